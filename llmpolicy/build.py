@@ -1,0 +1,164 @@
+"""From a recipe to its parts: rows, rewards, policy, trainer. All that can be checked is checked before a model loads."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmpolicy.diagnose.explain import Explanation, explain
+from llmpolicy.errors import PolicyError, RecipeError
+from llmpolicy.recipe import ModelBlock, Recipe
+from llmpolicy.rewards import Rewards, RewardSpec, describe
+from llmpolicy.tasks import Row, load_tasks, within
+
+if TYPE_CHECKING:
+    from llmpolicy.policies.causal_lm import CausalLMPolicy
+
+BUNDLED = "bundled"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a recipe comes to before any model is loaded."""
+
+    recipe: Recipe
+    train_rows: Sequence[Row]
+    held_out: Sequence[Row]
+    rewards: Rewards
+    correct: Rewards | None
+    explanation: Explanation | None
+
+
+def plan(recipe: Recipe, *, processes: int = 1, target: str = "cpu") -> Plan:
+    """Load the rows and rewards of a recipe and check them against each other and against the batch arithmetic."""
+    tasks = load_tasks(
+        recipe.task,
+        recipe.base_dir,
+        seed=recipe.seed,
+        held_out=recipe.evaluate.n if recipe.evaluate else 0,
+        held_out_task=recipe.evaluate.task if recipe.evaluate else None,
+    )
+    rewards = build_rewards(recipe)
+    rewards.check_columns(tasks.columns)
+    correct = build_correct(recipe)
+    if correct is not None:
+        correct.check_columns(tasks.columns)
+    explanation = None
+    if recipe.grpo is not None:
+        overridden = {key.removeprefix("grpo.") for key, where in recipe.origin.items() if where.startswith("override")}
+        explanation = explain(
+            recipe.grpo, rows=len(tasks.train), processes=processes, target=target, overrides=overridden
+        )
+    return Plan(recipe, tasks.train, tasks.held_out, rewards, correct, explanation)
+
+
+def build_rewards(recipe: Recipe) -> Rewards:
+    """The rewards of a recipe, found and inspected."""
+    specs = [RewardSpec(block.fn, block.weight, block.args, block.name, block.style) for block in recipe.rewards]
+    return Rewards(specs, recipe.base_dir)
+
+
+def build_correct(recipe: Recipe) -> Rewards | None:
+    """The one function that says which held-out answers are right, or None without an evaluate block."""
+    if recipe.evaluate is None or recipe.evaluate.correct is None:
+        return None
+    return Rewards([RewardSpec(recipe.evaluate.correct, 1.0, recipe.evaluate.args, "correct")], recipe.base_dir)
+
+
+def reward_facts(recipe: Recipe) -> list[dict[str, Any]]:
+    """For the manifest: each reward's name, weight, arguments, file and hash."""
+    named = [(block.fn, block.weight, block.args) for block in recipe.rewards]
+    if recipe.evaluate and recipe.evaluate.correct:
+        named.append((recipe.evaluate.correct, 0.0, recipe.evaluate.args))
+    return [
+        {"fn": str(fn), "weight": weight, "args": args, **describe(fn, recipe.base_dir)} for fn, weight, args in named
+    ]
+
+
+def build_policy(recipe: Recipe, *, adapter: Path | None = None, base_only: bool = False) -> "CausalLMPolicy":
+    """Load the model of a recipe as a policy; ``adapter`` continues from that folder, ``base_only`` leaves adapters out."""
+    from llmpolicy.policies.causal_lm import CausalLMPolicy
+
+    if recipe.model is None:
+        raise RecipeError(f"recipe {recipe.name!r} has no model")
+    block = recipe.model
+    settings = recipe.grpo or recipe.reinforce or {}
+    continued = str(adapter) if adapter else _relative(block.adapter, recipe.base_dir)
+    return CausalLMPolicy.load(
+        model_path(block, recipe.base_dir),
+        hub_id=block.hub_id,
+        revision=block.revision,
+        note=block.note,
+        adapter=None if base_only else continued,
+        lora=None if base_only or continued else block.lora,
+        quantize=block.quantize,
+        dtype=block.dtype,
+        trust_remote_code=block.trust_remote_code,
+        stop=block.stop,
+        temperature=settings.get("temperature", 1.0),
+        max_new_tokens=settings.get("max_completion_length", 256),
+        chat_template_kwargs=template_arguments(recipe),
+    )
+
+
+def policy_at(folder: Path, recipe: Recipe) -> "CausalLMPolicy":
+    """The policy that a folder holds (an adapter on the recipe's base, or whole weights), or that a Hub id names."""
+    if (folder / "adapter_config.json").is_file():
+        return build_policy(recipe, adapter=folder.resolve())
+    if recipe.model is None:
+        raise RecipeError(f"recipe {recipe.name!r} has no model")
+    path = str(folder.resolve()) if folder.is_dir() else str(folder)
+    block = recipe.model.model_copy(update={"path": path, "lora": None, "adapter": None})
+    return build_policy(recipe.model_copy(update={"model": block}))
+
+
+def model_path(block: ModelBlock, base_dir: Path | None) -> str:
+    """The bundled model, a folder (relative to the recipe or to the current folder), or a Hub id."""
+    if block.path == BUNDLED:
+        from llmpolicy.bundled import MODEL
+
+        return str(MODEL)
+    local = _relative(block.path, base_dir)
+    if local and Path(local).is_dir():
+        return local
+    if Path(block.path).is_dir():
+        return block.path
+    if block.path.startswith((".", "/", "~")) or block.path.count("/") != 1:
+        raise PolicyError(f"no model at {block.path!r}: no such folder, and not a Hub id of the form USER/NAME")
+    # A folder that was not made yet, such as models/NAME, has the form of a Hub id: its true name serves instead.
+    return block.hub_id or block.path
+
+
+def _relative(path: str | None, base_dir: Path | None) -> str | None:
+    if path is None:
+        return None
+    joined = (base_dir or Path()) / Path(path).expanduser()
+    return str(joined) if joined.exists() else path
+
+
+def template_arguments(recipe: Recipe) -> dict[str, Any]:
+    """The chat template's arguments, which all tasks of one recipe share; raises RecipeError when they differ."""
+    found = [task.chat_template_kwargs or {} for task in recipe.task]
+    if any(arguments != found[0] for arguments in found):
+        raise RecipeError(
+            f"recipe {recipe.name!r}: its tasks differ in chat_template_kwargs; one policy has one template"
+        )
+    return found[0] if found else {}
+
+
+def fit_rows(policy: "CausalLMPolicy", rows: Sequence[Row], recipe: Recipe, completion: int) -> list[Row]:
+    """Keep the rows whose prompt and completion fit the context (and ``max_prompt_tokens``); says how many were dropped."""
+    config = policy.model.config.get_text_config()
+    context = getattr(config, "max_position_embeddings", None) or 10**9
+    limit = min(recipe.max_prompt_tokens or context, context - completion)
+    if limit < 1:
+        raise RecipeError(
+            f"max_completion_length={completion} leaves no room for a prompt in the model's context of {context} tokens"
+        )
+    kept = within(rows, [len(ids) for ids in policy.encode([row.prompt for row in rows])], limit, recipe.over_long)
+    if len(kept) < len(rows):
+        logging.getLogger("llmpolicy").warning(
+            "%d of %d prompts above %d tokens dropped", len(rows) - len(kept), len(rows), limit
+        )
+    return list(kept)

@@ -1,0 +1,128 @@
+"""The command line: each verb is a plain function, and an error is one sentence."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from llmpolicy.errors import LLMPolicyError
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Fine-tune a language model as a policy: scored by your own function, improved by GRPO.",
+)
+
+RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe file, or the name of a bundled one.")]
+Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Such as grpo.max_steps=20.")]
+
+
+@app.command()
+def train(
+    recipe: RecipeName,
+    overrides: Overrides = None,
+    out: Annotated[Path | None, typer.Option(help="The run's directory; runs/NAME by default.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint of --out.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check everything that can be checked without a model.")
+    ] = False,
+) -> None:
+    """Train a recipe: generate, score, improve, evaluate, and keep the record of it."""
+    from llmpolicy.session import train_recipe
+
+    train_recipe(recipe, overrides or (), out=out, resume=resume, dry_run=dry_run)
+
+
+@app.command()
+def evaluate(
+    model: Annotated[str, typer.Argument(metavar="MODEL_OR_RUN", help="A run, a model, an adapter or a merged model.")],
+    recipe: Annotated[str | None, typer.Option(help="The recipe whose task and evaluation are used.")] = None,
+    overrides: Overrides = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write the result to this file.")] = None,
+) -> None:
+    """Measure held-out accuracy with its interval, beside the base on the same prompts."""
+    from llmpolicy.session import evaluate_model
+
+    result = evaluate_model(model, recipe, overrides or ())
+    if json_file:
+        json_file.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+@app.command()
+def explain(
+    recipe: RecipeName,
+    overrides: Overrides = None,
+    target: Annotated[str, typer.Option("--for", help="cpu or gpu.")] = "cpu",
+    processes: Annotated[int, typer.Option(help="How many processes will train.")] = 1,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write it to this file.")] = None,
+) -> None:
+    """Say what a recipe means: where each value came from, and the arithmetic of its steps. Loads no model."""
+    from llmpolicy.diagnose.explain import explain_recipe
+
+    explanation = explain_recipe(recipe, overrides or (), target=target, processes=processes)
+    typer.echo(str(explanation))
+    if json_file:
+        json_file.write_text(json.dumps(explanation.to_dict(), indent=2) + "\n", encoding="utf-8")
+
+
+@app.command()
+def publish(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The run's directory.")],
+    repo: Annotated[str, typer.Option(help="USER/NAME on the Hub.")],
+    what: Annotated[str | None, typer.Option(help="adapter or merged.")] = None,
+    which: Annotated[str | None, typer.Option(help="last or best; the best held-out step when there is one.")] = None,
+    public: Annotated[bool, typer.Option("--public", help="Publish openly; private by default.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the files and send nothing.")] = False,
+) -> None:
+    """Push the trained model to the Hub with its evidence: an explicit list of files, private by default."""
+    from llmpolicy.publish import publish_run
+
+    publish_run(run, repo, what=what, which=which, public=public, dry_run=dry_run)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="The run's directory; an earlier demo there is replaced.")] = Path(
+        "runs/demo"
+    ),
+) -> None:
+    """Teach the bundled model to add, in under two minutes on a laptop."""
+    from llmpolicy.session import run_demo
+
+    run_demo(out)
+
+
+def run() -> None:
+    """Run the command line; errors of ours become one sentence and exit code 2."""
+    try:
+        outcome: Any = app(standalone_mode=False)
+    except LLMPolicyError as error:
+        _fail(str(error))
+    except typer.Exit as error:
+        raise SystemExit(error.exit_code) from None
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    except OSError as error:
+        if error.filename is None and error.errno is None:
+            raise
+        _fail(f"{error.filename or 'a file'}: {error.strerror or error}")
+    except Exception as error:
+        if not _is_usage(error):
+            raise
+        _fail(str(getattr(error, "message", error)))
+    else:
+        raise SystemExit(outcome if isinstance(outcome, int) else 0)
+
+
+def _is_usage(error: Exception) -> bool:
+    return any(kind.__name__ == "ClickException" for kind in type(error).__mro__)
+
+
+def _fail(sentence: str) -> None:
+    if int(os.environ.get("RANK", "0")) == 0:
+        print(f"error: {sentence}", file=sys.stderr)
+    raise SystemExit(2)

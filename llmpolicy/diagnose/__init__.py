@@ -1,0 +1,1 @@
+"""What can be said of a recipe or a run by looking at it. No torch here."""

@@ -1,0 +1,207 @@
+"""What a `grpo:` block comes to, without loading a model: each value with its source, and the arithmetic of a step."""
+
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from llmpolicy.diagnose.batch import Arithmetic, Batch, arithmetic, generation_knob, nearest_valid
+from llmpolicy.errors import RecipeError, nearest
+from llmpolicy.recipe import GRPO_DEFAULTS, TARGET_DEFAULTS, load_recipe
+
+TRL_DEFAULTS: Mapping[str, Any] = {
+    "per_device_train_batch_size": 8,
+    "gradient_accumulation_steps": 1,
+    "steps_per_generation": None,
+    "generation_batch_size": None,
+    "num_generations": 8,
+    "num_iterations": 1,
+    "max_steps": -1,
+    "num_train_epochs": 3.0,
+    "max_completion_length": 512,
+    "temperature": 1.0,
+    "loss_type": "dapo",
+    "scale_rewards": "group",
+    "importance_sampling_level": "token",
+    "beta": 0.0,
+    "epsilon": 0.2,
+    "epsilon_high": None,
+    "mask_truncated_completions": False,
+    "learning_rate": 1e-6,
+    "lr_scheduler_type": "linear",
+    "max_grad_norm": 1.0,
+    "weight_decay": 0.0,
+    "gradient_checkpointing": True,
+    "bf16": None,
+    "use_vllm": False,
+    "vllm_mode": "colocate",
+    "shuffle_dataset": True,
+}
+"""The defaults of TRL 1.16's GRPOConfig that decide what a run does; a test compares them with the installed one."""
+
+COUNTS = ("per_device_train_batch_size", "gradient_accumulation_steps", "num_generations", "num_iterations")
+OPTIONAL_COUNTS = ("steps_per_generation", "generation_batch_size")
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One setting as it will be; ``source`` says who set it: override, recipe, llmpolicy default or TRL default.
+
+    ``note`` says how a value that nobody wrote came about.
+    """
+
+    name: str
+    value: Any
+    source: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A `grpo:` block, explained: settings with their sources, the arithmetic, and what is worth knowing about it."""
+
+    target: str
+    values: tuple[Value, ...]
+    arithmetic: Arithmetic
+    notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain lists and dicts, for ``--json``."""
+        return {"schema": 1, **asdict(self), "values": [asdict(value) for value in self.values], "notes": [*self.notes]}
+
+    def __str__(self) -> str:
+        """The same as lines for a terminal."""
+        width = max(len(value.name) for value in self.values)
+        settings = [
+            f"  {value.name:<{width}}  {_show(value.value):<10}  {value.source}{value.note and f' ({value.note})'}"
+            for value in self.values
+        ]
+        sentences = [f"  {sentence}" for sentence in _sentences(self.arithmetic)]
+        notes = [f"note: {note}" for note in self.notes]
+        return "\n".join([f"settings, for {self.target}", *settings, "arithmetic", *sentences, *notes])
+
+
+def explain(
+    grpo: Mapping[str, Any],
+    *,
+    rows: int,
+    mean_prompt_tokens: float | None = None,
+    processes: int = 1,
+    target: str = "cpu",
+    overrides: Collection[str] = (),
+) -> Explanation:
+    """Resolve a `grpo:` block for ``rows`` training prompts on ``processes`` processes.
+
+    ``overrides`` names the keys of ``grpo`` that were given on the command line. Raises RecipeError, naming the
+    nearest valid combinations, if TRL would refuse the block or train nothing with it.
+    """
+    if target not in TARGET_DEFAULTS:
+        raise RecipeError(f"--for {target}: no such target{nearest(target, TARGET_DEFAULTS)}")
+    settings = {**TRL_DEFAULTS, **GRPO_DEFAULTS, **TARGET_DEFAULTS[target], **grpo}
+    _check_counts(settings, rows, processes)
+    _check_length(settings)
+    batch = Batch(**{key: settings[key] for key in (*COUNTS, *OPTIONAL_COUNTS)}, processes=processes)
+    if fault := batch.fault(rows):
+        raise RecipeError(f"grpo: {fault}{_advice(batch, rows)}")
+    counts = arithmetic(
+        batch,
+        rows,
+        max_steps=settings["max_steps"],
+        epochs=settings["num_train_epochs"],
+        max_completion=settings["max_completion_length"],
+        mean_prompt=mean_prompt_tokens,
+    )
+    values = tuple(_value(name, settings[name], _source(name, grpo, target, overrides), batch) for name in settings)
+    return Explanation(target, values, counts, tuple(_notes(counts, batch, settings, target)))
+
+
+def explain_recipe(name: str, overrides: Sequence[str] = (), *, target: str = "cpu", processes: int = 1) -> Explanation:
+    """The explanation of a recipe file (or bundled recipe), with the rows of its task counted."""
+    from llmpolicy.build import plan  # it explains every recipe it plans, so it lies above this module
+
+    recipe = load_recipe(name, overrides)
+    explanation = plan(recipe, processes=processes, target=target).explanation if recipe.grpo is not None else None
+    if explanation is None:
+        raise RecipeError(f"recipe {name!r} has no grpo block; explain does the arithmetic of GRPO")
+    return explanation
+
+
+def _check_counts(settings: Mapping[str, Any], rows: int, processes: int) -> None:
+    names = [*COUNTS, "max_completion_length", *(key for key in OPTIONAL_COUNTS if settings[key] is not None)]
+    for name, value in {**{key: settings[key] for key in names}, "rows": rows, "processes": processes}.items():
+        if not _is_int(value) or value < 1:
+            raise RecipeError(f"grpo: {name} is {value!r}; expected a whole number of at least 1")
+
+
+def _check_length(settings: Mapping[str, Any]) -> None:
+    steps, epochs = settings["max_steps"], settings["num_train_epochs"]
+    if not _is_int(steps) or steps == 0:
+        raise RecipeError(f"grpo: max_steps is {steps!r}; expected a number of optimiser steps, or -1 to go by epochs")
+    if steps < 0 and not (isinstance(epochs, int | float) and 0 < epochs < math.inf):
+        raise RecipeError(f"grpo: num_train_epochs is {epochs!r}; expected a number above 0, or max_steps instead")
+    if settings.get("auto_find_batch_size"):
+        raise RecipeError("grpo: auto_find_batch_size is true; expected false, for a smaller batch would split groups")
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _advice(batch: Batch, rows: int) -> str:
+    ways = [" and ".join(f"{key}: {_show(x)}" for key, x in way.items()) for way in nearest_valid(batch, rows)]
+    return f"; nearest valid: {', or '.join(ways)}" if ways else ""
+
+
+def _source(name: str, grpo: Mapping[str, Any], target: str, overrides: Collection[str]) -> str:
+    if name in grpo:
+        return "override" if name in overrides else "recipe"
+    return "llmpolicy default" if name in GRPO_DEFAULTS or name in TARGET_DEFAULTS[target] else "TRL default"
+
+
+def _value(name: str, value: Any, source: str, batch: Batch) -> Value:
+    if value is not None or name not in OPTIONAL_COUNTS:
+        return Value(name, value, source)
+    if name == "generation_batch_size":
+        product = "per_device_train_batch_size x processes x steps_per_generation"
+        return Value(name, batch.completions, source, product)
+    if generation_knob(batch) == "generation_batch_size":
+        quotient = "generation_batch_size / (per_device_train_batch_size x processes)"
+        return Value(name, batch.steps, source, quotient)
+    return Value(name, batch.steps, source, "gradient_accumulation_steps")
+
+
+def _notes(a: Arithmetic, batch: Batch, settings: Mapping[str, Any], target: str) -> Iterator[str]:
+    accumulation, uses = batch.gradient_accumulation_steps, batch.uses
+    if a.prompts_per_step < 2:
+        yield (
+            f"a step sees {_show(a.prompts_per_step)} new prompts, for per_device_train_batch_size counts completions; "
+            "raise gradient_accumulation_steps for a steadier gradient"
+        )
+    if a.on_policy and batch.num_iterations > 1:
+        yield "num_iterations repeats the same gradient here: all its passes over a generation fall into one step"
+    if accumulation % uses and uses % accumulation:
+        yield "generations begin inside a step, so some steps mix rollouts of different weights"
+    if a.rows // a.prompts_per_generation * uses % accumulation:
+        yield "the last step of each pass over the data has fewer rollouts than the others"
+    if a.groups_span_ranks:
+        yield "groups span processes; an advantage is computed from its whole group, gathered from all of them"
+    if target == "cpu" and settings["use_vllm"]:
+        yield "use_vllm needs a GPU, and this block is explained for cpu"
+
+
+def _sentences(a: Arithmetic) -> list[str]:
+    policy = "on-policy" if a.on_policy else f"off-policy, rollouts up to {a.staleness} steps old"
+    tokens = "" if a.tokens_per_step is None else f", up to {a.tokens_per_step:,.0f} tokens with prompts"
+    return [
+        f"generation: {a.prompts_per_generation} prompts x {a.rollouts_per_generation // a.prompts_per_generation} = "
+        f"{a.rollouts_per_generation} rollouts, up to {a.generated_tokens_per_generation:,} new tokens",
+        f"step: {a.rollouts_per_step} rollouts, {_show(a.prompts_per_step)} new prompts{tokens}",
+        f"{_show(a.optimiser_steps_per_generation)} optimiser steps a generation: {policy}",
+        f"pass over the data: {a.rows} rows, {a.rows_left_out_per_pass} left out, {a.optimiser_steps_per_pass} steps",
+        f"run: {a.optimiser_steps} steps, {_show(a.passes)} passes, {a.generations} generations, {a.rollouts} rollouts",
+        f"processes: {a.processes}; groups {'span' if a.groups_span_ranks else 'do not span'} them",
+    ]
+
+
+def _show(value: Any) -> str:
+    return "null" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,1 @@
+"""Where a policy acts: classic control, and prompts whose completions are scored."""

@@ -1,0 +1,38 @@
+"""What every environment is to a rollout: B episodes side by side, begun together and ended one by one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from llmpolicy.types import Action
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What b episodes answered to one action each; all four have length b.
+
+    ``states`` are the next states, of ended episodes too. Terminated: the episode is over by its own rules, nothing can
+    be earned any more. Truncated: it was only cut off (a time limit), and would have gone on earning.
+    """
+
+    states: Sequence[Any]
+    rewards: Sequence[float]
+    terminated: Sequence[bool]
+    truncated: Sequence[bool]
+
+
+class Environment(Protocol):
+    """B episodes side by side. All that is random in them follows from the seed of ``reset``."""
+
+    @property
+    def groups(self) -> Sequence[int]:
+        """For each of the B episodes the number of its group; episodes of one group begin in the same state."""
+        ...
+
+    def reset(self, seed: int) -> Sequence[Any]:
+        """Begin B episodes and return their states."""
+        ...
+
+    def step(self, rows: Sequence[int], action: Action) -> Outcome:
+        """Carry out one action in each of the episodes ``rows``, those that still run."""
+        ...

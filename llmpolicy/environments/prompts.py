@@ -1,0 +1,60 @@
+"""Prompts as an environment: the state is a prompt, the action its completion, the rewards judge it, and that is all."""
+
+import random
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from llmpolicy.environments.base import Outcome
+from llmpolicy.errors import TaskError
+from llmpolicy.tasks import Row, prompt_text
+from llmpolicy.types import Action, Prompt, Sample
+
+
+class Judge(Protocol):
+    """What is needed of ``llmpolicy.rewards.Rewards``: one record with a ``value`` (None: cannot be judged) a sample."""
+
+    def score(self, samples: Sequence[Sample], group_size: int | None = None) -> Sequence[Any]: ...
+
+
+class PromptEnvironment:
+    """``prompts`` prompts a time, each in a group of ``group_size`` episodes of one step.
+
+    ``decode`` turns the token ids of a completion into its text, ``render`` a prompt into the text that is continued.
+    An episode terminates when its completion does, and is
+    truncated when the completion hit its length limit. The reward of a completion that cannot be judged is NaN.
+    Raises TaskError when there are fewer rows than ``prompts``.
+    """
+
+    def __init__(
+        self,
+        rows: Sequence[Row],
+        rewards: Judge,
+        decode: Callable[[Sequence[int]], str],
+        *,
+        render: Callable[[Prompt], str] = prompt_text,
+        prompts: int = 8,
+        group_size: int = 8,
+    ) -> None:
+        if len(rows) < prompts:
+            raise TaskError(f"{prompts} different prompts are drawn at a time, but the task has {len(rows)} rows")
+        self.rows, self.rewards, self.decode, self.render = rows, rewards, decode, render
+        self.prompts, self.group_size = prompts, group_size
+        self.groups = [prompt for prompt in range(prompts) for _ in range(group_size)]
+        self.drawn: list[Row] = []
+
+    def reset(self, seed: int) -> Sequence[Prompt]:
+        """Draw prompts without repetition; each is the state of one group."""
+        drawn = random.Random(seed).sample(range(len(self.rows)), self.prompts)
+        self.drawn = [self.rows[drawn[group]] for group in self.groups]
+        return [row.prompt for row in self.drawn]
+
+    def step(self, rows: Sequence[int], action: Action) -> Outcome:
+        """Judge every completion; ``action.value`` holds their token ids. Every episode ends here."""
+        terminated = [bool(ended) for ended in action.terminated]
+        samples = [
+            self.drawn[row].sample(self.render(self.drawn[row].prompt), self.decode(ids), ids, not end)
+            for row, ids, end in zip(rows, action.value, terminated, strict=True)
+        ]
+        scores = self.rewards.score(samples, group_size=self.group_size)
+        rewards = [float("nan") if score.value is None else float(score.value) for score in scores]
+        return Outcome([self.drawn[row].prompt for row in rows], rewards, terminated, [not end for end in terminated])

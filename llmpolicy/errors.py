@@ -1,0 +1,41 @@
+"""Our few exceptions. Each carries one sentence: where, what was found, what was expected, the nearest valid name."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class LLMPolicyError(Exception):
+    """Base of all errors that are shown to the user as one sentence, without a traceback."""
+
+
+class RecipeError(LLMPolicyError):
+    """The recipe (or an override) cannot be run as it stands."""
+
+
+class TaskError(LLMPolicyError):
+    """The rows of a task cannot be used."""
+
+
+class RewardError(LLMPolicyError):
+    """A reward function cannot be found, called, or returned something that is not a score."""
+
+
+class PolicyError(LLMPolicyError):
+    """A model, tokenizer or adapter cannot serve as a policy."""
+
+
+class RunError(LLMPolicyError):
+    """The run directory cannot be created, read or resumed."""
+
+
+class PublishError(LLMPolicyError):
+    """The result cannot be published as asked."""
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """A clause ``; did you mean 'x'?`` with the nearest valid name, or the list of names when none is near."""
+    names = sorted(valid)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; expected one of: {', '.join(names)}" if names else ""

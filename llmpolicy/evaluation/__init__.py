@@ -1,0 +1,22 @@
+"""How good a language model's policy is on held-out prompts, beside its base: accuracy, pass@k, drift, intervals."""
+
+from llmpolicy.evaluation.answers import LanguagePolicy, complete, judge, samples_of
+from llmpolicy.evaluation.constant import best_constant
+from llmpolicy.evaluation.measure import evaluate, greedy_accuracy
+from llmpolicy.evaluation.record import Evaluation, Example, Question
+from llmpolicy.evaluation.text import examples, table
+
+__all__ = [
+    "Evaluation",
+    "Example",
+    "LanguagePolicy",
+    "Question",
+    "best_constant",
+    "complete",
+    "evaluate",
+    "examples",
+    "greedy_accuracy",
+    "judge",
+    "samples_of",
+    "table",
+]

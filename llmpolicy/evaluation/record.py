@@ -1,0 +1,79 @@
+"""What an evaluation found: the records, and their form in evaluation.json."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from llmpolicy.statistics import Interval
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A prompt, what was answered greedily, and whether it was right (None: it could not be judged)."""
+
+    prompt: str
+    completion: str
+    right: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What became of one held-out prompt: whether the greedy answer was right, and how many judged samples were."""
+
+    greedy: bool | None
+    right: int
+    judged: int
+
+    @property
+    def rate(self) -> float | None:
+        """Right samples a judged sample; None if none was judged."""
+        return self.right / self.judged if self.judged else None
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """The figures of one policy on n held-out prompts; ``base`` holds those of the policy it is compared with.
+
+    Greedy: ``accuracy``, ``truncated`` (share of completions that the length limit cut), ``mean_length`` (tokens, the
+    stop token included), ``examples``. Sampled at the policy's temperature: ``pass_at_k``, ``sampled_accuracy``,
+    ``mean_reward`` and its ``parts``. ``kl_to_base`` is in nats a token, over one sampled completion a question.
+    ``paired_difference`` is greedy accuracy minus the base's on the same questions, ``paired_difference_sampled`` the
+    same of the sampled one. ``unjudged`` counts the greedy and the sampled completions that could not be judged and so
+    are in none of the shares.
+    """
+
+    n: int
+    seed: int
+    recipe_hash: str
+    decoding: Mapping[str, Any]
+    accuracy: Interval
+    pass_at_k: Mapping[str, float | None]
+    truncated: float
+    mean_length: float
+    kl_to_base: float | None
+    best_constant: float | None
+    base: "Evaluation | None"
+    paired_difference: Interval | None
+    sampled_accuracy: Interval
+    paired_difference_sampled: Interval | None
+    kl_to_base_per_completion: float | None
+    best_constant_answer: str | None
+    mean_reward: float | None
+    parts: Mapping[str, float | None]
+    unjudged: Mapping[str, int]
+    examples: tuple[Example, ...]
+    questions: tuple[Question, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The form of evaluation.json; ``base`` has the same keys, with no base and no difference of its own."""
+        names = [field.name for field in fields(self) if field.name not in ("base", "questions")]
+        figures = {name: _plain(getattr(self, name)) for name in names}
+        return {"schema": 1, **figures, "base": self.base.to_dict() if self.base else None}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Interval):
+        return value.to_dict()
+    if isinstance(value, tuple):
+        return [asdict(item) for item in value]
+    return dict(value) if isinstance(value, Mapping) else value

@@ -1,0 +1,100 @@
+"""An evaluation as text for a terminal: figures before and after, and a few answers."""
+
+import io
+from collections.abc import Callable, Iterator
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from llmpolicy.evaluation.record import Evaluation, Example
+from llmpolicy.statistics import Interval
+
+Figure = Callable[[Evaluation], str]
+
+
+def table(evaluation: Evaluation) -> str:
+    """The figures with their 95 % intervals, base beside policy, as a table in plain text."""
+    base = evaluation.base
+    grid = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for heading in ["", "base", "trained", "difference"] if base else ["", "policy"]:
+        grid.add_column(heading, justify="left", no_wrap=True)
+    for name, figure, difference in _figures(evaluation):
+        cells = [figure(base), figure(evaluation), difference] if base else [figure(evaluation)]
+        grid.add_row(name, *cells)
+    page = io.StringIO()
+    Console(file=page, width=120, color_system=None).print(grid)
+    lines = [line.rstrip() for line in page.getvalue().splitlines()]
+    return "\n".join([_title(evaluation), *lines, *_constant(evaluation)])
+
+
+def examples(evaluation: Evaluation) -> str:
+    """The first few questions with the greedy answers before and after."""
+    before = evaluation.base.examples if evaluation.base else ()
+    lines: list[str] = []
+    for place, after in enumerate(evaluation.examples):
+        lines.append(f"prompt:  {_short(after.prompt)}")
+        if before:
+            lines.append(f"  before {_mark(before[place])} {_short(before[place].completion)}")
+        lines.append(f"  after  {_mark(after)} {_short(after.completion)}")
+    return "\n".join(lines)
+
+
+def _title(evaluation: Evaluation) -> str:
+    decoding = evaluation.decoding
+    return (
+        f"{evaluation.n} held-out prompts, {decoding['samples']} samples each at temperature "
+        f"{decoding['temperature']:g}, seed {evaluation.seed}; 95 % intervals"
+    )
+
+
+def _figures(evaluation: Evaluation) -> Iterator[tuple[str, Figure, str]]:
+    yield "greedy accuracy", lambda e: _interval(e.accuracy), _points(evaluation.paired_difference)
+    yield "sampled accuracy", lambda e: _interval(e.sampled_accuracy), _points(evaluation.paired_difference_sampled)
+    for k in evaluation.pass_at_k:
+        if k != "1":  # the sampled accuracy, unless something could not be judged
+            yield f"pass@{k}", lambda e, k=k: _percent(e.pass_at_k[k]), ""  # type: ignore[misc]
+    if evaluation.mean_reward is not None:
+        yield "mean reward", lambda e: _number(e.mean_reward), ""
+    if len(evaluation.parts) > 1:
+        for name in evaluation.parts:
+            yield f"  {name}", lambda e, name=name: _number(e.parts[name]), ""  # type: ignore[misc]
+    yield "cut off by the limit", lambda e: _percent(e.truncated), ""
+    yield "mean length, tokens", lambda e: f"{e.mean_length:.1f}", ""
+    if evaluation.kl_to_base is not None:
+        yield "KL to the base, nats a token", lambda e: _number(e.kl_to_base), ""
+    if any(evaluation.unjudged.values()) or (evaluation.base and any(evaluation.base.unjudged.values())):
+        yield "unjudged, greedy / sampled", lambda e: f"{e.unjudged['greedy']} / {e.unjudged['sampled']}", ""
+
+
+def _constant(evaluation: Evaluation) -> list[str]:
+    if evaluation.best_constant is None:
+        return []
+    return [f"best constant answer {evaluation.best_constant_answer!r}: {_percent(evaluation.best_constant)}"]
+
+
+def _interval(interval: Interval) -> str:
+    return f"{100 * interval.value:.1f} % [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
+
+
+def _points(interval: Interval | None) -> str:
+    if interval is None:
+        return ""
+    return f"{100 * interval.value:+.1f} points [{100 * interval.low:+.1f}, {100 * interval.high:+.1f}]"
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.1f} %"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3g}"
+
+
+def _mark(example: Example) -> str:
+    return {True: "right   ", False: "wrong   ", None: "unjudged"}[example.right]
+
+
+def _short(text: str, width: int = 100) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= width else line[: width - 3] + "..."

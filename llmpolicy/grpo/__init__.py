@@ -1,0 +1,1 @@
+"""GRPO through TRL: the only room that imports TRL's trainer."""

@@ -1,0 +1,150 @@
+"""What happens around the steps: a clean stop on a signal or a time limit, the line that says how it goes, the best checkpoint."""
+
+import signal
+import time
+from collections.abc import Callable, Mapping
+from types import FrameType
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from llmpolicy.run import Run
+
+LOSS_NOTE = (
+    "the loss is about 0 and that is right: with one update a generation the ratio is 1 and the advantages of a group "
+    "add up to 0; watch the reward"
+)
+
+
+class CleanStop(TrainerCallback):
+    """End after the current step, with a checkpoint, on Ctrl-C, SIGTERM or when the time is up; a second signal is immediate."""
+
+    def __init__(self, time_limit: float | None = None) -> None:
+        self.time_limit = time_limit
+        self.reason: str | None = None
+        self.signal: int | None = None
+        self.started = time.monotonic()
+        self._previous: dict[int, Any] = {}
+
+    def listen(self) -> "CleanStop":
+        """Take over SIGINT and SIGTERM; only the main thread may."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            try:
+                self._previous[number] = signal.signal(number, self._handle)
+            except ValueError:
+                return self
+        return self
+
+    def forget(self) -> None:
+        """Give the signals back."""
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        self._previous.clear()
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.reason is not None:
+            raise KeyboardInterrupt
+        self.signal, self.reason = number, signal.Signals(number).name
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self.started = time.monotonic()
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if self.reason is None and self.time_limit is not None and time.monotonic() - self.started > self.time_limit:
+            self.reason = "time limit"
+        if _any_process(self.reason is not None):
+            self.reason = self.reason or "another process stopped"
+            control.should_save = control.should_training_stop = True
+
+
+def _any_process(flag: bool) -> bool:
+    """Whether the flag is set on any process, so that all of them leave the loop at the same step."""
+    import torch.distributed as dist
+
+    if not (dist.is_available() and dist.is_initialized()):
+        return flag
+    flags: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(flags, flag)
+    return any(flags)
+
+
+class Progress(TrainerCallback):
+    """A line every few seconds: reward with its parts, groups with a signal, truncation, seconds by phase, time left."""
+
+    def __init__(self, say: Callable[[str], None], *, explain_loss: bool = True, seconds: float = 5.0) -> None:
+        self.say, self.explain_loss, self.seconds = say, explain_loss, seconds
+        self.started, self.first_step, self.said = time.monotonic(), 0, 0.0
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self.started, self.first_step = time.monotonic(), state.global_step
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **_: Any,
+    ) -> None:
+        if not state.is_world_process_zero or not logs or "reward" not in logs:
+            return
+        done, now = state.global_step - self.first_step, time.monotonic()
+        if done > 1 and now - self.said < self.seconds and state.global_step < state.max_steps:
+            return
+        self.said = now
+        left = (time.monotonic() - self.started) / max(done, 1) * (state.max_steps - state.global_step)
+        self.say(progress_line(state.global_step, state.max_steps, logs, left))
+        if self.explain_loss and abs(logs.get("loss") or 0.0) < 1e-3:
+            self.say(f"  note: {LOSS_NOTE}")
+            self.explain_loss = False
+
+
+def progress_line(step: int, steps: int, logs: Mapping[str, Any], seconds_left: float) -> str:
+    """The line of one step, as text."""
+    parts = {
+        key.split("/")[1]: value for key, value in logs.items() if key.startswith("rewards/") and key.endswith("/mean")
+    }
+    shown = "" if len(parts) < 2 else " (" + ", ".join(f"{name} {_short(value)}" for name, value in parts.items()) + ")"
+    generation, rewards = logs.get("seconds/generation") or 0.0, logs.get("seconds/rewards") or 0.0
+    update = max((logs.get("step_time") or 0.0) - generation - rewards, 0.0)
+    live = 1 - (logs.get("frac_reward_zero_std") or 0.0)
+    cut = logs.get("completions/clipped_ratio") or 0.0
+    return (
+        f"step {step}/{steps}  reward {_short(logs.get('reward'))}{shown}  signal in {live:.0%} of groups  truncated {cut:.0%}  "
+        f"gen {generation:.2f}s + rewards {rewards:.2f}s + update {update:.2f}s  {clock(seconds_left)} left"
+    )
+
+
+def _short(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def clock(seconds: float) -> str:
+    """Seconds as 1:05 or 2:03:04."""
+    minutes, second = divmod(int(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"
+
+
+class BestCheckpoint(TrainerCallback):
+    """Every N steps: held-out greedy accuracy, logged; the policy with the highest one is kept in ``best/``."""
+
+    def __init__(self, run: Run | None, every: int, accuracy: Callable[[], float], save: Callable[[Any], None]) -> None:
+        self.run, self.every, self.accuracy, self.save = run, every, accuracy, save
+        self.best = (
+            -1.0
+            if run is None
+            else max((row["accuracy"] for row in run.metrics("eval") if "accuracy" in row), default=-1.0)
+        )
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if state.global_step % self.every and state.global_step != state.max_steps:
+            return
+        if not state.is_world_process_zero or self.run is None:
+            return
+        value = self.accuracy()
+        self.run.log(state.global_step, {"accuracy": value}, mode="eval")
+        if value > self.best:
+            self.best = value
+            self.save(self.run.best_dir)
+            self.run.update_manifest(best={"step": state.global_step, "accuracy": value})

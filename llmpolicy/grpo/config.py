@@ -1,0 +1,43 @@
+"""From the recipe's ``grpo:`` block to TRL's GRPOConfig: verbatim, plus the few defaults that make it run anywhere."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from trl import GRPOConfig
+
+from llmpolicy.errors import RecipeError
+from llmpolicy.recipe import GRPO_DEFAULTS, TARGET_DEFAULTS
+
+
+def target() -> str:
+    """``gpu`` where torch finds an accelerator other than Apple's, else ``cpu`` (MPS trains in fp32 like a CPU)."""
+    return "gpu" if torch.cuda.is_available() or (hasattr(torch, "xpu") and torch.xpu.is_available()) else "cpu"
+
+
+def grpo_config(
+    grpo: Mapping[str, Any],
+    *,
+    output_dir: Path,
+    seed: int,
+    reward_weights: Sequence[float],
+    max_steps: int | None = None,
+) -> GRPOConfig:
+    """Build GRPOConfig from the recipe's block; raises RecipeError when TRL refuses a value."""
+    settings = {**GRPO_DEFAULTS, **TARGET_DEFAULTS[target()], **grpo}
+    if torch.backends.mps.is_available() and "use_cpu" not in grpo:
+        settings["use_cpu"] = False
+    if settings.get("report_to") in (None, "none", []):
+        settings["report_to"] = []
+    if max_steps is not None:
+        settings["max_steps"] = max_steps
+    settings.update(output_dir=str(output_dir), seed=seed, reward_weights=list(reward_weights), disable_tqdm=True)
+    settings.update(push_to_hub=False, remove_unused_columns=False, eval_strategy="no")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            return GRPOConfig(**settings)
+    except (TypeError, ValueError) as error:
+        raise RecipeError(f"grpo: {' '.join(str(error).split())}") from error

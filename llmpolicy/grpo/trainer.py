@@ -1,0 +1,262 @@
+"""The one subclass of TRL's GRPOTrainer: TRL keeps the update, the policy generates and scores, the rewards judge.
+
+Each override is a seam of TRL 1.16 (``tests/test_seams.py`` holds its signatures and a hash of each source).
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate.utils import gather, gather_object
+from datasets import Dataset
+from transformers import TrainerCallback
+from trl import GRPOConfig, GRPOTrainer
+
+from llmpolicy.errors import RewardError
+from llmpolicy.grpo.rollouts import Generation, rollout_rows
+from llmpolicy.policies.causal_lm import CausalLMPolicy
+from llmpolicy.policies.causal_lm.generate import generate
+from llmpolicy.policies.causal_lm.score import Scored, score
+from llmpolicy.rewards import Rewards, RowScore, Sample
+from llmpolicy.run import Run
+from llmpolicy.tasks import Row
+
+
+def _named(name: str) -> Callable[..., Any]:
+    """A stand-in that gives TRL the component's name; the scores come from ``_calculate_rewards``."""
+
+    def component(**_: Any) -> list[float]:
+        raise RewardError(f"the reward {name!r} is scored by llmpolicy, not by the trainer's own loop")
+
+    component.__name__ = name
+    return component
+
+
+class PolicyTrainer(GRPOTrainer):
+    """GRPO on a CausalLMPolicy: same losses and update as TRL, with the policy's own sampler, scorer and reference."""
+
+    args: GRPOConfig
+    model: torch.nn.Module
+
+    def __init__(
+        self,
+        policy: CausalLMPolicy,
+        rewards: Rewards,
+        rows: Sequence[Row],
+        args: GRPOConfig,
+        *,
+        run: Run | None = None,
+        callbacks: list[TrainerCallback] | None = None,
+        **options: Any,
+    ) -> None:
+        self.policy, self.rewards, self.rows, self.run = policy, rewards, list(rows), run
+        self.prompt_ids = policy.encode([row.prompt for row in self.rows])
+        self.generation = Generation()
+        beta, sync, args.beta, args.sync_ref_model = args.beta, args.sync_ref_model, 0.0, False
+        policy.temperature = args.temperature
+        policy.model.generation_config.eos_token_id = list(policy.stop_ids)
+        super().__init__(
+            model=policy.model,
+            reward_funcs=[_named(name) for name in rewards.names],
+            args=args,
+            train_dataset=Dataset.from_dict({"prompt": [""] * len(self.rows), "row": list(range(len(self.rows)))}),
+            processing_class=policy.tokenizer,
+            callbacks=callbacks,
+            **options,
+        )
+        self.eos_token_ids = list(policy.stop_ids)
+        self._take_reference(beta, sync)
+
+    def _take_reference(self, beta: float, sync: bool) -> None:
+        """Use the policy's reference: TRL would add a second adapter, or load full weights again by their name."""
+        from trl.trainer.callbacks import SyncRefModelCallback
+        from trl.trainer.utils import add_fused_lm_head
+
+        self.beta = self.args.beta = beta
+        self.args.sync_ref_model = sync
+        if beta == 0.0 or self.policy.trainable == "adapter":
+            return
+        model: Any = self.policy.freeze_reference().model
+        add_fused_lm_head(model, temperature=self.temperature, cast_lm_head_to_fp32=self.args.cast_lm_head_to_fp32)
+        self.ref_model = self._prepare_reference(model)
+        if sync:
+            self.add_callback(SyncRefModelCallback(ref_model=self.ref_model, accelerator=self.accelerator))
+
+    def _prepare_reference(self, model: Any) -> Any:
+        from trl.models import prepare_deepspeed, prepare_fsdp
+
+        if self.is_deepspeed_enabled:
+            return prepare_deepspeed(model, self.accelerator)
+        if self.is_fsdp_enabled:
+            return prepare_fsdp(model, self.accelerator)
+        return self.accelerator.prepare_model(model, evaluation_mode=True)
+
+    # state -> policy -> action
+
+    def _tokenize_prompts(self, prompts: list[Any]) -> tuple[list[list[int]], None, dict[str, Any]]:
+        return [self.prompt_ids[index] for index in self.generation.row_indices], None, {}
+
+    def _generate_single_turn(
+        self,
+        prompt_ids: list[list[int]],
+        images: Any,
+        multimodal_fields: dict[str, Any],
+        num_generations: int,
+        has_tool_images: bool = False,
+    ) -> tuple[list[list[int]], list[list[float]] | None]:
+        start = time.perf_counter()
+        if self._samples_itself():
+            with torch.no_grad():
+                generated = generate(
+                    self.policy.model,
+                    prompt_ids,
+                    max_new_tokens=self.args.max_completion_length or self.policy.max_new_tokens,
+                    temperature=self.temperature,
+                    stop_ids=self.policy.stop_ids,
+                    pad_id=self.policy.pad_id,
+                )
+            # TRL would read handed-over log-probs as a licence to correct off-policy drift; they go to the rollouts only.
+            ids, log_probs, self.generation.log_probs = generated.token_ids, None, generated.log_probs
+        else:
+            ids, log_probs = super()._generate_single_turn(
+                prompt_ids, images, multimodal_fields, num_generations, has_tool_images
+            )
+            self.generation.log_probs = log_probs
+        self.generation.seconds = time.perf_counter() - start
+        return ids, log_probs
+
+    def _samples_itself(self) -> bool:
+        """Whether π is sampled by the policy's generator: not under vLLM, sharded weights or a biased sampler."""
+        biased = (self.top_p, self.top_k, self.min_p, self.repetition_penalty) != (1.0, 0, None, 1.0)
+        engine = self.use_vllm or self.use_transformers_continuous_batching
+        return not (
+            engine or biased or self.args.generation_kwargs or self.is_fsdp_enabled or self.is_deepspeed_enabled
+        )
+
+    def _get_per_token_logps_and_entropies(
+        self,
+        model: torch.nn.Module,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        logits_to_keep: int,
+        batch_size: int | None = None,
+        compute_entropy: bool = False,
+        compute_aux_loss: bool = False,
+        **multimodal: Any,
+    ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+        chunks: list[Scored] = []
+        size = batch_size or input_ids.size(0)
+        for start in range(0, input_ids.size(0), size):
+            rows = slice(start, start + size)
+            with self.accelerator.autocast():
+                chunks.append(
+                    score(
+                        model,
+                        input_ids[rows],
+                        attention_mask[rows],
+                        logits_to_keep,
+                        self.temperature,
+                        entropy=compute_entropy,
+                        entropy_grad=self._entropy_bonus_enabled,
+                        aux_loss=compute_aux_loss,
+                        fused=input_ids.is_cuda,
+                    )
+                )
+        log_prob = torch.cat([chunk.log_prob for chunk in chunks])  # (B, T)
+        entropies = [chunk.entropy for chunk in chunks if chunk.entropy is not None]
+        losses = [chunk.aux_loss for chunk in chunks if chunk.aux_loss is not None]
+        entropy = torch.cat(entropies) if compute_entropy else None  # (B, T)
+        return log_prob, entropy, torch.stack(losses).mean() if compute_aux_loss else None
+
+    # environment -> reward
+
+    def _calculate_rewards(
+        self,
+        inputs: list[dict[str, Any]],
+        prompts: list[Any],
+        completions: list[Any],
+        completion_ids_list: list[list[int]],
+    ) -> torch.Tensor:
+        start = time.perf_counter()
+        samples = self._samples(completion_ids_list)
+        scores = self._score(samples, self._group_size)
+        self.generation.samples, self.generation.scores = samples, scores
+        self.generation.reward_seconds = time.perf_counter() - start
+        # TRL counts a part that is None as 0 unless the whole row is NaN: a row that cannot be judged is all NaN.
+        table = [[_number(row, name) for name in self.rewards.names] for row in scores]
+        return gather(torch.tensor(table, dtype=torch.float32, device=self.accelerator.device))  # (B, components)
+
+    @property
+    def _group_size(self) -> int:
+        return (self.num_generations if self.model.training else self.num_generations_eval) or 1
+
+    def _samples(self, completion_ids: list[list[int]]) -> list[Sample]:
+        rows = [self.rows[index] for index in self.generation.row_indices]
+        prompts = [self.policy.decode(self.prompt_ids[index]) for index in self.generation.row_indices]
+        return [
+            row.sample(
+                prompt, self.policy.decode(ids), ids, ids[-1] not in self.policy.stop_ids, self.state.global_step
+            )
+            for row, prompt, ids in zip(rows, prompts, completion_ids, strict=True)
+        ]
+
+    def _score(self, samples: list[Sample], group_size: int) -> list[RowScore]:
+        """Score this process's samples; a group that spans processes is scored whole where a reward asks for groups."""
+        processes, rank = self.accelerator.num_processes, self.accelerator.process_index
+        if processes == 1:
+            return self.rewards.score(samples, group_size)
+        spans = self.rewards.needs_group and len(samples) % group_size != 0
+        mine = gather_object(samples) if spans else samples
+        failure, scores = None, []
+        try:
+            scores = self.rewards.score(mine, group_size)
+        except RewardError as error:
+            failure = str(error)
+        # One process that raises alone would leave the others waiting in the next collective for ever.
+        failures = [found for found in gather_object([failure]) if found]
+        if failures:
+            raise RewardError(failures[0])
+        return scores[rank * len(samples) : (rank + 1) * len(samples)] if spans else scores
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        self.generation = Generation(row_indices=[item["row"] for item in inputs])
+        output = super()._generate_and_score_completions(inputs)
+        if self.run is not None:
+            mode = "train" if self.model.training else "eval"
+            rows = rollout_rows(self.generation, output["advantages"].tolist(), self.policy.stop_ids)
+            rows = gather_object(rows) if self.accelerator.num_processes > 1 else rows
+            if self.accelerator.is_main_process:
+                numbered = [{**row, "group": place // self._group_size} for place, row in enumerate(rows)]
+                self.run.write_rollouts(self.state.global_step + 1, numbered, mode)
+        self._note_signal(output)
+        return output
+
+    def _note_signal(self, output: dict[str, Any]) -> None:
+        """Log what stock metrics leave out: seconds by phase and the share of rows that could not be judged."""
+        metrics = self._metrics["train" if self.model.training else "eval"]
+        metrics["seconds/generation"].append(self.generation.seconds)
+        metrics["seconds/rewards"].append(self.generation.reward_seconds)
+        unjudged = sum(row.value is None for row in self.generation.scores) / len(self.generation.scores)
+        metrics["rewards/unjudged"].append(unjudged)
+
+    # the record of what happened
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        super().log(logs, start_time)
+        if self.run is not None and self.accelerator.is_main_process:
+            self.run.log(self.state.global_step, {key: value for key, value in logs.items() if key != "step"})
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """No card in checkpoints: publishing writes one, with the evidence."""
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        """Save through the policy: the adapter ``default`` only, safetensors only, no pickled arguments."""
+        if self.args.should_save:
+            self.policy.save(Path(output_dir or self.args.output_dir or "."), state_dict=state_dict)
+
+
+def _number(row: RowScore, name: str) -> float:
+    value = None if row.value is None else row.parts[name].value
+    return float("nan") if value is None else value

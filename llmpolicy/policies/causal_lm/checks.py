@@ -1,0 +1,82 @@
+"""A policy must choose and be scored by the same π: no dropout, no jitter, no look ahead, no effect of padding."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
+
+from llmpolicy.errors import PolicyError
+from llmpolicy.policies.causal_lm.forward import bare, forward, positions
+
+_NOISE = ("dropout", "pdrop", "layerdrop", "jitter")
+_ROWS, _WIDTH, _PADDING = 4, 16, 3
+
+
+def remove_dropout(model: nn.Module) -> None:
+    """Set all dropout and router jitter to 0: in modules, their attributes (attention_dropout), the configuration."""
+    config = bare(model).config
+    for holder in (config, config.get_text_config(decoder=True)):
+        _silence(holder)
+    for module in model.modules():
+        if isinstance(module, _DropoutNd):
+            module.p = 0.0
+        _silence(module)
+
+
+def _silence(holder: Any) -> None:
+    for name, value in vars(holder).items():
+        if isinstance(value, float) and value > 0 and any(word in name for word in _NOISE):
+            setattr(holder, name, 0.0)
+
+
+@torch.no_grad()
+def check(model: nn.Module, name: str) -> None:
+    """Raise PolicyError unless the model, in train mode, is deterministic, causal and indifferent to left padding.
+
+    Weights that are not there yet (on the meta device, or sharded while loading) cannot be checked.
+    """
+    if any(p.is_meta or p.numel() == 0 for p in model.parameters()):
+        return
+    with _train_mode(model):
+        ids = _some_tokens(model)  # (B, L)
+        first, second = _log_probs(model, ids, 0), _log_probs(model, ids, 0)  # (B, L, V)
+        changed = torch.cat([ids[:, :-1], ids[:, -1:].roll(1, 0)], dim=1)  # (B, L): other last tokens
+        later = _log_probs(model, changed, 0)
+        padded = _log_probs(model, ids, _PADDING)
+    limit = 1e-2 if first.dtype == torch.float32 else 0.2  # nats, mean over tokens
+    _same(first, second, limit / 10, f"{name} is still random in train mode after its dropout was set to 0")
+    _same(first[:, :-1], later[:, :-1], limit, f"{name} lets a token see what comes after it")
+    _same(first, padded, limit, f"{name} changes its mind when the prompt is padded on the left")
+
+
+def _same(expected: Tensor, found: Tensor, limit: float, what: str) -> None:
+    """Compare log-probabilities where they matter: weighted by the probabilities themselves."""
+    apart = float(((expected - found).abs().float() * expected.exp().float()).sum(-1).mean())
+    if apart > limit:
+        raise PolicyError(f"{what} (by {apart:.2g} nats); expected a decoder-only language model whose π is a function")
+
+
+def _some_tokens(model: nn.Module) -> Tensor:
+    vocabulary = bare(model).get_input_embeddings().num_embeddings
+    device = next(model.parameters()).device
+    return (torch.arange(_ROWS * _WIDTH, device=device) * 7919 % vocabulary).view(_ROWS, _WIDTH)  # (B, L)
+
+
+def _log_probs(model: nn.Module, ids: Tensor, padding: int) -> Tensor:
+    mask = torch.nn.functional.pad(torch.ones_like(ids), (padding, 0))  # (B, padding + L)
+    padded = torch.nn.functional.pad(ids, (padding, 0))
+    logits, _ = forward(model, padded, mask, positions(mask), _WIDTH, use_cache=False)
+    return torch.log_softmax(logits, dim=-1)  # (B, L, V)
+
+
+@contextmanager
+def _train_mode(model: nn.Module) -> Iterator[None]:
+    training = model.training
+    model.train()
+    try:
+        yield
+    finally:
+        model.train(training)

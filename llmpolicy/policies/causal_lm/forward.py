@@ -1,0 +1,67 @@
+"""One forward pass with explicit positions, so that padding changes nothing for any kind of position encoding."""
+
+import inspect
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import torch
+from peft import PeftModel
+from torch import Tensor, nn
+
+
+def bare(model: nn.Module) -> Any:
+    """The transformers model inside what DDP, FSDP, DeepSpeed, compilation and PEFT wrap around it."""
+    inner: Any = model
+    # accelerate's own unwrapping walks all modules, which is too slow for once a token
+    while (wrapped := getattr(inner, "_orig_mod", getattr(inner, "module", None))) is not None:
+        inner = wrapped
+    return inner.get_base_model() if isinstance(inner, PeftModel) else inner
+
+
+@cache
+def _parameters(kind: Any) -> frozenset[str]:
+    return frozenset(inspect.signature(kind.forward).parameters)
+
+
+def accepts(model: nn.Module, name: str) -> bool:
+    """Whether the model's forward has this argument (the class is asked: an instance's forward may be patched)."""
+    kind: Any = type(bare(model))
+    return name in _parameters(kind)
+
+
+def positions(attention_mask: Tensor) -> Tensor:
+    """The index of each token among the real tokens of its row, 0 on the left padding, (B, L)."""
+    return (attention_mask.cumsum(-1) - 1).clamp(min=0)  # (B, L)
+
+
+def forward(
+    model: nn.Module, input_ids: Tensor, attention_mask: Tensor, position_ids: Tensor, keep: int, **arguments: Any
+) -> tuple[Tensor, Any]:
+    """The logits of the last ``keep`` tokens of input_ids, (B, keep, V), and the whole output."""
+    if accepts(model, "position_ids"):
+        arguments["position_ids"] = position_ids
+    if accepts(model, "logits_to_keep"):
+        arguments["logits_to_keep"] = keep
+    output = model(input_ids=input_ids, attention_mask=attention_mask, **arguments)
+    return output.logits[:, -keep:], output  # (B, keep, V)
+
+
+def left_pad(rows: Sequence[Sequence[int]], pad_id: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Token ids and their attention mask, both (B, P), padded on the left; the mask is 1 at a row's own tokens."""
+    width = max(map(len, rows))
+    input_ids = torch.tensor([[pad_id] * (width - len(row)) + list(row) for row in rows], device=device)  # (B, P)
+    mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], device=device)  # (B, P)
+    return input_ids, mask
+
+
+def right_pad(rows: Sequence[Sequence[int]], pad_id: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Token ids and their mask, both (B, T), padded on the right; T is 0 if every row is empty."""
+    width = max(map(len, rows))
+    ids = [list(row) + [pad_id] * (width - len(row)) for row in rows]
+    mask = [[1] * len(row) + [0] * (width - len(row)) for row in rows]
+    shape = (len(rows), width)  # a list of empty rows has no second dimension of its own
+    return (
+        torch.tensor(ids, dtype=torch.long, device=device).view(shape),
+        torch.tensor(mask, dtype=torch.long, device=device).view(shape),
+    )

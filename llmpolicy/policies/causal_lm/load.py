@@ -1,0 +1,153 @@
+"""A model and its tokenizer from a folder or the Hub: safetensors only, and one sentence when it cannot be."""
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import HFValidationError, RemoteEntryNotFoundError
+from safetensors import SafetensorError
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from llmpolicy.errors import PolicyError, nearest
+from llmpolicy.policies.causal_lm.adapter import CONFIG, WEIGHTS, first_line
+
+_DTYPES = {"auto": "auto", "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tekken.json")
+_FAILURES = (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, RuntimeError, SafetensorError)
+
+
+def find(path: str, name: str, revision: str | None = None) -> Path | None:
+    """The local path of a file of a model folder or Hub repository, None if it has no such file."""
+    if Path(path).is_dir():
+        return Path(path) / name if (Path(path) / name).is_file() else None
+    if path.startswith((".", "/", "~")):
+        raise PolicyError(f"no model at {path!r}: no such folder, and not a Hub id of the form USER/NAME")
+    try:
+        return Path(hf_hub_download(path, name, revision=revision))
+    except RemoteEntryNotFoundError:
+        return None
+    except HFValidationError as error:
+        raise PolicyError(f"no model at {path!r}: no such folder, and not a Hub id of the form USER/NAME") from error
+    except OSError as error:
+        raise PolicyError(
+            f"no model at {path!r}: no such folder, and the Hub did not give it ({first_line(error)}); "
+            "expected a local folder or a Hub id that can be reached"
+        ) from error
+
+
+def adapter_files(path: str, revision: str | None = None) -> tuple[Path, Path]:
+    """Where the configuration and the weights of an adapter lie; raises PolicyError if either is missing."""
+    found = find(path, CONFIG, revision), find(path, WEIGHTS, revision)
+    if found[0] is None or found[1] is None:
+        missing = CONFIG if found[0] is None else WEIGHTS
+        raise PolicyError(
+            f"adapter {path!r} has no {missing}; expected the folder of a saved LoRA adapter (safetensors)"
+        )
+    return found[0], found[1]
+
+
+def load_model(
+    path: str,
+    *,
+    revision: str | None = None,
+    quantize: str | None = None,
+    dtype: str | torch.dtype = "float32",
+    device: str | torch.device | None = None,
+    trust_remote_code: bool = False,
+) -> PreTrainedModel:
+    """Load a causal language model; pickled weights are refused. Raises PolicyError in one sentence."""
+    _check_folder(path, revision)
+    options: dict[str, Any] = {"dtype": _dtype(dtype)}
+    if quantize is not None:
+        options |= {"quantization_config": quantization(quantize), "device_map": {"": _device(device)}}
+    try:
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            path,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # refused below, in words
+            revision=revision,
+            trust_remote_code=trust_remote_code,
+            use_safetensors=True,
+            local_files_only=Path(path).is_dir(),
+            **options,
+        )
+    except _FAILURES as error:
+        raise PolicyError(f"cannot load {path!r} as a causal language model ({first_line(error)})") from error
+    model, found = loaded
+    _check_complete(path, found)
+    return model if quantize or device is None else model.to(device)
+
+
+def load_tokenizer(
+    path: str, *, revision: str | None = None, trust_remote_code: bool = False
+) -> PreTrainedTokenizerBase:
+    """Load the tokenizer that lies with a model; raises PolicyError in one sentence."""
+    local = Path(path).is_dir()
+    if local and not trust_remote_code and not any((Path(path) / name).is_file() for name in _TOKENIZER_FILES):
+        raise PolicyError(f"no tokenizer in {path!r}; expected tokenizer.json beside the weights")
+    try:
+        return AutoTokenizer.from_pretrained(
+            path, revision=revision, trust_remote_code=trust_remote_code, local_files_only=local
+        )
+    except _FAILURES as error:
+        raise PolicyError(f"cannot load the tokenizer of {path!r} ({first_line(error)})") from error
+
+
+def quantization(quantize: str) -> BitsAndBytesConfig:
+    """4-bit weights as in QLoRA (Dettmers et al. 2023, arXiv 2305.14314): NF4, double quantisation, bfloat16."""
+    if quantize != "4bit":
+        raise PolicyError(f"quantize {quantize!r} is unknown; expected '4bit'")
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise PolicyError("quantize: 4bit needs bitsandbytes; install it with: pip install 'llmpolicy[quantization]'")
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )
+
+
+def _check_folder(path: str, revision: str | None) -> None:
+    if find(path, "config.json", revision) is None:
+        raise PolicyError(
+            f"{path!r} is no model: it has no config.json; expected a folder or Hub id of a causal language model"
+        )
+    if Path(path).is_dir() and not list(Path(path).glob("*.safetensors")):
+        others = sorted(file.name for file in Path(path).glob("*.bin"))
+        found = f"only {', '.join(others)}, and pickled weights are refused" if others else "no weights"
+        raise PolicyError(f"{path!r} has {found}; expected *.safetensors")
+
+
+def _check_complete(path: str, found: dict[str, Any]) -> None:
+    """Transformers makes up weights that a checkpoint lacks, and only warns."""
+    if found["mismatched_keys"]:
+        key, saved, wanted = min(found["mismatched_keys"])
+        raise PolicyError(
+            f"{path!r} does not fit its config.json: {key} is {tuple(saved)} in the weights; expected {tuple(wanted)}"
+        )
+    if found["missing_keys"]:
+        key, count = min(found["missing_keys"]), len(found["missing_keys"])
+        raise PolicyError(f"{path!r} has no weights for {key} ({count} missing in all); expected a complete checkpoint")
+
+
+def _dtype(dtype: str | torch.dtype) -> Any:
+    if isinstance(dtype, torch.dtype):
+        return dtype
+    if dtype not in _DTYPES:
+        raise PolicyError(f"dtype {dtype!r} is unknown{nearest(dtype, _DTYPES)}")
+    return _DTYPES[dtype]
+
+
+def _device(device: str | torch.device | None) -> str | int:
+    """Where quantised weights go: they cannot be moved later. One GPU a process."""
+    if device is not None:
+        return str(device)
+    return torch.cuda.current_device() if torch.cuda.is_available() else "cpu"

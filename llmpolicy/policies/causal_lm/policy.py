@@ -1,0 +1,371 @@
+"""A causal language model as a policy: state = the prompt, action = the completion, one decision a token."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from peft import PeftModel
+from torch import Tensor, nn
+from torch.nn.functional import pad
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from llmpolicy.errors import PolicyError
+from llmpolicy.objectives import k3
+from llmpolicy.policies.causal_lm import adapter as adapters
+from llmpolicy.policies.causal_lm import load as loading
+from llmpolicy.policies.causal_lm.checks import check, remove_dropout
+from llmpolicy.policies.causal_lm.codec import Codec
+from llmpolicy.policies.causal_lm.forward import bare, forward, left_pad, positions, right_pad
+from llmpolicy.policies.causal_lm.generate import Generated, context_length, generate
+from llmpolicy.policies.causal_lm.reference import Reference
+from llmpolicy.policies.causal_lm.score import Scored, score
+from llmpolicy.types import Action, Completion
+
+
+class CausalLMPolicy:
+    """π_θ(token | context) = softmax(logits / temperature), for any decoder-only transformers model.
+
+    A prompt is a text, chat messages (the last is continued if it is the assistant's), or token ids; an action is a
+    list of token ids, its stop token included. ``lora`` (LoraConfig's arguments) trains an adapter, otherwise all
+    weights are trained. The model keeps its dtype and device, not its dropout. ``hub_id`` and ``note`` say what the
+    base truly is.
+    Raises PolicyError if the model or tokenizer cannot serve as a policy.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel | PeftModel,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        temperature: float = 1.0,
+        stop: Sequence[str | int] = (),
+        max_new_tokens: int = 256,
+        lora: Mapping[str, Any] | None = None,
+        chat_template_kwargs: Mapping[str, Any] | None = None,
+        hub_id: str | None = None,
+        revision: str | None = None,
+        note: str | None = None,
+    ) -> None:
+        if not temperature > 0:
+            raise PolicyError(f"temperature is {temperature}; expected above 0 (greedy=True takes the likeliest token)")
+        path = bare(model).config.name_or_path or None
+        self.name = hub_id or path or type(bare(model)).__name__
+        self.temperature, self.max_new_tokens, self.stop = temperature, max_new_tokens, tuple(stop)
+        self.hub_id, self.revision, self.note = hub_id, revision, note
+        self.model: Any = _wrapped(model, lora, hub_id or path, revision)
+        self.tokenizer = tokenizer
+        vocabulary = bare(model).get_input_embeddings().num_embeddings
+        self.codec = Codec(
+            tokenizer,
+            bare(model).generation_config,
+            vocabulary=vocabulary,
+            stop=stop,
+            chat_template_kwargs=chat_template_kwargs,
+        )
+        remove_dropout(self.model)
+        check(self.model, self.name)
+        self.reference = Reference(self, fresh=lora is not None and adapters.starts_as_base(self.model))
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        *,
+        hub_id: str | None = None,
+        revision: str | None = None,
+        note: str | None = None,
+        adapter: str | Path | None = None,
+        lora: Mapping[str, Any] | None = None,
+        quantize: str | None = None,
+        dtype: str | torch.dtype | None = None,
+        device: str | torch.device | None = None,
+        trust_remote_code: bool = False,
+        **settings: Any,
+    ) -> Self:
+        """Load a model (or, if ``path`` is an adapter, its base and it) from a folder or the Hub.
+
+        ``adapter`` continues from that folder, ``lora`` begins a new one. ``dtype`` defaults to float32, which full
+        training needs, and under an adapter on a GPU to what was saved. ``device`` None leaves the model on the CPU,
+        for a trainer to place. Raises PolicyError if anything is missing, unreadable, or does not fit.
+        """
+        if adapter is not None and lora is not None:
+            raise PolicyError(
+                f"both adapter {str(adapter)!r} and lora are given; expected one: continue an adapter or begin one"
+            )
+        base, revision, adapter = _base_of(str(path), revision, adapter)
+        files = loading.adapter_files(adapter) if adapter else None
+        frozen = bool(adapter or lora or quantize) and torch.cuda.is_available() and str(device) != "cpu"
+        model: Any = loading.load_model(
+            base,
+            revision=revision,
+            quantize=quantize,
+            dtype=dtype or ("auto" if frozen else "float32"),
+            device=device,
+            trust_remote_code=trust_remote_code,
+        )
+        tokenizer = loading.load_tokenizer(base, revision=revision, trust_remote_code=trust_remote_code)
+        if adapter and files:
+            model = adapters.load_adapter(model, *files, [name for name in (hub_id, base) if name], adapter)
+        return cls(model, tokenizer, lora=lora, hub_id=hub_id, revision=revision, note=note, **settings)
+
+    # what it is
+
+    @property
+    def is_adapter(self) -> bool:
+        """Whether an adapter is trained, on top of a frozen base."""
+        return isinstance(self.model, PeftModel)
+
+    @property
+    def trainable(self) -> str:
+        """``adapter`` or ``full``."""
+        return "adapter" if self.is_adapter else "full"
+
+    @property
+    def stop_ids(self) -> list[int]:
+        """The tokens that end a completion: the tokenizer's end, the model's, and those asked for."""
+        return self.codec.stop_ids
+
+    @property
+    def pad_id(self) -> int:
+        """The token that fills short rows; it may equal a stop id, as masks never come from it."""
+        return self.codec.pad_id
+
+    @property
+    def context(self) -> int | None:
+        """How many tokens prompt and completion may have together, None if the model does not say."""
+        return context_length(self.model)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.model.parameters()).device
+
+    def to(self, device: str | torch.device) -> Self:
+        """Move the model."""
+        self.model.to(device)
+        return self
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """The parameters that an optimiser may change: the adapter's, or all."""
+        return (parameter for parameter in self.model.parameters() if parameter.requires_grad)
+
+    def encode(self, prompts: Sequence[Any]) -> list[list[int]]:
+        """Token ids of each prompt, with exactly the special tokens it should have."""
+        return self.codec.encode(prompts)
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """The text of a completion, without its stop token."""
+        return self.codec.decode(token_ids)
+
+    # π
+
+    def distribution(self, states: Sequence[Any]) -> torch.distributions.Categorical:
+        """The distribution of the next token after each prompt, over all V tokens."""
+        input_ids, mask = left_pad(self.encode(states), self.pad_id, self.device)  # (B, P)
+        logits, _ = forward(self.model, input_ids, mask, positions(mask), 1, use_cache=False)
+        return torch.distributions.Categorical(logits=logits[:, -1].float() / self.temperature, validate_args=False)
+
+    def act(
+        self,
+        prompts: Sequence[Any],
+        *,
+        greedy: bool = False,
+        generator: torch.Generator | None = None,
+        max_new_tokens: int | None = None,
+        batch_size: int | None = None,
+    ) -> Action:
+        """Complete each prompt; ``value`` is a list of token ids a row, log_prob and mask (B, T), terminated (B,)."""
+        made = self._generate(prompts, greedy, generator, max_new_tokens, batch_size)
+        _, mask = right_pad(made.token_ids, self.pad_id, self.device)  # (B, T)
+        width = mask.shape[1]
+        rows = [row + [0.0] * (width - len(row)) for row in made.log_probs]
+        log_prob = torch.tensor(rows, device=self.device)  # (B, T)
+        return Action(made.token_ids, log_prob, mask.bool(), torch.tensor(made.terminated, device=self.device))
+
+    def complete(
+        self,
+        prompts: Sequence[Any],
+        *,
+        greedy: bool = False,
+        generator: torch.Generator | None = None,
+        max_new_tokens: int | None = None,
+        batch_size: int | None = None,
+    ) -> list[Completion]:
+        """Complete each prompt, as records with the text."""
+        made = self._generate(prompts, greedy, generator, max_new_tokens, batch_size)
+        return [
+            Completion(prompt, self.decode(ids), tuple(ids), tuple(log_probs), terminated, not terminated)
+            for prompt, ids, log_probs, terminated in zip(
+                prompts, made.token_ids, made.log_probs, made.terminated, strict=True
+            )
+        ]
+
+    def log_prob(
+        self, prompts: Sequence[Any], actions: Sequence[Any], *, batch_size: int | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The log-probability of every token of given completions and its mask, both (B, T); differentiable."""
+        scored, mask = self.score(prompts, actions, batch_size=batch_size)
+        return scored.log_prob, mask
+
+    def entropy(
+        self, prompts: Sequence[Any], actions: Sequence[Any], *, batch_size: int | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The entropy in nats of the distribution that each token was chosen from, and the mask; both (B, T)."""
+        scored, mask = self.score(prompts, actions, batch_size=batch_size, entropy=True)
+        assert scored.entropy is not None
+        return scored.entropy, mask
+
+    def kl(
+        self, prompts: Sequence[Any], actions: Sequence[Any], *, batch_size: int | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """An estimate of KL(π ‖ reference) at every token (k3, in nats) and the mask, both (B, T); differentiable."""
+        log_prob, mask = self.log_prob(prompts, actions, batch_size=batch_size)
+        reference, _ = self.reference.log_prob(prompts, actions, batch_size=batch_size)
+        return k3(log_prob, reference), mask  # where masked, both are 0 and so is their k3
+
+    def score(
+        self,
+        prompts: Sequence[Any],
+        actions: Sequence[Any],
+        *,
+        batch_size: int | None = None,
+        entropy: bool = False,
+        model: nn.Module | None = None,
+    ) -> tuple[Scored, Tensor]:
+        """Score given completions (with another ``model`` if given); figures are 0 where the mask, (B, T), is."""
+        prompt_ids = self.encode(prompts)
+        action_ids = [torch.as_tensor(row, dtype=torch.long).tolist() for row in actions]
+        if len(prompt_ids) != len(action_ids):
+            raise PolicyError(f"{len(prompt_ids)} prompts and {len(action_ids)} actions; expected one action a prompt")
+        size = batch_size or max(len(prompt_ids), 1)
+        width = max(map(len, action_ids), default=0)
+        chunks = [
+            self._score_batch(model or self.model, prompt_ids[i : i + size], action_ids[i : i + size], width, entropy)
+            for i in range(0, len(prompt_ids), size)
+        ]
+        entropies = [scored.entropy for scored, _ in chunks if scored.entropy is not None]
+        joined = Scored(
+            torch.cat([scored.log_prob for scored, _ in chunks]), torch.cat(entropies) if entropies else None
+        )
+        return joined, torch.cat([mask for _, mask in chunks])
+
+    def _score_batch(
+        self, model: nn.Module, prompt_ids: list[list[int]], action_ids: list[list[int]], width: int, entropy: bool
+    ) -> tuple[Scored, Tensor]:
+        prompts, prompt_mask = left_pad(prompt_ids, self.pad_id, self.device)  # (b, P)
+        actions, action_mask = right_pad(action_ids, self.pad_id, self.device)  # (b, t)
+        scored = score(
+            model,
+            torch.cat([prompts, actions], dim=1),
+            torch.cat([prompt_mask, action_mask], dim=1),
+            actions.shape[1],
+            self.temperature,
+            entropy=entropy,
+            entropy_grad=True,
+        )
+        mask = action_mask.bool()
+        fill = (0, width - actions.shape[1])
+        log_prob = pad(scored.log_prob.masked_fill(~mask, 0.0), fill)  # (b, T)
+        found = pad(scored.entropy.masked_fill(~mask, 0.0), fill) if scored.entropy is not None else None  # (b, T)
+        return Scored(log_prob, found), pad(mask, fill)
+
+    def _generate(
+        self,
+        prompts: Sequence[Any],
+        greedy: bool,
+        generator: torch.Generator | None,
+        max_new_tokens: int | None,
+        batch_size: int | None,
+    ) -> Generated:
+        prompt_ids = self.encode(prompts)
+        size = batch_size or max(len(prompt_ids), 1)
+        parts = [
+            generate(
+                self.model,
+                prompt_ids[start : start + size],
+                max_new_tokens=self.max_new_tokens if max_new_tokens is None else max_new_tokens,
+                temperature=self.temperature,
+                stop_ids=self.stop_ids,
+                pad_id=self.pad_id,
+                greedy=greedy,
+                generator=generator,
+            )
+            for start in range(0, max(len(prompt_ids), 1), size)
+        ]
+        return Generated(
+            [row for part in parts for row in part.token_ids],
+            [row for part in parts for row in part.log_probs],
+            [row for part in parts for row in part.terminated],
+        )
+
+    # the adapter's life
+
+    def freeze_reference(self) -> Reference:
+        """Keep the policy as it is at the start; full weights are copied now, so call it before the first update."""
+        return self.reference.freeze()
+
+    def adapter_off(self) -> AbstractContextManager[None]:
+        """While it lasts the policy is its base, so that one loaded model can be measured before and after training."""
+        if not self.is_adapter:
+            return nullcontext()
+        return adapters.active(self.model, None)
+
+    def save(self, folder: str | Path, *, state_dict: Mapping[str, Tensor] | None = None) -> None:
+        """Write the adapter or the full weights as safetensors, and the tokenizer; nothing is asked of the Hub."""
+        target = Path(folder)
+        target.mkdir(parents=True, exist_ok=True)
+        if self.is_adapter:
+            adapters.save_adapter(self.model, target, state_dict)
+        else:
+            self.model.save_pretrained(str(target), state_dict=state_dict)
+        self.tokenizer.save_pretrained(str(target))
+
+    def merge(self) -> "CausalLMPolicy":
+        """A new policy with full weights and the same π: the adapter added to a copy of its base."""
+        if not self.is_adapter:
+            raise PolicyError(f"{self.name} has no adapter to merge; its full weights can be saved as they are")
+        if getattr(bare(self.model), "is_quantized", False):
+            raise PolicyError(
+                f"{self.name} was loaded in 4 bit, and merging would round its adapter; "
+                "expected it loaded without quantize"
+            )
+        return CausalLMPolicy(
+            adapters.folded(self.model),
+            self.tokenizer,
+            temperature=self.temperature,
+            stop=self.stop,
+            max_new_tokens=self.max_new_tokens,
+            chat_template_kwargs=self.codec.chat_template_kwargs,
+            note=self.note,
+        )
+
+
+def _wrapped(
+    model: PreTrainedModel | PeftModel, lora: Mapping[str, Any] | None, base: str | None, revision: str | None
+) -> Any:
+    """The model with the adapter that is asked for; raises PolicyError for an adapter that TRL would not find."""
+    if not isinstance(model, PeftModel):
+        return model if lora is None else adapters.add_lora(model, lora, base, revision)
+    if lora is not None:
+        raise PolicyError("the model has an adapter already and lora asks for another; expected one of the two")
+    if adapters.TRAINED not in model.peft_config:
+        raise PolicyError(f"the model's adapter is called {sorted(model.peft_config)}; expected {adapters.TRAINED!r}")
+    return model
+
+
+def _base_of(path: str, revision: str | None, adapter: str | Path | None) -> tuple[str, str | None, str | None]:
+    """The base, its revision and the adapter, whether ``path`` names the base or an adapter that names its base."""
+    if adapter is not None:
+        return path, revision, str(adapter)
+    config = None if loading.find(path, "config.json", revision) else loading.find(path, adapters.CONFIG, revision)
+    if config is None:
+        return path, revision, None
+    recorded = json.loads(config.read_text(encoding="utf-8"))
+    if not recorded.get("base_model_name_or_path"):
+        raise PolicyError(
+            f"adapter {path!r} does not say which base it belongs to; expected the base as path, the folder as adapter"
+        )
+    return recorded["base_model_name_or_path"], recorded.get("revision"), path

@@ -1,0 +1,80 @@
+"""The one scorer: log π(token|context) of given tokens, in one forward pass."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from llmpolicy.policies.causal_lm.forward import accepts, forward, positions
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Of the last ``keep`` tokens a row: log-probability and entropy, (B, keep); and a MoE's balance loss, ()."""
+
+    log_prob: Tensor
+    entropy: Tensor | None = None
+    aux_loss: Tensor | None = None
+
+
+def score(
+    model: nn.Module,
+    input_ids: Tensor,
+    attention_mask: Tensor,
+    keep: int,
+    temperature: float,
+    *,
+    entropy: bool = False,
+    entropy_grad: bool = False,
+    aux_loss: bool = False,
+    fused: bool = False,
+) -> Scored:
+    """Score the last ``keep`` tokens of input_ids (B, L) under softmax(logits / temperature).
+
+    Only their logits are computed, and normalised in float32. Where attention_mask is 0 the figures mean nothing.
+    ``entropy`` adds the entropy of each decision, with a gradient only if ``entropy_grad``; ``aux_loss`` the
+    load-balancing loss of a mixture of experts. ``fused``: the model carries TRL's fused LM head, made with the same
+    temperature: use it, so that logits are never held for all positions at once.
+    """
+    wanted: dict[str, Any] = {"output_router_logits": True} if aux_loss else {}
+    position_ids = positions(attention_mask)
+    if fused:
+        return _fused(model, input_ids, attention_mask, position_ids, keep, entropy, entropy_grad, wanted)
+    logits, output = forward(
+        model, input_ids, attention_mask, position_ids, keep + 1, use_cache=False, **wanted
+    )  # (B, keep + 1, V)
+    log_probs = torch.log_softmax(logits[:, :-1].float() / temperature, dim=-1)  # (B, keep, V)
+    chosen = input_ids[:, input_ids.shape[1] - keep :]  # (B, keep)
+    return Scored(
+        log_probs.gather(-1, chosen[..., None])[..., 0],
+        _entropy(log_probs if entropy_grad else log_probs.detach()) if entropy else None,
+        output.aux_loss if aux_loss else None,
+    )
+
+
+def _entropy(log_probs: Tensor) -> Tensor:
+    """−Σ_v p_v log p_v of each decision, (B, keep)."""
+    return -(log_probs.exp() * log_probs).sum(-1)
+
+
+def _fused(
+    model: nn.Module,
+    input_ids: Tensor,
+    attention_mask: Tensor,
+    position_ids: Tensor,
+    keep: int,
+    entropy: bool,
+    entropy_grad: bool,
+    wanted: dict[str, Any],
+) -> Scored:
+    labels = input_ids.masked_fill(attention_mask == 0, -100)
+    labels[:, : labels.shape[1] - keep] = -100
+    if accepts(model, "position_ids"):
+        wanted = {**wanted, "position_ids": position_ids}
+    output = model(input_ids=input_ids, attention_mask=attention_mask, labels=labels, fused_lm_head=True, **wanted)
+    width = output.log_probs.shape[1]
+    found = output.entropy[:, width - keep :] if entropy else None
+    if found is not None and not entropy_grad:
+        found = found.detach()
+    return Scored(output.log_probs[:, width - keep :], found, output.aux_loss)

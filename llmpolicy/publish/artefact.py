@@ -1,0 +1,244 @@
+"""From a run to a folder that is ready to be sent: which weights, in which form, with their card and evidence."""
+
+import hashlib
+import json
+import re
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from huggingface_hub import ModelCard, try_to_load_from_cache
+from huggingface_hub.errors import HFValidationError
+
+from llmpolicy.errors import PublishError, nearest
+from llmpolicy.publish.card import CardFacts, card
+from llmpolicy.publish.files import PublishedFile, What, check, describe, stage
+from llmpolicy.run import Run
+
+Which = Literal["last", "best"]
+SCHEMA = 1
+PATH_KEYS = ("path", "adapter", "file", "generator", "canonical", "fn", "correct")
+"""The keys of a recipe that may name a file of the machine it was trained on."""
+LOCAL_PATH = re.compile(r"(?<![\w./:])(?:~|[A-Za-z]:)?[/\\](?:[^\s/\\:'\"]+[/\\])+")
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What of a run is published: the form, the weights and their folder, and the evaluation that speaks for them."""
+
+    what: What
+    which: Which
+    trained: Literal["adapter", "full"]
+    source: Path
+    hub_id: str | None
+    evaluation: Mapping[str, Any] | None
+    measured_on_last: bool
+
+
+def choose(run: Run, what: str | None = None, which: str | None = None) -> Choice:
+    """Decide what is published, or raise PublishError in a sentence that names what can be.
+
+    The form is the adapter when one was trained and its base has a Hub id, else the merged (or full) weights. The
+    weights are the best ones when the evaluation speaks for them, else the last.
+    """
+    if not run.recipe.get("model"):
+        raise PublishError(f"{run.path} trained no language model; only language models are published")
+    _one_of("--what", what, ("adapter", "merged"))
+    _one_of("--which", which, ("last", "best"))
+    best = (run.best_dir / "evaluation.json").is_file() or _same_weights(run.best_dir, run.policy_dir)
+    weights: Which = "best" if which == "best" or (which is None and best) else "last"
+    source = run.best_dir if weights == "best" else run.policy_dir
+    if not source.is_dir():
+        state = run.manifest.get("status", "unknown")
+        raise PublishError(f"{run.path} has no {source.name}/ weights to publish (the run's status: {state})")
+    trained: Literal["adapter", "full"] = "adapter" if (source / "adapter_config.json").is_file() else "full"
+    evaluation, measured_on_last = _evidence(run, weights)
+    hub_id = base_hub_id(run)
+    return Choice(_form(run, what, trained, hub_id), weights, trained, source, hub_id, evaluation, measured_on_last)
+
+
+def build(run: Run, choice: Choice, repo: str, folder: Path) -> tuple[PublishedFile, ...]:
+    """Fill an empty folder with all that is published, check every file, and return the list.
+
+    Raises PublishError; the run itself is only read.
+    """
+    if choice.what == "merged" and choice.trained == "adapter":
+        with tempfile.TemporaryDirectory(prefix="llmpolicy-merge-") as merged:
+            _merge(run, choice.source, Path(merged))
+            stage(Path(merged), folder, choice.what)
+    else:
+        stage(choice.source, folder, choice.what)
+    if choice.what == "adapter":
+        _name_base(folder / "adapter_config.json", choice.hub_id, run.recipe["model"].get("revision"))
+    recipe = _portable(run.recipe)
+    manifest = _shortened({key: value for key, value in run.manifest.items() if key != "base_dir"})
+    _write_text(folder / "README.md", card(_facts(run, choice, repo, recipe, manifest)))
+    _write_text(folder / "recipe.yaml", yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True))
+    if choice.evaluation is not None:
+        _write_json(folder / "evaluation.json", _without_examples(choice.evaluation))
+    _write_json(folder / "llmpolicy_manifest.json", _manifest(run, choice, manifest, describe(folder)))
+    check(folder, choice.what)
+    return describe(folder)
+
+
+def base_hub_id(run: Run) -> str | None:
+    """The Hub id of the base: as written, or the path itself when it was loaded from the Hub; None when unknown."""
+    model = run.recipe["model"]
+    if model.get("hub_id"):
+        return str(model["hub_id"])
+    path = str(model["path"])
+    if base_folder(run) is not None:
+        return None
+    # A path such as models/SmolLM2 looks like a Hub id; only what lies in the Hub's cache proves that it was one.
+    try:
+        return path if isinstance(try_to_load_from_cache(path, "config.json"), str) else None
+    except HFValidationError:
+        return None
+
+
+def base_folder(run: Run) -> Path | None:
+    """The local folder that the base was loaded from, when it came from one and it is still there."""
+    if run.recipe["model"]["path"] == "bundled":
+        from llmpolicy.bundled import MODEL
+
+        return Path(MODEL)
+    path = Path(run.recipe["model"]["path"]).expanduser()
+    beside_recipe = Path(run.manifest.get("base_dir") or ".") / path
+    return next((folder for folder in (beside_recipe, path) if folder.is_dir()), None)
+
+
+def _one_of(option: str, value: str | None, valid: tuple[str, ...]) -> None:
+    if value is not None and value not in valid:
+        raise PublishError(f"{option} {value!r} is unknown{nearest(value, valid)}")
+
+
+def _form(run: Run, what: str | None, trained: str, hub_id: str | None) -> What:
+    if what == "adapter" and trained == "full":
+        raise PublishError(f"{run.path} trained full weights, it has no adapter; publish them with --what merged")
+    if what == "adapter" and hub_id is None:
+        raise PublishError(
+            f"{run.path}: nobody could load the adapter, because its base has no model.hub_id; publish the merged "
+            "weights instead with --what merged"
+        )
+    return "adapter" if trained == "adapter" and hub_id is not None and what != "merged" else "merged"
+
+
+def _evidence(run: Run, which: Which) -> tuple[dict[str, Any] | None, bool]:
+    """The evaluation to show, and whether it was measured on the last weights while others are published."""
+    own = run.best_dir / "evaluation.json"
+    if which == "best" and own.is_file():
+        return json.loads(own.read_text(encoding="utf-8")), False
+    return run.evaluation(), which == "best" and not _same_weights(run.best_dir, run.policy_dir)
+
+
+def _same_weights(first: Path, second: Path) -> bool:
+    """Whether two folders hold the same weights, byte for byte."""
+    if not first.is_dir() or not second.is_dir():
+        return False
+    names = [{path.name for path in folder.glob("*.safetensors")} for folder in (first, second)]
+    return bool(names[0]) and names[0] == names[1] and all(_digest(first / n) == _digest(second / n) for n in names[0])
+
+
+def _merge(run: Run, adapter: Path, folder: Path) -> None:
+    """Write the base with the adapter folded in; the one step of publishing that loads a model."""
+    from llmpolicy.policies.causal_lm import CausalLMPolicy
+
+    model = run.recipe["model"]
+    policy = CausalLMPolicy.load(
+        base_folder(run) or model.get("hub_id") or model["path"],
+        adapter=adapter,
+        hub_id=model.get("hub_id"),
+        revision=model.get("revision"),
+        dtype=model.get("dtype"),
+        trust_remote_code=bool(model.get("trust_remote_code")),
+        stop=model.get("stop") or (),
+    )
+    policy.merge().save(folder)
+
+
+def _name_base(config: Path, hub_id: str | None, revision: str | None) -> None:
+    """Let the adapter name its base as others can find it: never a folder of the machine it was trained on."""
+    content = json.loads(config.read_text(encoding="utf-8"))
+    _write_json(config, {**content, "base_model_name_or_path": hub_id, "revision": revision})
+
+
+def _facts(run: Run, choice: Choice, repo: str, recipe: dict[str, Any], manifest: dict[str, Any]) -> CardFacts:
+    return CardFacts(
+        repo=repo,
+        what=choice.what,
+        which=choice.which,
+        trained=choice.trained,
+        recipe=recipe,
+        manifest=manifest,
+        evaluation=choice.evaluation,
+        base=choice.hub_id or Path(str(run.recipe["model"]["path"])).name,
+        hub_id=choice.hub_id,
+        measured_on_last=choice.measured_on_last,
+        license=_license(base_folder(run)),
+    )
+
+
+def _license(base: Path | None) -> str | None:
+    """The license that the base's own card states, when the base is a local folder with a card; else unknown."""
+    if base is None or not (base / "README.md").is_file():
+        return None
+    try:
+        stated = ModelCard.load(base / "README.md", ignore_metadata_errors=True).data.to_dict().get("license")
+    except (ValueError, yaml.YAMLError):
+        return None
+    return stated if isinstance(stated, str) else None
+
+
+def _manifest(run: Run, choice: Choice, manifest: dict[str, Any], files: tuple[PublishedFile, ...]) -> dict[str, Any]:
+    model = run.recipe["model"]
+    return {
+        "schema": SCHEMA,
+        "what": choice.what,
+        "which": choice.which,
+        "trained": choice.trained,
+        "base": {"hub_id": choice.hub_id, "revision": model.get("revision"), "note": model.get("note")},
+        "run": manifest,
+        "files": {file.name: {"size": file.size, "sha256": file.sha256} for file in files},
+    }
+
+
+def _without_examples(evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    """The evaluation's figures; prompts and completions stay on this machine."""
+    kept = {key: value for key, value in evaluation.items() if key != "examples"}
+    return {**kept, "base": _without_examples(kept["base"])} if kept.get("base") else kept
+
+
+def _portable(recipe: Any, key: str = "") -> Any:
+    """The recipe for others: of an absolute path the last name stays, of rows given in Python their number."""
+    if key == "rows" and isinstance(recipe, list):
+        return f"{len(recipe)} rows given in Python"
+    if isinstance(recipe, Mapping):
+        return {name: _portable(value, str(name)) for name, value in recipe.items()}
+    if isinstance(recipe, list):
+        return [_portable(value, key) for value in recipe]
+    return LOCAL_PATH.sub("", recipe) if isinstance(recipe, str) and key in PATH_KEYS else recipe
+
+
+def _shortened(value: Any) -> Any:
+    """The manifest with every absolute path, also inside a command line, cut to its last name."""
+    if isinstance(value, Mapping):
+        return {key: _shortened(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_shortened(item) for item in value]
+    return LOCAL_PATH.sub("", value) if isinstance(value, str) else value
+
+
+def _digest(path: Path) -> bytes:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8", newline="\n")
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    _write_text(path, json.dumps(content, indent=2, ensure_ascii=False, default=str) + "\n")

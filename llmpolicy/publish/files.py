@@ -1,0 +1,175 @@
+"""What may be published: an explicit list of file names, and what every file is checked for. Nothing else leaves."""
+
+import hashlib
+import json
+import mmap
+import os
+import re
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from safetensors import SafetensorError, safe_open
+
+from llmpolicy.errors import PublishError
+
+What = Literal["adapter", "merged"]
+
+ADAPTER = (r"adapter_model\.safetensors", r"adapter_config\.json")
+MODEL = (
+    r"model\.safetensors",
+    r"model-\d{5}-of-\d{5}\.safetensors",
+    r"model\.safetensors\.index\.json",
+    r"config\.json",
+    r"generation_config\.json",
+)
+TOKENIZER = (
+    r"tokenizer\.json",
+    r"tokenizer_config\.json",
+    r"special_tokens_map\.json",
+    r"added_tokens\.json",
+    r"vocab\.json",
+    r"vocab\.txt",
+    r"merges\.txt",
+    r"tokenizer\.model",
+    r"spiece\.model",
+    r"sentencepiece\.bpe\.model",
+    r"chat_template\.jinja",
+)
+WRITTEN = ("README.md", "recipe.yaml", "evaluation.json", "llmpolicy_manifest.json")
+"""The four files that publishing writes itself; a file of that name in the run's folder is never taken."""
+
+# Each begins with a literal (what must not stand before it is asked afterwards): that keeps the search fast on weights.
+SECRETS = (
+    ("a Hugging Face token", rb"hf_[A-Za-z0-9]{30}"),
+    ("an API key (sk-...)", rb"sk-(?<![A-Za-z0-9]sk-)(?=[A-Za-z_\-]*\d)[A-Za-z0-9_\-]{20}"),
+    ("a GitHub token", rb"gh[pousr]_[A-Za-z0-9]{30}"),
+    ("a GitHub token", rb"github_pat_[A-Za-z0-9_]{22}"),
+    ("a Weights & Biases key", rb"wandb_[A-Za-z0-9_]{40}"),
+    ("an AWS key", rb"AKIA(?<![A-Za-z0-9]AKIA)[0-9A-Z]{16}(?![0-9A-Za-z])"),
+    ("a Google key", rb"AIza[0-9A-Za-z_\-]{35}"),
+    ("a Slack token", rb"xox[abprs]-[0-9]{8}[A-Za-z0-9\-]{12}"),
+    ("a private key", rb"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----"),
+)
+SECRET_NAMES = re.compile(r"(TOKEN|SECRET|PASSWORD|API_?KEY)$", re.IGNORECASE)
+SHORTEST_SECRET = 16
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedFile:
+    """One file as it is sent: its name, bytes, sha256, and the id that git gives to its content."""
+
+    name: str
+    size: int
+    sha256: str
+    blob_id: str
+
+
+def allowed(name: str, what: What) -> bool:
+    """Whether a file of this name may be taken from a folder of weights; never one that publishing writes itself."""
+    return _matches(name, (*(ADAPTER if what == "adapter" else MODEL), *TOKENIZER))
+
+
+def ours(name: str) -> bool:
+    """Whether some publication may hold a file of this name, so that a later one replaces or removes it."""
+    return _matches(name, (*ADAPTER, *MODEL, *TOKENIZER)) or name in WRITTEN
+
+
+def stage(source: Path, target: Path, what: What) -> None:
+    """Copy the files on the list from a folder of weights into an empty one.
+
+    Raises PublishError for a listed name that is a link or no plain file, and when the weights are not all there.
+    """
+    for path in sorted(source.iterdir()):
+        if not allowed(path.name, what):
+            continue
+        if path.is_symlink() or not path.is_file():
+            raise PublishError(f"{path} is a link or no plain file; only plain files are published")
+        shutil.copyfile(path, target / path.name, follow_symlinks=False)
+    names = {path.name for path in target.iterdir()}
+    missing = sorted(_required(target, what) - names)
+    if missing:
+        raise PublishError(f"{source} has no {missing[0]}; expected {_expected(what)} as safetensors")
+
+
+def check(folder: Path, what: What, environment: Mapping[str, str] = os.environ) -> None:
+    """Check a staged folder: listed plain files only, real safetensors, real JSON, no secret in any byte.
+
+    Raises PublishError with the file's name; the secret itself is never shown.
+    """
+    secrets = [(label, re.compile(pattern)) for label, pattern in SECRETS]
+    secrets += [(f"the value of ${name}", re.compile(re.escape(value))) for name, value in _values(environment)]
+    for path in sorted(folder.iterdir()):
+        if path.is_symlink() or not path.is_file() or not (allowed(path.name, what) or path.name in WRITTEN):
+            raise PublishError(f"{path.name} is not on the list of files that may be published")
+        _check_format(path)
+        for label in _found(path, secrets):
+            raise PublishError(f"{path.name} holds {label}; remove it there and publish again")
+
+
+def describe(folder: Path) -> tuple[PublishedFile, ...]:
+    """Every file of a folder with its size and hashes, in order of name."""
+    return tuple(_describe(path) for path in sorted(folder.iterdir()))
+
+
+def _matches(name: str, patterns: Iterable[str]) -> bool:
+    return any(re.fullmatch(pattern, name) for pattern in patterns)
+
+
+def _expected(what: What) -> str:
+    return "an adapter (adapter_model and adapter_config)" if what == "adapter" else "a model (model and config)"
+
+
+def _required(folder: Path, what: What) -> set[str]:
+    """The names without which the weights cannot be loaded; the shards are those that the index names."""
+    if what == "adapter":
+        return {"adapter_config.json", "adapter_model.safetensors"}
+    index = folder / "model.safetensors.index.json"
+    if not index.is_file():
+        return {"config.json", "model.safetensors"}
+    try:
+        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise PublishError(f"{index.name} is no index of safetensors shards: {error!r:.80}") from error
+    return {"config.json", *map(str, shards)}
+
+
+def _check_format(path: Path) -> None:
+    """A name on the list is not enough: the content must be what the name says."""
+    try:
+        if path.suffix == ".safetensors":
+            with safe_open(path, framework="np") as tensors:
+                tensors.keys()
+        elif path.suffix == ".json":
+            json.loads(path.read_text(encoding="utf-8"))
+    except (SafetensorError, ValueError) as error:
+        raise PublishError(f"{path.name} is not {path.suffix[1:]}: {error!s:.100}") from error
+
+
+def _values(environment: Mapping[str, str]) -> Iterator[tuple[str, bytes]]:
+    """The secrets of this very process: their names say so, and they are long enough not to be met by chance."""
+    for name, value in environment.items():
+        if SECRET_NAMES.search(name) and len(value) >= SHORTEST_SECRET:
+            yield name, value.encode("utf-8", "surrogateescape")
+
+
+def _found(path: Path, secrets: Iterable[tuple[str, re.Pattern[bytes]]]) -> Iterator[str]:
+    if path.stat().st_size == 0:
+        return
+    # Mapped, not read: weights may be larger than memory.
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        for label, pattern in secrets:
+            if pattern.search(content):
+                yield label
+
+
+def _describe(path: Path) -> PublishedFile:
+    size = path.stat().st_size
+    sha256, blob = hashlib.sha256(), hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            sha256.update(block)
+            blob.update(block)
+    return PublishedFile(path.name, size, sha256.hexdigest(), blob.hexdigest())

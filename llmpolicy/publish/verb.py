@@ -1,0 +1,50 @@
+"""The verb of the command line: publish a run folder, and show what was (or would be) sent."""
+
+from pathlib import Path
+from typing import cast
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from llmpolicy.publish.files import What
+from llmpolicy.publish.push import Published, publish
+from llmpolicy.run import Run
+
+
+def publish_run(
+    run: str | Path,
+    repo: str,
+    *,
+    what: str | None = None,
+    which: str | None = None,
+    public: bool = False,
+    dry_run: bool = False,
+    console: Console | None = None,
+) -> Published:
+    """Publish the run in a folder as USER/NAME and print the files with sizes and hashes.
+
+    Raises RunError when the folder holds no run and PublishError when it cannot be published as asked.
+    """
+    published = publish(
+        Run.open(run), repo, what=cast(What | None, what), which=which, private=not public, dry_run=dry_run
+    )
+    show(published, console or Console(), "public" if public else "private")
+    return published
+
+
+def show(published: Published, console: Console, visibility: str) -> None:
+    """Print the table of files and one line that says where they went."""
+    choice = published.choice
+    table = Table(title=f"{choice.what if choice.trained == 'adapter' else 'full weights'}, {choice.which} step")
+    table.add_column("file", no_wrap=True)
+    table.add_column("bytes", justify="right", no_wrap=True)
+    table.add_column("sha256", overflow="fold")
+    for file in published.files:
+        table.add_row(escape(file.name), f"{file.size:,}", file.sha256)
+    console.print(table)
+    where = f"{escape(published.repo_url)} ({visibility})"
+    if published.commit is None:
+        console.print(f"dry run: nothing was sent; it would go to {where}", soft_wrap=True)
+    else:
+        console.print(f"published: {where}, commit {published.commit}", soft_wrap=True)

@@ -1,0 +1,169 @@
+"""The loop of reinforcement learning: state -> policy -> action -> environment -> next state and reward -> improve.
+
+REINFORCE (Williams 1992): ∇J = E[Σ ∇log π(a|s) · weight]. Each update plays N episodes with the policy as it is, weighs every
+step by how much better than expected it went on, and makes well-rewarded actions likelier. What comes after the rewards knows
+only ``(log_prob, weight, mask)``, so the same loop trains a network of four numbers and a language model:
+
+    ============  ===========================  =====================================
+    word          CartPole                     language model
+    ============  ===========================  =====================================
+    state         4 floats                     the prompt
+    action        push left or right, T = 1    the completion, T tokens
+    episode       up to 500 steps              one step
+    weight        return-to-go − baseline      reward − the mean of its group
+    ============  ===========================  =====================================
+"""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+from pydantic import Field, TypeAdapter, ValidationError
+from torch import Tensor
+
+from llmpolicy.baselines import BASELINES, Baseline
+from llmpolicy.environments.base import Environment
+from llmpolicy.errors import RecipeError, RunError, nearest
+from llmpolicy.objectives import policy_gradient_loss
+from llmpolicy.policies.base import Policy
+from llmpolicy.rollout import Rollout, rollout
+
+Metrics = dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """A recipe's ``reinforce:`` block.
+
+    ``gamma`` discounts what is earned later; ``horizon`` cuts training episodes off after so many steps.
+    """
+
+    updates: Annotated[int, Field(ge=1)]
+    learning_rate: Annotated[float, Field(gt=0)]
+    baseline: Literal["time_step", "value", "group"]
+    gamma: Annotated[float, Field(ge=0, le=1)] = 1.0
+    horizon: Annotated[int, Field(ge=1)] | None = None
+
+
+def reinforce(
+    policy: Policy,
+    environment: Environment,
+    settings: Settings,
+    *,
+    seed: int = 0,
+    state: "State | None" = None,
+    time_limit: float | None = None,
+    on_update: Callable[[int, Metrics], bool | None] | None = None,
+) -> "Trained":
+    """Train the policy in place and return what happened.
+
+    Goes on from ``state`` if one is given. ``time_limit`` is in seconds. ``on_update`` gets the number of finished updates
+    and the metrics of the last one; it may return True to stop. The same seed gives the same run.
+    """
+    state = state or State.begin(policy, environment, settings, seed)
+    trained, started = Trained(state), time.monotonic()
+    while state.update < settings.updates:
+        experience = rollout(policy, environment, seed=_seed(seed, state.update), horizon=settings.horizon)
+        weight = state.baseline.weight(experience)  # (N, L)
+        metrics = improve(policy, state.optimizer, experience, weight)
+        state.baseline.learn(experience)
+        state.update += 1
+        trained.metrics.append({**metrics, "seconds": time.monotonic() - started})
+        if on_update and on_update(state.update, trained.metrics[-1]):
+            trained.stopped = "asked to"
+        elif time_limit is not None and time.monotonic() - started > time_limit:
+            trained.stopped = "time limit"
+        if trained.stopped:
+            break
+    return trained
+
+
+def improve(policy: Policy, optimizer: torch.optim.Optimizer, experience: Rollout, weight: Tensor) -> Metrics:
+    """One step of the optimiser along the policy gradient."""
+    loss = surrogate(policy, experience, weight)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return {
+        "loss": loss.item(),
+        "return": torch.tensor([episode.total for episode in experience.episodes]).nanmean().item(),
+        "length": experience.mask.sum(1).float().mean().item(),
+        "terminated": experience.terminated.float().mean().item(),
+    }
+
+
+def surrogate(policy: Policy, experience: Rollout, weight: Tensor) -> Tensor:
+    """The loss whose gradient is minus the policy gradient, averaged over episodes; ``weight`` (N, L) has one number a step."""
+    log_prob, mask = policy.log_prob(experience.states, experience.actions)  # (B, T)
+    per_row = weight[experience.mask].unsqueeze(1).to(log_prob)  # (B, 1)
+    return policy_gradient_loss(log_prob, per_row, mask, count=len(experience.episodes))
+
+
+@dataclass
+class State:
+    """What an update changes besides the policy: with the policy's weights and the seed, all that the next update depends on."""
+
+    baseline: Baseline
+    optimizer: torch.optim.Optimizer
+    update: int = 0
+
+    @classmethod
+    def begin(cls, policy: Policy, environment: Environment, settings: Settings, seed: int = 0) -> "State":
+        """Nothing learnt yet."""
+        trainable = [parameter for parameter in policy.parameters() if parameter.requires_grad]
+        baseline = BASELINES[settings.baseline](environment, settings.gamma, seed)
+        return cls(baseline, torch.optim.Adam(trainable, lr=settings.learning_rate))
+
+    def save(self, folder: str | Path) -> None:
+        """Write into a folder; trainer_state.json comes last, so a folder that has it is whole."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        torch.save(
+            {"baseline": self.baseline.state_dict(), "optimizer": self.optimizer.state_dict()}, folder / "state.pt"
+        )
+        (folder / "trainer_state.json").write_text(json.dumps({"global_step": self.update}), encoding="utf-8")
+
+    def load(self, folder: str | Path) -> "State":
+        """Take over what ``save`` wrote, and return itself; the policy's weights are its own to load, before ``begin``."""
+        folder = Path(folder)
+        if not (folder / "trainer_state.json").is_file():
+            raise RunError(f"{folder} holds no state to go on from: expected state.pt and trainer_state.json in it")
+        saved = torch.load(folder / "state.pt", weights_only=True)
+        self.baseline.load_state_dict(saved["baseline"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.update = json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))["global_step"]
+        return self
+
+
+@dataclass
+class Trained:
+    """What a run of the loop leaves: its state, the metrics of each update, and why it stopped early, if it did."""
+
+    state: State
+    metrics: list[Metrics] = field(default_factory=list)
+    stopped: str | None = None
+
+
+def build_settings(block: Mapping[str, Any]) -> Settings:
+    """The settings of a recipe's ``reinforce:`` block; raises RecipeError for a key or value that makes no sense."""
+    names = [found.name for found in fields(Settings)]
+    for key in block:
+        if key not in names:
+            raise RecipeError(f"reinforce: unknown key {key!r}{nearest(key, names)}")
+    try:
+        return TypeAdapter(Settings).validate_python(dict(block))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key, message = str(first["loc"][0]), first["msg"]
+        found = "" if first["type"] == "missing" else f"; found {block[key]!r}"
+        raise RecipeError(f"reinforce.{key}: {message[0].lower()}{message[1:]}{found}") from error
+
+
+def _seed(seed: int, update: int) -> int:
+    """One seed for each update, so that a run goes on as if it had never stopped."""
+    return int(np.random.SeedSequence([seed, update]).generate_state(1)[0])

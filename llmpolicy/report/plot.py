@@ -1,0 +1,116 @@
+"""The run in one picture: reward with its parts, held-out accuracy, length, share of groups with a signal."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmpolicy.run import Run
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+REWARD, PARTS, TRUTH, GREY = "#1b6ca8", ("#e08e45", "#5a9e6f", "#a06cd5", "#c44e52"), "#2a7f3f", "#9aa0a6"
+
+
+def plot_run(run: Run) -> Path:
+    """Draw the run's metrics into its plot.png and return the path."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    lines = [line for line in run.metrics("train") if "reward" in line]
+    if run.recipe.get("reinforce"):
+        figure, axes = plt.subplots(1, 2, figsize=(10, 3.4), layout="constrained")
+        _reward(axes[0], lines, "mean return of an update's episodes")
+        if run.recipe.get("environment"):
+            _episodes(axes[1], lines)
+        else:
+            _accuracy(axes[1], run)
+    else:
+        figure, axes = plt.subplots(2, 2, figsize=(10, 6.4), layout="constrained")
+        _reward(axes[0][0], lines, "reward of sampled completions, a step's mean")
+        _accuracy(axes[0][1], run)
+        _length(axes[1][0], lines)
+        _signal(axes[1][1], lines)
+    for axis in axes.flat:
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.grid(alpha=0.25)
+        axis.set_xlabel("step")
+    figure.suptitle(f"{run.recipe.get('name', run.path.name)}: seed {run.recipe.get('seed', 0)}", fontsize=12)
+    figure.savefig(run.plot_path, dpi=120)
+    plt.close(figure)
+    return run.plot_path
+
+
+def _column(lines: Sequence[Mapping[str, Any]], key: str) -> tuple[list[int], list[float]]:
+    rows = [(line["step"], line[key]) for line in lines if line.get(key) is not None]
+    return [step for step, _ in rows], [value for _, value in rows]
+
+
+def _smooth(values: Sequence[float]) -> list[float]:
+    """An exponential mean over about a tenth of the run, so that the trend is seen through the noise."""
+    keep = 1 - 1 / max(len(values) / 20, 1)
+    smooth: list[float] = []
+    for value in values:
+        smooth.append(value if not smooth else keep * smooth[-1] + (1 - keep) * value)
+    return smooth
+
+
+def _reward(axis: "Axes", lines: Sequence[Mapping[str, Any]], title: str) -> None:
+    steps, values = _column(lines, "reward")
+    axis.plot(steps, values, color=REWARD, alpha=0.25, lw=1)
+    axis.plot(steps, _smooth(values), color=REWARD, lw=2, label="reward")
+    parts = sorted({key for line in lines for key in line if key.startswith("rewards/") and key.endswith("/mean")})
+    if len(parts) > 1:
+        for key, colour in zip(parts, PARTS * (1 + len(parts) // len(PARTS)), strict=False):
+            steps, values = _column(lines, key)
+            axis.plot(steps, _smooth(values), color=colour, lw=1.2, label=key.split("/")[1])
+        axis.legend(fontsize=8, frameon=False)
+    axis.set_title(title, fontsize=10, loc="left")
+
+
+def _accuracy(axis: "Axes", run: Run) -> None:
+    steps, values = _column(run.metrics("eval"), "accuracy")
+    if steps:
+        axis.plot(steps, values, color=TRUTH, marker="o", ms=3, lw=1.5, label="during training (greedy)")
+    evaluation = run.evaluation() or {}
+    last = max((line["step"] for line in run.metrics("train")), default=1)
+    for key, step, name in (("base", 0, "base"), (None, last, "trained")):
+        part = evaluation.get("base") if key else evaluation
+        if part and part.get("accuracy"):
+            value, low, high = (part["accuracy"][name] for name in ("value", "low", "high"))
+            axis.errorbar([step], [value], yerr=[[value - low], [high - value]], fmt="s", capsize=4, color=TRUTH)
+            axis.annotate(f" {name} {value:.0%}", (step, value), fontsize=8, ha="left" if key else "right", va="bottom")
+    if evaluation.get("best_constant") is not None:
+        axis.axhline(evaluation["best_constant"], color=GREY, ls=":", lw=1, label="best constant answer")
+    axis.set_ylim(-0.02, 1.02)
+    axis.set_title("held-out accuracy, greedy, 95 % interval", fontsize=10, loc="left")
+    if axis.get_legend_handles_labels()[0]:
+        axis.legend(fontsize=8, frameon=False, loc="lower right")
+
+
+def _length(axis: "Axes", lines: Sequence[Mapping[str, Any]]) -> None:
+    steps, values = _column(lines, "completions/mean_length")
+    axis.plot(steps, values, color=REWARD, lw=1.5, label="mean length (tokens)")
+    axis.set_ylim(bottom=0)
+    steps, values = _column(lines, "completions/clipped_ratio")
+    share = axis.twinx()
+    share.plot(steps, values, color=PARTS[0], lw=1.2, label="share truncated")
+    share.set_ylim(-0.02, 1.02)
+    share.spines[["top"]].set_visible(False)
+    axis.set_title("completion length (blue), share truncated (orange)", fontsize=10, loc="left")
+
+
+def _signal(axis: "Axes", lines: Sequence[Mapping[str, Any]]) -> None:
+    steps, values = _column(lines, "frac_reward_zero_std")
+    axis.plot(steps, [1 - value for value in values], color=REWARD, alpha=0.25, lw=1)
+    axis.plot(steps, _smooth([1 - value for value in values]), color=REWARD, lw=2)
+    axis.set_ylim(-0.02, 1.02)
+    axis.set_title("share of groups with a signal (rewards differ)", fontsize=10, loc="left")
+
+
+def _episodes(axis: "Axes", lines: Sequence[Mapping[str, Any]]) -> None:
+    steps, values = _column(lines, "episode_length")
+    axis.plot(steps, values, color=REWARD, lw=1.5)
+    axis.set_title("mean episode length", fontsize=10, loc="left")

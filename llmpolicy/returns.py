@@ -1,0 +1,51 @@
+"""How well a policy does in an environment: its mean return over fresh episodes, greedy and sampled, each with its interval."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import Any
+
+from llmpolicy.environments.gymnasium import build_environment
+from llmpolicy.policies.base import Policy
+from llmpolicy.rollout import rollout
+from llmpolicy.statistics import Interval, Z
+
+# Training begins its episodes from 32-bit seeds; a seed above them cannot be one of those.
+FRESH = 2**32
+
+
+@dataclass(frozen=True, slots=True)
+class ReturnEvaluation:
+    """The undiscounted return of an episode: mean with a 95 % interval, by the mode and by samples of the policy."""
+
+    greedy: Interval
+    sampled: Interval
+    episodes: int
+    seed: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it stands in evaluation.json: ``return`` is greedy, ``sampled_return`` is sampled."""
+        means = {"return": self.greedy.to_dict(), "sampled_return": self.sampled.to_dict()}
+        return {"schema": 1, "n": self.episodes, "seed": self.seed, "decoding": "greedy", **means}
+
+
+def evaluate_returns(
+    policy: Policy, block: Mapping[str, Any], *, episodes: int = 100, seed: int = 0
+) -> ReturnEvaluation:
+    """Play fresh episodes of a recipe's environment, greedy and sampled from the same beginnings."""
+    environment = build_environment({**block, "count": episodes})
+    greedy, sampled = (
+        mean_return(
+            [episode.total for episode in rollout(policy, environment, seed=FRESH + seed, greedy=mode).episodes]
+        )
+        for mode in (True, False)
+    )
+    return ReturnEvaluation(greedy, sampled, episodes, seed)
+
+
+def mean_return(returns: Sequence[float]) -> Interval:
+    """The mean of at least two returns ± 1.96 standard errors (the normal approximation; meant for dozens of episodes)."""
+    half = Z * stdev(returns) / math.sqrt(len(returns))
+    mean = fmean(returns)
+    return Interval(mean, mean - half, mean + half)

@@ -1,0 +1,9 @@
+"""Rewards: the contract of a reward function, how it is named, how a batch is scored. No torch here."""
+
+from llmpolicy.errors import RewardError
+from llmpolicy.rewards.contract import RESERVED, RewardSpec
+from llmpolicy.rewards.resolve import describe, resolve
+from llmpolicy.rewards.scoring import Rewards, RowScore
+from llmpolicy.types import Sample, Score
+
+__all__ = ["RESERVED", "RewardError", "RewardSpec", "Rewards", "RowScore", "Sample", "Score", "describe", "resolve"]

@@ -1,0 +1,191 @@
+"""What a reward function may ask for: its parameters are names, bound from args, reserved names and columns.
+
+single   fn(completion, **by name) -> number | None | Score
+group    fn(completions, **by name, each a list over one prompt's group) -> list of those
+trl      fn(prompts, completions, completion_ids, **columns as lists) -> list of those, as TRL calls it
+"""
+
+import inspect
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from llmpolicy.errors import RewardError, nearest
+from llmpolicy.rewards.resolve import resolve
+from llmpolicy.types import Sample
+
+Style = Literal["single", "group", "trl"]
+
+RESERVED = ("completion", "prompt", "completion_ids", "messages", "truncated", "step", "row")
+"""Names a reward may ask for beside the columns of its task; no column may have one."""
+
+OFFERED: Mapping[str, tuple[str, ...]] = {
+    "single": RESERVED,
+    "group": ("completions", *RESERVED[1:]),
+    "trl": ("prompts", "completions", "completion_ids"),
+}
+
+_LAST_PART = re.compile(r"[/\\.]")
+
+
+@dataclass(frozen=True)
+class RewardSpec:
+    """One reward of a recipe: function or reference, weight (0 = only logged), bound arguments, name, style."""
+
+    fn: str | Callable[..., Any]
+    weight: float = 1.0
+    args: Mapping[str, Any] = field(default_factory=dict)
+    name: str | None = None
+    style: Style = "single"
+
+
+@dataclass(frozen=True)
+class Component:
+    """A reward that can be called: the function, what is fixed for every row, and the names each row brings."""
+
+    name: str
+    function: Callable[..., Any]
+    weight: float
+    style: Style
+    fixed: Mapping[str, Any]
+    required: tuple[str, ...]
+    optional: tuple[str, ...]
+    positional: tuple[str, ...]
+    takes_all: bool
+
+    @classmethod
+    def of(cls, spec: RewardSpec, base_dir: Path | None = None) -> "Component":
+        """Resolve and read the function of a spec; RewardError when it cannot be called as declared."""
+        function = resolve(spec.fn, base_dir) if isinstance(spec.fn, str) else spec.fn
+        if not callable(function):
+            raise RewardError(f"A reward must be a function or a reference string, not {function!r}.")
+        name = spec.name or default_name(spec.fn)
+        _check_spec(name, spec)
+        parameters = _parameters(name, function)
+        takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters)
+        named = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+        _check_args(name, spec, [p.name for p in named], takes_all)
+        free = [p for p in named if p.name not in spec.args]
+        return cls(
+            name=name,
+            function=function,
+            weight=float(spec.weight),
+            style=spec.style,
+            fixed=dict(spec.args),
+            required=tuple(p.name for p in free if p.default is p.empty),
+            optional=tuple(p.name for p in free if p.default is not p.empty),
+            positional=tuple(p.name for p in named if p.kind is p.POSITIONAL_ONLY),
+            takes_all=takes_all,
+        )
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that the task must have for this reward."""
+        return tuple(name for name in self.required if name not in OFFERED[self.style])
+
+    def check(self, columns: Iterable[str]) -> None:
+        """Raise RewardError for the first parameter that no column, reserved name, argument or default can fill."""
+        present = list(columns)
+        for name in self.columns:
+            if name not in present:
+                hint = nearest(name, [*present, *OFFERED[self.style]])
+                raise RewardError(
+                    f"Reward {self.name!r} asks for {name!r}, which is no column of the task, no reserved name and not "
+                    f"in its args{hint}"
+                )
+
+    def arguments(self, offered: Mapping[str, Any], columns: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+        """Positional and keyword arguments of one call; KeyError with the name that this row lacks."""
+        chosen: dict[str, Any] = dict(columns) if self.takes_all else {}
+        if self.takes_all and self.style == "trl":
+            chosen |= offered
+        for name in self.required:
+            chosen[name] = offered[name] if name in offered else columns[name]
+        for name in self.optional:
+            if name in offered or name in columns:
+                chosen[name] = offered[name] if name in offered else columns[name]
+        chosen |= self.fixed
+        return [chosen.pop(name) for name in self.positional if name in chosen], chosen
+
+
+def offered_single(sample: Sample) -> dict[str, Any]:
+    """The reserved names of one sample."""
+    return {name: getattr(sample, name) for name in RESERVED}
+
+
+def offered_group(samples: Sequence[Sample]) -> dict[str, Any]:
+    """The reserved names of one prompt's group, each a list over its samples."""
+    lists: dict[str, Any] = {name: [getattr(s, name) for s in samples] for name in RESERVED[1:]}
+    return {"completions": [s.completion for s in samples]} | lists
+
+
+def offered_trl(samples: Sequence[Sample]) -> dict[str, Any]:
+    """What TRL passes: for chat prompts a completion is a list of one assistant message, as its rewards expect."""
+    return {
+        "prompts": [s.prompt if s.messages is None else list(s.messages) for s in samples],
+        "completions": [
+            s.completion if s.messages is None else [{"role": "assistant", "content": s.completion}] for s in samples
+        ],
+        "completion_ids": [list(s.completion_ids) for s in samples],
+    }
+
+
+def default_name(fn: str | Callable[..., Any]) -> str:
+    """A name that depends on the reward alone: ``module.function``, the function's name, or its class."""
+    if isinstance(fn, str):
+        place, _, function = fn.rpartition(":")
+        return f"{_LAST_PART.split(place.removesuffix('.py'))[-1]}.{function}"
+    while isinstance(fn, partial):
+        fn = fn.func
+    name = getattr(fn, "__name__", type(fn).__name__)
+    if name == "<lambda>":
+        # The line tells two lambdas of one recipe apart.
+        return f"lambda_{inspect.unwrap(fn).__code__.co_firstlineno}"
+    return str(name)
+
+
+def check_names(components: Sequence[Component]) -> None:
+    """Raise RewardError when two rewards share a name: a silent suffix would change what a metric means."""
+    names = [component.name for component in components]
+    for name in names:
+        if names.count(name) > 1:
+            raise RewardError(f"Two rewards are called {name!r}; give one of them another `name`.")
+
+
+def check_columns_are_free(columns: Iterable[str]) -> None:
+    """Raise RewardError for a column that has a reserved name."""
+    for name in columns:
+        if name in RESERVED:
+            raise RewardError(
+                f"The task has a column {name!r}, a name reserved for rewards ({', '.join(RESERVED)}); rename it with "
+                "the task's `columns` mapping."
+            )
+
+
+def _parameters(name: str, function: Callable[..., Any]) -> list[inspect.Parameter]:
+    try:
+        return list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError) as error:
+        raise RewardError(
+            f"Reward {name!r}: {function!r} has no readable signature; wrap it in a Python function."
+        ) from error
+
+
+def _check_spec(name: str, spec: RewardSpec) -> None:
+    if spec.style not in get_args(Style):
+        raise RewardError(f"Reward {name!r} has style {spec.style!r}{nearest(str(spec.style), get_args(Style))}")
+    if isinstance(spec.weight, bool) or not isinstance(spec.weight, int | float) or not math.isfinite(spec.weight):
+        raise RewardError(f"Reward {name!r} has weight {spec.weight!r}; expected a finite number (0 = only logged).")
+
+
+def _check_args(name: str, spec: RewardSpec, parameters: Sequence[str], takes_all: bool) -> None:
+    for arg in spec.args:
+        if arg in OFFERED[spec.style]:
+            raise RewardError(f"Reward {name!r} has {arg!r} among its args, but that name is filled for every row.")
+        if arg not in parameters and not takes_all:
+            free = [p for p in parameters if p not in OFFERED[spec.style]]
+            raise RewardError(f"Reward {name!r} takes no argument {arg!r}{nearest(arg, free)}")

@@ -1,0 +1,190 @@
+"""From a reference string to a function: `module:function` or `path.py:function`. Nothing is added to sys.path.
+
+A bare module name that is a file of the shipped reward_fns means that file; another file of the same name is reported.
+"""
+
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import sys
+import warnings
+from collections.abc import Callable
+from importlib.machinery import PathFinder
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from llmpolicy.errors import RewardError, nearest
+
+SHIPPED = Path(__file__).resolve().parents[2] / "reward_fns"
+"""The folder of the reward functions that come with the package."""
+
+# Libraries that the shipped file of their name is made from: they are no rewards that could be meant.
+_NO_RIVAL = {"regex", "reasoning_gym"}
+
+_reported: set[tuple[str, Path]] = set()
+
+
+def resolve(reference: str, base_dir: Path | str | None = None) -> Callable[..., Any]:
+    """The function that a reference names; ``path.py`` is relative to base_dir; RewardError with the nearest name."""
+    place, colon, function = reference.rpartition(":")
+    if not (place and colon and function):
+        raise RewardError(f"Reward reference {reference!r} should read `module:function` or `path.py:function`.")
+    base = Path(base_dir) if base_dir is not None else Path()
+    module = _load_file(reference, base / place) if place.endswith(".py") else _load_module(reference, place, base)
+    return _attribute(reference, module, function)
+
+
+def describe(reference: str | Callable[..., Any], base_dir: Path | str | None = None) -> dict[str, str | None]:
+    """Which file a reward comes from (relative where it can be) and its sha256, for a run's manifest."""
+    function = resolve(reference, base_dir) if isinstance(reference, str) else reference
+    inner = inspect.unwrap(getattr(function, "func", function))
+    home = inner if hasattr(inner, "__code__") else type(inner)
+    try:
+        source = inspect.getsourcefile(home)
+    except (OSError, TypeError):
+        source = None
+    if source is None or not Path(source).is_file():
+        return {"file": None, "sha256": None}
+    path = Path(source).resolve()
+    return {"file": _short(path, base_dir), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+
+
+def shipped_names() -> list[str]:
+    """The bare module names that mean a file of reward_fns."""
+    return sorted(path.stem for path in SHIPPED.glob("[!_]*.py"))
+
+
+def _load_file(reference: str, path: Path) -> ModuleType:
+    if not path.is_file():
+        siblings = [p.name for p in path.parent.glob("*.py")]
+        raise RewardError(f"Reward {reference!r}: there is no file {path}{nearest(path.name, siblings)}")
+    path = path.resolve()
+    digest = hashlib.sha256(str(path).encode() + path.read_bytes()).hexdigest()[:12]
+    name = f"llmpolicy_reward_{path.stem}_{digest}"
+    if name not in sys.modules:
+        _execute(reference, name, path)
+    return sys.modules[name]
+
+
+def _load_module(reference: str, place: str, base: Path) -> ModuleType:
+    if place in shipped_names():
+        _report_rivals(reference, place, base)
+        return _load_shipped(reference, place)
+    package, _, rest = place.partition(".")
+    if package == "reward_fns" and rest in shipped_names():
+        found = _found("reward_fns")
+        if found in (None, SHIPPED / "__init__.py"):
+            return _load_shipped(reference, rest)
+        # A dotted name is a normal import, so here the other package wins.
+        _report(reference, found or SHIPPED, SHIPPED / f"{rest}.py")
+    try:
+        return importlib.import_module(place)
+    except ModuleNotFoundError as error:
+        if error.name is None or not (place == error.name or place.startswith(error.name + ".")):
+            raise _import_failed(reference, place, error) from error
+        raise RewardError(f"Reward {reference!r}: there is no module {place!r}{_hint(place, base)}") from error
+    except Exception as error:
+        raise _import_failed(reference, place, error) from error
+
+
+def _load_shipped(reference: str, place: str) -> ModuleType:
+    if _found("reward_fns") in (None, SHIPPED / "__init__.py") and not _shadowed_in_memory():
+        _ensure_package(reference, "reward_fns")
+        return importlib.import_module(f"reward_fns.{place}")
+    # Another reward_fns comes first on sys.path: the shipped one is loaded beside it, under a name of its own.
+    _ensure_package(reference, "llmpolicy_reward_fns")
+    return importlib.import_module(f"llmpolicy_reward_fns.{place}")
+
+
+def _ensure_package(reference: str, name: str) -> None:
+    if name not in sys.modules:
+        _execute(reference, name, SHIPPED / "__init__.py", package=True)
+
+
+def _shadowed_in_memory() -> bool:
+    loaded = sys.modules.get("reward_fns")
+    return loaded is not None and SHIPPED not in [Path(p).resolve() for p in getattr(loaded, "__path__", [])]
+
+
+def _execute(reference: str, name: str, path: Path, package: bool = False) -> None:
+    search = [str(path.parent)] if package else None
+    spec = importlib.util.spec_from_file_location(name, path, submodule_search_locations=search)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise _import_failed(reference, path.name, error) from error
+
+
+def _import_failed(reference: str, place: str, error: Exception) -> RewardError:
+    return RewardError(f"Reward {reference!r}: importing {place} raised {type(error).__name__}: {error}.")
+
+
+def _attribute(reference: str, module: ModuleType, dotted: str) -> Callable[..., Any]:
+    value: Any = module
+    for part in dotted.split("."):
+        if not hasattr(value, part):
+            own = [name for name, item in vars(value).items() if getattr(item, "__module__", "") == module.__name__]
+            offered = [name for name in own if callable(getattr(value, name)) and not name.startswith("_")]
+            where = getattr(module, "__file__", module.__name__)
+            raise RewardError(f"Reward {reference!r}: {where} has no {part!r}{nearest(part, offered)}")
+        value = getattr(value, part)
+    if not callable(value) or inspect.isclass(value):
+        raise RewardError(f"Reward {reference!r} names a {type(value).__name__}; expected a function.")
+    return value
+
+
+def _hint(place: str, base: Path) -> str:
+    for candidate in (f"{place}.py", f"reward_fns/{place}.py"):
+        if (base / candidate).is_file():
+            return f"; for the file write '{candidate}:...'"
+    return nearest(place, shipped_names())
+
+
+def _report_rivals(reference: str, place: str, base: Path) -> None:
+    ours = SHIPPED / f"{place}.py"
+    rivals = [base / f"{place}.py", base / "reward_fns" / f"{place}.py", Path("reward_fns") / f"{place}.py"]
+    importable = None if place in _NO_RIVAL else _found(place)
+    for other in [*rivals, importable]:
+        if other is not None and other.is_file() and other.resolve() != ours:
+            _report(reference, ours, other.resolve())
+    package = _found("reward_fns")
+    if package not in (None, SHIPPED / "__init__.py"):
+        _report(reference, ours, package)
+
+
+def _report(reference: str, used: Path, other: Path | None) -> None:
+    if other is None or (reference, other) in _reported:
+        return
+    _reported.add((reference, other))
+    warnings.warn(
+        f"Reward {reference!r} means {used}, and there is also {other}: write `path.py:function` to say which one.",
+        stacklevel=2,
+    )
+
+
+def _found(name: str) -> Path | None:
+    """The file, or the folder, that `import name` would load, without importing it."""
+    spec = PathFinder.find_spec(name, _search_path())
+    if spec is None:
+        return None
+    if spec.origin is not None:
+        return Path(spec.origin).resolve()
+    return next((Path(folder).resolve() for folder in spec.submodule_search_locations or []), None)
+
+
+def _search_path() -> list[str]:
+    return [entry or "." for entry in sys.path]
+
+
+def _short(path: Path, base_dir: Path | str | None) -> str:
+    for folder, prefix in ((SHIPPED, "reward_fns/"), (base_dir and Path(base_dir).resolve(), "")):
+        if folder and path.is_relative_to(folder):
+            return prefix + path.relative_to(folder).as_posix()
+    return str(path)

@@ -1,0 +1,75 @@
+"""From what a reward returned, or raised, to a Score, or to one sentence that names the reward and the row."""
+
+import math
+import numbers
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from llmpolicy.errors import RewardError
+from llmpolicy.types import Sample, Score
+
+_EXCERPT = 200
+
+
+def as_score(returned: Any, reward: str, row: int) -> Score:
+    """One returned value as a Score: numbers, numpy and torch scalars, None and Score; else RewardError."""
+    if isinstance(returned, Score):
+        return Score(_as_number(returned.value, reward, row), returned.parsed, returned.why)
+    if returned is None:
+        return Score(None, why="the reward returned None")
+    return Score(_as_number(returned, reward, row))
+
+
+def as_list(returned: Any, reward: str, rows: Sequence[int]) -> list[Any]:
+    """The values of a group or TRL-style reward, one for each of these rows; else RewardError."""
+    if getattr(returned, "ndim", None) == 1 and hasattr(returned, "tolist"):
+        returned = returned.tolist()
+    where = f"Reward {reward!r} over rows {rows[0]} to {rows[-1]}"
+    if not isinstance(returned, list | tuple):
+        raise RewardError(f"{where} returned {_told(returned)}; expected a list of {len(rows)} values.")
+    if len(returned) != len(rows):
+        raise RewardError(f"{where} returned {len(returned)} values; expected {len(rows)}.")
+    return list(returned)
+
+
+def failed(error: BaseException, reward: str, function: Callable[..., Any], sample: Sample) -> RewardError:
+    """The sentence for an exception inside a reward: what, where in its file, on which row and completion."""
+    completion = sample.completion[:_EXCERPT] + ("..." if len(sample.completion) > _EXCERPT else "")
+    told = f"{type(error).__name__}: {error}".rstrip(": ")
+    return RewardError(
+        f"Reward {reward!r} ({_place(error, function)}) raised {told} on row {sample.row}, completion {completion!r}."
+    )
+
+
+def _as_number(value: Any, reward: str, row: int) -> float | None:
+    if value is None:
+        return None
+    if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
+        value = value.item()
+    if not isinstance(value, numbers.Real):
+        raise RewardError(
+            f"Reward {reward!r} returned {_told(value)} on row {row}; expected a number, None or a Score."
+        )
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise RewardError(f"Reward {reward!r} returned {number} on row {row}; expected a finite number.")
+    return number + 0.0
+
+
+def _told(value: Any) -> str:
+    shown = repr(value) if isinstance(value, str | list | tuple | dict) else ""
+    shown = f" {shown[:60]}" + ("..." if len(shown) > 60 else "") if shown else ""
+    return f"{'an' if type(value).__name__[0] in 'aeiou' else 'a'} {type(value).__name__}{shown}"
+
+
+def _place(error: BaseException, function: Callable[..., Any]) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    own = getattr(getattr(function, "__code__", None), "co_filename", None)
+    # The line in the reward's own file says more than a line deep in a library; the first frame is ours.
+    frame = next((f for f in reversed(frames) if f.filename == own), frames[-1])
+    return f"{Path(frame.filename).name}:{frame.lineno}"

@@ -1,0 +1,260 @@
+"""The run directory: the only room that knows where a run keeps what it did. Torch-free; everything else reads through it.
+
+A run holds, each with ``schema: 1``::
+
+    recipe.yaml          the resolved recipe
+    manifest.json        seed, versions, git revision, hardware, rewards with their hashes, how it ended
+    metrics.jsonl        one line a logged step
+    rollouts/*.parquet   every completion with its rewards
+    checkpoints/         what --resume goes on from
+    policy/  best/       the weights (or adapter) of the last step, and of the best held-out accuracy
+    evaluation.json      held-out accuracy before and after
+    plot.png             the run at a glance
+"""
+
+import contextlib
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from llmpolicy.errors import RunError
+
+SCHEMA = 1
+PACKAGES = ("llmpolicy", "torch", "transformers", "trl", "peft", "accelerate", "datasets", "safetensors", "gymnasium")
+MINIMUM_FREE_BYTES = 200 * 2**20
+
+
+class Run:
+    """One run directory, open for writing (``create``, ``resume``) or reading (``open``)."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.recipe: dict[str, Any] = yaml.safe_load((path / "recipe.yaml").read_text(encoding="utf-8"))
+        self.manifest: dict[str, Any] = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
+
+    @classmethod
+    def create(cls, path: str | Path, recipe: Mapping[str, Any], **facts: Any) -> "Run":
+        """Claim an empty directory for one run and write its recipe and manifest.
+
+        ``facts`` are added to the manifest (recipe_hash, rewards, hardware, command ...).
+        Raises RunError when the directory already holds a run or cannot be written.
+        """
+        path = Path(path)
+        _claim(path)
+        for folder in ("rollouts", "checkpoints"):
+            (path / folder).mkdir(exist_ok=True)
+        text = yaml.safe_dump({"schema": SCHEMA, **recipe}, sort_keys=False, allow_unicode=True)
+        _write(path / "recipe.yaml", text)
+        manifest = {"schema": SCHEMA, "status": "running", "started": _now(), **_environment(), **facts}
+        _write(path / "manifest.json", json.dumps(manifest, indent=2, default=str))
+        return cls(path)
+
+    @classmethod
+    def open(cls, path: str | Path) -> "Run":
+        """Open an existing run for reading; raises RunError when there is none or its schema is another."""
+        path = Path(path)
+        if not (path / "manifest.json").is_file() or not (path / "recipe.yaml").is_file():
+            raise RunError(f"{path} holds no run: expected recipe.yaml and manifest.json in it")
+        try:
+            run = cls(path)
+        except (json.JSONDecodeError, yaml.YAMLError, KeyError, TypeError) as error:
+            raise RunError(f"{path}: recipe.yaml or manifest.json cannot be read: {error!r:.120}") from error
+        schema = run.manifest.get("schema") if isinstance(run.manifest, dict) else None
+        if schema != SCHEMA:
+            raise RunError(f"{path}: schema {schema!r} is not {SCHEMA}, the one this version reads")
+        return run
+
+    @classmethod
+    def resume(cls, path: str | Path) -> "Run":
+        """Open a run to go on with it, and claim its lock; raises RunError without a checkpoint."""
+        run = cls.open(path)
+        if not run.checkpoints():
+            raise RunError(f"{path} has no checkpoint to go on from; start it anew with another --out DIR")
+        _lock(run.path)
+        run.update_manifest(status="running", resumed=[*run.manifest.get("resumed", []), _now()])
+        return run
+
+    # What lies where
+
+    @property
+    def checkpoint_dir(self) -> Path:
+        """The folder of the trainer's checkpoints (weights, optimiser, step, random states)."""
+        return self.path / "checkpoints"
+
+    @property
+    def policy_dir(self) -> Path:
+        """Weights or adapter after the last step."""
+        return self.path / "policy"
+
+    @property
+    def best_dir(self) -> Path:
+        """Weights or adapter of the step with the best held-out accuracy, when it was measured during training."""
+        return self.path / "best"
+
+    @property
+    def plot_path(self) -> Path:
+        """The picture of the run."""
+        return self.path / "plot.png"
+
+    def checkpoints(self) -> list[Path]:
+        """The checkpoints that were written to the end, oldest first."""
+        found = [p for p in self.checkpoint_dir.glob("checkpoint-*") if (p / "trainer_state.json").is_file()]
+        return sorted(found, key=lambda p: int(p.name.rsplit("-", 1)[1]))
+
+    # Writing
+
+    def update_manifest(self, **facts: Any) -> None:
+        """Add facts to manifest.json, atomically."""
+        self.manifest.update(facts)
+        _write(self.path / "manifest.json", json.dumps(self.manifest, indent=2, default=str))
+
+    def log(self, step: int, metrics: Mapping[str, Any], mode: str = "train") -> None:
+        """Append one line to metrics.jsonl."""
+        line = {"schema": SCHEMA, "step": step, "mode": mode, "time": round(time.time(), 3), **metrics}
+        with open(self.path / "metrics.jsonl", "a", encoding="utf-8") as file:
+            file.write(json.dumps(line, default=float) + "\n")
+
+    def write_rollouts(self, step: int, rows: Sequence[Mapping[str, Any]], mode: str = "train") -> None:
+        """Write the completions of one generation as one parquet file; never over another one."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        folder = self.path / "rollouts"
+        part = sum(1 for _ in folder.glob(f"{mode}-{step:06d}-*.parquet"))
+        table = pa.Table.from_pylist([{"schema": SCHEMA, "step": step, "mode": mode, **row} for row in rows])
+        pq.write_table(table, folder / f"{mode}-{step:06d}-{part:02d}.parquet", compression="zstd")
+
+    def write_evaluation(self, evaluation: Mapping[str, Any]) -> None:
+        """Write evaluation.json, atomically."""
+        _write(self.path / "evaluation.json", json.dumps(evaluation, indent=2))
+
+    def finish(self, status: str, **facts: Any) -> None:
+        """Note how the run ended and release it."""
+        self.update_manifest(status=status, ended=_now(), **facts)
+        with contextlib.suppress(FileNotFoundError):
+            (self.path / ".lock").unlink()
+
+    # Reading
+
+    def metrics(self, mode: str | None = None) -> list[dict[str, Any]]:
+        """The lines of metrics.jsonl; after a resume a step that was taken twice counts once, as it went last."""
+        path = self.path / "metrics.jsonl"
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+        last = {(line["mode"], line["step"]): line for line in lines}
+        return [line for line in last.values() if mode in (None, line["mode"])]
+
+    def rollouts(self, mode: str | None = None) -> Iterator[dict[str, Any]]:
+        """The rows of rollouts/*.parquet in order of step."""
+        import pyarrow.parquet as pq
+
+        for path in sorted((self.path / "rollouts").glob(f"{mode or '*'}-*.parquet")):
+            yield from pq.read_table(path).to_pylist()
+
+    def evaluation(self) -> dict[str, Any] | None:
+        """The content of evaluation.json, or None before it is written."""
+        path = self.path / "evaluation.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def new_run_path(name: str, parent: str | Path = "runs") -> Path:
+    """The first free of runs/NAME, runs/NAME-2, runs/NAME-3 ..."""
+    path, number = Path(parent) / name, 1
+    while path.exists():
+        number += 1
+        path = Path(parent) / f"{name}-{number}"
+    return path
+
+
+def _claim(path: Path) -> None:
+    """Take a directory for a new run; raise RunError if it holds one, or cannot be written, or the disk is full."""
+    if (path / "manifest.json").exists() or (path / "recipe.yaml").exists():
+        raise RunError(f"{path} already holds a run; go on with it (--resume) or choose another --out DIR")
+    if path.is_file():
+        raise RunError(f"{path} is a file; expected a new or empty directory for the run")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(path).free
+        if free < MINIMUM_FREE_BYTES:
+            raise RunError(
+                f"{path}: {free / 2**20:.0f} MiB free, a run needs at least {MINIMUM_FREE_BYTES // 2**20} MiB"
+            )
+        _lock(path)
+    except OSError as error:
+        raise RunError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def _lock(path: Path) -> None:
+    """Create the lock file with this process's number; a lock whose process is gone is taken over."""
+    lock = path / ".lock"
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        owner = int(lock.read_text())
+        if owner != os.getpid() and _alive(owner):
+            raise RunError(f"{path} is being written by process {owner}; two runs cannot share a directory")
+        lock.unlink()
+    try:
+        with open(lock, "x", encoding="utf-8") as file:
+            file.write(str(os.getpid()))
+    except FileExistsError as error:
+        raise RunError(f"{path} has just been taken by another process; two runs cannot share a directory") from error
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z")
+
+
+def _environment() -> dict[str, Any]:
+    """Versions, source revision and machine: what a reader needs to run it again."""
+    return {
+        "versions": {"python": platform.python_version(), **dict(_versions(PACKAGES))},
+        "git": git_revision(),
+        "hardware": {"machine": platform.machine(), "system": platform.system(), "cores": os.cpu_count()},
+        "command": redact(" ".join([Path(sys.argv[0]).name, *sys.argv[1:]])),
+    }
+
+
+def _versions(packages: Iterable[str]) -> Iterator[tuple[str, str]]:
+    for package in packages:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            yield package, metadata.version(package)
+
+
+def git_revision(folder: Path | None = None) -> str | None:
+    """The commit of the sources, with ``+changes`` when they differ from it; None outside a checkout."""
+    folder = folder or Path(__file__).parent
+    command = ["git", "-C", str(folder), "describe", "--always", "--abbrev=40", "--dirty=+changes", "--exclude=*"]
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    return None
+
+
+def redact(text: str) -> str:
+    """Replace what looks like an access token."""
+    return re.sub(r"\b(hf_|sk-|wandb_|ghp_)[A-Za-z0-9_\-]{8,}", r"\1[redacted]", text)

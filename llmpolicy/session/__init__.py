@@ -1,0 +1,7 @@
+"""What the command line and ``llmpolicy.train`` do: runs from beginning to end, evaluations, the demo."""
+
+from llmpolicy.session.demo import run_demo
+from llmpolicy.session.evaluate import evaluate_model
+from llmpolicy.session.flow import train, train_recipe
+
+__all__ = ["evaluate_model", "run_demo", "train", "train_recipe"]

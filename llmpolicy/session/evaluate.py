@@ -1,0 +1,65 @@
+"""Evaluation of a run, a model or an adapter on the held-out prompts of a recipe."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmpolicy.build import Plan, build_policy, plan, policy_at
+from llmpolicy.errors import RecipeError
+from llmpolicy.recipe import Recipe, load_recipe
+from llmpolicy.run import Run
+from llmpolicy.session.process import Say, quiet, target
+from llmpolicy.session.reinforce import evaluate_environment
+
+if TYPE_CHECKING:
+    from llmpolicy.policies.causal_lm import CausalLMPolicy
+
+
+def evaluate_policy(
+    made: Plan, policy: "CausalLMPolicy", *, start: "CausalLMPolicy | None" = None, say: Say = print
+) -> dict[str, Any]:
+    """Held-out accuracy of a policy beside the one it started from, printed and in the form of evaluation.json."""
+    from llmpolicy.evaluation import evaluate, examples, table
+
+    recipe, settings = made.recipe, made.recipe.evaluate
+    assert settings is not None and made.correct is not None
+    result = evaluate(
+        policy,
+        made.held_out,
+        made.correct,
+        threshold=settings.threshold,
+        samples=settings.samples,
+        rewards=made.rewards,
+        batch_size=settings.batch_size,
+        seed=recipe.seed,
+        base=start or _start(recipe, policy),
+        recipe_hash=recipe.hash(),
+        max_new_tokens=settings.max_completion_length or (recipe.grpo or {}).get("max_completion_length"),
+    )
+    say(table(result))
+    say(examples(result))
+    return result.to_dict()
+
+
+def _start(recipe: Recipe, policy: "CausalLMPolicy") -> "CausalLMPolicy | None":
+    """The policy that training started from; None for a fresh adapter, which is measured without it instead."""
+    if recipe.model is None or (policy.is_adapter and recipe.model.adapter is None):
+        return None
+    return build_policy(recipe, base_only=recipe.model.adapter is None)
+
+
+def evaluate_model(model: str, recipe_name: str | None, overrides: Sequence[str], say: Say = print) -> dict[str, Any]:
+    """Evaluate a run, a model folder, an adapter, a merged model or a Hub id on a recipe's held-out prompts."""
+    run = Run.open(model) if (Path(model) / "manifest.json").is_file() else None
+    if recipe_name is None and run is None:
+        raise RecipeError(f"{model} is not a run: name the recipe whose task it is evaluated on with --recipe")
+    recipe = load_recipe(recipe_name or str(Path(model) / "recipe.yaml"), overrides)
+    if recipe.environment is not None:
+        return evaluate_environment(run, recipe, say)
+    if recipe.evaluate is None:
+        raise RecipeError(
+            f"recipe {recipe.name!r} has no evaluate block: write `evaluate: {{correct: module:function}}`"
+        )
+    quiet()
+    made = plan(recipe, target=target())
+    return evaluate_policy(made, policy_at(run.policy_dir if run else Path(model), recipe), say=say)

@@ -1,0 +1,8 @@
+"""Tasks: rows of a dataset or generator as prompts, with a held-out part that training never sees. No torch here."""
+
+from llmpolicy.tasks.load import Tasks, load_task, load_tasks
+from llmpolicy.tasks.prompts import Row, prompt_text
+from llmpolicy.tasks.spec import Example, TaskSpec
+from llmpolicy.tasks.split import hold_out, within
+
+__all__ = ["Example", "Row", "TaskSpec", "Tasks", "hold_out", "load_task", "load_tasks", "prompt_text", "within"]

@@ -1,0 +1,102 @@
+"""All tasks of a recipe as one list to train on and one that training never sees."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from llmpolicy.errors import TaskError, nearest
+from llmpolicy.tasks.prompts import Row, make_rows
+from llmpolicy.tasks.sources import read_rows
+from llmpolicy.tasks.spec import TaskSpec
+from llmpolicy.tasks.split import by_question, check_disjoint, hold_out, mix, question_hash, representative, shares
+
+log = logging.getLogger("llmpolicy")
+
+
+@dataclass(frozen=True)
+class Tasks:
+    """The rows of a recipe: ``columns`` are the ones that every row has."""
+
+    train: list[Row]
+    held_out: list[Row]
+    columns: tuple[str, ...]
+
+
+def load_task(spec: TaskSpec | Mapping[str, Any], base_dir: Path | None = None) -> list[Row]:
+    """All rows of one task; relative paths start from ``base_dir``. Raises TaskError in one sentence."""
+    spec = _checked(spec)
+    return make_rows(spec, read_rows(spec, base_dir), base_dir)
+
+
+def load_tasks(
+    specs: Sequence[TaskSpec | Mapping[str, Any]],
+    base_dir: Path | None = None,
+    *,
+    seed: int = 0,
+    held_out: int = 0,
+    held_out_task: TaskSpec | Mapping[str, Any] | None = None,
+) -> Tasks:
+    """The rows of several tasks, mixed by weight, and ``held_out`` questions that none of them keeps.
+
+    The held-out questions come from the tasks themselves in the same proportions or, with ``held_out_task``, from a
+    dataset of their own, and then a question that is on both sides raises TaskError.
+    """
+    checked = [_checked(spec) for spec in specs]
+    weights = {spec.label: spec.weight for spec in checked}
+    if not checked or len(weights) < len(checked):
+        raise TaskError(f"expected one or more tasks with different names, found {[spec.label for spec in checked]}")
+    tasks = {spec.label: load_task(spec, base_dir) for spec in checked}
+    if held_out_task is not None:
+        kept, held = tasks, _first(load_task(held_out_task, base_dir), held_out)
+    else:
+        kept, held = _split(tasks, weights, held_out)
+    train = mix(kept, weights, seed)
+    check_disjoint(train, held)
+    for name, rows in kept.items():
+        used = sum(row.task == name for row in train)
+        if used < len(rows):
+            log.info("task %r: %d of %d rows are used, to keep the tasks' proportions", name, used, len(rows))
+    return Tasks(train, held, _columns([*train, *held]))
+
+
+def _checked(spec: TaskSpec | Mapping[str, Any]) -> TaskSpec:
+    if isinstance(spec, TaskSpec):
+        return spec
+    try:
+        return TaskSpec.model_validate(spec)
+    except ValidationError as error:
+        first = error.errors()[0]
+        *_, name = [str(part) for part in first["loc"]] or ["sources"]
+        if first["type"] == "extra_forbidden":
+            raise TaskError(f"task: unknown key {name!r}{nearest(name, TaskSpec.model_fields)}") from error
+        raise TaskError(f"task, {name}: {first['msg'].removeprefix('Value error, ')}") from error
+
+
+def _split(
+    tasks: Mapping[str, list[Row]], weights: Mapping[str, float], held_out: int
+) -> tuple[dict[str, list[Row]], list[Row]]:
+    """Hold questions out of each task in proportion to its weight; a question of two tasks is held out of both."""
+    held: dict[str, Row] = {}
+    for name, count in shares(weights, held_out).items() if held_out else ():
+        fresh = [row for row in tasks[name] if row.question not in held]
+        held |= {row.question: row for row in hold_out(fresh, count)[1]}
+    kept = {name: [row for row in rows if row.question not in held] for name, rows in tasks.items()}
+    for name, rows in kept.items():
+        if not rows:
+            raise TaskError(f"task {name!r}: all its questions are held out for another task, none is left to train on")
+    return kept, list(held.values())
+
+
+def _first(rows: list[Row], count: int) -> list[Row]:
+    """The ``count`` questions of a dataset of its own with the lowest hash, each once; all when there are fewer."""
+    groups = by_question(rows)
+    return [representative(groups[question]) for question in sorted(groups, key=question_hash)[:count]]
+
+
+def _columns(rows: Sequence[Row]) -> tuple[str, ...]:
+    shared = set(rows[0].columns).intersection(*(row.columns for row in rows)) if rows else set()
+    return tuple(sorted(shared))

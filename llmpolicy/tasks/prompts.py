@@ -1,0 +1,193 @@
+"""From a row to a prompt: columns renamed and extracted, the template filled in, the conversation put together."""
+
+import json
+import re
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from llmpolicy.errors import TaskError, nearest
+from llmpolicy.rewards import RESERVED
+from llmpolicy.tasks.sources import find_function
+from llmpolicy.tasks.spec import TaskSpec
+from llmpolicy.types import Prompt, Sample
+
+FIELD = re.compile(r"\{(\{\w+\})\}|\{([^\W\d]\w*)\}")
+NUMBER = re.compile(r"\d+(?:\.\d+)?")
+UNORDERED = ("gcd", "lcm", "products")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One prompt with what its rewards need; ``index`` is its place in the source, ``question`` its canonical form."""
+
+    prompt: Prompt
+    columns: Mapping[str, Any]
+    index: int
+    question: str
+    task: str
+
+    def sample(self, prompt: str, text: str, token_ids: Sequence[int], truncated: bool, step: int = 0) -> Sample:
+        """A completion of this row as the rewards see it; ``prompt`` is the text that the model continued."""
+        messages = None if isinstance(self.prompt, str) else self.prompt
+        return Sample(text, self.columns, prompt, messages, token_ids, truncated, step, self.index)
+
+
+def prompt_text(prompt: Prompt) -> str:
+    """A prompt as a person would quote it: the text itself, or what the user said last."""
+    if isinstance(prompt, str):
+        return prompt
+    said = [message["content"] for message in prompt if message.get("role") == "user"]
+    return str(said[-1]) if said else ""
+
+
+def make_rows(spec: TaskSpec, raws: Sequence[Mapping[str, Any]], base_dir: Path | None) -> list[Row]:
+    """Every row of a source as a prompt with columns; a row that is also a few-shot example is left out.
+
+    Raises TaskError with the row and the nearest column when a column, a gold answer or a match is missing.
+    """
+    canonical = _canonical(spec, base_dir)
+    shown = {text(example.user) for example in spec.few_shot}
+    rows = []
+    for index, raw in enumerate(raws):
+        where = f"task {spec.label!r}, row {index}"
+        columns = _extract(spec, _rename(spec, raw, where), where)
+        user = columns.pop("prompt") if spec.prompt is None and "prompt" in columns else _ask(spec, columns, where)
+        _check_columns(spec, columns, where)
+        question = canonical({**columns, "prompt": user})
+        if not isinstance(question, str):
+            raise TaskError(f"{where}: canonical returned {question!r:.60}, expected a text")
+        if text(user) not in shown:
+            rows.append(Row(_prompt(spec, user, where), columns, index, question, spec.label))
+    if not rows:
+        raise TaskError(f"task {spec.label!r}: every row is a few-shot example, none is left to train on")
+    return rows
+
+
+def _rename(spec: TaskSpec, raw: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Add each column under the name the rewards use; a reserved name that was given another name goes."""
+    for column in spec.columns.values():
+        if column not in raw:
+            raise TaskError(f"{where}: no column {column!r}{nearest(column, raw)}")
+    kept = {name: value for name, value in raw.items() if not (name in RESERVED and name in spec.columns.values())}
+    return kept | {name: raw[column] for name, column in spec.columns.items()}
+
+
+def _extract(spec: TaskSpec, columns: dict[str, Any], where: str) -> dict[str, Any]:
+    for column, pattern in spec.extract.items():
+        if column not in columns:
+            raise TaskError(f"{where}: no column {column!r} to extract from{nearest(column, columns)}")
+        found = re.search(pattern, str(columns[column]))
+        if not found or not found[1]:
+            raise TaskError(f"{where}: {column} {columns[column]!r:.80} does not match {pattern!r}")
+        columns[column] = found[1].strip()
+    return columns
+
+
+def _ask(spec: TaskSpec, columns: Mapping[str, Any], where: str) -> str:
+    return fill(spec.prompt if spec.prompt is not None else "{question}", columns, where)
+
+
+def fill(template: str, columns: Mapping[str, Any], where: str = "template") -> str:
+    """Put columns into the ``{name}`` fields of a template; ``{{name}}`` gives ``{name}``; all other braces stay.
+
+    Raises TaskError with the nearest column for a field that no column fills.
+    """
+
+    def value(field: re.Match[str]) -> str:
+        literal, name = field.groups()
+        if literal is not None:
+            return str(literal)
+        if name not in columns:
+            raise TaskError(f"{where}: the template asks for {{{name}}}, which is no column{nearest(name, columns)}")
+        if columns[name] is None:
+            raise TaskError(f"{where}: the column {name!r}, which the template asks for, is empty")
+        return str(columns[name])
+
+    return FIELD.sub(value, template)
+
+
+def _check_columns(spec: TaskSpec, columns: Mapping[str, Any], where: str) -> None:
+    """A gold answer must be there, and no column may have a name that rewards get from elsewhere."""
+    for name in columns:
+        if name in RESERVED:
+            raise TaskError(f"{where}: the column {name!r} has a reserved name; write `columns: {{my_{name}: {name}}}`")
+    # Some generators of reasoning-gym have no single answer: their scorers read the metadata.
+    gold = {*spec.columns, *spec.extract} | ({"answer"} if spec.reasoning_gym is None else set())
+    check_gold(columns, gold & set(columns), where)
+
+
+def check_gold(columns: Mapping[str, Any], names: set[str], where: str) -> None:
+    """Raise TaskError when one of the named columns of a row is None or blank."""
+    for name in sorted(names):
+        if columns.get(name) is None or (isinstance(columns[name], str) and not columns[name].strip()):
+            raise TaskError(f"{where}: {name} is {columns.get(name)!r}, expected a gold answer")
+
+
+def _prompt(spec: TaskSpec, user: Any, where: str) -> Prompt:
+    """Chat messages, or with ``chat: false`` one text; with a prefill it ends in the beginning of the answer."""
+    if not isinstance(user, str):
+        if not _is_messages(user):
+            raise TaskError(f"{where}: prompt is {user!r:.60}, expected a text or messages with role and content")
+        if not spec.chat:
+            raise TaskError(f"{where}: prompt is a list of messages, expected a text because of `chat: false`")
+    if not spec.chat:
+        return _plain(spec, user)
+    messages = [{"role": "system", "content": spec.system}] if spec.system is not None else []
+    for example in spec.few_shot:
+        messages += [{"role": "user", "content": example.user}, {"role": "assistant", "content": example.assistant}]
+    messages += [{"role": "user", "content": user}] if isinstance(user, str) else [dict(message) for message in user]
+    return messages + ([{"role": "assistant", "content": spec.prefill}] if spec.prefill is not None else [])
+
+
+def _plain(spec: TaskSpec, user: str) -> str:
+    """System, examples, prompt and prefill one after the other, as written: blanks and line breaks are theirs."""
+    shots = [example.user + example.assistant for example in spec.few_shot]
+    return "".join([spec.system or "", *shots, user, spec.prefill or ""])
+
+
+def _is_messages(value: Any) -> bool:
+    return (
+        isinstance(value, Sequence)
+        and len(value) > 0
+        and all(isinstance(message, Mapping) and {"role", "content"} <= set(message) for message in value)
+    )
+
+
+def _canonical(spec: TaskSpec, base_dir: Path | None) -> Callable[[Mapping[str, Any]], str]:
+    """What makes two rows the same question: their text, or for gcd(a, b) = gcd(b, a) also their numbers in order."""
+    if callable(spec.canonical):
+        return spec.canonical
+    name = spec.canonical or ("unordered_numbers" if spec.reasoning_gym in UNORDERED else "text")
+    if name in BUILT_IN:
+        rule = BUILT_IN[name]
+        return lambda row: rule(row["prompt"])
+    if ":" not in name:
+        raise TaskError(f"task {spec.label!r}: no canonical rule {name!r}{nearest(name, BUILT_IN)}")
+    return find_function(name, base_dir, "canonical")
+
+
+def text(prompt: Any) -> str:
+    """A question as its text alone: one Unicode form, one blank between words; of messages, all but the system's."""
+    if not isinstance(prompt, str):
+        parts = (
+            [message["content"] for message in prompt if message["role"] != "system"]
+            if _is_messages(prompt)
+            else [prompt]
+        )
+        prompt = "\n".join(
+            part if isinstance(part, str) else json.dumps(part, sort_keys=True, default=str) for part in parts
+        )
+    return " ".join(unicodedata.normalize("NFC", prompt).split())
+
+
+def unordered_numbers(prompt: Any) -> str:
+    """A question as its words and its numbers in order of size, for questions whose numbers may change places."""
+    words = text(prompt)
+    numbers = sorted(NUMBER.findall(words), key=lambda number: (float(number), number))
+    return f"{NUMBER.sub('#', words)} | {' '.join(numbers)}"
+
+
+BUILT_IN: dict[str, Callable[[Any], str]] = {"text": text, "unordered_numbers": unordered_numbers}

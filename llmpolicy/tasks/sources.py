@@ -1,0 +1,168 @@
+"""Where rows come from: a Hub dataset, a local file, a reasoning-gym generator, a Python generator. A row is a dict."""
+
+import csv
+import dataclasses
+import inspect
+import itertools
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from llmpolicy.errors import RewardError, TaskError, nearest
+from llmpolicy.rewards import RESERVED, resolve
+from llmpolicy.tasks.spec import TaskSpec
+
+Raw = dict[str, Any]
+
+
+def read_rows(spec: TaskSpec, base_dir: Path | None) -> list[Raw]:
+    """The rows of a task as they lie in its source, at most ``limit`` of them; raises TaskError when there are none."""
+    rows = list(itertools.islice(_source(spec, base_dir), spec.limit))
+    if not rows:
+        raise TaskError(f"task {spec.label!r} has no rows; expected at least one")
+    for index, row in enumerate(rows):
+        if not isinstance(row, Mapping):
+            raise TaskError(f"task {spec.label!r}, row {index}: found {row!r:.60}, expected a dict of columns")
+    return [dict(row) for row in rows]
+
+
+def _source(spec: TaskSpec, base_dir: Path | None) -> Iterable[Raw]:
+    if spec.rows is not None:
+        return spec.rows
+    if spec.file is not None:
+        return _from_file(find_file(spec.file, base_dir))
+    if spec.hub is not None:
+        return _from_hub(spec)
+    if spec.reasoning_gym is not None:
+        return _from_reasoning_gym(spec)
+    return _from_generator(spec, base_dir)
+
+
+def find_file(name: str, base_dir: Path | None) -> Path:
+    """The file of that name beside the recipe, else in the current folder; raises TaskError with the nearest name."""
+    places = [(base_dir or Path()) / Path(name).expanduser(), Path(name).expanduser()]
+    for path in places:
+        if path.is_file():
+            return path
+    folder = next((path.parent for path in places if path.parent.is_dir()), None)
+    siblings = [path.name for path in folder.iterdir() if path.suffix in READERS] if folder else []
+    hint = nearest(Path(name).name, siblings) if siblings else ""
+    raise TaskError(f"no data file {name!r} beside the recipe or in the current folder{hint}")
+
+
+def _from_file(path: Path) -> Iterator[Raw]:
+    if path.suffix not in READERS:
+        raise TaskError(f"{path.name}: expected a data file that ends in one of {', '.join(sorted(READERS))}")
+    try:
+        yield from READERS[path.suffix](path)
+    except UnicodeDecodeError as error:
+        raise TaskError(f"{path.name}: not UTF-8 at byte {error.start}; expected a UTF-8 text file") from error
+
+
+def _jsonl(path: Path) -> Iterator[Raw]:
+    with path.open(encoding="utf-8-sig") as lines:
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise TaskError(
+                    f"{path.name}, line {number}: not valid JSON: {error.msg} at column {error.colno}"
+                ) from error
+            if not isinstance(row, dict):
+                raise TaskError(f"{path.name}, line {number}: found {line.strip()!r:.60}, expected a JSON object")
+            yield row
+
+
+def _csv(path: Path) -> Iterator[Raw]:
+    with path.open(encoding="utf-8-sig", newline="") as lines:
+        reader = csv.DictReader(lines, strict=True)
+        try:
+            for row in reader:
+                if None in row or None in row.values():
+                    expected = len(reader.fieldnames or ())
+                    raise TaskError(
+                        f"{path.name}, line {reader.line_num}: expected {expected} values, one for each column"
+                    )
+                yield row
+        except csv.Error as error:
+            raise TaskError(f"{path.name}, line {reader.line_num + 1}: not valid CSV: {error}") from error
+
+
+def _parquet(path: Path) -> Iterator[Raw]:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        table = pyarrow.parquet.read_table(path)
+    except pyarrow.ArrowInvalid as error:
+        raise TaskError(f"{path.name}: not a Parquet file: {str(error).splitlines()[0]}") from error
+    yield from table.to_pylist()
+
+
+READERS: dict[str, Callable[[Path], Iterator[Raw]]] = {".jsonl": _jsonl, ".csv": _csv, ".parquet": _parquet}
+
+
+def _from_hub(spec: TaskSpec) -> Iterable[Raw]:
+    """Rows of a dataset on the Hub; the split is ``train`` unless it is named."""
+    from datasets import load_dataset
+    from datasets.exceptions import DatasetsError
+
+    split = spec.split or "train"
+    try:
+        return load_dataset(str(spec.hub), spec.config, split=split)
+    except (OSError, ValueError, DatasetsError) as error:
+        reason = " ".join(str(error).split())[:200]
+        name = f"{spec.hub}{f'/{spec.config}' if spec.config else ''}, split {split!r}"
+        raise TaskError(
+            f"the Hub dataset {name} could not be loaded: {reason}; a local copy can be named by `file:`"
+        ) from error
+
+
+def _from_reasoning_gym(spec: TaskSpec) -> Iterator[Raw]:
+    """Rows of a reasoning-gym generator: question, answer, metadata, and each item of the metadata by its own name.
+
+    ``args`` are the generator's own, with size and seed; the seed is 0 unless it is given, so that the questions (and
+    the held-out ones among them) stay the same from run to run.
+    """
+    import reasoning_gym
+    from reasoning_gym.factory import DATASETS
+
+    name, args = str(spec.reasoning_gym), {"seed": 0, **spec.args}
+    if name not in DATASETS:
+        raise TaskError(f"reasoning-gym has no generator {name!r}{nearest(name, DATASETS)}")
+    known = [field.name for field in dataclasses.fields(DATASETS[name][1])]
+    for key in args:
+        if key not in known:
+            raise TaskError(f"reasoning-gym {name!r} takes no argument {key!r}{nearest(key, known)}")
+    try:
+        dataset = reasoning_gym.create_dataset(name, **args)
+        for entry in dataset:
+            own = {key: value for key, value in entry["metadata"].items() if key not in RESERVED}
+            yield own | {key: entry[key] for key in ("question", "answer", "metadata")}
+    except (AssertionError, LookupError, TypeError, ValueError) as error:
+        raise TaskError(f"reasoning-gym {name!r} refuses these args: {error or type(error).__name__}") from error
+
+
+def _from_generator(spec: TaskSpec, base_dir: Path | None) -> Iterable[Raw]:
+    function = spec.generator if callable(spec.generator) else find_function(str(spec.generator), base_dir, "generator")
+    try:
+        inspect.signature(function).bind(**spec.args)
+    except TypeError as error:
+        valid = ", ".join(inspect.signature(function).parameters) or "no arguments"
+        raise TaskError(f"generator {spec.label!r} cannot take these args: {error}; it takes {valid}") from error
+    rows = function(**spec.args)
+    if not isinstance(rows, Iterable) or isinstance(rows, str | Mapping):
+        raise TaskError(f"generator {spec.label!r} returned {type(rows).__name__}, expected an iterable of dicts")
+    return rows
+
+
+def find_function(reference: str, base_dir: Path | None, role: str) -> Callable[..., Any]:
+    """The function that ``module:function`` or ``path.py:function`` names; raises TaskError with the nearest name."""
+    try:
+        return resolve(reference, base_dir)
+    except RewardError as error:
+        raise TaskError(f"{role}: {re.sub('^Reward (reference )?', '', str(error))}") from error

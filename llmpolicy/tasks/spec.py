@@ -1,0 +1,80 @@
+"""The `task:` block of a recipe: where rows come from and how a row becomes a prompt."""
+
+import re
+from collections.abc import Callable
+from pathlib import PurePath
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+SOURCES = ("hub", "file", "reasoning_gym", "generator", "rows")
+
+
+class Example(BaseModel):
+    """One few-shot example, written out in full: it does not pass through the prompt template."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    user: str
+    assistant: str
+
+
+class TaskSpec(BaseModel):
+    """One task: exactly one source of rows, and how each row becomes a prompt and columns for the rewards.
+
+    ``file`` beside ``hub`` is a local copy of that dataset and wins. ``rows`` are given from Python, one dict a row.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    hub: str | None = None
+    file: str | None = None
+    reasoning_gym: str | None = None
+    generator: str | Callable[..., Any] | None = None
+    rows: list[dict[str, Any]] | None = None
+    config: str | None = None
+    split: str | None = None
+    args: dict[str, Any] = {}
+    prompt: str | None = None
+    system: str | None = None
+    few_shot: list[Example] = []
+    prefill: str | None = None
+    chat: bool = True
+    chat_template_kwargs: dict[str, Any] = {}
+    columns: dict[str, str] = {}
+    extract: dict[str, str] = {}
+    canonical: str | Callable[..., str] | None = None
+    weight: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+    limit: Annotated[int, Field(ge=1)] | None = None
+    name: str | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "TaskSpec":
+        given = [source for source in SOURCES if getattr(self, source) is not None]
+        if len(given) != 1 and given != ["hub", "file"]:
+            found = " and ".join(given) or "none"
+            raise ValueError(f"a task has exactly one of {', '.join(SOURCES)} (or file beside hub), found {found}")
+        if self.args and given[0] not in ("reasoning_gym", "generator"):
+            raise ValueError(f"args belong to reasoning_gym or generator, not to {given[0]}")
+        if (self.config or self.split) and self.hub is None:
+            raise ValueError(f"config and split belong to a hub dataset, not to {given[0]}")
+        return self
+
+    @field_validator("extract")
+    @classmethod
+    def _one_group(cls, extract: dict[str, str]) -> dict[str, str]:
+        for column, pattern in extract.items():
+            try:
+                groups = re.compile(pattern).groups
+            except re.error as error:
+                raise ValueError(f"extract {column!r} is no regular expression: {error}") from error
+            if groups != 1:
+                raise ValueError(f"extract {column!r} has {groups} groups, expected exactly one (...)")
+        return extract
+
+    @property
+    def label(self) -> str:
+        """The task's name in errors, rows and reports."""
+        source = self.name or self.reasoning_gym or self.hub or (self.file and PurePath(self.file).stem)
+        function = getattr(self.generator, "__name__", self.generator)
+        return str(source or function or "rows")

@@ -1,0 +1,106 @@
+"""A hash of the canonical question decides what is held out, before anything is sampled; training never sees it."""
+
+import hashlib
+import random
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from fractions import Fraction
+from typing import Literal
+
+from llmpolicy.errors import TaskError
+from llmpolicy.tasks.prompts import Row
+
+
+def hold_out(rows: Sequence[Row], n: int | float) -> tuple[list[Row], list[Row]]:
+    """Split rows into (train, held out): the ``n`` questions (or that fraction) with the lowest hash are held out.
+
+    All rows of one question go to the same side, and a held-out question appears once. The same questions are held out
+    whatever the order of the rows or the seed of a run. Raises TaskError when nothing would be left to train on.
+    """
+    groups = by_question(rows)
+    count = round(n * len(groups)) if isinstance(n, float) else n
+    if count < 0 or count >= len(groups):
+        task = rows[0].task if rows else "without rows"
+        raise TaskError(
+            f"task {task!r} has {len(groups)} distinct questions; expected more than the {count} to be held out"
+        )
+    chosen = sorted(groups, key=question_hash)[:count]
+    held_out = set(chosen)
+    return [row for row in rows if row.question not in held_out], [representative(groups[name]) for name in chosen]
+
+
+def by_question(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    """Rows grouped by their canonical question, in order of first appearance."""
+    groups = defaultdict(list)
+    for row in rows:
+        groups[row.question].append(row)
+    return dict(groups)
+
+
+def question_hash(question: str) -> bytes:
+    """sha256 of a canonical question: the same on every machine and in every run."""
+    return hashlib.sha256(question.encode("utf-8", "surrogatepass")).digest()
+
+
+def representative(rows: Sequence[Row]) -> Row:
+    """The one of several rows with the same question that stands for it, whatever their order."""
+    return min(rows, key=lambda row: (repr(row.prompt), row.task, row.index))
+
+
+def check_disjoint(train: Sequence[Row], held_out: Sequence[Row]) -> None:
+    """Raise TaskError naming the rows when a held-out question is also a training question."""
+    trained = {row.question: row for row in train}
+    shared = [row for row in held_out if row.question in trained]
+    if shared:
+        first, twin = shared[0], trained[shared[0].question]
+        raise TaskError(
+            f"{len(shared)} of {len(held_out)} held-out questions are also training questions; the first is row "
+            f"{first.index} of task {first.task!r}, training row {twin.index} of {twin.task!r}: {first.question!r:.80}"
+        )
+
+
+def shares(weights: Mapping[str, float], total: int) -> dict[str, int]:
+    """``total`` split in proportion to the weights; what rounding leaves goes to the largest remainders."""
+    whole = sum(Fraction(weight) for weight in weights.values())
+    exact = {name: total * Fraction(weight) / whole for name, weight in weights.items()}
+    counts = {name: int(share) for name, share in exact.items()}
+    late = sorted(exact, key=lambda name: (counts[name] - exact[name], name))
+    for name in late[: total - sum(counts.values())]:
+        counts[name] += 1
+    return counts
+
+
+def mix(tasks: Mapping[str, Sequence[Row]], weights: Mapping[str, float], seed: int) -> list[Row]:
+    """As many rows as the proportions allow without using one twice, each task spread evenly over the list.
+
+    Which rows of an over-full task are used depends on the seed; one task alone stays as it is.
+    """
+    if len(tasks) == 1:
+        return [row for rows in tasks.values() for row in rows]
+    whole = sum(Fraction(weight) for weight in weights.values())
+    total = min(int(len(rows) * whole / Fraction(weights[name])) for name, rows in tasks.items())
+    counts = shares(weights, total)
+    placed = []
+    for order, (name, rows) in enumerate(tasks.items()):
+        chosen = random.Random(f"{seed}:{name}").sample(list(rows), min(counts[name], len(rows)))
+        placed += [(Fraction(2 * place + 1, 2 * len(chosen)), order, row) for place, row in enumerate(chosen)]
+    return [row for _, _, row in sorted(placed, key=lambda item: item[:2])]
+
+
+def within(
+    rows: Sequence[Row], lengths: Sequence[int], limit: int, policy: Literal["drop", "refuse"] = "drop"
+) -> list[Row]:
+    """The rows whose prompt has at most ``limit`` tokens; with ``refuse`` a longer one is an error."""
+    kept = [row for row, length in zip(rows, lengths, strict=True) if length <= limit]
+    if len(kept) == len(rows):
+        return kept
+    worst = max(range(len(rows)), key=lambda place: lengths[place])
+    found = (
+        f"{len(rows) - len(kept)} of {len(rows)} prompts have more than {limit} tokens; the longest is row "
+        f"{rows[worst].index} of task {rows[worst].task!r} with {lengths[worst]}"
+    )
+    if policy == "refuse":
+        raise TaskError(f"{found}; raise max_prompt_tokens or write `over_long: drop`")
+    if not kept:
+        raise TaskError(f"{found}; none is left to train on")
+    return kept

@@ -1,0 +1,88 @@
+"""The records that every room shares, and the legend of shapes. No torch here.
+
+Shapes: B rows, G completions a prompt (B = prompts * G), T decisions of an action, V vocabulary.
+An MLP's action is one decision (T = 1); a language model's is its completion y_1..y_T.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+Prompt = str | Sequence[Mapping[str, Any]]
+"""A plain prompt, or a list of chat messages ``{"role", "content"}``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What a policy did in B states, with the log-probability of every decision.
+
+    ``value`` is indexable by row: a (B, ...) tensor, or a list of B lists of token ids.
+    ``log_prob`` and ``mask`` are (B, T); ``terminated`` is (B,): the action ended by itself (a stop id), not by a limit.
+    """
+
+    value: Any
+    log_prob: Any
+    mask: Any
+    terminated: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One turn of the loop: in ``state`` the policy took ``action`` and the environment paid ``reward``."""
+
+    state: Any
+    action: Any
+    reward: float
+    terminated: bool
+    truncated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """The steps from a reset to the end; ``group`` says which episodes began in the same state."""
+
+    steps: Sequence[Step]
+    group: int = 0
+
+    @property
+    def total(self) -> float:
+        """The undiscounted return."""
+        return sum(step.reward for step in self.steps)
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """One completion of one prompt: its text (always text, chat or plain) and how it ended."""
+
+    prompt: Prompt
+    text: str
+    token_ids: Sequence[int] = ()
+    log_probs: Sequence[float] | None = None
+    terminated: bool = True
+    truncated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What a reward function says of one completion.
+
+    ``value`` is None when the completion cannot be judged; that is not the same as 0.0, judged wrong.
+    """
+
+    value: float | None
+    parsed: str | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One completion as the rewards see it: the text, the columns of its row, and what a reward may ask for by name."""
+
+    completion: str
+    columns: Mapping[str, Any] = field(default_factory=dict)
+    prompt: str = ""
+    messages: Sequence[Mapping[str, Any]] | None = None
+    completion_ids: Sequence[int] = ()
+    truncated: bool = False
+    step: int = 0
+    row: int = 0

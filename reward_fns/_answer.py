@@ -1,0 +1,240 @@
+"""Finding the answers that a completion marks: boxed, ``####``, ``Answer:``, ``<answer>``, or nothing but an answer."""
+
+import re
+from dataclasses import dataclass
+from itertools import islice
+from typing import Literal
+
+from ._assertion import why_not_asserted
+from ._forms import Form, GoldUnreadable, read, same, value_of
+from ._latex import clean
+from ._numbers import read_unit
+from ._text import NoAnswer, final_text
+
+Extract = Literal["strict", "last_number"]
+
+_MAX_MARKS = 64
+_MAX_CONTENT = 2_000
+_MAX_LINE = 500
+_MAX_BARE = 200
+
+_BOX = re.compile(r"\\f?boxed\b|\\fbox\b|\\boxed(?=[^A-Za-z])")
+_HASHES = re.compile(r"(?<!#)####(?!#)[ \t]*([^\n#]*)")
+_HEADING = re.compile(r"(?:[*_]*step\b|\d+[.)]\s+[a-z])", re.IGNORECASE)
+_LINE = re.compile(
+    r"(?<![A-Za-z])answer(?:\s+(?:to|of|for)\s+[^.:\n]{1,60}?)?[*_`]*[ \t]*"
+    r"(?:[:=][*_`]*|(?:is|equals)\b(?:[ \t]*(?::|=|equal to\b))?)"
+    r"[ \t]*(?:(?:therefore|thus|then|hence|simply|just|exactly|indeed)\b,?[ \t]*)?",
+    re.IGNORECASE,
+)
+_REST = re.compile(r"[^\n]*")
+_NEXT = re.compile(r"\s*([^\n]*)")
+_REASON = re.compile(r"[,;(]?\s*\b(?:because|since|as|which|where)\b.*", re.IGNORECASE)
+_SENTENCE_END = re.compile(r"\.[*_)]*(?=\s|\Z)")
+_COMMENTED = re.compile(r"(?m)^[ \t]*[>%][^\n]*$")
+_NUMBER = re.compile(r"(?<![\w.])[-+]?\$?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:/\d+)?%?", re.ASCII)
+_CALCULATION = re.compile(r"<<[^<>\n]{0,200}>>")
+_STRUCK = re.compile(r"\\(?:[xb]?cancel|sout|st|[hv]?phantom)\s*(?=\{)")
+_HIDDEN = (("```", "```"), ("<!--", "-->"), ("~~", "~~"), ("<s>", "</s>"), ("<del>", "</del>"), ("\\iffalse", "\\fi"))
+_BRACE = re.compile(r"\s*(?=\{)")
+_TOKEN = re.compile(r"\s*[^\s$,.;]*")
+_MINUS = re.compile(r"(?:=\s*-\s*|(?:\A|[\s$(\[])-)\Z")
+_UNIT = re.compile(
+    r"[ \t$]*(\\text\s*\{[^{}]{1,30}\}|\\?%|\^\s*\{?\\circ\}?|[\u00b0\u00a2]|[A-Za-z]{1,12}(?:/[A-Za-z]{1,4})?(?![A-Za-z]))"
+)
+_SCALE = re.compile(r"\W*(?:hundred|thousand|million|billion|trillion|dozen|percent)s?\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """One marked answer: its content, and where the whole mark lies in the text."""
+
+    content: str
+    start: int
+    end: int
+    strong: bool
+    """A box or a tag marks on purpose; ``####`` and the word "answer" also head other things."""
+    said_from: int = -1
+    """Where the content begins, when words of the sentence belong to the mark."""
+
+
+def final_answer(completion: str, prompt: str = "", extract: Extract = "strict") -> tuple[Form, str]:
+    """The one final answer, read, and its text; raises NoAnswer when there is none, or several that differ."""
+    text = visible(final_text(completion, prompt))
+    answers = marked_answers(text) or alone(text)
+    if extract == "last_number" and (not answers or (len(answers) == 1 and not _is_number(answers[0]))):
+        answers = [found[0] for found in _NUMBER.finditer(text)][-1:]
+    if not answers:
+        raise NoAnswer("no answer is marked by \\boxed{...}, '#### ...', 'Answer: ...' or <answer>...</answer>")
+    forms = [read(answer) for answer in answers]
+    if not all(_agree(forms[0], form) for form in forms[1:]):
+        raise NoAnswer(f"{len(answers)} answers are marked, and they differ")
+    return forms[-1], answers[-1]
+
+
+def marked_answers(text: str) -> list[str]:
+    """The different answers that a text marks, in order; raises NoAnswer when the last is not asserted."""
+    marks = _marks(text)
+    if not marks:
+        return []
+    last = marks[-1]
+    why = why_not_asserted(text, max(last.start, last.said_from), last.end)
+    if why:
+        raise NoAnswer(why)
+    return list(dict.fromkeys(mark.content for mark in marks))
+
+
+def alone(text: str) -> list[str]:
+    """A text of one short line, which is then an answer and nothing else."""
+    return [text] if text and "\n" not in text and len(text) <= _MAX_BARE else []
+
+
+def visible(text: str) -> str:
+    """The text without what is quoted, commented out or struck through."""
+    for opening, closing in _HIDDEN:
+        text = _without(text, opening, closing)
+    text = _CALCULATION.sub("", _COMMENTED.sub("", text))
+    for _ in range(_MAX_MARKS):
+        struck = _STRUCK.search(text)
+        if struck is None:
+            break
+        text = text[: struck.start()] + text[_closing(text, struck.end()) :]
+    return text.strip()
+
+
+def _marks(text: str) -> list[Mark]:
+    marks = sorted(
+        [*boxes(text), *_tags(text), *_hashes(text), *_lines(text)], key=lambda mark: (mark.start, -mark.end)
+    )
+    if len(marks) > _MAX_MARKS:
+        raise NoAnswer(f"more than {_MAX_MARKS} answers are marked")
+    marks = [mark for mark in marks if not any(_only_holds(text, mark, inner) for inner in marks)]
+    if any(mark.strong and re.search(r"[\d\\]", mark.content) for mark in marks):
+        # "The answer is as follows": words that lead to the answer.
+        marks = [mark for mark in marks if mark.strong or re.search(r"[\d\\]", mark.content)]
+    return marks
+
+
+def boxes(text: str) -> list[Mark]:
+    """The boxes of a text that hold something; raises NoAnswer for one that is not closed."""
+    found_boxes = []
+    for found in _BOX.finditer(text):
+        start = _end(_BRACE, text, found.end())
+        if text[start : start + 1] == "{":
+            end = _closing(text, start)
+            content = text[start + 1 : end - 1]
+        else:
+            end = _end(_TOKEN, text, start)
+            content = text[start:end]
+        if content.strip():
+            minus = "-" if _MINUS.search(text, max(0, found.start() - 10), found.start()) else ""
+            found_boxes.append(Mark(minus + content.strip() + _unit_after(text, end), found.start(), end, True))
+        if len(found_boxes) > _MAX_MARKS:
+            break
+    return found_boxes
+
+
+def _unit_after(text: str, position: int) -> str:
+    """The unit, or the word that scales the number, which follows a box: it belongs to the answer."""
+    following = text[position : position + 60]
+    scale, unit = _SCALE.match(following), _UNIT.match(following)
+    if scale:
+        return f" {scale[0].strip()}"
+    return f" {clean(unit[1])}" if unit and read_unit(clean(unit[1])) else ""
+
+
+def _tags(text: str) -> list[Mark]:
+    tags: list[Mark] = []
+    lower = text.lower()
+    start = lower.find("<answer>")
+    while start >= 0 and len(tags) <= _MAX_MARKS:
+        stop = lower.find("</answer>", start)
+        # A stop string may have cut the closing tag off.
+        inner, end = (text[start + 8 : stop], stop + 9) if stop >= 0 else (text[start + 8 :], len(text))
+        if inner.strip():
+            tags.append(Mark(inner.strip(), start, end, True))
+        start = lower.find("<answer>", end)
+    return tags
+
+
+def _hashes(text: str) -> list[Mark]:
+    found = (mark for mark in _HASHES.finditer(text) if mark[1].strip() and not _HEADING.match(mark[1]))
+    return [Mark(_cut(mark[1][:_MAX_LINE]), mark.start(), mark.end(), False) for mark in islice(found, _MAX_MARKS + 1)]
+
+
+def _lines(text: str) -> list[Mark]:
+    lines = []
+    for found in _LINE.finditer(text):
+        begin, end = found.end(), _end(_REST, text, found.end())
+        if not text[begin:end].strip(" *_`$\\[("):
+            end = _end(_NEXT, text, end)
+            begin = max(found.end(), text.rfind("\n", 0, end) + 1)
+        kept = _cut(text[begin : min(end, begin + _MAX_LINE)])
+        if kept:
+            until = text.find(kept, begin) + len(kept)
+            lines.append(Mark(kept, found.start(), until, False, said_from=found.end()))
+        if len(lines) > _MAX_MARKS:
+            break
+    return lines
+
+
+def _is_number(answer: str) -> bool:
+    try:
+        return value_of(read(answer)).number is not None
+    except NoAnswer:
+        return False
+
+
+def _agree(one: Form, other: Form) -> bool:
+    try:
+        return same(one, other)
+    except GoldUnreadable:
+        return False
+
+
+def _end(pattern: re.Pattern[str], text: str, start: int) -> int:
+    found = pattern.match(text, start)
+    return found.end() if found else start
+
+
+def _cut(content: str) -> str:
+    """The first sentence of a line, without a reason that follows."""
+    sentence = _SENTENCE_END.split(content, maxsplit=1)[0]
+    return _REASON.sub("", sentence).strip()
+
+
+def _only_holds(text: str, outer: Mark, inner: Mark) -> bool:
+    """Whether a mark only leads to another inside it, as ``Answer: \\boxed{5}`` does, and adds no number of its own."""
+    if inner is outer or not (outer.start <= inner.start and inner.end <= outer.end):
+        return False
+    if (outer.start, outer.end) == (inner.start, inner.end):
+        return False
+    before, after = text[outer.start : inner.start], text[inner.end : outer.end]
+    before = re.sub(r"\A\W*\banswer\b", "", before)
+    leads = not re.search(r"\d", before) or before.rstrip(" $\\([{").endswith("=")
+    return leads and not re.search(r"\d", after)
+
+
+def _closing(text: str, start: int) -> int:
+    """The position after the brace that closes the one at start; raises NoAnswer when it is not near."""
+    depth, i = 0, start
+    while i < min(len(text), start + _MAX_CONTENT):
+        if text[i] == "\\":
+            i += 2
+            continue
+        depth += (text[i] == "{") - (text[i] == "}")
+        i += 1
+        if depth == 0:
+            return i
+    raise NoAnswer(f"a brace is not closed within {_MAX_CONTENT} characters")
+
+
+def _without(text: str, opening: str, closing: str) -> str:
+    kept, position = [], 0
+    while (start := text.find(opening, position)) >= 0:
+        stop = text.find(closing, start + len(opening))
+        if stop < 0 and closing not in ("```", "-->"):
+            break
+        kept.append(text[position:start])
+        position = len(text) if stop < 0 else stop + len(closing)
+    return "".join([*kept, text[position:]])

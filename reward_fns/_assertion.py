@@ -1,0 +1,136 @@
+"""Is an answer asserted, or denied, supposed, reported of somebody else, asked, quoted, or taken back?
+
+A few rules of English, applied to the sentence around the answer; what is in doubt counts as not asserted.
+"""
+
+import re
+
+_SIDE = 300
+_LATER = 4_000
+
+_SENTENCE_END = re.compile(r"[.!?][\"')\]*_]*\s")
+_CONTINUES = re.compile(
+    r"(?:[:,]|\b(?:not|never|than|of|out|says?|said|if|were|be|is|are|was|equals?|to|that|or|but)|n['\u2019]t)\W*\Z"
+)
+_CONCLUDES = re.compile(
+    r"\b(?:so|thus|hence|therefore|then|which means|meaning|giving|gives|leaving|leaves|finally|consequently"
+    r"|(?<!anything )(?<!nothing )(?<!everything )(?<!all )but)\b|;|\\implies|\\rightarrow|\u21d2|=>|\u2192"
+)
+_COPULA = re.compile(r"\b(?:is|are|was|were|equals|has|have|had|gets?|got|makes|costs?|needs?|earns?|there)\b|=")
+
+_NEGATION = re.compile(r"\b(?:not|never|neither|nor|cannot|no longer|in no way|by no means|doubt)\b|n['\u2019]t\b")
+_OF_A_CLAIM = re.compile(
+    r"\W*(?:true|correct|right|the case|that|likely|possible|clear|think|believe|mean|say|saying|follow|agree|accept"
+    r"|conclude|sure|whether|it|this|the (?:claim|idea|possibility|answer|option|value|guess|result))\b|\W*[a-z]\s*="
+)
+_REJECTION = re.compile(
+    r"\b(?:rul(?:e[sd]?|ing) out|den(?:y|ies|ied)|(?:refus|reject|discard|refut|dismiss|disprov|exclud|eliminat)\w*"
+    r"|(?:avoid|contradict|disregard)\w*|ignor(?:e[sd]?|ing)|forget)\b"
+)
+_CONDITION = re.compile(r"\b(?:if|suppos(?:e|ing)|assum(?:e|ing)|imagine|unless|whether|pretend|were it|had it)\b")
+
+_DOUBTFUL = [
+    re.compile(pattern)
+    for pattern in (
+        r"\b(?:could|might|may)\s+(?:\w+\s+){0,2}?(?:be|equal|have been)\W*(?:\w+\W+){0,3}\Z",
+        r"\b(?:maybe|perhaps|possibly|conceivably|hypothetically|supposedly|allegedly)\b|\btempt\w*",
+        r"\b(?:might|may|could|would)\s+(?:\w+\s+)?"
+        r"(?:say|think|guess|answer|expect|claim|argue|believe|suppose|conclude)\b",
+        r"\bthought\b|\baccording to\b|\brumou?r\w*",
+        r"\b(?:thinks|claim(?:s|ed)|believe[sd]|suggest(?:s|ed)|told|argue[sd]|insist(?:s|ed)|swears?|guess(?:es|ed))\b",
+        r"(?<!problem )(?<!question )(?<!statement )(?<!\bit )\b(?:says|said)\b",
+        r"\b(?:they|people|some|others|many|students|friends)\s+(?:\w+\s+)?(?:say|think|claim|believe|argue|guess)\b",
+        r"\b(?:friend|student|some(?:one|body)|teacher|classmate|brother|sister|colleague|another|other|textbook)s?"
+        r"(?:['\u2019]s?)?\s+(?:\w+\s+)?(?:answer|solution|result|guess|claim|got|gets|had|wrote|writes)\b",
+        r"\b(?:his|her|their|your|whose)\s+(?:\w+\s+)?(?:answer|guess|claim)\b",
+        r"\b(?:wrong|incorrect|false|mistaken|invalid|erroneous|naive|fake|bogus|bad)\s+"
+        r"(?:answer|value|result|solution|choice|option|guess|claim|conclusion)\b",
+        r"\b(?:wrong|incorrect|false|invalid|untrue|nonsense|absurd|lie|trap|decoy|distractor|placeholder|dummy)\W*\Z",
+        r"\btry(?:ing)?\b|\blook(?:s|ing)? like\b",
+        r"(?:\bfor (?:example|instance)|\be\.g|\bsuch as|\bexample|\bformat|\bin the form|\bas in|\bother than|\bunlike"
+        r"|\brather than|\binstead of|\bexcept(?: for)?|\bdifferent from|\b(?:anything|nothing|everything|all) but"
+        r"|\bfar from|\b(?:less|more|greater|smaller) than|\bor|\beither|\bbetween|\bversus|\bvs|\u2260|\\neq?|\\not=|!="
+        r"|<|>|\\[lg](?:eq?|t))[\s$\\(\[{*_.,:]*\Z",
+    )
+]
+_QUOTE_BEFORE = re.compile(r"[\"'`\u2018\u201c\u00ab][\s$\\(\[{*_]*\Z")
+_QUOTE_AFTER = re.compile(r"\A[\s$\\)\]}*_.,]*[\"'`\u2019\u201d\u00bb]")
+
+_UNDONE = [
+    re.compile(pattern)
+    for pattern in (
+        r"\A[\s$\\)\]}.,*_]*(?:\u2260|\\neq?|!=)",
+        r"(?:\b(?:not|never|cannot|hardly)|n['\u2019]t)(?:\s+\w+){0,3}?\s+(?:right|correct|true|valid|answer|work|possible"
+        r"|hold|fit|satisfy|make sense|acceptable|enough|allowed|be|an? (?:integer|solution|option))\b",
+        r"\b(?:is|was)(?: not|n['\u2019]t) (?:it|what)\b",
+        r"\b(?:is|was|be|are|seems?|looks?|feels?|turns out)\s+(?:\w+\s+){0,2}?(?:wrong|incorrect|false|invalid"
+        r"|impossible|mistaken|absurd|nonsense|unlikely|ruled out|rejected|excluded|too (?:big|large|small|low|high)"
+        r"|an? (?:mistake|trap|decoy|lie|guess|wrong|common|possible))\b",
+        r"\b(?:says|said|claim(?:s|ed)|according to|supposedly|allegedly|unless|fails)\b",
+        r"\bbut (?:the (?:actual|real|true|correct|right|final)|it['\u2019 ]i?s|actually|in fact|really)\b",
+    )
+]
+_PART_BEFORE = re.compile(r"(?:\^\s*\{?|[\d)}]\s*\*|[/+\d]|\\(?:cdot|times|div|sqrt|[dt]?frac)\s*\{?|\}\s*\{)[\s$]*\Z")
+_PART_AFTER = re.compile(
+    r"\A\$?\s*(?:\^(?!\s*\{?\s*\\circ)|\d|[/+*]\s*[\d\\(]|\\(?:cdot|times|div|pm)(?![a-z])|\u00b1)"
+)
+_ALTERNATIVE = re.compile(r"\A\W*(?:or|versus|vs)\b")
+_TAG = re.compile(r"</?[a-z]+>")
+_RETRACTED = re.compile(
+    r"\bwait\b\s*[,.!\u2026\u2014-]|\b(?:oops|scratch that|correction|sorry|on second thought|kidding|joking)\b"
+    r"|\b(?:disregard|ignore|forget)\s+(?:that|this|the|my|it)\b|\b(?:i|we) (?:was|were|am|are) (?:wrong|mistaken|lying)\b"
+    r"|\b(?:that|this|it|the (?:above|answer))(?:['\u2019]s| is| was)\s+(?:\w+\s+)?(?:wrong|incorrect|false|invalid"
+    r"|not (?:right|correct|true|the answer)|an? (?:mistake|error|lie))\b"
+    r"|\b(?:that|this|it|the (?:above|answer)) (?:isn|wasn)['\u2019]t\s+(?:\w+\s+)?(?:right|correct|true|the answer)\b"
+    r"|\bmade an? (?:\w+ )?(?:mistake|error)\b|\bshould (?:actually |really )?(?:be|have been)\s+[$\\]*[-\d]"
+    r"|(?:\A|[.!?\n])\s*no\s*[,.!]|\bactually,? (?:it|the)\b"
+)
+
+
+def why_not_asserted(text: str, start: int, end: int) -> str:
+    """Why the answer at text[start:end] is not asserted, or "" when it is."""
+    before = _sentence_before(text[max(0, start - _SIDE) : start].lower())
+    after = text[end : end + _SIDE].lower()
+    if text.startswith("\\", start) and (_PART_BEFORE.search(before) or _PART_AFTER.search(after)):
+        return "the answer is part of a larger expression"
+    if _QUOTE_BEFORE.search(before) and _QUOTE_AFTER.search(after):
+        return "the answer is quoted"
+    clause = _CONCLUDES.split(before)[-1]
+    if _denied(clause):
+        return "the answer is denied"
+    if any("," not in clause[found.end() :] for found in _CONDITION.finditer(clause)):
+        return "the answer is supposed, not asserted"
+    if any(pattern.search(clause) for pattern in _DOUBTFUL):
+        return "the answer is doubted, or somebody else's"
+    stop = _SENTENCE_END.search(after + " ")
+    rest = after[: stop.start()] if stop else after
+    rest, broken, _ = rest.partition("\n")
+    if stop and not broken and stop[0][0] == "?":
+        return "the answer is asked, not asserted"
+    if _ALTERNATIVE.match(after):
+        return "another answer is offered"
+    if any(pattern.search(rest) for pattern in _UNDONE) or _RETRACTED.search(text[end : end + _LATER].lower()):
+        return "the answer is taken back"
+    return ""
+
+
+def _denied(clause: str) -> bool:
+    for pattern in (_NEGATION, _REJECTION):
+        for found in pattern.finditer(clause):
+            tail = clause[found.end() :]
+            # "those who do not play are 42" asserts 42; "it is not true that the answer is 42" does not.
+            if _OF_A_CLAIM.match(tail) or not _COPULA.search(tail):
+                return True
+    return False
+
+
+def _sentence_before(before: str) -> str:
+    """The sentence that leads to the answer, with the line before it when that line does not stop."""
+    head, newline, line = _TAG.sub(" ", before).rpartition("\n")
+    if newline and not line.strip(" $\\([{*_"):
+        head = head.rstrip().removesuffix("$$").removesuffix("\\[").rstrip()
+    previous = head.rpartition("\n")[2]
+    if newline and _CONTINUES.search(previous):
+        line = previous + " " + line
+    ends = [found.end() for found in _SENTENCE_END.finditer(line)]
+    return line[ends[-1] :] if ends else line

@@ -1,0 +1,167 @@
+"""Numbers and units, read exactly: a number is a Fraction, a unit a canonical word. No floating point, no SymPy."""
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+
+MONEY = "\ue000"
+"""Stands for an escaped dollar sign, which is money and not the border of a formula."""
+
+_DIGITS = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)"
+_DECIMAL = rf"(?:{_DIGITS}(?:\.\d*)?|\.\d+)"
+_SIGN = r"(?P<sign>[-+]?)\s*"
+_POWER = r"10\s*\^\s*(?:\{\s*(?P<{n}>[-+]?\d{1,3})\s*\}|(?P<{n}_bare>[-+]?\d{1,3}))"
+
+_FORMS = [
+    re.compile(pattern, re.ASCII)
+    for pattern in (
+        rf"{_SIGN}(?P<whole>\d+)\s*\\frac\s*\{{\s*(?P<top>\d+)\s*\}}\s*\{{\s*(?P<bottom>\d+)\s*\}}",
+        rf"{_SIGN}(?P<whole>\d+)\s+(?P<top>\d+)\s*/\s*(?P<bottom>\d+)",
+        rf"{_SIGN}\\frac\s*\{{\s*(?P<top>[-+]?{_DIGITS})\s*\}}\s*\{{\s*(?P<bottom>[-+]?{_DIGITS})\s*\}}",
+        rf"{_SIGN}(?P<top>{_DIGITS})\s*/\s*(?P<bottom>{_DIGITS})",
+        rf"{_SIGN}(?P<top>{_DECIMAL})\s*(?:\\times|\\cdot|\*|x)\s*{_POWER.replace('{n}', 'ten')}",
+        rf"{_SIGN}(?P<top>{_DECIMAL})[eE](?P<exponent>[-+]?\d{{1,3}})",
+        rf"{_SIGN}{_POWER.replace('{n}', 'ten')}",
+        rf"{_SIGN}(?P<top>{_DECIMAL})",
+    )
+]
+
+_GROUPED = re.compile(r"(?<=\d)(?:\{,\}|,\\!|\\[,; ]|[ ~])(?=\d{3}(?!\d))")
+
+_UNITS = {
+    word: line.split(":")[0]
+    for line in """
+%: \\% % percent
+degree: ° ^\\circ ^{\\circ} \\circ degree degrees deg
+radian: rad radian radians
+dollar: dollar dollars usd
+cent: ¢ cent cents
+euro: € euro euros eur
+pound: £ gbp lb lbs pound pounds
+yen: ¥ yen
+rupee: ₹ rupee rupees
+mm: mm millimeter millimeters millimetre millimetres
+cm: cm centimeter centimeters centimetre centimetres
+m: m meter meters metre metres
+km: km kilometer kilometers kilometre kilometres
+inch: inch inches
+foot: ft foot feet
+yard: yd yard yards
+mile: mi mile miles
+mg: mg milligram milligrams
+g: g gram grams
+kg: kg kilogram kilograms
+ounce: oz ounce ounces
+ton: ton tons
+tonne: tonne tonnes
+ms: ms millisecond milliseconds
+second: s sec second seconds
+minute: min minute minutes
+hour: h hr hrs hour hours
+day: day days
+week: week weeks
+month: month months
+year: year years
+ml: ml milliliter milliliters millilitre millilitres
+liter: l liter liters litre litres
+gallon: gallon gallons
+mph: mph
+unit: unit units
+celsius: °c celsius
+fahrenheit: °f fahrenheit
+newton: newton newtons
+joule: joule joules
+watt: watt watts
+volt: volt volts
+hertz: hz hertz
+""".strip().splitlines()
+    for word in line.split(":")[1].split()
+}
+_CURRENCY = {"$": "dollar", MONEY: "dollar", "€": "euro", "£": "pound", "¥": "yen", "₹": "rupee"}
+_NEVER_IMPLIED = {"%"}
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """An exact number with the unit that was written beside it, "" when none was."""
+
+    value: Fraction
+    unit: str = ""
+    evaluated: bool = True
+    """False for a division that was left undone, as 84/2."""
+
+
+def read_quantity(text: str) -> Quantity | None:
+    """The number that this whole text is, with its unit; None when it is anything else."""
+    text = _GROUPED.sub("", text.strip())
+    sign, text = ("-", text[1:].lstrip()) if text[:1] == "-" and text[1:].lstrip()[:1] in _CURRENCY else ("", text)
+    money = _CURRENCY.get(text[:1], "")
+    if money:
+        text = text[1:].lstrip()
+    for form in _FORMS:
+        found = form.match(text)
+        rest = text[found.end() :] if found else ""
+        unit = read_unit(rest)
+        # 5m is five times m, 5 m is five metres.
+        if found is None or unit is None or re.fullmatch("[A-Za-z]", rest) or (money and unit not in ("", money)):
+            continue
+        value = _value(found.groupdict())
+        if value is not None:
+            divided = found["bottom"] if "bottom" in form.groupindex else None
+            undone = divided is not None and value.denominator == 1
+            return Quantity(-value if sign else value, money or unit, not undone)
+    return None
+
+
+def read_unit(text: str) -> str | None:
+    """The canonical name of the unit that this text is, "" for none, None when it is not a known unit."""
+    text = text.strip().rstrip(".").rstrip()
+    if not text:
+        return ""
+    rate = re.split(r"\s*/\s*|\s+per\s+", text)
+    if len(rate) == 2:
+        top, bottom = map(_plain_unit, rate)
+        return f"{top}/{bottom}" if top and bottom else None
+    return _plain_unit(text)
+
+
+def agree(gold: Quantity, answer: Quantity, units: str = "strict") -> bool:
+    """Equal numbers whose units, where both are written, are the same; a percent sign is never implied.
+
+    ``units="ignore"`` compares the numbers alone. A division that was left undone is no number yet.
+    """
+    if gold.value != answer.value or not answer.evaluated:
+        return False
+    return units == "ignore" or units_agree(gold.unit, answer.unit)
+
+
+def units_agree(gold: str, answer: str) -> bool:
+    """Whether two units can belong to the same answer: the same, or one of them left unsaid."""
+    return gold == answer or (not (gold and answer) and not {gold, answer} & _NEVER_IMPLIED)
+
+
+def _plain_unit(text: str) -> str | None:
+    power = re.fullmatch(r"(.+?)\s*\^\s*\{?\s*([23])\s*\}?", text)
+    named = re.fullmatch(r"(square|sq\.?|cubic|cu\.?)\s+(.+)", text, re.IGNORECASE)
+    if power:
+        text, exponent = power[1], power[2]
+    elif named:
+        text, exponent = named[2], "2" if named[1].lower().startswith("s") else "3"
+    else:
+        exponent = ""
+    word = _UNITS.get(text) or (_UNITS.get(text.lower()) if len(text) > 1 or text == "L" else None)
+    return word and (f"{word}^{exponent}" if exponent else word)
+
+
+def _value(part: dict[str, str | None]) -> Fraction | None:
+    top = _fraction(part.get("top") or "1")
+    bottom = _fraction(part.get("bottom") or "1")
+    if bottom == 0:
+        return None
+    ten = int(part.get("exponent") or part.get("ten") or part.get("ten_bare") or 0)
+    value = (_fraction(part.get("whole") or "0") + top / bottom) * Fraction(10) ** ten
+    return -value if part.get("sign") == "-" else value
+
+
+def _fraction(digits: str) -> Fraction:
+    return Fraction(digits.replace(",", "").rstrip("."))

@@ -1,0 +1,74 @@
+"""Format rewards: the shape of a completion. They never look at whether what stands in it is right."""
+
+import re
+from collections.abc import Sequence
+
+from llmpolicy.rewards import RewardError, Score
+
+from ._answer import boxes
+from ._text import NoAnswer, final_text, normalise, says_something
+
+_BOX = re.compile(r"\\f?boxed\s*\{")
+_CONSTANT = re.compile(r"[-+]?\s*\\(?:pi|phi|theta|alpha|beta|lambda|mu|sigma|omega|infty|emptyset|varnothing)\s*")
+_NAME = re.compile(r"[A-Za-z][\w-]*")
+
+
+def think(completion: str, prompt: str = "") -> Score:
+    """1.0 for ``<think>something</think>something``: one pair, nothing before it, neither part empty; else 0.0.
+
+    After a prompt that ends in ``<think>`` the completion begins inside the block.
+    """
+    try:
+        text = normalise(completion).strip()
+    except NoAnswer as reason:
+        return Score(0.0, why=str(reason))
+    if prompt.rstrip().endswith("<think>") and not text.startswith("<think>"):
+        text = "<think>" + text
+    if text.count("<think>") != 1 or text.count("</think>") != 1 or not text.startswith("<think>"):
+        return Score(0.0, why="expected one <think>...</think>, at the start")
+    inside, _, answer = text.removeprefix("<think>").partition("</think>")
+    return _filled({"think": inside, "answer": answer})
+
+
+def tags(completion: str, tags: Sequence[str] = ("think", "answer")) -> Score:
+    """1.0 when the completion is exactly these tags, in order, each once, closed, not empty, nothing outside; else 0.0.
+
+    RewardError for a name that cannot be a tag, or twice the same.
+    """
+    if isinstance(tags, str) or not tags or len(set(tags)) < len(tags) or not all(map(_NAME.fullmatch, tags)):
+        raise RewardError(f"formats:tags got tags {tags!r}; expected a list of different tag names.")
+    try:
+        text = normalise(completion).strip()
+    except NoAnswer as reason:
+        return Score(0.0, why=str(reason))
+    parts: dict[str, str] = {}
+    for tag in tags:
+        opening, closing = f"<{tag}>", f"</{tag}>"
+        if text.count(opening) > 1 or text.count(closing) > 1 or not text.startswith(opening) or closing not in text:
+            return Score(0.0, why=f"expected one {opening}...{closing} here")
+        parts[tag], _, text = text.removeprefix(opening).partition(closing)
+        text = text.lstrip()
+    if text:
+        return Score(0.0, why="text after the last tag")
+    if any(f"<{slash}{tag}>" in part for part in parts.values() for tag in tags for slash in ("", "/")):
+        return Score(0.0, why="a tag inside another")
+    return _filled(parts)
+
+
+def boxed(completion: str, prompt: str = "") -> Score:
+    """1.0 when the text after the last closed think has exactly one ``\\boxed{}`` and something stands in it; else 0.0."""
+    try:
+        text = final_text(completion, prompt)
+        found = boxes(text)
+    except NoAnswer as reason:
+        return Score(0.0, why=str(reason))
+    opened = len(_BOX.findall(text))
+    if opened != 1 or len(found) != 1:
+        return Score(0.0, why=f"{opened} boxes with braces, {len(found)} with something in it; expected one")
+    content = found[0].content
+    return Score(1.0) if _CONSTANT.fullmatch(content) else _filled({"box": re.sub(r"\\[A-Za-z]+", " ", content)})
+
+
+def _filled(parts: dict[str, str]) -> Score:
+    empty = [name for name, part in parts.items() if not says_something(part)]
+    return Score(0.0, why=f"nothing in {empty[0]}") if empty else Score(1.0)

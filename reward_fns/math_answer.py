@@ -1,0 +1,73 @@
+"""Is the final answer right? Own extraction, exact numbers, and math-verify's parser for algebra.
+
+The answer must be marked (``\\boxed{}``, ``####``, ``Answer:``, ``<answer>``) or be all there is, stand after the last
+closed think, and be asserted; several marked answers must agree. Numbers are compared exactly; units, percent
+and bases must agree. Everything is capped, so that a call returns soon from any thread.
+"""
+
+import re
+from functools import lru_cache
+from typing import Any, Literal, get_args
+
+from llmpolicy.rewards import RewardError, Score
+
+from ._answer import Extract, boxes, final_answer
+from ._forms import Form, GoldUnreadable, read, same
+from ._latex import canonical, clean
+from ._text import NoAnswer, gold_text, normalise
+
+Units = Literal["strict", "ignore"]
+
+
+def correct(
+    completion: str, answer: Any, prompt: str = "", extract: Extract = "strict", units: Units = "strict"
+) -> Score:
+    """1.0 when the one asserted final answer equals the answer column, else 0.0; None for an unreadable column.
+
+    ``answer`` is a number or text: a plain answer, a GSM8K solution (``... #### 18``) or one with a ``\\boxed{}``.
+    ``extract="last_number"`` also takes the last number of a completion that marks no answer.
+    ``units="ignore"`` compares numbers without their units and percent signs. RewardError for another value of either.
+    """
+    check_options("math_answer:correct", extract, units)
+    try:
+        gold = gold_form(gold_text(answer))
+    except NoAnswer as reason:
+        return Score(None, why=f"the answer column cannot be read: {reason}")
+    try:
+        form, text = final_answer(completion, prompt, extract)
+        right = same(gold, form, units)
+    except NoAnswer as reason:
+        return Score(0.0, why=str(reason))
+    except GoldUnreadable as reason:
+        return Score(None, why=str(reason))
+    if right and _restates(form, gold, prompt):
+        return Score(0.0, parsed=text, why="the answer restates an expression of the question")
+    return Score(1.0 if right else 0.0, parsed=text, why="" if right else "not equal to the answer")
+
+
+def check_options(reward: str, extract: str, units: str) -> None:
+    """Raise RewardError for an option that does not exist."""
+    for name, value, valid in (("extract", extract, get_args(Extract)), ("units", units, get_args(Units))):
+        if value not in valid:
+            raise RewardError(f"{reward} got {name} {value!r}; expected {' or '.join(map(repr, valid))}.")
+
+
+@lru_cache(maxsize=4096)
+def gold_form(text: str) -> Form:
+    """The final answer that a column holds: after ``####``, in the last box, or all of it; raises NoAnswer."""
+    if "####" in text:
+        text = text.rpartition("####")[2]
+    elif "\\boxed" in text:
+        text = boxes(text)[-1].content if boxes(text) else ""
+    return read(text)
+
+
+def _restates(form: Form, gold: Form, prompt: str) -> bool:
+    """Whether an expression that is equal, but not written as the answer column is, was copied from the question."""
+    worked = form.kind == "expression" or (form.number is not None and re.search(r"[/^]|frac", form.text))
+    if not prompt or not worked or form.text == gold.text:
+        return False
+    try:
+        return form.text in canonical(clean(normalise(prompt)))
+    except NoAnswer:
+        return False

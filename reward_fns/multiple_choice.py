@@ -1,0 +1,69 @@
+"""Multiple choice: the final answer is one letter, alone or with the text of its choice."""
+
+import re
+import string
+from typing import Any
+
+from llmpolicy.rewards import Score
+
+from ._answer import alone, marked_answers, visible
+from ._latex import clean
+from ._text import NoAnswer, final_text, gold_text
+
+_LETTER = re.compile(r"(?:(?:option|choice|letter)\s+)?[(\[]?\s*([A-Z])\s*[)\]]?", re.IGNORECASE)
+_WITH_TEXT = re.compile(r"(?:\(([A-Z])\)|([A-Z])\s*[).:])[\s*_]+(\S.*)", re.DOTALL)
+_ANOTHER = re.compile(
+    r"(?<![A-Za-z])\(?[A-Z][).:](?!\w)|\b(?:or|and)\s+\(?[A-Z]\b(?![a-z'])|[/,&]\s*\(?[A-Z]\b(?!\s*[a-z'])"
+)
+
+
+def correct(completion: str, answer: Any, choices: Any = None, prompt: str = "") -> Score:
+    """1.0 when the one asserted final answer is the letter of the answer column, else 0.0.
+
+    The answer column holds a letter (``C`` or ``(C)``) or the index of the choice, counted from 0. The final answer is
+    marked as for ``math_answer:correct``, or is the whole completion. With the column ``choices``, text beside the
+    letter must be the text of that choice; without it, it must not name another letter. None for any other column.
+    """
+    gold = _gold_letter(answer)
+    if gold is None:
+        return Score(None, why=f"the answer column holds {str(answer)[:40]!r}, not a letter or an index")
+    try:
+        text = visible(final_text(completion, prompt))
+        answers = marked_answers(text) or alone(text)
+        letters = {_letter(content, choices) for content in answers}
+    except NoAnswer as reason:
+        return Score(0.0, why=str(reason))
+    if not letters:
+        return Score(0.0, why="no answer is marked")
+    if len(letters) > 1 or None in letters:
+        return Score(0.0, parsed=answers[-1][:200], why="not one letter")
+    return Score(1.0 if letters == {gold} else 0.0, parsed=letters.pop())
+
+
+def _gold_letter(answer: Any) -> str | None:
+    try:
+        text = gold_text(answer).strip("()[]. ")
+    except NoAnswer:
+        return None
+    if text.isascii() and text.isdigit():
+        return string.ascii_uppercase[int(text)] if int(text) < 26 else None
+    return text.upper() if re.fullmatch("[A-Za-z]", text) else None
+
+
+def _letter(content: str, choices: Any) -> str | None:
+    text = clean(content)
+    alone = _LETTER.fullmatch(text)
+    if alone:
+        return alone[1].upper()
+    beside = _WITH_TEXT.fullmatch(text)
+    if beside is None:
+        return None
+    letter, words = beside[1] or beside[2], beside[3]
+    index = string.ascii_uppercase.index(letter)
+    if choices is not None:
+        return letter if index < len(choices) and _plain(words) == _plain(str(choices[index])) else None
+    return None if _ANOTHER.search(words) else letter
+
+
+def _plain(text: str) -> str:
+    return " ".join(clean(text).casefold().split())

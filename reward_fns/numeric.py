@@ -1,0 +1,47 @@
+"""Numeric equality: the final answer is a number, compared exactly or within a stated tolerance."""
+
+from fractions import Fraction
+from typing import Any
+
+from llmpolicy.rewards import RewardError, Score
+
+from ._answer import Extract, final_answer
+from ._forms import value_of
+from ._numbers import agree, units_agree
+from ._text import NoAnswer, gold_text
+from .math_answer import Units, check_options, gold_form
+
+
+def equal(
+    completion: str,
+    answer: Any,
+    prompt: str = "",
+    rel_tol: float = 0.0,
+    abs_tol: float = 0.0,
+    extract: Extract = "strict",
+    units: Units = "strict",
+) -> Score:
+    """1.0 when the final answer is a number within max(rel_tol * |answer|, abs_tol) of the answer column, else 0.0.
+
+    The answer is found as by ``math_answer:correct``. None when the column holds no number; RewardError for a tolerance
+    that is negative or not finite.
+    """
+    check_options("numeric:equal", extract, units)
+    if not 0 <= rel_tol < float("inf") or not 0 <= abs_tol < float("inf"):
+        raise RewardError(f"numeric:equal got rel_tol {rel_tol!r} and abs_tol {abs_tol!r}; expected numbers from 0 up.")
+    try:
+        gold = gold_form(gold_text(answer)).number
+    except NoAnswer as reason:
+        return Score(None, why=f"the answer column cannot be read: {reason}")
+    if gold is None:
+        return Score(None, why="the answer column holds no number")
+    try:
+        form, text = final_answer(completion, prompt, extract)
+    except NoAnswer as reason:
+        return Score(0.0, why=str(reason))
+    found = value_of(form).number
+    if found is None:
+        return Score(0.0, parsed=text, why="not a number")
+    near = abs(found.value - gold.value) <= max(Fraction(rel_tol) * abs(gold.value), Fraction(abs_tol))
+    right = agree(gold, found, units) or (near and (units == "ignore" or units_agree(gold.unit, found.unit)))
+    return Score(1.0 if right else 0.0, parsed=text, why="" if right else "not equal to the answer")

@@ -1,0 +1,270 @@
+"""A small server on 127.0.0.1 that speaks the part of the Hub's protocol that publishing and downloading use."""
+
+import base64
+import hashlib
+import json
+import re
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+REPO = r"(?P<repo>[\w.-]+/[\w.-]+)"
+
+
+@dataclass(frozen=True)
+class Blob:
+    """A file's content; of a large file that went another way (Xet) only the hash and size are known."""
+
+    content: bytes | None
+    lfs: bool
+    sha256: str
+    size: int
+
+    @property
+    def blob_id(self) -> str:
+        text = self.content if not self.lfs else f"sha256:{self.sha256} {self.size}".encode()
+        assert text is not None
+        return hashlib.sha1(b"blob %d\0" % len(text) + text).hexdigest()
+
+
+@dataclass(frozen=True)
+class Commit:
+    oid: str
+    parent: str | None
+    title: str
+    tree: dict[str, Blob]
+
+
+@dataclass
+class Repo:
+    private: bool
+    commits: list[Commit] = field(default_factory=list)
+
+    @property
+    def tree(self) -> dict[str, Blob]:
+        return self.commits[-1].tree
+
+    def commit(self, title: str, tree: dict[str, Blob]) -> Commit:
+        parent = self.commits[-1].oid if self.commits else None
+        oid = hashlib.sha1(f"{parent}{title}{len(self.commits)}{sorted(tree)}".encode()).hexdigest()
+        self.commits.append(Commit(oid, parent, title, tree))
+        return self.commits[-1]
+
+
+@dataclass
+class Fault:
+    """The next ``times`` requests to a route fail: with a status, or a dropped connection (None); ``after`` acting first.
+
+    ``do`` happens just before; with status 0 nothing fails, and the request meets what ``do`` left.
+    """
+
+    route: str
+    status: int | None = 503
+    after: bool = False
+    times: int = 1
+    do: Callable[[], None] | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int = 200
+    body: Any = None
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+def plain(content: bytes) -> Blob:
+    return Blob(content, False, hashlib.sha256(content).hexdigest(), len(content))
+
+
+class HubServer:
+    """The Hub's state and its routes; ``requests`` lists (route, method, path, authorization) of all that came."""
+
+    def __init__(self) -> None:
+        self.repos: dict[str, Repo] = {}
+        self.objects: dict[str, bytes] = {}
+        self.requests: list[tuple[str, str, str, str | None]] = []
+        self.faults: list[Fault] = []
+        self.xet_folder: str | None = None
+        self.lock = threading.RLock()
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": self}))
+        self.http.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.http.server_address[1]}"
+        threading.Thread(target=self.http.serve_forever, args=(0.02,), daemon=True).start()
+
+    def close(self) -> None:
+        self.http.shutdown()
+        self.http.server_close()
+
+    def routes(self) -> list[tuple[str, str, str, Callable[..., Answer]]]:
+        return [
+            ("create", "POST", r"/api/repos/create", self.create),
+            ("yaml", "POST", r"/api/validate-yaml", lambda body: Answer(body={"errors": [], "warnings": []})),
+            ("preupload", "POST", rf"/api/models/{REPO}/preupload/main", self.preupload),
+            ("batch", "POST", rf"/{REPO}\.git/info/lfs/objects/batch", self.batch),
+            ("put", "PUT", r"/lfs/(?P<oid>\w+)", self.put),
+            ("verify", "POST", r"/lfs/verify", lambda body: Answer(body={})),
+            ("xet", "GET", rf"/api/models/{REPO}/xet-write-token/main", self.xet),
+            ("commit", "POST", rf"/api/models/{REPO}/commit/main", self.commit),
+            ("info", "GET", rf"/api/models/{REPO}(/revision/\w+)?", self.info),
+            ("tree", "GET", rf"/api/models/{REPO}/tree/\w+", self.tree),
+            ("resolve", "GET", rf"/{REPO}/resolve/\w+/(?P<name>.+)", self.resolve),
+            ("resolve", "HEAD", rf"/{REPO}/resolve/\w+/(?P<name>.+)", self.resolve),
+        ]
+
+    def answer(self, method: str, path: str, authorization: str | None, body: bytes) -> Answer | None:
+        """Act on one request; None means: drop the connection."""
+        for route, verb, pattern, act in self.routes():
+            found = re.fullmatch(pattern, path)
+            if verb != method or not found:
+                continue
+            with self.lock:
+                self.requests.append((route, method, path, authorization))
+                fault = self.fault(route)
+                failure = self.fail(fault) if fault and not fault.after else None
+                if fault and not fault.after and fault.status != 0:
+                    return failure
+                answer = self.act(act, found, authorization, body)
+                return self.fail(fault) if fault and fault.after else answer
+        self.requests.append(("unknown", method, path, authorization))
+        return Answer(404, {"error": f"no route for {method} {path}"})
+
+    def act(self, act: Callable[..., Answer], found: re.Match[str], authorization: str | None, body: bytes) -> Answer:
+        arguments: dict[str, Any] = {key: unquote(value) for key, value in found.groupdict().items()}
+        if authorization != "Bearer dummy" and act != self.put:
+            return Answer(401, {"error": "no token"})
+        if "repo" in arguments and arguments["repo"] not in self.repos:
+            return Answer(404, {"error": "no such repo"}, {"X-Error-Code": "RepoNotFound"})
+        if "repo" in arguments:
+            arguments["repo"] = self.repos[arguments["repo"]]
+        if act not in (self.info, self.tree, self.resolve, self.xet):
+            ndjson = act in (self.commit, self.put)
+            arguments["body"] = body if ndjson else json.loads(body)
+        return act(**arguments)
+
+    def fault(self, route: str) -> Fault | None:
+        for fault in self.faults:
+            if fault.route == route and fault.times > 0:
+                fault.times -= 1
+                return fault
+        return None
+
+    def fail(self, fault: Fault) -> Answer | None:
+        if fault.do:
+            fault.do()
+        return Answer(fault.status, {"error": "injected"}) if fault.status else None
+
+    def create(self, body: dict[str, Any]) -> Answer:
+        name = f"{body['organization']}/{body['name']}"
+        answer = {"url": f"{self.url}/{name}", "name": name}
+        if name in self.repos:
+            return Answer(409, {"error": "You already created this model repo", **answer})
+        self.repos[name] = Repo(private=body.get("visibility") == "private")
+        self.repos[name].commit("initial commit", {".gitattributes": plain(b"*.safetensors filter=lfs\n")})
+        return Answer(body=answer)
+
+    def preupload(self, repo: Repo, body: dict[str, Any]) -> Answer:
+        files = []
+        for file in body["files"]:
+            there = repo.tree.get(file["path"])
+            oid = there and (there.sha256 if there.lfs else there.blob_id)
+            mode = "lfs" if file["path"].endswith(".safetensors") else "regular"
+            files.append({"path": file["path"], "uploadMode": mode, "shouldIgnore": False, "oid": oid})
+        return Answer(body={"files": files, "commitOid": repo.commits[-1].oid})
+
+    def batch(self, repo: Repo, body: dict[str, Any]) -> Answer:
+        def actions(oid: str) -> dict[str, Any]:
+            known = {"href": f"{self.url}/lfs/{oid}"}, {"href": f"{self.url}/lfs/verify"}
+            return {} if oid in self.objects else {"actions": {"upload": known[0], "verify": known[1]}}
+
+        objects = [{"oid": o["oid"], "size": o["size"], **actions(o["oid"])} for o in body["objects"]]
+        return Answer(body={"transfer": "basic", "objects": objects})
+
+    def put(self, oid: str, body: bytes) -> Answer:
+        if hashlib.sha256(body).hexdigest() != oid:
+            return Answer(400, {"error": "the content has another hash"})
+        self.objects[oid] = body
+        return Answer()
+
+    def xet(self, repo: Repo) -> Answer:
+        if self.xet_folder is None:
+            return Answer(404, {"error": "no Xet here"})
+        url, expiry = f"local://{self.xet_folder}", 4102444800
+        headers = {"X-Xet-Cas-Url": url, "X-Xet-Access-Token": "xet", "X-Xet-Token-Expiration": str(expiry)}
+        return Answer(body={"casUrl": url, "accessToken": "xet", "exp": expiry}, headers=headers)
+
+    def commit(self, repo: Repo, body: bytes) -> Answer:
+        lines = [json.loads(line) for line in body.splitlines()]
+        header = next(line["value"] for line in lines if line["key"] == "header")
+        if header.get("parentCommit") not in (None, repo.commits[-1].oid):
+            return Answer(412, {"error": "the parent is not the head"})
+        tree = dict(repo.tree)
+        for line in lines:
+            value = line["value"]
+            if line["key"] == "file":
+                tree[value["path"]] = plain(base64.b64decode(value["content"]))
+            elif line["key"] == "lfsFile":
+                if value["oid"] not in self.objects and self.xet_folder is None:
+                    return Answer(400, {"error": "the large file was never uploaded"})
+                content = self.objects.get(value["oid"])
+                tree[value["path"]] = Blob(content, True, value["oid"], value["size"])
+            elif line["key"] == "deletedFile":
+                del tree[value["path"]]
+        made = repo.commit(header["summary"], tree)
+        url = f"{self.url}/{self.name(repo)}/commit/{made.oid}"
+        return Answer(body={"success": True, "commitOid": made.oid, "commitUrl": url})
+
+    def name(self, repo: Repo) -> str:
+        return next(name for name, known in self.repos.items() if known is repo)
+
+    def info(self, repo: Repo) -> Answer:
+        siblings = [{"rfilename": path, **_entry(blob)} for path, blob in repo.tree.items()]
+        head = repo.commits[-1].oid
+        return Answer(
+            body={"id": self.name(repo), "sha": head, "private": repo.private, "siblings": siblings, "tags": []}
+        )
+
+    def tree(self, repo: Repo) -> Answer:
+        rows = [{"type": "file", "path": path, "oid": b.blob_id, **_entry(b)} for path, b in repo.tree.items()]
+        return Answer(body=rows)
+
+    def resolve(self, repo: Repo, name: str) -> Answer:
+        blob = repo.tree.get(name)
+        if blob is None:
+            return Answer(404, {"error": "no such file"}, {"X-Error-Code": "EntryNotFound"})
+        etag = blob.sha256 if blob.lfs else blob.blob_id
+        return Answer(body=blob.content, headers={"ETag": f'"{etag}"', "X-Repo-Commit": repo.commits[-1].oid})
+
+
+def _entry(blob: Blob) -> dict[str, Any]:
+    lfs = {"sha256": blob.sha256, "oid": blob.sha256, "size": blob.size, "pointerSize": 130}
+    return {"size": blob.size, "blobId": blob.blob_id, **({"lfs": lfs} if blob.lfs else {})}
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    hub: HubServer
+
+    def serve(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        path = urlsplit(self.path).path
+        answer = self.hub.answer(self.command, path, self.headers.get("Authorization"), body)
+        if answer is None:
+            self.close_connection = True
+            self.connection.close()
+            return
+        content = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
+        self.send_response(answer.status)
+        for name, value in {"Content-Type": "application/json", **answer.headers}.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
+
+    do_GET = do_POST = do_PUT = do_HEAD = serve
+
+    def log_message(self, *args: object) -> None:
+        pass

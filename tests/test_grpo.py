@@ -1,0 +1,204 @@
+"""The trainer's own promises: unjudged rows, references, what a checkpoint holds, what a rollout says, how a run goes on."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from llmpolicy.errors import RewardError
+from llmpolicy.grpo.callbacks import CleanStop, progress_line
+from llmpolicy.objectives import group_advantages
+from llmpolicy.rewards import Score
+from llmpolicy.run import Run
+from tests import training
+
+LORA = {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "v_proj"]}
+
+
+def new_run(tmp_path: Path) -> Run:
+    return Run.create(tmp_path / "run", {"name": "tiny"})
+
+
+def test_a_row_that_cannot_be_judged_is_kept_out_of_its_groups_mean(tmp_path: Path) -> None:
+    def sometimes(completion: str, completion_ids: list[int]) -> float | None:
+        return None if sum(completion_ids) % 3 == 0 else training.digest(completion, completion_ids)
+
+    trainer = training.trainer(tmp_path, training.policy(), reward=sometimes, per_device_train_batch_size=16)
+    kept: dict[str, Any] = {}
+    wrapped = trainer._generate_and_score_completions
+    trainer._generate_and_score_completions = lambda inputs: kept.setdefault("output", wrapped(inputs))  # type: ignore[method-assign]
+    trainer.train()
+    values = [score.value for score in trainer.generation.scores]
+    assert None in values
+    rewards = torch.tensor([float("nan") if value is None else value for value in values])
+    expected = group_advantages(rewards.view(-1, 4)).flatten()
+    torch.testing.assert_close(kept["output"]["advantages"], expected, atol=1e-5, rtol=1e-5)
+    assert all(expected[i] == 0 for i, value in enumerate(values) if value is None)
+
+
+def test_a_part_that_is_none_makes_the_row_none_instead_of_zero(tmp_path: Path) -> None:
+    from llmpolicy.grpo.trainer import PolicyTrainer
+    from llmpolicy.rewards import Rewards, RewardSpec
+
+    def half(completion: str, completion_ids: list[int]) -> float | None:
+        return None if sum(completion_ids) % 2 else 1.0
+
+    made = training.policy()
+    args = training.config(tmp_path)
+    args.reward_weights = [1.0, 1.0]
+    rewards = Rewards([RewardSpec(training.digest), RewardSpec(half)])
+    trainer = PolicyTrainer(made, rewards, training.rows(), args, optimizers=training.sgd(made.model))
+    seen: list[torch.Tensor] = []
+    wrapped = trainer._calculate_rewards
+    trainer._calculate_rewards = lambda *arguments: seen.append(wrapped(*arguments)) or seen[-1]  # type: ignore[method-assign,func-returns-value]
+    trainer.train()
+    unjudged = [sum(sample.completion_ids) % 2 == 1 for sample in trainer.generation.samples]
+    assert any(unjudged)
+    assert seen[0].isnan().all(dim=1).tolist() == unjudged
+    assert not seen[0][[not flag for flag in unjudged]].isnan().any()
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, "high", [1.0]])
+def test_a_reward_that_is_no_number_stops_the_run_in_one_sentence(tmp_path: Path, value: Any) -> None:
+    def broken(completion: str) -> Any:
+        return value
+
+    made = training.policy()
+    before = training.vector(made.model)
+    with pytest.raises(RewardError, match="broken"):
+        training.trainer(tmp_path, made, reward=broken).train()
+    assert torch.equal(training.vector(made.model), before)
+
+
+@pytest.mark.parametrize("lora", [None, LORA])
+def test_kl_is_zero_at_step_0_and_the_reference_is_the_policys_own(tmp_path: Path, lora: dict[str, Any] | None) -> None:
+    made = training.policy(lora=lora)
+    trainer = training.trainer(tmp_path, made, beta=0.1, max_steps=2, learning_rate=0.5)
+    outputs: list[dict[str, Any]] = []
+    wrapped = trainer._generate_and_score_completions
+    trainer._generate_and_score_completions = lambda inputs: outputs.append(wrapped(inputs)) or outputs[-1]  # type: ignore[method-assign,func-returns-value]
+    trainer.train()
+    assert trainer.state.log_history[0]["kl"] == pytest.approx(0.0, abs=1e-6)
+    assert trainer.state.log_history[1]["kl"] > 1e-6
+    samples = trainer.generation.samples
+    prompts = [trainer.rows[sample.row].prompt for sample in samples]
+    expected, mask = made.reference.log_prob(prompts, [list(sample.completion_ids) for sample in samples])
+    found = outputs[-1]["ref_per_token_logps"]
+    torch.testing.assert_close(found * mask, expected * mask, atol=1e-4, rtol=0)
+
+
+def test_a_fresh_adapter_stays_the_only_one(tmp_path: Path) -> None:
+    made = training.policy(lora=LORA)
+    trainer = training.trainer(tmp_path, made, beta=0.1, save_strategy="steps", save_steps=1)
+    trainer.train()
+    assert list(made.model.peft_config) == ["default"]
+    files = {path.name for path in (tmp_path / "checkpoint-1").rglob("*") if path.is_file()}
+    assert "adapter_model.safetensors" in files
+    assert not list((tmp_path / "checkpoint-1").rglob("ref"))
+
+
+def test_a_checkpoint_holds_no_pickled_arguments_and_no_card(tmp_path: Path) -> None:
+    trainer = training.trainer(tmp_path, training.policy(), save_strategy="steps", save_steps=1)
+    trainer.train()
+    files = {path.name for path in (tmp_path / "checkpoint-1").iterdir()}
+    assert {"model.safetensors", "trainer_state.json", "optimizer.pt", "tokenizer.json"} <= files
+    assert not {"training_args.bin", "README.md"} & files
+
+
+def test_each_rollout_is_kept_with_its_tokens_parts_and_advantage(tmp_path: Path) -> None:
+    def scored(completion: str, completion_ids: list[int]) -> Score:
+        return Score(training.digest(completion, completion_ids), parsed=completion, why="digest")
+
+    run = new_run(tmp_path)
+    made = training.policy()
+    trainer = training.trainer(tmp_path / "out", made, reward=scored, options={"run": run}, max_steps=2)
+    trainer.train()
+    kept = list(run.rollouts("train"))
+    assert len(kept) == 16
+    assert {row["step"] for row in kept} == {1, 2}
+    for row in kept:
+        assert row["reward"] == row["reward/scored"] == training.digest("", row["token_ids"])
+        assert row["terminated"] == (row["token_ids"][-1] in made.stop_ids) != row["truncated"]
+        assert len(row["log_probs"]) == len(row["token_ids"])
+        assert made.decode(row["token_ids"]) == row["completion"]
+    for step in (1, 2):
+        for group in (0, 1):
+            rows = [row for row in kept if (row["step"], row["group"]) == (step, group)]
+            expected = group_advantages(torch.tensor([[row["reward"] for row in rows]]))[0]
+            assert [row["advantage"] for row in rows] == pytest.approx(expected.tolist(), abs=1e-4)
+            assert len({row["row"] for row in rows}) == 1
+
+
+def test_the_samplers_log_probs_in_the_rollouts_are_the_policys(tmp_path: Path) -> None:
+    run = new_run(tmp_path)
+    training.trainer(tmp_path / "out", training.policy(temperature=0.8), options={"run": run}, temperature=0.8).train()
+    fresh = training.policy(temperature=0.8)
+    kept = list(run.rollouts())
+    prompts = [training.rows()[row["row"]].prompt for row in kept]
+    log_prob, mask = fresh.log_prob(prompts, [row["token_ids"] for row in kept])
+    for place, row in enumerate(kept):
+        length = int(mask[place].sum())
+        assert row["log_probs"] == pytest.approx(log_prob[place, :length].tolist(), abs=1e-4)
+
+
+def test_a_run_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+    made = training.policy(lora=LORA)
+    training.trainer(tmp_path, made, max_steps=2, save_strategy="steps", save_steps=1).train()
+    saved = training.vector(made.model)
+    again = training.policy(lora=LORA, seed=0)
+    trainer = training.trainer(tmp_path, again, max_steps=2)
+    trainer.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
+    assert torch.equal(training.vector(again.model), saved)
+    assert trainer.state.global_step == 2
+
+
+def test_a_time_limit_ends_the_run_with_a_checkpoint(tmp_path: Path) -> None:
+    stop = CleanStop(time_limit=0.0)
+    trainer = training.trainer(
+        tmp_path, training.policy(), max_steps=50, save_strategy="steps", save_steps=40, options={"callbacks": [stop]}
+    )
+    trainer.train()
+    assert (trainer.state.global_step, stop.reason) == (1, "time limit")
+    assert (tmp_path / "checkpoint-1" / "trainer_state.json").is_file()
+
+
+def test_the_progress_line_says_what_matters() -> None:
+    logs = {
+        "reward": 0.5, "rewards/exact/mean": 0.4, "rewards/length/mean": 0.1, "frac_reward_zero_std": 0.25,
+        "completions/clipped_ratio": 0.1, "seconds/generation": 1.0, "seconds/rewards": 0.25, "step_time": 3.0,
+    }  # fmt: skip
+    assert progress_line(5, 20, logs, 65) == (
+        "step 5/20  reward 0.500 (exact 0.400, length 0.100)  signal in 75% of groups  truncated 10%  "
+        "gen 1.00s + rewards 0.25s + update 1.75s  1:05 left"
+    )
+
+
+@pytest.mark.parametrize("loss", ["grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "luspo", "vespo"])
+def test_every_loss_type_is_reachable_and_moves_the_policy(tmp_path: Path, loss: str) -> None:
+    made = training.policy()
+    before = training.vector(made.model)
+    trainer = training.trainer(tmp_path, made, loss_type=loss, max_steps=2)
+    trainer.train()
+    assert torch.isfinite(training.vector(made.model)).all()
+    assert (training.vector(made.model) - before).norm() > 1e-4
+
+
+def test_a_group_wise_reward_sees_one_prompts_group(tmp_path: Path) -> None:
+    from llmpolicy.grpo.trainer import PolicyTrainer
+    from llmpolicy.rewards import Rewards, RewardSpec
+
+    sizes: list[int] = []
+
+    def rank(completions: list[str], row: list[int]) -> list[float]:
+        sizes.append(len(completions))
+        assert len(set(row)) == 1
+        return [float(i) for i in range(len(completions))]
+
+    made = training.policy()
+    rewards = Rewards([RewardSpec(rank, style="group")])
+    PolicyTrainer(
+        made, rewards, training.rows(), training.config(tmp_path), optimizers=training.sgd(made.model)
+    ).train()
+    assert sizes == [4, 4]

@@ -1,0 +1,95 @@
+"""The order of the house: imports go down the floors, the light rooms load nothing heavy, docs name what exists."""
+
+import ast
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FLOORS = {
+    "types": 0, "errors": 0,
+    "rewards": 1, "tasks": 1, "statistics": 1, "objectives": 1, "bundled": 1,
+    "recipe": 2, "run": 2, "policies": 2, "environments": 2,
+    "rollout": 3, "evaluation": 3,
+    "baselines": 4, "reinforce": 4, "grpo": 4, "returns": 4,
+    "report": 5, "publish": 5, "diagnose": 5, "build": 6, "session": 7,
+    "cli": 8, "__main__": 9, "__init__": 9,
+}  # fmt: skip
+LIGHT = (
+    "llmpolicy.rewards",
+    "llmpolicy.recipe",
+    "llmpolicy.run",
+    "llmpolicy.cli",
+    "llmpolicy.tasks",
+    "llmpolicy.diagnose.explain",
+)
+HEAVY = ("torch", "transformers", "trl", "peft", "datasets", "sympy", "math_verify", "matplotlib", "pyarrow")
+
+
+def imports(path: Path) -> Iterator[str]:
+    """The rooms of llmpolicy that a file imports at its top level."""
+    for node in ast.parse(path.read_text()).body:
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module] if node.module != "llmpolicy" else [f"llmpolicy.{alias.name}" for alias in node.names]
+        yield from (name.split(".")[1] for name in names if name.startswith("llmpolicy."))
+
+
+def test_every_room_has_a_floor() -> None:
+    rooms = {
+        path.relative_to(ROOT / "llmpolicy").parts[0].removesuffix(".py") for path in (ROOT / "llmpolicy").rglob("*.py")
+    }
+    assert rooms <= set(FLOORS), f"give these rooms a floor: {sorted(rooms - set(FLOORS))}"
+
+
+def test_imports_go_down() -> None:
+    for path in (ROOT / "llmpolicy").rglob("*.py"):
+        room = path.relative_to(ROOT / "llmpolicy").parts[0].removesuffix(".py")
+        for other in imports(path):
+            assert other == room or FLOORS[other] <= FLOORS[room], (
+                f"{path.name} ({room}) imports {other}, which lies above it"
+            )
+
+
+def test_only_grpo_imports_the_trainer() -> None:
+    for path in (ROOT / "llmpolicy").rglob("*.py"):
+        if "GRPOTrainer" in path.read_text():
+            assert path.parent.name == "grpo", path
+
+
+@pytest.mark.parametrize(
+    "module", [*LIGHT, *(f"reward_fns.{p.stem}" for p in sorted((ROOT / "reward_fns").glob("[a-z]*.py")))]
+)
+def test_light_rooms_load_nothing_heavy(module: str) -> None:
+    if module == "reward_fns.reward_model":
+        pytest.skip("a reward model is a torch model")
+    code = f"import {module}, sys; print([name for name in {HEAVY} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
+
+
+def test_help_takes_under_half_a_second() -> None:
+    def once() -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        done = subprocess.run([sys.executable, "-m", "llmpolicy", "--help"], capture_output=True, text=True, cwd=ROOT)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert "publish" in done.stdout, done.stderr
+        # Processor time, so that a busy machine does not fail the test: --help waits for nothing.
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    assert min(once() for _ in range(3)) < 0.5
+
+
+def test_no_function_is_longer_than_a_screen() -> None:
+    for path in [
+        *(ROOT / "llmpolicy").rglob("*.py"),
+        *(ROOT / "reward_fns").rglob("*.py"),
+        *(ROOT / "scripts").rglob("*.py"),
+    ]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno:
+                assert node.end_lineno - node.lineno < 60, f"{path.name}: {node.name}"

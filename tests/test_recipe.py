@@ -1,0 +1,173 @@
+"""Recipes: strict keys, lines in the errors, overrides, what belongs to llmpolicy, samplers that differ from π."""
+
+import dataclasses
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llmpolicy.errors import RecipeError
+from llmpolicy.recipe import OWNED, find_recipe, grpo_keys, load_recipe, make_recipe, recipe_folders
+
+RECIPE = """\
+model: bundled
+task:
+  generator: llmpolicy.bundled.addition:questions
+  prompt: "{question}"
+rewards:
+  - fn: exact:match
+evaluate:
+  correct: exact:match
+grpo:
+  max_steps: 2
+"""
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "mine.yaml"
+    path.write_text(textwrap.dedent(text))
+    return path
+
+
+def refusal(tmp_path: Path, text: str, *overrides: str) -> str:
+    with pytest.raises(RecipeError) as found:
+        load_recipe(write(tmp_path, text), overrides)
+    assert "\n" not in str(found.value)
+    return str(found.value)
+
+
+def test_a_recipe_is_read_and_named_after_its_file(tmp_path: Path) -> None:
+    recipe = load_recipe(write(tmp_path, RECIPE))
+    assert (recipe.name, recipe.seed, recipe.grpo) == ("mine", 0, {"max_steps": 2})
+    assert recipe.model is not None
+    assert recipe.model.path == "bundled"
+    assert [reward.fn for reward in recipe.rewards] == ["exact:match"]
+    assert recipe.base_dir == tmp_path
+
+
+@pytest.mark.parametrize(
+    ("wrong", "line", "expected"),
+    [
+        ("modle: x\n", 11, "did you mean 'model'?"),
+        ("grpo:\n  lerning_rate: 1\n", 12, "did you mean 'learning_rate'?"),
+    ],
+)
+def test_an_unknown_key_is_named_with_its_line_and_the_nearest_one(
+    tmp_path: Path, wrong: str, line: int, expected: str
+) -> None:
+    text = RECIPE if wrong.startswith("modle") else RECIPE.replace("grpo:\n  max_steps: 2\n", "seed: 1\n")
+    message = refusal(tmp_path, text + wrong)
+    assert f"mine.yaml:{line - (0 if wrong.startswith('modle') else 1)}" in message
+    assert expected in message
+
+
+@pytest.mark.parametrize("block", ["task", "rewards", "evaluate", "model"])
+def test_an_unknown_key_inside_a_block_is_refused(tmp_path: Path, block: str) -> None:
+    data = yaml.safe_load(RECIPE)
+    data["model"] = {"path": "bundled"}
+    target = data[block][0] if isinstance(data[block], list) else data[block]
+    target["colour"] = "red"
+    assert "'colour'" in refusal(tmp_path, yaml.safe_dump(data))
+
+
+@pytest.mark.parametrize("key", [*OWNED, "hub_model_id", "hub_token"])
+def test_what_llmpolicy_owns_is_refused_with_the_line_to_use_instead(tmp_path: Path, key: str) -> None:
+    message = refusal(tmp_path, RECIPE, f"grpo.{key}=x")
+    assert f"grpo.{key} belongs to llmpolicy" in message
+
+
+@pytest.mark.parametrize(
+    "override", ["grpo.top_p=0.9", "grpo.top_k=50", "grpo.min_p=0.1", "grpo.repetition_penalty=1.2"]
+)
+def test_a_sampler_that_is_not_the_policy_is_refused_unless_allowed(tmp_path: Path, override: str) -> None:
+    assert "another distribution" in refusal(tmp_path, RECIPE, override)
+    load_recipe(write(tmp_path, RECIPE), [override, "allow_biased_sampler=true"])
+
+
+def test_a_neutral_sampler_value_is_accepted(tmp_path: Path) -> None:
+    load_recipe(write(tmp_path, RECIPE), ["grpo.top_p=1.0", "grpo.top_k=0"])
+
+
+def test_overrides_reach_lists_and_new_blocks(tmp_path: Path) -> None:
+    recipe = load_recipe(write(tmp_path, RECIPE), ["rewards.0.weight=2.5", "grpo.beta=0.1", "time_limit=2m", "seed=7"])
+    assert (recipe.rewards[0].weight, recipe.grpo["beta"], recipe.time_limit, recipe.seed) == (2.5, 0.1, 120.0, 7)
+    assert recipe.origin["grpo.beta"] == "override grpo.beta=0.1"
+
+
+@pytest.mark.parametrize(
+    "override", ["grpo", "=1", "rewards.7.weight=1", "grpo.max_steps.deep=1", "rewards.x.weight=1"]
+)
+def test_a_malformed_override_is_one_sentence(tmp_path: Path, override: str) -> None:
+    assert "override" in refusal(tmp_path, RECIPE, override)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[1, 2]", "a recipe is a mapping"),
+        ("a: [", "not valid YAML"),
+        (RECIPE.replace("grpo:\n  max_steps: 2\n", ""), "exactly one of the blocks grpo and reinforce"),
+        (RECIPE + "environment:\n  id: CartPole-v1\n", "an environment is trained by reinforce"),
+        (RECIPE.replace("model: bundled\n", ""), "the block 'model' is missing"),
+        (RECIPE.replace("  correct: exact:match\n", "  n: 5\n"), "evaluate needs `correct"),
+        (RECIPE + "time_limit: soon\n", "not a duration"),
+        (RECIPE + "schema: 9\n", "another version"),
+    ],
+)
+def test_a_recipe_that_cannot_run_says_why(tmp_path: Path, text: str, expected: str) -> None:
+    assert expected in refusal(tmp_path, text)
+
+
+def test_no_such_recipe_names_the_nearest_bundled_one() -> None:
+    with pytest.raises(RecipeError, match="did you mean 'quickstart'"):
+        find_recipe("quikstart")
+
+
+def test_grpo_keys_are_the_fields_of_the_installed_config() -> None:
+    from trl import GRPOConfig
+
+    fields = {field.name for field in dataclasses.fields(GRPOConfig) if field.init and not field.name.startswith("_")}
+    assert grpo_keys() == fields
+
+
+def test_every_bundled_recipe_is_valid() -> None:
+    paths = [path for folder in recipe_folders() for path in folder.glob("*.yaml")]
+    assert len(paths) >= 7
+    for path in paths:
+        load_recipe(path)
+
+
+def test_the_hash_knows_a_changed_value_and_ignores_the_order_of_keys(tmp_path: Path) -> None:
+    data = yaml.safe_load(RECIPE)
+    one, other = make_recipe(data), make_recipe(dict(reversed(data.items())))
+    assert one.hash() == other.hash()
+    assert make_recipe({**data, "seed": 1}).hash() != one.hash()
+
+
+scalars = st.none() | st.booleans() | st.integers() | st.text(max_size=8)
+nested = st.recursive(
+    scalars, lambda x: st.lists(x, max_size=3) | st.dictionaries(st.text(max_size=8), x, max_size=3), max_leaves=8
+)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.dictionaries(st.sampled_from(["model", "task", "rewards", "grpo", "seed", "x"]), nested))
+def test_whatever_the_data_the_error_is_one_sentence(data: dict[str, object]) -> None:
+    with pytest.raises(RecipeError) as found:
+        make_recipe({**data, "reinforce": {}, "environment": None})
+    assert "\n" not in str(found.value)
+
+
+def test_reading_a_recipe_loads_no_torch(tmp_path: Path) -> None:
+    path = write(tmp_path, RECIPE)
+    code = (
+        "import sys; from llmpolicy.recipe import load_recipe; "
+        f"load_recipe({str(path)!r}, ['grpo.beta=0.1']); "
+        "assert not {'torch', 'transformers', 'trl'} & set(sys.modules), 'heavy import'"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stderr == ""

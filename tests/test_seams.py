@@ -1,0 +1,64 @@
+"""The seams of TRL that PolicyTrainer overrides: a change in one of them must be read before it is trusted."""
+
+import hashlib
+import inspect
+
+import pytest
+from trl import GRPOTrainer
+
+from llmpolicy.grpo.trainer import PolicyTrainer
+
+SOURCES = {
+    "_tokenize_prompts": "d2d27f7c9bfda85f",
+    "_generate_single_turn": "e0f02e4fc094cefd",
+    "_get_per_token_logps_and_entropies": "ea73c3909275851d",
+    "_calculate_rewards": "736ae29b083840b5",
+    "_generate_and_score_completions": "1fa48922792dcd5c",
+    "_generate": "2a27fdf8f5e6f356",
+    "_prepare_inputs": "f824e7fb07147956",
+    "_compute_loss": "80295546bbdbf6f7",
+    "log": "1e7772819cc8cf09",
+    "create_model_card": "4f8a407fd9fd3f6e",
+    "_save": "b136889e87928376",
+    "_save_checkpoint": "ec91bde123649111",
+}
+
+SIGNATURES = {
+    "_tokenize_prompts": ["self", "prompts"],
+    "_generate_single_turn": [
+        "self",
+        "prompt_ids",
+        "images",
+        "multimodal_fields",
+        "num_generations",
+        "has_tool_images",
+    ],
+    "_calculate_rewards": ["self", "inputs", "prompts", "completions", "completion_ids_list"],
+    "_generate_and_score_completions": ["self", "inputs"],
+    "log": ["self", "logs", "start_time"],
+    "_save": ["self", "output_dir", "state_dict"],
+}
+
+
+def _hash(name: str) -> str:
+    source = inspect.getsource(getattr(GRPOTrainer, name))
+    return hashlib.sha256(source.encode()).hexdigest()[:16]
+
+
+@pytest.mark.parametrize("name", sorted(SOURCES))
+def test_source_of_seam_is_the_one_that_was_read(name: str) -> None:
+    assert _hash(name) == SOURCES[name], (
+        f"GRPOTrainer.{name} is not the one of trl 1.16.0: reread it, check PolicyTrainer against it, "
+        f"then write {_hash(name)!r} here"
+    )
+
+
+@pytest.mark.parametrize("name", sorted(SIGNATURES))
+def test_signature_of_seam(name: str) -> None:
+    assert list(inspect.signature(getattr(GRPOTrainer, name)).parameters) == SIGNATURES[name]
+
+
+def test_every_override_is_listed() -> None:
+    inherited = {name for name in vars(PolicyTrainer) if hasattr(GRPOTrainer, name) and not name.startswith("__")}
+    module_attributes = {"_abc_impl"}
+    assert inherited - module_attributes <= set(SOURCES)

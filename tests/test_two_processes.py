@@ -1,0 +1,59 @@
+"""Two processes on one machine: the same rollouts give the same update as one process, though a group spans both."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from llmpolicy.objectives import group_advantages
+from tests import training
+from tests.two_processes import GROUP, ROLLOUTS, completion
+
+ROOT = Path(__file__).parent.parent
+LOSSES = ("grpo", "dapo", "dr_grpo", "bnpo", "cispo", "sapo", "luspo", "vespo")
+LOCAL_NORMALISER = {"bnpo"}
+"""TRL divides bnpo by the tokens of each process's own micro-batch: processes with fewer tokens count more."""
+
+
+def updates(folder: Path, processes: int) -> dict[str, dict[str, Any]]:
+    """One update a loss under torchrun (accelerate's own launcher starts a single process on a CPU)."""
+    folder.mkdir()
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes),
+        str(ROOT / "tests/two_processes.py"), str(folder), *LOSSES,
+    ]  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found: dict[str, dict[str, Any]] = torch.load(folder / "updates.pt")
+    return found
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
+    folder = tmp_path_factory.mktemp("processes")
+    return updates(folder / "one", 1), updates(folder / "two", 2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("loss", LOSSES)
+def test_two_processes_make_the_update_of_one(both: Any, loss: str) -> None:
+    one, two = both[0][loss], both[1][loss]
+    assert (one["world_size"], two["world_size"]) == (1, 2)
+    assert (one["rows"], two["rows"]) == (ROLLOUTS, ROLLOUTS // 2)
+    error = float((one["moved"] - two["moved"]).norm() / one["moved"].norm())
+    if loss in LOCAL_NORMALISER:
+        assert error > 1e-3
+    else:
+        assert error < 1e-5
+
+
+@pytest.mark.slow
+def test_advantages_are_right_when_a_group_spans_processes(both: Any) -> None:
+    rewards = torch.tensor([training.digest("", completion(place)) for place in range(ROLLOUTS)])
+    expected = group_advantages(rewards.view(-1, GROUP)).flatten()
+    torch.testing.assert_close(both[1]["dapo"]["advantages"], expected, atol=1e-5, rtol=0)

@@ -1,0 +1,74 @@
+"""Run by ``torchrun --nproc_per_node N``: one update from given rollouts; rank 0 writes what moved, and the advantages.
+
+two_processes.py FOLDER LOSS
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from llmpolicy.grpo.trainer import PolicyTrainer
+from tests import training
+
+GROUP, ROLLOUTS = 8, 24  # on two processes the second of the three groups spans both: 12 = 8 + 4
+
+
+class Replayed(PolicyTrainer):
+    """The trainer with completions that depend only on the place of a row in the whole generation."""
+
+    def _generate_single_turn(self, prompt_ids: list[list[int]], *_: Any, **__: Any) -> tuple[list[list[int]], None]:
+        first = self.accelerator.process_index * len(prompt_ids)
+        return [completion(first + place) for place in range(len(prompt_ids))], None
+
+
+def completion(place: int) -> list[int]:
+    """Between one and four tokens, fewer on the second half of the rows; every third one ends by itself."""
+    length = 1 + place % (4 if place < ROLLOUTS // 2 else 2)
+    tokens = [5 + (7 * place + 3 * t) % 18 for t in range(length)]
+    return [*tokens, 4] if place % 3 == 0 else tokens
+
+
+def update(folder: Path, loss: str) -> dict[str, Any]:
+    """Train one step and return what moved, the advantages and the facts."""
+    world = int(os.environ["WORLD_SIZE"])
+    policy = training.policy()
+    trainer = training.trainer(
+        folder,
+        policy,
+        kind=Replayed,
+        num_generations=GROUP,
+        per_device_train_batch_size=ROLLOUTS // world,
+        loss_type=loss,
+        shuffle_dataset=False,
+    )
+    before = training.vector(policy.model)
+    advantages: list[float] = []
+    wrapped = trainer._generate_and_score_completions
+
+    def keep(inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        output = wrapped(inputs)
+        advantages.extend(trainer.accelerator.gather(output["advantages"]).tolist())
+        return output
+
+    trainer._generate_and_score_completions = keep  # type: ignore[method-assign]
+    trainer.train()
+    return {
+        "moved": training.vector(policy.model) - before,
+        "advantages": torch.tensor(advantages),
+        "world_size": trainer.accelerator.num_processes,
+        "rows": len(trainer.generation.samples),
+    }
+
+
+def main(folder: Path, losses: list[str]) -> None:
+    """One update a loss; rank 0 writes them all."""
+    found = {loss: update(folder, loss) for loss in losses}
+    if int(os.environ["RANK"]) == 0:
+        torch.save(found, folder / "updates.pt")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2:])
