@@ -53,6 +53,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("user")
     for name in ("recipes", "scripts"):
         shutil.copytree(ROOT / name, folder / name)
+    small = "llmpolicy train quickstart grpo.max_steps=2 evaluate.n=20 evaluate.samples=2 --out runs/quickstart"
+    subprocess.run(small, shell=True, cwd=folder, env=environment(folder), check=True, timeout=300)
     return folder
 
 

@@ -19,7 +19,7 @@ from llmpolicy.rewards import Rewards, RewardSpec
 from llmpolicy.statistics import paired_interval, wilson
 from llmpolicy.tasks import Row
 from llmpolicy.types import Completion
-from models import model, tokenizer
+from tests.models import model, tokenizer
 
 WORDS = ("0", "1", "2", "?")
 STOP = 4
