@@ -85,7 +85,8 @@ def test_each_command_runs(place: Path, page: str, command: str) -> None:
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.name)
 def test_the_python_of_a_page_runs(place: Path, page: Path) -> None:
     for number, block in enumerate(blocks(page, "python")):
-        script = place / f"{page.stem}_{number}.py"
+        named = re.match(r"# (\w+\.py)\n", block)
+        script = place / (named[1] if named else f"{page.stem}_{number}.py")
         script.write_text(block, encoding="utf-8")
         done = subprocess.run(
             [sys.executable, str(script)],

@@ -7,12 +7,12 @@ from llmpolicy.errors import RunError
 from llmpolicy.recipe import load_recipe
 from llmpolicy.run import Run
 from llmpolicy.session.flow import train_recipe
-from llmpolicy.session.process import Say
+from llmpolicy.session.process import Say, tell
 
 RECIPE = "quickstart"
 
 
-def run_demo(out: Path, say: Say = print) -> Run:
+def run_demo(out: Path, say: Say = tell) -> Run:
     """Train the quickstart recipe into ``out``; only an earlier demo there is replaced."""
     if (out / "manifest.json").exists():
         if Run.open(out).recipe.get("name") != RECIPE:

@@ -8,7 +8,7 @@ from llmpolicy.build import Plan, build_policy, plan, policy_at
 from llmpolicy.errors import RecipeError
 from llmpolicy.recipe import Recipe, load_recipe
 from llmpolicy.run import Run
-from llmpolicy.session.process import Say, quiet, target
+from llmpolicy.session.process import Say, quiet, target, tell
 from llmpolicy.session.reinforce import evaluate_environment
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def evaluate_policy(
-    made: Plan, policy: "CausalLMPolicy", *, start: "CausalLMPolicy | None" = None, say: Say = print
+    made: Plan, policy: "CausalLMPolicy", *, start: "CausalLMPolicy | None" = None, say: Say = tell
 ) -> dict[str, Any]:
     """Held-out accuracy of a policy beside the one it started from, printed and in the form of evaluation.json."""
     from llmpolicy.evaluation import evaluate, examples, table
@@ -48,7 +48,7 @@ def _start(recipe: Recipe, policy: "CausalLMPolicy") -> "CausalLMPolicy | None":
     return build_policy(recipe, base_only=recipe.model.adapter is None)
 
 
-def evaluate_model(model: str, recipe_name: str | None, overrides: Sequence[str], say: Say = print) -> dict[str, Any]:
+def evaluate_model(model: str, recipe_name: str | None, overrides: Sequence[str], say: Say = tell) -> dict[str, Any]:
     """Evaluate a run, a model folder, an adapter, a merged model or a Hub id on a recipe's held-out prompts."""
     run = Run.open(model) if (Path(model) / "manifest.json").is_file() else None
     if recipe_name is None and run is None:

@@ -12,7 +12,7 @@ from llmpolicy.recipe import Recipe, load_recipe, make_recipe
 from llmpolicy.run import Run, new_run_path
 from llmpolicy.session.evaluate import evaluate_policy
 from llmpolicy.session.grpo import train_grpo
-from llmpolicy.session.process import Say, is_main, quiet, silent, target, use_threads, world_size
+from llmpolicy.session.process import Say, is_main, quiet, silent, target, tell, use_threads, world_size
 from llmpolicy.session.reinforce import train_environment, train_reinforce
 from llmpolicy.tasks.spec import SOURCES
 
@@ -28,7 +28,7 @@ def train(
     rewards: Any = None,
     out: str | Path | None = None,
     resume: bool = False,
-    say: Say = print,
+    say: Say = tell,
     **blocks: Any,
 ) -> Run:
     """Train from a recipe, or from its blocks given as arguments, and return the run.
@@ -64,7 +64,7 @@ def train_recipe(
     out: Path | None = None,
     resume: bool = False,
     dry_run: bool = False,
-    say: Say = print,
+    say: Say = tell,
 ) -> Run:
     """Train a recipe file (or bundled recipe) with ``key=value`` overrides."""
     return _train(load_recipe(name, overrides), out, resume=resume, dry_run=dry_run, say=say)
