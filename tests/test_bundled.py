@@ -55,7 +55,7 @@ def test_the_base_answers_a_third_in_the_right_form(model: Any, held_out: list[R
 
 def test_no_constant_answer_is_worth_anything(held_out: list[Row]) -> None:
     (_, often), *_ = Counter(row.columns["answer"] for row in held_out).most_common(1)
-    assert often / len(held_out) < 0.02
+    assert often / len(held_out) < 0.025  # over all questions the commonest sum, 109, has a share of 0.011
 
 
 def test_held_out_questions_are_in_no_training_data(held_out: list[Row]) -> None:
