@@ -1,6 +1,6 @@
 """What one generation did, and the rows of it that the run keeps."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,9 +19,7 @@ class Generation:
     reward_seconds: float = 0.0
 
 
-def rollout_rows(
-    generation: Generation, advantages: Sequence[float], stop_ids: Collection[int]
-) -> list[dict[str, Any]]:
+def rollout_rows(generation: Generation, advantages: Sequence[float]) -> list[dict[str, Any]]:
     """One flat record a completion: text, tokens, log-probs, every reward part, advantage, how it ended, seconds."""
     log_probs: Sequence[Sequence[float] | None] = generation.log_probs or [None] * len(generation.samples)
     rows = []

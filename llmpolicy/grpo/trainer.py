@@ -223,15 +223,18 @@ class PolicyTrainer(GRPOTrainer):
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         self.generation = Generation(row_indices=[item["row"] for item in inputs])
         output = super()._generate_and_score_completions(inputs)
-        if self.run is not None:
-            mode = "train" if self.model.training else "eval"
-            rows = rollout_rows(self.generation, output["advantages"].tolist(), self.policy.stop_ids)
-            rows = gather_object(rows) if self.accelerator.num_processes > 1 else rows
-            if self.accelerator.is_main_process:
-                numbered = [{**row, "group": place // self._group_size} for place, row in enumerate(rows)]
-                self.run.write_rollouts(self.state.global_step + 1, numbered, mode)
+        self._keep_rollouts(output["advantages"].tolist())
         self._note_signal(output)
         return output
+
+    def _keep_rollouts(self, advantages: list[float]) -> None:
+        """Write what all processes generated; only the first has a run, but all must take part in the gathering."""
+        mode = "train" if self.model.training else "eval"
+        rows = rollout_rows(self.generation, advantages)
+        rows = gather_object(rows) if self.accelerator.num_processes > 1 else rows
+        if self.run is not None:
+            numbered = [{**row, "group": place // self._group_size} for place, row in enumerate(rows)]
+            self.run.write_rollouts(self.state.global_step + 1, numbered, mode)
 
     def _note_signal(self, output: dict[str, Any]) -> None:
         """Log what stock metrics leave out: seconds by phase and the share of rows that could not be judged."""
