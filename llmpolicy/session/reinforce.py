@@ -92,7 +92,7 @@ def _note(updates: int, run: Run, say: Say) -> Callable[[int, dict[str, float]],
         run.log(update, {"reward": metrics["return"], "episode_length": metrics["length"], "loss": metrics["loss"]})
         if update % every == 0 or update == 1:
             say(
-                f"update {update}/{updates}  return {metrics['return']:.1f}  episode length {metrics['length']:.0f}  "
+                f"update {update}/{updates}  return {metrics['return']:.4g}  episode length {metrics['length']:.0f}  "
                 f"{metrics['seconds']:.0f}s"
             )
 
