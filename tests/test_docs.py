@@ -19,7 +19,7 @@ ELSEWHERE = {
     "make install": ".ci/run",
     "accelerate launch": "test_cli.py: the same script under torchrun; accelerate configs are parsed in test_cli.py",
     "torchrun": "test_cli.py",
-    "python scripts/get_smollm2.py": "test_smollm2.py",
+    "python scripts/get_smollm2.py": "test_tasks.py",
     "llmpolicy train recipes/": "test_cli.py: every bundled recipe is planned",
     "llmpolicy train smollm2": "receipts",
     "llmpolicy train gsm8k": "receipts",

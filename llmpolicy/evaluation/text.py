@@ -33,7 +33,7 @@ def examples(evaluation: Evaluation) -> str:
     before = evaluation.base.examples if evaluation.base else ()
     lines: list[str] = []
     for place, after in enumerate(evaluation.examples):
-        lines.append(f"prompt:  {_short(after.prompt)}")
+        lines.append(f"prompt:  {_short(after.prompt, end=True)}")
         if before:
             lines.append(f"  before {_mark(before[place])} {_short(before[place].completion)}")
         lines.append(f"  after  {_mark(after)} {_short(after.completion)}")
@@ -95,6 +95,9 @@ def _mark(example: Example) -> str:
     return {True: "right   ", False: "wrong   ", None: "unjudged"}[example.right]
 
 
-def _short(text: str, width: int = 100) -> str:
+def _short(text: str, width: int = 100, *, end: bool = False) -> str:
+    """One line of a text: its beginning, or its end, where a few-shot prompt has its question."""
     line = " ".join(text.split())
-    return line if len(line) <= width else line[: width - 3] + "..."
+    if len(line) <= width:
+        return line
+    return "..." + line[3 - width :] if end else line[: width - 3] + "..."
