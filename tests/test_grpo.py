@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import TrainerState
 
 from llmpolicy.errors import RewardError
-from llmpolicy.grpo.callbacks import CleanStop, progress_line
+from llmpolicy.grpo.callbacks import CleanStop, Progress, progress_line
 from llmpolicy.objectives import group_advantages
 from llmpolicy.rewards import Score
 from llmpolicy.run import Run
@@ -173,6 +174,17 @@ def test_the_progress_line_says_what_matters() -> None:
         "step 5/20  reward 0.500 (exact 0.400, length 0.100)  signal in 75% of groups  truncated 10%  "
         "gen 1.00s + rewards 0.25s + update 1.75s  1:05 left"
     )
+
+
+@pytest.mark.parametrize(
+    ("dead", "words"), [(1.0, "nothing was learned"), (0.5, "the loss is about 0 and that is right")]
+)
+def test_a_loss_of_zero_is_explained_by_what_it_is(dead: float, words: str) -> None:
+    said: list[str] = []
+    state = TrainerState(global_step=1, max_steps=2, is_world_process_zero=True)
+    logs = {"reward": 0.0, "loss": 0.0, "frac_reward_zero_std": dead}
+    Progress(said.append).on_log(None, state, None, logs=logs)  # type: ignore[arg-type]
+    assert words in said[-1]
 
 
 @pytest.mark.parametrize("loss", ["grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "luspo", "vespo"])

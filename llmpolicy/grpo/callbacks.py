@@ -14,6 +14,9 @@ LOSS_NOTE = (
     "the loss is about 0 and that is right: with one update a generation the ratio is 1 and the advantages of a group "
     "add up to 0; watch the reward"
 )
+SIGNAL_NOTE = (
+    "nothing was learned from this step: in every group all rewards are equal, so no completion is better than another"
+)
 
 
 class CleanStop(TrainerCallback):
@@ -94,7 +97,9 @@ class Progress(TrainerCallback):
         self.said = now
         left = (time.monotonic() - self.started) / max(done, 1) * (state.max_steps - state.global_step)
         self.say(progress_line(state.global_step, state.max_steps, logs, left))
-        if self.explain_loss and abs(logs.get("loss") or 0.0) < 1e-3:
+        if logs.get("frac_reward_zero_std") == 1.0:
+            self.say(f"  note: {SIGNAL_NOTE}")
+        elif self.explain_loss and abs(logs.get("loss") or 0.0) < 1e-3:
             self.say(f"  note: {LOSS_NOTE}")
             self.explain_loss = False
 
