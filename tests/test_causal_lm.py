@@ -103,6 +103,21 @@ def test_the_generator_and_the_scorer_are_one_policy(architecture):
 
 
 @every_architecture
+def test_a_prompt_of_several_rows_is_read_once_and_each_row_goes_its_own_way(architecture):
+    pi = policy(architecture, SMALL)
+    prompts = [prompts_of(SMALL, 3)[place] for place in (2, 0, 2, 1, 0, 2, 2, 1)]
+    passes: list[tuple[int, ...]] = []
+    embedding = pi.model.get_input_embeddings()
+    watch = embedding.register_forward_hook(lambda module, inputs, output: passes.append(tuple(inputs[0].shape)))
+    action = pi.act(prompts, generator=torch.Generator().manual_seed(2))
+    watch.remove()
+    assert passes[0] == (3, max(map(len, prompts)))
+    assert passes[1] == (len(prompts) - sum(len(ids) == 1 for ids in action.value), 1)
+    log_prob, _ = pi.log_prob(prompts, action.value)
+    torch.testing.assert_close(action.log_prob, log_prob.detach(), atol=1e-4, rtol=0)
+
+
+@every_architecture
 def test_order_and_split_of_the_batch_change_nothing(architecture):
     pi = policy(architecture)
     expected, mask = pi.log_prob(PROMPTS, ACTIONS)

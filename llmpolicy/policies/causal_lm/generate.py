@@ -36,17 +36,21 @@ def generate(
 ) -> Generated:
     """Continue each prompt until one of stop_ids was chosen (it is kept) or max_new_tokens were.
 
-    The mode of the model (train or eval) is left as it is. Tokens are drawn on the generator's device, so that a CPU
+    A prompt that is there several times (a group) is read once. The mode of the model (train or eval) is left as it is. Tokens are drawn on the generator's device, so that a CPU
     generator serves a model anywhere; without one, the global stream of the model's device is used.
     Raises PolicyError if a prompt is empty, if it leaves too little of the context, or if the logits are not finite.
     """
     _check(model, prompt_ids, max_new_tokens)
     device = next(model.parameters()).device
-    input_ids, prompt_mask = left_pad(prompt_ids, pad_id, device)  # (B, P)
+    distinct = {tuple(ids): place for place, ids in enumerate(dict.fromkeys(map(tuple, prompt_ids)))}
+    group = torch.tensor([distinct[tuple(ids)] for ids in prompt_ids], device=device)  # (B,): each row's prompt
+    input_ids, prompt_mask = left_pad(list(distinct), pad_id, device)  # (D, P)
     stop = torch.tensor(list(stop_ids), dtype=torch.long, device=device)
     with _no_checkpointing(model):
-        steps = list(_steps(model, input_ids, prompt_mask, max_new_tokens, temperature, stop, greedy, generator))
-    return _by_row(steps, len(input_ids), set(stop_ids))
+        steps = list(
+            _steps(model, input_ids, prompt_mask, group, max_new_tokens, temperature, stop, greedy, generator)
+        )
+    return _by_row(steps, len(group), set(stop_ids))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,23 +66,30 @@ def _steps(
     model: nn.Module,
     input_ids: Tensor,
     prompt_mask: Tensor,
+    group: Tensor,
     max_new_tokens: int,
     temperature: float,
     stop: Tensor,
     greedy: bool,
     generator: torch.Generator | None,
 ) -> Iterator[_Step]:
-    """One token for every unfinished row a step; a row that stopped leaves the batch and its cache."""
+    """One token for every unfinished row a step; a row that stopped leaves the batch and its cache.
+
+    The first pass reads each of the D distinct prompts; then prompt ``group[row]`` is what row goes on from.
+    """
     width = prompt_mask.shape[1]
-    mask = torch.nn.functional.pad(prompt_mask, (0, max_new_tokens), value=1)  # (b, P + T)
-    position_ids = positions(prompt_mask)  # (b, P), then (b, 1)
-    rows = torch.arange(len(input_ids), device=input_ids.device)  # (b,)
+    mask = torch.nn.functional.pad(prompt_mask, (0, max_new_tokens), value=1)  # (D, P + T), then (b, P + T)
+    position_ids = positions(prompt_mask)  # (D, P), then (b, 1)
+    rows = torch.arange(len(group), device=group.device)  # (b,)
     cache = DynamicCache(config=bare(model).config.get_text_config(decoder=True))
     for t in range(max_new_tokens):
         logits, _ = forward(
             model, input_ids, mask[:, : width + t], position_ids, 1, past_key_values=cache, use_cache=True
         )
-        log_probs = torch.log_softmax(logits[:, -1].float() / temperature, dim=-1)  # (b, V)
+        log_probs = torch.log_softmax(logits[:, -1].float() / temperature, dim=-1)  # (D, V), then (b, V)
+        if t == 0 and len(input_ids) < len(group):
+            log_probs, mask, position_ids = log_probs[group], mask[group], position_ids[group]
+            cache.batch_select_indices(group)
         token = _choose(log_probs, greedy, generator)  # (b,)
         yield _Step(rows, token, log_probs.gather(1, token[:, None])[:, 0])
         going = (~torch.isin(token, stop)).nonzero()[:, 0]  # the rows that have not stopped
