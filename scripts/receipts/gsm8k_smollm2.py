@@ -1,0 +1,46 @@
+"""The recipe gsm8k_smollm2_cpu on the real questions: reward, evaluation, adapter and card, whatever it reaches."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from llmpolicy.run import Run
+
+ROOT = Path(__file__).parent.parent.parent
+RUN = ROOT / "runs" / "receipts" / "gsm8k_smollm2"
+SOURCES = [
+    "recipes/gsm8k_smollm2_cpu.yaml",
+    "scripts/get_smollm2.py",
+    "scripts/receipts/gsm8k_smollm2.py",
+    "llmpolicy/grpo/*.py",
+    "llmpolicy/policies/causal_lm/*.py",
+    "llmpolicy/evaluation/*.py",
+    "llmpolicy/tasks/*.py",
+    "reward_fns/math_answer.py",
+]
+
+
+def measure() -> dict[str, Any]:
+    """The evaluation before and after, the reward of each step, and the files that publishing would send.
+
+    GSM8K is read from the folder that the environment variable GSM8K names, or from the Hub.
+    """
+    command = [sys.executable, "-m", "llmpolicy"]
+    subprocess.run([*command, "train", "gsm8k_smollm2_cpu", "--out", str(RUN), *_local()], cwd=ROOT, check=True)
+    publish = [*command, "publish", str(RUN), "--repo", "user/name", "--dry-run"]
+    published = subprocess.run(publish, cwd=ROOT, check=True, capture_output=True, text=True)
+    run = Run.open(RUN)
+    return {
+        "reward": [round(line["reward"], 4) for line in run.metrics("train")],
+        "evaluation": run.evaluation(),
+        "publish": published.stdout.splitlines(),
+    }
+
+
+def _local() -> list[str]:
+    folder = os.environ.get("GSM8K")
+    if folder is None:
+        return []
+    return [f"task.file={folder}/train.jsonl", f"evaluate.task.file={folder}/test.jsonl"]
