@@ -73,6 +73,12 @@ class Score:
     parsed: str | None = None
     why: str = ""
 
+    def __float__(self) -> float:
+        """The value, so that one reward can call another; raises TypeError where the completion was not judged."""
+        if self.value is None:
+            raise TypeError(f"a completion that was not judged has no value ({self.why or 'no reason given'})")
+        return float(self.value)
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:

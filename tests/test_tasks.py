@@ -162,6 +162,44 @@ class TestMixing:
         assert load_tasks([{"rows": rows}]).columns == ("answer", "question")
 
 
+class TestTheWordsOfATemplateMakeNoNewQuestion:
+    rows = [{"question": f"{n} + {n}", "answer": str(2 * n)} for n in range(100)]
+
+    def test_two_tasks_with_two_templates_hold_out_the_same_questions(self):
+        specs = [{"rows": self.rows, "prompt": f"{word} {{question}}", "name": word} for word in ("Compute", "What is")]
+        tasks = load_tasks(specs, held_out=20)
+        assert len(tasks.held_out) == 20
+        asked = {row.columns["question"] for row in tasks.held_out}
+        assert not asked & {row.columns["question"] for row in tasks.train}
+
+    @pytest.mark.parametrize("prompt", ["What is {question}?", "{question}"])
+    def test_a_held_out_task_with_another_template_is_seen_to_overlap(self, prompt):
+        held = {"rows": self.rows[:20], "prompt": prompt}
+        with pytest.raises(TaskError, match="20 of 20 held-out questions are also training questions"):
+            load_tasks([{"rows": self.rows, "prompt": "Compute {question}"}], held_out=20, held_out_task=held)
+
+    def test_the_held_out_task_follows_the_rule_of_training_and_another_is_refused(self):
+        swapped = [{"question": f"gcd of {b} and {a}", "answer": "1"} for a, b in ((2, 3), (5, 7))]
+        trained = [{"question": f"gcd of {a} and {b}", "answer": "1"} for a, b in ((2, 3), (11, 13))]
+        train = {"rows": trained, "canonical": "unordered_numbers", "name": "gcd"}
+        with pytest.raises(TaskError, match="1 of 2 held-out questions are also training"):
+            load_tasks([train], held_out=2, held_out_task={"rows": swapped})
+        with pytest.raises(TaskError, match="'text' and training has unordered_numbers; expected one rule for all"):
+            load_tasks([train], held_out=2, held_out_task={"rows": swapped, "canonical": "text"})
+
+    def test_an_example_of_training_is_no_held_out_question(self):
+        spec = {"rows": self.rows[50:], "few_shot": [{"user": "7  + 7", "assistant": "14"}]}
+        tasks = load_tasks([spec], held_out=50, held_out_task={"rows": self.rows[:50]})
+        assert len(tasks.held_out) == 49
+        assert "7 + 7" not in {row.question for row in tasks.held_out}
+        swapped = {
+            "rows": [{"question": f"gcd of {a} and 9", "answer": "1"} for a in range(20)],
+            "few_shot": [{"user": "gcd of 9 and 7", "assistant": "1"}],
+            "canonical": "unordered_numbers",
+        }
+        assert len(load_task(swapped)) == 19
+
+
 class TestTemplate:
     @given(st.dictionaries(names, st.text(), min_size=1, max_size=4), st.text())
     def test_data_is_never_read_as_a_template(self, columns, tail):
@@ -202,7 +240,7 @@ class TestPrompt:
             ],
             columns={"question": "2 + 2", "answer": "4"},
             index=0,
-            question="What is 2 + 2?",
+            question="2 + 2",
             task="rows",
         )
 

@@ -3,6 +3,17 @@
 from llmpolicy.tasks.load import Tasks, load_task, load_tasks
 from llmpolicy.tasks.prompts import Row, prompt_text
 from llmpolicy.tasks.spec import Example, TaskSpec
-from llmpolicy.tasks.split import hold_out, within
+from llmpolicy.tasks.split import check_disjoint, hold_out, within
 
-__all__ = ["Example", "Row", "TaskSpec", "Tasks", "hold_out", "load_task", "load_tasks", "prompt_text", "within"]
+__all__ = [
+    "Example",
+    "Row",
+    "TaskSpec",
+    "Tasks",
+    "check_disjoint",
+    "hold_out",
+    "load_task",
+    "load_tasks",
+    "prompt_text",
+    "within",
+]

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from llmpolicy.errors import TaskError, nearest
-from llmpolicy.tasks.prompts import Row, make_rows
+from llmpolicy.tasks.prompts import Row, make_rows, rule_name
 from llmpolicy.tasks.sources import read_rows
 from llmpolicy.tasks.spec import TaskSpec
 from llmpolicy.tasks.split import by_question, check_disjoint, hold_out, mix, question_hash, representative, shares
@@ -49,9 +49,11 @@ def load_tasks(
     weights = {spec.label: spec.weight for spec in checked}
     if not checked or len(weights) < len(checked):
         raise TaskError(f"expected one or more tasks with different names, found {[spec.label for spec in checked]}")
-    tasks = {spec.label: load_task(spec, base_dir) for spec in checked}
+    examples = [example for spec in checked for example in spec.few_shot]
+    tasks = {spec.label: make_rows(spec, read_rows(spec, base_dir), base_dir, examples) for spec in checked}
     if held_out_task is not None:
-        kept, held = tasks, _first(load_task(held_out_task, base_dir), held_out)
+        other = _by_the_same_rule(_checked(held_out_task), checked)
+        kept, held = tasks, _first(make_rows(other, read_rows(other, base_dir), base_dir, examples), held_out)
     else:
         kept, held = _split(tasks, weights, held_out)
     train = mix(kept, weights, seed)
@@ -74,6 +76,19 @@ def _checked(spec: TaskSpec | Mapping[str, Any]) -> TaskSpec:
         if first["type"] == "extra_forbidden":
             raise TaskError(f"task: unknown key {name!r}{nearest(name, TaskSpec.model_fields)}") from error
         raise TaskError(f"task, {name}: {first['msg'].removeprefix('Value error, ')}") from error
+
+
+def _by_the_same_rule(held_out: TaskSpec, tasks: Sequence[TaskSpec]) -> TaskSpec:
+    """The held-out task with the canonical rule of the others: by two rules one question could be on both sides."""
+    rules = {rule_name(spec): spec.canonical or rule_name(spec) for spec in tasks}
+    if held_out.canonical is None and len(rules) == 1:
+        return held_out.model_copy(update={"canonical": next(iter(rules.values()))})
+    if set(rules) != {rule_name(held_out)}:
+        raise TaskError(
+            f"the held-out task {held_out.label!r} has the canonical rule {rule_name(held_out)!r} and training has "
+            f"{', '.join(sorted(rules))}; expected one rule for all, or questions of both sides cannot be compared"
+        )
+    return held_out
 
 
 def _split(

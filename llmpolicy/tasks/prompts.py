@@ -11,7 +11,7 @@ from typing import Any
 from llmpolicy.errors import TaskError, nearest
 from llmpolicy.rewards import RESERVED
 from llmpolicy.tasks.sources import find_function
-from llmpolicy.tasks.spec import TaskSpec
+from llmpolicy.tasks.spec import Example, TaskSpec
 from llmpolicy.types import Prompt, Sample
 
 FIELD = re.compile(r"\{(\{\w+\})\}|\{([^\W\d]\w*)\}")
@@ -43,23 +43,27 @@ def prompt_text(prompt: Prompt) -> str:
     return str(said[-1]) if said else ""
 
 
-def make_rows(spec: TaskSpec, raws: Sequence[Mapping[str, Any]], base_dir: Path | None) -> list[Row]:
+def make_rows(
+    spec: TaskSpec, raws: Sequence[Mapping[str, Any]], base_dir: Path | None, examples: Sequence[Example] | None = None
+) -> list[Row]:
     """Every row of a source as a prompt with columns; a row that is also a few-shot example is left out.
 
-    Raises TaskError with the row and the nearest column when a column, a gold answer or a match is missing.
+    ``examples`` are those of all tasks of a recipe, this task's own by default. Raises TaskError with the row and the
+    nearest column when a column, a gold answer or a match is missing.
     """
     canonical = _canonical(spec, base_dir)
-    shown = {text(example.user) for example in spec.few_shot}
+    plain = BUILT_IN.get(rule_name(spec), text)
+    shown = {plain(example.user) for example in (spec.few_shot if examples is None else examples)}
     rows = []
     for index, raw in enumerate(raws):
         where = f"task {spec.label!r}, row {index}"
         columns = _extract(spec, _rename(spec, raw, where), where)
         user = columns.pop("prompt") if spec.prompt is None and "prompt" in columns else _ask(spec, columns, where)
         _check_columns(spec, columns, where)
-        question = canonical({**columns, "prompt": user})
+        question = canonical({**columns, "prompt": user}) if canonical else plain(_asked(spec, columns, user))
         if not isinstance(question, str):
             raise TaskError(f"{where}: canonical returned {question!r:.60}, expected a text")
-        if text(user) not in shown:
+        if not shown & {plain(user), plain(_asked(spec, columns, user))}:
             rows.append(Row(_prompt(spec, user, where), columns, index, question, spec.label))
     if not rows:
         raise TaskError(f"task {spec.label!r}: every row is a few-shot example, none is left to train on")
@@ -109,6 +113,12 @@ def fill(template: str, columns: Mapping[str, Any], where: str = "template") -> 
     return FIELD.sub(value, template)
 
 
+def _asked(spec: TaskSpec, columns: Mapping[str, Any], user: Any) -> Any:
+    """What a row asks, without the words of the template: two templates must not make two questions of one."""
+    names = [name for _, name in FIELD.findall(spec.prompt or "") if name]
+    return " ".join(str(columns[name]) for name in names) if names else user
+
+
 def _check_columns(spec: TaskSpec, columns: Mapping[str, Any], where: str) -> None:
     """A gold answer must be there, and no column may have a name that rewards get from elsewhere."""
     for name in columns:
@@ -156,14 +166,18 @@ def _is_messages(value: Any) -> bool:
     )
 
 
-def _canonical(spec: TaskSpec, base_dir: Path | None) -> Callable[[Mapping[str, Any]], str]:
-    """What makes two rows the same question: their text, or for gcd(a, b) = gcd(b, a) also their numbers in order."""
+def rule_name(spec: TaskSpec) -> str:
+    """The rule that makes two rows the same question: their text, or for gcd(a, b) = gcd(b, a) their numbers in order."""
+    return str(spec.canonical or ("unordered_numbers" if spec.reasoning_gym in UNORDERED else "text"))
+
+
+def _canonical(spec: TaskSpec, base_dir: Path | None) -> Callable[[Mapping[str, Any]], str] | None:
+    """The user's own function of a row's columns, None where one of the built-in rules is asked for."""
     if callable(spec.canonical):
         return spec.canonical
-    name = spec.canonical or ("unordered_numbers" if spec.reasoning_gym in UNORDERED else "text")
+    name = rule_name(spec)
     if name in BUILT_IN:
-        rule = BUILT_IN[name]
-        return lambda row: rule(row["prompt"])
+        return None
     if ":" not in name:
         raise TaskError(f"task {spec.label!r}: no canonical rule {name!r}{nearest(name, BUILT_IN)}")
     return find_function(name, base_dir, "canonical")
