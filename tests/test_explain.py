@@ -337,14 +337,32 @@ def test_a_recipe_is_explained_with_its_rows_and_overrides(tmp_path: Path) -> No
         "grpo: {per_device_train_batch_size: 8, gradient_accumulation_steps: 4}\n"
     )
     explanation = explain_recipe(str(tmp_path / "toy.yaml"), ["grpo.num_generations=4", "grpo.max_steps=10"])
-    values = {value.name: (value.value, value.source) for value in explanation.values}
-    assert explanation.arithmetic.rows == 50
+    assert explanation.grpo is not None
+    values = {value.name: (value.value, value.source) for value in explanation.grpo.values}
+    assert explanation.grpo.arithmetic.rows == 50
     assert (values["num_generations"], values["max_steps"]) == ((4, "override"), (10, "override"))
     assert values["gradient_accumulation_steps"] == (4, "recipe")
-    assert explanation.arithmetic.optimiser_steps_per_pass == 6
+    assert explanation.grpo.arithmetic.optimiser_steps_per_pass == 6
+    blocks = {value.name: (value.value, value.source, value.note) for value in explanation.blocks}
+    assert blocks["model.path"] == ("nowhere", "recipe", "toy.yaml:1")
+    assert blocks["task.0.prompt"] == ("{question}", "recipe", "toy.yaml:2")
+    assert blocks["rewards.0.fn"] == ("reward_fns.exact:match", "recipe", "toy.yaml:3")
+    assert blocks["rewards.0.weight"] == (1.0, "llmpolicy default", "")
+    assert not any(name.startswith("grpo") for name in blocks)
+    data = explanation.to_dict()
+    assert data == json.loads(json.dumps(data))
+    assert data.keys() == explanation.grpo.to_dict().keys() | {"blocks"}
 
 
-def test_a_recipe_without_grpo_has_nothing_to_explain(tmp_path: Path) -> None:
-    (tmp_path / "cart.yaml").write_text("environment: {id: CartPole-v1}\nreinforce: {steps: 1}\n")
-    with pytest.raises(RecipeError, match="has no grpo block"):
-        explain_recipe(str(tmp_path / "cart.yaml"))
+def test_a_recipe_without_grpo_says_where_its_values_came_from(tmp_path: Path) -> None:
+    path = tmp_path / "cart.yaml"
+    path.write_text("environment:\n  id: CartPole-v1\nreinforce:\n  updates: 1\nevaluate: {}\n")
+    explanation = explain_recipe(str(path), ["reinforce.learning_rate=3e-4"])
+    blocks = {value.name: (value.value, value.source, value.note) for value in explanation.blocks}
+    assert explanation.grpo is None
+    assert blocks["environment.id"] == ("CartPole-v1", "recipe", "cart.yaml:2")
+    assert blocks["reinforce.learning_rate"] == (3e-4, "override", "")
+    assert blocks["evaluate.episodes"] == (100, "llmpolicy default", "")
+    assert "arithmetic" not in str(explanation)
+    assert all(f"  {name} " in str(explanation) for name in blocks)
+    assert explanation.to_dict()["schema"] == 1

@@ -12,7 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmpolicy.errors import RecipeError
-from llmpolicy.recipe import OWNED, find_recipe, grpo_keys, load_recipe, make_recipe, recipe_folders
+from llmpolicy.recipe import (
+    OWNED,
+    OWNED_PREFIXES,
+    check_grpo,
+    find_recipe,
+    grpo_choices,
+    grpo_fields,
+    load_recipe,
+    make_recipe,
+    recipe_folders,
+)
 
 RECIPE = """\
 model: bundled
@@ -90,7 +100,41 @@ def test_a_sampler_that_is_not_the_policy_is_refused_unless_allowed(tmp_path: Pa
 
 
 def test_a_neutral_sampler_value_is_accepted(tmp_path: Path) -> None:
-    load_recipe(write(tmp_path, RECIPE), ["grpo.top_p=1.0", "grpo.top_k=0"])
+    load_recipe(write(tmp_path, RECIPE), ["grpo.top_p=1.0", "grpo.top_k=0", "grpo.generation_kwargs={}"])
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("1e-4", 1e-4), ("3E5", 3e5), ("-1.5e3", -1500.0), (".5e-1", 0.05), ("1_0e2", 1000.0), ("1.e+2", 100.0)],
+)
+def test_a_number_with_an_exponent_is_a_number(tmp_path: Path, text: str, value: float) -> None:
+    recipe = load_recipe(write(tmp_path, f"{RECIPE}  learning_rate: {text}\n"), [f"grpo.weight_decay={text}"])
+    assert recipe.grpo is not None
+    assert (recipe.grpo["learning_rate"], recipe.grpo["weight_decay"]) == (value, value)
+
+
+@pytest.mark.parametrize("text", ["1e", "e5", "1e-4x", "'1e-4'", "e", "."])
+def test_a_text_that_looks_like_a_number_is_a_text(tmp_path: Path, text: str) -> None:
+    recipe = load_recipe(write(tmp_path, RECIPE), [f"model={text}"])
+    assert recipe.model is not None
+    assert recipe.model.path == text.strip("'")
+
+
+def test_a_key_that_is_written_twice_is_refused_with_both_lines(tmp_path: Path) -> None:
+    again = RECIPE + "grpo:\n  beta: 0.1\n"
+    assert refusal(tmp_path, again) == "mine.yaml:11: the key 'grpo' is written a second time, first in mine.yaml:9"
+    assert "mine.yaml:11: the key 'grpo.max_steps'" in refusal(tmp_path, RECIPE + "  max_steps: 3\n")
+
+
+def test_a_recipe_that_is_no_utf8_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "latin.yaml").write_bytes("name: é\n".encode("latin-1"))
+    with pytest.raises(RecipeError, match="not a text in UTF-8"):
+        load_recipe(tmp_path / "latin.yaml")
+
+
+def test_a_key_of_a_few_shot_example_is_compared_with_those_of_an_example(tmp_path: Path) -> None:
+    message = refusal(tmp_path, RECIPE, "task.few_shot=[{user: a, asistant: b}]")
+    assert "'asistant' in task.0.few_shot.0; did you mean 'assistant'?" in message
 
 
 def test_overrides_reach_lists_and_new_blocks(tmp_path: Path) -> None:
@@ -100,10 +144,21 @@ def test_overrides_reach_lists_and_new_blocks(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "override", ["grpo", "=1", "rewards.7.weight=1", "grpo.max_steps.deep=1", "rewards.x.weight=1"]
-)
+    "override",
+    [
+        "grpo", "=1", "rewards.7.weight=1", "grpo.max_steps.deep=1", "rewards.x.weight=1", "rewards.²=1",
+        "task.stop=[", "task.prompt=Solve: this: {question}", "seed=2024-99-99",
+    ],
+)  # fmt: skip
 def test_a_malformed_override_is_one_sentence(tmp_path: Path, override: str) -> None:
-    assert "override" in refusal(tmp_path, RECIPE, override)
+    assert refusal(tmp_path, RECIPE, override).startswith(f"override {override!r}: ")
+
+
+def test_an_override_below_a_reward_that_is_only_a_name_is_one_sentence(tmp_path: Path) -> None:
+    short = RECIPE.replace("  - fn: exact:match", "  - exact:match")
+    for override in ("rewards.0.weight=2", "rewards.0.args.deep=2"):
+        message = refusal(tmp_path, short, override)
+        assert message.startswith(f"override {override!r}: the recipe has the value 'exact:match' there")
 
 
 @pytest.mark.parametrize(
@@ -128,11 +183,72 @@ def test_no_such_recipe_names_the_nearest_bundled_one() -> None:
         find_recipe("quikstart")
 
 
-def test_grpo_keys_are_the_fields_of_the_installed_config() -> None:
+def test_grpo_fields_are_the_fields_of_the_installed_config() -> None:
     from trl import GRPOConfig
 
     fields = {field.name for field in dataclasses.fields(GRPOConfig) if field.init and not field.name.startswith("_")}
-    assert grpo_keys() == fields
+    assert grpo_fields().keys() == fields
+
+
+def test_the_choices_of_a_field_are_those_of_trl() -> None:
+    from transformers import SchedulerType
+
+    choices = grpo_choices()
+    assert choices["lr_scheduler_type"] == {kind.value for kind in SchedulerType}
+    assert choices["loss_type"] == {"grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo", "luspo", "vespo"}
+    assert choices["scale_rewards"] == {"group", "batch", "none"}
+    assert choices["importance_sampling_level"] == {"token", "sequence"}
+    assert choices["multi_objective_aggregation"] == {"sum_then_normalize", "normalize_then_sum"}
+    assert choices["vllm_mode"] == {"server", "colocate"}
+    assert choices["vllm_importance_sampling_mode"] == {
+        f"{level}_{way}" for level in ("token", "sequence") for way in ("truncate", "mask")
+    }
+
+
+def test_every_default_of_trl_is_accepted() -> None:
+    from trl import GRPOConfig
+
+    defaults = {field.name: field.default for field in dataclasses.fields(GRPOConfig) if field.name in grpo_fields()}
+    given = {key: value for key, value in defaults.items() if value is not dataclasses.MISSING}
+    free = {
+        key: value for key, value in given.items() if key not in OWNED and not key.startswith(tuple(OWNED_PREFIXES))
+    }
+    check_grpo(free, allow_biased_sampler=False)
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("loss_type=dpao", "grpo.loss_type cannot be 'dpao'; did you mean 'dapo'?"),
+        ("scale_rewards=grup", "did you mean 'group'?"),
+        ("importance_sampling_level=tokens", "did you mean 'token'?"),
+        ("lr_scheduler_type=linaer", "did you mean 'linear'?"),
+        ("vllm_mode=servr", "did you mean 'server'?"),
+        ("save_strategy=no", "cannot be False; expected one of: best, epoch, no, steps"),
+        ("temperature=hot", "grpo.temperature cannot be 'hot'; expected float"),
+        ("learning_rate=true", "cannot be True; expected float"),
+        ("epsilon_high=x", "cannot be 'x'; expected float | null"),
+        ("max_steps=20.5", "cannot be 20.5; expected int"),
+        ("beta=", "cannot be None; expected float"),
+    ],
+)
+def test_a_value_that_cannot_be_right_is_refused_with_the_nearest_one(tmp_path: Path, override: str, said: str) -> None:
+    message = refusal(tmp_path, RECIPE, f"grpo.{override}")
+    assert message.startswith(f"override grpo.{override}: ")
+    assert said in message
+
+
+@pytest.mark.parametrize("override", ["scale_rewards=false", "fsdp=true", "temperature=1", "save_steps=0.5", "bf16="])
+def test_a_value_that_trl_reads_is_accepted(tmp_path: Path, override: str) -> None:
+    load_recipe(write(tmp_path, RECIPE), [f"grpo.{override}"])
+
+
+def test_a_reference_that_follows_must_be_there_and_be_whole_weights(tmp_path: Path) -> None:
+    follows, whole = "grpo.sync_ref_model=true", RECIPE.replace("model: bundled", "model: {path: bundled}")
+    assert "no reference with beta 0" in refusal(tmp_path, whole, follows)
+    for adapter in ("lora={}", "adapter=there"):
+        assert "cannot follow" in refusal(tmp_path, whole, follows, "grpo.beta=0.1", f"model.{adapter}")
+    load_recipe(write(tmp_path, whole), [follows, "grpo.beta=0.1"])
 
 
 def test_every_bundled_recipe_is_valid() -> None:

@@ -182,6 +182,12 @@ def test_numbers_none_and_scores_become_scores(returned, value):
         assert (score.parsed, score.why) == (returned.parsed, returned.why)
 
 
+def test_a_score_is_a_number_where_it_was_judged():
+    assert float(Score(0.25)) == 0.25
+    with pytest.raises(TypeError, match="not judged has no value \\(no answer column\\)"):
+        float(Score(None, why="no answer column"))
+
+
 def test_a_torch_scalar_is_a_number():
     torch = pytest.importorskip("torch")
     assert one(lambda completion: torch.tensor(0.5)).value == 0.5
@@ -331,13 +337,61 @@ def test_a_trl_function_is_called_as_trl_calls_it():
     rewards = Rewards([RewardSpec(trl_style, style="trl")])
     plain_rows = [replace(s, completion_ids=(1, 2)) for s in samples(2, level=3)]
     assert [s.value for s in rewards.score(plain_rows)] == [None, 1.0]
-    assert seen[0] == (["prompt 0"] * 2, ["completion 0", "completion 1"], [[1, 2]] * 2, ["0", "1"], ["level"])
+    rest = ["level", "log_metric", "trainer_state"]
+    assert seen[0] == (["prompt 0"] * 2, ["completion 0", "completion 1"], [[1, 2]] * 2, ["0", "1"], rest)
     chat = [{"role": "user", "content": "q"}]
     rewards.score([replace(s, messages=chat) for s in plain_rows])
     assert seen[1][0] == [chat, chat]
     assert seen[1][1][0] == [{"role": "assistant", "content": "completion 0"}]
     assert rewards.needed_columns == {"answer"}
     assert not rewards.needs_group
+
+
+def test_a_trl_function_may_require_all_that_trl_passes():
+    def trl_style(completions, trainer_state, log_extra, log_metric):
+        log_extra("seen", completions)
+        log_metric("count", len(completions))
+        return [float(trainer_state is None)] * len(completions)
+
+    rewards = Rewards([RewardSpec(trl_style, style="trl")])
+    rewards.check_columns(["answer"])
+    assert rewards.needed_columns == set()
+    assert [s.value for s in rewards.score(samples(2))] == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("style", ["trl", "group"])
+def test_a_column_of_some_rows_is_none_for_the_others(style):
+    seen = {}
+
+    def takes_all(completions, **columns):
+        seen.update(columns)
+        return [1.0] * len(completions)
+
+    def may_have(completions, level=None):
+        return [float(value or 0) for value in level]
+
+    def requires(completions, level):
+        return [1.0] * len(completions)
+
+    rows = [samples(1, level=3)[0], samples(1, unit="m")[0]]
+    scored = Rewards([RewardSpec(takes_all, style=style), RewardSpec(may_have, style=style)]).score(rows, group_size=2)
+    assert [s.value for s in scored] == [4.0, 1.0]
+    assert {name: seen[name] for name in ("answer", "level", "unit")} == {
+        "answer": ["0", "0"], "level": [3, None], "unit": [None, "m"],
+    }  # fmt: skip
+    rewards = Rewards([RewardSpec(requires, style=style, name="r")])
+    assert "'r' asks for 'level'" in sentence(lambda: rewards.check_columns(["answer"]))
+    assert "'level', a column that row 0 lacks" in sentence(lambda: rewards.score(rows[::-1], group_size=2))
+
+
+@pytest.mark.parametrize(
+    ("style", "name"), [("trl", "prompts"), ("trl", "completions"), ("trl", "log_metric"), ("group", "completions")]
+)
+def test_a_column_that_a_style_would_hide_is_refused(style, name):
+    rewards = Rewards([RewardSpec(lambda completions, **columns: [1.0], style=style, name="r")])
+    for use in (lambda: rewards.check_columns([name]), lambda: rewards.score(samples(1, **{name: "x"}), group_size=1)):
+        assert f"a column {name!r}, a name reserved for rewards of style {style}" in sentence(use)
+    Rewards([RewardSpec(plain)]).check_columns([name])
 
 
 def test_trls_own_rewards_plug_in():

@@ -1,13 +1,16 @@
-"""What a `grpo:` block comes to, without loading a model: each value with its source, and the arithmetic of a step."""
+"""What a recipe comes to, without loading a model: each value with its source, and the arithmetic of a GRPO step."""
 
+import json
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from pydantic import BaseModel
+
 from llmpolicy.diagnose.batch import Arithmetic, Batch, arithmetic, generation_knob, nearest_valid
 from llmpolicy.errors import RecipeError, nearest
-from llmpolicy.recipe import GRPO_DEFAULTS, TARGET_DEFAULTS, load_recipe
+from llmpolicy.recipe import GRPO_DEFAULTS, TARGET_DEFAULTS, Recipe, load_recipe
 
 TRL_DEFAULTS: Mapping[str, Any] = {
     "per_device_train_batch_size": 8,
@@ -47,7 +50,7 @@ OPTIONAL_COUNTS = ("steps_per_generation", "generation_batch_size")
 class Value:
     """One setting as it will be; ``source`` says who set it: override, recipe, llmpolicy default or TRL default.
 
-    ``note`` says how a value that nobody wrote came about.
+    ``note`` says where it was written, or how a value that nobody wrote came about.
     """
 
     name: str
@@ -71,14 +74,27 @@ class Explanation:
 
     def __str__(self) -> str:
         """The same as lines for a terminal."""
-        width = max(len(value.name) for value in self.values)
-        settings = [
-            f"  {value.name:<{width}}  {_show(value.value):<10}  {value.source}{value.note and f' ({value.note})'}"
-            for value in self.values
-        ]
         sentences = [f"  {sentence}" for sentence in _sentences(self.arithmetic)]
         notes = [f"note: {note}" for note in self.notes]
-        return "\n".join([f"settings, for {self.target}", *settings, "arithmetic", *sentences, *notes])
+        return "\n".join([f"settings, for {self.target}", *_table(self.values), "arithmetic", *sentences, *notes])
+
+
+@dataclass(frozen=True, slots=True)
+class RecipeExplanation:
+    """A whole recipe, explained: the values of its other blocks, and its `grpo:` block where it has one."""
+
+    blocks: tuple[Value, ...]
+    grpo: Explanation | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain lists and dicts, for ``--json``."""
+        grpo = self.grpo.to_dict() if self.grpo else {"schema": 1}
+        blocks = [{**asdict(value), "value": json.loads(json.dumps(value.value, default=str))} for value in self.blocks]
+        return {**grpo, "blocks": blocks}
+
+    def __str__(self) -> str:
+        """The same as lines for a terminal."""
+        return "\n".join(["recipe", *_table(self.blocks), *([str(self.grpo)] if self.grpo else [])])
 
 
 def explain(
@@ -115,15 +131,49 @@ def explain(
     return Explanation(target, values, counts, tuple(_notes(counts, batch, settings, target)))
 
 
-def explain_recipe(name: str, overrides: Sequence[str] = (), *, target: str = "cpu", processes: int = 1) -> Explanation:
-    """The explanation of a recipe file (or bundled recipe), with the rows of its task counted."""
+def explain_recipe(
+    name: str, overrides: Sequence[str] = (), *, target: str = "cpu", processes: int = 1
+) -> RecipeExplanation:
+    """The explanation of a recipe file (or bundled recipe), with the rows counted that GRPO trains on."""
     from llmpolicy.build import plan  # it explains every recipe it plans, so it lies above this module
 
     recipe = load_recipe(name, overrides)
-    explanation = plan(recipe, processes=processes, target=target).explanation if recipe.grpo is not None else None
-    if explanation is None:
-        raise RecipeError(f"recipe {name!r} has no grpo block; explain does the arithmetic of GRPO")
-    return explanation
+    grpo = plan(recipe, processes=processes, target=target).explanation if recipe.grpo is not None else None
+    return RecipeExplanation(tuple(_blocks(recipe)), grpo)
+
+
+def _blocks(recipe: Recipe) -> Iterator[Value]:
+    """Every value outside `grpo:` that was written, or that is not empty by default."""
+    for name, value, given in _leaves(recipe):
+        where = recipe.written_at(name) if given else ""
+        if where.startswith("override"):
+            yield Value(name, value, "override")
+        elif where:
+            yield Value(name, value, "recipe", where)
+        elif value not in (None, [], {}):
+            yield Value(name, value, "llmpolicy default")
+
+
+def _leaves(value: Any, name: str = "", given: bool = True) -> Iterator[tuple[str, Any, bool]]:
+    """Each value below a block with its dotted name, and whether it was given or is a default."""
+    start = name and f"{name}."
+    if isinstance(value, BaseModel):
+        for key in type(value).model_fields:
+            if start or key != "grpo":
+                yield from _leaves(getattr(value, key), start + key, given and key in value.model_fields_set)
+    elif isinstance(value, dict) and value:
+        for key, item in value.items():
+            yield from _leaves(item, f"{start}{key}", given)
+    elif isinstance(value, list) and value and isinstance(value[0], BaseModel):
+        for index, item in enumerate(value):
+            yield from _leaves(item, f"{start}{index}", given)
+    else:
+        yield name, value, given
+
+
+def _table(values: Sequence[Value]) -> list[str]:
+    wide, width = (max(map(len, column)) for column in zip(*((x.name, _show(x.value)) for x in values), strict=True))
+    return [f"  {x.name:<{wide}}  {_show(x.value):<{width}}  {x.source}{x.note and f' ({x.note})'}" for x in values]
 
 
 def _check_counts(settings: Mapping[str, Any], rows: int, processes: int) -> None:
@@ -204,4 +254,7 @@ def _sentences(a: Arithmetic) -> list[str]:
 
 
 def _show(value: Any) -> str:
-    return "null" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    text = "null" if value is None else " ".join(str(value).split())
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -2,7 +2,8 @@
 
 single   fn(completion, **by name) -> number | None | Score
 group    fn(completions, **by name, each a list over one prompt's group) -> list of those
-trl      fn(prompts, completions, completion_ids, **columns as lists) -> list of those, as TRL calls it
+trl      fn(prompts, completions, completion_ids, **columns as lists) -> list of those, as TRL calls it; scoring knows
+         no trainer, so trainer_state is None, and log_extra and log_metric do nothing
 """
 
 import inspect
@@ -26,7 +27,7 @@ RESERVED = ("completion", "prompt", "completion_ids", "messages", "truncated", "
 OFFERED: Mapping[str, tuple[str, ...]] = {
     "single": RESERVED,
     "group": ("completions", *RESERVED[1:]),
-    "trl": ("prompts", "completions", "completion_ids"),
+    "trl": ("prompts", "completions", "completion_ids", "trainer_state", "log_extra", "log_metric"),
 }
 
 _LAST_PART = re.compile(r"[/\\.]")
@@ -131,7 +132,14 @@ def offered_trl(samples: Sequence[Sample]) -> dict[str, Any]:
             s.completion if s.messages is None else [{"role": "assistant", "content": s.completion}] for s in samples
         ],
         "completion_ids": [list(s.completion_ids) for s in samples],
+        "trainer_state": None,
+        "log_extra": _log_nothing,
+        "log_metric": _log_nothing,
     }
+
+
+def _log_nothing(*_: Any, **__: Any) -> None:
+    """Stand in for TRL's loggers: every score is already in the run's rollouts."""
 
 
 def default_name(fn: str | Callable[..., Any]) -> str:
@@ -156,13 +164,13 @@ def check_names(components: Sequence[Component]) -> None:
             raise RewardError(f"Two rewards are called {name!r}; give one of them another `name`.")
 
 
-def check_columns_are_free(columns: Iterable[str]) -> None:
-    """Raise RewardError for a column that has a reserved name."""
+def check_columns_are_free(columns: Iterable[str], style: Style = "single") -> None:
+    """Raise RewardError for a column with a name that a reward of this style gets from elsewhere."""
     for name in columns:
-        if name in RESERVED:
+        if name in OFFERED[style]:
             raise RewardError(
-                f"The task has a column {name!r}, a name reserved for rewards ({', '.join(RESERVED)}); rename it with "
-                "the task's `columns` mapping."
+                f"The task has a column {name!r}, a name reserved for rewards of style {style} "
+                f"({', '.join(OFFERED[style])}); rename it with the task's `columns` mapping."
             )
 
 

@@ -81,6 +81,7 @@ class Rewards:
         present = list(columns)
         check_columns_are_free(present)
         for component in self.components:
+            check_columns_are_free(present, component.style)
             component.check(present)
 
     def submit(self, samples: Sequence[Sample], group_size: int | None = None) -> "Future[list[RowScore]]":
@@ -202,8 +203,13 @@ def _arguments(call: _Call) -> tuple[list[Any], dict[str, Any]]:
         if component.style == "single":
             return component.arguments(offered_single(samples[0]), samples[0].columns)
         names = {name: None for sample in samples for name in sample.columns}
-        asked = names if component.takes_all else [n for n in (*component.required, *component.optional) if n in names]
-        columns = {name: [sample.columns[name] for sample in samples] for name in asked}
+        check_columns_are_free(names, component.style)
+        columns = {
+            # Rows of different tasks differ in columns; what a row lacks is None, as in a dataset, unless it is required.
+            name: [s.columns[name] if name in component.required else s.columns.get(name) for s in samples]
+            for name in names
+            if component.takes_all or name in (*component.required, *component.optional)
+        }
         offered = offered_group(samples) if component.style == "group" else offered_trl(samples)
         return component.arguments(offered, columns)
     except KeyError as error:

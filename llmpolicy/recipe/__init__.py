@@ -1,0 +1,31 @@
+"""A recipe: one short YAML that says what is trained, on which task, by which rewards. Strict, and read without torch."""
+
+from llmpolicy.recipe.blocks import EvaluateBlock, ModelBlock, Recipe, RewardBlock
+from llmpolicy.recipe.grpo import (
+    GRPO_DEFAULTS,
+    OWNED,
+    OWNED_PREFIXES,
+    TARGET_DEFAULTS,
+    check_grpo,
+    grpo_choices,
+    grpo_fields,
+)
+from llmpolicy.recipe.load import find_recipe, load_recipe, make_recipe, recipe_folders
+
+__all__ = [
+    "GRPO_DEFAULTS",
+    "OWNED",
+    "OWNED_PREFIXES",
+    "TARGET_DEFAULTS",
+    "EvaluateBlock",
+    "ModelBlock",
+    "Recipe",
+    "RewardBlock",
+    "check_grpo",
+    "find_recipe",
+    "grpo_choices",
+    "grpo_fields",
+    "load_recipe",
+    "make_recipe",
+    "recipe_folders",
+]

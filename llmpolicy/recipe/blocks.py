@@ -1,0 +1,146 @@
+"""The blocks of a recipe with their defaults, as strict models; no file is read and no torch is loaded here."""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from llmpolicy.tasks import TaskSpec
+
+
+def _seconds(value: Any) -> float | None:
+    """Seconds from a number or from a text such as '90s', '10m', '2h'."""
+    if value is None or isinstance(value, (int, float)):
+        return value
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh]?)\s*", str(value))
+    if not found:
+        raise ValueError(f"{value!r} is not a duration such as 90s, 10m or 2h")
+    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
+
+
+def _listed(value: Any) -> Any:
+    """One block stands for a list of one; a key with nothing behind it for an empty list."""
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]
+
+
+class Block(BaseModel):
+    """A part of a recipe in which an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+
+
+class ModelBlock(Block):
+    """Where the language model comes from, what it is truly called, and what of it is trained."""
+
+    path: str
+    hub_id: str | None = None
+    revision: str | None = None
+    note: str | None = None
+    adapter: str | None = None
+    lora: dict[str, Any] | None = None
+    quantize: Literal["4bit"] | None = None
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] | None = None
+    trust_remote_code: bool = False
+    stop: list[str] = []
+
+
+class RewardBlock(Block):
+    """One reward function: how it is found, its weight, its bound arguments and its calling style."""
+
+    fn: Any
+    weight: float = 1.0
+    args: dict[str, Any] = {}
+    name: str | None = None
+    style: Literal["single", "group", "trl"] = "single"
+
+
+class EvaluateBlock(Block):
+    """How right answers are recognised on held-out prompts; for environments, how many episodes are played."""
+
+    correct: Any = None
+    args: dict[str, Any] = {}
+    threshold: float = 1.0
+    n: Annotated[int, Field(ge=1)] = 200
+    task: TaskSpec | None = None
+    every: Annotated[int, Field(ge=1)] | None = None
+    samples: Annotated[int, Field(ge=1)] = 8
+    batch_size: Annotated[int, Field(ge=1)] = 256
+    episodes: Annotated[int, Field(ge=2)] = 100
+    max_completion_length: int | None = None
+
+
+def _model(value: Any) -> Any:
+    return {"path": value} if isinstance(value, str) else value
+
+
+def _rewards(value: Any) -> Any:
+    return [item if isinstance(item, (Mapping, BaseModel)) else {"fn": item} for item in _listed(value)]
+
+
+class Recipe(Block):
+    """One run in full: a language model on tasks by GRPO or REINFORCE, or a small policy in an environment."""
+
+    name: str = "run"
+    seed: int = 0
+    model: Annotated[ModelBlock, BeforeValidator(_model)] | None = None
+    task: Annotated[list[TaskSpec], BeforeValidator(_listed)] = []
+    rewards: Annotated[list[RewardBlock], BeforeValidator(_rewards)] = []
+    evaluate: EvaluateBlock | None = None
+    grpo: dict[str, Any] | None = None
+    reinforce: dict[str, Any] | None = None
+    environment: dict[str, Any] | None = None
+    policy: dict[str, Any] | None = None
+    max_prompt_tokens: Annotated[int, Field(ge=1)] | None = None
+    over_long: Literal["drop", "refuse"] = "drop"
+    allow_biased_sampler: bool = False
+    time_limit: Annotated[float | None, BeforeValidator(_seconds)] = None
+
+    _base_dir: Path | None = None
+    _origin: dict[str, str] = {}
+
+    @property
+    def base_dir(self) -> Path | None:
+        """The folder that relative paths of this recipe start from."""
+        return self._base_dir
+
+    @property
+    def origin(self) -> dict[str, str]:
+        """For each dotted key that was written: the file and line, or the override, that wrote it."""
+        return self._origin
+
+    def written_at(self, key: str) -> str:
+        """What wrote a dotted key, or the block around it: a file and line, or an override; else an empty text."""
+        return written_at(key, self._origin).removesuffix(": ")
+
+    def resolved(self) -> dict[str, Any]:
+        """The recipe as plain data, every default filled in; functions become their names."""
+        data: dict[str, Any] = json.loads(json.dumps(self.model_dump(), default=_plain))
+        return data
+
+    def hash(self) -> str:
+        """A short fingerprint of the resolved recipe."""
+        return hashlib.sha256(json.dumps(self.resolved(), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _plain(value: Any) -> str:
+    if callable(value):
+        return f"{getattr(value, '__module__', '')}:{getattr(value, '__qualname__', type(value).__name__)}"
+    return str(value)
+
+
+def written_at(key: str, origin: Mapping[str, str]) -> str:
+    """What wrote a dotted key, or the block around it, as the beginning of a sentence; else an empty text."""
+    parts = key.split(".")
+    while parts:
+        # A block written without its list (one task, one reward) has no index in the file.
+        for candidate in (".".join(parts), ".".join(part for part in parts if not part.isdigit())):
+            if candidate in origin:
+                return f"{origin[candidate]}: "
+        parts.pop()
+    return ""

@@ -1,0 +1,160 @@
+"""What may stand in ``grpo:``: the fields, types and choices of the installed TRL, and what llmpolicy owns of them."""
+
+import ast
+import importlib.util
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from llmpolicy.errors import RecipeError, nearest
+from llmpolicy.recipe.blocks import written_at
+
+OWNED = {
+    "output_dir": "pass --out DIR on the command line",
+    "overwrite_output_dir": "pass another --out DIR: a run is never overwritten",
+    "push_to_hub": "run `llmpolicy publish RUN --repo USER/NAME` after training",
+    "trust_remote_code": "write `model: {trust_remote_code: true}`",
+    "model_init_kwargs": "write the model's options under `model:`",
+    "reward_weights": "write `weight:` beside each entry of `rewards:`",
+    "resume_from_checkpoint": "pass --resume on the command line",
+    "seed": "write `seed:` at the top of the recipe",
+    "eval_strategy": "write `evaluate: {every: N}`",
+    "eval_steps": "write `evaluate: {every: N}`",
+    "eval_on_start": "the base is always evaluated; write `evaluate:`",
+    "do_eval": "write `evaluate:`",
+    "load_best_model_at_end": "the best checkpoint by `evaluate:` is always kept beside the last one",
+    "metric_for_best_model": "the best checkpoint is the one with the highest held-out accuracy of `evaluate:`",
+    "chat_template_kwargs": "write `chat_template_kwargs:` under `task:`",
+    "log_completions": "every completion is already kept in the run's rollouts/",
+    "remove_unused_columns": "the task's columns always reach the rewards",
+    "disable_tqdm": "the progress line is llmpolicy's own",
+}
+OWNED_PREFIXES = {"hub_": OWNED["push_to_hub"], "log_completions_": OWNED["log_completions"]}
+GRPO_DEFAULTS: dict[str, Any] = {
+    "logging_steps": 1,
+    "save_steps": 100,
+    "save_total_limit": 1,
+    "gradient_checkpointing": False,
+    "disable_dropout": True,
+    "report_to": "none",
+    "logging_nan_inf_filter": False,
+}
+"""Where llmpolicy starts from another default than TRL: log each step, keep a checkpoint, show a NaN as a NaN."""
+
+TARGET_DEFAULTS: dict[str, dict[str, Any]] = {
+    "cpu": {"use_cpu": True, "bf16": False, "dataloader_pin_memory": False},
+    "gpu": {},
+}
+"""TRL's bf16 default raises on a machine without a GPU."""
+
+NEUTRAL_SAMPLER = {
+    "top_p": 1.0,
+    "top_k": 0,
+    "min_p": None,
+    "repetition_penalty": 1.0,
+    "generation_kwargs": None,
+    "use_transformers_continuous_batching": False,
+}
+"""Sampler settings that leave π as it is; any other value samples from a distribution that is not trained."""
+
+KINDS: dict[str, tuple[type, ...]] = {
+    "int": (int,), "float": (int, float), "bool": (bool,), "str": (str,), "dict": (dict,), "list": (list, tuple),
+    "None": (type(None),),
+}  # fmt: skip
+"""The types of a value that a type in GRPOConfig allows; a type that is not here allows all."""
+
+WIDER = {"scale_rewards": "str | bool", "fsdp": "str | bool | list | None"}
+"""Fields of GRPOConfig that read more than their annotation says."""
+
+
+def check_grpo(grpo: Mapping[str, Any], *, allow_biased_sampler: bool, origin: Mapping[str, str] | None = None) -> None:
+    """Check what goes verbatim to GRPOConfig; raises RecipeError for unknown, owned, wrong and biased settings."""
+    origin = origin or {}
+    fields = grpo_fields()
+    for key, value in grpo.items():
+        where = written_at(f"grpo.{key}", origin)
+        instead = OWNED.get(key) or next(
+            (line for start, line in OWNED_PREFIXES.items() if key.startswith(start)), None
+        )
+        if instead:
+            raise RecipeError(f"{where}grpo.{key} belongs to llmpolicy: {instead}")
+        if key not in fields:
+            raise RecipeError(f"{where}unknown key {key!r} in grpo{nearest(key, fields.keys() - OWNED.keys())}")
+        _check_value(key, value, fields[key], where)
+        if key in NEUTRAL_SAMPLER and value not in (NEUTRAL_SAMPLER[key], None, {}) and not allow_biased_sampler:
+            raise RecipeError(
+                f"{where}grpo.{key}={value} samples from another distribution than the policy that is trained; "
+                "remove it or write `allow_biased_sampler: true`"
+            )
+
+
+def _check_value(key: str, value: Any, annotation: str, where: str) -> None:
+    """A value has the type that GRPOConfig declares and, where TRL has a closed list of texts, is on it."""
+    choices = grpo_choices().get(key, set())
+    wrong_text = bool(choices) and isinstance(value, str) and value not in list(choices)
+    # A recipe writes the member of an enum as a text, and the annotation has `| str` for it.
+    kinds = {kind.split("[")[0] for kind in annotation.split(" | ")} - _classes().keys()
+    if wrong_text or not _fits(value, kinds):
+        expected = nearest(str(value), choices) or f"; expected {annotation.replace('None', 'null')}"
+        raise RecipeError(f"{where}grpo.{key} cannot be {value!r:.80}{expected}")
+
+
+def _fits(value: Any, kinds: set[str]) -> bool:
+    if not kinds <= KINDS.keys():
+        return True
+    if isinstance(value, bool):
+        return "bool" in kinds
+    return any(isinstance(value, KINDS[kind]) for kind in kinds)
+
+
+@lru_cache
+def grpo_fields() -> dict[str, str]:
+    """The fields of the installed GRPOConfig with their types, read from its source: nothing heavy is imported."""
+    classes = _classes()
+    return {
+        item.target.id: WIDER.get(item.target.id, ast.unparse(item.annotation))
+        for name in ("TrainingArguments", "_BaseConfig", "GRPOConfig")
+        for item in classes[name].body
+        if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name) and item.target.id[0] != "_"
+    }
+
+
+@lru_cache
+def grpo_choices() -> dict[str, set[str]]:
+    """The valid texts of a field: the members of its enum, or else what TRL's trainer compares it with."""
+    classes, fields = _classes(), grpo_fields()
+    found = {
+        key: set(_texts(item for item in classes[kind].body if isinstance(item, ast.Assign)))
+        for key, annotation in fields.items()
+        for kind in annotation.split(" | ")
+        if kind in classes
+    }
+    for node in ast.walk(_source("trl", "trainer/grpo_trainer.py")):
+        key = node.left.attr if isinstance(node, ast.Compare) and isinstance(node.left, ast.Attribute) else ""
+        if fields.get(key) in ("str", "str | bool"):
+            found.setdefault(key, set()).update(_texts([node]))
+    return found
+
+
+def _texts(nodes: Iterable[ast.AST]) -> Iterator[str]:
+    for node in nodes:
+        constants = [part.value for part in ast.walk(node) if isinstance(part, ast.Constant)]
+        yield from (value for value in constants if isinstance(value, str))
+
+
+@lru_cache
+def _classes() -> dict[str, ast.ClassDef]:
+    files = (
+        ("transformers", "trainer_utils.py"), ("transformers", "training_args.py"),
+        ("trl", "trainer/base_config.py"), ("trl", "trainer/grpo_config.py"),
+    )  # fmt: skip
+    trees = [_source(package, file) for package, file in files]
+    return {node.name: node for tree in trees for node in tree.body if isinstance(node, ast.ClassDef)}
+
+
+def _source(package: str, file: str) -> ast.Module:
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        raise RecipeError(f"the package {package} is not installed; install llmpolicy with its dependencies")
+    return ast.parse((Path(spec.origin).parent / file).read_text(encoding="utf-8"))

@@ -1,0 +1,216 @@
+"""From a YAML file and ``key=value`` overrides to a checked recipe; every error names its line and the nearest valid key."""
+
+import copy
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from llmpolicy.errors import RecipeError, nearest
+from llmpolicy.recipe.blocks import EvaluateBlock, ModelBlock, Recipe, RewardBlock, written_at
+from llmpolicy.recipe.grpo import check_grpo
+from llmpolicy.tasks import Example, TaskSpec
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which 1e-4 is a number: YAML 1.1 asks for a dot and a sign, and reads a text otherwise."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)[eE][-+]?\d+$"), list("-+.0123456789")
+)
+
+
+def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe file (or the name of a bundled recipe), apply ``key=value`` overrides and check every key.
+
+    Raises RecipeError with file, line and the nearest valid key.
+    """
+    path = find_recipe(str(source))
+    data, origin = _read(path)
+    if not isinstance(data, dict):
+        raise RecipeError(
+            f"{path}: a recipe is a mapping of keys such as model, task, rewards, grpo; found {data!r:.60}"
+        )
+    if data.pop("schema", 1) != 1:
+        raise RecipeError(f"{path}: written by another version of llmpolicy; this one reads schema 1")
+    for override in overrides:
+        origin[_override(data, override)] = f"override {override}"
+    data.setdefault("name", path.stem)
+    return make_recipe(data, base_dir=_base_dir(path), origin=origin)
+
+
+def _read(path: Path) -> tuple[Any, dict[str, str]]:
+    """The data of a recipe file, and the line that wrote each dotted key."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        return yaml.load(text, Loader=_Loader), _lines(yaml.compose(text, Loader=_Loader), path.name)
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"{path}: not a text in UTF-8 (byte {error.start}); save it as UTF-8") from error
+    except (yaml.YAMLError, ValueError) as error:
+        raise RecipeError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+
+
+def _base_dir(path: Path) -> Path:
+    """The recipe's folder; for the copy inside a run, the folder that the original lay in."""
+    manifest = path.parent / "manifest.json"
+    if not manifest.is_file():
+        return path.parent.resolve()
+    try:
+        return Path(json.loads(manifest.read_text(encoding="utf-8")).get("base_dir") or path.parent)
+    except (ValueError, AttributeError) as error:
+        raise RecipeError(f"{manifest} cannot be read: {error}") from error
+
+
+def make_recipe(
+    data: Mapping[str, Any], base_dir: Path | None = None, origin: Mapping[str, str] | None = None
+) -> Recipe:
+    """Check plain data as a recipe; ``origin`` names the line of each dotted key for the errors."""
+    origin = dict(origin or {})
+    try:
+        recipe = Recipe.model_validate(copy.copy(dict(data)))
+    except ValidationError as error:
+        raise RecipeError(_sentence(error, origin)) from error
+    recipe._base_dir, recipe._origin = base_dir, origin
+    _check_shape(recipe)
+    if recipe.grpo is not None:
+        check_grpo(recipe.grpo, allow_biased_sampler=recipe.allow_biased_sampler, origin=origin)
+        _check_reference(recipe, recipe.grpo)
+    return recipe
+
+
+def find_recipe(name: str) -> Path:
+    """The file of that path, else the bundled recipe of that name; raises RecipeError with the nearest one."""
+    path = Path(name).expanduser()
+    if path.is_file():
+        return path
+    bundled = {found.stem: found for folder in recipe_folders() for found in sorted(folder.glob("*.yaml"))}
+    if name in bundled:
+        return bundled[name]
+    if path.is_dir():
+        raise RecipeError(f"{path} is a folder, not a recipe; name a .yaml file{nearest('', ())}")
+    raise RecipeError(f"no recipe at {path}, and no bundled recipe of that name{nearest(path.stem, bundled)}")
+
+
+def recipe_folders() -> list[Path]:
+    """Where bundled recipes lie: inside the installed package, or beside it in a checkout."""
+    here = Path(__file__).parent.parent
+    return [folder for folder in (here / "recipes", here.parent / "recipes") if (folder / "quickstart.yaml").is_file()]
+
+
+def _lines(node: yaml.Node | None, file: str, prefix: str = "") -> dict[str, str]:
+    """The file and line of every dotted key below a YAML node; raises RecipeError for a key that is written twice."""
+    if isinstance(node, yaml.MappingNode):
+        pairs = [(str(key.value), key, value) for key, value in node.value]
+    elif isinstance(node, yaml.SequenceNode):
+        pairs = [(str(index), value, value) for index, value in enumerate(node.value)]
+    else:
+        return {}
+    own: dict[str, str] = {}
+    below: dict[str, str] = {}
+    for name, mark, value in pairs:
+        line = f"{file}:{mark.start_mark.line + 1}"
+        if name in own:
+            raise RecipeError(f"{line}: the key {prefix + name!r} is written a second time, first in {own[name]}")
+        own[name] = line
+        below |= _lines(value, file, f"{prefix}{name}.")
+    return {prefix + name: line for name, line in own.items()} | below
+
+
+def _override(data: dict[str, Any], override: str) -> str:
+    """Write one ``a.b.0.c=value`` into the data and return its dotted key."""
+    key, equals, text = (part.strip() for part in override.partition("="))
+    if not equals or not key:
+        raise RecipeError(f"override {override!r}: expected key=value, such as grpo.max_steps=20")
+    try:
+        value = yaml.load(text, Loader=_Loader)
+    except (yaml.YAMLError, ValueError) as error:
+        problem = " ".join(str(getattr(error, "problem", error)).split())
+        raise RecipeError(
+            f"override {override!r}: the value is not valid YAML ({problem}); a text needs quotes of its own, "
+            f"such as {key}='\"a: b\"'"
+        ) from error
+    *parents, last = key.split(".")
+    target: Any = data
+    for parent in parents:
+        place = _place(target, parent, override)
+        if isinstance(target, dict) and target.get(place) is None:
+            target[place] = {}
+        target = target[place]
+    target[_place(target, last, override)] = value
+    return key
+
+
+def _place(target: Any, name: str, override: str) -> str | int:
+    """The key of a block, or the index of a list, that one part of an override names."""
+    if isinstance(target, dict):
+        return name
+    if not isinstance(target, list):
+        raise RecipeError(f"override {override!r}: the recipe has the value {target!r:.60} there, without a {name!r}")
+    if not name.isdecimal() or int(name) >= len(target):
+        raise RecipeError(f"override {override!r}: {name!r} is not a place in a list of {len(target)}")
+    return int(name)
+
+
+def _sentence(error: ValidationError, origin: Mapping[str, str]) -> str:
+    """The first validation error as one sentence with its line; an unknown key before the one that it leaves missing."""
+    first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
+    key = ".".join(str(part) for part in first["loc"])
+    shown = key.removesuffix(".0") if key not in origin else key
+    where = written_at(key, origin)
+    if first["type"] == "extra_forbidden":
+        *parents, name = [str(part) for part in first["loc"]]
+        return f"{where}unknown key {name!r}{' in ' + '.'.join(parents) if parents else ''}{nearest(name, _fields(parents))}"
+    if first["type"] == "missing":
+        return f"{where}{shown} is missing"
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{where}{shown}: {message[0].lower() + message[1:]}; found {first['input']!r:.80}"
+
+
+def _fields(parents: Sequence[str]) -> list[str]:
+    """The valid keys of the block that the dotted parents lead to."""
+    blocks: dict[str, type[BaseModel]] = {
+        "model": ModelBlock, "task": TaskSpec, "few_shot": Example, "rewards": RewardBlock, "evaluate": EvaluateBlock,
+    }  # fmt: skip
+    names = [parent for parent in parents if not parent.isdigit()]
+    block = blocks.get(names[-1], Recipe) if names else Recipe
+    return list(block.model_fields)
+
+
+def _check_shape(recipe: Recipe) -> None:
+    """A recipe trains a language model on a task, or a small policy in an environment; by one algorithm."""
+    if (recipe.grpo is None) == (recipe.reinforce is None):
+        raise RecipeError(f"recipe {recipe.name!r}: expected exactly one of the blocks grpo and reinforce")
+    if recipe.environment is not None:
+        if recipe.grpo is not None:
+            raise RecipeError(f"recipe {recipe.name!r}: an environment is trained by reinforce, not by grpo")
+        if recipe.model or recipe.task or recipe.rewards:
+            raise RecipeError(
+                f"recipe {recipe.name!r}: an environment has its own task and reward; drop model, task, rewards"
+            )
+        return
+    for block in ("model", "task", "rewards"):
+        if not getattr(recipe, block):
+            raise RecipeError(f"recipe {recipe.name!r}: the block {block!r} is missing")
+    if recipe.evaluate is not None and recipe.evaluate.correct is None:
+        raise RecipeError(
+            f"recipe {recipe.name!r}: evaluate needs `correct: module:function`, what counts as a right answer"
+        )
+
+
+def _check_reference(recipe: Recipe, grpo: Mapping[str, Any]) -> None:
+    """A reference that follows the policy must be there, and be weights of its own."""
+    if not grpo.get("sync_ref_model"):
+        return
+    where = written_at("grpo.sync_ref_model", recipe.origin)
+    if not grpo.get("beta"):
+        raise RecipeError(f"{where}grpo.sync_ref_model: there is no reference with beta 0; set grpo.beta or remove it")
+    if recipe.model and (recipe.model.lora is not None or recipe.model.adapter):
+        raise RecipeError(
+            f"{where}grpo.sync_ref_model: the reference of an adapter is the model it started from, which cannot "
+            "follow; remove it or train all weights"
+        )
