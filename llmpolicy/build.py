@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,18 +39,24 @@ def plan(recipe: Recipe, *, processes: int = 1, target: str = "cpu") -> Plan:
         held_out=recipe.evaluate.n if recipe.evaluate else 0,
         held_out_task=recipe.evaluate.task if recipe.evaluate else None,
     )
+    if recipe.reinforce is not None and recipe.evaluate is not None and recipe.evaluate.every:
+        raise RecipeError(
+            f"recipe {recipe.name!r}: evaluate.every needs grpo; the loop of reinforce evaluates at the end"
+        )
     rewards = build_rewards(recipe)
     rewards.check_columns(tasks.columns)
     correct = build_correct(recipe)
     if correct is not None:
         correct.check_columns(tasks.columns)
-    explanation = None
-    if recipe.grpo is not None:
-        overridden = {key.removeprefix("grpo.") for key, where in recipe.origin.items() if where.startswith("override")}
-        explanation = explain(
-            recipe.grpo, rows=len(tasks.train), processes=processes, target=target, overrides=overridden
-        )
+    explanation = _explained(recipe, len(tasks.train), processes, target)
     return Plan(recipe, tasks.train, tasks.held_out, rewards, correct, explanation)
+
+
+def _explained(recipe: Recipe, rows: int, processes: int, target: str) -> Explanation | None:
+    if recipe.grpo is None:
+        return None
+    overridden = {key.removeprefix("grpo.") for key, where in recipe.origin.items() if where.startswith("override")}
+    return explain(recipe.grpo, rows=rows, processes=processes, target=target, overrides=overridden)
 
 
 def build_rewards(recipe: Recipe) -> Rewards:
@@ -85,11 +91,12 @@ def build_policy(recipe: Recipe, *, adapter: Path | None = None, base_only: bool
     block = recipe.model
     settings = recipe.grpo or recipe.reinforce or {}
     continued = str(adapter) if adapter else _relative(block.adapter, recipe.base_dir)
+    path = model_path(block, recipe.base_dir)
     return CausalLMPolicy.load(
-        model_path(block, recipe.base_dir),
+        path,
         hub_id=block.hub_id,
         revision=block.revision,
-        note=block.note,
+        note=true_note(block, path),
         adapter=None if base_only else continued,
         lora=None if base_only or continued else block.lora,
         quantize=block.quantize,
@@ -97,7 +104,7 @@ def build_policy(recipe: Recipe, *, adapter: Path | None = None, base_only: bool
         trust_remote_code=block.trust_remote_code,
         stop=block.stop,
         temperature=settings.get("temperature", 1.0),
-        max_new_tokens=settings.get("max_completion_length", 256),
+        max_new_tokens=completion_length(recipe),
         chat_template_kwargs=template_arguments(recipe),
     )
 
@@ -109,7 +116,9 @@ def policy_at(folder: Path, recipe: Recipe) -> "CausalLMPolicy":
     if recipe.model is None:
         raise RecipeError(f"recipe {recipe.name!r} has no model")
     path = str(folder.resolve()) if folder.is_dir() else str(folder)
-    block = recipe.model.model_copy(update={"path": path, "lora": None, "adapter": None})
+    # What the recipe says of its own model is not true of another one.
+    other = {"path": path, "hub_id": None, "revision": None, "note": None, "lora": None, "adapter": None}
+    block = recipe.model.model_copy(update=other)
     return build_policy(recipe.model_copy(update={"model": block}))
 
 
@@ -130,6 +139,29 @@ def model_path(block: ModelBlock, base_dir: Path | None) -> str:
     return block.hub_id or block.path
 
 
+def true_note(block: ModelBlock, loaded: str) -> str | None:
+    """The recipe's note on its weights, unless the Hub's weights took the place of the folder that it speaks of."""
+    return None if loaded == block.hub_id != block.path else block.note
+
+
+def loaded_weights(recipe: Recipe) -> str | None:
+    """The folder or Hub id that the recipe's base is loaded from, for the manifest."""
+    if recipe.model is None:
+        return None
+    path = model_path(recipe.model, recipe.base_dir)
+    return str(Path(path).resolve()) if Path(path).is_dir() else path
+
+
+def completion_length(recipe: Recipe) -> int:
+    """The most tokens of a completion, in training, and in evaluation unless that names its own; TRL's default is 256."""
+    return int((recipe.grpo or recipe.reinforce or {}).get("max_completion_length") or 256)
+
+
+def evaluated_length(recipe: Recipe) -> int:
+    """The most tokens of a completion in evaluation, the same for a policy and its base."""
+    return (recipe.evaluate and recipe.evaluate.max_completion_length) or completion_length(recipe)
+
+
 def _relative(path: str | None, base_dir: Path | None) -> str | None:
     if path is None:
         return None
@@ -139,7 +171,8 @@ def _relative(path: str | None, base_dir: Path | None) -> str | None:
 
 def template_arguments(recipe: Recipe) -> dict[str, Any]:
     """The chat template's arguments, which all tasks of one recipe share; raises RecipeError when they differ."""
-    found = [task.chat_template_kwargs or {} for task in recipe.task]
+    tasks = [*recipe.task, *([recipe.evaluate.task] if recipe.evaluate and recipe.evaluate.task else [])]
+    found = [task.chat_template_kwargs or {} for task in tasks]
     if any(arguments != found[0] for arguments in found):
         raise RecipeError(
             f"recipe {recipe.name!r}: its tasks differ in chat_template_kwargs; one policy has one template"
@@ -147,10 +180,24 @@ def template_arguments(recipe: Recipe) -> dict[str, Any]:
     return found[0] if found else {}
 
 
-def fit_rows(policy: "CausalLMPolicy", rows: Sequence[Row], recipe: Recipe, completion: int) -> list[Row]:
-    """Keep the rows whose prompt and completion fit the context (and ``max_prompt_tokens``); says how many were dropped."""
-    config = policy.model.config.get_text_config()
-    context = getattr(config, "max_position_embeddings", None) or 10**9
+def fit(made: Plan, policy: "CausalLMPolicy", *, processes: int = 1, target: str = "cpu") -> Plan:
+    """The plan with the rows whose prompt and completion fit the context (and ``max_prompt_tokens``), the rest counted.
+
+    Raises TaskError or RecipeError when too few are left to train on.
+    """
+    recipe = made.recipe
+    train = _fitting(policy, made.train_rows, recipe, completion_length(recipe), "training")
+    held_out = _fitting(policy, made.held_out, recipe, evaluated_length(recipe), "held-out") if made.held_out else []
+    explanation = made.explanation
+    if len(train) < len(made.train_rows):
+        explanation = _explained(recipe, len(train), processes, target)
+    return replace(made, train_rows=train, held_out=held_out, explanation=explanation)
+
+
+def _fitting(
+    policy: "CausalLMPolicy", rows: Sequence[Row], recipe: Recipe, completion: int, side: str
+) -> Sequence[Row]:
+    context = policy.context or 10**9
     limit = min(recipe.max_prompt_tokens or context, context - completion)
     if limit < 1:
         raise RecipeError(
@@ -159,6 +206,6 @@ def fit_rows(policy: "CausalLMPolicy", rows: Sequence[Row], recipe: Recipe, comp
     kept = within(rows, [len(ids) for ids in policy.encode([row.prompt for row in rows])], limit, recipe.over_long)
     if len(kept) < len(rows):
         logging.getLogger("llmpolicy").warning(
-            "%d of %d prompts above %d tokens dropped", len(rows) - len(kept), len(rows), limit
+            "%d of %d %s prompts above %d tokens dropped", len(rows) - len(kept), len(rows), side, limit
         )
-    return list(kept)
+    return kept

@@ -1,7 +1,9 @@
 """The command line: each verb is a plain function, and an error is one sentence."""
 
+import errno
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,6 +11,10 @@ from typing import Annotated, Any
 import typer
 
 from llmpolicy.errors import LLMPolicyError
+
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+UNWRITTEN = re.compile(r"os error (28|122)\b|PytorchStreamWriter|inline_container.*unexpected pos")
+"""How safetensors and torch say, in exceptions of their own, that a file could not be written whole."""
 
 app = typer.Typer(
     add_completion=False,
@@ -106,20 +112,27 @@ def run() -> None:
         raise SystemExit(error.exit_code) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None
-    except OSError as error:
-        if error.filename is None and error.errno is None:
-            raise
-        _fail(f"{error.filename or 'a file'}: {error.strerror or error}")
     except Exception as error:
-        if not _is_usage(error):
+        sentence = _sentence(error)
+        if sentence is None:
             raise
-        _fail(str(getattr(error, "message", error)))
+        _fail(sentence)
     else:
         raise SystemExit(outcome if isinstance(outcome, int) else 0)
 
 
-def _is_usage(error: Exception) -> bool:
-    return any(kind.__name__ == "ClickException" for kind in type(error).__mro__)
+def _sentence(error: Exception) -> str | None:
+    """What to say of an error that a user can do something about; None of any other."""
+    if getattr(error, "errno", None) in NO_SPACE or UNWRITTEN.search(str(error)):
+        return (
+            f"a file could not be written ({' '.join(str(error).split()):.160}): free some space on the disk, then give "
+            "the same command again, with --out DIR --resume if the run has a checkpoint"
+        )
+    if isinstance(error, OSError) and (error.filename or error.errno) is not None:
+        return f"{error.filename or 'a file'}: {error.strerror or error}"
+    if any(kind.__name__ == "ClickException" for kind in type(error).__mro__):
+        return str(getattr(error, "message", error))
+    return None
 
 
 def _fail(sentence: str) -> None:

@@ -16,7 +16,7 @@ only ``(log_prob, weight, mask)``, so the same loop trains a network of four num
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -58,18 +58,22 @@ def reinforce(
     seed: int = 0,
     state: "State | None" = None,
     time_limit: float | None = None,
+    on_rollout: Callable[[int, Rollout, Tensor], None] | None = None,
     on_update: Callable[[int, Metrics], bool | None] | None = None,
 ) -> "Trained":
     """Train the policy in place and return what happened.
 
-    Goes on from ``state`` if one is given. ``time_limit`` is in seconds. ``on_update`` gets the number of finished updates
-    and the metrics of the last one; it may return True to stop. The same seed gives the same run.
+    Goes on from ``state`` if one is given. ``time_limit`` is in seconds. ``on_rollout`` gets the number of the update, from
+    1, what was played for it and its weights (N, L). ``on_update`` gets the number of finished updates and the metrics of
+    the last one; it may return True to stop. The same seed gives the same run.
     """
     state = state or State.begin(policy, environment, settings, seed)
     trained, started = Trained(state), time.monotonic()
     while state.update < settings.updates:
         experience = rollout(policy, environment, seed=_seed(seed, state.update), horizon=settings.horizon)
         weight = state.baseline.weight(experience)  # (N, L)
+        if on_rollout:
+            on_rollout(state.update + 1, experience, weight)
         metrics = improve(policy, state.optimizer, experience, weight)
         state.baseline.learn(experience)
         state.update += 1
@@ -149,14 +153,17 @@ class Trained:
     stopped: str | None = None
 
 
-def build_settings(block: Mapping[str, Any]) -> Settings:
-    """The settings of a recipe's ``reinforce:`` block; raises RecipeError for a key or value that makes no sense."""
+def build_settings(block: Mapping[str, Any], besides: Sequence[str] = ()) -> Settings:
+    """The settings of a recipe's ``reinforce:`` block; raises RecipeError for a key or value that makes no sense.
+
+    The keys ``besides`` are valid too, but not the loop's.
+    """
     names = [found.name for found in fields(Settings)]
     for key in block:
-        if key not in names:
-            raise RecipeError(f"reinforce: unknown key {key!r}{nearest(key, names)}")
+        if key not in (*names, *besides):
+            raise RecipeError(f"reinforce: unknown key {key!r}{nearest(key, (*names, *besides))}")
     try:
-        return TypeAdapter(Settings).validate_python(dict(block))
+        return TypeAdapter(Settings).validate_python({key: block[key] for key in names if key in block})
     except ValidationError as error:
         first = error.errors()[0]
         key, message = str(first["loc"][0]), first["msg"]

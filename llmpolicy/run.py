@@ -13,6 +13,7 @@ A run holds, each with ``schema: 1``::
 """
 
 import contextlib
+import itertools
 import json
 import os
 import platform
@@ -41,11 +42,11 @@ class Run:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.recipe: dict[str, Any] = yaml.safe_load((path / "recipe.yaml").read_text(encoding="utf-8"))
-        self.manifest: dict[str, Any] = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
+        self.manifest = read_manifest(path)
 
     @classmethod
     def create(cls, path: str | Path, recipe: Mapping[str, Any], **facts: Any) -> "Run":
-        """Claim an empty directory for one run and write its recipe and manifest.
+        """Claim an empty directory, or one with a start that failed, and write the run's recipe and manifest.
 
         ``facts`` are added to the manifest (recipe_hash, rewards, hardware, command ...).
         Raises RunError when the directory already holds a run or cannot be written.
@@ -68,9 +69,9 @@ class Run:
             raise RunError(f"{path} holds no run: expected recipe.yaml and manifest.json in it")
         try:
             run = cls(path)
-        except (json.JSONDecodeError, yaml.YAMLError, KeyError, TypeError) as error:
-            raise RunError(f"{path}: recipe.yaml or manifest.json cannot be read: {error!r:.120}") from error
-        schema = run.manifest.get("schema") if isinstance(run.manifest, dict) else None
+        except (ValueError, yaml.YAMLError) as error:
+            raise RunError(f"{path}: recipe.yaml cannot be read: {' '.join(str(error).split()):.120}") from error
+        schema = run.manifest.get("schema")
         if schema != SCHEMA:
             raise RunError(f"{path}: schema {schema!r} is not {SCHEMA}, the one this version reads")
         return run
@@ -80,8 +81,10 @@ class Run:
         """Open a run to go on with it, and claim its lock; raises RunError without a checkpoint."""
         run = cls.open(path)
         if not run.checkpoints():
-            raise RunError(f"{path} has no checkpoint to go on from; start it anew with another --out DIR")
+            how = "without --resume" if is_failed_start(run.path) else "with another --out DIR"
+            raise RunError(f"{path} has no checkpoint to go on from; start it anew {how}")
         _lock(run.path)
+        _cut_torn_line(run.path / "metrics.jsonl")
         run.update_manifest(status="running", resumed=[*run.manifest.get("resumed", []), _now()])
         return run
 
@@ -119,6 +122,14 @@ class Run:
         self.manifest.update(facts)
         _write(self.path / "manifest.json", json.dumps(self.manifest, indent=2, default=str))
 
+    def change_recipe(self, recipe: Mapping[str, Any], recipe_hash: str) -> None:
+        """Go on with another recipe, and keep the names of the blocks that changed."""
+        new = {"schema": SCHEMA, **recipe}
+        changed = sorted(key for key in {*self.recipe, *new} if self.recipe.get(key) != new.get(key))
+        _write(self.path / "recipe.yaml", yaml.safe_dump(new, sort_keys=False, allow_unicode=True))
+        self.recipe = new
+        self.update_manifest(recipe_hash=recipe_hash, recipe_changed=changed)
+
     def log(self, step: int, metrics: Mapping[str, Any], mode: str = "train") -> None:
         """Append one line to metrics.jsonl."""
         line = {"schema": SCHEMA, "step": step, "mode": mode, "time": round(time.time(), 3), **metrics}
@@ -131,35 +142,44 @@ class Run:
         import pyarrow.parquet as pq
 
         folder = self.path / "rollouts"
-        part = sum(1 for _ in folder.glob(f"{mode}-{step:06d}-*.parquet"))
+        name = f"{mode}-{step:06d}-{len(self.manifest.get('resumed', [])):02d}"
+        part = sum(1 for _ in folder.glob(f"{name}-*.parquet"))
         table = pa.Table.from_pylist([{"schema": SCHEMA, "step": step, "mode": mode, **row} for row in rows])
-        pq.write_table(table, folder / f"{mode}-{step:06d}-{part:02d}.parquet", compression="zstd")
+        temporary = folder / f"{name}-{part:02d}.part"
+        pq.write_table(table, temporary, compression="zstd")
+        os.replace(temporary, temporary.with_suffix(".parquet"))
 
     def write_evaluation(self, evaluation: Mapping[str, Any]) -> None:
         """Write evaluation.json, atomically."""
         _write(self.path / "evaluation.json", json.dumps(evaluation, indent=2))
 
     def finish(self, status: str, **facts: Any) -> None:
-        """Note how the run ended and release it."""
+        """Release the run and note how it ended."""
+        # The lock goes first: on a full disk the manifest is written into the space that it leaves.
+        (self.path / ".lock").unlink(missing_ok=True)
         self.update_manifest(status=status, ended=_now(), **facts)
-        with contextlib.suppress(FileNotFoundError):
-            (self.path / ".lock").unlink()
 
     # Reading
 
     def metrics(self, mode: str | None = None) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl; after a resume a step that was taken twice counts once, as it went last."""
         path = self.path / "metrics.jsonl"
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+        written = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+        lines = [json.loads(line) for line in written if line.endswith(b"\n")]  # a kill can break off the last one
         last = {(line["mode"], line["step"]): line for line in lines}
         return [line for line in last.values() if mode in (None, line["mode"])]
 
     def rollouts(self, mode: str | None = None) -> Iterator[dict[str, Any]]:
-        """The rows of rollouts/*.parquet in order of step."""
+        """The rows of rollouts/*.parquet in order of step; of a step that was taken again, those written last."""
         import pyarrow.parquet as pq
 
-        for path in sorted((self.path / "rollouts").glob(f"{mode or '*'}-*.parquet")):
-            yield from pq.read_table(path).to_pylist()
+        files = sorted((self.path / "rollouts").glob(f"{mode or '*'}-*.parquet"))
+        for _, same in itertools.groupby(files, lambda path: path.stem.split("-")[:2]):
+            parts = list(same)
+            newest = max(map(_attempt, parts))
+            for path in parts:
+                if _attempt(path) == newest:
+                    yield from pq.read_table(path).to_pylist()
 
     def evaluation(self) -> dict[str, Any] | None:
         """The content of evaluation.json, or None before it is written."""
@@ -176,9 +196,61 @@ def new_run_path(name: str, parent: str | Path = "runs") -> Path:
     return path
 
 
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest in a folder; raises RunError when it cannot be read."""
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RunError(f"{folder / 'manifest.json'} cannot be read: {error}") from error
+    if not isinstance(manifest, dict):
+        raise RunError(f"{folder / 'manifest.json'} cannot be read: expected a JSON object, found {manifest!r:.40}")
+    return manifest
+
+
+def is_live(path: Path) -> bool:
+    """Whether the process that writes a run still lives; of one on another machine that is assumed."""
+    try:
+        process, _, machine = (path / ".lock").read_text(encoding="utf-8").partition(" ")
+        return machine not in ("", platform.node()) or _alive(int(process))
+    except (FileNotFoundError, ValueError):
+        return False
+
+
+def clear(path: Path) -> None:
+    """Delete what a run wrote into its directory, and nothing else."""
+    for folder in ("checkpoints", "policy", "best"):
+        if (path / folder).exists():
+            shutil.rmtree(path / folder)
+    rollouts = [file for kind in ("parquet", "part") for file in (path / "rollouts").glob(f"*.{kind}")]
+    names = ("metrics.jsonl", "evaluation.json", "plot.png", "recipe.yaml", "manifest.json")
+    for file in [*rollouts, *(path / name for name in names)]:
+        file.unlink(missing_ok=True)
+
+
+def _attempt(rollouts: Path) -> list[str]:
+    """How often the run had been resumed when it wrote ``mode-step-attempt-part.parquet``; older files do not say."""
+    return rollouts.stem.split("-")[2:-1]
+
+
+def _cut_torn_line(path: Path) -> None:
+    if path.exists():
+        os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
+
+
+def is_failed_start(path: Path) -> bool:
+    """Whether a directory holds a run that ended without a checkpoint, a policy or an evaluation."""
+    try:
+        run = Run.open(path)
+    except RunError:
+        return False
+    kept = (run.policy_dir, run.best_dir, path / "evaluation.json")
+    return not (is_live(path) or run.checkpoints() or any(one.exists() for one in kept))
+
+
 def _claim(path: Path) -> None:
     """Take a directory for a new run; raise RunError if it holds one, or cannot be written, or the disk is full."""
-    if (path / "manifest.json").exists() or (path / "recipe.yaml").exists():
+    failed = is_failed_start(path)
+    if not failed and ((path / "manifest.json").exists() or (path / "recipe.yaml").exists()):
         raise RunError(f"{path} already holds a run; go on with it (--resume) or choose another --out DIR")
     if path.is_file():
         raise RunError(f"{path} is a file; expected a new or empty directory for the run")
@@ -190,6 +262,8 @@ def _claim(path: Path) -> None:
                 f"{path}: {free / 2**20:.0f} MiB free, a run needs at least {MINIMUM_FREE_BYTES // 2**20} MiB"
             )
         _lock(path)
+        if failed:
+            clear(path)
     except OSError as error:
         raise RunError(f"{path} cannot be written: {error.strerror or error}") from error
 
@@ -198,13 +272,13 @@ def _lock(path: Path) -> None:
     """Create the lock file with this process's number; a lock whose process is gone is taken over."""
     lock = path / ".lock"
     with contextlib.suppress(FileNotFoundError, ValueError):
-        owner = int(lock.read_text())
+        owner = int(lock.read_text(encoding="utf-8").partition(" ")[0])
         if owner != os.getpid() and _alive(owner):
             raise RunError(f"{path} is being written by process {owner}; two runs cannot share a directory")
         lock.unlink()
     try:
         with open(lock, "x", encoding="utf-8") as file:
-            file.write(str(os.getpid()))
+            file.write(f"{os.getpid()} {platform.node()}")
     except FileExistsError as error:
         raise RunError(f"{path} has just been taken by another process; two runs cannot share a directory") from error
 
@@ -222,8 +296,11 @@ def _alive(pid: int) -> bool:
 def _write(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _now() -> str:
@@ -235,9 +312,20 @@ def _environment() -> dict[str, Any]:
     return {
         "versions": {"python": platform.python_version(), **dict(_versions(PACKAGES))},
         "git": git_revision(),
-        "hardware": {"machine": platform.machine(), "system": platform.system(), "cores": os.cpu_count()},
+        "hardware": {
+            "machine": platform.machine(),
+            "system": platform.system(),
+            "cores": os.cpu_count(),
+            "gpus": _gpus(),
+        },
         "command": redact(" ".join([Path(sys.argv[0]).name, *sys.argv[1:]])),
     }
+
+
+def _gpus() -> list[str]:
+    """The names of the GPUs, as far as a torch that is loaded already knows of any."""
+    cuda = getattr(sys.modules.get("torch"), "cuda", None)
+    return [cuda.get_device_name(i) for i in range(cuda.device_count())] if cuda and cuda.is_available() else []
 
 
 def _versions(packages: Iterable[str]) -> Iterator[tuple[str, str]]:

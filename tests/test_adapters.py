@@ -296,6 +296,15 @@ def test_an_adapter_of_another_base_is_refused_with_both_values(base, adapter, t
         CausalLMPolicy.load(gpt2, adapter=adapter)
 
 
+def test_hub_ids_of_two_users_are_two_bases_and_a_folder_may_have_moved(base, tmp_path):
+    """Of Hub ids the whole name counts; of a folder only its own name."""
+    train(CausalLMPolicy.load(base, lora=LORA, hub_id="one/tiny-base")).save(tmp_path / "adapter")
+    with pytest.raises(PolicyError, match="trained on 'one/tiny-base', the model is 'two/tiny-base'"):
+        CausalLMPolicy.load(base, adapter=tmp_path / "adapter", hub_id="two/tiny-base")
+    for hub_id in ("one/tiny-base", None):
+        assert CausalLMPolicy.load(base, adapter=tmp_path / "adapter", hub_id=hub_id).is_adapter
+
+
 @pytest.mark.parametrize(
     ("lora", "sentence"),
     [
@@ -442,9 +451,7 @@ HAS_BITSANDBYTES = loading.importlib.util.find_spec("bitsandbytes") is not None
 
 def test_four_bit_needs_bitsandbytes_and_says_so(base, monkeypatch):
     monkeypatch.setattr(loading.importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(
-        PolicyError, match=r"needs bitsandbytes; install it with: pip install 'llmpolicy\[quantization\]'"
-    ):
+    with pytest.raises(PolicyError, match="needs bitsandbytes; install it with: pip install bitsandbytes"):
         CausalLMPolicy.load(base, quantize="4bit", lora=LORA)
 
 

@@ -14,6 +14,7 @@ import yaml
 
 from llmpolicy.errors import LLMPolicyError
 from llmpolicy.recipe import load_recipe, recipe_folders
+from llmpolicy.run import Run
 from llmpolicy.session import train_recipe
 
 ROOT = Path(__file__).parent.parent
@@ -55,6 +56,7 @@ def refusal(folder: Path, *overrides: str, **changes: Any) -> str:
     sentence = str(found.value)
     assert "\n" not in sentence
     assert len(sentence) < 500
+    assert not (folder / "run").exists()
     return sentence
 
 
@@ -249,16 +251,45 @@ def test_ctrl_c_saves_a_checkpoint_and_says_the_command_that_goes_on(tmp_path: P
 
 
 @pytest.mark.slow
-def test_two_processes_train_one_run(tmp_path: Path) -> None:
+def test_sigterm_during_reinforce_saves_a_checkpoint_and_the_printed_command_goes_on(tmp_path: Path) -> None:
+    brief = ["environment.count=2", "evaluate.episodes=2"]
+    command = [sys.executable, "-u", "-m", "llmpolicy", "train", "cartpole", *brief, "reinforce.updates=100000"]
+    process = subprocess.Popen(
+        [*command, "--out", "run"], cwd=tmp_path, env=environment(tmp_path), stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    deadline = time.time() + 120
+    while not (tmp_path / "run" / "metrics.jsonl").exists() and time.time() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 143, output
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    assert (manifest["status"], manifest["reason"]) == ("stopped", "SIGTERM")
+    line = next(line for line in output.splitlines() if line.startswith("go on with: "))
+    again = line.removeprefix("go on with: llmpolicy ").split()
+    done = llmpolicy(tmp_path, *again, f"reinforce.updates={manifest['steps'] + 2}")
+    assert done.returncode == 0, done.stderr
+    finished = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    assert (finished["status"], finished["steps"]) == ("finished", manifest["steps"] + 2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("override", "status", "steps"), [("seed=0", "finished", 2), ("time_limit=0.001", "stopped", 1)]
+)
+def test_two_processes_train_one_run(tmp_path: Path, override: str, status: str, steps: int) -> None:
+    """Also when the time is up: the second process leaves while the first still evaluates, and must not take it along."""
     command = [
         sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2",
-        str(ROOT / "scripts" / "train_grpo.py"), "quickstart", *TINY, "--out", "run",
+        str(ROOT / "scripts" / "train_grpo.py"), "quickstart", *TINY, override, "--out", "run",
     ]  # fmt: skip
     done = subprocess.run(command, cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, timeout=400)
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("run:  run") == 1
-    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
-    assert (manifest["status"], manifest["world_size"]) == ("finished", 2)
-    from llmpolicy.run import Run
-
-    assert len(list(Run.open(tmp_path / "run").rollouts())) == 64
+    run = Run.open(tmp_path / "run")
+    assert (run.manifest["status"], run.manifest["world_size"]) == (status, 2)
+    assert len(list(run.rollouts())) == 32 * steps
+    evaluation = run.evaluation()
+    assert evaluation is not None
+    assert evaluation["n"] == 20

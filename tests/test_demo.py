@@ -11,6 +11,10 @@ from typing import Any
 
 import pytest
 
+from llmpolicy.errors import RunError
+from llmpolicy.run import Run
+from llmpolicy.session import demo
+
 ROOT = Path(__file__).parent.parent
 SEEDS = (0, 1, 2, 3, 4)
 
@@ -59,6 +63,59 @@ def result(folder: Path, seed: int) -> dict[str, Any]:
     assert done.returncode == 0, done.stderr[-3000:]
     evaluation: dict[str, Any] = json.loads((folder / f"seed{seed}" / "evaluation.json").read_text())
     return evaluation
+
+
+def earlier(out: Path, **facts: Any) -> Run:
+    """A run of the quickstart that came to a policy."""
+    run = Run.create(out, {"name": "quickstart"}, **facts)
+    run.policy_dir.mkdir()
+    return run
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let training take no time."""
+
+    def train(name: str, _: Any, *, out: Path, say: Any) -> Run:
+        run = earlier(out)
+        run.finish("finished")
+        return run
+
+    monkeypatch.setattr(demo, "train_recipe", train)
+
+
+@pytest.mark.usefixtures("trained")
+def test_the_demo_replaces_an_earlier_demo_and_leaves_other_files_alone(tmp_path: Path) -> None:
+    first = demo.run_demo(tmp_path / "demo", lambda _: None)
+    first.write_evaluation({"schema": 1})
+    (first.path / "notes.txt").write_text("mine")
+    again = demo.run_demo(tmp_path / "demo", lambda _: None)
+    assert again.evaluation() is None
+    assert (again.path / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.usefixtures("trained")
+@pytest.mark.parametrize("whose", ["user", "live", "damaged"])
+def test_the_demo_replaces_no_other_run(tmp_path: Path, whose: str) -> None:
+    run = earlier(tmp_path / "demo", **({"made_by": demo.MARK} if whose == "live" else {}))
+    if whose != "live":
+        run.finish("finished")
+    if whose == "damaged":
+        (run.path / "manifest.json").write_text("{")
+    with pytest.raises(RunError, match="choose another --out DIR"):
+        demo.run_demo(tmp_path / "demo", lambda _: None)
+    assert run.policy_dir.is_dir()
+
+
+def test_a_demo_that_was_stopped_is_still_a_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(name: str, _: Any, *, out: Path, say: Any) -> Run:
+        earlier(out).finish("stopped")
+        raise SystemExit(130)
+
+    monkeypatch.setattr(demo, "train_recipe", stop)
+    for _ in range(2):
+        with pytest.raises(SystemExit):
+            demo.run_demo(tmp_path / "demo", lambda _: None)
 
 
 @pytest.mark.slow

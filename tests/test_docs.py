@@ -1,5 +1,6 @@
 """What the docs say is run: each Python block, each command. A new command must be run here or name the test that runs it."""
 
+import json
 import os
 import re
 import shutil
@@ -8,23 +9,25 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
+
+from llmpolicy.diagnose.explain import explain_recipe
+from llmpolicy.recipe import Recipe, load_recipe
+from llmpolicy.session import train_recipe
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "recipes" / "README.md"]
 BIN = Path(sys.executable).parent
+GSM8K = ROOT.parent / "shared" / "data" / "gsm8k"
 
 ELSEWHERE = {
-    "make demo": "test_demo.py",
-    "make test": ".ci/run",
-    "make install": ".ci/run",
-    "accelerate launch": "test_cli.py: the same script under torchrun; accelerate configs are parsed in test_cli.py",
+    "make demo": "test_demo.py, as `llmpolicy demo`",
+    "accelerate launch": "test_cli.py, as torchrun, without a GPU; it parses the launch file, and the recipe is explained here",
     "torchrun": "test_cli.py",
     "python scripts/get_smollm2.py": "test_tasks.py",
-    "llmpolicy train recipes/": "test_cli.py: every bundled recipe is planned",
-    "llmpolicy train smollm2": "receipts",
-    "llmpolicy train gsm8k": "receipts",
+    "llmpolicy publish runs/quickstart --repo USER/NAME$": "test_publish.py, to a Hub of its own",
 }
-"""Commands that start so are run by that test instead."""
+"""Commands that begin with this pattern are run by that test instead."""
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -40,6 +43,12 @@ def commands() -> list[tuple[str, str]]:
     return found
 
 
+def named_blocks() -> dict[str, str]:
+    """The files that the pages write out: blocks whose first line is ``# NAME``."""
+    found = [block for page in PAGES for language in ("python", "yaml") for block in blocks(page, language)]
+    return {name[1]: block for block in found if (name := re.match(r"# (\w+\.(?:py|yaml))\n", block))}
+
+
 def environment(folder: Path) -> dict[str, str]:
     return {
         **os.environ, "HOME": str(folder), "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "OMP_NUM_THREADS": "1",
@@ -53,6 +62,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("user")
     for name in ("recipes", "scripts"):
         shutil.copytree(ROOT / name, folder / name)
+    for name, block in named_blocks().items():
+        (folder / name).write_text(block, encoding="utf-8")
+    rows = [{"question": f"{a}+{b}", "answer": str(a + b)} for a in range(20) for b in range(20)]
+    (folder / "questions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     small = "llmpolicy train quickstart grpo.max_steps=2 evaluate.n=20 evaluate.samples=2 --out runs/quickstart"
     subprocess.run(small, shell=True, cwd=folder, env=environment(folder), check=True, timeout=300)
     return folder
@@ -73,8 +86,8 @@ def test_links_lead_somewhere(page: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("page", "command"), commands())
 def test_each_command_runs(place: Path, page: str, command: str) -> None:
-    if any(command.startswith(start) for start in ELSEWHERE):
-        pytest.skip(f"run by {next(test for start, test in ELSEWHERE.items() if command.startswith(start))}")
+    if elsewhere := [test for start, test in ELSEWHERE.items() if re.match(start, command)]:
+        pytest.skip(f"run by {elsewhere[0]}")
     done = subprocess.run(
         command, shell=True, cwd=place, env=environment(place), capture_output=True, text=True, timeout=300
     )
@@ -97,3 +110,44 @@ def test_the_python_of_a_page_runs(place: Path, page: Path) -> None:
             timeout=300,
         )
         assert done.returncode == 0, f"{page.name}\n{block}\n{done.stderr[-2000:]}"
+
+
+def test_what_is_run_elsewhere_still_stands_on_a_page() -> None:
+    for start in ELSEWHERE:
+        assert any(re.match(start, command) for _, command in commands()), start
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "yaml")], ids=lambda page: page.name)
+def test_the_blocks_of_a_recipe_on_a_page_have_valid_keys(page: Path) -> None:
+    for block in blocks(page, "yaml"):
+        Recipe.model_validate(yaml.safe_load(block))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "yaml")], ids=lambda page: page.name)
+def test_the_whole_recipes_of_a_page_can_be_trained(place: Path, page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place)
+    for number, block in enumerate(blocks(page, "yaml")):
+        if {"model", "grpo"} <= set(yaml.safe_load(block)):
+            path = place / f"{page.stem}_{number}.yaml"
+            path.write_text(block, encoding="utf-8")
+            with pytest.raises(SystemExit, match="0"):
+                train_recipe(str(path), (), dry_run=True, say=lambda _: None)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "recipes").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_bundled_recipe_is_planned(path: Path) -> None:
+    """All that can be checked without a model and without the Hub; GSM8K is read from local files."""
+    overrides = []
+    if "gsm8k" in path.stem:
+        if not GSM8K.is_dir():
+            pytest.skip("the GSM8K files are not beside this checkout")
+        overrides = [f"task.file={GSM8K / 'train.jsonl'}"]
+        if load_recipe(path).evaluate.task:
+            overrides.append(f"evaluate.task.file={GSM8K / 'test.jsonl'}")
+    if path.stem.endswith("_gpu"):
+        processes = 4 if "multi" in path.stem else 1
+        assert "rollouts" in str(explain_recipe(str(path), overrides, target="gpu", processes=processes))
+        return
+    with pytest.raises(SystemExit, match="0"):
+        train_recipe(str(path), overrides, dry_run=True, say=lambda _: None)

@@ -211,6 +211,20 @@ def test_the_rewards_see_the_whole_sample() -> None:
     assert recorder.group_size == 2
 
 
+def test_the_last_batch_is_kept_with_the_log_probability_of_every_token() -> None:
+    environment = prompts(prompts=1, group_size=2)
+    for update in range(2):
+        environment.reset(update)
+        log_prob = torch.tensor([[-1.0, 0.0], [-0.5, -0.25]])  # the first completion is one token shorter
+        environment.step([0, 1], Action([[2], [4, 4]], log_prob, None, torch.tensor([True, False])))
+        batch = environment.batch
+        assert batch is not None
+        assert batch.log_probs == [[-1.0], [-0.5, -0.25]]
+        assert [sample.completion for sample in batch.samples] == ["2", "44"]
+        assert [sample.step for sample in batch.samples] == [update, update]
+        assert [score.value for score in batch.scores][1] == 0.0
+
+
 def test_too_few_rows_are_refused() -> None:
     with pytest.raises(TaskError, match="4 different prompts are drawn at a time, but the task has 3 rows"):
         prompts(prompts=4, group_size=2)

@@ -1,15 +1,17 @@
 """The trainer's own promises: unjudged rows, references, what a checkpoint holds, what a rollout says, how a run goes on."""
 
 import math
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from transformers import TrainerState
+from transformers import TrainerCallback, TrainerState
 
 from llmpolicy.errors import RewardError
-from llmpolicy.grpo.callbacks import CleanStop, Progress, progress_line
+from llmpolicy.grpo.callbacks import BestCheckpoint, CleanStop, Progress, progress_line
 from llmpolicy.objectives import group_advantages
 from llmpolicy.rewards import Score
 from llmpolicy.run import Run
@@ -144,15 +146,120 @@ def test_the_samplers_log_probs_in_the_rollouts_are_the_policys(tmp_path: Path) 
         assert row["log_probs"] == pytest.approx(log_prob[place, :length].tolist(), abs=1e-4)
 
 
-def test_a_run_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
-    made = training.policy(lora=LORA)
-    training.trainer(tmp_path, made, max_steps=2, save_strategy="steps", save_steps=1).train()
-    saved = training.vector(made.model)
-    again = training.policy(lora=LORA, seed=0)
-    trainer = training.trainer(tmp_path, again, max_steps=2)
-    trainer.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
-    assert torch.equal(training.vector(again.model), saved)
-    assert trainer.state.global_step == 2
+class Look(TrainerCallback):
+    """Weights, Adam's moments, the learning rate and the step as they are when the first step begins."""
+
+    def on_step_begin(self, args: Any, state: TrainerState, control: Any, **kept: Any) -> None:
+        if not hasattr(self, "step"):
+            self.step, self.weights = state.global_step, training.vector(kept["model"])
+            self.adam, self.lr = adam_of(kept["optimizer"]), kept["lr_scheduler"].get_last_lr()
+
+
+def adam_of(optimizer: Any) -> list[torch.Tensor]:
+    states = optimizer.state_dict()["state"].values()
+    return [torch.as_tensor(state[key]).clone() for state in states for key in ("step", "exp_avg", "exp_avg_sq")]
+
+
+@pytest.mark.parametrize("lora", [None, LORA])
+def test_a_run_goes_on_with_the_weights_moments_schedule_and_step_it_had(
+    tmp_path: Path, lora: dict[str, Any] | None
+) -> None:
+    def adam(look: Look) -> Any:
+        grpo: dict[str, Any] = {"learning_rate": 1e-2, "lr_scheduler_type": "linear", "save_total_limit": None}
+        options = {"optimizers": (None, None), "callbacks": [look]}
+        made = training.policy(lora=lora)
+        return training.trainer(
+            tmp_path, made, max_steps=4, save_strategy="steps", save_steps=2, options=options, **grpo
+        )
+
+    look = Look()
+    straight, resumed = adam(Look()), adam(look)
+    stop = CleanStop()
+    straight.add_callback(stop)
+    stop.reason = "SIGTERM"  # as after a signal: ends at step 1 with a checkpoint
+    straight.train()
+    saved, moments, lr = (
+        training.vector(straight.model),
+        adam_of(straight.optimizer),
+        straight.lr_scheduler.get_last_lr(),
+    )
+    resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-1"))
+    assert (look.step, look.lr, resumed.state.global_step) == (1, lr, 4)
+    assert torch.equal(look.weights, saved)
+    assert len(moments) == len(look.adam) > 0
+    assert all(torch.equal(a, b) for a, b in zip(moments, look.adam, strict=True))
+    assert not torch.equal(training.vector(resumed.model), saved)
+
+
+def test_a_signal_ends_the_run_after_its_step_with_a_checkpoint(tmp_path: Path) -> None:
+    sent: list[int] = []
+
+    def once(completion: str, completion_ids: list[int]) -> float:
+        if not sent:
+            sent.append(1)
+            os.kill(os.getpid(), signal.SIGTERM)
+        return training.digest(completion, completion_ids)
+
+    stop = CleanStop().listen()
+    try:
+        trainer = training.trainer(tmp_path, training.policy(), reward=once, max_steps=5, options={"callbacks": [stop]})
+        trainer.train()
+    finally:
+        stop.forget()
+    assert (trainer.state.global_step, stop.signal, stop.reason) == (1, signal.SIGTERM, "SIGTERM")
+    assert (tmp_path / "checkpoint-1" / "trainer_state.json").is_file()
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_the_best_checkpoint_is_the_one_with_the_highest_held_out_accuracy(tmp_path: Path) -> None:
+    run, saved = new_run(tmp_path), []
+    figures = iter([0.25, 0.75, 0.5, 0.75])
+    made = training.policy()
+    best = BestCheckpoint(
+        run, 1, lambda: next(figures), lambda folder: saved.append((folder, trainer.state.global_step))
+    )
+    trainer = training.trainer(tmp_path / "out", made, options={"run": run, "callbacks": [best]}, max_steps=4)
+    trainer.train()
+    assert saved == [(run.best_dir, 1), (run.best_dir, 2)]
+    assert run.manifest["best"] == {"step": 2, "accuracy": 0.75}
+    assert [line["accuracy"] for line in run.metrics("eval")] == [0.25, 0.75, 0.5, 0.75]
+    again = BestCheckpoint(Run.open(run.path), 1, lambda: 0.6, saved.append)
+    assert again.best == 0.75
+
+
+def test_vllm_gets_every_stop_id_and_its_completions_are_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """vLLM itself needs a GPU: a stand-in with its interface, for which the policy's generator writes."""
+    made, asked = training.policy(stop=["+"]), {}
+
+    class Engine:
+        def __init__(self, **settings: Any) -> None:
+            asked.update(settings)
+
+        def sync_weights(self) -> None:
+            asked["synced"] = asked.get("synced", 0) + 1
+
+        def generate(self, prompts: list[list[int]], num_generations: int, **_: Any) -> Any:
+            action = made.act(prompts, max_new_tokens=6)
+            log_probs = [[[value] for value in row.tolist()] for row in action.log_prob]
+            kept = [row[: len(ids)] for row, ids in zip(log_probs, action.value, strict=True)]
+            return prompts, action.value, kept, None
+
+    monkeypatch.setattr("trl.trainer.grpo_trainer.VLLMGeneration", Engine)
+    run = new_run(tmp_path)
+    options = {"run": run}
+    trainer = training.trainer(
+        tmp_path / "out", made, options=options, use_vllm=True, vllm_mode="colocate", max_steps=2
+    )
+    before = training.vector(made.model)
+    trainer.train()
+    assert set(asked["generation_kwargs"]["stop_token_ids"]) == set(made.stop_ids) > {made.tokenizer.eos_token_id}
+    assert asked["synced"] == 2
+    assert not torch.equal(training.vector(made.model), before)
+    kept = list(run.rollouts())
+    assert len(kept) == 16
+    assert all(len(row["log_probs"]) == len(row["token_ids"]) for row in kept)
 
 
 def test_a_time_limit_ends_the_run_with_a_checkpoint(tmp_path: Path) -> None:

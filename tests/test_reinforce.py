@@ -1,6 +1,7 @@
 """The loop: its gradient is the policy gradient, its runs repeat, and it learns: control by an MLP, text by a language model."""
 
 import itertools
+import signal
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -13,20 +14,25 @@ import torch
 
 from llmpolicy import tasks
 from llmpolicy.baselines import GroupMean, LearnedValue, TimeStepMean
+from llmpolicy.build import Plan
 from llmpolicy.environments.base import Outcome
 from llmpolicy.environments.gymnasium import build_environment
 from llmpolicy.environments.prompts import PromptEnvironment
-from llmpolicy.errors import RecipeError, RunError
+from llmpolicy.errors import LLMPolicyError, RecipeError, RunError, TaskError
+from llmpolicy.grpo.rollouts import Generation, rollout_rows
 from llmpolicy.objectives import group_advantages, return_to_go
 from llmpolicy.policies import CategoricalMLP
 from llmpolicy.policies.causal_lm import CausalLMPolicy
 from llmpolicy.policies.mlp import build_mlp_policy, load_mlp_policy
-from llmpolicy.recipe import load_recipe
+from llmpolicy.recipe import Recipe, load_recipe, make_recipe
 from llmpolicy.reinforce import Settings, State, build_settings, improve, reinforce, surrogate
 from llmpolicy.returns import ReturnEvaluation, evaluate_returns, mean_return
 from llmpolicy.rewards import Rewards, RewardSpec
 from llmpolicy.rollout import Rollout, rollout
-from llmpolicy.types import Action, Episode, Step
+from llmpolicy.run import Run
+from llmpolicy.session.process import DRY_RUN, Say
+from llmpolicy.session.reinforce import check_reinforce, train_environment, train_reinforce
+from llmpolicy.types import Action, Episode, Sample, Step
 from tests import models
 
 RECIPES = Path(__file__).parent.parent / "recipes"
@@ -402,6 +408,182 @@ def test_the_loop_that_balances_a_pole_teaches_a_language_model() -> None:
     assert trained.metrics[0]["return"] < 0.3
     assert trained.metrics[-1]["return"] > 0.9
     assert {completion.text for completion in policy.complete(["3", "7"], greedy=True)} == {"555"}
+
+
+# --- a run of it, from the recipe to the directory
+
+BRIEFLY = ["reinforce.updates=3", "environment.count=4", "evaluate.episodes=2"]
+
+
+def quietly(_: str) -> None:
+    pass
+
+
+def cartpole(folder: Path, *overrides: str, **options: Any) -> Run:
+    recipe = load_recipe(RECIPES / "cartpole.yaml", [*BRIEFLY, *overrides])
+    return train_environment(recipe, folder, **{"resume": False, "say": quietly, **options})
+
+
+def interrupted(folder: Path, number: signal.Signals, times: int, said: list[str]) -> None:
+    """A run that is sent signals while it says how its first update went."""
+
+    def say(line: str) -> None:
+        said.append(line)
+        if line.startswith("update 1/"):
+            for _ in range(times):
+                signal.raise_signal(number)
+
+    cartpole(folder, say=say)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_run_after_its_update_and_the_run_can_go_on(number: signal.Signals, tmp_path: Path) -> None:
+    before, said = (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)), list[str]()
+    with pytest.raises(SystemExit) as left:
+        interrupted(tmp_path / "run", number, 1, said)
+    assert left.value.code == 128 + number
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+    run = Run.open(tmp_path / "run")
+    assert (run.manifest["status"], run.manifest["reason"], run.manifest["steps"]) == ("stopped", number.name, 1)
+    assert [path.name for path in run.checkpoints()] == ["checkpoint-1"]
+    assert said[-1] == f"go on with: llmpolicy train {run.path / 'recipe.yaml'} --out {run.path} --resume"
+
+    again = train_environment(load_recipe(run.path / "recipe.yaml"), run.path, resume=True, say=quietly)
+    whole = cartpole(tmp_path / "whole")
+    assert (again.manifest["status"], again.manifest["steps"]) == ("finished", 3)
+    assert same(load_mlp_policy(again.policy_dir), load_mlp_policy(whole.policy_dir))
+
+
+def test_a_second_signal_is_immediate(tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(tmp_path, signal.SIGTERM, 2, [])
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert not Run.open(tmp_path).checkpoints()
+
+
+def test_a_dry_run_checks_an_environment_and_writes_nothing(tmp_path: Path) -> None:
+    said: list[str] = []
+    with pytest.raises(SystemExit) as left:
+        cartpole(tmp_path / "run", dry_run=True, say=said.append)
+    assert (left.value.code, said) == (0, [DRY_RUN])
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(RecipeError, match="'CartPole-v1'"):
+        cartpole(tmp_path / "run", "environment.id=CartPole-v9", dry_run=True)
+
+
+def test_the_manifest_of_an_environment_says_where_the_run_came_from(tmp_path: Path) -> None:
+    manifest = cartpole(tmp_path / "run").manifest
+    assert manifest["base_dir"] == str(RECIPES)
+    assert (manifest["world_size"], manifest["rewards"], manifest["steps"]) == (1, [], 3)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("lerning_rate=1", "reinforce: unknown key 'lerning_rate'; did you mean 'learning_rate'"),
+        ("updates=0", "reinforce.updates: .*found 0"),
+        ("prompts=4", "reinforce: unknown key 'prompts'"),
+        ("baseline=value", "baseline 'value': found gamma 1.0; expected below 1"),
+        ("baseline=group", "baseline 'group': found groups of 1 episode"),
+    ],
+)
+def test_bad_settings_of_an_environment_leave_no_run(override: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=message):
+        cartpole(tmp_path / "run", f"reinforce.{override}")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("promts=3", "reinforce: unknown key 'promts'; did you mean 'prompts'"),
+        ("lerning_rate=1", "did you mean 'learning_rate'"),
+        ("prompts=0", "reinforce.prompts: found 0; expected a whole number, at least 1"),
+        ("group_size=0", "reinforce.group_size: found 0"),
+        ("group_size=1", "baseline 'group': found groups of 1 episode"),
+        ("group_size=2.5", "reinforce.group_size: found 2.5"),
+        ("max_completion_length=0", "reinforce.max_completion_length: found 0"),
+        ("temperature=0", "reinforce.temperature: found 0; expected a number above 0"),
+        ("temperature=.nan", "reinforce.temperature: found nan"),
+        ("temperature=warm", "reinforce.temperature: found 'warm'"),
+        ("updates=0", "reinforce.updates: .*found 0"),
+        ("baseline=value", "baseline 'value': found prompts"),
+    ],
+)
+def test_bad_settings_of_a_language_model_are_found_without_a_model(override: str, message: str) -> None:
+    with pytest.raises(LLMPolicyError, match=message) as found:
+        check_reinforce(load_recipe(RECIPES / "reinforce_addition.yaml", [f"reinforce.{override}"]))
+    assert "\n" not in str(found.value)
+
+
+def test_good_settings_pass_and_too_few_rows_do_not() -> None:
+    recipe = load_recipe(RECIPES / "reinforce_addition.yaml")
+    assert check_reinforce(recipe, 32).updates == 100
+    with pytest.raises(TaskError, match="32 different prompts are drawn at a time, but the task has 31 rows"):
+        check_reinforce(recipe, 31)
+
+
+SPELT: list[tuple[str, int]] = []
+
+
+def fives_at(completion: str, step: int) -> float:
+    SPELT.append((completion, step))
+    return fives(completion)
+
+
+def language_recipe(updates: int) -> Recipe:
+    block = {"updates": updates, "learning_rate": 1e-2, "baseline": "group", "prompts": 2, "group_size": 8}
+    return make_recipe({"model": "bundled", "task": {"rows": [{"prompt": "1"}]}, "rewards": fives, "reinforce": block})
+
+
+def language_run(folder: Path, updates: int, *, resumed: Run | None = None, say: Say = quietly) -> Run:
+    recipe, rewards = language_recipe(updates), Rewards([RewardSpec(fives_at, name="fives")])
+    rows = [Row(str(number), number) for number in range(10)]
+    run = resumed or Run.create(folder, recipe.resolved())
+    made = Plan(recipe, rows, [], rewards, None, None)
+    assert train_reinforce(made, language_policy(), rows, run, resume=resumed is not None, say=say) is None
+    run.finish("finished")
+    return run
+
+
+def test_every_completion_of_a_language_model_is_kept_as_grpo_keeps_it(tmp_path: Path) -> None:
+    SPELT.clear()
+    run = language_run(tmp_path, 2)
+    kept = list(run.rollouts("train"))
+    assert [row["step"] for row in kept] == [1] * 16 + [2] * 16
+    assert [row["completion"] for row in kept] == [completion for completion, _ in SPELT]
+    assert [row["group"] for row in kept] == ([0] * 8 + [1] * 8) * 2
+    scored = Rewards([RewardSpec(fives)]).score([Sample("5")])
+    columns = rollout_rows(Generation(samples=[Sample("5")], scores=scored), [0.0])[0]
+    assert set(kept[0]) == {*columns, "schema", "step", "mode", "group"}
+    first = language_policy()
+    for row in kept[:16]:
+        assert first.decode(row["token_ids"]) == row["completion"]
+        assert first.encode([row["prompt"]])[0] == first.encode([str(row["row"])])[0]
+        log_prob, _ = first.log_prob([row["prompt"]], [row["token_ids"]])
+        assert torch.allclose(log_prob[0], torch.tensor(row["log_probs"]), atol=1e-5)
+        assert row["reward"] == row["reward/fives"] == fives(row["completion"])
+        assert row["truncated"] is not row["terminated"]
+    rewards = torch.tensor([row["reward"] for row in kept]).view(4, 8)
+    advantages = torch.tensor([row["advantage"] for row in kept]).view(4, 8)
+    assert torch.allclose(advantages, group_advantages(rewards), atol=1e-6)
+    assert advantages.abs().max() > 0.1
+
+
+def test_rewards_see_the_number_of_finished_updates_also_after_a_resume(tmp_path: Path) -> None:
+    SPELT.clear()
+    run = language_run(tmp_path, 2)
+    language_run(tmp_path, 3, resumed=Run.resume(run.path))
+    assert [step for _, step in SPELT] == [0] * 16 + [1] * 16 + [2] * 16
+
+
+def test_a_signal_ends_the_run_of_a_language_model_too(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as left:
+        language_run(tmp_path, 3, say=lambda line: line.startswith("update 1/") and signal.raise_signal(signal.SIGTERM))
+    run = Run.open(tmp_path)
+    assert (left.value.code, run.manifest["status"], run.manifest["steps"]) == (143, "stopped", 1)
+    assert (run.checkpoints()[0] / "model.safetensors").is_file()
 
 
 # --- the bars

@@ -2,15 +2,38 @@
 
 import json
 import os
+import platform
 import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from llmpolicy import cli
 from llmpolicy.errors import RunError
 from llmpolicy.run import Run, new_run_path, redact
 
 RECIPE = {"name": "tiny", "seed": 3, "model": {"path": "bundled"}}
+
+
+def checkpoint(run: Run, step: int) -> None:
+    """A checkpoint that was written to the end."""
+    folder = run.checkpoint_dir / f"checkpoint-{step}"
+    folder.mkdir()
+    (folder / "trainer_state.json").write_text("{}")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 256 KiB."""
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "none", str(tmp_path)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("a disk can only be mounted by root")
+    yield tmp_path
+    subprocess.run(["umount", "--lazy", str(tmp_path)], check=True)  # torch keeps the file that it failed to write open
 
 
 def test_a_run_is_what_was_written(tmp_path: Path) -> None:
@@ -58,12 +81,59 @@ def test_the_lock_of_a_process_that_is_gone_is_taken_over(tmp_path: Path) -> Non
     assert Run.create(tmp_path / "run", RECIPE).path.is_dir()
 
 
+def test_a_start_that_failed_makes_room_for_the_next_and_only_its_own_files_go(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run", RECIPE)
+    run.log(1, {"reward": 0.5})
+    run.write_rollouts(1, [{"completion": "a"}])
+    (run.path / "notes.txt").write_text("mine")
+    (run.checkpoint_dir / "checkpoint-2").mkdir()
+    run.finish("failed", reason="no space")
+    with pytest.raises(RunError, match="no checkpoint to go on from; start it anew without --resume"):
+        Run.resume(run.path)
+    again = Run.create(run.path, {**RECIPE, "seed": 4})
+    assert (again.recipe["seed"], again.manifest["status"]) == (4, "running")
+    assert (again.metrics(), list(again.rollouts()), list(again.checkpoint_dir.iterdir())) == ([], [], [])
+    assert (run.path / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    "kept", ["checkpoints/checkpoint-1/trainer_state.json", "policy/x", "best/x", "evaluation.json"]
+)
+def test_a_run_that_came_to_something_is_never_cleared(tmp_path: Path, kept: str) -> None:
+    run = Run.create(tmp_path / "run", RECIPE)
+    (run.path / kept).parent.mkdir(parents=True, exist_ok=True)
+    (run.path / kept).write_text("{}")
+    run.finish("failed")
+    with pytest.raises(RunError, match="already holds a run"):
+        Run.create(run.path, RECIPE)
+    assert (run.path / kept).exists()
+
+
+@pytest.mark.parametrize("owner", [f"{os.getpid()} {platform.node()}", f"{os.getppid()}", "1 another-machine"])
+def test_a_run_that_may_be_live_is_never_cleared(tmp_path: Path, owner: str) -> None:
+    run = Run.create(tmp_path / "run", RECIPE)
+    (run.path / ".lock").write_text(owner)
+    with pytest.raises(RunError, match="already holds a run"):
+        Run.create(run.path, RECIPE)
+
+
+@pytest.mark.parametrize("manifest", [None, "{}", "broken"])
+def test_a_recipe_of_the_users_own_is_never_cleared(tmp_path: Path, manifest: str | None) -> None:
+    (tmp_path / "recipe.yaml").write_text("model: bundled\n")
+    if manifest is not None:
+        (tmp_path / "manifest.json").write_text(manifest)
+    with pytest.raises(RunError, match="already holds a run"):
+        Run.create(tmp_path, RECIPE)
+    assert (tmp_path / "recipe.yaml").read_text() == "model: bundled\n"
+
+
 @pytest.mark.parametrize("content", ["{", json.dumps({"schema": 2}), json.dumps([])])
 def test_a_damaged_or_newer_manifest_is_one_sentence(tmp_path: Path, content: str) -> None:
     run = Run.create(tmp_path / "run", RECIPE)
     (run.path / "manifest.json").write_text(content)
-    with pytest.raises(RunError):
+    with pytest.raises(RunError) as caught:
         Run.open(run.path)
+    assert "\n" not in str(caught.value)
 
 
 def test_no_run_and_no_checkpoint_are_said(tmp_path: Path) -> None:
@@ -92,6 +162,43 @@ def test_a_step_taken_twice_counts_once_as_it_went_last(tmp_path: Path) -> None:
     assert [line["reward"] for line in run.metrics("train")] == [0.1, 0.9]
 
 
+def test_a_line_that_a_kill_broke_off_is_ignored_and_cut_before_the_run_goes_on(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run", RECIPE)
+    checkpoint(run, 1)
+    for step in (1, 2):
+        run.log(step, {"reward": 0.1})
+    path = run.path / "metrics.jsonl"
+    path.write_bytes(path.read_bytes()[:-20])
+    assert [line["step"] for line in run.metrics()] == [1]
+    again = Run.resume(run.path)
+    again.log(2, {"reward": 0.9})
+    assert [(line["step"], line["reward"]) for line in again.metrics()] == [(1, 0.1), (2, 0.9)]
+
+
+def test_rollouts_of_a_step_taken_again_are_those_written_last(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run", RECIPE)
+    checkpoint(run, 1)
+    for step, completion in ((1, "a"), (2, "b"), (2, "c"), (3, "d")):
+        run.write_rollouts(step, [{"completion": completion}])
+    again = Run.resume(run.path)
+    again.write_rollouts(2, [{"completion": "e"}])
+    again.write_rollouts(2, [{"completion": "eval"}], mode="eval")
+    assert [row["completion"] for row in again.rollouts("train")] == ["a", "e", "d"]
+    assert [row["completion"] for row in Run.resume(run.path).rollouts("eval")] == ["eval"]
+
+
+def test_rollouts_without_an_attempt_in_their_name_came_before_all_others(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run", RECIPE)
+    checkpoint(run, 1)
+    run.write_rollouts(1, [{"completion": "a"}])
+    (written,) = (run.path / "rollouts").iterdir()
+    written.rename(written.with_name("train-000001-01.parquet"))
+    assert [row["completion"] for row in run.rollouts()] == ["a"]
+    again = Run.resume(run.path)
+    again.write_rollouts(1, [{"completion": "b"}])
+    assert [row["completion"] for row in again.rollouts()] == ["b"]
+
+
 def test_rollouts_of_one_step_never_overwrite_each_other(tmp_path: Path) -> None:
     run = Run.create(tmp_path / "run", RECIPE)
     for completion in ("a", "b"):
@@ -112,6 +219,54 @@ def test_no_space_is_said_before_anything_is_written(tmp_path: Path, monkeypatch
     with pytest.raises(RunError, match="MiB free"):
         Run.create(tmp_path / "run", RECIPE)
     assert not (tmp_path / "run" / "recipe.yaml").exists()
+
+
+def test_a_full_disk_still_holds_that_the_run_failed(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llmpolicy.run.MINIMUM_FREE_BYTES", 0)
+    run = Run.create(small_disk / "run", RECIPE)
+    with pytest.raises(OSError, match="No space"):
+        (small_disk / "large").write_bytes(bytes(10**6))
+    run.finish("failed", reason="no space")
+    assert Run.open(run.path).manifest["status"] == "failed"
+
+
+def save_safetensors(folder: Path) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    save_file({"weights": torch.zeros(300_000)}, folder / "model.safetensors")
+
+
+def save_torch(folder: Path) -> None:
+    import torch
+
+    torch.save({"weights": torch.zeros(300_000)}, folder / "optimizer.pt")
+
+
+def save_text(folder: Path) -> None:
+    (folder / "metrics.jsonl").write_bytes(bytes(10**6))
+
+
+@pytest.mark.parametrize("save", [save_safetensors, save_torch, save_text])
+def test_a_full_disk_is_one_sentence_that_says_what_to_do(
+    save: Any, small_disk: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llmpolicy.session.train_recipe", lambda *_, **__: save(small_disk))
+    monkeypatch.setattr(sys, "argv", ["llmpolicy", "train", "quickstart"])
+    with pytest.raises(SystemExit) as ended:
+        cli.run()
+    (sentence,) = capsys.readouterr().err.splitlines()
+    assert ended.value.code == 2
+    assert sentence.startswith("error: a file could not be written (")
+    assert "--resume if the run has a checkpoint" in sentence
+
+
+def test_the_manifest_names_the_gpus_that_a_loaded_torch_knows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda = SimpleNamespace(is_available=lambda: True, device_count=lambda: 2, get_device_name=lambda i: f"GPU {i}")
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
+    assert Run.create(tmp_path / "a", RECIPE).manifest["hardware"]["gpus"] == ["GPU 0", "GPU 1"]
+    monkeypatch.delitem(sys.modules, "torch")
+    assert Run.create(tmp_path / "b", RECIPE).manifest["hardware"]["gpus"] == []
 
 
 def test_names_of_new_runs_count_up(tmp_path: Path) -> None:

@@ -72,14 +72,13 @@ def trainer(
     kind: type[PolicyTrainer] = PolicyTrainer,
     **grpo: Any,
 ) -> PolicyTrainer:
-    """A PolicyTrainer with plain SGD, so that one step is the gradient itself."""
+    """A PolicyTrainer with plain SGD (unless options say otherwise), so that one step is the gradient itself."""
     return kind(
         made,
         Rewards([RewardSpec(reward)]),
         rows(chat, questions),
         config(folder, **grpo),
-        optimizers=sgd(made.model),
-        **(options or {}),
+        **{"optimizers": sgd(made.model), **(options or {})},
     )
 
 

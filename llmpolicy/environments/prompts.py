@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from llmpolicy.environments.base import Outcome
@@ -16,12 +17,22 @@ class Judge(Protocol):
     def score(self, samples: Sequence[Sample], group_size: int | None = None) -> Sequence[Any]: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The completions of all episodes as the rewards saw them, their scores, and the log-probability of each token."""
+
+    samples: Sequence[Sample]
+    scores: Sequence[Any]
+    log_probs: Sequence[Sequence[float]] | None
+
+
 class PromptEnvironment:
     """``prompts`` prompts a time, each in a group of ``group_size`` episodes of one step.
 
     ``decode`` turns the token ids of a completion into its text, ``render`` a prompt into the text that is continued.
     An episode terminates when its completion does, and is
     truncated when the completion hit its length limit. The reward of a completion that cannot be judged is NaN.
+    ``update`` counts the batches that were judged, from 0, and is what a reward gets as ``step``; ``batch`` is the last one.
     Raises TaskError when there are fewer rows than ``prompts``.
     """
 
@@ -41,6 +52,8 @@ class PromptEnvironment:
         self.prompts, self.group_size = prompts, group_size
         self.groups = [prompt for prompt in range(prompts) for _ in range(group_size)]
         self.drawn: list[Row] = []
+        self.update = 0
+        self.batch: Batch | None = None
 
     def reset(self, seed: int) -> Sequence[Prompt]:
         """Draw prompts without repetition; each is the state of one group."""
@@ -52,9 +65,17 @@ class PromptEnvironment:
         """Judge every completion; ``action.value`` holds their token ids. Every episode ends here."""
         terminated = [bool(ended) for ended in action.terminated]
         samples = [
-            self.drawn[row].sample(self.render(self.drawn[row].prompt), self.decode(ids), ids, not end)
+            self.drawn[row].sample(self.render(self.drawn[row].prompt), self.decode(ids), ids, not end, self.update)
             for row, ids, end in zip(rows, action.value, terminated, strict=True)
         ]
         scores = self.rewards.score(samples, group_size=self.group_size)
+        self.batch, self.update = Batch(samples, scores, _log_probs(action)), self.update + 1
         rewards = [float("nan") if score.value is None else float(score.value) for score in scores]
         return Outcome([self.drawn[row].prompt for row in rows], rewards, terminated, [not end for end in terminated])
+
+
+def _log_probs(action: Action) -> list[list[float]] | None:
+    """The log-probability of every token of each completion, without what fills short rows."""
+    if action.log_prob is None:
+        return None
+    return [row[: len(ids)] for row, ids in zip(action.log_prob.tolist(), action.value, strict=True)]

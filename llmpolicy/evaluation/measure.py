@@ -211,8 +211,8 @@ def drift(
         states, actions = [prompts[i] for i in batch], [list(completions[i].token_ids) for i in batch]
         log_prob, mask = policy.log_prob(states, actions)  # (B, T)
         base_log_prob, _ = base.log_prob(states, actions)  # (B, T)
-        kl = k3(log_prob.double(), base_log_prob.double())  # (B, T)
-        total += torch.where(mask.bool(), kl, 0.0).sum().item()
+        kl = k3(log_prob.cpu().double(), base_log_prob.cpu().double())  # (B, T); Apple's devices have no double
+        total += torch.where(mask.bool().cpu(), kl, 0.0).sum().item()
         tokens += int(mask.sum())
     return Drift(total / tokens, total / len(completions))
 

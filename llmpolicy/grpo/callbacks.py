@@ -1,14 +1,13 @@
 """What happens around the steps: a clean stop on a signal or a time limit, the line that says how it goes, the best checkpoint."""
 
-import signal
 import time
 from collections.abc import Callable, Mapping
-from types import FrameType
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from llmpolicy.run import Run
+from llmpolicy.signals import Signals
 
 LOSS_NOTE = (
     "the loss is about 0 and that is right: with one update a generation the ratio is 1 and the advantages of a group "
@@ -19,35 +18,13 @@ SIGNAL_NOTE = (
 )
 
 
-class CleanStop(TrainerCallback):
+class CleanStop(Signals, TrainerCallback):
     """End after the current step, with a checkpoint, on Ctrl-C, SIGTERM or when the time is up; a second signal is immediate."""
 
     def __init__(self, time_limit: float | None = None) -> None:
+        super().__init__()
         self.time_limit = time_limit
-        self.reason: str | None = None
-        self.signal: int | None = None
         self.started = time.monotonic()
-        self._previous: dict[int, Any] = {}
-
-    def listen(self) -> "CleanStop":
-        """Take over SIGINT and SIGTERM; only the main thread may."""
-        for number in (signal.SIGINT, signal.SIGTERM):
-            try:
-                self._previous[number] = signal.signal(number, self._handle)
-            except ValueError:
-                return self
-        return self
-
-    def forget(self) -> None:
-        """Give the signals back."""
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-        self._previous.clear()
-
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.reason is not None:
-            raise KeyboardInterrupt
-        self.signal, self.reason = number, signal.Signals(number).name
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         self.started = time.monotonic()

@@ -57,6 +57,9 @@ class PolicyTrainer(GRPOTrainer):
         beta, sync, args.beta, args.sync_ref_model = args.beta, args.sync_ref_model, 0.0, False
         policy.temperature = args.temperature
         policy.model.generation_config.eos_token_id = list(policy.stop_ids)
+        if args.use_vllm:  # vLLM stops at the tokenizer's own end token only
+            given: Any = args.generation_kwargs or {}
+            args.generation_kwargs = {"stop_token_ids": list(policy.stop_ids), **given}
         super().__init__(
             model=policy.model,
             reward_funcs=[_named(name) for name in rewards.names],

@@ -73,13 +73,13 @@ def build(run: Run, choice: Choice, repo: str, folder: Path) -> tuple[PublishedF
         stage(choice.source, folder, choice.what)
     if choice.what == "adapter":
         _name_base(folder / "adapter_config.json", choice.hub_id, run.recipe["model"].get("revision"))
-    recipe = _portable(run.recipe)
-    manifest = _shortened({key: value for key, value in run.manifest.items() if key != "base_dir"})
+    recipe = _portable(_as_loaded(run))
+    manifest = _shortened({key: value for key, value in run.manifest.items() if key not in ("base_dir", "weights")})
     _write_text(folder / "README.md", card(_facts(run, choice, repo, recipe, manifest)))
     _write_text(folder / "recipe.yaml", yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True))
     if choice.evaluation is not None:
         _write_json(folder / "evaluation.json", _without_examples(choice.evaluation))
-    _write_json(folder / "llmpolicy_manifest.json", _manifest(run, choice, manifest, describe(folder)))
+    _write_json(folder / "llmpolicy_manifest.json", _manifest(recipe["model"], choice, manifest, describe(folder)))
     check(folder, choice.what)
     return describe(folder)
 
@@ -107,7 +107,16 @@ def base_folder(run: Run) -> Path | None:
         return Path(MODEL)
     path = Path(run.recipe["model"]["path"]).expanduser()
     beside_recipe = Path(run.manifest.get("base_dir") or ".") / path
-    return next((folder for folder in (beside_recipe, path) if folder.is_dir()), None)
+    loaded = [Path(run.manifest["weights"])] if run.manifest.get("weights") else [beside_recipe, path]
+    return next((folder for folder in loaded if folder.is_dir()), None)
+
+
+def _as_loaded(run: Run) -> dict[str, Any]:
+    """The recipe, without its note on a local folder where the Hub's weights were loaded in its place."""
+    model = dict(run.recipe["model"])
+    if run.manifest.get("weights") == model.get("hub_id") != model["path"]:
+        model["note"] = None
+    return {**run.recipe, "model": model}
 
 
 def _one_of(option: str, value: str | None, valid: tuple[str, ...]) -> None:
@@ -146,9 +155,12 @@ def _merge(run: Run, adapter: Path, folder: Path) -> None:
     """Write the base with the adapter folded in; the one step of publishing that loads a model."""
     from llmpolicy.policies.causal_lm import CausalLMPolicy
 
-    model = run.recipe["model"]
+    model, loaded = run.recipe["model"], run.manifest.get("weights")
+    base = base_folder(run) or loaded or model.get("hub_id") or model["path"]
+    if Path(base).is_absolute() and not Path(base).is_dir():
+        raise PublishError(f"{run.path} was trained on {base}, which is gone; expected it there to merge the adapter")
     policy = CausalLMPolicy.load(
-        base_folder(run) or model.get("hub_id") or model["path"],
+        base,
         adapter=adapter,
         hub_id=model.get("hub_id"),
         revision=model.get("revision"),
@@ -192,8 +204,9 @@ def _license(base: Path | None) -> str | None:
     return stated if isinstance(stated, str) else None
 
 
-def _manifest(run: Run, choice: Choice, manifest: dict[str, Any], files: tuple[PublishedFile, ...]) -> dict[str, Any]:
-    model = run.recipe["model"]
+def _manifest(
+    model: dict[str, Any], choice: Choice, manifest: dict[str, Any], files: tuple[PublishedFile, ...]
+) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "what": choice.what,

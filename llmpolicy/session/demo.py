@@ -1,26 +1,47 @@
 """The demo: the bundled model learns to add, from the bundled recipe."""
 
-import shutil
 from pathlib import Path
 
 from llmpolicy.errors import RunError
 from llmpolicy.recipe import load_recipe
-from llmpolicy.run import Run
+from llmpolicy.run import Run, clear, is_failed_start, is_live, read_manifest
 from llmpolicy.session.flow import train_recipe
 from llmpolicy.session.process import Say, tell
 
 RECIPE = "quickstart"
+MARK = "llmpolicy demo"
 
 
 def run_demo(out: Path, say: Say = tell) -> Run:
-    """Train the quickstart recipe into ``out``; only an earlier demo there is replaced."""
+    """Train the quickstart recipe into ``out``; only an earlier demo there, that has ended, is replaced."""
     if (out / "manifest.json").exists():
-        if Run.open(out).recipe.get("name") != RECIPE:
-            raise RunError(f"{out} holds another run than a demo; choose another --out DIR")
-        shutil.rmtree(out)
+        _make_room(out)
     recipe = load_recipe(RECIPE)
     say(
         f"A language model of 0.3 million parameters, bundled with llmpolicy, learns two-digit addition by GRPO: "
         f"{(recipe.grpo or {}).get('max_steps')} steps, reward 1 for the right sum."
     )
-    return train_recipe(RECIPE, (), out=out, say=say)
+    try:
+        run = train_recipe(RECIPE, (), out=out, say=say)
+    except SystemExit:  # stopped by a signal: what it leaves is still a demo
+        Run.open(out).update_manifest(made_by=MARK)
+        raise
+    run.update_manifest(made_by=MARK)
+    return run
+
+
+def _make_room(out: Path) -> None:
+    """Clear away an earlier demo; raises RunError when another run, or one that still lives, is there."""
+    if is_live(out):
+        raise RunError(f"{out} holds a run that is still being written; choose another --out DIR")
+    if _is_demo(out):
+        clear(out)
+    elif not is_failed_start(out):
+        raise RunError(f"{out} holds a run that the demo did not make; choose another --out DIR")
+
+
+def _is_demo(out: Path) -> bool:
+    try:
+        return read_manifest(out).get("made_by") == MARK
+    except RunError:
+        return False

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmpolicy.build import Plan, build_policy, plan, policy_at
-from llmpolicy.errors import RecipeError
+from llmpolicy.build import Plan, build_policy, evaluated_length, fit, plan, policy_at
+from llmpolicy.errors import RecipeError, RunError
 from llmpolicy.recipe import Recipe, load_recipe
 from llmpolicy.run import Run
-from llmpolicy.session.process import Say, quiet, target, tell
+from llmpolicy.session.process import Say, placed, quiet, target, tell
 from llmpolicy.session.reinforce import evaluate_environment
+from llmpolicy.tasks import check_disjoint
 
 if TYPE_CHECKING:
     from llmpolicy.policies.causal_lm import CausalLMPolicy
@@ -34,7 +35,7 @@ def evaluate_policy(
         seed=recipe.seed,
         base=start or _start(recipe, policy),
         recipe_hash=recipe.hash(),
-        max_new_tokens=settings.max_completion_length or (recipe.grpo or {}).get("max_completion_length"),
+        max_new_tokens=evaluated_length(recipe),
     )
     say(table(result))
     say(examples(result))
@@ -45,7 +46,7 @@ def _start(recipe: Recipe, policy: "CausalLMPolicy") -> "CausalLMPolicy | None":
     """The policy that training started from; None for a fresh adapter, which is measured without it instead."""
     if recipe.model is None or (policy.is_adapter and recipe.model.adapter is None):
         return None
-    return build_policy(recipe, base_only=recipe.model.adapter is None)
+    return build_policy(recipe, base_only=recipe.model.adapter is None).to(policy.device)
 
 
 def evaluate_model(model: str, recipe_name: str | None, overrides: Sequence[str], say: Say = tell) -> dict[str, Any]:
@@ -60,6 +61,20 @@ def evaluate_model(model: str, recipe_name: str | None, overrides: Sequence[str]
         raise RecipeError(
             f"recipe {recipe.name!r} has no evaluate block: write `evaluate: {{correct: module:function}}`"
         )
+    if run is not None and not run.policy_dir.is_dir():
+        state = run.manifest.get("status", "unknown")
+        raise RunError(f"{model} has no policy to evaluate (the run's status: {state}); go on with it by --resume")
     quiet()
     made = plan(recipe, target=target())
-    return evaluate_policy(made, policy_at(run.policy_dir if run else Path(model), recipe), say=say)
+    if run is not None:
+        _refuse_trained_questions(run, made)
+    policy = policy_at(run.policy_dir if run else Path(model), recipe)
+    made = fit(made, policy)
+    return evaluate_policy(made, placed(policy), say=say)
+
+
+def _refuse_trained_questions(run: Run, made: Plan) -> None:
+    """What a run was trained on is no evidence: a larger or another held-out part may contain it."""
+    own = load_recipe(str(run.path / "recipe.yaml"))
+    if (own.task, own.seed, own.evaluate) != (made.recipe.task, made.recipe.seed, made.recipe.evaluate):
+        check_disjoint(plan(own).train_rows, made.held_out)

@@ -6,14 +6,38 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmpolicy.build import Plan, build_policy, fit_rows, plan, policy_at, reward_facts
-from llmpolicy.errors import RunError
+import yaml
+
+from llmpolicy.build import (
+    Plan,
+    build_policy,
+    completion_length,
+    fit,
+    loaded_weights,
+    plan,
+    policy_at,
+    reward_facts,
+    template_arguments,
+)
+from llmpolicy.errors import RecipeError, RunError
 from llmpolicy.recipe import Recipe, load_recipe, make_recipe
 from llmpolicy.run import Run, new_run_path
 from llmpolicy.session.evaluate import evaluate_policy
 from llmpolicy.session.grpo import train_grpo
-from llmpolicy.session.process import Say, is_main, quiet, silent, target, tell, use_threads, world_size
-from llmpolicy.session.reinforce import train_environment, train_reinforce
+from llmpolicy.session.process import (
+    DRY_RUN,
+    Say,
+    failing,
+    is_main,
+    placed,
+    quiet,
+    silent,
+    target,
+    tell,
+    use_threads,
+    world_size,
+)
+from llmpolicy.session.reinforce import check_reinforce, train_environment, train_reinforce
 from llmpolicy.tasks.spec import SOURCES
 
 if TYPE_CHECKING:
@@ -44,8 +68,12 @@ def train(
     policy = model if isinstance(model, CausalLMPolicy) else None
     given = {"model": {"path": policy.name} if policy else model, "task": _task(task), "rewards": rewards}
     data = {**(recipe or {}), **{key: value for key, value in given.items() if value is not None}, **blocks}
+    if policy:
+        data |= {key: {"temperature": policy.temperature, **data[key]} for key in ("grpo", "reinforce") if key in data}
     made = make_recipe(data, base_dir=Path.cwd())
-    return _train(made, Path(out) if out else None, resume=resume, dry_run=False, say=say, policy=policy)
+    if policy and template_arguments(made) not in ({}, policy.codec.chat_template_kwargs):
+        raise RecipeError("the task has other chat_template_kwargs than the policy; give them to CausalLMPolicy alone")
+    return _train(made, Path(out) if out else None, resume=resume, dry_run=False, say=say, given=policy)
 
 
 def _task(task: Any) -> Any:
@@ -71,36 +99,50 @@ def train_recipe(
 
 
 def _train(
-    recipe: Recipe, out: Path | None, *, resume: bool, dry_run: bool, say: Say, policy: "CausalLMPolicy | None" = None
+    recipe: Recipe, out: Path | None, *, resume: bool, dry_run: bool, say: Say, given: "CausalLMPolicy | None" = None
 ) -> Run:
     if recipe.environment is not None:
-        return train_environment(recipe, out, resume=resume, say=say)
+        return train_environment(recipe, out, resume=resume, dry_run=dry_run, say=say)
     if resume and out is None:
         raise RunError("--resume needs --out DIR, the run to go on with")
     if out is None and world_size() > 1:
         raise RunError("more than one process trains: name the run's directory with --out DIR, the same for all")
     say = say if is_main() else silent
     made = plan(recipe, processes=world_size(), target=target())
+    if recipe.reinforce is not None:
+        check_reinforce(recipe, len(made.train_rows))
     if dry_run:
-        say(str(made.explanation))
-        say("dry run: the recipe, its rows, rewards and arithmetic are in order; no model was loaded")
+        if made.explanation is not None:
+            say(str(made.explanation))
+        say(DRY_RUN)
         raise SystemExit(0)
+    return _carry_out(made, out, resume=resume, say=say, given=given)
+
+
+def _carry_out(made: Plan, out: Path | None, *, resume: bool, say: Say, given: "CausalLMPolicy | None") -> Run:
+    """Load, train, save and evaluate what was planned."""
     quiet()
+    recipe = made.recipe
     random.seed(recipe.seed)
-    start = copy.deepcopy(policy) if policy and policy.trainable == "full" and recipe.evaluate else None
-    policy = policy or _first_policy(recipe, out if resume else None)
-    completion = (recipe.grpo or recipe.reinforce or {}).get("max_completion_length", 512)
-    policy.max_new_tokens = completion
+    start = copy.deepcopy(given) if given and given.trainable == "full" and recipe.evaluate else None
+    policy = given or _first_policy(recipe, out if resume else None)
+    policy.max_new_tokens = completion_length(recipe)
     use_threads(policy)
-    rows = fit_rows(policy, made.train_rows, recipe, completion)
-    run = open_run(recipe, out, resume=resume) if is_main() else None
-    if recipe.grpo is not None:
-        stopped = train_grpo(made, policy, rows, run, out, resume=resume, say=say)
-    else:
-        stopped = train_reinforce(made, policy, rows, run, resume=resume, say=say)
-    if run is None:
-        raise SystemExit(0 if stopped is None else 1)
-    return close_run(made, policy, run, stopped, say, start)
+    made = fit(made, policy, processes=world_size(), target=target())
+    weights = loaded_weights(recipe) if given is None else None
+    run = open_run(recipe, out, resume=resume, weights=weights) if is_main() else None
+    with failing(run):
+        if recipe.grpo is not None:
+            stopped, written = train_grpo(made, policy, run, out, resume=resume, say=say)
+        else:
+            stopped, written = train_reinforce(made, policy, made.train_rows, run, resume=resume, say=say), False
+        if run is None:
+            raise SystemExit(0)  # anything else would make the launcher end the process that still evaluates
+        if written:
+            policy = placed(policy_at(run.policy_dir, recipe))
+        else:
+            policy.save(run.policy_dir)
+        return close_run(made, policy, run, stopped, say, start)
 
 
 def _first_policy(recipe: Recipe, resumed: Path | None) -> "CausalLMPolicy":
@@ -110,33 +152,56 @@ def _first_policy(recipe: Recipe, resumed: Path | None) -> "CausalLMPolicy":
     return build_policy(recipe)
 
 
-def open_run(recipe: Recipe, out: Path | None, *, resume: bool) -> Run:
-    """Create the run's directory, or claim an existing one to go on with."""
+def open_run(recipe: Recipe, out: Path | None, *, resume: bool, weights: str | None = None) -> Run:
+    """Create the run's directory, or claim an existing one to go on with; ``weights`` says what was loaded as base."""
     if resume:
         assert out is not None
+        _refuse_other_questions(Run.open(out), recipe)
+        _refuse_last_step(Run.open(out), recipe)
         run = Run.resume(out)
         if run.manifest.get("recipe_hash") != recipe.hash():
-            run.update_manifest(recipe_changed=sorted(_changed_keys(run.recipe, recipe.resolved())))
+            run.change_recipe(recipe.resolved(), recipe.hash())
         return run
     path = out or new_run_path(recipe.name)
     facts = {"recipe_hash": recipe.hash(), "seed": recipe.seed, "base_dir": str(recipe.base_dir or Path.cwd())}
-    facts["world_size"] = world_size()
+    facts |= {"world_size": world_size(), "weights": weights}
     return Run.create(path, recipe.resolved(), **facts, rewards=reward_facts(recipe))
 
 
-def _changed_keys(old: Mapping[str, Any], new: Mapping[str, Any]) -> set[str]:
-    return {key for key in {*old, *new} if old.get(key) != new.get(key)}
+def _refuse_other_questions(run: Run, recipe: Recipe) -> None:
+    """A run goes on with the questions it began with: others could put held-out ones into training, or the reverse."""
+    old, new = _questions(run.recipe), _questions(yaml.safe_load(yaml.safe_dump(recipe.resolved())))
+    changed = sorted(key for key in old if old[key] != new[key])
+    if changed:
+        key = changed[0]
+        raise RunError(
+            f"{run.path} cannot go on with another {key}: {old[key]!r:.60} when it began, now {new[key]!r:.60}; "
+            "start a new run for it"
+        )
+
+
+def _refuse_last_step(run: Run, recipe: Recipe) -> None:
+    steps = [int(path.name.rsplit("-", 1)[1]) for path in run.checkpoints()[-1:]]
+    last = (recipe.grpo or {}).get("max_steps", 0)
+    if steps and 0 < last <= steps[0]:
+        raise RunError(f"{run.path} is already at step {steps[0]} of {last}; raise grpo.max_steps to go on")
+
+
+def _questions(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides which questions are trained on and which are held out."""
+    held_out = recipe.get("evaluate") or {}
+    asked = {"seed": recipe.get("seed"), "task": recipe.get("task")}
+    return asked | {f"evaluate.{key}": held_out.get(key) for key in ("n", "task")}
 
 
 def close_run(
     made: Plan, policy: "CausalLMPolicy", run: Run, stopped: str | None, say: Say, start: "CausalLMPolicy | None" = None
 ) -> Run:
-    """Save the policy, evaluate it beside the one it started from, draw the plot and say where everything lies."""
+    """Evaluate the saved policy beside the one it started from, draw the plot and say where everything lies."""
     from llmpolicy.report.plot import plot_run
 
-    policy.save(run.policy_dir)
     if made.correct is not None and made.recipe.evaluate is not None:
-        run.write_evaluation(evaluate_policy(made, policy, start=start, say=say))
+        run.write_evaluation(evaluate_policy(made, policy, start=start.to(policy.device) if start else None, say=say))
     steps = max((line["step"] for line in run.metrics("train")), default=0)
     run.finish("stopped" if stopped else "finished", steps=steps, reason=stopped)
     say(f"plot: {plot_run(run)}")

@@ -1,13 +1,12 @@
 """The GRPO part of a run: the trainer with its callbacks, from the first step or from a checkpoint."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmpolicy.build import Plan
-from llmpolicy.errors import RunError
+from llmpolicy.build import Plan, evaluated_length
 from llmpolicy.run import Run
-from llmpolicy.session.process import Say
+from llmpolicy.session.process import Say, end_stopped
 
 if TYPE_CHECKING:
     from llmpolicy.policies.causal_lm import CausalLMPolicy
@@ -16,14 +15,16 @@ if TYPE_CHECKING:
 def train_grpo(
     made: Plan,
     policy: "CausalLMPolicy",
-    rows: Sequence[Any],
     run: Run | None,
     out: Path | None,
     *,
     resume: bool,
     say: Say,
-) -> str | None:
-    """The GRPO part of a run; returns why it stopped early, or None."""
+) -> tuple[str | None, bool]:
+    """The GRPO part of a run; returns why it stopped early, or None, and whether the policy is written already.
+
+    Where processes share out the weights (FSDP, DeepSpeed), all of them write it together.
+    """
     from llmpolicy.grpo.callbacks import BestCheckpoint, CleanStop, Progress
     from llmpolicy.grpo.config import grpo_config
     from llmpolicy.grpo.trainer import PolicyTrainer
@@ -35,27 +36,31 @@ def train_grpo(
     )
     stop = CleanStop(recipe.time_limit).listen()
     callbacks: list[Any] = [stop, Progress(say)]
-    if recipe.evaluate and recipe.evaluate.every and made.correct:
-        accuracy = _accuracy_of(made, policy)
-        callbacks.append(BestCheckpoint(run, recipe.evaluate.every, accuracy, policy.save))
-    trainer = PolicyTrainer(policy, made.rewards, rows, args, run=run, callbacks=callbacks)
+    trainer = PolicyTrainer(policy, made.rewards, made.train_rows, args, run=run, callbacks=callbacks)
     _drop_stock_printers(trainer)
+    if recipe.evaluate and recipe.evaluate.every and made.correct:
+        if shares_weights(trainer):
+            say("evaluate.every is left out: no process has all weights while FSDP or DeepSpeed trains")
+        else:
+            accuracy = _accuracy_of(made, policy)
+            trainer.add_callback(BestCheckpoint(run, recipe.evaluate.every, accuracy, policy.save))
+    newest = str((run or Run.open(home)).checkpoints()[-1]) if resume else None
     try:
-        trainer.train(resume_from_checkpoint=_checkpoint(run or Run.open(home), args.max_steps) if resume else None)
+        trainer.train(resume_from_checkpoint=newest)
     finally:
         stop.forget()
     if stop.signal is not None:
         say(f"stopped by {stop.reason} at step {trainer.state.global_step}; a checkpoint was saved")
-        _end_stopped(run, trainer.state.global_step, stop, say)
-    return stop.reason
+        end_stopped(run, trainer.state.global_step, stop, say)
+    shared = shares_weights(trainer)
+    if shared:
+        trainer.save_model(str(home / "policy"))
+    return stop.reason, shared
 
 
-def _end_stopped(run: Run | None, step: int, stop: Any, say: Say) -> None:
-    """After a signal: say the command that goes on, and leave with the signal's exit code."""
-    if run is not None:
-        run.finish("stopped", steps=step, reason=stop.reason)
-        say(f"go on with: llmpolicy train {run.path / 'recipe.yaml'} --out {run.path} --resume")
-    raise SystemExit(128 + stop.signal)
+def shares_weights(trainer: Any) -> bool:
+    """Whether no process has all weights."""
+    return bool(trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled)
 
 
 def _drop_stock_printers(trainer: Any) -> None:
@@ -63,15 +68,6 @@ def _drop_stock_printers(trainer: Any) -> None:
 
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
-
-
-def _checkpoint(run: Run, max_steps: int) -> str:
-    """The newest complete checkpoint; raises RunError when the run had already reached its last step."""
-    newest = run.checkpoints()[-1]
-    step = int(newest.name.rsplit("-", 1)[1])
-    if 0 < max_steps <= step:
-        raise RunError(f"{run.path} is already at step {step} of {max_steps}; raise grpo.max_steps to go on")
-    return str(newest)
 
 
 def _accuracy_of(made: Plan, policy: "CausalLMPolicy") -> Callable[[], float]:
@@ -84,7 +80,7 @@ def _accuracy_of(made: Plan, policy: "CausalLMPolicy") -> Callable[[], float]:
     def accuracy() -> float:
         return greedy_accuracy(
             policy, made.held_out, correct, threshold=settings.threshold, batch_size=settings.batch_size,
-            max_new_tokens=settings.max_completion_length,
+            max_new_tokens=evaluated_length(made.recipe),
         )  # fmt: skip
 
     return accuracy

@@ -2,12 +2,18 @@
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
+
+from llmpolicy.run import Run
+from llmpolicy.signals import Signals
 
 Say = Callable[[str], None]
 SMALL = 2_000_000
 """Parameters below which a matrix product is too small to share among threads."""
+
+DRY_RUN = "dry run: the recipe, its rows, rewards and arithmetic are in order; no model was loaded"
 
 
 def quiet() -> None:
@@ -37,6 +43,40 @@ def use_threads(policy: Any) -> None:
 
     if policy.device.type == "cpu" and sum(p.numel() for p in policy.model.parameters()) < SMALL:
         torch.set_num_threads(1)
+
+
+def placed(policy: Any) -> Any:
+    """A policy that no trainer placed, on the accelerator if there is one; 4-bit weights stay where they were loaded."""
+    import torch
+
+    device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    if device is not None and not getattr(policy.model, "is_quantized", False):
+        policy.to(device)
+    use_threads(policy)
+    return policy
+
+
+@contextmanager
+def failing(run: Run | None) -> Iterator[None]:
+    """Say in the manifest that a run failed, and why, when something is raised; a clean stop is not a failure."""
+    try:
+        yield
+    except SystemExit:
+        raise
+    except BaseException as error:
+        if run is not None:
+            with suppress(OSError):  # a full disk must not hide what happened
+                run.finish("failed", reason=" ".join(f"{type(error).__name__}: {error}".split())[:300])
+        raise
+
+
+def end_stopped(run: Run | None, step: int, stop: Signals, say: Say) -> None:
+    """After a signal: say the command that goes on, and leave with the signal's exit code."""
+    assert stop.signal is not None
+    if run is not None:
+        run.finish("stopped", steps=step, reason=stop.reason)
+        say(f"go on with: llmpolicy train {run.path / 'recipe.yaml'} --out {run.path} --resume")
+    raise SystemExit(128 + stop.signal)
 
 
 def world_size() -> int:

@@ -1,21 +1,67 @@
 """The REINFORCE part of a run: small policies in environments, and a language model on its task, by the same loop."""
 
 import copy
+import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmpolicy.build import Plan
-from llmpolicy.errors import RunError
+from llmpolicy.errors import RecipeError, RunError
+from llmpolicy.grpo.rollouts import Generation, rollout_rows
 from llmpolicy.recipe import Recipe
 from llmpolicy.run import Run, new_run_path
-from llmpolicy.session.process import Say
+from llmpolicy.session.process import DRY_RUN, Say, end_stopped, failing, world_size
+from llmpolicy.signals import Signals
 
 if TYPE_CHECKING:
+    from llmpolicy.environments.prompts import PromptEnvironment
     from llmpolicy.policies.causal_lm import CausalLMPolicy
+    from llmpolicy.reinforce import Settings, State
 
-LANGUAGE_KEYS = ("prompts", "group_size", "max_completion_length", "temperature")
+LANGUAGE_COUNTS = ("prompts", "group_size", "max_completion_length")
+LANGUAGE_KEYS = (*LANGUAGE_COUNTS, "temperature")
 """What a language model's ``reinforce:`` block says besides the settings of the loop."""
+
+
+def check_reinforce(recipe: Recipe, rows: int | None = None) -> "Settings":
+    """The settings of a recipe's ``reinforce:`` block, checked without a model; ``rows`` is how many there are to train on.
+
+    Raises RecipeError for a key or value that makes no sense, TaskError for too few rows.
+    """
+    from llmpolicy.reinforce import build_settings
+
+    block = recipe.reinforce or {}
+    if recipe.environment is not None:
+        return build_settings(block)
+    settings = build_settings(block, besides=LANGUAGE_KEYS)
+    _check_language(block)
+    _check_baseline(settings, block, rows)
+    return settings
+
+
+def _check_language(block: Mapping[str, Any]) -> None:
+    for key in LANGUAGE_COUNTS:
+        if type(block.get(key, 1)) is not int or block.get(key, 1) < 1:
+            raise RecipeError(f"reinforce.{key}: found {block[key]!r}; expected a whole number, at least 1")
+    temperature = block.get("temperature", 1.0)
+    if not (isinstance(temperature, int | float) and 0 < temperature < math.inf):
+        raise RecipeError(f"reinforce.temperature: found {temperature!r}; expected a number above 0")
+
+
+def _check_baseline(settings: "Settings", block: Mapping[str, Any], rows: int | None) -> None:
+    """Let the baseline look at an environment of the right size, whose prompts and rewards it does not ask for."""
+    from llmpolicy.baselines import BASELINES
+    from llmpolicy.environments.prompts import PromptEnvironment
+
+    blank: Any = range(sys.maxsize if rows is None else rows)
+    environment = PromptEnvironment(blank, blank, blank, **_sizes(block))
+    BASELINES[settings.baseline](environment, settings.gamma, 0)
+
+
+def _sizes(block: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: block[key] for key in ("prompts", "group_size") if key in block}
 
 
 def train_reinforce(
@@ -24,77 +70,133 @@ def train_reinforce(
     """Train a language model by the readable loop; returns why it stopped early, or None."""
     from llmpolicy.environments.prompts import PromptEnvironment
 
-    block = made.recipe.reinforce or {}
-    sizes = {key: block[key] for key in ("prompts", "group_size") if key in block}
+    if run is None:
+        raise RunError("reinforce trains in one process; grpo trains in several")
+    settings = check_reinforce(made.recipe, len(rows))
 
     def render(prompt: Any) -> str:
         return policy.decode(policy.encode([prompt])[0])
 
+    sizes = _sizes(made.recipe.reinforce or {})
     environment = PromptEnvironment(rows, made.rewards, policy.decode, render=render, **sizes)
-    settings = {key: value for key, value in block.items() if key not in LANGUAGE_KEYS}
-    if run is None:
-        raise RunError("reinforce trains in one process; grpo trains in several")
-    return loop(policy, environment, settings, made.recipe, run, say, resume=resume)
+    state = _begin(policy, environment, settings, made.recipe, run if resume else None)
+    environment.update = state.update
+    return loop(policy, environment, settings, state, made.recipe, run, say, on_rollout=_keep(environment, run))
 
 
-def train_environment(recipe: Recipe, out: Path | None, *, resume: bool, say: Say) -> Run:
-    """Train a small policy in an environment and evaluate it, greedy and sampled."""
+def _keep(environment: "PromptEnvironment", run: Run) -> Callable[[int, Any, Any], None]:
+    """Write every completion of an update, in the columns of GRPO's rollouts; its advantage is its weight."""
+
+    def keep(update: int, experience: Any, weight: Any) -> None:
+        batch = environment.batch
+        assert batch is not None
+        generation = Generation(log_probs=batch.log_probs, samples=batch.samples, scores=batch.scores)
+        rows = rollout_rows(generation, weight[:, 0].tolist())
+        grouped = zip(rows, environment.groups, strict=True)
+        run.write_rollouts(update, [{**row, "group": group} for row, group in grouped])
+
+    return keep
+
+
+def train_environment(recipe: Recipe, out: Path | None, *, resume: bool, dry_run: bool = False, say: Say) -> Run:
+    """Train a small policy in an environment and evaluate it, greedy and sampled; a dry run only checks the recipe."""
     import torch
 
-    from llmpolicy.environments.gymnasium import build_environment
-    from llmpolicy.policies.mlp import build_mlp_policy, load_mlp_policy
+    from llmpolicy.policies.mlp import load_mlp_policy
     from llmpolicy.report.plot import plot_run
 
     torch.set_num_threads(1)  # measured: these networks are too small to share among threads
     if resume and out is None:
         raise RunError("--resume needs --out DIR, the run to go on with")
-    environment = build_environment(recipe.environment or {})
+    settings, environment, untrained = _prepare(recipe)
+    if dry_run:
+        say(DRY_RUN)
+        raise SystemExit(0)
     run = Run.resume(out) if resume and out else _new_run(recipe, out)
+    with failing(run):
+        policy = load_mlp_policy(run.checkpoints()[-1]) if resume else copy.deepcopy(untrained)
+        state = _begin(policy, environment, settings, recipe, run if resume else None)
+        stopped = loop(policy, environment, settings, state, recipe, run, say)
+        policy.save(run.policy_dir)
+        run.write_evaluation(evaluate_returns_of(recipe, policy, untrained, say))
+        run.finish("stopped" if stopped else "finished", steps=state.update, reason=stopped)
+        say(f"plot: {plot_run(run)}")
+        say(f"run:  {run.path}")
+        return run
+
+
+def _prepare(recipe: Recipe) -> tuple["Settings", Any, Any]:
+    """Settings, environment and untrained policy: what a recipe can be refused for is refused here, before a run begins."""
+    from llmpolicy.environments.gymnasium import build_environment
+    from llmpolicy.policies.mlp import build_mlp_policy
+
+    settings = check_reinforce(recipe)
+    environment = build_environment(recipe.environment or {})
     untrained = build_mlp_policy(recipe.policy, environment, recipe.seed)
-    policy = load_mlp_policy(run.checkpoints()[-1]) if resume else copy.deepcopy(untrained)
-    stopped = loop(policy, environment, recipe.reinforce or {}, recipe, run, say, resume=resume)
-    policy.save(run.policy_dir)
-    run.write_evaluation(evaluate_returns_of(recipe, policy, untrained, say))
-    run.finish("stopped" if stopped else "finished", reason=stopped)
-    say(f"plot: {plot_run(run)}")
-    say(f"run:  {run.path}")
-    return run
+    _begin(untrained, environment, settings, recipe, None)
+    return settings, environment, untrained
 
 
 def _new_run(recipe: Recipe, out: Path | None) -> Run:
-    return Run.create(out or new_run_path(recipe.name), recipe.resolved(), recipe_hash=recipe.hash(), seed=recipe.seed)
+    facts = {"recipe_hash": recipe.hash(), "seed": recipe.seed, "base_dir": str(recipe.base_dir or Path.cwd())}
+    facts["world_size"] = world_size()
+    return Run.create(out or new_run_path(recipe.name), recipe.resolved(), **facts, rewards=[])
+
+
+def _begin(policy: Any, environment: Any, settings: "Settings", recipe: Recipe, resumed: Run | None) -> "State":
+    """What the loop starts from: nothing learnt yet, or the last checkpoint of a run to go on with."""
+    from llmpolicy.reinforce import State
+
+    state = State.begin(policy, environment, settings, recipe.seed)
+    return state.load(resumed.checkpoints()[-1]) if resumed else state
 
 
 def loop(
-    policy: Any, environment: Any, block: Mapping[str, Any], recipe: Recipe, run: Run, say: Say, *, resume: bool
+    policy: Any,
+    environment: Any,
+    settings: "Settings",
+    state: "State",
+    recipe: Recipe,
+    run: Run,
+    say: Say,
+    *,
+    on_rollout: Callable[[int, Any, Any], None] | None = None,
 ) -> str | None:
-    """Run ``reinforce`` with its log, a progress line, and a state to go on from; returns why it stopped early, or None."""
-    from llmpolicy.reinforce import State, build_settings, reinforce
+    """Run ``reinforce`` with its log, a progress line and a state to go on from; returns why it stopped early, or None.
 
-    settings = build_settings(block)
-    state = State.begin(policy, environment, settings, recipe.seed)
-    if resume:
-        state.load(run.checkpoints()[-1])
-    note = _note(settings.updates, run, say)
-    trained = reinforce(
-        policy, environment, settings, seed=recipe.seed, state=state, time_limit=recipe.time_limit, on_update=note
-    )
-    folder = run.checkpoint_dir / f"checkpoint-{trained.state.update}"
-    policy.save(folder)
-    trained.state.save(folder)
+    On Ctrl-C or SIGTERM it ends after the current update and leaves with the signal's exit code.
+    """
+    from llmpolicy.reinforce import reinforce
+
+    stop = Signals().listen()
+    try:
+        trained = reinforce(
+            policy, environment, settings, seed=recipe.seed, state=state, time_limit=recipe.time_limit,
+            on_rollout=on_rollout, on_update=_note(settings.updates, run, say, stop),
+        )  # fmt: skip
+        folder = run.checkpoint_dir / f"checkpoint-{state.update}"
+        policy.save(folder)
+        state.save(folder)
+    finally:
+        stop.forget()
+    if stop.signal is not None:
+        say(f"stopped by {stop.reason} at update {state.update}; a checkpoint was saved")
+        end_stopped(run, state.update, stop, say)
     return trained.stopped
 
 
-def _note(updates: int, run: Run, say: Say) -> Callable[[int, dict[str, float]], None]:
+def _note(updates: int, run: Run, say: Say, stop: Signals) -> Callable[[int, dict[str, float]], bool]:
+    """Log an update, say how it went now and then, and answer whether the loop should stop."""
     every = max(updates // 20, 1)
 
-    def note(update: int, metrics: dict[str, float]) -> None:
+    def note(update: int, metrics: dict[str, float]) -> bool:
         run.log(update, {"reward": metrics["return"], "episode_length": metrics["length"], "loss": metrics["loss"]})
         if update % every == 0 or update == 1:
             say(
                 f"update {update}/{updates}  return {metrics['return']:.4g}  episode length {metrics['length']:.0f}  "
                 f"{metrics['seconds']:.0f}s"
             )
+        return stop.signal is not None
 
     return note
 

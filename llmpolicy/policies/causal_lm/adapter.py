@@ -51,7 +51,7 @@ def load_adapter(model: nn.Module, config_file: Path, weights_file: Path, bases:
     if not isinstance(config, LoraConfig):
         raise PolicyError(f"adapter {name!r} is of type {config.peft_type}; expected LORA")
     recorded = config.base_model_name_or_path
-    if recorded and bases and Path(recorded).name not in {Path(base).name for base in bases}:
+    if recorded and bases and not _is_one_of(recorded, bases):
         raise PolicyError(
             f"adapter {name!r} was trained on {recorded!r}, the model is {bases[0]!r}; expected its own base"
         )
@@ -61,6 +61,18 @@ def load_adapter(model: nn.Module, config_file: Path, weights_file: Path, bases:
     _check_fit(wrapped, weights, name, bases)
     set_peft_model_state_dict(wrapped, weights, adapter_name=TRAINED)
     return wrapped
+
+
+def _is_one_of(recorded: str, bases: list[str]) -> bool:
+    """Whether two names mean one model: Hub ids whole, folders by their own name, since they move."""
+    ids = [base for base in bases if _is_hub_id(base)]
+    if ids and _is_hub_id(recorded):
+        return recorded in ids
+    return Path(recorded).name in {Path(base).name for base in bases}
+
+
+def _is_hub_id(name: str) -> bool:
+    return name.count("/") == 1 and name[0] not in "./~" and not Path(name).is_dir()
 
 
 def _check_config(config: LoraConfig, where: str) -> None:

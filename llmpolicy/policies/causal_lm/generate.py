@@ -36,8 +36,9 @@ def generate(
 ) -> Generated:
     """Continue each prompt until one of stop_ids was chosen (it is kept) or max_new_tokens were.
 
-    A prompt that is there several times (a group) is read once. The mode of the model (train or eval) is left as it is. Tokens are drawn on the generator's device, so that a CPU
-    generator serves a model anywhere; without one, the global stream of the model's device is used.
+    A prompt that is there several times (a group) is read once. The mode of the model (train or eval) is left as it is.
+    Tokens are drawn on the generator's device, so that a CPU generator serves a model anywhere; without one, the global
+    stream of the model's device is used.
     Raises PolicyError if a prompt is empty, if it leaves too little of the context, or if the logits are not finite.
     """
     _check(model, prompt_ids, max_new_tokens)
@@ -47,9 +48,7 @@ def generate(
     input_ids, prompt_mask = left_pad(list(distinct), pad_id, device)  # (D, P)
     stop = torch.tensor(list(stop_ids), dtype=torch.long, device=device)
     with _no_checkpointing(model):
-        steps = list(
-            _steps(model, input_ids, prompt_mask, group, max_new_tokens, temperature, stop, greedy, generator)
-        )
+        steps = list(_steps(model, input_ids, prompt_mask, group, max_new_tokens, temperature, stop, greedy, generator))
     return _by_row(steps, len(group), set(stop_ids))
 
 

@@ -106,7 +106,7 @@ def quantization(quantize: str) -> BitsAndBytesConfig:
     if quantize != "4bit":
         raise PolicyError(f"quantize {quantize!r} is unknown; expected '4bit'")
     if importlib.util.find_spec("bitsandbytes") is None:
-        raise PolicyError("quantize: 4bit needs bitsandbytes; install it with: pip install 'llmpolicy[quantization]'")
+        raise PolicyError("quantize: 4bit needs bitsandbytes; install it with: pip install bitsandbytes")
     return BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
