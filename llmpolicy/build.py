@@ -48,15 +48,37 @@ def plan(recipe: Recipe, *, processes: int = 1, target: str = "cpu") -> Plan:
     correct = build_correct(recipe)
     if correct is not None:
         correct.check_columns(tasks.columns)
-    explanation = _explained(recipe, len(tasks.train), processes, target)
+    explanation = _explained(recipe, tasks.train, processes, target)
     return Plan(recipe, tasks.train, tasks.held_out, rewards, correct, explanation)
 
 
-def _explained(recipe: Recipe, rows: int, processes: int, target: str) -> Explanation | None:
+def _explained(recipe: Recipe, rows: Sequence[Row], processes: int, target: str) -> Explanation | None:
     if recipe.grpo is None:
         return None
     overridden = {key.removeprefix("grpo.") for key, where in recipe.origin.items() if where.startswith("override")}
-    return explain(recipe.grpo, rows=rows, processes=processes, target=target, overrides=overridden)
+    return explain(
+        recipe.grpo,
+        rows=len(rows),
+        mean_prompt_tokens=_mean_prompt_tokens(recipe, rows),
+        processes=processes,
+        target=target,
+        overrides=overridden,
+    )
+
+
+def _mean_prompt_tokens(recipe: Recipe, rows: Sequence[Row]) -> float | None:
+    """The tokens of a prompt on average, of up to 64 rows, without the chat template's own; None without a local tokenizer."""
+    from tokenizers import Tokenizer
+
+    assert recipe.model is not None
+    file = Path(model_path(recipe.model, recipe.base_dir)) / "tokenizer.json"
+    if not file.is_file() or not rows:
+        return None
+    texts = [
+        row.prompt if isinstance(row.prompt, str) else "\n".join(str(said["content"]) for said in row.prompt)
+        for row in rows[:: max(len(rows) // 64, 1)]
+    ]
+    return sum(len(one.ids) for one in Tokenizer.from_file(str(file)).encode_batch(texts)) / len(texts)
 
 
 def build_rewards(recipe: Recipe) -> Rewards:
@@ -190,7 +212,7 @@ def fit(made: Plan, policy: "CausalLMPolicy", *, processes: int = 1, target: str
     held_out = _fitting(policy, made.held_out, recipe, evaluated_length(recipe), "held-out") if made.held_out else []
     explanation = made.explanation
     if len(train) < len(made.train_rows):
-        explanation = _explained(recipe, len(train), processes, target)
+        explanation = _explained(recipe, train, processes, target)
     return replace(made, train_rows=train, held_out=held_out, explanation=explanation)
 
 

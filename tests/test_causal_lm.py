@@ -515,6 +515,16 @@ def test_a_tokenizer_without_a_pad_token_pads_with_its_end_token_and_says_so(cap
     torch.testing.assert_close(pi.log_prob(PROMPTS, ACTIONS)[0], policy("llama").log_prob(PROMPTS, ACTIONS)[0])
 
 
+def test_no_prompt_is_refused_everywhere():
+    pi = policy("llama", SMALL)
+    for ask in (pi.act, pi.complete, pi.distribution):
+        with pytest.raises(PolicyError, match="there is no prompt"):
+            ask([])
+    for ask in (pi.log_prob, pi.entropy, pi.kl):
+        with pytest.raises(PolicyError, match="there is no prompt"):
+            ask([], [])
+
+
 def test_bad_settings_and_prompts_are_refused():
     refuses("temperature is 0", temperature=0)
     refuses("stop 'ab' is 2 tokens", stop=["ab"])

@@ -218,6 +218,38 @@ def test_accelerate_configs_are_what_accelerate_reads(name: str) -> None:
     assert config.mixed_precision == "bf16"
 
 
+def test_a_file_of_the_users_does_not_take_the_place_of_a_library(tmp_path: Path) -> None:
+    (tmp_path / "yaml.py").write_text("raise SystemExit('the file of the user was imported')\n")
+    done = llmpolicy(tmp_path, "explain", "cartpole")
+    assert done.returncode == 0, done.stderr
+    assert "environment.id" in done.stdout
+
+
+@pytest.mark.slow
+def test_accelerate_launches_the_module_and_the_script(tmp_path: Path) -> None:
+    for name, target in (("a", ["-m", "llmpolicy", "train"]), ("b", [str(ROOT / "scripts" / "train_grpo.py")])):
+        command = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "1", *target]
+        done = subprocess.run(
+            [*command, "quickstart", *TINY, "--out", name],
+            cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, timeout=240,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert Run.open(tmp_path / name).manifest["status"] == "finished"
+
+
+@pytest.mark.slow
+def test_the_readable_loop_teaches_the_bundled_language_model_to_add(tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "scripts" / "train_reinforce.py"), "reinforce_addition", "--out", "run"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, timeout=400
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    evaluation = Run.open(tmp_path / "run").evaluation()
+    assert evaluation is not None
+    assert evaluation["paired_difference"]["value"] >= 0.15
+    assert evaluation["paired_difference"]["low"] > 0.10
+
+
 @pytest.mark.slow
 def test_ctrl_c_saves_a_checkpoint_and_says_the_command_that_goes_on(tmp_path: Path) -> None:
     command = [

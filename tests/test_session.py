@@ -1,5 +1,6 @@
 """What a run promises from its beginning to its end: which rows it uses, what it may go on with, what is measured."""
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -191,6 +192,55 @@ def test_a_policy_given_from_python_keeps_its_temperature(tmp_path: Path) -> Non
     log_prob, mask = policy_of(0.7).log_prob([prompt(row) for row in rows], [row["token_ids"] for row in rows])
     kept = torch.tensor([value for row in rows for value in row["log_probs"]])
     torch.testing.assert_close(log_prob[mask].detach(), kept, atol=1e-4, rtol=0)
+
+
+def test_it_trains_inside_a_running_event_loop_as_in_a_notebook(tmp_path: Path) -> None:
+    def right(completion: str, answer: str) -> float:
+        return float(completion.strip() == answer)
+
+    async def cell() -> Run:
+        return train(
+            model="bundled", task=ROWS, rewards=[right], evaluate={**EVALUATE, "correct": right}, grpo=GRPO,
+            out=tmp_path / "run", say=lambda _: None,
+        )  # fmt: skip
+
+    run = asyncio.run(cell())
+    evaluation = run.evaluation()
+    assert evaluation is not None
+    assert evaluation["n"] == 20
+
+
+def test_a_run_with_a_function_of_a_session_says_why_it_cannot_be_measured_from_outside(tmp_path: Path) -> None:
+    run = run_of(tmp_path, evaluate=None)
+    text = (run.path / "recipe.yaml").read_text()
+    (run.path / "recipe.yaml").write_text(text.replace("exact:match", "__main__:correct"))
+    with pytest.raises(LLMPolicyError, match="function of the Python session .*FILE.py:NAME"):
+        train_recipe(str(run.path / "recipe.yaml"), ["grpo.max_steps=2"], out=run.path, resume=True, say=print)
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [("tensorbord", "no tracker 'tensorbord'; did you mean 'tensorboard'"), ("mlflow", "mlflow is not installed")],
+)
+def test_a_tracker_that_is_not_there_is_named(tmp_path: Path, name: str, sentence: str) -> None:
+    refused(sentence, tmp_path, grpo={**GRPO, "report_to": name})
+
+
+def test_a_tracker_that_is_there_gets_the_metrics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from transformers import TrainerCallback
+    from transformers.integrations import integration_utils
+
+    seen: list[dict[str, Any]] = []
+
+    class Tracker(TrainerCallback):
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+            seen.append(logs)
+
+    monkeypatch.setitem(integration_utils.INTEGRATION_TO_CALLBACK, "mlflow", Tracker)
+    monkeypatch.setattr(integration_utils, "is_mlflow_available", lambda: True)
+    monkeypatch.setattr("llmpolicy.grpo.config.get_available_reporting_integrations", lambda: ["mlflow"])
+    run_of(tmp_path, grpo={**GRPO, "report_to": "mlflow"}, evaluate=None)
+    assert "rewards/exact.match/mean" in seen[0]
 
 
 def bundled() -> str:

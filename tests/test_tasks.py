@@ -33,6 +33,7 @@ def rows_of(asked: list[str], task: str = "t") -> list[Row]:
 
 
 def write(path: Path, content: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(content, encoding="utf-8")
     return path
 
@@ -375,6 +376,24 @@ class TestSources:
     def test_a_missing_file_names_the_nearest(self, tmp_path):
         write(tmp_path / "train.jsonl", "")
         refused("'trian.jsonl'.*did you mean 'train.jsonl'", {"file": "trian.jsonl"}, base_dir=tmp_path)
+
+    def test_a_hub_dataset_is_loaded_by_its_config_and_split(self, tmp_path, monkeypatch):
+        """The library's own loader, on a dataset repository as the Hub would hold it, in a folder."""
+        monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "cache"))
+        repository = tmp_path / "nobody"
+        files = {
+            (config, split): f"{config}/{split}.jsonl" for config in ("main", "other") for split in ("train", "test")
+        }
+        for (config, split), name in files.items():
+            write(repository / name, json.dumps({"question": f"{config} {split}", "answer": "4"}))
+        listed = [
+            {"config_name": config, "data_files": [{"split": s, "path": files[config, s]} for s in ("train", "test")]}
+            for config in ("main", "other")
+        ]
+        write(repository / "README.md", f"---\nconfigs: {json.dumps(listed)}\n---\n")
+        for split, expected in ((None, "other train"), ("test", "other test")):
+            rows = load_task({"hub": str(repository), "config": "other", "split": split})
+            assert [row.question for row in rows] == [expected]
 
     def test_the_hub_is_not_reached_without_a_network(self, monkeypatch):
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)

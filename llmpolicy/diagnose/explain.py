@@ -241,7 +241,7 @@ def _notes(a: Arithmetic, batch: Batch, settings: Mapping[str, Any], target: str
 
 def _sentences(a: Arithmetic) -> list[str]:
     policy = "on-policy" if a.on_policy else f"off-policy, rollouts up to {a.staleness} steps old"
-    tokens = "" if a.tokens_per_step is None else f", up to {a.tokens_per_step:,.0f} tokens with prompts"
+    tokens = "" if a.tokens_per_step is None else f", at most about {a.tokens_per_step:,.0f} tokens with prompts"
     return [
         f"generation: {a.prompts_per_generation} prompts x {a.rollouts_per_generation // a.prompts_per_generation} = "
         f"{a.rollouts_per_generation} rollouts, up to {a.generated_tokens_per_generation:,} new tokens",

@@ -6,9 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from transformers.integrations.integration_utils import (
+    INTEGRATION_TO_CALLBACK,
+    get_available_reporting_integrations,
+)
 from trl import GRPOConfig
 
-from llmpolicy.errors import RecipeError
+from llmpolicy.errors import RecipeError, nearest
 from llmpolicy.recipe import GRPO_DEFAULTS, TARGET_DEFAULTS
 
 
@@ -29,8 +33,7 @@ def grpo_config(
     settings = {**GRPO_DEFAULTS, **TARGET_DEFAULTS[target()], **grpo}
     if torch.backends.mps.is_available() and "use_cpu" not in grpo:
         settings["use_cpu"] = False
-    if settings.get("report_to") in (None, "none", []):
-        settings["report_to"] = []
+    settings["report_to"] = _trackers(settings.get("report_to"))
     if max_steps is not None:
         settings["max_steps"] = max_steps
     settings.update(output_dir=str(output_dir), seed=seed, reward_weights=list(reward_weights), disable_tqdm=True)
@@ -41,3 +44,16 @@ def grpo_config(
             return GRPOConfig(**settings)
     except (TypeError, ValueError) as error:
         raise RecipeError(f"grpo: {' '.join(str(error).split())}") from error
+
+
+def _trackers(report_to: Any) -> list[str]:
+    """The experiment trackers asked for; raises RecipeError for one that is unknown or not installed."""
+    asked = [report_to] if isinstance(report_to, str) else list(report_to or [])
+    asked = [] if asked == ["none"] else asked
+    available = get_available_reporting_integrations()
+    for name in asked:
+        if name not in INTEGRATION_TO_CALLBACK and name != "all":
+            raise RecipeError(f"grpo.report_to: no tracker {name!r}{nearest(name, INTEGRATION_TO_CALLBACK)}")
+        if name not in (*available, "all"):
+            raise RecipeError(f"grpo.report_to: {name} is not installed; install its package, or write report_to: none")
+    return asked

@@ -133,6 +133,11 @@ def _attribute(reference: str, module: ModuleType, dotted: str) -> Callable[...,
             own = [name for name, item in vars(value).items() if getattr(item, "__module__", "") == module.__name__]
             offered = [name for name in own if callable(getattr(value, name)) and not name.startswith("_")]
             where = getattr(module, "__file__", module.__name__)
+            if module.__name__ == "__main__":
+                raise RewardError(
+                    f"Reward {reference!r} was a function of the Python session that wrote this recipe; "
+                    "put it into a file and write FILE.py:NAME."
+                )
             raise RewardError(f"Reward {reference!r}: {where} has no {part!r}{nearest(part, offered)}")
         value = getattr(value, part)
     if not callable(value) or inspect.isclass(value):

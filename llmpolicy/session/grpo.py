@@ -34,7 +34,7 @@ def train_grpo(
     args = grpo_config(
         recipe.grpo or {}, output_dir=home / "checkpoints", seed=recipe.seed, reward_weights=made.rewards.weights
     )
-    stop = CleanStop(recipe.time_limit).listen()
+    stop = CleanStop(recipe.time_limit)
     callbacks: list[Any] = [stop, Progress(say)]
     trainer = PolicyTrainer(policy, made.rewards, made.train_rows, args, run=run, callbacks=callbacks)
     _drop_stock_printers(trainer)
@@ -45,6 +45,7 @@ def train_grpo(
             accuracy = _accuracy_of(made, policy)
             trainer.add_callback(BestCheckpoint(run, recipe.evaluate.every, accuracy, policy.save))
     newest = str((run or Run.open(home)).checkpoints()[-1]) if resume else None
+    stop.listen()
     try:
         trainer.train(resume_from_checkpoint=newest)
     finally:

@@ -9,6 +9,8 @@ import torch
 from peft import PeftModel
 from torch import Tensor, nn
 
+from llmpolicy.errors import PolicyError
+
 
 def bare(model: nn.Module) -> Any:
     """The transformers model inside what DDP, FSDP, DeepSpeed, compilation and PEFT wrap around it."""
@@ -49,6 +51,8 @@ def forward(
 
 def left_pad(rows: Sequence[Sequence[int]], pad_id: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Token ids and their attention mask, both (B, P), padded on the left; the mask is 1 at a row's own tokens."""
+    if not rows:
+        raise PolicyError("there is no prompt; expected at least one")
     width = max(map(len, rows))
     input_ids = torch.tensor([[pad_id] * (width - len(row)) + list(row) for row in rows], device=device)  # (B, P)
     mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], device=device)  # (B, P)

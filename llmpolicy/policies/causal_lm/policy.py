@@ -244,7 +244,7 @@ class CausalLMPolicy:
         width = max(map(len, action_ids), default=0)
         chunks = [
             self._score_batch(model or self.model, prompt_ids[i : i + size], action_ids[i : i + size], width, entropy)
-            for i in range(0, len(prompt_ids), size)
+            for i in range(0, size if not prompt_ids else len(prompt_ids), size)
         ]
         entropies = [scored.entropy for scored, _ in chunks if scored.entropy is not None]
         joined = Scored(
