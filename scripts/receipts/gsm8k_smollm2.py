@@ -1,6 +1,7 @@
-"""The recipe gsm8k_smollm2_cpu on the real questions: reward, evaluation, adapter and card, whatever it reaches."""
+"""The recipe gsm8k_smollm2_cpu in bfloat16 on the real questions: reward, evaluation, adapter and card, whatever it reaches."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ SOURCES = [
     "llmpolicy/tasks/*.py",
     "reward_fns/math_answer.py",
 ]
+COMMAND = ["llmpolicy", "train", "gsm8k_smollm2_cpu", "model.dtype=bfloat16"]
 
 
 def measure() -> dict[str, Any]:
@@ -28,11 +30,14 @@ def measure() -> dict[str, Any]:
     GSM8K is read from the folder that the environment variable GSM8K names, or from the Hub.
     """
     command = [sys.executable, "-m", "llmpolicy"]
-    subprocess.run([*command, "train", "gsm8k_smollm2_cpu", "--out", str(RUN), *_local()], cwd=ROOT, check=True)
+    shutil.rmtree(RUN, ignore_errors=True)
+    subprocess.run([sys.executable, "-m", *COMMAND, "--out", str(RUN), *_local()], cwd=ROOT, check=True)
     publish = [*command, "publish", str(RUN), "--repo", "user/name", "--dry-run"]
     published = subprocess.run(publish, cwd=ROOT, check=True, capture_output=True, text=True)
     run = Run.open(RUN)
     return {
+        "command": " ".join(COMMAND),
+        "seconds_a_step": [round(line["step_time"], 1) for line in run.metrics("train")],
         "reward": [round(line["reward"], 4) for line in run.metrics("train")],
         "evaluation": run.evaluation(),
         "publish": published.stdout.splitlines(),

@@ -1,5 +1,6 @@
-"""The recipe smollm2_reasoning_cpu end to end: stopped by SIGTERM after ten steps, resumed, evaluated before and after."""
+"""The recipe smollm2_reasoning_cpu in bfloat16 end to end: stopped by SIGTERM in step 11, resumed, evaluated before and after."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,18 +23,22 @@ SOURCES = [
     "reward_fns/exact.py",
 ]
 STOP_AFTER = 10
-TRAIN = [sys.executable, "-m", "llmpolicy", "train", "smollm2_reasoning_cpu", "--out", str(RUN)]
+COMMAND = ["llmpolicy", "train", "smollm2_reasoning_cpu", "model.dtype=bfloat16"]
+TRAIN = [sys.executable, "-m", *COMMAND, "--out", str(RUN)]
 
 
 def measure() -> dict[str, Any]:
     """Exit codes, steps, the evaluation and the files of the run; raises CalledProcessError if it does not go on."""
+    shutil.rmtree(RUN, ignore_errors=True)
     stopped = _stopped_after(STOP_AFTER)
     subprocess.run([*TRAIN, "--resume"], cwd=ROOT, check=True)
     run = Run.open(RUN)
     steps = run.metrics("train")
     return {
+        "command": " ".join(COMMAND),
         "exit_code_of_the_stopped_run": stopped,
         "steps": [line["step"] for line in steps],
+        "seconds_a_step": [round(line["step_time"], 1) for line in steps],
         "reward": [round(line["reward"], 3) for line in steps],
         "evaluation": run.evaluation(),
         "files": sorted({str(path.relative_to(RUN).parts[0]) for path in RUN.rglob("*") if path.is_file()}),
