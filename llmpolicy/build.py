@@ -104,6 +104,14 @@ def reward_facts(recipe: Recipe) -> list[dict[str, Any]]:
     ]
 
 
+def task_facts(recipe: Recipe) -> list[dict[str, Any]]:
+    """For the manifest: the file and hash of each function that a task calls."""
+    tasks = [*recipe.task, *([recipe.evaluate.task] if recipe.evaluate and recipe.evaluate.task else [])]
+    asked = [fn for task in tasks for fn in (task.generator, task.canonical)]
+    named = [fn for fn in asked if callable(fn) or (fn and ":" in fn)]
+    return [{"fn": getattr(fn, "__name__", str(fn)), **describe(fn, recipe.base_dir)} for fn in named]
+
+
 def build_policy(recipe: Recipe, *, adapter: Path | None = None, base_only: bool = False) -> "CausalLMPolicy":
     """Load the model of a recipe as a policy; ``adapter`` continues from that folder, ``base_only`` leaves adapters out."""
     from llmpolicy.policies.causal_lm import CausalLMPolicy

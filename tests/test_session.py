@@ -1,6 +1,7 @@
 """What a run promises from its beginning to its end: which rows it uses, what it may go on with, what is measured."""
 
 import asyncio
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,15 @@ def test_a_held_out_prompt_beyond_the_context_is_dropped_and_counted_before_trai
     assert evaluation is not None
     assert evaluation["n"] == 5
     assert "1 of 6 held-out prompts above" in caplog.text
+
+
+def test_the_manifest_names_the_file_and_hash_of_each_function_that_was_called(tmp_path: Path) -> None:
+    source = f"def make():\n    return {ROWS!r}\ndef right(completion, answer):\n    return completion == answer\n"
+    (tmp_path / "mine.py").write_text(source)
+    run = run_of(tmp_path, task={"generator": "mine.py:make"}, rewards=["mine.py:right"], evaluate=None)
+    digest = hashlib.sha256(source.encode()).hexdigest()
+    assert run.manifest["tasks"] == [{"fn": "mine.py:make", "file": "mine.py", "sha256": digest}]
+    assert (run.manifest["rewards"][0]["file"], run.manifest["rewards"][0]["sha256"]) == ("mine.py", digest)
 
 
 # going on

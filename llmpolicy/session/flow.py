@@ -17,6 +17,7 @@ from llmpolicy.build import (
     plan,
     policy_at,
     reward_facts,
+    task_facts,
     template_arguments,
 )
 from llmpolicy.errors import RecipeError, RunError
@@ -163,9 +164,14 @@ def open_run(recipe: Recipe, out: Path | None, *, resume: bool, weights: str | N
             run.change_recipe(recipe.resolved(), recipe.hash())
         return run
     path = out or new_run_path(recipe.name)
-    facts = {"recipe_hash": recipe.hash(), "seed": recipe.seed, "base_dir": str(recipe.base_dir or Path.cwd())}
+    facts: dict[str, Any] = {
+        "recipe_hash": recipe.hash(),
+        "seed": recipe.seed,
+        "base_dir": str(recipe.base_dir or Path.cwd()),
+    }
     facts |= {"world_size": world_size(), "weights": weights}
-    return Run.create(path, recipe.resolved(), **facts, rewards=reward_facts(recipe))
+    facts |= {"rewards": reward_facts(recipe), "tasks": task_facts(recipe)}
+    return Run.create(path, recipe.resolved(), **facts)
 
 
 def _refuse_other_questions(run: Run, recipe: Recipe) -> None:
