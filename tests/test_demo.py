@@ -141,9 +141,15 @@ def test_the_demo_opens_no_connection_and_shows_what_it_promises(tmp_path: Path)
 
 @pytest.mark.slow
 def test_four_of_five_seeds_reach_the_bar(tmp_path: Path) -> None:
+    """When the first four do, the fifth decides nothing and is left to the receipt quickstart_controls."""
     with ThreadPoolExecutor(2) as pool:
-        found = list(pool.map(lambda seed: result(tmp_path, seed), SEEDS))
-    greedy = [one["paired_difference"] for one in found]
-    sampled = [one["paired_difference_sampled"]["value"] for one in found]
-    good = [a["value"] >= 0.40 and a["low"] > 0.30 and b >= 0.25 for a, b in zip(greedy, sampled, strict=True)]
-    assert sum(good) >= 4, (greedy, sampled)
+        found = list(pool.map(lambda seed: result(tmp_path, seed), SEEDS[:4]))
+    if sum(map(good, found)) == 3:
+        found.append(result(tmp_path, SEEDS[4]))
+    assert sum(map(good, found)) >= 4, [(one["paired_difference"], one["paired_difference_sampled"]) for one in found]
+
+
+def good(evaluation: dict[str, Any]) -> bool:
+    """The bar of the demo: greedy +40 points with the lower end above +30, sampled +25."""
+    greedy, sampled = evaluation["paired_difference"], evaluation["paired_difference_sampled"]
+    return bool(greedy["value"] >= 0.40 and greedy["low"] > 0.30 and sampled["value"] >= 0.25)
