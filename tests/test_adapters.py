@@ -470,7 +470,8 @@ def test_an_adapter_on_a_four_bit_base_is_a_policy_too(tmp_path):
     CausalLMPolicy(wide, models.tokenizer()).save(tmp_path / "base")
     policy = CausalLMPolicy.load(tmp_path / "base", quantize="4bit", lora=LORA)
     action = policy.act(PROMPTS, max_new_tokens=6)
-    torch.testing.assert_close(policy.log_prob(PROMPTS, action.value)[0].detach(), action.log_prob, atol=1e-3, rtol=0)
+    # the products are computed in bfloat16, of 8 bits of precision
+    torch.testing.assert_close(policy.log_prob(PROMPTS, action.value)[0].detach(), action.log_prob, atol=2e-2, rtol=0)
     assert not policy.kl(PROMPTS, ACTIONS)[0].any()
     train(policy).save(tmp_path / "adapter")
     loaded = CausalLMPolicy.load(tmp_path / "base", quantize="4bit", adapter=tmp_path / "adapter")
