@@ -111,6 +111,7 @@ def run() -> None:
     except typer.Exit as error:
         raise SystemExit(error.exit_code) from None
     except KeyboardInterrupt:
+        print("stopped at once: nothing was saved after the last checkpoint", file=sys.stderr)
         raise SystemExit(130) from None
     except Exception as error:
         sentence = _sentence(error)
@@ -131,7 +132,8 @@ def _sentence(error: Exception) -> str | None:
     if isinstance(error, OSError) and (error.filename or error.errno) is not None:
         return f"{error.filename or 'a file'}: {error.strerror or error}"
     if any(kind.__name__ == "ClickException" for kind in type(error).__mro__):
-        return str(getattr(error, "message", error))
+        said = getattr(error, "format_message", lambda: str(error))
+        return str(said())
     return None
 
 

@@ -3,7 +3,11 @@
 import copy
 import importlib.metadata
 import json
+import os
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import huggingface_hub.constants
 import pytest
@@ -464,7 +468,19 @@ def test_four_bit_is_nf4_with_double_quantisation(monkeypatch):
     assert config.bnb_4bit_compute_dtype == torch.bfloat16
 
 
-@pytest.mark.skipif(not HAS_BITSANDBYTES, reason="bitsandbytes is not installed")
+@pytest.mark.slow
+def test_the_four_bit_base_runs_where_bitsandbytes_is(tmp_path):
+    """In a folder of its own: where it is installed every import of transformers is slower."""
+    root = Path(__file__).parents[1]
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "-c", root / "constraints.txt"]
+    subprocess.run([*pip, "--target", tmp_path / "extra", "bitsandbytes"], check=True)
+    tests = [sys.executable, "-m", "pytest", "-q", "-k", "on_a_four_bit_base", __file__]
+    path = os.pathsep.join([str(tmp_path / "extra"), str(root)])
+    done = subprocess.run(tests, cwd=root, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True)
+    assert "1 passed" in done.stdout, done.stdout[-3000:]
+
+
+@pytest.mark.skipif(not HAS_BITSANDBYTES, reason="bitsandbytes is not installed; the slow test above brings it")
 def test_an_adapter_on_a_four_bit_base_is_a_policy_too(tmp_path):
     wide = models.model("llama", hidden_size=64, intermediate_size=128)
     CausalLMPolicy(wide, models.tokenizer()).save(tmp_path / "base")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -16,6 +17,8 @@ from llmpolicy.errors import LLMPolicyError
 from llmpolicy.recipe import load_recipe, recipe_folders
 from llmpolicy.run import Run
 from llmpolicy.session import train_recipe
+from llmpolicy.session.process import end_stopped
+from llmpolicy.signals import Signals
 
 ROOT = Path(__file__).parent.parent
 TINY = [
@@ -123,6 +126,23 @@ def test_a_reward_that_returns_no_number_is_named(tmp_path: Path, value: str) ->
 def test_a_column_with_a_reserved_name(tmp_path: Path) -> None:
     rows = [{**row, "step": 1} for row in ROWS]
     assert "reserved" in refusal(tmp_path, task=data(tmp_path, rows))
+
+
+def test_the_command_that_goes_on_can_be_pasted(tmp_path: Path) -> None:
+    stop = Signals()
+    stop.signal = signal.SIGINT
+    run = Run.create(tmp_path / "my run", {"name": "tiny"})
+    said: list[str] = []
+    with pytest.raises(SystemExit, match="130"):
+        end_stopped(run, 3, stop, said.append)
+    words = shlex.split(said[0].removeprefix("go on with: "))
+    assert words == ["llmpolicy", "train", f"{run.path}/recipe.yaml", "--out", str(run.path), "--resume"]
+
+
+def test_a_missing_argument_is_named(tmp_path: Path) -> None:
+    done = llmpolicy(tmp_path, "train")
+    assert done.returncode == 2
+    assert "RECIPE" in done.stderr
 
 
 def test_two_runs_in_one_directory(tmp_path: Path) -> None:

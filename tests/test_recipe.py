@@ -154,13 +154,6 @@ def test_a_malformed_override_is_one_sentence(tmp_path: Path, override: str) -> 
     assert refusal(tmp_path, RECIPE, override).startswith(f"override {override!r}: ")
 
 
-def test_an_override_below_a_reward_that_is_only_a_name_is_one_sentence(tmp_path: Path) -> None:
-    short = RECIPE.replace("  - fn: exact:match", "  - exact:match")
-    for override in ("rewards.0.weight=2", "rewards.0.args.deep=2"):
-        message = refusal(tmp_path, short, override)
-        assert message.startswith(f"override {override!r}: the recipe has the value 'exact:match' there")
-
-
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -287,3 +280,10 @@ def test_reading_a_recipe_loads_no_torch(tmp_path: Path) -> None:
         "assert not {'torch', 'transformers', 'trl'} & set(sys.modules), 'heavy import'"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stderr == ""
+
+
+def test_an_override_reaches_into_the_short_forms():
+    made = load_recipe("quickstart", ["model.dtype=float32", "rewards.0.weight=2"])
+    assert (made.model.path, made.model.dtype, made.rewards[0].weight) == ("bundled", "float32", 2)
+    short = load_recipe("quickstart", ["rewards=exact:match", "model=bundled", "model.stop=[a]"])
+    assert short.model.stop == ["a"]

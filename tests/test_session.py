@@ -86,6 +86,37 @@ def test_the_manifest_names_the_file_and_hash_of_each_function_that_was_called(t
     assert (run.manifest["rewards"][0]["file"], run.manifest["rewards"][0]["sha256"]) == ("mine.py", digest)
 
 
+def test_a_row_without_the_answer_that_the_others_have_is_named_and_so_is_a_blank_question(tmp_path: Path) -> None:
+    rows = [*ROWS[:7], {"question": "1+1"}, *ROWS[7:]]
+    refused("row 7: answer is None, expected a gold answer", tmp_path, task={"rows": rows})
+    blank = [{"question": "  ", "answer": "1"}, *ROWS]
+    refused("row 0: the question is blank", tmp_path, task={"rows": blank, "prompt": "What is {question}?"})
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("grpo.learning_rate=-1.0", "Invalid learning rate: -1.0"),
+        ("grpo.learning_rate=.nan", "expected finite numbers"),
+        ("grpo.adam_beta1=2.0", "Invalid beta parameter at index 0: 2.0"),
+        ("grpo.temperature=0", "grpo.temperature is 0; expected above 0"),
+        ("grpo.report_to=wandbb", "no tracker 'wandbb'; did you mean 'wandb'"),
+    ],
+)
+def test_a_dry_run_refuses_what_training_would_refuse(tmp_path: Path, override: str, sentence: str) -> None:
+    with pytest.raises(LLMPolicyError, match=sentence):
+        train_recipe(recipe(tmp_path), [override], dry_run=True, say=lambda _: None)
+
+
+def test_a_reward_that_judges_nothing_does_not_look_healthy(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("def nothing(completion):\n    return None\n")
+    said: list[str] = []
+    path = recipe(tmp_path, rewards=["mine.py:nothing"], evaluate=None)
+    train_recipe(path, (), out=tmp_path / "run", say=said.append)
+    assert "signal in 0% of groups" in said[0]
+    assert "the rewards judged no completion" in said[1]
+
+
 # going on
 
 
@@ -99,16 +130,20 @@ def test_a_run_goes_on_with_more_steps_and_its_recipe_says_so(tmp_path: Path) ->
         != first.manifest["recipe_hash"]
     )
     assert run.manifest["recipe_changed"] == ["grpo"]
-    refused("already at step 2 of 2", tmp_path, "grpo.max_steps=2", resume=True)
+    changed = run_of(tmp_path, "grpo.max_steps=3", "rewards.0.weight=2", resume=True)
+    assert [reward["weight"] for reward in changed.manifest["rewards"]] == [2, 0.0]
+    refused("already at step 3 of 2", tmp_path, "grpo.max_steps=2", resume=True)
     assert Run.open(run.path).manifest["status"] == "finished"
 
 
 @pytest.mark.parametrize(
-    ("override", "key"), [("evaluate.n=40", "evaluate.n"), ("seed=3", "seed"), ("task.limit=300", "task")]
+    ("override", "key"), [("evaluate.n=40", "evaluate.n"), ("seed=3", "seed"), ("task.limit=300", "task.0.limit")]
 )
 def test_a_run_cannot_go_on_with_other_questions(tmp_path: Path, override: str, key: str) -> None:
     run_of(tmp_path)
-    refused(f"cannot go on with another {key}", tmp_path, "grpo.max_steps=2", override, resume=True)
+    refused(
+        f"cannot go on with another {key}: .* when it began, now ", tmp_path, "grpo.max_steps=2", override, resume=True
+    )
 
 
 def test_a_failure_is_noted_and_the_directory_can_be_used_again(tmp_path: Path) -> None:
@@ -192,6 +227,14 @@ def test_a_missing_folder_gives_way_to_its_hub_id_and_loses_its_note(
 
 
 # from Python
+
+
+def test_a_recipe_by_name_takes_the_other_arguments_as_changes(tmp_path: Path) -> None:
+    path = recipe(tmp_path)
+    run = train(path, grpo={"max_steps": 2}, seed=5, out=tmp_path / "run", say=lambda _: None)
+    assert run.recipe["grpo"] == {**GRPO, "max_steps": 2}
+    assert (run.recipe["seed"], run.recipe["task"][0]["file"]) == (5, "rows.jsonl")
+    assert len(run.metrics("train")) == 2
 
 
 def test_a_policy_given_from_python_keeps_its_temperature(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """From the recipe's ``grpo:`` block to TRL's GRPOConfig: verbatim, plus the few defaults that make it run anywhere."""
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -41,9 +42,27 @@ def grpo_config(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
-            return GRPOConfig(**settings)
+            args = GRPOConfig(**settings)
+        _try_optimizer(args)
     except (TypeError, ValueError) as error:
         raise RecipeError(f"grpo: {' '.join(str(error).split())}") from error
+    if not 0 < args.temperature < math.inf:
+        raise RecipeError(f"grpo.temperature is {args.temperature}; expected above 0")
+    return args
+
+
+def _try_optimizer(args: GRPOConfig) -> None:
+    """Let torch look at the optimiser's settings before a model is loaded; raises its ValueError."""
+    betas = (args.adam_beta1, args.adam_beta2)
+    settings: dict[str, Any] = {
+        "lr": args.learning_rate,
+        "betas": betas,
+        "eps": args.adam_epsilon,
+        "weight_decay": args.weight_decay,
+    }
+    if not all(map(math.isfinite, (args.learning_rate, *betas, args.adam_epsilon, args.weight_decay))):
+        raise ValueError(f"the optimiser's settings are {settings}; expected finite numbers")
+    torch.optim.AdamW([torch.zeros(1)], **settings)
 
 
 def _trackers(report_to: Any) -> list[str]:

@@ -39,6 +39,7 @@ def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     if data.pop("schema", 1) != 1:
         raise RecipeError(f"{path}: written by another version of llmpolicy; this one reads schema 1")
     for override in overrides:
+        _write_out(data)
         origin[_override(data, override)] = f"override {override}"
     data.setdefault("name", path.stem)
     return make_recipe(data, base_dir=_base_dir(path), origin=origin)
@@ -119,6 +120,16 @@ def _lines(node: yaml.Node | None, file: str, prefix: str = "") -> dict[str, str
         own[name] = line
         below |= _lines(value, file, f"{prefix}{name}.")
     return {prefix + name: line for name, line in own.items()} | below
+
+
+def _write_out(data: dict[str, Any]) -> None:
+    """Write the short forms of a recipe as blocks, so that an override can reach into them."""
+    if isinstance(data.get("model"), str):
+        data["model"] = {"path": data["model"]}
+    rewards = data.get("rewards")
+    if isinstance(rewards, str | list):
+        listed = [rewards] if isinstance(rewards, str) else rewards
+        data["rewards"] = [{"fn": item} if isinstance(item, str) else item for item in listed]
 
 
 def _override(data: dict[str, Any], override: str) -> str:

@@ -63,7 +63,8 @@ def evaluate_model(model: str, recipe_name: str | None, overrides: Sequence[str]
         )
     if run is not None and not run.policy_dir.is_dir():
         state = run.manifest.get("status", "unknown")
-        raise RunError(f"{model} has no policy to evaluate (the run's status: {state}); go on with it by --resume")
+        instead = "go on with it by --resume" if run.checkpoints() else "train it anew"
+        raise RunError(f"{model} has no policy to evaluate (the run's status: {state}); {instead}")
     quiet()
     made = plan(recipe, target=target())
     if run is not None:

@@ -24,7 +24,7 @@ from llmpolicy.errors import RecipeError, RunError
 from llmpolicy.recipe import Recipe, load_recipe, make_recipe
 from llmpolicy.run import Run, new_run_path
 from llmpolicy.session.evaluate import evaluate_policy
-from llmpolicy.session.grpo import train_grpo
+from llmpolicy.session.grpo import check_grpo_block, train_grpo
 from llmpolicy.session.process import (
     DRY_RUN,
     Say,
@@ -56,7 +56,7 @@ def train(
     say: Say = tell,
     **blocks: Any,
 ) -> Run:
-    """Train from a recipe, or from its blocks given as arguments, and return the run.
+    """Train from a recipe, from its blocks given as arguments, or from a recipe with some blocks changed; return the run.
 
     ``model`` is a path, a Hub id, ``bundled``, a mapping or a CausalLMPolicy; ``task`` a mapping or a list of rows;
     ``rewards`` functions or references; further blocks (``grpo``, ``evaluate``, ``seed`` ...) as in a recipe.
@@ -64,17 +64,25 @@ def train(
     """
     from llmpolicy.policies.causal_lm import CausalLMPolicy
 
-    if isinstance(recipe, (str, Path)):
-        return train_recipe(str(recipe), (), out=Path(out) if out else None, resume=resume, say=say)
+    base = load_recipe(recipe) if isinstance(recipe, (str, Path)) else None
     policy = model if isinstance(model, CausalLMPolicy) else None
     given = {"model": {"path": policy.name} if policy else model, "task": _task(task), "rewards": rewards}
-    data = {**(recipe or {}), **{key: value for key, value in given.items() if value is not None}, **blocks}
+    changes = {**{key: value for key, value in given.items() if value is not None}, **blocks}
+    if base is not None and not changes:
+        return _train(base, Path(out) if out else None, resume=resume, dry_run=False, say=say)
+    data = _changed(base.resolved() if base else dict(recipe or {}), changes)  # type: ignore[arg-type]
     if policy:
         data |= {key: {"temperature": policy.temperature, **data[key]} for key in ("grpo", "reinforce") if key in data}
-    made = make_recipe(data, base_dir=Path.cwd())
+    made = make_recipe(data, base_dir=base.base_dir if base else Path.cwd())
     if policy and template_arguments(made) not in ({}, policy.codec.chat_template_kwargs):
         raise RecipeError("the task has other chat_template_kwargs than the policy; give them to CausalLMPolicy alone")
     return _train(made, Path(out) if out else None, resume=resume, dry_run=False, say=say, given=policy)
+
+
+def _changed(data: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe's data with some blocks changed: of a block of settings only the keys that are given."""
+    both = {key for key in changes if isinstance(data.get(key), Mapping) and isinstance(changes[key], Mapping)}
+    return {**data, **changes, **{key: {**data[key], **changes[key]} for key in both - {"model", "task"}}}
 
 
 def _task(task: Any) -> Any:
@@ -112,6 +120,8 @@ def _train(
     made = plan(recipe, processes=world_size(), target=target())
     if recipe.reinforce is not None:
         check_reinforce(recipe, len(made.train_rows))
+    else:
+        check_grpo_block(recipe)
     if dry_run:
         if made.explanation is not None:
             say(str(made.explanation))
@@ -162,6 +172,7 @@ def open_run(recipe: Recipe, out: Path | None, *, resume: bool, weights: str | N
         run = Run.resume(out)
         if run.manifest.get("recipe_hash") != recipe.hash():
             run.change_recipe(recipe.resolved(), recipe.hash())
+            run.update_manifest(rewards=reward_facts(recipe), tasks=task_facts(recipe))
         return run
     path = out or new_run_path(recipe.name)
     facts: dict[str, Any] = {
@@ -179,11 +190,22 @@ def _refuse_other_questions(run: Run, recipe: Recipe) -> None:
     old, new = _questions(run.recipe), _questions(yaml.safe_load(yaml.safe_dump(recipe.resolved())))
     changed = sorted(key for key in old if old[key] != new[key])
     if changed:
-        key = changed[0]
+        key, before, now = _first_difference(changed[0], old[changed[0]], new[changed[0]])
         raise RunError(
-            f"{run.path} cannot go on with another {key}: {old[key]!r:.60} when it began, now {new[key]!r:.60}; "
+            f"{run.path} cannot go on with another {key}: {before!r:.60} when it began, now {now!r:.60}; "
             "start a new run for it"
         )
+
+
+def _first_difference(key: str, old: Any, new: Any) -> tuple[str, Any, Any]:
+    """The dotted key of the first value in which two blocks differ, and both values."""
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        old, new = dict(enumerate(old)), dict(enumerate(new))
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name in [*old, *new]:
+            if old.get(name) != new.get(name):
+                return _first_difference(f"{key}.{name}", old.get(name), new.get(name))
+    return key, old, new
 
 
 def _refuse_last_step(run: Run, recipe: Recipe) -> None:

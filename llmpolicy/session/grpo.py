@@ -5,11 +5,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmpolicy.build import Plan, evaluated_length
+from llmpolicy.recipe import Recipe
 from llmpolicy.run import Run
 from llmpolicy.session.process import Say, end_stopped
 
 if TYPE_CHECKING:
     from llmpolicy.policies.causal_lm import CausalLMPolicy
+
+
+def check_grpo_block(recipe: Recipe) -> None:
+    """Let TRL and torch look at a recipe's ``grpo:`` block before anything is loaded; raises RecipeError."""
+    from llmpolicy.grpo.config import grpo_config
+
+    grpo_config(recipe.grpo or {}, output_dir=Path(), seed=recipe.seed, reward_weights=[1.0])
 
 
 def train_grpo(

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -75,7 +76,8 @@ def end_stopped(run: Run | None, step: int, stop: Signals, say: Say) -> None:
     assert stop.signal is not None
     if run is not None:
         run.finish("stopped", steps=step, reason=stop.reason)
-        say(f"go on with: llmpolicy train {run.path / 'recipe.yaml'} --out {run.path} --resume")
+        recipe, out = shlex.quote(str(run.path / "recipe.yaml")), shlex.quote(str(run.path))
+        say(f"go on with: llmpolicy train {recipe} --out {out} --resume")
     raise SystemExit(128 + stop.signal)
 
 

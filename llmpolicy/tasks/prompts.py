@@ -54,12 +54,17 @@ def make_rows(
     canonical = _canonical(spec, base_dir)
     plain = BUILT_IN.get(rule_name(spec), text)
     shown = {plain(example.user) for example in (spec.few_shot if examples is None else examples)}
+    # Some generators of reasoning-gym have no single answer: their scorers read the metadata.
+    answered = spec.reasoning_gym is None and any("answer" in raw for raw in raws)
+    gold = {*spec.columns, *spec.extract, *(["answer"] if answered else [])}
     rows = []
     for index, raw in enumerate(raws):
         where = f"task {spec.label!r}, row {index}"
         columns = _extract(spec, _rename(spec, raw, where), where)
         user = columns.pop("prompt") if spec.prompt is None and "prompt" in columns else _ask(spec, columns, where)
-        _check_columns(spec, columns, where)
+        _check_columns(columns, gold, where)
+        if not plain(_asked(spec, columns, user)):
+            raise TaskError(f"{where}: the question is blank")
         question = canonical({**columns, "prompt": user}) if canonical else plain(_asked(spec, columns, user))
         if not isinstance(question, str):
             raise TaskError(f"{where}: canonical returned {question!r:.60}, expected a text")
@@ -119,14 +124,12 @@ def _asked(spec: TaskSpec, columns: Mapping[str, Any], user: Any) -> Any:
     return " ".join(str(columns[name]) for name in names) if names else user
 
 
-def _check_columns(spec: TaskSpec, columns: Mapping[str, Any], where: str) -> None:
+def _check_columns(columns: Mapping[str, Any], gold: set[str], where: str) -> None:
     """A gold answer must be there, and no column may have a name that rewards get from elsewhere."""
     for name in columns:
         if name in RESERVED:
             raise TaskError(f"{where}: the column {name!r} has a reserved name; write `columns: {{my_{name}: {name}}}`")
-    # Some generators of reasoning-gym have no single answer: their scorers read the metadata.
-    gold = {*spec.columns, *spec.extract} | ({"answer"} if spec.reasoning_gym is None else set())
-    check_gold(columns, gold & set(columns), where)
+    check_gold(columns, gold, where)
 
 
 def check_gold(columns: Mapping[str, Any], names: set[str], where: str) -> None:
