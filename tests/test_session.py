@@ -100,6 +100,7 @@ def test_a_row_without_the_answer_that_the_others_have_is_named_and_so_is_a_blan
         ("grpo.learning_rate=.nan", "expected finite numbers"),
         ("grpo.adam_beta1=2.0", "Invalid beta parameter at index 0: 2.0"),
         ("grpo.temperature=0", "grpo.temperature is 0; expected above 0"),
+        ("model.lora.rr=4", "'rr' is no argument of LoraConfig"),
         ("grpo.report_to=wandbb", "no tracker 'wandbb'; did you mean 'wandb'"),
     ],
 )

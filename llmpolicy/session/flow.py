@@ -112,6 +112,8 @@ def _train(
 ) -> Run:
     if recipe.environment is not None:
         return train_environment(recipe, out, resume=resume, dry_run=dry_run, say=say)
+    from llmpolicy.policies.causal_lm.adapter import lora_config
+
     if resume and out is None:
         raise RunError("--resume needs --out DIR, the run to go on with")
     if out is None and world_size() > 1:
@@ -122,6 +124,8 @@ def _train(
         check_reinforce(recipe, len(made.train_rows))
     else:
         check_grpo_block(recipe)
+    if recipe.model is not None and recipe.model.lora is not None:
+        lora_config(recipe.model.lora)
     if dry_run:
         if made.explanation is not None:
             say(str(made.explanation))

@@ -27,13 +27,18 @@ _ZERO_STARTS = (True, "gaussian")
 
 def add_lora(model: nn.Module, lora: Mapping[str, Any], base: str | None, revision: str | None = None) -> PeftModel:
     """Wrap the model with a new LoRA adapter, on every linear layer but the head if target_modules is not given."""
+    return _wrap(model, lora_config(lora), "lora", base, revision)
+
+
+def lora_config(lora: Mapping[str, Any]) -> LoraConfig:
+    """LoraConfig from a recipe's ``lora:`` block; raises PolicyError for what it does not take."""
     valid = {field.name for field in dataclasses.fields(LoraConfig)}
     for key in lora:
         if key not in valid:
             raise PolicyError(f"lora: {key!r} is no argument of LoraConfig{nearest(key, valid)}")
     config = LoraConfig(**{"task_type": "CAUSAL_LM", "target_modules": "all-linear", **lora})
     _check_config(config, "lora")
-    return _wrap(model, config, "lora", base, revision)
+    return config
 
 
 def load_adapter(model: nn.Module, config_file: Path, weights_file: Path, bases: list[str], name: str) -> PeftModel:
