@@ -235,7 +235,8 @@ def test_a_recipe_by_name_takes_the_other_arguments_as_changes(tmp_path: Path) -
     run = train(path, grpo={"max_steps": 2}, seed=5, out=tmp_path / "run", say=lambda _: None)
     assert run.recipe["grpo"] == {**GRPO, "max_steps": 2}
     assert (run.recipe["seed"], run.recipe["task"][0]["file"]) == (5, "rows.jsonl")
-    assert len(run.metrics("train")) == 2
+    assert [line["step"] for line in run.metrics("train") if "reward" in line] == [1, 2]
+    assert "train_runtime" in run.metrics("summary")[0]
 
 
 def test_a_policy_given_from_python_keeps_its_temperature(tmp_path: Path) -> None:

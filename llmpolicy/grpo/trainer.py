@@ -252,7 +252,9 @@ class PolicyTrainer(GRPOTrainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         super().log(logs, start_time)
         if self.run is not None and self.accelerator.is_main_process:
-            self.run.log(self.state.global_step, {key: value for key, value in logs.items() if key != "step"})
+            # The summary at the end belongs to no step, and must not take the last one's place.
+            mode = "summary" if "train_runtime" in logs else "train"
+            self.run.log(self.state.global_step, {key: value for key, value in logs.items() if key != "step"}, mode)
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """No card in checkpoints: publishing writes one, with the evidence."""
