@@ -98,9 +98,9 @@ def build_correct(recipe: Recipe) -> Rewards | None:
 
 def reward_facts(recipe: Recipe) -> list[dict[str, Any]]:
     """For the manifest: each reward's name, weight, arguments, file and hash."""
-    named = [(block.fn, block.weight, block.args) for block in recipe.rewards]
+    named: list[tuple[Any, float | None, Any]] = [(block.fn, block.weight, block.args) for block in recipe.rewards]
     if recipe.evaluate and recipe.evaluate.correct:
-        named.append((recipe.evaluate.correct, 0.0, recipe.evaluate.args))
+        named.append((recipe.evaluate.correct, None, recipe.evaluate.args))  # no weight: it only judges the evaluation
     return [
         {"fn": str(fn), "weight": weight, "args": args, **describe(fn, recipe.base_dir)} for fn, weight, args in named
     ]

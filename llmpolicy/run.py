@@ -318,8 +318,13 @@ def _environment() -> dict[str, Any]:
             "cores": os.cpu_count(),
             "gpus": _gpus(),
         },
-        "command": redact(" ".join([Path(sys.argv[0]).name, *sys.argv[1:]])),
+        "command": redact(" ".join([_program(), *sys.argv[1:]])),
     }
+
+
+def _program() -> str:
+    name = Path(sys.argv[0]).name
+    return "python -m llmpolicy" if name == "__main__.py" else name
 
 
 def _gpus() -> list[str]:

@@ -132,7 +132,7 @@ def test_a_run_goes_on_with_more_steps_and_its_recipe_says_so(tmp_path: Path) ->
     )
     assert run.manifest["recipe_changed"] == ["grpo"]
     changed = run_of(tmp_path, "grpo.max_steps=3", "rewards.0.weight=2", resume=True)
-    assert [reward["weight"] for reward in changed.manifest["rewards"]] == [2, 0.0]
+    assert [reward["weight"] for reward in changed.manifest["rewards"]] == [2, None]
     refused("already at step 3 of 2", tmp_path, "grpo.max_steps=2", resume=True)
     assert Run.open(run.path).manifest["status"] == "finished"
 

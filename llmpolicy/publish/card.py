@@ -204,7 +204,8 @@ def _recipe(recipe: Mapping[str, Any]) -> list[str]:
 
 def _training(manifest: Mapping[str, Any]) -> list[str]:
     skipped = {"schema", "rewards", "evaluation"}
-    rows = [f"| {escape(key)} | {escape(_flat(value))} |" for key, value in manifest.items() if key not in skipped]
+    facts = {key: value for key, value in manifest.items() if key not in skipped and value not in (None, [], {})}
+    rows = [f"| {escape(key)} | {escape(_flat(value))} |" for key, value in facts.items()]
     return ["## Training", "", "| fact | value |", "|---|---|", *rows] if rows else []
 
 

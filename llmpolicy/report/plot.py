@@ -37,6 +37,7 @@ def plot_run(run: Run) -> Path:
         axis.spines[["top", "right"]].set_visible(False)
         axis.grid(alpha=0.25)
         axis.set_xlabel("step")
+        axis.xaxis.get_major_locator().set_params(integer=True)
     figure.suptitle(f"{run.recipe.get('name', run.path.name)}: seed {run.recipe.get('seed', 0)}", fontsize=12)
     figure.savefig(run.plot_path, dpi=120)
     plt.close(figure)
