@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmpolicy.diagnose.explain import Explanation, explain
+from llmpolicy.diagnose.explain import TRL_DEFAULTS, Explanation, explain
 from llmpolicy.errors import PolicyError, RecipeError
 from llmpolicy.recipe import ModelBlock, Recipe
 from llmpolicy.rewards import Rewards, RewardSpec, describe
@@ -185,8 +185,9 @@ def loaded_weights(recipe: Recipe) -> str | None:
 
 
 def completion_length(recipe: Recipe) -> int:
-    """The most tokens of a completion, in training, and in evaluation unless that names its own; TRL's default is 256."""
-    return int((recipe.grpo or recipe.reinforce or {}).get("max_completion_length") or 256)
+    """The most tokens of a completion, in training, and in evaluation unless that names its own."""
+    settings = recipe.grpo or recipe.reinforce or {}
+    return int(settings.get("max_completion_length") or TRL_DEFAULTS["max_completion_length"])
 
 
 def evaluated_length(recipe: Recipe) -> int:
@@ -219,11 +220,18 @@ def fit(made: Plan, policy: "CausalLMPolicy", *, processes: int = 1, target: str
     """
     recipe = made.recipe
     train = _fitting(policy, made.train_rows, recipe, completion_length(recipe), "training")
-    held_out = _fitting(policy, made.held_out, recipe, evaluated_length(recipe), "held-out") if made.held_out else []
     explanation = made.explanation
     if len(train) < len(made.train_rows):
         explanation = _explained(recipe, train, processes, target)
-    return replace(made, train_rows=train, held_out=held_out, explanation=explanation)
+    return fit_held_out(replace(made, train_rows=train, explanation=explanation), policy)
+
+
+def fit_held_out(made: Plan, policy: "CausalLMPolicy") -> Plan:
+    """The plan with the held-out rows whose prompt and completion fit, the rest counted."""
+    if not made.held_out:
+        return made
+    length = evaluated_length(made.recipe)
+    return replace(made, held_out=_fitting(policy, made.held_out, made.recipe, length, "held-out"))
 
 
 def _fitting(

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from trl import GRPOConfig
 
 from llmpolicy import train
 from llmpolicy.build import build_policy, completion_length, evaluated_length, loaded_weights, policy_at
@@ -206,7 +207,8 @@ def test_what_a_recipe_says_of_its_model_is_not_said_of_another(tmp_path: Path) 
 
 def test_policy_and_base_write_the_same_length_also_when_nobody_names_one(tmp_path: Path) -> None:
     unnamed = {key: value for key, value in GRPO.items() if key != "max_completion_length"}
-    for block, length in ({"grpo": unnamed}, 256), ({"grpo": None, "reinforce": {"max_completion_length": 7}}, 7):
+    default = GRPOConfig.max_completion_length  # what the trainer writes when nobody says
+    for block, length in ({"grpo": unnamed}, default), ({"grpo": None, "reinforce": {"max_completion_length": 7}}, 7):
         made = load_recipe(recipe(tmp_path, **block))
         assert completion_length(made) == evaluated_length(made) == build_policy(made).max_new_tokens == length
     assert evaluated_length(load_recipe(recipe(tmp_path, evaluate={**EVALUATE, "max_completion_length": 9}))) == 9

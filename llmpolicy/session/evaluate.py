@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmpolicy.build import Plan, build_policy, evaluated_length, fit, plan, policy_at
+from llmpolicy.build import Plan, build_policy, evaluated_length, fit_held_out, plan, policy_at
 from llmpolicy.errors import RecipeError, RunError
 from llmpolicy.recipe import Recipe, load_recipe
 from llmpolicy.run import Run
@@ -70,7 +70,7 @@ def evaluate_model(model: str, recipe_name: str | None, overrides: Sequence[str]
     if run is not None:
         _refuse_trained_questions(run, made)
     policy = policy_at(run.policy_dir if run else Path(model), recipe)
-    made = fit(made, policy)
+    made = fit_held_out(made, policy)
     return evaluate_policy(made, placed(policy), say=say)
 
 
