@@ -2,8 +2,22 @@
 
 from llmpolicy.errors import RewardError
 from llmpolicy.rewards.contract import RESERVED, RewardSpec
+from llmpolicy.rewards.declare import Contract, contract_of, reward
 from llmpolicy.rewards.resolve import describe, resolve
 from llmpolicy.rewards.scoring import Rewards, RowScore
 from llmpolicy.types import Sample, Score
 
-__all__ = ["RESERVED", "RewardError", "RewardSpec", "Rewards", "RowScore", "Sample", "Score", "describe", "resolve"]
+__all__ = [
+    "RESERVED",
+    "Contract",
+    "RewardError",
+    "RewardSpec",
+    "Rewards",
+    "RowScore",
+    "Sample",
+    "Score",
+    "contract_of",
+    "describe",
+    "resolve",
+    "reward",
+]

@@ -20,7 +20,7 @@ from llmpolicy.rewards.contract import (
     offered_single,
     offered_trl,
 )
-from llmpolicy.rewards.verdict import as_list, as_score, failed
+from llmpolicy.rewards.verdict import Judged, as_list, as_score, failed
 from llmpolicy.types import Sample, Score
 
 T = TypeVar("T")
@@ -99,14 +99,14 @@ class Rewards:
     def _score(self, samples: Sequence[Sample], group_size: int | None) -> list[RowScore]:
         calls = [call for component in self.components for call in _calls(component, samples, group_size)]
         returned = _run(calls)
-        columns: dict[str, list[tuple[Score, float]]] = {component.name: [] for component in self.components}
+        columns: dict[str, list[Judged]] = {component.name: [] for component in self.components}
         for call, result in zip(calls, returned, strict=True):
             columns[call.component.name] += _judged(call, result)
         return [self._row({name: column[i] for name, column in columns.items()}) for i in range(len(samples))]
 
-    def _row(self, judged: dict[str, tuple[Score, float]]) -> RowScore:
-        parts = {name: score for name, (score, _) in judged.items()}
-        seconds = sum(spent for _, spent in judged.values())
+    def _row(self, judged: dict[str, Judged]) -> RowScore:
+        parts = {name: one.score for name, one in judged.items()}
+        seconds = sum(one.seconds for one in judged.values())
         total = 0.0
         for component in self.components:
             value = parts[component.name].value
@@ -218,11 +218,11 @@ def _arguments(call: _Call) -> tuple[list[Any], dict[str, Any]]:
         raise RewardError(f"Reward {component.name!r} asks for {lacking!r}, a column that row {row} lacks.") from error
 
 
-def _judged(call: _Call, result: _Returned) -> list[tuple[Score, float]]:
+def _judged(call: _Call, result: _Returned) -> list[Judged]:
     name, rows = call.component.name, [sample.row for sample in call.samples]
     values = [result.values] if call.component.style == "single" else as_list(result.values, name, rows)
     each = result.seconds / len(rows)
-    return [(as_score(value, name, row), each) for value, row in zip(values, rows, strict=True)]
+    return [Judged(as_score(value, name, row), each) for value, row in zip(values, rows, strict=True)]
 
 
 def _in_thread(work: Any) -> "Future[Any]":

@@ -1,0 +1,82 @@
+"""What a reward says of itself, beside the function: examples that must score high and low, its range, its time."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar, get_args
+
+from llmpolicy.errors import RewardError, nearest
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+Kind = Literal["answer", "format", "length", "style", "code", "judge"]
+
+TIMEOUT = 5.0
+"""Seconds that one completion may take when its reward does not say."""
+
+_DECLARED = "__llmpolicy_contract__"
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """The contract of a reward.
+
+    ``passes`` and ``fails`` are calls, each a mapping of argument names to values, that must score the top and the bottom
+    of ``range``. ``timeout`` is in seconds a completion. ``group`` asks for whole groups. A reward that is not
+    ``deterministic`` is never answered from the cache. ``kind`` says what it looks at: an answer (whether it is right), a
+    format, a length, a style, code, or the opinion of a judge. ``formats`` are ways to write an answer that the reward
+    reads, with ``{}`` for the answer.
+    """
+
+    passes: Sequence[Mapping[str, Any]] = ()
+    fails: Sequence[Mapping[str, Any]] = ()
+    range: tuple[float, float] | None = None
+    timeout: float = TIMEOUT
+    group: bool = False
+    deterministic: bool = True
+    kind: Kind | None = None
+    formats: Sequence[str] = ("{}",)
+
+
+def reward(
+    *,
+    passes: Sequence[Mapping[str, Any]] = (),
+    fails: Sequence[Mapping[str, Any]] = (),
+    range: tuple[float, float] | None = None,
+    timeout: float = TIMEOUT,
+    group: bool = False,
+    deterministic: bool = True,
+    kind: Kind | None = None,
+    formats: Sequence[str] = ("{}",),
+) -> Callable[[Function], Function]:
+    """Declare the contract of a reward function; the function itself stays as it is. See `Contract`.
+
+    RewardError for a range that is none, a timeout that is not positive, an unknown kind, an example that is no mapping.
+    """
+    contract = Contract(tuple(passes), tuple(fails), range, timeout, group, deterministic, kind, tuple(formats))
+
+    def declare(function: Function) -> Function:
+        _check(getattr(function, "__name__", "reward"), contract)
+        setattr(function, _DECLARED, contract)
+        return function
+
+    return declare
+
+
+def contract_of(function: Callable[..., Any]) -> Contract:
+    """The contract that a function was declared with, or the one of a plain function."""
+    while not hasattr(function, _DECLARED) and hasattr(function, "func"):
+        function = function.func
+    declared = getattr(function, _DECLARED, None)
+    return declared if isinstance(declared, Contract) else Contract()
+
+
+def _check(name: str, contract: Contract) -> None:
+    where = f"@reward of {name!r}"
+    if contract.range is not None and not contract.range[0] < contract.range[1]:
+        raise RewardError(f"{where} has range {contract.range}; expected (lowest, highest).")
+    if not contract.timeout > 0:
+        raise RewardError(f"{where} has timeout {contract.timeout}; expected seconds above 0.")
+    if contract.kind is not None and contract.kind not in get_args(Kind):
+        raise RewardError(f"{where} has kind {contract.kind!r}{nearest(str(contract.kind), get_args(Kind))}")
+    for example in (*contract.passes, *contract.fails):
+        if not isinstance(example, Mapping):
+            raise RewardError(f"{where} has the example {example!r:.60}; expected a mapping of arguments.")
