@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from llmpolicy.errors import RewardError, nearest
+from llmpolicy.rewards.declare import Contract, contract_of
 from llmpolicy.rewards.resolve import resolve
 from llmpolicy.types import Sample
 
@@ -35,13 +36,17 @@ _LAST_PART = re.compile(r"[/\\.]")
 
 @dataclass(frozen=True)
 class RewardSpec:
-    """One reward of a recipe: function or reference, weight (0 = only logged), bound arguments, name, style."""
+    """One reward of a recipe: function or reference, weight (0 = only logged), bound arguments, name, style.
+
+    ``timeout`` is in seconds a completion, and overrules what the function's contract says.
+    """
 
     fn: str | Callable[..., Any]
     weight: float = 1.0
     args: Mapping[str, Any] = field(default_factory=dict)
     name: str | None = None
     style: Style = "single"
+    timeout: float | None = None
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,9 @@ class Component:
     optional: tuple[str, ...]
     positional: tuple[str, ...]
     takes_all: bool
+    spec: RewardSpec
+    base_dir: Path | None
+    contract: Contract
 
     @classmethod
     def of(cls, spec: RewardSpec, base_dir: Path | None = None) -> "Component":
@@ -81,7 +89,15 @@ class Component:
             optional=tuple(p.name for p in free if p.default is not p.empty),
             positional=tuple(p.name for p in named if p.kind is p.POSITIONAL_ONLY),
             takes_all=takes_all,
+            spec=spec,
+            base_dir=base_dir,
+            contract=contract_of(function),
         )
+
+    @property
+    def timeout(self) -> float:
+        """The seconds that one completion may take."""
+        return self.spec.timeout or self.contract.timeout
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -99,8 +115,8 @@ class Component:
                     f"in its args{hint}"
                 )
 
-    def arguments(self, offered: Mapping[str, Any], columns: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
-        """Positional and keyword arguments of one call; KeyError with the name that this row lacks."""
+    def chosen(self, offered: Mapping[str, Any], columns: Mapping[str, Any]) -> dict[str, Any]:
+        """What one call gets beside the fixed arguments, by name; KeyError with the name that this row lacks."""
         chosen: dict[str, Any] = dict(columns) if self.takes_all else {}
         if self.takes_all and self.style == "trl":
             chosen |= offered
@@ -109,8 +125,12 @@ class Component:
         for name in self.optional:
             if name in offered or name in columns:
                 chosen[name] = offered[name] if name in offered else columns[name]
-        chosen |= self.fixed
-        return [chosen.pop(name) for name in self.positional if name in chosen], chosen
+        return chosen
+
+    def call(self, chosen: Mapping[str, Any]) -> Any:
+        """Call the function with what was chosen and what is fixed."""
+        named = {**chosen, **self.fixed}
+        return self.function(*[named.pop(name) for name in self.positional if name in named], **named)
 
 
 def offered_single(sample: Sample) -> dict[str, Any]:
@@ -188,6 +208,8 @@ def _check_spec(name: str, spec: RewardSpec) -> None:
         raise RewardError(f"Reward {name!r} has style {spec.style!r}{nearest(str(spec.style), get_args(Style))}")
     if isinstance(spec.weight, bool) or not isinstance(spec.weight, int | float) or not math.isfinite(spec.weight):
         raise RewardError(f"Reward {name!r} has weight {spec.weight!r}; expected a finite number (0 = only logged).")
+    if spec.timeout is not None and not spec.timeout > 0:
+        raise RewardError(f"Reward {name!r} has timeout {spec.timeout!r}; expected seconds above 0.")
 
 
 def _check_args(name: str, spec: RewardSpec, parameters: Sequence[str], takes_all: bool) -> None:

@@ -23,7 +23,8 @@ class Contract:
     of ``range``. ``timeout`` is in seconds a completion. ``group`` asks for whole groups. A reward that is not
     ``deterministic`` is never answered from the cache. ``kind`` says what it looks at: an answer (whether it is right), a
     format, a length, a style, code, or the opinion of a judge. ``formats`` are ways to write an answer that the reward
-    reads, with ``{}`` for the answer.
+    reads, with ``{}`` for the answer. ``in_process`` keeps a reward that needs the trainer's torch or GPU out of the
+    workers; nothing can stop it there.
     """
 
     passes: Sequence[Mapping[str, Any]] = ()
@@ -34,6 +35,7 @@ class Contract:
     deterministic: bool = True
     kind: Kind | None = None
     formats: Sequence[str] = ("{}",)
+    in_process: bool = False
 
 
 def reward(
@@ -46,12 +48,15 @@ def reward(
     deterministic: bool = True,
     kind: Kind | None = None,
     formats: Sequence[str] = ("{}",),
+    in_process: bool = False,
 ) -> Callable[[Function], Function]:
     """Declare the contract of a reward function; the function itself stays as it is. See `Contract`.
 
     RewardError for a range that is none, a timeout that is not positive, an unknown kind, an example that is no mapping.
     """
-    contract = Contract(tuple(passes), tuple(fails), range, timeout, group, deterministic, kind, tuple(formats))
+    contract = Contract(
+        tuple(passes), tuple(fails), range, timeout, group, deterministic, kind, tuple(formats), in_process
+    )
 
     def declare(function: Function) -> Function:
         _check(getattr(function, "__name__", "reward"), contract)

@@ -1,16 +1,19 @@
 """Scoring a batch: every reward on every sample, then the weighted sum of each row."""
 
-import inspect
+import itertools
+import logging
 import math
+import os
+import pickle
 import threading
-import time
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from llmpolicy.errors import RewardError
+from llmpolicy.rewards.calls import Call, make_here
 from llmpolicy.rewards.contract import (
     Component,
     RewardSpec,
@@ -20,10 +23,12 @@ from llmpolicy.rewards.contract import (
     offered_single,
     offered_trl,
 )
-from llmpolicy.rewards.verdict import Judged, as_list, as_score, failed
+from llmpolicy.rewards.crossing import Crossed, crossed, stays
+from llmpolicy.rewards.health import Health
+from llmpolicy.rewards.verdict import Judged, Outcome
 from llmpolicy.types import Sample, Score
 
-T = TypeVar("T")
+_CANNOT = (pickle.PickleError, TypeError, AttributeError, ValueError, RuntimeError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,25 +41,35 @@ class RowScore:
 
 
 @dataclass(frozen=True, slots=True)
-class _Call:
-    """One call of one reward, over one row or over a list of rows."""
+class _Batch:
+    """One reward's calls for a batch. ``made`` holds, for each of them, the place of the call that answers it."""
 
     component: Component
-    samples: Sequence[Sample]
+    calls: Sequence[Call]
+    samples: Sequence[Sequence[Sample]]
+    pickled: Sequence[bytes] | None
+    made: Sequence[int]
 
-
-@dataclass(frozen=True, slots=True)
-class _Returned:
-    values: Any
-    seconds: float
+    @property
+    def distinct(self) -> list[int]:
+        """The places of the calls that are made; the others repeat one of them."""
+        return [place for place, answer in enumerate(self.made) if place == answer]
 
 
 class Rewards:
-    """The rewards of a recipe, read once: `check_columns` before a model loads, then `submit` for each batch."""
+    """The rewards of a recipe, read once: `check_columns` before a model loads, then `submit` for each batch.
 
-    def __init__(self, specs: Iterable[RewardSpec], base_dir: Path | None = None) -> None:
+    They run in worker processes that are killed when a completion takes longer than its reward's timeout, so what a
+    function changes outside itself is not seen here; ``isolate=False`` calls them in this process, unguarded.
+    """
+
+    def __init__(self, specs: Iterable[RewardSpec], base_dir: Path | None = None, *, isolate: bool = True) -> None:
         self.components = [Component.of(spec, base_dir) for spec in specs]
         check_names(self.components)
+        self.isolate = isolate
+        self.health = {component.name: Health(component) for component in self.components}
+        self.repeated = dict.fromkeys(self.health, 0)
+        self._crossed: dict[str, Crossed | None] = {}
 
     @property
     def names(self) -> list[str]:
@@ -85,24 +100,95 @@ class Rewards:
             component.check(present)
 
     def submit(self, samples: Sequence[Sample], group_size: int | None = None) -> "Future[list[RowScore]]":
-        """Score in a thread of our own; the future holds one RowScore a sample, in order, or a RewardError.
+        """Start to score; the future holds one RowScore a sample, in order, or a RewardError.
 
-        Samples of a group lie next to each other, `group_size` at a time.
+        Samples of a group lie next to each other, `group_size` at a time. A completion that a reward could not judge by a
+        fault of its own is None; RewardError when that happens too often, or for a value that is no score.
         """
-        self._check_groups(samples, group_size)
-        return _in_thread(lambda: self._score(samples, group_size))
+        return self._submit(samples, group_size, threading.Event())
 
     def score(self, samples: Sequence[Sample], group_size: int | None = None) -> list[RowScore]:
         """The waiting form of `submit`."""
-        return self.submit(samples, group_size).result()
+        stop = threading.Event()
+        try:
+            return self._submit(samples, group_size, stop).result()
+        except BaseException:
+            stop.set()  # Ctrl-C: the workers must not go on with what nobody waits for
+            raise
 
-    def _score(self, samples: Sequence[Sample], group_size: int | None) -> list[RowScore]:
-        calls = [call for component in self.components for call in _calls(component, samples, group_size)]
-        returned = _run(calls)
-        columns: dict[str, list[Judged]] = {component.name: [] for component in self.components}
-        for call, result in zip(calls, returned, strict=True):
-            columns[call.component.name] += _judged(call, result)
+    def take_faults(self) -> list[dict[str, Any]]:
+        """The records of faults since the last time, to be kept with a run."""
+        taken = [record for health in self.health.values() for record in health.records]
+        for health in self.health.values():
+            health.records = []
+        return taken
+
+    def _submit(
+        self, samples: Sequence[Sample], group_size: int | None, stop: threading.Event
+    ) -> "Future[list[RowScore]]":
+        self._check_groups(samples, group_size)
+        return _in_thread(lambda: self._score(samples, group_size, stop))
+
+    def _score(self, samples: Sequence[Sample], group_size: int | None, stop: threading.Event) -> list[RowScore]:
+        batches = [_batch(component, samples, group_size) for component in self.components]
+        columns = {
+            batch.component.name: self._judged(batch, outcomes)
+            for batch, outcomes in zip(batches, self._outcomes(batches, stop), strict=True)
+        }
         return [self._row({name: column[i] for name, column in columns.items()}) for i in range(len(samples))]
+
+    def _outcomes(self, batches: Sequence[_Batch], stop: threading.Event) -> list[list[Outcome]]:
+        """What came of the distinct calls of each batch: in workers, and meanwhile those that stay here."""
+        from llmpolicy.rewards import firewall  # processes are of no use to who only reads a recipe
+
+        guarded = [self._guarded(batch) for batch in batches]
+        try:
+            parts = [
+                reward and firewall.start(reward, [_message(batch, place) for place in batch.distinct], stop)
+                for batch, reward in zip(batches, guarded, strict=True)
+            ]
+            here = [(b.component, b.calls[i]) for b, r in zip(batches, guarded, strict=True) if not r for i in b.distinct]
+            made = iter(make_here(here))
+            return [
+                _refusing(list(itertools.islice(made, len(batch.distinct)))) if part is None else firewall.outcomes(part)
+                for batch, part in zip(batches, parts, strict=True)
+            ]
+        except BaseException:
+            stop.set()
+            raise
+
+    def _guarded(self, batch: _Batch) -> Crossed | None:
+        """The reward as it crosses to a worker, or None where it is called here."""
+        name = batch.component.name
+        if not self.isolate or os.environ.get("LLMPOLICY_REWARD_WORKERS") == "0":
+            return None
+        if name not in self._crossed:
+            self._crossed[name] = crossed(batch.component)
+        if self._crossed[name] is not None and batch.pickled is None:
+            stays(name, TypeError("an argument of a row cannot be pickled"))
+            self._crossed[name] = None
+        return self._crossed[name]
+
+    def _judged(self, batch: _Batch, outcomes: Sequence[Outcome]) -> list[Judged]:
+        """One verdict a sample, faults counted; FaultBudgetError when they are too many."""
+        name, answers = batch.component.name, dict(zip(batch.distinct, outcomes, strict=True))
+        health, judged, spent = self.health[name], [], []
+        for place, answer in enumerate(batch.made):
+            outcome = answers[answer]
+            if place != answer:
+                self.repeated[name] += 1
+            elif outcome.blame is not None:
+                self._note(health, outcome, batch.calls[place], batch.samples[place][0])
+            judged += _verdicts(outcome, len(batch.calls[place].rows), took=place == answer)
+            spent += [outcome.blame == "model"] * len(batch.calls[place].rows)
+        health.check([one.fault is not None for one in judged], spent)
+        return judged
+
+    def _note(self, health: Health, outcome: Outcome, call: Call, sample: Sample) -> None:
+        if not health.counts:
+            said = f"Reward {health.component.name!r} {outcome.why} on row {sample.row}; it is counted from here on"
+            logging.getLogger("llmpolicy").warning("%s", said)
+        health.note(outcome, call.chosen, sample)
 
     def _row(self, judged: dict[str, Judged]) -> RowScore:
         parts = {name: one.score for name, one in judged.items()}
@@ -136,72 +222,59 @@ def _groups(samples: Sequence[Sample], size: int) -> list[Sequence[Sample]]:
     return [samples[i : i + size] for i in range(0, len(samples), size)]
 
 
-def _calls(component: Component, samples: Sequence[Sample], group_size: int | None) -> list[_Call]:
+def _batch(component: Component, samples: Sequence[Sample], group_size: int | None) -> _Batch:
+    """The calls of one reward; of those with equal arguments one is made, unless the reward draws lots."""
+    rows = list(_rows(component, samples, group_size))
+    calls = [Call(_chosen(component, some), [sample.row for sample in some]) for some in rows]
+    pickled = _pickled(calls)
+    if pickled is None or not component.contract.deterministic:
+        return _Batch(component, calls, rows, pickled, range(len(calls)))
+    first: dict[bytes, int] = {}
+    made = [first.setdefault(content, place) for place, content in enumerate(pickled)]
+    return _Batch(component, calls, rows, pickled, made)
+
+
+def _pickled(calls: Sequence[Call]) -> list[bytes] | None:
+    try:
+        return [pickle.dumps(call.chosen, pickle.HIGHEST_PROTOCOL) for call in calls]
+    except _CANNOT:
+        return None
+
+
+def _rows(component: Component, samples: Sequence[Sample], group_size: int | None) -> Iterator[Sequence[Sample]]:
     if component.style == "single":
-        return [_Call(component, [sample]) for sample in samples]
+        return ([sample] for sample in samples)
     if component.style == "group":
-        return [_Call(component, group) for group in _groups(samples, group_size or 1)]
-    return [_Call(component, samples)] if samples else []
+        return iter(_groups(samples, group_size or 1))
+    return iter([samples] if samples else [])
 
 
-def _run(calls: Sequence[_Call]) -> list[_Returned]:
-    """Make every call in order; what comes back as a coroutine is then run, all of them at once, on one event loop."""
-    returned: list[_Returned] = []
-    try:
-        for call in calls:
-            returned.append(_timed(call))
-    except BaseException:
-        for result in returned:
-            if inspect.iscoroutine(result.values):
-                result.values.close()
-        raise
-    waiting = [i for i, result in enumerate(returned) if inspect.isawaitable(result.values)]
-    if waiting:
-        import asyncio  # only judges need it, and the command line should start at once
-
-        finished = asyncio.run(_together([_awaited(calls[i], returned[i].values) for i in waiting]))
-        for i, result in zip(waiting, finished, strict=True):
-            returned[i] = result
-    return returned
+def _message(batch: _Batch, place: int) -> tuple[bytes, Sequence[int]]:
+    assert batch.pickled is not None
+    return batch.pickled[place], batch.calls[place].rows
 
 
-def _timed(call: _Call) -> _Returned:
-    started = time.perf_counter()
-    try:
-        positional, named = _arguments(call)
-        values = call.component.function(*positional, **named)
-    except (RewardError, KeyboardInterrupt):
-        raise
-    except BaseException as error:
-        # SystemExit too: a reward must not end the run without a word.
-        raise failed(error, call.component.name, call.component.function, call.samples[0]) from error
-    return _Returned(values, time.perf_counter() - started)
+def _refusing(outcomes: list[Outcome]) -> list[Outcome]:
+    for outcome in outcomes:
+        if outcome.blame == "refused":
+            raise RewardError(outcome.why)
+    return outcomes
 
 
-async def _awaited(call: _Call, pending: Any) -> _Returned:
-    import asyncio
-
-    started = time.perf_counter()
-    try:
-        values = await pending
-    except (RewardError, KeyboardInterrupt, asyncio.CancelledError):
-        raise
-    except BaseException as error:
-        raise failed(error, call.component.name, call.component.function, call.samples[0]) from error
-    return _Returned(values, time.perf_counter() - started)
+def _verdicts(outcome: Outcome, rows: int, took: bool) -> list[Judged]:
+    each = outcome.seconds / rows if took else 0.0
+    if outcome.scores is not None:
+        return [Judged(score, each) for score in outcome.scores]
+    # Only an isolated call knows its memory cap; here, memory that ran out may be anyone's.
+    fault: Any = "error" if outcome.blame == "memory" else outcome.blame
+    return [Judged(Score(None, why=outcome.why), each, fault)] * rows
 
 
-async def _together(pending: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
-    import asyncio
-
-    return list(await asyncio.gather(*pending))
-
-
-def _arguments(call: _Call) -> tuple[list[Any], dict[str, Any]]:
-    component, samples = call.component, call.samples
+def _chosen(component: Component, samples: Sequence[Sample]) -> dict[str, Any]:
+    """What one call gets beside the fixed arguments; RewardError for a column that a row lacks."""
     try:
         if component.style == "single":
-            return component.arguments(offered_single(samples[0]), samples[0].columns)
+            return component.chosen(offered_single(samples[0]), samples[0].columns)
         names = {name: None for sample in samples for name in sample.columns}
         check_columns_are_free(names, component.style)
         columns = {
@@ -211,18 +284,11 @@ def _arguments(call: _Call) -> tuple[list[Any], dict[str, Any]]:
             if component.takes_all or name in (*component.required, *component.optional)
         }
         offered = offered_group(samples) if component.style == "group" else offered_trl(samples)
-        return component.arguments(offered, columns)
+        return component.chosen(offered, columns)
     except KeyError as error:
         lacking = error.args[0]
         row = next(s.row for s in samples if lacking not in s.columns)
         raise RewardError(f"Reward {component.name!r} asks for {lacking!r}, a column that row {row} lacks.") from error
-
-
-def _judged(call: _Call, result: _Returned) -> list[Judged]:
-    name, rows = call.component.name, [sample.row for sample in call.samples]
-    values = [result.values] if call.component.style == "single" else as_list(result.values, name, rows)
-    each = result.seconds / len(rows)
-    return [Judged(as_score(value, name, row), each) for value, row in zip(values, rows, strict=True)]
 
 
 def _in_thread(work: Any) -> "Future[Any]":

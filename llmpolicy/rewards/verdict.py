@@ -12,6 +12,7 @@ from llmpolicy.errors import RewardError
 from llmpolicy.types import Sample, Score
 
 _EXCERPT = 200
+_SAID = 500
 
 Fault = Literal["error", "timeout", "infrastructure"]
 
@@ -26,6 +27,21 @@ class Judged:
     score: Score
     seconds: float = 0.0
     fault: Fault | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one call: the score of each of its rows, or, without any, ``blame`` and in ``why`` what happened.
+
+    ``refused`` is a mistake of the reward's author that stops the run. With scores, ``blame`` may be ``model``: its
+    completion used up the time or the memory of the call, and is paid the least for it.
+    """
+
+    scores: Sequence[Score] | None
+    seconds: float = 0.0
+    blame: Literal["refused", "memory", "model"] | Fault | None = None
+    why: str = ""
+    traceback: str = ""
 
 
 def as_score(returned: Any, reward: str, row: int) -> Score:
@@ -49,13 +65,16 @@ def as_list(returned: Any, reward: str, rows: Sequence[int]) -> list[Any]:
     return list(returned)
 
 
-def failed(error: BaseException, reward: str, function: Callable[..., Any], sample: Sample) -> RewardError:
-    """The sentence for an exception inside a reward: what, where in its file, on which row and completion."""
+def told(error: BaseException, function: Callable[..., Any]) -> str:
+    """What an exception was and where in the reward's own file it arose, in one line."""
+    said = " ".join(f"{type(error).__name__}: {error}".rstrip(": ").split())
+    return f"({_place(error, function)}) raised {said[:_SAID]}"
+
+
+def sentence(reward: str, why: str, sample: Sample) -> str:
+    """What happened to a reward, on which row and completion."""
     completion = sample.completion[:_EXCERPT] + ("..." if len(sample.completion) > _EXCERPT else "")
-    told = f"{type(error).__name__}: {error}".rstrip(": ")
-    return RewardError(
-        f"Reward {reward!r} ({_place(error, function)}) raised {told} on row {sample.row}, completion {completion!r}."
-    )
+    return f"Reward {reward!r} {why} on row {sample.row}, completion {completion!r}."
 
 
 def _as_number(value: Any, reward: str, row: int) -> float | None:

@@ -1,0 +1,92 @@
+"""One call of a reward, the same wherever it runs: the function called, what it returned judged, what it raised told."""
+
+import inspect
+import time
+import traceback
+from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from llmpolicy.errors import RewardError
+from llmpolicy.rewards.contract import Component
+from llmpolicy.rewards.verdict import Outcome, as_list, as_score, told
+from llmpolicy.types import Score
+
+_TRACEBACK = 6_000
+"""Most characters of a traceback that are kept, from its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of a reward: the arguments that its row, or its list of rows, brings, and the numbers of those rows."""
+
+    chosen: Mapping[str, Any]
+    rows: Sequence[int]
+
+
+def attempt(
+    component: Component, call: Call, through: tuple[type[BaseException], ...] = ()
+) -> Outcome | Awaitable[Outcome]:
+    """Make a call; the outcome of an async reward is awaited. Nothing is raised but what ``through`` names."""
+    started = time.perf_counter()
+    try:
+        returned = component.call(call.chosen)
+        if inspect.isawaitable(returned):
+            return _awaited(component, call, returned, through)
+        scores = _scores(component, call, returned)
+    except through:
+        raise
+    except BaseException as error:  # noqa: BLE001 - SystemExit too: a reward must not end the run without a word
+        return _failure(component, error, time.perf_counter() - started)
+    return Outcome(scores, time.perf_counter() - started)
+
+
+async def _awaited(
+    component: Component, call: Call, pending: Awaitable[Any], through: tuple[type[BaseException], ...]
+) -> Outcome:
+    import asyncio  # only judges need it, and the command line should start at once
+
+    started = time.perf_counter()
+    try:
+        scores = _scores(component, call, await pending)
+    except (asyncio.CancelledError, *through):
+        raise
+    except BaseException as error:  # noqa: BLE001 - as above
+        return _failure(component, error, time.perf_counter() - started)
+    return Outcome(scores, time.perf_counter() - started)
+
+
+def _scores(component: Component, call: Call, returned: Any) -> list[Score]:
+    name, rows = component.name, call.rows
+    values = [returned] if component.style == "single" else as_list(returned, name, rows)
+    return [as_score(value, name, row) for value, row in zip(values, rows, strict=True)]
+
+
+def _failure(component: Component, error: BaseException, seconds: float) -> Outcome:
+    if isinstance(error, RewardError):
+        return Outcome(None, seconds, "refused", str(error))
+    trace = "".join(traceback.format_exception(error))[-_TRACEBACK:]
+    blame = "memory" if isinstance(error, MemoryError) else "error"
+    return Outcome(None, seconds, blame, told(error, component.function), trace)  # type: ignore[arg-type]
+
+
+def make_here(calls: Sequence[tuple[Component, Call]]) -> list[Outcome]:
+    """Make calls in this process, in order; what is async then runs all at once, on an event loop of this thread.
+
+    KeyboardInterrupt is raised; nothing else is, and nothing can stop a call that does not return.
+    """
+    made = [attempt(component, call, through=(KeyboardInterrupt,)) for component, call in calls]
+    waiting = [place for place, one in enumerate(made) if not isinstance(one, Outcome)]
+    if waiting:
+        import asyncio
+
+        finished = asyncio.run(_together([made[place] for place in waiting]))  # type: ignore[misc]
+        for place, outcome in zip(waiting, finished, strict=True):
+            made[place] = outcome
+    return [one for one in made if isinstance(one, Outcome)]
+
+
+async def _together(pending: Sequence[Awaitable[Outcome]]) -> list[Outcome]:
+    import asyncio
+
+    return list(await asyncio.gather(*pending))

@@ -1,0 +1,168 @@
+"""One worker as its parent sees it: started, spoken to, watched, and killed with all that it started."""
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from llmpolicy.errors import RewardError
+from llmpolicy.rewards.progress import IDLE, IMPORT_SECONDS, Progress, shared_memory
+
+MEMORY = int(float(os.environ.get("LLMPOLICY_REWARD_GIB", "4")) * 2**30)
+"""Bytes that a worker may allocate."""
+
+_WORN_MEMORY, _WORN_FILES, _WORN_THREADS = MEMORY // 4, 256, 512
+_ROOT = str(Path(__file__).resolve().parents[2])
+# The parent's own llmpolicy, wherever it came from; the rest of its sys.path follows with the first work.
+_START = (
+    f"import sys; sys.path[:0] = [] if {_ROOT!r} in sys.path else [{_ROOT!r}]; "
+    "from llmpolicy.rewards.worker import main; main()"
+)
+
+
+class WorkerLost(Exception):
+    """The process on the other side of the pipe has ended."""
+
+
+class Worker:
+    """A process for rewards, of its own session and with its own memory cap; it ends with the thread that made it."""
+
+    def __init__(self) -> None:
+        descriptor = shared_memory()
+        self.progress = Progress(descriptor)
+        words = [str(descriptor), str(os.getpid()), str(MEMORY)]
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", "-c", _START, *words],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+            pass_fds=[descriptor],
+            bufsize=0,
+        )
+        os.close(descriptor)
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.requests, self.answers = self.process.stdin.fileno(), self.process.stdout.fileno()
+        os.set_blocking(self.requests, False)
+        self._poll = select.poll()
+        self._poll.register(self.answers, select.POLLIN)
+        self._partial = b""
+        self.last = IDLE
+        self.knows: list[int] = []
+        self.sources: dict[str | None, str | None] = {}
+        self.surroundings: Any = None
+        self._await_ready()
+
+    def _await_ready(self) -> None:
+        end = time.monotonic() + IMPORT_SECONDS
+        try:
+            while time.monotonic() < end:
+                if any("ready" in line for line in self.receive(1.0)):
+                    return
+            why = f"does not answer within {IMPORT_SECONDS:g} s"
+        except WorkerLost:
+            why = "ends at once"
+        self.kill()
+        raise RewardError(f"The worker process for rewards {why}; try {sys.executable} -c 'import llmpolicy.rewards'.")
+
+    def send(self, data: bytes) -> None:
+        """Write one message; WorkerLost when it cannot be written."""
+        rest = memoryview(len(data).to_bytes(8, "big") + data)
+        poll = select.poll()
+        poll.register(self.requests, select.POLLOUT)
+        while rest:
+            if not poll.poll(IMPORT_SECONDS * 1000):
+                raise WorkerLost
+            try:
+                rest = rest[os.write(self.requests, rest) :]
+            except BlockingIOError:
+                continue
+            except BrokenPipeError as error:
+                raise WorkerLost from error
+
+    def receive(self, seconds: float) -> list[dict[str, Any]]:
+        """The lines that came within some seconds, perhaps none; WorkerLost when there will be no more."""
+        if not self._poll.poll(seconds * 1000):
+            return []
+        data = os.read(self.answers, 1 << 20)
+        if not data:
+            raise WorkerLost
+        *lines, self._partial = (self._partial + data).split(b"\n")
+        try:
+            return [json.loads(line) for line in lines]
+        except ValueError as error:
+            raise WorkerLost from error
+
+    def rest(self) -> Iterator[dict[str, Any]]:
+        """What a worker that has ended had still written."""
+        with contextlib.suppress(WorkerLost):
+            while lines := self.receive(0):
+                yield from lines
+
+    def demand(self) -> float:
+        """Seconds for which it and its children have wanted a processor so far: had one, or (on Linux) waited for one."""
+        return sum(_wanted(process) for process in [self.process.pid, *self._children()])
+
+    def worn(self) -> bool:
+        """Whether rewards have left so much memory, or so many files or threads, behind that it should be replaced."""
+        import psutil
+
+        with contextlib.suppress(psutil.Error):
+            seen = psutil.Process(self.process.pid)
+            return bool(
+                seen.memory_info().rss > _WORN_MEMORY
+                or seen.num_fds() > _WORN_FILES
+                or seen.num_threads() > _WORN_THREADS
+            )
+        return True
+
+    def kill(self) -> None:
+        """End it and all that it started, and wait for the end."""
+        children = self._children()
+        for kill, number in [(os.killpg, self.process.pid), *((os.kill, child) for child in children)]:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                kill(number, signal.SIGKILL)
+        self.process.wait()
+
+    def close(self) -> None:
+        """Kill it and give back its descriptors."""
+        self.kill()
+        self.disown()
+
+    def disown(self) -> None:
+        """Give back the descriptors alone, as a process must that was forked from the worker's parent."""
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe is not None:
+                pipe.close()
+        self.progress.close()
+
+    def _children(self) -> list[int]:
+        import psutil
+
+        with contextlib.suppress(psutil.Error):
+            return [child.pid for child in psutil.Process(self.process.pid).children(recursive=True)]
+        return []
+
+
+def _wanted(process: int) -> float:
+    """Seconds of run time and of waiting in a run queue, over the threads of a process."""
+    import psutil
+
+    nanoseconds = 0
+    for thread in Path(f"/proc/{process}/task").glob("*/schedstat"):
+        with contextlib.suppress(OSError):  # the thread has ended
+            ran, waited, _ = thread.read_text().split()
+            nanoseconds += int(ran) + int(waited)
+    if nanoseconds:
+        return nanoseconds / 1e9
+    with contextlib.suppress(psutil.Error):
+        used = psutil.Process(process).cpu_times()
+        return float(used.user + used.system)
+    return 0.0
