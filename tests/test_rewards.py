@@ -36,9 +36,9 @@ def samples(n=4, **columns):
     ]
 
 
-def one(fn, sample=None, **spec):
+def one(fn, sample=None, isolate=True, **spec):
     """The single part's Score of one completion."""
-    scored = Rewards([RewardSpec(fn, name="r", **spec)]).score([sample or samples(1)[0]])
+    scored = Rewards([RewardSpec(fn, name="r", **spec)], isolate=isolate).score([sample or samples(1)[0]])
     return scored[0].parts["r"]
 
 
@@ -54,7 +54,7 @@ def test_every_reserved_name_and_column_arrives_under_its_name():
 
     chat = [{"role": "user", "content": "hi"}]
     sample = Sample("text", {"answer": "a"}, "p", chat, (1, 2), True, 7, 3)
-    one(reward, sample)
+    one(reward, sample, isolate=False)
     seen.pop("seen", None)
     assert seen == {
         "completion": "text", "prompt": "p", "completion_ids": (1, 2), "messages": chat, "truncated": True, "step": 7,
@@ -190,8 +190,8 @@ def test_a_score_is_a_number_where_it_was_judged():
 
 def test_a_torch_scalar_is_a_number():
     torch = pytest.importorskip("torch")
-    assert one(lambda completion: torch.tensor(0.5)).value == 0.5
-    assert "a Tensor" in sentence(lambda: one(lambda completion: torch.ones(1)))
+    assert one(lambda completion: torch.tensor(0.5), isolate=False).value == 0.5
+    assert "a Tensor" in sentence(lambda: one(lambda completion: torch.ones(1), isolate=False))
 
 
 @pytest.mark.parametrize(
@@ -204,24 +204,34 @@ def test_a_torch_scalar_is_a_number():
 )  # fmt: skip
 def test_anything_else_is_named_with_its_reward_and_row(returned, told):
     sample = replace(samples(1)[0], row=17)
-    text = sentence(lambda: one(lambda completion: returned, sample))
+    text = sentence(lambda: one(lambda completion: returned, sample, isolate=told != "a generator"))
     assert f"'r' returned {told}" in text
     assert "row 17" in text
 
 
-def test_an_exception_names_reward_place_row_and_the_start_of_the_completion():
+BOTH = pytest.mark.parametrize("isolate", [True, False])
+
+
+@BOTH
+def test_an_exception_is_no_verdict_and_is_told_with_place_row_and_the_start_of_the_completion(isolate):
     def reward(completion, answer):
         return 1 / len(answer[5:])
 
     line = reward.__code__.co_firstlineno + 1
     sample = Sample("x" * 500, {"answer": "1"}, row=9)
-    text = sentence(lambda: one(reward, sample))
-    assert f"'r' (test_rewards.py:{line}) raised ZeroDivisionError: division by zero on row 9" in text
-    assert "x" * 200 + "..." in text
-    assert "x" * 201 not in text
+    rewards = Rewards([RewardSpec(reward, name="r")], isolate=isolate)
+    row = rewards.score([sample])[0]
+    assert row.value is None
+    assert row.parts["r"].why == f"(test_rewards.py:{line}) raised ZeroDivisionError: division by zero"
+    (record,) = rewards.take_faults()
+    assert record["why"] == f"Reward 'r' {row.parts['r'].why} on row 9, completion {'x' * 200 + '...'!r}."
+    assert (record["fault"], record["row"], record["completion"]) == ("error", 9, "x" * 500)
+    assert "return 1 / len(answer[5:])" in record["traceback"]
+    assert rewards.take_faults() == []
 
 
-def test_sys_exit_and_foreign_base_exceptions_do_not_end_the_run():
+@BOTH
+def test_sys_exit_and_foreign_base_exceptions_do_not_end_the_run(isolate):
     class Timeout(BaseException):
         pass
 
@@ -231,10 +241,16 @@ def test_sys_exit_and_foreign_base_exceptions_do_not_end_the_run():
     def stops(completion):
         raise Timeout
 
-    assert "SystemExit" in sentence(lambda: one(leaves))
-    assert "Timeout" in sentence(lambda: one(stops))
-    with pytest.raises(KeyboardInterrupt):
-        one(lambda completion: (_ for _ in ()).throw(KeyboardInterrupt))
+    def interrupts(completion):
+        raise KeyboardInterrupt
+
+    assert "raised SystemExit: 0" in one(leaves, isolate=isolate).why
+    assert one(stops, isolate=isolate).why.endswith("raised Timeout")
+    if isolate:  # no one's Ctrl-C: that goes to the trainer
+        assert one(interrupts).why.endswith("raised KeyboardInterrupt")
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            one(interrupts, isolate=False)
 
 
 def test_a_row_without_its_column_is_named():
@@ -334,7 +350,7 @@ def test_a_trl_function_is_called_as_trl_calls_it():
         seen.append((prompts, completions, completion_ids, answer, sorted(kwargs)))
         return [None, 1.0]
 
-    rewards = Rewards([RewardSpec(trl_style, style="trl")])
+    rewards = Rewards([RewardSpec(trl_style, style="trl")], isolate=False)
     plain_rows = [replace(s, completion_ids=(1, 2)) for s in samples(2, level=3)]
     assert [s.value for s in rewards.score(plain_rows)] == [None, 1.0]
     rest = ["level", "log_metric", "trainer_state"]
@@ -374,7 +390,8 @@ def test_a_column_of_some_rows_is_none_for_the_others(style):
         return [1.0] * len(completions)
 
     rows = [samples(1, level=3)[0], samples(1, unit="m")[0]]
-    scored = Rewards([RewardSpec(takes_all, style=style), RewardSpec(may_have, style=style)]).score(rows, group_size=2)
+    specs = [RewardSpec(takes_all, style=style), RewardSpec(may_have, style=style)]
+    scored = Rewards(specs, isolate=False).score(rows, group_size=2)
     assert [s.value for s in scored] == [4.0, 1.0]
     assert {name: seen[name] for name in ("answer", "level", "unit")} == {
         "answer": ["0", "0"], "level": [3, None], "unit": [None, "m"],
@@ -412,7 +429,7 @@ def test_submit_returns_a_future_and_does_not_wait():
         gate.wait(5)
         return 1.0
 
-    future = Rewards([RewardSpec(waits)]).submit(samples(1))
+    future = Rewards([RewardSpec(waits)], isolate=False).submit(samples(1))
     assert isinstance(future, Future)
     assert not future.done()
     gate.set()
@@ -434,7 +451,8 @@ def test_async_rewards_of_a_batch_run_together():
         inside["now"] -= 1
         return row
 
-    rewards = Rewards([RewardSpec(judge), RewardSpec(partial(judge), name="again"), RewardSpec(plain, name="sync")])
+    specs = [RewardSpec(judge), RewardSpec(partial(judge), name="again"), RewardSpec(plain, name="sync")]
+    rewards = Rewards(specs, isolate=False)
     started = time.perf_counter()
     scored = rewards.score(samples(20))
     assert inside["most"] == 40
@@ -454,25 +472,29 @@ def test_async_works_inside_a_running_loop_as_in_a_notebook():
     assert [s.value for s in asyncio.run(cell())] == [1.0, 1.0]
 
 
-def test_an_async_exception_names_row_and_place():
+@BOTH
+def test_an_async_exception_is_told_with_its_place(isolate):
     async def judge(completion, row):
         await asyncio.sleep(0)
         if row == 2:
             raise ConnectionError("refused")
         return 1.0
 
-    text = sentence(lambda: Rewards([RewardSpec(judge)]).score(samples(4)))
-    assert f"test_rewards.py:{judge.__code__.co_firstlineno + 3}) raised ConnectionError: refused on row 2" in text
+    scored = Rewards([RewardSpec(judge, name="r")], isolate=isolate).score(samples(4))
+    assert [s.value for s in scored] == [1.0, 1.0, None, 1.0]
+    line = judge.__code__.co_firstlineno + 3
+    assert scored[2].parts["r"].why == f"(test_rewards.py:{line}) raised ConnectionError: refused"
 
 
-def test_a_sync_failure_leaves_no_coroutine_behind():
+@BOTH
+def test_what_a_sync_reward_raises_leaves_no_coroutine_behind(isolate):
     async def judge(completion):
         return 1.0
 
-    specs = [RewardSpec(judge), RewardSpec(lambda completion: 1 / 0, name="broken")]
+    specs = [RewardSpec(judge), RewardSpec(lambda completion: 1 / 0, name="broken"), RewardSpec(lambda completion: "x")]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert "ZeroDivisionError" in sentence(lambda: Rewards(specs).score(samples(3)))
+        assert "a str 'x'" in sentence(lambda: Rewards(specs, isolate=isolate).score(samples(3)))
 
 
 # --- references --------------------------------------------------------------------------------------------------------
