@@ -187,7 +187,7 @@ def test_a_scorer_that_judges_nothing_is_named() -> None:
     def mute(completion: str) -> None:
         return None
 
-    with pytest.raises(RewardError, match=r"evaluate.correct \(mute\) returned None for all answers to 3 questions"):
+    with pytest.raises(RewardError, match=r"evaluate.correct \(mute\) judged none of the answers to 3 questions"):
         evaluate(random_table(3, 1), rows("012"), rewards(mute))
 
 
@@ -371,8 +371,8 @@ def test_the_mode_is_restored_after_an_error_too() -> None:
 
     asked = [dataclasses.replace(row, columns={}) for row in QUESTIONS]
     with pytest.raises(RewardError, match="ZeroDivisionError"):
-        evaluate(policy, asked, rewards(fail), samples=1)
-    assert seen == [False]
+        evaluate(policy, asked, Rewards([RewardSpec(fail)], isolate=False), samples=1)
+    assert set(seen) == {False}
     assert policy.model.training
 
 

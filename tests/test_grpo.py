@@ -51,7 +51,7 @@ def test_a_part_that_is_none_makes_the_row_none_instead_of_zero(tmp_path: Path) 
     made = training.policy()
     args = training.config(tmp_path)
     args.reward_weights = [1.0, 1.0]
-    rewards = Rewards([RewardSpec(training.digest), RewardSpec(half)])
+    rewards = Rewards([RewardSpec(training.digest), RewardSpec(half)], isolate=False)
     trainer = PolicyTrainer(made, rewards, training.rows(), args, optimizers=training.sgd(made.model))
     seen: list[torch.Tensor] = []
     wrapped = trainer._calculate_rewards
@@ -316,7 +316,7 @@ def test_a_group_wise_reward_sees_one_prompts_group(tmp_path: Path) -> None:
         return [float(i) for i in range(len(completions))]
 
     made = training.policy()
-    rewards = Rewards([RewardSpec(rank, style="group")])
+    rewards = Rewards([RewardSpec(rank, style="group")], isolate=False)
     PolicyTrainer(
         made, rewards, training.rows(), training.config(tmp_path), optimizers=training.sgd(made.model)
     ).train()

@@ -538,7 +538,7 @@ def language_recipe(updates: int) -> Recipe:
 
 
 def language_run(folder: Path, updates: int, *, resumed: Run | None = None, say: Say = quietly) -> Run:
-    recipe, rewards = language_recipe(updates), Rewards([RewardSpec(fives_at, name="fives")])
+    recipe, rewards = language_recipe(updates), Rewards([RewardSpec(fives_at, name="fives")], isolate=False)
     rows = [Row(str(number), number) for number in range(10)]
     run = resumed or Run.create(folder, recipe.resolved())
     made = Plan(recipe, rows, [], rewards, None, None)

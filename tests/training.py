@@ -75,7 +75,8 @@ def trainer(
     """A PolicyTrainer with plain SGD (unless options say otherwise), so that one step is the gradient itself."""
     return kind(
         made,
-        Rewards([RewardSpec(reward)]),
+        # Its rewards count their calls and send signals: the firewall has tests of its own.
+        Rewards([RewardSpec(reward)], isolate=False),
         rows(chat, questions),
         config(folder, **grpo),
         **{"optimizers": sgd(made.model), **(options or {})},

@@ -148,8 +148,9 @@ def ask(policy: LanguagePolicy, setting: Setting) -> Answers:
 
 def _refuse_unjudged(questions: Sequence[Question], correct: Rewards) -> None:
     if all(one.greedy is None for one in questions) or not any(one.judged for one in questions):
+        how = f": {correct.first_fault}" if correct.first_fault else ""
         raise RewardError(
-            f"evaluate.correct ({', '.join(correct.names)}) returned None for all answers to {len(questions)} questions"
+            f"evaluate.correct ({', '.join(correct.names)}) judged none of the answers to {len(questions)} questions{how}"
             "; expected a number for whatever can be judged, 0.0 for a wrong answer"
         )
 

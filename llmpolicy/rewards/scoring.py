@@ -42,18 +42,27 @@ class RowScore:
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """One reward's calls for a batch. ``made`` holds, for each of them, the place of the call that answers it."""
+    """One reward's calls for a batch. ``made`` holds, for each of them, the place of the call that answers it.
+
+    ``reward`` is None where they are made in this process, each of them.
+    """
 
     component: Component
     calls: Sequence[Call]
     samples: Sequence[Sequence[Sample]]
-    pickled: Sequence[bytes] | None
     made: Sequence[int]
+    reward: Crossed | None = None
+    pickled: Sequence[bytes] = ()
 
     @property
     def distinct(self) -> list[int]:
         """The places of the calls that are made; the others repeat one of them."""
         return [place for place, answer in enumerate(self.made) if place == answer]
+
+    @property
+    def messages(self) -> list[tuple[bytes, Sequence[int]]]:
+        """The distinct calls as they go to a worker."""
+        return [(self.pickled[place], self.calls[place].rows) for place in self.distinct]
 
 
 class Rewards:
@@ -116,6 +125,11 @@ class Rewards:
             stop.set()  # Ctrl-C: the workers must not go on with what nobody waits for
             raise
 
+    @property
+    def first_fault(self) -> str:
+        """What happened the first time that a reward failed; an empty text if none did."""
+        return next((health.first[False] for health in self.health.values() if False in health.first), "")
+
     def take_faults(self) -> list[dict[str, Any]]:
         """The records of faults since the last time, to be kept with a run."""
         taken = [record for health in self.health.values() for record in health.records]
@@ -130,7 +144,7 @@ class Rewards:
         return _in_thread(lambda: self._score(samples, group_size, stop))
 
     def _score(self, samples: Sequence[Sample], group_size: int | None, stop: threading.Event) -> list[RowScore]:
-        batches = [_batch(component, samples, group_size) for component in self.components]
+        batches = [self._batch(component, samples, group_size) for component in self.components]
         columns = {
             batch.component.name: self._judged(batch, outcomes)
             for batch, outcomes in zip(batches, self._outcomes(batches, stop), strict=True)
@@ -141,33 +155,41 @@ class Rewards:
         """What came of the distinct calls of each batch: in workers, and meanwhile those that stay here."""
         from llmpolicy.rewards import firewall  # processes are of no use to who only reads a recipe
 
-        guarded = [self._guarded(batch) for batch in batches]
         try:
-            parts = [
-                reward and firewall.start(reward, [_message(batch, place) for place in batch.distinct], stop)
-                for batch, reward in zip(batches, guarded, strict=True)
-            ]
-            here = [(b.component, b.calls[i]) for b, r in zip(batches, guarded, strict=True) if not r for i in b.distinct]
-            made = iter(make_here(here))
+            parts = [batch.reward and firewall.start(batch.reward, batch.messages, stop) for batch in batches]
+            made = iter(make_here([(one.component, call) for one in batches if not one.reward for call in one.calls]))
             return [
-                _refusing(list(itertools.islice(made, len(batch.distinct)))) if part is None else firewall.outcomes(part)
+                _refusing(list(itertools.islice(made, len(batch.calls)))) if part is None else firewall.outcomes(part)
                 for batch, part in zip(batches, parts, strict=True)
             ]
         except BaseException:
             stop.set()
             raise
 
-    def _guarded(self, batch: _Batch) -> Crossed | None:
+    def _batch(self, component: Component, samples: Sequence[Sample], group_size: int | None) -> _Batch:
+        """The calls of one reward; of those with equal arguments one is made in a worker, unless the reward draws lots."""
+        rows = list(_rows(component, samples, group_size))
+        calls = [Call(_chosen(component, some), [sample.row for sample in some]) for some in rows]
+        reward = self._guarded(component)
+        try:
+            pickled = [pickle.dumps(call.chosen, pickle.HIGHEST_PROTOCOL) for call in calls if reward]
+        except _CANNOT as error:
+            stays(component.name, error)
+            self._crossed[component.name] = reward = None
+        if reward is None:
+            return _Batch(component, calls, rows, range(len(calls)))
+        first: dict[Any, int] = {}
+        keys = pickled if component.contract.deterministic else range(len(calls))
+        made = [first.setdefault(key, place) for place, key in enumerate(keys)]
+        return _Batch(component, calls, rows, made, reward, pickled)
+
+    def _guarded(self, component: Component) -> Crossed | None:
         """The reward as it crosses to a worker, or None where it is called here."""
-        name = batch.component.name
         if not self.isolate or os.environ.get("LLMPOLICY_REWARD_WORKERS") == "0":
             return None
-        if name not in self._crossed:
-            self._crossed[name] = crossed(batch.component)
-        if self._crossed[name] is not None and batch.pickled is None:
-            stays(name, TypeError("an argument of a row cannot be pickled"))
-            self._crossed[name] = None
-        return self._crossed[name]
+        if component.name not in self._crossed:
+            self._crossed[component.name] = crossed(component)
+        return self._crossed[component.name]
 
     def _judged(self, batch: _Batch, outcomes: Sequence[Outcome]) -> list[Judged]:
         """One verdict a sample, faults counted; FaultBudgetError when they are too many."""
@@ -222,36 +244,12 @@ def _groups(samples: Sequence[Sample], size: int) -> list[Sequence[Sample]]:
     return [samples[i : i + size] for i in range(0, len(samples), size)]
 
 
-def _batch(component: Component, samples: Sequence[Sample], group_size: int | None) -> _Batch:
-    """The calls of one reward; of those with equal arguments one is made, unless the reward draws lots."""
-    rows = list(_rows(component, samples, group_size))
-    calls = [Call(_chosen(component, some), [sample.row for sample in some]) for some in rows]
-    pickled = _pickled(calls)
-    if pickled is None or not component.contract.deterministic:
-        return _Batch(component, calls, rows, pickled, range(len(calls)))
-    first: dict[bytes, int] = {}
-    made = [first.setdefault(content, place) for place, content in enumerate(pickled)]
-    return _Batch(component, calls, rows, pickled, made)
-
-
-def _pickled(calls: Sequence[Call]) -> list[bytes] | None:
-    try:
-        return [pickle.dumps(call.chosen, pickle.HIGHEST_PROTOCOL) for call in calls]
-    except _CANNOT:
-        return None
-
-
 def _rows(component: Component, samples: Sequence[Sample], group_size: int | None) -> Iterator[Sequence[Sample]]:
     if component.style == "single":
         return ([sample] for sample in samples)
     if component.style == "group":
         return iter(_groups(samples, group_size or 1))
     return iter([samples] if samples else [])
-
-
-def _message(batch: _Batch, place: int) -> tuple[bytes, Sequence[int]]:
-    assert batch.pickled is not None
-    return batch.pickled[place], batch.calls[place].rows
 
 
 def _refusing(outcomes: list[Outcome]) -> list[Outcome]:
