@@ -85,7 +85,10 @@ def _mean_prompt_tokens(recipe: Recipe, rows: Sequence[Row]) -> float | None:
 
 def build_rewards(recipe: Recipe) -> Rewards:
     """The rewards of a recipe, found and inspected."""
-    specs = [RewardSpec(block.fn, block.weight, block.args, block.name, block.style) for block in recipe.rewards]
+    specs = [
+        RewardSpec(block.fn, block.weight, block.args, block.name, block.style, block.timeout)
+        for block in recipe.rewards
+    ]
     return Rewards(specs, recipe.base_dir)
 
 

@@ -5,6 +5,7 @@ A run holds, each with ``schema: 1``::
     recipe.yaml          the resolved recipe
     manifest.json        seed, versions, git revision, hardware, rewards with their hashes, how it ended
     metrics.jsonl        one line a logged step
+    faults.jsonl         calls in which a reward failed, each with what is needed to make it again
     rollouts/*.parquet   every completion with its rewards
     checkpoints/         what --resume goes on from
     policy/  best/       the weights (or adapter) of the last step, and of the best held-out accuracy
@@ -84,7 +85,8 @@ class Run:
             how = "without --resume" if is_failed_start(run.path) else "with another --out DIR"
             raise RunError(f"{path} has no checkpoint to go on from; start it anew {how}")
         _lock(run.path)
-        _cut_torn_line(run.path / "metrics.jsonl")
+        for name in ("metrics.jsonl", "faults.jsonl"):
+            _cut_torn_line(run.path / name)
         run.update_manifest(status="running", resumed=[*run.manifest.get("resumed", []), _now()])
         return run
 
@@ -135,6 +137,14 @@ class Run:
         line = {"schema": SCHEMA, "step": step, "mode": mode, "time": round(time.time(), 3), **metrics}
         with open(self.path / "metrics.jsonl", "a", encoding="utf-8") as file:
             file.write(json.dumps(line, default=float) + "\n")
+
+    def log_faults(self, records: Sequence[Mapping[str, Any]]) -> list[str]:
+        """Append to faults.jsonl; returns ``FILE:LINE`` of each record."""
+        path = self.path / "faults.jsonl"
+        first = 1 + (path.read_bytes().count(b"\n") if path.exists() else 0)
+        with open(path, "a", encoding="utf-8") as file:
+            file.writelines(json.dumps({"schema": SCHEMA, **record}, default=str) + "\n" for record in records)
+        return [f"{path}:{first + place}" for place in range(len(records))]
 
     def write_rollouts(self, step: int, rows: Sequence[Mapping[str, Any]], mode: str = "train") -> None:
         """Write the completions of one generation as one parquet file; never over another one."""
@@ -222,7 +232,7 @@ def clear(path: Path) -> None:
         if (path / folder).exists():
             shutil.rmtree(path / folder)
     rollouts = [file for kind in ("parquet", "part") for file in (path / "rollouts").glob(f"*.{kind}")]
-    names = ("metrics.jsonl", "evaluation.json", "plot.png", "recipe.yaml", "manifest.json")
+    names = ("metrics.jsonl", "faults.jsonl", "evaluation.json", "plot.png", "recipe.yaml", "manifest.json")
     for file in [*rollouts, *(path / name for name in names)]:
         file.unlink(missing_ok=True)
 

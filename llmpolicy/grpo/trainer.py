@@ -3,6 +3,7 @@
 Each override is a seam of TRL 1.16 (``tests/test_seams.py`` holds its signatures and a hash of each source).
 """
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from llmpolicy.policies.causal_lm import CausalLMPolicy
 from llmpolicy.policies.causal_lm.generate import generate
 from llmpolicy.policies.causal_lm.score import Scored, score
 from llmpolicy.rewards import Rewards, RowScore, Sample
+from llmpolicy.rewards.replay import replay_command
 from llmpolicy.run import Run
 from llmpolicy.tasks import Row
 
@@ -54,6 +56,7 @@ class PolicyTrainer(GRPOTrainer):
         self.policy, self.rewards, self.rows, self.run = policy, rewards, list(rows), run
         self.prompt_ids = policy.encode([row.prompt for row in self.rows])
         self.generation = Generation()
+        self.again: dict[str, str] = {}
         beta, sync, args.beta, args.sync_ref_model = args.beta, args.sync_ref_model, 0.0, False
         policy.temperature = args.temperature
         policy.model.generation_config.eos_token_id = list(policy.stop_ids)
@@ -207,21 +210,32 @@ class PolicyTrainer(GRPOTrainer):
 
     def _score(self, samples: list[Sample], group_size: int) -> list[RowScore]:
         """Score this process's samples; a group that spans processes is scored whole where a reward asks for groups."""
-        processes, rank = self.accelerator.num_processes, self.accelerator.process_index
-        if processes == 1:
-            return self.rewards.score(samples, group_size)
-        spans = self.rewards.needs_group and len(samples) % group_size != 0
+        several, rank = self.accelerator.num_processes > 1, self.accelerator.process_index
+        spans = several and self.rewards.needs_group and len(samples) % group_size != 0
         mine = gather_object(samples) if spans else samples
         failure, scores = None, []
         try:
             scores = self.rewards.score(mine, group_size)
         except RewardError as error:
-            failure = str(error)
+            failure = error
         # One process that raises alone would leave the others waiting in the next collective for ever.
-        failures = [found for found in gather_object([failure]) if found]
-        if failures:
-            raise RewardError(failures[0])
+        failures, faults = [failure], self.rewards.take_faults()
+        if several:
+            failures, faults = gather_object(failures), gather_object(faults)
+        again = self._keep_faults(faults)
+        for found in filter(None, failures):
+            raise RewardError(f"{found}{again.get(getattr(found, 'reward', ''), '')}") from found
         return scores[rank * len(samples) : (rank + 1) * len(samples)] if spans else scores
+
+    def _keep_faults(self, faults: list[dict[str, Any]]) -> dict[str, str]:
+        """Write down the calls in which rewards failed; for each reward, how the first one can be made again."""
+        if self.run is None or not faults:
+            return {}
+        for fault, place in zip(faults, self.run.log_faults(faults), strict=True):
+            if fault["reward"] not in self.again:
+                self.again[fault["reward"]] = f" Make the call again with: {replay_command(fault, place)}"
+                logging.getLogger("llmpolicy").warning("%s%s", fault["why"], self.again[fault["reward"]])
+        return self.again
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         self.generation = Generation(row_indices=[item["row"] for item in inputs])

@@ -51,13 +51,14 @@ class ModelBlock(Block):
 
 
 class RewardBlock(Block):
-    """One reward function: how it is found, its weight, its bound arguments and its calling style."""
+    """One reward function: how it is found, its weight, its bound arguments, its calling style, seconds a completion."""
 
     fn: Any
     weight: float = 1.0
     args: dict[str, Any] = {}
     name: str | None = None
     style: Literal["single", "group", "trl"] = "single"
+    timeout: Annotated[float | None, BeforeValidator(_seconds)] = None
 
 
 class EvaluateBlock(Block):

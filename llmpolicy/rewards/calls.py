@@ -49,7 +49,9 @@ async def _awaited(
     started = time.perf_counter()
     try:
         scores = _scores(component, call, await pending)
-    except (asyncio.CancelledError, *through):
+    except asyncio.CancelledError:
+        raise
+    except through:
         raise
     except BaseException as error:  # noqa: BLE001 - as above
         return _failure(component, error, time.perf_counter() - started)

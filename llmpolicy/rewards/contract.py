@@ -22,13 +22,21 @@ from llmpolicy.types import Sample
 
 Style = Literal["single", "group", "trl"]
 
+
+def _log_nothing(*_: Any, **__: Any) -> None:
+    """Stand in for TRL's loggers: every score is already in the run's rollouts."""
+
+
 RESERVED = ("completion", "prompt", "completion_ids", "messages", "truncated", "step", "row")
 """Names a reward may ask for beside the columns of its task; no column may have one."""
+
+TRAINERS: Mapping[str, Any] = {"trainer_state": None, "log_extra": _log_nothing, "log_metric": _log_nothing}
+"""What a reward of TRL's style may ask of its trainer: scoring knows none."""
 
 OFFERED: Mapping[str, tuple[str, ...]] = {
     "single": RESERVED,
     "group": ("completions", *RESERVED[1:]),
-    "trl": ("prompts", "completions", "completion_ids", "trainer_state", "log_extra", "log_metric"),
+    "trl": ("prompts", "completions", "completion_ids", *TRAINERS),
 }
 
 _LAST_PART = re.compile(r"[/\\.]")
@@ -95,6 +103,11 @@ class Component:
         )
 
     @property
+    def asked(self) -> tuple[str, ...]:
+        """The names that it takes of what is offered; with ``**`` it takes all."""
+        return OFFERED[self.style] if self.takes_all else (*self.required, *self.optional)
+
+    @property
     def timeout(self) -> float:
         """The seconds that one completion may take."""
         return self.spec.timeout or self.contract.timeout
@@ -152,14 +165,8 @@ def offered_trl(samples: Sequence[Sample]) -> dict[str, Any]:
             s.completion if s.messages is None else [{"role": "assistant", "content": s.completion}] for s in samples
         ],
         "completion_ids": [list(s.completion_ids) for s in samples],
-        "trainer_state": None,
-        "log_extra": _log_nothing,
-        "log_metric": _log_nothing,
+        **TRAINERS,
     }
-
-
-def _log_nothing(*_: Any, **__: Any) -> None:
-    """Stand in for TRL's loggers: every score is already in the run's rollouts."""
 
 
 def default_name(fn: str | Callable[..., Any]) -> str:

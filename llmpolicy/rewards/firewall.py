@@ -310,7 +310,9 @@ def _scores(told: Any, reward: str, rows: Sequence[int]) -> list[Score] | None:
 def _used_up(reward: Crossed, outcome: Outcome, what: str) -> Outcome:
     """The model's completion is to blame, where it was the only one in the call."""
     if not reward.single:
-        return Outcome(None, outcome.seconds, "error" if what == "memory" else "timeout", outcome.why, outcome.traceback)
+        return Outcome(
+            None, outcome.seconds, "error" if what == "memory" else "timeout", outcome.why, outcome.traceback
+        )
     why = f"used up its {what}: {outcome.why}"
     return Outcome([Score(reward.lowest, why=why)], outcome.seconds, "model", why, outcome.traceback)
 

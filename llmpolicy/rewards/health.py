@@ -4,10 +4,11 @@ import json
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from llmpolicy.errors import RewardError
-from llmpolicy.rewards.contract import Component
+from llmpolicy.rewards.contract import TRAINERS, Component
 from llmpolicy.rewards.verdict import Outcome, sentence
 from llmpolicy.types import Sample
 
@@ -17,7 +18,7 @@ WINDOW, FEWEST, FIRST = 200, 20, 8
 FAULTS, SPENT = 0.10, 0.50
 """The largest share of faults of ours, and of completions that used up their time or memory."""
 
-KEPT = 100
+KEPT = 20
 """Records of a reward that are kept; all are counted."""
 
 
@@ -46,7 +47,8 @@ class Share:
             return f"all {len(happened)} completions of the first batch"
         times = sum(self.recent)
         if len(self.recent) >= FEWEST and times > self.most * len(self.recent):
-            return f"{times} of the last {len(self.recent)} completions ({times / len(self.recent):.0%}; at most {self.most:.0%} may)"
+            share = f"{times / len(self.recent):.0%}; at most {self.most:.0%} may"
+            return f"{times} of the last {len(self.recent)} completions ({share})"
         return ""
 
 
@@ -82,9 +84,7 @@ class Health:
             )
 
 
-def fault_record(
-    component: Component, outcome: Outcome, chosen: Mapping[str, Any], sample: Sample
-) -> dict[str, Any]:
+def fault_record(component: Component, outcome: Outcome, chosen: Mapping[str, Any], sample: Sample) -> dict[str, Any]:
     """One line of faults.jsonl: what happened, and all that is needed to make the call again."""
     spec = component.spec
     reference = spec.fn if isinstance(spec.fn, str) else None
@@ -99,11 +99,11 @@ def fault_record(
         "completion": sample.completion,
         "call": {
             "fn": reference,
-            "base_dir": str((component.base_dir or "")) or None,
+            "base_dir": str((component.base_dir or Path()).resolve()),
             "style": component.style,
             "timeout": component.timeout,
             "args": _plain(component.fixed),
-            "chosen": _plain(chosen),
+            "chosen": _plain({name: value for name, value in chosen.items() if name not in TRAINERS}),
         },
     }
 

@@ -156,7 +156,7 @@ class Rewards:
         from llmpolicy.rewards import firewall  # processes are of no use to who only reads a recipe
 
         try:
-            parts = [batch.reward and firewall.start(batch.reward, batch.messages, stop) for batch in batches]
+            parts = [firewall.start(one.reward, one.messages, stop) if one.reward else None for one in batches]
             made = iter(make_here([(one.component, call) for one in batches if not one.reward for call in one.calls]))
             return [
                 _refusing(list(itertools.islice(made, len(batch.calls)))) if part is None else firewall.outcomes(part)

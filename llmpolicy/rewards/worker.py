@@ -154,7 +154,9 @@ class Server:
 
     def answer(self, index: int, outcome: Outcome) -> None:
         """Tell the outcome of a call, a few at a time."""
-        scores = outcome.scores and [[score.value, score.parsed, score.why] for score in outcome.scores]
+        scores = None
+        if outcome.scores is not None:
+            scores = [[score.value, score.parsed, score.why] for score in outcome.scores]
         self.told.append([index, scores, outcome.seconds, outcome.blame, outcome.why, outcome.traceback])
         if time.monotonic() - self.flushed > _FLUSH_SECONDS:
             self.flush()

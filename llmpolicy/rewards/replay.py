@@ -1,0 +1,83 @@
+"""Making a call again in which a reward failed, from its line in a run's faults.jsonl."""
+
+import json
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from llmpolicy.errors import RewardError
+from llmpolicy.rewards.contract import TRAINERS, Component, RewardSpec
+from llmpolicy.rewards.crossing import crossed
+from llmpolicy.rewards.verdict import Outcome
+
+
+def replay_command(record: Mapping[str, Any], place: str) -> str:
+    """The command that makes a recorded call again; ``place`` is FILE:LINE."""
+    reference = record["call"]["fn"] or record["reward"]
+    return f"llmpolicy check-reward {shlex.quote(reference)} --replay {shlex.quote(place)}"
+
+
+def replay(file: Path, line: int) -> str:
+    """Make one recorded call again, in a worker, and say what came of it; ``line`` counts from 1.
+
+    RewardError for a line that is not there, a reward that was a function of a Python session, or arguments that JSON
+    could not hold.
+    """
+    record = _read(file, line)
+    call, where = record["call"], f"{file}:{line}"
+    if call["fn"] is None:
+        raise RewardError(
+            f"{where}: reward {record['reward']!r} was a function of a Python session; call it there with the arguments "
+            "of `call.chosen` and `call.args`."
+        )
+    if call["args"] is None or call["chosen"] is None:
+        raise RewardError(f"{where}: the arguments of reward {record['reward']!r} are no JSON and were not kept.")
+    spec = RewardSpec(call["fn"], 1.0, call["args"], record["reward"], call["style"], call["timeout"])
+    outcome = _made(Component.of(spec, Path(call["base_dir"])), call["chosen"], record["row"])
+    return "\n".join(
+        [
+            f"reward     {record['reward']} ({call['fn']}), row {record['row']} at step {record['step']}",
+            f"completion {record['completion']!r:.500}",
+            f"then       {record['why']}",
+            f"now        {_said(outcome)}",
+        ]
+    )
+
+
+def _read(file: Path, line: int) -> dict[str, Any]:
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+        record: dict[str, Any] = json.loads(lines[line - 1] if line > 0 else "")
+    except (OSError, ValueError, IndexError) as error:
+        raise RewardError(f"{file}:{line} holds no recorded call ({type(error).__name__}: {error}).") from error
+    if "call" not in record:
+        raise RewardError(f"{file}:{line} holds no recorded call.")
+    return record
+
+
+def _made(component: Component, chosen: Mapping[str, Any], row: int) -> Outcome:
+    import pickle
+    import threading
+
+    from llmpolicy.rewards import firewall
+    from llmpolicy.rewards.calls import Call, make_here
+
+    rows = [row]
+    if component.style != "single":
+        rows *= next(len(values) for values in chosen.values() if isinstance(values, list))
+    if component.style == "trl":
+        chosen = {**chosen, **{name: value for name, value in TRAINERS.items() if name in component.asked}}
+    reward = crossed(component)
+    if reward is None:
+        return make_here([(component, Call(chosen, rows))])[0]
+    calls = [(pickle.dumps(dict(chosen)), rows)]
+    return firewall.outcomes(firewall.start(reward, calls, threading.Event()))[0]
+
+
+def _said(outcome: Outcome) -> str:
+    took = f"{outcome.seconds:.3f} s"
+    if outcome.scores is None:
+        return f"failed after {took} ({outcome.blame}): {outcome.why}\n{outcome.traceback}".rstrip()
+    scores = ", ".join(f"{one.value} ({one.why})" if one.why else str(one.value) for one in outcome.scores)
+    return f"{scores} in {took}"
