@@ -26,6 +26,10 @@ from llmpolicy.run import Run
 from llmpolicy.tasks import Row
 
 
+MOST = 1e18
+"""The largest size of a score that training takes."""
+
+
 def _named(name: str) -> Callable[..., Any]:
     """A stand-in that gives TRL the component's name; the scores come from ``_calculate_rewards``."""
 
@@ -216,6 +220,7 @@ class PolicyTrainer(GRPOTrainer):
         failure, scores = None, []
         try:
             scores = self.rewards.score(mine, group_size)
+            _check_size(scores)
         except RewardError as error:
             failure = error
         # One process that raises alone would leave the others waiting in the next collective for ever.
@@ -277,6 +282,17 @@ class PolicyTrainer(GRPOTrainer):
         """Save through the policy: the adapter ``default`` only, safetensors only, no pickled arguments."""
         if self.args.should_save:
             self.policy.save(Path(output_dir or self.args.output_dir or "."), state_dict=state_dict)
+
+
+def _check_size(scores: Sequence[RowScore]) -> None:
+    """Raise RewardError for a score whose square 32 bits cannot hold: its group's advantages would be no numbers."""
+    for place, row in enumerate(scores):
+        for name, part in row.parts.items():
+            if part.value is not None and abs(part.value) > MOST:
+                raise RewardError(
+                    f"Reward {name!r} returned {part.value:g} on completion {place} of the batch; "
+                    f"expected at most {MOST:g} in size: training computes in 32 bits, so scale it down."
+                )
 
 
 def _number(row: RowScore, name: str) -> float:
