@@ -25,7 +25,6 @@ from llmpolicy.rewards.replay import replay_command
 from llmpolicy.run import Run
 from llmpolicy.tasks import Row
 
-
 MOST = 1e18
 """The largest size of a score that training takes."""
 
@@ -239,7 +238,7 @@ class PolicyTrainer(GRPOTrainer):
         for fault, place in zip(faults, self.run.log_faults(faults), strict=True):
             if fault["reward"] not in self.again:
                 self.again[fault["reward"]] = f" Make the call again with: {replay_command(fault, place)}"
-                logging.getLogger("llmpolicy").warning("%s%s", fault["why"], self.again[fault["reward"]])
+                logging.getLogger("llmpolicy").warning("%s", self.again[fault["reward"]].strip())
         return self.again
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:

@@ -25,7 +25,7 @@ KEPT = 20
 class FaultBudgetError(RewardError):
     """A reward fails so often that training would go on without a signal; ``reward`` is its name."""
 
-    def __init__(self, said: str, reward: str) -> None:
+    def __init__(self, said: str, reward: str = "") -> None:
         super().__init__(said)
         self.reward = reward
 
