@@ -113,6 +113,18 @@ def test_an_edited_module_is_read_again_by_a_new_worker(tmp_path: Path, monkeypa
         assert values(score("edited_reward:fn")) == [value] * 4
 
 
+def test_a_run_keeps_the_text_of_a_file_that_is_edited_meanwhile(tmp_path: Path) -> None:
+    file, text = tmp_path / "mine.py", "import os\ndef fn(completion):\n    return {0} if completion else os._exit(1)\n"
+    file.write_text(text.format(1.0))
+    running = Rewards([RewardSpec("mine.py:fn", name="r")], tmp_path)
+    assert values(running.score(samples())) == [1.0] * 4
+    file.write_text(text.format(2.0))
+    assert values(running.score([Sample(""), Sample("x")])) == [None, 1.0]  # by a new worker
+    assert values(Rewards([RewardSpec("mine.py:fn", name="r")], tmp_path).score(samples())) == [2.0] * 4
+    file.unlink()
+    assert values(running.score([Sample(""), Sample("x")])) == [None, 1.0]
+
+
 def test_the_worker_stands_where_the_parent_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def looks(completion: str) -> float:
         import os
@@ -306,7 +318,7 @@ def test_a_reward_that_leaks_costs_a_worker_not_the_run() -> None:
     rewards = Rewards([RewardSpec(leaks, name="r")])
     used = [set(values(rewards.score(samples(16)))) for _ in range(3)]
     assert None not in set.union(*used)
-    assert len(set.union(*used)) > len(used[0])
+    assert len(set.union(*used)) > firewall.pool().size
     assert kept == []
 
 

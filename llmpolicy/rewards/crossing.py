@@ -22,7 +22,7 @@ from llmpolicy.rewards.resolve import SHIPPED, describe
 MOST_BYTES = 64 * 2**20
 """A function that drags along more than this (a model, a data set) stays where it is."""
 
-_CANNOT = (pickle.PickleError, TypeError, AttributeError, ValueError, RuntimeError, ImportError)
+_CANNOT = (pickle.PickleError, TypeError, AttributeError, ValueError, RuntimeError, ImportError, OSError)
 _LIBRARIES = {Path(sysconfig.get_paths()[name]).resolve() for name in ("stdlib", "purelib", "platlib")}
 _LIBRARIES |= {Path(folder).resolve() for folder in (*site.getsitepackages(), site.getusersitepackages())}
 _OURS = Path(__file__).resolve().parents[1]
@@ -84,9 +84,11 @@ def _dumped(component: Component) -> bytes:
     spec = replace(component.spec, name=component.name)
     base_dir = (component.base_dir or Path()).resolve()
     if isinstance(spec.fn, str):
-        return bytes(cloudpickle.dumps((spec, base_dir)))
+        place = spec.fn.rpartition(":")[0]
+        text = (base_dir / place).read_bytes() if place.endswith(".py") else None
+        return bytes(cloudpickle.dumps((spec, base_dir, text)))
     with _by_value(_innermost(spec.fn)):
-        return bytes(cloudpickle.dumps((spec, base_dir)))
+        return bytes(cloudpickle.dumps((spec, base_dir, None)))
 
 
 @contextmanager

@@ -30,7 +30,8 @@ LIST_SECONDS = 60.0
 
 _POLL_SECONDS = 0.05
 _GRACE_SECONDS = 1.0
-_MOST_CALLS = 64
+_MOST_CALLS = 512
+_PART_SECONDS = 0.05
 _MOST_REWARDS = 64
 _MOST_LOSSES = 2
 _BUSY = 0.5
@@ -220,10 +221,19 @@ class Pool:
         return [one.worker for one in self.supervisors if one.worker is not None]
 
 
-def start(reward: Crossed, calls: Sequence[tuple[bytes, Sequence[int]]], stop: threading.Event) -> list[Part]:
-    """Begin to have a reward's calls made; `outcomes` waits for them. ``stop`` ends it early."""
+def start(
+    reward: Crossed, calls: Sequence[tuple[bytes, Sequence[int]]], stop: threading.Event, pace: float | None = None
+) -> list[Part]:
+    """Begin to have a reward's calls made; `outcomes` waits for them. ``stop`` ends it early.
+
+    ``pace`` is what a call took on average so far, in seconds: quick ones go together, slow ones are spread out.
+    """
     here = pool()
-    size = max(len(calls), 1) if reward.waits else min(_MOST_CALLS, max(1, -(-len(calls) // (2 * here.size))))
+    size = max(1, -(-len(calls) // (2 * here.size)))
+    if pace is not None:
+        size = max(1, min(_MOST_CALLS, int(_PART_SECONDS / max(pace, 1e-6))))
+    if reward.waits:
+        size = max(1, len(calls))
     around = _surroundings()
     parts = [Part(reward, calls[i : i + size], around, stop) for i in range(0, len(calls), size)]
     here.put(parts)

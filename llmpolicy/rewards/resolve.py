@@ -5,6 +5,7 @@ A bare module name that is a file of the shipped reward_fns means that file; ano
 
 import hashlib
 import importlib
+import importlib.abc
 import importlib.util
 import inspect
 import sys
@@ -12,7 +13,7 @@ import warnings
 from collections.abc import Callable
 from importlib.machinery import PathFinder
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 from llmpolicy.errors import RewardError, nearest
@@ -22,6 +23,8 @@ SHIPPED = Path(__file__).resolve().parents[2] / "reward_fns"
 
 # Libraries that the shipped file of their name is made from: they are no rewards that could be meant.
 _NO_RIVAL = {"regex", "reasoning_gym"}
+
+_kept: dict[Path, bytes] = {}
 
 _reported: set[tuple[str, Path]] = set()
 
@@ -34,6 +37,11 @@ def resolve(reference: str, base_dir: Path | str | None = None) -> Callable[...,
     base = Path(base_dir) if base_dir is not None else Path()
     module = _load_file(reference, base / place) if place.endswith(".py") else _load_module(reference, place, base)
     return _attribute(reference, module, function)
+
+
+def keep(path: Path, content: bytes) -> None:
+    """From now on a reward file is what it was when it was first read, in whatever process: a run has one text of it."""
+    _kept[path.resolve()] = content
 
 
 def describe(reference: str | Callable[..., Any], base_dir: Path | str | None = None) -> dict[str, str | None]:
@@ -57,14 +65,15 @@ def shipped_names() -> list[str]:
 
 
 def _load_file(reference: str, path: Path) -> ModuleType:
-    if not path.is_file():
+    content = _kept.get(path.resolve())
+    if content is None and not path.is_file():
         siblings = [p.name for p in path.parent.glob("*.py")]
         raise RewardError(f"Reward {reference!r}: there is no file {path}{nearest(path.name, siblings)}")
     path = path.resolve()
-    digest = hashlib.sha256(str(path).encode() + path.read_bytes()).hexdigest()[:12]
+    digest = hashlib.sha256(str(path).encode() + (content or path.read_bytes())).hexdigest()[:12]
     name = f"llmpolicy_reward_{path.stem}_{digest}"
     if name not in sys.modules:
-        _execute(reference, name, path)
+        _execute(reference, name, path, loader=_Kept(path, content) if content is not None else None)
     return sys.modules[name]
 
 
@@ -108,9 +117,24 @@ def _shadowed_in_memory() -> bool:
     return loaded is not None and SHIPPED not in [Path(p).resolve() for p in getattr(loaded, "__path__", [])]
 
 
-def _execute(reference: str, name: str, path: Path, package: bool = False) -> None:
+class _Kept(importlib.abc.InspectLoader):
+    """Loads a module from the text that its file had."""
+
+    def __init__(self, path: Path, content: bytes) -> None:
+        self.path, self.content = path, content
+
+    def get_source(self, fullname: str) -> str:
+        return importlib.util.decode_source(self.content)
+
+    def get_code(self, fullname: str) -> CodeType:
+        return self.source_to_code(self.content, str(self.path))
+
+
+def _execute(
+    reference: str, name: str, path: Path, package: bool = False, loader: importlib.abc.Loader | None = None
+) -> None:
     search = [str(path.parent)] if package else None
-    spec = importlib.util.spec_from_file_location(name, path, submodule_search_locations=search)
+    spec = importlib.util.spec_from_file_location(name, path, loader=loader, submodule_search_locations=search)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -78,6 +78,7 @@ class Rewards:
         self.isolate = isolate
         self.health = {component.name: Health(component) for component in self.components}
         self.repeated = dict.fromkeys(self.health, 0)
+        self._pace: dict[str, float] = {}
         self._crossed: dict[str, Crossed | None] = {}
 
     @property
@@ -156,7 +157,12 @@ class Rewards:
         from llmpolicy.rewards import firewall  # processes are of no use to who only reads a recipe
 
         try:
-            parts = [firewall.start(one.reward, one.messages, stop) if one.reward else None for one in batches]
+            parts = [
+                firewall.start(one.reward, one.messages, stop, self._pace.get(one.component.name))
+                if one.reward
+                else None
+                for one in batches
+            ]
             made = iter(make_here([(one.component, call) for one in batches if not one.reward for call in one.calls]))
             return [
                 _refusing(list(itertools.islice(made, len(batch.calls)))) if part is None else firewall.outcomes(part)
@@ -195,6 +201,8 @@ class Rewards:
         """One verdict a sample, faults counted; FaultBudgetError when they are too many."""
         name, answers = batch.component.name, dict(zip(batch.distinct, outcomes, strict=True))
         health, judged, spent = self.health[name], [], []
+        if outcomes:
+            self._pace[name] = sum(outcome.seconds for outcome in outcomes) / len(outcomes)
         for place, answer in enumerate(batch.made):
             outcome = answers[answer]
             if place != answer:

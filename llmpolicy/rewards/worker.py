@@ -25,6 +25,7 @@ from llmpolicy.errors import RewardError
 from llmpolicy.rewards.calls import Call, attempt
 from llmpolicy.rewards.contract import Component, RewardSpec
 from llmpolicy.rewards.progress import IDLE, LOADING, LOOP, Progress
+from llmpolicy.rewards.resolve import keep
 from llmpolicy.rewards.verdict import Outcome
 
 TOGETHER = 64
@@ -188,7 +189,9 @@ async def _in_time(task: Any, timeout: float) -> Outcome:
 def load(crossed: bytes) -> tuple[RewardSpec, Path | None]:
     """The reward that `crossing` wrote; RewardError when this process cannot read it."""
     try:
-        spec, base_dir = pickle.loads(crossed)
+        spec, base_dir, text = pickle.loads(crossed)
+        if text is not None:
+            keep(base_dir / spec.fn.rpartition(":")[0], text)
     except Exception as error:
         raise RewardError(f"A reward cannot be loaded in its worker: {type(error).__name__}: {error}.") from error
     return spec, base_dir
