@@ -1,19 +1,18 @@
-"""Scoring a batch: every reward on every sample, then the weighted sum of each row."""
+"""Scoring a batch: every reward on every sample, then the composition of each row's reward."""
 
 import inspect
-import math
 import threading
 import time
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from llmpolicy.errors import RewardError
+from llmpolicy.rewards.compose import RowScore, compose, read_entries
 from llmpolicy.rewards.contract import (
     Component,
-    RewardSpec,
     check_columns_are_free,
     check_names,
     offered_group,
@@ -21,18 +20,9 @@ from llmpolicy.rewards.contract import (
     offered_trl,
 )
 from llmpolicy.rewards.verdict import Judged, as_list, as_score, failed
-from llmpolicy.types import Sample, Score
+from llmpolicy.types import Sample
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class RowScore:
-    """One row's reward: the weighted sum (None when a weighted part is None), its parts, the seconds they took."""
-
-    value: float | None
-    parts: dict[str, Score]
-    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +42,23 @@ class _Returned:
 class Rewards:
     """The rewards of a recipe, read once: `check_columns` before a model loads, then `submit` for each batch."""
 
-    def __init__(self, specs: Iterable[RewardSpec], base_dir: Path | None = None) -> None:
-        self.components = [Component.of(spec, base_dir) for spec in specs]
+    def __init__(
+        self,
+        specs: Iterable[Any],
+        base_dir: Path | None = None,
+        *,
+        tasks: Sequence[str] = (),
+        allow_inversion: bool = False,
+        written_at: Callable[[str], str] = str,
+    ) -> None:
+        """Read RewardSpecs, functions, references, or mappings as in a recipe's ``rewards:``.
+
+        ``tasks`` names the tasks of the rows, ``written_at`` the place of a dotted key of the recipe.
+        """
+        entries = read_entries(list(specs), written_at)
+        self.components = [Component.of(spec, base_dir) for entry in entries for spec in entry.specs]
         check_names(self.components)
+        self.composition = compose(entries, self.components, tasks=tasks, allow_inversion=allow_inversion)
 
     @property
     def names(self) -> list[str]:
@@ -62,27 +66,31 @@ class Rewards:
         return [component.name for component in self.components]
 
     @property
-    def weights(self) -> list[float]:
-        """The weights of the parts; 0 means that the part is only logged."""
-        return [component.weight for component in self.components]
-
-    @property
     def needs_group(self) -> bool:
         """Whether a reward looks at a whole group, so that `group_size` must be given."""
-        return any(component.style == "group" for component in self.components)
+        return self._looks_at_group is not None
+
+    @property
+    def _looks_at_group(self) -> str | None:
+        styled = (component.name for component in self.components if component.style == "group")
+        return next(styled, None) or self.composition.needs_group
 
     @property
     def needed_columns(self) -> set[str]:
         """The columns without which some reward cannot be called."""
         return {name for component in self.components for name in component.columns}
 
-    def check_columns(self, columns: Iterable[str]) -> None:
-        """Raise RewardError for a column with a reserved name, or a parameter that nothing fills."""
+    def check_columns(self, columns: Iterable[str], task: str | None = None) -> None:
+        """Raise RewardError for a column with a reserved name, or a parameter that nothing fills.
+
+        With ``task``, only the rewards are looked at that rows of this task have.
+        """
         present = list(columns)
         check_columns_are_free(present)
         for component in self.components:
-            check_columns_are_free(present, component.style)
-            component.check(present)
+            if task is None or self.composition.asks(component.name, task):
+                check_columns_are_free(present, component.style)
+                component.check(present)
 
     def submit(self, samples: Sequence[Sample], group_size: int | None = None) -> "Future[list[RowScore]]":
         """Score in a thread of our own; the future holds one RowScore a sample, in order, or a RewardError.
@@ -97,32 +105,18 @@ class Rewards:
         return self.submit(samples, group_size).result()
 
     def _score(self, samples: Sequence[Sample], group_size: int | None) -> list[RowScore]:
-        calls = [call for component in self.components for call in _calls(component, samples, group_size)]
+        asked = {component.name: self.composition.asked(component.name, samples) for component in self.components}
+        calls = [call for one in self.components for call in _calls(one, asked[one.name], group_size)]
         returned = _run(calls)
         columns: dict[str, list[Judged]] = {component.name: [] for component in self.components}
         for call, result in zip(calls, returned, strict=True):
             columns[call.component.name] += _judged(call, result)
-        return [self._row({name: column[i] for name, column in columns.items()}) for i in range(len(samples))]
-
-    def _row(self, judged: dict[str, Judged]) -> RowScore:
-        parts = {name: one.score for name, one in judged.items()}
-        seconds = sum(one.seconds for one in judged.values())
-        total = 0.0
-        for component in self.components:
-            value = parts[component.name].value
-            if component.weight == 0:
-                continue
-            if value is None:
-                return RowScore(None, parts, seconds)
-            total += component.weight * value
-        if not math.isfinite(total):
-            raise RewardError(f"The weighted sum of {', '.join(self.names)} is {total}; scale the rewards down.")
-        return RowScore(total, parts, seconds)
+        return self.composition.rows(samples, columns, group_size)
 
     def _check_groups(self, samples: Sequence[Sample], group_size: int | None) -> None:
-        if not self.needs_group:
+        name = self._looks_at_group
+        if name is None:
             return
-        name = next(component.name for component in self.components if component.style == "group")
         if group_size is None or group_size < 1 or len(samples) % group_size:
             raise RewardError(
                 f"Reward {name!r} scores whole groups: {len(samples)} samples do not divide by group size {group_size}."
