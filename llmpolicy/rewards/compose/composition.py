@@ -51,13 +51,14 @@ class Composition:
         return next((node.name for term in self.terms for node in term.node.all if node.relative), None)
 
     @property
-    def plain(self) -> bool:
-        """Whether it is the weighted sum of bare rewards and nothing else."""
-        return all(
-            term.role != "gate" and not term.when_correct and term.tasks is None
-            and term.node.kind == "reward" and not term.node.relative and term.node.clip == ANYTHING
+    def kept(self) -> list[str]:
+        """The names of all terms, for the record of a row; none where each is a bare reward, whose value is kept anyway."""
+        changed = (
+            term.role == "gate" or term.when_correct or term.tasks
+            or term.node.kind != "reward" or term.node.clip != ANYTHING or term.node.relative
             for term in self.terms
         )  # fmt: skip
+        return self.names if any(changed) else []
 
     def of_task(self, task: str) -> list[Term]:
         """The terms and gates of a task's rows."""

@@ -8,7 +8,7 @@ from typing import Any, get_args
 from llmpolicy.errors import RecipeError, nearest
 from llmpolicy.rewards.compose.check import check
 from llmpolicy.rewards.compose.composition import Composition
-from llmpolicy.rewards.compose.interval import ANYTHING, Interval, clipped
+from llmpolicy.rewards.compose.interval import ANYTHING, Interval
 from llmpolicy.rewards.compose.tree import Kind, Node, Role, Term
 from llmpolicy.rewards.contract import Component, RewardSpec, default_name
 from llmpolicy.rewards.declare import contract_of
@@ -175,14 +175,14 @@ def _term(entry: Entry, ranges: Mapping[str, tuple[float, float] | None]) -> Ter
 
 
 def _node(entry: Entry, ranges: Mapping[str, tuple[float, float] | None]) -> Node:
-    clip = ANYTHING if entry.clip is None else Interval(*entry.clip)
     declared = ranges.get(entry.name) if entry.kind == "reward" else None
     return Node(
         name=entry.name,
         kind=entry.kind,
         children=tuple(_node(child, ranges) for child in entry.children),
         weights=tuple(1.0 if child.weight is None else float(child.weight) for child in entry.children),
-        clip=clipped(Interval(*map(float, declared)), clip) if declared else clip,
+        declared=Interval(*map(float, declared)) if declared else ANYTHING,
+        clip=ANYTHING if entry.clip is None else Interval(*entry.clip),
         relative=entry.relative,
     )
 

@@ -33,13 +33,14 @@ NO, YES = point(0.0), point(1.0)
 class Node:
     """One reward, by its name, or min, product or weighted sum of nodes; then moved into ``clip``, then less its group's mean.
 
-    ``clip`` of a reward holds the range that it declares, too.
+    A reward is first moved into the range that it ``declared``.
     """
 
     name: str
     kind: Kind = "reward"
     children: tuple["Node", ...] = ()
     weights: tuple[float, ...] = ()
+    declared: Interval = ANYTHING
     clip: Interval = ANYTHING
     relative: bool = False
 
@@ -47,7 +48,7 @@ class Node:
     def bounds(self) -> Interval:
         """What the node may be before its group's mean is taken off."""
         if self.kind == "reward":
-            return self.clip
+            return clipped(self.declared, self.clip)
         return clipped(self.join([child.range for child in self.children]), self.clip)
 
     @cached_property
