@@ -254,6 +254,14 @@ def test_gate_condition_and_metric_in_numbers() -> None:
     ]  # fmt: skip
 
 
+def test_open_and_right_mean_the_top_of_the_declared_range() -> None:
+    part = leaf("c", role="correctness", clip=[-1, 2])
+    entries = [leaf("g", role="gate", clip=[0, 3]), part, leaf("s", clip=[0, 1], when="correct")]
+    rows = [{"g": 3, "c": 2, "s": 1}, {"g": 3, "c": 1, "s": 1}, {"g": 2, "c": 2, "s": 1}, {"g": 9, "c": 9, "s": 9}]
+    assert values(entries, rows) == [3, 1, -1, 3]
+    assert values([leaf("g", role="gate"), part], [{"g": 1, "c": 1}, {"g": 0.5, "c": 1}]) == [1, -1]
+
+
 def test_min_product_sum_and_relative_in_numbers() -> None:
     rows = [{"a": 1, "b": 3}, {"a": 2, "b": 2}, {"a": 0, "b": None}, {"a": 3, "b": 5}]
     both = [leaf("a"), leaf("b")]
