@@ -1,16 +1,18 @@
 """From a recipe to its parts: rows, rewards, policy, trainer. All that can be checked is checked before a model loads."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmpolicy.diagnose.explain import TRL_DEFAULTS, Explanation, explain
 from llmpolicy.errors import PolicyError, RecipeError
-from llmpolicy.recipe import ModelBlock, Recipe
+from llmpolicy.recipe import ModelBlock, Recipe, RewardBlock
 from llmpolicy.rewards import Rewards, RewardSpec, describe
-from llmpolicy.tasks import Row, load_tasks, within
+from llmpolicy.rewards.compose import COMPOSITES, NORMALISED, sentences
+from llmpolicy.rewards.compose import facts as composition_facts
+from llmpolicy.tasks import Row, TaskSpec, load_tasks, within
 
 if TYPE_CHECKING:
     from llmpolicy.policies.causal_lm import CausalLMPolicy
@@ -44,7 +46,8 @@ def plan(recipe: Recipe, *, processes: int = 1, target: str = "cpu") -> Plan:
             f"recipe {recipe.name!r}: evaluate.every needs grpo; the loop of reinforce evaluates at the end"
         )
     rewards = build_rewards(recipe)
-    rewards.check_columns(tasks.columns)
+    for name, columns in tasks.by_task.items():
+        rewards.check_columns(columns, name)
     correct = build_correct(recipe)
     if correct is not None:
         correct.check_columns(tasks.columns)
@@ -84,12 +87,40 @@ def _mean_prompt_tokens(recipe: Recipe, rows: Sequence[Row]) -> float | None:
 
 
 def build_rewards(recipe: Recipe) -> Rewards:
-    """The rewards of a recipe, found and inspected."""
-    specs = [
-        RewardSpec(block.fn, block.weight, block.args, block.name, block.style, block.timeout)
-        for block in recipe.rewards
-    ]
-    return Rewards(specs, recipe.base_dir)
+    """The rewards of a recipe, found and inspected, and their composition checked."""
+    return Rewards(
+        [_entry(block) for block in recipe.rewards],
+        recipe.base_dir,
+        tasks=_labels(recipe),
+        allow_inversion=recipe.allow_inversion,
+        written_at=recipe.written_at,
+    )
+
+
+def _labels(recipe: Recipe) -> list[str]:
+    """The tasks that the reward is for: those of training, and the held-out one where a reward names it."""
+    named = {task for block in recipe.rewards for task in block.tasks or ()}
+    held_out = [task.label for task in _tasks(recipe)[len(recipe.task) :] if task.label in named]
+    return list(dict.fromkeys([*(task.label for task in recipe.task), *held_out]))
+
+
+def _tasks(recipe: Recipe) -> list[TaskSpec]:
+    return [*recipe.task, *([recipe.evaluate.task] if recipe.evaluate and recipe.evaluate.task else [])]
+
+
+def _entry(block: RewardBlock) -> dict[str, Any]:
+    """An entry of the reward as a mapping of what was written, for the functions must not be copied."""
+    given: dict[str, Any] = {key: getattr(block, key) for key in type(block).model_fields}
+    for key in COMPOSITES:
+        given[key] = given[key] and [_entry(one) for one in given[key]]
+    return {key: value for key, value in given.items() if value is not None}
+
+
+def _functions(blocks: Sequence[RewardBlock]) -> Iterator[RewardBlock]:
+    """The entries that are functions, those inside others included."""
+    for block in blocks:
+        inner = [getattr(block, key) for key in COMPOSITES if getattr(block, key) is not None]
+        yield from [block] if block.fn is not None else _functions(inner[0])
 
 
 def build_correct(recipe: Recipe) -> Rewards | None:
@@ -99,19 +130,33 @@ def build_correct(recipe: Recipe) -> Rewards | None:
     return Rewards([RewardSpec(recipe.evaluate.correct, 1.0, recipe.evaluate.args, "correct")], recipe.base_dir)
 
 
-def reward_facts(recipe: Recipe) -> list[dict[str, Any]]:
-    """For the manifest: each reward's name, weight, arguments, file and hash."""
-    named: list[tuple[Any, float | None, Any]] = [(block.fn, block.weight, block.args) for block in recipe.rewards]
-    if recipe.evaluate and recipe.evaluate.correct:
-        named.append((recipe.evaluate.correct, None, recipe.evaluate.args))  # no weight: it only judges the evaluation
-    return [
-        {"fn": str(fn), "weight": weight, "args": args, **describe(fn, recipe.base_dir)} for fn, weight, args in named
-    ]
+def reward_lines(made: Plan) -> list[str]:
+    """The reward as a formula, what right and wrong answers can get, and what is worth knowing about it."""
+    composition = made.rewards.composition
+    lines = sentences(composition, _labels(made.recipe))
+    normalised = (made.recipe.grpo or {}).get("multi_objective_aggregation") == "normalize_then_sum"
+    return [*lines, *([f"note: {NORMALISED}"] if normalised and sum(map(bool, composition.weights)) > 1 else [])]
+
+
+def reward_facts(recipe: Recipe) -> dict[str, Any]:
+    """For the manifest: each reward's name, weight, role, arguments, file and hash, and what they add up to."""
+    rewards = build_rewards(recipe)
+    terms = [(term, node) for term in rewards.composition.terms for node in term.node.all if node.kind == "reward"]
+    found = []
+    for block, (term, node) in zip(_functions(recipe.rewards), terms, strict=True):
+        within = {} if node is term.node else {"within": term.name}
+        facts = {"fn": str(block.fn), "weight": term.weight, "role": term.role, **within, "args": block.args}
+        found.append({**facts, **describe(block.fn, recipe.base_dir)})
+    if recipe.evaluate and (fn := recipe.evaluate.correct):
+        # No weight: it only judges the evaluation.
+        facts = {"fn": str(fn), "weight": None, "args": recipe.evaluate.args}
+        found.append({**facts, **describe(fn, recipe.base_dir)})
+    return {"rewards": found, "composition": composition_facts(rewards.composition, _labels(recipe))}
 
 
 def task_facts(recipe: Recipe) -> list[dict[str, Any]]:
     """For the manifest: the file and hash of each function that a task calls."""
-    tasks = [*recipe.task, *([recipe.evaluate.task] if recipe.evaluate and recipe.evaluate.task else [])]
+    tasks = _tasks(recipe)
     asked = [fn for task in tasks for fn in (task.generator, task.canonical)]
     named = [fn for fn in asked if callable(fn) or (fn and ":" in fn)]
     return [{"fn": getattr(fn, "__name__", str(fn)), **describe(fn, recipe.base_dir)} for fn in named]
@@ -207,7 +252,7 @@ def _relative(path: str | None, base_dir: Path | None) -> str | None:
 
 def template_arguments(recipe: Recipe) -> dict[str, Any]:
     """The chat template's arguments, which all tasks of one recipe share; raises RecipeError when they differ."""
-    tasks = [*recipe.task, *([recipe.evaluate.task] if recipe.evaluate and recipe.evaluate.task else [])]
+    tasks = _tasks(recipe)
     found = [task.chat_template_kwargs or {} for task in tasks]
     if any(arguments != found[0] for arguments in found):
         raise RecipeError(

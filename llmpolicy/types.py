@@ -92,3 +92,4 @@ class Sample:
     truncated: bool = False
     step: int = 0
     row: int = 0
+    task: str = ""

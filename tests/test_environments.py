@@ -205,7 +205,7 @@ def test_the_rewards_see_the_whole_sample() -> None:
     assert environment.step([0, 1], act([[4], [4, 4]], [True, False])).rewards == [0.5, 0.5]
     first, second = recorder.samples
     assert first == Sample(
-        "4", {"answer": "4"}, prompt="2+2", messages=CHAT, completion_ids=[4], truncated=False, row=1
+        "4", {"answer": "4"}, prompt="2+2", messages=CHAT, completion_ids=[4], truncated=False, row=1, task="sums"
     )
     assert (second.completion, second.truncated) == ("44", True)
     assert recorder.group_size == 2

@@ -347,11 +347,12 @@ def test_a_recipe_is_explained_with_its_rows_and_overrides(tmp_path: Path) -> No
     assert blocks["model.path"] == ("nowhere", "recipe", "toy.yaml:1")
     assert blocks["task.0.prompt"] == ("{question}", "recipe", "toy.yaml:2")
     assert blocks["rewards.0.fn"] == ("reward_fns.exact:match", "recipe", "toy.yaml:3")
-    assert blocks["rewards.0.weight"] == (1.0, "llmpolicy default", "")
+    assert blocks["rewards.0.style"] == ("single", "llmpolicy default", "")
+    assert explanation.reward[0] == "reward = exact.match" and "role: correctness" in explanation.reward[1]
     assert not any(name.startswith("grpo") for name in blocks)
     data = explanation.to_dict()
     assert data == json.loads(json.dumps(data))
-    assert data.keys() == explanation.grpo.to_dict().keys() | {"blocks"}
+    assert data.keys() == explanation.grpo.to_dict().keys() | {"blocks", "reward"}
 
 
 def test_a_recipe_without_grpo_says_where_its_values_came_from(tmp_path: Path) -> None:

@@ -57,3 +57,20 @@ def test_advantages_are_right_when_a_group_spans_processes(both: Any) -> None:
     rewards = torch.tensor([training.digest("", completion(place)) for place in range(ROLLOUTS)])
     expected = group_advantages(rewards.view(-1, GROUP)).flatten()
     torch.testing.assert_close(both[1]["dapo"]["advantages"], expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.slow
+def test_two_processes_log_of_a_composed_reward_what_one_does(both: Any) -> None:
+    one, two = (
+        {
+            key: value
+            for key, value in run["composed"]["logged"].items()
+            if key.split("/")[0] in ("parts", "terms", "reward")
+        }
+        for run in both
+    )
+    timed = {key for key in one if "seconds" in key}
+    assert {key: one[key] for key in one.keys() - timed} == pytest.approx({key: two[key] for key in two.keys() - timed})
+    assert one["parts/right/none"] > 0
+    assert one["terms/right/variance_share"] + one["terms/digest/variance_share"] == pytest.approx(1)
+    torch.testing.assert_close(both[0]["composed"]["advantages"], both[1]["composed"]["advantages"], atol=1e-5, rtol=0)

@@ -10,7 +10,7 @@ from trl import GRPOConfig
 from llmpolicy.grpo.config import grpo_config
 from llmpolicy.grpo.trainer import PolicyTrainer
 from llmpolicy.policies.causal_lm import CausalLMPolicy
-from llmpolicy.rewards import Rewards, RewardSpec
+from llmpolicy.rewards import Rewards
 from llmpolicy.tasks import Row
 from tests.models import model, tokenizer
 
@@ -66,21 +66,18 @@ def trainer(
     made: CausalLMPolicy,
     *,
     chat: bool = True,
-    reward: Callable[..., Any] = digest,
+    reward: Callable[..., Any] | list[Any] = digest,
     questions: Sequence[str] = QUESTIONS,
     options: dict[str, Any] | None = None,
     kind: type[PolicyTrainer] = PolicyTrainer,
     **grpo: Any,
 ) -> PolicyTrainer:
     """A PolicyTrainer with plain SGD (unless options say otherwise), so that one step is the gradient itself."""
-    return kind(
-        made,
-        # Its rewards count their calls and send signals: the firewall has tests of its own.
-        Rewards([RewardSpec(reward)], isolate=False),
-        rows(chat, questions),
-        config(folder, **grpo),
-        **{"optimizers": sgd(made.model), **(options or {})},
-    )
+    # Its rewards count their calls and send signals: the firewall has tests of its own.
+    rewards = Rewards(reward if isinstance(reward, list) else [reward], isolate=False)
+    args = config(folder, **grpo)
+    args.reward_weights = rewards.composition.weights
+    return kind(made, rewards, rows(chat, questions), args, **{"optimizers": sgd(made.model), **(options or {})})
 
 
 def vector(module: torch.nn.Module) -> torch.Tensor:

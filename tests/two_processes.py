@@ -31,14 +31,26 @@ def completion(place: int) -> list[int]:
     return [*tokens, 4] if place % 3 == 0 else tokens
 
 
-def update(folder: Path, loss: str) -> dict[str, Any]:
-    """Train one step and return what moved, the advantages and the facts."""
+def right(completion_ids: list[int]) -> float | None:
+    """A correctness part that cannot judge every seventh row."""
+    return None if sum(completion_ids) % 7 == 0 else float(sum(completion_ids) % 2)
+
+
+COMPOSED: list[Any] = [
+    {"fn": right, "role": "correctness", "clip": [0, 1], "weight": 2},
+    {"fn": training.digest, "clip": [0, 1], "weight": 0.5, "relative": "group"},
+]
+
+
+def update(folder: Path, loss: str, reward: Any = training.digest) -> dict[str, Any]:
+    """Train one step and return what moved, the advantages, what was logged and the facts."""
     world = int(os.environ["WORLD_SIZE"])
     policy = training.policy()
     trainer = training.trainer(
         folder,
         policy,
         kind=Replayed,
+        reward=reward,
         num_generations=GROUP,
         per_device_train_batch_size=ROLLOUTS // world,
         loss_type=loss,
@@ -58,6 +70,7 @@ def update(folder: Path, loss: str) -> dict[str, Any]:
     return {
         "moved": training.vector(policy.model) - before,
         "advantages": torch.tensor(advantages),
+        "logged": trainer.state.log_history[0],
         "world_size": trainer.accelerator.num_processes,
         "rows": len(trainer.generation.samples),
     }
@@ -66,6 +79,7 @@ def update(folder: Path, loss: str) -> dict[str, Any]:
 def main(folder: Path, losses: list[str]) -> None:
     """One update a loss; rank 0 writes them all."""
     found = {loss: update(folder, loss) for loss in losses}
+    found["composed"] = update(folder, "dapo", COMPOSED)
     if int(os.environ["RANK"]) == 0:
         torch.save(found, folder / "updates.pt")
 

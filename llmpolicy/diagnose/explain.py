@@ -81,20 +81,22 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True)
 class RecipeExplanation:
-    """A whole recipe, explained: the values of its other blocks, and its `grpo:` block where it has one."""
+    """A whole recipe, explained: the values of its other blocks, its reward, and its `grpo:` block where it has one."""
 
     blocks: tuple[Value, ...]
     grpo: Explanation | None
+    reward: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain lists and dicts, for ``--json``."""
         grpo = self.grpo.to_dict() if self.grpo else {"schema": 1}
         blocks = [{**asdict(value), "value": json.loads(json.dumps(value.value, default=str))} for value in self.blocks]
-        return {**grpo, "blocks": blocks}
+        return {**grpo, "blocks": blocks, "reward": [*self.reward]}
 
     def __str__(self) -> str:
         """The same as lines for a terminal."""
-        return "\n".join(["recipe", *_table(self.blocks), *([str(self.grpo)] if self.grpo else [])])
+        reward = ["reward", *(f"  {line}" for line in self.reward)] if self.reward else []
+        return "\n".join(["recipe", *_table(self.blocks), *reward, *([str(self.grpo)] if self.grpo else [])])
 
 
 def explain(
@@ -135,11 +137,12 @@ def explain_recipe(
     name: str, overrides: Sequence[str] = (), *, target: str = "cpu", processes: int = 1
 ) -> RecipeExplanation:
     """The explanation of a recipe file (or bundled recipe), with the rows counted that GRPO trains on."""
-    from llmpolicy.build import plan  # it explains every recipe it plans, so it lies above this module
+    from llmpolicy.build import plan, reward_lines  # it explains every recipe it plans, so it lies above this module
 
     recipe = load_recipe(name, overrides)
-    grpo = plan(recipe, processes=processes, target=target).explanation if recipe.grpo is not None else None
-    return RecipeExplanation(tuple(_blocks(recipe)), grpo)
+    made = plan(recipe, processes=processes, target=target) if recipe.rewards else None
+    reward = reward_lines(made) if made else []
+    return RecipeExplanation(tuple(_blocks(recipe)), made.explanation if made else None, tuple(reward))
 
 
 def _blocks(recipe: Recipe) -> Iterator[Value]:

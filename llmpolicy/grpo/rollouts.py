@@ -9,18 +9,22 @@ from llmpolicy.rewards import RowScore, Sample
 
 @dataclass(slots=True)
 class Generation:
-    """The current generation of one process: its rows, sampler's log-probs, samples, scores and seconds."""
+    """The current generation of one process: its rows, sampler's log-probs, samples, scores and seconds.
+
+    ``terms`` names the terms of the reward that are kept beside its parts.
+    """
 
     row_indices: Sequence[int] = ()
     log_probs: Sequence[Sequence[float]] | None = None
     samples: Sequence[Sample] = field(default_factory=list)
     scores: Sequence[RowScore] = field(default_factory=list)
+    terms: Sequence[str] = ()
     seconds: float = 0.0
     reward_seconds: float = 0.0
 
 
 def rollout_rows(generation: Generation, advantages: Sequence[float]) -> list[dict[str, Any]]:
-    """One flat record a completion: text, tokens, log-probs, every reward part, advantage, how it ended, seconds."""
+    """One flat record a completion: text, tokens, log-probs, every reward part and term, advantage, how it ended, seconds."""
     log_probs: Sequence[Sequence[float] | None] = generation.log_probs or [None] * len(generation.samples)
     rows = []
     for sample, score, log_prob, advantage in zip(
@@ -35,6 +39,7 @@ def rollout_rows(generation: Generation, advantages: Sequence[float]) -> list[di
                 "log_probs": None if log_prob is None else [float(value) for value in log_prob],
                 "reward": score.value,
                 **{f"reward/{name}": part.value for name, part in score.parts.items()},
+                **{f"term/{name}": score.terms.get(name) for name in generation.terms},
                 "advantage": advantage,
                 "terminated": not sample.truncated,
                 "truncated": sample.truncated,

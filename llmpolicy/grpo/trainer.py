@@ -21,6 +21,7 @@ from llmpolicy.policies.causal_lm import CausalLMPolicy
 from llmpolicy.policies.causal_lm.generate import generate
 from llmpolicy.policies.causal_lm.score import Scored, score
 from llmpolicy.rewards import Rewards, RowScore, Sample
+from llmpolicy.rewards.compose.statistics import metrics as part_metrics
 from llmpolicy.rewards.replay import replay_command
 from llmpolicy.run import Run
 from llmpolicy.tasks import Row
@@ -68,7 +69,7 @@ class PolicyTrainer(GRPOTrainer):
             args.generation_kwargs = {"stop_token_ids": list(policy.stop_ids), **given}
         super().__init__(
             model=policy.model,
-            reward_funcs=[_named(name) for name in rewards.names],
+            reward_funcs=[_named(name) for name in rewards.composition.names],
             args=args,
             train_dataset=Dataset.from_dict({"prompt": [""] * len(self.rows), "row": list(range(len(self.rows)))}),
             processing_class=policy.tokenizer,
@@ -193,9 +194,9 @@ class PolicyTrainer(GRPOTrainer):
         scores = self._score(samples, self._group_size)
         self.generation.samples, self.generation.scores = samples, scores
         self.generation.reward_seconds = time.perf_counter() - start
-        # TRL counts a part that is None as 0 unless the whole row is NaN: a row that cannot be judged is all NaN.
-        table = [[_number(row, name) for name in self.rewards.names] for row in scores]
-        return gather(torch.tensor(table, dtype=torch.float32, device=self.accelerator.device))  # (B, components)
+        # TRL counts a term that is None as 0 unless the whole row is NaN: a row that cannot be judged is all NaN.
+        table = [[_number(row, name) for name in self.rewards.composition.names] for row in scores]
+        return gather(torch.tensor(table, dtype=torch.float32, device=self.accelerator.device))  # (B, terms)
 
     @property
     def _group_size(self) -> int:
@@ -242,7 +243,7 @@ class PolicyTrainer(GRPOTrainer):
         return self.again
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
-        self.generation = Generation(row_indices=[item["row"] for item in inputs])
+        self.generation = Generation([item["row"] for item in inputs], terms=self.rewards.composition.kept)
         output = super()._generate_and_score_completions(inputs)
         self._keep_rollouts(output["advantages"].tolist())
         self._note_signal(output)
@@ -251,8 +252,12 @@ class PolicyTrainer(GRPOTrainer):
     def _keep_rollouts(self, advantages: list[float]) -> None:
         """Write what all processes generated; only the first has a run, but all must take part in the gathering."""
         mode = "train" if self.model.training else "eval"
-        rows = rollout_rows(self.generation, advantages)
-        rows = gather_object(rows) if self.accelerator.num_processes > 1 else rows
+        kept = list(zip(rollout_rows(self.generation, advantages), self.generation.scores, strict=True))
+        kept = gather_object(kept) if self.accelerator.num_processes > 1 else kept
+        rows, scores = [row for row, _ in kept], [score for _, score in kept]
+        lengths = [len(row["token_ids"]) for row in rows]
+        for name, value in part_metrics(self.rewards.composition, scores, lengths, self._group_size):
+            self._metrics[mode][name].append(value)
         if self.run is not None:
             numbered = [{**row, "group": place // self._group_size} for place, row in enumerate(rows)]
             self.run.write_rollouts(self.state.global_step + 1, numbered, mode)
@@ -295,5 +300,5 @@ def _check_size(scores: Sequence[RowScore]) -> None:
 
 
 def _number(row: RowScore, name: str) -> float:
-    value = None if row.value is None else row.parts[name].value
+    value = None if row.value is None else row.terms.get(name)
     return float("nan") if value is None else value

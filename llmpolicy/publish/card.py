@@ -191,7 +191,7 @@ def _rewards(rewards: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def _weight(reward: Mapping[str, Any]) -> str:
-    weight = reward.get("weight", 1.0)
+    weight = "gate" if reward.get("role") == "gate" else reward.get("weight", 1.0)
     return "only in the evaluation" if weight is None else escape(weight)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from llmpolicy.tasks import TaskSpec
 
@@ -50,15 +50,39 @@ class ModelBlock(Block):
     stop: list[str] = []
 
 
-class RewardBlock(Block):
-    """One reward function: how it is found, its weight, its bound arguments, its calling style, seconds a completion."""
+def _rewards(value: Any) -> Any:
+    return [item if isinstance(item, (Mapping, BaseModel)) else {"fn": item} for item in _listed(value)]
 
-    fn: Any
-    weight: float = 1.0
+
+class RewardBlock(Block):
+    """One entry of the reward: a function (how it is found, its arguments, its calling style, its seconds a completion),
+    or min, product or sum of entries; its weight, and what is done with it (docs/rewards.md). None: not written.
+    """
+
+    fn: Any = None
+    min: "RewardList | None" = None
+    product: "RewardList | None" = None
+    sum: "RewardList | None" = None
+    weight: float | None = None
     args: dict[str, Any] = {}
     name: str | None = None
     style: Literal["single", "group", "trl"] = "single"
     timeout: Annotated[float | None, BeforeValidator(_seconds)] = None
+    role: Literal["correctness", "gate", "shaping"] | None = None
+    when: Literal["correct"] | None = None
+    clip: tuple[float, float] | None = None
+    relative: Literal["group"] | None = None
+    tasks: Annotated[list[str], BeforeValidator(_listed)] | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "RewardBlock":
+        given = [name for name in ("fn", "min", "product", "sum") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"a reward is exactly one of fn, min, product, sum, found {' and '.join(given) or 'none'}")
+        return self
+
+
+RewardList = Annotated[list[RewardBlock], BeforeValidator(_rewards)]
 
 
 class EvaluateBlock(Block):
@@ -80,10 +104,6 @@ def _model(value: Any) -> Any:
     return {"path": value} if isinstance(value, str) else value
 
 
-def _rewards(value: Any) -> Any:
-    return [item if isinstance(item, (Mapping, BaseModel)) else {"fn": item} for item in _listed(value)]
-
-
 class Recipe(Block):
     """One run in full: a language model on tasks by GRPO or REINFORCE, or a small policy in an environment."""
 
@@ -91,7 +111,8 @@ class Recipe(Block):
     seed: int = 0
     model: Annotated[ModelBlock, BeforeValidator(_model)] | None = None
     task: Annotated[list[TaskSpec], BeforeValidator(_listed)] = []
-    rewards: Annotated[list[RewardBlock], BeforeValidator(_rewards)] = []
+    rewards: RewardList = []
+    allow_inversion: bool = False
     evaluate: EvaluateBlock | None = None
     grpo: dict[str, Any] | None = None
     reinforce: dict[str, Any] | None = None

@@ -186,6 +186,7 @@ def _fields(parents: Sequence[str]) -> list[str]:
     """The valid keys of the block that the dotted parents lead to."""
     blocks: dict[str, type[BaseModel]] = {
         "model": ModelBlock, "task": TaskSpec, "few_shot": Example, "rewards": RewardBlock, "evaluate": EvaluateBlock,
+        "min": RewardBlock, "product": RewardBlock, "sum": RewardBlock,
     }  # fmt: skip
     names = [parent for parent in parents if not parent.isdigit()]
     block = blocks.get(names[-1], Recipe) if names else Recipe

@@ -1,12 +1,11 @@
-"""Scoring a batch: every reward on every sample, then the weighted sum of each row."""
+"""Scoring a batch: every reward on every sample, then the composition of each row's reward."""
 
 import itertools
 import logging
-import math
 import os
 import pickle
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +13,9 @@ from typing import Any
 
 from llmpolicy.errors import RewardError
 from llmpolicy.rewards.calls import Call, make_here
+from llmpolicy.rewards.compose import RowScore, compose, read_entries
 from llmpolicy.rewards.contract import (
     Component,
-    RewardSpec,
     check_columns_are_free,
     check_names,
     offered_group,
@@ -29,15 +28,6 @@ from llmpolicy.rewards.verdict import Judged, Outcome
 from llmpolicy.types import Sample, Score
 
 _CANNOT = (pickle.PickleError, TypeError, AttributeError, ValueError, RuntimeError)
-
-
-@dataclass(frozen=True, slots=True)
-class RowScore:
-    """One row's reward: the weighted sum (None when a weighted part is None), its parts, the seconds they took."""
-
-    value: float | None
-    parts: dict[str, Score]
-    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +62,24 @@ class Rewards:
     function changes outside itself is not seen here; ``isolate=False`` calls them in this process, unguarded.
     """
 
-    def __init__(self, specs: Iterable[RewardSpec], base_dir: Path | None = None, *, isolate: bool = True) -> None:
-        self.components = [Component.of(spec, base_dir) for spec in specs]
+    def __init__(
+        self,
+        specs: Iterable[Any],
+        base_dir: Path | None = None,
+        *,
+        tasks: Sequence[str] = (),
+        allow_inversion: bool = False,
+        written_at: Callable[[str], str] = str,
+        isolate: bool = True,
+    ) -> None:
+        """Read RewardSpecs, functions, references, or mappings as in a recipe's ``rewards:``.
+
+        ``tasks`` names the tasks of the rows, ``written_at`` the place of a dotted key of the recipe.
+        """
+        entries = read_entries(list(specs), written_at)
+        self.components = [Component.of(spec, base_dir) for entry in entries for spec in entry.specs]
         check_names(self.components)
+        self.composition = compose(entries, self.components, tasks=tasks, allow_inversion=allow_inversion)
         self.isolate = isolate
         self.health = {component.name: Health(component) for component in self.components}
         self.repeated = dict.fromkeys(self.health, 0)
@@ -87,27 +92,31 @@ class Rewards:
         return [component.name for component in self.components]
 
     @property
-    def weights(self) -> list[float]:
-        """The weights of the parts; 0 means that the part is only logged."""
-        return [component.weight for component in self.components]
-
-    @property
     def needs_group(self) -> bool:
         """Whether a reward looks at a whole group, so that `group_size` must be given."""
-        return any(component.style == "group" for component in self.components)
+        return self._looks_at_group is not None
+
+    @property
+    def _looks_at_group(self) -> str | None:
+        styled = (component.name for component in self.components if component.style == "group")
+        return next(styled, None) or self.composition.needs_group
 
     @property
     def needed_columns(self) -> set[str]:
         """The columns without which some reward cannot be called."""
         return {name for component in self.components for name in component.columns}
 
-    def check_columns(self, columns: Iterable[str]) -> None:
-        """Raise RewardError for a column with a reserved name, or a parameter that nothing fills."""
+    def check_columns(self, columns: Iterable[str], task: str | None = None) -> None:
+        """Raise RewardError for a column with a reserved name, or a parameter that nothing fills.
+
+        With ``task``, only the rewards are looked at that rows of this task have.
+        """
         present = list(columns)
         check_columns_are_free(present)
         for component in self.components:
-            check_columns_are_free(present, component.style)
-            component.check(present)
+            if task is None or self.composition.asks(component.name, task):
+                check_columns_are_free(present, component.style)
+                component.check(present)
 
     def submit(self, samples: Sequence[Sample], group_size: int | None = None) -> "Future[list[RowScore]]":
         """Start to score; the future holds one RowScore a sample, in order, or a RewardError.
@@ -145,12 +154,13 @@ class Rewards:
         return _in_thread(lambda: self._score(samples, group_size, stop))
 
     def _score(self, samples: Sequence[Sample], group_size: int | None, stop: threading.Event) -> list[RowScore]:
-        batches = [self._batch(component, samples, group_size) for component in self.components]
+        asked = [(one, self.composition.asked(one.name, samples)) for one in self.components]
+        batches = [self._batch(component, some, group_size) for component, some in asked]
         columns = {
             batch.component.name: self._judged(batch, outcomes)
             for batch, outcomes in zip(batches, self._outcomes(batches, stop), strict=True)
         }
-        return [self._row({name: column[i] for name, column in columns.items()}) for i in range(len(samples))]
+        return self.composition.rows(samples, columns, group_size)
 
     def _outcomes(self, batches: Sequence[_Batch], stop: threading.Event) -> list[list[Outcome]]:
         """What came of the distinct calls of each batch: in workers, and meanwhile those that stay here."""
@@ -220,25 +230,10 @@ class Rewards:
             logging.getLogger("llmpolicy").warning("%s", said)
         health.note(outcome, call.chosen, sample)
 
-    def _row(self, judged: dict[str, Judged]) -> RowScore:
-        parts = {name: one.score for name, one in judged.items()}
-        seconds = sum(one.seconds for one in judged.values())
-        total = 0.0
-        for component in self.components:
-            value = parts[component.name].value
-            if component.weight == 0:
-                continue
-            if value is None:
-                return RowScore(None, parts, seconds)
-            total += component.weight * value
-        if not math.isfinite(total):
-            raise RewardError(f"The weighted sum of {', '.join(self.names)} is {total}; scale the rewards down.")
-        return RowScore(total, parts, seconds)
-
     def _check_groups(self, samples: Sequence[Sample], group_size: int | None) -> None:
-        if not self.needs_group:
+        name = self._looks_at_group
+        if name is None:
             return
-        name = next(component.name for component in self.components if component.style == "group")
         if group_size is None or group_size < 1 or len(samples) % group_size:
             raise RewardError(
                 f"Reward {name!r} scores whole groups: {len(samples)} samples do not divide by group size {group_size}."

@@ -17,6 +17,7 @@ from llmpolicy.build import (
     plan,
     policy_at,
     reward_facts,
+    reward_lines,
     task_facts,
     template_arguments,
 )
@@ -126,6 +127,8 @@ def _train(
         check_grpo_block(recipe)
     if recipe.model is not None and recipe.model.lora is not None:
         lora_config(recipe.model.lora)
+    for line in reward_lines(made):
+        say(line)
     if dry_run:
         if made.explanation is not None:
             say(str(made.explanation))
@@ -176,7 +179,7 @@ def open_run(recipe: Recipe, out: Path | None, *, resume: bool, weights: str | N
         run = Run.resume(out)
         if run.manifest.get("recipe_hash") != recipe.hash():
             run.change_recipe(recipe.resolved(), recipe.hash())
-            run.update_manifest(rewards=reward_facts(recipe), tasks=task_facts(recipe))
+            run.update_manifest(**reward_facts(recipe), tasks=task_facts(recipe))
         return run
     path = out or new_run_path(recipe.name)
     facts: dict[str, Any] = {
@@ -185,7 +188,7 @@ def open_run(recipe: Recipe, out: Path | None, *, resume: bool, weights: str | N
         "base_dir": str(recipe.base_dir or Path.cwd()),
     }
     facts |= {"world_size": world_size(), "weights": weights}
-    facts |= {"rewards": reward_facts(recipe), "tasks": task_facts(recipe)}
+    facts |= {**reward_facts(recipe), "tasks": task_facts(recipe)}
     return Run.create(path, recipe.resolved(), **facts)
 
 

@@ -40,7 +40,10 @@ def train_grpo(
     recipe = made.recipe
     home = run.path if run else out or Path()
     args = grpo_config(
-        recipe.grpo or {}, output_dir=home / "checkpoints", seed=recipe.seed, reward_weights=made.rewards.weights
+        recipe.grpo or {},
+        output_dir=home / "checkpoints",
+        seed=recipe.seed,
+        reward_weights=made.rewards.composition.weights,
     )
     stop = CleanStop(recipe.time_limit)
     callbacks: list[Any] = [stop, Progress(say)]

@@ -81,16 +81,25 @@ def train_reinforce(
     environment = PromptEnvironment(rows, made.rewards, policy.decode, render=render, **sizes)
     state = _begin(policy, environment, settings, made.recipe, run if resume else None)
     environment.update = state.update
-    return loop(policy, environment, settings, state, made.recipe, run, say, on_rollout=_keep(environment, run))
+    return loop(
+        policy,
+        environment,
+        settings,
+        state,
+        made.recipe,
+        run,
+        say,
+        on_rollout=_keep(environment, run, made.rewards.composition.kept),
+    )
 
 
-def _keep(environment: "PromptEnvironment", run: Run) -> Callable[[int, Any, Any], None]:
+def _keep(environment: "PromptEnvironment", run: Run, terms: Sequence[str]) -> Callable[[int, Any, Any], None]:
     """Write every completion of an update, in the columns of GRPO's rollouts; its advantage is its weight."""
 
     def keep(update: int, experience: Any, weight: Any) -> None:
         batch = environment.batch
         assert batch is not None
-        generation = Generation(log_probs=batch.log_probs, samples=batch.samples, scores=batch.scores)
+        generation = Generation((), batch.log_probs, batch.samples, batch.scores, terms)
         rows = rollout_rows(generation, weight[:, 0].tolist())
         grouped = zip(rows, environment.groups, strict=True)
         run.write_rollouts(update, [{**row, "group": group} for row, group in grouped])

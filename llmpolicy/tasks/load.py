@@ -25,6 +25,14 @@ class Tasks:
     held_out: list[Row]
     columns: tuple[str, ...]
 
+    @property
+    def by_task(self) -> dict[str, tuple[str, ...]]:
+        """For each task, the columns that every row of it has."""
+        rows: dict[str, list[Row]] = {}
+        for row in [*self.train, *self.held_out]:
+            rows.setdefault(row.task, []).append(row)
+        return {task: _columns(own) for task, own in rows.items()}
+
 
 def load_task(spec: TaskSpec | Mapping[str, Any], base_dir: Path | None = None) -> list[Row]:
     """All rows of one task; relative paths start from ``base_dir``. Raises TaskError in one sentence."""

@@ -32,7 +32,7 @@ class Row:
     def sample(self, prompt: str, text: str, token_ids: Sequence[int], truncated: bool, step: int = 0) -> Sample:
         """A completion of this row as the rewards see it; ``prompt`` is the text that the model continued."""
         messages = None if isinstance(self.prompt, str) else self.prompt
-        return Sample(text, self.columns, prompt, messages, token_ids, truncated, step, self.index)
+        return Sample(text, self.columns, prompt, messages, token_ids, truncated, step, self.index, self.task)
 
 
 def prompt_text(prompt: Prompt) -> str:

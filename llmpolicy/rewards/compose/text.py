@@ -1,0 +1,102 @@
+"""The reward as a formula that a person reads, with what right and wrong answers can get."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from llmpolicy.rewards.compose.check import ANY_TASK, correctness_of, span
+from llmpolicy.rewards.compose.composition import Composition
+from llmpolicy.rewards.compose.interval import ANYTHING, Interval
+from llmpolicy.rewards.compose.tree import Node, Term
+
+NO_CORRECTNESS = (
+    "no part is named correctness, so nothing here says that a right answer is paid more than a wrong one "
+    "(`role: correctness` names it)"
+)
+NORMALISED = (
+    "multi_objective_aggregation: normalize_then_sum gives every term of the reward unit variance within its group, so a "
+    "nearly constant term counts as much as the others, and its noise with it"
+)
+"""Of GDPO: arXiv 2601.05242 normalises each reward in its group before they are added."""
+
+
+def formula(terms: Sequence[Term]) -> str:
+    """Such as ``[formats.think] × (math_answer.correct + 0.2·length.target when correct)``; a gate stands in brackets."""
+    gates = "".join(f"[{_node(term.node)}] × " for term in terms if term.role == "gate")
+    counted = [_weighted(term) for term in terms if term.counted]
+    added = " + ".join(counted) or "0"
+    return f"{gates}({added})" if gates and len(counted) > 1 else gates + added
+
+
+def sentences(composition: Composition, tasks: Sequence[str] = ()) -> list[str]:
+    """The formula and what it can come to, for each set of tasks that share it; then what is only logged."""
+    said: dict[str, list[str]] = {}
+    for task in tasks or _routed(composition):
+        said.setdefault("\n".join(_of_task(composition.of_task(task))), []).append(task)
+    lines = []
+    for text, names in said.items():
+        first, *rest = text.split("\n")
+        lines += [first if len(said) == 1 else f"{', '.join(names)}: {first}", *(f"  {line}" for line in rest)]
+    logged = [term.name for term in composition.terms if term.role != "gate" and not term.counted]
+    return [*lines, *([f"only logged: {', '.join(logged)}"] if logged else [])]
+
+
+def facts(composition: Composition, tasks: Sequence[str] = ()) -> dict[str, Any]:
+    """For the manifest: each task's formula, its correctness part (None: none is named) and its floor."""
+    return {
+        "allow_inversion": composition.allow_inversion,
+        "tasks": {
+            task or "any": {
+                "formula": formula(terms),
+                "correctness": part.name if (part := correctness_of(terms)) else None,
+                "floor": span(terms).floor if span(terms).every.finite else None,
+            }
+            for task in tasks or _routed(composition)
+            if (terms := composition.of_task(task))
+        },
+    }
+
+
+def _routed(composition: Composition) -> list[str]:
+    return sorted({task for term in composition.terms for task in term.tasks or ()}) or [ANY_TASK]
+
+
+def _of_task(terms: Sequence[Term]) -> Iterator[str]:
+    yield f"reward = {formula(terms)}"
+    reach = span(terms)
+    if reach.right is None or reach.wrong is None:
+        yield NO_CORRECTNESS
+        return
+    gates = any(term.role == "gate" for term in terms)
+    closed = f", a closed gate {_number(reach.floor)}" if gates else ""
+    yield f"right answers {_span(reach.right)}, wrong answers {_span(reach.wrong)}{closed}"
+    if reach.wrong.high >= reach.right.low:
+        yield "allow_inversion: a wrong answer can reach a right one"
+
+
+def _weighted(term: Term) -> str:
+    text = _node(term.node)
+    text = text if term.weight == 1 else f"{_number(term.weight)}·{text}"
+    return f"{text} when correct" if term.when_correct else text
+
+
+def _node(node: Node) -> str:
+    inner = [_node(child) for child in node.children]
+    if node.kind == "sum":
+        parts = zip(inner, node.weights, strict=True)
+        text = "(" + " + ".join(part if weight == 1 else f"{_number(weight)}·{part}" for part, weight in parts) + ")"
+    elif node.kind == "product":
+        text = " × ".join(inner)
+    elif node.kind == "min":
+        text = f"min({', '.join(inner)})"
+    else:
+        text = node.name
+    text = text if node.clip == ANYTHING else f"clip({text}, {_number(node.clip.low)}, {_number(node.clip.high)})"
+    return f"({text} − its group's mean)" if node.relative else text
+
+
+def _span(x: Interval) -> str:
+    return _number(x.low) if x.low == x.high else f"{_number(x.low)} to {_number(x.high)}"
+
+
+def _number(x: float) -> str:
+    return f"{x:.4g}"

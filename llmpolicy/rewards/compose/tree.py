@@ -1,0 +1,147 @@
+"""The reward as a tree: rewards, min, product and sum of them, each clipped or taken relative to its group; then terms.
+
+R = floor where a gate is closed, else Σ w·term. A term that does not count (its gate is closed; it waits for a right
+answer) is at the lowest that it can bring, so the floor is the lowest reward there is.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+from llmpolicy.rewards.compose.interval import (
+    ANYTHING,
+    Interval,
+    clipped,
+    difference,
+    hull,
+    point,
+    product,
+    scaled,
+    smallest,
+    total,
+)
+
+Kind = Literal["reward", "min", "product", "sum"]
+Role = Literal["correctness", "gate", "shaping"]
+
+NO, YES = point(0.0), point(1.0)
+"""Whether something holds: certainly not, certainly, or (an interval from 0 to 1) not known."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """One reward, by its name, or min, product or weighted sum of nodes; then moved into ``clip``, then less its group's mean.
+
+    A reward is first moved into the range that it ``declared``.
+    """
+
+    name: str
+    kind: Kind = "reward"
+    children: tuple["Node", ...] = ()
+    weights: tuple[float, ...] = ()
+    declared: Interval = ANYTHING
+    clip: Interval = ANYTHING
+    relative: bool = False
+
+    @cached_property
+    def bounds(self) -> Interval:
+        """What the node may be before its group's mean is taken off."""
+        if self.kind == "reward":
+            return clipped(self.declared, self.clip)
+        return clipped(self.join([child.range for child in self.children]), self.clip)
+
+    @cached_property
+    def range(self) -> Interval:
+        """What the node may be."""
+        return difference(self.bounds) if self.relative else self.bounds
+
+    @property
+    def all(self) -> list["Node"]:
+        """This node and all below it."""
+        return [self, *(node for child in self.children for node in child.all)]
+
+    def join(self, parts: Sequence[Interval]) -> Interval:
+        """The children's values, joined by the node's operation."""
+        if self.kind == "min":
+            return smallest(parts)
+        if self.kind == "product":
+            return product(parts)
+        return total(scaled(part, weight) for part, weight in zip(parts, self.weights, strict=True))
+
+    def evaluate(
+        self,
+        judged: Mapping[str, Sequence[float | None]],
+        counting: Sequence[bool],
+        found: dict[str, list[Interval]],
+    ) -> list[Interval]:
+        """The node's value in each row of one group, kept in ``found`` for it and all below it.
+
+        ``judged`` holds the rows of each reward, None where it could not judge: then it may be anything in its range, and
+        the node is known only where that makes no difference. The group's mean is that of the rows that are ``counting``.
+        """
+        if self.kind == "reward":
+            values = [self.bounds if one is None else clipped(point(one), self.bounds) for one in judged[self.name]]
+        else:
+            below = [child.evaluate(judged, counting, found) for child in self.children]
+            values = [clipped(self.join(parts), self.clip) for parts in zip(*below, strict=True)]
+        if self.relative:
+            values = self._relative(values, counting)
+        found[self.name] = values
+        return values
+
+    def _relative(self, values: Sequence[Interval], counting: Sequence[bool]) -> list[Interval]:
+        known = [x.low for x, counts in zip(values, counting, strict=True) if counts and x.value is not None]
+        mean = sum(known) / len(known) if known else 0.0
+        return [self.range if x.value is None else clipped(point(x.low - mean), self.range) for x in values]
+
+
+@dataclass(frozen=True)
+class Term:
+    """One entry of the outermost sum, or a gate that closes all of it; for rows of ``tasks`` only, where they are named."""
+
+    node: Node
+    weight: float = 1.0
+    role: Role = "shaping"
+    when_correct: bool = False
+    tasks: tuple[str, ...] | None = None
+
+    @property
+    def name(self) -> str:
+        """The name of its node."""
+        return self.node.name
+
+    @property
+    def counted(self) -> bool:
+        """Whether it is part of the sum, and neither a gate nor only logged."""
+        return self.role != "gate" and self.weight != 0
+
+    @property
+    def lowest(self) -> float:
+        """The value that brings the least reward."""
+        return self.node.range.low if self.weight > 0 else self.node.range.high
+
+    @property
+    def top(self) -> float:
+        """The value at which a gate is open, or an answer right: the highest of its range, 1 where it declares none."""
+        return self.node.range.high if self.node.range.finite else 1.0
+
+    def holds(self, x: Interval) -> Interval:
+        """Whether a value reaches the top."""
+        return Interval(float(x.low >= self.top), float(x.high >= self.top))
+
+    def applies(self, task: str) -> bool:
+        """Whether rows of this task have the term."""
+        return self.tasks is None or task in self.tasks
+
+    def counts(self, x: Interval, state: Interval) -> Interval:
+        """The value of a term that counts, does not, or may."""
+        if state == YES:
+            return x
+        lowest = point(self.lowest)
+        return lowest if state == NO else hull(x, lowest)
+
+
+def both(x: Interval, y: Interval) -> Interval:
+    """Whether two things hold."""
+    return smallest((x, y))
