@@ -11,11 +11,11 @@ import os
 import random
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
-from weakref import WeakKeyDictionary
 
 from llmpolicy.errors import LLMPolicyError, RewardError
 
@@ -110,14 +110,15 @@ class Usage:
 
 @dataclass
 class _OfLoop:
-    """What belongs to one event loop: the client, and how many may use it at once."""
+    """What belongs to one event loop: the client, what closes it, and how many may use it at once."""
 
     client: Any
+    life: AsyncGenerator[Any, None]
     gates: dict[Endpoint, asyncio.Semaphore] = field(default_factory=dict)
 
 
 _usage: dict[tuple[str, str], Usage] = {}
-_loops: "WeakKeyDictionary[asyncio.AbstractEventLoop, _OfLoop]" = WeakKeyDictionary()
+_loops: dict[asyncio.AbstractEventLoop, _OfLoop] = {}
 
 
 def usage(endpoint: Endpoint) -> Usage:
@@ -134,7 +135,7 @@ async def ask(
     than a Retry-After says. EndpointError when the attempts or the deadline are used up, for any other status, and for half
     a minute after five such failures in a row; RewardError when the budget is spent.
     """
-    own = _of_this_loop()
+    own = await _of_this_loop()
     gate = own.gates.setdefault(endpoint, asyncio.Semaphore(endpoint.concurrency))
     body = {"model": endpoint.model, "messages": list(messages), "max_tokens": endpoint.max_tokens, "temperature": 0}
     body = {name: value for name, value in {**body, **(request or {})}.items() if value is not None}
@@ -165,13 +166,34 @@ def _is_address(url: Any) -> bool:
     return plain and address.scheme in ("http", "https") and bool(address.hostname) and port != 0
 
 
-def _of_this_loop() -> _OfLoop:
+async def _of_this_loop() -> _OfLoop:
     loop = asyncio.get_running_loop()
     if loop not in _loops:
-        import httpx2
-
-        _loops[loop] = _OfLoop(httpx2.AsyncClient(headers={"Accept-Encoding": "identity"}, follow_redirects=False))
+        for old in [other for other in _loops if other.is_closed()]:
+            del _loops[old]
+        life = _life_of_client()
+        _loops[loop] = _OfLoop(await anext(life), life)
     return _loops[loop]
+
+
+async def _life_of_client() -> AsyncGenerator[Any, None]:
+    """The client of one event loop. It is a generator because a loop that ends, as asyncio.run's does, closes those."""
+    import httpx2
+
+    headers = {"Accept-Encoding": "identity"}  # so that the cap on a reply's size holds
+    client = httpx2.AsyncClient(verify=_certificates(), headers=headers, follow_redirects=False)
+    try:
+        yield client
+    finally:
+        await client.aclose()
+
+
+@lru_cache
+def _certificates() -> Any:
+    """Read once a process: it takes a tenth of a second."""
+    import httpx2
+
+    return httpx2.create_ssl_context()
 
 
 def _check_open(endpoint: Endpoint, counted: Usage) -> None:
