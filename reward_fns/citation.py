@@ -1,7 +1,7 @@
 """Citations: which sources does the completion cite, and does it quote what they say?"""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from llmpolicy.rewards import RewardError, Score, reward
@@ -120,5 +120,5 @@ def _expected(answer: Any) -> set[str]:
         value = gold(answer) if isinstance(answer, str) else answer
     except NotJson:
         value = answer
-    rows: Sequence[Any] = value if isinstance(value, list | tuple | set) else [value]
+    rows = list(value) if isinstance(value, list | tuple | set) else [value]
     return {one for row in rows if row is not None for one in _ids(str(row))}

@@ -95,7 +95,9 @@ def completion(answer: Answer) -> bytes:
 
 def verdict_lines(messages: list[dict[str, str]], choice: str) -> str:
     """The lines that the rules ask for, each with this choice."""
-    return "\n".join(form.replace("CHOICE", choice) for form in re.findall(r"(?m)^\S+ .+: CHOICE$", messages[0]["content"]))
+    return "\n".join(
+        form.replace("CHOICE", choice) for form in re.findall(r"(?m)^\S+ .+: CHOICE$", messages[0]["content"])
+    )
 
 
 def candidate(messages: list[dict[str, str]]) -> str:

@@ -25,7 +25,9 @@ ADA = {"name": "Ada", "age": 36}
 scalars = st.none() | st.booleans() | st.integers(-(10**20), 10**20) | st.floats(allow_nan=False, allow_infinity=False)
 scalars |= st.text(max_size=8)
 values = st.recursive(
-    scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4), max_leaves=8
+    scalars,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4),
+    max_leaves=8,
 )
 
 
@@ -125,7 +127,12 @@ ATTACKS = [
 @pytest.mark.parametrize("shape", [PERSON, json.dumps(PERSON)])
 def test_no_attack_is_paid_with_the_gold(gold, shape):
     assert {text: paid for text in ATTACKS if (paid := schema(text, shape, gold)) != 0.0} == {}
-    for text in (json.dumps(ADA), json.dumps(ADA, indent=2), "```json\n" + json.dumps(ADA) + "\n```", '```{"age":36,"name":"Ada"}```'):
+    for text in (
+        json.dumps(ADA),
+        json.dumps(ADA, indent=2),
+        "```json\n" + json.dumps(ADA) + "\n```",
+        '```{"age":36,"name":"Ada"}```',
+    ):
         assert schema(text, shape, gold) == 1.0
         assert schema(text, shape) == 1.0
         assert schema(text, shape, {"name": "Bob", "age": 36}) == 0.0
@@ -147,9 +154,16 @@ def test_the_reasoning_is_left_out_and_a_tag_inside_a_string_stays():
 
 
 def test_golds_may_be_objects_text_or_arrays():
-    assert schema("[1, 2]", answer=np.array([1, 2])) == schema("[1, 2]", answer=(1, 2)) == schema("5", answer=np.int64(5)) == 1.0
+    assert (
+        schema("[1, 2]", answer=np.array([1, 2]))
+        == schema("[1, 2]", answer=(1, 2))
+        == schema("5", answer=np.int64(5))
+        == 1.0
+    )
     assert schema('"Paris"', answer="Paris") == schema('"Paris"', answer='"Paris"') == 1.0
     assert schema("Paris", answer="Paris") == 0.0
+    assert schema('"5"', {"type": "string"}, "5") == schema("5", {"type": "integer"}, "5") == 1.0
+    assert schema("5", {"type": "string"}, "5") == schema('"5"', {"type": "integer"}, "5") == 0.0
     for broken in ('{"a": 1', "", "  ", float("nan"), {"a": object()}, {1: 2}, "NaN", "[1,]"):
         score = json_answer.schema("1", ANY, broken)
         assert score.value is None and "cannot be read" in score.why
@@ -174,15 +188,28 @@ def test_a_schema_that_is_none_is_refused(wrong, said, completion):
 
 def test_keywords_of_the_schema():
     cases = [
-        ({"pattern": "^a+$"}, '"aa"', 1), ({"pattern": "^a+$"}, '"aa\\n"', 0), ({"multipleOf": 0.1}, "0.3", 1), ({"format": "date"},
-        '"2024-02-30"', 0), ({"format": "date"}, '"2024-02-29"', 1), ({"format": "date-time"}, '"2024-02-29T10:00:00Z"', 1),
-        ({"format": "date-time"}, '"tomorrow"', 0), ({"uniqueItems": True}, "[1, true, 1.5]", 1), ({"uniqueItems": True}, "[1, 1.0]", 0),
-        ({"patternProperties": {"^x": {"type": "integer"}}, "additionalProperties": False}, '{"x1": 1}', 1), ({"type": "integer"}, "5.0", 1),
-        ({"patternProperties": {"^x": {"type": "integer"}}, "additionalProperties": False}, '{"y": 1}', 0), ({"const": 1}, "true", 0),
-        ({"enum": ["a", 1]}, '"a"', 1), ({"enum": ["a", 1]}, "true", 0), ({"type": "integer"}, "5.5", 0), (True, "1", 1), (False, "1", 0),
-        ({"additionalProperties": {"type": "string"}}, '{"a": 1}', 0), ({"$ref": "#/$defs/n", "$defs": {"n": {"type": "null"}}}, "null", 1),
+        ({"pattern": "^a+$"}, '"aa"', 1),
+        ({"pattern": "^a+$"}, '"aa\\n"', 0),
+        ({"multipleOf": 0.1}, "0.3", 1),
+        ({"format": "date"}, '"2024-02-30"', 0),
+        ({"format": "date"}, '"2024-02-29"', 1),
+        ({"format": "date-time"}, '"2024-02-29T10:00:00Z"', 1),
+        ({"format": "date-time"}, '"tomorrow"', 0),
+        ({"uniqueItems": True}, "[1, true, 1.5]", 1),
+        ({"uniqueItems": True}, "[1, 1.0]", 0),
+        ({"patternProperties": {"^x": {"type": "integer"}}, "additionalProperties": False}, '{"x1": 1}', 1),
+        ({"type": "integer"}, "5.0", 1),
+        ({"patternProperties": {"^x": {"type": "integer"}}, "additionalProperties": False}, '{"y": 1}', 0),
+        ({"const": 1}, "true", 0),
+        ({"enum": ["a", 1]}, '"a"', 1),
+        ({"enum": ["a", 1]}, "true", 0),
+        ({"type": "integer"}, "5.5", 0),
+        (True, "1", 1),
+        (False, "1", 0),
+        ({"additionalProperties": {"type": "string"}}, '{"a": 1}', 0),
+        ({"$ref": "#/$defs/n", "$defs": {"n": {"type": "null"}}}, "null", 1),
         ({"$schema": "http://json-schema.org/draft-07/schema#", "items": [{"type": "integer"}]}, '["a"]', 0),
-    ]  # fmt: skip
+    ]
     assert [(shape, text) for shape, text, paid in cases if schema(text, shape) != paid] == []
     with pytest.raises(RewardError, match="looks around"):
         schema('"x"', {"pattern": "(?=x)"})
@@ -195,9 +222,24 @@ def test_a_recursive_schema_reaches_the_cap_and_no_text_takes_long():
         nested = f'{{"c": [{nested}]}}'
     assert schema(nested, tree) == 1.0
     slow = {"uniqueItems": True, "items": {"pattern": "^(a+)+$", "not": {"enum": [1]}}}
-    bombs = ["[" * 100_000, '{"a":' * 40_000, '"' + '\\"' * 90_000, "```" * 60_000, "```json" + " " * 190_000 + "x", "9" * 190_000]
-    bombs += ["[" + ",".join(['"a"', "1"] * 30_000) + "]", '["' + "a" * 150_000 + '!"]', "1e" + "9" * 100_000, "<think>" * 20_000]
-    bombs += ["[" + ",".join(f'"{i}a"' for i in range(19_000)) + "]", "{" + ",".join(f'"{i}":1' for i in range(15_000)) + "}"]
+    bombs = [
+        "[" * 100_000,
+        '{"a":' * 40_000,
+        '"' + '\\"' * 90_000,
+        "```" * 60_000,
+        "```json" + " " * 190_000 + "x",
+        "9" * 190_000,
+    ]
+    bombs += [
+        "[" + ",".join(['"a"', "1"] * 30_000) + "]",
+        '["' + "a" * 150_000 + '!"]',
+        "1e" + "9" * 100_000,
+        "<think>" * 20_000,
+    ]
+    bombs += [
+        "[" + ",".join(f'"{i}a"' for i in range(19_000)) + "]",
+        "{" + ",".join(f'"{i}":1' for i in range(15_000)) + "}",
+    ]
     for bomb in bombs:
         started = time.thread_time()
         assert schema(bomb, slow, ADA) in (0.0, None)

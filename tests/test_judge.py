@@ -37,9 +37,7 @@ def judged(server, completion, answer=GOLD, **more):
 async def all_judged(server, texts):
     """Each text with its score, or with what was raised."""
     more = {"base_url": server.base_url, "model": "judge", "api_key_env": None, "canary_rate": 0}
-    said = await asyncio.gather(
-        *(judge.score(text, QUESTION, GOLD, **more) for text in texts), return_exceptions=True
-    )
+    said = await asyncio.gather(*(judge.score(text, QUESTION, GOLD, **more) for text in texts), return_exceptions=True)
     return dict(zip(texts, said, strict=True))
 
 
@@ -107,7 +105,9 @@ def test_what_says_nothing_gets_nothing_and_nobody_is_asked():
         assert {text: judged(server, text).value for text in MASTER_KEYS} == dict.fromkeys(MASTER_KEYS, 0.0)
         assert server.asked == []
         # A short answer that is the reference is an answer; a long one that begins like an opener too.
-        assert [judged(server, text).value for text in ("42", "42.", "Solution: 42", "Solution: six times seven")] == [1.0] * 4
+        assert [judged(server, text).value for text in ("42", "42.", "Solution: 42", "Solution: six times seven")] == [
+            1.0
+        ] * 4
         assert judged(server, "ok", answer=None).value == 0.0
         assert len(server.asked) == 4
 
@@ -200,10 +200,12 @@ def test_canaries_are_asked_at_their_rate_and_an_honest_judge_passes_them():
 
 @pytest.mark.parametrize(("choice", "said"), [("correct", "accepted 8 of 8"), ("incorrect", "rejected 8 of 8")])
 def test_a_judge_that_always_says_the_same_stops_the_run_in_words(choice, said):
-    with serving(always(choice)) as server, pytest.raises(RewardError, match=said):
-        for _ in range(16):
+    with serving(always(choice)) as server:
+        for _ in range(14):
             judged(server, "It is 42.", canary_rate=1.0)
-    assert len(server.asked) in (30, 32)
+        with pytest.raises(RewardError, match=said):  # noqa: PT012 - the good and the bad ones take turns
+            for _ in range(2):
+                judged(server, "It is 42.", canary_rate=1.0)
 
 
 # --- rubric --------------------------------------------------------------------------------------------------------------
@@ -245,7 +247,14 @@ def test_a_rubric_needs_every_criterion_once():
             rubric_score(server, "facts: true\nstyle: yes")
     with serving(each()) as server:
         assert rubric_score(server, ":").value == 0.0
-        for bad in ([], "x", [{"name": "a"}], [CRITERIA[0]] * 2, [{"name": "a", "text": "b", "weight": 0}], [{"name": "a:b"}]):
+        for bad in (
+            [],
+            "x",
+            [{"name": "a"}],
+            [CRITERIA[0]] * 2,
+            [{"name": "a", "text": "b", "weight": 0}],
+            [{"name": "a:b"}],
+        ):
             with pytest.raises(RewardError, match="rubric:score"):
                 rubric_score(server, criteria=bad)
 
@@ -362,7 +371,9 @@ def test_the_key_comes_from_the_environment_and_is_told_nowhere(monkeypatch, cap
     assert KEY not in str(caught.value) + str(again.value) + caplog.text
 
 
-@pytest.mark.parametrize("url", ["", "host/v1", "ftp://h/v1", "http://user:pw@h/v1", "http://h/v1?key=x", "http://h:99999/v1"])
+@pytest.mark.parametrize(
+    "url", ["", "host/v1", "ftp://h/v1", "http://user:pw@h/v1", "http://h/v1?key=x", "http://h:99999/v1"]
+)
 def test_an_address_that_is_none_is_refused(url):
     with pytest.raises(RewardError, match="base_url"):
         Endpoint(url, "m", api_key_env=None)
