@@ -111,13 +111,15 @@ def candidate_of(completion: str, prompt: str, reference: str | None) -> str:
     text = "".join(filter(_shown, reply(completion, prompt))).strip()
     if len(text) > MAX_CHARS:
         raise NoAnswer(f"{len(text)} characters are more than {MAX_CHARS}")
-    plain = _plain(text)
-    if not says_something(text) or plain in _OPENERS:
+    if not says_something(text):
         raise NoAnswer("it says nothing")
-    if len(text) <= _SHORT and (reference is None or plain != _plain(reference)):
+    plain = _plain(text)
+    if reference is not None and plain == _plain(reference):
+        return text
+    if plain in _OPENERS or (plain and plain == _plain(prompt)):
+        raise NoAnswer("it says nothing of its own")
+    if len(text) <= _SHORT:
         raise NoAnswer(f"at most {_SHORT} characters")
-    if plain and plain == _plain(prompt):
-        raise NoAnswer("it repeats the question")
     return text
 
 

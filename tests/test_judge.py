@@ -108,8 +108,9 @@ def test_what_says_nothing_gets_nothing_and_nobody_is_asked():
         assert [judged(server, text).value for text in ("42", "42.", "Solution: 42", "Solution: six times seven")] == [
             1.0
         ] * 4
+        assert judged(server, "Paris", answer="Paris", prompt="Paris?").value == 1.0
         assert judged(server, "ok", answer=None).value == 0.0
-        assert len(server.asked) == 4
+        assert len(server.asked) == 5
 
 
 @pytest.mark.parametrize("behaviour", ECHOES)
@@ -268,7 +269,7 @@ def test_a_rubric_needs_every_criterion_once():
         Answer(status=429, headers={"Retry-After": "0"}),
         Answer(status=408), Answer(status=409), Answer(status=500), Answer(b"oops", status=503), Answer(drop=True),
         Answer(b"{not json"), Answer(b"[]"), Answer(b'{"choices": []}'), Answer(b'{"choices": [{"message": "x"}]}'),
-        Answer(wait=0.4), Answer(b"x" * 1_100_000), Answer(b'{"choices": [{"message": {"content": 5}}]}'),
+        Answer(wait=0.4), Answer("x" * 1_100_000), Answer(b'{"choices": [{"message": {"content": 5}}]}'),
     ],
 )  # fmt: skip
 def test_what_passes_is_tried_again_and_what_stays_is_an_error(failure):
@@ -391,6 +392,7 @@ def test_many_event_loops_leave_nothing_open():
             judged(server, "It is 42.")
         time.sleep(0.1)
         assert descriptors() <= before + 4
+    assert all(own.client.is_closed for own in endpoints._loops.values())
 
 
 def test_a_batch_is_judged_together_by_name():
