@@ -7,7 +7,7 @@ from functools import lru_cache
 from types import FunctionType
 from typing import Any
 
-from llmpolicy.rewards import RewardError, Score
+from llmpolicy.rewards import RewardError, Score, reward
 
 from ._text import NoAnswer, final_text
 
@@ -16,6 +16,16 @@ _ARITHMETIC = re.compile(r"[\d+\-*/(). ]{1,200}")
 _RUNS_TEXT = {"eval", "exec", "compile", "parse_expr", "sympify", "__import__"}
 
 
+@reward(
+    passes=[{"completion": "5", "metadata": {"source_dataset": "chain_sum"}, "answer": "5"}],
+    fails=[
+        {"completion": "", "metadata": {"source_dataset": "chain_sum"}, "answer": "5"},
+        {"completion": "<think>5", "metadata": {"source_dataset": "chain_sum"}, "answer": "5"},
+    ],
+    range=(0, 1),
+    timeout=10.0,
+    kind="answer",
+)
 def score(
     completion: str, metadata: Mapping[str, Any], answer: Any = None, question: str = "", prompt: str = ""
 ) -> Score:

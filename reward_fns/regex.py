@@ -1,40 +1,25 @@
-"""A regular expression that the whole completion must match, with a limit on the time that matching may take."""
+"""A regular expression that the whole completion must match, in time linear in the text."""
 
-from functools import lru_cache
-from typing import Any
+from llmpolicy.rewards import Score, reward
 
-from llmpolicy.rewards import RewardError, Score
-
+from ._regex import compiled, encodable
 from ._text import MAX_CHARS
 
-_SECONDS = 0.25
 
-
+@reward(
+    passes=[{"completion": " 42\n", "pattern": r"\d+"}],
+    fails=[{"completion": "142", "pattern": "42"}, {"completion": "42\nx", "pattern": r"\d+$"}],
+    range=(0, 1),
+    kind="format",
+)
 def match(completion: str, pattern: str, ignore_case: bool = False) -> Score:
     """1.0 when the whole completion, without whitespace around it, matches the pattern, else 0.0.
 
-    The pattern is an argument or a column; ``.`` also matches a newline. A match that takes more than a quarter of a second
-    counts as none. RewardError for a pattern that is not a regular expression.
+    The pattern is an argument or a column, in the syntax of RE2; ``.`` also matches a newline, and ``\\w``, ``\\d`` and
+    ``\\b`` are ASCII (``\\p{L}`` is any letter). RewardError for a pattern that is none, or needs look-around or
+    back-references: no linear-time engine has them.
     """
     if len(completion) > MAX_CHARS:
         return Score(0.0, why=f"{len(completion)} characters are more than {MAX_CHARS}")
-    compiled = _compile(pattern, ignore_case)
-    try:
-        # Off the main thread too: the library looks at the clock while it matches.
-        found = compiled.fullmatch(completion.strip(), timeout=_SECONDS)
-    except TimeoutError:
-        return Score(0.0, why=f"matching took more than {_SECONDS} s")
+    found = compiled(pattern, "regex:match", ignore_case).fullmatch(encodable(completion.strip()))
     return Score(1.0 if found else 0.0, why="" if found else "no match")
-
-
-@lru_cache(maxsize=256)
-def _compile(pattern: str, ignore_case: bool) -> Any:
-    import regex
-
-    flags = regex.VERSION0 | regex.DOTALL | (regex.IGNORECASE if ignore_case else 0)
-    try:
-        return regex.compile(pattern, flags)
-    except (regex.error, TypeError) as error:
-        raise RewardError(
-            f"regex:match got the pattern {pattern!r}, which is not a regular expression: {error}."
-        ) from error

@@ -27,7 +27,19 @@ LIGHT = (
     "llmpolicy.tasks",
     "llmpolicy.diagnose.explain",
 )
-HEAVY = ("torch", "transformers", "trl", "peft", "datasets", "sympy", "math_verify", "matplotlib", "pyarrow")
+HEAVY = (
+    "torch",
+    "transformers",
+    "trl",
+    "peft",
+    "datasets",
+    "sympy",
+    "math_verify",
+    "matplotlib",
+    "pyarrow",
+    "jsonschema",
+)
+HEAVY += ("httpx2", "re2")
 
 
 def imports(path: Path) -> Iterator[str]:

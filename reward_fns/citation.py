@@ -1,0 +1,124 @@
+"""Citations: which sources does the completion cite, and does it quote what they say?"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from llmpolicy.rewards import RewardError, Score, reward
+
+from ._json import NotJson, gold
+from ._text import NoAnswer, final_text, normalise, says_something
+
+_CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`", re.DOTALL)
+_CITED = re.compile(r"[\[【]([^\[\]【】\n]{1,100})[\]】](?!\()")
+_QUOTED = re.compile(r"[\"\u201c\u201d]([^\"\u201c\u201d]{1,2000})[\"\u201c\u201d][ \t]*[.,;:]?[ \t]*(?=[\[【])")
+_ID = re.compile(r"(?:source|doc|document|ref)?\s*#?\s*(.+)", re.IGNORECASE)
+_MIN_QUOTE = 12
+_SOURCES = ["Oslo is the capital of Norway.", "Rome lies on the Tiber.", "Paris is the capital of France."]
+
+
+@reward(
+    passes=[
+        {"completion": "The capital of Norway is Oslo [1].", "answer": [1], "sources": _SOURCES},
+        {"completion": 'It says "the capital of Norway" [1].', "answer": "1", "sources": _SOURCES, "quote": True},
+    ],
+    fails=[
+        {"completion": "Oslo [1][2][3].", "answer": [1], "sources": _SOURCES},
+        {"completion": "Oslo [7].", "answer": [1], "sources": _SOURCES},
+        {"completion": "[1]", "answer": [1], "sources": _SOURCES},
+        {"completion": 'It says "the capital of Sweden" [1].', "answer": [1], "sources": _SOURCES},
+    ],
+    range=(0, 1),
+    kind="answer",
+)
+def score(completion: str, answer: Any, sources: Any, prompt: str = "", quote: bool = False) -> Score:
+    """How well the cited sources are those of the answer column: F1, corrected so that citing all of them pays 0.
+
+    Citations read ``[1]``, ``[1, 3]``, ``[doc 1]`` or ``【1】``, outside code and links. ``sources`` is a list (ids count from
+    1), a list of ``{id, text}`` or a mapping from id to text; ``answer`` holds the ids that support the answer. With P and R
+    the precision and recall of the cited ids, F1 = 2PR / (P + R), and F1* the one of citing all, the value is
+    max(0, (F1 - F1*) / (1 - F1*)). It is 0 for an id that does not exist, for a text with nothing but citations, and for
+    words in quotation marks before a citation that are not in its source; ``quote`` asks for such a quotation, of at
+    least 12 characters, from every source cited. None for an answer with no id of a source, or with all of them.
+    """
+    texts = _texts(sources)
+    expected = _expected(answer)
+    if not expected or not expected <= set(texts) or len(expected) == len(texts):
+        return Score(
+            None, why=f"the answer column holds {str(answer)[:60]!r}; expected some of {len(texts)} sources' ids"
+        )
+    try:
+        text = _CODE.sub(" ", final_text(completion, prompt))
+    except NoAnswer as reason:
+        return Score(0.0, why=str(reason))
+    cited = {one for found in _CITED.finditer(text) for one in _ids(found[1])}
+    why = _wrong(text, cited, texts, quote)
+    if why:
+        return Score(0.0, parsed=", ".join(sorted(cited))[:200], why=why)
+    chance = _f1(set(texts), expected)
+    return Score(max(0.0, (_f1(cited, expected) - chance) / (1 - chance)), parsed=", ".join(sorted(cited))[:200])
+
+
+def _wrong(text: str, cited: set[str], texts: Mapping[str, str], quote: bool) -> str:
+    if not cited:
+        return "nothing is cited"
+    if cited - set(texts):
+        return "a source that does not exist"
+    if not says_something(_CITED.sub("", text)):
+        return "nothing but citations"
+    quoted: set[str] = set()
+    for found in _QUOTED.finditer(text):
+        beside = _CITED.match(text, found.end())
+        ids = _ids(beside[1]) if beside else set()
+        holding = {one for one in ids if _spoken(found[1]) in texts[one]}
+        if ids and not holding:
+            return "a quotation that is not in its source"
+        quoted |= holding if len(_spoken(found[1])) >= _MIN_QUOTE else set()
+    return "a source that is cited without a quotation" if quote and cited - quoted else ""
+
+
+def _f1(cited: set[str], expected: set[str]) -> float:
+    return 2 * len(cited & expected) / (len(cited) + len(expected))
+
+
+def _ids(text: str) -> set[str]:
+    parts = [part.strip() for part in re.split(r"[,;]", text)]
+    return {_ID.fullmatch(part)[1].casefold() if _ID.fullmatch(part) else part for part in parts if part}  # type: ignore[index]
+
+
+def _spoken(text: str) -> str:
+    """The text as one compares quotations: without case, and with straight quotation marks and single spaces."""
+    straight = text.replace("\u2019", "'").replace("\u2018", "'").replace("\u201c", '"').replace("\u201d", '"')
+    return " ".join(straight.casefold().split()).strip(" .,;:\u2026")
+
+
+def _texts(sources: Any) -> dict[str, str]:
+    """The text of each source by its id; RewardError for sources that are none."""
+    try:
+        rows = gold(sources) if isinstance(sources, str) else sources
+        if isinstance(rows, Mapping):
+            pairs = [(name, text) for name, text in rows.items()]
+        else:
+            listed = [row if isinstance(row, Mapping) else {"id": i, "text": row} for i, row in enumerate(rows, 1)]
+            pairs = [(row["id"], row["text"]) for row in listed]
+        texts = {_id(name): _spoken(normalise(text)) for name, text in pairs}
+    except (NotJson, NoAnswer, TypeError, KeyError, AttributeError) as error:
+        raise RewardError(
+            f"citation:score got sources {str(sources)[:60]!r}; expected texts with their ids."
+        ) from error
+    if len(texts) < max(2, len(pairs)):
+        raise RewardError("citation:score expects two or more sources, each with an id of its own.")
+    return texts
+
+
+def _id(name: Any) -> str:
+    return next(iter(_ids(str(name))), "")
+
+
+def _expected(answer: Any) -> set[str]:
+    try:
+        value = gold(answer) if isinstance(answer, str) else answer
+    except NotJson:
+        value = answer
+    rows = list(value) if isinstance(value, list | tuple | set) else [value]
+    return {one for row in rows if row is not None for one in _ids(str(row))}
