@@ -1,6 +1,7 @@
 """Finding the answers that a completion marks: boxed, ``####``, ``Answer:``, ``<answer>``, or nothing but an answer."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Literal
@@ -17,18 +18,35 @@ _MAX_MARKS = 64
 _MAX_CONTENT = 2_000
 _MAX_LINE = 500
 _MAX_BARE = 200
+_MAX_WORD = 20
 
 _BOX = re.compile(r"\\f?boxed\b|\\fbox\b|\\boxed(?=[^A-Za-z])")
 _HASHES = re.compile(r"(?<!#)####(?!#)[ \t]*([^\n#]*)")
-_HEADING = re.compile(r"(?:[*_]*step\b|\d+[.)]\s+[a-z])", re.IGNORECASE)
+_HEADING = re.compile(
+    r"(?:[*_]*step\b|\d+[.)]\s+[a-z]|[*_]*(?:the\s+)?(?:final\s+)?(?:answer|solution)\W*\Z)", re.IGNORECASE
+)
 _LINE = re.compile(
-    r"(?<![A-Za-z])answer(?:\s+(?:to|of|for)\s+[^.:\n]{1,60}?)?[*_`]*[ \t]*"
-    r"(?:[:=][*_`]*|(?:is|equals)\b(?:[ \t]*(?::|=|equal to\b))?)"
+    r"(?:(?<![A-Za-z])(?:answer|(?:correct|right|best|final)\s+(?:option|choice|letter|result))|\u7b54\u6848)"
+    r"(?:\s+(?:to|of|for)\s+[^.:\n]{1,60}?)?[*_`]*[ \t]*(?:,[ \t]*\w+,[ \t]*)?"
+    r"(?:(?:[:=]|\u2192|\u662f|\u4e3a)[*_`]*|(?:is|equals|(?:would|should|must|will)[ \t]+be)\b(?:[ \t]*(?::|=|equal to\b))?)"
     r"[ \t]*(?:(?:therefore|thus|then|hence|simply|just|exactly|indeed)\b,?[ \t]*)?",
     re.IGNORECASE,
 )
-_REST = re.compile(r"[^\n]*")
-_NEXT = re.compile(r"\s*([^\n]*)")
+_HEADED = re.compile(r"(?im)^[ \t]*(?:[#*_]+[ \t]*)?(?:the[ \t]+)?(?:final[ \t]+)?answer[ \t*_:#]*$(?=\s*\S)")
+_IS_THE_ANSWER = re.compile(
+    r"(?<![\w.,$\\{(-])([-+$(*]{0,4}\d[\d,./]{0,40}[%$)*]{0,4})[ \t]+is[ \t]+(?:the|my|our)[ \t]+"
+    r"(?:(?:final|correct|right)[ \t]+)?answer\b",
+    re.IGNORECASE,
+)
+_STATES = re.compile(
+    r"(?:[\w ,'$\\]{0,60}\b(?:it|this|that|which|result|total|value|sum|number|amount)\s+(?:is|equals)\b"
+    r"|\W*(?:(?:so|thus|hence|therefore)\b,?\s*)?there (?:is|are|was|were|will be)\b"
+    r"|(?:\W*(?:final\s+)?(?:result|solution|total|value|output|a)\W*:))[\s*:]*(?:equal to\s+)?",
+    re.IGNORECASE,
+)
+_REST = re.compile(r"(?:(?!</answer>)[^\n])*", re.IGNORECASE)
+_NEXT = re.compile(r"(?:\s|\\\[|\\\(|\$\$)*[^\n]*")
+_OPENED = re.compile(r"(?:\s|\\\[|\\\(|\$\$)*")
 _REASON = re.compile(r"[,;(]?\s*\b(?:because|since|as|which|where)\b.*", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"\.[*_)]*(?=\s|\Z)")
 _COMMENTED = re.compile(r"(?m)^[ \t]*[>%][^\n]*$")
@@ -61,7 +79,7 @@ class Mark:
 def final_answer(completion: str, prompt: str = "", extract: Extract = "strict") -> tuple[Form, str]:
     """The one final answer, read, and its text; raises NoAnswer when there is none, or several that differ."""
     text = visible(final_text(completion, prompt))
-    answers = marked_answers(text) or alone(text)
+    answers = marked_answers(text) or stated(text)
     if extract == "last_number" and (not answers or (len(answers) == 1 and not _is_number(answers[0]))):
         answers = [found[0] for found in _NUMBER.finditer(text)][-1:]
     if not answers:
@@ -89,6 +107,26 @@ def alone(text: str) -> list[str]:
     return [text] if text and "\n" not in text and len(text) <= _MAX_BARE else []
 
 
+def stated(text: str) -> list[str]:
+    """A text that is one answer, or one sentence that states it (``The total is 18.``); raises NoAnswer for a denial."""
+    short = alone(_formula_alone(text))
+    said = _STATES.match(short[0]) if short else None
+    if said is None:
+        return short
+    content = _cut(short[0][said.end() :])
+    start = short[0].find(content, said.end())
+    why = why_not_asserted(short[0], start, start + len(content))
+    if why:
+        raise NoAnswer(why)
+    return [content]
+
+
+def _formula_alone(text: str) -> str:
+    """A displayed formula that is the whole text, on one line."""
+    shown = re.fullmatch(r"(?:\\\[|\$\$)([^\n$]{0,200}|\n[^\n$]{0,200}\n)(?:\\\]|\$\$)", text)
+    return shown[1].strip() if shown else text
+
+
 def visible(text: str) -> str:
     """The text without what is quoted, commented out or struck through."""
     for opening, closing in _HIDDEN:
@@ -109,6 +147,7 @@ def _marks(text: str) -> list[Mark]:
     if len(marks) > _MAX_MARKS:
         raise NoAnswer(f"more than {_MAX_MARKS} answers are marked")
     marks = [mark for mark in marks if not any(_only_holds(text, mark, inner) for inner in marks)]
+    marks = [mark for mark in marks if not _only_heads(text, mark, marks[-1])]
     if any(mark.strong and re.search(r"[\d\\]", mark.content) for mark in marks):
         # "The answer is as follows": words that lead to the answer.
         marks = [mark for mark in marks if mark.strong or re.search(r"[\d\\]", mark.content)]
@@ -163,12 +202,13 @@ def _hashes(text: str) -> list[Mark]:
 
 
 def _lines(text: str) -> list[Mark]:
-    lines = []
-    for found in _LINE.finditer(text):
+    lines = [Mark(found[1], *found.span(), False, said_from=found.start()) for found in _reversed(text)]
+    for found in [*_headings(text), *islice(_LINE.finditer(text), _MAX_MARKS + 1)]:
         begin, end = found.end(), _end(_REST, text, found.end())
         if not text[begin:end].strip(" *_`$\\[("):
             end = _end(_NEXT, text, end)
             begin = max(found.end(), text.rfind("\n", 0, end) + 1)
+            begin = _end(_OPENED, text, begin)
         kept = _cut(text[begin : min(end, begin + _MAX_LINE)])
         if kept:
             until = text.find(kept, begin) + len(kept)
@@ -176,6 +216,16 @@ def _lines(text: str) -> list[Mark]:
         if len(lines) > _MAX_MARKS:
             break
     return lines
+
+
+def _headings(text: str) -> Iterator[re.Match[str]]:
+    """Lines that are the words "Final Answer" and no more: what follows is the answer."""
+    return islice(_HEADED.finditer(text), _MAX_MARKS + 1)
+
+
+def _reversed(text: str) -> Iterator[re.Match[str]]:
+    """``18 is the answer``."""
+    return islice(_IS_THE_ANSWER.finditer(text), _MAX_MARKS + 1)
 
 
 def _is_number(answer: str) -> bool:
@@ -200,6 +250,7 @@ def _end(pattern: re.Pattern[str], text: str, start: int) -> int:
 def _cut(content: str) -> str:
     """The first sentence of a line, without a reason that follows."""
     sentence = _SENTENCE_END.split(content, maxsplit=1)[0]
+    sentence = re.sub(r"(?<=\d)[$*_]*!\s*\Z", "", sentence)
     return _REASON.sub("", sentence).strip()
 
 
@@ -213,6 +264,11 @@ def _only_holds(text: str, outer: Mark, inner: Mark) -> bool:
     before = re.sub(r"\A\W*\banswer\b", "", before)
     leads = not re.search(r"\d", before) or before.rstrip(" $\\([{").endswith("=")
     return leads and not re.search(r"\d", after)
+
+
+def _only_heads(text: str, mark: Mark, last: Mark) -> bool:
+    """Whether a mark is a heading "Answer" with a line of prose under it, and the answer comes later."""
+    return mark is not last and len(mark.content) > _MAX_WORD and "\n" in text[mark.start : mark.said_from + 1]
 
 
 def _closing(text: str, start: int) -> int:

@@ -18,7 +18,9 @@ _CONCLUDES = re.compile(
 )
 _COPULA = re.compile(r"\b(?:is|are|was|were|equals|has|have|had|gets?|got|makes|costs?|needs?|earns?|there)\b|=")
 
-_NEGATION = re.compile(r"\b(?:not|never|neither|nor|cannot|no longer|in no way|by no means|doubt)\b|n['\u2019]t\b")
+_NEGATION = re.compile(
+    r"\b(?:not|never|neither|nor|cannot|no longer|in no way|by no means|(?<!no )(?<!without )(?<!beyond )doubt)\b|n['\u2019]t\b"
+)
 _OF_A_CLAIM = re.compile(
     r"\W*(?:true|correct|right|the case|that|likely|possible|clear|think|believe|mean|say|saying|follow|agree|accept"
     r"|conclude|sure|whether|it|this|the (?:claim|idea|possibility|answer|option|value|guess|result))\b|\W*[a-z]\s*="
@@ -46,6 +48,10 @@ _DOUBTFUL = [
         r"\b(?:wrong|incorrect|false|mistaken|invalid|erroneous|naive|fake|bogus|bad)\s+"
         r"(?:answer|value|result|solution|choice|option|guess|claim|conclusion)\b",
         r"\b(?:wrong|incorrect|false|invalid|untrue|nonsense|absurd|lie|trap|decoy|distractor|placeholder|dummy)\W*\Z",
+        r"\b(?:false|untrue|wrong|incorrect|absurd|nonsense|impossible|unlikely|doubtful|an? (?:lie|myth|mistake|trap))"
+        r"\W+(?:that|to \w+)\b",
+        r"\b(?:format|template|placeholder|dummy|sample|notation|example)\b\W*(?:\w+\W+)?(?:is|be|like)\b",
+        r"\bif\b.*\bwere\b.*\banswer would\b",
         r"\btry(?:ing)?\b|\blook(?:s|ing)? like\b",
         r"(?:\bfor (?:example|instance)|\be\.g|\bsuch as|\bexample|\bformat|\bin the form|\bas in|\bother than|\bunlike"
         r"|\brather than|\binstead of|\bexcept(?: for)?|\bdifferent from|\b(?:anything|nothing|everything|all) but"
@@ -70,9 +76,11 @@ _UNDONE = [
         r"\bbut (?:the (?:actual|real|true|correct|right|final)|it['\u2019 ]i?s|actually|in fact|really)\b",
     )
 ]
-_PART_BEFORE = re.compile(r"(?:\^\s*\{?|[\d)}]\s*\*|[/+\d]|\\(?:cdot|times|div|sqrt|[dt]?frac)\s*\{?|\}\s*\{)[\s$]*\Z")
+_PART_BEFORE = re.compile(
+    r"(?:\^\s*\{?|[\d)}]\s*\*|[/+\d]|\\(?:cdot|times|div|sqrt|[dt]?frac|lnot|neg|not)\s*\{?|\}\s*\{|\u00ac)[\s$]*\Z"
+)
 _PART_AFTER = re.compile(
-    r"\A\$?\s*(?:\^(?!\s*\{?\s*\\circ)|\d|[/+*]\s*[\d\\(]|\\(?:cdot|times|div|pm)(?![a-z])|\u00b1)"
+    r"\A\$?\s*(?:\^(?!\s*\{?\s*\\circ)|\d|\{|[/+*]\s*[\d\\(]|\\(?:cdot|times|div|pm)(?![a-z])|\u00b1)"
 )
 _ALTERNATIVE = re.compile(r"\A\W*(?:or|versus|vs)\b")
 _TAG = re.compile(r"</?[a-z]+>")
@@ -83,7 +91,10 @@ _RETRACTED = re.compile(
     r"|not (?:right|correct|true|the answer)|an? (?:mistake|error|lie))\b"
     r"|\b(?:that|this|it|the (?:above|answer)) (?:isn|wasn)['\u2019]t\s+(?:\w+\s+)?(?:right|correct|true|the answer)\b"
     r"|\bmade an? (?:\w+ )?(?:mistake|error)\b|\bshould (?:actually |really )?(?:be|have been)\s+[$\\]*[-\d]"
-    r"|(?:\A|[.!?\n])\s*no\s*[,.!]|\bactually,? (?:it|the)\b"
+    r"|(?:\A|[.!?\n])\s*no\s*[,.!]"
+    r"|\b(?:actually|in fact|rather|instead),?\s+(?:it|the|that|[-$\\(*]*\d)|\b(?:i|we) meant?\b"
+    r"|\bmake (?:that|it)\s+[-$\\(*]*\d|\b(?:strike|cancel|undo) that\b|\bon (?:reflection|second thoughts)\b"
+    r"|\blet me (?:correct|redo|fix|revise|change)\b"
 )
 
 

@@ -71,7 +71,7 @@ def bare(text: str) -> str:
     before = None
     while text != before:
         before = text
-        text = text.strip().strip("`*_;,").rstrip(".").strip().lstrip("=:").strip()
+        text = text.strip().strip("`*_;,").rstrip(".\u3002\u2713\u2714\u2705\ufe0f").strip().lstrip("=:").strip()
         if text.startswith("{") and text.endswith("}") and closes_at_end(text):
             text = text[1:-1]
     return text

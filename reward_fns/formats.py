@@ -5,11 +5,12 @@ from collections.abc import Sequence
 
 from llmpolicy.rewards import RewardError, Score
 
-from ._answer import boxes
-from ._text import NoAnswer, final_text, normalise, says_something
+from ._answer import boxes, visible
+from ._text import NoAnswer, final_text, normalise, says_something, without_markup
 
-_BOX = re.compile(r"\\f?boxed\s*\{")
+_BOX = re.compile(r"\\(?:f?boxed|fbox)\s*\{")
 _CONSTANT = re.compile(r"[-+]?\s*\\(?:pi|phi|theta|alpha|beta|lambda|mu|sigma|omega|infty|emptyset|varnothing)\s*")
+_COMMAND = re.compile(r"\\[A-Za-z]+")
 _NAME = re.compile(r"[A-Za-z][\w-]*")
 
 
@@ -59,14 +60,14 @@ def boxed(completion: str, prompt: str = "") -> Score:
     """1.0 when the text after the last closed think has exactly one ``\\boxed{}`` and something stands in it; else 0.0."""
     try:
         text = final_text(completion, prompt)
-        found = boxes(text)
+        found = boxes(visible(text))
     except NoAnswer as reason:
         return Score(0.0, why=str(reason))
     opened = len(_BOX.findall(text))
     if opened != 1 or len(found) != 1:
         return Score(0.0, why=f"{opened} boxes with braces, {len(found)} with something in it; expected one")
     content = found[0].content
-    return Score(1.0) if _CONSTANT.fullmatch(content) else _filled({"box": re.sub(r"\\[A-Za-z]+", " ", content)})
+    return Score(1.0) if _CONSTANT.fullmatch(content) else _filled({"box": _COMMAND.sub(" ", without_markup(content))})
 
 
 def _filled(parts: dict[str, str]) -> Score:

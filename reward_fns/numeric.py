@@ -43,5 +43,7 @@ def equal(
     if found is None:
         return Score(0.0, parsed=text, why="not a number")
     near = abs(found.value - gold.value) <= max(Fraction(rel_tol) * abs(gold.value), Fraction(abs_tol))
-    right = agree(gold, found, units) or (near and (units == "ignore" or units_agree(gold.unit, found.unit)))
+    right = agree(gold, found, units) or (
+        near and found.evaluated and (units == "ignore" or units_agree(gold.unit, found.unit))
+    )
     return Score(1.0 if right else 0.0, parsed=text, why="" if right else "not equal to the answer")
