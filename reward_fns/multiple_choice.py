@@ -4,7 +4,7 @@ import re
 import string
 from typing import Any
 
-from llmpolicy.rewards import Score
+from llmpolicy.rewards import Score, reward
 
 from ._answer import alone, marked_answers, visible
 from ._assertion import why_not_asserted
@@ -26,6 +26,22 @@ _ANOTHER = re.compile(
 )
 
 
+@reward(
+    passes=[
+        {"completion": "<think>Not A.</think>The correct option is (C).", "answer": "C"},
+        {"completion": "Answer: C) Rome", "answer": 2, "choices": ["London", "Paris", "Rome"]},
+        {"completion": "\\boxed{\\text{B}}", "answer": "(B)"},
+    ],
+    fails=[
+        {"completion": "A, B, C or D", "answer": "C"},
+        {"completion": "Answer: C) Paris", "answer": 2, "choices": ["London", "Paris", "Rome"]},
+        {"completion": "The answer is not C.", "answer": "C"},
+        {"completion": "", "answer": "C"},
+    ],
+    range=(0, 1),
+    kind="answer",
+    formats=("{}", "({})", "Answer: {}", "The answer is {}.", "\\boxed{{}}", "<answer>{}</answer>"),
+)
 def correct(completion: str, answer: Any, choices: Any = None, prompt: str = "") -> Score:
     """1.0 when the one asserted final answer is the letter of the answer column, else 0.0.
 

@@ -3,15 +3,30 @@
 from fractions import Fraction
 from typing import Any
 
-from llmpolicy.rewards import RewardError, Score
+from llmpolicy.rewards import RewardError, Score, reward
 
 from ._answer import Extract, final_answer
 from ._forms import value_of
 from ._numbers import agree, units_agree
 from ._text import NoAnswer, gold_text
-from .math_answer import Units, check_options, gold_form
+from .math_answer import MARKS, Units, check_options, gold_form
 
 
+@reward(
+    passes=[
+        {"completion": "Answer: 18", "answer": 18},
+        {"completion": "\\boxed{1.8e1}", "answer": "18.0"},
+        {"completion": "3.14", "answer": "3.14159", "rel_tol": 0.01},
+    ],
+    fails=[
+        {"completion": "18.1", "answer": 18},
+        {"completion": "\\boxed{\\text{NaN}}", "answer": 18},
+        {"completion": "17 or 18", "answer": 18},
+    ],
+    range=(0, 1),
+    kind="answer",
+    formats=MARKS,
+)
 def equal(
     completion: str,
     answer: Any,
