@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Literal
 
 from ._assertion import why_not_asserted
-from ._forms import Form, GoldUnreadable, read, same, value_of
+from ._forms import MAX_ANSWER, Form, GoldUnreadable, read, same, value_of
 from ._latex import clean
 from ._numbers import read_unit
 from ._text import NoAnswer, final_text
@@ -38,6 +38,8 @@ _IS_THE_ANSWER = re.compile(
     r"(?:(?:final|correct|right)[ \t]+)?answer\b",
     re.IGNORECASE,
 )
+_ANOTHER = re.compile(r"\s*\n\s*([-+$(]{0,3}(?:\d[\d,./]{0,40}|(?!(?i:done|thank|q|end))[A-Za-z][a-z]{0,30}(?!\w))[%$).]{0,3})\s*")
+_NOT = re.compile(r"(?:not|never)\b", re.IGNORECASE)
 _STATES = re.compile(
     r"(?:[\w ,'$\\]{0,60}\b(?:it|this|that|which|result|total|value|sum|number|amount)\s+(?:is|equals)\b"
     r"|\W*(?:(?:so|thus|hence|therefore)\b,?\s*)?there (?:is|are|was|were|will be)\b"
@@ -99,7 +101,11 @@ def marked_answers(text: str) -> list[str]:
     why = why_not_asserted(text, max(last.start, last.said_from), last.end)
     if why:
         raise NoAnswer(why)
-    return list(dict.fromkeys(mark.content for mark in marks))
+    after = _ANOTHER.fullmatch(text, last.end)
+    said = [mark.content for mark in marks if mark is last or not _NOT.match(mark.content)]
+    if after and (not after[1].isalpha() or not re.search(r"\d", last.content)):
+        said.append(after[1])
+    return list(dict.fromkeys(said))
 
 
 def alone(text: str) -> list[str]:
@@ -198,7 +204,7 @@ def _tags(text: str) -> list[Mark]:
 
 def _hashes(text: str) -> list[Mark]:
     found = (mark for mark in _HASHES.finditer(text) if mark[1].strip() and not _HEADING.match(mark[1]))
-    return [Mark(_cut(mark[1][:_MAX_LINE]), mark.start(), mark.end(), False) for mark in islice(found, _MAX_MARKS + 1)]
+    return [Mark(_cut(mark[1]), mark.start(), mark.end(), False) for mark in islice(found, _MAX_MARKS + 1)]
 
 
 def _lines(text: str) -> list[Mark]:
@@ -209,7 +215,7 @@ def _lines(text: str) -> list[Mark]:
             end = _end(_NEXT, text, end)
             begin = max(found.end(), text.rfind("\n", 0, end) + 1)
             begin = _end(_OPENED, text, begin)
-        kept = _cut(text[begin : min(end, begin + _MAX_LINE)])
+        kept = _cut(text[begin:end])
         if kept:
             until = text.find(kept, begin) + len(kept)
             lines.append(Mark(kept, found.start(), until, False, said_from=found.end()))
@@ -249,9 +255,12 @@ def _end(pattern: re.Pattern[str], text: str, start: int) -> int:
 
 def _cut(content: str) -> str:
     """The first sentence of a line, without a reason that follows."""
-    sentence = _SENTENCE_END.split(content, maxsplit=1)[0]
+    start = content[:_MAX_LINE]
+    sentence = _SENTENCE_END.split(start, maxsplit=1)[0]
     sentence = re.sub(r"(?<=\d)[$*_]*!\s*\Z", "", sentence)
-    return _REASON.sub("", sentence).strip()
+    kept = _REASON.sub("", sentence).strip()
+    # A line that is too long to be an answer is handed on as such.
+    return content[: MAX_ANSWER + 1] if len(content) > len(start) and kept == start.strip() else kept
 
 
 def _only_holds(text: str, outer: Mark, inner: Mark) -> bool:

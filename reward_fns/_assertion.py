@@ -8,7 +8,7 @@ import re
 _SIDE = 300
 _LATER = 4_000
 
-_SENTENCE_END = re.compile(r"[.!?][\"')\]*_]*\s")
+_SENTENCE_END = re.compile(r"[.!?]+[\"')\]*_}$]*\s")
 _CONTINUES = re.compile(
     r"(?:[:,]|\b(?:not|never|than|of|out|says?|said|if|were|be|is|are|was|equals?|to|that|or|but)|n['\u2019]t)\W*\Z"
 )
@@ -101,7 +101,7 @@ _RETRACTED = re.compile(
 def why_not_asserted(text: str, start: int, end: int) -> str:
     """Why the answer at text[start:end] is not asserted, or "" when it is."""
     before = _sentence_before(text[max(0, start - _SIDE) : start].lower())
-    after = text[end : end + _SIDE].lower()
+    after = _TAG.sub(" ", text[end : end + _SIDE].lower())
     if text.startswith("\\", start) and (_PART_BEFORE.search(before) or _PART_AFTER.search(after)):
         return "the answer is part of a larger expression"
     if _QUOTE_BEFORE.search(before) and _QUOTE_AFTER.search(after):

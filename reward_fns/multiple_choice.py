@@ -8,6 +8,7 @@ from llmpolicy.rewards import Score, reward
 
 from ._answer import alone, marked_answers, visible
 from ._assertion import why_not_asserted
+from ._forms import MAX_ANSWER
 from ._latex import clean
 from ._text import NoAnswer, final_text, gold_text
 
@@ -93,6 +94,8 @@ def _gold_letter(answer: Any, choices: Any) -> str | None:
 
 
 def _letter(content: str, choices: Any) -> str | None:
+    if len(content) > MAX_ANSWER:
+        return None
     text = clean(content)
     alone = _LETTER.fullmatch(text)
     if alone:

@@ -168,12 +168,12 @@ class _Checked:
 
     def golds(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """The task's gold answers, written in the first format that the reward reads, must be paid."""
-        if not rows:
+        if not rows or "answer" not in {*self.component.required, *self.component.optional}:
             return
         if "answer" not in rows[0]:
             raise RewardError(f"The rows have no column 'answer'; they have {', '.join(map(str, rows[0]))}.")
         first = self.contract.formats[0]
-        samples = [Sample(first.replace("{}", str(row["answer"])), dict(row), row=i) for i, row in enumerate(rows)]
+        samples = [Sample(_written(first, row["answer"]), dict(row), row=i) for i, row in enumerate(rows)]
         free = [name for name in samples[0].columns if name not in RESERVED]
         samples = [Sample(s.completion, {key: s.columns[key] for key in free}, row=s.row) for s in samples]
         self.rewards.check_columns(free)
@@ -285,6 +285,12 @@ def answer_there() -> None:
     scored = rewards.score(samples, 1 if style == "group" else None)
     out.write(pickle.dumps([next(iter(row.parts.values())).value for row in scored]))
     out.flush()
+
+
+def _written(form: str, answer: Any) -> str:
+    """The gold answer in a format; a solution that marks its own answer by a box is written as it is."""
+    final = str(answer).rpartition("####")[2].strip()
+    return final if "\\boxed" in final else form.replace("{}", final)
 
 
 def _of(case: Case) -> Sample:

@@ -173,7 +173,7 @@ CONTROLS: list[Control] = [
     *(Control(f"{answer} for {gold}", gold, answer, "algebra") for gold, answer in _lines(_ALGEBRA)),
     *_said(_CHAT, _TOLD, "chat"),
     *(Control(f"says {text[:30]!r}", "18", text, "sums", True) for text in _SUMS),
-    *(Control("a letter in brackets", gold, text.replace("{gold}", gold), "choice") for text, (gold, _) in
+    *(Control("a letter in brackets", gold, text.replace("{gold}", gold), "choice", True) for text, (gold, _) in
       zip(_LETTERS, _CHOSEN * 3, strict=False)),
     *_said([*_CHAT[:38], *_SAID_LETTERS], _CHOSEN, "choice"),
     *(Control("a whole shape", "", text, topic, True) for topic, text in _SHAPES),
