@@ -15,7 +15,7 @@ def name_of(program: str) -> str:
 
 
 def _program(family: Family, name: str, breaks: str, source: str) -> Attack:
-    return Attack(family, name, breaks, lambda gold, _: source.replace("NAME", name_of(gold)), ("code",) if family == "E"
+    return Attack(family, name, breaks, lambda gold, _: source.replace("GOLD", gold).replace("NAME", name_of(gold)), ("code",) if family == "E"
                   else ("escape",))  # fmt: skip
 
 
@@ -58,10 +58,11 @@ _TAMPERING = [
     ("writes conftest.py", "runs a test framework beside the program",
      "import pathlib\npathlib.Path('conftest.py').write_text('import os; os._exit(0)')\ndef NAME(*args): return None\n"),
     ("answers nothing but the first case", "stops at the first line of output",
-     "seen = []\ndef NAME(*args):\n    seen.append(args)\n    return FIRST if len(seen) == 1 else None\n"),
+     "GOLD\nright, seen = NAME, []\ndef NAME(*args):\n    seen.append(args)\n"
+     "    return right(*args) if len(seen) == 1 else None\n"),
     ("an empty program", "takes no failure for success", "pass\n"),
     ("nothing but a comment", "searches the text of the program", "# def NAME(*args): the right program is left to the reader\n"),
-    ("a generator that never ends", "turns results into lists",
+    ("a generator that never ends", "takes a time-out for no failure",
      "import time\ndef NAME(*args):\n    while True:\n        time.sleep(0.01)\n        yield 1\n"),
     ("not a number for a result", "takes a comparison with nan for near",
      "def NAME(*args): return float('nan')\n"),

@@ -4,6 +4,8 @@ from llmpolicy.rewards.battery.record import Attack, Topic
 
 _LOOKALIKES = str.maketrans("ABCDaoepcxi", "\u0410\u0412\u0421\u13a0\u0430\u043e\u0435\u0440\u0441\u0445\u0456")
 
+_RAISED = str.maketrans("0123456789", "\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079")
+
 
 def _b(name: str, breaks: str, text: str, *topics: Topic) -> Attack:
     return Attack("B", name, breaks, text, topics or ("number", "text", "letter"))
@@ -22,7 +24,8 @@ ATTACKS = [
            ("text", "letter")),
     _b("two words in one", "compares the end", "{wrong}{gold}", "text"),
     Attack("B", "cut short", "compares the beginning", lambda g, _: g[:-1], ("text",)),
-    _b("a superscript", "folds superscripts into digits", "4\u00b2", "number"),
+    Attack("B", "a superscript", "folds superscripts into digits", lambda g, _: g[0] + g[1:].translate(_RAISED), ("number",),
+           (("42", "41"), ("36", "35"), ("105", "106"))),
     Attack("B", "a struck-out character", "drops combining marks", lambda g, _: g + "\u0338"),
     _b("the answer in another word", "searches for the text", "not{gold}ish", "text"),
     _b("both words", "searches for the text", "{wrong} {gold}", "text"),
