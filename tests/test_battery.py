@@ -1,5 +1,6 @@
 """The battery: enough causes, each of which some weak grader falls for; what we ship falls for none."""
 
+import functools
 import json
 import subprocess
 
@@ -41,21 +42,26 @@ def paid_by(attack):
     return None
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@functools.cache
+def checked(name):
+    return check_reward(name)
+
+
+@pytest.mark.parametrize("family", [pytest.param(f, marks=[pytest.mark.slow] * (f == "E")) for f in FAMILIES])
 def test_each_attack_is_paid_by_a_weak_grader(family):
     assert [a.name for a in ATTACKS if a.family == family and paid_by(a) is None] == []
 
 
 @pytest.mark.parametrize("name", [*OURS, *SHAPES])
 def test_what_is_shipped_has_no_hole_and_takes_what_is_right(name):
-    report = check_reward(name)
+    report = checked(name)
     assert report.holes == [] and report.errors == []
     assert report.accepted >= MIN_CONTROLS * report.total > 0
     assert report.worst_seconds < 5 + 2
 
 
 def test_the_answer_rewards_are_asked_about_most_of_the_battery():
-    report = check_reward("math_answer:correct")
+    report = checked("math_answer:correct")
     asked = [attack for attack in ATTACKS if set(attack.topics) & {"number", "text", "letter"}]
     assert report.attacks == len(asked) >= 60 and report.total >= 80
 

@@ -252,7 +252,7 @@ def test_numeric_takes_numbers_only():
         assert {c: got for c, got in paid(WRONG[name], numeric.equal).items() if got != 0.0} == {}
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(st.integers(-9, 9), st.integers(-9, 9), st.integers(-9, 9), st.integers(-9, 9))
 def test_polynomials_are_equal_exactly_when_their_coefficients_are(a, b, c, d):
     product = [a * c, a * d + b * c, b * d]
@@ -486,7 +486,7 @@ def test_a_pattern_that_explodes_is_cut_off(pattern, text):
 
 
 @given(st.text(max_size=60))
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 def test_no_text_raises(text):
     for name, reward in REWARDS.items():
         assert value(reward(text)) is not None, name
@@ -499,7 +499,7 @@ def test_no_text_raises(text):
     st.text(alphabet=r"\{}^_$()[]|+-*/=<>,.!%0123456789xyne fracsqtbompi", max_size=40),
     st.text("x+-^(){}2", max_size=15),
 )
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 def test_no_latex_raises(text, gold):
     assert math_answer.correct(box(text), "42").value in (0.0, 1.0)
     assert math_answer.correct(box(text), gold or "x").value in (0.0, 1.0, None)

@@ -9,14 +9,21 @@ import yaml
 
 from llmpolicy.errors import RewardError
 from llmpolicy.rewards.battery import ATTACKS, Attack
-from llmpolicy.rewards.check import Report, check_reward
+from llmpolicy.rewards.check import PARTS, Report, check_reward
 from llmpolicy.tasks.sources import READERS, find_file
 
 _SHOWN = 300
+_LISTED = 10
 
 
 def check(
-    reference: str, *, data: Path | None = None, args: Sequence[str] = (), attacks: Path | None = None, quiet: bool = False
+    reference: str,
+    *,
+    data: Path | None = None,
+    args: Sequence[str] = (),
+    attacks: Path | None = None,
+    parts: Sequence[str] = PARTS,
+    quiet: bool = False,
 ) -> Report:
     """Check a reward by its reference, with rows and more attacks from files, and print what was found.
 
@@ -26,7 +33,8 @@ def check(
     if data and not rows:
         raise RewardError(f"{data}: expected rows in a file that ends in one of {', '.join(sorted(READERS))}.")
     own = _attacks(attacks) if attacks else []
-    report = check_reward(reference, rows=rows, args=dict(map(_argument, args)), attacks=[*ATTACKS, *own])
+    given = dict(map(_argument, args))
+    report = check_reward(reference, rows=rows, args=given, attacks=[*ATTACKS, *own], parts=parts)
     if not quiet:
         show(report)
     return report
@@ -56,14 +64,21 @@ def show(report: Report) -> None:
         table.add_row("scored", f"{hole.score:g}")
         table.add_row("completion", _plain(hole.completion))
         console.print(table, markup=False)
-    for sentence in report.errors:
-        console.print(f"wrong: {_plain(sentence)}", markup=False)
+    for sentence in [*_wrong(report), *summary(report)]:
+        console.print(sentence, markup=False, soft_wrap=True)
+
+
+def told(report: Report) -> list[str]:
+    """A report as lines of text."""
+    holes = [f"hole: {hole.attack} (family {hole.family}) scored {hole.score:g}: {_plain(hole.completion)}" for hole in report.holes]
+    return [*holes, *_wrong(report), *summary(report)]
+
+
+def _wrong(report: Report) -> Iterable[str]:
+    yield from (f"wrong: {_plain(sentence)}" for sentence in report.errors)
     if report.rejected:
-        console.print("right, but rejected:", markup=False)
-    for gold, completion in report.rejected[:10]:
-        console.print(f"  for {gold!r}: {_plain(completion)}", markup=False)
-    for sentence in summary(report):
-        console.print(sentence, markup=False)
+        yield "right, but rejected:"
+    yield from (f"  for {gold!r}: {_plain(completion)}" for gold, completion in report.rejected[:_LISTED])
 
 
 def summary(report: Report) -> Iterable[str]:

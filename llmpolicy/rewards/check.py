@@ -21,6 +21,9 @@ from llmpolicy.types import Sample
 MIN_CONTROLS = 0.97
 """The share of right completions that a reward must accept."""
 
+PARTS = ("contract", "battery")
+"""What is checked: the examples and gold answers, and the attacks with the controls; determinism over what either asks."""
+
 _SHOWN = 60
 _COMPARED = 150
 _MAX_ERRORS = 20
@@ -86,15 +89,18 @@ def check_reward(
     args: Mapping[str, Any] | None = None,
     attacks: Iterable[Attack] = ATTACKS,
     base_dir: Path | None = None,
+    parts: Sequence[str] = PARTS,
 ) -> Report:
     """Check a reward function or reference against its contract, these rows of its task, and the battery.
 
     RewardError when the reward cannot be found or called at all. Programs that reach for resources (family F) are not run.
     """
     checked = _Checked(reference, args or {}, base_dir)
-    checked.examples()
-    checked.golds(rows)
-    checked.battery([attack for attack in attacks if attack.family != "F"])
+    if "contract" in parts:
+        checked.examples()
+        checked.golds(rows)
+    if "battery" in parts:
+        checked.battery([attack for attack in attacks if attack.family != "F"])
     checked.determinism()
     return checked.finished()
 
@@ -189,9 +195,10 @@ class _Checked:
     def battery(self, attacks: Sequence[Attack]) -> None:
         """Every attack and control that concerns this reward."""
         names = {*self.component.required, *self.component.optional}
-        words = f"{self.spec.fn if isinstance(self.spec.fn, str) else self.component.name}".lower()
-        plan = Plan(self.contract, names, self._pays, words)
+        plan = Plan(self.contract, names, self._pays, str(self.spec.fn if isinstance(self.spec.fn, str) else self.report.reward))
         self.report.topics = sorted(plan.topics)
+        if plan.silent:
+            self.error("no gold answer is paid in any format known; declare `formats`, or examples that pass")
         attacked, controls = plan.attacks(attacks), plan.controls(CONTROLS)
         self.report.attacks = len({case.of.name for case in attacked})
         self._holes(attacked, self.judge([_of(case) for case in attacked]))

@@ -1,5 +1,6 @@
 """Which attacks and controls mean anything to a reward: its topics are found by trying them."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -30,9 +31,14 @@ class Plan:
         self.contract, self.paid = contract, paid
         self.names = set(names)
         self.others = _others(contract)
-        answers = contract.kind == "answer" or (contract.kind is None and "answer" in self.names)
-        self.formats = self._formats() if answers else ["{}"]
-        self.topics = {*self._named(words), *(self._answers() if answers else ()), *self._shapes()}
+        self.answers = contract.kind == "answer" or (contract.kind is None and "answer" in self.names)
+        self.formats = self._formats() if self.answers else ["{}"]
+        self.topics = {*self._named(words), *(self._answers() if self.answers else ()), *self._shapes()}
+
+    @property
+    def silent(self) -> bool:
+        """Whether a reward that reads answers pays no plain gold answer in any format, and says by no example what it pays."""
+        return self.answers and not self.topics and not self.contract.passes
 
     def attacks(self, attacks: Iterable[Attack]) -> list[Case]:
         """Every rendering of every attack that this reward can be asked about."""
@@ -62,6 +68,8 @@ class Plan:
     def _rows(self, attack: Attack) -> list[tuple[str, str, Mapping[str, Any]]]:
         """Gold, wrong answer and columns: built here for answers, taken from the contract's examples for the rest."""
         topics = [topic for topic in attack.topics if topic in self.topics]
+        # Bombs are large, and cost the same for any gold.
+        topics = topics[:1] if attack.family == "I" else topics
         pairs = [pair for topic in topics for pair in _PAIRS.get(topic, ())]
         if attack.pairs and pairs:
             pairs = [pair for pair in attack.pairs if self._pays(pair[0])]
@@ -71,7 +79,7 @@ class Plan:
                 (str(example["completion"]), "", {key: value for key, value in example.items() if key != "completion"})
                 for example in self.contract.passes
                 if "completion" in example
-            ] or [("", "", {})]
+            ] or ([] if "answer" in self.names else [("", "", self.others)])
         return rows
 
     def _columns(self, gold: str) -> Mapping[str, Any]:
@@ -112,8 +120,9 @@ class Plan:
         """The topics of the other families, which a reward's kind, name or parameters tell."""
         if self.contract.kind == "code":
             yield "code"
+        said = re.findall("[a-z]+", words.lower())
         for topic in _NAMED:
-            if topic in words or topic in self.names or self.contract.kind == topic:
+            if topic in said or topic in self.names or self.contract.kind == topic:
                 yield topic
 
 
