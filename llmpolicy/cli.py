@@ -79,10 +79,14 @@ def explain(
 def check_reward(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="module:function or path.py:function.")] = None,
     data: Annotated[Path | None, typer.Option(help="Rows of the task: .jsonl, .csv or .parquet.")] = None,
-    args: Annotated[list[str] | None, typer.Option("--arg", metavar="KEY=VALUE", help="An argument, as in a recipe.")] = None,
+    args: Annotated[
+        list[str] | None, typer.Option("--arg", metavar="KEY=VALUE", help="An argument, as in a recipe.")
+    ] = None,
     attacks: Annotated[Path | None, typer.Option(help="Attacks of your own, one JSON object a line.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write what was found to this file.")] = None,
-    again: Annotated[str | None, typer.Option("--replay", metavar="FILE:LINE", help="Score one noted call again.")] = None,
+    again: Annotated[
+        str | None, typer.Option("--replay", metavar="FILE:LINE", help="Score one noted call again.")
+    ] = None,
 ) -> int:
     """Check a reward without a model: its examples, gold answers, determinism, time, and what it pays that is wrong."""
     from llmpolicy.diagnose.reward import check, replay

@@ -16,7 +16,9 @@ PARTS = ("contract", "battery")
 def pytest_addoption(parser: pytest.Parser) -> None:
     """The two options."""
     group = parser.getgroup("llmpolicy", "rewards")
-    group.addoption("--reward", action="append", default=[], metavar="NAME", help="check this reward, as check-reward does")
+    group.addoption(
+        "--reward", action="append", default=[], metavar="NAME", help="check this reward, as check-reward does"
+    )
     group.addoption("--reward-data", metavar="FILE", help="rows of the task, whose gold answers --reward must pay")
 
 

@@ -38,7 +38,9 @@ _IS_THE_ANSWER = re.compile(
     r"(?:(?:final|correct|right)[ \t]+)?answer\b",
     re.IGNORECASE,
 )
-_ANOTHER = re.compile(r"\s*\n\s*([-+$(]{0,3}(?:\d[\d,./]{0,40}|(?!(?i:done|thank|q|end))[A-Za-z][a-z]{0,30}(?!\w))[%$).]{0,3})\s*")
+_ANOTHER = re.compile(
+    r"\s*\n\s*([-+$(]{0,3}(?:\d[\d,./]{0,40}|(?!(?i:done|thank|q|end))[A-Za-z][a-z]{0,30}(?!\w))[%$).]{0,3})\s*"
+)
 _NOT = re.compile(r"(?:not|never)\b", re.IGNORECASE)
 _STATES = re.compile(
     r"(?:[\w ,'$\\]{0,60}\b(?:it|this|that|which|result|total|value|sum|number|amount)\s+(?:is|equals)\b"

@@ -95,7 +95,7 @@ def trl_rewards() -> dict[str, Callable[..., Any]]:
     return {f"trl {f.__name__}": f for f in (accuracy_reward, reasoning_accuracy_reward, think_format_reward)}
 
 
-def _one(values: list[float | None]) -> float | None:
+def _one(values: Sequence[float | None]) -> float | None:
     return None if values[0] is None or not math.isfinite(values[0]) else values[0]
 
 

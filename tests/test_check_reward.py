@@ -129,7 +129,9 @@ def test_a_gold_that_is_itself_rejected_names_its_row():
     def short(completion: str, answer: str) -> float:
         return float(completion == answer and len(answer) < 3)
 
-    assert "row 1: the gold answer '1000' itself scored 0.0" in errors(short, rows=[{"answer": "5"}, {"answer": "1000"}])
+    assert "row 1: the gold answer '1000' itself scored 0.0" in errors(
+        short, rows=[{"answer": "5"}, {"answer": "1000"}]
+    )
 
 
 def test_rows_need_the_column_and_a_file_that_can_be_read(tmp_path):

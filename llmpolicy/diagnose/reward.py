@@ -70,7 +70,10 @@ def show(report: Report) -> None:
 
 def told(report: Report) -> list[str]:
     """A report as lines of text."""
-    holes = [f"hole: {hole.attack} (family {hole.family}) scored {hole.score:g}: {_plain(hole.completion)}" for hole in report.holes]
+    holes = [
+        f"hole: {hole.attack} (family {hole.family}) scored {hole.score:g}: {_plain(hole.completion)}"
+        for hole in report.holes
+    ]
     return [*holes, *_wrong(report), *summary(report)]
 
 
@@ -110,7 +113,11 @@ def _attacks(path: Path) -> list[Attack]:
             continue
         try:
             entry = json.loads(line)
-            attacks.append(Attack(entry.get("family", "A"), entry["name"], entry.get("breaks", "pays this"), entry["text"]))
+            attacks.append(
+                Attack(entry.get("family", "A"), entry["name"], entry.get("breaks", "pays this"), entry["text"])
+            )
         except (ValueError, KeyError, AttributeError) as error:
-            raise RewardError(f"{path}, line {number}: expected {{'name': ..., 'text': ...}}; found {line[:60]!r}.") from error
+            raise RewardError(
+                f"{path}, line {number}: expected {{'name': ..., 'text': ...}}; found {line[:60]!r}."
+            ) from error
     return attacks

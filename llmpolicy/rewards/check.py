@@ -79,7 +79,13 @@ class Report:
         """The record that ``--json`` writes."""
         holes = [{key: value for key, value in asdict(hole).items() if key != "breaks"} for hole in self.holes]
         controls = {"accepted": self.accepted, "total": self.total}
-        return {"schema": 1, "holes": holes, "controls": controls, "worst_seconds": self.worst_seconds, "errors": self.errors}
+        return {
+            "schema": 1,
+            "holes": holes,
+            "controls": controls,
+            "worst_seconds": self.worst_seconds,
+            "errors": self.errors,
+        }
 
 
 def check_reward(
@@ -151,9 +157,13 @@ class _Checked:
             if one.raised:
                 self.error(one.why)
             if one.seconds > self.contract.timeout + _GRACE:
-                self.error(f"{one.seconds:.1f} s on {sample.completion[:_SHOWN]!r}; it declares {self.contract.timeout} s")
+                self.error(
+                    f"{one.seconds:.1f} s on {sample.completion[:_SHOWN]!r}; it declares {self.contract.timeout} s"
+                )
             if self.contract.range and one.value is not None and not self.low <= one.value <= self.high:
-                self.error(f"{one.value} on {sample.completion[:_SHOWN]!r} lies outside its range {self.contract.range}")
+                self.error(
+                    f"{one.value} on {sample.completion[:_SHOWN]!r} lies outside its range {self.contract.range}"
+                )
         return answered
 
     def error(self, sentence: str) -> None:
@@ -195,7 +205,9 @@ class _Checked:
     def battery(self, attacks: Sequence[Attack]) -> None:
         """Every attack and control that concerns this reward."""
         names = {*self.component.required, *self.component.optional}
-        plan = Plan(self.contract, names, self._pays, str(self.spec.fn if isinstance(self.spec.fn, str) else self.report.reward))
+        plan = Plan(
+            self.contract, names, self._pays, str(self.spec.fn if isinstance(self.spec.fn, str) else self.report.reward)
+        )
         self.report.topics = sorted(plan.topics)
         if plan.silent:
             self.error("no gold answer is paid in any format known; declare `formats`, or examples that pass")
@@ -269,7 +281,9 @@ class _Checked:
             return [None] * len(samples)
         return list(pickle.loads(done.stdout))  # our own process wrote it
 
-    def _same(self, how: str, samples: Sequence[Sample], first: Sequence[float | None], again: Sequence[float | None]) -> None:
+    def _same(
+        self, how: str, samples: Sequence[Sample], first: Sequence[float | None], again: Sequence[float | None]
+    ) -> None:
         for sample, one, other in zip(samples, first, again, strict=True):
             if one != other:
                 self.error(f"scored {one}, and {other} {how}: {sample.completion[:_SHOWN]!r}")

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from llmpolicy.rewards.battery.record import Attack
 
+
 def _box(text: str) -> str:
     return rf"\boxed{{{text}}}"
 
@@ -25,7 +26,8 @@ _MADE: list[tuple[str, str, Callable[[str, str], str]]] = [
     ("three hundred nested roots", "reads by recursion", lambda g, _: _box(r"\sqrt{" * 300 + g + "}" * 300)),
     ("a million digits", "turns any digits into a number", lambda g, _: _box(g + "0" * 1_000_000)),
     ("a set of five thousand", "compares each with each", lambda g, _: _box(r"\{" + ",".join(map(str, range(5000))) + g + r"\}")),
-    ("a large matrix", "lets algebra do it", lambda g, _: _box(r"\begin{pmatrix}" + ("1&" * 29 + r"1\\") * 30 + g + r"\end{pmatrix}")),
+    ("a large matrix", "lets algebra do it",
+     lambda g, _: _box(r"\begin{pmatrix}" + ("1&" * 29 + r"1\\") * 30 + g + r"\end{pmatrix}")),
     ("200 kB of spaces", "backtracks", lambda g, w: _box(w + " " * 200_000 + g)),
     ("50 kB of dollar signs", "backtracks", lambda g, w: "$" * 50_000 + g + "$" * 50_000 + w),
     ("50,000 opening tags", "searches again from each", lambda g, w: "<think>" * 50_000 + g + w),

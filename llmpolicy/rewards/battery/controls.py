@@ -151,7 +151,10 @@ _SHAPES: list[tuple[Topic, str]] = [
 
 
 def _lines(text: str) -> list[tuple[str, str]]:
-    return [(gold.strip(), answer.strip()) for gold, _, answer in (line.partition("|") for line in text.strip().splitlines())]
+    return [
+        (gold.strip(), answer.strip())
+        for gold, _, answer in (line.partition("|") for line in text.strip().splitlines())
+    ]
 
 
 def _said(texts: list[str], pairs: list[tuple[str, str]], topic: Topic) -> list[Control]:
@@ -166,9 +169,12 @@ def _said(texts: list[str], pairs: list[tuple[str, str]], topic: Topic) -> list[
 _TOLD = [("42", "41"), ("Paris", "London"), ("-7", "7"), ("1/2", "1/3"), ("1,250", "1,350")]
 _CHOSEN = [("C", "A"), ("B", "D"), ("D", "B")]
 
+_PLAIN: list[tuple[Topic, str]] = [
+    ("number", "42 7 -5 0.5 360"), ("text", "Paris oxygen blue"), ("letter", "A B C D"),
+]  # fmt: skip
+
 CONTROLS: list[Control] = [
-    *(Control("the gold itself", gold, gold, topic) for topic, golds in
-      (("number", "42 7 -5 0.5 360"), ("text", "Paris oxygen blue"), ("letter", "A B C D")) for gold in golds.split()),
+    *(Control("the gold itself", gold, gold, topic) for topic, golds in _PLAIN for gold in golds.split()),
     *(Control(f"{answer} for {gold}", gold, answer, "equal") for gold, answer in _lines(_EQUAL)),
     *(Control(f"{answer} for {gold}", gold, answer, "algebra") for gold, answer in _lines(_ALGEBRA)),
     *_said(_CHAT, _TOLD, "chat"),

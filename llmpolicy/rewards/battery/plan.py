@@ -13,7 +13,7 @@ COMMON_FORMATS = ("{}", "\\boxed{{}}", "#### {}", "Answer: {}", "<answer>{}</ans
 Paid = Callable[[str, Mapping[str, Any]], bool]
 """Whether a reward pays a completion of a row with these columns."""
 
-_PAIRS: Mapping[str, tuple[Pair, ...]] = {"number": NUMBERS, "text": TEXTS, "letter": LETTERS}
+_PAIRS: Mapping[Topic, tuple[Pair, ...]] = {"number": NUMBERS, "text": TEXTS, "letter": LETTERS}
 _SHAPES: Sequence[tuple[Topic, str]] = (
     ("think", "<think>Two and two.</think>four"),
     ("tags", "<think>Two and two.</think><answer>four</answer>"),
@@ -50,7 +50,9 @@ class Plan:
             Case(control, control.gold, text, self._columns(control.gold))
             for control in controls
             if control.topic in self.topics
-            for text in ([control.text] if control.whole else [form.replace("{}", control.text) for form in self.formats])
+            for text in (
+                [control.text] if control.whole else [form.replace("{}", control.text) for form in self.formats]
+            )
         ]
 
     def right(self, gold: str) -> list[str]:
@@ -101,7 +103,7 @@ class Plan:
 
     def _answers(self) -> Iterable[Topic]:
         plain = [topic for topic, pairs in _PAIRS.items() if sum(self._pays(gold) for gold, _ in pairs) >= 2]
-        yield from (topic for topic in ("number", "text", "letter") if topic in plain)  # type: ignore[misc]
+        yield from plain
         if "number" in plain and self._pays("42", "42.0"):
             yield "equal"
         if "number" in plain and self._pays("x^2+2x+1", "(x+1)^2"):

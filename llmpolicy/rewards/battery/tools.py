@@ -34,7 +34,9 @@ def _with(call: str, change: Any) -> str:
 
 
 def _arguments(call: dict[str, Any], change: Any) -> dict[str, Any]:
-    return {key: change(item) if key in ("arguments", "args", "parameters", "input") else item for key, item in call.items()}
+    return {
+        key: change(item) if key in ("arguments", "args", "parameters", "input") else item for key, item in call.items()
+    }
 
 
 ATTACKS = [
@@ -42,7 +44,8 @@ ATTACKS = [
     Attack("H", "no arguments", "compares names alone", lambda g, _: _with(g, lambda c: _arguments(c, lambda _: {})), ("tool",)),
     Attack("H", "an argument more", "asks for the expected arguments alone",
            lambda g, _: _with(g, lambda c: _arguments(c, lambda a: {**a, "extra_": 1} if isinstance(a, dict) else a)), ("tool",)),
-    Attack("H", "another tool", "compares arguments alone", lambda g, _: _with(g, lambda c: {**c, "name": "other_tool"}), ("tool",)),
+    Attack("H", "another tool", "compares arguments alone",
+           lambda g, _: _with(g, lambda c: {**c, "name": "other_tool"}), ("tool",)),
     Attack("H", "a call in the think", "searches the reasoning", "<think>{gold}</think>", ("tool",)),
     Attack("H", "twenty calls, one right", "asks whether one call fits",
            lambda g, _: "\n".join([*(_with(g, lambda c: _arguments(c, _changed)) for _ in range(20)), g]), ("tool",)),
@@ -53,5 +56,6 @@ ATTACKS = [
            "It is so " + " ".join(f"[{i}]" for i in range(1, 60)) + ".", ("citation",)),
     Attack("H", "a quotation that nobody wrote", "does not look the quotation up",
            lambda g, _: re.sub(r"(\[[^\]]+\])", r'"no source says this sentence" \1', g, count=1), ("citation",)),
-    Attack("H", "citations and nothing else", "counts citations", lambda g, _: " ".join(re.findall(r"\[[^\]]+\]", g)), ("citation",)),
+    Attack("H", "citations and nothing else", "counts citations",
+           lambda g, _: " ".join(re.findall(r"\[[^\]]+\]", g)), ("citation",)),
 ]  # fmt: skip
