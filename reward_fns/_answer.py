@@ -27,9 +27,11 @@ _HEADING = re.compile(
 )
 _LINE = re.compile(
     r"(?:(?<![A-Za-z])(?:answer|(?:correct|right|best|final)\s+(?:option|choice|letter|result))|\u7b54\u6848)"
-    r"(?:\s+(?:to|of|for)\s+[^.:\n]{1,60}?)?[*_`]*[ \t]*(?:,[ \t]*\w+,[ \t]*)?"
-    r"(?:(?:[:=]|\u2192|\u662f|\u4e3a)[*_`]*|(?:is|equals|(?:would|should|must|will)[ \t]+be)\b(?:[ \t]*(?::|=|equal to\b))?)"
-    r"[ \t]*(?:(?:therefore|thus|then|hence|simply|just|exactly|indeed)\b,?[ \t]*)?",
+    r"(?:\s+(?:to|of|for)\s+[^.:\n]{1,60}?|\s+(?:that\s+)?(?:we|i)\s+\w+)?[*_`]*[ \t]*(?:,[ \t]*\w+,[ \t]*)?"
+    r"(?:(?:[:=]|\u2192|\u662f|\u4e3a)[*_`]*|\b(?:is|equals"
+    r"|(?:would|should|must|will|has to|turns out to|comes out to|is found to)[ \t]+be"
+    r"|(?:comes|works)(?: out)? to)\b(?:[ \t]*(?::|=|equal to\b))?)"
+    r"[ \t]*(?:(?:therefore|thus|then|hence|simply|just|clearly|obviously|only|exactly|indeed)\b,?[ \t]*)?",
     re.IGNORECASE,
 )
 _HEADED = re.compile(r"(?im)^[ \t]*(?:[#*_]+[ \t]*)?(?:the[ \t]+)?(?:final[ \t]+)?answer[ \t*_:#]*$(?=\s*\S)")
@@ -39,13 +41,16 @@ _IS_THE_ANSWER = re.compile(
     re.IGNORECASE,
 )
 _ANOTHER = re.compile(
-    r"\s*\n\s*([-+$(]{0,3}(?:\d[\d,./]{0,40}|(?!(?i:done|thank|q|end))[A-Za-z][a-z]{0,30}(?!\w))[%$).]{0,3})\s*"
+    r"(?:\s*\n|(?<=</answer>))\s*([-+$(]{0,3}(?:\d[\d,./]{0,40}|(?!(?i:done|thank|q|end))[A-Za-z][a-z]{0,30}(?!\w))[%$).]{0,3})\s*"
 )
+_ABOUT = re.compile(r"\A~(?=\s*[-$\d])")
 _NOT = re.compile(r"(?:not|never)\b", re.IGNORECASE)
 _STATES = re.compile(
-    r"(?:[\w ,'$\\]{0,60}\b(?:it|this|that|which|result|total|value|sum|number|amount)\s+(?:is|equals)\b"
+    r"(?:[\w ,'$\\]{0,60}\b(?:it|this|that|which|(?:result|total|value|sum|number|amount|ratio|probability|area|perimeter"
+    r"|volume|length|difference|product|average|mean|maximum|minimum|cost|price|remainder)(?:\s+of\s+[^\W\d][^\W\d ]{0,40})?)"
+    r"\s+(?:is|equals)\b"
     r"|\W*(?:(?:so|thus|hence|therefore)\b,?\s*)?there (?:is|are|was|were|will be)\b"
-    r"|(?:\W*(?:final\s+)?(?:result|solution|total|value|output|a)\W*:))[\s*:]*(?:equal to\s+)?",
+    r"|(?:\W*(?:final\s+)?(?:result|solution|total|value|output|ans?)\W*:))[\s*:]*(?:equal to\s+)?",
     re.IGNORECASE,
 )
 _REST = re.compile(r"(?:(?!</answer>)[^\n])*", re.IGNORECASE)
@@ -53,11 +58,13 @@ _NEXT = re.compile(r"(?:\s|\\\[|\\\(|\$\$)*[^\n]*")
 _OPENED = re.compile(r"(?:\s|\\\[|\\\(|\$\$)*")
 _REASON = re.compile(r"[,;(]?\s*\b(?:because|since|as|which|where)\b.*", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"\.[*_)]*(?=\s|\Z)")
-_COMMENTED = re.compile(r"(?m)^[ \t]*[>%][^\n]*$")
+_COMMENTED = re.compile(r"(?m)^[ \t]*(?:[>%]|\[//\]:)[^\n]*$|\\verb\*?([|!+/])[^\n]{0,500}?\1")
+_COLOUR = re.compile(r"\\(?:text)?color\s*\{[^{}]{0,40}\}")
 _NUMBER = re.compile(r"(?<![\w.])[-+]?\$?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:/\d+)?%?", re.ASCII)
 _CALCULATION = re.compile(r"<<[^<>\n]{0,200}>>")
 _STRUCK = re.compile(r"\\(?:[xb]?cancel|sout|st|[hv]?phantom)\s*(?=\{)")
-_HIDDEN = (("```", "```"), ("<!--", "-->"), ("~~", "~~"), ("<s>", "</s>"), ("<del>", "</del>"), ("\\iffalse", "\\fi"))
+_HIDDEN = (("```", "```"), ("<!--", "-->"), ("~~", "~~"), ("<s>", "</s>"), ("<del>", "</del>"), ("\\iffalse", "\\fi"),
+           ("\\begin{comment}", "\\end{comment}"), ("\\begin{verbatim}", "\\end{verbatim}"))  # fmt: skip
 _BRACE = re.compile(r"\s*(?=\{)")
 _TOKEN = re.compile(r"\s*[^\s$,.;]*")
 _MINUS = re.compile(r"(?:=\s*-\s*|(?:\A|[\s$(\[])-)\Z")
@@ -139,7 +146,7 @@ def visible(text: str) -> str:
     """The text without what is quoted, commented out or struck through."""
     for opening, closing in _HIDDEN:
         text = _without(text, opening, closing)
-    text = _CALCULATION.sub("", _COMMENTED.sub("", text))
+    text = _COLOUR.sub("", _CALCULATION.sub("", _COMMENTED.sub("", text)))
     for _ in range(_MAX_MARKS):
         struck = _STRUCK.search(text)
         if struck is None:
@@ -260,7 +267,7 @@ def _cut(content: str) -> str:
     start = content[:_MAX_LINE]
     sentence = _SENTENCE_END.split(start, maxsplit=1)[0]
     sentence = re.sub(r"(?<=\d)[$*_]*!\s*\Z", "", sentence)
-    kept = _REASON.sub("", sentence).strip()
+    kept = _ABOUT.sub(r"\\approx ", _REASON.sub("", sentence).strip())
     # A line that is too long to be an answer is handed on as such.
     return content[: MAX_ANSWER + 1] if len(content) > len(start) and kept == start.strip() else kept
 

@@ -50,6 +50,7 @@ _DOUBTFUL = [
         r"\b(?:wrong|incorrect|false|invalid|untrue|nonsense|absurd|lie|trap|decoy|distractor|placeholder|dummy)\W*\Z",
         r"\b(?:false|untrue|wrong|incorrect|absurd|nonsense|impossible|unlikely|doubtful|an? (?:lie|myth|mistake|trap))"
         r"\W+(?:that|to \w+)\b",
+        r"\b(?:trap|decoy|placeholder)\s+(?:answer|value|option)\b|\bat (?:most|least)[\s$\\(\[{*_]*\Z",
         r"\b(?:format|template|placeholder|dummy|sample|notation|example)\b\W*(?:\w+\W+)?(?:is|be|like)\b",
         r"\bif\b.*\bwere\b.*\banswer would\b",
         r"\btry(?:ing)?\b|\blook(?:s|ing)? like\b",
@@ -59,6 +60,9 @@ _DOUBTFUL = [
         r"|<|>|\\[lg](?:eq?|t))[\s$\\(\[{*_.,:]*\Z",
     )
 ]
+_MISTAKE = re.compile(
+    r"\b(?:common|typical|frequent|usual|classic|easy|tempting|naive)\s+(?:mistake|error|trap|pitfall|answer|guess|slip)\b"
+)
 _QUOTE_BEFORE = re.compile(r"[\"'`\u2018\u201c\u00ab][\s$\\(\[{*_]*\Z")
 _QUOTE_AFTER = re.compile(r"\A[\s$\\)\]}*_.,]*[\"'`\u2019\u201d\u00bb]")
 
@@ -73,6 +77,8 @@ _UNDONE = [
         r"|impossible|mistaken|absurd|nonsense|unlikely|ruled out|rejected|excluded|too (?:big|large|small|low|high)"
         r"|an? (?:mistake|trap|decoy|lie|guess|wrong|common|possible))\b",
         r"\b(?:says|said|claim(?:s|ed)|according to|supposedly|allegedly|unless|fails)\b",
+        r"\b(?:naive|would (?:say|think|guess)|the (?:truth|reality) is)\b",
+        r"\A[\s$\\)}]*[,;]\s*[$\\(]*-?\d[\d.,]*[$)]*\s*\Z",
         r"\bbut (?:the (?:actual|real|true|correct|right|final)|it['\u2019 ]i?s|actually|in fact|really)\b",
     )
 ]
@@ -91,7 +97,7 @@ _RETRACTED = re.compile(
     r"|not (?:right|correct|true|the answer)|an? (?:mistake|error|lie))\b"
     r"|\b(?:that|this|it|the (?:above|answer)) (?:isn|wasn)['\u2019]t\s+(?:\w+\s+)?(?:right|correct|true|the answer)\b"
     r"|\bmade an? (?:\w+ )?(?:mistake|error)\b|\bshould (?:actually |really )?(?:be|have been)\s+[$\\]*[-\d]"
-    r"|(?:\A|[.!?\n])\s*no\s*[,.!]"
+    r"|(?:\A|[.!?,\n\u2026\u2014-])\s*(?:hm+\W+|oh\W+)?no\s*[,.:;!\u2014-]"
     r"|\b(?:actually|in fact|rather|instead),?\s+(?:it|the|that|[-$\\(*]*\d)|\b(?:i|we) meant?\b"
     r"|\bmake (?:that|it)\s+[-$\\(*]*\d|\b(?:strike|cancel|undo) that\b|\bon (?:reflection|second thoughts)\b"
     r"|\blet me (?:correct|redo|fix|revise|change)\b"
@@ -111,7 +117,7 @@ def why_not_asserted(text: str, start: int, end: int) -> str:
         return "the answer is denied"
     if any("," not in clause[found.end() :] for found in _CONDITION.finditer(clause)):
         return "the answer is supposed, not asserted"
-    if any(pattern.search(clause) for pattern in _DOUBTFUL):
+    if _MISTAKE.search(before) or any(pattern.search(clause) for pattern in _DOUBTFUL):
         return "the answer is doubted, or somebody else's"
     stop = _SENTENCE_END.search(after + " ")
     rest = after[: stop.start()] if stop else after

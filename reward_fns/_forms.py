@@ -28,6 +28,7 @@ _NAMES = re.compile(rf"\(\s*(?:{_VARIABLE.pattern})(?:\s*,\s*(?:{_VARIABLE.patte
 _BASED = re.compile(r"(\d[0-9A-Fa-f]*)\s*_\s*\{?\s*(\w+)\s*\}?", re.ASCII)
 _SYMBOL = re.compile(r"[-+]?\\infty|\\emptyset|\\mathbb\{[A-Z]\}")
 _WORDS = re.compile(r"[^\W\d_]{2,}(?:[ '\u2019-]+[^\W\d_]+)*\.?")
+_RATIO = re.compile(r"\d+(?:\.\d+)?(?:\s*:\s*\d+(?:\.\d+)?)+(?:\s*[ap]\.?\s?m)?", re.ASCII | re.IGNORECASE)
 _BESIDE = re.compile(r"(.*\S)\s+((?:square |cubic )?[A-Za-z]{2,}(?:\s*\^\s*\{?[23]\}?)?)")
 _PROSE = re.compile(r"(?<![\\A-Za-z])(?!sqrt|sinh|cosh|tanh|arc)[A-Za-z]{4,}")
 
@@ -142,6 +143,10 @@ def _read_brackets(text: str, depth: int) -> Form | None:
 def _read_leaf(text: str) -> Form:
     if _SYMBOL.fullmatch(canonical(text)):
         return Form("literal", canonical(text).lstrip("+"))
+    if _RATIO.fullmatch(text):
+        return Form(
+            "literal", re.sub(r"[\s.]*([ap])[.\s]*m\Z", r"\1m", re.sub(r"\s*:\s*", ":", text), flags=re.IGNORECASE)
+        )
     based = _BASED.fullmatch(text)
     if based:
         return Form("literal", f"{based[1]}_{based[2]}")

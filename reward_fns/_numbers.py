@@ -131,7 +131,7 @@ def read_quantity(text: str) -> Quantity | None:
 
 def read_unit(text: str) -> str | None:
     """The canonical name of the unit that this text is, "" for none, None when it is not a known unit."""
-    text = text.strip().rstrip(".").rstrip()
+    text = text.strip().removesuffix(".").rstrip()
     if not text:
         return ""
     rate = re.split(r"\s*/\s*|\s+per\s+", text)
