@@ -13,7 +13,7 @@ from typing import Any
 from llmpolicy.errors import RewardError
 from llmpolicy.rewards.battery import ATTACKS, CONTROLS, Attack, Case
 from llmpolicy.rewards.battery.plan import Plan
-from llmpolicy.rewards.contract import RESERVED, Component, RewardSpec, offered_single
+from llmpolicy.rewards.contract import RESERVED, Component, RewardSpec
 from llmpolicy.rewards.declare import Contract, contract_of
 from llmpolicy.rewards.scoring import Rewards
 from llmpolicy.types import Sample
@@ -254,7 +254,7 @@ class _Checked:
         self._same("when it was run again", samples, first, _values(self.ask(samples, self._fresh())))
         turned = self.ask(samples[::-1], self._fresh())[::-1]
         self._same("in another batch order", samples, first, _values(turned))
-        if self.component.style == "single":
+        if self.component.style == "single" and not self.component.positional:
             with ThreadPoolExecutor(4) as threads:
                 self._same("in a thread", samples, first, list(threads.map(self._direct, samples)))
         if isinstance(self.spec.fn, str):
@@ -264,9 +264,11 @@ class _Checked:
         return Rewards([self.spec], self.base_dir)
 
     def _direct(self, sample: Sample) -> float | None:
-        positional, named = self.component.arguments(offered_single(sample), sample.columns)
+        known = {**sample.columns, **{name: getattr(sample, name) for name in RESERVED}}
+        wanted = known if self.component.takes_all else (*self.component.required, *self.component.optional)
+        named = {name: known[name] for name in wanted if name in known} | dict(self.component.fixed)
         try:
-            returned = self.component.function(*positional, **named)
+            returned = self.component.function(**named)
         except Exception:  # noqa: BLE001 - told by the run that was compared with
             return None
         value = getattr(returned, "value", returned)
