@@ -38,7 +38,7 @@ def weak(completion: str, answer: str) -> float:
 
 
 def noisy(completion: str, answer: str) -> float:
-    return float(completion.strip() == answer and hash("salted by the process") % 997 / 997)
+    return (completion.strip() == answer) * (0.6 + hash("salted by the process") % 997 / 2500)
 """
 EXAMPLE = {"completion": "5", "answer": "5"}
 

@@ -1,6 +1,7 @@
 """Checking a reward without a model: its examples, the task's gold answers, determinism, time, and the attack battery."""
 
 import math
+import os
 import pickle
 import subprocess
 import sys
@@ -277,7 +278,11 @@ class _Checked:
     def _elsewhere(self, samples: Sequence[Sample]) -> list[float | None]:
         code = "from llmpolicy.rewards.check import answer_there; answer_there()"
         sent = pickle.dumps((self.spec, self.base_dir, [(s.completion, dict(s.columns), s.prompt) for s in samples]))
-        done = subprocess.run([sys.executable, "-c", code], input=sent, capture_output=True, check=False)
+        # Another order of sets and dicts of text than here.
+        seed = "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, input=sent, capture_output=True, env=environment, check=False)
         if done.returncode:
             self.error(f"another process could not score: {done.stderr.decode(errors='replace').strip()[-200:]}")
             return [None] * len(samples)
