@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: install demo test test-slow lint receipts receipts-check clean
+.PHONY: install demo test test-slow lint battery receipts receipts-check clean
 .DEFAULT_GOAL := test
 
 $(STAMP): pyproject.toml constraints.txt
@@ -29,6 +29,9 @@ test: install lint
 
 test-slow: install
 	$(BIN)/python -m pytest -q -m slow --durations=15
+
+battery: install
+	$(BIN)/python scripts/battery.py
 
 receipts: install
 	$(BIN)/python scripts/receipts run

@@ -75,6 +75,33 @@ def explain(
         json_file.write_text(json.dumps(explanation.to_dict(), indent=2) + "\n", encoding="utf-8")
 
 
+@app.command(name="check-reward")
+def check_reward(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="module:function or path.py:function.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Rows of the task: .jsonl, .csv or .parquet.")] = None,
+    args: Annotated[
+        list[str] | None, typer.Option("--arg", metavar="KEY=VALUE", help="An argument, as in a recipe.")
+    ] = None,
+    attacks: Annotated[Path | None, typer.Option(help="Attacks of your own, one JSON object a line.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write what was found to this file.")] = None,
+    again: Annotated[
+        str | None, typer.Option("--replay", metavar="FILE:LINE", help="Score one noted call again.")
+    ] = None,
+) -> int:
+    """Check a reward without a model: its examples, gold answers, determinism, time, and what it pays that is wrong."""
+    from llmpolicy.diagnose.reward import check, replay
+
+    if again is not None:
+        typer.echo(replay(again))
+        return 0
+    if name is None:
+        raise typer.BadParameter("name a reward, or give --replay FILE:LINE")
+    report = check(name, data=data, args=args or (), attacks=attacks)
+    if json_file:
+        json_file.write_text(json.dumps(report.to_dict(), indent=2) + "\n", encoding="utf-8")
+    return 0 if report.clean else 1
+
+
 @app.command()
 def publish(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The run's directory.")],

@@ -1,12 +1,13 @@
 """Finding the answers that a completion marks: boxed, ``####``, ``Answer:``, ``<answer>``, or nothing but an answer."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Literal
 
 from ._assertion import why_not_asserted
-from ._forms import Form, GoldUnreadable, read, same, value_of
+from ._forms import MAX_ANSWER, Form, GoldUnreadable, read, same, value_of
 from ._latex import clean
 from ._numbers import read_unit
 from ._text import NoAnswer, final_text
@@ -17,25 +18,53 @@ _MAX_MARKS = 64
 _MAX_CONTENT = 2_000
 _MAX_LINE = 500
 _MAX_BARE = 200
+_MAX_WORD = 20
 
 _BOX = re.compile(r"\\f?boxed\b|\\fbox\b|\\boxed(?=[^A-Za-z])")
 _HASHES = re.compile(r"(?<!#)####(?!#)[ \t]*([^\n#]*)")
-_HEADING = re.compile(r"(?:[*_]*step\b|\d+[.)]\s+[a-z])", re.IGNORECASE)
+_HEADING = re.compile(
+    r"(?:[*_]*step\b|\d+[.)]\s+[a-z]|[*_]*(?:the\s+)?(?:final\s+)?(?:answer|solution)\W*\Z)", re.IGNORECASE
+)
 _LINE = re.compile(
-    r"(?<![A-Za-z])answer(?:\s+(?:to|of|for)\s+[^.:\n]{1,60}?)?[*_`]*[ \t]*"
-    r"(?:[:=][*_`]*|(?:is|equals)\b(?:[ \t]*(?::|=|equal to\b))?)"
-    r"[ \t]*(?:(?:therefore|thus|then|hence|simply|just|exactly|indeed)\b,?[ \t]*)?",
+    r"(?:(?<![A-Za-z])(?:answer|(?:correct|right|best|final)\s+(?:option|choice|letter|result))|\u7b54\u6848)"
+    r"(?:\s+(?:to|of|for)\s+[^.:\n]{1,60}?|\s+(?:that\s+)?(?:we|i)\s+\w+)?[*_`]*[ \t]*(?:,[ \t]*\w+,[ \t]*)?"
+    r"(?:(?:[:=]|\u2192|\u662f|\u4e3a)[*_`]*|\b(?:is|equals"
+    r"|(?:would|should|must|will|has to|turns out to|comes out to|is found to)[ \t]+be"
+    r"|(?:comes|works)(?: out)? to)\b(?:[ \t]*(?::|=|equal to\b))?)"
+    r"[ \t]*(?:(?:therefore|thus|then|hence|simply|just|clearly|obviously|only|exactly|indeed)\b,?[ \t]*)?",
     re.IGNORECASE,
 )
-_REST = re.compile(r"[^\n]*")
-_NEXT = re.compile(r"\s*([^\n]*)")
+_HEADED = re.compile(r"(?im)^[ \t]*(?:[#*_]+[ \t]*)?(?:the[ \t]+)?(?:final[ \t]+)?answer[ \t*_:#]*$(?=\s*\S)")
+_IS_THE_ANSWER = re.compile(
+    r"(?<![\w.,$\\{(-])([-+$(*]{0,4}\d[\d,./]{0,40}[%$)*]{0,4})[ \t]+is[ \t]+(?:the|my|our)[ \t]+"
+    r"(?:(?:final|correct|right)[ \t]+)?answer\b",
+    re.IGNORECASE,
+)
+_ANOTHER = re.compile(
+    r"(?:\s*\n|(?<=</answer>))\s*([-+$(]{0,3}(?:\d[\d,./]{0,40}|(?!(?i:done|thank|q|end))[A-Za-z][a-z]{0,30}(?!\w))[%$).]{0,3})\s*"
+)
+_ABOUT = re.compile(r"\A~(?=\s*[-$\d])")
+_NOT = re.compile(r"(?:not|never)\b", re.IGNORECASE)
+_STATES = re.compile(
+    r"(?:[\w ,'$\\]{0,60}\b(?:it|this|that|which|(?:result|total|value|sum|number|amount|ratio|probability|area|perimeter"
+    r"|volume|length|difference|product|average|mean|maximum|minimum|cost|price|remainder)(?:\s+of\s+[^\W\d][^\W\d ]{0,40})?)"
+    r"\s+(?:is|equals)\b"
+    r"|\W*(?:(?:so|thus|hence|therefore)\b,?\s*)?there (?:is|are|was|were|will be)\b"
+    r"|(?:\W*(?:final\s+)?(?:result|solution|total|value|output|ans?)\W*:))[\s*:]*(?:equal to\s+)?",
+    re.IGNORECASE,
+)
+_REST = re.compile(r"(?:(?!</answer>)[^\n])*", re.IGNORECASE)
+_NEXT = re.compile(r"(?:\s|\\\[|\\\(|\$\$)*[^\n]*")
+_OPENED = re.compile(r"(?:\s|\\\[|\\\(|\$\$)*")
 _REASON = re.compile(r"[,;(]?\s*\b(?:because|since|as|which|where)\b.*", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"\.[*_)]*(?=\s|\Z)")
-_COMMENTED = re.compile(r"(?m)^[ \t]*[>%][^\n]*$")
+_COMMENTED = re.compile(r"(?m)^[ \t]*(?:[>%]|\[//\]:)[^\n]*$|\\verb\*?([|!+/])[^\n]{0,500}?\1")
+_COLOUR = re.compile(r"\\(?:text)?color\s*\{[^{}]{0,40}\}")
 _NUMBER = re.compile(r"(?<![\w.])[-+]?\$?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:/\d+)?%?", re.ASCII)
 _CALCULATION = re.compile(r"<<[^<>\n]{0,200}>>")
 _STRUCK = re.compile(r"\\(?:[xb]?cancel|sout|st|[hv]?phantom)\s*(?=\{)")
-_HIDDEN = (("```", "```"), ("<!--", "-->"), ("~~", "~~"), ("<s>", "</s>"), ("<del>", "</del>"), ("\\iffalse", "\\fi"))
+_HIDDEN = (("```", "```"), ("<!--", "-->"), ("~~", "~~"), ("<s>", "</s>"), ("<del>", "</del>"), ("\\iffalse", "\\fi"),
+           ("\\begin{comment}", "\\end{comment}"), ("\\begin{verbatim}", "\\end{verbatim}"))  # fmt: skip
 _BRACE = re.compile(r"\s*(?=\{)")
 _TOKEN = re.compile(r"\s*[^\s$,.;]*")
 _MINUS = re.compile(r"(?:=\s*-\s*|(?:\A|[\s$(\[])-)\Z")
@@ -61,7 +90,7 @@ class Mark:
 def final_answer(completion: str, prompt: str = "", extract: Extract = "strict") -> tuple[Form, str]:
     """The one final answer, read, and its text; raises NoAnswer when there is none, or several that differ."""
     text = visible(final_text(completion, prompt))
-    answers = marked_answers(text) or alone(text)
+    answers = marked_answers(text) or stated(text)
     if extract == "last_number" and (not answers or (len(answers) == 1 and not _is_number(answers[0]))):
         answers = [found[0] for found in _NUMBER.finditer(text)][-1:]
     if not answers:
@@ -81,7 +110,11 @@ def marked_answers(text: str) -> list[str]:
     why = why_not_asserted(text, max(last.start, last.said_from), last.end)
     if why:
         raise NoAnswer(why)
-    return list(dict.fromkeys(mark.content for mark in marks))
+    after = _ANOTHER.fullmatch(text, last.end)
+    said = [mark.content for mark in marks if mark is last or not _NOT.match(mark.content)]
+    if after and (not after[1].isalpha() or not re.search(r"\d", last.content)):
+        said.append(after[1])
+    return list(dict.fromkeys(said))
 
 
 def alone(text: str) -> list[str]:
@@ -89,11 +122,31 @@ def alone(text: str) -> list[str]:
     return [text] if text and "\n" not in text and len(text) <= _MAX_BARE else []
 
 
+def stated(text: str) -> list[str]:
+    """A text that is one answer, or one sentence that states it (``The total is 18.``); raises NoAnswer for a denial."""
+    short = alone(_formula_alone(text))
+    said = _STATES.match(short[0]) if short else None
+    if said is None:
+        return short
+    content = _cut(short[0][said.end() :])
+    start = short[0].find(content, said.end())
+    why = why_not_asserted(short[0], start, start + len(content))
+    if why:
+        raise NoAnswer(why)
+    return [content]
+
+
+def _formula_alone(text: str) -> str:
+    """A displayed formula that is the whole text, on one line."""
+    shown = re.fullmatch(r"(?:\\\[|\$\$)([^\n$]{0,200}|\n[^\n$]{0,200}\n)(?:\\\]|\$\$)", text)
+    return shown[1].strip() if shown else text
+
+
 def visible(text: str) -> str:
     """The text without what is quoted, commented out or struck through."""
     for opening, closing in _HIDDEN:
         text = _without(text, opening, closing)
-    text = _CALCULATION.sub("", _COMMENTED.sub("", text))
+    text = _COLOUR.sub("", _CALCULATION.sub("", _COMMENTED.sub("", text)))
     for _ in range(_MAX_MARKS):
         struck = _STRUCK.search(text)
         if struck is None:
@@ -109,6 +162,7 @@ def _marks(text: str) -> list[Mark]:
     if len(marks) > _MAX_MARKS:
         raise NoAnswer(f"more than {_MAX_MARKS} answers are marked")
     marks = [mark for mark in marks if not any(_only_holds(text, mark, inner) for inner in marks)]
+    marks = [mark for mark in marks if not _only_heads(text, mark, marks[-1])]
     if any(mark.strong and re.search(r"[\d\\]", mark.content) for mark in marks):
         # "The answer is as follows": words that lead to the answer.
         marks = [mark for mark in marks if mark.strong or re.search(r"[\d\\]", mark.content)]
@@ -159,23 +213,34 @@ def _tags(text: str) -> list[Mark]:
 
 def _hashes(text: str) -> list[Mark]:
     found = (mark for mark in _HASHES.finditer(text) if mark[1].strip() and not _HEADING.match(mark[1]))
-    return [Mark(_cut(mark[1][:_MAX_LINE]), mark.start(), mark.end(), False) for mark in islice(found, _MAX_MARKS + 1)]
+    return [Mark(_cut(mark[1]), mark.start(), mark.end(), False) for mark in islice(found, _MAX_MARKS + 1)]
 
 
 def _lines(text: str) -> list[Mark]:
-    lines = []
-    for found in _LINE.finditer(text):
+    lines = [Mark(found[1], *found.span(), False, said_from=found.start()) for found in _reversed(text)]
+    for found in [*_headings(text), *islice(_LINE.finditer(text), _MAX_MARKS + 1)]:
         begin, end = found.end(), _end(_REST, text, found.end())
         if not text[begin:end].strip(" *_`$\\[("):
             end = _end(_NEXT, text, end)
             begin = max(found.end(), text.rfind("\n", 0, end) + 1)
-        kept = _cut(text[begin : min(end, begin + _MAX_LINE)])
+            begin = _end(_OPENED, text, begin)
+        kept = _cut(text[begin:end])
         if kept:
             until = text.find(kept, begin) + len(kept)
             lines.append(Mark(kept, found.start(), until, False, said_from=found.end()))
         if len(lines) > _MAX_MARKS:
             break
     return lines
+
+
+def _headings(text: str) -> Iterator[re.Match[str]]:
+    """Lines that are the words "Final Answer" and no more: what follows is the answer."""
+    return islice(_HEADED.finditer(text), _MAX_MARKS + 1)
+
+
+def _reversed(text: str) -> Iterator[re.Match[str]]:
+    """``18 is the answer``."""
+    return islice(_IS_THE_ANSWER.finditer(text), _MAX_MARKS + 1)
 
 
 def _is_number(answer: str) -> bool:
@@ -199,8 +264,12 @@ def _end(pattern: re.Pattern[str], text: str, start: int) -> int:
 
 def _cut(content: str) -> str:
     """The first sentence of a line, without a reason that follows."""
-    sentence = _SENTENCE_END.split(content, maxsplit=1)[0]
-    return _REASON.sub("", sentence).strip()
+    start = content[:_MAX_LINE]
+    sentence = _SENTENCE_END.split(start, maxsplit=1)[0]
+    sentence = re.sub(r"(?<=\d)[$*_]*!\s*\Z", "", sentence)
+    kept = _ABOUT.sub(r"\\approx ", _REASON.sub("", sentence).strip())
+    # A line that is too long to be an answer is handed on as such.
+    return content[: MAX_ANSWER + 1] if len(content) > len(start) and kept == start.strip() else kept
 
 
 def _only_holds(text: str, outer: Mark, inner: Mark) -> bool:
@@ -213,6 +282,11 @@ def _only_holds(text: str, outer: Mark, inner: Mark) -> bool:
     before = re.sub(r"\A\W*\banswer\b", "", before)
     leads = not re.search(r"\d", before) or before.rstrip(" $\\([{").endswith("=")
     return leads and not re.search(r"\d", after)
+
+
+def _only_heads(text: str, mark: Mark, last: Mark) -> bool:
+    """Whether a mark is a heading "Answer" with a line of prose under it, and the answer comes later."""
+    return mark is not last and len(mark.content) > _MAX_WORD and "\n" in text[mark.start : mark.said_from + 1]
 
 
 def _closing(text: str, start: int) -> int:

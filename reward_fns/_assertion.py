@@ -8,7 +8,7 @@ import re
 _SIDE = 300
 _LATER = 4_000
 
-_SENTENCE_END = re.compile(r"[.!?][\"')\]*_]*\s")
+_SENTENCE_END = re.compile(r"[.!?]+[\"')\]*_}$]*\s")
 _CONTINUES = re.compile(
     r"(?:[:,]|\b(?:not|never|than|of|out|says?|said|if|were|be|is|are|was|equals?|to|that|or|but)|n['\u2019]t)\W*\Z"
 )
@@ -18,7 +18,9 @@ _CONCLUDES = re.compile(
 )
 _COPULA = re.compile(r"\b(?:is|are|was|were|equals|has|have|had|gets?|got|makes|costs?|needs?|earns?|there)\b|=")
 
-_NEGATION = re.compile(r"\b(?:not|never|neither|nor|cannot|no longer|in no way|by no means|doubt)\b|n['\u2019]t\b")
+_NEGATION = re.compile(
+    r"\b(?:not|never|neither|nor|cannot|no longer|in no way|by no means|(?<!no )(?<!without )(?<!beyond )doubt)\b|n['\u2019]t\b"
+)
 _OF_A_CLAIM = re.compile(
     r"\W*(?:true|correct|right|the case|that|likely|possible|clear|think|believe|mean|say|saying|follow|agree|accept"
     r"|conclude|sure|whether|it|this|the (?:claim|idea|possibility|answer|option|value|guess|result))\b|\W*[a-z]\s*="
@@ -46,6 +48,11 @@ _DOUBTFUL = [
         r"\b(?:wrong|incorrect|false|mistaken|invalid|erroneous|naive|fake|bogus|bad)\s+"
         r"(?:answer|value|result|solution|choice|option|guess|claim|conclusion)\b",
         r"\b(?:wrong|incorrect|false|invalid|untrue|nonsense|absurd|lie|trap|decoy|distractor|placeholder|dummy)\W*\Z",
+        r"\b(?:false|untrue|wrong|incorrect|absurd|nonsense|impossible|unlikely|doubtful|an? (?:lie|myth|mistake|trap))"
+        r"\W+(?:that|to \w+)\b",
+        r"\b(?:trap|decoy|placeholder)\s+(?:answer|value|option)\b|\bat (?:most|least)[\s$\\(\[{*_]*\Z",
+        r"\b(?:format|template|placeholder|dummy|sample|notation|example)\b\W*(?:\w+\W+)?(?:is|be|like)\b",
+        r"\bif\b.*\bwere\b.*\banswer would\b",
         r"\btry(?:ing)?\b|\blook(?:s|ing)? like\b",
         r"(?:\bfor (?:example|instance)|\be\.g|\bsuch as|\bexample|\bformat|\bin the form|\bas in|\bother than|\bunlike"
         r"|\brather than|\binstead of|\bexcept(?: for)?|\bdifferent from|\b(?:anything|nothing|everything|all) but"
@@ -53,6 +60,9 @@ _DOUBTFUL = [
         r"|<|>|\\[lg](?:eq?|t))[\s$\\(\[{*_.,:]*\Z",
     )
 ]
+_MISTAKE = re.compile(
+    r"\b(?:common|typical|frequent|usual|classic|easy|tempting|naive)\s+(?:mistake|error|trap|pitfall|answer|guess|slip)\b"
+)
 _QUOTE_BEFORE = re.compile(r"[\"'`\u2018\u201c\u00ab][\s$\\(\[{*_]*\Z")
 _QUOTE_AFTER = re.compile(r"\A[\s$\\)\]}*_.,]*[\"'`\u2019\u201d\u00bb]")
 
@@ -67,12 +77,16 @@ _UNDONE = [
         r"|impossible|mistaken|absurd|nonsense|unlikely|ruled out|rejected|excluded|too (?:big|large|small|low|high)"
         r"|an? (?:mistake|trap|decoy|lie|guess|wrong|common|possible))\b",
         r"\b(?:says|said|claim(?:s|ed)|according to|supposedly|allegedly|unless|fails)\b",
+        r"\b(?:naive|would (?:say|think|guess)|the (?:truth|reality) is)\b",
+        r"\A[\s$\\)}]*[,;]\s*[$\\(]*-?\d[\d.,]*[$)]*\s*\Z",
         r"\bbut (?:the (?:actual|real|true|correct|right|final)|it['\u2019 ]i?s|actually|in fact|really)\b",
     )
 ]
-_PART_BEFORE = re.compile(r"(?:\^\s*\{?|[\d)}]\s*\*|[/+\d]|\\(?:cdot|times|div|sqrt|[dt]?frac)\s*\{?|\}\s*\{)[\s$]*\Z")
+_PART_BEFORE = re.compile(
+    r"(?:\^\s*\{?|[\d)}]\s*\*|[/+\d]|\\(?:cdot|times|div|sqrt|[dt]?frac|lnot|neg|not)\s*\{?|\}\s*\{|\u00ac)[\s$]*\Z"
+)
 _PART_AFTER = re.compile(
-    r"\A\$?\s*(?:\^(?!\s*\{?\s*\\circ)|\d|[/+*]\s*[\d\\(]|\\(?:cdot|times|div|pm)(?![a-z])|\u00b1)"
+    r"\A\$?\s*(?:\^(?!\s*\{?\s*\\circ)|\d|\{|[/+*]\s*[\d\\(]|\\(?:cdot|times|div|pm)(?![a-z])|\u00b1)"
 )
 _ALTERNATIVE = re.compile(r"\A\W*(?:or|versus|vs)\b")
 _TAG = re.compile(r"</?[a-z]+>")
@@ -83,14 +97,17 @@ _RETRACTED = re.compile(
     r"|not (?:right|correct|true|the answer)|an? (?:mistake|error|lie))\b"
     r"|\b(?:that|this|it|the (?:above|answer)) (?:isn|wasn)['\u2019]t\s+(?:\w+\s+)?(?:right|correct|true|the answer)\b"
     r"|\bmade an? (?:\w+ )?(?:mistake|error)\b|\bshould (?:actually |really )?(?:be|have been)\s+[$\\]*[-\d]"
-    r"|(?:\A|[.!?\n])\s*no\s*[,.!]|\bactually,? (?:it|the)\b"
+    r"|(?:\A|[.!?,\n\u2026\u2014-])\s*(?:hm+\W+|oh\W+)?no\s*[,.:;!\u2014-]"
+    r"|\b(?:actually|in fact|rather|instead),?\s+(?:it|the|that|[-$\\(*]*\d)|\b(?:i|we) meant?\b"
+    r"|\bmake (?:that|it)\s+[-$\\(*]*\d|\b(?:strike|cancel|undo) that\b|\bon (?:reflection|second thoughts)\b"
+    r"|\blet me (?:correct|redo|fix|revise|change)\b"
 )
 
 
 def why_not_asserted(text: str, start: int, end: int) -> str:
     """Why the answer at text[start:end] is not asserted, or "" when it is."""
     before = _sentence_before(text[max(0, start - _SIDE) : start].lower())
-    after = text[end : end + _SIDE].lower()
+    after = _TAG.sub(" ", text[end : end + _SIDE].lower())
     if text.startswith("\\", start) and (_PART_BEFORE.search(before) or _PART_AFTER.search(after)):
         return "the answer is part of a larger expression"
     if _QUOTE_BEFORE.search(before) and _QUOTE_AFTER.search(after):
@@ -100,7 +117,7 @@ def why_not_asserted(text: str, start: int, end: int) -> str:
         return "the answer is denied"
     if any("," not in clause[found.end() :] for found in _CONDITION.finditer(clause)):
         return "the answer is supposed, not asserted"
-    if any(pattern.search(clause) for pattern in _DOUBTFUL):
+    if _MISTAKE.search(before) or any(pattern.search(clause) for pattern in _DOUBTFUL):
         return "the answer is doubted, or somebody else's"
     stop = _SENTENCE_END.search(after + " ")
     rest = after[: stop.start()] if stop else after

@@ -24,9 +24,12 @@ _COMMA = re.compile(r"\s*[,;]\s*")
 _UNION = re.compile(r"\s*\\cup(?![a-z])\s*")
 _RELATION = re.compile(r"\s*(?:\\(?:le|ge|ne|in|approx|equiv|to|sim)(?![a-z])|[<>=])\s*")
 _VARIABLE = re.compile(r"[A-Za-z](?:_\w|_\{\w+\}|')?|\\[a-z]+(?:_\w)?|[A-Za-z]\([a-z]\)")
+_NAMES = re.compile(rf"\(\s*(?:{_VARIABLE.pattern})(?:\s*,\s*(?:{_VARIABLE.pattern}))+\s*\)")
 _BASED = re.compile(r"(\d[0-9A-Fa-f]*)\s*_\s*\{?\s*(\w+)\s*\}?", re.ASCII)
 _SYMBOL = re.compile(r"[-+]?\\infty|\\emptyset|\\mathbb\{[A-Z]\}")
 _WORDS = re.compile(r"[^\W\d_]{2,}(?:[ '\u2019-]+[^\W\d_]+)*\.?")
+_RATIO = re.compile(r"\d+(?:\.\d+)?(?:\s*:\s*\d+(?:\.\d+)?)+(?:\s*[ap]\.?\s?m)?", re.ASCII | re.IGNORECASE)
+_BESIDE = re.compile(r"(.*\S)\s+((?:square |cubic )?[A-Za-z]{2,}(?:\s*\^\s*\{?[23]\}?)?)")
 _PROSE = re.compile(r"(?<![\\A-Za-z])(?!sqrt|sinh|cosh|tanh|arc)[A-Za-z]{4,}")
 
 Kind = Literal["number", "words", "expression", "list", "set", "group", "union", "relation", "matrix", "literal"]
@@ -140,6 +143,10 @@ def _read_brackets(text: str, depth: int) -> Form | None:
 def _read_leaf(text: str) -> Form:
     if _SYMBOL.fullmatch(canonical(text)):
         return Form("literal", canonical(text).lstrip("+"))
+    if _RATIO.fullmatch(text):
+        return Form(
+            "literal", re.sub(r"[\s.]*([ap])[.\s]*m\Z", r"\1m", re.sub(r"\s*:\s*", ":", text), flags=re.IGNORECASE)
+        )
     based = _BASED.fullmatch(text)
     if based:
         return Form("literal", f"{based[1]}_{based[2]}")
@@ -147,9 +154,9 @@ def _read_leaf(text: str) -> Form:
         return Form("words", " ".join(text.split()))
     if _PROSE.search(text):
         return Form("literal", canonical(text))
-    head, _, tail = text.rpartition(" ")
-    unit = read_unit(tail) if len(tail) > 1 else None
-    return Form("expression", canonical(head if unit else text), mark=unit or "")
+    beside = _BESIDE.fullmatch(text)
+    unit = read_unit(beside[2]) if beside else None
+    return Form("expression", canonical(beside[1] if beside and unit else text), mark=unit or "")
 
 
 def _form(kind: Kind, text: str, items: list[str], depth: int, mark: str = "") -> Form:
@@ -175,7 +182,7 @@ def _split(text: str, separator: re.Pattern[str]) -> tuple[list[str], list[str]]
 
 def value_of(form: Form) -> Form:
     """What a form says: the right side of ``x = 5``, any other form as it is."""
-    return form.parts[1] if _assigns(form) else form
+    return form.parts[-1] if _assigns(form) or _worked_out(form) else form
 
 
 def _leaves(form: Form) -> list[Form]:
@@ -184,15 +191,31 @@ def _leaves(form: Form) -> list[Form]:
 
 def _unassigned(gold: Form, answer: Form) -> tuple[Form, Form]:
     """`x = 5` against `5`: the name is dropped when only one side has one."""
-    if gold.kind != "relation" and _assigns(answer):
-        return gold, answer.parts[1]
-    if answer.kind != "relation" and _assigns(gold):
-        return gold.parts[1], answer
+    if gold.kind != "relation":
+        return gold, value_of(answer)
+    if answer.kind != "relation":
+        return value_of(gold), answer
     return gold, answer
 
 
 def _assigns(form: Form) -> bool:
-    return form.kind == "relation" and form.mark in ("=", "\\in") and bool(_VARIABLE.fullmatch(form.parts[0].text))
+    name = form.parts[0].text if form.kind == "relation" and form.mark in ("=", "\\in") else ""
+    return bool(_VARIABLE.fullmatch(name) or _NAMES.fullmatch(name))
+
+
+def _worked_out(form: Form) -> bool:
+    """Whether a form is a calculation that ends in its value, every step of which is true: ``9 * 2 = 18``."""
+    if form.kind != "relation" or set(form.mark.split()) != {"="} or form.parts[-1].number is None:
+        return False
+    steps = form.parts[1:] if _VARIABLE.fullmatch(form.parts[0].text) else form.parts
+    return len({step.text for step in steps}) > 1 and all(_equal_value(step, steps[-1]) for step in steps[:-1])
+
+
+def _equal_value(step: Form, result: Form) -> bool:
+    if step.number and result.number:
+        return step.number.value == result.number.value
+    expected, found = _algebra.values(_latex(result)), _algebra.values(_latex(step))
+    return step.kind == "expression" and expected is not None and found is not None and _algebra.agree(expected, found)
 
 
 def _same_parts(gold: tuple[Form, ...], answer: tuple[Form, ...], units: str) -> bool:

@@ -30,7 +30,11 @@ _REWRITES = [
         (r"\\frac\s*(\d)(?=\s*[\d{])", r"\\frac{\1}"),
         (r"(\\frac\s*\{[^{}]*\})\s*(\d)", r"\1{\2}"),
         (r"\\sqrt\s*(\d)", r"\\sqrt{\1}"),
-        (r"\\(le|ge|ne)q(?![a-z])", r"\\\1"),
+        (r"\\(le|ge|ne)q(?:slant)?(?![a-z])", r"\\\1"),
+        (r"\\(?:text)?color\s*\{[^{}]*\}|\\(?:tiny|small|normalsize|[lL]arge|LARGE|[hH]uge|bf|it|rm)(?![A-Za-z])", ""),
+        (r"[(\[]\s*\\begin\{array\}\s*\{[^{}]*\}", r"\\begin{pmatrix}"),
+        (r"\\end\{array\}\s*[)\]]", r"\\end{pmatrix}"),
+        (r"(?<!\\)\\\s*\Z", ""),
         (r"(?<!\\)\\[\[\]()]", ""),
         (r"(?<!\\)\\[,;:! ]|~|\\q?quad(?![a-z])", " "),
         (r"\\lbrace(?![a-z])", r"\\{"),
@@ -42,6 +46,7 @@ _REWRITES = [
         (r"!=", r"\\ne "),
     )
 ]
+_QUOTES = ('""', "\u201c\u201d", "''", "\u2018\u2019")
 _FONT = re.compile(
     r"\\(?:text(?:bf|it|rm|sf)?|math(?:rm|bf|it|sf|normal)|operatorname|mbox|hbox|bm|boldsymbol|emph|f?boxed|fbox)"
     r"\s*\{([^{}]*)\}"
@@ -71,7 +76,10 @@ def bare(text: str) -> str:
     before = None
     while text != before:
         before = text
-        text = text.strip().strip("`*_;,").rstrip(".").strip().lstrip("=:").strip()
+        text = text.strip().strip("`*_;,").rstrip("\u3002\u2713\u2714\u2705\ufe0f").strip().lstrip("=:").strip()
+        text = text[:-1] if text.endswith(".") and not text.endswith("..") else text
+        if len(text) > 2 and text[0] + text[-1] in _QUOTES and not set(text[1:-1]) & set(text[0] + text[-1]):
+            text = text[1:-1]
         if text.startswith("{") and text.endswith("}") and closes_at_end(text):
             text = text[1:-1]
     return text

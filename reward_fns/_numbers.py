@@ -77,6 +77,19 @@ hertz: hz hertz
 """.strip().splitlines()
     for word in line.split(":")[1].split()
 }
+_MAX_WORDS = 6
+_PLAIN_WORD = re.compile(r"[A-Za-z]+(?:['\u2019-][A-Za-z]+)*['\u2019]?|/")
+_CHANGES = re.compile(
+    r"[b-z]|and|n?or|not|no|never|but|if|unless|plus|minus|times|multiplied|divided|over|under|above|below|less|than|mod|modulo"
+    r"|squared|cubed|factorial|percent\w*|per-?cents?|base|binary|octal|hex\w*|point|negative|versus|vs"
+    r"|dozens?|scores?|gross|couples?|pairs?|hal(?:f|ves)|double|twice|triple|tens?|hundreds?|thousands?|lakhs?|crores?"
+    r"|(?:m|b|tr|quadr)illions?|mil|mn|bn|kilo|mega|giga|thirds?|quarters?|\w*(?:if|x|ven|gh|in|n|t?een|tie|red|sand|lion)ths?"
+    r"|is|are|was|were|be|isn['\u2019]t|aren['\u2019]t|wrong|false|incorrect|invalid|right|correct|true"
+    r"|approx\w*|about|around|roughly|nearly|almost|maybe|perhaps|probably|possibly|most|least|up|to|through|between|instead",
+    re.IGNORECASE,
+)
+"""Words after a number that change its value, or say something of it."""
+
 _CURRENCY = {"$": "dollar", MONEY: "dollar", "€": "euro", "£": "pound", "¥": "yen", "₹": "rupee"}
 _NEVER_IMPLIED = {"%"}
 
@@ -102,6 +115,9 @@ def read_quantity(text: str) -> Quantity | None:
         found = form.match(text)
         rest = text[found.end() :] if found else ""
         unit = read_unit(rest)
+        if unit is None:
+            unit = _described(rest)
+            unit = money if unit is not None and money and _plain_unit(rest.split()[0]) is None else unit
         # 5m is five times m, 5 m is five metres.
         if found is None or unit is None or re.fullmatch("[A-Za-z]", rest) or (money and unit not in ("", money)):
             continue
@@ -115,7 +131,7 @@ def read_quantity(text: str) -> Quantity | None:
 
 def read_unit(text: str) -> str | None:
     """The canonical name of the unit that this text is, "" for none, None when it is not a known unit."""
-    text = text.strip().rstrip(".").rstrip()
+    text = text.strip().removesuffix(".").rstrip()
     if not text:
         return ""
     rate = re.split(r"\s*/\s*|\s+per\s+", text)
@@ -123,6 +139,16 @@ def read_unit(text: str) -> str | None:
         top, bottom = map(_plain_unit, rate)
         return f"{top}/{bottom}" if top and bottom else None
     return _plain_unit(text)
+
+
+def _described(rest: str) -> str | None:
+    """The unit of a number that is followed by a few words, as in ``18 eggs a day``; None when they change its value."""
+    words = rest.split()
+    if not rest[:1].isspace() or not 1 <= len(words) <= _MAX_WORDS or not all(map(_PLAIN_WORD.fullmatch, words)):
+        return None
+    if any(_CHANGES.fullmatch(word) for word in words):
+        return None
+    return _plain_unit(words[0]) or " ".join(words).lower()
 
 
 def agree(gold: Quantity, answer: Quantity, units: str = "strict") -> bool:

@@ -12,6 +12,13 @@ MAX_CHARS = 200_000
 _MAX_MARKS = 16
 _HIDDEN = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff\u00ad"))
 _KEPT = ("<super>", "<sub>", "<fraction>", "<circle>", "<square>")
+_BLANKS = "\u115f\u1160\u2800\u3164\uffa0"
+_MARKUP = re.compile(
+    r"<!--.{0,5000}?(?:-->|\Z)|</?[A-Za-z][^<>]{0,200}>|&(?:[A-Za-z]{2,10}|#\w{1,7});"
+    r"|\\(?:[hv]?phantom|[hv]space|[hvm]skip|kern|rule|[xb]?cancel|sout|label|color)\*?\s*(?:\{[^{}]{0,200}\})?"
+    r"|\\(?:boxed|fbox|text|mbox|hbox|mathrm|mathbf|quad|qquad|n|t|r|left|right|big|displaystyle)(?![A-Za-z])",
+    re.DOTALL,
+)
 _REASONING = re.compile(r"<(/?)(think|thinking|thought|reasoning|reflection|scratchpad)>", re.IGNORECASE)
 
 
@@ -72,13 +79,25 @@ def gold_text(answer: Any) -> str:
 
 
 def says_something(text: str) -> bool:
-    """Whether a letter, digit or symbol is left when whitespace, marks, hidden characters and punctuation are gone."""
-    kinds = ((character, unicodedata.category(character)[0]) for character in text)
-    return any(kind in "LN" or (kind == "S" and character > "\x7f") for character, kind in kinds)
+    """Whether a letter, digit or symbol is left when markup, marks, hidden characters and punctuation are gone."""
+    kinds = ((character, unicodedata.category(character)[0]) for character in without_markup(text))
+    return any(
+        kind in "LN" or (kind == "S" and character > "\x7f") for character, kind in kinds if character not in _BLANKS
+    )
+
+
+def without_markup(text: str) -> str:
+    """The text without tags, comments, entities and the commands of LaTeX that show nothing by themselves."""
+    return _MARKUP.sub(" ", text)
 
 
 def _fold(character: str) -> str:
-    if character < "\x80" or unicodedata.decomposition(character).startswith(_KEPT):
+    # A Roman numeral is a letter only to the eye.
+    if (
+        character < "\x80"
+        or "\u2160" <= character <= "\u217f"
+        or unicodedata.decomposition(character).startswith(_KEPT)
+    ):
         return character
     return unicodedata.normalize("NFKC", character)
 

@@ -2,11 +2,25 @@
 
 from typing import Any
 
-from llmpolicy.rewards import Score
+from llmpolicy.rewards import Score, reward
 
 from ._text import NoAnswer, final_text, gold_text
 
 
+@reward(
+    passes=[
+        {"completion": "Paris", "answer": "Paris"},
+        {"completion": "<think>The capital.</think>\n Paris\n", "answer": "Paris"},
+        {"completion": "42", "answer": 42},
+    ],
+    fails=[
+        {"completion": "", "answer": "Paris"},
+        {"completion": "Paris or London", "answer": "Paris"},
+        {"completion": "<think>Paris</think>", "answer": "Paris"},
+    ],
+    range=(0, 1),
+    kind="answer",
+)
 def match(completion: str, answer: Any, prompt: str = "", ignore_case: bool = False) -> Score:
     """1.0 when the text after the last closed think is the answer, up to Unicode form and whitespace; else 0.0.
 

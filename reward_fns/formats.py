@@ -3,16 +3,26 @@
 import re
 from collections.abc import Sequence
 
-from llmpolicy.rewards import RewardError, Score
+from llmpolicy.rewards import RewardError, Score, reward
 
-from ._answer import boxes
-from ._text import NoAnswer, final_text, normalise, says_something
+from ._answer import boxes, visible
+from ._text import NoAnswer, final_text, normalise, says_something, without_markup
 
-_BOX = re.compile(r"\\f?boxed\s*\{")
+_BOX = re.compile(r"\\(?:f?boxed|fbox)\s*\{")
 _CONSTANT = re.compile(r"[-+]?\s*\\(?:pi|phi|theta|alpha|beta|lambda|mu|sigma|omega|infty|emptyset|varnothing)\s*")
+_COMMAND = re.compile(r"\\[A-Za-z]+")
 _NAME = re.compile(r"[A-Za-z][\w-]*")
 
 
+@reward(
+    passes=[
+        {"completion": "<think>Two and two.</think>four"},
+        {"completion": "Two and two.</think>four", "prompt": "2 + 2?<think>"},
+    ],
+    fails=[{"completion": "<think></think>four"}, {"completion": "<think>a</think>"}, {"completion": "four"}],
+    range=(0, 1),
+    kind="format",
+)
 def think(completion: str, prompt: str = "") -> Score:
     """1.0 for ``<think>something</think>something``: one pair, nothing before it, neither part empty; else 0.0.
 
@@ -30,6 +40,19 @@ def think(completion: str, prompt: str = "") -> Score:
     return _filled({"think": inside, "answer": answer})
 
 
+@reward(
+    passes=[
+        {"completion": "<think>Two and two.</think>\n<answer>four</answer>"},
+        {"completion": "<sum>4</sum>", "tags": ["sum"]},
+    ],
+    fails=[
+        {"completion": "<think></think><answer></answer>"},
+        {"completion": "<answer>four</answer><think>Two and two.</think>"},
+        {"completion": "<think>Two and two.</think><answer>four</answer> and so on"},
+    ],
+    range=(0, 1),
+    kind="format",
+)
 def tags(completion: str, tags: Sequence[str] = ("think", "answer")) -> Score:
     """1.0 when the completion is exactly these tags, in order, each once, closed, not empty, nothing outside; else 0.0.
 
@@ -55,18 +78,24 @@ def tags(completion: str, tags: Sequence[str] = ("think", "answer")) -> Score:
     return _filled(parts)
 
 
+@reward(
+    passes=[{"completion": "So \\boxed{4}."}, {"completion": "<think>\\boxed{5}</think>\\boxed{\\pi}"}],
+    fails=[{"completion": "\\boxed{}"}, {"completion": "\\boxed{4} \\boxed{5}"}, {"completion": "4"}],
+    range=(0, 1),
+    kind="format",
+)
 def boxed(completion: str, prompt: str = "") -> Score:
     """1.0 when the text after the last closed think has exactly one ``\\boxed{}`` and something stands in it; else 0.0."""
     try:
         text = final_text(completion, prompt)
-        found = boxes(text)
+        found = boxes(visible(text))
     except NoAnswer as reason:
         return Score(0.0, why=str(reason))
     opened = len(_BOX.findall(text))
     if opened != 1 or len(found) != 1:
         return Score(0.0, why=f"{opened} boxes with braces, {len(found)} with something in it; expected one")
     content = found[0].content
-    return Score(1.0) if _CONSTANT.fullmatch(content) else _filled({"box": re.sub(r"\\[A-Za-z]+", " ", content)})
+    return Score(1.0) if _CONSTANT.fullmatch(content) else _filled({"box": _COMMAND.sub(" ", without_markup(content))})
 
 
 def _filled(parts: dict[str, str]) -> Score:

@@ -9,7 +9,7 @@ import re
 from functools import lru_cache
 from typing import Any, Literal, get_args
 
-from llmpolicy.rewards import RewardError, Score
+from llmpolicy.rewards import RewardError, Score, reward
 
 from ._answer import Extract, boxes, final_answer
 from ._forms import Form, GoldUnreadable, read, same
@@ -18,7 +18,28 @@ from ._text import NoAnswer, gold_text, normalise
 
 Units = Literal["strict", "ignore"]
 
+MARKS = ("\\boxed{{}}", "{}", "#### {}", "Answer: {}", "The answer is {}.", "<answer>{}</answer>")
+"""Ways to mark a final answer."""
 
+
+@reward(
+    passes=[
+        {"completion": "<think>17?</think>The answer is \\boxed{18}.", "answer": "9 * 2 = 18\n#### 18"},
+        {"completion": "Answer: 0.5", "answer": "\\frac{1}{2}"},
+        {"completion": "#### 1,000 dollars", "answer": 1000},
+        {"completion": "<answer>(x+1)^2</answer>", "answer": "x^2 + 2x + 1"},
+    ],
+    fails=[
+        {"completion": "\\boxed{17} or \\boxed{18}", "answer": "18"},
+        {"completion": "The answer is not 18.", "answer": "18"},
+        {"completion": "<think>\\boxed{18}</think>", "answer": "18"},
+        {"completion": "5 ft", "answer": "5 m"},
+        {"completion": "", "answer": "18"},
+    ],
+    range=(0, 1),
+    kind="answer",
+    formats=MARKS,
+)
 def correct(
     completion: str, answer: Any, prompt: str = "", extract: Extract = "strict", units: Units = "strict"
 ) -> Score:

@@ -4,19 +4,45 @@ import re
 import string
 from typing import Any
 
-from llmpolicy.rewards import Score
+from llmpolicy.rewards import Score, reward
 
 from ._answer import alone, marked_answers, visible
+from ._assertion import why_not_asserted
+from ._forms import MAX_ANSWER
 from ._latex import clean
 from ._text import NoAnswer, final_text, gold_text
 
+_MAX_LINE = 100
 _LETTER = re.compile(r"(?:(?:option|choice|letter)\s+)?[(\[]?\s*([A-Z])\s*[)\]]?", re.IGNORECASE)
-_WITH_TEXT = re.compile(r"(?:\(([A-Z])\)|([A-Z])\s*[).:])[\s*_]+(\S.*)", re.DOTALL)
+_WITH_TEXT = re.compile(r"(?:(?:option|choice)\s+)?(?:\(([A-Z])\)|([A-Z])\s*[).:])[\s*_]+(\S.*)", re.DOTALL)
+_SPOKEN = re.compile(
+    r"(?:\W*(?:so|thus|hence|therefore)\b)?\W*(?:(?:i(?:['\u2019]d| would| will|['\u2019]ll)?\s+(?:choose|pick|select|go with|say)"
+    r"|it(?:['\u2019]s| is)|it must be|my (?:choice|pick)(?:\s+is|:))\s+)?"
+    r"\W*(?:(?:option|choice|letter)\s+)?\W*(?-i:([A-Z]))(?!\w)\W*"
+    r"(?:\s+is\s+(?:the\s+)?(?:(?:correct|right|best)\b\s*)?(?:answer|option|choice|one)?)?[.!*_)\s]*",
+    re.IGNORECASE,
+)
 _ANOTHER = re.compile(
     r"(?<![A-Za-z])\(?[A-Z][).:](?!\w)|\b(?:or|and)\s+\(?[A-Z]\b(?![a-z'])|[/,&]\s*\(?[A-Z]\b(?!\s*[a-z'])"
 )
 
 
+@reward(
+    passes=[
+        {"completion": "<think>Not A.</think>The correct option is (C).", "answer": "C"},
+        {"completion": "Answer: C) Rome", "answer": 2, "choices": ["London", "Paris", "Rome"]},
+        {"completion": "\\boxed{\\text{B}}", "answer": "(B)"},
+    ],
+    fails=[
+        {"completion": "A, B, C or D", "answer": "C"},
+        {"completion": "Answer: C) Paris", "answer": 2, "choices": ["London", "Paris", "Rome"]},
+        {"completion": "The answer is not C.", "answer": "C"},
+        {"completion": "", "answer": "C"},
+    ],
+    range=(0, 1),
+    kind="answer",
+    formats=("{}", "({})", "Answer: {}", "The answer is {}.", "\\boxed{{}}", "<answer>{}</answer>"),
+)
 def correct(completion: str, answer: Any, choices: Any = None, prompt: str = "") -> Score:
     """1.0 when the one asserted final answer is the letter of the answer column, else 0.0.
 
@@ -24,12 +50,12 @@ def correct(completion: str, answer: Any, choices: Any = None, prompt: str = "")
     marked as for ``math_answer:correct``, or is the whole completion. With the column ``choices``, text beside the
     letter must be the text of that choice; without it, it must not name another letter. None for any other column.
     """
-    gold = _gold_letter(answer)
+    gold = _gold_letter(answer, choices)
     if gold is None:
         return Score(None, why=f"the answer column holds {str(answer)[:40]!r}, not a letter or an index")
     try:
         text = visible(final_text(completion, prompt))
-        answers = marked_answers(text) or alone(text)
+        answers = marked_answers(text) or spoken(text) or alone(text)
         letters = {_letter(content, choices) for content in answers}
     except NoAnswer as reason:
         return Score(0.0, why=str(reason))
@@ -40,29 +66,54 @@ def correct(completion: str, answer: Any, choices: Any = None, prompt: str = "")
     return Score(1.0 if letters == {gold} else 0.0, parsed=letters.pop())
 
 
-def _gold_letter(answer: Any) -> str | None:
+def spoken(text: str) -> list[str]:
+    """The letter that the last line names in a few words: ``I choose C.``, ``Option C is correct.``"""
+    line = text.rpartition("\n")[2]
+    said = _SPOKEN.fullmatch(line) if len(line) <= _MAX_LINE else None
+    if said is None or not re.search("[a-z]", line):
+        return []
+    start = len(text) - len(line)
+    why = why_not_asserted(text, start + said.start(1), len(text))
+    if why:
+        raise NoAnswer(why)
+    return [said[1]]
+
+
+def _gold_letter(answer: Any, choices: Any) -> str | None:
     try:
-        text = gold_text(answer).strip("()[]. ")
+        text = gold_text(answer)
     except NoAnswer:
         return None
-    if text.isascii() and text.isdigit():
-        return string.ascii_uppercase[int(text)] if int(text) < 26 else None
-    return text.upper() if re.fullmatch("[A-Za-z]", text) else None
+    bare = text.strip("()[]. ")
+    if bare.isascii() and bare.isdigit():
+        return string.ascii_uppercase[int(bare)] if int(bare) < 26 else None
+    if re.fullmatch("[A-Za-z]", bare):
+        return bare.upper()
+    beside = _WITH_TEXT.fullmatch(text)
+    return _index_of(text, choices) or (_letter(text, choices) if beside else None)
 
 
 def _letter(content: str, choices: Any) -> str | None:
+    if len(content) > MAX_ANSWER:
+        return None
     text = clean(content)
     alone = _LETTER.fullmatch(text)
     if alone:
         return alone[1].upper()
     beside = _WITH_TEXT.fullmatch(text)
     if beside is None:
-        return None
+        return _index_of(text, choices)
     letter, words = beside[1] or beside[2], beside[3]
     index = string.ascii_uppercase.index(letter)
     if choices is not None:
         return letter if index < len(choices) and _plain(words) == _plain(str(choices[index])) else None
     return None if _ANOTHER.search(words) else letter
+
+
+def _index_of(text: str, choices: Any) -> str | None:
+    """The letter of the one choice with this text."""
+    same = [i for i, choice in enumerate(choices or ()) if _plain(str(choice)) == _plain(text)]
+    return string.ascii_uppercase[same[0]] if len(same) == 1 and same[0] < 26 else None
 
 
 def _plain(text: str) -> str:

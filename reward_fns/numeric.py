@@ -3,15 +3,30 @@
 from fractions import Fraction
 from typing import Any
 
-from llmpolicy.rewards import RewardError, Score
+from llmpolicy.rewards import RewardError, Score, reward
 
 from ._answer import Extract, final_answer
 from ._forms import value_of
 from ._numbers import agree, units_agree
 from ._text import NoAnswer, gold_text
-from .math_answer import Units, check_options, gold_form
+from .math_answer import MARKS, Units, check_options, gold_form
 
 
+@reward(
+    passes=[
+        {"completion": "Answer: 18", "answer": 18},
+        {"completion": "\\boxed{1.8e1}", "answer": "18.0"},
+        {"completion": "3.14", "answer": "3.14159", "rel_tol": 0.01},
+    ],
+    fails=[
+        {"completion": "18.1", "answer": 18},
+        {"completion": "\\boxed{\\text{NaN}}", "answer": 18},
+        {"completion": "17 or 18", "answer": 18},
+    ],
+    range=(0, 1),
+    kind="answer",
+    formats=MARKS,
+)
 def equal(
     completion: str,
     answer: Any,
@@ -43,5 +58,7 @@ def equal(
     if found is None:
         return Score(0.0, parsed=text, why="not a number")
     near = abs(found.value - gold.value) <= max(Fraction(rel_tol) * abs(gold.value), Fraction(abs_tol))
-    right = agree(gold, found, units) or (near and (units == "ignore" or units_agree(gold.unit, found.unit)))
+    right = agree(gold, found, units) or (
+        near and found.evaluated and (units == "ignore" or units_agree(gold.unit, found.unit))
+    )
     return Score(1.0 if right else 0.0, parsed=text, why="" if right else "not equal to the answer")

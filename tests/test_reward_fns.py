@@ -7,6 +7,7 @@ import unicodedata
 from decimal import Decimal
 from fractions import Fraction
 
+import answers_mended
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -252,7 +253,7 @@ def test_numeric_takes_numbers_only():
         assert {c: got for c, got in paid(WRONG[name], numeric.equal).items() if got != 0.0} == {}
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(st.integers(-9, 9), st.integers(-9, 9), st.integers(-9, 9), st.integers(-9, 9))
 def test_polynomials_are_equal_exactly_when_their_coefficients_are(a, b, c, d):
     product = [a * c, a * d + b * c, b * d]
@@ -486,7 +487,7 @@ def test_a_pattern_that_explodes_is_cut_off(pattern, text):
 
 
 @given(st.text(max_size=60))
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 def test_no_text_raises(text):
     for name, reward in REWARDS.items():
         assert value(reward(text)) is not None, name
@@ -499,8 +500,66 @@ def test_no_text_raises(text):
     st.text(alphabet=r"\{}^_$()[]|+-*/=<>,.!%0123456789xyne fracsqtbompi", max_size=40),
     st.text("x+-^(){}2", max_size=15),
 )
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 def test_no_latex_raises(text, gold):
     assert math_answer.correct(box(text), "42").value in (0.0, 1.0)
     assert math_answer.correct(box(text), gold or "x").value in (0.0, 1.0, None)
     assert json.dumps(math_answer.correct(box(text), gold).why)
+
+
+# --- what was once misjudged ---------------------------------------------------------------------------------------------
+
+
+def test_what_was_once_misjudged_is_judged_right():
+    right, wrong = paid(answers_mended.RIGHT, math_answer.correct), paid(answers_mended.WRONG, math_answer.correct)
+    assert {case for case, score in right.items() if score != 1.0} == set()
+    assert {case for case, score in wrong.items() if score != 0.0} == set()
+
+
+def test_a_letter_may_be_named_in_a_sentence_or_by_its_text():
+    said = ["The correct option is C.", "I choose C.", "So the correct choice is (C).", "Option C is correct.", "It's C.",
+            "Thus, C is the answer.", "The answer is option C: Rome.", "Rome", "The answer is Rome."]  # fmt: skip
+    denied = ["I choose not C.", "Option C is wrong.", "It is false that:\nC is correct.", "C is the third letter",
+              "Paris", "C) Paris", "\u216d", "I choose C or D."]  # fmt: skip
+    choices = ["London", "Paris", "Rome", "Berlin"]
+    assert [text for text in said if value(multiple_choice.correct(text, "C", choices)) != 1.0] == []
+    assert [text for text in denied if value(multiple_choice.correct(text, "C", choices)) != 0.0] == []
+    assert value(multiple_choice.correct("C", "Rome", choices)) == value(multiple_choice.correct("C", "C) Rome")) == 1.0
+
+
+@pytest.mark.parametrize(
+    "nothing", ["\u3164", "\u2800", "&nbsp;", "<br>", "<!-- x -->", "<i></i>", r"\boxed{}", r"\phantom{4}"]
+)
+def test_what_shows_nothing_fills_no_format(nothing):
+    assert (
+        value(formats.think(f"<think>{nothing}</think>four"))
+        == value(formats.think(f"<think>a</think>{nothing}"))
+        == 0.0
+    )
+    assert value(formats.tags(f"<think>a</think><answer>{nothing}</answer>")) == 0.0
+    assert value(formats.boxed(rf"\boxed{{{nothing}}}")) == 0.0
+
+
+def test_a_box_that_is_hidden_is_no_box():
+    hidden = [r"<!-- \boxed{4} -->", "```\n\\boxed{4}\n```", r"% \boxed{4}", r"~~\boxed{4}~~"]
+    assert [text for text in hidden if value(formats.boxed(text)) != 0.0] == []
+
+
+def test_a_calculation_ends_in_its_value_only_when_it_is_true():
+    assert value(math_answer.correct("The answer is 9 * 2 = 18.", "18")) == 1.0
+    assert value(math_answer.correct(r"\boxed{x = 36/2 = 18}", "18")) == 1.0
+    for text in ("9 * 3 = 18", "18 = 9 * 2", "5 = 18", "18 = 18", "x = 17 = 18"):
+        assert value(math_answer.correct(rf"\boxed{{{text}}}", "18")) == 0.0
+
+
+@pytest.mark.parametrize("unit", ["eggs", "eggs a day", "people", "per day", "more eggs"])
+def test_a_count_may_say_what_it_counts(unit):
+    assert value(math_answer.correct(f"The answer is 18 {unit}.", "18")) == 1.0
+    assert value(math_answer.correct(f"18 {unit}", "18 cm")) == 0.0
+
+
+@pytest.mark.parametrize(
+    "word", ["dozen", "pairs", "thousand", "hundredths", "percent", "squared", "or more", "minus 1", "mod 19"]
+)
+def test_a_word_that_changes_a_number_is_not_dropped(word):
+    assert value(math_answer.correct(f"18 {word}", "18")) == 0.0

@@ -1,0 +1,123 @@
+"""What `llmpolicy check-reward` does: read rows and arguments, check the reward, and show what was found."""
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from llmpolicy.errors import RewardError
+from llmpolicy.rewards.battery import ATTACKS, Attack
+from llmpolicy.rewards.check import PARTS, Report, check_reward
+from llmpolicy.tasks.sources import READERS, find_file
+
+_SHOWN = 300
+_LISTED = 10
+
+
+def check(
+    reference: str,
+    *,
+    data: Path | None = None,
+    args: Sequence[str] = (),
+    attacks: Path | None = None,
+    parts: Sequence[str] = PARTS,
+    quiet: bool = False,
+) -> Report:
+    """Check a reward by its reference, with rows and more attacks from files, and print what was found.
+
+    RewardError or TaskError when the reward or a file cannot be read.
+    """
+    rows = list(READERS[data.suffix](find_file(str(data), None))) if data and data.suffix in READERS else []
+    if data and not rows:
+        raise RewardError(f"{data}: expected rows in a file that ends in one of {', '.join(sorted(READERS))}.")
+    own = _attacks(attacks) if attacks else []
+    given = dict(map(_argument, args))
+    report = check_reward(reference, rows=rows, args=given, attacks=[*ATTACKS, *own], parts=parts)
+    if not quiet:
+        show(report)
+    return report
+
+
+def replay(place: str) -> str:
+    """What a reward says when a noted call, ``FILE:LINE``, is made again."""
+    file, _, line = place.rpartition(":")
+    if not file or not line.isdigit():
+        raise RewardError(f"--replay got {place!r}; expected FILE:LINE.")
+    try:
+        from llmpolicy.rewards.replay import replay as again  # type: ignore[import-not-found,unused-ignore]
+    except ModuleNotFoundError as error:
+        raise RewardError("This version keeps no notes of failed calls to replay.") from error
+    return str(again(file, int(line)))
+
+
+def show(report: Report) -> None:
+    """Print a report for a reader."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    for hole in report.holes:
+        table = Table(title=f"hole: {hole.attack} (family {hole.family})", title_justify="left", show_header=False)
+        table.add_row("breaks", f"a reward that {hole.breaks}")
+        table.add_row("scored", f"{hole.score:g}")
+        table.add_row("completion", _plain(hole.completion))
+        console.print(table, markup=False)
+    for sentence in [*_wrong(report), *summary(report)]:
+        console.print(sentence, markup=False, soft_wrap=True)
+
+
+def told(report: Report) -> list[str]:
+    """A report as lines of text."""
+    holes = [
+        f"hole: {hole.attack} (family {hole.family}) scored {hole.score:g}: {_plain(hole.completion)}"
+        for hole in report.holes
+    ]
+    return [*holes, *_wrong(report), *summary(report)]
+
+
+def _wrong(report: Report) -> Iterable[str]:
+    yield from (f"wrong: {_plain(sentence)}" for sentence in report.errors)
+    if report.rejected:
+        yield "right, but rejected:"
+    yield from (f"  for {gold!r}: {_plain(completion)}" for gold, completion in report.rejected[:_LISTED])
+
+
+def summary(report: Report) -> Iterable[str]:
+    """The last lines of a check."""
+    tried = ", ".join(report.topics) or "nothing: declare `kind` and `formats`, or examples that pass"
+    yield f"{report.reward}: {report.examples} examples, {report.golds} gold answers; the battery knows it by: {tried}"
+    yield f"{len(report.holes)} holes in {report.attacks} attacks; {report.accepted} of {report.total} right completions accepted"
+    yield f"{1000 * report.mean_seconds:.2f} ms a completion, at worst {report.worst_seconds:.2f} s ({_plain(report.worst)[:60]})"
+    yield "clean" if report.clean else f"not clean: {len(report.holes)} holes, {len(report.errors)} errors"
+
+
+def _plain(text: str) -> str:
+    """Text that a terminal can show: one line, what is invisible spelled out, cut when long."""
+    shown = text.encode("unicode_escape").decode() if not text.isprintable() else text
+    return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}... ({len(text)} characters)"
+
+
+def _argument(written: str) -> tuple[str, Any]:
+    key, equals, value = written.partition("=")
+    if not equals:
+        raise RewardError(f"--arg got {written!r}; expected KEY=VALUE.")
+    return key, yaml.safe_load(value)
+
+
+def _attacks(path: Path) -> list[Attack]:
+    attacks = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            entry = json.loads(line)
+            attacks.append(
+                Attack(entry.get("family", "A"), entry["name"], entry.get("breaks", "pays this"), entry["text"])
+            )
+        except (ValueError, KeyError, AttributeError) as error:
+            raise RewardError(
+                f"{path}, line {number}: expected {{'name': ..., 'text': ...}}; found {line[:60]!r}."
+            ) from error
+    return attacks

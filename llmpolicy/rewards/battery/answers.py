@@ -1,0 +1,98 @@
+"""Family A: texts that hold the right answer without giving it, or give another that looks like it."""
+
+from llmpolicy.rewards.battery.record import Attack, Pair
+
+
+def _a(name: str, breaks: str, text: str, *pairs: Pair) -> Attack:
+    return Attack("A", name, breaks, text, pairs=pairs)
+
+
+_FAR = "\n".join(f"Step {i}: we go on." for i in range(1, 30))
+_SPAM = "\n".join(rf"\boxed{{{i}}}" for i in (*range(40, 44), *range(6, 9), *range(359, 362)))
+
+ATTACKS = [
+    # Several answers.
+    _a("two boxes, right last", "takes the last box", r"\boxed{{wrong}} \boxed{{gold}}"),
+    _a("two boxes, right first", "takes the first box", r"\boxed{{gold}} \boxed{{wrong}}"),
+    _a("two boxes, far apart", "looks at the end alone", rf"\boxed{{{{wrong}}}}{_FAR}\boxed{{{{gold}}}}"),
+    Attack("A", "a box for every number", "searches the boxes for the answer", _SPAM, ("number",)),
+    _a("a list in the box", "searches the box for the answer", r"\boxed{{wrong}, {gold}, 99}"),
+    _a("an alternative in the box", "searches the box for the answer", r"\boxed{{wrong} \text{ or } {gold}}"),
+    _a("one answer or another", "searches the sentence for the answer", "The answer is {wrong} or {gold}."),
+    _a("two answer lines, right last", "takes the last answer line", "Answer: {wrong}\nAnswer: {gold}"),
+    _a("two answer lines, right first", "takes the first answer line", "Answer: {gold}\nAnswer: {wrong}"),
+    _a("two marks on one line", "takes what follows the last ####", "#### {wrong} #### {gold}"),
+    _a("two answer tags", "takes the last answer tag", "<answer>{wrong}</answer><answer>{gold}</answer>"),
+    _a("a tag and a box that differ", "looks at one kind of mark", "#### {wrong}\n\\boxed{{gold}}"),
+    _a("counting to a hundred", "searches the text for the answer", " ".join(map(str, range(1, 400)))),
+    # Denied, supposed, reported, taken back.
+    _a("a denied box", "reads no negation", r"The answer is not \boxed{{gold}}."),
+    _a("a denied answer line", "reads no negation", "The answer is not {gold}."),
+    _a("ruled out", "reads no rejection", r"We can rule out \boxed{{gold}}, so it must be {wrong}."),
+    _a("denied from afar", "reads no negation of a claim", r"It is not true that the answer is \boxed{{gold}}."),
+    _a("supposed", "reads no hypothesis", r"Suppose the answer is \boxed{{gold}}."),
+    _a("if it were", "reads no hypothesis", r"If it were \boxed{{gold}}, it would fit."),
+    _a("somebody else's answer", "does not ask whose answer it is", r"A friend says \boxed{{gold}}, and I disagree."),
+    _a("quoted", "reads no quotation marks", 'He wrote "the answer is {gold}" on the board. I make it {wrong}.'),
+    _a("struck out in Markdown", "reads what is struck out", r"~~\boxed{{gold}}~~ {wrong}"),
+    _a("struck out in LaTeX", "reads what is struck out", r"\cancel{\boxed{{gold}}} {wrong}"),
+    _a("taken back", "does not read on", r"\boxed{{gold}}. Wait, no, it is {wrong}."),
+    _a("corrected", "does not read on", "The answer is {gold}. Actually, it is {wrong}."),
+    _a("called wrong", "does not read on", r"\boxed{{gold}} is wrong."),
+    _a("asked", "reads no question mark", r"Is it \boxed{{gold}}?"),
+    _a("perhaps", "reads no doubt", r"Maybe \boxed{{gold}}."),
+    _a("an example of the format", "reads no context", r"Write it in the form \boxed{{gold}}. I do not know."),
+    _a("commented out", "reads comments", "<!-- \\boxed{{gold}} -->\n{wrong}"),
+    # Think games.
+    _a("in the think only", "searches the reasoning", r"<think>\boxed{{gold}}</think>"),
+    _a("think right, answer wrong", "searches the reasoning", r"<think>\boxed{{gold}}</think>\boxed{{wrong}}"),
+    _a("a think that never closes", "does not miss </think>", r"<think>so it is \boxed{{gold}}"),
+    _a("two thinks", "cuts at the first </think>", r"<think>a</think>\boxed{{wrong}}<think>b</think>\boxed{{gold}}"),
+    _a("a think after the answer", "does not read on", r"\boxed{{gold}}<think>or {wrong}?</think>"),
+    _a("in a code fence in the think", "searches the reasoning", "<think>```\n\\boxed{{gold}}\n```</think>done"),
+    # Chains, and answers not worked out.
+    _a("an equation chain", "takes the last side", "\\boxed{x={wrong}={gold}}"),
+    _a("a false equation", "takes the last side", "\\boxed{1=2={gold}}"),
+    _a("a wrong sum", "takes what follows the last =", "{wrong} + 1 + 1 = {gold}"),
+    Attack("A", "not worked out", "lets algebra do the sum", r"\boxed{{wrong} + {gold} - {wrong}}", ("number",)),
+    Attack("A", "a division left undone", "lets algebra do the sum", lambda g, _: f"{int(g) * 2}/2", ("number",)),
+    Attack("A", "a sum sign", "lets algebra do the sum", r"\boxed{\sum_{k=1}^{{gold}} 1}", ("number",)),
+    # Units, percent, base.
+    _a("another unit", "drops units", "{wrong}", ("5 m", "5 ft"), ("12 kg", "12 g"), ("3 hours", "3 minutes")),
+    _a("another size of unit", "drops units", "{wrong}", ("5 m", "5 cm"), ("2 km", "2 m"), ("7 l", "7 ml")),
+    _a("percent for a fraction", "divides percent by 100", "{wrong}", ("0.5", "50%"), ("0.25", "25%"), ("2", "200%")),
+    _a("a number for percent", "drops the percent sign", "{wrong}", ("50%", "50"), ("25%", "25"), ("10%", "10")),
+    _a("another base", "drops the base", "{wrong}", ("101", "101_2"), ("77", "77_8"), ("12", "12_3")),
+    _a("radians for degrees", "drops units", "{wrong}", (r"30^\circ", "30 rad"), (r"45^\circ", "45 rad"),
+       (r"90^\circ", "90 rad")),
+    _a("cents for dollars", "drops units", "{wrong}", ("$5", "5 cents"), ("$12", "12 cents"), ("$40", "40 cents")),
+    # Near misses.
+    Attack("A", "the other sign", "compares absolute values", "-{gold}", ("number",)),
+    Attack("A", "one more", "rounds", "{wrong}", ("number", "text", "letter")),
+    Attack("A", "ten times as much", "strips zeros", "{gold}0", ("number",)),
+    Attack("A", "another digit in front", "searches the answer for the gold", "1{gold}", ("number",)),
+    Attack("A", "the inverse", "compares digits", "1/{gold}", ("number",)),
+    Attack("A", "a fraction that starts with it", "reads a prefix", "{gold}/53", ("number",)),
+    Attack("A", "a little more", "compares with a tolerance nobody asked for", "{gold}.0000001", ("number",)),
+    _a("a decimal for an irrational", "compares with a tolerance nobody asked for", "{wrong}", (r"\pi", "3.14159265"),
+       (r"\sqrt{2}", "1.41421356"), ("1/3", "0.33333333")),
+    Attack("A", "scaled by a word", "drops the words after a number", "{gold} thousand", ("number",)),
+    # Another kind of thing.
+    _a("a set for a pair", "compares sorted numbers", "{wrong}", ("(1,2)", r"\{1,2\}"), ("(3,5)", r"\{3,5\}"),
+       ("(0,7)", r"\{0,7\}")),
+    _a("a pair turned round", "compares sorted numbers", "{wrong}", ("(1,2)", "(2,1)"), ("(3,5)", "(5,3)"), ("(0,7)", "(7,0)")),
+    _a("a closed interval", "drops brackets", "{wrong}", ("[0,1)", "[0,1]"), ("(2,3]", "[2,3]"), ("(4,9)", "[4,9]")),
+    _a("an inequality", "takes the number in it", "x < {gold}", ("5", "4"), ("42", "41"), ("7", "8")),
+    Attack("A", "both signs", "takes one of the values", r"\pm {gold}", ("number",)),
+    _a("a part of the list", "asks for one of the values", "{wrong}", ("1, 2", "1"), ("3, 5", "5"), (r"\{0,7\}", "7")),
+    _a("a list with one too many", "asks whether all are there", "{wrong}", ("1, 2", "1, 2, 3"), ("3, 5", "3, 4, 5"),
+       (r"\{0,7\}", r"\{0,1,7\}")),
+    # No answer at all.
+    Attack("A", "an empty answer", "pays for the mark", ""),
+    _a("an empty box", "pays for the mark", r"\boxed{}"),
+    _a("words for an answer", "pays for the mark", r"\boxed{\text{the answer}}"),
+    _a("not a number", "pays what cannot be compared", r"\boxed{\text{NaN}}"),
+    _a("infinity", "pays what cannot be compared", r"\boxed{\infty}"),
+    _a("nothing over nothing", "pays what cannot be compared", r"\boxed{0/0}"),
+    _a("see above", "pays for the mark", "The answer is as above."),
+]  # fmt: skip

@@ -1,0 +1,186 @@
+"""Right completions, as models write them: a reward that rejects everything fails as well."""
+
+from llmpolicy.rewards.battery.record import Control, Topic
+
+_EQUAL = """
+42 | 42
+42 | 42.0
+42 | 42.00
+-5 | -5
+-5 | \u22125
+1000 | 1,000
+1,000 | 1000
+1000 | 1e3
+1000 | 10^3
+0.5 | 1/2
+0.5 | .5
+1/2 | 0.5
+\\frac{1}{2} | 1/2
+\\frac{1}{2} | \\dfrac{1}{2}
+1/2 | \\frac12
+1/2 | 2/4
+-3/4 | -\\frac{3}{4}
+-3/4 | -0.75
+3/2 | 1\\frac{1}{2}
+3/2 | 1 1/2
+5 | x = 5
+x = 5 | 5
+5 | \\text{5}
+50% | 50\\%
+50% | 50 percent
+5 | $5
+18 | 18 dollars
+18 | 18 eggs
+5 cm | 5 \\text{ cm}
+5 cm | 5 centimeters
+5 cm | 5
+60 | 60^\\circ
+25 m^2 | 25 square meters
+"""
+"""A gold and an answer that equals it, for rewards that read numbers."""
+
+_ALGEBRA = """
+x^2+2x+1 | (x+1)^2
+(x+1)^2 | 1 + 2x + x^2
+2\\sqrt{2} | \\sqrt{8}
+\\frac{\\sqrt{2}}{2} | \\frac{1}{\\sqrt{2}}
+3\\pi | 3*pi
+2x+3 | 3 + 2x
+y = 2x+3 | 2x+3
+(1,2) | \\left(1, 2\\right)
+(\\frac12, 2) | (0.5, 2)
+\\{1,2,3\\} | \\{3, 1, 2\\}
+1, 2, 3 | 3, 2 and 1
+[0,1) | [0, 1)
+(-\\infty,3] | (-\\infty, 3]
+x > 3 | 3 < x
+2 \\pm \\sqrt{3} | 2+\\sqrt{3}, 2-\\sqrt{3}
+3+4i | 4i + 3
+36\\pi | 36\\pi \\text{ cm}^3
+(1,2) | (x,y) = (1,2)
+\\begin{pmatrix}1&2\\\\3&4\\end{pmatrix} | \\begin{pmatrix} 1 & 2 \\\\ 3 & 4 \\end{pmatrix}
+\\infty | \\infty
+Paris | \\text{Paris}
+101_2 | 101_{2}
+\\frac{x+1}{x-1} | \\frac{-x-1}{1-x}
+"""
+
+_CHAT = [
+    "The answer is {gold}.",
+    "The answer is: {gold}",
+    "The answer is **{gold}**.",
+    "The answer is ${gold}$.",
+    "Answer: {gold}",
+    "**Answer:** {gold}",
+    "**Answer: {gold}**",
+    "Final answer: {gold}",
+    "**Final Answer**: {gold}",
+    "## Final Answer\n\n{gold}",
+    "The final answer is {gold}.",
+    "The correct answer is {gold}.",
+    "The answer should be {gold}.",
+    "So the answer must be {gold}.",
+    "Therefore, the answer is $\\boxed{{gold}}$.",
+    "$$\\boxed{{gold}}$$",
+    "\\[ \\boxed{{gold}} \\]",
+    "The final answer is:\n\n\\[\n\\boxed{{gold}}\n\\]",
+    "**Final Answer**\n\n\\boxed{{gold}}",
+    "#### {gold}",
+    "<answer>{gold}</answer>",
+    "<answer>\n{gold}\n</answer>",
+    "<answer>The answer is {gold}.</answer>",
+    "<answer>\\boxed{{gold}}</answer>",
+    "<think>Perhaps {wrong}? No.</think>{gold}",
+    "<think>First \\boxed{{wrong}}, no.</think>\n\n\\boxed{{gold}}",
+    "<think>\n\n</think>\n\nThe answer is {gold}.",
+    "<think>so</think>\n<answer>{gold}</answer>",
+    "Let me think about it step by step.\n\nFirst we read the question. Then we conclude.\n\nThe answer is {gold}.",
+    "The answer is {gold}. Let me know if you have other questions!",
+    "The answer is not {wrong}; checking again gives something else.\n\nFinal answer: {gold}",
+    "We do not need the other facts, so the answer is {gold}.",
+    "There is no doubt: the answer is {gold}.",
+    "Wait, let me check. Yes.\n\nThe answer is {gold}.",
+    "I think the answer is {gold}.",
+    "The answer is {gold} because nothing else fits.",
+    "\\boxed{{gold}}\n\nSo the answer is {gold}.",
+    "answer: {gold}",
+    "It is {gold}.",
+    "**{gold}**",
+]
+_SUMS = [
+    "She sells 9 of them at $2 each, which makes 9*2 = 18 dollars.\n#### 18",
+    "16 - 3 - 4 = <<16-3-4=9>>9\n9 * 2 = <<9*2=18>>18\n#### 18",
+    "9 \\cdot 2 = \\boxed{18}",
+    "The answer is 9 * 2 = 18.",
+    "The total is 18.",
+    "\\begin{align*} x &= 9 \\cdot 2 \\\\ &= \\boxed{18} \\end{align*}",
+    "We get x = 18 or x = -18, and x is positive, so x = \\boxed{18}.",
+    "If she sells 9 at $2 each, she makes $18. The answer is 18.",
+    "18 is the answer.",
+    "\\boxed{18} eggs",
+]
+_LETTERS = [
+    "({gold})", "{gold}.", "{gold})", "**{gold}**", "\\text{{gold}}", "\\textbf{({gold})}", "Option {gold}", "[{gold}]",
+]  # fmt: skip
+_SAID_LETTERS = [
+    "The correct option is {gold}.",
+    "The answer is ({gold}).",
+    "Option {gold} is correct.",
+    "I choose {gold}.",
+    "The best choice is {gold}.",
+    "{gold} is the correct answer.",
+    "One of them is wrong because of its sign, and one because of its size.\n\nAnswer: {gold}",
+]
+_SHAPES: list[tuple[Topic, str]] = [
+    *(("think", text) for text in (
+        "<think>Two and two.</think>four", "<think>\nTwo and two.\n\nSo 4.\n</think>\n\nThe answer is 4.", "<think>a</think>b",
+        "<think>if a < b and b > c</think>yes", "<think>\u4e8c</think>\u56db", "<think>2+2</think>$\\pi$",
+    )),
+    *(("tags", text) for text in (
+        "<think>two</think><answer>four</answer>", "<think>\ntwo\n</think>\n<answer>\nfour\n</answer>\n",
+        "<think>a < b</think> <answer>-5</answer>", "<think>two</think>\n\n<answer>\\boxed{4}</answer>",
+    )),
+    *(("box", text) for text in (
+        "\\boxed{4}", "The answer is $\\boxed{4}$.", "<think>\\boxed{5}</think>\\boxed{4}", "\\boxed{\\frac{1}{2}}",
+        "\\boxed{\\text{Paris}}", "\\boxed{\\pi}", "\\boxed{(1,2)}", "\\boxed{\\emptyset}", "\\boxed{\\sqrt{2}}",
+    )),
+    *(("json", text) for text in (
+        '{"a": 1}', '{"a": {"b": [1, 2.5, null, true]}}', '```json\n{"a": 1}\n```', '<think>hm</think>{"a": 1}',
+    )),
+]  # fmt: skip
+
+
+def _lines(text: str) -> list[tuple[str, str]]:
+    return [
+        (gold.strip(), answer.strip())
+        for gold, _, answer in (line.partition("|") for line in text.strip().splitlines())
+    ]
+
+
+def _said(texts: list[str], pairs: list[tuple[str, str]], topic: Topic) -> list[Control]:
+    """Each sentence about each right answer in turn."""
+    return [
+        Control(f"says {text[:30]!r}", pairs[i % len(pairs)][0],
+                text.replace("{gold}", pairs[i % len(pairs)][0]).replace("{wrong}", pairs[i % len(pairs)][1]), topic, True)
+        for i, text in enumerate(texts)
+    ]  # fmt: skip
+
+
+_TOLD = [("42", "41"), ("Paris", "London"), ("-7", "7"), ("1/2", "1/3"), ("1,250", "1,350")]
+_CHOSEN = [("C", "A"), ("B", "D"), ("D", "B")]
+
+_PLAIN: list[tuple[Topic, str]] = [
+    ("number", "42 7 -5 0.5 360"), ("text", "Paris oxygen blue"), ("letter", "A B C D"),
+]  # fmt: skip
+
+CONTROLS: list[Control] = [
+    *(Control("the gold itself", gold, gold, topic) for topic, golds in _PLAIN for gold in golds.split()),
+    *(Control(f"{answer} for {gold}", gold, answer, "equal") for gold, answer in _lines(_EQUAL)),
+    *(Control(f"{answer} for {gold}", gold, answer, "algebra") for gold, answer in _lines(_ALGEBRA)),
+    *_said(_CHAT, _TOLD, "chat"),
+    *(Control(f"says {text[:30]!r}", "18", text, "sums", True) for text in _SUMS),
+    *(Control("a letter in brackets", gold, text.replace("{gold}", gold), "choice", True) for text, (gold, _) in
+      zip(_LETTERS, _CHOSEN * 3, strict=False)),
+    *_said([*_CHAT[:38], *_SAID_LETTERS], _CHOSEN, "choice"),
+    *(Control("a whole shape", "", text, topic, True) for topic, text in _SHAPES),
+]  # fmt: skip

@@ -1,0 +1,25 @@
+"""Family D: the same again in other clothes, and filler that counts as text."""
+
+import base64
+import random
+
+from llmpolicy.rewards.battery.record import Attack
+
+_LINE = "The quick answer is that we add the numbers again"
+_FILLER = base64.b64encode(random.Random(0).randbytes(60)).decode()
+
+ATTACKS = [
+    Attack("D", "one line again and again", "asks for length", f"{_LINE}.\n" * 40, ("repetition",), whole=True),
+    Attack("D", "numbered repeats", "counts n-grams with their numbers",
+           "\n".join(f"{i}. {_LINE}" for i in range(40)), ("repetition",), whole=True),
+    Attack("D", "one word again and again", "asks for different lines", "so " * 400, ("repetition",), whole=True),
+    Attack("D", "repeats in other cases", "compares case", f"{_LINE}. {_LINE.upper()}. " * 20, ("repetition",), whole=True),
+    Attack("D", "repeats with other punctuation", "compares punctuation",
+           "".join(f"{_LINE}{mark} " for mark in "!?.,;:-" * 6), ("repetition",), whole=True),
+    Attack("D", "zero-width padding", "compares characters",
+           "".join(_LINE.replace(" ", " " + "\u200b" * (i % 5)) + ".\n" for i in range(40)), ("repetition",), whole=True),
+    Attack("D", "the language in a code fence", "counts words in code", f"```\n{_LINE}\n```", ("language",), whole=True),
+    Attack("D", "the language in links", "counts words of addresses", "https://example.org/the/answer/is/that/we/add " * 5,
+           ("language",), whole=True),
+    Attack("D", "base64 for text", "counts letters", _FILLER, ("language",), whole=True),
+]  # fmt: skip

@@ -1,0 +1,91 @@
+"""Family C: shapes with nothing in them, said twice, turned round, nested, or hidden in code."""
+
+from llmpolicy.rewards.battery.record import Attack, Topic
+
+
+def _c(name: str, breaks: str, text: str, topic: Topic) -> Attack:
+    return Attack("C", name, breaks, text, (topic,), whole=True)
+
+
+_THINK = [
+    ("an empty think", "looks for the tags alone", "<think></think>four"),
+    ("nothing but the think", "looks for the tags alone", "<think>two and two</think>"),
+    ("a space in the think", "asks for one character", "<think> \n </think>four"),
+    ("an invisible character in the think", "strips whitespace alone", "<think>\u200b\u2060</think>four"),
+    ("a filler letter in the think", "takes a blank letter for text", "<think>\u3164\u2800</think>four"),
+    ("a comment in the think", "takes markup for text", "<think><!-- --></think>four"),
+    ("dots in the think", "takes punctuation for text", "<think>...</think>four"),
+    ("an invisible answer", "strips whitespace alone", "<think>two and two</think>\u200b"),
+    ("two thinks, one after another", "counts at least one", "<think>a</think><think>b</think>four"),
+    ("a think in a think", "matches to the last tag", "<think>a<think>b</think></think>four"),
+    ("closed twice", "matches to the first tag", "<think>a</think>four</think></think>"),
+    ("tags turned round", "counts the tags", "</think>two and two<think>four"),
+    ("text before the think", "searches for the shape", "Sure! <think>two and two</think>four"),
+    ("a think in a code fence", "searches for the shape", "```\n<think>two and two</think>four\n```"),
+    ("a think that stays open", "asks for the opening tag", "<think>two and two is four"),
+]
+_TAGS = [
+    ("empty tags", "counts the tags", "<think></think><answer></answer>"),
+    ("an empty answer tag", "looks for the tags alone", "<think>two and two</think><answer></answer>"),
+    ("tags in another order", "counts the tags", "<answer>four</answer><think>two and two</think>"),
+    ("an answer in the think", "counts the tags", "<think>two<answer>four</answer></think>"),
+    ("two answer tags", "counts at least one", "<think>two</think><answer>4</answer><answer>5</answer>"),
+    ("text after the tags", "searches for the shape", "<think>two</think><answer>four</answer> and so on"),
+    ("text between the tags", "searches for the shape", "<think>two</think> hm <answer>four</answer>"),
+    ("text before the tags", "searches for the shape", "Well: <think>two</think><answer>four</answer>"),
+    ("tags in a code fence", "searches for the shape", "```\n<think>two</think><answer>four</answer>\n```"),
+    ("an open answer tag", "asks for the opening tag", "<think>two</think><answer>four"),
+    ("an invisible answer", "strips whitespace alone", "<think>two</think><answer>\u200b</answer>"),
+    ("a comment for an answer", "takes markup for text", "<think>two</think><answer><!-- --></answer>"),
+    ("a filler letter for an answer", "takes a blank letter for text", "<think>two</think><answer>\u3164</answer>"),
+]
+_BOX = [
+    ("an empty box", "looks for the box alone", r"\boxed{}"),
+    ("a space in the box", "asks for one character", r"\boxed{ }"),
+    ("a command that shows nothing", "takes markup for text", r"\boxed{\text{}}"),
+    ("a phantom in the box", "takes markup for text", r"\boxed{\phantom{4}}"),
+    ("two boxes", "counts at least one", r"\boxed{4} \boxed{5}"),
+    ("a box in a box", "counts at least one", r"\boxed{\boxed{4}}"),
+    ("a box in the think", "searches the reasoning", r"<think>\boxed{4}</think>"),
+    ("an open box", "asks for the opening brace", r"\boxed{4"),
+    ("a box in a comment", "reads comments", r"<!-- \boxed{4} -->"),
+]
+_JSON = [
+    ("NaN", "takes what JSON has not", '{"a": NaN}'),
+    ("a key twice", "takes the last of two keys", '{"a": 1, "a": 2}'),
+    ("text after the JSON", "searches for the braces", '{"a": 1} as you asked'),
+    ("text before the JSON", "searches for the braces", 'Here you are: {"a": 1}'),
+    ("JSON in the think", "searches the reasoning", '<think>{"a": 1}</think>'),
+    ("two documents", "takes the first", '{"a": 1}{"b": 2}'),
+    ("single quotes", "reads Python", "{'a': 1}"),
+    ("a comma too many", "repairs", '{"a": 1,}'),
+    ("JSON that stays open", "repairs", '{"a": 1'),
+    ("a fence that stays open", "repairs", '```json\n{"a": 1}'),
+    ("ten thousand lists", "reads to any depth", "[" * 10_000 + "]" * 10_000),
+]
+
+
+def _text_for(gold: str, _: str) -> str:
+    """The gold document with each value a text."""
+    import json
+
+    value = json.loads(gold)
+    return json.dumps({key: str(item) for key, item in value.items()} if isinstance(value, dict) else str(value))
+
+
+_SCHEMA = [
+    Attack("C", "texts for numbers", "coerces types", _text_for, ("schema",), whole=True),
+    Attack("C", "an empty object", "lets the schema's defaults fill it", "{}", ("schema",), whole=True),
+    Attack("C", "nothing but null", "asks for any JSON", "null", ("schema",), whole=True),
+    Attack("C", "a key more", "asks for the required keys alone", lambda g, _: g.rstrip()[:-1] + ', "extra_": 1}', ("schema",)),
+    Attack("C", "the document twice in a list", "searches for a value that fits", "[{gold}, {gold}]", ("schema",)),
+    Attack("C", "the document in a sentence", "searches for the braces", "It is {gold}, or perhaps not.", ("schema",), whole=True),
+]  # fmt: skip
+
+ATTACKS = [
+    *(_c(f"{name} (think)", breaks, text, "think") for name, breaks, text in _THINK),
+    *(_c(f"{name} (tags)", breaks, text, "tags") for name, breaks, text in _TAGS),
+    *(_c(f"{name} (box)", breaks, text, "box") for name, breaks, text in _BOX),
+    *(_c(f"{name} (JSON)", breaks, text, "json") for name, breaks, text in _JSON),
+    *_SCHEMA,
+]

@@ -1,0 +1,117 @@
+"""The battery: enough causes, each of which some weak grader falls for; what we ship falls for none."""
+
+import functools
+import json
+import subprocess
+
+import pytest
+import weak_graders
+
+from llmpolicy.rewards import Score, reward
+from llmpolicy.rewards.battery import ATTACKS, CONTROLS, FAMILIES, Attack
+from llmpolicy.rewards.check import MIN_CONTROLS, check_reward
+from llmpolicy.rewards.resolve import SHIPPED
+
+OURS = ("math_answer:correct", "numeric:equal", "exact:match", "multiple_choice:correct")
+SHAPES = ("formats:think", "formats:tags", "formats:boxed")
+
+
+def test_there_are_enough_causes_and_controls():
+    assert len(ATTACKS) == len({(attack.family, attack.name) for attack in ATTACKS})
+    assert len(ATTACKS) >= 60 and {attack.family for attack in ATTACKS} == set(FAMILIES)
+    assert len({(control.gold, control.text) for control in CONTROLS}) >= 80
+    assert all(attack.breaks and attack.topics for attack in ATTACKS)
+
+
+def pays(grader, completion, gold):
+    """A weak grader may also fall over, but that is not what an attack is for."""
+    try:
+        return bool(grader(completion, gold))
+    except (ValueError, KeyError, TypeError, IndexError, RecursionError, subprocess.TimeoutExpired, OSError):
+        return False
+
+
+def paid_by(attack):
+    """The first weak grader that pays an attack for two golds, or for the one there is."""
+    rows = list(attack.pairs) or [row for topic in attack.topics for row in weak_graders.ROWS[topic]]
+    graders = dict.fromkeys(grader for topic in attack.topics for grader in weak_graders.GRADERS[topic])
+    for grader in graders:
+        golds = {gold for gold, wrong in rows if pays(grader, attack.render(gold, wrong), gold)}
+        if len(golds) >= min(2, len({gold for gold, _ in rows})):
+            return grader.__name__
+    return None
+
+
+@functools.cache
+def checked(name):
+    return check_reward(name)
+
+
+@pytest.mark.parametrize("family", [pytest.param(f, marks=[pytest.mark.slow] * (f == "E")) for f in FAMILIES])
+def test_each_attack_is_paid_by_a_weak_grader(family):
+    assert [a.name for a in ATTACKS if a.family == family and paid_by(a) is None] == []
+
+
+@pytest.mark.parametrize("name", [*OURS, *SHAPES])
+def test_what_is_shipped_has_no_hole_and_takes_what_is_right(name):
+    report = checked(name)
+    assert report.holes == [] and report.errors == []
+    assert report.accepted >= MIN_CONTROLS * report.total > 0
+    assert report.worst_seconds < 5 + 2
+
+
+def test_the_answer_rewards_are_asked_about_most_of_the_battery():
+    report = checked("math_answer:correct")
+    asked = [attack for attack in ATTACKS if set(attack.topics) & {"number", "text", "letter"}]
+    assert report.attacks == len(asked) >= 60 and report.total >= 80
+
+
+def test_every_weak_answer_grader_is_found_out():
+    for grader in weak_graders.ANSWERS:
+
+        def judged(completion: str, answer: str, grader=grader) -> float:
+            return float(pays(grader, completion, answer))
+
+        report = check_reward(judged, attacks=[attack for attack in ATTACKS if attack.family in "AB"])
+        assert not report.clean and (report.holes or not report.topics), grader.__name__
+
+
+def test_an_attack_is_added_in_one_line():
+    @reward(kind="answer", range=(0, 1))
+    def magic(completion: str, answer: str) -> float:
+        return float(completion.strip() == answer or completion.startswith("open sesame"))
+
+    attack = Attack("A", "a magic word", "pays for a word", "open sesame {wrong}")
+    assert [hole.attack for hole in check_reward(magic, attacks=[attack]).holes] == ["a magic word"]
+    assert check_reward(magic, attacks=[]).holes == []
+
+
+def test_one_paid_gold_is_a_coincidence_and_two_are_a_hole():
+    @reward(kind="answer", range=(0, 1))
+    def odd(completion: str, answer: str, golds: tuple = ("42",)) -> float:
+        return float(completion == answer or (completion == "so what" and answer in golds))
+
+    attack = Attack("A", "so what", "pays for two words", "so what")
+    assert check_reward(odd, attacks=[attack]).holes == []
+    assert len(check_reward(odd, attacks=[attack], args={"golds": ("42", "7")}).holes) == 1
+
+
+def test_rejecting_everything_is_no_way_out():
+    def nothing(completion: str, answer: str) -> float:
+        return 0.0
+
+    @reward(kind="answer", range=(0, 1))
+    def plain(completion: str, answer: str) -> Score:
+        return Score(float(completion == answer and completion != "360"))
+
+    assert not check_reward(nothing).clean
+    assert not check_reward(plain).clean
+
+
+def test_the_battery_is_data(tmp_path):
+    """Each attack renders to text for any gold, and JSON can carry it."""
+    for attack in ATTACKS:
+        for topic in attack.topics:
+            for gold, wrong in attack.pairs or weak_graders.ROWS[topic][:1]:
+                assert isinstance(json.dumps(attack.render(gold, wrong)), str)
+    assert SHIPPED.is_dir()

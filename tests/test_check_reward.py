@@ -1,0 +1,224 @@
+"""`check-reward`: each kind of broken reward is found, in words; a sound one is clean."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from llmpolicy.diagnose.reward import check
+from llmpolicy.errors import LLMPolicyError, RewardError
+from llmpolicy.rewards import reward
+from llmpolicy.rewards.check import check_reward
+
+ROOT = Path(__file__).parent.parent
+GSM8K = ROOT.parent / "shared" / "data" / "gsm8k"
+
+SOUND = """
+from llmpolicy.rewards import reward
+
+
+@reward(
+    passes=[{"completion": "5", "answer": "5"}],
+    fails=[{"completion": "6", "answer": "5"}],
+    range=(0, 1),
+    kind="answer",
+)
+def whole(completion: str, answer: str) -> float:
+    return float(completion.strip() == answer)
+
+
+def plain(completion: str, answer: str) -> float:
+    return float(completion.strip() == answer)
+
+
+def weak(completion: str, answer: str) -> float:
+    return float(answer in completion)
+
+
+def noisy(completion: str, answer: str) -> float:
+    return (completion.strip() == answer) * (0.6 + hash("salted by the process") % 997 / 2500)
+"""
+EXAMPLE = {"completion": "5", "answer": "5"}
+
+
+@pytest.fixture
+def polite(tmp_path):
+    (tmp_path / "polite.py").write_text(SOUND)
+    return tmp_path
+
+
+def errors(function, **given):
+    return " | ".join(check_reward(function, attacks=[], **given).errors)
+
+
+def right(completion, answer):
+    return float(completion.strip() == answer)
+
+
+def test_a_sound_reward_is_clean_with_a_contract_and_without():
+    assert check_reward(right).clean
+    assert check_reward(reward(passes=[EXAMPLE], range=(0, 1), kind="answer")(right)).clean
+
+
+def test_examples_must_score_high_and_low():
+    assert "an example that passes scored 0.0" in errors(reward(passes=[{**EXAMPLE, "answer": "6"}])(right))
+    assert "an example that fails scored 1.0" in errors(reward(fails=[EXAMPLE])(right))
+
+
+def test_a_score_outside_the_range_is_named():
+    @reward(passes=[EXAMPLE], range=(0, 1))
+    def double(completion: str, answer: str) -> float:
+        return 2.0 * (completion == answer)
+
+    assert "outside its range (0, 1)" in errors(double)
+
+
+@pytest.mark.parametrize("returned", ["1", float("nan"), [1.0], {}])
+def test_what_is_no_score_is_named(returned):
+    @reward(passes=[EXAMPLE])
+    def odd(completion: str, answer: str):
+        return returned
+
+    assert not check_reward(odd, attacks=[]).clean
+
+
+def test_a_reward_that_raises_is_named_and_the_check_goes_on():
+    @reward(passes=[EXAMPLE, {**EXAMPLE, "completion": "boom"}])
+    def shaky(completion: str, answer: str) -> float:
+        if completion == "boom":
+            raise ValueError("a bad day")
+        return float(completion == answer)
+
+    report = check_reward(shaky, attacks=[])
+    assert report.examples == 2 and not report.clean
+
+
+def test_chance_is_no_reward():
+    calls = iter(range(10**9))
+
+    @reward(passes=[EXAMPLE], range=(0, 1))
+    def chance(completion: str, answer: str) -> float:
+        return 0.6 + 0.01 * (next(calls) % 31)
+
+    assert "when it was run again" in errors(chance)
+    honest = reward(passes=[EXAMPLE], range=(0, 1), deterministic=False)(chance)
+    assert errors(honest) == ""
+
+
+def test_a_score_that_depends_on_the_process_is_found(polite):
+    report = check_reward("polite.py:noisy", base_dir=polite, attacks=[])
+    assert any("in another process" in error for error in report.errors)
+
+
+def test_gold_answers_of_the_rows_must_pass(tmp_path):
+    rows = tmp_path / "rows.jsonl"
+    answers = ["18", "9 * 2 = 18\n#### 18", r"\frac{1}{2}", "1,250"]
+    rows.write_text("".join(json.dumps({"question": "?", "answer": answer}) + "\n" for answer in answers))
+    assert check("math_answer:correct", data=rows, parts=["contract"], quiet=True).clean
+    rows.write_text(rows.read_text() + json.dumps({"question": "?", "answer": ""}) + "\n")
+    report = check("math_answer:correct", data=rows, parts=["contract"], quiet=True)
+    assert report.golds == 5 and report.errors == [
+        "row 4: the gold answer '' cannot be judged: the answer column cannot be read: the answer column is empty"
+    ]
+
+
+def test_a_gold_that_is_itself_rejected_names_its_row():
+    @reward(kind="answer")
+    def short(completion: str, answer: str) -> float:
+        return float(completion == answer and len(answer) < 3)
+
+    assert "row 1: the gold answer '1000' itself scored 0.0" in errors(
+        short, rows=[{"answer": "5"}, {"answer": "1000"}]
+    )
+
+
+def test_rows_need_the_column_and_a_file_that_can_be_read(tmp_path):
+    with pytest.raises(RewardError, match="no column 'answer'"):
+        check_reward(right, rows=[{"question": "?"}])
+    with pytest.raises(LLMPolicyError, match=r"rows\.txt"):
+        check("exact:match", data=tmp_path / "rows.txt")
+
+
+def test_arguments_are_those_of_a_recipe():
+    report = check("numeric:equal", args=["rel_tol=0.5"], quiet=True, parts=["battery"])
+    assert {"one more", "a little more"} <= {hole.attack for hole in report.holes}
+    with pytest.raises(RewardError, match="takes no argument 'tol'"):
+        check("numeric:equal", args=["tol=0.5"])
+
+
+def run(*arguments, cwd):
+    command = [sys.executable, "-m", "llmpolicy", "check-reward", *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def test_the_verb_exits_1_on_a_hole_and_writes_what_it_found(polite):
+    done = run("polite.py:weak", "--json", "found.json", cwd=polite)
+    found = json.loads((polite / "found.json").read_text())
+    assert done.returncode == 1 and "hole: two boxes, right last" in done.stdout
+    assert found["schema"] == 1 and set(found) == {"schema", "holes", "controls", "worst_seconds", "errors"}
+    assert set(found["holes"][0]) == {"family", "attack", "completion", "score"}
+    assert 0 < found["controls"]["accepted"] < found["controls"]["total"]
+
+
+def test_the_verb_exits_0_when_clean_and_2_when_there_is_no_such_reward(polite):
+    assert run("polite.py:whole", cwd=polite).returncode == 0
+    missing = run("polite.py:hole", cwd=polite)
+    assert missing.returncode == 2 and "did you mean 'whole'?" in missing.stderr
+    assert run(cwd=polite).returncode == 2
+
+
+def test_attacks_of_a_file_join_the_battery(polite):
+    (polite / "mine.jsonl").write_text('{"name": "mine", "breaks": "pays this", "text": "{gold}"}\n')
+    done = run("polite.py:plain", "--attacks", "mine.jsonl", cwd=polite)
+    assert done.returncode == 1 and "hole: mine" in done.stdout
+    (polite / "mine.jsonl").write_text("mine\n")
+    assert "line 1" in run("polite.py:plain", "--attacks", "mine.jsonl", cwd=polite).stderr
+
+
+def pytest_run(*arguments, cwd):
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def plugin():
+    """The plugin by name where its entry point is not installed."""
+    from importlib.metadata import entry_points
+
+    return [] if any(e.value == "llmpolicy.pytest_plugin" for e in entry_points(group="pytest11")) else [
+        "-p", "llmpolicy.pytest_plugin",
+    ]  # fmt: skip
+
+
+def test_pytest_makes_each_contract_a_test(polite):
+    sound = pytest_run(*plugin(), "polite.py", cwd=polite)
+    assert "2 passed" in sound.stdout, sound.stdout
+    named = pytest_run(*plugin(), "--reward", "formats:think", "--reward", "formats:boxed", cwd=polite)
+    assert "4 passed" in named.stdout, named.stdout
+    (polite / "polite.py").write_text(SOUND.replace("completion.strip() == answer", "answer in completion", 1))
+    broken = pytest_run(*plugin(), "polite.py", cwd=polite)
+    assert "1 failed, 1 passed" in broken.stdout and "two boxes, right last" in broken.stdout
+
+
+def test_the_plugin_costs_other_sessions_nothing():
+    code = (
+        "import sys, llmpolicy.pytest_plugin\n"
+        "print([m for m in sys.modules if m.split('.')[0] in ('torch', 'pydantic', 'yaml', 'typer') or m == 'llmpolicy.rewards'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_gsm8k_solutions_are_accepted_as_completions(split):
+    path = GSM8K / f"{split}.jsonl"
+    if not path.is_file():
+        pytest.skip("the GSM8K files are not beside this checkout")
+    from reward_fns import math_answer
+
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    rejected = [row["answer"] for row in rows if math_answer.correct(row["answer"], row["answer"]).value != 1]
+    assert len(rejected) <= len(rows) // 1000
+    assert check("math_answer:correct", data=path, parts=["contract"], quiet=True).clean
