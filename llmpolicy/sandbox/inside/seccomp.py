@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 _ARCHITECTURES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}
-_LOAD, _AND, _EQUAL, _RETURN = 0x20, 0x54, 0x15, 0x06
+_LOAD, _AND, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x54, 0x15, 0x35, 0x06
 _ALLOW, _ERRNO, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
 _NUMBER, _ARCH, _ARGUMENTS = 0, 4, 16
 _SET_NO_NEW_PRIVS, _SET_SECCOMP, _FILTER = 38, 22, 2
-_THREAD = 0x00010000
+_THREAD, _MAP_STACK, _SMALLEST_STACK = 0x00010000, 0x20000, 2**20
 
 # name: (number on x86-64, number on 64-bit ARM)
 _CALLS: dict[str, tuple[int | None, int | None]] = {
@@ -30,7 +30,7 @@ _CALLS: dict[str, tuple[int | None, int | None]] = {
     "dup2": (33, None), "dup3": (292, 24), "pipe": (22, None), "pipe2": (293, 59), "fsync": (74, 82),
     "fdatasync": (75, 83), "ftruncate": (77, 46), "fadvise64": (221, 223), "umask": (95, 166),
     # memory of its own
-    "mmap": (9, 222), "munmap": (11, 215), "mprotect": (10, 226), "mremap": (25, 216), "madvise": (28, 233),
+    "munmap": (11, 215), "mprotect": (10, 226), "mremap": (25, 216), "madvise": (28, 233),
     "brk": (12, 214), "membarrier": (324, 283),
     # signals to itself, threads, identity
     "rt_sigaction": (13, 134), "rt_sigprocmask": (14, 135), "rt_sigreturn": (15, 139), "rt_sigpending": (127, 136),
@@ -50,13 +50,21 @@ _CALLS: dict[str, tuple[int | None, int | None]] = {
 }  # fmt: skip
 _PARTLY: dict[str, tuple[int, int]] = {
     "kill": (62, 129), "tgkill": (234, 131), "prlimit64": (302, 261), "fcntl": (72, 25), "ioctl": (16, 29),
-    "clone": (56, 220), "clone3": (435, 435), "socketpair": (53, 199), "sendto": (44, 206),
+    "clone": (56, 220), "clone3": (435, 435), "socketpair": (53, 199), "sendto": (44, 206), "mmap": (9, 222),
 }  # fmt: skip
 
 _FCNTL = (0, 1, 2, 3, 4, 5, 6, 7, 1030)
 """Duplicate, flags and locks; not F_SETOWN and F_SETSIG, which send signals to others."""
 _IOCTL = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
 """Is it a terminal, how much can be read, blocking, close-on-exec."""
+
+_STACKS = [
+    (_LOAD, 0, 0, _ARGUMENTS + 8 * 3), (_AND, 0, 0, _MAP_STACK), (_EQUAL, 4, 0, 0),
+    (_LOAD, 0, 0, _ARGUMENTS + 8 + 4), (_EQUAL, 0, 2, 0),
+    (_LOAD, 0, 0, _ARGUMENTS + 8), (_AT_LEAST, 0, 1, _SMALLEST_STACK),
+    (_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, _ERRNO | errno.ENOMEM),
+]  # fmt: skip
+"""Memory, but no stack of a thread below 1 MiB: so the limit on memory is also one on threads, which root has no other."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +103,7 @@ def program(machine: str, pid: int) -> bytes:
     for name, conditions in _conditions(pid).items():
         body = [step for one in conditions for step in _checked(one)] + [(_RETURN, 0, 0, _ALLOW)]
         code += [(_EQUAL, 0, len(body), _PARTLY[name][column]), *body]
+    code += [(_EQUAL, 0, len(_STACKS), _PARTLY["mmap"][column]), *_STACKS]
     # The C library then makes threads by clone, whose flags can be read; those of clone3 lie in memory.
     code += [(_EQUAL, 0, 1, _PARTLY["clone3"][column]), (_RETURN, 0, 0, _ERRNO | errno.ENOSYS)]
     code.append((_RETURN, 0, 0, _ERRNO | errno.EPERM))

@@ -1,0 +1,170 @@
+"""Run every hostile program in one mechanism, with a witness outside; also as a program of its own, for another user.
+
+``python sandbox_suite.py MECHANISM [forbid-namespaces]`` prints one JSON line: what the probe said, and what went wrong.
+"""
+
+import errno
+import json
+import os
+import select
+import socket
+import struct
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from hostile import HOSTILE
+
+from llmpolicy.sandbox import MECHANISMS, Job, Limits, Pool, Probe, probe
+
+LIMITS = Limits(cpu=0.6, output=2**18)
+SLACK = 4.0
+"""Seconds beyond the limit by the clock that a run may take on a crowded machine."""
+
+
+@dataclass
+class Witness:
+    """What lies outside and would show that something came out."""
+
+    names: dict[str, str]
+    canary: str
+    folder: Path
+    listening: list[socket.socket]
+
+    def seen(self) -> list[str]:
+        """What came out since the last look: connections, datagrams, files."""
+        ready = select.select(self.listening, [], [], 0)[0]
+        found = [f"a connection or datagram on {one.getsockname()!r}" for one in ready]
+        found += [f"a file {path}" for path in self.folder.iterdir() if path.name not in ("canary", "link", "socket")]
+        places = (Path(folder) for folder in ("/tmp", "/var/tmp", "/dev/shm", "/"))
+        found += [f"a file {path}" for place in places if place.is_dir() for path in place.glob("llmpolicy-hostile*")]
+        if not (self.folder / "canary").is_file() or (self.folder / "canary").read_text() != self.canary:
+            found.append("the canary was changed")
+        return found
+
+
+@contextmanager
+def witness() -> Iterator[Witness]:
+    """A canary and a link to it, a folder that everyone may write, and four sockets that listen."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        folder.chmod(0o777)
+        canary = f"CANARY-{os.urandom(8).hex()}"
+        (folder / "canary").write_text(canary)
+        (folder / "link").symlink_to(folder / "canary")
+        tcp = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        port, abstract = tcp.getsockname()[1], f"llmpolicy-{os.urandom(8).hex()}"
+        udp = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        udp.bind(("127.0.0.1", port))
+        listening = [tcp, udp]
+        for address, kind in ((f"\0{abstract}", socket.SOCK_STREAM), (str(folder / "socket"), socket.SOCK_STREAM)):
+            listening.append(stack.enter_context(socket.socket(socket.AF_UNIX, kind)))
+            listening[-1].bind(address)
+            listening[-1].listen()
+        names = {
+            "CANARY": str(folder / "canary"), "LINK": str(folder / "link"), "MARK": str(folder / "mark"),
+            "PORT": str(port), "ABSTRACT": abstract, "SOCKET": str(folder / "socket"), "PARENT": str(os.getpid()),
+        }  # fmt: skip
+        yield Witness(names, canary, folder, listening)
+
+
+def keepers() -> set[int]:
+    """The keepers' processes on this machine, and what was forked from them."""
+    found = set()
+    for entry in Path("/proc").iterdir() if Path("/proc").is_dir() else ():
+        try:
+            if entry.name.isdecimal() and b"inside.keeper" in (entry / "cmdline").read_bytes():
+                found.add(int(entry.name))
+        except OSError:
+            continue
+    return found
+
+
+def family(root: int) -> set[int]:
+    """A process and all that come from it."""
+    parents = {}
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdecimal():
+                parents[int(entry.name)] = int((entry / "stat").read_bytes().rpartition(b")")[2].split()[1])
+        except OSError:
+            continue
+    known = {root}
+    while more := {pid for pid, parent in parents.items() if parent in known} - known:
+        known |= more
+    return known
+
+
+def run_all(pool: Pool) -> tuple[dict[str, str], dict[str, list[str]]]:
+    """How each program ended, and what escaped or stalled, by the name of the program."""
+    ended: dict[str, str] = {}
+    wrong: dict[str, list[str]] = {}
+    with witness() as outside:
+        pool.run(Job("pass"), LIMITS)
+        keeper = pool._slots[0]._keeper
+        before = family(keeper.pid)
+        for name, source in HOSTILE.items():
+            for placeholder, value in outside.names.items():
+                source = source.replace(f"@{placeholder}@", value)
+            began = time.monotonic()
+            outcome = pool.run(Job(source), LIMITS)
+            took = time.monotonic() - began
+            said = outcome.stdout + outcome.why
+            found = outside.seen()
+            found += [f"it said {said.strip()[:200]!r}"] * ("ESCAPED" in said or outside.canary in said)
+            found += [f"it took {took:.1f} s"] * (took > LIMITS.wall + SLACK)
+            found += _processes(pool, keeper, before)
+            control = pool.run(Job("print(6 * 7)"), LIMITS)
+            found += [f"the next program failed: {control.why}"] * (control.stdout != "42\n")
+            ended[name] = f"{outcome.ended} {outcome.why}".strip()
+            if found:
+                wrong[name] = found
+    return ended, wrong
+
+
+def _processes(pool: Pool, keeper: object, before: set[int]) -> list[str]:
+    found = []
+    if pool._slots[0]._keeper is not keeper or keeper.poll() is not None:
+        found.append("the keeper did not survive")
+    left = family(keeper.pid) - before
+    return [*found, f"processes are left: {left}"] if left else found
+
+
+def forbid_namespaces() -> None:
+    """What a container's seccomp profile does to this process and all that come from it: no new namespaces, no mounts."""
+    from llmpolicy.sandbox.inside import seccomp
+
+    refused = 0x00050000 | errno.EPERM
+    code = [(0x20, 0, 0, 0)]
+    # unshare, setns, mount, umount2, pivot_root, chroot stays; clone3 cannot be looked into
+    for number in (272, 308, 165, 166, 155, 428, 429, 430, 431, 432, 442):
+        code += [(0x15, 0, 1, number), (0x06, 0, 0, refused)]
+    code += [(0x15, 0, 1, 435), (0x06, 0, 0, 0x00050000 | errno.ENOSYS)]
+    code += [(0x15, 0, 5, 56), (0x20, 0, 0, 16), (0x54, 0, 0, 0x7E020000), (0x15, 1, 0, 0), (0x06, 0, 0, refused)]
+    code.append((0x06, 0, 0, 0x7FFF0000))
+    code[-2] = (0x06, 0, 0, refused)
+    seccomp.install(b"".join(struct.pack("<HBBI", *step) for step in code))
+
+
+def main() -> None:
+    """Probe the mechanisms that are named, and run all programs in the last one."""
+    names = [name for name in sys.argv[1:] if name in MECHANISMS]
+    if "forbid-namespaces" in sys.argv:
+        forbid_namespaces()
+    said = {}
+    for name in names:
+        found = probe(name, 1)
+        said[name] = found.why if isinstance(found, Probe) else ""
+    result: dict[str, object] = {"uid": os.getuid(), "probes": said}
+    if not said[names[-1]]:
+        result["ended"], result["wrong"] = run_all(found)
+        found.close()
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
