@@ -10,6 +10,7 @@ from llmpolicy.diagnose.explain import TRL_DEFAULTS, Explanation, explain
 from llmpolicy.errors import PolicyError, RecipeError
 from llmpolicy.recipe import ModelBlock, Recipe
 from llmpolicy.rewards import Rewards, RewardSpec, describe
+from llmpolicy.sandbox.need import require
 from llmpolicy.tasks import Row, load_tasks, within
 
 if TYPE_CHECKING:
@@ -94,6 +95,12 @@ def build_correct(recipe: Recipe) -> Rewards | None:
     if recipe.evaluate is None or recipe.evaluate.correct is None:
         return None
     return Rewards([RewardSpec(recipe.evaluate.correct, 1.0, recipe.evaluate.args, "correct")], recipe.base_dir)
+
+
+def require_sandbox(made: Plan) -> str | None:
+    """Which sandbox the rewards that run code will use, None when none does; SandboxUnavailable before a model loads."""
+    used = [*made.rewards.components, *(made.correct.components if made.correct else [])]
+    return require((component.function, component.fixed) for component in used)
 
 
 def reward_facts(recipe: Recipe) -> list[dict[str, Any]]:

@@ -6,6 +6,8 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from llmpolicy.sandbox.inside.values import NotPlain, encode
+
 from ._code_asserts import cases_of
 from ._code_case import Case, Unreadable
 from ._code_values import Expected
@@ -104,6 +106,11 @@ def _call_case(test: Mapping[str, Any], number: int, name: str) -> Case:
         raise Unreadable(f"test {number} says not what is expected")
     if not isinstance(args, list | tuple) or not isinstance(kwargs, Mapping):
         raise Unreadable(f"test {number} has args that are no list, or kwargs that are no mapping")
+    for value in (args, kwargs, test[wanted[0]]):
+        try:
+            encode(list(value) if isinstance(value, tuple) else value)
+        except (NotPlain, RecursionError) as error:
+            raise Unreadable(f"test {number} holds no plain value: {error}") from error
     return Case(Expected(test[wanted[0]], json=True), call=name, args=list(args), kwargs=dict(kwargs))
 
 

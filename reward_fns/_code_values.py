@@ -9,7 +9,7 @@ from typing import Any, Literal
 from llmpolicy.sandbox.inside.values import NotPlain, decode, encode
 
 _MOST = 10_000
-_OUTER = {"set": set, "frozenset": frozenset, "sorted": sorted, "list": list, "tuple": tuple, "len": len, "sum": sum,
+_OUTER: dict[str, Any] = {"set": set, "frozenset": frozenset, "sorted": sorted, "list": list, "tuple": tuple, "len": len, "sum": sum,
           "round": round, "abs": abs, "str": str, "int": int, "float": float, "bool": bool, "max": max, "min": min}  # fmt: skip
 OUTER = frozenset(_OUTER)
 """The builtin functions that a test may apply to a result before it compares."""
@@ -145,8 +145,7 @@ def _lines(text: str) -> list[str]:
 def _same_line(expected: str, printed: str, tolerance: Tolerance) -> bool:
     wanted, found = _SPACES.split(expected), _SPACES.split(printed)
     return len(wanted) == len(found) and all(
-        a == b or (_is_float(a, b) and tolerance.close(float(a), float(b)))
-        for a, b in zip(wanted, found, strict=True)
+        a == b or (_is_float(a, b) and tolerance.close(float(a), float(b))) for a, b in zip(wanted, found, strict=True)
     )
 
 

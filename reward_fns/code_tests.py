@@ -73,7 +73,9 @@ def passes(
     failures = _failures(cases, code, limits, box, Tolerance(rel_tol, abs_tol), partial, total_seconds)
     passed = len(cases) - len(failures)
     value = passed / len(cases) if partial else float(not failures)
-    return Score(value, parsed=f"{passed} of {len(cases)} tests passed" if partial else None, why="; ".join(failures[:1]))
+    return Score(
+        value, parsed=f"{passed} of {len(cases)} tests passed" if partial else None, why="; ".join(failures[:1])
+    )
 
 
 def _failures(
@@ -105,7 +107,7 @@ def _failures(
 
 
 def _limits(seconds: float, megabytes: int, total_seconds: float) -> Limits:
-    if not (0 < seconds <= total_seconds) or not 64 <= megabytes:
+    if not (0 < seconds <= total_seconds) or not megabytes >= 64:
         raise RewardError(
             f"code_tests:passes got seconds {seconds!r}, total_seconds {total_seconds!r} and megabytes {megabytes!r}; "
             "expected seconds above 0 and up to total_seconds, and at least 64 megabytes."

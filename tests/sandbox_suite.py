@@ -33,6 +33,7 @@ class Witness:
     names: dict[str, str]
     canary: str
     folder: Path
+    stat: tuple[int, int, int]
     listening: list[socket.socket]
 
     def seen(self) -> list[str]:
@@ -44,7 +45,15 @@ class Witness:
         found += [f"a file {path}" for place in places if place.is_dir() for path in place.glob("llmpolicy-hostile*")]
         if not (self.folder / "canary").is_file() or (self.folder / "canary").read_text() != self.canary:
             found.append("the canary was changed")
+        elif facts(self.folder / "canary") != self.stat:
+            found.append("the canary's mode or times were changed")
         return found
+
+
+def facts(path: Path) -> tuple[int, int, int]:
+    """Mode, owner and time of change of a file."""
+    stat = path.stat()
+    return stat.st_mode, stat.st_uid, stat.st_mtime_ns
 
 
 @contextmanager
@@ -69,19 +78,7 @@ def witness() -> Iterator[Witness]:
             "CANARY": str(folder / "canary"), "LINK": str(folder / "link"), "MARK": str(folder / "mark"),
             "PORT": str(port), "ABSTRACT": abstract, "SOCKET": str(folder / "socket"), "PARENT": str(os.getpid()),
         }  # fmt: skip
-        yield Witness(names, canary, folder, listening)
-
-
-def keepers() -> set[int]:
-    """The keepers' processes on this machine, and what was forked from them."""
-    found = set()
-    for entry in Path("/proc").iterdir() if Path("/proc").is_dir() else ():
-        try:
-            if entry.name.isdecimal() and b"inside.keeper" in (entry / "cmdline").read_bytes():
-                found.add(int(entry.name))
-        except OSError:
-            continue
-    return found
+        yield Witness(names, canary, folder, facts(folder / "canary"), listening)
 
 
 def family(root: int) -> set[int]:

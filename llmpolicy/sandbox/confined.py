@@ -100,7 +100,11 @@ def _profile(python: str) -> Iterator[str]:
         if not path.startswith("/usr/") and path != "/usr":
             yield from ("--ro-bind", path, path)
     # Installed packages may hold anything, hidden tests too.
-    for folder in (os.path.dirname(os.__file__), "/usr/lib/python3", *map(str, Path("/usr/local/lib").glob("python3*"))):
+    for folder in (
+        os.path.dirname(os.__file__),
+        "/usr/lib/python3",
+        *map(str, Path("/usr/local/lib").glob("python3*")),
+    ):
         for name in ("site-packages", "dist-packages"):
             if os.path.isdir(os.path.join(folder, name)):
                 yield from ("--size", _MASKED, "--tmpfs", os.path.join(folder, name))

@@ -13,9 +13,7 @@ from llmpolicy.sandbox.records import Job, Limits, Outcome
 _SHOWN = 80
 
 
-def outcome(
-    job: Job, limits: Limits, nonce: str, report: Mapping[str, Any], output: bytes, error: bytes
-) -> Outcome:
+def outcome(job: Job, limits: Limits, nonce: str, report: Mapping[str, Any], output: bytes, error: bytes) -> Outcome:
     """The outcome of one job; SandboxFault when the sandbox or the machine, and not the code, was at fault."""
     if report["refused"] != "confined":
         raise SandboxFault(f"the sandbox could not be closed around the code: {report['refused'] or 'no word'}")

@@ -104,7 +104,7 @@ def _answer(link: socket.socket, seconds: float) -> dict[str, Any]:
 def _file(files: contextlib.ExitStack, name: str, content: bytes | None) -> int:
     """A file in memory that is closed with the others; one with content can only be read from then on."""
     if not hasattr(os, "memfd_create"):
-        place = files.enter_context(tempfile.TemporaryFile())
+        place = files.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - closed with the others
         place.write(content or b"")
         place.seek(0)
         return place.fileno()
@@ -127,7 +127,5 @@ def spawn(command: Sequence[str], link: int, **options: Any) -> "subprocess.Pope
     """Start a keeper in a session and process group of its own, with an empty environment and nothing but its link."""
     environment = {"PYTHONHASHSEED": "0"}  # the order of a set of texts is then the same in every test and every run
     quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    return subprocess.Popen(
-        command, pass_fds=(link, *options.pop("fds", ())), env=environment, start_new_session=True, cwd="/",
-        **(quiet | options),
-    )  # fmt: skip
+    options = {"pass_fds": (link,), "env": environment, "start_new_session": True, "cwd": "/", **quiet, **options}
+    return subprocess.Popen(command, **options)  # type: ignore[no-any-return,unused-ignore]

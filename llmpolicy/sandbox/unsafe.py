@@ -15,12 +15,15 @@ WARNING = (
 _PERMIT = "LLMPOLICY_UNSAFE_LOCAL_EXEC"
 
 
-def allow() -> None:
-    """Let this process, and the reward workers that come from it, run code without a sandbox.
+def allow(given: bool) -> None:
+    """Let this process, and the reward workers that come from it, run code without a sandbox; or no longer.
 
     The permit is this process's id: carried to workers by the environment, and worth nothing in any other's.
     """
-    os.environ[_PERMIT] = str(os.getpid())
+    if given:
+        os.environ[_PERMIT] = str(os.getpid())
+    else:
+        os.environ.pop(_PERMIT, None)
 
 
 def was_allowed() -> bool:

@@ -72,14 +72,15 @@ def _found(namespace: Mapping[str, Any], name: str) -> Callable[..., Any]:
     owner, dot, method = name.rpartition(".")
     if not dot and name not in namespace and "Solution" in namespace:
         owner, method = "Solution", name
-    return getattr(namespace[owner](), method) if owner else namespace[name]  # type: ignore[no-any-return]
+    return getattr(namespace[owner](), method) if owner else namespace[name]
 
 
 def _program(job: Mapping[str, Any]) -> NoReturn:
     """Run the candidate as the main program; its output is what it prints."""
-    sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - as long as the program
-    sys.stdout = sys.__stdout__ = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
-    sys.stderr = sys.__stderr__ = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
+    for target, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        stream = open(target, mode, encoding="utf-8", closefd=False)  # noqa: SIM115 - as long as the program
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
     ended = 0
     try:
         exec(compile(job["code"], "program.py", "exec"), _module("__main__"))  # noqa: S102

@@ -14,11 +14,15 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from . import candidate, confine, landlock
+
+Job = Mapping[str, Any]
+Child = Callable[[Job, Mapping[str, Any], Mapping[str, int], int], NoReturn]
+"""What a forked process does with a job, its limits, its files and the descriptor on which it says that it is confined."""
 
 _LARGEST = 65_536
 _FILES = ("job", "input", "output", "error")
@@ -29,8 +33,7 @@ _PRELOADED = ("bisect", "collections", "decimal", "fractions", "functools", "hea
 
 def main() -> None:
     """Serve jobs on the socket whose descriptor is the first argument; the second says which rules to use."""
-    link = socket.socket(fileno=int(sys.argv[1]))
-    rules = json.loads(sys.argv[2])
+    link, rules = socket.socket(fileno=int(sys.argv[1])), json.loads(sys.argv[2])
     for name in _PRELOADED:
         importlib.import_module(name)
     try:
@@ -38,13 +41,23 @@ def main() -> None:
     except OSError as error:
         link.send(json.dumps({"refused": str(error), "errno": error.errno}).encode())
         return
+    keeper = os.getpid()
+
+    def child(job: Job, limits: Mapping[str, Any], files: Mapping[str, int], tell: int) -> NoReturn:
+        confine.confine(limits, keeper, ruleset)
+        candidate.run(job, files, tell)
+
+    serve(link, rules, child)
+
+
+def serve(link: socket.socket, rules: Mapping[str, Any], child: Child) -> None:
+    """Say that all is ready, then take job after job until the other side closes the link."""
     link.send(b'{"ready":true}')
     while True:
         message, files = _received(link)
         if not message:
             return
-        limits = {**rules, **json.loads(message)}
-        report = _supervise(link, limits, files, ruleset)
+        report = _supervise(link, {**rules, **json.loads(message)}, files, child)
         link.send(json.dumps(report).encode())
 
 
@@ -58,20 +71,19 @@ def _received(link: socket.socket) -> tuple[bytes, dict[str, int]]:
 
 
 def _supervise(
-    link: socket.socket, limits: Mapping[str, Any], files: Mapping[str, int], ruleset: int | None
+    link: socket.socket, limits: Mapping[str, Any], files: Mapping[str, int], child: Child
 ) -> dict[str, Any]:
-    keeper = os.getpid()
     told, tell = os.pipe()
     started = time.monotonic()
-    child = os.fork()
-    if child == 0:
+    forked = os.fork()
+    if forked == 0:
         os.close(told)
         link.close()
-        _child(limits, files, ruleset, keeper, tell)
+        _become(child, limits, files, tell)
     for descriptor in (tell, *files.values()):
         os.close(descriptor)
-    seen = _watch(link, child, limits, started)
-    _, status, usage = os.wait4(child, 0)
+    seen = _watch(link, forked, limits, started)
+    _, status, usage = os.wait4(forked, 0)
     with open(told, "rb") as words:
         refused = words.read(400).decode("utf-8", "replace")
     return {
@@ -85,16 +97,12 @@ def _supervise(
     }
 
 
-def _child(
-    limits: Mapping[str, Any], files: Mapping[str, int], ruleset: int | None, keeper: int, tell: int
-) -> NoReturn:
-    """Confine this process, and say so; what goes wrong before that is no fault of the candidate's."""
+def _become(child: Child, limits: Mapping[str, Any], files: Mapping[str, int], tell: int) -> NoReturn:
+    """Be the child; what goes wrong before it says that it is confined is no fault of the candidate's."""
     try:
         with open(files["job"], "rb") as text:
             job = json.loads(text.read())
-        given = {name: descriptor for name, descriptor in files.items() if name != "job"}
-        confine.confine(limits, keeper, ruleset)
-        candidate.run(job, given, tell)
+        child(job, limits, {name: descriptor for name, descriptor in files.items() if name != "job"}, tell)
     except BaseException as error:  # noqa: BLE001 - this process must end here
         os.write(tell, f"{type(error).__name__}: {error}".encode("utf-8", "replace")[:300])
     finally:
@@ -112,17 +120,17 @@ class _Watched:
 
 def _watch(link: socket.socket, child: int, limits: Mapping[str, Any], started: float) -> _Watched:
     """Wait for the child's end, and kill it at a limit."""
-    ends, seen = os.pidfd_open(child), _Watched()
+    ends, seen = _end_of(child), _Watched()
     while seen.killed is None:
         spent, now = _processor_time(child), time.monotonic()
         nap = min(limits["cpu"] - spent, limits["wall"] - (now - started), _LONGEST_NAP)
         if nap <= 0:
             seen.killed = "cpu" if limits["cpu"] <= spent else "wall"
             break
-        ready = select.select([ends, link], [], [], nap)[0]
+        ready = select.select([ends, link.fileno()], [], [], nap)[0]
         slept = time.monotonic() - now
         seen.late += max(0.0, slept - nap)
-        if link in ready:  # a job is only sent after the last answer, so this is the end of the other side
+        if link.fileno() in ready:  # a job is only sent after the last answer, so this is the end of the other side
             seen.killed = "closed"
         elif ready:
             break
@@ -134,6 +142,19 @@ def _watch(link: socket.socket, child: int, limits: Mapping[str, Any], started: 
     return seen
 
 
+def _end_of(child: int) -> int:
+    """A descriptor that can be read once the child has ended."""
+    if sys.platform == "linux":
+        return os.pidfd_open(child)
+    events: Any = select  # a name that the types of one system alone know
+    queue = events.kqueue()
+    queue.control([events.kevent(child, events.KQ_FILTER_PROC, events.KQ_EV_ADD, events.KQ_NOTE_EXIT)], 0)
+    return os.dup(queue.fileno())
+
+
 def _processor_time(child: int) -> float:
+    """Seconds that a process has used; 0.0 where that cannot be asked, and its own limit in whole seconds holds."""
+    if sys.platform != "linux":
+        return 0.0
     # The clock of a whole process, numbered as by clock_getcpuclockid(3).
     return time.clock_gettime((~child << 3) | 2)

@@ -7,8 +7,8 @@ that names its type: ``{"tuple": [...]}``, ``{"dict": [[key, value], ...]}``, ``
 from typing import Any
 
 _SMALL = 10**15
-_ITEMS = {tuple: "tuple", set: "set", frozenset: "frozenset"}
-_MADE = {name: made for made, name in _ITEMS.items()}
+_ITEMS: dict[type, str] = {tuple: "tuple", set: "set", frozenset: "frozenset"}
+_MADE: dict[str, Any] = {name: made for made, name in _ITEMS.items()}
 
 
 class NotPlain(TypeError):
