@@ -176,21 +176,24 @@ class _Reader:
 
 
 def _bounded(op: ast.operator, left: Any, right: Any) -> Any:
-    sizes = [_length(one) for one in (left, right)]
-    if isinstance(op, ast.Mult) and sizes[0] * sizes[1] > _MOST:
+    if isinstance(op, ast.Mult) and _size(left) * _size(right) > _MOST and not _both_numbers(left, right):
         raise ValueError("too large")
-    return _OPERATORS[type(op)](left, right)
+    if isinstance(op, ast.Mod) and isinstance(left, str | bytes):
+        raise ValueError("a format can be of any length")
+    return _small(_OPERATORS[type(op)](left, right))
 
 
-def _length(value: Any) -> int:
-    """How much longer a product with this value becomes: its length, or what an int repeats a sequence."""
-    if isinstance(value, int):
-        return 1 if abs(value) > _MOST and value.bit_length() < 20_000 else abs(value) or 1
-    return len(value) if hasattr(value, "__len__") else 1
+def _both_numbers(left: Any, right: Any) -> bool:
+    return not hasattr(left, "__len__") and not hasattr(right, "__len__")
+
+
+def _size(value: Any) -> int:
+    """The length of a sequence, or what a number makes of one."""
+    return len(value) if hasattr(value, "__len__") else abs(int(value.real)) + 1
 
 
 def _small(value: Any) -> Any:
-    if hasattr(value, "__len__") and len(value) > _MOST:
+    if (hasattr(value, "__len__") and len(value) > _MOST) or (isinstance(value, int) and value.bit_length() > _MOST):
         raise ValueError("too large")
     return value
 

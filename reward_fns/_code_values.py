@@ -9,8 +9,10 @@ from typing import Any, Literal
 from llmpolicy.sandbox.inside.values import NotPlain, decode, encode
 
 _MOST = 10_000
-_OUTER: dict[str, Any] = {"set": set, "frozenset": frozenset, "sorted": sorted, "list": list, "tuple": tuple, "len": len, "sum": sum,
-          "round": round, "abs": abs, "str": str, "int": int, "float": float, "bool": bool, "max": max, "min": min}  # fmt: skip
+_OUTER: dict[str, Any] = {
+    "set": set, "frozenset": frozenset, "sorted": sorted, "list": list, "tuple": tuple, "len": len, "sum": sum,
+    "round": round, "abs": abs, "str": str, "int": int, "float": float, "bool": bool, "max": max, "min": min,
+}  # fmt: skip
 OUTER = frozenset(_OUTER)
 """The builtin functions that a test may apply to a result before it compares."""
 

@@ -1,6 +1,7 @@
 """code_tests: honest programs are paid, cheats are not; each form of tests is read or refused; whose fault a failure is."""
 
 import ast
+import contextlib
 import json
 import math
 import os
@@ -156,15 +157,13 @@ def test_two_values_agree_only_when_python_says_so(a, b):
     )
 )
 def test_forged_data_is_read_or_refused_and_never_more(data):
-    try:
+    with contextlib.suppress(NotPlain, ValueError, TypeError, OverflowError):
         decode(data)
-    except (NotPlain, ValueError, TypeError, OverflowError):
-        pass
     assert agrees(Expected(0), data, Tolerance()) in (True, False)
 
 
 def test_a_set_of_colliding_hashes_is_never_built():
-    collide = {"set": [{"int": hex(k * (2**61 - 1))} for k in range(200_000)]}
+    collide = {"set": [{"int": hex(k * (2**61 - 1))} for k in range(40_000)]}
     began = time.perf_counter()
     assert not agrees(Expected({1}), collide, Tolerance())
     assert not agrees(Expected(1, "true"), collide, Tolerance())
@@ -223,7 +222,7 @@ def test_processor_time_memory_and_waiting_are_the_models_fault():
 
 
 def test_all_tests_share_a_budget():
-    slow = "def f(x):\n    import time\n    end = time.process_time() + 0.2\n    while time.process_time() < end: pass\n    return x"
+    slow = "import time\ndef f(x):\n    end = time.process_time() + 0.2\n    while time.process_time() < end: pass\n    return x"
     tests = [{"function": "f", "args": [i], "expected": i} for i in range(6)]
     assert passes(slow, tests=tests, seconds=0.5).value == 1.0
     late = passes(slow, tests=tests, seconds=0.5, total_seconds=0.5, partial=True)

@@ -88,7 +88,8 @@ def start_bubblewrap(binary: str, narrowed: bool, link: int) -> "subprocess.Pope
 
 
 def _profile(python: str) -> Iterator[str]:
-    yield from ("--unshare-user", "--unshare-all", "--disable-userns", "--new-session", "--cap-drop", "ALL")
+    yield from ("--unshare-user", "--unshare-all", "--disable-userns", "--die-with-parent", "--new-session")
+    yield from ("--cap-drop", "ALL")
     yield from ("--clearenv", "--setenv", "PYTHONHASHSEED", "0", "--uid", _NOBODY, "--gid", _NOBODY, "--chdir", "/")
     yield from ("--ro-bind", "/usr", "/usr")
     for path in _SYSTEM:
@@ -138,7 +139,7 @@ def _with_errno(said: str) -> str:
     for number, name in errno.errorcode.items():
         if os.strerror(number).lower() in said.lower():
             return f"{said} (errno {number}, {name})"
-    if "No permissions to create" in said:  # bubblewrap's own words for EPERM
+    if "No permissions to creat" in said:  # bubblewrap's own words for EPERM
         return f"{said} (errno {errno.EPERM}, EPERM)"
     return said
 

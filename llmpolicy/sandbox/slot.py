@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from llmpolicy.errors import SandboxFault
@@ -123,9 +124,20 @@ def _write_all(descriptor: int, content: bytes | memoryview) -> None:
         content = content[os.write(descriptor, content) :]
 
 
+# What asks to be killed with its parent is killed with the thread that started it, so that one must last.
+_starters: dict[int, ThreadPoolExecutor] = {}
+_lock = threading.Lock()
+
+
 def spawn(command: Sequence[str], link: int, **options: Any) -> "subprocess.Popen[bytes]":
     """Start a keeper in a session and process group of its own, with an empty environment and nothing but its link."""
     environment = {"PYTHONHASHSEED": "0"}  # the order of a set of texts is then the same in every test and every run
     quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     options = {"pass_fds": (link,), "env": environment, "start_new_session": True, "cwd": "/", **quiet, **options}
-    return subprocess.Popen(command, **options)  # type: ignore[no-any-return,unused-ignore]
+    with _lock:
+        if os.getpid() not in _starters:  # a thread does not live on in a fork
+            _starters.clear()
+            _starters[os.getpid()] = ThreadPoolExecutor(1, "llmpolicy-sandbox")
+        starter = _starters[os.getpid()]
+    start: Callable[..., subprocess.Popen[bytes]] = subprocess.Popen
+    return starter.submit(start, command, **options).result()

@@ -46,7 +46,7 @@ def confine(limits: Mapping[str, Any], keeper: int, ruleset: int | None) -> None
         return
     dropped = _drop_root(keeper)
     _limit(limits, dropped or bool(limits["own_namespace"]))
-    _die_with(keeper)
+    die_with(keeper)
     code = seccomp.program(os.uname().machine, os.getpid())
     if ruleset is not None:
         seccomp.no_new_privileges()
@@ -114,7 +114,9 @@ def open_to_all(path: str) -> bool:
     return True
 
 
-def _die_with(keeper: int) -> None:
-    ctypes.CDLL(None).prctl(_SET_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != keeper:
+def die_with(parent: int) -> None:
+    """Be killed when the parent ends; Linux alone can promise that."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_SET_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
         os._exit(1)

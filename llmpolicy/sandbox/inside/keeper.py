@@ -52,6 +52,7 @@ def main() -> None:
 
 def serve(link: socket.socket, rules: Mapping[str, Any], child: Child) -> None:
     """Say that all is ready, then take job after job until the other side closes the link."""
+    confine.die_with(os.getppid())
     link.send(b'{"ready":true}')
     while True:
         message, files = _received(link)
