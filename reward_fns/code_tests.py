@@ -93,7 +93,7 @@ def _failures(
     outcomes = box.each([case.job(code) for case in cases], limits)
     for number, (case, outcome) in enumerate(zip(cases, outcomes, strict=False)):
         why = case.failed(outcome, tolerance)
-        left -= limits.cpu if outcome.ended == "waited" else outcome.cpu
+        left -= max(limits.cpu if outcome.ended == "waited" else 0.0, outcome.cpu)
         if left < 0:
             why = why or f"more than {total_seconds:g} s for all tests"
         if why:

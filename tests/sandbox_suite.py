@@ -20,7 +20,7 @@ from pathlib import Path
 
 from hostile import HOSTILE
 
-from llmpolicy.sandbox import MECHANISMS, Job, Limits, Pool, Probe, probe
+from llmpolicy.sandbox import MECHANISMS, Job, Limits, Outcome, Pool, Probe, SandboxFault, probe
 
 LIMITS = Limits(cpu=0.3, output=2**18)
 FEW = (
@@ -121,15 +121,22 @@ def run_all(pool: Pool, only: tuple[str, ...] = tuple(HOSTILE)) -> tuple[dict[st
             for placeholder, value in outside.names.items():
                 source = source.replace(f"@{placeholder}@", value)
             began = time.monotonic()
-            outcome = pool.run(Job(source), limits)
+            try:
+                outcome = pool.run(Job(source), limits)
+            except SandboxFault as fault:
+                # On a machine that many share a loop may get no processor time: that is said, and is no escape.
+                if "too busy" not in str(fault):
+                    raise
+                outcome = Outcome("waited", why=str(fault))
             took = time.monotonic() - began
             said = outcome.stdout + outcome.why
             found = outside.seen()
             found += [f"it said {said.strip()[:200]!r}"] * ("ESCAPED" in said or outside.canary in said)
-            found += [f"it took {took:.1f} s"] * (took > limits.wall + SLACK)
+            found += [f"it took {took:.1f} s"] * (took > limits.patience + SLACK)
             found += _processes(pool, keeper, before)
-            control = pool.run(Job("print(6 * 7)"), limits)
-            found += [f"the next program failed: {control.why}"] * (control.stdout != "42\n")
+            if pool.name != "wasm" or outcome.ended in ("died", "processor", "waited"):
+                control = pool.run(Job("print(6 * 7)"), LIMITS if pool.name != "wasm" else limits)
+                found += [f"the next program failed: {control.why}"] * (control.stdout != "42\n")
             ended[name] = f"{outcome.ended} {outcome.why}".strip()
             if found:
                 wrong[name] = found

@@ -37,7 +37,7 @@ def _failed(limits: Limits, report: Mapping[str, Any], output: bytes) -> Outcome
     if report["killed"] == "cpu" or -report["exit"] == signal.SIGXCPU:
         return Outcome("processor", why=f"more than {limits.cpu:g} s of processor time")
     if report["killed"] is not None:
-        return Outcome("waited", why=f"no end after {limits.wall:g} s")
+        return Outcome("waited", why=f"no end after {report['wall']:.1f} s")
     if len(output) >= limits.output:
         return Outcome("output", why=f"more than {limits.output} bytes of output")
     if report["exit"] < 0:

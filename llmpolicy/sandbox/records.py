@@ -18,8 +18,13 @@ class Limits:
 
     @property
     def wall(self) -> float:
-        """Seconds by the clock: enough for a machine that is shared by three, and still an end for who only waits."""
-        return 3 * self.cpu + 1
+        """Seconds by the clock for a job that mostly waits by itself."""
+        return 2 * self.cpu + 1
+
+    @property
+    def patience(self) -> float:
+        """Seconds by the clock for one that wants to run, on a machine that many share."""
+        return 8 * self.cpu + 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from typing import Any
 
 from llmpolicy.errors import SandboxFault
@@ -66,8 +67,7 @@ class Slot:
             "code": job.code, "call": job.call, "nonce": nonce,
             "args": encode(list(job.args)), "kwargs": encode(dict(job.kwargs)),
         }  # fmt: skip
-        message = {"cpu": limits.cpu, "wall": limits.wall, "memory": limits.memory, "output": limits.output}
-        message["threads"] = limits.threads
+        message = {**asdict(limits), "wall": limits.wall, "patience": limits.patience}
         with contextlib.ExitStack() as files:
             opened = [
                 _file(files, "job", json.dumps(told).encode()),
@@ -76,7 +76,7 @@ class Slot:
                 _file(files, "error", None),
             ]
             socket.send_fds(link, [json.dumps(message).encode()], opened)
-            report = _answer(link, limits.wall + _GRACE)
+            report = _answer(link, limits.patience + _GRACE)
             output, error = (os.pread(opened[i], limits.output + 1, 0) for i in (2, 3))
         return outcome(job, limits, nonce, report, output, error)
 

@@ -124,7 +124,8 @@ def _watch(link: socket.socket, child: int, limits: Mapping[str, Any], started: 
     ends, seen = _end_of(child), _Watched()
     while seen.killed is None:
         spent, now = _processor_time(child), time.monotonic()
-        nap = min(limits["cpu"] - spent, limits["wall"] - (now - started), _LONGEST_NAP)
+        waits = seen.idle > (now - started) / 2
+        nap = min(limits["cpu"] - spent, limits["wall" if waits else "patience"] - (now - started), _LONGEST_NAP)
         if nap <= 0:
             seen.killed = "cpu" if limits["cpu"] <= spent else "wall"
             break
