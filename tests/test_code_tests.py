@@ -6,6 +6,7 @@ import json
 import math
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given, settings
@@ -289,3 +290,19 @@ def test_without_a_sandbox_nothing_runs(monkeypatch):
         assert f"{name}: it is not here (errno 2, ENOENT); install it" in str(refused.value)
     assert "--unsafe-local-exec" in str(refused.value)
     assert passes("print(1)", answer="1", unsafe_local_exec=True).value == 1.0
+
+
+def test_many_calls_from_many_threads_leave_nothing_behind():
+    def descriptors() -> int:
+        return len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
+
+    def grade(i: int) -> float | None:
+        return passes(
+            "def f(x): return x + 1", tests=[{"function": "f", "args": [i], "expected": i + 1 - (i % 3 == 0)}]
+        ).value
+
+    assert passes("print(1)", tests=[{"stdin": "", "stdout": "1"}] * 8).value == 1.0
+    before = descriptors()
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(grade, range(120))) == [float(i % 3 != 0) for i in range(120)]
+    assert descriptors() <= before + 1
