@@ -4,7 +4,11 @@ A number of up to 15 digits, a text, a bool and None are themselves, a list is a
 that names its type: ``{"tuple": [...]}``, ``{"dict": [[key, value], ...]}``, ``{"int": "0x..."}``.
 """
 
-from typing import Any
+from __future__ import annotations
+
+TYPE_CHECKING = False  # typing itself would double the time that WebAssembly takes for a test
+if TYPE_CHECKING:
+    from typing import Any
 
 _SMALL = 10**15
 _ITEMS: dict[type, str] = {tuple: "tuple", set: "set", frozenset: "frozenset"}
