@@ -35,8 +35,10 @@ def fork():
     return os.waitpid(child, 0)
 
 def write(folder):
-    with open(os.path.join(folder, "llmpolicy-" + str(os.getpid())), "wb") as file:
-        return file.write(b"x")
+    path = os.path.join(folder, "llmpolicy-" + str(os.getpid()))
+    with open(path, "wb") as file:
+        file.write(b"x")
+    os.unlink(path)
 
 def tries(canary, port):
     return {
