@@ -12,6 +12,7 @@ from llmpolicy.recipe import ModelBlock, Recipe, RewardBlock
 from llmpolicy.rewards import Rewards, RewardSpec, describe
 from llmpolicy.rewards.compose import COMPOSITES, NORMALISED, sentences
 from llmpolicy.rewards.compose import facts as composition_facts
+from llmpolicy.sandbox.need import require
 from llmpolicy.tasks import Row, TaskSpec, load_tasks, within
 
 if TYPE_CHECKING:
@@ -128,6 +129,12 @@ def build_correct(recipe: Recipe) -> Rewards | None:
     if recipe.evaluate is None or recipe.evaluate.correct is None:
         return None
     return Rewards([RewardSpec(recipe.evaluate.correct, 1.0, recipe.evaluate.args, "correct")], recipe.base_dir)
+
+
+def require_sandbox(made: Plan) -> str | None:
+    """Which sandbox the rewards that run code will use, None when none does; SandboxUnavailable before a model loads."""
+    used = [*made.rewards.components, *(made.correct.components if made.correct else [])]
+    return require((component.function, component.fixed) for component in used)
 
 
 def reward_lines(made: Plan) -> list[str]:

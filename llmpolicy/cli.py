@@ -36,11 +36,14 @@ def train(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check everything that can be checked without a model.")
     ] = False,
+    unsafe_local_exec: Annotated[
+        bool, typer.Option("--unsafe-local-exec", help="Run the model's code without a sandbox. Dangerous.")
+    ] = False,
 ) -> None:
     """Train a recipe: generate, score, improve, evaluate, and keep the record of it."""
     from llmpolicy.session import train_recipe
 
-    train_recipe(recipe, overrides or (), out=out, resume=resume, dry_run=dry_run)
+    train_recipe(recipe, overrides or (), out=out, resume=resume, dry_run=dry_run, unsafe_local_exec=unsafe_local_exec)
 
 
 @app.command()

@@ -20,6 +20,14 @@ class RewardError(LLMPolicyError):
     """A reward function cannot be found, called, or returned something that is not a score."""
 
 
+class SandboxUnavailable(LLMPolicyError):
+    """No sandbox can run a model's code on this machine; the message names each one tried and its remedy."""
+
+
+class SandboxFault(LLMPolicyError):
+    """The sandbox failed, not the code that ran in it: nothing is known about that code."""
+
+
 class PolicyError(LLMPolicyError):
     """A model, tokenizer or adapter cannot serve as a policy."""
 

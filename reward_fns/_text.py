@@ -47,7 +47,11 @@ def final_text(completion: str, prompt: str = "") -> str:
 
     A prompt that ends in ``<think>`` has opened a block for the completion.
     """
-    text = normalise(completion)
+    return after_reasoning(normalise(completion), prompt).strip()
+
+
+def after_reasoning(text: str, prompt: str = "") -> str:
+    """What stands after the last closed reasoning block, as it is written; raises NoAnswer as `final_text` does."""
     end, opened = 0, _opened_by(prompt)
     seen = False
     for tag in _REASONING.finditer(text) if "<" in text else ():
@@ -65,7 +69,7 @@ def final_text(completion: str, prompt: str = "") -> str:
             opened, seen, end = "", True, tag.end()
     if opened:
         raise NoAnswer("the reasoning block is not closed")
-    return text[end:].strip()
+    return text[end:]
 
 
 def gold_text(answer: Any) -> str:

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 FLOORS = {
     "types": 0, "errors": 0, "signals": 0,
-    "rewards": 1, "tasks": 1, "statistics": 1, "objectives": 1, "bundled": 1,
+    "rewards": 1, "sandbox": 1, "tasks": 1, "statistics": 1, "objectives": 1, "bundled": 1,
     "recipe": 2, "run": 2, "policies": 2, "environments": 2,
     "rollout": 3, "evaluation": 3,
     "baselines": 4, "reinforce": 4, "grpo": 4, "returns": 4,
@@ -21,6 +21,7 @@ FLOORS = {
 }  # fmt: skip
 LIGHT = (
     "llmpolicy.rewards",
+    "llmpolicy.sandbox",
     "llmpolicy.recipe",
     "llmpolicy.run",
     "llmpolicy.cli",

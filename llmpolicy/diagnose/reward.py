@@ -45,11 +45,9 @@ def replay(place: str) -> str:
     file, _, line = place.rpartition(":")
     if not file or not line.isdigit():
         raise RewardError(f"--replay got {place!r}; expected FILE:LINE.")
-    try:
-        from llmpolicy.rewards.replay import replay as again  # type: ignore[import-not-found,unused-ignore]
-    except ModuleNotFoundError as error:
-        raise RewardError("This version keeps no notes of failed calls to replay.") from error
-    return str(again(file, int(line)))
+    from llmpolicy.rewards.replay import replay as again  # starts workers: of no use to who only checks
+
+    return again(Path(file), int(line))
 
 
 def show(report: Report) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmpolicy.build import Plan, build_policy, evaluated_length, fit_held_out, plan, policy_at
+from llmpolicy.build import Plan, build_policy, evaluated_length, fit_held_out, plan, policy_at, require_sandbox
 from llmpolicy.errors import RecipeError, RunError
 from llmpolicy.recipe import Recipe, load_recipe
 from llmpolicy.run import Run
@@ -67,6 +67,7 @@ def evaluate_model(model: str, recipe_name: str | None, overrides: Sequence[str]
         raise RunError(f"{model} has no policy to evaluate (the run's status: {state}); {instead}")
     quiet()
     made = plan(recipe, target=target())
+    require_sandbox(made)
     if run is not None:
         _refuse_trained_questions(run, made)
     policy = policy_at(run.policy_dir if run else Path(model), recipe)

@@ -16,6 +16,7 @@ from llmpolicy.build import (
     loaded_weights,
     plan,
     policy_at,
+    require_sandbox,
     reward_facts,
     reward_lines,
     task_facts,
@@ -24,6 +25,7 @@ from llmpolicy.build import (
 from llmpolicy.errors import RecipeError, RunError
 from llmpolicy.recipe import Recipe, load_recipe, make_recipe
 from llmpolicy.run import Run, new_run_path
+from llmpolicy.sandbox import unsafe
 from llmpolicy.session.evaluate import evaluate_policy
 from llmpolicy.session.grpo import check_grpo_block, train_grpo
 from llmpolicy.session.process import (
@@ -54,6 +56,7 @@ def train(
     rewards: Any = None,
     out: str | Path | None = None,
     resume: bool = False,
+    unsafe_local_exec: bool = False,
     say: Say = tell,
     **blocks: Any,
 ) -> Run:
@@ -61,10 +64,12 @@ def train(
 
     ``model`` is a path, a Hub id, ``bundled``, a mapping or a CausalLMPolicy; ``task`` a mapping or a list of rows;
     ``rewards`` functions or references; further blocks (``grpo``, ``evaluate``, ``seed`` ...) as in a recipe.
+    ``unsafe_local_exec`` lets code rewards run the model's code without a sandbox.
     Raises LLMPolicyError in one sentence for what cannot be run.
     """
     from llmpolicy.policies.causal_lm import CausalLMPolicy
 
+    unsafe.allow(unsafe_local_exec)
     base = load_recipe(recipe) if isinstance(recipe, (str, Path)) else None
     policy = model if isinstance(model, CausalLMPolicy) else None
     given = {"model": {"path": policy.name} if policy else model, "task": _task(task), "rewards": rewards}
@@ -102,9 +107,11 @@ def train_recipe(
     out: Path | None = None,
     resume: bool = False,
     dry_run: bool = False,
+    unsafe_local_exec: bool = False,
     say: Say = tell,
 ) -> Run:
-    """Train a recipe file (or bundled recipe) with ``key=value`` overrides."""
+    """Train a recipe file (or bundled recipe) with ``key=value`` overrides; see `train`."""
+    unsafe.allow(unsafe_local_exec)
     return _train(load_recipe(name, overrides), out, resume=resume, dry_run=dry_run, say=say)
 
 
@@ -121,6 +128,9 @@ def _train(
         raise RunError("more than one process trains: name the run's directory with --out DIR, the same for all")
     say = say if is_main() else silent
     made = plan(recipe, processes=world_size(), target=target())
+    code_runs_in = require_sandbox(made)
+    if code_runs_in == "unsafe":
+        say(unsafe.WARNING)
     if recipe.reinforce is not None:
         check_reinforce(recipe, len(made.train_rows))
     else:
@@ -134,10 +144,12 @@ def _train(
             say(str(made.explanation))
         say(DRY_RUN)
         raise SystemExit(0)
-    return _carry_out(made, out, resume=resume, say=say, given=given)
+    return _carry_out(made, out, resume=resume, say=say, given=given, code_runs_in=code_runs_in)
 
 
-def _carry_out(made: Plan, out: Path | None, *, resume: bool, say: Say, given: "CausalLMPolicy | None") -> Run:
+def _carry_out(
+    made: Plan, out: Path | None, *, resume: bool, say: Say, given: "CausalLMPolicy | None", code_runs_in: str | None
+) -> Run:
     """Load, train, save and evaluate what was planned."""
     quiet()
     recipe = made.recipe
@@ -150,6 +162,8 @@ def _carry_out(made: Plan, out: Path | None, *, resume: bool, say: Say, given: "
     weights = loaded_weights(recipe) if given is None else None
     run = open_run(recipe, out, resume=resume, weights=weights) if is_main() else None
     with failing(run):
+        if run is not None and code_runs_in is not None:
+            run.update_manifest(code_runs_in=code_runs_in)
         if recipe.grpo is not None:
             stopped, written = train_grpo(made, policy, run, out, resume=resume, say=say)
         else:

@@ -1,0 +1,70 @@
+"""Python values as JSON and back, exactly: only the builtin types themselves, never a subclass of them.
+
+A number of up to 15 digits, a text, a bool and None are themselves, a list is a list; all else is an object with one key
+that names its type: ``{"tuple": [...]}``, ``{"dict": [[key, value], ...]}``, ``{"int": "0x..."}``.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False  # typing itself would double the time that WebAssembly takes for a test
+if TYPE_CHECKING:
+    from typing import Any
+
+_SMALL = 10**15
+_ITEMS: dict[type, str] = {tuple: "tuple", set: "set", frozenset: "frozenset"}
+_MADE: dict[str, Any] = {name: made for made, name in _ITEMS.items()}
+
+
+class NotPlain(TypeError):
+    """A value is of no builtin type that can be compared from outside; the message names its type."""
+
+
+def encode(value: Any) -> Any:
+    """A value as JSON-ready data; raises NotPlain for any type but the builtin ones, RecursionError for a cycle."""
+    kind = type(value)
+    if value is None or kind is bool or kind is str:
+        return value
+    if kind is int:
+        return value if -_SMALL < value < _SMALL else {"int": hex(value)}
+    if kind is float:
+        return {"float": float.hex(value)}
+    if kind is list:
+        return [encode(one) for one in value]
+    if kind is dict:
+        return {"dict": [[encode(key), encode(one)] for key, one in value.items()]}
+    if kind in _ITEMS:
+        return {_ITEMS[kind]: [encode(one) for one in value]}
+    if kind is bytes:
+        return {"bytes": value.hex()}
+    if kind is complex:
+        return {"complex": [float.hex(value.real), float.hex(value.imag)]}
+    raise NotPlain(f"a {kind.__name__} is not a plain value")
+
+
+def decode(data: Any) -> Any:
+    """The value that `encode` wrote; raises NotPlain or ValueError for what it cannot have written."""
+    if data is None or type(data) in (bool, str, int):
+        return data
+    if type(data) is list:
+        return [decode(one) for one in data]
+    if type(data) is not dict or len(data) != 1:
+        raise NotPlain("not one of the forms of a value")
+    ((name, held),) = data.items()
+    if name in _MADE and type(held) is list:
+        return _MADE[name](map(decode, held))
+    if name == "dict" and type(held) is list:
+        return {decode(key): decode(one) for key, one in held}
+    return _scalar(name, held)
+
+
+def _scalar(name: str, held: Any) -> Any:
+    if name == "int" and type(held) is str:
+        return int(held, 16)
+    if name == "float" and type(held) is str:
+        return float.fromhex(held)
+    if name == "bytes" and type(held) is str:
+        return bytes.fromhex(held)
+    if name == "complex" and type(held) is list:
+        real, imaginary = map(float.fromhex, held)
+        return complex(real, imaginary)
+    raise NotPlain(f"not one of the forms of a value: {name!r:.30}")

@@ -1,0 +1,75 @@
+"""From what the keeper reports and the job wrote to an outcome. Nothing here says whether a result is right."""
+
+import json
+import os
+import signal
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from llmpolicy.errors import SandboxFault
+from llmpolicy.sandbox.records import Job, Limits, Outcome
+
+_SHOWN = 80
+
+
+def outcome(job: Job, limits: Limits, nonce: str, report: Mapping[str, Any], output: bytes, error: bytes) -> Outcome:
+    """The outcome of one job; SandboxFault when the sandbox or the machine, and not the code, was at fault."""
+    if report["refused"] != "confined":
+        raise SandboxFault(f"the sandbox could not be closed around the code: {report['refused'] or 'no word'}")
+    if report["killed"] == "wall" and _starved(report):
+        raise SandboxFault(
+            f"the machine was too busy: {report['cpu']:.1f} s of processor time in {report['wall']:.1f} s"
+        )
+    ended = _failed(limits, report, output) or _read(job, nonce, report["exit"], output, error)
+    return replace(ended, cpu=report["cpu"])
+
+
+def _starved(report: Mapping[str, Any]) -> bool:
+    """Whether a job that ran out of time wanted to run and could not, rather than waited for something by itself."""
+    if report["late"] > report["wall"] / 4:
+        return True
+    crowded = os.getloadavg()[0] > (os.cpu_count() or 1)
+    return crowded and bool(report["idle"] < report["wall"] / 2)
+
+
+def _failed(limits: Limits, report: Mapping[str, Any], output: bytes) -> Outcome | None:
+    if report["killed"] == "cpu" or -report["exit"] == signal.SIGXCPU:
+        return Outcome("processor", why=f"more than {limits.cpu:g} s of processor time")
+    if report["killed"] is not None:
+        return Outcome("waited", why=f"no end after {report['wall']:.1f} s")
+    if len(output) >= limits.output:
+        return Outcome("output", why=f"more than {limits.output} bytes of output")
+    if report["exit"] < 0:
+        return Outcome("died", why=f"ended by signal {-report['exit']}")
+    return None
+
+
+def _read(job: Job, nonce: str, code: int, output: bytes, error: bytes) -> Outcome:
+    if job.call is not None:
+        return _returned(nonce, output, code)
+    if code != 0:
+        said = error.decode("utf-8", "replace").strip()[-_SHOWN:]
+        return Outcome("exited", why=f"exit status {code}" + (f": {said}" if said else ""))
+    try:
+        return Outcome("finished", stdout=output.decode("utf-8"))
+    except UnicodeDecodeError:
+        return Outcome("exited", why="the output is no UTF-8 text")
+
+
+def _returned(nonce: str, output: bytes, code: int) -> Outcome:
+    """Exactly one line, with the nonce in front; anything else came from the code, or it ended before it returned."""
+    if not output:
+        return Outcome("exited", why=f"it ended without a result, exit status {code}")
+    line = output.removesuffix(b"\n")
+    if b"\n" in line or len(line) == len(output) or not line.startswith(nonce.encode()):
+        return Outcome("forged", why="the result is not the one line that was expected")
+    try:
+        said = json.loads(line[len(nonce) :].decode("utf-8", "surrogatepass"))
+    except (ValueError, RecursionError):
+        said = None
+    if not isinstance(said, dict) or len(said) != 1:
+        return Outcome("forged", why="the result cannot be read")
+    if "returned" in said:
+        return Outcome("returned", value=said["returned"])
+    return Outcome("raised", why=f"raised {said.get('raised')!s:.{_SHOWN}}")

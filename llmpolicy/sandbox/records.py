@@ -1,0 +1,63 @@
+"""What goes into a sandbox, what is allowed there, and what comes out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Ended = Literal["returned", "raised", "finished", "exited", "died", "processor", "waited", "output", "forged"]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """For each job: ``cpu`` seconds of processor time, ``memory`` bytes of address space, ``output`` bytes, ``threads``."""
+
+    cpu: float = 4.0
+    memory: int = 512 * 2**20
+    output: int = 2**20
+    threads: int = 64
+
+    @property
+    def wall(self) -> float:
+        """Seconds by the clock for a job that mostly waits by itself."""
+        return 2 * self.cpu + 1
+
+    @property
+    def patience(self) -> float:
+        """Seconds by the clock for one that wants to run, on a machine that many share."""
+        return 8 * self.cpu + 2
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Code to run: as a program that reads ``stdin``, or, when ``call`` names a function, to call it with arguments."""
+
+    code: str
+    call: str | None = None
+    args: Sequence[Any] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    stdin: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a job ended.
+
+    ``returned``: ``value`` holds what the function returned, as `inside.values.encode` writes it. ``finished``: ``stdout``
+    holds what the program printed. All other endings are the code's own failure, told in ``why``. It never says whether
+    anything was right.
+    """
+
+    ended: Ended
+    value: Any = None
+    stdout: str = ""
+    why: str = ""
+    cpu: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One mechanism that was tried: why it cannot be used (empty: it can), and what to do about it in one line."""
+
+    name: str
+    why: str = ""
+    remedy: str = ""

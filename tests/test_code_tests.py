@@ -1,0 +1,308 @@
+"""code_tests: honest programs are paid, cheats are not; each form of tests is read or refused; whose fault a failure is."""
+
+import ast
+import contextlib
+import json
+import math
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from programs import CHEATS, HIDDEN, HONEST, VISIBLE
+
+from llmpolicy.errors import LLMPolicyError, SandboxFault, SandboxUnavailable
+from llmpolicy.rewards import RewardError, contract_of, resolve
+from llmpolicy.sandbox import choose
+from llmpolicy.sandbox.inside.values import NotPlain, decode, encode
+from llmpolicy.sandbox.outcome import outcome
+from llmpolicy.sandbox.records import Job, Limits
+from reward_fns._code_asserts import cases_of
+from reward_fns._code_case import Unreadable
+from reward_fns._code_values import Expected, Tolerance, agrees, same_output
+from reward_fns.code_tests import passes
+
+CALLS = [{"function": "f", "args": [x], "expected": y} for x, y in HIDDEN]
+PROGRAMS = [{"stdin": f"{x}\n", "stdout": f"{y}\n"} for x, y in HIDDEN]
+
+
+def block(code: str) -> str:
+    return f"Here it is:\n\n```python\n{code}\n```\n"
+
+
+def test_there_are_enough_programs():
+    assert len(CHEATS) >= 40 and len(HONEST) >= 40
+
+
+@pytest.mark.parametrize("name", HONEST)
+def test_an_honest_program_is_paid(name):
+    code, tests = HONEST[name]
+    where = {"answer": tests} if name == "an answer" else {"tests": tests}
+    score = passes(block(code), **where)
+    assert score.value == 1.0, score
+
+
+@pytest.mark.parametrize("name", CHEATS)
+def test_a_cheat_is_not_paid(name):
+    for tests in (CALLS, PROGRAMS):
+        score = passes(CHEATS[name], tests=tests, seconds=0.4)
+        assert score.value == 0.0, score
+
+
+def test_the_visible_cases_alone_would_pay_for_a_table():
+    visible = [{"function": "f", "args": [x], "expected": y} for x, y in VISIBLE]
+    assert passes(CHEATS["the visible cases"], tests=visible).value == 1.0
+    assert passes(CHEATS["the visible cases"], tests=CALLS).value == 0.0
+    assert passes(CHEATS["the visible cases"], tests=CALLS, partial=True).value == pytest.approx(1 / 3)
+
+
+def test_the_examples_of_the_contract_hold():
+    contract = contract_of(resolve("code_tests:passes"))
+    assert contract.kind == "code"
+    for example in contract.passes:
+        assert passes(**example).value == 1.0
+    for example in contract.fails:
+        assert passes(**example).value == 0.0
+
+
+@pytest.mark.parametrize(
+    ("completion", "value"),
+    [
+        ("<think>```python\nprint(1)\n```</think>\n```python\nprint(2)\n```", 1.0),
+        ("<think>\n```python\nprint(2)\n```\n</think>\n", 0.0),
+        ("<think>\n```python\nprint(2)\n```", 0.0),
+        ("```python\nprint(1)\n```\nor rather\n```python\nprint(2)\n```", 1.0),
+        ("```python\nprint(2)\n```\nor rather\n```python\nprint(1)\n```", 0.0),
+        ("```python\nprint(2)\n```\nIt prints\n```\n2\n```", 1.0),
+        ("```\nprint(2)\n```", 1.0),
+        ("print(2)", 1.0),
+        ("```python\nprint(2)", 0.0),
+        ("```javascript\nprint(2)\n```", 0.0),
+        ("", 0.0),
+        ("x" * 300_000, 0.0),
+    ],
+)
+def test_which_code_of_a_completion_is_run(completion, value):
+    assert passes(completion, answer="2").value == value
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ({}, "no tests and no answer"),
+        ({"tests": []}, "no list of tests"),
+        ({"tests": [{"args": [1], "expected": 1}]}, "names no function"),
+        ({"tests": [{"function": "f", "args": [1]}]}, "not what is expected"),
+        ({"tests": [{"stdin": "1"}]}, "not what is expected"),
+        ({"tests": ["assert f(g(1)) == 1"]}, "is no constant"),
+        ({"tests": ["assert f(x) == 1 for x in y"]}, "no Python"),
+        ({"tests": ["for i in range(3):\n    assert f(i) == i"]}, "is no assert"),
+        ({"tests": ["assert isinstance(f(1), int)"]}, "is no constant"),
+        ({"tests": "def check(candidate):\n    assert candidate(1) == 1"}, "entry_point"),
+        ({"tests": [{"function": "f", "args": [object()], "expected": 1}]}, "no plain value"),
+        ({"tests": {"inputs": ["1"], "outputs": []}}, "one length"),
+        ({"tests": ["assert f() == 10 ** (10 ** 9)"]}, "is no constant"),
+        ({"tests": ["assert f() == [0] * 10**9"]}, "is no constant"),
+    ],
+)
+def test_tests_that_cannot_be_read_are_no_zero(columns, said):
+    score = passes("def f(x): return x", **columns)
+    assert score.value is None and said in score.why
+
+
+def test_a_check_function_is_read_for_its_entry_point():
+    text = "METADATA = {}\n\ndef check(candidate):\n    assert candidate([2, 1]) == [1, 2], 'sorted'\n    assert True\n"
+    good, bad = "def order(x): return sorted(x)", "def order(x): return x"
+    assert passes(good, tests=text, entry_point="order").value == 1.0
+    assert passes(bad, tests=text, entry_point="order").value == 0.0
+    assert passes(good, tests=text + "\ncheck(order)").value == 1.0
+
+
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.binary(max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.lists(inner, max_size=4).map(tuple)
+        | st.dictionaries(st.integers() | st.text(max_size=4) | st.tuples(st.integers()), inner, max_size=4)
+        | st.sets(st.integers() | st.text(max_size=3), max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@given(PLAIN)
+def test_a_plain_value_crosses_as_itself(value):
+    data = json.loads(json.dumps(encode(value)))
+    assert repr(decode(data)) == repr(value) or decode(data) == value
+    assert agrees(Expected(value), data, Tolerance(0.0, 0.0)) or "nan" in repr(value)
+
+
+@given(PLAIN, PLAIN)
+def test_two_values_agree_only_when_python_says_so(a, b):
+    if "nan" in repr((a, b)):
+        return
+    if agrees(Expected(a), encode(b), Tolerance(0.0, 0.0)):
+        assert a == b
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(st.sampled_from(["tuple", "set", "dict", "int", "float", "bytes", "complex", "x"]), inner)
+        ),
+        max_leaves=10,
+    )
+)
+def test_forged_data_is_read_or_refused_and_never_more(data):
+    with contextlib.suppress(NotPlain, ValueError, TypeError, OverflowError):
+        decode(data)
+    assert agrees(Expected(0), data, Tolerance()) in (True, False)
+
+
+def test_a_set_of_colliding_hashes_is_never_built():
+    collide = {"set": [{"int": hex(k * (2**61 - 1))} for k in range(40_000)]}
+    began = time.perf_counter()
+    assert not agrees(Expected({1}), collide, Tolerance())
+    assert not agrees(Expected(1, "true"), collide, Tolerance())
+    assert not agrees(Expected({1}, outer=["set"]), collide, Tolerance())
+    assert not agrees(Expected([{1: 2}]), [{"dict": [[one, 1] for one in collide["set"]]}], Tolerance())
+    assert time.perf_counter() - began < 3
+
+
+@pytest.mark.parametrize("value", [True, {1: 2}, [1], object(), 1 + 0j])
+def test_only_builtin_types_themselves_cross(value):
+    class Sub(type(value) if type(value) not in (bool, object) else int):
+        pass
+
+    with pytest.raises(NotPlain):
+        encode(Sub())
+
+
+@pytest.mark.parametrize(
+    ("expected", "printed", "same"),
+    [
+        ("1\n2", "1\n2\n", True), ("1\n2", "1", False), ("1", "1\n2", False), ("1 2", "1  2", False), ("a", " a", False),
+        ("a", "a\t \r\n\n", True), ("0.5", "0.5000001", True), ("0.5", "0.51", False), ("5", "5.0", False),
+        ("5.0", "5", True), ("1e3", "1000", True), ("nan", "nan", True), ("0.0", "-0.0", True), ("1.5", "1.5\0", False),
+        ("", "", True), ("", "x", False), ("1.0", "nan", False), ("1.0", "inf", False), ("1.0", "1_0.0", False),
+    ],
+)  # fmt: skip
+def test_output_is_compared_line_by_line(expected, printed, same):
+    assert same_output(expected, printed, Tolerance()) is same
+
+
+@settings(max_examples=60)
+@given(PLAIN.filter(lambda value: "nan" not in repr(value) and "inf" not in repr(value)))
+def test_an_assert_written_from_a_value_is_read_as_that_value(value):
+    (case,) = cases_of(f"assert f({value!r}) == {value!r}", None)
+    assert case.call == "f" and list(case.args) == [value] and case.expected.value == value
+    ast.parse(repr(value))
+
+
+def test_what_is_no_case_is_refused_in_words():
+    for text in (
+        "assert f(1) < 2",
+        "assert f(1)[0] == 2",
+        "assert 1 == 1 == 1",
+        "x = f(1)\nassert x == 1",
+        "f(1)",
+        "assert f(*a) == 1",
+    ):
+        with pytest.raises(Unreadable):
+            cases_of(text, None)
+
+
+def test_processor_time_memory_and_waiting_are_the_models_fault():
+    limits = {"seconds": 0.3, "megabytes": 128}
+    for code in ("while True: pass", "x = bytearray(2**28)", "import time; time.sleep(100)", "print('x' * 2**22)"):
+        assert passes(code, answer="1", **limits).value == 0.0
+
+
+def test_all_tests_share_a_budget():
+    slow = "import time\ndef f(x):\n    end = time.process_time() + 0.2\n    while time.process_time() < end: pass\n    return x"
+    tests = [{"function": "f", "args": [i], "expected": i} for i in range(6)]
+    assert passes(slow, tests=tests, seconds=0.5).value == 1.0
+    late = passes(slow, tests=tests, seconds=0.5, total_seconds=0.5, partial=True)
+    assert 0 < late.value < 1 and passes(slow, tests=tests, seconds=0.5, total_seconds=0.5).value == 0.0
+
+
+def test_the_expected_value_never_enters_the_sandbox(monkeypatch):
+    handed: list[Job] = []
+
+    class Box:
+        def each(self, jobs, limits):
+            handed.extend(jobs)
+            return iter(())
+
+    monkeypatch.setattr("reward_fns.code_tests.sandbox", lambda *_: Box())
+    passes(
+        "def f(x): pass",
+        tests=[{"function": "f", "args": [1], "expected": "SECRET"}, {"stdin": "1", "stdout": "SECRET"}],
+    )
+    assert len(handed) == 2 and "SECRET" not in repr(handed)
+
+
+def test_a_sandbox_that_fails_is_no_zero(monkeypatch):
+    pool = choose.sandbox()
+    broken = type(pool)("broken", lambda link: (_ for _ in ()).throw(FileNotFoundError(2, "bwrap is gone")), 1)
+    monkeypatch.setattr("reward_fns.code_tests.sandbox", lambda *_: broken)
+    with pytest.raises(SandboxFault, match="bwrap is gone"):
+        passes("print(1)", answer="1")
+    report = {"refused": "OSError: no", "killed": None, "exit": 1, "cpu": 0.0, "wall": 0.1, "late": 0.0, "idle": 0.0}
+    with pytest.raises(SandboxFault, match="OSError: no"):
+        outcome(Job("x"), Limits(), "n", report, b"", b"")
+    starved = report | {"refused": "confined", "killed": "wall", "wall": 10.0, "late": 6.0}
+    with pytest.raises(SandboxFault, match="too busy"):
+        outcome(Job("x"), Limits(), "n", starved, b"", b"")
+    waited = starved | {"late": 0.1, "idle": 9.5}
+    assert outcome(Job("x"), Limits(), "n", waited, b"", b"").ended == "waited"
+
+
+def test_a_keeper_that_was_killed_is_started_again():
+    pool = choose.sandbox()
+    assert passes("print(1)", answer="1").value == 1.0
+    for slot in pool._slots:
+        if slot._keeper:
+            slot._keeper.kill()
+            slot._keeper.wait()
+    assert passes("print(1)", answer="1").value == 1.0
+
+
+def test_limits_that_make_no_sense_are_refused():
+    for wrong in ({"seconds": 0}, {"megabytes": 1}, {"seconds": 9, "total_seconds": 5}, {"seconds": math.nan}):
+        with pytest.raises(RewardError, match="code_tests:passes got"):
+            passes("print(1)", answer="1", **wrong)
+
+
+def test_without_a_sandbox_nothing_runs(monkeypatch):
+    def none():
+        raise SandboxUnavailable("it is not here (errno 2, ENOENT); install it")
+
+    monkeypatch.setattr(choose, "MECHANISMS", dict.fromkeys(choose.MECHANISMS, none))
+    monkeypatch.setattr(choose, "_chosen", choose._Chosen(os.getpid(), {}))
+    with pytest.raises(LLMPolicyError) as refused:
+        passes("print(1)", answer="1")
+    for name in choose.MECHANISMS:
+        assert f"{name}: it is not here (errno 2, ENOENT); install it" in str(refused.value)
+    assert "--unsafe-local-exec" in str(refused.value)
+    assert passes("print(1)", answer="1", unsafe_local_exec=True).value == 1.0
+
+
+def test_many_calls_from_many_threads_leave_nothing_behind():
+    def descriptors() -> int:
+        return len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
+
+    def grade(i: int) -> float | None:
+        return passes(
+            "def f(x): return x + 1", tests=[{"function": "f", "args": [i], "expected": i + 1 - (i % 3 == 0)}]
+        ).value
+
+    assert passes("print(1)", tests=[{"stdin": "", "stdout": "1"}] * 8).value == 1.0
+    before = descriptors()
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(grade, range(120))) == [float(i % 3 != 0) for i in range(120)]
+    assert descriptors() <= before + 1
