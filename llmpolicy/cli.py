@@ -36,11 +36,12 @@ def train(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check everything that can be checked without a model.")
     ] = False,
+    until: Annotated[str | None, typer.Option(help="The last stage to carry out: sft or reward_model.")] = None,
 ) -> None:
     """Train a recipe: generate, score, improve, evaluate, and keep the record of it."""
     from llmpolicy.session import train_recipe
 
-    train_recipe(recipe, overrides or (), out=out, resume=resume, dry_run=dry_run)
+    train_recipe(recipe, overrides or (), out=out, resume=resume, dry_run=dry_run, until=until)
 
 
 @app.command()

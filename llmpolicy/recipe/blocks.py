@@ -72,6 +72,7 @@ class EvaluateBlock(Block):
     samples: Annotated[int, Field(ge=1)] = 8
     batch_size: Annotated[int, Field(ge=1)] = 256
     episodes: Annotated[int, Field(ge=2)] = 100
+    curve: bool = False
     max_completion_length: int | None = None
 
 
@@ -84,7 +85,10 @@ def _rewards(value: Any) -> Any:
 
 
 class Recipe(Block):
-    """One run in full: a language model on tasks by GRPO or REINFORCE, or a small policy in an environment."""
+    """One run in full: a language model on tasks by GRPO or REINFORCE, or a small policy in an environment.
+
+    ``sft`` on ``demonstrations``, and a ``reward_model`` of ``preferences``, are stages that go before GRPO or stand alone.
+    """
 
     name: str = "run"
     seed: int = 0
@@ -92,6 +96,10 @@ class Recipe(Block):
     task: Annotated[list[TaskSpec], BeforeValidator(_listed)] = []
     rewards: Annotated[list[RewardBlock], BeforeValidator(_rewards)] = []
     evaluate: EvaluateBlock | None = None
+    demonstrations: TaskSpec | None = None
+    sft: dict[str, Any] | None = None
+    preferences: TaskSpec | None = None
+    reward_model: dict[str, Any] | None = None
     grpo: dict[str, Any] | None = None
     reinforce: dict[str, Any] | None = None
     environment: dict[str, Any] | None = None
