@@ -12,10 +12,10 @@ from pathlib import Path
 from statistics import fmean, pstdev
 from typing import Any
 
-from llmpolicy.errors import PolicyError, RecipeError
+from llmpolicy.errors import PolicyError
 from llmpolicy.statistics import Interval, wilson
 from llmpolicy.tasks import Pair, Pairs
-from llmpolicy.warm_start import drop_printers, reply, stage_settings, write_report
+from llmpolicy.warm_start import drop_printers, reply, stage_config, write_report
 
 REPORT = "reward_model.json"
 BINS = 5
@@ -52,10 +52,7 @@ def reward_config(settings: Mapping[str, Any], *, folder: Path, seed: int, targe
     """RewardConfig from the recipe's ``reward_model:`` block; raises RecipeError when TRL refuses a value."""
     from trl import RewardConfig
 
-    try:
-        return RewardConfig(**stage_settings("reward_model", settings, folder=folder, seed=seed, target=target))
-    except (TypeError, ValueError) as error:
-        raise RecipeError(f"reward_model: {' '.join(str(error).split())}") from error
+    return stage_config(RewardConfig, "reward_model", settings, folder=folder, seed=seed, target=target)
 
 
 def train_reward_model(

@@ -2,6 +2,7 @@
 
 import json
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,23 +20,33 @@ if TYPE_CHECKING:
 REPORT = "warm_start.json"
 
 
-def stage_settings(block: str, settings: Mapping[str, Any], *, folder: Path, seed: int, target: str) -> dict[str, Any]:
-    """The arguments of a stage's configuration: the recipe's block, and the defaults that make it run anywhere."""
+def stage_config(config: Any, block: str, settings: Mapping[str, Any], *, folder: Path, seed: int, target: str) -> Any:
+    """A stage's configuration: the recipe's block, and the defaults that make it run anywhere.
+
+    Raises RecipeError when TRL refuses a value.
+    """
     own = {"output_dir": str(folder / "trainer"), "seed": seed, "push_to_hub": False, "disable_tqdm": True}
-    quiet = {**GRPO_DEFAULTS, "save_strategy": "no", "logging_steps": 20}
-    return quiet | TARGET_DEFAULTS[target] | STAGE_DEFAULTS[block] | dict(settings) | own
+    shared = {key: GRPO_DEFAULTS[key] for key in ("gradient_checkpointing", "report_to", "logging_nan_inf_filter")}
+    defaults = {
+        **shared,
+        "save_strategy": "no",
+        "logging_steps": 20,
+        **TARGET_DEFAULTS[target],
+        **STAGE_DEFAULTS[block],
+    }
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            return config(**defaults | dict(settings) | own)
+    except (TypeError, ValueError) as error:
+        raise RecipeError(f"{block}: {' '.join(str(error).split())}") from error
 
 
 def sft_config(settings: Mapping[str, Any], *, folder: Path, seed: int, target: str) -> Any:
     """SFTConfig from the recipe's ``sft:`` block; raises RecipeError when TRL refuses a value."""
     from trl import SFTConfig
 
-    made = stage_settings("sft", settings, folder=folder, seed=seed, target=target)
-    made.pop("disable_dropout")
-    try:
-        return SFTConfig(**made)
-    except (TypeError, ValueError) as error:
-        raise RecipeError(f"sft: {' '.join(str(error).split())}") from error
+    return stage_config(SFTConfig, "sft", settings, folder=folder, seed=seed, target=target)
 
 
 def warm_start(

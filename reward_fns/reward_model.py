@@ -44,7 +44,7 @@ def score(
     together by the reward model's own tokenizer and chat template; above ``max_length`` tokens (by default the model's
     context) its beginning is left out, and the score says so. RewardError for a model that is no reward model.
     """
-    rewarder = load(model, revision, trust_remote_code)
+    rewarder = load(model, _written(model), revision, trust_remote_code)
     if completions is None:
         return score_texts(rewarder, [_ids(rewarder, messages or prompt, completion or "")], max_length)[0]
     asked = prompts if prompts is not None else [said or text for said, text in zip(messages, prompt, strict=True)]
@@ -68,8 +68,13 @@ def score_texts(rewarder: RewardModel, ids: Sequence[list[int]], max_length: int
     ]
 
 
+def _written(model: str) -> int:
+    """When the weights in a folder were written, so that a model that is trained anew is loaded anew."""
+    return max((path.stat().st_mtime_ns for path in Path(model).expanduser().glob("*.safetensors")), default=0)
+
+
 @lru_cache(maxsize=2)
-def load(model: str, revision: str | None = None, trust_remote_code: bool = False) -> RewardModel:
+def load(model: str, written: int = 0, revision: str | None = None, trust_remote_code: bool = False) -> RewardModel:
     """Load a reward model once: on the accelerator as it was saved, on a CPU in float32."""
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
