@@ -113,7 +113,11 @@ def _lora(lora: Mapping[str, Any] | None) -> Any:
     """The adapter's configuration, with the head among the weights that are trained."""
     from llmpolicy.policies.causal_lm.adapter import lora_config
 
-    return None if lora is None else lora_config({**lora, "task_type": "SEQ_CLS", "modules_to_save": ["score"]})
+    if lora is None:
+        return None
+    config = lora_config(lora)
+    config.task_type, config.modules_to_save = "SEQ_CLS", ["score"]
+    return config
 
 
 def _dataset(pairs: Sequence[Pair]) -> Any:
