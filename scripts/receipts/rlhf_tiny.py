@@ -18,7 +18,8 @@ SOURCES = [
     "llmpolicy/reward_model.py",
     "llmpolicy/session/curve.py",
     "llmpolicy/session/stages.py",
-    "llmpolicy/tasks/*.py",
+    "llmpolicy/tasks/demonstrations.py",
+    "llmpolicy/tasks/preferences.py",
     "llmpolicy/warm_start.py",
     "reward_fns/reward_model.py",
 ]
@@ -60,7 +61,7 @@ def one_run(seed: int, beta: float, out: Path, first: Path) -> Figures:
 
     for stage in STAGES if out != first else ():
         shutil.copytree(first / stage, out / stage)
-    run = train_recipe("rlhf_tiny", [f"seed={seed}", f"grpo.beta={beta}"], out=out)
+    run = train_recipe("rlhf_tiny", [f"seed={seed}", f"grpo.beta={beta}", "evaluate.samples=1"], out=out)
     looks, kept = run.metrics("eval"), ("step", "accuracy", "kl", "proxy", "truth")
     seconds = [line["time"] for line in run.metrics("train")]
     return {
