@@ -46,15 +46,16 @@ def test_a_preference_counts_ties_half_and_leaves_out_what_was_not_judged() -> N
 
 def test_the_start_has_kl_zero_and_a_changed_policy_the_kl_that_a_sum_over_all_tokens_gives() -> None:
     made = policy(max_new_tokens=1)
-    asked = rows() * 500
-    looking = Watch(made, asked, Rewards([RewardSpec(length)]), Rewards([RewardSpec(length)]), max_new_tokens=1)
+    scored = Rewards([RewardSpec(length)])
+    looking = Watch(made, rows() * 150, scored, scored, max_new_tokens=1)
     assert looking.look().kl == pytest.approx(0.0, abs=1e-6)
     before = made.distribution([row.prompt for row in rows()])
+    head = made.model.lm_head.weight
     with torch.no_grad():
-        made.model.lm_head.weight.add_(0.1 * torch.randn(made.model.lm_head.weight.shape))
+        head.add_(0.3 * torch.randn(head.shape, generator=torch.Generator().manual_seed(0)))
     after = made.distribution([row.prompt for row in rows()])
-    exact = torch.distributions.kl_divergence(after, before).mean().item()
-    assert exact > 0.02
+    exact = float(torch.distributions.kl_divergence(after, before).mean())
+    assert exact > 0.2
     assert looking.look().kl == pytest.approx(exact, rel=0.2)
 
 
@@ -89,14 +90,17 @@ def test_the_warm_start_learns_the_replies_alone(tmp_path: Path) -> None:
     end = made.tokenizer.eos_token_id
     replies = [[*ids, end] for ids in made.encode([row.reply for row in found[10:]])]
     log_prob, mask = made.log_prob([row.prompt for row in found[10:]], replies)
-    assert report["held_out"]["loss"] == pytest.approx(-float(log_prob.sum() / mask.sum()), rel=1e-4)
+    assert report["held_out"]["loss"] == pytest.approx(-float(log_prob.detach().sum() / mask.sum()), rel=1e-4)
 
-    learn = {"max_steps": 60, "learning_rate": 2e-3, "per_device_train_batch_size": 16}
+    learn = {"max_steps": 40, "learning_rate": 2e-3, "per_device_train_batch_size": 16}
     args = sft_config(learn, folder=tmp_path / "learnt", seed=0, target="cpu")
     after = warm_start(made, found[:40], found[40:], args, tmp_path / "learnt", {})
-    assert after["held_out"]["loss"] < 0.2 * report["held_out"]["loss"]
+    assert after["held_out"]["loss"] < 0.5 * report["held_out"]["loss"]
     again = CausalLMPolicy.load(str(tmp_path / "learnt"))
-    assert again.complete([found[0].prompt], greedy=True, max_new_tokens=4)[0].text == found[0].reply
+    asked = [row.prompt for row in found]
+    assert [one.text for one in again.complete(asked, greedy=True)] == [
+        one.text for one in made.complete(asked, greedy=True)
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +111,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, list[str]]:
     return run, said
 
 
+@pytest.mark.slow
 def test_the_stages_lie_in_the_run_as_models_with_their_reports(small: tuple[Run, list[str]]) -> None:
     run, _ = small
     report = json.loads((run.path / "reward_model" / "reward_model.json").read_text())
@@ -118,6 +123,7 @@ def test_the_stages_lie_in_the_run_as_models_with_their_reports(small: tuple[Run
     assert run.recipe["sft"] is None
 
 
+@pytest.mark.slow
 def test_no_held_out_question_is_in_a_stage(small: tuple[Run, list[str]]) -> None:
     """What the demonstrations and pairs keep apart is what the evaluation asks."""
     from llmpolicy.tasks import load_pairs, load_tasks
@@ -134,6 +140,7 @@ def test_no_held_out_question_is_in_a_stage(small: tuple[Run, list[str]]) -> Non
     assert f"sft: {asked.count(False)} demonstrations, {asked.count(True)} of held-out questions kept apart" in said
 
 
+@pytest.mark.slow
 def test_the_looks_the_best_step_and_the_curve_are_kept(small: tuple[Run, list[str]]) -> None:
     run, said = small
     looks = run.metrics("eval")
@@ -148,6 +155,7 @@ def test_the_looks_the_best_step_and_the_curve_are_kept(small: tuple[Run, list[s
     assert any("preferred to the start's" in line for line in said)
 
 
+@pytest.mark.slow
 def test_a_finished_stage_is_used_again_and_another_recipe_makes_it_anew(
     small: tuple[Run, list[str]], tmp_path: Path
 ) -> None:
