@@ -12,6 +12,7 @@ from llmpolicy.bundled import MODEL
 from llmpolicy.errors import RecipeError, RunError
 from llmpolicy.evaluation import Watch, preference
 from llmpolicy.policies.causal_lm import CausalLMPolicy
+from llmpolicy.publish.artefact import build, choose
 from llmpolicy.recipe import load_recipe, make_recipe
 from llmpolicy.report.overoptimisation import plot_curve
 from llmpolicy.rewards import Rewards, RewardSpec
@@ -153,6 +154,18 @@ def test_the_looks_the_best_step_and_the_curve_are_kept(small: tuple[Run, list[s
     assert run.curve_path.stat().st_size > 5_000
     assert plot_curve(run) == run.curve_path
     assert any("preferred to the start's" in line for line in said)
+
+
+@pytest.mark.slow
+def test_the_best_step_is_what_is_published_and_no_path_of_this_machine_goes_with_it(
+    small: tuple[Run, list[str]], tmp_path: Path
+) -> None:
+    run, _ = small
+    choice = choose(run)
+    assert choice.source == run.best_dir
+    build(run, choice, "user/name", tmp_path)
+    written = [path.read_text() for path in tmp_path.iterdir() if path.suffix in (".md", ".yaml", ".json")]
+    assert not any(str(run.path.parent) in text for text in written)
 
 
 @pytest.mark.slow
