@@ -39,11 +39,20 @@ def train(
     unsafe_local_exec: Annotated[
         bool, typer.Option("--unsafe-local-exec", help="Run the model's code without a sandbox. Dangerous.")
     ] = False,
+    until: Annotated[str | None, typer.Option(help="The last stage to carry out: sft or reward_model.")] = None,
 ) -> None:
     """Train a recipe: generate, score, improve, evaluate, and keep the record of it."""
     from llmpolicy.session import train_recipe
 
-    train_recipe(recipe, overrides or (), out=out, resume=resume, dry_run=dry_run, unsafe_local_exec=unsafe_local_exec)
+    train_recipe(
+        recipe,
+        overrides or (),
+        out=out,
+        resume=resume,
+        dry_run=dry_run,
+        unsafe_local_exec=unsafe_local_exec,
+        until=until,
+    )
 
 
 @app.command()

@@ -11,6 +11,9 @@ A run holds, each with ``schema: 1``::
     policy/  best/       the weights (or adapter) of the last step, and of the best held-out accuracy
     evaluation.json      held-out accuracy before and after
     plot.png             the run at a glance
+    overoptimisation.png reward and truth against the KL to the start, when evaluate.curve asked for it
+    warm_start/          the model that supervised training gave, and its report, when the recipe has the stage
+    reward_model/        the reward model, its report and its plot, when the recipe has the stage
 """
 
 import contextlib
@@ -112,6 +115,11 @@ class Run:
         """The picture of the run."""
         return self.path / "plot.png"
 
+    @property
+    def curve_path(self) -> Path:
+        """The picture of reward and truth against the KL to the start."""
+        return self.path / "overoptimisation.png"
+
     def checkpoints(self) -> list[Path]:
         """The checkpoints that were written to the end, oldest first."""
         found = [p for p in self.checkpoint_dir.glob("checkpoint-*") if (p / "trainer_state.json").is_file()]
@@ -159,9 +167,9 @@ class Run:
         pq.write_table(table, temporary, compression="zstd")
         os.replace(temporary, temporary.with_suffix(".parquet"))
 
-    def write_evaluation(self, evaluation: Mapping[str, Any]) -> None:
-        """Write evaluation.json, atomically."""
-        _write(self.path / "evaluation.json", json.dumps(evaluation, indent=2))
+    def write_evaluation(self, evaluation: Mapping[str, Any], *, of_best: bool = False) -> None:
+        """Write evaluation.json, atomically; that of the best step lies beside its weights."""
+        _write((self.best_dir if of_best else self.path) / "evaluation.json", json.dumps(evaluation, indent=2))
 
     def finish(self, status: str, **facts: Any) -> None:
         """Release the run and note how it ended."""
@@ -232,8 +240,9 @@ def clear(path: Path) -> None:
         if (path / folder).exists():
             shutil.rmtree(path / folder)
     rollouts = [file for kind in ("parquet", "part") for file in (path / "rollouts").glob(f"*.{kind}")]
-    names = ("metrics.jsonl", "faults.jsonl", "evaluation.json", "plot.png", "recipe.yaml", "manifest.json")
-    for file in [*rollouts, *(path / name for name in names)]:
+    names = ("metrics.jsonl", "faults.jsonl", "evaluation.json", "recipe.yaml", "manifest.json")
+    pictures = ("plot.png", "overoptimisation.png")
+    for file in [*rollouts, *(path / name for name in (*names, *pictures))]:
         file.unlink(missing_ok=True)
 
 

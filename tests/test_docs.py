@@ -25,6 +25,7 @@ ELSEWHERE = {
     "accelerate launch": "test_cli.py, as torchrun, without a GPU; it parses the launch file, and the recipe is explained here",
     "torchrun": "test_cli.py",
     "python scripts/get_smollm2.py": "test_tasks.py",
+    "llmpolicy train rlhf_tiny": "test_rlhf.py, smaller",
     "llmpolicy publish runs/quickstart --repo USER/NAME$": "test_publish.py, to a Hub of its own",
 }
 """Commands that begin with this pattern are run by that test instead."""
@@ -66,6 +67,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / name).write_text(block, encoding="utf-8")
     rows = [{"question": f"{a}+{b}", "answer": str(a + b)} for a in range(20) for b in range(20)]
     (folder / "questions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    pairs = [{"prompt": f"{a}+1", "chosen": f"It is {a + 1}.", "rejected": str(a)} for a in range(400)]
+    (folder / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in pairs), encoding="utf-8")
     small = "llmpolicy train quickstart grpo.max_steps=2 evaluate.n=20 evaluate.samples=2 --out runs/quickstart"
     subprocess.run(small, shell=True, cwd=folder, env=environment(folder), check=True, timeout=300)
     return folder

@@ -216,14 +216,14 @@ def test_the_best_checkpoint_is_the_one_with_the_highest_held_out_accuracy(tmp_p
     figures = iter([0.25, 0.75, 0.5, 0.75])
     made = training.policy()
     best = BestCheckpoint(
-        run, 1, lambda: next(figures), lambda folder: saved.append((folder, trainer.state.global_step))
+        run, 1, lambda: {"accuracy": next(figures)}, lambda folder: saved.append((folder, trainer.state.global_step))
     )
     trainer = training.trainer(tmp_path / "out", made, options={"run": run, "callbacks": [best]}, max_steps=4)
     trainer.train()
     assert saved == [(run.best_dir, 1), (run.best_dir, 2)]
     assert run.manifest["best"] == {"step": 2, "accuracy": 0.75}
     assert [line["accuracy"] for line in run.metrics("eval")] == [0.25, 0.75, 0.5, 0.75]
-    again = BestCheckpoint(Run.open(run.path), 1, lambda: 0.6, saved.append)
+    again = BestCheckpoint(Run.open(run.path), 1, lambda: {"accuracy": 0.6}, saved.append)
     assert again.best == 0.75
 
 

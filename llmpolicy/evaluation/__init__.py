@@ -3,6 +3,7 @@
 from llmpolicy.evaluation.answers import LanguagePolicy, complete, judge, samples_of
 from llmpolicy.evaluation.constant import best_constant
 from llmpolicy.evaluation.measure import evaluate, greedy_accuracy
+from llmpolicy.evaluation.overoptimisation import Look, Watch, preference, sample, truths
 from llmpolicy.evaluation.record import Evaluation, Example, Question
 from llmpolicy.evaluation.text import examples, table
 
@@ -10,13 +11,18 @@ __all__ = [
     "Evaluation",
     "Example",
     "LanguagePolicy",
+    "Look",
     "Question",
+    "Watch",
     "best_constant",
     "complete",
     "evaluate",
     "examples",
     "greedy_accuracy",
     "judge",
+    "preference",
+    "sample",
     "samples_of",
     "table",
+    "truths",
 ]

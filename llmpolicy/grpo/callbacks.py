@@ -112,24 +112,41 @@ def clock(seconds: float) -> str:
 
 
 class BestCheckpoint(TrainerCallback):
-    """Every N steps: held-out greedy accuracy, logged; the policy with the highest one is kept in ``best/``."""
+    """Every N steps a look at held-out prompts, logged; the policy with the highest accuracy is kept in ``best/``.
 
-    def __init__(self, run: Run | None, every: int, accuracy: Callable[[], float], save: Callable[[Any], None]) -> None:
-        self.run, self.every, self.accuracy, self.save = run, every, accuracy, save
+    ``measure`` gives the figures of a look, ``accuracy`` among them; with ``at_start`` the first one is before any step.
+    """
+
+    def __init__(
+        self,
+        run: Run | None,
+        every: int,
+        measure: Callable[[], Mapping[str, Any]],
+        save: Callable[[Any], None],
+        *,
+        at_start: bool = False,
+    ) -> None:
+        self.run, self.every, self.measure, self.save, self.at_start = run, every, measure, save, at_start
         self.best = (
             -1.0
             if run is None
             else max((row["accuracy"] for row in run.metrics("eval") if "accuracy" in row), default=-1.0)
         )
 
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if self.at_start and state.global_step == 0:
+            self._look(state)
+
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        if state.global_step % self.every and state.global_step != state.max_steps:
-            return
+        if state.global_step % self.every == 0 or state.global_step == state.max_steps:
+            self._look(state)
+
+    def _look(self, state: TrainerState) -> None:
         if not state.is_world_process_zero or self.run is None:
             return
-        value = self.accuracy()
-        self.run.log(state.global_step, {"accuracy": value}, mode="eval")
-        if value > self.best:
-            self.best = value
+        figures = self.measure()
+        self.run.log(state.global_step, figures, mode="eval")
+        if figures["accuracy"] > self.best:
+            self.best = figures["accuracy"]
             self.save(self.run.best_dir)
-            self.run.update_manifest(best={"step": state.global_step, "accuracy": value})
+            self.run.update_manifest(best={"step": state.global_step, "accuracy": self.best})

@@ -20,7 +20,7 @@ from llmpolicy.run import Run
 
 Which = Literal["last", "best"]
 SCHEMA = 1
-PATH_KEYS = ("path", "adapter", "file", "generator", "canonical", "fn", "correct")
+PATH_KEYS = ("path", "adapter", "file", "generator", "canonical", "fn", "correct", "model")
 """The keys of a recipe that may name a file of the machine it was trained on."""
 LOCAL_PATH = re.compile(r"(?<![\w./:])(?:~|[A-Za-z]:)?[/\\](?:[^\s/\\:'\"]+[/\\])+")
 

@@ -97,6 +97,7 @@ class EvaluateBlock(Block):
     samples: Annotated[int, Field(ge=1)] = 8
     batch_size: Annotated[int, Field(ge=1)] = 256
     episodes: Annotated[int, Field(ge=2)] = 100
+    curve: bool = False
     max_completion_length: int | None = None
 
 
@@ -105,7 +106,10 @@ def _model(value: Any) -> Any:
 
 
 class Recipe(Block):
-    """One run in full: a language model on tasks by GRPO or REINFORCE, or a small policy in an environment."""
+    """One run in full: a language model on tasks by GRPO or REINFORCE, or a small policy in an environment.
+
+    ``sft`` on ``demonstrations``, and a ``reward_model`` of ``preferences``, are stages that go before GRPO or stand alone.
+    """
 
     name: str = "run"
     seed: int = 0
@@ -114,6 +118,10 @@ class Recipe(Block):
     rewards: RewardList = []
     allow_inversion: bool = False
     evaluate: EvaluateBlock | None = None
+    demonstrations: TaskSpec | None = None
+    sft: dict[str, Any] | None = None
+    preferences: TaskSpec | None = None
+    reward_model: dict[str, Any] | None = None
     grpo: dict[str, Any] | None = None
     reinforce: dict[str, Any] | None = None
     environment: dict[str, Any] | None = None

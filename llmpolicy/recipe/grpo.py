@@ -68,6 +68,24 @@ WIDER = {"scale_rewards": "str | bool", "fsdp": "str | bool | list | None"}
 """Fields of GRPOConfig that read more than their annotation says."""
 
 
+STAGES = {"sft": "SFTConfig", "reward_model": "RewardConfig"}
+"""The configuration that the block of each stage goes to."""
+
+STAGE_HUB = "upload the stage's folder with huggingface_hub; it is a normal model"
+STAGE_OWNED = {
+    **{key: OWNED[key] for key in ("output_dir", "seed", "trust_remote_code", "model_init_kwargs", "disable_tqdm")},
+    "push_to_hub": STAGE_HUB,
+    "resume_from_checkpoint": "a stage that was finished is used again, one that was not begins anew",
+    "eval_strategy": "the held-out part is measured once, at the end",
+    "load_best_model_at_end": "the model of the last step is kept",
+}
+STAGE_DEFAULTS: dict[str, dict[str, Any]] = {
+    "sft": {},
+    "reward_model": {"center_rewards_coefficient": 0.01},
+}
+"""Where a stage starts from another default than TRL, beside what it shares with GRPO."""
+
+
 def check_grpo(grpo: Mapping[str, Any], *, allow_biased_sampler: bool, origin: Mapping[str, str] | None = None) -> None:
     """Check what goes verbatim to GRPOConfig; raises RecipeError for unknown, owned, wrong and biased settings."""
     origin = origin or {}
@@ -89,15 +107,29 @@ def check_grpo(grpo: Mapping[str, Any], *, allow_biased_sampler: bool, origin: M
             )
 
 
-def _check_value(key: str, value: Any, annotation: str, where: str) -> None:
-    """A value has the type that GRPOConfig declares and, where TRL has a closed list of texts, is on it."""
-    choices = grpo_choices().get(key, set())
+def check_stage(block: str, settings: Mapping[str, Any], origin: Mapping[str, str] | None = None) -> None:
+    """Check what goes verbatim to SFTConfig (``sft``) or RewardConfig (``reward_model``); RecipeError as `check_grpo`."""
+    fields = config_fields(STAGES[block])
+    for key, value in settings.items():
+        where = written_at(f"{block}.{key}", origin or {})
+        if key in STAGE_OWNED or key.startswith("hub_"):
+            raise RecipeError(f"{where}{block}.{key} belongs to llmpolicy: {STAGE_OWNED.get(key, STAGE_HUB)}")
+        if key not in fields:
+            raise RecipeError(
+                f"{where}unknown key {key!r} in {block}{nearest(key, fields.keys() - STAGE_OWNED.keys())}"
+            )
+        _check_value(key, value, fields[key], where, block)
+
+
+def _check_value(key: str, value: Any, annotation: str, where: str, block: str = "grpo") -> None:
+    """A value has the type that the config declares and, where TRL has a closed list of texts, is on it."""
+    choices = grpo_choices().get(key, set()) if block == "grpo" else set()
     wrong_text = bool(choices) and isinstance(value, str) and value not in list(choices)
     # A recipe writes the member of an enum as a text, and the annotation has `| str` for it.
     kinds = {kind.split("[")[0] for kind in annotation.split(" | ")} - _classes().keys()
     if wrong_text or not _fits(value, kinds):
         expected = nearest(str(value), choices) or f"; expected {annotation.replace('None', 'null')}"
-        raise RecipeError(f"{where}grpo.{key} cannot be {value!r:.80}{expected}")
+        raise RecipeError(f"{where}{block}.{key} cannot be {value!r:.80}{expected}")
 
 
 def _fits(value: Any, kinds: set[str]) -> bool:
@@ -108,13 +140,18 @@ def _fits(value: Any, kinds: set[str]) -> bool:
     return any(isinstance(value, KINDS[kind]) for kind in kinds)
 
 
-@lru_cache
 def grpo_fields() -> dict[str, str]:
     """The fields of the installed GRPOConfig with their types, read from its source: nothing heavy is imported."""
+    return config_fields("GRPOConfig")
+
+
+@lru_cache
+def config_fields(config: str) -> dict[str, str]:
+    """The fields of one of TRL's installed configurations with their types."""
     classes = _classes()
     return {
         item.target.id: WIDER.get(item.target.id, ast.unparse(item.annotation))
-        for name in ("TrainingArguments", "_BaseConfig", "GRPOConfig")
+        for name in ("TrainingArguments", "_BaseConfig", config)
         for item in classes[name].body
         if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name) and item.target.id[0] != "_"
     }
@@ -148,6 +185,7 @@ def _classes() -> dict[str, ast.ClassDef]:
     files = (
         ("transformers", "trainer_utils.py"), ("transformers", "training_args.py"),
         ("trl", "trainer/base_config.py"), ("trl", "trainer/grpo_config.py"),
+        ("trl", "trainer/sft_config.py"), ("trl", "trainer/reward_config.py"),
     )  # fmt: skip
     trees = [_source(package, file) for package, file in files]
     return {node.name: node for tree in trees for node in tree.body if isinstance(node, ast.ClassDef)}

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from llmpolicy.errors import RecipeError, nearest
 from llmpolicy.recipe.blocks import EvaluateBlock, ModelBlock, Recipe, RewardBlock, written_at
-from llmpolicy.recipe.grpo import check_grpo
+from llmpolicy.recipe.grpo import STAGES, check_grpo, check_stage
 from llmpolicy.tasks import Example, TaskSpec
 
 
@@ -78,6 +78,7 @@ def make_recipe(
         raise RecipeError(_sentence(error, origin)) from error
     recipe._base_dir, recipe._origin = base_dir, origin
     _check_shape(recipe)
+    _check_stages(recipe, origin)
     if recipe.grpo is not None:
         check_grpo(recipe.grpo, allow_biased_sampler=recipe.allow_biased_sampler, origin=origin)
         _check_reference(recipe, recipe.grpo)
@@ -187,6 +188,7 @@ def _fields(parents: Sequence[str]) -> list[str]:
     blocks: dict[str, type[BaseModel]] = {
         "model": ModelBlock, "task": TaskSpec, "few_shot": Example, "rewards": RewardBlock, "evaluate": EvaluateBlock,
         "min": RewardBlock, "product": RewardBlock, "sum": RewardBlock,
+        "demonstrations": TaskSpec, "preferences": TaskSpec,
     }  # fmt: skip
     names = [parent for parent in parents if not parent.isdigit()]
     block = blocks.get(names[-1], Recipe) if names else Recipe
@@ -195,6 +197,8 @@ def _fields(parents: Sequence[str]) -> list[str]:
 
 def _check_shape(recipe: Recipe) -> None:
     """A recipe trains a language model on a task, or a small policy in an environment; by one algorithm."""
+    if recipe.grpo is None and recipe.reinforce is None and (recipe.sft is not None or recipe.reward_model is not None):
+        return
     if (recipe.grpo is None) == (recipe.reinforce is None):
         raise RecipeError(f"recipe {recipe.name!r}: expected exactly one of the blocks grpo and reinforce")
     if recipe.environment is not None:
@@ -212,6 +216,22 @@ def _check_shape(recipe: Recipe) -> None:
         raise RecipeError(
             f"recipe {recipe.name!r}: evaluate needs `correct: module:function`, what counts as a right answer"
         )
+
+
+def _check_stages(recipe: Recipe, origin: Mapping[str, str]) -> None:
+    """A stage has what it learns from, and goes before GRPO or stands alone."""
+    sources = {"sft": "demonstrations", "reward_model": "preferences"}
+    for stage in STAGES:
+        settings, source = getattr(recipe, stage), sources[stage]
+        if (settings is None) != (getattr(recipe, source) is None):
+            lacking = stage if settings is None else source
+            raise RecipeError(f"recipe {recipe.name!r}: sft learns from demonstrations and reward_model from preferences; "
+                              f"the block {lacking!r} is missing")  # fmt: skip
+        if settings is None:
+            continue
+        if recipe.model is None or recipe.reinforce is not None or recipe.environment is not None:
+            raise RecipeError(f"recipe {recipe.name!r}: {stage} is for a `model`, alone or before grpo")
+        check_stage(stage, settings, origin)
 
 
 def _check_reference(recipe: Recipe, grpo: Mapping[str, Any]) -> None:

@@ -33,7 +33,7 @@ def evaluate_policy(
         rewards=made.rewards,
         batch_size=settings.batch_size,
         seed=recipe.seed,
-        base=start or _start(recipe, policy),
+        base=start or _other_weights(recipe, policy),
         recipe_hash=recipe.hash(),
         max_new_tokens=evaluated_length(recipe),
     )
@@ -42,7 +42,14 @@ def evaluate_policy(
     return result.to_dict()
 
 
-def _start(recipe: Recipe, policy: "CausalLMPolicy") -> "CausalLMPolicy | None":
+def start_of(recipe: Recipe, policy: "CausalLMPolicy") -> Any:
+    """The policy that training started from, the trained one without its adapter included."""
+    from llmpolicy.evaluation.answers import WithoutAdapter
+
+    return _other_weights(recipe, policy) or WithoutAdapter(policy)
+
+
+def _other_weights(recipe: Recipe, policy: "CausalLMPolicy") -> "CausalLMPolicy | None":
     """The policy that training started from; None for a fresh adapter, which is measured without it instead."""
     if recipe.model is None or (policy.is_adapter and recipe.model.adapter is None):
         return None

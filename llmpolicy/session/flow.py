@@ -26,6 +26,7 @@ from llmpolicy.errors import RecipeError, RunError
 from llmpolicy.recipe import Recipe, load_recipe, make_recipe
 from llmpolicy.run import Run, new_run_path
 from llmpolicy.sandbox import unsafe
+from llmpolicy.session.curve import close_curve
 from llmpolicy.session.evaluate import evaluate_policy
 from llmpolicy.session.grpo import check_grpo_block, train_grpo
 from llmpolicy.session.process import (
@@ -42,6 +43,7 @@ from llmpolicy.session.process import (
     world_size,
 )
 from llmpolicy.session.reinforce import check_reinforce, train_environment, train_reinforce
+from llmpolicy.session.stages import train_stages
 from llmpolicy.tasks.spec import SOURCES
 
 if TYPE_CHECKING:
@@ -80,6 +82,10 @@ def train(
     if policy:
         data |= {key: {"temperature": policy.temperature, **data[key]} for key in ("grpo", "reinforce") if key in data}
     made = make_recipe(data, base_dir=base.base_dir if base else Path.cwd())
+    if made.grpo is None and made.reinforce is None:
+        raise RecipeError(
+            "train ends in grpo or reinforce; llmpolicy.session.train_stages carries out sft or reward_model"
+        )
     if policy and template_arguments(made) not in ({}, policy.codec.chat_template_kwargs):
         raise RecipeError("the task has other chat_template_kwargs than the policy; give them to CausalLMPolicy alone")
     return _train(made, Path(out) if out else None, resume=resume, dry_run=False, say=say, given=policy)
@@ -108,15 +114,26 @@ def train_recipe(
     resume: bool = False,
     dry_run: bool = False,
     unsafe_local_exec: bool = False,
+    until: str | None = None,
     say: Say = tell,
 ) -> Run:
-    """Train a recipe file (or bundled recipe) with ``key=value`` overrides; see `train`."""
+    """Train a recipe file (or bundled recipe) with ``key=value`` overrides; see `train`.
+
+    ``until`` names the last stage to carry out.
+    """
     unsafe.allow(unsafe_local_exec)
-    return _train(load_recipe(name, overrides), out, resume=resume, dry_run=dry_run, say=say)
+    return _train(load_recipe(name, overrides), out, resume=resume, dry_run=dry_run, until=until, say=say)
 
 
 def _train(
-    recipe: Recipe, out: Path | None, *, resume: bool, dry_run: bool, say: Say, given: "CausalLMPolicy | None" = None
+    recipe: Recipe,
+    out: Path | None,
+    *,
+    resume: bool,
+    dry_run: bool,
+    say: Say,
+    given: "CausalLMPolicy | None" = None,
+    until: str | None = None,
 ) -> Run:
     if recipe.environment is not None:
         return train_environment(recipe, out, resume=resume, dry_run=dry_run, say=say)
@@ -127,6 +144,12 @@ def _train(
     if out is None and world_size() > 1:
         raise RunError("more than one process trains: name the run's directory with --out DIR, the same for all")
     say = say if is_main() else silent
+    if until or recipe.sft is not None or recipe.reward_model is not None:
+        out = out or new_run_path(recipe.name)
+        rest = train_stages(recipe, out, until=until, resume=resume, dry_run=dry_run, say=say)
+        if rest is None:
+            raise SystemExit(0)
+        recipe = rest
     made = plan(recipe, processes=world_size(), target=target())
     code_runs_in = require_sandbox(made)
     if code_runs_in == "unsafe":
@@ -251,6 +274,8 @@ def close_run(
 
     if made.correct is not None and made.recipe.evaluate is not None:
         run.write_evaluation(evaluate_policy(made, policy, start=start.to(policy.device) if start else None, say=say))
+        if made.recipe.evaluate.curve and run.best_dir.is_dir():
+            close_curve(made, policy, run, start, say)
     steps = max((line["step"] for line in run.metrics("train")), default=0)
     run.finish("stopped" if stopped else "finished", steps=steps, reason=stopped)
     say(f"plot: {plot_run(run)}")

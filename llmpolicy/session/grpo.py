@@ -1,6 +1,6 @@
 """The GRPO part of a run: the trainer with its callbacks, from the first step or from a checkpoint."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +8,7 @@ from llmpolicy.build import Plan, evaluated_length
 from llmpolicy.recipe import Recipe
 from llmpolicy.run import Run
 from llmpolicy.session.process import Say, end_stopped
+from llmpolicy.tasks import Row
 
 if TYPE_CHECKING:
     from llmpolicy.policies.causal_lm import CausalLMPolicy
@@ -53,8 +54,8 @@ def train_grpo(
         if shares_weights(trainer):
             say("evaluate.every is left out: no process has all weights while FSDP or DeepSpeed trains")
         else:
-            accuracy = _accuracy_of(made, policy)
-            trainer.add_callback(BestCheckpoint(run, recipe.evaluate.every, accuracy, policy.save))
+            measure, curve = _measure_of(made, policy), recipe.evaluate.curve
+            trainer.add_callback(BestCheckpoint(run, recipe.evaluate.every, measure, policy.save, at_start=curve))
     newest = str((run or Run.open(home)).checkpoints()[-1]) if resume else None
     stop.listen()
     try:
@@ -82,17 +83,30 @@ def _drop_stock_printers(trainer: Any) -> None:
     trainer.remove_callback(ProgressCallback)
 
 
-def _accuracy_of(made: Plan, policy: "CausalLMPolicy") -> Callable[[], float]:
-    from llmpolicy.evaluation import greedy_accuracy
+def _measure_of(made: Plan, policy: "CausalLMPolicy") -> Callable[[], dict[str, Any]]:
+    """What a look during training measures: greedy accuracy and, with ``evaluate.curve``, proxy, truth and KL as well."""
+    from llmpolicy.evaluation import Watch, greedy_accuracy
 
     settings = made.recipe.evaluate
     assert settings is not None and made.correct is not None
     correct = made.correct
+    asked: dict[str, Any] = {"batch_size": settings.batch_size, "max_new_tokens": evaluated_length(made.recipe)}
+    # What chooses the best step is not what then says how good it is.
+    rows = chooses(made.held_out) if settings.curve else made.held_out
+    watch = Watch(policy, rows, correct, made.rewards, seed=made.recipe.seed, **asked) if settings.curve else None
 
-    def accuracy() -> float:
-        return greedy_accuracy(
-            policy, made.held_out, correct, threshold=settings.threshold, batch_size=settings.batch_size,
-            max_new_tokens=evaluated_length(made.recipe),
-        )  # fmt: skip
+    def measure() -> dict[str, Any]:
+        accuracy = greedy_accuracy(policy, rows, correct, threshold=settings.threshold, **asked)
+        return {"accuracy": accuracy} | (watch.look().to_dict() if watch else {})
 
-    return accuracy
+    return measure
+
+
+def chooses(rows: Sequence[Row]) -> Sequence[Row]:
+    """The half of the held-out rows by which the best step is chosen."""
+    return rows[::2]
+
+
+def judges(rows: Sequence[Row]) -> Sequence[Row]:
+    """The other half, which says how good the chosen step is."""
+    return rows[1::2]

@@ -1,0 +1,105 @@
+"""Whether a policy over-optimises its reward: the reward it is trained on and the truth, as it moves away from its start.
+
+Gao, Schulman & Hilton 2022, "Scaling laws for reward model overoptimization" (arXiv 2210.10760): the reward that is
+trained on (the proxy) goes on rising with the KL to the start while the truth turns down.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from llmpolicy.evaluation.answers import LanguagePolicy, batches, complete, evaluating, samples_of
+from llmpolicy.rewards import Rewards
+from llmpolicy.statistics import Interval, mean_interval
+from llmpolicy.tasks import Row
+from llmpolicy.types import Completion
+
+SCORED_AT_ONCE = 2_048
+"""Most completion tokens, padding included, whose log-probabilities are computed side by side."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What sampled replies to held-out prompts come to; ``kl`` is KL(π ‖ start) in nats a completion.
+
+    ``proxy`` is the mean reward that is trained on, ``truth`` the mean score of ``evaluate.correct``, and ``preferred`` the
+    share of prompts whose reply the truth prefers to the start's, ties counted half. None where nothing was judged.
+    """
+
+    kl: float
+    proxy: float | None
+    truth: float | None
+    preferred: Interval | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The figures by name, as they stand in metrics.jsonl."""
+        preferred = self.preferred.to_dict() if self.preferred else None
+        return {"kl": self.kl, "proxy": self.proxy, "truth": self.truth, "preferred": preferred}
+
+
+class Watch:
+    """Looks at a policy as it is trained; make it before the first step, since it keeps the start's replies."""
+
+    def __init__(
+        self,
+        policy: Any,
+        rows: Sequence[Row],
+        correct: Rewards,
+        rewards: Rewards,
+        *,
+        seed: int = 0,
+        batch_size: int | None = None,
+        max_new_tokens: int | None = None,
+    ) -> None:
+        self.policy, self.rows, self.correct, self.rewards, self.seed = policy, rows, correct, rewards, seed
+        self.how: dict[str, Any] = {"batch_size": batch_size, "max_new_tokens": max_new_tokens}
+        policy.freeze_reference()
+        # Another seed than the looks': with the same one the start would agree with itself word for word.
+        self.start = truths(correct, rows, sample(policy, rows, seed + 1, **self.how))
+
+    @torch.no_grad()
+    def look(self) -> Look:
+        """Sample one reply a prompt and measure it; touches no global random state."""
+        replies = sample(self.policy, self.rows, self.seed, **self.how)
+        with evaluating(self.policy):
+            kl = _kl(self.policy, self.policy.encode([row.prompt for row in self.rows]), replies)
+        proxies = [row.value for row in self.rewards.score(samples_of(self.rows, replies), 1)]
+        found = truths(self.correct, self.rows, replies)
+        return Look(kl, _mean(proxies), _mean(found), preference(found, self.start))
+
+
+@torch.no_grad()
+def sample(policy: LanguagePolicy, rows: Sequence[Row], seed: int, **how: Any) -> list[Completion]:
+    """One sampled reply a row; the seed alone decides which."""
+    prompts = policy.encode([row.prompt for row in rows])
+    with evaluating(policy):
+        return complete(policy, prompts, generator=torch.Generator().manual_seed(seed), **how)
+
+
+def truths(correct: Rewards, rows: Sequence[Row], replies: Sequence[Completion]) -> list[float | None]:
+    """What the truth says of each reply."""
+    return [row.value for row in correct.score(samples_of(rows, replies), 1)]
+
+
+def preference(after: Sequence[float | None], before: Sequence[float | None]) -> Interval | None:
+    """The share of prompts whose score is higher after than before, ties counted half, with its 95 % interval."""
+    both = [(a, b) for a, b in zip(after, before, strict=True) if a is not None and b is not None]
+    return mean_interval([(a > b) + 0.5 * (a == b) for a, b in both]) if both else None
+
+
+def _kl(policy: Any, prompts: Sequence[Sequence[int]], replies: Sequence[Completion]) -> float:
+    """The mean over replies that π sampled of log π(y) - log start(y): KL(π ‖ start), without bias however far apart."""
+    total = 0.0
+    for batch in batches([len(one.token_ids) for one in replies], SCORED_AT_ONCE):
+        states, actions = [prompts[i] for i in batch], [list(replies[i].token_ids) for i in batch]
+        log_prob, _ = policy.log_prob(states, actions)  # (B, T), 0 behind the end
+        start, _ = policy.reference.log_prob(states, actions)  # (B, T)
+        total += (log_prob.cpu().double() - start.cpu().double()).sum().item()
+    return total / len(replies)
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None

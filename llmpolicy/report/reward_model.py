@@ -1,0 +1,42 @@
+"""A reward model in one picture: what its margins promise against what was found, bin by bin."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from llmpolicy.report.plot import GREY, REWARD
+
+
+def plot_reward_model(report: Mapping[str, Any], path: Path) -> Path:
+    """Draw the calibration of a reward model's report into a file and return its path."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    found = report["held_out"]
+    bins = found["bins"]
+    figure, axis = plt.subplots(figsize=(5.2, 4.6), layout="constrained")
+    axis.plot([0.5, 1], [0.5, 1], color=GREY, ls=":", lw=1, label="calibrated")
+    values = [one["accuracy"]["value"] for one in bins]
+    errors = [
+        [one["accuracy"]["value"] - one["accuracy"]["low"] for one in bins],
+        [one["accuracy"]["high"] - one["accuracy"]["value"] for one in bins],
+    ]
+    axis.errorbar([one["expected"] for one in bins], values, yerr=errors, fmt="o-", color=REWARD, capsize=3, lw=1.5,
+                  label=f"held-out pairs, {bins[0]['n']} a bin")  # fmt: skip
+    axis.set_xlim(0.48, 1.02)
+    axis.set_ylim(min(0.48, *(one["accuracy"]["low"] for one in bins)) - 0.02, 1.02)
+    axis.set_xlabel("accuracy that the margins promise, mean σ(|margin|)")
+    axis.set_ylabel("share ordered rightly, 95 % interval")
+    accuracy = found["accuracy"]
+    axis.set_title(
+        f"reward model: {accuracy['value']:.1%} of {found['n']} pairs right [{accuracy['low']:.1%}, {accuracy['high']:.1%}]",
+        fontsize=10, loc="left",
+    )  # fmt: skip
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.grid(alpha=0.25)
+    axis.legend(fontsize=8, frameon=False, loc="lower right")
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+    return path

@@ -1,0 +1,195 @@
+"""A reward model from preference pairs: TRL's RewardTrainer, and how far its scores can be believed.
+
+The model is Bradley and Terry's: P(a is preferred to b) = σ(r(a) - r(b)) (Bradley & Terry 1952, "Rank analysis of
+incomplete block designs", Biometrika 39:324-345). It is calibrated when of the pairs with a margin m a share σ(m) is
+ordered rightly.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import fmean, pstdev
+from typing import Any
+
+from llmpolicy.errors import PolicyError
+from llmpolicy.statistics import Interval, wilson
+from llmpolicy.tasks import Pair, Pairs
+from llmpolicy.warm_start import drop_printers, reply, stage_config, write_report
+
+REPORT = "reward_model.json"
+BINS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Bin:
+    """Held-out pairs whose margins |r(chosen) - r(rejected)| lie between low and high.
+
+    ``expected`` is the mean of σ(margin), the accuracy that the margins promise; ``accuracy`` is the one that was found.
+    """
+
+    low: float
+    high: float
+    n: int
+    expected: float
+    accuracy: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A reward model on held-out pairs: accuracy, how large its rewards are, and its calibration."""
+
+    n: int
+    accuracy: Interval
+    log_loss: float
+    mean: float
+    std: float
+    calibration_error: float
+    bins: tuple[Bin, ...]
+
+
+def reward_config(settings: Mapping[str, Any], *, folder: Path, seed: int, target: str) -> Any:
+    """RewardConfig from the recipe's ``reward_model:`` block; raises RecipeError when TRL refuses a value."""
+    from trl import RewardConfig
+
+    return stage_config(RewardConfig, "reward_model", settings, folder=folder, seed=seed, target=target)
+
+
+def train_reward_model(
+    model: Any,
+    tokenizer: Any,
+    pairs: Pairs,
+    args: Any,
+    folder: Path,
+    facts: Mapping[str, Any],
+    *,
+    lora: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Train what `begin` gave, write it as a normal model (an adapter is merged), and measure what was written.
+
+    Returns the report that is written beside the model.
+    """
+    from trl import RewardTrainer
+
+    trainer = RewardTrainer(
+        model, args, train_dataset=_dataset(pairs.train), processing_class=tokenizer, peft_config=_lora(lora)
+    )
+    drop_printers(trainer)
+    loss = trainer.train().training_loss
+    report: dict[str, Any] = {"schema": 1, **facts, "dropped": pairs.dropped}
+    report |= {"train": {"n": len(pairs.train), "loss": loss}, "held_out": None}
+    if trainer.is_world_process_zero():
+        trained: Any = trainer.accelerator.unwrap_model(trainer.model)
+        (trained.merge_and_unload() if lora else trained).save_pretrained(str(folder))
+        tokenizer.save_pretrained(str(folder))
+        if pairs.held_out:
+            report["held_out"] = asdict(measure(folder, pairs.held_out))
+        write_report(folder / REPORT, report)
+    trainer.accelerator.wait_for_everyone()
+    return report
+
+
+def begin(base: str, *, seed: int, **options: Any) -> tuple[Any, Any]:
+    """A language model with a new head of one label, drawn from the seed, and its tokenizer.
+
+    ``options`` are dtype, revision and trust_remote_code. Raises PolicyError for what cannot be loaded.
+    """
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer, set_seed
+    from trl.trainer.reward_trainer import suppress_seqcls_warning
+
+    set_seed(seed)  # the head is drawn at random
+    shared = {key: options[key] for key in ("revision", "trust_remote_code") if options.get(key)}
+    try:
+        with suppress_seqcls_warning():
+            model = AutoModelForSequenceClassification.from_pretrained(
+                base, num_labels=1, dtype=options.get("dtype") or "float32", **shared
+            )
+        return model, AutoTokenizer.from_pretrained(base, **shared)
+    except (OSError, ValueError) as error:
+        raise PolicyError(f"no reward model can begin from {base!r}: {' '.join(str(error).split())[:200]}") from error
+
+
+def _lora(lora: Mapping[str, Any] | None) -> Any:
+    """The adapter's configuration, with the head among the weights that are trained."""
+    from llmpolicy.policies.causal_lm.adapter import lora_config
+
+    if lora is None:
+        return None
+    config = lora_config(lora)
+    config.task_type, config.modules_to_save = "SEQ_CLS", ["score"]
+    return config
+
+
+def _dataset(pairs: Sequence[Pair]) -> Any:
+    from datasets import Dataset
+
+    return Dataset.from_list(
+        [
+            {"prompt": p.prompt, "chosen": reply(p.prompt, p.chosen), "rejected": reply(p.prompt, p.rejected)}
+            for p in pairs
+        ]
+    )
+
+
+def measure(folder: Path, pairs: Sequence[Pair]) -> Measured:
+    """How the reward model in a folder orders pairs that it was not trained on; it is scored as in training by GRPO."""
+    from reward_fns.reward_model import score
+
+    prompts = [pair.prompt for pair in pairs] * 2
+    texts = [pair.chosen for pair in pairs] + [pair.rejected for pair in pairs]
+    scores = [float(one) for one in score(completions=texts, prompts=prompts, model=str(folder))]  # type: ignore[union-attr]
+    return measured(scores[: len(pairs)], scores[len(pairs) :])
+
+
+def measured(chosen: Sequence[float], rejected: Sequence[float]) -> Measured:
+    """The figures of held-out pairs from their two rewards; a tie is not ordered rightly.
+
+    The calibration error is Σ_b n_b/N · |accuracy_b - expected_b| over bins of like size (Naeini et al. 2015, AAAI,
+    eq. 3, with equal counts instead of equal widths).
+    """
+    margins = [c - r for c, r in zip(chosen, rejected, strict=True)]
+    ordered = sorted(margins, key=abs)
+    edges = [round(i * len(ordered) / BINS) for i in range(BINS + 1)]
+    groups = [ordered[a:b] for a, b in zip(edges, edges[1:], strict=False) if b > a]
+    bins = tuple(_bin(group) for group in groups)
+    both = [*chosen, *rejected]
+    return Measured(
+        n=len(margins),
+        accuracy=wilson(sum(m > 0 for m in margins), len(margins)),
+        log_loss=fmean(_softplus(-m) for m in margins),
+        mean=fmean(both),
+        std=pstdev(both),
+        calibration_error=sum(b.n * abs(b.accuracy.value - b.expected) for b in bins) / len(margins),
+        bins=bins,
+    )
+
+
+def _bin(margins: Sequence[float]) -> Bin:
+    sizes = [abs(m) for m in margins]
+    expected = fmean(math.exp(-_softplus(-size)) for size in sizes)
+    return Bin(min(sizes), max(sizes), len(sizes), expected, wilson(sum(m > 0 for m in margins), len(margins)))
+
+
+def _softplus(x: float) -> float:
+    """log(1 + eˣ) = -log σ(-x), without overflow."""
+    return max(x, 0.0) + math.log1p(math.exp(-abs(x)))
+
+
+def table(report: Mapping[str, Any]) -> str:
+    """The report of a reward model as a few lines of text."""
+    found = report["held_out"]
+    if found is None:
+        return f"reward model: {report['train']['n']} pairs, none held out"
+    accuracy = found["accuracy"]
+    lines = [
+        f"reward model on {found['n']} held-out pairs: accuracy {accuracy['value']:.3f} "
+        f"[{accuracy['low']:.3f}, {accuracy['high']:.3f}]  log loss {found['log_loss']:.3f}  "
+        f"rewards {found['mean']:+.2f} ± {found['std']:.2f}  calibration error {found['calibration_error']:.3f}",
+        "  margin         pairs  promised  found",
+    ]
+    lines += [
+        f"  {b['low']:5.2f} to {b['high']:5.2f} {b['n']:6}     {b['expected']:.3f}  {b['accuracy']['value']:.3f} "
+        f"[{b['accuracy']['low']:.3f}, {b['accuracy']['high']:.3f}]"
+        for b in found["bins"]
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,131 @@
+"""Preference pairs: a prompt with a reply that was chosen and one that was rejected, from the Hub or a local file."""
+
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from llmpolicy.errors import TaskError, nearest
+from llmpolicy.tasks.demonstrations import reply_text
+from llmpolicy.tasks.prompts import make_rows
+from llmpolicy.tasks.sources import read_rows
+from llmpolicy.tasks.spec import TaskSpec
+from llmpolicy.tasks.split import question_hash
+from llmpolicy.types import Prompt
+
+TURN = "\n\nAssistant:"
+"""Where the last reply of a transcript in one text begins, as in Anthropic's hh-rlhf."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two replies to a prompt; ``question`` is its canonical form, which decides on which side of the split it lies."""
+
+    prompt: Prompt
+    chosen: str
+    rejected: str
+    question: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """The pairs that are trained on and those that are not; ``dropped`` had two equal replies."""
+
+    train: Sequence[Pair]
+    held_out: Sequence[Pair]
+    dropped: int
+
+
+def load_pairs(
+    spec: TaskSpec, base_dir: Path | None = None, *, held_out: int = 0, never: Collection[str] = ()
+) -> Pairs:
+    """The pairs of a source with columns ``chosen`` and ``rejected``, and ``prompt`` (or the task's template) or none.
+
+    Without a prompt it is what both replies begin with. Held out are all pairs of the ``held_out`` questions with the
+    lowest hash, and of those in ``never``. Raises TaskError in one sentence, naming the row.
+    """
+    raws = read_rows(spec, base_dir)
+    explicit = [_explicit(spec, row, index) for index, row in enumerate(raws)]
+    kept = [row for row in explicit if row["chosen"] != row["rejected"]]
+    if not kept:
+        raise TaskError(f"preferences {spec.label!r}: in all {len(raws)} pairs chosen and rejected are equal")
+    rows = [
+        row
+        for text in (False, True)
+        for row in _rows(spec, [raw for raw in kept if raw["transcript"] is text], base_dir, text)
+    ]
+    pairs = [Pair(row.prompt, row.columns["chosen"], row.columns["rejected"], row.question) for row in rows]
+    if len(kept) < len(raws):
+        logging.getLogger("llmpolicy").warning(
+            "%d of %d pairs dropped: chosen and rejected are equal", len(raws) - len(kept), len(raws)
+        )
+    return _split(spec, pairs, held_out, never, len(raws) - len(kept))
+
+
+def _split(spec: TaskSpec, pairs: Sequence[Pair], n: int, never: Collection[str], dropped: int) -> Pairs:
+    asked = sorted({pair.question for pair in pairs}, key=question_hash)
+    aside = {*asked[:n], *never}
+    train = [pair for pair in pairs if pair.question not in aside]
+    if not train:
+        raise TaskError(
+            f"preferences {spec.label!r} have {len(asked)} distinct prompts, all of them held out; "
+            f"expected more than the {n} that are asked for"
+        )
+    return Pairs(train, [pair for pair in pairs if pair.question in aside], dropped)
+
+
+def _rows(spec: TaskSpec, raws: list[dict[str, Any]], base_dir: Path | None, text: bool) -> list[Any]:
+    """Rows with their prompts; a transcript in one text has its turns written out and goes through no chat template."""
+    if not raws:
+        return []
+    plain: dict[str, Any] = {"chat": False, "prompt": None, "system": None, "few_shot": [], "prefill": None}
+    return make_rows(spec.model_copy(update={"columns": {}, **(plain if text else {})}), raws, base_dir)
+
+
+def _explicit(spec: TaskSpec, row: Mapping[str, Any], index: int) -> dict[str, Any]:
+    """One pair with its prompt apart; ``transcript`` says that the prompt was the common beginning of two texts."""
+    where = f"preferences {spec.label!r}, row {index}"
+    found = dict(row)
+    for name in ("prompt", "chosen", "rejected"):
+        column = spec.columns.get(name, name)
+        if column in found:
+            found[name] = found[column]
+        elif name != "prompt":
+            raise TaskError(f"{where}: no column {column!r}{nearest(column, row)}")
+    for name in ("chosen", "rejected"):
+        if not found[name]:
+            raise TaskError(f"{where}: {name} is empty, expected a reply")
+    chat = isinstance(found["chosen"], list)
+    equal = found["chosen"] == found["rejected"]
+    implicit = spec.prompt is None and not _has_prompt(found, chat)
+    if implicit and not equal:
+        found |= _without_prompt(found, where)
+    elif implicit:
+        found["prompt"] = found["chosen"]  # it is dropped, and counted
+    if not equal:
+        found |= {name: reply_text(found[name], f"{where}, {name}") for name in ("chosen", "rejected")}
+    return found | {"transcript": implicit and not chat}
+
+
+def _has_prompt(row: Mapping[str, Any], chat: bool) -> bool:
+    """Whether the prompt is given; beside whole conversations a prompt in one text only repeats their beginning."""
+    if row.get("prompt") is None:
+        return False
+    return not chat or isinstance(row["prompt"], list) or len(row["chosen"]) == 1
+
+
+def _without_prompt(row: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Prompt, chosen and rejected of a pair whose replies begin with the prompt."""
+    from trl.data_utils import extract_prompt
+
+    both = {name: row[name] for name in ("chosen", "rejected")}
+    # TRL takes the last element for the one before the first, and gives the prompt away where there is none.
+    if both["chosen"][0] != both["rejected"][0]:
+        raise TaskError(f"{where}: chosen and rejected share no beginning, and there is no column 'prompt'")
+    found: dict[str, Any] = extract_prompt(both)
+    if isinstance(found["prompt"], str) and TURN in found["prompt"]:
+        # Two replies may begin alike: what they share of the last turn is theirs, not the prompt's.
+        end = found["prompt"].rindex(TURN) + len(TURN)
+        found = {"prompt": row["chosen"][:end], **{name: row[name][end:] for name in both}}
+    return found

@@ -1,0 +1,104 @@
+"""The supervised warm start: TRL's SFTTrainer on demonstrations, written as a normal model."""
+
+import json
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmpolicy.errors import RecipeError
+from llmpolicy.recipe import GRPO_DEFAULTS, STAGE_DEFAULTS, TARGET_DEFAULTS
+from llmpolicy.tasks import Demonstration
+from llmpolicy.types import Prompt
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from llmpolicy.policies.causal_lm import CausalLMPolicy
+
+REPORT = "warm_start.json"
+
+
+def stage_config(config: Any, block: str, settings: Mapping[str, Any], *, folder: Path, seed: int, target: str) -> Any:
+    """A stage's configuration: the recipe's block, and the defaults that make it run anywhere.
+
+    Raises RecipeError when TRL refuses a value.
+    """
+    own = {"output_dir": str(folder / "trainer"), "seed": seed, "push_to_hub": False, "disable_tqdm": True}
+    shared = {key: GRPO_DEFAULTS[key] for key in ("gradient_checkpointing", "report_to", "logging_nan_inf_filter")}
+    defaults = {
+        **shared,
+        "save_strategy": "no",
+        "logging_steps": 20,
+        **TARGET_DEFAULTS[target],
+        **STAGE_DEFAULTS[block],
+    }
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            return config(**defaults | dict(settings) | own)
+    except (TypeError, ValueError) as error:
+        raise RecipeError(f"{block}: {' '.join(str(error).split())}") from error
+
+
+def sft_config(settings: Mapping[str, Any], *, folder: Path, seed: int, target: str) -> Any:
+    """SFTConfig from the recipe's ``sft:`` block; raises RecipeError when TRL refuses a value."""
+    from trl import SFTConfig
+
+    return stage_config(SFTConfig, "sft", settings, folder=folder, seed=seed, target=target)
+
+
+def warm_start(
+    policy: "CausalLMPolicy",
+    train: Sequence[Demonstration],
+    held_out: Sequence[Demonstration],
+    args: Any,
+    folder: Path,
+    facts: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Train a policy on the replies of demonstrations and write it with its report; an adapter is merged first.
+
+    The report holds the mean loss of a reply's token, in nats, in training and on the held-out demonstrations.
+    """
+    from trl import SFTTrainer
+
+    trainer = SFTTrainer(
+        policy.model, args, train_dataset=_dataset(train), processing_class=policy.tokenizer,
+        eval_dataset=_dataset(held_out) if held_out else None,
+    )  # fmt: skip
+    drop_printers(trainer)
+    loss = trainer.train().training_loss
+    measured = trainer.evaluate()["eval_loss"] if held_out else math.nan
+    report = {"schema": 1, **facts, "train": {"n": len(train), "loss": loss}}
+    report["held_out"] = {"n": len(held_out), "loss": measured} if held_out else None
+    if trainer.is_world_process_zero():
+        (policy.merge() if policy.is_adapter else policy).save(folder)
+        write_report(folder / REPORT, report)
+    trainer.accelerator.wait_for_everyone()
+    return report
+
+
+def _dataset(rows: Sequence[Demonstration]) -> "Dataset":
+    """Prompts and completions as TRL takes them; only the completions are learned."""
+    from datasets import Dataset
+
+    return Dataset.from_list([{"prompt": row.prompt, "completion": reply(row.prompt, row.reply)} for row in rows])
+
+
+def reply(prompt: Prompt, text: str) -> Any:
+    """A reply in the form of its prompt: a text, or a list of one message."""
+    return text if isinstance(prompt, str) else [{"role": "assistant", "content": text}]
+
+
+def drop_printers(trainer: Any) -> None:
+    """Leave the output to llmpolicy."""
+    from transformers import PrinterCallback, ProgressCallback
+
+    trainer.remove_callback(PrinterCallback)
+    trainer.remove_callback(ProgressCallback)
+
+
+def write_report(path: Path, report: Mapping[str, Any]) -> None:
+    """Write a stage's report; it comes last, so that a stage with a report is whole."""
+    path.write_text(json.dumps(report, indent=2, default=float) + "\n", encoding="utf-8")

@@ -1,0 +1,72 @@
+"""The recipe rlhf_tiny on three seeds, each with no KL term, a weak one (the recipe's) and a strong one.
+
+Every run of a seed has the same warm start and the same reward model. The figures are those of held-out prompts that did
+not choose the step that is kept, but for the last look, which is at the prompts that did.
+"""
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+SOURCES = [
+    "recipes/rlhf_tiny.yaml",
+    "scripts/receipts/rlhf_tiny.py",
+    "llmpolicy/bundled/**/*",
+    "llmpolicy/evaluation/overoptimisation.py",
+    "llmpolicy/reward_model.py",
+    "llmpolicy/session/curve.py",
+    "llmpolicy/session/stages.py",
+    "llmpolicy/tasks/demonstrations.py",
+    "llmpolicy/tasks/preferences.py",
+    "llmpolicy/warm_start.py",
+    "reward_fns/reward_model.py",
+]
+SEEDS = (0, 1, 2)
+BETAS = (0.1, 0.0, 1.5)
+STAGES = ("warm_start", "reward_model")
+Figures = dict[str, Any]
+
+
+def measure() -> Figures:
+    """Per seed: the reward model on held-out pairs, and per KL coefficient the preference rates and the last look."""
+    found = [one_seed(seed) for seed in SEEDS]
+    return {
+        "seeds": found,
+        "best_preferred_to_the_start": count(found, 0.1, "best", lambda share: share["low"] > 0.5),
+        "last_worse_than_the_start": {
+            str(beta): count(found, beta, "last", lambda share: share["high"] < 0.5) for beta in BETAS
+        },
+    }
+
+
+def count(found: list[Figures], beta: float, which: str, holds: Any) -> int:
+    """In how many seeds a preference rate's interval lies where it is asked to."""
+    return sum(holds(seed["runs"][str(beta)]["preference"][which]) for seed in found)
+
+
+def one_seed(seed: int) -> Figures:
+    """The stages once, and GRPO for each KL coefficient."""
+    with tempfile.TemporaryDirectory() as folder:
+        first = Path(folder) / str(BETAS[0])
+        runs = {str(beta): one_run(seed, beta, Path(folder) / str(beta), first) for beta in BETAS}
+        report = json.loads((first / "reward_model" / "reward_model.json").read_text(encoding="utf-8"))
+        return {"seed": seed, "reward_model": report["held_out"], "runs": runs}
+
+
+def one_run(seed: int, beta: float, out: Path, first: Path) -> Figures:
+    """One run; all but the first take over its stages."""
+    from llmpolicy.session import train_recipe
+
+    for stage in STAGES if out != first else ():
+        shutil.copytree(first / stage, out / stage)
+    run = train_recipe("rlhf_tiny", [f"seed={seed}", f"grpo.beta={beta}", "evaluate.samples=1"], out=out)
+    looks, kept = run.metrics("eval"), ("step", "accuracy", "kl", "proxy", "truth")
+    seconds = [line["time"] for line in run.metrics("train")]
+    return {
+        "best_step": run.manifest["best"]["step"],
+        "preference": run.manifest["preference"],
+        "seconds_of_training": round(seconds[-1] - seconds[0], 1),
+        "looks": [{key: round(look[key], 3) for key in kept} for look in looks],
+    }
