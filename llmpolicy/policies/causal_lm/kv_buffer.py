@@ -72,7 +72,9 @@ class KeyValueBuffer:
         self.in_rectangle[order] = self.prompt_of[order] * self.most + rank  # (b,)
         self.of_rectangle = torch.zeros(several * self.most, dtype=torch.long, device=order.device)  # (D G,)
         self.of_rectangle[self.in_rectangle] = torch.arange(len(order), device=order.device)
-        self.is_even = several * self.most == len(order) and bool((self.in_rectangle[1:] > self.in_rectangle[:-1]).all())
+        self.is_even = several * self.most == len(order) and bool(
+            (self.in_rectangle[1:] > self.in_rectangle[:-1]).all()
+        )
 
     # attention
 
@@ -139,9 +141,7 @@ class KeyValueBuffer:
         return (out, mass) if self.is_even else (out[self.in_rectangle], mass[self.in_rectangle])
 
 
-def attend_with_mass(
-    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float
-) -> tuple[Tensor, Tensor]:
+def attend_with_mass(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float) -> tuple[Tensor, Tensor]:
     """Attention (R, K, L, d) and, in float32, log Σ exp of the scores, (R, K, L), with which parts are put together."""
     if q.device.type == "cpu":
         return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, k, v, attn_mask=mask, scale=scale)  # type: ignore[no-any-return]

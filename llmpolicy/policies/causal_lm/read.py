@@ -97,6 +97,12 @@ class PaddedReader:
 
     def _read(self, ids: Tensor) -> Tensor:
         logits, _ = forward(
-            self.model, ids, self.mask[:, : self.width], self.position_ids, 1, past_key_values=self.cache, use_cache=True
+            self.model,
+            ids,
+            self.mask[:, : self.width],
+            self.position_ids,
+            1,
+            past_key_values=self.cache,
+            use_cache=True,
         )
         return logits[:, -1]
