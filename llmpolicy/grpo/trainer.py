@@ -3,6 +3,7 @@
 Each override is a seam of TRL 1.16 (``tests/test_seams.py`` holds its signatures and a hash of each source).
 """
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,15 +14,19 @@ from accelerate.utils import gather, gather_object
 from datasets import Dataset
 from transformers import TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
+from trl.trainer.utils import split_tensor_dict
 
 from llmpolicy.errors import RewardError
 from llmpolicy.grpo.rollouts import Generation, rollout_rows
+from llmpolicy.grpo.window import Window, score_padded, shuffled_groups, stock_reason, window_loss
 from llmpolicy.policies.causal_lm import CausalLMPolicy
 from llmpolicy.policies.causal_lm.generate import generate
 from llmpolicy.policies.causal_lm.score import Scored, score
 from llmpolicy.rewards import Rewards, RowScore, Sample
 from llmpolicy.run import Run
 from llmpolicy.tasks import Row
+
+logger = logging.getLogger(__name__)
 
 
 def _named(name: str) -> Callable[..., Any]:
@@ -35,7 +40,10 @@ def _named(name: str) -> Callable[..., Any]:
 
 
 class PolicyTrainer(GRPOTrainer):
-    """GRPO on a CausalLMPolicy: same losses and update as TRL, with the policy's own sampler, scorer and reference."""
+    """GRPO on a CausalLMPolicy: same losses and update as TRL, with the policy's own sampler, scorer and reference.
+
+    ``token_budget`` bounds the tokens forwarded together in an update; without it they are as many as TRL would hold.
+    """
 
     args: GRPOConfig
     model: torch.nn.Module
@@ -49,6 +57,7 @@ class PolicyTrainer(GRPOTrainer):
         *,
         run: Run | None = None,
         callbacks: list[TrainerCallback] | None = None,
+        token_budget: int | None = None,
         **options: Any,
     ) -> None:
         self.policy, self.rewards, self.rows, self.run = policy, rewards, list(rows), run
@@ -71,6 +80,9 @@ class PolicyTrainer(GRPOTrainer):
         )
         self.eos_token_ids = list(policy.stop_ids)
         self._take_reference(beta, sync)
+        self.window, self.token_budget = Window(), token_budget
+        self.stock_reason = stock_reason(self)
+        logger.info("path: %s", "group" if self.stock_reason is None else f"stock ({self.stock_reason})")
 
     def _take_reference(self, beta: float, sync: bool) -> None:
         """Use the policy's reference: TRL would add a second adapter, or load full weights again by their name."""
@@ -149,6 +161,14 @@ class PolicyTrainer(GRPOTrainer):
         compute_aux_loss: bool = False,
         **multimodal: Any,
     ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+        if self.stock_reason is None and not multimodal.get("num_images"):
+            budget = self.token_budget or (batch_size or len(input_ids)) * input_ids.shape[1]
+            with self.accelerator.autocast():
+                scored = score_padded(
+                    self.window, model, input_ids, attention_mask, logits_to_keep, self.temperature,
+                    compute_entropy, budget,
+                )  # fmt: skip
+            return scored.log_prob, scored.entropy, None
         chunks: list[Scored] = []
         size = batch_size or input_ids.size(0)
         for start in range(0, input_ids.size(0), size):
@@ -172,6 +192,24 @@ class PolicyTrainer(GRPOTrainer):
         losses = [chunk.aux_loss for chunk in chunks if chunk.aux_loss is not None]
         entropy = torch.cat(entropies) if compute_entropy else None  # (B, T)
         return log_prob, entropy, torch.stack(losses).mean() if compute_aux_loss else None
+
+    # log-probabilities -> improve
+
+    def _prepare_inputs(self, generation_batch: Any) -> dict[str, Any]:
+        if self.stock_reason is not None or not self.model.training:
+            return super()._prepare_inputs(generation_batch)
+        steps = self.args.steps_per_generation
+        if self._step % (steps * self.num_iterations) == 0 or self._buffered_inputs is None:
+            made = self._generate_and_score_completions(generation_batch)
+            self._buffered_inputs = split_tensor_dict(shuffled_groups(made, self.num_generations), steps)
+        return self._buffered_inputs[self._step % steps]
+
+    def compute_loss(
+        self, model: torch.nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **arguments: Any
+    ) -> torch.Tensor:
+        if self.stock_reason is not None or not self.model.training:
+            return super().compute_loss(model, inputs, return_outputs, **arguments)
+        return window_loss(self, model, self._compute_loss, inputs)
 
     # environment -> reward
 

@@ -91,6 +91,8 @@ def _reason(model: Any) -> str | None:
             return f"{config.model_type} has {name}"
     if getattr(config, "use_bidirectional_attention", False) or not getattr(config, "is_causal", True):
         return "attention is not causal"
+    if "forward" in vars(model.get_output_embeddings()):
+        return "the forward of the output head was replaced"
     if getattr(model, "hf_device_map", None) and len(set(model.hf_device_map.values())) > 1:
         return "the model is spread over several devices"
     return None

@@ -1,14 +1,14 @@
 """How the generator has prompts and tokens read: by groups, or in padded rows for models that groups cannot serve."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 from transformers import DynamicCache
 
 from llmpolicy.policies.causal_lm.forward import bare, forward, left_pad, positions
-from llmpolicy.policies.causal_lm.group_attention import Rectangle, attending, packed_forward
+from llmpolicy.policies.causal_lm.group_attention import Rectangle, packed_forward
 from llmpolicy.policies.causal_lm.kv_buffer import KeyValueBuffer
 
 
