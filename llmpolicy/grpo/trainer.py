@@ -14,11 +14,10 @@ from accelerate.utils import gather, gather_object
 from datasets import Dataset
 from transformers import TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
-from trl.trainer.utils import split_tensor_dict
 
 from llmpolicy.errors import RewardError
 from llmpolicy.grpo.rollouts import Generation, rollout_rows
-from llmpolicy.grpo.window import Window, score_padded, shuffled_groups, stock_reason, window_loss
+from llmpolicy.grpo.window import Window, next_inputs, score_padded, stock_reason, window_loss
 from llmpolicy.policies.causal_lm import CausalLMPolicy
 from llmpolicy.policies.causal_lm.generate import generate
 from llmpolicy.policies.causal_lm.score import Scored, score
@@ -198,17 +197,17 @@ class PolicyTrainer(GRPOTrainer):
     def _prepare_inputs(self, generation_batch: Any) -> dict[str, Any]:
         if self.stock_reason is not None or not self.model.training:
             return super()._prepare_inputs(generation_batch)
-        steps = self.args.steps_per_generation
-        if self._step % (steps * self.num_iterations) == 0 or self._buffered_inputs is None:
-            made = self._generate_and_score_completions(generation_batch)
-            self._buffered_inputs = split_tensor_dict(shuffled_groups(made, self.num_generations), steps)
-        return self._buffered_inputs[self._step % steps]
+        return next_inputs(self, generation_batch)
 
     def compute_loss(
-        self, model: torch.nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **arguments: Any
-    ) -> torch.Tensor:
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> Any:
         if self.stock_reason is not None or not self.model.training:
-            return super().compute_loss(model, inputs, return_outputs, **arguments)
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         return window_loss(self, model, self._compute_loss, inputs)
 
     # environment -> reward

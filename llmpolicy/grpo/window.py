@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from accelerate.utils import DistributedType
 from torch import Tensor
+from trl.trainer.utils import split_tensor_dict
 
 from llmpolicy.policies.causal_lm.group_attention import group_path
 from llmpolicy.policies.causal_lm.score import Scored
@@ -129,44 +130,48 @@ def _backward(
 
 
 @contextmanager
-def _unrecorded(trainer: Any) -> Iterator[None]:
-    """TRL's metrics of a part of a window are not those of the window: they are dropped."""
+def _unrecorded(trainer: Any) -> Iterator[dict[str, list[float]]]:
+    """TRL's metrics of a part of a window are not those of the window: they are kept apart."""
     kept, trainer._metrics["train"] = trainer._metrics["train"], defaultdict(list)
     try:
-        yield
+        yield trainer._metrics["train"]
     finally:
         trainer._metrics["train"] = kept
 
 
 def _record(
-    trainer: Any, model: torch.nn.Module, stock_loss: Callable[..., Tensor], whole: Inputs, live: list[int], seen: Tensor
+    trainer: Any,
+    model: torch.nn.Module,
+    stock_loss: Callable[..., Tensor],
+    whole: Inputs,
+    live: list[int],
+    seen: Tensor,
 ) -> Tensor:
     """Let TRL compute loss and metrics of the whole window from what was scored; returns its loss.
 
-    A row that was not forwarded has ratio 1 and advantage 0, so that all but its entropy is known: the entropy is then
-    the mean over the other rows, and named ``entropy/live``.
+    A row that was not forwarded has advantage 0, and no loss, clipping or ratio of it counts. Its entropy and its weight
+    in VESPO are not known: these are then means over the other rows, and named ``.../live``.
     """
     log_prob, entropies = seen
     mask = whole["completion_mask"].float()  # (B, T)
     out = torch.ones(len(mask), dtype=torch.bool, device=mask.device)
     out[live] = False
-    sums = torch.stack([(entropies * mask)[~out].sum(), mask[~out].sum(), mask[out].sum()])
-    entropy, tokens, left_out = trainer.accelerator.reduce(sums, reduction="sum")
+    sums = torch.stack([(entropies * mask)[~out].sum(), mask[~out].sum(), out.sum(), (~out).sum()])
+    entropy, tokens, left_out, kept = trainer.accelerator.reduce(sums, reduction="sum")
     entropies[out] = entropy / tokens  # NaN, which the log leaves out, if no row is live
     if (old := whole.get("old_per_token_logps")) is not None:
-        log_prob[out] = old[out].float()
+        log_prob[out] = old[out].float()  # ratio 1
     trainer.window.given = Scored(log_prob, entropies)
-    metrics = trainer._metrics["train"]
-    before = len(metrics["entropy"])
     try:
-        with torch.no_grad():
+        with torch.no_grad(), _unrecorded(trainer) as found:
             loss = stock_loss(model, whole)
     finally:
         trainer.window.given = None
-    if left_out > 0:
-        metrics["entropy/live"].append(metrics["entropy"].pop())
-    if not before and not metrics["entropy"]:
-        del metrics["entropy"]
+    for name, values in found.items():
+        if left_out > 0 and name == "vespo/phi_seq_mean":
+            values = [float((value * (kept + left_out) - left_out) / kept) for value in values]
+        live_only = left_out > 0 and name in ("entropy", "vespo/phi_seq_mean")
+        trainer._metrics["train"][f"{name}/live" if live_only else name].extend(values)
     return loss
 
 
@@ -229,6 +234,16 @@ def _joined(parts: list[Inputs]) -> Inputs:
         return sum(values, []) if isinstance(values[0], list) else values[0]
 
     return {key: join([part[key] for part in parts]) for key in parts[0]}
+
+
+def next_inputs(trainer: Any, generation_batch: Any) -> Inputs:
+    """The rows of this micro-step, of a new generation when the last is used up; TRL shuffles rows, here groups are."""
+    steps = trainer.args.steps_per_generation
+    if trainer._step % (steps * trainer.num_iterations) == 0 or trainer._buffered_inputs is None:
+        made = trainer._generate_and_score_completions(generation_batch)
+        trainer._buffered_inputs = split_tensor_dict(shuffled_groups(made, trainer.num_generations), steps)
+    inputs: Inputs = trainer._buffered_inputs[trainer._step % steps]
+    return inputs
 
 
 def shuffled_groups(inputs: Inputs, size: int) -> Inputs:

@@ -63,8 +63,8 @@ def _by_group(
     """The attention function that transformers calls: q (1, H, N, d), k and v (1, K, N, d) to (1, N, H, d)."""
     device = value.device.type  # under autocast rotated queries and keys are float32, values are not
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else value.dtype
-    flat = (side.transpose(1, 2)[0].to(dtype) for side in (query, key, value))
-    return _passes[-1](module.layer_idx, *flat, scaling, sliding_window)[None], None
+    q, k, v = (side.transpose(1, 2)[0].to(dtype) for side in (query, key, value))
+    return _passes[-1](module.layer_idx, q, k, v, scaling, sliding_window)[None], None
 
 
 ALL_ATTENTION_FUNCTIONS.register(NAME, _by_group)
@@ -136,7 +136,7 @@ class _Move(torch.autograd.Function):
         return x.index_select(0, index)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
         moved = gradient.index_select(0, ctx.back)
         if ctx.inside is not None:
             moved = moved.masked_fill_(~ctx.inside.view(-1, *[1] * (moved.dim() - 1)), 0.0)
@@ -151,9 +151,9 @@ def causal(q: Tensor, k: Tensor, v: Tensor, scale: float, window: int | None) ->
         place = torch.arange(length, device=q.device)
         apart = place[:, None] - place  # (L, L)
         mask = (apart >= 0) & (apart < window)
-    sides = (side.transpose(1, 2) for side in (q, k, v))
+    query, key, value = (side.transpose(1, 2) for side in (q, k, v))
     out = scaled_dot_product_attention(
-        *sides, attn_mask=mask, is_causal=mask is None, scale=scale, enable_gqa=q.shape[2] != k.shape[2]
+        query, key, value, attn_mask=mask, is_causal=mask is None, scale=scale, enable_gqa=q.shape[2] != k.shape[2]
     )
     return out.transpose(1, 2)
 

@@ -99,10 +99,9 @@ class KeyValueBuffer:
         return torch.lerp(before.float(), own.float(), share).to(q.dtype)
 
     def _read_prompts(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float, window: int | None) -> Tensor:
-        rows = [self.prompts.fill(side) for side in (q, k, v)]  # (D, P, heads, d)
-        keys, values = (side.transpose(1, 2).contiguous() for side in rows[1:])  # (D, K, P, d)
-        self.layers[layer] = _Layer((keys, values))
-        return self.prompts.pack(causal(*rows, scale, window))
+        asked, key, value = (self.prompts.fill(side) for side in (q, k, v))  # (D, P, heads, d)
+        self.layers[layer] = _Layer((key.transpose(1, 2).contiguous(), value.transpose(1, 2).contiguous()))
+        return self.prompts.pack(causal(asked, key, value, scale, window))
 
     def _write(self, held: _Layer, k: Tensor, v: Tensor) -> None:
         if held.own is None or self.step >= held.own[0].shape[2]:
@@ -144,7 +143,7 @@ class KeyValueBuffer:
 def attend_with_mass(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float) -> tuple[Tensor, Tensor]:
     """Attention (R, K, L, d) and, in float32, log Σ exp of the scores, (R, K, L), with which parts are put together."""
     if q.device.type == "cpu":
-        return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, k, v, attn_mask=mask, scale=scale)  # type: ignore[no-any-return]
+        return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, k, v, attn_mask=mask, scale=scale)
     return _plain_with_mass(q, k, v, mask, scale)
 
 

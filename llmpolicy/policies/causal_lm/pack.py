@@ -32,14 +32,15 @@ class Pack:
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float, window: int | None) -> Tensor:
         """Prompts attend to themselves, completions to their prompt and themselves; (N, H, d)."""
         split = self.prompts.total
-        prompt = [self.prompts.fill(side[:split]) for side in (q, k, v)]  # (D, P, heads, d)
-        seen = self.prompts.pack(causal(*prompt, scale, window))  # (N_p, H, d)
+        asked, key, value = (self.prompts.fill(side[:split]) for side in (q, k, v))  # (D, P, heads, d)
+        seen = self.prompts.pack(causal(asked, key, value, scale, window))  # (N_p, H, d)
         if not self.completions.total:
             return seen
         own = [self.completions.fill(side[split:]) for side in (q, k, v)]  # (R, T, heads, d)
         # The prompt's keys are copied to each completion: sharing them costs a block of zeros as wide as the group.
         keys, values = (
-            torch.cat([self._of_each_row(prompt[i]), own[i]], dim=1).transpose(1, 2) for i in (1, 2)
+            torch.cat([self._of_each_row(one), mine], dim=1).transpose(1, 2)
+            for one, mine in ((key, own[1]), (value, own[2]))
         )  # (R, K, P + T, d)
         mask = self._mask(window, q.dtype, q.shape[1] // k.shape[1])
         out = scaled_dot_product_attention(fold(own[0], k.shape[1]), keys, values, attn_mask=mask, scale=scale)
