@@ -17,6 +17,7 @@ SOURCES = {
     "_generate": "2a27fdf8f5e6f356",
     "_prepare_inputs": "f824e7fb07147956",
     "_compute_loss": "80295546bbdbf6f7",
+    "compute_loss": "a2d6ef8bd29c3e26",
     "log": "1e7772819cc8cf09",
     "create_model_card": "4f8a407fd9fd3f6e",
     "_save": "b136889e87928376",

@@ -17,6 +17,7 @@ from trl import GRPOConfig, GRPOTrainer
 
 from llmpolicy.errors import RewardError
 from llmpolicy.grpo.rollouts import Generation, rollout_rows
+from llmpolicy.grpo.window import Window, next_inputs, score_padded, stock_reason, window_loss
 from llmpolicy.policies.causal_lm import CausalLMPolicy
 from llmpolicy.policies.causal_lm.generate import generate
 from llmpolicy.policies.causal_lm.score import Scored, score
@@ -25,6 +26,8 @@ from llmpolicy.rewards.compose.statistics import metrics as part_metrics
 from llmpolicy.rewards.replay import replay_command
 from llmpolicy.run import Run
 from llmpolicy.tasks import Row
+
+logger = logging.getLogger(__name__)
 
 MOST = 1e18
 """The largest size of a score that training takes."""
@@ -41,7 +44,10 @@ def _named(name: str) -> Callable[..., Any]:
 
 
 class PolicyTrainer(GRPOTrainer):
-    """GRPO on a CausalLMPolicy: same losses and update as TRL, with the policy's own sampler, scorer and reference."""
+    """GRPO on a CausalLMPolicy: same losses and update as TRL, with the policy's own sampler, scorer and reference.
+
+    ``token_budget`` bounds the tokens forwarded together in an update; without it they are as many as TRL would hold.
+    """
 
     args: GRPOConfig
     model: torch.nn.Module
@@ -55,6 +61,7 @@ class PolicyTrainer(GRPOTrainer):
         *,
         run: Run | None = None,
         callbacks: list[TrainerCallback] | None = None,
+        token_budget: int | None = None,
         **options: Any,
     ) -> None:
         self.policy, self.rewards, self.rows, self.run = policy, rewards, list(rows), run
@@ -78,6 +85,9 @@ class PolicyTrainer(GRPOTrainer):
         )
         self.eos_token_ids = list(policy.stop_ids)
         self._take_reference(beta, sync)
+        self.window, self.token_budget = Window(), token_budget
+        self.stock_reason = stock_reason(self)
+        logger.info("path: %s", "group" if self.stock_reason is None else f"stock ({self.stock_reason})")
 
     def _take_reference(self, beta: float, sync: bool) -> None:
         """Use the policy's reference: TRL would add a second adapter, or load full weights again by their name."""
@@ -156,6 +166,14 @@ class PolicyTrainer(GRPOTrainer):
         compute_aux_loss: bool = False,
         **multimodal: Any,
     ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+        if self.stock_reason is None and not multimodal.get("num_images"):
+            budget = self.token_budget or (batch_size or len(input_ids)) * input_ids.shape[1]
+            with self.accelerator.autocast():
+                scored = score_padded(
+                    self.window, model, input_ids, attention_mask, logits_to_keep, self.temperature,
+                    compute_entropy, budget,
+                )  # fmt: skip
+            return scored.log_prob, scored.entropy, None
         chunks: list[Scored] = []
         size = batch_size or input_ids.size(0)
         for start in range(0, input_ids.size(0), size):
@@ -179,6 +197,24 @@ class PolicyTrainer(GRPOTrainer):
         losses = [chunk.aux_loss for chunk in chunks if chunk.aux_loss is not None]
         entropy = torch.cat(entropies) if compute_entropy else None  # (B, T)
         return log_prob, entropy, torch.stack(losses).mean() if compute_aux_loss else None
+
+    # log-probabilities -> improve
+
+    def _prepare_inputs(self, generation_batch: Any) -> dict[str, Any]:
+        if self.stock_reason is not None or not self.model.training:
+            return super()._prepare_inputs(generation_batch)
+        return next_inputs(self, generation_batch)
+
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> Any:
+        if self.stock_reason is not None or not self.model.training:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        return window_loss(self, model, self._compute_loss, inputs)
 
     # environment -> reward
 

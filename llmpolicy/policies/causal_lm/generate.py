@@ -7,10 +7,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import DynamicCache
 
 from llmpolicy.errors import PolicyError
-from llmpolicy.policies.causal_lm.forward import accepts, bare, forward, left_pad, positions
+from llmpolicy.policies.causal_lm.choose import choose
+from llmpolicy.policies.causal_lm.forward import accepts, bare
+from llmpolicy.policies.causal_lm.group_attention import attending, group_path
+from llmpolicy.policies.causal_lm.read import GroupReader, PaddedReader, Reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +46,24 @@ def generate(
     _check(model, prompt_ids, max_new_tokens)
     device = next(model.parameters()).device
     distinct = {tuple(ids): place for place, ids in enumerate(dict.fromkeys(map(tuple, prompt_ids)))}
-    group = torch.tensor([distinct[tuple(ids)] for ids in prompt_ids], device=device)  # (B,): each row's prompt
-    input_ids, prompt_mask = left_pad(list(distinct), pad_id, device)  # (D, P)
+    prompt_of = torch.tensor([distinct[tuple(ids)] for ids in prompt_ids], device=device)  # (B,)
     stop = torch.tensor(list(stop_ids), dtype=torch.long, device=device)
-    with _no_checkpointing(model):
-        steps = list(_steps(model, input_ids, prompt_mask, group, max_new_tokens, temperature, stop, greedy, generator))
-    return _by_row(steps, len(group), set(stop_ids))
+    with _no_checkpointing(model), _reading(model, list(distinct), prompt_of, max_new_tokens, pad_id) as reader:
+        steps = list(_steps(reader, prompt_of, max_new_tokens, temperature, stop, greedy, generator))
+    return _by_row(steps, len(prompt_of), set(stop_ids))
+
+
+@contextmanager
+def _reading(
+    model: nn.Module, prompts: Sequence[Sequence[int]], prompt_of: Tensor, steps: int, pad_id: int
+) -> Iterator[Reader]:
+    """The reader that serves this model, ready to read."""
+    if group_path(model) is not None:
+        yield PaddedReader(model, prompts, prompt_of, steps, pad_id)
+        return
+    reader = GroupReader(model, prompts, prompt_of, steps)
+    with attending(model, reader.buffer.attend):
+        yield reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,54 +76,32 @@ class _Step:
 
 
 def _steps(
-    model: nn.Module,
-    input_ids: Tensor,
-    prompt_mask: Tensor,
-    group: Tensor,
+    reader: Reader,
+    prompt_of: Tensor,
     max_new_tokens: int,
     temperature: float,
     stop: Tensor,
     greedy: bool,
     generator: torch.Generator | None,
 ) -> Iterator[_Step]:
-    """One token for every unfinished row a step; a row that stopped leaves the batch and its cache.
-
-    The first pass reads each of the D distinct prompts; then prompt ``group[row]`` is what row goes on from.
-    """
-    width = prompt_mask.shape[1]
-    mask = torch.nn.functional.pad(prompt_mask, (0, max_new_tokens), value=1)  # (D, P + T), then (b, P + T)
-    position_ids = positions(prompt_mask)  # (D, P), then (b, 1)
-    rows = torch.arange(len(group), device=group.device)  # (b,)
-    cache = DynamicCache(config=bare(model).config.get_text_config(decoder=True))
+    """One token for every unfinished row a step; a row that stopped leaves the batch."""
+    rows = torch.arange(len(prompt_of), device=prompt_of.device)  # (b,)
+    logits = reader.prompts()[prompt_of]  # (b, V)
     for t in range(max_new_tokens):
-        logits, _ = forward(
-            model, input_ids, mask[:, : width + t], position_ids, 1, past_key_values=cache, use_cache=True
-        )
-        log_probs = torch.log_softmax(logits[:, -1].float() / temperature, dim=-1)  # (D, V), then (b, V)
-        if t == 0 and len(input_ids) < len(group):
-            log_probs, mask, position_ids = log_probs[group], mask[group], position_ids[group]
-            cache.batch_select_indices(group)
-        token = _choose(log_probs, greedy, generator)  # (b,)
-        yield _Step(rows, token, log_probs.gather(1, token[:, None])[:, 0])
-        going = (~torch.isin(token, stop)).nonzero()[:, 0]  # the rows that have not stopped
-        if not len(going):
+        chosen = choose(logits, temperature, greedy, generator)
+        going = ~torch.isin(chosen.token, stop)  # (b,)
+        *goes_on, finite = torch.cat([going, chosen.finite[None]]).tolist()  # the one look from outside a token
+        if not finite:
+            raise PolicyError("the model's logits are not finite, expected finite weights (did training diverge?)")
+        yield _Step(rows, chosen.token, chosen.log_prob)
+        if t + 1 == max_new_tokens or not any(goes_on):
             return
-        if len(going) < len(rows):
-            rows, token, mask, position_ids = rows[going], token[going], mask[going], position_ids[going]
-            cache.batch_select_indices(going)
-        input_ids, position_ids = token[:, None], position_ids[:, -1:] + 1
-
-
-def _choose(log_probs: Tensor, greedy: bool, generator: torch.Generator | None) -> Tensor:
-    """One token a row, (b,), from log-probabilities (b, V)."""
-    if log_probs[:, 0].isnan().any():  # one bad logit makes its whole row NaN
-        raise PolicyError("the model's logits are not finite, expected finite weights (did training diverge?)")
-    if greedy:
-        return log_probs.argmax(-1)
-    probs = log_probs.exp()
-    if generator is not None:
-        probs = probs.to(generator.device)
-    return torch.multinomial(probs, 1, generator=generator)[:, 0].to(log_probs.device)
+        token = chosen.token
+        if not all(goes_on):
+            left = torch.tensor([place for place, goes in enumerate(goes_on) if goes], device=rows.device)
+            rows, token = rows[left], token[left]
+            reader.leave(left)
+        logits = reader.tokens(token)
 
 
 def _by_row(steps: Sequence[_Step], rows: int, stop_ids: set[int]) -> Generated:

@@ -1,0 +1,254 @@
+"""One optimiser window as groups: micro-batches of whole groups by token budget, with the gradient of the whole window.
+
+TRL computes every loss; here it is asked for parts of a window, each weighted by its share of the window's rows, or (for
+losses that divide by the window's tokens) as it is. The reference is TRL with gradient_accumulation_steps=1 on the
+window's rows. Rows whose advantage is exactly 0 cannot contribute when beta is 0: they are not forwarded.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from accelerate.utils import DistributedType
+from torch import Tensor
+from trl.trainer.utils import split_tensor_dict
+
+from llmpolicy.policies.causal_lm.group_attention import group_path
+from llmpolicy.policies.causal_lm.score import Scored
+from llmpolicy.policies.causal_lm.score_groups import Rows, score_groups
+
+BY_ROWS = ("grpo", "sapo", "dr_grpo", "luspo")
+BY_TOKENS = ("dapo", "cispo", "vespo")
+Inputs = dict[str, Any]
+
+
+@dataclass
+class Window:
+    """What the trainer's scorer is to do just now, and the micro-steps that wait for the rest of their window."""
+
+    parts: list[Inputs] = field(default_factory=list)
+    held: ExitStack | None = None
+    given: Scored | None = None
+    last: Scored | None = None
+
+
+def stock_reason(trainer: Any) -> str | None:
+    """Why a trainer takes TRL's own path for its update, in words; None if it goes by groups."""
+    args = trainer.args
+    if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
+        return "weights are sharded"
+    if trainer.accelerator.distributed_type not in (DistributedType.NO, *_REPLICATED):
+        return f"distributed_type is {trainer.accelerator.distributed_type.value}"
+    if trainer.loss_type not in (*BY_ROWS, *BY_TOKENS):
+        return f"loss_type {trainer.loss_type} divides by the tokens of a micro-batch"
+    if trainer._entropy_bonus_enabled or trainer.top_entropy_quantile < 1.0:
+        return "entropy terms are taken over a micro-batch"
+    if trainer.aux_loss_enabled:
+        return "the auxiliary loss of a mixture of experts is taken over a micro-batch"
+    if args.cast_lm_head_to_fp32 or args.torch_compile or getattr(args, "use_liger_kernel", False):
+        return "cast_lm_head_to_fp32, torch_compile or use_liger_kernel was asked for"
+    return group_path(trainer.policy.model)
+
+
+_REPLICATED = (
+    DistributedType.MULTI_CPU,
+    DistributedType.MULTI_GPU,
+    DistributedType.MULTI_XPU,
+    DistributedType.MULTI_NPU,
+)
+
+
+def score_padded(
+    window: Window,
+    model: torch.nn.Module,
+    input_ids: Tensor,
+    attention_mask: Tensor,
+    keep: int,
+    temperature: float,
+    entropy: bool,
+    budget: int,
+) -> Scored:
+    """What TRL's ``_get_per_token_logps_and_entropies`` is asked for, by groups; figures are (B, keep)."""
+    if window.given is not None:
+        return window.given
+    rows = Rows(input_ids, attention_mask, keep)
+    limit = None if window.held is not None else budget
+    window.last = score_groups(model, rows, temperature, entropy=entropy, budget=limit, held=window.held)
+    return window.last
+
+
+def window_loss(trainer: Any, model: torch.nn.Module, stock_loss: Callable[..., Tensor], inputs: Inputs) -> Tensor:
+    """The loss of a window's last micro-step, its gradient accumulated already; 0 for the micro-steps before.
+
+    ``stock_loss(model, inputs)`` is TRL's ``_compute_loss``. What is returned has no way back to the weights.
+    """
+    window: Window = trainer.window
+    window.parts.append(inputs)
+    if not _is_complete(trainer):
+        return torch.zeros((), device=trainer.accelerator.device, requires_grad=True)
+    whole, steps = _joined(window.parts), len(window.parts)
+    window.parts = []
+    # TRL takes the mean over the rows it is given, divided by the micro-steps of an update.
+    share = steps / len(whole["advantages"]) if trainer.loss_type in BY_ROWS else None
+    live = live_rows(whole, trainer.beta)
+    seen = torch.zeros(2, *whole["completion_mask"].shape, device=trainer.accelerator.device)  # (2, B, T)
+    batches = _batches(trainer, whole, live)
+    for place, batch in enumerate(batches):
+        weight = batch.weight * (1.0 if share is None else share * len(batch.rows))
+        with trainer.accelerator.no_sync(model) if place + 1 < len(batches) else nullcontext():
+            scored = _backward(trainer, model, stock_loss, batch.inputs, weight)
+        if batch.weight:
+            seen[:, batch.rows] = scored
+    if not batches:
+        _no_gradient(model)
+    loss = _record(trainer, model, stock_loss, whole, live, seen)
+    return (loss if share is None else loss * steps).detach().requires_grad_()
+
+
+def _is_complete(trainer: Any) -> bool:
+    """Whether this micro-step is the last of an optimiser step, or the last of its generation."""
+    steps = trainer.args.steps_per_generation
+    return bool(trainer.accelerator.sync_gradients) or trainer._step % steps == steps - 1
+
+
+def _backward(
+    trainer: Any, model: torch.nn.Module, stock_loss: Callable[..., Tensor], inputs: Inputs, weight: float
+) -> Tensor:
+    """Accumulate the gradient of some rows' weighted loss; returns their log-probabilities and entropies, (2, b, T)."""
+    with _unrecorded(trainer), ExitStack() as held:
+        trainer.window.held = held
+        try:
+            trainer.accelerator.backward(stock_loss(model, inputs) * weight)
+        finally:
+            trainer.window.held = None
+    scored: Scored = trainer.window.last
+    assert scored.entropy is not None
+    return torch.stack([scored.log_prob.detach(), scored.entropy]).float()
+
+
+@contextmanager
+def _unrecorded(trainer: Any) -> Iterator[dict[str, list[float]]]:
+    """TRL's metrics of a part of a window are not those of the window: they are kept apart."""
+    kept, trainer._metrics["train"] = trainer._metrics["train"], defaultdict(list)
+    try:
+        yield trainer._metrics["train"]
+    finally:
+        trainer._metrics["train"] = kept
+
+
+def _record(
+    trainer: Any,
+    model: torch.nn.Module,
+    stock_loss: Callable[..., Tensor],
+    whole: Inputs,
+    live: list[int],
+    seen: Tensor,
+) -> Tensor:
+    """Let TRL compute loss and metrics of the whole window from what was scored; returns its loss.
+
+    A row that was not forwarded has advantage 0, and no loss, clipping or ratio of it counts. Its entropy and its weight
+    in VESPO are not known: these are then means over the other rows, and named ``.../live``.
+    """
+    log_prob, entropies = seen
+    mask = whole["completion_mask"].float()  # (B, T)
+    out = torch.ones(len(mask), dtype=torch.bool, device=mask.device)
+    out[live] = False
+    sums = torch.stack([(entropies * mask)[~out].sum(), mask[~out].sum(), out.sum(), (~out).sum()])
+    entropy, tokens, left_out, kept = trainer.accelerator.reduce(sums, reduction="sum")
+    entropies[out] = entropy / tokens  # NaN, which the log leaves out, if no row is live
+    if (old := whole.get("old_per_token_logps")) is not None:
+        log_prob[out] = old[out].float()  # ratio 1
+    trainer.window.given = Scored(log_prob, entropies)
+    try:
+        with torch.no_grad(), _unrecorded(trainer) as found:
+            loss = stock_loss(model, whole)
+    finally:
+        trainer.window.given = None
+    for name, values in found.items():
+        if left_out > 0 and name == "vespo/phi_seq_mean":
+            values = [float((value * (kept + left_out) - left_out) / kept) for value in values]
+        live_only = left_out > 0 and name in ("entropy", "vespo/phi_seq_mean")
+        trainer._metrics["train"][f"{name}/live" if live_only else name].extend(values)
+    return loss
+
+
+def live_rows(inputs: Inputs, beta: float) -> list[int]:
+    """The rows that can contribute to the gradient: some completion token counts and, at beta 0, so does the advantage."""
+    live = inputs["completion_mask"].bool().any(1)  # (B,)
+    if beta == 0.0:
+        live = live & (inputs["advantages"].view(len(live), -1) != 0).any(1)
+    return [int(row) for row in live.nonzero()[:, 0].tolist()]
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Rows that are back-propagated together, and 1, or 0 for one that only keeps the processes in step."""
+
+    rows: list[int]
+    inputs: Inputs
+    weight: float
+
+
+def _batches(trainer: Any, whole: Inputs, live: list[int]) -> list[_Batch]:
+    """The micro-batches of a window, as many on every process."""
+    ids = torch.cat([whole["prompt_ids"], whole["completion_ids"]], dim=1)
+    mask = torch.cat([whole["prompt_mask"], whole["completion_mask"]], dim=1)
+    budget = trainer.token_budget or ids.numel() // trainer.args.gradient_accumulation_steps
+    rows = Rows(ids, mask, whole["completion_ids"].shape[1])
+    batches = [_Batch(part, subset(whole, part), 1.0) for part in rows.batches(live, budget)]
+    if trainer.accelerator.num_processes > 1:
+        counted = trainer.accelerator.gather(torch.tensor([len(batches)], device=ids.device))
+        filler = subset(whole, [0])
+        filler["completion_mask"] = torch.ones_like(filler["completion_mask"])
+        batches += [_Batch([0], filler, 0.0)] * (int(counted.max()) - len(batches))
+    return batches
+
+
+def _no_gradient(model: torch.nn.Module) -> None:
+    """Leave a gradient of 0, as TRL does: an optimiser treats a parameter without gradient otherwise."""
+    for parameter in model.parameters():
+        if parameter.requires_grad and parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+
+
+def subset(inputs: Inputs, rows: list[int]) -> Inputs:
+    """Some rows of a batch; what is not by row stays."""
+
+    def take(value: Any) -> Any:
+        if isinstance(value, Tensor) and value.dim():
+            return value[rows]
+        return [value[row] for row in rows] if isinstance(value, list) else value
+
+    return {key: take(value) for key, value in inputs.items()}
+
+
+def _joined(parts: list[Inputs]) -> Inputs:
+    """Micro-steps of one generation as one batch."""
+
+    def join(values: list[Any]) -> Any:
+        if isinstance(values[0], Tensor) and values[0].dim():
+            return torch.cat(values)
+        return sum(values, []) if isinstance(values[0], list) else values[0]
+
+    return {key: join([part[key] for part in parts]) for key in parts[0]}
+
+
+def next_inputs(trainer: Any, generation_batch: Any) -> Inputs:
+    """The rows of this micro-step, of a new generation when the last is used up; TRL shuffles rows, here groups are."""
+    steps = trainer.args.steps_per_generation
+    if trainer._step % (steps * trainer.num_iterations) == 0 or trainer._buffered_inputs is None:
+        made = trainer._generate_and_score_completions(generation_batch)
+        trainer._buffered_inputs = split_tensor_dict(shuffled_groups(made, trainer.num_generations), steps)
+    inputs: Inputs = trainer._buffered_inputs[trainer._step % steps]
+    return inputs
+
+
+def shuffled_groups(inputs: Inputs, size: int) -> Inputs:
+    """A generation with its groups of ``size`` rows in another order, so that they stay in one window; rows, if cut."""
+    rows = len(inputs["advantages"])
+    size = 1 if rows % size else size
+    order = torch.randperm(rows // size)[:, None] * size + torch.arange(size)
+    return subset(inputs, order.flatten().tolist())

@@ -1,0 +1,170 @@
+"""Attention by groups: a pass over the unique tokens of several prompts and their completions, packed in one row.
+
+Every layer but attention works token by token, so it needs no rows: packed as (1, N) it sees each token once and no
+padding. Attention is handed to a function of ours, by way of the attention interface of transformers, while
+``attending`` lasts; that function knows which token belongs to which prompt and completion.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from llmpolicy.policies.causal_lm.forward import accepts, bare
+
+NAME = "llmpolicy_groups"
+SERVED = ("llama", "qwen2", "qwen3", "mistral", "gemma3_text", "gpt2", "qwen3_moe", "mixtral")
+"""Model types whose attention is known to be softmax(q·k) with, at most, a sliding window."""
+
+Attend = Callable[[int, Tensor, Tensor, Tensor, float, int | None], Tensor]
+"""(layer, q (N, H, d), k (N, K, d), v (N, K, d), scale, window) to (N, H, d); H is a multiple of K."""
+
+_passes: list[Attend] = []
+_reasons: WeakKeyDictionary[nn.Module, str | None] = WeakKeyDictionary()
+
+
+@contextmanager
+def attending(model: nn.Module, attend: Attend) -> Iterator[None]:
+    """While it lasts the model's attention is ``attend``; a backward that recomputes activations must lie inside."""
+    found = {id(module.config): module.config for module in bare(model).modules() if hasattr(module, "config")}
+    before = [(config, config._attn_implementation_internal) for config in found.values()]
+    _passes.append(attend)
+    for config, _ in before:
+        config._attn_implementation_internal = NAME  # a name without a mask function: the model makes no mask
+    try:
+        yield
+    finally:
+        _passes.pop()
+        for config, name in before:
+            config._attn_implementation_internal = name
+
+
+def packed_forward(model: nn.Module, token_ids: Tensor, position_ids: Tensor, keep: Tensor) -> Any:
+    """The model's output on packed tokens, both (1, N), with logits at the places ``keep``, (K,); inside ``attending``."""
+    return model(input_ids=token_ids, position_ids=position_ids, logits_to_keep=keep, use_cache=False)
+
+
+def _by_group(
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    scaling: float,
+    sliding_window: int | None = None,
+    **_: Any,
+) -> tuple[Tensor, None]:
+    """The attention function that transformers calls: q (1, H, N, d), k and v (1, K, N, d) to (1, N, H, d)."""
+    device = value.device.type  # under autocast rotated queries and keys are float32, values are not
+    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else value.dtype
+    q, k, v = (side.transpose(1, 2)[0].to(dtype) for side in (query, key, value))
+    return _passes[-1](module.layer_idx, q, k, v, scaling, sliding_window)[None], None
+
+
+ALL_ATTENTION_FUNCTIONS.register(NAME, _by_group)
+
+
+def group_path(model: nn.Module) -> str | None:
+    """Why a model cannot be run by groups, in words, or None if it can; decided once a model."""
+    inner = bare(model)
+    if inner not in _reasons:
+        _reasons[inner] = _reason(inner)
+    return _reasons[inner]
+
+
+def _reason(model: Any) -> str | None:
+    config = model.config.get_text_config(decoder=True)
+    if config.model_type not in SERVED or model.config is not config:
+        return f"attention of {config.model_type} is not known to be plain"
+    if not (accepts(model, "position_ids") and accepts(model, "logits_to_keep")):
+        return f"{type(model).__name__} takes no position_ids or no logits_to_keep"
+    if config._attn_implementation not in ("sdpa", "eager") or not model._supports_attention_backend:
+        return f"attention implementation {config._attn_implementation} was asked for"
+    for name in ("attn_logit_softcapping", "final_logit_softcapping", "reorder_and_upcast_attn"):
+        if getattr(config, name, None):
+            return f"{config.model_type} has {name}"
+    if getattr(config, "use_bidirectional_attention", False) or not getattr(config, "is_causal", True):
+        return "attention is not causal"
+    if "forward" in vars(model.get_output_embeddings()):
+        return "the forward of the output head was replaced"
+    if getattr(model, "hf_device_map", None) and len(set(model.hf_device_map.values())) > 1:
+        return "the model is spread over several devices"
+    return None
+
+
+class Rectangle:
+    """Packed segments as rows of one length, filled on the right: (N, ...) to (R, L, ...) and back.
+
+    Filling repeats a token; what is computed there must not be used, and its gradient is dropped.
+    """
+
+    def __init__(self, lengths: list[int], device: torch.device) -> None:
+        self.rows, self.length, self.total = len(lengths), max(lengths, default=0), sum(lengths)
+        sizes = torch.tensor(lengths, dtype=torch.long)
+        starts = sizes.cumsum(0) - sizes  # (R,)
+        column = torch.arange(self.length)
+        inside = column < sizes[:, None]  # (R, L)
+        self.is_full = self.rows * self.length == self.total
+        self.lengths = sizes.to(device)  # (R,)
+        self.inside = inside.to(device)
+        self.source = (starts[:, None] + column).where(inside, 0).flatten().to(device)  # (R L,): the packed place
+        self.place = inside.flatten().nonzero()[:, 0].to(device)  # (N,): the place in the rectangle
+
+    def fill(self, packed: Tensor) -> Tensor:
+        """(N, ...) to (R, L, ...)."""
+        rows = packed if self.is_full else _Move.apply(packed, self.source, self.place, None)
+        return rows.reshape(self.rows, self.length, *packed.shape[1:])
+
+    def pack(self, rows: Tensor) -> Tensor:
+        """(R, L, ...) to (N, ...)."""
+        flat = rows.reshape(self.rows * self.length, *rows.shape[2:])
+        return flat if self.is_full else _Move.apply(flat, self.place, self.source, self.inside.flatten())
+
+
+class _Move(torch.autograd.Function):
+    """index_select whose gradient is an index_select too: each token has one place that counts."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, index: Tensor, back: Tensor, inside: Tensor | None) -> Tensor:
+        ctx.back, ctx.inside = back, inside
+        return x.index_select(0, index)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+        moved = gradient.index_select(0, ctx.back)
+        if ctx.inside is not None:
+            moved = moved.masked_fill_(~ctx.inside.view(-1, *[1] * (moved.dim() - 1)), 0.0)
+        return moved, None, None, None
+
+
+def causal(q: Tensor, k: Tensor, v: Tensor, scale: float, window: int | None) -> Tensor:
+    """Causal attention of rows filled on the right: q (R, L, H, d), k and v (R, L, K, d) to (R, L, H, d)."""
+    length = q.shape[1]
+    mask = None
+    if window is not None and window < length:
+        place = torch.arange(length, device=q.device)
+        apart = place[:, None] - place  # (L, L)
+        mask = (apart >= 0) & (apart < window)
+    query, key, value = (side.transpose(1, 2) for side in (q, k, v))
+    out = scaled_dot_product_attention(
+        query, key, value, attn_mask=mask, is_causal=mask is None, scale=scale, enable_gqa=q.shape[2] != k.shape[2]
+    )
+    return out.transpose(1, 2)
+
+
+def fold(q: Tensor, heads: int) -> Tensor:
+    """(R, L, H, d) to (R, K, H/K·L, d): the query heads that share a key head become further queries of it."""
+    rows, length, _, size = q.shape
+    return q.view(rows, length, heads, -1, size).permute(0, 2, 3, 1, 4).reshape(rows, heads, -1, size)
+
+
+def unfold(out: Tensor, length: int) -> Tensor:
+    """(R, K, H/K·L, d) to (R, L, H, d), the inverse of fold."""
+    rows, heads, _, size = out.shape
+    return out.view(rows, heads, -1, length, size).permute(0, 3, 1, 2, 4).reshape(rows, length, -1, size)

@@ -1,0 +1,107 @@
+"""log π of chosen tokens through the output head, in tiles: the logits of all places are never held at once."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+from llmpolicy.policies.causal_lm.forward import bare
+
+TILE = 2**23
+"""Logits computed at a time: 32 MB in float32."""
+
+
+@contextmanager
+def scoring_head(model: nn.Module, labels: Tensor, temperature: float, entropy: bool) -> Iterator[None]:
+    """While it lasts the model's logits (1, S, V) are (1, S, 2): log-probability of each label (S,), and entropy.
+
+    The head is asked inside the model's own forward, so that what wraps the model (DDP) sees its weights used.
+    """
+    head = bare(model).get_output_embeddings()
+
+    def forward(hidden: Tensor) -> Tensor:
+        found = log_prob_of(hidden[0], head.weight, getattr(head, "bias", None), labels, temperature, entropy)
+        return torch.stack(found, dim=-1)[None]  # (1, S, 2)
+
+    head.forward = forward
+    try:
+        yield
+    finally:
+        del head.forward
+
+
+def log_prob_of(
+    hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor, temperature: float, entropy: bool
+) -> tuple[Tensor, Tensor]:
+    """Log-probability of labels (S,) and entropy in nats, both (S,) in float32, from hidden states (S, h).
+
+    The entropy has no gradient, and is 0 if it is not wanted.
+    """
+    device = hidden.device.type
+    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
+    log_prob, found = _TiledLogProb.apply(hidden, weight, bias, labels, temperature, entropy, dtype)
+    return log_prob, found
+
+
+class _TiledLogProb(torch.autograd.Function):
+    """Tiles of places, computed again in the backward: d log p_y / d logits = (1_y − p) / temperature."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        labels: Tensor,
+        temperature: float,
+        entropy: bool,
+        dtype: torch.dtype,
+    ) -> tuple[Tensor, Tensor]:
+        mass = hidden.new_empty(len(labels), dtype=torch.float32)  # (S,): log Σ exp
+        log_prob, found = torch.empty_like(mass), torch.zeros_like(mass)
+        cast = _cast(weight, bias, dtype)
+        for tile in _tiles(len(labels), len(weight)):
+            scaled = linear(hidden[tile].to(dtype), *cast).float().div_(temperature)  # (s, V)
+            mass[tile] = scaled.logsumexp(-1)
+            log_prob[tile] = scaled.gather(1, labels[tile, None])[:, 0] - mass[tile]
+            if entropy:
+                share = (scaled - mass[tile, None]).exp_()
+                found[tile] = mass[tile] - share.mul_(scaled).sum(-1)
+        ctx.save_for_backward(hidden, weight, bias, labels, mass)
+        ctx.temperature, ctx.dtype = temperature, dtype
+        ctx.mark_non_differentiable(found)
+        return log_prob, found
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        hidden, weight, bias, labels, mass = ctx.saved_tensors
+        of_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
+        of_weight = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
+        of_bias = torch.zeros_like(bias) if bias is not None and ctx.needs_input_grad[2] else None
+        cast = _cast(weight, bias, ctx.dtype)
+        for tile in _tiles(len(labels), len(weight)):
+            seen, scale = hidden[tile].to(ctx.dtype), (gradient[tile] / ctx.temperature)[:, None]  # (s, h), (s, 1)
+            scaled = linear(seen, *cast).float().div_(ctx.temperature)  # (s, V)
+            of_logits = scaled.sub_(mass[tile, None]).exp_().mul_(-scale)  # (s, V)
+            of_logits.scatter_add_(1, labels[tile, None], scale)
+            low = of_logits.to(ctx.dtype)
+            if of_hidden is not None:
+                of_hidden[tile] = (low @ cast[0]).to(hidden.dtype)
+            if of_weight is not None:
+                of_weight += low.T @ seen
+            if of_bias is not None:
+                of_bias += low.sum(0)
+        return of_hidden, of_weight, of_bias, None, None, None, None
+
+
+def _cast(weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
+    return weight.to(dtype), None if bias is None else bias.to(dtype)
+
+
+def _tiles(places: int, vocabulary: int) -> Iterator[slice]:
+    """Slices of places whose logits are TILE numbers."""
+    size = max(1, TILE // vocabulary)
+    return (slice(start, start + size) for start in range(0, places, size))

@@ -1,0 +1,154 @@
+"""Keys and values while completions are written: a prompt's once for all of its rows, a row's own in room made ahead."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from llmpolicy.policies.causal_lm.group_attention import Rectangle, causal, fold, unfold
+
+_ROOM = 32
+_FEWER = 7 / 8
+"""Rows that have left are cut out of the buffers once they are an eighth: cutting costs as much as reading twice."""
+
+
+@dataclass(slots=True)
+class _Layer:
+    """Of one layer: prompts' keys and values (D, K, P, d), rows' own (S, K, room, d)."""
+
+    prompt: tuple[Tensor, Tensor]
+    own: tuple[Tensor, Tensor] | None = None
+
+
+class KeyValueBuffer:
+    """The attention of a generation: first of D packed prompts, then of one new token a row, step after step.
+
+    ``prompt_of`` (B,) is each row's prompt. Rows keep their slot in the buffers until enough have left.
+    """
+
+    def __init__(self, prompts: Rectangle, prompt_of: Tensor, steps: int) -> None:
+        self.prompts, self.steps = prompts, steps
+        self.layers: dict[int, _Layer] = {}
+        self.step = -1  # tokens that each row has chosen and had read, less one
+        self.lengths, self.prompt_of = prompts.lengths, prompt_of  # (D,), (b,)
+        self.slots, self.slot_of = len(prompt_of), torch.arange(len(prompt_of), device=prompt_of.device)  # (b,)
+        self._place_queries()
+
+    # which rows are there
+
+    def advance(self) -> None:
+        """Begin the step that reads one more token of each row, which writes to the buffers at ``step``."""
+        self.step += 1
+
+    def leave(self, going: Tensor) -> None:
+        """Go on with these of the rows, (b,) places in ascending order."""
+        self.prompt_of, self.slot_of = self.prompt_of[going], self.slot_of[going]
+        if len(going) < self.slots * _FEWER:
+            self._cut_rows()
+        self._place_queries()
+
+    def _cut_rows(self) -> None:
+        for layer in self.layers.values():
+            if layer.own is not None:
+                layer.own = tuple(side.index_select(0, self.slot_of) for side in layer.own)  # type: ignore[assignment]
+        self.slots, self.slot_of = len(self.slot_of), torch.arange(len(self.slot_of), device=self.slot_of.device)
+        used, self.prompt_of = self.prompt_of.unique(return_inverse=True)
+        if len(used) < len(self.lengths) * _FEWER:
+            self.lengths = self.lengths[used]
+            for layer in self.layers.values():
+                layer.prompt = tuple(side.index_select(0, used) for side in layer.prompt)  # type: ignore[assignment]
+        else:
+            self.prompt_of = used[self.prompt_of]
+
+    def _place_queries(self) -> None:
+        """Rows as a rectangle of prompts x the most rows that one has: (D, G) places of rows, (b,) places in it."""
+        several = len(self.lengths)
+        order = self.prompt_of.argsort(stable=True)  # (b,)
+        counts = torch.bincount(self.prompt_of, minlength=several)  # (D,)
+        self.most = int(counts.max())
+        rank = torch.arange(len(order), device=order.device) - (counts.cumsum(0) - counts)[self.prompt_of[order]]
+        self.in_rectangle = torch.empty_like(order)
+        self.in_rectangle[order] = self.prompt_of[order] * self.most + rank  # (b,)
+        self.of_rectangle = torch.zeros(several * self.most, dtype=torch.long, device=order.device)  # (D G,)
+        self.of_rectangle[self.in_rectangle] = torch.arange(len(order), device=order.device)
+        self.is_even = several * self.most == len(order) and bool(
+            (self.in_rectangle[1:] > self.in_rectangle[:-1]).all()
+        )
+
+    # attention
+
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float, window: int | None) -> Tensor:
+        """The prompts at first, then one token a row; (N, H, d)."""
+        if self.step < 0:
+            return self._read_prompts(layer, q, k, v, scale, window)
+        held = self.layers[layer]
+        self._write(held, k, v)
+        assert held.own is not None
+        first = 0 if window is None else max(0, self.step + 1 - window)
+        keys, values = (side[:, :, first : self.step + 1] for side in held.own)
+        slotted = self._to_slots(q)
+        own, own_mass = attend_with_mass(fold(slotted[:, None], k.shape[1]), keys, values, None, scale)
+        own, own_mass = unfold(own, 1)[:, 0], unfold(own_mass[..., None], 1)[:, 0]  # (S, H, d), (S, H, 1)
+        if len(slotted) != len(q):
+            own, own_mass = own[self.slot_of], own_mass[self.slot_of]
+        if window is not None and self.step >= window - 1:
+            return own  # the window has left the prompt behind
+        before, mass = self._attend_prompt(held, q, scale, window)
+        share = torch.sigmoid(own_mass - mass)  # (b, H, 1): of the two sums of exp, that of the row's own keys
+        return torch.lerp(before.float(), own.float(), share).to(q.dtype)
+
+    def _read_prompts(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float, window: int | None) -> Tensor:
+        asked, key, value = (self.prompts.fill(side) for side in (q, k, v))  # (D, P, heads, d)
+        self.layers[layer] = _Layer((key.transpose(1, 2).contiguous(), value.transpose(1, 2).contiguous()))
+        return self.prompts.pack(causal(asked, key, value, scale, window))
+
+    def _write(self, held: _Layer, k: Tensor, v: Tensor) -> None:
+        if held.own is None or self.step >= held.own[0].shape[2]:
+            had = 0 if held.own is None else held.own[0].shape[2]
+            more = min(max(had, _ROOM), max(self.steps - had, 1))
+            shape = (self.slots, k.shape[1], 0, k.shape[2])
+            own = held.own or (k.new_empty(shape), v.new_empty(shape))
+            held.own = (pad(own[0], (0, 0, 0, more)), pad(own[1], (0, 0, 0, more)))
+        for side, new in zip(held.own, (k, v), strict=True):
+            if len(new) == self.slots:
+                side[:, :, self.step] = new
+            else:
+                side[self.slot_of, :, self.step] = new
+
+    def _to_slots(self, q: Tensor) -> Tensor:
+        if len(q) == self.slots:
+            return q
+        return q.new_zeros(self.slots, *q.shape[1:]).index_copy_(0, self.slot_of, q)
+
+    def _attend_prompt(self, held: _Layer, q: Tensor, scale: float, window: int | None) -> tuple[Tensor, Tensor]:
+        """What the rows see of their prompts (b, H, d), and the log of the sum of exp of its scores (b, H, 1)."""
+        keys, values = held.prompt
+        several, heads = keys.shape[:2]
+        rows = q if self.is_even else q[self.of_rectangle]
+        rows = rows.view(several, self.most, *q.shape[1:])  # (D, G, H, d)
+        place = torch.arange(keys.shape[2], device=q.device)
+        seen = place < self.lengths[:, None]  # (D, P)
+        if window is not None:
+            seen = seen & (self.lengths[:, None] + self.step - place < window)
+        mask = None
+        if window is not None or not self.prompts.is_full:
+            mask = torch.zeros(seen.shape, dtype=q.dtype, device=q.device).masked_fill_(~seen, float("-inf"))
+            mask = mask[:, None, None].expand(-1, 1, self.most * q.shape[1] // heads, -1)
+        out, mass = attend_with_mass(fold(rows, heads), keys, values, mask, scale)
+        out, mass = (unfold(side, self.most).flatten(0, 1) for side in (out, mass[..., None]))  # (D G, H, d or 1)
+        return (out, mass) if self.is_even else (out[self.in_rectangle], mass[self.in_rectangle])
+
+
+def attend_with_mass(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float) -> tuple[Tensor, Tensor]:
+    """Attention (R, K, L, d) and, in float32, log Σ exp of the scores, (R, K, L), with which parts are put together."""
+    if q.device.type == "cpu":
+        return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, k, v, attn_mask=mask, scale=scale)
+    return _plain_with_mass(q, k, v, mask, scale)
+
+
+def _plain_with_mass(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float) -> tuple[Tensor, Tensor]:
+    scores = q.float() @ k.float().transpose(-1, -2) * scale
+    scores = scores if mask is None else scores + mask
+    mass = scores.logsumexp(-1)  # (R, K, L)
+    return ((scores - mass[..., None]).exp() @ v.float()).to(q.dtype), mass

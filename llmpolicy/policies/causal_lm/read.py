@@ -1,0 +1,108 @@
+"""How the generator has prompts and tokens read: by groups, or in padded rows for models that groups cannot serve."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from transformers import DynamicCache
+
+from llmpolicy.policies.causal_lm.forward import bare, forward, left_pad, positions
+from llmpolicy.policies.causal_lm.group_attention import Rectangle, packed_forward
+from llmpolicy.policies.causal_lm.kv_buffer import KeyValueBuffer
+
+
+class Reader(Protocol):
+    """Reads D prompts, then one token of each of b rows at a time, of which some leave for good."""
+
+    def prompts(self) -> Tensor:
+        """The logits after each prompt, (D, V)."""
+        ...
+
+    def tokens(self, token: Tensor) -> Tensor:
+        """The logits after each row's next token, (b,) to (b, V)."""
+        ...
+
+    def leave(self, going: Tensor) -> None:
+        """Go on with the rows at these places."""
+        ...
+
+
+class GroupReader:
+    """Packed tokens: each prompt once and without padding, its keys shared by its rows."""
+
+    def __init__(self, model: nn.Module, prompts: Sequence[Sequence[int]], prompt_of: Tensor, steps: int) -> None:
+        self.model, self.device = model, prompt_of.device
+        self.token_ids = [token for prompt in prompts for token in prompt]
+        rectangle = Rectangle([len(prompt) for prompt in prompts], self.device)
+        self.lengths = rectangle.lengths
+        self.position_ids = self.lengths[prompt_of] - 1  # (b,)
+        self.buffer = KeyValueBuffer(rectangle, prompt_of, steps)
+
+    def prompts(self) -> Tensor:
+        """The logits after each prompt, (D, V)."""
+        ids = torch.tensor(self.token_ids, device=self.device)  # (N,)
+        ends = self.lengths.cumsum(0)  # (D,)
+        place = torch.arange(len(ids), device=self.device) - (ends - self.lengths).repeat_interleave(self.lengths)
+        return self._read(ids, place, ends - 1)
+
+    def tokens(self, token: Tensor) -> Tensor:
+        """The logits after each row's next token, (b,) to (b, V)."""
+        self.position_ids = self.position_ids + 1
+        self.buffer.advance()
+        return self._read(token, self.position_ids, torch.arange(len(token), device=self.device))
+
+    def leave(self, going: Tensor) -> None:
+        """Go on with the rows at these places."""
+        self.position_ids = self.position_ids[going]
+        self.buffer.leave(going)
+
+    def _read(self, ids: Tensor, place: Tensor, keep: Tensor) -> Tensor:
+        logits: Tensor = packed_forward(self.model, ids[None], place[None], keep).logits
+        return logits[0]
+
+
+class PaddedReader:
+    """Rows padded on the left, and a key-value cache of transformers that is copied when rows leave."""
+
+    def __init__(
+        self, model: nn.Module, prompts: Sequence[Sequence[int]], prompt_of: Tensor, steps: int, pad_id: int
+    ) -> None:
+        self.model, self.prompt_of = model, prompt_of
+        self.ids, mask = left_pad(prompts, pad_id, prompt_of.device)  # (D, P)
+        self.width = mask.shape[1]
+        self.position_ids = positions(mask)  # (D, P), then (b, 1)
+        self.mask = torch.nn.functional.pad(mask, (0, steps), value=1)  # (D, P + T), then (b, P + T)
+        self.cache = DynamicCache(config=bare(model).config.get_text_config(decoder=True))
+
+    def prompts(self) -> Tensor:
+        """The logits after each prompt, (D, V)."""
+        logits = self._read(self.ids)
+        several = len(self.ids)
+        self.position_ids = self.position_ids[:, -1:]
+        if len(self.prompt_of) > several:
+            self.leave(self.prompt_of)
+        return logits
+
+    def tokens(self, token: Tensor) -> Tensor:
+        """The logits after each row's next token, (b,) to (b, V)."""
+        self.width += 1
+        self.position_ids = self.position_ids + 1
+        return self._read(token[:, None])
+
+    def leave(self, going: Tensor) -> None:
+        """Go on with the rows at these places."""
+        self.mask, self.position_ids = self.mask[going], self.position_ids[going]
+        self.cache.batch_select_indices(going)
+
+    def _read(self, ids: Tensor) -> Tensor:
+        logits, _ = forward(
+            self.model,
+            ids,
+            self.mask[:, : self.width],
+            self.position_ids,
+            1,
+            past_key_values=self.cache,
+            use_cache=True,
+        )
+        return logits[:, -1]

@@ -1,0 +1,324 @@
+"""One GRPO step of stock TRL and of llmpolicy, alternating in one run: ``python scripts/bench.py [--quick] [--json FILE]``.
+
+Both sides get the same prompts and lengths, and the update the same completions and advantages: a model with the shape
+of SmolLM2-135M and random weights replays a trace of a run of it, since time depends on lengths and not on weights. The
+bench measures the machine's matrix rate itself and takes the dtype, float32 or bfloat16, in which it is higher.
+"""
+
+import argparse
+import ctypes
+import gc
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+from trl import GRPOTrainer
+
+from llmpolicy.bundled import MODEL
+from llmpolicy.grpo.config import grpo_config
+from llmpolicy.grpo.trainer import PolicyTrainer
+from llmpolicy.grpo.window import subset
+from llmpolicy.policies.causal_lm import CausalLMPolicy
+from llmpolicy.policies.causal_lm.choose import Chosen
+from llmpolicy.rewards import Rewards, RewardSpec
+from llmpolicy.tasks import Row
+
+generating: Any = import_module("llmpolicy.policies.causal_lm.generate")  # the package has a function of that name
+SHAPE: dict[str, Any] = {
+    "vocab_size": 49152, "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30,
+    "num_attention_heads": 9, "num_key_value_heads": 3, "tie_word_embeddings": True, "max_position_embeddings": 8192,
+}  # fmt: skip
+LORA = {"r": 32, "lora_alpha": 64, "target_modules": "all-linear"}
+FEW = (8, 9, 7, 9, 24, 6, 9, 8, 9, 7, 5, 9, 10, 8, 9, 9)
+LONG = (128, 128, 111, 128, 128, 119, 128, 122)
+"""Completion lengths of the traces, repeated over the rows."""
+STOP, OTHER = 2, 1000
+TIME_LIMIT = {True: 400.0, False: 3300.0}
+"""Seconds after which no further pair begins, with --quick and without."""
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Prompts x completions, their lengths in tokens, what is trained, rows of one of stock TRL's micro-batches."""
+
+    prompts: int
+    prompt: int
+    lengths: Sequence[int]
+    limit: int
+    lora: bool
+    live: Sequence[float] = (1.0,)
+    group: int = 8
+    micro: int = 16
+
+    @property
+    def rows(self) -> int:
+        return self.prompts * self.group
+
+    def completion(self, row: int) -> int:
+        return self.lengths[row % len(self.lengths)]
+
+    def unique_tokens(self, live: float = 1.0) -> int:
+        """Tokens of live groups, each prompt once."""
+        return sum(self.prompt for _ in range(alive(self, live))) + sum(
+            self.completion(row) for row in range(alive(self, live) * self.group)
+        )
+
+
+WORKLOADS = {
+    "few_shot": Workload(8, 200, FEW, 24, True, (1.0, 0.45)),
+    "long": Workload(4, 100, LONG, 128, False, micro=8),
+}
+
+
+def alive(work: Workload, live: float) -> int:
+    """Groups with a signal."""
+    return max(1, round(work.prompts * live))
+
+
+class Stock(PolicyTrainer):
+    """TRL's own generation, scorer and update on the same rows."""
+
+    compute_loss = GRPOTrainer.compute_loss
+    _prepare_inputs = GRPOTrainer._prepare_inputs
+    _get_per_token_logps_and_entropies = GRPOTrainer._get_per_token_logps_and_entropies
+    _generate_single_turn = GRPOTrainer._generate_single_turn
+
+
+def matrix_rate(dtype: torch.dtype) -> float:
+    """GFLOP/s of a product of the shape that the model's layers have."""
+    left, right = torch.randn(2048, 576, dtype=dtype), torch.randn(576, 1536, dtype=dtype)
+    seconds = min(_timed(lambda: left @ right) for _ in range(5))
+    return 2 * 2048 * 576 * 1536 / seconds / 1e9
+
+
+def _timed(work: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+class Bench:
+    """One workload: a policy, both trainers on it, and the rows of the trace."""
+
+    def __init__(self, work: Workload, dtype: torch.dtype, folder: str) -> None:
+        self.work = work
+        torch.manual_seed(0)
+        model: Any = LlamaForCausalLM(LlamaConfig(**SHAPE, bos_token_id=1, eos_token_id=STOP, pad_token_id=STOP)).to(
+            dtype
+        )
+        tokenizer = AutoTokenizer.from_pretrained(MODEL)
+        self.policy = CausalLMPolicy(model, tokenizer, max_new_tokens=work.limit, lora=LORA if work.lora else None)
+        self.prompts = [torch.randint(OTHER, 9000, (work.prompt,)).tolist() for _ in range(work.prompts)]
+        self.sides = {"stock": self._trainer(Stock, folder), "ours": self._trainer(PolicyTrainer, folder)}
+        self.flops = 2 * sum(
+            p.numel() for name, p in model.named_parameters() if "lora" not in name and "embed" not in name
+        )
+
+    def _trainer(self, kind: type[PolicyTrainer], folder: str) -> Any:
+        work = self.work
+        settings = {
+            "per_device_train_batch_size": min(work.micro, work.rows), "num_generations": work.group,
+            "gradient_accumulation_steps": max(1, work.rows // work.micro), "max_completion_length": work.limit,
+            "learning_rate": 1e-9, "save_strategy": "no",
+        }  # fmt: skip
+        args = grpo_config(settings, output_dir=Path(folder), seed=0, reward_weights=[1.0])
+        rows = [Row("0", {}, place, "0", "t") for place in range(work.prompts)]
+        made = kind(self.policy, Rewards([RewardSpec("exact:match")]), rows, args)
+        made.create_optimizer()
+        made.current_gradient_accumulation_steps = args.gradient_accumulation_steps
+        return made
+
+    def generate(self, side: str) -> float:
+        """Seconds to complete every prompt to the lengths of the trace."""
+        trainer, work = self.sides[side], self.work
+        rows = [self.prompts[row // work.group] for row in range(work.rows)]
+        lengths = [work.completion(row) for row in range(work.rows)]
+        trainer.model.train()
+        if side == "stock":  # decodes until the last row has ended
+            trainer.generation_config.max_new_tokens, trainer.generation_config.eos_token_id = max(lengths), None
+            return _timed(lambda: trainer._generate_single_turn(rows, None, {}, work.group))
+        with scripted(lengths):
+            return _timed(lambda: trainer._generate_single_turn(rows, None, {}, work.group))
+
+    def inputs(self, live: float) -> dict[str, Any]:
+        """A generation as TRL holds it; the groups that are not live have advantage 0."""
+        work = self.work
+        lengths = torch.tensor([work.completion(row) for row in range(work.rows)])
+        mask = (torch.arange(int(lengths.max())) < lengths[:, None]).long()
+        advantages = torch.tensor([1.0, -1.0]).repeat(work.rows // 2)
+        advantages[alive(work, live) * work.group :] = 0.0
+        prompts = torch.tensor([self.prompts[row // work.group] for row in range(work.rows)])
+        return {
+            "prompt_ids": prompts, "prompt_mask": torch.ones_like(prompts), "completion_ids": OTHER + mask,
+            "completion_mask": mask, "advantages": advantages, "num_items_in_batch": mask.sum(),
+        }  # fmt: skip
+
+    def update(self, side: str, live: float) -> float:
+        """Seconds of one optimiser step on the trace."""
+        trainer, inputs = self.sides[side], self.inputs(live)
+        steps, size = trainer.args.gradient_accumulation_steps, trainer.args.per_device_train_batch_size
+        trainer.model.train()
+        trainer._metrics["train"].clear()
+        start = time.perf_counter()
+        for step in range(steps):
+            trainer._step = step
+            trainer.accelerator.gradient_state._set_sync_gradients(step + 1 == steps)
+            part = subset(inputs, list(range(step * size, (step + 1) * size)))
+            trainer.accelerator.backward(trainer.compute_loss(trainer.model, part))
+        trainer.optimizer.step()
+        trainer.optimizer.zero_grad()
+        return time.perf_counter() - start
+
+
+@contextmanager
+def scripted(lengths: list[int]) -> Iterator[None]:
+    """Let every row stop at its length: the draw is made as ever, then overruled."""
+    true, alive, step = generating.choose, list(lengths), 0
+
+    def choose(*arguments: Any) -> Chosen:
+        nonlocal alive, step
+        step += 1
+        if step > 1:
+            alive = [length for length in alive if length >= step]
+        chosen = true(*arguments)
+        return replace(chosen, token=torch.tensor([STOP if length == step else OTHER for length in alive]))
+
+    generating.choose = choose
+    try:
+        yield
+    finally:
+        generating.choose = true
+
+
+def peak_of(work: Callable[[], float]) -> tuple[float, float | None]:
+    """Seconds, and the most memory held meanwhile, in MB, where the system tells (Linux)."""
+    gc.collect()
+    status, clear = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+    if not clear.exists():
+        return work(), None
+    ctypes.CDLL(None).malloc_trim(0)  # what the other side left in the allocator is not this side's
+    clear.write_text("5")
+    seconds = work()
+    held = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+    return seconds, int(held.split()[1]) / 1024
+
+
+def measure(bench: Bench, pairs: int, until: float) -> list[dict[str, dict[str, Any]]]:
+    """Alternating rounds of both sides, the first (a warm-up) left out; at least one more."""
+    rounds: list[dict[str, dict[str, Any]]] = []
+    for number in range(pairs + 1):
+        if number > 1 and time.perf_counter() > until:
+            break
+        found: dict[str, dict[str, Any]] = {}
+        for side in ("stock", "ours"):
+            seconds, memory = peak_of(lambda side=side: bench.generate(side))  # type: ignore[misc]
+            found[side] = {"generation": seconds, "memory": [memory]}
+            for live in bench.work.live:
+                if side == "stock" and live != bench.work.live[0]:  # TRL forwards every row, whatever its advantage
+                    found[side][str(live)] = found[side][str(bench.work.live[0])]
+                    continue
+                seconds, memory = peak_of(lambda side=side, live=live: bench.update(side, live))  # type: ignore[misc]
+                found[side][str(live)] = seconds
+                found[side]["memory"].append(memory)
+        rounds.append(found)
+    return rounds[1:]
+
+
+def cell(bench: Bench, rounds: list[dict[str, dict[str, Any]]], live: float, rate: float) -> dict[str, Any]:
+    """Medians, ratios and shares of one workload at one live share."""
+    middle = statistics.median
+
+    def side(name: str) -> dict[str, float]:
+        generation = [found[name]["generation"] for found in rounds]
+        update = [found[name][str(live)] for found in rounds]
+        total = [a + b for a, b in zip(generation, update, strict=True)]
+        return {"generation": middle(generation), "update": middle(update), "total": middle(total)}
+
+    def total(found: dict[str, dict[str, Any]], name: str) -> float:
+        return float(found[name]["generation"] + found[name][str(live)])
+
+    ratios = [total(found, "stock") / total(found, "ours") for found in rounds]
+    stock, ours, work = side("stock"), side("ours"), bench.work
+    passes = 2 if work.lora else 3
+    head = 2 * SHAPE["vocab_size"] * SHAPE["hidden_size"] * sum(map(work.completion, range(work.rows)))
+    needed = bench.flops * (work.unique_tokens() + passes * work.unique_tokens(live)) + head * (1 + passes * live)
+    reason = bench.sides["ours"].stock_reason
+    return {
+        "stock": stock, "ours": ours,
+        "ratio": {
+            **{part: stock[part] / ours[part] for part in ("generation", "update")},
+            "total": middle(ratios), "low": min(ratios), "high": max(ratios),
+        },
+        "peak_memory": {
+            name: max((m for found in rounds for m in found[name]["memory"] if m is not None), default=None)
+            for name in ("stock", "ours")
+        },
+        "tokens_per_second": {
+            name: sum(map(work.completion, range(work.rows))) / figures["generation"]
+            for name, figures in (("stock", stock), ("ours", ours))
+        },
+        "gflops": needed / ours["total"] / 1e9, "matrix_rate_share": needed / ours["total"] / 1e9 / rate,
+        "pairs": len(rounds), "path": "group" if reason is None else f"stock ({reason})",
+    }  # fmt: skip
+
+
+def growth(dtype: torch.dtype, until: float) -> Iterator[dict[str, Any]]:
+    """One step of each side as G, the prompt or the completions grow, the rest as in a small workload."""
+    small = Workload(2, 128, (16,), 1024, True)
+    grown = [replace(small, group=size, micro=min(16, 2 * size)) for size in (4, 8, 16, 32)]
+    grown += [replace(small, prompt=length) for length in (64, 256, 512, 1024)]
+    grown += [replace(small, lengths=(length,)) for length in (32, 64, 128)]
+    for work in grown:
+        if time.perf_counter() > until:
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            found = measure(Bench(work, dtype, folder), 1, until)[0]
+        seconds = {name: found[name]["generation"] + found[name]["1.0"] for name in ("stock", "ours")}
+        facts = {"group": work.group, "prompt": work.prompt, "completion": work.lengths[0]}
+        yield {**facts, "unique_tokens": work.unique_tokens(), **seconds}
+
+
+def main() -> None:
+    """Measure, print a line a workload, write the JSON file."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="half the prompts, three pairs, no growth table")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    asked = parser.parse_args()
+    rates = {dtype: matrix_rate(dtype) for dtype in (torch.float32, torch.bfloat16)}
+    dtype = max(rates, key=lambda name: rates[name])
+    print(f"matrix rate: {', '.join(f'{name} {rate:.0f}' for name, rate in rates.items())} GFLOP/s", flush=True)
+    began, limit = time.perf_counter(), TIME_LIMIT[asked.quick]
+    result: dict[str, Any] = {"schema": 1, "matrix_gflops": rates[dtype], "dtype": str(dtype), "workloads": {}}
+    for number, (name, work) in enumerate(WORKLOADS.items()):
+        work = replace(work, prompts=work.prompts // 2) if asked.quick else work
+        with tempfile.TemporaryDirectory() as folder:
+            bench = Bench(work, dtype, folder)
+            until = began + limit * (number + 1) / (len(WORKLOADS) + (0 if asked.quick else 1))
+            rounds = measure(bench, 3, until)
+        cells = {str(live): cell(bench, rounds, live, rates[dtype]) for live in work.live}
+        result["workloads"][name] = {"live": cells}
+        for live, one in cells.items():
+            ratio = one["ratio"]
+            print(
+                f"{name}, live {live}: stock {one['stock']['total']:.1f} s, ours {one['ours']['total']:.1f} s, ratio "
+                f"{ratio['total']:.1f} ({ratio['low']:.1f}-{ratio['high']:.1f}), generation {ratio['generation']:.1f}, "
+                f"update {ratio['update']:.1f}, {one['matrix_rate_share']:.0%} of the matrix rate, path: {one['path']}",
+                flush=True,
+            )
+        del bench
+    result["growth"] = [] if asked.quick else list(growth(dtype, began + limit))
+    if asked.json:
+        asked.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,199 @@
+"""Attention by groups: the packed pass gives the numbers of plain forwards, one row at a time, and their gradients."""
+
+import copy
+import functools
+import itertools
+from contextlib import ExitStack
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llmpolicy.policies import CausalLMPolicy
+from llmpolicy.policies.causal_lm import generate, head, score
+from llmpolicy.policies.causal_lm import kv_buffer as buffers
+from llmpolicy.policies.causal_lm.forward import left_pad, right_pad
+from llmpolicy.policies.causal_lm.group_attention import group_path
+from llmpolicy.policies.causal_lm.score_groups import Rows, score_groups
+from tests import models
+
+SERVED = ["llama", "qwen2", "qwen3", "mistral", "gemma3", "gpt2", "qwen3_moe", "mixtral"]
+every_architecture = pytest.mark.parametrize("architecture", SERVED)
+
+
+@functools.cache
+def model(architecture: str) -> torch.nn.Module:
+    return CausalLMPolicy(models.model(architecture, vocab_size=50), models.tokenizer()).model
+
+
+def rows_of(lengths: list[int], seed: int = 0, vocabulary: int = 50) -> list[list[int]]:
+    draw = torch.Generator().manual_seed(seed)
+    return [torch.randint(5, vocabulary, (n,), generator=draw).tolist() for n in lengths]
+
+
+@every_architecture
+def test_the_architectures_need_no_other_path(architecture: str) -> None:
+    assert group_path(model(architecture)) is None
+
+
+def test_what_groups_cannot_serve_has_its_reason_in_words() -> None:
+    refused = {
+        "soft-capping": (models.model("gemma3", attn_logit_softcapping=30.0), "gemma3_text has attn_logit_softcapping"),
+        "order": (models.model("gpt2", reorder_and_upcast_attn=True), "gpt2 has reorder_and_upcast_attn"),
+    }
+    for made, reason in refused.values():
+        assert group_path(made) == reason
+        CausalLMPolicy(made, models.tokenizer()).act([[5, 6]], max_new_tokens=3)  # and the other path serves it
+
+
+# generation
+
+
+def written(architecture: str, prompts: list[list[int]], steps: int, seed: int = 0) -> None:
+    """Generate; every log-probability is that of a plain forward of its row."""
+    made = generate(
+        model(architecture), prompts, max_new_tokens=steps, temperature=0.8, stop_ids=[4, 9, 17], pad_id=0,
+        generator=torch.Generator().manual_seed(seed),
+    )  # fmt: skip
+    for prompt, ids, log_probs in zip(prompts, made.token_ids, made.log_probs, strict=True):
+        with torch.no_grad():
+            logits = model(architecture)(torch.tensor([prompt + ids])).logits[0, len(prompt) - 1 : -1] / 0.8
+        truth = torch.log_softmax(logits, -1).gather(1, torch.tensor(ids)[:, None])[:, 0]
+        torch.testing.assert_close(torch.tensor(log_probs), truth, atol=1e-4, rtol=0)
+
+
+@every_architecture
+def test_rows_that_share_prompts_and_leave_keep_their_numbers(architecture: str) -> None:
+    prompts = rows_of([12, 3, 7, 1])
+    mixed = [prompts[place] for place in (0, 1, 1, 2, 0, 3, 2, 2, 2, 0, 1, 1, 3, 2, 0, 0)]
+    written(architecture, mixed, 40)  # beyond the first room of the buffers, and the window of 4 leaves the prompt
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 9), st.integers(1, 6)), min_size=1, max_size=5), st.integers(0, 99))
+def test_any_groups_keep_their_numbers(shape: list[tuple[int, int]], seed: int) -> None:
+    prompts = rows_of([length for length, _ in shape], seed)
+    rows = list(
+        itertools.chain.from_iterable([prompt] * many for prompt, (_, many) in zip(prompts, shape, strict=True))
+    )
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed)).tolist()
+    written("mistral" if seed % 2 else "gemma3", [rows[place] for place in order], 6, seed)
+
+
+def test_attention_with_its_mass_is_softmax_on_every_device() -> None:
+    draw = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(2, 3, length, 8, generator=draw) for length in (5, 7, 7))
+    mask = torch.zeros(2, 1, 1, 7)
+    mask[0, ..., 4:] = float("-inf")
+    scores = q @ k.transpose(-1, -2) * 0.3 + mask
+    for of in (buffers.attend_with_mass, buffers._plain_with_mass):
+        out, mass = of(q, k, v, mask.expand(-1, 1, 5, -1), 0.3)
+        torch.testing.assert_close(out, scores.softmax(-1) @ v)
+        torch.testing.assert_close(mass, scores.logsumexp(-1))
+
+
+# scoring
+
+
+def padded(
+    prompts: list[list[int]], completions: list[list[int]], pad: int = 0
+) -> tuple[torch.Tensor, torch.Tensor, int]:
+    """Rows as a trainer holds them, padded on the left and on the right."""
+    before, before_mask = left_pad(prompts, pad, torch.device("cpu"))
+    after, after_mask = right_pad(completions, pad, torch.device("cpu"))
+    return torch.cat([before, after], 1), torch.cat([before_mask, after_mask], 1), after.shape[1]
+
+
+def ragged(groups: int, each: int, seed: int = 0) -> tuple[list[list[int]], list[list[int]]]:
+    """Groups of prompts and completions of 1 to 9 tokens, in no order; the pad token, 0, may be anywhere."""
+    draw = torch.Generator().manual_seed(seed)
+    lengths = torch.randint(1, 10, (groups * (each + 1),), generator=draw).tolist()
+    rows = [[token if token > 6 else 0 for token in row] for row in rows_of(lengths, seed)]
+    pairs = [(rows[place % groups], rows[groups + place]) for place in range(groups * each)]
+    order = torch.randperm(len(pairs), generator=draw).tolist()
+    return [pairs[place][0] for place in order], [pairs[place][1] for place in order]
+
+
+@pytest.mark.parametrize(("groups", "each", "budget"), [(1, 2, None), (3, 4, None), (2, 16, 40), (4, 3, 12), (5, 1, 9)])
+@every_architecture
+def test_scores_and_gradients_are_those_of_the_padded_forward(
+    architecture: str, groups: int, each: int, budget: int | None
+) -> None:
+    made = CausalLMPolicy(models.model(architecture, vocab_size=50), models.tokenizer()).model
+    ids, mask, keep = padded(*ragged(groups, each, seed=groups))
+    expected = score(made, ids, mask, keep, 0.7, entropy=True)
+    found = score_groups(made, Rows(ids, mask, keep), 0.7, entropy=True, budget=budget)
+    there = mask[:, -keep:].bool()
+    torch.testing.assert_close(found.log_prob, expected.log_prob * there, atol=1e-4, rtol=0)
+    torch.testing.assert_close(found.entropy, expected.entropy * there, atol=1e-4, rtol=0)
+    weight = torch.randn(there.shape, generator=torch.Generator().manual_seed(1)) * there
+    same_gradients(made, (found.log_prob * weight).sum(), (expected.log_prob * weight).sum())
+
+
+def same_gradients(made: torch.nn.Module, found: torch.Tensor, expected: torch.Tensor) -> None:
+    named = {name: parameter for name, parameter in made.named_parameters() if parameter.requires_grad}
+    sides = [torch.autograd.grad(side, list(named.values()), allow_unused=True) for side in (found, expected)]
+    largest = max(float(side.norm()) for side in sides[1] if side is not None)
+    for name, left, right in zip(named, *sides, strict=True):
+        if right is None:
+            assert left is None, name
+        else:
+            assert float((left - right).norm()) <= 1e-3 * max(float(right.norm()), 1e-3 * largest), name
+
+
+@pytest.mark.parametrize("tile", [50, 50 * 7])
+def test_tiles_of_the_head_change_nothing(monkeypatch: pytest.MonkeyPatch, tile: int) -> None:
+    monkeypatch.setattr(head, "TILE", tile)
+    test_scores_and_gradients_are_those_of_the_padded_forward("gpt2", 3, 4, None)
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_an_adapter_s_gradient_is_that_of_the_padded_forward(checkpointing: bool) -> None:
+    pi = CausalLMPolicy(
+        models.model("qwen3", vocab_size=50), models.tokenizer(), lora={"r": 4, "init_lora_weights": False}
+    )
+    if checkpointing:
+        pi.model.gradient_checkpointing_enable()
+        pi.model.enable_input_require_grads()
+    ids, mask, keep = padded(*ragged(3, 4))
+    there = mask[:, -keep:].bool()
+    expected = _apart(pi.model, ids, mask, keep, there)
+    with ExitStack() as held:
+        found = score_groups(pi.model, Rows(ids, mask, keep), 1.0, held=held).log_prob.sum()
+        same_gradients(pi.model, found, expected)
+    assert pi.model.config._attn_implementation == "sdpa"  # and attention is as it was
+
+
+def _apart(
+    made: torch.nn.Module, ids: torch.Tensor, mask: torch.Tensor, keep: int, there: torch.Tensor
+) -> torch.Tensor:
+    """A sum whose gradient is that of a copy which holds its activations: no recomputation while attention is ours."""
+    other = copy.deepcopy(made)
+    other.gradient_checkpointing_disable()
+    total = (score(other, ids, mask, keep, 1.0).log_prob * there).sum()
+    gradients = torch.autograd.grad(total, [p for p in other.parameters() if p.requires_grad])
+    leaves = [p for p in made.parameters() if p.requires_grad]
+    return sum(((leaf * side.detach()).sum() for leaf, side in zip(leaves, gradients, strict=True)), torch.zeros(()))
+
+
+def test_in_bfloat16_the_two_forwards_differ_no_more_than_bfloat16_does() -> None:
+    made = CausalLMPolicy(models.model("llama", vocab_size=50).bfloat16(), models.tokenizer()).model
+    exact = copy.deepcopy(made).float()
+    ids, mask, keep = padded(*ragged(3, 4))
+    there = mask[:, -keep:].bool()
+    truth, plain = (score(m, ids, mask, keep, 1.0).log_prob[there].detach() for m in (exact, made))
+    found = score_groups(made, Rows(ids, mask, keep), 1.0).log_prob[there].detach()
+    assert float((found - truth).abs().mean()) < 2 * float((plain - truth).abs().mean())
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 6)), min_size=1, max_size=12), st.integers(1, 20))
+def test_batches_hold_every_row_once_and_keep_to_the_budget(shape: list[tuple[int, int]], budget: int) -> None:
+    prompts = [[7] * (prompt + 1) for prompt, _ in shape]
+    ids, mask, keep = padded(prompts, [[8] * length for _, length in shape])
+    rows = Rows(ids, mask, keep)
+    batches = rows.batches(range(len(shape)), budget)
+    assert sorted(row for batch in batches for row in batch) == [row for row, (_, n) in enumerate(shape) if n]
+    for batch in batches:
+        read = sum(rows.tokens(group) for group in rows.groups(batch))
+        assert read <= budget or len(batch) == 1
