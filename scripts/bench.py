@@ -112,9 +112,8 @@ class Bench:
     def __init__(self, work: Workload, dtype: torch.dtype, folder: str) -> None:
         self.work = work
         torch.manual_seed(0)
-        model: Any = LlamaForCausalLM(LlamaConfig(**SHAPE, bos_token_id=1, eos_token_id=STOP, pad_token_id=STOP)).to(
-            dtype
-        )
+        config = LlamaConfig(**SHAPE, bos_token_id=1, eos_token_id=STOP, pad_token_id=STOP, dtype=dtype)
+        model: Any = LlamaForCausalLM._from_config(config)
         tokenizer = AutoTokenizer.from_pretrained(MODEL)
         self.policy = CausalLMPolicy(model, tokenizer, max_new_tokens=work.limit, lora=LORA if work.lora else None)
         self.prompts = [torch.randint(OTHER, 9000, (work.prompt,)).tolist() for _ in range(work.prompts)]
