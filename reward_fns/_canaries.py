@@ -1,6 +1,5 @@
 """Canaries: answers known to be good or bad, asked now and then, tell how often a judge is wrong."""
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -95,6 +94,8 @@ async def judged(
     if not canaries or rate <= 0 or (seen.asked > 1 and turn == int((seen.asked - 2) * rate)):
         return await verdicts(form, case), seen.told()
     canary = canaries[turn % len(canaries)]
+    import asyncio
+
     told, _ = await asyncio.gather(verdicts(form, case), _try(form, canary, seen))
     seen.check(form.endpoint.model)
     return told, seen.told()

@@ -13,6 +13,7 @@ import threading
 import time
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,9 @@ import psutil
 import pytest
 
 from llmpolicy.rewards import RewardError, Rewards, RewardSpec, RowScore, Sample, firewall, reward
+from llmpolicy.rewards.firewall import Clock
 from llmpolicy.rewards.health import FaultBudgetError
+from llmpolicy.rewards.progress import IDLE, Position, Progress, shared_memory
 from llmpolicy.rewards.replay import replay, replay_command
 from llmpolicy.run import Run
 
@@ -588,3 +591,32 @@ def test_isolation_costs_at_most_ten_calls_and_a_tenth_of_a_millisecond_a_sample
     direct, isolated = (sorted(times)[7] for times in zip(*pairs, strict=True))
     print(f"{function}: {1e6 * direct / 512:.1f} us in the process, {1e6 * isolated / 512:.1f} us in a worker")
     assert isolated <= 10 * direct + 512 * 1e-4
+
+
+def test_a_record_is_never_read_half_written() -> None:
+    """A torn read once took a call for hours old: index and clock must come from the same write."""
+    descriptor = shared_memory()
+    progress = Progress(descriptor)
+    code = (
+        "import itertools, sys; from llmpolicy.rewards.progress import Progress; write = Progress(int(sys.argv[1])).write\n"
+        "for n in itertools.count(1): write(n, started=float(n), importing=float(n)), sum(range(50))"
+    )
+    writer = subprocess.Popen([sys.executable, "-c", code, str(descriptor)], pass_fds=[descriptor], cwd=ROOT)
+    try:
+        while progress.read().index == 0:
+            assert writer.poll() is None
+        found = [progress.read() for _ in range(50_000)]
+    finally:
+        writer.kill()
+        writer.wait()
+        os.close(descriptor)
+    whole = [one for one in found if one.importing]
+    assert len({one.index for one in whole}) > 1_000
+    assert all(one.index == one.started == one.importing for one in whole)
+    assert all(one.seconds < 1.0 for one in found if not one.importing)
+
+
+def test_a_worker_that_has_long_been_idle_is_not_late() -> None:
+    worker = SimpleNamespace(progress=SimpleNamespace(read=lambda: Position(IDLE, 0.0, 0.0)), demand=lambda: 0.0)
+    seconds, _ = Clock(worker).seconds(lambda index: 5.0)
+    assert seconds < 1.0

@@ -4,7 +4,6 @@ A failure is ours, never the model's: it raises EndpointError, which is counted 
 A key that is missing and a budget that is spent stop the run in words (RewardError).
 """
 
-import asyncio
 import email.utils
 import json
 import os
@@ -14,10 +13,13 @@ import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from llmpolicy.errors import LLMPolicyError, RewardError
+
+if TYPE_CHECKING:
+    import asyncio  # loaded where it is used: a reward that asks nobody should start at once
 
 _RETRIED = {408, 409, 429, *range(500, 600)}
 _MAX_BYTES = 1_000_000
@@ -114,11 +116,11 @@ class _OfLoop:
 
     client: Any
     life: AsyncGenerator[Any, None]
-    gates: dict[Endpoint, asyncio.Semaphore] = field(default_factory=dict)
+    gates: "dict[Endpoint, asyncio.Semaphore]" = field(default_factory=dict)
 
 
 _usage: dict[tuple[str, str], Usage] = {}
-_loops: dict[asyncio.AbstractEventLoop, _OfLoop] = {}
+_loops: "dict[asyncio.AbstractEventLoop, _OfLoop]" = {}
 
 
 def usage(endpoint: Endpoint) -> Usage:
@@ -135,6 +137,8 @@ async def ask(
     than a Retry-After says. EndpointError when the attempts or the deadline are used up, for any other status, and for half
     a minute after five such failures in a row; RewardError when the budget is spent.
     """
+    import asyncio
+
     own = await _of_this_loop()
     gate = own.gates.setdefault(endpoint, asyncio.Semaphore(endpoint.concurrency))
     body = {"model": endpoint.model, "messages": list(messages), "max_tokens": endpoint.max_tokens, "temperature": 0}
@@ -167,6 +171,8 @@ def _is_address(url: Any) -> bool:
 
 
 async def _of_this_loop() -> _OfLoop:
+    import asyncio
+
     loop = asyncio.get_running_loop()
     if loop not in _loops:
         for old in [other for other in _loops if other.is_closed()]:
@@ -210,6 +216,8 @@ def _check_open(endpoint: Endpoint, counted: Usage) -> None:
 
 
 async def _attempts(endpoint: Endpoint, client: Any, body: Mapping[str, Any]) -> Reply:
+    import asyncio
+
     started, key = time.monotonic(), endpoint.key()
     for attempt in range(1, endpoint.attempts + 1):
         left = endpoint.deadline - (time.monotonic() - started)

@@ -20,7 +20,7 @@ from typing import Any
 from llmpolicy.errors import RewardError
 from llmpolicy.rewards.crossing import Crossed
 from llmpolicy.rewards.process import Worker, WorkerLost
-from llmpolicy.rewards.progress import IMPORT_SECONDS, LOADING, LOOP
+from llmpolicy.rewards.progress import IDLE, IMPORT_SECONDS, LOADING, LOOP
 from llmpolicy.rewards.verdict import Outcome, as_score
 from llmpolicy.rewards.worker import Surroundings, Work
 from llmpolicy.types import Score
@@ -60,7 +60,7 @@ class Part:
 
     def limit(self, index: int, rows: int, alone: bool) -> float:
         """Seconds that a worker may stay where it is."""
-        if index == LOADING:
+        if index in (IDLE, LOADING):
             return IMPORT_SECONDS
         if index == LOOP or alone:  # the worker itself ends an async call in time, unless its loop is blocked
             return self.reward.timeout + _GRACE_SECONDS
@@ -73,8 +73,8 @@ class Clock:
     """How long a worker has been in its call, and for what share of that it wanted the processor."""
 
     def __init__(self, worker: Worker) -> None:
-        self.worker, self.call, self.index = worker, (0, 0.0), 0
-        self.at, self.wanted = 0.0, 0.0
+        self.worker, self.call = worker, (0, 0.0)
+        self.began, self.at, self.wanted = time.monotonic(), 0.0, 0.0
 
     def seconds(self, limit: Any) -> tuple[float, float]:
         """Seconds in the present call, and its limit."""
@@ -84,7 +84,8 @@ class Clock:
             self.call, self.at = (here.index, here.started), 0.0
         elif not self.at and here.seconds > most / 4:  # not before: looking costs more than most calls
             self.at, self.wanted = time.monotonic(), self.worker.demand()
-        return here.seconds, most
+        # A worker that has not looked at its work yet has been idle since before it was sent.
+        return min(here.seconds, time.monotonic() - self.began), most
 
     def busy(self) -> bool:
         """Whether the present call has mostly computed, not waited."""
@@ -131,6 +132,7 @@ class Supervisor:
                 losses += 1
             index = worker.last
             alone = alone or index == LOOP
+            losses += index == IDLE
             if index == LOADING and outcome.blame == "timeout":
                 raise RewardError(f"Reward {part.reward.name!r} took more than {IMPORT_SECONDS:g} s to load.")
             if 0 <= index < len(left) and part.outcomes[left[index]] is None:

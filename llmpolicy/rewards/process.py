@@ -37,6 +37,7 @@ class Worker:
     def __init__(self) -> None:
         descriptor = shared_memory()
         self.progress = Progress(descriptor)
+        self.progress.write(IDLE)
         words = [str(descriptor), str(os.getpid()), str(MEMORY)]
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-c", _START, *words],

@@ -2,7 +2,6 @@
 
 import mmap
 import os
-import struct
 import tempfile
 import time
 from dataclasses import dataclass
@@ -13,7 +12,8 @@ IDLE, LOADING, LOOP = -1, -2, -3
 IMPORT_SECONDS = 60.0
 """What loading a reward, or a module inside a call, may take; the clock of the call stands still meanwhile."""
 
-_LAYOUT = struct.Struct("=qdd")
+_SIZE = 32
+_TRIES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,21 +34,42 @@ class Position:
 
 
 class Progress:
-    """The shared record; the worker writes it with a few stores a call, the parent looks now and then."""
+    """The shared record; the worker writes it with a few stores a call, the parent looks now and then.
+
+    A count that is odd while the record is being written (Lamport 1977) keeps a reader from half of it.
+    """
 
     def __init__(self, descriptor: int) -> None:
-        self._memory = mmap.mmap(descriptor, _LAYOUT.size)
+        self._memory = mmap.mmap(descriptor, _SIZE)
+        self._whole = memoryview(self._memory).cast("q")  # count, index, -, -
+        self._real = memoryview(self._memory).cast("d")  # -, -, started, importing
 
     def write(self, index: int, started: float | None = None, importing: float = 0.0) -> None:
         """Say which call is being made, from now on unless ``started`` says since when."""
-        _LAYOUT.pack_into(self._memory, 0, index, time.monotonic() if started is None else started, importing)
+        count = self._whole[0] | 1
+        self._whole[0] = count
+        self._whole[1] = index
+        self._real[2] = time.monotonic() if started is None else started
+        self._real[3] = importing
+        self._whole[0] = count + 1
 
     def read(self) -> Position:
         """Where the worker is, or was when it ended."""
-        return Position(*_LAYOUT.unpack_from(self._memory))
+        first = self._whole[0]
+        for _ in range(_TRIES):
+            count = self._whole[0]
+            found = Position(self._whole[1], self._real[2], self._real[3])
+            if count % 2 == 0 and count == self._whole[0]:
+                return found
+        if count != first:  # it goes from call to call faster than can be read: none of them is late
+            return Position(found.index, time.monotonic(), 0.0)
+        time.sleep(1e-3)
+        return found if self._whole[0] == first else self.read()  # it ended, or was stopped, while it wrote
 
     def close(self) -> None:
         """Unmap the record."""
+        self._whole.release()
+        self._real.release()
         self._memory.close()
 
 
@@ -59,5 +80,5 @@ def shared_memory() -> int:
     else:
         with tempfile.TemporaryFile() as file:
             descriptor = os.dup(file.fileno())
-    os.truncate(descriptor, _LAYOUT.size)
+    os.truncate(descriptor, _SIZE)
     return descriptor
