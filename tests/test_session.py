@@ -171,7 +171,8 @@ def test_questions_that_a_run_was_trained_on_are_no_evidence(tmp_path: Path) -> 
 
 def test_a_run_an_adapter_a_merged_model_and_the_base_are_measured_by_what_they_are(tmp_path: Path) -> None:
     model = {"path": "bundled", "lora": {"r": 4, "target_modules": "all-linear"}}
-    run = run_of(tmp_path, "grpo.max_steps=3", "grpo.learning_rate=0.02", model=model)
+    settings = ["grpo.max_steps=3", "grpo.learning_rate=0.02", "grpo.per_device_train_batch_size=64"]
+    run = run_of(tmp_path, *settings, model=model)
     policy_at(run.policy_dir, load_recipe(str(run.path / "recipe.yaml"))).merge().save(tmp_path / "merged")
     found = {
         name: evaluate_model(str(path), None if name == "run" else str(run.path / "recipe.yaml"), [], say=lambda _: None)
