@@ -27,8 +27,6 @@ from llmpolicy.rewards.replay import replay_command
 from llmpolicy.run import Run
 from llmpolicy.tasks import Row
 
-logger = logging.getLogger(__name__)
-
 MOST = 1e18
 """The largest size of a score that training takes."""
 
@@ -87,7 +85,11 @@ class PolicyTrainer(GRPOTrainer):
         self._take_reference(beta, sync)
         self.window, self.token_budget = Window(), token_budget
         self.stock_reason = stock_reason(self)
-        logger.info("path: %s", "group" if self.stock_reason is None else f"stock ({self.stock_reason})")
+
+    @property
+    def path(self) -> str:
+        """How the update goes: ``group``, or ``stock`` with the reason in brackets."""
+        return "group" if self.stock_reason is None else f"stock ({self.stock_reason})"
 
     def _take_reference(self, beta: float, sync: bool) -> None:
         """Use the policy's reference: TRL would add a second adapter, or load full weights again by their name."""

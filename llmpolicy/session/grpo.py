@@ -49,6 +49,9 @@ def train_grpo(
     stop = CleanStop(recipe.time_limit)
     callbacks: list[Any] = [stop, Progress(say)]
     trainer = PolicyTrainer(policy, made.rewards, made.train_rows, args, run=run, callbacks=callbacks)
+    say(f"path: {trainer.path}")
+    if run is not None:
+        run.update_manifest(path=trainer.path)
     _drop_stock_printers(trainer)
     if recipe.evaluate and recipe.evaluate.every and made.correct:
         if shares_weights(trainer):
