@@ -24,11 +24,14 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# One thread a process: small models gain nothing from two, and threads that spin beside other processes cost several times over.
+test test-slow: export OMP_NUM_THREADS = 1
+
 test: install lint
-	$(BIN)/python -m pytest -q -m 'not slow'
+	$(BIN)/python -m pytest -q -m 'not slow' -n auto --maxprocesses 4 --dist loadfile
 
 test-slow: install
-	$(BIN)/python -m pytest -q -m slow --durations=15
+	$(BIN)/python -m pytest -q -m slow --durations=25
 
 battery: install
 	$(BIN)/python scripts/battery.py

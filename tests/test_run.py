@@ -109,7 +109,11 @@ def test_a_run_that_came_to_something_is_never_cleared(tmp_path: Path, kept: str
     assert (run.path / kept).exists()
 
 
-@pytest.mark.parametrize("owner", [f"{os.getpid()} {platform.node()}", f"{os.getppid()}", "1 another-machine"])
+@pytest.mark.parametrize(
+    "owner",
+    [f"{os.getpid()} {platform.node()}", f"{os.getppid()}", "1 another-machine"],
+    ids=["this process", "its parent", "another machine"],
+)
 def test_a_run_that_may_be_live_is_never_cleared(tmp_path: Path, owner: str) -> None:
     run = Run.create(tmp_path / "run", RECIPE)
     (run.path / ".lock").write_text(owner)

@@ -116,8 +116,9 @@ def test_a_reward_that_judges_nothing_does_not_look_healthy(tmp_path: Path) -> N
     path = recipe(tmp_path, rewards=["mine.py:nothing"], evaluate=None)
     train_recipe(path, (), out=tmp_path / "run", say=said.append)
     assert said[0] == "reward = mine.nothing" and "no part is named correctness" in said[1]
-    assert "signal in 0% of groups" in said[2]
-    assert "the rewards judged no completion" in said[3]
+    assert said[2] == "path: group"
+    assert "signal in 0% of groups" in said[3]
+    assert "the rewards judged no completion" in said[4]
 
 
 # going on
