@@ -1,4 +1,4 @@
-"""The recipe gsm8k_smollm2_cpu in bfloat16 on the real questions: reward, evaluation, adapter and card, whatever it reaches."""
+"""The recipe gsm8k_smollm2_cpu on the real questions: reward, evaluation, adapter and card, whatever it reaches."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ SOURCES = [
     "llmpolicy/tasks/*.py",
     "reward_fns/math_answer.py",
 ]
-COMMAND = ["llmpolicy", "train", "gsm8k_smollm2_cpu", "model.dtype=bfloat16"]
+COMMAND = ["llmpolicy", "train", "gsm8k_smollm2_cpu"]
 
 
 def measure() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The recipe smollm2_reasoning_cpu in bfloat16 end to end: stopped by SIGTERM in step 11, resumed, evaluated before and after."""
+"""The recipe smollm2_reasoning_cpu end to end: stopped by SIGTERM in step 11, resumed, evaluated before and after."""
 
 import shutil
 import signal
@@ -23,7 +23,7 @@ SOURCES = [
     "reward_fns/exact.py",
 ]
 STOP_AFTER = 10
-COMMAND = ["llmpolicy", "train", "smollm2_reasoning_cpu", "model.dtype=bfloat16"]
+COMMAND = ["llmpolicy", "train", "smollm2_reasoning_cpu"]
 TRAIN = [sys.executable, "-m", *COMMAND, "--out", str(RUN)]
 
 
