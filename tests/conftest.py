@@ -1,0 +1,7 @@
+"""What all tests start from."""
+
+import signal
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell starts its background jobs deaf to Ctrl-C, and their children inherit it: tests send that signal.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
