@@ -53,6 +53,16 @@ def test_two_processes_make_the_update_of_one(both: Any, loss: str) -> None:
 
 
 @pytest.mark.slow
+def test_processes_with_other_numbers_of_live_rows_and_batches_stay_in_step(both: Any) -> None:
+    one, two = both[0]["ragged"], both[1]["ragged"]
+    live = two["advantages"] != 0
+    assert int(live[: ROLLOUTS // 2].sum()) < int(live[ROLLOUTS // 2 :].sum())
+    assert float((one["moved"] - two["moved"]).norm() / one["moved"].norm()) < 1e-5
+    for name in ("clip_ratio/low_min", "clip_ratio/high_max", "entropy/live"):
+        assert one["logged"][name] == pytest.approx(two["logged"][name], rel=1e-5)
+
+
+@pytest.mark.slow
 def test_advantages_are_right_when_a_group_spans_processes(both: Any) -> None:
     rewards = torch.tensor([training.digest("", completion(place)) for place in range(ROLLOUTS)])
     expected = group_advantages(rewards.view(-1, GROUP)).flatten()

@@ -36,13 +36,18 @@ def right(completion_ids: list[int]) -> float | None:
     return None if sum(completion_ids) % 7 == 0 else float(sum(completion_ids) % 2)
 
 
+def late(completion_ids: list[int], row: int) -> float:
+    """No signal in the groups of the first half of the rows."""
+    return 0.5 if row < ROLLOUTS // GROUP // 2 else float(sum(completion_ids) % 5)
+
+
 COMPOSED: list[Any] = [
     {"fn": right, "role": "correctness", "clip": [0, 1], "weight": 2},
     {"fn": training.digest, "clip": [0, 1], "weight": 0.5, "relative": "group"},
 ]
 
 
-def update(folder: Path, loss: str, reward: Any = training.digest) -> dict[str, Any]:
+def update(folder: Path, loss: str, reward: Any = training.digest, budget: int | None = None) -> dict[str, Any]:
     """Train one step and return what moved, the advantages, what was logged and the facts."""
     world = int(os.environ["WORLD_SIZE"])
     policy = training.policy()
@@ -56,6 +61,7 @@ def update(folder: Path, loss: str, reward: Any = training.digest) -> dict[str, 
         loss_type=loss,
         shuffle_dataset=False,
     )
+    trainer.token_budget = budget
     before = training.vector(policy.model)
     advantages: list[float] = []
     wrapped = trainer._generate_and_score_completions
@@ -79,6 +85,7 @@ def update(folder: Path, loss: str, reward: Any = training.digest) -> dict[str, 
 def main(folder: Path, losses: list[str]) -> None:
     """One update a loss; rank 0 writes them all."""
     found = {loss: update(folder, loss) for loss in losses}
+    found["ragged"] = update(folder, "grpo", late, budget=30)
     found["composed"] = update(folder, "dapo", COMPOSED)
     if int(os.environ["RANK"]) == 0:
         torch.save(found, folder / "updates.pt")

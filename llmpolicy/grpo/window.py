@@ -118,7 +118,7 @@ def _backward(
     trainer: Any, model: torch.nn.Module, stock_loss: Callable[..., Tensor], inputs: Inputs, weight: float
 ) -> Tensor:
     """Accumulate the gradient of some rows' weighted loss; returns their log-probabilities and entropies, (2, b, T)."""
-    with _unrecorded(trainer), ExitStack() as held:
+    with _unrecorded(trainer), _unshared(trainer.accelerator), ExitStack() as held:
         trainer.window.held = held
         try:
             trainer.accelerator.backward(stock_loss(model, inputs) * weight)
@@ -137,6 +137,16 @@ def _unrecorded(trainer: Any) -> Iterator[dict[str, list[float]]]:
         yield trainer._metrics["train"]
     finally:
         trainer._metrics["train"] = kept
+
+
+@contextmanager
+def _unshared(accelerator: Any) -> Iterator[None]:
+    """TRL gathers metrics by row: of a part of a window, which has other rows on each process, none are exchanged."""
+    accelerator.gather = accelerator.reduce = lambda figures, **_: figures
+    try:
+        yield
+    finally:
+        del accelerator.gather, accelerator.reduce
 
 
 def _record(
