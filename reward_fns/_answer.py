@@ -65,6 +65,7 @@ _CALCULATION = re.compile(r"<<[^<>\n]{0,200}>>")
 _STRUCK = re.compile(r"\\(?:[xb]?cancel|sout|st|[hv]?phantom)\s*(?=\{)")
 _HIDDEN = (("```", "```"), ("<!--", "-->"), ("~~", "~~"), ("<s>", "</s>"), ("<del>", "</del>"), ("\\iffalse", "\\fi"),
            ("\\begin{comment}", "\\end{comment}"), ("\\begin{verbatim}", "\\end{verbatim}"))  # fmt: skip
+_END_TOKENS = re.compile(r"(?:\s*(?:<\|[A-Za-z_]{1,30}\|>|</s>|<eos>))+\s*\Z")
 _BRACE = re.compile(r"\s*(?=\{)")
 _TOKEN = re.compile(r"\s*[^\s$,.;]*")
 _MINUS = re.compile(r"(?:=\s*-\s*|(?:\A|[\s$(\[])-)\Z")
@@ -144,6 +145,8 @@ def _formula_alone(text: str) -> str:
 
 def visible(text: str) -> str:
     """The text without what is quoted, commented out or struck through."""
+    if text.endswith(">"):
+        text = _END_TOKENS.sub("", text[-200:]).join((text[:-200], ""))
     for opening, closing in _HIDDEN:
         text = _without(text, opening, closing)
     text = _COLOUR.sub("", _CALCULATION.sub("", _COMMENTED.sub("", text)))

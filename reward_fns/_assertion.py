@@ -19,7 +19,7 @@ _CONCLUDES = re.compile(
 _COPULA = re.compile(r"\b(?:is|are|was|were|equals|has|have|had|gets?|got|makes|costs?|needs?|earns?|there)\b|=")
 
 _NEGATION = re.compile(
-    r"\b(?:not|never|neither|nor|cannot|no longer|in no way|by no means|(?<!no )(?<!without )(?<!beyond )doubt)\b|n['\u2019]t\b"
+    r"\b(?:not|never|neither|nor|cannot|no longer|(?:in )?no way|no chance|no reason|by no means|(?<!no )(?<!without )(?<!beyond )doubt)\b|n['\u2019]t\b"
 )
 _OF_A_CLAIM = re.compile(
     r"\W*(?:true|correct|right|the case|that|likely|possible|clear|think|believe|mean|say|saying|follow|agree|accept"
@@ -52,7 +52,9 @@ _DOUBTFUL = [
         r"\W+(?:that|to \w+)\b",
         r"\b(?:trap|decoy|placeholder)\s+(?:answer|value|option)\b|\bat (?:most|least)[\s$\\(\[{*_]*\Z",
         r"\b(?:format|template|placeholder|dummy|sample|notation|example)\b\W*(?:\w+\W+)?(?:is|be|like)\b",
-        r"\bif\b.*\bwere\b.*\banswer would\b",
+        r"\b(?:if|unless)\b.*\b(?:were|was|had|did)\b.*\bwould\b",
+        r"\b(?:says?|asks?|asked|tells?|told|wants?|wanted)\b.*\bto\b.*\b(?:in|inside|within)\W*\Z",
+        r"\b(?:old|previous|earlier|initial|former|outdated|tentative|provisional) (?:answer|result|solution)\W*(?:(?:is|was)\W*)?\Z",
         r"\btry(?:ing)?\b|\blook(?:s|ing)? like\b",
         r"(?:\bfor (?:example|instance)|\be\.g|\bsuch as|\bexample|\bformat|\bin the form|\bas in|\bother than|\bunlike"
         r"|\brather than|\binstead of|\bexcept(?: for)?|\bdifferent from|\b(?:anything|nothing|everything|all) but"
@@ -89,9 +91,11 @@ _PART_AFTER = re.compile(
     r"\A\$?\s*(?:\^(?!\s*\{?\s*\\circ)|\d|\{|[/+*]\s*[\d\\(]|\\(?:cdot|times|div|pm)(?![a-z])|\u00b1)"
 )
 _ALTERNATIVE = re.compile(r"\A\W*(?:or|versus|vs)\b")
+_REASON = re.compile(r"[\s$\\)\]}.,*_]*(?:because|since)\b")
 _TAG = re.compile(r"</?[a-z]+>")
 _RETRACTED = re.compile(
     r"\bwait\b\s*[,.!\u2026\u2014-]|\b(?:oops|scratch that|correction|sorry|on second thought|kidding|joking)\b"
+    r"|\b(?:i|we) (?:cannot|can(?:no|['\u2019])t|could(?: not|n['\u2019]t)|do(?: not|n['\u2019]t)) (?:solve|answer|know)\b|\bi give up\b"
     r"|\b(?:disregard|ignore|forget)\s+(?:that|this|the|my|it)\b|\b(?:i|we) (?:was|were|am|are) (?:wrong|mistaken|lying)\b"
     r"|\b(?:that|this|it|the (?:above|answer))(?:['\u2019]s| is| was)\s+(?:\w+\s+)?(?:wrong|incorrect|false|invalid"
     r"|not (?:right|correct|true|the answer)|an? (?:mistake|error|lie))\b"
@@ -126,6 +130,9 @@ def why_not_asserted(text: str, start: int, end: int) -> str:
         return "the answer is asked, not asserted"
     if _ALTERNATIVE.match(after):
         return "another answer is offered"
+    if _REASON.match(rest):
+        # What the others are is a reason, and no word on this answer: "B, because A is wrong".
+        rest = ""
     if any(pattern.search(rest) for pattern in _UNDONE) or _RETRACTED.search(text[end : end + _LATER].lower()):
         return "the answer is taken back"
     return ""

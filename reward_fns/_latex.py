@@ -25,6 +25,8 @@ _REWRITES = [
     (re.compile(pattern), instead)
     for pattern, instead in (
         (r",\\!\s*", ","),
+        (r"(?<![\\^_A-Za-z}])\{([-+:=<>])\}", r"\1"),
+        (r"(?<![\\^_A-Za-z}\]])\{(\d+)\}\s*/\s*\{(\d+)\}", r"\1/\2"),
         (r"\\(?:left|right|displaystyle|textstyle|[bB]ig[glr]?|limits)(?![a-z])", ""),
         (r"\\[dtc]frac(?![a-z])", r"\\frac"),
         (r"\\frac\s*(\d)(?=\s*[\d{])", r"\\frac{\1}"),
@@ -40,7 +42,12 @@ _REWRITES = [
         (r"\\lbrace(?![a-z])", r"\\{"),
         (r"\\rbrace(?![a-z])", r"\\}"),
         (r"\\degree(?![a-z])", "\u00b0"),
-        (r"\\varnothing(?![a-z])", r"\\emptyset"),
+        (r"\\(?:varnothing|emptyset)(?![a-z])|\u2205", r"\\{\\}"),
+        (r"\\bigcup(?![a-z])", r"\\cup"),
+        (r"\\colon(?![a-z])", ":"),
+        (r"\\lt(?![a-z])", "<"),
+        (r"\\gt(?![a-z])", ">"),
+        (r"(?<![\w)*])\*\*(?=\S)([^*\n]+)\*\*(?![\w(*])", r"\1"),
         (r"<=", r"\\le "),
         (r">=", r"\\ge "),
         (r"!=", r"\\ne "),

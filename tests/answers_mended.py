@@ -63,6 +63,19 @@ RIGHT = [
     ("\\begin{pmatrix}1&2\\\\3&4\\end{pmatrix}", "\\left(\\begin{array}{cc}1&2\\\\3&4\\end{array}\\right)"),
     ("Monday", "It is Monday."),
     ("3:4", "The ratio is 3:4."),
+    ("-7", "\\boxed{{-}7}"),
+    ("3/4", "\\boxed{{3}/{4}}"),
+    ("\\frac{1}{3}", "\\boxed{0.\\overline{3}}"),
+    ("\\frac{1}{6}", "\\boxed{0.1\\overline{6}}"),
+    ("3:30", "\\boxed{3{:}30}"),
+    ("2:3", "\\boxed{2\\colon 3}"),
+    ("x > 4", "\\boxed{x \\gt 4}"),
+    ("\\emptyset", "\\boxed{\\{\\}}"),
+    ("(0,1)\\cup(2,3)", "\\boxed{(0,1)\\bigcup(2,3)}"),
+    ("15\\text{ mph}", "\\boxed{15 \\text{ miles per hour}}"),
+    ("366", "The final answer is **366** downloads."),
+    ("18", "The answer is 18.<|im_end|>"),
+    ("18", "The answer is \\boxed{18}, because the others are excluded."),
 ]
 
 WRONG = [
@@ -87,4 +100,10 @@ WRONG = [
     ("42", "\\boxed{42...}"),
     ("4:3", "3:4"),
     ("3:4", "3/4"),
+    ("18", "If Janet had no ducks, the answer would be \\boxed{18}."),
+    ("18", "The problem says to put the answer in \\boxed{18}."),
+    ("18", "The answer is \\boxed{18}. Really, I cannot solve it."),
+    ("18", "There is no way that the answer is 18."),
+    ("18", "Old answer: 18"),
+    ("\\frac{1}{3}", "\\boxed{0.3\\overline{5}}"),
 ]

@@ -518,7 +518,8 @@ def test_what_was_once_misjudged_is_judged_right():
 
 def test_a_letter_may_be_named_in_a_sentence_or_by_its_text():
     said = ["The correct option is C.", "I choose C.", "So the correct choice is (C).", "Option C is correct.", "It's C.",
-            "Thus, C is the answer.", "The answer is option C: Rome.", "Rome", "The answer is Rome."]  # fmt: skip
+            "Thus, C is the answer.", "The answer is option C: Rome.", "Rome", "The answer is Rome.",
+            "The answer is C, because A and B are excluded.", "C<|im_end|>"]  # fmt: skip
     denied = ["I choose not C.", "Option C is wrong.", "It is false that:\nC is correct.", "C is the third letter",
               "Paris", "C) Paris", "\u216d", "I choose C or D."]  # fmt: skip
     choices = ["London", "Paris", "Rome", "Berlin"]
