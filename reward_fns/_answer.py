@@ -53,6 +53,13 @@ _STATES = re.compile(
     r"|(?:\W*(?:final\s+)?(?:result|solution|total|value|output|ans?)\W*:))[\s*:]*(?:equal to\s+)?",
     re.IGNORECASE,
 )
+_SENTENCE = re.compile(
+    r"(?![^\d]*(?:\b(?:not?|never|nobody|none|nothing|neither|nor|or|if|unless|would|could|might|may|cannot|without)\b|n['\u2019]t))"
+    r"(?:that\s+)?[A-Za-z][\w ,'\u2019-]{0,60}?\b(?:is|are|was|were|equals?|has|have|had|makes?|made|earn(?:s|ed)?|needs?|gets?|got"
+    r"|costs?|spen[dt]s?|sold|pa(?:id|ys?)|saves?|saved|weighs?|takes?|took"
+    r"|runs?|ran|walks?|eats?|ate|drives?|drove|reads?|buys?|bought)\s+(?:a total of\s+|now\s+)?(?=[-$\\(*]*\d)",
+    re.IGNORECASE,
+)
 _REST = re.compile(r"(?:(?!</answer>)[^\n])*", re.IGNORECASE)
 _NEXT = re.compile(r"(?:\s|\\\[|\\\(|\$\$)*[^\n]*")
 _OPENED = re.compile(r"(?:\s|\\\[|\\\(|\$\$)*")
@@ -227,13 +234,19 @@ def _lines(text: str) -> list[Mark]:
             end = _end(_NEXT, text, end)
             begin = max(found.end(), text.rfind("\n", 0, end) + 1)
             begin = _end(_OPENED, text, begin)
-        kept = _cut(text[begin:end])
+        kept = _value_said(_cut(text[begin:end]))
         if kept:
-            until = text.find(kept, begin) + len(kept)
-            lines.append(Mark(kept, found.start(), until, False, said_from=found.end()))
+            said = text.find(kept, begin)
+            lines.append(Mark(kept, found.start(), said + len(kept), False, said_from=said))
         if len(lines) > _MAX_MARKS:
             break
     return lines
+
+
+def _value_said(content: str) -> str:
+    """The number of a short sentence that states it (``She has 18 eggs``), any other content as it is."""
+    sentence = _SENTENCE.match(content)
+    return content[sentence.end() :] if sentence and _is_number(content[sentence.end() :]) else content
 
 
 def _headings(text: str) -> Iterator[re.Match[str]]:

@@ -8,7 +8,7 @@ import re
 _SIDE = 300
 _LATER = 4_000
 
-_SENTENCE_END = re.compile(r"[.!?]+[\"')\]*_}$]*\s")
+_SENTENCE_END = re.compile(r"(?<![ei]\.[ge])[.!?]+[\"')\]*_}$]*\s")
 _CONTINUES = re.compile(
     r"(?:[:,]|\b(?:not|never|than|of|out|says?|said|if|were|be|is|are|was|equals?|to|that|or|but)|n['\u2019]t)\W*\Z"
 )
@@ -19,7 +19,7 @@ _CONCLUDES = re.compile(
 _COPULA = re.compile(r"\b(?:is|are|was|were|equals|has|have|had|gets?|got|makes|costs?|needs?|earns?|there)\b|=")
 
 _NEGATION = re.compile(
-    r"\b(?:not|never|neither|nor|cannot|no longer|(?:in )?no way|no chance|no reason|by no means|(?<!no )(?<!without )(?<!beyond )doubt)\b|n['\u2019]t\b"
+    r"\b(?:not|never|neither|nor|cannot|no longer|(?:in )?no way|no chance|no reason|by no means)\b|n['\u2019]t\b"
 )
 _OF_A_CLAIM = re.compile(
     r"\W*(?:true|correct|right|the case|that|likely|possible|clear|think|believe|mean|say|saying|follow|agree|accept"
@@ -38,7 +38,7 @@ _DOUBTFUL = [
         r"\b(?:maybe|perhaps|possibly|conceivably|hypothetically|supposedly|allegedly)\b|\btempt\w*",
         r"\b(?:might|may|could|would)\s+(?:\w+\s+)?"
         r"(?:say|think|guess|answer|expect|claim|argue|believe|suppose|conclude)\b",
-        r"\bthought\b|\baccording to\b|\brumou?r\w*",
+        r"\b(?<!no )(?<!without )(?<!beyond )doubts?\b|\bthought\b|\baccording to\b|\brumou?r\w*",
         r"\b(?:thinks|claim(?:s|ed)|believe[sd]|suggest(?:s|ed)|told|argue[sd]|insist(?:s|ed)|swears?|guess(?:es|ed))\b",
         r"(?<!problem )(?<!question )(?<!statement )(?<!\bit )\b(?:says|said)\b",
         r"\b(?:they|people|some|others|many|students|friends)\s+(?:\w+\s+)?(?:say|think|claim|believe|argue|guess)\b",
@@ -53,13 +53,18 @@ _DOUBTFUL = [
         r"\b(?:trap|decoy|placeholder)\s+(?:answer|value|option)\b|\bat (?:most|least)[\s$\\(\[{*_]*\Z",
         r"\b(?:format|template|placeholder|dummy|sample|notation|example)\b\W*(?:\w+\W+)?(?:is|be|like)\b",
         r"\b(?:if|unless)\b.*\b(?:were|was|had|did)\b.*\bwould\b",
-        r"\b(?:says?|asks?|asked|tells?|told|wants?|wanted)\b.*\bto\b.*\b(?:in|inside|within)\W*\Z",
-        r"\b(?:old|previous|earlier|initial|former|outdated|tentative|provisional) (?:answer|result|solution)\W*(?:(?:is|was)\W*)?\Z",
+        r"\b(?:says?|asks?|asked|tells?|told|wants?|wanted)\b.*\bto (?:write|put|say|output|print|box|reply|respond|return)\b"
+        r"(?:\W+\w+){0,4}\W*\Z",
+        r"\b(?:old|previous|earlier|initial|former|outdated|tentative|provisional) "
+        r"(?:answer|result|solution)\W*(?:(?:is|was)\W*)?\Z",
         r"\btry(?:ing)?\b|\blook(?:s|ing)? like\b",
         r"(?:\bfor (?:example|instance)|\be\.g|\bsuch as|\bexample|\bformat|\bin the form|\bas in|\bother than|\bunlike"
         r"|\brather than|\binstead of|\bexcept(?: for)?|\bdifferent from|\b(?:anything|nothing|everything|all) but"
         r"|\bfar from|\b(?:less|more|greater|smaller) than|\bor|\beither|\bbetween|\bversus|\bvs|\u2260|\\neq?|\\not=|!="
-        r"|<|>|\\[lg](?:eq?|t))[\s$\\(\[{*_.,:]*\Z",
+        r"|<|>|\\[lg](?:eq?|t)|\bcontrary to|\bclose(?:r|st)? to|\bnear(?:er|est)?(?: to)?|\bfrom|\bbounded by|\bopposed to"
+        r"|\b(?:exceed|surpass)(?:s|es)?)[\s$\\(\[{*_.,:]*\Z",
+        r"\banswer\b.*\b(?:twice|thrice|triple|minus|negative|(?:double|half|square|cube|root|negative|opposite|reciprocal|inverse)"
+        r"(?: of)?)[\s$\\(\[{*_]*\Z",
     )
 ]
 _MISTAKE = re.compile(
@@ -79,13 +84,15 @@ _UNDONE = [
         r"|impossible|mistaken|absurd|nonsense|unlikely|ruled out|rejected|excluded|too (?:big|large|small|low|high)"
         r"|an? (?:mistake|trap|decoy|lie|guess|wrong|common|possible))\b",
         r"\b(?:says|said|claim(?:s|ed)|according to|supposedly|allegedly|unless|fails)\b",
+        r"\A\W*(?:minus|plus|squared|cubed|divided by|multiplied by|and a (?:half|third|quarter))\b",
+        r"\bwould (?:be|have been)\b.*\bif\b",
         r"\b(?:naive|would (?:say|think|guess)|the (?:truth|reality) is)\b",
         r"\A[\s$\\)}]*[,;]\s*[$\\(]*-?\d[\d.,]*[$)]*\s*\Z",
         r"\bbut (?:the (?:actual|real|true|correct|right|final)|it['\u2019 ]i?s|actually|in fact|really)\b",
     )
 ]
 _PART_BEFORE = re.compile(
-    r"(?:\^\s*\{?|[\d)}]\s*\*|[/+\d]|\\(?:cdot|times|div|sqrt|[dt]?frac|lnot|neg|not)\s*\{?|\}\s*\{|\u00ac)[\s$]*\Z"
+    r"(?:\d\.(?=\Z|\$)|\^\s*\{?|[\d)}]\s*\*|[/+\d]|\\(?:cdot|times|div|sqrt|[dt]?frac|lnot|neg|not)\s*\{?|\}\s*\{|\u00ac)[\s$]*\Z"
 )
 _PART_AFTER = re.compile(
     r"\A\$?\s*(?:\^(?!\s*\{?\s*\\circ)|\d|\{|[/+*]\s*[\d\\(]|\\(?:cdot|times|div|pm)(?![a-z])|\u00b1)"
@@ -95,7 +102,9 @@ _REASON = re.compile(r"[\s$\\)\]}.,*_]*(?:because|since)\b")
 _TAG = re.compile(r"</?[a-z]+>")
 _RETRACTED = re.compile(
     r"\bwait\b\s*[,.!\u2026\u2014-]|\b(?:oops|scratch that|correction|sorry|on second thought|kidding|joking)\b"
-    r"|\b(?:i|we) (?:cannot|can(?:no|['\u2019])t|could(?: not|n['\u2019]t)|do(?: not|n['\u2019]t)) (?:solve|answer|know)\b|\bi give up\b"
+    r"|\bbut (?:i|we) (?:cannot|can['\u2019]t|will not|won['\u2019]t)\W*\Z"
+    r"|\b(?:i|we) (?:cannot|can(?:no|['\u2019])t|could(?: not|n['\u2019]t)"
+    r"|do(?: not|n['\u2019]t)) (?:solve|answer|know)\b|\bi give up\b"
     r"|\b(?:disregard|ignore|forget)\s+(?:that|this|the|my|it)\b|\b(?:i|we) (?:was|were|am|are) (?:wrong|mistaken|lying)\b"
     r"|\b(?:that|this|it|the (?:above|answer))(?:['\u2019]s| is| was)\s+(?:\w+\s+)?(?:wrong|incorrect|false|invalid"
     r"|not (?:right|correct|true|the answer)|an? (?:mistake|error|lie))\b"

@@ -152,11 +152,12 @@ def _read_leaf(text: str) -> Form:
         return Form("literal", f"{based[1]}_{based[2]}")
     if _WORDS.fullmatch(text):
         return Form("words", " ".join(text.split()))
-    if _PROSE.search(text):
-        return Form("literal", canonical(text))
     beside = _BESIDE.fullmatch(text)
     unit = read_unit(beside[2]) if beside else None
-    return Form("expression", canonical(beside[1] if beside and unit else text), mark=unit or "")
+    expression = beside[1] if beside and unit else text
+    if _PROSE.search(expression):
+        return Form("literal", canonical(text))
+    return Form("expression", canonical(expression), mark=unit or "")
 
 
 def _form(kind: Kind, text: str, items: list[str], depth: int, mark: str = "") -> Form:

@@ -13,8 +13,11 @@ from ._latex import clean
 from ._text import NoAnswer, final_text, gold_text
 
 _MAX_LINE = 100
-_LETTER = re.compile(r"(?:(?:option|choice|letter)\s+)?[(\[]?\s*([A-Z])\s*[)\]]?", re.IGNORECASE)
-_WITH_TEXT = re.compile(r"(?:(?:option|choice)\s+)?(?:\(([A-Z])\)|([A-Z])\s*[).:])[\s*_]+(\S.*)", re.DOTALL)
+_LETTER = re.compile(r"(?:(?:option|choice|letter)\s+)?[(\[]?\s*([A-Z])\s*[)\]]?:?", re.IGNORECASE)
+_WITH_TEXT = re.compile(
+    r"(?:(?:option|choice)\s+)?(?:\(([A-Z])\)|([A-Z])(?:\s*[).:]|(?:,|\s+[-\u2014])(?=\s+\w{2})(?!.*\b[A-Z]\b)))[\s*_]+(\S.*)",
+    re.DOTALL,
+)
 _SPOKEN = re.compile(
     r"(?:\W*(?:so|thus|hence|therefore)\b)?\W*(?:(?:i(?:['\u2019]d| would| will|['\u2019]ll)?\s+(?:choose|pick|select|go with|say)"
     r"|it(?:['\u2019]s| is)|it must be|my (?:choice|pick)(?:\s+is|:))\s+)?"

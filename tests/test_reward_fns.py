@@ -519,9 +519,11 @@ def test_what_was_once_misjudged_is_judged_right():
 def test_a_letter_may_be_named_in_a_sentence_or_by_its_text():
     said = ["The correct option is C.", "I choose C.", "So the correct choice is (C).", "Option C is correct.", "It's C.",
             "Thus, C is the answer.", "The answer is option C: Rome.", "Rome", "The answer is Rome.",
-            "The answer is C, because A and B are excluded.", "C<|im_end|>"]  # fmt: skip
+            "The answer is C, because A and B are excluded.", "C<|im_end|>", "Answer: C - Rome",
+            "The answer is C, Rome."]  # fmt: skip
     denied = ["I choose not C.", "Option C is wrong.", "It is false that:\nC is correct.", "C is the third letter",
-              "Paris", "C) Paris", "\u216d", "I choose C or D."]  # fmt: skip
+              "Paris", "C) Paris", "\u216d", "I choose C or D.",
+              "C, maybe D", "Answer: C - or D"]  # fmt: skip
     choices = ["London", "Paris", "Rome", "Berlin"]
     assert [text for text in said if value(multiple_choice.correct(text, "C", choices)) != 1.0] == []
     assert [text for text in denied if value(multiple_choice.correct(text, "C", choices)) != 0.0] == []
