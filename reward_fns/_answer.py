@@ -27,7 +27,8 @@ _HEADING = re.compile(
 )
 _LINE = re.compile(
     r"(?:(?<![A-Za-z])(?:answer|(?:correct|right|best|final)\s+(?:option|choice|letter|result))|\u7b54\u6848)"
-    r"(?:\s+(?:to|of|for)\s+[^.:\n]{1,60}?|\s+(?:that\s+)?(?:we|i)\s+\w+)?[*_`]*[ \t]*(?:,[ \t]*\w+,[ \t]*)?"
+    r"(?:\s+(?:to|of|for)\s+[^.:\n]{1,60}?|\s+(?:that\s+)?(?:we|i)\s+\w+)?[*_`]*[ \t]*"
+    r"(?:,[ \t]*\w+(?:[ \t]\w+)?,[ \t]*|[ \t]*\((?:in|to|rounded)\b[^()\n]{1,30}\)[ \t]*)?"
     r"(?:(?:[:=]|\u2192|\u662f|\u4e3a)[*_`]*|\b(?:is|equals"
     r"|(?:would|should|must|will|has to|turns out to|comes out to|is found to)[ \t]+be"
     r"|(?:comes|works)(?: out)? to)\b(?:[ \t]*(?::|=|equal to\b))?)"
@@ -46,7 +47,7 @@ _ANOTHER = re.compile(
 _ABOUT = re.compile(r"\A~(?=\s*[-$\d])")
 _NOT = re.compile(r"(?:not|never)\b", re.IGNORECASE)
 _STATES = re.compile(
-    r"(?:[\w ,'$\\]{0,60}\b(?:it|this|that|which|(?:result|total|value|sum|number|amount|ratio|probability|area|perimeter"
+    r"(?:[\w ,'$\\]{0,60}\b(?:it|this|that|which|(?:result|solution|total|value|sum|number|amount|ratio|probability|area|perimeter"
     r"|volume|length|difference|product|average|mean|maximum|minimum|cost|price|remainder)(?:\s+of\s+[^\W\d][^\W\d ]{0,40})?)"
     r"\s+(?:is|equals)\b"
     r"|\W*(?:(?:so|thus|hence|therefore)\b,?\s*)?there (?:is|are|was|were|will be)\b"
@@ -63,7 +64,10 @@ _SENTENCE = re.compile(
 _REST = re.compile(r"(?:(?!</answer>)[^\n])*", re.IGNORECASE)
 _NEXT = re.compile(r"(?:\s|\\\[|\\\(|\$\$)*[^\n]*")
 _OPENED = re.compile(r"(?:\s|\\\[|\\\(|\$\$)*")
-_REASON = re.compile(r"[,;(]?\s*\b(?:because|since|as|which|where)\b.*", re.IGNORECASE)
+_REASON = re.compile(
+    r"[,;(]?\s*\b(?:because|since|as|which|where)\b.*|,?\s+(?:and not|not|rather than|instead of)\s+[-$\\(*]*\d.*",
+    re.IGNORECASE,
+)
 _SENTENCE_END = re.compile(r"\.[*_)]*(?=\s|\Z)")
 _COMMENTED = re.compile(r"(?m)^[ \t]*(?:[>%]|\[//\]:)[^\n]*$|\\verb\*?([|!+/])[^\n]{0,500}?\1")
 _COLOUR = re.compile(r"\\(?:text)?color\s*\{[^{}]{0,40}\}")

@@ -57,6 +57,7 @@ _DOUBTFUL = [
         r"(?:\W+\w+){0,4}\W*\Z",
         r"\b(?:old|previous|earlier|initial|former|outdated|tentative|provisional) "
         r"(?:answer|result|solution)\W*(?:(?:is|was)\W*)?\Z",
+        r"\b(?:nobody|no one|hardly|barely|scarcely)\b[^,;]*\Z",
         r"\btry(?:ing)?\b|\blook(?:s|ing)? like\b",
         r"(?:\bfor (?:example|instance)|\be\.g|\bsuch as|\bexample|\bformat|\bin the form|\bas in|\bother than|\bunlike"
         r"|\brather than|\binstead of|\bexcept(?: for)?|\bdifferent from|\b(?:anything|nothing|everything|all) but"
@@ -64,7 +65,8 @@ _DOUBTFUL = [
         r"|<|>|\\[lg](?:eq?|t)|\bcontrary to|\bclose(?:r|st)? to|\bnear(?:er|est)?(?: to)?|\bfrom|\bbounded by|\bopposed to"
         r"|\b(?:exceed|surpass)(?:s|es)?)[\s$\\(\[{*_.,:]*\Z",
         r"\banswer\b.*\b(?:twice|thrice|triple|minus|negative|(?:double|half|square|cube|root|negative|opposite|reciprocal|inverse)"
-        r"(?: of)?)[\s$\\(\[{*_]*\Z",
+        r"(?: of)?|(?:multiple|factor|divisor|power|function|fraction|part) of|divisible by|next to|before|after|below|above|under"
+        r"|over|beyond|past|within)[\s$\\(\[{*_]*\Z",
     )
 ]
 _MISTAKE = re.compile(
@@ -81,9 +83,10 @@ _UNDONE = [
         r"|hold|fit|satisfy|make sense|acceptable|enough|allowed|be|an? (?:integer|solution|option))\b",
         r"\b(?:is|was)(?: not|n['\u2019]t) (?:it|what)\b",
         r"\b(?:is|was|be|are|seems?|looks?|feels?|turns out)\s+(?:\w+\s+){0,2}?(?:wrong|incorrect|false|invalid"
-        r"|impossible|mistaken|absurd|nonsense|unlikely|ruled out|rejected|excluded|too (?:big|large|small|low|high)"
-        r"|an? (?:mistake|trap|decoy|lie|guess|wrong|common|possible))\b",
+        r"|impossible|mistaken|absurd|nonsense|unlikely|ruled out|rejected|excluded"
+        r"|too (?:big|large|small|low|high|many|much|few|little)|an? (?:mistake|trap|decoy|lie|guess|wrong|common|possible))\b",
         r"\b(?:says|said|claim(?:s|ed)|according to|supposedly|allegedly|unless|fails)\b",
+        r"\A\W*(?:(?:it|which|that|would|is|does|must|can) )*(?:contradict|violat|extraneous|leads? to an? contradiction)",
         r"\A\W*(?:minus|plus|squared|cubed|divided by|multiplied by|and a (?:half|third|quarter))\b",
         r"\bwould (?:be|have been)\b.*\bif\b",
         r"\b(?:naive|would (?:say|think|guess)|the (?:truth|reality) is)\b",
@@ -98,13 +101,15 @@ _PART_AFTER = re.compile(
     r"\A\$?\s*(?:\^(?!\s*\{?\s*\\circ)|\d|\{|[/+*]\s*[\d\\(]|\\(?:cdot|times|div|pm)(?![a-z])|\u00b1)"
 )
 _ALTERNATIVE = re.compile(r"\A\W*(?:or|versus|vs)\b")
-_REASON = re.compile(r"[\s$\\)\]}.,*_]*(?:because|since)\b")
+_REASON = re.compile(r"[\s$\\)\]}.,*_]*(?:because|since|as)\b")
 _TAG = re.compile(r"</?[a-z]+>")
 _RETRACTED = re.compile(
     r"\bwait\b\s*[,.!\u2026\u2014-]|\b(?:oops|scratch that|correction|sorry|on second thought|kidding|joking)\b"
     r"|\bbut (?:i|we) (?:cannot|can['\u2019]t|will not|won['\u2019]t)\W*\Z"
     r"|\b(?:i|we) (?:cannot|can(?:no|['\u2019])t|could(?: not|n['\u2019]t)"
-    r"|do(?: not|n['\u2019]t)) (?:solve|answer|know)\b|\bi give up\b"
+    r"|do(?: not|n['\u2019]t)) (?:solve|answer|know)\b|\b(?:i|we) (?:give up|retract"
+    r"|take (?:it|that) back)\b|\n\W*(?:edit|update)\W*:"
+    r"|\balternatively,?\s+(?:the answer|[-$\\(*]*\d)"
     r"|\b(?:disregard|ignore|forget)\s+(?:that|this|the|my|it)\b|\b(?:i|we) (?:was|were|am|are) (?:wrong|mistaken|lying)\b"
     r"|\b(?:that|this|it|the (?:above|answer))(?:['\u2019]s| is| was)\s+(?:\w+\s+)?(?:wrong|incorrect|false|invalid"
     r"|not (?:right|correct|true|the answer)|an? (?:mistake|error|lie))\b"

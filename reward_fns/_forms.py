@@ -10,7 +10,7 @@ from typing import Literal
 
 from . import _algebra, _verify
 from ._latex import bare, canonical, clean, closes_at_end
-from ._numbers import Quantity, agree, read_quantity, read_unit, units_agree
+from ._numbers import CHANGES, Quantity, agree, read_quantity, read_unit, units_agree
 from ._text import NoAnswer
 
 MAX_ANSWER = 1_000
@@ -18,12 +18,18 @@ MAX_ANSWER = 1_000
 
 _MAX_DEPTH = 12
 _MAX_PARTS = 100
+_NEAR = 0.01
 
 _LIST = re.compile(r"\s*(?:[,;]\s*(?:(?:and|or)\b)?|\b(?:and|or)\b)\s*")
 _COMMA = re.compile(r"\s*[,;]\s*")
 _UNION = re.compile(r"\s*\\cup(?![a-z])\s*")
 _RELATION = re.compile(r"\s*(?:\\(?:le|ge|ne|in|approx|equiv|to|sim)(?![a-z])|[<>=])\s*")
 _VARIABLE = re.compile(r"[A-Za-z](?:_\w|_\{\w+\}|')?|\\[a-z]+(?:_\w)?|[A-Za-z]\([a-z]\)")
+_QUANTITY = re.compile(
+    rf"(?:{_VARIABLE.pattern})(?:\+(?:{_VARIABLE.pattern}))*|[A-Za-z]\([A-Za-z0-9,]+\)"
+    r"|\|?(?:m?\\angle|\\triangle|\\overline\{?)? ?\[?[A-Z]{1,4}\}?\]?\|?"
+)
+"""What a value is given to: x, x_1, m+n, f(2), P(A), AB, |AB|, an angle or area by its corners."""
 _NAMES = re.compile(rf"\(\s*(?:{_VARIABLE.pattern})(?:\s*,\s*(?:{_VARIABLE.pattern}))+\s*\)")
 _BASED = re.compile(r"(\d[0-9A-Fa-f]*)\s*_\s*\{?\s*(\w+)\s*\}?", re.ASCII)
 _SYMBOL = re.compile(r"[-+]?\\infty|\\mathbb\{[A-Z]\}")
@@ -183,6 +189,7 @@ def _split(text: str, separator: re.Pattern[str]) -> tuple[list[str], list[str]]
 
 def value_of(form: Form) -> Form:
     """What a form says: the right side of ``x = 5``, any other form as it is."""
+    form = _exact(form)
     return form.parts[-1] if _assigns(form) or _worked_out(form) else form
 
 
@@ -200,8 +207,24 @@ def _unassigned(gold: Form, answer: Form) -> tuple[Form, Form]:
 
 
 def _assigns(form: Form) -> bool:
-    name = form.parts[0].text if form.kind == "relation" and form.mark in ("=", "\\in") else ""
-    return bool(_VARIABLE.fullmatch(name) or _NAMES.fullmatch(name))
+    if form.kind != "relation" or form.mark not in ("=", "\\in"):
+        return False
+    name = form.parts[0]
+    named = name.kind == "words" and not any(map(CHANGES.fullmatch, name.text.split()))
+    return named or bool(_QUANTITY.fullmatch(name.text) or _NAMES.fullmatch(name.text))
+
+
+def _exact(form: Form) -> Form:
+    """``1/6 \\approx 0.167`` without its approximation, when that is near."""
+    signs = form.mark.split()
+    if form.kind != "relation" or signs[-1] != "\\approx" or "\\approx" in signs[:-1] or form.parts[-1].number is None:
+        return form
+    exact, near = (_algebra.values(_latex(part)) for part in form.parts[-2:])
+    if len(form.parts) == 2 and _VARIABLE.fullmatch(form.parts[0].text):
+        return form
+    if exact is None or near is None or not _algebra.agree(exact, near, _NEAR):
+        return form
+    return Form("relation", form.text, form.parts[:-1], " ".join(signs[:-1])) if len(signs) > 1 else form.parts[0]
 
 
 def _worked_out(form: Form) -> bool:

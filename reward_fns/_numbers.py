@@ -80,7 +80,7 @@ hertz: hz hertz
 }
 _MAX_WORDS = 6
 _PLAIN_WORD = re.compile(r"[A-Za-z]+(?:['\u2019-][A-Za-z]+)*['\u2019]?|/")
-_CHANGES = re.compile(
+CHANGES = re.compile(
     r"[b-z]|and|n?or|not|no|never|but|if|unless|plus|minus|times|multiplied|divided|over|under|above|below|less|than|mod|modulo"
     r"|squared|cubed|factorial|percent\w*|per-?cents?|base|binary|octal|hex\w*|point|negative|versus|vs"
     r"|dozens?|scores?|gross|couples?|pairs?|hal(?:f|ves)|double|twice|triple|tens?|hundreds?|thousands?|lakhs?|crores?"
@@ -147,7 +147,7 @@ def _described(rest: str) -> str | None:
     words = rest.split()
     if not rest[:1].isspace() or not 1 <= len(words) <= _MAX_WORDS or not all(map(_PLAIN_WORD.fullmatch, words)):
         return None
-    if any(_CHANGES.fullmatch(word) for word in words):
+    if any(CHANGES.fullmatch(word) for word in words):
         return None
     return _plain_unit(words[0]) or " ".join(words).lower()
 
