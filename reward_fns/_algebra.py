@@ -172,7 +172,8 @@ class _Reader:
         kind, text = self.kind(), self.look()
         if kind == "number":
             self.position += 1
-            return self.context.mpf(text)
+            # mpmath cannot read ".0".
+            return self.context.mpf(f"0{text}")
         if kind == "variable":
             self.position += 1
             return variable(text, self.point, self.context)

@@ -65,7 +65,8 @@ _REST = re.compile(r"(?:(?!</answer>)[^\n])*", re.IGNORECASE)
 _NEXT = re.compile(r"(?:\s|\\\[|\\\(|\$\$)*[^\n]*")
 _OPENED = re.compile(r"(?:\s|\\\[|\\\(|\$\$)*")
 _REASON = re.compile(
-    r"[,;(]?\s*\b(?:because|since|as|which|where)\b.*|,?\s+(?:and not|not|rather than|instead of)\s+[-$\\(*]*\d.*",
+    r"[,;(]?\s*\b(?:because|since|as|which|where)\b.*|[,;(]\s*(?:i\.e\b|namely\b).*"
+    r"|,?\s+(?:and not|not|rather than|instead of)\s+[-$\\(*]*\d.*",
     re.IGNORECASE,
 )
 _SENTENCE_END = re.compile(r"\.[*_)]*(?=\s|\Z)")

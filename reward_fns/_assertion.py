@@ -16,7 +16,9 @@ _CONCLUDES = re.compile(
     r"\b(?:so|thus|hence|therefore|then|which means|meaning|giving|gives|leaving|leaves|finally|consequently"
     r"|(?<!anything )(?<!nothing )(?<!everything )(?<!all )but)\b|;|\\implies|\\rightarrow|\u21d2|=>|\u2192"
 )
-_COPULA = re.compile(r"\b(?:is|are|was|were|equals|has|have|had|gets?|got|makes|costs?|needs?|earns?|there)\b|=")
+_COPULA = re.compile(
+    r"\b(?:is|are|was|were|equals|has|have|had|gets?|got|kept|keeps?|ate|sold|bought|took|makes|costs?|needs?|earns?|there)\b|="
+)
 
 _NEGATION = re.compile(
     r"\b(?:not|never|neither|nor|cannot|no longer|(?:in )?no way|no chance|no reason|by no means)\b|n['\u2019]t\b"
@@ -34,7 +36,7 @@ _CONDITION = re.compile(r"\b(?:if|suppos(?:e|ing)|assum(?:e|ing)|imagine|unless|
 _DOUBTFUL = [
     re.compile(pattern)
     for pattern in (
-        r"\b(?:could|might|may)\s+(?:\w+\s+){0,2}?(?:be|equal|have been)\W*(?:\w+\W+){0,3}\Z",
+        r"(?<!that )\b(?:could|might|may)\s+(?:\w+\s+){0,2}?(?:be|equal|have been)\b(?!\W*is\b)\W*(?:\w+\W+){0,3}\Z",
         r"\b(?:maybe|perhaps|possibly|conceivably|hypothetically|supposedly|allegedly)\b|\btempt\w*",
         r"\b(?:might|may|could|would)\s+(?:\w+\s+)?"
         r"(?:say|think|guess|answer|expect|claim|argue|believe|suppose|conclude)\b",
@@ -45,8 +47,12 @@ _DOUBTFUL = [
         r"\b(?:friend|student|some(?:one|body)|teacher|classmate|brother|sister|colleague|another|other|textbook)s?"
         r"(?:['\u2019]s?)?\s+(?:\w+\s+)?(?:answer|solution|result|guess|claim|got|gets|had|wrote|writes)\b",
         r"\b(?:his|her|their|your|whose)\s+(?:\w+\s+)?(?:answer|guess|claim)\b",
-        r"\b(?:wrong|incorrect|false|mistaken|invalid|erroneous|naive|fake|bogus|bad)\s+"
-        r"(?:answer|value|result|solution|choice|option|guess|claim|conclusion)\b",
+        r"\b(?:wrong|incorrect|false|mistaken|invalid|erroneous|flawed|faulty|naive|fake|bogus|bad)\s+"
+        r"(?:answer|value|result|solution|choice|option|guess|claim|conclusion|method|approach|calculation|computation|argument"
+        r"|reasoning|formula|assumption)\b",
+        r"\b(?:mistakenly|erroneously|wrongly|falsely|incorrectly)\b",
+        r"\b(?:previous|other|another|different|next) (?:problem|question|exercise|task|example|universe|world)\b",
+        r"\b(?:text)?(?:books?|sources?|websites?) (?:list|give|say|claim|show|state)s?\b",
         r"\b(?:wrong|incorrect|false|invalid|untrue|nonsense|absurd|lie|trap|decoy|distractor|placeholder|dummy)\W*\Z",
         r"\b(?:false|untrue|wrong|incorrect|absurd|nonsense|impossible|unlikely|doubtful|an? (?:lie|myth|mistake|trap))"
         r"\W+(?:that|to \w+)\b",
@@ -60,8 +66,8 @@ _DOUBTFUL = [
         r"\b(?:nobody|no one|hardly|barely|scarcely)\b[^,;]*\Z",
         r"\btry(?:ing)?\b|\blook(?:s|ing)? like\b",
         r"(?:\bfor (?:example|instance)|\be\.g|\bsuch as|\bexample|\bformat|\bin the form|\bas in|\bother than|\bunlike"
-        r"|\brather than|\binstead of|\bexcept(?: for)?|\bdifferent from|\b(?:anything|nothing|everything|all) but"
-        r"|\bfar from|\b(?:less|more|greater|smaller) than|\bor|\beither|\bbetween|\bversus|\bvs|\u2260|\\neq?|\\not=|!="
+        r"|\bthan|\binstead of|\bexcept(?: for)?|\bdifferent from|\b(?:anything|nothing|everything|all) but"
+        r"|\bfar from|\bor|\beither|\bbetween|\bversus|\bvs|\u2260|\\neq?|\\not=|!="
         r"|<|>|\\[lg](?:eq?|t)|\bcontrary to|\bclose(?:r|st)? to|\bnear(?:er|est)?(?: to)?|\bfrom|\bbounded by|\bopposed to"
         r"|\b(?:exceed|surpass)(?:s|es)?)[\s$\\(\[{*_.,:]*\Z",
         r"\banswer\b.*\b(?:twice|thrice|triple|minus|negative|(?:double|half|square|cube|root|negative|opposite|reciprocal|inverse)"
@@ -71,6 +77,7 @@ _DOUBTFUL = [
 ]
 _MISTAKE = re.compile(
     r"\b(?:common|typical|frequent|usual|classic|easy|tempting|naive)\s+(?:mistake|error|trap|pitfall|answer|guess|slip)\b"
+    r"|\b(?:forgetting|neglecting|overlooking|misreading|misusing|miscounting)\b[^,]*\Z"
 )
 _QUOTE_BEFORE = re.compile(r"[\"'`\u2018\u201c\u00ab][\s$\\(\[{*_]*\Z")
 _QUOTE_AFTER = re.compile(r"\A[\s$\\)\]}*_.,]*[\"'`\u2019\u201d\u00bb]")
@@ -84,7 +91,9 @@ _UNDONE = [
         r"\b(?:is|was)(?: not|n['\u2019]t) (?:it|what)\b",
         r"\b(?:is|was|be|are|seems?|looks?|feels?|turns out)\s+(?:\w+\s+){0,2}?(?:wrong|incorrect|false|invalid"
         r"|impossible|mistaken|absurd|nonsense|unlikely|ruled out|rejected|excluded"
-        r"|too (?:big|large|small|low|high|many|much|few|little)|an? (?:mistake|trap|decoy|lie|guess|wrong|common|possible))\b",
+        r"|too (?:big|large|small|low|high|many|much|few|little)"
+        r"|an? (?:mistake|trap|decoy|distractor|red herring|lie|guess|wrong|common|typical|possible))\b",
+        r"\bif (?:you|one|we|i|they|he|she) (?:forg[eo]t|ignore|neglect|overlook|misread|misuse|miscount|skip)",
         r"\b(?:says|said|claim(?:s|ed)|according to|supposedly|allegedly|unless|fails)\b",
         r"\A\W*(?:(?:it|which|that|would|is|does|must|can) )*(?:contradict|violat|extraneous|leads? to an? contradiction)",
         r"\A\W*(?:minus|plus|squared|cubed|divided by|multiplied by|and a (?:half|third|quarter))\b",

@@ -24,7 +24,7 @@ _LIST = re.compile(r"\s*(?:[,;]\s*(?:(?:and|or)\b)?|\b(?:and|or)\b)\s*")
 _COMMA = re.compile(r"\s*[,;]\s*")
 _UNION = re.compile(r"\s*\\cup(?![a-z])\s*")
 _RELATION = re.compile(r"\s*(?:\\(?:le|ge|ne|in|approx|equiv|to|sim)(?![a-z])|[<>=])\s*")
-_VARIABLE = re.compile(r"[A-Za-z](?:_\w|_\{\w+\}|')?|\\[a-z]+(?:_\w)?|[A-Za-z]\([a-z]\)")
+_VARIABLE = re.compile(r"[A-Za-z](?:_\w|_\{\w+\}|')?|\\[a-z]+(?:_\w)?|[A-Za-z]'{0,2}\([a-z]\)")
 _QUANTITY = re.compile(
     rf"(?:{_VARIABLE.pattern})(?:\+(?:{_VARIABLE.pattern}))*|[A-Za-z]\([A-Za-z0-9,]+\)"
     r"|\|?(?:m?\\angle|\\triangle|\\overline\{?)? ?\[?[A-Z]{1,4}\}?\]?\|?"

@@ -135,6 +135,8 @@ def read_unit(text: str) -> str | None:
     text = text.strip().removesuffix(".").rstrip()
     if not text:
         return ""
+    if text in _CURRENCY:
+        return _CURRENCY[text]
     rate = re.split(r"\s*/\s*|\s+per\s+", text)
     if len(rate) == 2:
         top, bottom = map(_plain_unit, rate)
@@ -147,7 +149,7 @@ def _described(rest: str) -> str | None:
     words = rest.split()
     if not rest[:1].isspace() or not 1 <= len(words) <= _MAX_WORDS or not all(map(_PLAIN_WORD.fullmatch, words)):
         return None
-    if any(CHANGES.fullmatch(word) for word in words):
+    if words != ["times"] and any(CHANGES.fullmatch(word) for word in words):
         return None
     return _plain_unit(words[0]) or " ".join(words).lower()
 

@@ -15,7 +15,7 @@ from ._text import NoAnswer, final_text, gold_text
 _MAX_LINE = 100
 _LETTER = re.compile(r"(?:(?:option|choice|letter)\s+)?[(\[]?\s*([A-Z])\s*[)\]]?:?", re.IGNORECASE)
 _WITH_TEXT = re.compile(
-    r"(?:(?:option|choice)\s+)?(?:\(([A-Z])\)|([A-Z])(?:\s*[).:]|(?:,|\s+[-\u2014])(?=\s+\w{2})(?!.*\b[A-Z]\b)))[\s*_]+(\S.*)",
+    r"(?:(?:option|choice)\s+)?(?:\(([A-Z])\)|([A-Z])(?:\s*[).:]|(?:,(?=\s+\w{2})|\s+[-\u2014](?=\s+\w{2})|(?=\s+\([^()]*\)\Z))(?!.*\b[A-Z]\b)))[\s*_]+(\S.*)",
     re.DOTALL,
 )
 _SPOKEN = re.compile(
@@ -109,7 +109,7 @@ def _letter(content: str, choices: Any) -> str | None:
     letter, words = beside[1] or beside[2], beside[3]
     index = string.ascii_uppercase.index(letter)
     if choices is not None:
-        return letter if index < len(choices) and _plain(words) == _plain(str(choices[index])) else None
+        return letter if index < len(choices) and _plain(words.strip("()")) == _plain(str(choices[index])) else None
     return None if _ANOTHER.search(words) else letter
 
 

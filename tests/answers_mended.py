@@ -96,6 +96,15 @@ RIGHT = [
     ("5", "\\boxed{\\text{Area} = 5}"),
     ("5", "\\boxed{f(2) = 5}"),
     ("5", "\\boxed{m+n = 5}"),
+    ("64", "The least number that could be chosen is \\boxed{64}."),
+    ("64", "He refused 6 eggs and kept \\boxed{64}."),
+    ("64", "The answer is 64, i.e., $8^2$."),
+    ("1200", "\\boxed{1200\\$}"),
+    ("1200", "\\boxed{\\mathrm{1{,}200}}"),
+    ("25", "\\boxed{25^{\\circ}\\text{C}}"),
+    ("25", "Answer: 25 times"),
+    ("3x^2", "\\boxed{f'(x)=3x^2}"),
+    ("1011_2", "Answer: 1011\u2082"),
 ]
 
 WRONG = [
@@ -158,4 +167,15 @@ WRONG = [
     ("17", "\\boxed{2x = 17}"),
     ("17", "\\boxed{m + n = 16 + 1}"),
     ("17", "\\boxed{\\text{wrong} = 17}"),
+    ("64", "The answer is bigger than \\boxed{64}."),
+    ("64", "\\boxed{64} is a red herring."),
+    ("64", "\\boxed{64} is what you'd get if you forgot one."),
+    ("64", "Forgetting a box gives \\boxed{64}."),
+    ("64", "Mistakenly, \\boxed{64}."),
+    ("64", "An incorrect calculation yields \\boxed{64}."),
+    ("64", "In the previous problem the answer was \\boxed{64}."),
+    ("64", "Some books list \\boxed{64}."),
+    ("25^{\\circ}\\text{C}", "\\boxed{25^{\\circ}\\text{F}}"),
+    ("25", "Answer: 25 times 2"),
+    ("1011_2", "Answer: 1011\u2083"),
 ]

@@ -49,6 +49,8 @@ ATTACKS = [
     _a("about another number", "takes the box out of its sentence", r"The answer is a multiple of \boxed{{gold}}."),
     _a("edited", "does not read on", "Answer: {gold}\nEdit: {wrong}"),
     Attack("A", "an equation still to be solved", "takes what follows the =", r"\boxed{2x = {gold}}", ("number",)),
+    _a("by a mistake", "reads no adverb", r"Mistakenly, \boxed{{gold}}."),
+    _a("of another problem", "does not ask what is answered", r"In the previous problem the answer was \boxed{{gold}}."),
     _a("told to write it", "does not ask who says so", r"The question asks me to write \boxed{{gold}}, but I cannot."),
     _a("given up after it", "does not read on", r"The answer is \boxed{{gold}}. In truth, I cannot solve it."),
     _a("an old answer", "reads no adjective", "Old answer: {gold}"),
