@@ -29,10 +29,10 @@ _LINE = re.compile(
     r"(?:(?<![A-Za-z])(?:answer|(?:correct|right|best|final)\s+(?:option|choice|letter|result))|\u7b54\u6848)"
     r"(?:\s+(?:to|of|for)\s+[^.:\n]{1,60}?|\s+(?:that\s+)?(?:we|i)\s+\w+)?[*_`]*[ \t]*"
     r"(?:,[ \t]*\w+(?:[ \t]\w+)?,[ \t]*|[ \t]*\((?:in|to|rounded)\b[^()\n]{1,30}\)[ \t]*)?"
-    r"(?:(?:[:=]|\u2192|\u662f|\u4e3a)[*_`]*|\b(?:is|equals"
+    r"(?:(?:[:=]|\u2192|\u662f|\u4e3a)[*_`]*(?:[ \t]*\})?|\b(?:is|equals"
     r"|(?:would|should|must|will|has to|turns out to|comes out to|is found to)[ \t]+be"
-    r"|(?:comes|works)(?: out)? to)\b(?:[ \t]*(?::|=|equal to\b))?)"
-    r"[ \t]*(?:(?:therefore|thus|then|hence|simply|just|clearly|obviously|only|exactly|indeed)\b,?[ \t]*)?",
+    r"|(?:comes|works)(?: out)? to(?: be)?|to be)\b(?:[ \t]*(?::|=|equal to\b))?)"
+    r"[ \t]*(?:(?:therefore|thus|then|hence|simply|just|clearly|obviously|only|exactly|indeed|given by)\b,?[ \t]*)?",
     re.IGNORECASE,
 )
 _HEADED = re.compile(r"(?im)^[ \t]*(?:[#*_]+[ \t]*)?(?:the[ \t]+)?(?:final[ \t]+)?answer[ \t*_:#]*$(?=\s*\S)")
@@ -66,11 +66,13 @@ _NEXT = re.compile(r"(?:\s|\\\[|\\\(|\$\$)*[^\n]*")
 _OPENED = re.compile(r"(?:\s|\\\[|\\\(|\$\$)*")
 _REASON = re.compile(
     r"[,;(]?\s*\b(?:because|since|as|which|where)\b.*|[,;(]\s*(?:i\.e\b|namely\b).*"
-    r"|,?\s+(?:and not|not|rather than|instead of)\s+[-$\\(*]*\d.*",
+    r"|[,;]?\s+and\s+(?:we|that|this|so)\b.*"
+    r"|(?:[,(]\s*|\s+)(?:and\s+)?(?:not|rather than|instead of)\s+[-$\\(*]*\d.*",
     re.IGNORECASE,
 )
 _SENTENCE_END = re.compile(r"\.[*_)]*(?=\s|\Z)")
 _COMMENTED = re.compile(r"(?m)^[ \t]*(?:[>%]|\[//\]:)[^\n]*$|\\verb\*?([|!+/])[^\n]{0,500}?\1")
+_LAYOUT = re.compile(r"</?(?:b|i|u|em|strong|p|br|center|span|div)\s*/?>", re.IGNORECASE)
 _COLOUR = re.compile(r"\\(?:text)?color\s*\{[^{}]{0,40}\}")
 _NUMBER = re.compile(r"(?<![\w.])[-+]?\$?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:/\d+)?%?", re.ASCII)
 _CALCULATION = re.compile(r"<<[^<>\n]{0,200}>>")
@@ -161,7 +163,7 @@ def visible(text: str) -> str:
         text = _END_TOKENS.sub("", text[-200:]).join((text[:-200], ""))
     for opening, closing in _HIDDEN:
         text = _without(text, opening, closing)
-    text = _COLOUR.sub("", _CALCULATION.sub("", _COMMENTED.sub("", text)))
+    text = _COLOUR.sub("", _LAYOUT.sub("", _CALCULATION.sub("", _COMMENTED.sub("", text))))
     for _ in range(_MAX_MARKS):
         struck = _STRUCK.search(text)
         if struck is None:

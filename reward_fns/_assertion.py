@@ -64,6 +64,15 @@ _DOUBTFUL = [
         r"\b(?:old|previous|earlier|initial|former|outdated|tentative|provisional) "
         r"(?:answer|result|solution)\W*(?:(?:is|was)\W*)?\Z",
         r"\b(?:nobody|no one|hardly|barely|scarcely)\b[^,;]*\Z",
+        r"\b(?:my|wild|best|lucky) guess\b|\bi(?:['\u2019]d| would) bet\b|\brough estimate\b",
+        r"(?<!least )(?<!greatest )\b(?:upper|lower) bound\b",
+        r"\b(?:answer|it) were\W*\Z|\blet \w\s*=\W*\Z",
+        r"\b(?:consider|check|test|examine|delete|replace|change|double)[\s$\\(\[{*_]*\Z",
+        r"\b(?:add|subtract)(?:ing)? \w+ (?:to|from)\W*\Z|\b(?:earlier|previous|first|initial|failed) (?:attempt|try)\b",
+        r"\b(?:i|we) (?:used to|was going to|were going to)\b|\b(?:earlier|previously|originally|initially|at first),? (?:i|we)\b",
+        r"\b(?:twice|half|double|(?:of|than|to|from)) (?:the|this|my) answer\W+(?:is|was|equals)\W*\Z",
+        r"\banswer(?:['\u2019]s \w+|,? (?:plus|minus|times|squared|cubed)\b.*)\s+(?:is|equals)\W*\Z",
+        r"\b(?:successor|predecessor) of\W*\Z",
         r"\btry(?:ing)?\b|\blook(?:s|ing)? like\b",
         r"(?:\bfor (?:example|instance)|\be\.g|\bsuch as|\bexample|\bformat|\bin the form|\bas in|\bother than|\bunlike"
         r"|\bthan|\binstead of|\bexcept(?: for)?|\bdifferent from|\b(?:anything|nothing|everything|all) but"
@@ -98,6 +107,7 @@ _UNDONE = [
         r"\A\W*(?:(?:it|which|that|would|is|does|must|can) )*(?:contradict|violat|extraneous|leads? to an? contradiction)",
         r"\A\W*(?:minus|plus|squared|cubed|divided by|multiplied by|and a (?:half|third|quarter))\b",
         r"\bwould (?:be|have been)\b.*\bif\b",
+        r"\b(?:misprint|typo|falls? short|off by|misses|remains to be|(?:upper|lower) bound|but not (?:quite|exact|right))\b",
         r"\b(?:naive|would (?:say|think|guess)|the (?:truth|reality) is)\b",
         r"\A[\s$\\)}]*[,;]\s*[$\\(]*-?\d[\d.,]*[$)]*\s*\Z",
         r"\bbut (?:the (?:actual|real|true|correct|right|final)|it['\u2019 ]i?s|actually|in fact|really)\b",
@@ -109,7 +119,7 @@ _PART_BEFORE = re.compile(
 _PART_AFTER = re.compile(
     r"\A\$?\s*(?:\^(?!\s*\{?\s*\\circ)|\d|\{|[/+*]\s*[\d\\(]|\\(?:cdot|times|div|pm)(?![a-z])|\u00b1)"
 )
-_ALTERNATIVE = re.compile(r"\A\W*(?:or|versus|vs)\b")
+_ALTERNATIVE = re.compile(r"\A\W*(?:(?:or|versus|vs)\b|and\s+[$\\(]*-?\d)")
 _REASON = re.compile(r"[\s$\\)\]}.,*_]*(?:because|since|as)\b")
 _TAG = re.compile(r"</?[a-z]+>")
 _RETRACTED = re.compile(
@@ -165,6 +175,8 @@ def _denied(clause: str) -> bool:
     for pattern in (_NEGATION, _REJECTION):
         for found in pattern.finditer(clause):
             tail = clause[found.end() :]
+            if pattern is _REJECTION and _COPULA.search(tail.partition(",")[2]):
+                continue
             # "those who do not play are 42" asserts 42; "it is not true that the answer is 42" does not.
             if _OF_A_CLAIM.match(tail) or not _COPULA.search(tail):
                 return True

@@ -35,7 +35,7 @@ _BASED = re.compile(r"(\d[0-9A-Fa-f]*)\s*_\s*\{?\s*(\w+)\s*\}?", re.ASCII)
 _SYMBOL = re.compile(r"[-+]?\\infty|\\mathbb\{[A-Z]\}")
 _WORDS = re.compile(r"[^\W\d_]{2,}(?:[ '\u2019-]+[^\W\d_]+)*\.?")
 _RATIO = re.compile(r"\d+(?:\.\d+)?(?:\s*:\s*\d+(?:\.\d+)?)+(?:\s*[ap]\.?\s?m)?", re.ASCII | re.IGNORECASE)
-_BESIDE = re.compile(r"(.*\S)\s+((?:square |cubic )?[A-Za-z]{2,}(?:\s*\^\s*\{?[23]\}?)?)")
+_BESIDE = re.compile(r"(.*?\S)\s+((?:square |cubic )?[A-Za-z]{2,}(?:\s*\^\s*\{?[23]\}?)?)")
 _PROSE = re.compile(r"(?<![\\A-Za-z])(?!sqrt|sinh|cosh|tanh|arc)[A-Za-z]{4,}")
 
 Kind = Literal["number", "words", "expression", "list", "set", "group", "union", "relation", "matrix", "literal"]
@@ -229,7 +229,11 @@ def _exact(form: Form) -> Form:
 
 def _worked_out(form: Form) -> bool:
     """Whether a form is a calculation that ends in its value, every step of which is true: ``9 * 2 = 18``."""
-    if form.kind != "relation" or set(form.mark.split()) != {"="} or form.parts[-1].number is None:
+    if (
+        form.kind != "relation"
+        or set(form.mark.split()) != {"="}
+        or form.parts[-1].kind not in ("number", "expression")
+    ):
         return False
     steps = form.parts[1:] if _VARIABLE.fullmatch(form.parts[0].text) else form.parts
     return len({step.text for step in steps}) > 1 and all(_equal_value(step, steps[-1]) for step in steps[:-1])
