@@ -107,7 +107,7 @@ _UNDONE = [
         r"\A\W*(?:(?:it|which|that|would|is|does|must|can) )*(?:contradict|violat|extraneous|leads? to an? contradiction)",
         r"\A\W*(?:minus|plus|squared|cubed|divided by|multiplied by|and a (?:half|third|quarter))\b",
         r"\bwould (?:be|have been)\b.*\bif\b",
-        r"\b(?:misprint|typo|falls? short|off by|misses|remains to be|(?:upper|lower) bound|but not (?:quite|exact|right))\b",
+        r"\b(?:misprint|typo|falls? short|off by|just misses|remains to be|(?:upper|lower) bound|but not (?:quite|exact|right))\b",
         r"\b(?:naive|would (?:say|think|guess)|the (?:truth|reality) is)\b",
         r"\A[\s$\\)}]*[,;]\s*[$\\(]*-?\d[\d.,]*[$)]*\s*\Z",
         r"\bbut (?:the (?:actual|real|true|correct|right|final)|it['\u2019 ]i?s|actually|in fact|really)\b",
