@@ -43,10 +43,10 @@ class Unreadable(ValueError):
     """The expression is outside the caps or the grammar, or too large to be evaluated."""
 
 
-def agree(expected: tuple[Any, ...], found: tuple[Any, ...]) -> bool:
+def agree(expected: tuple[Any, ...], found: tuple[Any, ...], rel_tol: float = 10.0 ** (10 - _DIGITS)) -> bool:
     """Whether two expressions have the same values, at one point at least."""
     pairs = [(a, b) for a, b in zip(expected, found, strict=True) if a is not None or b is not None]
-    return len(pairs) > 0 and all(_close(a, b) for a, b in pairs)
+    return len(pairs) > 0 and all(_close(a, b, rel_tol) for a, b in pairs)
 
 
 @lru_cache(maxsize=4096)
@@ -97,10 +97,10 @@ def _at(evaluate: Callable[[int, Any], Any], point: int) -> Any:
     return value if context.isfinite(value) else None
 
 
-def _close(a: Any, b: Any) -> bool:
+def _close(a: Any, b: Any, rel_tol: float) -> bool:
     if a is None or b is None:
         return False
-    return bool(abs(a - b) <= max(abs(a), abs(b)) * 10 ** (10 - _DIGITS))
+    return bool(abs(a - b) <= max(abs(a), abs(b)) * rel_tol)
 
 
 class _Reader:
@@ -172,7 +172,8 @@ class _Reader:
         kind, text = self.kind(), self.look()
         if kind == "number":
             self.position += 1
-            return self.context.mpf(text)
+            # mpmath cannot read ".0".
+            return self.context.mpf(f"0{text}")
         if kind == "variable":
             self.position += 1
             return variable(text, self.point, self.context)

@@ -27,11 +27,12 @@ _HEADING = re.compile(
 )
 _LINE = re.compile(
     r"(?:(?<![A-Za-z])(?:answer|(?:correct|right|best|final)\s+(?:option|choice|letter|result))|\u7b54\u6848)"
-    r"(?:\s+(?:to|of|for)\s+[^.:\n]{1,60}?|\s+(?:that\s+)?(?:we|i)\s+\w+)?[*_`]*[ \t]*(?:,[ \t]*\w+,[ \t]*)?"
-    r"(?:(?:[:=]|\u2192|\u662f|\u4e3a)[*_`]*|\b(?:is|equals"
+    r"(?:\s+(?:to|of|for)\s+[^.:\n]{1,60}?|\s+(?:that\s+)?(?:we|i)\s+\w+)?[*_`]*[ \t]*"
+    r"(?:,[ \t]*\w+(?:[ \t]\w+)?,[ \t]*|[ \t]*\((?:in|to|rounded)\b[^()\n]{1,30}\)[ \t]*)?"
+    r"(?:(?:[:=]|\u2192|\u662f|\u4e3a)[*_`]*(?:[ \t]*\})?|\b(?:is|equals"
     r"|(?:would|should|must|will|has to|turns out to|comes out to|is found to)[ \t]+be"
-    r"|(?:comes|works)(?: out)? to)\b(?:[ \t]*(?::|=|equal to\b))?)"
-    r"[ \t]*(?:(?:therefore|thus|then|hence|simply|just|clearly|obviously|only|exactly|indeed)\b,?[ \t]*)?",
+    r"|(?:comes|works)(?: out)? to(?: be)?|to be)\b(?:[ \t]*(?::|=|equal to\b))?)"
+    r"[ \t]*(?:(?:therefore|thus|then|hence|simply|just|clearly|obviously|only|exactly|indeed|given by)\b,?[ \t]*)?",
     re.IGNORECASE,
 )
 _HEADED = re.compile(r"(?im)^[ \t]*(?:[#*_]+[ \t]*)?(?:the[ \t]+)?(?:final[ \t]+)?answer[ \t*_:#]*$(?=\s*\S)")
@@ -46,25 +47,39 @@ _ANOTHER = re.compile(
 _ABOUT = re.compile(r"\A~(?=\s*[-$\d])")
 _NOT = re.compile(r"(?:not|never)\b", re.IGNORECASE)
 _STATES = re.compile(
-    r"(?:[\w ,'$\\]{0,60}\b(?:it|this|that|which|(?:result|total|value|sum|number|amount|ratio|probability|area|perimeter"
+    r"(?:[\w ,'$\\]{0,60}\b(?:it|this|that|which|(?:result|solution|total|value|sum|number|amount|ratio|probability|area|perimeter"
     r"|volume|length|difference|product|average|mean|maximum|minimum|cost|price|remainder)(?:\s+of\s+[^\W\d][^\W\d ]{0,40})?)"
     r"\s+(?:is|equals)\b"
     r"|\W*(?:(?:so|thus|hence|therefore)\b,?\s*)?there (?:is|are|was|were|will be)\b"
     r"|(?:\W*(?:final\s+)?(?:result|solution|total|value|output|ans?)\W*:))[\s*:]*(?:equal to\s+)?",
     re.IGNORECASE,
 )
+_SENTENCE = re.compile(
+    r"(?![^\d]*(?:\b(?:not?|never|nobody|none|nothing|neither|nor|or|if|unless|would|could|might|may|cannot|without)\b|n['\u2019]t))"
+    r"(?:that\s+)?[A-Za-z][\w ,'\u2019-]{0,60}?\b(?:is|are|was|were|equals?|has|have|had|makes?|made|earn(?:s|ed)?|needs?|gets?|got"
+    r"|costs?|spen[dt]s?|sold|pa(?:id|ys?)|saves?|saved|weighs?|takes?|took"
+    r"|runs?|ran|walks?|eats?|ate|drives?|drove|reads?|buys?|bought)\s+(?:a total of\s+|now\s+)?(?=[-$\\(*]*\d)",
+    re.IGNORECASE,
+)
 _REST = re.compile(r"(?:(?!</answer>)[^\n])*", re.IGNORECASE)
 _NEXT = re.compile(r"(?:\s|\\\[|\\\(|\$\$)*[^\n]*")
 _OPENED = re.compile(r"(?:\s|\\\[|\\\(|\$\$)*")
-_REASON = re.compile(r"[,;(]?\s*\b(?:because|since|as|which|where)\b.*", re.IGNORECASE)
+_REASON = re.compile(
+    r"[,;(]?\s*\b(?:because|since|as|which|where)\b.*|[,;(]\s*(?:i\.e\b|namely\b).*"
+    r"|[,;]?\s+and\s+(?:we|that|this|so)\b.*"
+    r"|(?:[,(]\s*|\s+)(?:and\s+)?(?:not|rather than|instead of)\s+[-$\\(*]*\d.*",
+    re.IGNORECASE,
+)
 _SENTENCE_END = re.compile(r"\.[*_)]*(?=\s|\Z)")
 _COMMENTED = re.compile(r"(?m)^[ \t]*(?:[>%]|\[//\]:)[^\n]*$|\\verb\*?([|!+/])[^\n]{0,500}?\1")
+_LAYOUT = re.compile(r"</?(?:b|i|u|em|strong|p|br|center|span|div)\s*/?>", re.IGNORECASE)
 _COLOUR = re.compile(r"\\(?:text)?color\s*\{[^{}]{0,40}\}")
 _NUMBER = re.compile(r"(?<![\w.])[-+]?\$?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:/\d+)?%?", re.ASCII)
 _CALCULATION = re.compile(r"<<[^<>\n]{0,200}>>")
 _STRUCK = re.compile(r"\\(?:[xb]?cancel|sout|st|[hv]?phantom)\s*(?=\{)")
 _HIDDEN = (("```", "```"), ("<!--", "-->"), ("~~", "~~"), ("<s>", "</s>"), ("<del>", "</del>"), ("\\iffalse", "\\fi"),
            ("\\begin{comment}", "\\end{comment}"), ("\\begin{verbatim}", "\\end{verbatim}"))  # fmt: skip
+_END_TOKENS = re.compile(r"(?:\s*(?:<\|[A-Za-z_]{1,30}\|>|</s>|<eos>))+\s*\Z")
 _BRACE = re.compile(r"\s*(?=\{)")
 _TOKEN = re.compile(r"\s*[^\s$,.;]*")
 _MINUS = re.compile(r"(?:=\s*-\s*|(?:\A|[\s$(\[])-)\Z")
@@ -144,9 +159,11 @@ def _formula_alone(text: str) -> str:
 
 def visible(text: str) -> str:
     """The text without what is quoted, commented out or struck through."""
+    if text.endswith(">"):
+        text = _END_TOKENS.sub("", text[-200:]).join((text[:-200], ""))
     for opening, closing in _HIDDEN:
         text = _without(text, opening, closing)
-    text = _COLOUR.sub("", _CALCULATION.sub("", _COMMENTED.sub("", text)))
+    text = _COLOUR.sub("", _LAYOUT.sub("", _CALCULATION.sub("", _COMMENTED.sub("", text))))
     for _ in range(_MAX_MARKS):
         struck = _STRUCK.search(text)
         if struck is None:
@@ -224,13 +241,19 @@ def _lines(text: str) -> list[Mark]:
             end = _end(_NEXT, text, end)
             begin = max(found.end(), text.rfind("\n", 0, end) + 1)
             begin = _end(_OPENED, text, begin)
-        kept = _cut(text[begin:end])
+        kept = _value_said(_cut(text[begin:end]))
         if kept:
-            until = text.find(kept, begin) + len(kept)
-            lines.append(Mark(kept, found.start(), until, False, said_from=found.end()))
+            said = text.find(kept, begin)
+            lines.append(Mark(kept, found.start(), said + len(kept), False, said_from=said))
         if len(lines) > _MAX_MARKS:
             break
     return lines
+
+
+def _value_said(content: str) -> str:
+    """The number of a short sentence that states it (``She has 18 eggs``), any other content as it is."""
+    sentence = _SENTENCE.match(content)
+    return content[sentence.end() :] if sentence and _is_number(content[sentence.end() :]) else content
 
 
 def _headings(text: str) -> Iterator[re.Match[str]]:

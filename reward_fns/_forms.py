@@ -10,7 +10,7 @@ from typing import Literal
 
 from . import _algebra, _verify
 from ._latex import bare, canonical, clean, closes_at_end
-from ._numbers import Quantity, agree, read_quantity, read_unit, units_agree
+from ._numbers import CHANGES, Quantity, agree, read_quantity, read_unit, units_agree
 from ._text import NoAnswer
 
 MAX_ANSWER = 1_000
@@ -18,18 +18,24 @@ MAX_ANSWER = 1_000
 
 _MAX_DEPTH = 12
 _MAX_PARTS = 100
+_NEAR = 0.01
 
 _LIST = re.compile(r"\s*(?:[,;]\s*(?:(?:and|or)\b)?|\b(?:and|or)\b)\s*")
 _COMMA = re.compile(r"\s*[,;]\s*")
 _UNION = re.compile(r"\s*\\cup(?![a-z])\s*")
 _RELATION = re.compile(r"\s*(?:\\(?:le|ge|ne|in|approx|equiv|to|sim)(?![a-z])|[<>=])\s*")
-_VARIABLE = re.compile(r"[A-Za-z](?:_\w|_\{\w+\}|')?|\\[a-z]+(?:_\w)?|[A-Za-z]\([a-z]\)")
+_VARIABLE = re.compile(r"[A-Za-z](?:_\w|_\{\w+\}|')?|\\[a-z]+(?:_\w)?|[A-Za-z]'{0,2}\([a-z]\)")
+_QUANTITY = re.compile(
+    rf"(?:{_VARIABLE.pattern})(?:\+(?:{_VARIABLE.pattern}))*|[A-Za-z]\([A-Za-z0-9,]+\)"
+    r"|\|?(?:m?\\angle|\\triangle|\\overline\{?)? ?\[?[A-Z]{1,4}\}?\]?\|?"
+)
+"""What a value is given to: x, x_1, m+n, f(2), P(A), AB, |AB|, an angle or area by its corners."""
 _NAMES = re.compile(rf"\(\s*(?:{_VARIABLE.pattern})(?:\s*,\s*(?:{_VARIABLE.pattern}))+\s*\)")
 _BASED = re.compile(r"(\d[0-9A-Fa-f]*)\s*_\s*\{?\s*(\w+)\s*\}?", re.ASCII)
-_SYMBOL = re.compile(r"[-+]?\\infty|\\emptyset|\\mathbb\{[A-Z]\}")
+_SYMBOL = re.compile(r"[-+]?\\infty|\\mathbb\{[A-Z]\}")
 _WORDS = re.compile(r"[^\W\d_]{2,}(?:[ '\u2019-]+[^\W\d_]+)*\.?")
 _RATIO = re.compile(r"\d+(?:\.\d+)?(?:\s*:\s*\d+(?:\.\d+)?)+(?:\s*[ap]\.?\s?m)?", re.ASCII | re.IGNORECASE)
-_BESIDE = re.compile(r"(.*\S)\s+((?:square |cubic )?[A-Za-z]{2,}(?:\s*\^\s*\{?[23]\}?)?)")
+_BESIDE = re.compile(r"(.*?\S)\s+((?:square |cubic )?[A-Za-z]{2,}(?:\s*\^\s*\{?[23]\}?)?)")
 _PROSE = re.compile(r"(?<![\\A-Za-z])(?!sqrt|sinh|cosh|tanh|arc)[A-Za-z]{4,}")
 
 Kind = Literal["number", "words", "expression", "list", "set", "group", "union", "relation", "matrix", "literal"]
@@ -152,11 +158,12 @@ def _read_leaf(text: str) -> Form:
         return Form("literal", f"{based[1]}_{based[2]}")
     if _WORDS.fullmatch(text):
         return Form("words", " ".join(text.split()))
-    if _PROSE.search(text):
-        return Form("literal", canonical(text))
     beside = _BESIDE.fullmatch(text)
     unit = read_unit(beside[2]) if beside else None
-    return Form("expression", canonical(beside[1] if beside and unit else text), mark=unit or "")
+    expression = beside[1] if beside and unit else text
+    if _PROSE.search(expression):
+        return Form("literal", canonical(text))
+    return Form("expression", canonical(expression), mark=unit or "")
 
 
 def _form(kind: Kind, text: str, items: list[str], depth: int, mark: str = "") -> Form:
@@ -182,6 +189,7 @@ def _split(text: str, separator: re.Pattern[str]) -> tuple[list[str], list[str]]
 
 def value_of(form: Form) -> Form:
     """What a form says: the right side of ``x = 5``, any other form as it is."""
+    form = _exact(form)
     return form.parts[-1] if _assigns(form) or _worked_out(form) else form
 
 
@@ -199,13 +207,33 @@ def _unassigned(gold: Form, answer: Form) -> tuple[Form, Form]:
 
 
 def _assigns(form: Form) -> bool:
-    name = form.parts[0].text if form.kind == "relation" and form.mark in ("=", "\\in") else ""
-    return bool(_VARIABLE.fullmatch(name) or _NAMES.fullmatch(name))
+    if form.kind != "relation" or form.mark not in ("=", "\\in"):
+        return False
+    name = form.parts[0]
+    named = name.kind == "words" and not any(map(CHANGES.fullmatch, name.text.split()))
+    return named or bool(_QUANTITY.fullmatch(name.text) or _NAMES.fullmatch(name.text))
+
+
+def _exact(form: Form) -> Form:
+    """``1/6 \\approx 0.167`` without its approximation, when that is near."""
+    signs = form.mark.split()
+    if form.kind != "relation" or signs[-1] != "\\approx" or "\\approx" in signs[:-1] or form.parts[-1].number is None:
+        return form
+    exact, near = (_algebra.values(_latex(part)) for part in form.parts[-2:])
+    if len(form.parts) == 2 and _VARIABLE.fullmatch(form.parts[0].text):
+        return form
+    if exact is None or near is None or not _algebra.agree(exact, near, _NEAR):
+        return form
+    return Form("relation", form.text, form.parts[:-1], " ".join(signs[:-1])) if len(signs) > 1 else form.parts[0]
 
 
 def _worked_out(form: Form) -> bool:
     """Whether a form is a calculation that ends in its value, every step of which is true: ``9 * 2 = 18``."""
-    if form.kind != "relation" or set(form.mark.split()) != {"="} or form.parts[-1].number is None:
+    if (
+        form.kind != "relation"
+        or set(form.mark.split()) != {"="}
+        or form.parts[-1].kind not in ("number", "expression")
+    ):
         return False
     steps = form.parts[1:] if _VARIABLE.fullmatch(form.parts[0].text) else form.parts
     return len({step.text for step in steps}) > 1 and all(_equal_value(step, steps[-1]) for step in steps[:-1])

@@ -10,6 +10,7 @@ _NAMES = "times div cdot cdot pi infty le ge ne pm cup in approx theta alpha bet
 _DIGIT = re.compile(r"(?![0-9])\d")
 _VULGAR = re.compile("[\u00bc-\u00be\u2150-\u215e]")
 _SUPERSCRIPT = re.compile("[\u207b\u207a]?[\u00b2\u00b3\u00b9\u2070\u2074-\u2079]+")
+_SUBSCRIPT = re.compile("[\u2080-\u2089]+")
 _SCRIPT_DIGITS = str.maketrans(
     "\u207b\u207a\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079", "-+0123456789"
 )
@@ -25,6 +26,13 @@ _REWRITES = [
     (re.compile(pattern), instead)
     for pattern, instead in (
         (r",\\!\s*", ","),
+        (r"(?<=\d)\{,\}(?=\d{3}(?!\d))", ""),
+        (
+            r"(?:\^\s*(?:\{\s*\\circ\s*\}|\\circ)|\u00b0)\s*(?:\\(?:text|mathrm)\s*\{\s*([CF])\s*\}|([CF])(?![A-Za-z]))",
+            "\u00b0\\1\\2",
+        ),
+        (r"(?<![\\^_A-Za-z}])\{([-+:=<>])\}", r"\1"),
+        (r"(?<![\\^_A-Za-z}\]])\{(\d+)\}\s*/\s*\{(\d+)\}", r"\1/\2"),
         (r"\\(?:left|right|displaystyle|textstyle|[bB]ig[glr]?|limits)(?![a-z])", ""),
         (r"\\[dtc]frac(?![a-z])", r"\\frac"),
         (r"\\frac\s*(\d)(?=\s*[\d{])", r"\\frac{\1}"),
@@ -40,7 +48,12 @@ _REWRITES = [
         (r"\\lbrace(?![a-z])", r"\\{"),
         (r"\\rbrace(?![a-z])", r"\\}"),
         (r"\\degree(?![a-z])", "\u00b0"),
-        (r"\\varnothing(?![a-z])", r"\\emptyset"),
+        (r"\\(?:varnothing|emptyset)(?![a-z])|\u2205", r"\\{\\}"),
+        (r"\\bigcup(?![a-z])", r"\\cup"),
+        (r"\\colon(?![a-z])", ":"),
+        (r"\\lt(?![a-z])", "<"),
+        (r"\\gt(?![a-z])", ">"),
+        (r"(?<![\w)*])\*\*(?=\S)([^*\n]+)\*\*(?![\w(*])", r"\1"),
         (r"<=", r"\\le "),
         (r">=", r"\\ge "),
         (r"!=", r"\\ne "),
@@ -58,6 +71,7 @@ def clean(text: str) -> str:
     text = _DIGIT.sub(lambda m: str(int(m[0])), text)
     text = _VULGAR.sub(_vulgar, text)
     text = _SUPERSCRIPT.sub(lambda m: "^{" + m[0].translate(_SCRIPT_DIGITS) + "}", text)
+    text = _SUBSCRIPT.sub(lambda m: "_{" + unicodedata.normalize("NFKC", m[0]) + "}", text)
     text = _ROOT.sub(lambda m: f"\\sqrt{{{m[1]}}}" if m[1] else "\\sqrt", text)
     for character, command in _SYMBOLS.items():
         text = text.replace(character, command)

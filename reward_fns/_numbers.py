@@ -20,6 +20,7 @@ _FORMS = [
         rf"{_SIGN}\\frac\s*\{{\s*(?P<top>[-+]?{_DIGITS})\s*\}}\s*\{{\s*(?P<bottom>[-+]?{_DIGITS})\s*\}}",
         rf"{_SIGN}(?P<top>{_DIGITS})\s*/\s*(?P<bottom>{_DIGITS})",
         rf"{_SIGN}(?P<top>{_DECIMAL})\s*(?:\\times|\\cdot|\*|x)\s*{_POWER.replace('{n}', 'ten')}",
+        rf"{_SIGN}(?P<head>\d+)\.(?P<once>\d{{0,20}})\\(?:overline|bar|dot)\s*(?:\{{(?P<again>\d{{1,20}})\}}|(?P<again_bare>\d))",
         rf"{_SIGN}(?P<top>{_DECIMAL})[eE](?P<exponent>[-+]?\d{{1,3}})",
         rf"{_SIGN}{_POWER.replace('{n}', 'ten')}",
         rf"{_SIGN}(?P<top>{_DECIMAL})",
@@ -65,7 +66,7 @@ year: year years
 ml: ml milliliter milliliters millilitre millilitres
 liter: l liter liters litre litres
 gallon: gallon gallons
-mph: mph
+mile/hour: mph
 unit: unit units
 celsius: °c celsius
 fahrenheit: °f fahrenheit
@@ -79,7 +80,7 @@ hertz: hz hertz
 }
 _MAX_WORDS = 6
 _PLAIN_WORD = re.compile(r"[A-Za-z]+(?:['\u2019-][A-Za-z]+)*['\u2019]?|/")
-_CHANGES = re.compile(
+CHANGES = re.compile(
     r"[b-z]|and|n?or|not|no|never|but|if|unless|plus|minus|times|multiplied|divided|over|under|above|below|less|than|mod|modulo"
     r"|squared|cubed|factorial|percent\w*|per-?cents?|base|binary|octal|hex\w*|point|negative|versus|vs"
     r"|dozens?|scores?|gross|couples?|pairs?|hal(?:f|ves)|double|twice|triple|tens?|hundreds?|thousands?|lakhs?|crores?"
@@ -134,6 +135,8 @@ def read_unit(text: str) -> str | None:
     text = text.strip().removesuffix(".").rstrip()
     if not text:
         return ""
+    if text in _CURRENCY:
+        return _CURRENCY[text]
     rate = re.split(r"\s*/\s*|\s+per\s+", text)
     if len(rate) == 2:
         top, bottom = map(_plain_unit, rate)
@@ -146,7 +149,7 @@ def _described(rest: str) -> str | None:
     words = rest.split()
     if not rest[:1].isspace() or not 1 <= len(words) <= _MAX_WORDS or not all(map(_PLAIN_WORD.fullmatch, words)):
         return None
-    if any(_CHANGES.fullmatch(word) for word in words):
+    if words != ["times"] and any(CHANGES.fullmatch(word) for word in words):
         return None
     return _plain_unit(words[0]) or " ".join(words).lower()
 
@@ -180,6 +183,8 @@ def _plain_unit(text: str) -> str | None:
 
 
 def _value(part: dict[str, str | None]) -> Fraction | None:
+    if part.get("head"):
+        return _repeating(part)
     top = _fraction(part.get("top") or "1")
     bottom = _fraction(part.get("bottom") or "1")
     if bottom == 0:
@@ -187,6 +192,14 @@ def _value(part: dict[str, str | None]) -> Fraction | None:
     ten = int(part.get("exponent") or part.get("ten") or part.get("ten_bare") or 0)
     value = (_fraction(part.get("whole") or "0") + top / bottom) * Fraction(10) ** ten
     return -value if part.get("sign") == "-" else value
+
+
+def _repeating(part: dict[str, str | None]) -> Fraction:
+    """The value of a repeating decimal: 0.1 and 6 again and again is (16 - 1) / 90."""
+    once, again = part["once"] or "", part["again"] or part["again_bare"] or ""
+    start, end = int(f"{part['head']}{once}"), int(f"{part['head']}{once}{again}")
+    value = Fraction(end - start, (10 ** len(again) - 1) * 10 ** len(once))
+    return -value if part["sign"] == "-" else value
 
 
 def _fraction(digits: str) -> Fraction:

@@ -13,8 +13,11 @@ from ._latex import clean
 from ._text import NoAnswer, final_text, gold_text
 
 _MAX_LINE = 100
-_LETTER = re.compile(r"(?:(?:option|choice|letter)\s+)?[(\[]?\s*([A-Z])\s*[)\]]?", re.IGNORECASE)
-_WITH_TEXT = re.compile(r"(?:(?:option|choice)\s+)?(?:\(([A-Z])\)|([A-Z])\s*[).:])[\s*_]+(\S.*)", re.DOTALL)
+_LETTER = re.compile(r"(?:(?:option|choice|letter)\s+)?[(\[]?\s*([A-Z])\s*[)\]]?:?", re.IGNORECASE)
+_WITH_TEXT = re.compile(
+    r"(?:(?:option|choice)\s+)?(?:\(([A-Z])\)|([A-Z])(?:\s*[).:]|(?:,(?=\s+\w{2})|\s+[-\u2014](?=\s+\w{2})|(?=\s+\([^()]*\)\Z))(?!.*\b[A-Z]\b)))[\s*_]+(\S.*)",
+    re.DOTALL,
+)
 _SPOKEN = re.compile(
     r"(?:\W*(?:so|thus|hence|therefore)\b)?\W*(?:(?:i(?:['\u2019]d| would| will|['\u2019]ll)?\s+(?:choose|pick|select|go with|say)"
     r"|it(?:['\u2019]s| is)|it must be|my (?:choice|pick)(?:\s+is|:))\s+)?"
@@ -106,7 +109,7 @@ def _letter(content: str, choices: Any) -> str | None:
     letter, words = beside[1] or beside[2], beside[3]
     index = string.ascii_uppercase.index(letter)
     if choices is not None:
-        return letter if index < len(choices) and _plain(words) == _plain(str(choices[index])) else None
+        return letter if index < len(choices) and _plain(words.strip("()")) == _plain(str(choices[index])) else None
     return None if _ANOTHER.search(words) else letter
 
 

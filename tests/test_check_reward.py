@@ -223,3 +223,22 @@ def test_gsm8k_solutions_are_accepted_as_completions(split):
     rejected = [row["answer"] for row in rows if math_answer.correct(row["answer"], row["answer"]).value != 1]
     assert len(rejected) <= len(rows) // 1000
     assert check("math_answer:correct", data=path, parts=["contract"], quiet=True).clean
+
+
+@pytest.mark.slow
+def test_a_box_in_the_last_sentence_of_a_gsm8k_solution_is_an_answer():
+    path = GSM8K / "test.jsonl"
+    if not path.is_file():
+        pytest.skip("the GSM8K files are not beside this checkout")
+    from reward_fns import math_answer
+
+    boxed = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        worked, gold = re.sub("<<.*?>>", "", json.loads(line)["answer"]).split("\n#### ")
+        said = re.sub(
+            rf"(?<![\d.,]){re.escape(gold)}(?![\d.,]*\d)(?!.*{re.escape(gold)})", rf"\\boxed{{{gold}}}", worked
+        )
+        boxed += [(said, gold)] if "\\boxed" in said.splitlines()[-1] else []
+    rejected = [said for said, gold in boxed if math_answer.correct(said, gold, units="ignore").value != 1]
+    assert len(boxed) > 1_000
+    assert len(rejected) <= len(boxed) // 50

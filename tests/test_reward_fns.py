@@ -9,7 +9,7 @@ from fractions import Fraction
 
 import answers_mended
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from llmpolicy.rewards import RewardError, Score
@@ -501,6 +501,7 @@ def test_no_text_raises(text):
     st.text("x+-^(){}2", max_size=15),
 )
 @settings(max_examples=300, deadline=None)
+@example(".0x", "x")
 def test_no_latex_raises(text, gold):
     assert math_answer.correct(box(text), "42").value in (0.0, 1.0)
     assert math_answer.correct(box(text), gold or "x").value in (0.0, 1.0, None)
@@ -518,9 +519,12 @@ def test_what_was_once_misjudged_is_judged_right():
 
 def test_a_letter_may_be_named_in_a_sentence_or_by_its_text():
     said = ["The correct option is C.", "I choose C.", "So the correct choice is (C).", "Option C is correct.", "It's C.",
-            "Thus, C is the answer.", "The answer is option C: Rome.", "Rome", "The answer is Rome."]  # fmt: skip
+            "Thus, C is the answer.", "The answer is option C: Rome.", "Rome", "The answer is Rome.",
+            "The answer is C, because A and B are excluded.", "C<|im_end|>", "Answer: C - Rome",
+            "The answer is C, Rome.", "Answer: C (Rome)"]  # fmt: skip
     denied = ["I choose not C.", "Option C is wrong.", "It is false that:\nC is correct.", "C is the third letter",
-              "Paris", "C) Paris", "\u216d", "I choose C or D."]  # fmt: skip
+              "Paris", "C) Paris", "\u216d", "I choose C or D.",
+              "C, maybe D", "Answer: C - or D", "Answer: C (not D)"]  # fmt: skip
     choices = ["London", "Paris", "Rome", "Berlin"]
     assert [text for text in said if value(multiple_choice.correct(text, "C", choices)) != 1.0] == []
     assert [text for text in denied if value(multiple_choice.correct(text, "C", choices)) != 0.0] == []
