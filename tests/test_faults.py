@@ -274,3 +274,52 @@ def test_no_process_stops_alone(tmp_path: Path) -> None:
     assert "failed on all 8 completions of the first batch" in first
     assert second == first.partition(" Make the call again")[0]
     assert "--replay" in first
+
+
+def slow_part(completion: str, completion_ids: Any) -> float:
+    time.sleep(0.02)
+    return (sum(completion_ids) % 11) / 10
+
+
+class SlowReference(PolicyTrainer):
+    """A trainer whose log-probabilities take a second."""
+
+    def _get_per_token_logps_and_entropies(self, *arguments: Any, **options: Any) -> Any:
+        if self.generation.scoring is not None:
+            time.sleep(1.0)
+        return super()._get_per_token_logps_and_entropies(*arguments, **options)
+
+
+def test_rewards_run_while_the_reference_is_computed(tmp_path: Path) -> None:
+    trainer = training.trainer(
+        tmp_path,
+        training.policy(lora={"r": 2, "target_modules": ["q_proj"]}),
+        kind=SlowReference,
+        beta=0.1,
+        max_steps=2,
+    )
+    trainer.rewards = Rewards([RewardSpec(slow_part)])
+    trainer.train()
+    waited = [line["seconds/rewards"] for line in trainer.state.log_history if "seconds/rewards" in line]
+    assert len(waited) == 2
+    assert waited[1] < 0.1  # the first one starts the workers
+
+
+def test_rewards_that_stay_in_this_process_do_not_run_beside_the_model(tmp_path: Path) -> None:
+    seen: list[str] = []
+
+    def here(completion: str) -> float:
+        seen.append("reward")
+        return float(len(completion))
+
+    class Watched(PolicyTrainer):
+        def _get_per_token_logps_and_entropies(self, *arguments: Any, **options: Any) -> Any:
+            seen.append("begin")
+            made = super()._get_per_token_logps_and_entropies(*arguments, **options)
+            seen.append("end")
+            return made
+
+    training.trainer(tmp_path, training.policy(), kind=Watched, reward=here, beta=0.1, max_steps=2).train()
+    assert "reward" in seen
+    places = [place for place, what in enumerate(seen) if what == "reward"]
+    assert all(seen[:place].count("begin") == seen[:place].count("end") for place in places)

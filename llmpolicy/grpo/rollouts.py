@@ -1,6 +1,7 @@
 """What one generation did, and the rows of it that the run keeps."""
 
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +12,8 @@ from llmpolicy.rewards import RowScore, Sample
 class Generation:
     """The current generation of one process: its rows, sampler's log-probs, samples, scores and seconds.
 
-    ``terms`` names the terms of the reward that are kept beside its parts.
+    ``terms`` names the terms of the reward that are kept beside its parts. ``scoring`` is what was submitted early;
+    ``reward_seconds`` are those that the trainer waited.
     """
 
     row_indices: Sequence[int] = ()
@@ -21,6 +23,7 @@ class Generation:
     terms: Sequence[str] = ()
     seconds: float = 0.0
     reward_seconds: float = 0.0
+    scoring: Future[list[RowScore]] | None = None
 
 
 def rollout_rows(generation: Generation, advantages: Sequence[float]) -> list[dict[str, Any]]:

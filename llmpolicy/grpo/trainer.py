@@ -16,6 +16,7 @@ from transformers import TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from llmpolicy.errors import RewardError
+from llmpolicy.grpo.parity import disagreement
 from llmpolicy.grpo.rollouts import Generation, rollout_rows
 from llmpolicy.grpo.window import Window, next_inputs, score_padded, stock_reason, window_loss
 from llmpolicy.policies.causal_lm import CausalLMPolicy
@@ -24,6 +25,7 @@ from llmpolicy.policies.causal_lm.score import Scored, score
 from llmpolicy.rewards import Rewards, RowScore, Sample
 from llmpolicy.rewards.compose.statistics import metrics as part_metrics
 from llmpolicy.rewards.replay import replay_command
+from llmpolicy.rewards.scoring import waited
 from llmpolicy.run import Run
 from llmpolicy.tasks import Row
 
@@ -84,6 +86,7 @@ class PolicyTrainer(GRPOTrainer):
         self.eos_token_ids = list(policy.stop_ids)
         self._take_reference(beta, sync)
         self.window, self.token_budget = Window(), token_budget
+        self.parity: float | None = None
         self.stock_reason = stock_reason(self)
 
     @property
@@ -147,6 +150,7 @@ class PolicyTrainer(GRPOTrainer):
             )
             self.generation.log_probs = log_probs
         self.generation.seconds = time.perf_counter() - start
+        self._submit(ids)
         return ids, log_probs
 
     def _samples_itself(self) -> bool:
@@ -228,13 +232,24 @@ class PolicyTrainer(GRPOTrainer):
         completion_ids_list: list[list[int]],
     ) -> torch.Tensor:
         start = time.perf_counter()
-        samples = self._samples(completion_ids_list)
-        scores = self._score(samples, self._group_size)
-        self.generation.samples, self.generation.scores = samples, scores
+        if not self.generation.samples:
+            self.generation.samples = self._samples(completion_ids_list)
+        self.generation.scores = scores = self._score(self.generation.samples, self._group_size)
         self.generation.reward_seconds = time.perf_counter() - start
         # TRL counts a term that is None as 0 unless the whole row is NaN: a row that cannot be judged is all NaN.
         table = [[_number(row, name) for name in self.rewards.composition.names] for row in scores]
         return gather(torch.tensor(table, dtype=torch.float32, device=self.accelerator.device))  # (B, terms)
+
+    def _submit(self, completion_ids: list[list[int]]) -> None:
+        """Let the rewards begin while reference and old log-probabilities are computed, where nothing of theirs runs here."""
+        self.generation.samples = samples = self._samples(completion_ids)
+        if self.rewards.apart and not self._spans(samples):
+            self.generation.scoring = self.rewards.submit(samples, self._group_size)
+
+    def _spans(self, samples: Sequence[Sample]) -> bool:
+        """Whether a reward asks for whole groups, and some lie on several processes."""
+        several = self.accelerator.num_processes > 1
+        return several and self.rewards.needs_group and len(samples) % self._group_size != 0
 
     @property
     def _group_size(self) -> int:
@@ -250,14 +265,14 @@ class PolicyTrainer(GRPOTrainer):
             for row, prompt, ids in zip(rows, prompts, completion_ids, strict=True)
         ]
 
-    def _score(self, samples: list[Sample], group_size: int) -> list[RowScore]:
+    def _score(self, samples: Sequence[Sample], group_size: int) -> list[RowScore]:
         """Score this process's samples; a group that spans processes is scored whole where a reward asks for groups."""
         several, rank = self.accelerator.num_processes > 1, self.accelerator.process_index
-        spans = several and self.rewards.needs_group and len(samples) % group_size != 0
+        spans, begun, self.generation.scoring = self._spans(samples), self.generation.scoring, None
         mine = gather_object(samples) if spans else samples
         failure, scores = None, []
         try:
-            scores = self.rewards.score(mine, group_size)
+            scores = waited(begun or self.rewards.submit(mine, group_size))
             _check_size(scores)
         except RewardError as error:
             failure = error
@@ -282,7 +297,12 @@ class PolicyTrainer(GRPOTrainer):
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         self.generation = Generation([item["row"] for item in inputs], terms=self.rewards.composition.kept)
-        output = super()._generate_and_score_completions(inputs)
+        try:
+            output = super()._generate_and_score_completions(inputs)
+        finally:
+            if self.generation.scoring is not None:  # interrupted before anyone waited for it
+                self.generation.scoring.cancel()
+        self._check_parity(output)
         self._keep_rollouts(output["advantages"].tolist())
         self._note_signal(output)
         return output
@@ -299,6 +319,15 @@ class PolicyTrainer(GRPOTrainer):
         if self.run is not None:
             numbered = [{**row, "group": place // self._group_size} for place, row in enumerate(rows)]
             self.run.write_rollouts(self.state.global_step + 1, numbered, mode)
+
+    def _check_parity(self, output: dict[str, Any]) -> None:
+        """Before the first update, stop a run whose sampler and scorer are not one policy."""
+        if self.parity is not None or self.generation.log_probs is None or not self.model.training:
+            return
+        self.parity = disagreement(self, output, self.generation.log_probs)
+        self._metrics["train"]["sampler/parity"].append(self.parity)
+        if self.run is not None:
+            self.run.update_manifest(sampler_parity=self.parity)
 
     def _note_signal(self, output: dict[str, Any]) -> None:
         """Log what stock metrics leave out: seconds by phase and the share of rows that could not be judged."""

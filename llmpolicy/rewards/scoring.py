@@ -124,16 +124,18 @@ class Rewards:
         Samples of a group lie next to each other, `group_size` at a time. A completion that a reward could not judge by a
         fault of its own is None; RewardError when that happens too often, or for a value that is no score.
         """
-        return self._submit(samples, group_size, threading.Event())
+        self._check_groups(samples, group_size)
+        stop = threading.Event()
+        return _in_thread(lambda: self._score(samples, group_size, stop), stop)
 
     def score(self, samples: Sequence[Sample], group_size: int | None = None) -> list[RowScore]:
         """The waiting form of `submit`."""
-        stop = threading.Event()
-        try:
-            return self._submit(samples, group_size, stop).result()
-        except BaseException:
-            stop.set()  # Ctrl-C: the workers must not go on with what nobody waits for
-            raise
+        return waited(self.submit(samples, group_size))
+
+    @property
+    def apart(self) -> bool:
+        """Whether every reward is called in processes of its own, so that other work may go on meanwhile."""
+        return all(self._guarded(component) is not None for component in self.components)
 
     @property
     def first_fault(self) -> str:
@@ -146,12 +148,6 @@ class Rewards:
         for health in self.health.values():
             health.records = []
         return taken
-
-    def _submit(
-        self, samples: Sequence[Sample], group_size: int | None, stop: threading.Event
-    ) -> "Future[list[RowScore]]":
-        self._check_groups(samples, group_size)
-        return _in_thread(lambda: self._score(samples, group_size, stop))
 
     def _score(self, samples: Sequence[Sample], group_size: int | None, stop: threading.Event) -> list[RowScore]:
         asked = [(one, self.composition.asked(one.name, samples)) for one in self.components]
@@ -292,12 +288,33 @@ def _chosen(component: Component, samples: Sequence[Sample]) -> dict[str, Any]:
         raise RewardError(f"Reward {component.name!r} asks for {lacking!r}, a column that row {row} lacks.") from error
 
 
-def _in_thread(work: Any) -> "Future[Any]":
+def waited(future: "Future[list[RowScore]]") -> list[RowScore]:
+    """What a `submit` gives, when it is done; who is interrupted while waiting stops it."""
+    try:
+        return future.result()
+    except BaseException:
+        future.cancel()  # Ctrl-C: the workers must not go on with what nobody waits for
+        raise
+
+
+class _Scoring(Future[Any]):
+    """A future that stops its workers when it is cancelled, also after they began."""
+
+    def __init__(self, stop: threading.Event) -> None:
+        super().__init__()
+        self.stop = stop
+
+    def cancel(self) -> bool:
+        self.stop.set()
+        return super().cancel()
+
+
+def _in_thread(work: Any, stop: threading.Event) -> "Future[Any]":
     # A daemon thread of our own: a notebook's event loop does not matter, and a stuck reward cannot hold the exit.
-    future: Future[Any] = Future()
+    future = _Scoring(stop)
+    future.set_running_or_notify_cancel()
 
     def fill() -> None:
-        future.set_running_or_notify_cancel()
         try:
             future.set_result(work())
         except BaseException as error:  # noqa: BLE001 - handed over to whoever waits

@@ -1,0 +1,51 @@
+"""Whether sampler and scorer see one policy: the log-probabilities of the first generation, from both."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from llmpolicy.errors import PolicyError
+
+TOLERANCE = {torch.float32: 0.01, torch.float64: 0.01}
+ROUNDED = 0.3
+"""Nats a token, the mean over a completion: in single precision, and where numbers are rounded to 16 bits or fewer."""
+
+
+def disagreement(trainer: Any, inputs: dict[str, Any], sampled: Sequence[Sequence[float | None]]) -> float:
+    """Score one group of a generation again; returns the largest mean difference of a completion, in nats a token.
+
+    Raises PolicyError on every process when it is beyond the tolerance of the policy's precision on any.
+    """
+    rows = trainer.num_generations
+    differences = _differences(trainer, {key: inputs[key][:rows] for key in _KEYS}, sampled[:rows])  # (b,)
+    largest = float(trainer.accelerator.gather(differences.max()[None]).max())
+    dtype = trainer.policy.model.dtype
+    allowed = ROUNDED if trainer.accelerator.mixed_precision in ("fp16", "bf16") else TOLERANCE.get(dtype, ROUNDED)
+    if not largest <= allowed:
+        raise PolicyError(
+            f"The log-probabilities of a completion as it was sampled and as training computes them differ by {largest:.3g} "
+            f"nats a token; expected at most {allowed:g} in {str(dtype).removeprefix('torch.')}: the sampler and the model "
+            f"that learns are not one policy (other weights, temperature, adapter or positions)."
+        )
+    return largest
+
+
+_KEYS = ("prompt_ids", "prompt_mask", "completion_ids", "completion_mask")
+
+
+def _differences(trainer: Any, inputs: dict[str, Tensor], sampled: Sequence[Sequence[float | None]]) -> Tensor:
+    """The mean over its tokens of each completion's absolute difference, (b,)."""
+    ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1)
+    mask = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], dim=1)
+    keep = inputs["completion_ids"].shape[1]
+    with torch.no_grad():
+        scored = trainer._get_per_token_logps_and_entropies(trainer.model, ids, mask, keep, batch_size=len(ids))[0]
+    given = torch.full_like(scored, float("nan"), dtype=torch.float32)
+    for row, values in enumerate(sampled):
+        known = [float("nan") if value is None else float(value) for value in values]
+        given[row, : len(known)] = torch.tensor(known, device=given.device)
+    counted = inputs["completion_mask"].bool() & ~given.isnan()
+    differences = (scored.float() - given).abs().where(counted, 0.0)
+    return differences.sum(1) / counted.sum(1).clamp(min=1)
