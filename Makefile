@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: install demo test test-slow lint battery receipts receipts-check clean
+.PHONY: install demo test test-slow lint battery bench receipts receipts-check clean
 .DEFAULT_GOAL := test
 
 $(STAMP): pyproject.toml constraints.txt
@@ -35,6 +35,9 @@ test-slow: install
 
 battery: install
 	$(BIN)/python scripts/battery.py
+
+bench: install
+	$(BIN)/python scripts/bench.py --json bench.json
 
 receipts: install
 	$(BIN)/python scripts/receipts run
