@@ -122,7 +122,8 @@ class Component:
         present = list(columns)
         for name in self.columns:
             if name not in present:
-                hint = nearest(name, [*present, *OFFERED[self.style]])
+                styles = " or ".join(style for style, names in OFFERED.items() if name in names)
+                hint = f"; write `style: {styles}`" if styles else nearest(name, [*present, *OFFERED[self.style]])
                 raise RewardError(
                     f"Reward {self.name!r} asks for {name!r}, which is no column of the task, no reserved name and not "
                     f"in its args{hint}"
