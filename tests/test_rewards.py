@@ -541,7 +541,7 @@ def test_a_path_is_relative_to_the_recipe_and_sys_path_is_left_alone(folder):
         ("exact:mach", "did you mean 'match'"),
         ("mine:good", "write 'mine.py:...'"),
         ("collections:OrderedDict", "names a type"),
-        ("broken.py:good", "importing broken.py raised NameError"),
+        ("broken.py:good", "importing broken.py raised NameError: name 'nothing' is not defined (broken.py:1)"),
         ("needs.py:good", "importing needs.py raised ModuleNotFoundError: No module named 'no_such_library'"),
     ],
 )
