@@ -17,7 +17,6 @@ from llmpolicy.rewards.asking import Answered, answers, directly, misfits, sampl
 from llmpolicy.rewards.battery import ATTACKS, CONTROLS, Attack, Case
 from llmpolicy.rewards.battery.plan import Plan
 from llmpolicy.rewards.contract import OFFERED, RESERVED, Component, RewardSpec, Style
-from llmpolicy.rewards.declare import Contract, contract_of
 from llmpolicy.rewards.scoring import Rewards
 from llmpolicy.rewards.verdict import sentence
 from llmpolicy.types import Sample
@@ -116,11 +115,10 @@ class _Checked:
     def __init__(
         self, reference: str | Any, args: Mapping[str, Any], base_dir: Path | None, style: Style | None
     ) -> None:
-        component = Component.of(RewardSpec(reference, args=args), base_dir)
-        self.contract: Contract = contract_of(component.function)
-        self.spec = RewardSpec(reference, args=args, style=style or ("group" if self.contract.group else "single"))
+        self.spec = RewardSpec(reference, args=args, style=style or "single")
         self.base_dir = base_dir
         self.component = Component.of(self.spec, base_dir)
+        self.contract = self.component.contract
         self.rewards = self._fresh()
         self.low, self.high = self.contract.range or (0.0, 1.0)
         self.report = Report(self.component.name)
