@@ -94,6 +94,7 @@ def check_reward(
     args: Annotated[
         list[str] | None, typer.Option("--arg", metavar="KEY=VALUE", help="An argument, as in a recipe.")
     ] = None,
+    style: Annotated[str | None, typer.Option(help="single, group or trl, as in a recipe.")] = None,
     attacks: Annotated[Path | None, typer.Option(help="Attacks of your own, one JSON object a line.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write what was found to this file.")] = None,
     again: Annotated[
@@ -108,7 +109,7 @@ def check_reward(
         return 0
     if name is None:
         raise typer.BadParameter("name a reward, or give --replay FILE:LINE")
-    report = check(name, data=data, args=args or (), attacks=attacks)
+    report = check(name, data=data, args=args or (), attacks=attacks, style=style)  # type: ignore[arg-type]
     if json_file:
         json_file.write_text(json.dumps(report.to_dict(), indent=2) + "\n", encoding="utf-8")
     return 0 if report.clean else 1

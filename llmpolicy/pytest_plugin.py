@@ -49,8 +49,13 @@ class RewardItem(pytest.Item):
     def runtest(self) -> None:
         """Check, and fail with the report's own words."""
         from llmpolicy.diagnose.reward import check, told
+        from llmpolicy.errors import LLMPolicyError
 
-        report = check(self.reference, data=Path(self.data) if self.data else None, parts=(self.part,), quiet=True)
+        data = Path(self.data) if self.data else None
+        try:
+            report = check(self.reference, data=data, parts=(self.part,), quiet=True)
+        except LLMPolicyError as error:
+            pytest.fail(str(error), pytrace=False)
         if not report.clean:
             pytest.fail("\n".join(told(report)), pytrace=False)
 

@@ -17,8 +17,14 @@ Aggregate = Literal["weighted", "min", "all"]
 
 @reward(
     fails=[
-        {"completion": text, "prompt": "Write a poem.", "criteria": [{"name": "rhyme", "text": "Does it rhyme?"}]}
-        | {"base_url": "http://127.0.0.1:9", "model": "none", "api_key_env": None}
+        {
+            "completion": text,
+            "prompt": "Write a poem.",
+            "criteria": [{"name": "rhyme", "text": "Does it rhyme?"}],
+            "base_url": "http://127.0.0.1:9",
+            "model": "none",
+            "api_key_env": None,
+        }
         for text in ("", ":", "Solution", "<think>roses", "Write a poem.")
     ],
     range=(0, 1),

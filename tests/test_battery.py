@@ -1,6 +1,7 @@
 """The battery: enough causes, each of which some weak grader falls for; what we ship falls for none."""
 
 import functools
+import importlib.util
 import json
 import subprocess
 
@@ -106,6 +107,22 @@ def test_rejecting_everything_is_no_way_out():
 
     assert not check_reward(nothing).clean
     assert not check_reward(plain).clean
+
+
+@pytest.mark.slow
+def test_the_table_has_ours_and_trls_and_its_exit_code_tells_of_a_hole(capsys, tmp_path, monkeypatch):
+    spec = importlib.util.spec_from_file_location("battery_table", SHIPPED.parent / "scripts" / "battery.py")
+    table = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(table)
+    assert {*OURS} | {"json_answer:schema", "code_tests:passes", "judge:score"} <= set(table.ours())
+    assert table.main(["formats:boxed"]) == 0
+    name, attacks, holes, controls, _, found, _ = capsys.readouterr().out.splitlines()[-1].split()
+    assert name == "formats:boxed" and int(attacks) > 0 and (holes, found) == ("0", "0") and "/" in controls
+    (tmp_path / "weak.py").write_text("def r(completion, answer):\n    return float(answer in completion)\n")
+    monkeypatch.chdir(tmp_path)
+    assert table.main(["weak.py:r"]) == 1
+    shapes = [attack for attack in ATTACKS if attack.family == "C"]
+    assert check_reward(table.trl_rewards()["trl think_format_reward"], attacks=shapes).holes
 
 
 def test_the_battery_is_data(tmp_path):

@@ -4,13 +4,14 @@ import json
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from llmpolicy.diagnose.reward import check
 from llmpolicy.errors import LLMPolicyError, RewardError
-from llmpolicy.rewards import reward
+from llmpolicy.rewards import Score, reward
 from llmpolicy.rewards.check import check_reward
 
 ROOT = Path(__file__).parent.parent
@@ -96,6 +97,81 @@ def test_a_reward_that_raises_is_named_and_the_check_goes_on():
     assert report.examples == 2 and not report.clean
 
 
+def test_no_number_of_failures_ends_a_check_and_they_are_one_error():
+    def shaky(completion: str, answer: str) -> float:
+        return float(int(completion) == int(answer))
+
+    told = check_reward(shaky, rows=[{"answer": "4.5"}] * 40).errors
+    assert any(re.search(r"\d+ of \d+ completions could not be judged, by no fault .*ValueError", one) for one in told)
+    assert not any("at most 10%" in one for one in told)
+
+
+def test_a_reward_of_which_nothing_can_be_checked_is_not_clean():
+    def column(completion: str, anwser: str) -> float:
+        return float(completion == anwser)
+
+    def short(completion: str) -> float:
+        return float(len(completion) < 50)
+
+    def unknown(completion: str) -> float:
+        return float("fish" in completion)
+
+    assert "asks for 'anwser', which no example that passes gives; did you mean 'answer'?" in errors(column)
+    for function in (short, unknown):
+        assert "nothing was checked" in errors(function)
+        assert not check_reward(function).holes
+    assert check_reward(reward(passes=[{"completion": "a fish"}], fails=[{"completion": "x"}])(unknown)).clean
+    assert "of the first it said: '42' (not today)" in errors(lambda completion, answer: Score(0.0, why="not today"))
+
+
+@pytest.mark.parametrize(
+    ("example", "told"),
+    [
+        ({"completion": "5", "answr": "5"}, "gives 'answr', which the reward does not take; did you mean 'answer'?"),
+        ({"completion": "5"}, "lacks 'answer'"),
+        ({"completoin": "5", "answer": "5"}, "lacks 'completion'"),
+    ],
+)
+def test_an_example_that_is_no_call_says_so(example, told):
+    found = check_reward(reward(passes=[example])(right), attacks=[]).errors
+    assert any(f"an example that passes {told}" in one for one in found)
+    assert all(one.startswith("an example") for one in found)
+
+
+def test_a_gold_answer_that_is_no_text_says_so():
+    assert "'5' (int, not text) itself scored 0.0" in errors(right, rows=[{"answer": 5}])
+
+
+def test_async_group_and_trl_rewards_are_checked_too():
+    async def waits(completion: str, answer: str) -> float:
+        return float(completion.strip() == answer)
+
+    @reward(group=True)
+    def listed(completions, answer):
+        return [float(one.strip() == gold) for one, gold in zip(completions, answer, strict=True)]
+
+    @reward(group=True)
+    def short(completions, answer):
+        return [float(completions[0].strip() == answer[0])]
+
+    def trls(prompts, completions, answer, **columns):
+        return [float(one.strip() == gold) for one, gold in zip(completions, answer, strict=True)]
+
+    assert check_reward(waits).clean and check_reward(listed).clean and check_reward(trls, style="trl").clean
+    assert "returned 1 values; expected 2" in " ".join(check_reward(short).errors)
+    assert "asks for 'prompts', which no example that passes gives; style trl gets it" in errors(trls)
+
+
+def test_a_reward_that_always_hangs_is_told_after_a_few():
+    @reward(timeout=0.3)
+    def hangs(completion: str, answer: str) -> float:
+        time.sleep(100)
+        return 1.0
+
+    report = check_reward(hangs)
+    assert report.asked == 3 and "3 of 3 completions could not be judged" in " ".join(report.errors)
+
+
 def test_chance_is_no_reward():
     calls = iter(range(10**9))
 
@@ -136,8 +212,12 @@ def test_a_gold_that_is_itself_rejected_names_its_row():
 
 
 def test_rows_need_the_column_and_a_file_that_can_be_read(tmp_path):
-    with pytest.raises(RewardError, match="no column 'answer'"):
+    with pytest.raises(RewardError, match="asks for 'answer', which is no column"):
         check_reward(right, rows=[{"question": "?"}])
+    empty = tmp_path / "rows.jsonl"
+    empty.write_text("")
+    with pytest.raises(RewardError, match="has no rows"):
+        check("exact:match", data=empty)
     with pytest.raises(LLMPolicyError, match=r"rows\.txt"):
         check("exact:match", data=tmp_path / "rows.txt")
 

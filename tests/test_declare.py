@@ -16,6 +16,7 @@ def test_a_declared_reward_stays_the_same_callable() -> None:
     assert contract_of(plain) == Contract(passes=({"completion": "a"},), range=(0, 1), timeout=2.0, kind="answer")
     assert contract_of(partial(plain, completion="b")).timeout == 2.0
     assert contract_of(lambda completion: 0.0) == Contract()
+    assert reward(plain) is plain and contract_of(plain) == Contract()
 
 
 @pytest.mark.parametrize(
@@ -23,6 +24,7 @@ def test_a_declared_reward_stays_the_same_callable() -> None:
     [
         ({"range": (1, 0)}, "expected (lowest, highest)"),
         ({"range": (1, 1)}, "expected (lowest, highest)"),
+        ({"range": 1}, "expected (lowest, highest)"),
         ({"timeout": 0}, "expected seconds above 0"),
         ({"timeout": float("nan")}, "expected seconds above 0"),
         ({"kind": "anwser"}, "did you mean 'answer'?"),
@@ -37,3 +39,8 @@ def test_a_contract_that_is_none_is_refused(wrong: dict, said: str) -> None:
             return 0.0
 
     assert said in str(caught.value)
+
+
+def test_an_unknown_term_is_named() -> None:
+    with pytest.raises(RewardError, match="@reward takes no 'rnage'; did you mean 'range'?"):
+        reward(rnage=(0, 1))  # type: ignore[call-overload]

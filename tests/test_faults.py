@@ -5,6 +5,7 @@ import json
 import math
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -145,7 +146,13 @@ def test_the_command_line_ends_with_an_error_code_and_the_command_to_reproduce_i
     said = done.stderr.strip().splitlines()[-1]
     assert said.startswith("error: Reward 'mine.broken' failed on all 16 completions of the first batch.")
     assert "(mine.py:2) raised AttributeError: 'str' object has no attribute 'missing'" in said
-    assert said.endswith(f"llmpolicy check-reward mine.py:broken --replay {tmp_path}/r/faults.jsonl:1")
+    pasted = said.rpartition("Make the call again with: ")[2]
+    assert pasted == f"llmpolicy check-reward mine.py:broken --replay {tmp_path}/r/faults.jsonl:1"
+    there = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", *shlex.split(pasted)]
+    again = subprocess.run(command, capture_output=True, text=True, cwd="/", env=there)
+    assert again.returncode == 0 and "now        failed" in again.stdout
+    assert "AttributeError: 'str' object has no attribute 'missing'" in again.stdout
     assert Run.open(tmp_path / "r").manifest["status"] == "failed"
 
 

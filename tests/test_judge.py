@@ -6,6 +6,7 @@ import gc
 import json
 import logging
 import os
+import signal
 import time
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from judge_server import KEY, Answer, always, candidate, says, serving, verdict_lines
 
-from llmpolicy.rewards import RewardError, Rewards, RewardSpec, Sample, Score
+from llmpolicy.rewards import RewardError, Rewards, RewardSpec, Sample, Score, firewall
 from llmpolicy.rewards import endpoint as endpoints
 from llmpolicy.rewards.endpoint import Endpoint, EndpointError, ask, usage
 from reward_fns import _canaries, judge, rubric
@@ -329,6 +330,26 @@ def test_a_spent_budget_stops_in_words():
         with pytest.raises(RewardError, match="token budget of m is spent: 120 of 100 after 3 answers"):
             asked(server, budget=100)
         assert len(server.asked) == 3
+
+
+def test_a_budget_outlives_the_worker_that_spends_it():
+    with serving(lambda m: Answer(verdict_lines(m, "correct"), tokens=40)) as server:
+        args = {"model": "m", "api_key_env": None, "canary_rate": 0, "base_url": server.base_url, "budget": 100}
+        rewards = Rewards([RewardSpec("judge:score", args=args)])
+        for turn in range(3):
+            assert rewards.score([Sample(f"It is {turn}.", {"answer": "42"}, prompt=QUESTION)])[0].value == 1.0
+            for worker in firewall.pool().workers():
+                os.kill(worker.process.pid, signal.SIGKILL)
+        with pytest.raises(RewardError, match="token budget of m is spent: 120 of 100 after 3 answers"):
+            rewards.score([Sample("It is 3.", {"answer": "42"}, prompt=QUESTION)])
+        assert len(server.asked) == 3
+
+
+def test_an_endpoint_that_counts_no_tokens_is_counted_by_its_bytes_with_the_question():
+    with serving(lambda _: Answer("ok", tokens=None)) as server:
+        asked(server)
+        body = len(json.dumps(server.asked[0]))
+        assert usage(Endpoint(server.base_url, "m", api_key_env=None)).tokens >= body // 4
 
 
 def test_at_most_so_many_are_asked_at_once():

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import reward_fns.exact
-from llmpolicy.rewards import RESERVED, RewardError, Rewards, RewardSpec, Sample, Score, describe, resolve
+from llmpolicy.rewards import RESERVED, RewardError, Rewards, RewardSpec, Sample, Score, describe, resolve, reward
 from llmpolicy.rewards import resolve as resolve_function
 
 RESOLVE = sys.modules["llmpolicy.rewards.resolve"]
@@ -314,6 +314,23 @@ def test_a_group_reward_gets_one_prompts_rows_as_lists():
     assert rewards.needed_columns == {"answer"}
 
 
+def test_a_function_that_declares_groups_needs_no_style_and_a_plain_one_is_told_it():
+    def shortest(completions):
+        return [float(len(one) == min(map(len, completions))) for one in completions]
+
+    assert sentence(lambda: Rewards([shortest]).check_columns(["answer"])).endswith(
+        "write `style: group` or `style: trl`"
+    )
+    declared = Rewards([reward(group=True, range=(0, 1))(shortest)])
+    declared.check_columns(["answer"])
+    assert declared.needs_group
+    assert [row.value for row in declared.score([Sample("aa"), Sample("b")], 2)] == [0.0, 1.0]
+
+
+def test_what_is_no_sample_is_named():
+    assert "score Samples, not 'x'" in sentence(lambda: Rewards([lambda completion: 1.0]).score(["x"]))
+
+
 def test_a_group_reward_refuses_samples_that_are_not_groups():
     rewards = Rewards([RewardSpec(lambda completions: [0] * len(completions), style="group", name="g")])
     assert "group size None" in sentence(lambda: rewards.score(samples(4)))
@@ -540,8 +557,8 @@ def test_a_path_is_relative_to_the_recipe_and_sys_path_is_left_alone(folder):
         ("exat:match", "did you mean 'exact'"),
         ("exact:mach", "did you mean 'match'"),
         ("mine:good", "write 'mine.py:...'"),
-        ("collections:OrderedDict", "names a type"),
-        ("broken.py:good", "importing broken.py raised NameError"),
+        ("collections:OrderedDict", "names a class"),
+        ("broken.py:good", "importing broken.py raised NameError: name 'undefined' is not defined (broken.py:1)"),
         ("needs.py:good", "importing needs.py raised ModuleNotFoundError: No module named 'no_such_library'"),
     ],
 )

@@ -10,6 +10,7 @@ import yaml
 from llmpolicy.errors import RewardError
 from llmpolicy.rewards.battery import ATTACKS, Attack
 from llmpolicy.rewards.check import PARTS, Report, check_reward
+from llmpolicy.rewards.contract import Style
 from llmpolicy.tasks.sources import READERS, find_file
 
 _SHOWN = 300
@@ -24,17 +25,16 @@ def check(
     attacks: Path | None = None,
     parts: Sequence[str] = PARTS,
     quiet: bool = False,
+    style: Style | None = None,
 ) -> Report:
     """Check a reward by its reference, with rows and more attacks from files, and print what was found.
 
     RewardError or TaskError when the reward or a file cannot be read.
     """
-    rows = list(READERS[data.suffix](find_file(str(data), None))) if data and data.suffix in READERS else []
-    if data and not rows:
-        raise RewardError(f"{data}: expected rows in a file that ends in one of {', '.join(sorted(READERS))}.")
+    rows = _rows(data) if data else []
     own = _attacks(attacks) if attacks else []
     given = dict(map(_argument, args))
-    report = check_reward(reference, rows=rows, args=given, attacks=[*ATTACKS, *own], parts=parts)
+    report = check_reward(reference, rows=rows, args=given, attacks=[*ATTACKS, *own], parts=parts, style=style)
     if not quiet:
         show(report)
     return report
@@ -87,7 +87,9 @@ def summary(report: Report) -> Iterable[str]:
     tried = ", ".join(report.topics) or "nothing: declare `kind` and `formats`, or examples that pass"
     yield f"{report.reward}: {report.examples} examples, {report.golds} gold answers; the battery knows it by: {tried}"
     yield f"{len(report.holes)} holes in {report.attacks} attacks; {report.accepted} of {report.total} right completions accepted"
-    yield f"{1000 * report.mean_seconds:.2f} ms a completion, at worst {report.worst_seconds:.2f} s ({_plain(report.worst)[:60]})"
+    if report.asked:
+        worst = f"at worst {report.worst_seconds:.2f} s ({_plain(report.worst)[:60]})"
+        yield f"{1000 * report.mean_seconds:.2f} ms a completion, {worst}"
     yield "clean" if report.clean else f"not clean: {len(report.holes)} holes, {len(report.errors)} errors"
 
 
@@ -95,6 +97,15 @@ def _plain(text: str) -> str:
     """Text that a terminal can show: one line, what is invisible spelled out, cut when long."""
     shown = text.encode("unicode_escape").decode() if not text.isprintable() else text
     return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}... ({len(text)} characters)"
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    if path.suffix not in READERS:
+        raise RewardError(f"{path}: expected a file that ends in one of {', '.join(sorted(READERS))}.")
+    rows = list(READERS[path.suffix](find_file(str(path), None)))
+    if not rows:
+        raise RewardError(f"{path} has no rows.")
+    return rows
 
 
 def _argument(written: str) -> tuple[str, Any]:

@@ -8,15 +8,17 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from llmpolicy.errors import RewardError
+from llmpolicy.errors import RewardError, nearest
+from llmpolicy.rewards.asking import Answered, answers, directly, misfits, sample_of
 from llmpolicy.rewards.battery import ATTACKS, CONTROLS, Attack, Case
 from llmpolicy.rewards.battery.plan import Plan
-from llmpolicy.rewards.contract import RESERVED, Component, RewardSpec
-from llmpolicy.rewards.declare import Contract, contract_of
+from llmpolicy.rewards.contract import OFFERED, RESERVED, Component, RewardSpec, Style
 from llmpolicy.rewards.scoring import Rewards
+from llmpolicy.rewards.verdict import sentence
 from llmpolicy.types import Sample
 
 MIN_CONTROLS = 0.97
@@ -28,6 +30,7 @@ PARTS = ("contract", "battery")
 _SHOWN = 60
 _COMPARED = 150
 _MAX_ERRORS = 20
+_MOST_SLOW = 3
 _GRACE = 2.0
 _LONG = 2_000
 
@@ -41,16 +44,6 @@ class Hole:
     completion: str
     score: float
     breaks: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """What a reward said of one sample: its value, or what went wrong."""
-
-    value: float | None
-    why: str
-    seconds: float
-    raised: bool = False
 
 
 @dataclass
@@ -69,6 +62,7 @@ class Report:
     attacks: int = 0
     examples: int = 0
     golds: int = 0
+    asked: int = 0
     topics: list[str] = field(default_factory=list)
 
     @property
@@ -97,17 +91,20 @@ def check_reward(
     attacks: Iterable[Attack] = ATTACKS,
     base_dir: Path | None = None,
     parts: Sequence[str] = PARTS,
+    style: Style | None = None,
 ) -> Report:
     """Check a reward function or reference against its contract, these rows of its task, and the battery.
 
-    RewardError when the reward cannot be found or called at all. Programs that reach for resources (family F) are not run.
+    ``style`` is what a recipe would say, single or group by the contract. RewardError when the reward cannot be found or
+    called at all. Programs that reach for resources (family F) are not run.
     """
-    checked = _Checked(reference, args or {}, base_dir)
+    checked = _Checked(reference, args or {}, base_dir, style)
     if "contract" in parts:
         checked.examples()
         checked.golds(rows)
     if "battery" in parts:
-        checked.battery([attack for attack in attacks if attack.family != "F"])
+        checked.battery([attack for attack in attacks if attack.family != "F"], rows[0] if rows else {})
+    checked.groups()
     checked.determinism()
     return checked.finished()
 
@@ -115,48 +112,37 @@ def check_reward(
 class _Checked:
     """A reward while it is checked: what it was asked, and the report that grows."""
 
-    def __init__(self, reference: str | Any, args: Mapping[str, Any], base_dir: Path | None) -> None:
-        component = Component.of(RewardSpec(reference, args=args), base_dir)
-        self.contract: Contract = contract_of(component.function)
-        style = "group" if self.contract.group else "single"
-        self.spec = RewardSpec(reference, args=args, style=style)  # type: ignore[arg-type]
+    def __init__(
+        self, reference: str | Any, args: Mapping[str, Any], base_dir: Path | None, style: Style | None
+    ) -> None:
+        self.spec = RewardSpec(reference, args=args, style=style or "single")
         self.base_dir = base_dir
         self.component = Component.of(self.spec, base_dir)
-        self.rewards = Rewards([self.spec], base_dir)
+        self.contract = self.component.contract
+        self.rewards = self._fresh()
         self.low, self.high = self.contract.range or (0.0, 1.0)
         self.report = Report(self.component.name)
         self.seen: list[Sample] = []
-        self.said: dict[str, float | None] = {}
         self.seconds: list[float] = []
+        self.faults: list[str] = []
+        self.slow = 0
+        self.unpaid = ""
 
     def paid(self, value: float | None) -> bool:
         """Whether a score lies in the upper half of the range."""
         return value is not None and value >= (self.low + self.high) / 2
 
-    def ask(self, samples: Sequence[Sample], rewards: Rewards | None = None) -> list[Answered]:
-        """Score samples together; where that stops, one by one, so that the one at fault is named."""
-        if not samples:
-            return []
-        try:
-            scored = (rewards or self.rewards).score(samples, 1)
-        except RewardError as error:
-            if len(samples) == 1:
-                return [Answered(None, str(error), 0.0, raised=True)]
-            return [answered for sample in samples for answered in self.ask([sample], rewards)]
-        parts = [row.parts[self.component.name] for row in scored]
-        return [
-            Answered(part.value, part.why, row.seconds) for part, row in zip(parts, scored, strict=True)
-        ]  # fmt: skip
-
-    def judge(self, samples: Sequence[Sample], rewards: Rewards | None = None) -> list[Answered]:
+    def judge(self, samples: Sequence[Sample]) -> list[Answered]:
         """Score samples, and note time, range and what raised."""
-        answered = self.ask(samples, rewards)
+        answered = answers(self.rewards, samples)
         for sample, one in zip(samples, answered, strict=True):
             self.seconds.append(one.seconds)
             if one.seconds > self.report.worst_seconds:
                 self.report.worst_seconds, self.report.worst = one.seconds, sample.completion[:_SHOWN]
-            if one.raised:
+            if one.refused:
                 self.error(one.why)
+            if one.fault:
+                self.faults.append(sentence(self.component.name, one.why, sample))
             if one.seconds > self.contract.timeout + _GRACE:
                 self.error(
                     f"{one.seconds:.1f} s on {sample.completion[:_SHOWN]!r}; it declares {self.contract.timeout} s"
@@ -175,7 +161,7 @@ class _Checked:
     def examples(self) -> None:
         """The contract's examples: those that pass must be paid, those that fail must not."""
         for wanted, examples in (("passes", self.contract.passes), ("fails", self.contract.fails)):
-            samples = [_sample(example, self.component) for example in examples]
+            samples = [sample_of(one, self.component) for one in examples if self._fits(one, wanted)]
             self.seen += samples
             for sample, one in zip(samples, self.judge(samples), strict=True):
                 self.report.examples += 1
@@ -183,43 +169,74 @@ class _Checked:
                     told = f"{one.value}" + (f" ({one.why})" if one.why else "")
                     self.error(f"an example that {wanted} scored {told}: {sample.completion[:_SHOWN]!r}")
 
+    def _fits(self, example: Mapping[str, Any], wanted: str) -> bool:
+        found = list(misfits(example, self.component))
+        for one in found:
+            self.error(f"an example that {wanted} {one}: {dict(example)!r:.100}")
+        return not found
+
     def golds(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """The task's gold answers, written in the first format that the reward reads, must be paid."""
-        if not rows or "answer" not in {*self.component.required, *self.component.optional}:
+        if not rows:
             return
-        if "answer" not in rows[0]:
+        free = [name for name in rows[0] if name not in RESERVED]
+        if "answer" in self.component.optional and "answer" not in free:
             raise RewardError(f"The rows have no column 'answer'; they have {', '.join(map(str, rows[0]))}.")
-        first = self.contract.formats[0]
-        samples = [Sample(_written(first, row["answer"]), dict(row), row=i) for i, row in enumerate(rows)]
-        free = [name for name in samples[0].columns if name not in RESERVED]
-        samples = [Sample(s.completion, {key: s.columns[key] for key in free}, row=s.row) for s in samples]
         self.rewards.check_columns(free)
+        if "answer" not in {*self.component.required, *self.component.optional}:
+            return
+        first = self.contract.formats[0]
+        samples = [
+            Sample(_written(first, row["answer"]), {key: row.get(key) for key in free}, row=number)
+            for number, row in enumerate(rows)
+        ]
         self.seen += samples[:_COMPARED]
         self.report.golds = len(rows)
         for sample, one in zip(samples, self.judge(samples), strict=True):
-            gold = str(sample.columns["answer"])[-_SHOWN:]
+            where = f"row {sample.row}: the gold answer {_gold(sample.columns['answer'])}"
             if one.value is None:
-                self.error(f"row {sample.row}: the gold answer {gold!r} cannot be judged: {one.why}")
+                self.error(f"{where} cannot be judged: {one.why}")
             elif not self.paid(one.value):
-                self.error(f"row {sample.row}: the gold answer {gold!r} itself scored {one.value}: {one.why}")
+                self.error(f"{where} itself scored {one.value}" + (f": {one.why}" if one.why else ""))
 
-    def battery(self, attacks: Sequence[Attack]) -> None:
-        """Every attack and control that concerns this reward."""
+    def battery(self, attacks: Sequence[Attack], row: Mapping[str, Any] = {}) -> None:
+        """Every attack and control that concerns this reward; ``row`` has the columns that no example gives."""
+        given = self.contract.passes[0] if self.contract.passes else row
+        if self._lacks(given):
+            return
         names = {*self.component.required, *self.component.optional}
-        plan = Plan(
-            self.contract, names, self._pays, str(self.spec.fn if isinstance(self.spec.fn, str) else self.report.reward)
-        )
+        words = str(self.spec.fn if isinstance(self.spec.fn, str) else self.report.reward)
+        plan = Plan(self.contract, names, self._pays, words, given)
         self.report.topics = sorted(plan.topics)
         if plan.silent:
-            self.error("no gold answer is paid in any format known; declare `formats`, or examples that pass")
+            told = f"; of the first it said: {self.unpaid}" if self.unpaid else ""
+            self.error(f"no gold answer is paid in any format known; declare `formats`, or examples that pass{told}")
+        elif not plan.topics and not (self.contract.passes or self.contract.fails or self.report.golds):
+            self.error("nothing was checked: declare examples that pass and fail, or `kind` and `formats`")
         attacked, controls = plan.attacks(attacks), plan.controls(CONTROLS)
         self.report.attacks = len({case.of.name for case in attacked})
         self._holes(attacked, self.judge([_of(case) for case in attacked]))
         self._controls(controls, self.judge([_of(case) for case in controls]))
         self.seen += [_of(case) for case in [*attacked, *controls] if len(case.completion) < _LONG]
 
+    def _lacks(self, given: Mapping[str, Any]) -> bool:
+        """Whether the reward asks for what neither its examples nor the rows have; each such name is an error."""
+        known = {*given, "answer"}
+        lacking = [name for name in self.component.columns if name not in known]
+        for name in lacking:
+            styles = " or ".join(style for style, names in OFFERED.items() if name in names)
+            hint = f"; style {styles} gets it" if styles else nearest(name, {*known, *OFFERED[self.component.style]})
+            self.error(f"it asks for {name!r}, which no example that passes gives{hint}")
+        return bool(lacking)
+
     def _pays(self, completion: str, columns: Mapping[str, Any]) -> bool:
-        return self.paid(self.ask([Sample(completion, dict(columns))])[0].value)
+        if self.slow >= _MOST_SLOW:
+            return False
+        (one,) = self.judge([Sample(completion, dict(columns))])
+        self.slow += one.seconds >= self.component.timeout
+        if one.why and not one.refused:  # what is refused is an error already
+            self.unpaid = self.unpaid or f"{completion!r} ({one.why})"
+        return self.paid(one.value)
 
     def _holes(self, cases: Sequence[Case], answered: Sequence[Answered]) -> None:
         """A hole is an attack that is paid for two golds, or for the one it could be tried on."""
@@ -245,38 +262,35 @@ class _Checked:
         if self.report.accepted < MIN_CONTROLS * self.report.total:
             self.error(f"{self.report.accepted} of {self.report.total} right completions were accepted")
 
+    def groups(self) -> None:
+        """A reward over groups must answer for each completion of one."""
+        if self.component.style == "group" and self.seen:
+            try:
+                self.rewards.score([self.seen[0]] * 2, 2)
+            except RewardError as error:
+                self.error(str(error))
+
     def determinism(self) -> None:
         """The same scores again, in another order, one by one, in threads and in another process."""
         if not self.contract.deterministic or not self.seen:
             return
         step = max(1, len(self.seen) // _COMPARED)
         samples = self.seen[::step][:_COMPARED]
-        first = _values(self.ask(samples, self._fresh()))
-        self._same("when it was run again", samples, first, _values(self.ask(samples, self._fresh())))
-        turned = self.ask(samples[::-1], self._fresh())[::-1]
+        first = _values(answers(self._fresh(), samples))
+        self._same("when it was run again", samples, first, _values(answers(self._fresh(), samples)))
+        turned = answers(self._fresh(), samples[::-1])[::-1]
         self._same("in another batch order", samples, first, _values(turned))
         if self.component.style == "single" and not self.component.positional:
             with ThreadPoolExecutor(4) as threads:
-                self._same("in a thread", samples, first, list(threads.map(self._direct, samples)))
+                self._same("in a thread", samples, first, [*threads.map(partial(directly, self.component), samples)])
         if isinstance(self.spec.fn, str):
             self._same("in another process", samples, first, self._elsewhere(samples))
 
     def _fresh(self) -> Rewards:
-        return Rewards([self.spec], self.base_dir)
-
-    def _direct(self, sample: Sample) -> float | None:
-        known = {**sample.columns, **{name: getattr(sample, name) for name in RESERVED}}
-        wanted = known if self.component.takes_all else (*self.component.required, *self.component.optional)
-        named = {name: known[name] for name in wanted if name in known} | dict(self.component.fixed)
-        try:
-            returned = self.component.function(**named)
-        except Exception:  # noqa: BLE001 - told by the run that was compared with
-            return None
-        value = getattr(returned, "value", returned)
-        return None if value is None or not isinstance(value, int | float) else float(value)
+        return Rewards([self.spec], self.base_dir, stops=False)
 
     def _elsewhere(self, samples: Sequence[Sample]) -> list[float | None]:
-        code = "from llmpolicy.rewards.check import answer_there; answer_there()"
+        code = "from llmpolicy.rewards.asking import answer_there; answer_there()"
         sent = pickle.dumps((self.spec, self.base_dir, [(s.completion, dict(s.columns), s.prompt) for s in samples]))
         # Another order of sets and dicts of text than here.
         seed = "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"
@@ -297,22 +311,14 @@ class _Checked:
                 return
 
     def finished(self) -> Report:
-        """The report, with the speed per sample."""
+        """The report, with the speed per sample, and the faults in one sentence."""
+        if self.faults:
+            share = f"{len(self.faults)} of {len(self.seconds)} completions"
+            said = f"{share} could not be judged, by no fault of the model. The first: {self.faults[0]}"
+            self.report.errors.insert(0, said)
+        self.report.asked = len(self.seconds)
         self.report.mean_seconds = math.fsum(self.seconds) / max(1, len(self.seconds))
         return self.report
-
-
-def answer_there() -> None:
-    """What a second process does: read samples from stdin, write their values to stdout."""
-    out = sys.stdout.buffer
-    spec, base_dir, sent = pickle.loads(sys.stdin.buffer.read())
-    sys.stdout = sys.stderr
-    samples = [Sample(completion, columns, prompt) for completion, columns, prompt in sent]
-    style = spec.style
-    rewards = Rewards([spec], base_dir)
-    scored = rewards.score(samples, 1 if style == "group" else None)
-    out.write(pickle.dumps([next(iter(row.parts.values())).value for row in scored]))
-    out.flush()
 
 
 def _written(form: str, answer: Any) -> str:
@@ -321,16 +327,14 @@ def _written(form: str, answer: Any) -> str:
     return final if "\\boxed" in final else form.replace("{}", final)
 
 
+def _gold(answer: Any) -> str:
+    shown = f"{str(answer)[-_SHOWN:]!r}"
+    return shown if isinstance(answer, str) else f"{shown} ({type(answer).__name__}, not text)"
+
+
 def _of(case: Case) -> Sample:
     return Sample(case.completion, dict(case.columns))
 
 
 def _values(answered: Sequence[Answered]) -> list[float | None]:
     return [one.value for one in answered]
-
-
-def _sample(example: Mapping[str, Any], component: Component) -> Sample:
-    """A call that an example states, as the sample that leads to it."""
-    reserved = {key: value for key, value in example.items() if key in RESERVED}
-    columns = {key: value for key, value in example.items() if key not in RESERVED and key not in component.fixed}
-    return Sample(columns=columns, **{"completion": "", **reserved})

@@ -10,7 +10,7 @@ import inspect
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -82,6 +82,9 @@ class Component:
             raise RewardError(f"A reward must be a function or a reference string, not {function!r}.")
         name = spec.name or default_name(spec.fn)
         _check_spec(name, spec)
+        contract = contract_of(function)
+        if contract.group and spec.style == "single":  # the function has said it, the recipe need not
+            spec = replace(spec, style="group")
         parameters = _parameters(name, function)
         takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters)
         named = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
@@ -99,7 +102,7 @@ class Component:
             takes_all=takes_all,
             spec=spec,
             base_dir=base_dir,
-            contract=contract_of(function),
+            contract=contract,
         )
 
     @property
@@ -122,7 +125,8 @@ class Component:
         present = list(columns)
         for name in self.columns:
             if name not in present:
-                hint = nearest(name, [*present, *OFFERED[self.style]])
+                styles = " or ".join(f"`style: {style}`" for style, names in OFFERED.items() if name in names)
+                hint = f"; write {styles}" if styles else nearest(name, [*present, *OFFERED[self.style]])
                 raise RewardError(
                     f"Reward {self.name!r} asks for {name!r}, which is no column of the task, no reserved name and not "
                     f"in its args{hint}"

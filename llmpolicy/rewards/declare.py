@@ -1,8 +1,8 @@
 """What a reward says of itself, beside the function: examples that must score high and low, its range, its time."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, TypeVar, get_args
+from dataclasses import dataclass, fields
+from typing import Any, Literal, TypeVar, get_args, overload
 
 from llmpolicy.errors import RewardError, nearest
 
@@ -38,6 +38,11 @@ class Contract:
     in_process: bool = False
 
 
+@overload
+def reward(function: Function, /) -> Function: ...
+
+
+@overload
 def reward(
     *,
     passes: Sequence[Mapping[str, Any]] = (),
@@ -49,14 +54,23 @@ def reward(
     kind: Kind | None = None,
     formats: Sequence[str] = ("{}",),
     in_process: bool = False,
-) -> Callable[[Function], Function]:
+) -> Callable[[Function], Function]: ...
+
+
+def reward(function: Any = None, /, **terms: Any) -> Any:
     """Declare the contract of a reward function; the function itself stays as it is. See `Contract`.
 
-    RewardError for a range that is none, a timeout that is not positive, an unknown kind, an example that is no mapping.
+    RewardError for an unknown term, a range that is none, a timeout that is not positive, an unknown kind, an example that
+    is no mapping.
     """
-    contract = Contract(
-        tuple(passes), tuple(fails), range, timeout, group, deterministic, kind, tuple(formats), in_process
-    )
+    if function is not None:
+        return reward(**terms)(function)
+    known = [field.name for field in fields(Contract)]
+    for name in terms:
+        if name not in known:
+            raise RewardError(f"@reward takes no {name!r}{nearest(name, known)}")
+    given: dict[str, Any] = {name: tuple(term) if isinstance(term, list) else term for name, term in terms.items()}
+    contract = Contract(**given)
 
     def declare(function: Function) -> Function:
         _check(getattr(function, "__name__", "reward"), contract)
@@ -76,7 +90,7 @@ def contract_of(function: Callable[..., Any]) -> Contract:
 
 def _check(name: str, contract: Contract) -> None:
     where = f"@reward of {name!r}"
-    if contract.range is not None and not contract.range[0] < contract.range[1]:
+    if contract.range is not None and not _is_range(contract.range):
         raise RewardError(f"{where} has range {contract.range}; expected (lowest, highest).")
     if not contract.timeout > 0:
         raise RewardError(f"{where} has timeout {contract.timeout}; expected seconds above 0.")
@@ -85,3 +99,8 @@ def _check(name: str, contract: Contract) -> None:
     for example in (*contract.passes, *contract.fails):
         if not isinstance(example, Mapping):
             raise RewardError(f"{where} has the example {example!r:.60}; expected a mapping of arguments.")
+
+
+def _is_range(given: Any) -> bool:
+    ends = isinstance(given, tuple) and all(isinstance(end, int | float) for end in given)
+    return ends and len(given) == 2 and given[0] < given[1]

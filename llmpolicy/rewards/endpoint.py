@@ -48,7 +48,7 @@ class Endpoint:
 
     ``api_key_env`` is the name of the environment variable with the key (None: no key). ``timeout`` is in seconds a
     request, ``deadline`` in seconds a question with all its attempts and waits. ``budget`` is the tokens, prompt and reply
-    together, that one process may spend; questions under way when it is reached are still paid for.
+    together, that a process may spend with its workers; questions under way when it is reached are still paid for.
     """
 
     base_url: str
@@ -126,6 +126,18 @@ _loops: "dict[asyncio.AbstractEventLoop, _OfLoop]" = {}
 def usage(endpoint: Endpoint) -> Usage:
     """The counters of this process for an endpoint's address and model."""
     return _usage.setdefault((endpoint.base_url, endpoint.model), Usage())
+
+
+def spent() -> list[tuple[str, str, int, int]]:
+    """Address, model, answers and tokens of each endpoint that was asked."""
+    return [(*key, used.answered, used.tokens) for key, used in _usage.items()]
+
+
+def carry(before: Sequence[tuple[str, str, int, int]]) -> None:
+    """Count on from what `spent` said elsewhere: a budget outlives the worker that spends it."""
+    for address, model, answered, tokens in before:
+        used = _usage.setdefault((address, model), Usage())
+        used.answered, used.tokens = answered, tokens
 
 
 async def ask(
@@ -258,7 +270,7 @@ async def _once(endpoint: Endpoint, client: Any, body: Mapping[str, Any], key: s
     if response.status_code != 200:
         told = _redacted(_status(response.status_code, content), key)
         raise EndpointError(f"{endpoint.base_url} ({endpoint.model}): {told}.")
-    return _reply(content)
+    return _reply(content, len(json.dumps(body)))
 
 
 async def _content(response: Any) -> bytes:
@@ -270,7 +282,7 @@ async def _content(response: Any) -> bytes:
     return content
 
 
-def _reply(content: bytes) -> Reply:
+def _reply(content: bytes, asked: int) -> Reply:
     try:
         answer = json.loads(content)
         choice = answer["choices"][0]
@@ -279,15 +291,15 @@ def _reply(content: bytes) -> Reply:
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise _Passing("a reply that is no chat completion") from None
     if choice["message"].get("refusal") or text is None:
-        return Reply("", finished=False, tokens=_count(tokens, content))
+        return Reply("", finished=False, tokens=_count(tokens, asked + len(content)))
     if not isinstance(text, str):
         raise _Passing(f"a reply whose content is a {type(text).__name__}")
-    return Reply(text, finished=ended in ("stop", None), tokens=_count(tokens, content))
+    return Reply(text, finished=ended in ("stop", None), tokens=_count(tokens, asked + len(content)))
 
 
-def _count(tokens: Any, content: bytes) -> int:
-    """The tokens that the endpoint counted, or, where it counts none, a token for four bytes."""
-    return tokens if isinstance(tokens, int) and tokens >= 0 else len(content) // 4
+def _count(tokens: Any, size: int) -> int:
+    """The tokens that the endpoint counted, or, where it counts none, a token for four bytes of question and reply."""
+    return tokens if isinstance(tokens, int) and tokens >= 0 else size // 4
 
 
 def _retry_after(header: str | None) -> float | None:

@@ -293,6 +293,7 @@ def _work(worker: Worker, part: Part, left: Sequence[int], alone: bool) -> Work:
         alone=alone,
         forget=forget,
         surroundings=part.surroundings if changed else None,
+        spent=[(*key, *used) for key, used in list(_spent.items())],
     )
 
 
@@ -301,6 +302,7 @@ def _take(line: dict[str, Any], part: Part, left: Sequence[int]) -> bool:
     if "refused" in line:
         raise RewardError(str(line["refused"]))
     try:
+        _add(line.get("spent", ()))
         for index, scores, seconds, blame, why, traceback in line.get("told", ()):
             place = left[index]
             rows = part.calls[place][1]
@@ -311,6 +313,13 @@ def _take(line: dict[str, Any], part: Part, left: Sequence[int]) -> bool:
     except (TypeError, ValueError, IndexError, AttributeError) as error:
         raise WorkerLost from error
     return "end" in line
+
+
+def _add(spent: Sequence[tuple[str, str, int, int]]) -> None:
+    with _making:
+        for address, model, answered, tokens in spent:
+            before = _spent.get((address, model), (0, 0))
+            _spent[address, model] = (before[0] + int(answered), before[1] + max(0, int(tokens)))
 
 
 def _scores(told: Any, reward: str, rows: Sequence[int]) -> list[Score] | None:
@@ -362,6 +371,9 @@ def _forked() -> None:
 
 
 _pool: Pool | None = None
+_spent: dict[tuple[str, str], tuple[int, int]] = {}
+"""Answers and tokens of each endpoint, by address and model, over all workers."""
+
 _making = threading.Lock()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forked)

@@ -9,6 +9,7 @@ import importlib.abc
 import importlib.util
 import inspect
 import sys
+import traceback
 import warnings
 from collections.abc import Callable
 from importlib.machinery import PathFinder
@@ -147,7 +148,11 @@ def _execute(
 
 
 def _import_failed(reference: str, place: str, error: Exception) -> RewardError:
-    return RewardError(f"Reward {reference!r}: importing {place} raised {type(error).__name__}: {error}.")
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if Path(frame.filename).name == place] or frames
+    # A syntax error says its own line, and none of the module has run.
+    where = "" if isinstance(error, SyntaxError) else f" ({Path(own[-1].filename).name}:{own[-1].lineno})"
+    return RewardError(f"Reward {reference!r}: importing {place} raised {type(error).__name__}: {error}{where}.")
 
 
 def _attribute(reference: str, module: ModuleType, dotted: str) -> Callable[..., Any]:
@@ -165,7 +170,10 @@ def _attribute(reference: str, module: ModuleType, dotted: str) -> Callable[...,
             raise RewardError(f"Reward {reference!r}: {where} has no {part!r}{nearest(part, offered)}")
         value = getattr(value, part)
     if not callable(value) or inspect.isclass(value):
-        raise RewardError(f"Reward {reference!r} names a {type(value).__name__}; expected a function.")
+        found = "class" if inspect.isclass(value) else type(value).__name__
+        raise RewardError(
+            f"Reward {reference!r} names a {found}; expected a function, or an object that can be called."
+        )
     return value
 
 

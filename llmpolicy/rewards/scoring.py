@@ -71,16 +71,18 @@ class Rewards:
         allow_inversion: bool = False,
         written_at: Callable[[str], str] = str,
         isolate: bool = True,
+        stops: bool = True,
     ) -> None:
         """Read RewardSpecs, functions, references, or mappings as in a recipe's ``rewards:``.
 
-        ``tasks`` names the tasks of the rows, ``written_at`` the place of a dotted key of the recipe.
+        ``tasks`` names the tasks of the rows, ``written_at`` the place of a dotted key of the recipe. Without ``stops`` no
+        number of faults is too many.
         """
         entries = read_entries(list(specs), written_at)
         self.components = [Component.of(spec, base_dir) for entry in entries for spec in entry.specs]
         check_names(self.components)
         self.composition = compose(entries, self.components, tasks=tasks, allow_inversion=allow_inversion)
-        self.isolate = isolate
+        self.isolate, self.stops = isolate, stops
         self.health = {component.name: Health(component) for component in self.components}
         self.repeated = dict.fromkeys(self.health, 0)
         self._pace: dict[str, float] = {}
@@ -124,6 +126,7 @@ class Rewards:
         Samples of a group lie next to each other, `group_size` at a time. A completion that a reward could not judge by a
         fault of its own is None; RewardError when that happens too often, or for a value that is no score.
         """
+        _check_samples(samples)
         self._check_groups(samples, group_size)
         stop = threading.Event()
         return _in_thread(lambda: self._score(samples, group_size, stop), stop)
@@ -217,11 +220,12 @@ class Rewards:
                 self._note(health, outcome, batch.calls[place], batch.samples[place][0])
             judged += _verdicts(outcome, len(batch.calls[place].rows), took=place == answer)
             spent += [outcome.blame == "model"] * len(batch.calls[place].rows)
-        health.check([one.fault is not None for one in judged], spent)
+        if self.stops:
+            health.check([one.fault is not None for one in judged], spent)
         return judged
 
     def _note(self, health: Health, outcome: Outcome, call: Call, sample: Sample) -> None:
-        if not health.counts:
+        if not health.counts and self.stops:
             said = f"Reward {health.component.name!r} {outcome.why} on row {sample.row}; it is counted from here on"
             logging.getLogger("llmpolicy").warning("%s", said)
         health.note(outcome, call.chosen, sample)
@@ -237,6 +241,12 @@ class Rewards:
         for group in _groups(samples, group_size):
             if any(sample.prompt != group[0].prompt for sample in group):
                 raise RewardError(f"Reward {name!r}: rows {group[0].row} to {group[-1].row} have different prompts.")
+
+
+def _check_samples(samples: Sequence[Sample]) -> None:
+    for sample in samples:
+        if not isinstance(sample, Sample):
+            raise RewardError(f"Rewards score Samples, not {sample!r:.60}; write Sample(completion, columns).")
 
 
 def _groups(samples: Sequence[Sample], size: int) -> list[Sequence[Sample]]:

@@ -49,7 +49,8 @@ class Surroundings:
 class Work:
     """A message: calls of one reward (pickled arguments, row numbers), with the reward itself if it is new.
 
-    ``alone``: async calls are awaited one by one. ``forget`` names rewards that are no longer wanted.
+    ``alone``: async calls are awaited one by one. ``forget`` names rewards that are no longer wanted. ``spent`` is what
+    all workers have asked of endpoints so far.
     """
 
     reward: int
@@ -58,6 +59,7 @@ class Work:
     alone: bool = False
     forget: Sequence[int] = ()
     surroundings: Surroundings | None = None
+    spent: Sequence[tuple[str, str, int, int]] = ()
 
 
 class Server:
@@ -70,6 +72,7 @@ class Server:
         self.loop: Any = None
         self.told: list[list[Any]] = []
         self.flushed = 0.0
+        self.known: dict[tuple[str, str], tuple[int, int]] = {}
 
     def serve(self) -> None:
         """Work until the pipe ends."""
@@ -79,6 +82,7 @@ class Server:
             self.progress.write(LOADING)
             work: Work = pickle.loads(body)
             self._surround(work.surroundings)
+            self._carry(work.spent)
             for number in work.forget:
                 self.rewards.pop(number, None)
             try:
@@ -98,6 +102,24 @@ class Server:
             sys.path[:] = changed.path
         with contextlib.suppress(OSError):  # the folder is gone: so it is for the parent
             os.chdir(self.folder)
+
+    def _carry(self, spent: Sequence[tuple[str, str, int, int]]) -> None:
+        if spent:
+            from llmpolicy.rewards.endpoint import carry
+
+            carry(spent)
+            self.known = {(address, model): (answered, tokens) for address, model, answered, tokens in spent}
+
+    def _spent(self) -> list[list[Any]]:
+        """What was asked of endpoints since it was told last."""
+        endpoint = sys.modules.get("llmpolicy.rewards.endpoint")
+        more = []
+        for address, model, answered, tokens in endpoint.spent() if endpoint else ():
+            before = self.known.get((address, model), (0, 0))
+            if (answered, tokens) != before:
+                self.known[address, model] = (answered, tokens)
+                more.append([address, model, answered - before[0], tokens - before[1]])
+        return more
 
     def _loaded(self, work: Work) -> Component:
         if work.load is not None:
@@ -164,7 +186,7 @@ class Server:
 
     def flush(self, **more: Any) -> None:
         """Write what was told since the last time as one line."""
-        line = json.dumps({"told": self.told, **more}, default=str).encode() + b"\n"
+        line = json.dumps({"told": self.told, "spent": self._spent(), **more}, default=str).encode() + b"\n"
         self.told, self.flushed = [], time.monotonic()
         while line:
             line = line[os.write(self.answers, line) :]

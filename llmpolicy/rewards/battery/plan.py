@@ -21,16 +21,19 @@ _SHAPES: Sequence[tuple[Topic, str]] = (
     ("json", '{"a": 1}'),
 )
 _NAMED: tuple[Topic, ...] = ("repetition", "language", "tool", "citation", "judge", "schema")
+_BUILT = ("completion", "answer", "prompt", "choices")
 
 
 class Plan:
     """The topics and formats of one reward, and the cases that follow from them."""
 
-    def __init__(self, contract: Contract, names: Iterable[str], paid: Paid, words: str) -> None:
-        """``names`` are the reward's parameters, ``words`` its module and name."""
+    def __init__(
+        self, contract: Contract, names: Iterable[str], paid: Paid, words: str, given: Mapping[str, Any]
+    ) -> None:
+        """``names`` are the reward's parameters, ``words`` its module and name, ``given`` a row with its other columns."""
         self.contract, self.paid = contract, paid
         self.names = set(names)
-        self.others = _others(contract)
+        self.others = {key: value for key, value in given.items() if key not in _BUILT}
         self.answers = contract.kind == "answer" or (contract.kind is None and "answer" in self.names)
         self.formats = self._formats() if self.answers else ["{}"]
         self.topics = {*self._named(words), *(self._answers() if self.answers else ()), *self._shapes()}
@@ -116,7 +119,10 @@ class Plan:
 
     def _shapes(self) -> Iterable[Topic]:
         if self.contract.kind in (None, "format") and "answer" not in self.names:
-            yield from [topic for topic, text in _SHAPES if self.paid(text, self.others)][:1]
+            shaped = [topic for topic, text in _SHAPES if self.paid(text, self.others)]
+            # One that pays any text, such as a length, does not look at shapes.
+            if shaped and (self.contract.kind == "format" or not self.paid("four", self.others)):
+                yield shaped[0]
 
     def _named(self, words: str) -> Iterable[Topic]:
         """The topics of the other families, which a reward's kind, name or parameters tell."""
@@ -126,9 +132,3 @@ class Plan:
         for topic in _NAMED:
             if topic in said or topic in self.names or self.contract.kind == topic:
                 yield topic
-
-
-def _others(contract: Contract) -> dict[str, Any]:
-    """The columns beside the answer, as the first example that passes has them."""
-    first = contract.passes[0] if contract.passes else {}
-    return {key: value for key, value in first.items() if key not in ("completion", "answer", "prompt", "choices")}
