@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 from llmpolicy.rewards.battery.record import Attack
+from llmpolicy.rewards.battery.shapes import json_in
 
 
 def _changed(value: Any) -> Any:
@@ -18,16 +19,8 @@ def _changed(value: Any) -> Any:
     return (not value) if isinstance(value, bool) else (value or 0) + 1
 
 
-def _json_of(call: str) -> tuple[str, Any, str]:
-    start, end = call.find("{"), call.rfind("}") + 1
-    try:
-        return call[:start], json.loads(call[start:end]), call[end:]
-    except ValueError:
-        return call, {}, ""
-
-
 def _with(call: str, change: Any) -> str:
-    before, value, after = _json_of(call)
+    before, value, after = json_in(call)
     if not isinstance(value, dict):
         return "no call"
     return before + json.dumps(change(value)) + after
