@@ -13,6 +13,7 @@ from typing import Any
 
 from llmpolicy.errors import RewardError
 from llmpolicy.rewards.battery import ATTACKS, CONTROLS, Attack, Case
+from llmpolicy.rewards.battery.gullible import repeating
 from llmpolicy.rewards.battery.plan import Plan
 from llmpolicy.rewards.contract import RESERVED, Component, RewardSpec
 from llmpolicy.rewards.declare import Contract, contract_of
@@ -205,18 +206,24 @@ class _Checked:
 
     def battery(self, attacks: Sequence[Attack]) -> None:
         """Every attack and control that concerns this reward."""
+        with repeating([control.text for control in CONTROLS if control.topic == "judge"]) as endpoint:
+            self._battery(attacks, endpoint)
+
+    def _battery(self, attacks: Sequence[Attack], endpoint: str) -> None:
         names = {*self.component.required, *self.component.optional}
-        plan = Plan(
-            self.contract, names, self._pays, str(self.spec.fn if isinstance(self.spec.fn, str) else self.report.reward)
-        )
+        words = str(self.spec.fn if isinstance(self.spec.fn, str) else self.report.reward)
+        plan = Plan(self.contract, names, self._pays, words, endpoint)
         self.report.topics = sorted(plan.topics)
         if plan.silent:
             self.error("no gold answer is paid in any format known; declare `formats`, or examples that pass")
         attacked, controls = plan.attacks(attacks), plan.controls(CONTROLS)
         self.report.attacks = len({case.of.name for case in attacked})
-        self._holes(attacked, self.judge([_of(case) for case in attacked]))
-        self._controls(controls, self.judge([_of(case) for case in controls]))
-        self.seen += [_of(case) for case in [*attacked, *controls] if len(case.completion) < _LONG]
+        self._holes(attacked, self.judge([self._of(case) for case in attacked]))
+        self._controls(controls, self.judge([self._of(case) for case in controls]))
+        self.seen += [self._of(case) for case in [*attacked, *controls] if len(case.completion) < _LONG]
+
+    def _of(self, case: Case) -> Sample:
+        return _sample({**case.columns, "completion": case.completion}, self.component)
 
     def _pays(self, completion: str, columns: Mapping[str, Any]) -> bool:
         return self.paid(self.ask([Sample(completion, dict(columns))])[0].value)
@@ -319,10 +326,6 @@ def _written(form: str, answer: Any) -> str:
     """The gold answer in a format; a solution that marks its own answer by a box is written as it is."""
     final = str(answer).rpartition("####")[2].strip()
     return final if "\\boxed" in final else form.replace("{}", final)
-
-
-def _of(case: Case) -> Sample:
-    return Sample(case.completion, dict(case.columns))
 
 
 def _values(answered: Sequence[Answered]) -> list[float | None]:

@@ -53,6 +53,8 @@ _BOX = [
     ("a box in the think", "searches the reasoning", r"<think>\boxed{4}</think>"),
     ("an open box", "asks for the opening brace", r"\boxed{4"),
     ("a box in a comment", "reads comments", r"<!-- \boxed{4} -->"),
+    ("a box in code", "pays what is shown and not said", r"Answer: `\boxed{4}`"),
+    ("a box with a comment of TeX in it", "takes markup for text", "\\boxed{% 4\n}"),
 ]
 _JSON = [
     ("NaN", "takes what JSON has not", '{"a": NaN}'),
