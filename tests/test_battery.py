@@ -70,6 +70,11 @@ def test_judges_tools_and_citations_are_asked_about_their_family_and_about_what_
     assert report.accepted >= MIN_CONTROLS * report.total >= 7
 
 
+@pytest.mark.parametrize("name", ["length:overlong", "length:target", "length:truncation"])
+def test_a_reward_of_token_ids_is_asked_with_them_in_another_process_too(name):
+    assert check_reward(name, parts=("contract",)).clean
+
+
 @pytest.mark.slow
 def test_a_grader_of_code_is_asked_about_tampering_and_about_what_is_right():
     report = checked("code_tests:passes")

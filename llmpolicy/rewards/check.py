@@ -284,7 +284,7 @@ class _Checked:
 
     def _elsewhere(self, samples: Sequence[Sample]) -> list[float | None]:
         code = "from llmpolicy.rewards.check import answer_there; answer_there()"
-        sent = pickle.dumps((self.spec, self.base_dir, [(s.completion, dict(s.columns), s.prompt) for s in samples]))
+        sent = pickle.dumps((self.spec, self.base_dir, list(samples)))
         # Another order of sets and dicts of text than here.
         seed = "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"
         environment = {**os.environ, "PYTHONHASHSEED": seed}
@@ -312,9 +312,8 @@ class _Checked:
 def answer_there() -> None:
     """What a second process does: read samples from stdin, write their values to stdout."""
     out = sys.stdout.buffer
-    spec, base_dir, sent = pickle.loads(sys.stdin.buffer.read())
+    spec, base_dir, samples = pickle.loads(sys.stdin.buffer.read())
     sys.stdout = sys.stderr
-    samples = [Sample(completion, columns, prompt) for completion, columns, prompt in sent]
     style = spec.style
     rewards = Rewards([spec], base_dir)
     scored = rewards.score(samples, 1 if style == "group" else None)
