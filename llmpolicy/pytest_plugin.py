@@ -47,15 +47,18 @@ class RewardItem(pytest.Item):
         self.reference, self.part, self.data = reference, part, data
 
     def runtest(self) -> None:
-        """Check, and fail with the report's own words."""
+        """Check, and fail with the report's own words; a reward that says nothing of itself is skipped."""
         from llmpolicy.diagnose.reward import check, told
         from llmpolicy.errors import LLMPolicyError
+        from llmpolicy.rewards.check import NOTHING
 
         data = Path(self.data) if self.data else None
         try:
             report = check(self.reference, data=data, parts=(self.part,), quiet=True)
         except LLMPolicyError as error:
             pytest.fail(str(error), pytrace=False)
+        if report.errors == [NOTHING]:
+            pytest.skip(NOTHING)
         if not report.clean:
             pytest.fail("\n".join(told(report)), pytrace=False)
 

@@ -6,12 +6,15 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
+from llmpolicy.sandbox.inside.values import encode
+
 from ._code_case import Case, Unreadable
 from ._code_values import OUTER, Expected, Tolerance
 
 _MAKERS: Mapping[str, Callable[..., Any]] = {
     "set": set, "frozenset": frozenset, "tuple": tuple, "list": list, "sorted": sorted, "dict": dict, "float": float,
     "int": int, "str": str, "round": round, "len": len, "sum": sum, "abs": abs, "complex": complex, "bool": bool,
+    "range": lambda *bounds: _short(range(*bounds)),
 }  # fmt: skip
 _OPERATORS: Mapping[type, Callable[[Any, Any], Any]] = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
@@ -117,16 +120,16 @@ class _Reader:
         return isinstance(node, ast.Call) and not (isinstance(node.func, ast.Name) and node.func.id in _MAKERS)
 
     def _made(self, node: ast.expr, expected: Expected) -> Case:
-        outer: list[str] = []
+        outer: list[tuple[str, tuple[Any, ...]]] = []
         while (
             isinstance(node, ast.Call)
             and isinstance(node.func, ast.Name)
             and node.func.id in OUTER
             and node.func.id not in (self.function, self.stand_in)
         ):
-            if len(node.args) != 1 or node.keywords:
+            if len(node.args) not in ((1, 2) if node.func.id == "round" else (1,)) or node.keywords:
                 _refuse(node, "applies more than a builtin function to the result")
-            outer.insert(0, node.func.id)
+            outer.insert(0, (node.func.id, tuple(self._value(one) for one in node.args[1:])))
             node = node.args[0]
         if not isinstance(node, ast.Call) or any(option.arg is None for option in node.keywords):
             _refuse(node, "is no call of the function")
@@ -148,7 +151,9 @@ class _Reader:
     def _value(self, node: ast.expr) -> Any:
         """A constant expression's value; raises Unreadable for any other."""
         try:
-            return _small(self._constant(node))
+            value = _small(self._constant(node))
+            encode(value)
+            return value
         except (ValueError, TypeError, ArithmeticError, KeyError, RecursionError, MemoryError):
             return _refuse(node, "is no constant")
 
@@ -158,8 +163,8 @@ class _Reader:
                 return self.constants[name]
             case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
                 return _bounded(op, self._constant(left), self._constant(right))
-            case ast.BinOp(left=ast.Constant(value=int(a)), op=ast.Pow(), right=ast.Constant(value=int(b))) if b < 2000:
-                return a**b if abs(a) < 10**6 else _refuse(node, "is too large")
+            case ast.BinOp(left=ast.Constant(value=int(a)), op=ast.Pow(), right=ast.Constant(value=int(b))) if b >= 0:
+                return a**b if a.bit_length() * b <= _MOST else _refuse(node, "is too large")
             case ast.Call(func=ast.Name(id=name), args=args, keywords=[]) if name in _MAKERS:
                 return _MAKERS[name](*map(self._constant, args))
             case ast.List(elts=items):
@@ -190,6 +195,12 @@ def _both_numbers(left: Any, right: Any) -> bool:
 def _size(value: Any) -> int:
     """The length of a sequence, or what a number makes of one."""
     return len(value) if hasattr(value, "__len__") else abs(int(value.real)) + 1
+
+
+def _short(numbers: range) -> range:
+    if len(numbers) > _MOST:
+        raise ValueError("too large")
+    return numbers
 
 
 def _small(value: Any) -> Any:

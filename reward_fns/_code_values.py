@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from json import dumps
 from typing import Any, Literal
 
 from llmpolicy.sandbox.inside.values import NotPlain, decode, encode
@@ -15,6 +16,8 @@ _OUTER: dict[str, Any] = {
 }  # fmt: skip
 OUTER = frozenset(_OUTER)
 """The builtin functions that a test may apply to a result before it compares."""
+ITERATING = OUTER & {"set", "frozenset", "sorted", "list", "tuple", "sum", "max", "min"}
+"""Those that take any iterable."""
 
 _DECIMAL = re.compile(r"[-+]?(?:\d+\.\d*|\.\d+|\d+(?=[eE]))(?:[eE][-+]?\d+)?", re.ASCII)
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?", re.ASCII)
@@ -37,12 +40,13 @@ class Tolerance:
 class Expected:
     """What a result must be: equal to a value, different from it, true or false; after some builtin functions, if any.
 
-    ``json``: the value was written in JSON, which has no tuples, so that a tuple may stand where a list is expected.
+    ``outer``: each function's name and its arguments after the result. ``json``: the value was written in JSON, which has
+    no tuples and no keys but texts, so that a tuple may stand where a list is expected, and a key 1 where a key "1" is.
     """
 
     value: Any = None
     how: Literal["equal", "differs", "true", "false"] = "equal"
-    outer: Sequence[str] = ()
+    outer: Sequence[tuple[str, tuple[Any, ...]]] = ()
     json: bool = False
     tolerance: Tolerance | None = None
 
@@ -50,18 +54,14 @@ class Expected:
 def agrees(expected: Expected, data: Any, tolerance: Tolerance) -> bool:
     """Whether an encoded result is as expected; what cannot be read, or not be compared, is not."""
     try:
-        for name in expected.outer:
-            data = _applied(name, data)
+        for name, more in expected.outer:
+            data = encode(_OUTER[name](_decoded(data), *more))
         if expected.how in ("true", "false"):
             return bool(_decoded(data)) is (expected.how == "true")
         equal = _same(expected.value, data, expected.tolerance or tolerance, expected.json)
         return equal is (expected.how == "equal")
     except (NotPlain, ValueError, TypeError, KeyError, IndexError, OverflowError, RecursionError):
         return False
-
-
-def _applied(name: str, data: Any) -> Any:
-    return encode(_OUTER[name](_decoded(data)))
 
 
 def _decoded(data: Any) -> Any:
@@ -123,10 +123,21 @@ def _same_mapping(expected: Mapping[Any, Any], data: Any, tolerance: Tolerance, 
         return False
     if _size([key for key, _ in pairs]) != _size(encode(list(expected))):
         return False
-    found = {decode(key): value for key, value in pairs}
+    found = {_json_key(decode(key)) if json else decode(key): value for key, value in pairs}
     return len(found) == len(expected) and all(
         key in found and _same(value, found[key], tolerance, json) for key, value in expected.items()
     )
+
+
+def _json_key(key: Any) -> Any:
+    """The text that JSON makes of a key."""
+    return dumps(key) if key is None or type(key) in (bool, int, float) else key
+
+
+def room(expected: Expected) -> int:
+    """Bytes that a right result may need at most, written by `encode` or printed."""
+    data = encode(expected.value)
+    return 2 * len(dumps(data)) + 64 * _size(data)
 
 
 def same_output(expected: str, printed: str, tolerance: Tolerance) -> bool:

@@ -23,6 +23,8 @@ class NotJson(ValueError):
 
 def said(completion: str, prompt: str = "") -> Any:
     """The one JSON value that a completion consists of, alone or in one code fence, after its reasoning; or NotJson."""
+    if len(completion) > MAX_CHARS:
+        raise NotJson(f"{len(completion)} characters are more than {MAX_CHARS}")
     whole = completion.strip()
     if whole.startswith(("{", "[", '"')) and not _opened(prompt):
         # A document may have a reasoning tag in one of its strings, and is then no reasoning.
@@ -147,6 +149,8 @@ def _float(text: str) -> float:
     value = float(text)
     if math.isinf(value) or (value == 0 and re.match(r"[^eE]*[1-9]", text)) or len(text) > _MAX_DIGITS:
         raise NotJson("a number too large or too small")
+    if abs(value) < 2**53 and value.is_integer() and Decimal(text) != Decimal(value):
+        raise NotJson("a fraction with more digits than a double holds")
     return value
 
 

@@ -48,6 +48,15 @@ _CONTROL = re.compile(
     r"<\|[^|<>\n]{1,40}\|>|</?(?:s|bos|eos|pad|unk|start_of_turn|end_of_turn|tool_call|tool_response)>"
     r"|\[/?(?:INST|SYS|SYSTEM_PROMPT|AVAILABLE_TOOLS)\]|<</?SYS>>|<\uff5c[^<>\n]{1,40}\uff5c>"
 )
+# A candidate of such words alone announces an answer and gives none, whatever their order.
+_WORDS = """a about and answer answers by can certainly course explanation final find first following follows for get going
+here how i in is it let lets look me my now of ok okay our output problem procedure process question reasoning reply response
+result s solution solve solving start starting step steps sure task the then there think thinking this thought thoughts to
+understand us we well will with you your"""
+_NOUNS = """answer explanation output problem procedure process question reasoning reply response result solution solve solving
+step steps task think thinking thought thoughts understand"""
+_ANNOUNCING, _ANNOUNCED = frozenset(_WORDS.split()), frozenset(_NOUNS.split())
+_LABEL = re.compile(r"\A(?:question|problem|prompt|user|human|task|q)\s*:\s*", re.IGNORECASE)
 # Openers that judges pay for although they answer nothing: One Token to Fool LLM-as-a-Judge (arXiv 2507.08794).
 _OPENERS = {
     "thought process",
@@ -116,9 +125,9 @@ def candidate_of(completion: str, prompt: str, reference: str | None) -> str:
     plain = _plain(text)
     if reference is not None and plain == _plain(reference):
         return text
-    if plain in _OPENERS or (plain and plain == _plain(prompt)):
+    if plain in _OPENERS or _announces(plain) or _repeats(text, prompt):
         raise NoAnswer("it says nothing of its own")
-    if len(text) <= _SHORT:
+    if len(text) <= _SHORT and not (reference is None and any(map(str.isdigit, text))):
         raise NoAnswer(f"at most {_SHORT} characters")
     return text
 
@@ -179,16 +188,21 @@ def read_verdicts(text: str, nonce: str, criteria: Sequence[Criterion]) -> dict[
         raise JudgeError("the reply is too long")
     if text.count(nonce) != len(criteria):
         raise JudgeError(f"{text.count(nonce)} verdicts instead of {len(criteria)}")
-    lines = [line.strip() for line in text.splitlines() if line.strip()][-len(criteria) :]
+    lines = [_bare(line) for line in text.splitlines() if line.strip()][-len(criteria) :]
     return {criterion.name: _choice(lines, nonce, criterion) for criterion in criteria}
 
 
 def _choice(lines: Sequence[str], nonce: str, criterion: Criterion) -> str:
-    start = f"{nonce} {criterion.name}: "
-    found = [line.removeprefix(start) for line in lines if line.startswith(start)]
-    if len(found) != 1 or found[0] not in criterion.choices:
+    start, names = _bare(f"{nonce} {criterion.name}: "), {_bare(name): name for name in criterion.choices}
+    found = [line.removeprefix(start).strip() for line in lines if line.startswith(start)]
+    if len(found) != 1 or found[0] not in names:
         raise JudgeError(f"no choice for {criterion.name!r} in the last lines")
-    return found[0]
+    return names[found[0]]
+
+
+def _bare(line: str) -> str:
+    """A line as a model means it that sets its verdict in bold type, or ends it with a full stop."""
+    return re.sub(r"[*`]+", "", line).strip().removesuffix(".")
 
 
 def _tame(text: str) -> str:
@@ -205,6 +219,17 @@ def _shown(character: str) -> bool:
         unicodedata.category(character) not in ("Cf", "Cc", "Co", "Cs")
         and not "\U000e0100" <= character <= "\U000e01ef"
     )
+
+
+def _announces(plain: str) -> bool:
+    words = set(re.sub(r"\b(step|part) 1\b", r"\1", plain).split())
+    return words <= _ANNOUNCING and bool(words & _ANNOUNCED)
+
+
+def _repeats(text: str, prompt: str) -> bool:
+    """Whether a text is the prompt, once or more, with or without a label."""
+    question = _plain(prompt)
+    return bool(question) and not _plain(_LABEL.sub("", text)).replace(question, "").strip()
 
 
 def _plain(text: str) -> str:

@@ -9,9 +9,12 @@ from llmpolicy.rewards import RewardError, Score, reward
 from ._json import NotJson, gold
 from ._text import NoAnswer, final_text, normalise, says_something
 
-_CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`", re.DOTALL)
+_CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`|<!--.*?(?:-->|\Z)", re.DOTALL)
 _CITED = re.compile(r"[\[【]([^\[\]【】\n]{1,100})[\]】](?!\()")
-_QUOTED = re.compile(r"[\"\u201c\u201d]([^\"\u201c\u201d]{1,2000})[\"\u201c\u201d][ \t]*[.,;:]?[ \t]*(?=[\[【])")
+_QUOTED = re.compile(
+    r"[\"\u201c\u201d\u201e\u00ab\u00bb\u300c\u300e]([^\"\u201c\u201d\u201e\u00ab\u00bb\u300c\u300d\u300e\u300f]{1,2000})"
+    r"[\"\u201c\u201d\u00ab\u00bb\u300d\u300f][ \t]*[.,;:\u3002]?[ \t]*(?=[\[【])"
+)
 _ID = re.compile(r"(?:source|doc|document|ref)?\s*#?\s*(.+)", re.IGNORECASE)
 _MIN_QUOTE = 12
 _SOURCES = ["Oslo is the capital of Norway.", "Rome lies on the Tiber.", "Paris is the capital of France."]
@@ -34,7 +37,8 @@ _SOURCES = ["Oslo is the capital of Norway.", "Rome lies on the Tiber.", "Paris 
 def score(completion: str, answer: Any, sources: Any, prompt: str = "", quote: bool = False) -> Score:
     """How well the cited sources are those of the answer column: F1, corrected so that citing all of them pays 0.
 
-    Citations read ``[1]``, ``[1, 3]``, ``[doc 1]`` or ``【1】``, outside code and links. ``sources`` is a list (ids count from
+    Citations read ``[1]``, ``[1, 3]``, ``[doc 1]`` or ``【1】``, outside code, links and comments.
+    ``sources`` is a list (ids count from
     1), a list of ``{id, text}`` or a mapping from id to text; ``answer`` holds the ids that support the answer. With P and R
     the precision and recall of the cited ids, F1 = 2PR / (P + R), and F1* the one of citing all, the value is
     max(0, (F1 - F1*) / (1 - F1*)). It is 0 for an id that does not exist, for a text with nothing but citations, and for

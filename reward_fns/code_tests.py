@@ -5,6 +5,7 @@ returned or printed comes out and is compared outside.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from llmpolicy.rewards import RewardError, Score, reward
@@ -14,7 +15,7 @@ from llmpolicy.sandbox.need import needs_sandbox
 from ._code import code_of
 from ._code_case import Case, Unreadable
 from ._code_cases import read_cases
-from ._code_values import Tolerance
+from ._code_values import Tolerance, room
 from ._text import NoAnswer
 
 _ADD = "```python\ndef add(a, b):\n    return a + b\n```"
@@ -65,8 +66,9 @@ def passes(
         cases = read_cases(tests, answer, entry_point)
     except Unreadable as reason:
         return Score(None, why=f"the tests cannot be read: {reason}")
+    limits = replace(limits, output=limits.output + max(room(case.expected) for case in cases))
     try:
-        code = code_of(completion, prompt)
+        code = code_of(completion, prompt, cases[0].call)
     except NoAnswer as reason:
         return Score(0.0, why=str(reason))
     box = sandbox(unsafe_local_exec)

@@ -11,6 +11,9 @@ from ._text import NoAnswer, final_text, normalise, says_something, without_mark
 _BOX = re.compile(r"\\(?:f?boxed|fbox)\s*\{")
 _CONSTANT = re.compile(r"[-+]?\s*\\(?:pi|phi|theta|alpha|beta|lambda|mu|sigma|omega|infty|emptyset|varnothing)\s*")
 _COMMAND = re.compile(r"\\[A-Za-z]+")
+_TEX_COMMENT = re.compile(r"(?<!\\)%[^\n]*")
+_CODE_BEFORE = re.compile(r"`[ \t$\\(\[*_]*\Z")
+_CODE_AFTER = re.compile(r"[ \t$\\)\]*_.,]*`")
 _NAME = re.compile(r"[A-Za-z][\w-]*")
 
 
@@ -85,17 +88,25 @@ def tags(completion: str, tags: Sequence[str] = ("think", "answer")) -> Score:
     kind="format",
 )
 def boxed(completion: str, prompt: str = "") -> Score:
-    """1.0 when the text after the last closed think has exactly one ``\\boxed{}`` and something stands in it; else 0.0."""
+    """1.0 when the text after the last closed think has exactly one ``\\boxed{}`` and something stands in it; else 0.0.
+
+    A box in code, inline or in a block, shows how a box is written and is none: `math_answer` reads no answer there either.
+    """
     try:
         text = final_text(completion, prompt)
-        found = boxes(visible(text))
+        seen = visible(text)
+        found = [box for box in boxes(seen) if not _in_inline_code(seen, box.start, box.end)]
     except NoAnswer as reason:
         return Score(0.0, why=str(reason))
     opened = len(_BOX.findall(text))
     if opened != 1 or len(found) != 1:
         return Score(0.0, why=f"{opened} boxes with braces, {len(found)} with something in it; expected one")
-    content = found[0].content
+    content = _TEX_COMMENT.sub(" ", found[0].content)
     return Score(1.0) if _CONSTANT.fullmatch(content) else _filled({"box": _COMMAND.sub(" ", without_markup(content))})
+
+
+def _in_inline_code(text: str, start: int, end: int) -> bool:
+    return bool(_CODE_BEFORE.search(text[max(0, start - 20) : start]) and _CODE_AFTER.match(text, end))
 
 
 def _filled(parts: dict[str, str]) -> Score:

@@ -13,6 +13,7 @@ from ._text import NoAnswer
 from .judge import checked_choices
 
 Aggregate = Literal["weighted", "min", "all"]
+_RHYME = {"name": "rhyme", "text": "Does it rhyme?", "choices": {"yes": 1.0, "no": 0.0}}
 
 
 @reward(
@@ -20,7 +21,7 @@ Aggregate = Literal["weighted", "min", "all"]
         {
             "completion": text,
             "prompt": "Write a poem.",
-            "criteria": [{"name": "rhyme", "text": "Does it rhyme?"}],
+            "criteria": [_RHYME],
             "base_url": "http://127.0.0.1:9",
             "model": "none",
             "api_key_env": None,

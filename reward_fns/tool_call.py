@@ -14,6 +14,10 @@ from ._schema import misfit
 from ._text import NoAnswer, says_something
 
 _TAG = re.compile(r"</?tool_call>")
+_MENTIONED = re.compile(
+    r"[\"'`\u2018\u201c\u00ab][ \t]*\0|\0[ \t]*[\"'`\u2019\u201d\u00bb]|(?:```|~~~)[^`~]*\0|<!--(?:(?!-->)[^\0])*\0"
+)
+"""A call, written as NUL, between quotation marks, in a code block or in a comment."""
 _MAX_CALLS = 64
 _WEATHER = {"name": "weather", "arguments": {"city": "Oslo"}}
 
@@ -55,8 +59,9 @@ def match(
 ) -> Score:
     """1.0 when the calls after the last closed think are the expected ones, no more and no fewer, else 0.0.
 
-    Calls are ``<tool_call>{"name": ..., "arguments": {...}}</tool_call>``, with prose around them or not, or the whole text
-    is such an object or a list of them; ``parameters`` may stand for ``arguments``, and ``{"function": {...}}`` around both.
+    Calls are ``<tool_call>{"name": ..., "arguments": {...}}</tool_call>``, with prose around them or not (one that is quoted,
+    in a code block or in a comment is not made), or the whole text is such an object or a list of them; ``parameters`` may
+    stand for ``arguments``, and ``{"function": {...}}`` around both.
     ``answer`` is one call or a list, as objects or JSON text; an empty list expects a reply without a call. Arguments are
     compared as JSON values. With ``tools`` (the definitions, with their JSON schemas) they must fit the schema, and an
     argument left out is its default. ``text_arguments`` also takes arguments written as JSON text in a string. None for an
@@ -87,18 +92,29 @@ def _difference(expected: Sequence[Call], found: Sequence[Call], known: Mapping[
 
 
 def _said(completion: str, prompt: str, text_arguments: bool) -> list[Call]:
-    text = reply(completion, prompt)
+    text = unfenced(reply(completion, prompt))
     tags = [(tag[0], tag.start(), tag.end()) for tag in _TAG.finditer(text)]
     if tags:
         if [tag for tag, *_ in tags] != ["<tool_call>", "</tool_call>"] * (len(tags) // 2):
             raise NotJson("a <tool_call> that is not closed, or inside another")
-        spans = zip(tags[::2], tags[1::2], strict=True)
-        return _calls([read(text[first[2] : last[1]].strip()) for first, last in spans], text_arguments)
-    if unfenced(text).lstrip().startswith(("{", "[")):
-        return _calls(read(unfenced(text)), text_arguments)
+        spans = [(first[1:], last[1:]) for first, last in zip(tags[::2], tags[1::2], strict=True)]
+        if _mentions(text, [(first[0], last[1]) for first, last in spans]):
+            raise NotJson("a <tool_call> that is quoted, not made")
+        return _calls([read(text[first[1] : last[0]].strip()) for first, last in spans], text_arguments)
+    if text.lstrip().startswith(("{", "[")):
+        return _calls(read(text), text_arguments)
     if not says_something(text):
         raise NotJson("it says nothing")
     return []
+
+
+def _mentions(text: str, calls: Sequence[tuple[int, int]]) -> bool:
+    """Whether the text around the calls speaks of one instead of making it."""
+    ends = [0, *(end for _, end in calls)]
+    between = [text[end:start].replace("\0", " ") for end, (start, _) in zip(ends, calls, strict=False)]
+    around = "\0".join([*between, text[ends[-1] :].replace("\0", " ")])
+    # What is a closed block between two calls holds neither.
+    return _MENTIONED.search(re.sub(r"(```|~~~)[^`~\0]*\1|<!--(?:(?!-->)[^\0])*-->", " ", around)) is not None
 
 
 def _calls(value: Any, text_arguments: bool) -> list[Call]:

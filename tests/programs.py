@@ -269,4 +269,43 @@ HONEST = {
     "a large output": ("for i in range(50000): print(i)", [{"stdin": "", "stdout": "\n".join(map(str, range(50000)))}]),
     "an answer": ("print('Hello, world!')", "Hello, world!"),
     "no end of line": ("import os\nos.write(1, b'raw')", [{"stdin": "", "stdout": "raw"}]),
+    "leaving by exit()": ("print(input()); exit()\nprint(0)", [{"stdin": "5", "stdout": "5"}]),
+    "leaving by quit(0)": ("print(input()); quit(0)\nprint(0)", [{"stdin": "5", "stdout": "5"}]),
+    "two megabytes of output": (
+        "for _ in range(int(input())): print('abcdefghij' * 2)",
+        [{"stdin": "100000", "stdout": ("abcdefghij" * 2 + "\n") * 100_000}],
+    ),
+    "a long list of floats": (
+        "def f(n): return [i / 7 for i in range(n)]",
+        [{"function": "f", "args": [50_000], "expected": [i / 7 for i in range(50_000)]}],
+    ),
+    "a Counter": (
+        "from collections import Counter\ndef f(s): return Counter(s)",
+        ["assert f('aab') == {'a': 2, 'b': 1}"],
+    ),
+    "a defaultdict in a list": (
+        "from collections import defaultdict\ndef f(s):\n    d = defaultdict(list)\n    for k, v in s: d[k].append(v)\n    return [d]",
+        ["assert f([(1, 2), (1, 3)]) == [{1: [2, 3]}]"],
+    ),
+    "an OrderedDict": (
+        "from collections import OrderedDict\ndef f(s): return OrderedDict((c, 1) for c in s)",
+        ["assert f('ba') == {'a': 1, 'b': 1}"],
+    ),
+    "a named tuple": (
+        "from typing import NamedTuple\nclass P(NamedTuple):\n    x: int\n    y: int\ndef f(x): return P(x, x)",
+        ["assert f(1) == (1, 1)"],
+    ),
+    "a generator where a test makes a list": (
+        "def f(n):\n    for i in range(n): yield i",
+        ["assert list(f(3)) == [0, 1, 2]", "assert set(f(2)) == {0, 1}", "assert tuple(f(1)) == (0,)"],
+    ),
+    "a view where a test sorts": ("def f(s): return dict.fromkeys(s).keys()", ["assert sorted(f('ba')) == ['a', 'b']"]),
+    "a range where a test sums": ("def f(n): return range(n)", ["assert sum(f(4)) == 6", "assert max(f(4)) == 3"]),
+    "numbers for the keys of JSON": (
+        "def f(xs): return {x: xs.count(x) for x in xs}",
+        [{"function": "f", "args": [[1, 1, 2]], "expected": {"1": 2, "2": 1}}],
+    ),
+    "rounded by the test": ("def f(x): return x / 3", ["assert round(f(1), 2) == 0.33", "assert round(f(3)) == 1"]),
+    "a range among the arguments": ("def f(xs): return sum(xs)", ["assert f(list(range(10))) == 45"]),
+    "a large power": ("def f(n): return 2 ** n", ["assert f(5000) == 2 ** 5000"]),
 }

@@ -4,6 +4,7 @@ import functools
 import importlib.util
 import json
 import subprocess
+import urllib.request
 
 import pytest
 import weak_graders
@@ -14,7 +15,8 @@ from llmpolicy.rewards.check import MIN_CONTROLS, check_reward
 from llmpolicy.rewards.resolve import SHIPPED
 
 OURS = ("math_answer:correct", "numeric:equal", "exact:match", "multiple_choice:correct")
-SHAPES = ("formats:think", "formats:tags", "formats:boxed")
+SHAPES = ("formats:think", "formats:tags", "formats:boxed", "json_answer:schema", "json_answer:valid")
+ASKED = {"judge:score": "G", "rubric:score": "G", "tool_call:match": "H", "citation:score": "H"}
 
 
 def test_there_are_enough_causes_and_controls():
@@ -59,6 +61,45 @@ def test_what_is_shipped_has_no_hole_and_takes_what_is_right(name):
     assert report.holes == [] and report.errors == []
     assert report.accepted >= MIN_CONTROLS * report.total > 0
     assert report.worst_seconds < 5 + 2
+
+
+@pytest.mark.parametrize(("name", "family"), ASKED.items())
+def test_judges_tools_and_citations_are_asked_about_their_family_and_about_what_is_right(name, family):
+    report, (topic,) = checked(name), {"G": ("judge",), "H": (name.split("_")[0].split(":")[0],)}[family]
+    assert report.holes == [] and report.errors == []
+    assert report.attacks == len([a for a in ATTACKS if a.family == family and topic in a.topics]) > 3
+    assert report.accepted >= MIN_CONTROLS * report.total >= 7
+
+
+@pytest.mark.parametrize("name", ["length:overlong", "length:target", "length:truncation"])
+def test_a_reward_of_token_ids_is_asked_with_them_in_another_process_too(name):
+    assert check_reward(name, parts=("contract",)).clean
+
+
+@pytest.mark.slow
+def test_a_grader_of_code_is_asked_about_tampering_and_about_what_is_right():
+    report = checked("code_tests:passes")
+    assert report.clean and report.attacks == len([a for a in ATTACKS if a.family == "E"])
+    assert report.accepted == report.total >= 12 and report.worst_seconds < 180 + 2
+
+
+def test_a_judge_that_believes_what_is_repeated_is_found_out():
+    @reward(
+        kind="judge",
+        range=(0, 1),
+        deterministic=False,
+        fails=[{"completion": "", "base_url": "http://x", "model": "m"}],
+    )
+    def trusting(completion: str, base_url: str, model: str) -> float:
+        if not completion:
+            return 0.0
+        body = json.dumps({"model": model, "messages": [{"role": "user", "content": f"Correct or not? {completion}"}]})
+        with urllib.request.urlopen(f"{base_url}/chat/completions", body.encode(), timeout=10) as answer:
+            said = json.load(answer)["choices"][0]["message"]["content"]
+        return float("correct" in said)
+
+    report = check_reward(trusting)
+    assert {hole.family for hole in report.holes} == {"G"} and len(report.holes) >= 3
 
 
 def test_the_answer_rewards_are_asked_about_most_of_the_battery():

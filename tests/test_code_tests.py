@@ -78,6 +78,7 @@ def test_the_examples_of_the_contract_hold():
         ("```python\nprint(2)\n```\nIt prints\n```\n2\n```", 1.0),
         ("```\nprint(2)\n```", 1.0),
         ("print(2)", 1.0),
+        ("1. So:\n\n   ```python\n   if True:\n       print(2)\n   ```", 1.0),
         ("```python\nprint(2)", 0.0),
         ("```javascript\nprint(2)\n```", 0.0),
         ("", 0.0),
@@ -86,6 +87,39 @@ def test_the_examples_of_the_contract_hold():
 )
 def test_which_code_of_a_completion_is_run(completion, value):
     assert passes(completion, answer="2").value == value
+
+
+@pytest.mark.parametrize(
+    ("second", "value"),
+    [
+        ("print(f(2))", 1.0),
+        ("assert f(2) == 5", 1.0),
+        ("def f(x): return x", 0.0),
+        ("f = abs", 0.0),
+        ("class Solution:\n    def f(self, x): return x", 0.0),
+    ],
+)
+def test_a_second_block_that_only_uses_the_function_is_an_example(second, value):
+    first = "```python\ndef f(x):\n    return 2 * x + 1\n```\n"
+    assert passes(f"{first}For instance:\n```python\n{second}\n```", tests=CALLS).value == value
+
+
+def test_a_key_that_json_cannot_write_is_still_one_key():
+    once = Expected({"1": 2}, json=True)
+    assert agrees(once, encode({1: 2}), Tolerance()) and agrees(once, encode({"1": 2}), Tolerance())
+    assert not agrees(Expected({"1": 2}), encode({1: 2}), Tolerance())
+    for other in ({True: 2}, {1.0: 2}, {1: 2, "1": 2}, {2: 2}, {None: 2}):
+        assert not agrees(once, encode(other), Tolerance()), other
+
+
+def test_what_is_no_iterable_of_its_own_is_not_listed():
+    endless = "def f(x):\n    while True: yield x"
+    began = time.perf_counter()
+    assert passes(endless, tests="assert list(f(1)) == [1]").value == 0.0
+    assert passes(endless, tests="assert f(1) == [1]").value == 0.0
+    assert time.perf_counter() - began < 3
+    assert passes("def f(x): return (x,)", tests="assert f(1) == [1]").value == 0.0
+    assert passes("def f(x): return [x]", tests="assert len(f(1)) == 1").value == 1.0
 
 
 @pytest.mark.parametrize(
@@ -168,7 +202,7 @@ def test_a_set_of_colliding_hashes_is_never_built():
     began = time.perf_counter()
     assert not agrees(Expected({1}), collide, Tolerance())
     assert not agrees(Expected(1, "true"), collide, Tolerance())
-    assert not agrees(Expected({1}, outer=["set"]), collide, Tolerance())
+    assert not agrees(Expected({1}, outer=[("set", ())]), collide, Tolerance())
     assert not agrees(Expected([{1: 2}]), [{"dict": [[one, 1] for one in collide["set"]]}], Tolerance())
     assert time.perf_counter() - began < 3
 

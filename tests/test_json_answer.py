@@ -252,3 +252,15 @@ def test_arguments_stay_as_they_were():
     gold, shape = copy.deepcopy(ADA), copy.deepcopy(PERSON)
     json_answer.schema(json.dumps(ADA), shape, gold)
     assert (gold, shape) == (ADA, PERSON)
+
+
+def test_a_number_that_no_double_holds_is_not_rounded_to_the_answer():
+    for text in ("35.99999999999999999999", "36.0000000000000000001", "0.36e2000"):
+        assert schema(text, answer=36) == json_answer.valid(text).value == 0.0, text
+    for text in ("36", "36.0", "3.6e1", "36.000", "360e-1"):
+        assert schema(text, answer=36) == 1.0, text
+    assert schema("0.1000000000000000055511151231257827", answer=0.1) == 1.0
+
+
+def test_blanks_count_towards_the_length():
+    assert schema(" " * 250_000 + "5", answer=5) == 0.0

@@ -357,6 +357,18 @@ def test_formats_pay_for_one_whole_shape_with_something_in_it(reward, cases):
     assert {text: reward(text).value for text in cases} == cases
 
 
+def test_a_box_in_code_is_a_format_only_where_it_is_an_answer():
+    """The format that closes a gate and the reward behind it read the same box."""
+    for text in (
+        "`{}`", "The answer is `{}`.", "`${}$`", "``{}``", "**`{}`**", "```\n{}\n```", "{}", "The `x` is {} and `y` is not.",
+        "**{}**", "`x` = {}",
+    ):  # fmt: skip
+        written = text.replace("{}", r"\boxed{5}")
+        assert formats.boxed(written).value == math_answer.correct(written, answer="5").value, written
+    assert formats.boxed(r"\boxed{`5`}").value == formats.boxed("\\boxed{50\\%}").value == 1.0
+    assert formats.boxed("\\boxed{% 5\n}").value == formats.boxed(r"\boxed{5} `\boxed{6}`").value == 0.0
+
+
 def test_formats_take_what_the_prompt_opened_and_other_tags():
     assert formats.think("a</think>b", prompt="q<think>\n").value == 1.0
     assert formats.tags("<plan>a</plan><code>b</code>", tags=["plan", "code"]).value == 1.0

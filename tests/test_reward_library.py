@@ -79,6 +79,7 @@ def test_a_call_is_paid_in_every_form():
     right = [
         tagged(OSLO), json.dumps(OSLO), json.dumps([OSLO]), f"```json\n{json.dumps(OSLO)}\n```", f"I will look. {tagged(OSLO)}",
         f"<think>which?</think>{tagged(OSLO)}", tagged({"name": "weather", "parameters": OSLO["arguments"]}),
+        f"```\n{tagged(OSLO)}\n```", f"I read `x` in\n```\ny\n```\nand call <!-- now -->\n{tagged(OSLO)}\nIt's done.",
         tagged({"type": "function", "function": OSLO}), tagged({"arguments": {"days": 2.0, "city": "Oslo"}, "name": "weather"}),
     ]  # fmt: skip
     for gold in (
@@ -119,6 +120,10 @@ def test_no_other_call_is_paid():
         f"<tool_call><tool_call>{json.dumps(OSLO)}</tool_call></tool_call>",
         tagged(*[{"name": "x"}] * 70),
         "</tool_call><tool_call>",
+        f'I could call "{tagged(OSLO)}", but I will not.',
+        f"It would be `{tagged(OSLO)}`.",
+        f"For instance:\n```\n{tagged(OSLO)}\n```\nNo.",
+        f"<!-- {tagged(OSLO)} --> Nothing.",
     ]
     assert [text for text in wrong if called(text, OSLO) != 0.0] == []
     assert called(tagged(TIME, OSLO), [OSLO, TIME]) == called(tagged(OSLO, OSLO), [OSLO, TIME], ordered=False) == 0.0
@@ -180,15 +185,23 @@ def test_a_citation_must_exist_and_a_quotation_must_be_in_its_source():
         "```\n[2]\n```",
         "<think>[2]</think>Long.",
         "[2](http://x)",
+        "Long <!-- [2] -->.",
         "",
     ):
         assert cites(wrong) == 0.0, wrong
-    for wrong in ('It says "the river is dry" [2].', "\u201cthe one river is 7 km\u201d [2]"):
+    for wrong in (
+        'It says "the river is dry" [2].',
+        "\u201cthe one river is 7 km\u201d [2]",
+        "\u00abthe river is dry\u00bb [2]",
+    ):
         assert cites(wrong) == 0.0, wrong
     for right in (
         'It says "the two river is 8 km long" [2].',
         "\u201cThe Two  river\u201d, [2]",
         'It says "two river is 8 km." [2]',
+        "\u00abthe two river is 8 km long\u00bb [2]",
+        "\u201ethe two river is 8 km long\u201c [2]",
+        "\u300cthe two river is 8 km long\u300d\u3010" + "2\u3011",
     ):
         assert cites(right) == cites(right, quote=False) == 1.0, right
     assert cites('It says "the two river is 8 km long" [2].', quote=True) == 1.0

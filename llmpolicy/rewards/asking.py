@@ -45,9 +45,8 @@ def answers(rewards: Rewards, samples: Sequence[Sample]) -> list[Answered]:
 def answer_there() -> None:
     """What another process does: read a reward and samples from stdin, write the values to stdout."""
     out = sys.stdout.buffer
-    spec, base_dir, sent = pickle.loads(sys.stdin.buffer.read())
+    spec, base_dir, samples = pickle.loads(sys.stdin.buffer.read())
     sys.stdout = sys.stderr
-    samples = [Sample(completion, columns, prompt) for completion, columns, prompt in sent]
     told = answers(Rewards([spec], base_dir, stops=False), samples)
     out.write(pickle.dumps([one.value for one in told]))
     out.flush()

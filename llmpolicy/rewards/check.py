@@ -15,6 +15,7 @@ from typing import Any
 from llmpolicy.errors import RewardError, nearest
 from llmpolicy.rewards.asking import Answered, answers, directly, misfits, sample_of
 from llmpolicy.rewards.battery import ATTACKS, CONTROLS, Attack, Case
+from llmpolicy.rewards.battery.gullible import repeating
 from llmpolicy.rewards.battery.plan import Plan
 from llmpolicy.rewards.contract import OFFERED, RESERVED, Component, RewardSpec, Style
 from llmpolicy.rewards.scoring import Rewards
@@ -22,6 +23,7 @@ from llmpolicy.rewards.verdict import sentence
 from llmpolicy.types import Sample
 
 MIN_CONTROLS = 0.97
+NOTHING = "nothing was checked: declare examples that pass and fail, or `kind` and `formats`"
 """The share of right completions that a reward must accept."""
 
 PARTS = ("contract", "battery")
@@ -204,20 +206,27 @@ class _Checked:
         given = self.contract.passes[0] if self.contract.passes else row
         if self._lacks(given):
             return
+        with repeating([control.text for control in CONTROLS if control.topic == "judge"]) as endpoint:
+            self._battery(attacks, given, endpoint)
+
+    def _battery(self, attacks: Sequence[Attack], given: Mapping[str, Any], endpoint: str) -> None:
         names = {*self.component.required, *self.component.optional}
         words = str(self.spec.fn if isinstance(self.spec.fn, str) else self.report.reward)
-        plan = Plan(self.contract, names, self._pays, words, given)
+        plan = Plan(self.contract, names, self._pays, words, given, endpoint)
         self.report.topics = sorted(plan.topics)
         if plan.silent:
             told = f"; of the first it said: {self.unpaid}" if self.unpaid else ""
             self.error(f"no gold answer is paid in any format known; declare `formats`, or examples that pass{told}")
         elif not plan.topics and not (self.contract.passes or self.contract.fails or self.report.golds):
-            self.error("nothing was checked: declare examples that pass and fail, or `kind` and `formats`")
+            self.error(NOTHING)
         attacked, controls = plan.attacks(attacks), plan.controls(CONTROLS)
         self.report.attacks = len({case.of.name for case in attacked})
-        self._holes(attacked, self.judge([_of(case) for case in attacked]))
-        self._controls(controls, self.judge([_of(case) for case in controls]))
-        self.seen += [_of(case) for case in [*attacked, *controls] if len(case.completion) < _LONG]
+        self._holes(attacked, self.judge([self._of(case) for case in attacked]))
+        self._controls(controls, self.judge([self._of(case) for case in controls]))
+        self.seen += [self._of(case) for case in [*attacked, *controls] if len(case.completion) < _LONG]
+
+    def _of(self, case: Case) -> Sample:
+        return sample_of({**case.columns, "completion": case.completion}, self.component)
 
     def _lacks(self, given: Mapping[str, Any]) -> bool:
         """Whether the reward asks for what neither its examples nor the rows have; each such name is an error."""
@@ -232,7 +241,7 @@ class _Checked:
     def _pays(self, completion: str, columns: Mapping[str, Any]) -> bool:
         if self.slow >= _MOST_SLOW:
             return False
-        (one,) = self.judge([Sample(completion, dict(columns))])
+        (one,) = self.judge([sample_of({**columns, "completion": completion}, self.component)])
         self.slow += one.seconds >= self.component.timeout
         if one.why and not one.refused:  # what is refused is an error already
             self.unpaid = self.unpaid or f"{completion!r} ({one.why})"
@@ -291,7 +300,7 @@ class _Checked:
 
     def _elsewhere(self, samples: Sequence[Sample]) -> list[float | None]:
         code = "from llmpolicy.rewards.asking import answer_there; answer_there()"
-        sent = pickle.dumps((self.spec, self.base_dir, [(s.completion, dict(s.columns), s.prompt) for s in samples]))
+        sent = pickle.dumps((self.spec, self.base_dir, list(samples)))
         # Another order of sets and dicts of text than here.
         seed = "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"
         environment = {**os.environ, "PYTHONHASHSEED": seed}
@@ -330,10 +339,6 @@ def _written(form: str, answer: Any) -> str:
 def _gold(answer: Any) -> str:
     shown = f"{str(answer)[-_SHOWN:]!r}"
     return shown if isinstance(answer, str) else f"{shown} ({type(answer).__name__}, not text)"
-
-
-def _of(case: Case) -> Sample:
-    return Sample(case.completion, dict(case.columns))
 
 
 def _values(answered: Sequence[Answered]) -> list[float | None]:

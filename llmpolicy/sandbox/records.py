@@ -29,13 +29,17 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Code to run: as a program that reads ``stdin``, or, when ``call`` names a function, to call it with arguments."""
+    """Code to run: as a program that reads ``stdin``, or, when ``call`` names a function, to call it with arguments.
+
+    ``listed``: an iterable that the function returns, such as a generator, comes out as the list of its items.
+    """
 
     code: str
     call: str | None = None
     args: Sequence[Any] = ()
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     stdin: str = ""
+    listed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

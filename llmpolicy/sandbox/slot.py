@@ -65,7 +65,7 @@ class Slot:
         nonce = secrets.token_hex(16)
         told = {
             "code": job.code, "call": job.call, "nonce": nonce,
-            "args": encode(list(job.args)), "kwargs": encode(dict(job.kwargs)),
+            "args": encode(list(job.args)), "kwargs": encode(dict(job.kwargs)), "listed": job.listed,
         }  # fmt: skip
         message = {**asdict(limits), "wall": limits.wall, "patience": limits.patience}
         with contextlib.ExitStack() as files:

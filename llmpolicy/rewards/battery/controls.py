@@ -151,6 +151,30 @@ _SHAPES: list[tuple[Topic, str]] = [
 ]  # fmt: skip
 
 
+_NOT_FENCED, _THINKS, _NO_TAG = r"\A(?!```)", "<think>", r"\A(?!<tool_call>)"
+_AROUND: list[tuple[Topic, str, str]] = [
+    *((topic, text, _THINKS) for topic in ("code", "schema", "tool") for text in (
+        "{gold}", "\n{gold}\n\n", "<think>so</think>{gold}", "<think>\nI try `x = {1}`.\n</think>\n\n{gold}",
+    )),
+    *(("code", text, _NOT_FENCED) for text in (
+        "Here it is:\n\n{gold}", "{gold}\n\nIt takes linear time.", "```\nsome input\n```\n\n{gold}",
+        "{gold}\n\n```\nits output\n```",
+        "{gold}\n\n```bash\npython program.py\n```", "First I thought of\n\n```python\npass\n```\n\nbut this is right:\n\n{gold}",
+    )),
+    *(("tool", text, _NO_TAG) for text in ("I will look.\n{gold}", "{gold}\nOne moment.")),
+    *(("citation", text, _THINKS) for text in (
+        "{gold}", "<think>[1] or [2]?</think>{gold}", "Well. {gold}", "{gold} That is all.",
+    )),
+]  # fmt: skip
+"""What may stand around an example that passes, and which examples it may not stand around."""
+_JUDGED = [
+    "The answer is 42.", "6 * 7 = 42", "It is 42, because six sevens are forty-two.", "<b>42</b> is the product.",
+    "Answer: 42 (six times seven)",
+    "Let's think step by step. Six times seven is 42.", "\u7b54\u6848\u662f42\u3002", "Forty-two.",
+    "Solution: 6 * 7 = 42.", "```python\nprint(6 * 7)  # 42\n```",
+]  # fmt: skip
+
+
 def _lines(text: str) -> list[tuple[str, str]]:
     return [
         (gold.strip(), answer.strip())
@@ -184,4 +208,6 @@ CONTROLS: list[Control] = [
       zip(_LETTERS, _CHOSEN * 3, strict=False)),
     *_said([*_CHAT[:38], *_SAID_LETTERS], _CHOSEN, "choice"),
     *(Control("a whole shape", "", text, topic, True) for topic, text in _SHAPES),
+    *(Control("an example in other words", "", text, topic, True, True, unless) for topic, text, unless in _AROUND),
+    *(Control("an answer to a judge", "42", text, "judge", True) for text in _JUDGED),
 ]  # fmt: skip

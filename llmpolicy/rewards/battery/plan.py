@@ -28,10 +28,19 @@ class Plan:
     """The topics and formats of one reward, and the cases that follow from them."""
 
     def __init__(
-        self, contract: Contract, names: Iterable[str], paid: Paid, words: str, given: Mapping[str, Any]
+        self,
+        contract: Contract,
+        names: Iterable[str],
+        paid: Paid,
+        words: str,
+        given: Mapping[str, Any],
+        endpoint: str = "",
     ) -> None:
-        """``names`` are the reward's parameters, ``words`` its module and name, ``given`` a row with its other columns."""
-        self.contract, self.paid = contract, paid
+        """``names`` are the reward's parameters, ``words`` its module and name, ``given`` a row with its other columns.
+
+        ``endpoint`` is where a judge may be asked.
+        """
+        self.contract, self.paid, self.endpoint = contract, paid, endpoint
         self.names = set(names)
         self.others = {key: value for key, value in given.items() if key not in _BUILT}
         self.answers = contract.kind == "answer" or (contract.kind is None and "answer" in self.names)
@@ -49,14 +58,31 @@ class Plan:
 
     def controls(self, controls: Iterable[Control]) -> list[Case]:
         """Every control that this reward can be asked about, in each format it reads."""
-        return [
-            Case(control, control.gold, text, self._columns(control.gold))
-            for control in controls
-            if control.topic in self.topics
-            for text in (
-                [control.text] if control.whole else [form.replace("{}", control.text) for form in self.formats]
-            )
-        ]
+        return [case for control in controls if control.topic in self.topics for case in self._right(control)]
+
+    def _right(self, control: Control) -> list[Case]:
+        if control.topic == "judge":
+            return [Case(control, control.gold, control.text, columns) for columns in self._judged()]
+        if control.of_example:
+            return [
+                Case(
+                    control,
+                    str(example["completion"]),
+                    control.render(str(example["completion"])),
+                    _columns_of(example),
+                )
+                for example in self.contract.passes
+                if control.fits(str(example.get("completion", "")))
+            ]
+        texts = [control.text] if control.whole else [form.replace("{}", control.text) for form in self.formats]
+        return [Case(control, control.gold, text, self._columns(control.gold)) for text in texts]
+
+    def _judged(self) -> list[Mapping[str, Any]]:
+        """The columns of a judge that can be sent to an endpoint: those of its first example, else what is needed."""
+        if not self.endpoint or "base_url" not in self.names:
+            return []
+        example = next(iter([*self.contract.passes, *self.contract.fails]), {"model": "none"})
+        return [{**_columns_of(example), "base_url": self.endpoint}]
 
     def right(self, gold: str) -> list[str]:
         """The gold answer in each of the formats."""
@@ -79,9 +105,12 @@ class Plan:
         if attack.pairs and pairs:
             pairs = [pair for pair in attack.pairs if self._pays(pair[0])]
         rows = [(gold, wrong, self._columns(gold)) for gold, wrong in pairs]
+        if "judge" in topics:
+            rows += [(gold, wrong, columns) for gold, wrong in (NUMBERS[0], TEXTS[0]) for columns in self._judged()]
+            topics.remove("judge")
         if any(topic not in _PAIRS for topic in topics):
             rows += [
-                (str(example["completion"]), "", {key: value for key, value in example.items() if key != "completion"})
+                (str(example["completion"]), "", _columns_of(example))
                 for example in self.contract.passes
                 if "completion" in example
             ] or ([] if "answer" in self.names else [("", "", self.others)])
@@ -132,3 +161,7 @@ class Plan:
         for topic in _NAMED:
             if topic in said or topic in self.names or self.contract.kind == topic:
                 yield topic
+
+
+def _columns_of(example: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in example.items() if key != "completion"}

@@ -1,5 +1,6 @@
 """What the battery is made of: an attack is a wrong completion that some design pays, a control a right one."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -66,6 +67,18 @@ class Control:
     topic: Topic = "number"
     whole: bool = False
     """Whether the text is the whole completion; else it is an answer, to be written in the reward's formats."""
+    of_example: bool = False
+    """Whether the text is made of an example that passes, which stands at its ``{gold}``."""
+    unless: str = "\0"
+    """What makes an example unfit for it."""
+
+    def render(self, example: str) -> str:
+        """The completion for one example that passes."""
+        return self.text.replace("{gold}", example)
+
+    def fits(self, example: str) -> bool:
+        """Whether the text still is right with this example in it."""
+        return bool(example) and re.search(self.unless, example) is None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,9 @@
 """Family C: shapes with nothing in them, said twice, turned round, nested, or hidden in code."""
 
+import json
+from collections.abc import Callable
+from typing import Any
+
 from llmpolicy.rewards.battery.record import Attack, Topic
 
 
@@ -49,6 +53,8 @@ _BOX = [
     ("a box in the think", "searches the reasoning", r"<think>\boxed{4}</think>"),
     ("an open box", "asks for the opening brace", r"\boxed{4"),
     ("a box in a comment", "reads comments", r"<!-- \boxed{4} -->"),
+    ("a box in code", "pays what is shown and not said", r"Answer: `\boxed{4}`"),
+    ("a box with a comment of TeX in it", "takes markup for text", "\\boxed{% 4\n}"),
 ]
 _JSON = [
     ("NaN", "takes what JSON has not", '{"a": NaN}'),
@@ -65,19 +71,28 @@ _JSON = [
 ]
 
 
-def _text_for(gold: str, _: str) -> str:
-    """The gold document with each value a text."""
-    import json
+def json_in(text: str) -> tuple[str, Any, str]:
+    """What stands before the JSON object of a text, its value, what stands after it; {} behind a text that holds none."""
+    start, end = text.find("{"), text.rfind("}") + 1
+    try:
+        return text[:start], json.loads(text[start:end]), text[end:]
+    except ValueError:
+        return text, {}, ""
 
-    value = json.loads(gold)
-    return json.dumps({key: str(item) for key, item in value.items()} if isinstance(value, dict) else str(value))
+
+def _with(gold: str, change: Callable[[dict[str, Any]], Any]) -> str:
+    """The right document, in whatever stands around it, changed."""
+    before, value, after = json_in(gold)
+    return before + json.dumps(change(value)) + after
 
 
 _SCHEMA = [
-    Attack("C", "texts for numbers", "coerces types", _text_for, ("schema",), whole=True),
+    Attack("C", "texts for numbers", "coerces types",
+           lambda g, _: _with(g, lambda d: {key: str(item) for key, item in d.items()}), ("schema",), whole=True),
     Attack("C", "an empty object", "lets the schema's defaults fill it", "{}", ("schema",), whole=True),
     Attack("C", "nothing but null", "asks for any JSON", "null", ("schema",), whole=True),
-    Attack("C", "a key more", "asks for the required keys alone", lambda g, _: g.rstrip()[:-1] + ', "extra_": 1}', ("schema",)),
+    Attack("C", "a key more", "asks for the required keys alone",
+           lambda g, _: _with(g, lambda d: {**d, "extra_": 1}), ("schema",)),
     Attack("C", "the document twice in a list", "searches for a value that fits", "[{gold}, {gold}]", ("schema",)),
     Attack("C", "the document in a sentence", "searches for the braces", "It is {gold}, or perhaps not.", ("schema",), whole=True),
 ]  # fmt: skip

@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 from llmpolicy.rewards.battery.record import Attack
+from llmpolicy.rewards.battery.shapes import json_in
 
 
 def _changed(value: Any) -> Any:
@@ -18,16 +19,8 @@ def _changed(value: Any) -> Any:
     return (not value) if isinstance(value, bool) else (value or 0) + 1
 
 
-def _json_of(call: str) -> tuple[str, Any, str]:
-    start, end = call.find("{"), call.rfind("}") + 1
-    try:
-        return call[:start], json.loads(call[start:end]), call[end:]
-    except ValueError:
-        return call, {}, ""
-
-
 def _with(call: str, change: Any) -> str:
-    before, value, after = _json_of(call)
+    before, value, after = json_in(call)
     if not isinstance(value, dict):
         return "no call"
     return before + json.dumps(change(value)) + after
@@ -51,6 +44,12 @@ ATTACKS = [
            lambda g, _: "\n".join([*(_with(g, lambda c: _arguments(c, _changed)) for _ in range(20)), g]), ("tool",)),
     Attack("H", "the call twice", "asks whether one call fits", "{gold}\n{gold}", ("tool",)),
     Attack("H", "a call in a sentence", "searches the text", 'I could call "{gold}", but I will not.', ("tool",)),
+    Attack("H", "a call in a code block", "searches the text", "It could read:\n```\n{gold}\n```\nNo.", ("tool",)),
+    Attack("H", "a call in a comment", "reads comments", "<!-- {gold} --> Nothing is to be done.", ("tool",)),
+    Attack("H", "a source cited in a comment", "reads comments",
+           lambda g, _: re.sub(r"(\[[^\]]+\])", r"<!-- \1 -->", g), ("citation",)),
+    Attack("H", "a quotation in other marks", "knows one sort of quotation marks",
+           lambda g, _: re.sub(r"(\[[^\]]+\])", "\u00abno source says this sentence\u00bb \\1", g, count=1), ("citation",)),
     Attack("H", "unknown sources", "counts citations", "It is so [99] [100].", ("citation",)),
     Attack("H", "every source cited", "rewards each right citation alone",
            "It is so " + " ".join(f"[{i}]" for i in range(1, 60)) + ".", ("citation",)),

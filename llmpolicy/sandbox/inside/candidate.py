@@ -5,6 +5,7 @@ its own result, by finding it on the stack or in memory, it could do by computin
 """
 
 import atexit
+import builtins
 import json
 import os
 import sys
@@ -12,7 +13,7 @@ import types
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
-from .values import decode, encode
+from .values import decode, encode, listed
 
 _write, _exit, _dumps, _encode = os.write, os._exit, json.JSONEncoder(separators=(",", ":")).encode, encode
 
@@ -41,9 +42,15 @@ def run(job: Mapping[str, Any], files: Mapping[str, int], tell: int) -> NoReturn
 def _forget_ourselves() -> None:
     os.environ.clear()
     sys.argv[:] = ["program.py"]
+    # Programs call these, which a start without the site module does not define.
+    builtins.exit = builtins.quit = _leave  # type: ignore[assignment]
     sys.path[:] = [path for path in sys.path if path.startswith(sys.base_prefix)]
     for name in [name for name in sys.modules if name.split(".")[0] in ("inside", "llmpolicy")]:
         del sys.modules[name]
+
+
+def _leave(code: object = None) -> NoReturn:
+    raise SystemExit(code)
 
 
 def _module(name: str) -> dict[str, Any]:
@@ -57,10 +64,11 @@ def _function(job: Mapping[str, Any], result: int) -> NoReturn:
     nonce: str = job["nonce"]
     try:
         namespace = _module("solution")
-        exec(compile(job["code"], "solution.py", "exec"), namespace)  # noqa: S102 - what this process is for
+        exec(compile(job["code"], "solution.py", "exec", dont_inherit=True), namespace)  # noqa: S102 - what this process is for
         function = _found(namespace, job["call"])
         args, kwargs = decode(job["args"]), decode(job["kwargs"])
-        said = {"returned": _encode(function(*args, **kwargs))}
+        value = function(*args, **kwargs)
+        said = {"returned": _encode(listed(value) if job["listed"] else value)}
     except BaseException as error:  # noqa: BLE001 - SystemExit and the like are answers of the candidate as well
         said = {"raised": f"{type(error).__name__}"}
     _whole(result, f"{nonce}{_dumps(said)}\n".encode("utf-8", "surrogatepass"))
@@ -83,7 +91,7 @@ def _program(job: Mapping[str, Any]) -> NoReturn:
         setattr(sys, f"__{name}__", stream)
     ended = 0
     try:
-        exec(compile(job["code"], "program.py", "exec"), _module("__main__"))  # noqa: S102
+        exec(compile(job["code"], "program.py", "exec", dont_inherit=True), _module("__main__"))  # noqa: S102
     except SystemExit as left:
         ended = left.code if type(left.code) is int else int(left.code is not None)
     except BaseException as error:  # noqa: BLE001

@@ -4,6 +4,7 @@
 It imports nothing that a run of a few hundredths of a second would notice; the job is written as a Python literal.
 """
 
+import builtins
 import sys
 
 if sys.platform != "wasi":
@@ -27,6 +28,10 @@ def _json(data):
     return repr(data)
 
 
+def _leave(code=None):
+    raise SystemExit(code)
+
+
 class _Nowhere(RawIOBase):
     def writable(self):
         return True
@@ -47,9 +52,10 @@ def _function(job):
     try:
         module = type(sys)("solution")
         sys.modules["solution"] = module
-        exec(compile(job["code"], "solution.py", "exec"), module.__dict__)
+        exec(compile(job["code"], "solution.py", "exec", dont_inherit=True), module.__dict__)
         function = _found(module.__dict__, job["call"])
-        said = {"returned": encode(function(*decode(job["args"]), **decode(job["kwargs"])))}  # noqa: F821 - of values.py
+        value = function(*decode(job["args"]), **decode(job["kwargs"]))  # noqa: F821 - of values.py
+        said = {"returned": encode(listed(value) if job["listed"] else value)}  # noqa: F821
     except BaseException as error:
         said = {"raised": type(error).__name__}
     line = (job["nonce"] + _json(said) + "\n").encode("utf-8", "surrogatepass")
@@ -63,7 +69,7 @@ def _program(job):
     try:
         module = type(sys)("__main__")
         sys.modules["__main__"] = module
-        exec(compile(job["code"], "program.py", "exec"), module.__dict__)
+        exec(compile(job["code"], "program.py", "exec", dont_inherit=True), module.__dict__)
     except SystemExit as left:
         ended = left.code if type(left.code) is int else int(left.code is not None)
     except BaseException as error:
@@ -77,5 +83,7 @@ def _program(job):
 
 
 _job = eval(sys.argv[1])
+# Programs call these, which a start without the site module does not define.
+builtins.exit = builtins.quit = _leave
 sys.argv[:] = ["program.py"]
 _program(_job) if _job["call"] is None else _function(_job)

@@ -1,4 +1,4 @@
-"""Python values as JSON and back, exactly: only the builtin types themselves, never a subclass of them.
+"""Python values as JSON and back, exactly: only the builtin types themselves, and what collections makes of them.
 
 A number of up to 15 digits, a text, a bool and None are themselves, a list is a list; all else is an object with one key
 that names its type: ``{"tuple": [...]}``, ``{"dict": [[key, value], ...]}``, ``{"int": "0x..."}``.
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _SMALL = 10**15
+_LONGEST = 10_000
 _ITEMS: dict[type, str] = {tuple: "tuple", set: "set", frozenset: "frozenset"}
 _MADE: dict[str, Any] = {name: made for made, name in _ITEMS.items()}
 
@@ -20,7 +21,10 @@ class NotPlain(TypeError):
 
 
 def encode(value: Any) -> Any:
-    """A value as JSON-ready data; raises NotPlain for any type but the builtin ones, RecursionError for a cycle."""
+    """A value as JSON-ready data; raises NotPlain for any other type, RecursionError for a cycle.
+
+    A Counter, defaultdict or OrderedDict is the dict, a named tuple the tuple, that Python too finds equal to it.
+    """
     kind = type(value)
     if value is None or kind is bool or kind is str:
         return value
@@ -38,7 +42,24 @@ def encode(value: Any) -> Any:
         return {"bytes": value.hex()}
     if kind is complex:
         return {"complex": [float.hex(value.real), float.hex(value.imag)]}
+    if isinstance(value, dict) and kind.__module__ == "collections":  # Counter, defaultdict, OrderedDict
+        return encode(dict(value))
+    if isinstance(value, tuple) and hasattr(kind, "_fields"):  # a named tuple
+        return encode(tuple(value))
     raise NotPlain(f"a {kind.__name__} is not a plain value")
+
+
+def listed(value: Any) -> Any:
+    """An iterable of any other kind (a generator, a view, a range) as the list of its items, cut where no test looks."""
+    kind = type(value)
+    if kind in (list, dict, str, bytes, *_ITEMS) or not hasattr(kind, "__iter__"):
+        return value
+    items = []
+    for one in value:
+        items.append(one)
+        if len(items) > _LONGEST:
+            break
+    return items
 
 
 def decode(data: Any) -> Any:
