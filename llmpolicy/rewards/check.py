@@ -23,8 +23,9 @@ from llmpolicy.rewards.verdict import sentence
 from llmpolicy.types import Sample
 
 MIN_CONTROLS = 0.97
-NOTHING = "nothing was checked: declare examples that pass and fail, or `kind` and `formats`"
 """The share of right completions that a reward must accept."""
+
+NOTHING = "nothing was checked: declare examples that pass and fail, or `kind` and `formats`"
 
 PARTS = ("contract", "battery")
 """What is checked: the examples and gold answers, and the attacks with the controls; determinism over what either asks."""
@@ -203,7 +204,7 @@ class _Checked:
 
     def battery(self, attacks: Sequence[Attack], row: Mapping[str, Any] = {}) -> None:
         """Every attack and control that concerns this reward; ``row`` has the columns that no example gives."""
-        given = self.contract.passes[0] if self.contract.passes else row
+        given = next(iter([*self.contract.passes, *self.contract.fails]), row)
         if self._lacks(given):
             return
         with repeating([control.text for control in CONTROLS if control.topic == "judge"]) as endpoint:
