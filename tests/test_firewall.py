@@ -562,7 +562,12 @@ def test_ten_thousand_calls_leave_nothing_behind() -> None:
 
     def seen() -> tuple[set[int], int, int, float]:
         me = psutil.Process()
-        return {child.pid for child in me.children(recursive=True)}, me.num_threads(), me.num_fds(), me.memory_info().rss / 2**20
+        return (
+            {child.pid for child in me.children(recursive=True)},
+            me.num_threads(),
+            me.num_fds(),
+            me.memory_info().rss / 2**20,
+        )
 
     rewards = Rewards([RewardSpec(sometimes, name="r", timeout=0.5), RewardSpec("exact:match")])
     rewards.score([Sample(f"warm {i}", {"answer": ""}, row=i) for i in range(500)])
