@@ -37,10 +37,9 @@ _SOURCES = ["Oslo is the capital of Norway.", "Rome lies on the Tiber.", "Paris 
 def score(completion: str, answer: Any, sources: Any, prompt: str = "", quote: bool = False) -> Score:
     """How well the cited sources are those of the answer column: F1, corrected so that citing all of them pays 0.
 
-    Citations read ``[1]``, ``[1, 3]``, ``[doc 1]`` or ``【1】``, outside code, links and comments.
-    ``sources`` is a list (ids count from
-    1), a list of ``{id, text}`` or a mapping from id to text; ``answer`` holds the ids that support the answer. With P and R
-    the precision and recall of the cited ids, F1 = 2PR / (P + R), and F1* the one of citing all, the value is
+    Citations read ``[1]``, ``[1, 3]``, ``[doc 1]`` or ``【1】``, outside code, links and comments. ``sources`` is a list (ids
+    count from 1), a list of ``{id, text}`` or a mapping from id to text; ``answer`` holds the ids that support the answer.
+    With P and R the precision and recall of the cited ids, F1 = 2PR / (P + R), and F1* the one of citing all, the value is
     max(0, (F1 - F1*) / (1 - F1*)). It is 0 for an id that does not exist, for a text with nothing but citations, and for
     words in quotation marks before a citation that are not in its source; ``quote`` asks for such a quotation, of at
     least 12 characters, from every source cited. None for an answer with no id of a source, or with all of them.

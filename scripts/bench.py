@@ -96,7 +96,7 @@ class Stock(PolicyTrainer):
 class Ours(PolicyTrainer):
     """The trainer as it is; the rewards of the trace are known, so none are asked for."""
 
-    def _submit(self, completion_ids: list[list[int]]) -> None:
+    def _begin_rewards(self, completion_ids: list[list[int]]) -> None:
         pass
 
 

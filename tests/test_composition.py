@@ -292,9 +292,12 @@ def test_a_term_of_some_tasks_is_neither_asked_nor_added_elsewhere() -> None:
     entries = [{"fn": spied, "tasks": ["sums"]}, leaf("b", tasks=["code", "words"]), leaf("c", weight=0)]
     row: Values = {"a": 1, "b": 2, "c": None}
     found = Rewards(entries, tasks=["sums", "code", "words"], isolate=False).score(
-        [Sample(task, {"values": row}, task=task) for task in ("sums", "code", "sums", "words", "other")]
+        [
+            Sample(f"{place} {task}", {"values": row}, task=task)
+            for place, task in enumerate(("sums", "code", "sums", "words", "other"))
+        ]
     )
-    assert asked == ["sums", "sums"]
+    assert asked == ["0 sums", "2 sums"]
     assert [one.value for one in found] == [1, 2, 1, 2, None]
     assert [sorted(one.terms) for one in found[:2]] == [["c", "spied"], ["b", "c"]]
     assert [sorted(one.judged) for one in found[:2]] == [["c", "spied"], ["b", "c"]]

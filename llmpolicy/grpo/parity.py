@@ -8,9 +8,10 @@ from torch import Tensor
 
 from llmpolicy.errors import PolicyError
 
-TOLERANCE = {torch.float32: 0.01, torch.float64: 0.01}
-ROUNDED = 0.3
-"""Nats a token, the mean over a completion: in single precision, and where numbers are rounded to 16 bits or fewer."""
+EXACT, ROUNDED = 0.01, 0.3
+"""The largest mean over a completion, in nats a token: in 32 bits or more, and where numbers are rounded to fewer."""
+
+_KEYS = ("prompt_ids", "prompt_mask", "completion_ids", "completion_mask")
 
 
 def disagreement(trainer: Any, inputs: dict[str, Any], sampled: Sequence[Sequence[float | None]]) -> float:
@@ -22,7 +23,8 @@ def disagreement(trainer: Any, inputs: dict[str, Any], sampled: Sequence[Sequenc
     differences = _differences(trainer, {key: inputs[key][:rows] for key in _KEYS}, sampled[:rows])  # (b,)
     largest = float(trainer.accelerator.gather(differences.max()[None]).max())
     dtype = trainer.policy.model.dtype
-    allowed = ROUNDED if trainer.accelerator.mixed_precision in ("fp16", "bf16") else TOLERANCE.get(dtype, ROUNDED)
+    rounds = dtype not in (torch.float32, torch.float64) or trainer.accelerator.mixed_precision in ("fp16", "bf16")
+    allowed = ROUNDED if rounds else EXACT
     if not largest <= allowed:
         raise PolicyError(
             f"The log-probabilities of a completion as it was sampled and as training computes them differ by {largest:.3g} "
@@ -30,9 +32,6 @@ def disagreement(trainer: Any, inputs: dict[str, Any], sampled: Sequence[Sequenc
             f"that learns are not one policy (other weights, temperature, adapter or positions)."
         )
     return largest
-
-
-_KEYS = ("prompt_ids", "prompt_mask", "completion_ids", "completion_mask")
 
 
 def _differences(trainer: Any, inputs: dict[str, Tensor], sampled: Sequence[Sequence[float | None]]) -> Tensor:

@@ -150,7 +150,7 @@ class PolicyTrainer(GRPOTrainer):
             )
             self.generation.log_probs = log_probs
         self.generation.seconds = time.perf_counter() - start
-        self._submit(ids)
+        self._begin_rewards(ids)
         return ids, log_probs
 
     def _samples_itself(self) -> bool:
@@ -240,7 +240,7 @@ class PolicyTrainer(GRPOTrainer):
         table = [[_number(row, name) for name in self.rewards.composition.names] for row in scores]
         return gather(torch.tensor(table, dtype=torch.float32, device=self.accelerator.device))  # (B, terms)
 
-    def _submit(self, completion_ids: list[list[int]]) -> None:
+    def _begin_rewards(self, completion_ids: list[list[int]]) -> None:
         """Let the rewards begin while reference and old log-probabilities are computed, where nothing of theirs runs here."""
         self.generation.samples = samples = self._samples(completion_ids)
         if self.rewards.apart and not self._spans(samples):

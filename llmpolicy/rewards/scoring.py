@@ -34,7 +34,7 @@ _CANNOT = (pickle.PickleError, TypeError, AttributeError, ValueError, RuntimeErr
 class _Batch:
     """One reward's calls for a batch. ``made`` holds, for each of them, the place of the call that answers it.
 
-    ``reward`` is None where they are made in this process, each of them.
+    ``reward`` is None where they are made in this process.
     """
 
     component: Component
@@ -48,6 +48,11 @@ class _Batch:
     def distinct(self) -> list[int]:
         """The places of the calls that are made; the others repeat one of them."""
         return [place for place, answer in enumerate(self.made) if place == answer]
+
+    @property
+    def here(self) -> list[Call]:
+        """The distinct calls, where they are made in this process."""
+        return [] if self.reward else [self.calls[place] for place in self.distinct]
 
     @property
     def messages(self) -> list[tuple[bytes, Sequence[int]]]:
@@ -172,9 +177,9 @@ class Rewards:
                 else None
                 for one in batches
             ]
-            made = iter(make_here([(one.component, call) for one in batches if not one.reward for call in one.calls]))
+            made = iter(make_here([(one.component, call) for one in batches for call in one.here]))
             return [
-                _refusing(list(itertools.islice(made, len(batch.calls)))) if part is None else firewall.outcomes(part)
+                _refusing(list(itertools.islice(made, len(batch.here)))) if part is None else firewall.outcomes(part)
                 for batch, part in zip(batches, parts, strict=True)
             ]
         except BaseException:
@@ -182,19 +187,19 @@ class Rewards:
             raise
 
     def _batch(self, component: Component, samples: Sequence[Sample], group_size: int | None) -> _Batch:
-        """The calls of one reward; of those with equal arguments one is made in a worker, unless the reward draws lots."""
+        """The calls of one reward; of those with equal arguments one is made, unless the reward draws lots."""
         rows = list(_rows(component, samples, group_size))
         calls = [Call(_chosen(component, some), [sample.row for sample in some]) for some in rows]
         reward = self._guarded(component)
         try:
-            pickled = [pickle.dumps(call.chosen, pickle.HIGHEST_PROTOCOL) for call in calls if reward]
+            pickled = [pickle.dumps(call.chosen, pickle.HIGHEST_PROTOCOL) for call in calls]
         except _CANNOT as error:
-            stays(component.name, error)
-            self._crossed[component.name] = reward = None
-        if reward is None:
-            return _Batch(component, calls, rows, range(len(calls)))
+            if reward is not None:
+                stays(component.name, error)
+                self._crossed[component.name] = reward = None
+            pickled = []
         first: dict[Any, int] = {}
-        keys = pickled if component.contract.deterministic else range(len(calls))
+        keys = pickled if component.contract.deterministic and pickled else range(len(calls))
         made = [first.setdefault(key, place) for place, key in enumerate(keys)]
         return _Batch(component, calls, rows, made, reward, pickled)
 
