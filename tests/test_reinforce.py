@@ -27,7 +27,7 @@ from llmpolicy.policies.mlp import build_mlp_policy, load_mlp_policy
 from llmpolicy.recipe import Recipe, load_recipe, make_recipe
 from llmpolicy.reinforce import Settings, State, build_settings, improve, reinforce, surrogate
 from llmpolicy.returns import ReturnEvaluation, evaluate_returns, mean_return
-from llmpolicy.rewards import Rewards, RewardSpec
+from llmpolicy.rewards import Rewards, RewardSpec, reward
 from llmpolicy.rollout import Rollout, rollout
 from llmpolicy.run import Run
 from llmpolicy.session.process import DRY_RUN, Say
@@ -527,6 +527,7 @@ def test_good_settings_pass_and_too_few_rows_do_not() -> None:
 SPELT: list[tuple[str, int]] = []
 
 
+@reward(deterministic=False)  # it keeps what it is asked, so equal completions are no repeats
 def fives_at(completion: str, step: int) -> float:
     SPELT.append((completion, step))
     return fives(completion)
