@@ -15,6 +15,8 @@ from llmpolicy.errors import LLMPolicyError
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 UNWRITTEN = re.compile(r"os error (28|122)\b|PytorchStreamWriter|inline_container.*unexpected pos")
 """How safetensors and torch say, in exceptions of their own, that a file could not be written whole."""
+SPINS = "10000"
+"""How often a thread looks whether the others are ready before it sleeps, half a millisecond: what lies between two products."""
 
 app = typer.Typer(
     add_completion=False,
@@ -144,6 +146,9 @@ def demo(
 
 def run() -> None:
     """Run the command line; errors of ours become one sentence and exit code 2."""
+    if "OMP_WAIT_POLICY" not in os.environ:
+        # Threads that spin for longer take the cores from each other where anything else runs (docs/log.md).
+        os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
     try:
         outcome: Any = app(standalone_mode=False)
     except LLMPolicyError as error:

@@ -238,6 +238,21 @@ def test_accelerate_configs_are_what_accelerate_reads(name: str) -> None:
     assert config.mixed_precision == "bf16"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the threads of torch are those of libgomp on Linux only")
+@pytest.mark.parametrize(
+    ("asked", "spins"), [({}, "10000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "passive"}, "0")]
+)
+def test_threads_that_wait_soon_sleep_unless_the_user_says_otherwise(
+    tmp_path: Path, asked: dict[str, str], spins: str
+) -> None:
+    code = "from llmpolicy.cli import run\ntry: run()\nexcept SystemExit: import torch"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "--help"],
+        env={**environment(tmp_path), "OMP_DISPLAY_ENV": "verbose", **asked}, capture_output=True, text=True, timeout=240,
+    )  # fmt: skip
+    assert f"GOMP_SPINCOUNT = '{spins}'" in done.stderr
+
+
 def test_a_file_of_the_users_does_not_take_the_place_of_a_library(tmp_path: Path) -> None:
     (tmp_path / "yaml.py").write_text("raise SystemExit('the file of the user was imported')\n")
     done = llmpolicy(tmp_path, "explain", "cartpole")
