@@ -2,7 +2,8 @@
 
 Two tasks of the bundled model, five seeds each: two-digit sums as in the quickstart, and sums of 0 to 49, of which it knows
 some and most not at all, so that few groups have a signal at first. The learning rate is constant, for the ways take other
-numbers of steps. A cell that was measured on the same sources is not measured again.
+numbers of steps. A refilled step has more live groups than a uniform one, so a control samples uniformly as many tokens a step
+as refilling takes. A cell that was measured on the same sources is not measured again.
 """
 
 import hashlib
@@ -14,7 +15,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parent.parent.parent
+HERE = Path(__file__).resolve()
+ROOT = HERE.parent.parent.parent
 PARTS = ROOT / "runs" / "receipts" / "dynamic_sampling"
 SOURCES = [
     "recipes/quickstart.yaml",
@@ -37,7 +39,11 @@ ARMS: dict[str, Any] = {
     "refill": REFILL,
     "memory": {"memory": True},
     "both": {**REFILL, "memory": True},
+    "larger": None,
 }
+LARGER = {"two_digits": 512, "mixed": 768}
+"""Completions a step of the control, where the others have 256."""
+
 T_FOUR = 2.776
 """The 97.5 % point of Student's t with four degrees of freedom: five seeds."""
 
@@ -45,7 +51,7 @@ Figures = dict[str, Any]
 
 
 def measure() -> Figures:
-    """Per task: every cell, and by how much each way differs from uniform sampling, seed by seed."""
+    """Per task: every cell, and by how much the ways differ from uniform sampling and its control, seed by seed."""
     return {"tokens": TOKENS, "tasks": {task: one_task(task) for task in TASKS}}
 
 
@@ -55,15 +61,20 @@ def one_task(task: str) -> Figures:
     for seed in SEEDS:
         for arm in ARMS:
             cells[arm].append(kept(task, arm, seed))
-    against = {arm: differences(cells[arm], cells["uniform"]) for arm in ARMS if arm != "uniform"}
-    return {"cells": cells, "against_uniform": against}
+    against = {
+        f"{arm} - {base}": differences(cells[arm], cells[base])
+        for base in ("uniform", "larger")
+        for arm in ARMS
+        if arm not in ("uniform", base)
+    }
+    return {"cells": cells, "differences": against}
 
 
-def differences(ours: list[Figures], uniform: list[Figures]) -> Figures:
-    """The mean over seeds of ours − uniform with its 95 % interval, by Student's t."""
+def differences(ours: list[Figures], theirs: list[Figures]) -> Figures:
+    """The mean over seeds of ours − theirs with its 95 % interval, by Student's t."""
     found = {}
     for name in ("greedy_half", "greedy", "seconds"):
-        values = [one[name] - other[name] for one, other in zip(ours, uniform, strict=True)]
+        values = [one[name] - other[name] for one, other in zip(ours, theirs, strict=True)]
         mean, half = statistics.fmean(values), T_FOUR * statistics.stdev(values) / math.sqrt(len(values))
         ends = {"mean": mean, "low": mean - half, "high": mean + half}
         found[name] = {end: round(value, 4) for end, value in ends.items()} | {
@@ -74,7 +85,7 @@ def differences(ours: list[Figures], uniform: list[Figures]) -> Figures:
 
 def kept(task: str, arm: str, seed: int) -> Figures:
     """One cell, read where it was measured already."""
-    path = PARTS / f"{stamp()}-{task}-{arm}-{seed}.json"
+    path = PARTS / f"{stamp(task, arm)}-{task}-{arm}-{seed}.json"
     if not path.exists():
         figures = one_cell(task, arm, seed)
         PARTS.mkdir(parents=True, exist_ok=True)
@@ -84,12 +95,18 @@ def kept(task: str, arm: str, seed: int) -> Figures:
     return found
 
 
-def stamp() -> str:
-    """A short hash of the sources."""
+def stamp(task: str, arm: str) -> str:
+    """A short hash of what a cell depends on: the sources but for this file, and its settings."""
     paths = sorted(
         path for pattern in SOURCES for path in ROOT.glob(pattern) if path.suffix != ".pyc" and path.is_file()
     )
-    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:12]
+    settings = repr([TOKENS, TASKS[task], ARMS[arm], completions(task, arm)]).encode()
+    return hashlib.sha256(b"".join(path.read_bytes() for path in paths if path != HERE) + settings).hexdigest()[:12]
+
+
+def completions(task: str, arm: str) -> int:
+    """Completions a step, before anything is refilled."""
+    return LARGER[task] if arm == "larger" else 256
 
 
 def one_cell(task: str, arm: str, seed: int) -> Figures:
@@ -113,7 +130,8 @@ def one_cell(task: str, arm: str, seed: int) -> Figures:
 
     spending = _spending()(accuracy)
     with tempfile.TemporaryDirectory() as folder:
-        settings = {**(recipe.grpo or {}), "max_steps": 10_000, "save_strategy": "no"}
+        shape = {"per_device_train_batch_size": completions(task, arm), "max_steps": 10_000, "save_strategy": "no"}
+        settings = {**(recipe.grpo or {}), **shape}
         args = grpo_config(settings, output_dir=Path(folder), seed=seed, reward_weights=[1.0])
         trainer = PolicyTrainer(
             policy, made.rewards, made.train_rows, args, callbacks=[spending], sampling=sampling or None
