@@ -262,7 +262,10 @@ def _sampling_notes(sampling: SamplingBlock, a: Arithmetic) -> Iterator[str]:
             f"{most:,} new tokens ({_show(most / least)} times what it may write at first); the rollouts above are the least"
         )
     if sampling.memory:
-        yield "sampling.memory: prompts that gave a signal are preferred, so a pass over the data is not one of every row"
+        yield (
+            "sampling.memory: prompts that gave a signal are preferred, so a pass over the data is not one of every row, "
+            "and tasks are not mixed by their weights"
+        )
 
 
 def _sentences(a: Arithmetic) -> list[str]:
