@@ -67,6 +67,7 @@ def _explained(recipe: Recipe, rows: Sequence[Row], processes: int, target: str)
         processes=processes,
         target=target,
         overrides=overridden,
+        sampling=recipe.sampling,
     )
 
 

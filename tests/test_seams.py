@@ -22,6 +22,7 @@ SOURCES = {
     "create_model_card": "4f8a407fd9fd3f6e",
     "_save": "b136889e87928376",
     "_save_checkpoint": "ec91bde123649111",
+    "_load_callback_state": "2d0eae17b14b314d",
 }
 
 SIGNATURES = {
@@ -38,6 +39,8 @@ SIGNATURES = {
     "_generate_and_score_completions": ["self", "inputs"],
     "log": ["self", "logs", "start_time"],
     "_save": ["self", "output_dir", "state_dict"],
+    "_save_checkpoint": ["self", "model", "trial"],
+    "_load_callback_state": ["self"],
 }
 
 

@@ -11,7 +11,7 @@ import torch
 
 from llmpolicy.objectives import group_advantages
 from tests import training
-from tests.two_processes import GROUP, ROLLOUTS, completion
+from tests.two_processes import GROUP, ROLLOUTS, SAMPLING, completion
 
 ROOT = Path(__file__).parent.parent
 LOSSES = ("grpo", "dapo", "dr_grpo", "bnpo", "cispo", "sapo", "luspo", "vespo")
@@ -84,3 +84,17 @@ def test_two_processes_log_of_a_composed_reward_what_one_does(both: Any) -> None
     assert one["parts/right/none"] > 0
     assert one["terms/right/variance_share"] + one["terms/digest/variance_share"] == pytest.approx(1)
     torch.testing.assert_close(both[0]["composed"]["advantages"], both[1]["composed"]["advantages"], atol=1e-5, rtol=0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SAMPLING)
+def test_two_processes_refill_what_one_does(both: Any, name: str) -> None:
+    """All rows of the second process have a signal but for four, or are where the memory puts them."""
+    one, two = both[0][name], both[1][name]
+    torch.testing.assert_close(one["advantages"], two["advantages"], atol=1e-5, rtol=0)
+    assert float((one["moved"] - two["moved"]).norm() / one["moved"].norm()) < 1e-5
+    logged = {key: value for key, value in one["logged"].items() if key.startswith("sampling/") or key == "num_tokens"}
+    assert {key: two["logged"][key] for key in logged} == pytest.approx(logged)
+    assert one["memory"] == two["memory"]
+    if name != "remembered":
+        assert logged["sampling/dead"] == 2 - logged["sampling/refilled"] == (name == "capped")

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from llmpolicy.grpo.trainer import PolicyTrainer
+from llmpolicy.recipe import SamplingBlock
 from tests import training
 
 GROUP, ROLLOUTS = 8, 24  # on two processes the second of the three groups spans both: 12 = 8 + 4
@@ -41,13 +42,25 @@ def late(completion_ids: list[int], row: int) -> float:
     return 0.5 if row < ROLLOUTS // GROUP // 2 else float(sum(completion_ids) % 5)
 
 
+def rarely(completion_ids: list[int], row: int) -> float:
+    """No signal for the first two prompts, whose rows lie on the first of two processes but for the last four."""
+    return 0.5 if row < 2 else float(sum(completion_ids) % 5)
+
+
+SAMPLING = {
+    "refilled": SamplingBlock(refill=True, max_tokens=10_000),
+    "capped": SamplingBlock(refill=True, max_tokens=110),  # 56 tokens at first, 23 a group of 8, which may have 48
+    "remembered": SamplingBlock(refill=True, max_tokens=10_000, memory=True),
+}
 COMPOSED: list[Any] = [
     {"fn": right, "role": "correctness", "clip": [0, 1], "weight": 2},
     {"fn": training.digest, "clip": [0, 1], "weight": 0.5, "relative": "group"},
 ]
 
 
-def update(folder: Path, loss: str, reward: Any = training.digest, budget: int | None = None) -> dict[str, Any]:
+def update(
+    folder: Path, loss: str, reward: Any = training.digest, budget: int | None = None, sampling: Any = None
+) -> dict[str, Any]:
     """Train one step and return what moved, the advantages, what was logged and the facts."""
     world = int(os.environ["WORLD_SIZE"])
     policy = training.policy()
@@ -56,6 +69,8 @@ def update(folder: Path, loss: str, reward: Any = training.digest, budget: int |
         policy,
         kind=Replayed,
         reward=reward,
+        questions=training.QUESTIONS if sampling is None else [f"{place}+{place}" for place in range(9)],
+        options={"sampling": sampling},
         num_generations=GROUP,
         per_device_train_batch_size=ROLLOUTS // world,
         loss_type=loss,
@@ -79,6 +94,7 @@ def update(folder: Path, loss: str, reward: Any = training.digest, budget: int |
         "logged": trainer.state.log_history[0],
         "world_size": trainer.accelerator.num_processes,
         "rows": len(trainer.generation.samples),
+        "memory": trainer.sampling and trainer.sampling.memory and trainer.sampling.memory.state(),
     }
 
 
@@ -87,6 +103,8 @@ def main(folder: Path, losses: list[str]) -> None:
     found = {loss: update(folder, loss) for loss in losses}
     found["ragged"] = update(folder, "grpo", late, budget=30)
     found["composed"] = update(folder, "dapo", COMPOSED)
+    for name, sampling in SAMPLING.items():
+        found[name] = update(folder, "dapo", rarely, sampling=sampling)
     if int(os.environ["RANK"]) == 0:
         torch.save(found, folder / "updates.pt")
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from llmpolicy.diagnose.batch import Arithmetic, Batch, arithmetic, generation_knob, nearest_valid
 from llmpolicy.errors import RecipeError, nearest
-from llmpolicy.recipe import GRPO_DEFAULTS, TARGET_DEFAULTS, Recipe, load_recipe
+from llmpolicy.recipe import GRPO_DEFAULTS, TARGET_DEFAULTS, Recipe, SamplingBlock, load_recipe
 
 TRL_DEFAULTS: Mapping[str, Any] = {
     "per_device_train_batch_size": 8,
@@ -107,11 +107,12 @@ def explain(
     processes: int = 1,
     target: str = "cpu",
     overrides: Collection[str] = (),
+    sampling: SamplingBlock | None = None,
 ) -> Explanation:
     """Resolve a `grpo:` block for ``rows`` training prompts on ``processes`` processes.
 
-    ``overrides`` names the keys of ``grpo`` that were given on the command line. Raises RecipeError, naming the
-    nearest valid combinations, if TRL would refuse the block or train nothing with it.
+    ``overrides`` names the keys of ``grpo`` that were given on the command line; ``sampling`` is the recipe's block. Raises
+    RecipeError, naming the nearest valid combinations, if TRL would refuse the block or train nothing with it.
     """
     if target not in TARGET_DEFAULTS:
         raise RecipeError(f"--for {target}: no such target{nearest(target, TARGET_DEFAULTS)}")
@@ -130,7 +131,8 @@ def explain(
         mean_prompt=mean_prompt_tokens,
     )
     values = tuple(_value(name, settings[name], _source(name, grpo, target, overrides), batch) for name in settings)
-    return Explanation(target, values, counts, tuple(_notes(counts, batch, settings, target)))
+    notes = [*_notes(counts, batch, settings, target), *(_sampling_notes(sampling, counts) if sampling else [])]
+    return Explanation(target, values, counts, tuple(notes))
 
 
 def explain_recipe(
@@ -240,6 +242,30 @@ def _notes(a: Arithmetic, batch: Batch, settings: Mapping[str, Any], target: str
         yield "groups span processes; an advantage is computed from its whole group, gathered from all of them"
     if target == "cpu" and settings["use_vllm"]:
         yield "use_vllm needs a GPU, and this block is explained for cpu"
+
+
+def _sampling_notes(sampling: SamplingBlock, a: Arithmetic) -> Iterator[str]:
+    """What dynamic sampling changes in the arithmetic; raises RecipeError where it could change nothing, or not hold its cap."""
+    least, most = a.generated_tokens_per_generation, sampling.max_tokens
+    if a.rows <= a.prompts_per_generation:
+        raise RecipeError(
+            f"sampling: the task has {a.rows} training rows and a generation takes {a.prompts_per_generation} prompts; "
+            "expected more rows, for otherwise there is no other prompt to take"
+        )
+    if most is not None and most < least:
+        raise RecipeError(
+            f"sampling.max_tokens is {most}; expected at least {least}, what a generation may write before anything is refilled"
+        )
+    if most is not None:
+        yield (
+            f"sampling.refill: groups without a signal are generated again, of other prompts, while a generation stays below "
+            f"{most:,} new tokens ({_show(most / least)} times what it may write at first); the rollouts above are the least"
+        )
+    if sampling.memory:
+        yield (
+            "sampling.memory: prompts that gave a signal are preferred, so a pass over the data is not one of every row, "
+            "and tasks are not mixed by their weights"
+        )
 
 
 def _sentences(a: Arithmetic) -> list[str]:

@@ -13,7 +13,8 @@ class Generation:
     """The current generation of one process: its rows, sampler's log-probs, samples, scores and seconds.
 
     ``terms`` names the terms of the reward that are kept beside its parts. ``scoring`` is what was submitted early;
-    ``reward_seconds`` are those that the trainer waited.
+    ``reward_seconds`` are those that the trainer waited. ``given`` are the completions, and the log-probs for TRL, of a
+    generation that was made before TRL asks for it.
     """
 
     row_indices: Sequence[int] = ()
@@ -23,10 +24,11 @@ class Generation:
     terms: Sequence[str] = ()
     seconds: float = 0.0
     reward_seconds: float = 0.0
+    given: tuple[list[list[int]], list[list[float]] | None] | None = None
     scoring: Future[list[RowScore]] | None = None
 
 
-def rollout_rows(generation: Generation, advantages: Sequence[float]) -> list[dict[str, Any]]:
+def rollout_rows(generation: Generation, advantages: Sequence[float | None]) -> list[dict[str, Any]]:
     """One flat record a completion: text, tokens, log-probs, every reward part and term, advantage, how it ended, seconds."""
     log_probs: Sequence[Sequence[float] | None] = generation.log_probs or [None] * len(generation.samples)
     rows = []

@@ -18,10 +18,12 @@ from trl import GRPOConfig, GRPOTrainer
 from llmpolicy.errors import RewardError
 from llmpolicy.grpo.parity import disagreement
 from llmpolicy.grpo.rollouts import Generation, rollout_rows
+from llmpolicy.grpo.sampling import Sampling, number
 from llmpolicy.grpo.window import Window, next_inputs, score_padded, stock_reason, window_loss
 from llmpolicy.policies.causal_lm import CausalLMPolicy
 from llmpolicy.policies.causal_lm.generate import generate
 from llmpolicy.policies.causal_lm.score import Scored, score
+from llmpolicy.recipe import SamplingBlock
 from llmpolicy.rewards import Rewards, RowScore, Sample
 from llmpolicy.rewards.compose.statistics import metrics as part_metrics
 from llmpolicy.rewards.replay import replay_command
@@ -47,6 +49,7 @@ class PolicyTrainer(GRPOTrainer):
     """GRPO on a CausalLMPolicy: same losses and update as TRL, with the policy's own sampler, scorer and reference.
 
     ``token_budget`` bounds the tokens forwarded together in an update; without it they are as many as TRL would hold.
+    With ``sampling`` the prompts of a generation, and which of their groups are trained on, are chosen dynamically.
     """
 
     args: GRPOConfig
@@ -62,9 +65,11 @@ class PolicyTrainer(GRPOTrainer):
         run: Run | None = None,
         callbacks: list[TrainerCallback] | None = None,
         token_budget: int | None = None,
+        sampling: SamplingBlock | None = None,
         **options: Any,
     ) -> None:
         self.policy, self.rewards, self.rows, self.run = policy, rewards, list(rows), run
+        self.sampling = None if sampling is None else Sampling(sampling, self.rows)
         self.prompt_ids = policy.encode([row.prompt for row in self.rows])
         self.generation = Generation()
         self.again: dict[str, str] = {}
@@ -131,6 +136,8 @@ class PolicyTrainer(GRPOTrainer):
         num_generations: int,
         has_tool_images: bool = False,
     ) -> tuple[list[list[int]], list[list[float]] | None]:
+        if self.generation.given is not None:  # by dynamic sampling, which has scored it as well
+            return self.generation.given
         start = time.perf_counter()
         if self._samples_itself():
             with torch.no_grad():
@@ -231,14 +238,19 @@ class PolicyTrainer(GRPOTrainer):
         completions: list[Any],
         completion_ids_list: list[list[int]],
     ) -> torch.Tensor:
+        if self.generation.given is None:
+            self.judge(completion_ids_list)
+        # TRL counts a term that is None as 0 unless the whole row is NaN: a row that cannot be judged is all NaN.
+        table = [[number(row, name) for name in self.rewards.composition.names] for row in self.generation.scores]
+        return gather(torch.tensor(table, dtype=torch.float32, device=self.accelerator.device))  # (B, terms)
+
+    def judge(self, completion_ids: list[list[int]]) -> None:
+        """Score what this process has generated, or wait for the scores that were begun."""
         start = time.perf_counter()
         if not self.generation.samples:
-            self.generation.samples = self._samples(completion_ids_list)
-        self.generation.scores = scores = self._score(self.generation.samples, self._group_size)
+            self.generation.samples = self._samples(completion_ids)
+        self.generation.scores = self._score(self.generation.samples, self._group_size)
         self.generation.reward_seconds = time.perf_counter() - start
-        # TRL counts a term that is None as 0 unless the whole row is NaN: a row that cannot be judged is all NaN.
-        table = [[_number(row, name) for name in self.rewards.composition.names] for row in scores]
-        return gather(torch.tensor(table, dtype=torch.float32, device=self.accelerator.device))  # (B, terms)
 
     def _begin_rewards(self, completion_ids: list[list[int]]) -> None:
         """Let the rewards begin while reference and old log-probabilities are computed, where nothing of theirs runs here."""
@@ -298,6 +310,8 @@ class PolicyTrainer(GRPOTrainer):
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         self.generation = Generation([item["row"] for item in inputs], terms=self.rewards.composition.kept)
         try:
+            if self.sampling is not None and self.model.training:
+                inputs = self.sampling.fill(self, inputs)
             output = super()._generate_and_score_completions(inputs)
         finally:
             if self.generation.scoring is not None:  # interrupted before anyone waited for it
@@ -346,6 +360,18 @@ class PolicyTrainer(GRPOTrainer):
             mode = "summary" if "train_runtime" in logs else "train"
             self.run.log(self.state.global_step, {key: value for key, value in logs.items() if key != "step"}, mode)
 
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        if self.sampling is not None and self.sampling.memory is not None:
+            state: Any = self.state  # in trainer_state.json, without which a checkpoint does not count
+            state.stateful_callbacks["memory"] = self.sampling.memory.state()
+        super()._save_checkpoint(model, trial)
+
+    def _load_callback_state(self) -> None:
+        super()._load_callback_state()
+        if self.sampling is not None and self.sampling.memory is not None:
+            state: Any = self.state
+            self.sampling.memory.load(state.stateful_callbacks.get("memory", {}))
+
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """No card in checkpoints: publishing writes one, with the evidence."""
 
@@ -364,8 +390,3 @@ def _check_size(scores: Sequence[RowScore]) -> None:
                     f"Reward {name!r} returned {part.value:g} on completion {place} of the batch; "
                     f"expected at most {MOST:g} in size: training computes in 32 bits, so scale it down."
                 )
-
-
-def _number(row: RowScore, name: str) -> float:
-    value = None if row.value is None else row.terms.get(name)
-    return float("nan") if value is None else value

@@ -1,6 +1,6 @@
 """A recipe: one short YAML that says what is trained, on which task, by which rewards. Strict, and read without torch."""
 
-from llmpolicy.recipe.blocks import EvaluateBlock, ModelBlock, Recipe, RewardBlock
+from llmpolicy.recipe.blocks import EvaluateBlock, ModelBlock, Recipe, RewardBlock, SamplingBlock
 from llmpolicy.recipe.grpo import (
     GRPO_DEFAULTS,
     OWNED,
@@ -26,6 +26,7 @@ __all__ = [
     "ModelBlock",
     "Recipe",
     "RewardBlock",
+    "SamplingBlock",
     "check_grpo",
     "check_stage",
     "find_recipe",

@@ -85,6 +85,27 @@ class RewardBlock(Block):
 RewardList = Annotated[list[RewardBlock], BeforeValidator(_rewards)]
 
 
+class SamplingBlock(Block):
+    """Which prompts GRPO generates: ``refill`` replaces groups whose rewards are at most ``tolerance`` apart by groups of
+    other prompts, within ``max_tokens`` completion tokens a generation; ``memory`` prefers prompts that gave a signal.
+    """
+
+    refill: bool = False
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    tolerance: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    memory: bool = False
+
+    @model_validator(mode="after")
+    def _does_something(self) -> "SamplingBlock":
+        if self.refill and self.max_tokens is None:
+            raise ValueError("refill needs max_tokens, the most completion tokens that a generation may take in all")
+        if self.max_tokens is not None and not self.refill:
+            raise ValueError("max_tokens bounds what is refilled; write refill: true, or remove it")
+        if not self.refill and not self.memory:
+            raise ValueError("nothing is asked for; write refill: true with max_tokens, or memory: true, or no block")
+        return self
+
+
 class EvaluateBlock(Block):
     """How right answers are recognised on held-out prompts; for environments, how many episodes are played."""
 
@@ -123,6 +144,7 @@ class Recipe(Block):
     preferences: TaskSpec | None = None
     reward_model: dict[str, Any] | None = None
     grpo: dict[str, Any] | None = None
+    sampling: SamplingBlock | None = None
     reinforce: dict[str, Any] | None = None
     environment: dict[str, Any] | None = None
     policy: dict[str, Any] | None = None

@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from llmpolicy.errors import RecipeError, nearest
-from llmpolicy.recipe.blocks import EvaluateBlock, ModelBlock, Recipe, RewardBlock, written_at
+from llmpolicy.recipe.blocks import EvaluateBlock, ModelBlock, Recipe, RewardBlock, SamplingBlock, written_at
 from llmpolicy.recipe.grpo import STAGES, check_grpo, check_stage
 from llmpolicy.tasks import Example, TaskSpec
 
@@ -188,7 +188,7 @@ def _fields(parents: Sequence[str]) -> list[str]:
     blocks: dict[str, type[BaseModel]] = {
         "model": ModelBlock, "task": TaskSpec, "few_shot": Example, "rewards": RewardBlock, "evaluate": EvaluateBlock,
         "min": RewardBlock, "product": RewardBlock, "sum": RewardBlock,
-        "demonstrations": TaskSpec, "preferences": TaskSpec,
+        "demonstrations": TaskSpec, "preferences": TaskSpec, "sampling": SamplingBlock,
     }  # fmt: skip
     names = [parent for parent in parents if not parent.isdigit()]
     block = blocks.get(names[-1], Recipe) if names else Recipe
@@ -197,6 +197,9 @@ def _fields(parents: Sequence[str]) -> list[str]:
 
 def _check_shape(recipe: Recipe) -> None:
     """A recipe trains a language model on a task, or a small policy in an environment; by one algorithm."""
+    if recipe.sampling is not None and recipe.grpo is None:
+        raise RecipeError(f"{written_at('sampling', recipe.origin)}sampling chooses the prompts of grpo, and there is "
+                          f"no grpo block in recipe {recipe.name!r}; remove it")  # fmt: skip
     if recipe.grpo is None and recipe.reinforce is None and (recipe.sft is not None or recipe.reward_model is not None):
         return
     if (recipe.grpo is None) == (recipe.reinforce is None):

@@ -48,7 +48,8 @@ def train_grpo(
     )
     stop = CleanStop(recipe.time_limit)
     callbacks: list[Any] = [stop, Progress(say)]
-    trainer = PolicyTrainer(policy, made.rewards, made.train_rows, args, run=run, callbacks=callbacks)
+    options: dict[str, Any] = {"run": run, "callbacks": callbacks, "sampling": recipe.sampling}
+    trainer = PolicyTrainer(policy, made.rewards, made.train_rows, args, **options)
     say(f"path: {trainer.path}")
     if run is not None:
         run.update_manifest(path=trainer.path)
