@@ -11,7 +11,7 @@ from unittest.mock import PropertyMock, patch
 import pytest
 import torch
 from accelerate.data_loader import BatchSamplerShard
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from transformers import Trainer
 from trl import GRPOConfig
@@ -90,6 +90,14 @@ def test_we_accept_exactly_what_trl_accepts(grpo: dict[str, int], processes: int
 
 @settings(max_examples=30, deadline=None)
 @given(KNOBS, st.integers(1, 4), st.integers(1, 40))
+@example(
+    {
+        "per_device_train_batch_size": 6, "gradient_accumulation_steps": 1, "num_generations": 1, "num_iterations": 1,
+        "generation_batch_size": 1,
+    },
+    3,
+    1,
+)  # fmt: skip
 def test_a_refusal_advises_what_trl_accepts(grpo: dict[str, int], processes: int, rows: int) -> None:
     assume(try_explain(grpo, rows, processes) is None)
     batch = Batch(**{"steps_per_generation": None, "generation_batch_size": None, **grpo}, processes=processes)

@@ -11,8 +11,8 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-REACH = 4096
-"""How far from the given number a valid one is looked for."""
+REACH, PAIRED = 4096, 128
+"""How far from the given number a valid one is looked for, and up to which number a pair of valid ones."""
 
 Change = Mapping[str, int | None]
 """New values of one or two fields of a Batch."""
@@ -131,7 +131,7 @@ def _nearest_pair(batch: Batch, rows: int, knobs: list[str]) -> list[Change]:
     ways: list[tuple[float, Change]] = []
     for one, other in itertools.combinations(knobs, 2):
         old = getattr(batch, one), getattr(batch, other)
-        for x, y in itertools.product(*(range(1, min(2 * value + 16, 128)) for value in old)):
+        for x, y in itertools.product(range(1, PAIRED), repeat=2):
             ways.append((abs(math.log(x / old[0])) + abs(math.log(y / old[1])), {one: x, other: y}))
     return _first_valid(batch, rows, (way for _, way in sorted(ways, key=lambda pair: pair[0])))
 
