@@ -280,15 +280,17 @@ def test_rewards_within_the_tolerance_are_no_signal(tmp_path: Path) -> None:
     assert any(group[0]["row"] % 2 for group in groups_of(trainer.run, 1, "dropped"))
 
 
-@pytest.mark.parametrize("block", BLOCKS)
-def test_a_resumed_run_is_the_uninterrupted_one(tmp_path: Path, block: dict[str, Any]) -> None:
-    settings: dict[str, Any] = {"max_steps": 5, "save_strategy": "steps", "save_steps": 2, "save_total_limit": None}
+@pytest.mark.parametrize("done", [2, 6, 8])
+@pytest.mark.parametrize("block", [None, *BLOCKS])
+def test_a_resumed_run_is_the_uninterrupted_one(tmp_path: Path, block: dict[str, Any] | None, done: int) -> None:
+    """A pass has 6 generations."""
+    settings: dict[str, Any] = {"max_steps": 9, "save_strategy": "steps", "save_steps": 2, "save_total_limit": None}
     straight = trainer_of(tmp_path / "straight", block, **settings)
     straight.train()
     resumed = trainer_of(tmp_path / "resumed", block, **settings)
-    resumed.train(resume_from_checkpoint=str(tmp_path / "straight/out/checkpoint-2"))
+    resumed.train(resume_from_checkpoint=str(tmp_path / "straight/out" / f"checkpoint-{done}"))
     assert torch.equal(training.vector(straight.model), training.vector(resumed.model))
-    for step in (3, 4, 5):
+    for step in range(done + 1, 10):
         both = [[completions(group) for group in groups_of(made.run, step)] for made in (straight, resumed)]
         assert both[0] == both[1]
     if straight.sampling is not None and straight.sampling.memory is not None:

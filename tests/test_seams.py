@@ -9,6 +9,7 @@ from trl import GRPOTrainer
 from llmpolicy.grpo.trainer import PolicyTrainer
 
 SOURCES = {
+    "_get_train_sampler": "36497afb4d311dc9",
     "_tokenize_prompts": "d2d27f7c9bfda85f",
     "_generate_single_turn": "e0f02e4fc094cefd",
     "_get_per_token_logps_and_entropies": "ea73c3909275851d",
@@ -26,6 +27,7 @@ SOURCES = {
 }
 
 SIGNATURES = {
+    "_get_train_sampler": ["self", "dataset"],
     "_tokenize_prompts": ["self", "prompts"],
     "_generate_single_turn": [
         "self",

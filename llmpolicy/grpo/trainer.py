@@ -5,7 +5,7 @@ Each override is a seam of TRL 1.16 (``tests/test_seams.py`` holds its signature
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from accelerate.utils import gather, gather_object
 from datasets import Dataset
 from transformers import TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
+from trl.trainer.utils import RepeatSampler
 
 from llmpolicy.errors import RewardError
 from llmpolicy.grpo.parity import disagreement
@@ -43,6 +44,22 @@ def _named(name: str) -> Callable[..., Any]:
 
     component.__name__ = name
     return component
+
+
+class _Passes(RepeatSampler):
+    """TRL's order of the data, from a seed of its own for each pass: a resumed run goes on in the order it had.
+
+    ``passes`` tells how many passes are behind.
+    """
+
+    def __init__(self, stock: Any, passes: Callable[[], int]) -> None:
+        vars(self).update(vars(stock))
+        self.passes = passes
+
+    def __iter__(self) -> Iterator[int]:
+        if self.shuffle:
+            self.generator.manual_seed((self.seed or 0) + self.passes())
+        return super().__iter__()
 
 
 class PolicyTrainer(GRPOTrainer):
@@ -124,6 +141,10 @@ class PolicyTrainer(GRPOTrainer):
         return self.accelerator.prepare_model(model, evaluation_mode=True)
 
     # state -> policy -> action
+
+    def _get_train_sampler(self, dataset: Dataset | None = None) -> Any:
+        # the epoch is a sum of shares of a pass, which may lie just below a whole number
+        return _Passes(super()._get_train_sampler(dataset), lambda: int((self.state.epoch or 0.0) + 1e-6))
 
     def _tokenize_prompts(self, prompts: list[Any]) -> tuple[list[list[int]], None, dict[str, Any]]:
         return [self.prompt_ids[index] for index in self.generation.row_indices], None, {}
