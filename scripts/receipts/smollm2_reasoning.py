@@ -1,5 +1,10 @@
-"""The recipe smollm2_reasoning_cpu end to end: stopped by SIGTERM in step 11, resumed, evaluated before and after."""
+"""The recipe smollm2_reasoning_cpu on three seeds, evaluated before and after; seed 0 is stopped by SIGTERM in step 11 and resumed.
 
+A seed that this very code has finished is not trained again, so the whole can be measured in parts.
+"""
+
+import importlib.util
+import os
 import shutil
 import signal
 import subprocess
@@ -8,10 +13,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from llmpolicy.run import Run
+from llmpolicy.run import Run, git_revision
 
 ROOT = Path(__file__).parent.parent.parent
-RUN = ROOT / "runs" / "receipts" / "smollm2_reasoning"
+RUNS = ROOT / "runs" / "receipts" / "smollm2_reasoning"
 SOURCES = [
     "recipes/smollm2_reasoning_cpu.yaml",
     "scripts/get_smollm2.py",
@@ -22,35 +27,61 @@ SOURCES = [
     "llmpolicy/tasks/*.py",
     "reward_fns/exact.py",
 ]
-STOP_AFTER = 10
+SEEDS, STOP_AFTER = (0, 1, 2), 10
 COMMAND = ["llmpolicy", "train", "smollm2_reasoning_cpu"]
-TRAIN = [sys.executable, "-m", *COMMAND, "--out", str(RUN)]
 
 
 def measure() -> dict[str, Any]:
-    """Exit codes, steps, the evaluation and the files of the run; raises CalledProcessError if it does not go on."""
-    shutil.rmtree(RUN, ignore_errors=True)
-    stopped = _stopped_after(STOP_AFTER)
-    subprocess.run([*TRAIN, "--resume"], cwd=ROOT, check=True)
-    run = Run.open(RUN)
-    steps = run.metrics("train")
-    return {
-        "command": " ".join(COMMAND),
-        "exit_code_of_the_stopped_run": stopped,
-        "steps": [line["step"] for line in steps],
-        "seconds_a_step": [round(line["step_time"], 1) for line in steps],
-        "reward": [round(line["reward"], 3) for line in steps],
-        "evaluation": run.evaluation(),
-        "files": sorted({str(path.relative_to(RUN).parts[0]) for path in RUN.rglob("*") if path.is_file()}),
-    }
+    """By seed the evaluation, reward and seconds of every step; raises CalledProcessError if a run does not end well."""
+    found: dict[str, Any] = {"command": " ".join([*COMMAND, "seed=SEED"]), "threads": os.environ.get("OMP_NUM_THREADS")}
+    found["matrix_gflops"] = _matrix_gflops()
+    for seed in SEEDS:
+        run = _finished(seed)
+        steps = run.metrics("train")
+        found[f"seed {seed}"] = {
+            "steps": len(steps),
+            "seconds_of_steps": round(sum(line["step_time"] for line in steps)),
+            "seconds_a_step": [round(line["step_time"], 1) for line in steps],
+            "reward": [round(line["reward"], 3) for line in steps],
+            "evaluation": run.evaluation(),
+        }
+    return found
 
 
-def _stopped_after(step: int) -> int:
-    """Start the run, send SIGTERM when it has logged ``step``, and give its exit code."""
-    process = subprocess.Popen(TRAIN, cwd=ROOT)
+def _matrix_gflops() -> dict[str, float]:
+    """The machine's matrix rate today, as the bench measures it."""
+    import torch
+
+    spec = importlib.util.spec_from_file_location("bench", ROOT / "scripts" / "bench.py")
+    assert spec is not None
+    assert spec.loader is not None
+    bench = importlib.util.module_from_spec(spec)
+    sys.modules["bench"] = bench
+    spec.loader.exec_module(bench)
+    return {str(dtype): round(bench.matrix_rate(dtype)) for dtype in (torch.float32, torch.bfloat16)}
+
+
+def _finished(seed: int) -> Run:
+    """The run of a seed, trained now unless this code has done it already."""
+    folder = RUNS / str(seed)
+    if folder.exists() and (run := Run.open(folder)).evaluation() and run.manifest["git"] == git_revision(ROOT):
+        return run
+    shutil.rmtree(folder, ignore_errors=True)
+    train = [sys.executable, "-m", *COMMAND, f"seed={seed}", "--out", str(folder)]
+    resume = ["--resume"] if seed == 0 and _is_stopped(train, folder) else []
+    subprocess.run([*train, *resume], cwd=ROOT, check=True)
+    return Run.open(folder)
+
+
+def _is_stopped(train: list[str], folder: Path) -> bool:
+    """Start the run, send SIGTERM when it has logged STOP_AFTER steps, and see that it says so with its exit code."""
+    process = subprocess.Popen(train, cwd=ROOT)
     while process.poll() is None:
-        if (RUN / "metrics.jsonl").exists() and len(Run.open(RUN).metrics("train")) >= step:
+        if (folder / "metrics.jsonl").exists() and len(Run.open(folder).metrics("train")) >= STOP_AFTER:
             process.send_signal(signal.SIGTERM)
             break
         time.sleep(1)
-    return process.wait()
+    code = process.wait()
+    if code != 128 + signal.SIGTERM:
+        raise subprocess.CalledProcessError(code, train)
+    return True
