@@ -129,9 +129,8 @@ def test_a_sandbox_that_vanishes_is_a_fault(tmp_path):
         binary.unlink()
         os.killpg(pool._slots[0]._keeper.pid, signal.SIGKILL)
         pool._slots[0]._keeper.wait()
-        with pytest.raises(
-            SandboxFault, match="sandbox failed"
-        ):  # on a busy machine what is being killed may still answer
+        # On a busy machine what is being killed may still answer.
+        with pytest.raises(SandboxFault, match="sandbox failed"):
             [pool.run(Job("print(1)"), LIMITS) for _ in range(50)]
     finally:
         pool.close()
