@@ -144,11 +144,18 @@ def demo(
     run_demo(out)
 
 
+def spin_less() -> None:
+    """Let threads that wait for each other sleep soon, unless the user said how; before torch is loaded, which reads it then.
+
+    Where anything else runs, threads that spin for longer take the cores from each other (docs/log.md).
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
+
+
 def run() -> None:
     """Run the command line; errors of ours become one sentence and exit code 2."""
-    if "OMP_WAIT_POLICY" not in os.environ:
-        # Threads that spin for longer take the cores from each other where anything else runs (docs/log.md).
-        os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
+    spin_less()
     try:
         outcome: Any = app(standalone_mode=False)
     except LLMPolicyError as error:

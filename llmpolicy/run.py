@@ -191,12 +191,12 @@ class Run:
         """The rows of rollouts/*.parquet in order of step; of a step that was taken again, those written last."""
         import pyarrow.parquet as pq
 
-        files = sorted((self.path / "rollouts").glob(f"{mode or '*'}-*.parquet"))
-        for _, same in itertools.groupby(files, lambda path: path.stem.split("-")[:2]):
+        files = sorted((self.path / "rollouts").glob("*-*.parquet"), key=lambda path: path.stem.split("-")[1:])
+        for _, same in itertools.groupby(files, lambda path: path.stem.split("-")[1]):
             parts = list(same)
             newest = max(map(_attempt, parts))
             for path in parts:
-                if _attempt(path) == newest:
+                if _attempt(path) == newest and mode in (None, path.stem.split("-")[0]):
                     yield from pq.read_table(path).to_pylist()
 
     def evaluation(self) -> dict[str, Any] | None:

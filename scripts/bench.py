@@ -9,7 +9,6 @@ import argparse
 import ctypes
 import gc
 import json
-import os
 import statistics
 import tempfile
 import time
@@ -20,9 +19,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from llmpolicy.cli import SPINS
+from llmpolicy.cli import spin_less
 
-os.environ.setdefault("GOMP_SPINCOUNT", SPINS)  # as the command does; torch reads it when it is loaded
+spin_less()  # for both sides, as the command does for a run
 
 import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
@@ -224,7 +223,7 @@ def peak_of(work: Callable[[], float]) -> tuple[float, float | None]:
 
 
 def warm_up(bench: Bench) -> None:
-    """A round of as many rows, each of a few tokens: threads, allocator and optimiser have then begun."""
+    """A round of as many rows, each of a few tokens: threads, code and optimiser have then begun."""
     full, bench.work = bench.work, replace(bench.work, prompt=16, lengths=(4,))
     prompts, bench.prompts = bench.prompts, [prompt[:16] for prompt in bench.prompts]
     for side in bench.sides:
@@ -233,17 +232,17 @@ def warm_up(bench: Bench) -> None:
     bench.work, bench.prompts = full, prompts
 
 
-def measure(bench: Bench, pairs: int, until: float) -> list[dict[str, dict[str, Any]]]:
+def measure(bench: Bench, pairs: int, until: float, *, memory: bool = True) -> list[dict[str, dict[str, Any]]]:
     """Alternating rounds of both sides after a short warm-up; no round begins that is likely to end too late.
 
-    Memory is measured in the first only: what it takes to tell the sides apart makes all memory new, and new memory is slow.
+    Memory is measured in the first only: what it takes to tell the sides apart makes all memory new, which slows both a little.
     """
     warm_up(bench)
     rounds: list[dict[str, dict[str, Any]]] = []
     start = time.perf_counter()
     while len(rounds) < pairs:
         found: dict[str, dict[str, Any]] = {}
-        ask = _without_memory if rounds else peak_of
+        ask = peak_of if memory and not rounds else _without_memory
         for side in ("stock", "ours"):
             found[side] = _round(bench, side, ask)
             say(bench, len(rounds), side, found[side])
@@ -329,7 +328,7 @@ def growth(dtype: torch.dtype, until: float) -> Iterator[dict[str, Any]]:
         if began + 2 * slowest > until:  # sizes double
             return
         with tempfile.TemporaryDirectory() as folder:
-            found = measure(Bench(work, dtype, folder), 1, until)[0]
+            found = measure(Bench(work, dtype, folder), 1, until, memory=False)[0]
         seconds = {name: found[name]["generation"] + found[name]["1.0"] for name in ("stock", "ours")}
         facts = {"group": work.group, "prompt": work.prompt, "completion": work.lengths[0]}
         slowest = max(slowest, time.perf_counter() - began)

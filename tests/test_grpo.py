@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from transformers import TrainerCallback, TrainerState
+from trl import GRPOTrainer
 
 from llmpolicy.errors import RewardError
 from llmpolicy.grpo.callbacks import BestCheckpoint, CleanStop, Progress, progress_line
@@ -189,6 +190,55 @@ def test_a_run_goes_on_with_the_weights_moments_schedule_and_step_it_had(
     assert len(moments) == len(look.adam) > 0
     assert all(torch.equal(a, b) for a, b in zip(moments, look.adam, strict=True))
     assert not torch.equal(training.vector(resumed.model), saved)
+
+
+@pytest.mark.parametrize("window", [{"steps_per_generation": 2}, {"num_iterations": 2}])
+def test_a_checkpoint_waits_until_its_generation_is_used_up_so_that_a_resume_is_exact(
+    tmp_path: Path, window: dict[str, Any]
+) -> None:
+    def of(folder: Path) -> Any:
+        grpo: dict[str, Any] = {"per_device_train_batch_size": 16, "save_total_limit": None, **window}
+        questions = [f"{place}+1" for place in range(24)]
+        return training.trainer(
+            folder, training.policy(), questions=questions, max_steps=7, save_strategy="steps", save_steps=3, **grpo
+        )
+
+    straight, resumed = of(tmp_path / "straight"), of(tmp_path / "resumed")
+    straight.train()
+    kept = {path.name for path in (tmp_path / "straight").glob("checkpoint-*")}
+    assert kept == {"checkpoint-4", "checkpoint-6", "checkpoint-7"}  # 3 waits for 4; the last step is always kept
+    resumed.train(resume_from_checkpoint=str(tmp_path / "straight" / "checkpoint-4"))
+    assert torch.equal(training.vector(straight.model), training.vector(resumed.model))
+
+
+def test_a_stop_waits_until_its_generation_is_used_up(tmp_path: Path) -> None:
+    stop = CleanStop(time_limit=0.0)
+    options = {"callbacks": [stop]}
+    trainer = training.trainer(
+        tmp_path,
+        training.policy(),
+        max_steps=50,
+        save_strategy="steps",
+        save_steps=40,
+        options=options,
+        num_iterations=3,
+    )
+    trainer.train()
+    assert trainer.state.global_step == 3
+    assert (tmp_path / "checkpoint-3" / "trainer_state.json").is_file()
+
+
+def test_each_pass_over_the_data_has_an_order_of_its_own_and_the_first_that_of_stock_trl(tmp_path: Path) -> None:
+    questions = [f"{place}+1" for place in range(24)]
+    trainer = training.trainer(tmp_path, training.policy(), questions=questions)
+    orders = []
+    for epoch in (0.0, 1.0, 1.5, 2.0):
+        trainer.state.epoch = epoch
+        orders.append(list(trainer._get_train_sampler()))
+    assert orders[0] == list(GRPOTrainer._get_train_sampler(trainer))
+    assert orders[1] == orders[2]
+    assert len({tuple(order) for order in orders}) == 3
+    assert sorted(orders[0]) == sorted(orders[1]) == sorted(orders[3])
 
 
 def test_a_signal_ends_the_run_after_its_step_with_a_checkpoint(tmp_path: Path) -> None:

@@ -189,6 +189,8 @@ def test_rollouts_of_a_step_taken_again_are_those_written_last(tmp_path: Path) -
     again.write_rollouts(2, [{"completion": "eval"}], mode="eval")
     assert [row["completion"] for row in again.rollouts("train")] == ["a", "e", "d"]
     assert [row["completion"] for row in Run.resume(run.path).rollouts("eval")] == ["eval"]
+    run.write_rollouts(2, [{"completion": "dropped by the first attempt"}], mode="dropped")
+    assert [row["completion"] for row in again.rollouts()] == ["a", "eval", "e", "d"]
 
 
 def test_rollouts_without_an_attempt_in_their_name_came_before_all_others(tmp_path: Path) -> None:

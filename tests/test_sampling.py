@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from llmpolicy.diagnose.explain import explain
 from llmpolicy.errors import RecipeError
 from llmpolicy.grpo.memory import HALF_LIFE, Memory
-from llmpolicy.grpo.sampling import Group, Limits, Sampling, Written, filled
+from llmpolicy.grpo.sampling import Group, Limits, Sampling, Written, _differ, filled
 from llmpolicy.grpo.trainer import PolicyTrainer
 from llmpolicy.objectives import group_advantages
 from llmpolicy.recipe import SamplingBlock, make_recipe
@@ -268,6 +268,16 @@ def test_the_cap_holds_and_what_it_leaves_is_counted(tmp_path: Path, spare: int)
         assert logged["sampling/dead"] == sum(map(is_dead, groups_of(trainer.run, step)))
         assert logged["sampling/dead"] == 0 or cap - logged["sampling/tokens"] < 4 * 6
     assert spare or any(line["sampling/dead"] for line in trainer.state.log_history[:3])
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "signal"), [(1.0, 1.1, False), (10.0, 10.1, False), (100.0, 100.1, False), (10.0, 10.101, True)]
+)
+def test_the_tolerance_is_met_whatever_the_size_of_a_reward(low: float, high: float, signal: bool) -> None:
+    values = torch.tensor([low, high]).tolist()
+    assert _differ(values, 0.1) == signal
+    assert _differ(values, 0.0)
+    assert not _differ(values[:1] * 2, 0.0)
 
 
 def test_rewards_within_the_tolerance_are_no_signal(tmp_path: Path) -> None:

@@ -131,7 +131,7 @@ def _nearest_pair(batch: Batch, rows: int, knobs: list[str]) -> list[Change]:
     ways: list[tuple[float, Change]] = []
     for one, other in itertools.combinations(knobs, 2):
         old = getattr(batch, one), getattr(batch, other)
-        for x, y in itertools.product(range(1, PAIRED), repeat=2):
+        for x, y in itertools.product(range(1, PAIRED + 1), repeat=2):
             ways.append((abs(math.log(x / old[0])) + abs(math.log(y / old[1])), {one: x, other: y}))
     return _first_valid(batch, rows, (way for _, way in sorted(ways, key=lambda pair: pair[0])))
 

@@ -20,7 +20,10 @@ UNJUDGED_NOTE = "nothing was learned from this step: the rewards judged no compl
 
 
 class CleanStop(Signals, TrainerCallback):
-    """End after the current step, with a checkpoint, on Ctrl-C, SIGTERM or when the time is up; a second signal is immediate."""
+    """End after the current step, and its generation, with a checkpoint: on Ctrl-C, SIGTERM or when the time is up.
+
+    A second signal is immediate.
+    """
 
     def __init__(self, time_limit: float | None = None) -> None:
         super().__init__()
@@ -36,6 +39,25 @@ class CleanStop(Signals, TrainerCallback):
         if _any_process(self.reason is not None):
             self.reason = self.reason or "another process stopped"
             control.should_save = control.should_training_stop = True
+
+
+class WholeGenerations(TrainerCallback):
+    """Checkpoints and stops wait until a generation is used up, for one that is half used is not kept: a resume is exact.
+
+    ``is_used_up`` tells whether the next micro-step begins a generation. What ends at ``max_steps`` ends there.
+    """
+
+    def __init__(self, is_used_up: Callable[[], bool]) -> None:
+        self.is_used_up, self.owes_save = is_used_up, False
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if state.global_step >= state.max_steps:
+            return
+        if self.is_used_up():
+            control.should_save, self.owes_save = control.should_save or self.owes_save, False
+        else:
+            self.owes_save = self.owes_save or control.should_save
+            control.should_save = control.should_training_stop = False
 
 
 def _any_process(flag: bool) -> bool:

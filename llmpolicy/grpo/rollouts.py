@@ -28,7 +28,7 @@ class Generation:
     scoring: Future[list[RowScore]] | None = None
 
 
-def rollout_rows(generation: Generation, advantages: Sequence[float | None]) -> list[dict[str, Any]]:
+def rollout_rows(generation: Generation, advantages: Sequence[float]) -> list[dict[str, Any]]:
     """One flat record a completion: text, tokens, log-probs, every reward part and term, advantage, how it ended, seconds."""
     log_probs: Sequence[Sequence[float] | None] = generation.log_probs or [None] * len(generation.samples)
     rows = []

@@ -103,7 +103,7 @@ def _affordable(found: Filling, others: Iterator[int], limits: Limits) -> list[i
     lacking = found.live.count(False)
     if limits.max_tokens is None or not lacking:
         return []
-    most = (limits.max_tokens - found.tokens) // (limits.size * limits.longest)
+    most = max(limits.max_tokens - found.tokens, 0) // (limits.size * limits.longest)
     wanted = min(-(-lacking // limits.unit), most // limits.unit) * limits.unit
     rows = list(itertools.islice(others, wanted))
     return rows[: len(rows) // limits.unit * limits.unit]
@@ -159,8 +159,7 @@ class Sampling:
             judged = (judged * weights).nansum(1, keepdim=True)  # (g, 1)
         else:  # each term is compared with itself
             judged = judged[:, weights != 0]
-        # A difference of 32-bit numbers that was written as 0.1 is not quite 0.1; 0 is exactly 0.
-        return any(_spread(column) > self.settings.tolerance * (1 + 1e-6) for column in judged.T.tolist())
+        return any(_differ(column, self.settings.tolerance) for column in judged.T.tolist())
 
     def _limits(self, trainer: Any) -> Limits:
         size = trainer.num_generations
@@ -169,9 +168,11 @@ class Sampling:
         return Limits(size, longest, self.settings.max_tokens, unit)
 
 
-def _spread(values: Sequence[float]) -> float:
+def _differ(values: Sequence[float], tolerance: float) -> bool:
+    """Whether known values lie further apart than the tolerance, which in 32 bits is not met to the digit; 0 is exact."""
     known = [value for value in values if value == value]
-    return max(known) - min(known) if known else 0.0
+    slack = 2**-22 * max(map(abs, known), default=0.0) if tolerance else 0.0
+    return bool(known) and max(known) - min(known) > tolerance + slack
 
 
 def number(row: RowScore, name: str) -> float:
@@ -245,6 +246,6 @@ def _keep_dropped(trainer: Any, dropped: Sequence[Group]) -> None:
         scores=[one.score for one in written],
         terms=trainer.rewards.composition.kept,
     )
-    rows = rollout_rows(made, [None] * len(written))
+    rows = rollout_rows(made, [nan] * len(written))
     numbered = [{**row, "group": place // trainer.num_generations} for place, row in enumerate(rows)]
     trainer.run.write_rollouts(trainer.state.global_step + 1, numbered, "dropped")

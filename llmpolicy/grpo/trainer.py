@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate.utils import gather, gather_object
 from datasets import Dataset
@@ -17,6 +18,7 @@ from trl import GRPOConfig, GRPOTrainer
 from trl.trainer.utils import RepeatSampler
 
 from llmpolicy.errors import RewardError
+from llmpolicy.grpo.callbacks import WholeGenerations
 from llmpolicy.grpo.parity import disagreement
 from llmpolicy.grpo.rollouts import Generation, rollout_rows
 from llmpolicy.grpo.sampling import Sampling, number
@@ -47,7 +49,7 @@ def _named(name: str) -> Callable[..., Any]:
 
 
 class _Passes(RepeatSampler):
-    """TRL's order of the data, from a seed of its own for each pass: a resumed run goes on in the order it had.
+    """TRL's order of the data, in later passes from a seed of their own: a resumed run goes on in the order it had.
 
     ``passes`` tells how many passes are behind.
     """
@@ -57,8 +59,8 @@ class _Passes(RepeatSampler):
         self.passes = passes
 
     def __iter__(self) -> Iterator[int]:
-        if self.shuffle:
-            self.generator.manual_seed((self.seed or 0) + self.passes())
+        if self.shuffle and (number := self.passes()):
+            self.generator.manual_seed(int(np.random.SeedSequence([self.seed or 0, number]).generate_state(1)[0]))
         return super().__iter__()
 
 
@@ -110,6 +112,7 @@ class PolicyTrainer(GRPOTrainer):
         self.window, self.token_budget = Window(), token_budget
         self.parity: float | None = None
         self.stock_reason = stock_reason(self)
+        self.add_callback(WholeGenerations(self._is_used_up))
 
     @property
     def path(self) -> str:
@@ -143,8 +146,11 @@ class PolicyTrainer(GRPOTrainer):
     # state -> policy -> action
 
     def _get_train_sampler(self, dataset: Dataset | None = None) -> Any:
-        # the epoch is a sum of shares of a pass, which may lie just below a whole number
-        return _Passes(super()._get_train_sampler(dataset), lambda: int((self.state.epoch or 0.0) + 1e-6))
+        return _Passes(super()._get_train_sampler(dataset), lambda: int(self.state.epoch or 0))
+
+    def _is_used_up(self) -> bool:
+        """Whether the next micro-step begins a generation."""
+        return int(self._step) % ((self.args.steps_per_generation or 1) * self.num_iterations) == 0
 
     def _tokenize_prompts(self, prompts: list[Any]) -> tuple[list[list[int]], None, dict[str, Any]]:
         return [self.prompt_ids[index] for index in self.generation.row_indices], None, {}

@@ -98,12 +98,12 @@ def kept(task: str, arm: str, seed: int) -> Figures:
 
 
 def stamp(task: str, arm: str) -> str:
-    """A short hash of what a cell depends on: the sources but for this file, and its settings."""
+    """A short hash of what a cell depends on: the sources, this file among them, and its settings."""
     paths = sorted(
         path for pattern in SOURCES for path in ROOT.glob(pattern) if path.suffix != ".pyc" and path.is_file()
     )
     settings = repr([TOKENS, TASKS[task], ARMS[arm], completions(task, arm)]).encode()
-    return hashlib.sha256(b"".join(path.read_bytes() for path in paths if path != HERE) + settings).hexdigest()[:12]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in paths) + settings).hexdigest()[:12]
 
 
 def completions(task: str, arm: str) -> int:
