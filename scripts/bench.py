@@ -1,3 +1,4 @@
+# ruff: noqa: E402 (threads are settled before torch is imported)
 """One GRPO step of stock TRL and of llmpolicy, alternating in one run: ``python scripts/bench.py [--quick] [--json FILE]``.
 
 Both sides get the same prompts and lengths, and the update the same completions and advantages: a model with the shape
