@@ -622,7 +622,7 @@ def test_a_record_is_never_read_half_written() -> None:
         while progress.read().index == 0:
             assert writer.poll() is None
         read: list[Any] = []
-        until = time.monotonic() + 60
+        until = time.monotonic() + 300  # where other work has the cores
         while len({one.index for one in read}) <= 1_000 and time.monotonic() < until:
             found = [progress.read() for _ in range(10_000)]
             read += [one for one in found if one.importing]  # 0: the writer was too quick to be read: it is not late
@@ -630,7 +630,7 @@ def test_a_record_is_never_read_half_written() -> None:
         writer.kill()
         writer.wait()
         os.close(descriptor)
-    assert len({one.index for one in read}) > 100  # fewer than 1,000 where other work has the cores
+    assert len({one.index for one in read}) > 1_000
     # A writer that lost the processor within a write shows the call before; what it never shows is a clock at 0.
     assert all(abs(one.index - one.started) <= 1 and abs(one.index - one.importing) <= 1 for one in read)
 

@@ -15,8 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).resolve()
-ROOT = HERE.parent.parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 PARTS = ROOT / "runs" / "receipts" / "dynamic_sampling"
 SOURCES = [
     "recipes/quickstart.yaml",
