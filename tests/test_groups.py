@@ -9,12 +9,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from peft import LoraConfig, get_peft_model
 
 from llmpolicy.policies import CausalLMPolicy
 from llmpolicy.policies.causal_lm import generate, head, score
 from llmpolicy.policies.causal_lm import kv_buffer as buffers
 from llmpolicy.policies.causal_lm.forward import left_pad, right_pad
 from llmpolicy.policies.causal_lm.group_attention import group_path
+from llmpolicy.policies.causal_lm.prompts import common_start
+from llmpolicy.policies.causal_lm.quick_lora import quick_lora
 from llmpolicy.policies.causal_lm.score_groups import Rows, score_groups
 from tests import models
 
@@ -50,35 +53,68 @@ def test_what_groups_cannot_serve_has_its_reason_in_words() -> None:
 # generation
 
 
-def written(architecture: str, prompts: list[list[int]], steps: int, seed: int = 0) -> None:
+def written(of: str | torch.nn.Module, prompts: list[list[int]], steps: int, seed: int = 0) -> None:
     """Generate; every log-probability is that of a plain forward of its row."""
+    network = model(of) if isinstance(of, str) else of
     made = generate(
-        model(architecture), prompts, max_new_tokens=steps, temperature=0.8, stop_ids=[4, 9, 17], pad_id=0,
+        network, prompts, max_new_tokens=steps, temperature=0.8, stop_ids=[4, 9, 17], pad_id=0,
         generator=torch.Generator().manual_seed(seed),
     )  # fmt: skip
     for prompt, ids, log_probs in zip(prompts, made.token_ids, made.log_probs, strict=True):
         with torch.no_grad():
-            logits = model(architecture)(torch.tensor([prompt + ids])).logits[0, len(prompt) - 1 : -1] / 0.8
+            logits = network(torch.tensor([prompt + ids])).logits[0, len(prompt) - 1 : -1] / 0.8
         truth = torch.log_softmax(logits, -1).gather(1, torch.tensor(ids)[:, None])[:, 0]
         torch.testing.assert_close(torch.tensor(log_probs), truth, atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize("start", [0, 2, 7])
 @every_architecture
-def test_rows_that_share_prompts_and_leave_keep_their_numbers(architecture: str) -> None:
-    prompts = rows_of([12, 3, 7, 1])
+def test_rows_that_share_prompts_and_leave_keep_their_numbers(architecture: str, start: int) -> None:
+    prompts = [rows_of([start], seed=9)[0] + prompt for prompt in rows_of([12, 3, 7, 1])]
     mixed = [prompts[place] for place in (0, 1, 1, 2, 0, 3, 2, 2, 2, 0, 1, 1, 3, 2, 0, 0)]
     written(architecture, mixed, 40)  # beyond the first room of the buffers, and the window of 4 leaves the prompt
 
 
 @settings(max_examples=15, deadline=None)
-@given(st.lists(st.tuples(st.integers(1, 9), st.integers(1, 6)), min_size=1, max_size=5), st.integers(0, 99))
-def test_any_groups_keep_their_numbers(shape: list[tuple[int, int]], seed: int) -> None:
-    prompts = rows_of([length for length, _ in shape], seed)
+@given(
+    st.lists(st.tuples(st.integers(1, 9), st.integers(1, 6)), min_size=1, max_size=5),
+    st.integers(0, 9),
+    st.integers(0, 99),
+)
+def test_any_groups_keep_their_numbers(shape: list[tuple[int, int]], start: int, seed: int) -> None:
+    prompts = [[8] * start + prompt for prompt in rows_of([length for length, _ in shape], seed)]
     rows = list(
         itertools.chain.from_iterable([prompt] * many for prompt, (_, many) in zip(prompts, shape, strict=True))
     )
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed)).tolist()
     written("mistral" if seed % 2 else "gemma3", [rows[place] for place in order], 6, seed)
+
+
+@pytest.mark.parametrize("kind", [{}, {"use_dora": True}, {"lora_bias": True}, {"use_rslora": True}])
+@pytest.mark.parametrize("architecture", ["llama", "qwen2", "gpt2", "mixtral"])
+def test_an_adapter_is_sampled_as_it_is_computed(architecture: str, kind: dict[str, bool]) -> None:
+    lora = {"r": 4, "lora_alpha": 9, "init_lora_weights": False, **kind}
+    if architecture == "mixtral":
+        lora["target_modules"] = ["q_proj", "v_proj"]
+    pi = CausalLMPolicy(models.model(architecture, vocab_size=50), models.tokenizer(), lora=lora)
+    prompts = rows_of([5, 5, 3])
+    before = {name: value.clone() for name, value in pi.model.state_dict().items()}
+    for mode in (True, False):
+        written(pi.model.train(mode), prompts * 3, 5)
+        with pi.model.disable_adapter():
+            written(pi.model, prompts, 5)
+    assert not any("forward" in vars(layer) for layer in pi.model.modules())  # and all is PEFT's again
+    assert all(torch.equal(value, before[name]) for name, value in pi.model.state_dict().items())
+
+
+def test_dropout_of_an_adapter_keeps_its_layers_with_peft() -> None:
+    config = LoraConfig(r=4, lora_dropout=0.5, target_modules=["q_proj"], init_lora_weights=False)
+    network = get_peft_model(models.model("llama", vocab_size=50), config)
+    quick = {}
+    for mode in (True, False):
+        with quick_lora(network.train(mode)):
+            quick[mode] = any("forward" in vars(layer) for layer in network.modules())
+    assert quick == {True: False, False: True}
 
 
 def test_attention_with_its_mass_is_softmax_on_every_device() -> None:
@@ -105,23 +141,28 @@ def padded(
     return torch.cat([before, after], 1), torch.cat([before_mask, after_mask], 1), after.shape[1]
 
 
-def ragged(groups: int, each: int, seed: int = 0) -> tuple[list[list[int]], list[list[int]]]:
-    """Groups of prompts and completions of 1 to 9 tokens, in no order; the pad token, 0, may be anywhere."""
+def ragged(groups: int, each: int, seed: int = 0, start: int = 0) -> tuple[list[list[int]], list[list[int]]]:
+    """Groups of prompts and completions of 1 to 9 tokens, in no order; the pad token, 0, may be anywhere.
+
+    All prompts begin with the same ``start`` further tokens.
+    """
     draw = torch.Generator().manual_seed(seed)
     lengths = torch.randint(1, 10, (groups * (each + 1),), generator=draw).tolist()
     rows = [[token if token > 6 else 0 for token in row] for row in rows_of(lengths, seed)]
-    pairs = [(rows[place % groups], rows[groups + place]) for place in range(groups * each)]
+    shared = rows_of([start], seed=9)[0]
+    pairs = [(shared + rows[place % groups], rows[groups + place]) for place in range(groups * each)]
     order = torch.randperm(len(pairs), generator=draw).tolist()
     return [pairs[place][0] for place in order], [pairs[place][1] for place in order]
 
 
+@pytest.mark.parametrize("start", [0, 6])
 @pytest.mark.parametrize(("groups", "each", "budget"), [(1, 2, None), (3, 4, None), (2, 16, 40), (4, 3, 12), (5, 1, 9)])
 @every_architecture
 def test_scores_and_gradients_are_those_of_the_padded_forward(
-    architecture: str, groups: int, each: int, budget: int | None
+    architecture: str, groups: int, each: int, budget: int | None, start: int
 ) -> None:
     made = CausalLMPolicy(models.model(architecture, vocab_size=50), models.tokenizer()).model
-    ids, mask, keep = padded(*ragged(groups, each, seed=groups))
+    ids, mask, keep = padded(*ragged(groups, each, seed=groups, start=start))
     expected = score(made, ids, mask, keep, 0.7, entropy=True)
     found = score_groups(made, Rows(ids, mask, keep), 0.7, entropy=True, budget=budget)
     there = mask[:, -keep:].bool()
@@ -145,7 +186,7 @@ def same_gradients(made: torch.nn.Module, found: torch.Tensor, expected: torch.T
 @pytest.mark.parametrize("tile", [50, 50 * 7])
 def test_tiles_of_the_head_change_nothing(monkeypatch: pytest.MonkeyPatch, tile: int) -> None:
     monkeypatch.setattr(head, "TILE", tile)
-    test_scores_and_gradients_are_those_of_the_padded_forward("gpt2", 3, 4, None)
+    test_scores_and_gradients_are_those_of_the_padded_forward("gpt2", 3, 4, None, 0)
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
@@ -187,13 +228,33 @@ def test_in_bfloat16_the_two_forwards_differ_no_more_than_bfloat16_does() -> Non
     assert float((found - truth).abs().mean()) < 2 * float((plain - truth).abs().mean())
 
 
+def test_what_all_prompts_begin_with_is_read_once() -> None:
+    made = CausalLMPolicy(models.model("llama", vocab_size=50), models.tokenizer()).model
+    prompts = [[8] * 10 + rest for rest in ([7], [6, 5], [7, 7, 7])]
+    ids, mask, keep = padded([prompt for prompt in prompts for _ in range(2)], [[9, 9, 9]] * 6)
+    read: list[int] = []
+    made.get_input_embeddings().register_forward_hook(lambda _, inputs, __: read.append(inputs[0].numel()))
+    score_groups(made, Rows(ids, mask, keep), 1.0)
+    generate(made, prompts, max_new_tokens=1, temperature=1.0, stop_ids=[4], pad_id=0)
+    assert read == [10 + (1 + 2 + 3) + 6 * 2, 10 + (1 + 2 + 3)]
+
+
+def test_a_common_start_leaves_each_prompt_a_token_and_is_not_shared_if_short() -> None:
+    assert common_start([[5, 6, 7], [5, 6, 8]]) == 2
+    assert common_start([[5, 6], [5, 6, 7]]) == 1  # the last token of a prompt is where its completions begin
+    assert common_start([[5, 6, 7]]) == 0
+    assert common_start([[5, 6], [7, 6]]) == 0
+    assert common_start([[5] + [6] * 7, [5, 7]]) == 1
+    assert common_start([[5] + [6] * 8, [5, 7]]) == 0
+
+
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 6)), min_size=1, max_size=12), st.integers(1, 20))
 def test_batches_hold_every_row_once_and_keep_to_the_budget(shape: list[tuple[int, int]], budget: int) -> None:
-    prompts = [[7] * (prompt + 1) for prompt, _ in shape]
+    prompts = [[7, 7, prompt] for prompt, _ in shape]
     ids, mask, keep = padded(prompts, [[8] * length for _, length in shape])
     rows = Rows(ids, mask, keep)
     batches = rows.batches(range(len(shape)), budget)
     assert sorted(row for batch in batches for row in batch) == [row for row, (_, n) in enumerate(shape) if n]
     for batch in batches:
-        read = sum(rows.tokens(group) for group in rows.groups(batch))
+        read = rows.tokens(rows.groups(batch))
         assert read <= budget or len(batch) == 1

@@ -12,6 +12,7 @@ from llmpolicy.errors import PolicyError
 from llmpolicy.policies.causal_lm.choose import choose
 from llmpolicy.policies.causal_lm.forward import accepts, bare
 from llmpolicy.policies.causal_lm.group_attention import attending, group_path
+from llmpolicy.policies.causal_lm.quick_lora import quick_lora
 from llmpolicy.policies.causal_lm.read import GroupReader, PaddedReader, Reader
 
 
@@ -48,7 +49,8 @@ def generate(
     distinct = {tuple(ids): place for place, ids in enumerate(dict.fromkeys(map(tuple, prompt_ids)))}
     prompt_of = torch.tensor([distinct[tuple(ids)] for ids in prompt_ids], device=device)  # (B,)
     stop = torch.tensor(list(stop_ids), dtype=torch.long, device=device)
-    with _no_checkpointing(model), _reading(model, list(distinct), prompt_of, max_new_tokens, pad_id) as reader:
+    reading = _reading(model, list(distinct), prompt_of, max_new_tokens, pad_id)
+    with _no_checkpointing(model), quick_lora(model), reading as reader:
         steps = list(_steps(reader, prompt_of, max_new_tokens, temperature, stop, greedy, generator))
     return _by_row(steps, len(prompt_of), set(stop_ids))
 

@@ -24,6 +24,9 @@ SERVED = ("llama", "qwen2", "qwen3", "mistral", "gemma3_text", "gpt2", "qwen3_mo
 Attend = Callable[[int, Tensor, Tensor, Tensor, float, int | None], Tensor]
 """(layer, q (N, H, d), k (N, K, d), v (N, K, d), scale, window) to (N, H, d); H is a multiple of K."""
 
+_SMALL = 2**21
+"""Scores of a layer's attention: 8 MB in float32."""
+
 _passes: list[Attend] = []
 _reasons: WeakKeyDictionary[nn.Module, str | None] = WeakKeyDictionary()
 
@@ -144,18 +147,37 @@ class _Move(torch.autograd.Function):
 
 
 def causal(q: Tensor, k: Tensor, v: Tensor, scale: float, window: int | None) -> Tensor:
-    """Causal attention of rows filled on the right: q (R, L, H, d), k and v (R, L, K, d) to (R, L, H, d)."""
-    length = q.shape[1]
-    mask = None
-    if window is not None and window < length:
-        place = torch.arange(length, device=q.device)
-        apart = place[:, None] - place  # (L, L)
-        mask = (apart >= 0) & (apart < window)
-    query, key, value = (side.transpose(1, 2) for side in (q, k, v))
-    out = scaled_dot_product_attention(
-        query, key, value, attn_mask=mask, is_causal=mask is None, scale=scale, enable_gqa=q.shape[2] != k.shape[2]
-    )
-    return out.transpose(1, 2)
+    """Causal attention of rows filled on the right: q (R, L, H, d), k and v (R, S + L, K, d) to (R, L, H, d).
+
+    S tokens come before those that ask.
+    """
+    before, length = k.shape[1] - q.shape[1], k.shape[1]
+    key, value = k.transpose(1, 2), v.transpose(1, 2)
+    if not before and (window is None or window >= length) and not _is_small(q, length):
+        shared = q.shape[2] != k.shape[2]
+        out = scaled_dot_product_attention(
+            q.transpose(1, 2), key, value, is_causal=True, scale=scale, enable_gqa=shared
+        )
+        return out.transpose(1, 2)
+    place = torch.arange(length, device=q.device)
+    apart = place[before:, None] - place  # (L, S + L)
+    seen = (apart >= 0) & (apart < (window or length))
+    mask = torch.zeros(seen.shape, dtype=q.dtype, device=q.device).masked_fill_(~seen, float("-inf"))
+    folded = attention(fold(q, k.shape[2]), key, value, mask.repeat(q.shape[2] // k.shape[2], 1), scale)
+    return unfold(folded, q.shape[1])
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, scale: float) -> Tensor:
+    """softmax(q·kᵀ scale + mask) v: q (R, K, L, d), k and v (R, K, P, d), mask of (R, K, L, P) or fewer dimensions."""
+    if not _is_small(q, k.shape[2]):
+        return scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
+    scores = (q @ k.transpose(-1, -2)).float() * scale + mask
+    return scores.softmax(-1).to(v.dtype) @ v
+
+
+def _is_small(q: Tensor, length: int) -> bool:
+    """Whether the scores are few enough to be kept: torch's own backward on CPUs takes two to eight times as long."""
+    return q.device.type == "cpu" and q.numel() // q.shape[-1] * length <= _SMALL
 
 
 def fold(q: Tensor, heads: int) -> Tensor:

@@ -90,7 +90,9 @@ class _TiledLogProb(torch.autograd.Function):
             low = of_logits.to(ctx.dtype)
             if of_hidden is not None:
                 of_hidden[tile] = (low @ cast[0]).to(hidden.dtype)
-            if of_weight is not None:
+            if of_weight is not None and of_weight.dtype == ctx.dtype:
+                of_weight.addmm_(low.T, seen)  # a product of its own is as large as the weights, new memory each time
+            elif of_weight is not None:
                 of_weight += low.T @ seen
             if of_bias is not None:
                 of_bias += low.sum(0)

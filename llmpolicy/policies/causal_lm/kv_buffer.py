@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from llmpolicy.policies.causal_lm.group_attention import Rectangle, causal, fold, unfold
+from llmpolicy.policies.causal_lm.group_attention import fold, unfold
+from llmpolicy.policies.causal_lm.prompts import Prompts
 
 _ROOM = 32
 _FEWER = 7 / 8
@@ -27,7 +28,7 @@ class KeyValueBuffer:
     ``prompt_of`` (B,) is each row's prompt. Rows keep their slot in the buffers until enough have left.
     """
 
-    def __init__(self, prompts: Rectangle, prompt_of: Tensor, steps: int) -> None:
+    def __init__(self, prompts: Prompts, prompt_of: Tensor, steps: int) -> None:
         self.prompts, self.steps = prompts, steps
         self.layers: dict[int, _Layer] = {}
         self.step = -1  # tokens that each row has chosen and had read, less one
@@ -99,9 +100,9 @@ class KeyValueBuffer:
         return torch.lerp(before.float(), own.float(), share).to(q.dtype)
 
     def _read_prompts(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float, window: int | None) -> Tensor:
-        asked, key, value = (self.prompts.fill(side) for side in (q, k, v))  # (D, P, heads, d)
+        seen, key, value = self.prompts.attend(q, k, v, scale, window)
         self.layers[layer] = _Layer((key.transpose(1, 2).contiguous(), value.transpose(1, 2).contiguous()))
-        return self.prompts.pack(causal(asked, key, value, scale, window))
+        return seen
 
     def _write(self, held: _Layer, k: Tensor, v: Tensor) -> None:
         if held.own is None or self.step >= held.own[0].shape[2]:
@@ -132,7 +133,7 @@ class KeyValueBuffer:
         if window is not None:
             seen = seen & (self.lengths[:, None] + self.step - place < window)
         mask = None
-        if window is not None or not self.prompts.is_full:
+        if window is not None or not self.prompts.rest.is_full:
             mask = torch.zeros(seen.shape, dtype=q.dtype, device=q.device).masked_fill_(~seen, float("-inf"))
             mask = mask[:, None, None].expand(-1, 1, self.most * q.shape[1] // heads, -1)
         out, mass = attend_with_mass(fold(rows, heads), keys, values, mask, scale)

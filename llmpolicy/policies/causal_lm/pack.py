@@ -2,18 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
 
 import torch
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
 
-from llmpolicy.policies.causal_lm.group_attention import Rectangle, causal, fold, unfold
+from llmpolicy.policies.causal_lm.group_attention import Rectangle, attention, fold, unfold
+from llmpolicy.policies.causal_lm.prompts import Prompts
 
 
 @dataclass(frozen=True)
 class Pack:
-    """D prompts, then R completions, each without its last token, which nothing follows.
+    """D prompts, their common start once, then R completions, each without its last token, which nothing follows.
 
     ``token_ids`` and ``position_ids`` are (1, N), completions count on from their prompt; ``keep`` (S,) is where each
     of the S completion tokens is predicted, ``labels`` (S,) what was chosen there, completion after completion.
@@ -23,7 +22,7 @@ class Pack:
     position_ids: Tensor
     keep: Tensor
     labels: Tensor
-    prompts: Rectangle
+    prompts: Prompts
     completions: Rectangle
     prompt_of: Tensor  # (R,)
     even: bool  # every prompt has as many completions, one prompt's after the other's
@@ -31,9 +30,8 @@ class Pack:
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float, window: int | None) -> Tensor:
         """Prompts attend to themselves, completions to their prompt and themselves; (N, H, d)."""
-        split = self.prompts.total
-        asked, key, value = (self.prompts.fill(side[:split]) for side in (q, k, v))  # (D, P, heads, d)
-        seen = self.prompts.pack(causal(asked, key, value, scale, window))  # (N_p, H, d)
+        split = len(self.prompts.token_ids)
+        seen, key, value = self.prompts.attend(q[:split], k[:split], v[:split], scale, window)  # key (D, P, K, d)
         if not self.completions.total:
             return seen
         own = [self.completions.fill(side[split:]) for side in (q, k, v)]  # (R, T, heads, d)
@@ -43,7 +41,7 @@ class Pack:
             for one, mine in ((key, own[1]), (value, own[2]))
         )  # (R, K, P + T, d)
         mask = self._mask(window, q.dtype, q.shape[1] // k.shape[1])
-        out = scaled_dot_product_attention(fold(own[0], k.shape[1]), keys, values, attn_mask=mask, scale=scale)
+        out = attention(fold(own[0], k.shape[1]), keys, values, mask, scale)
         return torch.cat([seen, self.completions.pack(unfold(out, own[0].shape[1]))])
 
     def _of_each_row(self, prompts: Tensor) -> Tensor:
@@ -57,7 +55,7 @@ class Pack:
         if (window, dtype) not in self.masks:
             device = self.prompt_of.device
             length = self.prompts.lengths[self.prompt_of]  # (R,)
-            key = torch.arange(self.prompts.length, device=device)  # (P,)
+            key = torch.arange(int(self.prompts.lengths.max()), device=device)  # (P,)
             step = torch.arange(self.completions.length, device=device)  # (T,)
             there = (key < length[:, None])[:, None].expand(-1, len(step), -1)  # (R, T, P)
             before = (step[:, None] >= step).expand(len(length), -1, -1)  # (R, T, T)
@@ -73,24 +71,22 @@ class Pack:
 
 def pack(groups: Sequence[tuple[Sequence[int], Sequence[Sequence[int]]]], device: torch.device) -> Pack:
     """Pack groups, each a prompt and its completions; none of them may be empty."""
-    prompts = [list(prompt) for prompt, _ in groups]
+    prompts = Prompts([prompt for prompt, _ in groups], device)
     rows = [(place, list(ids)) for place, (_, completions) in enumerate(groups) for ids in completions]
-    lengths = [len(prompt) for prompt in prompts]
-    tokens = [token for prompt in prompts for token in prompt]
-    places = [place for length in lengths for place in range(length)]
-    last = [end - 1 for end in accumulate(lengths)]  # where each prompt ends
+    tokens, places = [*prompts.token_ids], [*prompts.position_ids]
     keep, start = [], len(tokens)
     for place, ids in rows:
-        keep += [last[place], *range(start, start + len(ids) - 1)]
+        length = len(groups[place][0])
+        keep += [prompts.last[place], *range(start, start + len(ids) - 1)]
         tokens += ids[:-1]
-        places += range(lengths[place], lengths[place] + len(ids) - 1)
+        places += range(length, length + len(ids) - 1)
         start += len(ids) - 1
     return Pack(
         torch.tensor([tokens], device=device),
         torch.tensor([places], device=device),
         torch.tensor(keep, device=device),
         torch.tensor([token for _, ids in rows for token in ids], device=device),
-        Rectangle(lengths, device),
+        prompts,
         Rectangle([len(ids) - 1 for _, ids in rows], device),
         torch.tensor([place for place, _ in rows], device=device),
         len({len(completions) for _, completions in groups}) == 1,

@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from transformers import DynamicCache
 
 from llmpolicy.policies.causal_lm.forward import bare, forward, left_pad, positions
-from llmpolicy.policies.causal_lm.group_attention import Rectangle, packed_forward
+from llmpolicy.policies.causal_lm.group_attention import packed_forward
 from llmpolicy.policies.causal_lm.kv_buffer import KeyValueBuffer
+from llmpolicy.policies.causal_lm.prompts import Prompts
 
 
 class Reader(Protocol):
@@ -29,22 +30,18 @@ class Reader(Protocol):
 
 
 class GroupReader:
-    """Packed tokens: each prompt once and without padding, its keys shared by its rows."""
+    """Packed tokens: each prompt once and without padding, its keys shared by its rows, a common start read once."""
 
     def __init__(self, model: nn.Module, prompts: Sequence[Sequence[int]], prompt_of: Tensor, steps: int) -> None:
         self.model, self.device = model, prompt_of.device
-        self.token_ids = [token for prompt in prompts for token in prompt]
-        rectangle = Rectangle([len(prompt) for prompt in prompts], self.device)
-        self.lengths = rectangle.lengths
-        self.position_ids = self.lengths[prompt_of] - 1  # (b,)
-        self.buffer = KeyValueBuffer(rectangle, prompt_of, steps)
+        self.packed = Prompts(prompts, self.device)
+        self.position_ids = self.packed.lengths[prompt_of] - 1  # (b,)
+        self.buffer = KeyValueBuffer(self.packed, prompt_of, steps)
 
     def prompts(self) -> Tensor:
         """The logits after each prompt, (D, V)."""
-        ids = torch.tensor(self.token_ids, device=self.device)  # (N,)
-        ends = self.lengths.cumsum(0)  # (D,)
-        place = torch.arange(len(ids), device=self.device) - (ends - self.lengths).repeat_interleave(self.lengths)
-        return self._read(ids, place, ends - 1)
+        read = (self.packed.token_ids, self.packed.position_ids, self.packed.last)
+        return self._read(*(torch.tensor(one, device=self.device) for one in read))
 
     def tokens(self, token: Tensor) -> Tensor:
         """The logits after each row's next token, (b,) to (b, V)."""

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from llmpolicy.policies.causal_lm.group_attention import attending, packed_forward
 from llmpolicy.policies.causal_lm.head import scoring_head
 from llmpolicy.policies.causal_lm.pack import pack
+from llmpolicy.policies.causal_lm.prompts import common_start
 from llmpolicy.policies.causal_lm.score import Scored
 
 Group = list[int]
@@ -39,31 +40,38 @@ class Rows:
                 found.setdefault(tuple(self.prompts[row]), []).append(row)
         return list(found.values())
 
-    def tokens(self, group: Sequence[int]) -> int:
-        """How many tokens a pass over the group reads."""
-        return len(self.prompts[group[0]]) + sum(len(self.completions[row]) - 1 for row in group)
+    def tokens(self, groups: Sequence[Group]) -> int:
+        """How many tokens a pass over groups reads: what their prompts begin with once, and the rest of each."""
+        start = common_start([self.prompts[group[0]] for group in groups])
+        return start + sum(self._tokens(group, start) for group in groups)
+
+    def _tokens(self, group: Group, start: int) -> int:
+        """What a group adds to a pass that has read the first ``start`` tokens of its prompt."""
+        return len(self.prompts[group[0]]) - start + sum(len(self.completions[row]) - 1 for row in group)
 
     def batches(self, rows: Sequence[int], budget: int) -> list[list[int]]:
         """Split rows into batches of whole groups of at most ``budget`` tokens, those of like length together.
 
         A group above the budget is split, and its prompt read again; a row above it stands alone.
         """
-        parts = [part for group in self.groups(rows) for part in self._split(group, budget)]
-        parts.sort(key=lambda part: (max(len(self.completions[row]) for row in part), self.tokens(part)))
+        groups = self.groups(rows)
+        parts = [part for group in groups for part in self._split(group, budget)]
+        start = common_start([self.prompts[group[0]] for group in groups])  # no longer than that of some of them
+        sized = [(max(len(self.completions[row]) for row in part), self._tokens(part, start), part) for part in parts]
         batches: list[list[int]] = []
         room = 0
-        for part in parts:
-            if not batches or self.tokens(part) > room:
+        for _, tokens, part in sorted(sized):
+            if not batches or tokens > room:
                 batches.append([])
-                room = budget
+                room = budget - start
             batches[-1] += part
-            room -= self.tokens(part)
+            room -= tokens
         return batches
 
     def _split(self, group: Group, budget: int) -> Iterator[Group]:
         part: Group = []
         for row in sorted(group, key=lambda row: len(self.completions[row])):
-            if part and self.tokens([*part, row]) > budget:
+            if part and self._tokens([*part, row], 0) > budget:
                 yield part
                 part = []
             part.append(row)

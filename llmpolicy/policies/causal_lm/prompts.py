@@ -1,0 +1,54 @@
+"""Prompts as packed tokens: each is read once, and what all of them begin with once for all."""
+
+from collections.abc import Sequence
+from itertools import accumulate, takewhile
+
+import torch
+from torch import Tensor
+
+from llmpolicy.policies.causal_lm.group_attention import Rectangle, causal
+
+_WORTH = 8
+"""A common start is read apart if it is at least an eighth of the longest prompt: attention to it needs a mask."""
+
+
+def common_start(prompts: Sequence[Sequence[int]]) -> int:
+    """How many first tokens the prompts share, if enough to be worth it; each prompt keeps a token of its own."""
+    if len(prompts) < 2:
+        return 0
+    same = (len(set(tokens)) == 1 for tokens in zip(*prompts, strict=False))
+    start = min(sum(takewhile(bool, same)), min(map(len, prompts)) - 1)
+    return start if start * _WORTH >= max(map(len, prompts)) else 0
+
+
+class Prompts:
+    """D prompts as N tokens: the S that all begin with, then the rest of each.
+
+    ``token_ids`` and ``position_ids`` (N,) say what is read where, ``last`` (D,) where in these each prompt ends.
+    """
+
+    def __init__(self, prompts: Sequence[Sequence[int]], device: torch.device) -> None:
+        self.start = common_start(prompts)
+        lengths = [len(prompt) for prompt in prompts]
+        rests = [length - self.start for length in lengths]
+        self.token_ids = [*prompts[0][: self.start], *(token for prompt in prompts for token in prompt[self.start :])]
+        self.position_ids = [*range(self.start), *(place for length in lengths for place in range(self.start, length))]
+        self.last = [self.start + end - 1 for end in accumulate(rests)]
+        self.rest = Rectangle(rests, device)
+        self.lengths = self.rest.lengths + self.start  # (D,)
+
+    def attend(
+        self, q: Tensor, k: Tensor, v: Tensor, scale: float, window: int | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """What the tokens see, (N, H, d), and each prompt's keys and values, (D, P, K, d), filled on the right."""
+        start = self.start
+        asked, key, value = (self.rest.fill(side[start:]) for side in (q, k, v))  # (D, P - S, heads, d)
+        if not start:
+            return self.rest.pack(causal(asked, key, value, scale, window)), key, value
+        first, *shared = (side[None, :start] for side in (q, k, v))  # (1, S, heads, d)
+        key, value = (
+            torch.cat([side.expand(len(own), -1, -1, -1), own], dim=1)
+            for side, own in zip(shared, (key, value), strict=True)
+        )
+        seen = self.rest.pack(causal(asked, key, value, scale, window))
+        return torch.cat([causal(first, shared[0], shared[1], scale, window)[0], seen]), key, value

@@ -1,0 +1,45 @@
+"""LoRA while tokens are chosen: W x + s B A x in three operations a layer; PEFT's eight cost a quarter of a step."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+from peft.tuners import lora
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+
+@contextmanager
+def quick_lora(model: nn.Module) -> Iterator[None]:
+    """While it lasts, LoRA on linear layers is computed in the dtype of their weights; for use without gradients.
+
+    The base's weights are not touched, and layers with anything but one plain adapter stay with PEFT.
+    """
+    with ExitStack() as changed:
+        for layer in model.modules():
+            if isinstance(layer, lora.Linear) and (name := _plain_adapter(layer)) is not None:
+                vars(layer)["forward"] = _forward(layer, name)
+                changed.callback(delattr, layer, "forward")
+        yield
+
+
+def _plain_adapter(layer: lora.Linear) -> str | None:
+    """The name of the one adapter that is on, if all that it does is to add a product of its two matrices."""
+    on = [name for name in layer.active_adapters if name in layer.lora_A]
+    if layer.disable_adapters or layer.merged or len(on) != 1 or "forward" in vars(layer):
+        return None
+    drops = layer.training and not isinstance(layer.lora_dropout[on[0]], nn.Identity)
+    is_plain = on[0] not in layer.lora_variant and layer.lora_B[on[0]].bias is None and not drops
+    return on[0] if is_plain and type(layer.get_base_layer()) is nn.Linear else None
+
+
+def _forward(layer: lora.Linear, name: str) -> Callable[[Tensor], Tensor]:
+    base = layer.get_base_layer()
+    weight, a, b = (next(part.parameters()) for part in (base, layer.lora_A[name], layer.lora_B[name]))
+    down, up = a.to(weight.dtype), (b * layer.scaling[name]).to(weight.dtype).T  # (r, in), (r, out)
+
+    def forward(x: Tensor) -> Tensor:
+        out = base(x)
+        out.view(-1, out.shape[-1]).addmm_(linear(x, down).view(-1, len(down)), up)
+        return out
+
+    return forward
