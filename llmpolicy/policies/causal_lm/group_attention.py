@@ -171,8 +171,9 @@ def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, scale: float) -> Te
     """softmax(q·kᵀ scale + mask) v: q (R, K, L, d), k and v (R, K, P, d), mask of (R, K, L, P) or fewer dimensions."""
     if not _is_small(q, k.shape[2]):
         return scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
-    scores = (q @ k.transpose(-1, -2)).float() * scale + mask
-    return scores.softmax(-1).to(v.dtype) @ v
+    with torch.autocast(q.device.type, enabled=False):
+        scores = q.float() @ k.float().transpose(-1, -2) * scale + mask  # 16 bits are off by tenths
+        return scores.softmax(-1).to(v.dtype) @ v
 
 
 def _is_small(q: Tensor, length: int) -> bool:
