@@ -37,15 +37,19 @@ class Stock(PolicyTrainer):
 
 
 def rollouts(
-    groups: int, each: int, *, old: bool, beta: float, seed: int = 0, pad: int = 0, dead: float = 0.3
+    groups: int, each: int, *, old: bool, beta: float, seed: int = 0, pad: int = 0, dead: float = 0.3, start: int = 0
 ) -> Inputs:
-    """A generation of ragged rows in no order; about a share ``dead`` of groups, and a row here and there, has advantage 0."""
+    """A generation of ragged rows in no order; about a share ``dead`` of groups, and a row here and there, has advantage 0.
+
+    All prompts begin with the same ``start`` tokens.
+    """
     draw = torch.Generator().manual_seed(seed)
 
     def some(low: int, high: int, many: int) -> list[int]:
         return torch.randint(low, high, (many,), generator=draw).tolist()
 
-    prompts = [some(5, 22, length) for length in some(1, 8, groups)]
+    shared = some(5, 22, start)
+    prompts = [shared + some(5, 22, length) for length in some(1, 8, groups)]
     rows = [(group, some(5, 22, length)) for group in range(groups) for length in some(1, LENGTH + 1, each)]
     keep = torch.rand(groups, generator=draw) >= dead
     advantages = torch.randn(len(rows), generator=draw) * keep.repeat_interleave(each)
@@ -124,7 +128,7 @@ def test_a_window_is_one_step_of_stock_trl(
     tmp_path: Path, loss: str, old: bool, beta: float, groups: int, each: int, steps: int, budget: int | None
 ) -> None:
     rows = groups * each
-    inputs = rollouts(groups, each, old=old, beta=beta, seed=groups, pad=4 if old else 0)
+    inputs = rollouts(groups, each, old=old, beta=beta, seed=groups, pad=4 if old else 0, start=steps)
     options = {"loss_type": loss, "num_generations": each, "beta": beta, **LOSSES[loss]}
     expected = update(trainer_of(Stock, tmp_path / "stock", rows, **options), inputs)
     ours = trainer_of(PolicyTrainer, tmp_path / "ours", rows, steps, **options)
@@ -139,7 +143,7 @@ def test_a_window_is_one_step_of_stock_trl(
 @pytest.mark.parametrize("architecture", ["qwen2", "qwen3", "mistral", "gemma3"])
 @pytest.mark.parametrize("lora", [None, {"r": 4, "init_lora_weights": False}])
 def test_other_architectures_and_adapters(tmp_path: Path, architecture: str, lora: dict[str, Any] | None) -> None:
-    inputs = rollouts(3, 4, old=True, beta=0.0)
+    inputs = rollouts(3, 4, old=True, beta=0.0, start=6)
     options = {"architecture": architecture, "lora": lora, "gradient_checkpointing": lora is None}
     torch.manual_seed(0)
     expected = update(trainer_of(Stock, tmp_path / "stock", 12, **options), inputs)
