@@ -161,9 +161,12 @@ def keep_memory() -> None:
 
     Pages that are new took a tenth of an update (docs/log.md). Does nothing where the C library has no such setting.
     """
-    if not any(name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ):
-        set_option = getattr(ctypes.CDLL(None), "mallopt", lambda option, value: None)
-        set_option(M_MMAP_THRESHOLD, 2**30)
+    asked = any(name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ)
+    set_option = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if set_option is None or asked:
+        return
+    # An older glibc takes 32 MiB at most; with the second setting alone it would map every tensor anew.
+    if set_option(M_MMAP_THRESHOLD, 2**30) or set_option(M_MMAP_THRESHOLD, 2**25):
         set_option(M_TRIM_THRESHOLD, 2**31 - 1)
 
 

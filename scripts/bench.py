@@ -56,7 +56,7 @@ TIME_LIMIT = {True: 460.0, False: 3400.0}
 class Workload:
     """Prompts x completions, their lengths in tokens, what is trained, rows of one of stock TRL's micro-batches.
 
-    The first ``shared`` tokens of all prompts are the same, as examples are; 80 % here, 82 % in smollm2_reasoning_cpu.
+    The first ``shared`` tokens of all prompts are the same, as examples are (82 % in smollm2_reasoning_cpu).
     """
 
     prompts: int

@@ -405,11 +405,14 @@ def test_the_scorer_goes_through_ddp(tmp_path):
         torch.distributed.destroy_process_group()
 
 
-def test_a_forward_patched_for_autocast_still_gives_one_policy_in_float32():
-    model = models.model("llama", vocab_size=SMALL)
-    pi = CausalLMPolicy(model, models.tokenizer(), max_new_tokens=8)
-    autocast = torch.autocast("cpu", torch.bfloat16)(type(model).forward)
-    model.forward = types.MethodType(convert_outputs_to_fp32(autocast), model)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("lora", [None, {"r": 4, "init_lora_weights": False}])
+def test_a_forward_patched_for_autocast_still_gives_one_policy_in_float32(lora, dtype):
+    torch.manual_seed(0)
+    network = models.model("llama", vocab_size=SMALL).to(dtype)
+    pi = CausalLMPolicy(network, models.tokenizer(), max_new_tokens=8, lora=lora)
+    autocast = torch.autocast("cpu", torch.bfloat16)(type(pi.model).forward)
+    pi.model.forward = types.MethodType(convert_outputs_to_fp32(autocast), pi.model)
     prompts = prompts_of(SMALL, 8)
     action = pi.act(prompts, generator=torch.Generator().manual_seed(0))
     log_prob, mask = pi.log_prob(prompts, action.value)

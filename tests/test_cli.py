@@ -254,18 +254,26 @@ def test_threads_that_wait_soon_sleep_unless_the_user_says_otherwise(
     assert f"GOMP_SPINCOUNT = '{spins}'" in done.stderr
 
 
-@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="this C library has no mallopt")
+HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "mallopt"), reason="this C library has no mallopt"
+)
+@pytest.mark.skipif(
+    HUGE_PAGES.exists() and "[always]" in HUGE_PAGES.read_text(), reason="huge pages are not counted one by one"
+)
 @pytest.mark.parametrize(("asked", "kept"), [({}, True), ({"MALLOC_TRIM_THRESHOLD_": "131072"}, False)])
 def test_freed_memory_serves_again_unless_the_user_said_how(asked: dict[str, str], kept: bool) -> None:
     code = (
         "import resource; from llmpolicy.cli import keep_memory; keep_memory()\n"
-        "for _ in range(10): bytearray(b'x') * 2**26\n"
+        "for _ in range(40): bytearray(b'x') * 2**24\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)"
     )
     settled = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_"))}
     done = subprocess.run([sys.executable, "-c", code], env=settled | asked, capture_output=True, text=True, check=True)
-    pages = 2**26 // os.sysconf("SC_PAGE_SIZE")
-    assert (int(done.stdout) < 3 * pages) == kept  # new each time they are ten times as many
+    pages = 2**24 // os.sysconf("SC_PAGE_SIZE")
+    assert (int(done.stdout) < 8 * pages) == kept  # new each time they are forty times as many
 
 
 def test_a_file_of_the_users_does_not_take_the_place_of_a_library(tmp_path: Path) -> None:

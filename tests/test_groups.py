@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from peft import LoraConfig, get_peft_model
 
 from llmpolicy.policies import CausalLMPolicy
-from llmpolicy.policies.causal_lm import generate, head, score
+from llmpolicy.policies.causal_lm import generate, group_attention, head, score
 from llmpolicy.policies.causal_lm import kv_buffer as buffers
 from llmpolicy.policies.causal_lm.forward import left_pad, right_pad
 from llmpolicy.policies.causal_lm.group_attention import group_path
@@ -21,6 +21,7 @@ from llmpolicy.policies.causal_lm.quick_lora import quick_lora
 from llmpolicy.policies.causal_lm.score_groups import Rows, score_groups
 from tests import models
 
+SMALL = group_attention._SMALL
 SERVED = ["llama", "qwen2", "qwen3", "mistral", "gemma3", "gpt2", "qwen3_moe", "mixtral"]
 every_architecture = pytest.mark.parametrize("architecture", SERVED)
 
@@ -67,9 +68,12 @@ def written(of: str | torch.nn.Module, prompts: list[list[int]], steps: int, see
         torch.testing.assert_close(torch.tensor(log_probs), truth, atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("start", [0, 2, 7])
+@pytest.mark.parametrize(("start", "small"), [(0, SMALL), (0, 0), (2, SMALL), (14, SMALL), (14, 0)])
 @every_architecture
-def test_rows_that_share_prompts_and_leave_keep_their_numbers(architecture: str, start: int) -> None:
+def test_rows_that_share_prompts_and_leave_keep_their_numbers(
+    monkeypatch: pytest.MonkeyPatch, architecture: str, start: int, small: int
+) -> None:
+    monkeypatch.setattr(group_attention, "_SMALL", small)  # 0: torch's attention, as for many scores and on a GPU
     prompts = [rows_of([start], seed=9)[0] + prompt for prompt in rows_of([12, 3, 7, 1])]
     mixed = [prompts[place] for place in (0, 1, 1, 2, 0, 3, 2, 2, 2, 0, 1, 1, 3, 2, 0, 0)]
     written(architecture, mixed, 40)  # beyond the first room of the buffers, and the window of 4 leaves the prompt
@@ -78,7 +82,7 @@ def test_rows_that_share_prompts_and_leave_keep_their_numbers(architecture: str,
 @settings(max_examples=15, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(1, 9), st.integers(1, 6)), min_size=1, max_size=5),
-    st.integers(0, 9),
+    st.integers(0, 12),
     st.integers(0, 99),
 )
 def test_any_groups_keep_their_numbers(shape: list[tuple[int, int]], start: int, seed: int) -> None:
@@ -155,12 +159,19 @@ def ragged(groups: int, each: int, seed: int = 0, start: int = 0) -> tuple[list[
     return [pairs[place][0] for place in order], [pairs[place][1] for place in order]
 
 
-@pytest.mark.parametrize("start", [0, 6])
+@pytest.mark.parametrize(("start", "small"), [(0, SMALL), (0, 0), (10, SMALL), (10, 0)])
 @pytest.mark.parametrize(("groups", "each", "budget"), [(1, 2, None), (3, 4, None), (2, 16, 40), (4, 3, 12), (5, 1, 9)])
 @every_architecture
 def test_scores_and_gradients_are_those_of_the_padded_forward(
-    architecture: str, groups: int, each: int, budget: int | None, start: int
+    monkeypatch: pytest.MonkeyPatch,
+    architecture: str,
+    groups: int,
+    each: int,
+    budget: int | None,
+    start: int,
+    small: int,
 ) -> None:
+    monkeypatch.setattr(group_attention, "_SMALL", small)
     made = CausalLMPolicy(models.model(architecture, vocab_size=50), models.tokenizer()).model
     ids, mask, keep = padded(*ragged(groups, each, seed=groups, start=start))
     expected = score(made, ids, mask, keep, 0.7, entropy=True)
@@ -186,7 +197,7 @@ def same_gradients(made: torch.nn.Module, found: torch.Tensor, expected: torch.T
 @pytest.mark.parametrize("tile", [50, 50 * 7])
 def test_tiles_of_the_head_change_nothing(monkeypatch: pytest.MonkeyPatch, tile: int) -> None:
     monkeypatch.setattr(head, "TILE", tile)
-    test_scores_and_gradients_are_those_of_the_padded_forward("gpt2", 3, 4, None, 0)
+    test_scores_and_gradients_are_those_of_the_padded_forward(monkeypatch, "gpt2", 3, 4, None, 0, 0)
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
@@ -241,16 +252,16 @@ def test_what_all_prompts_begin_with_is_read_once() -> None:
 
 def test_a_common_start_leaves_each_prompt_a_token_and_is_not_shared_if_short() -> None:
     assert common_start([[5, 6, 7], [5, 6, 8]]) == 2
-    assert common_start([[5, 6], [5, 6, 7]]) == 1  # the last token of a prompt is where its completions begin
+    assert common_start([[5, 6, 7], [5, 6, 7, 8]]) == 2  # the last token of a prompt is where its completions begin
     assert common_start([[5, 6, 7]]) == 0
     assert common_start([[5, 6], [7, 6]]) == 0
-    assert common_start([[5] + [6] * 7, [5, 7]]) == 1
-    assert common_start([[5] + [6] * 8, [5, 7]]) == 0
+    assert common_start([[5, 5, 6, 6], [5, 5, 7]]) == 2
+    assert common_start([[5, 5, 6, 6, 6], [5, 5, 7]]) == 0
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 6)), min_size=1, max_size=12), st.integers(1, 20))
 def test_batches_hold_every_row_once_and_keep_to_the_budget(shape: list[tuple[int, int]], budget: int) -> None:
-    prompts = [[7, 7, prompt] for prompt, _ in shape]
+    prompts = [[7] * (1 + prompt % 3) + [prompt] * prompt for prompt, _ in shape]
     ids, mask, keep = padded(prompts, [[8] * length for _, length in shape])
     rows = Rows(ids, mask, keep)
     batches = rows.batches(range(len(shape)), budget)

@@ -128,7 +128,7 @@ def test_a_window_is_one_step_of_stock_trl(
     tmp_path: Path, loss: str, old: bool, beta: float, groups: int, each: int, steps: int, budget: int | None
 ) -> None:
     rows = groups * each
-    inputs = rollouts(groups, each, old=old, beta=beta, seed=groups, pad=4 if old else 0, start=steps)
+    inputs = rollouts(groups, each, old=old, beta=beta, seed=groups, pad=4 if old else 0, start=8 if old else 0)
     options = {"loss_type": loss, "num_generations": each, "beta": beta, **LOSSES[loss]}
     expected = update(trainer_of(Stock, tmp_path / "stock", rows, **options), inputs)
     ours = trainer_of(PolicyTrainer, tmp_path / "ours", rows, steps, **options)
@@ -143,7 +143,7 @@ def test_a_window_is_one_step_of_stock_trl(
 @pytest.mark.parametrize("architecture", ["qwen2", "qwen3", "mistral", "gemma3"])
 @pytest.mark.parametrize("lora", [None, {"r": 4, "init_lora_weights": False}])
 def test_other_architectures_and_adapters(tmp_path: Path, architecture: str, lora: dict[str, Any] | None) -> None:
-    inputs = rollouts(3, 4, old=True, beta=0.0, start=6)
+    inputs = rollouts(3, 4, old=True, beta=0.0, start=8)
     options = {"architecture": architecture, "lora": lora, "gradient_checkpointing": lora is None}
     torch.manual_seed(0)
     expected = update(trainer_of(Stock, tmp_path / "stock", 12, **options), inputs)

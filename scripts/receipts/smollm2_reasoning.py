@@ -67,7 +67,7 @@ def _matrix_gflops() -> dict[str, float]:
 
 def finished(command: list[str], seed: int) -> Run:
     """The run of a seed, trained now unless this code has done it already."""
-    folder = RUNS / str(seed)
+    folder = RUNS / "_".join([str(seed), *command[len(COMMAND) :]])
     revision = git_revision(ROOT) or ""
     is_exact = not revision.endswith("+changes")  # of a tree with changes nobody knows which they were
     if (folder / "evaluation.json").exists() and is_exact and Run.open(folder).manifest["git"] == revision:

@@ -25,7 +25,7 @@ Attend = Callable[[int, Tensor, Tensor, Tensor, float, int | None], Tensor]
 """(layer, q (N, H, d), k (N, K, d), v (N, K, d), scale, window) to (N, H, d); H is a multiple of K."""
 
 _SMALL = 2**21
-"""Scores of a layer's attention: 8 MB in float32."""
+"""Scores of one call: 8 MB in float32."""
 
 _passes: list[Attend] = []
 _reasons: WeakKeyDictionary[nn.Module, str | None] = WeakKeyDictionary()
@@ -146,10 +146,12 @@ class _Move(torch.autograd.Function):
         return moved, None, None, None
 
 
-def causal(q: Tensor, k: Tensor, v: Tensor, scale: float, window: int | None) -> Tensor:
+def causal(
+    q: Tensor, k: Tensor, v: Tensor, scale: float, window: int | None, masks: dict[tuple[Any, ...], Tensor]
+) -> Tensor:
     """Causal attention of rows filled on the right: q (R, L, H, d), k and v (R, S + L, K, d) to (R, L, H, d).
 
-    S tokens come before those that ask.
+    S tokens come before those that ask. ``masks`` keeps what layers have in common, for as long as a pass lasts.
     """
     before, length = k.shape[1] - q.shape[1], k.shape[1]
     key, value = k.transpose(1, 2), v.transpose(1, 2)
@@ -159,25 +161,31 @@ def causal(q: Tensor, k: Tensor, v: Tensor, scale: float, window: int | None) ->
             q.transpose(1, 2), key, value, is_causal=True, scale=scale, enable_gqa=shared
         )
         return out.transpose(1, 2)
-    place = torch.arange(length, device=q.device)
+    kind = (before, length, window, q.dtype)
+    if kind not in masks:
+        masks[kind] = _causal_mask(before, length, window or length, q).repeat(q.shape[2] // k.shape[2], 1)
+    return unfold(attention(fold(q, k.shape[2]), key, value, masks[kind], scale), q.shape[1])
+
+
+def _causal_mask(before: int, length: int, window: int, like: Tensor) -> Tensor:
+    """What the last of ``length`` tokens, those after ``before``, see of all: (L, S + L) numbers to add to scores."""
+    place = torch.arange(length, device=like.device)
     apart = place[before:, None] - place  # (L, S + L)
-    seen = (apart >= 0) & (apart < (window or length))
-    mask = torch.zeros(seen.shape, dtype=q.dtype, device=q.device).masked_fill_(~seen, float("-inf"))
-    folded = attention(fold(q, k.shape[2]), key, value, mask.repeat(q.shape[2] // k.shape[2], 1), scale)
-    return unfold(folded, q.shape[1])
+    return like.new_zeros(apart.shape).masked_fill_((apart < 0) | (apart >= window), float("-inf"))
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, scale: float) -> Tensor:
     """softmax(q·kᵀ scale + mask) v: q (R, K, L, d), k and v (R, K, P, d), mask of (R, K, L, P) or fewer dimensions."""
     if not _is_small(q, k.shape[2]):
         return scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
+    exact = torch.promote_types(q.dtype, torch.float32)  # scores of 16 bits are off by tenths
     with torch.autocast(q.device.type, enabled=False):
-        scores = q.float() @ k.float().transpose(-1, -2) * scale + mask  # 16 bits are off by tenths
+        scores = q.to(exact) @ k.to(exact).transpose(-1, -2) * scale + mask
         return scores.softmax(-1).to(v.dtype) @ v
 
 
 def _is_small(q: Tensor, length: int) -> bool:
-    """Whether the scores are few enough to be kept: torch's own backward on CPUs takes two to eight times as long."""
+    """Whether the scores are few enough to be kept: on CPUs torch's own backward takes up to five times as long."""
     return q.device.type == "cpu" and q.numel() // q.shape[-1] * length <= _SMALL
 
 

@@ -55,7 +55,7 @@ class Pack:
         if (window, dtype) not in self.masks:
             device = self.prompt_of.device
             length = self.prompts.lengths[self.prompt_of]  # (R,)
-            key = torch.arange(int(self.prompts.lengths.max()), device=device)  # (P,)
+            key = torch.arange(self.prompts.longest, device=device)  # (P,)
             step = torch.arange(self.completions.length, device=device)  # (T,)
             there = (key < length[:, None])[:, None].expand(-1, len(step), -1)  # (R, T, P)
             before = (step[:, None] >= step).expand(len(length), -1, -1)  # (R, T, T)

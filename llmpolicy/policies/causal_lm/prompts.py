@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 from itertools import accumulate, takewhile
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from llmpolicy.policies.causal_lm.group_attention import Rectangle, causal
 
-_WORTH = 8
-"""A common start is read apart if it is at least an eighth of the longest prompt: attention to it needs a mask."""
+_WORTH = 0.5
+"""A common start is read apart if it has this share of the longest prompt: what follows needs a mask, and more scores."""
 
 
 def common_start(prompts: Sequence[Sequence[int]]) -> int:
@@ -18,7 +19,7 @@ def common_start(prompts: Sequence[Sequence[int]]) -> int:
         return 0
     same = (len(set(tokens)) == 1 for tokens in zip(*prompts, strict=False))
     start = min(sum(takewhile(bool, same)), min(map(len, prompts)) - 1)
-    return start if start * _WORTH >= max(map(len, prompts)) else 0
+    return start if start >= _WORTH * max(map(len, prompts)) else 0
 
 
 class Prompts:
@@ -35,7 +36,8 @@ class Prompts:
         self.position_ids = [*range(self.start), *(place for length in lengths for place in range(self.start, length))]
         self.last = [self.start + end - 1 for end in accumulate(rests)]
         self.rest = Rectangle(rests, device)
-        self.lengths = self.rest.lengths + self.start  # (D,)
+        self.lengths, self.longest = self.rest.lengths + self.start, max(lengths)  # (D,), P
+        self.masks: dict[tuple[Any, ...], Tensor] = {}
 
     def attend(
         self, q: Tensor, k: Tensor, v: Tensor, scale: float, window: int | None
@@ -44,11 +46,11 @@ class Prompts:
         start = self.start
         asked, key, value = (self.rest.fill(side[start:]) for side in (q, k, v))  # (D, P - S, heads, d)
         if not start:
-            return self.rest.pack(causal(asked, key, value, scale, window)), key, value
+            return self.rest.pack(causal(asked, key, value, scale, window, self.masks)), key, value
         first, *shared = (side[None, :start] for side in (q, k, v))  # (1, S, heads, d)
         key, value = (
             torch.cat([side.expand(len(own), -1, -1, -1), own], dim=1)
             for side, own in zip(shared, (key, value), strict=True)
         )
-        seen = self.rest.pack(causal(asked, key, value, scale, window))
-        return torch.cat([causal(first, shared[0], shared[1], scale, window)[0], seen]), key, value
+        seen = self.rest.pack(causal(asked, key, value, scale, window, self.masks))
+        return torch.cat([causal(first, shared[0], shared[1], scale, window, self.masks)[0], seen]), key, value

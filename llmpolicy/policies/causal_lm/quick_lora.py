@@ -10,7 +10,7 @@ from torch.nn.functional import linear
 
 @contextmanager
 def quick_lora(model: nn.Module) -> Iterator[None]:
-    """While it lasts, LoRA on linear layers is computed in the dtype of their weights; for use without gradients.
+    """While it lasts, LoRA on linear layers is computed in the dtype of their weights or of autocast, without gradients.
 
     The base's weights are not touched, and layers with anything but one plain adapter stay with PEFT.
     """
@@ -39,7 +39,7 @@ def _forward(layer: lora.Linear, name: str) -> Callable[[Tensor], Tensor]:
 
     def forward(x: Tensor) -> Tensor:
         out = base(x)
-        out.view(-1, out.shape[-1]).addmm_(linear(x, down).view(-1, len(down)), up)
+        out.view(-1, out.shape[-1]).addmm_(linear(x, down).view(-1, len(down)), up.to(out.dtype))  # autocast's
         return out
 
     return forward
