@@ -405,6 +405,17 @@ def test_the_scorer_goes_through_ddp(tmp_path):
         torch.distributed.destroy_process_group()
 
 
+def test_the_head_is_given_rows_that_lie_together():
+    pi = CausalLMPolicy(models.model("llama"), models.tokenizer(), temperature=TEMPERATURE)
+    given = []
+    pi.model.get_output_embeddings().register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
+    with torch.no_grad():
+        score(pi.model, *batch(pi), TEMPERATURE)
+    assert len(given) == 1
+    assert len(given[0]) > 1
+    assert given[0].is_contiguous()  # else torch copies the weights of the head once a row
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("lora", [None, {"r": 4, "init_lora_weights": False}])
 def test_a_forward_patched_for_autocast_still_gives_one_policy_in_float32(lora, dtype):

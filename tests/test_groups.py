@@ -16,6 +16,7 @@ from llmpolicy.policies.causal_lm import generate, group_attention, head, score
 from llmpolicy.policies.causal_lm import kv_buffer as buffers
 from llmpolicy.policies.causal_lm.forward import left_pad, right_pad
 from llmpolicy.policies.causal_lm.group_attention import group_path
+from llmpolicy.policies.causal_lm.pack import pack
 from llmpolicy.policies.causal_lm.prompts import common_start
 from llmpolicy.policies.causal_lm.quick_lora import quick_lora
 from llmpolicy.policies.causal_lm.score_groups import Rows, score_groups
@@ -267,5 +268,5 @@ def test_batches_hold_every_row_once_and_keep_to_the_budget(shape: list[tuple[in
     batches = rows.batches(range(len(shape)), budget)
     assert sorted(row for batch in batches for row in batch) == [row for row, (_, n) in enumerate(shape) if n]
     for batch in batches:
-        read = rows.tokens(rows.groups(batch))
-        assert read <= budget or len(batch) == 1
+        groups = [(prompts[group[0]], [rows.completions[row] for row in group]) for group in rows.groups(batch)]
+        assert pack(groups, torch.device("cpu")).token_ids.numel() <= budget or len(batch) == 1

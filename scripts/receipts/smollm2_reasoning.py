@@ -40,7 +40,7 @@ def measure() -> dict[str, Any]:
     found: dict[str, Any] = {"command": " ".join([*command, "seed=SEED"]), "threads": os.environ.get("OMP_NUM_THREADS")}
     found["matrix_gflops"] = rates
     for seed in SEEDS:
-        run = finished(command, seed)
+        run = _finished(command, seed)
         steps = run.metrics("train")
         found[f"seed {seed}"] = {
             "steps": len(steps),
@@ -65,7 +65,7 @@ def _matrix_gflops() -> dict[str, float]:
     return {str(dtype): round(bench.matrix_rate(dtype)) for dtype in (torch.float32, torch.bfloat16)}
 
 
-def finished(command: list[str], seed: int) -> Run:
+def _finished(command: list[str], seed: int) -> Run:
     """The run of a seed, trained now unless this code has done it already."""
     folder = RUNS / "_".join([str(seed), *command[len(COMMAND) :]])
     revision = git_revision(ROOT) or ""

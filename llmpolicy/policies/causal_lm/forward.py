@@ -45,8 +45,8 @@ def forward(
         arguments["position_ids"] = position_ids
     if accepts(model, "logits_to_keep"):
         # As places, which are gathered: behind a slice torch copies the head's weights once a row (57 MB of SmolLM2's).
-        last = torch.arange(input_ids.shape[1] - min(keep, input_ids.shape[1]), input_ids.shape[1])
-        arguments["logits_to_keep"] = last.to(input_ids.device)
+        length = input_ids.shape[1]
+        arguments["logits_to_keep"] = torch.arange(max(length - keep, 0), length, device=input_ids.device)
     output = model(input_ids=input_ids, attention_mask=attention_mask, **arguments)
     return output.logits[:, -keep:], output  # (B, keep, V)
 

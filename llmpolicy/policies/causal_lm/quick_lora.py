@@ -39,7 +39,9 @@ def _forward(layer: lora.Linear, name: str) -> Callable[[Tensor], Tensor]:
 
     def forward(x: Tensor) -> Tensor:
         out = base(x)
-        out.view(-1, out.shape[-1]).addmm_(linear(x, down).view(-1, len(down)), up.to(out.dtype))  # autocast's
+        out.view(-1, out.shape[-1]).addmm_(
+            linear(x, down).view(-1, len(down)), up.to(out.dtype)
+        )  # which autocast chooses
         return out
 
     return forward

@@ -40,11 +40,6 @@ class Rows:
                 found.setdefault(tuple(self.prompts[row]), []).append(row)
         return list(found.values())
 
-    def tokens(self, groups: Sequence[Group]) -> int:
-        """How many tokens a pass over groups reads: what their prompts begin with once, and the rest of each."""
-        start = common_start([self.prompts[group[0]] for group in groups])
-        return start + sum(self._tokens(group, start) for group in groups)
-
     def _tokens(self, group: Group, start: int) -> int:
         """What a group adds to a pass that has read the first ``start`` tokens of its prompt."""
         return len(self.prompts[group[0]]) - start + sum(len(self.completions[row]) - 1 for row in group)
