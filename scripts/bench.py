@@ -300,9 +300,14 @@ def cell(bench: Bench, rounds: list[dict[str, dict[str, Any]]], live: float, rat
 
     ratios = [total(found, "stock") / total(found, "ours") for found in rounds]
     stock, ours, work = side("stock"), side("ours"), bench.work
-    passes = 2 if work.lora else 3
+    passes, share = 2 if work.lora else 3, alive(work, live) / work.prompts
     head = 2 * SHAPE["vocab_size"] * SHAPE["hidden_size"] * sum(map(work.completion, range(work.rows)))
-    needed = bench.flops * (work.unique_tokens() + passes * work.unique_tokens(live)) + head * (1 + passes * live)
+    needed = {
+        "generation": bench.flops * work.unique_tokens() + head,
+        "update": passes * (bench.flops * work.unique_tokens(live) + head * share),
+    }
+    needed["total"] = needed["generation"] + needed["update"]
+    gflops = {part: flop / ours[part] / 1e9 for part, flop in needed.items()}
     reason = bench.sides["ours"].stock_reason
     return {
         "stock": stock, "ours": ours,
@@ -318,7 +323,8 @@ def cell(bench: Bench, rounds: list[dict[str, dict[str, Any]]], live: float, rat
             name: sum(map(work.completion, range(work.rows))) / figures["generation"]
             for name, figures in (("stock", stock), ("ours", ours))
         },
-        "gflops": needed / ours["total"] / 1e9, "matrix_rate_share": needed / ours["total"] / 1e9 / rate,
+        "gflops": gflops["total"], "matrix_rate_share": gflops["total"] / rate,
+        "shares": {part: value / rate for part, value in gflops.items()}, "live_groups": alive(work, live),
         "pairs": len(rounds), "path": "group" if reason is None else f"stock ({reason})",
     }  # fmt: skip
 
@@ -366,7 +372,8 @@ def main() -> None:
             print(
                 f"{name}, live {live}: stock {one['stock']['total']:.1f} s, ours {one['ours']['total']:.1f} s, ratio "
                 f"{ratio['total']:.1f} ({ratio['low']:.1f}-{ratio['high']:.1f}), generation {ratio['generation']:.1f}, "
-                f"update {ratio['update']:.1f}, {one['matrix_rate_share']:.0%} of the matrix rate, path: {one['path']}",
+                f"update {ratio['update']:.1f}, {one['matrix_rate_share']:.0%} of the matrix rate (update "
+                f"{one['shares']['update']:.0%}), live groups {one['live_groups']}, path: {one['path']}",
                 flush=True,
             )
         del bench

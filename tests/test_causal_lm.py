@@ -5,6 +5,7 @@ import itertools
 import subprocess
 import sys
 import types
+from importlib import import_module
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ from trl.trainer.utils import add_fused_lm_head
 
 from llmpolicy.errors import PolicyError
 from llmpolicy.policies import CausalLMPolicy, Policy
-from llmpolicy.policies.causal_lm import generate, score
+from llmpolicy.policies.causal_lm import choose, generate, score
 from llmpolicy.policies.causal_lm.forward import bare, left_pad
 from tests import models
 
@@ -205,6 +206,33 @@ def test_sampling_follows_the_distribution(architecture):
         assert abs(z_score(counts, truth)) < 3.89  # sees a sharper or flatter sampler, where Pearson's test is weak
         assert p_value(counts, outcomes(pi.model, prompt, TEMPERATURE * 1.3)) < 1e-9  # the tests have power
         assert abs(z_score(counts, outcomes(pi.model, prompt, TEMPERATURE * 1.2))) > 3.89
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 128])
+def test_the_draw_goes_by_chunks_to_every_token_of_a_large_vocabulary(monkeypatch, chunk):
+    monkeypatch.setattr(choose, "_CHUNK", chunk)
+    draw = torch.Generator().manual_seed(1)
+    logits = torch.randn(300, generator=draw)
+    made = choose.choose(logits.expand(DRAWS, -1), TEMPERATURE, False, draw)
+    log_probs = torch.log_softmax(logits / TEMPERATURE, -1)
+    torch.testing.assert_close(made.log_prob, log_probs[made.token], atol=1e-5, rtol=0)
+    counts = {(token,): int(n) for token, n in enumerate(made.token.bincount(minlength=300))}
+    assert p_value(counts, {(token,): float(p) for token, p in enumerate(log_probs.exp())}) > 1e-4
+    assert p_value(counts, {(token,): float(p) for token, p in enumerate(log_probs.exp().roll(1))}) < 1e-9
+
+
+@pytest.mark.parametrize("every", [3, 99])
+def test_rows_that_the_host_sees_end_late_are_the_same(monkeypatch, every):
+    pi, prompts = policy("llama", SMALL), prompts_of(SMALL, 8)
+    greedy = pi.act(prompts, greedy=True)
+    monkeypatch.setitem(import_module("llmpolicy.policies.causal_lm.generate").LOOK_EVERY, "cpu", every)
+    late = pi.act(prompts, greedy=True)
+    assert late.value == greedy.value
+    torch.testing.assert_close(late.log_prob, greedy.log_prob, atol=1e-4, rtol=0)
+    action = pi.act(prompts * 4, generator=torch.Generator().manual_seed(2))
+    assert {ids.index(4) + 1 - len(ids) for ids in action.value if 4 in ids} == {0}  # nothing after the end
+    log_prob, _ = pi.log_prob(prompts * 4, action.value)
+    torch.testing.assert_close(action.log_prob, log_prob.detach(), atol=1e-4, rtol=0)
 
 
 def test_a_generator_gives_the_same_completions_again():

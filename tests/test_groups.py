@@ -201,6 +201,22 @@ def test_tiles_of_the_head_change_nothing(monkeypatch: pytest.MonkeyPatch, tile:
     test_scores_and_gradients_are_those_of_the_padded_forward(monkeypatch, "gpt2", 3, 4, None, 0, 0)
 
 
+def test_many_tiles_in_bfloat16_round_the_head_s_gradient_hardly_more_than_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    hidden, weight, labels = torch.randn(400, 16), torch.randn(50, 16), torch.randint(50, (400,))
+    hidden = (hidden + 1.0).bfloat16()  # sums that grow, where small numbers get lost
+
+    def gradient(dtype: torch.dtype, tile: int) -> torch.Tensor:
+        monkeypatch.setattr(head, "TILE", 50 * tile)
+        leaf = weight.bfloat16().to(dtype).requires_grad_()
+        found, _ = head.log_prob_of(hidden.to(dtype), leaf, None, labels, 1.0, False)
+        return torch.autograd.grad(found.sum(), leaf)[0].double()
+
+    truth = gradient(torch.float64, 400)
+    once, often = (float((gradient(torch.bfloat16, tile) - truth).norm() / truth.norm()) for tile in (400, 1))
+    assert often < 2 * once
+
+
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_an_adapter_s_gradient_is_that_of_the_padded_forward(checkpointing: bool) -> None:
     pi = CausalLMPolicy(

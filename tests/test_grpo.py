@@ -306,6 +306,7 @@ def test_vllm_gets_every_stop_id_and_its_completions_are_trained(
     trainer.train()
     assert set(asked["generation_kwargs"]["stop_token_ids"]) == set(made.stop_ids) > {made.tokenizer.eos_token_id}
     assert asked["synced"] == 2
+    assert trainer.path == "group"
     assert not torch.equal(training.vector(made.model), before)
     kept = list(run.rollouts())
     assert len(kept) == 16

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from llmpolicy.errors import PolicyError
+from llmpolicy.grpo.parity import disagreement
 from llmpolicy.grpo.trainer import PolicyTrainer
 from llmpolicy.run import Run
 from tests import training
@@ -23,6 +24,20 @@ def test_the_first_generation_is_scored_again_and_agrees(tmp_path: Path, options
     looks = [line for line in trainer.state.log_history if "sampler/parity" in line]
     assert [line["step"] for line in looks] == [1]
     assert Run.open(run.path).manifest["sampler_parity"] == trainer.parity
+
+
+def test_where_no_token_counts_there_is_nothing_to_compare(tmp_path: Path) -> None:
+    trainer = training.trainer(tmp_path, training.policy())
+    made = trainer._generate_and_score_completions([{"prompt": "", "row": row} for row in (0, 0, 0, 0, 1, 1, 1, 1)])
+    log_probs = trainer.generation.log_probs
+    assert log_probs is not None
+    cut = {**made, "completion_mask": torch.zeros_like(made["completion_mask"])}
+    assert disagreement(trainer, cut, log_probs) is None
+    one = made["completion_mask"].clone()
+    one[1:] = 0
+    found = disagreement(trainer, {**made, "completion_mask": one}, log_probs)
+    assert found is not None
+    assert 0.0 <= found < 1e-5
 
 
 class Warm(PolicyTrainer):

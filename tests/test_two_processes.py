@@ -63,6 +63,18 @@ def test_processes_with_other_numbers_of_live_rows_and_batches_stay_in_step(both
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["ragged with a reference", "cut"])
+def test_processes_exchange_gradients_with_a_reference_and_when_the_last_generation_has_no_signal(
+    both: Any, name: str
+) -> None:
+    one, two = both[0][name], both[1][name]
+    if name == "cut":
+        assert not two["advantages"][ROLLOUTS:].any()
+        assert two["advantages"][:ROLLOUTS].any()
+    assert float((one["moved"] - two["moved"]).norm() / one["moved"].norm()) < 1e-5
+
+
+@pytest.mark.slow
 def test_advantages_are_right_when_a_group_spans_processes(both: Any) -> None:
     rewards = torch.tensor([training.digest("", completion(place)) for place in range(ROLLOUTS)])
     expected = group_advantages(rewards.view(-1, GROUP)).flatten()

@@ -140,6 +140,41 @@ def test_a_window_is_one_step_of_stock_trl(
     assert float(max(side.abs().max() for side in expected[1].values())) > 1e-4
 
 
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("per_generation", [2, 8])
+def test_windows_that_are_cut_or_many_in_a_generation(tmp_path: Path, loss: str, per_generation: int) -> None:
+    """Stock TRL takes the same micro-steps here: as many rows each, so that the mean of means is the mean."""
+    inputs = rollouts(4, 4, old=True, beta=0.0)
+    options = {"loss_type": loss, "steps_per_generation": per_generation, **LOSSES[loss]}
+    expected = update(trainer_of(Stock, tmp_path / "stock", 16, 4, **options), inputs, 4)
+    ours = trainer_of(PolicyTrainer, tmp_path / "ours", 16, 4, **options)
+    loss_found, gradients, _ = update(ours, inputs, 4)
+    same((loss_found, gradients, {}), (*expected[:2], {}))
+
+
+def test_the_mask_of_off_policy_rows_is_that_of_stock_trl(tmp_path: Path) -> None:
+    """TRL compares with the sampler's log-probabilities where it is given some: it is not, so with the old ones."""
+    inputs = rollouts(3, 4, old=True, beta=0.0)
+    open_, closed = ({"off_policy_mask_threshold": limit} for limit in (100.0, 0.05))
+    stock = update(trainer_of(Stock, tmp_path / "stock", 12, **closed), inputs)
+    same(update(trainer_of(PolicyTrainer, tmp_path / "ours", 12, **closed), inputs), stock)
+    every = update(trainer_of(PolicyTrainer, tmp_path / "open", 12, **open_), inputs)
+    assert every[0] != pytest.approx(stock[0], rel=1e-3)  # the mask took rows out
+    trainer = training.trainer(tmp_path / "run", training.policy(), **closed)
+    made = trainer._generate_and_score_completions([{"prompt": "", "row": row} for row in (0, 0, 0, 0, 1, 1, 1, 1)])
+    assert "sampling_per_token_logps" not in made
+
+
+@pytest.mark.parametrize("architecture", ["mixtral", "qwen3_moe"])
+def test_mixtures_of_experts_without_their_auxiliary_loss(tmp_path: Path, architecture: str) -> None:
+    options = {"architecture": architecture, "router_aux_loss_coef": 0.0}
+    inputs = rollouts(3, 4, old=True, beta=0.0, start=8)
+    expected = update(trainer_of(Stock, tmp_path / "stock", 12, **options), inputs)
+    ours = trainer_of(PolicyTrainer, tmp_path / "ours", 12, **options)
+    assert ours.path == "group"
+    same(update(ours, inputs), expected)
+
+
 @pytest.mark.parametrize("architecture", ["qwen2", "qwen3", "mistral", "gemma3"])
 @pytest.mark.parametrize("lora", [None, {"r": 4, "init_lora_weights": False}])
 def test_other_architectures_and_adapters(tmp_path: Path, architecture: str, lora: dict[str, Any] | None) -> None:
@@ -205,3 +240,20 @@ def test_each_other_path_has_its_reason(tmp_path: Path) -> None:
             assert stock_reason(ours) is not None
         finally:
             ours.accelerator.state.distributed_type = DistributedType.NO
+    ours.args._n_gpu = 2
+    assert "several devices" in str(stock_reason(ours))
+
+
+def test_sharded_weights_take_the_path_of_stock_trl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs = rollouts(3, 4, old=True, beta=0.0)
+    expected = update(trainer_of(Stock, tmp_path / "stock", 12), inputs)
+    ours = trainer_of(PolicyTrainer, tmp_path / "ours", 12)
+    ours.is_fsdp_enabled = True
+    ours.stock_reason = stock_reason(ours)
+    assert ours.path == "stock (weights are sharded)"
+    monkeypatch.setattr(GRPOTrainer, "_generate_single_turn", lambda *_: ([[5, 4]], None))
+    monkeypatch.setattr(ours, "_begin_rewards", lambda _: None)
+    assert ours._generate_single_turn([[5]], None, {}, 1) == ([[5, 4]], None)
+    monkeypatch.setattr("llmpolicy.grpo.trainer.window_loss", lambda *_: pytest.fail("the update by groups"))
+    monkeypatch.setattr("llmpolicy.grpo.trainer.score_padded", lambda *_: pytest.fail("the scorer by groups"))
+    same(update(ours, inputs), expected)

@@ -47,6 +47,11 @@ def rarely(completion_ids: list[int], row: int) -> float:
     return 0.5 if row < 2 else float(sum(completion_ids) % 5)
 
 
+def first(completion_ids: list[int], row: int) -> float:
+    """No signal in the second of two generations."""
+    return float(sum(completion_ids) % 5) if row < ROLLOUTS // GROUP else 0.5
+
+
 SAMPLING = {
     "refilled": SamplingBlock(refill=True, max_tokens=10_000),
     "capped": SamplingBlock(refill=True, max_tokens=110),  # 56 tokens at first, 23 a group of 8, which may have 48
@@ -59,9 +64,15 @@ COMPOSED: list[Any] = [
 
 
 def update(
-    folder: Path, loss: str, reward: Any = training.digest, budget: int | None = None, sampling: Any = None
+    folder: Path,
+    loss: str,
+    reward: Any = training.digest,
+    budget: int | None = None,
+    sampling: Any = None,
+    many: bool = False,
+    **grpo: Any,
 ) -> dict[str, Any]:
-    """Train one step and return what moved, the advantages, what was logged and the facts."""
+    """Train one step and return what moved, the advantages, what was logged and the facts; on ``many`` questions, nine."""
     world = int(os.environ["WORLD_SIZE"])
     policy = training.policy()
     trainer = training.trainer(
@@ -69,12 +80,13 @@ def update(
         policy,
         kind=Replayed,
         reward=reward,
-        questions=training.QUESTIONS if sampling is None else [f"{place}+{place}" for place in range(9)],
+        questions=[f"{place}+{place}" for place in range(9)] if sampling or many else training.QUESTIONS,
         options={"sampling": sampling},
         num_generations=GROUP,
         per_device_train_batch_size=ROLLOUTS // world,
         loss_type=loss,
         shuffle_dataset=False,
+        **grpo,
     )
     trainer.token_budget = budget
     before = training.vector(policy.model)
@@ -102,6 +114,8 @@ def main(folder: Path, losses: list[str]) -> None:
     """One update a loss; rank 0 writes them all."""
     found = {loss: update(folder, loss) for loss in losses}
     found["ragged"] = update(folder, "grpo", late, budget=30)
+    found["ragged with a reference"] = update(folder, "dapo", late, budget=30, beta=0.04)
+    found["cut"] = update(folder, "dapo", first, many=True, gradient_accumulation_steps=2, steps_per_generation=1)
     found["composed"] = update(folder, "dapo", COMPOSED)
     for name, sampling in SAMPLING.items():
         found[name] = update(folder, "dapo", rarely, sampling=sampling)

@@ -11,17 +11,23 @@ from llmpolicy.errors import PolicyError
 EXACT, ROUNDED = 0.01, 0.3
 """The largest mean over a completion, in nats a token: in 32 bits or more, and where numbers are rounded to fewer."""
 
+GROUPS = 2
+"""Of different prompts: what they begin with is read once, as in training."""
+_NOTHING = -1.0
 _KEYS = ("prompt_ids", "prompt_mask", "completion_ids", "completion_mask")
 
 
-def disagreement(trainer: Any, inputs: dict[str, Any], sampled: Sequence[Sequence[float | None]]) -> float:
-    """Score one group of a generation again; returns the largest mean difference of a completion, in nats a token.
+def disagreement(trainer: Any, inputs: dict[str, Any], sampled: Sequence[Sequence[float | None]]) -> float | None:
+    """Score some groups of a generation again; returns the largest mean difference of a completion, in nats a token.
 
+    None if there is nothing to compare: no token of theirs counts in training, or no log-probability is known.
     Raises PolicyError on every process when it is beyond the tolerance of the policy's precision on any.
     """
-    rows = trainer.num_generations
+    rows = GROUPS * trainer.num_generations
     differences = _differences(trainer, {key: inputs[key][:rows] for key in _KEYS}, sampled[:rows])  # (b,)
     largest = float(trainer.accelerator.gather(differences.max()[None]).max())
+    if largest == _NOTHING:
+        return None
     dtype = trainer.policy.model.dtype
     rounds = dtype not in (torch.float32, torch.float64) or trainer.accelerator.mixed_precision in ("fp16", "bf16")
     allowed = ROUNDED if rounds else EXACT
@@ -35,7 +41,7 @@ def disagreement(trainer: Any, inputs: dict[str, Any], sampled: Sequence[Sequenc
 
 
 def _differences(trainer: Any, inputs: dict[str, Tensor], sampled: Sequence[Sequence[float | None]]) -> Tensor:
-    """The mean over its tokens of each completion's absolute difference, (b,)."""
+    """The mean over its tokens of each completion's absolute difference, (b,); _NOTHING where no token can be compared."""
     ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1)
     mask = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], dim=1)
     keep = inputs["completion_ids"].shape[1]
@@ -47,4 +53,4 @@ def _differences(trainer: Any, inputs: dict[str, Tensor], sampled: Sequence[Sequ
         given[row, : len(known)] = torch.tensor(known, device=given.device)
     counted = inputs["completion_mask"].bool() & ~given.isnan()
     differences = (scored.float() - given).abs().where(counted, 0.0)
-    return differences.sum(1) / counted.sum(1).clamp(min=1)
+    return (differences.sum(1) / counted.sum(1)).where(counted.any(1), _NOTHING)

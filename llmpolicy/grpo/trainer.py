@@ -366,6 +366,8 @@ class PolicyTrainer(GRPOTrainer):
         if self.parity is not None or self.generation.log_probs is None or not self.model.training:
             return
         self.parity = disagreement(self, output, self.generation.log_probs)
+        if self.parity is None:  # then the next generation is looked at
+            return
         self._metrics["train"]["sampler/parity"].append(self.parity)
         if self.run is not None:
             self.run.update_manifest(sampler_parity=self.parity)

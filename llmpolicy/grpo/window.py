@@ -40,6 +40,8 @@ def stock_reason(trainer: Any) -> str | None:
     args = trainer.args
     if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
         return "weights are sharded"
+    if args.n_gpu > 1:
+        return "one process drives several devices"
     if trainer.accelerator.distributed_type not in (DistributedType.NO, *_REPLICATED):
         return f"distributed_type is {trainer.accelerator.distributed_type.value}"
     if trainer.loss_type not in (*BY_ROWS, *BY_TOKENS):
@@ -95,7 +97,7 @@ def window_loss(trainer: Any, model: torch.nn.Module, stock_loss: Callable[..., 
     share = steps / len(whole["advantages"]) if trainer.loss_type in BY_ROWS else None
     live = live_rows(whole, trainer.beta)
     seen = torch.zeros(2, *whole["completion_mask"].shape, device=trainer.accelerator.device)  # (2, B, T)
-    batches = _batches(trainer, whole, live)
+    batches = _batches(trainer, whole, live, steps)
     for place, batch in enumerate(batches):
         weight = batch.weight * (1.0 if share is None else share * len(batch.rows))
         with trainer.accelerator.no_sync(model) if place + 1 < len(batches) else nullcontext():
@@ -202,18 +204,22 @@ class _Batch:
     weight: float
 
 
-def _batches(trainer: Any, whole: Inputs, live: list[int]) -> list[_Batch]:
-    """The micro-batches of a window, as many on every process."""
+def _batches(trainer: Any, whole: Inputs, live: list[int], steps: int) -> list[_Batch]:
+    """The micro-batches of a window of so many micro-steps, as many on every process."""
     ids = torch.cat([whole["prompt_ids"], whole["completion_ids"]], dim=1)
     mask = torch.cat([whole["prompt_mask"], whole["completion_mask"]], dim=1)
-    budget = trainer.token_budget or ids.numel() // trainer.args.gradient_accumulation_steps
+    budget = trainer.token_budget or ids.numel() // steps
     rows = Rows(ids, mask, whole["completion_ids"].shape[1])
     batches = [_Batch(part, subset(whole, part), 1.0) for part in rows.batches(live, budget)]
     if trainer.accelerator.num_processes > 1:
         counted = trainer.accelerator.gather(torch.tensor([len(batches)], device=ids.device))
+        # Processes exchange gradients in the last backward of an optimiser step, those of its earlier windows too.
+        most = max(int(counted.max()), int(trainer.accelerator.sync_gradients))
         filler = subset(whole, [0])
-        filler["completion_mask"] = torch.ones_like(filler["completion_mask"])
-        batches += [_Batch([0], filler, 0.0)] * (int(counted.max()) - len(batches))
+        # A token that was chosen: at a place that is padded a loss may be infinite, and 0 times it no number.
+        filler["completion_mask"] = torch.zeros_like(filler["completion_mask"])
+        filler["completion_mask"][:, 0] = 1
+        batches += [_Batch([0], filler, 0.0)] * (most - len(batches))
     return batches
 
 

@@ -15,6 +15,9 @@ from llmpolicy.policies.causal_lm.group_attention import attending, group_path
 from llmpolicy.policies.causal_lm.quick_lora import quick_lora
 from llmpolicy.policies.causal_lm.read import GroupReader, PaddedReader, Reader
 
+LOOK_EVERY = {"cpu": 1}
+"""Tokens after which the host looks which rows have ended; 8 where it would have to wait for the device."""
+
 
 @dataclass(frozen=True, slots=True)
 class Generated:
@@ -70,7 +73,7 @@ def _reading(
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """What the rows that are still being written chose; all (b,)."""
+    """What the rows that are still being written chose, and those that the host has not yet seen to have ended; all (b,)."""
 
     rows: Tensor
     token: Tensor
@@ -86,24 +89,32 @@ def _steps(
     greedy: bool,
     generator: torch.Generator | None,
 ) -> Iterator[_Step]:
-    """One token for every unfinished row a step; a row that stopped leaves the batch."""
+    """One token for every unfinished row a step; a row that stopped leaves the batch at the next look."""
     rows = torch.arange(len(prompt_of), device=prompt_of.device)  # (b,)
+    every = LOOK_EVERY.get(rows.device.type, 8)
+    going, finite = torch.ones_like(rows, dtype=torch.bool), torch.ones((), dtype=torch.bool, device=rows.device)
     logits = reader.prompts()[prompt_of]  # (b, V)
-    for t in range(max_new_tokens):
+    for t in range(1, max_new_tokens + 1):
         chosen = choose(logits, temperature, greedy, generator)
-        going = ~torch.isin(chosen.token, stop)  # (b,)
-        *goes_on, finite = torch.cat([going, chosen.finite[None]]).tolist()  # the one look from outside a token
-        if not finite:
-            raise PolicyError("the model's logits are not finite, expected finite weights (did training diverge?)")
-        yield _Step(rows, chosen.token, chosen.log_prob)
-        if t + 1 == max_new_tokens or not any(goes_on):
-            return
-        token = chosen.token
-        if not all(goes_on):
-            left = torch.tensor([place for place, goes in enumerate(goes_on) if goes], device=rows.device)
-            rows, token = rows[left], token[left]
-            reader.leave(left)
+        token, going, finite = chosen.token, going & ~torch.isin(chosen.token, stop), finite & chosen.finite
+        yield _Step(rows, token, chosen.log_prob)
+        if t % every == 0 or t == max_new_tokens:
+            goes_on = _look(going, finite)
+            if t == max_new_tokens or not any(goes_on):
+                return
+            if not all(goes_on):
+                left = torch.tensor([place for place, goes in enumerate(goes_on) if goes], device=rows.device)
+                rows, token, going = rows[left], token[left], going[left]
+                reader.leave(left)
         logits = reader.tokens(token)
+
+
+def _look(going: Tensor, finite: Tensor) -> list[bool]:
+    """Which rows go on, in the one trip of their figures to the host; raises PolicyError if a logit was no number."""
+    *goes_on, all_finite = torch.cat([going, finite[None]]).tolist()
+    if not all_finite:
+        raise PolicyError("the model's logits are not finite, expected finite weights (did training diverge?)")
+    return goes_on
 
 
 def _by_row(steps: Sequence[_Step], rows: int, stop_ids: set[int]) -> Generated:
@@ -111,6 +122,8 @@ def _by_row(steps: Sequence[_Step], rows: int, stop_ids: set[int]) -> Generated:
     log_probs: list[list[float]] = [[] for _ in range(rows)]
     flat = [torch.cat([getattr(step, name) for step in steps]).tolist() for name in ("rows", "token", "log_prob")]
     for row, token, log_prob in zip(*flat, strict=True):
+        if token_ids[row] and token_ids[row][-1] in stop_ids:  # it went on until the host looked
+            continue
         token_ids[row].append(token)
         log_probs[row].append(log_prob)
     return Generated(token_ids, log_probs, [row[-1] in stop_ids for row in token_ids])

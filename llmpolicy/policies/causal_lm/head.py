@@ -12,6 +12,8 @@ from llmpolicy.policies.causal_lm.forward import bare
 
 TILE = 2**23
 """Logits computed at a time: 32 MB in float32."""
+TOGETHER = 8
+"""Tiles whose parts of the head's gradient are added up in 16 bits, as stock TRL adds up its micro-batches; then in 32."""
 
 
 @contextmanager
@@ -79,8 +81,8 @@ class _TiledLogProb(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         hidden, weight, bias, labels, mass = ctx.saved_tensors
         of_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
-        of_weight = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
-        of_bias = torch.zeros_like(bias) if bias is not None and ctx.needs_input_grad[2] else None
+        of_weight = _Sum(weight, ctx.dtype) if ctx.needs_input_grad[1] else None
+        of_bias = torch.zeros_like(bias, dtype=torch.float32) if bias is not None and ctx.needs_input_grad[2] else None
         cast = _cast(weight, bias, ctx.dtype)
         for tile in _tiles(len(labels), len(weight)):
             seen, scale = hidden[tile].to(ctx.dtype), (gradient[tile] / ctx.temperature)[:, None]  # (s, h), (s, 1)
@@ -90,13 +92,33 @@ class _TiledLogProb(torch.autograd.Function):
             low = of_logits.to(ctx.dtype)
             if of_hidden is not None:
                 of_hidden[tile] = (low @ cast[0]).to(hidden.dtype)
-            if of_weight is not None and of_weight.dtype == ctx.dtype:
-                of_weight.addmm_(low.T, seen)  # a product of its own is as large as the weights, new memory each time
-            elif of_weight is not None:
-                of_weight += low.T @ seen
+            if of_weight is not None:
+                of_weight.add(low.T, seen)
             if of_bias is not None:
-                of_bias += low.sum(0)
-        return of_hidden, of_weight, of_bias, None, None, None, None
+                of_bias += of_logits.sum(0)
+        moved = None if of_weight is None else of_weight.total().to(weight.dtype)
+        return of_hidden, moved, None if of_bias is None else of_bias.to(weight.dtype), None, None, None, None
+
+
+class _Sum:
+    """Σ of products as large as ``weight``, made in ``dtype``: some added up in it, for speed, and their sums in float32."""
+
+    def __init__(self, weight: Tensor, dtype: torch.dtype) -> None:
+        self.part, self.parts = torch.zeros_like(weight, dtype=dtype), 0
+        self.rest: Tensor | None = None
+        self.together = TOGETHER if weight.dtype == dtype else 1  # weights of 32 bits are promised more
+        self.is_exact = dtype.itemsize >= 4
+
+    def add(self, left: Tensor, right: Tensor) -> None:
+        """Add left @ right, in place: a product of its own would be new memory each time."""
+        if self.parts == self.together and not self.is_exact:
+            self.rest, self.parts = self.total().float(), 0
+        self.part.addmm_(left, right, beta=min(self.parts, 1))
+        self.parts += 1
+
+    def total(self) -> Tensor:
+        """What was added since the last total, and before it."""
+        return self.part if self.rest is None else self.rest.add_(self.part)
 
 
 def _cast(weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
