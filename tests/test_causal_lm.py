@@ -86,6 +86,14 @@ def test_log_prob_equals_a_plain_forward_of_each_row(architecture):
     pi = policy(architecture)
     truth = [chosen(plain(pi.model, p, a), a) for p, a in zip(pi.encode(PROMPTS), ACTIONS, strict=True)]
     assert_rows(*pi.log_prob(PROMPTS, ACTIONS), truth)
+    with torch.no_grad():
+        assert_rows(*pi.log_prob(PROMPTS * 2, ACTIONS + ACTIONS[:0:-1] + [[]]), [*truth, *_again(pi), torch.zeros(0)])
+
+
+def _again(pi: CausalLMPolicy) -> list[torch.Tensor]:
+    """The first two prompts with the last two actions, in the other order."""
+    pairs = zip(pi.encode(PROMPTS), ACTIONS[:0:-1], strict=False)
+    return [chosen(plain(pi.model, prompt, action), action) for prompt, action in pairs]
 
 
 @every_architecture
@@ -252,6 +260,8 @@ def test_entropy_equals_the_sum_over_the_vocabulary(architecture):
         p = plain(pi.model, ids, action).double().exp()
         truth.append(torch.special.entr(p).sum(-1).float())
     assert_rows(*pi.entropy(PROMPTS, ACTIONS), truth)
+    with torch.no_grad():
+        assert_rows(*pi.entropy(PROMPTS, ACTIONS), truth)
 
 
 def test_the_gradient_is_that_of_a_plain_forward():

@@ -20,9 +20,14 @@ from llmpolicy.policies.causal_lm.checks import check, remove_dropout
 from llmpolicy.policies.causal_lm.codec import Codec
 from llmpolicy.policies.causal_lm.forward import bare, forward, left_pad, positions, right_pad
 from llmpolicy.policies.causal_lm.generate import Generated, context_length, generate
+from llmpolicy.policies.causal_lm.group_attention import group_path
 from llmpolicy.policies.causal_lm.reference import Reference
 from llmpolicy.policies.causal_lm.score import Scored, score
+from llmpolicy.policies.causal_lm.score_groups import Rows, score_groups
 from llmpolicy.types import Action, Completion
+
+TOKENS_AT_ONCE = 2**14
+"""Most tokens of a pass that scores by groups, which it does where no gradient is asked for."""
 
 
 class CausalLMPolicy:
@@ -234,8 +239,13 @@ class CausalLMPolicy:
         batch_size: int | None = None,
         entropy: bool = False,
         model: nn.Module | None = None,
+        padded: bool | None = None,
     ) -> tuple[Scored, Tensor]:
-        """Score given completions (with another ``model`` if given); figures are 0 where the mask, (B, T), is."""
+        """Score given completions (with another ``model`` if given); figures are 0 where the mask, (B, T), is.
+
+        Rows are ``padded`` where a gradient is asked for, or else packed by groups, in bounded memory, if the model can be.
+        """
+        padded = torch.is_grad_enabled() if padded is None else padded
         prompt_ids = self.encode(prompts)
         action_ids = [torch.as_tensor(row, dtype=torch.long).tolist() for row in actions]
         if len(prompt_ids) != len(action_ids):
@@ -243,7 +253,9 @@ class CausalLMPolicy:
         size = batch_size or max(len(prompt_ids), 1)
         width = max(map(len, action_ids), default=0)
         chunks = [
-            self._score_batch(model or self.model, prompt_ids[i : i + size], action_ids[i : i + size], width, entropy)
+            self._score_batch(
+                model or self.model, prompt_ids[i : i + size], action_ids[i : i + size], width, entropy, padded
+            )
             for i in range(0, size if not prompt_ids else len(prompt_ids), size)
         ]
         entropies = [scored.entropy for scored, _ in chunks if scored.entropy is not None]
@@ -253,19 +265,23 @@ class CausalLMPolicy:
         return joined, torch.cat([mask for _, mask in chunks])
 
     def _score_batch(
-        self, model: nn.Module, prompt_ids: list[list[int]], action_ids: list[list[int]], width: int, entropy: bool
+        self,
+        model: nn.Module,
+        prompt_ids: list[list[int]],
+        action_ids: list[list[int]],
+        width: int,
+        entropy: bool,
+        padded: bool,
     ) -> tuple[Scored, Tensor]:
         prompts, prompt_mask = left_pad(prompt_ids, self.pad_id, self.device)  # (b, P)
         actions, action_mask = right_pad(action_ids, self.pad_id, self.device)  # (b, t)
-        scored = score(
-            model,
-            torch.cat([prompts, actions], dim=1),
-            torch.cat([prompt_mask, action_mask], dim=1),
-            actions.shape[1],
-            self.temperature,
-            entropy=entropy,
-            entropy_grad=True,
-        )
+        ids, there = torch.cat([prompts, actions], dim=1), torch.cat([prompt_mask, action_mask], dim=1)
+        keep = actions.shape[1]
+        if padded or group_path(model) is not None:
+            scored = score(model, ids, there, keep, self.temperature, entropy=entropy, entropy_grad=True)
+        else:
+            rows = Rows(ids, there, keep)
+            scored = score_groups(model, rows, self.temperature, entropy=entropy, budget=TOKENS_AT_ONCE)
         mask = action_mask.bool()
         fill = (0, width - actions.shape[1])
         log_prob = pad(scored.log_prob.masked_fill(~mask, 0.0), fill)  # (b, T)

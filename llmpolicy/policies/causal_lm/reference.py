@@ -55,15 +55,15 @@ class Reference:
             self._model = adapter.detached(self._policy.model).eval().requires_grad_(False)
         return self
 
-    @torch.no_grad()
     def log_prob(
         self, prompts: Sequence[Any], actions: Sequence[Any], *, batch_size: int | None = None
     ) -> tuple[Tensor, Tensor]:
         """The log-probability under the start of every decision, and its mask, both (B, T); no gradient."""
-        policy = self._policy
+        policy, padded = self._policy, torch.is_grad_enabled()  # as the policy's own, so that both round alike
         acting = adapter.active(policy.model, self._adapter) if policy.is_adapter else nullcontext()
-        with acting:
-            scored, mask = policy.score(prompts, actions, batch_size=batch_size, model=self.model or policy.model)
+        model = self.model or policy.model
+        with acting, torch.no_grad():
+            scored, mask = policy.score(prompts, actions, batch_size=batch_size, model=model, padded=padded)
         return scored.log_prob, mask
 
 
