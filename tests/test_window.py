@@ -11,6 +11,7 @@ import torch
 from accelerate.utils import DistributedType
 from trl import GRPOTrainer
 
+from llmpolicy.grpo.rollouts import Generation
 from llmpolicy.grpo.trainer import PolicyTrainer
 from llmpolicy.grpo.window import shuffled_groups, stock_reason, subset
 from tests import training
@@ -200,6 +201,28 @@ def test_what_cannot_contribute_is_not_forwarded(tmp_path: Path) -> None:
     prompts = {tuple(inputs["prompt_ids"][row][inputs["prompt_mask"][row] == 1].tolist()) for row in live}
     completions = sum(int(inputs["completion_mask"][row].sum()) - 1 for row in live)
     assert seen == [sum(map(len, prompts)) + completions]
+
+
+@pytest.mark.parametrize("scale", ["group", "batch", "none"])
+def test_equal_rewards_have_no_advantage_though_their_mean_is_rounded(tmp_path: Path, scale: str) -> None:
+    """The second group has one reward but for a row that cannot be judged."""
+
+    def reward(row: int, completion_ids: list[int]) -> float | None:
+        return [0.1, None if sum(completion_ids) % 7 == 0 else 0.1, float(sum(completion_ids) % 5)][row]
+
+    inputs = [{"prompt": "", "row": row} for row in (0, 1, 2) for _ in range(8)]
+    options: dict[str, Any] = {"reward": reward, "num_generations": 8, "scale_rewards": scale}
+    ours = training.trainer(tmp_path, training.policy(), per_device_train_batch_size=24, **options)
+    torch.manual_seed(0)
+    made = ours._generate_and_score_completions(inputs)["advantages"]
+    ours.generation = Generation([item["row"] for item in inputs])
+    torch.manual_seed(0)
+    stock = GRPOTrainer._generate_and_score_completions(ours, inputs)["advantages"]
+    assert stock[:8].any()
+    assert ours.generation.table[8:16].isnan().any()
+    assert not made[:16].any()
+    assert torch.equal(made[16:], stock[16:])
+    assert made[16:].any()
 
 
 def test_without_any_signal_nothing_is_forwarded_and_the_gradient_is_zero(tmp_path: Path) -> None:

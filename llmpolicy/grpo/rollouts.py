@@ -12,9 +12,9 @@ from llmpolicy.rewards import RowScore, Sample
 class Generation:
     """The current generation of one process: its rows, sampler's log-probs, samples, scores and seconds.
 
-    ``terms`` names the terms of the reward that are kept beside its parts. ``scoring`` is what was submitted early;
-    ``reward_seconds`` are those that the trainer waited. ``given`` are the completions, and the log-probs for TRL, of a
-    generation that was made before TRL asks for it.
+    ``terms`` names the terms of the reward that are kept beside its parts; ``table``, (B, terms), has those of all
+    processes. ``scoring`` is what was submitted early; ``reward_seconds`` are those that the trainer waited. ``given``
+    are the completions, and the log-probs for TRL, of a generation that was made before TRL asks for it.
     """
 
     row_indices: Sequence[int] = ()
@@ -24,6 +24,7 @@ class Generation:
     terms: Sequence[str] = ()
     seconds: float = 0.0
     reward_seconds: float = 0.0
+    table: Any = None
     given: tuple[list[list[int]], list[list[float]] | None] | None = None
     scoring: Future[list[RowScore]] | None = None
 

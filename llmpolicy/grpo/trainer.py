@@ -22,7 +22,7 @@ from llmpolicy.grpo.callbacks import WholeGenerations
 from llmpolicy.grpo.parity import disagreement
 from llmpolicy.grpo.rollouts import Generation, rollout_rows
 from llmpolicy.grpo.sampling import Sampling, number
-from llmpolicy.grpo.window import Window, next_inputs, score_padded, stock_reason, window_loss
+from llmpolicy.grpo.window import Window, equal_rewards, next_inputs, score_padded, stock_reason, window_loss
 from llmpolicy.policies.causal_lm import CausalLMPolicy
 from llmpolicy.policies.causal_lm.generate import generate
 from llmpolicy.policies.causal_lm.score import Scored, score
@@ -269,7 +269,9 @@ class PolicyTrainer(GRPOTrainer):
             self.judge(completion_ids_list)
         # TRL counts a term that is None as 0 unless the whole row is NaN: a row that cannot be judged is all NaN.
         table = [[number(row, name) for name in self.rewards.composition.names] for row in self.generation.scores]
-        return gather(torch.tensor(table, dtype=torch.float32, device=self.accelerator.device))  # (B, terms)
+        mine = torch.tensor(table, dtype=torch.float32, device=self.accelerator.device)
+        self.generation.table = gather(mine)  # (B of all processes, terms)
+        return self.generation.table
 
     def judge(self, completion_ids: list[list[int]]) -> None:
         """Score what this process has generated, or wait for the scores that were begun."""
@@ -343,6 +345,10 @@ class PolicyTrainer(GRPOTrainer):
         finally:
             if self.generation.scoring is not None:  # interrupted before anyone waited for it
                 self.generation.scoring.cancel()
+        if self.multi_objective_aggregation == "sum_then_normalize":
+            without_signal = equal_rewards(self.generation.table, self.reward_weights, self._group_size)
+            first = self.accelerator.process_index * len(output["advantages"])
+            output["advantages"][without_signal[first : first + len(output["advantages"])]] = 0.0
         self._check_parity(output)
         self._keep_rollouts(output["advantages"].tolist())
         self._note_signal(output)
