@@ -14,6 +14,7 @@ from peft import LoraConfig, get_peft_model
 from llmpolicy.policies import CausalLMPolicy
 from llmpolicy.policies.causal_lm import generate, group_attention, head, score
 from llmpolicy.policies.causal_lm import kv_buffer as buffers
+from llmpolicy.policies.causal_lm import pack as packing
 from llmpolicy.policies.causal_lm.forward import left_pad, right_pad
 from llmpolicy.policies.causal_lm.group_attention import group_path
 from llmpolicy.policies.causal_lm.pack import pack
@@ -160,7 +161,9 @@ def ragged(groups: int, each: int, seed: int = 0, start: int = 0) -> tuple[list[
     return [pairs[place][0] for place in order], [pairs[place][1] for place in order]
 
 
-@pytest.mark.parametrize(("start", "small"), [(0, SMALL), (0, 0), (10, SMALL), (10, 0)])
+@pytest.mark.parametrize(
+    ("start", "small", "block"), [(0, SMALL, 0.0), (0, 0, 99.0), (10, SMALL, 99.0), (10, 0, 0.0), (0, SMALL, 1.0)]
+)
 @pytest.mark.parametrize(("groups", "each", "budget"), [(1, 2, None), (3, 4, None), (2, 16, 40), (4, 3, 12), (5, 1, 9)])
 @every_architecture
 def test_scores_and_gradients_are_those_of_the_padded_forward(
@@ -171,8 +174,10 @@ def test_scores_and_gradients_are_those_of_the_padded_forward(
     budget: int | None,
     start: int,
     small: int,
+    block: float,
 ) -> None:
     monkeypatch.setattr(group_attention, "_SMALL", small)
+    monkeypatch.setattr(packing, "_BLOCK", block)  # 0: each completion alone; 99: those of a group together
     made = CausalLMPolicy(models.model(architecture, vocab_size=50), models.tokenizer()).model
     ids, mask, keep = padded(*ragged(groups, each, seed=groups, start=start))
     expected = score(made, ids, mask, keep, 0.7, entropy=True)
@@ -198,7 +203,7 @@ def same_gradients(made: torch.nn.Module, found: torch.Tensor, expected: torch.T
 @pytest.mark.parametrize("tile", [50, 50 * 7])
 def test_tiles_of_the_head_change_nothing(monkeypatch: pytest.MonkeyPatch, tile: int) -> None:
     monkeypatch.setattr(head, "TILE", tile)
-    test_scores_and_gradients_are_those_of_the_padded_forward(monkeypatch, "gpt2", 3, 4, None, 0, 0)
+    test_scores_and_gradients_are_those_of_the_padded_forward(monkeypatch, "gpt2", 3, 4, None, 0, 0, 0.0)
 
 
 def test_many_tiles_in_bfloat16_round_the_head_s_gradient_hardly_more_than_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,12 +10,17 @@ from llmpolicy.policies.causal_lm.group_attention import Rectangle, attention, f
 from llmpolicy.policies.causal_lm.prompts import Prompts
 
 
+_BLOCK = 1.0
+"""A group's completions are one block if together they are no longer than this many of the longest prompt."""
+
+
 @dataclass(frozen=True)
 class Pack:
     """D prompts, their common start once, then R completions, each without its last token, which nothing follows.
 
     ``token_ids`` and ``position_ids`` are (1, N), completions count on from their prompt; ``keep`` (S,) is where each
     of the S completion tokens is predicted, ``labels`` (S,) what was chosen there, completion after completion.
+    Completions attend in B blocks: all of a group together, or each alone.
     """
 
     token_ids: Tensor
@@ -23,50 +28,56 @@ class Pack:
     keep: Tensor
     labels: Tensor
     prompts: Prompts
-    completions: Rectangle
-    prompt_of: Tensor  # (R,)
-    even: bool  # every prompt has as many completions, one prompt's after the other's
+    blocks: Rectangle
+    prompt_of: Tensor  # (B,)
+    row: Tensor  # of completion tokens, packed: the completion
+    step: Tensor  # and the place in it
+    even: bool  # every prompt has as many blocks, one prompt's after the other's
     masks: dict[tuple[int | None, torch.dtype], Tensor] = field(default_factory=dict)
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float, window: int | None) -> Tensor:
         """Prompts attend to themselves, completions to their prompt and themselves; (N, H, d)."""
         split = len(self.prompts.token_ids)
         seen, key, value = self.prompts.attend(q[:split], k[:split], v[:split], scale, window)  # key (D, P, K, d)
-        if not self.completions.total:
+        if not self.blocks.total:
             return seen
-        own = [self.completions.fill(side[split:]) for side in (q, k, v)]  # (R, T, heads, d)
-        # The prompt's keys are copied to each completion: sharing them costs a block of zeros as wide as the group.
+        own = [self.blocks.fill(side[split:]) for side in (q, k, v)]  # (B, T, heads, d)
         keys, values = (
-            torch.cat([self._of_each_row(one), mine], dim=1).transpose(1, 2)
+            torch.cat([self._of_each_block(one), mine], dim=1).transpose(1, 2)
             for one, mine in ((key, own[1]), (value, own[2]))
-        )  # (R, K, P + T, d)
+        )  # (B, K, P + T, d)
         mask = self._mask(window, q.dtype, q.shape[1] // k.shape[1])
         out = attention(fold(own[0], k.shape[1]), keys, values, mask, scale)
-        return torch.cat([seen, self.completions.pack(unfold(out, own[0].shape[1]))])
+        return torch.cat([seen, self.blocks.pack(unfold(out, own[0].shape[1]))])
 
-    def _of_each_row(self, prompts: Tensor) -> Tensor:
+    def _of_each_block(self, prompts: Tensor) -> Tensor:
         if self.even:  # the gradient of this is a sum in one order, that of index_select need not be
             each = len(self.prompt_of) // len(prompts)
             return prompts[:, None].expand(-1, each, *prompts.shape[1:]).flatten(0, 1)
         return prompts.index_select(0, self.prompt_of)
 
     def _mask(self, window: int | None, dtype: torch.dtype, repeats: int) -> Tensor:
-        """What a completion's tokens see, as numbers to add, (R, 1, H/K·T, P + T)."""
+        """What a completion's tokens see, as numbers to add, (B, 1, H/K·T, P + T)."""
         if (window, dtype) not in self.masks:
-            device = self.prompt_of.device
-            length = self.prompts.lengths[self.prompt_of]  # (R,)
-            key = torch.arange(self.prompts.longest, device=device)  # (P,)
-            step = torch.arange(self.completions.length, device=device)  # (T,)
-            there = (key < length[:, None])[:, None].expand(-1, len(step), -1)  # (R, T, P)
-            before = (step[:, None] >= step).expand(len(length), -1, -1)  # (R, T, T)
-            if window is not None:
-                there = there & (length[:, None, None] + step[:, None] - key < window)
-                before = before & (step[:, None] - step < window)
-            seen = torch.cat([there, before], dim=2).repeat(1, repeats, 1)[:, None]  # (R, 1, H/K·T, P + T)
-            self.masks[window, dtype] = torch.zeros(seen.shape, dtype=dtype, device=device).masked_fill_(
+            seen = torch.cat(self._seen(window), dim=2).repeat(1, repeats, 1)[:, None]  # (B, 1, H/K·T, P + T)
+            self.masks[window, dtype] = torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(
                 ~seen, float("-inf")
             )
         return self.masks[window, dtype]
+
+    def _seen(self, window: int | None) -> tuple[Tensor, Tensor]:
+        """Whether a block's tokens see their prompt's, (B, T, P), and each other, (B, T, T)."""
+        length = self.prompts.lengths[self.prompt_of][:, None, None]  # (B, 1, 1)
+        row, step = (self.blocks.fill(one) for one in (self.row, self.step))  # (B, T)
+        place = torch.arange(self.prompts.longest, device=row.device)  # (P,)
+        before = (place < length).expand(-1, row.shape[1], -1)  # (B, T, P)
+        apart = step[:, :, None] - step[:, None]  # (B, T, T)
+        own = (row[:, :, None] == row[:, None]) & (apart >= 0) & self.blocks.inside[:, None]
+        if window is not None:
+            before = before & (length + step[:, :, None] - place < window)
+            own = own & (apart < window)
+        itself = torch.eye(row.shape[1], dtype=torch.bool, device=row.device)  # filled places too: no softmax of nothing
+        return before, own | itself
 
 
 def pack(groups: Sequence[tuple[Sequence[int], Sequence[Sequence[int]]]], device: torch.device) -> Pack:
@@ -81,13 +92,27 @@ def pack(groups: Sequence[tuple[Sequence[int], Sequence[Sequence[int]]]], device
         tokens += ids[:-1]
         places += range(length, length + len(ids) - 1)
         start += len(ids) - 1
+    blocks = _blocks([[len(ids) - 1 for ids in completions] for _, completions in groups], prompts.longest)
+    several = {sum(place == owner for owner, _ in blocks) for place in range(len(groups))}
     return Pack(
         torch.tensor([tokens], device=device),
         torch.tensor([places], device=device),
         torch.tensor(keep, device=device),
         torch.tensor([token for _, ids in rows for token in ids], device=device),
         prompts,
-        Rectangle([len(ids) - 1 for _, ids in rows], device),
-        torch.tensor([place for place, _ in rows], device=device),
-        len({len(completions) for _, completions in groups}) == 1,
+        Rectangle([length for _, length in blocks], device),
+        torch.tensor([place for place, _ in blocks], device=device),
+        torch.tensor([row for row, (_, ids) in enumerate(rows) for _ in ids[:-1]], dtype=torch.long, device=device),
+        torch.tensor([step for _, ids in rows for step in range(len(ids) - 1)], dtype=torch.long, device=device),
+        len(several) == 1,
     )
+
+
+def _blocks(lengths: Sequence[Sequence[int]], longest: int) -> list[tuple[int, int]]:
+    """The group and length of each block. Alone, completions have a copy of their prompt's keys; together, scores of each other.
+
+    Copies cost most where completions are short, scores where they are long (measured in docs/log.md).
+    """
+    if max(map(sum, lengths)) <= _BLOCK * longest:
+        return [(group, sum(of)) for group, of in enumerate(lengths)]
+    return [(group, length) for group, of in enumerate(lengths) for length in of]
