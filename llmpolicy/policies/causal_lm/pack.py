@@ -9,7 +9,6 @@ from torch import Tensor
 from llmpolicy.policies.causal_lm.group_attention import Rectangle, attention, fold, unfold
 from llmpolicy.policies.causal_lm.prompts import Prompts
 
-
 _BLOCK = 1.0
 """A group's completions are one block if together they are no longer than this many of the longest prompt."""
 
@@ -76,7 +75,9 @@ class Pack:
         if window is not None:
             before = before & (length + step[:, :, None] - place < window)
             own = own & (apart < window)
-        itself = torch.eye(row.shape[1], dtype=torch.bool, device=row.device)  # filled places too: no softmax of nothing
+        itself = torch.eye(
+            row.shape[1], dtype=torch.bool, device=row.device
+        )  # filled places too: no softmax of nothing
         return before, own | itself
 
 
