@@ -2,11 +2,14 @@
 
 import hashlib
 import inspect
+from pathlib import Path
+from typing import Any
 
 import pytest
 from trl import GRPOTrainer
 
 from llmpolicy.grpo.trainer import PolicyTrainer
+from tests import training
 
 SOURCES = {
     "_get_train_sampler": "36497afb4d311dc9",
@@ -24,6 +27,7 @@ SOURCES = {
     "_save": "b136889e87928376",
     "_save_checkpoint": "ec91bde123649111",
     "_load_callback_state": "2d0eae17b14b314d",
+    "_send_telemetry": "3e012069065d03d1",
 }
 
 SIGNATURES = {
@@ -43,6 +47,7 @@ SIGNATURES = {
     "_save": ["self", "output_dir", "state_dict"],
     "_save_checkpoint": ["self", "model", "trial"],
     "_load_callback_state": ["self"],
+    "_send_telemetry": ["self"],
 }
 
 
@@ -68,3 +73,13 @@ def test_every_override_is_listed() -> None:
     inherited = {name for name in vars(PolicyTrainer) if hasattr(GRPOTrainer, name) and not name.startswith("__")}
     module_attributes = {"_abc_impl"}
     assert inherited - module_attributes <= set(SOURCES)
+
+
+def test_nobody_is_told_that_a_run_began(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[Any] = []
+    monkeypatch.delenv("CI", raising=False)
+    monkeypatch.setattr("trl.trainer.base_trainer.send_telemetry", lambda **facts: sent.append(facts))
+    made = training.trainer(tmp_path, training.policy())
+    assert not sent
+    GRPOTrainer._send_telemetry(made)  # what TRL would have sent
+    assert len(sent) == 1

@@ -119,6 +119,9 @@ class PolicyTrainer(GRPOTrainer):
         """How the update goes: ``group``, or ``stock`` with the reason in brackets."""
         return "group" if self.stock_reason is None else f"stock ({self.stock_reason})"
 
+    def _send_telemetry(self) -> None:
+        """Nothing: TRL would report to the Hub that a run began, which not every caller of ``train`` knows."""
+
     def _take_reference(self, beta: float, sync: bool) -> None:
         """Use the policy's reference: TRL would add a second adapter, or load full weights again by their name."""
         from trl.trainer.callbacks import SyncRefModelCallback
