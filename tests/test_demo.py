@@ -39,10 +39,8 @@ NO_NETWORK = textwrap.dedent("""
 
 
 def llmpolicy(folder: Path, *arguments: str, threads: int = 1) -> subprocess.CompletedProcess[str]:
-    """The command with every way out closed, in an empty HOME."""
-    environment = {
-        key: value for key, value in os.environ.items() if not key.startswith("HF_") and key != "CI"
-    }  # where TRL is silent
+    """The command with every way out closed, in an empty HOME, and without CI, where TRL would be silent by itself."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("HF_") and key != "CI"}
     environment |= {
         "HOME": str(folder),
         "PYTHONPATH": str(ROOT),

@@ -45,8 +45,10 @@ def _differences(trainer: Any, inputs: dict[str, Tensor], sampled: Sequence[Sequ
     ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1)
     mask = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], dim=1)
     keep = inputs["completion_ids"].shape[1]
+    # By groups one pass, with what both prompts begin with; in padded rows no more at once than a group.
+    size = len(ids) if trainer.stock_reason is None else trainer.num_generations
     with torch.no_grad():
-        scored = trainer._get_per_token_logps_and_entropies(trainer.model, ids, mask, keep, batch_size=len(ids))[0]
+        scored = trainer._get_per_token_logps_and_entropies(trainer.model, ids, mask, keep, batch_size=size)[0]
     given = torch.full_like(scored, float("nan"), dtype=torch.float32)
     for row, values in enumerate(sampled):
         known = [float("nan") if value is None else float(value) for value in values]

@@ -97,7 +97,7 @@ class _TiledLogProb(torch.autograd.Function):
             if of_bias is not None:
                 of_bias += of_logits.sum(0)
         moved = None if of_weight is None else of_weight.total().to(weight.dtype)
-        return of_hidden, moved, None if of_bias is None else of_bias.to(weight.dtype), None, None, None, None
+        return of_hidden, moved, None if of_bias is None else of_bias.to(bias.dtype), None, None, None, None
 
 
 class _Sum:

@@ -1,5 +1,6 @@
 """Groups of completions as one packed row of tokens, each prompt once, and the attention that they need."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -94,7 +95,7 @@ def pack(groups: Sequence[tuple[Sequence[int], Sequence[Sequence[int]]]], device
         places += range(length, length + len(ids) - 1)
         start += len(ids) - 1
     blocks = _blocks([[len(ids) - 1 for ids in completions] for _, completions in groups], prompts.longest)
-    several = {sum(place == owner for owner, _ in blocks) for place in range(len(groups))}
+    several = set(Counter(place for place, _ in blocks).values())
     return Pack(
         torch.tensor([tokens], device=device),
         torch.tensor([places], device=device),

@@ -39,9 +39,8 @@ def _forward(layer: lora.Linear, name: str) -> Callable[[Tensor], Tensor]:
 
     def forward(x: Tensor) -> Tensor:
         out = base(x)
-        out.view(-1, out.shape[-1]).addmm_(
-            linear(x, down).view(-1, len(down)), up.to(out.dtype)
-        )  # which autocast chooses
+        low = linear(x, down).view(-1, len(down))
+        out.view(-1, out.shape[-1]).addmm_(low, up.to(out.dtype))  # which autocast chooses
         return out
 
     return forward
