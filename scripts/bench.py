@@ -110,17 +110,31 @@ class Ours(PolicyTrainer):
         pass
 
 
+def device() -> torch.device:
+    """Where the trainers run: the accelerator that torch finds, else the CPU."""
+    return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+
+
 def matrix_rate(dtype: torch.dtype) -> float:
     """GFLOP/s of a product of the shape that the model's layers have."""
-    left, right = torch.randn(2048, 576, dtype=dtype), torch.randn(576, 1536, dtype=dtype)
-    seconds = min(_timed(lambda: left @ right) for _ in range(50))  # of a machine that is free for one of them
-    return 2 * 2048 * 576 * 1536 / seconds / 1e9
+    left, right = (torch.randn(shape, dtype=dtype, device=device()) for shape in ((2048, 576), (576, 1536)))
+    several = 1 if device().type == "cpu" else 100  # where to ask for one takes longer than to compute it
+    seconds = min(_timed(lambda: [left @ right for _ in range(several)]) for _ in range(50))  # of a free machine, once
+    return several * 2 * 2048 * 576 * 1536 / seconds / 1e9
 
 
 def _timed(work: Callable[[], Any]) -> float:
+    wait()
     start = time.perf_counter()
     work()
+    wait()
     return time.perf_counter() - start
+
+
+def wait() -> None:
+    """Until the accelerator, if there is one, has done what it was given."""
+    if device().type != "cpu":
+        torch.accelerator.synchronize()
 
 
 class Bench:
@@ -174,10 +188,11 @@ class Bench:
         advantages = torch.tensor([1.0, -1.0]).repeat(work.rows // 2)
         advantages[alive(work, live) * work.group :] = 0.0
         prompts = torch.tensor([self.prompts[row // work.group] for row in range(work.rows)])
-        return {
+        held = {
             "prompt_ids": prompts, "prompt_mask": torch.ones_like(prompts), "completion_ids": OTHER + mask,
             "completion_mask": mask, "advantages": advantages, "num_items_in_batch": mask.sum(),
         }  # fmt: skip
+        return {name: value.to(device()) for name, value in held.items()}
 
     def update(self, side: str, live: float) -> float:
         """Seconds of one optimiser step on the trace."""
@@ -185,15 +200,17 @@ class Bench:
         steps, size = trainer.args.gradient_accumulation_steps, trainer.args.per_device_train_batch_size
         trainer.model.train()
         trainer._metrics["train"].clear()
-        start = time.perf_counter()
-        for step in range(steps):
-            trainer._step = step
-            trainer.accelerator.gradient_state._set_sync_gradients(step + 1 == steps)
-            part = subset(inputs, list(range(step * size, (step + 1) * size)))
-            trainer.accelerator.backward(trainer.compute_loss(trainer.model, part))
-        trainer.optimizer.step()
-        trainer.optimizer.zero_grad()
-        return time.perf_counter() - start
+
+        def work() -> None:
+            for step in range(steps):
+                trainer._step = step
+                trainer.accelerator.gradient_state._set_sync_gradients(step + 1 == steps)
+                part = subset(inputs, list(range(step * size, (step + 1) * size)))
+                trainer.accelerator.backward(trainer.compute_loss(trainer.model, part))
+            trainer.optimizer.step()
+            trainer.optimizer.zero_grad()
+
+        return _timed(work)
 
 
 @contextmanager
@@ -204,10 +221,11 @@ def scripted(lengths: list[int]) -> Iterator[None]:
     def choose(*arguments: Any) -> Chosen:
         nonlocal alive, step
         step += 1
-        if step > 1:
+        if len(arguments[0]) < len(alive):  # those that have ended were seen to, and left
             alive = [length for length in alive if length >= step]
         chosen = true(*arguments)
-        return replace(chosen, token=torch.tensor([STOP if length == step else OTHER for length in alive]))
+        token = torch.tensor([STOP if length == step else OTHER for length in alive], device=chosen.token.device)
+        return replace(chosen, token=token)
 
     generating.choose = choose
     try:
@@ -217,8 +235,12 @@ def scripted(lengths: list[int]) -> Iterator[None]:
 
 
 def peak_of(work: Callable[[], float]) -> tuple[float, float | None]:
-    """Seconds, and the most memory held meanwhile, in MB, where the system tells (Linux)."""
+    """Seconds, and the most memory held meanwhile, in MB: the accelerator's, or the process's where Linux tells."""
     gc.collect()
+    if device().type != "cpu":
+        torch.accelerator.empty_cache()
+        torch.accelerator.reset_peak_memory_stats()
+        return work(), torch.accelerator.max_memory_allocated() / 1024**2
     status, clear = Path("/proc/self/status"), Path("/proc/self/clear_refs")
     if not clear.exists():
         return work(), None

@@ -238,6 +238,19 @@ def test_rows_that_the_host_sees_end_late_are_the_same(monkeypatch, every):
     torch.testing.assert_close(action.log_prob, log_prob.detach(), atol=1e-4, rtol=0)
 
 
+@every_architecture
+def test_padded_rows_as_a_gpu_reads_them_are_the_same_policy(monkeypatch, architecture):
+    pi, prompts = policy(architecture, SMALL), prompts_of(SMALL, 5) * 4
+    greedy = pi.act(prompts, greedy=True)
+    generating = import_module("llmpolicy.policies.causal_lm.generate")
+    monkeypatch.setattr(generating, "BY_GROUPS", ())
+    monkeypatch.setitem(generating.LOOK_EVERY, "cpu", 8)
+    assert pi.act(prompts, greedy=True).value == greedy.value
+    action = pi.act(prompts, generator=torch.Generator().manual_seed(3))
+    log_prob, _ = pi.log_prob(prompts, action.value)
+    torch.testing.assert_close(action.log_prob, log_prob.detach(), atol=1e-4, rtol=0)
+
+
 def test_a_generator_gives_the_same_completions_again():
     pi = policy("llama", SMALL)
     draw = [pi.act(prompts_of(SMALL, 8), generator=torch.Generator().manual_seed(s)).value for s in (3, 3, 4)]

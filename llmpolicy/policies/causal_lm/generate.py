@@ -17,6 +17,8 @@ from llmpolicy.policies.causal_lm.read import GroupReader, PaddedReader, Reader
 
 LOOK_EVERY = {"cpu": 1}
 """Tokens after which the host looks which rows have ended; 8 where it would have to wait for the device."""
+BY_GROUPS = ("cpu",)
+"""Devices that read by groups: on a GPU the time goes into asking for small kernels, of which padded rows need fewer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ def _reading(
     model: nn.Module, prompts: Sequence[Sequence[int]], prompt_of: Tensor, steps: int, pad_id: int
 ) -> Iterator[Reader]:
     """The reader that serves this model, ready to read."""
-    if group_path(model) is not None:
+    if group_path(model) is not None or prompt_of.device.type not in BY_GROUPS:
         yield PaddedReader(model, prompts, prompt_of, steps, pad_id)
         return
     reader = GroupReader(model, prompts, prompt_of, steps)

@@ -1,4 +1,4 @@
-"""Keys and values while completions are written: a prompt's once for all of its rows, a row's own in room made ahead."""
+"""Keys and values while completions are written on a CPU: a prompt's once for all of its rows, a row's own in room made ahead."""
 
 from dataclasses import dataclass
 
@@ -143,13 +143,4 @@ class KeyValueBuffer:
 
 def attend_with_mass(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float) -> tuple[Tensor, Tensor]:
     """Attention (R, K, L, d) and, in float32, log Σ exp of the scores, (R, K, L), with which parts are put together."""
-    if q.device.type == "cpu":
-        return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, k, v, attn_mask=mask, scale=scale)
-    return _plain_with_mass(q, k, v, mask, scale)
-
-
-def _plain_with_mass(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float) -> tuple[Tensor, Tensor]:
-    scores = q.float() @ k.float().transpose(-1, -2) * scale
-    scores = scores if mask is None else scores + mask
-    mass = scores.logsumexp(-1)  # (R, K, L)
-    return ((scores - mass[..., None]).exp() @ v.float()).to(q.dtype), mass
+    return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, k, v, attn_mask=mask, scale=scale)
