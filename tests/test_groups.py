@@ -4,6 +4,7 @@ import copy
 import functools
 import itertools
 from contextlib import ExitStack
+from importlib import import_module
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from peft import LoraConfig, get_peft_model
 
 from llmpolicy.policies import CausalLMPolicy
-from llmpolicy.policies.causal_lm import generate, group_attention, head, score
+from llmpolicy.policies.causal_lm import choose, generate, group_attention, head, quick_step, score
 from llmpolicy.policies.causal_lm import kv_buffer as buffers
 from llmpolicy.policies.causal_lm import pack as packing
 from llmpolicy.policies.causal_lm.forward import left_pad, right_pad
@@ -24,6 +25,7 @@ from llmpolicy.policies.causal_lm.score_groups import Rows, score_groups
 from tests import models
 
 SMALL = group_attention._SMALL
+generating = import_module("llmpolicy.policies.causal_lm.generate")
 SERVED = ["llama", "qwen2", "qwen3", "mistral", "gemma3", "gpt2", "qwen3_moe", "mixtral"]
 every_architecture = pytest.mark.parametrize("architecture", SERVED)
 
@@ -123,6 +125,74 @@ def test_dropout_of_an_adapter_keeps_its_layers_with_peft() -> None:
     assert quick == {True: False, False: True}
 
 
+FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "gemma3")
+
+
+@pytest.mark.parametrize("architecture", FAMILIES)
+@pytest.mark.parametrize("lora", [None, {"r": 4, "init_lora_weights": False}])
+@pytest.mark.parametrize("few", [0, 128])
+def test_quick_layers_in_bfloat16_are_the_layers(
+    monkeypatch: pytest.MonkeyPatch, architecture: str, lora: dict[str, object] | None, few: int
+) -> None:
+    made = models.model(architecture, vocab_size=50).bfloat16()
+    pi = CausalLMPolicy(made, models.tokenizer(), lora=lora, max_new_tokens=12)
+    prompts = rows_of([3, 9, 5, 5], seed=2)
+    monkeypatch.setattr(quick_step, "FEW", few)
+    quick = pi.act(prompts * 3, generator=torch.Generator().manual_seed(0))
+    monkeypatch.setattr(quick_step, "_FAMILIES", ())
+    forced = replay(pi, prompts * 3, quick.value)
+    assert float((quick.log_prob - forced).abs().mean()) < 0.03  # as far as two ways to round are apart
+
+
+def replay(pi: CausalLMPolicy, prompts: list[list[int]], actions: list[list[int]]) -> torch.Tensor:
+    """Log-probabilities of these actions by the generator itself, which is made to choose them."""
+    true, step = generating.choose, iter(range(1000))
+
+    def forced(logits: torch.Tensor, temperature: float, *_: object) -> choose.Chosen:
+        place = next(step)
+        token = torch.tensor([ids[place] for ids in actions if len(ids) > place])
+        log_prob = torch.log_softmax(logits.float() / temperature, -1).gather(1, token[:, None])[:, 0]
+        return choose.Chosen(token, log_prob, torch.tensor(True))
+
+    generating.choose = forced
+    try:
+        return pi.act(prompts).log_prob
+    finally:
+        generating.choose = true
+
+
+@pytest.mark.parametrize("architecture", [*FAMILIES, "gpt2", "qwen3_moe", "mixtral"])
+def test_quick_layers_stand_in_only_while_it_lasts_and_for_what_they_know(architecture: str) -> None:
+    made = models.model(architecture, vocab_size=50)
+    layers = made.transformer.h if architecture == "gpt2" else made.model.layers
+    with quick_step.quick_step(made, lambda *_: None):
+        assert ["forward" in vars(layer) for layer in layers] == [architecture in FAMILIES] * 2
+    assert not any("forward" in vars(module) for module in made.modules())
+
+
+def test_a_layer_into_which_something_was_put_is_left_as_it_is() -> None:
+    made = models.model("llama", vocab_size=50)
+    pi = CausalLMPolicy(made, models.tokenizer(), max_new_tokens=4)
+    calls: list[str] = []
+    handle = made.model.layers[0].mlp.down_proj.register_forward_hook(lambda *_: calls.append("hook"))
+    inner = made.model.layers[1].self_attn
+    true = inner.forward
+
+    def forward(*arguments: object, **named: object) -> object:
+        calls.append("forward")
+        return true(*arguments, **named)
+
+    inner.forward = forward
+    with quick_step.quick_step(made, lambda *_: None):
+        assert not any("forward" in vars(layer) for layer in made.model.layers)
+    pi.act([[7, 8]], greedy=True)
+    assert {"hook", "forward"} == set(calls)
+    handle.remove()
+    made.model.layers[1].self_attn = torch.nn.Identity()
+    with quick_step.quick_step(made, lambda *_: None):
+        assert ["forward" in vars(layer) for layer in made.model.layers] == [True, False]
+
+
 def test_attention_with_its_mass_is_softmax() -> None:
     draw = torch.Generator().manual_seed(0)
     q, k, v = (torch.randn(2, 3, length, 8, generator=draw) for length in (5, 7, 7))
@@ -199,9 +269,12 @@ def same_gradients(made: torch.nn.Module, found: torch.Tensor, expected: torch.T
             assert float((left - right).norm()) <= 1e-3 * max(float(right.norm()), 1e-3 * largest), name
 
 
-@pytest.mark.parametrize("tile", [50, 50 * 7])
-def test_tiles_of_the_head_change_nothing(monkeypatch: pytest.MonkeyPatch, tile: int) -> None:
-    monkeypatch.setattr(head, "TILE", tile)
+@pytest.mark.parametrize(("tile", "part"), [(1, 1), (7, 1), (7, 3), (100, 7)])
+def test_tiles_of_the_head_and_their_parts_change_nothing(
+    monkeypatch: pytest.MonkeyPatch, tile: int, part: int
+) -> None:
+    monkeypatch.setattr(head, "TILE", 50 * tile * 4)
+    monkeypatch.setattr(head, "PART", 50 * part)
     test_scores_and_gradients_are_those_of_the_padded_forward(monkeypatch, "gpt2", 3, 4, None, 0, 0, 0.0)
 
 
@@ -211,7 +284,7 @@ def test_many_tiles_in_bfloat16_round_the_head_s_gradient_hardly_more_than_one(m
     hidden = (hidden + 1.0).bfloat16()  # sums that grow, where small numbers get lost
 
     def gradient(dtype: torch.dtype, tile: int) -> torch.Tensor:
-        monkeypatch.setattr(head, "TILE", 50 * tile)
+        monkeypatch.setattr(head, "TILE", 50 * tile * dtype.itemsize)
         leaf = weight.bfloat16().to(dtype).requires_grad_()
         found, _ = head.log_prob_of(hidden.to(dtype), leaf, None, labels, 1.0, False)
         return torch.autograd.grad(found.sum(), leaf)[0].double()

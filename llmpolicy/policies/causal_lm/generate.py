@@ -13,6 +13,7 @@ from llmpolicy.policies.causal_lm.choose import choose
 from llmpolicy.policies.causal_lm.forward import accepts, bare
 from llmpolicy.policies.causal_lm.group_attention import attending, group_path
 from llmpolicy.policies.causal_lm.quick_lora import quick_lora
+from llmpolicy.policies.causal_lm.quick_step import quick_step
 from llmpolicy.policies.causal_lm.read import GroupReader, PaddedReader, Reader
 
 LOOK_EVERY = {"cpu": 1}
@@ -69,7 +70,7 @@ def _reading(
         yield PaddedReader(model, prompts, prompt_of, steps, pad_id)
         return
     reader = GroupReader(model, prompts, prompt_of, steps)
-    with attending(model, reader.buffer.attend):
+    with attending(model, reader.buffer.attend), quick_step(model, reader.buffer.attend):
         yield reader
 
 

@@ -180,8 +180,8 @@ def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, scale: float) -> Te
         return scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
     exact = torch.promote_types(q.dtype, torch.float32)  # scores of 16 bits are off by tenths
     with torch.autocast(q.device.type, enabled=False):
-        scores = q.to(exact) @ k.to(exact).transpose(-1, -2) * scale + mask
-        return scores.softmax(-1).to(v.dtype) @ v
+        scores = (q.to(exact) * scale) @ k.to(exact).transpose(-1, -2)
+        return scores.add_(mask).softmax(-1).to(v.dtype) @ v
 
 
 def _is_small(q: Tensor, length: int) -> bool:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from llmpolicy.policies.causal_lm.group_attention import fold, unfold
+from llmpolicy.policies.causal_lm.group_attention import fold
 from llmpolicy.policies.causal_lm.prompts import Prompts
 
 _ROOM = 32
@@ -34,6 +34,7 @@ class KeyValueBuffer:
         self.step = -1  # tokens that each row has chosen and had read, less one
         self.lengths, self.prompt_of = prompts.lengths, prompt_of  # (D,), (b,)
         self.slots, self.slot_of = len(prompt_of), torch.arange(len(prompt_of), device=prompt_of.device)  # (b,)
+        self.masks: dict[int | None, Tensor | None] = {}  # of this step, by window
         self._place_queries()
 
     # which rows are there
@@ -41,6 +42,7 @@ class KeyValueBuffer:
     def advance(self) -> None:
         """Begin the step that reads one more token of each row, which writes to the buffers at ``step``."""
         self.step += 1
+        self.masks.clear()
 
     def leave(self, going: Tensor) -> None:
         """Go on with these of the rows, (b,) places in ascending order."""
@@ -89,15 +91,15 @@ class KeyValueBuffer:
         first = 0 if window is None else max(0, self.step + 1 - window)
         keys, values = (side[:, :, first : self.step + 1] for side in held.own)
         slotted = self._to_slots(q)
-        own, own_mass = attend_with_mass(fold(slotted[:, None], k.shape[1]), keys, values, None, scale)
-        own, own_mass = unfold(own, 1)[:, 0], unfold(own_mass[..., None], 1)[:, 0]  # (S, H, d), (S, H, 1)
+        by_key = slotted.view(len(slotted), k.shape[1], -1, k.shape[2])  # (S, K, H/K, d)
+        own, mass = attend_with_mass(by_key, keys, values, None, scale)
         if len(slotted) != len(q):
-            own, own_mass = own[self.slot_of], own_mass[self.slot_of]
+            own, mass = own[self.slot_of], mass[self.slot_of]
         if window is not None and self.step >= window - 1:
-            return own  # the window has left the prompt behind
-        before, mass = self._attend_prompt(held, q, scale, window)
-        share = torch.sigmoid(own_mass - mass)  # (b, H, 1): of the two sums of exp, that of the row's own keys
-        return torch.lerp(before.float(), own.float(), share).to(q.dtype)
+            return own.reshape(q.shape)  # the window has left the prompt behind
+        before, of_before = self._attend_prompt(held, q, scale, window)  # as own and mass, rows in one dimension or two
+        share = torch.sigmoid(mass.view(of_before.shape) - of_before)  # of both sums of exp, that of the row's own keys
+        return torch.lerp(before.float(), own.view(before.shape).float(), share[..., None]).to(q.dtype).reshape(q.shape)
 
     def _read_prompts(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float, window: int | None) -> Tensor:
         seen, key, value = self.prompts.attend(q, k, v, scale, window)
@@ -123,22 +125,35 @@ class KeyValueBuffer:
         return q.new_zeros(self.slots, *q.shape[1:]).index_copy_(0, self.slot_of, q)
 
     def _attend_prompt(self, held: _Layer, q: Tensor, scale: float, window: int | None) -> tuple[Tensor, Tensor]:
-        """What the rows see of their prompts (b, H, d), and the log of the sum of exp of its scores (b, H, 1)."""
+        """What the rows see of their prompts (b, K, H/K, d), and the log of the sum of exp of its scores (b, K, H/K).
+
+        Where every prompt has as many rows these are two dimensions, D and G.
+        """
         keys, values = held.prompt
         several, heads = keys.shape[:2]
         rows = q if self.is_even else q[self.of_rectangle]
         rows = rows.view(several, self.most, *q.shape[1:])  # (D, G, H, d)
-        place = torch.arange(keys.shape[2], device=q.device)
+        if window not in self.masks:
+            self.masks[window] = self._mask(keys.shape[2], window, q.dtype)
+        mask = self.masks[window]
+        mask = None if mask is None else mask.expand(-1, 1, self.most * q.shape[1] // heads, -1)
+        out, mass = attend_with_mass(fold(rows, heads), keys, values, mask, scale)  # (D, K, H/K G, d or none)
+        out = out.unflatten(2, (-1, self.most)).permute(0, 3, 1, 2, 4)  # (D, G, K, H/K, d)
+        mass = mass.unflatten(2, (-1, self.most)).permute(0, 3, 1, 2)
+        if self.is_even:
+            return out, mass
+        return out.flatten(0, 1)[self.in_rectangle], mass.flatten(0, 1)[self.in_rectangle]
+
+    def _mask(self, longest: int, window: int | None, dtype: torch.dtype) -> Tensor | None:
+        """What rows see of their prompts, as numbers to add, (D, 1, 1, P); None if they see all."""
+        if window is None and self.prompts.rest.is_full:
+            return None
+        place = torch.arange(longest, device=self.lengths.device)
         seen = place < self.lengths[:, None]  # (D, P)
         if window is not None:
             seen = seen & (self.lengths[:, None] + self.step - place < window)
-        mask = None
-        if window is not None or not self.prompts.rest.is_full:
-            mask = torch.zeros(seen.shape, dtype=q.dtype, device=q.device).masked_fill_(~seen, float("-inf"))
-            mask = mask[:, None, None].expand(-1, 1, self.most * q.shape[1] // heads, -1)
-        out, mass = attend_with_mass(fold(rows, heads), keys, values, mask, scale)
-        out, mass = (unfold(side, self.most).flatten(0, 1) for side in (out, mass[..., None]))  # (D G, H, d or 1)
-        return (out, mass) if self.is_even else (out[self.in_rectangle], mass[self.in_rectangle])
+        mask = torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(~seen, float("-inf"))
+        return mask[:, None, None]
 
 
 def attend_with_mass(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float) -> tuple[Tensor, Tensor]:
