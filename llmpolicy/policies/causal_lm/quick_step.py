@@ -80,21 +80,36 @@ def _decoder_layer(layer: Any, attend: Attend) -> Callable[..., Tensor]:
 def _attention(layer: Any, attend: Attend) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
     """Projections, norms of heads where there are some, one rotation of queries and keys together, attention."""
     size, window, place, scale = layer.head_dim, _window(layer), layer.layer_idx, layer.scaling
-    to_q, to_k, to_v, out = (_product(one) for one in (layer.q_proj, layer.k_proj, layer.v_proj, layer.o_proj))
+    project, out = _projections(layer.q_proj, layer.k_proj, layer.v_proj), _product(layer.o_proj)
+    shared = layer.num_key_value_groups
     norms = (_norm(layer.q_norm), _norm(layer.k_norm)) if hasattr(layer, "q_norm") else None
 
     def forward(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        rows = len(x)
-        q, k, v = to_q(x), to_k(x), to_v(x)  # (N, heads d)
+        made = project(x).view(len(x), -1, size)  # (N, H + 2 K, d)
+        keys = made.shape[1] // (shared + 2)
+        both, value = made[:, :-keys], made[:, -keys:]
         if norms is not None:
-            q, k = (norm(side.reshape(rows, -1, size)).flatten(1) for norm, side in zip(norms, (q, k), strict=True))
-        heads = q.shape[1] // size
-        both = _turned(torch.cat([q, k], dim=1).view(rows, -1, size), cos[0, :, None], sin[0, :, None])
-        both = both.to(v.dtype)  # under autocast what was turned is float32, values are not
-        value = v.contiguous().view(rows, -1, size)  # the attention of CPUs wants numbers that lie together
-        return out(attend(place, both[:, :heads], both[:, heads:], value, scale, window).reshape(rows, -1))
+            both = torch.cat([norms[0](both[:, :-keys]), norms[1](both[:, -keys:])], dim=1)
+        both = _turned(both, cos[0, :, None], sin[0, :, None])
+        both = both.to(value.dtype)  # under autocast what was turned is float32, values are not
+        seen = attend(place, both[:, :-keys], both[:, -keys:], value, scale, window)
+        return out(seen.reshape(len(x), -1))
 
     return forward
+
+
+def _projections(*layers: Any) -> Part:
+    """Several layers of one input side by side, (N, in) to (N, all their out), in order of memory.
+
+    Plain ones in 16 bits become one product, with a copy of their weights for as long as tokens are chosen.
+    """
+    if not all(map(_stands_left, layers)) or len({layer.bias is None for layer in layers}) > 1:
+        parts = [_product(layer) for layer in layers]
+        return lambda x: torch.cat([part(x) for part in parts], dim=1)
+    weight = torch.cat([layer.weight for layer in layers])
+    bias = None if layers[0].bias is None else torch.cat([layer.bias for layer in layers])
+    product = _left(weight, bias)
+    return lambda x: product(x).contiguous()
 
 
 def _turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -120,9 +135,14 @@ def _mlp(layer: Any) -> Part:
 
 def _product(layer: Any) -> Part:
     """A linear layer, (N, in) to (N, out) in any order of memory; anything but a plain one (an adapter) is asked itself."""
-    if type(layer) is not nn.Linear or layer.weight.dtype != torch.bfloat16:
-        return lambda x: layer(x)
-    weight, bias = layer.weight, layer.bias
+    return _left(layer.weight, layer.bias) if _stands_left(layer) else lambda x: layer(x)
+
+
+def _stands_left(layer: Any) -> bool:
+    return type(layer) is nn.Linear and layer.weight.dtype == torch.bfloat16
+
+
+def _left(weight: Tensor, bias: Tensor | None) -> Part:
     column = None if bias is None else bias[:, None]  # (out, 1)
 
     def product(x: Tensor) -> Tensor:
