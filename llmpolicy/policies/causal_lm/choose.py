@@ -27,7 +27,9 @@ def choose(logits: Tensor, temperature: float, greedy: bool, generator: torch.Ge
     """
     scaled = logits.float() if temperature == 1.0 else logits.float() / temperature  # (b, V)
     share = scaled.softmax(-1)  # (b, V)
-    chunks = pad(share, (0, -share.shape[1] % _CHUNK)).view(len(share), -1, _CHUNK)  # (b, C, chunk)
+    missing = -share.shape[1] % _CHUNK
+    whole = pad(share, (0, missing)) if missing else share  # to pad by nothing would copy
+    chunks = whole.view(len(share), -1, _CHUNK)  # (b, C, chunk)
     sums = chunks.sum(-1)  # (b, C)
     drawn = scaled.argmax(-1, keepdim=True) if greedy else _draw(chunks, sums, generator)
     token = drawn.clamp_(max=logits.shape[1] - 1)  # (b, 1)
