@@ -75,4 +75,14 @@ def model(
     made = AutoConfig.for_model(model_type, **{**settings, "vocab_size": size, **tokens, **config})
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return AutoModelForCausalLM.from_config(made).train()
+        built = AutoModelForCausalLM.from_config(made).train()
+        _move_vectors(built)
+        return built
+
+
+@torch.no_grad()
+def _move_vectors(built: PreTrainedModel) -> None:
+    """Biases and the weights of norms start as zeros and ones, so that nothing would see them left out."""
+    for parameter in built.parameters():
+        if parameter.dim() == 1:
+            parameter.add_(0.1 * torch.randn_like(parameter))

@@ -67,7 +67,7 @@ class _Passes(RepeatSampler):
 class PolicyTrainer(GRPOTrainer):
     """GRPO on a CausalLMPolicy: same losses and update as TRL, with the policy's own sampler, scorer and reference.
 
-    ``token_budget`` bounds the tokens forwarded together in an update; without it they are as many as TRL would hold.
+    ``token_budget`` bounds the tokens forwarded together in an update; without it they are at most 1.25 times TRL's.
     With ``sampling`` the prompts of a generation, and which of their groups are trained on, are chosen dynamically.
     """
 

@@ -89,7 +89,7 @@ class _TiledLogProb(torch.autograd.Function):
         of_weight = _Sum(weight, ctx.dtype) if ctx.needs_input_grad[1] else None
         of_bias = torch.zeros_like(bias, dtype=torch.float32) if bias is not None and ctx.needs_input_grad[2] else None
         cast = _cast(weight, bias, ctx.dtype)
-        scale = (-gradient / ctx.temperature)[:, None]  # (S, 1), of small factors: never of the logits
+        scale = (-gradient / ctx.temperature)[:, None]  # (S, 1), put on hidden states, not on logits
         of_label = log_prob.expm1().to(ctx.dtype)[:, None]  # (S, 1): p_y - 1, exact where p_y is nearly 1
         for tile in _tiles(len(labels), len(weight), TILE // ctx.dtype.itemsize):
             seen = hidden[tile].to(ctx.dtype)  # (s, h)
