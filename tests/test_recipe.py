@@ -171,6 +171,11 @@ def test_a_recipe_that_cannot_run_says_why(tmp_path: Path, text: str, expected: 
     assert expected in refusal(tmp_path, text)
 
 
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_a_seed_that_numpy_would_not_take_is_refused_before_the_run(tmp_path: Path, seed: int) -> None:
+    assert refusal(tmp_path, RECIPE, f"seed={seed}").startswith(f"override seed={seed}: seed: input should be ")
+
+
 def test_no_such_recipe_names_the_nearest_bundled_one() -> None:
     with pytest.raises(RecipeError, match="did you mean 'quickstart'"):
         find_recipe("quikstart")

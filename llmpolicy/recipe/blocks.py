@@ -133,7 +133,7 @@ class Recipe(Block):
     """
 
     name: str = "run"
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     model: Annotated[ModelBlock, BeforeValidator(_model)] | None = None
     task: Annotated[list[TaskSpec], BeforeValidator(_listed)] = []
     rewards: RewardList = []
