@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from peft import LoraConfig, get_peft_model
 
 from llmpolicy.policies import CausalLMPolicy
-from llmpolicy.policies.causal_lm import choose, generate, group_attention, head, quick_step, score
+from llmpolicy.policies.causal_lm import choose, generate, group_attention, head, products, quick_step, score
 from llmpolicy.policies.causal_lm import kv_buffer as buffers
 from llmpolicy.policies.causal_lm import pack as packing
 from llmpolicy.policies.causal_lm.forward import left_pad, right_pad
@@ -130,15 +130,15 @@ FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "gemma3")
 
 @pytest.mark.parametrize("architecture", FAMILIES)
 @pytest.mark.parametrize("lora", [None, {"r": 4, "init_lora_weights": False}])
-@pytest.mark.parametrize("few", [0, 128])
+@pytest.mark.parametrize("copy", [0, 2**31])
 def test_quick_layers_in_bfloat16_are_as_near_to_float32_as_the_layers(
-    monkeypatch: pytest.MonkeyPatch, architecture: str, lora: dict[str, object] | None, few: int
+    monkeypatch: pytest.MonkeyPatch, architecture: str, lora: dict[str, object] | None, copy: int
 ) -> None:
     torch.manual_seed(0)
     made = models.model(architecture, vocab_size=50).bfloat16()
     pi = CausalLMPolicy(made, models.tokenizer(), lora=lora, max_new_tokens=12)
     prompts = rows_of([3, 9, 5, 5], seed=2) * 8
-    monkeypatch.setattr(quick_step, "FEW", few)
+    monkeypatch.setattr(products, "COPY", copy)  # 0: weights are read where they lie
     action = pi.act(prompts, generator=torch.Generator().manual_seed(0))
     monkeypatch.setattr(quick_step, "_FAMILIES", ())
     plain = replay(pi, prompts, action.value)
@@ -195,6 +195,62 @@ def test_a_layer_into_which_something_was_put_is_left_as_it_is() -> None:
     made.model.layers[1].self_attn = torch.nn.Identity()
     with quick_step.quick_step(made, lambda *_: None):
         assert ["forward" in vars(layer) for layer in made.model.layers] == [True, False]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("autocast", [None, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("bias", [False, True])
+def test_packed_products_are_those_of_the_layers(dtype: torch.dtype, autocast: torch.dtype | None, bias: bool) -> None:
+    torch.manual_seed(0)
+    layers = [torch.nn.Linear(24, out, bias=bias, dtype=dtype) for out in (40, 8)]
+    x, within = torch.randn(24, 5, dtype=dtype).T, dtype if autocast is None else autocast
+    other = torch.randn(5, 48, dtype=within)
+    made = products.products(torch.nn.ModuleList(layers))(*layers)
+    assert isinstance(made, products.Packed)
+    weight, exact = torch.cat([layer.weight for layer in layers]).double(), x.double()
+    truth = exact @ weight.T + (torch.cat([layer.bias for layer in layers]).double() if bias else 0)
+    with torch.no_grad(), torch.autocast("cpu", autocast, enabled=autocast is not None):
+        found = {"made": made(x), "silu": made.silu(x), "times": made.times(x, other), "plus": made.plus(x, other)}
+    expected = {"made": truth, "silu": torch.nn.functional.silu(truth), "times": truth * other, "plus": truth + other}
+    bound = 1e-5 if within == torch.float32 else 0.02
+    for name, value in found.items():
+        assert value.dtype == within and torch.allclose(value.double(), expected[name].double(), atol=bound, rtol=bound)
+
+
+def test_a_layer_is_asked_where_it_cannot_be_packed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def kind(*layers: torch.nn.Module) -> type:
+        return type(products.products(torch.nn.ModuleList(layers))(*layers))
+
+    plain, hooked, exact = torch.nn.Linear(4, 4), torch.nn.Linear(4, 4), torch.nn.Linear(4, 4, dtype=torch.float64)
+    hooked.register_forward_hook(lambda *_: None)
+    unlike = torch.nn.Linear(4, 4, bias=False)
+    assert kind(plain) is products.Packed
+    assert {kind(hooked), kind(exact), kind(plain, unlike), kind(torch.nn.Identity())} == {products.Asked}
+    monkeypatch.setattr(products, "COPY", 79)  # of 80 bytes
+    assert kind(plain) is products.Asked
+
+
+def test_attention_of_16_bits_is_as_near_to_float64_as_plain_products() -> None:
+    draw = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(3, 2, length, 8, generator=draw).bfloat16() for length in (12, 9, 9))
+    mask = torch.zeros(12, 9).masked_fill_(torch.arange(9) > torch.arange(12)[:, None], float("-inf"))
+    gradient = torch.randn(q.shape, generator=draw)
+
+    def results(dtype: torch.dtype, attend: object) -> list[torch.Tensor]:
+        sides = [side.to(dtype, copy=True).requires_grad_() for side in (q, k, v)]
+        out = attend(*sides)  # type: ignore[operator]
+        out.backward(gradient.to(dtype))
+        return [out.detach().double(), *(side.grad.double() for side in sides)]  # type: ignore[union-attr]
+
+    def plain(a: torch.Tensor, b: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+        return ((a @ b.transpose(-1, -2) * 0.3) + mask.to(a.dtype)).softmax(-1) @ c
+
+    with torch.autocast("cpu", torch.bfloat16):  # as a trainer runs it
+        found = results(torch.bfloat16, lambda a, b, c: group_attention.attention(a, b, c, mask, 0.3))
+    truth, rounded = results(torch.float64, plain), results(torch.bfloat16, plain)
+    for one, true, other in zip(found, truth, rounded, strict=True):
+        assert 0 < (one - true).norm() < 1.5 * (other - true).norm()
+        assert (one - true).norm() < 0.01 * true.norm()
 
 
 def test_attention_with_its_mass_is_softmax() -> None:

@@ -25,7 +25,7 @@ Attend = Callable[[int, Tensor, Tensor, Tensor, float, int | None], Tensor]
 """(layer, q (N, H, d), k (N, K, d), v (N, K, d), scale, window) to (N, H, d); H is a multiple of K."""
 
 _SMALL = 2**21
-"""Scores of one call: 8 MB in float32."""
+"""Scores of one call: 8 MB in float32. In 16 bits four times as many, for nothing else of them is kept."""
 
 _passes: list[Attend] = []
 _reasons: WeakKeyDictionary[nn.Module, str | None] = WeakKeyDictionary()
@@ -178,15 +178,45 @@ def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, scale: float) -> Te
     """softmax(q·kᵀ scale + mask) v: q (R, K, L, d), k and v (R, K, P, d), mask of (R, K, L, P) or fewer dimensions."""
     if not _is_small(q, k.shape[2]):
         return scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
-    exact = torch.promote_types(q.dtype, torch.float32)  # scores of 16 bits are off by tenths
+    if q.dtype.itemsize == 2:
+        return _Attention.apply(q, k, v, mask, scale)
+    return _share(q, k, mask, scale) @ v
+
+
+def _share(q: Tensor, k: Tensor, mask: Tensor, scale: float) -> Tensor:
+    """softmax(q·kᵀ scale + mask), (R, K, L, P), in 32 bits or more: scores of 16 bits are off by tenths."""
+    exact = torch.promote_types(q.dtype, torch.float32)
     with torch.autocast(q.device.type, enabled=False):
-        scores = (q.to(exact) * scale) @ k.to(exact).transpose(-1, -2)
-        return scores.add_(mask).softmax(-1).to(v.dtype) @ v
+        return ((q.to(exact) * scale) @ k.to(exact).transpose(-1, -2)).add_(mask).softmax(-1)
+
+
+class _Attention(torch.autograd.Function):
+    """Attention in 16 bits whose backward multiplies in 16 bits too: dS = P ∘ (dO·Vᵀ − rowsum(dO ∘ O)).
+
+    The formula is that of Dao et al. 2022, FlashAttention, appendix B.2; P is kept here, in 16 bits.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, mask: Tensor, scale: float) -> Tensor:
+        share = _share(q, k, mask, scale).to(v.dtype)
+        out = share @ v
+        ctx.save_for_backward(q, k, v, share, out)
+        ctx.scale = scale
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
+        q, k, v, share, out = ctx.saved_tensors
+        mean = (gradient * out).sum(-1, keepdim=True, dtype=torch.float32)
+        of_share = (gradient @ v.transpose(-1, -2)).float()
+        of_scores = of_share.sub_(mean).mul_(share).mul_(ctx.scale).to(q.dtype)
+        return of_scores @ k, of_scores.transpose(-1, -2) @ q, share.transpose(-1, -2) @ gradient, None, None
 
 
 def _is_small(q: Tensor, length: int) -> bool:
     """Whether the scores are few enough to be kept: on CPUs torch's own backward takes up to five times as long."""
-    return q.device.type == "cpu" and q.numel() // q.shape[-1] * length <= _SMALL
+    limit = 4 * _SMALL if q.dtype.itemsize == 2 else _SMALL
+    return q.device.type == "cpu" and q.numel() // q.shape[-1] * length <= limit
 
 
 def fold(q: Tensor, heads: int) -> Tensor:

@@ -98,8 +98,8 @@ class KeyValueBuffer:
         if window is not None and self.step >= window - 1:
             return own.reshape(q.shape)  # the window has left the prompt behind
         before, of_before = self._attend_prompt(held, q, scale, window)  # as own and mass, rows in one dimension or two
-        share = torch.sigmoid(mass.view(of_before.shape) - of_before)  # of both sums of exp, that of the row's own keys
-        return torch.lerp(before.float(), own.view(before.shape).float(), share[..., None]).to(q.dtype).reshape(q.shape)
+        share = torch.sigmoid(of_before - mass.view(of_before.shape)).to(q.dtype)  # of both sums of exp, the prompt's
+        return own.view(before.shape).lerp_(before, share[..., None]).reshape(q.shape)
 
     def _read_prompts(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float, window: int | None) -> Tensor:
         seen, key, value = self.prompts.attend(q, k, v, scale, window)

@@ -7,6 +7,8 @@ from peft.tuners import lora
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from llmpolicy.policies.causal_lm.products import Product, products
+
 
 @contextmanager
 def quick_lora(model: nn.Module) -> Iterator[None]:
@@ -14,10 +16,11 @@ def quick_lora(model: nn.Module) -> Iterator[None]:
 
     The base's weights are not touched, and layers with anything but one plain adapter stay with PEFT.
     """
+    product = products(model)
     with ExitStack() as changed:
         for layer in model.modules():
             if isinstance(layer, lora.Linear) and (name := _plain_adapter(layer)) is not None:
-                vars(layer)["forward"] = _forward(layer, name)
+                vars(layer)["forward"] = _forward(layer, name, product)
                 changed.callback(delattr, layer, "forward")
         yield
 
@@ -32,9 +35,11 @@ def _plain_adapter(layer: lora.Linear) -> str | None:
     return on[0] if is_plain and type(layer.get_base_layer()) is nn.Linear else None
 
 
-def _forward(layer: lora.Linear, name: str) -> Callable[[Tensor], Tensor]:
-    base = layer.get_base_layer()
-    weight, a, b = (next(part.parameters()) for part in (base, layer.lora_A[name], layer.lora_B[name]))
+def _forward(layer: lora.Linear, name: str, product: Product) -> Callable[[Tensor], Tensor]:
+    weight, a, b = (
+        next(part.parameters()) for part in (layer.get_base_layer(), layer.lora_A[name], layer.lora_B[name])
+    )
+    base = product(layer.get_base_layer())
     down, up = a.to(weight.dtype), (b * layer.scaling[name]).to(weight.dtype).T  # (r, in), (r, out)
 
     def forward(x: Tensor) -> Tensor:

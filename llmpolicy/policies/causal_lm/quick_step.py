@@ -1,4 +1,4 @@
-"""Decoder layers in fewer operations while tokens are chosen on a CPU: the same mathematics, weights read where they lie.
+"""Decoder layers in fewer operations while tokens are chosen on a CPU: the same mathematics.
 
 A step of a few rows costs what its weights cost to read and what its thousands of small operations do. The scorer calls
 the layers as transformers wrote them, so the check of sampler against scorer before the first update is one of this too.
@@ -10,16 +10,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear, rms_norm
+from torch.nn.functional import rms_norm
 
 from llmpolicy.policies.causal_lm.forward import bare
 from llmpolicy.policies.causal_lm.group_attention import Attend
+from llmpolicy.policies.causal_lm.products import Asked, Packed, Product, is_changed, products
 
 Part = Callable[[Tensor], Tensor]
+Add = Callable[[Tensor, Tensor], Tensor]
 
-FEW = 128
-"""Rows up to which weights stand left: in 16 bits oneDNN repacks the right operand of a product and not the left one."""
 _FAMILIES = ("Llama", "Mistral", "Qwen2", "Qwen3", "Gemma3")
+_SILU = ("SiLU", "SiLUActivation")
 _PLAIN_NORMS = tuple(f"{family}RMSNorm" for family in ("Llama", "Mistral", "Qwen2", "Qwen3"))
 
 
@@ -29,11 +30,16 @@ def quick_step(model: nn.Module, attend: Attend) -> Iterator[None]:
 
     A layer into which anything but adapters was put (a hook, another module, a forward of its own) is left as it is.
     """
+    product = products(model)
     with ExitStack() as changed:
         for layer in bare(model).modules():
             if _is_known(layer):
-                vars(layer)["forward"] = _decoder_layer(layer, attend)
+                vars(layer)["forward"] = _decoder_layer(layer, attend, product)
                 changed.callback(delattr, layer, "forward")
+        head = bare(model).get_output_embeddings()
+        if isinstance(packed := product(head), Packed):
+            vars(head)["forward"] = packed
+            changed.callback(delattr, head, "forward")
         yield
 
 
@@ -42,7 +48,7 @@ def _is_known(layer: Any) -> bool:
     if family not in _FAMILIES or not type(layer).__module__.startswith("transformers.models."):
         return False
     parts = (type(layer.self_attn).__name__, type(layer.mlp).__name__)
-    return parts == (f"{family}Attention", f"{family}MLP") and not any(map(_is_changed, _bypassed(layer)))
+    return parts == (f"{family}Attention", f"{family}MLP") and not any(map(is_changed, _bypassed(layer)))
 
 
 def _bypassed(layer: Any) -> Iterator[nn.Module]:
@@ -54,34 +60,33 @@ def _bypassed(layer: Any) -> Iterator[nn.Module]:
             yield module
 
 
-def _is_changed(module: nn.Module) -> bool:
-    return bool(module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module))
-
-
-def _decoder_layer(layer: Any, attend: Attend) -> Callable[..., Tensor]:
+def _decoder_layer(layer: Any, attend: Attend, product: Product) -> Callable[..., Tensor]:
     """Norm, attention, sum, norm, MLP, sum; Gemma-3 has norms behind attention and MLP too."""
-    seen, made = _attention(layer.self_attn, attend), _mlp(layer.mlp)
+    seen, out = _attention(layer.self_attn, attend, product), product(layer.self_attn.o_proj)
+    made, down = _mlp(layer.mlp, product), product(layer.mlp.down_proj)
     before, between = _norm(layer.input_layernorm), _norm(layer.post_attention_layernorm)
-    after: tuple[Part, Part] | None = None
+    add_seen: Add = out.plus
+    add_made: Add = down.plus
     if hasattr(layer, "pre_feedforward_layernorm"):
-        after = (between, _norm(layer.post_feedforward_layernorm))
+        add_seen, add_made = _normed(out, between), _normed(down, _norm(layer.post_feedforward_layernorm))
         between = _norm(layer.pre_feedforward_layernorm)
 
     def forward(hidden_states: Tensor, *, position_embeddings: tuple[Tensor, Tensor], **_: Any) -> Tensor:
         x = hidden_states[0]  # (N, h)
-        new = seen(before(x), *position_embeddings)
-        x = x + (new if after is None else after[0](new))
-        new = made(between(x))
-        return (x + (new if after is None else after[1](new)))[None]
+        x = add_seen(seen(before(x), *position_embeddings), x)
+        return add_made(made(between(x)), x)[None]
 
     return forward
 
 
-def _attention(layer: Any, attend: Attend) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+def _normed(product: Asked, norm: Part) -> Add:
+    return lambda y, x: x + norm(product(y))
+
+
+def _attention(layer: Any, attend: Attend, product: Product) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
     """Projections, norms of heads where there are some, one rotation of queries and keys together, attention."""
     size, window, place, scale = layer.head_dim, _window(layer), layer.layer_idx, layer.scaling
-    project, out = _projections(layer.q_proj, layer.k_proj, layer.v_proj), _product(layer.o_proj)
-    shared = layer.num_key_value_groups
+    project, shared = product(layer.q_proj, layer.k_proj, layer.v_proj), layer.num_key_value_groups
     norms = (_norm(layer.q_norm), _norm(layer.k_norm)) if hasattr(layer, "q_norm") else None
 
     def forward(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -92,24 +97,9 @@ def _attention(layer: Any, attend: Attend) -> Callable[[Tensor, Tensor, Tensor],
             both = torch.cat([norms[0](both[:, :-keys]), norms[1](both[:, -keys:])], dim=1)
         both = _turned(both, cos[0, :, None], sin[0, :, None])
         both = both.to(value.dtype)  # under autocast what was turned is float32, values are not
-        seen = attend(place, both[:, :-keys], both[:, -keys:], value, scale, window)
-        return out(seen.reshape(len(x), -1))
+        return attend(place, both[:, :-keys], both[:, -keys:], value, scale, window).reshape(len(x), -1)
 
     return forward
-
-
-def _projections(*layers: Any) -> Part:
-    """Several layers of one input side by side, (N, in) to (N, all their out), in order of memory.
-
-    Plain ones in 16 bits become one product, with a copy of their weights for as long as tokens are chosen.
-    """
-    if not all(map(_stands_left, layers)) or len({layer.bias is None for layer in layers}) > 1:
-        parts = [_product(layer) for layer in layers]
-        return lambda x: torch.cat([part(x) for part in parts], dim=1)
-    weight = torch.cat([layer.weight for layer in layers])
-    bias = None if layers[0].bias is None else torch.cat([layer.bias for layer in layers])
-    product = _left(weight, bias)
-    return lambda x: product(x).contiguous()
 
 
 def _turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -128,29 +118,11 @@ def _window(layer: Any) -> int | None:
     return getattr(layer, "sliding_window", None)
 
 
-def _mlp(layer: Any) -> Part:
-    gate, up, down = (_product(one) for one in (layer.gate_proj, layer.up_proj, layer.down_proj))
-    return lambda x: down(layer.act_fn(gate(x)).mul_(up(x)))
-
-
-def _product(layer: Any) -> Part:
-    """A linear layer, (N, in) to (N, out) in any order of memory; anything but a plain one (an adapter) is asked itself."""
-    return _left(layer.weight, layer.bias) if _stands_left(layer) else lambda x: layer(x)
-
-
-def _stands_left(layer: Any) -> bool:
-    return type(layer) is nn.Linear and layer.weight.dtype == torch.bfloat16
-
-
-def _left(weight: Tensor, bias: Tensor | None) -> Part:
-    column = None if bias is None else bias[:, None]  # (out, 1)
-
-    def product(x: Tensor) -> Tensor:
-        if len(x) > FEW:
-            return linear(x, weight, bias)
-        return (torch.mm(weight, x.t()) if column is None else torch.addmm(column, weight, x.t())).t()
-
-    return product
+def _mlp(layer: Any, product: Product) -> Part:
+    """What goes down: act(gate) up."""
+    gate, up = product(layer.gate_proj), product(layer.up_proj)
+    act = gate.silu if type(layer.act_fn).__name__ in _SILU else lambda x: layer.act_fn(gate(x))
+    return lambda x: up.times(x, act(x))
 
 
 def _norm(layer: Any) -> Part:
