@@ -12,6 +12,7 @@ from llmpolicy.errors import PolicyError
 from llmpolicy.policies.causal_lm.choose import choose
 from llmpolicy.policies.causal_lm.forward import accepts, bare
 from llmpolicy.policies.causal_lm.group_attention import attending, group_path
+from llmpolicy.policies.causal_lm.products import Products
 from llmpolicy.policies.causal_lm.quick_lora import quick_lora
 from llmpolicy.policies.causal_lm.quick_step import quick_step
 from llmpolicy.policies.causal_lm.read import GroupReader, PaddedReader, Reader
@@ -55,22 +56,28 @@ def generate(
     distinct = {tuple(ids): place for place, ids in enumerate(dict.fromkeys(map(tuple, prompt_ids)))}
     prompt_of = torch.tensor([distinct[tuple(ids)] for ids in prompt_ids], device=device)  # (B,)
     stop = torch.tensor(list(stop_ids), dtype=torch.long, device=device)
-    reading = _reading(model, list(distinct), prompt_of, max_new_tokens, pad_id)
-    with _no_checkpointing(model), quick_lora(model), reading as reader:
+    product = Products()
+    reading = _reading(model, product, list(distinct), prompt_of, max_new_tokens, pad_id)
+    with _no_checkpointing(model), quick_lora(model, product), reading as reader:
         steps = list(_steps(reader, prompt_of, max_new_tokens, temperature, stop, greedy, generator))
     return _by_row(steps, len(prompt_of), set(stop_ids))
 
 
 @contextmanager
 def _reading(
-    model: nn.Module, prompts: Sequence[Sequence[int]], prompt_of: Tensor, steps: int, pad_id: int
+    model: nn.Module,
+    product: Products,
+    prompts: Sequence[Sequence[int]],
+    prompt_of: Tensor,
+    steps: int,
+    pad_id: int,
 ) -> Iterator[Reader]:
     """The reader that serves this model, ready to read."""
     if group_path(model) is not None or prompt_of.device.type not in BY_GROUPS:
         yield PaddedReader(model, prompts, prompt_of, steps, pad_id)
         return
     reader = GroupReader(model, prompts, prompt_of, steps)
-    with attending(model, reader.buffer.attend), quick_step(model, reader.buffer.attend):
+    with attending(model, reader.buffer.attend), quick_step(model, reader.buffer.attend, product):
         yield reader
 
 

@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn.functional import scaled_dot_product_attention
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
@@ -25,7 +26,7 @@ Attend = Callable[[int, Tensor, Tensor, Tensor, float, int | None], Tensor]
 """(layer, q (N, H, d), k (N, K, d), v (N, K, d), scale, window) to (N, H, d); H is a multiple of K."""
 
 _SMALL = 2**21
-"""Scores of one call: 8 MB in float32. In 16 bits four times as many, for nothing else of them is kept."""
+"""Scores of one call in float32, 8 MB for the backward; in bfloat16 four times as many, 16 MB."""
 
 _passes: list[Attend] = []
 _reasons: WeakKeyDictionary[nn.Module, str | None] = WeakKeyDictionary()
@@ -178,7 +179,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, scale: float) -> Te
     """softmax(q·kᵀ scale + mask) v: q (R, K, L, d), k and v (R, K, P, d), mask of (R, K, L, P) or fewer dimensions."""
     if not _is_small(q, k.shape[2]):
         return scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
-    if q.dtype.itemsize == 2:
+    if q.dtype == torch.bfloat16:
         return _Attention.apply(q, k, v, mask, scale)
     return _share(q, k, mask, scale) @ v
 
@@ -191,31 +192,28 @@ def _share(q: Tensor, k: Tensor, mask: Tensor, scale: float) -> Tensor:
 
 
 class _Attention(torch.autograd.Function):
-    """Attention in 16 bits whose backward multiplies in 16 bits too: dS = P ∘ (dO·Vᵀ − rowsum(dO ∘ O)).
-
-    The formula is that of Dao et al. 2022, FlashAttention, appendix B.2; P is kept here, in 16 bits.
-    """
+    """Attention in 16 bits whose backward multiplies in 16 bits too; what softmax gave is kept for it, in 16 bits."""
 
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, mask: Tensor, scale: float) -> Tensor:
         share = _share(q, k, mask, scale).to(v.dtype)
-        out = share @ v
-        ctx.save_for_backward(q, k, v, share, out)
+        ctx.save_for_backward(q, k, v, share)
         ctx.scale = scale
-        return out
+        return share @ v
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
-        q, k, v, share, out = ctx.saved_tensors
-        mean = (gradient * out).sum(-1, keepdim=True, dtype=torch.float32)
-        of_share = (gradient @ v.transpose(-1, -2)).float()
-        of_scores = of_share.sub_(mean).mul_(share).mul_(ctx.scale).to(q.dtype)
-        return of_scores @ k, of_scores.transpose(-1, -2) @ q, share.transpose(-1, -2) @ gradient, None, None
+        q, k, v, share = ctx.saved_tensors
+        of_share = gradient @ v.transpose(-1, -2)
+        of_scores = torch._softmax_backward_data(of_share, share, -1, share.dtype)  # its sums are in float32
+        of_q, of_k = of_scores @ k, of_scores.transpose(-1, -2) @ q
+        return of_q.mul_(ctx.scale), of_k.mul_(ctx.scale), share.transpose(-1, -2) @ gradient, None, None
 
 
 def _is_small(q: Tensor, length: int) -> bool:
     """Whether the scores are few enough to be kept: on CPUs torch's own backward takes up to five times as long."""
-    limit = 4 * _SMALL if q.dtype.itemsize == 2 else _SMALL
+    limit = 4 * _SMALL if q.dtype == torch.bfloat16 else _SMALL
     return q.device.type == "cpu" and q.numel() // q.shape[-1] * length <= limit
 
 

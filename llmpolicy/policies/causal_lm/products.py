@@ -3,6 +3,7 @@
 A step of a few rows costs what its weights cost to read, and torch's own product arranges them anew each time.
 """
 
+import platform
 from collections.abc import Callable
 from functools import cache, partial
 from typing import Any
@@ -11,10 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
-from llmpolicy.policies.causal_lm.forward import bare
-
 COPY = 2**31
-"""Bytes of weights of which a second copy is held meanwhile, 2 GiB; a larger model's are read where they lie."""
+"""Bytes of weights of which a second copy is held meanwhile, 2 GiB; those beyond are read where they lie."""
 
 
 class Asked:
@@ -49,35 +48,43 @@ class Packed(Asked):
     def __init__(self, *layers: nn.Linear) -> None:
         super().__init__(*(partial(nn.Linear.forward, layer) for layer in layers))  # not a forward put in its place
         self.layers: tuple[Any, ...] = layers
-        self.dtype: torch.dtype | None = None
-        self.weight: Tensor | None = None
+        self.dtype: torch.dtype | None = None  # once it is known
+        self.weight: Tensor | None = None  # once it is packed
         self.bias: Tensor | None = None
 
     def __call__(self, x: Tensor) -> Tensor:
         """(N, in) to (N, all out): the layers side by side."""
-        return self._one(x, "none") if self._is_ready() else super().__call__(x)
+        return self._one(x, "none") if self._is_packed() else super().__call__(x)
 
     def silu(self, x: Tensor) -> Tensor:
         """SiLU of the product."""
-        return self._one(x, "swish") if self._is_ready() else super().silu(x)
+        return self._one(x, "swish") if self._is_packed() else super().silu(x)
 
     def times(self, x: Tensor, other: Tensor) -> Tensor:
         """The product times ``other``, of its shape."""
-        return self._two(x, other, "mul") if self._is_ready(other) else super().times(x, other)
+        fuses = self._is_packed() and other.dtype == self.dtype
+        return self._two(x, other, "mul") if fuses else super().times(x, other)
 
     def plus(self, x: Tensor, other: Tensor) -> Tensor:
         """The product plus ``other``, of its shape."""
-        return self._two(x, other, "add") if self._is_ready(other) else super().plus(x, other)
+        fuses = self._is_packed() and other.dtype == self.dtype
+        return self._two(x, other, "add") if fuses else super().plus(x, other)
 
-    def _is_ready(self, other: Tensor | None = None) -> bool:
-        dtype = _dtype(self.layers[0])
-        if dtype != self.dtype and _serves(dtype):
-            weight = torch.cat([layer.weight for layer in self.layers]).to(dtype)
-            self.weight = torch.ops.mkldnn._reorder_linear_weight(weight, None)
-            biases = [layer.bias for layer in self.layers]
-            self.bias = None if biases[0] is None else torch.cat(biases).to(dtype)
-            self.dtype = dtype
-        return dtype == self.dtype and (other is None or other.dtype == dtype)
+    def _is_packed(self) -> bool:
+        if self.dtype is None:
+            self._pack()
+        return self.weight is not None
+
+    def _pack(self) -> None:
+        on = torch.is_autocast_enabled("cpu")
+        self.dtype = torch.get_autocast_dtype("cpu") if on else self.layers[0].weight.dtype
+        if serves(self.dtype):
+            self.weight = torch.ops.mkldnn._reorder_linear_weight(self._all("weight"), None)
+            self.bias = None if self.layers[0].bias is None else self._all("bias")
+
+    def _all(self, name: str) -> Tensor:
+        parts = [getattr(layer, name).to(self.dtype) for layer in self.layers]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _one(self, x: Tensor, then: str) -> Tensor:
         made: Tensor = torch.ops.mkldnn._linear_pointwise(x.to(self.dtype), self.weight, self.bias, then, [], "")
@@ -89,23 +96,21 @@ class Packed(Asked):
         return made
 
 
-Product = Callable[..., Asked]
+class Products:
+    """Makes products of a model's layers: packed where that is possible, as long as there is room; asked elsewhere."""
 
+    def __init__(self) -> None:
+        self.room = COPY
 
-def products(model: nn.Module) -> Product:
-    """What makes a product of one or more layers of this model: packed where that is possible, asked elsewhere."""
-    fits = sum(weight.numel() * weight.element_size() for weight in bare(model).parameters()) <= COPY
-
-    def product(*layers: Any) -> Asked:
-        same = len({layer.bias is None for layer in layers if is_plain(layer)}) == 1
-        return Packed(*layers) if fits and same and all(map(_packs, layers)) else Asked(*layers)
-
-    return product
-
-
-def is_plain(layer: Any) -> bool:
-    """Whether a layer is torch's linear one, and nothing was put into it."""
-    return type(layer) is nn.Linear and not is_changed(layer)
+    def __call__(self, *layers: Any) -> Asked:
+        """The product of one or more layers of one input, side by side."""
+        if not all(map(_packs, layers)) or len({layer.bias is None for layer in layers}) > 1:
+            return Asked(*layers)
+        needed = sum(layer.weight.numel() * layer.weight.element_size() for layer in layers)
+        if needed > self.room:
+            return Asked(*layers)
+        self.room -= needed
+        return Packed(*layers)
 
 
 def is_changed(module: nn.Module) -> bool:
@@ -114,18 +119,14 @@ def is_changed(module: nn.Module) -> bool:
 
 
 def _packs(layer: Any) -> bool:
-    return is_plain(layer) and layer.weight.device.type == "cpu" and _serves(layer.weight.dtype)
+    if type(layer) is not nn.Linear or is_changed(layer) or type(layer.weight) is not nn.Parameter:
+        return False
+    return layer.weight.device.type == "cpu" and serves(layer.weight.dtype)
 
 
 @cache
-def _serves(dtype: torch.dtype) -> bool:
-    """Whether oneDNN multiplies in this dtype on this machine."""
-    if not torch.backends.mkldnn.is_available():
+def serves(dtype: torch.dtype) -> bool:
+    """Whether oneDNN multiplies in this dtype on this machine; on ARM torch's own product is the better one."""
+    if platform.machine().lower() not in ("x86_64", "amd64") or not torch.backends.mkldnn.is_available():
         return False
     return dtype == torch.float32 or (dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported())
-
-
-def _dtype(layer: nn.Linear) -> torch.dtype:
-    """Of a product with this layer: its weights', or that of autocast."""
-    device = layer.weight.device.type
-    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else layer.weight.dtype

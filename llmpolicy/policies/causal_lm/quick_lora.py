@@ -7,16 +7,15 @@ from peft.tuners import lora
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from llmpolicy.policies.causal_lm.products import Product, products
+from llmpolicy.policies.causal_lm.products import Products
 
 
 @contextmanager
-def quick_lora(model: nn.Module) -> Iterator[None]:
+def quick_lora(model: nn.Module, product: Products) -> Iterator[None]:
     """While it lasts, LoRA on linear layers is computed in the dtype of their weights or of autocast, without gradients.
 
     The base's weights are not touched, and layers with anything but one plain adapter stay with PEFT.
     """
-    product = products(model)
     with ExitStack() as changed:
         for layer in model.modules():
             if isinstance(layer, lora.Linear) and (name := _plain_adapter(layer)) is not None:
@@ -35,7 +34,7 @@ def _plain_adapter(layer: lora.Linear) -> str | None:
     return on[0] if is_plain and type(layer.get_base_layer()) is nn.Linear else None
 
 
-def _forward(layer: lora.Linear, name: str, product: Product) -> Callable[[Tensor], Tensor]:
+def _forward(layer: lora.Linear, name: str, product: Products) -> Callable[[Tensor], Tensor]:
     weight, a, b = (
         next(part.parameters()) for part in (layer.get_base_layer(), layer.lora_A[name], layer.lora_B[name])
     )

@@ -14,7 +14,7 @@ from torch.nn.functional import rms_norm
 
 from llmpolicy.policies.causal_lm.forward import bare
 from llmpolicy.policies.causal_lm.group_attention import Attend
-from llmpolicy.policies.causal_lm.products import Asked, Packed, Product, is_changed, products
+from llmpolicy.policies.causal_lm.products import Asked, Packed, Products, is_changed
 
 Part = Callable[[Tensor], Tensor]
 Add = Callable[[Tensor, Tensor], Tensor]
@@ -25,12 +25,12 @@ _PLAIN_NORMS = tuple(f"{family}RMSNorm" for family in ("Llama", "Mistral", "Qwen
 
 
 @contextmanager
-def quick_step(model: nn.Module, attend: Attend) -> Iterator[None]:
+def quick_step(model: nn.Module, attend: Attend, product: Products) -> Iterator[None]:
     """While it lasts the decoder layers of these families are computed here, without gradients, attention by ``attend``.
 
-    A layer into which anything but adapters was put (a hook, another module, a forward of its own) is left as it is.
+    The head of any model is packed too, if there is room. A layer into which anything but adapters was put (a hook,
+    another module, a forward of its own) is left as it is.
     """
-    product = products(model)
     with ExitStack() as changed:
         for layer in bare(model).modules():
             if _is_known(layer):
@@ -60,7 +60,7 @@ def _bypassed(layer: Any) -> Iterator[nn.Module]:
             yield module
 
 
-def _decoder_layer(layer: Any, attend: Attend, product: Product) -> Callable[..., Tensor]:
+def _decoder_layer(layer: Any, attend: Attend, product: Products) -> Callable[..., Tensor]:
     """Norm, attention, sum, norm, MLP, sum; Gemma-3 has norms behind attention and MLP too."""
     seen, out = _attention(layer.self_attn, attend, product), product(layer.self_attn.o_proj)
     made, down = _mlp(layer.mlp, product), product(layer.mlp.down_proj)
@@ -83,7 +83,7 @@ def _normed(product: Asked, norm: Part) -> Add:
     return lambda y, x: x + norm(product(y))
 
 
-def _attention(layer: Any, attend: Attend, product: Product) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+def _attention(layer: Any, attend: Attend, product: Products) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
     """Projections, norms of heads where there are some, one rotation of queries and keys together, attention."""
     size, window, place, scale = layer.head_dim, _window(layer), layer.layer_idx, layer.scaling
     project, shared = product(layer.q_proj, layer.k_proj, layer.v_proj), layer.num_key_value_groups
@@ -118,7 +118,7 @@ def _window(layer: Any) -> int | None:
     return getattr(layer, "sliding_window", None)
 
 
-def _mlp(layer: Any, product: Product) -> Part:
+def _mlp(layer: Any, product: Products) -> Part:
     """What goes down: act(gate) up."""
     gate, up = product(layer.gate_proj), product(layer.up_proj)
     act = gate.silu if type(layer.act_fn).__name__ in _SILU else lambda x: layer.act_fn(gate(x))
