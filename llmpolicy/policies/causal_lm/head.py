@@ -90,7 +90,8 @@ class _TiledLogProb(torch.autograd.Function):
         of_bias = torch.zeros_like(bias, dtype=torch.float32) if bias is not None and ctx.needs_input_grad[2] else None
         cast = _cast(weight, bias, ctx.dtype)
         scale = (-gradient / ctx.temperature)[:, None]  # (S, 1), put on hidden states, not on logits
-        of_label = log_prob.expm1().to(ctx.dtype)[:, None]  # (S, 1): p_y - 1, exact where p_y is nearly 1
+        of_label = log_prob.expm1().to(ctx.dtype)  # (S,): p_y - 1, exact where p_y is nearly 1
+        places = torch.arange(len(labels), device=labels.device)  # (S,)
         for tile in _tiles(len(labels), len(weight), TILE // ctx.dtype.itemsize):
             seen = hidden[tile].to(ctx.dtype)  # (s, h)
             share = linear(seen, *cast)  # (s, V): p - 1_y in the end
@@ -100,7 +101,7 @@ class _TiledLogProb(torch.autograd.Function):
                 share[part] = exact
                 if of_bias is not None:
                     of_bias += scale[place, 0] @ exact
-            share.scatter_(1, labels[tile, None], of_label[tile])
+            share[places[: len(share)], labels[tile]] = of_label[tile]  # on a CPU scatter_ would copy all of it
             if of_hidden is not None:
                 of_hidden[tile] = (share @ cast[0]).float().mul_(scale[tile]).to(hidden.dtype)
             if of_weight is not None:
