@@ -35,6 +35,7 @@ def test_the_quick_bench_alternates_both_sides_and_writes_its_figures(
     assert found["schema"] == 1
     assert found["matrix_gflops"] > 0
     assert found["growth"] == []
+    assert 0 < found["start"] < 600
     cells = [found["workloads"]["few_shot"]["live"][live] for live in ("1.0", "0.45")]
     cells.append(found["workloads"]["long"]["live"]["1.0"])
     for cell in cells:

@@ -374,6 +374,25 @@ def test_many_tiles_in_bfloat16_round_the_head_s_gradient_hardly_more_than_one(m
     assert often < 2 * once
 
 
+def test_logits_that_wait_for_the_backward_are_those_it_would_compute(monkeypatch: pytest.MonkeyPatch) -> None:
+    draw = torch.Generator().manual_seed(0)
+    hidden, weight = (torch.randn(n, 16, generator=draw).bfloat16().requires_grad_() for n in (40, 50))
+    labels, made = torch.randint(50, (40,), generator=draw), []
+    true = head.linear
+    monkeypatch.setattr(head, "linear", lambda *sides: made.append(0) or true(*sides))
+    monkeypatch.setattr(head, "TILE", 50 * 7 * 2)  # 6 tiles of 7 places
+    gradients, products = [], []
+    for kept in (40 * 50 * 2, 40 * 50 * 2 - 1):
+        monkeypatch.setattr(head, "KEPT", kept)
+        made.clear()
+        total = head.log_prob_of(hidden, weight, None, labels, 0.7, False)[0].sum()
+        gradients += [torch.autograd.grad(total, [hidden, weight], retain_graph=True) for _ in range(2)]
+        products.append(len(made))
+    assert products == [12, 18]  # the second backward of the kept ones has to compute them again
+    for others in gradients[1:]:
+        assert all(map(torch.equal, gradients[0], others))
+
+
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_an_adapter_s_gradient_is_that_of_the_padded_forward(checkpointing: bool) -> None:
     pi = CausalLMPolicy(

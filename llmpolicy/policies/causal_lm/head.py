@@ -14,6 +14,8 @@ TILE = 2**25
 """Bytes of the logits computed at a time: 32 MB, for the head's weights are read once for each tile."""
 PART = 2**19
 """Logits of which float32 is made at a time on a CPU: 2 MB, which stay in the cache from one operation to the next."""
+KEPT = 2**28
+"""Bytes of 16-bit logits that wait for the backward, 256 MB; beyond, and in 32 bits, they are computed again."""
 TOGETHER = 8
 """Tiles whose parts of the head's gradient are added up in 16 bits, as stock TRL adds up its micro-batches; then in 32."""
 
@@ -51,7 +53,7 @@ def log_prob_of(
 
 
 class _TiledLogProb(torch.autograd.Function):
-    """Tiles of places, computed again in the backward: d log p_y / d logits = (1_y − p) / temperature."""
+    """Tiles of places, which the backward keeps or computes again: d log p_y / d logits = (1_y − p) / temperature."""
 
     @staticmethod
     def forward(
@@ -67,8 +69,12 @@ class _TiledLogProb(torch.autograd.Function):
         mass = hidden.new_empty(len(labels), dtype=torch.float32)  # (S,): log Σ exp
         log_prob, found = torch.empty_like(mass), torch.zeros_like(mass)
         cast = _cast(weight, bias, dtype)
+        keeps = hidden.requires_grad and dtype.itemsize == 2 and len(labels) * len(weight) * dtype.itemsize <= KEPT
+        ctx.kept = []
         for tile in _tiles(len(labels), len(weight), TILE // dtype.itemsize):
             logits = linear(hidden[tile].to(dtype), *cast)  # (s, V)
+            if keeps:
+                ctx.kept.append(logits)
             for part in _parts(logits):
                 place = slice(tile.start + part.start, tile.start + part.stop)
                 scaled = logits[part].float().div_(temperature)
@@ -94,7 +100,7 @@ class _TiledLogProb(torch.autograd.Function):
         places = torch.arange(len(labels), device=labels.device)  # (S,)
         for tile in _tiles(len(labels), len(weight), TILE // ctx.dtype.itemsize):
             seen = hidden[tile].to(ctx.dtype)  # (s, h)
-            share = linear(seen, *cast)  # (s, V): p - 1_y in the end
+            share = ctx.kept.pop(0) if ctx.kept else linear(seen, *cast)  # (s, V): p - 1_y in the end
             for part in _parts(share):
                 place = slice(tile.start + part.start, tile.start + part.stop)
                 exact = share[part].float().div_(ctx.temperature).sub_(mass[place, None]).exp_()
