@@ -380,14 +380,15 @@ def start_seconds() -> float:
         command = [sys.executable, "-m", "llmpolicy", "train", "quickstart", "--out", str(out)]
         began = time.perf_counter()
         run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        while not any(out.glob("rollouts/*.parquet")):
-            if run.poll() is not None:
-                raise RuntimeError(f"{' '.join(command)} ended with {run.returncode} before it wrote a completion")
-            time.sleep(0.02)
-        seconds = time.perf_counter() - began
-        run.terminate()
-        run.wait()
-    return seconds
+        try:
+            while not any(out.glob("rollouts/*.parquet")):
+                if run.poll() is not None:
+                    raise RuntimeError(f"{' '.join(command)} ended with {run.returncode} before it wrote a completion")
+                time.sleep(0.02)
+            return time.perf_counter() - began
+        finally:
+            run.terminate()
+            run.wait()
 
 
 def main() -> None:

@@ -132,15 +132,15 @@ FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "gemma3")
 
 @pytest.mark.parametrize("architecture", FAMILIES)
 @pytest.mark.parametrize("lora", [None, {"r": 4, "init_lora_weights": False}])
-@pytest.mark.parametrize("copy", [0, 2**31])
+@pytest.mark.parametrize("room", [0, 2**31])
 def test_quick_layers_in_bfloat16_are_as_near_to_float32_as_the_layers(
-    monkeypatch: pytest.MonkeyPatch, architecture: str, lora: dict[str, object] | None, copy: int
+    monkeypatch: pytest.MonkeyPatch, architecture: str, lora: dict[str, object] | None, room: int
 ) -> None:
     torch.manual_seed(0)
     made = models.model(architecture, vocab_size=50).bfloat16()
     pi = CausalLMPolicy(made, models.tokenizer(), lora=lora, max_new_tokens=12)
     prompts = rows_of([3, 9, 5, 5], seed=2) * 8
-    monkeypatch.setattr(products, "COPY", copy)  # 0: weights are read where they lie
+    monkeypatch.setattr(products, "COPY", room)  # 0: weights are read where they lie
     action = pi.act(prompts, generator=torch.Generator().manual_seed(0))
     monkeypatch.setattr(quick_step, "_FAMILIES", ())
     plain = replay(pi, prompts, action.value)
@@ -381,14 +381,14 @@ def test_logits_that_wait_for_the_backward_are_those_it_would_compute(monkeypatc
     true = head.linear
     monkeypatch.setattr(head, "linear", lambda *sides: made.append(0) or true(*sides))
     monkeypatch.setattr(head, "TILE", 50 * 7 * 2)  # 6 tiles of 7 places
-    gradients, products = [], []
+    gradients, counts = [], []
     for kept in (40 * 50 * 2, 40 * 50 * 2 - 1):
         monkeypatch.setattr(head, "KEPT", kept)
         made.clear()
         total = head.log_prob_of(hidden, weight, None, labels, 0.7, False)[0].sum()
         gradients += [torch.autograd.grad(total, [hidden, weight], retain_graph=True) for _ in range(2)]
-        products.append(len(made))
-    assert products == [12, 18]  # the second backward of the kept ones has to compute them again
+        counts.append(len(made))
+    assert counts == [12, 18]  # the second backward of the kept ones has to compute them again
     for others in gradients[1:]:
         assert all(map(torch.equal, gradients[0], others))
 
