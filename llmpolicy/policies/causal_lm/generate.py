@@ -32,7 +32,7 @@ class Generated:
     terminated: list[bool]
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def generate(
     model: nn.Module,
     prompt_ids: Sequence[Sequence[int]],

@@ -15,7 +15,7 @@ TILE = 2**25
 PART = 2**19
 """Logits of which float32 is made at a time on a CPU: 2 MB, which stay in the cache from one operation to the next."""
 KEPT = 2**28
-"""Bytes of 16-bit logits that wait for the backward, 256 MB; beyond, and in 32 bits, they are computed again."""
+"""Bytes of 16-bit probabilities that wait for the backward, 256 MB; beyond, and in 32 bits, they are computed again."""
 TOGETHER = 8
 """Tiles whose parts of the head's gradient are added up in 16 bits, as stock TRL adds up its micro-batches; then in 32."""
 
@@ -69,22 +69,26 @@ class _TiledLogProb(torch.autograd.Function):
         mass = hidden.new_empty(len(labels), dtype=torch.float32)  # (S,): log Σ exp
         log_prob, found = torch.empty_like(mass), torch.zeros_like(mass)
         cast = _cast(weight, bias, dtype)
-        keeps = hidden.requires_grad and dtype.itemsize == 2 and len(labels) * len(weight) * dtype.itemsize <= KEPT
-        ctx.kept = []
-        for tile in _tiles(len(labels), len(weight), TILE // dtype.itemsize):
+        may_keep = hidden.requires_grad and bias is None and dtype.itemsize == 2
+        first = min(KEPT // (len(weight) * dtype.itemsize), len(labels)) if may_keep else 0
+        ctx.temperature, ctx.dtype, ctx.kept = temperature, dtype, None
+        ctx.tiles = list(_tiles(len(labels), len(weight), TILE // dtype.itemsize, first))
+        for tile in ctx.tiles:
+            keeps = tile.stop == first
             logits = linear(hidden[tile].to(dtype), *cast)  # (s, V)
-            if keeps:
-                ctx.kept.append(logits)
             for part in _parts(logits):
                 place = slice(tile.start + part.start, tile.start + part.stop)
                 scaled = logits[part].float().div_(temperature)
-                mass[place] = scaled.logsumexp(-1)
+                share = scaled.softmax(-1)  # of its exponentials come the mass, the entropy and the backward
+                mass[place] = scaled.amax(-1) - share.amax(-1).log()
                 log_prob[place] = scaled.gather(1, labels[place, None])[:, 0] - mass[place]
                 if entropy:
-                    share = (scaled - mass[place, None]).exp_()
-                    found[place] = mass[place] - share.mul_(scaled).sum(-1)
+                    found[place] = mass[place] - scaled.mul_(share).sum(-1)
+                if keeps:
+                    logits[part] = share
+            if keeps:
+                ctx.kept = logits
         ctx.save_for_backward(hidden, weight, bias, labels, mass, log_prob)
-        ctx.temperature, ctx.dtype = temperature, dtype
         ctx.mark_non_differentiable(found)
         return log_prob, found
 
@@ -98,10 +102,11 @@ class _TiledLogProb(torch.autograd.Function):
         scale = (-gradient / ctx.temperature)[:, None]  # (S, 1), put on hidden states, not on logits
         of_label = log_prob.expm1().to(ctx.dtype)  # (S,): p_y - 1, exact where p_y is nearly 1
         places = torch.arange(len(labels), device=labels.device)  # (S,)
-        for tile in _tiles(len(labels), len(weight), TILE // ctx.dtype.itemsize):
+        for tile in ctx.tiles:
             seen = hidden[tile].to(ctx.dtype)  # (s, h)
-            share = ctx.kept.pop(0) if ctx.kept else linear(seen, *cast)  # (s, V): p - 1_y in the end
-            for part in _parts(share):
+            kept, ctx.kept = ctx.kept, None
+            share = linear(seen, *cast) if kept is None else kept  # (s, V): p - 1_y in the end
+            for part in _parts(share) if kept is None else ():
                 place = slice(tile.start + part.start, tile.start + part.stop)
                 exact = share[part].float().div_(ctx.temperature).sub_(mass[place, None]).exp_()
                 share[part] = exact
@@ -143,10 +148,12 @@ def _cast(weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> tuple[Tens
     return weight.to(dtype), None if bias is None else bias.to(dtype)
 
 
-def _tiles(places: int, vocabulary: int, numbers: int) -> Iterator[slice]:
-    """Slices of places, each of so many logits, or of one place."""
+def _tiles(places: int, vocabulary: int, numbers: int, first: int = 0) -> Iterator[slice]:
+    """Slices of places: the ``first`` of them in one, then each of so many logits, or of one place."""
     size = max(1, numbers // vocabulary)
-    return (slice(start, min(start + size, places)) for start in range(0, places, size))
+    if first:
+        yield slice(0, first)
+    yield from (slice(start, min(start + size, places)) for start in range(first, places, size))
 
 
 def _parts(logits: Tensor) -> Iterator[slice]:

@@ -91,9 +91,9 @@ class KeyValueBuffer:
         first = 0 if window is None else max(0, self.step + 1 - window)
         keys, values = (side[:, :, first : self.step + 1] for side in held.own)
         slotted = self._to_slots(q)
-        by_key = slotted.view(len(slotted), k.shape[1], -1, k.shape[2])  # (S, K, H/K, d)
+        by_key = slotted.view(self.slots, k.shape[1], -1, k.shape[2])  # (S, K, H/K, d)
         own, mass = attend_with_mass(by_key, keys, values, None, scale)
-        if len(slotted) != len(q):
+        if slotted is not q:
             own, mass = own[self.slot_of], mass[self.slot_of]
         if window is not None and self.step >= window - 1:
             return own.reshape(q.shape)  # the window has left the prompt behind
@@ -114,13 +114,13 @@ class KeyValueBuffer:
             own = held.own or (k.new_empty(shape), v.new_empty(shape))
             held.own = (pad(own[0], (0, 0, 0, more)), pad(own[1], (0, 0, 0, more)))
         for side, new in zip(held.own, (k, v), strict=True):
-            if len(new) == self.slots:
+            if new.shape[0] == self.slots:
                 side[:, :, self.step] = new
             else:
                 side[self.slot_of, :, self.step] = new
 
     def _to_slots(self, q: Tensor) -> Tensor:
-        if len(q) == self.slots:
+        if q.shape[0] == self.slots:
             return q
         return q.new_zeros(self.slots, *q.shape[1:]).index_copy_(0, self.slot_of, q)
 
@@ -138,8 +138,8 @@ class KeyValueBuffer:
         mask = self.masks[window]
         mask = None if mask is None else mask.expand(-1, 1, self.most * q.shape[1] // heads, -1)
         out, mass = attend_with_mass(fold(rows, heads), keys, values, mask, scale)  # (D, K, H/K G, d or none)
-        out = out.unflatten(2, (-1, self.most)).permute(0, 3, 1, 2, 4)  # (D, G, K, H/K, d)
-        mass = mass.unflatten(2, (-1, self.most)).permute(0, 3, 1, 2)
+        out = out.view(several, heads, -1, self.most, q.shape[2]).permute(0, 3, 1, 2, 4)  # (D, G, K, H/K, d)
+        mass = mass.view(several, heads, -1, self.most).permute(0, 3, 1, 2)
         if self.is_even:
             return out, mass
         return out.flatten(0, 1)[self.in_rectangle], mass.flatten(0, 1)[self.in_rectangle]

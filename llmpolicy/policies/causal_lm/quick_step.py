@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import rms_norm
+from torch.nn.functional import layer_norm
 
 from llmpolicy.policies.causal_lm.forward import bare
 from llmpolicy.policies.causal_lm.group_attention import Attend
@@ -31,10 +31,11 @@ def quick_step(model: nn.Module, attend: Attend, product: Products) -> Iterator[
     The head of any model is packed too, if there is room. A layer into which anything but adapters was put (a hook,
     another module, a forward of its own) is left as it is.
     """
+    turn = _Turn()
     with ExitStack() as changed:
         for layer in bare(model).modules():
             if _is_known(layer):
-                vars(layer)["forward"] = _decoder_layer(layer, attend, product)
+                vars(layer)["forward"] = _decoder_layer(layer, attend, product, turn)
                 changed.callback(delattr, layer, "forward")
         head = bare(model).get_output_embeddings()
         if isinstance(packed := product(head), Packed):
@@ -60,9 +61,24 @@ def _bypassed(layer: Any) -> Iterator[nn.Module]:
             yield module
 
 
-def _decoder_layer(layer: Any, attend: Attend, product: Products) -> Callable[..., Tensor]:
+class _Turn:
+    """Cosines and sines as the layers of a step share them: asked with the same pair again, it makes nothing anew."""
+
+    def __init__(self) -> None:
+        self.pair: tuple[Tensor, Tensor] | None = None
+
+    def __call__(self, x: Tensor, pair: tuple[Tensor, Tensor]) -> Tensor:
+        """x (N, H, d) turned by its position, (x1 cos - x2 sin, x2 cos + x1 sin); a pair of (1, N, d)."""
+        half = x.shape[-1] // 2
+        if pair is not self.pair:
+            (cos, sin), self.pair = pair, pair
+            self.cos, self.sin = cos[0, :, None], torch.cat([-sin[..., :half], sin[..., half:]], dim=-1)[0, :, None]
+        return (x * self.cos).addcmul_(x.roll(half, -1), self.sin)
+
+
+def _decoder_layer(layer: Any, attend: Attend, product: Products, turn: _Turn) -> Callable[..., Tensor]:
     """Norm, attention, sum, norm, MLP, sum; Gemma-3 has norms behind attention and MLP too."""
-    seen, out = _attention(layer.self_attn, attend, product), product(layer.self_attn.o_proj)
+    seen, out = _attention(layer.self_attn, attend, product, turn), product(layer.self_attn.o_proj)
     made, down = _mlp(layer.mlp, product), product(layer.mlp.down_proj)
     before, between = _norm(layer.input_layernorm), _norm(layer.post_attention_layernorm)
     add_seen: Add = out.plus
@@ -73,7 +89,7 @@ def _decoder_layer(layer: Any, attend: Attend, product: Products) -> Callable[..
 
     def forward(hidden_states: Tensor, *, position_embeddings: tuple[Tensor, Tensor], **_: Any) -> Tensor:
         x = hidden_states[0]  # (N, h)
-        x = add_seen(seen(before(x), *position_embeddings), x)
+        x = add_seen(seen(before(x), position_embeddings), x)
         return add_made(made(between(x)), x)[None]
 
     return forward
@@ -83,32 +99,25 @@ def _normed(product: Asked, norm: Part) -> Add:
     return lambda y, x: x + norm(product(y))
 
 
-def _attention(layer: Any, attend: Attend, product: Products) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+def _attention(
+    layer: Any, attend: Attend, product: Products, turn: _Turn
+) -> Callable[[Tensor, tuple[Tensor, Tensor]], Tensor]:
     """Projections, norms of heads where there are some, one rotation of queries and keys together, attention."""
     size, window, place, scale = layer.head_dim, _window(layer), layer.layer_idx, layer.scaling
     project, shared = product(layer.q_proj, layer.k_proj, layer.v_proj), layer.num_key_value_groups
     norms = (_norm(layer.q_norm), _norm(layer.k_norm)) if hasattr(layer, "q_norm") else None
 
-    def forward(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        made = project(x).view(len(x), -1, size)  # (N, H + 2 K, d)
+    def forward(x: Tensor, angles: tuple[Tensor, Tensor]) -> Tensor:
+        rows = x.shape[0]
+        made = project(x).view(rows, -1, size)  # (N, H + 2 K, d)
         keys = made.shape[1] // (shared + 2)
         both, value = made[:, :-keys], made[:, -keys:]
         if norms is not None:
             both = torch.cat([norms[0](both[:, :-keys]), norms[1](both[:, -keys:])], dim=1)
-        both = _turned(both, cos[0, :, None], sin[0, :, None])
-        both = both.to(value.dtype)  # under autocast what was turned is float32, values are not
-        return attend(place, both[:, :-keys], both[:, -keys:], value, scale, window).reshape(len(x), -1)
+        both = turn(both, angles).to(value.dtype)  # under autocast what was turned is float32, values are not
+        return attend(place, both[:, :-keys], both[:, -keys:], value, scale, window).reshape(rows, -1)
 
     return forward
-
-
-def _turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """x (N, H, d) turned by its position, (x1 cos - x2 sin, x2 cos + x1 sin); cos and sin (N, 1, d)."""
-    half = x.shape[-1] // 2
-    out = x * cos
-    out[..., :half].addcmul_(x[..., half:], sin[..., :half], value=-1)
-    out[..., half:].addcmul_(x[..., :half], sin[..., half:])
-    return out
 
 
 def _window(layer: Any) -> int | None:
@@ -126,8 +135,20 @@ def _mlp(layer: Any, product: Products) -> Part:
 
 
 def _norm(layer: Any) -> Part:
-    """An RMS norm in torch's own operation where its weight is a plain factor; any other module is asked itself."""
+    """An RMS norm where its weight is a plain factor; any other module is asked itself.
+
+    Of x beside -x the mean is 0 and the variance the mean square of x: torch's layer norm, one pass on a CPU where its
+    RMS norm takes eight, gives the RMS norm of both.
+    """
     if type(layer).__name__ not in _PLAIN_NORMS:
         return lambda x: layer(x)
-    weight, eps, shape = layer.weight, layer.variance_epsilon, tuple(layer.weight.shape)
-    return lambda x: rms_norm(x, shape, weight, eps) if x.dtype == weight.dtype else layer(x)
+    weight, eps, size = layer.weight, layer.variance_epsilon, len(layer.weight)
+    twice = torch.cat([weight, weight])
+
+    def norm(x: Tensor) -> Tensor:
+        if x.dtype != weight.dtype:
+            return layer(x)
+        both = layer_norm(torch.cat([x, -x], dim=-1), (2 * size,), twice, None, eps)
+        return both[..., :size].contiguous()
+
+    return norm
