@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn.functional import linear
 
 from llmpolicy.policies.causal_lm.forward import bare
@@ -93,6 +94,7 @@ class _TiledLogProb(torch.autograd.Function):
         return log_prob, found
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         hidden, weight, bias, labels, mass, log_prob = ctx.saved_tensors
         of_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
@@ -158,4 +160,4 @@ def _tiles(places: int, vocabulary: int, numbers: int, first: int = 0) -> Iterat
 
 def _parts(logits: Tensor) -> Iterator[slice]:
     places, vocabulary = logits.shape
-    return _tiles(places, vocabulary, PART if logits.device.type == "cpu" else logits.numel())
+    return _tiles(places, vocabulary, PART if logits.device.type == "cpu" else TILE // logits.element_size())
