@@ -50,6 +50,7 @@ FEW = (8, 9, 7, 9, 24, 6, 9, 8, 9, 7, 5, 9, 10, 8, 9, 9)
 LONG = (128, 128, 111, 128, 128, 119, 128, 122)
 """Completion lengths of the traces, repeated over the rows."""
 STOP, OTHER = 2, 1000
+SIDES = ("stock", "ours")
 TIME_LIMIT = {True: 460.0, False: 3400.0}
 """Seconds in which all must be done, with --quick and without, if one pair of each workload can be."""
 
@@ -257,25 +258,26 @@ def warm_up(bench: Bench) -> None:
     """A round of as many rows, each of a few tokens: threads, code and optimiser have then begun."""
     full, bench.work = bench.work, replace(bench.work, prompt=16, lengths=(4,))
     prompts, bench.prompts = bench.prompts, [prompt[:16] for prompt in bench.prompts]
-    for side in bench.sides:
+    for side in SIDES:
         bench.generate(side)
         bench.update(side, 1.0)
     bench.work, bench.prompts = full, prompts
 
 
 def measure(bench: Bench, pairs: int, until: float, *, memory: bool = True) -> list[dict[str, dict[str, Any]]]:
-    """Alternating rounds of both sides after a short warm-up; no round begins that is likely to end too late.
+    """Alternating rounds of both sides after a warm-up; no round begins that is likely to end too late.
 
-    Memory is measured in the first only: what it takes to tell the sides apart makes all memory new, which slows both a little.
+    Memory is measured in a round before these, whose seconds are not counted: what it takes to tell the sides apart
+    makes all memory new, which costs either side up to a second.
     """
     warm_up(bench)
+    held = {side: _round(bench, side, peak_of)["memory"] if memory else [] for side in SIDES}
     rounds: list[dict[str, dict[str, Any]]] = []
     start = time.perf_counter()
     while len(rounds) < pairs:
         found: dict[str, dict[str, Any]] = {}
-        ask = peak_of if memory and not rounds else _without_memory
-        for side in ("stock", "ours"):
-            found[side] = _round(bench, side, ask)
+        for side in SIDES:
+            found[side] = {**_round(bench, side, _without_memory), "memory": held[side]}
             say(bench, len(rounds), side, found[side])
         rounds.append(found)
         now = time.perf_counter()
@@ -341,7 +343,7 @@ def cell(bench: Bench, rounds: list[dict[str, dict[str, Any]]], live: float, rat
         },
         "peak_memory": {
             name: max((m for found in rounds for m in found[name]["memory"] if m is not None), default=None)
-            for name in ("stock", "ours")
+            for name in SIDES
         },
         "tokens_per_second": {
             name: sum(map(work.completion, range(work.rows))) / figures["generation"]
@@ -367,7 +369,7 @@ def growth(dtype: torch.dtype, until: float) -> Iterator[dict[str, Any]]:
             return
         with tempfile.TemporaryDirectory() as folder:
             found = measure(Bench(work, dtype, folder), 1, until, memory=False)[0]
-        seconds = {name: found[name]["generation"] + found[name]["1.0"] for name in ("stock", "ours")}
+        seconds = {name: found[name]["generation"] + found[name]["1.0"] for name in SIDES}
         facts = {"group": work.group, "prompt": work.prompt, "completion": work.lengths[0]}
         slowest = max(slowest, time.perf_counter() - began)
         yield {**facts, "unique_tokens": work.unique_tokens(), **seconds}

@@ -250,11 +250,13 @@ def test_weights_that_changed_are_read_anew(architecture: str, config: dict[str,
                 weight.mul_(1.2)
 
 
-def test_attention_of_16_bits_is_as_exact_as_that_of_torch() -> None:
+@pytest.mark.parametrize(("long", "short", "size"), [(12, 9, 8), (240, 180, 64)])  # the second: oneDNN's products
+def test_attention_of_16_bits_is_as_exact_as_that_of_torch(long: int, short: int, size: int) -> None:
     draw = torch.Generator().manual_seed(0)
-    q, k, v, gradient = (torch.randn(3, 2, length, 8, generator=draw).bfloat16() for length in (12, 9, 9, 12))
+    lengths = (long, short, short, long)
+    q, k, v, gradient = (torch.randn(3, 2, length, size, generator=draw).bfloat16() for length in lengths)
     q, k = q * 8, k + 4  # scores of up to a hundred, which 16 bits would round by tenths
-    mask = torch.zeros(12, 9).masked_fill_(torch.arange(9) > torch.arange(12)[:, None], float("-inf"))
+    mask = torch.zeros(long, short).masked_fill_(torch.arange(short) > torch.arange(long)[:, None], float("-inf"))
 
     def results(dtype: torch.dtype, attend: Callable[..., torch.Tensor]) -> list[torch.Tensor]:
         sides = [side.to(dtype, copy=True).requires_grad_() for side in (q, k, v)]
@@ -271,6 +273,19 @@ def test_attention_of_16_bits_is_as_exact_as_that_of_torch() -> None:
     for one, true, other in zip(found, truth, torchs, strict=True):
         assert 0 < (one - true).norm() < 2 * (other - true).norm()
     assert found[1][:, :, 0].eq(0).all()  # the first token sees one key: no score of its changes anything
+
+
+def test_attention_of_32_bits_does_not_round_and_no_setting_of_torch_is_changed() -> None:
+    draw, products_of = torch.Generator().manual_seed(0), torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+    assert products_of.fp32_precision == "none"
+    q, k, v = (torch.randn(3, 2, length, 64, generator=draw) for length in (240, 180, 180))
+    mask = torch.zeros(240, 180)
+    truth = (q.double() @ k.double().transpose(-1, -2) * 0.3).softmax(-1) @ v.double()
+    assert (group_attention.attention(q, k, v, mask, 0.3) - truth).norm() < 1e-6 * truth.norm()
+    group_attention.attention(q.bfloat16(), k.bfloat16(), v.bfloat16(), mask, 0.3)
+    with pytest.raises(RuntimeError):
+        group_attention.attention(q.bfloat16(), k[..., :3].bfloat16(), v.bfloat16(), mask, 0.3)
+    assert products_of.fp32_precision == "none"
 
 
 def test_attention_with_its_mass_is_softmax() -> None:

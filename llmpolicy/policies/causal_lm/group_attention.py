@@ -7,7 +7,7 @@ padding. Attention is handed to a function of ours, by way of the attention inte
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 import torch
@@ -119,6 +119,7 @@ class Rectangle:
         self.inside = inside.to(device)
         self.source = (starts[:, None] + column).where(inside, 0).flatten().to(device)  # (R L,): the packed place
         self.place = inside.flatten().nonzero()[:, 0].to(device)  # (N,): the place in the rectangle
+        self.outside = (~inside).flatten().nonzero()[:, 0].to(device)  # (R L - N,): what is filled
 
     def fill(self, packed: Tensor) -> Tensor:
         """(N, ...) to (R, L, ...)."""
@@ -128,22 +129,22 @@ class Rectangle:
     def pack(self, rows: Tensor) -> Tensor:
         """(R, L, ...) to (N, ...)."""
         flat = rows.reshape(self.rows * self.length, *rows.shape[2:])
-        return flat if self.is_full else _Move.apply(flat, self.place, self.source, self.inside.flatten())
+        return flat if self.is_full else _Move.apply(flat, self.place, self.source, self.outside)
 
 
 class _Move(torch.autograd.Function):
     """index_select whose gradient is an index_select too: each token has one place that counts."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, index: Tensor, back: Tensor, inside: Tensor | None) -> Tensor:
-        ctx.back, ctx.inside = back, inside
+    def forward(ctx: Any, x: Tensor, index: Tensor, back: Tensor, unused: Tensor | None) -> Tensor:
+        ctx.back, ctx.unused = back, unused
         return x.index_select(0, index)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
         moved = gradient.index_select(0, ctx.back)
-        if ctx.inside is not None:
-            moved = moved.masked_fill_(~ctx.inside.view(-1, *[1] * (moved.dim() - 1)), 0.0)
+        if ctx.unused is not None:
+            moved = moved.index_fill_(0, ctx.unused, 0.0)
         return moved, None, None, None
 
 
@@ -162,37 +163,40 @@ def causal(
             q.transpose(1, 2), key, value, is_causal=True, scale=scale, enable_gqa=shared
         )
         return out.transpose(1, 2)
-    kind = (before, length, window, q.dtype)
+    kind = (before, length, window, dtype := mask_dtype(q, length))
     if kind not in masks:
-        masks[kind] = _causal_mask(before, length, window or length, q).repeat(q.shape[2] // k.shape[2], 1)
+        mask = _causal_mask(before, length, window or length, q.device, dtype)
+        masks[kind] = mask.repeat(q.shape[2] // k.shape[2], 1)
     return unfold(attention(fold(q, k.shape[2]), key, value, masks[kind], scale), q.shape[1])
 
 
-def _causal_mask(before: int, length: int, window: int, like: Tensor) -> Tensor:
+def _causal_mask(before: int, length: int, window: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     """What the last of ``length`` tokens, those after ``before``, see of all: (L, S + L) numbers to add to scores."""
-    place = torch.arange(length, device=like.device)
+    place = torch.arange(length, device=device)
     apart = place[before:, None] - place  # (L, S + L)
-    return like.new_zeros(apart.shape).masked_fill_((apart < 0) | (apart >= window), float("-inf"))
+    return numbers_to_add((apart >= 0) & (apart < window), dtype)
+
+
+def numbers_to_add(seen: Tensor, dtype: torch.dtype) -> Tensor:
+    """0 where a score counts and -inf where it does not, in the dtype that ``mask_dtype`` names."""
+    return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(~seen, float("-inf"))
+
+
+def mask_dtype(q: Tensor, length: int) -> torch.dtype:
+    """The dtype in which ``attention`` of q (any, d) and so many keys adds its mask: its scores'."""
+    return _exact(q.dtype) if _is_small(q, length) else q.dtype
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, scale: float) -> Tensor:
     """softmax(q·kᵀ scale + mask) v: q (R, K, L, d), k and v (R, K, P, d), mask of (R, K, L, P) or fewer dimensions."""
     if not _is_small(q, k.shape[2]):
         return scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
-    if q.dtype == torch.bfloat16:
-        return _Attention.apply(q, k, v, mask, scale)
-    return _share(q, k, mask, scale) @ v
-
-
-def _share(q: Tensor, k: Tensor, mask: Tensor, scale: float) -> Tensor:
-    """softmax(q·kᵀ scale + mask), (R, K, L, P), in 32 bits or more: scores of 16 bits are off by tenths."""
-    exact = torch.promote_types(q.dtype, torch.float32)
-    with torch.autocast(q.device.type, enabled=False):
-        return ((q.to(exact) * scale) @ k.to(exact).transpose(-1, -2)).add_(mask).softmax(-1)
+    seen: Tensor = _Attention.apply(q, k, v, mask, scale)
+    return seen
 
 
 class _Attention(torch.autograd.Function):
-    """Attention in 16 bits whose backward multiplies in 16 bits too; what softmax gave is kept for it, in 16 bits."""
+    """Attention whose backward multiplies in its dtype too, 16 bits included; what softmax gave is kept for it in that dtype."""
 
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, mask: Tensor, scale: float) -> Tensor:
@@ -209,6 +213,35 @@ class _Attention(torch.autograd.Function):
         of_scores = torch._softmax_backward_data(of_share, share, -1, share.dtype)  # its sums are in float32
         of_q, of_k = of_scores @ k, of_scores.transpose(-1, -2) @ q
         return of_q.mul_(ctx.scale), of_k.mul_(ctx.scale), share.transpose(-1, -2) @ gradient, None, None
+
+
+def _share(q: Tensor, k: Tensor, mask: Tensor, scale: float) -> Tensor:
+    """softmax(q·kᵀ scale + mask), (R, K, L, P), in 32 bits or more: scores of 16 bits are off by tenths."""
+    exact = _exact(q.dtype)
+    with torch.autocast(q.device.type, enabled=False), _rounded_factors(q.dtype == torch.bfloat16):
+        scores = q.to(exact) @ k.to(exact).transpose(-1, -2)
+        return torch.add(mask, scores, alpha=scale, out=scores).softmax(-1)
+
+
+def _exact(dtype: torch.dtype) -> torch.dtype:
+    return torch.promote_types(dtype, torch.float32)
+
+
+@contextmanager
+def _rounded_factors(on: bool) -> Iterator[None]:
+    """Let oneDNN make products in float32, and with AMX round their factors to bfloat16: those that were in it lose nothing.
+
+    Scores take half as long so, without AMX too, where torch asks a library that is slow on some processors.
+    """
+    products = cast(Any, torch.backends.mkldnn).matmul
+    before = products.fp32_precision
+    if on:
+        products.fp32_precision = "bf16"
+    try:
+        yield
+    finally:
+        if on:
+            products.fp32_precision = before
 
 
 def _is_small(q: Tensor, length: int) -> bool:

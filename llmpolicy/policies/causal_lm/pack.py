@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from llmpolicy.policies.causal_lm.group_attention import Rectangle, attention, fold, unfold
+from llmpolicy.policies.causal_lm.group_attention import Rectangle, attention, fold, mask_dtype, numbers_to_add, unfold
 from llmpolicy.policies.causal_lm.prompts import Prompts
 
 _BLOCK = 1.0
@@ -37,16 +37,18 @@ class Pack:
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float, window: int | None) -> Tensor:
         """Prompts attend to themselves, completions to their prompt and themselves; (N, H, d)."""
-        split = len(self.prompts.token_ids)
-        seen, key, value = self.prompts.attend(q[:split], k[:split], v[:split], scale, window)  # key (D, P, K, d)
+        read = len(self.prompts.token_ids)
+        sides = [side.split([read, len(side) - read]) for side in (q, k, v)]  # its gradient is one cat
+        (q_first, _), (k_first, _), (v_first, _) = sides
+        seen, key, value = self.prompts.attend(q_first, k_first, v_first, scale, window)  # key (D, P, K, d)
         if not self.blocks.total:
             return seen
-        own = [self.blocks.fill(side[split:]) for side in (q, k, v)]  # (B, T, heads, d)
+        own = [self.blocks.fill(rest) for _, rest in sides]  # (B, T, heads, d)
         keys, values = (
             torch.cat([self._of_each_block(one), mine], dim=1).transpose(1, 2)
             for one, mine in ((key, own[1]), (value, own[2]))
         )  # (B, K, P + T, d)
-        mask = self._mask(window, q.dtype, q.shape[1] // k.shape[1])
+        mask = self._mask(window, mask_dtype(own[0], keys.shape[2]), q.shape[1] // k.shape[1])
         out = attention(fold(own[0], k.shape[1]), keys, values, mask, scale)
         return torch.cat([seen, self.blocks.pack(unfold(out, own[0].shape[1]))])
 
@@ -60,9 +62,7 @@ class Pack:
         """What a completion's tokens see, as numbers to add, (B, 1, H/K·T, P + T)."""
         if (window, dtype) not in self.masks:
             seen = torch.cat(self._seen(window), dim=2).repeat(1, repeats, 1)[:, None]  # (B, 1, H/K·T, P + T)
-            self.masks[window, dtype] = torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(
-                ~seen, float("-inf")
-            )
+            self.masks[window, dtype] = numbers_to_add(seen, dtype)
         return self.masks[window, dtype]
 
     def _seen(self, window: int | None) -> tuple[Tensor, Tensor]:

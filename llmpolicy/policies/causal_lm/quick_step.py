@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import layer_norm
 
 from llmpolicy.policies.causal_lm.forward import bare
 from llmpolicy.policies.causal_lm.group_attention import Attend
+from llmpolicy.policies.causal_lm.norm import is_plain_norm, rms_norm
 from llmpolicy.policies.causal_lm.products import Asked, Packed, Products, is_changed
 
 Part = Callable[[Tensor], Tensor]
@@ -21,7 +21,6 @@ Add = Callable[[Tensor, Tensor], Tensor]
 
 _FAMILIES = ("Llama", "Mistral", "Qwen2", "Qwen3", "Gemma3")
 _SILU = ("SiLU", "SiLUActivation")
-_PLAIN_NORMS = tuple(f"{family}RMSNorm" for family in ("Llama", "Mistral", "Qwen2", "Qwen3"))
 
 
 @contextmanager
@@ -135,20 +134,9 @@ def _mlp(layer: Any, product: Products) -> Part:
 
 
 def _norm(layer: Any) -> Part:
-    """An RMS norm where its weight is a plain factor; any other module is asked itself.
-
-    Of x beside -x the mean is 0 and the variance the mean square of x: torch's layer norm, one pass on a CPU where its
-    RMS norm takes eight, gives the RMS norm of both.
-    """
-    if type(layer).__name__ not in _PLAIN_NORMS:
+    """An RMS norm where its weight is a plain factor; any other module is asked itself."""
+    if not is_plain_norm(layer):
         return lambda x: layer(x)
-    weight, eps, size = layer.weight, layer.variance_epsilon, len(layer.weight)
+    weight, eps = layer.weight, layer.variance_epsilon
     twice = torch.cat([weight, weight])
-
-    def norm(x: Tensor) -> Tensor:
-        if x.dtype != weight.dtype:
-            return layer(x)
-        both = layer_norm(torch.cat([x, -x], dim=-1), (2 * size,), twice, None, eps)
-        return both[..., :size].contiguous()
-
-    return norm
+    return lambda x: rms_norm(x, twice, eps)[0] if x.dtype == weight.dtype else layer(x)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from llmpolicy.policies.causal_lm.group_attention import attending, packed_forward
 from llmpolicy.policies.causal_lm.head import scoring_head
+from llmpolicy.policies.causal_lm.norm import quick_norms
 from llmpolicy.policies.causal_lm.pack import pack
 from llmpolicy.policies.causal_lm.prompts import common_start
 from llmpolicy.policies.causal_lm.score import Scored
@@ -115,6 +116,7 @@ def _pass(
     packed = pack([(rows.prompts[group[0]], [rows.completions[row] for row in group]) for group in groups], device)
     with ExitStack() as own:
         (held or own).enter_context(attending(model, packed.attend))
+        (held or own).enter_context(quick_norms(model))
         (held or own).enter_context(scoring_head(model, packed.labels, temperature, entropy))
         found: Tensor = packed_forward(model, packed.token_ids, packed.position_ids, packed.keep).logits[0]
     return found
