@@ -16,7 +16,7 @@ PLAIN = ("llama", "mistral", "qwen2", "qwen3")
 
 
 class Model(nn.Module):
-    """A norm and a projection of what comes out of it, so that the gradient is not the same for all places."""
+    """A norm in a module, where it is looked for."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
