@@ -459,6 +459,29 @@ def test_in_bfloat16_the_two_forwards_differ_no_more_than_bfloat16_does() -> Non
     assert float((found - truth).abs().mean()) < 2 * float((plain - truth).abs().mean())
 
 
+@pytest.mark.parametrize("architecture", ["llama", "qwen3", "gemma3"])
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_in_bfloat16_the_gradient_is_as_exact_as_that_of_the_padded_forward(
+    architecture: str, checkpointing: bool
+) -> None:
+    made = CausalLMPolicy(models.model(architecture, vocab_size=50).bfloat16(), models.tokenizer()).model
+    exact = copy.deepcopy(made).float()
+    ids, mask, keep = padded(*ragged(3, 4))
+    there = mask[:, -keep:].bool()
+
+    def gradient(pi: torch.nn.Module, found: torch.Tensor) -> torch.Tensor:
+        sides = torch.autograd.grad(found[there].sum(), list(pi.parameters()))
+        return torch.cat([side.double().flatten() for side in sides])
+
+    truth, plain = (gradient(pi, score(pi, ids, mask, keep, 1.0).log_prob) for pi in (exact, made))
+    if checkpointing:
+        made.gradient_checkpointing_enable()
+    made.train()
+    with ExitStack() as held:
+        found = gradient(made, score_groups(made, Rows(ids, mask, keep), 1.0, held=held).log_prob)
+    assert 0 < (found - truth).norm() < 1.5 * (plain - truth).norm()
+
+
 def test_what_all_prompts_begin_with_is_read_once() -> None:
     made = CausalLMPolicy(models.model("llama", vocab_size=50), models.tokenizer()).model
     prompts = [[8] * 10 + rest for rest in ([7], [6, 5], [7, 7, 7])]
