@@ -221,14 +221,14 @@ def test_a_file_or_a_closed_folder_is_one_sentence(tmp_path: Path) -> None:
 
 
 def test_no_space_is_said_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("llmpolicy.run.MINIMUM_FREE_BYTES", 2**62)
+    monkeypatch.setattr("llmpolicy.run.place.MINIMUM_FREE_BYTES", 2**62)
     with pytest.raises(RunError, match="MiB free"):
         Run.create(tmp_path / "run", RECIPE)
     assert not (tmp_path / "run" / "recipe.yaml").exists()
 
 
 def test_a_full_disk_still_holds_that_the_run_failed(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("llmpolicy.run.MINIMUM_FREE_BYTES", 0)
+    monkeypatch.setattr("llmpolicy.run.place.MINIMUM_FREE_BYTES", 0)
     run = Run.create(small_disk / "run", RECIPE)
     with pytest.raises(OSError, match="No space"):
         (small_disk / "large").write_bytes(bytes(10**6))

@@ -1,0 +1,35 @@
+"""The run directory: the only room that knows where a run keeps what it did. Torch-free; everything else reads through it.
+
+A run holds, each with ``schema: 1``::
+
+    recipe.yaml          the resolved recipe
+    manifest.json        seed, versions, git revision, hardware, rewards with their hashes, how it ended
+    metrics.jsonl        one line a logged step
+    faults.jsonl         calls in which a reward failed, each with what is needed to make it again
+    rollouts/*.parquet   every completion with its rewards
+    checkpoints/         what --resume goes on from
+    policy/  best/       the weights (or adapter) of the last step, and of the best held-out accuracy
+    evaluation.json      held-out accuracy before and after
+    plot.png             the run at a glance
+    overoptimisation.png reward and truth against the KL to the start, when evaluate.curve asked for it
+    warm_start/          the model that supervised training gave, and its report, when the recipe has the stage
+    reward_model/        the reward model, its report and its plot, when the recipe has the stage
+"""
+
+from llmpolicy.run.directory import Run
+from llmpolicy.run.files import SCHEMA, read_manifest
+from llmpolicy.run.lock import is_live
+from llmpolicy.run.machine import git_revision, redact
+from llmpolicy.run.place import clear, is_failed_start, new_run_path
+
+__all__ = [
+    "SCHEMA",
+    "Run",
+    "clear",
+    "git_revision",
+    "is_failed_start",
+    "is_live",
+    "new_run_path",
+    "read_manifest",
+    "redact",
+]
