@@ -325,7 +325,7 @@ def test_a_time_limit_ends_the_run_with_a_checkpoint(tmp_path: Path) -> None:
 
 def test_the_progress_line_says_what_matters() -> None:
     logs = {
-        "reward": 0.5, "rewards/exact/mean": 0.4, "rewards/length/mean": 0.1, "frac_reward_zero_std": 0.25,
+        "reward": 0.5, "rewards/exact/mean": 0.4, "rewards/length/mean": 0.1, "advantages/live": 0.75,
         "completions/clipped_ratio": 0.1, "seconds/generation": 1.0, "seconds/rewards": 0.25, "step_time": 3.0,
     }  # fmt: skip
     assert progress_line(5, 20, logs, 65) == (
@@ -335,14 +335,46 @@ def test_the_progress_line_says_what_matters() -> None:
 
 
 @pytest.mark.parametrize(
-    ("dead", "words"), [(1.0, "nothing was learned"), (0.5, "the loss is about 0 and that is right")]
+    ("live", "words"), [(0.0, "nothing was learned"), (0.5, "the loss is about 0 and that is right")]
 )
-def test_a_loss_of_zero_is_explained_by_what_it_is(dead: float, words: str) -> None:
+def test_a_loss_of_zero_is_explained_by_what_it_is(live: float, words: str) -> None:
     said: list[str] = []
     state = TrainerState(global_step=1, max_steps=2, is_world_process_zero=True)
-    logs = {"reward": 0.0, "loss": 0.0, "frac_reward_zero_std": dead}
+    logs = {"reward": 0.0, "loss": 0.0, "advantages/live": live}
     Progress(said.append).on_log(None, state, None, logs=logs)  # type: ignore[arg-type]
     assert words in said[-1]
+
+
+def one_row_judged(row: int, completion_ids: list[int], seen: set[int] = set()) -> float | None:  # noqa: B006
+    """A group of which one row alone was judged cannot be compared: TRL's advantages of it are 0."""
+    first, _ = row not in seen, seen.add(row)
+    return 1.0 if first else None
+
+
+def constant(row: int) -> float:
+    return 0.1 * (row + 1)  # its mean in 32 bits is not itself for every row
+
+
+NOISY = {
+    "multi_objective_aggregation": "normalize_then_sum",
+    "num_generations": 8,
+    "per_device_train_batch_size": 16,
+}
+
+
+@pytest.mark.parametrize(
+    ("reward", "settings"),
+    [(one_row_judged, {}), ([constant, lambda row: 0.7], NOISY)],
+)
+def test_the_signal_that_is_shown_is_that_of_the_advantages(tmp_path: Path, reward: Any, settings: dict) -> None:
+    said: list[str] = []
+    options = {"callbacks": [Progress(said.append)]}
+    trainer = training.trainer(tmp_path, training.policy(), reward=reward, options=options, **settings)
+    before = training.vector(trainer.model)
+    trainer.train()
+    assert torch.equal(training.vector(trainer.model), before)
+    assert "signal in 0% of groups" in said[0]
+    assert "nothing was learned from this step: all advantages are 0" in said[1]
 
 
 @pytest.mark.parametrize("loss", ["grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "luspo", "vespo"])

@@ -13,9 +13,7 @@ LOSS_NOTE = (
     "the loss is about 0 and that is right: with one update a generation the ratio is 1 and the advantages of a group "
     "add up to 0; watch the reward"
 )
-SIGNAL_NOTE = (
-    "nothing was learned from this step: in every group all rewards are equal, so no completion is better than another"
-)
+SIGNAL_NOTE = "nothing was learned from this step: all advantages are 0, since in every group the rewards that are known are equal"
 UNJUDGED_NOTE = "nothing was learned from this step: the rewards judged no completion (each returned None)"
 
 
@@ -99,7 +97,7 @@ class Progress(TrainerCallback):
         self.say(progress_line(state.global_step, state.max_steps, logs, left))
         if logs.get("rewards/unjudged") == 1.0:
             self.say(f"  note: {UNJUDGED_NOTE}")
-        elif logs.get("frac_reward_zero_std") == 1.0:
+        elif logs.get("advantages/live") == 0.0:
             self.say(f"  note: {SIGNAL_NOTE}")
         elif self.explain_loss and abs(logs.get("loss") or 0.0) < 1e-3:
             self.say(f"  note: {LOSS_NOTE}")
@@ -114,7 +112,7 @@ def progress_line(step: int, steps: int, logs: Mapping[str, Any], seconds_left: 
     shown = "" if len(parts) < 2 else " (" + ", ".join(f"{name} {_short(value)}" for name, value in parts.items()) + ")"
     generation, rewards = logs.get("seconds/generation") or 0.0, logs.get("seconds/rewards") or 0.0
     update = max((logs.get("step_time") or 0.0) - generation - rewards, 0.0)
-    live = 0.0 if logs.get("rewards/unjudged") == 1.0 else 1 - (logs.get("frac_reward_zero_std") or 0.0)
+    live = logs.get("advantages/live") or 0.0
     cut = logs.get("completions/clipped_ratio") or 0.0
     return (
         f"step {step}/{steps}  reward {_short(logs.get('reward'))}{shown}  signal in {live:.0%} of groups  truncated {cut:.0%}  "

@@ -22,7 +22,15 @@ from llmpolicy.grpo.callbacks import WholeGenerations
 from llmpolicy.grpo.parity import disagreement
 from llmpolicy.grpo.rollouts import Generation, rollout_rows
 from llmpolicy.grpo.sampling import Sampling, number
-from llmpolicy.grpo.window import Window, equal_rewards, next_inputs, score_padded, stock_reason, window_loss
+from llmpolicy.grpo.window import (
+    Window,
+    live_groups,
+    next_inputs,
+    score_padded,
+    stock_reason,
+    window_loss,
+    without_signal,
+)
 from llmpolicy.policies.causal_lm import CausalLMPolicy
 from llmpolicy.policies.causal_lm.generate import generate
 from llmpolicy.policies.causal_lm.score import Scored, score
@@ -348,10 +356,8 @@ class PolicyTrainer(GRPOTrainer):
         finally:
             if self.generation.scoring is not None:  # interrupted before anyone waited for it
                 self.generation.scoring.cancel()
-        if self.multi_objective_aggregation == "sum_then_normalize":
-            without_signal = equal_rewards(self.generation.table, self.reward_weights, self._group_size)
-            first = self.accelerator.process_index * len(output["advantages"])
-            output["advantages"][without_signal[first : first + len(output["advantages"])]] = 0.0
+        first = self.accelerator.process_index * len(output["advantages"])
+        output["advantages"][without_signal(self)[first : first + len(output["advantages"])]] = 0.0
         self._check_parity(output)
         self._keep_rollouts(output["advantages"].tolist())
         self._note_signal(output)
@@ -382,12 +388,13 @@ class PolicyTrainer(GRPOTrainer):
             self.run.update_manifest(sampler_parity=self.parity)
 
     def _note_signal(self, output: dict[str, Any]) -> None:
-        """Log what stock metrics leave out: seconds by phase and the share of rows that could not be judged."""
+        """Log what stock metrics leave out: seconds by phase, rows that could not be judged, groups with an advantage."""
         metrics = self._metrics["train" if self.model.training else "eval"]
         metrics["seconds/generation"].append(self.generation.seconds)
         metrics["seconds/rewards"].append(self.generation.reward_seconds)
         unjudged = sum(row.value is None for row in self.generation.scores) / len(self.generation.scores)
         metrics["rewards/unjudged"].append(unjudged)
+        metrics["advantages/live"].append(live_groups(gather(output["advantages"]), self._group_size))
 
     # the record of what happened
 

@@ -189,6 +189,15 @@ def _record(
     return loss
 
 
+def without_signal(trainer: Any) -> Tensor:
+    """The rows, (B,) of all processes, whose advantages are 0: their group's rewards, or each of their terms, are equal."""
+    table, weights, size = trainer.generation.table, trainer.reward_weights, trainer._group_size
+    if trainer.multi_objective_aggregation == "sum_then_normalize":
+        return equal_rewards(table, weights, size)
+    terms = [equal_rewards(table[:, [term]], torch.ones(1), size) for term in weights.nonzero()[:, 0].tolist()]
+    return torch.stack(terms).all(0)
+
+
 def equal_rewards(table: Tensor, weights: Tensor, size: int) -> Tensor:
     """Whether each row's group of ``size`` has one reward for all whose terms, (B, terms), are known; (B,).
 
@@ -199,6 +208,12 @@ def equal_rewards(table: Tensor, weights: Tensor, size: int) -> Tensor:
     lowest = rewards.masked_fill(unknown, float("inf")).amin(1)
     highest = rewards.masked_fill(unknown, float("-inf")).amax(1)
     return (highest <= lowest).repeat_interleave(size)
+
+
+def live_groups(advantages: Tensor, size: int) -> float:
+    """The share of groups of ``size`` rows in which some advantage, of (B,) or (B, T), is not 0."""
+    live = (advantages.view(len(advantages), -1) != 0).any(1)  # (B,)
+    return float(live.view(-1, size).any(1).float().mean())
 
 
 def live_rows(inputs: Inputs, beta: float) -> list[int]:

@@ -104,11 +104,11 @@ def _length(axis: "Axes", lines: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _signal(axis: "Axes", lines: Sequence[Mapping[str, Any]]) -> None:
-    steps, values = _column(lines, "frac_reward_zero_std")
-    axis.plot(steps, [1 - value for value in values], color=REWARD, alpha=0.25, lw=1)
-    axis.plot(steps, _smooth([1 - value for value in values]), color=REWARD, lw=2)
+    steps, values = _column(lines, "advantages/live")
+    axis.plot(steps, values, color=REWARD, alpha=0.25, lw=1)
+    axis.plot(steps, _smooth(values), color=REWARD, lw=2)
     axis.set_ylim(-0.02, 1.02)
-    axis.set_title("share of groups with a signal (rewards differ)", fontsize=10, loc="left")
+    axis.set_title("share of groups with a signal (an advantage is not 0)", fontsize=10, loc="left")
 
 
 def _episodes(axis: "Axes", lines: Sequence[Mapping[str, Any]]) -> None:
