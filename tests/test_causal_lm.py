@@ -415,6 +415,48 @@ class Counting(GPT2LMHeadModel):
         return super().forward(input_ids, past_key_values, attention_mask, use_cache=use_cache)
 
 
+class Cache(GPT2LMHeadModel):
+    def forward(self, input_ids=None, attention_mask=None, position_ids=None, cache=None, use_cache=None, **kwargs):
+        return super().forward(input_ids, cache, attention_mask, position_ids=position_ids, use_cache=use_cache)
+
+
+class PastKeyValues(GPT2LMHeadModel):
+    def forward(
+        self, input_ids=None, attention_mask=None, position_ids=None, past_key_values=None, use_cache=None, **kwargs
+    ):
+        return super().forward(
+            input_ids, past_key_values, attention_mask, position_ids=position_ids, use_cache=use_cache
+        )
+
+
+class CacheParams(GPT2LMHeadModel):
+    def forward(
+        self, input_ids=None, attention_mask=None, position_ids=None, cache_params=None, use_cache=None, **kwargs
+    ):
+        return super().forward(input_ids, cache_params, attention_mask, position_ids=position_ids, use_cache=use_cache)
+
+
+@pytest.mark.parametrize("kind", [Cache, PastKeyValues, CacheParams])
+def test_a_model_is_given_its_cache_by_the_name_it_has_for_it(kind):
+    network = models.model("gpt2")
+    named = kind(network.config)
+    named.load_state_dict(network.state_dict())
+    prompts = [[20, 30, 40], [50]]
+    found, expected = (
+        CausalLMPolicy(model, models.tokenizer()).act(prompts, greedy=True, max_new_tokens=8)
+        for model in (named, network)
+    )
+    assert found.value == expected.value
+    assert torch.allclose(found.log_prob, expected.log_prob, atol=1e-4)
+
+
+def test_a_model_without_a_cache_is_refused_in_words():
+    pi = CausalLMPolicy(models.model("gpt2"), models.tokenizer())
+    pi.model.__class__ = type("Bare", (GPT2LMHeadModel,), {"forward": lambda self, input_ids=None: None})
+    with pytest.raises(PolicyError, match="Bare takes no cache; expected one of cache, past_key_values"):
+        pi.act([[20]])
+
+
 @pytest.mark.parametrize(
     ("kind", "sentence"), [(Noisy, "still random in train mode"), (Counting, "padded on the left")]
 )

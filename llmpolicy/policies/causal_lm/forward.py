@@ -11,6 +11,9 @@ from torch import Tensor, nn
 
 from llmpolicy.errors import PolicyError
 
+CACHES = ("cache", "past_key_values", "cache_params")
+"""What models call their cache: transformers from 5.24 on, before that, and recurrent models before that."""
+
 
 def bare(model: nn.Module) -> Any:
     """The transformers model inside what DDP, FSDP, DeepSpeed, compilation and PEFT wrap around it."""
@@ -30,6 +33,11 @@ def accepts(model: nn.Module, name: str) -> bool:
     """Whether the model's forward has this argument (the class is asked: an instance's forward may be patched)."""
     kind: Any = type(bare(model))
     return name in _parameters(kind)
+
+
+def cache_argument(model: nn.Module) -> str | None:
+    """The name under which the model's forward takes a cache of what it has read, None if it takes none."""
+    return next((name for name in CACHES if accepts(model, name)), None)
 
 
 def positions(attention_mask: Tensor) -> Tensor:

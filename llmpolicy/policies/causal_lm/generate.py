@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from llmpolicy.errors import PolicyError
 from llmpolicy.policies.causal_lm.choose import choose
-from llmpolicy.policies.causal_lm.forward import accepts, bare
+from llmpolicy.policies.causal_lm.forward import CACHES, bare, cache_argument
 from llmpolicy.policies.causal_lm.group_attention import attending, group_path
 from llmpolicy.policies.causal_lm.products import Products
 from llmpolicy.policies.causal_lm.quick_lora import quick_lora
@@ -142,10 +142,8 @@ def _by_row(steps: Sequence[_Step], rows: int, stop_ids: set[int]) -> Generated:
 def _check(model: nn.Module, prompt_ids: Sequence[Sequence[int]], max_new_tokens: int) -> None:
     if max_new_tokens < 1:
         raise PolicyError(f"max_new_tokens is {max_new_tokens}; expected at least 1")
-    if not accepts(model, "past_key_values"):
-        raise PolicyError(
-            f"{type(bare(model)).__name__} takes no past_key_values; expected a model with a key-value cache"
-        )
+    if cache_argument(model) is None:
+        raise PolicyError(f"{type(bare(model)).__name__} takes no cache; expected one of {', '.join(CACHES)}")
     if not prompt_ids:
         raise PolicyError("there is no prompt to continue; expected at least one")
     lengths = [len(ids) for ids in prompt_ids]

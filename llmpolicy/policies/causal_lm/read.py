@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from transformers import DynamicCache
 
-from llmpolicy.policies.causal_lm.forward import bare, forward, left_pad, positions
+from llmpolicy.policies.causal_lm.forward import bare, cache_argument, forward, left_pad, positions
 from llmpolicy.policies.causal_lm.group_attention import packed_forward
 from llmpolicy.policies.causal_lm.kv_buffer import KeyValueBuffer
 from llmpolicy.policies.causal_lm.prompts import Prompts
@@ -93,13 +93,6 @@ class PaddedReader:
         self.cache.batch_select_indices(going)
 
     def _read(self, ids: Tensor) -> Tensor:
-        logits, _ = forward(
-            self.model,
-            ids,
-            self.mask[:, : self.width],
-            self.position_ids,
-            1,
-            past_key_values=self.cache,
-            use_cache=True,
-        )
+        cache = {str(cache_argument(self.model)): self.cache, "use_cache": True}
+        logits, _ = forward(self.model, ids, self.mask[:, : self.width], self.position_ids, 1, **cache)
         return logits[:, -1]
