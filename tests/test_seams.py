@@ -26,6 +26,8 @@ SOURCES = {
     "create_model_card": "4f8a407fd9fd3f6e",
     "_save": "b136889e87928376",
     "_save_checkpoint": "ec91bde123649111",
+    "_save_optimizer_and_scheduler": "c5ef974db69ab993",
+    "_load_optimizer_and_scheduler": "5c1772becdfd7fdb",
     "_load_callback_state": "2d0eae17b14b314d",
     "_send_telemetry": "3e012069065d03d1",
 }
@@ -46,6 +48,8 @@ SIGNATURES = {
     "log": ["self", "logs", "start_time"],
     "_save": ["self", "output_dir", "state_dict"],
     "_save_checkpoint": ["self", "model", "trial"],
+    "_save_optimizer_and_scheduler": ["self", "output_dir"],
+    "_load_optimizer_and_scheduler": ["self", "checkpoint"],
     "_load_callback_state": ["self"],
     "_send_telemetry": ["self"],
 }

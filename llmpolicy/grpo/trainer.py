@@ -20,6 +20,7 @@ from trl.trainer.utils import RepeatSampler
 from llmpolicy.errors import RewardError
 from llmpolicy.grpo.callbacks import WholeGenerations
 from llmpolicy.grpo.parity import disagreement
+from llmpolicy.grpo.reference import check_sync, load_reference, save_reference
 from llmpolicy.grpo.rollouts import Generation, rollout_rows
 from llmpolicy.grpo.sampling import Sampling, number
 from llmpolicy.grpo.window import (
@@ -137,7 +138,8 @@ class PolicyTrainer(GRPOTrainer):
 
         self.beta = self.args.beta = beta
         self.args.sync_ref_model = sync
-        if beta == 0.0 or self.policy.trainable == "adapter":
+        check_sync(self.args, adapter=self.policy.is_adapter, sharded=self.is_fsdp_enabled or self.is_deepspeed_enabled)
+        if beta == 0.0 or self.policy.is_adapter:
             return
         model: Any = self.policy.freeze_reference().model
         add_fused_lm_head(model, temperature=self.temperature, cast_lm_head_to_fp32=self.args.cast_lm_head_to_fp32)
@@ -410,6 +412,15 @@ class PolicyTrainer(GRPOTrainer):
             state: Any = self.state  # in trainer_state.json, without which a checkpoint does not count
             state.stateful_callbacks["memory"] = self.sampling.memory.state()
         super()._save_checkpoint(model, trial)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str | None) -> None:
+        super()._save_optimizer_and_scheduler(output_dir)
+        save_reference(self, Path(output_dir or ""))
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is not None:
+            load_reference(self, Path(checkpoint))
 
     def _load_callback_state(self) -> None:
         super()._load_callback_state()
