@@ -44,7 +44,7 @@ def values(scored: list[RowScore]) -> list[float | None]:
 
 
 def workers() -> list[int]:
-    return [worker.process.pid for worker in firewall.pool().workers()]
+    return [worker.pid for worker in firewall.pool().workers()]
 
 
 # --- what crosses ------------------------------------------------------------------------------------------------------
@@ -503,7 +503,7 @@ rewards = Rewards([RewardSpec(spins, timeout=60)])
 rewards.score([Sample("x")])
 future = rewards.submit([Sample("spin")])
 time.sleep(0.3)
-print(*[worker.process.pid for worker in firewall.pool().workers()], flush=True)
+print(*[worker.pid for worker in firewall.pool().workers()], flush=True)
 {end}
 """
 

@@ -1,6 +1,7 @@
 """A judge cannot be answered for by what it judges; and what an endpoint gets wrong is never a score."""
 
 import asyncio
+import contextlib
 import email.utils
 import gc
 import json
@@ -350,7 +351,8 @@ def test_a_budget_outlives_the_worker_that_spends_it():
         for turn in range(3):
             assert rewards.score([Sample(f"It is {turn}.", {"answer": "42"}, prompt=QUESTION)])[0].value == 1.0
             for worker in firewall.pool().workers():
-                os.kill(worker.process.pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(worker.pid, signal.SIGKILL)
         with pytest.raises(RewardError, match="token budget of m is spent: 120 of 100 after 3 answers"):
             rewards.score([Sample("It is 3.", {"answer": "42"}, prompt=QUESTION)])
         assert len(server.asked) == 3

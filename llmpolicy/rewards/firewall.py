@@ -101,7 +101,6 @@ class Supervisor:
         self.pool = pool
         self.worker: Worker | None = None
         self.worn = False
-        # The worker dies with the thread that started it, so this one must live as long as the process.
         threading.Thread(target=self._run, name="llmpolicy-reward-worker", daemon=True).start()
 
     def _run(self) -> None:
@@ -215,6 +214,8 @@ class Pool:
     def close(self) -> None:
         """End all workers, for good."""
         self.closed = True
+        for worker in self.workers():
+            worker.ask_to_end()
         for worker in self.workers():
             worker.kill()
 

@@ -19,6 +19,7 @@ MEMORY = int(float(os.environ.get("LLMPOLICY_REWARD_GIB", "4")) * 2**30)
 """Bytes that a worker may allocate."""
 
 _WORN_MEMORY, _WORN_FILES, _WORN_THREADS = MEMORY // 4, 256, 512
+_ENDING_SECONDS = 8.0
 _ROOT = str(Path(__file__).resolve().parents[2])
 # The parent's own llmpolicy, wherever it came from; the rest of its sys.path follows with the first work.
 _START = (
@@ -32,7 +33,10 @@ class WorkerLost(Exception):
 
 
 class Worker:
-    """A process for rewards, of its own session and with its own memory cap; it ends with the thread that made it."""
+    """A process for rewards with its own memory cap, and its keeper, with which it ends; both end with this process.
+
+    ``process`` is the keeper, ``pid`` the number of the worker beneath it.
+    """
 
     def __init__(self) -> None:
         descriptor = shared_memory()
@@ -59,13 +63,15 @@ class Worker:
         self.knows: list[int] = []
         self.sources: dict[str | None, str | None] = {}
         self.surroundings: Any = None
+        self.pid = self.process.pid
         self._await_ready()
 
     def _await_ready(self) -> None:
         end = time.monotonic() + IMPORT_SECONDS
         try:
             while time.monotonic() < end:
-                if any("ready" in line for line in self.receive(1.0)):
+                for line in self.receive(1.0):
+                    self.pid = int(line["ready"])
                     return
             why = f"does not answer within {IMPORT_SECONDS:g} s"
         except WorkerLost:
@@ -116,7 +122,7 @@ class Worker:
         import psutil
 
         with contextlib.suppress(psutil.Error):
-            seen = psutil.Process(self.process.pid)
+            seen = psutil.Process(self.pid)
             return bool(
                 seen.memory_info().rss > _WORN_MEMORY
                 or seen.num_fds() > _WORN_FILES
@@ -126,11 +132,19 @@ class Worker:
 
     def kill(self) -> None:
         """End it and all that it started, and wait for the end."""
-        children = self._children()
-        for kill, number in [(os.killpg, self.process.pid), *((os.kill, child) for child in children)]:
+        self.ask_to_end()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(_ENDING_SECONDS)
+            return
+        for number in [*self._children(), self.process.pid]:  # a reward has stopped even the keeper
             with contextlib.suppress(ProcessLookupError, PermissionError):
-                kill(number, signal.SIGKILL)
+                os.kill(number, signal.SIGKILL)
         self.process.wait()
+
+    def ask_to_end(self) -> None:
+        """Tell its keeper to end it, and do not wait."""
+        for number in (signal.SIGTERM, signal.SIGCONT):
+            self.process.send_signal(number)
 
     def close(self) -> None:
         """Kill it and give back its descriptors."""

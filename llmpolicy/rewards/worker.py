@@ -6,12 +6,10 @@ answers is data only, because a reward may have run the model's text.
 
 import builtins
 import contextlib
-import ctypes
 import importlib
 import json
 import os
 import pickle
-import signal
 import sys
 import threading
 import time
@@ -22,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from llmpolicy.errors import RewardError
+from llmpolicy.rewards import keeper
 from llmpolicy.rewards.calls import Call, attempt
 from llmpolicy.rewards.contract import Component, RewardSpec
 from llmpolicy.rewards.progress import IDLE, LOADING, LOOP, Progress
@@ -33,7 +32,6 @@ TOGETHER = 64
 
 _FLUSH_SECONDS = 0.02
 _BEAT_SECONDS = 0.1
-_PARENT_DIED = 1  # PR_SET_PDEATHSIG
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +74,7 @@ class Server:
 
     def serve(self) -> None:
         """Work until the pipe ends."""
-        self.flush(ready=True)
+        self.flush(ready=os.getpid())
         while len(header := self.requests.read(8)) == 8:
             body = self.requests.read(int.from_bytes(header, "big"))
             self.progress.write(LOADING)
@@ -254,30 +252,14 @@ def main() -> None:
     os.dup2(nothing, 0)
     os.close(nothing)
     os.dup2(2, 1)  # what a reward prints goes to the terminal, never between the answers
-    _end_with(parent)
+    keeper.begin(parent)
     _limit(memory)
     progress = Progress(descriptor)
     os.close(descriptor)
     ImportClock(progress).install()
     with contextlib.suppress(BrokenPipeError):
         Server(requests, answers, progress).serve()
-    os.killpg(0, signal.SIGKILL)  # with whatever the rewards have started
-
-
-def _end_with(parent: int) -> None:
-    """End when the parent does, even by SIGKILL, and even inside a call that never returns."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PARENT_DIED, signal.SIGKILL)
-    else:
-        threading.Thread(target=_watch_parent, args=(parent,), daemon=True).start()
-    if os.getppid() != parent:
-        os._exit(0)
-
-
-def _watch_parent(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(1.0)
-    os.killpg(0, signal.SIGKILL)
+    os._exit(0)  # no thread of a reward's holds it up, and its keeper ends what the rewards have started
 
 
 def _limit(memory: int) -> None:

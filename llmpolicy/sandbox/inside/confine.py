@@ -4,15 +4,15 @@ import ctypes
 import math
 import os
 import resource
-import signal
 import struct
 import sys
 from collections.abc import Mapping
 from typing import Any
 
 from . import landlock, seccomp
+from .descendants import die_with
 
-_SET_DEATH_SIGNAL, _SET_KEEP_CAPABILITIES = 1, 8
+_SET_KEEP_CAPABILITIES = 8
 _CAPABILITY_VERSION = 0x20080522
 _READ_SEARCH = 1 << 2
 UIDS = 0x70000000
@@ -42,6 +42,7 @@ def confine(limits: Mapping[str, Any], keeper: int, ruleset: int | None) -> None
     os.setsid()
     os.chdir("/")
     if not limits.get("confined", True):
+        die_with(keeper)
         _limit(limits, False)
         return
     dropped = _drop_root(keeper)
@@ -112,11 +113,3 @@ def open_to_all(path: str) -> bool:
         if not os.stat(path).st_mode & 0o001:
             return False
     return True
-
-
-def die_with(parent: int) -> None:
-    """Be killed when the parent ends; Linux alone can promise that."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_SET_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
-        os._exit(1)

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from . import candidate, confine, landlock
+from . import candidate, confine, descendants, landlock
 
 Job = Mapping[str, Any]
 Child = Callable[[Job, Mapping[str, Any], Mapping[str, int], int], NoReturn]
@@ -52,7 +52,9 @@ def main() -> None:
 
 def serve(link: socket.socket, rules: Mapping[str, Any], child: Child) -> None:
     """Say that all is ready, then take job after job until the other side closes the link."""
-    confine.die_with(os.getppid())
+    descendants.die_with(os.getppid())
+    if not rules.get("confined", True):  # all others cannot fork
+        descendants.adopt()
     link.send(b'{"ready":true}')
     while True:
         message, files = _received(link)
@@ -85,6 +87,8 @@ def _supervise(
         os.close(descriptor)
     seen = _watch(link, forked, limits, started)
     _, status, usage = os.wait4(forked, 0)
+    if not limits.get("confined", True):
+        descendants.end_all()
     with open(told, "rb") as words:
         refused = words.read(400).decode("utf-8", "replace")
     return {
