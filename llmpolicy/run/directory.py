@@ -13,9 +13,9 @@ import yaml
 from llmpolicy.errors import RunError
 from llmpolicy.run.checkpoints import checkpoints
 from llmpolicy.run.files import SCHEMA, cut_torn_line, read_run, write_text
-from llmpolicy.run.lock import lock, release
+from llmpolicy.run.lock import lock, make_space, release
 from llmpolicy.run.machine import environment, now
-from llmpolicy.run.place import claim, is_failed_start
+from llmpolicy.run.place import FOLDERS, claim, is_failed_start
 
 
 class Run:
@@ -34,7 +34,7 @@ class Run:
         """
         path = Path(path)
         claim(path)
-        for folder in ("rollouts", "checkpoints"):
+        for folder in FOLDERS:
             (path / folder).mkdir(exist_ok=True)
         text = yaml.safe_dump({"schema": SCHEMA, **recipe}, sort_keys=False, allow_unicode=True)
         write_text(path / "recipe.yaml", text)
@@ -55,6 +55,7 @@ class Run:
             how = "without --resume" if is_failed_start(run.path) else "with another --out DIR"
             raise RunError(f"{path} has no checkpoint to go on from; start it anew {how}")
         lock(run.path)
+        run = cls.open(path)  # as it is now that nobody else writes it
         for name in ("metrics.jsonl", "faults.jsonl"):
             cut_torn_line(run.path / name)
         run.update_manifest(status="running", resumed=[*run.manifest.get("resumed", []), now()])
@@ -139,9 +140,11 @@ class Run:
 
     def finish(self, status: str, **facts: Any) -> None:
         """Release the run and note how it ended."""
-        # The lock goes first: on a full disk the manifest is written into the space that it leaves.
-        release(self.path)
-        self.update_manifest(status=status, ended=now(), **facts)
+        make_space(self.path)
+        try:
+            self.update_manifest(status=status, ended=now(), **facts)
+        finally:
+            release(self.path)
 
     # Reading
 

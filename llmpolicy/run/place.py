@@ -3,10 +3,15 @@
 import shutil
 from pathlib import Path
 
+import yaml
+
 from llmpolicy.errors import RunError
 from llmpolicy.run.checkpoints import checkpoints
 from llmpolicy.run.files import read_run
-from llmpolicy.run.lock import is_live, lock
+from llmpolicy.run.lock import holds, is_live, lock, release
+
+FOLDERS = ("rollouts", "checkpoints")
+"""What a run makes before it writes anything."""
 
 MINIMUM_FREE_BYTES = 200 * 2**20
 
@@ -33,22 +38,15 @@ def clear(path: Path) -> None:
 
 
 def is_failed_start(path: Path) -> bool:
-    """Whether a directory holds a run that ended without a checkpoint, a policy or an evaluation."""
-    try:
-        read_run(path)
-    except RunError:
-        return False
-    kept = ("policy", "best", "evaluation.json")
-    return not (is_live(path) or checkpoints(path / "checkpoints") or any((path / name).exists() for name in kept))
+    """Whether a directory holds a run that ended, or was killed, without a checkpoint, a policy or an evaluation."""
+    return not is_live(path) and _began(path) and not _came_to_something(path)
 
 
 def claim(path: Path) -> None:
     """Take a directory for a new run; raise RunError if it holds one, or cannot be written, or the disk is full."""
-    failed = is_failed_start(path)
-    if not failed and ((path / "manifest.json").exists() or (path / "recipe.yaml").exists()):
-        raise RunError(f"{path} already holds a run; go on with it (--resume) or choose another --out DIR")
     if path.is_file():
         raise RunError(f"{path} is a file; expected a new or empty directory for the run")
+    _refuse_a_run(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(path).free
@@ -57,7 +55,41 @@ def claim(path: Path) -> None:
                 f"{path}: {free / 2**20:.0f} MiB free, a run needs at least {MINIMUM_FREE_BYTES // 2**20} MiB"
             )
         lock(path)
-        if failed:
-            clear(path)
+        try:
+            _refuse_a_run(path, held=True)  # what another has left behind before this one held the lock
+            if _began(path):
+                clear(path)
+            for name in ("recipe.yaml", "manifest.json"):  # what a kill left of a write
+                for unfinished in path.glob(f".{name}.*"):
+                    unfinished.unlink()
+        except BaseException:
+            release(path)
+            raise
     except OSError as error:
         raise RunError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def _refuse_a_run(path: Path, held: bool = False) -> None:
+    there = (path / "manifest.json").exists() or (path / "recipe.yaml").exists()
+    if there and (_came_to_something(path) or not _began(path) or (holds(path) and not held)):
+        raise RunError(f"{path} already holds a run; go on with it (--resume) or choose another --out DIR")
+
+
+def _came_to_something(path: Path) -> bool:
+    kept = ("policy", "best", "evaluation.json")
+    return bool(checkpoints(path / "checkpoints")) or any((path / name).exists() for name in kept)
+
+
+def _began(path: Path) -> bool:
+    """Whether the recipe in a directory is that of a run, also of one that was killed before it wrote its manifest.
+
+    A recipe of the user's own has no folders beside it that a run makes first.
+    """
+    try:
+        if not (path / "manifest.json").exists() and all((path / folder).is_dir() for folder in FOLDERS):
+            recipe = yaml.safe_load((path / "recipe.yaml").read_text(encoding="utf-8"))
+            return isinstance(recipe, dict) and "schema" in recipe
+        read_run(path)
+    except (RunError, OSError, ValueError, yaml.YAMLError):
+        return False
+    return True
