@@ -1,9 +1,9 @@
 """Small models and tokenizers built in code, so that no test needs the Hub.
 
-``model("llama")`` is a 2-layer random model; its weights are large enough (std 0.4) that its distributions are far from
-uniform, and that a token at a wrong position, or a mask that is off by one, moves every log-probability.
-``tokenizer()`` has one token per character, ``<pad>``, ``<s>``, ``<|im_start|>``, ``<|im_end|>`` (its end token), and a
-ChatML template.
+``model("llama")`` (or a name in recurrent_models) is a 2-layer random model; its weights are large enough (std 0.4) that
+its distributions are far from uniform, and that a token at a wrong position, or a mask that is off by one, moves every
+log-probability. ``tokenizer()`` has one token per character, ``<pad>``, ``<s>``, ``<|im_start|>``, ``<|im_end|>`` (its end
+token), and a ChatML template.
 """
 
 import string
@@ -11,6 +11,8 @@ import string
 import torch
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
+
+from tests.recurrent_models import RECURRENT
 
 ALPHABET = string.digits + string.ascii_letters + " \n" + string.punctuation
 SPECIAL = ("<pad>", "<unk>", "<s>", "<|im_start|>", "<|im_end|>")
@@ -69,7 +71,7 @@ def model(
     architecture: str = "llama", *, vocab_size: int | None = None, seed: int = 0, **config: object
 ) -> PreTrainedModel:
     """A random 2-layer model in float32 with the tokenizer's vocabulary; further arguments change its configuration."""
-    model_type, settings = ARCHITECTURES[architecture]
+    model_type, settings = {**ARCHITECTURES, **RECURRENT}[architecture]
     size = vocab_size or len(SPECIAL) + len(ALPHABET)
     tokens = {"bos_token_id": 2, "eos_token_id": 4, "pad_token_id": 0}
     made = AutoConfig.for_model(model_type, **{**settings, "vocab_size": size, **tokens, **config})

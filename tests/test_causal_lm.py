@@ -450,11 +450,22 @@ def test_a_model_is_given_its_cache_by_the_name_it_has_for_it(kind):
     assert torch.allclose(found.log_prob, expected.log_prob, atol=1e-4)
 
 
-def test_a_model_without_a_cache_is_refused_in_words():
-    pi = CausalLMPolicy(models.model("gpt2"), models.tokenizer())
-    pi.model.__class__ = type("Bare", (GPT2LMHeadModel,), {"forward": lambda self, input_ids=None: None})
-    with pytest.raises(PolicyError, match="Bare takes no cache; expected one of cache, past_key_values"):
-        pi.act([[20]])
+class WithoutCache(GPT2LMHeadModel):
+    def forward(self, input_ids=None, attention_mask=None, position_ids=None, use_cache=None):
+        return super().forward(input_ids, attention_mask=attention_mask, position_ids=position_ids, use_cache=False)
+
+
+def test_a_model_without_a_cache_reads_its_rows_again():
+    network = models.model("gpt2")
+    without = WithoutCache(network.config)
+    without.load_state_dict(network.state_dict())
+    prompts = [[20, 30, 40], [50], [50]]
+    found, expected = (
+        CausalLMPolicy(model, models.tokenizer()).act(prompts, greedy=True, max_new_tokens=8)
+        for model in (without, network)
+    )
+    assert found.value == expected.value
+    assert torch.allclose(found.log_prob, expected.log_prob, atol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from llmpolicy.errors import PolicyError
 from llmpolicy.policies.causal_lm.forward import bare, forward, positions
+from llmpolicy.policies.causal_lm.states import is_recurrent
 
 _NOISE = ("dropout", "pdrop", "layerdrop", "jitter")
 _ROWS, _WIDTH, _PADDING = 4, 16, 3
@@ -36,6 +37,7 @@ def _silence(holder: Any) -> None:
 def check(model: nn.Module, name: str) -> None:
     """Raise PolicyError unless the model, in train mode, is deterministic, causal and indifferent to left padding.
 
+    Recurrent models are never padded on the left.
     Weights that are not there yet (on the meta device, or sharded while loading) cannot be checked.
     """
     if any(p.is_meta or p.numel() == 0 for p in model.parameters()):
@@ -45,7 +47,7 @@ def check(model: nn.Module, name: str) -> None:
         first, second = _log_probs(model, ids, 0), _log_probs(model, ids, 0)  # (B, L, V)
         changed = torch.cat([ids[:, :-1], ids[:, -1:].roll(1, 0)], dim=1)  # (B, L): other last tokens
         later = _log_probs(model, changed, 0)
-        padded = _log_probs(model, ids, _PADDING)
+        padded = first if is_recurrent(model) else _log_probs(model, ids, _PADDING)
     limit = 1e-2 if first.dtype == torch.float32 else 0.2  # nats, mean over tokens
     _same(first, second, limit / 10, f"{name} is still random in train mode after its dropout was set to 0")
     _same(first[:, :-1], later[:, :-1], limit, f"{name} lets a token see what comes after it")

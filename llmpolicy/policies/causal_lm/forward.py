@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from peft import PeftModel
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from llmpolicy.errors import PolicyError
 
@@ -46,17 +47,55 @@ def positions(attention_mask: Tensor) -> Tensor:
 
 
 def forward(
-    model: nn.Module, input_ids: Tensor, attention_mask: Tensor, position_ids: Tensor, keep: int, **arguments: Any
+    model: nn.Module,
+    input_ids: Tensor,
+    attention_mask: Tensor | None,
+    position_ids: Tensor,
+    keep: int,
+    **arguments: Any,
 ) -> tuple[Tensor, Any]:
     """The logits of the last ``keep`` tokens of input_ids, (B, keep, V), and the whole output."""
+    length = input_ids.shape[1]
+    if (spare := -length % length_multiple(model)) and not arguments.get(
+        "use_cache"
+    ):  # on the right: unseen by the rest
+        input_ids, position_ids = pad(input_ids, (0, spare)), pad(position_ids, (0, spare))
+        attention_mask = None if attention_mask is None else pad(attention_mask, (0, spare))
     if accepts(model, "position_ids"):
         arguments["position_ids"] = position_ids
-    if accepts(model, "logits_to_keep"):
+    if narrow := accepts(model, "logits_to_keep"):
         # As places, which are gathered: behind a slice torch copies the head's weights once a row (57 MB of SmolLM2's).
-        length = input_ids.shape[1]
         arguments["logits_to_keep"] = torch.arange(max(length - keep, 0), length, device=input_ids.device)
     output = model(input_ids=input_ids, attention_mask=attention_mask, **arguments)
-    return output.logits[:, -keep:], output  # (B, keep, V)
+    logits = output.logits if narrow else output.logits[:, max(length - keep, 0) : length]
+    return logits[:, -keep:], output  # (B, keep, V)
+
+
+def last_logits(model: nn.Module, input_ids: Tensor, lengths: Tensor) -> Tensor:
+    """The logits after the first ``lengths`` (B,) tokens of each row, (B, V): rows stand on the left, (B, L)."""
+    shortest, longest = int(lengths.min()), int(lengths.max())
+    place = torch.arange(longest, device=input_ids.device)
+    mask = (place < lengths[:, None]).long()  # (B, longest)
+    position_ids = place.expand(len(input_ids), -1)
+    keep = longest - shortest + 1
+    logits, _ = forward(model, input_ids[:, :longest], mask, position_ids, keep, use_cache=False)
+    return logits[torch.arange(len(logits), device=logits.device), lengths - shortest]
+
+
+def length_multiple(model: nn.Module) -> int:
+    """The number of which the length of every row has to be a multiple: xLSTM's chunk while it is trained, or else 1."""
+    config = bare(model).config
+    is_chunked = config.model_type == "xlstm" and config.mode == "train"
+    return int(config.chunk_size) if is_chunked else 1
+
+
+def on_the_left(input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows moved to the left edge, with their masks, both (B, W), and by how many places each was moved, (B,)."""
+    shift = (attention_mask.cumsum(1) == 0).sum(1)  # (B,)
+    length, width = input_ids.shape[1], max(int(attention_mask.sum(1).max()), 1)
+    place = torch.arange(width, device=input_ids.device) + shift[:, None]  # (B, W)
+    inside, place = place < length, place.clamp(max=length - 1)
+    return input_ids.gather(1, place), attention_mask.gather(1, place) * inside, shift
 
 
 def left_pad(rows: Sequence[Sequence[int]], pad_id: int, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -10,12 +10,14 @@ from torch import Tensor, nn
 
 from llmpolicy.errors import PolicyError
 from llmpolicy.policies.causal_lm.choose import choose
-from llmpolicy.policies.causal_lm.forward import CACHES, bare, cache_argument
+from llmpolicy.policies.causal_lm.forward import bare
 from llmpolicy.policies.causal_lm.group_attention import attending, group_path
 from llmpolicy.policies.causal_lm.products import Products
 from llmpolicy.policies.causal_lm.quick_lora import quick_lora
 from llmpolicy.policies.causal_lm.quick_step import quick_step
 from llmpolicy.policies.causal_lm.read import GroupReader, PaddedReader, Reader
+from llmpolicy.policies.causal_lm.read_states import RowsReader, StateReader, state_reason
+from llmpolicy.policies.causal_lm.states import is_recurrent, limited_steps
 
 LOOK_EVERY = {"cpu": 1}
 """Tokens after which the host looks which rows have ended; 8 where it would have to wait for the device."""
@@ -73,6 +75,15 @@ def _reading(
     pad_id: int,
 ) -> Iterator[Reader]:
     """The reader that serves this model, ready to read."""
+    if is_recurrent(model):
+        with limited_steps(model):
+            copied = state_reason(model) is None
+            yield (
+                StateReader(model, prompts, prompt_of, steps)
+                if copied
+                else RowsReader(model, prompts, prompt_of, steps, pad_id)
+            )
+        return
     if group_path(model) is not None or prompt_of.device.type not in BY_GROUPS:
         yield PaddedReader(model, prompts, prompt_of, steps, pad_id)
         return
@@ -142,8 +153,6 @@ def _by_row(steps: Sequence[_Step], rows: int, stop_ids: set[int]) -> Generated:
 def _check(model: nn.Module, prompt_ids: Sequence[Sequence[int]], max_new_tokens: int) -> None:
     if max_new_tokens < 1:
         raise PolicyError(f"max_new_tokens is {max_new_tokens}; expected at least 1")
-    if cache_argument(model) is None:
-        raise PolicyError(f"{type(bare(model)).__name__} takes no cache; expected one of {', '.join(CACHES)}")
     if not prompt_ids:
         raise PolicyError("there is no prompt to continue; expected at least one")
     lengths = [len(ids) for ids in prompt_ids]

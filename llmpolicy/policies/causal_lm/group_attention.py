@@ -17,6 +17,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from llmpolicy.policies.causal_lm.forward import accepts, bare
+from llmpolicy.policies.causal_lm.states import is_recurrent
 
 NAME = "llmpolicy_groups"
 SERVED = ("llama", "qwen2", "qwen3", "mistral", "gemma3_text", "gpt2", "qwen3_moe", "mixtral")
@@ -84,6 +85,8 @@ def group_path(model: nn.Module) -> str | None:
 
 def _reason(model: Any) -> str | None:
     config = model.config.get_text_config(decoder=True)
+    if is_recurrent(model):
+        return f"{config.model_type} carries a state over all tokens before"
     if config.model_type not in SERVED or model.config is not config:
         return f"attention of {config.model_type} is not known to be plain"
     if not (accepts(model, "position_ids") and accepts(model, "logits_to_keep")):

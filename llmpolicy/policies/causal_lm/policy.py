@@ -18,7 +18,7 @@ from llmpolicy.policies.causal_lm import adapter as adapters
 from llmpolicy.policies.causal_lm import load as loading
 from llmpolicy.policies.causal_lm.checks import check, remove_dropout
 from llmpolicy.policies.causal_lm.codec import Codec
-from llmpolicy.policies.causal_lm.forward import bare, forward, left_pad, positions, right_pad
+from llmpolicy.policies.causal_lm.forward import bare, last_logits, left_pad, right_pad
 from llmpolicy.policies.causal_lm.generate import Generated, context_length, generate
 from llmpolicy.policies.causal_lm.group_attention import group_path
 from llmpolicy.policies.causal_lm.reference import Reference
@@ -169,9 +169,9 @@ class CausalLMPolicy:
 
     def distribution(self, states: Sequence[Any]) -> torch.distributions.Categorical:
         """The distribution of the next token after each prompt, over all V tokens."""
-        input_ids, mask = left_pad(self.encode(states), self.pad_id, self.device)  # (B, P)
-        logits, _ = forward(self.model, input_ids, mask, positions(mask), 1, use_cache=False)
-        return torch.distributions.Categorical(logits=logits[:, -1].float() / self.temperature, validate_args=False)
+        input_ids, mask = right_pad(self.encode(states), self.pad_id, self.device)  # (B, P)
+        logits = last_logits(self.model, input_ids, mask.sum(1))  # (B, V)
+        return torch.distributions.Categorical(logits=logits.float() / self.temperature, validate_args=False)
 
     def act(
         self,

@@ -11,6 +11,7 @@ from llmpolicy.policies.causal_lm.forward import bare, cache_argument, forward, 
 from llmpolicy.policies.causal_lm.group_attention import packed_forward
 from llmpolicy.policies.causal_lm.kv_buffer import KeyValueBuffer
 from llmpolicy.policies.causal_lm.prompts import Prompts
+from llmpolicy.policies.causal_lm.states import select
 
 
 class Reader(Protocol):
@@ -89,8 +90,8 @@ class PaddedReader:
 
     def leave(self, going: Tensor) -> None:
         """Go on with the rows at these places."""
+        select(self.cache, going, len(self.mask))
         self.mask, self.position_ids = self.mask[going], self.position_ids[going]
-        self.cache.batch_select_indices(going)
 
     def _read(self, ids: Tensor) -> Tensor:
         cache = {str(cache_argument(self.model)): self.cache, "use_cache": True}

@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from llmpolicy.policies.causal_lm.forward import accepts, forward, positions
+from llmpolicy.policies.causal_lm.forward import accepts, forward, on_the_left, positions
+from llmpolicy.policies.causal_lm.states import is_recurrent
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,35 @@ def score(
     temperature: use it, so that logits are never held for all positions at once.
     """
     wanted: dict[str, Any] = {"output_router_logits": True} if aux_loss else {}
+    if is_recurrent(model):
+        return _unpadded(model, input_ids, attention_mask, keep, temperature, entropy, entropy_grad, fused, wanted)
+    return _score(model, input_ids, attention_mask, keep, temperature, entropy, entropy_grad, fused, wanted)
+
+
+def _unpadded(model: nn.Module, input_ids: Tensor, attention_mask: Tensor, keep: int, *settings: Any) -> Scored:
+    """Score rows that start at the left edge, so that nothing comes before what a model carries on from."""
+    ids, mask, shift = on_the_left(input_ids, attention_mask)  # (B, W)
+    prompts = (input_ids.shape[1] - keep - shift).clamp(min=1)  # (B,): tokens of each prompt
+    first = min(int(prompts.min()), max(ids.shape[1] - 1, 1))
+    width = max(ids.shape[1] - first, 1)
+    scored = _score(model, ids, mask, width, *settings)
+    place = prompts[:, None] - first + torch.arange(keep, device=ids.device)  # (B, keep)
+    place = place.clamp(max=width - 1)
+    entropy = None if scored.entropy is None else scored.entropy.gather(1, place)
+    return Scored(scored.log_prob.gather(1, place), entropy, scored.aux_loss)
+
+
+def _score(
+    model: nn.Module,
+    input_ids: Tensor,
+    attention_mask: Tensor,
+    keep: int,
+    temperature: float,
+    entropy: bool,
+    entropy_grad: bool,
+    fused: bool,
+    wanted: dict[str, Any],
+) -> Scored:
     position_ids = positions(attention_mask)
     if fused:
         return _fused(model, input_ids, attention_mask, position_ids, keep, entropy, entropy_grad, wanted)
@@ -49,7 +79,7 @@ def score(
     return Scored(
         log_probs.gather(-1, chosen[..., None])[..., 0],
         _entropy(log_probs if entropy_grad else log_probs.detach()) if entropy else None,
-        output.aux_loss if aux_loss else None,
+        output.aux_loss if wanted else None,
     )
 
 

@@ -1,0 +1,122 @@
+"""Recurrent and hybrid models: every figure is that of a plain pass of transformers over one row alone, without padding."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.nn.functional import log_softmax, pad
+
+from llmpolicy.policies.causal_lm import CausalLMPolicy
+from llmpolicy.policies.causal_lm.read_states import state_reason
+from tests import models, training
+from tests.recurrent_models import RECURRENT
+from tests.test_window import Stock, rollouts, same, trainer_of, update
+
+FAST = ("qwen3_5", "lfm2", "falcon_h1", "mamba")
+BIASED: dict[str, dict[str, Any]] = {
+    "lfm2": {"conv_bias": True},
+    "bamba": {"mamba_proj_bias": True, "time_step_limit": (0.01, 0.05)},
+    "falcon_h1": {"mamba_proj_bias": True, "time_step_limit": (0.0, 0.1)},
+    "mamba2": {"use_bias": True, "time_step_limit": (0.1, 0.2)},
+    "nemotron_h": {"use_bias": True},
+    "zamba2": {"add_bias_linear": True},
+}
+"""Settings by which padding on the left leaks into the state, or a single token is read otherwise than a row."""
+BY_ROWS = ("rwkv", "xlstm", "recurrent_gemma")
+"""Families of which transformers cannot continue a batch of rows from what it carries."""
+STOP = list(range(5, 25))  # a fifth of the vocabulary, so that rows leave at different times
+CASES = [(family, {}) for family in RECURRENT] + list(BIASED.items())
+
+every_family = pytest.mark.parametrize(
+    ("family", "settings"),
+    [
+        pytest.param(
+            *case, marks=() if case[0] in FAST else pytest.mark.slow, id=f"{case[0]}{'-biased' * bool(case[1])}"
+        )
+        for case in CASES
+    ],
+)
+
+
+def prompts() -> list[list[int]]:
+    draw = torch.Generator().manual_seed(1)
+    first, second, third, fourth = (torch.randint(5, 90, (n,), generator=draw).tolist() for n in (9, 3, 14, 9))
+    return [first, first, second, second, second, third, fourth, third, first, second]
+
+
+def plain(model: Any, prompt: list[int], action: list[int], temperature: float) -> torch.Tensor:
+    """The log-probabilities of every token at each place of the action, (T, V), by the model itself."""
+    ids = torch.tensor([prompt + action])
+    filled = pad(ids, (0, -ids.shape[1] % 8)) if model.config.model_type == "xlstm" else ids  # it takes whole chunks
+    logits = model(input_ids=filled, use_cache=False).logits[0, len(prompt) - 1 : ids.shape[1] - 1]
+    return log_softmax(logits.float() / temperature, -1)
+
+
+@every_family
+@torch.no_grad()
+def test_what_is_written_and_scored_is_a_plain_pass_over_the_row(family: str, settings: dict[str, Any]) -> None:
+    model = models.model(family, **settings)
+    pi = CausalLMPolicy(model, models.tokenizer(), temperature=1.3, stop=STOP)
+    for greedy in (False, True):
+        action = pi.act(prompts(), greedy=greedy, generator=torch.Generator().manual_seed(3), max_new_tokens=12)
+        scored, _ = pi.log_prob(prompts(), action.value)
+        assert greedy or len(set(map(len, action.value))) > 2
+        for row, (prompt, chosen) in enumerate(zip(prompts(), action.value, strict=True)):
+            truth = plain(model, prompt, chosen, 1.3)
+            if greedy:
+                assert truth.argmax(-1).tolist() == chosen
+            expected = truth.gather(1, torch.tensor(chosen)[:, None])[:, 0]
+            assert torch.allclose(action.log_prob[row, : len(chosen)], expected, atol=1e-4)
+            assert torch.allclose(scored[row, : len(chosen)], expected, atol=1e-4)
+    first = pi.distribution(prompts()).logits
+    assert torch.allclose(first, torch.stack([plain(model, p, [5], 1.3)[0] for p in prompts()]), atol=1e-4)
+    assert (state_reason(model) is None) == (family not in BY_ROWS)
+
+
+@every_family
+def test_gradient_and_entropy_are_those_of_single_rows(family: str, settings: dict[str, Any]) -> None:
+    model = models.model(family, **settings)
+    pi = CausalLMPolicy(model, models.tokenizer(), temperature=1.3)
+    rows, draw = prompts()[1:6:2], torch.Generator().manual_seed(4)
+    actions = [torch.randint(5, 90, (length,), generator=draw).tolist() for length in (7, 1, 11)]
+    scored, mask = pi.score(rows, actions, entropy=True)
+    (scored.log_prob.sum() + 0.1 * scored.entropy.sum()).backward()
+    found = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+    model.zero_grad()
+    truths = [plain(model, prompt, action, 1.3) for prompt, action in zip(rows, actions, strict=True)]
+    chosen = torch.cat([truth.gather(1, torch.tensor(a)[:, None]) for truth, a in zip(truths, actions, strict=True)])
+    entropy = torch.cat([-(truth.exp() * truth).sum(-1) for truth in truths])
+    (chosen.sum() + 0.1 * entropy.sum()).backward()
+    assert torch.allclose(scored.entropy[mask], entropy, atol=1e-4)
+    largest = max(float(p.grad.norm()) for p in model.parameters() if p.grad is not None)
+    assert found.keys() == {name for name, p in model.named_parameters() if p.grad is not None}
+    for name, parameter in model.named_parameters():
+        if parameter.grad is not None:
+            assert float((found[name] - parameter.grad).norm()) < 1e-4 * largest, name
+
+
+@pytest.mark.parametrize(
+    "family",
+    ["qwen3_5", "mamba", *(pytest.param(f, marks=pytest.mark.slow) for f in ("falcon_h1", "jamba", "minimax"))],
+)
+def test_a_window_is_one_step_of_stock_trl(tmp_path: Path, family: str) -> None:
+    inputs = rollouts(3, 4, old=True, beta=0.04)
+    options: dict[str, Any] = {"architecture": family, "beta": 0.04, "num_generations": 4}
+    expected = update(trainer_of(Stock, tmp_path / "stock", 12, **options), inputs)
+    ours = trainer_of(training.PolicyTrainer, tmp_path / "ours", 12, **options)
+    assert "carries a state over all tokens before" in str(ours.stock_reason)
+    same(update(ours, inputs), expected)
+
+
+@pytest.mark.parametrize("lora", [None, {"r": 4}])
+@pytest.mark.parametrize("family", ["qwen3_5", pytest.param("rwkv", marks=pytest.mark.slow)])
+def test_a_step_of_grpo_moves_the_policy_and_its_sampler_is_its_scorer(
+    tmp_path: Path, family: str, lora: dict[str, Any] | None
+) -> None:
+    pi = training.policy(family, lora=lora)
+    before = training.vector(pi.model)
+    trainer = training.trainer(tmp_path, pi, gradient_checkpointing=True)
+    trainer.train()
+    assert trainer.parity is not None and trainer.parity < 1e-4
+    assert not torch.equal(training.vector(pi.model), before)
