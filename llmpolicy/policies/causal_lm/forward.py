@@ -74,6 +74,8 @@ def forward(
 def last_logits(model: nn.Module, input_ids: Tensor, lengths: Tensor) -> Tensor:
     """The logits after the first ``lengths`` (B,) tokens of each row, (B, V): rows stand on the left, (B, L)."""
     shortest, longest = int(lengths.min()), int(lengths.max())
+    if shortest == 0:
+        raise PolicyError(f"prompt {int(lengths.argmin())} is empty; expected at least one token to start from")
     place = torch.arange(longest, device=input_ids.device)
     mask = (place < lengths[:, None]).long()  # (B, longest)
     position_ids = place.expand(len(input_ids), -1)
@@ -110,6 +112,8 @@ def left_pad(rows: Sequence[Sequence[int]], pad_id: int, device: torch.device) -
 
 def right_pad(rows: Sequence[Sequence[int]], pad_id: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Token ids and their mask, both (B, T), padded on the right; T is 0 if every row is empty."""
+    if not rows:
+        raise PolicyError("there is no prompt; expected at least one")
     width = max(map(len, rows))
     ids = [list(row) + [pad_id] * (width - len(row)) for row in rows]
     mask = [[1] * len(row) + [0] * (width - len(row)) for row in rows]
