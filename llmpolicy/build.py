@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmpolicy.diagnose.explain import TRL_DEFAULTS, Explanation, explain
 from llmpolicy.errors import PolicyError, RecipeError
+from llmpolicy.messages import content_text
 from llmpolicy.recipe import ModelBlock, Recipe, RewardBlock
 from llmpolicy.rewards import Rewards, RewardSpec, describe
 from llmpolicy.rewards.compose import COMPOSITES, NORMALISED, sentences
@@ -82,7 +83,9 @@ def _mean_prompt_tokens(recipe: Recipe, rows: Sequence[Row]) -> float | None:
     if not file.is_file() or not rows:
         return None
     texts = [
-        row.prompt if isinstance(row.prompt, str) else "\n".join(str(said["content"]) for said in row.prompt)
+        row.prompt
+        if isinstance(row.prompt, str)
+        else "\n".join(content_text(said.get("content")) for said in row.prompt)
         for row in rows[:: max(len(rows) // 64, 1)]
     ]
     return sum(len(one.ids) for one in Tokenizer.from_file(str(file)).encode_batch(texts)) / len(texts)

@@ -52,7 +52,10 @@ class Episode:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """One completion of one prompt: its text (always text, chat or plain) and how it ended."""
+    """One completion of one prompt: its text (always text, chat or plain) and how it ended.
+
+    ``raw`` is all that was written, special tokens included; None where nobody kept it.
+    """
 
     prompt: Prompt
     text: str
@@ -60,6 +63,7 @@ class Completion:
     log_probs: Sequence[float] | None = None
     terminated: bool = True
     truncated: bool = False
+    raw: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +86,10 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One completion as the rewards see it: the text, the columns of its row, and what a reward may ask for by name."""
+    """One completion as the rewards see it: the text, the columns of its row, and what a reward may ask for by name.
+
+    ``raw`` is all that was written, special tokens included; None where it is the text itself.
+    """
 
     completion: str
     columns: Mapping[str, Any] = field(default_factory=dict)
@@ -93,3 +100,4 @@ class Sample:
     step: int = 0
     row: int = 0
     task: str = ""
+    raw: str | None = None

@@ -47,6 +47,7 @@ def think(completion: str, prompt: str = "") -> Score:
     passes=[
         {"completion": "<think>Two and two.</think>\n<answer>four</answer>"},
         {"completion": "<sum>4</sum>", "tags": ["sum"]},
+        {"completion": "Two and two.</think><answer>four</answer>", "prompt": "2 + 2?<think>"},
     ],
     fails=[
         {"completion": "<think></think><answer></answer>"},
@@ -56,9 +57,10 @@ def think(completion: str, prompt: str = "") -> Score:
     range=(0, 1),
     kind="format",
 )
-def tags(completion: str, tags: Sequence[str] = ("think", "answer")) -> Score:
+def tags(completion: str, tags: Sequence[str] = ("think", "answer"), prompt: str = "") -> Score:
     """1.0 when the completion is exactly these tags, in order, each once, closed, not empty, nothing outside; else 0.0.
 
+    After a prompt that ends in the first of them, as in ``<think>``, the completion begins inside it.
     RewardError for a name that cannot be a tag, or twice the same.
     """
     if isinstance(tags, str) or not tags or len(set(tags)) < len(tags) or not all(map(_NAME.fullmatch, tags)):
@@ -68,6 +70,8 @@ def tags(completion: str, tags: Sequence[str] = ("think", "answer")) -> Score:
     except NoAnswer as reason:
         return Score(0.0, why=str(reason))
     parts: dict[str, str] = {}
+    if prompt.rstrip().endswith(f"<{tags[0]}>") and not text.startswith(f"<{tags[0]}>"):
+        text = f"<{tags[0]}>" + text
     for tag in tags:
         opening, closing = f"<{tag}>", f"</{tag}>"
         if text.count(opening) > 1 or text.count(closing) > 1 or not text.startswith(opening) or closing not in text:

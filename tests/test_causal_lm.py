@@ -616,7 +616,7 @@ def test_tokenizers_that_cannot_serve_are_refused():
     ending.backend_tokenizer.post_processor = models.processors.TemplateProcessing(
         single="$A <|im_end|>", special_tokens=[("<|im_end|>", 4)]
     )
-    refuses("ends every text with its end token", tokenizer=ending)
+    refuses(r"ends every text with '<\|im_end\|>'", tokenizer=ending)
     refuses("the tokenizer that belongs to the model", model=models.model("llama", vocab_size=50))
     nameless = models.tokenizer()
     nameless.eos_token = None
@@ -649,7 +649,7 @@ def test_bad_settings_and_prompts_are_refused():
         ([""], 4, "prompt 0 has no token"),
         (["a", []], 4, "prompt 1 has no token"),
         ([[5, 1000]], 4, "prompt 0 has token id 1000"),
-        ([[{"role": "assistant"}]], 4, "prompt 0: the chat template refuses"),
+        ([[{"role": "assistant"}]], 4, "prompt 0: message 0 .assistant. has no content"),
         (
             ["a", "b" * 250],
             16,

@@ -45,7 +45,7 @@ class Table:
     def encode(self, prompts: Sequence[str]) -> list[list[int]]:
         return [[9] * int(prompt) + [int(prompt)] for prompt in prompts]
 
-    def decode(self, token_ids: Sequence[int]) -> str:
+    def quote(self, token_ids: Sequence[int]) -> str:
         return " ".join(map(str, token_ids))
 
     def complete(

@@ -48,17 +48,17 @@ def one(fn, sample=None, isolate=True, **spec):
 def test_every_reserved_name_and_column_arrives_under_its_name():
     seen = {}
 
-    def reward(completion, prompt, completion_ids, messages, truncated, step, row, answer, absent="default"):
+    def reward(completion, prompt, completion_ids, messages, truncated, step, row, raw, answer, absent="default"):
         seen.update(locals())
         return 1
 
     chat = [{"role": "user", "content": "hi"}]
-    sample = Sample("text", {"answer": "a"}, "p", chat, (1, 2), True, 7, 3)
+    sample = Sample("text", {"answer": "a"}, "p", chat, (1, 2), True, 7, 3, raw="text</s>")
     one(reward, sample, isolate=False)
     seen.pop("seen", None)
     assert seen == {
         "completion": "text", "prompt": "p", "completion_ids": (1, 2), "messages": chat, "truncated": True, "step": 7,
-        "row": 3, "answer": "a", "absent": "default",
+        "row": 3, "raw": "text</s>", "answer": "a", "absent": "default",
     }  # fmt: skip
     assert set(RESERVED) < set(seen)
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from llmpolicy.environments.base import Outcome
 from llmpolicy.errors import TaskError
 from llmpolicy.tasks import Row, prompt_text
-from llmpolicy.types import Action, Prompt, Sample
+from llmpolicy.types import Action, Completion, Prompt, Sample
 
 
 class Judge(Protocol):
@@ -29,9 +29,9 @@ class Batch:
 class PromptEnvironment:
     """``prompts`` prompts a time, each in a group of ``group_size`` episodes of one step.
 
-    ``decode`` turns the token ids of a completion into its text, ``render`` a prompt into the text that is continued.
-    An episode terminates when its completion does, and is
-    truncated when the completion hit its length limit. The reward of a completion that cannot be judged is NaN.
+    ``decode`` turns the token ids of a completion into its text; ``read``, where it is given, a prompt and such ids into the
+    text that is continued, the text of the completion and all that was written. An episode terminates when its completion
+    does, and is truncated when the completion hit its length limit. The reward of a completion that cannot be judged is NaN.
     ``update`` counts the batches that were judged, from 0, and is what a reward gets as ``step``; ``batch`` is the last one.
     Raises TaskError when there are fewer rows than ``prompts``.
     """
@@ -42,13 +42,13 @@ class PromptEnvironment:
         rewards: Judge,
         decode: Callable[[Sequence[int]], str],
         *,
-        render: Callable[[Prompt], str] = prompt_text,
+        read: Callable[[Prompt, Sequence[int]], Completion] | None = None,
         prompts: int = 8,
         group_size: int = 8,
     ) -> None:
         if len(rows) < prompts:
             raise TaskError(f"{prompts} different prompts are drawn at a time, but the task has {len(rows)} rows")
-        self.rows, self.rewards, self.decode, self.render = rows, rewards, decode, render
+        self.rows, self.rewards, self.decode, self.read = rows, rewards, decode, read
         self.prompts, self.group_size = prompts, group_size
         self.groups = [prompt for prompt in range(prompts) for _ in range(group_size)]
         self.drawn: list[Row] = []
@@ -65,13 +65,19 @@ class PromptEnvironment:
         """Judge every completion; ``action.value`` holds their token ids. Every episode ends here."""
         terminated = [bool(ended) for ended in action.terminated]
         samples = [
-            self.drawn[row].sample(self.render(self.drawn[row].prompt), self.decode(ids), ids, not end, self.update)
+            self._sample(self.drawn[row], ids, not end)
             for row, ids, end in zip(rows, action.value, terminated, strict=True)
         ]
         scores = self.rewards.score(samples, group_size=self.group_size)
         self.batch, self.update = Batch(samples, scores, _log_probs(action)), self.update + 1
         rewards = [float("nan") if score.value is None else float(score.value) for score in scores]
         return Outcome([self.drawn[row].prompt for row in rows], rewards, terminated, [not end for end in terminated])
+
+    def _sample(self, row: Row, ids: Sequence[int], truncated: bool) -> Sample:
+        if self.read is None:
+            return row.sample(prompt_text(row.prompt), self.decode(ids), ids, truncated, self.update)
+        read = self.read(row.prompt, ids)
+        return row.sample(str(read.prompt), read.text, ids, truncated, self.update, read.raw)
 
 
 def _log_probs(action: Action) -> list[list[float]] | None:

@@ -37,8 +37,8 @@ class LanguagePolicy(Protocol):
         """One completion a prompt."""
         ...
 
-    def decode(self, token_ids: Sequence[int]) -> str:
-        """The text of token ids."""
+    def quote(self, prompt: Sequence[int]) -> str:
+        """The text of a prompt."""
         ...
 
     def log_prob(self, states: Any, actions: Any) -> tuple[Tensor, Tensor]:
@@ -67,7 +67,7 @@ def complete(
         )
         # Rewards see the text that was continued, its opening of a thinking block included.
         found.update(
-            {i: replace(one, prompt=policy.decode(prompts[i])) for i, one in zip(batch, completions, strict=True)}
+            {i: replace(one, prompt=policy.quote(prompts[i])) for i, one in zip(batch, completions, strict=True)}
         )
     return [found[i] for i in range(len(prompts))]
 
@@ -100,6 +100,7 @@ def samples_of(rows: Sequence[Row], completions: Sequence[Completion]) -> list[S
             one.text,
             one.token_ids,
             one.truncated,
+            raw=one.raw,
         )
         for row, one in zip(rows, completions, strict=True)
     ]
@@ -132,9 +133,9 @@ class WithoutAdapter:
         ids: list[list[int]] = self.policy.encode(prompts)
         return ids
 
-    def decode(self, token_ids: Sequence[int]) -> str:
-        """The text of token ids."""
-        return str(self.policy.decode(token_ids))
+    def quote(self, prompt: Sequence[int]) -> str:
+        """The text of a prompt."""
+        return str(self.policy.quote(prompt))
 
     def complete(self, prompts: Sequence[Any], **how: Any) -> list[Completion]:
         """One completion a prompt, by the base."""

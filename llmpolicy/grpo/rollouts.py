@@ -41,6 +41,7 @@ def rollout_rows(generation: Generation, advantages: Sequence[float]) -> list[di
                 "row": sample.row,
                 "prompt": sample.prompt,
                 "completion": sample.completion,
+                "raw": sample.raw,
                 "token_ids": list(sample.completion_ids),
                 "log_probs": None if log_prob is None else [float(value) for value in log_prob],
                 "reward": score.value,

@@ -311,12 +311,13 @@ class PolicyTrainer(GRPOTrainer):
 
     def _samples(self, completion_ids: list[list[int]]) -> list[Sample]:
         rows = [self.rows[index] for index in self.generation.row_indices]
-        prompts = [self.policy.decode(self.prompt_ids[index]) for index in self.generation.row_indices]
+        codec, step = self.policy.codec, self.state.global_step
+        before = [self.prompt_ids[index] for index in self.generation.row_indices]
         return [
             row.sample(
-                prompt, self.policy.decode(ids), ids, ids[-1] not in self.policy.stop_ids, self.state.global_step
+                codec.quote(prompt), codec.decode(ids, prompt), ids, ids[-1] not in codec.stop_ids, step, codec.raw(ids)
             )
-            for row, prompt, ids in zip(rows, prompts, completion_ids, strict=True)
+            for row, prompt, ids in zip(rows, before, completion_ids, strict=True)
         ]
 
     def _score(self, samples: Sequence[Sample], group_size: int) -> list[RowScore]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmpolicy.errors import RewardError, nearest
-from llmpolicy.rewards.contract import RESERVED, Component
+from llmpolicy.rewards.contract import RESERVED, Component, offered_single
 from llmpolicy.rewards.scoring import Rewards
 from llmpolicy.types import Sample
 
@@ -54,7 +54,7 @@ def answer_there() -> None:
 
 def directly(component: Component, sample: Sample) -> float | None:
     """The value when the function itself is called; None where it has none, or raises."""
-    known = {**sample.columns, **{name: getattr(sample, name) for name in RESERVED}}
+    known = {**sample.columns, **offered_single(sample)}
     wanted = known if component.takes_all else (*component.required, *component.optional)
     named = {name: known[name] for name in wanted if name in known} | dict(component.fixed)
     try:

@@ -27,8 +27,11 @@ def _log_nothing(*_: Any, **__: Any) -> None:
     """Stand in for TRL's loggers: every score is already in the run's rollouts."""
 
 
-RESERVED = ("completion", "prompt", "completion_ids", "messages", "truncated", "step", "row")
-"""Names a reward may ask for beside the columns of its task; no column may have one."""
+RESERVED = ("completion", "prompt", "completion_ids", "messages", "truncated", "step", "row", "raw")
+"""Names a reward may ask for beside the columns of its task; no column may have one.
+
+``raw`` is the completion with its special tokens, which ``completion`` leaves out.
+"""
 
 TRAINERS: Mapping[str, Any] = {"trainer_state": None, "log_extra": _log_nothing, "log_metric": _log_nothing}
 """What a reward of TRL's style may ask of its trainer: scoring knows none."""
@@ -36,7 +39,7 @@ TRAINERS: Mapping[str, Any] = {"trainer_state": None, "log_extra": _log_nothing,
 OFFERED: Mapping[str, tuple[str, ...]] = {
     "single": RESERVED,
     "group": ("completions", *RESERVED[1:]),
-    "trl": ("prompts", "completions", "completion_ids", *TRAINERS),
+    "trl": ("prompts", "completions", "completion_ids", *TRAINERS, "raw"),
 }
 
 _LAST_PART = re.compile(r"[/\\.]")
@@ -136,7 +139,7 @@ class Component:
         """What one call gets beside the fixed arguments, by name; KeyError with the name that this row lacks."""
         chosen: dict[str, Any] = dict(columns) if self.takes_all else {}
         if self.takes_all and self.style == "trl":
-            chosen |= offered
+            chosen |= {name: value for name, value in offered.items() if name != "raw"}  # TRL has no such name
         for name in self.required:
             chosen[name] = offered[name] if name in offered else columns[name]
         for name in self.optional:
@@ -152,13 +155,13 @@ class Component:
 
 def offered_single(sample: Sample) -> dict[str, Any]:
     """The reserved names of one sample."""
-    return {name: getattr(sample, name) for name in RESERVED}
+    return {name: getattr(sample, name) for name in RESERVED} | {"raw": _raw(sample)}
 
 
 def offered_group(samples: Sequence[Sample]) -> dict[str, Any]:
     """The reserved names of one prompt's group, each a list over its samples."""
     lists: dict[str, Any] = {name: [getattr(s, name) for s in samples] for name in RESERVED[1:]}
-    return {"completions": [s.completion for s in samples]} | lists
+    return {"completions": [s.completion for s in samples]} | lists | {"raw": list(map(_raw, samples))}
 
 
 def offered_trl(samples: Sequence[Sample]) -> dict[str, Any]:
@@ -170,7 +173,12 @@ def offered_trl(samples: Sequence[Sample]) -> dict[str, Any]:
         ],
         "completion_ids": [list(s.completion_ids) for s in samples],
         **TRAINERS,
+        "raw": list(map(_raw, samples)),
     }
+
+
+def _raw(sample: Sample) -> str:
+    return sample.completion if sample.raw is None else sample.raw
 
 
 def default_name(fn: str | Callable[..., Any]) -> str:

@@ -44,6 +44,7 @@ from llmpolicy.session.process import (
 )
 from llmpolicy.session.reinforce import check_reinforce, train_environment, train_reinforce
 from llmpolicy.session.stages import train_stages
+from llmpolicy.tasks.arrow import dataset_rows, is_dataset
 from llmpolicy.tasks.spec import SOURCES
 
 if TYPE_CHECKING:
@@ -64,7 +65,8 @@ def train(
 ) -> Run:
     """Train from a recipe, from its blocks given as arguments, or from a recipe with some blocks changed; return the run.
 
-    ``model`` is a path, a Hub id, ``bundled``, a mapping or a CausalLMPolicy; ``task`` a mapping or a list of rows;
+    ``model`` is a path, a Hub id, ``bundled``, a mapping or a CausalLMPolicy; ``task`` a mapping, a list of rows
+    or a dataset;
     ``rewards`` functions or references; further blocks (``grpo``, ``evaluate``, ``seed`` ...) as in a recipe.
     ``unsafe_local_exec`` lets code rewards run the model's code without a sandbox.
     Raises LLMPolicyError in one sentence for what cannot be run.
@@ -98,7 +100,9 @@ def _changed(data: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _task(task: Any) -> Any:
-    """A list of rows, rather than of task blocks, becomes one block that holds them."""
+    """A list of rows, rather than of task blocks, or a dataset becomes one block that holds them."""
+    if is_dataset(task):
+        return {"rows": dataset_rows(task)}
     if isinstance(task, (list, tuple)) and all(
         isinstance(row, Mapping) and not set(SOURCES) & set(row) for row in task
     ):

@@ -14,6 +14,7 @@ from llmpolicy.recipe import Recipe
 from llmpolicy.run import Run, new_run_path
 from llmpolicy.session.process import DRY_RUN, Say, end_stopped, failing, world_size
 from llmpolicy.signals import Signals
+from llmpolicy.types import Completion
 
 if TYPE_CHECKING:
     from llmpolicy.environments.prompts import PromptEnvironment
@@ -74,11 +75,12 @@ def train_reinforce(
         raise RunError("reinforce trains in one process; grpo trains in several")
     settings = check_reinforce(made.recipe, len(rows))
 
-    def render(prompt: Any) -> str:
-        return policy.decode(policy.encode([prompt])[0])
+    def read(prompt: Any, ids: Sequence[int]) -> Completion:
+        before, codec = policy.encode([prompt])[0], policy.codec
+        return Completion(codec.quote(before), codec.decode(ids, before), raw=codec.raw(ids))
 
     sizes = _sizes(made.recipe.reinforce or {})
-    environment = PromptEnvironment(rows, made.rewards, policy.decode, render=render, **sizes)
+    environment = PromptEnvironment(rows, made.rewards, policy.decode, read=read, **sizes)
     state = _begin(policy, environment, settings, made.recipe, run if resume else None)
     environment.update = state.update
     return loop(

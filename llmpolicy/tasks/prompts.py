@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from llmpolicy.errors import TaskError, nearest
+from llmpolicy.messages import Conversation, Message, content_text, is_messages, plain, read_messages
 from llmpolicy.rewards import RESERVED
+from llmpolicy.tasks.columns import MEANT, refuse_media, say_unused, system_text, template_options
 from llmpolicy.tasks.sources import find_function
 from llmpolicy.tasks.spec import Example, TaskSpec
 from llmpolicy.types import Prompt, Sample
@@ -29,18 +31,26 @@ class Row:
     question: str
     task: str
 
-    def sample(self, prompt: str, text: str, token_ids: Sequence[int], truncated: bool, step: int = 0) -> Sample:
+    def sample(
+        self,
+        prompt: str,
+        text: str,
+        token_ids: Sequence[int],
+        truncated: bool,
+        step: int = 0,
+        raw: str | None = None,
+    ) -> Sample:
         """A completion of this row as the rewards see it; ``prompt`` is the text that the model continued."""
-        messages = None if isinstance(self.prompt, str) else self.prompt
-        return Sample(text, self.columns, prompt, messages, token_ids, truncated, step, self.index, self.task)
+        messages = None if isinstance(self.prompt, str) else plain(self.prompt)
+        return Sample(text, self.columns, prompt, messages, token_ids, truncated, step, self.index, self.task, raw)
 
 
 def prompt_text(prompt: Prompt) -> str:
     """A prompt as a person would quote it: the text itself, or what the user said last."""
     if isinstance(prompt, str):
         return prompt
-    said = [message["content"] for message in prompt if message.get("role") == "user"]
-    return str(said[-1]) if said else ""
+    said = [content_text(message.get("content")) for message in prompt if message.get("role") == "user"]
+    return said[-1] if said else ""
 
 
 def make_rows(
@@ -52,8 +62,8 @@ def make_rows(
     nearest column when a column, a gold answer or a match is missing.
     """
     canonical = _canonical(spec, base_dir)
-    plain = BUILT_IN.get(rule_name(spec), text)
-    shown = {plain(example.user) for example in (spec.few_shot if examples is None else examples)}
+    same = BUILT_IN.get(rule_name(spec), text)
+    shown = {same(example.user) for example in (spec.few_shot if examples is None else examples)}
     # Some generators of reasoning-gym have no single answer: their scorers read the metadata.
     answered = spec.reasoning_gym is None and any("answer" in raw for raw in raws)
     gold = {*spec.columns, *spec.extract, *(["answer"] if answered else [])}
@@ -61,17 +71,19 @@ def make_rows(
     for index, raw in enumerate(raws):
         where = f"task {spec.label!r}, row {index}"
         columns = _extract(spec, _rename(spec, raw, where), where)
-        user = columns.pop("prompt") if spec.prompt is None and "prompt" in columns else _ask(spec, columns, where)
+        user = _user(spec, columns, where)
         _check_columns(columns, gold, where)
-        if not plain(_asked(spec, columns, user)):
+        if not same(_asked(spec, columns, user)):
             raise TaskError(f"{where}: the question is blank")
-        question = canonical({**columns, "prompt": user}) if canonical else plain(_asked(spec, columns, user))
+        question = canonical({**columns, "prompt": user}) if canonical else same(_asked(spec, columns, user))
         if not isinstance(question, str):
             raise TaskError(f"{where}: canonical returned {question!r:.60}, expected a text")
-        if not shown & {plain(user), plain(_asked(spec, columns, user))}:
-            rows.append(Row(_prompt(spec, user, where), columns, index, question, spec.label))
+        if not shown & {same(user), same(_asked(spec, columns, user))}:
+            rows.append(Row(_prompt(spec, user, columns, where), columns, index, question, spec.label))
     if not rows:
         raise TaskError(f"task {spec.label!r}: every row is a few-shot example, none is left to train on")
+    if not spec.chat:
+        say_unused({name for row in rows for name in row.columns} - _fields(spec), spec.label)
     return rows
 
 
@@ -80,7 +92,8 @@ def _rename(spec: TaskSpec, raw: Mapping[str, Any], where: str) -> dict[str, Any
     for column in spec.columns.values():
         if column not in raw:
             raise TaskError(f"{where}: no column {column!r}{nearest(column, raw)}")
-    kept = {name: value for name, value in raw.items() if not (name in RESERVED and name in spec.columns.values())}
+    meant = (*RESERVED, *MEANT)
+    kept = {name: value for name, value in raw.items() if not (name in meant and name in spec.columns.values())}
     return kept | {name: raw[column] for name, column in spec.columns.items()}
 
 
@@ -95,7 +108,30 @@ def _extract(spec: TaskSpec, columns: dict[str, Any], where: str) -> dict[str, A
     return columns
 
 
+def _user(spec: TaskSpec, columns: dict[str, Any], where: str) -> Any:
+    """What the user says: the template filled in, or the column ``prompt``, a text or messages."""
+    if spec.prompt is not None or "prompt" not in columns:
+        return _ask(spec, columns, where)
+    user = columns.pop("prompt")
+    if isinstance(user, str):
+        return user
+    if not is_messages(user):
+        raise TaskError(f"{where}: prompt is {user!r:.60}, expected a text or messages with role and content")
+    try:
+        messages = read_messages(user)
+    except ValueError as error:
+        raise TaskError(f"{where}: {error}") from error
+    if spec.columns.get("prompt") == "messages" and messages[-1]["role"] == "assistant":
+        raise TaskError(
+            f"{where}: messages end in a reply of the assistant, which would be the beginning of every completion; "
+            "expected them to end before it"
+        )
+    return messages
+
+
 def _ask(spec: TaskSpec, columns: Mapping[str, Any], where: str) -> str:
+    if spec.prompt is None and "question" not in columns and "messages" in columns:
+        raise TaskError(f"{where}: there are messages and no prompt; write `columns: {{prompt: messages}}`")
     return fill(spec.prompt if spec.prompt is not None else "{question}", columns, where)
 
 
@@ -113,7 +149,7 @@ def fill(template: str, columns: Mapping[str, Any], where: str = "template") -> 
             raise TaskError(f"{where}: the template asks for {{{name}}}, which is no column{nearest(name, columns)}")
         if columns[name] is None:
             raise TaskError(f"{where}: the column {name!r}, which the template asks for, is empty")
-        return str(columns[name])
+        return _said(columns[name])
 
     return FIELD.sub(value, template)
 
@@ -121,7 +157,18 @@ def fill(template: str, columns: Mapping[str, Any], where: str = "template") -> 
 def _asked(spec: TaskSpec, columns: Mapping[str, Any], user: Any) -> Any:
     """What a row asks, without the words of the template: two templates must not make two questions of one."""
     names = [name for _, name in FIELD.findall(spec.prompt or "") if name]
-    return " ".join(str(columns[name]) for name in names) if names else user
+    return " ".join(_said(columns[name]) for name in names) if names else user
+
+
+def _said(value: Any) -> str:
+    """A column as part of a text: parts of content as what they say, other values as Python writes them."""
+    parts = isinstance(value, list) and bool(value) and all(isinstance(p, Mapping) and "text" in p for p in value)
+    return content_text(value) if parts else str(value)
+
+
+def _fields(spec: TaskSpec) -> set[str]:
+    """The columns that the prompt template asks for."""
+    return {name for _, name in FIELD.findall(spec.prompt if spec.prompt is not None else "{question}") if name}
 
 
 def _check_columns(columns: Mapping[str, Any], gold: set[str], where: str) -> None:
@@ -139,34 +186,38 @@ def check_gold(columns: Mapping[str, Any], names: set[str], where: str) -> None:
             raise TaskError(f"{where}: {name} is {columns.get(name)!r}, expected a gold answer")
 
 
-def _prompt(spec: TaskSpec, user: Any, where: str) -> Prompt:
+def _prompt(spec: TaskSpec, user: str | list[Message], columns: Mapping[str, Any], where: str) -> Prompt:
     """Chat messages, or with ``chat: false`` one text; with a prefill it ends in the beginning of the answer."""
-    if not isinstance(user, str):
-        if not _is_messages(user):
-            raise TaskError(f"{where}: prompt is {user!r:.60}, expected a text or messages with role and content")
-        if not spec.chat:
-            raise TaskError(f"{where}: prompt is a list of messages, expected a text because of `chat: false`")
+    asked = _fields(spec)
+    refuse_media(columns, asked, where)
+    own = system_text(columns, asked, where)
+    if own is not None and spec.system is not None:
+        raise TaskError(
+            f"{where}: the row has a system prompt of its own, and the task another; drop the task's `system`, "
+            "or write `columns: {my_system: system}` for the row's"
+        )
+    system = spec.system if own is None else own
     if not spec.chat:
-        return _plain(spec, user)
-    messages = [{"role": "system", "content": spec.system}] if spec.system is not None else []
+        if not isinstance(user, str):
+            raise TaskError(f"{where}: prompt is a list of messages, expected a text because of `chat: false`")
+        return _plain(spec, user, system)
+    given = [] if isinstance(user, str) else user
+    if system is not None and any(message["role"] == "system" for message in given):
+        raise TaskError(
+            f"{where}: the prompt has a system message, and so has the {'row' if own else 'task'}; keep one"
+        )
+    messages: list[Message] = [{"role": "system", "content": system}] if system is not None else []
     for example in spec.few_shot:
         messages += [{"role": "user", "content": example.user}, {"role": "assistant", "content": example.assistant}]
-    messages += [{"role": "user", "content": user}] if isinstance(user, str) else [dict(message) for message in user]
-    return messages + ([{"role": "assistant", "content": spec.prefill}] if spec.prefill is not None else [])
+    messages += given or [{"role": "user", "content": user}]
+    messages += [{"role": "assistant", "content": spec.prefill}] if spec.prefill is not None else []
+    return Conversation(messages, **template_options(columns, asked, where))
 
 
-def _plain(spec: TaskSpec, user: str) -> str:
+def _plain(spec: TaskSpec, user: str, system: str | None) -> str:
     """System, examples, prompt and prefill one after the other, as written: blanks and line breaks are theirs."""
     shots = [example.user + example.assistant for example in spec.few_shot]
-    return "".join([spec.system or "", *shots, user, spec.prefill or ""])
-
-
-def _is_messages(value: Any) -> bool:
-    return (
-        isinstance(value, Sequence)
-        and len(value) > 0
-        and all(isinstance(message, Mapping) and {"role", "content"} <= set(message) for message in value)
-    )
+    return "".join([system or "", *shots, user, spec.prefill or ""])
 
 
 def rule_name(spec: TaskSpec) -> str:
@@ -188,16 +239,18 @@ def _canonical(spec: TaskSpec, base_dir: Path | None) -> Callable[[Mapping[str, 
 
 def text(prompt: Any) -> str:
     """A question as its text alone: one Unicode form, one blank between words; of messages, all but the system's."""
-    if not isinstance(prompt, str):
-        parts = (
-            [message["content"] for message in prompt if message["role"] != "system"]
-            if _is_messages(prompt)
-            else [prompt]
-        )
-        prompt = "\n".join(
-            part if isinstance(part, str) else json.dumps(part, sort_keys=True, default=str) for part in parts
-        )
+    if is_messages(prompt):
+        prompt = "\n".join(_asks(message) for message in prompt if message["role"] != "system")
+    elif not isinstance(prompt, str):
+        prompt = json.dumps(prompt, sort_keys=True, default=str)
     return " ".join(unicodedata.normalize("NFC", prompt).split())
+
+
+def _asks(message: Mapping[str, Any]) -> str:
+    """What a message says, the tools that it calls included."""
+    calls = message.get("tool_calls")
+    called = json.dumps(calls, sort_keys=True, default=str) if calls else ""
+    return content_text(message.get("content")) + called
 
 
 def unordered_numbers(prompt: Any) -> str:

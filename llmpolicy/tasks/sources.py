@@ -12,6 +12,7 @@ from typing import Any
 
 from llmpolicy.errors import RewardError, TaskError, nearest
 from llmpolicy.rewards import RESERVED, resolve
+from llmpolicy.tasks.arrow import dataset_rows, is_dataset, table_rows
 from llmpolicy.tasks.spec import TaskSpec
 
 Raw = dict[str, Any]
@@ -97,10 +98,10 @@ def _parquet(path: Path) -> Iterator[Raw]:
     import pyarrow.parquet
 
     try:
-        table = pyarrow.parquet.read_table(path)
+        table = pyarrow.parquet.read_table(path, arrow_extensions_enabled=True)
     except pyarrow.ArrowInvalid as error:
         raise TaskError(f"{path.name}: not a Parquet file: {str(error).splitlines()[0]}") from error
-    yield from table.to_pylist()
+    yield from table_rows(table)
 
 
 READERS: dict[str, Callable[[Path], Iterator[Raw]]] = {".jsonl": _jsonl, ".csv": _csv, ".parquet": _parquet}
@@ -113,7 +114,7 @@ def _from_hub(spec: TaskSpec) -> Iterable[Raw]:
 
     split = spec.split or "train"
     try:
-        return load_dataset(str(spec.hub), spec.config, split=split)
+        return dataset_rows(load_dataset(str(spec.hub), spec.config, split=split), spec.limit)
     except (OSError, ValueError, DatasetsError) as error:
         reason = " ".join(str(error).split())[:200]
         name = f"{spec.hub}{f'/{spec.config}' if spec.config else ''}, split {split!r}"
@@ -155,6 +156,8 @@ def _from_generator(spec: TaskSpec, base_dir: Path | None) -> Iterable[Raw]:
         valid = ", ".join(inspect.signature(function).parameters) or "no arguments"
         raise TaskError(f"generator {spec.label!r} cannot take these args: {error}; it takes {valid}") from error
     rows = function(**spec.args)
+    if is_dataset(rows):
+        return dataset_rows(rows, spec.limit)
     if not isinstance(rows, Iterable) or isinstance(rows, str | Mapping):
         raise TaskError(f"generator {spec.label!r} returned {type(rows).__name__}, expected an iterable of dicts")
     return rows

@@ -7,22 +7,33 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from llmpolicy.messages import content_text, read_messages
+from llmpolicy.tasks.arrow import dataset_rows, is_dataset
+
 SOURCES = ("hub", "file", "reasoning_gym", "generator", "rows")
 
 
 class Example(BaseModel):
-    """One few-shot example, written out in full: it does not pass through the prompt template."""
+    """One few-shot example, written out in full (as a text, or in parts of text): it passes through no prompt template."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     user: str
     assistant: str
 
+    @field_validator("user", "assistant", mode="before")
+    @classmethod
+    def _joined(cls, said: Any) -> Any:
+        if not isinstance(said, list):
+            return said
+        return content_text(read_messages([{"role": "few_shot", "content": said}])[0]["content"])
+
 
 class TaskSpec(BaseModel):
     """One task: exactly one source of rows, and how each row becomes a prompt and columns for the rewards.
 
-    ``file`` beside ``hub`` is a local copy of that dataset and wins. ``rows`` are given from Python, one dict a row.
+    ``file`` beside ``hub`` is a local copy of that dataset and wins. ``rows`` are given from Python, one dict a row,
+    or as a Dataset or IterableDataset.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
@@ -47,6 +58,13 @@ class TaskSpec(BaseModel):
     weight: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
     limit: Annotated[int, Field(ge=1)] | None = None
     name: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_dataset(cls, given: Any) -> Any:
+        if isinstance(given, dict) and is_dataset(given.get("rows")):
+            return {**given, "rows": dataset_rows(given["rows"], given.get("limit"))}
+        return given
 
     @model_validator(mode="after")
     def _one_source(self) -> "TaskSpec":

@@ -4,14 +4,13 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jinja2 import TemplateError
 from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 from llmpolicy.errors import PolicyError, nearest
+from llmpolicy.policies.causal_lm.reading import Reader
+from llmpolicy.policies.causal_lm.template import Template
 
 logger = logging.getLogger(__name__)
-
-_MARK = "llmpolicy"
 
 
 class Codec:
@@ -31,23 +30,28 @@ class Codec:
         self.chat_template_kwargs = dict(chat_template_kwargs or {})
         self.stop_ids = _stop_ids(tokenizer, generation_config, stop)
         self.pad_id = _pad_id(tokenizer, self.stop_ids)
-        self._end_of_turn_checked = False
+        self.template = Template(tokenizer, self.chat_template_kwargs)
+        self.reader = Reader(tokenizer, self.template, self.stop_ids)
+        self._end_of_turn_checked = self._said_twice = False
         self._check_vocabulary([*self.stop_ids, self.pad_id], "a stop or pad token")
-        if tokenizer("a")["input_ids"][-1:] == [tokenizer.eos_token_id]:
-            raise PolicyError(
-                "the tokenizer ends every text with its end token; expected add_eos_token=False for prompts"
-            )
+        self._check_ends()
+        self.reader.check()
 
     def encode(self, prompts: Sequence[Any]) -> list[list[int]]:
         """Token ids of each prompt: a text, chat messages (the last is continued if it is the assistant's), or ids."""
         return [self._encode(prompt, row) for row, prompt in enumerate(prompts)]
 
-    def decode(self, token_ids: Sequence[int]) -> str:
-        """The text of a completion, without the stop token and other special tokens."""
-        ids = list(token_ids)
-        if ids and ids[-1] in self.stop_ids:
-            ids.pop()
-        return str(self.tokenizer.decode(ids, skip_special_tokens=True))
+    def decode(self, token_ids: Sequence[int], after: Sequence[int] = ()) -> str:
+        """The text of a completion as a person reads it, ``after`` the ids of its prompt: see `Reader`."""
+        return self.reader.completion(token_ids, after)
+
+    def quote(self, prompt_ids: Sequence[int]) -> str:
+        """The text of a prompt, without the marks around its messages; with ``<think>`` at the end where it opens one."""
+        return self.reader.prompt(prompt_ids)
+
+    def raw(self, token_ids: Sequence[int]) -> str:
+        """All that was written, special tokens included."""
+        return self.reader.raw(token_ids)
 
     def _encode(self, prompt: Any, row: int) -> list[int]:
         if isinstance(prompt, str):
@@ -63,27 +67,31 @@ class Codec:
 
     def _text(self, prompt: str) -> list[int]:
         ids = list(self.tokenizer(prompt)["input_ids"])
-        bos = self.tokenizer.bos_token_id
-        twice = bos is not None and ids[:2] == [bos, bos]  # the text is a rendered template that has its own BOS
+        begin = self.tokenizer.bos_token
+        # The text is a rendered template that has its own beginning, and the tokenizer adds another.
+        twice = begin is not None and prompt.startswith(begin) and ids[:2] == [self.tokenizer.bos_token_id] * 2
         return ids[1:] if twice else ids
 
     def _chat(self, messages: Sequence[Mapping[str, Any]], row: int) -> list[int]:
         self._check_chat()
-        prefill = messages[-1].get("role") == "assistant"
-        try:
-            ids = self.tokenizer.apply_chat_template(
-                [dict(message) for message in messages],
-                add_generation_prompt=not prefill,
-                continue_final_message=prefill,
-                tokenize=True,
-                return_dict=False,
-                **self.chat_template_kwargs,
-            )
-        except (TemplateError, ValueError, KeyError, TypeError) as error:
+        text = self.template.text(messages, f"prompt {row}")
+        ids = list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        twice = self.tokenizer.bos_token_id is not None and ids[:2] == [self.tokenizer.bos_token_id] * 2
+        if twice and not self._said_twice:
+            self._said_twice = True
+            logger.warning("the chat template begins with %r twice: one is left out", self.tokenizer.bos_token)
+        return ids[1:] if twice else ids
+
+    def _check_ends(self) -> None:
+        """A prompt must end in its own last token, or nothing goes on from there."""
+        own = self.tokenizer("a", add_special_tokens=False)["input_ids"]
+        given = self.tokenizer("a")["input_ids"]
+        if own and given[-1] != own[-1]:
+            name = self.tokenizer.convert_ids_to_tokens(given[-1])
             raise PolicyError(
-                f"prompt {row}: the chat template refuses these messages ({_first_line(error)})"
-            ) from error
-        return list(ids)
+                f"the tokenizer ends every text with {name!r}, its end token or another; expected add_eos_token=False "
+                "(no such token from its post-processor) for prompts"
+            )
 
     def _check_vocabulary(self, ids: Sequence[int], what: str) -> None:
         if not 0 <= min(ids) <= max(ids) < self.vocabulary:
@@ -96,11 +104,11 @@ class Codec:
         """Once, before the first chat prompt: there is a template, and its end of turn ends a completion."""
         if self._end_of_turn_checked:
             return
-        if not self.tokenizer.chat_template:
+        if not self.template.exists:
             raise PolicyError(
                 "the tokenizer has no chat template; expected prompts that are plain texts (task: chat: false)"
             )
-        end = self._end_of_turn()
+        end = self.template.end_of_turn()
         if end is not None and end not in self.stop_ids:
             name = self.tokenizer.convert_ids_to_tokens(end)
             known = self.tokenizer.convert_ids_to_tokens(self.stop_ids)
@@ -109,18 +117,6 @@ class Codec:
                 f"expected it among them (model: stop: [{name!r}])"
             )
         self._end_of_turn_checked = True
-
-    def _end_of_turn(self) -> int | None:
-        """The special token that the template puts after an assistant's words, None if there is only ordinary text."""
-        turn = [{"role": "user", "content": "?"}, {"role": "assistant", "content": _MARK}]
-        try:
-            text = self.tokenizer.apply_chat_template(turn, tokenize=False, **self.chat_template_kwargs)
-        except TemplateError:  # a template for one turn only: it has no end of turn to find
-            return None
-        tail = str(text).rpartition(_MARK)[2].lstrip()
-        ids = self.tokenizer(tail, add_special_tokens=False)["input_ids"]
-        special = {*self.tokenizer.all_special_ids, *self.tokenizer.added_tokens_decoder}
-        return ids[0] if ids and ids[0] in special else None
 
 
 def _stop_ids(
@@ -157,7 +153,3 @@ def _pad_id(tokenizer: PreTrainedTokenizerBase, stop_ids: Sequence[int]) -> int:
         logger.warning("the tokenizer has no pad token: its end token %r fills short rows", tokenizer.pad_token)
     tokenizer.padding_side = "left"
     return int(tokenizer.pad_token_id)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]

@@ -161,9 +161,13 @@ class CausalLMPolicy:
         """Token ids of each prompt, with exactly the special tokens it should have."""
         return self.codec.encode(prompts)
 
-    def decode(self, token_ids: Sequence[int]) -> str:
-        """The text of a completion, without its stop token."""
-        return self.codec.decode(token_ids)
+    def decode(self, token_ids: Sequence[int], after: Sequence[int] = ()) -> str:
+        """The text of a completion as a person reads it; ``after`` the token ids of its prompt."""
+        return self.codec.decode(token_ids, after)
+
+    def quote(self, prompt: Any) -> str:
+        """The text of a prompt (as `encode` takes it) without the special tokens around it."""
+        return self.codec.quote(self.encode([prompt])[0])
 
     # π
 
@@ -200,11 +204,13 @@ class CausalLMPolicy:
         batch_size: int | None = None,
     ) -> list[Completion]:
         """Complete each prompt, as records with the text."""
-        made = self._generate(prompts, greedy, generator, max_new_tokens, batch_size)
+        prompt_ids = self.encode(prompts)
+        made = self._generate(prompt_ids, greedy, generator, max_new_tokens, batch_size)
+        texts = [self.decode(ids, before) for ids, before in zip(made.token_ids, prompt_ids, strict=True)]
         return [
-            Completion(prompt, self.decode(ids), tuple(ids), tuple(log_probs), terminated, not terminated)
-            for prompt, ids, log_probs, terminated in zip(
-                prompts, made.token_ids, made.log_probs, made.terminated, strict=True
+            Completion(prompt, text, tuple(ids), tuple(log_probs), ended, not ended, self.codec.raw(ids))
+            for prompt, text, ids, log_probs, ended in zip(
+                prompts, texts, made.token_ids, made.log_probs, made.terminated, strict=True
             )
         ]
 

@@ -1,0 +1,221 @@
+"""Tokens as a person reads them: thinking and answer told apart, without the marks that frame a turn."""
+
+import json
+import logging
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from types import SimpleNamespace
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+from transformers.utils.chat_parsing import ResponseParser
+from transformers.utils.chat_parsing.response_templates import load_response_template
+
+from llmpolicy.errors import PolicyError
+from llmpolicy.policies.causal_lm.template import Template
+
+logger = logging.getLogger("llmpolicy")
+
+THINKING = ("thinking", "reasoning_content", "reasoning")
+"""The names that response templates give to what is thought before the answer."""
+
+_TAGS = re.compile(r"</?(?:think|thinking|thought|reasoning|reflection|scratchpad)>", re.IGNORECASE)
+_THOUGHT = re.compile(r"think(?:ing)?|thought|reasoning", re.IGNORECASE)
+_CLOSES = re.compile(r"/|(?:\b|_)end", re.IGNORECASE)
+_SIDES = re.compile(r"begin|start|end|of|[^a-z]", re.IGNORECASE)
+
+_HARMONY = ("<|start|>", "<|channel|>", "<|message|>", "<|end|>")
+_TEXT_OF_CHANNEL = {"close_pattern": r"<\|(?:end|return)\|>\s*", "content": "text"}
+_CHANNELS: dict[str, Any] = {
+    "start_anchor": "<|start|>assistant",
+    "fields": {
+        "thinking": {"open": "<|channel|>analysis<|message|>", **_TEXT_OF_CHANNEL},
+        "commentary": {"open": "<|channel|>commentary<|message|>", **_TEXT_OF_CHANNEL},
+        "content": {"open": "<|channel|>final<|message|>", **_TEXT_OF_CHANNEL},
+        "tool_calls": {
+            "open_pattern": r"(?:<\|channel\|>commentary )?to=functions\.(?P<name>[\w.-]+)(?:<\|channel\|>commentary)?"
+            r"\s*(?:<\|constrain\|>)?\s*(?:json)?<\|message\|>",
+            "close_pattern": r"<\|call\|>\s*",
+            "repeats": True,
+            "content": "json",
+            "transform": {"function": {"name": "{name}", "arguments": "{content}"}},
+        },
+    },
+}
+"""OpenAI's harmony format, as a response template: its channels are its own whatever a tokenizer says."""
+
+
+class Reader:
+    """The text of a tokenizer's tokens.
+
+    Left out are the named special tokens (begin, end, pad ...), those that end a completion, and those that the chat
+    template writes around messages; other special tokens (``<answer>``, ``<tool_call>``) are text. Thinking is always between
+    ``<think>`` and ``</think>``, whatever marks the model has for it, and a model of channels has its final one behind it.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, template: Template, stop_ids: Sequence[int]) -> None:
+        self.tokenizer, self.template, self.stop_ids = tokenizer, template, list(stop_ids)
+        self._said: set[str] = set()
+
+    def check(self) -> None:
+        """Raise PolicyError where the tokenizer's own response template cannot be read."""
+        if getattr(self.tokenizer, "response_template", None) is not None:
+            _ = self._parsed
+
+    def completion(self, token_ids: Sequence[int], after: Sequence[int] = ()) -> str:
+        """What a completion says, ``after`` the tokens of its prompt."""
+        ids = list(token_ids)
+        if ids and ids[-1] in self.stop_ids:
+            ids.pop()
+        channels = self._channels(self.raw(ids), self.raw(after))
+        if channels is not None:
+            return channels
+        gone = sorted({token for token in ids if token in self.left_out})
+        if gone:
+            names = ", ".join(map(str, self.tokenizer.convert_ids_to_tokens(gone)))
+            self._say(
+                f"some completions have special tokens inside ({names}), which the text that rewards read leaves out; "
+                "a reward gets all that was written by the name `raw`"
+            )
+        return self._words(ids)
+
+    def prompt(self, token_ids: Sequence[int]) -> str:
+        """What a prompt says, up to the thinking that it opens for the completion."""
+        if self._parsed is not None:
+            written = self.raw(token_ids)
+            begun = self._parsed.truncate_past_last_anchor(written)
+            events = ResponseParser(self._parsed, prefix=written).initial_events
+            if events and begun != written:
+                return self._without_frame(written[: len(written) - len(begun)]) + self._told(events, closed=True)
+        return self._words(list(token_ids))
+
+    def raw(self, token_ids: Sequence[int]) -> str:
+        """All that was written, special tokens included."""
+        return str(self.tokenizer.decode(list(token_ids), skip_special_tokens=False))
+
+    @cached_property
+    def left_out(self) -> frozenset[int]:
+        """The special tokens that are no part of a text."""
+        named = [getattr(self.tokenizer, f"{name}_id", None) for name in self.tokenizer.SPECIAL_TOKENS_ATTRIBUTES]
+        marks = {str(token): index for index, token in self._special.items()}
+        written = self.template.frame() if self.template.exists else ""
+        framing = [index for mark, index in marks.items() if mark in written and mark not in self._thoughts]
+        return frozenset(token for token in [*named, *self.stop_ids, *framing] if isinstance(token, int))
+
+    def _words(self, ids: Sequence[int]) -> str:
+        text = self.raw([token for token in ids if token not in self.left_out])
+        for mark, tag in self._thoughts.items():
+            text = text.replace(mark, tag)
+        return text
+
+    def _without_frame(self, text: str) -> str:
+        for mark in self.tokenizer.convert_ids_to_tokens(sorted(self.left_out)):
+            text = text.replace(str(mark), "")
+        return text
+
+    @cached_property
+    def _special(self) -> dict[int, Any]:
+        """The special tokens by their ids."""
+        added = {index: str(token) for index, token in self.tokenizer.added_tokens_decoder.items() if token.special}
+        return added | dict(zip(self.tokenizer.all_special_ids, self.tokenizer.all_special_tokens, strict=True))
+
+    @cached_property
+    def _thoughts(self) -> dict[str, str]:
+        """The tokens around thinking, and the tag that each is read as; only those that come as a pair."""
+        pairs: dict[str, dict[bool, str]] = {}
+        for token in map(str, self.tokenizer.added_tokens_decoder.values()):
+            if _THOUGHT.search(token):
+                pairs.setdefault(_SIDES.sub("", token).casefold(), {})[bool(_CLOSES.search(token))] = token
+        tags: dict[str, str] = {}
+        for pair in pairs.values():
+            if len(pair) == 2:
+                tags |= {pair[False]: "<think>", pair[True]: "</think>"}
+        tags |= {mark: mark for mark in tags if _TAGS.fullmatch(mark)}
+        return tags
+
+    # channels
+
+    @cached_property
+    def _parsed(self) -> Any:
+        """The response template, where what it tells apart is not in the text already; None where it is."""
+        spec = self._response_template()
+        if spec is None:
+            return None
+        try:
+            parsed = load_response_template(spec)
+        except ValueError as error:
+            raise PolicyError(f"the tokenizer's response template cannot be read ({error})") from error
+        thinking = [field for name, field in parsed.fields.items() if name in THINKING]
+        content = parsed.fields.get("content")
+        read = all(field.close_re and _TAGS.search(field.close_re.pattern.replace("\\", "")) for field in thinking)
+        return None if read and (content is None or content.open_re is None) else parsed
+
+    def _response_template(self) -> Any:
+        """How this tokenizer's replies are read: as it says, as its tokens do, or as is known of its chat template."""
+        from trl.chat_template_utils import add_response_schema
+
+        own = getattr(self.tokenizer, "response_template", None)
+        if own is not None:
+            return own
+        if set(_HARMONY) <= set(self._special.values()):
+            return _CHANNELS
+        known: Any = SimpleNamespace(chat_template=self.tokenizer.chat_template)
+        try:
+            add_response_schema(known)
+        except ValueError:
+            return None
+        return getattr(known, "response_template", None)
+
+    def _channels(self, text: str, before: str) -> str | None:
+        """A completion in channels as thinking and answer; None without channels, or where they cannot be read."""
+        if self._parsed is None:
+            return None
+        parser = ResponseParser(self._parsed, prefix=before)
+        try:
+            events = parser.feed(text)
+            events += parser.finalize()[1]
+        except ValueError:  # a call that is no JSON, say
+            return None
+        if not events:
+            return None
+        self._say(
+            "completions are read by the tokenizer's response template: thinking stands between <think> and </think>, "
+            "the answer behind it; a reward gets all that was written by the name `raw`"
+        )
+        return self._told(events, closed=self._ends_closed(events, text))
+
+    def _ends_closed(self, events: Sequence[Mapping[str, Any]], text: str) -> bool:
+        """Whether the last region was closed by its own mark, and not only by the end of the text."""
+        close = self._parsed.fields[events[-1]["field"]].close_re
+        return close is not None and any(found.end() == len(text) and found.group() for found in close.finditer(text))
+
+    def _told(self, events: Sequence[Mapping[str, Any]], *, closed: bool) -> str:
+        """The regions of a reply one after the other; of thinking that goes on, the end is left open."""
+        text = ""
+        for place, event in enumerate(events):
+            last = place == len(events) - 1
+            kind, field = event["type"], self._parsed.fields[event["field"]]
+            if field.name in THINKING:
+                ends = "</think>" if closed or not last else ""
+                text += {"region_open": "<think>", "region_close": ends}.get(kind, event.get("text", ""))
+            elif field.name != "tool_calls":
+                text += event.get("text", "")
+            elif kind == "region_close":
+                text += "".join(_call(call) for call in _listed(event["value"]))
+        return text
+
+    def _say(self, sentence: str) -> None:
+        if sentence not in self._said:
+            self._said.add(sentence)
+            logger.warning("%s", sentence)
+
+
+def _listed(value: Any) -> Iterable[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _call(call: Any) -> str:
+    """A tool call as text, in the form that most models write and `tool_call:match` reads."""
+    inner = call.get("function", call) if isinstance(call, Mapping) else call
+    return f"<tool_call>\n{json.dumps(inner, ensure_ascii=False)}\n</tool_call>"

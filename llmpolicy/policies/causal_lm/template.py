@@ -1,0 +1,221 @@
+"""Chat messages as the text that a tokenizer's template makes of them, compared with what was asked for."""
+
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from os.path import commonprefix
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from llmpolicy.errors import PolicyError
+from llmpolicy.messages import Message, content_text, read_messages
+
+logger = logging.getLogger("llmpolicy")
+
+_MARK, _OTHER = "llmpolicy", "interlocutor"
+_THOUGHT = re.compile(r"\s*(?:<|\[)/?(?:\w+:)?think(?:ing)?(?:>|\])", re.IGNORECASE)
+_OPENED = re.compile(r"(?:<|\[)(?:\w+:)?think(?:ing)?(?:>|\])\s*\Z", re.IGNORECASE)
+_WORD = re.compile(r"[a-z0-9]+")
+
+
+class Template:
+    """A tokenizer's chat template with its arguments: what kinds of content it shows, and what it makes of messages."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, arguments: Mapping[str, Any]) -> None:
+        self.tokenizer, self.arguments = tokenizer, dict(arguments)
+        self._shown: dict[tuple[str, bool], bool] = {}
+        self._said: set[str] = set()
+
+    def text(self, messages: Sequence[Mapping[str, Any]], where: str) -> str:
+        """The text that is continued: up to the assistant's turn, or with the beginning of it that the last message is.
+
+        Raises PolicyError in one sentence for what the template refuses, fails at, or leaves out.
+        """
+        options = {**self.arguments, **getattr(messages, "options", {})}
+        try:
+            asked = read_messages(messages)
+        except ValueError as error:
+            raise PolicyError(f"{where}: {error}") from error
+        self._say_unread(options)
+        fitted = self.fitted(asked)
+        prefill = content_text(asked[-1]["content"]) if asked[-1]["role"] == "assistant" else None
+        try:
+            if prefill is None:
+                text = self._render(fitted, options, add_generation_prompt=True)
+            else:
+                text = self._continued(fitted, prefill, options)
+        except Exception as error:  # a template is a program of somebody else's and may raise anything
+            raise PolicyError(f"{where}: the chat template refuses these messages ({_told(error)})") from error
+        self._compare(asked, text, options, where)
+        return text
+
+    def fitted(self, messages: Sequence[Message]) -> list[Message]:
+        """The messages with contents of the kind that the template shows: parts where it takes parts, else one text."""
+        return [{**message, "content": self._fit(message["role"], message["content"])} for message in messages]
+
+    def end_of_turn(self) -> int | None:
+        """The special token that the template puts after an assistant's words, None if there is only ordinary text.
+
+        Some templates end a turn only where another follows.
+        """
+        talk = [{"role": "user", "content": _OTHER}, {"role": "assistant", "content": _MARK}]
+        return self._after_mark(talk, set()) or self._after_mark([*talk, talk[0]], self._opening(talk))
+
+    def frame(self) -> str:
+        """What the template writes around messages, in conversations with and without a system prompt."""
+        user, assistant, system = ({"role": role, "content": _MARK} for role in ("user", "assistant", "system"))
+        talks: list[list[Message]] = [[user], [user, assistant, user], [system, user, assistant]]
+        return "".join(self._tried(self.fitted(talk)) for talk in talks)
+
+    def _fit(self, role: str, content: Any) -> Any:
+        if isinstance(content, str):
+            if self._shows(role, parts=False) or not self._shows(role, parts=True):
+                return content
+            return [{"type": "text", "text": content}]
+        return content if self._shows(role, parts=True) else content_text(content)
+
+    def _shows(self, role: str, *, parts: bool) -> bool:
+        """Whether a message of this role has its words in the text, in its one kind of content or the other."""
+        if (role, parts) not in self._shown:
+            content: Any = [{"type": "text", "text": _MARK}] if parts else _MARK
+            other = {"role": "user", "content": [{"type": "text", "text": _OTHER}] if parts else _OTHER}
+            message = {"role": role, "content": content}
+            talk = {"user": [message], "system": [message, other]}.get(role, [other, message])
+            seen = self._tried(talk).casefold()
+            self._shown[role, parts] = _MARK in seen and "'text'" not in seen and '"text"' not in seen
+        return self._shown[role, parts]
+
+    def _continued(self, messages: list[Message], prefill: str, options: Mapping[str, Any]) -> str:
+        """The text up to the end of a prefill, which begins the assistant's own words.
+
+        Templates that write an empty thinking block before a turn's words do so before a prefill too, though thinking was
+        not turned off: there the prefill follows what a generation begins with. Where that opens a thinking block, only
+        the template knows how to get out of it.
+        """
+        opened = self._render(messages[:-1], options, add_generation_prompt=True) if messages[:-1] else ""
+        opens = _OPENED.search(opened)
+        if opens and _THOUGHT.match(prefill):
+            return opened[: opens.start()] + prefill
+        if not prefill.strip() or (messages[:-1] and _THOUGHT.match(prefill)):
+            return opened + prefill
+        try:
+            written = self._render(messages, options, continue_final_message=True)
+        except ValueError:  # transformers finds the prefill nowhere in what the template made of it
+            if opens or not messages[:-1]:
+                raise
+            return opened + prefill
+        if not written.endswith(prefill) and written.endswith(prefill.strip()):  # the template has trimmed it
+            written = _with_blanks(written.removesuffix(prefill.strip()), prefill)
+        added = written.removeprefix(opened).removesuffix(prefill)
+        if not opens and written.startswith(opened) and _THOUGHT.match(added):
+            return opened + prefill
+        self._say_difference(opened, written.removesuffix(prefill))
+        return written
+
+    def _say_difference(self, opened: str, before: str) -> None:
+        """Say what a prefill is preceded by that a generation is not, or the reverse."""
+        if not opened or opened.split() == before.split():
+            return
+        common = len(commonprefix([opened, before]))
+        self._say(
+            f"the chat template begins a generation with {opened[common:]!r}, and writes {before[common:]!r} before a "
+            "prefill: completions are sampled from there"
+        )
+
+    def _compare(self, asked: Sequence[Message], text: str, options: Mapping[str, Any], where: str) -> None:
+        """Every message's words must be in the text; only the one that is answered or continued is insisted upon."""
+        seen = _letters(text)
+        missing = [place for place, message in enumerate(asked) if not _is_in(message, text, seen)]
+        insisted = len(asked) - (2 if asked[-1]["role"] == "assistant" else 1)
+        for place in missing:
+            name = f"message {place} ({asked[place]['role']})"
+            if place >= insisted and asked[place]["role"] != "tool":
+                raise PolicyError(f"{where}: the chat template leaves out {name}, what is asked; expected its words")
+            self._say(f"the chat template leaves out {name} of {where}")
+        calls = [call for message in asked for call in message.get("tool_calls") or []]
+        names = [str((call.get("function") or call).get("name", "")) for call in calls if isinstance(call, Mapping)]
+        if any(name not in text for name in names):
+            self._say(f"the chat template leaves out the tool calls of {where}")
+        if any(_name_of(tool) not in text for tool in options.get("tools") or []):
+            self._say(f"the chat template leaves out the tools of {where}")
+
+    def _say_unread(self, options: Mapping[str, Any]) -> None:
+        """Say which arguments the template does not look at."""
+        source = self.tokenizer.chat_template
+        if not isinstance(source, str):
+            return
+        for name in options:
+            if name not in source and name != "tools":
+                self._say(f"the chat template does not read the argument {name!r}: it changes nothing")
+
+    def _say(self, sentence: str) -> None:
+        kind = re.sub(r"\d+", "", sentence)
+        if kind not in self._said:
+            self._said.add(kind)
+            logger.warning("%s", sentence)
+
+    def _render(self, messages: list[Message], options: Mapping[str, Any], **how: bool) -> str:
+        return str(self.tokenizer.apply_chat_template(messages, tokenize=False, **{**options, **how}))
+
+    def _tried(self, messages: list[Message]) -> str:
+        """The text of a conversation, an empty one where the template does not take it."""
+        try:
+            return self._render(messages, self.arguments)
+        except Exception:  # noqa: BLE001 - as above; what cannot be rendered shows nothing
+            return ""
+
+    def _after_mark(self, talk: list[Message], beginnings: set[int]) -> int | None:
+        """The special token behind the mark, unless the template begins a turn with it."""
+        text = self._tried(self.fitted(talk))
+        place = text.casefold().rfind(_MARK)
+        if place < 0:  # a template that does not show what an assistant says
+            return None
+        ids = self._special(text[place + len(_MARK) :].lstrip())
+        return ids[0] if ids and ids[0] is not None and ids[0] not in beginnings else None
+
+    def _opening(self, talk: list[Message]) -> set[int]:
+        """The special tokens that stand before the first words."""
+        text = self._tried(self.fitted(talk[:1]))
+        head = text[: max(text.casefold().find(_OTHER), 0)]
+        return {token for token in self._special(head) if token is not None}
+
+    def _special(self, text: str) -> list[int | None]:
+        """The ids of a text, None in the place of what is no special token."""
+        special = {*self.tokenizer.all_special_ids, *self.tokenizer.added_tokens_decoder}
+        ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return [token if token in special else None for token in ids]
+
+    @cached_property
+    def exists(self) -> bool:
+        """Whether the tokenizer has a chat template at all."""
+        return bool(self.tokenizer.chat_template)
+
+
+def _is_in(message: Message, text: str, seen: str) -> bool:
+    """Whether a message's words are in a text: its letters in their order, or of a tool's reply each word somewhere."""
+    said = content_text(message["content"])
+    if message["role"] == "tool":  # some templates write it as JSON, with other line breaks and quotes
+        return all(word in text.casefold() for word in _WORD.findall(said.casefold()))
+    answer = re.split(r"</think(?:ing)?>", said)[-1]  # earlier thinking is left out on purpose
+    return _letters(answer) in seen
+
+
+def _letters(text: str) -> str:
+    return "".join(character for character in text.casefold() if character.isalnum())
+
+
+def _with_blanks(before: str, prefill: str) -> str:
+    """A prefill with its own blanks behind what comes before it, which may end in the same blank."""
+    lead = prefill[: len(prefill) - len(prefill.lstrip())]
+    return (before.removesuffix(lead) if lead.strip("\n") == lead else before) + prefill
+
+
+def _name_of(tool: Any) -> str:
+    inner = tool.get("function", tool) if isinstance(tool, Mapping) else {}
+    return str(inner.get("name", "")) if isinstance(inner, Mapping) else ""
+
+
+def _told(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__

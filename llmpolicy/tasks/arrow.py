@@ -1,0 +1,74 @@
+"""Rows of Arrow tables (Parquet files, `datasets` objects) as JSON would hold them: no filled-in fields, JSON decoded."""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from llmpolicy.errors import TaskError
+
+if TYPE_CHECKING:
+    import pyarrow
+
+MOST_ROWS = 1_000_000
+"""Rows that a stream without a limit may give: one that never ends would be waited for without a word."""
+
+
+def table_rows(table: "pyarrow.Table") -> list[dict[str, Any]]:
+    """The rows of a table; in nested columns a field that is None is absent, and columns of JSON are values, not text."""
+    columns = [[_value(item, field.type) for item in table[field.name].to_pylist()] for field in table.schema]
+    return [dict(zip(table.schema.names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def is_dataset(value: Any) -> bool:
+    """Whether a value is an object of the library `datasets`, which is not imported to find out."""
+    return any(kind.__module__.partition(".")[0] == "datasets" for kind in type(value).__mro__)
+
+
+def dataset_rows(value: Any, limit: int | None = None) -> list[dict[str, Any]]:
+    """The rows of a Dataset or an IterableDataset, at most ``limit``; raises TaskError where a split must be chosen."""
+    if hasattr(value, "keys"):
+        splits = ", ".join(map(str, value))
+        raise TaskError(
+            f"found a {type(value).__name__} with the splits {splits}; expected one of them, as data['train']"
+        )
+    streamed = not hasattr(value, "num_rows")
+    if limit is not None:
+        value = value.take(limit) if streamed else value.select(range(min(limit, len(value))))
+    rows: list[dict[str, Any]] = []
+    for some in _batches(value):
+        rows += some
+        if streamed and len(rows) > MOST_ROWS:
+            raise TaskError(f"the stream gave more than {MOST_ROWS} rows; say how many to take: data.take(n)")
+    return rows
+
+
+def _batches(value: Any) -> Iterator[Sequence[dict[str, Any]]]:
+    if value.features is None:  # a stream of Python's own rows, which Arrow has not filled in
+        yield from ([dict(row)] for row in value)
+        return
+    for table in value.with_format("arrow").iter(batch_size=1000):
+        yield table_rows(table)
+
+
+def _value(value: Any, kind: "pyarrow.DataType") -> Any:
+    from pyarrow import types
+
+    if value is None:
+        return None
+    if getattr(kind, "extension_name", "") == "arrow.json":
+        return json.loads(value)
+    if types.is_struct(kind):
+        inner = {field.name: _value(value[field.name], field.type) for field in kind}
+        return {name: item for name, item in inner.items() if item is not None}
+    if types.is_map(kind):
+        return {key: _value(item, kind.item_type) for key, item in value}
+    if _is_list(kind):
+        return [_value(item, kind.value_type) for item in value]
+    return value
+
+
+def _is_list(kind: "pyarrow.DataType") -> bool:
+    from pyarrow import types
+
+    tests: Iterable[Any] = (types.is_list, types.is_large_list, types.is_fixed_size_list, types.is_list_view)
+    return any(test(kind) for test in tests)

@@ -1,0 +1,73 @@
+"""Columns that mean something to a chat model beside the prompt: used where they can be, refused or said where not."""
+
+import json
+import logging
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from llmpolicy.errors import TaskError
+from llmpolicy.messages import present
+
+MEDIA = ("image", "images", "video", "videos", "audio", "audios")
+"""What no language model here can see or hear."""
+
+OPTIONS = ("tools", "chat_template_kwargs")
+"""What a row gives its chat template."""
+
+MEANT = (*MEDIA, *OPTIONS, "system", "messages")
+
+
+def refuse_media(columns: Mapping[str, Any], asked: Collection[str], where: str) -> None:
+    """Raise TaskError for a row with an image, a video or a sound that its prompt would leave out."""
+    for name in MEDIA:
+        if name not in asked and not _empty(columns.get(name)):
+            raise TaskError(
+                f"{where}: the column {name!r} would be left out of the prompt: a language model here reads text alone; "
+                f"write `columns: {{my_{name}: {name}}}` if only the rewards need it"
+            )
+
+
+def template_options(columns: Mapping[str, Any], asked: Collection[str], where: str) -> dict[str, Any]:
+    """What a row's columns give its chat template: ``tools``, and further arguments; asked are those in the prompt already."""
+    options: dict[str, Any] = {}
+    for name, kind in (("chat_template_kwargs", dict), ("tools", list)):
+        value = _from_json(columns.get(name), name, where)
+        if name in asked or _empty(value):
+            continue
+        if not isinstance(value, kind):
+            raise TaskError(f"{where}: {name} is {value!r:.60}, expected a {kind.__name__} or its JSON text")
+        options |= present(value) if kind is dict else {name: present(value)}
+    return options
+
+
+def system_text(columns: Mapping[str, Any], asked: Collection[str], where: str) -> str | None:
+    """The row's own system prompt; None where there is none, or the prompt says it already."""
+    value = columns.get("system")
+    if "system" in asked or _empty(value):
+        return None
+    if not isinstance(value, str):
+        raise TaskError(f"{where}: system is {value!r:.60}, expected a text")
+    return value
+
+
+def say_unused(columns: Collection[str], label: str) -> None:
+    """Say that prompts of plain text have no place for what is meant for a chat template."""
+    unused = [name for name in OPTIONS if name in columns]
+    if unused:
+        logging.getLogger("llmpolicy").warning(
+            "task %r: prompts of plain text (chat: false) leave out the columns %s; only the rewards get them",
+            label, ", ".join(unused),
+        )  # fmt: skip
+
+
+def _empty(value: Any) -> bool:
+    return value is None or (isinstance(value, str | list | tuple | dict) and not value)
+
+
+def _from_json(value: Any, name: str, where: str) -> Any:
+    if not isinstance(value, str) or not value.strip():
+        return value or None
+    try:
+        return json.loads(value)
+    except json.JSONDecodeError as error:
+        raise TaskError(f"{where}: {name} is no JSON: {error.msg} at column {error.colno}") from error

@@ -1,0 +1,306 @@
+"""Text in, text out: prompts are what was asked, as the template means it, and rewards read what a person would read."""
+
+import json
+import logging
+from typing import Any
+
+import pytest
+
+from llmpolicy.errors import PolicyError
+from llmpolicy.messages import Conversation
+from llmpolicy.policies.causal_lm.codec import Codec
+from llmpolicy.rewards import Rewards, RewardSpec
+from llmpolicy.types import Sample
+from reward_fns import formats, math_answer
+from reward_fns.tool_call import match
+from tests.chats import TEMPLATES, chat
+
+QUESTION = {"role": "user", "content": "What is 2+2?"}
+PARTS = {"role": "user", "content": [{"type": "text", "text": "What is"}, {"type": "text", "text": " 2+2?"}]}
+WHOLE = [name for name in TEMPLATES if name != "broken"]
+
+
+def codec(
+    name: str = "chatml", *, kwargs: dict[str, Any] | None = None, stop: tuple[str, ...] = (), **how: Any
+) -> Codec:
+    tokenizer = chat(name, **how)
+    return Codec(tokenizer, None, vocabulary=len(tokenizer), stop=stop, chat_template_kwargs=kwargs)
+
+
+def rendered(made: Codec, *messages: dict[str, Any], **options: Any) -> str:
+    return made.raw(made.encode([Conversation(messages, **options)])[0])
+
+
+def stock(made: Codec, messages: list[dict[str, Any]], **how: Any) -> str:
+    return str(made.tokenizer.apply_chat_template(messages, tokenize=False, **{**made.chat_template_kwargs, **how}))
+
+
+def read(made: Codec, text: str, prompt: str = "") -> str:
+    ids = made.tokenizer(text, add_special_tokens=False)["input_ids"]
+    before = made.tokenizer(prompt, add_special_tokens=False)["input_ids"]
+    assert made.raw(ids) == text  # the tokenizer knows all of it
+    return made.decode(ids, before)
+
+
+class TestPrompt:
+    @pytest.mark.parametrize("name", [name for name in WHOLE if name not in ("parts", "bos_twice")])
+    def test_a_prompt_is_what_transformers_renders(self, name):
+        assert rendered(codec(name), QUESTION) == stock(codec(name), [QUESTION], add_generation_prompt=True)
+
+    @pytest.mark.parametrize("name", [name for name in WHOLE if name not in ("parts", "gemma")])
+    def test_parts_of_text_are_the_text_for_a_template_that_takes_texts(self, name):
+        made = codec(name)
+        assert rendered(made, PARTS) == rendered(made, QUESTION)
+        system = {"role": "system", "content": [{"type": "text", "text": "Be brief."}]}
+        if name != "first":
+            assert rendered(made, system, PARTS) == rendered(made, {**system, "content": "Be brief."}, QUESTION)
+
+    @pytest.mark.parametrize("name", ["parts", "gemma"])
+    def test_parts_go_as_they_are_to_a_template_that_takes_parts(self, name):
+        assert rendered(codec(name), PARTS) == stock(codec(name), [PARTS], add_generation_prompt=True)
+
+    def test_a_text_becomes_a_part_for_a_template_that_takes_parts_alone(self):
+        whole = {"role": "user", "content": [{"type": "text", "text": QUESTION["content"]}]}
+        assert rendered(codec("parts"), QUESTION) == stock(codec("parts"), [whole], add_generation_prompt=True)
+
+    @pytest.mark.parametrize("kind", ["image", "image_url", "video", "input_audio"])
+    def test_what_is_no_text_is_refused_in_words(self, kind):
+        content = [{"type": kind, kind: "x.png", "text": None}, {"type": "text", "text": "What is it?"}]
+        with pytest.raises(PolicyError, match=rf"prompt 0: message 0 \(user\) has a part of type '{kind}'.*text alone"):
+            codec().encode([[{"role": "user", "content": content}]])
+
+    def test_fields_that_are_none_are_absent(self):
+        filled = {**QUESTION, "tool_calls": None, "name": None}
+        assert rendered(codec(), filled) == rendered(codec(), QUESTION)
+        called = {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [{"function": {"name": "f", "arguments": {"a": 1}}}],
+        }
+        assert "None" not in rendered(codec(), QUESTION, called, {"role": "tool", "content": "4"})
+
+    def test_a_template_may_show_a_question_in_its_own_way(self):
+        assert "WHAT IS 2+2?" in rendered(codec("upper"), QUESTION)
+        assert rendered(codec("first"), QUESTION).endswith("<|im_start|>assistant\n")
+
+    def test_a_question_that_a_template_leaves_out_is_refused(self):
+        with pytest.raises(PolicyError, match="leaves out message 2"):
+            rendered(
+                codec("first"), QUESTION, {"role": "assistant", "content": "4"}, {"role": "user", "content": "5+5?"}
+            )
+
+    def test_an_error_inside_a_template_is_a_sentence(self):
+        with pytest.raises(
+            PolicyError, match="prompt 0: the chat template refuses these messages .can only concatenate"
+        ):
+            codec("broken").encode([[QUESTION]])
+        with pytest.raises(PolicyError, match="System role not supported"):
+            codec("gemma").encode([[{"role": "system", "content": "s"}, QUESTION]])
+
+    def test_what_a_template_leaves_out_is_said(self, caplog):
+        with caplog.at_level(logging.WARNING, "llmpolicy"):
+            rendered(codec("chatml", kwargs={"enable_thinkng": False}), QUESTION)
+            rendered(codec("chatml"), QUESTION, tools=[{"type": "function", "function": {"name": "weather"}}])
+        assert "does not read the argument 'enable_thinkng'" in caplog.text
+        assert "leaves out the tools" in caplog.text
+
+    def test_a_row_may_have_arguments_of_its_own(self):
+        off = rendered(codec("qwen3"), QUESTION, enable_thinking=False)
+        assert (
+            off
+            == rendered(codec("qwen3", kwargs={"enable_thinking": False}), QUESTION)
+            != rendered(codec("qwen3"), QUESTION)
+        )
+
+
+class TestPrefill:
+    @pytest.mark.parametrize("name", [name for name in WHOLE if name != "upper"])
+    @pytest.mark.parametrize("prefill", ["The answer is", "Answer: ", "4", "a"])
+    def test_it_is_what_the_text_ends_in(self, name, prefill):
+        written = rendered(codec(name), QUESTION, {"role": "assistant", "content": prefill})
+        parts = rendered(codec(name), QUESTION, {"role": "assistant", "content": [{"type": "text", "text": prefill}]})
+        assert written.endswith(prefill)
+        assert parts == written
+
+    @pytest.mark.parametrize("thinking", [None, True, False])
+    @pytest.mark.parametrize("prefill", ["The answer is", "<think>\nWell", "<think>\nWell\n</think>\n\nThe answer"])
+    def test_no_thinking_that_nobody_asked_for_stands_before_it(self, thinking, prefill):
+        made = codec("qwen3", kwargs={} if thinking is None else {"enable_thinking": thinking})
+        begun = stock(made, [QUESTION], add_generation_prompt=True)
+        assert rendered(made, QUESTION, {"role": "assistant", "content": prefill}) == begun + prefill
+
+    def test_a_thinking_block_that_every_generation_opens_is_not_opened_twice(self):
+        for prefill in ("<think>\nWell", "<think>Well"):
+            written = rendered(codec("r1"), QUESTION, {"role": "assistant", "content": prefill})
+            assert written == "<s><|User|>What is 2+2?<|Assistant|>" + prefill
+
+    def test_what_stands_before_it_alone_is_said(self, caplog):
+        with caplog.at_level(logging.WARNING, "llmpolicy"):
+            written = rendered(codec("harmony"), QUESTION, {"role": "assistant", "content": "It is"})
+            rendered(codec("chatml"), QUESTION, {"role": "assistant", "content": "It is"})
+        assert written.endswith("<|start|>assistant<|channel|>final<|message|>It is")
+        assert [record.message.count("<|channel|>final<|message|>") for record in caplog.records] == [1]
+
+
+class TestEnds:
+    @pytest.mark.parametrize("name", [name for name in WHOLE if name != "earlier"])
+    def test_templates_whose_end_is_a_stop_token_are_taken(self, name):
+        codec(name).encode([[QUESTION]])
+
+    def test_a_template_that_ends_earlier_turns_alone_must_be_listened_to(self):
+        with pytest.raises(PolicyError, match=r"ends an assistant's turn with '<\|im_end\|>'"):
+            codec("earlier", eos="</s>", special=["<|im_end|>"]).encode([[QUESTION]])
+        codec("earlier", eos="</s>", special=["<|im_end|>"], stop=("<|im_end|>",)).encode([[QUESTION]])
+
+    def test_a_mark_that_begins_the_next_turn_ends_none(self):
+        made = chat("chatml", eos="</s>", special=["<|user|>"])
+        made.chat_template = (
+            "{% for m in messages %}{{ '<|user|>' if m.role == 'user' else '>' }}{{ m.content }}{% endfor %}"
+        )
+        Codec(made, None, vocabulary=len(made)).encode([[QUESTION]])
+
+    @pytest.mark.parametrize("token", ["<|im_end|>", "<|im_start|>"])
+    def test_a_tokenizer_that_ends_texts_is_refused(self, token):
+        with pytest.raises(PolicyError, match="ends every text with"):
+            codec("chatml", added=f"$A {token}")
+
+    def test_begin_and_end_may_be_one_token(self):
+        made = codec("chatml", bos="<|im_end|>", added="<|im_end|> $A")
+        assert made.raw(made.encode(["ab"])[0]) == "<|im_end|>ab"
+        assert made.raw(made.encode(["<|im_end|>ab"])[0]) == "<|im_end|>ab"
+        assert made.decode(made.tokenizer("ab<|im_end|>", add_special_tokens=False)["input_ids"]) == "ab"
+
+    def test_a_rendered_text_keeps_one_beginning(self):
+        assert codec("chatml").raw(codec("chatml").encode(["<s>ab"])[0]) == "<s>ab"
+        adding = codec("chatml", added="<s> $A")
+        assert [adding.raw(ids) for ids in adding.encode(["<s>ab", "ab"])] == ["<s>ab", "<s>ab"]
+
+    def test_a_beginning_that_a_template_writes_twice_is_read_once(self):
+        assert rendered(codec("bos_twice"), QUESTION).count("<s>") == 1
+
+    def test_messages_need_a_template(self):
+        made = chat("chatml")
+        made.chat_template = None
+        with pytest.raises(PolicyError, match="no chat template"):
+            Codec(made, None, vocabulary=len(made)).encode([[QUESTION]])
+
+
+class TestReading:
+    THINK = ("<think>", "</think>")
+
+    @pytest.mark.parametrize("how", [{"special": THINK}, {"words": THINK}, {}])
+    def test_thinking_is_seen_whatever_its_tags_are(self, how):
+        said = read(codec("qwen3", **how), "<think>a</think>4<|im_end|>")
+        assert said == "<think>a</think>4"
+        assert formats.think(said).value == 1.0
+        assert math_answer.correct(said, "4").value == 1.0
+
+    @pytest.mark.parametrize(
+        "marks",
+        [
+            ("[THINK]", "[/THINK]"),
+            ("<|START_THINKING|>", "<|END_THINKING|>"),
+            ("<|begin_of_thought|>", "<|end_of_thought|>"),
+            ("<|think_start|>", "<|think_end|>"),
+        ],
+    )
+    @pytest.mark.parametrize("kind", ["special", "words"])
+    def test_other_marks_of_thinking_are_read_as_its_tags(self, marks, kind):
+        made = codec("chatml", **{kind: marks})
+        said = read(made, f"{marks[0]}\\boxed{{5}}{marks[1]}\\boxed{{4}}<|im_end|>")
+        assert said == "<think>\\boxed{5}</think>\\boxed{4}"
+        assert math_answer.correct(said, "4").value == 1.0
+
+    def test_other_special_tags_are_text(self):
+        made = codec("chatml", special=["<answer>", "</answer>", "<tool_call>", "</tool_call>"])
+        assert read(made, "<answer>4</answer><|im_end|>") == "<answer>4</answer>"
+        call = '<tool_call>{"name": "f", "arguments": {}}</tool_call>'
+        assert match(read(made, call + "<|im_end|>"), [{"name": "f", "arguments": {}}]).value == 1.0
+
+    def test_marks_of_turns_are_left_out_and_that_is_said_once(self, caplog):
+        made = codec("chatml")
+        with caplog.at_level(logging.WARNING, "llmpolicy"):
+            assert read(made, "4<|im_end|>") == "4"
+            assert not caplog.records
+            assert read(made, "4<|im_start|><pad>4<|im_end|>") == "44"
+            assert read(made, "<|im_start|><pad>5<|im_end|>") == "5"
+        assert [("<|im_start|>" in r.message, "`raw`" in r.message) for r in caplog.records] == [(True, True)]
+
+    def test_a_prompt_that_opens_thinking_ends_in_its_tag(self):
+        made = codec("r1", special=self.THINK)
+        prompt = made.quote(made.encode([[QUESTION]])[0])
+        assert prompt == "What is 2+2?<think>\n"
+        said = read(made, "Two.</think>4</s>")
+        assert formats.think(said, prompt).value == 1.0
+        assert math_answer.correct(said, "4", prompt=prompt).value == 1.0
+        assert formats.tags("Two.</think><answer>4</answer>", prompt=prompt).value == 1.0
+        assert formats.tags("Two.</think><answer>4</answer>").value == 0.0
+
+    CHANNELS = "<|channel|>analysis<|message|>2+2, or \\boxed{5}?<|end|><|start|>assistant<|channel|>final<|message|>"
+
+    def test_channels_are_thinking_and_answer(self, caplog):
+        made = codec("harmony")
+        prompt = stock(made, [QUESTION], add_generation_prompt=True)
+        with caplog.at_level(logging.WARNING, "llmpolicy"):
+            said = read(made, self.CHANNELS + "\\boxed{4}<|return|>", prompt)
+            read(made, self.CHANNELS + "\\boxed{4}<|return|>", prompt)
+        assert said == "<think>2+2, or \\boxed{5}?</think>\\boxed{4}"
+        assert math_answer.correct(said, "4").value == 1.0
+        assert [r.message.count("response template") for r in caplog.records] == [1]
+
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            ("<|channel|>analysis<|message|>so", "<think>so"),  # cut off
+            ("<|channel|>analysis<|message|>so<|end|>", "<think>so</think>"),
+            ("<|channel|>final<|message|>4<|return|>", "4"),
+            ("4<|return|>", "4"),
+            (
+                "<|channel|>commentary<|message|>I look.<|end|><|start|>assistant<|channel|>final<|message|>4",
+                "I look.4",
+            ),
+            (
+                '<|channel|>commentary to=functions.f <|constrain|>json<|message|>{"a": 1}<|call|>',
+                '<tool_call>\n{"name": "f", "arguments": {"a": 1}}\n</tool_call>',
+            ),
+        ],
+    )
+    def test_every_channel_has_its_place(self, text, said):
+        assert read(codec("harmony"), text, "<|start|>assistant") == said
+
+    def test_a_channel_that_the_prompt_opens_goes_on(self):
+        made = codec("harmony")
+        prompt = "<|start|>assistant<|channel|>analysis<|message|>"
+        assert made.quote(made.tokenizer(prompt, add_special_tokens=False)["input_ids"]).endswith("assistant<think>")
+        assert read(made, "so<|end|><|start|>assistant<|channel|>final<|message|>4", prompt) == "so</think>4"
+        assert read(made, " 4<|return|>", "<|start|>assistant<|channel|>final<|message|>It is") == " 4"
+
+    def test_a_tokenizer_may_say_how_its_replies_are_read(self):
+        marks = ("<|idea|>", "<|said|>")
+        template = {
+            "start_anchor": "<|im_start|>assistant\n",
+            "fields": {
+                "reasoning_content": {"open": "<|idea|>", "close": "<|said|>", "content": "text"},
+                "content": {"close_pattern": r"<\|im_end\|>", "content": "text"},
+            },
+        }
+        made = codec("chatml", special=marks, response_template=template)
+        assert read(made, "<|idea|>a<|said|>4<|im_end|>") == "<think>a</think>4"
+        with pytest.raises(PolicyError, match="response template cannot be read"):
+            codec("chatml", response_template={"start_anchor": "x", "fields": {"content": {"opens": "y"}}})
+
+    def test_a_reward_gets_all_that_was_written_by_the_name_raw(self):
+        sample = Sample("4", {}, raw="<think>a</think>4<|im_end|>")
+        single = lambda completion, raw: float(raw == sample.raw)  # noqa: E731
+        lists = lambda completions, raw: [float(text == sample.raw) for text in raw]  # noqa: E731
+        for spec in (RewardSpec(single), RewardSpec(lists, style="group"), RewardSpec(lists, style="trl")):
+            assert Rewards([spec], isolate=False).score([sample], 1)[0].value == 1.0
+        by_hand = Rewards([RewardSpec(lambda completion, raw: float(raw == "4"))], isolate=False)
+        assert by_hand.score([Sample("4")])[0].value == 1.0
+
+
+def test_the_readers_forms_are_json() -> None:
+    made = codec("harmony")
+    text = '<|channel|>commentary to=functions.f <|constrain|>json<|message|>{"a": "ä'  # cut off: no JSON
+    assert "functions.f" in made.decode(made.tokenizer(text, add_special_tokens=False)["input_ids"])
+    assert json.loads(json.dumps(Conversation([QUESTION]))) == [QUESTION]
