@@ -1,0 +1,82 @@
+"""The same weights through a plain forward of transformers: one row at a time, no padding, no cache, eval mode."""
+
+import copy
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from llmpolicy.policies.causal_lm.forward import bare
+
+Ids = Sequence[int]
+
+
+class Plain:
+    """A copy of a model, taken before a policy was made of it; every forward begins from the state it was built in."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model: Any = copy.deepcopy(model).eval()
+        self.start = [(module, _state(module)) for module in self.model.modules() if _state(module)]
+        taken = inspect.signature(type(bare(self.model)).forward).parameters
+        self.arguments = {"use_cache": False} if "use_cache" in taken else {}
+
+    def logits(self, ids: Ids) -> Tensor:
+        """The logits after each token, (L, V)."""
+        for module, state in self.start:
+            vars(module).update({**state, "_buffers": dict(state["_buffers"])})
+        row = torch.tensor([list(ids)])
+        return self.model(input_ids=row, **self.arguments).logits[0].float()
+
+    def log_prob(self, prompt: Ids, action: Ids, temperature: float) -> Tensor:
+        """log π of each token of an action, (T,)."""
+        logits = self.logits([*prompt, *action])[-len(action) - 1 : -1] / temperature
+        return logits.log_softmax(-1).gather(-1, torch.tensor(list(action))[:, None])[:, 0]
+
+    def greedy(self, prompt: Ids, stop: Sequence[int], most: int) -> tuple[list[int], float]:
+        """The likeliest token a step, and by how much the closest of these choices was made, in nats."""
+        written: list[int] = []
+        closest = float("inf")
+        with torch.no_grad():
+            while len(written) < most and not (written and written[-1] in stop):
+                best = self.logits([*prompt, *written])[-1].topk(2)
+                closest = min(closest, float(best.values[0] - best.values[1]))
+                written.append(int(best.indices[0]))
+        return written, closest
+
+    def sensitivity(self, ids: Ids) -> float:
+        """How far the last distribution moves with another first token, in nats, (mean over V)."""
+        with torch.no_grad():
+            both = [self.logits([first, *ids[1:]])[-1].log_softmax(-1) for first in (ids[0], ids[0] + 1)]
+        return float((both[0] - both[1]).abs().mean())
+
+    def gradient(self, loss: Tensor) -> dict[str, Tensor]:
+        """The gradient of a loss by name of the trainable parameter, zeros where there is none."""
+        self.model.zero_grad()
+        loss.backward()
+        return gradients(self.model)
+
+
+def gradients(model: nn.Module) -> dict[str, Tensor]:
+    """The gradient of every trainable parameter in float64, zeros where it has none."""
+    return {
+        name: (torch.zeros_like(p) if p.grad is None else p.grad).detach().double()
+        for name, p in model.named_parameters()
+        if p.requires_grad
+    }
+
+
+def relative(found: dict[str, Tensor], expected: dict[str, Tensor]) -> float:
+    """The norm of the difference of two gradients as a share of the second's."""
+    apart = sum(float((found[name] - expected[name]).pow(2).sum()) for name in expected)
+    return float(apart**0.5 / sum(float(value.pow(2).sum()) for value in expected.values()) ** 0.5)
+
+
+def _state(module: nn.Module) -> dict[str, Any]:
+    """What a rotary embedding may change while it is called: frequencies that grow with the longest row."""
+    if "rotary" not in type(module).__name__.lower():
+        return {}
+    plain = {name: value for name, value in vars(module).items() if isinstance(value, int | float | Tensor)}
+    return {**plain, "_buffers": dict(module._buffers)}
+

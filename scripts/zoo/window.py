@@ -1,0 +1,78 @@
+"""One training window of the real trainer, against plain REINFORCE by hand and against stock TRL's loss."""
+
+import copy
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from torch import Tensor
+from trl import GRPOTrainer
+
+from llmpolicy.grpo.trainer import PolicyTrainer
+from llmpolicy.policies.causal_lm import CausalLMPolicy
+from scripts.zoo.laws import TEMPERATURE, Differs
+from scripts.zoo.plain import Plain, gradients, relative
+from tests import training
+
+QUESTIONS = ("1+1", "22+3 is a", "4", "5+5+5-2*6 =? ", "a test is", "9-9-9-9-9-9-9-9-9-9-9-9")
+SETTINGS = {"max_completion_length": 6, "temperature": TEMPERATURE}
+
+
+class _Keeping(PolicyTrainer):
+    """Keep what was generated, as the update gets it."""
+
+    kept: dict[str, Any]
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        output = super()._generate_and_score_completions(inputs)
+        self.kept = {k: v.clone() if isinstance(v, Tensor) else v for k, v in output.items()}
+        return output
+
+
+class Window:
+    """One step of plain SGD at learning rate 1: the weights move by minus the gradient."""
+
+    def __init__(self, policy: CausalLMPolicy, plain: Plain, **grpo: Any) -> None:
+        self.plain, self.settings = plain, {**SETTINGS, **grpo}
+        before = {name: p.detach().double() for name, p in policy.model.named_parameters() if p.requires_grad}
+        with tempfile.TemporaryDirectory() as folder:
+            trainer: Any = training.trainer(
+                Path(folder), policy, chat=False, questions=QUESTIONS, kind=_Keeping, **self.settings
+            )
+            self.path, self.aux = trainer.path, bool(trainer.aux_loss_enabled)
+            trainer.train()
+        self.trainer = trainer
+        after = dict(policy.model.named_parameters())
+        self.moved = {name: value - after[name].detach().double() for name, value in before.items()}
+
+    def by_hand(self) -> float:
+        """How far the step is from the gradient of −Σ A log π / Σ T, row by row without padding."""
+        generation = self.trainer.generation
+        rewards = torch.tensor([score.value for score in generation.scores]).view(-1, 4)  # (D, G)
+        advantages = ((rewards - rewards.mean(1, keepdim=True)) / (rewards.std(1, keepdim=True) + 1e-4)).flatten()
+        actions = [list(sample.completion_ids) for sample in generation.samples]
+        prompts = [self.trainer.prompt_ids[sample.row] for sample in generation.samples]
+        if not advantages.any():
+            raise Differs("no group has a signal: expected another seed")
+        rows = [
+            advantage * self.plain.log_prob(prompt, action, TEMPERATURE).sum()
+            for advantage, prompt, action in zip(advantages, prompts, actions, strict=True)
+        ]
+        return relative(self.moved, self.plain.gradient(-torch.stack(rows).sum() / sum(map(len, actions))))
+
+    def stock(self) -> float:
+        """How far the step is from the gradient of stock TRL's loss on the same rows."""
+        model = copy.deepcopy(self.plain.model)
+        with tempfile.TemporaryDirectory() as folder:
+            trainer: Any = GRPOTrainer(
+                model=model,
+                reward_funcs=[training.digest],
+                args=training.config(Path(folder), **self.settings),
+                train_dataset=Dataset.from_dict({"prompt": list(QUESTIONS)}),
+                processing_class=self.trainer.processing_class,
+            )
+        trainer.current_gradient_accumulation_steps = 1
+        trainer._compute_loss(model, self.trainer.kept).backward()
+        return relative(self.moved, gradients(model))
