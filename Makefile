@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: install demo test test-slow lint battery bench receipts receipts-check clean
+.PHONY: install demo test test-slow lint battery zoo bench receipts receipts-check clean
 .DEFAULT_GOAL := test
 
 $(STAMP): pyproject.toml constraints.txt
@@ -35,6 +35,12 @@ test-slow: install
 
 battery: install
 	$(BIN)/python scripts/battery.py
+
+zoo: export OMP_NUM_THREADS = 1
+
+# every causal family of transformers and every kind of adapter of peft, a process each; it goes on where it was stopped
+zoo: install
+	$(BIN)/python -m scripts.zoo
 
 bench: install
 	$(BIN)/python scripts/bench.py --json bench.json

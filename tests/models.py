@@ -22,7 +22,7 @@ CHATML = (
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 
-_SMALL = {
+_SMALL: dict[str, object] = {
     "hidden_size": 16,
     "intermediate_size": 32,
     "num_hidden_layers": 2,

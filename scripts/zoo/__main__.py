@@ -23,9 +23,11 @@ def main() -> None:
     parser.add_argument("names", nargs="*")
     asked = parser.parse_args()
     asked.out.parent.mkdir(parents=True, exist_ok=True)
-    items = [(name, partial(cases.family, name)) for name in [*build.families(), *build.VARIANTS]]
+    items: list[isolate.Item] = [(name, partial(cases.family, name)) for name in [*build.families(), *build.VARIANTS]]
     items += adapters.items().items()
-    isolate.run([item for item in items if not asked.names or any(fnmatch(item[0], name) for name in asked.names)], asked.out)
+    isolate.run(
+        [item for item in items if not asked.names or any(fnmatch(item[0], name) for name in asked.names)], asked.out
+    )
 
 
 if __name__ == "__main__":

@@ -101,7 +101,7 @@ def items() -> dict[str, Callable[[], dict[str, Any]]]:
 
 def config_of(kind: str, **settings: Any) -> Any:
     """A configuration of this kind; names of PEFT's own small configurations stand for their defaults."""
-    config_class = PEFT_TYPE_TO_CONFIG_MAPPING[PeftType(kind)]
+    config_class: Any = PEFT_TYPE_TO_CONFIG_MAPPING[PeftType(kind)]
     known = {field.name for field in dataclasses.fields(config_class)}
     common = {"task_type": "CAUSAL_LM", "target_modules": TARGETS}
     chosen = {**{k: v for k, v in common.items() if k in known}, **SMALL.get(kind, {}), **_made(settings)}

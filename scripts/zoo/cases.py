@@ -63,7 +63,11 @@ class Report:
 
     def record(self) -> dict[str, Any]:
         """As plain data."""
-        return {"outcome": self.outcome, **self.facts, **{name: value for name, value in vars(self).items() if name != "facts" and value}}
+        return {
+            "outcome": self.outcome,
+            **self.facts,
+            **{name: value for name, value in vars(self).items() if name != "facts" and value},
+        }
 
 
 def _where(error: Exception) -> str:

@@ -37,9 +37,7 @@ class Differs(Exception):
 
 def apart(found: Tensor, expected: Sequence[Tensor]) -> float:
     """The largest difference between rows that are padded with zeros, (B, T), and each row's own values."""
-    return max(
-        float((row[: len(own)] - own).abs().max()) for row, own in zip(found.detach(), expected, strict=True)
-    )
+    return max(float((row[: len(own)] - own).abs().max()) for row, own in zip(found.detach(), expected, strict=True))
 
 
 def plain_log_prob(plain: Plain, prompts: Sequence[Any], actions: Sequence[Any]) -> list[Tensor]:

@@ -79,4 +79,3 @@ def _state(module: nn.Module) -> dict[str, Any]:
         return {}
     plain = {name: value for name, value in vars(module).items() if isinstance(value, int | float | Tensor)}
     return {**plain, "_buffers": dict(module._buffers)}
-
