@@ -174,7 +174,12 @@ def task_facts(recipe: Recipe) -> list[dict[str, Any]]:
 
 
 def build_policy(recipe: Recipe, *, adapter: Path | None = None, base_only: bool = False) -> "CausalLMPolicy":
-    """Load the model of a recipe as a policy; ``adapter`` continues from that folder, ``base_only`` leaves adapters out."""
+    """Load the model of a recipe as a policy; ``adapter`` continues from that folder, ``base_only`` leaves adapters out.
+
+    A new adapter is drawn from the recipe's seed, with which the process goes on.
+    """
+    from transformers import set_seed
+
     from llmpolicy.policies.causal_lm import CausalLMPolicy
 
     if recipe.model is None:
@@ -183,6 +188,7 @@ def build_policy(recipe: Recipe, *, adapter: Path | None = None, base_only: bool
     settings = recipe.grpo or recipe.reinforce or {}
     continued = str(adapter) if adapter else _relative(block.adapter, recipe.base_dir)
     path = model_path(block, recipe.base_dir)
+    set_seed(recipe.seed)
     return CausalLMPolicy.load(
         path,
         hub_id=block.hub_id,

@@ -414,9 +414,9 @@ class PolicyTrainer(GRPOTrainer):
             state.stateful_callbacks["memory"] = self.sampling.memory.state()
         super()._save_checkpoint(model, trial)
 
-    def _save_optimizer_and_scheduler(self, output_dir: str | None) -> None:
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         super()._save_optimizer_and_scheduler(output_dir)
-        save_reference(self, Path(output_dir or ""))
+        save_reference(self, Path(output_dir))
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)

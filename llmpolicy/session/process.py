@@ -14,6 +14,9 @@ Say = Callable[[str], None]
 SMALL = 2_000_000
 """Parameters below which a matrix product is too small to share among threads."""
 
+_threads: list[int] = []
+"""How many threads there were before a small model was given one."""
+
 DRY_RUN = "dry run: the recipe, its rows, rewards and arithmetic are in order; no model was loaded"
 
 
@@ -42,8 +45,12 @@ def use_threads(policy: Any) -> None:
     """
     import torch
 
+    threads = max(torch.get_num_threads(), *_threads, 1)  # a larger model gets back what a small one before it gave up
+    _threads.clear()
     if policy.device.type == "cpu" and sum(p.numel() for p in policy.model.parameters()) < SMALL:
-        torch.set_num_threads(1)
+        _threads.append(threads)
+        threads = 1
+    torch.set_num_threads(threads)
 
 
 def placed(policy: Any) -> Any:

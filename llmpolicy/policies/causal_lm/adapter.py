@@ -6,6 +6,7 @@ name under which TRL looks for a reference.
 
 import copy
 import dataclasses
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -161,8 +162,18 @@ def save_adapter(model: PeftModel, folder: Path, state_dict: Mapping[str, Tensor
     card = folder / "README.md"
     had_card = card.exists()
     model.save_pretrained(str(folder), selected_adapters=[TRAINED], save_embedding_layers=False, state_dict=state_dict)
+    _sort_sets(folder / CONFIG)
     if not had_card:
         card.unlink(missing_ok=True)  # PEFT's card is an empty form that names a folder of this machine as the base
+
+
+def _sort_sets(config: Path) -> None:
+    """Names that PEFT keeps as sets it writes in an order that differs from process to process."""
+    content = json.loads(config.read_text(encoding="utf-8"))
+    for key in ("target_modules", "exclude_modules"):
+        if isinstance(content.get(key), list):
+            content[key] = sorted(content[key])
+    config.write_text(json.dumps(content, indent=2, sort_keys=True), encoding="utf-8")
 
 
 def detached(model: nn.Module) -> Any:
