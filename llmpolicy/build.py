@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from llmpolicy.diagnose.explain import TRL_DEFAULTS, Explanation, explain
 from llmpolicy.errors import PolicyError, RecipeError
 from llmpolicy.messages import content_text
+from llmpolicy.places import adapter_folder, hub_hint, model_folder
 from llmpolicy.recipe import ModelBlock, Recipe, RewardBlock
 from llmpolicy.rewards import Rewards, RewardSpec, describe
 from llmpolicy.rewards.compose import COMPOSITES, NORMALISED, sentences
@@ -76,10 +77,7 @@ def _mean_prompt_tokens(recipe: Recipe, rows: Sequence[Row]) -> float | None:
     """The tokens of a prompt on average, of up to 64 rows, without the chat template's own; None without a local tokenizer."""
     from tokenizers import Tokenizer
 
-    try:
-        file = Path(loaded_weights(recipe) or "") / "tokenizer.json"
-    except PolicyError:  # said when the model is loaded; the arithmetic does not need it
-        return None
+    file = Path(loaded_weights(recipe) or "") / "tokenizer.json"
     if not file.is_file() or not rows:
         return None
     texts = [
@@ -186,7 +184,7 @@ def build_policy(recipe: Recipe, *, adapter: Path | None = None, base_only: bool
         raise RecipeError(f"recipe {recipe.name!r} has no model")
     block = recipe.model
     settings = recipe.grpo or recipe.reinforce or {}
-    continued = str(adapter) if adapter else _relative(block.adapter, recipe.base_dir)
+    continued = str(adapter) if adapter else adapter_folder(_relative(block.adapter, recipe.base_dir))
     path = model_path(block, recipe.base_dir)
     set_seed(recipe.seed)
     return CausalLMPolicy.load(
@@ -226,12 +224,17 @@ def model_path(block: ModelBlock, base_dir: Path | None) -> str:
 
         return str(MODEL)
     local = _relative(block.path, base_dir)
-    if local and Path(local).is_dir():
-        return local
-    if Path(block.path).is_dir():
-        return block.path
+    for folder in (local, block.path):
+        if folder and Path(folder).is_dir():
+            return model_folder(folder)
+    if local and Path(local).is_file():
+        raise PolicyError(
+            f"model.path {block.path!r} is a file; expected the folder of a model (config.json, *.safetensors)"
+        )
     if block.path.startswith((".", "/", "~")) or block.path.count("/") != 1:
-        raise PolicyError(f"no model at {block.path!r}: no such folder, and not a Hub id of the form USER/NAME")
+        raise PolicyError(
+            f"no model at {block.path!r}: no such folder, and not a Hub id of the form USER/NAME{hub_hint(block.path)}"
+        )
     # A folder that was not made yet, such as models/NAME, has the form of a Hub id: its true name serves instead.
     return block.hub_id or block.path
 

@@ -70,6 +70,7 @@ def evaluate(
     """Measure held-out accuracy with its interval, beside the base on the same prompts."""
     from llmpolicy.session import evaluate_model
 
+    _check_file(json_file)
     result = evaluate_model(model, recipe, overrides or ())
     if json_file:
         json_file.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
@@ -86,6 +87,7 @@ def explain(
     """Say what a recipe means: where each value came from, and the arithmetic of its steps. Loads no model."""
     from llmpolicy.diagnose.explain import explain_recipe
 
+    _check_file(json_file)
     explanation = explain_recipe(recipe, overrides or (), target=target, processes=processes)
     typer.echo(str(explanation))
     if json_file:
@@ -114,6 +116,7 @@ def check_reward(
         return 0
     if name is None:
         raise typer.BadParameter("name a reward, or give --replay FILE:LINE")
+    _check_file(json_file)
     report = check(name, data=data, args=args or (), attacks=attacks, style=style)  # type: ignore[arg-type]
     if json_file:
         json_file.write_text(json.dumps(report.to_dict(), indent=2) + "\n", encoding="utf-8")
@@ -145,6 +148,14 @@ def demo(
     from llmpolicy.session import run_demo
 
     run_demo(out)
+
+
+def _check_file(path: Path | None) -> None:
+    """What is found out in minutes must have a place to go."""
+    if path is not None and path.is_dir():
+        raise typer.BadParameter(f"--json {path} is a folder; expected a file")
+    if path is not None and not path.absolute().parent.is_dir():
+        raise typer.BadParameter(f"--json {path}: there is no folder {path.parent}")
 
 
 def spin_less() -> None:

@@ -339,7 +339,7 @@ def test_a_recipe_is_explained_with_its_rows_and_overrides(tmp_path: Path) -> No
     lines = [json.dumps({"question": f"{i} + {i} = ?", "answer": str(2 * i)}) for i in range(50)]
     (tmp_path / "sums.jsonl").write_text("\n".join(lines))
     (tmp_path / "toy.yaml").write_text(
-        "model: nowhere\n"
+        "model: no/where\n"
         "task: {file: sums.jsonl, prompt: '{question}'}\n"
         "rewards: ['reward_fns.exact:match']\n"
         "grpo: {per_device_train_batch_size: 8, gradient_accumulation_steps: 4}\n"
@@ -352,7 +352,7 @@ def test_a_recipe_is_explained_with_its_rows_and_overrides(tmp_path: Path) -> No
     assert values["gradient_accumulation_steps"] == (4, "recipe")
     assert explanation.grpo.arithmetic.optimiser_steps_per_pass == 6
     blocks = {value.name: (value.value, value.source, value.note) for value in explanation.blocks}
-    assert blocks["model.path"] == ("nowhere", "recipe", "toy.yaml:1")
+    assert blocks["model.path"] == ("no/where", "recipe", "toy.yaml:1")
     assert blocks["task.0.prompt"] == ("{question}", "recipe", "toy.yaml:2")
     assert blocks["rewards.0.fn"] == ("reward_fns.exact:match", "recipe", "toy.yaml:3")
     assert blocks["rewards.0.style"] == ("single", "llmpolicy default", "")
@@ -360,12 +360,14 @@ def test_a_recipe_is_explained_with_its_rows_and_overrides(tmp_path: Path) -> No
     assert not any(name.startswith("grpo") for name in blocks)
     data = explanation.to_dict()
     assert data == json.loads(json.dumps(data))
-    assert data.keys() == explanation.grpo.to_dict().keys() | {"blocks", "reward"}
+    assert data.keys() == explanation.grpo.to_dict().keys() | {"blocks", "reward", "lacking"}
 
 
 def test_a_recipe_without_grpo_says_where_its_values_came_from(tmp_path: Path) -> None:
     path = tmp_path / "cart.yaml"
-    path.write_text("environment:\n  id: CartPole-v1\nreinforce:\n  updates: 1\nevaluate: {}\n")
+    path.write_text(
+        "environment:\n  id: CartPole-v1\nreinforce: {baseline: time_step, updates: 1, learning_rate: 1}\nevaluate: {}\n"
+    )
     explanation = explain_recipe(str(path), ["reinforce.learning_rate=3e-4"])
     blocks = {value.name: (value.value, value.source, value.note) for value in explanation.blocks}
     assert explanation.grpo is None

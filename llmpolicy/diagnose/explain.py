@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from llmpolicy.diagnose.batch import Arithmetic, Batch, arithmetic, generation_knob, nearest_valid
 from llmpolicy.errors import RecipeError, nearest
-from llmpolicy.recipe import GRPO_DEFAULTS, TARGET_DEFAULTS, Recipe, SamplingBlock, load_recipe
+from llmpolicy.recipe import GRPO_DEFAULTS, TARGET_DEFAULTS, Recipe, SamplingBlock, load_recipe, missing_packages
 
 TRL_DEFAULTS: Mapping[str, Any] = {
     "per_device_train_batch_size": 8,
@@ -81,22 +81,27 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True)
 class RecipeExplanation:
-    """A whole recipe, explained: the values of its other blocks, its reward, and its `grpo:` block where it has one."""
+    """A whole recipe, explained: the values of its other blocks, its reward, and its `grpo:` block where it has one.
+
+    ``lacking`` says which settings need a package that is not installed here.
+    """
 
     blocks: tuple[Value, ...]
     grpo: Explanation | None
     reward: tuple[str, ...] = ()
+    lacking: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain lists and dicts, for ``--json``."""
         grpo = self.grpo.to_dict() if self.grpo else {"schema": 1}
         blocks = [{**asdict(value), "value": json.loads(json.dumps(value.value, default=str))} for value in self.blocks]
-        return {**grpo, "blocks": blocks, "reward": [*self.reward]}
+        return {**grpo, "blocks": blocks, "reward": [*self.reward], "lacking": [*self.lacking]}
 
     def __str__(self) -> str:
         """The same as lines for a terminal."""
         reward = ["reward", *(f"  {line}" for line in self.reward)] if self.reward else []
-        return "\n".join(["recipe", *_table(self.blocks), *reward, *([str(self.grpo)] if self.grpo else [])])
+        lacking = [f"note: {sentence}" for sentence in self.lacking]
+        return "\n".join(["recipe", *_table(self.blocks), *reward, *([str(self.grpo)] if self.grpo else []), *lacking])
 
 
 def explain(
@@ -143,8 +148,13 @@ def explain_recipe(
 
     recipe = load_recipe(name, overrides)
     made = plan(recipe, processes=processes, target=target) if recipe.rewards else None
+    if recipe.reinforce is not None:
+        from llmpolicy.session.reinforce import check_reinforce
+
+        check_reinforce(recipe, len(made.train_rows) if made else None)
     reward = reward_lines(made) if made else []
-    return RecipeExplanation(tuple(_blocks(recipe)), made.explanation if made else None, tuple(reward))
+    explanation = made.explanation if made else None
+    return RecipeExplanation(tuple(_blocks(recipe)), explanation, tuple(reward), tuple(missing_packages(recipe)))
 
 
 def _blocks(recipe: Recipe) -> Iterator[Value]:

@@ -14,6 +14,8 @@ from llmpolicy.recipe.grpo import (
     grpo_fields,
 )
 from llmpolicy.recipe.load import find_recipe, load_recipe, make_recipe, recipe_folders
+from llmpolicy.recipe.needs import check_packages, missing_packages, trackers
+from llmpolicy.recipe.override import from_here
 
 __all__ = [
     "GRPO_DEFAULTS",
@@ -28,11 +30,15 @@ __all__ = [
     "RewardBlock",
     "SamplingBlock",
     "check_grpo",
+    "check_packages",
     "check_stage",
     "find_recipe",
+    "from_here",
     "grpo_choices",
     "grpo_fields",
     "load_recipe",
     "make_recipe",
+    "missing_packages",
     "recipe_folders",
+    "trackers",
 ]

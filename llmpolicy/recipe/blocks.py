@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,11 +15,11 @@ from llmpolicy.tasks import TaskSpec
 
 def _seconds(value: Any) -> float | None:
     """Seconds from a number or from a text such as '90s', '10m', '2h'."""
-    if value is None or isinstance(value, (int, float)):
+    if value is None or (isinstance(value, (int, float)) and 0 < value < math.inf):
         return value
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh]?)\s*", str(value))
-    if not found:
-        raise ValueError(f"{value!r} is not a duration such as 90s, 10m or 2h")
+    if not found or not float(found[1]):
+        raise ValueError(f"{value!r} is not a duration above 0, such as 90s, 10m or 2h")
     return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
 
 
@@ -111,7 +112,7 @@ class EvaluateBlock(Block):
 
     correct: Any = None
     args: dict[str, Any] = {}
-    threshold: float = 1.0
+    threshold: Annotated[float, Field(allow_inf_nan=False)] = 1.0
     n: Annotated[int, Field(ge=1)] = 200
     task: TaskSpec | None = None
     every: Annotated[int, Field(ge=1)] | None = None
@@ -119,7 +120,7 @@ class EvaluateBlock(Block):
     batch_size: Annotated[int, Field(ge=1)] = 256
     episodes: Annotated[int, Field(ge=2)] = 100
     curve: bool = False
-    max_completion_length: int | None = None
+    max_completion_length: Annotated[int, Field(ge=1)] | None = None
 
 
 def _model(value: Any) -> Any:

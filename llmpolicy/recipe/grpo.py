@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from llmpolicy.errors import RecipeError, nearest
-from llmpolicy.recipe.blocks import written_at
+from llmpolicy.recipe.blocks import Recipe, written_at
+from llmpolicy.recipe.ranges import disagreement, expected_of
 
 OWNED = {
     "output_dir": "pass --out DIR on the command line",
@@ -30,6 +31,25 @@ OWNED = {
     "remove_unused_columns": "the task's columns always reach the rewards",
     "disable_tqdm": "the progress line is llmpolicy's own",
 }
+MOVED = {
+    "max_prompt_length": "write `max_prompt_tokens: N` at the top of the recipe; prompts above it are dropped",
+    "max_new_tokens": "write max_completion_length",
+    "warmup_ratio": "write warmup_steps, which takes a share below 1 as well",
+    "evaluation_strategy": OWNED["eval_strategy"],
+    "no_cuda": "write use_cpu",
+    "peft_config": "write `model: {lora: {...}}`",
+    "reward_funcs": "write `rewards:` at the top of the recipe",
+    "vllm_guided_decoding_regex": "write vllm_structured_outputs_regex",
+}
+"""Settings of other versions and other tools, and what takes their place."""
+ALIASES = {"adam": "adamw_torch", "adamw": "adamw_torch"}
+"""Optimisers by the name that many write."""
+SEVERAL_TURNS = (
+    "not possible: several turns; a completion here is one answer to one prompt, so tools, environments and rollout "
+    "functions of TRL have no place yet"
+)
+TURNS = ("tools", "environment_factory", "environments", "rollout_func", "max_turns", "max_tool_calling_iterations")
+"""What asks for a dialogue of several turns."""
 OWNED_PREFIXES = {"hub_": OWNED["push_to_hub"], "log_completions_": OWNED["log_completions"]}
 GRPO_DEFAULTS: dict[str, Any] = {
     "logging_steps": 1,
@@ -97,14 +117,17 @@ def check_grpo(grpo: Mapping[str, Any], *, allow_biased_sampler: bool, origin: M
         )
         if instead:
             raise RecipeError(f"{where}grpo.{key} belongs to llmpolicy: {instead}")
+        if key in TURNS and value is not None:
+            raise RecipeError(f"{where}grpo.{key}: {SEVERAL_TURNS}")
         if key not in fields:
-            raise RecipeError(f"{where}unknown key {key!r} in grpo{nearest(key, fields.keys() - OWNED.keys())}")
+            raise RecipeError(f"{where}unknown key {key!r} in grpo{_instead(key, fields.keys() - OWNED.keys())}")
         _check_value(key, value, fields[key], where)
         if key in NEUTRAL_SAMPLER and value not in (NEUTRAL_SAMPLER[key], None, {}) and not allow_biased_sampler:
             raise RecipeError(
                 f"{where}grpo.{key}={value} samples from another distribution than the policy that is trained; "
                 "remove it or write `allow_biased_sampler: true`"
             )
+    _check_agreement("grpo", grpo, origin)
 
 
 def check_stage(block: str, settings: Mapping[str, Any], origin: Mapping[str, str] | None = None) -> None:
@@ -116,9 +139,25 @@ def check_stage(block: str, settings: Mapping[str, Any], origin: Mapping[str, st
             raise RecipeError(f"{where}{block}.{key} belongs to llmpolicy: {STAGE_OWNED.get(key, STAGE_HUB)}")
         if key not in fields:
             raise RecipeError(
-                f"{where}unknown key {key!r} in {block}{nearest(key, fields.keys() - STAGE_OWNED.keys())}"
+                f"{where}unknown key {key!r} in {block}{_instead(key, fields.keys() - STAGE_OWNED.keys())}"
             )
         _check_value(key, value, fields[key], where, block)
+    _check_agreement(block, settings, origin or {})
+
+
+def _instead(key: str, valid: Iterable[str]) -> str:
+    """A clause that says what to write instead of a key that is unknown."""
+    if key in MOVED:
+        return f"; {MOVED[key]}"
+    if key in Recipe.model_fields:
+        return f"; `{key}:` stands at the top of the recipe"
+    return nearest(key, valid)
+
+
+def _check_agreement(block: str, settings: Mapping[str, Any], origin: Mapping[str, str]) -> None:
+    key, why = disagreement(settings)
+    if key:
+        raise RecipeError(f"{written_at(f'{block}.{key}', origin)}{block}.{key} {why}")
 
 
 def _check_value(key: str, value: Any, annotation: str, where: str, block: str = "grpo") -> None:
@@ -128,8 +167,11 @@ def _check_value(key: str, value: Any, annotation: str, where: str, block: str =
     # A recipe writes the member of an enum as a text, and the annotation has `| str` for it.
     kinds = {kind.split("[")[0] for kind in annotation.split(" | ")} - _classes().keys()
     if wrong_text or not _fits(value, kinds):
-        expected = nearest(str(value), choices) or f"; expected {annotation.replace('None', 'null')}"
+        meant = ALIASES.get(str(value).lower(), str(value)) if key == "optim" else str(value)
+        expected = nearest(meant, choices) or f"; expected {annotation.replace('None', 'null')}"
         raise RecipeError(f"{where}{block}.{key} cannot be {value!r:.80}{expected}")
+    if expected := expected_of(key, value):
+        raise RecipeError(f"{where}{block}.{key} is {value}; expected {expected}")
 
 
 def _fits(value: Any, kinds: set[str]) -> bool:

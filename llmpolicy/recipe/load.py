@@ -12,7 +12,9 @@ from pydantic import BaseModel, ValidationError
 
 from llmpolicy.errors import RecipeError, nearest
 from llmpolicy.recipe.blocks import EvaluateBlock, ModelBlock, Recipe, RewardBlock, SamplingBlock, written_at
-from llmpolicy.recipe.grpo import STAGES, check_grpo, check_stage
+from llmpolicy.recipe.grpo import SEVERAL_TURNS, STAGES, TURNS, check_grpo, check_stage, grpo_fields
+from llmpolicy.recipe.override import override
+from llmpolicy.recipe.ranges import LORA_RANGES, expected_of
 from llmpolicy.tasks import Example, TaskSpec
 
 
@@ -38,9 +40,8 @@ def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         )
     if data.pop("schema", 1) != 1:
         raise RecipeError(f"{path}: written by another version of llmpolicy; this one reads schema 1")
-    for override in overrides:
-        _write_out(data)
-        origin[_override(data, override)] = f"override {override}"
+    for written in overrides:
+        origin[override(data, written, _Loader)] = f"override {written}"
     data.setdefault("name", path.stem)
     return make_recipe(data, base_dir=_base_dir(path), origin=origin)
 
@@ -79,6 +80,7 @@ def make_recipe(
     recipe._base_dir, recipe._origin = base_dir, origin
     _check_shape(recipe)
     _check_stages(recipe, origin)
+    _check_model(recipe)
     if recipe.grpo is not None:
         check_grpo(recipe.grpo, allow_biased_sampler=recipe.allow_biased_sampler, origin=origin)
         _check_reference(recipe, recipe.grpo)
@@ -93,8 +95,10 @@ def find_recipe(name: str) -> Path:
     bundled = {found.stem: found for folder in recipe_folders() for found in sorted(folder.glob("*.yaml"))}
     if name in bundled:
         return bundled[name]
+    if (path / "recipe.yaml").is_file():
+        raise RecipeError(f"{path} is a run, not a recipe; its recipe is {path / 'recipe.yaml'}")
     if path.is_dir():
-        raise RecipeError(f"{path} is a folder, not a recipe; name a .yaml file{nearest('', ())}")
+        raise RecipeError(f"{path} is a folder, not a recipe; name a .yaml file")
     raise RecipeError(f"no recipe at {path}, and no bundled recipe of that name{nearest(path.stem, bundled)}")
 
 
@@ -123,51 +127,6 @@ def _lines(node: yaml.Node | None, file: str, prefix: str = "") -> dict[str, str
     return {prefix + name: line for name, line in own.items()} | below
 
 
-def _write_out(data: dict[str, Any]) -> None:
-    """Write the short forms of a recipe as blocks, so that an override can reach into them."""
-    if isinstance(data.get("model"), str):
-        data["model"] = {"path": data["model"]}
-    rewards = data.get("rewards")
-    if isinstance(rewards, str | list):
-        listed = [rewards] if isinstance(rewards, str) else rewards
-        data["rewards"] = [{"fn": item} if isinstance(item, str) else item for item in listed]
-
-
-def _override(data: dict[str, Any], override: str) -> str:
-    """Write one ``a.b.0.c=value`` into the data and return its dotted key."""
-    key, equals, text = (part.strip() for part in override.partition("="))
-    if not equals or not key:
-        raise RecipeError(f"override {override!r}: expected key=value, such as grpo.max_steps=20")
-    try:
-        value = yaml.load(text, Loader=_Loader)
-    except (yaml.YAMLError, ValueError) as error:
-        problem = " ".join(str(getattr(error, "problem", error)).split())
-        raise RecipeError(
-            f"override {override!r}: the value is not valid YAML ({problem}); a text needs quotes of its own, "
-            f"such as {key}='\"a: b\"'"
-        ) from error
-    *parents, last = key.split(".")
-    target: Any = data
-    for parent in parents:
-        place = _place(target, parent, override)
-        if isinstance(target, dict) and target.get(place) is None:
-            target[place] = {}
-        target = target[place]
-    target[_place(target, last, override)] = value
-    return key
-
-
-def _place(target: Any, name: str, override: str) -> str | int:
-    """The key of a block, or the index of a list, that one part of an override names."""
-    if isinstance(target, dict):
-        return name
-    if not isinstance(target, list):
-        raise RecipeError(f"override {override!r}: the recipe has the value {target!r:.60} there, without a {name!r}")
-    if not name.isdecimal() or int(name) >= len(target):
-        raise RecipeError(f"override {override!r}: {name!r} is not a place in a list of {len(target)}")
-    return int(name)
-
-
 def _sentence(error: ValidationError, origin: Mapping[str, str]) -> str:
     """The first validation error as one sentence with its line; an unknown key before the one that it leaves missing."""
     first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
@@ -176,11 +135,32 @@ def _sentence(error: ValidationError, origin: Mapping[str, str]) -> str:
     where = written_at(key, origin)
     if first["type"] == "extra_forbidden":
         *parents, name = [str(part) for part in first["loc"]]
-        return f"{where}unknown key {name!r}{' in ' + '.'.join(parents) if parents else ''}{nearest(name, _fields(parents))}"
+        if name in TURNS:
+            return f"{where}{key}: {SEVERAL_TURNS}"
+        return f"{where}unknown key {name!r}{' in ' + '.'.join(parents) if parents else ''}{_meant(name, parents)}"
     if first["type"] == "missing":
         return f"{where}{shown} is missing"
     message = first["msg"].removeprefix("Value error, ")
     return f"{where}{shown}: {message[0].lower() + message[1:]}; found {first['input']!r:.80}"
+
+
+def _meant(name: str, parents: Sequence[str]) -> str:
+    """A clause that says what an unknown key should have been: a key of its block, or the same one in another block."""
+    valid = _fields(parents)
+    close = nearest(name, valid)
+    blocks: dict[str, type[BaseModel]] = {
+        "model": ModelBlock,
+        "task": TaskSpec,
+        "evaluate": EvaluateBlock,
+        "sampling": SamplingBlock,
+    }
+    homes = [f"grpo.{name}"] if name in grpo_fields() else []
+    homes += [f"{block}.{name}" for block, kind in blocks.items() if name in kind.model_fields]
+    homes += [name] if parents and name in Recipe.model_fields else []
+    if not homes or "did you mean" in close:
+        return close
+    top = " at the top of the recipe" if homes == [name] else ""
+    return f"; did you mean {' or '.join(map(repr, homes))}{top}?"
 
 
 def _fields(parents: Sequence[str]) -> list[str]:
@@ -219,6 +199,25 @@ def _check_shape(recipe: Recipe) -> None:
         raise RecipeError(
             f"recipe {recipe.name!r}: evaluate needs `correct: module:function`, what counts as a right answer"
         )
+
+
+def _check_model(recipe: Recipe) -> None:
+    """An adapter is made anew or continued, not both; the numbers of a new one are such that it can learn."""
+    lora = recipe.model.lora if recipe.model else None
+    if recipe.model is None or lora is None:
+        return
+    if recipe.model.adapter is not None:
+        key = max(("model.lora", "model.adapter"), key=lambda key: recipe.written_at(key).startswith("override"))
+        raise RecipeError(
+            f"{written_at(key, recipe.origin)}model.adapter is continued as it is, so model.lora, which makes a new "
+            f"adapter, has no place beside it; write model.lora=null to go on with {recipe.model.adapter!r:.60}, or "
+            "leave model.adapter out"
+        )
+    for key, value in lora.items():
+        if expected := expected_of(key, value, LORA_RANGES):
+            raise RecipeError(
+                f"{written_at(f'model.lora.{key}', recipe.origin)}model.lora.{key} is {value}; expected {expected}"
+            )
 
 
 def _check_stages(recipe: Recipe, origin: Mapping[str, str]) -> None:

@@ -36,7 +36,7 @@ def resolve(reference: str, base_dir: Path | str | None = None) -> Callable[...,
     if not (place and colon and function):
         raise RewardError(f"Reward reference {reference!r} should read `module:function` or `path.py:function`.")
     base = Path(base_dir) if base_dir is not None else Path()
-    module = _load_file(reference, base / place) if place.endswith(".py") else _load_module(reference, place, base)
+    module = _load_file(reference, base, place) if place.endswith(".py") else _load_module(reference, place, base)
     return _attribute(reference, module, function)
 
 
@@ -65,17 +65,31 @@ def shipped_names() -> list[str]:
     return sorted(path.stem for path in SHIPPED.glob("[!_]*.py"))
 
 
-def _load_file(reference: str, path: Path) -> ModuleType:
+def _load_file(reference: str, base: Path, place: str) -> ModuleType:
+    path = base / place
     content = _kept.get(path.resolve())
     if content is None and not path.is_file():
-        siblings = [p.name for p in path.parent.glob("*.py")]
-        raise RewardError(f"Reward {reference!r}: there is no file {path}{nearest(path.name, siblings)}")
+        raise RewardError(f"Reward {reference!r}: {_no_file(base, place)}")
     path = path.resolve()
     digest = hashlib.sha256(str(path).encode() + (content or path.read_bytes())).hexdigest()[:12]
     name = f"llmpolicy_reward_{path.stem}_{digest}"
     if name not in sys.modules:
         _execute(reference, name, path, loader=_Kept(path, content) if content is not None else None)
     return sys.modules[name]
+
+
+def _no_file(base: Path, place: str) -> str:
+    """Why a file cannot be read, and where one of that name lies."""
+    path, here = base / place, Path.cwd() / place
+    if path.is_dir():
+        return f"{path} is a folder; expected a Python file"
+    if here.is_file():
+        return (
+            f"there is no file {path}, but {here} is in the current folder; a path written in a recipe starts from the "
+            "recipe's folder, one given on the command line from the current folder"
+        )
+    nor = f", nor {here}" if here != path.absolute() else ""
+    return f"there is no file {path}{nor}{nearest(path.name, [p.name for p in path.parent.glob('*.py')])}"
 
 
 def _load_module(reference: str, place: str, base: Path) -> ModuleType:

@@ -58,6 +58,12 @@ def _other_weights(recipe: Recipe, policy: "CausalLMPolicy") -> "CausalLMPolicy 
 
 def evaluate_model(model: str, recipe_name: str | None, overrides: Sequence[str], say: Say = tell) -> dict[str, Any]:
     """Evaluate a run, a model folder, an adapter, a merged model or a Hub id on a recipe's held-out prompts."""
+    others = [text for text in overrides if "=" not in text]
+    if others:
+        raise RecipeError(
+            f"evaluate measures one model or run at a time, found {model!r} and {', '.join(map(repr, others))}; run it once "
+            "for each, on the same held-out prompts (--json FILE keeps a result)"
+        )
     run = Run.open(model) if (Path(model) / "manifest.json").is_file() else None
     if recipe_name is None and run is None:
         raise RecipeError(f"{model} is not a run: name the recipe whose task it is evaluated on with --recipe")

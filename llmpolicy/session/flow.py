@@ -23,7 +23,7 @@ from llmpolicy.build import (
     template_arguments,
 )
 from llmpolicy.errors import RecipeError, RunError
-from llmpolicy.recipe import Recipe, load_recipe, make_recipe
+from llmpolicy.recipe import Recipe, check_packages, from_here, load_recipe, make_recipe
 from llmpolicy.run import Run, new_run_path
 from llmpolicy.sandbox import unsafe
 from llmpolicy.session.curve import close_curve
@@ -80,6 +80,7 @@ def train(
     changes = {**{key: value for key, value in given.items() if value is not None}, **blocks}
     if base is not None and not changes:
         return _train(base, Path(out) if out else None, resume=resume, dry_run=False, say=say)
+    changes = {key: from_here(value, [key]) for key, value in changes.items()}
     data = _changed(base.resolved() if base else dict(recipe or {}), changes)  # type: ignore[arg-type]
     if policy:
         data |= {key: {"temperature": policy.temperature, **data[key]} for key in ("grpo", "reinforce") if key in data}
@@ -147,6 +148,7 @@ def _train(
         raise RunError("--resume needs --out DIR, the run to go on with")
     if out is None and world_size() > 1:
         raise RunError("more than one process trains: name the run's directory with --out DIR, the same for all")
+    check_packages(recipe)
     say = say if is_main() else silent
     if until or recipe.sft is not None or recipe.reward_model is not None:
         out = out or new_run_path(recipe.name)

@@ -47,6 +47,8 @@ def find_file(name: str, base_dir: Path | None) -> Path:
     for path in places:
         if path.is_file():
             return path
+    if folders := [path for path in places if path.is_dir()]:
+        raise TaskError(f"{folders[0]} is a folder; expected a data file ({', '.join(sorted(READERS))})")
     folder = next((path.parent for path in places if path.parent.is_dir()), None)
     siblings = [path.name for path in folder.iterdir() if path.suffix in READERS] if folder else []
     hint = nearest(Path(name).name, siblings) if siblings else ""

@@ -1,0 +1,90 @@
+"""Overrides on the command line, ``key=value``: where each goes in a recipe's data, and where its paths start from."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from llmpolicy.errors import RecipeError
+
+FUNCTIONS = ("rewards", "fn", "min", "product", "sum", "correct", "generator", "canonical")
+"""The keys whose text is a function, ``module:function`` or ``path.py:function``."""
+
+
+def override(data: dict[str, Any], written: str, loader: type[yaml.SafeLoader]) -> str:
+    """Write one ``a.b.0.c=value`` into a recipe's data and return its dotted key; its paths start from the current folder.
+
+    Raises RecipeError when it is no such text, or leads nowhere.
+    """
+    _write_out(data)
+    key, equals, text = (part.strip() for part in written.partition("="))
+    if not equals or not key:
+        raise RecipeError(f"override {written!r}: expected key=value, such as grpo.max_steps=20")
+    try:
+        value = yaml.load(text, Loader=loader)
+    except (yaml.YAMLError, ValueError) as error:
+        problem = " ".join(str(getattr(error, "problem", error)).split())
+        raise RecipeError(
+            f"override {written!r}: the value is not valid YAML ({problem}); a text needs quotes of its own, "
+            f"such as {key}='\"a: b\"'"
+        ) from error
+    *parents, last = key.split(".")
+    target: Any = data
+    for parent in parents:
+        place = _place(target, parent, written)
+        if isinstance(target, dict) and target.get(place) is None:
+            target[place] = {}
+        target = target[place]
+    target[_place(target, last, written)] = from_here(value, key.split("."))
+    return key
+
+
+def from_here(value: Any, key: Sequence[str]) -> Any:
+    """A value with each relative path that lies in the current folder made absolute; ``key`` is where it is written.
+
+    A path that does not lie here stays as it is: it starts from the recipe's folder.
+    """
+    if "args" in key:
+        return value
+    if isinstance(value, Mapping):
+        return {name: from_here(inner, [*key, str(name)]) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [from_here(inner, key) for inner in value]
+    if not isinstance(value, str):
+        return value
+    names = [part for part in key if not part.isdecimal()]
+    place, colon, function = value.rpartition(":")
+    if names[-1] in FUNCTIONS and colon and place.endswith(".py"):
+        return f"{_here(place)}:{function}"
+    if names[-1] == "file":
+        return _here(value)
+    if names in (["model"], ["model", "path"], ["model", "adapter"]) and value != "bundled":
+        return _here(value)
+    return value
+
+
+def _here(path: str) -> str:
+    local = Path(path).expanduser()
+    return str(local.resolve()) if local.exists() else path
+
+
+def _write_out(data: dict[str, Any]) -> None:
+    """Write the short forms of a recipe as blocks, so that an override can reach into them."""
+    if isinstance(data.get("model"), str):
+        data["model"] = {"path": data["model"]}
+    rewards = data.get("rewards")
+    if isinstance(rewards, str | list):
+        listed = [rewards] if isinstance(rewards, str) else rewards
+        data["rewards"] = [{"fn": item} if isinstance(item, str) else item for item in listed]
+
+
+def _place(target: Any, name: str, written: str) -> str | int:
+    """The key of a block, or the index of a list, that one part of an override names."""
+    if isinstance(target, dict):
+        return name
+    if not isinstance(target, list):
+        raise RecipeError(f"override {written!r}: the recipe has the value {target!r:.60} there, without a {name!r}")
+    if not name.isdecimal() or int(name) >= len(target):
+        raise RecipeError(f"override {written!r}: {name!r} is not a place in a list of {len(target)}")
+    return int(name)
