@@ -51,6 +51,20 @@ _KIMI = {
     "mlp_layer_types": ["dense", "sparse", "sparse"],
 }
 
+_NGRAMS = {
+    "ple_layer_ids": [1],
+    "ple_embed_dim": 16,
+    "ngram_vocab_size_base": 50,
+    "make_ngram_vocab_size_divisible_by": 8,
+    "heads_per_ngram": 2,
+    "split_ngram_parts": 2,
+    "indexer_n_heads": 2,
+    "indexer_kv_heads": 1,
+    "indexer_head_dim": 8,
+    "indexer_budget": 8,
+    "indexer_compress_ratio": 2,
+}
+
 RECURRENT: dict[str, tuple[str, dict[str, object]]] = {
     "qwen3_5": ("qwen3_5_text", {**_BASE, **_DELTA}),
     "qwen3_5_moe": ("qwen3_5_moe_text", {**_BASE, **_DELTA, **_EXPERTS, "shared_expert_intermediate_size": 16}),
@@ -229,6 +243,14 @@ RECURRENT: dict[str, tuple[str, dict[str, object]]] = {
     "zaya": ("zaya", {**_BASE, **_EXPERTS, "head_dim": 8, "router_hidden_size": 8, "num_experts_per_tok": 1}),
     "qwen4_exp": (
         "qwen4_exp_text",
-        {**_BASE, **_DELTA, **_EXPERTS, "shared_expert_intermediate_size": 16, "hc_count": 2, "hc_lowrank": 4},
+        {
+            **_BASE,
+            **_DELTA,
+            **_EXPERTS,
+            "shared_expert_intermediate_size": 16,
+            "hc_count": 2,
+            "hc_lowrank": 4,
+            **_NGRAMS,
+        },
     ),
 }

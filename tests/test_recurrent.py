@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.nn.functional import log_softmax, pad
 
+from llmpolicy.errors import PolicyError
 from llmpolicy.policies.causal_lm import CausalLMPolicy
 from llmpolicy.policies.causal_lm.read_states import state_reason
 from tests import models, training
@@ -105,7 +106,8 @@ def test_a_window_is_one_step_of_stock_trl(tmp_path: Path, family: str) -> None:
     options: dict[str, Any] = {"architecture": family, "beta": 0.04, "num_generations": 4}
     expected = update(trainer_of(Stock, tmp_path / "stock", 12, **options), inputs)
     ours = trainer_of(training.PolicyTrainer, tmp_path / "ours", 12, **options)
-    assert "carries a state over all tokens before" in str(ours.stock_reason)
+    words = "auxiliary loss" if family in ("jamba", "minimax") else "carries a state over all tokens before"
+    assert words in str(ours.stock_reason)
     same(update(ours, inputs), expected)
 
 
@@ -120,3 +122,42 @@ def test_a_step_of_grpo_moves_the_policy_and_its_sampler_is_its_scorer(
     trainer.train()
     assert trainer.parity is not None and trainer.parity < 1e-4
     assert not torch.equal(training.vector(pi.model), before)
+
+
+@pytest.mark.parametrize(
+    "family",
+    [pytest.param(f, marks=() if f in ("falcon_h1", "jamba", "mamba") else pytest.mark.slow) for f in RECURRENT],
+)
+def test_every_part_of_an_adapter_counts_and_merging_it_changes_nothing(family: str) -> None:
+    pi = CausalLMPolicy(models.model(family), models.tokenizer(), lora={"r": 2})
+    with torch.no_grad():
+        for parameter in pi.parameters():
+            parameter.normal_(0, 0.05)
+    actions = [[7, 8, 9]] * len(prompts())
+    log_prob, _ = pi.log_prob(prompts(), actions)
+    log_prob.square().sum().backward()
+    for name, parameter in pi.model.named_parameters():
+        if parameter.requires_grad and "indexer" not in name:  # which chooses places, and has no gradient at all
+            assert parameter.grad is not None, name
+            assert parameter.grad.abs().sum() > 0, name
+    assert torch.allclose(pi.merge().log_prob(prompts(), actions)[0], log_prob, atol=1e-3)
+
+
+@pytest.mark.parametrize("family", ["jamba", "falcon_h1"])
+def test_a_loaded_adapter_is_the_one_that_was_saved(tmp_path: Path, family: str) -> None:
+    pi = CausalLMPolicy(models.model(family), models.tokenizer(), lora={"r": 2})
+    with torch.no_grad():
+        for parameter in pi.parameters():
+            parameter.normal_(0, 0.05)
+    pi.save(tmp_path)
+    models.model(family).save_pretrained(tmp_path / "base")
+    models.tokenizer().save_pretrained(tmp_path / "base")
+    loaded = CausalLMPolicy.load(tmp_path / "base", adapter=tmp_path)
+    actions = [[7, 8, 9]] * len(prompts())
+    assert torch.allclose(loaded.log_prob(prompts(), actions)[0], pi.log_prob(prompts(), actions)[0], atol=1e-4)
+
+
+@pytest.mark.parametrize(("family", "target"), [("jamba", "dt_proj"), ("bamba", "out_proj")])
+def test_an_adapter_that_would_not_be_seen_is_refused(family: str, target: str) -> None:
+    with pytest.raises(PolicyError, match=rf"include mamba.{target}, whose weights the model reads past any adapter"):
+        CausalLMPolicy(models.model(family), models.tokenizer(), lora={"target_modules": [target]})

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from llmpolicy.errors import PolicyError, nearest
 from llmpolicy.policies.causal_lm.forward import bare
+from llmpolicy.policies.causal_lm.targets import endings, read_past
 
 TRAINED, REFERENCE = "default", "ref"
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
@@ -100,6 +101,9 @@ def _check_config(config: LoraConfig, where: str) -> None:
 
 def _wrap(model: nn.Module, config: LoraConfig, where: str, base: str | None, revision: str | None) -> PeftModel:
     config.base_model_name_or_path = config.revision = None  # PEFT would put the folder here; the true name follows
+    unseen = read_past(model)
+    if unseen and config.target_modules == "all-linear" and config.exclude_modules is None:
+        config.exclude_modules = endings(unseen)
     try:
         wrapped: Any = get_peft_model(model, config, adapter_name=TRAINED)
     except (ValueError, TypeError, AttributeError) as error:
@@ -108,6 +112,12 @@ def _wrap(model: nn.Module, config: LoraConfig, where: str, base: str | None, re
         raise PolicyError(
             f"{where}: target_modules include the output head, which TRL cannot train; expected it left out"
         )
+    for name in sorted(unseen):
+        if hasattr(bare(wrapped).get_submodule(name), "base_layer"):
+            raise PolicyError(
+                f"{where}: target_modules include {endings({name})[0]}, whose weights the model reads past any adapter; "
+                f"expected exclude_modules: {endings(unseen)}"
+            )
     made = wrapped.peft_config[TRAINED]
     made.base_model_name_or_path, made.revision = base, revision
     return wrapped
@@ -182,6 +192,11 @@ def detached(model: nn.Module) -> Any:
     Patches of ``forward`` (TRL's fused head, autocast) call the model they were made for, and would do so from the copy
     too: they are left behind.
     """
+    for module in model.modules():  # RecurrentGemma leaves its last state, with the way back of a loss, in its layers
+        states = {
+            name: value for name, value in vars(module).items() if isinstance(value, Tensor) and not value.is_leaf
+        }
+        vars(module).update({name: value.detach() for name, value in states.items()})
     twin = copy.deepcopy(model)
     for module in twin.modules():
         if not hasattr(module, "_hf_hook"):
