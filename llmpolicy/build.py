@@ -119,11 +119,11 @@ def _entry(block: RewardBlock) -> dict[str, Any]:
     return {key: value for key, value in given.items() if value is not None}
 
 
-def _functions(blocks: Sequence[RewardBlock]) -> Iterator[RewardBlock]:
+def reward_functions(blocks: Sequence[RewardBlock]) -> Iterator[RewardBlock]:
     """The entries that are functions, those inside others included."""
     for block in blocks:
         inner = [getattr(block, key) for key in COMPOSITES if getattr(block, key) is not None]
-        yield from [block] if block.fn is not None else _functions(inner[0])
+        yield from [block] if block.fn is not None else reward_functions(inner[0])
 
 
 def build_correct(recipe: Recipe) -> Rewards | None:
@@ -152,7 +152,7 @@ def reward_facts(recipe: Recipe) -> dict[str, Any]:
     rewards = build_rewards(recipe)
     terms = [(term, node) for term in rewards.composition.terms for node in term.node.all if node.kind == "reward"]
     found = []
-    for block, (term, node) in zip(_functions(recipe.rewards), terms, strict=True):
+    for block, (term, node) in zip(reward_functions(recipe.rewards), terms, strict=True):
         within = {} if node is term.node else {"within": term.name}
         facts = {"fn": str(block.fn), "weight": term.weight, "role": term.role, **within, "args": block.args}
         found.append({**facts, **describe(block.fn, recipe.base_dir)})

@@ -31,6 +31,10 @@ app = typer.Typer(
 RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe file, or the name of a bundled one.")]
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Such as grpo.max_steps=20.")]
 
+AcceptChanges = Annotated[
+    bool, typer.Option("--accept-changes", help="Go on although files changed since the run was made.")
+]
+
 
 @app.command()
 def train(
@@ -38,6 +42,7 @@ def train(
     overrides: Overrides = None,
     out: Annotated[Path | None, typer.Option(help="The run's directory; runs/NAME by default.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint of --out.")] = False,
+    accept_changes: AcceptChanges = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check everything that can be checked without a model.")
     ] = False,
@@ -54,6 +59,7 @@ def train(
         overrides or (),
         out=out,
         resume=resume,
+        accept_changes=accept_changes,
         dry_run=dry_run,
         unsafe_local_exec=unsafe_local_exec,
         until=until,
@@ -65,13 +71,14 @@ def evaluate(
     model: Annotated[str, typer.Argument(metavar="MODEL_OR_RUN", help="A run, a model, an adapter or a merged model.")],
     recipe: Annotated[str | None, typer.Option(help="The recipe whose task and evaluation are used.")] = None,
     overrides: Overrides = None,
+    accept_changes: AcceptChanges = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the result to this file.")] = None,
 ) -> None:
     """Measure held-out accuracy with its interval, beside the base on the same prompts."""
     from llmpolicy.session import evaluate_model
 
     _check_file(json_file)
-    result = evaluate_model(model, recipe, overrides or ())
+    result = evaluate_model(model, recipe, overrides or (), accept_changes=accept_changes)
     if json_file:
         json_file.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 

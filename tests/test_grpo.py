@@ -15,7 +15,7 @@ from llmpolicy.errors import RewardError
 from llmpolicy.grpo.callbacks import BestCheckpoint, CleanStop, Progress, progress_line
 from llmpolicy.objectives import group_advantages
 from llmpolicy.rewards import Score
-from llmpolicy.run import Run
+from llmpolicy.run import Run, damage
 from tests import training
 
 LORA = {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "v_proj"]}
@@ -265,12 +265,16 @@ def test_the_best_checkpoint_is_the_one_with_the_highest_held_out_accuracy(tmp_p
     run, saved = new_run(tmp_path), []
     figures = iter([0.25, 0.75, 0.5, 0.75])
     made = training.policy()
-    best = BestCheckpoint(
-        run, 1, lambda: {"accuracy": next(figures)}, lambda folder: saved.append((folder, trainer.state.global_step))
-    )
+
+    def save(folder: Path) -> None:
+        made.save(folder)
+        saved.append(trainer.state.global_step)
+
+    best = BestCheckpoint(run, 1, lambda: {"accuracy": next(figures)}, save)
     trainer = training.trainer(tmp_path / "out", made, options={"run": run, "callbacks": [best]}, max_steps=4)
     trainer.train()
-    assert saved == [(run.best_dir, 1), (run.best_dir, 2)]
+    assert saved == [1, 2]
+    assert damage(run.best_dir) is None
     assert run.manifest["best"] == {"step": 2, "accuracy": 0.75}
     assert [line["accuracy"] for line in run.metrics("eval")] == [0.25, 0.75, 0.5, 0.75]
     again = BestCheckpoint(Run.open(run.path), 1, lambda: {"accuracy": 0.6}, saved.append)

@@ -28,6 +28,7 @@ SOURCES = {
     "_save_checkpoint": "ec91bde123649111",
     "_save_optimizer_and_scheduler": "c5ef974db69ab993",
     "_load_optimizer_and_scheduler": "5c1772becdfd7fdb",
+    "_get_output_dir": "97172085342ac46c",
     "_load_callback_state": "2d0eae17b14b314d",
     "_send_telemetry": "3e012069065d03d1",
 }
@@ -50,6 +51,7 @@ SIGNATURES = {
     "_save_checkpoint": ["self", "model", "trial"],
     "_save_optimizer_and_scheduler": ["self", "output_dir"],
     "_load_optimizer_and_scheduler": ["self", "checkpoint"],
+    "_get_output_dir": ["self", "trial"],
     "_load_callback_state": ["self"],
     "_send_telemetry": ["self"],
 }

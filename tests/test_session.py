@@ -272,8 +272,7 @@ def test_it_trains_inside_a_running_event_loop_as_in_a_notebook(tmp_path: Path) 
 
 def test_a_run_with_a_function_of_a_session_says_why_it_cannot_be_measured_from_outside(tmp_path: Path) -> None:
     run = run_of(tmp_path, evaluate=None)
-    text = (run.path / "recipe.yaml").read_text()
-    (run.path / "recipe.yaml").write_text(text.replace("exact:match", "__main__:correct"))
+    run.change_recipe({**run.recipe, "rewards": [{"fn": "__main__:correct"}]}, "changed")
     with pytest.raises(LLMPolicyError, match="function of the Python session .*FILE.py:NAME"):
         train_recipe(str(run.path / "recipe.yaml"), ["grpo.max_steps=2"], out=run.path, resume=True, say=print)
 

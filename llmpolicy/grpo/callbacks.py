@@ -6,7 +6,7 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from llmpolicy.run import Run
+from llmpolicy.run import Run, written_whole
 from llmpolicy.signals import Signals
 
 LOSS_NOTE = (
@@ -147,11 +147,11 @@ class BestCheckpoint(TrainerCallback):
         at_start: bool = False,
     ) -> None:
         self.run, self.every, self.measure, self.save, self.at_start = run, every, measure, save, at_start
-        self.best = (
-            -1.0
-            if run is None
-            else max((row["accuracy"] for row in run.metrics("eval") if "accuracy" in row), default=-1.0)
-        )
+        # The record to beat is what lies in best/: a line that was logged before a kill says nothing of the weights.
+        record = run and run.best()
+        self.best = record["accuracy"] if record else -1.0
+        if run is not None and run.manifest.get("best") != record:
+            run.update_manifest(best=record)
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         if self.at_start and state.global_step == 0:
@@ -165,8 +165,10 @@ class BestCheckpoint(TrainerCallback):
         if not state.is_world_process_zero or self.run is None:
             return
         figures = self.measure()
+        record = {"step": state.global_step, "accuracy": figures["accuracy"]}
+        if record["accuracy"] > self.best:
+            with written_whole(self.run.best_dir, **record) as folder:
+                self.save(folder)
+            self.best = record["accuracy"]
+            self.run.update_manifest(best=record)
         self.run.log(state.global_step, figures, mode="eval")
-        if figures["accuracy"] > self.best:
-            self.best = figures["accuracy"]
-            self.save(self.run.best_dir)
-            self.run.update_manifest(best={"step": state.global_step, "accuracy": self.best})

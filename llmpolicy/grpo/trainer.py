@@ -19,6 +19,7 @@ from trl.trainer.utils import RepeatSampler
 
 from llmpolicy.errors import RewardError
 from llmpolicy.grpo.callbacks import WholeGenerations
+from llmpolicy.grpo.checkpoint import mean_loss, whole_checkpoint
 from llmpolicy.grpo.parity import disagreement
 from llmpolicy.grpo.reference import check_sync, load_reference, save_reference
 from llmpolicy.grpo.rollouts import Generation, rollout_rows
@@ -101,6 +102,7 @@ class PolicyTrainer(GRPOTrainer):
         self.prompt_ids = policy.encode([row.prompt for row in self.rows])
         self.generation = Generation()
         self.again: dict[str, str] = {}
+        self.staged: Path | None = None
         beta, sync, args.beta, args.sync_ref_model = args.beta, args.sync_ref_model, 0.0, False
         policy.temperature = args.temperature
         policy.model.generation_config.eos_token_id = list(policy.stop_ids)
@@ -386,6 +388,8 @@ class PolicyTrainer(GRPOTrainer):
         self.parity = disagreement(self, output, self.generation.log_probs)
         if self.parity is None:  # then the next generation is looked at
             return
+        if self.run is not None and "sampler_parity" in self.run.manifest:
+            return  # a run that goes on looks again, and its record stays that of the first step
         self._metrics["train"]["sampler/parity"].append(self.parity)
         if self.run is not None:
             self.run.update_manifest(sampler_parity=self.parity)
@@ -402,6 +406,8 @@ class PolicyTrainer(GRPOTrainer):
     # the record of what happened
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        if "train_loss" in logs:
+            logs["train_loss"] = mean_loss(self.state)
         super().log(logs, start_time)
         if self.run is not None and self.accelerator.is_main_process:
             # The summary at the end belongs to no step, and must not take the last one's place.
@@ -412,7 +418,11 @@ class PolicyTrainer(GRPOTrainer):
         if self.sampling is not None and self.sampling.memory is not None:
             state: Any = self.state  # in trainer_state.json, without which a checkpoint does not count
             state.stateful_callbacks["memory"] = self.sampling.memory.state()
-        super()._save_checkpoint(model, trial)
+        with whole_checkpoint(self):
+            super()._save_checkpoint(model, trial)
+
+    def _get_output_dir(self, trial: Any) -> str:
+        return str(self.staged or super()._get_output_dir(trial))
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         super()._save_optimizer_and_scheduler(output_dir)

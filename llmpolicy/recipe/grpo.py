@@ -54,7 +54,7 @@ OWNED_PREFIXES = {"hub_": OWNED["push_to_hub"], "log_completions_": OWNED["log_c
 GRPO_DEFAULTS: dict[str, Any] = {
     "logging_steps": 1,
     "save_steps": 100,
-    "save_total_limit": 1,
+    "save_total_limit": 2,
     "gradient_checkpointing": False,
     "disable_dropout": True,
     "report_to": "none",

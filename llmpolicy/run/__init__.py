@@ -7,8 +7,9 @@ A run holds, each with ``schema: 1``::
     metrics.jsonl        one line a logged step
     faults.jsonl         calls in which a reward failed, each with what is needed to make it again
     rollouts/*.parquet   every completion with its rewards
-    checkpoints/         what --resume goes on from
+    checkpoints/         what --resume goes on from: the last two, each with sizes and checksums of its files
     policy/  best/       the weights (or adapter) of the last step, and of the best held-out accuracy
+    broken-*             what was found damaged, kept beside the whole one that took its place
     evaluation.json      held-out accuracy before and after
     plot.png             the run at a glance
     overoptimisation.png reward and truth against the KL to the start, when evaluate.curve asked for it
@@ -16,20 +17,32 @@ A run holds, each with ``schema: 1``::
     reward_model/        the reward model, its report and its plot, when the recipe has the stage
 """
 
+from llmpolicy.run.checkpoints import add_checkpoint, checkpoints, step_of
 from llmpolicy.run.directory import Run
 from llmpolicy.run.files import SCHEMA, read_manifest
 from llmpolicy.run.lock import is_live
 from llmpolicy.run.machine import git_revision, redact
+from llmpolicy.run.mend import mend
 from llmpolicy.run.place import clear, is_failed_start, new_run_path
+from llmpolicy.run.sealed import damage, facts_of, fingerprint, put, written_whole
 
 __all__ = [
     "SCHEMA",
     "Run",
+    "add_checkpoint",
+    "checkpoints",
     "clear",
+    "damage",
+    "facts_of",
+    "fingerprint",
     "git_revision",
     "is_failed_start",
     "is_live",
+    "mend",
     "new_run_path",
+    "put",
     "read_manifest",
     "redact",
+    "step_of",
+    "written_whole",
 ]

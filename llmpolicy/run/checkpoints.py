@@ -1,14 +1,60 @@
-"""The checkpoints of a run: which of them can be gone on from."""
+"""The checkpoints of a run: written whole, checked before use, the oldest dropped by step when a newer one is whole."""
 
+import re
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+
+from llmpolicy.errors import RunError
+from llmpolicy.run.sealed import damage, keep_aside, put
+
+RECORD = "run"
+"""The folder of a checkpoint with the run's recipe, manifest and metrics as they were then."""
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """The checkpoints in a folder that were written to the end, oldest first."""
-    whole = [path for path in folder.glob("checkpoint-*") if (path / "trainer_state.json").is_file()]
-    return sorted(whole, key=step_of)
+    """The checkpoints in a folder, oldest first; they come there by a rename, so none is half written."""
+    named = [path for path in folder.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", path.name)]
+    return sorted((path for path in named if path.is_dir() and any(path.iterdir())), key=step_of)
 
 
 def step_of(checkpoint: Path) -> int:
     """The step after which a checkpoint was written, by its name."""
     return int(checkpoint.name.rsplit("-", 1)[1])
+
+
+def add_checkpoint(staged: Path, folder: Path, keep: int | None) -> None:
+    """Give a checkpoint its place under ``folder``, then drop the oldest beyond ``keep``, by step and not by any clock.
+
+    Nothing is dropped before the new one was read back from the disk and found whole; raises RunError if it is not.
+    """
+    new = folder / staged.name
+    put(staged, new, step=step_of(new))
+    older = [path for path in checkpoints(folder) if step_of(path) < step_of(new)]
+    surplus = older[: max(len(older) + 1 - keep, 0)] if keep else []
+    if surplus and (clause := damage(new)):
+        raise RunError(
+            f"{new} was written and reads back otherwise ({clause}): the disk does not keep what it is given"
+        )
+    for path in surplus:
+        shutil.rmtree(path)
+
+
+def newest_whole(folder: Path, say: Callable[[str], None]) -> Path | None:
+    """The newest checkpoint that is whole; newer ones that are not are kept aside, and said. None where there is none.
+
+    Raises RunError, and moves nothing, when there are checkpoints and none of them is whole.
+    """
+    broken: list[tuple[Path, str]] = []
+    for path in reversed(checkpoints(folder)):
+        clause = damage(path)
+        if clause is None:
+            for other, why in broken:
+                kept = keep_aside(other)
+                say(f"note: {other.name} is damaged ({why}) and kept as {kept.name}; going on from {path.name}")
+            return path
+        broken.append((path, clause))
+    if broken:
+        clauses = "; ".join(f"{path.name}: {why}" for path, why in broken)
+        raise RunError(f"{folder.parent} has no whole checkpoint to go on from ({clauses}); start it anew elsewhere")
+    return None

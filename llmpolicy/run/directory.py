@@ -2,20 +2,26 @@
 
 import itertools
 import json
+import logging
 import os
+import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from llmpolicy.errors import RunError
-from llmpolicy.run.checkpoints import checkpoints
-from llmpolicy.run.files import SCHEMA, cut_torn_line, read_run, write_text
+from llmpolicy.run.checkpoints import checkpoints, step_of
+from llmpolicy.run.files import SCHEMA, cut_torn_line, manifest_text, parse_lines, read_run, write_text
 from llmpolicy.run.lock import lock, make_space, release
 from llmpolicy.run.machine import environment, now
 from llmpolicy.run.place import FOLDERS, claim, is_failed_start
+from llmpolicy.run.sealed import SEAL, facts_of, sync
+
+_LOG = logging.getLogger("llmpolicy")
 
 
 class Run:
@@ -24,6 +30,7 @@ class Run:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.recipe, self.manifest = read_run(path)
+        self.attempt = self.synced = 0
 
     @classmethod
     def create(cls, path: str | Path, recipe: Mapping[str, Any], **facts: Any) -> "Run":
@@ -38,8 +45,9 @@ class Run:
             (path / folder).mkdir(exist_ok=True)
         text = yaml.safe_dump({"schema": SCHEMA, **recipe}, sort_keys=False, allow_unicode=True)
         write_text(path / "recipe.yaml", text)
+        facts = {**facts, "recipe_sha256": sha256(text.encode()).hexdigest()}
         manifest = {"schema": SCHEMA, "status": "running", "started": now(), **environment(), **facts}
-        write_text(path / "manifest.json", json.dumps(manifest, indent=2, default=str))
+        write_text(path / "manifest.json", manifest_text(manifest))
         return cls(path)
 
     @classmethod
@@ -51,13 +59,14 @@ class Run:
     def resume(cls, path: str | Path) -> "Run":
         """Open a run to go on with it, and claim its lock; raises RunError without a checkpoint."""
         run = cls.open(path)
-        if not run.checkpoints():
+        if run.latest() is None:
             how = "without --resume" if is_failed_start(run.path) else "with another --out DIR"
             raise RunError(f"{path} has no checkpoint to go on from; start it anew {how}")
         lock(run.path)
         run = cls.open(path)  # as it is now that nobody else writes it
         for name in ("metrics.jsonl", "faults.jsonl"):
             cut_torn_line(run.path / name)
+        run.attempt = 1 + max([len(run.manifest.get("resumed", [])), *map(attempt_of, run.rollout_files())])
         run.update_manifest(status="running", resumed=[*run.manifest.get("resumed", []), now()])
         return run
 
@@ -92,20 +101,44 @@ class Run:
         """The checkpoints that were written to the end, oldest first."""
         return checkpoints(self.checkpoint_dir)
 
+    def latest(self) -> Path | None:
+        """The weights to go on from: the policy, if it is of a later step than the last checkpoint, or that."""
+        newest = self.checkpoints()[-1:]
+        later = (self.policy_dir / SEAL).is_file() and self.policy_step() > max(map(step_of, newest), default=0)
+        return self.policy_dir if later else newest[0] if newest else None
+
+    def policy_step(self) -> int:
+        """The step of the weights in ``policy/``; -1 where that is not known."""
+        return int(facts_of(self.policy_dir).get("step", -1))
+
+    def last_step(self) -> int:
+        """The last step that was logged, or that a checkpoint has."""
+        logged = [line["step"] for line in self.metrics("train")]
+        return max([*logged, *map(step_of, self.checkpoints())], default=0)
+
+    def best(self) -> Mapping[str, Any] | None:
+        """Step and accuracy of the weights in ``best/``, as they were saved with them; None where there are none."""
+        if not self.best_dir.is_dir():
+            return None
+        said = facts_of(self.best_dir) if (self.best_dir / SEAL).is_file() else self.manifest.get("best") or {}
+        return {key: said[key] for key in ("step", "accuracy")} if "accuracy" in said else None
+
     # Writing
 
     def update_manifest(self, **facts: Any) -> None:
         """Add facts to manifest.json, atomically."""
         self.manifest.update(facts)
-        write_text(self.path / "manifest.json", json.dumps(self.manifest, indent=2, default=str))
+        write_text(self.path / "manifest.json", manifest_text(self.manifest))
 
     def change_recipe(self, recipe: Mapping[str, Any], recipe_hash: str) -> None:
         """Go on with another recipe, and keep the names of the blocks that changed."""
         new = {"schema": SCHEMA, **recipe}
         changed = sorted(key for key in {*self.recipe, *new} if self.recipe.get(key) != new.get(key))
-        write_text(self.path / "recipe.yaml", yaml.safe_dump(new, sort_keys=False, allow_unicode=True))
+        text = yaml.safe_dump(new, sort_keys=False, allow_unicode=True)
+        write_text(self.path / "recipe.yaml", text)
         self.recipe = new
-        self.update_manifest(recipe_hash=recipe_hash, recipe_changed=changed)
+        written = sha256(text.encode()).hexdigest()
+        self.update_manifest(recipe_hash=recipe_hash, recipe_sha256=written, recipe_changed=changed)
 
     def log(self, step: int, metrics: Mapping[str, Any], mode: str = "train") -> None:
         """Append one line to metrics.jsonl."""
@@ -127,12 +160,23 @@ class Run:
         import pyarrow.parquet as pq
 
         folder = self.path / "rollouts"
-        name = f"{mode}-{step:06d}-{len(self.manifest.get('resumed', [])):02d}"
+        name = f"{mode}-{step:06d}-{self.attempt:02d}"
         part = sum(1 for _ in folder.glob(f"{name}-*.parquet"))
         table = pa.Table.from_pylist([{"schema": SCHEMA, "step": step, "mode": mode, **row} for row in rows])
         temporary = folder / f"{name}-{part:02d}.part"
         pq.write_table(table, temporary, compression="zstd")
         os.replace(temporary, temporary.with_suffix(".parquet"))
+
+    def keep_record(self, folder: Path) -> None:
+        """Copy what the run knows of itself into a checkpoint, which is whole with it, and let the disk have its rows."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in ("recipe.yaml", "manifest.json", "metrics.jsonl"):
+            if (self.path / name).is_file():
+                shutil.copyfile(self.path / name, folder / name)
+        for file in [self.path / "metrics.jsonl", *self.rollout_files()[self.synced :]]:
+            if file.is_file():
+                sync(file)
+        self.synced = len(self.rollout_files())
 
     def write_evaluation(self, evaluation: Mapping[str, Any], *, of_best: bool = False) -> None:
         """Write evaluation.json, atomically; that of the best step lies beside its weights."""
@@ -149,31 +193,57 @@ class Run:
     # Reading
 
     def metrics(self, mode: str | None = None) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl; after a resume a step that was taken twice counts once, as it went last."""
+        """The lines of metrics.jsonl; after a resume a step that was taken twice counts once, as it went last.
+
+        Damaged lines are left out, with a warning.
+        """
         path = self.path / "metrics.jsonl"
-        written = path.read_bytes().splitlines(keepends=True) if path.exists() else []
-        lines = [json.loads(line) for line in written if line.endswith(b"\n")]  # a kill can break off the last one
+        lines, damaged = parse_lines(path.read_bytes() if path.exists() else b"")
+        if damaged:
+            _LOG.warning("%s: damaged and left out: line %s", path, ", ".join(map(str, damaged)))
         last = {(line["mode"], line["step"]): line for line in lines}
         return [line for line in last.values() if mode in (None, line["mode"])]
 
-    def rollouts(self, mode: str | None = None) -> Iterator[dict[str, Any]]:
-        """The rows of rollouts/*.parquet in order of step; of a step that was taken again, those written last."""
-        import pyarrow.parquet as pq
+    def rollout_files(self) -> list[Path]:
+        """The files of rollouts/ in order of step."""
+        return sorted((self.path / "rollouts").glob("*-*.parquet"), key=lambda path: path.stem.split("-")[1:])
 
-        files = sorted((self.path / "rollouts").glob("*-*.parquet"), key=lambda path: path.stem.split("-")[1:])
-        for _, same in itertools.groupby(files, lambda path: path.stem.split("-")[1]):
+    def rollouts(self, mode: str | None = None) -> Iterator[dict[str, Any]]:
+        """The rows of rollouts/*.parquet in order of step; of a step that was taken again, those written last.
+
+        Damaged files are left out, with a warning.
+        """
+        for _, same in itertools.groupby(self.rollout_files(), lambda path: path.stem.split("-")[1]):
             parts = list(same)
-            newest = max(map(_attempt, parts))
+            newest = max(map(attempt_of, parts))
             for path in parts:
-                if _attempt(path) == newest and mode in (None, path.stem.split("-")[0]):
-                    yield from pq.read_table(path).to_pylist()
+                if attempt_of(path) == newest and mode in (None, path.stem.split("-")[0]):
+                    yield from _rows(path)
 
     def evaluation(self) -> dict[str, Any] | None:
-        """The content of evaluation.json, or None before it is written."""
+        """The content of evaluation.json, or None before it is written; raises RunError when it is damaged."""
         path = self.path / "evaluation.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+        if not path.exists():
+            return None
+        try:
+            said: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise RunError(f"{path} cannot be read ({error}); train with --resume measures again") from error
+        return said
 
 
-def _attempt(rollouts: Path) -> list[str]:
-    """How often the run had been resumed when it wrote ``mode-step-attempt-part.parquet``; older files do not say."""
-    return rollouts.stem.split("-")[2:-1]
+def _rows(path: Path) -> list[dict[str, Any]]:
+    import pyarrow
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_table(path).to_pylist()
+    except (pyarrow.ArrowException, OSError) as error:
+        _LOG.warning("%s: damaged and left out: %s", path, " ".join(str(error).split())[:120])
+        return []
+
+
+def attempt_of(rollouts: Path) -> int:
+    """How often the run had been resumed when it wrote ``mode-step-attempt-part.parquet``; older files do not say: -1."""
+    parts = rollouts.stem.split("-")[2:-1]
+    return int(parts[0]) if parts and parts[0].isdigit() else -1

@@ -2,12 +2,15 @@
 
 import json
 import os
+from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from llmpolicy.errors import RunError
+from llmpolicy.run.sealed import sync
 
 SCHEMA = 1
 
@@ -38,12 +41,50 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
+def manifest_text(manifest: Mapping[str, Any]) -> str:
+    """A manifest as it is written, with a checksum of all the rest of it."""
+    rest = {key: value for key, value in manifest.items() if key != "checksum"}
+    rest = json.loads(json.dumps(rest, default=str))
+    return json.dumps({**rest, "checksum": checksum(rest)}, indent=2)
+
+
+def checksum(manifest: Mapping[str, Any]) -> str:
+    """The sha256 of a manifest without its own checksum."""
+    rest = {key: value for key, value in manifest.items() if key != "checksum"}
+    return sha256(json.dumps(rest).encode()).hexdigest()
+
+
+def parse_lines(content: bytes) -> tuple[list[dict[str, Any]], list[int]]:
+    """The lines of a metrics file and the numbers of those that are damaged; the last one, if a kill broke it off, is neither."""
+    lines: list[dict[str, Any]] = []
+    damaged: list[int] = []
+    for number, text in enumerate(content.splitlines(keepends=True), 1):
+        if not text.endswith(b"\n"):
+            continue
+        try:
+            line = json.loads(text)
+        except ValueError:
+            line = None
+        if isinstance(line, dict) and isinstance(line.get("mode"), str) and isinstance(line.get("step"), int):
+            lines.append(line)
+        else:
+            damaged.append(number)
+    return lines, damaged
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all: what the disk holds under its name is the old content or the new."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_bytes(content)
+        sync(temporary)
         os.replace(temporary, path)
+        sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -77,7 +77,8 @@ def _refuse_a_run(path: Path, held: bool = False) -> None:
 
 def _came_to_something(path: Path) -> bool:
     kept = ("policy", "best", "evaluation.json")
-    return bool(checkpoints(path / "checkpoints")) or any((path / name).exists() for name in kept)
+    damaged = [*path.glob("broken-*"), *path.glob("checkpoints/broken-*")]
+    return bool(damaged or checkpoints(path / "checkpoints")) or any((path / name).exists() for name in kept)
 
 
 def _began(path: Path) -> bool:

@@ -1,15 +1,17 @@
 """Evaluation of a run, a model or an adapter on the held-out prompts of a recipe."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmpolicy.build import Plan, build_policy, evaluated_length, fit_held_out, plan, policy_at, require_sandbox
 from llmpolicy.errors import RecipeError, RunError
 from llmpolicy.recipe import Recipe, load_recipe
-from llmpolicy.run import Run
+from llmpolicy.run import Run, damage, facts_of
 from llmpolicy.session.process import Say, placed, quiet, target, tell
 from llmpolicy.session.reinforce import evaluate_environment
+from llmpolicy.session.sources import refuse_changes, source_facts
 from llmpolicy.tasks import check_disjoint
 
 if TYPE_CHECKING:
@@ -56,8 +58,18 @@ def _other_weights(recipe: Recipe, policy: "CausalLMPolicy") -> "CausalLMPolicy 
     return build_policy(recipe, base_only=recipe.model.adapter is None).to(policy.device)
 
 
-def evaluate_model(model: str, recipe_name: str | None, overrides: Sequence[str], say: Say = tell) -> dict[str, Any]:
-    """Evaluate a run, a model folder, an adapter, a merged model or a Hub id on a recipe's held-out prompts."""
+def evaluate_model(
+    model: str,
+    recipe_name: str | None,
+    overrides: Sequence[str],
+    say: Say = tell,
+    *,
+    accept_changes: bool = False,
+) -> dict[str, Any]:
+    """Evaluate a run, a model folder, an adapter, a merged model or a Hub id on a recipe's held-out prompts.
+
+    A run whose files changed since it was made is refused, unless the changes are accepted.
+    """
     others = [text for text in overrides if "=" not in text]
     if others:
         raise RecipeError(
@@ -81,15 +93,24 @@ def evaluate_model(model: str, recipe_name: str | None, overrides: Sequence[str]
     quiet()
     made = plan(recipe, target=target())
     require_sandbox(made)
-    if run is not None:
-        _refuse_trained_questions(run, made)
+    changed = _checked(run, made, accept=accept_changes, say=say) if run is not None else []
     policy = policy_at(run.policy_dir if run else Path(model), recipe)
     made = fit_held_out(made, policy)
-    return evaluate_policy(made, placed(policy), say=say)
+    result = evaluate_policy(made, placed(policy), say=say)
+    return {**result, "accepted_changes": changed} if changed else result
 
 
-def _refuse_trained_questions(run: Run, made: Plan) -> None:
-    """What a run was trained on is no evidence: a larger or another held-out part may contain it."""
+def _checked(run: Run, made: Plan, *, accept: bool, say: Say) -> list[str]:
+    """Refuse damaged weights, files that changed since, and questions that were trained on; the changes accepted."""
+    if (clause := damage(run.policy_dir)) and facts_of(run.policy_dir):
+        raise RunError(
+            f"{run.policy_dir} is damaged ({clause}); train with --resume writes it anew from the last checkpoint"
+        )
     own = load_recipe(str(run.path / "recipe.yaml"))
-    if (own.task, own.seed, own.evaluate) != (made.recipe.task, made.recipe.seed, made.recipe.evaluate):
-        check_disjoint(plan(own).train_rows, made.held_out)
+    same = (own.task, own.seed, own.evaluate) == (made.recipe.task, made.recipe.seed, made.recipe.evaluate)
+    mine = made if same else plan(own)
+    now = source_facts(replace(mine, recipe=made.recipe))
+    changed = refuse_changes(run, now, accept=accept, say=say)
+    if not same:  # what a run was trained on is no evidence: a larger or another held-out part may contain it
+        check_disjoint(mine.train_rows, made.held_out)
+    return changed

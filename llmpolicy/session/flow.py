@@ -24,10 +24,11 @@ from llmpolicy.build import (
 )
 from llmpolicy.errors import RecipeError, RunError
 from llmpolicy.recipe import Recipe, check_packages, from_here, load_recipe, make_recipe
-from llmpolicy.run import Run, new_run_path
+from llmpolicy.run import Run, mend, new_run_path, written_whole
 from llmpolicy.sandbox import unsafe
 from llmpolicy.session.curve import close_curve
 from llmpolicy.session.evaluate import evaluate_policy
+from llmpolicy.session.going_on import is_complete, last_step, reached, refuse_other_processes
 from llmpolicy.session.grpo import check_grpo_block, train_grpo
 from llmpolicy.session.process import (
     DRY_RUN,
@@ -43,6 +44,7 @@ from llmpolicy.session.process import (
     world_size,
 )
 from llmpolicy.session.reinforce import check_reinforce, train_environment, train_reinforce
+from llmpolicy.session.sources import refuse_changes, source_facts
 from llmpolicy.session.stages import train_stages
 from llmpolicy.tasks.arrow import dataset_rows, is_dataset
 from llmpolicy.tasks.spec import SOURCES
@@ -59,6 +61,7 @@ def train(
     rewards: Any = None,
     out: str | Path | None = None,
     resume: bool = False,
+    accept_changes: bool = False,
     unsafe_local_exec: bool = False,
     say: Say = tell,
     **blocks: Any,
@@ -68,18 +71,20 @@ def train(
     ``model`` is a path, a Hub id, ``bundled``, a mapping or a CausalLMPolicy; ``task`` a mapping, a list of rows
     or a dataset;
     ``rewards`` functions or references; further blocks (``grpo``, ``evaluate``, ``seed`` ...) as in a recipe.
-    ``unsafe_local_exec`` lets code rewards run the model's code without a sandbox.
+    ``unsafe_local_exec`` lets code rewards run the model's code without a sandbox; ``accept_changes`` goes on with files
+    that changed since the run began.
     Raises LLMPolicyError in one sentence for what cannot be run.
     """
     from llmpolicy.policies.causal_lm import CausalLMPolicy
 
     unsafe.allow(unsafe_local_exec)
+    _mend(out, resume, say)
     base = load_recipe(recipe) if isinstance(recipe, (str, Path)) else None
     policy = model if isinstance(model, CausalLMPolicy) else None
     given = {"model": {"path": policy.name} if policy else model, "task": _task(task), "rewards": rewards}
     changes = {**{key: value for key, value in given.items() if value is not None}, **blocks}
     if base is not None and not changes:
-        return _train(base, Path(out) if out else None, resume=resume, dry_run=False, say=say)
+        return _train(base, Path(out) if out else None, resume=resume, accept=accept_changes, dry_run=False, say=say)
     changes = {key: from_here(value, [key]) for key, value in changes.items()}
     data = _changed(base.resolved() if base else dict(recipe or {}), changes)  # type: ignore[arg-type]
     if policy:
@@ -91,7 +96,8 @@ def train(
         )
     if policy and template_arguments(made) not in ({}, policy.codec.chat_template_kwargs):
         raise RecipeError("the task has other chat_template_kwargs than the policy; give them to CausalLMPolicy alone")
-    return _train(made, Path(out) if out else None, resume=resume, dry_run=False, say=say, given=policy)
+    where = Path(out) if out else None
+    return _train(made, where, resume=resume, accept=accept_changes, dry_run=False, say=say, given=policy)
 
 
 def _changed(data: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -117,6 +123,7 @@ def train_recipe(
     *,
     out: Path | None = None,
     resume: bool = False,
+    accept_changes: bool = False,
     dry_run: bool = False,
     unsafe_local_exec: bool = False,
     until: str | None = None,
@@ -127,7 +134,15 @@ def train_recipe(
     ``until`` names the last stage to carry out.
     """
     unsafe.allow(unsafe_local_exec)
-    return _train(load_recipe(name, overrides), out, resume=resume, dry_run=dry_run, until=until, say=say)
+    _mend(out, resume and not dry_run, say)
+    recipe = load_recipe(name, overrides)
+    return _train(recipe, out, resume=resume, accept=accept_changes, dry_run=dry_run, until=until, say=say)
+
+
+def _mend(out: str | Path | None, resume: bool, say: Say) -> None:
+    """Put a run that goes on in order, before anything of it is read, its recipe included."""
+    if resume and out is not None and is_main():
+        mend(Path(out), say)
 
 
 def _train(
@@ -135,6 +150,7 @@ def _train(
     out: Path | None,
     *,
     resume: bool,
+    accept: bool,
     dry_run: bool,
     say: Say,
     given: "CausalLMPolicy | None" = None,
@@ -168,16 +184,26 @@ def _train(
         lora_config(recipe.model.lora)
     for line in reward_lines(made):
         say(line)
+    sources = source_facts(made, weights=given is None) if is_main() and (resume or not dry_run) else {}
+    if resume and out is not None and is_main():
+        sources["accepted_changes"] = _check_going_on(Run.open(out), recipe, sources, accept=accept, say=say)
     if dry_run:
         if made.explanation is not None:
             say(str(made.explanation))
         say(DRY_RUN)
         raise SystemExit(0)
-    return _carry_out(made, out, resume=resume, say=say, given=given, code_runs_in=code_runs_in)
+    return _carry_out(made, out, resume=resume, say=say, given=given, code_runs_in=code_runs_in, sources=sources)
 
 
 def _carry_out(
-    made: Plan, out: Path | None, *, resume: bool, say: Say, given: "CausalLMPolicy | None", code_runs_in: str | None
+    made: Plan,
+    out: Path | None,
+    *,
+    resume: bool,
+    say: Say,
+    given: "CausalLMPolicy | None",
+    code_runs_in: str | None,
+    sources: Mapping[str, Any],
 ) -> Run:
     """Load, train, save and evaluate what was planned."""
     quiet()
@@ -189,7 +215,7 @@ def _carry_out(
     use_threads(policy)
     made = fit(made, policy, processes=world_size(), target=target())
     weights = loaded_weights(recipe) if given is None else None
-    run = open_run(recipe, out, resume=resume, weights=weights) if is_main() else None
+    run = open_run(recipe, out, resume=resume, weights=weights, sources=sources) if is_main() else None
     with failing(run):
         if run is not None and code_runs_in is not None:
             run.update_manifest(code_runs_in=code_runs_in)
@@ -202,7 +228,8 @@ def _carry_out(
         if written:
             policy = placed(policy_at(run.policy_dir, recipe))
         else:
-            policy.save(run.policy_dir)
+            with written_whole(run.policy_dir, step=run.last_step()) as folder:
+                policy.save(folder)
         return close_run(made, policy, run, stopped, say, start)
 
 
@@ -213,16 +240,33 @@ def _first_policy(recipe: Recipe, resumed: Path | None) -> "CausalLMPolicy":
     return build_policy(recipe)
 
 
-def open_run(recipe: Recipe, out: Path | None, *, resume: bool, weights: str | None = None) -> Run:
+def _check_going_on(
+    run: Run, recipe: Recipe, sources: Mapping[str, Any], *, accept: bool, say: Say
+) -> list[dict[str, Any]]:
+    """Refuse what cannot go on, before a model loads; all changes that were accepted, now and earlier."""
+    _refuse_other_questions(run, recipe)
+    _refuse_last_step(run, recipe)
+    refuse_other_processes(run, recipe)
+    changed = refuse_changes(run, sources, accept=accept, say=say)
+    earlier: list[dict[str, Any]] = run.manifest.get("accepted_changes") or []
+    return [*earlier, {"at_step": reached(run), "changed": changed}] if changed else earlier
+
+
+def open_run(
+    recipe: Recipe,
+    out: Path | None,
+    *,
+    resume: bool,
+    weights: str | None = None,
+    sources: Mapping[str, Any] | None = None,
+) -> Run:
     """Create the run's directory, or claim an existing one to go on with; ``weights`` says what was loaded as base."""
     if resume:
         assert out is not None
-        _refuse_other_questions(Run.open(out), recipe)
-        _refuse_last_step(Run.open(out), recipe)
         run = Run.resume(out)
         if run.manifest.get("recipe_hash") != recipe.hash():
             run.change_recipe(recipe.resolved(), recipe.hash())
-            run.update_manifest(**reward_facts(recipe), tasks=task_facts(recipe))
+        run.update_manifest(**reward_facts(recipe), tasks=task_facts(recipe), **(sources or {}))
         return run
     path = out or new_run_path(recipe.name)
     facts: dict[str, Any] = {
@@ -231,7 +275,7 @@ def open_run(recipe: Recipe, out: Path | None, *, resume: bool, weights: str | N
         "base_dir": str(recipe.base_dir or Path.cwd()),
     }
     facts |= {"world_size": world_size(), "weights": weights}
-    facts |= {**reward_facts(recipe), "tasks": task_facts(recipe)}
+    facts |= {**reward_facts(recipe), "tasks": task_facts(recipe), **(sources or {})}
     return Run.create(path, recipe.resolved(), **facts)
 
 
@@ -259,10 +303,9 @@ def _first_difference(key: str, old: Any, new: Any) -> tuple[str, Any, Any]:
 
 
 def _refuse_last_step(run: Run, recipe: Recipe) -> None:
-    steps = [int(path.name.rsplit("-", 1)[1]) for path in run.checkpoints()[-1:]]
-    last = (recipe.grpo or {}).get("max_steps", 0)
-    if steps and 0 < last <= steps[0]:
-        raise RunError(f"{run.path} is already at step {steps[0]} of {last}; raise grpo.max_steps to go on")
+    step, last = reached(run), last_step(run, recipe)
+    if last is not None and step >= last and is_complete(run, recipe):
+        raise RunError(f"{run.path} is already at step {step} of {last}; raise grpo.max_steps to go on")
 
 
 def _questions(recipe: Mapping[str, Any]) -> dict[str, Any]:
@@ -282,8 +325,7 @@ def close_run(
         run.write_evaluation(evaluate_policy(made, policy, start=start.to(policy.device) if start else None, say=say))
         if made.recipe.evaluate.curve and run.best_dir.is_dir():
             close_curve(made, policy, run, start, say)
-    steps = max((line["step"] for line in run.metrics("train")), default=0)
-    run.finish("stopped" if stopped else "finished", steps=steps, reason=stopped)
+    run.finish("stopped" if stopped else "finished", steps=run.last_step(), reason=stopped)
     say(f"plot: {plot_run(run)}")
     say(f"run:  {run.path}")
     return run

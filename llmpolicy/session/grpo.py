@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from llmpolicy.build import Plan, evaluated_length
 from llmpolicy.recipe import Recipe
 from llmpolicy.run import Run
+from llmpolicy.session.going_on import only_ends
 from llmpolicy.session.process import Say, end_stopped
 from llmpolicy.tasks import Row
 
@@ -35,6 +36,7 @@ def train_grpo(
     Where processes share out the weights (FSDP, DeepSpeed), all of them write it together.
     """
     from llmpolicy.grpo.callbacks import BestCheckpoint, CleanStop, Progress
+    from llmpolicy.grpo.checkpoint import save_together, take_weights
     from llmpolicy.grpo.config import grpo_config
     from llmpolicy.grpo.trainer import PolicyTrainer
 
@@ -60,7 +62,13 @@ def train_grpo(
         else:
             measure, curve = _measure_of(made, policy), recipe.evaluate.curve
             trainer.add_callback(BestCheckpoint(run, recipe.evaluate.every, measure, policy.save, at_start=curve))
-    newest = str((run or Run.open(home)).checkpoints()[-1]) if resume else None
+    going_on = Run.open(home) if resume else None
+    last = only_ends(going_on, recipe) if going_on else None
+    if last is not None:
+        say(f"all steps are taken: finishing with the weights of {last.name}")
+        take_weights(trainer, last)
+        return None, False
+    newest = str(going_on.checkpoints()[-1]) if going_on else None
     stop.listen()
     try:
         trainer.train(resume_from_checkpoint=newest)
@@ -71,7 +79,7 @@ def train_grpo(
         end_stopped(run, trainer.state.global_step, stop, say)
     shared = shares_weights(trainer)
     if shared:
-        trainer.save_model(str(home / "policy"))
+        save_together(trainer, home / "policy")
     return stop.reason, shared
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,7 +12,8 @@ from llmpolicy.build import Plan
 from llmpolicy.errors import RecipeError, RunError
 from llmpolicy.grpo.rollouts import Generation, rollout_rows
 from llmpolicy.recipe import Recipe
-from llmpolicy.run import Run, new_run_path
+from llmpolicy.run import Run, add_checkpoint, new_run_path, written_whole
+from llmpolicy.run.checkpoints import RECORD
 from llmpolicy.session.process import DRY_RUN, Say, end_stopped, failing, world_size
 from llmpolicy.signals import Signals
 from llmpolicy.types import Completion
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
 LANGUAGE_COUNTS = ("prompts", "group_size", "max_completion_length")
 LANGUAGE_KEYS = (*LANGUAGE_COUNTS, "temperature")
 """What a language model's ``reinforce:`` block says besides the settings of the loop."""
+
+
+KEPT, CHECKPOINTS = 2, 10
+"""How many checkpoints are kept, and how many a run writes on its way."""
 
 
 def check_reinforce(recipe: Recipe, rows: int | None = None) -> "Settings":
@@ -128,7 +134,8 @@ def train_environment(recipe: Recipe, out: Path | None, *, resume: bool, dry_run
         policy = load_mlp_policy(run.checkpoints()[-1]) if resume else copy.deepcopy(untrained)
         state = _begin(policy, environment, settings, recipe, run if resume else None)
         stopped = loop(policy, environment, settings, state, recipe, run, say)
-        policy.save(run.policy_dir)
+        with written_whole(run.policy_dir, step=state.update) as folder:
+            policy.save(folder)
         run.write_evaluation(evaluate_returns_of(recipe, policy, untrained, say))
         run.finish("stopped" if stopped else "finished", steps=state.update, reason=stopped)
         say(f"plot: {plot_run(run)}")
@@ -183,11 +190,9 @@ def loop(
     try:
         trained = reinforce(
             policy, environment, settings, seed=recipe.seed, state=state, time_limit=recipe.time_limit,
-            on_rollout=on_rollout, on_update=_note(settings.updates, run, say, stop),
+            on_rollout=on_rollout, on_update=_note(policy, state, settings.updates, run, say, stop),
         )  # fmt: skip
-        folder = run.checkpoint_dir / f"checkpoint-{state.update}"
-        policy.save(folder)
-        state.save(folder)
+        save_state(policy, state, run)
     finally:
         stop.forget()
     if stop.signal is not None:
@@ -196,9 +201,25 @@ def loop(
     return trained.stopped
 
 
-def _note(updates: int, run: Run, say: Say, stop: Signals) -> Callable[[int, dict[str, float]], bool]:
-    """Log an update, say how it went now and then, and answer whether the loop should stop."""
-    every = max(updates // 20, 1)
+def save_state(policy: Any, state: "State", run: Run) -> None:
+    """Write a checkpoint, whole or not at all."""
+    staged = run.checkpoint_dir / ".new" / f"checkpoint-{state.update}"
+    shutil.rmtree(staged.parent, ignore_errors=True)
+    staged.mkdir(parents=True)
+    try:
+        policy.save(staged)
+        state.save(staged)
+        run.keep_record(staged / RECORD)
+        add_checkpoint(staged, run.checkpoint_dir, KEPT)
+    finally:
+        shutil.rmtree(staged.parent, ignore_errors=True)
+
+
+def _note(
+    policy: Any, state: "State", updates: int, run: Run, say: Say, stop: Signals
+) -> Callable[[int, dict[str, float]], bool]:
+    """Log an update, say how it went and save now and then, and answer whether the loop should stop."""
+    every, saves = max(updates // 20, 1), max(updates // CHECKPOINTS, 1)
 
     def note(update: int, metrics: dict[str, float]) -> bool:
         run.log(update, {"reward": metrics["return"], "episode_length": metrics["length"], "loss": metrics["loss"]})
@@ -207,6 +228,8 @@ def _note(updates: int, run: Run, say: Say, stop: Signals) -> Callable[[int, dic
                 f"update {update}/{updates}  return {metrics['return']:.4g}  episode length {metrics['length']:.0f}  "
                 f"{metrics['seconds']:.0f}s"
             )
+        if update % saves == 0 and update < updates:
+            save_state(policy, state, run)
         return stop.signal is not None
 
     return note

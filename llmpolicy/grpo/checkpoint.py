@@ -1,0 +1,71 @@
+"""How a trainer's checkpoint comes to be whole, and how a policy is taken from one without training."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llmpolicy.run import add_checkpoint, put
+from llmpolicy.run.checkpoints import RECORD
+
+if TYPE_CHECKING:
+    from transformers import TrainerState
+
+    from llmpolicy.grpo.trainer import PolicyTrainer
+
+STAGED = ".new"
+"""The folder beside the checkpoints in which one is written."""
+
+
+@contextmanager
+def whole_checkpoint(trainer: "PolicyTrainer") -> Iterator[None]:
+    """While it lasts the trainer saves aside; then the checkpoint is sealed, renamed, and the oldest ones are dropped.
+
+    transformers would drop by the files' times, and after a clock was set back each new checkpoint is the oldest.
+    """
+    home = Path(trainer.args.output_dir or ".")
+    staged = home / STAGED / f"checkpoint-{trainer.state.global_step}"
+    if trainer.args.should_save:
+        shutil.rmtree(staged.parent, ignore_errors=True)
+    trainer.accelerator.wait_for_everyone()
+    trainer.staged = staged.parent
+    try:
+        yield
+        trainer.accelerator.wait_for_everyone()
+        if trainer.args.should_save:
+            if trainer.run is not None:
+                trainer.run.keep_record(staged / RECORD)
+            add_checkpoint(staged, home, trainer.args.save_total_limit)
+    finally:
+        trainer.staged = None
+        if trainer.args.should_save:
+            shutil.rmtree(staged.parent, ignore_errors=True)
+    trainer.accelerator.wait_for_everyone()
+
+
+def take_weights(trainer: "PolicyTrainer", folder: Path) -> None:
+    """Give the trainer's policy the weights in a folder, placed and cast as training leaves them; no step is taken."""
+    trainer._load_from_checkpoint(str(folder))
+    trainer.accelerator.prepare_model(trainer.model, evaluation_mode=True)
+
+
+def save_together(trainer: "PolicyTrainer", folder: Path) -> None:
+    """Write the policy where processes share out the weights: all of them write, the first puts it in its place."""
+    staged = folder.with_name(f".{folder.name}.new")
+    trainer.save_model(str(staged))
+    trainer.accelerator.wait_for_everyone()
+    if trainer.args.should_save:
+        put(staged, folder, step=trainer.state.global_step)
+    trainer.accelerator.wait_for_everyone()
+
+
+def mean_loss(state: "TrainerState") -> float:
+    """The loss of a step on average, of all that were logged; transformers' own leaves out those before a resume."""
+    total: float = 0.0
+    before: int = 0
+    for line in state.log_history:
+        if "loss" in line:
+            total += line["loss"] * (int(line["step"]) - before)
+            before = int(line["step"])
+    return total / max(before, 1)

@@ -1,0 +1,98 @@
+"""What ``--resume`` does first: a run that was killed or damaged is put in order, and all that was done is said."""
+
+import json
+import shutil
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+
+from llmpolicy.errors import RunError
+from llmpolicy.run.checkpoints import RECORD, newest_whole
+from llmpolicy.run.files import checksum, parse_lines, read_manifest, write_bytes
+from llmpolicy.run.lock import lock, release
+from llmpolicy.run.sealed import SEAL, damage, keep_aside, recover
+
+FOLDERS = ("best", "policy")
+
+
+def mend(path: Path, say: Callable[[str], None]) -> None:
+    """Put a run's directory in order before it goes on; raises RunError when no checkpoint is whole, or it is locked.
+
+    The newest whole checkpoint is found; recipe, manifest and metrics that are damaged come back from it; ``best/`` and
+    ``policy/`` that are damaged are kept aside. A directory without a run is left as it is.
+    """
+    if not (path / "checkpoints").is_dir():
+        return
+    lock(path)
+    try:
+        for name in FOLDERS:
+            recover(path / name)
+        _drop_leftovers(path)
+        checkpoint = newest_whole(path / "checkpoints", say)
+        if checkpoint is not None:
+            _mend_record(path, checkpoint, say)
+        sealed = "checksum" in read_manifest(path)  # earlier versions sealed no folder
+        for name in FOLDERS:
+            _keep_damaged(path / name, sealed, say)
+    finally:
+        release(path)
+
+
+def _drop_leftovers(path: Path) -> None:
+    """What was being written when the run ended, and never was in its place."""
+    shutil.rmtree(path / "checkpoints" / ".new", ignore_errors=True)
+    for file in [*path.glob(".manifest.json.*"), *path.glob(".recipe.yaml.*"), *(path / "rollouts").glob("*.part")]:
+        file.unlink(missing_ok=True)
+
+
+def _keep_damaged(folder: Path, sealed: bool, say: Callable[[str], None]) -> None:
+    if folder.is_dir() and (sealed or (folder / SEAL).is_file()) and (clause := damage(folder)):
+        say(f"note: {folder.name}/ is damaged ({clause}) and kept as {keep_aside(folder).name}/")
+
+
+def _mend_record(path: Path, checkpoint: Path, say: Callable[[str], None]) -> None:
+    """Bring back what is damaged of manifest, recipe and metrics; the manifest first, for it knows the recipe."""
+    saved = checkpoint / RECORD
+    for name, wrong in (("manifest.json", _manifest), ("recipe.yaml", _recipe), ("metrics.jsonl", _metrics)):
+        if not (saved / name).is_file() or (clause := wrong(path, saved)) is None:
+            continue
+        content = (saved / name).read_bytes() + (_later_lines(path, saved) if name == "metrics.jsonl" else b"")
+        kept = f"; the damaged one is kept as {keep_aside(path / name).name}" if (path / name).exists() else ""
+        write_bytes(path / name, content)
+        say(f"note: {name} {clause}: taken from {checkpoint.name}, as it was then{kept}")
+
+
+def _manifest(path: Path, saved: Path) -> str | None:
+    if not (path / "manifest.json").is_file():
+        return "is missing"
+    try:
+        manifest = read_manifest(path)
+    except RunError:
+        return "cannot be read"
+    return None if manifest.get("checksum") in (None, checksum(manifest)) else "is not what was written"
+
+
+def _recipe(path: Path, saved: Path) -> str | None:
+    """Half a recipe can be a recipe as well, but another one: what counts is what the run wrote."""
+    if not (path / "recipe.yaml").is_file():
+        return "is missing"
+    written = read_manifest(path).get("recipe_sha256")
+    own = sha256((path / "recipe.yaml").read_bytes()).hexdigest()
+    return None if written in (None, own) else "is not what was written (changes are given as KEY=VALUE)"
+
+
+def _metrics(path: Path, saved: Path) -> str | None:
+    """Lines are only ever added, so the file begins with what it was at the checkpoint."""
+    if not (path / "metrics.jsonl").is_file():
+        return "is missing"
+    begun = (path / "metrics.jsonl").read_bytes().startswith((saved / "metrics.jsonl").read_bytes())
+    return None if begun else "is not what was written"
+
+
+def _later_lines(path: Path, saved: Path) -> bytes:
+    """The lines that were added after a checkpoint, as far as they can be read."""
+    file = path / "metrics.jsonl"
+    known = {(line["mode"], line["step"]) for line in parse_lines((saved / file.name).read_bytes())[0]}
+    own = parse_lines(file.read_bytes())[0] if file.is_file() else []
+    later = [line for line in own if (line["mode"], line["step"]) not in known]
+    return b"".join(json.dumps(line).encode() + b"\n" for line in later)

@@ -1,0 +1,124 @@
+"""Folders that are whole or not there: written aside, synced, renamed, with the size and sha256 of every file in them."""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+SEAL = "checksums.json"
+"""Comes last into a folder: its files' sizes and sha256, and what the writer said of the folder."""
+
+
+@contextlib.contextmanager
+def written_whole(target: Path, **facts: Any) -> Iterator[Path]:
+    """A folder to write into that takes the place of ``target`` at the end; if writing fails, the old one stays."""
+    staged = _aside(target, "new")
+    shutil.rmtree(staged, ignore_errors=True)
+    staged.mkdir(parents=True)
+    try:
+        yield staged
+        put(staged, target, **facts)
+    except BaseException:
+        shutil.rmtree(staged, ignore_errors=True)
+        recover(target)
+        raise
+
+
+def put(staged: Path, target: Path, **facts: Any) -> None:
+    """Seal a folder and rename it to ``target``; what was there goes when the new one is in its place."""
+    seal(staged, **facts)
+    old = _aside(target, "old")
+    if target.exists():
+        shutil.rmtree(old, ignore_errors=True)
+        os.rename(target, old)
+    os.rename(staged, target)
+    sync(target.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def recover(target: Path) -> None:
+    """Finish what a kill between two renames left, and drop what was not written to the end."""
+    staged, old = _aside(target, "new"), _aside(target, "old")
+    for candidate in (staged, old):
+        if not target.exists() and candidate.exists() and damage(candidate) is None:
+            os.rename(candidate, target)
+    for leftover in (staged, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+def seal(folder: Path, **facts: Any) -> None:
+    """Write down size and sha256 of every file in a folder, and let the disk have them all."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != SEAL)
+    files = {path.relative_to(folder).as_posix(): fingerprint(path) for path in paths}
+    text = json.dumps({"schema": 1, **facts, "files": files}, indent=1)
+    (folder / SEAL).write_text(text, encoding="utf-8")
+    for path in [*paths, folder / SEAL, *(path for path in folder.rglob("*") if path.is_dir()), folder]:
+        sync(path)
+
+
+def damage(folder: Path) -> str | None:
+    """What is wrong with a sealed folder, as a clause, or None: every byte is read and checked, sizes first."""
+    if not (folder / SEAL).is_file():
+        return f"{SEAL} is missing"
+    files = facts_of(folder).get("files")
+    if not isinstance(files, dict) or not files:
+        return f"{SEAL} cannot be read"
+    try:
+        for name, expected in files.items():
+            if not (folder / name).is_file():
+                return f"{name} is missing"
+            if (size := (folder / name).stat().st_size) != expected["bytes"]:
+                return f"{name} has {size:,} bytes instead of {expected['bytes']:,}"
+        for name, expected in files.items():
+            if fingerprint(folder / name) != expected:
+                return f"{name} is not what was written"
+    except (KeyError, TypeError, ValueError):
+        return f"{SEAL} cannot be read"
+    except OSError as error:
+        return f"{error.filename or 'a file'} cannot be read ({error.strerror})"
+    return None
+
+
+def facts_of(folder: Path) -> Mapping[str, Any]:
+    """What a folder's seal says; nothing where there is none that can be read."""
+    try:
+        said = json.loads((folder / SEAL).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+def fingerprint(path: Path) -> dict[str, Any]:
+    """Size and sha256 of a file."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return {"bytes": file.tell(), "sha256": digest}
+
+
+def sync(path: Path) -> None:
+    """Wait until the disk has a file, or the names in a folder, and forget the cached copy, so that it is read from there."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+        if hasattr(os, "posix_fadvise") and path.is_file():
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+    finally:
+        os.close(descriptor)
+
+
+def keep_aside(path: Path) -> Path:
+    """Rename what is damaged to the first free of broken-NAME, broken-NAME-2 ...; nothing is deleted."""
+    place, number = path.with_name(f"broken-{path.name}"), 1
+    while place.exists():
+        number += 1
+        place = path.with_name(f"broken-{path.name}-{number}")
+    os.rename(path, place)
+    return place
+
+
+def _aside(target: Path, which: str) -> Path:
+    return target.with_name(f".{target.name}.{which}")

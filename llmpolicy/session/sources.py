@@ -1,0 +1,164 @@
+"""What a run was made from, by content: files of rewards and tasks, rows, local weights; a change is refused, or accepted."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from llmpolicy.build import Plan, loaded_weights, reward_functions
+from llmpolicy.errors import RunError
+from llmpolicy.recipe import Recipe
+from llmpolicy.rewards.files import files_of, named_files
+from llmpolicy.rewards.resolve import SHIPPED
+from llmpolicy.run import Run, fingerprint
+from llmpolicy.session.process import Say
+from llmpolicy.tasks import Row
+from llmpolicy.tasks.sources import find_file
+
+ACCEPT = "--accept-changes"
+Files = list[dict[str, str]]
+
+
+def source_facts(made: Plan, *, weights: bool = True) -> dict[str, Any]:
+    """For the manifest: ``files`` with the sha256 of each, and the sha256 of the rows and of the held-out questions."""
+    recipe = made.recipe
+    pairs = [*_reward_files(recipe), *_task_files(recipe), *(_weight_files(recipe) if weights else [])]
+    files = {(role, name): path for role, name, path in pairs}
+    listed = [
+        {"for": role, "file": name, "sha256": fingerprint(path)["sha256"]} for (role, name), path in files.items()
+    ]
+    return {"files": listed, "rows": row_facts(made.train_rows, made.held_out)}
+
+
+def row_facts(train: Sequence[Row], held_out: Sequence[Row]) -> dict[str, Any]:
+    """How many rows there are, and a sha256 of their content, in their order."""
+    questions = sorted({row.question for row in held_out})
+    return {
+        "train": {"n": len(train), "sha256": _digest(_plain(row) for row in train)},
+        "held_out": {"n": len(held_out), "sha256": _digest(_plain(row) for row in held_out)},
+        "held_out_questions": _digest(questions),
+    }
+
+
+def refuse_changes(run: Run, now: Mapping[str, Any], *, accept: bool, say: Say) -> list[str]:
+    """Compare what a run was made from with what lies there; the changes that were accepted.
+
+    Raises RunError in one sentence for a change that was not, and for other held-out questions in any case.
+    """
+    before = run.manifest
+    changed = _changed_files(before.get("files") or [], now["files"])
+    old, new = before.get("rows") or {}, now["rows"]
+    parts = [name for name in ("train", "held_out") if old and old.get(name) != new[name]]
+    if parts and not any(line.startswith("data ") for line in changed):
+        changed.append(f"the {' and '.join(parts).replace('_', '-')} rows")
+    changed = _beyond_an_upgrade(run, changed, say)
+    if not changed:
+        return []
+    named = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
+    if old and old["held_out_questions"] != new["held_out_questions"]:
+        raise RunError(
+            f"{run.path} was made with other content of {named}, and by the new one other questions would be held out, "
+            "some of them trained on: bring it back, or start a new run"
+        )
+    if not accept:
+        raise RunError(
+            f"{run.path} was made with other content of {named}: bring it back, start a new run, or give {ACCEPT} to "
+            "take it as it is now"
+        )
+    say(f"note: accepted as changed since the run began: {named}")
+    return changed
+
+
+def _changed_files(before: Files, now: Files) -> list[str]:
+    """The files that differ, of what both recipes name: another reward by another name is the recipe's own change."""
+    was = {(item["for"], item["file"]): item["sha256"] for item in before}
+    new = {(item["for"], item["file"]): item["sha256"] for item in now}
+    roles = {role for role, _ in new}
+    return [
+        f"{role} {name}" if role in ("data", "model", "adapter") else f"{name} (of {role})"
+        for (role, name), digest in was.items()
+        if role in roles and new.get((role, name)) != digest
+    ]
+
+
+def _beyond_an_upgrade(run: Run, changed: list[str], say: Say) -> list[str]:
+    """The changes that are not those of the shipped rewards between two versions of the package, which are only said."""
+    before, now = (run.manifest.get("versions") or {}).get("llmpolicy"), metadata.version("llmpolicy")
+    shipped = [line for line in changed if line.startswith(f"{SHIPPED.name}/")]
+    if before == now or not shipped:
+        return changed
+    say(f"note: the run was made with llmpolicy {before}, this is {now}, and they differ in {', '.join(shipped)}")
+    return [line for line in changed if line not in shipped]
+
+
+def _reward_files(recipe: Recipe) -> Iterable[tuple[str, str, Path]]:
+    asked = [(block.fn, block.args) for block in reward_functions(recipe.rewards)]
+    if recipe.evaluate is not None and recipe.evaluate.correct is not None:
+        asked.append((recipe.evaluate.correct, recipe.evaluate.args))
+    for fn, args in asked:
+        yield from _function_files(fn, args, recipe.base_dir)
+
+
+def _function_files(fn: Any, args: Mapping[str, Any], base: Path | None) -> Iterable[tuple[str, str, Path]]:
+    role = fn if isinstance(fn, str) else getattr(fn, "__name__", type(fn).__name__)
+    for path in files_of(fn, base):
+        yield role, _short(path, base), path
+    for named in named_files(dict(args), base):
+        for path in _within(named):
+            yield f"{role}'s arguments", _short(path, base), path
+
+
+def _task_files(recipe: Recipe) -> Iterable[tuple[str, str, Path]]:
+    tasks = [*recipe.task, *([recipe.evaluate.task] if recipe.evaluate and recipe.evaluate.task else [])]
+    for task in tasks:
+        if task.file is not None:
+            yield "data", task.file, find_file(task.file, recipe.base_dir)
+        for fn in (task.generator, task.canonical):
+            if callable(fn) or (fn and ":" in fn):
+                yield from _function_files(fn, task.args if fn is task.generator else {}, recipe.base_dir)
+
+
+def _weight_files(recipe: Recipe) -> Iterable[tuple[str, str, Path]]:
+    """Every file of a model or adapter that lies in a folder; what comes from the Hub is named by its revision."""
+    base = loaded_weights(recipe)
+    adapter = recipe.model.adapter if recipe.model else None
+    places = {
+        "model": Path(base) if base else None,
+        "adapter": (recipe.base_dir or Path()) / adapter if adapter else None,
+    }
+    for role, folder in places.items():
+        if folder is not None and folder.is_dir():
+            for path in _within(folder):
+                yield role, path.relative_to(folder).as_posix(), path
+
+
+def _within(place: Path) -> list[Path]:
+    if place.is_file():
+        return [place]
+    files = (path for path in sorted(place.rglob("*")) if path.is_file())
+    return [
+        path
+        for path in files
+        if not any(part.startswith((".", "__pycache__")) for part in path.relative_to(place).parts)
+    ]
+
+
+def _short(path: Path, base: Path | None) -> str:
+    home = (base or Path()).resolve()
+    if path.is_relative_to(SHIPPED):
+        return f"{SHIPPED.name}/{path.relative_to(SHIPPED).as_posix()}"
+    return path.relative_to(home).as_posix() if path.is_relative_to(home) else str(path)
+
+
+def _plain(row: Row) -> list[Any]:
+    return [row.prompt, row.question, row.task, dict(row.columns)]
+
+
+def _digest(items: Iterable[Any]) -> str:
+    digest = hashlib.sha256()
+    for item in items:
+        text = json.dumps(item, sort_keys=True, default=lambda value: type(value).__name__)
+        digest.update(text.encode("utf-8", "surrogatepass") + b"\n")
+    return digest.hexdigest()

@@ -1,0 +1,178 @@
+"""What a run was made from is compared by content when it goes on and when it is measured."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from llmpolicy.build import plan, policy_at
+from llmpolicy.bundled import MODEL
+from llmpolicy.errors import RunError
+from llmpolicy.policies.causal_lm import CausalLMPolicy
+from llmpolicy.recipe import load_recipe
+from llmpolicy.rewards.files import files_of, named_files
+from llmpolicy.run import Run
+from llmpolicy.session.evaluate import evaluate_model
+from llmpolicy.session.sources import refuse_changes, source_facts
+from tests.test_session import ROWS, recipe, run_of
+
+REWARD = """
+import helper_of_mine
+from pathlib import Path
+def mine(completion, words="words.txt"):
+    return helper_of_mine.size(completion) + len((Path(__file__).parent / "list.json").read_text())
+"""
+
+
+def quietly(_: str) -> None:
+    pass
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A recipe with a reward of several files, and rows, without a run."""
+    (tmp_path / "mine.py").write_text(REWARD)
+    (tmp_path / "helper_of_mine.py").write_text("def size(text):\n    return len(text) / 10\n")
+    (tmp_path / "list.json").write_text("[]")
+    (tmp_path / "rubric.md").write_text("Is it short?")
+    path = Path(recipe(tmp_path, rewards=["exact:match"]))
+    data = yaml.safe_load(path.read_text())
+    data["rewards"].append({"fn": "mine.py:mine", "args": {"words": "rubric.md"}})
+    path.write_text(yaml.safe_dump(data))
+    return tmp_path
+
+
+def made(project: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.syspath_prepend(str(project))
+    planned = load_recipe(str(project / "mine.yaml"))
+    return Run.create(project / "run", planned.resolved(), **source_facts(plan(planned)))
+
+
+def edit(project: Path) -> None:
+    (project / "mine.py").write_text(REWARD + "# another\n")
+
+
+def edit_import(project: Path) -> None:
+    (project / "helper_of_mine.py").write_text("def size(text):\n    return 1.0\n")
+
+
+def edit_list(project: Path) -> None:
+    (project / "list.json").write_text("[1]")
+
+
+def edit_rubric(project: Path) -> None:
+    (project / "rubric.md").write_text("Is it long?")
+
+
+def edit_rows(project: Path) -> None:
+    rows = [{**row, "answer": "0"} if index == 5 else row for index, row in enumerate(ROWS)]
+    (project / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (edit, "mine.py (of mine.py:mine)"),
+        (edit_import, "helper_of_mine.py (of mine.py:mine)"),
+        (edit_list, "list.json (of mine.py:mine)"),
+        (edit_rubric, "rubric.md (of mine.py:mine's arguments)"),
+        (edit_rows, "data rows.jsonl"),
+    ],
+)
+def test_a_changed_file_is_named_refused_and_can_be_accepted(
+    project: Path, change: Callable[[Path], None], named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = made(project, monkeypatch)
+    planned = load_recipe(str(project / "mine.yaml"))
+    assert refuse_changes(run, source_facts(plan(planned)), accept=False, say=quietly) == []
+    change(project)
+    now = source_facts(plan(planned))
+    with pytest.raises(RunError) as caught:
+        refuse_changes(run, now, accept=False, say=quietly)
+    assert f"was made with other content of {named}" in str(caught.value)
+    assert "--accept-changes" in str(caught.value)
+    said: list[str] = []
+    assert refuse_changes(run, now, accept=True, say=said.append) == [named]
+    assert said == [f"note: accepted as changed since the run began: {named}"]
+
+
+@pytest.mark.parametrize("accept", [False, True])
+def test_rows_that_would_hold_out_other_questions_are_never_accepted(
+    project: Path, accept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An edit of the data once moved held-out questions into training."""
+    run = made(project, monkeypatch)
+    moved = plan(load_recipe(str(project / "mine.yaml"))).held_out[0].question
+    rows = [{**row, "question": f"What is {row['question']}?"} if row["question"] == moved else row for row in ROWS]
+    assert rows != ROWS
+    (project / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    now = source_facts(plan(load_recipe(str(project / "mine.yaml"))))
+    with pytest.raises(RunError, match="other questions would be held out"):
+        refuse_changes(run, now, accept=accept, say=quietly)
+
+
+def test_rows_that_no_file_holds_are_compared_too(tmp_path: Path) -> None:
+    (tmp_path / "made.py").write_text(
+        "import os\ndef rows():\n    answer = os.environ.get('ROWS_OF_A_TEST', '2')\n"
+        "    return [{'question': f'{a}+1', 'answer': answer} for a in range(200)]\n"
+    )
+    path = recipe(tmp_path, task={"generator": "made.py:rows", "prompt": "{question}"})
+    run = Run.create(tmp_path / "run", {}, **source_facts(plan(load_recipe(path))))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ROWS_OF_A_TEST", "3")
+        now = source_facts(plan(load_recipe(path)))
+    with pytest.raises(RunError, match="other content of the train and held-out rows"):
+        refuse_changes(run, now, accept=False, say=quietly)
+
+
+def test_another_reward_in_the_recipe_is_no_changed_file(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = made(project, monkeypatch)
+    other = load_recipe(str(project / "mine.yaml"), ["rewards=[exact:match]"])
+    edit(project)
+    assert refuse_changes(run, source_facts(plan(other)), accept=False, say=quietly) == []
+
+
+def test_the_shipped_rewards_of_another_version_are_said(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = made(project, monkeypatch)
+    now: dict[str, Any] = source_facts(plan(load_recipe(str(project / "mine.yaml"))))
+    for item in now["files"]:
+        if item["file"] == "reward_fns/exact.py":
+            item["sha256"] = "0"
+    with pytest.raises(RunError, match="reward_fns/exact.py"):
+        refuse_changes(run, now, accept=False, say=quietly)
+    run.update_manifest(versions={"llmpolicy": "0.0.1"})
+    said: list[str] = []
+    assert refuse_changes(run, now, accept=False, say=said.append) == []
+    assert said[0].startswith("note: the run was made with llmpolicy 0.0.1, this is ")
+
+
+def test_the_files_of_a_function_are_its_own_and_not_those_of_installed_packages(project: Path) -> None:
+    (project / "mine.py").write_text(REWARD + "import torch, json, yaml\nfrom llmpolicy.rewards import Score\n")
+    names = [path.name for path in files_of("mine.py:mine", project)]
+    assert names == ["helper_of_mine.py", "list.json", "mine.py"]
+    shipped = {path.name for path in files_of("exact:match")}
+    assert "exact.py" in shipped
+    assert not {"torch", "__init__.pyc"} & shipped
+    assert [path.name for path in named_files({"a": ["rubric.md", "no such file", ""]}, project)] == ["rubric.md"]
+
+
+def test_a_run_goes_on_and_is_measured_only_as_it_was_made(tmp_path: Path) -> None:
+    """Also where the base is a folder: another model under its name."""
+    CausalLMPolicy.load(MODEL).save(tmp_path / "base")
+    model = {"path": "base", "lora": {"r": 4}}
+    run = run_of(tmp_path, model=model)
+    assert {item["for"] for item in run.manifest["files"]} == {"exact:match", "data", "model"}
+    policy = policy_at(tmp_path / "base", load_recipe(str(run.path / "recipe.yaml")))
+    policy.model.lm_head.weight.data.mul_(1.01)
+    policy.save(tmp_path / "base")
+    for go in (
+        lambda: run_of(tmp_path, "grpo.max_steps=2", resume=True, model=model),
+        lambda: evaluate_model(str(run.path), None, [], say=quietly),
+    ):
+        with pytest.raises(RunError, match=r"was made with other content of model model.safetensors: bring it back"):
+            go()
+    measured = evaluate_model(str(run.path), None, [], say=quietly, accept_changes=True)
+    assert measured["accepted_changes"] == ["model model.safetensors"]
