@@ -40,7 +40,8 @@ zoo: export OMP_NUM_THREADS = 1
 
 # every causal family of transformers and every kind of adapter of peft, a process each; it goes on where it was stopped
 zoo: install
-	$(BIN)/python -m scripts.zoo
+	$(BIN)/python scripts/receipts run zoo
+	$(BIN)/python -m scripts.zoo --page
 
 bench: install
 	$(BIN)/python scripts/bench.py --json bench.json

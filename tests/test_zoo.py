@@ -9,16 +9,17 @@ from typing import Any
 import pytest
 import torch
 
-from llmpolicy.policies.causal_lm import forward
+from llmpolicy.policies.causal_lm import adapter, forward
 from scripts.zoo import adapters, build, cases, isolate
 from scripts.zoo.plain import Plain
 
 GROUP = "group"
-OTHER = "is not known to be plain"
+OTHER = "padded"
 RIGHT = {"llama": GROUP, "gemma2": OTHER}
 RIGHT_TOO = {
     "gpt2": GROUP, "gemma3_text": GROUP, "qwen3_moe": GROUP, "mistral": GROUP, "phi3": OTHER, "gpt_neox": OTHER, "olmo2": OTHER,
-    "deepseek_v3": OTHER, "falcon": OTHER, "granitemoe": OTHER,
+    "deepseek_v3": OTHER, "falcon": OTHER, "granitemoe": OTHER, "qwen3_5_text": "states",
+    "recurrent_gemma": "rows",
 }  # fmt: skip
 REFUSED = {"bert": "lets a token see what comes after it", "bart": "changes its mind when the prompt is padded"}
 ADAPTERS = ("lora: plain",)
@@ -40,8 +41,8 @@ def test_a_family_is_right_with_its_path(name: str) -> None:
     record = cases.family(name)
     held(record, *FULL, *LORA)
     path = {**RIGHT, **RIGHT_TOO}[name]
-    assert record["path"].endswith(path)
-    assert record["update"] in (GROUP, f"stock ({record['path']})")
+    assert record["path"] == path
+    assert record["update"] == (GROUP if path == GROUP else f"stock ({record['because']})")
 
 
 @pytest.mark.parametrize("name", list(REFUSED))
@@ -54,6 +55,15 @@ def test_what_is_no_policy_is_refused_in_words(name: str) -> None:
 @pytest.mark.parametrize("name", [*ADAPTERS, *(pytest.param(name, marks=pytest.mark.slow) for name in ADAPTERS_TOO)])
 def test_a_kind_of_adapter_is_right(name: str) -> None:
     held(adapters.items()[name](), *FULL, "off", "reference", "merge")
+
+
+def test_a_model_that_keeps_what_it_computed_last_can_be_copied() -> None:
+    model = build.build(build.small("llama"))
+    model(input_ids=torch.tensor([[5, 6, 7]])).logits.sum().backward()
+    model.model.last = model(input_ids=torch.tensor([[5, 6, 7]])).logits
+    twin = adapter.detached(model)
+    assert torch.equal(twin.model.last, model.model.last)
+    assert twin.model.last.grad_fn is None
 
 
 def test_every_family_of_transformers_and_every_kind_of_peft_is_in_the_zoo() -> None:

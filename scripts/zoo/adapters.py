@@ -66,7 +66,14 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "kasa": {"kasa_config": "KasaConfig"},
     "velora": {"velora_config": "VeloraConfig"},
     "monteclora": {"monteclora_config": "MontecloraConfig"},
-    "bdlora": {"use_bdlora": "BdLoraConfig"},
+    "bdlora": {
+        "use_bdlora": {
+            "target_modules_bd_a": ["v_proj"],
+            "target_modules_bd_b": ["down_proj"],
+            "nblocks": 2,
+            "match_strict": False,
+        }
+    },
     "alora": {"alora_invocation_tokens": [9]},
     "embeddings": {"target_modules": ["q_proj", "embed_tokens"]},
     "head": {"target_modules": ["q_proj", "lm_head"]},
@@ -134,7 +141,14 @@ def given(kind: str, **settings: Any) -> dict[str, Any]:
 
 
 def _wrapped(kind: str, settings: dict[str, Any]) -> Any:
-    return get_peft_model(build(small("llama")), config_of(kind, **settings))
+    model = build(small("llama"))
+    if kind != "XLORA":
+        return get_peft_model(model, config_of(kind, **settings))
+    model.config.use_cache = False  # it mixes adapters that lie in folders
+    with tempfile.TemporaryDirectory() as folder:
+        for name in "01":
+            get_peft_model(build(small("llama")), config_of("LORA")).save_pretrained(f"{folder}/{name}")
+        return get_peft_model(model, config_of(kind, hidden_size=32, adapters={n: f"{folder}/{n}" for n in "01"}))
 
 
 def _base(folder: Path, family: str) -> Plain:

@@ -1,5 +1,6 @@
 """One animal of the zoo: a family of models, or a kind of adapter, held against every law."""
 
+import re
 import tempfile
 import traceback
 from collections.abc import Callable
@@ -12,6 +13,8 @@ import torch
 from llmpolicy.errors import LLMPolicyError
 from llmpolicy.policies.causal_lm import CausalLMPolicy
 from llmpolicy.policies.causal_lm.group_attention import group_path
+from llmpolicy.policies.causal_lm.read_states import state_reason
+from llmpolicy.policies.causal_lm.states import is_recurrent
 from scripts.zoo import laws
 from scripts.zoo.build import ALPHABET, VARIANTS, build, small
 from scripts.zoo.plain import Plain
@@ -46,7 +49,7 @@ class Report:
         try:
             return call()
         except LLMPolicyError as error:
-            self.refused[name] = str(error)
+            self.refused[name] = re.sub(rf"{tempfile.gettempdir()}/\w+/", "", str(error))
         except laws.Differs as error:
             self.broken[name] = str(error)
         except Exception as error:  # noqa: BLE001  a bare error is what the zoo looks for
@@ -113,11 +116,19 @@ def full(report: Report, model: Any, plain: Plain, base: Path) -> None:
     policy = report.attempt("policy", lambda: policy_of(model))
     if policy is None:
         return
-    report.facts["path"] = group_path(policy.model) or "group"
+    report.facts["path"] = report.attempt("path", lambda: path_of(policy.model))
+    report.facts["because"] = group_path(policy.model)
     hold(report, "", policy, plain)
     report.attempt("save", lambda: policy.save(base))
     report.law("save", lambda: laws.saved(policy, base), laws.NATS)
     train(report, "", policy, plain)
+
+
+def path_of(model: Any) -> str:
+    """How a policy has its model read: by groups, from the state after a prompt, row by row, or padded on the left."""
+    if is_recurrent(model):
+        return "states" if state_reason(model) is None else "rows"
+    return "group" if group_path(model) is None else "padded"
 
 
 def hold(report: Report, prefix: str, policy: CausalLMPolicy, plain: Plain) -> None:

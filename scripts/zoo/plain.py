@@ -17,7 +17,9 @@ class Plain:
     """A copy of a model, taken before a policy was made of it; every forward begins from the state it was built in."""
 
     def __init__(self, model: nn.Module) -> None:
-        self.model: Any = copy.deepcopy(model).eval()
+        parts = (part for module in model.modules() for part in vars(module).values())
+        kept = {id(part): part.detach() for part in parts if isinstance(part, Tensor) and part.grad_fn is not None}
+        self.model: Any = copy.deepcopy(model, kept).eval()  # a graph that a module holds on to cannot be copied
         self.start = [(module, _state(module)) for module in self.model.modules() if _state(module)]
         taken = inspect.signature(type(bare(self.model)).forward).parameters
         self.arguments = {"use_cache": False} if "use_cache" in taken else {}
