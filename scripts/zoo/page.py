@@ -13,7 +13,7 @@ RECEIPT, PAGE = ROOT / "receipts" / "zoo.json", ROOT / "docs" / "models.md"
 PATHS = {
     "group": "by groups: each prompt is read once, packed without padding with its completions ([speed.md](speed.md))",
     "states": "the state after a prompt is read once and copied to its group; rows are filled on the right",
-    "rows": "rows are read one after another in generation, for their cache cannot be copied safely",
+    "rows": "generation reads whole rows again for every token, since what the model carries cannot be copied: exact and slow",
     "padded": "rows padded on the left, with positions of their own; the cache is copied to a group",
 }
 MUST_BE_EMPTY = ("wrong", "error", "late", "crash", "hang")
