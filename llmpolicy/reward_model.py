@@ -13,9 +13,11 @@ from statistics import fmean, pstdev
 from typing import Any
 
 from llmpolicy.errors import PolicyError
+from llmpolicy.messages import plain
 from llmpolicy.statistics import Interval, wilson
 from llmpolicy.tasks import Pair, Pairs
-from llmpolicy.warm_start import drop_printers, reply, stage_config, write_report
+from llmpolicy.warm_start import drop_printers, exchange, stage_config, write_report
+from llmpolicy.warm_start import table as trl_table
 
 REPORT = "reward_model.json"
 BINS = 5
@@ -72,7 +74,7 @@ def train_reward_model(
     from trl import RewardTrainer
 
     trainer = RewardTrainer(
-        model, args, train_dataset=_dataset(pairs.train), processing_class=tokenizer, peft_config=_lora(lora)
+        model, args, train_dataset=_dataset(pairs.train, tokenizer), processing_class=tokenizer, peft_config=_lora(lora)
     )
     drop_printers(trainer)
     loss = trainer.train().training_loss
@@ -120,15 +122,14 @@ def _lora(lora: Mapping[str, Any] | None) -> Any:
     return config
 
 
-def _dataset(pairs: Sequence[Pair]) -> Any:
-    from datasets import Dataset
+def _dataset(pairs: Sequence[Pair], tokenizer: Any) -> Any:
+    """Pairs as TRL takes them; a reward model reads messages alone, with no tools or arguments of a template."""
+    from llmpolicy.policies.causal_lm.template import Template
 
-    return Dataset.from_list(
-        [
-            {"prompt": p.prompt, "chosen": reply(p.prompt, p.chosen), "rejected": reply(p.prompt, p.rejected)}
-            for p in pairs
-        ]
-    )
+    template = Template(tokenizer, {})
+    prompts = [pair.prompt if isinstance(pair.prompt, str) else plain(pair.prompt) for pair in pairs]
+    replies = ({"chosen": pair.chosen, "rejected": pair.rejected} for pair in pairs)
+    return trl_table([exchange(prompt, template, **both) for prompt, both in zip(prompts, replies, strict=True)])
 
 
 def measure(folder: Path, pairs: Sequence[Pair]) -> Measured:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmpolicy.errors import RecipeError
+from llmpolicy.messages import content_text
 from llmpolicy.recipe import GRPO_DEFAULTS, STAGE_DEFAULTS, TARGET_DEFAULTS
 from llmpolicy.tasks import Demonstration
 from llmpolicy.types import Prompt
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
     from llmpolicy.policies.causal_lm import CausalLMPolicy
+    from llmpolicy.policies.causal_lm.template import Template
 
 REPORT = "warm_start.json"
 
@@ -64,8 +66,8 @@ def warm_start(
     from trl import SFTTrainer
 
     trainer = SFTTrainer(
-        policy.model, args, train_dataset=_dataset(train), processing_class=policy.tokenizer,
-        eval_dataset=_dataset(held_out) if held_out else None,
+        policy.model, args, train_dataset=_dataset(train, policy.codec.template), processing_class=policy.tokenizer,
+        eval_dataset=_dataset(held_out, policy.codec.template) if held_out else None,
     )  # fmt: skip
     drop_printers(trainer)
     loss = trainer.train().training_loss
@@ -79,16 +81,41 @@ def warm_start(
     return report
 
 
-def _dataset(rows: Sequence[Demonstration]) -> "Dataset":
+def _dataset(rows: Sequence[Demonstration], template: "Template") -> "Dataset":
     """Prompts and completions as TRL takes them; only the completions are learned."""
-    from datasets import Dataset
+    return table(
+        [exchange(row.prompt, template, completion=row.reply) | _options(row.prompt, template) for row in rows]
+    )
 
-    return Dataset.from_list([{"prompt": row.prompt, "completion": reply(row.prompt, row.reply)} for row in rows])
+
+def table(rows: Sequence[Mapping[str, Any]]) -> "Dataset":
+    """Rows with messages for TRL, held as JSON: Arrow would give every message the fields of all others."""
+    from datasets import Dataset, Features, Json, Value
+
+    texts = {name for row in rows for name, value in row.items() if isinstance(value, str)}
+    kinds = {name: Value("string") if name in texts else Json() for row in rows for name in row}
+    return Dataset.from_list([{name: row.get(name) for name in kinds} for row in rows], features=Features(kinds))
 
 
-def reply(prompt: Prompt, text: str) -> Any:
-    """A reply in the form of its prompt: a text, or a list of one message."""
-    return text if isinstance(prompt, str) else [{"role": "assistant", "content": text}]
+def exchange(prompt: Prompt, template: "Template", **replies: str) -> dict[str, Any]:
+    """A prompt with its replies as TRL takes them: texts, or messages of the kind that the chat template shows.
+
+    A prefill goes to the replies, since TRL would begin another turn behind it.
+    """
+    if isinstance(prompt, str):
+        return {"prompt": prompt, **replies}
+    messages, begun = [dict(message) for message in prompt], ""
+    if messages[-1]["role"] == "assistant":
+        begun = content_text(messages.pop()["content"])
+    said = {name: [{"role": "assistant", "content": begun + text}] for name, text in replies.items()}
+    return {name: template.fitted(some) for name, some in {"prompt": messages, **said}.items()}
+
+
+def _options(prompt: Prompt, template: "Template") -> dict[str, Any]:
+    """What the chat template is given besides, in the columns that TRL looks at."""
+    given = {} if isinstance(prompt, str) else {**template.arguments, **getattr(prompt, "options", {})}
+    tools = given.pop("tools", None)
+    return {"chat_template_kwargs": given} | ({"tools": json.dumps(tools)} if tools else {})
 
 
 def drop_printers(trainer: Any) -> None:

@@ -65,7 +65,7 @@ def _cases(data: Any, entry_point: str | None) -> list[Case]:
     if isinstance(data, str):
         return cases_of(data, entry_point)
     if isinstance(data, Mapping):
-        data = _paired(data) if "inputs" in data else [data]
+        data = _paired(data) if data.get("inputs") is not None else [data]
     if not isinstance(data, Sequence) or not data:
         raise Unreadable("tests are no list of tests")
     if all(isinstance(one, str) for one in data):
@@ -91,7 +91,7 @@ def _case(test: Any, number: int, entry_point: str | None) -> Case:
     if not isinstance(test, Mapping):
         raise Unreadable(f"test {number} is a {type(test).__name__}, not a record")
     name = _first(test, _FUNCTION)
-    if name is None and ("args" in test or "kwargs" in test):
+    if name is None and _first(test, ("args", "kwargs")) is not None:
         name = entry_point
         if name is None:
             raise Unreadable(f"test {number} has arguments and names no function (function, or a column entry_point)")
@@ -99,8 +99,10 @@ def _case(test: Any, number: int, entry_point: str | None) -> Case:
 
 
 def _call_case(test: Mapping[str, Any], number: int, name: str) -> Case:
-    wanted = [key for key in _RESULT if key in test]
-    args = test.get("args", test.get("input", []))
+    # A field that is None may be one that Arrow filled in, and is what is expected only where there is no other.
+    wanted = sorted((key for key in _RESULT if key in test), key=lambda key: test[key] is None)
+    args = _first(test, ("args", "input"))
+    args = [] if args is None else args
     kwargs = test.get("kwargs") or {}
     if not wanted:
         raise Unreadable(f"test {number} says not what is expected")

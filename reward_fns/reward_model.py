@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from llmpolicy.messages import content_text, plain
 from llmpolicy.rewards import RewardError, Score, reward
 
 Messages = Sequence[Mapping[str, Any]]
@@ -120,6 +121,8 @@ def _check(name: str, model: Any, missing: Sequence[str]) -> None:
 
 def _ids(rewarder: RewardModel, prompt: str | Messages, completion: str) -> list[int]:
     """Token ids of a prompt with its completion, as TRL's RewardTrainer puts a pair together."""
+    from llmpolicy.policies.causal_lm.template import Template
+
     tokenizer = rewarder.tokenizer
     if isinstance(prompt, str):
         end = tokenizer.eos_token or ""
@@ -132,14 +135,14 @@ def _ids(rewarder: RewardModel, prompt: str | Messages, completion: str) -> list
         )
     said = [dict(message) for message in prompt]
     if said and said[-1]["role"] == "assistant":  # a prefill: the completion goes on with it
-        completion = said.pop()["content"] + completion
+        completion = content_text(said.pop()["content"]) + completion
     said.append({"role": "assistant", "content": completion})
-    return list(tokenizer.apply_chat_template(said, return_dict=False))
+    return list(tokenizer.apply_chat_template(Template(tokenizer, {}).fitted(plain(said)), return_dict=False))
 
 
 def _text(completion: Any) -> str:
     """The text of a completion, which TRL hands over as a list of one message where the prompt is a chat."""
-    return completion if isinstance(completion, str) else "".join(str(part["content"]) for part in completion)
+    return completion if isinstance(completion, str) else "".join(content_text(part["content"]) for part in completion)
 
 
 def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:

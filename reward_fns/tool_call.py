@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from llmpolicy.messages import present
 from llmpolicy.rewards import RewardError, Score, reward
 
 from ._json import NotJson, gold, identity, read, unfenced
@@ -63,13 +64,14 @@ def match(
     in a code block or in a comment is not made), or the whole text is such an object or a list of them; ``parameters`` may
     stand for ``arguments``, and ``{"function": {...}}`` around both.
     ``answer`` is one call or a list, as objects or JSON text; an empty list expects a reply without a call. Arguments are
-    compared as JSON values. With ``tools`` (the definitions, with their JSON schemas) they must fit the schema, and an
+    compared as JSON values; where ``answer`` holds objects, one that is null is one left out.
+    With ``tools`` (the definitions, with their JSON schemas) they must fit the schema, and an
     argument left out is its default. ``text_arguments`` also takes arguments written as JSON text in a string. None for an
     answer that cannot be read; RewardError for tools that are none.
     """
     known = _tools(tools)
     try:
-        expected = _calls(gold(answer), text_arguments=True)
+        expected = _calls(_given(answer), text_arguments=True)
     except NotJson as reason:
         return Score(None, why=f"the answer column cannot be read: {reason}")
     if why := next(filter(None, (_misfit(call, known) for call in expected)), ""):
@@ -78,6 +80,8 @@ def match(
         found = _said(completion, prompt, text_arguments)
     except (NoAnswer, NotJson) as reason:
         return Score(0.0, why=str(reason))
+    if not isinstance(answer, str):
+        found = [Call(call.name, present(call.arguments)) for call in found]
     why = _difference(expected, found, known, ordered)
     return Score(0.0 if why else 1.0, parsed=", ".join(call.name for call in found)[:200], why=why)
 
@@ -117,6 +121,11 @@ def _mentions(text: str, calls: Sequence[tuple[int, int]]) -> bool:
     return _MENTIONED.search(re.sub(r"(```|~~~)[^`~\0]*\1|<!--(?:(?!-->)[^\0])*-->", " ", around)) is not None
 
 
+def _given(answer: Any) -> Any:
+    """The calls of a column; of objects a field that is None is absent, since Arrow fills it in."""
+    return gold(answer) if isinstance(answer, str) else present(gold(answer))
+
+
 def _calls(value: Any, text_arguments: bool) -> list[Call]:
     values = value if isinstance(value, list | tuple) else [value]
     if len(values) > _MAX_CALLS:
@@ -147,7 +156,7 @@ def _call(value: Any, text_arguments: bool) -> Call:
 def _tools(tools: Any) -> dict[str, Any]:
     """The schema of each tool's arguments by its name."""
     try:
-        rows = gold(tools) if isinstance(tools, str) else tools or []
+        rows = gold(tools) if isinstance(tools, str) else present(tools) or []
     except NotJson as reason:
         raise RewardError(f"tool_call:match got tools that are no JSON: {reason}.") from None
     known = {}

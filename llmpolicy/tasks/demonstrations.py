@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from llmpolicy.errors import TaskError, nearest
+from llmpolicy.messages import content_text, read_messages
 from llmpolicy.tasks.prompts import make_rows
 from llmpolicy.tasks.sources import read_rows
 from llmpolicy.tasks.spec import TaskSpec
@@ -50,7 +51,10 @@ def reply_text(reply: Any, where: str) -> str:
     if isinstance(reply, list) and len(reply) == 1:
         reply = reply[0]
     if isinstance(reply, Mapping) and reply.get("role") == "assistant":
-        reply = reply.get("content")
+        try:
+            reply = content_text(read_messages([reply])[0]["content"])
+        except ValueError as error:
+            raise TaskError(f"{where}: {error}") from error
     if not isinstance(reply, str):
         raise TaskError(f"{where}: found {reply!r:.60}, expected one reply: a text or a message of the assistant")
     if not reply.strip():

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from llmpolicy.errors import TaskError, nearest
+from llmpolicy.messages import is_messages, read_messages
 from llmpolicy.tasks.demonstrations import reply_text
 from llmpolicy.tasks.prompts import make_rows
 from llmpolicy.tasks.sources import read_rows
@@ -96,6 +97,8 @@ def _explicit(spec: TaskSpec, row: Mapping[str, Any], index: int) -> dict[str, A
     for name in ("chosen", "rejected"):
         if not found[name]:
             raise TaskError(f"{where}: {name} is empty, expected a reply")
+    both = {name: found[name] for name in ("prompt", "chosen", "rejected") if name in found}
+    found |= {name: _read(value, f"{where}, {name}") for name, value in both.items()}
     chat = isinstance(found["chosen"], list)
     equal = found["chosen"] == found["rejected"]
     implicit = spec.prompt is None and not _has_prompt(found, chat)
@@ -106,6 +109,14 @@ def _explicit(spec: TaskSpec, row: Mapping[str, Any], index: int) -> dict[str, A
     if not equal:
         found |= {name: reply_text(found[name], f"{where}, {name}") for name in ("chosen", "rejected")}
     return found | {"transcript": implicit and not chat}
+
+
+def _read(value: Any, where: str) -> Any:
+    """Messages in one form, so that replies which begin alike are seen to; anything else as it is."""
+    try:
+        return read_messages(value) if is_messages(value) else value
+    except ValueError as error:
+        raise TaskError(f"{where}: {error}") from error
 
 
 def _has_prompt(row: Mapping[str, Any], chat: bool) -> bool:

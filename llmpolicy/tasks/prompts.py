@@ -66,7 +66,7 @@ def make_rows(
     shown = {same(example.user) for example in (spec.few_shot if examples is None else examples)}
     # Some generators of reasoning-gym have no single answer: their scorers read the metadata.
     answered = spec.reasoning_gym is None and any("answer" in raw for raw in raws)
-    gold = {*spec.columns, *spec.extract, *(["answer"] if answered else [])}
+    gold = {*spec.columns, *spec.extract, *(["answer"] if answered else [])} - {"prompt"}
     rows = []
     for index, raw in enumerate(raws):
         where = f"task {spec.label!r}, row {index}"

@@ -20,7 +20,7 @@ from llmpolicy.errors import PolicyError, nearest
 from llmpolicy.policies.causal_lm.adapter import CONFIG, WEIGHTS, first_line
 
 _DTYPES = {"auto": "auto", "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-_TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tekken.json")
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tekken.json")
 _FAILURES = (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, RuntimeError, SafetensorError)
 
 
@@ -91,7 +91,7 @@ def load_tokenizer(
 ) -> PreTrainedTokenizerBase:
     """Load the tokenizer that lies with a model; raises PolicyError in one sentence."""
     local = Path(path).is_dir()
-    if local and not trust_remote_code and not any((Path(path) / name).is_file() for name in _TOKENIZER_FILES):
+    if local and not trust_remote_code and not any((Path(path) / name).is_file() for name in TOKENIZER_FILES):
         raise PolicyError(f"no tokenizer in {path!r}; expected tokenizer.json beside the weights")
     try:
         return AutoTokenizer.from_pretrained(

@@ -24,6 +24,7 @@ from llmpolicy.policies.causal_lm.group_attention import group_path
 from llmpolicy.policies.causal_lm.reference import Reference
 from llmpolicy.policies.causal_lm.score import Scored, score
 from llmpolicy.policies.causal_lm.score_groups import Rows, score_groups
+from llmpolicy.policies.causal_lm.tokenizer import tokenizer_of
 from llmpolicy.types import Action, Completion
 
 TOKENS_AT_ONCE = 2**14
@@ -111,7 +112,7 @@ class CausalLMPolicy:
             device=device,
             trust_remote_code=trust_remote_code,
         )
-        tokenizer = loading.load_tokenizer(base, revision=revision, trust_remote_code=trust_remote_code)
+        tokenizer = tokenizer_of(base, adapter, revision=revision, trust_remote_code=trust_remote_code)
         if adapter and files:
             model = adapters.load_adapter(model, *files, [name for name in (hub_id, base) if name], adapter)
         return cls(model, tokenizer, lora=lora, hub_id=hub_id, revision=revision, note=note, **settings)

@@ -1,0 +1,227 @@
+"""What a data set holds besides questions and answers: parts, filled-in fields, JSON, tools, images, system prompts."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from llmpolicy.errors import PolicyError, TaskError
+from llmpolicy.messages import content_text
+from llmpolicy.policies.causal_lm import CausalLMPolicy
+from llmpolicy.policies.causal_lm.codec import Codec
+from llmpolicy.recipe import make_recipe
+from llmpolicy.session.flow import _task
+from llmpolicy.tasks import load_demonstrations, load_pairs, load_task, load_tasks, prompt_text
+from llmpolicy.tasks.spec import TaskSpec
+from llmpolicy.warm_start import exchange
+from reward_fns.code_tests import passes
+from reward_fns.tool_call import match
+from tests import models
+from tests.chats import chat
+
+TEXT = "What is 2+2?"
+USER = {"role": "user", "content": TEXT}
+PARTS = {"role": "user", "content": [{"type": "text", "text": "What is "}, {"type": "text", "text": "2+2?"}]}
+CALLS = [
+    {"role": "user", "content": "Weather?"},
+    {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": {"a": 1}}}]},
+    {"role": "tool", "content": "Rain."},
+]
+
+
+def only(row: dict[str, Any], **spec: Any) -> Any:
+    return load_task({"rows": [row], **spec})[0]
+
+
+def refused(match: str, row: dict[str, Any], **spec: Any) -> None:
+    with pytest.raises(TaskError, match=match) as caught:
+        only(row, **spec)
+    assert "\n" not in str(caught.value)
+
+
+def test_parts_are_the_question_that_their_text_is() -> None:
+    row, whole = only({"prompt": [PARTS], "answer": "4"}), only({"prompt": [USER], "answer": "4"})
+    assert row.question == whole.question == TEXT
+    assert prompt_text(row.prompt) == TEXT
+    assert row.sample("", "4", [], False).messages == [USER]
+    with pytest.raises(TaskError, match="also training questions"):
+        load_tasks(
+            [{"rows": [{"prompt": [USER]}]}], held_out=1, held_out_task={"rows": [{"prompt": [PARTS]}], "name": "h"}
+        )
+
+
+def test_few_shot_examples_may_come_in_parts_and_are_left_out_of_the_rows() -> None:
+    example = {"user": PARTS["content"], "assistant": [{"type": "text", "text": "4"}]}
+    rows = load_task({"rows": [{"question": TEXT}, {"question": "3+3"}], "few_shot": [example]})
+    assert [row.question for row in rows] == ["3+3"]
+    assert rows[0].prompt[:2] == [USER, {"role": "assistant", "content": "4"}]
+    with pytest.raises(TaskError, match="part of type 'image'"):
+        load_task({"rows": [{"question": TEXT}], "few_shot": [{"user": [{"type": "image"}], "assistant": "4"}]})
+
+
+def test_replies_may_come_in_parts() -> None:
+    reply = {"role": "assistant", "content": [{"type": "text", "text": "4"}], "tool_calls": None}
+    made = load_demonstrations(TaskSpec(rows=[{"messages": [PARTS, reply]}]))
+    assert [(d.reply, d.question) for d in made] == [("4", TEXT)]
+    other = {"role": "assistant", "content": "5"}
+    pairs = load_pairs(TaskSpec(rows=[{"chosen": [PARTS, reply], "rejected": [{**PARTS, "name": None}, other]}]))
+    assert [(p.chosen, p.rejected, p.question) for p in pairs.train] == [("4", "5", TEXT)]
+
+
+@pytest.mark.parametrize("kind", ["parquet", "dataset", "stream", "generator"])
+def test_what_arrow_fills_in_is_absent(kind: str, tmp_path: Path) -> None:
+    rows = [
+        {"prompt": CALLS, "tests": [{"input": "1", "output": "2"}]},
+        {"prompt": [USER], "tests": [{"stdin": "", "stdout": "3"}]},
+    ]
+    data = datasets.Dataset.from_list(rows)
+    assert data[1]["prompt"][0]["tool_calls"] is None  # what it looks like
+    pyarrow.parquet.write_table(data.data.table, tmp_path / "rows.parquet")
+    spec = {
+        "parquet": {"file": str(tmp_path / "rows.parquet")},
+        "dataset": {"rows": data},
+        "stream": {"rows": data.to_iterable_dataset()},
+        "generator": {"generator": lambda: data},
+    }[kind]
+    first, second = load_task(spec)
+    assert second.prompt == [USER]
+    assert second.columns["tests"] == rows[1]["tests"]
+    assert first.prompt[1] == {"content": "", **CALLS[1]}
+
+
+def test_json_in_parquet_is_what_it_is_in_jsonl(tmp_path: Path) -> None:
+    rows = [{"question": "a", "answer": {"x": 1, "y": None}}, {"question": "b", "answer": [1, "z"]}]
+    features = datasets.Features({"question": datasets.Value("string"), "answer": datasets.Json()})
+    datasets.disable_progress_bars()
+    datasets.Dataset.from_list(rows, features=features).to_parquet(tmp_path / "rows.parquet")
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    read = [
+        [row.columns["answer"] for row in load_task({"file": str(tmp_path / f"rows.{kind}")})]
+        for kind in ("parquet", "jsonl")
+    ]
+    assert read[0] == read[1] == [row["answer"] for row in rows]
+    table = pyarrow.table(
+        {"question": ["a"], "answer": pyarrow.array([[("k", 1)]], pyarrow.map_(pyarrow.string(), pyarrow.int64()))}
+    )
+    pyarrow.parquet.write_table(table, tmp_path / "map.parquet")
+    assert load_task({"file": str(tmp_path / "map.parquet")})[0].columns["answer"] == {"k": 1}
+
+
+def test_datasets_are_taken_and_a_choice_of_splits_is_asked_for() -> None:
+    data = datasets.Dataset.from_list([{"question": TEXT, "answer": "4"}, {"question": "3+3", "answer": "6"}])
+    for task in (data, data.to_iterable_dataset(), {"rows": data}):
+        made = make_recipe(
+            {"name": "n", "model": {"path": "bundled"}, "task": _task(task), "rewards": ["exact:correct"], "grpo": {}}
+        )
+        assert [row.question for row in load_task(made.task[0])] == [TEXT, "3+3"]
+    assert len(load_task({"rows": data.to_iterable_dataset(), "limit": 1})) == 1
+    for task in (
+        datasets.DatasetDict(train=data, test=data),
+        datasets.IterableDatasetDict(train=data.to_iterable_dataset()),
+    ):
+        with pytest.raises(TaskError, match="splits train.*data.'train'."):
+            _task(task)
+
+
+def test_a_system_column_is_the_system_prompt() -> None:
+    system = {"role": "system", "content": "Be brief."}
+    assert only({"question": TEXT, "system": "Be brief."}).prompt == [system, USER]
+    assert only({"question": TEXT, "system": None}).prompt == [USER]
+    assert only({"question": TEXT, "system": "S. "}, chat=False).prompt == "S. " + TEXT
+    assert only({"question": TEXT, "system": "S"}, prompt="{system}: {question}").prompt == [
+        {"role": "user", "content": "S: " + TEXT}
+    ]
+    assert only({"question": TEXT, "system": "S"}, columns={"my_system": "system"}).prompt == [USER]
+    refused("a system prompt of its own", {"question": TEXT, "system": "S"}, system="T")
+    refused("has a system message", {"prompt": [system, USER], "system": "S"})
+
+
+@pytest.mark.parametrize("name", ["image", "images", "video", "audio"])
+def test_what_cannot_be_seen_is_refused(name: str) -> None:
+    refused(f"column '{name}' would be left out.*my_{name}", {"question": TEXT, name: ["a.png"]})
+    assert only({"question": TEXT, name: []}).prompt == [USER]
+    assert only({"question": TEXT, name: "a.png"}, columns={"file": name}).columns["file"] == "a.png"
+
+
+def test_messages_are_used_or_refused() -> None:
+    refused("columns: .prompt: messages.", {"messages": [USER], "answer": "4"})
+    assert only({"messages": [USER], "answer": "4"}, columns={"prompt": "messages"}).prompt == [USER]
+    talk = [USER, {"role": "assistant", "content": "4"}]
+    refused("end in a reply of the assistant", {"messages": talk, "answer": "4"}, columns={"prompt": "messages"})
+
+
+def test_tools_and_arguments_of_a_row_reach_its_template(caplog: pytest.LogCaptureFixture) -> None:
+    tools = [{"type": "function", "function": {"name": "weather", "parameters": {"x": {}, "y": None}}}]
+    row = only(
+        {"question": TEXT, "tools": json.dumps(tools), "chat_template_kwargs": {"enable_thinking": False, "z": None}}
+    )
+    assert row.prompt == [USER]
+    tokenizer = chat("qwen3")
+    tokenizer.chat_template = "{{ tools }}" + tokenizer.chat_template
+    codec = Codec(tokenizer, None, vocabulary=len(tokenizer))
+    text = codec.raw(codec.encode([row.prompt])[0])
+    assert "weather" in text and "None" not in text and text.endswith("<think>\n\n</think>\n\n")
+    refused("tools is no JSON", {"question": TEXT, "tools": "[{"})
+    refused("tools is 7, expected a list", {"question": TEXT, "tools": 7})
+    with caplog.at_level(logging.WARNING, "llmpolicy"):
+        only({"question": TEXT, "tools": tools}, chat=False)
+    assert "leave out the columns tools" in caplog.text
+
+
+def test_a_reward_takes_filled_in_fields_for_absent() -> None:
+    answer = [{"name": "f", "arguments": {"a": 1, "b": None}}, {"name": "g", "arguments": {"a": None, "b": 2}}]
+    said = '<tool_call>{"name": "f", "arguments": {"a": 1}}</tool_call><tool_call>{"name": "g", "arguments": {"b": 2}}</tool_call>'
+    assert match(said, answer).value == 1.0
+    assert match(said.replace('"a": 1', '"a": 2'), answer).value == 0.0
+    assert match('{"name": "f", "arguments": {"a": 1}}', '{"name": "f", "arguments": {"a": 1, "b": null}}').value == 0.0
+
+
+def test_code_tests_take_filled_in_fields_for_absent() -> None:
+    tests = [
+        {"function": "f", "args": [1], "kwargs": None, "input": None, "expected": None, "output": 2, "stdin": None}
+    ]
+    assert passes("```python\ndef f(x): return x + 1\n```", tests).value == 1.0
+
+
+def test_a_prefill_is_learned_as_the_beginning_of_the_reply() -> None:
+    codec = Codec(chat("parts"), None, vocabulary=200)
+    row = only({"question": TEXT}, prefill="It is ")
+    parts = [{"role": "user", "content": [{"type": "text", "text": TEXT}]}]
+    told = exchange(row.prompt, codec.template, completion="4")
+    assert told["prompt"] == parts
+    assert content_text(told["completion"][0]["content"]) == "It is 4"
+
+
+class TestAdapter:
+    @pytest.fixture
+    def saved(self, tmp_path: Path) -> tuple[Path, Path]:
+        words = models.tokenizer()
+        CausalLMPolicy(models.model("llama"), words).save(tmp_path / "base")
+        made = CausalLMPolicy.load(tmp_path / "base", lora={"r": 2})
+        made.save(tmp_path / "adapter")
+        return tmp_path / "base", tmp_path / "adapter"
+
+    def test_its_own_chat_template_is_used_and_said(
+        self, saved: tuple[Path, Path], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        base, adapter = saved
+        with caplog.at_level(logging.WARNING, "llmpolicy"):
+            CausalLMPolicy.load(base, adapter=adapter)
+            assert not caplog.records
+            words = models.tokenizer()
+            words.chat_template = words.chat_template.replace("role'] }}\n", "role'] }}: ")
+            words.save_pretrained(adapter)
+            for made in (CausalLMPolicy.load(base, adapter=adapter), CausalLMPolicy.load(adapter)):
+                assert made.codec.raw(made.encode([[USER]])[0]).startswith("<|im_start|>user: What")
+        assert "its chat template is not the base's" in caplog.text
+
+    def test_a_token_with_two_ids_is_refused(self, saved: tuple[Path, Path]) -> None:
+        base, adapter = saved
+        models.tokenizer(alphabet=models.ALPHABET[::-1]).save_pretrained(adapter)
+        with pytest.raises(PolicyError, match="one id for one token"):
+            CausalLMPolicy.load(base, adapter=adapter)
