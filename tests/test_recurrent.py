@@ -6,10 +6,12 @@ from typing import Any
 import pytest
 import torch
 from torch.nn.functional import log_softmax, pad
+from trl.trainer.utils import add_fused_lm_head
 
 from llmpolicy.errors import PolicyError
 from llmpolicy.policies.causal_lm import CausalLMPolicy
 from llmpolicy.policies.causal_lm.read_states import state_reason
+from llmpolicy.policies.causal_lm.score import fused_is_plain, score
 from tests import models, training
 from tests.recurrent_models import RECURRENT
 from tests.test_window import Stock, rollouts, same, trainer_of, update
@@ -161,3 +163,22 @@ def test_a_loaded_adapter_is_the_one_that_was_saved(tmp_path: Path, family: str)
 def test_an_adapter_that_would_not_be_seen_is_refused(family: str, target: str) -> None:
     with pytest.raises(PolicyError, match=rf"include mamba.{target}, whose weights the model reads past any adapter"):
         CausalLMPolicy(models.model(family), models.tokenizer(), lora={"target_modules": [target]})
+
+
+@pytest.mark.parametrize(
+    ("family", "aux_loss", "is_plain"),
+    [("llama", False, True), ("falcon_h1", False, True), ("mamba", False, True), ("recurrent_gemma", False, False),
+     ("granitemoehybrid", False, True), ("granitemoehybrid", True, False), ("jamba", True, True)],
+)  # fmt: skip
+@torch.no_grad()
+def test_the_fused_head_is_used_where_it_is_the_models_own(family: str, aux_loss: bool, is_plain: bool) -> None:
+    model = models.model(family, **({"lm_head_multiplier": 0.5} if family == "falcon_h1" else {}))
+    model.get_output_embeddings().weight.mul_(20)  # logits so large that a cap on them is seen
+    add_fused_lm_head(model, temperature=0.9, outputs=("log_probs", "entropy"))
+    ids, mask = torch.arange(5, 45).view(2, 20), torch.ones(2, 20, dtype=torch.long)
+    mask[0, :4] = 0
+    truth = score(model, ids, mask, 12, 0.9, aux_loss=aux_loss)
+    found = score(model, ids, mask, 12, 0.9, aux_loss=aux_loss, fused=True)
+    assert torch.allclose(found.log_prob, truth.log_prob, atol=1e-4)
+    assert not aux_loss or torch.allclose(found.aux_loss, truth.aux_loss, atol=1e-4)
+    assert fused_is_plain(model, 0.9, {"output_router_logits": True} if aux_loss else {}) == is_plain

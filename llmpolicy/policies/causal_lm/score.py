@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
-from llmpolicy.policies.causal_lm.forward import accepts, forward, on_the_left, positions
+from llmpolicy.policies.causal_lm.forward import accepts, bare, forward, on_the_left, positions
 from llmpolicy.policies.causal_lm.states import is_recurrent
 
 
@@ -36,9 +37,10 @@ def score(
     Only their logits are computed, and normalised in float32. Where attention_mask is 0 the figures mean nothing.
     ``entropy`` adds the entropy of each decision, with a gradient only if ``entropy_grad``; ``aux_loss`` the
     load-balancing loss of a mixture of experts. ``fused``: the model carries TRL's fused LM head, made with the same
-    temperature: use it, so that logits are never held for all positions at once.
+    temperature: use it, so that logits are never held for all positions at once, if it is the model's own head.
     """
     wanted: dict[str, Any] = {"output_router_logits": True} if aux_loss else {}
+    fused = fused and fused_is_plain(model, temperature, wanted)
     if is_recurrent(model):
         return _unpadded(model, input_ids, attention_mask, keep, temperature, entropy, entropy_grad, fused, wanted)
     return _score(model, input_ids, attention_mask, keep, temperature, entropy, entropy_grad, fused, wanted)
@@ -81,6 +83,40 @@ def _score(
         _entropy(log_probs if entropy_grad else log_probs.detach()) if entropy else None,
         output.aux_loss if wanted else None,
     )
+
+
+def fused_is_plain(model: nn.Module, temperature: float, wanted: dict[str, Any]) -> bool:
+    """Whether TRL's fused head gives what the model's own forward gives; tried out once a model.
+
+    It does not know what a family does to its logits after the head (RecurrentGemma, xLSTM) nor how each family of
+    experts counts them.
+    """
+    tried = _fused_is_plain.setdefault(bare(model), {})
+    if bool(wanted) not in tried:
+        tried[bool(wanted)] = _is_plain(model, temperature, wanted)
+    return tried[bool(wanted)]
+
+
+_fused_is_plain: WeakKeyDictionary[nn.Module, dict[bool, bool]] = WeakKeyDictionary()
+
+
+@torch.no_grad()
+def _is_plain(model: nn.Module, temperature: float, wanted: dict[str, Any]) -> bool:
+    parameter = next(model.parameters())
+    tokens = bare(model).get_input_embeddings().num_embeddings
+    ids = (torch.arange(32, device=parameter.device) * 7919 % tokens).view(2, 16)  # (B, L)
+    mask, settings = torch.ones_like(ids), (15, temperature, False, False)
+    plain = _score(model, ids, mask, *settings, False, wanted)
+    try:
+        fused = _score(model, ids, mask, *settings, True, wanted)
+    except AttributeError:  # a configuration without TRL's name for the number of experts
+        return False
+    exact = parameter.dtype == torch.float32 and not torch.is_autocast_enabled(parameter.device.type)
+    limit = 1e-3 if exact else 0.05  # nats, mean over tokens
+    apart = [(plain.log_prob - fused.log_prob).abs().mean()]
+    if plain.aux_loss is not None and fused.aux_loss is not None:
+        apart.append((plain.aux_loss - fused.aux_loss).abs())
+    return all(float(figure) <= limit for figure in apart)
 
 
 def _entropy(log_probs: Tensor) -> Tensor:
