@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from llmpolicy.errors import LLMPolicyError
+from llmpolicy.terminal import tell, wrapped
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 UNWRITTEN = re.compile(r"os error (28|122)\b|PytorchStreamWriter|inline_container.*unexpected pos")
@@ -96,7 +97,7 @@ def explain(
 
     _check_file(json_file)
     explanation = explain_recipe(recipe, overrides or (), target=target, processes=processes)
-    typer.echo(str(explanation))
+    tell(str(explanation))
     if json_file:
         json_file.write_text(json.dumps(explanation.to_dict(), indent=2) + "\n", encoding="utf-8")
 
@@ -119,7 +120,7 @@ def check_reward(
     from llmpolicy.diagnose.reward import check, replay
 
     if again is not None:
-        typer.echo(replay(again))
+        tell(replay(again))
         return 0
     if name is None:
         raise typer.BadParameter("name a reward, or give --replay FILE:LINE")
@@ -233,5 +234,5 @@ def _sentence(error: Exception) -> str | None:
 
 def _fail(sentence: str) -> None:
     if int(os.environ.get("RANK", "0")) == 0:
-        print(f"error: {sentence}", file=sys.stderr)
+        print(wrapped(f"error: {sentence}"), file=sys.stderr)
     raise SystemExit(2)

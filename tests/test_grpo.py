@@ -12,7 +12,8 @@ from transformers import TrainerCallback, TrainerState
 from trl import GRPOTrainer
 
 from llmpolicy.errors import RewardError
-from llmpolicy.grpo.callbacks import BestCheckpoint, CleanStop, Progress, progress_line
+from llmpolicy.grpo.callbacks import BestCheckpoint, CleanStop
+from llmpolicy.grpo.progress import Progress, progress_line
 from llmpolicy.objectives import group_advantages
 from llmpolicy.rewards import Score
 from llmpolicy.run import Run, damage

@@ -42,6 +42,9 @@ TRL_DEFAULTS: Mapping[str, Any] = {
 }
 """The defaults of TRL 1.16's GRPOConfig that decide what a run does; a test compares them with the installed one."""
 
+VALUE = 24
+"""Columns of the values in a table; a longer one moves what follows it."""
+
 COUNTS = ("per_device_train_batch_size", "gradient_accumulation_steps", "num_generations", "num_iterations")
 OPTIONAL_COUNTS = ("steps_per_generation", "generation_batch_size")
 
@@ -188,6 +191,7 @@ def _leaves(value: Any, name: str = "", given: bool = True) -> Iterator[tuple[st
 
 def _table(values: Sequence[Value]) -> list[str]:
     wide, width = (max(map(len, column)) for column in zip(*((x.name, _show(x.value)) for x in values), strict=True))
+    width = min(width, VALUE)
     return [f"  {x.name:<{wide}}  {_show(x.value):<{width}}  {x.source}{x.note and f' ({x.note})'}" for x in values]
 
 

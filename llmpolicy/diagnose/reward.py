@@ -12,6 +12,7 @@ from llmpolicy.rewards.battery import ATTACKS, Attack
 from llmpolicy.rewards.check import PARTS, Report, check_reward
 from llmpolicy.rewards.contract import Style
 from llmpolicy.tasks.sources import READERS, find_file
+from llmpolicy.terminal import columns, tell
 
 _SHOWN = 300
 _LISTED = 10
@@ -55,15 +56,15 @@ def show(report: Report) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=columns(120))
     for hole in report.holes:
         table = Table(title=f"hole: {hole.attack} (family {hole.family})", title_justify="left", show_header=False)
         table.add_row("breaks", f"a reward that {hole.breaks}")
         table.add_row("scored", f"{hole.score:g}")
         table.add_row("completion", _plain(hole.completion))
         console.print(table, markup=False)
-    for sentence in [*_wrong(report), *summary(report)]:
-        console.print(sentence, markup=False, soft_wrap=True)
+    for sentence in [*_rows_shown(report), *_wrong(report), *summary(report)]:
+        tell(sentence)
 
 
 def told(report: Report) -> list[str]:
@@ -72,7 +73,14 @@ def told(report: Report) -> list[str]:
         f"hole: {hole.attack} (family {hole.family}) scored {hole.score:g}: {_plain(hole.completion)}"
         for hole in report.holes
     ]
-    return [*holes, *_wrong(report), *summary(report)]
+    return [*holes, *_rows_shown(report), *_wrong(report), *summary(report)]
+
+
+def _rows_shown(report: Report) -> Iterable[str]:
+    if report.shown:
+        yield "gold answers of the rows, as completions:"
+    for row, value, why in report.shown:
+        yield f"  {_plain(row)} scored {'None' if value is None else f'{value:g}'}{f' ({_plain(why)})' if why else ''}"
 
 
 def _wrong(report: Report) -> Iterable[str]:

@@ -27,7 +27,6 @@ from llmpolicy.statistics import mean_interval, paired_interval, pass_at_k, wils
 from llmpolicy.tasks import Row, prompt_text
 from llmpolicy.types import Completion
 
-KS = (1, 8)
 EXAMPLES = 3
 SCORED_AT_ONCE = 2_048
 """Most completion tokens, padding included, whose log-probabilities are computed side by side: each holds V logits."""
@@ -181,7 +180,7 @@ def figures(
             "max_new_tokens": setting.max_new_tokens or policy.max_new_tokens,
         },
         accuracy=wilson(sum(best), len(best)),
-        pass_at_k={str(k): _mean([_pass(one, k) for one in questions]) for k in KS},
+        pass_at_k={str(k): _mean([_pass(one, k) for one in questions]) for k in ks(setting.samples)},
         truncated=_mean([one.truncated for one in answers.greedy]) or 0.0,
         mean_length=_mean([len(one.token_ids) for one in answers.greedy]) or 0.0,
         kl_to_base=drift.per_token if drift else None,
@@ -225,6 +224,11 @@ def _rewards(sampled: Sequence[Completion], setting: Setting) -> tuple[float | N
     scores = setting.rewards.score(samples_of(setting.repeated, sampled), setting.samples)
     parts = {name: _mean([score.parts[name].value for score in scores]) for name in setting.rewards.names}
     return _mean([score.value for score in scores]), parts
+
+
+def ks(samples: int) -> list[int]:
+    """The k of pass@k that so many samples a question allow: 1, 2, 4, 8 ... and all of them."""
+    return sorted({*(2**power for power in range(samples.bit_length())), samples})
 
 
 def _pass(question: Question, k: int) -> float | None:

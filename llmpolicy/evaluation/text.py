@@ -9,19 +9,27 @@ from rich.table import Table
 
 from llmpolicy.evaluation.record import Evaluation, Example
 from llmpolicy.statistics import Interval
+from llmpolicy.terminal import columns
 
 Figure = Callable[[Evaluation], str]
 
 
-def table(evaluation: Evaluation) -> str:
-    """The figures with their 95 % intervals, base beside policy, as a table in plain text."""
+WIDE = 105
+"""Columns that the table takes with the difference beside the figures; in a narrower terminal it stands below them."""
+
+
+def table(evaluation: Evaluation, width: int | None = None) -> str:
+    """The figures with their 95 % intervals, base beside policy, as a table in plain text that fits the terminal."""
     base = evaluation.base
+    wide = (width or columns(120)) >= WIDE
     grid = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for heading in ["", "base", "trained", "difference"] if base else ["", "policy"]:
+    for heading in ["", "base", "trained", *(["difference"] if wide else [])] if base else ["", "policy"]:
         grid.add_column(heading, justify="left", no_wrap=True)
     for name, figure, difference in _figures(evaluation):
-        cells = [figure(base), figure(evaluation), difference] if base else [figure(evaluation)]
+        cells = [figure(base), figure(evaluation), *([difference] if wide else [])] if base else [figure(evaluation)]
         grid.add_row(name, *cells)
+        if difference and not wide:
+            grid.add_row("  difference", "", difference)
     page = io.StringIO()
     Console(file=page, width=120, color_system=None).print(grid)
     lines = [line.rstrip() for line in page.getvalue().splitlines()]
@@ -62,7 +70,7 @@ def _figures(evaluation: Evaluation) -> Iterator[tuple[str, Figure, str]]:
     yield "cut off by the limit", lambda e: _percent(e.truncated), ""
     yield "mean length, tokens", lambda e: f"{e.mean_length:.1f}", ""
     if evaluation.kl_to_base is not None:
-        yield "KL to the base, nats a token", lambda e: _number(e.kl_to_base), ""
+        yield "KL to base, nats a token", lambda e: _number(e.kl_to_base), ""
     if any(evaluation.unjudged.values()) or (evaluation.base and any(evaluation.base.unjudged.values())):
         yield "unjudged, greedy / sampled", lambda e: f"{e.unjudged['greedy']} / {e.unjudged['sampled']}", ""
 

@@ -1,4 +1,4 @@
-"""What happens around the steps: a clean stop on a signal or a time limit, the line that says how it goes, the best checkpoint."""
+"""What happens around the steps: a clean stop on a signal or a time limit, the best checkpoint."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -8,13 +8,6 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from llmpolicy.run import Run, written_whole
 from llmpolicy.signals import Signals
-
-LOSS_NOTE = (
-    "the loss is about 0 and that is right: with one update a generation the ratio is 1 and the advantages of a group "
-    "add up to 0; watch the reward"
-)
-SIGNAL_NOTE = "nothing was learned from this step: all advantages are 0, since in every group the rewards that are known are equal"
-UNJUDGED_NOTE = "nothing was learned from this step: the rewards judged no completion (each returned None)"
 
 
 class CleanStop(Signals, TrainerCallback):
@@ -67,68 +60,6 @@ def _any_process(flag: bool) -> bool:
     flags: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(flags, flag)
     return any(flags)
-
-
-class Progress(TrainerCallback):
-    """A line every few seconds: reward with its parts, groups with a signal, truncation, seconds by phase, time left."""
-
-    def __init__(self, say: Callable[[str], None], *, explain_loss: bool = True, seconds: float = 5.0) -> None:
-        self.say, self.explain_loss, self.seconds = say, explain_loss, seconds
-        self.started, self.first_step, self.said = time.monotonic(), 0, 0.0
-
-    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        self.started, self.first_step = time.monotonic(), state.global_step
-
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, Any] | None = None,
-        **_: Any,
-    ) -> None:
-        if not state.is_world_process_zero or not logs or "reward" not in logs:
-            return
-        done, now = state.global_step - self.first_step, time.monotonic()
-        if done > 1 and now - self.said < self.seconds and state.global_step < state.max_steps:
-            return
-        self.said = now
-        left = (time.monotonic() - self.started) / max(done, 1) * (state.max_steps - state.global_step)
-        self.say(progress_line(state.global_step, state.max_steps, logs, left))
-        if logs.get("rewards/unjudged") == 1.0:
-            self.say(f"  note: {UNJUDGED_NOTE}")
-        elif logs.get("advantages/live") == 0.0:
-            self.say(f"  note: {SIGNAL_NOTE}")
-        elif self.explain_loss and abs(logs.get("loss") or 0.0) < 1e-3:
-            self.say(f"  note: {LOSS_NOTE}")
-            self.explain_loss = False
-
-
-def progress_line(step: int, steps: int, logs: Mapping[str, Any], seconds_left: float) -> str:
-    """The line of one step, as text."""
-    parts = {
-        key.split("/")[1]: value for key, value in logs.items() if key.startswith("rewards/") and key.endswith("/mean")
-    }
-    shown = "" if len(parts) < 2 else " (" + ", ".join(f"{name} {_short(value)}" for name, value in parts.items()) + ")"
-    generation, rewards = logs.get("seconds/generation") or 0.0, logs.get("seconds/rewards") or 0.0
-    update = max((logs.get("step_time") or 0.0) - generation - rewards, 0.0)
-    live = logs.get("advantages/live") or 0.0
-    cut = logs.get("completions/clipped_ratio") or 0.0
-    return (
-        f"step {step}/{steps}  reward {_short(logs.get('reward'))}{shown}  signal in {live:.0%} of groups  truncated {cut:.0%}  "
-        f"gen {generation:.2f}s + rewards {rewards:.2f}s + update {update:.2f}s  {clock(seconds_left)} left"
-    )
-
-
-def _short(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
-
-
-def clock(seconds: float) -> str:
-    """Seconds as 1:05 or 2:03:04."""
-    minutes, second = divmod(int(seconds), 60)
-    hours, minute = divmod(minutes, 60)
-    return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"
 
 
 class BestCheckpoint(TrainerCallback):

@@ -45,7 +45,7 @@ def from_here(value: Any, key: Sequence[str]) -> Any:
 
     A path that does not lie here stays as it is: it starts from the recipe's folder.
     """
-    if "args" in key:
+    if "args" in key or "rows" in key:
         return value
     if isinstance(value, Mapping):
         return {name: from_here(inner, [*key, str(name)]) for name, inner in value.items()}

@@ -1,5 +1,6 @@
 """The run in one picture: reward with its parts, held-out accuracy, length, share of groups with a signal."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 REWARD, PARTS, TRUTH, GREY = "#1b6ca8", ("#e08e45", "#5a9e6f", "#a06cd5", "#c44e52"), "#2a7f3f", "#9aa0a6"
+
+DRIFT = {"kl": "KL to the reference, nats a token", "entropy": "entropy of the policy, nats a token"}
+"""What is drawn when it was measured: KL with beta above 0, and the entropy."""
 
 
 def plot_run(run: Run) -> Path:
@@ -28,11 +32,17 @@ def plot_run(run: Run) -> Path:
         else:
             _accuracy(axes[1], run)
     else:
-        figure, axes = plt.subplots(2, 2, figsize=(10, 6.4), layout="constrained")
+        drift = [(key, title) for key, title in DRIFT.items() if _column(lines, key)[0]]
+        rows = 3 if drift else 2
+        figure, axes = plt.subplots(rows, 2, figsize=(10, 3.2 * rows), layout="constrained", squeeze=False)
         _reward(axes[0][0], lines, "reward of sampled completions, a step's mean")
         _accuracy(axes[0][1], run)
         _length(axes[1][0], lines)
         _signal(axes[1][1], lines)
+        for place, (key, title) in enumerate(drift):
+            _line(axes[2][place], lines, key, title)
+        if len(drift) == 1:
+            axes[2][1].set_visible(False)
     for axis in axes.flat:
         axis.spines[["top", "right"]].set_visible(False)
         axis.grid(alpha=0.25)
@@ -45,7 +55,7 @@ def plot_run(run: Run) -> Path:
 
 
 def _column(lines: Sequence[Mapping[str, Any]], key: str) -> tuple[list[int], list[float]]:
-    rows = [(line["step"], line[key]) for line in lines if line.get(key) is not None]
+    rows = [(line["step"], line[key]) for line in lines if line.get(key) is not None and math.isfinite(line[key])]
     return [step for step, _ in rows], [value for _, value in rows]
 
 
@@ -109,6 +119,14 @@ def _signal(axis: "Axes", lines: Sequence[Mapping[str, Any]]) -> None:
     axis.plot(steps, _smooth(values), color=REWARD, lw=2)
     axis.set_ylim(-0.02, 1.02)
     axis.set_title("share of groups with a signal (an advantage is not 0)", fontsize=10, loc="left")
+
+
+def _line(axis: "Axes", lines: Sequence[Mapping[str, Any]], key: str, title: str) -> None:
+    steps, values = _column(lines, key)
+    axis.plot(steps, values, color=REWARD, alpha=0.25, lw=1)
+    axis.plot(steps, _smooth(values), color=REWARD, lw=2)
+    axis.set_ylim(bottom=min(0.0, *values))
+    axis.set_title(title, fontsize=10, loc="left")
 
 
 def _episodes(axis: "Axes", lines: Sequence[Mapping[str, Any]]) -> None:

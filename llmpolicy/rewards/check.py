@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from llmpolicy.errors import RewardError, nearest
 from llmpolicy.rewards.asking import Answered, answers, directly, misfits, sample_of
 from llmpolicy.rewards.battery import ATTACKS, CONTROLS, Attack, Case
 from llmpolicy.rewards.battery.gullible import repeating
-from llmpolicy.rewards.battery.plan import Plan
+from llmpolicy.rewards.battery.plan import COMMON_FORMATS, Plan
 from llmpolicy.rewards.contract import OFFERED, RESERVED, Component, RewardSpec, Style
 from llmpolicy.rewards.scoring import Rewards
 from llmpolicy.rewards.verdict import sentence
@@ -31,6 +31,7 @@ PARTS = ("contract", "battery")
 """What is checked: the examples and gold answers, and the attacks with the controls; determinism over what either asks."""
 
 _SHOWN = 60
+_ROWS = 3
 _COMPARED = 150
 _MAX_ERRORS = 20
 _MOST_SLOW = 3
@@ -67,6 +68,7 @@ class Report:
     golds: int = 0
     asked: int = 0
     topics: list[str] = field(default_factory=list)
+    shown: list[tuple[str, float | None, str]] = field(default_factory=list)
 
     @property
     def clean(self) -> bool:
@@ -179,28 +181,67 @@ class _Checked:
         return not found
 
     def golds(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """The task's gold answers, written in the first format that the reward reads, must be paid."""
+        """The task's gold answers, written in the first format that the reward reads, must be paid; a few are shown."""
         if not rows:
             return
         free = [name for name in rows[0] if name not in RESERVED]
         if "answer" in self.component.optional and "answer" not in free:
             raise RewardError(f"The rows have no column 'answer'; they have {', '.join(map(str, rows[0]))}.")
         self.rewards.check_columns(free)
-        if "answer" not in {*self.component.required, *self.component.optional}:
+        column = self._gold_column(free)
+        if column is None:
+            self._show([_as_gold(row, "answer", "{}", number, free) for number, row in enumerate(rows[:_ROWS])])
             return
-        first = self.contract.formats[0]
-        samples = [
-            Sample(_written(first, row["answer"]), {key: row.get(key) for key in free}, row=number)
-            for number, row in enumerate(rows)
-        ]
+        form = self._form(rows, column, free)
+        samples = [_as_gold(row, column, form, number, free) for number, row in enumerate(rows)]
         self.seen += samples[:_COMPARED]
         self.report.golds = len(rows)
-        for sample, one in zip(samples, self.judge(samples), strict=True):
-            where = f"row {sample.row}: the gold answer {_gold(sample.columns['answer'])}"
+        for sample, one in zip(samples, self._show(samples), strict=True):
+            where = f"row {sample.row}: the gold answer {_gold(sample.columns[column])}"
             if one.value is None:
                 self.error(f"{where} cannot be judged: {one.why}")
             elif not self.paid(one.value):
                 self.error(f"{where} itself scored {one.value}" + (f": {one.why}" if one.why else ""))
+        if column != "answer":  # the battery's attacks are for that name
+            self._swapped(samples, column)
+
+    def _swapped(self, samples: Sequence[Sample], column: str) -> None:
+        """The gold answer of another row must not be paid."""
+        pairs = [
+            (mine, other)
+            for mine, other in zip(samples[:_COMPARED], samples[1:], strict=False)
+            if mine.columns[column] != other.columns[column]
+        ]
+        swapped = [replace(mine, completion=other.completion) for mine, other in pairs]
+        for (mine, other), one in zip(pairs, self.judge(swapped), strict=True):
+            if self.paid(one.value):
+                self.error(
+                    f"row {mine.row}: {_gold(other.columns[column])}, the gold answer of row {other.row}, scored {one.value}"
+                )
+
+    def _gold_column(self, free: Sequence[str]) -> str | None:
+        """The column with the gold answer: ``answer``, else the only one that a reward asks for that declares no kind."""
+        asked = [name for name in (*self.component.required, *self.component.optional) if name in free]
+        if "answer" in asked:
+            return "answer"
+        return asked[0] if len(asked) == 1 and self.contract.kind is None else None
+
+    def _form(self, rows: Sequence[Mapping[str, Any]], column: str, free: Sequence[str]) -> str:
+        """How a gold answer is written: as the reward declares, else in the first common format that it pays."""
+        declares = self.contract.passes or self.contract.kind or tuple(self.contract.formats) != ("{}",)
+        forms = self.contract.formats[:1] if declares else COMMON_FORMATS
+        for form in forms if len(forms) > 1 else ():
+            samples = [_as_gold(row, column, form, number, free) for number, row in enumerate(rows[:_ROWS])]
+            if any(self.paid(one.value) for one in answers(self._fresh(), samples)):
+                return form
+        return forms[0]
+
+    def _show(self, samples: Sequence[Sample]) -> list[Answered]:
+        """Score gold answers, and keep the first few for the report."""
+        answered = self.judge(samples)
+        for sample, one in list(zip(samples, answered, strict=True))[:_ROWS]:
+            self.report.shown.append((f"row {sample.row}: {sample.completion!r:.200}", one.value, one.why))
+        return answered
 
     def battery(self, attacks: Sequence[Attack], row: Mapping[str, Any] = {}) -> None:
         """Every attack and control that concerns this reward; ``row`` has the columns that no example gives."""
@@ -335,6 +376,12 @@ def _written(form: str, answer: Any) -> str:
     """The gold answer in a format; a solution that marks its own answer by a box is written as it is."""
     final = str(answer).rpartition("####")[2].strip()
     return final if "\\boxed" in final else form.replace("{}", final)
+
+
+def _as_gold(row: Mapping[str, Any], column: str, form: str, number: int, free: Sequence[str]) -> Sample:
+    """A row whose completion is its gold answer; without one an empty completion."""
+    text = _written(form, row[column]) if row.get(column) is not None else ""
+    return Sample(text, {key: row.get(key) for key in free}, row=number)
 
 
 def _gold(answer: Any) -> str:

@@ -14,10 +14,11 @@ from typing import Any
 import yaml
 
 from llmpolicy.errors import RunError
+from llmpolicy.run import show
 from llmpolicy.run.checkpoints import checkpoints, step_of
 from llmpolicy.run.files import SCHEMA, cut_torn_line, manifest_text, parse_lines, read_run, write_text
 from llmpolicy.run.lock import lock, make_space, release
-from llmpolicy.run.machine import environment, now
+from llmpolicy.run.machine import environment, now, redact
 from llmpolicy.run.place import FOLDERS, claim, is_failed_start
 from llmpolicy.run.sealed import SEAL, facts_of, sync
 
@@ -31,6 +32,12 @@ class Run:
         self.path = path
         self.recipe, self.manifest = read_run(path)
         self.attempt = self.synced = 0
+
+    def __repr__(self) -> str:
+        return show.line(self)
+
+    def _repr_html_(self) -> str:
+        return show.html(self)
 
     @classmethod
     def create(cls, path: str | Path, recipe: Mapping[str, Any], **facts: Any) -> "Run":
@@ -181,6 +188,11 @@ class Run:
     def write_evaluation(self, evaluation: Mapping[str, Any], *, of_best: bool = False) -> None:
         """Write evaluation.json, atomically; that of the best step lies beside its weights."""
         write_text((self.best_dir if of_best else self.path) / "evaluation.json", json.dumps(evaluation, indent=2))
+
+    def write_config(self, config: Mapping[str, Any]) -> None:
+        """Write grpo_config.json: every option of the trainer as it was, tokens masked."""
+        text = json.dumps({"schema": SCHEMA, **config}, indent=2, default=str)
+        write_text(self.path / "grpo_config.json", redact(text))
 
     def finish(self, status: str, **facts: Any) -> None:
         """Release the run and note how it ended."""

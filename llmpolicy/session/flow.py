@@ -39,7 +39,6 @@ from llmpolicy.session.process import (
     quiet,
     silent,
     target,
-    tell,
     use_threads,
     world_size,
 )
@@ -48,6 +47,7 @@ from llmpolicy.session.sources import refuse_changes, source_facts
 from llmpolicy.session.stages import train_stages
 from llmpolicy.tasks.arrow import dataset_rows, is_dataset
 from llmpolicy.tasks.spec import SOURCES
+from llmpolicy.terminal import tell
 
 if TYPE_CHECKING:
     from llmpolicy.policies.causal_lm import CausalLMPolicy

@@ -1,6 +1,8 @@
 """The GRPO part of a run: the trainer with its callbacks, from the first step or from a checkpoint."""
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,9 @@ from llmpolicy.tasks import Row
 
 if TYPE_CHECKING:
     from llmpolicy.policies.causal_lm import CausalLMPolicy
+
+EVENTS = "TENSORBOARD_LOGGING_DIR"
+"""Where transformers looks for the folder of TensorBoard's files."""
 
 
 def check_grpo_block(recipe: Recipe) -> None:
@@ -35,9 +40,10 @@ def train_grpo(
 
     Where processes share out the weights (FSDP, DeepSpeed), all of them write it together.
     """
-    from llmpolicy.grpo.callbacks import BestCheckpoint, CleanStop, Progress
+    from llmpolicy.grpo.callbacks import BestCheckpoint, CleanStop
     from llmpolicy.grpo.checkpoint import save_together, take_weights
     from llmpolicy.grpo.config import grpo_config
+    from llmpolicy.grpo.progress import Progress
     from llmpolicy.grpo.trainer import PolicyTrainer
 
     recipe = made.recipe
@@ -49,13 +55,13 @@ def train_grpo(
         reward_weights=made.rewards.composition.weights,
     )
     stop = CleanStop(recipe.time_limit)
-    callbacks: list[Any] = [stop, Progress(say)]
+    progress = Progress(say)
+    callbacks: list[Any] = [stop, progress]
     options: dict[str, Any] = {"run": run, "callbacks": callbacks, "sampling": recipe.sampling}
-    trainer = PolicyTrainer(policy, made.rewards, made.train_rows, args, **options)
-    say(f"path: {trainer.path}")
-    if run is not None:
-        run.update_manifest(path=trainer.path)
-    _drop_stock_printers(trainer)
+    with events_in(home / "tensorboard"):
+        trainer = PolicyTrainer(policy, made.rewards, made.train_rows, args, **options)
+    progress.samples = lambda: trainer.generation.samples
+    _introduce(trainer, run, home, say)
     if recipe.evaluate and recipe.evaluate.every and made.correct:
         if shares_weights(trainer):
             say("evaluate.every is left out: no process has all weights while FSDP or DeepSpeed trains")
@@ -81,6 +87,30 @@ def train_grpo(
     if shared:
         save_together(trainer, home / "policy")
     return stop.reason, shared
+
+
+def _introduce(trainer: Any, run: Run | None, home: Path, say: Say) -> None:
+    """Say and note how the trainer goes about it, in our words alone."""
+    say(f"path: {trainer.path}")
+    if run is not None:
+        run.update_manifest(path=trainer.path)
+        run.write_config(trainer.args.to_dict())
+    if "tensorboard" in trainer.args.report_to:
+        say(f"tensorboard: {os.environ.get(EVENTS) or home / 'tensorboard'}")
+    _drop_stock_printers(trainer)
+
+
+@contextmanager
+def events_in(folder: Path) -> Iterator[None]:
+    """TensorBoard's files go into the run unless the user has named another folder; a tracker asks when it is made."""
+    if os.environ.get(EVENTS):
+        yield
+        return
+    os.environ[EVENTS] = str(folder)
+    try:
+        yield
+    finally:
+        del os.environ[EVENTS]
 
 
 def shares_weights(trainer: Any) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 from llmpolicy.run import Run
 from llmpolicy.signals import Signals
+from llmpolicy.terminal import COMMAND
 
 Say = Callable[[str], None]
 SMALL = 2_000_000
@@ -83,19 +84,23 @@ def end_stopped(run: Run | None, step: int, stop: Signals, say: Say) -> None:
     assert stop.signal is not None
     if run is not None:
         run.finish("stopped", steps=step, reason=stop.reason)
+        _plot(run, say)
         recipe, out = shlex.quote(str(run.path / "recipe.yaml")), shlex.quote(str(run.path))
-        say(f"go on with: llmpolicy train {recipe} --out {out} --resume")
+        say(f"{COMMAND}llmpolicy train {recipe} --out {out} --resume")
     raise SystemExit(128 + stop.signal)
+
+
+def _plot(run: Run, say: Say) -> None:
+    """Draw what a stopped run has; that it cannot be drawn must not hide how to go on."""
+    from llmpolicy.report.plot import plot_run
+
+    with suppress(OSError):
+        say(f"plot: {plot_run(run)}")
 
 
 def world_size() -> int:
     """How many processes train together."""
     return int(os.environ.get("WORLD_SIZE", "1"))
-
-
-def tell(line: str) -> None:
-    """Print a line at once, also into a file or a pipe."""
-    print(line, flush=True)
 
 
 def silent(_: str) -> None:

@@ -1,0 +1,48 @@
+"""A run as one line, and as a table with its picture for a notebook."""
+
+import base64
+from collections.abc import Iterator
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from llmpolicy.run.directory import Run
+
+
+def line(run: "Run") -> str:
+    """Where a run lies, how it ended, how far it came and what it reached."""
+    facts = [f"{name} {value}" for name, value in _facts(run) if name != "run"]
+    return f"Run({str(run.path)!r}: {', '.join(facts)})"
+
+
+def html(run: "Run") -> str:
+    """The same as a table, with the plot below it when it was drawn."""
+    rows = "".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in _facts(run))
+    picture = ""
+    if run.plot_path.is_file():
+        data = base64.b64encode(run.plot_path.read_bytes()).decode()
+        picture = f'<img alt="metrics of the run" style="max-width: 100%" src="data:image/png;base64,{data}">'
+    return f"<table>{rows}</table>{picture}"
+
+
+def _facts(run: "Run") -> Iterator[tuple[str, str]]:
+    yield "run", str(run.path)
+    yield "status", str(run.manifest.get("status", "unknown"))
+    lines = [row for row in run.metrics("train") if "reward" in row]
+    if lines:
+        settings = run.recipe.get("grpo") or {}
+        most = settings.get("max_steps", 0)
+        yield "step", f"{lines[-1]['step']}{f' of {most}' if most > 0 else ''}"
+        first, last = (f"{row['reward']:.3g}" if row["reward"] is not None else "-" for row in (lines[0], lines[-1]))
+        yield "reward", f"{first} -> {last}"
+    if run.manifest.get("best"):
+        yield "best step", str(run.manifest["best"].get("step"))
+    evaluation = run.evaluation() or {}
+    if after := _accuracy(evaluation):
+        before = _accuracy(evaluation.get("base") or {})
+        yield "held-out accuracy", f"{before} -> {after}" if before else after
+
+
+def _accuracy(evaluation: dict[str, Any]) -> str:
+    value = (evaluation.get("accuracy") or {}).get("value")
+    return "" if value is None else f"{value:.1%}"
