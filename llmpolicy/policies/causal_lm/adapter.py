@@ -1,4 +1,4 @@
-"""The life of a LoRA adapter: made, loaded, switched off, frozen as a reference, saved, folded into its base.
+"""The life of an adapter: made, loaded, switched off, frozen as a reference, saved, folded into its base.
 
 The one that is trained is called ``default``. A frozen copy of an adapter that was continued is called ``ref``, the
 name under which TRL looks for a reference.
@@ -19,10 +19,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from llmpolicy.errors import PolicyError, nearest
-from llmpolicy.policies.causal_lm.forward import bare
+from llmpolicy.policies.causal_lm.forward import bare, innermost
+from llmpolicy.policies.causal_lm.kinds import REFERENCE, TRAINED, adapter_reason, config_reason
 from llmpolicy.policies.causal_lm.targets import endings, read_past
+from llmpolicy.policies.causal_lm.trial import apart, log_probs
 
-TRAINED, REFERENCE = "default", "ref"
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 _ZERO_STARTS = (True, "gaussian")
 
@@ -39,6 +40,13 @@ def lora_config(lora: Mapping[str, Any]) -> LoraConfig:
         if key not in valid:
             raise PolicyError(f"lora: {key!r} is no argument of LoraConfig{nearest(key, valid)}")
     config = LoraConfig(**{"task_type": "CAUSAL_LM", "target_modules": "all-linear", **lora})
+    if config.lora_dropout:
+        raise PolicyError(
+            f"lora: lora_dropout is {config.lora_dropout}; expected 0, since with dropout the policy that is scored "
+            "is not the one that chose"
+        )
+    if config.init_lora_weights == "eva":
+        raise PolicyError("lora: init_lora_weights 'eva' needs texts to begin from; expected true, false or 'gaussian'")
     _check_config(config, "lora")
     return config
 
@@ -46,28 +54,33 @@ def lora_config(lora: Mapping[str, Any]) -> LoraConfig:
 def load_adapter(model: nn.Module, config_file: Path, weights_file: Path, bases: list[str], name: str) -> PeftModel:
     """Wrap the model with an adapter from disk, to be trained further; ``bases`` are the names that its base goes by.
 
-    Raises PolicyError if it is not LoRA, names another base, or does not fit the model tensor by tensor.
+    Raises PolicyError if it cannot be a policy, names another base, or does not fit the model tensor by tensor.
     """
     try:
-        config = PeftConfig.from_pretrained(str(config_file.parent))
+        config: Any = PeftConfig.from_pretrained(str(config_file.parent))
         weights = load_file(weights_file)
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise PolicyError(
             f"adapter {name!r} cannot be read ({first_line(error)}); expected {CONFIG} and {WEIGHTS}"
         ) from error
-    if not isinstance(config, LoraConfig):
-        raise PolicyError(f"adapter {name!r} is of type {config.peft_type}; expected LORA")
     recorded = config.base_model_name_or_path
     if recorded and bases and not _is_one_of(recorded, bases):
         raise PolicyError(
             f"adapter {name!r} was trained on {recorded!r}, the model is {bases[0]!r}; expected its own base"
         )
-    config.lora_dropout, config.inference_mode = 0.0, False
+    _still(config)
     _check_config(config, f"adapter {name!r}")
     wrapped = _wrap(model, config, f"adapter {name!r}", bases[0] if bases else recorded, config.revision)
-    _check_fit(wrapped, weights, name, bases)
-    set_peft_model_state_dict(wrapped, weights, adapter_name=TRAINED)
+    place(wrapped, weights, f"adapter {name!r}", bases[0] if bases else "the model")
     return wrapped
+
+
+def _still(config: Any) -> None:
+    """Without the dropout that the adapter was trained with, whatever its kind calls it, and trainable."""
+    config.inference_mode = False
+    for key, value in vars(config).items():
+        if "dropout" in key and isinstance(value, float):
+            setattr(config, key, 0.0)
 
 
 def _is_one_of(recorded: str, bases: list[str]) -> bool:
@@ -82,57 +95,93 @@ def _is_hub_id(name: str) -> bool:
     return name.count("/") == 1 and name[0] not in "./~" and not Path(name).is_dir()
 
 
-def _check_config(config: LoraConfig, where: str) -> None:
-    if config.task_type != "CAUSAL_LM":
-        raise PolicyError(f"{where}: task_type is {config.task_type}; expected CAUSAL_LM")
-    if config.lora_dropout:
-        raise PolicyError(
-            f"{where}: lora_dropout is {config.lora_dropout}; expected 0, since with dropout the policy that is scored "
-            "is not the one that chose"
-        )
-    if config.bias != "none":
-        raise PolicyError(f"{where}: bias is {config.bias!r}; expected 'none', so that the adapter can be switched off")
-    if isinstance(config.init_lora_weights, str) and config.init_lora_weights not in _ZERO_STARTS:
-        raise PolicyError(
-            f"{where}: init_lora_weights {config.init_lora_weights!r} changes the base model; "
-            "expected true, false or 'gaussian'"
-        )
+def _check_config(config: Any, where: str) -> None:
+    if reason := config_reason(config):
+        raise PolicyError(f"{where}: {reason}")
 
 
-def _wrap(model: nn.Module, config: LoraConfig, where: str, base: str | None, revision: str | None) -> PeftModel:
+def _wrap(model: nn.Module, config: Any, where: str, base: str | None, revision: str | None) -> PeftModel:
     config.base_model_name_or_path = config.revision = None  # PEFT would put the folder here; the true name follows
     unseen = read_past(model)
     if unseen and config.target_modules == "all-linear" and config.exclude_modules is None:
         config.exclude_modules = endings(unseen)
+    before = log_probs(model)
     try:
         wrapped: Any = get_peft_model(model, config, adapter_name=TRAINED)
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, NotImplementedError, RuntimeError, ImportError, KeyError) as error:
         raise PolicyError(f"{where}: no adapter fits the model ({first_line(error)})") from error
-    if hasattr(bare(wrapped).get_output_embeddings(), "base_layer"):
-        raise PolicyError(
-            f"{where}: target_modules include the output head, which TRL cannot train; expected it left out"
-        )
     for name in sorted(unseen):
         if hasattr(bare(wrapped).get_submodule(name), "base_layer"):
             raise PolicyError(
                 f"{where}: target_modules include {endings({name})[0]}, whose weights the model reads past any adapter; "
                 f"expected exclude_modules: {endings(unseen)}"
             )
+    if reason := adapter_reason(wrapped):
+        raise PolicyError(f"{where}: {reason}")
+    with wrapped.disable_adapter():
+        if (nats := apart(before, log_probs(wrapped))) > 0:
+            raise PolicyError(
+                f"{where}: with the adapter off the model is not its base (by {nats:.2g} nats); "
+                "expected an adapter that leaves the base's weights as they are"
+            )
     made = wrapped.peft_config[TRAINED]
     made.base_model_name_or_path, made.revision = base, revision
     return wrapped
 
 
-def _check_fit(model: PeftModel, weights: Mapping[str, Tensor], name: str, bases: list[str]) -> None:
-    expected = get_peft_model_state_dict(model, adapter_name=TRAINED, save_embedding_layers=False)
+def state(model: PeftModel, name: str = TRAINED) -> dict[str, Tensor]:
+    """The tensors of an adapter under the names by which they are saved; most share memory with the model."""
+    tensors: dict[str, Tensor] = get_peft_model_state_dict(model, adapter_name=name, save_embedding_layers=False)
+    return tensors
+
+
+def place(model: PeftModel, weights: Mapping[str, Tensor], where: str, base: str, name: str = TRAINED) -> None:
+    """Put saved tensors into an adapter; raises PolicyError unless all have found their place and none is left over."""
+    weights = _without_base(model, weights, where, base)
+    expected = state(model, name)
+    converted = "" if expected.keys() == weights.keys() else _converted(model, weights, name)
+    if converted is None:
+        return
     for key in sorted(expected.keys() | weights.keys()):
         found, wanted = (tuple(side[key].shape) if key in side else None for side in (weights, expected))
         if found != wanted:
-            base = repr(bases[0]) if bases else "the model"
             raise PolicyError(
-                f"adapter {name!r} does not fit {base}: {key} is {found or 'missing'} in the adapter, "
-                f"{wanted or 'missing'} in the model; expected an adapter of this base"
+                f"{where} does not fit {base!r}: {key} is {found or 'missing'} in the adapter, "
+                f"{wanted or 'missing'} in the model{converted}; expected an adapter of this base"
             )
+    with torch.no_grad():
+        for key, tensor in weights.items():
+            expected[key].copy_(tensor)
+    for key, tensor in state(model, name).items():
+        if not torch.equal(tensor.cpu(), weights[key].to(tensor.dtype).cpu()):
+            raise PolicyError(f"{where}: {key} did not find its place in {base!r}; expected an adapter of this base")
+
+
+def _converted(model: PeftModel, weights: Mapping[str, Tensor], name: str) -> str | None:
+    """Let PEFT rename what earlier releases of transformers called otherwise; None if all was placed, else why not."""
+    try:
+        report: Any = set_peft_model_state_dict(model, dict(weights), adapter_name=name)
+    except (RuntimeError, KeyError, ValueError, TypeError) as error:
+        return f" ({first_line(error)})"
+    own = {key for key, _ in model.named_parameters() if f".{name}." in f"{key}."}
+    lost = [*report.unexpected_keys, *(key for key in report.missing_keys if key in own)]
+    return f" ({len(lost)} tensors without a place, {min(lost)} among them)" if lost else None
+
+
+def _without_base(model: PeftModel, weights: Mapping[str, Tensor], where: str, base: str) -> dict[str, Tensor]:
+    """The adapter's own tensors: PEFT saves the base's embeddings beside them, which must be those of this base."""
+    there: dict[str, Tensor] = {key: tensor for key, tensor in model.named_parameters() if f".{TRAINED}." not in key}
+    own = set(state(model))
+    kept = {}
+    for key, tensor in weights.items():
+        if key in own or key not in there:
+            kept[key] = tensor
+        elif tensor.shape != there[key].shape or not torch.equal(tensor.to(there[key]), there[key]):
+            raise PolicyError(
+                f"{where} brings {key} of its own, {tuple(tensor.shape)}, and {base!r} has another, "
+                f"{tuple(there[key].shape)}; expected the base whose vocabulary it was trained with"
+            )
+    return kept
 
 
 def starts_as_base(model: PeftModel) -> bool:
@@ -145,11 +194,12 @@ def freeze_copy(model: PeftModel) -> None:
     """Keep the adapter as it is now under the name ``ref``, frozen; a model that has one already keeps that."""
     if REFERENCE in model.peft_config:
         return
+    start = log_probs(model)
     model.add_adapter(REFERENCE, copy.deepcopy(model.peft_config[TRAINED]))
-    with torch.no_grad():
-        for key, parameter in model.named_parameters():
-            if f".{TRAINED}." in f"{key}.":
-                model.get_parameter(f"{key}.".replace(f".{TRAINED}.", f".{REFERENCE}.")[:-1]).copy_(parameter)
+    place(model, state(model), "the copy of the adapter", "the model", REFERENCE)
+    with active(model, REFERENCE):
+        if (nats := apart(start, log_probs(model))) > 0:
+            raise PolicyError(f"the adapter cannot be copied as its own reference (off by {nats:.2g} nats)")
     model.set_adapter(TRAINED)
 
 
@@ -205,8 +255,38 @@ def detached(model: nn.Module) -> Any:
 
 
 def folded(model: PeftModel) -> Any:
-    """A copy of the base with the trained adapter added to its weights (W + BA·alpha/r)."""
-    return detached(model).merge_and_unload(safe_merge=True, adapter_names=[TRAINED])
+    """A copy of the base with the trained adapter added to its weights (W + BA·alpha/r); raises PolicyError if it cannot be.
+
+    A head that shares its weights with the embeddings is parted from them where the adapter changes one of the two.
+    """
+    twin = detached(model)
+    _part(twin.get_base_model())
+    try:
+        merged: Any = twin.merge_and_unload(safe_merge=True, adapter_names=[TRAINED])
+    except (RuntimeError, ValueError, NotImplementedError, AttributeError) as error:
+        raise PolicyError(f"the adapter cannot be added to its base's weights ({first_line(error)})") from error
+    _join(merged)
+    return merged
+
+
+def _part(base: Any) -> None:
+    """Give the head weights of its own, which merging can change alone."""
+    embeddings, head = innermost(base.get_input_embeddings()), innermost(base.get_output_embeddings())
+    if head.weight is embeddings.weight:
+        head.weight = nn.Parameter(embeddings.weight.detach().clone(), requires_grad=False)
+
+
+def _join(merged: Any) -> None:
+    """Tie the head to the embeddings again if merging left them equal; else the configuration must not."""
+    embeddings, head = merged.get_input_embeddings(), merged.get_output_embeddings()
+    configs = [
+        config for config in (merged.config, merged.config.get_text_config(decoder=True)) if config.tie_word_embeddings
+    ]
+    if configs and torch.equal(embeddings.weight, head.weight):
+        head.weight = embeddings.weight
+        return
+    for config in configs:
+        config.tie_word_embeddings = False
 
 
 def first_line(error: Exception) -> str:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from llmpolicy.errors import PolicyError
-from llmpolicy.policies.causal_lm.forward import bare, forward, positions
+from llmpolicy.policies.causal_lm.forward import bare, forward, positions, vocabulary
 from llmpolicy.policies.causal_lm.states import is_recurrent
 
 _NOISE = ("dropout", "pdrop", "layerdrop", "jitter")
@@ -62,9 +62,8 @@ def _same(expected: Tensor, found: Tensor, limit: float, what: str) -> None:
 
 
 def _some_tokens(model: nn.Module) -> Tensor:
-    vocabulary = bare(model).get_input_embeddings().num_embeddings
     device = next(model.parameters()).device
-    return (torch.arange(_ROWS * _WIDTH, device=device) * 7919 % vocabulary).view(_ROWS, _WIDTH)  # (B, L)
+    return (torch.arange(_ROWS * _WIDTH, device=device) * 7919 % vocabulary(model)).view(_ROWS, _WIDTH)  # (B, L)
 
 
 def _log_probs(model: nn.Module, ids: Tensor, padding: int) -> Tensor:

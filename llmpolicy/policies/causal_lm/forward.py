@@ -16,12 +16,18 @@ CACHES = ("cache", "past_key_values", "cache_params")
 """What models call their cache: transformers from 5.24 on, before that, and recurrent models before that."""
 
 
-def bare(model: nn.Module) -> Any:
-    """The transformers model inside what DDP, FSDP, DeepSpeed, compilation and PEFT wrap around it."""
+def unwrapped(model: nn.Module) -> Any:
+    """The model inside what DDP, FSDP, DeepSpeed and compilation wrap around it, with its adapters."""
     inner: Any = model
     # accelerate's own unwrapping walks all modules, which is too slow for once a token
     while (wrapped := getattr(inner, "_orig_mod", getattr(inner, "module", None))) is not None:
         inner = wrapped
+    return inner
+
+
+def bare(model: nn.Module) -> Any:
+    """The transformers model inside what DDP, FSDP, DeepSpeed, compilation and PEFT wrap around it."""
+    inner = unwrapped(model)
     return inner.get_base_model() if isinstance(inner, PeftModel) else inner
 
 
@@ -39,6 +45,18 @@ def accepts(model: nn.Module, name: str) -> bool:
 def cache_argument(model: nn.Module) -> str | None:
     """The name under which the model's forward takes a cache of what it has read, None if it takes none."""
     return next((name for name in CACHES if accepts(model, name)), None)
+
+
+def innermost(module: Any) -> Any:
+    """The module itself inside what PEFT wraps around it."""
+    while (below := getattr(module, "base_layer", getattr(module, "original_module", None))) is not None:
+        module = below
+    return module
+
+
+def vocabulary(model: nn.Module) -> int:
+    """How many token ids the model knows, V."""
+    return len(innermost(bare(model).get_input_embeddings()).weight)
 
 
 def positions(attention_mask: Tensor) -> Tensor:

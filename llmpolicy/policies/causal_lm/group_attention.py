@@ -16,7 +16,8 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import scaled_dot_product_attention
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from llmpolicy.policies.causal_lm.forward import accepts, bare
+from llmpolicy.policies.causal_lm.forward import accepts, bare, unwrapped
+from llmpolicy.policies.causal_lm.kinds import adapter_reason
 from llmpolicy.policies.causal_lm.states import is_recurrent
 
 NAME = "llmpolicy_groups"
@@ -76,11 +77,11 @@ ALL_ATTENTION_FUNCTIONS.register(NAME, _by_group)
 
 
 def group_path(model: nn.Module) -> str | None:
-    """Why a model cannot be run by groups, in words, or None if it can; decided once a model."""
-    inner = bare(model)
-    if inner not in _reasons:
-        _reasons[inner] = _reason(inner)
-    return _reasons[inner]
+    """Why a model, adapters included, cannot be run by groups, in words, or None if it can; decided once a model."""
+    whole = unwrapped(model)
+    if whole not in _reasons:
+        _reasons[whole] = _reason(bare(whole)) or adapter_reason(whole)
+    return _reasons[whole]
 
 
 def _reason(model: Any) -> str | None:

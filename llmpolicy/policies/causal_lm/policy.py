@@ -18,13 +18,15 @@ from llmpolicy.policies.causal_lm import adapter as adapters
 from llmpolicy.policies.causal_lm import load as loading
 from llmpolicy.policies.causal_lm.checks import check, remove_dropout
 from llmpolicy.policies.causal_lm.codec import Codec
-from llmpolicy.policies.causal_lm.forward import bare, last_logits, left_pad, right_pad
+from llmpolicy.policies.causal_lm.forward import bare, last_logits, left_pad, right_pad, vocabulary
 from llmpolicy.policies.causal_lm.generate import Generated, context_length, generate
 from llmpolicy.policies.causal_lm.group_attention import group_path
+from llmpolicy.policies.causal_lm.kinds import adapter_reason
 from llmpolicy.policies.causal_lm.reference import Reference
 from llmpolicy.policies.causal_lm.score import Scored, score
 from llmpolicy.policies.causal_lm.score_groups import Rows, score_groups
 from llmpolicy.policies.causal_lm.tokenizer import tokenizer_of
+from llmpolicy.policies.causal_lm.trial import moved
 from llmpolicy.types import Action, Completion
 
 TOKENS_AT_ONCE = 2**14
@@ -63,16 +65,16 @@ class CausalLMPolicy:
         self.hub_id, self.revision, self.note = hub_id, revision, note
         self.model: Any = _wrapped(model, lora, hub_id or path, revision)
         self.tokenizer = tokenizer
-        vocabulary = bare(model).get_input_embeddings().num_embeddings
         self.codec = Codec(
             tokenizer,
             bare(model).generation_config,
-            vocabulary=vocabulary,
+            vocabulary=vocabulary(self.model),
             stop=stop,
             chat_template_kwargs=chat_template_kwargs,
         )
         remove_dropout(self.model)
-        check(self.model, self.name)
+        with moved(self.model) if self.is_adapter else nullcontext():
+            check(self.model, self.name)
         self.reference = Reference(self, fresh=lora is not None and adapters.starts_as_base(self.model))
 
     @classmethod
@@ -369,14 +371,14 @@ class CausalLMPolicy:
 def _wrapped(
     model: PreTrainedModel | PeftModel, lora: Mapping[str, Any] | None, base: str | None, revision: str | None
 ) -> Any:
-    """The model with the adapter that is asked for; raises PolicyError for an adapter that TRL would not find."""
-    if not isinstance(model, PeftModel):
-        return model if lora is None else adapters.add_lora(model, lora, base, revision)
-    if lora is not None:
+    """The model with the adapter that is asked for; raises PolicyError for what is no policy or what TRL would not find."""
+    if reason := adapter_reason(model):
+        raise PolicyError(f"{base or 'the model'}: {reason}")
+    if lora is None:
+        return model
+    if isinstance(model, PeftModel):
         raise PolicyError("the model has an adapter already and lora asks for another; expected one of the two")
-    if adapters.TRAINED not in model.peft_config:
-        raise PolicyError(f"the model's adapter is called {sorted(model.peft_config)}; expected {adapters.TRAINED!r}")
-    return model
+    return adapters.add_lora(model, lora, base, revision)
 
 
 def _base_of(path: str, revision: str | None, adapter: str | Path | None) -> tuple[str, str | None, str | None]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from llmpolicy.policies.causal_lm.forward import accepts, bare, forward, last_logits, right_pad
+from llmpolicy.policies.causal_lm.forward import accepts, bare, forward, last_logits, right_pad, vocabulary
 from llmpolicy.policies.causal_lm.states import carried, has_keys, join, select
 
 _CANNOT = (ValueError, TypeError, KeyError, IndexError, AttributeError, RuntimeError)
@@ -151,7 +151,7 @@ def state_reason(model: nn.Module) -> str | None:
 
 def _disagreement(model: nn.Module) -> float:
     """How far tokens after a copied, joined and selected state are from those after whole rows read again, in nats."""
-    device, tokens = next(model.parameters()).device, bare(model).get_input_embeddings().num_embeddings
+    device, tokens = next(model.parameters()).device, vocabulary(model)
     ids = (torch.arange(13) * 7919 % tokens).tolist()
     prompts, prompt_of = [ids[:5], ids[5:8], ids[8:]], torch.tensor([0, 1, 2, 0, 1], device=device)
     readers = StateReader(model, prompts, prompt_of, 3), RowsReader(model, prompts, prompt_of, 3, 0)

@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from functools import cache
 from typing import Any
 
 from torch import nn
@@ -18,13 +19,18 @@ def read_past(model: nn.Module) -> set[str]:
     return {
         f"{name}.{child}".lstrip(".")
         for name, module in model.named_modules()
-        for child in _taken(type(module))
+        for child in taken(type(module))
         if isinstance(getattr(module, child, None), nn.Linear)
     }
 
 
-def _taken(kind: Any) -> set[str]:
+def taken(kind: Any) -> set[str]:
     """The children of which a module class takes the weight in some method, those that set up weights apart."""
+    return _taken(kind)
+
+
+@cache
+def _taken(kind: Any) -> set[str]:
     methods = [method for name, method in vars(kind).items() if inspect.isfunction(method) and "init" not in name]
     return {child for method in methods for child in _READ.findall(_source(method))}
 

@@ -1,0 +1,56 @@
+"""A few tokens on trial: what a model says of them before and after something was done to it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from llmpolicy.policies.causal_lm.forward import forward, positions, vocabulary
+
+_ROWS, _WIDTH = 2, 8
+_LIMIT = 1e-3
+_STEP = 0.01
+
+
+@torch.no_grad()
+def log_probs(model: nn.Module) -> Tensor | None:
+    """log π of every token after each of a few contexts, (B, L, V), as the model stands; None without its weights.
+
+    Weights that are not there yet are on the meta device, or shared out while loading.
+    """
+    if any(p.is_meta or p.numel() == 0 for p in model.parameters()):
+        return None
+    device, training = next(model.parameters()).device, model.training
+    ids = (torch.arange(_ROWS * _WIDTH, device=device) * 7919 % vocabulary(model)).view(_ROWS, _WIDTH)  # (B, L)
+    mask = torch.ones_like(ids)
+    model.eval()
+    try:
+        logits, _ = forward(model, ids, mask, positions(mask), _WIDTH, use_cache=False)
+    finally:
+        model.train(training)
+    return torch.log_softmax(logits.float(), dim=-1)
+
+
+def apart(expected: Tensor | None, found: Tensor | None) -> float:
+    """How far two answers of `log_probs` lie apart in nats, weighted by the probabilities; 0 if no more than rounding."""
+    if expected is None or found is None:
+        return 0.0
+    nats = float(((expected - found).abs() * expected.exp()).sum(-1).mean())
+    return nats if nats > _LIMIT else 0.0
+
+
+@contextmanager
+@torch.no_grad()
+def moved(model: nn.Module) -> Iterator[None]:
+    """While it lasts what is trained is a step away: a new adapter adds nothing yet, and nothing would be seen of it."""
+    trained = [p for p in model.parameters() if p.requires_grad and p.is_floating_point() and not p.is_meta]
+    before = [p.clone() for p in trained]
+    draw = torch.Generator().manual_seed(0)
+    for p in trained:
+        p.add_(_STEP * torch.randn(p.shape, generator=draw).to(p))
+    try:
+        yield
+    finally:
+        for p, value in zip(trained, before, strict=True):
+            p.copy_(value)
