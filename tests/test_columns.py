@@ -119,6 +119,7 @@ def test_datasets_are_taken_and_a_choice_of_splits_is_asked_for() -> None:
             {"name": "n", "model": {"path": "bundled"}, "task": _task(task), "rewards": ["exact:correct"], "grpo": {}}
         )
         assert [row.question for row in load_task(made.task[0])] == [TEXT, "3+3"]
+    assert [row.question for row in load_task(data)] == [TEXT, "3+3"]
     assert len(load_task({"rows": data.to_iterable_dataset(), "limit": 1})) == 1
     for task in (
         datasets.DatasetDict(train=data, test=data),
@@ -151,6 +152,8 @@ def test_what_cannot_be_seen_is_refused(name: str) -> None:
 def test_messages_are_used_or_refused() -> None:
     refused("columns: .prompt: messages.", {"messages": [USER], "answer": "4"})
     assert only({"messages": [USER], "answer": "4"}, columns={"prompt": "messages"}).prompt == [USER]
+    assert only({"prompt": json.dumps([USER])}).prompt == [USER]
+    assert only({"prompt": '[{"role": ...'}).prompt == [{"role": "user", "content": '[{"role": ...'}]
     talk = [USER, {"role": "assistant", "content": "4"}]
     refused("end in a reply of the assistant", {"messages": talk, "answer": "4"}, columns={"prompt": "messages"})
 

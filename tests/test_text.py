@@ -2,9 +2,12 @@
 
 import json
 import logging
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
+import trl
 
 from llmpolicy.errors import PolicyError
 from llmpolicy.messages import Conversation
@@ -297,6 +300,55 @@ class TestReading:
             assert Rewards([spec], isolate=False).score([sample], 1)[0].value == 1.0
         by_hand = Rewards([RewardSpec(lambda completion, raw: float(raw == "4"))], isolate=False)
         assert by_hand.score([Sample("4")])[0].value == 1.0
+
+
+KNOWN = {
+    "qwen2_5": "<|im_end|>",
+    "qwen3": "<|im_end|>",
+    "qwen3_5_think": "<|im_end|>",
+    "llama3_1": "<|eot_id|>",
+    "gemma4_v5": "<turn|>",
+    "gptoss": "<|return|>",
+    "deepseekv3": "<｜end▁of▁sentence｜>",
+    "cohere2": "<|END_OF_TURN_TOKEN|>",
+    "phi3": "<|end|>",
+    "glm4moe": "<|user|>",
+}
+"""Templates as they are published, which TRL brings along, and their end of turn."""
+
+
+def known(name: str) -> Codec:
+    source = (Path(trl.__file__).parent / "chat_templates" / f"{name}.jinja").read_text(encoding="utf-8")
+    marks = set(re.findall(r"<\|\w+\|?>|<\w+\|>|<｜[^｜]+｜>", source)) - {KNOWN[name]}
+    tokenizer = chat("chatml", special=sorted(marks), eos=KNOWN[name], words=["<think>", "</think>"])
+    tokenizer.chat_template = source
+    return Codec(tokenizer, None, vocabulary=len(tokenizer))
+
+
+class TestKnownTemplates:
+    @pytest.mark.parametrize("name", KNOWN)
+    def test_a_prompt_is_what_transformers_renders_and_ends_in_its_prefill(self, name):
+        made = known(name)
+        assert rendered(made, QUESTION) == stock(made, [QUESTION], add_generation_prompt=True)
+        assert rendered(made, QUESTION, {"role": "assistant", "content": "It is "}).endswith("It is ")
+        assert "What is 2+2?" in made.quote(made.encode([[QUESTION]])[0])
+        assert not set(re.findall(r"<\|\w+\|?>", made.quote(made.encode([[QUESTION]])[0])))
+
+    @pytest.mark.parametrize("name", ["qwen2_5", "qwen3", "llama3_1", "gemma4_v5", "gptoss", "deepseekv3", "glm4moe"])
+    @pytest.mark.parametrize("arguments", [{"a": 2}, '{"a": 2}'])
+    def test_tool_calls_are_written_whatever_form_they_come_in(self, name, arguments, caplog):
+        call = {"type": "function", "id": "1", "function": {"name": "adder", "arguments": arguments}}
+        talk = QUESTION, {"role": "assistant", "content": None, "tool_calls": [call]}, {"role": "tool", "content": "4"}
+        with caplog.at_level(logging.WARNING, "llmpolicy"):
+            text = rendered(known(name), *talk)
+        assert "adder" in text and "leaves out" not in caplog.text
+        assert '\\"' not in text  # JSON text inside JSON
+
+    def test_a_tool_reply_that_is_left_out_is_refused(self):
+        call = {"function": {"name": "adder", "arguments": {}}}
+        talk = QUESTION, {"role": "assistant", "tool_calls": [call]}, {"role": "tool", "content": "seven"}
+        with pytest.raises(PolicyError, match="leaves out message 2 .tool."):
+            rendered(known("phi3"), *talk)
 
 
 def test_the_readers_forms_are_json() -> None:

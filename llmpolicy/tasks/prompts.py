@@ -112,7 +112,7 @@ def _user(spec: TaskSpec, columns: dict[str, Any], where: str) -> Any:
     """What the user says: the template filled in, or the column ``prompt``, a text or messages."""
     if spec.prompt is not None or "prompt" not in columns:
         return _ask(spec, columns, where)
-    user = columns.pop("prompt")
+    user = _from_json(columns.pop("prompt"))
     if isinstance(user, str):
         return user
     if not is_messages(user):
@@ -127,6 +127,17 @@ def _user(spec: TaskSpec, columns: dict[str, Any], where: str) -> Any:
             "expected them to end before it"
         )
     return messages
+
+
+def _from_json(user: Any) -> Any:
+    """Messages that a file of texts holds as JSON; anything else as it is."""
+    if not isinstance(user, str) or not (user.lstrip().startswith("[") and '"role"' in user):
+        return user
+    try:
+        messages = json.loads(user)
+    except json.JSONDecodeError:
+        return user
+    return messages if is_messages(messages) else user
 
 
 def _ask(spec: TaskSpec, columns: Mapping[str, Any], where: str) -> str:

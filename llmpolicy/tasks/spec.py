@@ -62,6 +62,8 @@ class TaskSpec(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _from_dataset(cls, given: Any) -> Any:
+        if is_dataset(given):
+            return {"rows": dataset_rows(given)}
         if isinstance(given, dict) and is_dataset(given.get("rows")):
             return {**given, "rows": dataset_rows(given["rows"], given.get("limit"))}
         return given

@@ -108,8 +108,9 @@ class Codec:
             raise PolicyError(
                 "the tokenizer has no chat template; expected prompts that are plain texts (task: chat: false)"
             )
-        end = self.template.end_of_turn()
-        if end is not None and end not in self.stop_ids:
+        ends = self.template.end_of_turn()
+        if ends and not set(ends) & set(self.stop_ids):
+            end = ends[0]
             name = self.tokenizer.convert_ids_to_tokens(end)
             known = self.tokenizer.convert_ids_to_tokens(self.stop_ids)
             raise PolicyError(

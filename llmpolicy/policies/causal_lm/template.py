@@ -1,9 +1,11 @@
 """Chat messages as the text that a tokenizer's template makes of them, compared with what was asked for."""
 
+import json
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import product, takewhile
 from os.path import commonprefix
 from typing import Any
 
@@ -39,24 +41,39 @@ class Template:
         except ValueError as error:
             raise PolicyError(f"{where}: {error}") from error
         self._say_unread(options)
-        fitted = self.fitted(asked)
-        prefill = content_text(asked[-1]["content"]) if asked[-1]["role"] == "assistant" else None
-        try:
-            if prefill is None:
-                text = self._render(fitted, options, add_generation_prompt=True)
-            else:
-                text = self._continued(fitted, prefill, options)
-        except Exception as error:  # a template is a program of somebody else's and may raise anything
-            raise PolicyError(f"{where}: the chat template refuses these messages ({_told(error)})") from error
+        text = self._first_whole(self.fitted(asked), options, where)
         self._compare(asked, text, options, where)
         return text
+
+    def _first_whole(self, messages: list[Message], options: Mapping[str, Any], where: str) -> str:
+        """The text of the first form of the messages that has all tool calls in it; the first at all where none has."""
+        names = _called(messages)
+        texts: list[str] = []
+        failure: Exception | None = None
+        for form in _forms(messages):
+            try:
+                texts.append(self._text(form, options))
+            except Exception as error:  # noqa: BLE001 - a template is a program of somebody else's and may raise anything
+                failure = failure or error
+                continue
+            if all(name in texts[-1] for name in names):
+                return texts[-1]
+        if not texts:
+            told = "" if failure is None else _told(failure)
+            raise PolicyError(f"{where}: the chat template refuses these messages ({told})") from failure
+        return texts[0]
+
+    def _text(self, messages: list[Message], options: Mapping[str, Any]) -> str:
+        if messages[-1]["role"] != "assistant" or messages[-1].get("tool_calls"):
+            return self._render(messages, options, add_generation_prompt=True)
+        return self._continued(messages, content_text(messages[-1]["content"]), options)
 
     def fitted(self, messages: Sequence[Message]) -> list[Message]:
         """The messages with contents of the kind that the template shows: parts where it takes parts, else one text."""
         return [{**message, "content": self._fit(message["role"], message["content"])} for message in messages]
 
-    def end_of_turn(self) -> int | None:
-        """The special token that the template puts after an assistant's words, None if there is only ordinary text.
+    def end_of_turn(self) -> list[int]:
+        """The special tokens that the template puts after an assistant's words; empty if there is only ordinary text.
 
         Some templates end a turn only where another follows.
         """
@@ -131,12 +148,10 @@ class Template:
         insisted = len(asked) - (2 if asked[-1]["role"] == "assistant" else 1)
         for place in missing:
             name = f"message {place} ({asked[place]['role']})"
-            if place >= insisted and asked[place]["role"] != "tool":
+            if place >= insisted:
                 raise PolicyError(f"{where}: the chat template leaves out {name}, what is asked; expected its words")
             self._say(f"the chat template leaves out {name} of {where}")
-        calls = [call for message in asked for call in message.get("tool_calls") or []]
-        names = [str((call.get("function") or call).get("name", "")) for call in calls if isinstance(call, Mapping)]
-        if any(name not in text for name in names):
+        if any(name not in text for name in _called(asked)):
             self._say(f"the chat template leaves out the tool calls of {where}")
         if any(_name_of(tool) not in text for tool in options.get("tools") or []):
             self._say(f"the chat template leaves out the tools of {where}")
@@ -146,6 +161,10 @@ class Template:
         source = self.tokenizer.chat_template
         if not isinstance(source, str):
             return
+        if "strftime_now" in source and not any("date" in name for name in options):
+            self._say(
+                "the chat template may write today's date into every prompt: they are other prompts on another day"
+            )
         for name in options:
             if name not in source and name != "tools":
                 self._say(f"the chat template does not read the argument {name!r}: it changes nothing")
@@ -166,14 +185,14 @@ class Template:
         except Exception:  # noqa: BLE001 - as above; what cannot be rendered shows nothing
             return ""
 
-    def _after_mark(self, talk: list[Message], beginnings: set[int]) -> int | None:
-        """The special token behind the mark, unless the template begins a turn with it."""
+    def _after_mark(self, talk: list[Message], beginnings: set[int]) -> list[int]:
+        """The special tokens behind the mark, up to one that the template begins a turn with."""
         text = self._tried(self.fitted(talk))
         place = text.casefold().rfind(_MARK)
         if place < 0:  # a template that does not show what an assistant says
-            return None
+            return []
         ids = self._special(text[place + len(_MARK) :].lstrip())
-        return ids[0] if ids and ids[0] is not None and ids[0] not in beginnings else None
+        return [token for token in takewhile(lambda token: token not in {None, *beginnings}, ids) if token is not None]
 
     def _opening(self, talk: list[Message]) -> set[int]:
         """The special tokens that stand before the first words."""
@@ -191,6 +210,48 @@ class Template:
     def exists(self) -> bool:
         """Whether the tokenizer has a chat template at all."""
         return bool(self.tokenizer.chat_template)
+
+
+def _forms(messages: list[Message]) -> Iterator[list[Message]]:
+    """The messages as they are; with tool calls, also as other templates want them: no content, arguments as JSON text."""
+    if not any(message.get("tool_calls") for message in messages):
+        yield messages
+        return
+    for arguments, content in product((_object, _json), ("", None)):
+        yield [
+            _with_calls(message, arguments, content) if message.get("tool_calls") else message for message in messages
+        ]
+
+
+def _with_calls(message: Message, arguments: Callable[[Any], Any], content: str | None) -> Message:
+    calls = [_rewritten(call, arguments) for call in message["tool_calls"]]
+    return {**message, "tool_calls": calls, "content": message["content"] or content}
+
+
+def _rewritten(call: Any, arguments: Callable[[Any], Any]) -> Any:
+    if not isinstance(call, Mapping):
+        return call
+    inner = call.get("function", call)
+    if not isinstance(inner, Mapping) or "arguments" not in inner:
+        return call
+    written = {**inner, "arguments": arguments(inner["arguments"])}
+    return {**call, "function": written} if "function" in call else written
+
+
+def _object(arguments: Any) -> Any:
+    try:
+        return json.loads(arguments) if isinstance(arguments, str) else arguments
+    except json.JSONDecodeError:
+        return arguments
+
+
+def _json(arguments: Any) -> Any:
+    return arguments if isinstance(arguments, str) else json.dumps(arguments)
+
+
+def _called(messages: Sequence[Message]) -> list[str]:
+    """The names of the tools that are called."""
+    return [_name_of(call) for message in messages for call in message.get("tool_calls") or []]
 
 
 def _is_in(message: Message, text: str, seen: str) -> bool:
