@@ -148,6 +148,7 @@ def publish(
 
 @app.command()
 def demo(
+    overrides: Overrides = None,
     out: Annotated[Path, typer.Option(help="The run's directory; an earlier demo there is replaced.")] = Path(
         "runs/demo"
     ),
@@ -155,7 +156,7 @@ def demo(
     """Teach the bundled model to add, in under two minutes on a laptop."""
     from llmpolicy.session import run_demo
 
-    run_demo(out)
+    run_demo(out, overrides or ())
 
 
 def _check_file(path: Path | None) -> None:

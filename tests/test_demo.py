@@ -86,10 +86,10 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("trained")
 def test_the_demo_replaces_an_earlier_demo_and_leaves_other_files_alone(tmp_path: Path) -> None:
-    first = demo.run_demo(tmp_path / "demo", lambda _: None)
+    first = demo.run_demo(tmp_path / "demo", say=lambda _: None)
     first.write_evaluation({"schema": 1})
     (first.path / "notes.txt").write_text("mine")
-    again = demo.run_demo(tmp_path / "demo", lambda _: None)
+    again = demo.run_demo(tmp_path / "demo", say=lambda _: None)
     assert again.evaluation() is None
     assert (again.path / "notes.txt").read_text() == "mine"
 
@@ -103,7 +103,7 @@ def test_the_demo_replaces_no_other_run(tmp_path: Path, whose: str) -> None:
     if whose == "damaged":
         (run.path / "manifest.json").write_text("{")
     with pytest.raises(RunError, match="choose another --out DIR"):
-        demo.run_demo(tmp_path / "demo", lambda _: None)
+        demo.run_demo(tmp_path / "demo", say=lambda _: None)
     assert run.policy_dir.is_dir()
 
 
@@ -115,7 +115,7 @@ def test_a_demo_that_was_stopped_is_still_a_demo(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(demo, "train_recipe", stop)
     for _ in range(2):
         with pytest.raises(SystemExit):
-            demo.run_demo(tmp_path / "demo", lambda _: None)
+            demo.run_demo(tmp_path / "demo", say=lambda _: None)
 
 
 @pytest.mark.slow

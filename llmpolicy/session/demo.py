@@ -1,5 +1,6 @@
 """The demo: the bundled model learns to add, from the bundled recipe."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from llmpolicy.errors import RunError
@@ -13,17 +14,17 @@ RECIPE = "quickstart"
 MARK = "llmpolicy demo"
 
 
-def run_demo(out: Path, say: Say = tell) -> Run:
+def run_demo(out: Path, overrides: Sequence[str] = (), say: Say = tell) -> Run:
     """Train the quickstart recipe into ``out``; only an earlier demo there, that has ended, is replaced."""
+    recipe = load_recipe(RECIPE, overrides)
     if (out / "manifest.json").exists():
         _make_room(out)
-    recipe = load_recipe(RECIPE)
     say(
         f"A language model of 0.3 million parameters, bundled with llmpolicy, learns two-digit addition by GRPO: "
         f"{(recipe.grpo or {}).get('max_steps')} steps, reward 1 for the right sum."
     )
     try:
-        run = train_recipe(RECIPE, (), out=out, say=say)
+        run = train_recipe(RECIPE, overrides, out=out, say=say)
     except SystemExit:  # stopped by a signal: what it leaves is still a demo
         Run.open(out).update_manifest(made_by=MARK)
         raise
