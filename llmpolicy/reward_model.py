@@ -16,7 +16,7 @@ from llmpolicy.errors import PolicyError
 from llmpolicy.messages import plain
 from llmpolicy.statistics import Interval, wilson
 from llmpolicy.tasks import Pair, Pairs
-from llmpolicy.warm_start import drop_printers, exchange, stage_config, write_report
+from llmpolicy.warm_start import drop_printers, exchange, lengths, stage_config, write_report
 from llmpolicy.warm_start import table as trl_table
 
 REPORT = "reward_model.json"
@@ -73,10 +73,13 @@ def train_reward_model(
     """
     from trl import RewardTrainer
 
+    from llmpolicy.policies.causal_lm.frequencies import check_rows
+
     trainer = RewardTrainer(
         model, args, train_dataset=_dataset(pairs.train, tokenizer), processing_class=tokenizer, peft_config=_lora(lora)
     )
     drop_printers(trainer)
+    check_rows(model, lengths(trainer.train_dataset, "chosen_ids", "rejected_ids"), "reward_model")
     loss = trainer.train().training_loss
     report: dict[str, Any] = {"schema": 1, **facts, "dropped": pairs.dropped}
     report |= {"train": {"n": len(pairs.train), "loss": loss}, "held_out": None}

@@ -65,11 +65,15 @@ def warm_start(
     """
     from trl import SFTTrainer
 
+    from llmpolicy.policies.causal_lm.frequencies import check_rows
+
     trainer = SFTTrainer(
         policy.model, args, train_dataset=_dataset(train, policy.codec.template), processing_class=policy.tokenizer,
         eval_dataset=_dataset(held_out, policy.codec.template) if held_out else None,
     )  # fmt: skip
     drop_printers(trainer)
+    for rows in filter(None, (trainer.train_dataset, trainer.eval_dataset)):
+        check_rows(policy.model, lengths(rows, "input_ids"), "sft")
     loss = trainer.train().training_loss
     measured = trainer.evaluate()["eval_loss"] if held_out else math.nan
     report = {"schema": 1, **facts, "train": {"n": len(train), "loss": loss}}
@@ -79,6 +83,13 @@ def warm_start(
         write_report(folder / REPORT, report)
     trainer.accelerator.wait_for_everyone()
     return report
+
+
+def lengths(rows: Any, *columns: str) -> list[int]:
+    """The tokens of each row; of those that were packed in one, each by itself."""
+    if "seq_lengths" in rows.column_names:
+        return [length for several in rows["seq_lengths"] for length in several]
+    return [len(ids) for column in columns for ids in rows[column]]
 
 
 def _dataset(rows: Sequence[Demonstration], template: "Template") -> "Dataset":

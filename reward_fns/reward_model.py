@@ -61,7 +61,7 @@ def score_texts(rewarder: RewardModel, ids: Sequence[list[int]], max_length: int
     kept = [row[-limit:] for row in ids]
     values: dict[int, float] = {}
     with torch.inference_mode():
-        for batch in _batches([len(row) for row in kept]):
+        for batch in _batches([len(row) for row in kept], _switch(rewarder)):
             values |= dict(zip(batch, _forward(rewarder, [kept[i] for i in batch]), strict=True))
     return [
         Score(values[i], why="" if len(row) <= limit else f"the first {len(row) - limit} of {len(row)} tokens were cut")
@@ -145,10 +145,18 @@ def _text(completion: Any) -> str:
     return completion if isinstance(completion, str) else "".join(content_text(part["content"]) for part in completion)
 
 
-def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
+def _switch(rewarder: RewardModel) -> int:
+    """The length above which a LongRoPE model turns all rows of a batch otherwise, 0 if there is none."""
+    config = rewarder.model.config.get_text_config()
+    rope = getattr(config, "rope_parameters", None) or {}
+    return int(rope["original_max_position_embeddings"]) if rope.get("rope_type") == "longrope" else 0
+
+
+def _batches(lengths: Sequence[int], switch: int = 0) -> Iterator[list[int]]:
     batch: list[int] = []
     for row in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
-        if batch and (len(batch) + 1) * lengths[batch[0]] > TOKENS_AT_ONCE:
+        apart = batch and lengths[row] <= switch < lengths[batch[0]]
+        if batch and (apart or (len(batch) + 1) * lengths[batch[0]] > TOKENS_AT_ONCE):
             yield batch
             batch = []
         batch.append(row)

@@ -100,6 +100,7 @@ class PolicyTrainer(GRPOTrainer):
         self.policy, self.rewards, self.rows, self.run = policy, rewards, list(rows), run
         self.sampling = None if sampling is None else Sampling(sampling, self.rows)
         self.prompt_ids = policy.encode([row.prompt for row in self.rows])
+        policy.lengths.check([len(ids) for ids in self.prompt_ids], args.max_completion_length or policy.max_new_tokens)
         self.generation = Generation()
         self.again: dict[str, str] = {}
         self.staged: Path | None = None

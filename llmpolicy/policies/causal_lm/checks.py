@@ -10,7 +10,8 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from llmpolicy.errors import PolicyError
 from llmpolicy.policies.causal_lm.forward import bare, forward, positions, vocabulary
-from llmpolicy.policies.causal_lm.states import is_recurrent
+from llmpolicy.policies.causal_lm.frequencies import context_length
+from llmpolicy.policies.causal_lm.states import unpadded
 
 _NOISE = ("dropout", "pdrop", "layerdrop", "jitter")
 _ROWS, _WIDTH, _PADDING = 4, 16, 3
@@ -40,14 +41,14 @@ def check(model: nn.Module, name: str) -> None:
     Recurrent models are never padded on the left.
     Weights that are not there yet (on the meta device, or sharded while loading) cannot be checked.
     """
-    if any(p.is_meta or p.numel() == 0 for p in model.parameters()):
+    if not is_there(model):
         return
-    with _train_mode(model):
+    with train_mode(model):
         ids = _some_tokens(model)  # (B, L)
         first, second = _log_probs(model, ids, 0), _log_probs(model, ids, 0)  # (B, L, V)
         changed = torch.cat([ids[:, :-1], ids[:, -1:].roll(1, 0)], dim=1)  # (B, L): other last tokens
         later = _log_probs(model, changed, 0)
-        padded = first if is_recurrent(model) else _log_probs(model, ids, _PADDING)
+        padded = first if unpadded(model, _WIDTH + _PADDING) else _log_probs(model, ids, _PADDING)
     limit = 1e-2 if first.dtype == torch.float32 else 0.2  # nats, mean over tokens
     _same(first, second, limit / 10, f"{name} is still random in train mode after its dropout was set to 0")
     _same(first[:, :-1], later[:, :-1], limit, f"{name} lets a token see what comes after it")
@@ -63,18 +64,24 @@ def _same(expected: Tensor, found: Tensor, limit: float, what: str) -> None:
 
 def _some_tokens(model: nn.Module) -> Tensor:
     device = next(model.parameters()).device
-    return (torch.arange(_ROWS * _WIDTH, device=device) * 7919 % vocabulary(model)).view(_ROWS, _WIDTH)  # (B, L)
+    width = min(_WIDTH, context_length(model) or _WIDTH)
+    return (torch.arange(_ROWS * width, device=device) * 7919 % vocabulary(model)).view(_ROWS, width)  # (B, L)
 
 
 def _log_probs(model: nn.Module, ids: Tensor, padding: int) -> Tensor:
     mask = torch.nn.functional.pad(torch.ones_like(ids), (padding, 0))  # (B, padding + L)
     padded = torch.nn.functional.pad(ids, (padding, 0))
-    logits, _ = forward(model, padded, mask, positions(mask), _WIDTH, use_cache=False)
+    logits, _ = forward(model, padded, mask, positions(mask), ids.shape[1], use_cache=False)
     return torch.log_softmax(logits, dim=-1)  # (B, L, V)
 
 
+def is_there(model: nn.Module) -> bool:
+    """Whether a model has its weights: not on the meta device, nor sharded while it is loaded."""
+    return not any(p.is_meta or p.numel() == 0 for p in model.parameters())
+
+
 @contextmanager
-def _train_mode(model: nn.Module) -> Iterator[None]:
+def train_mode(model: nn.Module) -> Iterator[None]:
     training = model.training
     model.train()
     try:

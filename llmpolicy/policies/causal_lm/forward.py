@@ -89,19 +89,6 @@ def forward(
     return logits[:, -keep:], output  # (B, keep, V)
 
 
-def last_logits(model: nn.Module, input_ids: Tensor, lengths: Tensor) -> Tensor:
-    """The logits after the first ``lengths`` (B,) tokens of each row, (B, V): rows stand on the left, (B, L)."""
-    shortest, longest = int(lengths.min()), int(lengths.max())
-    if shortest == 0:
-        raise PolicyError(f"prompt {int(lengths.argmin())} is empty; expected at least one token to start from")
-    place = torch.arange(longest, device=input_ids.device)
-    mask = (place < lengths[:, None]).long()  # (B, longest)
-    position_ids = place.expand(len(input_ids), -1)
-    keep = longest - shortest + 1
-    logits, _ = forward(model, input_ids[:, :longest], mask, position_ids, keep, use_cache=False)
-    return logits[torch.arange(len(logits), device=logits.device), lengths - shortest]
-
-
 def length_multiple(model: nn.Module) -> int:
     """The number of which the length of every row has to be a multiple: xLSTM's chunk while it is trained, or else 1."""
     config = bare(model).config

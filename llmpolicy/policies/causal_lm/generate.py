@@ -10,14 +10,15 @@ from torch import Tensor, nn
 
 from llmpolicy.errors import PolicyError
 from llmpolicy.policies.causal_lm.choose import choose
-from llmpolicy.policies.causal_lm.forward import bare
+from llmpolicy.policies.causal_lm.frequencies import check_lengths, grows_past, switches
 from llmpolicy.policies.causal_lm.group_attention import attending, group_path
 from llmpolicy.policies.causal_lm.products import Products
 from llmpolicy.policies.causal_lm.quick_lora import quick_lora
 from llmpolicy.policies.causal_lm.quick_step import quick_step
 from llmpolicy.policies.causal_lm.read import GroupReader, PaddedReader, Reader
+from llmpolicy.policies.causal_lm.read_growing import GrowingReader
 from llmpolicy.policies.causal_lm.read_states import RowsReader, StateReader, state_reason
-from llmpolicy.policies.causal_lm.states import is_recurrent, limited_steps
+from llmpolicy.policies.causal_lm.states import limited_steps, unpadded
 
 LOOK_EVERY = {"cpu": 1}
 """Tokens after which the host looks which rows have ended; 8 where it would have to wait for the device."""
@@ -75,7 +76,7 @@ def _reading(
     pad_id: int,
 ) -> Iterator[Reader]:
     """The reader that serves this model, ready to read."""
-    if is_recurrent(model):
+    if unpadded(model, max(map(len, prompts)) + steps):
         with limited_steps(model):
             copied = state_reason(model) is None
             yield (
@@ -83,6 +84,12 @@ def _reading(
                 if copied
                 else RowsReader(model, prompts, prompt_of, steps, pad_id)
             )
+        return
+    if grows_past(model, [len(prompt) for prompt in prompts], steps):
+        yield GrowingReader(
+            lambda begun, row_of, left: PaddedReader(model, begun, row_of, left, pad_id),
+            switches(model), prompts, prompt_of, steps,
+        )  # fmt: skip
         return
     if group_path(model) is not None or prompt_of.device.type not in BY_GROUPS:
         yield PaddedReader(model, prompts, prompt_of, steps, pad_id)
@@ -158,19 +165,7 @@ def _check(model: nn.Module, prompt_ids: Sequence[Sequence[int]], max_new_tokens
     lengths = [len(ids) for ids in prompt_ids]
     if min(lengths) == 0:
         raise PolicyError(f"prompt {lengths.index(0)} is empty; expected at least one token to start from")
-    context = context_length(model)
-    if context and max(lengths) + max_new_tokens > context:
-        row = lengths.index(max(lengths))
-        raise PolicyError(
-            f"prompt {row} has {lengths[row]} tokens and max_new_tokens is {max_new_tokens}, "
-            f"{lengths[row] + max_new_tokens} in all; the model's context is {context}"
-        )
-
-
-def context_length(model: nn.Module) -> int | None:
-    """The number of tokens that the model's configuration allows, None if it names none."""
-    config = bare(model).config.get_text_config(decoder=True)
-    return getattr(config, "max_position_embeddings", None)
+    check_lengths(model, lengths, max_new_tokens)
 
 
 @contextmanager

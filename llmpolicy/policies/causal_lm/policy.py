@@ -18,12 +18,14 @@ from llmpolicy.policies.causal_lm import adapter as adapters
 from llmpolicy.policies.causal_lm import load as loading
 from llmpolicy.policies.causal_lm.checks import check, remove_dropout
 from llmpolicy.policies.causal_lm.codec import Codec
-from llmpolicy.policies.causal_lm.forward import bare, last_logits, left_pad, right_pad, vocabulary
-from llmpolicy.policies.causal_lm.generate import Generated, context_length, generate
+from llmpolicy.policies.causal_lm.forward import bare, left_pad, right_pad, vocabulary
+from llmpolicy.policies.causal_lm.frequencies import context_length
+from llmpolicy.policies.causal_lm.generate import Generated, generate
 from llmpolicy.policies.causal_lm.group_attention import group_path
 from llmpolicy.policies.causal_lm.kinds import adapter_reason
+from llmpolicy.policies.causal_lm.lengths import Lengths
 from llmpolicy.policies.causal_lm.reference import Reference
-from llmpolicy.policies.causal_lm.score import Scored, score
+from llmpolicy.policies.causal_lm.score import Scored, last_logits, score
 from llmpolicy.policies.causal_lm.score_groups import Rows, score_groups
 from llmpolicy.policies.causal_lm.tokenizer import tokenizer_of
 from llmpolicy.policies.causal_lm.trial import moved
@@ -75,6 +77,7 @@ class CausalLMPolicy:
         remove_dropout(self.model)
         with moved(self.model) if self.is_adapter else nullcontext():
             check(self.model, self.name)
+        self.lengths = Lengths(self)
         self.reference = Reference(self, fresh=lora is not None and adapters.starts_as_base(self.model))
 
     @classmethod
@@ -259,6 +262,7 @@ class CausalLMPolicy:
         action_ids = [torch.as_tensor(row, dtype=torch.long).tolist() for row in actions]
         if len(prompt_ids) != len(action_ids):
             raise PolicyError(f"{len(prompt_ids)} prompts and {len(action_ids)} actions; expected one action a prompt")
+        self.lengths.check([len(p) + len(a) for p, a in zip(prompt_ids, action_ids, strict=True)])
         size = batch_size or max(len(prompt_ids), 1)
         width = max(map(len, action_ids), default=0)
         chunks = [
@@ -306,12 +310,14 @@ class CausalLMPolicy:
         batch_size: int | None,
     ) -> Generated:
         prompt_ids = self.encode(prompts)
+        most = self.max_new_tokens if max_new_tokens is None else max_new_tokens
+        self.lengths.check([len(ids) for ids in prompt_ids], most)
         size = batch_size or max(len(prompt_ids), 1)
         parts = [
             generate(
                 self.model,
                 prompt_ids[start : start + size],
-                max_new_tokens=self.max_new_tokens if max_new_tokens is None else max_new_tokens,
+                max_new_tokens=most,
                 temperature=self.temperature,
                 stop_ids=self.stop_ids,
                 pad_id=self.pad_id,

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from llmpolicy.policies.causal_lm.forward import accepts, bare, forward, last_logits, right_pad, vocabulary
-from llmpolicy.policies.causal_lm.states import carried, has_keys, join, select
+from llmpolicy.policies.causal_lm.forward import accepts, bare, forward, right_pad, vocabulary
+from llmpolicy.policies.causal_lm.score import last_logits
+from llmpolicy.policies.causal_lm.states import carried, counts_columns, has_keys, join, select
 
 _CANNOT = (ValueError, TypeError, KeyError, IndexError, AttributeError, RuntimeError)
 _reasons: WeakKeyDictionary[nn.Module, str | None] = WeakKeyDictionary()
@@ -65,6 +66,8 @@ class StateReader:
     def _join(self) -> None:
         """Go on with all rows as one batch, if their caches can be joined."""
         if len(self.parts) == 1 or not accepts(self.model, "position_ids") and has_keys(self.parts[0].state):
+            return
+        if counts_columns(self.model, max(self.by_length) + self.steps):
             return
         if (state := join([part.state for part in self.parts])) is None:
             return

@@ -7,8 +7,10 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
+from llmpolicy.errors import PolicyError
 from llmpolicy.policies.causal_lm.forward import accepts, bare, forward, on_the_left, positions
-from llmpolicy.policies.causal_lm.states import is_recurrent
+from llmpolicy.policies.causal_lm.frequencies import by_context, own_positions
+from llmpolicy.policies.causal_lm.states import unpadded
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +43,27 @@ def score(
     """
     wanted: dict[str, Any] = {"output_router_logits": True} if aux_loss else {}
     fused = fused and fused_is_plain(model, temperature, wanted)
-    if is_recurrent(model):
+    if unpadded(model, input_ids.shape[1]):
         return _unpadded(model, input_ids, attention_mask, keep, temperature, entropy, entropy_grad, fused, wanted)
     return _score(model, input_ids, attention_mask, keep, temperature, entropy, entropy_grad, fused, wanted)
+
+
+def last_logits(model: nn.Module, input_ids: Tensor, lengths: Tensor) -> Tensor:
+    """The logits after the first ``lengths`` (B,) tokens of each row, (B, V): rows stand on the left, (B, L)."""
+    shortest, longest = int(lengths.min()), int(lengths.max())
+    if shortest == 0:
+        raise PolicyError(f"prompt {int(lengths.argmin())} is empty; expected at least one token to start from")
+    place = torch.arange(longest, device=input_ids.device)
+    mask = (place < lengths[:, None]).long()  # (B, longest)
+    position_ids = place.expand(len(input_ids), -1)
+    keep = longest - shortest + 1
+    rows = torch.arange(len(input_ids), device=input_ids.device)
+
+    def read(places: Tensor) -> Tensor:
+        logits, _ = forward(model, input_ids[:, :longest], mask, places, keep, use_cache=False)
+        return logits[rows, lengths - shortest]
+
+    return by_context(model, position_ids, lengths, read)
 
 
 def _unpadded(model: nn.Module, input_ids: Tensor, attention_mask: Tensor, keep: int, *settings: Any) -> Scored:
@@ -70,9 +90,38 @@ def _score(
     fused: bool,
     wanted: dict[str, Any],
 ) -> Scored:
+    """In one pass, or one for each set of frequencies that the contexts of these tokens have."""
     position_ids = positions(attention_mask)
-    if fused:
-        return _fused(model, input_ids, attention_mask, position_ids, keep, entropy, entropy_grad, wanted)
+    contexts = position_ids[:, -keep - 1 : -1] + 1  # (B, keep)
+    read = _fused if fused else _plain
+    settings = (keep, temperature, entropy, entropy_grad, wanted)
+    result = Scored(torch.empty(0))
+    for places, serves in own_positions(model, position_ids, contexts):
+        scored = read(model, input_ids, attention_mask, places, *settings)
+        result = scored if not result.log_prob.numel() else _joined(result, scored, serves)
+    return result
+
+
+def _joined(result: Scored, scored: Scored, serves: Tensor | None) -> Scored:
+    """The places that a further pass serves taken from it; a balance loss is that of all tokens in the last pass."""
+    assert serves is not None
+    entropy = None
+    if result.entropy is not None and scored.entropy is not None:
+        entropy = torch.where(serves, scored.entropy, result.entropy)
+    return Scored(torch.where(serves, scored.log_prob, result.log_prob), entropy, scored.aux_loss)
+
+
+def _plain(
+    model: nn.Module,
+    input_ids: Tensor,
+    attention_mask: Tensor,
+    position_ids: Tensor,
+    keep: int,
+    temperature: float,
+    entropy: bool,
+    entropy_grad: bool,
+    wanted: dict[str, Any],
+) -> Scored:
     logits, output = forward(
         model, input_ids, attention_mask, position_ids, keep + 1, use_cache=False, **wanted
     )  # (B, keep + 1, V)
@@ -130,6 +179,7 @@ def _fused(
     attention_mask: Tensor,
     position_ids: Tensor,
     keep: int,
+    _: float,
     entropy: bool,
     entropy_grad: bool,
     wanted: dict[str, Any],

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 import torch
 from torch import Tensor, nn
 
+from llmpolicy.policies.causal_lm.frequencies import by_context
 from llmpolicy.policies.causal_lm.group_attention import attending, packed_forward
 from llmpolicy.policies.causal_lm.head import scoring_head
 from llmpolicy.policies.causal_lm.norm import quick_norms
@@ -118,5 +119,10 @@ def _pass(
         (held or own).enter_context(attending(model, packed.attend))
         (held or own).enter_context(quick_norms(model))
         (held or own).enter_context(scoring_head(model, packed.labels, temperature, entropy))
-        found: Tensor = packed_forward(model, packed.token_ids, packed.position_ids, packed.keep).logits[0]
-    return found
+        contexts = packed.position_ids[0, packed.keep] + 1  # (S,)
+        return by_context(
+            model,
+            packed.position_ids,
+            contexts,
+            lambda places: packed_forward(model, packed.token_ids, places, packed.keep).logits[0],
+        )

@@ -48,6 +48,17 @@ def _is_recurrent(model: Any) -> bool:
     return any(hasattr(layer, "conv_states") for layer in layers)
 
 
+def counts_columns(model: nn.Module, width: int) -> bool:
+    """Whether a row of so many columns is read otherwise when padding comes before it: Llama-4 scales queries by column."""
+    config = bare(model).config.get_text_config(decoder=True)
+    return bool(getattr(config, "attn_temperature_tuning", False)) and width >= config.floor_scale
+
+
+def unpadded(model: nn.Module, width: int) -> bool:
+    """Whether rows of up to so many columns must have no padding on the left."""
+    return is_recurrent(model) or counts_columns(model, width)
+
+
 def carried(model: nn.Module, output: Any) -> tuple[str, Any]:
     """What a model carries on after reading, and the argument that takes it; KeyError if its output has none."""
     for name in STATES:
