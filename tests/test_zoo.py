@@ -21,7 +21,11 @@ RIGHT_TOO = {
     "deepseek_v3": OTHER, "falcon": OTHER, "granitemoe": OTHER, "qwen3_5_text": "states",
     "recurrent_gemma": "rows",
 }  # fmt: skip
-REFUSED = {"bert": "lets a token see what comes after it", "bart": "changes its mind when the prompt is padded"}
+REFUSED = {
+    "bert": "lets a token see what comes after it",
+    "bart": "changes its mind when the prompt is padded",
+    "roberta, decoder": "is not what its own forward computes when its noise is off and positions are counted from 0",
+}
 ADAPTERS = ("lora: plain",)
 ADAPTERS_TOO = ("lora: rslora", "peft LORA plain", "lora: experts of mixtral")
 

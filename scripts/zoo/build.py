@@ -24,7 +24,7 @@ SIZES: tuple[tuple[str, int], ...] = (
     (r"vocab_size|vocab_size_per_layer_input|decoder_vocab_size|unpadded_vocab_size", VOCABULARY),
     (r"hidden_size|d_model|n_embd|emb_dim|embedding_size|word_embed_proj_dim|input_embedding_size|embedding_dim", 32),
     (r"output_embedding_size|lru_width|dim_model_base|attention_hidden_size|mamba_d_ssm", 32),
-    (r"backbone_hidden_size", 32),
+    (r"backbone_hidden_size|hidden_size_global|adapter_(in|out)_dim", 32),
     (r"intermediate_size|intermediate_size_mlp|dense_intermediate_size|ffn_hidden_size|.*ffn_dim|d_inner|dff", 48),
     (r"dim_ff|feed_forward_size|shared_intermediate_size|n_inner", 48),
     (r".*moe_intermediate_size|shared_experts?_intermediate_size|expert_ffn_hidden_size", 16),
@@ -49,6 +49,7 @@ SIZES: tuple[tuple[str, int], ...] = (
     (r"index_n_heads", 4),
     (r"index_topk", 64),
     (r"image_size", 16),
+    (r"encoder_hash_byte_group_vocab", 50),
     (r"rotary_dim", 4),
 )
 """Names of sizes and what they are cut to."""
@@ -62,6 +63,10 @@ _INDEXED = {
     "indexer_n_heads": 4, "indexer_kv_heads": 1, "indexer_head_dim": 8, "indexer_budget": 64, "indexer_compress_ratio": 4,
 }  # fmt: skip
 _MOE = {"n_routed_experts": 4, "num_experts_per_tok": 2, "first_k_dense_replace": 1, "n_shared_experts": 1}
+_SLIDING = {
+    "swa_num_attention_heads": 4, "swa_num_key_value_heads": 4, "swa_q_lora_rank": 8, "swa_kv_lora_rank": 8,
+    "swa_head_dim": 16, "swa_qk_nope_head_dim": 8, "swa_v_head_dim": 8,
+}  # fmt: skip
 EXCEPTIONS: dict[str, dict[str, Any]] = {
     "bamba": {"attn_layer_indices": [1], "num_hidden_layers": 3},
     "cohere_compass_text": {"rope_parameters": {"full_attention": _ROPE, "sliding_attention": _ROPE}},
@@ -71,7 +76,12 @@ EXCEPTIONS: dict[str, dict[str, Any]] = {
     },
     "deepseek_v2": _MOE,
     "dots1": _MOE,
-    "dots3_note": {"audio_config": {"adapter_in_dim": 32}},
+    "dots3_note": {
+        "text_config": _SLIDING,
+        "audio_config": {"adapter_out_dim": 32, "adapter_input_size": 32},
+        "vision_config": {"adapter_in_dim": 32, "adapter_out_dim": 32},
+    },
+    "dots3_note_text": _SLIDING,
     "falcon_h1": {"mamba_d_ssm": 64, "mamba_n_heads": 8, "mamba_d_head": 8},
     "gemma3n_text": {
         "num_hidden_layers": 6, "num_kv_shared_layers": 2, "layer_types": ["sliding_attention", "full_attention"] * 3,
@@ -145,7 +155,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
         "layer_types": ["sliding_attention", "full_attention"] * 3}),
     "stablelm, norms of heads": ("stablelm", {"qk_layernorm": True, "use_parallel_residual": True}),
     "phi, norms of heads": ("phi", {"qk_layernorm": True}),
-    "cohere2, large logits": ("cohere2", {"logit_scale": 2.0}),
+    "cohere2, large logits": ("cohere2", {"logit_scale": 0.5}),
     "mpt, no alibi": ("mpt", {"attn_config": {"alibi": False}}),
     "qwen2_moe, dense between": ("qwen2_moe", {"decoder_sparse_step": 2, "norm_topk_prob": True}),
     "bert, decoder": ("bert", _DECODER),

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from llmpolicy.errors import PolicyError
-from llmpolicy.policies.causal_lm.forward import bare, forward, positions, vocabulary
+from llmpolicy.policies.causal_lm.forward import accepts, bare, forward, positions, vocabulary
 from llmpolicy.policies.causal_lm.frequencies import context_length
 from llmpolicy.policies.causal_lm.states import unpadded
 
@@ -35,13 +35,32 @@ def _silence(holder: Any) -> None:
 
 
 @torch.no_grad()
-def check(model: nn.Module, name: str) -> None:
+def untouched(model: nn.Module) -> Tensor | None:
+    """log π of some tokens in eval mode by the model's own forward, which is given nothing but them, (B, L, V).
+
+    It is asked before anything is changed; None if the weights are not there yet.
+    """
+    if not is_there(model):
+        return None
+    training = model.training
+    arguments = {"use_cache": False} if accepts(model, "use_cache") else {}
+    try:
+        ids = _some_tokens(model)
+        logits = model.eval()(input_ids=ids, **arguments).logits
+    finally:
+        model.train(training)
+    return torch.log_softmax(logits[:, -ids.shape[1] :], dim=-1)
+
+
+@torch.no_grad()
+def check(model: nn.Module, name: str, expected: Tensor | None) -> None:
     """Raise PolicyError unless the model, in train mode, is deterministic, causal and indifferent to left padding.
 
+    It must also be what it was ``untouched``: without its noise, and with positions that are counted from 0.
     Recurrent models are never padded on the left.
     Weights that are not there yet (on the meta device, or sharded while loading) cannot be checked.
     """
-    if not is_there(model):
+    if expected is None:
         return
     with train_mode(model):
         ids = _some_tokens(model)  # (B, L)
@@ -51,6 +70,8 @@ def check(model: nn.Module, name: str) -> None:
         padded = first if unpadded(model, _WIDTH + _PADDING) else _log_probs(model, ids, _PADDING)
     limit = 1e-2 if first.dtype == torch.float32 else 0.2  # nats, mean over tokens
     _same(first, second, limit / 10, f"{name} is still random in train mode after its dropout was set to 0")
+    own = f"{name} is not what its own forward computes when its noise is off and positions are counted from 0"
+    _same(expected, first, limit, own)
     _same(first[:, :-1], later[:, :-1], limit, f"{name} lets a token see what comes after it")
     _same(first, padded, limit, f"{name} changes its mind when the prompt is padded on the left")
 

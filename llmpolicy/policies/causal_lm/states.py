@@ -42,9 +42,14 @@ def is_recurrent(model: nn.Module) -> bool:
 
 
 def _is_recurrent(model: Any) -> bool:
-    if getattr(model, "_is_stateful", False) or cache_argument(model) is None:
+    config = model.config.get_text_config(decoder=True)
+    if (
+        getattr(model, "_is_stateful", False)
+        or cache_argument(model) is None
+        or not hasattr(config, "num_hidden_layers")
+    ):
         return True
-    layers = DynamicCache(config=model.config.get_text_config(decoder=True)).layers
+    layers = DynamicCache(config=config).layers
     return any(hasattr(layer, "conv_states") for layer in layers)
 
 
