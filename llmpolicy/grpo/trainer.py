@@ -425,6 +425,13 @@ class PolicyTrainer(GRPOTrainer):
     def _get_output_dir(self, trial: Any) -> str:
         return str(self.staged or super()._get_output_dir(trial))
 
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """Read through the policy, which misses no tensor: transformers takes what fits by name, and only warns."""
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+        else:
+            self.policy.take(resume_from_checkpoint)
+
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         super()._save_optimizer_and_scheduler(output_dir)
         save_reference(self, Path(output_dir))

@@ -157,6 +157,15 @@ def place(model: PeftModel, weights: Mapping[str, Tensor], where: str, base: str
             raise PolicyError(f"{where}: {key} did not find its place in {base!r}; expected an adapter of this base")
 
 
+def take(model: PeftModel, folder: Path, base: str) -> None:
+    """Put the adapter that was saved in a folder into the one that is trained."""
+    try:
+        weights = load_file(folder / WEIGHTS)
+    except (OSError, SafetensorError) as error:
+        raise PolicyError(f"no adapter can be read from {folder} ({first_line(error)}); expected {WEIGHTS}") from error
+    place(model, weights, str(folder), base)
+
+
 def _converted(model: PeftModel, weights: Mapping[str, Tensor], name: str) -> str | None:
     """Let PEFT rename what earlier releases of transformers called otherwise; None if all was placed, else why not."""
     try:

@@ -1,6 +1,9 @@
 """A model and its tokenizer from a folder or the Hub: safetensors only, and one sentence when it cannot be."""
 
 import importlib.util
+import logging
+import re
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +11,8 @@ import torch
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HFValidationError, RemoteEntryNotFoundError
 from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -21,6 +26,9 @@ from llmpolicy.policies.causal_lm.adapter import CONFIG, WEIGHTS, first_line
 
 _DTYPES = {"auto": "auto", "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tekken.json")
+_ELSEWHERE = re.compile(r"vision|visual|image|audio|speech|modal|mtp|inv_freq|masked_bias")
+"""In names of weights that a language model alone has no use for."""
+_SHARDS = "model*.safetensors"
 _FAILURES = (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, RuntimeError, SafetensorError)
 
 
@@ -82,7 +90,7 @@ def load_model(
     except _FAILURES as error:
         raise PolicyError(f"cannot load {path!r} as a causal language model ({first_line(error)})") from error
     model, found = loaded
-    _check_complete(path, found)
+    check_placed(path, model, found)
     return model if quantize or device is None else model.to(device)
 
 
@@ -126,16 +134,72 @@ def _check_folder(path: str, revision: str | None) -> None:
         raise PolicyError(f"{path!r} has {found}; expected *.safetensors")
 
 
-def _check_complete(path: str, found: dict[str, Any]) -> None:
-    """Transformers makes up weights that a checkpoint lacks, and only warns."""
+def check_placed(
+    path: str, model: nn.Module, found: Mapping[str, Any], *, new: tuple[str, ...] = (), apart: tuple[str, ...] = ()
+) -> None:
+    """Raise PolicyError unless a load placed all tensors and left none over; transformers makes up others, and only warns.
+
+    ``new`` begins the names of what a checkpoint need not have, ``apart`` of what the model has no use for.
+    """
     if found["mismatched_keys"]:
         key, saved, wanted = min(found["mismatched_keys"])
         raise PolicyError(
             f"{path!r} does not fit its config.json: {key} is {tuple(saved)} in the weights; expected {tuple(wanted)}"
         )
-    if found["missing_keys"]:
-        key, count = min(found["missing_keys"]), len(found["missing_keys"])
-        raise PolicyError(f"{path!r} has no weights for {key} ({count} missing in all); expected a complete checkpoint")
+    if missing := [key for key in found["missing_keys"] if not key.startswith(new)]:
+        raise PolicyError(
+            f"{path!r} has no weights for {min(missing)} ({len(missing)} missing in all); expected a complete checkpoint"
+        )
+    _check_left_over(path, model, [key for key in found["unexpected_keys"] if not key.startswith(apart)])
+
+
+def _check_left_over(path: str, model: nn.Module, unexpected: Collection[str]) -> None:
+    """Raise PolicyError for weights that belong into the model and have no place there; say what else was left out."""
+    parts = {name for name, _ in model.named_modules() if name}
+    lost = sorted(key for key in unexpected if _ancestors(key) & parts and not _ELSEWHERE.search(key))
+    if lost:
+        raise PolicyError(
+            f"{path!r} does not fit its config.json: the model has no place for {lost[0]} ({len(lost)} left over in all); "
+            "expected the configuration that the weights were saved with"
+        )
+    if unexpected:
+        logging.getLogger("llmpolicy").warning(
+            "%s: %d weights belong to no part of this model and are left out (%s)",
+            path,
+            len(unexpected),
+            min(unexpected),
+        )
+
+
+def _ancestors(key: str) -> set[str]:
+    parts = key.split(".")
+    return {".".join(parts[:end]) for end in range(1, len(parts))}
+
+
+@torch.no_grad()
+def take_weights(model: PreTrainedModel, folder: Path) -> None:
+    """Give a model the full weights that it saved in a folder; raises PolicyError unless every tensor has found its place."""
+    state = {key: tensor for file in sorted(folder.glob(_SHARDS)) for key, tensor in load_file(file).items()}
+    try:
+        report = model.load_state_dict(state, strict=False)
+        if not report.unexpected_keys and not _untied(model, state, report.missing_keys):
+            return
+        # Saved under other names than it has in memory, as a mixture of experts is: transformers knows the way back.
+        loaded: Any = type(model).from_pretrained(
+            folder, output_loading_info=True, ignore_mismatched_sizes=True, dtype=model.dtype, local_files_only=True
+        )
+        saved, found = loaded
+        check_placed(str(folder), saved, found)
+        model.load_state_dict(saved.state_dict())
+    except _FAILURES as error:
+        raise PolicyError(f"the weights in {folder} are not those of this model ({first_line(error)})") from error
+
+
+def _untied(model: PreTrainedModel, state: Mapping[str, Any], missing: Collection[str]) -> list[str]:
+    """The missing tensors that are not another name of one that is there."""
+    named = dict(model.named_parameters(remove_duplicate=False))
+    there = {id(named[key]) for key in state if key in named}
+    return [key for key in missing if key not in named or id(named[key]) not in there]
 
 
 def _dtype(dtype: str | torch.dtype) -> Any:

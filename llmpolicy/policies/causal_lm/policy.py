@@ -355,6 +355,13 @@ class CausalLMPolicy:
             self.model.save_pretrained(str(target), state_dict=state_dict)
         self.tokenizer.save_pretrained(str(target))
 
+    def take(self, folder: str | Path) -> None:
+        """Go on with the weights that ``save`` wrote; raises PolicyError unless every tensor has found its place."""
+        if self.is_adapter:
+            adapters.take(self.model, Path(folder), self.name)
+        else:
+            loading.take_weights(bare(self.model), Path(folder))
+
     def merge(self) -> "CausalLMPolicy":
         """A new policy with full weights and the same π: the adapter added to a copy of its base."""
         if not self.is_adapter:
