@@ -1,9 +1,14 @@
-"""Lines for a terminal: as wide as it is, and never broken inside a word."""
+"""Lines for a terminal: as wide as it is, never broken inside a word, and not among those of the libraries."""
 
+import logging
+import os
 import shutil
 import sys
 import textwrap
+import warnings
 
+LIBRARIES = ("transformers", "trl", "peft", "accelerate", "datasets", "torch", "huggingface_hub")
+"""Whose warnings about their own future tell a user nothing."""
 COMMAND = "go on with: "
 """What begins a line that is there to be copied, and so stays in one piece."""
 
@@ -27,6 +32,18 @@ def _wrapped(line: str, width: int) -> str:
         line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False, replace_whitespace=False
     )
     return "\n".join(parts)
+
+
+def quiet() -> None:
+    """Keep the libraries' own progress bars and notes to developers out of the way of ours; warnings and errors still show."""
+    import transformers
+
+    for library in LIBRARIES:
+        warnings.filterwarnings("ignore", category=FutureWarning, module=rf"{library}(\.|$)")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    logging.getLogger("accelerate").setLevel(logging.ERROR)
 
 
 def tell(text: str) -> None:

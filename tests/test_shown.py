@@ -10,6 +10,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file
 from transformers import TrainerState
 
 import llmpolicy
@@ -19,6 +21,8 @@ from llmpolicy.evaluation import table
 from llmpolicy.evaluation.measure import ks
 from llmpolicy.evaluation.record import Evaluation
 from llmpolicy.grpo.progress import SILENT_STEPS, Progress, loss_note, progress_line
+from llmpolicy.policies.causal_lm import CausalLMPolicy
+from llmpolicy.policies.causal_lm.adapter import folded
 from llmpolicy.report.plot import plot_run
 from llmpolicy.rewards.check import check_reward
 from llmpolicy.run import Run
@@ -26,7 +30,7 @@ from llmpolicy.session.grpo import EVENTS, events_in
 from llmpolicy.session.process import end_stopped
 from llmpolicy.statistics import paired_interval, wilson
 from llmpolicy.terminal import COMMAND, wrapped
-from tests import training
+from tests import models, training
 
 
 def nothing(completion: str) -> float:
@@ -234,3 +238,40 @@ def test_a_wrong_gold_answer_is_no_silence() -> None:
     )
     report = check_reward(lambda completion, answer: 0.0, rows=[{"answer": "1"}], parts=("contract",))
     assert report.errors == ["row 0: the gold answer '1' itself scored 0.0"]
+
+
+# The libraries' own words
+
+
+def test_what_libraries_say_of_their_own_future_does_not_reach_the_terminal(tmp_path: Path) -> None:
+    command = [
+        "train",
+        "quickstart",
+        "grpo.max_steps=1",
+        "grpo.per_device_train_batch_size=8",
+        "grpo.gradient_checkpointing=true",
+    ]
+    done = subprocess.run(
+        [sys.executable, "-m", "llmpolicy", *command, "evaluate=null", "--out", str(tmp_path / "run")],
+        capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0 and done.stderr == ""
+    assert "%|" not in done.stdout and (tmp_path / "run/grpo_config.json").is_file()
+
+
+def test_merged_weights_are_in_the_dtype_of_the_base(tmp_path: Path) -> None:
+    words = models.tokenizer()
+    models.model().to(torch.bfloat16).save_pretrained(tmp_path / "base")
+    words.save_pretrained(tmp_path / "base")
+    policy = CausalLMPolicy.load(tmp_path / "base", lora={"r": 2, "init_lora_weights": False}, device="cpu")
+    assert policy.model.dtype == torch.float32
+    exact = {key: value.to(torch.bfloat16) for key, value in folded(policy.model).state_dict().items()}
+    policy.merge().save(tmp_path / "merged")
+    saved = load_file(tmp_path / "merged" / "model.safetensors")
+    assert {value.dtype for value in saved.values()} == {torch.bfloat16}
+    assert all(torch.equal(value, exact[key]) for key, value in saved.items())
+    assert json.loads((tmp_path / "merged" / "config.json").read_text())["dtype"] == "bfloat16"
+    again = CausalLMPolicy.load(tmp_path / "merged", device="cpu")
+    states, actions = [[5, 6, 7]], [[8, 9]]
+    near, of = again.log_prob(states, actions)[0], policy.log_prob(states, actions)[0]
+    assert (near - of).abs().max() < 0.2

@@ -17,6 +17,7 @@ from llmpolicy.errors import PublishError, nearest
 from llmpolicy.publish.card import CardFacts, card
 from llmpolicy.publish.files import PublishedFile, What, check, describe, stage
 from llmpolicy.run import Run
+from llmpolicy.terminal import quiet
 
 Which = Literal["last", "best"]
 SCHEMA = 1
@@ -155,6 +156,7 @@ def _merge(run: Run, adapter: Path, folder: Path) -> None:
     """Write the base with the adapter folded in; the one step of publishing that loads a model."""
     from llmpolicy.policies.causal_lm import CausalLMPolicy
 
+    quiet()
     model, loaded = run.recipe["model"], run.manifest.get("weights")
     base = base_folder(run) or loaded or model.get("hub_id") or model["path"]
     if Path(base).is_absolute() and not Path(base).is_dir():

@@ -9,11 +9,11 @@ from llmpolicy.build import Plan, build_policy, evaluated_length, fit_held_out, 
 from llmpolicy.errors import RecipeError, RunError
 from llmpolicy.recipe import Recipe, load_recipe
 from llmpolicy.run import Run, damage, facts_of
-from llmpolicy.session.process import Say, placed, quiet, target
+from llmpolicy.session.process import Say, placed, target
 from llmpolicy.session.reinforce import evaluate_environment
 from llmpolicy.session.sources import refuse_changes, source_facts
 from llmpolicy.tasks import check_disjoint
-from llmpolicy.terminal import tell
+from llmpolicy.terminal import quiet, tell
 
 if TYPE_CHECKING:
     from llmpolicy.policies.causal_lm import CausalLMPolicy

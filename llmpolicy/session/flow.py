@@ -36,7 +36,6 @@ from llmpolicy.session.process import (
     failing,
     is_main,
     placed,
-    quiet,
     silent,
     target,
     use_threads,
@@ -47,7 +46,7 @@ from llmpolicy.session.sources import refuse_changes, source_facts
 from llmpolicy.session.stages import train_stages
 from llmpolicy.tasks.arrow import dataset_rows, is_dataset
 from llmpolicy.tasks.spec import SOURCES
-from llmpolicy.terminal import tell
+from llmpolicy.terminal import quiet, tell
 
 if TYPE_CHECKING:
     from llmpolicy.policies.causal_lm import CausalLMPolicy

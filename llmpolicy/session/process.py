@@ -1,6 +1,5 @@
-"""The process a run happens in: which one writes, on what it computes, and how loud the libraries are."""
+"""The process a run happens in: which one writes and on what it computes."""
 
-import logging
 import os
 import shlex
 from collections.abc import Callable, Iterator
@@ -19,19 +18,6 @@ _threads: list[int] = []
 """How many threads there were before a small model was given one."""
 
 DRY_RUN = "dry run: the recipe, its rows, rewards and arithmetic are in order; no model was loaded"
-
-
-def quiet() -> None:
-    """Keep the libraries' own progress bars and advice out of the way of ours; warnings and errors still show."""
-    import warnings
-
-    import transformers
-
-    warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    logging.getLogger("accelerate").setLevel(logging.ERROR)
 
 
 def is_main() -> bool:

@@ -18,8 +18,9 @@ from llmpolicy.reward_model import REPORT as REWARD_MODEL_REPORT
 from llmpolicy.reward_model import begin, reward_config, table, train_reward_model
 from llmpolicy.rewards.compose import COMPOSITES
 from llmpolicy.run import is_failed_start
-from llmpolicy.session.process import DRY_RUN, Say, is_main, quiet, target, use_threads
+from llmpolicy.session.process import DRY_RUN, Say, is_main, target, use_threads
 from llmpolicy.tasks import load_demonstrations, load_pairs, load_tasks
+from llmpolicy.terminal import quiet
 from llmpolicy.warm_start import REPORT as WARM_START_REPORT
 from llmpolicy.warm_start import sft_config, warm_start
 

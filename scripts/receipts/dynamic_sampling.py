@@ -117,7 +117,8 @@ def one_cell(task: str, arm: str, seed: int) -> Figures:
     from llmpolicy.grpo.config import grpo_config
     from llmpolicy.grpo.trainer import PolicyTrainer
     from llmpolicy.recipe import SamplingBlock, load_recipe
-    from llmpolicy.session.process import quiet, use_threads
+    from llmpolicy.session.process import use_threads
+    from llmpolicy.terminal import quiet
 
     quiet()
     recipe = load_recipe("quickstart", [f"seed={seed}", "grpo.lr_scheduler_type=constant", *TASKS[task]])

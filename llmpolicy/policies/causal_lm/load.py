@@ -1,6 +1,7 @@
 """A model and its tokenizer from a folder or the Hub: safetensors only, and one sentence when it cannot be."""
 
 import importlib.util
+import json
 import logging
 import re
 from collections.abc import Collection, Mapping
@@ -215,3 +216,33 @@ def _device(device: str | torch.device | None) -> str | int:
     if device is not None:
         return str(device)
     return torch.cuda.current_device() if torch.cuda.is_available() else "cpu"
+
+
+def saved_dtype(path: str, revision: str | None = None) -> torch.dtype | None:
+    """The dtype that a checkpoint's config.json names; None if it names none."""
+    file = find(path, "config.json", revision)
+    config = json.loads(file.read_text(encoding="utf-8")) if file else {}
+    text = config.get("text_config") or {}
+    name = next((part[key] for part in (config, text) for key in ("dtype", "torch_dtype") if part.get(key)), None)
+    found = getattr(torch, str(name).removeprefix("torch."), None)
+    return found if isinstance(found, torch.dtype) else None
+
+
+def cast_weights(model: Any, dtype: torch.dtype | None) -> Any:
+    """The model with its parameters in a dtype, but those that it keeps in float32; buffers, such as RoPE's frequencies, stay.
+
+    Raises PolicyError where a number is too large for it.
+    """
+    kept = {
+        *(getattr(model, "_keep_in_fp32_modules", None) or ()),
+        *(getattr(model, "_keep_in_fp32_modules_strict", None) or ()),
+    }
+    for name, parameter in model.named_parameters() if dtype is not None else ():
+        if kept & set(name.split(".")) or not parameter.is_floating_point():
+            continue
+        parameter.data = parameter.data.to(dtype)
+        if not torch.isfinite(parameter).all():
+            raise PolicyError(
+                f"{name} has a number that {dtype} cannot hold; load the base with dtype float32 and keep it"
+            )
+    return model

@@ -65,6 +65,7 @@ class CausalLMPolicy:
         self.name = hub_id or path or type(bare(model)).__name__
         self.temperature, self.max_new_tokens, self.stop = temperature, max_new_tokens, tuple(stop)
         self.hub_id, self.revision, self.note = hub_id, revision, note
+        self.saved_dtype: torch.dtype | None = None
         self.model: Any = _wrapped(model, lora, hub_id or path, revision)
         self.tokenizer = tokenizer
         self.codec = Codec(
@@ -121,7 +122,9 @@ class CausalLMPolicy:
         tokenizer = tokenizer_of(base, adapter, revision=revision, trust_remote_code=trust_remote_code)
         if adapter and files:
             model = adapters.load_adapter(model, *files, [name for name in (hub_id, base) if name], adapter)
-        return cls(model, tokenizer, lora=lora, hub_id=hub_id, revision=revision, note=note, **settings)
+        policy = cls(model, tokenizer, lora=lora, hub_id=hub_id, revision=revision, note=note, **settings)
+        policy.saved_dtype = loading.saved_dtype(base, revision)
+        return policy
 
     # what it is
 
@@ -363,7 +366,7 @@ class CausalLMPolicy:
             loading.take_weights(bare(self.model), Path(folder))
 
     def merge(self) -> "CausalLMPolicy":
-        """A new policy with full weights and the same π: the adapter added to a copy of its base."""
+        """A new policy with full weights and the same π, up to the dtype its base was saved in: the adapter added to a copy."""
         if not self.is_adapter:
             raise PolicyError(f"{self.name} has no adapter to merge; its full weights can be saved as they are")
         if getattr(bare(self.model), "is_quantized", False):
@@ -372,7 +375,7 @@ class CausalLMPolicy:
                 "expected it loaded without quantize"
             )
         return CausalLMPolicy(
-            adapters.folded(self.model),
+            loading.cast_weights(adapters.folded(self.model), self.saved_dtype),
             self.tokenizer,
             temperature=self.temperature,
             stop=self.stop,
