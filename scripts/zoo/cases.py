@@ -171,11 +171,13 @@ def train(report: Report, prefix: str, policy: CausalLMPolicy, plain: Plain) -> 
         return
     report.facts[f"{prefix}update"] = window.path
     report.law(f"{prefix}window", window.by_hand, laws.RELATIVE)
+    if prefix:
+        return
     stock = Report()
     stock.law("stock", window.stock, laws.RELATIVE)
-    report.facts[f"{prefix}stock"] = stock.figures.get("stock", *stock.errors.values())
+    report.facts["stock"] = stock.figures.get("stock", *stock.errors.values())
     coefficient = getattr(policy.model.config.get_text_config(decoder=True), "router_aux_loss_coef", 0.0)
-    if has_aux and coefficient and not prefix:
+    if has_aux and coefficient:
         with torch.no_grad():
             for name, parameter in policy.model.named_parameters():
                 parameter.copy_(start[name])
