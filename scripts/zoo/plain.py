@@ -20,6 +20,7 @@ class Plain:
         parts = (part for module in model.modules() for part in vars(module).values())
         kept = {id(part): part.detach() for part in parts if isinstance(part, Tensor) and part.grad_fn is not None}
         self.model: Any = copy.deepcopy(model, kept).eval()  # a graph that a module holds on to cannot be copied
+        self.by_length = "longrope" in repr(self.model.config) or '"dynamic"' in repr(self.model.config)
         self.start = [(module, _state(module)) for module in self.model.modules() if _state(module)]
         taken = inspect.signature(type(bare(self.model)).forward).parameters
         self.arguments = {"use_cache": False} if "use_cache" in taken else {}
@@ -32,8 +33,12 @@ class Plain:
         return self.model(input_ids=row, **self.arguments).logits[0].float()
 
     def log_prob(self, prompt: Ids, action: Ids, temperature: float) -> Tensor:
-        """log π of each token of an action, (T,)."""
-        logits = self.logits([*prompt, *action])[-len(action) - 1 : -1] / temperature
+        """log π of each token of an action, (T,): each from its own context alone where frequencies turn with the length."""
+        row = [*prompt, *action]
+        if self.by_length:
+            logits = torch.stack([self.logits(row[:end])[-1] for end in range(len(prompt), len(row))]) / temperature
+        else:
+            logits = self.logits(row)[-len(action) - 1 : -1] / temperature
         return logits.log_softmax(-1).gather(-1, torch.tensor(list(action))[:, None])[:, 0]
 
     def greedy(self, prompt: Ids, stop: Sequence[int], most: int) -> tuple[list[int], float]:

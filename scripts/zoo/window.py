@@ -12,12 +12,14 @@ from trl import GRPOTrainer
 
 from llmpolicy.grpo.trainer import PolicyTrainer
 from llmpolicy.policies.causal_lm import CausalLMPolicy
-from scripts.zoo.laws import TEMPERATURE, Differs
+from scripts.zoo.laws import Differs
 from scripts.zoo.plain import Plain, gradients, relative
 from tests import training
 
 QUESTIONS = ("1+1", "22+3 is a", "4", "5+5+5-2*6 =? ", "a test is", "9-9-9-9-9-9-9-9-9-9-9-9")
-SETTINGS = {"max_completion_length": 6, "temperature": TEMPERATURE}
+WARM = 1.5
+"""The temperature of training, so that the completions of a group differ whatever the model."""
+SETTINGS = {"max_completion_length": 6, "temperature": WARM}
 
 
 class _Keeping(PolicyTrainer):
@@ -62,7 +64,7 @@ class Window:
         if not advantages.any():
             raise Differs("no group has a signal: expected another seed")
         rows = [
-            advantage * self.plain.log_prob(prompt, action, TEMPERATURE).sum()
+            advantage * self.plain.log_prob(prompt, action, WARM).sum()
             for advantage, prompt, action in zip(advantages, prompts, actions, strict=True)
         ]
         return relative(self.moved, self.plain.gradient(-torch.stack(rows).sum() / sum(map(len, actions))))
