@@ -3,6 +3,8 @@
 Chunks and windows are shorter than the rows of tests, so that a state goes over from one to the next.
 """
 
+from transformers import CONFIG_MAPPING
+
 _BASE = {
     "hidden_size": 32,
     "intermediate_size": 48,
@@ -63,6 +65,33 @@ _NGRAMS = {
     "indexer_head_dim": 8,
     "indexer_budget": 8,
     "indexer_compress_ratio": 2,
+}
+
+_INKLING = {
+    **_BASE,
+    "num_hidden_layers": 2,
+    "head_dim": 8,
+    "swa_num_attention_heads": 4,
+    "swa_num_key_value_heads": 2,
+    "swa_head_dim": 8,
+    "sliding_window_size": 6,
+    "d_rel": 4,
+    "rel_extent": 16,
+    "n_routed_experts": 4,
+    "num_experts_per_tok": 2,
+    "moe_intermediate_size": 16,
+    "layer_types": ["hybrid_sliding", "hybrid"],
+    "logits_mup_width_multiplier": 1.0,
+    "route_scale": 1.0,
+}
+_LOOP = {
+    "num_hidden_layers": 3,
+    "layer_types": ["hybrid_sliding", "hybrid", "hybrid"],
+    "loop_layer_index_start": 1,
+    "loop_layer_index_end": 2,
+    "loop_num_passes": 2,
+    "loop_gate_rank": 4,
+    "n_layers_per_attn_res_block": 1,
 }
 
 RECURRENT: dict[str, tuple[str, dict[str, object]]] = {
@@ -198,46 +227,18 @@ RECURRENT: dict[str, tuple[str, dict[str, object]]] = {
         "recurrent_gemma",
         {**_BASE, "lru_width": 32, "attention_window_size": 16, "block_types": ["recurrent", "attention"]},
     ),
-    "inkling": (
-        "inkling_text",
+    "inkling": ("inkling_text", {**_INKLING, "mlp_layer_types": ["dense", "sparse"], "n_shared_experts": 1}),
+    "inkling2": ("inkling2_text", {**_INKLING, "unpadded_vocab_size": 101}),
+    "inkling2_loop": ("inkling2_loop_text", {**_INKLING, "unpadded_vocab_size": 101, **_LOOP}),
+    "lara_mini": (
+        "lara_mini",
         {
             **_BASE,
-            "num_hidden_layers": 2,
-            "head_dim": 8,
-            "swa_num_attention_heads": 4,
-            "swa_num_key_value_heads": 2,
-            "swa_head_dim": 8,
-            "sliding_window_size": 6,
-            "d_rel": 4,
-            "rel_extent": 16,
-            "n_routed_experts": 4,
-            "num_experts_per_tok": 2,
-            "moe_intermediate_size": 16,
-            "layer_types": ["hybrid_sliding", "hybrid"],
-            "mlp_layer_types": ["dense", "sparse"],
-            "n_shared_experts": 1,
-            "logits_mup_width_multiplier": 1.0,
-            "route_scale": 1.0,
-        },
-    ),
-    "inkling2": (
-        "inkling2_text",
-        {
-            **_BASE,
-            "num_hidden_layers": 2,
-            "head_dim": 8,
-            "swa_num_attention_heads": 4,
-            "swa_num_key_value_heads": 2,
-            "swa_head_dim": 8,
-            "sliding_window_size": 6,
-            "d_rel": 4,
-            "rel_extent": 16,
-            "n_routed_experts": 4,
-            "num_experts_per_tok": 2,
-            "moe_intermediate_size": 16,
-            "layer_types": ["hybrid_sliding", "hybrid"],
-            "route_scale": 1.0,
-            "unpadded_vocab_size": 1000,
+            **_DELTA,
+            **_EXPERTS,
+            "shared_expert_intermediate_size": 16,
+            "sliding_window": 5,
+            "layer_types": ["linear_attention", "sliding_attention", "full_attention"],
         },
     ),
     "zaya": ("zaya", {**_BASE, **_EXPERTS, "head_dim": 8, "router_hidden_size": 8, "num_experts_per_tok": 1}),
@@ -254,3 +255,6 @@ RECURRENT: dict[str, tuple[str, dict[str, object]]] = {
         },
     ),
 }
+for _newer in ("inkling2_loop", "lara_mini"):  # of transformers 5.24
+    if RECURRENT[_newer][0] not in CONFIG_MAPPING:
+        del RECURRENT[_newer]

@@ -182,3 +182,36 @@ def test_the_fused_head_is_used_where_it_is_the_models_own(family: str, aux_loss
     assert torch.allclose(found.log_prob, truth.log_prob, atol=1e-4)
     assert not aux_loss or torch.allclose(found.aux_loss, truth.aux_loss, atol=1e-4)
     assert fused_is_plain(model, 0.9, {"output_router_logits": True} if aux_loss else {}) == is_plain
+
+
+@pytest.mark.parametrize("family", ["lfm2", pytest.param("rwkv", marks=pytest.mark.slow)])
+def test_trls_sampler_is_refused_where_padding_on_the_left_is_seen(tmp_path: Path, family: str) -> None:
+    training.trainer(tmp_path, training.policy(family if family == "lfm2" else "mamba"), top_p=0.9)
+    model = models.model(family, **BIASED.get(family, {}))
+    with torch.no_grad():
+        model.get_output_embeddings().weight.mul_(5)
+    with pytest.raises(PolicyError, match="changes its mind by .* nats when prompts are padded on the left"):
+        training.trainer(tmp_path, CausalLMPolicy(model, models.tokenizer()), top_p=0.9)
+
+
+def test_a_model_that_cannot_read_is_refused_in_words() -> None:
+    model = models.model("xlstm", mode="train_with_padding", return_last_states=False)
+    with pytest.raises(
+        PolicyError, match=r"xLSTMForCausalLM cannot read 16 tokens \(.*\); expected a causal language model"
+    ):
+        CausalLMPolicy(model, models.tokenizer())
+
+
+@torch.no_grad()
+def test_evaluating_rwkv_leaves_its_weights_alone() -> None:
+    model = models.model("rwkv", num_hidden_layers=4, rescale_every=2)
+    ids = torch.tensor([[5, 6, 7, 8]])
+    truth = model(input_ids=ids).logits
+    model.eval()(input_ids=ids)  # halved from here on
+    pi = CausalLMPolicy(model, models.tokenizer(), lora={"r": 2, "init_lora_weights": False})
+    before = {name: weight.clone() for name, weight in pi.model.state_dict().items()}
+    train, evaluated = pi.model.train()(input_ids=ids).logits, pi.model.eval()(input_ids=ids).logits
+    assert torch.allclose(train, evaluated, atol=1e-5)
+    assert all(torch.equal(before[name], weight) for name, weight in pi.model.state_dict().items())
+    with pi.adapter_off():
+        assert torch.allclose(pi.model(input_ids=ids).logits, truth, atol=1e-5)

@@ -34,6 +34,7 @@ from llmpolicy.grpo.window import (
     without_signal,
 )
 from llmpolicy.policies.causal_lm import CausalLMPolicy
+from llmpolicy.policies.causal_lm.checks import check_left_padding
 from llmpolicy.policies.causal_lm.generate import generate
 from llmpolicy.policies.causal_lm.score import Scored, score
 from llmpolicy.recipe import SamplingBlock
@@ -124,6 +125,8 @@ class PolicyTrainer(GRPOTrainer):
         self.window, self.token_budget = Window(), token_budget
         self.parity: float | None = None
         self.stock_reason = stock_reason(self)
+        if not (self._samples_itself() or self.use_vllm):
+            check_left_padding(policy.model, policy.name)
         self.add_callback(WholeGenerations(self._is_used_up))
 
     @property

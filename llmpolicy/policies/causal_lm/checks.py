@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from llmpolicy.errors import PolicyError
-from llmpolicy.policies.causal_lm.forward import accepts, bare, forward, positions, vocabulary
+from llmpolicy.policies.causal_lm.adapter import first_line
+from llmpolicy.policies.causal_lm.forward import accepts, bare, forward, length_multiple, positions, vocabulary
 from llmpolicy.policies.causal_lm.frequencies import context_length
-from llmpolicy.policies.causal_lm.states import unpadded
+from llmpolicy.policies.causal_lm.states import is_recurrent, unpadded
 
 _NOISE = ("dropout", "pdrop", "layerdrop", "jitter")
 _ROWS, _WIDTH, _PADDING = 4, 16, 3
@@ -34,6 +35,35 @@ def _silence(holder: Any) -> None:
             setattr(holder, name, 0.0)
 
 
+def keep_weights(model: nn.Module) -> None:
+    """Let RWKV not halve weights in place while it is evaluated: an adapter is not halved, and what is saved would be."""
+    backbone: Any = getattr(bare(model), "rwkv", None)
+    if hasattr(backbone, "_rescale_layers"):
+        with train_mode(backbone):
+            backbone._rescale_layers()
+        backbone._rescale_layers = _nothing
+
+
+def _nothing() -> None:
+    pass
+
+
+@torch.no_grad()
+def check_left_padding(model: nn.Module, name: str) -> None:
+    """Raise PolicyError if a recurrent model would be sampled by TRL, which pads on the left, and minds that."""
+    if not (is_recurrent(model) and is_there(model)):
+        return
+    with train_mode(model):
+        ids = _some_tokens(model)
+        expected, found = _log_probs(model, ids, 0), _log_probs(model, ids, _PADDING)
+    limit = 1e-3 if expected.dtype == torch.float32 else 0.2
+    if (nats := _apart(expected, found)) > limit:
+        raise PolicyError(
+            f"{name} changes its mind by {nats:.2g} nats when prompts are padded on the left, as TRL's sampler pads them; "
+            "expected the policy's own: top_p 1, top_k 0, no min_p, repetition_penalty 1, no generation_kwargs, whole weights"
+        )
+
+
 @torch.no_grad()
 def untouched(model: nn.Module) -> Tensor | None:
     """log π of some tokens in eval mode by the model's own forward, which is given nothing but them, (B, L, V).
@@ -44,12 +74,16 @@ def untouched(model: nn.Module) -> Tensor | None:
         return None
     training = model.training
     arguments = {"use_cache": False} if accepts(model, "use_cache") else {}
+    ids = _some_tokens(model)
+    spare = -ids.shape[1] % length_multiple(model)
     try:
-        ids = _some_tokens(model)
-        logits = model.eval()(input_ids=ids, **arguments).logits
+        logits = model.eval()(input_ids=torch.nn.functional.pad(ids, (0, spare)), **arguments).logits
+    except (ValueError, TypeError, AttributeError, IndexError, RuntimeError) as error:
+        what = f"{type(bare(model)).__name__} cannot read {ids.shape[1]} tokens ({first_line(error)})"
+        raise PolicyError(f"{what}; expected a causal language model") from error
     finally:
         model.train(training)
-    return torch.log_softmax(logits[:, -ids.shape[1] :], dim=-1)
+    return torch.log_softmax(logits[:, : logits.shape[1] - spare][:, -ids.shape[1] :], dim=-1)
 
 
 @torch.no_grad()
@@ -77,10 +111,14 @@ def check(model: nn.Module, name: str, expected: Tensor | None) -> None:
 
 
 def _same(expected: Tensor, found: Tensor, limit: float, what: str) -> None:
-    """Compare log-probabilities where they matter: weighted by the probabilities themselves."""
-    apart = float(((expected - found).abs().float() * expected.exp().float()).sum(-1).mean())
-    if apart > limit:
-        raise PolicyError(f"{what} (by {apart:.2g} nats); expected a decoder-only language model whose π is a function")
+    """Raise PolicyError if two answers lie further apart than rounding."""
+    if (nats := _apart(expected, found)) > limit:
+        raise PolicyError(f"{what} (by {nats:.2g} nats); expected a decoder-only language model whose π is a function")
+
+
+def _apart(expected: Tensor, found: Tensor) -> float:
+    """How far log-probabilities lie apart in nats where they matter: weighted by the probabilities themselves."""
+    return float(((expected - found).abs().float() * expected.exp().float()).sum(-1).mean())
 
 
 def _some_tokens(model: nn.Module) -> Tensor:

@@ -16,7 +16,7 @@ from llmpolicy.errors import PolicyError
 from llmpolicy.objectives import k3
 from llmpolicy.policies.causal_lm import adapter as adapters
 from llmpolicy.policies.causal_lm import load as loading
-from llmpolicy.policies.causal_lm.checks import check, remove_dropout, untouched
+from llmpolicy.policies.causal_lm.checks import check, keep_weights, remove_dropout, untouched
 from llmpolicy.policies.causal_lm.codec import Codec
 from llmpolicy.policies.causal_lm.forward import bare, left_pad, right_pad, vocabulary
 from llmpolicy.policies.causal_lm.frequencies import context_length
@@ -75,6 +75,7 @@ class CausalLMPolicy:
             stop=stop,
             chat_template_kwargs=chat_template_kwargs,
         )
+        keep_weights(self.model)
         with moved(self.model) if self.is_adapter else nullcontext():
             expected = untouched(self.model)
             remove_dropout(self.model)
