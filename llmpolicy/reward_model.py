@@ -74,7 +74,9 @@ def train_reward_model(
     from trl import RewardTrainer
 
     from llmpolicy.policies.causal_lm.frequencies import check_rows
+    from llmpolicy.policies.causal_lm.rehearse import rehearse
 
+    rehearse(str(model.config.name_or_path), model, tokenizer, model.save_pretrained, trained_only=False)
     trainer = RewardTrainer(
         model, args, train_dataset=_dataset(pairs.train, tokenizer), processing_class=tokenizer, peft_config=_lora(lora)
     )

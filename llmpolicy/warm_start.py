@@ -67,6 +67,7 @@ def warm_start(
 
     from llmpolicy.policies.causal_lm.frequencies import check_rows
 
+    policy.rehearse()
     trainer = SFTTrainer(
         policy.model, args, train_dataset=_dataset(train, policy.codec.template), processing_class=policy.tokenizer,
         eval_dataset=_dataset(held_out, policy.codec.template) if held_out else None,

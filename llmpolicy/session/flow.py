@@ -214,6 +214,8 @@ def _carry_out(
     use_threads(policy)
     made = fit(made, policy, processes=world_size(), target=target())
     weights = loaded_weights(recipe) if given is None else None
+    if is_main():
+        policy.rehearse()
     run = open_run(recipe, out, resume=resume, weights=weights, sources=sources) if is_main() else None
     with failing(run):
         if run is not None and code_runs_in is not None:

@@ -25,6 +25,7 @@ from llmpolicy.policies.causal_lm.group_attention import group_path
 from llmpolicy.policies.causal_lm.kinds import adapter_reason
 from llmpolicy.policies.causal_lm.lengths import Lengths
 from llmpolicy.policies.causal_lm.reference import Reference
+from llmpolicy.policies.causal_lm.rehearse import mend_generation, rehearse
 from llmpolicy.policies.causal_lm.score import Scored, last_logits, score
 from llmpolicy.policies.causal_lm.score_groups import Rows, score_groups
 from llmpolicy.policies.causal_lm.tokenizer import tokenizer_of
@@ -356,8 +357,13 @@ class CausalLMPolicy:
         if self.is_adapter:
             adapters.save_adapter(self.model, target, state_dict)
         else:
+            mend_generation(bare(self.model))
             self.model.save_pretrained(str(target), state_dict=state_dict)
         self.tokenizer.save_pretrained(str(target))
+
+    def rehearse(self) -> None:
+        """Save once before training, into a folder that goes away; raises PolicyError for what could not be saved then."""
+        rehearse(self.name, self.model, self.tokenizer, self.save, trained_only=self.is_adapter)
 
     def take(self, folder: str | Path) -> None:
         """Go on with the weights that ``save`` wrote; raises PolicyError unless every tensor has found its place."""

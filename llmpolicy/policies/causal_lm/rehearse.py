@@ -1,0 +1,93 @@
+"""Saving, rehearsed before anything is learned: what could not be written at the end is refused in one sentence now."""
+
+import json
+import logging
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from torch import nn
+from transformers.modeling_utils import remove_tied_weights_from_state_dict
+
+from llmpolicy.errors import PolicyError
+from llmpolicy.policies.causal_lm.forward import bare, vocabulary
+
+REALLY = 2**26
+"""Bytes of weights, 64 MB, up to which they are written, into a folder that goes away; larger ones are only looked at."""
+_FAILURES = (ValueError, TypeError, KeyError, AttributeError, RuntimeError, NotImplementedError, SafetensorError)
+
+
+def rehearse(name: str, model: nn.Module, tokenizer: Any, save: Callable[[Path], None], *, trained_only: bool) -> None:
+    """Save a policy and throw it away; of large weights all but their bytes. Raises PolicyError if that cannot be done.
+
+    ``save`` writes it into a folder; ``trained_only``: only the weights that are trained, as an adapter is.
+    """
+    inner = bare(model)
+    if mend_generation(inner):
+        logging.getLogger("llmpolicy").warning(
+            "%s: its generation_config names a temperature, top_p or the like without do_sample, which cannot be saved; "
+            "what is saved says do_sample: true",
+            name,
+        )
+    if trained_only:
+        _check_vocabulary(name, inner)
+    with tempfile.TemporaryDirectory(prefix="llmpolicy-rehearsal-") as folder:
+        try:
+            _check_shared(inner)
+            if _size(model, trained_only) <= REALLY:
+                save(Path(folder))
+            tokenizer.save_pretrained(folder)
+            inner.config.save_pretrained(folder)
+            if getattr(inner, "generation_config", None) is not None:
+                inner.generation_config.save_pretrained(folder)
+        except _FAILURES as error:
+            message = " ".join(str(error).split())[:200]
+            raise PolicyError(
+                f"{name} could not be saved after training ({message}); expected one that can be"
+            ) from error
+
+
+def mend_generation(model: Any) -> bool:
+    """Whether a generation configuration that cannot be saved could be made one that can, by saying that it samples."""
+    config = getattr(model, "generation_config", None)
+    if config is None or _is_valid(config):
+        return False
+    before, config.do_sample = config.do_sample, True
+    if not _is_valid(config):
+        config.do_sample = before  # saving says why
+        return False
+    return True
+
+
+def _is_valid(config: Any) -> bool:
+    try:
+        config.validate(strict=True)
+    except ValueError:
+        return False
+    return True
+
+
+def _size(model: nn.Module, trained_only: bool) -> int:
+    return sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad or not trained_only)
+
+
+def _check_shared(inner: Any) -> None:
+    """Let transformers look for tensors that share memory and are not said to: it refuses to write them."""
+    if not any(p.is_meta or p.numel() == 0 for p in inner.parameters()):
+        remove_tied_weights_from_state_dict(dict(inner.state_dict()), inner)
+
+
+def _check_vocabulary(name: str, inner: Any) -> None:
+    """An adapter is saved alone: the base that it is put on again must have the embeddings that it was trained with."""
+    file = Path(str(inner.config.name_or_path)) / "config.json"
+    if not file.is_file():
+        return
+    content = json.loads(file.read_text(encoding="utf-8"))
+    there = content.get("vocab_size") or content.get("text_config", {}).get("vocab_size")
+    if there and vocabulary(inner) != there and inner.config.get_text_config(decoder=True).vocab_size != there:
+        raise PolicyError(
+            f"{name} has embeddings of {vocabulary(inner)} tokens in memory and of {there} in {file.parent}, on which its "
+            "adapter would be loaded again; expected the resized model saved first and loaded from there"
+        )
