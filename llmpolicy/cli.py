@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from llmpolicy.errors import LLMPolicyError
+from llmpolicy.signals import Interrupted, end_with_launcher
 from llmpolicy.terminal import tell, wrapped
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
@@ -22,7 +24,28 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 SPINS = "10000"
 """How often a thread looks whether the others are ready before it sleeps, half a millisecond: what lies between two products."""
 
+
+class Verbs(TyperGroup):
+    """The verbs, when Ctrl-C ends one: typer would leave without a word."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a verb; raises Stopped for Ctrl-C."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise Stopped(Interrupted.of(error)) from None
+
+
+class Stopped(Exception):
+    """A verb was ended by a signal."""
+
+    def __init__(self, why: Interrupted) -> None:
+        super().__init__(str(why) or "stopped at once: nothing was saved")
+        self.code = 128 + why.number
+
+
 app = typer.Typer(
+    cls=Verbs,
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -200,15 +223,16 @@ def run() -> None:
     send_nothing()
     spin_less()
     keep_memory()
+    end_with_launcher()
     try:
         outcome: Any = app(standalone_mode=False)
     except LLMPolicyError as error:
         _fail(str(error))
     except typer.Exit as error:
         raise SystemExit(error.exit_code) from None
-    except KeyboardInterrupt:
-        print("stopped at once: nothing was saved after the last checkpoint", file=sys.stderr)
-        raise SystemExit(130) from None
+    except Stopped as stopped:
+        _say(str(stopped))
+        raise SystemExit(stopped.code) from None
     except Exception as error:
         sentence = _sentence(error)
         if sentence is None:
@@ -234,6 +258,10 @@ def _sentence(error: Exception) -> str | None:
 
 
 def _fail(sentence: str) -> None:
-    if int(os.environ.get("RANK", "0")) == 0:
-        print(wrapped(f"error: {sentence}"), file=sys.stderr)
+    _say(f"error: {sentence}")
     raise SystemExit(2)
+
+
+def _say(sentence: str) -> None:
+    if int(os.environ.get("RANK", "0")) == 0:
+        print(wrapped(sentence), file=sys.stderr)

@@ -1,14 +1,40 @@
 """Ctrl-C and SIGTERM as a wish: the loop that trains ends at its next step, with a checkpoint. No torch here."""
 
+import contextlib
+import ctypes
+import os
 import signal
+import sys
+from collections.abc import Iterator
 from types import FrameType
 from typing import Any, Self
 
+_SET_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG, prctl(2)
+_LAUNCHED = ("TORCHELASTIC_RUN_ID", "ACCELERATE_MIXED_PRECISION")
+"""What torchrun and accelerate set for the processes that they start."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal that ends what is going on at once; its text says what is kept."""
+
+    def __init__(self, words: str = "", number: int = signal.SIGINT) -> None:
+        super().__init__(words)
+        self.number = number
+
+    @classmethod
+    def of(cls, error: KeyboardInterrupt, words: str = "") -> "Interrupted":
+        """The same with words; by Ctrl-C where the error does not say."""
+        return cls(words or str(error), getattr(error, "number", signal.SIGINT))
+
 
 class Signals:
-    """Notes the first SIGINT or SIGTERM for a loop to end by; a second one is immediate."""
+    """Notes the first SIGINT or SIGTERM, in words, for a loop to end by; a second one is immediate.
 
-    def __init__(self) -> None:
+    ``unit`` is what the loop finishes first.
+    """
+
+    def __init__(self, unit: str = "step") -> None:
+        self.unit = unit
         self.reason: str | None = None
         self.signal: int | None = None
         self._previous: dict[int, Any] = {}
@@ -30,5 +56,38 @@ class Signals:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.reason is not None:
-            raise KeyboardInterrupt
+            raise Interrupted(number=number)
         self.signal, self.reason = number, signal.Signals(number).name
+        again = "Ctrl-C again" if number == signal.SIGINT else "a second signal"
+        _tell(f"stopping after this {self.unit}, with a checkpoint; {again} to stop at once\n")
+
+
+def _tell(line: str) -> None:
+    """Write a line from within a signal's handler, where print may not be called."""
+    if int(os.environ.get("RANK", "0")) == 0:
+        with contextlib.suppress(OSError):
+            os.write(2, line.encode())
+
+
+@contextlib.contextmanager
+def terminable() -> Iterator[None]:
+    """Let SIGTERM end what is going on as Ctrl-C does, where only a loop knows better."""
+
+    def end(number: int, _: FrameType | None) -> None:
+        raise Interrupted(number=number)
+
+    try:
+        previous = signal.signal(signal.SIGTERM, end)
+    except ValueError:  # not the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def end_with_launcher() -> None:
+    """Get SIGTERM when the launcher that started this process dies, were it by SIGKILL; Linux alone can promise that."""
+    if sys.platform == "linux" and any(name in os.environ for name in _LAUNCHED):
+        ctypes.CDLL(None).prctl(_SET_DEATH_SIGNAL, signal.SIGTERM, 0, 0, 0)

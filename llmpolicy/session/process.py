@@ -2,12 +2,13 @@
 
 import os
 import shlex
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
 from llmpolicy.run import Run
-from llmpolicy.signals import Signals
+from llmpolicy.signals import Interrupted, Signals, terminable
 from llmpolicy.terminal import COMMAND
 
 Say = Callable[[str], None]
@@ -53,16 +54,47 @@ def placed(policy: Any) -> Any:
 
 @contextmanager
 def failing(run: Run | None) -> Iterator[None]:
-    """Say in the manifest that a run failed, and why, when something is raised; a clean stop is not a failure."""
+    """Say in the manifest that a run failed, and why, when something is raised; a stop is not a failure.
+
+    A signal that ends it at once becomes Interrupted with what is kept and the command that goes on.
+    """
     try:
-        yield
+        with terminable():
+            yield
     except SystemExit:
         raise
+    except KeyboardInterrupt as error:
+        if run is None:
+            raise
+        stopped = Interrupted.of(error, _kept(run))
+        if run.manifest["status"] == "running":
+            with suppress(OSError):
+                run.finish("stopped", reason=f"{signal.Signals(stopped.number).name}, at once")
+        raise stopped from None
     except BaseException as error:
         if run is not None:
             with suppress(OSError):  # a full disk must not hide what happened
                 run.finish("failed", reason=" ".join(f"{type(error).__name__}: {error}".split())[:300])
         raise
+
+
+def _kept(run: Run) -> str:
+    """What a run keeps that is stopped at once, and how it goes on."""
+    if run.manifest["status"] != "running":
+        return f"stopped at once; the run had {run.manifest['status']}: {run.path}"
+    if not run.checkpoints():
+        return "stopped at once, before the first checkpoint: nothing was saved; give the same command again"
+    saved = run.checkpoints()[-1].name.rpartition("-")[2]
+    return f"stopped at once: what came after the checkpoint of step {saved} is lost\n{go_on(run)}"
+
+
+def go_on(run: Run) -> str:
+    """The line that names the command to go on with a run."""
+    recipe, out = shlex.quote(str(run.path / "recipe.yaml")), shlex.quote(str(run.path))
+    several = int(run.manifest.get("world_size", 1))
+    start = f"accelerate launch --num_processes {several} -m llmpolicy" if several > 1 else "llmpolicy"
+    unsafe = " --unsafe-local-exec" if run.manifest.get("code_runs_in") == "unsafe" else ""
+    return f"{COMMAND}{start} train {recipe} --out {out} --resume{unsafe}"
 
 
 def end_stopped(run: Run | None, step: int, stop: Signals, say: Say) -> None:
@@ -71,8 +103,7 @@ def end_stopped(run: Run | None, step: int, stop: Signals, say: Say) -> None:
     if run is not None:
         run.finish("stopped", steps=step, reason=stop.reason)
         _plot(run, say)
-        recipe, out = shlex.quote(str(run.path / "recipe.yaml")), shlex.quote(str(run.path))
-        say(f"{COMMAND}llmpolicy train {recipe} --out {out} --resume")
+        say(go_on(run))
     raise SystemExit(128 + stop.signal)
 
 

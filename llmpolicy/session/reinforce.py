@@ -186,7 +186,7 @@ def loop(
     """
     from llmpolicy.reinforce import reinforce
 
-    stop = Signals().listen()
+    stop = Signals("update").listen()
     try:
         trained = reinforce(
             policy, environment, settings, seed=recipe.seed, state=state, time_limit=recipe.time_limit,
