@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,7 +17,9 @@ from accelerate.utils import DistributedType
 from torch import Tensor
 from trl.trainer.utils import split_tensor_dict
 
+from llmpolicy.errors import PolicyError
 from llmpolicy.policies.causal_lm.group_attention import group_path
+from llmpolicy.policies.causal_lm.out_of_memory import random_state, say_once, unless_out_of_memory
 from llmpolicy.policies.causal_lm.score import Scored
 from llmpolicy.policies.causal_lm.score_groups import Rows, score_groups
 
@@ -35,6 +38,8 @@ class Window:
     held: ExitStack | None = None
     given: Scored | None = None
     last: Scored | None = None
+    divisor: int = 1
+    """By how much passes are smaller than they may be, since memory ran out."""
 
 
 def stock_reason(trainer: Any) -> str | None:
@@ -79,9 +84,20 @@ def score_padded(
     if window.given is not None:
         return window.given
     rows = Rows(input_ids, attention_mask, keep)
-    limit = None if window.held is not None else budget
-    window.last = score_groups(model, rows, temperature, entropy=entropy, budget=limit, held=window.held)
-    return window.last
+    if window.held is not None:  # one pass, whose size was decided
+        window.last = score_groups(model, rows, temperature, entropy=entropy, held=window.held)
+        return window.last
+    score_in = partial(score_groups, model, rows, temperature, entropy=entropy)
+    while True:
+        limit = max(budget // window.divisor, 1)
+        scored: Scored | None = unless_out_of_memory(partial(score_in, budget=limit))
+        if scored is not None:
+            window.last = scored
+            return scored
+        if limit == 1 or torch.is_grad_enabled():
+            raise PolicyError("memory ran out while one completion was scored; lower max_completion_length")
+        say_once("scoring")
+        window.divisor *= 2
 
 
 def window_loss(trainer: Any, model: torch.nn.Module, stock_loss: Callable[..., Tensor], inputs: Inputs) -> Tensor:
@@ -98,8 +114,75 @@ def window_loss(trainer: Any, model: torch.nn.Module, stock_loss: Callable[..., 
     # TRL takes the mean over the rows it is given, divided by the micro-steps of an update.
     share = steps / len(whole["advantages"]) if trainer.loss_type in BY_ROWS else None
     live = live_rows(whole, trainer.beta)
-    seen = torch.zeros(2, *whole["completion_mask"].shape, device=trainer.accelerator.device)  # (2, B, T)
+    seen = _gradients(trainer, model, stock_loss, whole, live, steps, share)
+    loss = _record(trainer, model, stock_loss, whole, live, seen)
+    return (loss if share is None else loss * steps).detach().requires_grad_()
+
+
+def _gradients(
+    trainer: Any,
+    model: torch.nn.Module,
+    stock_loss: Callable[..., Tensor],
+    whole: Inputs,
+    live: list[int],
+    steps: int,
+    share: float | None,
+) -> Tensor:
+    """Accumulate the window's gradient; its log-probabilities and entropies, (2, B, T).
+
+    When memory runs out the gradient goes back to what it was before the window, and the passes become smaller.
+    """
+    again = _noted(model, trainer.accelerator.device)
     batches = _batches(trainer, whole, live, steps)
+    back = partial(_back_propagated, trainer, model, stock_loss, whole, share)
+    while True:
+        seen: Tensor | None = unless_out_of_memory(partial(back, batches))
+        if seen is not None:
+            return seen
+        _check_can_shrink(trainer, batches)
+        say_once("an update")
+        again()
+        passes = len(batches)
+        while len(batches) == passes and max(len(batch.rows) for batch in batches) > 1:
+            trainer.window.divisor *= 2
+            batches = _batches(trainer, whole, live, steps)
+
+
+def _check_can_shrink(trainer: Any, batches: list["_Batch"]) -> None:
+    """Raise PolicyError where a window cannot be made again: with others that have gone on, or of single rows."""
+    advice = "lower max_completion_length, set gradient_checkpointing: true, or load a smaller model"
+    if trainer.accelerator.num_processes > 1:
+        raise PolicyError(
+            "memory ran out in an update of several processes, which cannot be made again by one of them alone: lower "
+            f"per_device_train_batch_size and raise gradient_accumulation_steps, or {advice}"
+        )
+    if max(len(batch.rows) for batch in batches) == 1:
+        raise PolicyError(f"memory ran out in the update although each completion was taken alone: {advice}")
+
+
+def _noted(model: torch.nn.Module, device: torch.device) -> Callable[[], None]:
+    """Note gradients and random numbers; the call goes back to them. Between optimiser steps there are no gradients."""
+    random = random_state(device)
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    kept = [None if one.grad is None else one.grad.detach().to("cpu", copy=True) for one in parameters]
+
+    def restore() -> None:
+        random()
+        for parameter, gradient in zip(parameters, kept, strict=True):
+            parameter.grad = None if gradient is None else gradient.to(parameter.device, copy=True)
+
+    return restore
+
+
+def _back_propagated(
+    trainer: Any,
+    model: torch.nn.Module,
+    stock_loss: Callable[..., Tensor],
+    whole: Inputs,
+    share: float | None,
+    batches: list["_Batch"],
+) -> Tensor:
+    seen = torch.zeros(2, *whole["completion_mask"].shape, device=trainer.accelerator.device)  # (2, B, T)
     for place, batch in enumerate(batches):
         weight = batch.weight * (1.0 if share is None else share * len(batch.rows))
         with trainer.accelerator.no_sync(model) if place + 1 < len(batches) else nullcontext():
@@ -108,8 +191,7 @@ def window_loss(trainer: Any, model: torch.nn.Module, stock_loss: Callable[..., 
             seen[:, batch.rows] = scored
     if not batches:
         _no_gradient(model)
-    loss = _record(trainer, model, stock_loss, whole, live, seen)
-    return (loss if share is None else loss * steps).detach().requires_grad_()
+    return seen
 
 
 def _is_complete(trainer: Any) -> bool:
@@ -237,7 +319,7 @@ def _batches(trainer: Any, whole: Inputs, live: list[int], steps: int) -> list[_
     """The micro-batches of a window of so many micro-steps, as many on every process."""
     ids = torch.cat([whole["prompt_ids"], whole["completion_ids"]], dim=1)
     mask = torch.cat([whole["prompt_mask"], whole["completion_mask"]], dim=1)
-    budget = trainer.token_budget or int(_HELD * ids.numel()) // steps
+    budget = max((trainer.token_budget or int(_HELD * ids.numel()) // steps) // trainer.window.divisor, 1)
     rows = Rows(ids, mask, whole["completion_ids"].shape[1])
     batches = [_Batch(part, subset(whole, part), 1.0) for part in rows.batches(live, budget)]
     if trainer.accelerator.num_processes > 1:

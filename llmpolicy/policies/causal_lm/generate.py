@@ -1,9 +1,11 @@
 """The one generator: samples exactly π(token|context) = softmax(logits / temperature) over the whole vocabulary."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +14,7 @@ from llmpolicy.errors import PolicyError
 from llmpolicy.policies.causal_lm.choose import choose
 from llmpolicy.policies.causal_lm.frequencies import check_lengths, grows_past, switches
 from llmpolicy.policies.causal_lm.group_attention import attending, group_path
+from llmpolicy.policies.causal_lm.out_of_memory import random_state, say_once, unless_out_of_memory
 from llmpolicy.policies.causal_lm.products import Products
 from llmpolicy.policies.causal_lm.quick_lora import quick_lora
 from llmpolicy.policies.causal_lm.quick_step import quick_step
@@ -35,7 +38,6 @@ class Generated:
     terminated: list[bool]
 
 
-@torch.inference_mode()
 def generate(
     model: nn.Module,
     prompt_ids: Sequence[Sequence[int]],
@@ -52,9 +54,58 @@ def generate(
     A prompt that is there several times (a group) is read once. The mode of the model (train or eval) is left as it is.
     Tokens are drawn on the generator's device, so that a CPU generator serves a model anywhere; without one, the global
     stream of the model's device is used.
-    Raises PolicyError if a prompt is empty, if it leaves too little of the context, or if the logits are not finite.
+    When memory runs out, fewer rows are written at once: from the same stream, but which row gets which number is another.
+    Raises PolicyError if a prompt is empty, if it leaves too little of the context, if the logits are not finite, or if
+    there is no memory for one row.
     """
     _check(model, prompt_ids, max_new_tokens)
+    again = random_state(next(model.parameters()).device, generator)
+    size = min(len(prompt_ids), _rows_at_once.get(model, len(prompt_ids)))
+    write = partial(_written, model, max_new_tokens, temperature, stop_ids, pad_id, greedy, generator)
+    while True:
+        parts = [prompt_ids[start : start + size] for start in range(0, len(prompt_ids), size)]
+        written: list[Generated] | None = unless_out_of_memory(partial(_each, write, parts))
+        if written is not None:
+            return joined(written)
+        if size == 1:
+            raise PolicyError(
+                f"memory ran out while one completion of up to {max_new_tokens} tokens was written; lower "
+                "max_completion_length, or load the model in 16 or 4 bits, or a smaller one"
+            )
+        say_once("generation")
+        again()
+        size = _rows_at_once[model] = (size + 1) // 2
+
+
+def _each(write: Callable[..., Generated], parts: Sequence[Any]) -> list[Generated]:
+    return [write(part) for part in parts]
+
+
+_rows_at_once: "WeakKeyDictionary[nn.Module, int]" = WeakKeyDictionary()
+"""How many rows a model writes at once since its memory ran out."""
+
+
+def joined(parts: Sequence[Generated]) -> Generated:
+    """The rows of several generations as one."""
+    return Generated(
+        [row for part in parts for row in part.token_ids],
+        [row for part in parts for row in part.log_probs],
+        [row for part in parts for row in part.terminated],
+    )
+
+
+@torch.inference_mode()
+def _written(
+    model: nn.Module,
+    max_new_tokens: int,
+    temperature: float,
+    stop_ids: Sequence[int],
+    pad_id: int,
+    greedy: bool,
+    generator: torch.Generator | None,
+    prompt_ids: Sequence[Sequence[int]],
+) -> Generated:
+    """All rows at once."""
     device = next(model.parameters()).device
     distinct = {tuple(ids): place for place, ids in enumerate(dict.fromkeys(map(tuple, prompt_ids)))}
     prompt_of = torch.tensor([distinct[tuple(ids)] for ids in prompt_ids], device=device)  # (B,)

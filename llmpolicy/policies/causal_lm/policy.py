@@ -332,11 +332,7 @@ class CausalLMPolicy:
             )
             for start in range(0, max(len(prompt_ids), 1), size)
         ]
-        return Generated(
-            [row for part in parts for row in part.token_ids],
-            [row for part in parts for row in part.log_probs],
-            [row for part in parts for row in part.terminated],
-        )
+        return joined(parts)
 
     # the adapter's life
 
