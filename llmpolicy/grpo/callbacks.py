@@ -62,6 +62,29 @@ def _any_process(flag: bool) -> bool:
     return any(flags)
 
 
+def forgive_trackers(callbacks: list[Any], say: Callable[[str], None]) -> None:
+    """Let training go on without a tracker (TensorBoard ...) whose files the disk does not take; it is said once."""
+    for callback in callbacks:
+        if type(callback).__module__ == "transformers.integrations.integration_utils":
+            for event in [name for name in dir(TrainerCallback) if name.startswith("on_")]:
+                setattr(callback, event, _forgiving(getattr(callback, event), callback, say))
+
+
+def _forgiving(react: Callable[..., Any], callback: Any, say: Callable[[str], None]) -> Callable[..., Any]:
+    def forgiving(*arguments: Any, **options: Any) -> Any:
+        if getattr(callback, "given_up", False):
+            return None
+        try:
+            return react(*arguments, **options)
+        except OSError as error:
+            callback.given_up = True
+            name = type(callback).__name__.removesuffix("Callback")
+            say(f"note: {name} could not write ({error.strerror or error}); training goes on without it")
+        return None
+
+    return forgiving
+
+
 class BestCheckpoint(TrainerCallback):
     """Every N steps a look at held-out prompts, logged; the policy with the highest accuracy is kept in ``best/``.
 

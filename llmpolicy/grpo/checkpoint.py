@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmpolicy.run import add_checkpoint, put
-from llmpolicy.run.checkpoints import RECORD
+from llmpolicy.run.checkpoints import RECORD, checkpoints
+from llmpolicy.run.disk import size_of, writing
 
 if TYPE_CHECKING:
     from transformers import TrainerState
@@ -31,12 +32,13 @@ def whole_checkpoint(trainer: "PolicyTrainer") -> Iterator[None]:
     trainer.accelerator.wait_for_everyone()
     trainer.staged = staged.parent
     try:
-        yield
-        trainer.accelerator.wait_for_everyone()
-        if trainer.args.should_save:
-            if trainer.run is not None:
-                trainer.run.keep_record(staged / RECORD)
-            add_checkpoint(staged, home, trainer.args.save_total_limit)
+        with writing(home / staged.name, lambda: max(map(size_of, [staged, *checkpoints(home)]))):
+            yield
+            trainer.accelerator.wait_for_everyone()
+            if trainer.args.should_save:
+                if trainer.run is not None:
+                    trainer.run.keep_record(staged / RECORD)
+                add_checkpoint(staged, home, trainer.args.save_total_limit)
     finally:
         trainer.staged = None
         if trainer.args.should_save:

@@ -16,6 +16,7 @@ import yaml
 from llmpolicy.errors import RunError
 from llmpolicy.run import show
 from llmpolicy.run.checkpoints import checkpoints, step_of
+from llmpolicy.run.disk import writing
 from llmpolicy.run.files import SCHEMA, cut_torn_line, manifest_text, parse_lines, read_run, write_text
 from llmpolicy.run.lock import lock, make_space, release
 from llmpolicy.run.machine import environment, now, redact
@@ -135,7 +136,9 @@ class Run:
     def update_manifest(self, **facts: Any) -> None:
         """Add facts to manifest.json, atomically."""
         self.manifest.update(facts)
-        write_text(self.path / "manifest.json", manifest_text(self.manifest))
+        text = manifest_text(self.manifest)
+        with writing(self.path / "manifest.json", len(text)):
+            write_text(self.path / "manifest.json", text)
 
     def change_recipe(self, recipe: Mapping[str, Any], recipe_hash: str) -> None:
         """Go on with another recipe, and keep the names of the blocks that changed."""
@@ -150,15 +153,14 @@ class Run:
     def log(self, step: int, metrics: Mapping[str, Any], mode: str = "train") -> None:
         """Append one line to metrics.jsonl."""
         line = {"schema": SCHEMA, "step": step, "mode": mode, "time": round(time.time(), 3), **metrics}
-        with open(self.path / "metrics.jsonl", "a", encoding="utf-8") as file:
-            file.write(json.dumps(line, default=float) + "\n")
+        self._append("metrics.jsonl", json.dumps(line, default=float) + "\n")
 
     def log_faults(self, records: Sequence[Mapping[str, Any]]) -> list[str]:
         """Append to faults.jsonl; returns ``FILE:LINE`` of each record."""
         path = self.path / "faults.jsonl"
         first = 1 + (path.read_bytes().count(b"\n") if path.exists() else 0)
-        with open(path, "a", encoding="utf-8") as file:
-            file.writelines(json.dumps({"schema": SCHEMA, **record}, default=str) + "\n" for record in records)
+        lines = [json.dumps({"schema": SCHEMA, **record}, default=str) + "\n" for record in records]
+        self._append("faults.jsonl", "".join(lines))
         return [f"{path}:{first + place}" for place in range(len(records))]
 
     def write_rollouts(self, step: int, rows: Sequence[Mapping[str, Any]], mode: str = "train") -> None:
@@ -171,8 +173,12 @@ class Run:
         part = sum(1 for _ in folder.glob(f"{name}-*.parquet"))
         table = pa.Table.from_pylist([{"schema": SCHEMA, "step": step, "mode": mode, **row} for row in rows])
         temporary = folder / f"{name}-{part:02d}.part"
-        pq.write_table(table, temporary, compression="zstd")
-        os.replace(temporary, temporary.with_suffix(".parquet"))
+        with writing(temporary.with_suffix(".parquet"), table.nbytes):
+            try:
+                pq.write_table(table, temporary, compression="zstd")
+                os.replace(temporary, temporary.with_suffix(".parquet"))
+            finally:
+                temporary.unlink(missing_ok=True)
 
     def keep_record(self, folder: Path) -> None:
         """Copy what the run knows of itself into a checkpoint, which is whole with it, and let the disk have its rows."""
@@ -187,7 +193,21 @@ class Run:
 
     def write_evaluation(self, evaluation: Mapping[str, Any], *, of_best: bool = False) -> None:
         """Write evaluation.json, atomically; that of the best step lies beside its weights."""
-        write_text((self.best_dir if of_best else self.path) / "evaluation.json", json.dumps(evaluation, indent=2))
+        path, text = (self.best_dir if of_best else self.path) / "evaluation.json", json.dumps(evaluation, indent=2)
+        with writing(path, len(text)):
+            write_text(path, text)
+
+    def _append(self, name: str, lines: str) -> None:
+        """Add lines to a file, all or none: half a line would be damage to whoever reads on."""
+        path, content = self.path / name, lines.encode()
+        with writing(path, len(content)), path.open("ab", buffering=0) as file:
+            before = file.tell()
+            try:
+                while content:
+                    content = content[file.write(content) :]
+            except OSError:
+                os.ftruncate(file.fileno(), before)
+                raise
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Write grpo_config.json: every option of the trainer as it was, tokens masked."""

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from llmpolicy.run.disk import size_of, writing
+
 SEAL = "checksums.json"
 """Comes last into a folder: its files' sizes and sha256, and what the writer said of the folder."""
 
@@ -18,10 +20,11 @@ def written_whole(target: Path, **facts: Any) -> Iterator[Path]:
     """A folder to write into that takes the place of ``target`` at the end; if writing fails, the old one stays."""
     staged = _aside(target, "new")
     shutil.rmtree(staged, ignore_errors=True)
-    staged.mkdir(parents=True)
     try:
-        yield staged
-        put(staged, target, **facts)
+        with writing(target, lambda: max(size_of(target), size_of(staged))):
+            staged.mkdir(parents=True)
+            yield staged
+            put(staged, target, **facts)
     except BaseException:
         shutil.rmtree(staged, ignore_errors=True)
         recover(target)

@@ -7,7 +7,7 @@ from llmpolicy.build import Plan, evaluated_length, policy_at
 from llmpolicy.run import Run
 from llmpolicy.session.evaluate import evaluate_policy, start_of
 from llmpolicy.session.grpo import judges
-from llmpolicy.session.process import Say, placed
+from llmpolicy.session.process import Say, drawn, placed
 
 if TYPE_CHECKING:
     from llmpolicy.policies.causal_lm import CausalLMPolicy
@@ -33,7 +33,7 @@ def close_curve(
             f"the {name} step's reply is preferred to the start's on {share['value']:.1%} "
             f"[{share['low']:.1%}, {share['high']:.1%}] of {found['n']} prompts (ties count half)"
         )
-    say(f"curve: {plot_curve(run)}")
+    drawn("curve", lambda: plot_curve(run), say)
     return found
 
 

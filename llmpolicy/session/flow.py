@@ -33,6 +33,7 @@ from llmpolicy.session.grpo import check_grpo_block, train_grpo
 from llmpolicy.session.process import (
     DRY_RUN,
     Say,
+    drawn,
     failing,
     is_main,
     placed,
@@ -327,6 +328,6 @@ def close_run(
         if made.recipe.evaluate.curve and run.best_dir.is_dir():
             close_curve(made, policy, run, start, say)
     run.finish("stopped" if stopped else "finished", steps=run.last_step(), reason=stopped)
-    say(f"plot: {plot_run(run)}")
+    drawn("plot", lambda: plot_run(run), say)
     say(f"run:  {run.path}")
     return run

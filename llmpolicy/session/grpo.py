@@ -91,6 +91,8 @@ def train_grpo(
 
 def _introduce(trainer: Any, run: Run | None, home: Path, say: Say) -> None:
     """Say and note how the trainer goes about it, in our words alone."""
+    from llmpolicy.grpo.callbacks import forgive_trackers
+
     say(f"path: {trainer.path}")
     if run is not None:
         run.update_manifest(path=trainer.path)
@@ -98,6 +100,7 @@ def _introduce(trainer: Any, run: Run | None, home: Path, say: Say) -> None:
     if "tensorboard" in trainer.args.report_to:
         say(f"tensorboard: {os.environ.get(EVENTS) or home / 'tensorboard'}")
     _drop_stock_printers(trainer)
+    forgive_trackers(trainer.callback_handler.callbacks, say)
 
 
 @contextmanager

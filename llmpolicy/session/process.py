@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from llmpolicy.run import Run
+from llmpolicy.run.disk import DiskError, unwritten
 from llmpolicy.signals import Interrupted, Signals, terminable
 from llmpolicy.terminal import COMMAND
 
@@ -68,13 +69,20 @@ def failing(run: Run | None) -> Iterator[None]:
             raise
         stopped = Interrupted.of(error, _kept(run))
         if run.manifest["status"] == "running":
-            with suppress(OSError):
+            with suppress(OSError, DiskError):
                 run.finish("stopped", reason=f"{signal.Signals(stopped.number).name}, at once")
         raise stopped from None
     except BaseException as error:
         if run is not None:
-            with suppress(OSError):  # a full disk must not hide what happened
+            with suppress(OSError, DiskError):  # a full disk must not hide what happened
                 run.finish("failed", reason=" ".join(f"{type(error).__name__}: {error}".split())[:300])
+            if isinstance(error, DiskError):
+                on = (
+                    f"make space, then {go_on(run)}"
+                    if run.checkpoints()
+                    else "make space and give the same command again"
+                )
+                raise DiskError(f"{error}; {on}") from error
         raise
 
 
@@ -102,17 +110,21 @@ def end_stopped(run: Run | None, step: int, stop: Signals, say: Say) -> None:
     assert stop.signal is not None
     if run is not None:
         run.finish("stopped", steps=step, reason=stop.reason)
-        _plot(run, say)
+        from llmpolicy.report.plot import plot_run
+
+        drawn("plot", lambda: plot_run(run), say)
         say(go_on(run))
     raise SystemExit(128 + stop.signal)
 
 
-def _plot(run: Run, say: Say) -> None:
-    """Draw what a stopped run has; that it cannot be drawn must not hide how to go on."""
-    from llmpolicy.report.plot import plot_run
-
-    with suppress(OSError):
-        say(f"plot: {plot_run(run)}")
+def drawn(what: str, draw: Callable[[], Any], say: Say) -> None:
+    """Draw a picture and say where it lies; one that the disk does not take is said and ends nothing."""
+    try:
+        say(f"{what}: {draw()}")
+    except OSError as error:
+        if unwritten(error) is None:
+            raise
+        say(f"{what}: could not be drawn ({unwritten(error)}); all else is written")
 
 
 def world_size() -> int:

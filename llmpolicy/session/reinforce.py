@@ -14,7 +14,8 @@ from llmpolicy.grpo.rollouts import Generation, rollout_rows
 from llmpolicy.recipe import Recipe
 from llmpolicy.run import Run, add_checkpoint, new_run_path, written_whole
 from llmpolicy.run.checkpoints import RECORD
-from llmpolicy.session.process import DRY_RUN, Say, end_stopped, failing, world_size
+from llmpolicy.run.disk import size_of, writing
+from llmpolicy.session.process import DRY_RUN, Say, drawn, end_stopped, failing, world_size
 from llmpolicy.signals import Signals
 from llmpolicy.types import Completion
 
@@ -138,7 +139,7 @@ def train_environment(recipe: Recipe, out: Path | None, *, resume: bool, dry_run
             policy.save(folder)
         run.write_evaluation(evaluate_returns_of(recipe, policy, untrained, say))
         run.finish("stopped" if stopped else "finished", steps=state.update, reason=stopped)
-        say(f"plot: {plot_run(run)}")
+        drawn("plot", lambda: plot_run(run), say)
         say(f"run:  {run.path}")
         return run
 
@@ -205,12 +206,13 @@ def save_state(policy: Any, state: "State", run: Run) -> None:
     """Write a checkpoint, whole or not at all."""
     staged = run.checkpoint_dir / ".new" / f"checkpoint-{state.update}"
     shutil.rmtree(staged.parent, ignore_errors=True)
-    staged.mkdir(parents=True)
     try:
-        policy.save(staged)
-        state.save(staged)
-        run.keep_record(staged / RECORD)
-        add_checkpoint(staged, run.checkpoint_dir, KEPT)
+        with writing(run.checkpoint_dir / staged.name, lambda: max(map(size_of, [staged, *run.checkpoints()]))):
+            staged.mkdir(parents=True)
+            policy.save(staged)
+            state.save(staged)
+            run.keep_record(staged / RECORD)
+            add_checkpoint(staged, run.checkpoint_dir, KEPT)
     finally:
         shutil.rmtree(staged.parent, ignore_errors=True)
 

@@ -20,7 +20,7 @@ from llmpolicy.policies.causal_lm.checks import check, keep_weights, remove_drop
 from llmpolicy.policies.causal_lm.codec import Codec
 from llmpolicy.policies.causal_lm.forward import bare, left_pad, right_pad, vocabulary
 from llmpolicy.policies.causal_lm.frequencies import context_length
-from llmpolicy.policies.causal_lm.generate import Generated, generate
+from llmpolicy.policies.causal_lm.generate import Generated, generate, joined
 from llmpolicy.policies.causal_lm.group_attention import group_path
 from llmpolicy.policies.causal_lm.kinds import adapter_reason
 from llmpolicy.policies.causal_lm.lengths import Lengths
