@@ -77,11 +77,8 @@ def failing(run: Run | None) -> Iterator[None]:
             with suppress(OSError, DiskError):  # a full disk must not hide what happened
                 run.finish("failed", reason=" ".join(f"{type(error).__name__}: {error}".split())[:300])
             if isinstance(error, DiskError):
-                on = (
-                    f"make space, then {go_on(run)}"
-                    if run.checkpoints()
-                    else "make space and give the same command again"
-                )
+                saved = run.checkpoints()
+                on = f"make space, then\n{go_on(run)}" if saved else "make space and give the same command again"
                 raise DiskError(f"{error}; {on}") from error
         raise
 
@@ -107,11 +104,11 @@ def go_on(run: Run) -> str:
 
 def end_stopped(run: Run | None, step: int, stop: Signals, say: Say) -> None:
     """After a signal: say the command that goes on, and leave with the signal's exit code."""
+    from llmpolicy.report.plot import plot_run
+
     assert stop.signal is not None
     if run is not None:
         run.finish("stopped", steps=step, reason=stop.reason)
-        from llmpolicy.report.plot import plot_run
-
         drawn("plot", lambda: plot_run(run), say)
         say(go_on(run))
     raise SystemExit(128 + stop.signal)
