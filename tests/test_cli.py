@@ -136,7 +136,7 @@ def test_the_command_that_goes_on_can_be_pasted(tmp_path: Path) -> None:
     said: list[str] = []
     with pytest.raises(SystemExit, match="130"):
         end_stopped(run, 3, stop, said.append)
-    words = shlex.split(said[0].removeprefix("go on with: "))
+    words = shlex.split(said[-1].removeprefix("go on with: "))
     assert words == ["llmpolicy", "train", f"{run.path}/recipe.yaml", "--out", str(run.path), "--resume"]
 
 
