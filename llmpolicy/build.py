@@ -144,7 +144,18 @@ def reward_lines(made: Plan) -> list[str]:
     composition = made.rewards.composition
     lines = sentences(composition, _labels(made.recipe))
     normalised = (made.recipe.grpo or {}).get("multi_objective_aggregation") == "normalize_then_sum"
-    return [*lines, *([f"note: {NORMALISED}"] if normalised and sum(map(bool, composition.weights)) > 1 else [])]
+    if normalised and sum(map(bool, composition.weights)) > 1:
+        lines = [*lines, f"note: {NORMALISED}"]
+    return [*lines, *(_prefill_line(task) for task in made.recipe.task if task.prefill)]
+
+
+def _prefill_line(task: TaskSpec) -> str:
+    """What a reward reads of an answer that was begun for the model."""
+    where = "messages ends with it" if task.chat else "prompt ends with it"
+    return (
+        f"note: task {task.label}: `completion` is what the model writes after the prefill {task.prefill!r:.60}; for a reward "
+        f"{where} (json_answer reads both together)"
+    )
 
 
 def reward_facts(recipe: Recipe) -> dict[str, Any]:

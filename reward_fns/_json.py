@@ -17,6 +17,10 @@ _MAX_VALUES = 20_000
 _FENCE = re.compile(r"(`{3,}|~{3,})[ \t]*(?:json(?![A-Za-z]))?", re.IGNORECASE)
 
 
+_OPENINGS = ("{", "[", '"', "`" * 3, "~~~")
+_OPEN_END = re.compile(r"(?:(?:`{3,}|~{3,})(?:json)?\s*)?[{\[]\s*$")
+
+
 class NotJson(ValueError):
     """The text is no JSON document within the caps; the message says why."""
 
@@ -38,6 +42,22 @@ def said(completion: str, prompt: str = "") -> Any:
     except NoAnswer as reason:
         raise NotJson(str(reason)) from reason
     return read(unfenced(text))
+
+
+def begun(completion: str, prompt: str = "", messages: Any = None) -> str:
+    """The completion behind what a prefill has begun of a document: ``{``, ``{"age":``, a code fence, and the like.
+
+    Of chat messages the prefill is the last one where that is the assistant's; a plain prompt has begun a document where it
+    ends in an opening brace or bracket.
+    """
+    if messages:
+        last = messages[-1]
+        prefill = last.get("content") if last.get("role") == "assistant" else ""
+        return (
+            prefill + completion if isinstance(prefill, str) and prefill.lstrip().startswith(_OPENINGS) else completion
+        )
+    opening = _OPEN_END.search(prompt)
+    return opening[0] + completion if opening else completion
 
 
 def unfenced(text: str) -> str:

@@ -261,7 +261,8 @@ def test_what_libraries_say_of_their_own_future_does_not_reach_the_terminal(tmp_
 
 def test_merged_weights_are_in_the_dtype_of_the_base(tmp_path: Path) -> None:
     words = models.tokenizer()
-    models.model().to(torch.bfloat16).save_pretrained(tmp_path / "base")
+    small: Any = models.model()
+    small.to(torch.bfloat16).save_pretrained(tmp_path / "base")
     words.save_pretrained(tmp_path / "base")
     policy = CausalLMPolicy.load(tmp_path / "base", lora={"r": 2, "init_lora_weights": False}, device="cpu")
     assert policy.model.dtype == torch.float32
@@ -275,3 +276,18 @@ def test_merged_weights_are_in_the_dtype_of_the_base(tmp_path: Path) -> None:
     states, actions = [[5, 6, 7]], [[8, 9]]
     near, of = again.log_prob(states, actions)[0], policy.log_prob(states, actions)[0]
     assert (near - of).abs().max() < 0.2
+
+
+# A page that answers a question
+
+
+def test_the_page_on_runs_finds_the_prompts_that_were_never_solved(run: Run) -> None:
+    rewards = {"never": (0.0, None), "once": (0.0, 1.0), "always": (1.0, 1.0)}
+    for step in (0, 1):
+        rows = [{"prompt": prompt, "reward": of[step]} for prompt, of in rewards.items()]
+        run.write_rollouts(step + 1, rows)
+    page = (Path(__file__).parent.parent / "docs" / "runs.md").read_text()
+    block = page.partition("never solved?")[2].partition("```python")[2].partition("```")[0]
+    code = block.replace("runs/quickstart", str(run.path))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "1 of 3 prompts were never solved: ['never']\n"
