@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmpolicy.errors import RecipeError
+from llmpolicy.errors import PolicyError, RecipeError
 from llmpolicy.messages import content_text
 from llmpolicy.recipe import GRPO_DEFAULTS, STAGE_DEFAULTS, TARGET_DEFAULTS
 from llmpolicy.tasks import Demonstration
@@ -65,14 +65,20 @@ def warm_start(
     """
     from trl import SFTTrainer
 
+    from llmpolicy.policies.causal_lm.experts import settle_aux_loss
+    from llmpolicy.policies.causal_lm.forward import bare
     from llmpolicy.policies.causal_lm.frequencies import check_rows
 
+    if bare(policy.model).base_model is bare(policy.model):
+        kind = type(bare(policy.model)).__name__
+        raise PolicyError(f"sft: TRL finds no layers under the head of {kind}; expected a model that it can warm-start")
     policy.rehearse()
     trainer = SFTTrainer(
         policy.model, args, train_dataset=_dataset(train, policy.codec.template), processing_class=policy.tokenizer,
         eval_dataset=_dataset(held_out, policy.codec.template) if held_out else None,
     )  # fmt: skip
     drop_printers(trainer)
+    settle_aux_loss(trainer, policy.model, args.router_aux_loss_coef)
     for rows in filter(None, (trainer.train_dataset, trainer.eval_dataset)):
         check_rows(policy.model, lengths(rows, "input_ids"), "sft")
     loss = trainer.train().training_loss

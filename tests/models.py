@@ -82,6 +82,18 @@ def model(
         return built
 
 
+def other(model_type: str, *, seed: int = 0, **settings: object) -> PreTrainedModel:
+    """A random 2-layer model of any type, as `model` makes them."""
+    size = len(SPECIAL) + len(ALPHABET)
+    tokens = {"bos_token_id": 2, "eos_token_id": 4, "pad_token_id": 0}
+    made = AutoConfig.for_model(model_type, **{**_SMALL, "vocab_size": size, **tokens, **settings})
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        built = AutoModelForCausalLM.from_config(made).train()
+        _move_vectors(built)
+        return built
+
+
 @torch.no_grad()
 def _move_vectors(built: PreTrainedModel) -> None:
     """Biases and the weights of norms start as zeros and ones, so that nothing would see them left out."""

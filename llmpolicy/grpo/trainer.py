@@ -35,6 +35,7 @@ from llmpolicy.grpo.window import (
 )
 from llmpolicy.policies.causal_lm import CausalLMPolicy
 from llmpolicy.policies.causal_lm.checks import check_left_padding
+from llmpolicy.policies.causal_lm.experts import settle_aux_loss
 from llmpolicy.policies.causal_lm.generate import generate
 from llmpolicy.policies.causal_lm.score import Scored, score
 from llmpolicy.recipe import SamplingBlock
@@ -122,6 +123,7 @@ class PolicyTrainer(GRPOTrainer):
         )
         self.eos_token_ids = list(policy.stop_ids)
         self._take_reference(beta, sync)
+        settle_aux_loss(self, policy.model, args.router_aux_loss_coef)
         self.window, self.token_budget = Window(), token_budget
         self.parity: float | None = None
         self.stock_reason = stock_reason(self)

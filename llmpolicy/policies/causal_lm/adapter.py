@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from llmpolicy.errors import PolicyError, nearest
 from llmpolicy.policies.causal_lm.forward import bare, innermost
 from llmpolicy.policies.causal_lm.kinds import REFERENCE, TRAINED, adapter_reason, config_reason
-from llmpolicy.policies.causal_lm.targets import endings, read_past
+from llmpolicy.policies.causal_lm.targets import endings, read_past, watched
 from llmpolicy.policies.causal_lm.trial import apart, log_probs
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
@@ -103,18 +103,20 @@ def _check_config(config: Any, where: str) -> None:
 def _wrap(model: nn.Module, config: Any, where: str, base: str | None, revision: str | None) -> PeftModel:
     config.base_model_name_or_path = config.revision = None  # PEFT would put the folder here; the true name follows
     unseen = read_past(model)
-    if unseen and config.target_modules == "all-linear" and config.exclude_modules is None:
-        config.exclude_modules = endings(unseen)
-    before = log_probs(model)
+    with watched(model) as strange:
+        before = log_probs(model)
+    if unseen | strange and config.target_modules == "all-linear" and config.exclude_modules is None:
+        config.exclude_modules = endings(unseen | strange)
     try:
         wrapped: Any = get_peft_model(model, config, adapter_name=TRAINED)
     except (ValueError, TypeError, AttributeError, NotImplementedError, RuntimeError, ImportError, KeyError) as error:
         raise PolicyError(f"{where}: no adapter fits the model ({first_line(error)})") from error
-    for name in sorted(unseen):
+    for name in sorted(unseen | strange):
         if hasattr(bare(wrapped).get_submodule(name), "base_layer"):
+            why = "whose weights the model reads past any adapter" if name in unseen else "which gives no plain product"
             raise PolicyError(
-                f"{where}: target_modules include {endings({name})[0]}, whose weights the model reads past any adapter; "
-                f"expected exclude_modules: {endings(unseen)}"
+                f"{where}: target_modules include {endings({name})[0]}, {why}; "
+                f"expected exclude_modules: {endings(unseen | strange)}"
             )
     if reason := adapter_reason(wrapped):
         raise PolicyError(f"{where}: {reason}")

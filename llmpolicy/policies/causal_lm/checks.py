@@ -14,12 +14,16 @@ from llmpolicy.policies.causal_lm.forward import accepts, bare, forward, length_
 from llmpolicy.policies.causal_lm.frequencies import context_length
 from llmpolicy.policies.causal_lm.states import is_recurrent, unpadded
 
-_NOISE = ("dropout", "pdrop", "layerdrop", "jitter")
+_NOISE = ("dropout", "pdrop", "layerdrop")
 _ROWS, _WIDTH, _PADDING = 4, 16, 3
 
 
 def remove_dropout(model: nn.Module) -> None:
-    """Set all dropout and router jitter to 0: in modules, their attributes (attention_dropout), the configuration."""
+    """Set all dropout to 0: in modules, their attributes (attention_dropout), the configuration; and let routers be still.
+
+    A router's jitter is not a number to be set to 0: Phi-3.5-MoE's is also the threshold by which it chooses experts. A
+    router of that kind chooses in training as it does in evaluation.
+    """
     config = bare(model).config
     for holder in (config, config.get_text_config(decoder=True)):
         _silence(holder)
@@ -27,12 +31,20 @@ def remove_dropout(model: nn.Module) -> None:
         if isinstance(module, _DropoutNd):
             module.p = 0.0
         _silence(module)
+        if any("jitter" in name for name in vars(module)) and _be_still not in module._forward_pre_hooks.values():
+            module.register_forward_pre_hook(_be_still)
+
+
+def _be_still(module: nn.Module, _: Any) -> None:
+    module.training = False  # of this module alone: train() sets it again, and so does this
 
 
 def _silence(holder: Any) -> None:
     for name, value in vars(holder).items():
         if isinstance(value, float) and value > 0 and any(word in name for word in _NOISE):
             setattr(holder, name, 0.0)
+    if getattr(holder, "altup_coef_clip", None) is not None and not isinstance(holder, nn.Module):
+        holder.altup_coef_clip = 6e4  # above all weights: Gemma-3n would cut them in training's forward pass
 
 
 def keep_weights(model: nn.Module) -> None:
@@ -102,12 +114,17 @@ def check(model: nn.Module, name: str, expected: Tensor | None) -> None:
         changed = torch.cat([ids[:, :-1], ids[:, -1:].roll(1, 0)], dim=1)  # (B, L): other last tokens
         later = _log_probs(model, changed, 0)
         padded = first if unpadded(model, _WIDTH + _PADDING) else _log_probs(model, ids, _PADDING)
-    limit = 1e-2 if first.dtype == torch.float32 else 0.2  # nats, mean over tokens
+    limit = _limit(model)
     _same(first, second, limit / 10, f"{name} is still random in train mode after its dropout was set to 0")
     own = f"{name} is not what its own forward computes when its noise is off and positions are counted from 0"
     _same(expected, first, limit, own)
     _same(first[:, :-1], later[:, :-1], limit, f"{name} lets a token see what comes after it")
     _same(first, padded, limit, f"{name} changes its mind when the prompt is padded on the left")
+
+
+def _limit(model: nn.Module) -> float:
+    """How far two passes over the same tokens may lie apart by rounding, in nats, mean over tokens."""
+    return 1e-2 if next(model.parameters()).dtype == torch.float32 else 0.2
 
 
 def _same(expected: Tensor, found: Tensor, limit: float, what: str) -> None:
@@ -141,6 +158,7 @@ def is_there(model: nn.Module) -> bool:
 
 @contextmanager
 def train_mode(model: nn.Module) -> Iterator[None]:
+    """While it lasts the model is in train mode."""
     training = model.training
     model.train()
     try:

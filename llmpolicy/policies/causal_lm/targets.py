@@ -2,10 +2,12 @@
 
 import inspect
 import re
-from functools import cache
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache, partial
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 _READ = re.compile(r"\bself\.(\w+)\.weight\b(?!\.(?:dtype|device|shape|size))")
 
@@ -22,6 +24,28 @@ def read_past(model: nn.Module) -> set[str]:
         for child in taken(type(module))
         if isinstance(getattr(module, child, None), nn.Linear)
     }
+
+
+@contextmanager
+def watched(model: nn.Module) -> Iterator[set[str]]:
+    """Names of linear layers that give anything but one product a row, as the passes show that are made while it lasts.
+
+    Routers give their choice too (Llama-4, Phi-3.5-MoE), layers of groups have a shape of their own.
+    """
+    names: set[str] = set()
+
+    def look(name: str, layer: nn.Linear, given: Any, result: Any) -> None:
+        product = isinstance(result, Tensor) and result.shape == (*given[0].shape[:-1], layer.out_features)
+        if not product:
+            names.add(name)
+
+    linear = [(name, module) for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    handles = [module.register_forward_hook(partial(look, name)) for name, module in linear]
+    try:
+        yield names
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def taken(kind: Any) -> set[str]:
