@@ -222,6 +222,9 @@ class TestAdapter:
             for made in (CausalLMPolicy.load(base, adapter=adapter), CausalLMPolicy.load(adapter)):
                 assert made.codec.raw(made.encode([[USER]])[0]).startswith("<|im_start|>user: What")
         assert "its chat template is not the base's" in caplog.text
+        made.merge().save(adapter.parent / "merged")
+        whole = CausalLMPolicy.load(adapter.parent / "merged")
+        assert whole.encode([[USER]]) == made.encode([[USER]])
 
     def test_a_token_with_two_ids_is_refused(self, saved: tuple[Path, Path]) -> None:
         base, adapter = saved

@@ -3,20 +3,29 @@
 import json
 import logging
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trl
 
+from llmpolicy.environments.prompts import PromptEnvironment
 from llmpolicy.errors import PolicyError
+from llmpolicy.evaluation.answers import samples_of
+from llmpolicy.grpo.rollouts import rollout_rows
 from llmpolicy.messages import Conversation
+from llmpolicy.policies.causal_lm import CausalLMPolicy
 from llmpolicy.policies.causal_lm.codec import Codec
 from llmpolicy.rewards import Rewards, RewardSpec
-from llmpolicy.types import Sample
+from llmpolicy.session.reinforce import reader
+from llmpolicy.tasks import Row
+from llmpolicy.types import Action, Sample, Score
 from reward_fns import formats, math_answer
 from reward_fns.tool_call import match
 from tests.chats import TEMPLATES, chat
+from tests.models import model
+from tests.training import trainer
 
 QUESTION = {"role": "user", "content": "What is 2+2?"}
 PARTS = {"role": "user", "content": [{"type": "text", "text": "What is"}, {"type": "text", "text": " 2+2?"}]}
@@ -239,6 +248,12 @@ class TestReading:
         assert formats.tags("Two.</think><answer>4</answer>", prompt=prompt).value == 1.0
         assert formats.tags("Two.</think><answer>4</answer>").value == 0.0
 
+    def test_without_a_template_marks_of_turns_are_known_by_their_look(self):
+        tokenizer = chat("chatml", special=["<answer>", "<|im_start|>", "<|role|>"], eos="</s>")
+        tokenizer.chat_template = None
+        made = Codec(tokenizer, None, vocabulary=len(tokenizer))
+        assert read(made, "<answer>4<|role|><|im_start|></s>") == "<answer>4"
+
     CHANNELS = "<|channel|>analysis<|message|>2+2, or \\boxed{5}?<|end|><|start|>assistant<|channel|>final<|message|>"
 
     def test_channels_are_thinking_and_answer(self, caplog):
@@ -349,6 +364,69 @@ class TestKnownTemplates:
         talk = QUESTION, {"role": "assistant", "tool_calls": [call]}, {"role": "tool", "content": "seven"}
         with pytest.raises(PolicyError, match="leaves out message 2 .tool."):
             rendered(known("phi3"), *talk)
+
+
+class TestPlaces:
+    """Rewards, evaluation and records read the same text in every loop."""
+
+    @staticmethod
+    def policy(**how: Any) -> CausalLMPolicy:
+        words = chat("harmony", **how)
+        tokens = {"eos_token_id": words.eos_token_id, "bos_token_id": 3, "pad_token_id": 0}
+        return CausalLMPolicy(model("llama", vocab_size=len(words), **tokens), words, max_new_tokens=6)
+
+    TEXT = TestReading.CHANNELS + "4<|return|>"
+    READ = "<think>2+2, or \\boxed{5}?</think>4"
+
+    def test_the_trainer(self, tmp_path):
+        template = {
+            "start_anchor": "<|start|>assistant",
+            "fields": {"content": {"open": "<|message|>", "content": "text"}},
+        }
+        seen: list[Any] = []
+
+        def reward(completion: str, raw: str, prompt: str, messages: Any) -> float:
+            seen.append((completion, raw, prompt, messages))
+            return float(len(seen) % 3)
+
+        for made in (self.policy(), self.policy(response_template=template)):
+            stepped = trainer(tmp_path, made, reward=reward)
+            stepped.train()  # with a response template TRL would decode in its own way
+        first = trainer(tmp_path, self.policy(), reward=reward)
+        first.generation.row_indices = [0]
+        ids = first.policy.tokenizer(self.TEXT, add_special_tokens=False)["input_ids"]
+        [sample] = first._samples([ids])
+        assert (sample.completion, sample.raw, sample.truncated) == (self.READ, self.TEXT, False)
+        assert sample.prompt.endswith("user1+1assistant")
+        assert [row["raw"] for row in rollout_rows(stepped.generation, [0.0] * 8)] == [raw for _, raw, _, _ in seen[8:]]
+
+    def test_complete_and_evaluation(self):
+        made = self.policy()
+        question = Row([PARTS], {"answer": "4"}, 0, "q", "t")
+        told = made.complete([[PARTS]])[0]
+        before = made.encode([[PARTS]])[0]
+        assert told.raw == made.tokenizer.decode(list(told.token_ids))
+        assert told.text == made.decode(told.token_ids, before)
+        [sample] = samples_of([question], [replace(told, prompt=made.quote([PARTS]))])
+        assert (sample.completion, sample.raw) == (told.text, told.raw)
+        assert sample.prompt.endswith("userWhat is 2+2?assistant")
+        assert sample.messages == [QUESTION]
+
+    def test_the_readable_loop(self):
+        made = self.policy()
+        ids = made.tokenizer(self.TEXT, add_special_tokens=False)["input_ids"]
+        rows_ = [Row([PARTS], {"answer": "4"}, 0, "q", "t")]
+        seen: list[Sample] = []
+
+        class Judge:
+            def score(self, samples: Any, group_size: int | None = None) -> Any:
+                seen.extend(samples)
+                return [Score(1.0) for _ in samples]
+
+        environment = PromptEnvironment(rows_, Judge(), made.decode, read=reader(made), prompts=1, group_size=1)
+        environment.reset(0)
+        environment.step([0], Action([ids], None, None, [True]))
+        assert [(s.completion, s.raw, s.prompt[-10:]) for s in seen] == [(self.READ, self.TEXT, "?assistant")]
 
 
 def test_the_readers_forms_are_json() -> None:

@@ -82,12 +82,8 @@ def train_reinforce(
         raise RunError("reinforce trains in one process; grpo trains in several")
     settings = check_reinforce(made.recipe, len(rows))
 
-    def read(prompt: Any, ids: Sequence[int]) -> Completion:
-        before, codec = policy.encode([prompt])[0], policy.codec
-        return Completion(codec.quote(before), codec.decode(ids, before), raw=codec.raw(ids))
-
     sizes = _sizes(made.recipe.reinforce or {})
-    environment = PromptEnvironment(rows, made.rewards, policy.decode, read=read, **sizes)
+    environment = PromptEnvironment(rows, made.rewards, policy.decode, read=reader(policy), **sizes)
     state = _begin(policy, environment, settings, made.recipe, run if resume else None)
     environment.update = state.update
     return loop(
@@ -100,6 +96,16 @@ def train_reinforce(
         say,
         on_rollout=_keep(environment, run, made.rewards.composition.kept),
     )
+
+
+def reader(policy: "CausalLMPolicy") -> Callable[[Any, Sequence[int]], Completion]:
+    """How a policy's prompts and completions are read: the text that was continued, what was written, and all of it."""
+
+    def read(prompt: Any, ids: Sequence[int]) -> Completion:
+        before, codec = policy.encode([prompt])[0], policy.codec
+        return Completion(codec.quote(before), codec.decode(ids, before), raw=codec.raw(ids))
+
+    return read
 
 
 def _keep(environment: "PromptEnvironment", run: Run, terms: Sequence[str]) -> Callable[[int, Any, Any], None]:

@@ -25,6 +25,8 @@ _THOUGHT = re.compile(r"think(?:ing)?|thought|reasoning", re.IGNORECASE)
 _CLOSES = re.compile(r"/|(?:\b|_)end", re.IGNORECASE)
 _SIDES = re.compile(r"begin|start|end|of|[^a-z]", re.IGNORECASE)
 
+_FRAMES = re.compile(r"<\|.*\|>|<\w+_of_\w+>")
+
 _HARMONY = ("<|start|>", "<|channel|>", "<|message|>", "<|end|>")
 _TEXT_OF_CHANNEL = {"close_pattern": r"<\|(?:end|return)\|>\s*", "content": "text"}
 _CHANNELS: dict[str, Any] = {
@@ -68,7 +70,7 @@ class Reader:
         ids = list(token_ids)
         if ids and ids[-1] in self.stop_ids:
             ids.pop()
-        channels = self._channels(self.raw(ids), self.raw(after))
+        channels = None if self._parsed is None else self._channels(self.raw(ids), self.raw(after))
         if channels is not None:
             return channels
         gone = sorted({token for token in ids if token in self.left_out})
@@ -99,7 +101,8 @@ class Reader:
         """The special tokens that are no part of a text."""
         named = [getattr(self.tokenizer, f"{name}_id", None) for name in self.tokenizer.SPECIAL_TOKENS_ATTRIBUTES]
         marks = {str(token): index for index, token in self._special.items()}
-        written = self.template.frame() if self.template.exists else ""
+        # Without a template nothing tells what frames a turn but the look of its marks.
+        written = self.template.frame() if self.template.exists else "".join(filter(_FRAMES.fullmatch, marks))
         framing = [index for mark, index in marks.items() if mark in written and mark not in self._thoughts]
         return frozenset(token for token in [*named, *self.stop_ids, *framing] if isinstance(token, int))
 
@@ -168,9 +171,7 @@ class Reader:
         return getattr(known, "response_template", None)
 
     def _channels(self, text: str, before: str) -> str | None:
-        """A completion in channels as thinking and answer; None without channels, or where they cannot be read."""
-        if self._parsed is None:
-            return None
+        """A completion in channels as thinking and answer; None where it has none, or they cannot be read."""
         parser = ResponseParser(self._parsed, prefix=before)
         try:
             events = parser.feed(text)
