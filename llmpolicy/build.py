@@ -35,8 +35,11 @@ class Plan:
     explanation: Explanation | None
 
 
-def plan(recipe: Recipe, *, processes: int = 1, target: str = "cpu") -> Plan:
-    """Load the rows and rewards of a recipe and check them against each other and against the batch arithmetic."""
+def plan(recipe: Recipe, *, processes: int = 1, target: str = "cpu", in_memory: bool = False) -> Plan:
+    """Load the rows and rewards of a recipe and check them against each other and against the batch arithmetic.
+
+    With ``in_memory`` the policy is there already, and its model need not lie anywhere.
+    """
     tasks = load_tasks(
         recipe.task,
         recipe.base_dir,
@@ -54,6 +57,8 @@ def plan(recipe: Recipe, *, processes: int = 1, target: str = "cpu") -> Plan:
     correct = build_correct(recipe)
     if correct is not None:
         correct.check_columns(tasks.columns)
+    if recipe.grpo is not None and not in_memory:
+        loaded_weights(recipe)
     explanation = _explained(recipe, tasks.train, processes, target)
     return Plan(recipe, tasks.train, tasks.held_out, rewards, correct, explanation)
 
@@ -77,7 +82,10 @@ def _mean_prompt_tokens(recipe: Recipe, rows: Sequence[Row]) -> float | None:
     """The tokens of a prompt on average, of up to 64 rows, without the chat template's own; None without a local tokenizer."""
     from tokenizers import Tokenizer
 
-    file = Path(loaded_weights(recipe) or "") / "tokenizer.json"
+    try:
+        file = Path(loaded_weights(recipe) or "") / "tokenizer.json"
+    except PolicyError:  # the policy was made in memory
+        return None
     if not file.is_file() or not rows:
         return None
     texts = [

@@ -19,6 +19,7 @@ from llmpolicy.recipe import load_recipe, make_recipe
 from llmpolicy.run import Run
 from llmpolicy.session import train_recipe
 from llmpolicy.session.evaluate import evaluate_model
+from tests import training
 
 ROWS = [{"question": f"{a}+{b}", "answer": str(a + b)} for a in range(10, 40) for b in range(10, 40)]
 GRPO = {
@@ -306,6 +307,13 @@ def bundled() -> str:
     from llmpolicy.bundled import MODEL
 
     return str(MODEL)
+
+
+def test_a_policy_that_was_made_in_memory_needs_no_place(tmp_path: Path) -> None:
+    made = training.policy()
+    assert not Path(made.name).exists()
+    run = train(model=made, task=ROWS, rewards=["exact:match"], grpo=GRPO, out=tmp_path / "run", say=lambda _: None)
+    assert run.manifest["status"] == "finished"
 
 
 def policy_of(temperature: float) -> CausalLMPolicy:

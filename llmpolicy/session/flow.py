@@ -172,7 +172,7 @@ def _train(
         if rest is None:
             raise SystemExit(0)
         recipe = rest
-    made = plan(recipe, processes=world_size(), target=target())
+    made = plan(recipe, processes=world_size(), target=target(), in_memory=given is not None)
     code_runs_in = require_sandbox(made)
     if code_runs_in == "unsafe":
         say(unsafe.WARNING)
