@@ -101,3 +101,30 @@ class Sample:
     row: int = 0
     task: str = ""
     raw: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrainerSnapshot:
+    """What a reward of TRL's style sees of its trainer, as it was when the completions were written.
+
+    The names are those of ``transformers.TrainerState``; outside of training it is at step 0 of 1.
+    """
+
+    global_step: int = 0
+    max_steps: int = 1
+    epoch: float = 0.0
+    num_train_epochs: int = 1
+    log_history: Sequence[Mapping[str, Any]] = ()
+    is_world_process_zero: bool = True
+
+    @classmethod
+    def of(cls, state: Any, last: int = 20) -> "TrainerSnapshot":
+        """Of a trainer's state, with the last lines of its log."""
+        return cls(
+            global_step=int(state.global_step),
+            max_steps=int(state.max_steps),
+            epoch=float(state.epoch or 0.0),
+            num_train_epochs=int(state.num_train_epochs or 0),
+            log_history=[dict(line) for line in state.log_history[-last:]],
+            is_world_process_zero=bool(state.is_world_process_zero),
+        )

@@ -384,7 +384,7 @@ def test_a_trl_function_may_require_all_that_trl_passes():
     def trl_style(completions, trainer_state, log_extra, log_metric):
         log_extra("seen", completions)
         log_metric("count", len(completions))
-        return [float(trainer_state is None)] * len(completions)
+        return [float(trainer_state.global_step == 0 and trainer_state.max_steps == 1)] * len(completions)
 
     rewards = Rewards([RewardSpec(trl_style, style="trl")])
     rewards.check_columns(["answer"])

@@ -45,6 +45,7 @@ from llmpolicy.rewards.replay import replay_command
 from llmpolicy.rewards.scoring import waited
 from llmpolicy.run import Run
 from llmpolicy.tasks import Row
+from llmpolicy.types import TrainerSnapshot
 
 MOST = 1e18
 """The largest size of a score that training takes."""
@@ -360,6 +361,7 @@ class PolicyTrainer(GRPOTrainer):
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         self.generation = Generation([item["row"] for item in inputs], terms=self.rewards.composition.kept)
+        self.rewards.trainer_state = TrainerSnapshot.of(self.state)
         try:
             if self.sampling is not None and self.model.training:
                 inputs = self.sampling.fill(self, inputs)

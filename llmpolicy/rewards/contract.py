@@ -2,8 +2,8 @@
 
 single   fn(completion, **by name) -> number | None | Score
 group    fn(completions, **by name, each a list over one prompt's group) -> list of those
-trl      fn(prompts, completions, completion_ids, **columns as lists) -> list of those, as TRL calls it; scoring knows
-         no trainer, so trainer_state is None, and log_extra and log_metric do nothing
+trl      fn(prompts, completions, completion_ids, **columns as lists) -> list of those, as TRL calls it;
+         trainer_state is a copy of the trainer's (types.TrainerSnapshot), log_extra and log_metric do nothing
 """
 
 import inspect
@@ -18,7 +18,7 @@ from typing import Any, Literal, get_args
 from llmpolicy.errors import RewardError, nearest
 from llmpolicy.rewards.declare import Contract, contract_of
 from llmpolicy.rewards.resolve import resolve
-from llmpolicy.types import Sample
+from llmpolicy.types import Sample, TrainerSnapshot
 
 Style = Literal["single", "group", "trl"]
 
@@ -33,8 +33,12 @@ RESERVED = ("completion", "prompt", "completion_ids", "messages", "truncated", "
 ``raw`` is the completion with its special tokens, which ``completion`` leaves out.
 """
 
-TRAINERS: Mapping[str, Any] = {"trainer_state": None, "log_extra": _log_nothing, "log_metric": _log_nothing}
-"""What a reward of TRL's style may ask of its trainer: scoring knows none."""
+TRAINERS: Mapping[str, Any] = {
+    "trainer_state": TrainerSnapshot(),
+    "log_extra": _log_nothing,
+    "log_metric": _log_nothing,
+}
+"""What a reward of TRL's style may ask of its trainer, as it is where there is none."""
 
 OFFERED: Mapping[str, tuple[str, ...]] = {
     "single": RESERVED,
@@ -164,7 +168,7 @@ def offered_group(samples: Sequence[Sample]) -> dict[str, Any]:
     return {"completions": [s.completion for s in samples]} | lists | {"raw": list(map(_raw, samples))}
 
 
-def offered_trl(samples: Sequence[Sample]) -> dict[str, Any]:
+def offered_trl(samples: Sequence[Sample], state: TrainerSnapshot | None = None) -> dict[str, Any]:
     """What TRL passes: for chat prompts a completion is a list of one assistant message, as its rewards expect."""
     return {
         "prompts": [s.prompt if s.messages is None else list(s.messages) for s in samples],
@@ -173,6 +177,7 @@ def offered_trl(samples: Sequence[Sample]) -> dict[str, Any]:
         ],
         "completion_ids": [list(s.completion_ids) for s in samples],
         **TRAINERS,
+        "trainer_state": state or TrainerSnapshot(samples[0].step),
         "raw": list(map(_raw, samples)),
     }
 

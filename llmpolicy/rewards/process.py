@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from llmpolicy.errors import RewardError
+from llmpolicy.rewards.printed import printed
 from llmpolicy.rewards.progress import IDLE, IMPORT_SECONDS, Progress, shared_memory
 
 MEMORY = int(float(os.environ.get("LLMPOLICY_REWARD_GIB", "4")) * 2**30)
@@ -47,6 +48,7 @@ class Worker:
             [sys.executable, "-P", "-c", _START, *words],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             start_new_session=True,
             pass_fds=[descriptor],
             bufsize=0,
@@ -54,10 +56,14 @@ class Worker:
         os.close(descriptor)
         assert self.process.stdin is not None
         assert self.process.stdout is not None
+        assert self.process.stderr is not None
         self.requests, self.answers = self.process.stdin.fileno(), self.process.stdout.fileno()
-        os.set_blocking(self.requests, False)
+        self.prints = self.process.stderr.fileno()
+        for descriptor in (self.requests, self.prints):
+            os.set_blocking(descriptor, False)
         self._poll = select.poll()
-        self._poll.register(self.answers, select.POLLIN)
+        for descriptor in (self.answers, self.prints):
+            self._poll.register(descriptor, select.POLLIN)
         self._partial = b""
         self.last = IDLE
         self.knows: list[int] = []
@@ -96,7 +102,10 @@ class Worker:
 
     def receive(self, seconds: float) -> list[dict[str, Any]]:
         """The lines that came within some seconds, perhaps none; WorkerLost when there will be no more."""
-        if not self._poll.poll(seconds * 1000):
+        ready = [descriptor for descriptor, _ in self._poll.poll(seconds * 1000)]
+        if self.prints in ready and not self._take_prints():
+            self._poll.unregister(self.prints)
+        if self.answers not in ready:
             return []
         data = os.read(self.answers, 1 << 20)
         if not data:
@@ -112,6 +121,16 @@ class Worker:
         with contextlib.suppress(WorkerLost):
             while lines := self.receive(0):
                 yield from lines
+        while self._take_prints():
+            continue
+
+    def _take_prints(self) -> int:
+        """Pass on some of what the rewards have printed; how much it was."""
+        with contextlib.suppress(BlockingIOError):
+            data = os.read(self.prints, 1 << 16)
+            printed.take(data)
+            return len(data)
+        return 0
 
     def demand(self) -> float:
         """Seconds for which it and its children have wanted a processor so far: had one, or (on Linux) waited for one."""
@@ -153,7 +172,7 @@ class Worker:
 
     def disown(self) -> None:
         """Give back the descriptors alone, as a process must that was forked from the worker's parent."""
-        for pipe in (self.process.stdin, self.process.stdout):
+        for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
             if pipe is not None:
                 pipe.close()
         self.progress.close()

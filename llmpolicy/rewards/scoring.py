@@ -25,7 +25,7 @@ from llmpolicy.rewards.contract import (
 from llmpolicy.rewards.crossing import Crossed, crossed, stays
 from llmpolicy.rewards.health import Health
 from llmpolicy.rewards.verdict import Judged, Outcome
-from llmpolicy.types import Sample, Score
+from llmpolicy.types import Sample, Score, TrainerSnapshot
 
 _CANNOT = (pickle.PickleError, TypeError, AttributeError, ValueError, RuntimeError)
 
@@ -89,6 +89,8 @@ class Rewards:
         self.composition = compose(entries, self.components, tasks=tasks, allow_inversion=allow_inversion)
         self.isolate, self.stops = isolate, stops
         self.health = {component.name: Health(component) for component in self.components}
+        self.trainer_state: TrainerSnapshot | None = None
+        """What rewards of TRL's style see of the trainer; it sets this before each batch."""
         self.repeated = dict.fromkeys(self.health, 0)
         self._pace: dict[str, float] = {}
         self._crossed: dict[str, Crossed | None] = {}
@@ -189,7 +191,7 @@ class Rewards:
     def _batch(self, component: Component, samples: Sequence[Sample], group_size: int | None) -> _Batch:
         """The calls of one reward; of those with equal arguments one is made, unless the reward draws lots."""
         rows = list(_rows(component, samples, group_size))
-        calls = [Call(_chosen(component, some), [sample.row for sample in some]) for some in rows]
+        calls = [Call(_chosen(component, some, self.trainer_state), [sample.row for sample in some]) for some in rows]
         reward = self._guarded(component)
         try:
             pickled = [pickle.dumps(call.chosen, pickle.HIGHEST_PROTOCOL) for call in calls]
@@ -282,7 +284,7 @@ def _verdicts(outcome: Outcome, rows: int, took: bool) -> list[Judged]:
     return [Judged(Score(None, why=outcome.why), each, fault)] * rows
 
 
-def _chosen(component: Component, samples: Sequence[Sample]) -> dict[str, Any]:
+def _chosen(component: Component, samples: Sequence[Sample], state: TrainerSnapshot | None) -> dict[str, Any]:
     """What one call gets beside the fixed arguments; RewardError for a column that a row lacks."""
     try:
         if component.style == "single":
@@ -295,7 +297,7 @@ def _chosen(component: Component, samples: Sequence[Sample]) -> dict[str, Any]:
             for name in names
             if component.takes_all or name in (*component.required, *component.optional)
         }
-        offered = offered_group(samples) if component.style == "group" else offered_trl(samples)
+        offered = offered_group(samples) if component.style == "group" else offered_trl(samples, state)
         return component.chosen(offered, columns)
     except KeyError as error:
         lacking = error.args[0]

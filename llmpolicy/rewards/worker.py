@@ -251,7 +251,9 @@ def main() -> None:
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
-    os.dup2(2, 1)  # what a reward prints goes to the terminal, never between the answers
+    os.dup2(2, 1)  # what a reward prints goes where its parent wants it, never between the answers
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     keeper.begin(parent)
     _limit(memory)
     progress = Progress(descriptor)

@@ -7,6 +7,7 @@ A run holds, each with ``schema: 1``::
     grpo_config.json     every option of the GRPO trainer as it was, defaults included
     metrics.jsonl        one line a logged step
     faults.jsonl         calls in which a reward failed, each with what is needed to make it again
+    rewards.log          what the rewards printed, at most 10 MiB of it
     rollouts/*.parquet   every completion with its rewards
     checkpoints/         what --resume goes on from: the last two, each with sizes and checksums of its files
     policy/  best/       the weights (or adapter) of the last step, and of the best held-out accuracy

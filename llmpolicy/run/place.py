@@ -31,7 +31,15 @@ def clear(path: Path) -> None:
         if (path / folder).exists():
             shutil.rmtree(path / folder)
     rollouts = [file for kind in ("parquet", "part") for file in (path / "rollouts").glob(f"*.{kind}")]
-    names = ("metrics.jsonl", "faults.jsonl", "evaluation.json", "grpo_config.json", "recipe.yaml", "manifest.json")
+    names = (
+        "metrics.jsonl",
+        "faults.jsonl",
+        "evaluation.json",
+        "rewards.log",
+        "grpo_config.json",
+        "recipe.yaml",
+        "manifest.json",
+    )
     pictures = ("plot.png", "overoptimisation.png")
     for file in [*rollouts, *(path / name for name in (*names, *pictures))]:
         file.unlink(missing_ok=True)

@@ -24,6 +24,7 @@ from llmpolicy.build import (
 )
 from llmpolicy.errors import RecipeError, RunError
 from llmpolicy.recipe import Recipe, check_packages, from_here, load_recipe, make_recipe
+from llmpolicy.rewards.printed import printed
 from llmpolicy.run import Run, mend, new_run_path, written_whole
 from llmpolicy.sandbox import unsafe
 from llmpolicy.session.curve import close_curve
@@ -218,7 +219,7 @@ def _carry_out(
     if is_main():
         policy.rehearse()
     run = open_run(recipe, out, resume=resume, weights=weights, sources=sources) if is_main() else None
-    with failing(run):
+    with failing(run), printed.kept_in((run.path if run else out or Path()) / "rewards.log", say):
         if run is not None and code_runs_in is not None:
             run.update_manifest(code_runs_in=code_runs_in)
         if recipe.grpo is not None:
