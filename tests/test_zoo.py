@@ -70,6 +70,14 @@ def test_a_model_that_keeps_what_it_computed_last_can_be_copied() -> None:
     assert twin.model.last.grad_fn is None
 
 
+def test_a_cache_with_which_a_model_is_another_is_not_used() -> None:
+    model, report = build.build(build.small("git")), cases.Report()
+    policy, plain = cases.policy_of(model), Plain(model)
+    cases.hold(report, "", policy, plain)
+    held({"figures": report.figures, **report.record()}, "greedy", "sampled", "groups")
+    assert cases.path_of(model) == "rows"
+
+
 def test_every_family_of_transformers_and_every_kind_of_peft_is_in_the_zoo() -> None:
     from peft import PeftType
     from transformers import AutoModelForCausalLM

@@ -13,7 +13,7 @@ import torch
 from llmpolicy.errors import LLMPolicyError
 from llmpolicy.policies.causal_lm import CausalLMPolicy
 from llmpolicy.policies.causal_lm.group_attention import group_path
-from llmpolicy.policies.causal_lm.read_states import state_reason
+from llmpolicy.policies.causal_lm.read_states import cache_reason, state_reason
 from llmpolicy.policies.causal_lm.states import is_recurrent
 from scripts.zoo import laws
 from scripts.zoo.build import ALPHABET, VARIANTS, build, small
@@ -128,7 +128,9 @@ def path_of(model: Any) -> str:
     """How a policy has its model read: by groups, from the state after a prompt, row by row, or padded on the left."""
     if is_recurrent(model):
         return "states" if state_reason(model) is None else "rows"
-    return "group" if group_path(model) is None else "padded"
+    if group_path(model) is None:
+        return "group"
+    return "padded" if cache_reason(model) is None else "rows"
 
 
 def hold(report: Report, prefix: str, policy: CausalLMPolicy, plain: Plain) -> None:

@@ -20,7 +20,7 @@ from llmpolicy.policies.causal_lm.quick_lora import quick_lora
 from llmpolicy.policies.causal_lm.quick_step import quick_step
 from llmpolicy.policies.causal_lm.read import GroupReader, PaddedReader, Reader
 from llmpolicy.policies.causal_lm.read_growing import GrowingReader
-from llmpolicy.policies.causal_lm.read_states import RowsReader, StateReader, state_reason
+from llmpolicy.policies.causal_lm.read_states import RowsReader, StateReader, cache_reason, state_reason
 from llmpolicy.policies.causal_lm.states import limited_steps, unpadded
 
 LOOK_EVERY = {"cpu": 1}
@@ -141,6 +141,9 @@ def _reading(
             lambda begun, row_of, left: PaddedReader(model, begun, row_of, left, pad_id),
             switches(model), prompts, prompt_of, steps,
         )  # fmt: skip
+        return
+    if group_path(model) is not None and cache_reason(model) is not None:
+        yield RowsReader(model, prompts, prompt_of, steps, pad_id)
         return
     if group_path(model) is not None or prompt_of.device.type not in BY_GROUPS:
         yield PaddedReader(model, prompts, prompt_of, steps, pad_id)

@@ -3,7 +3,8 @@
 Prompts of one length are read together, without padding. Where the caches can be joined the rows then go on as one batch.
 """
 
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -13,11 +14,13 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from llmpolicy.policies.causal_lm.forward import accepts, bare, forward, right_pad, vocabulary
+from llmpolicy.policies.causal_lm.read import PaddedReader, Reader
 from llmpolicy.policies.causal_lm.score import last_logits
 from llmpolicy.policies.causal_lm.states import carried, counts_columns, has_keys, join, select
 
 _CANNOT = (ValueError, TypeError, KeyError, IndexError, AttributeError, RuntimeError)
-_reasons: WeakKeyDictionary[nn.Module, str | None] = WeakKeyDictionary()
+_reasons: WeakKeyDictionary[nn.Module, dict[str, str | None]] = WeakKeyDictionary()
+logger = logging.getLogger("llmpolicy")
 
 
 @dataclass
@@ -140,29 +143,40 @@ class RowsReader:
 
 def state_reason(model: nn.Module) -> str | None:
     """Why what a model carries cannot be copied to rows, in words, or None if it can; tried out once a model."""
-    inner = bare(model)
-    if inner not in _reasons:
+    return _tried(model, "state", lambda prompts, prompt_of, steps: StateReader(model, prompts, prompt_of, steps))
+
+
+def cache_reason(model: nn.Module) -> str | None:
+    """Why rows padded on the left cannot go on from a model's cache, in words, or None if they can; tried out once."""
+    return _tried(model, "cache", lambda prompts, prompt_of, steps: PaddedReader(model, prompts, prompt_of, steps, 0))
+
+
+def _tried(model: nn.Module, carried: str, reader: Callable[[list[list[int]], Tensor, int], Reader]) -> str | None:
+    reasons, kind = _reasons.setdefault(bare(model), {}), type(bare(model)).__name__
+    if carried not in reasons:
+        limit = 1e-3 if next(model.parameters()).dtype == torch.float32 else 0.3
         try:
-            apart = _disagreement(model)
+            apart = _disagreement(model, reader)
         except _CANNOT as error:
-            _reasons[inner] = f"{type(inner).__name__} cannot go on from a state of its own ({error})"
+            reasons[carried] = f"{kind} cannot go on from a {carried} of its own ({error})"
         else:
-            limit = 1e-3 if next(inner.parameters()).dtype == torch.float32 else 0.2
-            _reasons[inner] = f"its state is not its rows' alone, by {apart:.2g} nats" if apart > limit else None
-    return _reasons[inner]
+            reasons[carried] = f"its {carried} is not its rows' alone, by {apart:.2g} nats" if apart > limit else None
+        if reasons[carried] and carried == "cache":
+            logger.warning("%s: %s; whole rows are read again for every token, which is slow", kind, reasons[carried])
+    return reasons[carried]
 
 
-def _disagreement(model: nn.Module) -> float:
-    """How far tokens after a copied, joined and selected state are from those after whole rows read again, in nats."""
+def _disagreement(model: nn.Module, reader: Callable[[list[list[int]], Tensor, int], Reader]) -> float:
+    """How far tokens after what was copied, joined and selected are from those after whole rows read again, in nats."""
     device, tokens = next(model.parameters()).device, vocabulary(model)
     ids = (torch.arange(13) * 7919 % tokens).tolist()
     prompts, prompt_of = [ids[:5], ids[5:8], ids[8:]], torch.tensor([0, 1, 2, 0, 1], device=device)
-    readers = StateReader(model, prompts, prompt_of, 3), RowsReader(model, prompts, prompt_of, 3, 0)
-    worst = [_apart(reader.prompts() for reader in readers)]
+    readers = reader(prompts, prompt_of, 3), RowsReader(model, prompts, prompt_of, 3, 0)
+    worst = [_apart(side.prompts() for side in readers)]
     for kept in ([0, 1, 2, 3, 4], [0, 3, 4], [1, 2]):
-        for reader in readers:
-            reader.leave(torch.tensor(kept, device=device))
-        worst.append(_apart(reader.tokens(torch.tensor(ids[: len(kept)], device=device)) for reader in readers))
+        for side in readers:
+            side.leave(torch.tensor(kept, device=device))
+        worst.append(_apart(side.tokens(torch.tensor(ids[: len(kept)], device=device)) for side in readers))
     return max(worst)
 
 
