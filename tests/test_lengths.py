@@ -159,7 +159,7 @@ class Longest(GPT2LMHeadModel):
         output = super().forward(
             input_ids, past_key_values, attention_mask, position_ids=position_ids, use_cache=use_cache
         )
-        if int(position_ids.max()) >= self.config.seq_length:
+        if position_ids is not None and int(position_ids.max()) >= self.config.seq_length:
             output.logits = output.logits * 0.8
         return output
 
@@ -171,7 +171,7 @@ class Columns(GPT2LMHeadModel):
         output = super().forward(
             input_ids, past_key_values, attention_mask, position_ids=position_ids, use_cache=use_cache
         )
-        width = attention_mask.shape[1]
+        width = (input_ids if attention_mask is None else attention_mask).shape[1]
         column = torch.arange(width - input_ids.shape[1], width)[:, None]
         output.logits = output.logits * (1 - 0.2 * (column >= self.config.seq_length))
         return output
@@ -216,3 +216,22 @@ def test_a_reward_model_scores_a_text_as_it_does_alone(tmp_path: Path) -> None:
     together = score_texts(rewarder, ids)
     for row, found in zip(ids, together, strict=True):
         assert found.value == pytest.approx(score_texts(rewarder, [row])[0].value, abs=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["llama", "llama4"])
+def test_a_sampler_that_pads_rows_is_refused_where_rows_cross(kind: str, tmp_path: Path) -> None:
+    words = models.tokenizer(alphabet=training.ALPHABET)
+    pi = CausalLMPolicy(network(kind, vocab_size=len(words)), words)
+    training.trainer(tmp_path, pi, chat=False, max_completion_length=6, top_p=0.9)
+    with pytest.raises(
+        PolicyError, match="columns of its whole batch when TRL samples; expected the policy's own sampler"
+    ):
+        training.trainer(tmp_path, pi, chat=False, max_completion_length=14, top_p=0.9)
+
+
+def test_rows_beyond_the_context_are_refused_in_words() -> None:
+    pi = CausalLMPolicy(models.model("gpt2", n_positions=20), models.tokenizer())
+    pi.log_prob([[5] * 10], [[6] * 10])
+    for asked in (lambda: pi.log_prob([[5] * 11], [[6] * 10]), lambda: pi.distribution([[5] * 21])):
+        with pytest.raises(PolicyError, match="row 0 has 21 tokens; the model's context is 20"):
+            asked()

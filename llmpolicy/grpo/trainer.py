@@ -103,7 +103,8 @@ class PolicyTrainer(GRPOTrainer):
         self.policy, self.rewards, self.rows, self.run = policy, rewards, list(rows), run
         self.sampling = None if sampling is None else Sampling(sampling, self.rows)
         self.prompt_ids = policy.encode([row.prompt for row in self.rows])
-        policy.lengths.check([len(ids) for ids in self.prompt_ids], args.max_completion_length or policy.max_new_tokens)
+        lengths, most = [len(ids) for ids in self.prompt_ids], args.max_completion_length or policy.max_new_tokens
+        policy.lengths.check(lengths, most)
         self.generation = Generation()
         self.again: dict[str, str] = {}
         self.staged: Path | None = None
@@ -130,6 +131,7 @@ class PolicyTrainer(GRPOTrainer):
         self.stock_reason = stock_reason(self)
         if not (self._samples_itself() or self.use_vllm):
             check_left_padding(policy.model, policy.name)
+            policy.lengths.check_stock(lengths, most)
         self.add_callback(WholeGenerations(self._is_used_up))
 
     @property

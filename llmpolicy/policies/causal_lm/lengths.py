@@ -9,8 +9,9 @@ from torch import Tensor
 from llmpolicy.errors import PolicyError
 from llmpolicy.policies.causal_lm.checks import is_there, train_mode
 from llmpolicy.policies.causal_lm.forward import bare, vocabulary
-from llmpolicy.policies.causal_lm.frequencies import check_lengths
+from llmpolicy.policies.causal_lm.frequencies import check_lengths, grows_past
 from llmpolicy.policies.causal_lm.generate import generate
+from llmpolicy.policies.causal_lm.states import counts_columns
 
 if TYPE_CHECKING:
     from llmpolicy.policies.causal_lm.policy import CausalLMPolicy
@@ -39,6 +40,15 @@ class Lengths:
                 except PolicyError:
                     self.seen.remove(limit)
                     raise
+
+    def check_stock(self, lengths: Sequence[int], more: int) -> None:
+        """Raise PolicyError where a sampler of TRL's would read rows otherwise, which pads them and knows one length a batch."""
+        model = self.policy.model
+        if grows_past(model, lengths, more) or counts_columns(model, max(lengths) + more):
+            raise PolicyError(
+                f"{self.policy.name} reads a row by the columns of its whole batch when TRL samples; expected the policy's own "
+                "sampler: top_p 1, top_k 0, no min_p, repetition_penalty 1, no generation_kwargs, whole weights"
+            )
 
     @torch.no_grad()
     def _look(self, limit: int) -> None:

@@ -185,7 +185,9 @@ class CausalLMPolicy:
 
     def distribution(self, states: Sequence[Any]) -> torch.distributions.Categorical:
         """The distribution of the next token after each prompt, over all V tokens."""
-        input_ids, mask = right_pad(self.encode(states), self.pad_id, self.device)  # (B, P)
+        prompt_ids = self.encode(states)
+        self.lengths.check([len(ids) for ids in prompt_ids])
+        input_ids, mask = right_pad(prompt_ids, self.pad_id, self.device)  # (B, P)
         logits = last_logits(self.model, input_ids, mask.sum(1))  # (B, V)
         return torch.distributions.Categorical(logits=logits.float() / self.temperature, validate_args=False)
 
