@@ -136,9 +136,7 @@ class Run:
     def update_manifest(self, **facts: Any) -> None:
         """Add facts to manifest.json, atomically."""
         self.manifest.update(facts)
-        text = manifest_text(self.manifest)
-        with writing(self.path / "manifest.json", len(text)):
-            write_text(self.path / "manifest.json", text)
+        write_text(self.path / "manifest.json", manifest_text(self.manifest))
 
     def change_recipe(self, recipe: Mapping[str, Any], recipe_hash: str) -> None:
         """Go on with another recipe, and keep the names of the blocks that changed."""
@@ -193,9 +191,7 @@ class Run:
 
     def write_evaluation(self, evaluation: Mapping[str, Any], *, of_best: bool = False) -> None:
         """Write evaluation.json, atomically; that of the best step lies beside its weights."""
-        path, text = (self.best_dir if of_best else self.path) / "evaluation.json", json.dumps(evaluation, indent=2)
-        with writing(path, len(text)):
-            write_text(path, text)
+        write_text((self.best_dir if of_best else self.path) / "evaluation.json", json.dumps(evaluation, indent=2))
 
     def _append(self, name: str, lines: str) -> None:
         """Add lines to a file, all or none: half a line would be damage to whoever reads on."""

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from llmpolicy.errors import RunError
+from llmpolicy.run.disk import writing
 from llmpolicy.run.sealed import sync
 
 SCHEMA = 1
@@ -78,15 +79,19 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all: what the disk holds under its name is the old content or the new."""
+    """Write a file whole or not at all: what the disk holds under its name is the old content or the new.
+
+    Raises DiskError where the disk does not take it.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(content)
-        sync(temporary)
-        os.replace(temporary, path)
-        sync(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with writing(path, len(content)):
+        try:
+            temporary.write_bytes(content)
+            sync(temporary)
+            os.replace(temporary, path)
+            sync(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def cut_torn_line(path: Path) -> None:
