@@ -9,6 +9,7 @@ import datasets
 import pyarrow
 import pyarrow.parquet
 import pytest
+from trl import SFTTrainer
 
 from llmpolicy.errors import PolicyError, TaskError
 from llmpolicy.messages import content_text
@@ -18,7 +19,7 @@ from llmpolicy.recipe import make_recipe
 from llmpolicy.session.flow import _task
 from llmpolicy.tasks import load_demonstrations, load_pairs, load_task, load_tasks, prompt_text
 from llmpolicy.tasks.spec import TaskSpec
-from llmpolicy.warm_start import exchange
+from llmpolicy.warm_start import _dataset, exchange, sft_config
 from reward_fns.code_tests import passes
 from reward_fns.tool_call import match
 from tests import models
@@ -231,3 +232,25 @@ class TestAdapter:
         models.tokenizer(alphabet=models.ALPHABET[::-1]).save_pretrained(adapter)
         with pytest.raises(PolicyError, match="one id for one token"):
             CausalLMPolicy.load(base, adapter=adapter)
+
+
+def test_a_warm_start_reads_the_prompts_that_the_policy_continues(tmp_path: Path) -> None:
+    words = chat("qwen3")
+    words.chat_template = "{% for t in tools or [] %}{{ t.function.name }}{% endfor %}" + words.chat_template
+    tokens = {"eos_token_id": words.eos_token_id, "bos_token_id": 3, "pad_token_id": 0}
+    network = models.model("llama", vocab_size=len(words), **tokens)
+    made = CausalLMPolicy(network, words, chat_template_kwargs={"enable_thinking": False})
+    tools = [{"type": "function", "function": {"name": "weather"}}]
+    talk = {"prompt": [PARTS], "tools": tools, "reply": "4"}
+    calls = {"prompt": CALLS, "reply": "Wet.", "chat_template_kwargs": {"enable_thinking": True}}
+    rows = load_demonstrations(TaskSpec(rows=[talk, calls, {"prompt": [USER], "reply": "5"}]))
+    args = sft_config({"max_steps": 1, "max_length": None}, folder=tmp_path, seed=0, target="cpu")
+    table = SFTTrainer(
+        network, args, train_dataset=_dataset(rows, made.codec.template), processing_class=words
+    ).train_dataset
+    for row, learned, reply in zip(rows, table, ("4", "Wet.", "5"), strict=True):
+        before = made.encode([row.prompt])[0]
+        assert learned["input_ids"][: len(before)] == before
+        assert made.decode(learned["input_ids"][len(before) :]).strip().endswith(reply)
+        assert set(learned["labels"][: len(before)]) == {-100}
+    assert "weather" in made.quote(table[0]["input_ids"]) and "weather" not in made.quote(table[2]["input_ids"])
