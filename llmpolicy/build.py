@@ -40,6 +40,9 @@ def plan(recipe: Recipe, *, processes: int = 1, target: str = "cpu", in_memory: 
 
     With ``in_memory`` the policy is there already, and its model need not lie anywhere.
     """
+    if recipe.model is not None and not in_memory:
+        model_path(recipe.model, recipe.base_dir)
+        adapter_folder(_relative(recipe.model.adapter, recipe.base_dir))
     tasks = load_tasks(
         recipe.task,
         recipe.base_dir,

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,7 +36,7 @@ def recipe(tmp_path: Path) -> Path:
     return folder / "mine.yaml"
 
 
-OUTSIDE = {
+OUTSIDE: dict[str, list[Any]] = {
     "max_steps": [-5, 0, -2], "beta": [-1], "epsilon": [-0.2], "epsilon_high": [-0.1], "delta": [0.5, -1],
     "temperature": [0, -1, ".inf", ".nan"], "learning_rate": [-1e-4, ".nan", ".inf"], "num_generations": [1, 0],
     "top_p": [0, 1.5], "min_p": [-0.1, 2], "top_k": [-1], "repetition_penalty": [0], "max_completion_length": [0, -3],
@@ -212,6 +213,12 @@ def test_a_run_is_no_model_and_no_recipe(recipe: Path, tmp_path: Path) -> None:
         plan(load_recipe(recipe, [f"model.path={run}"]))
     with pytest.raises(RecipeError, match=f"{run} is a run, not a recipe; its recipe is {run}/recipe.yaml"):
         load_recipe(run)
+    with pytest.raises(PolicyError, match=f"{run} is a run, not an adapter"):
+        explain_recipe(str(recipe), [f"model.adapter={run}"])
+    with pytest.raises(RecipeError, match="rows.jsonl is a data file; expected a recipe"):
+        load_recipe(recipe.parent / "rows.jsonl")
+    with pytest.raises(RecipeError, match="there is no run at runs/nowhere"):
+        evaluate_model("runs/nowhere", None, [])
     (run / "policy/adapter_config.json").write_text("{}")
     with pytest.raises(PolicyError, match="policy is an adapter, not a model; write model.path as its base"):
         model_path(ModelBlock(path=str(run / "policy")), None)
@@ -225,6 +232,11 @@ def test_the_owner_of_a_well_known_model_is_named(name: str, whole: str) -> None
     with pytest.raises(PolicyError) as refusal:
         model_path(ModelBlock(path=name), None)
     assert (f"did you mean {whole!r}?" in str(refusal.value)) == bool(whole)
+
+
+def test_a_ratio_that_is_cut_below_1_is_noted(recipe: Path) -> None:
+    assert "so every token weighs 0.2" in str(explain_recipe(str(recipe), ["grpo.loss_type=cispo"]))
+    assert "weighs" not in str(explain_recipe(str(recipe), ["grpo.loss_type=cispo", "grpo.epsilon_high=5"]))
 
 
 def test_two_runs_are_not_a_run_and_an_override() -> None:

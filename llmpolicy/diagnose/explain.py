@@ -254,6 +254,12 @@ def _notes(a: Arithmetic, batch: Batch, settings: Mapping[str, Any], target: str
         yield "the last step of each pass over the data has fewer rollouts than the others"
     if a.groups_span_ranks:
         yield "groups span processes; an advantage is computed from its whole group, gathered from all of them"
+    most = settings["epsilon"] if settings["epsilon_high"] is None else settings["epsilon_high"]
+    if settings["loss_type"] == "cispo" and most < 1:
+        yield (
+            f"cispo cuts the ratio, 1 at the start, at epsilon_high {_show(most)}, so every token weighs {_show(most)}; write "
+            "epsilon_high: 5.0, as ScaleRL (arXiv 2510.13786) has it, unless a smaller step is meant"
+        )
     if target == "cpu" and settings["use_vllm"]:
         yield "use_vllm needs a GPU, and this block is explained for cpu"
 

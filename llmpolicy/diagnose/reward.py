@@ -108,9 +108,10 @@ def _plain(text: str) -> str:
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
-    if path.suffix not in READERS:
+    if path.suffix not in READERS and not path.is_dir():
         raise RewardError(f"{path}: expected a file that ends in one of {', '.join(sorted(READERS))}.")
-    rows = list(READERS[path.suffix](find_file(str(path), None)))
+    file = find_file(str(path), None)
+    rows = list(READERS[path.suffix](file))
     if not rows:
         raise RewardError(f"{path} has no rows.")
     return rows

@@ -27,6 +27,13 @@ _Loader.add_implicit_resolver(
 )
 
 
+NO_RECIPES = {
+    ".py": "a Python file", ".jsonl": "a data file", ".csv": "a data file", ".parquet": "a data file",
+    ".safetensors": "a file of weights",
+}  # fmt: skip
+"""Files that are given by mistake, by how their names end."""
+
+
 def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe file (or the name of a bundled recipe), apply ``key=value`` overrides and check every key.
 
@@ -90,6 +97,8 @@ def make_recipe(
 def find_recipe(name: str) -> Path:
     """The file of that path, else the bundled recipe of that name; raises RecipeError with the nearest one."""
     path = Path(name).expanduser()
+    if path.is_file() and path.suffix in NO_RECIPES:
+        raise RecipeError(f"{path} is {NO_RECIPES[path.suffix]}; expected a recipe, a .yaml file that names it")
     if path.is_file():
         return path
     bundled = {found.stem: found for folder in recipe_folders() for found in sorted(folder.glob("*.yaml"))}

@@ -193,7 +193,7 @@ def _attribute(reference: str, module: ModuleType, dotted: str) -> Callable[...,
 
 def _hint(place: str, base: Path) -> str:
     for candidate in (f"{place}.py", f"reward_fns/{place}.py"):
-        if (base / candidate).is_file():
+        if (base / candidate).is_file() or Path(candidate).is_file():
             return f"; for the file write '{candidate}:...'"
     return nearest(place, shipped_names())
 

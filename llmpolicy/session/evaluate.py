@@ -79,7 +79,8 @@ def evaluate_model(
         )
     run = Run.open(model) if (Path(model) / "manifest.json").is_file() else None
     if recipe_name is None and run is None:
-        raise RecipeError(f"{model} is not a run: name the recipe whose task it is evaluated on with --recipe")
+        found = f"{model} is not a run" if Path(model).exists() else f"there is no run at {model}"
+        raise RecipeError(f"{found}; for a model name the recipe whose task it is evaluated on with --recipe")
     recipe = load_recipe(recipe_name or str(Path(model) / "recipe.yaml"), overrides)
     if recipe.environment is not None:
         return evaluate_environment(run, recipe, say)
