@@ -8,6 +8,7 @@ that has imported everything. A case that was measured on the same sources is no
 
 import contextlib
 import hashlib
+import importlib
 import json
 import os
 import random
@@ -17,7 +18,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,9 @@ SOURCES = [
     "llmpolicy/bundled/**/*",
     "llmpolicy/run/*.py",
     "llmpolicy/grpo/*.py",
-    "llmpolicy/session/*.py",
+    "llmpolicy/session/flow.py",
+    "llmpolicy/session/g*.py",
+    "llmpolicy/session/evaluate.py",
 ]
 CASES = 200
 GRPO: dict[str, Any] = {
@@ -173,6 +176,7 @@ def straight(path: Path, out: Path, log: Path) -> Events:
         trained(path, out, resume=False)
         events.append((time.monotonic() - begun, "end"))
         times.write_text(json.dumps(events))
+        (out.parent / "modules.json").write_text(json.dumps(sorted(sys.modules)))
 
     assert forked(work, log) == 0, log.read_text()[-3000:]
     return [(moment, name) for moment, name in json.loads(times.read_text())]
@@ -353,25 +357,16 @@ def differences(expected: Any, found: Any, where: str = "") -> list[str]:
 # all of it
 
 
-def prepare() -> None:
-    """Import what the cases need, once."""
-    import datasets
-    import pyarrow.parquet
-    import safetensors.torch
-    import torch
-    import trl.trainer.grpo_trainer
-
-    import llmpolicy.evaluation
-    import llmpolicy.grpo.trainer
-    import llmpolicy.report.plot
-    import llmpolicy.session  # noqa: F401
-
-    assert all((datasets, pyarrow, safetensors, torch, trl))
+def prepare(names: Iterable[str]) -> None:
+    """Import what the cases need, once; nothing runs here, so that no thread is there when a case is forked."""
+    for name in names:
+        with contextlib.suppress(ImportError, AttributeError):
+            importlib.import_module(name)
 
 
-def cases(numbers: range, variants: tuple[str, ...], folder: Path, keep: Path | None) -> list[dict[str, Any]]:
+def cases(numbers: Sequence[int], variants: tuple[str, ...], folder: Path, keep: Path | None) -> list[dict[str, Any]]:
     """The records of some cases; those in ``keep`` are taken from there."""
-    prepare()
+    prepare(["llmpolicy.grpo.trainer", "llmpolicy.session", "matplotlib.pyplot", "safetensors.torch"])
     measures: dict[str, Any] = {}
     records = []
     for case in numbers:
@@ -383,8 +378,12 @@ def cases(numbers: range, variants: tuple[str, ...], folder: Path, keep: Path | 
         home = folder / variant
         if variant not in measures:
             home.mkdir(parents=True, exist_ok=True)
+            importlib.import_module("llmpolicy.recipe").load_recipe(
+                str(recipe(home, variant))
+            )  # reads TRL's source, once
             events = straight(recipe(home, variant), home / "straight", home / "straight.log")
             measures[variant] = (contents(home / "straight"), events)
+            prepare(json.loads((home / "modules.json").read_text()))
         record = one_case(case, variant, home, *measures[variant])
         print(json.dumps(record), flush=True)
         if kept and not record["different"]:
@@ -394,16 +393,25 @@ def cases(numbers: range, variants: tuple[str, ...], folder: Path, keep: Path | 
     return records
 
 
-def measure() -> dict[str, Any]:
-    """How many of the cases were killed where, and how many came to what a run without a kill comes to."""
+def part(numbers: Sequence[int], keep: Path) -> list[dict[str, Any]]:
+    """Some of the cases, in a folder that goes with them."""
+    with tempfile.TemporaryDirectory() as folder:
+        return cases(numbers, tuple(VARIANTS), Path(folder), keep)
+
+
+def kept() -> Path:
+    """The folder of the cases that were measured on these sources."""
     fingerprint = hashlib.sha256()
     for pattern in SOURCES:
         for path in sorted(ROOT.glob(pattern)):
             if path.is_file() and path.suffix == ".py":
                 fingerprint.update(path.read_bytes())
-    with tempfile.TemporaryDirectory() as folder:
-        keep = PARTS / fingerprint.hexdigest()[:16]
-        records = cases(range(CASES), tuple(VARIANTS), Path(folder), keep)
+    return PARTS / fingerprint.hexdigest()[:16]
+
+
+def measure() -> dict[str, Any]:
+    """How many of the cases were killed where, and how many came to what a run without a kill comes to."""
+    records = part(range(CASES), kept())
     count = {kind: sum(r["kind"] == kind and r["killed"] > 0 for r in records) for kind in dict.fromkeys(KINDS)}
     return {
         "cases": len(records),
