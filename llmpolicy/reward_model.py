@@ -14,6 +14,7 @@ from typing import Any
 
 from llmpolicy.errors import PolicyError
 from llmpolicy.messages import plain
+from llmpolicy.run import written_whole
 from llmpolicy.statistics import Interval, wilson
 from llmpolicy.tasks import Pair, Pairs
 from llmpolicy.warm_start import drop_printers, exchange, lengths, stage_config, write_report
@@ -87,11 +88,12 @@ def train_reward_model(
     report |= {"train": {"n": len(pairs.train), "loss": loss}, "held_out": None}
     if trainer.is_world_process_zero():
         trained: Any = trainer.accelerator.unwrap_model(trainer.model)
-        (trained.merge_and_unload() if lora else trained).save_pretrained(str(folder))
-        tokenizer.save_pretrained(str(folder))
-        if pairs.held_out:
-            report["held_out"] = asdict(measure(folder, pairs.held_out))
-        write_report(folder / REPORT, report)
+        with written_whole(folder) as staged:
+            (trained.merge_and_unload() if lora else trained).save_pretrained(str(staged))
+            tokenizer.save_pretrained(str(staged))
+            if pairs.held_out:
+                report["held_out"] = asdict(measure(staged, pairs.held_out))
+            write_report(staged / REPORT, report)
     trainer.accelerator.wait_for_everyone()
     return report
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from llmpolicy.errors import PolicyError, RecipeError
 from llmpolicy.messages import content_text
 from llmpolicy.recipe import GRPO_DEFAULTS, STAGE_DEFAULTS, TARGET_DEFAULTS
+from llmpolicy.run import written_whole
 from llmpolicy.tasks import Demonstration
 from llmpolicy.types import Prompt
 
@@ -27,7 +28,12 @@ def stage_config(config: Any, block: str, settings: Mapping[str, Any], *, folder
 
     Raises RecipeError when TRL refuses a value.
     """
-    own = {"output_dir": str(folder / "trainer"), "seed": seed, "push_to_hub": False, "disable_tqdm": True}
+    own = {
+        "output_dir": str(folder.with_name(f"{folder.name}_trainer")),
+        "seed": seed,
+        "push_to_hub": False,
+        "disable_tqdm": True,
+    }
     shared = {key: GRPO_DEFAULTS[key] for key in ("gradient_checkpointing", "report_to", "logging_nan_inf_filter")}
     defaults = {
         **shared,
@@ -86,8 +92,9 @@ def warm_start(
     report = {"schema": 1, **facts, "train": {"n": len(train), "loss": loss}}
     report["held_out"] = {"n": len(held_out), "loss": measured} if held_out else None
     if trainer.is_world_process_zero():
-        (policy.merge() if policy.is_adapter else policy).save(folder)
-        write_report(folder / REPORT, report)
+        with written_whole(folder) as staged:
+            (policy.merge() if policy.is_adapter else policy).save(staged)
+            write_report(staged / REPORT, report)
     trainer.accelerator.wait_for_everyone()
     return report
 

@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 
-from llmpolicy.errors import RunError
+from llmpolicy import cli
+from llmpolicy.errors import PublishError, RunError
 from llmpolicy.grpo.callbacks import BestCheckpoint
+from llmpolicy.publish.artefact import choose
 from llmpolicy.recipe import load_recipe
 from llmpolicy.run import Run, add_checkpoint, damage, mend, written_whole
 from llmpolicy.session import train_recipe
@@ -197,6 +199,15 @@ def test_what_a_finished_run_lost_comes_back_and_a_whole_one_is_at_its_end(ended
     assert unlike(ended, folder) == []
 
 
+def test_damaged_weights_are_not_published(folder: Path) -> None:
+    run = Run.open(folder / "run")
+    flipped(run.policy_dir / "model.safetensors")
+    with pytest.raises(
+        PublishError, match="policy is not what the run wrote .model.safetensors is not what was written"
+    ):
+        choose(run, which="last")
+
+
 def test_a_run_without_checkpoints_is_finished_from_its_policy(tmp_path: Path) -> None:
     blocks = {**BLOCKS, "grpo": {**BLOCKS["grpo"], "save_strategy": "no"}}
     measured = run_of(tmp_path, **blocks).evaluation()
@@ -213,6 +224,31 @@ def test_other_processes_cannot_go_on_but_can_finish(ended: Path, folder: Path) 
     kill_after_the_last_step(folder)
     go_on(folder)
     assert unlike(ended, folder) == []
+
+
+def test_a_kill_while_an_old_checkpoint_is_deleted_leaves_none_that_is_half(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for step in (1, 2):
+        staged = tmp_path / "checkpoints/.new" / f"checkpoint-{step}"
+        staged.mkdir(parents=True)
+        (staged / "model.safetensors").write_bytes(b"weights")
+        if step == 2:
+            monkeypatch.setattr(shutil, "rmtree", lambda folder, **_: (Path(folder) / "model.safetensors").unlink())
+        add_checkpoint(staged, tmp_path / "checkpoints", 1)
+    monkeypatch.undo()
+    assert sorted(path.name for path in (tmp_path / "checkpoints").glob("checkpoint-*")) == ["checkpoint-2"]
+    shutil.rmtree(tmp_path / "checkpoints" / "checkpoint-2")
+    mend(tmp_path, print)
+    assert list((tmp_path / "checkpoints").iterdir()) == []
+
+
+def test_a_start_that_was_killed_before_its_manifest_holds_no_run(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run", RECIPE)
+    run.finish("failed")
+    (run.path / "manifest.json").unlink()
+    with pytest.raises(RunError, match="holds no run"):
+        train_recipe("quickstart", (), out=run.path, resume=True, say=quietly)
 
 
 # best/
@@ -341,3 +377,47 @@ def test_killed_runs_come_to_the_same_end(tmp_path: Path, first: int) -> None:
     found = json.loads((tmp_path / "found.json").read_text())
     assert [record["different"] for record in found] == [[]] * 4
     assert sum(record["killed"] > 0 for record in found) >= 3
+
+
+# the page
+
+
+def page_rows() -> list[tuple[str, str, str, int]]:
+    """File, way, what is said and exit code of each row of docs/resume.md; one way a row, in turn: the fast tests try all."""
+    lines = (ROOT / "docs" / "resume.md").read_text().split("## Damage")[1].split("\n## ")[0].splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| `")]
+    rows = []
+    for place, (file, ways, said, code, _) in enumerate(cells):
+        assert ways.split(", ") == list(WAYS)
+        rows.append((file.strip("`"), list(WAYS)[place % len(WAYS)], said.strip("`"), int(code)))
+    return rows
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("file", "way", "sentence", "code"), page_rows())
+def test_the_page_on_damage_is_true(
+    ended: Path,
+    folder: Path,
+    file: str,
+    way: str,
+    sentence: str,
+    code: int,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Run.open(folder / "run").update_manifest(status="running")
+    if file.startswith("checkpoints"):
+        kill_after_the_last_step(folder)
+    for path in list((folder / "run").glob(file)):
+        WAYS[way](path)
+    arguments = ["llmpolicy", "train", str(folder / "mine.yaml"), "--out", str(folder / "run"), "--resume"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    with pytest.raises(SystemExit) as left:
+        cli.run()
+    output = capsys.readouterr()
+    assert left.value.code == code
+    assert sentence in output.out + output.err
+    assert "Traceback" not in output.err
+    if code == 0:
+        lost = ("/best", "/rollouts") if file.startswith(("best", "rollouts")) else ()
+        assert [line for line in unlike(ended, folder) if not line.startswith(lost or ("-",))] == []

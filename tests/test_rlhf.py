@@ -183,6 +183,21 @@ def test_a_finished_stage_is_used_again_and_another_recipe_makes_it_anew(
         train_stages(load_recipe("rlhf_tiny", [*SMALL, "seed=5"]), run.path, resume=True, say=said.append)
 
 
+@pytest.mark.slow
+def test_a_damaged_stage_is_kept_aside_and_made_anew_to_the_same_bytes(tmp_path: Path) -> None:
+    said: list[str] = []
+    train_stages(load_recipe("rlhf_tiny", SMALL), tmp_path, until="sft", say=said.append)
+    weights = tmp_path / "warm_start" / "model.safetensors"
+    before = weights.read_bytes()
+    weights.write_bytes(before[:-8] + bytes(8))
+    train_stages(load_recipe("rlhf_tiny", SMALL), tmp_path, until="sft", say=said.append)
+    assert any(
+        line.endswith("(model.safetensors is not what was written) and kept as broken-warm_start/") for line in said
+    )
+    assert weights.read_bytes() == before
+    assert (tmp_path / "broken-warm_start" / "model.safetensors").is_file()
+
+
 def test_an_unknown_stage_is_named() -> None:
     with pytest.raises(RecipeError, match="has no stage 'reward'; did you mean 'reward_model'?"):
         train_stages(load_recipe("rlhf_tiny"), Path("nowhere"), until="reward", say=lambda _: None)

@@ -6,13 +6,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from transformers import TrainerState
+
 from llmpolicy.run import add_checkpoint, put
 from llmpolicy.run.checkpoints import RECORD, checkpoints
 from llmpolicy.run.disk import size_of, writing
 
 if TYPE_CHECKING:
-    from transformers import TrainerState
-
     from llmpolicy.grpo.trainer import PolicyTrainer
 
 STAGED = ".new"
@@ -50,6 +50,17 @@ def take_weights(trainer: "PolicyTrainer", folder: Path) -> None:
     """Give the trainer's policy the weights in a folder, placed and cast as training leaves them; no step is taken."""
     trainer._load_from_checkpoint(str(folder))
     trainer.accelerator.prepare_model(trainer.model, evaluation_mode=True)
+    note_end(trainer, folder / "trainer_state.json")
+
+
+def note_end(trainer: "PolicyTrainer", file: Path) -> None:
+    """Log the summary that a run would have logged at its end, but for its times, where a kill came before."""
+    if file.is_file():
+        trainer.state = TrainerState.load_from_json(str(file))
+    if file.is_file() and trainer.run is not None and not trainer.run.metrics("summary"):
+        state = trainer.state
+        figures = {"train_loss": mean_loss(state), "total_flos": state.total_flos, "epoch": state.epoch}
+        trainer.run.log(state.global_step, figures, "summary")
 
 
 def save_together(trainer: "PolicyTrainer", folder: Path) -> None:
@@ -62,7 +73,7 @@ def save_together(trainer: "PolicyTrainer", folder: Path) -> None:
     trainer.accelerator.wait_for_everyone()
 
 
-def mean_loss(state: "TrainerState") -> float:
+def mean_loss(state: TrainerState) -> float:
     """The loss of a step on average, of all that were logged; transformers' own leaves out those before a resume."""
     total: float = 0.0
     before: int = 0

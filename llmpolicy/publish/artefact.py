@@ -16,7 +16,7 @@ from huggingface_hub.errors import HFValidationError
 from llmpolicy.errors import PublishError, nearest
 from llmpolicy.publish.card import CardFacts, card
 from llmpolicy.publish.files import PublishedFile, What, check, describe, stage
-from llmpolicy.run import Run
+from llmpolicy.run import Run, damage, facts_of
 from llmpolicy.terminal import quiet
 
 Which = Literal["last", "best"]
@@ -55,6 +55,10 @@ def choose(run: Run, what: str | None = None, which: str | None = None) -> Choic
     if not source.is_dir():
         state = run.manifest.get("status", "unknown")
         raise PublishError(f"{run.path} has no {source.name}/ weights to publish (the run's status: {state})")
+    if (clause := damage(source)) and facts_of(source):
+        raise PublishError(
+            f"{source} is not what the run wrote ({clause}); train with --resume, which puts it in order"
+        )
     trained: Literal["adapter", "full"] = "adapter" if (source / "adapter_config.json").is_file() else "full"
     evaluation, measured_on_last = _evidence(run, weights)
     hub_id = base_hub_id(run)

@@ -27,7 +27,7 @@ from llmpolicy.run.lock import is_live
 from llmpolicy.run.machine import git_revision, redact
 from llmpolicy.run.mend import mend
 from llmpolicy.run.place import clear, is_failed_start, new_run_path
-from llmpolicy.run.sealed import damage, facts_of, fingerprint, put, written_whole
+from llmpolicy.run.sealed import damage, facts_of, fingerprint, keep_damaged, put, recover, written_whole
 
 __all__ = [
     "SCHEMA",
@@ -41,10 +41,12 @@ __all__ = [
     "git_revision",
     "is_failed_start",
     "is_live",
+    "keep_damaged",
     "mend",
     "new_run_path",
     "put",
     "read_manifest",
+    "recover",
     "redact",
     "step_of",
     "written_whole",

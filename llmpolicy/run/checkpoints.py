@@ -1,5 +1,6 @@
 """The checkpoints of a run: written whole, checked before use, the oldest dropped by step when a newer one is whole."""
 
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -37,7 +38,9 @@ def add_checkpoint(staged: Path, folder: Path, keep: int | None) -> None:
             f"{new} was written and reads back otherwise ({clause}): the disk does not keep what it is given"
         )
     for path in surplus:
-        shutil.rmtree(path)
+        gone = path.with_name(f".{path.name}.gone")  # a kill while it is deleted must not leave half a checkpoint
+        os.rename(path, gone)
+        shutil.rmtree(gone)
 
 
 def newest_whole(folder: Path, say: Callable[[str], None]) -> Path | None:

@@ -119,11 +119,6 @@ class Run:
         """The step of the weights in ``policy/``; -1 where that is not known."""
         return int(facts_of(self.policy_dir).get("step", -1))
 
-    def last_step(self) -> int:
-        """The last step that was logged, or that a checkpoint has."""
-        logged = [line["step"] for line in self.metrics("train")]
-        return max([*logged, *map(step_of, self.checkpoints())], default=0)
-
     def best(self) -> Mapping[str, Any] | None:
         """Step and accuracy of the weights in ``best/``, as they were saved with them; None where there are none."""
         if not self.best_dir.is_dir():

@@ -10,7 +10,7 @@ from llmpolicy.errors import RunError
 from llmpolicy.run.checkpoints import RECORD, newest_whole
 from llmpolicy.run.files import checksum, parse_lines, read_manifest, write_bytes
 from llmpolicy.run.lock import lock, release
-from llmpolicy.run.sealed import SEAL, damage, keep_aside, recover
+from llmpolicy.run.sealed import SEAL, keep_aside, keep_damaged, recover
 
 FOLDERS = ("best", "policy")
 
@@ -31,23 +31,24 @@ def mend(path: Path, say: Callable[[str], None]) -> None:
         checkpoint = newest_whole(path / "checkpoints", say)
         if checkpoint is not None:
             _mend_record(path, checkpoint, say)
-        sealed = "checksum" in read_manifest(path)  # earlier versions sealed no folder
+        # Earlier versions sealed no folder; a start that was killed has no manifest.
+        sealed = (path / "manifest.json").is_file() and "checksum" in read_manifest(path)
         for name in FOLDERS:
-            _keep_damaged(path / name, sealed, say)
+            if sealed or (path / name / SEAL).is_file():
+                keep_damaged(path / name, say)
     finally:
         release(path)
 
 
 def _drop_leftovers(path: Path) -> None:
     """What was being written when the run ended, and never was in its place."""
-    shutil.rmtree(path / "checkpoints" / ".new", ignore_errors=True)
+    checkpoints = path / "checkpoints"
+    for replaced in checkpoints.glob(".checkpoint-*.old"):
+        recover(checkpoints / replaced.name.removeprefix(".").removesuffix(".old"))
+    for folder in [checkpoints / ".new", *checkpoints.glob(".checkpoint-*.gone")]:
+        shutil.rmtree(folder, ignore_errors=True)
     for file in [*path.glob(".manifest.json.*"), *path.glob(".recipe.yaml.*"), *(path / "rollouts").glob("*.part")]:
         file.unlink(missing_ok=True)
-
-
-def _keep_damaged(folder: Path, sealed: bool, say: Callable[[str], None]) -> None:
-    if folder.is_dir() and (sealed or (folder / SEAL).is_file()) and (clause := damage(folder)):
-        say(f"note: {folder.name}/ is damaged ({clause}) and kept as {keep_aside(folder).name}/")
 
 
 def _mend_record(path: Path, checkpoint: Path, say: Callable[[str], None]) -> None:

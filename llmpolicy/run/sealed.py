@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +111,14 @@ def sync(path: Path) -> None:
             os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
     finally:
         os.close(descriptor)
+
+
+def keep_damaged(folder: Path, say: Callable[[str], None]) -> bool:
+    """Whether a folder is damaged; if so it is kept aside, and said."""
+    clause = damage(folder) if folder.is_dir() else None
+    if clause is not None:
+        say(f"note: {folder.name}/ is damaged ({clause}) and kept as {keep_aside(folder).name}/")
+    return clause is not None
 
 
 def keep_aside(path: Path) -> Path:

@@ -223,17 +223,18 @@ def _carry_out(
         if run is not None and code_runs_in is not None:
             run.update_manifest(code_runs_in=code_runs_in)
         if recipe.grpo is not None:
-            stopped, written = train_grpo(made, policy, run, out, resume=resume, say=say)
+            stopped, written, step = train_grpo(made, policy, run, out, resume=resume, say=say)
         else:
             stopped, written = train_reinforce(made, policy, made.train_rows, run, resume=resume, say=say), False
+            step = reached(run) if run is not None else 0
         if run is None:
             raise SystemExit(0)  # anything else would make the launcher end the process that still evaluates
         if written:
             policy = placed(policy_at(run.policy_dir, recipe))
         else:
-            with written_whole(run.policy_dir, step=run.last_step()) as folder:
+            with written_whole(run.policy_dir, step=step) as folder:
                 policy.save(folder)
-        return close_run(made, policy, run, stopped, say, start)
+        return close_run(made, policy, run, stopped, say, start, step=step)
 
 
 def _first_policy(recipe: Recipe, resumed: Path | None) -> "CausalLMPolicy":
@@ -319,7 +320,14 @@ def _questions(recipe: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def close_run(
-    made: Plan, policy: "CausalLMPolicy", run: Run, stopped: str | None, say: Say, start: "CausalLMPolicy | None" = None
+    made: Plan,
+    policy: "CausalLMPolicy",
+    run: Run,
+    stopped: str | None,
+    say: Say,
+    start: "CausalLMPolicy | None" = None,
+    *,
+    step: int,
 ) -> Run:
     """Evaluate the saved policy beside the one it started from, draw the plot and say where everything lies."""
     from llmpolicy.report.plot import plot_run
@@ -328,7 +336,7 @@ def close_run(
         run.write_evaluation(evaluate_policy(made, policy, start=start.to(policy.device) if start else None, say=say))
         if made.recipe.evaluate.curve and run.best_dir.is_dir():
             close_curve(made, policy, run, start, say)
-    run.finish("stopped" if stopped else "finished", steps=run.last_step(), reason=stopped)
+    run.finish("stopped" if stopped else "finished", steps=step, reason=stopped)
     drawn("plot", lambda: plot_run(run), say)
     say(f"run:  {run.path}")
     return run

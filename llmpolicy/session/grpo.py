@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from llmpolicy.build import Plan, evaluated_length
 from llmpolicy.recipe import Recipe
 from llmpolicy.run import Run
-from llmpolicy.session.going_on import only_ends
+from llmpolicy.session.going_on import only_ends, reached
 from llmpolicy.session.process import Say, end_stopped
 from llmpolicy.tasks import Row
 
@@ -35,8 +35,8 @@ def train_grpo(
     *,
     resume: bool,
     say: Say,
-) -> tuple[str | None, bool]:
-    """The GRPO part of a run; returns why it stopped early, or None, and whether the policy is written already.
+) -> tuple[str | None, bool, int]:
+    """The GRPO part of a run; returns why it stopped early, or None, whether the policy is written already, and its step.
 
     Where processes share out the weights (FSDP, DeepSpeed), all of them write it together.
     """
@@ -70,10 +70,10 @@ def train_grpo(
             trainer.add_callback(BestCheckpoint(run, recipe.evaluate.every, measure, policy.save, at_start=curve))
     going_on = Run.open(home) if resume else None
     last = only_ends(going_on, recipe) if going_on else None
-    if last is not None:
+    if going_on is not None and last is not None:
         say(f"all steps are taken: finishing with the weights of {last.name}")
         take_weights(trainer, last)
-        return None, False
+        return None, False, reached(going_on)
     newest = str(going_on.checkpoints()[-1]) if going_on else None
     stop.listen()
     try:
@@ -86,7 +86,7 @@ def train_grpo(
     shared = shares_weights(trainer)
     if shared:
         save_together(trainer, home / "policy")
-    return stop.reason, shared
+    return stop.reason, shared, trainer.state.global_step
 
 
 def _introduce(trainer: Any, run: Run | None, home: Path, say: Say) -> None:

@@ -17,7 +17,7 @@ from llmpolicy.recipe import STAGES, ModelBlock, Recipe, RewardBlock
 from llmpolicy.reward_model import REPORT as REWARD_MODEL_REPORT
 from llmpolicy.reward_model import begin, reward_config, table, train_reward_model
 from llmpolicy.rewards.compose import COMPOSITES
-from llmpolicy.run import is_failed_start
+from llmpolicy.run import damage, is_failed_start, keep_damaged, recover
 from llmpolicy.session.process import DRY_RUN, Say, is_main, target, use_threads
 from llmpolicy.tasks import load_demonstrations, load_pairs, load_tasks
 from llmpolicy.terminal import quiet
@@ -44,7 +44,9 @@ def train_stages(
     work = {"sft": _warm_start, "reward_model": _reward_model}
     for stage in wanted:
         report = out / REPORTS[stage]
-        if _made_from(report) == made_from[stage] and not dry_run:
+        if not dry_run and is_main():
+            recover(report.parent)
+        if not dry_run and _made_from(report) == made_from[stage] and not _is_damaged(report.parent, say):
             say(f"{stage}: found in {report.parent}")
             continue
         work[stage](recipe, report.parent, held_out, {"made_from": made_from[stage]}, dry_run, say)
@@ -80,6 +82,11 @@ def _made_from(report: Path) -> str | None:
     except (FileNotFoundError, ValueError):
         return None
     return found
+
+
+def _is_damaged(folder: Path, say: Say) -> bool:
+    """Whether a stage's model is not what was written; the main process keeps it aside, and it is made anew."""
+    return keep_damaged(folder, say) if is_main() else damage(folder) is not None
 
 
 def _check_place(out: Path, made_from: dict[str, str], resume: bool) -> None:
