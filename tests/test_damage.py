@@ -226,6 +226,11 @@ def test_other_processes_cannot_go_on_but_can_finish(ended: Path, folder: Path) 
     assert unlike(ended, folder) == []
 
 
+def half_deleted(folder: Path, **_: Any) -> None:
+    for weights in Path(folder).glob("model.safetensors"):
+        weights.unlink()
+
+
 def test_a_kill_while_an_old_checkpoint_is_deleted_leaves_none_that_is_half(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -234,7 +239,7 @@ def test_a_kill_while_an_old_checkpoint_is_deleted_leaves_none_that_is_half(
         staged.mkdir(parents=True)
         (staged / "model.safetensors").write_bytes(b"weights")
         if step == 2:
-            monkeypatch.setattr(shutil, "rmtree", lambda folder, **_: (Path(folder) / "model.safetensors").unlink())
+            monkeypatch.setattr(shutil, "rmtree", half_deleted)
         add_checkpoint(staged, tmp_path / "checkpoints", 1)
     monkeypatch.undo()
     assert sorted(path.name for path in (tmp_path / "checkpoints").glob("checkpoint-*")) == ["checkpoint-2"]
@@ -326,10 +331,11 @@ def test_the_record_comes_back_from_the_checkpoint(folder: Path, ended: Path, na
     assert run.manifest["files"] == whole.manifest["files"]
 
 
-def test_damaged_rows_are_left_out_and_said(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("way", ["truncated", "emptied", "flipped"])
+def test_damaged_rows_are_left_out_and_said(folder: Path, way: str, caplog: pytest.LogCaptureFixture) -> None:
     run = Run.open(folder / "run")
     rows = len(list(run.rollouts()))
-    truncated(run.rollout_files()[1])
+    WAYS[way](run.rollout_files()[1])
     assert len(list(run.rollouts())) == rows - 16
     assert "damaged and left out" in caplog.text
     caplog.clear()
@@ -338,6 +344,22 @@ def test_damaged_rows_are_left_out_and_said(folder: Path, caplog: pytest.LogCapt
     (run.path / "metrics.jsonl").write_bytes(b"".join(lines))
     assert len(run.metrics()) == len(lines) - 1
     assert "damaged and left out: line 3" in caplog.text
+
+
+def test_no_flipped_byte_of_the_rows_is_read_as_another_value(tmp_path: Path) -> None:
+    """The pages of a file have checksums; its own names and statistics have none."""
+    run = Run.create(tmp_path / "run", RECIPE)
+    run.write_rollouts(1, [{"completion": f"answer {number}", "reward": number / 7} for number in range(20)])
+    (path,) = run.rollout_files()
+    content, whole = path.read_bytes(), [list(row.values()) for row in run.rollouts()]
+    pages = content.index(b"completion")  # what comes behind is the table of contents
+    left_out = 0
+    for place in range(4, pages, 16):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 0x10]) + content[place + 1 :])
+        found = [list(row.values()) for row in run.rollouts()]
+        left_out += found == []
+        assert found in ([], whole)
+    assert left_out > 5
 
 
 # the readable loop

@@ -168,7 +168,7 @@ class Run:
         temporary = folder / f"{name}-{part:02d}.part"
         with writing(temporary.with_suffix(".parquet"), table.nbytes):
             try:
-                pq.write_table(table, temporary, compression="zstd")
+                pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
                 os.replace(temporary, temporary.with_suffix(".parquet"))
             finally:
                 temporary.unlink(missing_ok=True)
@@ -249,9 +249,11 @@ class Run:
         if not path.exists():
             return None
         try:
-            said: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            said = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise RunError(f"{path} cannot be read ({error}); train with --resume measures again") from error
+        if not isinstance(said, dict):
+            raise RunError(f"{path} cannot be read (no JSON object); train with --resume measures again")
         return said
 
 
@@ -260,7 +262,7 @@ def _rows(path: Path) -> list[dict[str, Any]]:
     import pyarrow.parquet as pq
 
     try:
-        return pq.read_table(path).to_pylist()
+        return pq.read_table(path, page_checksum_verification=True).to_pylist()
     except (pyarrow.ArrowException, OSError) as error:
         _LOG.warning("%s: damaged and left out: %s", path, " ".join(str(error).split())[:120])
         return []

@@ -24,6 +24,8 @@ def read_run(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         recipe: dict[str, Any] = yaml.safe_load((path / "recipe.yaml").read_text(encoding="utf-8"))
     except (ValueError, yaml.YAMLError) as error:
         raise RunError(f"{path}: recipe.yaml cannot be read: {' '.join(str(error).split()):.120}") from error
+    if not isinstance(recipe, dict):
+        raise RunError(f"{path}: recipe.yaml cannot be read: expected a mapping, found {recipe!r:.40}")
     manifest = read_manifest(path)
     schema = manifest.get("schema")
     if schema != SCHEMA:
