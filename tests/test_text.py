@@ -234,9 +234,11 @@ class TestReading:
         with caplog.at_level(logging.WARNING, "llmpolicy"):
             assert read(made, "4<|im_end|>") == "4"
             assert not caplog.records
-            assert read(made, "4<|im_start|><pad>4<|im_end|>") == "44"
+            assert read(made, "4<|im_start|><pad>4<|im_end|>") == "4\n4"
+            assert read(made, "4<unk>4\n<pad>4<|im_end|>") == "44\n4"
             assert read(made, "<|im_start|><pad>5<|im_end|>") == "5"
-        assert [("<|im_start|>" in r.message, "`raw`" in r.message) for r in caplog.records] == [(True, True)]
+        assert [re.findall(r"<\S+>", r.message) for r in caplog.records] == [["<pad>", "<|im_start|>"], ["<unk>"]]
+        assert all("`raw`" in record.message for record in caplog.records)
 
     def test_a_prompt_that_opens_thinking_ends_in_its_tag(self):
         made = codec("r1", special=self.THINK)
@@ -273,9 +275,15 @@ class TestReading:
             ("<|channel|>analysis<|message|>so<|end|>", "<think>so</think>"),
             ("<|channel|>final<|message|>4<|return|>", "4"),
             ("4<|return|>", "4"),
+            ("<|channel|>final<|message|>4<|end|><|start|>assistant<|channel|>final<|message|>2<|return|>", "4\n2"),
+            (
+                "<|channel|>analysis<|message|>a<|end|><|start|>assistant<|channel|>analysis<|message|>b<|end|>"
+                "<|start|>assistant<|channel|>final<|message|>4<|return|>",
+                "<think>a\nb</think>4",
+            ),
             (
                 "<|channel|>commentary<|message|>I look.<|end|><|start|>assistant<|channel|>final<|message|>4",
-                "I look.4",
+                "I look.\n4",
             ),
             (
                 '<|channel|>commentary to=functions.f <|constrain|>json<|message|>{"a": 1}<|call|>',

@@ -59,6 +59,7 @@ class Reader:
     def __init__(self, tokenizer: PreTrainedTokenizerBase, template: Template, stop_ids: Sequence[int]) -> None:
         self.tokenizer, self.template, self.stop_ids = tokenizer, template, list(stop_ids)
         self._said: set[str] = set()
+        self._gone: set[int] = set()
 
     def check(self) -> None:
         """Raise PolicyError where the tokenizer's own response template cannot be read."""
@@ -73,14 +74,15 @@ class Reader:
         channels = None if self._parsed is None else self._channels(self.raw(ids), self.raw(after))
         if channels is not None:
             return channels
-        gone = sorted({token for token in ids if token in self.left_out})
+        gone = sorted({token for token in ids if token in self.left_out} - self._gone)
         if gone:
+            self._gone.update(gone)
             names = ", ".join(map(str, self.tokenizer.convert_ids_to_tokens(gone)))
             self._say(
                 f"some completions have special tokens inside ({names}), which the text that rewards read leaves out; "
                 "a reward gets all that was written by the name `raw`"
             )
-        return self._words(ids)
+        return self._thoughts_read(_apart([self.raw(piece) for piece in self._pieces(ids)]))
 
     def prompt(self, token_ids: Sequence[int]) -> str:
         """What a prompt says, up to the thinking that it opens for the completion."""
@@ -107,7 +109,19 @@ class Reader:
         return frozenset(token for token in [*named, *self.stop_ids, *framing] if isinstance(token, int))
 
     def _words(self, ids: Sequence[int]) -> str:
-        text = self.raw([token for token in ids if token not in self.left_out])
+        return self._thoughts_read(self.raw([token for token in ids if token not in self.left_out]))
+
+    def _pieces(self, ids: Sequence[int]) -> list[list[int]]:
+        """The tokens between those that are left out; one that only stands for an unknown character parts nothing."""
+        pieces: list[list[int]] = [[]]
+        for token in ids:
+            if token not in self.left_out:
+                pieces[-1].append(token)
+            elif token != self.tokenizer.unk_token_id:
+                pieces.append([])
+        return [piece for piece in pieces if piece]
+
+    def _thoughts_read(self, text: str) -> str:
         for mark, tag in self._thoughts.items():
             text = text.replace(mark, tag)
         return text
@@ -197,9 +211,14 @@ class Reader:
         for place, event in enumerate(events):
             last = place == len(events) - 1
             kind, field = event["type"], self._parsed.fields[event["field"]]
-            if field.name in THINKING:
+            if field.name in THINKING and kind == "region_open":
+                goes_on = text.endswith("</think>")  # what is thought in two regions is thought in one
+                text = text.removesuffix("</think>") + "\n" if goes_on else text + "<think>"
+            elif field.name in THINKING:
                 ends = "</think>" if closed or not last else ""
-                text += {"region_open": "<think>", "region_close": ends}.get(kind, event.get("text", ""))
+                text += ends if kind == "region_close" else event["text"]
+            elif kind == "region_open":
+                text += "" if not text or text.endswith("</think>") else "\n"
             elif field.name != "tool_calls":
                 text += event.get("text", "")
             elif kind == "region_close":
@@ -210,6 +229,14 @@ class Reader:
         if sentence not in self._said:
             self._said.add(sentence)
             logger.warning("%s", sentence)
+
+
+def _apart(texts: Sequence[str]) -> str:
+    """Texts one after the other, on a line of its own each: run together they would say something else."""
+    joined = ""
+    for text in texts:
+        joined += ("\n" if joined and not joined[-1].isspace() and not text[:1].isspace() else "") + text
+    return joined
 
 
 def _listed(value: Any) -> Iterable[Any]:
