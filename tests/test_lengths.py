@@ -119,18 +119,46 @@ def test_by_groups_rows_on_both_sides_have_the_gradient_of_each_alone(kind: str)
     torch.testing.assert_close(found, gradient(pi, sum(alone)), atol=1e-3, rtol=1e-4)
 
 
-@pytest.mark.parametrize("lora", [None, {"r": 4, "target_modules": ["q_proj", "v_proj"]}])
-def test_a_window_of_rows_on_both_sides_is_sampled_and_trained_as_one_policy(
-    tmp_path: Path, lora: dict[str, Any] | None
+LORA = {"r": 4, "target_modules": ["q_proj", "v_proj"], "init_lora_weights": False}
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "lora"),
+    [("llama", "group", None), ("llama", "group", LORA), ("phi3", "stock", None), ("llama4", "stock", None)],
+)
+def test_an_update_on_both_sides_is_the_gradient_of_each_row_alone(
+    tmp_path: Path, kind: str, path: str, lora: dict[str, Any] | None
 ) -> None:
     words = models.tokenizer(alphabet=training.ALPHABET)
-    pi = CausalLMPolicy(network("llama", vocab_size=len(words)), words, lora=lora)
+    torch.manual_seed(0)
+    pi = CausalLMPolicy(network(kind, vocab_size=len(words)), words, lora=lora)
+    parameters = [p for p in pi.model.parameters() if p.requires_grad]
+    start = [p.detach().clone() for p in parameters]
     questions = ("1+1", "1+2+3+4+5+6+7", "2+2")
-    trainer = training.trainer(tmp_path, pi, chat=False, questions=questions, max_completion_length=14)
+    settings: dict[str, Any] = {"max_completion_length": 14, "loss_type": "grpo", "router_aux_loss_coef": 0.0}
+    trainer = training.trainer(tmp_path, pi, chat=False, questions=questions, **settings)
+    kept: dict[str, Any] = {}
+    wrapped = trainer._generate_and_score_completions
+    trainer._generate_and_score_completions = lambda inputs: kept.setdefault("output", wrapped(inputs))  # type: ignore[method-assign]
     trainer.train()
+    assert trainer.path.startswith(path)
     assert trainer.parity is not None
     assert trainer.parity < 1e-4
-    assert trainer.path == "group"
+    found = [before - after.detach() for before, after in zip(start, parameters, strict=True)]
+    with torch.no_grad():
+        for parameter, value in zip(parameters, start, strict=True):
+            parameter.copy_(value)
+    pi.model.zero_grad()
+    output = kept["output"]
+    for row, advantage in enumerate(output["advantages"]):
+        prompt, action = (
+            output[f"{side}_ids"][row][output[f"{side}_mask"][row].bool()].tolist() for side in ("prompt", "completion")
+        )
+        log_prob, _ = pi.log_prob([prompt], [action])
+        (-log_prob.mean() * advantage / len(output["advantages"])).backward()
+    for step, parameter in zip(found, parameters, strict=True):
+        expected = torch.zeros_like(step) if parameter.grad is None else parameter.grad
+        torch.testing.assert_close(step, expected, atol=1e-5, rtol=1e-4)
 
 
 def test_dynamic_frequencies_are_served_where_they_stand_still_and_refused_beyond(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from llmpolicy.policies.causal_lm.states import counts_columns
 if TYPE_CHECKING:
     from llmpolicy.policies.causal_lm.policy import CausalLMPolicy
 
-_NAMES = ("position", "window", "chunk", "floor", "length", "_len", "context", "block")
+_NAMES = ("position", "window", "chunk", "floor", "length", "_len", "context", "block", "local")
 _BEFORE, _STEPS, _SHORT = 8, 16, 5
 
 
