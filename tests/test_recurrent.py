@@ -128,7 +128,12 @@ def test_a_step_of_grpo_moves_the_policy_and_its_sampler_is_its_scorer(
 
 @pytest.mark.parametrize(
     "family",
-    [pytest.param(f, marks=() if f in ("falcon_h1", "jamba", "mamba") else pytest.mark.slow) for f in RECURRENT],
+    [
+        "falcon_h1",
+        "jamba",
+        "mamba",
+        *(pytest.param(f, marks=pytest.mark.slow) for f in ("nemotron_h", "rwkv", "zamba2")),
+    ],
 )
 def test_every_part_of_an_adapter_counts_and_merging_it_changes_nothing(family: str) -> None:
     pi = CausalLMPolicy(models.model(family), models.tokenizer(), lora={"r": 2})
