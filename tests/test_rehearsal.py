@@ -97,3 +97,12 @@ def test_a_rehearsal_changes_and_leaves_nothing(base: Path, monkeypatch: pytest.
     policy.rehearse()
     assert sorted(tmp_path.iterdir()) == listed
     assert all(torch.equal(value, before[key]) for key, value in policy.model.state_dict().items())
+
+
+def test_full_weights_that_no_loader_would_take_again_are_refused_and_an_adapter_on_them_is_not() -> None:
+    from scripts.zoo import build, cases
+
+    policy = cases.policy_of(build.build(build.small("emu3")))
+    with pytest.raises(PolicyError, match="would be saved with Emu3TextConfig"):
+        policy.rehearse()
+    cases.policy_of(build.build(build.small("emu3")), lora={"r": 2}).rehearse()

@@ -59,7 +59,7 @@ class Report:
     @property
     def outcome(self) -> str:
         """``wrong``, ``error``, ``late`` (trained, then not saved), ``refused`` or ``right``: the worst that was seen."""
-        late = any(name.endswith("window") for name in self.figures) and any("save" in name for name in self.refused)
+        late = any(f"{part}window" in self.figures and f"{part}save" in self.refused for part in ("", "lora "))
         refused = {name for name in self.refused if not name.endswith("merge")}
         kinds = {"wrong": self.broken, "error": self.errors, "late": late, "refused": refused, "right": True}
         return next(name for name, seen in kinds.items() if seen)
@@ -119,6 +119,9 @@ def full(report: Report, model: Any, plain: Plain, base: Path) -> None:
     report.facts["path"] = report.attempt("path", lambda: path_of(policy.model))
     report.facts["because"] = group_path(policy.model)
     hold(report, "", policy, plain)
+    report.attempt("rehearsal", policy.rehearse)  # as a session does before the first step
+    if "rehearsal" in report.refused:
+        return
     report.attempt("save", lambda: policy.save(base))
     report.law("save", lambda: laws.saved(policy, base), laws.NATS)
     train(report, "", policy, plain)
@@ -158,8 +161,11 @@ def adapted(report: Report, prefix: str, policy: CausalLMPolicy, base_plain: Pla
     report.law(f"{prefix}off", lambda: laws.adapter_off(policy, base_plain), laws.NATS)
     report.law(f"{prefix}reference", lambda: laws.reference(policy, base_plain, start), laws.NATS)
     report.law(f"{prefix}merge", lambda: laws.merged(policy, plain), laws.NATS)
-    report.law(f"{prefix}save", lambda: laws.saved(policy, base), laws.NATS)
-    train(report, prefix, policy, plain)
+    if base.exists():
+        report.law(f"{prefix}save", lambda: laws.saved(policy, base), laws.NATS)
+    report.attempt(f"{prefix}rehearsal", policy.rehearse)
+    if f"{prefix}rehearsal" not in report.refused:
+        train(report, prefix, policy, plain)
 
 
 def train(report: Report, prefix: str, policy: CausalLMPolicy, plain: Plain) -> None:
@@ -189,7 +195,7 @@ def train(report: Report, prefix: str, policy: CausalLMPolicy, plain: Plain) -> 
 def auxiliary(report: Report, policy: CausalLMPolicy, plain: Plain) -> None:
     """A window with the auxiliary loss that a model's configuration asks for is stock TRL's."""
     window = report.attempt("auxiliary window", lambda: Window(policy, plain))
-    if window is not None:
+    if window is not None and window.aux:  # else the model gives no such loss, which is said
         report.law("auxiliary window", window.stock, laws.RELATIVE)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 from torch import nn
+from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
 from transformers.modeling_utils import remove_tied_weights_from_state_dict
 
 from llmpolicy.errors import PolicyError
@@ -33,6 +34,8 @@ def rehearse(name: str, model: nn.Module, tokenizer: Any, save: Callable[[Path],
         )
     if trained_only:
         _check_vocabulary(name, inner)
+    else:
+        _check_class(name, inner.config)
     with tempfile.TemporaryDirectory(prefix="llmpolicy-rehearsal-") as folder:
         try:
             _check_shared(inner)
@@ -77,6 +80,15 @@ def _check_shared(inner: Any) -> None:
     """Let transformers look for tensors that share memory and are not said to: it refuses to write them."""
     if not any(p.is_meta or p.numel() == 0 for p in inner.parameters()):
         remove_tied_weights_from_state_dict(dict(inner.state_dict()), inner)
+
+
+def _check_class(name: str, config: Any) -> None:
+    """Whether full weights can be loaded again: parts of some models are saved with a class that no loader knows."""
+    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING and not getattr(config, "auto_map", None):
+        raise PolicyError(
+            f"{name} would be saved with {type(config).__name__} as its configuration, with which AutoModelForCausalLM "
+            "cannot load it again; expected an adapter to be trained on it (lora: {}), or a model of another class"
+        )
 
 
 def _check_vocabulary(name: str, inner: Any) -> None:
