@@ -195,8 +195,14 @@ def train(report: Report, prefix: str, policy: CausalLMPolicy, plain: Plain) -> 
 def auxiliary(report: Report, policy: CausalLMPolicy, plain: Plain) -> None:
     """A window with the auxiliary loss that a model's configuration asks for is stock TRL's."""
     window = report.attempt("auxiliary window", lambda: Window(policy, plain))
-    if window is not None and window.aux:  # else the model gives no such loss, which is said
-        report.law("auxiliary window", window.stock, laws.RELATIVE)
+    if window is None or not window.aux:  # the model gives no such loss, which is said
+        return
+    stock = Report()
+    stock.law("auxiliary window", window.stock, laws.RELATIVE)
+    report.figures |= stock.figures
+    report.broken |= stock.broken
+    if stock.errors:  # stock TRL's own
+        report.facts["stock auxiliary"] = stock.errors["auxiliary window"]
 
 
 def move(policy: CausalLMPolicy) -> None:
