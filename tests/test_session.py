@@ -16,6 +16,7 @@ from llmpolicy.build import build_policy, completion_length, evaluated_length, l
 from llmpolicy.errors import LLMPolicyError
 from llmpolicy.policies.causal_lm import CausalLMPolicy
 from llmpolicy.recipe import load_recipe, make_recipe
+from llmpolicy.recipe.needs import TRACKERS
 from llmpolicy.run import Run
 from llmpolicy.session import train_recipe
 from llmpolicy.session.evaluate import evaluate_model
@@ -98,9 +99,9 @@ def test_a_row_without_the_answer_that_the_others_have_is_named_and_so_is_a_blan
 @pytest.mark.parametrize(
     ("override", "sentence"),
     [
-        ("grpo.learning_rate=-1.0", "Invalid learning rate: -1.0"),
-        ("grpo.learning_rate=.nan", "expected finite numbers"),
-        ("grpo.adam_beta1=2.0", "Invalid beta parameter at index 0: 2.0"),
+        ("grpo.learning_rate=-1.0", "grpo.learning_rate is -1.0; expected at least 0"),
+        ("grpo.learning_rate=.nan", "grpo.learning_rate is nan; expected at least 0"),
+        ("grpo.adam_beta1=2.0", "grpo.adam_beta1 is 2.0; expected at least 0 and below 1"),
         ("grpo.temperature=0", "grpo.temperature is 0; expected above 0"),
         ("model.lora.rr=4", "'rr' is no argument of LoraConfig"),
         ("grpo.report_to=wandbb", "no tracker 'wandbb'; did you mean 'wandb'"),
@@ -280,7 +281,10 @@ def test_a_run_with_a_function_of_a_session_says_why_it_cannot_be_measured_from_
 
 @pytest.mark.parametrize(
     ("name", "sentence"),
-    [("tensorbord", "no tracker 'tensorbord'; did you mean 'tensorboard'"), ("mlflow", "mlflow is not installed")],
+    [
+        ("tensorbord", "no tracker 'tensorbord'; did you mean 'tensorboard'"),
+        ("mlflow", "needs the package mlflow, which is not installed"),
+    ],
 )
 def test_a_tracker_that_is_not_there_is_named(tmp_path: Path, name: str, sentence: str) -> None:
     refused(sentence, tmp_path, grpo={**GRPO, "report_to": name})
@@ -299,6 +303,7 @@ def test_a_tracker_that_is_there_gets_the_metrics(tmp_path: Path, monkeypatch: p
     monkeypatch.setitem(integration_utils.INTEGRATION_TO_CALLBACK, "mlflow", Tracker)
     monkeypatch.setattr(integration_utils, "is_mlflow_available", lambda: True)
     monkeypatch.setattr("llmpolicy.grpo.config.get_available_reporting_integrations", lambda: ["mlflow"])
+    monkeypatch.setitem(TRACKERS, "mlflow", ())  # as if its package were there
     run_of(tmp_path, grpo={**GRPO, "report_to": "mlflow"}, evaluate=None)
     assert "rewards/exact.match/mean" in seen[0]
 
