@@ -18,9 +18,11 @@ from safetensors.torch import load_file, save_file
 from trl import GRPOConfig, GRPOTrainer
 from trl.trainer.utils import add_fused_lm_head
 
+from llmpolicy.build import build_policy
 from llmpolicy.errors import PolicyError
 from llmpolicy.policies import CausalLMPolicy
 from llmpolicy.policies.causal_lm import load as loading
+from llmpolicy.recipe import make_recipe
 from tests import models
 
 PROMPTS = ["7", "What is 12 + 34 ? ", [{"role": "user", "content": "hi"}]]
@@ -491,3 +493,10 @@ def test_an_adapter_on_a_four_bit_base_is_a_policy_too(tmp_path):
     torch.testing.assert_close(log_prob(loaded), log_prob(policy), atol=1e-5, rtol=0)
     with pytest.raises(PolicyError, match="loaded in 4 bit"):
         policy.merge()
+    asked = {"path": str(tmp_path / "base"), "quantize": "4bit", "lora": LORA}
+    data = {"model": asked, "task": {"rows": [{"prompt": "1"}]}, "rewards": ["exact:match"], "grpo": {"max_steps": 1}}
+    starts = []
+    for noise in (1, 2):  # the recipe's seed draws the adapter, whatever was drawn before
+        torch.manual_seed(noise)
+        starts.append([p.detach().clone() for p in build_policy(make_recipe(data)).parameters()])
+    assert all(torch.equal(first, again) for first, again in zip(*starts, strict=True))
