@@ -10,12 +10,14 @@ import pytest
 import torch
 from peft import LoraConfig, PeftType, get_peft_model, inject_adapter_in_model
 from peft.tuners.lora.config import KasaConfig, MontecloraConfig, VeloraConfig
+from trl.trainer.utils import add_fused_lm_head
 
 from llmpolicy.errors import PolicyError
 from llmpolicy.policies import CausalLMPolicy
 from llmpolicy.policies.causal_lm.forward import left_pad, right_pad
 from llmpolicy.policies.causal_lm.group_attention import group_path
 from llmpolicy.policies.causal_lm.kinds import _REFUSED, SERVED
+from llmpolicy.policies.causal_lm.score import score
 from llmpolicy.policies.causal_lm.score_groups import Rows, score_groups
 from tests import models
 
@@ -143,6 +145,7 @@ def test_a_kind_that_is_served_is_right_by_every_law(kind: str, tied: bool, tmp_
     scored, mask = policy.log_prob(PROMPTS, action.value)
     torch.testing.assert_close(scored[mask], action.log_prob[mask], atol=1e-4, rtol=0)
     expected = [row.detach() for row in expected]
+    policy.rehearse()
     policy.save(tmp_path / "adapter")
     policy.merge().save(tmp_path / "merged")
     close(CausalLMPolicy.load(tmp_path / "merged"), expected, 1e-4)
@@ -151,6 +154,28 @@ def test_a_kind_that_is_served_is_right_by_every_law(kind: str, tied: bool, tmp_
     move(again, 2)
     reference = again.reference.log_prob(PROMPTS, ACTIONS)
     torch.testing.assert_close(reference[0][reference[1]], torch.cat(expected), atol=2e-5, rtol=0)
+
+
+@pytest.mark.parametrize("tied", [False, True], ids=["untied", "tied"])
+@pytest.mark.parametrize("kind", SHARED)
+def test_the_fused_head_is_used_where_it_sees_the_adapter(kind: str, tied: bool) -> None:
+    """On a GPU it is asked for wherever the update takes TRL's own path, of the reference too."""
+    base = models.model("llama", tie_word_embeddings=tied)
+    policy = CausalLMPolicy(get_peft_model(base, LORA[kind]()), models.tokenizer())
+    add_fused_lm_head(policy.model.get_base_model(), outputs=("log_probs", "entropy"))
+    ids = (torch.arange(40) * 7919 % 101).view(2, 20)
+    mask = torch.ones_like(ids)
+
+    def log_prob(*, fused: bool) -> torch.Tensor:
+        with torch.no_grad():
+            return score(policy.model, ids, mask, 12, 1.0, entropy=True, fused=fused).log_prob
+
+    with policy.adapter_off():
+        without = log_prob(fused=True)
+        torch.testing.assert_close(without, log_prob(fused=False), atol=2e-5, rtol=0)
+    move(policy)
+    torch.testing.assert_close(log_prob(fused=True), log_prob(fused=False), atol=2e-5, rtol=0)
+    assert (log_prob(fused=True) - without).abs().max() > 0.02
 
 
 VIRTUAL = {"target_modules": None, "num_virtual_tokens": 3}

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -130,3 +131,21 @@ def test_a_reward_model_begins_with_all_weights_but_its_head(base: Path) -> None
     (base / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 3}))
     with pytest.raises(PolicyError, match=r"has no weights for model.layers.2.*\(9 missing in all\)"):
         begin(str(base), seed=0)
+
+
+def test_full_weights_are_taken_a_file_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved = move(CausalLMPolicy(models.model("llama"), models.tokenizer()))
+    saved.model.save_pretrained(tmp_path, max_shard_size="10KB")
+    held: list[weakref.ref[torch.Tensor]] = []
+
+    def read(file: Path) -> dict[str, torch.Tensor]:
+        assert not any(tensor() is not None for tensor in held)
+        tensors = load_file(file)
+        held.extend(map(weakref.ref, tensors.values()))
+        return tensors
+
+    monkeypatch.setattr("llmpolicy.policies.causal_lm.load.load_file", read)
+    policy = CausalLMPolicy(models.model("llama"), models.tokenizer())
+    policy.take(tmp_path)
+    assert len(list(tmp_path.glob("model-*.safetensors"))) > 2
+    assert torch.equal(training.vector(policy.model), training.vector(saved.model))

@@ -3,11 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from peft import get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors.torch import load_file, load_model, save_file, save_model
 
 from llmpolicy.errors import PolicyError
-from llmpolicy.policies.causal_lm.adapter import REFERENCE
+from llmpolicy.policies.causal_lm.adapter import REFERENCE, place, state
 
 FILE = "reference.safetensors"
 
@@ -37,8 +36,8 @@ def save_reference(trainer: Any, folder: Path) -> None:
     if trainer.args.sync_ref_model:
         save_model(trainer.accelerator.unwrap_model(trainer.ref_model), str(folder / FILE))
     elif _has_adapter(trainer):
-        state = get_peft_model_state_dict(trainer.policy.model, adapter_name=REFERENCE, save_embedding_layers=False)
-        save_file({key: value.detach().contiguous().cpu() for key, value in state.items()}, folder / FILE)
+        tensors = state(trainer.policy.model, REFERENCE)  # which the layers of some kinds share, and no file may
+        save_file({key: value.to("cpu", copy=True).contiguous() for key, value in tensors.items()}, folder / FILE)
 
 
 def load_reference(trainer: Any, folder: Path) -> None:
@@ -51,7 +50,7 @@ def load_reference(trainer: Any, folder: Path) -> None:
             raise PolicyError(f"{folder} has no {FILE}, from which grpo.sync_ref_model goes on; start a new run")
         load_model(trainer.accelerator.unwrap_model(trainer.ref_model), file)
     elif _has_adapter(trainer) and file.is_file():
-        set_peft_model_state_dict(trainer.policy.model, load_file(file), adapter_name=REFERENCE)
+        place(trainer.policy.model, load_file(file), str(file), trainer.policy.name, REFERENCE)
 
 
 def _has_adapter(trainer: Any) -> bool:

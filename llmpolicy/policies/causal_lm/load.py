@@ -180,10 +180,17 @@ def _ancestors(key: str) -> set[str]:
 @torch.no_grad()
 def take_weights(model: PreTrainedModel, folder: Path) -> None:
     """Give a model the full weights that it saved in a folder; raises PolicyError unless every tensor has found its place."""
-    state = {key: tensor for file in sorted(folder.glob(_SHARDS)) for key, tensor in load_file(file).items()}
     try:
-        report = model.load_state_dict(state, strict=False)
-        if not report.unexpected_keys and not _untied(model, state, report.missing_keys):
+        saved_keys: set[str] = set()
+        unexpected: list[str] = []
+        for file in sorted(
+            folder.glob(_SHARDS)
+        ):  # one after the other: whole weights may be as much as memory has left
+            tensors = load_file(file)
+            unexpected += model.load_state_dict(tensors, strict=False).unexpected_keys
+            saved_keys |= tensors.keys()
+            del tensors
+        if not unexpected and not _untied(model, saved_keys):
             return
         # Saved under other names than it has in memory, as a mixture of experts is: transformers knows the way back.
         loaded: Any = type(model).from_pretrained(
@@ -196,10 +203,11 @@ def take_weights(model: PreTrainedModel, folder: Path) -> None:
         raise PolicyError(f"the weights in {folder} are not those of this model ({first_line(error)})") from error
 
 
-def _untied(model: PreTrainedModel, state: Mapping[str, Any], missing: Collection[str]) -> list[str]:
-    """The missing tensors that are not another name of one that is there."""
+def _untied(model: PreTrainedModel, keys: Collection[str]) -> list[str]:
+    """The model's tensors that are neither among these nor another name of one of them."""
     named = dict(model.named_parameters(remove_duplicate=False))
-    there = {id(named[key]) for key in state if key in named}
+    there = {id(named[key]) for key in keys if key in named}
+    missing = model.state_dict().keys() - set(keys)
     return [key for key in missing if key not in named or id(named[key]) not in there]
 
 

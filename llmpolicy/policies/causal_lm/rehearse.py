@@ -38,7 +38,8 @@ def rehearse(name: str, model: nn.Module, tokenizer: Any, save: Callable[[Path],
         _check_class(name, inner.config)
     with tempfile.TemporaryDirectory(prefix="llmpolicy-rehearsal-") as folder:
         try:
-            _check_shared(inner)
+            if not trained_only:  # PEFT writes what layers of an adapter share once for each of them
+                _check_shared(inner)
             if _size(model, trained_only) <= REALLY:
                 save(Path(folder))
             tokenizer.save_pretrained(folder)

@@ -5,10 +5,11 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
+from peft.utils.other import TrainableTokensWrapper
 from torch import Tensor, nn
 
 from llmpolicy.errors import PolicyError
-from llmpolicy.policies.causal_lm.forward import accepts, bare, forward, on_the_left, positions
+from llmpolicy.policies.causal_lm.forward import accepts, bare, forward, innermost, on_the_left, positions
 from llmpolicy.policies.causal_lm.frequencies import by_context, own_positions
 from llmpolicy.policies.causal_lm.states import unpadded
 
@@ -151,8 +152,10 @@ _fused_is_plain: WeakKeyDictionary[nn.Module, dict[bool, bool]] = WeakKeyDiction
 
 @torch.no_grad()
 def _is_plain(model: nn.Module, temperature: float, wanted: dict[str, Any]) -> bool:
+    if isinstance(bare(model).get_output_embeddings(), TrainableTokensWrapper):
+        return False  # its weights are two tensors, of which the fused head would see one, with the adapter off alone
     parameter = next(model.parameters())
-    tokens = bare(model).get_input_embeddings().num_embeddings
+    tokens = innermost(bare(model).get_input_embeddings()).num_embeddings  # weights may be shared out
     ids = (torch.arange(32, device=parameter.device) * 7919 % tokens).view(2, 16)  # (B, L)
     mask, settings = torch.ones_like(ids), (15, temperature, False, False)
     plain = _score(model, ids, mask, *settings, False, wanted)
