@@ -215,6 +215,8 @@ def test_a_run_without_checkpoints_is_finished_from_its_policy(tmp_path: Path) -
     Run.open(tmp_path / "run").update_manifest(status="running")
     assert "all steps are taken: finishing with the weights of policy" in go_on(tmp_path)
     assert Run.open(tmp_path / "run").evaluation() == measured
+    with pytest.raises(RunError, match="no checkpoint to go on from, only the policy of step .* with model.path="):
+        go_on(tmp_path, "grpo.max_steps=9")
 
 
 def test_other_processes_cannot_go_on_but_can_finish(ended: Path, folder: Path) -> None:

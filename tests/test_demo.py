@@ -14,6 +14,7 @@ import pytest
 from llmpolicy.errors import RunError
 from llmpolicy.run import Run
 from llmpolicy.session import demo
+from llmpolicy.signals import Interrupted
 
 ROOT = Path(__file__).parent.parent
 SEEDS = (0, 1, 2, 3, 4)
@@ -107,14 +108,17 @@ def test_the_demo_replaces_no_other_run(tmp_path: Path, whose: str) -> None:
     assert run.policy_dir.is_dir()
 
 
-def test_a_demo_that_was_stopped_is_still_a_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("end", [SystemExit(130), Interrupted("at once")], ids=["a step later", "at once"])
+def test_a_demo_that_was_stopped_is_still_a_demo(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: BaseException
+) -> None:
     def stop(name: str, _: Any, *, out: Path, say: Any) -> Run:
         earlier(out).finish("stopped")
-        raise SystemExit(130)
+        raise end
 
     monkeypatch.setattr(demo, "train_recipe", stop)
     for _ in range(2):
-        with pytest.raises(SystemExit):
+        with pytest.raises(type(end)):
             demo.run_demo(tmp_path / "demo", say=lambda _: None)
 
 

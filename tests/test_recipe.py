@@ -221,7 +221,10 @@ def test_every_default_of_trl_is_accepted() -> None:
         ("importance_sampling_level=tokens", "did you mean 'token'?"),
         ("lr_scheduler_type=linaer", "did you mean 'linear'?"),
         ("vllm_mode=servr", "did you mean 'server'?"),
-        ("save_strategy=no", "cannot be False; expected one of: best, epoch, no, steps"),
+        (
+            "save_strategy=no",
+            'cannot be False; YAML reads a bare no as false, the text needs quotes of its own: save_strategy: "no"',
+        ),
         ("temperature=hot", "grpo.temperature cannot be 'hot'; expected float"),
         ("learning_rate=true", "cannot be True; expected float"),
         ("epsilon_high=x", "cannot be 'x'; expected float | null"),

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from llmpolicy.policies.causal_lm import CausalLMPolicy
 from llmpolicy.recipe import load_recipe
 from llmpolicy.rewards.files import files_of, named_files
 from llmpolicy.run import Run
+from llmpolicy.session import sources
 from llmpolicy.session.evaluate import evaluate_model
-from llmpolicy.session.sources import refuse_changes, source_facts
+from llmpolicy.session.sources import content_digest, refuse_changes, source_facts
 from tests.test_session import ROWS, recipe, run_of
 
 REWARD = """
@@ -157,6 +159,42 @@ def test_the_files_of_a_function_are_its_own_and_not_those_of_installed_packages
     assert "exact.py" in shipped
     assert not {"torch", "__init__.pyc"} & shipped
     assert [path.name for path in named_files({"a": ["rubric.md", "no such file", ""]}, project)] == ["rubric.md"]
+
+
+def test_of_a_model_what_loading_reads_is_compared(tmp_path: Path) -> None:
+    """Not its page, a copy in another format, or a run that lies in its folder: those change and the model does not."""
+    base = tmp_path / "base"
+    CausalLMPolicy.load(MODEL).save(base)
+    for name in (
+        "README.md",
+        "pytorch_model.bin",
+        "runs/one/metrics.jsonl",
+        "original/consolidated.00.pth",
+        "code/a.py",
+    ):
+        (base / name).parent.mkdir(parents=True, exist_ok=True)
+        (base / name).write_text("other")
+    planned = load_recipe(recipe(tmp_path, model={"path": "base"}))
+    names = {item["file"] for item in source_facts(plan(planned))["files"] if item["for"] == "model"}
+    assert {"config.json", "model.safetensors", "tokenizer.json", "code/a.py"} <= names
+    assert not {"README.md", "pytorch_model.bin"} & names
+    assert not [name for name in names if name.startswith(("runs", "original"))]
+
+
+def test_large_weights_are_compared_by_size_and_spread_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of any size no more is read than the blocks; small ones, and what is no weights, are read whole."""
+    monkeypatch.setattr(sources, "BLOCK", 4)
+    content, large = bytes(range(256)) * 40, tmp_path / "model.safetensors"
+    large.write_bytes(content)
+    digest = content_digest(large)
+    assert digest.startswith("256 blocks: ")
+    for other in (content[:-1], content + b"\0", content[:-1] + b"\0", b"\1" + content[1:], bytes(len(content))):
+        large.write_bytes(other)
+        assert content_digest(large) != digest
+    (tmp_path / "rows.jsonl").write_bytes(content)
+    (tmp_path / "small.safetensors").write_bytes(content[:1024])
+    assert content_digest(tmp_path / "rows.jsonl") == sha256(content).hexdigest()
+    assert content_digest(tmp_path / "small.safetensors") == sha256(content[:1024]).hexdigest()
 
 
 def test_a_run_goes_on_and_is_measured_only_as_it_was_made(tmp_path: Path) -> None:

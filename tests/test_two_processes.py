@@ -110,3 +110,25 @@ def test_two_processes_refill_what_one_does(both: Any, name: str) -> None:
     assert one["memory"] == two["memory"]
     if name != "remembered":
         assert logged["sampling/dead"] == 2 - logged["sampling/refilled"] == (name == "capped")
+
+
+def test_processes_that_have_read_other_settings_do_not_train_together(tmp_path: Path) -> None:
+    script = tmp_path / "read.py"
+    script.write_text(
+        "import os, pathlib, accelerate\n"
+        "from llmpolicy.errors import RunError\n"
+        "from llmpolicy.session.process import refuse_other_words\n"
+        "accelerate.PartialState(cpu=True)\n"
+        "refuse_other_words('the same')\n"
+        "try:\n    refuse_other_words(os.environ['RANK'])\n"
+        "except RunError as error:\n"
+        "    pathlib.Path(__file__).with_name(os.environ['RANK']).write_text(str(error))\n"
+    )
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script),
+    ]  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    for rank in ("0", "1"):
+        assert "read other settings or rows" in (tmp_path / rank).read_text()

@@ -169,6 +169,8 @@ def _check_value(key: str, value: Any, annotation: str, where: str, block: str =
     if wrong_text or not _fits(value, kinds):
         meant = ALIASES.get(str(value).lower(), str(value)) if key == "optim" else str(value)
         expected = nearest(meant, choices) or f"; expected {annotation.replace('None', 'null')}"
+        if value is False and "no" in choices:
+            expected = f'; YAML reads a bare no as false, the text needs quotes of its own: {key}: "no"'
         raise RecipeError(f"{where}{block}.{key} cannot be {value!r:.80}{expected}")
     if expected := expected_of(key, value):
         raise RecipeError(f"{where}{block}.{key} is {value}; expected {expected}")

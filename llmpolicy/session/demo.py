@@ -25,8 +25,9 @@ def run_demo(out: Path, overrides: Sequence[str] = (), say: Say = tell) -> Run:
     )
     try:
         run = train_recipe(RECIPE, overrides, out=out, say=say)
-    except SystemExit:  # stopped by a signal: what it leaves is still a demo
-        Run.open(out).update_manifest(made_by=MARK)
+    except (SystemExit, KeyboardInterrupt):  # stopped by a signal: what it leaves is still a demo
+        if (out / "manifest.json").is_file() and not is_live(out):
+            Run.open(out).update_manifest(made_by=MARK)
         raise
     run.update_manifest(made_by=MARK)
     return run

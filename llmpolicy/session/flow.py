@@ -29,7 +29,13 @@ from llmpolicy.run import Run, mend, new_run_path, written_whole
 from llmpolicy.sandbox import unsafe
 from llmpolicy.session.curve import close_curve
 from llmpolicy.session.evaluate import evaluate_policy
-from llmpolicy.session.going_on import is_complete, last_step, reached, refuse_other_processes
+from llmpolicy.session.going_on import (
+    is_complete,
+    last_step,
+    reached,
+    refuse_other_processes,
+    refuse_without_checkpoint,
+)
 from llmpolicy.session.grpo import check_grpo_block, train_grpo
 from llmpolicy.session.process import (
     DRY_RUN,
@@ -250,6 +256,7 @@ def _check_going_on(
     """Refuse what cannot go on, before a model loads; all changes that were accepted, now and earlier."""
     _refuse_other_questions(run, recipe)
     _refuse_last_step(run, recipe)
+    refuse_without_checkpoint(run, recipe)
     refuse_other_processes(run, recipe)
     changed = refuse_changes(run, sources, accept=accept, say=say)
     earlier: list[dict[str, Any]] = run.manifest.get("accepted_changes") or []

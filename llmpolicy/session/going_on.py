@@ -35,6 +35,16 @@ def only_ends(run: Run, recipe: Recipe) -> Path | None:
     return run.latest() if last is not None and reached(run) >= last else None
 
 
+def refuse_without_checkpoint(run: Run, recipe: Recipe) -> None:
+    """More steps need what a checkpoint holds; a policy alone (``save_strategy: "no"``) is the start of another run."""
+    if run.policy_dir.is_dir() and not run.checkpoints() and only_ends(run, recipe) is None:
+        key = "adapter" if (run.policy_dir / "adapter_config.json").is_file() else "path"
+        raise RunError(
+            f"{run.path} has no checkpoint to go on from, only the policy of step {max(run.policy_step(), 0)}; start a new "
+            f"run from that with model.{key}={run.policy_dir} and another --out DIR"
+        )
+
+
 def is_complete(run: Run, recipe: Recipe) -> bool:
     """Whether a run came to its end, and policy, evaluation and plot lie there whole."""
     files = [run.plot_path]

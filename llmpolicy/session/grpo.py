@@ -1,5 +1,6 @@
 """The GRPO part of a run: the trainer with its callbacks, from the first step or from a checkpoint."""
 
+import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,7 +11,8 @@ from llmpolicy.build import Plan, evaluated_length
 from llmpolicy.recipe import Recipe
 from llmpolicy.run import Run
 from llmpolicy.session.going_on import only_ends, reached
-from llmpolicy.session.process import Say, end_stopped
+from llmpolicy.session.process import Say, end_stopped, refuse_other_words
+from llmpolicy.session.sources import row_facts
 from llmpolicy.tasks import Row
 
 if TYPE_CHECKING:
@@ -60,6 +62,8 @@ def train_grpo(
     options: dict[str, Any] = {"run": run, "callbacks": callbacks, "sampling": recipe.sampling}
     with events_in(home / "tensorboard"):
         trainer = PolicyTrainer(policy, made.rewards, made.train_rows, args, **options)
+    facts = [recipe.seed, recipe.grpo, row_facts(made.train_rows, made.held_out)]
+    refuse_other_words(json.dumps(facts, sort_keys=True, default=str))
     progress.samples = lambda: trainer.generation.samples
     _introduce(trainer, run, home, say)
     if recipe.evaluate and recipe.evaluate.every and made.correct:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from llmpolicy.errors import RunError
 from llmpolicy.run import Run
 from llmpolicy.run.disk import DiskError, unwritten
 from llmpolicy.signals import Interrupted, Signals, terminable
@@ -127,6 +128,17 @@ def drawn(what: str, draw: Callable[[], Any], say: Say) -> None:
 def world_size() -> int:
     """How many processes train together."""
     return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def refuse_other_words(words: str) -> None:
+    """Compare what each process has read, once they know of each other; raises RunError when it is not the same."""
+    from accelerate.utils import gather_object
+
+    if world_size() > 1 and len(set(gather_object([words]))) > 1:
+        raise RunError(
+            "the processes have read other settings or rows than one another, as when a file changed while they started "
+            "or differs between hosts; start them again with the same files"
+        )
 
 
 def silent(_: str) -> None:

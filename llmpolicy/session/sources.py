@@ -20,16 +20,34 @@ from llmpolicy.tasks.sources import find_file
 ACCEPT = "--accept-changes"
 Files = list[dict[str, str]]
 
+WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf", ".h5", ".msgpack", ".onnx")
+BLOCK, BLOCKS = 2**20, 256
+"""Of a file of weights that is larger than that many blocks of so many bytes, these are read, evenly spread."""
+
 
 def source_facts(made: Plan, *, weights: bool = True) -> dict[str, Any]:
     """For the manifest: ``files`` with the sha256 of each, and the sha256 of the rows and of the held-out questions."""
     recipe = made.recipe
     pairs = [*_reward_files(recipe), *_task_files(recipe), *(_weight_files(recipe) if weights else [])]
     files = {(role, name): path for role, name, path in pairs}
-    listed = [
-        {"for": role, "file": name, "sha256": fingerprint(path)["sha256"]} for (role, name), path in files.items()
-    ]
+    listed = [{"for": role, "file": name, "sha256": content_digest(path)} for (role, name), path in files.items()]
     return {"files": listed, "rows": row_facts(made.train_rows, made.held_out)}
+
+
+def content_digest(path: Path) -> str:
+    """The sha256 of a file; of large weights, of which training changes all, that of size and spread blocks, and it says so.
+
+    All of it would take minutes a start, in which a model of some ten billion parameters is loaded in seconds.
+    """
+    size = path.stat().st_size
+    if path.suffix not in WEIGHTS or size <= BLOCKS * BLOCK:
+        return str(fingerprint(path)["sha256"])
+    digest = hashlib.sha256(str(size).encode())
+    with path.open("rb", buffering=0) as file:
+        for number in range(BLOCKS):
+            file.seek(number * (size - BLOCK) // (BLOCKS - 1))
+            digest.update(file.read(BLOCK))
+    return f"{BLOCKS} blocks: {digest.hexdigest()}"
 
 
 def row_facts(train: Sequence[Row], held_out: Sequence[Row]) -> dict[str, Any]:
@@ -121,7 +139,7 @@ def _task_files(recipe: Recipe) -> Iterable[tuple[str, str, Path]]:
 
 
 def _weight_files(recipe: Recipe) -> Iterable[tuple[str, str, Path]]:
-    """Every file of a model or adapter that lies in a folder; what comes from the Hub is named by its revision."""
+    """The files of a model or adapter that lies in a folder; what comes from the Hub is named by its revision."""
     base = loaded_weights(recipe)
     adapter = recipe.model.adapter if recipe.model else None
     places = {
@@ -130,8 +148,20 @@ def _weight_files(recipe: Recipe) -> Iterable[tuple[str, str, Path]]:
     }
     for role, folder in places.items():
         if folder is not None and folder.is_dir():
-            for path in _within(folder):
+            for path in _loaded(folder):
                 yield role, path.relative_to(folder).as_posix(), path
+
+
+def _loaded(folder: Path) -> list[Path]:
+    """What loading reads of a model's folder: no pages, no weights in formats beside safetensors, no runs that lie there."""
+    files = [
+        path
+        for path in _within(folder)
+        if path.suffix != ".md"
+        and (path.parent == folder or path.suffix == ".py" or path.parent.name == "additional_chat_templates")
+    ]
+    others = WEIGHTS[1:] if any(path.suffix == WEIGHTS[0] for path in files) else ()
+    return [path for path in files if path.suffix not in others]
 
 
 def _within(place: Path) -> list[Path]:
