@@ -250,6 +250,17 @@ def test_the_verb_exits_0_when_clean_and_2_when_there_is_no_such_reward(polite):
     assert run(cwd=polite).returncode == 2
 
 
+def test_what_a_reward_prints_does_not_bury_the_report(tmp_path, capfd):
+    (tmp_path / "talks.py").write_text(SOUND.replace("    return", "    print('so much')\n    return"))
+    report = check(f"{tmp_path / 'talks.py'}:whole", parts=("contract",))
+    told = capfd.readouterr()
+    assert report.clean
+    assert "the rewards printed " in told.out
+    assert (told.out + told.err).count("so much") == 5
+    check(f"{tmp_path / 'talks.py'}:whole", parts=("contract",), quiet=True)
+    assert "so much" not in "".join(capfd.readouterr())
+
+
 def test_attacks_of_a_file_join_the_battery(polite):
     (polite / "mine.jsonl").write_text('{"name": "mine", "breaks": "pays this", "text": "{gold}"}\n')
     done = run("polite.py:plain", "--attacks", "mine.jsonl", cwd=polite)

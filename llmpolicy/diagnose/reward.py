@@ -1,7 +1,10 @@
 """What `llmpolicy check-reward` does: read rows and arguments, check the reward, and show what was found."""
 
+import contextlib
+import io
 import json
-from collections.abc import Iterable, Sequence
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +14,13 @@ from llmpolicy.errors import RewardError
 from llmpolicy.rewards.battery import ATTACKS, Attack
 from llmpolicy.rewards.check import PARTS, Report, check_reward
 from llmpolicy.rewards.contract import Style
+from llmpolicy.rewards.printed import printed
 from llmpolicy.tasks.sources import READERS, find_file
 from llmpolicy.terminal import columns, tell
 
 _SHOWN = 300
 _LISTED = 10
+_PRINTED = 5
 
 
 def check(
@@ -35,10 +40,34 @@ def check(
     rows = _rows(data) if data else []
     own = _attacks(attacks) if attacks else []
     given = dict(map(_argument, args))
-    report = check_reward(reference, rows=rows, args=given, attacks=[*ATTACKS, *own], parts=parts, style=style)
+    with _prints_shortened(show=not quiet):
+        report = check_reward(reference, rows=rows, args=given, attacks=[*ATTACKS, *own], parts=parts, style=style)
     if not quiet:
         show(report)
     return report
+
+
+class _Prints(io.TextIOBase):
+    """Stands in for standard output while rewards are called in this process."""
+
+    def write(self, text: str) -> int:
+        printed.take(text.encode("utf-8", "replace"))
+        return len(text)
+
+
+@contextlib.contextmanager
+def _prints_shortened(show: bool) -> Iterator[None]:
+    """Of what a reward prints show the first lines and the count: it is called thousands of times, and the report matters."""
+    with tempfile.TemporaryDirectory() as folder:
+        file, counts = Path(folder) / "printed", list[str]()
+        try:
+            with printed.kept_in(file, counts.append), contextlib.redirect_stdout(_Prints()):
+                yield
+        finally:
+            for count in counts if show else ():
+                tell(f"{count.removesuffix(f': {file}')}; the first of them:")
+                for line in file.read_text(encoding="utf-8", errors="replace").splitlines()[:_PRINTED]:
+                    tell(f"  {_plain(line)}")
 
 
 def replay(place: str) -> str:

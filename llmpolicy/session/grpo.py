@@ -58,12 +58,10 @@ def train_grpo(
     )
     stop = CleanStop(recipe.time_limit)
     progress = Progress(say)
-    callbacks: list[Any] = [stop, progress]
-    options: dict[str, Any] = {"run": run, "callbacks": callbacks, "sampling": recipe.sampling}
+    options: dict[str, Any] = {"run": run, "callbacks": [stop, progress], "sampling": recipe.sampling}
     with events_in(home / "tensorboard"):
         trainer = PolicyTrainer(policy, made.rewards, made.train_rows, args, **options)
-    facts = [recipe.seed, recipe.grpo, row_facts(made.train_rows, made.held_out)]
-    refuse_other_words(json.dumps(facts, sort_keys=True, default=str))
+    _agree(made)
     progress.samples = lambda: trainer.generation.samples
     _introduce(trainer, run, home, say)
     if recipe.evaluate and recipe.evaluate.every and made.correct:
@@ -91,6 +89,12 @@ def train_grpo(
     if shared:
         save_together(trainer, home / "policy")
     return stop.reason, shared, trainer.state.global_step
+
+
+def _agree(made: Plan) -> None:
+    """Refuse processes that have read other settings or rows than one another; raises RunError."""
+    facts = [made.recipe.seed, made.recipe.grpo, row_facts(made.train_rows, made.held_out)]
+    refuse_other_words(json.dumps(facts, sort_keys=True, default=str))
 
 
 def _introduce(trainer: Any, run: Run | None, home: Path, say: Say) -> None:
