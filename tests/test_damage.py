@@ -5,6 +5,7 @@ import importlib.util
 import json
 import os
 import shutil
+import stat
 import subprocess
 import sys
 from collections.abc import Callable
@@ -217,6 +218,29 @@ def test_a_run_without_checkpoints_is_finished_from_its_policy(tmp_path: Path) -
     assert Run.open(tmp_path / "run").evaluation() == measured
     with pytest.raises(RunError, match="no checkpoint to go on from, only the policy of step .* with model.path="):
         go_on(tmp_path, "grpo.max_steps=9")
+
+
+def test_a_file_system_that_waits_for_no_folder_holds_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As SMB and FUSE do, of which there is none here; a file that is not synced is an error all the same."""
+    wait = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        wait(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    run = Run.create(tmp_path / "run", {"name": "one"})
+    with written_whole(run.policy_dir) as folder:
+        (folder / "weights").write_text("whole")
+    assert damage(run.policy_dir) is None
+
+    def refuse(_: int) -> None:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(OSError, match="Invalid argument"):
+        run.finish("finished")
 
 
 def test_other_processes_cannot_go_on_but_can_finish(ended: Path, folder: Path) -> None:

@@ -1,6 +1,7 @@
 """Folders that are whole or not there: written aside, synced, renamed, with the size and sha256 of every file in them."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -103,10 +104,17 @@ def fingerprint(path: Path) -> dict[str, Any]:
 
 
 def sync(path: Path) -> None:
-    """Wait until the disk has a file, or the names in a folder, and forget the cached copy, so that it is read from there."""
+    """Wait until the disk has a file, or the names in a folder, and forget the cached copy, so that it is read from there.
+
+    Some file systems (SMB, FUSE) have no such wait for a folder; there the rename alone must do.
+    """
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP) or not path.is_dir():
+                raise
         if hasattr(os, "posix_fadvise") and path.is_file():
             os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
     finally:
