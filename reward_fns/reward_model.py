@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,13 @@ class RewardModel:
     model: Any
     tokenizer: Any
     context: int
+
+    @cached_property
+    def template(self) -> Any:
+        """The tokenizer's chat template, which is tried out once to see what kinds of content it shows."""
+        from llmpolicy.policies.causal_lm.template import Template
+
+        return Template(self.tokenizer, {})
 
 
 @reward(kind="judge", timeout=60.0, in_process=True)
@@ -57,11 +64,13 @@ def score_texts(rewarder: RewardModel, ids: Sequence[list[int]], max_length: int
     """The scores of token ids, in their order; texts of like length go through the model together."""
     import torch
 
+    from llmpolicy.policies.causal_lm.frequencies import switches
+
     limit = min(max_length or rewarder.context, rewarder.context)
     kept = [row[-limit:] for row in ids]
     values: dict[int, float] = {}
     with torch.inference_mode():
-        for batch in _batches([len(row) for row in kept], _switch(rewarder)):
+        for batch in _batches([len(row) for row in kept], switches(rewarder.model)):
             values |= dict(zip(batch, _forward(rewarder, [kept[i] for i in batch]), strict=True))
     return [
         Score(values[i], why="" if len(row) <= limit else f"the first {len(row) - limit} of {len(row)} tokens were cut")
@@ -121,8 +130,6 @@ def _check(name: str, model: Any, missing: Sequence[str]) -> None:
 
 def _ids(rewarder: RewardModel, prompt: str | Messages, completion: str) -> list[int]:
     """Token ids of a prompt with its completion, as TRL's RewardTrainer puts a pair together."""
-    from llmpolicy.policies.causal_lm.template import Template
-
     tokenizer = rewarder.tokenizer
     if isinstance(prompt, str):
         end = tokenizer.eos_token or ""
@@ -137,7 +144,7 @@ def _ids(rewarder: RewardModel, prompt: str | Messages, completion: str) -> list
     if said and said[-1]["role"] == "assistant":  # a prefill: the completion goes on with it
         completion = content_text(said.pop()["content"]) + completion
     said.append({"role": "assistant", "content": completion})
-    return list(tokenizer.apply_chat_template(Template(tokenizer, {}).fitted(plain(said)), return_dict=False))
+    return list(tokenizer.apply_chat_template(rewarder.template.fitted(plain(said)), return_dict=False))
 
 
 def _text(completion: Any) -> str:
@@ -145,17 +152,11 @@ def _text(completion: Any) -> str:
     return completion if isinstance(completion, str) else "".join(content_text(part["content"]) for part in completion)
 
 
-def _switch(rewarder: RewardModel) -> int:
-    """The length above which a LongRoPE model turns all rows of a batch otherwise, 0 if there is none."""
-    config = rewarder.model.config.get_text_config()
-    rope = getattr(config, "rope_parameters", None) or {}
-    return int(rope["original_max_position_embeddings"]) if rope.get("rope_type") == "longrope" else 0
-
-
-def _batches(lengths: Sequence[int], switch: int = 0) -> Iterator[list[int]]:
+def _batches(lengths: Sequence[int], limits: Sequence[int] = ()) -> Iterator[list[int]]:
+    """Rows that are read together, the longest first: none beside one beyond a limit, above which a model turns all otherwise."""
     batch: list[int] = []
     for row in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
-        apart = batch and lengths[row] <= switch < lengths[batch[0]]
+        apart = any(lengths[row] <= limit < lengths[batch[0]] for limit in limits) if batch else False
         if batch and (apart or (len(batch) + 1) * lengths[batch[0]] > TOKENS_AT_ONCE):
             yield batch
             batch = []

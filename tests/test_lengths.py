@@ -231,10 +231,11 @@ def test_a_stage_that_reads_whole_rows_refuses_those_that_cross(tmp_path: Path) 
         warm_start(pi, rows, [], args, tmp_path / "out", {})
 
 
-def test_a_reward_model_scores_a_text_as_it_does_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["llama", "gemma3"])
+def test_a_reward_model_scores_a_text_as_it_does_alone(kind: str, tmp_path: Path) -> None:
     from reward_fns.reward_model import load, score_texts
 
-    config = network("llama").config
+    config = network(kind).config
     config.num_labels = 1
     torch.manual_seed(0)
     AutoModelForSequenceClassification.from_config(config).save_pretrained(tmp_path)

@@ -214,3 +214,14 @@ def test_a_stage_is_checked_like_the_grpo_block(change: dict[str, Any], words: s
     with pytest.raises(RecipeError) as found:
         make_recipe(BLOCKS | change)
     assert words in str(found.value)
+
+
+def test_the_chat_template_is_tried_out_once_a_model(saved: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rewarder = reward_model.load(saved, reward_model._written(saved), None, False)
+    reward_model.score("4", messages=messages(), model=saved)
+    rendered: list[Any] = []
+    stock = rewarder.tokenizer.apply_chat_template
+    monkeypatch.setattr(rewarder.tokenizer, "apply_chat_template", lambda *a, **k: rendered.append(a) or stock(*a, **k))
+    for reply in REPLIES:
+        reward_model.score(reply, messages=messages(), model=saved)
+    assert len(rendered) == len(REPLIES)

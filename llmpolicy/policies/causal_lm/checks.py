@@ -10,7 +10,15 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from llmpolicy.errors import PolicyError
 from llmpolicy.policies.causal_lm.adapter import first_line
-from llmpolicy.policies.causal_lm.forward import accepts, bare, forward, length_multiple, positions, vocabulary
+from llmpolicy.policies.causal_lm.forward import (
+    accepts,
+    bare,
+    forward,
+    is_there,
+    length_multiple,
+    positions,
+    vocabulary,
+)
 from llmpolicy.policies.causal_lm.frequencies import context_length
 from llmpolicy.policies.causal_lm.states import is_recurrent, unpadded
 
@@ -149,11 +157,6 @@ def _log_probs(model: nn.Module, ids: Tensor, padding: int) -> Tensor:
     padded = torch.nn.functional.pad(ids, (padding, 0))
     logits, _ = forward(model, padded, mask, positions(mask), ids.shape[1], use_cache=False)
     return torch.log_softmax(logits, dim=-1)  # (B, L, V)
-
-
-def is_there(model: nn.Module) -> bool:
-    """Whether a model has its weights: not on the meta device, nor sharded while it is loaded."""
-    return not any(p.is_meta or p.numel() == 0 for p in model.parameters())
 
 
 @contextmanager

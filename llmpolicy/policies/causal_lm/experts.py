@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from llmpolicy.errors import PolicyError
-from llmpolicy.policies.causal_lm.forward import bare, forward, positions, vocabulary
+from llmpolicy.policies.causal_lm.forward import bare, forward, is_there, positions, vocabulary
 
 _CANNOT = (AttributeError, TypeError, ValueError, RuntimeError, IndexError, KeyError)
 
@@ -31,7 +31,7 @@ def settle_aux_loss(trainer: Any, model: nn.Module, asked: float | None) -> None
 @torch.no_grad()
 def gives_aux_loss(model: nn.Module) -> bool:
     """Whether the model, asked for its routers' logits, gives a loss of them."""
-    if any(p.is_meta or p.numel() == 0 for p in model.parameters()):
+    if not is_there(model):
         return True
     device = next(model.parameters()).device
     ids = (torch.arange(8, device=device) * 7919 % vocabulary(model))[None]  # (1, L)

@@ -19,8 +19,11 @@ CACHES = ("cache", "past_key_values", "cache_params")
 def unwrapped(model: nn.Module) -> Any:
     """The model inside what DDP, FSDP, DeepSpeed and compilation wrap around it, with its adapters."""
     inner: Any = model
-    # accelerate's own unwrapping walks all modules, which is too slow for once a token
-    while (wrapped := getattr(inner, "_orig_mod", getattr(inner, "module", None))) is not None:
+    # accelerate's own unwrapping walks all modules, which is too slow for once a token, as are PEFT's searches for a name
+    while (
+        not isinstance(inner, PeftModel)
+        and (wrapped := getattr(inner, "_orig_mod", getattr(inner, "module", None))) is not None
+    ):
         inner = wrapped
     return inner
 
@@ -52,6 +55,11 @@ def innermost(module: Any) -> Any:
     while (below := getattr(module, "base_layer", getattr(module, "original_module", None))) is not None:
         module = below
     return module
+
+
+def is_there(model: nn.Module) -> bool:
+    """Whether a model has its weights: not on the meta device, nor sharded while it is loaded."""
+    return not any(p.is_meta or p.numel() == 0 for p in model.parameters())
 
 
 def vocabulary(model: nn.Module) -> int:

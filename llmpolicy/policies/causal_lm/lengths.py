@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from llmpolicy.errors import PolicyError
-from llmpolicy.policies.causal_lm.checks import is_there, train_mode
-from llmpolicy.policies.causal_lm.forward import bare, vocabulary
+from llmpolicy.policies.causal_lm.checks import train_mode
+from llmpolicy.policies.causal_lm.forward import bare, is_there, vocabulary
 from llmpolicy.policies.causal_lm.frequencies import check_lengths, grows_past
 from llmpolicy.policies.causal_lm.generate import generate
 from llmpolicy.policies.causal_lm.states import counts_columns

@@ -13,7 +13,7 @@ from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
 from transformers.modeling_utils import remove_tied_weights_from_state_dict
 
 from llmpolicy.errors import PolicyError
-from llmpolicy.policies.causal_lm.forward import bare, vocabulary
+from llmpolicy.policies.causal_lm.forward import bare, is_there, vocabulary
 
 REALLY = 2**26
 """Bytes of weights, 64 MB, up to which they are written, into a folder that goes away; larger ones are only looked at."""
@@ -79,7 +79,7 @@ def _size(model: nn.Module, trained_only: bool) -> int:
 
 def _check_shared(inner: Any) -> None:
     """Let transformers look for tensors that share memory and are not said to: it refuses to write them."""
-    if not any(p.is_meta or p.numel() == 0 for p in inner.parameters()):
+    if is_there(inner):
         remove_tied_weights_from_state_dict(dict(inner.state_dict()), inner)
 
 

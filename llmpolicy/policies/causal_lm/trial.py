@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from llmpolicy.policies.causal_lm.forward import forward, positions, vocabulary
+from llmpolicy.policies.causal_lm.forward import forward, is_there, positions, vocabulary
 
 _ROWS, _WIDTH = 2, 8
 _LIMIT = 1e-3
@@ -19,7 +19,7 @@ def log_probs(model: nn.Module) -> Tensor | None:
 
     Weights that are not there yet are on the meta device, or shared out while loading.
     """
-    if any(p.is_meta or p.numel() == 0 for p in model.parameters()):
+    if not is_there(model):
         return None
     device, training = next(model.parameters()).device, model.training
     ids = (torch.arange(_ROWS * _WIDTH, device=device) * 7919 % vocabulary(model)).view(_ROWS, _WIDTH)  # (B, L)
