@@ -123,6 +123,8 @@ def test_processes_that_have_read_other_settings_do_not_train_together(tmp_path:
         "try:\n    refuse_other_words(os.environ['RANK'])\n"
         "except RunError as error:\n"
         "    pathlib.Path(__file__).with_name(os.environ['RANK']).write_text(str(error))\n"
+        "accelerate.PartialState().wait_for_everyone()\n"
+        "accelerate.PartialState().destroy_process_group()\n"
     )
     command = [
         sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script),
