@@ -323,6 +323,7 @@ def test_hub_ids_of_two_users_are_two_bases_and_a_folder_may_have_moved(base, tm
         ({"init_lora_weights": "pissa"}, "'pissa' changes the base"),
         ({"task_type": "SEQ_CLS"}, "expected CAUSAL_LM"),
         ({"r": 0}, "no adapter fits the model"),
+        ({"layers_to_transform": [0]}, "LoraConfig refuses these settings"),
     ],
 )
 def test_a_lora_that_cannot_be_a_policy_is_refused(lora, sentence):

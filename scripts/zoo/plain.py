@@ -53,9 +53,12 @@ class Plain:
         return written, closest
 
     def sensitivity(self, ids: Ids) -> float:
-        """How far the last distribution moves with another first token, in nats, (mean over V)."""
+        """How far the last distribution moves with another token a few places before, in nats, (mean over V).
+
+        The first token of all may lie beyond what sliding windows see.
+        """
         with torch.no_grad():
-            both = [self.logits([first, *ids[1:]])[-1].log_softmax(-1) for first in (ids[0], ids[0] + 1)]
+            both = [self.logits([*ids[:-4], other, *ids[-3:]])[-1].log_softmax(-1) for other in (ids[-4], ids[-4] + 1)]
         return float((both[0] - both[1]).abs().mean())
 
     def gradient(self, loss: Tensor) -> dict[str, Tensor]:

@@ -39,7 +39,10 @@ def lora_config(lora: Mapping[str, Any]) -> LoraConfig:
     for key in lora:
         if key not in valid:
             raise PolicyError(f"lora: {key!r} is no argument of LoraConfig{nearest(key, valid)}")
-    config = LoraConfig(**{"task_type": "CAUSAL_LM", "target_modules": "all-linear", **lora})
+    try:
+        config = LoraConfig(**{"task_type": "CAUSAL_LM", "target_modules": "all-linear", **lora})
+    except (ValueError, TypeError, ImportError) as error:  # settings that exclude each other, packages that are missing
+        raise PolicyError(f"lora: LoraConfig refuses these settings ({first_line(error)})") from error
     if config.lora_dropout:
         raise PolicyError(
             f"lora: lora_dropout is {config.lora_dropout}; expected 0, since with dropout the policy that is scored "
