@@ -408,6 +408,13 @@ class Noisy(GPT2LMHeadModel):
         return output
 
 
+class Evaluating(GPT2LMHeadModel):
+    def forward(self, *args, **kwargs):
+        if self.training:
+            raise ValueError("training wants 256 tokens")
+        return super().forward(*args, **kwargs)
+
+
 class Counting(GPT2LMHeadModel):
     """Takes no positions, and counts them from the first column, padded or not."""
 
@@ -469,7 +476,12 @@ def test_a_model_without_a_cache_reads_its_rows_again():
 
 
 @pytest.mark.parametrize(
-    ("kind", "sentence"), [(Noisy, "still random in train mode"), (Counting, "padded on the left")]
+    ("kind", "sentence"),
+    [
+        (Noisy, "still random in train mode"),
+        (Counting, "padded on the left"),
+        (Evaluating, r"Evaluating cannot read 16 tokens in training \(training wants 256 tokens\)"),
+    ],
 )
 def test_a_model_that_is_no_function_of_its_context_is_refused(kind, sentence):
     with pytest.raises(PolicyError, match=sentence):

@@ -97,10 +97,8 @@ def untouched(model: nn.Module) -> Tensor | None:
     ids = _some_tokens(model)
     spare = -ids.shape[1] % length_multiple(model)
     try:
-        logits = model.eval()(input_ids=torch.nn.functional.pad(ids, (0, spare)), **arguments).logits
-    except (ValueError, TypeError, AttributeError, IndexError, RuntimeError) as error:
-        what = f"{type(bare(model)).__name__} cannot read {ids.shape[1]} tokens ({first_line(error)})"
-        raise PolicyError(f"{what}; expected a causal language model") from error
+        with _in_words(model, ids):
+            logits = model.eval()(input_ids=torch.nn.functional.pad(ids, (0, spare)), **arguments).logits
     finally:
         model.train(training)
     return torch.log_softmax(logits[:, : logits.shape[1] - spare][:, -ids.shape[1] :], dim=-1)
@@ -116,8 +114,8 @@ def check(model: nn.Module, name: str, expected: Tensor | None) -> None:
     """
     if expected is None:
         return
-    with train_mode(model):
-        ids = _some_tokens(model)  # (B, L)
+    ids = _some_tokens(model)  # (B, L)
+    with train_mode(model), _in_words(model, ids):
         first, second = _log_probs(model, ids, 0), _log_probs(model, ids, 0)  # (B, L, V)
         changed = torch.cat([ids[:, :-1], ids[:, -1:].roll(1, 0)], dim=1)  # (B, L): other last tokens
         later = _log_probs(model, changed, 0)
@@ -128,6 +126,17 @@ def check(model: nn.Module, name: str, expected: Tensor | None) -> None:
     _same(expected, first, limit, own)
     _same(first[:, :-1], later[:, :-1], limit, f"{name} lets a token see what comes after it")
     _same(first, padded, limit, f"{name} changes its mind when the prompt is padded on the left")
+
+
+@contextmanager
+def _in_words(model: nn.Module, ids: Tensor) -> Iterator[None]:
+    """What a model raises while it reads a few tokens becomes a PolicyError of one sentence."""
+    try:
+        yield
+    except (ValueError, TypeError, AttributeError, IndexError, RuntimeError) as error:
+        mode = "training" if model.training else "evaluation"
+        what = f"{type(bare(model)).__name__} cannot read {ids.shape[1]} tokens in {mode} ({first_line(error)})"
+        raise PolicyError(f"{what}; expected a causal language model") from error
 
 
 def _limit(model: nn.Module) -> float:
