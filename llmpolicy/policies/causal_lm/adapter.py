@@ -7,6 +7,7 @@ name under which TRL looks for a reference.
 import copy
 import dataclasses
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -273,6 +275,11 @@ def folded(model: PeftModel) -> Any:
 
     A head that shares its weights with the embeddings is parted from them where the adapter changes one of the two.
     """
+    if shared := _shared_layer(model):
+        raise PolicyError(
+            f"the adapter cannot be added to its base's weights: those of {shared} are shared by several layers, each with "
+            "its own part of the adapter; keep it as an adapter"
+        )
     twin = detached(model)
     _part(twin.get_base_model())
     try:
@@ -281,6 +288,16 @@ def folded(model: PeftModel) -> Any:
         raise PolicyError(f"the adapter cannot be added to its base's weights ({first_line(error)})") from error
     _join(merged)
     return merged
+
+
+def _shared_layer(model: PeftModel) -> str | None:
+    """The name of an adapted layer whose weight is another layer's too (Zamba's blocks); the head's is parted from it."""
+    own = [module._parameters.get("weight") for module in model.modules() if not isinstance(module, nn.Embedding)]
+    owners = Counter(id(weight) for weight in own if weight is not None)
+    for name, layer in model.named_modules():
+        if isinstance(layer, BaseTunerLayer) and owners[id(getattr(layer.get_base_layer(), "weight", None))] > 1:
+            return name
+    return None
 
 
 def _part(base: Any) -> None:
@@ -294,7 +311,9 @@ def _join(merged: Any) -> None:
     """Tie the head to the embeddings again if merging left them equal; else the configuration must not."""
     embeddings, head = merged.get_input_embeddings(), merged.get_output_embeddings()
     configs = [
-        config for config in (merged.config, merged.config.get_text_config(decoder=True)) if config.tie_word_embeddings
+        config
+        for config in (merged.config, merged.config.get_text_config(decoder=True))
+        if getattr(config, "tie_word_embeddings", False)
     ]
     if configs and torch.equal(embeddings.weight, head.weight):
         head.weight = embeddings.weight

@@ -32,8 +32,8 @@ def context_length(model: nn.Module) -> int | None:
 
     Where ``dynamic`` frequencies begin to change with each token is that number, too.
     """
-    config = _text_config(model)
-    return getattr(config, "max_position_embeddings", None)
+    allowed = getattr(_text_config(model), "max_position_embeddings", None)
+    return allowed if allowed and allowed > 0 else None  # XLNet says -1
 
 
 def check_lengths(model: nn.Module, lengths: Sequence[int], more: int = 0) -> None:

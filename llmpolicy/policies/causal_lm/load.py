@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HFValidationError, RemoteEntryNotFoundError
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import nn
 from transformers import (
@@ -92,7 +92,30 @@ def load_model(
         raise PolicyError(f"cannot load {path!r} as a causal language model ({first_line(error)})") from error
     model, found = loaded
     check_placed(path, model, found)
+    if quantize is None:
+        _keep_padding_row(model, path, revision)
     return model if quantize or device is None else model.to(device)
+
+
+@torch.no_grad()
+def _keep_padding_row(model: PreTrainedModel, path: str, revision: str | None) -> None:
+    """Read the pad token's embedding again where it is all 0: some models clear it after they were loaded (Youtu).
+
+    Where the head shares its weights with the embeddings that row is a logit, and training moves it.
+    """
+    embeddings: Any = model.get_input_embeddings()
+    row = getattr(embeddings, "padding_idx", None)
+    if row is None or embeddings.weight.is_meta or embeddings.weight[row].any():
+        return
+    name = next(name for name, parameter in model.named_parameters() if parameter is embeddings.weight)
+    index = find(path, "model.safetensors.index.json", revision)
+    shard = json.loads(index.read_text(encoding="utf-8"))["weight_map"].get(name) if index else "model.safetensors"
+    file = find(path, shard, revision) if shard else None
+    if file is None:
+        return
+    with safe_open(file, "pt") as tensors:
+        if name in tensors.keys():  # noqa: SIM118 - no mapping
+            embeddings.weight[row] = tensors.get_slice(name)[row : row + 1][0].to(embeddings.weight)
 
 
 def load_tokenizer(
