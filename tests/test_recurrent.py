@@ -202,7 +202,8 @@ def test_trls_sampler_is_refused_where_padding_on_the_left_is_seen(tmp_path: Pat
 def test_a_model_that_cannot_read_is_refused_in_words() -> None:
     model = models.model("xlstm", mode="train_with_padding", return_last_states=False)
     with pytest.raises(
-        PolicyError, match=r"xLSTMForCausalLM cannot read 16 tokens in evaluation \(.*\); expected a causal language model"
+        PolicyError,
+        match=r"xLSTMForCausalLM cannot read 16 tokens in evaluation \(.*\); expected a causal language model",
     ):
         CausalLMPolicy(model, models.tokenizer())
 
