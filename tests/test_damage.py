@@ -20,6 +20,7 @@ from llmpolicy.grpo.callbacks import BestCheckpoint
 from llmpolicy.publish.artefact import choose
 from llmpolicy.recipe import load_recipe
 from llmpolicy.run import Run, add_checkpoint, damage, mend, written_whole
+from llmpolicy.run.disk import DiskError
 from llmpolicy.session import train_recipe
 from llmpolicy.session.evaluate import evaluate_model
 from llmpolicy.session.reinforce import train_environment
@@ -309,7 +310,7 @@ def test_a_disk_that_fills_up_while_the_best_step_is_saved_loses_nothing(tmp_pat
         (folder / "model.safetensors").write_bytes(b"hal")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with pytest.raises(OSError, match="No space"), written_whole(best, accuracy=0.7) as staged:
+    with pytest.raises(DiskError, match="No space"), written_whole(best, accuracy=0.7) as staged:
         save(staged)
     assert damage(best) is None
     assert (best / "model.safetensors").read_bytes() == b"weights"

@@ -273,7 +273,7 @@ def test_the_file_has_the_agreed_form() -> None:
     assert data["base"].keys() == data.keys()
     assert (data["schema"], data["n"], data["seed"], data["recipe_hash"]) == (1, 12, 7, "abc")
     assert data["accuracy"].keys() == data["paired_difference"].keys() == {"value", "low", "high"}
-    assert data["pass_at_k"].keys() == {"1", "8"}
+    assert data["pass_at_k"].keys() == {"1", "2", "4", "8"}
     assert (data["base"]["base"], data["base"]["paired_difference"]) == (None, None)
     assert data["decoding"] == {"accuracy": "greedy", "samples": 8, "temperature": 1.0, "max_new_tokens": 2}
     assert json.loads(json.dumps(data, allow_nan=False)) == data

@@ -39,7 +39,7 @@ def show(published: Published, console: Console, visibility: str) -> None:
     table = Table(title=f"{choice.what if choice.trained == 'adapter' else 'full weights'}, {choice.which} step")
     table.add_column("file", no_wrap=True)
     table.add_column("bytes", justify="right", no_wrap=True)
-    table.add_column("sha256", overflow="ellipsis", no_wrap=True)
+    table.add_column("sha256", overflow="ellipsis")  # it alone gives way where the terminal is narrow
     for file in published.files:
         table.add_row(escape(file.name), f"{file.size:,}", file.sha256)
     console.print(table)
