@@ -53,19 +53,26 @@ class Plain:
         return written, closest
 
     def sensitivity(self, ids: Ids) -> float:
-        """How far the last distribution moves with another token a few places before, in nats, (mean over V).
+        """How far the last distribution moves with another token, the first or one a few places before, in nats (mean over V).
 
-        The first token of all may lie beyond what sliding windows see.
+        The first may lie beyond what sliding windows see.
         """
         with torch.no_grad():
-            both = [self.logits([*ids[:-4], other, *ids[-3:]])[-1].log_softmax(-1) for other in (ids[-4], ids[-4] + 1)]
-        return float((both[0] - both[1]).abs().mean())
+            own, *others = [self.logits(row)[-1].log_softmax(-1) for row in (ids, _other(ids, 0), _other(ids, -4))]
+        return max(float((own - other).abs().mean()) for other in others)
 
     def gradient(self, loss: Tensor) -> dict[str, Tensor]:
         """The gradient of a loss by name of the trainable parameter, zeros where there is none."""
         self.model.zero_grad()
         loss.backward()
         return gradients(self.model)
+
+
+def _other(ids: Ids, place: int) -> list[int]:
+    """The tokens with another one at a place."""
+    row = list(ids)
+    row[place] += 1
+    return row
 
 
 def gradients(model: nn.Module) -> dict[str, Tensor]:

@@ -77,7 +77,7 @@ class Lengths:
 
     def _same(self, expected: Tensor, found: Tensor, limit: int, when: str) -> None:
         apart = float((expected - found).abs().mean())
-        if not apart <= (1e-2 if next(self.policy.model.parameters()).dtype == torch.float32 else 0.2):
+        if not apart <= (1e-3 if next(self.policy.model.parameters()).dtype == torch.float32 else 0.2):
             raise PolicyError(
                 f"{self.policy.name} reads a row around {limit} tokens, a length that its configuration names, otherwise "
                 f"{when} (by {apart:.2g} nats a token); expected prompt and completion of at most {limit} tokens "
