@@ -585,7 +585,8 @@ def test_ten_thousand_calls_leave_nothing_behind() -> None:
     for start in range(500, 10_500, 500):
         rewards.score([Sample(f"c{i}", {"answer": ""}, row=i) for i in range(start, start + 500)])
     after = seen()
-    assert len(after[0] - before[0]) <= firewall.pool().size  # a late worker gives its place to another
+    late = 2 * firewall.pool().size  # a late worker, and its keeper, give their places to others
+    assert len(after[0] - before[0]) <= late and len(after[0]) <= max(len(before[0]), late)
     assert after[1] <= before[1] + firewall.pool().size and after[2] <= before[2] + 3 * firewall.pool().size
     assert after[3] < before[3] + 20
 
