@@ -3,6 +3,7 @@
 import os
 import signal
 
+import pytest
 from hypothesis import settings
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -13,3 +14,8 @@ os.environ.pop("COLUMNS", None)  # xdist gives its workers one, and what goes to
 
 settings.register_profile("laws", deadline=None)  # a law holds on a busy machine too
 settings.load_profile("laws")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that let memory run out come last: oneDNN goes on failing where it once could not get what it asked for."""
+    items.sort(key=lambda item: "test_out_of_memory" in item.nodeid)
