@@ -19,6 +19,7 @@ from llmpolicy.policies.causal_lm.group_attention import group_path
 from llmpolicy.policies.causal_lm.kinds import _REFUSED, SERVED
 from llmpolicy.policies.causal_lm.score import score
 from llmpolicy.policies.causal_lm.score_groups import Rows, score_groups
+from scripts.zoo import build
 from tests import models
 
 PROMPTS = ["7", "12+34=12+", "12+34=12+"]
@@ -276,3 +277,11 @@ def test_an_adapter_that_changes_its_base_is_seen_though_no_setting_says_so(monk
     monkeypatch.setattr("llmpolicy.policies.causal_lm.adapter.get_peft_model", changing)
     with pytest.raises(PolicyError, match="with the adapter off the model is not its base"):
         CausalLMPolicy(models.model("llama"), models.tokenizer(), lora={"r": 4})
+
+
+def test_layers_that_share_weights_are_not_merged_each_with_its_own_part() -> None:
+    """Zamba's blocks share their weights, and each has an adapter of its own: their sum would be every block's."""
+    network = build.build(build.small("zamba"))
+    policy = CausalLMPolicy(network, models.tokenizer(alphabet=build.ALPHABET), lora={"r": 4})
+    with pytest.raises(PolicyError, match="shared by several layers"):
+        policy.merge()

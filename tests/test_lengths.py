@@ -16,6 +16,7 @@ from transformers import (
 
 from llmpolicy.errors import PolicyError
 from llmpolicy.policies.causal_lm import CausalLMPolicy
+from llmpolicy.policies.causal_lm.frequencies import context_length
 from llmpolicy.policies.causal_lm.group_attention import group_path
 from llmpolicy.tasks import Demonstration
 from llmpolicy.warm_start import sft_config, warm_start
@@ -264,3 +265,9 @@ def test_rows_beyond_the_context_are_refused_in_words() -> None:
     for asked in (lambda: pi.log_prob([[5] * 11], [[6] * 10]), lambda: pi.distribution([[5] * 21])):
         with pytest.raises(PolicyError, match="row 0 has 21 tokens; the model's context is 20"):
             asked()
+
+
+def test_a_context_of_less_than_nothing_is_none() -> None:
+    """XLNet says max_position_embeddings: -1."""
+    assert context_length(models.model("llama", max_position_embeddings=-1)) is None
+    assert context_length(models.model("llama", max_position_embeddings=64)) == 64

@@ -14,7 +14,9 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from llmpolicy.errors import PolicyError
 from llmpolicy.policies import CausalLMPolicy
+from llmpolicy.policies.causal_lm.load import load_model
 from llmpolicy.reward_model import begin
+from scripts.zoo import build
 from tests import models, training
 from tests.test_kinds import ACTIONS, PROMPTS, move
 
@@ -149,3 +151,17 @@ def test_full_weights_are_taken_a_file_at_a_time(tmp_path: Path, monkeypatch: py
     policy.take(tmp_path)
     assert len(list(tmp_path.glob("model-*.safetensors"))) > 2
     assert torch.equal(training.vector(policy.model), training.vector(saved.model))
+
+
+def test_the_pad_tokens_embedding_is_what_was_saved(tmp_path: Path) -> None:
+    """Youtu clears that row after it was loaded; the head that shares it would give the pad token another probability."""
+    network = build.build(build.small("youtu"))
+    saved = network.get_input_embeddings().weight[network.config.pad_token_id].detach().clone()
+    assert saved.any()
+    for shard in ("1GB", "10KB"):
+        network.save_pretrained(tmp_path / shard, max_shard_size=shard)
+        stock = AutoModelForCausalLM.from_pretrained(tmp_path / shard)
+        assert not stock.get_input_embeddings().weight[network.config.pad_token_id].any()
+        loaded = load_model(str(tmp_path / shard))
+        assert torch.equal(loaded.get_input_embeddings().weight[network.config.pad_token_id], saved)
+    assert (tmp_path / "10KB" / "model.safetensors.index.json").is_file()

@@ -107,7 +107,7 @@ def _keep_padding_row(model: PreTrainedModel, path: str, revision: str | None) -
     row = getattr(embeddings, "padding_idx", None)
     if row is None or embeddings.weight.is_meta or embeddings.weight[row].any():
         return
-    name = next(name for name, parameter in model.named_parameters() if parameter is embeddings.weight)
+    name = next((name for name, parameter in model.named_parameters() if parameter is embeddings.weight), "")
     index = find(path, "model.safetensors.index.json", revision)
     shard = json.loads(index.read_text(encoding="utf-8"))["weight_map"].get(name) if index else "model.safetensors"
     file = find(path, shard, revision) if shard else None
