@@ -195,6 +195,16 @@ def z_score(counts: dict[tuple[int, ...], int], probabilities: dict[tuple[int, .
     return float(((n / DRAWS * p.log()).sum() - mean) / deviation * DRAWS**0.5)
 
 
+def test_a_distribution_asks_the_head_for_one_place_a_row():
+    pi = CausalLMPolicy(models.model("llama"), models.tokenizer())
+    prompts = [[20], [20, 30, 40, 50, 60, 70, 80], [50, 60, 70]]
+    alone = torch.cat([pi.distribution([prompt]).logits for prompt in prompts])
+    shapes = []
+    pi.model.get_output_embeddings().register_forward_hook(lambda *call: shapes.append(call[2].shape))
+    assert torch.allclose(pi.distribution(prompts).logits, alone, atol=1e-5)
+    assert [tuple(shape[:2]) for shape in shapes] == [(3, 1)]
+
+
 @every_architecture
 def test_sampling_follows_the_distribution(architecture):
     pi = policy(architecture, VOCABULARY)

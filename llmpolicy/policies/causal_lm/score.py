@@ -50,21 +50,25 @@ def score(
 
 
 def last_logits(model: nn.Module, input_ids: Tensor, lengths: Tensor) -> Tensor:
-    """The logits after the first ``lengths`` (B,) tokens of each row, (B, V): rows stand on the left, (B, L)."""
+    """The logits after the first ``lengths`` (B,) tokens of each row, (B, V): rows stand on the left, (B, L).
+
+    Rows are moved to the right edge, so that the head computes one place of each, where the model may be padded there.
+    """
     shortest, longest = int(lengths.min()), int(lengths.max())
     if shortest == 0:
         raise PolicyError(f"prompt {int(lengths.argmin())} is empty; expected at least one token to start from")
-    place = torch.arange(longest, device=input_ids.device)
-    mask = (place < lengths[:, None]).long()  # (B, longest)
-    position_ids = place.expand(len(input_ids), -1)
-    keep = longest - shortest + 1
-    rows = torch.arange(len(input_ids), device=input_ids.device)
+    shift = torch.zeros_like(lengths) if unpadded(model, longest) else longest - lengths  # (B,)
+    place = torch.arange(longest, device=input_ids.device) - shift[:, None]  # (B, longest)
+    ids, mask = input_ids.gather(1, place.clamp(min=0)), ((place >= 0) & (place < lengths[:, None])).long()
+    ends = lengths + shift - 1  # (B,): the place of each row's last token
+    keep = longest - int(ends.min())
+    rows = torch.arange(len(ids), device=ids.device)
 
     def read(places: Tensor) -> Tensor:
-        logits, _ = forward(model, input_ids[:, :longest], mask, places, keep, use_cache=False)
-        return logits[rows, lengths - shortest]
+        logits, _ = forward(model, ids, mask, places, keep, use_cache=False)
+        return logits[rows, ends - (longest - keep)]
 
-    return by_context(model, position_ids, lengths, read)
+    return by_context(model, place.clamp(min=0), lengths, read)
 
 
 def _unpadded(model: nn.Module, input_ids: Tensor, attention_mask: Tensor, keep: int, *settings: Any) -> Scored:
