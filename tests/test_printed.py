@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from llmpolicy import evaluate_model, train
 from llmpolicy.rewards import Rewards, RewardSpec, Sample, printed
 from llmpolicy.rewards.printed import Printed
 from llmpolicy.types import TrainerSnapshot
@@ -110,3 +111,18 @@ def test_a_snapshot_has_the_names_of_the_trainers_own_state() -> None:
         if name != "log_history":
             assert getattr(snapshot, name) == getattr(state, name)
     assert list(snapshot.log_history) == state.log_history[-20:]
+
+
+def test_an_evaluation_of_a_run_keeps_them_with_the_run(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mine.py").write_text(
+        "def right(completion, answer):\n    print('asked')\n    return float(completion.strip() == answer)\n"
+    )
+    right, rows = f"{tmp_path / 'mine.py'}:right", [{"question": f"{a}+{a}", "answer": str(2 * a)} for a in range(40)]
+    grpo = {"max_steps": 1, "per_device_train_batch_size": 8, "num_generations": 4, "max_completion_length": 3}
+    evaluate = {"correct": right, "n": 4, "samples": 1}
+    run = train(model="bundled", task=rows, rewards=right, evaluate=evaluate, grpo=grpo, out=tmp_path / "run")
+    before, said = (run.path / "rewards.log").read_text().count("asked"), list[str]()
+    capfd.readouterr()
+    evaluate_model(str(run.path), None, [], said.append)
+    assert (run.path / "rewards.log").read_text().count("asked") > before
+    assert "asked" not in "".join(capfd.readouterr()) and any(line.startswith("the rewards printed") for line in said)

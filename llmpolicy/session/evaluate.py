@@ -1,6 +1,7 @@
 """Evaluation of a run, a model or an adapter on the held-out prompts of a recipe."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from llmpolicy.build import Plan, build_policy, evaluated_length, fit_held_out, plan, policy_at, require_sandbox
 from llmpolicy.errors import RecipeError, RunError
 from llmpolicy.recipe import Recipe, load_recipe
+from llmpolicy.rewards.printed import printed
 from llmpolicy.run import Run, damage, facts_of
 from llmpolicy.session.process import Say, placed, target
 from llmpolicy.session.reinforce import evaluate_environment
@@ -98,7 +100,8 @@ def evaluate_model(
     changed = _checked(run, made, accept=accept_changes, say=say) if run is not None else []
     policy = policy_at(run.policy_dir if run else Path(model), recipe)
     made = fit_held_out(made, policy)
-    result = evaluate_policy(made, placed(policy), say=say)
+    with printed.kept_in(run.path / "rewards.log", say) if run else nullcontext():
+        result = evaluate_policy(made, placed(policy), say=say)
     return {**result, "accepted_changes": changed} if changed else result
 
 
