@@ -146,11 +146,31 @@ def test_a_wish_becomes_an_order_when_it_is_repeated_and_sigterm_interrupts_outs
 
 
 def test_the_command_that_goes_on_starts_as_many_processes_with_the_rights_that_the_run_had(tmp_path: Path) -> None:
-    run = Run.create(tmp_path / "my run", {"name": "x"}, world_size=2, code_runs_in="unsafe")
+    run = Run.create(tmp_path / "my run", {"name": "x"}, launcher="torchrun --nproc_per_node 2", code_runs_in="unsafe")
     assert go_on(run) == (
-        f"go on with: accelerate launch --num_processes 2 -m llmpolicy train '{run.path}/recipe.yaml' "
+        f"go on with: torchrun --nproc_per_node 2 -m llmpolicy train '{run.path}/recipe.yaml' "
         f"--out '{run.path}' --resume --unsafe-local-exec"
     )
+
+
+LOOK = "from llmpolicy.session.process import launcher; print(repr(launcher()))"
+STARTS = ["torchrun --nproc_per_node 2", "accelerate launch --config_file ddp.yaml --num_processes 2"]
+
+
+@pytest.mark.parametrize("start", STARTS)
+def test_the_launcher_is_known_and_starts_as_many_again(start: str, tmp_path: Path) -> None:
+    (tmp_path / "ddp.yaml").write_text((ROOT / "recipes/accelerate/ddp.yaml").read_text().replace("bf16", "'no'"))
+    (tmp_path / "look.py").write_text(LOOK)
+    module = {"torchrun": "torch.distributed.run", "accelerate": "accelerate.commands.accelerate_cli"}
+    expected = start.replace("ddp.yaml", str(tmp_path / "ddp.yaml"))
+    for command in (start, expected):
+        name, *words = shlex.split(command)
+        call = [sys.executable, "-m", module[name], *words, "look.py"]
+        done = subprocess.run(
+            call, cwd=tmp_path, capture_output=True, text=True, env=dict(os.environ, PYTHONPATH=str(ROOT))
+        )
+        said = {line for line in done.stdout.splitlines() if line.startswith("'")}
+        assert said == {repr(expected)} and done.stdout.count(repr(expected)) == 2, done.stderr
 
 
 @pytest.mark.slow

@@ -43,6 +43,7 @@ from llmpolicy.session.process import (
     drawn,
     failing,
     is_main,
+    launcher,
     placed,
     silent,
     target,
@@ -285,7 +286,7 @@ def open_run(
         "seed": recipe.seed,
         "base_dir": str(recipe.base_dir or Path.cwd()),
     }
-    facts |= {"world_size": world_size(), "weights": weights}
+    facts |= {"world_size": world_size(), "launcher": launcher(), "weights": weights}
     facts |= {**reward_facts(recipe), "tasks": task_facts(recipe), **(sources or {})}
     return Run.create(path, recipe.resolved(), **facts)
 

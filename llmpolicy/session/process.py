@@ -5,7 +5,10 @@ import shlex
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
+
+import psutil
 
 from llmpolicy.errors import RunError
 from llmpolicy.run import Run
@@ -20,6 +23,7 @@ SMALL = 2_000_000
 _threads: list[int] = []
 """How many threads there were before a small model was given one."""
 
+_SHARES = ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED")
 DRY_RUN = "dry run: the recipe, its rows, rewards and arithmetic are in order; no model was loaded"
 
 
@@ -97,10 +101,31 @@ def _kept(run: Run) -> str:
 def go_on(run: Run) -> str:
     """The line that names the command to go on with a run."""
     recipe, out = shlex.quote(str(run.path / "recipe.yaml")), shlex.quote(str(run.path))
-    several = int(run.manifest.get("world_size", 1))
-    start = f"accelerate launch --num_processes {several} -m llmpolicy" if several > 1 else "llmpolicy"
+    start = " ".join([*([run.manifest["launcher"], "-m"] if run.manifest.get("launcher") else []), "llmpolicy"])
     unsafe = " --unsafe-local-exec" if run.manifest.get("code_runs_in") == "unsafe" else ""
     return f"{COMMAND}{start} train {recipe} --out {out} --resume{unsafe}"
+
+
+def launcher() -> str | None:
+    """The command that starts as many processes as there are, which share out the weights as these do; None for one alone.
+
+    Without a file or a setting that asks for accelerate it is torchrun: on a CPU accelerate starts one process.
+    """
+    config, shares = _launch_config(), any(os.environ.get(name) == "true" for name in _SHARES)
+    if config or shares:
+        file = f" --config_file {shlex.quote(config)}" if config else ""
+        return f"accelerate launch{file} --num_processes {world_size()}"
+    return f"torchrun --nproc_per_node {world_size()}" if world_size() > 1 else None
+
+
+def _launch_config() -> str | None:
+    """The file that accelerate was told to start this process by, None if it was told none."""
+    with suppress(psutil.Error):
+        for parent in psutil.Process().parents():
+            words = [part for word in parent.cmdline() for part in word.split("=", 1)]
+            if "--config_file" in words[:-1] and any("accelerate" in word for word in words):
+                return str((Path(parent.cwd()) / words[words.index("--config_file") + 1]).resolve())
+    return None
 
 
 def end_stopped(run: Run | None, step: int, stop: Signals, say: Say) -> None:
