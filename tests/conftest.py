@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 from hypothesis import settings
@@ -16,6 +18,16 @@ settings.register_profile("laws", deadline=None)  # a law holds on a busy machin
 settings.load_profile("laws")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that let memory run out come last: oneDNN goes on failing where it once could not get what it asked for."""
-    items.sort(key=lambda item: "test_out_of_memory" in item.nodeid)
+ALONE = "LLMPOLICY_TEST_ALONE"
+
+
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """A test that is marked ``alone`` runs in a process of its own, whatever its own process has done before."""
+    if pyfuncitem.get_closest_marker("alone") is None or ALONE in os.environ:
+        return None
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", pyfuncitem.nodeid]
+    done = subprocess.run(
+        command, cwd=pyfuncitem.config.rootpath, env={**os.environ, ALONE: "1"}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout
+    return True

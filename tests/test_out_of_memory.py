@@ -105,6 +105,7 @@ def inputs() -> dict[str, Any]:
     }  # fmt: skip
 
 
+@pytest.mark.alone  # what a process has freed before it would take without asking for more
 def test_a_window_that_needs_too_much_memory_is_made_of_smaller_passes(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -122,6 +123,7 @@ def test_a_window_that_needs_too_much_memory_is_made_of_smaller_passes(
     same(again, whole)
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_what_had_been_accumulated_before_the_window_is_kept(tmp_path: Path) -> None:
     made, rows = trainer(tmp_path), inputs()
@@ -173,6 +175,7 @@ def test_several_processes_do_not_repeat_a_step_of_which_others_know_nothing(tmp
         made.accelerator.state._shared_state["num_processes"] = 1
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_fewer_rows_are_written_at_once_when_memory_runs_out(caplog: pytest.LogCaptureFixture) -> None:
     written_by = policy()
