@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import shutil
 import sys
 import textwrap
@@ -10,7 +11,9 @@ import warnings
 LIBRARIES = ("transformers", "trl", "peft", "accelerate", "datasets", "torch", "huggingface_hub")
 """Whose warnings about their own future tell a user nothing."""
 COMMAND = "go on with: "
-"""What begins a line that is there to be copied, and so stays in one piece."""
+"""What is said before the command that goes on with a run."""
+COPIED = re.compile(r"(.* with:) ((?:llmpolicy|torchrun|accelerate|pip) .*)")
+"""A line that ends in a command: it is there to be copied, and so stays in one piece."""
 
 
 def columns(otherwise: int = 0) -> int:
@@ -25,9 +28,12 @@ def wrapped(text: str, width: int | None = None) -> str:
 
 
 def _wrapped(line: str, width: int) -> str:
-    if len(line) <= width or line.startswith(COMMAND):
+    if len(line) <= width:
         return line
     indent = " " * (len(line) - len(line.lstrip()) + 2)
+    if ends := COPIED.fullmatch(line):
+        text, command = _wrapped(ends[1], width), ends[2]
+        return f"{text} {command}" if text == ends[1] else f"{text}\n{indent}{command}"
     parts = textwrap.wrap(
         line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False, replace_whitespace=False
     )

@@ -12,7 +12,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts its background jobs deaf to Ctrl-C, and their children inherit it: tests send that signal.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-os.environ.pop("COLUMNS", None)  # xdist gives its workers one, and what goes to a file or a pipe has no width
+# What goes to a file or a pipe has no width; xdist gives its workers one, and readline sets it behind os.environ's back.
+os.environ.pop("COLUMNS", None)
+os.unsetenv("COLUMNS")
 
 settings.register_profile("laws", deadline=None)  # a law holds on a busy machine too
 settings.load_profile("laws")

@@ -165,7 +165,7 @@ def test_an_older_checkpoint_goes_only_when_the_newer_one_reads_back_whole(
 # after the last step
 
 
-@pytest.mark.parametrize("left", ["nothing", "a staged policy", "the policy", "status only"])
+@pytest.mark.parametrize("left", ["nothing", "a staged policy", "the policy", "status only", "an old checkpoint"])
 def test_a_run_that_was_killed_after_its_last_step_is_finished_without_training(
     ended: Path, folder: Path, left: str
 ) -> None:
@@ -176,6 +176,8 @@ def test_a_run_that_was_killed_after_its_last_step_is_finished_without_training(
     if left == "a staged policy":
         (folder / "run/.policy.new").mkdir()
         (folder / "run/.policy.new/model.safetensors").write_bytes(b"half")
+    if left == "an old checkpoint":  # the kill came after the last one was in its place, before this one was deleted
+        shutil.copytree(folder / "run/checkpoints/checkpoint-2", folder / "run/checkpoints/checkpoint-1")
     if left == "the policy":
         shutil.copytree(ended / "run/policy", folder / "run/policy")
     before = (folder / "run/metrics.jsonl").read_bytes()

@@ -99,6 +99,8 @@ def test_nothing_is_broken_inside_a_word(width: int) -> None:
     assert all(len(line) <= width or len(line.split()) == 1 for line in lines)
     command = f"{COMMAND}llmpolicy train {'x' * 90} --out y --resume"
     assert wrapped(command, width) == command and wrapped(text, 0) == text
+    error = f"error: {'several words ' * 9}with: llmpolicy check-reward {'x' * 90} --replay y z"
+    assert wrapped(error, width).splitlines()[-1] == f"  llmpolicy check-reward {'x' * 90} --replay y z"
 
 
 def test_the_table_of_an_evaluation_fits_80_columns_with_all_its_figures() -> None:

@@ -20,7 +20,7 @@ A run holds, each with ``schema: 1``::
     reward_model/        the reward model, its report and its plot, when the recipe has the stage
 """
 
-from llmpolicy.run.checkpoints import add_checkpoint, checkpoints, step_of
+from llmpolicy.run.checkpoints import add_checkpoint, checkpoints, drop_oldest, step_of
 from llmpolicy.run.directory import Run
 from llmpolicy.run.files import SCHEMA, read_manifest
 from llmpolicy.run.lock import is_live
@@ -36,6 +36,7 @@ __all__ = [
     "checkpoints",
     "clear",
     "damage",
+    "drop_oldest",
     "facts_of",
     "fingerprint",
     "git_revision",

@@ -31,13 +31,20 @@ def add_checkpoint(staged: Path, folder: Path, keep: int | None) -> None:
     """
     new = folder / staged.name
     put(staged, new, step=step_of(new))
-    older = [path for path in checkpoints(folder) if step_of(path) < step_of(new)]
-    surplus = older[: max(len(older) + 1 - keep, 0)] if keep else []
-    if surplus and (clause := damage(new)):
+    if _surplus(folder, keep) and (clause := damage(new)):
         raise RunError(
             f"{new} was written and reads back otherwise ({clause}): the disk does not keep what it is given"
         )
-    for path in surplus:
+    drop_oldest(folder, keep)
+
+
+def _surplus(folder: Path, keep: int | None) -> list[Path]:
+    return checkpoints(folder)[:-keep] if keep else []
+
+
+def drop_oldest(folder: Path, keep: int | None) -> None:
+    """Delete the oldest checkpoints beyond ``keep``; the newest must be known to be whole."""
+    for path in _surplus(folder, keep):
         gone = path.with_name(f".{path.name}.gone")  # a kill while it is deleted must not leave half a checkpoint
         os.rename(path, gone)
         shutil.rmtree(gone)

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from llmpolicy.build import Plan, evaluated_length
 from llmpolicy.recipe import Recipe
-from llmpolicy.run import Run
+from llmpolicy.run import Run, drop_oldest
 from llmpolicy.session.going_on import only_ends, reached
 from llmpolicy.session.process import Say, end_stopped, refuse_other_words
 from llmpolicy.session.sources import row_facts
 from llmpolicy.tasks import Row
 
 if TYPE_CHECKING:
+    from llmpolicy.grpo.trainer import PolicyTrainer
     from llmpolicy.policies.causal_lm import CausalLMPolicy
 
 EVENTS = "TENSORBOARD_LOGGING_DIR"
@@ -43,7 +44,7 @@ def train_grpo(
     Where processes share out the weights (FSDP, DeepSpeed), all of them write it together.
     """
     from llmpolicy.grpo.callbacks import BestCheckpoint, CleanStop
-    from llmpolicy.grpo.checkpoint import save_together, take_weights
+    from llmpolicy.grpo.checkpoint import save_together
     from llmpolicy.grpo.config import grpo_config
     from llmpolicy.grpo.progress import Progress
     from llmpolicy.grpo.trainer import PolicyTrainer
@@ -74,8 +75,7 @@ def train_grpo(
     last = only_ends(going_on, recipe) if going_on else None
     if going_on is not None and last is not None:
         say(f"all steps are taken: finishing with the weights of {last.name}")
-        take_weights(trainer, last)
-        return None, False, reached(going_on)
+        return None, False, _take(trainer, going_on, last)
     newest = str(going_on.checkpoints()[-1]) if going_on else None
     stop.listen()
     try:
@@ -89,6 +89,18 @@ def train_grpo(
     if shared:
         save_together(trainer, home / "policy")
     return stop.reason, shared, trainer.state.global_step
+
+
+def _take(trainer: "PolicyTrainer", going_on: Run, weights: Path) -> int:
+    """End with weights of the last step, as the trainer would have; returns the step."""
+    from llmpolicy.grpo.checkpoint import take_weights
+
+    take_weights(trainer, weights)
+    step = reached(going_on)
+    trainer.accelerator.wait_for_everyone()
+    if trainer.args.should_save:  # the kill may have come after the last checkpoint and before an older one was dropped
+        drop_oldest(going_on.checkpoint_dir, trainer.args.save_total_limit)
+    return step
 
 
 def _agree(made: Plan) -> None:
