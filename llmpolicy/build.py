@@ -55,6 +55,8 @@ def plan(recipe: Recipe, *, processes: int = 1, target: str = "cpu", in_memory: 
             f"recipe {recipe.name!r}: evaluate.every needs grpo; the loop of reinforce evaluates at the end"
         )
     rewards = build_rewards(recipe)
+    if rewards.components and not any(rewards.composition.weights):
+        raise RecipeError(f"recipe {recipe.name!r}: every reward has weight 0 (only logged); expected one that counts")
     for name, columns in tasks.by_task.items():
         rewards.check_columns(columns, name)
     correct = build_correct(recipe)

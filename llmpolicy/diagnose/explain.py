@@ -295,7 +295,8 @@ def _sentences(a: Arithmetic) -> list[str]:
         f"generation: {a.prompts_per_generation} prompts x {a.rollouts_per_generation // a.prompts_per_generation} = "
         f"{a.rollouts_per_generation} rollouts, up to {a.generated_tokens_per_generation:,} new tokens",
         f"step: {a.rollouts_per_step} rollouts, {_show(a.prompts_per_step)} new prompts{tokens}",
-        f"{_show(a.optimiser_steps_per_generation)} optimiser steps a generation: {policy}",
+        f"{_show(a.optimiser_steps_per_generation)} optimiser step{'s' * (a.optimiser_steps_per_generation != 1)} a "
+        f"generation: {policy}",
         f"pass over the data: {a.rows} rows, {a.rows_left_out_per_pass} left out, {a.optimiser_steps_per_pass} steps",
         f"run: {a.optimiser_steps} steps, {_show(a.passes)} passes, {a.generations} generations, {a.rollouts} rollouts",
         f"processes: {a.processes}; groups {'span' if a.groups_span_ranks else 'do not span'} them",

@@ -303,7 +303,7 @@ def _shared_layer(model: PeftModel) -> str | None:
 def _part(base: Any) -> None:
     """Give the head weights of its own, which merging can change alone."""
     embeddings, head = innermost(base.get_input_embeddings()), innermost(base.get_output_embeddings())
-    if head.weight is embeddings.weight:
+    if head is not None and head.weight is embeddings.weight:
         head.weight = nn.Parameter(embeddings.weight.detach().clone(), requires_grad=False)
 
 
