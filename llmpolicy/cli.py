@@ -249,12 +249,26 @@ def _sentence(error: Exception) -> str | None:
             f"a file could not be written ({' '.join(str(error).split()):.160}): free some space on the disk, then give "
             "the same command again, with --out DIR --resume if the run has a checkpoint"
         )
+    if _ran_out(error):
+        return (
+            f"memory ran out ({' '.join(str(error).split()) or type(error).__name__:.160}): lower "
+            "per_device_train_batch_size, max_completion_length or evaluate.batch_size, load the model in 16 or 4 bits, or "
+            "take a smaller one; a run with a checkpoint goes on with --out DIR --resume"
+        )
     if isinstance(error, OSError) and (error.filename or error.errno) is not None:
         return f"{error.filename or 'a file'}: {error.strerror or error}"
     if any(kind.__name__ == "ClickException" for kind in type(error).__mro__):
         said = getattr(error, "format_message", lambda: str(error))
         return str(said())
     return None
+
+
+def _ran_out(error: Exception) -> bool:
+    if "torch" not in sys.modules:
+        return isinstance(error, MemoryError)
+    from llmpolicy.policies.causal_lm.out_of_memory import ran_out
+
+    return ran_out(error)
 
 
 def _fail(sentence: str) -> None:

@@ -7,6 +7,7 @@ import contextlib
 import ctypes
 import gc
 import resource
+import subprocess
 import sys
 import threading
 import time
@@ -200,3 +201,11 @@ def test_fewer_rows_are_written_at_once_when_memory_runs_out(caplog: pytest.LogC
         pytest.raises(PolicyError, match="while one completion of up to 6 tokens was written; lower"),
     ):
         write(greedy=True)
+
+
+def test_memory_that_runs_out_anywhere_else_is_a_sentence_with_what_to_lower() -> None:
+    code = "import torch; from llmpolicy import cli; cli.app = lambda **_: torch.empty(2**60); cli.run()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=240)
+    assert done.returncode == 2 and done.stderr.startswith("error: memory ran out ("), done.stderr
+    assert "lower per_device_train_batch_size" in done.stderr and done.stderr.count("\n") == 1
+    assert done.stderr.endswith("goes on with --out DIR --resume\n")
