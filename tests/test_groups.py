@@ -23,7 +23,8 @@ from llmpolicy.policies.causal_lm.group_attention import group_path
 from llmpolicy.policies.causal_lm.pack import pack
 from llmpolicy.policies.causal_lm.prompts import common_start
 from llmpolicy.policies.causal_lm.quick_lora import quick_lora
-from llmpolicy.policies.causal_lm.score_groups import Rows, score_groups
+from llmpolicy.policies.causal_lm.rows import Rows
+from llmpolicy.policies.causal_lm.score_groups import score_groups
 from tests import models
 
 SMALL = group_attention._SMALL

@@ -17,8 +17,9 @@ from llmpolicy.policies import CausalLMPolicy
 from llmpolicy.policies.causal_lm.forward import left_pad, right_pad
 from llmpolicy.policies.causal_lm.group_attention import group_path
 from llmpolicy.policies.causal_lm.kinds import _REFUSED, SERVED
+from llmpolicy.policies.causal_lm.rows import Rows
 from llmpolicy.policies.causal_lm.score import score
-from llmpolicy.policies.causal_lm.score_groups import Rows, score_groups
+from llmpolicy.policies.causal_lm.score_groups import score_groups
 from scripts.zoo import build
 from tests import models
 

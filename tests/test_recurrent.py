@@ -10,8 +10,12 @@ from trl.trainer.utils import add_fused_lm_head
 
 from llmpolicy.errors import PolicyError
 from llmpolicy.policies.causal_lm import CausalLMPolicy
+from llmpolicy.policies.causal_lm.forward import left_pad, right_pad
 from llmpolicy.policies.causal_lm.read_states import state_reason
+from llmpolicy.policies.causal_lm.rows import Rows
 from llmpolicy.policies.causal_lm.score import fused_is_plain, score
+from llmpolicy.policies.causal_lm.score_groups import score_groups
+from llmpolicy.policies.causal_lm.score_states import state_path
 from tests import models, training
 from tests.recurrent_models import RECURRENT
 from tests.test_window import Stock, rollouts, same, trainer_of, update
@@ -26,6 +30,12 @@ BIASED: dict[str, dict[str, Any]] = {
     "zamba2": {"add_bias_linear": True},
 }
 """Settings by which padding on the left leaks into the state, or a single token is read otherwise than a row."""
+BY_STATES = (
+    "qwen3_5", "qwen3_5_moe", "qwen3_next", "qwen4_exp", "lfm2", "lfm2_moe", "lfm3", "falcon_h1", "bamba",
+    "granitemoehybrid", "nemotron_h", "zamba2", "olmo_hybrid", "kimi_linear", "bailing_hybrid", "mamba2", "inkling",
+    "inkling2", "zaya",
+)  # fmt: skip
+"""Families of which transformers goes on from a state over several tokens: not Mamba's scan nor what holds a cache of its own."""
 BY_ROWS = ("rwkv", "xlstm", "recurrent_gemma")
 """Families of which transformers cannot continue a batch of rows from what it carries."""
 STOP = list(range(5, 25))  # a fifth of the vocabulary, so that rows leave at different times
@@ -108,19 +118,60 @@ def test_a_window_is_one_step_of_stock_trl(tmp_path: Path, family: str) -> None:
     options: dict[str, Any] = {"architecture": family, "beta": 0.04, "num_generations": 4}
     expected = update(trainer_of(Stock, tmp_path / "stock", 12, **options), inputs)
     ours = trainer_of(training.PolicyTrainer, tmp_path / "ours", 12, **options)
-    words = "auxiliary loss" if family in ("jamba", "minimax") else "carries a state over all tokens before"
-    assert words in str(ours.stock_reason)
+    words = "auxiliary loss" if family in ("jamba", "minimax") else "does not go on from a state of its own"
+    assert ours.path == "state" if family in BY_STATES else words in ours.path
     same(update(ours, inputs), expected)
 
 
+def rows_of(given: list[list[int]], actions: list[list[int]]) -> Rows:
+    there, mask = left_pad(given, 0, torch.device("cpu")), right_pad(actions, 0, torch.device("cpu"))
+    ids, masks = (torch.cat(pair, 1) for pair in zip(there, mask, strict=True))
+    return Rows(ids, masks, mask[0].shape[1])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@every_family
+def test_completions_go_on_from_their_prompts_state_where_the_model_does(
+    family: str, settings: dict[str, Any], dtype: torch.dtype
+) -> None:
+    model = models.model(family, **settings).to(dtype).train()
+    serves = family in BY_STATES and (family, dtype) != ("inkling2", torch.bfloat16)  # which multiplies unlike dtypes
+    assert (state_path(model) is None) == serves
+    if not serves or dtype == torch.bfloat16:
+        return
+    draw = torch.Generator().manual_seed(2)
+    actions = [torch.randint(5, 90, (n,), generator=draw).tolist() for n in (3, 1, 7, 2, 2, 5, 1, 1, 12, 2)]
+    own = [
+        torch.cat([plain(model, *pair, 0.7)[range(len(pair[1])), pair[1]]])
+        for pair in zip(prompts(), actions, strict=True)
+    ]
+    weights = torch.randn(sum(map(len, actions)), generator=draw)
+    parameters = [one for one in model.parameters() if one.requires_grad]
+
+    def gradient(log_prob: torch.Tensor) -> list[torch.Tensor | None]:
+        return list(torch.autograd.grad((log_prob * weights).sum(), parameters, allow_unused=True))
+
+    expected, rows = gradient(torch.cat(own)), rows_of(prompts(), actions)
+    for budget in (None, 40, 1):
+        scored = score_groups(model, rows, 0.7, entropy=True, budget=budget)
+        assert torch.allclose(scored.log_prob[rows.places], torch.cat(own), atol=2e-4)
+        assert scored.entropy is not None and bool((scored.entropy[rows.places] > 0).all())
+        for found, right in zip(gradient(scored.log_prob[rows.places]), expected, strict=True):
+            assert (found is None) == (right is None) or right is None or not right.any()
+            if found is not None and right is not None:
+                assert torch.allclose(found, right, atol=2e-3 + 1e-4 * float(right.abs().max()))
+
+
+@pytest.mark.parametrize("checkpoints", [True, False])
 @pytest.mark.parametrize("lora", [None, {"r": 4}])
 @pytest.mark.parametrize("family", ["qwen3_5", pytest.param("rwkv", marks=pytest.mark.slow)])
 def test_a_step_of_grpo_moves_the_policy_and_its_sampler_is_its_scorer(
-    tmp_path: Path, family: str, lora: dict[str, Any] | None
+    tmp_path: Path, family: str, lora: dict[str, Any] | None, checkpoints: bool
 ) -> None:
     pi = training.policy(family, lora=lora)
     before = training.vector(pi.model)
-    trainer = training.trainer(tmp_path, pi, gradient_checkpointing=True)
+    trainer = training.trainer(tmp_path, pi, gradient_checkpointing=checkpoints)
+    assert (trainer.path == "state") == (family == "qwen3_5" and not checkpoints)
     trainer.train()
     assert trainer.parity is not None and trainer.parity < 1e-4
     assert not torch.equal(training.vector(pi.model), before)

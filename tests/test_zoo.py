@@ -46,7 +46,8 @@ def test_a_family_is_right_with_its_path(name: str) -> None:
     held(record, *FULL, *LORA)
     path = {**RIGHT, **RIGHT_TOO}[name]
     assert record["path"] == path
-    assert record["update"] == (GROUP if path == GROUP else f"stock ({record['because']})")
+    shared = GROUP if path == GROUP else "state"
+    assert record["update"] == (shared if record["because"] is None else f"stock ({record['because']})")
 
 
 @pytest.mark.parametrize("name", list(REFUSED))

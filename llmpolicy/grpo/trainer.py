@@ -38,6 +38,7 @@ from llmpolicy.policies.causal_lm.checks import check_left_padding
 from llmpolicy.policies.causal_lm.experts import settle_aux_loss
 from llmpolicy.policies.causal_lm.generate import generate
 from llmpolicy.policies.causal_lm.score import Scored, score
+from llmpolicy.policies.causal_lm.states import is_recurrent
 from llmpolicy.recipe import SamplingBlock
 from llmpolicy.rewards import Rewards, RowScore, Sample
 from llmpolicy.rewards.compose.statistics import metrics as part_metrics
@@ -136,8 +137,9 @@ class PolicyTrainer(GRPOTrainer):
 
     @property
     def path(self) -> str:
-        """How the update goes: ``group``, or ``stock`` with the reason in brackets."""
-        return "group" if self.stock_reason is None else f"stock ({self.stock_reason})"
+        """How the update goes: ``group``, ``state`` for recurrent models, or ``stock`` with the reason in brackets."""
+        shared = "state" if is_recurrent(self.policy.model) else "group"
+        return shared if self.stock_reason is None else f"stock ({self.stock_reason})"
 
     def _send_telemetry(self) -> None:
         """Nothing: TRL would report to the Hub that a run began, which not every caller of ``train`` knows."""

@@ -18,13 +18,16 @@ from torch import Tensor
 from trl.trainer.utils import split_tensor_dict
 
 from llmpolicy.errors import PolicyError
-from llmpolicy.policies.causal_lm.group_attention import group_path
 from llmpolicy.policies.causal_lm.out_of_memory import random_state, say_once, unless_out_of_memory
+from llmpolicy.policies.causal_lm.rows import Rows
 from llmpolicy.policies.causal_lm.score import Scored
-from llmpolicy.policies.causal_lm.score_groups import Rows, score_groups
+from llmpolicy.policies.causal_lm.score_groups import score_groups, shared_path
+from llmpolicy.policies.causal_lm.states import is_recurrent
 
 BY_ROWS = ("grpo", "sapo", "dr_grpo", "luspo")
 BY_TOKENS = ("dapo", "cispo", "vespo")
+BY_STATES = ("cpu",)
+"""Devices on which it pays to read prompts of each length by themselves, a pass each."""
 Inputs = dict[str, Any]
 _HELD = 1.25
 """Tokens of a pass for each that TRL would hold with its logits, which are not held here: long passes are faster."""
@@ -59,7 +62,18 @@ def stock_reason(trainer: Any) -> str | None:
         return "the auxiliary loss of a mixture of experts is taken over a micro-batch"
     if args.cast_lm_head_to_fp32 or args.torch_compile or getattr(args, "use_liger_kernel", False):
         return "cast_lm_head_to_fp32, torch_compile or use_liger_kernel was asked for"
-    return group_path(trainer.policy.model)
+    return (is_recurrent(trainer.policy.model) and _no_state_reason(trainer)) or shared_path(trainer.policy.model)
+
+
+def _no_state_reason(trainer: Any) -> str | None:
+    """Why a trainer's prompts are read with each of their completions although the model carries a state."""
+    if trainer.accelerator.device.type not in BY_STATES:
+        return f"sharing a prompt's state was measured on {', '.join(BY_STATES)} only"
+    if trainer.args.gradient_checkpointing:
+        return "a state is not carried over checkpoints of activations"
+    if trainer.accelerator.num_processes > 1:
+        return "several processes exchange gradients after one forward pass"
+    return None
 
 
 _REPLICATED = (
@@ -321,7 +335,8 @@ def _batches(trainer: Any, whole: Inputs, live: list[int], steps: int) -> list[_
     mask = torch.cat([whole["prompt_mask"], whole["completion_mask"]], dim=1)
     budget = max((trainer.token_budget or int(_HELD * ids.numel()) // steps) // trainer.window.divisor, 1)
     rows = Rows(ids, mask, whole["completion_ids"].shape[1])
-    batches = [_Batch(part, subset(whole, part), 1.0) for part in rows.batches(live, budget)]
+    parts = rows.batches(live, budget, once=not is_recurrent(trainer.policy.model))
+    batches = [_Batch(part, subset(whole, part), 1.0) for part in parts]
     if trainer.accelerator.num_processes > 1:
         counted = trainer.accelerator.gather(torch.tensor([len(batches)], device=ids.device))
         # Processes exchange gradients in the last backward of an optimiser step, those of its earlier windows too.

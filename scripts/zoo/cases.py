@@ -14,6 +14,7 @@ from llmpolicy.errors import LLMPolicyError
 from llmpolicy.policies.causal_lm import CausalLMPolicy
 from llmpolicy.policies.causal_lm.group_attention import group_path
 from llmpolicy.policies.causal_lm.read_states import cache_reason, state_reason
+from llmpolicy.policies.causal_lm.score_groups import shared_path
 from llmpolicy.policies.causal_lm.states import is_recurrent
 from scripts.zoo import laws
 from scripts.zoo.build import ALPHABET, VARIANTS, build, small
@@ -117,7 +118,7 @@ def full(report: Report, model: Any, plain: Plain, base: Path) -> None:
     if policy is None:
         return
     report.facts["path"] = report.attempt("path", lambda: path_of(policy.model))
-    report.facts["because"] = group_path(policy.model)
+    report.facts["because"] = shared_path(policy.model)
     hold(report, "", policy, plain)
     report.attempt("rehearsal", policy.rehearse)  # as a session does before the first step
     if "rehearsal" in report.refused:

@@ -26,8 +26,9 @@ from llmpolicy.policies.causal_lm.kinds import adapter_reason
 from llmpolicy.policies.causal_lm.lengths import Lengths
 from llmpolicy.policies.causal_lm.reference import Reference
 from llmpolicy.policies.causal_lm.rehearse import mend_generation, rehearse
+from llmpolicy.policies.causal_lm.rows import Rows
 from llmpolicy.policies.causal_lm.score import Scored, last_logits, score
-from llmpolicy.policies.causal_lm.score_groups import Rows, score_groups
+from llmpolicy.policies.causal_lm.score_groups import score_groups
 from llmpolicy.policies.causal_lm.tokenizer import tokenizer_of
 from llmpolicy.policies.causal_lm.trial import moved
 from llmpolicy.types import Action, Completion

@@ -18,7 +18,7 @@ from llmpolicy.policies.causal_lm.read import PaddedReader, Reader
 from llmpolicy.policies.causal_lm.score import last_logits
 from llmpolicy.policies.causal_lm.states import carried, counts_columns, has_keys, join, select
 
-_CANNOT = (ValueError, TypeError, KeyError, IndexError, AttributeError, RuntimeError)
+CANNOT = (ValueError, TypeError, KeyError, IndexError, AttributeError, RuntimeError)
 _reasons: WeakKeyDictionary[nn.Module, dict[str, str | None]] = WeakKeyDictionary()
 logger = logging.getLogger("llmpolicy")
 
@@ -35,10 +35,21 @@ class _Part:
 
 
 class StateReader:
-    """What a model carries on after a prompt is copied to the prompt's rows, and selected when rows leave."""
+    """What a model carries on after a prompt is copied to the prompt's rows, and selected when rows leave.
 
-    def __init__(self, model: nn.Module, prompts: Sequence[Sequence[int]], prompt_of: Tensor, steps: int) -> None:
+    ``cache`` gives the arguments with which prompts of one length are read, where the model's own cache is not to be used.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        prompts: Sequence[Sequence[int]],
+        prompt_of: Tensor,
+        steps: int,
+        cache: Callable[[], dict[str, Any]] = dict,
+    ) -> None:
         self.model, self.device, self.prompt_of, self.steps = model, prompt_of.device, prompt_of, steps
+        self.cache = cache
         self.by_length: dict[int, list[int]] = {}
         for place, prompt in enumerate(prompts):
             self.by_length.setdefault(len(prompt), []).append(place)
@@ -50,7 +61,7 @@ class StateReader:
         for length, places in self.by_length.items():
             ids = torch.tensor([list(self.prompt_ids[place]) for place in places], device=self.device)  # (d, P)
             position_ids = torch.arange(length, device=self.device).expand(len(ids), -1)
-            found, output = forward(self.model, ids, None, position_ids, 1, use_cache=True)
+            found, output = forward(self.model, ids, None, position_ids, 1, use_cache=True, **self.cache())
             for place, row in zip(places, found[:, -1], strict=True):
                 logits[place] = row
             self.parts.append(self._part(places, length, *carried(self.model, output)))
@@ -84,19 +95,23 @@ class StateReader:
 
     def tokens(self, token: Tensor) -> Tensor:
         """The logits after each row's next token, (b,) to (b, V)."""
-        logits = [self._read(part, token[part.rows, None]) for part in self.parts]
+        return self.read(token[:, None])[:, -1]
+
+    def read(self, ids: Tensor) -> Tensor:
+        """The logits after each of each row's next tokens, (b, t) to (b, t, V)."""
+        logits = [self._read(part, ids[part.rows]) for part in self.parts]
         return torch.cat(logits)[torch.cat([part.rows for part in self.parts]).argsort()]
 
     def _read(self, part: _Part, ids: Tensor) -> Tensor:
-        part.position_ids = part.position_ids + 1
-        mask = part.mask
+        width, mask = ids.shape[1], part.mask
+        position_ids = part.position_ids[:, None] + torch.arange(1, width + 1, device=self.device)  # (b, t)
         if mask is not None:
-            self.steps -= 1
+            self.steps -= width
             mask = mask[:, : mask.shape[1] - self.steps]
         arguments = {part.name: part.state, "use_cache": True}
-        logits, output = forward(self.model, ids, mask, part.position_ids[:, None], 1, **arguments)
-        part.state = getattr(output, part.name)
-        return logits[:, -1]
+        logits, output = forward(self.model, ids, mask, position_ids, width, **arguments)
+        part.position_ids, part.state = position_ids[:, -1], getattr(output, part.name)
+        return logits
 
     def leave(self, going: Tensor) -> None:
         """Go on with the rows at these places."""
@@ -157,7 +172,7 @@ def _tried(model: nn.Module, carried: str, reader: Callable[[list[list[int]], Te
         limit = 1e-3 if next(model.parameters()).dtype == torch.float32 else 0.3
         try:
             apart = _disagreement(model, reader)
-        except _CANNOT as error:
+        except CANNOT as error:
             reasons[carried] = f"{kind} cannot go on from a {carried} of its own ({error})"
         else:
             reasons[carried] = f"its {carried} is not its rows' alone, by {apart:.2g} nats" if apart > limit else None
