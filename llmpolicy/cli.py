@@ -237,6 +237,8 @@ def run() -> None:
         sentence = _sentence(error)
         if sentence is None:
             raise
+        if not sentence:  # no arguments: the help was shown
+            raise SystemExit(2) from None
         _fail(sentence)
     else:
         raise SystemExit(outcome if isinstance(outcome, int) else 0)

@@ -16,6 +16,11 @@ COPIED = re.compile(r"(.* with:) ((?:llmpolicy|torchrun|accelerate|pip) .*)")
 """A line that ends in a command: it is there to be copied, and so stays in one piece."""
 
 
+def visible(text: str) -> str:
+    """A text in one line, with what a terminal would not show, line breaks too, spelled out: a backslash stays one."""
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
+
+
 def columns(otherwise: int = 0) -> int:
     """How wide the terminal is, as it or ``COLUMNS`` says; ``otherwise`` where the output goes to a file."""
     return shutil.get_terminal_size((otherwise, 24)).columns

@@ -269,6 +269,13 @@ def test_attacks_of_a_file_join_the_battery(polite):
     assert "line 1" in run("polite.py:plain", "--attacks", "mine.jsonl", cwd=polite).stderr
 
 
+def test_what_cannot_be_read_is_one_sentence(polite):
+    (polite / "latin.jsonl").write_bytes('{"name": "é", "text": "é"}\n'.encode("latin-1"))
+    for asked in (["--attacks", "latin.jsonl"], ["--data", "latin.jsonl"], ["--arg", "a=[1"]):
+        done = run("polite.py:plain", *asked, cwd=polite)
+        assert done.returncode == 2 and done.stderr.startswith("error: ") and done.stderr.count("\n") == 1, done.stderr
+
+
 def pytest_run(*arguments, cwd):
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)

@@ -168,6 +168,9 @@ def test_a_wrong_word_on_the_command_line_is_one_sentence_and_exit_code_2(tmp_pa
         assert "Traceback" not in done.stderr
         assert len(done.stderr.strip().splitlines()) == 1
 
+    done = llmpolicy(tmp_path)
+    assert done.returncode == 2 and "Usage:" in done.stdout and done.stderr == "", done.stdout
+
 
 # what works
 

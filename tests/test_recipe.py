@@ -221,10 +221,17 @@ def test_every_default_of_trl_is_accepted() -> None:
         ("importance_sampling_level=tokens", "did you mean 'token'?"),
         ("lr_scheduler_type=linaer", "did you mean 'linear'?"),
         ("vllm_mode=servr", "did you mean 'server'?"),
-        (
-            "save_strategy=no",
-            'cannot be False; YAML reads a bare no as false, the text needs quotes of its own: save_strategy: "no"',
-        ),
+        ("save_strategy=false", "cannot be False; expected save_strategy: no"),
+        ("max_steps=010", "cannot be '010'; expected int"),
+        ("max_steps=1:30", "cannot be '1:30'; expected int"),
+        ("label_smoothing_factor=0.1", "would change nothing: GRPO has no labels; remove it"),
+        ("data_seed=5", "would change nothing: the order of the rows comes from `seed:`; remove it"),
+        ("save_strategy=best", "the best checkpoint by `evaluate:` is always kept beside the last one; expected steps"),
+        ("log_level=warnin", "did you mean 'warning'?"),
+        ("gradient_checkpointing_kwargs={reentrant: true}", "takes no 'reentrant'; did you mean 'use_reentrant'?"),
+        ("parallelism_config={}", "accelerate launch takes it from a file"),
+        ("save_only_model=true", "a checkpoint holds all that --resume needs"),
+        ("ignore_data_skip=true", "a run that goes on takes the rows that it would have taken"),
         ("temperature=hot", "grpo.temperature cannot be 'hot'; expected float"),
         ("learning_rate=true", "cannot be True; expected float"),
         ("epsilon_high=x", "cannot be 'x'; expected float | null"),
@@ -294,3 +301,20 @@ def test_an_override_reaches_into_the_short_forms():
     assert (made.model.path, made.model.dtype, made.rewards[0].weight) == ("bundled", "float32", 2)
     short = load_recipe("quickstart", ["rewards=exact:match", "model=bundled", "model.stop=[a]"])
     assert short.model.stop == ["a"]
+
+
+def test_bare_words_of_a_recipe_are_what_they_look_like(tmp_path: Path) -> None:
+    words = ["yes", "no", "on", "010", "12:30", "1:30.5", "007"]
+    rows = "".join(
+        f"    - {{question: q, answer: {word}}}\n" for word in [*words, "true", "1e-3", "0x10", "-4", "2.50", ".5"]
+    )
+    [task] = load_recipe(
+        write(tmp_path, f"model: bundled\ntask:\n  rows:\n{rows}rewards: [exact:match]\ngrpo: {{}}\n")
+    ).task
+    assert task.rows is not None
+    assert [row["answer"] for row in task.rows] == [*words, True, 0.001, 16, -4, 2.5, 0.5]
+
+
+def test_what_an_override_replaced_is_not_blamed(tmp_path: Path) -> None:
+    told = refusal(tmp_path, RECIPE, "rewards=[{fn: exact:match, timeout: 0}]")
+    assert told.startswith("override rewards=[{fn: exact:match, timeout: 0}]: rewards.0.timeout: 0 is not a duration")

@@ -242,3 +242,25 @@ def test_a_ratio_that_is_cut_below_1_is_noted(recipe: Path) -> None:
 def test_two_runs_are_not_a_run_and_an_override() -> None:
     with pytest.raises(RecipeError, match="one model or run at a time, found 'runs/one' and 'runs/two'"):
         evaluate_model("runs/one", None, ["runs/two"])
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        (
+            "lr_scheduler_type=cosine_with_min_lr",
+            "lr_scheduler_type 'cosine_with_min_lr' with lr_scheduler_kwargs None: One of",
+        ),
+        ("lr_scheduler_type=warmup_stable_decay", "missing 1 required positional argument: 'num_decay_steps'"),
+        (
+            "lr_scheduler_kwargs={a: 1}",
+            "'linear' with lr_scheduler_kwargs {'a': 1}: .* unexpected keyword argument 'a'",
+        ),
+        ("optim_args=abc", "optim_args is 'abc' .*; expected KEY=VALUE"),
+        ("fsdp=full_shard", "grpo.fsdp shares weights out among processes, and there is one"),
+    ],
+)
+def test_a_schedule_and_an_optimiser_are_tried_out_before_a_model_loads(recipe: Path, override: str, said: str) -> None:
+    with pytest.raises(RecipeError, match=said) as refusal:
+        train_recipe(str(recipe), [f"grpo.{override}", "model=no/model"], dry_run=True)
+    assert "\n" not in str(refusal.value)

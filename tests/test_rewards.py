@@ -73,6 +73,18 @@ def test_args_win_over_columns_and_columns_over_defaults():
     assert one(reward, sample, args={"answer": 5, "offset": 0}).value == 50.0
 
 
+def test_what_partial_binds_is_not_taken_from_the_row():
+    def bound(completion, prompt, answer, **rest):
+        return float((prompt, answer, "answer" in rest) == ("mine", "yes", False))
+
+    row = Sample("yes", {"answer": "4", "other": 1}, prompt="2+2=")
+    for fn in (partial(bound, prompt="mine", answer="yes"), partial(partial(bound, prompt="mine"), answer="yes")):
+        assert Rewards([RewardSpec(fn)]).score([row])[0].value == 1.0
+    assert (
+        Rewards([RewardSpec(partial(bound, prompt="mine", answer="no"), args={"answer": "yes"})]).score([row])[0].value
+    )
+
+
 def test_keyword_catch_all_gets_all_columns_and_positional_only_works():
     def everything(completion, **columns):
         return float(sorted(columns) == ["answer", "extra"])
@@ -559,12 +571,14 @@ def test_a_path_is_relative_to_the_recipe_and_sys_path_is_left_alone(folder):
         ("mine:good", "write 'mine.py:...'"),
         ("collections:OrderedDict", "names a class"),
         ("broken.py:good", "importing broken.py raised NameError: name 'undefined' is not defined (broken.py:1)"),
+        ("exits.py:good", "importing exits.py raised SystemExit: 3"),
         ("needs.py:good", "importing needs.py raised ModuleNotFoundError: No module named 'no_such_library'"),
     ],
 )
 def test_a_reference_that_leads_nowhere_says_what_is_near(folder, reference, found):
     (folder / "broken.py").write_text("undefined\n")
     (folder / "needs.py").write_text("import no_such_library\n")
+    (folder / "exits.py").write_text("raise SystemExit(3)\n")
     text = sentence(lambda: resolve_function(reference, folder))
     assert repr(reference) in text
     assert found in text

@@ -26,10 +26,11 @@ from llmpolicy.policies.causal_lm.adapter import folded
 from llmpolicy.report.plot import plot_run
 from llmpolicy.rewards.check import check_reward
 from llmpolicy.run import Run
+from llmpolicy.session import process
 from llmpolicy.session.grpo import EVENTS, events_in
 from llmpolicy.session.process import end_stopped
 from llmpolicy.statistics import paired_interval, wilson
-from llmpolicy.terminal import COMMAND, wrapped
+from llmpolicy.terminal import COMMAND, visible, wrapped
 from tests import models, training
 
 
@@ -149,6 +150,20 @@ def test_a_run_says_in_one_line_and_in_a_notebook_what_became_of_it(run: Run) ->
     plot_run(run)
     picture = run._repr_html_().partition("base64,")[2].partition('"')[0]
     assert base64.b64decode(picture) == run.plot_path.read_bytes()
+
+
+def test_a_run_of_functions_of_a_session_goes_on_by_a_call(tmp_path: Path) -> None:
+    for rewards in ([{"fn": "__main__:right"}], [{"fn": "mine:make.<locals>.right"}]):
+        run = Run.create(tmp_path / rewards[0]["fn"], {"name": "one", "rewards": rewards})
+        assert (
+            process.go_on(run) == f"{COMMAND}train(...), with the same arguments, out={str(run.path)!r} and resume=True"
+        )
+    run = Run.create(tmp_path / "file", {"name": "one", "rewards": [{"fn": "mine.py:right"}]})
+    assert process.go_on(run).startswith(f"{COMMAND}llmpolicy train ")
+
+
+def test_what_a_terminal_would_not_show_is_spelled_out_and_the_rest_stays() -> None:
+    assert visible("\\boxed{43}\n你好\x1b[2J\ud800") == "\\boxed{43}\\n你好\\x1b[2J\\ud800"
 
 
 def test_a_stopped_run_has_a_plot_and_the_command_that_goes_on(run: Run) -> None:

@@ -15,8 +15,8 @@ from llmpolicy.rewards.battery import ATTACKS, Attack
 from llmpolicy.rewards.check import PARTS, Report, check_reward
 from llmpolicy.rewards.contract import Style
 from llmpolicy.rewards.printed import printed
-from llmpolicy.tasks.sources import READERS, find_file
-from llmpolicy.terminal import columns, tell
+from llmpolicy.tasks.sources import READERS, file_rows, find_file
+from llmpolicy.terminal import columns, tell, visible
 
 _SHOWN = 300
 _LISTED = 10
@@ -88,6 +88,8 @@ def show(report: Report) -> None:
     console = Console(highlight=False, width=columns(120))
     for hole in report.holes:
         table = Table(title=f"hole: {hole.attack} (family {hole.family})", title_justify="left", show_header=False)
+        table.add_column()
+        table.add_column(overflow="fold")
         table.add_row("breaks", f"a reward that {hole.breaks}")
         table.add_row("scored", f"{hole.score:g}")
         table.add_row("completion", _plain(hole.completion))
@@ -132,7 +134,7 @@ def summary(report: Report) -> Iterable[str]:
 
 def _plain(text: str) -> str:
     """Text that a terminal can show: one line, what is invisible spelled out, cut when long."""
-    shown = text.encode("unicode_escape").decode() if not text.isprintable() else text
+    shown = visible(text)
     return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}... ({len(text)} characters)"
 
 
@@ -140,7 +142,7 @@ def _rows(path: Path) -> list[dict[str, Any]]:
     if path.suffix not in READERS and not path.is_dir():
         raise RewardError(f"{path}: expected a file that ends in one of {', '.join(sorted(READERS))}.")
     file = find_file(str(path), None)
-    rows = list(READERS[path.suffix](file))
+    rows = list(file_rows(file))
     if not rows:
         raise RewardError(f"{path} has no rows.")
     return rows
@@ -150,12 +152,22 @@ def _argument(written: str) -> tuple[str, Any]:
     key, equals, value = written.partition("=")
     if not equals:
         raise RewardError(f"--arg got {written!r}; expected KEY=VALUE.")
-    return key, yaml.safe_load(value)
+    try:
+        return key, yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise RewardError(
+            f"--arg got {written!r}, whose value is not valid YAML ({' '.join(str(error).split()):.100}); a text needs quotes "
+            "of its own."
+        ) from error
 
 
 def _attacks(path: Path) -> list[Attack]:
     attacks = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise RewardError(f"{path}: not UTF-8 at byte {error.start}; expected a UTF-8 text file.") from error
+    for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():
             continue
         try:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import Trainer, get_scheduler
 from transformers.integrations.integration_utils import (
     INTEGRATION_TO_CALLBACK,
     get_available_reporting_integrations,
@@ -46,13 +47,15 @@ def grpo_config(
         _try_optimizer(args)
     except (TypeError, ValueError) as error:
         raise RecipeError(f"grpo: {' '.join(str(error).split())}") from error
+    if args.fsdp and args.world_size == 1:
+        raise RecipeError("grpo.fsdp shares weights out among processes, and there is one; start several with torchrun")
     if not 0 < args.temperature < math.inf:
         raise RecipeError(f"grpo.temperature is {args.temperature}; expected above 0")
     return args
 
 
 def _try_optimizer(args: GRPOConfig) -> None:
-    """Let torch look at the optimiser's settings before a model is loaded; raises its ValueError."""
+    """Let torch and transformers look at the settings of optimiser and schedule before a model is loaded; ValueError."""
     betas = (args.adam_beta1, args.adam_beta2)
     settings: dict[str, Any] = {
         "lr": args.learning_rate,
@@ -62,7 +65,19 @@ def _try_optimizer(args: GRPOConfig) -> None:
     }
     if not all(map(math.isfinite, (args.learning_rate, *betas, args.adam_epsilon, args.weight_decay))):
         raise ValueError(f"the optimiser's settings are {settings}; expected finite numbers")
-    torch.optim.AdamW([torch.zeros(1)], **settings)
+    optimizer = torch.optim.AdamW([torch.zeros(1)], **settings)
+    more: Any = args.lr_scheduler_kwargs
+    schedule = str(getattr(args.lr_scheduler_type, "value", args.lr_scheduler_type))
+    warmup = args.get_warmup_steps(max(args.max_steps, 1))
+    try:
+        get_scheduler(schedule, optimizer, warmup, max(args.max_steps, 1), scheduler_specific_kwargs=more or {})
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"lr_scheduler_type {schedule!r} with lr_scheduler_kwargs {more}: {error}") from error
+    if args.optim_args:
+        try:
+            Trainer.get_optimizer_cls_and_kwargs(args)
+        except (TypeError, ValueError, KeyError) as error:
+            raise ValueError(f"optim_args is {args.optim_args!r} ({error}); expected KEY=VALUE, KEY=VALUE") from error
 
 
 def _trackers(report_to: Any) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from llmpolicy.rewards import Sample
+from llmpolicy.terminal import visible
 
 SIGNAL_NOTE = "nothing was learned from this step: all advantages are 0, since in every group the rewards that are known are equal"
 UNJUDGED_NOTE = "nothing was learned from this step: the rewards judged no completion (each returned None)"
@@ -136,7 +137,7 @@ def _short(value: float | None) -> str:
 
 def _line(text: str | None, *, end: bool = False) -> str:
     """One line of a text with what is invisible spelled out: its beginning, or its end, where a prompt has its question."""
-    shown = (text or "").encode("unicode_escape").decode() if not (text or "").isprintable() else text or "''"
+    shown = visible(text or "''")
     if len(shown) <= SHOWN:
         return shown
     return "..." + shown[-SHOWN:] if end else shown[:SHOWN] + "..."

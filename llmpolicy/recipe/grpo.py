@@ -30,6 +30,9 @@ OWNED = {
     "log_completions": "every completion is already kept in the run's rollouts/",
     "remove_unused_columns": "the task's columns always reach the rewards",
     "disable_tqdm": "the progress line is llmpolicy's own",
+    "save_only_model": "a checkpoint holds all that --resume needs; `llmpolicy publish` takes the policy alone",
+    "parallelism_config": "accelerate launch takes it from a file (recipes/accelerate has some)",
+    "ignore_data_skip": "a run that goes on takes the rows that it would have taken",
 }
 MOVED = {
     "max_prompt_length": "write `max_prompt_tokens: N` at the top of the recipe; prompts above it are dropped",
@@ -67,6 +70,15 @@ TARGET_DEFAULTS: dict[str, dict[str, Any]] = {
     "gpu": {},
 }
 """TRL's bf16 default raises on a machine without a GPU."""
+
+NO_EFFECT: dict[str, tuple[Any, str]] = {
+    "label_smoothing_factor": (0.0, "GRPO has no labels"),
+    "train_sampling_strategy": ("random", "the order is that of groups, by seed (sampling: chooses prompts)"),
+    "data_seed": (None, "the order of the rows comes from `seed:`"),
+}
+"""Settings of transformers' trainer that change nothing here: the value that says nothing, and why."""
+
+CHECKPOINT_ARGUMENTS = ("use_reentrant", "preserve_rng_state", "determinism_check", "debug", "early_stop")
 
 NEUTRAL_SAMPLER = {
     "top_p": 1.0,
@@ -122,6 +134,13 @@ def check_grpo(grpo: Mapping[str, Any], *, allow_biased_sampler: bool, origin: M
         if key not in fields:
             raise RecipeError(f"{where}unknown key {key!r} in grpo{_instead(key, fields.keys() - OWNED.keys())}")
         _check_value(key, value, fields[key], where)
+        if (key, value) == ("save_strategy", "best"):
+            raise RecipeError(
+                f"{where}grpo.save_strategy: {OWNED['load_best_model_at_end']}; expected steps, epoch or no"
+            )
+        neutral, why = NO_EFFECT.get(key, (value, ""))
+        if value != neutral:
+            raise RecipeError(f"{where}grpo.{key} would change nothing: {why}; remove it")
         if key in NEUTRAL_SAMPLER and value not in (NEUTRAL_SAMPLER[key], None, {}) and not allow_biased_sampler:
             raise RecipeError(
                 f"{where}grpo.{key}={value} samples from another distribution than the policy that is trained; "
@@ -170,10 +189,15 @@ def _check_value(key: str, value: Any, annotation: str, where: str, block: str =
         meant = ALIASES.get(str(value).lower(), str(value)) if key == "optim" else str(value)
         expected = nearest(meant, choices) or f"; expected {annotation.replace('None', 'null')}"
         if value is False and "no" in choices:
-            expected = f'; YAML reads a bare no as false, the text needs quotes of its own: {key}: "no"'
+            expected = f"; expected {key}: no"
         raise RecipeError(f"{where}{block}.{key} cannot be {value!r:.80}{expected}")
     if expected := expected_of(key, value):
         raise RecipeError(f"{where}{block}.{key} is {value}; expected {expected}")
+    for name in (value or {}) if key == "gradient_checkpointing_kwargs" else ():
+        if name not in CHECKPOINT_ARGUMENTS:
+            raise RecipeError(
+                f"{where}{block}.{key}: torch.utils.checkpoint takes no {name!r}{nearest(name, CHECKPOINT_ARGUMENTS)}"
+            )
 
 
 def _fits(value: Any, kinds: set[str]) -> bool:
@@ -215,7 +239,8 @@ def grpo_choices() -> dict[str, set[str]]:
         key = node.left.attr if isinstance(node, ast.Compare) and isinstance(node.left, ast.Attribute) else ""
         if fields.get(key) in ("str", "str | bool"):
             found.setdefault(key, set()).update(_texts([node]))
-    return found
+    levels = {"detail", "debug", "info", "warning", "error", "critical", "passive"}
+    return {**found, "log_level": levels, "log_level_replica": levels}
 
 
 def _texts(nodes: Iterable[ast.AST]) -> Iterator[str]:

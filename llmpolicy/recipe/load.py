@@ -19,12 +19,26 @@ from llmpolicy.tasks import Example, TaskSpec
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML in which 1e-4 is a number: YAML 1.1 asks for a dot and a sign, and reads a text otherwise."""
+    """YAML whose bare words mean what they mean in YAML 1.2 (its core schema, https://yaml.org/spec/1.2.2/#103-core-schema).
+
+    In YAML 1.1 ``yes`` and ``no`` are booleans, ``010`` is 8, ``12:30`` 750 and ``1e-4`` a text. A number with a 0 before it
+    stays the text that it is.
+    """
+
+    yaml_implicit_resolvers = {  # PyYAML's own way of keeping them
+        first: [(tag, form) for tag, form in forms if tag.rpartition(":")[2] not in ("bool", "int", "float")]
+        for first, forms in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)[eE][-+]?\d+$"), list("-+.0123456789")
-)
+for _tag, _form, _first in (
+    ("bool", r"(true|True|TRUE|false|False|FALSE)$", "tTfF"),
+    ("int", r"[-+]?(0|[1-9][0-9_]*|0x[0-9a-fA-F]+)$", "-+0123456789"),
+    ("float", r"[-+]?(\.[0-9]+|[0-9][0-9_]*\.[0-9_]*)([eE][-+]?[0-9]+)?$", "-+.0123456789"),
+    ("float", r"[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+$", "-+0123456789"),
+    ("float", r"([-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$", "-+."),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_form), list(_first))
 
 
 NO_RECIPES = {
@@ -48,7 +62,9 @@ def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     if data.pop("schema", 1) != 1:
         raise RecipeError(f"{path}: written by another version of llmpolicy; this one reads schema 1")
     for written in overrides:
-        origin[override(data, written, _Loader)] = f"override {written}"
+        key = override(data, written, _Loader)
+        origin = {place: by for place, by in origin.items() if not place.startswith(f"{key}.")}  # what it replaced
+        origin[key] = f"override {written}"
     data.setdefault("name", path.stem)
     return make_recipe(data, base_dir=_base_dir(path), origin=origin)
 

@@ -94,15 +94,16 @@ class Component:
             spec = replace(spec, style="group")
         parameters = _parameters(name, function)
         takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters)
+        bound = function.keywords if isinstance(function, partial) else {}  # as good as args
         named = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
         _check_args(name, spec, [p.name for p in named], takes_all)
-        free = [p for p in named if p.name not in spec.args]
+        free = [p for p in named if p.name not in {**bound, **spec.args}]
         return cls(
             name=name,
             function=function,
             weight=float(spec.weight),
             style=spec.style,
-            fixed=dict(spec.args),
+            fixed={**bound, **spec.args},
             required=tuple(p.name for p in free if p.default is p.empty),
             optional=tuple(p.name for p in free if p.default is not p.empty),
             positional=tuple(p.name for p in named if p.kind is p.POSITIONAL_ONLY),

@@ -109,7 +109,7 @@ def _load_module(reference: str, place: str, base: Path) -> ModuleType:
         if error.name is None or not (place == error.name or place.startswith(error.name + ".")):
             raise _import_failed(reference, place, error) from error
         raise RewardError(f"Reward {reference!r}: there is no module {place!r}{_hint(place, base)}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _import_failed(reference, place, error) from error
 
 
@@ -156,12 +156,12 @@ def _execute(
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise _import_failed(reference, path.name, error) from error
 
 
-def _import_failed(reference: str, place: str, error: Exception) -> RewardError:
+def _import_failed(reference: str, place: str, error: BaseException) -> RewardError:
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if Path(frame.filename).name == place] or frames
     # A syntax error says its own line, and none of the module has run.

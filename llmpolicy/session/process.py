@@ -98,8 +98,15 @@ def _kept(run: Run) -> str:
     return f"stopped at once: what came after the checkpoint of step {saved} is lost\n{go_on(run)}"
 
 
+_IN_MEMORY = ("__main__:", "<locals>", "<lambda>")
+"""What stands in the name of a function that no command finds."""
+
+
 def go_on(run: Run) -> str:
-    """The line that names the command to go on with a run."""
+    """The line that names the command to go on with a run; a call where its rewards are functions of a Python session."""
+    named = str([run.recipe.get("rewards"), run.recipe.get("evaluate")])
+    if any(place in named for place in _IN_MEMORY):
+        return f"{COMMAND}train(...), with the same arguments, out={str(run.path)!r} and resume=True"
     recipe, out = shlex.quote(str(run.path / "recipe.yaml")), shlex.quote(str(run.path))
     start = " ".join([*([run.manifest["launcher"], "-m"] if run.manifest.get("launcher") else []), "llmpolicy"])
     unsafe = " --unsafe-local-exec" if run.manifest.get("code_runs_in") == "unsafe" else ""

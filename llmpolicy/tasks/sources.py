@@ -33,7 +33,7 @@ def _source(spec: TaskSpec, base_dir: Path | None) -> Iterable[Raw]:
     if spec.rows is not None:
         return spec.rows
     if spec.file is not None:
-        return _from_file(find_file(spec.file, base_dir))
+        return file_rows(find_file(spec.file, base_dir))
     if spec.hub is not None:
         return _from_hub(spec)
     if spec.reasoning_gym is not None:
@@ -55,7 +55,8 @@ def find_file(name: str, base_dir: Path | None) -> Path:
     raise TaskError(f"no data file {name!r} beside the recipe or in the current folder{hint}")
 
 
-def _from_file(path: Path) -> Iterator[Raw]:
+def file_rows(path: Path) -> Iterator[Raw]:
+    """The rows of a data file; raises TaskError with the line of what cannot be read."""
     if path.suffix not in READERS:
         raise TaskError(f"{path.name}: expected a data file that ends in one of {', '.join(sorted(READERS))}")
     try:
