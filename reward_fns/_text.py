@@ -77,7 +77,7 @@ def gold_text(answer: Any) -> str:
     if isinstance(answer, bool) or not isinstance(answer, str | numbers.Number | Decimal):
         raise NoAnswer(f"the answer column holds a {type(answer).__name__}, not text or a number")
     text = normalise(str(answer)).strip()
-    if not text:
+    if not text or (not isinstance(answer, str) and answer != answer):
         raise NoAnswer("the answer column is empty")
     return text
 

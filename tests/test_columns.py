@@ -2,10 +2,13 @@
 
 import json
 import logging
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import datasets
+import numpy
+import pandas
 import pyarrow
 import pyarrow.parquet
 import pytest
@@ -16,6 +19,7 @@ from llmpolicy.messages import content_text
 from llmpolicy.policies.causal_lm import CausalLMPolicy
 from llmpolicy.policies.causal_lm.codec import Codec
 from llmpolicy.recipe import make_recipe
+from llmpolicy.rewards import Rewards, Sample
 from llmpolicy.session.flow import _task
 from llmpolicy.tasks import load_demonstrations, load_pairs, load_task, load_tasks, prompt_text
 from llmpolicy.tasks.spec import TaskSpec
@@ -157,6 +161,118 @@ def test_messages_are_used_or_refused() -> None:
     assert only({"prompt": '[{"role": ...'}).prompt == [{"role": "user", "content": '[{"role": ...'}]
     talk = [USER, {"role": "assistant", "content": "4"}]
     refused("end in a reply of the assistant", {"messages": talk, "answer": "4"}, columns={"prompt": "messages"})
+
+
+@pytest.mark.parametrize(
+    "said",
+    [[USER], (USER,), json.dumps([USER]), numpy.array([USER], dtype=object)],
+    ids=["list", "tuple", "json", "array"],
+)
+def test_messages_in_any_column_are_asked_as_messages(said: Any) -> None:
+    expected = only({"prompt": [USER], "answer": "4"})
+    asked = [
+        only({"prompt": said, "answer": "4"}),
+        only({"question": said, "answer": "4"}),
+        only({"talk": said, "answer": "4"}, prompt=" {talk}\n"),
+        only({"talk": said, "answer": "4"}, columns={"question": "talk"}),
+    ]
+    assert all(row.prompt == [USER] and row.question == expected.question for row in asked)
+    system = [{"role": "system", "content": "S"}, USER]
+    assert only({"question": said}, system="S").prompt == only({"talk": system}, prompt="{talk}").prompt == system
+    refused("expected a text because of `chat: false`", {"question": said}, chat=False)
+
+
+def test_parts_are_a_question_and_images_in_it_are_refused() -> None:
+    assert only({"question": PARTS["content"]}).prompt == [USER]
+    seen = [{"type": "image_url", "image_url": {"url": "http://host/a.png"}}, *PARTS["content"]]
+    refused("image", {"question": seen})
+    refused("image", {"q": seen, "more": "x"}, prompt="{q} {more}")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [b"2+2?", bytearray(b"2+2?"), ["2+2?", "3+3?"], {"text": "2+2?"}, [{"from": "human", "value": "2+2?"}], [[USER]]],
+    ids=repr,
+)
+def test_what_is_no_question_is_refused(said: Any) -> None:
+    refused("question is .*expected a text or messages", {"question": said, "answer": "4"})
+
+
+@pytest.mark.parametrize(
+    ("said", "match"),
+    [
+        (b"2+2?", "'q' is b'2.2.'.*not bytes"),
+        ({"x": [b"2"]}, "not bytes"),
+        ([USER], "'q' holds messages.*`prompt: '.q.'`"),
+        ({"turns": [USER]}, "'q' holds messages"),
+        ([{"from": "human", "value": "2+2?"}], "'q' holds messages"),
+        (float("nan"), "'q', which the template asks for, is empty"),
+        (numpy.float32("nan"), "is empty"),
+        (pandas.NA, "is empty"),
+        (pandas.NaT, "is empty"),
+    ],
+    ids=repr,
+)
+def test_what_no_text_says_is_refused_in_a_template_and_an_extract(said: Any, match: str) -> None:
+    refused(match, {"q": said, "answer": "4"}, prompt="Say: {q}")
+    refused(match.partition("`")[0], {"question": "a", "q": said}, extract={"q": "(.+)"})
+
+
+def test_other_values_are_said_as_python_writes_them() -> None:
+    row = {"n": [1, 2], "of": {"a": None}, "x": 4, "json": json.dumps([USER])}
+    asked = only(row, prompt="{n} {of} {x} {json}").prompt[0]["content"]
+    assert asked == f"[1, 2] {{'a': None}} 4 {json.dumps([USER])}"
+    assert only({"question": 11}).prompt[0]["content"] == "11"
+
+
+@pytest.mark.parametrize("name", ["question", "talk"])
+def test_a_talk_that_holds_the_answer_is_no_prompt(name: str) -> None:
+    talk = [USER, {"role": "assistant", "content": "4"}]
+    prompt = {} if name == "question" else {"prompt": "{talk}"}
+    refused(f"{name} end in a reply of the assistant", {name: talk, "answer": "4"}, **prompt)
+    refused("end in a reply", {"conversations": talk, "answer": "4"}, columns={"prompt": "conversations"})
+    assert only({"prompt": talk}).prompt == talk
+
+
+def test_binary_columns_of_a_file_are_refused(tmp_path: Path) -> None:
+    pyarrow.parquet.write_table(pyarrow.table({"question": [b"1+1"], "answer": ["2"]}), tmp_path / "q.parquet")
+    pyarrow.parquet.write_table(pyarrow.table({"question": ["1+1"], "answer": [b"2"]}), tmp_path / "a.parquet")
+    for file, words in (("q", "question is b'1.1'"), ("a", "answer is b'2'")):
+        with pytest.raises(TaskError, match=words):
+            load_task({"file": str(tmp_path / f"{file}.parquet")})
+
+
+MISSING = [float("nan"), numpy.float32("nan"), numpy.datetime64("NaT"), Decimal("NaN"), pandas.NA, pandas.NaT]
+
+
+@pytest.mark.parametrize("gold", [*MISSING, ["4", float("nan")], b"4"], ids=repr)
+def test_a_gold_answer_that_is_none_is_refused(gold: Any) -> None:
+    refused("answer is .*expected a gold answer", {"question": TEXT, "answer": gold})
+    refused("my is .*expected a gold answer", {"question": TEXT, "solution": gold}, columns={"my": "solution"})
+
+
+@pytest.mark.parametrize("missing", MISSING, ids=repr)
+def test_a_missing_value_is_an_absent_one(missing: Any) -> None:
+    row = only(
+        {"question": TEXT, "system": missing, "tools": missing, "image": missing, "chat_template_kwargs": missing}
+    )
+    assert row.prompt == [USER] and row.prompt.options == {}
+
+
+def test_a_gold_answer_may_be_nan_in_words_alone(tmp_path: Path) -> None:
+    assert only({"question": TEXT, "answer": "NaN"}).columns["answer"] == "NaN"
+    rows = pandas.DataFrame({"question": ["a", "b"], "answer": [1.0, None]}).to_dict("records")
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    for source in ({"rows": rows}, {"file": str(tmp_path / "rows.jsonl")}):
+        with pytest.raises(TaskError, match="row 1: answer is nan"):
+            load_task(source)
+
+
+@pytest.mark.parametrize("reward", ["exact:match", "math_answer:correct", "numeric:equal", "multiple_choice:correct"])
+def test_no_reward_pays_for_a_missing_answer(reward: str) -> None:
+    rewards = Rewards([reward], isolate=False)
+    for gold in (float("nan"), Decimal("NaN"), numpy.float32("nan")):
+        assert [row.value for row in rewards.score([Sample("nan", {"answer": gold})])] == [None]
 
 
 def test_tools_and_arguments_of_a_row_reach_its_template(caplog: pytest.LogCaptureFixture) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from llmpolicy.errors import TaskError
 from llmpolicy.messages import present
+from llmpolicy.tasks.content import is_missing
 
 MEDIA = ("image", "images", "video", "videos", "audio", "audios")
 """What no language model here can see or hear."""
@@ -61,12 +62,12 @@ def say_unused(columns: Collection[str], label: str) -> None:
 
 
 def _empty(value: Any) -> bool:
-    return value is None or (isinstance(value, str | list | tuple | dict) and not value)
+    return is_missing(value) or (isinstance(value, str | list | tuple | dict) and not value)
 
 
 def _from_json(value: Any, name: str, where: str) -> Any:
     if not isinstance(value, str) or not value.strip():
-        return value or None
+        return None if is_missing(value) else value or None
     try:
         return json.loads(value)
     except json.JSONDecodeError as error:

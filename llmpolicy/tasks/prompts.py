@@ -12,6 +12,7 @@ from llmpolicy.errors import TaskError, nearest
 from llmpolicy.messages import Conversation, Message, content_text, is_messages, plain, read_messages
 from llmpolicy.rewards import RESERVED
 from llmpolicy.tasks.columns import MEANT, refuse_media, say_unused, system_text, template_options
+from llmpolicy.tasks.content import as_python, is_text, refuse_gold, said
 from llmpolicy.tasks.sources import find_function
 from llmpolicy.tasks.spec import Example, TaskSpec
 from llmpolicy.types import Prompt, Sample
@@ -19,6 +20,8 @@ from llmpolicy.types import Prompt, Sample
 FIELD = re.compile(r"\{(\{\w+\})\}|\{([^\W\d]\w*)\}")
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
 UNORDERED = ("gcd", "lcm", "products")
+TALKS = ("messages", "conversation", "conversations")
+"""Columns that hold a whole talk, its last reply included."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,7 @@ def _extract(spec: TaskSpec, columns: dict[str, Any], where: str) -> dict[str, A
     for column, pattern in spec.extract.items():
         if column not in columns:
             raise TaskError(f"{where}: no column {column!r} to extract from{nearest(column, columns)}")
-        found = re.search(pattern, str(columns[column]))
+        found = re.search(pattern, said(columns[column], column, where))
         if not found or not found[1]:
             raise TaskError(f"{where}: {column} {columns[column]!r:.80} does not match {pattern!r}")
         columns[column] = found[1].strip()
@@ -109,21 +112,36 @@ def _extract(spec: TaskSpec, columns: dict[str, Any], where: str) -> dict[str, A
 
 
 def _user(spec: TaskSpec, columns: dict[str, Any], where: str) -> Any:
-    """What the user says: the template filled in, or the column ``prompt``, a text or messages."""
-    if spec.prompt is not None or "prompt" not in columns:
-        return _ask(spec, columns, where)
-    user = _from_json(columns.pop("prompt"))
-    if isinstance(user, str):
-        return user
-    if not is_messages(user):
-        raise TaskError(f"{where}: prompt is {user!r:.60}, expected a text or messages with role and content")
+    """What the user says: the template filled in, or the one column that is the whole prompt, a text or messages."""
+    name = _whole(spec, columns)
+    user = _from_json(columns.get(name)) if name else None
+    own = spec.prompt is None and name == "prompt"
+    if own:
+        del columns["prompt"]
+    if is_messages(user):
+        return _messages(spec, user, str(name), where)
+    if (own and not isinstance(user, str)) or (spec.prompt is None and not is_text(user)):
+        raise TaskError(f"{where}: {name} is {user!r:.60}, expected a text or messages with role and content")
+    return user if own else _ask(spec, columns, where)
+
+
+def _whole(spec: TaskSpec, columns: Mapping[str, Any]) -> str | None:
+    """The column that is the prompt as it is: ``prompt``, ``question``, or a template's only word."""
+    if spec.prompt is None:
+        return "prompt" if "prompt" in columns else "question"
+    field = FIELD.fullmatch(spec.prompt.strip())
+    return field[2] if field else None
+
+
+def _messages(spec: TaskSpec, given: Any, name: str, where: str) -> list[Message]:
     try:
-        messages = read_messages(user)
+        messages = read_messages(given)
     except ValueError as error:
         raise TaskError(f"{where}: {error}") from error
-    if spec.columns.get("prompt") == "messages" and messages[-1]["role"] == "assistant":
+    column = spec.columns.get(name, name)
+    if (name != "prompt" or column in TALKS) and messages[-1]["role"] == "assistant":
         raise TaskError(
-            f"{where}: messages end in a reply of the assistant, which would be the beginning of every completion; "
+            f"{where}: {column} end in a reply of the assistant, which would be the beginning of every completion; "
             "expected them to end before it"
         )
     return messages
@@ -131,6 +149,7 @@ def _user(spec: TaskSpec, columns: dict[str, Any], where: str) -> Any:
 
 def _from_json(user: Any) -> Any:
     """Messages that a file of texts holds as JSON; anything else as it is."""
+    user = as_python(user)
     if not isinstance(user, str) or not (user.lstrip().startswith("[") and '"role"' in user):
         return user
     try:
@@ -158,9 +177,7 @@ def fill(template: str, columns: Mapping[str, Any], where: str = "template") -> 
             return str(literal)
         if name not in columns:
             raise TaskError(f"{where}: the template asks for {{{name}}}, which is no column{nearest(name, columns)}")
-        if columns[name] is None:
-            raise TaskError(f"{where}: the column {name!r}, which the template asks for, is empty")
-        return _said(columns[name])
+        return said(columns[name], name, where)
 
     return FIELD.sub(value, template)
 
@@ -168,13 +185,7 @@ def fill(template: str, columns: Mapping[str, Any], where: str = "template") -> 
 def _asked(spec: TaskSpec, columns: Mapping[str, Any], user: Any) -> Any:
     """What a row asks, without the words of the template: two templates must not make two questions of one."""
     names = [name for _, name in FIELD.findall(spec.prompt or "") if name]
-    return " ".join(_said(columns[name]) for name in names) if names else user
-
-
-def _said(value: Any) -> str:
-    """A column as part of a text: parts of content as what they say, other values as Python writes them."""
-    parts = isinstance(value, list) and bool(value) and all(isinstance(p, Mapping) and "text" in p for p in value)
-    return content_text(value) if parts else str(value)
+    return " ".join(said(columns[name], name, "") for name in names) if names and isinstance(user, str) else user
 
 
 def _fields(spec: TaskSpec) -> set[str]:
@@ -191,10 +202,9 @@ def _check_columns(columns: Mapping[str, Any], gold: set[str], where: str) -> No
 
 
 def check_gold(columns: Mapping[str, Any], names: set[str], where: str) -> None:
-    """Raise TaskError when one of the named columns of a row is None or blank."""
+    """Raise TaskError when one of the named columns of a row is missing or blank."""
     for name in sorted(names):
-        if columns.get(name) is None or (isinstance(columns[name], str) and not columns[name].strip()):
-            raise TaskError(f"{where}: {name} is {columns.get(name)!r}, expected a gold answer")
+        refuse_gold(columns.get(name), name, where)
 
 
 def _prompt(spec: TaskSpec, user: str | list[Message], columns: Mapping[str, Any], where: str) -> Prompt:

@@ -1,0 +1,110 @@
+"""What the values of a row can be: a text, nothing at all, an image or a sound, messages; and which of them can be said."""
+
+from collections.abc import Iterator, Mapping
+from mimetypes import guess_type
+from typing import Any
+
+from llmpolicy.errors import TaskError
+from llmpolicy.messages import content_text, is_messages
+
+BYTES = bytes | bytearray | memoryview
+
+_KINDS = ("image", "video", "audio")
+_SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"RIFF", b"II*\x00", b"MM\x00*", b"ID3", b"OggS", b"fLaC")
+"""How files of images and sounds begin."""
+
+
+def as_python(value: Any) -> Any:
+    """An array or a number of numpy as Python's own; anything else as it is."""
+    return value.tolist() if type(value).__module__ == "numpy" and not is_missing(value) else value
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a value says that there is none: None, or NaN, NA or NaT, as tables hold it."""
+    if isinstance(value, str | bytes | Mapping | list | tuple | set):
+        return False
+    return value is None or str(value).lower() in ("nan", "-nan", "nat", "<na>")
+
+
+def is_media(value: Any) -> bool:
+    """Whether a value is an image, a video or a sound: decoded, its bytes, a data URL, or a part of a message with one."""
+    if isinstance(value, str):
+        return value.startswith(tuple(f"data:{kind}/" for kind in _KINDS))
+    if isinstance(value, BYTES):
+        return bytes(value[:12]).startswith(_SIGNATURES) or bytes(value[4:8]) == b"ftyp"
+    if isinstance(value, Mapping):
+        return _is_media_record(value) or any(is_media(item) for item in value.values())
+    if isinstance(value, list | tuple):
+        return any(is_media(item) for item in value)
+    return any(kind.__module__.partition(".")[0] in ("PIL", "torchcodec") for kind in type(value).__mro__)
+
+
+def _is_media_record(value: Mapping[Any, Any]) -> bool:
+    """Whether a record is what `datasets` stores for an image or a sound, or a part of a message."""
+    kind = value.get("type")
+    if isinstance(kind, str) and kind.removeprefix("input_").partition("_")[0] in _KINDS:
+        return True
+    names = {name for name, item in value.items() if item is not None}
+    if names and names <= {"bytes", "path"}:
+        file = guess_type(str(value.get("path")))[0] or ""
+        return isinstance(value.get("bytes"), BYTES) or file.partition("/")[0] in _KINDS
+    return {"array", "sampling_rate"} <= names
+
+
+def said(value: Any, name: str, where: str) -> str:
+    """A column as part of a text: parts of content as what they say, other values as Python writes them.
+
+    Raises TaskError for what is no text: nothing, bytes, an image or a sound, messages.
+    """
+    value = as_python(value)
+    if is_missing(value):
+        raise TaskError(f"{where}: the column {name!r}, which the template asks for, is empty")
+    if is_media(value):
+        raise TaskError(
+            f"{where}: the column {name!r} is an image, a video or a sound; a language model here reads text alone"
+        )
+    if any(isinstance(item, BYTES) for item in _inner(value)):
+        raise TaskError(f"{where}: the column {name!r} is {value!r:.60}, expected a text, not bytes")
+    if any(_is_talk(item) for item in _inner(value)):
+        raise TaskError(
+            f"{where}: the column {name!r} holds messages, which are no part of a text; "
+            f"write `prompt: '{{{name}}}'` and nothing else to ask them"
+        )
+    return content_text(value) if is_parts(value) else str(value)
+
+
+def is_parts(value: Any) -> bool:
+    """Whether a value is the content of a message in parts of text."""
+    return isinstance(value, list) and bool(value) and all(isinstance(p, Mapping) and "text" in p for p in value)
+
+
+def is_text(value: Any) -> bool:
+    """Whether a value can be a whole question: a text or its parts, a number, no record, list or bytes."""
+    return is_parts(value) or not isinstance(value, list | tuple | set | Mapping | BYTES)
+
+
+def refuse_gold(value: Any, name: str, where: str) -> None:
+    """Raise TaskError for a gold answer that is missing, blank or bytes, or a list with NaN or bytes."""
+    value = as_python(value)
+    blank = isinstance(value, str) and not value.strip()
+    items = value if isinstance(value, list | tuple) else [value]
+    unfit = any(isinstance(item, BYTES) or (item is not None and is_missing(item)) for item in items)
+    if value is None or blank or unfit:
+        raise TaskError(f"{where}: {name} is {value!r:.60}, expected a gold answer")
+
+
+def _is_talk(value: Any) -> bool:
+    """Whether a value is messages, by the names of the chat templates or those of ShareGPT."""
+    if isinstance(value, list | tuple) and value:
+        return is_messages(value) or all(isinstance(turn, Mapping) and {"from", "value"} <= set(turn) for turn in value)
+    return False
+
+
+def _inner(value: Any) -> Iterator[Any]:
+    """A value and all that it holds, at any depth."""
+    yield value
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list | tuple | set):
+        for item in value:
+            yield from _inner(item)
