@@ -7,7 +7,7 @@ import string
 from collections.abc import Sequence
 from typing import Any
 
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 ALPHABET = string.printable[:95] + "\n"
@@ -104,4 +104,31 @@ def chat(
         tokenizer_object=raw, unk_token="<unk>", eos_token=eos, pad_token="<pad>", bos_token=bos, **more
     )
     made.chat_template = TEMPLATES[name]
+    return made
+
+
+def pieces(kind: str, *, special: Sequence[str] = (), chat_template: str | None = None) -> PreTrainedTokenizerFast:
+    """A tokenizer whose tokens begin with the blank before a word, in the shapes of SentencePiece and its neighbours."""
+    marks = ["<unk>", "<s>", "</s>", *special]
+    if kind == "wordpiece":
+        letters = [*ALPHABET.replace(" ", ""), *(f"##{letter}" for letter in ALPHABET.replace(" ", ""))]
+        raw = Tokenizer(models.WordPiece({t: i for i, t in enumerate([*marks, *letters])}, unk_token="<unk>"))
+        raw.pre_tokenizer, raw.decoder = pre_tokenizers.WhitespaceSplit(), decoders.WordPiece(cleanup=False)
+    else:
+        letters = [*ALPHABET.replace(" ", ""), "▁", "▁▁", "▁▁▁▁"]
+        merges = [("▁", "▁"), ("▁▁", "▁▁")]
+        raw = Tokenizer(models.BPE({t: i for i, t in enumerate([*marks, *letters])}, merges, unk_token="<unk>"))
+        blanks = normalizers.Replace(" ", "▁")
+        if kind == "llama2":
+            raw.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), blanks])
+            parts = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+            raw.decoder = decoders.Sequence(parts)
+        elif kind == "gemma":
+            raw.normalizer, raw.decoder = blanks, decoders.Sequence([decoders.Replace("▁", " "), decoders.Fuse()])
+        else:  # "first" or "always", where a blank of its own is put before a text
+            raw.pre_tokenizer = pre_tokenizers.Metaspace("▁", kind, split=False)
+            raw.decoder = decoders.Metaspace("▁", kind, split=False)
+    raw.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in marks])
+    made = PreTrainedTokenizerFast(tokenizer_object=raw, unk_token="<unk>", bos_token="<s>", eos_token="</s>")
+    made.chat_template = chat_template
     return made

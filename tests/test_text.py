@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import trl
 
 from llmpolicy.environments.prompts import PromptEnvironment
@@ -23,7 +24,7 @@ from llmpolicy.tasks import Row
 from llmpolicy.types import Action, Sample, Score
 from reward_fns import formats, math_answer
 from reward_fns.tool_call import match
-from tests.chats import TEMPLATES, chat
+from tests.chats import TEMPLATES, chat, pieces
 from tests.models import model
 from tests.training import trainer
 
@@ -323,6 +324,68 @@ class TestReading:
             assert Rewards([spec], isolate=False).score([sample], 1)[0].value == 1.0
         by_hand = Rewards([RewardSpec(lambda completion, raw: float(raw == "4"))], isolate=False)
         assert by_hand.score([Sample("4")])[0].value == 1.0
+
+
+class TestBlanks:
+    """A completion goes on from its prompt: what decoders do to the beginning of a text they do not do to it."""
+
+    CODE = "def f(x):\n    y = x\n    return y\n"
+
+    @pytest.mark.parametrize("kind", ["llama2", "first", "always", "gemma", "wordpiece"])
+    @pytest.mark.parametrize("text", [CODE, "The answer is 4", "a  b    c"])
+    def test_prompt_and_completion_are_the_whole_text_wherever_it_is_parted(self, kind, text):
+        tokenizer = pieces(kind)
+        made = Codec(tokenizer, None, vocabulary=len(tokenizer))
+        ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+        whole, ended = tokenizer.decode(ids), tokenizer.decode([*ids, tokenizer.eos_token_id])
+        for cut in range(1, len(ids) + 1):
+            before, rest = ids[:cut], ids[cut:]
+            if tokenizer.decode(before):  # of a blank alone nothing is left to go on from
+                assert made.quote(before) + made.decode(rest, before) == whole
+                assert made.raw(before) + made.raw([*rest, tokenizer.eos_token_id], before) == ended
+
+    def test_an_indented_line_compiles_behind_its_prompt(self):
+        tokenizer = pieces("llama2")
+        made = Codec(tokenizer, None, vocabulary=len(tokenizer))
+        head, body = self.CODE.split(":\n")
+        before = made.encode([head + ":\n"])[0]
+        rest = made.encode([self.CODE])[0][len(before) :]
+        assert made.read(rest, before) == (body, body)
+        compile(made.quote(before) + made.decode(rest, before), "x", "exec")
+
+    @pytest.mark.parametrize(
+        ("kind", "said"), [("llama2", "Two"), ("always", "Two"), ("first", " Two"), ("gemma", " Two")]
+    )
+    def test_behind_a_mark_stands_what_the_tokenizer_writes_there(self, kind, said):
+        tokenizer = pieces(kind, special=["<|user|>", "<|said|>"])
+        made = Codec(tokenizer, None, vocabulary=len(tokenizer), stop=["<|user|>"])
+        ids = tokenizer(f"<|said|>{said}<|user|>{said}", add_special_tokens=False)["input_ids"]
+        assert tokenizer.convert_ids_to_tokens(ids)[1] == "▁"
+        end = ids.index(tokenizer.convert_tokens_to_ids("<|user|>"))
+        assert made.decode(ids[1:end], ids[:1]) == said
+        assert made.decode(ids[1:], ids[:1]).split() == ["Two", "Two"]
+        assert made.decode([*ids[1:end], *ids[end:]], ids[:1])[-len(said) :] == said
+
+    def test_where_a_decoder_takes_nothing_away_a_completion_is_what_it_is_alone(self):
+        made = codec("chatml")
+        for text in (" 4", "    return", "4", "<|im_start|> 4"):
+            ids = made.tokenizer(text, add_special_tokens=False)["input_ids"]
+            assert made.raw(ids, ids) == made.raw(ids) == text
+
+    def test_every_loop_reads_the_same(self, tmp_path):
+        words = pieces("llama2")
+        tokens = {"eos_token_id": words.eos_token_id, "bos_token_id": words.bos_token_id, "pad_token_id": 0}
+        made = CausalLMPolicy(model("llama", vocab_size=len(words), **tokens), words, max_new_tokens=3)
+        ids = words.convert_tokens_to_ids(["▁", "4"])
+        before = made.encode(["1+1="])[0]
+        told = reader(made)("1+1=", ids)
+        assert (told.prompt, told.text, told.raw) == ("1+1=", " 4", " 4")
+        for told in made.complete(["1+1="] * 4, generator=torch.Generator().manual_seed(0)):
+            assert "1+1=" + str(told.raw) == words.decode([*before, *told.token_ids])
+        stepped = trainer(tmp_path, made, chat=False)
+        stepped.generation.row_indices = [0]
+        [sample] = stepped._samples([ids])
+        assert (sample.completion, sample.raw) == (" 4", " 4")
 
 
 KNOWN = {

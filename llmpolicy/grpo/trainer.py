@@ -326,11 +326,10 @@ class PolicyTrainer(GRPOTrainer):
         rows = [self.rows[index] for index in self.generation.row_indices]
         codec, step = self.policy.codec, self.state.global_step
         before = [self.prompt_ids[index] for index in self.generation.row_indices]
+        read = [codec.read(ids, prompt) for ids, prompt in zip(completion_ids, before, strict=True)]
         return [
-            row.sample(
-                codec.quote(prompt), codec.decode(ids, prompt), ids, ids[-1] not in codec.stop_ids, step, codec.raw(ids)
-            )
-            for row, prompt, ids in zip(rows, before, completion_ids, strict=True)
+            row.sample(codec.quote(prompt), said, ids, ids[-1] not in codec.stop_ids, step, raw)
+            for row, prompt, ids, (said, raw) in zip(rows, before, completion_ids, read, strict=True)
         ]
 
     def _score(self, samples: Sequence[Sample], group_size: int) -> list[RowScore]:

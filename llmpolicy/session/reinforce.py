@@ -103,7 +103,7 @@ def reader(policy: "CausalLMPolicy") -> Callable[[Any, Sequence[int]], Completio
 
     def read(prompt: Any, ids: Sequence[int]) -> Completion:
         before, codec = policy.encode([prompt])[0], policy.codec
-        return Completion(codec.quote(before), codec.decode(ids, before), raw=codec.raw(ids))
+        return Completion(codec.quote(before), codec.decode(ids, before), raw=codec.raw(ids, before))
 
     return read
 

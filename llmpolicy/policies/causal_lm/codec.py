@@ -45,13 +45,17 @@ class Codec:
         """The text of a completion as a person reads it, ``after`` the ids of its prompt: see `Reader`."""
         return self.reader.completion(token_ids, after)
 
+    def read(self, token_ids: Sequence[int], after: Sequence[int]) -> tuple[str, str]:
+        """The text of a completion after the ids of its prompt, as a person reads it and as all that was written."""
+        return self.decode(token_ids, after), self.raw(token_ids, after)
+
     def quote(self, prompt_ids: Sequence[int]) -> str:
         """The text of a prompt, without the marks around its messages; with ``<think>`` at the end where it opens one."""
         return self.reader.prompt(prompt_ids)
 
-    def raw(self, token_ids: Sequence[int]) -> str:
-        """All that was written, special tokens included."""
-        return self.reader.raw(token_ids)
+    def raw(self, token_ids: Sequence[int], after: Sequence[int] = ()) -> str:
+        """All that was written ``after`` those tokens, special tokens included."""
+        return self.reader.raw(token_ids, after)
 
     def _encode(self, prompt: Any, row: int) -> list[int]:
         if isinstance(prompt, str):

@@ -221,11 +221,18 @@ class CausalLMPolicy:
         """Complete each prompt, as records with the text."""
         prompt_ids = self.encode(prompts)
         made = self._generate(prompt_ids, greedy, generator, max_new_tokens, batch_size)
-        texts = [self.decode(ids, before) for ids, before in zip(made.token_ids, prompt_ids, strict=True)]
         return [
-            Completion(prompt, text, tuple(ids), tuple(log_probs), ended, not ended, self.codec.raw(ids))
-            for prompt, text, ids, log_probs, ended in zip(
-                prompts, texts, made.token_ids, made.log_probs, made.terminated, strict=True
+            Completion(
+                prompt,
+                self.decode(ids, before),
+                tuple(ids),
+                tuple(scored),
+                ended,
+                not ended,
+                self.codec.raw(ids, before),
+            )
+            for prompt, before, ids, scored, ended in zip(
+                prompts, prompt_ids, made.token_ids, made.log_probs, made.terminated, strict=True
             )
         ]
 

@@ -60,6 +60,7 @@ class Reader:
         self.tokenizer, self.template, self.stop_ids = tokenizer, template, list(stop_ids)
         self._said: set[str] = set()
         self._gone: set[int] = set()
+        self._begins: dict[int, bool] = {}
 
     def check(self) -> None:
         """Raise PolicyError where the tokenizer's own response template cannot be read."""
@@ -71,7 +72,7 @@ class Reader:
         ids = list(token_ids)
         if ids and ids[-1] in self.stop_ids:
             ids.pop()
-        channels = None if self._parsed is None else self._channels(self.raw(ids), self.raw(after))
+        channels = None if self._parsed is None else self._channels(self.raw(ids, after), self.raw(after))
         if channels is not None:
             return channels
         gone = sorted({token for token in ids if token in self.left_out} - self._gone)
@@ -82,7 +83,7 @@ class Reader:
                 f"some completions have special tokens inside ({names}), which the text that rewards read leaves out; "
                 "a reward gets all that was written by the name `raw`"
             )
-        return self._thoughts_read(_apart([self.raw(piece) for piece in self._pieces(ids)]))
+        return self._thoughts_read(_apart([self.raw(piece, before) for before, piece in self._pieces(ids, after)]))
 
     def prompt(self, token_ids: Sequence[int]) -> str:
         """What a prompt says, up to the thinking that it opens for the completion."""
@@ -94,9 +95,19 @@ class Reader:
                 return self._without_frame(written[: len(written) - len(begun)]) + self._told(events, closed=True)
         return self._words(list(token_ids))
 
-    def raw(self, token_ids: Sequence[int]) -> str:
-        """All that was written, special tokens included."""
-        return str(self.tokenizer.decode(list(token_ids), skip_special_tokens=False))
+    def raw(self, token_ids: Sequence[int], after: Sequence[int] = ()) -> str:
+        """All that was written ``after`` those tokens, special tokens included.
+
+        Many decoders take a blank away from the beginning of a text, or join its first token in another way: what follows
+        on other words is read behind a letter, which is cut off again.
+        """
+        ids = list(token_ids)
+        if ids and after and not self._begins_a_text(after[-1]):
+            letter = self._decoded(self._letter)
+            written = self._decoded([*self._letter, *ids])
+            if written.startswith(letter):
+                return written.removeprefix(letter)
+        return self._decoded(ids)
 
     @cached_property
     def left_out(self) -> frozenset[int]:
@@ -111,15 +122,36 @@ class Reader:
     def _words(self, ids: Sequence[int]) -> str:
         return self._thoughts_read(self.raw([token for token in ids if token not in self.left_out]))
 
-    def _pieces(self, ids: Sequence[int]) -> list[list[int]]:
-        """The tokens between those that are left out; one that only stands for an unknown character parts nothing."""
-        pieces: list[list[int]] = [[]]
+    def _pieces(self, ids: Sequence[int], after: Sequence[int]) -> list[tuple[Sequence[int], list[int]]]:
+        """The tokens between those that are left out, each with what stands before them.
+
+        A token that only stands for an unknown character parts nothing.
+        """
+        pieces: list[tuple[Sequence[int], list[int]]] = [(after[-1:], [])]
         for token in ids:
             if token not in self.left_out:
-                pieces[-1].append(token)
+                pieces[-1][1].append(token)
             elif token != self.tokenizer.unk_token_id:
-                pieces.append([])
-        return [piece for piece in pieces if piece]
+                pieces.append(([token], []))
+        return [(before, piece) for before, piece in pieces if piece]
+
+    def _begins_a_text(self, token: int) -> bool:
+        """Whether the tokenizer writes what follows on this token in the same way as the beginning of a text."""
+        if token not in self._begins:
+            mark = self.tokenizer.added_tokens_decoder.get(token)
+            known = mark is not None and token != self.tokenizer.unk_token_id
+            self._begins[token] = known and self._encoded(f"{mark}a") == [token, *self._letter]
+        return self._begins[token]
+
+    @cached_property
+    def _letter(self) -> list[int]:
+        return self._encoded("a")
+
+    def _encoded(self, text: str) -> list[int]:
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def _decoded(self, ids: Sequence[int]) -> str:
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=False))
 
     def _thoughts_read(self, text: str) -> str:
         for mark, tag in self._thoughts.items():
