@@ -52,7 +52,7 @@ from llmpolicy.session.process import (
 )
 from llmpolicy.session.reinforce import check_reinforce, train_environment, train_reinforce
 from llmpolicy.session.sources import refuse_changes, source_facts
-from llmpolicy.session.stages import train_stages
+from llmpolicy.session.stages import staged, train_stages
 from llmpolicy.tasks.arrow import dataset_rows, is_dataset
 from llmpolicy.tasks.spec import SOURCES
 from llmpolicy.terminal import quiet, tell
@@ -166,20 +166,36 @@ def _train(
 ) -> Run:
     if recipe.environment is not None:
         return train_environment(recipe, out, resume=resume, dry_run=dry_run, say=say)
-    from llmpolicy.policies.causal_lm.adapter import lora_config
-
     if resume and out is None:
         raise RunError("--resume needs --out DIR, the run to go on with")
     if out is None and world_size() > 1:
         raise RunError("more than one process trains: name the run's directory with --out DIR, the same for all")
     check_packages(recipe)
     say = say if is_main() else silent
-    if until or recipe.sft is not None or recipe.reward_model is not None:
-        out = out or new_run_path(recipe.name)
+    how: dict[str, Any] = {"resume": resume, "accept": accept, "dry_run": dry_run, "say": say, "given": given}
+    if until is None and recipe.sft is None and recipe.reward_model is None:
+        return _train_policy(recipe, out, **how)
+    out = out or new_run_path(recipe.name)
+    with staged(out, resume=resume, dry_run=dry_run):
         rest = train_stages(recipe, out, until=until, resume=resume, dry_run=dry_run, say=say)
         if rest is None:
             raise SystemExit(0)
-        recipe = rest
+        return _train_policy(rest, out, **how)
+
+
+def _train_policy(
+    recipe: Recipe,
+    out: Path | None,
+    *,
+    resume: bool,
+    accept: bool,
+    dry_run: bool,
+    say: Say,
+    given: "CausalLMPolicy | None",
+) -> Run:
+    """Plan what comes after the stages, check it, and carry it out."""
+    from llmpolicy.policies.causal_lm.adapter import lora_config
+
     made = plan(recipe, processes=world_size(), target=target(), in_memory=given is not None)
     code_runs_in = require_sandbox(made)
     if code_runs_in == "unsafe":

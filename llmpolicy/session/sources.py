@@ -28,7 +28,7 @@ BLOCK, BLOCKS = 2**20, 256
 def source_facts(made: Plan, *, weights: bool = True) -> dict[str, Any]:
     """For the manifest: ``files`` with the sha256 of each, and the sha256 of the rows and of the held-out questions."""
     recipe = made.recipe
-    pairs = [*_reward_files(recipe), *_task_files(recipe), *(_weight_files(recipe) if weights else [])]
+    pairs = [*_reward_files(recipe), *_task_files(recipe), *(weight_files(recipe) if weights else [])]
     files = {(role, name): path for role, name, path in pairs}
     listed = [{"for": role, "file": name, "sha256": content_digest(path)} for (role, name), path in files.items()]
     return {"files": listed, "rows": row_facts(made.train_rows, made.held_out)}
@@ -42,21 +42,21 @@ def content_digest(path: Path) -> str:
     size = path.stat().st_size
     if path.suffix not in WEIGHTS or size <= BLOCKS * BLOCK:
         return str(fingerprint(path)["sha256"])
-    digest = hashlib.sha256(str(size).encode())
+    hashed = hashlib.sha256(str(size).encode())
     with path.open("rb", buffering=0) as file:
         for number in range(BLOCKS):
             file.seek(number * (size - BLOCK) // (BLOCKS - 1))
-            digest.update(file.read(BLOCK))
-    return f"{BLOCKS} blocks: {digest.hexdigest()}"
+            hashed.update(file.read(BLOCK))
+    return f"{BLOCKS} blocks: {hashed.hexdigest()}"
 
 
 def row_facts(train: Sequence[Row], held_out: Sequence[Row]) -> dict[str, Any]:
     """How many rows there are, and a sha256 of their content, in their order."""
     questions = sorted({row.question for row in held_out})
     return {
-        "train": {"n": len(train), "sha256": _digest(_plain(row) for row in train)},
-        "held_out": {"n": len(held_out), "sha256": _digest(_plain(row) for row in held_out)},
-        "held_out_questions": _digest(questions),
+        "train": {"n": len(train), "sha256": digest(_plain(row) for row in train)},
+        "held_out": {"n": len(held_out), "sha256": digest(_plain(row) for row in held_out)},
+        "held_out_questions": digest(questions),
     }
 
 
@@ -96,8 +96,8 @@ def _changed_files(before: Files, now: Files) -> list[str]:
     roles = {role for role, _ in new}
     return [
         f"{role} {name}" if role in ("data", "model", "adapter") else f"{name} (of {role})"
-        for (role, name), digest in was.items()
-        if role in roles and new.get((role, name)) != digest
+        for (role, name), sha256 in was.items()
+        if role in roles and new.get((role, name)) != sha256
     ]
 
 
@@ -138,7 +138,7 @@ def _task_files(recipe: Recipe) -> Iterable[tuple[str, str, Path]]:
                 yield from _function_files(fn, task.args if fn is task.generator else {}, recipe.base_dir)
 
 
-def _weight_files(recipe: Recipe) -> Iterable[tuple[str, str, Path]]:
+def weight_files(recipe: Recipe) -> Iterable[tuple[str, str, Path]]:
     """The files of a model or adapter that lies in a folder; what comes from the Hub is named by its revision."""
     base = loaded_weights(recipe)
     adapter = recipe.model.adapter if recipe.model else None
@@ -186,9 +186,10 @@ def _plain(row: Row) -> list[Any]:
     return [row.prompt, row.question, row.task, dict(row.columns)]
 
 
-def _digest(items: Iterable[Any]) -> str:
-    digest = hashlib.sha256()
+def digest(items: Iterable[Any]) -> str:
+    """The sha256 of plain data, in its order."""
+    hashed = hashlib.sha256()
     for item in items:
         text = json.dumps(item, sort_keys=True, default=lambda value: type(value).__name__)
-        digest.update(text.encode("utf-8", "surrogatepass") + b"\n")
-    return digest.hexdigest()
+        hashed.update(text.encode("utf-8", "surrogatepass") + b"\n")
+    return hashed.hexdigest()

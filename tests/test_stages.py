@@ -1,0 +1,191 @@
+"""The stages before GRPO are made from what lies there: compared by content, held by one process, stopped with words."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from llmpolicy.bundled import MODEL
+from llmpolicy.bundled.hasty import demonstrations, pairs
+from llmpolicy.errors import RunError
+from llmpolicy.policies.causal_lm import CausalLMPolicy
+from llmpolicy.recipe import load_recipe
+from llmpolicy.run import is_live
+from llmpolicy.run.sealed import seal
+from llmpolicy.session import stages, train_recipe, train_stages
+from llmpolicy.signals import Interrupted
+from tests.test_session import EVALUATE, GRPO
+
+ONE_STEP = {"max_steps": 1, "per_device_train_batch_size": 8}
+ROWS = [{"question": f"{a}+{b}", "answer": str(a + b)} for a in range(10, 30) for b in (11, 12)]
+
+
+def lines(path: Path, rows: list[dict[str, Any]]) -> None:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def project(folder: Path, **blocks: Any) -> str:
+    """A recipe of both stages and GRPO in a step each, with its data beside it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lines(folder / "rows.jsonl", ROWS)
+    lines(folder / "demos.jsonl", list(demonstrations(n=60)))
+    lines(folder / "pairs.jsonl", list(pairs(n=40)))
+    data = {
+        "model": "bundled",
+        "task": {"file": "rows.jsonl", "prompt": "{question}"},
+        "demonstrations": {"file": "demos.jsonl", "prompt": "{question}"},
+        "sft": ONE_STEP,
+        "preferences": {"file": "pairs.jsonl", "prompt": "{question}"},
+        "reward_model": ONE_STEP,
+        "rewards": [{"fn": "reward_model:score", "style": "trl"}],
+        "evaluate": {**EVALUATE, "n": 8},
+        "grpo": {**GRPO, "max_steps": 1, "save_steps": 1},
+        **blocks,
+    }
+    (folder / "mine.yaml").write_text(yaml.safe_dump(data))
+    return str(folder / "mine.yaml")
+
+
+def other_replies(folder: Path) -> None:
+    lines(folder / "demos.jsonl", [{**row, "reply": "7"} for row in demonstrations(n=60)])
+
+
+def other_rows(folder: Path) -> None:
+    lines(folder / "rows.jsonl", [{**row, "question": f"{row['question']}+1"} for row in ROWS])
+
+
+def other_weights(folder: Path) -> None:
+    policy = CausalLMPolicy.load(str(folder / "base"))
+    policy.model.lm_head.weight.data.mul_(1.01)
+    policy.save(folder / "base")
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [(other_replies, "demonstrations"), (other_rows, "held-out questions"), (other_weights, "model")],
+)
+def test_a_stage_is_made_anew_when_the_content_it_was_made_from_is_another(
+    tmp_path: Path, change: Callable[[Path], None], named: str
+) -> None:
+    CausalLMPolicy.load(str(MODEL)).save(tmp_path / "base")
+    path, out, said = project(tmp_path, model={"path": "base"}), tmp_path / "run", list[str]()
+
+    def until_sft() -> list[str]:
+        said.clear()
+        assert train_stages(load_recipe(path), out, until="sft", say=said.append) is None
+        return said
+
+    until_sft()
+    assert until_sft() == [f"sft: found in {out / 'warm_start'}"]
+    change(tmp_path)
+    assert until_sft()[0] == f"sft: {out / 'warm_start'} was made from other content of {named}, and is made anew"
+    assert until_sft() == [f"sft: found in {out / 'warm_start'}"]
+
+
+def test_pairs_of_other_content_make_the_reward_model_alone_anew(tmp_path: Path) -> None:
+    path, out, said = project(tmp_path), tmp_path / "run", list[str]()
+    train_stages(load_recipe(path), out, until="reward_model", say=said.append)
+    lines(tmp_path / "pairs.jsonl", list(pairs(n=39)))
+    said.clear()
+    train_stages(load_recipe(path), out, until="reward_model", say=said.append)
+    assert said[:2] == [
+        f"sft: found in {out / 'warm_start'}",
+        f"reward_model: {out / 'reward_model'} was made from other content of preferences, and is made anew",
+    ]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a recipe of both stages and a run of one step in ``run``."""
+    folder = tmp_path_factory.mktemp("made")
+    train_recipe(project(folder), (), out=folder / "run", say=lambda _: None)
+    return folder
+
+
+@pytest.mark.parametrize(("change", "named"), [(other_replies, "sft"), (other_rows, "sft")])
+def test_a_run_whose_stages_were_made_from_other_content_is_not_gone_on_with(
+    made: Path, tmp_path: Path, change: Callable[[Path], None], named: str
+) -> None:
+    folder = Path(shutil.copytree(made, tmp_path / "copy"))
+    change(folder)
+    with pytest.raises(RunError, match=f"its {named} was made from other content of"):
+        train_recipe(
+            str(folder / "mine.yaml"), ("grpo.max_steps=2",), out=folder / "run", resume=True, say=lambda _: None
+        )
+
+
+def test_a_stage_of_an_earlier_version_goes_on_and_what_is_unknown_is_said(made: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(made, tmp_path / "copy"))
+    for report in stages.REPORTS.values():
+        file = folder / "run" / report
+        content = json.loads(file.read_text())
+        file.write_text(json.dumps({**content, "made_from": content["made_from"]["recipe"]}))
+        seal(file.parent)
+    said: list[str] = []
+    rest = train_stages(load_recipe(str(folder / "mine.yaml")), folder / "run", resume=True, say=said.append)
+    assert rest is not None
+    assert "note: sft was made by a version that noted no content; whether its data changed is unknown" in said
+    assert f"sft: found in {folder / 'run/warm_start'}" in said
+
+
+def at_the_call(monkeypatch: pytest.MonkeyPatch, name: str, act: Callable[[], None]) -> None:
+    """Do something at the beginning of a stage, which then goes on."""
+    real = getattr(stages, name)
+
+    def then(*args: Any, **kwargs: Any) -> Any:
+        act()
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(stages, name, then)
+
+
+def test_a_second_start_on_the_same_folder_is_refused_before_it_trains(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, out, errors = project(tmp_path), tmp_path / "run", list[str]()
+    command = [sys.executable, "-m", "llmpolicy", "train", path, "--out", str(out), "--until", "sft"]
+
+    def start_again() -> None:
+        done = subprocess.run(command, capture_output=True, text=True)
+        errors.append(done.stderr + done.stdout)
+
+    at_the_call(monkeypatch, "warm_start", start_again)
+    train_stages(load_recipe(path), out, until="sft", say=lambda _: None)
+    assert "is being written by process" in " ".join(errors[0].split())
+    assert "demonstrations," not in errors[0]
+    assert not is_live(out)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_in_a_stage_says_what_is_kept_and_the_same_command_goes_on_from_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    path, out, said = project(tmp_path), tmp_path / "run", list[str]()
+    with monkeypatch.context() as patch:
+        at_the_call(patch, "train_reward_model", lambda: os.kill(os.getpid(), number))
+        with pytest.raises(Interrupted, match=r"stopped at once: warm_start/ is kept; .* with --out .*/run$") as caught:
+            train_recipe(path, (), out=out, say=said.append)
+    assert caught.value.number == number
+    assert not is_live(out)
+    with pytest.raises(RunError, match="has no checkpoint to go on from; give the same command without --resume"):
+        train_recipe(path, (), out=out, resume=True, say=said.append)
+    said.clear()
+    assert train_stages(load_recipe(path), out, until="reward_model", say=said.append) is None
+    assert f"sft: found in {out / 'warm_start'}" in said
+    assert (out / stages.REPORTS["reward_model"]).is_file()
+
+
+def test_a_recipe_that_is_refused_leaves_no_folder(tmp_path: Path) -> None:
+    path = project(tmp_path)
+    lines(tmp_path / "pairs.jsonl", [{"question": "1+1", "chosen": "2"}])
+    with pytest.raises(Exception, match="no column 'rejected'"):
+        train_recipe(path, (), out=tmp_path / "run", say=lambda _: None)
+    assert not (tmp_path / "run").exists()
