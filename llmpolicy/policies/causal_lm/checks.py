@@ -21,6 +21,7 @@ from llmpolicy.policies.causal_lm.forward import (
 )
 from llmpolicy.policies.causal_lm.frequencies import context_length
 from llmpolicy.policies.causal_lm.states import is_recurrent, unpadded
+from llmpolicy.policies.causal_lm.trial import weighted_apart
 
 _NOISE = ("dropout", "pdrop", "layerdrop")
 _ROWS, _WIDTH, _PADDING = 4, 16, 3
@@ -77,7 +78,7 @@ def check_left_padding(model: nn.Module, name: str) -> None:
         ids = _some_tokens(model)
         expected, found = _log_probs(model, ids, 0), _log_probs(model, ids, _PADDING)
     limit = 1e-3 if expected.dtype == torch.float32 else 0.2
-    if (nats := _apart(expected, found)) > limit:
+    if (nats := float(weighted_apart(expected, found).mean())) > limit:
         raise PolicyError(
             f"{name} changes its mind by {nats:.2g} nats when prompts are padded on the left, as TRL's sampler pads them; "
             "expected the policy's own: top_p 1, top_k 0, no min_p, repetition_penalty 1, no generation_kwargs, whole weights"
@@ -146,13 +147,8 @@ def _limit(model: nn.Module) -> float:
 
 def _same(expected: Tensor, found: Tensor, limit: float, what: str) -> None:
     """Raise PolicyError if two answers lie further apart than rounding."""
-    if (nats := _apart(expected, found)) > limit:
+    if (nats := float(weighted_apart(expected, found).mean())) > limit:
         raise PolicyError(f"{what} (by {nats:.2g} nats); expected a decoder-only language model whose π is a function")
-
-
-def _apart(expected: Tensor, found: Tensor) -> float:
-    """How far log-probabilities lie apart in nats where they matter: weighted by the probabilities themselves."""
-    return float(((expected - found).abs().float() * expected.exp().float()).sum(-1).mean())
 
 
 def _some_tokens(model: nn.Module) -> Tensor:

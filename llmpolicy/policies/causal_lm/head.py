@@ -17,6 +17,8 @@ PART = 2**19
 """Logits of which float32 is made at a time on a CPU: 2 MB, which stay in the cache from one operation to the next."""
 KEPT = 2**28
 """Bytes of 16-bit probabilities that wait for the backward, 256 MB; beyond, and in 32 bits, they are computed again."""
+_LEAST = torch.finfo(torch.float32).min
+"""In place of −∞: a token that is ruled out has the probability 0, and adds nothing to an entropy."""
 TOGETHER = 8
 """Tiles whose parts of the head's gradient are added up in 16 bits, as stock TRL adds up its micro-batches; then in 32."""
 
@@ -84,7 +86,7 @@ class _TiledLogProb(torch.autograd.Function):
                 mass[place] = scaled.amax(-1) - share.amax(-1).log()
                 log_prob[place] = scaled.gather(1, labels[place, None])[:, 0] - mass[place]
                 if entropy:
-                    found[place] = mass[place] - scaled.mul_(share).sum(-1)
+                    found[place] = mass[place] - scaled.clamp_(min=_LEAST).mul_(share).sum(-1)
                 if keeps:
                     logits[part] = share
             if keeps:

@@ -12,6 +12,7 @@ from llmpolicy.policies.causal_lm.forward import bare, is_there, vocabulary
 from llmpolicy.policies.causal_lm.frequencies import check_lengths, grows_past
 from llmpolicy.policies.causal_lm.generate import generate
 from llmpolicy.policies.causal_lm.states import counts_columns
+from llmpolicy.policies.causal_lm.trial import log_apart
 
 if TYPE_CHECKING:
     from llmpolicy.policies.causal_lm.policy import CausalLMPolicy
@@ -76,8 +77,8 @@ class Lengths:
         self._same(alone[:1, :before], part, limit, "before it goes on")
 
     def _same(self, expected: Tensor, found: Tensor, limit: int, when: str) -> None:
-        apart = float((expected - found).abs().mean())
-        if not apart <= (1e-3 if next(self.policy.model.parameters()).dtype == torch.float32 else 0.2):
+        apart = float(log_apart(expected, found).mean())
+        if apart > (1e-3 if next(self.policy.model.parameters()).dtype == torch.float32 else 0.2):
             raise PolicyError(
                 f"{self.policy.name} reads a row around {limit} tokens, a length that its configuration names, otherwise "
                 f"{when} (by {apart:.2g} nats a token); expected prompt and completion of at most {limit} tokens "

@@ -17,6 +17,7 @@ from llmpolicy.policies.causal_lm.forward import accepts, bare, forward, right_p
 from llmpolicy.policies.causal_lm.read import PaddedReader, Reader
 from llmpolicy.policies.causal_lm.score import last_logits
 from llmpolicy.policies.causal_lm.states import carried, counts_columns, has_keys, join, select
+from llmpolicy.policies.causal_lm.trial import weighted_apart
 
 CANNOT = (ValueError, TypeError, KeyError, IndexError, AttributeError, RuntimeError)
 _reasons: WeakKeyDictionary[nn.Module, dict[str, str | None]] = WeakKeyDictionary()
@@ -198,4 +199,4 @@ def _disagreement(model: nn.Module, reader: Callable[[list[list[int]], Tensor, i
 def _apart(logits: Iterable[Tensor]) -> float:
     """The largest difference of a row's log-probabilities, weighted by the probabilities themselves."""
     expected, found = (torch.log_softmax(side.float(), -1) for side in logits)
-    return float(((expected - found).abs() * expected.exp()).sum(-1).max())
+    return float(weighted_apart(expected, found).max())

@@ -12,6 +12,7 @@ from llmpolicy.errors import PolicyError
 from llmpolicy.policies.causal_lm.forward import accepts, bare, forward, innermost, on_the_left, positions
 from llmpolicy.policies.causal_lm.frequencies import by_context, own_positions
 from llmpolicy.policies.causal_lm.states import unpadded
+from llmpolicy.policies.causal_lm.trial import log_apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +135,7 @@ def _plain(
     chosen = input_ids[:, input_ids.shape[1] - keep :]  # (B, keep)
     return Scored(
         log_probs.gather(-1, chosen[..., None])[..., 0],
-        _entropy(log_probs if entropy_grad else log_probs.detach()) if entropy else None,
+        entropy_of(log_probs if entropy_grad else log_probs.detach()) if entropy else None,
         output.aux_loss if wanted else None,
     )
 
@@ -169,15 +170,15 @@ def _is_plain(model: nn.Module, temperature: float, wanted: dict[str, Any]) -> b
         return False
     exact = parameter.dtype == torch.float32 and not torch.is_autocast_enabled(parameter.device.type)
     limit = 1e-3 if exact else 0.05  # nats, mean over tokens
-    apart = [(plain.log_prob - fused.log_prob).abs().mean()]
+    apart = [log_apart(plain.log_prob, fused.log_prob).mean()]
     if plain.aux_loss is not None and fused.aux_loss is not None:
         apart.append((plain.aux_loss - fused.aux_loss).abs())
     return all(float(figure) <= limit for figure in apart)
 
 
-def _entropy(log_probs: Tensor) -> Tensor:
-    """−Σ_v p_v log p_v of each decision, (B, keep)."""
-    return -(log_probs.exp() * log_probs).sum(-1)
+def entropy_of(log_probs: Tensor) -> Tensor:
+    """−Σ_v p_v log p_v of each decision, (..., V) to (...); p log p is 0 where p is 0."""
+    return -(log_probs.exp() * log_probs.clamp(min=torch.finfo(log_probs.dtype).min)).sum(-1)
 
 
 def _fused(

@@ -32,7 +32,8 @@ from llmpolicy.policies.causal_lm.head import log_prob_of
 from llmpolicy.policies.causal_lm.kinds import adapter_reason
 from llmpolicy.policies.causal_lm.read_states import CANNOT, StateReader
 from llmpolicy.policies.causal_lm.rows import Group, Rows
-from llmpolicy.policies.causal_lm.score import score
+from llmpolicy.policies.causal_lm.score import entropy_of, score
+from llmpolicy.policies.causal_lm.trial import log_apart
 
 _NATS, _NATS_16, _SHARE, _SHARE_16 = 1e-3, 0.1, 1e-2, 0.1
 """How far log-probabilities, in nats, and gradients, in parts of their size, may lie from those of whole rows."""
@@ -55,8 +56,7 @@ def state_pass(
             log_prob_of(seen, head.weight, getattr(head, "bias", None), chosen, temperature, entropy), -1
         )
     log_probs = torch.log_softmax(seen.float() / temperature, -1)  # (S, V)
-    entropies = -(log_probs.detach().exp() * log_probs.detach()).sum(-1)
-    return torch.stack([log_probs.gather(1, chosen[:, None])[:, 0], entropies], -1)
+    return torch.stack([log_probs.gather(1, chosen[:, None])[:, 0], entropy_of(log_probs.detach())], -1)
 
 
 def _read(model: nn.Module, prompts: list[list[int]], prompt_of: Tensor, ids: Tensor) -> Tensor:
@@ -199,7 +199,7 @@ def _difference(model: nn.Module) -> str | None:
     with train_mode(model), torch.enable_grad():
         (expected, slope), (found, own_slope) = (_with_slope(model, known, later, side) for side in sides)
     exact = parameter.dtype == torch.float32
-    apart = float((expected - found).abs().mean())
+    apart = float(log_apart(expected, found).mean())
     share = float((slope - own_slope).norm() / slope.norm())
     if apart <= (_NATS if exact else _NATS_16) and share <= (_SHARE if exact else _SHARE_16):
         return None

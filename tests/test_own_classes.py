@@ -1,0 +1,135 @@
+"""Models of a class of their own: what they rule out with -inf, and what they lack, is served or refused in words."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import AutoConfig, LlamaForCausalLM
+
+from llmpolicy.errors import PolicyError
+from llmpolicy.policies.causal_lm import CausalLMPolicy
+from llmpolicy.policies.causal_lm.head import log_prob_of
+from llmpolicy.policies.causal_lm.score import entropy_of
+from llmpolicy.policies.causal_lm.trial import log_apart, weighted_apart
+from tests import models, training
+
+SPARE = 3
+PROMPTS, ACTIONS = [[5, 6, 7], [8, 9, 10, 11, 12]], [[13, 14, 4], [15, 16]]
+
+
+class Padded(LlamaForCausalLM):
+    """Its last tokens fill the vocabulary up, and are ruled out."""
+
+    def forward(self, input_ids: Tensor | None = None, **arguments: Any) -> Any:
+        output = super().forward(input_ids=input_ids, **arguments)
+        ruled_out = torch.arange(output.logits.shape[-1]) >= output.logits.shape[-1] - SPARE
+        output.logits = self.changed(output.logits, input_ids).masked_fill(ruled_out, -torch.inf)
+        return output
+
+    def changed(self, logits: Tensor, input_ids: Any) -> Tensor:
+        return logits
+
+
+class Ahead(Padded):
+    def changed(self, logits: Tensor, input_ids: Any) -> Tensor:
+        if logits.shape[1] != input_ids.shape[1]:
+            return logits
+        coming = torch.nn.functional.one_hot(input_ids[:, 1:], logits.shape[-1])
+        return logits + 5 * torch.nn.functional.pad(coming, (0, 0, 0, 1))
+
+
+class Colder(Padded):
+    def changed(self, logits: Tensor, input_ids: Any) -> Tensor:
+        return logits * (0.5 if self.training else 1.0)
+
+
+class Random(Padded):
+    def changed(self, logits: Tensor, input_ids: Any) -> Tensor:
+        return logits * (1 + torch.rand(())) if self.training else logits
+
+
+class Wavering(Padded):
+    """What it rules out depends on the mode."""
+
+    def changed(self, logits: Tensor, input_ids: Any) -> Tensor:
+        return logits.index_fill(-1, torch.tensor([20]), -torch.inf) if self.training else logits
+
+
+class Nowhere(Padded):
+    def changed(self, logits: Tensor, input_ids: Any) -> Tensor:
+        return logits.index_fill(-1, torch.tensor([20]), torch.nan)
+
+
+def network(kind: Any) -> Any:
+    size = len(training.policy().tokenizer) + SPARE
+    tokens = {"bos_token_id": 2, "eos_token_id": 4, "pad_token_id": 0}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return kind(AutoConfig.for_model("llama", **{**models._SMALL, "vocab_size": size, **tokens})).train()
+
+
+def policy(kind: Any, **settings: Any) -> CausalLMPolicy:
+    return CausalLMPolicy(network(kind), models.tokenizer(alphabet=training.ALPHABET), **settings)
+
+
+def entropies(model: Any, temperature: float) -> list[list[float]]:
+    """Of each decision, summed in Python over the tokens that can be chosen."""
+    rows = []
+    for prompt, action in zip(PROMPTS, ACTIONS, strict=True):
+        logits = model(torch.tensor([prompt + action])).logits[0, len(prompt) - 1 : -1]
+        shares = torch.softmax(logits / temperature, -1).tolist()
+        rows.append([-sum(p * torch.tensor(p).log().item() for p in row if p > 0) for row in shares])
+    return rows
+
+
+@pytest.mark.parametrize("kind", [Ahead, Colder, Random, Wavering, Nowhere])
+def test_a_token_that_is_ruled_out_does_not_hide_what_is_no_policy(kind: Any) -> None:
+    with pytest.raises(PolicyError, match="nats"):
+        policy(kind)
+
+
+def test_an_adapter_of_a_model_that_rules_tokens_out_is_looked_at_too() -> None:
+    with pytest.raises(PolicyError, match="lets a token see"):
+        policy(Ahead, lora={"r": 2, "target_modules": ["q_proj"]})
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.5])
+def test_entropy_is_a_number_where_tokens_are_ruled_out(temperature: float) -> None:
+    pi = policy(Padded, temperature=temperature)
+    expected = [*entropies(pi.model, temperature)[0], *entropies(pi.model, temperature)[1]]
+    found, mask = pi.entropy(PROMPTS, ACTIONS)
+    assert found[mask].tolist() == pytest.approx(expected, abs=1e-4)
+    found.sum().backward()
+    assert all(torch.isfinite(p.grad).all() for p in pi.parameters() if p.grad is not None)
+    with torch.no_grad():
+        found, mask = pi.entropy(PROMPTS, ACTIONS)
+    assert found[mask].tolist() == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_model_that_rules_tokens_out_is_trained_and_its_entropy_logged(tmp_path: Path) -> None:
+    trainer = training.trainer(tmp_path, policy(Padded), chat=False, learning_rate=1e-3)
+    trainer.train()
+    logged = [line["entropy"] for line in trainer.state.log_history if "entropy" in line]
+    assert logged and all(entropy is not None and 0 < entropy < 10 for entropy in logged)
+
+
+def test_the_head_in_tiles_knows_tokens_that_are_ruled_out() -> None:
+    hidden, weight = torch.randn(5, 4), torch.randn(7, 4)
+    bias = torch.zeros(7).index_fill(0, torch.tensor([6]), -torch.inf)
+    labels = torch.tensor([0, 1, 2, 3, 4])
+    log_prob, entropy = log_prob_of(hidden, weight, bias, labels, 1.0, True)
+    plain = torch.log_softmax(hidden @ weight[:6].T, -1)
+    torch.testing.assert_close(log_prob, plain.gather(1, labels[:, None])[:, 0])
+    torch.testing.assert_close(entropy, -(plain.exp() * plain).sum(-1))
+    torch.testing.assert_close(entropy_of(torch.log_softmax(hidden @ weight.T + bias, -1)), entropy)
+
+
+def test_what_is_ruled_out_on_one_side_alone_and_what_is_no_number_is_infinitely_far() -> None:
+    first = torch.tensor([[0.0, 0.0, 0.0, -torch.inf]]).log_softmax(-1)
+    assert weighted_apart(first, first).tolist() == [0.0]
+    one_sided = torch.tensor([[0.0, 0.0, -torch.inf, -torch.inf]]).log_softmax(-1)
+    for other in (one_sided, first + torch.nan):
+        assert weighted_apart(first, other).tolist() == weighted_apart(other, first).tolist() == [torch.inf]
+    assert log_apart(first, one_sided).isinf().tolist() == [[False, False, True, False]]
