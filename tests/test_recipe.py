@@ -23,6 +23,7 @@ from llmpolicy.recipe import (
     make_recipe,
     recipe_folders,
 )
+from llmpolicy.recipe.grpo import lora_fields
 
 RECIPE = """\
 model: bundled
@@ -200,6 +201,12 @@ def test_the_choices_of_a_field_are_those_of_trl() -> None:
     assert choices["vllm_importance_sampling_mode"] == {
         f"{level}_{way}" for level in ("token", "sequence") for way in ("truncate", "mask")
     }
+
+
+def test_the_arguments_of_lora_are_those_of_peft() -> None:
+    from peft import LoraConfig
+
+    assert set(lora_fields()) == {field.name for field in dataclasses.fields(LoraConfig)}
 
 
 def test_every_default_of_trl_is_accepted() -> None:

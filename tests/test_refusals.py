@@ -85,7 +85,8 @@ def test_ranges_are_of_fields_that_exist_and_hold_the_bounds_that_they_tell() ->
     "override",
     ["grpo.max_steps=-5", *(f"grpo.{key}={value}" for key, value in TEXTS.items()), "grpo.lr_scheduler_type=greedy",
      "grpo.max_prompt_length=9", "max_steps=3", "grpo.tools=[a]", "rollout_func=a", "model.lora.r=0", "time_limit=-5",
-     "grpo.num_generations=3", "evaluate.max_completion_length=0", "rewards=[{fn: exact:match, weight: 0}]"],
+     "grpo.num_generations=3", "evaluate.max_completion_length=0", "rewards=[{fn: exact:match, weight: 0}]",
+     "model.lora={rank: 4}"],
 )  # fmt: skip
 def test_explain_refuses_what_train_refuses_in_the_same_words(recipe: Path, override: str, tmp_path: Path) -> None:
     said = []

@@ -216,10 +216,19 @@ def grpo_fields() -> dict[str, str]:
 @lru_cache
 def config_fields(config: str) -> dict[str, str]:
     """The fields of one of TRL's installed configurations with their types."""
+    return _fields("TrainingArguments", "_BaseConfig", config)
+
+
+def lora_fields() -> dict[str, str]:
+    """The fields of the installed LoraConfig with their types."""
+    return _fields("PeftConfigMixin", "PeftConfig", "LoraConfig")
+
+
+def _fields(*kinds: str) -> dict[str, str]:
     classes = _classes()
     return {
         item.target.id: WIDER.get(item.target.id, ast.unparse(item.annotation))
-        for name in ("TrainingArguments", "_BaseConfig", config)
+        for name in kinds
         for item in classes[name].body
         if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name) and item.target.id[0] != "_"
     }
@@ -255,6 +264,7 @@ def _classes() -> dict[str, ast.ClassDef]:
         ("transformers", "trainer_utils.py"), ("transformers", "training_args.py"),
         ("trl", "trainer/base_config.py"), ("trl", "trainer/grpo_config.py"),
         ("trl", "trainer/sft_config.py"), ("trl", "trainer/reward_config.py"),
+        ("peft", "config.py"), ("peft", "tuners/lora/config.py"),
     )  # fmt: skip
     trees = [_source(package, file) for package, file in files]
     return {node.name: node for tree in trees for node in tree.body if isinstance(node, ast.ClassDef)}

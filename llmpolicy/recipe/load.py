@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from llmpolicy.errors import RecipeError, nearest
 from llmpolicy.recipe.blocks import EvaluateBlock, ModelBlock, Recipe, RewardBlock, SamplingBlock, written_at
-from llmpolicy.recipe.grpo import SEVERAL_TURNS, STAGES, TURNS, check_grpo, check_stage, grpo_fields
+from llmpolicy.recipe.grpo import SEVERAL_TURNS, STAGES, TURNS, check_grpo, check_stage, grpo_fields, lora_fields
 from llmpolicy.recipe.override import override
 from llmpolicy.recipe.ranges import LORA_RANGES, expected_of
 from llmpolicy.tasks import Example, TaskSpec
@@ -41,6 +41,17 @@ for _tag, _form, _first in (
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_form), list(_first))
 
 
+LORA_NAMES = (
+    "r",
+    "lora_alpha",
+    "target_modules",
+    "rank_pattern",
+    "alpha_pattern",
+    "use_rslora",
+    "use_dora",
+    "lora_dropout",
+)
+"""What a recipe asks of an adapter most, to be named where something else was written."""
 NO_RECIPES = {
     ".py": "a Python file", ".jsonl": "a data file", ".csv": "a data file", ".parquet": "a data file",
     ".safetensors": "a file of weights",
@@ -239,10 +250,11 @@ def _check_model(recipe: Recipe) -> None:
             "leave model.adapter out"
         )
     for key, value in lora.items():
+        where = written_at(f"model.lora.{key}", recipe.origin)
+        if key not in lora_fields():
+            raise RecipeError(f"{where}model.lora: {key!r} is no argument of LoraConfig{nearest(key, LORA_NAMES)}")
         if expected := expected_of(key, value, LORA_RANGES):
-            raise RecipeError(
-                f"{written_at(f'model.lora.{key}', recipe.origin)}model.lora.{key} is {value}; expected {expected}"
-            )
+            raise RecipeError(f"{where}model.lora.{key} is {value}; expected {expected}")
 
 
 def _check_stages(recipe: Recipe, origin: Mapping[str, str]) -> None:
