@@ -306,6 +306,7 @@ def test_reading_a_recipe_loads_no_torch(tmp_path: Path) -> None:
 def test_an_override_reaches_into_the_short_forms():
     made = load_recipe("quickstart", ["model.dtype=float32", "rewards.0.weight=2"])
     assert (made.model.path, made.model.dtype, made.rewards[0].weight) == ("bundled", "float32", 2)
+    assert load_recipe("quickstart", ["task.0.limit=7"]).task[0].limit == 7
     short = load_recipe("quickstart", ["rewards=exact:match", "model=bundled", "model.stop=[a]"])
     assert short.model.stop == ["a"]
 

@@ -29,6 +29,8 @@ def override(data: dict[str, Any], written: str, loader: type[yaml.SafeLoader]) 
             f"override {written!r}: the value is not valid YAML ({problem}); a text needs quotes of its own, "
             f"such as {key}='\"a: b\"'"
         ) from error
+    if key.startswith("task.0.") and isinstance(data.get("task"), dict):  # as errors name the one task that there is
+        key = key.replace("task.0.", "task.", 1)
     *parents, last = key.split(".")
     target: Any = data
     for parent in parents:
