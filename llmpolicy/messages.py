@@ -1,5 +1,6 @@
 """Chat messages as data sets hold them: content in parts, fields that Arrow filled in, and the text that they say."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -7,6 +8,14 @@ Message = dict[str, Any]
 
 _TEXT = ("text", "input_text", "output_text")
 """The names that a part of text goes by."""
+
+
+THINKING = ("thinking", "reasoning_content", "reasoning")
+"""The names that messages, chat templates and response templates give to what is thought before the answer."""
+
+
+_CALLS = ("tool_calls", "function_call")
+"""The names of tool calls, of now and of old."""
 
 
 class Conversation(list[Message]):
@@ -40,6 +49,12 @@ def content_text(content: Any) -> str:
     return "".join(content_text(part) for part in content)
 
 
+def thought(message: Mapping[str, Any]) -> str:
+    """What a message says was thought before its content, in a field of its own; empty where nothing was."""
+    given = (message.get(name) for name in THINKING)
+    return next((text for text in given if isinstance(text, str) and text.strip()), "")
+
+
 def plain(messages: Sequence[Mapping[str, Any]]) -> list[Message]:
     """The messages with every content as one text, as rewards read them."""
     return [{**message, "content": content_text(message.get("content"))} for message in messages]
@@ -56,17 +71,36 @@ def _read(message: Mapping[str, Any], place: int) -> Message:
     where = f"message {place} ({message.get('role')})"
     if not isinstance(message.get("role"), str):
         raise ValueError(f"{where} has the role {message.get('role')!r}, expected a text such as 'user'")
-    content = message.get("content")
+    content, calls = message.get("content"), _calls(message, where)
     if content is None:
-        if not message.get("tool_calls"):
+        if not calls and not thought(message):
             raise ValueError(f"{where} has no content, expected a text")
         content = ""
     elif not isinstance(content, str):
         content = _parts(content, where)
-    rest = {key: value for key, value in message.items() if value is not None}
-    if "tool_calls" in rest:
-        rest["tool_calls"] = present(rest["tool_calls"])
-    return rest | {"content": content}
+    rest = {key: value for key, value in message.items() if value is not None and key not in _CALLS}
+    return rest | ({"tool_calls": present(calls)} if calls else {}) | {"content": content}
+
+
+def _calls(message: Mapping[str, Any], where: str) -> list[Any]:
+    """A message's tool calls, which data sets also hold as JSON text, one by one or all, or as a single one."""
+    name = next((name for name in _CALLS if message.get(name)), "tool_calls")
+    try:
+        given = _from_json(message.get(name))
+        calls = [_from_json(call) for call in ([given] if isinstance(given, Mapping) else given or [])]
+    except (ValueError, TypeError):
+        calls = [None]
+    if not all(isinstance(call, Mapping) for call in calls):
+        raise ValueError(
+            f"{where} has the {name} {message[name]!r:.60}, expected a list of {{name: ..., arguments: ...}}"
+        )
+    if name == "function_call":
+        return [{"type": "function", "function": call} for call in calls]
+    return [{**call, "function": _from_json(call["function"])} if "function" in call else call for call in calls]
+
+
+def _from_json(value: Any) -> Any:
+    return json.loads(value) if isinstance(value, str) and value.strip() else value
 
 
 def _parts(content: Any, where: str) -> list[dict[str, str]]:

@@ -147,6 +147,55 @@ class TestPrefill:
             written = rendered(codec("r1"), QUESTION, {"role": "assistant", "content": prefill})
             assert written == "<s><|User|>What is 2+2?<|Assistant|>" + prefill
 
+    @pytest.mark.parametrize("field", ["thinking", "reasoning_content", "reasoning"])
+    @pytest.mark.parametrize("name", ["qwen3", "glm4moe", "lfm2_2_5", "qwen3_5_think", "gptoss"])
+    def test_thinking_that_the_prompt_gives_stands_before_it(self, name, field, caplog):
+        made = known(name)
+        own = "thinking" if name in ("gptoss", "lfm2_2_5") else "reasoning_content"
+        began = {"role": "assistant", own: "because I say so", "content": "It is"}
+        whole = stock(made, [QUESTION, began], continue_final_message=True)
+        given = {"role": "assistant", field: "because I say so"}
+        with caplog.at_level(logging.WARNING, "llmpolicy"):
+            assert rendered(made, QUESTION, {**given, "content": "It is"}) == whole
+            for content in ({}, {"content": None}, {"content": ""}):
+                assert rendered(made, QUESTION, {**given, **content}) == whole.removesuffix("It is")
+        assert "because I say so" in whole and "thinking" not in caplog.text and "a generation" not in caplog.text
+
+    def test_thinking_that_a_template_leaves_out_is_said(self, caplog):
+        for field in ("thinking", "reasoning_content", "reasoning"):
+            with caplog.at_level(logging.WARNING, "llmpolicy"):
+                talk = QUESTION, {"role": "assistant", field: "because", "content": "It is"}
+                assert rendered(codec("chatml"), *talk).endswith("assistant\nIt is")
+            [record] = caplog.records
+            assert "leaves out the thinking of message 1 (assistant) of prompt 0" in record.message
+            caplog.clear()
+
+    @pytest.mark.parametrize(
+        ("prefill", "written"),
+        [
+            ("<think>\nWell", "<|channel|>analysis<|message|>Well"),
+            ("<think>", "<|channel|>analysis<|message|>"),
+            (
+                "<think>\nWell\n</think>\n\nIt is",
+                "<|channel|>analysis<|message|>Well<|end|><|start|>assistant<|channel|>final<|message|>It is",
+            ),
+            (" ", "<|channel|>final<|message|> "),
+            ("", ""),
+        ],
+    )
+    def test_in_a_model_of_channels_it_stands_in_its_channel(self, prefill, written):
+        made = known("gptoss")
+        begun = stock(made, [QUESTION], add_generation_prompt=True)
+        assert rendered(made, QUESTION, {"role": "assistant", "content": prefill}) == begun + written
+
+    @pytest.mark.parametrize("prefill", ["<think>\nWell", " "])
+    def test_without_a_place_for_thinking_that_is_said(self, prefill, caplog):
+        made = codec("harmony")
+        with caplog.at_level(logging.WARNING, "llmpolicy"):
+            written = rendered(made, QUESTION, {"role": "assistant", "content": prefill})
+        assert written.endswith("<|start|>assistant<|channel|>final<|message|>" + prefill)
+        assert [record.message.count("<|channel|>final<|message|>") for record in caplog.records] == [1]
+
     def test_what_stands_before_it_alone_is_said(self, caplog):
         with caplog.at_level(logging.WARNING, "llmpolicy"):
             written = rendered(codec("harmony"), QUESTION, {"role": "assistant", "content": "It is"})
@@ -399,6 +448,7 @@ KNOWN = {
     "cohere2": "<|END_OF_TURN_TOKEN|>",
     "phi3": "<|end|>",
     "glm4moe": "<|user|>",
+    "lfm2_2_5": "<|im_end|>",
 }
 """Templates as they are published, which TRL brings along, and their end of turn."""
 
@@ -429,6 +479,44 @@ class TestKnownTemplates:
             text = rendered(known(name), *talk)
         assert "adder" in text and "leaves out" not in caplog.text
         assert '\\"' not in text  # JSON text inside JSON
+
+    @pytest.mark.parametrize("name", ["qwen3", "llama3_1", "gptoss", "glm4moe"])
+    def test_tool_calls_are_read_from_json_text(self, name):
+        call = {"type": "function", "id": "1", "function": {"name": "adder", "arguments": {"a": 2}}}
+        reply = {"role": "tool", "content": "4"}
+        made = known(name)
+        listed = rendered(made, QUESTION, {"role": "assistant", "content": "", "tool_calls": [call]}, reply)
+        inner = call["function"]
+        forms: list[dict[str, Any]] = [
+            {"tool_calls": json.dumps([call])},
+            {"tool_calls": json.dumps(call)},
+            {"tool_calls": call},
+            {"tool_calls": [json.dumps(call)]},
+            {"tool_calls": [{**call, "function": json.dumps(inner)}]},
+            {"function_call": inner, "tool_calls": None},
+            {"function_call": json.dumps(inner)},
+        ]
+        for form in forms:
+            assert rendered(made, QUESTION, {"role": "assistant", "content": None, **form}, reply) == listed
+        for none in ("", "[]", "null", []):
+            plain = {"role": "assistant", "content": "4"}
+            assert rendered(made, QUESTION, {**plain, "tool_calls": none}, QUESTION) == rendered(
+                made, QUESTION, plain, QUESTION
+            )
+
+    def test_tool_calls_of_json_text_that_are_left_out_are_said(self, caplog):
+        call = json.dumps([{"function": {"name": "adder", "arguments": {}}}])
+        with caplog.at_level(logging.WARNING, "llmpolicy"):
+            rendered(codec(), QUESTION, {"role": "assistant", "tool_calls": call}, {"role": "tool", "content": "4"})
+        assert "leaves out the tool calls of prompt 0" in caplog.text
+
+    @pytest.mark.parametrize("calls", ["adder(2)", "[1]", 5, [None], '"adder"'])
+    def test_tool_calls_that_are_none_are_refused_in_words(self, calls):
+        talk = QUESTION, {"role": "assistant", "content": "", "tool_calls": calls}, {"role": "tool", "content": "4"}
+        with pytest.raises(
+            PolicyError, match=r"prompt 0: message 1 \(assistant\) has the tool_calls .*expected a list"
+        ):
+            rendered(codec(), *talk)
 
     def test_a_tool_reply_that_is_left_out_is_refused(self):
         call = {"function": {"name": "adder", "arguments": {}}}

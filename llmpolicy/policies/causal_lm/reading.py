@@ -13,12 +13,10 @@ from transformers.utils.chat_parsing import ResponseParser
 from transformers.utils.chat_parsing.response_templates import load_response_template
 
 from llmpolicy.errors import PolicyError
+from llmpolicy.messages import THINKING
 from llmpolicy.policies.causal_lm.template import Template
 
 logger = logging.getLogger("llmpolicy")
-
-THINKING = ("thinking", "reasoning_content", "reasoning")
-"""The names that response templates give to what is thought before the answer."""
 
 _TAGS = re.compile(r"</?(?:think|thinking|thought|reasoning|reflection|scratchpad)>", re.IGNORECASE)
 _THOUGHT = re.compile(r"think(?:ing)?|thought|reasoning", re.IGNORECASE)

@@ -12,7 +12,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from llmpolicy.errors import PolicyError
-from llmpolicy.messages import Message, content_text, read_messages
+from llmpolicy.messages import THINKING, Message, content_text, read_messages, thought
 
 logger = logging.getLogger("llmpolicy")
 
@@ -46,22 +46,24 @@ class Template:
         return text
 
     def _first_whole(self, messages: list[Message], options: Mapping[str, Any], where: str) -> str:
-        """The text of the first form of the messages that has all tool calls in it; the first at all where none has."""
-        names = _called(messages)
-        texts: list[str] = []
-        failure: Exception | None = None
+        """The text of the first form of the messages that has all tool calls and thinking in it, or else most of them."""
+        names, thoughts = _called(messages), [_letters(thought(message)) for message in _last_turn(messages)]
+        best, told, failure = "", (-1, -1), None
         for form in _forms(messages):
             try:
-                texts.append(self._text(form, options))
+                text = self._text(form, options)
             except Exception as error:  # noqa: BLE001 - a template is a program of somebody else's and may raise anything
                 failure = failure or error
                 continue
-            if all(name in texts[-1] for name in names):
-                return texts[-1]
-        if not texts:
-            told = "" if failure is None else _told(failure)
-            raise PolicyError(f"{where}: the chat template refuses these messages ({told})") from failure
-        return texts[0]
+            seen = _letters(text) if any(thoughts) else ""
+            shown = int(all(name in text for name in names)), int(all(letters in seen for letters in thoughts))
+            best, told = (text, shown) if shown > told else (best, told)
+            if told == (1, 1):
+                break
+        if told < (0, 0):
+            words = "" if failure is None else _told(failure)
+            raise PolicyError(f"{where}: the chat template refuses these messages ({words})") from failure
+        return best
 
     def _text(self, messages: list[Message], options: Mapping[str, Any]) -> str:
         if messages[-1]["role"] != "assistant" or messages[-1].get("tool_calls"):
@@ -112,6 +114,9 @@ class Template:
         the template knows how to get out of it.
         """
         opened = self._render(messages[:-1], options, add_generation_prompt=True) if messages[:-1] else ""
+        begun = self._begun(messages, prefill, options, opened)
+        if begun is not None:
+            return begun
         opens = _OPENED.search(opened)
         if opens and _THOUGHT.match(prefill):
             return opened[: opens.start()] + prefill
@@ -130,6 +135,50 @@ class Template:
             return opened + prefill
         self._say_difference(opened, written.removesuffix(prefill))
         return written
+
+    def _begun(self, messages: list[Message], prefill: str, options: Mapping[str, Any], opened: str) -> str | None:
+        """The text where thinking stands before a prefill, or the template has yet to say what the words are.
+
+        Such a template writes a channel after what a generation begins with: there are the words, or the thinking.
+        """
+        given, special = thought(messages[-1]), prefill and (not prefill.strip() or _THOUGHT.match(prefill))
+        if not given and not (special and opened):
+            return None
+        before = self._before(messages, options)
+        added = "" if before is None else before[len(commonprefix([opened, before])) :]
+        if before is None or (given and _letters(given) not in _letters(added)):
+            return None
+        if given:
+            return _with_blanks(before, prefill)
+        if not before.startswith(opened) or not added.strip() or _THOUGHT.match(added):
+            return None
+        thinking = self._thinking(messages, prefill, options)
+        if thinking is None:
+            self._say_difference(opened, before)
+        return before + prefill if thinking is None else thinking
+
+    def _thinking(self, messages: list[Message], prefill: str, options: Mapping[str, Any]) -> str | None:
+        """A prefill of thinking, where the template writes thinking in marks of its own; None where it has no place."""
+        tag = _THOUGHT.match(prefill)
+        if tag is None or "/" in tag.group():
+            return None
+        inside, end, words = prefill[tag.end() :].partition(tag.group().strip().replace("<", "</").replace("[", "[/"))
+        for name in THINKING:
+            message = {"role": "assistant", "content": "", name: inside.strip() if end else _MARK}
+            begun = self._before([*messages[:-1], message], options, field="content" if end else name)
+            if begun is not None and (not end or _letters(inside) in _letters(begun)):
+                return begun + (words if end else inside).lstrip("\n")
+        return None
+
+    def _before(self, messages: list[Message], options: Mapping[str, Any], field: str = "content") -> str | None:
+        """What the template writes before a field of the last message; None where it does not show it."""
+        mark = self._fit("assistant", _MARK) if field == "content" else _MARK
+        try:
+            text = self._render([*messages[:-1], {**messages[-1], field: mark}], options)
+        except Exception:  # noqa: BLE001 - as above; what cannot be rendered shows nothing
+            return None
+        before, shown, _ = text.rpartition(_MARK)
+        return before if shown else None
 
     def _say_difference(self, opened: str, before: str) -> None:
         """Say what a prefill is preceded by that a generation is not, or the reverse."""
@@ -151,6 +200,11 @@ class Template:
             if place >= insisted:
                 raise PolicyError(f"{where}: the chat template leaves out {name}, what is asked; expected its words")
             self._say(f"the chat template leaves out {name} of {where}")
+        for place, message in enumerate(asked):
+            if _letters(thought(message)) not in seen:
+                self._say(
+                    f"the chat template leaves out the thinking of message {place} ({message['role']}) of {where}"
+                )
         if any(name not in text for name in _called(asked)):
             self._say(f"the chat template leaves out the tool calls of {where}")
         if any(_name_of(tool) not in text for tool in options.get("tools") or []):
@@ -213,7 +267,15 @@ class Template:
 
 
 def _forms(messages: list[Message]) -> Iterator[list[Message]]:
-    """The messages as they are; with tool calls, also as other templates want them: no content, arguments as JSON text."""
+    """The messages as they are, and as other templates want them: thinking by another name, tool calls in other forms."""
+    yield from _call_forms(messages)
+    if any(map(thought, _last_turn(messages))):
+        for name in THINKING:
+            yield from _call_forms([_with_thought(message, name) for message in messages])
+
+
+def _call_forms(messages: list[Message]) -> Iterator[list[Message]]:
+    """The messages; with tool calls, with and without their content, and with arguments as an object and as JSON text."""
     if not any(message.get("tool_calls") for message in messages):
         yield messages
         return
@@ -221,6 +283,17 @@ def _forms(messages: list[Message]) -> Iterator[list[Message]]:
         yield [
             _with_calls(message, arguments, content) if message.get("tool_calls") else message for message in messages
         ]
+
+
+def _last_turn(messages: Sequence[Message]) -> list[Message]:
+    """What follows the last message of a user: templates leave out what was thought before that on purpose."""
+    users = [place for place, message in enumerate(messages) if message["role"] == "user"]
+    return list(messages[users[-1] + 1 if users else 0 :])
+
+
+def _with_thought(message: Message, name: str) -> Message:
+    rest = {key: value for key, value in message.items() if key not in THINKING}
+    return {**rest, name: thought(message)} if thought(message) else message
 
 
 def _with_calls(message: Message, arguments: Callable[[Any], Any], content: str | None) -> Message:
@@ -259,7 +332,7 @@ def _is_in(message: Message, text: str, seen: str) -> bool:
     said = content_text(message["content"])
     if message["role"] == "tool":  # some templates write it as JSON, with other line breaks and quotes
         return all(word in text.casefold() for word in _WORD.findall(said.casefold()))
-    answer = re.split(r"</think(?:ing)?>", said)[-1]  # earlier thinking is left out on purpose
+    answer = re.split(r"</?think(?:ing)?>", said)[-1]  # earlier thinking is left out on purpose
     return _letters(answer) in seen
 
 
