@@ -1,5 +1,6 @@
 """Saving is rehearsed: what would fail after a training fails before it, in one sentence, or is mended and said."""
 
+import copy
 import json
 import logging
 from pathlib import Path
@@ -7,12 +8,15 @@ from typing import Any
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
+from peft.tuners.lora import LoraLayer
 from transformers import AutoModelForCausalLM, GenerationConfig
 
 from llmpolicy import train
 from llmpolicy.errors import PolicyError
 from llmpolicy.policies import CausalLMPolicy
 from llmpolicy.policies.causal_lm import rehearse
+from llmpolicy.policies.causal_lm.trial import moved
 from tests import models
 from tests.test_session import GRPO, ROWS
 
@@ -93,10 +97,94 @@ def test_a_rehearsal_changes_and_leaves_nothing(base: Path, monkeypatch: pytest.
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     policy = CausalLMPolicy.load(base, lora={"r": 4})
     before = {key: value.clone() for key, value in policy.model.state_dict().items()}
+    trained, drawn = [name for name, p in policy.model.named_parameters() if p.requires_grad], torch.get_rng_state()
     listed = sorted(tmp_path.iterdir())
     policy.rehearse()
     assert sorted(tmp_path.iterdir()) == listed
-    assert all(torch.equal(value, before[key]) for key, value in policy.model.state_dict().items())
+    after = policy.model.state_dict()
+    assert before.keys() == after.keys() and all(torch.equal(value, before[key]) for key, value in after.items())
+    assert [name for name, p in policy.model.named_parameters() if p.requires_grad] == trained
+    assert policy.model.active_adapters == list(policy.model.peft_config) == ["default"]
+    assert torch.equal(torch.get_rng_state(), drawn)
+
+
+PATTERNS: dict[str, tuple[str, dict[str, Any]]] = {
+    "alpha": ("llama", {"alpha_pattern": {"q_proj": 1, "layers.1.self_attn.q_proj": 40}}),
+    "alpha, the one layer first": ("llama", {"alpha_pattern": {"layers.1.mlp.down_proj": 40, "down_proj": 1}}),
+    "rank": ("llama", {"rank_pattern": {"q_proj": 2, "layers.1.self_attn.q_proj": 8}}),
+    "both, expressions": ("llama", {"rank_pattern": {"[qv]_proj": 2, ".*_proj": 3}, "alpha_pattern": {"v.*": 1, ".*": 9}}),
+    "experts' alpha": ("qwen3_moe", {"alpha_pattern": {"gate_up_proj": 3}}),
+    "experts' rank": ("mixtral", {"rank_pattern": {"experts.gate_up_proj": 2}}),
+}  # fmt: skip
+
+
+def scales(model: Any) -> dict[str, tuple[int, float]]:
+    """The rank and the scale of each layer that has an adapter."""
+    return {
+        name: (module.r["default"], module.scaling["default"])
+        for name, module in model.named_modules()
+        if isinstance(module, LoraLayer)
+    }
+
+
+@pytest.mark.parametrize(
+    ("case", "given"),
+    [(case, "settings") for case in PATTERNS]
+    + [("alpha", "model"), ("alpha", "file"), ("rank", "model"), ("rank", "file")],
+)
+def test_patterns_that_fit_one_layer_mean_the_same_after_loading(case: str, given: str, tmp_path: Path) -> None:
+    """PEFT takes the first that fits, and writes them sorted."""
+    from scripts.zoo import build, cases
+
+    family, patterns = PATTERNS[case]
+    kept = copy.deepcopy(patterns)
+    cases.policy_of(build.build(build.small(family))).save(tmp_path / "base")
+    base = AutoModelForCausalLM.from_pretrained(tmp_path / "base")
+    plain = get_peft_model(base, LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM", **kept))
+    expected = scales(plain)
+    if given == "settings":
+        policy = CausalLMPolicy.load(tmp_path / "base", lora={"r": 4, **patterns})
+        assert patterns == PATTERNS[case][1] and not any(".*\\." in key for p in patterns.values() for key in p)
+    elif given == "model":
+        policy = CausalLMPolicy(plain, cases.words())
+    else:  # as somebody wrote it whose file is not sorted
+        plain.save_pretrained(str(tmp_path / "given"))
+        file = tmp_path / "given/adapter_config.json"
+        made = {key: getattr(plain.peft_config["default"], key) for key in ("rank_pattern", "alpha_pattern")}
+        file.write_text(json.dumps({**json.loads(file.read_text()), **made}))
+        policy = CausalLMPolicy.load(tmp_path / "base", adapter=tmp_path / "given")
+    assert scales(policy.model) == expected
+    policy.rehearse()
+    with moved(policy.model):
+        policy.save(tmp_path / "adapter")
+        log_prob = policy.log_prob(["abc"], [[5, 6, 7]])[0].detach()
+    again = CausalLMPolicy.load(tmp_path / "base", adapter=tmp_path / "adapter")
+    assert scales(again.model) == expected
+    torch.testing.assert_close(again.log_prob(["abc"], [[5, 6, 7]])[0].detach(), log_prob)
+
+
+def scaled(policy: CausalLMPolicy) -> None:
+    policy.model.get_submodule("base_model.model.model.layers.1.mlp.up_proj").scale_layer(2)
+
+
+def ranked(policy: CausalLMPolicy) -> None:
+    policy.model.peft_config["default"].r = 8
+
+
+def weighed(policy: CausalLMPolicy) -> None:
+    policy.model.peft_config["default"].fan_in_fan_out = policy.model.peft_config["default"].use_rslora = True
+
+
+@pytest.mark.parametrize("spoil", [scaled, ranked, weighed])
+def test_an_adapter_whose_file_would_say_something_else_is_refused_before_the_first_step(
+    spoil: Any, base: Path
+) -> None:
+    policy = CausalLMPolicy.load(base, lora={"r": 4})
+    spoil(policy)
+    with pytest.raises(PolicyError, match="loaded from its folder") as caught:
+        policy.rehearse()
+    assert "\n" not in str(caught.value)
+    assert list(policy.model.peft_config) == ["default"]
 
 
 def test_full_weights_that_no_loader_would_take_again_are_refused_and_an_adapter_on_them_is_not() -> None:

@@ -42,7 +42,7 @@ def lora_config(lora: Mapping[str, Any]) -> LoraConfig:
         if key not in valid:
             raise PolicyError(f"lora: {key!r} is no argument of LoraConfig{nearest(key, valid)}")
     try:
-        config = LoraConfig(**{"task_type": "CAUSAL_LM", "target_modules": "all-linear", **lora})
+        config = LoraConfig(**{"task_type": "CAUSAL_LM", "target_modules": "all-linear", **copy.deepcopy(dict(lora))})
     except (ValueError, TypeError, ImportError) as error:  # settings that exclude each other, packages that are missing
         raise PolicyError(f"lora: LoraConfig refuses these settings ({first_line(error)})") from error
     if config.lora_dropout:

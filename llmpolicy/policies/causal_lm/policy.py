@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -26,6 +27,7 @@ from llmpolicy.policies.causal_lm.kinds import adapter_reason
 from llmpolicy.policies.causal_lm.lengths import Lengths
 from llmpolicy.policies.causal_lm.reference import Reference
 from llmpolicy.policies.causal_lm.rehearse import mend_generation, rehearse
+from llmpolicy.policies.causal_lm.roundtrip import check_written, settle_patterns
 from llmpolicy.policies.causal_lm.rows import Rows
 from llmpolicy.policies.causal_lm.score import Scored, last_logits, score
 from llmpolicy.policies.causal_lm.score_groups import score_groups
@@ -369,7 +371,8 @@ class CausalLMPolicy:
 
     def rehearse(self) -> None:
         """Save once before training, into a folder that goes away; raises PolicyError for what could not be saved then."""
-        rehearse(self.name, self.model, self.tokenizer, self.save, trained_only=self.is_adapter)
+        look = partial(check_written, self.model, where=self.name) if self.is_adapter else None
+        rehearse(self.name, self.model, self.tokenizer, self.save, look, trained_only=self.is_adapter)
 
     def take(self, folder: str | Path) -> None:
         """Go on with the weights that ``save`` wrote; raises PolicyError unless every tensor has found its place."""
@@ -404,11 +407,13 @@ def _wrapped(
     """The model with the adapter that is asked for; raises PolicyError for what is no policy or what TRL would not find."""
     if reason := adapter_reason(model):
         raise PolicyError(f"{base or 'the model'}: {reason}")
-    if lora is None:
-        return model
+    if lora is not None:
+        if isinstance(model, PeftModel):
+            raise PolicyError("the model has an adapter already and lora asks for another; expected one of the two")
+        model = adapters.add_lora(model, lora, base, revision)
     if isinstance(model, PeftModel):
-        raise PolicyError("the model has an adapter already and lora asks for another; expected one of the two")
-    return adapters.add_lora(model, lora, base, revision)
+        settle_patterns(model)
+    return model
 
 
 def _base_of(path: str, revision: str | None, adapter: str | Path | None) -> tuple[str, str | None, str | None]:

@@ -4,6 +4,7 @@ import json
 import logging
 import tempfile
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,26 @@ from transformers.modeling_utils import remove_tied_weights_from_state_dict
 
 from llmpolicy.errors import PolicyError
 from llmpolicy.policies.causal_lm.forward import bare, is_there, vocabulary
+from llmpolicy.policies.causal_lm.trial import moved
 
 REALLY = 2**26
 """Bytes of weights, 64 MB, up to which they are written, into a folder that goes away; larger ones are only looked at."""
 _FAILURES = (ValueError, TypeError, KeyError, AttributeError, RuntimeError, NotImplementedError, SafetensorError)
 
 
-def rehearse(name: str, model: nn.Module, tokenizer: Any, save: Callable[[Path], None], *, trained_only: bool) -> None:
+def rehearse(
+    name: str,
+    model: nn.Module,
+    tokenizer: Any,
+    save: Callable[[Path], None],
+    look: Callable[[Path], None] | None = None,
+    *,
+    trained_only: bool,
+) -> None:
     """Save a policy and throw it away; of large weights all but their bytes. Raises PolicyError if that cannot be done.
 
-    ``save`` writes it into a folder; ``trained_only``: only the weights that are trained, as an adapter is.
+    ``save`` writes it into a folder, ``look`` holds what lies there against the policy, a step away from its start;
+    ``trained_only``: only the weights that are trained, as an adapter is.
     """
     inner = bare(model)
     if mend_generation(inner):
@@ -41,7 +52,10 @@ def rehearse(name: str, model: nn.Module, tokenizer: Any, save: Callable[[Path],
             if not trained_only:  # PEFT writes what layers of an adapter share once for each of them
                 _check_shared(inner)
             if _size(model, trained_only) <= REALLY:
-                save(Path(folder))
+                with moved(model) if trained_only else nullcontext():
+                    save(Path(folder))
+                    if look is not None:
+                        look(Path(folder))
             tokenizer.save_pretrained(folder)
             inner.config.save_pretrained(folder)
             if getattr(inner, "generation_config", None) is not None:
