@@ -12,6 +12,7 @@ import pandas
 import pyarrow
 import pyarrow.parquet
 import pytest
+from PIL import Image
 from trl import SFTTrainer
 
 from llmpolicy.errors import PolicyError, TaskError
@@ -32,6 +33,7 @@ from tests.chats import chat
 TEXT = "What is 2+2?"
 USER = {"role": "user", "content": TEXT}
 PARTS = {"role": "user", "content": [{"type": "text", "text": "What is "}, {"type": "text", "text": "2+2?"}]}
+PIXEL = Image.new("RGB", (1, 1))
 CALLS = [
     {"role": "user", "content": "Weather?"},
     {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": {"a": 1}}}]},
@@ -147,11 +149,69 @@ def test_a_system_column_is_the_system_prompt() -> None:
     refused("has a system message", {"prompt": [system, USER], "system": "S"})
 
 
-@pytest.mark.parametrize("name", ["image", "images", "video", "audio"])
+@pytest.mark.parametrize(
+    "name",
+    ["image", "images", "video", "audio", "image_1", "decoded_image", "image_url", "img", "img_path", "picture", "photos",
+     "Image", "imageBase64", "video-file"],
+)  # fmt: skip
 def test_what_cannot_be_seen_is_refused(name: str) -> None:
     refused(f"column '{name}' would be left out.*my_{name}", {"question": TEXT, name: ["a.png"]})
     assert only({"question": TEXT, name: []}).prompt == [USER]
+    assert only({"question": TEXT, name: {"bytes": None, "path": None}}).prompt == [USER]
+    assert only({"question": TEXT, name: "a.png"}, columns={f"my_{name}": name}).columns[f"my_{name}"] == "a.png"
     assert only({"question": TEXT, name: "a.png"}, columns={"file": name}).columns["file"] == "a.png"
+    assert only({"question": TEXT, "img": "a.png"}, prompt="{question} {img}").prompt[0]["content"] == TEXT + " a.png"
+
+
+@pytest.mark.parametrize("name", ["image_id", "image_caption", "has_image", "imagery", "video_title", "path", "base"])
+def test_what_is_said_about_an_image_is_a_column_like_any_other(name: str) -> None:
+    row = {"question": TEXT, name: "a cat", "where": {"path": "src/a.py"}, "digest": b"\x01\x02"}
+    assert only(row).prompt == [USER]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        PIXEL,
+        [None, PIXEL],
+        {"seen": PIXEL},
+        {"bytes": b"?", "path": None},
+        {"bytes": None, "path": "a.jpg"},
+        {"array": [0.0], "sampling_rate": 16000},
+        b"\x89PNG\r\n\x1a\n",
+        "data:image/png;base64,AAAA",
+        [{"type": "image"}],
+    ],
+    ids=lambda value: repr(value)[:30],
+)
+def test_an_image_or_a_sound_is_refused_by_whatever_name(value: Any) -> None:
+    refused("column 'shown' would be left out.*my_shown", {"question": TEXT, "shown": value})
+    assert only({"question": TEXT, "shown": value}, columns={"seen": "shown"}).prompt == [USER]
+    refused("'shown' is an image", {"question": TEXT, "shown": value}, prompt="{question} {shown}")
+
+
+@pytest.mark.parametrize("kind", ["dataset", "stream", "parquet"])
+def test_features_of_datasets_are_looked_at(kind: str, tmp_path: Path) -> None:
+    features = datasets.Features({"question": datasets.Value("string"), "figure": datasets.Image()})
+    data = datasets.Dataset.from_dict({"question": [TEXT, "3+3"], "figure": [None, PIXEL]}, features=features)
+    datasets.disable_progress_bars()
+    data.to_parquet(tmp_path / "rows.parquet")
+    source: Any = {
+        "dataset": data,
+        "stream": data.to_iterable_dataset(),
+        "parquet": {"file": str(tmp_path / "rows.parquet")},
+    }
+    with pytest.raises(TaskError, match="row 1: the column 'figure' would be left out"):
+        load_task(source[kind])
+    renamed = source[kind] if kind == "parquet" else {"rows": source[kind]}
+    assert [row.prompt[0]["content"] for row in load_task({**renamed, "columns": {"my": "figure"}})] == [TEXT, "3+3"]
+
+
+def test_pairs_may_give_other_columns_another_name() -> None:
+    pair = {"question": TEXT, "better": "4", "rejected": "5", "image": "a.png", "sys": "Be brief."}
+    names = {"prompt": "question", "chosen": "better", "my_image": "image", "system": "sys"}
+    made = load_pairs(TaskSpec(rows=[pair], columns=names))
+    assert made.train[0].prompt == [{"role": "system", "content": "Be brief."}, USER]
 
 
 def test_messages_are_used_or_refused() -> None:

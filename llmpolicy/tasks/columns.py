@@ -2,26 +2,58 @@
 
 import json
 import logging
+import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
 from llmpolicy.errors import TaskError
 from llmpolicy.messages import present
-from llmpolicy.tasks.content import is_missing
+from llmpolicy.tasks.content import is_media, is_missing
 
-MEDIA = ("image", "images", "video", "videos", "audio", "audios")
-"""What no language model here can see or hear."""
+CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
+WORD = re.compile(r"[^\W\d_]+")
+MEDIA_WORDS = {"image", "img", "picture", "pic", "photo", "video", "audio"}
+"""What no language model here can see or hear, in the singular."""
+PLACE_WORDS = {
+    "url",
+    "uri",
+    "link",
+    "path",
+    "file",
+    "filename",
+    "name",
+    "src",
+    "decoded",
+    "byte",
+    "base",
+    "b",
+    "data",
+    "raw",
+    "input",
+}
+"""What a column's name may say besides and still mean the image itself: where it lies, or how it is written."""
 
 OPTIONS = ("tools", "chat_template_kwargs")
 """What a row gives its chat template."""
 
-MEANT = (*MEDIA, *OPTIONS, "system", "messages")
+MEANT = (*OPTIONS, "system", "messages")
 
 
-def refuse_media(columns: Mapping[str, Any], asked: Collection[str], where: str) -> None:
-    """Raise TaskError for a row with an image, a video or a sound that its prompt would leave out."""
-    for name in MEDIA:
-        if name not in asked and not _empty(columns.get(name)):
+def names_media(name: str) -> bool:
+    """Whether a column's name says that it is an image, a video or a sound, or where one lies, as image_1 and img_url do."""
+    words = {word.rstrip("s") for word in WORD.findall(CAMEL.sub("_", name).lower())}
+    return bool(words & MEDIA_WORDS) and words <= MEDIA_WORDS | PLACE_WORDS
+
+
+def refuse_media(columns: Mapping[str, Any], asked: Collection[str], renamed: Collection[str], where: str) -> None:
+    """Raise TaskError for a row with an image, a video or a sound that its prompt would leave out.
+
+    Renamed are the columns that the task gave names of its own: what they hold is known to be for the rewards.
+    """
+    for name, value in columns.items():
+        if name in asked or _empty(present(value)):
+            continue
+        if names_media(name) or (name not in renamed and is_media(value)):
             raise TaskError(
                 f"{where}: the column {name!r} would be left out of the prompt: a language model here reads text alone; "
                 f"write `columns: {{my_{name}: {name}}}` if only the rewards need it"

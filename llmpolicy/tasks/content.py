@@ -10,7 +10,7 @@ from llmpolicy.messages import content_text, is_messages
 BYTES = bytes | bytearray | memoryview
 
 _KINDS = ("image", "video", "audio")
-_SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"RIFF", b"II*\x00", b"MM\x00*", b"ID3", b"OggS", b"fLaC")
+_SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"II*\x00", b"MM\x00*", b"ID3", b"OggS", b"fLaC")
 """How files of images and sounds begin."""
 
 

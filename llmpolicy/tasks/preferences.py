@@ -15,6 +15,8 @@ from llmpolicy.tasks.spec import TaskSpec
 from llmpolicy.tasks.split import question_hash
 from llmpolicy.types import Prompt
 
+COLUMNS = ("prompt", "chosen", "rejected")
+
 TURN = "\n\nAssistant:"
 """Where the last reply of a transcript in one text begins, as in Anthropic's hh-rlhf."""
 
@@ -81,14 +83,15 @@ def _rows(spec: TaskSpec, raws: list[dict[str, Any]], base_dir: Path | None, tex
     if not raws:
         return []
     plain: dict[str, Any] = {"chat": False, "prompt": None, "system": None, "few_shot": [], "prefill": None}
-    return make_rows(spec.model_copy(update={"columns": {}, **(plain if text else {})}), raws, base_dir)
+    others = {name: column for name, column in spec.columns.items() if name not in COLUMNS}
+    return make_rows(spec.model_copy(update={"columns": others, **(plain if text else {})}), raws, base_dir)
 
 
 def _explicit(spec: TaskSpec, row: Mapping[str, Any], index: int) -> dict[str, Any]:
     """One pair with its prompt apart; ``transcript`` says that the prompt was the common beginning of two texts."""
     where = f"preferences {spec.label!r}, row {index}"
     found = dict(row)
-    for name in ("prompt", "chosen", "rejected"):
+    for name in COLUMNS:
         column = spec.columns.get(name, name)
         if column in found:
             found[name] = found[column]
@@ -97,7 +100,7 @@ def _explicit(spec: TaskSpec, row: Mapping[str, Any], index: int) -> dict[str, A
     for name in ("chosen", "rejected"):
         if not found[name]:
             raise TaskError(f"{where}: {name} is empty, expected a reply")
-    both = {name: found[name] for name in ("prompt", "chosen", "rejected") if name in found}
+    both = {name: found[name] for name in COLUMNS if name in found}
     found |= {name: _read(value, f"{where}, {name}") for name, value in both.items()}
     chat = isinstance(found["chosen"], list)
     equal = found["chosen"] == found["rejected"]

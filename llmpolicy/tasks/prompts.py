@@ -11,8 +11,8 @@ from typing import Any
 from llmpolicy.errors import TaskError, nearest
 from llmpolicy.messages import Conversation, Message, content_text, is_messages, plain, read_messages
 from llmpolicy.rewards import RESERVED
-from llmpolicy.tasks.columns import MEANT, refuse_media, say_unused, system_text, template_options
-from llmpolicy.tasks.content import as_python, is_text, refuse_gold, said
+from llmpolicy.tasks.columns import MEANT, names_media, refuse_media, say_unused, system_text, template_options
+from llmpolicy.tasks.content import as_python, is_media, is_text, refuse_gold, said
 from llmpolicy.tasks.sources import find_function
 from llmpolicy.tasks.spec import Example, TaskSpec
 from llmpolicy.types import Prompt, Sample
@@ -69,7 +69,7 @@ def make_rows(
     shown = {same(example.user) for example in (spec.few_shot if examples is None else examples)}
     # Some generators of reasoning-gym have no single answer: their scorers read the metadata.
     answered = spec.reasoning_gym is None and any("answer" in raw for raw in raws)
-    gold = {*spec.columns, *spec.extract, *(["answer"] if answered else [])} - {"prompt"}
+    gold = {*spec.columns, *spec.extract, *(["answer"] if answered else [])} - {"prompt", *_media(spec, raws)}
     rows = []
     for index, raw in enumerate(raws):
         where = f"task {spec.label!r}, row {index}"
@@ -95,9 +95,20 @@ def _rename(spec: TaskSpec, raw: Mapping[str, Any], where: str) -> dict[str, Any
     for column in spec.columns.values():
         if column not in raw:
             raise TaskError(f"{where}: no column {column!r}{nearest(column, raw)}")
-    meant = (*RESERVED, *MEANT)
-    kept = {name: value for name, value in raw.items() if not (name in meant and name in spec.columns.values())}
+    named = set(spec.columns.values())
+    kept = {name: value for name, value in raw.items() if not (name in named and _is_meant(name, value))}
     return kept | {name: raw[column] for name, column in spec.columns.items()}
+
+
+def _media(spec: TaskSpec, raws: Sequence[Mapping[str, Any]]) -> set[str]:
+    """The names that the task gives to columns with images or sounds, which a row may also lack."""
+    columns = spec.columns.items()
+    return {new for new, old in columns if names_media(old) or any(is_media(raw.get(old)) for raw in raws)}
+
+
+def _is_meant(name: str, value: Any) -> bool:
+    """Whether a column means something by its name or by what it holds, so that another name takes that away."""
+    return name in (*RESERVED, *MEANT) or names_media(name) or is_media(value)
 
 
 def _extract(spec: TaskSpec, columns: dict[str, Any], where: str) -> dict[str, Any]:
@@ -210,7 +221,7 @@ def check_gold(columns: Mapping[str, Any], names: set[str], where: str) -> None:
 def _prompt(spec: TaskSpec, user: str | list[Message], columns: Mapping[str, Any], where: str) -> Prompt:
     """Chat messages, or with ``chat: false`` one text; with a prefill it ends in the beginning of the answer."""
     asked = _fields(spec)
-    refuse_media(columns, asked, where)
+    refuse_media(columns, asked, spec.columns, where)
     own = system_text(columns, asked, where)
     if own is not None and spec.system is not None:
         raise TaskError(
