@@ -20,6 +20,7 @@ from llmpolicy.policies.causal_lm.frequencies import context_length
 from llmpolicy.policies.causal_lm.group_attention import group_path
 from llmpolicy.tasks import Demonstration
 from llmpolicy.warm_start import sft_config, warm_start
+from scripts.zoo import build, cases
 from tests import models, training
 
 SWITCH = 12
@@ -271,3 +272,58 @@ def test_a_context_of_less_than_nothing_is_none() -> None:
     """XLNet says max_position_embeddings: -1."""
     assert context_length(models.model("llama", max_position_embeddings=-1)) is None
     assert context_length(models.model("llama", max_position_embeddings=64)) == 64
+
+
+def test_the_context_is_known_by_every_name_that_models_have_for_it(tmp_path: Path) -> None:
+    """MPT calls it max_seq_len, and its biases reach no further."""
+    words = training.policy().tokenizer
+    pi = CausalLMPolicy(build.build(build.small("mpt", vocab_size=len(words), max_seq_len=24)), words)
+    assert pi.context == 24
+    pi.log_prob([[5] * 14], [[6] * 10])
+    with pytest.raises(PolicyError, match="row 0 has 30 tokens; the model's context is 24"):
+        pi.log_prob([[5] * 25], [[6] * 5])
+    with pytest.raises(PolicyError, match="30 in all; the model's context is 24"):
+        pi.act([[5] * 20], max_new_tokens=10)
+    with pytest.raises(PolicyError, match="the model's context is 24"):
+        training.trainer(tmp_path, pi, chat=False, max_completion_length=30)
+
+
+class Breaks(GPT2LMHeadModel):
+    """It has a table that ends at a length that its configuration names, by a name of its own."""
+
+    def forward(self, input_ids, attention_mask=None, position_ids=None, past_key_values=None, use_cache=None):
+        if (input_ids if attention_mask is None else attention_mask).shape[1] > self.config.table_length:
+            raise RuntimeError("The size of tensor a (24) must match the size of tensor b (25)\nmore of it")
+        return super().forward(
+            input_ids, past_key_values, attention_mask, position_ids=position_ids, use_cache=use_cache
+        )
+
+
+def test_a_model_that_fails_beyond_a_named_length_is_refused_in_words() -> None:
+    words = models.tokenizer(alphabet=training.ALPHABET)
+    config = models.model("gpt2", vocab_size=len(words)).config
+    config.table_length = 24
+    pi = CausalLMPolicy(Breaks(config).train(), words)
+    pi.act([[5, 6, 7]], max_new_tokens=20)
+    sentence = (
+        r"Breaks cannot read a row around 24 tokens.*tensor b \(25\)\); expected prompt and completion of at most 24"
+    )
+    with pytest.raises(PolicyError, match=sentence):
+        pi.act([[5, 6, 7]], max_new_tokens=30)
+    with pytest.raises(PolicyError, match=sentence):
+        pi.log_prob([[5, 6, 7]], [[8] * 30])
+
+
+@pytest.mark.parametrize("model_type", ["glm_moe_dsa", "dots3_note_text", "deepseek_v32"])
+def test_sparse_attention_is_looked_at_beyond_the_tokens_that_it_chooses_among(model_type: str) -> None:
+    """Scores that are tied at 0 are chosen among by where a row stands, so that padding moves a token's distribution."""
+    torch.manual_seed(0)
+    pi = CausalLMPolicy(build.build(build.small(model_type, index_topk=20)), cases.words())
+    ids = [5 + i * 7 % 25 for i in range(34)]
+    prompts, actions = [ids[:12], ids[:3]], [ids[12:18], ids[:10]]
+    expected = [plain(pi.model, p, a) for p, a in zip(prompts, actions, strict=True)]
+    found, mask = pi.log_prob(prompts, actions)
+    torch.testing.assert_close(found[mask], torch.cat(expected), atol=1e-4, rtol=1e-4)
+    for asked in (lambda: pi.log_prob([ids[:30]], [ids[:8]]), lambda: pi.act([ids[:3]], max_new_tokens=40)):
+        with pytest.raises(PolicyError, match="around 20 tokens.*expected prompt and completion of at most 20 tokens"):
+            asked()

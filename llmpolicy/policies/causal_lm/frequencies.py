@@ -14,6 +14,12 @@ from torch import Tensor, nn
 from llmpolicy.errors import PolicyError
 from llmpolicy.policies.causal_lm.forward import bare
 
+_CONTEXTS = (
+    "max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length", "max_seq_length", "model_max_length",
+    "max_target_positions", "context_length", "n_ctx",
+)  # fmt: skip
+"""What configurations call the most tokens of a row, the likeliest first; MPT has max_seq_len."""
+
 
 def switches(model: nn.Module) -> tuple[int, ...]:
     """The lengths of contexts above which a LongRoPE model has other frequencies, ascending."""
@@ -32,8 +38,12 @@ def context_length(model: nn.Module) -> int | None:
 
     Where ``dynamic`` frequencies begin to change with each token is that number, too.
     """
-    allowed = getattr(_text_config(model), "max_position_embeddings", None)
-    return allowed if allowed and allowed > 0 else None  # XLNet says -1
+    config = _text_config(model)
+    for name in _CONTEXTS:
+        allowed = getattr(config, name, None)
+        if isinstance(allowed, int) and not isinstance(allowed, bool) and allowed:
+            return allowed if allowed > 0 else None  # XLNet says -1
+    return None
 
 
 def check_lengths(model: nn.Module, lengths: Sequence[int], more: int = 0) -> None:

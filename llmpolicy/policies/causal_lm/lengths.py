@@ -1,23 +1,26 @@
 """The lengths up to which a policy was seen to be a function of each row's context alone."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from llmpolicy.errors import PolicyError
+from llmpolicy.policies.causal_lm.adapter import first_line
 from llmpolicy.policies.causal_lm.checks import train_mode
 from llmpolicy.policies.causal_lm.forward import bare, is_there, vocabulary
 from llmpolicy.policies.causal_lm.frequencies import check_lengths, grows_past
 from llmpolicy.policies.causal_lm.generate import generate
+from llmpolicy.policies.causal_lm.out_of_memory import ran_out
 from llmpolicy.policies.causal_lm.states import counts_columns
 from llmpolicy.policies.causal_lm.trial import log_apart
 
 if TYPE_CHECKING:
     from llmpolicy.policies.causal_lm.policy import CausalLMPolicy
 
-_NAMES = ("position", "window", "chunk", "floor", "length", "_len", "context", "block", "local")
+_NAMES = ("position", "window", "chunk", "floor", "length", "_len", "context", "block", "local", "topk", "budget")
 _BEFORE, _STEPS, _SHORT = 8, 16, 5
 
 
@@ -37,10 +40,24 @@ class Lengths:
             if limit < longest + more and limit not in self.seen:
                 self.seen.add(limit)  # at first: the look asks the policy too
                 try:
-                    self._look(limit)
+                    with self._in_words(limit):
+                        self._look(limit)
                 except PolicyError:
                     self.seen.remove(limit)
                     raise
+
+    @contextmanager
+    def _in_words(self, limit: int) -> Iterator[None]:
+        """What a model raises when a row crosses a limit becomes a PolicyError of one sentence; no memory stays what it is."""
+        try:
+            yield
+        except (ValueError, TypeError, AttributeError, IndexError, RuntimeError) as error:
+            if ran_out(error):
+                raise
+            raise PolicyError(
+                f"{self.policy.name} cannot read a row around {limit} tokens, a length that its configuration names "
+                f"({first_line(error)}); expected prompt and completion of at most {limit} tokens together"
+            ) from error
 
     def check_stock(self, lengths: Sequence[int], more: int) -> None:
         """Raise PolicyError where a sampler of TRL's would read rows otherwise, which pads them and knows one length a batch."""
@@ -53,21 +70,26 @@ class Lengths:
 
     @torch.no_grad()
     def _look(self, limit: int) -> None:
-        """Write a long row beside a short one across the limit; score them together, alone, and only up to the limit."""
+        """Write rows across the limit, a long one beside a short and a longer one; score them together, alone, and up to it."""
         policy, model = self.policy, self.policy.model
         if not is_there(model):
             return
         start = max(1, limit - _BEFORE)
-        steps = min(_STEPS, (policy.context or start + _STEPS) - start)
-        ids = (torch.arange(start) * 7919 % vocabulary(model)).tolist()
-        prompts, before = [ids, ids[:_SHORT]], max(limit - start, 1)
+        reach = min(
+            [*filter(limit.__lt__, self.named), policy.context or start + 2 * _STEPS]
+        )  # what is further has its own
+        steps = min(_STEPS, reach - start)
+        more = min(_BEFORE, reach - start - steps)  # of padding before the long row
+        tokens = (torch.arange(start + more) * 7919 % vocabulary(model)).tolist()
+        ids, before = tokens[:start], max(limit - start, 1)
+        prompts = [ids, ids[:_SHORT], tokens]
         with train_mode(model):
             written = generate(
                 model, prompts, max_new_tokens=steps, temperature=policy.temperature, stop_ids=[],
                 pad_id=policy.pad_id, greedy=True,
             )  # fmt: skip
             actions = written.token_ids
-            together = policy.score(prompts, actions)[0].log_prob  # (2, T)
+            together = policy.score(prompts, actions)[0].log_prob  # (3, T)
             padded = policy.score(prompts, actions, padded=True)[0].log_prob
             alone = torch.cat([policy.score([p], [a])[0].log_prob for p, a in zip(prompts, actions, strict=True)])
             part = policy.score([ids], [actions[0][:before]])[0].log_prob
