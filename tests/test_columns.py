@@ -207,6 +207,19 @@ def test_features_of_datasets_are_looked_at(kind: str, tmp_path: Path) -> None:
     assert [row.prompt[0]["content"] for row in load_task({**renamed, "columns": {"my": "figure"}})] == [TEXT, "3+3"]
 
 
+def test_a_column_that_a_file_names_twice_is_refused(tmp_path: Path) -> None:
+    table = pyarrow.Table.from_arrays([["a"], ["1"], ["2"]], names=["question", "answer", "answer"])
+    pyarrow.parquet.write_table(table, tmp_path / "rows.parquet")
+    (tmp_path / "rows.csv").write_text("question,answer,answer\na,1,2\n")
+    (tmp_path / "rows.jsonl").write_text('{"question": "a", "answer": "1", "answer": "2"}\n')
+    (tmp_path / "inner.jsonl").write_text('{"question": "a", "answer": {"answer": "1", "answer": "2"}}\n')
+    for name in ("rows.parquet", "rows.csv", "rows.jsonl", "inner.jsonl"):
+        with pytest.raises(TaskError, match=f"^{name}(, line 1)?: found 'answer' twice, expected each column once$"):
+            load_task({"file": str(tmp_path / name)})
+    (tmp_path / "rows.csv").write_text(",question,answer,\n0,a,1,\n")  # columns without a name, as spreadsheets write
+    assert load_task({"file": str(tmp_path / "rows.csv")})[0].columns["answer"] == "1"
+
+
 def test_pairs_may_give_other_columns_another_name() -> None:
     pair = {"question": TEXT, "better": "4", "rejected": "5", "image": "a.png", "sys": "Be brief."}
     names = {"prompt": "question", "chosen": "better", "my_image": "image", "system": "sys"}

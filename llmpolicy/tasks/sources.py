@@ -6,7 +6,9 @@ import inspect
 import itertools
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +73,7 @@ def _jsonl(path: Path) -> Iterator[Raw]:
             if not line.strip():
                 continue
             try:
-                row = json.loads(line)
+                row = json.loads(line, object_pairs_hook=partial(_each_once, f"{path.name}, line {number}"))
             except json.JSONDecodeError as error:
                 raise TaskError(
                     f"{path.name}, line {number}: not valid JSON: {error.msg} at column {error.colno}"
@@ -81,10 +83,22 @@ def _jsonl(path: Path) -> Iterator[Raw]:
             yield row
 
 
+def _each_once(where: str, pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    _refuse_doubles([name for name, _ in pairs], where)
+    return dict(pairs)
+
+
+def _refuse_doubles(names: Sequence[str], where: str) -> None:
+    """Raise TaskError for a name that stands twice: the values of one would be lost."""
+    if doubles := [name for name, count in Counter(names).items() if count > 1]:
+        raise TaskError(f"{where}: found {doubles[0]!r} twice, expected each column once")
+
+
 def _csv(path: Path) -> Iterator[Raw]:
     with path.open(encoding="utf-8-sig", newline="") as lines:
         reader = csv.DictReader(lines, strict=True)
         try:
+            _refuse_doubles([name for name in reader.fieldnames or () if name], path.name)
             for row in reader:
                 if None in row or None in row.values():
                     expected = len(reader.fieldnames or ())
@@ -101,6 +115,7 @@ def _parquet(path: Path) -> Iterator[Raw]:
     import pyarrow.parquet
 
     try:
+        _refuse_doubles(pyarrow.parquet.read_schema(path).names, path.name)
         table = pyarrow.parquet.read_table(path, arrow_extensions_enabled=True)
     except pyarrow.ArrowInvalid as error:
         raise TaskError(f"{path.name}: not a Parquet file: {str(error).splitlines()[0]}") from error
