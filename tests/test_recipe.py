@@ -16,6 +16,7 @@ from llmpolicy.recipe import (
     OWNED,
     OWNED_PREFIXES,
     check_grpo,
+    check_stage,
     find_recipe,
     grpo_choices,
     grpo_fields,
@@ -326,3 +327,11 @@ def test_bare_words_of_a_recipe_are_what_they_look_like(tmp_path: Path) -> None:
 def test_what_an_override_replaced_is_not_blamed(tmp_path: Path) -> None:
     told = refusal(tmp_path, RECIPE, "rewards=[{fn: exact:match, timeout: 0}]")
     assert told.startswith("override rewards=[{fn: exact:match, timeout: 0}]: rewards.0.timeout: 0 is not a duration")
+
+
+def test_noise_that_the_sampler_does_not_have_is_for_warm_starts_alone() -> None:
+    with pytest.raises(
+        RecipeError, match=r"grpo\.neftune_noise_alpha belongs to llmpolicy: the sampler has no such noise"
+    ):
+        check_grpo({"neftune_noise_alpha": 0.2}, allow_biased_sampler=True)
+    check_stage("sft", {"neftune_noise_alpha": 0.2})

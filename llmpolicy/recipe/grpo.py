@@ -30,6 +30,7 @@ OWNED = {
     "log_completions": "every completion is already kept in the run's rollouts/",
     "remove_unused_columns": "the task's columns always reach the rewards",
     "disable_tqdm": "the progress line is llmpolicy's own",
+    "neftune_noise_alpha": "the sampler has no such noise, so that another policy would be trained; write it in `sft:`",
     "save_only_model": "a checkpoint holds all that --resume needs; `llmpolicy publish` takes the policy alone",
     "parallelism_config": "accelerate launch takes it from a file (recipes/accelerate has some)",
     "ignore_data_skip": "a run that goes on takes the rows that it would have taken",
