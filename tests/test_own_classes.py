@@ -6,13 +6,15 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from transformers import AutoConfig, LlamaForCausalLM
+from transformers import AutoConfig, LlamaForCausalLM, LlamaModel, LlamaPreTrainedModel
+from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from llmpolicy.errors import PolicyError
 from llmpolicy.policies.causal_lm import CausalLMPolicy
 from llmpolicy.policies.causal_lm.head import log_prob_of
 from llmpolicy.policies.causal_lm.score import entropy_of
 from llmpolicy.policies.causal_lm.trial import log_apart, weighted_apart
+from scripts.zoo import build
 from tests import models, training
 
 SPARE = 3
@@ -60,6 +62,40 @@ class Wavering(Padded):
 class Nowhere(Padded):
     def changed(self, logits: Tensor, input_ids: Any) -> Tensor:
         return logits.index_fill(-1, torch.tensor([20]), torch.nan)
+
+
+class NoGeneration(LlamaPreTrainedModel):
+    """As remote code was written before generation was a mixin of its own."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self.model, self.lm_head = (
+            LlamaModel(config),
+            torch.nn.Linear(config.hidden_size, config.vocab_size, bias=False),
+        )
+        self.post_init()
+
+    def forward(self, input_ids: Tensor | None = None, **arguments: Any) -> Any:
+        return CausalLMOutputWithPast(logits=self.lm_head(self.model(input_ids, **arguments).last_hidden_state))
+
+
+class NoHead(LlamaForCausalLM):
+    def get_output_embeddings(self) -> None:
+        return None
+
+
+class Softer(LlamaForCausalLM):
+    """It takes all that a Llama takes, and does something to its logits behind the head."""
+
+    def forward(
+        self, input_ids=None, attention_mask=None, position_ids=None, past_key_values=None, use_cache=None,
+        logits_to_keep=0, labels=None,
+    ):  # fmt: skip
+        output = super().forward(
+            input_ids, attention_mask, position_ids, past_key_values, use_cache=use_cache, logits_to_keep=logits_to_keep
+        )
+        output.logits = 2 * torch.tanh(output.logits)
+        return output
 
 
 def network(kind: Any) -> Any:
@@ -133,3 +169,54 @@ def test_what_is_ruled_out_on_one_side_alone_and_what_is_no_number_is_infinitely
     for other in (one_sided, first + torch.nan):
         assert weighted_apart(first, other).tolist() == weighted_apart(other, first).tolist() == [torch.inf]
     assert log_apart(first, one_sided).isinf().tolist() == [[False, False, True, False]]
+
+
+@pytest.mark.parametrize("lora", [None, {"r": 2}])
+def test_a_class_without_generation_is_refused_in_words(lora: Any) -> None:
+    with pytest.raises(
+        PolicyError, match=r"NoGeneration has no .*; expected a class that inherits from .*GenerationMixin"
+    ):
+        policy(NoGeneration, lora=lora)
+
+
+@pytest.mark.parametrize("kind", [NoHead, Softer])
+def test_a_class_of_its_own_is_scored_by_its_own_forward(kind: Any, tmp_path: Path) -> None:
+    pi = policy(kind)
+    expected = []
+    for prompt, action in zip(PROMPTS, ACTIONS, strict=True):
+        logits = pi.model(torch.tensor([prompt + action])).logits[0, len(prompt) - 1 : -1]
+        expected.append(torch.log_softmax(logits, -1).gather(1, torch.tensor(action)[:, None])[:, 0])
+    with torch.no_grad():
+        found, mask = pi.log_prob(PROMPTS, ACTIONS)
+    torch.testing.assert_close(found[mask], torch.cat(expected).detach(), atol=1e-5, rtol=1e-5)
+    trainer = training.trainer(tmp_path, pi, chat=False, learning_rate=1e-3)
+    trainer.train()
+    assert trainer.state.log_history[0]["sampler/parity"] < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("model_type", "lora", "why"),
+    [
+        ("openai-gpt", None, "does not support"),
+        ("ctrl", {"r": 2}, "does not support"),
+        ("git", {"r": 2}, "a leaf Variable that requires grad"),
+    ],
+)
+def test_a_model_that_cannot_compute_activations_again_is_refused_before_its_first_step(
+    model_type: str, lora: Any, why: str, tmp_path: Path
+) -> None:
+    words = training.policy().tokenizer
+    made = build.build(build.small(model_type, vocab_size=len(words)))
+    with pytest.raises(
+        PolicyError, match=f"checkpoints of activations .*{why}.*expected gradient_checkpointing: false"
+    ):
+        training.trainer(tmp_path, CausalLMPolicy(made, words, lora=lora), chat=False, gradient_checkpointing=True)
+
+
+@pytest.mark.parametrize("lora", [None, {"r": 2}])
+def test_the_trial_of_checkpoints_leaves_a_model_as_it_was(lora: Any, tmp_path: Path) -> None:
+    pi = training.policy(lora=lora)
+    before = {name: p.clone() for name, p in pi.model.named_parameters()}
+    training.trainer(tmp_path, pi, gradient_checkpointing=True)
+    assert not pi.model.is_gradient_checkpointing
+    assert all(p.grad is None and torch.equal(p, before[name]) for name, p in pi.model.named_parameters())

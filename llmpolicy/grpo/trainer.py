@@ -34,7 +34,7 @@ from llmpolicy.grpo.window import (
     without_signal,
 )
 from llmpolicy.policies.causal_lm import CausalLMPolicy
-from llmpolicy.policies.causal_lm.checks import check_left_padding
+from llmpolicy.policies.causal_lm.checks import check_checkpointing, check_left_padding
 from llmpolicy.policies.causal_lm.experts import settle_aux_loss
 from llmpolicy.policies.causal_lm.generate import generate
 from llmpolicy.policies.causal_lm.score import Scored, score
@@ -133,6 +133,8 @@ class PolicyTrainer(GRPOTrainer):
         if not (self._samples_itself() or self.use_vllm):
             check_left_padding(policy.model, policy.name)
             policy.lengths.check_stock(lengths, most)
+        if args.gradient_checkpointing:
+            check_checkpointing(policy.model, policy.name, args.gradient_checkpointing_kwargs)
         self.add_callback(WholeGenerations(self._is_used_up))
 
     @property

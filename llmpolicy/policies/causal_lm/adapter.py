@@ -315,7 +315,7 @@ def _join(merged: Any) -> None:
         for config in (merged.config, merged.config.get_text_config(decoder=True))
         if getattr(config, "tie_word_embeddings", False)
     ]
-    if configs and torch.equal(embeddings.weight, head.weight):
+    if configs and head is not None and torch.equal(embeddings.weight, head.weight):
         head.weight = embeddings.weight
         return
     for config in configs:

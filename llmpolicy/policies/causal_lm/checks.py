@@ -1,5 +1,6 @@
 """A policy must choose and be scored by the same π: no dropout, no jitter, no look ahead, no effect of padding."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -20,6 +21,7 @@ from llmpolicy.policies.causal_lm.forward import (
     vocabulary,
 )
 from llmpolicy.policies.causal_lm.frequencies import context_length
+from llmpolicy.policies.causal_lm.out_of_memory import ran_out
 from llmpolicy.policies.causal_lm.states import is_recurrent, unpadded
 from llmpolicy.policies.causal_lm.trial import weighted_apart
 
@@ -67,6 +69,17 @@ def keep_weights(model: nn.Module) -> None:
 
 def _nothing() -> None:
     pass
+
+
+def check_generates(model: nn.Module, name: str) -> None:
+    """Raise PolicyError for a class without what generation needs, as remote code of before transformers 4.50 has it."""
+    inner = bare(model)
+    missing = [part for part in ("generation_config", "prepare_inputs_for_generation") if not hasattr(inner, part)]
+    if missing:
+        raise PolicyError(
+            f"{name}: {type(inner).__name__} has no {missing[0]}, which TRL and PEFT count on; "
+            "expected a class that inherits from transformers.GenerationMixin too"
+        )
 
 
 @torch.no_grad()
@@ -127,6 +140,34 @@ def check(model: nn.Module, name: str, expected: Tensor | None) -> None:
     _same(expected, first, limit, own)
     _same(first[:, :-1], later[:, :-1], limit, f"{name} lets a token see what comes after it")
     _same(first, padded, limit, f"{name} changes its mind when the prompt is padded on the left")
+
+
+def check_checkpointing(model: nn.Module, name: str, options: Any = None) -> None:
+    """Raise PolicyError for a model that cannot compute activations again: a small gradient, with checkpoints, is tried.
+
+    ``options`` goes to torch's checkpoint. Gradients are none after it. Weights that are not there yet cannot be tried.
+    """
+    if not is_there(model):
+        return
+    switch: Any = model
+    ids = _some_tokens(model)[:1]  # (1, L)
+    kept = {key: value for key, value in (options or {}).items() if key not in ("every_n_layers", "offload")}
+    try:
+        with train_mode(model), torch.enable_grad(), warnings.catch_warnings(action="ignore"):
+            switch.gradient_checkpointing_enable(gradient_checkpointing_kwargs=kept or None)
+            logits, _ = forward(model, ids, None, positions(torch.ones_like(ids)), ids.shape[1], use_cache=False)
+            logits.float().logsumexp(-1).sum().backward()
+            switch.gradient_checkpointing_disable()
+    except (ValueError, TypeError, AttributeError, IndexError, RuntimeError) as error:
+        if ran_out(error):
+            raise
+        kind = type(bare(model)).__name__
+        raise PolicyError(
+            f"{name}: {kind} cannot be trained with checkpoints of activations ({first_line(error)}); "
+            "expected gradient_checkpointing: false"
+        ) from error
+    finally:
+        model.zero_grad()
 
 
 @contextmanager

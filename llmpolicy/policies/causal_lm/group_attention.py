@@ -99,7 +99,11 @@ def _reason(model: Any) -> str | None:
             return f"{config.model_type} has {name}"
     if getattr(config, "use_bidirectional_attention", False) or not getattr(config, "is_causal", True):
         return "attention is not causal"
-    if "forward" in vars(model.get_output_embeddings()):
+    if type(model).__module__.partition(".")[0] != "transformers":
+        return f"{type(model).__name__} is a class of its own"
+    if (head := model.get_output_embeddings()) is None:
+        return f"{type(model).__name__} names no output head"
+    if "forward" in vars(head):
         return "the forward of the output head was replaced"
     if getattr(model, "hf_device_map", None) and len(set(model.hf_device_map.values())) > 1:
         return "the model is spread over several devices"

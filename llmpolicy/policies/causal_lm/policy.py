@@ -17,7 +17,7 @@ from llmpolicy.errors import PolicyError
 from llmpolicy.objectives import k3
 from llmpolicy.policies.causal_lm import adapter as adapters
 from llmpolicy.policies.causal_lm import load as loading
-from llmpolicy.policies.causal_lm.checks import check, keep_weights, remove_dropout, untouched
+from llmpolicy.policies.causal_lm.checks import check, check_generates, keep_weights, remove_dropout, untouched
 from llmpolicy.policies.causal_lm.codec import Codec
 from llmpolicy.policies.causal_lm.forward import bare, left_pad, right_pad, vocabulary
 from llmpolicy.policies.causal_lm.frequencies import context_length
@@ -70,6 +70,7 @@ class CausalLMPolicy:
         self.temperature, self.max_new_tokens, self.stop = temperature, max_new_tokens, tuple(stop)
         self.hub_id, self.revision, self.note = hub_id, revision, note
         self.saved_dtype: torch.dtype | None = None
+        check_generates(model, self.name)
         self.model: Any = _wrapped(model, lora, hub_id or path, revision)
         self.tokenizer = tokenizer
         self.codec = Codec(

@@ -123,7 +123,7 @@ def _head(model: nn.Module) -> Any:
 
 @torch.no_grad()
 def _is_last(model: nn.Module, head: Any) -> bool:
-    if not accepts(model, "logits_to_keep") or "forward" in vars(head):
+    if head is None or not accepts(model, "logits_to_keep") or "forward" in vars(head):
         return False
     ids = torch.arange(1, 3, device=head.weight.device)[None]
     steep = torch.linspace(-300, 300, len(head.weight), device=head.weight.device)  # (V,)
