@@ -15,13 +15,13 @@ import pytest
 from PIL import Image
 from trl import SFTTrainer
 
-from llmpolicy.errors import PolicyError, TaskError
+from llmpolicy.errors import PolicyError, RecipeError, TaskError
 from llmpolicy.messages import content_text
 from llmpolicy.policies.causal_lm import CausalLMPolicy
 from llmpolicy.policies.causal_lm.codec import Codec
 from llmpolicy.recipe import make_recipe
 from llmpolicy.rewards import Rewards, Sample
-from llmpolicy.session.flow import _task
+from llmpolicy.session.flow import _task, train
 from llmpolicy.tasks import load_demonstrations, load_pairs, load_task, load_tasks, prompt_text
 from llmpolicy.tasks.spec import TaskSpec
 from llmpolicy.warm_start import _dataset, exchange, sft_config
@@ -218,6 +218,52 @@ def test_a_column_that_a_file_names_twice_is_refused(tmp_path: Path) -> None:
             load_task({"file": str(tmp_path / name)})
     (tmp_path / "rows.csv").write_text(",question,answer,\n0,a,1,\n")  # columns without a name, as spreadsheets write
     assert load_task({"file": str(tmp_path / "rows.csv")})[0].columns["answer"] == "1"
+
+
+FRAME = pandas.DataFrame({"question": ["a", "b"], "answer": [1, 2]}, index=[7, 8])
+
+
+@pytest.mark.parametrize(
+    "table", [FRAME, pyarrow.Table.from_pandas(FRAME, preserve_index=False)], ids=["pandas", "pyarrow"]
+)
+def test_tables_are_taken_like_datasets(table: Any) -> None:
+    expected = [{"question": "a", "answer": 1}, {"question": "b", "answer": 2}]
+    for task in (table, {"rows": table}, {"generator": lambda: table}):
+        block = _task(task)
+        assert [dict(row.columns) for row in load_task(block)] == expected
+        assert len(load_task({**block, "limit": 1})) == 1
+    messages = pandas.DataFrame({"prompt": [[USER]], "answer": [None]})
+    with pytest.raises(TaskError, match="answer is None, expected a gold answer"):
+        load_task(messages)
+    assert load_task(messages[["prompt"]])[0].prompt == [USER]
+    double = pandas.DataFrame([["a", 1, 2]], columns=["question", "answer", "answer"])
+    with pytest.raises(TaskError, match="cannot be read as a table: .*answer"):
+        load_task(double)
+
+
+@pytest.mark.parametrize("name", ["file", "hub", "generator", "rows", "reasoning_gym"])
+def test_a_row_may_have_a_column_that_is_named_like_a_source(name: str) -> None:
+    rows = [{"question": "a", name: "x", "answer": "1"}, {"prompt": "b", "answer": "1"}]
+    assert _task(rows) == _task(tuple(rows)) == {"rows": rows}
+    blocks = [{name: "x", "prompt": "{question}"}, {name: "y", "promt": "{question}"}]
+    assert _task(blocks) == _task(tuple(blocks)) == blocks
+
+
+@pytest.mark.parametrize("task", [iter([{"question": "a"}]), Path("rows.jsonl"), "rows.jsonl", len, {"a"}], ids=type)
+def test_what_is_no_task_is_one_sentence(task: Any) -> None:
+    with pytest.raises(
+        RecipeError, match="expected a list of rows, a Dataset, a DataFrame, or a mapping such as"
+    ) as caught:
+        train(model="bundled", task=task, rewards="exact:match", grpo={})
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_no_recipe_is_one_sentence_and_rewards_may_be_a_tuple() -> None:
+    with pytest.raises(RecipeError, match="the recipe is .1., a list; expected a file, a name or a mapping"):
+        train([1])  # type: ignore[arg-type]
+    given = {"name": "n", "model": "bundled", "task": _task(FRAME), "grpo": {}}
+    both = [make_recipe({**given, "rewards": kind(["exact:match", "numeric:equal"])}).rewards for kind in (tuple, list)]
+    assert both[0] == both[1] and len(both[0]) == 2
 
 
 def test_pairs_may_give_other_columns_another_name() -> None:

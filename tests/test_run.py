@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from llmpolicy import cli
-from llmpolicy.errors import RunError
+from llmpolicy.errors import RecipeError, RunError
 from llmpolicy.run import Run, new_run_path, redact
+from llmpolicy.session import evaluate_model
 
 RECIPE = {"name": "tiny", "seed": 3, "model": {"path": "bundled"}}
 
@@ -148,6 +149,19 @@ def test_a_line_that_a_kill_broke_off_is_ignored_and_cut_before_the_run_goes_on(
     again = Run.resume(run.path)
     again.log(2, {"reward": 0.9})
     assert [(line["step"], line["reward"]) for line in again.metrics()] == [(1, 0.1), (2, 0.9)]
+
+
+def test_a_misspelt_mode_is_said(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run", RECIPE)
+    for read in (run.metrics, lambda mode: list(run.rollouts(mode))):
+        assert read("eval") == read("train") == []
+        with pytest.raises(RunError, match="the mode 'tarin'; did you mean 'train'"):
+            read("tarin")
+
+
+def test_an_evaluation_needs_the_name_of_a_run_alone(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="there is no run at"):
+        evaluate_model(str(tmp_path / "nowhere"))
 
 
 def test_rollouts_of_a_step_taken_again_are_those_written_last(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def _listed(value: Any) -> Any:
     """One block stands for a list of one; a key with nothing behind it for an empty list."""
     if value is None:
         return []
-    return value if isinstance(value, list) else [value]
+    return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
 class Block(BaseModel):

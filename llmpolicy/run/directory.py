@@ -6,14 +6,14 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from llmpolicy.errors import RunError
+from llmpolicy.errors import RunError, nearest
 from llmpolicy.run import show
 from llmpolicy.run.checkpoints import checkpoints, step_of
 from llmpolicy.run.disk import writing
@@ -24,6 +24,9 @@ from llmpolicy.run.place import FOLDERS, claim, is_failed_start
 from llmpolicy.run.sealed import SEAL, facts_of, sync
 
 _LOG = logging.getLogger("llmpolicy")
+
+MODES = ("train", "eval", "summary", "dropped")
+"""What lines of metrics.jsonl and rollouts may be about."""
 
 
 class Run:
@@ -225,6 +228,7 @@ class Run:
         if damaged:
             _LOG.warning("%s: damaged and left out: line %s", path, ", ".join(map(str, damaged)))
         last = {(line["mode"], line["step"]): line for line in lines}
+        _check_mode(mode, {line["mode"] for line in lines})
         return [line for line in last.values() if mode in (None, line["mode"])]
 
     def rollout_files(self) -> list[Path]:
@@ -236,6 +240,7 @@ class Run:
 
         Damaged files are left out, with a warning.
         """
+        _check_mode(mode, {path.stem.split("-")[0] for path in self.rollout_files()})
         for _, same in itertools.groupby(self.rollout_files(), lambda path: path.stem.split("-")[1]):
             parts = list(same)
             newest = max(map(attempt_of, parts))
@@ -266,6 +271,13 @@ def _rows(path: Path) -> list[dict[str, Any]]:
     except (pyarrow.ArrowException, OSError) as error:
         _LOG.warning("%s: damaged and left out: %s", path, " ".join(str(error).split())[:120])
         return []
+
+
+def _check_mode(mode: str | None, written: Collection[str]) -> None:
+    """Raise RunError for a mode that no run writes and this one did not."""
+    modes = {*MODES, *written}
+    if mode is not None and mode not in modes:
+        raise RunError(f"a run has nothing of the mode {mode!r}{nearest(mode, modes)}")
 
 
 def attempt_of(rollouts: Path) -> int:

@@ -63,8 +63,8 @@ def _other_weights(recipe: Recipe, policy: "CausalLMPolicy") -> "CausalLMPolicy 
 
 def evaluate_model(
     model: str,
-    recipe_name: str | None,
-    overrides: Sequence[str],
+    recipe_name: str | None = None,
+    overrides: Sequence[str] = (),
     say: Say = tell,
     *,
     accept_changes: bool = False,

@@ -22,7 +22,7 @@ from llmpolicy.build import (
     task_facts,
     template_arguments,
 )
-from llmpolicy.errors import RecipeError, RunError
+from llmpolicy.errors import RecipeError, RunError, nearest
 from llmpolicy.recipe import Recipe, check_packages, from_here, load_recipe, make_recipe
 from llmpolicy.rewards.printed import printed
 from llmpolicy.run import Run, mend, new_run_path, written_whole
@@ -54,7 +54,7 @@ from llmpolicy.session.reinforce import check_reinforce, train_environment, trai
 from llmpolicy.session.sources import refuse_changes, source_facts
 from llmpolicy.session.stages import staged, train_stages
 from llmpolicy.tasks.arrow import dataset_rows, is_dataset
-from llmpolicy.tasks.spec import SOURCES
+from llmpolicy.tasks.spec import SOURCES, TaskSpec
 from llmpolicy.terminal import quiet, tell
 
 if TYPE_CHECKING:
@@ -76,8 +76,8 @@ def train(
 ) -> Run:
     """Train from a recipe, from its blocks given as arguments, or from a recipe with some blocks changed; return the run.
 
-    ``model`` is a path, a Hub id, ``bundled``, a mapping or a CausalLMPolicy; ``task`` a mapping, a list of rows
-    or a dataset;
+    ``model`` is a path, a Hub id, ``bundled``, a mapping or a CausalLMPolicy; ``task`` a mapping, a list of rows,
+    a dataset or a table of pandas, polars or pyarrow;
     ``rewards`` functions or references; further blocks (``grpo``, ``evaluate``, ``seed`` ...) as in a recipe.
     ``unsafe_local_exec`` lets code rewards run the model's code without a sandbox; ``accept_changes`` goes on with files
     that changed since the run began.
@@ -87,6 +87,10 @@ def train(
 
     unsafe.allow(unsafe_local_exec)
     _mend(out, resume, say)
+    if recipe is not None and not isinstance(recipe, (str, Path, Mapping)):
+        raise RecipeError(
+            f"the recipe is {recipe!r:.60}, a {type(recipe).__name__}; expected a file, a name or a mapping"
+        )
     base = load_recipe(recipe) if isinstance(recipe, (str, Path)) else None
     policy = model if isinstance(model, CausalLMPolicy) else None
     given = {"model": {"path": policy.name} if policy else model, "task": _task(task), "rewards": rewards}
@@ -115,14 +119,26 @@ def _changed(data: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _task(task: Any) -> Any:
-    """A list of rows, rather than of task blocks, or a dataset becomes one block that holds them."""
+    """A list of rows, rather than of task blocks, or a dataset or a table becomes one block that holds them."""
     if is_dataset(task):
         return {"rows": dataset_rows(task)}
-    if isinstance(task, (list, tuple)) and all(
-        isinstance(row, Mapping) and not set(SOURCES) & set(row) for row in task
-    ):
-        return {"rows": [dict(row) for row in task]}
+    if isinstance(task, (list, tuple)):
+        rows = all(isinstance(row, Mapping) and _is_row(row) for row in task)
+        return {"rows": [dict(row) for row in task]} if rows else list(task)
+    if task is not None and not isinstance(task, (Mapping, TaskSpec)):
+        raise RecipeError(
+            f"task is {task!r:.60}, a {type(task).__name__}; expected a list of rows, a Dataset, a DataFrame, or a mapping "
+            "such as {'file': 'rows.jsonl'} or {'generator': function}"
+        )
     return task
+
+
+def _is_row(row: Mapping[str, Any]) -> bool:
+    """Whether a mapping is a row: without a source, or with a column that no key of a task block is meant by."""
+    others = [str(key) for key in row if key not in TaskSpec.model_fields]
+    return not set(SOURCES) & set(row) or any(
+        "did you mean" not in nearest(key, TaskSpec.model_fields) for key in others
+    )
 
 
 def train_recipe(

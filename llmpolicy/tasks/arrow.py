@@ -20,12 +20,33 @@ def table_rows(table: "pyarrow.Table") -> list[dict[str, Any]]:
 
 
 def is_dataset(value: Any) -> bool:
-    """Whether a value is an object of the library `datasets`, which is not imported to find out."""
-    return any(kind.__module__.partition(".")[0] == "datasets" for kind in type(value).__mro__)
+    """Whether a value is an object of the library `datasets`, or a table; no library is imported to find out."""
+    return _is_table(value) or any(kind.__module__.partition(".")[0] == "datasets" for kind in type(value).__mro__)
+
+
+def _is_table(value: Any) -> bool:
+    """Whether a value is a DataFrame of pandas or polars, or a Table of pyarrow."""
+    homes = {(kind.__module__.partition(".")[0], kind.__name__) for kind in type(value).__mro__}
+    return bool(homes & {("pandas", "DataFrame"), ("polars", "DataFrame"), ("pyarrow", "Table")})
+
+
+def _as_arrow(value: Any) -> "pyarrow.Table":
+    import pyarrow
+
+    if isinstance(value, pyarrow.Table):
+        return value
+    try:
+        return (
+            value.to_arrow() if hasattr(value, "to_arrow") else pyarrow.Table.from_pandas(value, preserve_index=False)
+        )
+    except (ValueError, TypeError) as error:  # what pyarrow raises for a column of several types, or two of one name
+        raise TaskError(f"the DataFrame cannot be read as a table: {' '.join(str(error).split())[:200]}") from error
 
 
 def dataset_rows(value: Any, limit: int | None = None) -> list[dict[str, Any]]:
-    """The rows of a Dataset or an IterableDataset, at most ``limit``; raises TaskError where a split must be chosen."""
+    """The rows of a dataset or a table, at most ``limit``; raises TaskError where a split must be chosen."""
+    if _is_table(value):
+        return table_rows(_as_arrow(value).slice(0, limit))
     if hasattr(value, "keys"):
         splits = ", ".join(map(str, value))
         raise TaskError(
