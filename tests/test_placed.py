@@ -165,3 +165,30 @@ def test_the_pad_tokens_embedding_is_what_was_saved(tmp_path: Path) -> None:
         loaded = load_model(str(tmp_path / shard))
         assert torch.equal(loaded.get_input_embeddings().weight[network.config.pad_token_id], saved)
     assert (tmp_path / "10KB" / "model.safetensors.index.json").is_file()
+
+
+@pytest.mark.parametrize("model_type", ["deepseek_v3", "glm4_moe"])
+def test_a_layer_that_predicts_further_ahead_is_left_out_in_words(
+    model_type: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = build.build(build.small(model_type, vocab_size=101))
+    made.config.num_nextn_predict_layers = 1
+    last = made.config.num_hidden_layers
+    CausalLMPolicy(made, models.tokenizer()).save(tmp_path)
+    expected = log_prob(CausalLMPolicy.load(tmp_path))
+    weights = load_file(tmp_path / "model.safetensors")
+    before = f"model.layers.{last - 1}."
+    further = {
+        name.replace(before, f"model.layers.{last}."): w.clone() for name, w in weights.items() if before in name
+    }
+    changed(tmp_path, **further)
+    with pytest.raises(PolicyError, match=f"no place for model.layers.{last}"):  # a layer like any other
+        CausalLMPolicy.load(tmp_path)
+    changed(tmp_path, **{f"model.layers.{last}.eh_proj.weight": torch.zeros(32, 64)})
+    with caplog.at_level(logging.WARNING, "llmpolicy"):
+        found = log_prob(CausalLMPolicy.load(tmp_path))
+    assert torch.equal(found, expected) and "weights belong to no part of this model and are left out" in caplog.text
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "num_nextn_predict_layers": 0}))
+    with pytest.raises(PolicyError, match=f"no place for model.layers.{last}"):
+        CausalLMPolicy.load(tmp_path)

@@ -29,6 +29,8 @@ _DTYPES = {"auto": "auto", "float32": torch.float32, "bfloat16": torch.bfloat16,
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tekken.json")
 _ELSEWHERE = re.compile(r"vision|visual|image|audio|speech|modal|mtp|inv_freq|masked_bias")
 """In names of weights that a language model alone has no use for."""
+_AHEAD = ("num_nextn_predict_layers", "num_mtp_layers")
+_AHEAD_PARTS = ("eh_proj.", "enorm.", "hnorm.", "shared_head.")
 _SHARDS = "model*.safetensors"
 _FAILURES = (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, RuntimeError, SafetensorError)
 
@@ -180,7 +182,12 @@ def check_placed(
 def _check_left_over(path: str, model: nn.Module, unexpected: Collection[str]) -> None:
     """Raise PolicyError for weights that belong into the model and have no place there; say what else was left out."""
     parts = {name for name, _ in model.named_modules() if name}
-    lost = sorted(key for key in unexpected if _ancestors(key) & parts and not _ELSEWHERE.search(key))
+    ahead = _layers_ahead(model, unexpected)
+    lost = sorted(
+        key
+        for key in unexpected
+        if _ancestors(key) & parts and not _ELSEWHERE.search(key) and not any(layer in f".{key}" for layer in ahead)
+    )
     if lost:
         raise PolicyError(
             f"{path!r} does not fit its config.json: the model has no place for {lost[0]} ({len(lost)} left over in all); "
@@ -193,6 +200,21 @@ def _check_left_over(path: str, model: nn.Module, unexpected: Collection[str]) -
             len(unexpected),
             min(unexpected),
         )
+
+
+def _layers_ahead(model: nn.Module, unexpected: Collection[str]) -> list[str]:
+    """Layers behind the last that predict further tokens ahead (MTP), as the configuration says and their parts show.
+
+    DeepSeek-V3 (arXiv 2412.19437, section 2.2) has one; transformers leaves it out.
+    """
+    whole: Any = getattr(model, "config", None)
+    config = None if whole is None else whole.get_text_config(decoder=True)
+    first = getattr(config, "num_hidden_layers", None) or 0
+    count = next((value for name in _AHEAD if isinstance(value := getattr(config, name, None), int)), 0)
+    layers = [f".layers.{place}." for place in range(first, first + count)]
+    return [
+        layer for layer in layers if any(f"{layer}{part}" in f".{key}" for key in unexpected for part in _AHEAD_PARTS)
+    ]
 
 
 def _ancestors(key: str) -> set[str]:
