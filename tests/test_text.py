@@ -279,6 +279,39 @@ class TestReading:
         call = '<tool_call>{"name": "f", "arguments": {}}</tool_call>'
         assert match(read(made, call + "<|im_end|>"), [{"name": "f", "arguments": {}}]).value == 1.0
 
+    SPOKEN = "Write <think>...</think> and then <answer>...</answer>"
+
+    @pytest.mark.parametrize(
+        ("before", "after"),
+        [
+            (
+                "{% if messages[0].role != 'system' %}<|im_start|>system\nBegin with <answer>.<|im_end|>\n{% endif %}",
+                "",
+            ),
+            ("{% if messages[0].role != 'system' %}<|im_start|>system\n" + SPOKEN + "<|im_end|>\n{% endif %}", ""),
+            ("<|im_start|>system\n" + SPOKEN + "<|im_end|>\n", ""),
+            ("{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}" + SPOKEN, ""),
+            ("", SPOKEN),
+        ],
+    )
+    def test_tags_that_a_template_speaks_of_are_text(self, before, after, caplog):
+        tokenizer = chat("chatml", special=["<answer>", "</answer>", *self.THINK])
+        tokenizer.chat_template = before + TEMPLATES["chatml"].replace("{{ m.content }}", "{{ m.content }}" + after)
+        made = Codec(tokenizer, None, vocabulary=len(tokenizer))
+        with caplog.at_level(logging.WARNING, "llmpolicy"):
+            said = read(made, "<think>a</think><answer>4</answer><|im_end|>")
+        assert said == "<think>a</think><answer>4</answer>" and not caplog.records
+        assert "<answer>" in made.quote(made.encode([[QUESTION]])[0])
+        assert "<|im_" not in made.quote(made.encode([[QUESTION]])[0])
+
+    def test_tags_around_the_name_of_a_role_frame_a_turn(self):
+        tokenizer = chat("chatml", special=["<role>", "</role>"])
+        tokenizer.chat_template = (
+            "{% for m in messages %}<role>{{ m.role }}</role>{{ m.content }}<|im_end|>{% endfor %}"
+        )
+        made = Codec(tokenizer, None, vocabulary=len(tokenizer))
+        assert read(made, "4<role>user</role>5<|im_end|>") == "4\nuser\n5"
+
     def test_marks_of_turns_are_left_out_and_that_is_said_once(self, caplog):
         made = codec("chatml")
         with caplog.at_level(logging.WARNING, "llmpolicy"):

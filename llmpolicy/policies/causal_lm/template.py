@@ -19,6 +19,9 @@ logger = logging.getLogger("llmpolicy")
 _MARK, _OTHER = "llmpolicy", "interlocutor"
 _THOUGHT = re.compile(r"\s*(?:<|\[)/?(?:\w+:)?think(?:ing)?(?:>|\])", re.IGNORECASE)
 _OPENED = re.compile(r"(?:<|\[)(?:\w+:)?think(?:ing)?(?:>|\])\s*\Z", re.IGNORECASE)
+_SPOKEN_OF = re.compile(r"(?:<|\[)(\w+)(?:>|\])(?!\w+(?:<|\[)/).*?(?:<|\[)/\1(?:>|\])", re.DOTALL)
+"""A pair of tags with what stands between them, which is not the name of a role: ``<answer>...</answer>``."""
+
 _WORD = re.compile(r"[a-z0-9]+")
 
 
@@ -83,10 +86,17 @@ class Template:
         return self._after_mark(talk, set()) or self._after_mark([*talk, talk[0]], self._opening(talk))
 
     def frame(self) -> str:
-        """What the template writes around messages, in conversations with and without a system prompt."""
+        """What the template writes around messages; without the tags that words of its own speak of, such as ``<answer>``.
+
+        A system prompt of its own is in no conversation that has another.
+        """
         user, assistant, system = ({"role": role, "content": _MARK} for role in ("user", "assistant", "system"))
-        talks: list[list[Message]] = [[user], [user, assistant, user], [system, user, assistant]]
-        return "".join(self._tried(self.fitted(talk)) for talk in talks)
+        turns: list[list[Message]] = [[user, assistant], [user, assistant, user]]
+        talks = [self._tried(self.fitted([system, *talk])) for talk in turns]
+        if not any(talks):  # no system prompt is taken
+            talks = [self._tried(self.fitted(talk)) for talk in ([user], *turns)]
+        between = (gap for talk in talks for gap in re.split(_MARK, talk, flags=re.IGNORECASE))
+        return "".join(_SPOKEN_OF.sub("", gap) for gap in between)
 
     def _fit(self, role: str, content: Any) -> Any:
         if isinstance(content, str):
