@@ -543,7 +543,9 @@ def language_run(folder: Path, updates: int, *, resumed: Run | None = None, say:
     rows = [Row(str(number), number) for number in range(10)]
     run = resumed or Run.create(folder, recipe.resolved())
     made = Plan(recipe, rows, [], rewards, None, None)
-    assert train_reinforce(made, language_policy(), rows, run, resume=resumed is not None, say=say) is None
+    assert (
+        train_reinforce(made, language_policy(), rows, run, lambda: None, resume=resumed is not None, say=say) is None
+    )
     run.finish("finished")
     return run
 

@@ -10,6 +10,16 @@ from llmpolicy.run import Run, written_whole
 from llmpolicy.signals import Signals
 
 
+class BeforeFirst(TrainerCallback):
+    """Something to do before the first step, when a checkpoint to go on from has been taken with its optimiser."""
+
+    def __init__(self, do: Callable[[], None]) -> None:
+        self.do = do
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self.do()
+
+
 class CleanStop(Signals, TrainerCallback):
     """End after the current step, and its generation, with a checkpoint: on Ctrl-C, SIGTERM or when the time is up.
 
@@ -101,13 +111,17 @@ class BestCheckpoint(TrainerCallback):
         at_start: bool = False,
     ) -> None:
         self.run, self.every, self.measure, self.save, self.at_start = run, every, measure, save, at_start
+        self._begin()
+
+    def _begin(self) -> None:
         # The record to beat is what lies in best/: a line that was logged before a kill says nothing of the weights.
-        record = run and run.best()
+        record = self.run and self.run.best()
         self.best = record["accuracy"] if record else -1.0
-        if run is not None and run.manifest.get("best") != record:
-            run.update_manifest(best=record)
+        if self.run is not None and self.run.manifest.get("best") != record:
+            self.run.update_manifest(best=record)
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self._begin()
         if self.at_start and state.global_step == 0:
             self._look(state)
 

@@ -1,7 +1,7 @@
 """How a trainer's checkpoint comes to be whole, and how a policy is taken from one without training."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,9 +46,13 @@ def whole_checkpoint(trainer: "PolicyTrainer") -> Iterator[None]:
     trainer.accelerator.wait_for_everyone()
 
 
-def take_weights(trainer: "PolicyTrainer", folder: Path) -> None:
-    """Give the trainer's policy the weights in a folder, placed and cast as training leaves them; no step is taken."""
+def take_weights(trainer: "PolicyTrainer", folder: Path, taken: Callable[[], None]) -> None:
+    """Give the trainer's policy the weights in a folder, placed and cast as training leaves them; no step is taken.
+
+    ``taken`` is called when they fit, before anything is written.
+    """
     trainer._load_from_checkpoint(str(folder))
+    taken()
     trainer.accelerator.prepare_model(trainer.model, evaluation_mode=True)
     note_end(trainer, folder / "trainer_state.json")
 
@@ -57,10 +61,10 @@ def note_end(trainer: "PolicyTrainer", file: Path) -> None:
     """Log the summary that a run would have logged at its end, but for its times, where a kill came before."""
     if file.is_file():
         trainer.state = TrainerState.load_from_json(str(file))
-    if file.is_file() and trainer.run is not None and not trainer.run.metrics("summary"):
-        state = trainer.state
+    state, run = trainer.state, trainer.run
+    if file.is_file() and run is not None and state.global_step not in [at["step"] for at in run.metrics("summary")]:
         figures = {"train_loss": mean_loss(state), "total_flos": state.total_flos, "epoch": state.epoch}
-        trainer.run.log(state.global_step, figures, "summary")
+        run.log(state.global_step, figures, "summary")
 
 
 def save_together(trainer: "PolicyTrainer", folder: Path) -> None:

@@ -17,10 +17,10 @@ from llmpolicy.errors import RunError, nearest
 from llmpolicy.run import show
 from llmpolicy.run.checkpoints import checkpoints, step_of
 from llmpolicy.run.disk import writing
-from llmpolicy.run.files import SCHEMA, cut_torn_line, manifest_text, parse_lines, read_run, write_text
+from llmpolicy.run.files import SCHEMA, cut_later_lines, cut_torn_line, manifest_text, parse_lines, read_run, write_text
 from llmpolicy.run.lock import lock, make_space, release
 from llmpolicy.run.machine import environment, now, redact
-from llmpolicy.run.place import FOLDERS, claim, is_failed_start
+from llmpolicy.run.place import claim, is_failed_start, make_folders
 from llmpolicy.run.sealed import SEAL, facts_of, sync
 
 _LOG = logging.getLogger("llmpolicy")
@@ -36,6 +36,7 @@ class Run:
         self.path = path
         self.recipe, self.manifest = read_run(path)
         self.attempt = self.synced = 0
+        self.before: dict[str, Any] | None = None
 
     def __repr__(self) -> str:
         return show.line(self)
@@ -52,8 +53,7 @@ class Run:
         """
         path = Path(path)
         claim(path)
-        for folder in FOLDERS:
-            (path / folder).mkdir(exist_ok=True)
+        make_folders(path)
         text = yaml.safe_dump({"schema": SCHEMA, **recipe}, sort_keys=False, allow_unicode=True)
         write_text(path / "recipe.yaml", text)
         facts = {**facts, "recipe_sha256": sha256(text.encode()).hexdigest()}
@@ -68,13 +68,18 @@ class Run:
 
     @classmethod
     def resume(cls, path: str | Path) -> "Run":
-        """Open a run to go on with it, and claim its lock; raises RunError without a checkpoint."""
+        """Open a run to go on with it, and claim its lock; raises RunError without a checkpoint.
+
+        Its recipe stays until ``goes_on``; ``withdraw`` gives it back as it was.
+        """
         run = cls.open(path)
         if run.latest() is None:
             how = "without --resume" if is_failed_start(run.path) else "with another --out DIR"
             raise RunError(f"{path} has no checkpoint to go on from; start it anew {how}")
         lock(run.path)
         run = cls.open(path)  # as it is now that nobody else writes it
+        make_folders(run.path)
+        run.before = dict(run.manifest)
         for name in ("metrics.jsonl", "faults.jsonl"):
             cut_torn_line(run.path / name)
         run.attempt = 1 + max([len(run.manifest.get("resumed", [])), *map(attempt_of, run.rollout_files())])
@@ -135,6 +140,25 @@ class Run:
         """Add facts to manifest.json, atomically."""
         self.manifest.update(facts)
         write_text(self.path / "manifest.json", manifest_text(self.manifest))
+
+    def goes_on(self, recipe: Mapping[str, Any], recipe_hash: str, step: int, **facts: Any) -> None:
+        """From ``step`` on the run is that of this recipe: note it, and drop the record of later steps, taken again or never."""
+        if self.manifest.get("recipe_hash") != recipe_hash:
+            self.change_recipe(recipe, recipe_hash)
+        self.update_manifest(**facts)
+        cut_later_lines(self.path / "metrics.jsonl", step)
+        for file in self.rollout_files():
+            if int(file.stem.split("-")[1]) > step:
+                file.unlink()
+        self.before = None
+
+    def withdraw(self) -> None:
+        """Release a run that could not go on, with its manifest as it was."""
+        self.manifest = self.before or self.manifest
+        try:
+            self.update_manifest()
+        finally:
+            release(self.path)
 
     def change_recipe(self, recipe: Mapping[str, Any], recipe_hash: str) -> None:
         """Go on with another recipe, and keep the names of the blocks that changed."""

@@ -96,6 +96,19 @@ def write_bytes(path: Path, content: bytes) -> None:
             temporary.unlink(missing_ok=True)
 
 
+def cut_later_lines(path: Path, step: int) -> None:
+    """Drop the lines of a metrics file that are of later steps; damaged ones stay, and are counted when they are read."""
+    content = path.read_bytes() if path.exists() else b""
+    kept = b"".join(line for line in content.splitlines(keepends=True) if _step_of(line) <= step)
+    if kept != content:
+        write_bytes(path, kept)
+
+
+def _step_of(line: bytes) -> int:
+    lines, _ = parse_lines(line)
+    return int(lines[0]["step"]) if lines else -1
+
+
 def cut_torn_line(path: Path) -> None:
     """Drop what a kill left of a last line."""
     if path.exists():

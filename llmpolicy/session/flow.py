@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from llmpolicy.build import (
     Plan,
     build_policy,
@@ -29,13 +27,7 @@ from llmpolicy.run import Run, mend, new_run_path, written_whole
 from llmpolicy.sandbox import unsafe
 from llmpolicy.session.curve import close_curve
 from llmpolicy.session.evaluate import evaluate_policy
-from llmpolicy.session.going_on import (
-    is_complete,
-    last_step,
-    reached,
-    refuse_other_processes,
-    refuse_without_checkpoint,
-)
+from llmpolicy.session.going_on import check_going_on, note_going_on, reached
 from llmpolicy.session.grpo import check_grpo_block, train_grpo
 from llmpolicy.session.process import (
     DRY_RUN,
@@ -257,14 +249,20 @@ def _carry_out(
     weights = loaded_weights(recipe) if given is None else None
     if is_main():
         policy.rehearse()
-    run = open_run(recipe, out, resume=resume, weights=weights, sources=sources) if is_main() else None
+    facts = {"weights": weights, **reward_facts(recipe), "tasks": task_facts(recipe), **sources}
+    run = open_run(recipe, out, facts, resume=resume) if is_main() else None
+
+    def begin() -> None:
+        if run is not None:
+            note_going_on(run, recipe, facts, say)
+
     with failing(run), printed.kept_in((run.path if run else out or Path()) / "rewards.log", say):
         if run is not None and code_runs_in is not None:
             run.update_manifest(code_runs_in=code_runs_in)
         if recipe.grpo is not None:
-            stopped, written, step = train_grpo(made, policy, run, out, resume=resume, say=say)
+            stopped, written, step = train_grpo(made, policy, run, out, begin, resume=resume, say=say)
         else:
-            stopped, written = train_reinforce(made, policy, made.train_rows, run, resume=resume, say=say), False
+            stopped, written = train_reinforce(made, policy, made.train_rows, run, begin, resume=resume, say=say), False
             step = reached(run) if run is not None else 0
         if run is None:
             raise SystemExit(0)  # anything else would make the launcher end the process that still evaluates
@@ -287,76 +285,24 @@ def _check_going_on(
     run: Run, recipe: Recipe, sources: Mapping[str, Any], *, accept: bool, say: Say
 ) -> list[dict[str, Any]]:
     """Refuse what cannot go on, before a model loads; all changes that were accepted, now and earlier."""
-    _refuse_other_questions(run, recipe)
-    _refuse_last_step(run, recipe)
-    refuse_without_checkpoint(run, recipe)
-    refuse_other_processes(run, recipe)
+    check_going_on(run, recipe)
     changed = refuse_changes(run, sources, accept=accept, say=say)
     earlier: list[dict[str, Any]] = run.manifest.get("accepted_changes") or []
     return [*earlier, {"at_step": reached(run), "changed": changed}] if changed else earlier
 
 
-def open_run(
-    recipe: Recipe,
-    out: Path | None,
-    *,
-    resume: bool,
-    weights: str | None = None,
-    sources: Mapping[str, Any] | None = None,
-) -> Run:
-    """Create the run's directory, or claim an existing one to go on with; ``weights`` says what was loaded as base."""
+def open_run(recipe: Recipe, out: Path | None, facts: Mapping[str, Any], *, resume: bool) -> Run:
+    """Create the run's directory with ``facts`` in its manifest, or claim an existing one to go on with."""
     if resume:
         assert out is not None
-        run = Run.resume(out)
-        if run.manifest.get("recipe_hash") != recipe.hash():
-            run.change_recipe(recipe.resolved(), recipe.hash())
-        run.update_manifest(**reward_facts(recipe), tasks=task_facts(recipe), **(sources or {}))
-        return run
-    path = out or new_run_path(recipe.name)
-    facts: dict[str, Any] = {
+        return Run.resume(out)
+    own: dict[str, Any] = {
         "recipe_hash": recipe.hash(),
         "seed": recipe.seed,
         "base_dir": str(recipe.base_dir or Path.cwd()),
     }
-    facts |= {"world_size": world_size(), "launcher": launcher(), "weights": weights}
-    facts |= {**reward_facts(recipe), "tasks": task_facts(recipe), **(sources or {})}
-    return Run.create(path, recipe.resolved(), **facts)
-
-
-def _refuse_other_questions(run: Run, recipe: Recipe) -> None:
-    """A run goes on with the questions it began with: others could put held-out ones into training, or the reverse."""
-    old, new = _questions(run.recipe), _questions(yaml.safe_load(yaml.safe_dump(recipe.resolved())))
-    changed = sorted(key for key in old if old[key] != new[key])
-    if changed:
-        key, before, now = _first_difference(changed[0], old[changed[0]], new[changed[0]])
-        raise RunError(
-            f"{run.path} cannot go on with another {key}: {before!r:.60} when it began, now {now!r:.60}; "
-            "start a new run for it"
-        )
-
-
-def _first_difference(key: str, old: Any, new: Any) -> tuple[str, Any, Any]:
-    """The dotted key of the first value in which two blocks differ, and both values."""
-    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        old, new = dict(enumerate(old)), dict(enumerate(new))
-    if isinstance(old, dict) and isinstance(new, dict):
-        for name in [*old, *new]:
-            if old.get(name) != new.get(name):
-                return _first_difference(f"{key}.{name}", old.get(name), new.get(name))
-    return key, old, new
-
-
-def _refuse_last_step(run: Run, recipe: Recipe) -> None:
-    step, last = reached(run), last_step(run, recipe)
-    if last is not None and step >= last and is_complete(run, recipe):
-        raise RunError(f"{run.path} is already at step {step} of {last}; raise grpo.max_steps to go on")
-
-
-def _questions(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """What decides which questions are trained on and which are held out."""
-    held_out = recipe.get("evaluate") or {}
-    asked = {"seed": recipe.get("seed"), "task": recipe.get("task")}
-    return asked | {f"evaluate.{key}": held_out.get(key) for key in ("n", "task")}
+    own |= {"world_size": world_size(), "launcher": launcher()}
+    return Run.create(out or new_run_path(recipe.name), recipe.resolved(), **own, **facts)
 
 
 def close_run(

@@ -1,12 +1,24 @@
 """What a run that goes on still has to do: train, or only finish what a kill after its last step left open."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from llmpolicy.errors import RunError
 from llmpolicy.recipe import Recipe
 from llmpolicy.run import Run, damage, step_of
-from llmpolicy.session.process import world_size
+from llmpolicy.run.checkpoints import RECORD
+from llmpolicy.session.process import Say, world_size
+from llmpolicy.session.unchanged import refuse_other_optimiser, refuse_other_questions, refuse_other_start, way_out
+
+LENGTH = (
+    "max_steps", "num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps", "num_generations",
+    "steps_per_generation", "generation_batch_size", "num_iterations", "dataloader_drop_last",
+)  # fmt: skip
+"""What of a ``grpo:`` block decides how many steps its epochs have."""
 
 
 def reached(run: Run) -> int:
@@ -18,15 +30,60 @@ def reached(run: Run) -> int:
 
 
 def last_step(run: Run, recipe: Recipe) -> int | None:
-    """The step with which the recipe ends; counted in epochs it is known from the checkpoint of the same recipe."""
+    """The step with which the recipe ends; counted in epochs it is known from a checkpoint of as many."""
+    if recipe.reinforce is not None:
+        return int(recipe.reinforce["updates"])
     asked = int((recipe.grpo or {}).get("max_steps") or 0)
     if asked > 0:
         return asked
     checkpoints = run.checkpoints()
-    if not checkpoints or run.manifest.get("recipe_hash") != recipe.hash():
+    if not checkpoints or _length(_recipe_of(run, checkpoints[-1])) != _length(recipe.resolved()):
         return None
-    steps: int = json.loads((checkpoints[-1] / "trainer_state.json").read_text(encoding="utf-8"))["max_steps"]
-    return steps
+    return steps_of(checkpoints[-1])
+
+
+def steps_of(checkpoint: Path) -> int:
+    """With how many steps in all the trainer reckoned that wrote a checkpoint."""
+    return int(json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))["max_steps"])
+
+
+def _recipe_of(run: Run, checkpoint: Path) -> Mapping[str, Any]:
+    """The recipe by which a checkpoint was written; that of the run may have changed since."""
+    file = checkpoint / RECORD / "recipe.yaml"
+    return yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else run.recipe
+
+
+def _length(recipe: Mapping[str, Any]) -> list[Any]:
+    grpo = recipe.get("grpo") or {}
+    return [*(recipe.get(key) for key in ("max_prompt_tokens", "over_long")), *(grpo.get(key) for key in LENGTH)]
+
+
+def check_going_on(run: Run, recipe: Recipe) -> None:
+    """Refuse what cannot go on, before a model loads; raises RunError."""
+    refuse_other_questions(run, recipe)
+    refuse_other_start(run, recipe)
+    refuse_last_step(run, recipe, last_step(run, recipe))
+    refuse_without_checkpoint(run, recipe)
+    refuse_other_processes(run, recipe)
+    if only_ends(run, recipe) is None:
+        refuse_other_optimiser(run, recipe)
+
+
+def refuse_last_step(run: Run, recipe: Recipe, last: int | None) -> None:
+    """A run that has all its steps, and policy, evaluation and plot, has nothing to go on with; nor has one with more."""
+    step = reached(run)
+    if last is not None and (step > last or (step == last and is_complete(run, recipe))):
+        by_steps = int((recipe.grpo or {}).get("max_steps") or 0) > 0
+        key = "grpo.max_steps" if by_steps else "grpo.num_train_epochs" if recipe.grpo else "reinforce.updates"
+        raise RunError(f"{run.path} is already at step {step} of {last}; raise {key} to go on")
+
+
+def note_going_on(run: Run, recipe: Recipe, facts: Mapping[str, Any], say: Say) -> None:
+    """Note in a run that has taken its checkpoint what it goes on with; nothing in one that begins."""
+    if run.before is None:
+        return
+    base = {"base_dir": str(recipe.base_dir or Path.cwd())}
+    run.goes_on(recipe.resolved(), recipe.hash(), reached(run), **base, **facts)
 
 
 def only_ends(run: Run, recipe: Recipe) -> Path | None:
@@ -38,16 +95,15 @@ def only_ends(run: Run, recipe: Recipe) -> Path | None:
 def refuse_without_checkpoint(run: Run, recipe: Recipe) -> None:
     """More steps need what a checkpoint holds; a policy alone (``save_strategy: "no"``) is the start of another run."""
     if run.policy_dir.is_dir() and not run.checkpoints() and only_ends(run, recipe) is None:
-        key = "adapter" if (run.policy_dir / "adapter_config.json").is_file() else "path"
         raise RunError(
-            f"{run.path} has no checkpoint to go on from, only the policy of step {max(run.policy_step(), 0)}; start a new "
-            f"run from that with model.{key}={run.policy_dir} and another --out DIR"
+            f"{run.path} has no checkpoint to go on from, only the policy of step {max(run.policy_step(), 0)}; "
+            f"{way_out(run, recipe)}"
         )
 
 
 def is_complete(run: Run, recipe: Recipe) -> bool:
     """Whether a run came to its end, and policy, evaluation and plot lie there whole."""
-    files = [run.plot_path]
+    files = [run.plot_path, *([run.path / "evaluation.json"] if recipe.environment is not None else [])]
     if recipe.evaluate is not None and recipe.evaluate.correct is not None:
         files.append(run.path / "evaluation.json")
     if recipe.evaluate is not None and recipe.evaluate.curve and run.best_dir.is_dir():

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from llmpolicy.build import Plan, evaluated_length
 from llmpolicy.recipe import Recipe
 from llmpolicy.run import Run, drop_oldest
-from llmpolicy.session.going_on import only_ends, reached
+from llmpolicy.session.going_on import last_step, only_ends, reached, refuse_last_step
 from llmpolicy.session.process import Say, end_stopped, refuse_other_words
 from llmpolicy.session.sources import row_facts
 from llmpolicy.tasks import Row
@@ -35,15 +35,17 @@ def train_grpo(
     policy: "CausalLMPolicy",
     run: Run | None,
     out: Path | None,
+    begin: Callable[[], None],
     *,
     resume: bool,
     say: Say,
 ) -> tuple[str | None, bool, int]:
     """The GRPO part of a run; returns why it stopped early, or None, whether the policy is written already, and its step.
 
+    ``begin`` is called when the first step, or the end, is next: a checkpoint to go on from has been taken by then.
     Where processes share out the weights (FSDP, DeepSpeed), all of them write it together.
     """
-    from llmpolicy.grpo.callbacks import BestCheckpoint, CleanStop
+    from llmpolicy.grpo.callbacks import BeforeFirst, CleanStop
     from llmpolicy.grpo.checkpoint import save_together
     from llmpolicy.grpo.config import grpo_config
     from llmpolicy.grpo.progress import Progress
@@ -59,23 +61,19 @@ def train_grpo(
     )
     stop = CleanStop(recipe.time_limit)
     progress = Progress(say)
-    options: dict[str, Any] = {"run": run, "callbacks": [stop, progress], "sampling": recipe.sampling}
+    callbacks = [BeforeFirst(lambda: _begin(trainer, run, begin)), stop, progress]
+    options: dict[str, Any] = {"run": run, "callbacks": callbacks, "sampling": recipe.sampling}
     with events_in(home / "tensorboard"):
         trainer = PolicyTrainer(policy, made.rewards, made.train_rows, args, **options)
     _agree(made)
     progress.samples = lambda: trainer.generation.samples
-    _introduce(trainer, run, home, say)
-    if recipe.evaluate and recipe.evaluate.every and made.correct:
-        if shares_weights(trainer):
-            say("evaluate.every is left out: no process has all weights while FSDP or DeepSpeed trains")
-        else:
-            measure, curve = _measure_of(made, policy), recipe.evaluate.curve
-            trainer.add_callback(BestCheckpoint(run, recipe.evaluate.every, measure, policy.save, at_start=curve))
+    _introduce(trainer, home, say)
+    _look_on(trainer, made, policy, run, say)
     going_on = Run.open(home) if resume else None
-    last = only_ends(going_on, recipe) if going_on else None
+    last = _last(trainer, going_on, recipe) if going_on else None
     if going_on is not None and last is not None:
         say(f"all steps are taken: finishing with the weights of {last.name}")
-        return None, False, _take(trainer, going_on, last)
+        return None, False, _take(trainer, going_on, last, lambda: _begin(trainer, run, begin))
     newest = str(going_on.checkpoints()[-1]) if going_on else None
     stop.listen()
     try:
@@ -91,11 +89,42 @@ def train_grpo(
     return stop.reason, shared, trainer.state.global_step
 
 
-def _take(trainer: "PolicyTrainer", going_on: Run, weights: Path) -> int:
+def _look_on(trainer: "PolicyTrainer", made: Plan, policy: "CausalLMPolicy", run: Run | None, say: Say) -> None:
+    """Let the trainer measure the policy on its way, where the recipe asks for it."""
+    from llmpolicy.grpo.callbacks import BestCheckpoint
+
+    settings = made.recipe.evaluate
+    if not (settings and settings.every and made.correct):
+        return
+    if shares_weights(trainer):
+        say("evaluate.every is left out: no process has all weights while FSDP or DeepSpeed trains")
+        return
+    measure = _measure_of(made, policy)
+    trainer.add_callback(BestCheckpoint(run, settings.every, measure, policy.save, at_start=settings.curve))
+
+
+def _last(trainer: "PolicyTrainer", going_on: Run, recipe: Recipe) -> Path | None:
+    """The weights of the last step, if it is taken; how many steps other epochs come to is the trainer's to say."""
+    if last_step(going_on, recipe) is not None:
+        return only_ends(going_on, recipe)
+    steps = trainer.set_initial_training_values(trainer.args, trainer.get_train_dataloader())[-1]
+    refuse_last_step(going_on, recipe, steps)
+    return going_on.latest() if reached(going_on) == steps else None
+
+
+def _begin(trainer: "PolicyTrainer", run: Run | None, begin: Callable[[], None]) -> None:
+    """Note what the run goes on with, and every option of its trainer."""
+    begin()
+    if run is not None:
+        run.update_manifest(path=trainer.path)
+        run.write_config(trainer.args.to_dict())
+
+
+def _take(trainer: "PolicyTrainer", going_on: Run, weights: Path, begin: Callable[[], None]) -> int:
     """End with weights of the last step, as the trainer would have; returns the step."""
     from llmpolicy.grpo.checkpoint import take_weights
 
-    take_weights(trainer, weights)
+    take_weights(trainer, weights, begin)
     step = reached(going_on)
     trainer.accelerator.wait_for_everyone()
     if trainer.args.should_save:  # the kill may have come after the last checkpoint and before an older one was dropped
@@ -109,14 +138,11 @@ def _agree(made: Plan) -> None:
     refuse_other_words(json.dumps(facts, sort_keys=True, default=str))
 
 
-def _introduce(trainer: Any, run: Run | None, home: Path, say: Say) -> None:
-    """Say and note how the trainer goes about it, in our words alone."""
+def _introduce(trainer: Any, home: Path, say: Say) -> None:
+    """Say how the trainer goes about it, in our words alone."""
     from llmpolicy.grpo.callbacks import forgive_trackers
 
     say(f"path: {trainer.path}")
-    if run is not None:
-        run.update_manifest(path=trainer.path)
-        run.write_config(trainer.args.to_dict())
     if "tensorboard" in trainer.args.report_to:
         say(f"tensorboard: {os.environ.get(EVENTS) or home / 'tensorboard'}")
     _drop_stock_printers(trainer)

@@ -75,17 +75,25 @@ def failing(run: Run | None) -> Iterator[None]:
         stopped = Interrupted.of(error, _kept(run))
         if run.manifest["status"] == "running":
             with suppress(OSError, DiskError):
-                run.finish("stopped", reason=f"{signal.Signals(stopped.number).name}, at once")
+                _end(run, "stopped", f"{signal.Signals(stopped.number).name}, at once")
         raise stopped from None
     except BaseException as error:
         if run is not None:
             with suppress(OSError, DiskError):  # a full disk must not hide what happened
-                run.finish("failed", reason=" ".join(f"{type(error).__name__}: {error}".split())[:300])
+                _end(run, "failed", " ".join(f"{type(error).__name__}: {error}".split())[:300])
             if isinstance(error, DiskError):
                 saved = run.checkpoints()
                 on = f"make space, then\n{go_on(run)}" if saved else "make space and give the same command again"
                 raise DiskError(f"{error}; {on}") from error
         raise
+
+
+def _end(run: Run, status: str, reason: str) -> None:
+    """Note how a run ended; one that was to go on and did not is left as it was."""
+    if run.before is not None:
+        run.withdraw()
+    else:
+        run.finish(status, reason=reason)
 
 
 def _kept(run: Run) -> str:

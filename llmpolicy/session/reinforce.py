@@ -15,6 +15,7 @@ from llmpolicy.recipe import Recipe
 from llmpolicy.run import Run, add_checkpoint, new_run_path, written_whole
 from llmpolicy.run.checkpoints import RECORD
 from llmpolicy.run.disk import size_of, writing
+from llmpolicy.session.going_on import check_going_on, note_going_on
 from llmpolicy.session.process import DRY_RUN, Say, drawn, end_stopped, failing, world_size
 from llmpolicy.signals import Signals
 from llmpolicy.types import Completion
@@ -73,9 +74,19 @@ def _sizes(block: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def train_reinforce(
-    made: Plan, policy: "CausalLMPolicy", rows: Sequence[Any], run: Run | None, *, resume: bool, say: Say
+    made: Plan,
+    policy: "CausalLMPolicy",
+    rows: Sequence[Any],
+    run: Run | None,
+    begin: Callable[[], None],
+    *,
+    resume: bool,
+    say: Say,
 ) -> str | None:
-    """Train a language model by the readable loop; returns why it stopped early, or None."""
+    """Train a language model by the readable loop; returns why it stopped early, or None.
+
+    ``begin`` is called when the first update is next: a checkpoint to go on from has been taken by then.
+    """
     from llmpolicy.environments.prompts import PromptEnvironment
 
     if run is None:
@@ -86,6 +97,7 @@ def train_reinforce(
     environment = PromptEnvironment(rows, made.rewards, policy.decode, read=reader(policy), **sizes)
     state = _begin(policy, environment, settings, made.recipe, run if resume else None)
     environment.update = state.update
+    begin()
     return loop(
         policy,
         environment,
@@ -133,6 +145,8 @@ def train_environment(recipe: Recipe, out: Path | None, *, resume: bool, dry_run
     if resume and out is None:
         raise RunError("--resume needs --out DIR, the run to go on with")
     settings, environment, untrained = _prepare(recipe)
+    if resume and out is not None:
+        check_going_on(Run.open(out), recipe)
     if dry_run:
         say(DRY_RUN)
         raise SystemExit(0)
@@ -140,6 +154,7 @@ def train_environment(recipe: Recipe, out: Path | None, *, resume: bool, dry_run
     with failing(run):
         policy = load_mlp_policy(run.checkpoints()[-1]) if resume else copy.deepcopy(untrained)
         state = _begin(policy, environment, settings, recipe, run if resume else None)
+        note_going_on(run, recipe, {}, say)
         stopped = loop(policy, environment, settings, state, recipe, run, say)
         with written_whole(run.policy_dir, step=state.update) as folder:
             policy.save(folder)

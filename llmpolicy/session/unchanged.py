@@ -1,0 +1,114 @@
+"""What a run goes on with as it began: its questions, what it started from, and its optimiser, whose state is loaded."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from llmpolicy.build import loaded_weights
+from llmpolicy.errors import RunError
+from llmpolicy.recipe import Recipe
+from llmpolicy.run import Run
+
+START = ("revision", "adapter", "lora", "quantize")
+"""What of a ``model:`` block decides where a run starts, besides its path."""
+
+OPTIMISER = (
+    "learning_rate", "weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon", "optim", "optim_args",
+    "optim_target_modules", "lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps",
+)  # fmt: skip
+"""What of a ``grpo:`` block the saved optimiser and its schedule hold."""
+
+
+def refuse_other_questions(run: Run, recipe: Recipe) -> None:
+    """A run goes on with the questions it began with: others could put held-out ones into training, or the reverse."""
+    _refuse(run, _questions(run.recipe), _questions(_plain(recipe)), "start a new run for it")
+
+
+def refuse_other_start(run: Run, recipe: Recipe) -> None:
+    """What a run started from is in its checkpoint: another model, adapter or environment would be loaded over, or not fit."""
+    old, new = _start(run.recipe), _start(_plain(recipe))
+    kept = {file.get("for") for file in run.manifest.get("files") or []}
+    home = recipe.base_dir or Path()
+    places = {
+        "path": loaded_weights(recipe) if recipe.model is not None else None,
+        "adapter": new["model.adapter"] and home / new["model.adapter"],
+    }
+    for key, role in (("path", "model"), ("adapter", "adapter")):
+        if role in kept and places[key] and Path(places[key]).is_dir():
+            old[f"model.{key}"] = new[f"model.{key}"]  # a folder, which may have moved: its content is compared
+    _refuse(run, old, new, "start a new run for it")
+
+
+def refuse_other_optimiser(run: Run, recipe: Recipe) -> None:
+    """The optimiser goes on as it was saved, with its learning rate, so another setting would be noted and not used."""
+    if recipe.grpo is not None:
+        defaults = _defaults()
+        old, new = (
+            {f"grpo.{key}": block.get(key, defaults.get(key)) or None for key in OPTIMISER}
+            for block in (run.recipe.get("grpo") or {}, recipe.grpo)
+        )
+    else:
+        old, new = (
+            {f"reinforce.{key}": (block or {}).get(key) for key in ("learning_rate", "baseline")}
+            for block in (run.recipe.get("reinforce"), recipe.reinforce)
+        )
+    _refuse(run, old, new, f"the optimiser goes on as it was saved, so {way_out(run, recipe)}")
+
+
+def way_out(run: Run, recipe: Recipe) -> str:
+    """How a run is begun from the weights of another one, as a clause."""
+    weights = run.latest() or run.policy_dir
+    if recipe.model is None:
+        return "start a new run for it"
+    is_adapter = (weights / "adapter_config.json").is_file()
+    fresh = " model.lora=null" if is_adapter and recipe.model.lora is not None else ""
+    key = "adapter" if is_adapter else "path"
+    return f"start a new run from its weights with model.{key}={weights}{fresh} and another --out DIR"
+
+
+def _refuse(run: Run, old: Mapping[str, Any], new: Mapping[str, Any], instead: str) -> None:
+    for name in old:
+        if old[name] != new[name]:
+            key, before, now = _first_difference(name, old[name], new[name])
+            raise RunError(
+                f"{run.path} cannot go on with another {key}: {before!r:.60} when it began, now {now!r:.60}; {instead}"
+            )
+
+
+def _first_difference(key: str, old: Any, new: Any) -> tuple[str, Any, Any]:
+    """The dotted key of the first value in which two blocks differ, and both values."""
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        old, new = dict(enumerate(old)), dict(enumerate(new))
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name in [*old, *new]:
+            if old.get(name) != new.get(name):
+                return _first_difference(f"{key}.{name}", old.get(name), new.get(name))
+    return key, old, new
+
+
+def _questions(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides which questions are trained on and which are held out."""
+    held_out = recipe.get("evaluate") or {}
+    asked = {f"evaluate.{key}": held_out.get(key) for key in ("n", "task")}
+    return asked | {"seed": recipe.get("seed"), "task": recipe.get("task")}
+
+
+def _start(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    model = recipe.get("model") or {}
+    blocks = {key: recipe.get(key) for key in ("environment", "policy")}
+    return {f"model.{key}": model.get(key) for key in ("path", *START)} | blocks
+
+
+def _plain(recipe: Recipe) -> dict[str, Any]:
+    """A recipe as it is read back from a run."""
+    data: dict[str, Any] = yaml.safe_load(yaml.safe_dump(recipe.resolved()))
+    return data
+
+
+def _defaults() -> dict[str, Any]:
+    from trl import GRPOConfig
+
+    return {field.name: field.default for field in fields(GRPOConfig)}
