@@ -14,13 +14,13 @@ from trl.trainer.utils import add_fused_lm_head
 
 from llmpolicy.errors import PolicyError
 from llmpolicy.policies import CausalLMPolicy
-from llmpolicy.policies.causal_lm.forward import left_pad, right_pad
+from llmpolicy.policies.causal_lm.forward import bare, left_pad, right_pad
 from llmpolicy.policies.causal_lm.group_attention import group_path
 from llmpolicy.policies.causal_lm.kinds import _REFUSED, SERVED
 from llmpolicy.policies.causal_lm.rows import Rows
 from llmpolicy.policies.causal_lm.score import score
 from llmpolicy.policies.causal_lm.score_groups import score_groups
-from scripts.zoo import build
+from scripts.zoo import build, cases
 from tests import models
 
 PROMPTS = ["7", "12+34=12+", "12+34=12+"]
@@ -286,3 +286,27 @@ def test_layers_that_share_weights_are_not_merged_each_with_its_own_part() -> No
     policy = CausalLMPolicy(network, models.tokenizer(alphabet=build.ALPHABET), lora={"r": 4})
     with pytest.raises(PolicyError, match="shared by several layers"):
         policy.merge()
+
+
+@pytest.mark.parametrize("family", ["gemma3", "gemma3_text", "gpt2"])
+def test_an_adapter_that_touches_neither_embeddings_nor_head_is_merged_into_a_base_that_stays_tied(
+    family: str, tmp_path: Path
+) -> None:
+    policy = move(CausalLMPolicy(build.build(build.small(family)), cases.words(), lora={"r": 4}))
+    prompts, actions = ["abc", "a"], [[5, 6, 7], [9]]
+    expected = policy.log_prob(prompts, actions)[0].detach()
+    merged = policy.merge()
+    assert merged.model.get_output_embeddings().weight is merged.model.get_input_embeddings().weight
+    assert bare(policy.model).get_output_embeddings().weight is bare(policy.model).get_input_embeddings().weight
+    merged.rehearse()
+    merged.save(tmp_path / "merged")
+    again = CausalLMPolicy.load(tmp_path / "merged")
+    assert again.model.get_output_embeddings().weight is again.model.get_input_embeddings().weight
+    torch.testing.assert_close(again.log_prob(prompts, actions)[0].detach(), expected, atol=1e-4, rtol=0)
+
+
+def test_full_weights_that_could_not_be_loaded_again_are_refused_when_saving_is_rehearsed() -> None:
+    network = build.build(build.small("gemma3"))
+    network.config.tie_word_embeddings = False  # the head is left out of the file all the same
+    with pytest.raises(PolicyError, match="could not be loaded again once it is saved .*lm_head.weight"):
+        CausalLMPolicy(network, cases.words()).rehearse()

@@ -8,7 +8,7 @@ import copy
 import dataclasses
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -281,12 +281,13 @@ def folded(model: PeftModel) -> Any:
             "its own part of the adapter; keep it as an adapter"
         )
     twin = detached(model)
-    _part(twin.get_base_model())
+    tied = _part(twin.get_base_model())
     try:
         merged: Any = twin.merge_and_unload(safe_merge=True, adapter_names=[TRAINED])
     except (RuntimeError, ValueError, NotImplementedError, AttributeError) as error:
         raise PolicyError(f"the adapter cannot be added to its base's weights ({first_line(error)})") from error
-    _join(merged)
+    if tied:
+        _join(merged, tied)
     return merged
 
 
@@ -300,26 +301,28 @@ def _shared_layer(model: PeftModel) -> str | None:
     return None
 
 
-def _part(base: Any) -> None:
-    """Give the head weights of its own, which merging can change alone."""
+def _part(base: Any) -> list[Any]:
+    """Give the head weights of its own, which merging can change alone; the configurations that said they were shared."""
     embeddings, head = innermost(base.get_input_embeddings()), innermost(base.get_output_embeddings())
-    if head is not None and head.weight is embeddings.weight:
+    if head is None:
+        return []
+    if head.weight is embeddings.weight:
         head.weight = nn.Parameter(embeddings.weight.detach().clone(), requires_grad=False)
+    configs = (base.config, base.config.get_text_config(decoder=True))
+    return [config for config in configs if getattr(config, "tie_word_embeddings", False)]
 
 
-def _join(merged: Any) -> None:
-    """Tie the head to the embeddings again if merging left them equal; else the configuration must not."""
+def _join(merged: Any, tied: Sequence[Any]) -> None:
+    """Tie the head to the embeddings again if merging left them equal; else no configuration may say that they are.
+
+    PEFT, which finds them parted, has changed the outer one (Gemma 3 has one within); a model looks at either.
+    """
     embeddings, head = merged.get_input_embeddings(), merged.get_output_embeddings()
-    configs = [
-        config
-        for config in (merged.config, merged.config.get_text_config(decoder=True))
-        if getattr(config, "tie_word_embeddings", False)
-    ]
-    if configs and head is not None and torch.equal(embeddings.weight, head.weight):
+    equal = torch.equal(embeddings.weight, head.weight)
+    if equal:
         head.weight = embeddings.weight
-        return
-    for config in configs:
-        config.tie_word_embeddings = False
+    for config in tied:
+        config.tie_word_embeddings = equal
 
 
 def first_line(error: Exception) -> str:

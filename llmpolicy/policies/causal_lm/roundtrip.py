@@ -1,4 +1,4 @@
-"""What is saved of an adapter is what was trained: patterns that mean the same in a file, and a look at the file itself."""
+"""What is saved is what was trained: an adapter's patterns that mean the same in a file, and a look at the file itself."""
 
 import re
 from collections.abc import Collection, Iterator, Mapping
@@ -11,10 +11,13 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils.other import get_pattern_key
 from safetensors.torch import load_file
 from torch import nn
+from transformers import PreTrainedModel
 
 from llmpolicy.errors import PolicyError
 from llmpolicy.policies.causal_lm.adapter import WEIGHTS, active, place
+from llmpolicy.policies.causal_lm.forward import is_there
 from llmpolicy.policies.causal_lm.kinds import TRAINED
+from llmpolicy.policies.causal_lm.load import load_model
 from llmpolicy.policies.causal_lm.trial import apart, log_probs
 
 _AGAIN = "rehearsal"
@@ -39,6 +42,22 @@ def _resolved(pattern: Mapping[str, Any], layers: Collection[str]) -> dict[str, 
     """The value of each layer that a pattern fits."""
     keys = list(pattern)
     return {layer: pattern[key] for layer in layers if (key := get_pattern_key(keys, layer)) in pattern}
+
+
+def check_folder(model: PreTrainedModel, folder: Path, where: str) -> None:
+    """Load full weights that were saved in a folder; raises PolicyError if they cannot be, or are another policy."""
+    if getattr(model.config, "auto_map", None) or getattr(model, "is_quantized", False) or not is_there(model):
+        return  # with code of its own, or weights that are not here: nothing to be loaded beside it
+    try:
+        again = load_model(str(folder), dtype=model.dtype, device=model.device)
+    except PolicyError as error:
+        reason = str(error).replace(f"{str(folder)!r} ", "").replace(f"{str(folder)!r}", "it")
+        raise PolicyError(f"{where} could not be loaded again once it is saved ({reason})") from error
+    if (nats := apart(log_probs(model), log_probs(again))) > 0:
+        raise PolicyError(
+            f"{where}: once it is loaded from its folder it is another policy, {nats:.2g} nats from the one that was "
+            "saved; expected a configuration that says what the model does"
+        )
 
 
 def check_written(model: PeftModel, folder: Path, where: str) -> None:
