@@ -69,6 +69,7 @@ def warm_start(
 
     The report holds the mean loss of a reply's token, in nats, in training and on the held-out demonstrations.
     """
+    from accelerate import PartialState
     from trl import SFTTrainer
 
     from llmpolicy.policies.causal_lm.experts import settle_aux_loss
@@ -79,6 +80,8 @@ def warm_start(
         kind = type(bare(policy.model)).__name__
         raise PolicyError(f"sft: TRL finds no layers under the head of {kind}; expected a model that it can warm-start")
     policy.rehearse()
+    if policy.is_adapter and PartialState().is_main_process:
+        policy.merge().rehearse()  # what is written at the end
     trainer = SFTTrainer(
         policy.model, args, train_dataset=_dataset(train, policy.codec.template), processing_class=policy.tokenizer,
         eval_dataset=_dataset(held_out, policy.codec.template) if held_out else None,

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from llmpolicy.bundled import MODEL
-from llmpolicy.errors import RecipeError, RunError
+from llmpolicy.errors import PolicyError, RecipeError, RunError
 from llmpolicy.evaluation import Watch, preference
 from llmpolicy.policies.causal_lm import CausalLMPolicy
 from llmpolicy.publish.artefact import build, choose
@@ -196,6 +196,23 @@ def test_a_damaged_stage_is_kept_aside_and_made_anew_to_the_same_bytes(tmp_path:
     )
     assert weights.read_bytes() == before
     assert (tmp_path / "broken-warm_start" / "model.safetensors").is_file()
+
+
+def test_an_adapter_that_could_not_be_merged_at_the_end_is_refused_before_the_first_step(tmp_path: Path) -> None:
+    """Zamba's blocks share weights; what a warm start writes is merged."""
+    from scripts.zoo import build as zoo
+    from scripts.zoo import cases
+
+    demonstrations = make_recipe(
+        {"model": "bundled", "sft": {}, "demonstrations": {"rows": [{"prompt": "a", "reply": "b"}]}}
+    ).demonstrations
+    assert demonstrations is not None
+    made = CausalLMPolicy(zoo.build(zoo.small("zamba")), cases.words(), lora={"r": 4})
+    before = [p.detach().clone() for p in made.parameters()]
+    args = sft_config({"max_steps": 1, "learning_rate": 1.0}, folder=tmp_path / "sft", seed=0, target="cpu")
+    with pytest.raises(PolicyError, match="shared by several layers"):
+        warm_start(made, load_demonstrations(demonstrations), [], args, tmp_path / "sft", {})
+    assert all(torch.equal(p, value) for p, value in zip(made.parameters(), before, strict=True))
 
 
 def test_an_unknown_stage_is_named() -> None:
