@@ -2,12 +2,15 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
+from transformers import TrainerCallback
+from transformers.trainer import DEFAULT_CALLBACKS
 
 from llmpolicy.errors import LLMPolicyError, RunError
 from llmpolicy.recipe import load_recipe
-from llmpolicy.run import Run
+from llmpolicy.run import Run, written_whole
 from llmpolicy.session import train_recipe
 from llmpolicy.session.process import failing
 from tests.test_reinforce import cartpole
@@ -137,6 +140,49 @@ def test_a_deleted_folder_is_made_again_and_a_file_in_its_place_is_said(run: Run
     (run.path / "rollouts").unlink()
     go_on(run, "grpo.max_steps=2")
     assert {row["step"] for row in run.rollouts()} == {2}
+
+
+def test_a_run_that_ended_within_a_generation_says_that_more_steps_would_be_others(tmp_path: Path) -> None:
+    grpo = {**BRIEF["grpo"], "steps_per_generation": 2, "per_device_train_batch_size": 8}
+    run = run_of(tmp_path, evaluate=None, grpo=grpo)
+    before = record(run)
+    refused(
+        "ended at step 1, within a generation of 2 steps whose rest is not kept.*model.path=", run, "grpo.max_steps=2"
+    )
+    assert record(run) == before
+
+
+def test_a_longer_schedule_is_said_and_its_rate_is_that_of_the_next_step(tmp_path: Path) -> None:
+    run = run_of(tmp_path, evaluate=None, grpo={**GRPO, "lr_scheduler_type": "linear"})
+    rates: list[float] = []
+
+    class Looks(TrainerCallback):
+        def on_optimizer_step(self, *_: Any, **given: Any) -> None:
+            rates.append(given["optimizer"].param_groups[0]["lr"])
+
+    DEFAULT_CALLBACKS.append(Looks)
+    try:
+        said = go_on(run, "grpo.max_steps=2")
+    finally:
+        DEFAULT_CALLBACKS.remove(Looks)
+    assert rates == [GRPO["learning_rate"] / 2]
+    note = "from here on the learning rate follows the linear schedule of 2 steps; up to step 1 it followed that of 1"
+    assert any(note in line for line in said)
+
+
+def test_the_best_step_by_another_measure_is_kept_aside_and_chosen_anew(tmp_path: Path) -> None:
+    evaluate = {"correct": "exact:match", "n": 8, "samples": 1, "every": 1}
+    run = run_of(tmp_path, grpo=BRIEF["grpo"], evaluate=evaluate)
+    with written_whole(run.best_dir, step=1, accuracy=1.0) as folder:
+        (folder / "weights").write_text("")
+    said = go_on(run, "grpo.max_steps=2", "evaluate.threshold=0.5")
+    note = "note: evaluate.threshold is another, by which no step was measured: best/ is kept as earlier-best/"
+    assert any(line.startswith(note) for line in said)
+    assert (run.path / "earlier-best" / "weights").is_file()
+    best = Run.open(run.path).best()
+    assert best is not None
+    assert best["step"] == 2
+    assert Run.open(run.path).manifest["best"] == best
 
 
 # a small policy in an environment

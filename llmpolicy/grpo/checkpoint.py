@@ -4,8 +4,9 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from torch.optim.lr_scheduler import LambdaLR
 from transformers import TrainerState
 
 from llmpolicy.run import add_checkpoint, put
@@ -44,6 +45,27 @@ def whole_checkpoint(trainer: "PolicyTrainer") -> Iterator[None]:
         if trainer.args.should_save:
             shutil.rmtree(staged.parent, ignore_errors=True)
     trainer.accelerator.wait_for_everyone()
+
+
+def follow_schedule(trainer: "PolicyTrainer", before: int, say: Callable[[str], None]) -> None:
+    """Where a run goes on with more steps than ``before``, set the rate of the next step by the longer schedule, and say so.
+
+    The optimiser comes with the rate of the shorter one, which after its last step may be 0.
+    """
+    kind, steps = str(getattr(trainer.args.lr_scheduler_type, "value", "")), trainer.state.max_steps
+    schedule: Any = getattr(trainer.lr_scheduler, "scheduler", trainer.lr_scheduler)
+    if steps == before or kind.startswith("constant") or not isinstance(schedule, LambdaLR):
+        return
+    rates = [
+        base * rate(schedule.last_epoch) for base, rate in zip(schedule.base_lrs, schedule.lr_lambdas, strict=True)
+    ]
+    for group, rate in zip(schedule.optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate
+    schedule._last_lr = rates
+    say(
+        f"note: from here on the learning rate follows the {kind} schedule of {steps} steps; up to step "
+        f"{trainer.state.global_step} it followed that of {before}, so this is not what {steps} steps from the start come to"
+    )
 
 
 def take_weights(trainer: "PolicyTrainer", folder: Path, taken: Callable[[], None]) -> None:

@@ -129,12 +129,12 @@ def keep_damaged(folder: Path, say: Callable[[str], None]) -> bool:
     return clause is not None
 
 
-def keep_aside(path: Path) -> Path:
-    """Rename what is damaged to the first free of broken-NAME, broken-NAME-2 ...; nothing is deleted."""
-    place, number = path.with_name(f"broken-{path.name}"), 1
+def keep_aside(path: Path, why: str = "broken") -> Path:
+    """Rename what does not count any more to the first free of broken-NAME, broken-NAME-2 ...; nothing is deleted."""
+    place, number = path.with_name(f"{why}-{path.name}"), 1
     while place.exists():
         number += 1
-        place = path.with_name(f"broken-{path.name}-{number}")
+        place = path.with_name(f"{why}-{path.name}-{number}")
     os.rename(path, place)
     return place
 

@@ -11,6 +11,7 @@ from llmpolicy.errors import RunError
 from llmpolicy.recipe import Recipe
 from llmpolicy.run import Run, damage, step_of
 from llmpolicy.run.checkpoints import RECORD
+from llmpolicy.run.sealed import keep_aside
 from llmpolicy.session.process import Say, world_size
 from llmpolicy.session.unchanged import refuse_other_optimiser, refuse_other_questions, refuse_other_start, way_out
 
@@ -67,6 +68,7 @@ def check_going_on(run: Run, recipe: Recipe) -> None:
     refuse_other_processes(run, recipe)
     if only_ends(run, recipe) is None:
         refuse_other_optimiser(run, recipe)
+        refuse_half_generation(run, recipe)
 
 
 def refuse_last_step(run: Run, recipe: Recipe, last: int | None) -> None:
@@ -82,6 +84,10 @@ def note_going_on(run: Run, recipe: Recipe, facts: Mapping[str, Any], say: Say) 
     """Note in a run that has taken its checkpoint what it goes on with; nothing in one that begins."""
     if run.before is None:
         return
+    if run.best_dir.is_dir() and (clause := _not_best(run, recipe, facts)):
+        say(
+            f"note: {clause}: best/ is kept as {keep_aside(run.best_dir, 'earlier').name}/, the best step is chosen anew"
+        )
     base = {"base_dir": str(recipe.base_dir or Path.cwd())}
     run.goes_on(recipe.resolved(), recipe.hash(), reached(run), **base, **facts)
 
@@ -90,6 +96,46 @@ def only_ends(run: Run, recipe: Recipe) -> Path | None:
     """The weights of the last step, when all steps are taken and only the end of the run is missing."""
     last = last_step(run, recipe) if recipe.grpo is not None else None
     return run.latest() if last is not None and reached(run) >= last else None
+
+
+def _not_best(run: Run, recipe: Recipe, facts: Mapping[str, Any]) -> str | None:
+    """Why the step in ``best/`` is not the best one any more, as a clause, or None."""
+    old, new = _measure(run.recipe), _measure(recipe.resolved())
+    for key in new:
+        if old.get(key) != new[key]:
+            return f"evaluate.{key} is another, by which no step was measured"
+    accepted = (facts.get("accepted_changes") or [])[len(run.manifest.get("accepted_changes") or []) :]
+    if any(f"(of {new['correct']}" in line for change in accepted for line in change["changed"]):
+        return f"{new['correct']} is another, by which no step was measured"
+    step, last = (run.best() or {}).get("step", 0), last_step(run, recipe)
+    return f"its step {step} is beyond the last one, {last}" if last is not None and step > last else None
+
+
+def _measure(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides how good a step looks on the held-out prompts."""
+    settings, grpo = recipe.get("evaluate") or {}, recipe.get("grpo") or {}
+    longest = settings.get("max_completion_length") or grpo.get("max_completion_length")
+    measure = {key: settings.get(key) for key in ("correct", "args", "threshold", "curve")}
+    return {**measure, "max_completion_length": longest}
+
+
+def refuse_half_generation(run: Run, recipe: Recipe) -> None:
+    """A last step within a generation has used a part of it, and the rest is not kept: more steps would be others."""
+    from llmpolicy.grpo.config import grpo_config
+
+    if recipe.grpo is None or not run.checkpoints():
+        return
+    newest = run.checkpoints()[-1]
+    then = _recipe_of(run, newest).get("grpo") or {}
+    block = {key: value for key, value in recipe.grpo.items() if key not in LENGTH}
+    block |= {key: then[key] for key in LENGTH if key in then}
+    args = grpo_config(block, output_dir=Path(), seed=recipe.seed, reward_weights=[1.0])
+    lasts = (args.steps_per_generation or 1) * args.num_iterations / args.gradient_accumulation_steps  # in steps
+    if step_of(newest) == steps_of(newest) and step_of(newest) % lasts:
+        raise RunError(
+            f"{run.path} ended at step {step_of(newest)}, within a generation of {lasts:g} steps whose rest is not kept, and "
+            f"more steps would not be those of a longer run; {way_out(run, recipe)}"
+        )
 
 
 def refuse_without_checkpoint(run: Run, recipe: Recipe) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from llmpolicy.build import Plan, evaluated_length
 from llmpolicy.recipe import Recipe
 from llmpolicy.run import Run, drop_oldest
-from llmpolicy.session.going_on import last_step, only_ends, reached, refuse_last_step
+from llmpolicy.session.going_on import last_step, only_ends, reached, refuse_last_step, steps_of
 from llmpolicy.session.process import Say, end_stopped, refuse_other_words
 from llmpolicy.session.sources import row_facts
 from llmpolicy.tasks import Row
@@ -61,7 +61,7 @@ def train_grpo(
     )
     stop = CleanStop(recipe.time_limit)
     progress = Progress(say)
-    callbacks = [BeforeFirst(lambda: _begin(trainer, run, begin)), stop, progress]
+    callbacks = [BeforeFirst(lambda: _begin(trainer, run, begin, newest, say)), stop, progress]
     options: dict[str, Any] = {"run": run, "callbacks": callbacks, "sampling": recipe.sampling}
     with events_in(home / "tensorboard"):
         trainer = PolicyTrainer(policy, made.rewards, made.train_rows, args, **options)
@@ -73,11 +73,11 @@ def train_grpo(
     last = _last(trainer, going_on, recipe) if going_on else None
     if going_on is not None and last is not None:
         say(f"all steps are taken: finishing with the weights of {last.name}")
-        return None, False, _take(trainer, going_on, last, lambda: _begin(trainer, run, begin))
-    newest = str(going_on.checkpoints()[-1]) if going_on else None
+        return None, False, _take(trainer, going_on, last, lambda: _begin(trainer, run, begin, None, say))
+    newest = going_on.checkpoints()[-1] if going_on else None
     stop.listen()
     try:
-        trainer.train(resume_from_checkpoint=newest)
+        trainer.train(resume_from_checkpoint=str(newest) if newest else None)
     finally:
         stop.forget()
     if stop.signal is not None:
@@ -112,9 +112,13 @@ def _last(trainer: "PolicyTrainer", going_on: Run, recipe: Recipe) -> Path | Non
     return going_on.latest() if reached(going_on) == steps else None
 
 
-def _begin(trainer: "PolicyTrainer", run: Run | None, begin: Callable[[], None]) -> None:
+def _begin(trainer: "PolicyTrainer", run: Run | None, begin: Callable[[], None], newest: Path | None, say: Say) -> None:
     """Note what the run goes on with, and every option of its trainer."""
+    from llmpolicy.grpo.checkpoint import follow_schedule
+
     begin()
+    if newest is not None:
+        follow_schedule(trainer, steps_of(newest), say)
     if run is not None:
         run.update_manifest(path=trainer.path)
         run.write_config(trainer.args.to_dict())
