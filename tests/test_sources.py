@@ -18,7 +18,7 @@ from llmpolicy.rewards.files import files_of, named_files
 from llmpolicy.run import Run
 from llmpolicy.session import sources
 from llmpolicy.session.evaluate import evaluate_model
-from llmpolicy.session.sources import content_digest, refuse_changes, source_facts
+from llmpolicy.session.sources import content_digest, refuse_changes, source_facts, unknown_lines
 from tests.test_session import ROWS, recipe, run_of
 
 REWARD = """
@@ -214,3 +214,107 @@ def test_a_run_goes_on_and_is_measured_only_as_it_was_made(tmp_path: Path) -> No
             go()
     measured = evaluate_model(str(run.path), None, [], say=quietly, accept_changes=True)
     assert measured["accepted_changes"] == ["model model.safetensors"]
+
+
+PARTS: dict[str, str] = {
+    "path": "WORDS = (Path(__file__).parent / 'data' / 'words.txt').read_text()",
+    "join": "WORDS = open(os.path.join(os.path.dirname(__file__), 'data', 'words.txt')).read()",
+    "a variable": "DATA = Path(__file__).parent / 'data'\nNAME = 'words.txt'\nWORDS = (DATA / NAME).read_text()",
+    "an f-string": "KIND = 'words'\nWORDS = (Path(__file__).parent / 'data' / f'{KIND}.txt').read_text()",
+    "a pattern": "WORDS = [p.read_text() for p in (Path(__file__).parent / 'data').glob('*.txt')]",
+    "a listing": "WORDS = [p.read_text() for p in (Path(__file__).parent / 'data').iterdir()]",
+    "an import": "WORDS = importlib.import_module('told_by_name').WORDS",
+    "an import of a variable": "NAME = 'told_by_name'\nWORDS = __import__(NAME).WORDS",
+}
+
+
+@pytest.mark.parametrize("written", PARTS)
+def test_a_file_that_a_module_names_in_parts_or_imports_by_name_is_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "words.txt").write_text("one")
+    (tmp_path / "data" / "other.csv").write_text("unread")
+    (tmp_path / "told_by_name.py").write_text("WORDS = 'one'\n")
+    head = "import importlib, os\nfrom pathlib import Path\n"
+    (tmp_path / "mine.py").write_text(f"{head}{PARTS[written]}\ndef mine(completion):\n    return float(len(WORDS))\n")
+    names = {path.name for path in files_of("mine.py:mine", tmp_path)}
+    assert ("told_by_name.py" if "import" in written else "words.txt") in names
+    assert ("other.csv" in names) == (written == "a listing")
+
+
+def in_a_cell(text: str) -> Any:
+    """The last thing that a text makes, of which Python knows no file, as in a notebook or from stdin."""
+    space: dict[str, Any] = {"__name__": "__main__"}
+    exec(compile(text, "<stdin>", "exec"), space)  # noqa: S102
+    return space["mine"]
+
+
+CELLS = {
+    "code": ("def mine(completion):\n    return len(completion) + {}\n", "the code"),
+    "an inner function": ("def mine(completion):\n    return (lambda: {})()\n", "the code"),
+    "a global": ("WORDS = ['a', {}]\ndef mine(completion):\n    return len(WORDS)\n", "the code"),
+    "a helper": ("def help():\n    return {}\ndef mine(completion):\n    return help()\n", "the code"),
+    "a partial": (
+        "from functools import partial\ndef score(completion, n):\n    return n\nmine = partial(score, n={})\n",
+        "the values",
+    ),
+    "an object": (
+        "class Mine:\n    def __init__(self, words):\n        self.words = words\n"
+        "    def __call__(self, completion):\n        return 1.0\nmine = Mine([{}])\n",
+        "the values",
+    ),
+    "a method": (
+        "class Mine:\n    def __init__(self, words):\n        self.words = words\n"
+        "    def score(self, completion):\n        return 1.0\nmine = Mine({{'a': {}}}).score\n",
+        "the values",
+    ),
+    "another method": (
+        "class Mine:\n    def help(self):\n        return {}\n"
+        "    def __call__(self, completion):\n        return self.help()\nmine = Mine()\n",
+        "the code",
+    ),
+    "a closure": (
+        "def make(n):\n    def mine(completion):\n        return n\n    return mine\nmine = make({})\n",
+        "the values",
+    ),
+    "a default": ("def mine(completion, n={}):\n    return n\n", "the values"),
+}
+
+
+@pytest.mark.parametrize("kind", CELLS)
+def test_a_function_that_no_file_holds_is_compared_by_its_code_and_its_values(tmp_path: Path, kind: str) -> None:
+    text, named = CELLS[kind]
+    path = recipe(tmp_path)
+
+    def facts(value: int) -> dict[str, Any]:
+        planned = load_recipe(path)
+        planned.rewards = [planned.rewards[0].model_copy(update={"fn": in_a_cell(text.format(value))})]
+        return source_facts(plan(planned))
+
+    run = Run.create(tmp_path / "run", {}, **facts(1))
+    assert refuse_changes(run, facts(1), accept=False, say=quietly) == []
+    with pytest.raises(RunError, match=f"was made with other content of {named} \\(of "):
+        refuse_changes(run, facts(2), accept=False, say=quietly)
+
+
+def test_the_local_module_of_a_function_without_a_file_is_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "beside_a_cell.py").write_text("def size(text):\n    return 1.0\n")
+    for text in (
+        "import beside_a_cell\ndef mine(completion):\n    return beside_a_cell.size(completion)\n",
+        "from beside_a_cell import size\nimport json\ndef mine(completion):\n    return size(json.dumps(completion))\n",
+    ):
+        assert files_of(in_a_cell(text)) == [tmp_path / "beside_a_cell.py"]
+
+
+def test_what_cannot_be_compared_is_said_to_be_unknown(tmp_path: Path) -> None:
+    planned = load_recipe(recipe(tmp_path))
+    mine = in_a_cell("import threading\nLOCK = threading.Lock()\ndef mine(completion):\n    return LOCK.locked()\n")
+    planned.rewards = [planned.rewards[0].model_copy(update={"fn": mine})]
+    said = list(unknown_lines(source_facts(plan(planned))["files"]))
+    assert len(said) == 1
+    assert said[0].startswith("note: mine holds _thread.lock, whose content is unknown")

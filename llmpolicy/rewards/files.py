@@ -1,40 +1,66 @@
 """The files that decide what a function says: its own, the local modules it imports, and the files that these name."""
 
 import ast
+import functools
 import inspect
 import os
 import site
 import sys
 import sysconfig
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from fnmatch import fnmatch
 from importlib.machinery import PathFinder
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+from llmpolicy.rewards.code import names_in
 from llmpolicy.rewards.resolve import SHIPPED, resolve
 
 LONGEST = 200
 """Characters of a text in a module that may be the name of a file."""
 
+MOST = 1000
+"""Entries of a folder that are looked at."""
+
+IMPORTS = {"import_module", "__import__", "run_path", "run_module", "spec_from_file_location", "find_spec"}
+LISTINGS = {"iterdir", "listdir", "scandir", "walk", "rglob"}
+UPWARD = {"parents", "pardir"}
+"""What a module calls to import a name, to list a folder, or to go up from its own."""
+
 
 def files_of(reference: str | Callable[..., Any], base_dir: Path | str | None = None) -> list[Path]:
     """The files of a function that are no installed package's: sorted, without those of the Python it runs in."""
     function = resolve(reference, base_dir) if isinstance(reference, str) else reference
-    inner = inspect.unwrap(getattr(function, "func", function))
+    inner: Any = function
+    while isinstance(inner, functools.partial):
+        inner = inner.func
+    inner = inspect.unwrap(inner)
     try:
         source = inspect.getsourcefile(inner if hasattr(inner, "__code__") else type(inner))
     except (OSError, TypeError):
-        return []
-    if source is None or not Path(source).is_file():
-        return []
+        source = None
+    own = [Path(source).resolve()] if source is not None and Path(source).is_file() else []
     seen: dict[Path, None] = {}
-    waiting = [Path(source).resolve()]
+    waiting = [*own] or _of_globals(inner)
     while waiting:
         path = waiting.pop()
-        if path not in seen and (not seen or not _installed(path)):
+        if path not in seen and (path in own or not _installed(path)):
             seen[path] = None
             waiting += _named_in(path) if path.suffix == ".py" else []
     return sorted(seen)
+
+
+def _of_globals(function: Any) -> list[Path]:
+    """The files of modules and functions that the code of a function without a file looks up."""
+    if not hasattr(function, "__code__"):
+        return []
+    used = [function.__globals__.get(name) for name in names_in(function.__code__)]
+    modules = [
+        value if isinstance(value, ModuleType) else inspect.getmodule(value) for value in used if value is not None
+    ]
+    files = [Path(module.__file__) for module in modules if getattr(module, "__file__", None)]  # type: ignore[union-attr, arg-type]
+    return [file.resolve() for file in files if file.suffix == ".py" and file.is_file()]
 
 
 def named_files(value: Any, base_dir: Path | None) -> Iterator[Path]:
@@ -63,7 +89,59 @@ def _named_in(path: Path) -> list[Path]:
             found += _imported_from(node, path.parent)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             found += [file for file in named_files(node.value, path.parent) if _beside(file, path, node.value)]
-    return found
+    return [*found, *_put_together(tree, path)]
+
+
+def _put_together(tree: ast.AST, module: Path) -> Iterator[Path]:
+    """The files that a module may name in parts (``folder / "data" / "words.txt"``, an f-string, a pattern) or import by name.
+
+    A folder that it lists is read whole; of another those files whose names, or patterns of them, it writes.
+    """
+    nodes = list(ast.walk(tree))
+    texts = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    words = {text for text in texts if 0 < len(text) <= LONGEST and text.isprintable()}
+    called = {name for node in nodes if isinstance(node, ast.Attribute | ast.Name) for name in [_name(node)]}
+    if called & IMPORTS:
+        names = [word.lstrip(".") for word in words if word.lstrip(".").replace(".", "_").isidentifier()]
+        yield from (file for name in names for file in _modules(name, module.parent) if not _installed(file))
+    patterns = {word for word in words if "*" in word} | {
+        _pattern(node) for node in nodes if isinstance(node, ast.JoinedStr)
+    }
+    patterns = {word for word in patterns if len(word.strip("*")) > 1}
+    for home in (
+        (module.parent, module.parent.parent)
+        if called & UPWARD or ".." in words or _up_twice(nodes)
+        else (module.parent,)
+    ):
+        yield from (
+            file for file in home.iterdir() if file.is_file() and any(fnmatch(file.name, one) for one in patterns)
+        )
+        for folder in {(home / word).resolve() for word in words if word.strip("./") and _is_there(home / word)}:
+            if folder.is_dir() and folder.is_relative_to(home.resolve()):
+                yield from _of_folder(folder, words, patterns, whole=bool(called & LISTINGS))
+
+
+def _of_folder(folder: Path, words: Collection[str], patterns: Collection[str], *, whole: bool) -> Iterator[Path]:
+    for number, file in enumerate(sorted(folder.rglob("*"))):
+        if number >= MOST or "__pycache__" in file.parts or not file.is_file():
+            continue
+        named = file.name in words or file.relative_to(folder).as_posix() in words
+        if whole or named or any(fnmatch(file.name, Path(one).name) for one in patterns):
+            yield file
+
+
+def _up_twice(nodes: Collection[ast.AST]) -> bool:
+    inner = [node.value for node in nodes if isinstance(node, ast.Attribute) and node.attr == "parent"]
+    return any(isinstance(node, ast.Attribute) and node.attr == "parent" for node in inner)
+
+
+def _name(node: ast.Attribute | ast.Name) -> str:
+    return node.attr if isinstance(node, ast.Attribute) else node.id
+
+
+def _pattern(text: ast.JoinedStr) -> str:
+    """An f-string with a star for what is put into it."""
+    return "".join(str(part.value) if isinstance(part, ast.Constant) else "*" for part in text.values)
 
 
 def _is_there(place: Path) -> bool:

@@ -18,6 +18,7 @@ from types import CodeType, ModuleType
 from typing import Any
 
 from llmpolicy.errors import RewardError, nearest
+from llmpolicy.rewards.code import code_facts
 
 SHIPPED = Path(__file__).resolve().parents[2] / "reward_fns"
 """The folder of the reward functions that come with the package."""
@@ -55,7 +56,7 @@ def describe(reference: str | Callable[..., Any], base_dir: Path | str | None = 
     except (OSError, TypeError):
         source = None
     if source is None or not Path(source).is_file():
-        return {"file": None, "sha256": None}
+        return {"file": None, "sha256": code_facts(function).get("code")}
     path = Path(source).resolve()
     return {"file": _short(path, base_dir), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
 

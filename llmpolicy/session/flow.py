@@ -43,7 +43,7 @@ from llmpolicy.session.process import (
     world_size,
 )
 from llmpolicy.session.reinforce import check_reinforce, train_environment, train_reinforce
-from llmpolicy.session.sources import refuse_changes, source_facts
+from llmpolicy.session.sources import refuse_changes, source_facts, unknown_lines
 from llmpolicy.session.stages import staged, train_stages
 from llmpolicy.tasks.arrow import dataset_rows, is_dataset
 from llmpolicy.tasks.spec import SOURCES, TaskSpec
@@ -217,6 +217,8 @@ def _train_policy(
     for line in reward_lines(made):
         say(line)
     sources = source_facts(made, weights=given is None) if is_main() and (resume or not dry_run) else {}
+    for line in unknown_lines(sources.get("files", [])):
+        say(line)
     if resume and out is not None and is_main():
         sources["accepted_changes"] = _check_going_on(Run.open(out), recipe, sources, accept=accept, say=say)
     if dry_run:

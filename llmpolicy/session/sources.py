@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from llmpolicy.build import Plan, loaded_weights, reward_functions
 from llmpolicy.errors import RunError
 from llmpolicy.recipe import Recipe
+from llmpolicy.rewards.code import UNKNOWN, code_facts
 from llmpolicy.rewards.files import files_of, named_files
 from llmpolicy.rewards.resolve import SHIPPED
 from llmpolicy.run import Run, fingerprint
@@ -31,7 +33,28 @@ def source_facts(made: Plan, *, weights: bool = True) -> dict[str, Any]:
     pairs = [*_reward_files(recipe), *_task_files(recipe), *(weight_files(recipe) if weights else [])]
     files = {(role, name): path for role, name, path in pairs}
     listed = [{"for": role, "file": name, "sha256": content_digest(path)} for (role, name), path in files.items()]
+    listed += _code(recipe)
     return {"files": listed, "rows": row_facts(made.train_rows, made.held_out)}
+
+
+def unknown_lines(files: Files) -> Iterator[str]:
+    """What is known of no function's values, and so cannot be compared when a run goes on, in words."""
+    for item in files:
+        if item["sha256"].startswith(UNKNOWN):
+            kinds = item["sha256"].removeprefix(f"{UNKNOWN}: ")
+            yield f"note: {item['for']} holds {kinds}, whose content is unknown: a change of it is not seen when the run goes on"
+
+
+def _code(recipe: Recipe) -> Files:
+    """The code and bound values of functions that are given as such; those of one name count as one."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for fn, _ in _asked(recipe):
+        for name, sha256 in (code_facts(fn) if callable(fn) else {}).items():
+            found.setdefault((_role(fn), name), []).append(sha256)
+    return [
+        {"for": role, "file": f"the {name}", "sha256": all_of[0] if len(all_of) == 1 else digest(all_of)}
+        for (role, name), all_of in found.items()
+    ]
 
 
 def content_digest(path: Path) -> str:
@@ -111,16 +134,26 @@ def _beyond_an_upgrade(run: Run, changed: list[str], say: Say) -> list[str]:
     return [line for line in changed if line not in shipped]
 
 
-def _reward_files(recipe: Recipe) -> Iterable[tuple[str, str, Path]]:
-    asked = [(block.fn, block.args) for block in reward_functions(recipe.rewards)]
+def _asked(recipe: Recipe) -> Iterator[tuple[Any, Mapping[str, Any]]]:
+    """The functions of the reward, and the one that says what is right, with their arguments."""
+    yield from ((block.fn, block.args) for block in reward_functions(recipe.rewards))
     if recipe.evaluate is not None and recipe.evaluate.correct is not None:
-        asked.append((recipe.evaluate.correct, recipe.evaluate.args))
-    for fn, args in asked:
+        yield recipe.evaluate.correct, recipe.evaluate.args
+
+
+def _reward_files(recipe: Recipe) -> Iterable[tuple[str, str, Path]]:
+    for fn, args in _asked(recipe):
         yield from _function_files(fn, args, recipe.base_dir)
 
 
+def _role(fn: Any) -> str:
+    while isinstance(fn, partial):
+        fn = fn.func
+    return fn if isinstance(fn, str) else getattr(fn, "__name__", type(fn).__name__)
+
+
 def _function_files(fn: Any, args: Mapping[str, Any], base: Path | None) -> Iterable[tuple[str, str, Path]]:
-    role = fn if isinstance(fn, str) else getattr(fn, "__name__", type(fn).__name__)
+    role = _role(fn)
     for path in files_of(fn, base):
         yield role, _short(path, base), path
     for named in named_files(dict(args), base):

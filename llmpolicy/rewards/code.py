@@ -1,0 +1,165 @@
+"""What a function is beside its file: its code where no file holds it, and the values that are bound to it, as hashes."""
+
+import enum
+import functools
+import hashlib
+import inspect
+import json
+import re
+import textwrap
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import Path, PurePath
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
+from typing import Any
+
+UNKNOWN = "unknown"
+LARGEST = 2**28
+"""Bytes of an array above which it is not read."""
+
+
+def code_facts(function: Callable[..., Any]) -> dict[str, str]:
+    """The sha256 of a function's ``code``, if no file holds it, and of the ``values`` it is bound to, if there are any.
+
+    What no hash can be told of is ``unknown: `` and its kind.
+    """
+    seen = _Seen()
+    try:
+        facts = {"code": seen.code(function), "values": seen.values(function)}
+    except RecursionError:
+        return {"values": f"{UNKNOWN}: values in one another without end"}
+    return {name: _sha256(told) for name, told in facts.items() if told}
+
+
+def _sha256(told: Any) -> str:
+    text = json.dumps(told, sort_keys=True)
+    kinds = sorted(set(re.findall(r'"unknown: ([^"]*)"', text)))
+    if kinds:
+        return f"{UNKNOWN}: {', '.join(kinds)}"
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class _Seen:
+    """Tells values as plain data, each function or object once."""
+
+    def __init__(self) -> None:
+        self.ids: set[int] = set()
+
+    def code(self, function: Any) -> Any:
+        """The code of a function, or of an object's class, that lies in no file; with the globals that it reads."""
+        inner = _inner(function)
+        if isinstance(inner, MethodType):
+            return self.code(inner.__func__) and self._class(type(inner.__self__))
+        if not isinstance(inner, FunctionType):
+            return self._class(type(inner))
+        if Path(inner.__code__.co_filename).is_file():
+            return None
+        if id(inner) in self.ids:
+            return inner.__qualname__
+        self.ids.add(id(inner))
+        names = {name: inner.__globals__[name] for name in names_in(inner.__code__) if name in inner.__globals__}
+        return [_text(inner), {name: self.plain(value) for name, value in names.items()}]
+
+    def _class(self, kind: type) -> Any:
+        """The methods of a class that lie in no file."""
+        own = [item for base in kind.__mro__ for item in vars(base).values() if isinstance(item, FunctionType)]
+        return [told for item in own if (told := self.code(item))] or None
+
+    def values(self, function: Any) -> Any:
+        """Arguments of a partial, the state of an object, what a closure holds, defaults."""
+        if isinstance(function, functools.partial):
+            return [self.plain(function.args), self.plain(function.keywords), self.values(function.func)]
+        function = inspect.unwrap(function)
+        if isinstance(function, MethodType):
+            return [self.plain(function.__self__), self.values(function.__func__)]
+        if not isinstance(function, FunctionType):
+            return self.plain(function) if _state(function) else None
+        cells = [_content(cell) for cell in function.__closure__ or ()]
+        bound = [cells, function.__defaults__ or (), function.__kwdefaults__ or {}]
+        return self.plain(bound) if any(bound) else None
+
+    def plain(self, value: Any) -> Any:
+        """A value as data that JSON holds, the same in every process."""
+        if value is None or isinstance(value, bool | int | float | str):
+            return value
+        if isinstance(value, bytes | bytearray | complex | range | PurePath | re.Pattern | enum.Enum | slice):
+            return [type(value).__name__, str(value)]
+        if isinstance(value, Mapping):
+            return ["mapping", [[self.plain(key), self.plain(item)] for key, item in value.items()]]
+        if isinstance(value, list | tuple):
+            return [self.plain(item) for item in value]
+        if isinstance(value, set | frozenset):
+            return ["set", sorted((self.plain(item) for item in value), key=json.dumps)]
+        if isinstance(value, ModuleType):
+            return value.__name__
+        if isinstance(value, type | BuiltinFunctionType):
+            return [f"{value.__module__}.{value.__qualname__}", self._class(value) if isinstance(value, type) else None]
+        return self._deep(value)
+
+    def _deep(self, value: Any) -> Any:
+        if id(value) in self.ids:
+            return type(value).__qualname__
+        if isinstance(value, FunctionType | MethodType | functools.partial):
+            inner = _inner(value)
+            return [getattr(inner, "__qualname__", type(inner).__name__), self.code(value), self.values(value)]
+        self.ids.add(id(value))
+        name = f"{type(value).__module__}.{type(value).__qualname__}"
+        if hasattr(value, "nbytes") and (hasattr(value, "tobytes") or hasattr(value, "detach")):
+            return f"unknown: {name}" if value.nbytes > LARGEST else [name, hashlib.sha256(_array(value)).hexdigest()]
+        state = _state(value)
+        return f"unknown: {name}" if state is None else [name, self.plain(state)]
+
+
+def _inner(function: Any) -> Any:
+    while isinstance(function, functools.partial):
+        function = function.func
+    return inspect.unwrap(function)
+
+
+def names_in(code: CodeType) -> list[str]:
+    """The names that code, and what is defined in it, looks up."""
+    inner = [name for item in code.co_consts if isinstance(item, CodeType) for name in names_in(item)]
+    return sorted({*code.co_names, *inner})
+
+
+def _text(function: FunctionType) -> Any:
+    """The source where it is known, as in a notebook, else the byte code."""
+    try:
+        return textwrap.dedent(inspect.getsource(function))
+    except (OSError, TypeError):
+        return _bytes(function.__code__)
+
+
+def _bytes(code: CodeType) -> Any:
+    constants = [_bytes(item) if isinstance(item, CodeType) else _constant(item) for item in code.co_consts]
+    return [code.co_code.hex(), list(code.co_names), list(code.co_varnames), constants]
+
+
+def _constant(value: Any) -> Any:
+    return sorted(map(repr, value)) if isinstance(value, frozenset) else repr(value)
+
+
+def _content(cell: Any) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # not filled yet
+        return None
+
+
+def _state(value: Any) -> dict[str, Any] | None:
+    """The attributes of an object; None where Python does not show what it holds."""
+    if is_dataclass(value):
+        return {field.name: getattr(value, field.name, None) for field in fields(value)}
+    slots = [name for kind in type(value).__mro__ for name in getattr(kind, "__slots__", ())]
+    if type(value).__flags__ & (1 << 9) == 0 or (
+        not hasattr(value, "__dict__") and not slots
+    ):  # no class statement made it
+        return None
+    return {**getattr(value, "__dict__", {}), **{name: getattr(value, name) for name in slots if hasattr(value, name)}}
+
+
+def _array(value: Any) -> bytes:
+    head = f"{value.dtype} {tuple(value.shape)}".encode()
+    if hasattr(value, "detach"):
+        value = value.detach().cpu().double().numpy()
+    return head + bytes(value.tobytes())
