@@ -77,8 +77,8 @@ def earlier(out: Path, **facts: Any) -> Run:
 def trained(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let training take no time."""
 
-    def train(name: str, _: Any, *, out: Path, say: Any) -> Run:
-        run = earlier(out)
+    def train(name: str, _: Any, *, out: Path, made_by: str, say: Any) -> Run:
+        run = earlier(out, made_by=made_by)
         run.finish("finished")
         return run
 
@@ -112,8 +112,8 @@ def test_the_demo_replaces_no_other_run(tmp_path: Path, whose: str) -> None:
 def test_a_demo_that_was_stopped_is_still_a_demo(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: BaseException
 ) -> None:
-    def stop(name: str, _: Any, *, out: Path, say: Any) -> Run:
-        earlier(out).finish("stopped")
+    def stop(name: str, _: Any, *, out: Path, made_by: str, say: Any) -> Run:
+        earlier(out, made_by=made_by).finish("stopped")
         raise end
 
     monkeypatch.setattr(demo, "train_recipe", stop)
@@ -157,3 +157,28 @@ def good(evaluation: dict[str, Any]) -> bool:
     """The bar of the demo: greedy +40 points with the lower end above +30, sampled +25."""
     greedy, sampled = evaluation["paired_difference"], evaluation["paired_difference_sampled"]
     return bool(greedy["value"] >= 0.40 and greedy["low"] > 0.30 and sampled["value"] >= 0.25)
+
+
+def test_a_demo_that_was_killed_gives_way_to_the_next(tmp_path: Path) -> None:
+    """By SIGKILL after a checkpoint, when nothing more could be written."""
+    killed = textwrap.dedent("""
+        import os, signal
+        from llmpolicy.run import Run
+        from llmpolicy.cli import run
+        log = Run.log
+        def then(self, step, *rest, **named):
+            log(self, step, *rest, **named)
+            if step == 2:
+                os.kill(os.getpid(), signal.SIGKILL)
+        Run.log = then
+        run()
+    """)
+    few = ["demo", "--out", "demo", "grpo.max_steps=3", "grpo.save_steps=1", "evaluate=null"]
+    done = subprocess.run(
+        [sys.executable, "-c", killed, *few], cwd=tmp_path, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == -9, done.stderr[-2000:]
+    assert Run.open(tmp_path / "demo").checkpoints()
+    assert Run.open(tmp_path / "demo").manifest["status"] == "running"
+    demo._make_room(tmp_path / "demo")
+    assert not (tmp_path / "demo" / "manifest.json").exists()

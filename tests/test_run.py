@@ -268,3 +268,19 @@ def test_names_of_new_runs_count_up(tmp_path: Path) -> None:
 
 def test_tokens_never_reach_the_manifest() -> None:
     assert redact("train --token hf_AbCdEfGhIjKlMn x") == "train --token hf_[redacted] x"
+
+
+def test_the_files_of_one_step_come_in_one_order_whatever_the_file_system_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows that a refill dropped lie in a file of the same step, attempt and part as those that were kept."""
+    run = Run.create(tmp_path / "run", RECIPE)
+    for mode in ("train", "dropped", "eval"):
+        run.write_rollouts(1, [{"completion": mode}], mode=mode)
+    glob, orders = Path.glob, set()
+    for backwards in (False, True):
+        monkeypatch.setattr(
+            Path, "glob", lambda self, pattern, to=backwards: iter(sorted(glob(self, pattern), reverse=to))
+        )
+        orders.add(tuple(row["completion"] for row in run.rollouts()))
+    assert orders == {("dropped", "eval", "train")}

@@ -257,7 +257,7 @@ class Run:
 
     def rollout_files(self) -> list[Path]:
         """The files of rollouts/ in order of step."""
-        return sorted((self.path / "rollouts").glob("*-*.parquet"), key=lambda path: path.stem.split("-")[1:])
+        return sorted((self.path / "rollouts").glob("*-*.parquet"), key=_place)
 
     def rollouts(self, mode: str | None = None) -> Iterator[dict[str, Any]]:
         """The rows of rollouts/*.parquet in order of step; of a step that was taken again, those written last.
@@ -284,6 +284,12 @@ class Run:
         if not isinstance(said, dict):
             raise RunError(f"{path} cannot be read (no JSON object); train with --resume measures again")
         return said
+
+
+def _place(rollouts: Path) -> tuple[list[str], str]:
+    """Where a file of rollouts comes among the others: by step, attempt and part, then by its kind."""
+    mode, *numbers = rollouts.stem.split("-")
+    return numbers, mode
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:

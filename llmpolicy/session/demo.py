@@ -23,14 +23,7 @@ def run_demo(out: Path, overrides: Sequence[str] = (), say: Say = tell) -> Run:
         f"A language model of 0.3 million parameters, bundled with llmpolicy, learns two-digit addition by GRPO: "
         f"{(recipe.grpo or {}).get('max_steps')} steps, reward 1 for the right sum."
     )
-    try:
-        run = train_recipe(RECIPE, overrides, out=out, say=say)
-    except (SystemExit, KeyboardInterrupt):  # stopped by a signal: what it leaves is still a demo
-        if (out / "manifest.json").is_file() and not is_live(out):
-            Run.open(out).update_manifest(made_by=MARK)
-        raise
-    run.update_manifest(made_by=MARK)
-    return run
+    return train_recipe(RECIPE, overrides, out=out, made_by=MARK, say=say)
 
 
 def _make_room(out: Path) -> None:

@@ -143,16 +143,18 @@ def train_recipe(
     dry_run: bool = False,
     unsafe_local_exec: bool = False,
     until: str | None = None,
+    made_by: str | None = None,
     say: Say = tell,
 ) -> Run:
     """Train a recipe file (or bundled recipe) with ``key=value`` overrides; see `train`.
 
-    ``until`` names the last stage to carry out.
+    ``until`` names the last stage to carry out, ``made_by`` what began the run, for its manifest.
     """
     unsafe.allow(unsafe_local_exec)
     _mend(out, resume and not dry_run, say)
     recipe = load_recipe(name, overrides)
-    return _train(recipe, out, resume=resume, accept=accept_changes, dry_run=dry_run, until=until, say=say)
+    how: dict[str, Any] = {"resume": resume, "accept": accept_changes, "dry_run": dry_run, "until": until}
+    return _train(recipe, out, **how, made_by=made_by, say=say)
 
 
 def _mend(out: str | Path | None, resume: bool, say: Say) -> None:
@@ -171,6 +173,7 @@ def _train(
     say: Say,
     given: "CausalLMPolicy | None" = None,
     until: str | None = None,
+    made_by: str | None = None,
 ) -> Run:
     if recipe.environment is not None:
         return train_environment(recipe, out, resume=resume, dry_run=dry_run, say=say)
@@ -180,7 +183,14 @@ def _train(
         raise RunError("more than one process trains: name the run's directory with --out DIR, the same for all")
     check_packages(recipe)
     say = say if is_main() else silent
-    how: dict[str, Any] = {"resume": resume, "accept": accept, "dry_run": dry_run, "say": say, "given": given}
+    how: dict[str, Any] = {
+        "resume": resume,
+        "accept": accept,
+        "dry_run": dry_run,
+        "say": say,
+        "given": given,
+        "made_by": made_by,
+    }
     if until is None and recipe.sft is None and recipe.reward_model is None:
         return _train_policy(recipe, out, **how)
     out = out or new_run_path(recipe.name)
@@ -200,6 +210,7 @@ def _train_policy(
     dry_run: bool,
     say: Say,
     given: "CausalLMPolicy | None",
+    made_by: str | None,
 ) -> Run:
     """Plan what comes after the stages, check it, and carry it out."""
     from llmpolicy.policies.causal_lm.adapter import lora_config
@@ -217,6 +228,7 @@ def _train_policy(
     for line in reward_lines(made):
         say(line)
     sources = source_facts(made, weights=given is None) if is_main() and (resume or not dry_run) else {}
+    sources |= {"made_by": made_by} if made_by else {}
     for line in unknown_lines(sources.get("files", [])):
         say(line)
     if resume and out is not None and is_main():
