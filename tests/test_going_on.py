@@ -88,7 +88,7 @@ def test_more_epochs_are_trained(tmp_path: Path) -> None:
             "grpo.learning_rate=0.1",
             "another grpo.learning_rate: 0.001 when it began, now 0.1; the optimiser goes on as it was saved",
         ),
-        ("grpo.weight_decay=0.5", "another grpo.weight_decay: None when it began, now 0.5"),
+        ("grpo.weight_decay=0.5", "another grpo.weight_decay: 0.0 when it began, now 0.5"),
         ("grpo.adam_beta2=0.9", "another grpo.adam_beta2: 0.999 when it began, now 0.9"),
         (
             "grpo.lr_scheduler_type=linear",
@@ -103,6 +103,11 @@ def test_what_the_checkpoint_holds_cannot_be_changed_and_a_refusal_changes_nothi
     before = record(run)
     refused(sentence, run, override, "grpo.max_steps=2")
     assert record(run) == before
+
+
+def test_a_run_that_is_only_finished_does_not_note_another_optimiser_either(run: Run) -> None:
+    run.update_manifest(status="running")  # as a kill in the final evaluation leaves it
+    refused("another grpo.learning_rate: 0.001 when it began, now 0.1", run, "grpo.learning_rate=0.1")
 
 
 def test_a_run_that_could_not_go_on_is_as_it_was(run: Run) -> None:

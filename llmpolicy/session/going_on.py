@@ -66,8 +66,8 @@ def check_going_on(run: Run, recipe: Recipe) -> None:
     refuse_last_step(run, recipe, last_step(run, recipe))
     refuse_without_checkpoint(run, recipe)
     refuse_other_processes(run, recipe)
+    refuse_other_optimiser(run, recipe)
     if only_ends(run, recipe) is None:
-        refuse_other_optimiser(run, recipe)
         refuse_half_generation(run, recipe)
 
 

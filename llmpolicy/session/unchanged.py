@@ -47,7 +47,7 @@ def refuse_other_optimiser(run: Run, recipe: Recipe) -> None:
     if recipe.grpo is not None:
         defaults = _defaults()
         old, new = (
-            {f"grpo.{key}": block.get(key, defaults.get(key)) or None for key in OPTIMISER}
+            {f"grpo.{key}": _value(block.get(key, defaults.get(key))) for key in OPTIMISER}
             for block in (run.recipe.get("grpo") or {}, recipe.grpo)
         )
     else:
@@ -106,6 +106,11 @@ def _plain(recipe: Recipe) -> dict[str, Any]:
     """A recipe as it is read back from a run."""
     data: dict[str, Any] = yaml.safe_load(yaml.safe_dump(recipe.resolved()))
     return data
+
+
+def _value(setting: Any) -> Any:
+    """A setting as a recipe writes it; no arguments are none."""
+    return None if setting in ({}, "") else getattr(setting, "value", setting)
 
 
 def _defaults() -> dict[str, Any]:
