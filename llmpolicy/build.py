@@ -14,6 +14,8 @@ from llmpolicy.recipe import ModelBlock, Recipe, RewardBlock
 from llmpolicy.rewards import Rewards, RewardSpec, describe
 from llmpolicy.rewards.compose import COMPOSITES, NORMALISED, sentences
 from llmpolicy.rewards.compose import facts as composition_facts
+from llmpolicy.run import damage
+from llmpolicy.run.sealed import SEAL
 from llmpolicy.sandbox.need import require
 from llmpolicy.tasks import Row, TaskSpec, load_tasks, within
 
@@ -210,6 +212,8 @@ def build_policy(recipe: Recipe, *, adapter: Path | None = None, base_only: bool
     settings = recipe.grpo or recipe.reinforce or {}
     continued = str(adapter) if adapter else adapter_folder(_relative(block.adapter, recipe.base_dir))
     path = model_path(block, recipe.base_dir)
+    for folder in (path, None if base_only else continued):
+        _refuse_damage(folder)
     set_seed(recipe.seed)
     return CausalLMPolicy.load(
         path,
@@ -226,6 +230,12 @@ def build_policy(recipe: Recipe, *, adapter: Path | None = None, base_only: bool
         max_new_tokens=completion_length(recipe),
         chat_template_kwargs=template_arguments(recipe),
     )
+
+
+def _refuse_damage(folder: str | None) -> None:
+    """What was sealed is only loaded as it was written."""
+    if folder and (Path(folder) / SEAL).is_file() and (clause := damage(Path(folder))):
+        raise PolicyError(f"{folder} is damaged ({clause}); bring back what was written, or make it anew")
 
 
 def policy_at(folder: Path, recipe: Recipe) -> "CausalLMPolicy":

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from llmpolicy import cli
-from llmpolicy.errors import PublishError, RunError
+from llmpolicy.errors import PolicyError, PublishError, RunError
 from llmpolicy.grpo.callbacks import BestCheckpoint
 from llmpolicy.publish.artefact import choose
 from llmpolicy.recipe import load_recipe
@@ -200,6 +200,35 @@ def test_what_a_finished_run_lost_comes_back_and_a_whole_one_is_at_its_end(ended
     said = go_on(folder)
     assert any(line.startswith("note: policy/ is damaged (model.safetensors is not what was written)") for line in said)
     assert (folder / "run/broken-policy/model.safetensors").is_file()
+    assert unlike(ended, folder) == []
+
+
+def test_damaged_weights_are_loaded_from_nowhere(folder: Path) -> None:
+    """Also where the folder is named by itself: as what is measured, or as the model of another recipe."""
+    policy = folder / "run/policy"
+    flipped(policy / "model.safetensors")
+    mine = str(folder / "mine.yaml")
+    for load in (
+        lambda: evaluate_model(str(policy), mine, [], say=quietly),
+        lambda: train_recipe(mine, [f"model={policy}"], out=folder / "other", say=quietly),
+    ):
+        with pytest.raises(PolicyError, match="policy is damaged .model.safetensors is not what was written"):
+            load()
+
+
+def test_a_figure_that_was_edited_is_not_shown_not_published_and_measured_again(ended: Path, folder: Path) -> None:
+    run = Run.open(folder / "run")
+    measured = run.evaluation()
+    for place in (run.path, run.best_dir):
+        file = place / "evaluation.json"
+        if file.is_file():
+            file.write_text(json.dumps({**json.loads(file.read_text()), "accuracy": {"value": 0.9}}, indent=2))
+    with pytest.raises(RunError, match="evaluation.json cannot be read .it is not what was written"):
+        run.evaluation()
+    with pytest.raises(RunError, match="it is not what was written"):
+        choose(run, which="last")
+    go_on(folder)
+    assert Run.open(folder / "run").evaluation() == measured
     assert unlike(ended, folder) == []
 
 

@@ -144,7 +144,7 @@ def _evidence(run: Run, which: Which) -> tuple[dict[str, Any] | None, bool]:
     """The evaluation to show, and whether it was measured on the last weights while others are published."""
     own = run.best_dir / "evaluation.json"
     if which == "best" and own.is_file():
-        return json.loads(own.read_text(encoding="utf-8")), False
+        return run.evaluation(of_best=True), False
     return run.evaluation(), which == "best" and not _same_weights(run.best_dir, run.policy_dir)
 
 

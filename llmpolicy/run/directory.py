@@ -17,7 +17,16 @@ from llmpolicy.errors import RunError, nearest
 from llmpolicy.run import show
 from llmpolicy.run.checkpoints import checkpoints, step_of
 from llmpolicy.run.disk import writing
-from llmpolicy.run.files import SCHEMA, cut_later_lines, cut_torn_line, manifest_text, parse_lines, read_run, write_text
+from llmpolicy.run.files import (
+    SCHEMA,
+    cut_later_lines,
+    cut_torn_line,
+    manifest_text,
+    parse_lines,
+    read_checked,
+    read_run,
+    write_text,
+)
 from llmpolicy.run.lock import lock, make_space, release
 from llmpolicy.run.machine import environment, now, redact
 from llmpolicy.run.place import claim, is_failed_start, make_folders
@@ -213,7 +222,7 @@ class Run:
 
     def write_evaluation(self, evaluation: Mapping[str, Any], *, of_best: bool = False) -> None:
         """Write evaluation.json, atomically; that of the best step lies beside its weights."""
-        write_text((self.best_dir if of_best else self.path) / "evaluation.json", json.dumps(evaluation, indent=2))
+        write_text((self.best_dir if of_best else self.path) / "evaluation.json", manifest_text(evaluation))
 
     def _append(self, name: str, lines: str) -> None:
         """Add lines to a file, all or none: half a line would be damage to whoever reads on."""
@@ -272,18 +281,15 @@ class Run:
                 if attempt_of(path) == newest and mode in (None, path.stem.split("-")[0]):
                     yield from _rows(path)
 
-    def evaluation(self) -> dict[str, Any] | None:
-        """The content of evaluation.json, or None before it is written; raises RunError when it is damaged."""
-        path = self.path / "evaluation.json"
+    def evaluation(self, *, of_best: bool = False) -> dict[str, Any] | None:
+        """The content of evaluation.json, of the last step or the best, or None before it is written; raises RunError when it is damaged."""
+        path = (self.best_dir if of_best else self.path) / "evaluation.json"
         if not path.exists():
             return None
         try:
-            said = json.loads(path.read_text(encoding="utf-8"))
+            return read_checked(path)
         except ValueError as error:
             raise RunError(f"{path} cannot be read ({error}); train with --resume measures again") from error
-        if not isinstance(said, dict):
-            raise RunError(f"{path} cannot be read (no JSON object); train with --resume measures again")
-        return said
 
 
 def _place(rollouts: Path) -> tuple[list[str], str]:

@@ -57,6 +57,16 @@ def checksum(manifest: Mapping[str, Any]) -> str:
     return sha256(json.dumps(rest).encode()).hexdigest()
 
 
+def read_checked(path: Path) -> dict[str, Any]:
+    """A JSON object that was written with a checksum, without it; ValueError where it is not what was written."""
+    said = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(said, dict):
+        raise ValueError("no JSON object")
+    if said.get("checksum") not in (None, checksum(said)):
+        raise ValueError("it is not what was written")
+    return {key: value for key, value in said.items() if key != "checksum"}
+
+
 def parse_lines(content: bytes) -> tuple[list[dict[str, Any]], list[int]]:
     """The lines of a metrics file and the numbers of those that are damaged; the last one, if a kill broke it off, is neither."""
     lines: list[dict[str, Any]] = []

@@ -11,6 +11,7 @@ from llmpolicy.errors import RunError
 from llmpolicy.recipe import Recipe
 from llmpolicy.run import Run, damage, step_of
 from llmpolicy.run.checkpoints import RECORD
+from llmpolicy.run.files import read_checked
 from llmpolicy.run.sealed import keep_aside
 from llmpolicy.session.process import Say, world_size
 from llmpolicy.session.unchanged import refuse_other_optimiser, refuse_other_questions, refuse_other_start, way_out
@@ -162,9 +163,10 @@ def _reads(file: Path) -> bool:
     if file.suffix != ".json":
         return file.stat().st_size > 0
     try:
-        return isinstance(json.loads(file.read_text(encoding="utf-8")), dict)
+        read_checked(file)
     except ValueError:
         return False
+    return True
 
 
 def refuse_other_processes(run: Run, recipe: Recipe) -> None:
