@@ -284,3 +284,20 @@ def test_the_files_of_one_step_come_in_one_order_whatever_the_file_system_says(
         )
         orders.add(tuple(row["completion"] for row in run.rollouts()))
     assert orders == {("dropped", "eval", "train")}
+
+
+@pytest.mark.parametrize("name", ["faults.jsonl", "evaluation.json", "plot.png", "rewards.log"])
+def test_a_folder_in_the_place_of_a_file_is_refused_before_a_run_begins(tmp_path: Path, name: str) -> None:
+    (tmp_path / "run" / name).mkdir(parents=True)
+    with pytest.raises(RunError, match=f"{name} is a folder, and a run writes a file there"):
+        Run.create(tmp_path / "run", RECIPE)
+    assert [path.name for path in (tmp_path / "run").iterdir()] == [name]
+
+
+@pytest.mark.parametrize("name", ["policy", "best", "checkpoints"])
+def test_a_file_in_the_place_of_a_folder_is_refused_before_a_run_begins(tmp_path: Path, name: str) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / name).write_text("mine")
+    with pytest.raises(RunError, match=f"{name} is a file, and a run makes a folder there"):
+        Run.create(tmp_path / "run", RECIPE)
+    assert (tmp_path / "run" / name).read_text() == "mine"

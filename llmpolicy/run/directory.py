@@ -29,7 +29,7 @@ from llmpolicy.run.files import (
 )
 from llmpolicy.run.lock import lock, make_space, release
 from llmpolicy.run.machine import environment, now, redact
-from llmpolicy.run.place import claim, is_failed_start, make_folders
+from llmpolicy.run.place import claim, is_failed_start, make_folders, refuse_other_kinds
 from llmpolicy.run.sealed import SEAL, facts_of, sync
 
 _LOG = logging.getLogger("llmpolicy")
@@ -85,6 +85,7 @@ class Run:
         if run.latest() is None:
             how = "without --resume" if is_failed_start(run.path) else "with another --out DIR"
             raise RunError(f"{path} has no checkpoint to go on from; start it anew {how}")
+        refuse_other_kinds(run.path)
         lock(run.path)
         run = cls.open(path)  # as it is now that nobody else writes it
         make_folders(run.path)
@@ -282,7 +283,10 @@ class Run:
                     yield from _rows(path)
 
     def evaluation(self, *, of_best: bool = False) -> dict[str, Any] | None:
-        """The content of evaluation.json, of the last step or the best, or None before it is written; raises RunError when it is damaged."""
+        """The content of evaluation.json, of the last step or the best, or None before it is written.
+
+        Raises RunError when it is damaged.
+        """
         path = (self.best_dir if of_best else self.path) / "evaluation.json"
         if not path.exists():
             return None

@@ -13,6 +13,17 @@ from llmpolicy.run.lock import holds, is_live, lock, release
 FOLDERS = ("rollouts", "checkpoints")
 """What a run makes before it writes anything."""
 
+WRITTEN = (
+    "metrics.jsonl",
+    "faults.jsonl",
+    "evaluation.json",
+    "rewards.log",
+    "grpo_config.json",
+    "recipe.yaml",
+    "manifest.json",
+)
+PICTURES = ("plot.png", "overoptimisation.png")
+
 MINIMUM_FREE_BYTES = 200 * 2**20
 
 
@@ -42,17 +53,7 @@ def clear(path: Path) -> None:
         if (path / folder).exists():
             shutil.rmtree(path / folder)
     rollouts = [file for kind in ("parquet", "part") for file in (path / "rollouts").glob(f"*.{kind}")]
-    names = (
-        "metrics.jsonl",
-        "faults.jsonl",
-        "evaluation.json",
-        "rewards.log",
-        "grpo_config.json",
-        "recipe.yaml",
-        "manifest.json",
-    )
-    pictures = ("plot.png", "overoptimisation.png")
-    for file in [*rollouts, *(path / name for name in (*names, *pictures))]:
+    for file in [*rollouts, *(path / name for name in (*WRITTEN, *PICTURES))]:
         file.unlink(missing_ok=True)
 
 
@@ -66,6 +67,7 @@ def claim(path: Path) -> None:
     if path.is_file():
         raise RunError(f"{path} is a file; expected a new or empty directory for the run")
     _refuse_a_run(path)
+    refuse_other_kinds(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(path).free
@@ -86,6 +88,21 @@ def claim(path: Path) -> None:
             raise
     except OSError as error:
         raise RunError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def refuse_other_kinds(path: Path) -> None:
+    """Raise RunError for a folder where a run writes a file, or the reverse: it would be found out after training."""
+    names = [*WRITTEN, *PICTURES, ".lock"]
+    for name in names:
+        if (path / name).is_dir():
+            raise RunError(
+                f"{path / name} is a folder, and a run writes a file there; move it, or choose another --out DIR"
+            )
+    for name in (*FOLDERS, "policy", "best", "tensorboard", "warm_start", "reward_model"):
+        if (path / name).exists() and not (path / name).is_dir():
+            raise RunError(
+                f"{path / name} is a file, and a run makes a folder there; move it, or choose another --out DIR"
+            )
 
 
 def _refuse_a_run(path: Path, held: bool = False) -> None:
