@@ -141,7 +141,7 @@ def test_a_renamed_project_is_known_by_its_new_name(run: Run) -> None:
 def test_a_deleted_folder_is_made_again_and_a_file_in_its_place_is_said(run: Run) -> None:
     shutil.rmtree(run.path / "rollouts")
     (run.path / "rollouts").write_text("")
-    refused("rollouts is a file; expected the run's folder of that name", run, "grpo.max_steps=2")
+    refused("rollouts is a file, and a run makes a folder there; move it", run, "grpo.max_steps=2")
     (run.path / "rollouts").unlink()
     go_on(run, "grpo.max_steps=2")
     assert {row["step"] for row in run.rollouts()} == {2}

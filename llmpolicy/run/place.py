@@ -37,14 +37,9 @@ def new_run_path(name: str, parent: str | Path = "runs") -> Path:
 
 
 def make_folders(path: Path) -> None:
-    """Make the folders of a run that are not there; raises RunError where something else is in the place of one."""
+    """Make the folders of a run that are not there."""
     for name in FOLDERS:
-        try:
-            (path / name).mkdir(exist_ok=True)
-        except FileExistsError as error:
-            raise RunError(
-                f"{path / name} is a file; expected the run's folder of that name, so move it away"
-            ) from error
+        (path / name).mkdir(exist_ok=True)
 
 
 def clear(path: Path) -> None:
