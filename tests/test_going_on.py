@@ -64,6 +64,12 @@ def test_the_readable_loop_of_a_language_model_goes_on_and_then_is_done(tmp_path
     refused("already at step 1 of 1; raise reinforce.updates", run)
     sentence = "another reinforce.learning_rate: 0.001 when it began, now 0.1; .*model.path="
     refused(sentence, run, "reinforce.learning_rate=0.1", "reinforce.updates=2")
+    refused(
+        "another reinforce.prompts: 2 when it began, now 4; its steps",
+        run,
+        "reinforce.prompts=4",
+        "reinforce.updates=2",
+    )
     go_on(run, "reinforce.updates=2")
     assert [line["step"] for line in Run.open(run.path).metrics("train")] == [1, 2]
     refused("already at step 2 of 2", run)
@@ -95,6 +101,15 @@ def test_more_epochs_are_trained(tmp_path: Path) -> None:
             "grpo.lr_scheduler_type: 'constant' when it began, now 'linear'.*model.path=",
         ),
         ("model.lora.r=8", "another model.lora: None when it began, now {'r': 8}"),
+        ("model.dtype=bfloat16", "another model.dtype: .* now 'bfloat16'"),
+        (
+            "grpo.per_device_train_batch_size=8",
+            "another grpo.per_device_train_batch_size: 16 when it began, now 8; its steps would have other prompts",
+        ),
+        ("grpo.gradient_accumulation_steps=2", "another grpo.gradient_accumulation_steps: 1 when it began, now 2"),
+        ("grpo.num_generations=8", "another grpo.num_generations: 4 when it began, now 8"),
+        ("grpo.num_iterations=2", "another grpo.num_iterations: 1 when it began, now 2"),
+        ("grpo.generation_batch_size=32", "another grpo.generation_batch_size: None when it began, now 32"),
     ],
 )
 def test_what_the_checkpoint_holds_cannot_be_changed_and_a_refusal_changes_nothing(
@@ -103,6 +118,17 @@ def test_what_the_checkpoint_holds_cannot_be_changed_and_a_refusal_changes_nothi
     before = record(run)
     refused(sentence, run, override, "grpo.max_steps=2")
     assert record(run) == before
+
+
+def test_smaller_passes_go_on_with_the_same_prompts_and_completions(run: Run, tmp_path: Path) -> None:
+    halved = Run.open(Path(shutil.copytree(run.path.parent, tmp_path / "halved")) / "run")
+    go_on(run, "grpo.max_steps=3")
+    smaller = ("grpo.per_device_train_batch_size=8", "grpo.gradient_accumulation_steps=2")
+    go_on(halved, "grpo.max_steps=3", *smaller)
+    whole, parts = ([(row["prompt"], row["completion"]) for row in it.rollouts("train")] for it in (run, halved))
+    assert len(whole) == 48 and parts == whole
+    losses = [[line["grad_norm"] for line in it.metrics("train")] for it in (run, halved)]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
 
 
 def test_a_run_that_is_only_finished_does_not_note_another_optimiser_either(run: Run) -> None:

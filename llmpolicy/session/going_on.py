@@ -14,7 +14,13 @@ from llmpolicy.run.checkpoints import RECORD
 from llmpolicy.run.files import read_checked
 from llmpolicy.run.sealed import keep_aside
 from llmpolicy.session.process import Say, world_size
-from llmpolicy.session.unchanged import refuse_other_optimiser, refuse_other_questions, refuse_other_start, way_out
+from llmpolicy.session.unchanged import (
+    refuse_other_generations,
+    refuse_other_optimiser,
+    refuse_other_questions,
+    refuse_other_start,
+    way_out,
+)
 
 LENGTH = (
     "max_steps", "num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps", "num_generations",
@@ -68,6 +74,7 @@ def check_going_on(run: Run, recipe: Recipe) -> None:
     refuse_without_checkpoint(run, recipe)
     refuse_other_processes(run, recipe)
     refuse_other_optimiser(run, recipe)
+    refuse_other_generations(run, recipe)
     if only_ends(run, recipe) is None:
         refuse_half_generation(run, recipe)
 

@@ -1,4 +1,4 @@
-"""What a run goes on with as it began: its questions, what it started from, and its optimiser, whose state is loaded."""
+"""What a run goes on with as it began: its questions, start, sizes of generations, and optimiser, whose state is loaded."""
 
 from collections.abc import Mapping
 from dataclasses import fields
@@ -8,12 +8,20 @@ from typing import Any
 import yaml
 
 from llmpolicy.build import loaded_weights
+from llmpolicy.diagnose.batch import Batch
 from llmpolicy.errors import RunError
 from llmpolicy.recipe import Recipe
 from llmpolicy.run import Run
+from llmpolicy.session.process import world_size
 
-START = ("revision", "adapter", "lora", "quantize")
+START = ("revision", "adapter", "lora", "quantize", "dtype")
 """What of a ``model:`` block decides where a run starts, besides its path."""
+
+SIZES = (
+    "num_generations", "num_iterations", "generation_batch_size", "steps_per_generation", "gradient_accumulation_steps",
+    "per_device_train_batch_size",
+)  # fmt: skip
+"""What of a ``grpo:`` block decides which prompts a step has."""
 
 OPTIMISER = (
     "learning_rate", "weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon", "optim", "optim_args",
@@ -56,6 +64,32 @@ def refuse_other_optimiser(run: Run, recipe: Recipe) -> None:
             for block in (run.recipe.get("reinforce"), recipe.reinforce)
         )
     _refuse(run, old, new, f"the optimiser goes on as it was saved, so {way_out(run, recipe)}")
+
+
+def refuse_other_generations(run: Run, recipe: Recipe) -> None:
+    """Where a run stands in the order of its prompts is counted in steps, which keep their prompts and completions.
+
+    Smaller passes for the same completions (half the batch, twice the accumulation) are no other step.
+    """
+    if recipe.grpo is None:
+        old, new = (
+            {f"reinforce.{key}": (block or {}).get(key) for key in ("prompts", "group_size")}
+            for block in (run.recipe.get("reinforce"), recipe.reinforce)
+        )
+    else:
+        before, now = run.recipe.get("grpo") or {}, recipe.grpo
+        if _step_of(before) == _step_of(now):
+            return
+        old, new = ({f"grpo.{key}": block.get(key, _defaults()[key]) for key in SIZES} for block in (before, now))
+    _refuse(run, old, new, f"its steps would have other prompts, so {way_out(run, recipe)}")
+
+
+def _step_of(block: Mapping[str, Any]) -> tuple[int, ...]:
+    """Completions of a step and of a generation a process, of a group, and how often a generation is used."""
+    given = {key: value for key in SIZES if (value := block.get(key, _defaults()[key])) is not None}
+    batch = Batch(**{"gradient_accumulation_steps": 1, **given}, processes=world_size())
+    accumulated = batch.micro * batch.gradient_accumulation_steps
+    return accumulated, batch.completions, batch.num_generations, batch.num_iterations
 
 
 def way_out(run: Run, recipe: Recipe) -> str:
