@@ -314,16 +314,45 @@ def test_a_model_that_fails_beyond_a_named_length_is_refused_in_words() -> None:
         pi.log_prob([[5, 6, 7]], [[8] * 30])
 
 
-@pytest.mark.parametrize("model_type", ["glm_moe_dsa", "dots3_note_text", "deepseek_v32"])
-def test_sparse_attention_is_looked_at_beyond_the_tokens_that_it_chooses_among(model_type: str) -> None:
-    """Scores that are tied at 0 are chosen among by where a row stands, so that padding moves a token's distribution."""
-    torch.manual_seed(0)
-    pi = CausalLMPolicy(build.build(build.small(model_type, index_topk=20)), cases.words())
+SPARSE: dict[str, dict[str, Any]] = {
+    "glm_moe_dsa": {"index_topk": 20},
+    "hy_v4": {"index_topk": 20},
+    "deepseek_v4": {"index_topk": 5},  # of entries, each of 4 tokens
+    "qwen4_exp_text": {"indexer_budget": 20},
+    "doge": {"keep_window_size": 20},
+    "minimax_m3_vl_text": {
+        "layer_types": ["full_attention", "minimax_m3_sparse"], "index_topk_blocks": 5, "index_block_size": 4,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("model_type", SPARSE)
+def test_attention_that_chooses_its_tokens_is_served_while_it_reads_all_and_refused_beyond(model_type: str) -> None:
+    """Scores that are tied are chosen among by where a row stands, so that padding moves a token's distribution."""
+    network = build.build(build.small(model_type, **SPARSE[model_type]), seed=2)
+    pi = CausalLMPolicy(network, cases.words())
     ids = [5 + i * 7 % 25 for i in range(34)]
-    prompts, actions = [ids[:12], ids[:3]], [ids[12:18], ids[:10]]
+    prompts, actions = [ids[:14], ids[:3]], [ids[12:18], ids[:10]]
     expected = [plain(pi.model, p, a) for p, a in zip(prompts, actions, strict=True)]
     found, mask = pi.log_prob(prompts, actions)
     torch.testing.assert_close(found[mask], torch.cat(expected), atol=1e-4, rtol=1e-4)
-    for asked in (lambda: pi.log_prob([ids[:30]], [ids[:8]]), lambda: pi.act([ids[:3]], max_new_tokens=40)):
-        with pytest.raises(PolicyError, match="around 20 tokens.*expected prompt and completion of at most 20 tokens"):
-            asked()
+    chosen = pi.act(prompts, max_new_tokens=6, greedy=True)
+    expected = [plain(pi.model, p, a) for p, a in zip(prompts, chosen.value, strict=True)]
+    torch.testing.assert_close(chosen.log_prob[chosen.mask], torch.cat(expected), atol=1e-4, rtol=1e-4)
+    half = CausalLMPolicy(network.bfloat16(), cases.words())  # whose rounding would hide it
+    for policy in (pi, half):
+        with pytest.raises(PolicyError, match="reads at most 20 tokens .*at most 20 tokens together, not 21"):
+            policy.log_prob([ids[:15]], [ids[:6]])
+        with pytest.raises(PolicyError, match="at most 20 tokens together, not 23"):
+            policy.act([ids[:3]], max_new_tokens=20)
+
+
+def test_a_stage_refuses_rows_that_attention_would_choose_among(tmp_path: Path) -> None:
+    words = models.tokenizer(alphabet=training.ALPHABET)
+    pi = CausalLMPolicy(build.build(build.small("hy_v4", vocab_size=len(words), index_topk=12)), words)
+    args = sft_config({"max_steps": 1, "use_cpu": True, "bf16": False}, folder=tmp_path, seed=0, target="cpu")
+    rows = [Demonstration("1+1", "2", "a"), Demonstration("1+2+3+4+5+6+7", "28", "b")]
+    with pytest.raises(PolicyError, match=r"sft: the model reads at most 12 tokens.*not 16"):
+        warm_start(pi, rows, [], args, tmp_path / "out", {})
+    with pytest.raises(PolicyError, match="at most 12 tokens together, not "):
+        training.trainer(tmp_path, pi, chat=False, max_completion_length=30)

@@ -22,6 +22,7 @@ from llmpolicy.policies.causal_lm.forward import (
 )
 from llmpolicy.policies.causal_lm.frequencies import context_length
 from llmpolicy.policies.causal_lm.out_of_memory import ran_out
+from llmpolicy.policies.causal_lm.sparse import reads_whole
 from llmpolicy.policies.causal_lm.states import is_recurrent, unpadded
 from llmpolicy.policies.causal_lm.trial import weighted_apart
 
@@ -194,7 +195,7 @@ def _same(expected: Tensor, found: Tensor, limit: float, what: str) -> None:
 
 def _some_tokens(model: nn.Module) -> Tensor:
     device = next(model.parameters()).device
-    width = min(_WIDTH, context_length(model) or _WIDTH)
+    width = min(_WIDTH, context_length(model) or _WIDTH, reads_whole(model) or _WIDTH)
     return (torch.arange(_ROWS * width, device=device) * 7919 % vocabulary(model)).view(_ROWS, width)  # (B, L)
 
 

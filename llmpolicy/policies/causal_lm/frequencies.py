@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from llmpolicy.errors import PolicyError
 from llmpolicy.policies.causal_lm.forward import bare
+from llmpolicy.policies.causal_lm.sparse import check_whole
 
 _CONTEXTS = (
     "max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length", "max_seq_length", "model_max_length",
@@ -62,7 +63,11 @@ def check_lengths(model: nn.Module, lengths: Sequence[int], more: int = 0) -> No
 
 
 def check_rows(model: nn.Module, lengths: Sequence[int], where: str) -> None:
-    """Raise PolicyError if a row that a stage reads whole, beside others, is longer than its first tokens' frequencies reach."""
+    """Raise PolicyError if a row that a stage reads whole, beside others, is longer than its first tokens' frequencies reach.
+
+    Neither may it be longer than what attention reads all of.
+    """
+    check_whole(model, lengths, 0, f"{where}: the model")
     limits = [*switches(model), *([context_length(model)] if _is_dynamic(model) else [])]
     limit = min(filter(None, limits), default=max(lengths, default=0))
     for place, length in enumerate(lengths):

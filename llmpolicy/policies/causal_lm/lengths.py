@@ -14,6 +14,7 @@ from llmpolicy.policies.causal_lm.forward import bare, is_there, vocabulary
 from llmpolicy.policies.causal_lm.frequencies import check_lengths, grows_past
 from llmpolicy.policies.causal_lm.generate import generate
 from llmpolicy.policies.causal_lm.out_of_memory import ran_out
+from llmpolicy.policies.causal_lm.sparse import check_whole, reads_whole
 from llmpolicy.policies.causal_lm.states import counts_columns
 from llmpolicy.policies.causal_lm.trial import log_apart
 
@@ -29,12 +30,14 @@ class Lengths:
 
     def __init__(self, policy: "CausalLMPolicy") -> None:
         self.policy = policy
-        self.named = sorted(set(_named(bare(policy.model).config.get_text_config(decoder=True).to_dict())))
+        named = _named(bare(policy.model).config.get_text_config(decoder=True).to_dict())
+        self.named = sorted({*named, *filter(None, [reads_whole(policy.model)])})
         self.seen: set[int] = set()
 
     def check(self, lengths: Sequence[int], more: int = 0) -> None:
         """Raise PolicyError unless the model is one policy for rows of so many tokens, and ``more`` that may follow."""
         check_lengths(self.policy.model, lengths, more)
+        check_whole(self.policy.model, lengths, more, self.policy.name)
         longest = max(lengths, default=0)
         for limit in self.named:
             if limit < longest + more and limit not in self.seen:

@@ -54,8 +54,13 @@ def _is_recurrent(model: Any) -> bool:
 
 
 def counts_columns(model: nn.Module, width: int) -> bool:
-    """Whether a row of so many columns is read otherwise when padding comes before it: Llama-4 scales queries by column."""
+    """Whether a row of so many columns is read otherwise when padding comes before it.
+
+    Llama-4 scales queries by column, MiniMax-M3's indexer tells by it what comes later.
+    """
     config = bare(model).config.get_text_config(decoder=True)
+    if "minimax_m3_sparse" in (getattr(config, "layer_types", None) or ()):
+        return True
     return bool(getattr(config, "attn_temperature_tuning", False)) and width >= config.floor_scale
 
 
