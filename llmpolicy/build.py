@@ -14,8 +14,7 @@ from llmpolicy.recipe import ModelBlock, Recipe, RewardBlock
 from llmpolicy.rewards import Rewards, RewardSpec, describe
 from llmpolicy.rewards.compose import COMPOSITES, NORMALISED, sentences
 from llmpolicy.rewards.compose import facts as composition_facts
-from llmpolicy.run import damage
-from llmpolicy.run.sealed import SEAL
+from llmpolicy.run import broken
 from llmpolicy.sandbox.need import require
 from llmpolicy.tasks import Row, TaskSpec, load_tasks, within
 
@@ -213,7 +212,7 @@ def build_policy(recipe: Recipe, *, adapter: Path | None = None, base_only: bool
     continued = str(adapter) if adapter else adapter_folder(_relative(block.adapter, recipe.base_dir))
     path = model_path(block, recipe.base_dir)
     for folder in (path, None if base_only else continued):
-        _refuse_damage(folder)
+        refuse_damage(folder)
     set_seed(recipe.seed)
     return CausalLMPolicy.load(
         path,
@@ -232,9 +231,9 @@ def build_policy(recipe: Recipe, *, adapter: Path | None = None, base_only: bool
     )
 
 
-def _refuse_damage(folder: str | None) -> None:
-    """What was sealed is only loaded as it was written."""
-    if folder and (Path(folder) / SEAL).is_file() and (clause := damage(Path(folder))):
+def refuse_damage(folder: str | None) -> None:
+    """What was sealed is only loaded as it was written; raises PolicyError."""
+    if folder and (clause := broken(Path(folder))):
         raise PolicyError(f"{folder} is damaged ({clause}); bring back what was written, or make it anew")
 
 

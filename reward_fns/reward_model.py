@@ -85,12 +85,18 @@ def _written(model: str) -> int:
 
 @lru_cache(maxsize=2)
 def load(model: str, written: int = 0, revision: str | None = None, trust_remote_code: bool = False) -> RewardModel:
-    """Load a reward model once: on the accelerator as it was saved, on a CPU in float32."""
+    """Load a reward model once, as it was sealed: on the accelerator as it was saved, on a CPU in float32."""
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+    from llmpolicy.run import broken
+
     where = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     path = str(Path(model).expanduser()) if Path(model).expanduser().is_dir() else model
+    if clause := broken(Path(path)):
+        raise RewardError(
+            f"reward_model:score: {path} is damaged ({clause}); bring back what was written, or make it anew"
+        )
     options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     try:
         with _generator_untouched():

@@ -2,6 +2,7 @@
 
 import math
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from llmpolicy.errors import PolicyError, RecipeError
 from llmpolicy.recipe import make_recipe
 from llmpolicy.reward_model import begin, measured, reward_config, table, train_reward_model
 from llmpolicy.rewards import RewardError, Rewards, RewardSpec, Sample
+from llmpolicy.run.sealed import seal
 from llmpolicy.tasks import Pair, Pairs
 from reward_fns import reward_model
 from tests.models import model, tokenizer
@@ -225,3 +227,15 @@ def test_the_chat_template_is_tried_out_once_a_model(saved: str, monkeypatch: py
     for reply in REPLIES:
         reward_model.score(reply, messages=messages(), model=saved)
     assert len(rendered) == len(REPLIES)
+
+
+def test_a_sealed_reward_model_scores_only_as_it_was_written(saved: str, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(saved, tmp_path / "sealed"))
+    seal(folder)
+    assert float(reward_model.score("4", prompt="2+2=", model=str(folder))) == pytest.approx(
+        float(reward_model.score("4", prompt="2+2=", model=saved))
+    )
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-8] + bytes(8))
+    with pytest.raises(RewardError, match=r"is damaged \(model.safetensors is not what was written\); bring back"):
+        reward_model.score("4", prompt="2+2=", model=str(folder))

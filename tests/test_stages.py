@@ -15,12 +15,13 @@ import yaml
 
 from llmpolicy.bundled import MODEL
 from llmpolicy.bundled.hasty import demonstrations, pairs
-from llmpolicy.errors import RunError
+from llmpolicy.errors import LLMPolicyError, RewardError, RunError
 from llmpolicy.policies.causal_lm import CausalLMPolicy
 from llmpolicy.recipe import load_recipe
-from llmpolicy.run import is_live
+from llmpolicy.run import Run, fingerprint, is_live
 from llmpolicy.run.sealed import seal
 from llmpolicy.session import stages, train_recipe, train_stages
+from llmpolicy.session.evaluate import evaluate_model
 from llmpolicy.signals import Interrupted
 from tests.test_session import EVALUATE, GRPO
 
@@ -189,3 +190,60 @@ def test_a_recipe_that_is_refused_leaves_no_folder(tmp_path: Path) -> None:
     with pytest.raises(Exception, match="no column 'rejected'"):
         train_recipe(path, (), out=tmp_path / "run", say=lambda _: None)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("rewards=[reward_model:scor]", "has no 'scor'; did you mean 'score'"),
+        ("rewards.0.args={modell: a/b}", "takes no argument 'modell'; did you mean 'model'"),
+        ("rewards.0.weight=0", "every reward has weight 0"),
+        ("grpo.num_generations=7", "7"),
+        ("grpo.optim=adamv", "adamv"),
+        ("evaluate.correct=exact:matches", "has no 'matches'; did you mean 'match'"),
+        ("task.prompt='{querstion}'", "querstion"),
+        ("reward_model.lr_scheduler_type=linaer", "linaer"),
+    ],
+)
+def test_what_the_recipe_alone_is_refused_for_is_refused_before_a_stage_trains(
+    tmp_path: Path, override: str, sentence: str
+) -> None:
+    said: list[str] = []
+    with pytest.raises(LLMPolicyError, match=sentence) as caught:
+        train_recipe(project(tmp_path), [override], out=tmp_path / "run", say=said.append)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
+    assert not said
+
+
+def test_the_manifest_lists_what_the_stages_learnt_from_and_goes_on_listing_it(made: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(made, tmp_path / "copy"))
+    expected = [
+        {"for": role, "file": name, "sha256": fingerprint(folder / name)["sha256"]}
+        for role, name in (("demonstrations", "demos.jsonl"), ("preferences", "pairs.jsonl"))
+    ]
+    run = folder / "run"
+    assert [item for item in Run.open(run).manifest["files"] if item in expected] == expected
+    train_recipe(str(run / "recipe.yaml"), ["grpo.max_steps=2"], out=run, resume=True, say=lambda _: None)
+    assert [item for item in Run.open(run).manifest["files"] if item in expected] == expected
+
+
+def test_a_reward_model_that_is_not_what_was_written_is_refused_before_a_policy_loads(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever it is named: by a run that is measured, and by a recipe without stages of its own."""
+    folder = Path(shutil.copytree(made / "run" / "reward_model", tmp_path / "a" / "rm"))
+    path = project(tmp_path, sft=None, demonstrations=None, reward_model=None, preferences=None)
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-8] + bytes(8))
+    monkeypatch.setattr(CausalLMPolicy, "load", None)
+    with pytest.raises(RewardError, match=r"rm is damaged \(model.safetensors is not what was written\)"):
+        train_recipe(path, [f"rewards.0.args={{model: {folder}}}"], out=tmp_path / "run", say=lambda _: None)
+    assert not (tmp_path / "run").exists()
+    run = Path(shutil.copytree(made, tmp_path / "copy")) / "run"
+    recipe = yaml.safe_load((run / "recipe.yaml").read_text())
+    shutil.copytree(folder, run / "reward_model", dirs_exist_ok=True)
+    recipe["rewards"][0]["args"]["model"] = str(run / "reward_model")
+    (run / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    with pytest.raises(RewardError, match="reward_model is damaged"):
+        evaluate_model(str(run), None, [], say=lambda _: None)

@@ -16,7 +16,7 @@ from huggingface_hub.errors import HFValidationError
 from llmpolicy.errors import PublishError, nearest
 from llmpolicy.publish.card import CardFacts, card
 from llmpolicy.publish.files import PublishedFile, What, check, describe, stage
-from llmpolicy.run import Run, damage, facts_of
+from llmpolicy.run import Run, broken, damage, facts_of
 from llmpolicy.terminal import quiet
 
 Which = Literal["last", "best"]
@@ -165,6 +165,8 @@ def _merge(run: Run, adapter: Path, folder: Path) -> None:
     base = base_folder(run) or loaded or model.get("hub_id") or model["path"]
     if Path(base).is_absolute() and not Path(base).is_dir():
         raise PublishError(f"{run.path} was trained on {base}, which is gone; expected it there to merge the adapter")
+    if clause := broken(Path(base)):
+        raise PublishError(f"{base}, which the adapter belongs to, is damaged ({clause}); bring back what was written")
     policy = CausalLMPolicy.load(
         base,
         adapter=adapter,

@@ -20,6 +20,9 @@ from llmpolicy.rewards.resolve import SHIPPED, resolve
 LONGEST = 200
 """Characters of a text in a module that may be the name of a file."""
 
+LONGEST_PATH = 4096
+"""Characters of a path, as Linux takes them."""
+
 MOST = 1000
 """Entries of a folder that are looked at."""
 
@@ -68,7 +71,7 @@ def named_files(value: Any, base_dir: Path | None) -> Iterator[Path]:
     if isinstance(value, dict | list | tuple):
         for item in value.values() if isinstance(value, dict) else value:
             yield from named_files(item, base_dir)
-    elif isinstance(value, str) and 0 < len(value) <= LONGEST and "\n" not in value and "\0" not in value:
+    elif isinstance(value, str) and 0 < len(value) <= LONGEST_PATH and "\n" not in value and "\0" not in value:
         given = Path(os.path.expanduser(value))  # unlike Path.expanduser it leaves an unknown ~name as it is
         for place in ((base_dir or Path()) / given, given):
             if _is_there(place) and (place.is_file() or "/" in value or "\\" in value):

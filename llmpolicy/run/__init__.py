@@ -27,12 +27,13 @@ from llmpolicy.run.lock import is_live
 from llmpolicy.run.machine import git_revision, redact
 from llmpolicy.run.mend import mend
 from llmpolicy.run.place import clear, is_failed_start, new_run_path
-from llmpolicy.run.sealed import damage, facts_of, fingerprint, keep_damaged, put, recover, written_whole
+from llmpolicy.run.sealed import broken, damage, facts_of, fingerprint, keep_damaged, put, recover, written_whole
 
 __all__ = [
     "SCHEMA",
     "Run",
     "add_checkpoint",
+    "broken",
     "checkpoints",
     "clear",
     "damage",

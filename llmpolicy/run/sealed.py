@@ -87,6 +87,11 @@ def damage(folder: Path) -> str | None:
     return None
 
 
+def broken(folder: Path) -> str | None:
+    """The same of a folder that may be loaded: None also for one that was never sealed."""
+    return damage(folder) if (folder / SEAL).is_file() else None
+
+
 def facts_of(folder: Path) -> Mapping[str, Any]:
     """What a folder's seal says; nothing where there is none that can be read."""
     try:

@@ -13,7 +13,7 @@ from llmpolicy.rewards.printed import printed
 from llmpolicy.run import Run, damage, facts_of
 from llmpolicy.session.process import Say, placed, target
 from llmpolicy.session.reinforce import evaluate_environment
-from llmpolicy.session.sources import refuse_changes, source_facts
+from llmpolicy.session.sources import refuse_changes, refuse_damaged_arguments, source_facts
 from llmpolicy.tasks import check_disjoint
 from llmpolicy.terminal import quiet, tell
 
@@ -97,6 +97,7 @@ def evaluate_model(
     quiet()
     made = plan(recipe, target=target())
     require_sandbox(made)
+    refuse_damaged_arguments(recipe)
     changed = _checked(run, made, accept=accept_changes, say=say) if run is not None else []
     policy = policy_at(run.policy_dir if run else Path(model), recipe)
     made = fit_held_out(made, policy)

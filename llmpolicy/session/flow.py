@@ -3,6 +3,7 @@
 import copy
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,8 +44,16 @@ from llmpolicy.session.process import (
     world_size,
 )
 from llmpolicy.session.reinforce import check_reinforce, train_environment, train_reinforce
-from llmpolicy.session.sources import refuse_changes, source_facts, unknown_lines
-from llmpolicy.session.stages import staged, train_stages
+from llmpolicy.session.sources import (
+    Files,
+    files_of_stages,
+    refuse_changes,
+    refuse_damaged_arguments,
+    source_facts,
+    stage_files,
+    unknown_lines,
+)
+from llmpolicy.session.stages import after_stages, staged, train_stages
 from llmpolicy.tasks.arrow import dataset_rows, is_dataset
 from llmpolicy.tasks.spec import SOURCES, TaskSpec
 from llmpolicy.terminal import quiet, tell
@@ -192,17 +201,36 @@ def _train(
         "made_by": made_by,
     }
     if until is None and recipe.sft is None and recipe.reward_model is None:
-        return _train_policy(recipe, out, **how)
+        return _train_policy(_checked(recipe, given), out, **how)
     out = out or new_run_path(recipe.name)
+    made = None
+    if recipe.grpo is not None:  # what the recipe alone can be refused for is refused before a stage trains
+        made = _checked(after_stages(recipe, out, dry_run=True), given)
+        if until is None:
+            require_sandbox(made)
     with staged(out, resume=resume, dry_run=dry_run):
         rest = train_stages(recipe, out, until=until, resume=resume, dry_run=dry_run, say=say)
-        if rest is None:
+        if rest is None or made is None:
             raise SystemExit(0)
-        return _train_policy(rest, out, **how)
+        return _train_policy(replace(made, recipe=rest), out, **how, stages=stage_files(recipe))
+
+
+def _checked(recipe: Recipe, given: "CausalLMPolicy | None") -> Plan:
+    """The plan of a recipe without its stages, with all that can be checked before anything is loaded."""
+    from llmpolicy.policies.causal_lm.adapter import lora_config
+
+    made = plan(recipe, processes=world_size(), target=target(), in_memory=given is not None)
+    if recipe.reinforce is not None:
+        check_reinforce(recipe, len(made.train_rows))
+    else:
+        check_grpo_block(recipe)
+    if recipe.model is not None and recipe.model.lora is not None:
+        lora_config(recipe.model.lora)
+    return made
 
 
 def _train_policy(
-    recipe: Recipe,
+    made: Plan,
     out: Path | None,
     *,
     resume: bool,
@@ -211,23 +239,19 @@ def _train_policy(
     say: Say,
     given: "CausalLMPolicy | None",
     made_by: str | None,
+    stages: Files | None = None,
 ) -> Run:
-    """Plan what comes after the stages, check it, and carry it out."""
-    from llmpolicy.policies.causal_lm.adapter import lora_config
-
-    made = plan(recipe, processes=world_size(), target=target(), in_memory=given is not None)
+    """Say what comes after the stages, compare it with a run that goes on, and carry it out."""
+    recipe = made.recipe
     code_runs_in = require_sandbox(made)
     if code_runs_in == "unsafe":
         say(unsafe.WARNING)
-    if recipe.reinforce is not None:
-        check_reinforce(recipe, len(made.train_rows))
-    else:
-        check_grpo_block(recipe)
-    if recipe.model is not None and recipe.model.lora is not None:
-        lora_config(recipe.model.lora)
     for line in reward_lines(made):
         say(line)
+    refuse_damaged_arguments(recipe, besides=out if dry_run else None)
     sources = source_facts(made, weights=given is None) if is_main() and (resume or not dry_run) else {}
+    if sources:
+        sources["files"] += files_of_stages(Run.open(out)) if resume and out and stages is None else stages or []
     sources |= {"made_by": made_by} if made_by else {}
     for line in unknown_lines(sources.get("files", [])):
         say(line)

@@ -9,18 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from llmpolicy.build import Plan, loaded_weights, reward_functions
-from llmpolicy.errors import RunError
+from llmpolicy.errors import RewardError, RunError
 from llmpolicy.recipe import Recipe
 from llmpolicy.rewards.code import UNKNOWN, code_facts
 from llmpolicy.rewards.files import files_of, named_files
 from llmpolicy.rewards.resolve import SHIPPED
-from llmpolicy.run import Run, fingerprint
+from llmpolicy.run import Run, broken, fingerprint
 from llmpolicy.session.process import Say
-from llmpolicy.tasks import Row
+from llmpolicy.tasks import Row, TaskSpec
 from llmpolicy.tasks.sources import find_file
 
 ACCEPT = "--accept-changes"
 Files = list[dict[str, str]]
+
+LEARNT_FROM = ("demonstrations", "preferences")
+"""The blocks of a recipe that its stages learn from."""
 
 WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf", ".h5", ".msgpack", ".onnx")
 BLOCK, BLOCKS = 2**20, 256
@@ -31,10 +34,41 @@ def source_facts(made: Plan, *, weights: bool = True) -> dict[str, Any]:
     """For the manifest: ``files`` with the sha256 of each, and the sha256 of the rows and of the held-out questions."""
     recipe = made.recipe
     pairs = [*_reward_files(recipe), *_task_files(recipe), *(weight_files(recipe) if weights else [])]
-    files = {(role, name): path for role, name, path in pairs}
-    listed = [{"for": role, "file": name, "sha256": content_digest(path)} for (role, name), path in files.items()]
-    listed += _code(recipe)
-    return {"files": listed, "rows": row_facts(made.train_rows, made.held_out)}
+    listed = _listed({(role, name): path for role, name, path in pairs})
+    return {"files": [*listed, *_code(recipe)], "rows": row_facts(made.train_rows, made.held_out)}
+
+
+def _listed(files: Mapping[tuple[str, str], Path]) -> Files:
+    return [{"for": role, "file": name, "sha256": content_digest(path)} for (role, name), path in files.items()]
+
+
+def stage_files(recipe: Recipe) -> Files:
+    """The files that the stages before GRPO learn from, with the sha256 of each, for the manifest."""
+    found = {
+        (kind, name): path
+        for kind in LEARNT_FROM
+        if (spec := getattr(recipe, kind)) is not None
+        for _, name, path in _spec_files(kind, spec, recipe.base_dir)
+    }
+    return _listed(found)
+
+
+def files_of_stages(run: Run) -> Files:
+    """The same as a run has noted them, for one that goes on by the recipe that its stages are no part of."""
+    return [item for item in run.manifest.get("files") or [] if item["for"] in LEARNT_FROM]
+
+
+def refuse_damaged_arguments(recipe: Recipe, *, besides: Path | None = None) -> None:
+    """Refuse a sealed folder in a reward's arguments, such as a reward model, that is not what was written.
+
+    What lies in ``besides`` may be made anew. Raises RewardError.
+    """
+    for fn, args in _asked(recipe):
+        for place in named_files(dict(args), recipe.base_dir):
+            if not (besides and place.is_relative_to(besides.resolve())) and (clause := broken(place)):
+                raise RewardError(
+                    f"{_role(fn)}: {place} is damaged ({clause}); bring back what was written, or make it anew"
+                )
 
 
 def unknown_lines(files: Files) -> Iterator[str]:
@@ -118,7 +152,7 @@ def _changed_files(before: Files, now: Files) -> list[str]:
     new = {(item["for"], item["file"]): item["sha256"] for item in now}
     roles = {role for role, _ in new}
     return [
-        f"{role} {name}" if role in ("data", "model", "adapter") else f"{name} (of {role})"
+        f"{role} {name}" if role in ("data", "model", "adapter", *LEARNT_FROM) else f"{name} (of {role})"
         for (role, name), sha256 in was.items()
         if role in roles and new.get((role, name)) != sha256
     ]
@@ -164,11 +198,15 @@ def _function_files(fn: Any, args: Mapping[str, Any], base: Path | None) -> Iter
 def _task_files(recipe: Recipe) -> Iterable[tuple[str, str, Path]]:
     tasks = [*recipe.task, *([recipe.evaluate.task] if recipe.evaluate and recipe.evaluate.task else [])]
     for task in tasks:
-        if task.file is not None:
-            yield "data", task.file, find_file(task.file, recipe.base_dir)
-        for fn in (task.generator, task.canonical):
-            if callable(fn) or (fn and ":" in fn):
-                yield from _function_files(fn, task.args if fn is task.generator else {}, recipe.base_dir)
+        yield from _spec_files("data", task, recipe.base_dir)
+
+
+def _spec_files(kind: str, spec: TaskSpec, base: Path | None) -> Iterable[tuple[str, str, Path]]:
+    if spec.file is not None:
+        yield kind, spec.file, find_file(spec.file, base)
+    for fn in (spec.generator, spec.canonical):
+        if callable(fn) or (fn and ":" in fn):
+            yield from _function_files(fn, spec.args if fn is spec.generator else {}, base)
 
 
 def weight_files(recipe: Recipe) -> Iterable[tuple[str, str, Path]]:

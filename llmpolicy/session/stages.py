@@ -14,7 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from llmpolicy.build import build_policy, model_path
+from llmpolicy.build import build_policy, model_path, refuse_damage
 from llmpolicy.errors import RecipeError, RunError, nearest
 from llmpolicy.recipe import STAGES, ModelBlock, Recipe, RewardBlock
 from llmpolicy.reward_model import REPORT as REWARD_MODEL_REPORT
@@ -23,7 +23,7 @@ from llmpolicy.rewards.compose import COMPOSITES
 from llmpolicy.run import damage, is_failed_start, keep_damaged, recover
 from llmpolicy.run.lock import holds, lock, release
 from llmpolicy.run.place import claim
-from llmpolicy.session.process import DRY_RUN, Say, is_main, target, use_threads
+from llmpolicy.session.process import DRY_RUN, Say, is_main, silent, target, use_threads
 from llmpolicy.session.sources import content_digest, digest, weight_files
 from llmpolicy.signals import Interrupted, terminable
 from llmpolicy.tasks import Demonstration, Pair, Pairs, load_demonstrations, load_pairs, load_tasks
@@ -96,13 +96,15 @@ def train_stages(
         made_from: dict[str, Mapping[str, str]] = {stage: _facts(recipe, stage, data) for stage in wanted}
         if resume:
             made_from = {stage: _unchanged(out, stage, now, say) for stage, now in made_from.items()}
+        for stage in wanted:  # a later one must not be refused after an earlier one has trained
+            WORK[stage](recipe, out / REPORTS[stage].parent, data, {}, True, silent)
         for stage in wanted:
             _carry_out(recipe, stage, out / REPORTS[stage], data, made_from[stage], dry_run, say)
     if until or recipe.grpo is None:
         if dry_run:
             say(DRY_RUN)
         return None
-    return _rest(recipe, out.resolve(), dry_run)
+    return after_stages(recipe, out, dry_run=dry_run)
 
 
 def _carry_out(
@@ -243,6 +245,7 @@ def _reward_model(recipe: Recipe, folder: Path, data: _Data, facts: dict[str, An
     _quiet()
     block = recipe.model
     base = str(folder.parent / REPORTS["sft"].parent) if recipe.sft else model_path(block, recipe.base_dir)
+    refuse_damage(base)
     model, tokenizer = begin(
         base, seed=recipe.seed, dtype=block.dtype, trust_remote_code=block.trust_remote_code,
         revision=None if recipe.sft else block.revision,
@@ -264,8 +267,12 @@ def _quiet() -> None:
     datasets.disable_progress_bars()
 
 
-def _rest(recipe: Recipe, out: Path, dry_run: bool) -> Recipe:
-    """The recipe of GRPO alone: it starts from the warm start, and is paid by the reward model that was trained."""
+def after_stages(recipe: Recipe, out: Path, *, dry_run: bool) -> Recipe:
+    """The recipe of GRPO alone: it starts from the warm start, and is paid by the reward model that was trained.
+
+    With ``dry_run`` the warm start is not there, and its base stands in its place.
+    """
+    out = out.resolve()
     changes: dict[str, Any] = dict.fromkeys(("demonstrations", "sft", "preferences", "reward_model"))
     if recipe.reward_model is not None:
         path = str(out / REPORTS["reward_model"].parent)
