@@ -136,6 +136,44 @@ def test_datasets_are_taken_and_a_choice_of_splits_is_asked_for() -> None:
             _task(task)
 
 
+def test_a_dataset_gives_the_rows_that_its_transform_makes() -> None:
+    plain = datasets.Dataset.from_list([{"question": "3+4", "answer": "7"}])
+
+    def longer(batch: dict[str, list[str]]) -> dict[str, list[str]]:
+        return {"question": ["1+" + text for text in batch["question"]], "answer": ["8"] * len(batch["answer"])}
+
+    rows = load_task(_task(plain.with_transform(longer)))
+    assert [(prompt_text(row.prompt), row.columns["answer"]) for row in rows] == [("1+3+4", "8")]
+
+
+@pytest.mark.parametrize(
+    ("column", "why"),
+    [
+        ({"answer": "7 \ud800"}, r"row 0: the column 'answer' holds half of a surrogate pair, .*: '7 \\ud800'"),
+        ({"answer": [10**5000]}, "row 0: the column 'answer' holds an integer of 16610 bits, expected at most 14000"),
+        ({"more": {(1, 2): 3}}, r"row 0: the column 'more' holds a record with the key \(1, 2\), expected keys that"),
+    ],
+)
+def test_what_cannot_be_written_down_is_refused(column: dict[str, Any], why: str) -> None:
+    with pytest.raises(TaskError, match=why):
+        load_task(_task([{"question": "3+4", "answer": "7", **column}]))
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        ("9" * 5000, "integer string conversion"),
+        ("[" * 100_000 + "]" * 100_000, "recursion"),
+        (r'"\ud800"', "half of a surrogate pair"),
+    ],
+)
+def test_json_that_python_cannot_hold_is_refused_with_its_line(value: str, why: str, tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text(f'{{"question": "3+4", "answer": {value}}}\n')
+    with pytest.raises(TaskError, match=why) as caught:
+        load_task(TaskSpec(file="rows.jsonl"), tmp_path)
+    assert "line 1" in str(caught.value) or "row 0" in str(caught.value)
+
+
 def test_a_system_column_is_the_system_prompt() -> None:
     system = {"role": "system", "content": "Be brief."}
     assert only({"question": TEXT, "system": "Be brief."}).prompt == [system, USER]

@@ -186,3 +186,28 @@ def test_how_a_worker_ended_is_still_told(tmp_path: Path) -> None:
         "SIGSEGV",
         "exit code 7",
     }
+
+
+COPIED = """
+import os
+
+def comes_back(completion):
+    if int(completion) % 7 == 0 and os.fork() == 0:
+        {child}
+    return float(int(completion) % 2)
+
+async def waits(completion):
+    return comes_back(completion)
+"""
+
+
+@pytest.mark.parametrize("child", ["return 7.0", "os.execvp('no-such-checker', ['x'])", "raise SystemExit"])
+@pytest.mark.parametrize("function", ["comes_back", "waits"])
+@pytest.mark.parametrize("isolate", [True, False])
+def test_a_copy_that_a_reward_forked_answers_nothing(tmp_path: Path, function: str, child: str, isolate: bool) -> None:
+    (tmp_path / "copied.py").write_text(COPIED.format(child=child))
+    rewards = Rewards([RewardSpec(f"copied.py:{function}")], tmp_path, isolate=isolate)
+    for first in range(3):
+        asked = range(first, first + 64)
+        scores = rewards.score([Sample(str(number)) for number in asked])
+        assert [row.value for row in scores] == [float(number % 2) for number in asked]

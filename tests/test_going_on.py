@@ -109,6 +109,8 @@ def test_more_epochs_are_trained(tmp_path: Path) -> None:
         ("grpo.gradient_accumulation_steps=2", "another grpo.gradient_accumulation_steps: 1 when it began, now 2"),
         ("grpo.num_generations=8", "another grpo.num_generations: 4 when it began, now 8"),
         ("grpo.num_iterations=2", "another grpo.num_iterations: 1 when it began, now 2"),
+        ("max_prompt_tokens=7", "another max_prompt_tokens: None when it began, now 7; start a new run for it"),
+        ("grpo.shuffle_dataset=false", "another grpo.shuffle_dataset: True when it began, now False"),
         ("grpo.generation_batch_size=32", "another grpo.generation_batch_size: None when it began, now 32"),
     ],
 )

@@ -13,7 +13,7 @@ from trl import GRPOTrainer
 
 from llmpolicy.grpo.rollouts import Generation
 from llmpolicy.grpo.trainer import PolicyTrainer
-from llmpolicy.grpo.window import shuffled_groups, stock_reason, subset
+from llmpolicy.grpo.window import equal_rewards, live_groups, shuffled_groups, stock_reason, subset
 from tests import training
 
 LENGTH = 9
@@ -210,19 +210,44 @@ def test_equal_rewards_have_no_advantage_though_their_mean_is_rounded(tmp_path: 
     def reward(row: int, completion_ids: list[int]) -> float | None:
         return [0.1, None if sum(completion_ids) % 7 == 0 else 0.1, float(sum(completion_ids) % 5)][row]
 
-    inputs = [{"prompt": "", "row": row} for row in (0, 1, 2) for _ in range(8)]
-    options: dict[str, Any] = {"reward": reward, "num_generations": 8, "scale_rewards": scale}
-    ours = training.trainer(tmp_path, training.policy(), per_device_train_batch_size=24, **options)
+    inputs = [{"prompt": "", "row": row} for row in (0, 1, 2) for _ in range(6)]
+    options: dict[str, Any] = {"reward": reward, "num_generations": 6, "scale_rewards": scale}
+    ours = training.trainer(tmp_path, training.policy(), per_device_train_batch_size=18, **options)
     torch.manual_seed(0)
     made = ours._generate_and_score_completions(inputs)["advantages"]
     ours.generation = Generation([item["row"] for item in inputs])
     torch.manual_seed(0)
     stock = GRPOTrainer._generate_and_score_completions(ours, inputs)["advantages"]
-    assert stock[:8].any()
-    assert ours.generation.table[8:16].isnan().any()
-    assert not made[:16].any()
-    assert torch.equal(made[16:], stock[16:])
-    assert made[16:].any()
+    assert stock[:6].any()
+    assert ours.generation.table[6:12].isnan().any()
+    assert not made[:12].any()
+    assert torch.equal(made[12:], stock[12:].float())
+    assert made[12:].any()
+
+
+def test_rewards_that_32_bits_cannot_tell_apart_have_the_advantages_of_their_difference(tmp_path: Path) -> None:
+    def advantages(offset: float) -> torch.Tensor:
+        def reward(row: int, completion_ids: list[int]) -> float:
+            return offset + float(sum(completion_ids) % 2)
+
+        inputs = [{"prompt": "", "row": 0} for _ in range(8)]
+        options: dict[str, Any] = {"reward": reward, "num_generations": 8}
+        ours = training.trainer(tmp_path, training.policy(), per_device_train_batch_size=8, **options)
+        torch.manual_seed(0)
+        return ours._generate_and_score_completions(inputs)["advantages"]
+
+    plain, lifted = advantages(0.0), advantages(1e8)
+    assert plain.any() and plain.dtype == lifted.dtype == torch.float32
+    torch.testing.assert_close(lifted, plain)
+
+
+def test_terms_that_add_up_in_another_order_are_one_reward() -> None:
+    table = torch.tensor([[0.1, 0.2, 0.3], [0.3, 0.2, 0.1], [1e8, 0, 0], [1e8, 1, 0]], dtype=torch.float64)
+    assert equal_rewards(table, torch.ones(3), 2).tolist() == [True, True, False, False]
+
+
+def test_an_advantage_that_moves_nothing_is_no_signal() -> None:
+    assert live_groups(torch.tensor([0.0, 1e-8, 0.0, 1e-3]), 2) == 0.5
 
 
 def test_without_any_signal_nothing_is_forwarded_and_the_gradient_is_zero(tmp_path: Path) -> None:

@@ -9,7 +9,10 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from llmpolicy.rewards import Sample
 from llmpolicy.terminal import visible
 
-SIGNAL_NOTE = "nothing was learned from this step: all advantages are 0, since in every group the rewards that are known are equal"
+SIGNAL_NOTE = (
+    "nothing was learned from this step: all advantages are 0 or below 1e-6, since in every group the rewards that are "
+    "known are equal, or nearly (TRL adds 1e-4 to their standard deviation)"
+)
 UNJUDGED_NOTE = "nothing was learned from this step: the rewards judged no completion (each returned None)"
 SILENT_STEPS = 10
 """Steps without a signal, one after the other, after which what to try is said."""

@@ -30,6 +30,7 @@ from llmpolicy.grpo.window import (
     next_inputs,
     score_padded,
     stock_reason,
+    wide,
     window_loss,
     without_signal,
 )
@@ -297,7 +298,7 @@ class PolicyTrainer(GRPOTrainer):
             self.judge(completion_ids_list)
         # TRL counts a term that is None as 0 unless the whole row is NaN: a row that cannot be judged is all NaN.
         table = [[number(row, name) for name in self.rewards.composition.names] for row in self.generation.scores]
-        mine = torch.tensor(table, dtype=torch.float32, device=self.accelerator.device)
+        mine = torch.tensor(table, dtype=wide(self.accelerator.device), device=self.accelerator.device)
         self.generation.table = gather(mine)  # (B of all processes, terms)
         return self.generation.table
 
@@ -376,6 +377,7 @@ class PolicyTrainer(GRPOTrainer):
                 self.generation.scoring.cancel()
         first = self.accelerator.process_index * len(output["advantages"])
         output["advantages"][without_signal(self)[first : first + len(output["advantages"])]] = 0.0
+        output["advantages"] = output["advantages"].float()
         self._check_parity(output)
         self._keep_rollouts(output["advantages"].tolist())
         self._note_signal(output)

@@ -29,6 +29,9 @@ BY_TOKENS = ("dapo", "cispo", "vespo")
 BY_STATES = ("cpu",)
 """Devices on which it pays to read prompts of each length by themselves, a pass each."""
 Inputs = dict[str, Any]
+LEAST = 1e-6
+"""An advantage of this size or less moves nothing: the gradient is far below Adam's epsilon of 1e-8."""
+
 _HELD = 1.25
 """Tokens of a pass for each that TRL would hold with its logits, which are not held here: long passes are faster."""
 
@@ -297,18 +300,24 @@ def without_signal(trainer: Any) -> Tensor:
 def equal_rewards(table: Tensor, weights: Tensor, size: int) -> Tensor:
     """Whether each row's group of ``size`` has one reward for all whose terms, (B, terms), are known; (B,).
 
-    Its advantages are 0. TRL's mean in 32 bits is not the reward itself for nearly half of the rewards of two decimals.
+    Its advantages are 0, though a mean of equal numbers, or the order of a sum, may be off by a rounding error.
     """
     rewards = (table * weights.to(table.device)).nansum(1).view(-1, size)  # (D, G), as TRL adds them up
     unknown = table.isnan().all(1).view_as(rewards)
     lowest = rewards.masked_fill(unknown, float("inf")).amin(1)
     highest = rewards.masked_fill(unknown, float("-inf")).amax(1)
-    return (highest <= lowest).repeat_interleave(size)
+    rounding = 16 * torch.finfo(rewards.dtype).eps * torch.maximum(highest.abs(), lowest.abs())
+    return ((highest <= lowest) | (highest - lowest <= rounding)).repeat_interleave(size)
+
+
+def wide(device: torch.device) -> torch.dtype:
+    """The type in which rewards become advantages: 32 bits cannot tell 100,000,001 from 100,000,000."""
+    return torch.float32 if device.type == "mps" else torch.float64
 
 
 def live_groups(advantages: Tensor, size: int) -> float:
-    """The share of groups of ``size`` rows in which some advantage, of (B,) or (B, T), is not 0."""
-    live = (advantages.view(len(advantages), -1) != 0).any(1)  # (B,)
+    """The share of groups of ``size`` rows in which some advantage, of (B,) or (B, T), is not 0 or next to it."""
+    live = (advantages.view(len(advantages), -1).abs() > LEAST).any(1)  # (B,)
     return float(live.view(-1, size).any(1).float().mean())
 
 

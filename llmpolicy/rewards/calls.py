@@ -1,6 +1,7 @@
 """One call of a reward, the same wherever it runs: the function called, what it returned judged, what it raised told."""
 
 import inspect
+import os
 import time
 import traceback
 from collections.abc import Awaitable, Mapping, Sequence
@@ -28,7 +29,7 @@ def attempt(
     component: Component, call: Call, through: tuple[type[BaseException], ...] = ()
 ) -> Outcome | Awaitable[Outcome]:
     """Make a call; the outcome of an async reward is awaited. Nothing is raised but what ``through`` names."""
-    started = time.perf_counter()
+    started, process = time.perf_counter(), os.getpid()
     try:
         returned = component.call(call.chosen)
         if inspect.isawaitable(returned):
@@ -38,6 +39,8 @@ def attempt(
         raise
     except BaseException as error:  # noqa: BLE001 - SystemExit too: a reward must not end the run without a word
         return _failure(component, error, time.perf_counter() - started)
+    finally:
+        _end_copy(process)
     return Outcome(scores, time.perf_counter() - started)
 
 
@@ -46,7 +49,7 @@ async def _awaited(
 ) -> Outcome:
     import asyncio  # only judges need it, and the command line should start at once
 
-    started = time.perf_counter()
+    started, process = time.perf_counter(), os.getpid()
     try:
         scores = _scores(component, call, await pending)
     except asyncio.CancelledError:
@@ -55,7 +58,15 @@ async def _awaited(
         raise
     except BaseException as error:  # noqa: BLE001 - as above
         return _failure(component, error, time.perf_counter() - started)
+    finally:
+        _end_copy(process)
     return Outcome(scores, time.perf_counter() - started)
+
+
+def _end_copy(process: int) -> None:
+    """End a child that a reward forked and that came back here: it would answer, and train, beside its parent."""
+    if os.getpid() != process:
+        os._exit(1)
 
 
 def _scores(component: Component, call: Call, returned: Any) -> list[Score]:

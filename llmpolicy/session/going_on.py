@@ -111,10 +111,10 @@ def _not_best(run: Run, recipe: Recipe, facts: Mapping[str, Any]) -> str | None:
     old, new = _measure(run.recipe), _measure(recipe.resolved())
     for key in new:
         if old.get(key) != new[key]:
-            return f"evaluate.{key} is another, by which no step was measured"
+            return f"{key} is another, by which no step was measured"
     accepted = (facts.get("accepted_changes") or [])[len(run.manifest.get("accepted_changes") or []) :]
-    if any(f"(of {new['correct']}" in line for change in accepted for line in change["changed"]):
-        return f"{new['correct']} is another, by which no step was measured"
+    if any(f"(of {new['evaluate.correct']}" in line for change in accepted for line in change["changed"]):
+        return f"{new['evaluate.correct']} is another, by which no step was measured"
     step, last = (run.best() or {}).get("step", 0), last_step(run, recipe)
     return f"its step {step} is beyond the last one, {last}" if last is not None and step > last else None
 
@@ -123,8 +123,9 @@ def _measure(recipe: Mapping[str, Any]) -> dict[str, Any]:
     """What decides how good a step looks on the held-out prompts."""
     settings, grpo = recipe.get("evaluate") or {}, recipe.get("grpo") or {}
     longest = settings.get("max_completion_length") or grpo.get("max_completion_length")
-    measure = {key: settings.get(key) for key in ("correct", "args", "threshold", "curve")}
-    return {**measure, "max_completion_length": longest}
+    measure = {f"evaluate.{key}": settings.get(key) for key in ("correct", "args", "threshold", "curve")}
+    stop = (recipe.get("model") or {}).get("stop") or []
+    return {**measure, "evaluate.max_completion_length": longest, "model.stop": stop}
 
 
 def refuse_half_generation(run: Run, recipe: Recipe) -> None:

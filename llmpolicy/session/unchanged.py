@@ -124,10 +124,13 @@ def _first_difference(key: str, old: Any, new: Any) -> tuple[str, Any, Any]:
 
 
 def _questions(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """What decides which questions are trained on and which are held out."""
-    held_out = recipe.get("evaluate") or {}
+    """What decides which questions are trained on and which are held out, how they are asked, and in which order."""
+    held_out, grpo = recipe.get("evaluate") or {}, recipe.get("grpo") or {}
     asked = {f"evaluate.{key}": held_out.get(key) for key in ("n", "task")}
-    return asked | {"seed": recipe.get("seed"), "task": recipe.get("task")}
+    asked |= {key: recipe.get(key) for key in ("seed", "max_prompt_tokens", "over_long", "task")}
+    return asked | {
+        f"grpo.{key}": grpo.get(key, _defaults()[key]) for key in ("shuffle_dataset", "chat_template_kwargs")
+    }
 
 
 def _start(recipe: Mapping[str, Any]) -> dict[str, Any]:

@@ -64,11 +64,16 @@ def dataset_rows(value: Any, limit: int | None = None) -> list[dict[str, Any]]:
 
 
 def _batches(value: Any) -> Iterator[Sequence[dict[str, Any]]]:
-    if value.features is None:  # a stream of Python's own rows, which Arrow has not filled in
+    if value.features is None or _is_transformed(value):  # Python's own rows, which Arrow has not filled in
         yield from ([dict(row)] for row in value)
         return
     for table in value.with_format("arrow").iter(batch_size=1000):
         yield table_rows(table)
+
+
+def _is_transformed(value: Any) -> bool:
+    """Whether a dataset's rows are what a function of the user's makes of them when they are read (``with_transform``)."""
+    return (getattr(value, "format", None) or {}).get("type") == "custom"
 
 
 def _value(value: Any, kind: "pyarrow.DataType") -> Any:

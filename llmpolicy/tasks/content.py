@@ -9,6 +9,9 @@ from llmpolicy.messages import content_text, is_messages
 
 BYTES = bytes | bytearray | memoryview
 
+MOST_BITS = 14_000
+"""Of an integer: some more has over 4,300 digits, which Python does not write."""
+
 _KINDS = ("image", "video", "audio")
 _SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"II*\x00", b"MM\x00*", b"ID3", b"OggS", b"fLaC")
 """How files of images and sounds begin."""
@@ -21,9 +24,25 @@ def as_python(value: Any) -> Any:
 
 def is_missing(value: Any) -> bool:
     """Whether a value says that there is none: None, or NaN, NA or NaT, as tables hold it."""
-    if isinstance(value, str | bytes | Mapping | list | tuple | set):
+    if isinstance(value, str | bytes | int | Mapping | list | tuple | set):
         return False
     return value is None or str(value).lower() in ("nan", "-nan", "nat", "<na>")
+
+
+def unwritable(value: Any) -> str:
+    """Why a value, or one that it holds, cannot be written down, as a clause; empty if it can."""
+    try:
+        items = list(_inner(value))
+    except RecursionError:
+        return "is nested too deeply to be read"
+    for item in items:
+        if isinstance(item, str) and any("\ud800" <= character <= "\udfff" for character in item):
+            return f"holds half of a surrogate pair, which is no character: {item[:40]!a}"
+        if isinstance(item, int) and item.bit_length() > MOST_BITS:
+            return f"holds an integer of {item.bit_length()} bits, expected at most {MOST_BITS}, or a text"
+        if isinstance(item, Mapping) and (name := next((key for key in item if not isinstance(key, str)), None)):
+            return f"holds a record with the key {name!r:.40}, expected keys that are texts"
+    return ""
 
 
 def is_media(value: Any) -> bool:

@@ -15,6 +15,7 @@ from typing import Any
 from llmpolicy.errors import RewardError, TaskError, nearest
 from llmpolicy.rewards import RESERVED, resolve
 from llmpolicy.tasks.arrow import dataset_rows, is_dataset, table_rows
+from llmpolicy.tasks.content import unwritable
 from llmpolicy.tasks.spec import TaskSpec
 
 Raw = dict[str, Any]
@@ -28,6 +29,9 @@ def read_rows(spec: TaskSpec, base_dir: Path | None) -> list[Raw]:
     for index, row in enumerate(rows):
         if not isinstance(row, Mapping):
             raise TaskError(f"task {spec.label!r}, row {index}: found {row!r:.60}, expected a dict of columns")
+        for name, value in row.items():
+            if why := unwritable(value):
+                raise TaskError(f"task {spec.label!r}, row {index}: the column {name!r} {why}")
     return [dict(row) for row in rows]
 
 
@@ -78,6 +82,9 @@ def _jsonl(path: Path) -> Iterator[Raw]:
                 raise TaskError(
                     f"{path.name}, line {number}: not valid JSON: {error.msg} at column {error.colno}"
                 ) from error
+            except (RecursionError, ValueError) as error:  # nested too deeply, or an integer of too many digits
+                reason = str(error).partition(";")[0]
+                raise TaskError(f"{path.name}, line {number}: cannot be read: {reason}") from error
             if not isinstance(row, dict):
                 raise TaskError(f"{path.name}, line {number}: found {line.strip()!r:.60}, expected a JSON object")
             yield row
