@@ -106,7 +106,7 @@ def begin(base: str, *, seed: int, **options: Any) -> tuple[Any, Any]:
     from transformers import AutoModelForSequenceClassification, AutoTokenizer, set_seed
     from trl.trainer.reward_trainer import suppress_seqcls_warning
 
-    from llmpolicy.policies.causal_lm.load import check_placed
+    from llmpolicy.policies.causal_lm.load import FAILURES, check_placed
 
     set_seed(seed)  # the head is drawn at random
     shared = {key: options[key] for key in ("revision", "trust_remote_code") if options.get(key)}
@@ -118,7 +118,7 @@ def begin(base: str, *, seed: int, **options: Any) -> tuple[Any, Any]:
         model, found = loaded
         check_placed(base, model, found, new=("score.",), apart=("lm_head.",))
         return model, AutoTokenizer.from_pretrained(base, **shared)
-    except (OSError, ValueError) as error:
+    except FAILURES as error:
         raise PolicyError(f"no reward model can begin from {base!r}: {' '.join(str(error).split())[:200]}") from error
 
 

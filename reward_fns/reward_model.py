@@ -89,6 +89,7 @@ def load(model: str, written: int = 0, revision: str | None = None, trust_remote
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+    from llmpolicy.policies.causal_lm.load import FAILURES
     from llmpolicy.run import broken
 
     where = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
@@ -104,7 +105,7 @@ def load(model: str, written: int = 0, revision: str | None = None, trust_remote
                 path, dtype="auto" if where else "float32", output_loading_info=True, **options
             )
         tokenizer = AutoTokenizer.from_pretrained(path, **options)
-    except (OSError, ValueError) as error:
+    except FAILURES as error:
         reason = " ".join(str(error).split())[:200]
         raise RewardError(f"reward_model:score cannot load the reward model {model!r}: {reason}") from error
     _check(model, made, found["missing_keys"])

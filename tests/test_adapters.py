@@ -395,6 +395,11 @@ def configured(base, **changes):
             "cannot load .* as a causal language model",
         ),
         (
+            lambda base: configured(base, max_position_embeddings="256"),
+            "cannot load .* as a causal language model",
+        ),
+        (lambda base: configured(base, num_attention_heads=0), "cannot load .* as a causal language model"),
+        (
             lambda base: configured(base, num_hidden_layers=3),
             r"has no weights for model.layers.2.*\(9 missing in all\)",
         ),

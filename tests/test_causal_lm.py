@@ -12,13 +12,17 @@ import torch
 from accelerate.utils import convert_outputs_to_fp32
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import GPT2LMHeadModel
+from tokenizers import Tokenizer
+from tokenizers.models import BPE
+from tokenizers.normalizers import Prepend
+from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
 from transformers.models.mixtral.modeling_mixtral import load_balancing_loss_func
 from trl.trainer.utils import add_fused_lm_head
 
 from llmpolicy.errors import PolicyError
 from llmpolicy.policies import CausalLMPolicy, Policy
 from llmpolicy.policies.causal_lm import choose, generate, score
+from llmpolicy.policies.causal_lm.codec import Codec
 from llmpolicy.policies.causal_lm.forward import bare, left_pad
 from tests import models
 
@@ -602,6 +606,17 @@ def test_complete_says_how_each_completion_ended():
         assert record.text == pi.decode(record.token_ids)
 
 
+def test_a_stop_is_read_as_it_stands_within_a_text():
+    """A tokenizer that puts a blank before a text has two tokens for a line break alone, and one within."""
+    names = ["<unk>", "</s>", "▁", "a", "▁a", "<0x0A>"]
+    vocabulary = {name: index for index, name in enumerate(names)}
+    raw = Tokenizer(BPE(vocabulary, [("▁", "a")], unk_token="<unk>", byte_fallback=True))
+    raw.normalizer = Prepend("▁")
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, unk_token="<unk>", eos_token="</s>")
+    assert tokenizer("\n")["input_ids"] == [2, 5]
+    assert Codec(tokenizer, None, vocabulary=6, stop=["\n"]).stop_ids == [1, 5]
+
+
 def test_each_stop_id_stops():
     model = models.model("llama", vocab_size=SMALL)
     model.generation_config.eos_token_id = [4, 7]
@@ -643,6 +658,16 @@ def test_tokenizers_that_cannot_serve_are_refused():
     nameless = models.tokenizer()
     nameless.eos_token = None
     refuses("name an end token", tokenizer=nameless, model=models.model("llama", eos_token_id=None))
+    padless = models.tokenizer(pad=None)
+    padless.eos_token = None
+    beyond = models.model("llama", vocab_size=len(padless) + 9, eos_token_id=len(padless) + 5)
+    refuses("no pad token and no token of the ids", tokenizer=padless, model=beyond)
+
+
+@pytest.mark.parametrize("prompt", [None, b"abc", CHAT[0], [1.5, 2], "a\ud800", [None], 7])
+def test_what_is_no_prompt_is_refused(prompt: object) -> None:
+    with pytest.raises(PolicyError, match="prompt 0 is .*; expected a text, a list of messages, or token ids"):
+        policy("llama").encode([prompt])
 
 
 def test_a_tokenizer_without_a_pad_token_pads_with_its_end_token_and_says_so(caplog):

@@ -322,8 +322,8 @@ def test_messages_are_used_or_refused() -> None:
 
 @pytest.mark.parametrize(
     "said",
-    [[USER], (USER,), json.dumps([USER]), numpy.array([USER], dtype=object)],
-    ids=["list", "tuple", "json", "array"],
+    [[USER], (USER,), json.dumps([USER]), repr([USER]), numpy.array([USER], dtype=object)],
+    ids=["list", "tuple", "json", "csv", "array"],
 )
 def test_messages_in_any_column_are_asked_as_messages(said: Any) -> None:
     expected = only({"prompt": [USER], "answer": "4"})

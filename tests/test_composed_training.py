@@ -69,7 +69,7 @@ def test_trl_adds_up_what_the_rewards_say_row_by_row(tmp_path: Path) -> None:
             if row["reward"] is None:
                 assert terms.isnan().all()
             else:
-                assert float(terms.nan_to_num() @ trainer.reward_weights) == pytest.approx(row["reward"])
+                assert float(terms.nan_to_num().float() @ trainer.reward_weights) == pytest.approx(row["reward"])
                 assert terms.tolist() == pytest.approx(
                     [row[f"term/{name}"] for name in ("short", "right", "tidy", "noted")]
                 )

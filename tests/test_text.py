@@ -263,6 +263,7 @@ class TestReading:
             ("[THINK]", "[/THINK]"),
             ("<|START_THINKING|>", "<|END_THINKING|>"),
             ("<|begin_of_thought|>", "<|end_of_thought|>"),
+            ("<|inner_prefix|>", "<|inner_suffix|>"),
             ("<|think_start|>", "<|think_end|>"),
         ],
     )

@@ -1,9 +1,11 @@
 """From a row to a prompt: columns renamed and extracted, the template filled in, the conversation put together."""
 
+import ast
 import json
 import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from llmpolicy.types import Prompt, Sample
 
 FIELD = re.compile(r"\{(\{\w+\})\}|\{([^\W\d]\w*)\}")
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
+_ROLE = re.compile(r"""["']role["']""")
 UNORDERED = ("gcd", "lcm", "products")
 TALKS = ("messages", "conversation", "conversations")
 """Columns that hold a whole talk, its last reply included."""
@@ -159,15 +162,15 @@ def _messages(spec: TaskSpec, given: Any, name: str, where: str) -> list[Message
 
 
 def _from_json(user: Any) -> Any:
-    """Messages that a file of texts holds as JSON; anything else as it is."""
+    """Messages that a file of texts holds as JSON, or as Python writes them; anything else as it is."""
     user = as_python(user)
-    if not isinstance(user, str) or not (user.lstrip().startswith("[") and '"role"' in user):
+    if not isinstance(user, str) or not (user.lstrip().startswith("[") and _ROLE.search(user)):
         return user
-    try:
-        messages = json.loads(user)
-    except json.JSONDecodeError:
-        return user
-    return messages if is_messages(messages) else user
+    for read in (json.loads, ast.literal_eval):
+        with suppress(ValueError, SyntaxError, RecursionError):
+            messages = read(user.strip())
+            return messages if is_messages(messages) else user
+    return user
 
 
 def _ask(spec: TaskSpec, columns: Mapping[str, Any], where: str) -> str:

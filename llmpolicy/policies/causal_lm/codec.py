@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from operator import index
 from typing import Any
 
 from transformers import GenerationConfig, PreTrainedTokenizerBase
@@ -58,16 +59,25 @@ class Codec:
         return self.reader.raw(token_ids, after)
 
     def _encode(self, prompt: Any, row: int) -> list[int]:
-        if isinstance(prompt, str):
-            ids = self._text(prompt)
-        elif len(prompt) and isinstance(prompt[0], Mapping):
-            ids = self._chat(prompt, row)
-        else:
-            ids = [int(token) for token in prompt]
+        try:
+            ids = self._read(prompt, row)
+        except TypeError as error:  # no sequence, no whole numbers, or a text with half of a surrogate pair
+            raise PolicyError(
+                f"prompt {row} is {prompt!r:.60}; expected a text, a list of messages, or token ids"
+            ) from error
         if not ids:
             raise PolicyError(f"prompt {row} has no token; expected at least one to start from")
         self._check_vocabulary(ids, f"prompt {row}")
         return ids
+
+    def _read(self, prompt: Any, row: int) -> list[int]:
+        if isinstance(prompt, str):
+            return self._text(prompt)
+        if isinstance(prompt, bytes | bytearray | Mapping):
+            raise TypeError
+        if len(prompt) and isinstance(prompt[0], Mapping):
+            return self._chat(prompt, row)
+        return [index(token) for token in prompt]
 
     def _text(self, prompt: str) -> list[int]:
         ids = list(self.tokenizer(prompt)["input_ids"])
@@ -143,6 +153,9 @@ def _token_id(tokenizer: PreTrainedTokenizerBase, name: str | int) -> int:
         return name
     known = tokenizer.get_vocab()
     ids = [known[name]] if name in known else tokenizer(name, add_special_tokens=False)["input_ids"]
+    if len(ids) > 1:  # some tokenizers put a blank before a text, and none within
+        before, after = (tokenizer("a" + text, add_special_tokens=False)["input_ids"] for text in ("", name))
+        ids = after[len(before) :] if after[: len(before)] == before else ids
     if len(ids) != 1 or ids == [tokenizer.unk_token_id]:
         near = nearest(name, tokenizer.convert_ids_to_tokens(sorted(tokenizer.added_tokens_decoder)))
         raise PolicyError(
@@ -154,7 +167,13 @@ def _token_id(tokenizer: PreTrainedTokenizerBase, name: str | int) -> int:
 def _pad_id(tokenizer: PreTrainedTokenizerBase, stop_ids: Sequence[int]) -> int:
     """The pad token; without one the end token serves (as in TRL), which is safe as masks come from positions."""
     if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(stop_ids[0])
+        names = [tokenizer.eos_token, *tokenizer.convert_ids_to_tokens(list(stop_ids))]
+        tokenizer.pad_token = next((name for name in names if name is not None), None)
+        if tokenizer.pad_token is None:
+            raise PolicyError(
+                f"the tokenizer has no pad token and no token of the ids {list(stop_ids)} that end a completion; "
+                "expected the tokenizer that belongs to the model"
+            )
         logger.warning("the tokenizer has no pad token: its end token %r fills short rows", tokenizer.pad_token)
     tokenizer.padding_side = "left"
     return int(tokenizer.pad_token_id)

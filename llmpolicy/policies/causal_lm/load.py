@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import HFValidationError, RemoteEntryNotFoundError
+from huggingface_hub.errors import HFValidationError, RemoteEntryNotFoundError, StrictDataclassError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import nn
@@ -32,7 +32,11 @@ _ELSEWHERE = re.compile(r"vision|visual|image|audio|speech|modal|mtp|inv_freq|ma
 _AHEAD = ("num_nextn_predict_layers", "num_mtp_layers")
 _AHEAD_PARTS = ("eh_proj.", "enorm.", "hnorm.", "shared_head.")
 _SHARDS = "model*.safetensors"
-_FAILURES = (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, RuntimeError, SafetensorError)
+FAILURES = (
+    OSError, ValueError, LookupError, TypeError, AttributeError, ImportError, RuntimeError, ArithmeticError,
+    AssertionError, SafetensorError, StrictDataclassError,
+)  # fmt: skip
+"""What transformers raises for a folder that holds no model of the kind that is asked for."""
 
 
 def find(path: str, name: str, revision: str | None = None) -> Path | None:
@@ -90,7 +94,7 @@ def load_model(
             local_files_only=Path(path).is_dir(),
             **options,
         )
-    except _FAILURES as error:
+    except FAILURES as error:
         raise PolicyError(f"cannot load {path!r} as a causal language model ({first_line(error)})") from error
     model, found = loaded
     check_placed(path, model, found)
@@ -131,7 +135,7 @@ def load_tokenizer(
         return AutoTokenizer.from_pretrained(
             path, revision=revision, trust_remote_code=trust_remote_code, local_files_only=local
         )
-    except _FAILURES as error:
+    except FAILURES as error:
         raise PolicyError(f"cannot load the tokenizer of {path!r} ({first_line(error)})") from error
 
 
@@ -244,7 +248,7 @@ def take_weights(model: PreTrainedModel, folder: Path) -> None:
         saved, found = loaded
         check_placed(str(folder), saved, found)
         model.load_state_dict(saved.state_dict())
-    except _FAILURES as error:
+    except FAILURES as error:
         raise PolicyError(f"the weights in {folder} are not those of this model ({first_line(error)})") from error
 
 

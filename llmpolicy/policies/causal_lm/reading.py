@@ -19,9 +19,9 @@ from llmpolicy.policies.causal_lm.template import Template
 logger = logging.getLogger("llmpolicy")
 
 _TAGS = re.compile(r"</?(?:think|thinking|thought|reasoning|reflection|scratchpad)>", re.IGNORECASE)
-_THOUGHT = re.compile(r"think(?:ing)?|thought|reasoning", re.IGNORECASE)
-_CLOSES = re.compile(r"/|(?:\b|_)end", re.IGNORECASE)
-_SIDES = re.compile(r"begin|start|end|of|[^a-z]", re.IGNORECASE)
+_THOUGHT = re.compile(r"think(?:ing)?|thought|reasoning|inner", re.IGNORECASE)
+_CLOSES = re.compile(r"/|(?:\b|_)(?:end|suffix)", re.IGNORECASE)
+_SIDES = re.compile(r"begin|start|end|of|prefix|suffix|[^a-z]", re.IGNORECASE)
 
 _FRAMES = re.compile(r"<\|.*\|>|<\w+_of_\w+>")
 
