@@ -1,5 +1,6 @@
 """The command line: each verb is a plain function, and an error is one sentence."""
 
+import contextlib
 import ctypes
 import errno
 import json
@@ -14,7 +15,7 @@ from typer.core import TyperGroup
 
 from llmpolicy.errors import LLMPolicyError
 from llmpolicy.signals import Interrupted, end_with_launcher
-from llmpolicy.terminal import tell, wrapped
+from llmpolicy.terminal import open_standard, tell, wrapped
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 UNWRITTEN = re.compile(r"os error (28|122)\b|PytorchStreamWriter|inline_container.*unexpected pos")
@@ -220,6 +221,7 @@ def keep_memory() -> None:
 
 def run() -> None:
     """Run the command line; errors of ours become one sentence and exit code 2."""
+    open_standard()
     send_nothing()
     spin_less()
     keep_memory()
@@ -266,7 +268,7 @@ def _sentence(error: Exception) -> str | None:
 
 
 def _ran_out(error: Exception) -> bool:
-    if "torch" not in sys.modules:
+    if isinstance(error, MemoryError) or "torch" not in sys.modules:
         return isinstance(error, MemoryError)
     from llmpolicy.policies.causal_lm.out_of_memory import ran_out
 
@@ -280,4 +282,5 @@ def _fail(sentence: str) -> None:
 
 def _say(sentence: str) -> None:
     if int(os.environ.get("RANK", "0")) == 0:
-        print(wrapped(sentence), file=sys.stderr)
+        with contextlib.suppress(OSError):  # a terminal that is gone
+            print(wrapped(sentence), file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a wish: the loop that trains ends at its next step, with a checkpoint. No torch here."""
+"""Ctrl-C, SIGTERM and SIGHUP as a wish: the loop that trains ends at its next step, with a checkpoint. No torch here."""
 
 import contextlib
 import ctypes
@@ -28,7 +28,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Signals:
-    """Notes the first SIGINT or SIGTERM, in words, for a loop to end by; a second one is immediate.
+    """Notes the first SIGINT, SIGTERM or SIGHUP, in words, for a loop to end by; a second one is immediate.
 
     ``unit`` is what the loop finishes first.
     """
@@ -40,8 +40,8 @@ class Signals:
         self._previous: dict[int, Any] = {}
 
     def listen(self) -> Self:
-        """Take over SIGINT and SIGTERM; only the main thread may."""
-        for number in (signal.SIGINT, signal.SIGTERM):
+        """Take over the signals; only the main thread may."""
+        for number in (signal.SIGINT, *_terminating()):
             try:
                 self._previous[number] = signal.signal(number, self._handle)
             except ValueError:
@@ -71,20 +71,27 @@ def _tell(line: str) -> None:
 
 @contextlib.contextmanager
 def terminable() -> Iterator[None]:
-    """Let SIGTERM end what is going on as Ctrl-C does, where only a loop knows better."""
+    """Let SIGTERM and SIGHUP end what is going on as Ctrl-C does, where only a loop knows better."""
 
     def end(number: int, _: FrameType | None) -> None:
         raise Interrupted(number=number)
 
     try:
-        previous = signal.signal(signal.SIGTERM, end)
+        previous = {number: signal.signal(number, end) for number in _terminating()}
     except ValueError:  # not the main thread
         yield
         return
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _terminating() -> list[signal.Signals]:
+    """SIGTERM, and SIGHUP of a terminal that closes, unless ``nohup`` has it ignored."""
+    hangs_up = hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
+    return [signal.SIGTERM, *([signal.SIGHUP] if hangs_up else [])]
 
 
 def end_with_launcher() -> None:

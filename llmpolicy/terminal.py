@@ -1,5 +1,6 @@
 """Lines for a terminal: as wide as it is, never broken inside a word, and not among those of the libraries."""
 
+import errno
 import logging
 import os
 import re
@@ -58,5 +59,19 @@ def quiet() -> None:
 
 
 def tell(text: str) -> None:
-    """Print lines at once, also into a file or a pipe."""
-    print(wrapped(text), file=sys.stdout, flush=True)
+    """Print lines at once, also into a file or a pipe; where nobody reads them any more, what goes on is worth more."""
+    try:
+        print(wrapped(text), file=sys.stdout, flush=True)
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.EIO):
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def open_standard() -> None:
+    """Open standard input, output and errors on nothing where they are closed: other files would get their numbers."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free

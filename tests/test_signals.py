@@ -126,23 +126,50 @@ def test_ctrl_c_while_a_model_loads_is_one_line(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
-def test_a_wish_becomes_an_order_when_it_is_repeated_and_sigterm_interrupts_outside_of_a_loop(
-    capfd: pytest.CaptureFixture[str],
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_wish_becomes_an_order_when_it_is_repeated_and_interrupts_outside_of_a_loop(
+    number: signal.Signals, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    before = signal.getsignal(number)
     stop = Signals("update").listen()
     try:
-        signal.raise_signal(signal.SIGTERM)
-        assert (stop.reason, stop.signal) == ("SIGTERM", signal.SIGTERM)
+        signal.raise_signal(number)
+        assert (stop.reason, stop.signal) == (number.name, number)
         with pytest.raises(Interrupted) as again:
-            signal.raise_signal(signal.SIGTERM)
-        assert again.value.number == signal.SIGTERM
+            signal.raise_signal(number)
+        assert again.value.number == number
     finally:
         stop.forget()
     assert capfd.readouterr().err == "stopping after this update, with a checkpoint; a second signal to stop at once\n"
     with pytest.raises(KeyboardInterrupt) as ended, terminable():
-        signal.raise_signal(signal.SIGTERM)
-    assert getattr(ended.value, "number", None) == signal.SIGTERM
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+        signal.raise_signal(number)
+    assert getattr(ended.value, "number", None) == number
+    assert signal.getsignal(number) == before
+
+
+def test_a_terminal_that_closes_ends_nothing_that_was_started_by_nohup() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        stop = Signals().listen()
+        with terminable():
+            signal.raise_signal(signal.SIGHUP)
+        stop.forget()
+        assert stop.reason is None and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ending", ["2>&1 | head -1", "<&- >&- 2>&-"], ids=["reader gone", "all closed"])
+def test_a_run_that_nobody_listens_to_comes_to_its_end(ending: str, tmp_path: Path) -> None:
+    (tmp_path / "says.py").write_text(
+        "def longer(completion):\n    print(completion)\n    return len(completion) / 9\n"
+    )
+    words = [sys.executable, "-m", "llmpolicy", "train", "quickstart", *BRIEF, "rewards=says.py:longer", "--out", "run"]
+    command = f"set -o pipefail; {shlex.join(words)} {ending}"
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, env=environment(tmp_path), capture_output=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert Run.open(tmp_path / "run").manifest["status"] == "finished"
 
 
 def test_the_command_that_goes_on_starts_as_many_processes_with_the_rights_that_the_run_had(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from transformers import (
 
 from llmpolicy.errors import PolicyError, nearest
 from llmpolicy.policies.causal_lm.adapter import CONFIG, WEIGHTS, first_line
+from llmpolicy.policies.causal_lm.out_of_memory import ran_out
 
 _DTYPES = {"auto": "auto", "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tekken.json")
@@ -95,6 +96,8 @@ def load_model(
             **options,
         )
     except FAILURES as error:
+        if ran_out(error):
+            raise
         raise PolicyError(f"cannot load {path!r} as a causal language model ({first_line(error)})") from error
     model, found = loaded
     check_placed(path, model, found)
@@ -136,6 +139,8 @@ def load_tokenizer(
             path, revision=revision, trust_remote_code=trust_remote_code, local_files_only=local
         )
     except FAILURES as error:
+        if ran_out(error):
+            raise
         raise PolicyError(f"cannot load the tokenizer of {path!r} ({first_line(error)})") from error
 
 
@@ -249,6 +254,8 @@ def take_weights(model: PreTrainedModel, folder: Path) -> None:
         check_placed(str(folder), saved, found)
         model.load_state_dict(saved.state_dict())
     except FAILURES as error:
+        if ran_out(error):
+            raise
         raise PolicyError(f"the weights in {folder} are not those of this model ({first_line(error)})") from error
 
 

@@ -16,6 +16,7 @@ _SAID = (
     "bad allocation",
     "ALLOC_FAILED",
     "could not create a primitive",
+    "can't start new thread",
 )
 """How devices, and the libraries that compute on them, say so in exceptions of no kind of their own."""
 
