@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from llmpolicy.errors import PolicyError, nearest
 from llmpolicy.policies.causal_lm.forward import bare, innermost
 from llmpolicy.policies.causal_lm.kinds import REFERENCE, TRAINED, adapter_reason, config_reason
+from llmpolicy.policies.causal_lm.multimodal import fit_names
 from llmpolicy.policies.causal_lm.targets import endings, read_past, watched
 from llmpolicy.policies.causal_lm.trial import apart, log_probs
 
@@ -75,6 +76,7 @@ def load_adapter(model: nn.Module, config_file: Path, weights_file: Path, bases:
         )
     _still(config)
     _check_config(config, f"adapter {name!r}")
+    weights = fit_names(model, config, weights, f"adapter {name!r}")
     wrapped = _wrap(model, config, f"adapter {name!r}", bases[0] if bases else recorded, config.revision)
     place(wrapped, weights, f"adapter {name!r}", bases[0] if bases else "the model")
     return wrapped

@@ -1,0 +1,94 @@
+"""Adapters that were made on the multimodal class of a base, for its language model alone, or the other way round.
+
+The layers are the same; their names differ by the part of the whole that they belong to: ``model.language_model.layers.0``
+there, ``model.layers.0`` here.
+"""
+
+import logging
+import re
+from collections.abc import Collection, Mapping
+from functools import partial
+from typing import Any
+
+from peft.tuners.tuners_utils import check_target_module_exists
+from peft.utils.other import get_pattern_key
+from torch import Tensor, nn
+
+from llmpolicy.errors import PolicyError
+
+_PARTS = re.compile(r"language_model|text_model")
+_PART = re.compile(rf"(?:^|\.)(?:{_PARTS.pattern})(?=\.)")
+_NARROWER = ("exclude_modules", "layers_to_transform", "layers_pattern")
+_PREFIX = "base_model.model."
+
+
+def fit_names(model: nn.Module, config: Any, weights: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
+    """An adapter's tensors by the names that their layers have in this model; the configuration comes to name those, too.
+
+    Raises PolicyError for an adapter that also changes what the model does not have, such as a vision tower.
+    """
+    own = {_plain(name): name for name, module in model.named_modules() if module._parameters}
+    fitting: dict[str, Tensor] = {}
+    layers: dict[str, str] = {}  # by the adapter's names for them, those of the model
+    elsewhere = []
+    for key, tensor in weights.items():
+        name = _plain(key.removeprefix(_PREFIX))
+        layer = _layer(name, own)
+        if layer is None:
+            elsewhere += [key] if key.startswith(_PREFIX) else []
+            fitting[key] = tensor
+            continue
+        rest = name.removeprefix(layer)
+        layers[key.removeprefix(_PREFIX).removesuffix(rest)] = own[layer]
+        fitting[f"{_PREFIX}{own[layer]}{rest}"] = tensor
+    if all(name == here for name, here in layers.items()):
+        return dict(weights)
+    if elsewhere:
+        raise PolicyError(
+            f"{where} was made on another class of its base and changes parts that this model does not have "
+            f"({min(elsewhere)}, {len(elsewhere)} tensors in all); expected one of the language model's layers alone"
+        )
+    _name_layers(config, layers, where)
+    return fitting
+
+
+def _plain(name: str) -> str:
+    return _PART.sub("", name).removeprefix(".")
+
+
+def _layer(name: str, layers: Collection[str]) -> str | None:
+    """The layer that a tensor's name begins with."""
+    parts = name.split(".")
+    starts = (".".join(parts[:end]) for end in range(len(parts), 0, -1))
+    return next((start for start in starts if start in layers), None)
+
+
+def _name_layers(config: Any, layers: Mapping[str, str], where: str) -> None:
+    """Let a configuration name one by one the layers that it means, as this model calls them."""
+    patterns = {
+        field: value
+        for field, value in vars(config).items()
+        if field.endswith("_pattern") and value and isinstance(value, dict)
+    }
+    targets = {
+        here for name, here in layers.items() if config.target_modules and check_target_module_exists(config, name)
+    }
+    for field, value in vars(config).items():
+        ours = field in (*patterns, "target_modules", "base_model_name_or_path", *_NARROWER)
+        if (not ours and _PARTS.search(str(value))) or (field == "target_parameters" and value and patterns):
+            raise PolicyError(
+                f"{where} was made on another class of its base, and its {field} ({value}) cannot be told by the names of "
+                "this one; expected target_modules alone"
+            )
+    for field, pattern in patterns.items():
+        chosen = {here: pattern.get(get_pattern_key(list(pattern), name)) for name, here in layers.items()}
+        setattr(config, field, {f"^{re.escape(here)}": value for here, value in chosen.items() if value is not None})
+    config.target_modules = targets or config.target_modules
+    for field in filter(partial(hasattr, config), _NARROWER):
+        setattr(config, field, None)
+    logging.getLogger("llmpolicy").warning(
+        "%s was made on another class of its base: its tensors are given to the same layers of this one, and saved by the "
+        "names that they have here (%s)",
+        where,
+        min(layers.values()),
+    )
