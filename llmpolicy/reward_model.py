@@ -7,6 +7,7 @@ ordered rightly.
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean, pstdev
@@ -74,14 +75,19 @@ def train_reward_model(
     """
     from trl import RewardTrainer
 
+    from llmpolicy.policies.causal_lm.adapter import first_line, folded
     from llmpolicy.policies.causal_lm.frequencies import check_rows
-    from llmpolicy.policies.causal_lm.rehearse import rehearse
 
-    rehearse(str(model.config.name_or_path), model, tokenizer, model.save_pretrained, trained_only=False)
-    trainer = RewardTrainer(
-        model, args, train_dataset=_dataset(pairs.train, tokenizer), processing_class=tokenizer, peft_config=_lora(lora)
-    )
+    name = str(model.config.name_or_path)
+    config = None if lora is None else _lora(lora, model)
+    rows = _dataset(pairs.train, tokenizer)
+    try:
+        trainer = RewardTrainer(model, args, train_dataset=rows, processing_class=tokenizer, peft_config=config)
+    except ValueError as error:  # target_modules that the model has none of
+        raise PolicyError(f"reward_model: TRL cannot begin with {name} ({first_line(error)})") from error
     drop_printers(trainer)
+    if trainer.is_world_process_zero():
+        _rehearse(name, trainer.model, tokenizer)
     check_rows(model, lengths(trainer.train_dataset, "chosen_ids", "rejected_ids"), "reward_model")
     loss = trainer.train().training_loss
     report: dict[str, Any] = {"schema": 1, **facts, "dropped": pairs.dropped}
@@ -89,7 +95,7 @@ def train_reward_model(
     if trainer.is_world_process_zero():
         trained: Any = trainer.accelerator.unwrap_model(trainer.model)
         with written_whole(folder) as staged:
-            (trained.merge_and_unload() if lora else trained).save_pretrained(str(staged))
+            (folded(trained) if lora else trained).save_pretrained(str(staged))
             tokenizer.save_pretrained(str(staged))
             if pairs.held_out:
                 report["held_out"] = asdict(measure(staged, pairs.held_out))
@@ -122,15 +128,68 @@ def begin(base: str, *, seed: int, **options: Any) -> tuple[Any, Any]:
         raise PolicyError(f"no reward model can begin from {base!r}: {' '.join(str(error).split())[:200]}") from error
 
 
-def _lora(lora: Mapping[str, Any] | None) -> Any:
+def _lora(lora: Mapping[str, Any], model: Any) -> Any:
     """The adapter's configuration, with the head among the weights that are trained."""
     from llmpolicy.policies.causal_lm.adapter import lora_config
+    from llmpolicy.policies.causal_lm.targets import endings, read_past, watched
 
-    if lora is None:
-        return None
     config = lora_config(lora)
-    config.task_type, config.modules_to_save = "SEQ_CLS", ["score"]
+    with watched(model) as strange:
+        _scores(model)
+    if config.target_modules == "all-linear" and config.exclude_modules is None:
+        config.exclude_modules = endings(read_past(model) | strange) or None
+    config.task_type, config.modules_to_save = "SEQ_CLS", sorted({*(config.modules_to_save or ()), "score"})
     return config
+
+
+def _rehearse(name: str, model: Any, tokenizer: Any) -> None:
+    """Write the model as it will be written at the end, and load it; PolicyError if it cannot be, or scores otherwise."""
+    from peft import PeftModel
+    from transformers import AutoModelForSequenceClassification
+
+    from llmpolicy.policies.causal_lm.adapter import folded
+    from llmpolicy.policies.causal_lm.forward import is_there
+    from llmpolicy.policies.causal_lm.load import check_placed
+    from llmpolicy.policies.causal_lm.rehearse import rehearse
+    from llmpolicy.policies.causal_lm.trial import moved
+
+    if not is_there(model):
+        return
+    is_adapter = isinstance(model, PeftModel)
+    with moved(model) if is_adapter else nullcontext():
+        expected, whole = _scores(model), folded(model) if is_adapter else model
+
+    def look(folder: Path) -> None:
+        loaded: Any = AutoModelForSequenceClassification.from_pretrained(
+            folder, dtype=whole.dtype, output_loading_info=True, local_files_only=True
+        )
+        again, report = loaded
+        check_placed(name, again, report)
+        _same(name, expected, _scores(again.to(whole.device)), "loaded from its folder", whole.dtype)
+
+    _same(name, expected, _scores(whole), "added to its base", whole.dtype)
+    rehearse(name, whole, tokenizer, whole.save_pretrained, look, trained_only=False)
+
+
+def _scores(model: Any) -> Any:
+    """The scores of a few rows of tokens, (B, 1), in evaluation mode."""
+    import torch
+
+    from llmpolicy.policies.causal_lm.forward import vocabulary
+
+    ids = (torch.arange(32, device=model.device) * 7919 % vocabulary(model)).view(4, 8)  # (B, L)
+    training = model.training
+    with torch.no_grad():
+        scores = model.eval()(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
+    model.train(training)
+    return scores.float()
+
+
+def _same(name: str, expected: Any, found: Any, when: str, dtype: Any) -> None:
+    """Raise PolicyError if scores differ by more than rounding."""
+    apart = float((expected - found).abs().max())
+    if not apart <= (1e-2 if dtype.itemsize == 4 else 0.2) * max(1.0, float(expected.abs().max())):
+        raise PolicyError(f"{name}: what is trained would score otherwise once it is {when} (by {apart:.2g})")
 
 
 def _dataset(pairs: Sequence[Pair], tokenizer: Any) -> Any:

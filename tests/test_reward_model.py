@@ -19,6 +19,7 @@ from llmpolicy.rewards import RewardError, Rewards, RewardSpec, Sample
 from llmpolicy.run.sealed import seal
 from llmpolicy.tasks import Pair, Pairs
 from reward_fns import reward_model
+from scripts.zoo import build, cases
 from tests.models import model, tokenizer
 
 REPLIES = ("4", "a longer reply", "5", "", "22")
@@ -183,6 +184,58 @@ def test_training_learns_the_preference_and_writes_a_normal_model(tmp_path: Path
     assert float(better) > float(worse)
     # Centred: the mean over both replies is small beside the margin between them.
     assert abs(report["held_out"]["mean"]) < report["held_out"]["std"]
+
+
+def start(folder: Path, family: str = "llama") -> tuple[Any, Any, Any]:
+    """A small base with the head of a reward model, its tokenizer, and the arguments of a short training."""
+    build.build(build.small(family)).save_pretrained(folder / "base")
+    cases.words().save_pretrained(folder / "base")
+    steps = {"max_steps": 2, "learning_rate": 1e-2, "per_device_train_batch_size": 4}
+    return *begin(str(folder / "base"), seed=0), reward_config(steps, folder=folder / "out", seed=0, target="cpu")
+
+
+@pytest.mark.parametrize(
+    ("family", "lora", "sentence"),
+    [
+        ("zamba", {"r": 4}, "shared by several layers, each with its own part of the adapter"),
+        ("gpt2", {"r": 4, "target_modules": ["q_proj"]}, r"^reward_model: TRL cannot begin with \S+ \(.*target"),
+    ],
+)
+def test_an_adapter_that_could_not_be_merged_is_refused_before_the_first_step(
+    tmp_path: Path, family: str, lora: Any, sentence: str
+) -> None:
+    made, words, args = start(tmp_path, family)
+    with pytest.raises(PolicyError, match=sentence):
+        train_reward_model(made, words, pairs(), args, tmp_path / "out", {}, lora=lora)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_reward_model_that_would_be_loaded_as_another_is_refused_before_the_first_step(tmp_path: Path) -> None:
+    made, words, args = start(tmp_path)
+    made.config.rms_norm_eps = 4.0  # its layers have another
+    with pytest.raises(PolicyError, match="would score otherwise once it is loaded from its folder"):
+        train_reward_model(made, words, pairs(), args, tmp_path / "out", {})
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("family", ["llama", "jamba"])
+def test_what_is_written_is_what_was_trained_with_modules_that_lora_saves(
+    tmp_path: Path, family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from trl import RewardTrainer
+
+    trained: list[Any] = []
+    train = RewardTrainer.train
+    monkeypatch.setattr(RewardTrainer, "train", lambda self: (train(self), trained.append(self.model))[0])
+    made, words, args = start(tmp_path, family)
+    before = made.get_input_embeddings().weight.clone()
+    lora = {"r": 4, "modules_to_save": ["embed_tokens"]}
+    train_reward_model(made, words, pairs(), args, tmp_path / "out", {}, lora=lora)
+    again = AutoModelForSequenceClassification.from_pretrained(tmp_path / "out", dtype="float32")
+    assert not torch.equal(again.get_input_embeddings().weight, before)
+    ids = torch.arange(5, 25).view(2, 10)
+    with torch.no_grad():
+        torch.testing.assert_close(again(ids).logits, trained[0].eval()(ids).logits, atol=1e-5, rtol=1e-4)
 
 
 def test_what_trl_refuses_is_one_sentence(tmp_path: Path) -> None:
