@@ -402,7 +402,7 @@ def test_train_mode_and_checkpointing_change_nothing():
     assert found.value == expected.value
     assert set(calls[2:]) <= {sum(map(len, prompts)), *range(1, 7)}  # one token a row: the keys were kept
     assert model.training
-    assert model.is_gradient_checkpointing
+    assert all(layer.gradient_checkpointing for layer in model.model.layers)
 
 
 def test_dropout_and_router_jitter_are_gone():

@@ -175,16 +175,70 @@ def weighed(policy: CausalLMPolicy) -> None:
     policy.model.peft_config["default"].fan_in_fan_out = policy.model.peft_config["default"].use_rslora = True
 
 
+@pytest.mark.parametrize("really", [rehearse.REALLY, 0], ids=["small", "large"])
 @pytest.mark.parametrize("spoil", [scaled, ranked, weighed])
 def test_an_adapter_whose_file_would_say_something_else_is_refused_before_the_first_step(
-    spoil: Any, base: Path
+    spoil: Any, base: Path, really: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(rehearse, "REALLY", really)
     policy = CausalLMPolicy.load(base, lora={"r": 4})
     spoil(policy)
     with pytest.raises(PolicyError, match="loaded from its folder") as caught:
         policy.rehearse()
     assert "\n" not in str(caught.value)
     assert list(policy.model.peft_config) == ["default"]
+
+
+def targeted(policy: CausalLMPolicy) -> None:
+    policy.model.peft_config["default"].target_modules = {"q_proj"}
+
+
+def doubled(policy: CausalLMPolicy) -> None:
+    policy.model.peft_config["default"].use_dora = True
+
+
+def kept(policy: CausalLMPolicy) -> None:
+    policy.model.peft_config["default"].modules_to_save = ["embed_tokens"]
+
+
+@pytest.mark.parametrize("spoil", [targeted, doubled, kept])
+def test_a_large_adapter_whose_configuration_names_other_tensors_is_refused(
+    spoil: Any, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rehearse, "REALLY", 0)
+    policy = CausalLMPolicy.load(base, lora={"r": 4})
+    before = {key: value.clone() for key, value in policy.model.state_dict().items()}
+    policy.rehearse()
+    after = policy.model.state_dict()
+    assert before.keys() == after.keys() and all(torch.equal(value, before[key]) for key, value in after.items())
+    spoil(policy)
+    with pytest.raises(PolicyError, match="in training and .* once it is loaded from its folder"):
+        policy.rehearse()
+
+
+def deeper(policy: CausalLMPolicy) -> None:
+    policy.model.config.num_hidden_layers = 3
+
+
+def wider(policy: CausalLMPolicy) -> None:
+    policy.model.config.intermediate_size *= 2
+
+
+def tied(policy: CausalLMPolicy) -> None:
+    policy.model.config.tie_word_embeddings = True
+
+
+@pytest.mark.parametrize("spoil", [deeper, wider, tied])
+def test_large_weights_that_their_configuration_would_not_take_again_are_refused(
+    spoil: Any, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rehearse, "REALLY", 0)
+    policy = CausalLMPolicy.load(base)
+    policy.rehearse()
+    spoil(policy)
+    with pytest.raises(PolicyError, match=r"is .* in training and .* by its configuration") as caught:
+        policy.rehearse()
+    assert "\n" not in str(caught.value)
 
 
 def test_full_weights_that_no_loader_would_take_again_are_refused_and_an_adapter_on_them_is_not() -> None:

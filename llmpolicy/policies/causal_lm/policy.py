@@ -27,7 +27,13 @@ from llmpolicy.policies.causal_lm.kinds import adapter_reason
 from llmpolicy.policies.causal_lm.lengths import Lengths
 from llmpolicy.policies.causal_lm.reference import Reference
 from llmpolicy.policies.causal_lm.rehearse import mend_generation, rehearse
-from llmpolicy.policies.causal_lm.roundtrip import check_folder, check_written, settle_patterns
+from llmpolicy.policies.causal_lm.roundtrip import (
+    check_adapter_outline,
+    check_folder,
+    check_outline,
+    check_written,
+    settle_patterns,
+)
 from llmpolicy.policies.causal_lm.rows import Rows
 from llmpolicy.policies.causal_lm.score import Scored, last_logits, score
 from llmpolicy.policies.causal_lm.score_groups import score_groups
@@ -372,8 +378,9 @@ class CausalLMPolicy:
 
     def rehearse(self) -> None:
         """Save once before training, into a folder that goes away; raises PolicyError for what could not be saved then."""
-        look = partial(check_written if self.is_adapter else check_folder, self.model, where=self.name)
-        rehearse(self.name, self.model, self.tokenizer, self.save, look, trained_only=self.is_adapter)
+        checks = (check_written, check_adapter_outline) if self.is_adapter else (check_folder, check_outline)
+        look, outline = (partial(check, self.model, where=self.name) for check in checks)
+        rehearse(self.name, self.model, self.tokenizer, self.save, look, outline, trained_only=self.is_adapter)
 
     def take(self, folder: str | Path) -> None:
         """Go on with the weights that ``save`` wrote; raises PolicyError unless every tensor has found its place."""

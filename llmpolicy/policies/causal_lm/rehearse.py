@@ -28,12 +28,14 @@ def rehearse(
     tokenizer: Any,
     save: Callable[[Path], None],
     look: Callable[[Path], None] | None = None,
+    outline: Callable[[Path], None] | None = None,
     *,
     trained_only: bool,
 ) -> None:
     """Save a policy and throw it away; of large weights all but their bytes. Raises PolicyError if that cannot be done.
 
-    ``save`` writes it into a folder, ``look`` holds what lies there against the policy, a step away from its start;
+    ``save`` writes it into a folder, ``look`` holds what lies there against the policy, a step away from its start, and
+    ``outline`` the configurations alone, where the weights are too large to be written.
     ``trained_only``: only the weights that are trained, as an adapter is.
     """
     inner = bare(model)
@@ -51,7 +53,8 @@ def rehearse(
         try:
             if not trained_only:  # PEFT writes what layers of an adapter share once for each of them
                 _check_shared(inner)
-            if _size(model, trained_only) <= REALLY:
+            really = _size(model, trained_only) <= REALLY
+            if really:
                 with moved(model) if trained_only else nullcontext():
                     save(Path(folder))
                     if look is not None:
@@ -60,6 +63,8 @@ def rehearse(
             inner.config.save_pretrained(folder)
             if getattr(inner, "generation_config", None) is not None:
                 inner.generation_config.save_pretrained(folder)
+            if outline is not None and not really:
+                outline(Path(folder))
         except _FAILURES as error:
             message = " ".join(str(error).split())[:200]
             raise PolicyError(
