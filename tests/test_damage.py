@@ -121,6 +121,42 @@ def test_a_run_goes_on_from_the_older_checkpoint_to_the_very_same_end(ended: Pat
     assert unlike(ended, folder) == []
 
 
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another run of the same recipe with another seed."""
+    folder = tmp_path_factory.mktemp("other")
+    return run_of(folder, **{**BLOCKS, "seed": 5}).path
+
+
+def test_a_checkpoint_of_another_run_or_step_is_not_gone_on_from(ended: Path, folder: Path, other: Path) -> None:
+    home = folder / "run/checkpoints"
+    shutil.rmtree(home / "checkpoint-4")
+    shutil.copytree(other / "checkpoints/checkpoint-4", home / "checkpoint-4")
+    shutil.copytree(home / "checkpoint-2", home / "checkpoint-3")
+    kill_after_the_last_step(folder)
+    said = go_on(folder)
+    notes = [line for line in said if "going on from checkpoint-2" in line]
+    assert len(notes) == 2
+    assert "checkpoint-4 is damaged (it is of run " in notes[0]
+    assert "checkpoint-3 is damaged (it is of step 2, not of 3) and kept as broken-checkpoint-3" in notes[1]
+    assert unlike(ended, folder) == []
+
+
+@pytest.mark.parametrize("name", ["best", "policy"])
+def test_weights_of_another_run_are_not_taken_for_those_of_this_one(folder: Path, other: Path, name: str) -> None:
+    place = folder / "run" / name
+    shutil.rmtree(place)
+    shutil.copytree(other / name, place)
+    if name == "policy":
+        with pytest.raises(RunError, match="policy is damaged .it is of run .*train with --resume writes it anew"):
+            evaluate_model(str(folder / "run"))
+    said = go_on(folder) if name == "policy" else []
+    if name == "best":
+        mend(folder / "run", said.append)
+    assert any(f"note: {name}/ is damaged (it is of run " in line for line in said)
+    assert (folder / f"run/broken-{name}").is_dir()
+
+
 def test_without_a_whole_checkpoint_nothing_is_moved_and_nothing_is_cleared(folder: Path) -> None:
     run = Run.open(folder / "run")
     for step in (2, 4):

@@ -135,7 +135,7 @@ class BestCheckpoint(TrainerCallback):
         figures = self.measure()
         record = {"step": state.global_step, "accuracy": figures["accuracy"]}
         if record["accuracy"] > self.best:
-            with written_whole(self.run.best_dir, **record) as folder:
+            with written_whole(self.run.best_dir, **record, run=self.run.id) as folder:
                 self.save(folder)
             self.best = record["accuracy"]
             self.run.update_manifest(best=record)

@@ -39,7 +39,8 @@ def whole_checkpoint(trainer: "PolicyTrainer") -> Iterator[None]:
             if trainer.args.should_save:
                 if trainer.run is not None:
                     trainer.run.keep_record(staged / RECORD)
-                add_checkpoint(staged, home, trainer.args.save_total_limit)
+                run = trainer.run.id if trainer.run else None
+                add_checkpoint(staged, home, trainer.args.save_total_limit, run)
     finally:
         trainer.staged = None
         if trainer.args.should_save:
@@ -95,7 +96,7 @@ def save_together(trainer: "PolicyTrainer", folder: Path) -> None:
     trainer.save_model(str(staged))
     trainer.accelerator.wait_for_everyone()
     if trainer.args.should_save:
-        put(staged, folder, step=trainer.state.global_step)
+        put(staged, folder, step=trainer.state.global_step, run=trainer.run.id if trainer.run else None)
     trainer.accelerator.wait_for_everyone()
 
 

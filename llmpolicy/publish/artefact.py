@@ -16,7 +16,7 @@ from huggingface_hub.errors import HFValidationError
 from llmpolicy.errors import PublishError, nearest
 from llmpolicy.publish.card import CardFacts, card
 from llmpolicy.publish.files import PublishedFile, What, check, describe, stage
-from llmpolicy.run import Run, broken, damage, facts_of
+from llmpolicy.run import Run, broken, facts_of
 from llmpolicy.terminal import quiet
 
 Which = Literal["last", "best"]
@@ -55,7 +55,7 @@ def choose(run: Run, what: str | None = None, which: str | None = None) -> Choic
     if not source.is_dir():
         state = run.manifest.get("status", "unknown")
         raise PublishError(f"{run.path} has no {source.name}/ weights to publish (the run's status: {state})")
-    if (clause := damage(source)) and facts_of(source):
+    if (clause := run.damage(source)) and facts_of(source):
         raise PublishError(
             f"{source} is not what the run wrote ({clause}); train with --resume, which puts it in order"
         )

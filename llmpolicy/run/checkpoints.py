@@ -24,13 +24,13 @@ def step_of(checkpoint: Path) -> int:
     return int(checkpoint.name.rsplit("-", 1)[1])
 
 
-def add_checkpoint(staged: Path, folder: Path, keep: int | None) -> None:
+def add_checkpoint(staged: Path, folder: Path, keep: int | None, run: str | None = None) -> None:
     """Give a checkpoint its place under ``folder``, then drop the oldest beyond ``keep``, by step and not by any clock.
 
     Nothing is dropped before the new one was read back from the disk and found whole; raises RunError if it is not.
     """
     new = folder / staged.name
-    put(staged, new, step=step_of(new))
+    put(staged, new, step=step_of(new), **({"run": run} if run else {}))
     if _surplus(folder, keep) and (clause := damage(new)):
         raise RunError(
             f"{new} was written and reads back otherwise ({clause}): the disk does not keep what it is given"
@@ -50,14 +50,14 @@ def drop_oldest(folder: Path, keep: int | None) -> None:
         shutil.rmtree(gone)
 
 
-def newest_whole(folder: Path, say: Callable[[str], None]) -> Path | None:
-    """The newest checkpoint that is whole; newer ones that are not are kept aside, and said. None where there is none.
+def newest_whole(folder: Path, say: Callable[[str], None], run: str | None = None) -> Path | None:
+    """The newest checkpoint of a run that is whole; newer ones that are not are kept aside, and said. None without any.
 
     Raises RunError, and moves nothing, when there are checkpoints and none of them is whole.
     """
     broken: list[tuple[Path, str]] = []
     for path in reversed(checkpoints(folder)):
-        clause = damage(path)
+        clause = damage(path, run=run, step=step_of(path))
         if clause is None:
             for other, why in broken:
                 kept = keep_aside(other)

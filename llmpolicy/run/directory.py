@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import yaml
 
@@ -30,7 +31,7 @@ from llmpolicy.run.files import (
 from llmpolicy.run.lock import lock, make_space, release
 from llmpolicy.run.machine import environment, now, redact
 from llmpolicy.run.place import claim, is_failed_start, make_folders, refuse_other_kinds
-from llmpolicy.run.sealed import SEAL, facts_of, sync
+from llmpolicy.run.sealed import SEAL, damage, facts_of, sync
 
 _LOG = logging.getLogger("llmpolicy")
 
@@ -66,7 +67,14 @@ class Run:
         text = yaml.safe_dump({"schema": SCHEMA, **recipe}, sort_keys=False, allow_unicode=True)
         write_text(path / "recipe.yaml", text)
         facts = {**facts, "recipe_sha256": sha256(text.encode()).hexdigest()}
-        manifest = {"schema": SCHEMA, "status": "running", "started": now(), **environment(), **facts}
+        manifest = {
+            "schema": SCHEMA,
+            "id": uuid4().hex,
+            "status": "running",
+            "started": now(),
+            **environment(),
+            **facts,
+        }
         write_text(path / "manifest.json", manifest_text(manifest))
         return cls(path)
 
@@ -95,6 +103,15 @@ class Run:
         run.attempt = 1 + max([len(run.manifest.get("resumed", [])), *map(attempt_of, run.rollout_files())])
         run.update_manifest(status="running", resumed=[*run.manifest.get("resumed", []), now()])
         return run
+
+    @property
+    def id(self) -> str | None:
+        """What the seals of the run's folders name it by, wherever it is copied; None of an earlier version's."""
+        return self.manifest.get("id")
+
+    def damage(self, folder: Path) -> str | None:
+        """What is wrong with a sealed folder of this run, as a clause, or None."""
+        return damage(folder, run=self.id)
 
     # What lies where
 

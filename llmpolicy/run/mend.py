@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from llmpolicy.errors import RunError
 from llmpolicy.run.checkpoints import RECORD, newest_whole
@@ -28,16 +29,22 @@ def mend(path: Path, say: Callable[[str], None]) -> None:
         for name in FOLDERS:
             recover(path / name)
         _drop_leftovers(path)
-        checkpoint = newest_whole(path / "checkpoints", say)
+        run = _known(path).get("id")
+        checkpoint = newest_whole(path / "checkpoints", say, run)
         if checkpoint is not None:
             _mend_record(path, checkpoint, say)
         # Earlier versions sealed no folder; a start that was killed has no manifest.
         sealed = (path / "manifest.json").is_file() and "checksum" in read_manifest(path)
         for name in FOLDERS:
             if sealed or (path / name / SEAL).is_file():
-                keep_damaged(path / name, say)
+                keep_damaged(path / name, say, run=run or _known(path).get("id"))
     finally:
         release(path)
+
+
+def _known(path: Path) -> dict[str, Any]:
+    """The manifest, where it is what was written; else nothing."""
+    return read_manifest(path) if _manifest(path, path) is None else {}
 
 
 def _drop_leftovers(path: Path) -> None:

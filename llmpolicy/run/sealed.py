@@ -64,8 +64,11 @@ def seal(folder: Path, **facts: Any) -> None:
         sync(path)
 
 
-def damage(folder: Path) -> str | None:
-    """What is wrong with a sealed folder, as a clause, or None: every byte is read and checked, sizes first."""
+def damage(folder: Path, **own: Any) -> str | None:
+    """What is wrong with a sealed folder, as a clause, or None: every byte is read and checked, sizes first.
+
+    ``own`` is what its seal must say, where it says it: a whole folder of another ``run`` or ``step`` has no place here.
+    """
     if not (folder / SEAL).is_file():
         return f"{SEAL} is missing"
     files = facts_of(folder).get("files")
@@ -84,6 +87,10 @@ def damage(folder: Path) -> str | None:
         return f"{SEAL} cannot be read"
     except OSError as error:
         return f"{error.filename or 'a file'} cannot be read ({error.strerror})"
+    said = facts_of(folder)
+    for name, value in own.items():
+        if value is not None and said.get(name, value) != value:
+            return f"it is of {name} {said[name]}, not of {value}"
     return None
 
 
@@ -126,9 +133,9 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def keep_damaged(folder: Path, say: Callable[[str], None]) -> bool:
-    """Whether a folder is damaged; if so it is kept aside, and said."""
-    clause = damage(folder) if folder.is_dir() else None
+def keep_damaged(folder: Path, say: Callable[[str], None], **own: Any) -> bool:
+    """Whether a folder is damaged, or not the run's ``own``; if so it is kept aside, and said."""
+    clause = damage(folder, **own) if folder.is_dir() else None
     if clause is not None:
         say(f"note: {folder.name}/ is damaged ({clause}) and kept as {keep_aside(folder).name}/")
     return clause is not None

@@ -10,7 +10,7 @@ from llmpolicy.build import Plan, build_policy, evaluated_length, fit_held_out, 
 from llmpolicy.errors import RecipeError, RunError
 from llmpolicy.recipe import Recipe, load_recipe
 from llmpolicy.rewards.printed import printed
-from llmpolicy.run import Run, damage, facts_of
+from llmpolicy.run import Run, facts_of
 from llmpolicy.session.process import Say, placed, target
 from llmpolicy.session.reinforce import evaluate_environment
 from llmpolicy.session.sources import refuse_changes, refuse_damaged_arguments, source_facts
@@ -108,7 +108,7 @@ def evaluate_model(
 
 def _checked(run: Run, made: Plan, *, accept: bool, say: Say) -> list[str]:
     """Refuse damaged weights, files that changed since, and questions that were trained on; the changes accepted."""
-    if (clause := damage(run.policy_dir)) and facts_of(run.policy_dir):
+    if (clause := run.damage(run.policy_dir)) and facts_of(run.policy_dir):
         raise RunError(
             f"{run.policy_dir} is damaged ({clause}); train with --resume writes it anew from the last checkpoint"
         )

@@ -307,7 +307,7 @@ def _carry_out(
         if written:
             policy = placed(policy_at(run.policy_dir, recipe))
         else:
-            with written_whole(run.policy_dir, step=step) as folder:
+            with written_whole(run.policy_dir, step=step, run=run.id) as folder:
                 policy.save(folder)
         return close_run(made, policy, run, stopped, say, start, step=step)
 

@@ -9,7 +9,7 @@ import yaml
 
 from llmpolicy.errors import RunError
 from llmpolicy.recipe import Recipe
-from llmpolicy.run import Run, damage, step_of
+from llmpolicy.run import Run, step_of
 from llmpolicy.run.checkpoints import RECORD
 from llmpolicy.run.files import read_checked
 from llmpolicy.run.sealed import keep_aside
@@ -164,7 +164,7 @@ def is_complete(run: Run, recipe: Recipe) -> bool:
     if recipe.evaluate is not None and recipe.evaluate.curve and run.best_dir.is_dir():
         files += [run.best_dir / "evaluation.json", run.curve_path]
     there = all(file.is_file() and _reads(file) for file in files)
-    return run.manifest.get("status") == "finished" and there and damage(run.policy_dir) is None
+    return run.manifest.get("status") == "finished" and there and run.damage(run.policy_dir) is None
 
 
 def _reads(file: Path) -> bool:

@@ -156,7 +156,7 @@ def train_environment(recipe: Recipe, out: Path | None, *, resume: bool, dry_run
         state = _begin(policy, environment, settings, recipe, run if resume else None)
         note_going_on(run, recipe, {}, say)
         stopped = loop(policy, environment, settings, state, recipe, run, say)
-        with written_whole(run.policy_dir, step=state.update) as folder:
+        with written_whole(run.policy_dir, step=state.update, run=run.id) as folder:
             policy.save(folder)
         run.write_evaluation(evaluate_returns_of(recipe, policy, untrained, say))
         run.finish("stopped" if stopped else "finished", steps=state.update, reason=stopped)
@@ -233,7 +233,7 @@ def save_state(policy: Any, state: "State", run: Run) -> None:
             policy.save(staged)
             state.save(staged)
             run.keep_record(staged / RECORD)
-            add_checkpoint(staged, run.checkpoint_dir, KEPT)
+            add_checkpoint(staged, run.checkpoint_dir, KEPT, run.id)
     finally:
         shutil.rmtree(staged.parent, ignore_errors=True)
 
