@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 Message = dict[str, Any]
+Reply = str | Message
+"""What an assistant says: a text, or a message where it holds more than its content."""
 
 _TEXT = ("text", "input_text", "output_text")
 """The names that a part of text goes by."""

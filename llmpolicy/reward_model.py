@@ -5,21 +5,23 @@ incomplete block designs", Biometrika 39:324-345). It is calibrated when of the 
 ordered rightly.
 """
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean, pstdev
 from typing import Any
 
 from llmpolicy.errors import PolicyError
-from llmpolicy.messages import plain
+from llmpolicy.messages import Reply, content_text, thought
 from llmpolicy.run import written_whole
 from llmpolicy.statistics import Interval, wilson
 from llmpolicy.tasks import Pair, Pairs
-from llmpolicy.warm_start import drop_printers, exchange, lengths, stage_config, write_report
-from llmpolicy.warm_start import table as trl_table
+from llmpolicy.warm_start import drop_printers, lengths, stage_config, write_report
+
+logger = logging.getLogger("llmpolicy")
 
 REPORT = "reward_model.json"
 BINS = 5
@@ -80,7 +82,7 @@ def train_reward_model(
 
     name = str(model.config.name_or_path)
     config = None if lora is None else _lora(lora, model)
-    rows = _dataset(pairs.train, tokenizer)
+    rows, pairs = _rows(pairs, model, tokenizer, args.max_length)
     try:
         trainer = RewardTrainer(model, args, train_dataset=rows, processing_class=tokenizer, peft_config=config)
     except ValueError as error:  # target_modules that the model has none of
@@ -192,14 +194,57 @@ def _same(name: str, expected: Any, found: Any, when: str, dtype: Any) -> None:
         raise PolicyError(f"{name}: what is trained would score otherwise once it is {when} (by {apart:.2g})")
 
 
-def _dataset(pairs: Sequence[Pair], tokenizer: Any) -> Any:
-    """Pairs as TRL takes them; a reward model reads messages alone, with no tools or arguments of a template."""
-    from llmpolicy.policies.causal_lm.template import Template
+def as_text(reply: Reply, where: str) -> str:
+    """A reply as the text that GRPO will score, thinking in front; PolicyError for tool calls, which are no text there."""
+    if isinstance(reply, str):
+        return reply
+    if reply.get("tool_calls"):
+        raise PolicyError(
+            f"{where}: the reply calls tools, and a reward model scores texts; expected it as the text that a model writes"
+        )
+    before, content = thought(reply), content_text(reply["content"])
+    return f"<think>\n{before.strip()}\n</think>\n\n{content}" if before else content
 
-    template = Template(tokenizer, {})
-    prompts = [pair.prompt if isinstance(pair.prompt, str) else plain(pair.prompt) for pair in pairs]
-    replies = ({"chosen": pair.chosen, "rejected": pair.rejected} for pair in pairs)
-    return trl_table([exchange(prompt, template, **both) for prompt, both in zip(prompts, replies, strict=True)])
+
+def _read(pairs: Sequence[Pair], rewarder: Any) -> list[tuple[Pair, list[int], list[int]]]:
+    """Pairs with their replies as texts, and the ids of both as `reward_model:score` reads them; no two equal ones."""
+    from reward_fns.reward_model import token_ids
+
+    if any(getattr(pair.prompt, "options", {}) for pair in pairs):
+        logger.warning(
+            "reward_model: a reward reads messages alone, without tools and chat_template_kwargs of the pairs"
+        )
+    rows: list[tuple[Pair, list[int], list[int]]] = []
+    for pair in pairs:
+        where = f"reward_model, pair {pair.question!r:.60}"
+        told = replace(pair, chosen=as_text(pair.chosen, where), rejected=as_text(pair.rejected, where))
+        chosen, rejected = (token_ids(rewarder, pair.prompt, str(text)) for text in (told.chosen, told.rejected))
+        if chosen != rejected:
+            rows.append((told, chosen, rejected))
+    return rows
+
+
+def _rows(pairs: Pairs, model: Any, tokenizer: Any, most: int | None) -> tuple[Any, Pairs]:
+    """What TRL trains on, and the pairs that are left: those that read alike to the model are dropped and counted."""
+    from datasets import Dataset
+
+    from reward_fns.reward_model import RewardModel
+
+    rewarder = RewardModel(str(model.config.name_or_path), model, tokenizer, 0)
+    train, held_out = _read(pairs.train, rewarder), _read(pairs.held_out, rewarder)
+    alike = len(pairs.train) + len(pairs.held_out) - len(train) - len(held_out)
+    if not train:
+        raise PolicyError("reward_model: the chat template makes one text of the two replies of each pair")
+    if alike:
+        logger.warning("reward_model: %d pairs dropped: the chat template makes one text of their two replies", alike)
+    short = [row for row in train if most is None or max(map(len, row[1:])) <= most]
+    longer = len(train) - len(short)
+    if not short:
+        raise PolicyError(f"reward_model: all {longer} pairs have a reply beyond max_length = {most} tokens; raise it")
+    if longer:
+        logger.warning("reward_model: %d of %d pairs dropped: beyond max_length = %d tokens", longer, len(train), most)
+    left = Pairs([pair for pair, *_ in short], [pair for pair, *_ in held_out], pairs.dropped + alike + longer)
+    return Dataset.from_list([{"chosen_ids": chosen, "rejected_ids": rejected} for _, chosen, rejected in short]), left
 
 
 def measure(folder: Path, pairs: Sequence[Pair]) -> Measured:

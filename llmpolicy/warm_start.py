@@ -1,6 +1,7 @@
 """The supervised warm start: TRL's SFTTrainer on demonstrations, written as a normal model."""
 
 import json
+import logging
 import math
 import warnings
 from collections.abc import Mapping, Sequence
@@ -8,17 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmpolicy.errors import PolicyError, RecipeError
-from llmpolicy.messages import content_text
 from llmpolicy.recipe import GRPO_DEFAULTS, STAGE_DEFAULTS, TARGET_DEFAULTS
 from llmpolicy.run import written_whole
 from llmpolicy.tasks import Demonstration
-from llmpolicy.types import Prompt
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
     from llmpolicy.policies.causal_lm import CausalLMPolicy
-    from llmpolicy.policies.causal_lm.template import Template
+    from llmpolicy.policies.causal_lm.codec import Codec
+
+logger = logging.getLogger("llmpolicy")
 
 REPORT = "warm_start.json"
 
@@ -79,13 +80,13 @@ def warm_start(
     if bare(policy.model).base_model is bare(policy.model):
         kind = type(bare(policy.model)).__name__
         raise PolicyError(f"sft: TRL finds no layers under the head of {kind}; expected a model that it can warm-start")
+    learned, measured_on = (_dataset(rows, policy.codec, args) if rows else None for rows in (train, held_out))
     policy.rehearse()
     if policy.is_adapter and PartialState().is_main_process:
         policy.merge().rehearse()  # what is written at the end
     trainer = SFTTrainer(
-        policy.model, args, train_dataset=_dataset(train, policy.codec.template), processing_class=policy.tokenizer,
-        eval_dataset=_dataset(held_out, policy.codec.template) if held_out else None,
-    )  # fmt: skip
+        policy.model, args, train_dataset=learned, eval_dataset=measured_on, processing_class=policy.tokenizer
+    )
     drop_printers(trainer)
     settle_aux_loss(trainer, policy.model, args.router_aux_loss_coef)
     for rows in filter(None, (trainer.train_dataset, trainer.eval_dataset)):
@@ -109,41 +110,24 @@ def lengths(rows: Any, *columns: str) -> list[int]:
     return [len(ids) for column in columns for ids in rows[column]]
 
 
-def _dataset(rows: Sequence[Demonstration], template: "Template") -> "Dataset":
-    """Prompts and completions as TRL takes them; only the completions are learned."""
-    return table(
-        [exchange(row.prompt, template, completion=row.reply) | _options(row.prompt, template) for row in rows]
+def _dataset(rows: Sequence[Demonstration], codec: "Codec", args: Any) -> "Dataset":
+    """Token ids for TRL, prompts as GRPO generates from them; only the replies are learned, and their end."""
+    from datasets import Dataset
+
+    read = [codec.lesson(row.prompt, row.reply, f"sft, demonstration {row.question!r:.60}") for row in rows]
+    whole = args.completion_only_loss is False
+    longer = sum(args.max_length is not None and len(before) + len(reply) > args.max_length for before, reply in read)
+    if longer:
+        logger.warning(
+            "sft: %d of %d demonstrations have more than max_length = %d tokens, and lose what is beyond",
+            longer, len(read), args.max_length,
+        )  # fmt: skip
+    return Dataset.from_list(
+        [
+            {"input_ids": [*before, *reply], "labels": [*(before if whole else [-100] * len(before)), *reply]}
+            for before, reply in read
+        ]
     )
-
-
-def table(rows: Sequence[Mapping[str, Any]]) -> "Dataset":
-    """Rows with messages for TRL, held as JSON: Arrow would give every message the fields of all others."""
-    from datasets import Dataset, Features, Json, Value
-
-    texts = {name for row in rows for name, value in row.items() if isinstance(value, str)}
-    kinds = {name: Value("string") if name in texts else Json() for row in rows for name in row}
-    return Dataset.from_list([{name: row.get(name) for name in kinds} for row in rows], features=Features(kinds))
-
-
-def exchange(prompt: Prompt, template: "Template", **replies: str) -> dict[str, Any]:
-    """A prompt with its replies as TRL takes them: texts, or messages of the kind that the chat template shows.
-
-    A prefill goes to the replies, since TRL would begin another turn behind it.
-    """
-    if isinstance(prompt, str):
-        return {"prompt": prompt, **replies}
-    messages, begun = [dict(message) for message in prompt], ""
-    if messages[-1]["role"] == "assistant":
-        begun = content_text(messages.pop()["content"])
-    said = {name: [{"role": "assistant", "content": begun + text}] for name, text in replies.items()}
-    return {name: template.fitted(some) for name, some in {"prompt": messages, **said}.items()}
-
-
-def _options(prompt: Prompt, template: "Template") -> dict[str, Any]:
-    """What the chat template is given besides, in the columns that TRL looks at."""
-    given = {} if isinstance(prompt, str) else {**template.arguments, **getattr(prompt, "options", {})}
-    tools = given.pop("tools", None)
-    return {"chat_template_kwargs": given} | ({"tools": json.dumps(tools)} if tools else {})
 
 
 def drop_printers(trainer: Any) -> None:

@@ -54,9 +54,9 @@ def score(
     """
     rewarder = load(model, _written(model), revision, trust_remote_code)
     if completions is None:
-        return score_texts(rewarder, [_ids(rewarder, messages or prompt, completion or "")], max_length)[0]
+        return score_texts(rewarder, [token_ids(rewarder, messages or prompt, completion or "")], max_length)[0]
     asked = prompts if prompts is not None else [said or text for said, text in zip(messages, prompt, strict=True)]
-    ids = [_ids(rewarder, before, _text(said)) for before, said in zip(asked, completions, strict=True)]
+    ids = [token_ids(rewarder, before, _text(said)) for before, said in zip(asked, completions, strict=True)]
     return score_texts(rewarder, ids, max_length)
 
 
@@ -135,7 +135,7 @@ def _check(name: str, model: Any, missing: Sequence[str]) -> None:
         )
 
 
-def _ids(rewarder: RewardModel, prompt: str | Messages, completion: str) -> list[int]:
+def token_ids(rewarder: RewardModel, prompt: str | Messages, completion: str) -> list[int]:
     """Token ids of a prompt with its completion, as TRL's RewardTrainer puts a pair together."""
     tokenizer = rewarder.tokenizer
     if isinstance(prompt, str):
@@ -151,7 +151,13 @@ def _ids(rewarder: RewardModel, prompt: str | Messages, completion: str) -> list
     if said and said[-1]["role"] == "assistant":  # a prefill: the completion goes on with it
         completion = content_text(said.pop()["content"]) + completion
     said.append({"role": "assistant", "content": completion})
-    return list(tokenizer.apply_chat_template(rewarder.template.fitted(plain(said)), return_dict=False))
+    try:
+        return list(tokenizer.apply_chat_template(rewarder.template.fitted(plain(said)), return_dict=False))
+    except Exception as error:  # a template is a program of somebody else's and may raise anything
+        raise RewardError(
+            f"reward_model:score: the chat template of {rewarder.name!r} refuses these messages "
+            f"({' '.join(str(error).split())[:120] or type(error).__name__})"
+        ) from error
 
 
 def _text(completion: Any) -> str:

@@ -16,7 +16,6 @@ from PIL import Image
 from trl import SFTTrainer
 
 from llmpolicy.errors import PolicyError, RecipeError, TaskError
-from llmpolicy.messages import content_text
 from llmpolicy.policies.causal_lm import CausalLMPolicy
 from llmpolicy.policies.causal_lm.codec import Codec
 from llmpolicy.recipe import make_recipe
@@ -24,7 +23,7 @@ from llmpolicy.rewards import Rewards, Sample
 from llmpolicy.session.flow import _task, train
 from llmpolicy.tasks import load_demonstrations, load_pairs, load_task, load_tasks, prompt_text
 from llmpolicy.tasks.spec import TaskSpec
-from llmpolicy.warm_start import _dataset, exchange, sft_config
+from llmpolicy.warm_start import _dataset, sft_config
 from reward_fns.code_tests import passes
 from reward_fns.tool_call import match
 from tests import models
@@ -465,13 +464,12 @@ def test_code_tests_take_filled_in_fields_for_absent() -> None:
     assert passes("```python\ndef f(x): return x + 1\n```", tests).value == 1.0
 
 
-def test_a_prefill_is_learned_as_the_beginning_of_the_reply() -> None:
+def test_a_reply_is_learned_behind_its_prefill() -> None:
     codec = Codec(chat("parts"), None, vocabulary=200)
     row = only({"question": TEXT}, prefill="It is ")
-    parts = [{"role": "user", "content": [{"type": "text", "text": TEXT}]}]
-    told = exchange(row.prompt, codec.template, completion="4")
-    assert told["prompt"] == parts
-    assert content_text(told["completion"][0]["content"]) == "It is 4"
+    before, learned = codec.lesson(row.prompt, "4", "here")
+    assert before == codec.encode([row.prompt])[0]
+    assert (codec.raw(before)[-6:], codec.raw(learned)) == ("It is ", "4<|im_end|>\n")
 
 
 class TestAdapter:
@@ -519,7 +517,7 @@ def test_a_warm_start_reads_the_prompts_that_the_policy_continues(tmp_path: Path
     rows = load_demonstrations(TaskSpec(rows=[talk, calls, {"prompt": [USER], "reply": "5"}]))
     args = sft_config({"max_steps": 1, "max_length": None}, folder=tmp_path, seed=0, target="cpu")
     table = SFTTrainer(
-        network, args, train_dataset=_dataset(rows, made.codec.template), processing_class=words
+        network, args, train_dataset=_dataset(rows, made.codec, args), processing_class=words
     ).train_dataset
     for row, learned, reply in zip(rows, table, ("4", "Wet.", "5"), strict=True):
         before = made.encode([row.prompt])[0]

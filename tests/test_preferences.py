@@ -52,6 +52,54 @@ def test_a_transcript_in_one_text_is_cut_where_the_last_reply_begins(chosen: str
     assert (pair.prompt, pair.chosen, pair.rejected) == (said, chosen, rejected)
 
 
+@pytest.mark.parametrize(
+    ("chosen", "rejected", "prompt"),
+    [
+        ("Q: x A: yes", "Q: x A: yes sir", "Q: x A:"),
+        ("Q: x A: 12", "Q: x A: 123", "Q: x A:"),
+        ("Q: x\nyesterday", "Q: x\nyes", "Q: x\n"),
+        ("Q: x A:  blue", "Q: x A:  black", "Q: x A:"),
+        ("Is it so? It is.", "Is it so? It was.", "Is it so? It"),
+    ],
+)
+def test_two_texts_are_cut_between_words_and_both_have_a_reply(chosen: str, rejected: str, prompt: str) -> None:
+    [pair] = load_pairs(spec([{"chosen": chosen, "rejected": rejected}])).train
+    assert (pair.prompt, f"{prompt}{pair.chosen}", f"{prompt}{pair.rejected}") == (prompt, chosen, rejected)
+
+
+WRITTEN = {"json": json.dumps, "python": repr}
+
+
+@pytest.mark.parametrize("written", WRITTEN)
+@pytest.mark.parametrize("form", [form for form in FORMS if form != "texts"])
+def test_conversations_in_a_text_column_are_read_as_messages(form: str, written: str) -> None:
+    row = {name: value if isinstance(value, str) else WRITTEN[written](value) for name, value in FORMS[form].items()}
+    [pair] = load_pairs(spec([row])).train
+    assert (pair.prompt, pair.chosen, pair.rejected) == ([USER], "Blue.", "Green.")
+
+
+APART = {"reasoning_content": ("it is day", "it is noon"), "tool_calls": ([{"name": "a"}], [{"name": "b"}])}
+
+
+@pytest.mark.parametrize("field", APART)
+@pytest.mark.parametrize("implicit", [False, True])
+def test_pairs_that_differ_beside_their_content_are_not_equal(field: str, implicit: bool) -> None:
+    both = [{**assistant("Blue."), field: value, "name": None} for value in APART[field]]
+    talks = [[USER, reply] for reply in both] if implicit else [[reply] for reply in both]
+    row = {"chosen": talks[0], "rejected": talks[1]} | ({} if implicit else {"prompt": [USER]})
+    [pair] = load_pairs(spec([row])).train
+    assert pair.chosen == {**assistant("Blue."), field: APART[field][0]}
+    assert pair.rejected == {**assistant("Blue."), field: APART[field][1]}
+
+
+def test_equal_replies_in_other_forms_are_equal() -> None:
+    forms = ["yes", assistant("yes"), [assistant("yes")], json.dumps([assistant("yes")]), json.dumps(assistant("yes"))]
+    forms += [[{"role": "assistant", "content": [{"type": "text", "text": "yes"}], "tool_calls": None}]]
+    rows = [{"prompt": "1?", "chosen": a, "rejected": b} for a in forms for b in forms]
+    found = load_pairs(spec([*rows, {"prompt": "1?", "chosen": "yes", "rejected": "no"}]))
+    assert (len(found.train), found.dropped) == (1, len(rows))
+
+
 def test_two_pairs_of_one_transcript_have_one_question_though_their_replies_begin_alike() -> None:
     said = "\n\nHuman: What colour is the sky?\n\nAssistant:"
     rows = [{"chosen": said + a, "rejected": said + b} for a, b in ((" It is blue", " It is green"), (" No", " Yes"))]
@@ -84,6 +132,11 @@ def test_equal_replies_are_dropped_and_counted(caplog: pytest.LogCaptureFixture)
         ({"chosen": "a", "rejected": "b"}, "share no beginning"),
         ({"chosen": [USER, assistant("a")], "rejected": [assistant("b")]}, "share no beginning"),
         ({"prompt": [USER], "chosen": [USER], "rejected": [assistant("b")]}, "expected one reply"),
+        ({"chosen": [USER], "rejected": [USER, assistant("b")]}, "chosen is the beginning of rejected"),
+        ({"chosen": "a?\n\nAssistant: b", "rejected": "a?\n\nAssistant:"}, "rejected is the beginning of chosen"),
+        ({"chosen": "yes", "rejected": "yes sir"}, "share no beginning"),
+        ({"chosen": [USER, assistant("a")], "rejected": "b"}, "expected two texts or two conversations"),
+        ({"chosen": 1, "rejected": 2}, "expected two texts or two conversations"),
     ],
 )
 def test_what_is_no_pair_is_said_in_one_sentence_with_its_row(row: dict[str, Any], words: str) -> None:
@@ -137,11 +190,29 @@ def test_no_prompt_is_on_both_sides_whatever_the_order(
         {"prompt": [USER], "completion": [assistant("Blue.")]},
         {"prompt": USER["content"], "reply": "Blue."},
         {"messages": [USER, assistant("Blue.")]},
+        {"messages": json.dumps([USER, assistant("Blue.")])},
+        {"messages": repr([USER, assistant("Blue.")])},
+        {"prompt": json.dumps([USER]), "completion": json.dumps([assistant("Blue.")])},
+        {"prompt": USER["content"], "reply": json.dumps(assistant("Blue."))},
+        {"prompt": [USER], "reply": {**assistant("Blue."), "tool_calls": None, "reasoning_content": None}},
     ],
 )
 def test_every_form_of_a_demonstration_is_the_same(row: dict[str, Any]) -> None:
     [found] = load_demonstrations(spec([row]))
     assert (found.prompt, found.reply, found.question) == ([USER], "Blue.", "What colour is the sky?")
+
+
+@pytest.mark.parametrize(
+    "beside", [{"reasoning_content": "It is day."}, {"thinking": "It is day."}, {"tool_calls": [{"name": "look"}]}]
+)
+@pytest.mark.parametrize("form", ["messages", "completion", "json"])
+def test_a_demonstration_keeps_what_its_reply_holds_beside_the_content(form: str, beside: dict[str, Any]) -> None:
+    reply = {**assistant("Blue."), **beside}
+    rows = {"messages": {"messages": [USER, reply]}, "completion": {"prompt": [USER], "completion": [reply]}}
+    rows["json"] = {"messages": json.dumps([USER, reply])}
+    [found] = load_demonstrations(spec([{**rows[form], "tools": [{"name": "look"}]}]))
+    assert found.reply == reply
+    assert found.prompt.options == {"tools": [{"name": "look"}]}  # type: ignore[union-attr]
 
 
 def test_the_column_of_the_replies_can_be_named() -> None:
@@ -155,6 +226,14 @@ def test_the_column_of_the_replies_can_be_named() -> None:
         ({"prompt": "1?", "repl": "a"}, "no column 'reply' with the reply; did you mean 'repl'?"),
         ({"messages": [USER]}, "expected one reply"),
         ({"prompt": "1?", "completion": ""}, "the reply is blank"),
+        ({"prompt": "1?", "completion": {**assistant(" "), "reasoning_content": "hm"}}, "the reply is blank"),
+        ({"prompt": "1?", "completion": USER}, "expected one reply"),
+        ({"messages": None}, "messages is None, expected one reply behind a prompt's messages"),
+        ({"messages": []}, "messages is [], expected one reply"),
+        ({"messages": "[]"}, "expected one reply"),
+        ({"messages": "Hello"}, "expected one reply"),
+        ({"messages": [assistant("a")]}, "expected one reply behind a prompt's messages"),
+        ({"messages": [1, 2]}, "expected"),
     ],
 )
 def test_what_is_no_demonstration_is_said_with_its_row(row: dict[str, Any], words: str) -> None:

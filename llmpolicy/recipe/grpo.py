@@ -111,6 +111,9 @@ STAGE_OWNED = {
     "resume_from_checkpoint": "a stage that was finished is used again, one that was not begins anew",
     "eval_strategy": "the held-out part is measured once, at the end",
     "load_best_model_at_end": "the model of the last step is kept",
+    "chat_template_path": "every stage reads with the chat template of the model's tokenizer",
+    "eos_token": "write `model: {stop: [...]}`",
+    "assistant_only_loss": "the replies are what is learned",
 }
 STAGE_DEFAULTS: dict[str, dict[str, Any]] = {
     "sft": {},

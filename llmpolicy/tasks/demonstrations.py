@@ -1,13 +1,13 @@
 """Demonstrations for a supervised warm start: prompts with the reply that should be imitated."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from llmpolicy.errors import TaskError, nearest
-from llmpolicy.messages import content_text, read_messages
-from llmpolicy.tasks.prompts import make_rows
+from llmpolicy.messages import Message, Reply, content_text, read_messages
+from llmpolicy.tasks.prompts import make_rows, messages_in
 from llmpolicy.tasks.sources import read_rows
 from llmpolicy.tasks.spec import TaskSpec
 from llmpolicy.types import Prompt
@@ -18,7 +18,7 @@ class Demonstration:
     """A prompt with its reply; ``question`` is the prompt's canonical form."""
 
     prompt: Prompt
-    reply: str
+    reply: Reply
     question: str
 
 
@@ -36,27 +36,55 @@ def _replied(row: Mapping[str, Any], spec: TaskSpec, index: int) -> dict[str, An
     where = f"demonstrations {spec.label!r}, row {index}"
     found = dict(row)
     if "messages" in found and "reply" not in found and "prompt" not in found:
-        *found["prompt"], found["reply"] = found.pop("messages")
+        *found["prompt"], found["reply"] = _talk(found.pop("messages"), where)
     elif "reply" not in found and "completion" in found:
         found["reply"] = found.pop("completion")
     named = spec.columns.get("reply", "reply")
     if named not in found:
         raise TaskError(f"{where}: no column {named!r} with the reply{nearest(named, found)}")
-    found[named] = reply_text(found[named], where)
+    found[named] = read_reply(found[named], where)
     return found
 
 
-def reply_text(reply: Any, where: str) -> str:
-    """The text of a reply that is a text, or one message of the assistant; raises TaskError for anything else."""
-    if isinstance(reply, list) and len(reply) == 1:
-        reply = reply[0]
-    if isinstance(reply, Mapping) and reply.get("role") == "assistant":
-        try:
-            reply = content_text(read_messages([reply])[0]["content"])
-        except ValueError as error:
-            raise TaskError(f"{where}: {error}") from error
-    if not isinstance(reply, str):
+def _talk(value: Any, where: str) -> Sequence[Any]:
+    """A whole conversation: something that is answered, and the answer."""
+    messages = messages_in(value)
+    if not isinstance(messages, list | tuple) or len(messages) < 2:
+        raise TaskError(f"{where}: messages is {value!r:.60}, expected one reply behind a prompt's messages")
+    return messages
+
+
+def read_reply(reply: Any, where: str) -> Reply:
+    """A reply that is a text or one message of the assistant: its text, or the message where it holds more than that.
+
+    Messages may stand in JSON text. Raises TaskError for anything else.
+    """
+    given = messages_in(f"[{reply}]" if isinstance(reply, str) and reply.lstrip().startswith("{") else reply)
+    given = reply if isinstance(given, str) else given
+    if isinstance(given, list | tuple) and len(given) == 1:
+        given = given[0]
+    if isinstance(given, Mapping) and given.get("role") == "assistant":
+        return _said(given, where)
+    if not isinstance(given, str):
         raise TaskError(f"{where}: found {reply!r:.60}, expected one reply: a text or a message of the assistant")
-    if not reply.strip():
-        raise TaskError(f"{where}: the reply is blank")
+    return _spoken(given, where)
+
+
+def _said(message: Mapping[str, Any], where: str) -> Reply:
+    """What an assistant's message says: a text, or with its thinking, tool calls and all else the message itself."""
+    try:
+        [read] = read_messages([message])
+    except ValueError as error:
+        raise TaskError(f"{where}: {error}") from error
+    reply: Message = {**read, "content": content_text(read["content"])}
+    if reply.keys() == {"role", "content"}:
+        return _spoken(reply["content"], where)
+    if not reply.get("tool_calls"):
+        _spoken(reply["content"], where)
     return reply
+
+
+def _spoken(text: str, where: str) -> str:
+    if not text.strip():
+        raise TaskError(f"{where}: the reply is blank")
+    return text

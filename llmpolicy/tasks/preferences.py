@@ -3,13 +3,14 @@
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from llmpolicy.errors import TaskError, nearest
-from llmpolicy.messages import is_messages, read_messages
-from llmpolicy.tasks.demonstrations import reply_text
-from llmpolicy.tasks.prompts import make_rows
+from llmpolicy.messages import Reply, is_messages, plain, read_messages
+from llmpolicy.tasks.demonstrations import read_reply
+from llmpolicy.tasks.prompts import make_rows, messages_in
 from llmpolicy.tasks.sources import read_rows
 from llmpolicy.tasks.spec import TaskSpec
 from llmpolicy.tasks.split import question_hash
@@ -26,8 +27,8 @@ class Pair:
     """Two replies to a prompt; ``question`` is its canonical form, which decides on which side of the split it lies."""
 
     prompt: Prompt
-    chosen: str
-    rejected: str
+    chosen: Reply
+    rejected: Reply
     question: str
 
 
@@ -45,8 +46,9 @@ def load_pairs(
 ) -> Pairs:
     """The pairs of a source with columns ``chosen`` and ``rejected``, and ``prompt`` (or the task's template) or none.
 
-    Without a prompt it is what both replies begin with. Held out are all pairs of the ``held_out`` questions with the
-    lowest hash, and of those in ``never``. Raises TaskError in one sentence, naming the row.
+    Without a prompt it is what both replies begin with: whole messages, or of two texts whole words. Held out are all
+    pairs of the ``held_out`` questions with the lowest hash, and of those in ``never``. Raises TaskError in one sentence,
+    naming the row.
     """
     raws = read_rows(spec, base_dir)
     explicit = [_explicit(spec, row, index) for index, row in enumerate(raws)]
@@ -88,36 +90,36 @@ def _rows(spec: TaskSpec, raws: list[dict[str, Any]], base_dir: Path | None, tex
 
 
 def _explicit(spec: TaskSpec, row: Mapping[str, Any], index: int) -> dict[str, Any]:
-    """One pair with its prompt apart; ``transcript`` says that the prompt was the common beginning of two texts."""
+    """One pair with its prompt apart; ``transcript`` says that the prompt was the common beginning of two texts.
+
+    A pair of equal replies keeps them as they are: it is dropped, and counted.
+    """
     where = f"preferences {spec.label!r}, row {index}"
     found = dict(row)
     for name in COLUMNS:
         column = spec.columns.get(name, name)
         if column in found:
-            found[name] = found[column]
+            found[name] = _read(found[column], f"{where}, {name}")
         elif name != "prompt":
             raise TaskError(f"{where}: no column {column!r}{nearest(column, row)}")
     for name in ("chosen", "rejected"):
         if not found[name]:
             raise TaskError(f"{where}: {name} is empty, expected a reply")
-    both = {name: found[name] for name in COLUMNS if name in found}
-    found |= {name: _read(value, f"{where}, {name}") for name, value in both.items()}
     chat = isinstance(found["chosen"], list)
-    equal = found["chosen"] == found["rejected"]
     implicit = spec.prompt is None and not _has_prompt(found, chat)
-    if implicit and not equal:
+    found["transcript"] = implicit and not chat
+    if found["chosen"] == found["rejected"]:
+        return found
+    if implicit:
         found |= _without_prompt(found, where)
-    elif implicit:
-        found["prompt"] = found["chosen"]  # it is dropped, and counted
-    if not equal:
-        found |= {name: reply_text(found[name], f"{where}, {name}") for name in ("chosen", "rejected")}
-    return found | {"transcript": implicit and not chat}
+    return found | {name: read_reply(found[name], f"{where}, {name}") for name in ("chosen", "rejected")}
 
 
 def _read(value: Any, where: str) -> Any:
     """Messages in one form, so that replies which begin alike are seen to; anything else as it is."""
+    given = messages_in(value)
     try:
-        return read_messages(value) if is_messages(value) else value
+        return plain(read_messages(given)) if is_messages(given) else given
     except ValueError as error:
         raise TaskError(f"{where}: {error}") from error
 
@@ -131,15 +133,40 @@ def _has_prompt(row: Mapping[str, Any], chat: bool) -> bool:
 
 def _without_prompt(row: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Prompt, chosen and rejected of a pair whose replies begin with the prompt."""
-    from trl.data_utils import extract_prompt
-
-    both = {name: row[name] for name in ("chosen", "rejected")}
-    # TRL takes the last element for the one before the first, and gives the prompt away where there is none.
-    if both["chosen"][0] != both["rejected"][0]:
+    chosen, rejected = row["chosen"], row["rejected"]
+    if type(chosen) is not type(rejected) or not isinstance(chosen, list | str):
+        raise TaskError(
+            f"{where}: chosen is {chosen!r:.40} and rejected {rejected!r:.40}; expected two texts or two conversations"
+        )
+    end = _common_words(chosen, rejected) if isinstance(chosen, str) else len(_common(chosen, rejected))
+    if not end:
         raise TaskError(f"{where}: chosen and rejected share no beginning, and there is no column 'prompt'")
-    found: dict[str, Any] = extract_prompt(both)
-    if isinstance(found["prompt"], str) and TURN in found["prompt"]:
-        # Two replies may begin alike: what they share of the last turn is theirs, not the prompt's.
-        end = found["prompt"].rindex(TURN) + len(TURN)
-        found = {"prompt": row["chosen"][:end], **{name: row[name][end:] for name in both}}
-    return found
+    if end == min(len(chosen), len(rejected)):
+        shorter, longer = sorted(("chosen", "rejected"), key=lambda name: len(row[name]))
+        raise TaskError(f"{where}: {shorter} is the beginning of {longer}, so that one of them has no reply of its own")
+    return {"prompt": chosen[:end], "chosen": chosen[end:], "rejected": rejected[end:]}
+
+
+def _common(chosen: Sequence[Any], rejected: Sequence[Any]) -> Sequence[Any]:
+    """What both begin with, element by element."""
+    same = takewhile(lambda both: both[0] == both[1], zip(chosen, rejected, strict=False))
+    return chosen[: sum(1 for _ in same)]
+
+
+def _common_words(chosen: str, rejected: str) -> int:
+    """Where the replies of two texts begin: behind the last assistant's turn that both have, else where a word does.
+
+    The blank before a word is the reply's, a line break the prompt's. What two replies begin with alike is theirs behind
+    such a turn; elsewhere nothing tells it from the prompt.
+    """
+    common = str(_common(chosen, rejected))
+    if TURN in common:
+        return common.rindex(TURN) + len(TURN)
+    both = (chosen, rejected)
+    ends = (
+        place
+        for place in range(len(common), 0, -1)
+        if (common[place - 1].isspace() and common[place - 1] != " ")
+        or all(text[place : place + 1] == " " != common[place - 1] for text in both)
+    )
+    return next((place for place in ends if all(text[place:].strip() for text in both) and common[:place].strip()), 0)

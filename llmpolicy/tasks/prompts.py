@@ -128,7 +128,7 @@ def _extract(spec: TaskSpec, columns: dict[str, Any], where: str) -> dict[str, A
 def _user(spec: TaskSpec, columns: dict[str, Any], where: str) -> Any:
     """What the user says: the template filled in, or the one column that is the whole prompt, a text or messages."""
     name = _whole(spec, columns)
-    user = _from_json(columns.get(name)) if name else None
+    user = messages_in(columns.get(name)) if name else None
     own = spec.prompt is None and name == "prompt"
     if own:
         del columns["prompt"]
@@ -161,16 +161,16 @@ def _messages(spec: TaskSpec, given: Any, name: str, where: str) -> list[Message
     return messages
 
 
-def _from_json(user: Any) -> Any:
+def messages_in(value: Any) -> Any:
     """Messages that a file of texts holds as JSON, or as Python writes them; anything else as it is."""
-    user = as_python(user)
-    if not isinstance(user, str) or not (user.lstrip().startswith("[") and _ROLE.search(user)):
-        return user
+    value = as_python(value)
+    if not isinstance(value, str) or not (value.lstrip().startswith("[") and _ROLE.search(value)):
+        return value
     for read in (json.loads, ast.literal_eval):
         with suppress(ValueError, SyntaxError, RecursionError):
-            messages = read(user.strip())
-            return messages if is_messages(messages) else user
-    return user
+            messages = read(value.strip())
+            return messages if is_messages(messages) else value
+    return value
 
 
 def _ask(spec: TaskSpec, columns: Mapping[str, Any], where: str) -> str:

@@ -8,7 +8,9 @@ from typing import Any
 from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 from llmpolicy.errors import PolicyError, nearest
+from llmpolicy.messages import Reply
 from llmpolicy.policies.causal_lm.reading import Reader
+from llmpolicy.policies.causal_lm.replies import continuation
 from llmpolicy.policies.causal_lm.template import Template
 
 logger = logging.getLogger(__name__)
@@ -40,7 +42,24 @@ class Codec:
 
     def encode(self, prompts: Sequence[Any]) -> list[list[int]]:
         """Token ids of each prompt: a text, chat messages (the last is continued if it is the assistant's), or ids."""
-        return [self._encode(prompt, row) for row, prompt in enumerate(prompts)]
+        return [self._encode(prompt, f"prompt {row}") for row, prompt in enumerate(prompts)]
+
+    def lesson(self, prompt: Any, reply: Reply, where: str) -> tuple[list[int], list[int]]:
+        """Token ids of a prompt as `encode` gives them, and those of its reply behind it, which end in a stop token.
+
+        Raises PolicyError in one sentence, beginning with ``where``, for a reply that cannot follow on its prompt.
+        """
+        before = self._encode(prompt, where)
+        if not isinstance(prompt, str):
+            opened, words = continuation(self.template, prompt, reply, where)
+            learned = self._behind(before, words, self._rendered(opened + words), where)
+            return before, self._ended(learned, self.template.end_of_turn(), where)
+        if not isinstance(reply, str):
+            beside = ", ".join(sorted(reply.keys() - {"role", "content"}))
+            raise PolicyError(
+                f"{where}: a prompt of plain text has no place for what its reply holds besides ({beside})"
+            )
+        return before, self._ended(self._behind(before, reply, self._text(prompt + reply), where), [], where)
 
     def decode(self, token_ids: Sequence[int], after: Sequence[int] = ()) -> str:
         """The text of a completion as a person reads it, ``after`` the ids of its prompt: see `Reader`."""
@@ -58,25 +77,25 @@ class Codec:
         """All that was written ``after`` those tokens, special tokens included."""
         return self.reader.raw(token_ids, after)
 
-    def _encode(self, prompt: Any, row: int) -> list[int]:
+    def _encode(self, prompt: Any, where: str) -> list[int]:
         try:
-            ids = self._read(prompt, row)
+            ids = self._read(prompt, where)
         except TypeError as error:  # no sequence, no whole numbers, or a text with half of a surrogate pair
             raise PolicyError(
-                f"prompt {row} is {prompt!r:.60}; expected a text, a list of messages, or token ids"
+                f"{where} is {prompt!r:.60}; expected a text, a list of messages, or token ids"
             ) from error
         if not ids:
-            raise PolicyError(f"prompt {row} has no token; expected at least one to start from")
-        self._check_vocabulary(ids, f"prompt {row}")
+            raise PolicyError(f"{where} has no token; expected at least one to start from")
+        self._check_vocabulary(ids, where)
         return ids
 
-    def _read(self, prompt: Any, row: int) -> list[int]:
+    def _read(self, prompt: Any, where: str) -> list[int]:
         if isinstance(prompt, str):
             return self._text(prompt)
         if isinstance(prompt, bytes | bytearray | Mapping):
             raise TypeError
         if len(prompt) and isinstance(prompt[0], Mapping):
-            return self._chat(prompt, row)
+            return self._chat(prompt, where)
         return [index(token) for token in prompt]
 
     def _text(self, prompt: str) -> list[int]:
@@ -86,15 +105,48 @@ class Codec:
         twice = begin is not None and prompt.startswith(begin) and ids[:2] == [self.tokenizer.bos_token_id] * 2
         return ids[1:] if twice else ids
 
-    def _chat(self, messages: Sequence[Mapping[str, Any]], row: int) -> list[int]:
+    def _chat(self, messages: Sequence[Mapping[str, Any]], where: str) -> list[int]:
         self._check_chat()
-        text = self.template.text(messages, f"prompt {row}")
+        return self._rendered(self.template.text(messages, where))
+
+    def _rendered(self, text: str) -> list[int]:
+        """The ids of what a chat template wrote."""
         ids = list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
         twice = self.tokenizer.bos_token_id is not None and ids[:2] == [self.tokenizer.bos_token_id] * 2
         if twice and not self._said_twice:
             self._said_twice = True
             logger.warning("the chat template begins with %r twice: one is left out", self.tokenizer.bos_token)
         return ids[1:] if twice else ids
+
+    def _behind(self, before: Sequence[int], words: str, whole: Sequence[int], where: str) -> list[int]:
+        """The ids of words behind those of a prompt, with which they may share tokens where both are read at once."""
+        if list(whole[: len(before)]) == list(before):
+            return list(whole[len(before) :])
+        alone, letter, after = (
+            self.tokenizer(text, add_special_tokens=False)["input_ids"] for text in (words, "a", f"a{words}")
+        )
+        for ids in (after[len(letter) :] if after[: len(letter)] == letter else alone, alone):
+            if self.raw([*before, *ids]) == self.raw(whole):
+                return list(ids)
+        raise PolicyError(
+            f"{where}: the tokenizer reads the reply {words!r:.40} behind its prompt as other tokens than alone; expected a "
+            "prompt that ends where a token does"
+        )
+
+    def _ended(self, ids: Sequence[int], ends: Sequence[int], where: str) -> list[int]:
+        """The ids of a reply with an end: one without would teach to go on for ever."""
+        first = next((place for place, token in enumerate(ids) if token in self.stop_ids), None)
+        if first is None:
+            known = [*ends, self.tokenizer.eos_token_id, *self.stop_ids]
+            return [*ids, next(token for token in known if token in self.stop_ids)]
+        behind = self.raw([token for token in ids[first + 1 :] if token not in self.stop_ids])
+        if any(character.isalnum() for character in behind):
+            name = self.tokenizer.convert_ids_to_tokens(ids[first])
+            raise PolicyError(
+                f"{where}: {name!r} ends a completion, so that what the reply has behind it ({behind!r:.40}) is never "
+                "generated; expected a reply without it"
+            )
+        return list(ids)
 
     def _check_ends(self) -> None:
         """A prompt must end in its own last token, or nothing goes on from there."""

@@ -17,8 +17,8 @@ from llmpolicy.messages import THINKING, Message, content_text, read_messages, t
 logger = logging.getLogger("llmpolicy")
 
 _MARK, _OTHER = "llmpolicy", "interlocutor"
-_THOUGHT = re.compile(r"\s*(?:<|\[)/?(?:\w+:)?think(?:ing)?(?:>|\])", re.IGNORECASE)
-_OPENED = re.compile(r"(?:<|\[)(?:\w+:)?think(?:ing)?(?:>|\])\s*\Z", re.IGNORECASE)
+THOUGHT = re.compile(r"\s*(?:<|\[)/?(?:\w+:)?think(?:ing)?(?:>|\])", re.IGNORECASE)
+OPENED = re.compile(r"(?:<|\[)(?:\w+:)?think(?:ing)?(?:>|\])\s*\Z", re.IGNORECASE)
 _SPOKEN_OF = re.compile(r"(?:<|\[)(\w+)(?:>|\])(?!\w+(?:<|\[)/).*?(?:<|\[)/\1(?:>|\])", re.DOTALL)
 """A pair of tags with what stands between them, which is not the name of a role: ``<answer>...</answer>``."""
 
@@ -50,16 +50,16 @@ class Template:
 
     def _first_whole(self, messages: list[Message], options: Mapping[str, Any], where: str) -> str:
         """The text of the first form of the messages that has all tool calls and thinking in it, or else most of them."""
-        names, thoughts = _called(messages), [_letters(thought(message)) for message in _last_turn(messages)]
+        names, thoughts = called(messages), [letters(thought(message)) for message in _last_turn(messages)]
         best, told, failure = "", (-1, -1), None
-        for form in _forms(messages):
+        for form in forms(messages):
             try:
                 text = self._text(form, options)
             except Exception as error:  # noqa: BLE001 - a template is a program of somebody else's and may raise anything
                 failure = failure or error
                 continue
-            seen = _letters(text) if any(thoughts) else ""
-            shown = int(all(name in text for name in names)), int(all(letters in seen for letters in thoughts))
+            seen = letters(text) if any(thoughts) else ""
+            shown = int(all(name in text for name in names)), int(all(inner in seen for inner in thoughts))
             best, told = (text, shown) if shown > told else (best, told)
             if told == (1, 1):
                 break
@@ -70,7 +70,7 @@ class Template:
 
     def _text(self, messages: list[Message], options: Mapping[str, Any]) -> str:
         if messages[-1]["role"] != "assistant" or messages[-1].get("tool_calls"):
-            return self._render(messages, options, add_generation_prompt=True)
+            return self.render(messages, options, add_generation_prompt=True)
         return self._continued(messages, content_text(messages[-1]["content"]), options)
 
     def fitted(self, messages: Sequence[Message]) -> list[Message]:
@@ -123,17 +123,17 @@ class Template:
         not turned off: there the prefill follows what a generation begins with. Where that opens a thinking block, only
         the template knows how to get out of it.
         """
-        opened = self._render(messages[:-1], options, add_generation_prompt=True) if messages[:-1] else ""
+        opened = self.render(messages[:-1], options, add_generation_prompt=True) if messages[:-1] else ""
         begun = self._begun(messages, prefill, options, opened)
         if begun is not None:
             return begun
-        opens = _OPENED.search(opened)
-        if opens and _THOUGHT.match(prefill):
+        opens = OPENED.search(opened)
+        if opens and THOUGHT.match(prefill):
             return opened[: opens.start()] + prefill
-        if not prefill.strip() or (messages[:-1] and _THOUGHT.match(prefill)):
+        if not prefill.strip() or (messages[:-1] and THOUGHT.match(prefill)):
             return opened + prefill
         try:
-            written = self._render(messages, options, continue_final_message=True)
+            written = self.render(messages, options, continue_final_message=True)
         except ValueError:  # transformers finds the prefill nowhere in what the template made of it
             if opens or not messages[:-1]:
                 raise
@@ -141,7 +141,7 @@ class Template:
         if not written.endswith(prefill) and written.endswith(prefill.strip()):  # the template has trimmed it
             written = _with_blanks(written.removesuffix(prefill.strip()), prefill)
         added = written.removeprefix(opened).removesuffix(prefill)
-        if not opens and written.startswith(opened) and _THOUGHT.match(added):
+        if not opens and written.startswith(opened) and THOUGHT.match(added):
             return opened + prefill
         self._say_difference(opened, written.removesuffix(prefill))
         return written
@@ -151,16 +151,16 @@ class Template:
 
         Such a template writes a channel after what a generation begins with: there are the words, or the thinking.
         """
-        given, special = thought(messages[-1]), prefill and (not prefill.strip() or _THOUGHT.match(prefill))
+        given, special = thought(messages[-1]), prefill and (not prefill.strip() or THOUGHT.match(prefill))
         if not given and not (special and opened):
             return None
         before = self._before(messages, options)
         added = "" if before is None else before[len(commonprefix([opened, before])) :]
-        if before is None or (given and _letters(given) not in _letters(added)):
+        if before is None or (given and letters(given) not in letters(added)):
             return None
         if given:
             return _with_blanks(before, prefill)
-        if not before.startswith(opened) or not added.strip() or _THOUGHT.match(added):
+        if not before.startswith(opened) or not added.strip() or THOUGHT.match(added):
             return None
         thinking = self._thinking(messages, prefill, options)
         if thinking is None:
@@ -169,26 +169,33 @@ class Template:
 
     def _thinking(self, messages: list[Message], prefill: str, options: Mapping[str, Any]) -> str | None:
         """A prefill of thinking, where the template writes thinking in marks of its own; None where it has no place."""
-        tag = _THOUGHT.match(prefill)
+        tag = THOUGHT.match(prefill)
         if tag is None or "/" in tag.group():
             return None
         inside, end, words = prefill[tag.end() :].partition(tag.group().strip().replace("<", "</").replace("[", "[/"))
         for name in THINKING:
             message = {"role": "assistant", "content": "", name: inside.strip() if end else _MARK}
             begun = self._before([*messages[:-1], message], options, field="content" if end else name)
-            if begun is not None and (not end or _letters(inside) in _letters(begun)):
+            if begun is not None and (not end or letters(inside) in letters(begun)):
                 return begun + (words if end else inside).lstrip("\n")
         return None
 
     def _before(self, messages: list[Message], options: Mapping[str, Any], field: str = "content") -> str | None:
         """What the template writes before a field of the last message; None where it does not show it."""
+        around = self.around(messages, options, field)
+        return None if around is None else around[0]
+
+    def around(
+        self, messages: list[Message], options: Mapping[str, Any], field: str = "content"
+    ) -> tuple[str, str] | None:
+        """What the template writes before and behind a field of the last message; None where it does not show it."""
         mark = self._fit("assistant", _MARK) if field == "content" else _MARK
         try:
-            text = self._render([*messages[:-1], {**messages[-1], field: mark}], options)
+            text = self.render([*messages[:-1], {**messages[-1], field: mark}], options)
         except Exception:  # noqa: BLE001 - as above; what cannot be rendered shows nothing
             return None
-        before, shown, _ = text.rpartition(_MARK)
-        return before if shown else None
+        before, shown, behind = text.rpartition(_MARK)
+        return (before, behind) if shown else None
 
     def _say_difference(self, opened: str, before: str) -> None:
         """Say what a prefill is preceded by that a generation is not, or the reverse."""
@@ -202,7 +209,7 @@ class Template:
 
     def _compare(self, asked: Sequence[Message], text: str, options: Mapping[str, Any], where: str) -> None:
         """Every message's words must be in the text; only the one that is answered or continued is insisted upon."""
-        seen = _letters(text)
+        seen = letters(text)
         missing = [place for place, message in enumerate(asked) if not _is_in(message, text, seen)]
         insisted = len(asked) - (2 if asked[-1]["role"] == "assistant" else 1)
         for place in missing:
@@ -211,13 +218,13 @@ class Template:
                 raise PolicyError(f"{where}: the chat template leaves out {name}, what is asked; expected its words")
             self._say(f"the chat template leaves out {name} of {where}")
         for place, message in enumerate(asked):
-            if _letters(thought(message)) not in seen:
+            if letters(thought(message)) not in seen:
                 self._say(
                     f"the chat template leaves out the thinking of message {place} ({message['role']}) of {where}"
                 )
-        if any(name not in text for name in _called(asked)):
+        if any(name not in text for name in called(asked)):
             self._say(f"the chat template leaves out the tool calls of {where}")
-        if any(_name_of(tool) not in text for tool in options.get("tools") or []):
+        if any(name_of(tool) not in text for tool in options.get("tools") or []):
             self._say(f"the chat template leaves out the tools of {where}")
 
     def _say_unread(self, options: Mapping[str, Any]) -> None:
@@ -239,13 +246,13 @@ class Template:
             self._said.add(kind)
             logger.warning("%s", sentence)
 
-    def _render(self, messages: list[Message], options: Mapping[str, Any], **how: bool) -> str:
+    def render(self, messages: list[Message], options: Mapping[str, Any], **how: bool) -> str:
         return str(self.tokenizer.apply_chat_template(messages, tokenize=False, **{**options, **how}))
 
     def _tried(self, messages: list[Message]) -> str:
         """The text of a conversation, an empty one where the template does not take it."""
         try:
-            return self._render(messages, self.arguments)
+            return self.render(messages, self.arguments)
         except Exception:  # noqa: BLE001 - as above; what cannot be rendered shows nothing
             return ""
 
@@ -276,7 +283,7 @@ class Template:
         return bool(self.tokenizer.chat_template)
 
 
-def _forms(messages: list[Message]) -> Iterator[list[Message]]:
+def forms(messages: list[Message]) -> Iterator[list[Message]]:
     """The messages as they are, and as other templates want them: thinking by another name, tool calls in other forms."""
     yield from _call_forms(messages)
     if any(map(thought, _last_turn(messages))):
@@ -332,9 +339,9 @@ def _json(arguments: Any) -> Any:
     return arguments if isinstance(arguments, str) else json.dumps(arguments)
 
 
-def _called(messages: Sequence[Message]) -> list[str]:
+def called(messages: Sequence[Message]) -> list[str]:
     """The names of the tools that are called."""
-    return [_name_of(call) for message in messages for call in message.get("tool_calls") or []]
+    return [name_of(call) for message in messages for call in message.get("tool_calls") or []]
 
 
 def _is_in(message: Message, text: str, seen: str) -> bool:
@@ -343,10 +350,10 @@ def _is_in(message: Message, text: str, seen: str) -> bool:
     if message["role"] == "tool":  # some templates write it as JSON, with other line breaks and quotes
         return all(word in text.casefold() for word in _WORD.findall(said.casefold()))
     answer = re.split(r"</?think(?:ing)?>", said)[-1]  # earlier thinking is left out on purpose
-    return _letters(answer) in seen
+    return letters(answer) in seen
 
 
-def _letters(text: str) -> str:
+def letters(text: str) -> str:
     return "".join(character for character in text.casefold() if character.isalnum())
 
 
@@ -356,7 +363,7 @@ def _with_blanks(before: str, prefill: str) -> str:
     return (before.removesuffix(lead) if lead.strip("\n") == lead else before) + prefill
 
 
-def _name_of(tool: Any) -> str:
+def name_of(tool: Any) -> str:
     inner = tool.get("function", tool) if isinstance(tool, Mapping) else {}
     return str(inner.get("name", "")) if isinstance(inner, Mapping) else ""
 

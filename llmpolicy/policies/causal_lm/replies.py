@@ -1,0 +1,147 @@
+"""Replies to learn: what stands behind the text that a generation goes on from, as the chat template writes it."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from llmpolicy.errors import PolicyError
+from llmpolicy.messages import Message, Reply, content_text, read_messages, thought
+from llmpolicy.policies.causal_lm.template import OPENED, THOUGHT, Template, called, forms, letters
+
+_TAG = re.compile(r"(?:<|\[)/?(?:\w+:)?think(?:ing)?(?:>|\])", re.IGNORECASE)
+_CLOSED = re.compile(r"\s*[<\[]\W*(\w+)[^<>\[\]]*[>\]]\s*(?:\w+\s*)?[<\[]\W*\1\W*[>\]]\s*")
+"""A block of thinking that is empty: ``<think>\n\n</think>\n\n``, ``<|channel>thought\n<channel|>``."""
+
+
+def continuation(template: Template, prompt: Sequence[Message], reply: Reply, where: str) -> tuple[str, str]:
+    """The text that a generation goes on from, and what the reply is behind it, its end of turn included.
+
+    Raises PolicyError in one sentence where the chat template leaves out what the reply holds, or begins it elsewhere.
+    """
+    opened = template.text(prompt, where)
+    said: Message = {"role": "assistant", "content": reply} if isinstance(reply, str) else dict(reply)
+    *asked, last = read_messages(prompt)
+    begun = last if last["role"] == "assistant" and not last.get("tool_calls") else None
+    asked += [] if begun else [last]
+    prefill = content_text(begun["content"]) if begun else ""
+    whole: Message = {**(begun or {}), **said, "content": prefill + content_text(said["content"])}
+    talk, options = template.fitted([*asked, whole]), {**template.arguments, **getattr(prompt, "options", {})}
+    for text in _texts(template, talk, options):
+        if text.startswith(opened) and _holds(text[len(opened) :], said):
+            return opened, text[len(opened) :]
+    around = template.around([*talk[:-1], {"role": "assistant", "content": ""}], options)
+    words = None if around is None else _words(opened, said, prefill, around[0])
+    if words is None or around is None or not _holds(words, said):
+        raise PolicyError(f"{where}: {_reason(template, talk, options, opened, said)}")
+    return opened, words + around[1]
+
+
+def _texts(template: Template, talk: list[Message], options: Mapping[str, Any]) -> Iterator[str]:
+    """What the template makes of each form of the messages; of those that it refuses, nothing."""
+    for form in forms(talk):
+        try:
+            yield template.render(form, options)
+        except Exception:  # noqa: BLE001 - a template is a program of somebody else's and may raise anything
+            continue
+
+
+def _words(opened: str, said: Message, prefill: str, before: str) -> str | None:
+    """The reply as it goes on from what a generation begins with, where the template alone does not write it so.
+
+    None where nothing tells how: a generation begins inside of thinking and the reply has none, say.
+    """
+    content, given = content_text(said["content"]), thought(said)
+    opens = OPENED.search(opened)
+    if said.get("tool_calls") or (given and not opens):
+        return None
+    if opens:
+        return _into_thinking(opens.group(), content, given)
+    tag = THOUGHT.match(content)
+    thinks = tag is not None and "/" not in tag.group()
+    if thinks:  # which the template cuts out of what was said
+        return None if _closes(opened) else content
+    empty = opened.startswith(before) and _CLOSED.fullmatch(opened[len(before) :])
+    return content if empty or (prefill and opened.endswith(prefill)) else None
+
+
+def _into_thinking(tag: str, content: str, given: str) -> str | None:
+    """What follows on a tag of thinking, with its blanks, that is open already."""
+    close = tag.strip().replace("<", "</").replace("[", "[/")
+    lead = "" if tag.endswith("\n") else "\n"
+    if given:
+        return f"{lead}{given.strip()}\n{close}\n\n{content.lstrip()}"
+    own = THOUGHT.match(content)
+    if own and "/" not in own.group() and close in content:
+        inside = content[own.end() :]
+        return inside if lead else inside.removeprefix("\n")
+    return content if close in content else None
+
+
+def _closes(opened: str) -> bool:
+    """Whether a text ends in the end of thinking."""
+    tags = [tag for tag in _TAG.finditer(opened) if not opened[tag.end() :].strip()]
+    return bool(tags) and "/" in tags[0].group()
+
+
+def _holds(text: str, said: Message) -> bool:
+    """Whether a text has all that a reply holds: thinking, then content, letter by letter, and its tool calls."""
+    return not _lost(text, said)
+
+
+def _lost(text: str, said: Message) -> str:
+    """What of a reply is not in a text, in words; empty where all is."""
+    seen, bare = letters(text), "".join(text.split())
+    place = seen.find(letters(thought(said)))
+    if place < 0:
+        return "the thinking"
+    place += len(letters(thought(said)))
+    for part in _TAG.split(content_text(said["content"])):
+        found = seen.find(letters(part), place)
+        if found < 0 or (not letters(part) and "".join(part.split()) not in bare):
+            return "words"
+        place = found + len(letters(part))
+    values = [value for call in said.get("tool_calls") or [] for value in _leaves(call)]
+    if any(name not in text for name in called([said])) or any(letters(value) not in seen for value in values):
+        return "the tool calls"
+    return ""
+
+
+def _leaves(call: Any) -> Iterator[str]:
+    """The values of a tool call's arguments, where these are no JSON text."""
+    inner = call.get("function", call) if isinstance(call, Mapping) else {}
+    waiting = [inner.get("arguments")] if isinstance(inner, Mapping) else []
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, Mapping):
+            waiting += [*value.keys(), *value.values()]
+        elif isinstance(value, list | tuple):
+            waiting += value
+        elif isinstance(value, str | int) and str(value).isascii() and "\\" not in str(value):
+            yield str(value)
+
+
+def _reason(template: Template, talk: list[Message], options: Mapping[str, Any], opened: str, said: Message) -> str:
+    opens, texts = OPENED.search(opened), list(_texts(template, talk, options))
+    if not texts:
+        return "the chat template refuses these messages with their reply"
+    if opens and not thought(said) and not _TAG.search(content_text(said["content"])):
+        tag = opens.group().strip()
+        return (
+            f"a generation begins inside of thinking (behind {opens.group()!r}), and the reply has none; expected "
+            f"reasoning_content beside its content, or {tag}...{tag.replace('<', '</').replace('[', '[/')} before its words"
+        )
+    if lost := min((_lost(text, said) for text in texts), key=len):
+        return (
+            f"the chat template leaves out {lost} of the reply; expected a model whose template writes them, or the reply "
+            "as the text that the model should write"
+        )
+    common = max((_begins_alike(text, opened) for text in texts), default=0)
+    return (
+        f"a generation begins with {opened[common:]!r}, and the chat template writes this reply behind something else; "
+        "expected a reply that goes on from there"
+    )
+
+
+def _begins_alike(text: str, other: str) -> int:
+    same = (place for place, both in enumerate(zip(text, other, strict=False)) if both[0] != both[1])
+    return next(same, min(len(text), len(other)))
