@@ -116,6 +116,11 @@ def _dataset(rows: Sequence[Demonstration], codec: "Codec", args: Any) -> "Datas
 
     read = [codec.lesson(row.prompt, row.reply, f"sft, demonstration {row.question!r:.60}") for row in rows]
     whole = args.completion_only_loss is False
+    most = args.max_length if args.truncation_mode == "keep_start" else None
+    if most is not None and all(len(before) >= most for before, _ in read):
+        raise PolicyError(
+            f"sft: every prompt fills max_length = {most} tokens, and no reply is left to learn; raise it"
+        )
     longer = sum(args.max_length is not None and len(before) + len(reply) > args.max_length for before, reply in read)
     if longer:
         logger.warning(

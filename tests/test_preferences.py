@@ -215,6 +215,15 @@ def test_a_demonstration_keeps_what_its_reply_holds_beside_the_content(form: str
     assert found.prompt.options == {"tools": [{"name": "look"}]}  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize(
+    "reply", ['{"name": "Ada", "role": "engineer"}', '[{"name": "Ada", "role": "engineer"}]', '[{"role": 7}]', "[{"]
+)
+def test_a_reply_that_is_json_of_its_own_is_a_text(reply: str) -> None:
+    [found] = load_demonstrations(spec([{"prompt": "Who?", "reply": reply}]))
+    [pair] = load_pairs(spec([{"prompt": "Who?", "chosen": reply, "rejected": "[]"}])).train
+    assert (found.reply, pair.chosen, pair.rejected) == (reply, reply, "[]")
+
+
 def test_the_column_of_the_replies_can_be_named() -> None:
     source = spec([{"question": "1+1", "answer": "2"}], prompt="{question}", columns={"reply": "answer"})
     assert load_demonstrations(source)[0].reply == "2"

@@ -215,6 +215,20 @@ def test_replies_that_are_cut_are_counted(tmp_path: Path, caplog: pytest.LogCapt
         rows = trained_on(policy("chatml"), demonstrations("4", "a long reply" * 9), tmp_path, max_length=60)
     assert "1 of 2 demonstrations have more than max_length = 60 tokens" in caplog.text
     assert [len(row["input_ids"]) for row in rows][1] == 60
+    with pytest.raises(PolicyError, match="every prompt fills max_length = 9 tokens"):
+        trained_on(policy("chatml"), demonstrations("4"), tmp_path, max_length=9)
+
+
+def test_the_whole_row_is_learned_where_that_is_asked_for_and_rows_may_be_packed(tmp_path: Path) -> None:
+    made, rows = policy("r1"), demonstrations(THINKS, "<think>so</think>5")
+    whole = trained_on(made, rows, tmp_path, completion_only_loss=False)
+    assert all(row["labels"] == row["input_ids"] for row in whole)
+    apart = trained_on(made, rows, tmp_path)
+    [packed] = trained_on(made, rows, tmp_path, packing=True, max_length=200, shuffle_dataset=False)
+    assert sorted(packed["seq_lengths"]) == sorted(len(row["input_ids"]) for row in apart)
+    assert sum(label != -100 for label in packed["labels"]) == sum(
+        label != -100 for r in apart for label in r["labels"]
+    )
 
 
 @pytest.mark.parametrize("key", ["chat_template_path", "eos_token", "assistant_only_loss"])

@@ -12,6 +12,8 @@ from llmpolicy.tasks.sources import read_rows
 from llmpolicy.tasks.spec import TaskSpec
 from llmpolicy.types import Prompt
 
+ROLES = ("system", "developer", "user", "assistant", "tool", "function")
+
 
 @dataclass(frozen=True, slots=True)
 class Demonstration:
@@ -48,10 +50,19 @@ def _replied(row: Mapping[str, Any], spec: TaskSpec, index: int) -> dict[str, An
 
 def _talk(value: Any, where: str) -> Sequence[Any]:
     """A whole conversation: something that is answered, and the answer."""
-    messages = messages_in(value)
+    messages = talk_in(value)
     if not isinstance(messages, list | tuple) or len(messages) < 2:
         raise TaskError(f"{where}: messages is {value!r:.60}, expected one reply behind a prompt's messages")
     return messages
+
+
+def talk_in(value: Any) -> Any:
+    """Messages that a text holds, one or several, by the roles of a chat; anything else, other JSON too, as it is."""
+    if not isinstance(value, str):
+        return messages_in(value)
+    given = messages_in(f"[{value}]" if value.lstrip().startswith("{") else value)
+    talk = not isinstance(given, str) and all(message["role"] in ROLES for message in given)
+    return given if talk else value
 
 
 def read_reply(reply: Any, where: str) -> Reply:
@@ -59,8 +70,7 @@ def read_reply(reply: Any, where: str) -> Reply:
 
     Messages may stand in JSON text. Raises TaskError for anything else.
     """
-    given = messages_in(f"[{reply}]" if isinstance(reply, str) and reply.lstrip().startswith("{") else reply)
-    given = reply if isinstance(given, str) else given
+    given = talk_in(reply)
     if isinstance(given, list | tuple) and len(given) == 1:
         given = given[0]
     if isinstance(given, Mapping) and given.get("role") == "assistant":

@@ -9,8 +9,8 @@ from typing import Any
 
 from llmpolicy.errors import TaskError, nearest
 from llmpolicy.messages import Reply, is_messages, plain, read_messages
-from llmpolicy.tasks.demonstrations import read_reply
-from llmpolicy.tasks.prompts import make_rows, messages_in
+from llmpolicy.tasks.demonstrations import read_reply, talk_in
+from llmpolicy.tasks.prompts import make_rows
 from llmpolicy.tasks.sources import read_rows
 from llmpolicy.tasks.spec import TaskSpec
 from llmpolicy.tasks.split import question_hash
@@ -117,7 +117,7 @@ def _explicit(spec: TaskSpec, row: Mapping[str, Any], index: int) -> dict[str, A
 
 def _read(value: Any, where: str) -> Any:
     """Messages in one form, so that replies which begin alike are seen to; anything else as it is."""
-    given = messages_in(value)
+    given = talk_in(value)
     try:
         return plain(read_messages(given)) if is_messages(given) else given
     except ValueError as error:
