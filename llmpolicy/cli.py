@@ -53,6 +53,14 @@ app = typer.Typer(
     help="Fine-tune a language model as a policy: scored by your own function, improved by GRPO.",
 )
 
+
+def _folder(text: str) -> Path:
+    """An option's folder; an empty text is a variable that was not set, and would be the current one."""
+    if not text.strip():
+        raise typer.BadParameter("is empty; expected a folder")
+    return Path(text)
+
+
 RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe file, or the name of a bundled one.")]
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Such as grpo.max_steps=20.")]
 
@@ -65,7 +73,9 @@ AcceptChanges = Annotated[
 def train(
     recipe: RecipeName,
     overrides: Overrides = None,
-    out: Annotated[Path | None, typer.Option(help="The run's directory; runs/NAME by default.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(parser=_folder, metavar="DIR", help="The run's directory; runs/NAME by default.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint of --out.")] = False,
     accept_changes: AcceptChanges = False,
     dry_run: Annotated[
@@ -173,9 +183,10 @@ def publish(
 @app.command()
 def demo(
     overrides: Overrides = None,
-    out: Annotated[Path, typer.Option(help="The run's directory; an earlier demo there is replaced.")] = Path(
-        "runs/demo"
-    ),
+    out: Annotated[
+        Path,
+        typer.Option(parser=_folder, metavar="DIR", help="The run's directory; an earlier demo there is replaced."),
+    ] = Path("runs/demo"),
 ) -> None:
     """Teach the bundled model to add, in under two minutes on a laptop."""
     from llmpolicy.session import run_demo

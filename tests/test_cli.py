@@ -146,6 +146,12 @@ def test_a_missing_argument_is_named(tmp_path: Path) -> None:
     assert "RECIPE" in done.stderr
 
 
+def test_an_empty_folder_is_a_variable_that_was_not_set(tmp_path: Path) -> None:
+    done = llmpolicy(tmp_path, "train", "quickstart", "--out", "")
+    assert done.returncode == 2 and "is empty; expected a folder" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_two_runs_in_one_directory(tmp_path: Path) -> None:
     path = str(recipe(tmp_path))
     train_recipe(path, TINY, out=tmp_path / "run", say=lambda _: None)

@@ -115,7 +115,7 @@ def test_a_number_with_an_exponent_is_a_number(tmp_path: Path, text: str, value:
     assert (recipe.grpo["lr_scheduler_kwargs"]["power"], recipe.policy["x"]) == (value, value)
 
 
-@pytest.mark.parametrize("text", ["1e", "e5", "1e-4x", "'1e-4'", "e", "."])
+@pytest.mark.parametrize("text", ["1e", "e5", "1e-4x", "'1e-4'", "e", ".e"])
 def test_a_text_that_looks_like_a_number_is_a_text(tmp_path: Path, text: str) -> None:
     recipe = load_recipe(write(tmp_path, RECIPE), [f"name={text}"])
     assert recipe.name == text.strip("'")
@@ -125,6 +125,17 @@ def test_a_key_that_is_written_twice_is_refused_with_both_lines(tmp_path: Path) 
     again = RECIPE + "grpo:\n  beta: 0.1\n"
     assert refusal(tmp_path, again) == "mine.yaml:11: the key 'grpo' is written a second time, first in mine.yaml:9"
     assert "mine.yaml:11: the key 'grpo.max_steps'" in refusal(tmp_path, RECIPE + "  max_steps: 3\n")
+
+
+def test_a_block_within_itself_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "round.yaml").write_text("grpo: &g {max_steps: 4, more: *g}\n")
+    with pytest.raises(RecipeError, match="nested without end, in itself by its own alias"):
+        load_recipe(tmp_path / "round.yaml")
+
+
+@pytest.mark.parametrize("name", ["../../x", "a/b", "..", ".", " "])
+def test_a_name_is_that_of_a_folder_in_runs(tmp_path: Path, name: str) -> None:
+    assert "cannot be the name of a run's folder" in refusal(tmp_path, RECIPE, f"name='{name}'")
 
 
 def test_a_recipe_that_is_no_utf8_is_refused(tmp_path: Path) -> None:

@@ -45,6 +45,25 @@ def one(fn, sample=None, isolate=True, **spec):
 # --- binding -----------------------------------------------------------------------------------------------------------
 
 
+class Unprintable(Exception):
+    def __str__(self):
+        raise ValueError
+
+
+def raises_unprintable(completion):
+    raise Unprintable
+
+
+@pytest.mark.parametrize("isolate", [True, False])
+def test_an_exception_that_cannot_be_printed_is_named(isolate):
+    assert "raised Unprintable: its message cannot be printed" in one(raises_unprintable, isolate=isolate).why
+
+
+def test_a_masked_number_is_none():
+    assert one(lambda completion: np.ma.masked, isolate=False).value is None
+    assert one(lambda completion: np.ma.array([0.5], mask=[False])[0], isolate=False).value == 0.5
+
+
 def test_every_reserved_name_and_column_arrives_under_its_name():
     seen = {}
 

@@ -103,6 +103,29 @@ def test_a_recipe_of_the_users_own_is_never_cleared(tmp_path: Path, manifest: st
     assert (tmp_path / "recipe.yaml").read_text() == "model: bundled\n"
 
 
+@pytest.mark.parametrize("name", ["policy/notes.txt", "best/x", "checkpoints/mine/x", "metrics.jsonl", "plot.png"])
+def test_what_is_not_of_a_run_is_never_written_over(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_text("precious")
+    with pytest.raises(RunError, match=f"{name.split('/')[0]} is not of a run here, and a run would write it"):
+        Run.create(tmp_path, RECIPE)
+    assert (tmp_path / name).read_text() == "precious"
+
+
+def test_other_files_may_lie_where_a_run_goes(tmp_path: Path) -> None:
+    for name in ("mine.yaml", "notes/x", "warm_start/x"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("mine")
+    (tmp_path / "rollouts").mkdir()
+    assert Run.create(tmp_path, RECIPE).manifest["status"] == "running"
+
+
+def test_a_link_that_leads_nowhere_is_said(tmp_path: Path) -> None:
+    (tmp_path / "run").symlink_to(tmp_path / "gone")
+    with pytest.raises(RunError, match="run is a link that leads nowhere"):
+        Run.create(tmp_path / "run", RECIPE)
+
+
 @pytest.mark.parametrize("content", ["{", json.dumps({"schema": 2}), json.dumps([])])
 def test_a_damaged_or_newer_manifest_is_one_sentence(tmp_path: Path, content: str) -> None:
     run = Run.create(tmp_path / "run", RECIPE)

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from trl import GRPOConfig
 
 from llmpolicy import train
 from llmpolicy.build import build_policy, completion_length, evaluated_length, loaded_weights, policy_at
-from llmpolicy.errors import LLMPolicyError
+from llmpolicy.errors import LLMPolicyError, RunError
 from llmpolicy.policies.causal_lm import CausalLMPolicy
 from llmpolicy.recipe import load_recipe, make_recipe
 from llmpolicy.recipe.needs import TRACKERS
@@ -54,6 +55,28 @@ def run_of(folder: Path, *overrides: str, resume: bool = False, **blocks: Any) -
 def refused(what: str, folder: Path, *overrides: str, **blocks: Any) -> None:
     with pytest.raises(LLMPolicyError, match=what):
         run_of(folder, *overrides, **blocks)
+
+
+def test_two_trainings_in_threads_of_one_process_are_refused(tmp_path: Path) -> None:
+    refused: list[Exception] = []
+
+    def second() -> None:
+        try:
+            run_of(tmp_path / "second", evaluate=None)
+        except RunError as error:
+            refused.append(error)
+
+    def say(line: str) -> None:
+        if not refused:
+            (tmp_path / "second").mkdir(exist_ok=True)
+            thread = threading.Thread(target=second)
+            thread.start()
+            thread.join()
+
+    (tmp_path / "first").mkdir()
+    run = train_recipe(recipe(tmp_path / "first", evaluate=None), (), out=tmp_path / "first" / "run", say=say)
+    assert run.manifest["status"] == "finished" and not (tmp_path / "second" / "run").exists()
+    assert "another thread of this process trains or evaluates" in str(refused[0])
 
 
 # the rows

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from llmpolicy.tasks import TaskSpec
 
@@ -123,6 +123,13 @@ class EvaluateBlock(Block):
     max_completion_length: Annotated[int, Field(ge=1)] | None = None
 
 
+def _folder_name(name: str) -> str:
+    """A recipe's name, which becomes that of a folder in runs/."""
+    if name.strip() in ("", ".", "..") or set(name) & {"/", "\\", "\0"}:
+        raise ValueError(f"{name!r} cannot be the name of a run's folder")
+    return name
+
+
 def _model(value: Any) -> Any:
     return {"path": value} if isinstance(value, str) else value
 
@@ -133,7 +140,7 @@ class Recipe(Block):
     ``sft`` on ``demonstrations``, and a ``reward_model`` of ``preferences``, are stages that go before GRPO or stand alone.
     """
 
-    name: str = "run"
+    name: Annotated[str, AfterValidator(_folder_name)] = "run"
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     model: Annotated[ModelBlock, BeforeValidator(_model)] | None = None
     task: Annotated[list[TaskSpec], BeforeValidator(_listed)] = []

@@ -87,6 +87,10 @@ def _read(path: Path) -> tuple[Any, dict[str, str]]:
         return yaml.load(text, Loader=_Loader), _lines(yaml.compose(text, Loader=_Loader), path.name)
     except UnicodeDecodeError as error:
         raise RecipeError(f"{path}: not a text in UTF-8 (byte {error.start}); save it as UTF-8") from error
+    except RecursionError as error:
+        raise RecipeError(
+            f"{path}: a block is nested without end, in itself by its own alias, or too deeply"
+        ) from error
     except (yaml.YAMLError, ValueError) as error:
         raise RecipeError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
 

@@ -67,7 +67,11 @@ def as_list(returned: Any, reward: str, rows: Sequence[int]) -> list[Any]:
 
 def told(error: BaseException, function: Callable[..., Any]) -> str:
     """What an exception was and where in the reward's own file it arose, in one line."""
-    said = " ".join(f"{type(error).__name__}: {error}".rstrip(": ").split())
+    try:
+        words = str(error)
+    except Exception:  # noqa: BLE001 - a reward's exception may be of a class that cannot be printed
+        words = "its message cannot be printed"
+    said = " ".join(f"{type(error).__name__}: {words}".rstrip(": ").split())
     return f"({_place(error, function)}) raised {said[:_SAID]}"
 
 
@@ -81,6 +85,8 @@ def _as_number(value: Any, reward: str, row: int) -> float | None:
     if value is None:
         return None
     if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
+        if bool(getattr(value, "mask", False)):  # numpy writes a masked number as 0.0
+            return None
         value = value.item()
     if not isinstance(value, numbers.Real):
         raise RewardError(

@@ -59,10 +59,12 @@ def is_failed_start(path: Path) -> bool:
 
 def claim(path: Path) -> None:
     """Take a directory for a new run; raise RunError if it holds one, or cannot be written, or the disk is full."""
+    if path.is_symlink() and not path.exists():
+        raise RunError(f"{path} is a link that leads nowhere; expected a new or empty directory for the run")
     if path.is_file():
         raise RunError(f"{path} is a file; expected a new or empty directory for the run")
-    _refuse_a_run(path)
     refuse_other_kinds(path)
+    _refuse_a_run(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(path).free
@@ -102,8 +104,20 @@ def refuse_other_kinds(path: Path) -> None:
 
 def _refuse_a_run(path: Path, held: bool = False) -> None:
     there = (path / "manifest.json").exists() or (path / "recipe.yaml").exists()
+    if not there:
+        _refuse_other_files(path)
     if there and (_came_to_something(path) or not _began(path) or (holds(path) and not held)):
         raise RunError(f"{path} already holds a run; go on with it (--resume) or choose another --out DIR")
+
+
+def _refuse_other_files(path: Path) -> None:
+    """What lies under a name that a run writes to would be lost; stages that come before a run may be there."""
+    taken = [name for name in (*WRITTEN, *PICTURES, "policy", "best") if (path / name).exists()]
+    taken += [name for name in FOLDERS if (path / name).is_dir() and any((path / name).iterdir())]
+    if taken:
+        raise RunError(
+            f"{path / taken[0]} is not of a run here, and a run would write it; move it, or choose another --out DIR"
+        )
 
 
 def _came_to_something(path: Path) -> bool:

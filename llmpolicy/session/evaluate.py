@@ -11,7 +11,7 @@ from llmpolicy.errors import RecipeError, RunError
 from llmpolicy.recipe import Recipe, load_recipe
 from llmpolicy.rewards.printed import printed
 from llmpolicy.run import Run, facts_of
-from llmpolicy.session.process import Say, placed, target
+from llmpolicy.session.process import Say, by_itself, placed, target
 from llmpolicy.session.reinforce import evaluate_environment
 from llmpolicy.session.sources import refuse_changes, refuse_damaged_arguments, source_facts
 from llmpolicy.tasks import check_disjoint
@@ -61,6 +61,7 @@ def _other_weights(recipe: Recipe, policy: "CausalLMPolicy") -> "CausalLMPolicy 
     return build_policy(recipe, base_only=recipe.model.adapter is None).to(policy.device)
 
 
+@by_itself()
 def evaluate_model(
     model: str,
     recipe_name: str | None = None,

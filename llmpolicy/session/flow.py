@@ -33,6 +33,7 @@ from llmpolicy.session.grpo import check_grpo_block, train_grpo
 from llmpolicy.session.process import (
     DRY_RUN,
     Say,
+    by_itself,
     drawn,
     failing,
     is_main,
@@ -172,6 +173,7 @@ def _mend(out: str | Path | None, resume: bool, say: Say) -> None:
         mend(Path(out), say)
 
 
+@by_itself()
 def _train(
     recipe: Recipe,
     out: Path | None,

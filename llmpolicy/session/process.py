@@ -3,6 +3,7 @@
 import os
 import shlex
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,6 +21,7 @@ Say = Callable[[str], None]
 SMALL = 2_000_000
 """Parameters below which a matrix product is too small to share among threads."""
 
+_busy = threading.RLock()
 _threads: list[int] = []
 """How many threads there were before a small model was given one."""
 
@@ -56,6 +58,20 @@ def placed(policy: Any) -> Any:
         policy.to(device)
     use_threads(policy)
     return policy
+
+
+@contextmanager
+def by_itself() -> Iterator[None]:
+    """Refuse a second training or evaluation in one process: they share its random numbers and modes."""
+    if not _busy.acquire(blocking=False):
+        raise RunError(
+            "another thread of this process trains or evaluates, with the same random numbers; wait for it, or start this "
+            "in a process of its own"
+        )
+    try:
+        yield
+    finally:
+        _busy.release()
 
 
 @contextmanager

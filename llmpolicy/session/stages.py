@@ -23,7 +23,7 @@ from llmpolicy.rewards.compose import COMPOSITES
 from llmpolicy.run import damage, is_failed_start, keep_damaged, recover
 from llmpolicy.run.lock import holds, lock, release
 from llmpolicy.run.place import claim
-from llmpolicy.session.process import DRY_RUN, Say, is_main, silent, target, use_threads
+from llmpolicy.session.process import DRY_RUN, Say, by_itself, is_main, silent, target, use_threads
 from llmpolicy.session.sources import content_digest, digest, weight_files
 from llmpolicy.signals import Interrupted, terminable
 from llmpolicy.tasks import Demonstration, Pair, Pairs, load_demonstrations, load_pairs, load_tasks
@@ -82,6 +82,7 @@ def _kept(out: Path) -> str:
     return f"stopped at once: {kept}; give the same command again, with --out {shlex.quote(str(out))}"
 
 
+@by_itself()
 def train_stages(
     recipe: Recipe, out: Path, *, until: str | None = None, resume: bool = False, dry_run: bool = False, say: Say
 ) -> Recipe | None:
