@@ -3,6 +3,7 @@
 import json
 import logging
 from decimal import Decimal
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -284,6 +285,21 @@ def test_a_row_may_have_a_column_that_is_named_like_a_source(name: str) -> None:
     assert _task(rows) == _task(tuple(rows)) == {"rows": rows}
     blocks = [{name: "x", "prompt": "{question}"}, {name: "y", "promt": "{question}"}]
     assert _task(blocks) == _task(tuple(blocks)) == blocks
+
+
+def test_rows_may_come_one_by_one_and_files_as_paths(tmp_path: Path) -> None:
+    rows = [{"question": f"{number}+1", "answer": "1"} for number in range(5)]
+    for given in (iter(rows), tuple(rows), (row for row in rows)):
+        assert TaskSpec(rows=given).rows == rows  # type: ignore[arg-type]
+    assert TaskSpec(rows=({"question": "a", "answer": "1"} for _ in count()), limit=3).rows == 3 * [  # type: ignore[arg-type]
+        {"question": "a", "answer": "1"}
+    ]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert len(load_task(TaskSpec(file=tmp_path / "rows.jsonl"))) == 5  # type: ignore[arg-type]
+    made = make_recipe(
+        {"model": {"path": tmp_path}, "task": {"file": tmp_path / "rows.jsonl"}, "rewards": "exact:match"}
+    )
+    assert made.model is not None and made.model.path == str(tmp_path) == make_recipe({"model": tmp_path}).model.path
 
 
 @pytest.mark.parametrize("task", [iter([{"question": "a"}]), Path("rows.jsonl"), "rows.jsonl", len, {"a"}], ids=type)

@@ -5,6 +5,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -30,6 +31,10 @@ def _listed(value: Any) -> Any:
     return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
+def _path(value: Any) -> Any:
+    return fspath(value) if isinstance(value, PathLike) else value
+
+
 class Block(BaseModel):
     """A part of a recipe in which an unknown key is an error."""
 
@@ -39,7 +44,7 @@ class Block(BaseModel):
 class ModelBlock(Block):
     """Where the language model comes from, what it is truly called, and what of it is trained."""
 
-    path: str
+    path: Annotated[str, BeforeValidator(_path)]
     hub_id: str | None = None
     revision: str | None = None
     note: str | None = None
@@ -131,7 +136,7 @@ def _folder_name(name: str) -> str:
 
 
 def _model(value: Any) -> Any:
-    return {"path": value} if isinstance(value, str) else value
+    return {"path": value} if isinstance(value, str | PathLike) else value
 
 
 class Recipe(Block):

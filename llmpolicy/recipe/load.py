@@ -180,7 +180,8 @@ def _sentence(error: ValidationError, origin: Mapping[str, str]) -> str:
         return f"{where}unknown key {name!r}{' in ' + '.'.join(parents) if parents else ''}{_meant(name, parents)}"
     if first["type"] == "missing":
         return f"{where}{shown} is missing"
-    message = first["msg"].removeprefix("Value error, ")
+    message = re.sub(r" or instance of \w+", "", first["msg"])
+    message = message.replace("dictionary", "mapping").removeprefix("Value error, ")
     return f"{where}{shown}: {message[0].lower() + message[1:]}; found {first['input']!r:.80}"
 
 

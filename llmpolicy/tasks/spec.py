@@ -1,7 +1,9 @@
 """The `task:` block of a recipe: where rows come from and how a row becomes a prompt."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
+from os import PathLike, fspath
 from pathlib import PurePath
 from typing import Annotated, Any
 
@@ -64,9 +66,17 @@ class TaskSpec(BaseModel):
     def _from_dataset(cls, given: Any) -> Any:
         if is_dataset(given):
             return {"rows": dataset_rows(given)}
-        if isinstance(given, dict) and is_dataset(given.get("rows")):
-            return {**given, "rows": dataset_rows(given["rows"], given.get("limit"))}
+        rows = given.get("rows") if isinstance(given, dict) else None
+        if is_dataset(rows):
+            return {**given, "rows": dataset_rows(rows, given.get("limit"))}
+        if isinstance(rows, tuple | Iterator):
+            return {**given, "rows": list(islice(rows, given.get("limit")))}
         return given
+
+    @field_validator("file", mode="before")
+    @classmethod
+    def _named(cls, file: Any) -> Any:
+        return fspath(file) if isinstance(file, PathLike) else file
 
     @model_validator(mode="after")
     def _one_source(self) -> "TaskSpec":
