@@ -136,6 +136,10 @@ def test_equal_replies_are_dropped_and_counted(caplog: pytest.LogCaptureFixture)
         ({"chosen": "a?\n\nAssistant: b", "rejected": "a?\n\nAssistant:"}, "rejected is the beginning of chosen"),
         ({"chosen": "yes", "rejected": "yes sir"}, "share no beginning"),
         ({"chosen": [USER, assistant("a")], "rejected": "b"}, "expected two texts or two conversations"),
+        (
+            {"chosen": [USER, assistant("a"), assistant("b")], "rejected": [USER, assistant("a"), assistant("c")]},
+            "two messages of the assistant",
+        ),
         ({"chosen": 1, "rejected": 2}, "expected two texts or two conversations"),
     ],
 )
@@ -243,6 +247,7 @@ def test_the_column_of_the_replies_can_be_named() -> None:
         ({"messages": "Hello"}, "expected one reply"),
         ({"messages": [assistant("a")]}, "expected one reply behind a prompt's messages"),
         ({"messages": [1, 2]}, "expected"),
+        ({"messages": [USER, assistant("a"), assistant("b")]}, "two messages of the assistant follow on one another"),
     ],
 )
 def test_what_is_no_demonstration_is_said_with_its_row(row: dict[str, Any], words: str) -> None:

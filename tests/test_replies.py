@@ -1,5 +1,6 @@
 """Replies that stages learn: they stand behind the text that a generation goes on from, with all that they hold."""
 
+import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ USER = {"role": "user", "content": "2+2?"}
 THINKS = "<think>\nhm\n</think>\n\nit is 4"
 APART = {"role": "assistant", "reasoning_content": "hm", "content": "it is 4"}
 CALL = {"type": "function", "function": {"name": "add", "arguments": {"a": 27, "unit": "euro"}}}
+WRITTEN = {"type": "function", "function": {**CALL["function"], "arguments": json.dumps(CALL["function"]["arguments"])}}  # type: ignore[dict-item]
 CALLS = {"role": "assistant", "content": "I ask.", "tool_calls": [CALL]}
 SHAPES = ("chatml", "qwen3", "llama2", "llama3", "mistral", "gemma", "harmony", "phi", "parts", "upper", "bos_twice")
 
@@ -144,6 +146,11 @@ def test_where_a_template_writes_a_reply_behind_its_generation_prompt_it_is_stoc
             CALLS,
             'I ask.<tool_call>{"name": "add", "arguments": {"a": 27, "unit": "euro"}}</tool_call><|im_end|>\n',
         ),
+        (
+            "calls",
+            {**CALLS, "content": None, "tool_calls": [WRITTEN]},
+            '<tool_call>{"name": "add", "arguments": {"a": 27, "unit": "euro"}}</tool_call><|im_end|>\n',
+        ),
         ("harmony", "4", "<|channel|>final<|message|>4<|return|>"),
     ],
 )
@@ -158,6 +165,7 @@ def test_a_reply_is_learned_with_all_that_it_holds(name: str, reply: Any, expect
         ("chatml", APART, "leaves out the thinking of the reply"),
         ("harmony", APART, "leaves out the thinking of the reply"),
         ("chatml", CALLS, "leaves out the tool calls of the reply"),
+        ("names", {**CALLS, "tool_calls": [WRITTEN]}, "leaves out the tool calls of the reply"),
         ("names", CALLS, "leaves out the tool calls of the reply"),
         ("first", "4", "leaves out words of the reply"),
         ("chatml", "4<|im_end|>\nand more", "'<|im_end|>' ends a completion, so that what the reply has behind it"),

@@ -53,7 +53,16 @@ def _talk(value: Any, where: str) -> Sequence[Any]:
     messages = talk_in(value)
     if not isinstance(messages, list | tuple) or len(messages) < 2:
         raise TaskError(f"{where}: messages is {value!r:.60}, expected one reply behind a prompt's messages")
+    refuse_two_replies(messages[-2], where)
     return messages
+
+
+def refuse_two_replies(before: Any, where: str) -> None:
+    """Raise TaskError where what stands before a conversation's reply is a reply as well, and no call of a tool."""
+    if isinstance(before, Mapping) and before.get("role") == "assistant" and not before.get("tool_calls"):
+        raise TaskError(
+            f"{where}: two messages of the assistant follow on one another; expected one reply to what was asked"
+        )
 
 
 def talk_in(value: Any) -> Any:

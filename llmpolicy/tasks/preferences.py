@@ -9,7 +9,7 @@ from typing import Any
 
 from llmpolicy.errors import TaskError, nearest
 from llmpolicy.messages import Reply, is_messages, plain, read_messages
-from llmpolicy.tasks.demonstrations import read_reply, talk_in
+from llmpolicy.tasks.demonstrations import read_reply, refuse_two_replies, talk_in
 from llmpolicy.tasks.prompts import make_rows
 from llmpolicy.tasks.sources import read_rows
 from llmpolicy.tasks.spec import TaskSpec
@@ -144,6 +144,7 @@ def _without_prompt(row: Mapping[str, Any], where: str) -> dict[str, Any]:
     if end == min(len(chosen), len(rejected)):
         shorter, longer = sorted(("chosen", "rejected"), key=lambda name: len(row[name]))
         raise TaskError(f"{where}: {shorter} is the beginning of {longer}, so that one of them has no reply of its own")
+    refuse_two_replies(chosen[end - 1], where)
     return {"prompt": chosen[:end], "chosen": chosen[end:], "rejected": rejected[end:]}
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from llmpolicy.errors import PolicyError
 from llmpolicy.messages import Message, Reply, content_text, read_messages, thought
-from llmpolicy.policies.causal_lm.template import OPENED, THOUGHT, Template, called, forms, letters
+from llmpolicy.policies.causal_lm.template import OPENED, THOUGHT, Template, as_object, called, forms, letters
 
 _TAG = re.compile(r"(?:<|\[)/?(?:\w+:)?think(?:ing)?(?:>|\])", re.IGNORECASE)
 _CLOSED = re.compile(r"\s*[<\[]\W*(\w+)[^<>\[\]]*[>\]]\s*(?:\w+\s*)?[<\[]\W*\1\W*[>\]]\s*")
@@ -107,9 +107,9 @@ def _lost(text: str, said: Message) -> str:
 
 
 def _leaves(call: Any) -> Iterator[str]:
-    """The values of a tool call's arguments, where these are no JSON text."""
+    """The names and values of a tool call's arguments; without those that templates may write in another way."""
     inner = call.get("function", call) if isinstance(call, Mapping) else {}
-    waiting = [inner.get("arguments")] if isinstance(inner, Mapping) else []
+    waiting = [as_object(inner.get("arguments"))] if isinstance(inner, Mapping) else []
     while waiting:
         value = waiting.pop()
         if isinstance(value, Mapping):

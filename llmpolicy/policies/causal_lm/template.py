@@ -296,7 +296,7 @@ def _call_forms(messages: list[Message]) -> Iterator[list[Message]]:
     if not any(message.get("tool_calls") for message in messages):
         yield messages
         return
-    for arguments, content in product((_object, _json), ("", None)):
+    for arguments, content in product((as_object, _json), ("", None)):
         yield [
             _with_calls(message, arguments, content) if message.get("tool_calls") else message for message in messages
         ]
@@ -328,7 +328,8 @@ def _rewritten(call: Any, arguments: Callable[[Any], Any]) -> Any:
     return {**call, "function": written} if "function" in call else written
 
 
-def _object(arguments: Any) -> Any:
+def as_object(arguments: Any) -> Any:
+    """A tool call's arguments, which may stand in JSON text, as an object."""
     try:
         return json.loads(arguments) if isinstance(arguments, str) else arguments
     except json.JSONDecodeError:
