@@ -5,6 +5,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,6 +19,10 @@ USER = {"role": "user", "content": "What colour is the sky?"}
 
 def assistant(text: str) -> dict[str, str]:
     return {"role": "assistant", "content": text}
+
+
+def sharegpt(reply: str) -> list[dict[str, str]]:
+    return [{"from": "human", "value": "What colour is the sky?"}, {"from": "gpt", "value": reply}]
 
 
 def spec(rows: list[dict[str, Any]], **keys: Any) -> TaskSpec:
@@ -67,7 +72,7 @@ def test_two_texts_are_cut_between_words_and_both_have_a_reply(chosen: str, reje
     assert (pair.prompt, f"{prompt}{pair.chosen}", f"{prompt}{pair.rejected}") == (prompt, chosen, rejected)
 
 
-WRITTEN = {"json": json.dumps, "python": repr}
+WRITTEN = {"json": json.dumps, "python": repr, "numpy": lambda talk: str(numpy.array(talk, dtype=object))}
 
 
 @pytest.mark.parametrize("written", WRITTEN)
@@ -140,6 +145,9 @@ def test_equal_replies_are_dropped_and_counted(caplog: pytest.LogCaptureFixture)
             {"chosen": [USER, assistant("a"), assistant("b")], "rejected": [USER, assistant("a"), assistant("c")]},
             "two messages of the assistant",
         ),
+        ({"chosen": sharegpt("a"), "rejected": sharegpt("b")}, "expected one reply"),
+        ({"chosen": json.dumps(sharegpt("a")), "rejected": json.dumps(sharegpt("b"))}, "expected one reply"),
+        ({"prompt": json.dumps(sharegpt("a")), "chosen": "a", "rejected": "b"}, "messages with role and content"),
         ({"chosen": 1, "rejected": 2}, "expected two texts or two conversations"),
     ],
 )
@@ -196,6 +204,7 @@ def test_no_prompt_is_on_both_sides_whatever_the_order(
         {"messages": [USER, assistant("Blue.")]},
         {"messages": json.dumps([USER, assistant("Blue.")])},
         {"messages": repr([USER, assistant("Blue.")])},
+        {"messages": str(numpy.array([USER, assistant("Blue.")], dtype=object))},
         {"prompt": json.dumps([USER]), "completion": json.dumps([assistant("Blue.")])},
         {"prompt": USER["content"], "reply": json.dumps(assistant("Blue."))},
         {"prompt": [USER], "reply": {**assistant("Blue."), "tool_calls": None, "reasoning_content": None}},
@@ -220,7 +229,14 @@ def test_a_demonstration_keeps_what_its_reply_holds_beside_the_content(form: str
 
 
 @pytest.mark.parametrize(
-    "reply", ['{"name": "Ada", "role": "engineer"}', '[{"name": "Ada", "role": "engineer"}]', '[{"role": 7}]', "[{"]
+    "reply",
+    [
+        '{"name": "Ada", "role": "engineer"}',
+        '[{"name": "Ada", "role": "engineer"}]',
+        '[{"role": 7}]',
+        "[{",
+        '[{"from": "A", "value": 7}]',
+    ],
 )
 def test_a_reply_that_is_json_of_its_own_is_a_text(reply: str) -> None:
     [found] = load_demonstrations(spec([{"prompt": "Who?", "reply": reply}]))
@@ -247,6 +263,7 @@ def test_the_column_of_the_replies_can_be_named() -> None:
         ({"messages": "Hello"}, "expected one reply"),
         ({"messages": [assistant("a")]}, "expected one reply behind a prompt's messages"),
         ({"messages": [1, 2]}, "expected"),
+        ({"messages": json.dumps(sharegpt("a"))}, "expected one reply"),
         ({"messages": [USER, assistant("a"), assistant("b")]}, "two messages of the assistant follow on one another"),
     ],
 )

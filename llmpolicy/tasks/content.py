@@ -84,7 +84,7 @@ def said(value: Any, name: str, where: str) -> str:
         )
     if any(isinstance(item, BYTES) for item in _inner(value)):
         raise TaskError(f"{where}: the column {name!r} is {value!r:.60}, expected a text, not bytes")
-    if any(_is_talk(item) for item in _inner(value)):
+    if any(is_talk(item) for item in _inner(value)):
         raise TaskError(
             f"{where}: the column {name!r} holds messages, which are no part of a text; "
             f"write `prompt: '{{{name}}}'` and nothing else to ask them"
@@ -112,7 +112,7 @@ def refuse_gold(value: Any, name: str, where: str) -> None:
         raise TaskError(f"{where}: {name} is {value!r:.60}, expected a gold answer")
 
 
-def _is_talk(value: Any) -> bool:
+def is_talk(value: Any) -> bool:
     """Whether a value is messages, by the names of the chat templates or those of ShareGPT."""
     if isinstance(value, list | tuple) and value:
         return is_messages(value) or all(isinstance(turn, Mapping) and {"from", "value"} <= set(turn) for turn in value)

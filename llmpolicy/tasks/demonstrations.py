@@ -70,7 +70,7 @@ def talk_in(value: Any) -> Any:
     if not isinstance(value, str):
         return messages_in(value)
     given = messages_in(f"[{value}]" if value.lstrip().startswith("{") else value)
-    talk = not isinstance(given, str) and all(message["role"] in ROLES for message in given)
+    talk = not isinstance(given, str) and all(message.get("role", "user") in ROLES for message in given)
     return given if talk else value
 
 

@@ -14,14 +14,15 @@ from llmpolicy.errors import TaskError, nearest
 from llmpolicy.messages import Conversation, Message, content_text, is_messages, plain, read_messages
 from llmpolicy.rewards import RESERVED
 from llmpolicy.tasks.columns import MEANT, names_media, refuse_media, say_unused, system_text, template_options
-from llmpolicy.tasks.content import as_python, is_media, is_text, refuse_gold, said
+from llmpolicy.tasks.content import as_python, is_media, is_talk, is_text, refuse_gold, said
 from llmpolicy.tasks.sources import find_function
 from llmpolicy.tasks.spec import Example, TaskSpec
 from llmpolicy.types import Prompt, Sample
 
 FIELD = re.compile(r"\{(\{\w+\})\}|\{([^\W\d]\w*)\}")
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
-_ROLE = re.compile(r"""["']role["']""")
+_ROLE = re.compile(r"""["'](?:role|from)["']""")
+_LINES = re.compile(r"\}\s*\n\s*\{")
 UNORDERED = ("gcd", "lcm", "products")
 TALKS = ("messages", "conversation", "conversations")
 """Columns that hold a whole talk, its last reply included."""
@@ -162,15 +163,27 @@ def _messages(spec: TaskSpec, given: Any, name: str, where: str) -> list[Message
 
 
 def messages_in(value: Any) -> Any:
-    """Messages that a file of texts holds as JSON, or as Python writes them; anything else as it is."""
+    """Messages that a file of texts holds as JSON, or as Python or numpy writes them; anything else as it is.
+
+    Those of ShareGPT's names are read as well, so that nobody takes them for a text.
+    """
     value = as_python(value)
     if not isinstance(value, str) or not (value.lstrip().startswith("[") and _ROLE.search(value)):
         return value
-    for read in (json.loads, ast.literal_eval):
+    for read in (json.loads, ast.literal_eval, _from_array):
         with suppress(ValueError, SyntaxError, RecursionError):
             messages = read(value.strip())
-            return messages if is_messages(messages) else value
+            return messages if is_messages(messages) or _is_sharegpt(messages) else value
     return value
+
+
+def _is_sharegpt(value: Any) -> bool:
+    return is_talk(value) and all(turn.get("from") in ("human", "gpt", "system") for turn in value)
+
+
+def _from_array(text: str) -> Any:
+    """A list as numpy writes it, a line for each of its records; a line break within a text is written otherwise."""
+    return ast.literal_eval(_LINES.sub("}, {", text))
 
 
 def _ask(spec: TaskSpec, columns: Mapping[str, Any], where: str) -> str:

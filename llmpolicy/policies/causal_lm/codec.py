@@ -135,11 +135,13 @@ class Codec:
 
     def _ended(self, ids: Sequence[int], ends: Sequence[int], where: str) -> list[int]:
         """The ids of a reply with an end: one without would teach to go on for ever."""
+        self._check_vocabulary(ids, where)
         first = next((place for place, token in enumerate(ids) if token in self.stop_ids), None)
         if first is None:
             known = [*ends, self.tokenizer.eos_token_id, *self.stop_ids]
             return [*ids, next(token for token in known if token in self.stop_ids)]
-        behind = self.raw([token for token in ids[first + 1 :] if token not in self.stop_ids])
+        marks = {*self.stop_ids, *self.tokenizer.added_tokens_decoder}
+        behind = self.raw([token for token in ids[first + 1 :] if token not in marks])
         if any(character.isalnum() for character in behind):
             name = self.tokenizer.convert_ids_to_tokens(ids[first])
             raise PolicyError(
