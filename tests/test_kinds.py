@@ -1,6 +1,7 @@
 """Adapters of every kind that PEFT has: a policy that is right by every law, or one sentence before anything is trained."""
 
 import copy
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -310,3 +311,64 @@ def test_full_weights_that_could_not_be_loaded_again_are_refused_when_saving_is_
     network.config.tie_word_embeddings = False  # the head is left out of the file all the same
     with pytest.raises(PolicyError, match="could not be loaded again once it is saved .*lm_head.weight"):
         CausalLMPolicy(network, cases.words()).rehearse()
+
+
+def moved_lora() -> Any:
+    """A small Llama with an adapter that has moved."""
+    model = get_peft_model(models.model("llama"), lora()()).eval()
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.1 * torch.randn_like(parameter))
+    return model
+
+
+def off(model: Any) -> None:
+    model.base_model.disable_adapter_layers()
+
+
+def elsewhere(model: Any) -> None:
+    model.add_adapter("ref", lora()())
+    model.set_adapter("ref")
+
+
+def base_too(model: Any) -> None:
+    model.get_base_model().model.norm.weight.requires_grad_(True)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (off, "its adapter is switched off; expected enable_adapter_layers"),
+        (elsewhere, r"the active adapter is ref; expected set_adapter\('default'\)"),
+        (base_too, r"weights of its base are to be trained too \(base_model\.model\.model\.norm\.weight, 1 in all\)"),
+    ],
+)
+def test_an_adapter_that_is_not_what_acts_and_is_trained_is_refused(change: Any, sentence: str) -> None:
+    model = moved_lora()
+    change(model)
+    with pytest.raises(PolicyError, match=sentence):
+        CausalLMPolicy(model, models.tokenizer())
+
+
+def test_an_adapter_that_was_brought_to_16_bits_is_its_own_reference_and_rehearsed(tmp_path: Path) -> None:
+    model = moved_lora().to(torch.bfloat16)
+    pi = CausalLMPolicy(model, models.tokenizer())
+    pi.rehearse()
+    with torch.no_grad():
+        found, _ = pi.log_prob(PROMPTS, ACTIONS)
+        torch.testing.assert_close(pi.reference.log_prob(PROMPTS, ACTIONS)[0], found)
+
+
+def test_a_setting_that_the_installed_peft_would_leave_out_is_refused(tmp_path: Path) -> None:
+    CausalLMPolicy(models.model("llama"), models.tokenizer()).save(tmp_path / "base")
+    model = moved_lora()
+    model.save_pretrained(str(tmp_path / "adapter"))
+    file = tmp_path / "adapter" / "adapter_config.json"
+    content = json.loads(file.read_text()) | {"base_model_name_or_path": str(tmp_path / "base"), "use_warp": False}
+    file.write_text(json.dumps(content | {"warp_size": 16, "warp_config": None}))
+    CausalLMPolicy.load(tmp_path / "base", adapter=tmp_path / "adapter")
+    file.write_text(json.dumps(content | {"use_warp": True}))
+    with pytest.raises(PolicyError, match="its use_warp is True, which the installed PEFT does not know"):
+        CausalLMPolicy.load(tmp_path / "base", adapter=tmp_path / "adapter")

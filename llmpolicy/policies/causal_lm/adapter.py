@@ -65,7 +65,8 @@ def load_adapter(model: nn.Module, config_file: Path, weights_file: Path, bases:
     try:
         config: Any = PeftConfig.from_pretrained(str(config_file.parent))
         weights = load_file(weights_file)
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        _check_known(config, config_file)
+    except (SafetensorError, ValueError, KeyError, TypeError, ImportError) as error:
         raise PolicyError(
             f"adapter {name!r} cannot be read ({first_line(error)}); expected {CONFIG} and {WEIGHTS}"
         ) from error
@@ -88,6 +89,15 @@ def _still(config: Any) -> None:
     for key, value in vars(config).items():
         if "dropout" in key and isinstance(value, float):
             setattr(config, key, 0.0)
+
+
+def _check_known(config: Any, file: Path) -> None:
+    """Raise ValueError for a setting that is switched on and unknown to the installed PEFT, which would leave it out."""
+    known = {field.name for field in dataclasses.fields(config)}
+    for key, value in json.loads(file.read_text(encoding="utf-8")).items():
+        is_number = isinstance(value, int | float) and value is not True
+        if key not in known and value and not is_number:
+            raise ValueError(f"its {key} is {value!r}, which the installed PEFT does not know")
 
 
 def _is_one_of(recorded: str, bases: list[str]) -> bool:
@@ -208,12 +218,17 @@ def starts_as_base(model: PeftModel) -> bool:
     return config.init_lora_weights in _ZERO_STARTS
 
 
+def is_float32(model: PeftModel) -> bool:
+    """Whether some tensor of the adapter is float32, as PEFT makes them, not in the 16 bits that it was brought to since."""
+    return any(p.dtype == torch.float32 for name, p in model.named_parameters() if f".{TRAINED}." in f"{name}.")
+
+
 def freeze_copy(model: PeftModel) -> None:
     """Keep the adapter as it is now under the name ``ref``, frozen; a model that has one already keeps that."""
     if REFERENCE in model.peft_config:
         return
     start = log_probs(model)
-    model.add_adapter(REFERENCE, copy.deepcopy(model.peft_config[TRAINED]))
+    model.add_adapter(REFERENCE, copy.deepcopy(model.peft_config[TRAINED]), autocast_adapter_dtype=is_float32(model))
     place(model, state(model), "the copy of the adapter", "the model", REFERENCE)
     with active(model, REFERENCE):
         if (nats := apart(start, log_probs(model))) > 0:

@@ -124,7 +124,22 @@ def adapter_reason(model: nn.Module) -> str | None:
     if names - {TRAINED, REFERENCE} or set(_layer_adapters(model)) - names:
         others = sorted({*names, *_layer_adapters(model)} - {TRAINED, REFERENCE})
         return f"another adapter lies beside the trained one ({', '.join(others)}); expected {TRAINED!r} alone"
-    return _layer_reason(model)
+    return _state_reason(model) or _layer_reason(model)
+
+
+def _state_reason(model: Any) -> str | None:
+    """Why the adapter, as it stands in the model, is not what is trained and saved."""
+    if any(isinstance(layer, BaseTunerLayer) and layer.disable_adapters for layer in model.modules()):
+        return "its adapter is switched off; expected enable_adapter_layers() before"
+    if model.active_adapters != [TRAINED]:
+        return f"the active adapter is {', '.join(model.active_adapters)}; expected set_adapter({TRAINED!r}) before"
+    base = [name for name, p in model.named_parameters() if p.requires_grad and f".{TRAINED}." not in f"{name}."]
+    if base:
+        return (
+            f"weights of its base are to be trained too ({base[0]}, {len(base)} in all), which no adapter's file holds; "
+            "expected requires_grad of the adapter alone"
+        )
+    return None
 
 
 def _layer_adapters(model: nn.Module) -> Iterator[str]:

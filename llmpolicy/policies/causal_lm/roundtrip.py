@@ -15,7 +15,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from llmpolicy.errors import PolicyError
-from llmpolicy.policies.causal_lm.adapter import WEIGHTS, active, place, state
+from llmpolicy.policies.causal_lm.adapter import WEIGHTS, active, is_float32, place, state
 from llmpolicy.policies.causal_lm.forward import is_there
 from llmpolicy.policies.causal_lm.kinds import TRAINED
 from llmpolicy.policies.causal_lm.load import load_model
@@ -123,7 +123,8 @@ def _again(model: PeftModel, folder: Path, where: str, **options: Any) -> Iterat
     """While it lasts the adapter lies beside itself, as the configuration in a folder has it, with the same ranks and scales."""
     trainable = {id(p): p.requires_grad for p in model.parameters()}
     with torch.random.fork_rng(devices=[model.device] if model.device.type == "cuda" else []):
-        model.add_adapter(_AGAIN, PeftConfig.from_pretrained(str(folder)), **options)
+        config = PeftConfig.from_pretrained(str(folder))
+        model.add_adapter(_AGAIN, config, autocast_adapter_dtype=is_float32(model), **options)
     try:
         for layer, name, trained, written in _numbers(model):
             if trained != written:
