@@ -296,10 +296,10 @@ def test_rows_may_come_one_by_one_and_files_as_paths(tmp_path: Path) -> None:
     ]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert len(load_task(TaskSpec(file=tmp_path / "rows.jsonl"))) == 5  # type: ignore[arg-type]
-    made = make_recipe(
-        {"model": {"path": tmp_path}, "task": {"file": tmp_path / "rows.jsonl"}, "rewards": "exact:match"}
-    )
-    assert made.model is not None and made.model.path == str(tmp_path) == make_recipe({"model": tmp_path}).model.path
+    data = {"task": {"file": tmp_path / "rows.jsonl"}, "rewards": "exact:match", "grpo": {"max_steps": 1}}
+    for model in (tmp_path, {"path": tmp_path}):
+        made = make_recipe({"model": model, **data})
+        assert made.model is not None and made.model.path == str(tmp_path)
 
 
 @pytest.mark.parametrize("task", [iter([{"question": "a"}]), Path("rows.jsonl"), "rows.jsonl", len, {"a"}], ids=type)
