@@ -43,7 +43,7 @@ def plan(recipe: Recipe, *, processes: int = 1, target: str = "cpu", in_memory: 
     """
     if recipe.model is not None and not in_memory:
         model_path(recipe.model, recipe.base_dir)
-        adapter_folder(_relative(recipe.model.adapter, recipe.base_dir))
+        loaded_adapter(recipe)
     tasks = load_tasks(
         recipe.task,
         recipe.base_dir,
@@ -179,11 +179,12 @@ def reward_facts(recipe: Recipe) -> dict[str, Any]:
     found = []
     for block, (term, node) in zip(reward_functions(recipe.rewards), terms, strict=True):
         within = {} if node is term.node else {"within": term.name}
-        facts = {"fn": str(block.fn), "weight": term.weight, "role": term.role, **within, "args": block.args}
+        facts = {"fn": str(block.fn), "weight": term.weight, "role": term.role, **within}
+        facts["args"] = recipe.portable(block.args, named=True)
         found.append({**facts, **describe(block.fn, recipe.base_dir)})
     if recipe.evaluate and (fn := recipe.evaluate.correct):
         # No weight: it only judges the evaluation.
-        facts = {"fn": str(fn), "weight": None, "args": recipe.evaluate.args}
+        facts = {"fn": str(fn), "weight": None, "args": recipe.portable(recipe.evaluate.args, named=True)}
         found.append({**facts, **describe(fn, recipe.base_dir)})
     return {"rewards": found, "composition": composition_facts(rewards.composition, _labels(recipe))}
 
@@ -209,7 +210,7 @@ def build_policy(recipe: Recipe, *, adapter: Path | None = None, base_only: bool
         raise RecipeError(f"recipe {recipe.name!r} has no model")
     block = recipe.model
     settings = recipe.grpo or recipe.reinforce or {}
-    continued = str(adapter) if adapter else adapter_folder(_relative(block.adapter, recipe.base_dir))
+    continued = str(adapter) if adapter else loaded_adapter(recipe)
     path = model_path(block, recipe.base_dir)
     for folder in (path, None if base_only else continued):
         refuse_damage(folder)
@@ -283,6 +284,11 @@ def loaded_weights(recipe: Recipe) -> str | None:
         return None
     path = model_path(recipe.model, recipe.base_dir)
     return str(Path(path).resolve()) if Path(path).is_dir() else path
+
+
+def loaded_adapter(recipe: Recipe) -> str | None:
+    """The folder or Hub id of the adapter that a recipe goes on with; raises PolicyError for what is none."""
+    return adapter_folder(_relative(recipe.model.adapter, recipe.base_dir)) if recipe.model else None
 
 
 def completion_length(recipe: Recipe) -> int:

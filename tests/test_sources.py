@@ -15,10 +15,10 @@ from llmpolicy.errors import RunError
 from llmpolicy.policies.causal_lm import CausalLMPolicy
 from llmpolicy.recipe import load_recipe
 from llmpolicy.rewards.files import files_of, named_files
-from llmpolicy.run import Run
-from llmpolicy.session import sources
+from llmpolicy.run import Run, contents
+from llmpolicy.run.contents import content_digest
 from llmpolicy.session.evaluate import evaluate_model
-from llmpolicy.session.sources import content_digest, refuse_changes, source_facts, unknown_lines
+from llmpolicy.session.sources import refuse_changes, source_facts, unknown_lines
 from tests.test_session import ROWS, recipe, run_of
 
 REWARD = """
@@ -183,7 +183,7 @@ def test_of_a_model_what_loading_reads_is_compared(tmp_path: Path) -> None:
 
 def test_large_weights_are_compared_by_size_and_spread_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of any size no more is read than the blocks; small ones, and what is no weights, are read whole."""
-    monkeypatch.setattr(sources, "BLOCK", 4)
+    monkeypatch.setattr(contents, "BLOCK", 4)
     content, large = bytes(range(256)) * 40, tmp_path / "model.safetensors"
     large.write_bytes(content)
     digest = content_digest(large)

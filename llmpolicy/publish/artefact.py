@@ -17,6 +17,8 @@ from llmpolicy.errors import PublishError, nearest
 from llmpolicy.publish.card import CardFacts, card
 from llmpolicy.publish.files import PublishedFile, What, check, describe, stage
 from llmpolicy.run import Run, broken, facts_of
+from llmpolicy.run.contents import content_digest
+from llmpolicy.run.paths import RUN, below, in_paths, moved
 from llmpolicy.terminal import quiet
 
 Which = Literal["last", "best"]
@@ -78,8 +80,9 @@ def build(run: Run, choice: Choice, repo: str, folder: Path) -> tuple[PublishedF
         stage(choice.source, folder, choice.what)
     if choice.what == "adapter":
         _name_base(folder / "adapter_config.json", choice.hub_id, run.recipe["model"].get("revision"))
-    recipe = _portable(_as_loaded(run))
-    manifest = _shortened({key: value for key, value in run.manifest.items() if key not in ("base_dir", "weights")})
+    recipe = _portable(in_paths(_as_loaded(run), _of_run))
+    of_here = ("base_dir", "base_dir_from_run", "weights")
+    manifest = _shortened({key: value for key, value in run.manifest.items() if key not in of_here})
     _write_text(folder / "README.md", card(_facts(run, choice, repo, recipe, manifest)))
     _write_text(folder / "recipe.yaml", yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True))
     if choice.evaluation is not None:
@@ -110,9 +113,9 @@ def base_folder(run: Run) -> Path | None:
         from llmpolicy.bundled import MODEL
 
         return Path(MODEL)
-    path = Path(run.recipe["model"]["path"]).expanduser()
-    beside_recipe = Path(run.manifest.get("base_dir") or ".") / path
-    loaded = [Path(run.manifest["weights"])] if run.manifest.get("weights") else [beside_recipe, path]
+    now, base = moved(run.path.resolve(), run.manifest, run.recipe)
+    path, weights = Path(now(run.recipe["model"]["path"])).expanduser(), run.manifest.get("weights")
+    loaded = [Path(now(weights))] if weights else [base / path, path]
     return next((folder for folder in loaded if folder.is_dir()), None)
 
 
@@ -162,11 +165,10 @@ def _merge(run: Run, adapter: Path, folder: Path) -> None:
 
     quiet()
     model, loaded = run.recipe["model"], run.manifest.get("weights")
-    base = base_folder(run) or loaded or model.get("hub_id") or model["path"]
+    base = base_folder(run) or below(loaded or model.get("hub_id") or model["path"], run.path)
     if Path(base).is_absolute() and not Path(base).is_dir():
         raise PublishError(f"{run.path} was trained on {base}, which is gone; expected it there to merge the adapter")
-    if clause := broken(Path(base)):
-        raise PublishError(f"{base}, which the adapter belongs to, is damaged ({clause}); bring back what was written")
+    _refuse_another_base(run, Path(base))
     policy = CausalLMPolicy.load(
         base,
         adapter=adapter,
@@ -177,6 +179,18 @@ def _merge(run: Run, adapter: Path, folder: Path) -> None:
         stop=model.get("stop") or (),
     )
     policy.merge().save(folder)
+
+
+def _refuse_another_base(run: Run, base: Path) -> None:
+    """An adapter is only folded into the weights that it was trained on."""
+    if clause := broken(base):
+        raise PublishError(f"{base}, the base of the adapter, is damaged ({clause}); bring back what was written")
+    for item in run.manifest.get("files") or []:
+        file = base / item["file"]
+        if item["for"] == "model" and not (file.is_file() and content_digest(file) == item["sha256"]):
+            raise PublishError(
+                f"{file} is not what {run.path} was trained on; bring the base back to merge the adapter into it"
+            )
 
 
 def _name_base(config: Path, hub_id: str | None, revision: str | None) -> None:
@@ -249,7 +263,12 @@ def _shortened(value: Any) -> Any:
         return {key: _shortened(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_shortened(item) for item in value]
-    return LOCAL_PATH.sub("", value) if isinstance(value, str) else value
+    return LOCAL_PATH.sub("", _of_run(value)) if isinstance(value, str) else value
+
+
+def _of_run(text: str) -> str:
+    """A path below the run as it is seen from there, since what is published is no run."""
+    return text.removeprefix(f"{RUN}/")
 
 
 def _digest(path: Path) -> bytes:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from llmpolicy.run.paths import from_run, in_paths
 from llmpolicy.tasks import TaskSpec
 
 
@@ -167,6 +168,7 @@ class Recipe(Block):
     time_limit: Annotated[float | None, BeforeValidator(_seconds)] = None
 
     _base_dir: Path | None = None
+    _run: Path | None = None
     _origin: dict[str, str] = {}
 
     @property
@@ -183,10 +185,29 @@ class Recipe(Block):
         """What wrote a dotted key, or the block around it: a file and line, or an override; else an empty text."""
         return written_at(key, self._origin).removesuffix(": ")
 
+    @property
+    def run(self) -> Path | None:
+        """The folder of the run that this is the recipe of."""
+        return self._run
+
+    def within(self, run: Path | None) -> "Recipe":
+        """The recipe as that of the run in a folder, or of none."""
+        own = self.model_copy()
+        own._run = run.resolve() if run else None
+        return own
+
     def resolved(self) -> dict[str, Any]:
-        """The recipe as plain data, every default filled in; functions become their names."""
+        """The recipe as plain data, every default filled in; functions become their names.
+
+        A path below the recipe's run begins with ``{run}``, so that the run can be moved.
+        """
         data: dict[str, Any] = json.loads(json.dumps(self.model_dump(), default=_plain))
-        return data
+        return self.portable(data)
+
+    def portable(self, value: Any, *, named: bool = False) -> Any:
+        """Data of a recipe (with ``named`` of a part that may be paths) as its run writes it down."""
+        run = self._run
+        return value if run is None else in_paths(value, lambda text: from_run(text, run), named=named)
 
     def hash(self) -> str:
         """A short fingerprint of the resolved recipe."""

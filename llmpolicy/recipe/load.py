@@ -1,7 +1,6 @@
 """From a YAML file and ``key=value`` overrides to a checked recipe; every error names its line and the nearest valid key."""
 
 import copy
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +14,8 @@ from llmpolicy.recipe.blocks import EvaluateBlock, ModelBlock, Recipe, RewardBlo
 from llmpolicy.recipe.grpo import SEVERAL_TURNS, STAGES, TURNS, check_grpo, check_stage, grpo_fields, lora_fields
 from llmpolicy.recipe.override import override
 from llmpolicy.recipe.ranges import LORA_RANGES, expected_of
+from llmpolicy.run.files import read_manifest
+from llmpolicy.run.paths import RUN, in_paths, moved, run_of
 from llmpolicy.tasks import Example, TaskSpec
 
 
@@ -72,12 +73,16 @@ def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         )
     if data.pop("schema", 1) != 1:
         raise RecipeError(f"{path}: written by another version of llmpolicy; this one reads schema 1")
+    base_dir, run = path.parent.resolve(), run_of(path)
+    if run is not None:
+        now, base_dir = moved(run, read_manifest(path.parent), data)
+        data = in_paths(data, now)
     for written in overrides:
         key = override(data, written, _Loader)
         origin = {place: by for place, by in origin.items() if not place.startswith(f"{key}.")}  # what it replaced
         origin[key] = f"override {written}"
     data.setdefault("name", path.stem)
-    return make_recipe(data, base_dir=_base_dir(path), origin=origin)
+    return make_recipe(data, base_dir=base_dir, origin=origin).within(run)
 
 
 def _read(path: Path) -> tuple[Any, dict[str, str]]:
@@ -95,22 +100,12 @@ def _read(path: Path) -> tuple[Any, dict[str, str]]:
         raise RecipeError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
 
 
-def _base_dir(path: Path) -> Path:
-    """The recipe's folder; for the copy inside a run, the folder that the original lay in."""
-    manifest = path.parent / "manifest.json"
-    if not manifest.is_file():
-        return path.parent.resolve()
-    try:
-        return Path(json.loads(manifest.read_text(encoding="utf-8")).get("base_dir") or path.parent)
-    except (ValueError, AttributeError) as error:
-        raise RecipeError(f"{manifest} cannot be read: {error}") from error
-
-
 def make_recipe(
     data: Mapping[str, Any], base_dir: Path | None = None, origin: Mapping[str, str] | None = None
 ) -> Recipe:
     """Check plain data as a recipe; ``origin`` names the line of each dotted key for the errors."""
     origin = dict(origin or {})
+    _refuse_run(data)
     try:
         recipe = Recipe.model_validate(copy.copy(dict(data)))
     except ValidationError as error:
@@ -214,6 +209,20 @@ def _fields(parents: Sequence[str]) -> list[str]:
     names = [parent for parent in parents if not parent.isdigit()]
     block = blocks.get(names[-1], Recipe) if names else Recipe
     return list(block.model_fields)
+
+
+def _refuse_run(data: Mapping[str, Any]) -> None:
+    """What stands for the folder of a run means nothing in a recipe that is no run's own."""
+
+    def act(text: str) -> str:
+        if text == RUN or text.startswith(f"{RUN}/"):
+            raise RecipeError(
+                f"{text!r} begins with {RUN}, which stands for the folder of a run in the recipe.yaml that it keeps; "
+                "name that file, or write the path itself"
+            )
+        return text
+
+    in_paths(data, act)
 
 
 def _check_shape(recipe: Recipe) -> None:

@@ -30,6 +30,7 @@ from llmpolicy.run.files import (
 )
 from llmpolicy.run.lock import lock, make_space, release
 from llmpolicy.run.machine import environment, now, redact
+from llmpolicy.run.paths import from_run, in_paths, moved
 from llmpolicy.run.place import claim, is_failed_start, make_folders, refuse_other_kinds
 from llmpolicy.run.sealed import SEAL, damage, facts_of, sync
 
@@ -44,7 +45,8 @@ class Run:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.recipe, self.manifest = read_run(path)
+        recipe, self.manifest = read_run(path)
+        self.recipe: dict[str, Any] = in_paths(recipe, lambda text: from_run(text, path.resolve()))
         self.attempt = self.synced = 0
         self.before: dict[str, Any] | None = None
 
@@ -114,6 +116,13 @@ class Run:
         return damage(folder, run=self.id)
 
     # What lies where
+
+    def recipe_here(self) -> dict[str, Any]:
+        """The recipe as it would be written where the run, and the folder of its recipe, lie now."""
+        home = self.path.resolve()
+        now, _ = moved(home, self.manifest, self.recipe)
+        here: dict[str, Any] = in_paths(self.recipe, lambda text: from_run(now(text), home))
+        return here
 
     @property
     def checkpoint_dir(self) -> Path:
@@ -189,8 +198,8 @@ class Run:
 
     def change_recipe(self, recipe: Mapping[str, Any], recipe_hash: str) -> None:
         """Go on with another recipe, and keep the names of the blocks that changed."""
-        new = {"schema": SCHEMA, **recipe}
-        changed = sorted(key for key in {*self.recipe, *new} if self.recipe.get(key) != new.get(key))
+        new, old = {"schema": SCHEMA, **recipe}, self.recipe_here()
+        changed = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
         text = yaml.safe_dump(new, sort_keys=False, allow_unicode=True)
         write_text(self.path / "recipe.yaml", text)
         self.recipe = new

@@ -25,6 +25,7 @@ from llmpolicy.errors import RecipeError, RunError, nearest
 from llmpolicy.recipe import Recipe, check_packages, from_here, load_recipe, make_recipe
 from llmpolicy.rewards.printed import printed
 from llmpolicy.run import Run, mend, new_run_path, written_whole
+from llmpolicy.run.paths import base_facts
 from llmpolicy.sandbox import unsafe
 from llmpolicy.session.curve import close_curve
 from llmpolicy.session.evaluate import evaluate_policy
@@ -100,7 +101,7 @@ def train(
     if base is not None and not changes:
         return _train(base, Path(out) if out else None, resume=resume, accept=accept_changes, dry_run=False, say=say)
     changes = {key: from_here(value, [key]) for key, value in changes.items()}
-    data = _changed(base.resolved() if base else dict(recipe or {}), changes)  # type: ignore[arg-type]
+    data = _changed(base.model_dump() if base else dict(recipe or {}), changes)  # type: ignore[arg-type]
     if policy:
         data |= {key: {"temperature": policy.temperature, **data[key]} for key in ("grpo", "reinforce") if key in data}
     made = make_recipe(data, base_dir=base.base_dir if base else Path.cwd())
@@ -203,8 +204,9 @@ def _train(
         "made_by": made_by,
     }
     if until is None and recipe.sft is None and recipe.reward_model is None:
-        return _train_policy(_checked(recipe, given), out, **how)
+        return _train_policy(_checked(recipe.within(out), given), out, **how)
     out = out or new_run_path(recipe.name)
+    recipe = recipe.within(out)
     made = None
     if recipe.grpo is not None:  # what the recipe alone can be refused for is refused before a stage trains
         made = _checked(after_stages(recipe, out, dry_run=True), given)
@@ -289,7 +291,12 @@ def _carry_out(
     weights = loaded_weights(recipe) if given is None else None
     if is_main():
         policy.rehearse()
-    facts = {"weights": weights, **reward_facts(recipe), "tasks": task_facts(recipe), **sources}
+    facts = {
+        "weights": recipe.portable(weights, named=True),
+        **reward_facts(recipe),
+        "tasks": task_facts(recipe),
+        **sources,
+    }
     run = open_run(recipe, out, facts, resume=resume) if is_main() else None
 
     def begin() -> None:
@@ -336,13 +343,10 @@ def open_run(recipe: Recipe, out: Path | None, facts: Mapping[str, Any], *, resu
     if resume:
         assert out is not None
         return Run.resume(out)
-    own: dict[str, Any] = {
-        "recipe_hash": recipe.hash(),
-        "seed": recipe.seed,
-        "base_dir": str(recipe.base_dir or Path.cwd()),
-    }
+    out = out or new_run_path(recipe.name)
+    own: dict[str, Any] = {"recipe_hash": recipe.hash(), "seed": recipe.seed, **base_facts(recipe.base_dir, out)}
     own |= {"world_size": world_size(), "launcher": launcher()}
-    return Run.create(out or new_run_path(recipe.name), recipe.resolved(), **own, **facts)
+    return Run.create(out, recipe.resolved(), **own, **facts)
 
 
 def close_run(

@@ -12,6 +12,7 @@ from llmpolicy.recipe import Recipe
 from llmpolicy.run import Run, step_of
 from llmpolicy.run.checkpoints import RECORD
 from llmpolicy.run.files import read_checked
+from llmpolicy.run.paths import base_facts
 from llmpolicy.run.sealed import keep_aside
 from llmpolicy.session.process import Say, world_size
 from llmpolicy.session.unchanged import (
@@ -96,7 +97,7 @@ def note_going_on(run: Run, recipe: Recipe, facts: Mapping[str, Any], say: Say) 
         say(
             f"note: {clause}: best/ is kept as {keep_aside(run.best_dir, 'earlier').name}/, the best step is chosen anew"
         )
-    base = {"base_dir": str(recipe.base_dir or Path.cwd())}
+    base = base_facts(recipe.base_dir, run.path)
     run.goes_on(recipe.resolved(), recipe.hash(), reached(run), **base, **facts)
 
 
@@ -108,7 +109,7 @@ def only_ends(run: Run, recipe: Recipe) -> Path | None:
 
 def _not_best(run: Run, recipe: Recipe, facts: Mapping[str, Any]) -> str | None:
     """Why the step in ``best/`` is not the best one any more, as a clause, or None."""
-    old, new = _measure(run.recipe), _measure(recipe.resolved())
+    old, new = _measure(run.recipe_here()), _measure(recipe.resolved())
     for key in new:
         if old.get(key) != new[key]:
             return f"{key} is another, by which no step was measured"

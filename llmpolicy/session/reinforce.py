@@ -15,6 +15,7 @@ from llmpolicy.recipe import Recipe
 from llmpolicy.run import Run, add_checkpoint, new_run_path, written_whole
 from llmpolicy.run.checkpoints import RECORD
 from llmpolicy.run.disk import size_of, writing
+from llmpolicy.run.paths import base_facts
 from llmpolicy.session.going_on import check_going_on, note_going_on
 from llmpolicy.session.process import DRY_RUN, Say, drawn, end_stopped, failing, world_size
 from llmpolicy.signals import Signals
@@ -178,9 +179,9 @@ def _prepare(recipe: Recipe) -> tuple["Settings", Any, Any]:
 
 
 def _new_run(recipe: Recipe, out: Path | None) -> Run:
-    facts = {"recipe_hash": recipe.hash(), "seed": recipe.seed, "base_dir": str(recipe.base_dir or Path.cwd())}
-    facts["world_size"] = world_size()
-    return Run.create(out or new_run_path(recipe.name), recipe.resolved(), **facts, rewards=[])
+    out = out or new_run_path(recipe.name)
+    facts: dict[str, Any] = {"recipe_hash": recipe.hash(), "seed": recipe.seed, **base_facts(recipe.base_dir, out)}
+    return Run.create(out, recipe.resolved(), **facts, world_size=world_size(), rewards=[])
 
 
 def _begin(policy: Any, environment: Any, settings: "Settings", recipe: Recipe, resumed: Run | None) -> "State":

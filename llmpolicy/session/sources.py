@@ -8,13 +8,15 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from llmpolicy.build import Plan, loaded_weights, reward_functions
+from llmpolicy.build import Plan, loaded_adapter, loaded_weights, reward_functions
 from llmpolicy.errors import RewardError, RunError
 from llmpolicy.recipe import Recipe
 from llmpolicy.rewards.code import UNKNOWN, code_facts
 from llmpolicy.rewards.files import files_of, named_files
 from llmpolicy.rewards.resolve import SHIPPED
-from llmpolicy.run import Run, broken, fingerprint
+from llmpolicy.run import Run, broken
+from llmpolicy.run.contents import WEIGHTS, content_digest
+from llmpolicy.run.paths import from_run
 from llmpolicy.session.process import Say
 from llmpolicy.tasks import Row, TaskSpec
 from llmpolicy.tasks.sources import find_file
@@ -25,32 +27,31 @@ Files = list[dict[str, str]]
 LEARNT_FROM = ("demonstrations", "preferences")
 """The blocks of a recipe that its stages learn from."""
 
-WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf", ".h5", ".msgpack", ".onnx")
-BLOCK, BLOCKS = 2**20, 256
-"""Of a file of weights that is larger than that many blocks of so many bytes, these are read, evenly spread."""
-
 
 def source_facts(made: Plan, *, weights: bool = True) -> dict[str, Any]:
     """For the manifest: ``files`` with the sha256 of each, and the sha256 of the rows and of the held-out questions."""
     recipe = made.recipe
     pairs = [*_reward_files(recipe), *_task_files(recipe), *(weight_files(recipe) if weights else [])]
-    listed = _listed({(role, name): path for role, name, path in pairs})
+    listed = _listed(pairs, recipe)
     return {"files": [*listed, *_code(recipe)], "rows": row_facts(made.train_rows, made.held_out)}
 
 
-def _listed(files: Mapping[tuple[str, str], Path]) -> Files:
+def _listed(pairs: Iterable[tuple[str, str, Path]], recipe: Recipe) -> Files:
+    files = {(_seen(role, recipe), _seen(name, recipe)): path for role, name, path in pairs}
     return [{"for": role, "file": name, "sha256": content_digest(path)} for (role, name), path in files.items()]
+
+
+def _seen(name: str, recipe: Recipe) -> str:
+    """A name, or a function by its file, as seen from the run and from the folder of the recipe, which both may move."""
+    home = (recipe.base_dir or Path()).resolve()
+    return str(recipe.portable(name, named=True)).removeprefix(f"{home}/")
 
 
 def stage_files(recipe: Recipe) -> Files:
     """The files that the stages before GRPO learn from, with the sha256 of each, for the manifest."""
-    found = {
-        (kind, name): path
-        for kind in LEARNT_FROM
-        if (spec := getattr(recipe, kind)) is not None
-        for _, name, path in _spec_files(kind, spec, recipe.base_dir)
-    }
-    return _listed(found)
+    specs = {kind: spec for kind in LEARNT_FROM if (spec := getattr(recipe, kind)) is not None}
+    pairs = ((kind, name, path) for kind, spec in specs.items() for _, name, path in _spec_files(kind, spec, recipe))
+    return _listed(pairs, recipe)
 
 
 def files_of_stages(run: Run) -> Files:
@@ -91,22 +92,6 @@ def _code(recipe: Recipe) -> Files:
     ]
 
 
-def content_digest(path: Path) -> str:
-    """The sha256 of a file; of large weights, of which training changes all, that of size and spread blocks, and it says so.
-
-    All of it would take minutes a start, in which a model of some ten billion parameters is loaded in seconds.
-    """
-    size = path.stat().st_size
-    if path.suffix not in WEIGHTS or size <= BLOCKS * BLOCK:
-        return str(fingerprint(path)["sha256"])
-    hashed = hashlib.sha256(str(size).encode())
-    with path.open("rb", buffering=0) as file:
-        for number in range(BLOCKS):
-            file.seek(number * (size - BLOCK) // (BLOCKS - 1))
-            hashed.update(file.read(BLOCK))
-    return f"{BLOCKS} blocks: {hashed.hexdigest()}"
-
-
 def row_facts(train: Sequence[Row], held_out: Sequence[Row]) -> dict[str, Any]:
     """How many rows there are, and a sha256 of their content, in their order."""
     questions = sorted({row.question for row in held_out})
@@ -123,7 +108,7 @@ def refuse_changes(run: Run, now: Mapping[str, Any], *, accept: bool, say: Say) 
     Raises RunError in one sentence for a change that was not, and for other held-out questions in any case.
     """
     before = run.manifest
-    changed = _changed_files(before.get("files") or [], now["files"])
+    changed = _changed_files(_before(run), now["files"])
     old, new = before.get("rows") or {}, now["rows"]
     parts = [name for name in ("train", "held_out") if old and old.get(name) != new[name]]
     if parts and not any(line.startswith("data ") for line in changed):
@@ -146,15 +131,31 @@ def refuse_changes(run: Run, now: Mapping[str, Any], *, accept: bool, say: Say) 
     return changed
 
 
+def _before(run: Run) -> Files:
+    """What a run noted, as it is named today: earlier versions wrote paths below the recipe's folder and the run in full."""
+    home = f"{run.manifest.get('base_dir')}/"
+
+    def seen(name: str) -> str:
+        return from_run(name, run.path.resolve()).removeprefix(home)
+
+    files = run.manifest.get("files") or []
+    return [{**item, "for": seen(item["for"]), "file": seen(item["file"])} for item in files]
+
+
 def _changed_files(before: Files, now: Files) -> list[str]:
-    """The files that differ, of what both recipes name: another reward by another name is the recipe's own change."""
+    """The files that differ, of what both recipes name: another reward by another name is the recipe's own change.
+
+    A file of the same name and content in another folder is the same one, moved.
+    """
     was = {(item["for"], item["file"]): item["sha256"] for item in before}
     new = {(item["for"], item["file"]): item["sha256"] for item in now}
-    roles = {role for role, _ in new}
+    roles, contents = {role for role, _ in new}, {(role, Path(name).name, new[role, name]) for role, name in new}
     return [
         f"{role} {name}" if role in ("data", "model", "adapter", *LEARNT_FROM) else f"{name} (of {role})"
         for (role, name), sha256 in was.items()
-        if role in roles and new.get((role, name)) != sha256
+        if role in roles
+        and new.get((role, name)) != sha256
+        and ((role, name) in new or (role, Path(name).name, sha256) not in contents)
     ]
 
 
@@ -177,7 +178,7 @@ def _asked(recipe: Recipe) -> Iterator[tuple[Any, Mapping[str, Any]]]:
 
 def _reward_files(recipe: Recipe) -> Iterable[tuple[str, str, Path]]:
     for fn, args in _asked(recipe):
-        yield from _function_files(fn, args, recipe.base_dir)
+        yield from _function_files(fn, args, recipe)
 
 
 def _role(fn: Any) -> str:
@@ -186,41 +187,35 @@ def _role(fn: Any) -> str:
     return fn if isinstance(fn, str) else getattr(fn, "__name__", type(fn).__name__)
 
 
-def _function_files(fn: Any, args: Mapping[str, Any], base: Path | None) -> Iterable[tuple[str, str, Path]]:
+def _function_files(fn: Any, args: Mapping[str, Any], recipe: Recipe) -> Iterable[tuple[str, str, Path]]:
     role = _role(fn)
-    for path in files_of(fn, base):
-        yield role, _short(path, base), path
-    for named in named_files(dict(args), base):
+    for path in files_of(fn, recipe.base_dir):
+        yield role, _short(path), path
+    for named in named_files(dict(args), recipe.base_dir):
         for path in _within(named):
-            yield f"{role}'s arguments", _short(path, base), path
+            yield f"{role}'s arguments", _short(path), path
 
 
 def _task_files(recipe: Recipe) -> Iterable[tuple[str, str, Path]]:
     tasks = [*recipe.task, *([recipe.evaluate.task] if recipe.evaluate and recipe.evaluate.task else [])]
     for task in tasks:
-        yield from _spec_files("data", task, recipe.base_dir)
+        yield from _spec_files("data", task, recipe)
 
 
-def _spec_files(kind: str, spec: TaskSpec, base: Path | None) -> Iterable[tuple[str, str, Path]]:
+def _spec_files(kind: str, spec: TaskSpec, recipe: Recipe) -> Iterable[tuple[str, str, Path]]:
     if spec.file is not None:
-        yield kind, spec.file, find_file(spec.file, base)
+        yield kind, spec.file, find_file(spec.file, recipe.base_dir)
     for fn in (spec.generator, spec.canonical):
         if callable(fn) or (fn and ":" in fn):
-            yield from _function_files(fn, spec.args if fn is spec.generator else {}, base)
+            yield from _function_files(fn, spec.args if fn is spec.generator else {}, recipe)
 
 
 def weight_files(recipe: Recipe) -> Iterable[tuple[str, str, Path]]:
     """The files of a model or adapter that lies in a folder; what comes from the Hub is named by its revision."""
-    base = loaded_weights(recipe)
-    adapter = recipe.model.adapter if recipe.model else None
-    places = {
-        "model": Path(base) if base else None,
-        "adapter": (recipe.base_dir or Path()) / adapter if adapter else None,
-    }
-    for role, folder in places.items():
-        if folder is not None and folder.is_dir():
-            for path in _loaded(folder):
-                yield role, path.relative_to(folder).as_posix(), path
+    for role, place in {"model": loaded_weights(recipe), "adapter": loaded_adapter(recipe)}.items():
+        if place is not None and Path(place).is_dir():
+            for path in _loaded(Path(place)):
+                yield role, path.relative_to(place).as_posix(), path
 
 
 def _loaded(folder: Path) -> list[Path]:
@@ -246,11 +241,9 @@ def _within(place: Path) -> list[Path]:
     ]
 
 
-def _short(path: Path, base: Path | None) -> str:
-    home = (base or Path()).resolve()
-    if path.is_relative_to(SHIPPED):
-        return f"{SHIPPED.name}/{path.relative_to(SHIPPED).as_posix()}"
-    return path.relative_to(home).as_posix() if path.is_relative_to(home) else str(path)
+def _short(path: Path) -> str:
+    """The whole path, but of a reward that comes with the package."""
+    return f"{SHIPPED.name}/{path.relative_to(SHIPPED).as_posix()}" if path.is_relative_to(SHIPPED) else str(path)
 
 
 def _plain(row: Row) -> list[Any]:

@@ -21,10 +21,11 @@ from llmpolicy.reward_model import REPORT as REWARD_MODEL_REPORT
 from llmpolicy.reward_model import begin, reward_config, table, train_reward_model
 from llmpolicy.rewards.compose import COMPOSITES
 from llmpolicy.run import damage, is_failed_start, keep_damaged, recover
+from llmpolicy.run.contents import content_digest
 from llmpolicy.run.lock import holds, lock, release
 from llmpolicy.run.place import claim
 from llmpolicy.session.process import DRY_RUN, Say, by_itself, is_main, silent, target, use_threads
-from llmpolicy.session.sources import content_digest, digest, weight_files
+from llmpolicy.session.sources import digest, weight_files
 from llmpolicy.signals import Interrupted, terminable
 from llmpolicy.tasks import Demonstration, Pair, Pairs, load_demonstrations, load_pairs, load_tasks
 from llmpolicy.terminal import quiet
@@ -90,7 +91,7 @@ def train_stages(
 
     Raises LLMPolicyError in one sentence; with ``dry_run`` all is checked that can be without a model.
     """
-    wanted = _wanted(recipe, until)
+    recipe, wanted = recipe.within(out), _wanted(recipe, until)
     _refuse_a_run(out, resume)
     with staged(out, resume=resume, dry_run=dry_run):
         data = _load(recipe, wanted)

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from llmpolicy.build import loaded_weights
+from llmpolicy.build import loaded_adapter, loaded_weights
 from llmpolicy.diagnose.batch import Batch
 from llmpolicy.errors import RunError
 from llmpolicy.recipe import Recipe
@@ -32,20 +32,19 @@ OPTIMISER = (
 
 def refuse_other_questions(run: Run, recipe: Recipe) -> None:
     """A run goes on with the questions it began with: others could put held-out ones into training, or the reverse."""
-    _refuse(run, _questions(run.recipe), _questions(_plain(recipe)), "start a new run for it")
+    kept = {file.get("for") for file in run.manifest.get("files") or []}
+    old, new = (_questions(said, files="data" in kept) for said in (run.recipe_here(), _plain(recipe)))
+    _refuse(run, old, new, "start a new run for it")
 
 
 def refuse_other_start(run: Run, recipe: Recipe) -> None:
     """What a run started from is in its checkpoint: another model, adapter or environment would be loaded over, or not fit."""
-    old, new = _start(run.recipe), _start(_plain(recipe))
+    old, new = _start(run.recipe_here()), _start(_plain(recipe))
     kept = {file.get("for") for file in run.manifest.get("files") or []}
-    home = recipe.base_dir or Path()
-    places = {
-        "path": loaded_weights(recipe) if recipe.model is not None else None,
-        "adapter": new["model.adapter"] and home / new["model.adapter"],
-    }
+    places = {"path": loaded_weights(recipe), "adapter": loaded_adapter(recipe)}
     for key, role in (("path", "model"), ("adapter", "adapter")):
-        if role in kept and places[key] and Path(places[key]).is_dir():
+        place = places[key]
+        if role in kept and place and Path(place).is_dir():
             old[f"model.{key}"] = new[f"model.{key}"]  # a folder, which may have moved: its content is compared
     _refuse(run, old, new, "start a new run for it")
 
@@ -123,11 +122,18 @@ def _first_difference(key: str, old: Any, new: Any) -> tuple[str, Any, Any]:
     return key, old, new
 
 
-def _questions(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """What decides which questions are trained on and which are held out, how they are asked, and in which order."""
+def _questions(recipe: Mapping[str, Any], *, files: bool) -> dict[str, Any]:
+    """What decides which questions are trained on and which are held out, how they are asked, and in which order.
+
+    Of ``files``, whose content is compared, the names alone: they may have moved.
+    """
     held_out, grpo = recipe.get("evaluate") or {}, recipe.get("grpo") or {}
-    asked = {f"evaluate.{key}": held_out.get(key) for key in ("n", "task")}
-    asked |= {key: recipe.get(key) for key in ("seed", "max_prompt_tokens", "over_long", "task")}
+    tasks, other = [dict(task) for task in recipe.get("task") or []], held_out.get("task") and dict(held_out["task"])
+    for task in [*tasks, *([other] if other else [])]:
+        if files and task.get("file") is not None:
+            task["file"] = Path(task["file"]).name
+    asked = {"evaluate.n": held_out.get("n"), "evaluate.task": other}
+    asked |= {key: recipe.get(key) for key in ("seed", "max_prompt_tokens", "over_long")} | {"task": tasks}
     return asked | {
         f"grpo.{key}": grpo.get(key, _defaults()[key]) for key in ("shuffle_dataset", "chat_template_kwargs")
     }
