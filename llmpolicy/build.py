@@ -1,7 +1,7 @@
 """From a recipe to its parts: rows, rewards, policy, trainer. All that can be checked is checked before a model loads."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from llmpolicy.policies.causal_lm import CausalLMPolicy
 
 BUNDLED = "bundled"
+SCORER = "reward_model:score"
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ def _mean_prompt_tokens(recipe: Recipe, rows: Sequence[Row]) -> float | None:
 def build_rewards(recipe: Recipe) -> Rewards:
     """The rewards of a recipe, found and inspected, and their composition checked."""
     return Rewards(
-        [_entry(block) for block in recipe.rewards],
+        [_entry(block, recipe.base_dir) for block in recipe.rewards],
         recipe.base_dir,
         tasks=_labels(recipe),
         allow_inversion=recipe.allow_inversion,
@@ -125,12 +126,20 @@ def _tasks(recipe: Recipe) -> list[TaskSpec]:
     return [*recipe.task, *([recipe.evaluate.task] if recipe.evaluate and recipe.evaluate.task else [])]
 
 
-def _entry(block: RewardBlock) -> dict[str, Any]:
+def _entry(block: RewardBlock, base: Path | None) -> dict[str, Any]:
     """An entry of the reward as a mapping of what was written, for the functions must not be copied."""
     given: dict[str, Any] = {key: getattr(block, key) for key in type(block).model_fields}
     for key in COMPOSITES:
-        given[key] = given[key] and [_entry(one) for one in given[key]]
+        given[key] = given[key] and [_entry(one, base) for one in given[key]]
+    given["args"] = _placed_model(block.fn, block.args, base)
     return {key: value for key, value in given.items() if value is not None}
+
+
+def _placed_model(fn: Any, args: Mapping[str, Any], base: Path | None) -> dict[str, Any]:
+    """A function's arguments, in which a reward model's folder starts from where every path of a recipe does."""
+    if not isinstance(fn, str) or not fn.endswith(SCORER) or not isinstance(args.get("model"), str):
+        return dict(args)
+    return {**args, "model": _relative(args["model"], base)}
 
 
 def reward_functions(blocks: Sequence[RewardBlock]) -> Iterator[RewardBlock]:
@@ -144,7 +153,8 @@ def build_correct(recipe: Recipe) -> Rewards | None:
     """The one function that says which held-out answers are right, or None without an evaluate block."""
     if recipe.evaluate is None or recipe.evaluate.correct is None:
         return None
-    return Rewards([RewardSpec(recipe.evaluate.correct, 1.0, recipe.evaluate.args, "correct")], recipe.base_dir)
+    fn, base = recipe.evaluate.correct, recipe.base_dir
+    return Rewards([RewardSpec(fn, 1.0, _placed_model(fn, recipe.evaluate.args, base), "correct")], base)
 
 
 def require_sandbox(made: Plan) -> str | None:

@@ -9,14 +9,17 @@ from typing import Any
 import pytest
 import yaml
 
-from llmpolicy.errors import LLMPolicyError, RecipeError
+from llmpolicy.bundled import MODEL
+from llmpolicy.diagnose.reward import replay
+from llmpolicy.errors import LLMPolicyError, PolicyError, PublishError, RecipeError, RunError
+from llmpolicy.policies.causal_lm import CausalLMPolicy
 from llmpolicy.publish.artefact import build, choose
 from llmpolicy.recipe import load_recipe
 from llmpolicy.run import Run
 from llmpolicy.run.files import write_text
 from llmpolicy.session import train_recipe
 from llmpolicy.session.evaluate import evaluate_model
-from tests.test_session import recipe
+from tests.test_session import EVALUATE, recipe, run_of
 from tests.test_stages import project
 
 LORA = ("model.lora={r: 4}", "grpo.max_steps=2", "grpo.save_steps=1", "evaluate.every=1")
@@ -29,6 +32,13 @@ def quietly(_: str) -> None:
 
 def measured(run: Path) -> dict[str, Any]:
     return evaluate_model(str(run), None, [], say=quietly)
+
+
+def figures(found: Any) -> Any:
+    """An evaluation without the hash of the recipe, in which paths may be written in full."""
+    if not isinstance(found, dict):
+        return found
+    return {key: figures(value) for key, value in found.items() if key != "recipe_hash"}
 
 
 def published(run: Path, folder: Path) -> dict[str, str]:
@@ -157,7 +167,7 @@ def test_a_run_that_names_its_stages_by_where_they_lay_goes_on(
         folder = Path(shutil.move(folder, tmp_path / "after"))
     run = folder / "runs/one"
     found = measured(run)
-    assert {**found, "recipe_hash": None} == {**known["measured"], "recipe_hash": None}
+    assert figures(found) == figures(known["measured"])
     cut(run)
     train_recipe(str(run / "recipe.yaml"), (), out=run, resume=True, say=quietly)
     assert weights(run / "policy") == weights(made / "runs/one/policy")
@@ -186,3 +196,111 @@ def test_a_column_called_run_is_no_folder(tmp_path: Path) -> None:
     again = load_recipe(str(written.path / "recipe.yaml")).task[0]
     assert again.prompt == "{run}/"
     assert again.rows == [{"run": "1+1", "answer": "{run}/2"}]
+
+
+REWARD = "from pathlib import Path\ndef mine(completion, words):\n    return float(len(Path(words).read_text()))\n"
+
+
+def test_what_was_given_in_full_moves_with_its_project(tmp_path: Path) -> None:
+    """Also by the recipe that the run keeps, before it has gone on once; what is edited there is noticed."""
+    before, after = tmp_path / "before", tmp_path / "after"
+    before.mkdir()
+    (before / "mine.py").write_text(REWARD)
+    (before / "words.txt").write_text("some")
+    fn = f"{{fn: {before}/mine.py:mine, args: {{words: {before}/words.txt}}}}"
+    run = run_of(before, f"rewards=[{fn}]", f"task.file={before}/rows.jsonl", "grpo.max_steps=1")
+    first = measured(run.path)
+    before.rename(after)
+    assert load_recipe(str(after / "run/recipe.yaml")).base_dir == after.resolve()
+    assert figures(measured(after / "run")) == figures(first)
+    (after / "words.txt").write_text("others")
+    with pytest.raises(RunError, match="other content of words.txt"):
+        measured(after / "run")
+    (after / "words.txt").write_text("some")
+    (after / "mine.py").write_text(f"{REWARD}\n")
+    go_on: dict[str, Any] = {"out": after / "run", "resume": True, "say": quietly}
+    with pytest.raises(RunError, match=r"other content of mine.py \(of mine.py:mine\)"):
+        train_recipe(str(after / "run/recipe.yaml"), ["grpo.max_steps=2"], **go_on)
+    (after / "mine.py").write_text(REWARD)
+    train_recipe(str(after / "run/recipe.yaml"), ["grpo.max_steps=2"], **go_on)
+    assert Run.open(after / "run").manifest["base_dir_from_run"] == ".."
+    assert Run.open(after / "run").manifest["recipe_changed"] == ["grpo"]
+
+
+def test_a_run_that_leaves_its_project_still_reads_what_it_was_made_from(tmp_path: Path) -> None:
+    """Although a file of the same name lies where the project would be."""
+    home, other = tmp_path / "home", tmp_path / "other"
+    home.mkdir()
+    other.mkdir()
+    run = run_of(home)
+    first = measured(run.path)
+    (other / "rows.jsonl").write_text('{"question": "1+1", "answer": "2"}\n')
+    shutil.move(run.path, other / "run")
+    assert load_recipe(str(other / "run/recipe.yaml")).base_dir == home.resolve()
+    assert measured(other / "run") == first
+
+
+def test_a_base_that_is_gone_is_missed_though_the_hub_has_one_of_its_name(tmp_path: Path) -> None:
+    CausalLMPolicy.load(MODEL).save(tmp_path / "models/base")
+    run = run_of(tmp_path, model={"path": "models/base", "hub_id": str(MODEL), "lora": {"r": 4}}, evaluate=EVALUATE)
+    (tmp_path / "models").rename(tmp_path / "gone")
+    for go in (
+        lambda: measured(run.path),
+        lambda: train_recipe(
+            str(run.path / "recipe.yaml"), ["grpo.max_steps=2"], out=run.path, resume=True, say=quietly
+        ),
+    ):
+        with pytest.raises(RunError, match=r"made with other content of model "):
+            go()
+
+
+def test_an_adapter_is_put_on_the_base_of_its_run_alone(made: Path, elsewhere: Path, tmp_path: Path) -> None:
+    """Another run's warm start has the same name."""
+    run = elsewhere / "runs/one"
+    other = Path(shutil.copytree(run / "warm_start", tmp_path / "two/warm_start"))
+    policy = CausalLMPolicy.load(other)
+    policy.model.lm_head.weight.data.mul_(1.01)
+    shutil.rmtree(other)
+    policy.save(other)
+    overrides = ["model.lora=null", f"model.path={other}", f"model.adapter={run / 'policy'}", "evaluate=null"]
+    with pytest.raises(PolicyError, match=r"was trained by the run .* on another base than .*warm_start"):
+        train_recipe(str(run / "recipe.yaml"), overrides, out=tmp_path / "new", say=quietly)
+    with pytest.raises(PolicyError, match=r"on another base"):
+        evaluate_model(str(run / "best"), str(run / "recipe.yaml"), [f"model.path={other}"], say=quietly)
+    shutil.rmtree(run / "warm_start")
+    shutil.copytree(other, run / "warm_start")
+    with pytest.raises(PublishError, match=r"warm_start/.* is not what .* was trained on"):
+        published(run, tmp_path / "sent")
+
+
+def test_a_run_is_measured_by_the_recipe_that_it_began_with(elsewhere: Path, known: Mapping[str, Any]) -> None:
+    found = evaluate_model(str(elsewhere / "runs/one"), str(elsewhere / "mine.yaml"), LORA, say=quietly)
+    assert figures(found) == figures(known["measured"])
+
+
+def test_a_noted_fault_is_made_again_where_the_run_lies_now(tmp_path: Path) -> None:
+    before = tmp_path / "before"
+    before.mkdir()
+    (before / "mine.py").write_text(REWARD)
+    run = Run.create(before / "run", {"name": "one"}, base_dir=str(before), base_dir_from_run="..")
+    (run.path / "words.txt").write_text("some")
+    call = {"fn": "mine.py:mine", "base_dir": str(before), "style": "single", "timeout": 9.0}
+    call |= {"args": {"words": str(run.path / "words.txt")}, "chosen": {"completion": "a"}}
+    said = {"step": 1, "row": 0, "reward": "mine", "why": "", "completion": "a"}
+    run.log_faults([{**said, "call": call}])
+    before.rename(tmp_path / "after")
+    assert "now        4.0 in" in replay(f"{tmp_path / 'after/run/faults.jsonl'}:1")
+
+
+def test_a_reward_model_is_named_from_the_folder_of_the_recipe(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever folder is the current one: what is scored is what is compared."""
+    shutil.copytree(made / "runs/one/reward_model", tmp_path / "mine/rm")
+    path = recipe(tmp_path / "mine", rewards=[{"fn": "reward_model:score", "style": "trl", "args": {"model": "rm"}}])
+    (tmp_path / "here/rm").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here")
+    run = train_recipe(path, (), out=tmp_path / "run", say=quietly)
+    assert run.manifest["rewards"][0]["args"] == {"model": "rm"}
+    assert {"reward_model:score's arguments"} < {item["for"] for item in run.manifest["files"]}
+    assert all(row["reward/reward_model.score"] is not None for row in run.rollouts("train"))

@@ -15,6 +15,7 @@ from llmpolicy.rewards.battery import ATTACKS, Attack
 from llmpolicy.rewards.check import PARTS, Report, check_reward
 from llmpolicy.rewards.contract import Style
 from llmpolicy.rewards.printed import printed
+from llmpolicy.run import Run
 from llmpolicy.tasks.sources import READERS, file_rows, find_file
 from llmpolicy.terminal import columns, tell, visible
 
@@ -77,7 +78,10 @@ def replay(place: str) -> str:
         raise RewardError(f"--replay got {place!r}; expected FILE:LINE.")
     from llmpolicy.rewards.replay import replay as again  # starts workers: of no use to who only checks
 
-    return again(Path(file), int(line))
+    run = Path(file).parent
+    if not (run / "manifest.json").is_file():
+        return again(Path(file), int(line))
+    return again(Path(file), int(line), Run.open(run).call_here)
 
 
 def show(report: Report) -> None:

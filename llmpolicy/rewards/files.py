@@ -74,7 +74,7 @@ def named_files(value: Any, base_dir: Path | None) -> Iterator[Path]:
     elif isinstance(value, str) and 0 < len(value) <= LONGEST_PATH and "\n" not in value and "\0" not in value:
         given = Path(os.path.expanduser(value))  # unlike Path.expanduser it leaves an unknown ~name as it is
         for place in ((base_dir or Path()) / given, given):
-            if _is_there(place) and (place.is_file() or "/" in value or "\\" in value):
+            if _is_there(place) and (place.is_file() or "/" in value or "\\" in value or _is_model(place)):
                 yield place.resolve()
                 return
 
@@ -152,6 +152,10 @@ def _is_there(place: Path) -> bool:
         return place.exists()
     except (OSError, ValueError):  # a text too long or too odd for a name
         return False
+
+
+def _is_model(folder: Path) -> bool:
+    return (folder / "config.json").is_file()
 
 
 def _beside(file: Path, module: Path, name: str) -> bool:

@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,16 @@ def replay_command(record: Mapping[str, Any], place: str) -> str:
     return f"llmpolicy check-reward {shlex.quote(reference)} --replay {shlex.quote(place)}"
 
 
-def replay(file: Path, line: int) -> str:
+def replay(file: Path, line: int, now: Callable[[Any], Any] = lambda call: call) -> str:
     """Make one recorded call again, in a worker, and say what came of it; ``line`` counts from 1.
+
+    ``now`` gives a call the paths that it has since the run was moved.
 
     RewardError for a line that is not there, a reward that was a function of a Python session, or arguments that JSON
     could not hold.
     """
     record = _read(file, line)
-    call, where = record["call"], f"{file}:{line}"
+    call, where = now(record["call"]), f"{file}:{line}"
     if call["fn"] is None:
         raise RewardError(
             f"{where}: reward {record['reward']!r} was a function of a Python session; call it there with the arguments "

@@ -115,6 +115,12 @@ class Run:
         """What is wrong with a sealed folder of this run, as a clause, or None."""
         return damage(folder, run=self.id)
 
+    def call_here(self, call: Mapping[str, Any]) -> dict[str, Any]:
+        """A call of faults.jsonl with the paths of its function, its arguments and its recipe as they lie now."""
+        now, _ = moved(self.path.resolve(), self.manifest, self.recipe)
+        paths = {key: call[key] for key in ("fn", "args") if call.get(key) is not None}
+        return {**call, **in_paths(paths, now), "base_dir": now(call["base_dir"])}
+
     # What lies where
 
     def recipe_here(self) -> dict[str, Any]:
@@ -215,9 +221,17 @@ class Run:
         """Append to faults.jsonl; returns ``FILE:LINE`` of each record."""
         path = self.path / "faults.jsonl"
         first = 1 + (path.read_bytes().count(b"\n") if path.exists() else 0)
-        lines = [json.dumps({"schema": SCHEMA, **record}, default=str) + "\n" for record in records]
+        lines = [json.dumps({"schema": SCHEMA, **self._portable(record)}, default=str) + "\n" for record in records]
         self._append("faults.jsonl", "".join(lines))
         return [f"{path}:{first + place}" for place in range(len(records))]
+
+    def _portable(self, record: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A fault whose call names what lies below the run from there."""
+        call, home = record.get("call") or {}, self.path.resolve()
+        if not call.get("args"):
+            return record
+        args = in_paths(call["args"], lambda text: from_run(text, home), named=True)
+        return {**record, "call": {**call, "args": args}}
 
     def write_rollouts(self, step: int, rows: Sequence[Mapping[str, Any]], mode: str = "train") -> None:
         """Write the completions of one generation as one parquet file; never over another one."""

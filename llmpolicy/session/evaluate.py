@@ -6,14 +6,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmpolicy.build import Plan, build_policy, evaluated_length, fit_held_out, plan, policy_at, require_sandbox
+from llmpolicy.build import (
+    Plan,
+    build_policy,
+    evaluated_length,
+    fit_held_out,
+    loaded_weights,
+    plan,
+    policy_at,
+    require_sandbox,
+)
 from llmpolicy.errors import RecipeError, RunError
 from llmpolicy.recipe import Recipe, load_recipe
 from llmpolicy.rewards.printed import printed
 from llmpolicy.run import Run, facts_of
 from llmpolicy.session.process import Say, by_itself, placed, target
 from llmpolicy.session.reinforce import evaluate_environment
-from llmpolicy.session.sources import refuse_changes, refuse_damaged_arguments, source_facts
+from llmpolicy.session.sources import refuse_changes, refuse_damaged_arguments, refuse_other_base, source_facts
+from llmpolicy.session.stages import after_stages
 from llmpolicy.tasks import check_disjoint
 from llmpolicy.terminal import quiet, tell
 
@@ -96,9 +106,13 @@ def evaluate_model(
         instead = "go on with it by --resume" if run.checkpoints() else "train it anew"
         raise RunError(f"{model} has no policy to evaluate (the run's status: {state}); {instead}")
     quiet()
+    if run is not None and (recipe.sft is not None or recipe.reward_model is not None):
+        recipe = after_stages(recipe.within(run.path), run.path, dry_run=False)
     made = plan(recipe, target=target())
     require_sandbox(made)
     refuse_damaged_arguments(recipe)
+    if run is None and (Path(model) / "adapter_config.json").is_file():
+        refuse_other_base(Path(model), loaded_weights(recipe))
     changed = _checked(run, made, accept=accept_changes, say=say) if run is not None else []
     policy = policy_at(run.policy_dir if run else Path(model), recipe)
     made = fit_held_out(made, policy)

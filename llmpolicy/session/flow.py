@@ -12,6 +12,7 @@ from llmpolicy.build import (
     build_policy,
     completion_length,
     fit,
+    loaded_adapter,
     loaded_weights,
     plan,
     policy_at,
@@ -51,6 +52,7 @@ from llmpolicy.session.sources import (
     files_of_stages,
     refuse_changes,
     refuse_damaged_arguments,
+    refuse_other_base,
     source_facts,
     stage_files,
     unknown_lines,
@@ -253,6 +255,8 @@ def _train_policy(
     for line in reward_lines(made):
         say(line)
     refuse_damaged_arguments(recipe, besides=out if dry_run else None)
+    if recipe.model is not None and recipe.model.adapter is not None and given is None:
+        refuse_other_base(Path(loaded_adapter(recipe) or ""), loaded_weights(recipe))
     sources = source_facts(made, weights=given is None) if is_main() and (resume or not dry_run) else {}
     if sources:
         sources["files"] += files_of_stages(Run.open(out)) if resume and out and stages is None else stages or []
@@ -260,7 +264,8 @@ def _train_policy(
     for line in unknown_lines(sources.get("files", [])):
         say(line)
     if resume and out is not None and is_main():
-        sources["accepted_changes"] = _check_going_on(Run.open(out), recipe, sources, accept=accept, say=say)
+        going_on: dict[str, Any] = {"accept": accept, "weights": given is None, "say": say}
+        sources["accepted_changes"] = _check_going_on(Run.open(out), recipe, sources, **going_on)
     if dry_run:
         if made.explanation is not None:
             say(str(made.explanation))
@@ -329,11 +334,11 @@ def _first_policy(recipe: Recipe, resumed: Path | None) -> "CausalLMPolicy":
 
 
 def _check_going_on(
-    run: Run, recipe: Recipe, sources: Mapping[str, Any], *, accept: bool, say: Say
+    run: Run, recipe: Recipe, sources: Mapping[str, Any], *, accept: bool, weights: bool, say: Say
 ) -> list[dict[str, Any]]:
     """Refuse what cannot go on, before a model loads; all changes that were accepted, now and earlier."""
     check_going_on(run, recipe)
-    changed = refuse_changes(run, sources, accept=accept, say=say)
+    changed = refuse_changes(run, sources, accept=accept, say=say, weights=weights)
     earlier: list[dict[str, Any]] = run.manifest.get("accepted_changes") or []
     return [*earlier, {"at_step": reached(run), "changed": changed}] if changed else earlier
 

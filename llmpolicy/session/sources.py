@@ -2,14 +2,14 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from llmpolicy.build import Plan, loaded_adapter, loaded_weights, reward_functions
-from llmpolicy.errors import RewardError, RunError
+from llmpolicy.errors import PolicyError, RewardError, RunError
 from llmpolicy.recipe import Recipe
 from llmpolicy.rewards.code import UNKNOWN, code_facts
 from llmpolicy.rewards.files import files_of, named_files
@@ -23,6 +23,9 @@ from llmpolicy.tasks.sources import find_file
 
 ACCEPT = "--accept-changes"
 Files = list[dict[str, str]]
+
+WEIGHED = ("model", "adapter")
+"""What a policy is loaded from."""
 
 LEARNT_FROM = ("demonstrations", "preferences")
 """The blocks of a recipe that its stages learn from."""
@@ -72,6 +75,23 @@ def refuse_damaged_arguments(recipe: Recipe, *, besides: Path | None = None) -> 
                 )
 
 
+def refuse_other_base(adapter: Path, base: str | None) -> None:
+    """Refuse an adapter that a run trained on other weights than those it is put on, which may bear the same name.
+
+    Raises PolicyError.
+    """
+    home = next((home for home in (adapter.parent, *adapter.parents[1:2]) if (home / "manifest.json").is_file()), None)
+    if home is None or base is None or not Path(base).is_dir():
+        return
+    for item in Run.open(home).manifest.get("files") or []:
+        file = Path(base) / item["file"]
+        if item["for"] == "model" and not (file.is_file() and content_digest(file) == item["sha256"]):
+            raise PolicyError(
+                f"{adapter} was trained by the run {home} on another base than {base} ({item['file']} differs); expected "
+                "its own"
+            )
+
+
 def unknown_lines(files: Files) -> Iterator[str]:
     """What is known of no function's values, and so cannot be compared when a run goes on, in words."""
     for item in files:
@@ -102,13 +122,14 @@ def row_facts(train: Sequence[Row], held_out: Sequence[Row]) -> dict[str, Any]:
     }
 
 
-def refuse_changes(run: Run, now: Mapping[str, Any], *, accept: bool, say: Say) -> list[str]:
+def refuse_changes(run: Run, now: Mapping[str, Any], *, accept: bool, say: Say, weights: bool = True) -> list[str]:
     """Compare what a run was made from with what lies there; the changes that were accepted.
 
-    Raises RunError in one sentence for a change that was not, and for other held-out questions in any case.
+    Without ``weights`` they are in memory already, and no folder of theirs is looked for. Raises RunError in one sentence for
+    a change that was not accepted, and for other held-out questions in any case.
     """
     before = run.manifest
-    changed = _changed_files(_before(run), now["files"])
+    changed = _changed_files(_before(run), now["files"], always=WEIGHED if weights else ())
     old, new = before.get("rows") or {}, now["rows"]
     parts = [name for name in ("train", "held_out") if old and old.get(name) != new[name]]
     if parts and not any(line.startswith("data ") for line in changed):
@@ -142,16 +163,17 @@ def _before(run: Run) -> Files:
     return [{**item, "for": seen(item["for"]), "file": seen(item["file"])} for item in files]
 
 
-def _changed_files(before: Files, now: Files) -> list[str]:
+def _changed_files(before: Files, now: Files, *, always: Collection[str] = ()) -> list[str]:
     """The files that differ, of what both recipes name: another reward by another name is the recipe's own change.
 
-    A file of the same name and content in another folder is the same one, moved.
+    A file of the same name and content in another folder is the same one, moved. What is ``always`` named is missed.
     """
     was = {(item["for"], item["file"]): item["sha256"] for item in before}
     new = {(item["for"], item["file"]): item["sha256"] for item in now}
-    roles, contents = {role for role, _ in new}, {(role, Path(name).name, new[role, name]) for role, name in new}
+    roles = {role for role, _ in new} | set(always)
+    contents = {(role, Path(name).name, new[role, name]) for role, name in new}
     return [
-        f"{role} {name}" if role in ("data", "model", "adapter", *LEARNT_FROM) else f"{name} (of {role})"
+        f"{role} {name}" if role in ("data", *WEIGHED, *LEARNT_FROM) else f"{name} (of {role})"
         for (role, name), sha256 in was.items()
         if role in roles
         and new.get((role, name)) != sha256

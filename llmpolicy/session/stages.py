@@ -14,7 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from llmpolicy.build import build_policy, model_path, refuse_damage
+from llmpolicy.build import SCORER, build_policy, model_path, refuse_damage
 from llmpolicy.errors import RecipeError, RunError, nearest
 from llmpolicy.recipe import STAGES, ModelBlock, Recipe, RewardBlock
 from llmpolicy.reward_model import REPORT as REWARD_MODEL_REPORT
@@ -33,7 +33,6 @@ from llmpolicy.warm_start import REPORT as WARM_START_REPORT
 from llmpolicy.warm_start import sft_config, warm_start
 
 REPORTS = {"sft": Path("warm_start") / WARM_START_REPORT, "reward_model": Path("reward_model") / REWARD_MODEL_REPORT}
-SCORER = "reward_model:score"
 HELD_OUT = 200
 """Questions held out of the preference pairs of a recipe that does not say how many."""
 
