@@ -119,8 +119,8 @@ def test_the_stages_lie_in_the_run_as_models_with_their_reports(small: tuple[Run
     assert report["held_out"]["n"] + report["train"]["n"] == 100
     assert (run.path / "reward_model" / "calibration.png").stat().st_size > 1_000
     assert json.loads((run.path / "warm_start" / "warm_start.json").read_text())["held_out"]["loss"] > 0
-    assert run.recipe["model"]["path"] == str((run.path / "warm_start").resolve())
-    assert run.recipe["rewards"][0]["args"]["model"] == str((run.path / "reward_model").resolve())
+    assert run.recipe["model"]["path"] == "{run}/warm_start"
+    assert run.recipe["rewards"][0]["args"]["model"] == "{run}/reward_model"
     assert run.recipe["sft"] is None
 
 
