@@ -54,11 +54,11 @@ app = typer.Typer(
 )
 
 
-def _folder(text: str) -> Path:
+def _folder(name: str | Path) -> Path:
     """An option's folder; an empty text is a variable that was not set, and would be the current one."""
-    if not text.strip():
+    if not str(name).strip():
         raise typer.BadParameter("is empty; expected a folder")
-    return Path(text)
+    return Path(name)
 
 
 RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe file, or the name of a bundled one.")]
