@@ -1,5 +1,6 @@
 """What a data set holds besides questions and answers: parts, filled-in fields, JSON, tools, images, system prompts."""
 
+import csv
 import json
 import logging
 from decimal import Decimal
@@ -205,6 +206,80 @@ def test_what_cannot_be_seen_is_refused(name: str) -> None:
 def test_what_is_said_about_an_image_is_a_column_like_any_other(name: str) -> None:
     row = {"question": TEXT, name: "a cat", "where": {"path": "src/a.py"}, "digest": b"\x01\x02"}
     assert only(row).prompt == [USER]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"type": "image", "topic": "cats"},
+        {"type": "image"},
+        {"type": "video", "image_count": 2},
+        {"meta": {"type": "audio", "length": 3}},
+        [{"type": "image", "caption": "a cat"}],
+        {"path": "movie.mp4"},
+        [{"path": "a.jpg"}],
+    ],
+    ids=repr,
+)
+def test_a_record_that_describes_an_image_is_a_column_like_any_other(value: Any, tmp_path: Path) -> None:
+    assert only({"question": TEXT, "meta": value}).columns["meta"] == value
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([{"question": TEXT, "meta": value}]), tmp_path / "a.parquet")
+    assert load_task({"file": str(tmp_path / "a.parquet")})[0].columns["meta"] == value
+    assert only({"question": TEXT, "image": False, "images": 0}).prompt == [USER]
+
+
+@pytest.mark.parametrize("held", [{"url": "a"}, {"image": "a"}, {"image_url": {"url": "a"}}, {"source": {"data": "a"}}])
+def test_a_part_of_a_message_that_holds_an_image_is_refused(held: dict[str, Any]) -> None:
+    refused("column 'meta' would be left out", {"question": TEXT, "meta": {"type": "image", **held}})
+    refused("column 'meta' would be left out", {"question": TEXT, "meta": [{"type": "input_image", **held}]})
+
+
+def test_an_image_that_a_file_only_names_is_still_one(tmp_path: Path) -> None:
+    figures = [{"bytes": None, "path": "a.jpg"}]  # as `datasets` stores it where the bytes are not in the file
+    kind = pyarrow.struct({"bytes": pyarrow.binary(), "path": pyarrow.string()})
+    table = pyarrow.table({"question": [TEXT], "figure": pyarrow.array(figures, kind)})
+    pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(TaskError, match="column 'figure' would be left out"):
+        load_task({"file": str(tmp_path / "a.parquet")})
+
+
+@pytest.mark.parametrize("role", ["system", "developer"])
+def test_examples_stand_behind_the_instructions_of_a_row(role: str) -> None:
+    shots = [{"user": "1+1?", "assistant": "2"}]
+    talk = [{"role": role, "content": "Be brief."}, USER, {"role": "assistant", "content": "?"}, USER]
+    shown = [{"role": "user", "content": "1+1?"}, {"role": "assistant", "content": "2"}]
+    assert only({"prompt": talk}, few_shot=shots).prompt == [talk[0], *shown, *talk[1:]]
+    assert only({"prompt": [USER]}, few_shot=shots).prompt == [*shown, USER]
+    alone = only({"question": TEXT, "system": "Be brief."}, few_shot=shots).prompt
+    assert alone == [{"role": "system", "content": "Be brief."}, *shown, USER]
+
+
+def test_a_long_field_of_a_csv_file_is_read(tmp_path: Path) -> None:
+    context, limit = "x" * 200_000, csv.field_size_limit()
+    (tmp_path / "a.csv").write_text(f"question,answer\n{context},1\n")
+    assert load_task({"file": str(tmp_path / "a.csv")})[0].prompt[0]["content"] == context
+    assert csv.field_size_limit() == limit
+
+
+def test_a_parquet_file_that_is_damaged_inside_is_refused_in_words(tmp_path: Path) -> None:
+    table = pyarrow.table({"question": [f"{n}+{n}?" for n in range(50)], "answer": [str(n) for n in range(50)]})
+    pyarrow.parquet.write_table(table, tmp_path / "whole.parquet", write_page_checksum=True)
+    whole = (tmp_path / "whole.parquet").read_bytes()
+    metadata = pyarrow.parquet.read_metadata(tmp_path / "whole.parquet").row_group(0).column(0)
+    place, end = int(metadata.dictionary_page_offset), int(metadata.data_page_offset)
+    for damaged in range(place, end, 40):
+        content = bytearray(whole)
+        content[damaged] ^= 0xFF
+        (tmp_path / "bad.parquet").write_bytes(bytes(content))
+        with pytest.raises(TaskError, match=r"bad\.parquet: not a Parquet file, or a damaged one: \w") as caught:
+            load_task({"file": str(tmp_path / "bad.parquet")})
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", [3, ("a", "b"), None, "a\ud800"])
+def test_a_column_whose_name_is_no_text_is_refused(name: Any) -> None:
+    with pytest.raises(TaskError, match="row 1: found the column name .*expected a text"):
+        load_task(TaskSpec(generator=lambda: [{"question": TEXT}, {"question": TEXT, name: 1}]))
 
 
 @pytest.mark.parametrize(

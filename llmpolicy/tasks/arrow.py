@@ -85,7 +85,8 @@ def _value(value: Any, kind: "pyarrow.DataType") -> Any:
         return json.loads(value)
     if types.is_struct(kind):
         inner = {field.name: _value(value[field.name], field.type) for field in kind}
-        return {name: item for name, item in inner.items() if item is not None}
+        # The bytes of an image that lies elsewhere are said to be absent, or its path would be a text like any other.
+        return {name: item for name, item in inner.items() if item is not None or set(inner) == {"bytes", "path"}}
     if types.is_map(kind):
         return {key: _value(item, kind.item_type) for key, item in value}
     if _is_list(kind):

@@ -51,7 +51,8 @@ def refuse_media(columns: Mapping[str, Any], asked: Collection[str], renamed: Co
     Renamed are the columns that the task gave names of its own: what they hold is known to be for the rewards.
     """
     for name, value in columns.items():
-        if name in asked or _empty(present(value)):
+        none_there = isinstance(value, bool | int | float) and not value  # has none, or a count of 0
+        if name in asked or none_there or _empty(present(value)):
             continue
         if names_media(name) or (name not in renamed and is_media(value)):
             raise TaskError(

@@ -1,11 +1,12 @@
 """What the values of a row can be: a text, nothing at all, an image or a sound, messages; and which of them can be said."""
 
+import re
 from collections.abc import Iterator, Mapping
 from mimetypes import guess_type
 from typing import Any
 
 from llmpolicy.errors import TaskError
-from llmpolicy.messages import content_text, is_messages
+from llmpolicy.messages import content_text, is_messages, present
 
 BYTES = bytes | bytearray | memoryview
 
@@ -13,6 +14,10 @@ MOST_BITS = 14_000
 """Of an integer: some more has over 4,300 digits, which Python does not write."""
 
 _KINDS = ("image", "video", "audio")
+_HOLDS = ("url", "path", "data", "source", "bytes", "base64", "file", "file_id")
+_HELD = re.compile(r"(?:input_)?(?:image|video|audio)(?:_url|_file)?")
+"""What a part of a message holds its image or its sound by: its place or its bytes, or the name of its kind."""
+
 _SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"II*\x00", b"MM\x00*", b"ID3", b"OggS", b"fLaC")
 """How files of images and sounds begin."""
 
@@ -54,17 +59,28 @@ def is_media(value: Any) -> bool:
     if isinstance(value, Mapping):
         return _is_media_record(value) or any(is_media(item) for item in value.values())
     if isinstance(value, list | tuple):
-        return any(is_media(item) for item in value)
+        return any(is_media(item) or _is_place(item) for item in value)
     return any(kind.__module__.partition(".")[0] in ("PIL", "torchcodec") for kind in type(value).__mro__)
 
 
+def _is_place(value: Any) -> bool:
+    """Whether an item of a list is a part of a message in whose place an image or a sound would come."""
+    return isinstance(value, Mapping) and _is_kind(value.get("type")) and set(present(value)) == {"type"}
+
+
+def _is_kind(kind: Any) -> bool:
+    return isinstance(kind, str) and kind.removeprefix("input_").partition("_")[0] in _KINDS
+
+
 def _is_media_record(value: Mapping[Any, Any]) -> bool:
-    """Whether a record is what `datasets` stores for an image or a sound, or a part of a message."""
-    kind = value.get("type")
-    if isinstance(kind, str) and kind.removeprefix("input_").partition("_")[0] in _KINDS:
-        return True
-    names = {name for name, item in value.items() if item is not None}
-    if names and names <= {"bytes", "path"}:
+    """Whether a record is what `datasets` stores for an image or a sound, or a part of a message that holds one.
+
+    A record that only describes one is neither: a type and a topic, or the path alone.
+    """
+    names = {str(name) for name, item in value.items() if item is not None}
+    if _is_kind(value.get("type")):
+        return any(name in _HOLDS or _HELD.fullmatch(name) for name in names)
+    if names and "bytes" in value and names <= {"bytes", "path"}:
         file = guess_type(str(value.get("path")))[0] or ""
         return isinstance(value.get("bytes"), BYTES) or file.partition("/")[0] in _KINDS
     return {"array", "sampling_rate"} <= names

@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -255,9 +256,11 @@ def _prompt(spec: TaskSpec, user: str | list[Message], columns: Mapping[str, Any
             f"{where}: the prompt has a system message, and so has the {'row' if own else 'task'}; keep one"
         )
     messages: list[Message] = [{"role": "system", "content": system}] if system is not None else []
+    first = list(takewhile(lambda message: message["role"] in ("system", "developer"), given))
+    messages += first  # examples stand between the instructions of a conversation and its turns
     for example in spec.few_shot:
         messages += [{"role": "user", "content": example.user}, {"role": "assistant", "content": example.assistant}]
-    messages += given or [{"role": "user", "content": user}]
+    messages += given[len(first) :] or [{"role": "user", "content": user}]
     messages += [{"role": "assistant", "content": spec.prefill}] if spec.prefill is not None else []
     return Conversation(messages, **template_options(columns, asked, where))
 

@@ -8,6 +8,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ from llmpolicy.tasks.spec import TaskSpec
 
 Raw = dict[str, Any]
 
+MOST_CHARACTERS = 2**31 - 1
+"""Of one field of a CSV file: the most that Python's reader can be told on every platform."""
+
 
 def read_rows(spec: TaskSpec, base_dir: Path | None) -> list[Raw]:
     """The rows of a task as they lie in its source, at most ``limit`` of them; raises TaskError when there are none."""
@@ -30,6 +34,10 @@ def read_rows(spec: TaskSpec, base_dir: Path | None) -> list[Raw]:
         if not isinstance(row, Mapping):
             raise TaskError(f"task {spec.label!r}, row {index}: found {row!r:.60}, expected a dict of columns")
         for name, value in row.items():
+            if not isinstance(name, str) or unwritable(name):
+                raise TaskError(
+                    f"task {spec.label!r}, row {index}: found the column name {name!a:.60}, expected a text"
+                )
             if why := unwritable(value):
                 raise TaskError(f"task {spec.label!r}, row {index}: the column {name!r} {why}")
     return [dict(row) for row in rows]
@@ -102,7 +110,7 @@ def _refuse_doubles(names: Sequence[str], where: str) -> None:
 
 
 def _csv(path: Path) -> Iterator[Raw]:
-    with path.open(encoding="utf-8-sig", newline="") as lines:
+    with path.open(encoding="utf-8-sig", newline="") as lines, _fields_of_any_length():
         reader = csv.DictReader(lines, strict=True)
         try:
             _refuse_doubles([name for name in reader.fieldnames or () if name], path.name)
@@ -117,16 +125,34 @@ def _csv(path: Path) -> Iterator[Raw]:
             raise TaskError(f"{path.name}, line {reader.line_num + 1}: not valid CSV: {error}") from error
 
 
+@contextmanager
+def _fields_of_any_length() -> Iterator[None]:
+    """Let Python's reader take fields above 131,072 characters, which a long context has."""
+    limit = csv.field_size_limit(MOST_CHARACTERS)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(limit)
+
+
 def _parquet(path: Path) -> Iterator[Raw]:
     import pyarrow
     import pyarrow.parquet
 
     try:
         _refuse_doubles(pyarrow.parquet.read_schema(path).names, path.name)
-        table = pyarrow.parquet.read_table(path, arrow_extensions_enabled=True)
-    except pyarrow.ArrowInvalid as error:
-        raise TaskError(f"{path.name}: not a Parquet file: {str(error).splitlines()[0]}") from error
-    yield from table_rows(table)
+        table = pyarrow.parquet.read_table(path, arrow_extensions_enabled=True, page_checksum_verification=True)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise TaskError(f"{path.name}: not a Parquet file, or a damaged one: {_told(error)}") from error
+    try:
+        rows = table_rows(table)
+    except (pyarrow.ArrowException, OverflowError, ValueError) as error:  # a date or a text that Python cannot hold
+        raise TaskError(f"{path.name}: its values cannot be read: {_told(error)}") from error
+    yield from rows
+
+
+def _told(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 READERS: dict[str, Callable[[Path], Iterator[Raw]]] = {".jsonl": _jsonl, ".csv": _csv, ".parquet": _parquet}
@@ -141,10 +167,9 @@ def _from_hub(spec: TaskSpec) -> Iterable[Raw]:
     try:
         return dataset_rows(load_dataset(str(spec.hub), spec.config, split=split), spec.limit)
     except (OSError, ValueError, DatasetsError) as error:
-        reason = " ".join(str(error).split())[:200]
         name = f"{spec.hub}{f'/{spec.config}' if spec.config else ''}, split {split!r}"
         raise TaskError(
-            f"the Hub dataset {name} could not be loaded: {reason}; a local copy can be named by `file:`"
+            f"the Hub dataset {name} could not be loaded: {_told(error)}; a local copy can be named by `file:`"
         ) from error
 
 
