@@ -227,6 +227,27 @@ def test_what_was_given_in_full_moves_with_its_project(tmp_path: Path) -> None:
     assert Run.open(after / "run").manifest["recipe_changed"] == ["grpo"]
 
 
+def test_what_a_moved_project_left_behind_is_read_there(tmp_path: Path) -> None:
+    before, after = tmp_path / "before", tmp_path / "after"
+    (before / "data").mkdir(parents=True)
+    path = recipe(before)
+    (before / "rows.jsonl").rename(before / "data/rows.jsonl")
+    run = train_recipe(path, [f"task.file={before}/data/rows.jsonl"], out=before / "run", say=quietly)
+    first = measured(run.path)
+    after.mkdir()
+    for name in ("mine.yaml", "run"):
+        shutil.move(before / name, after / name)
+    assert figures(measured(after / "run")) == figures(first)
+    shutil.move(before / "data", tmp_path / "data")
+    train_recipe(
+        str(after / "run/recipe.yaml"),
+        [f"task.0.file={tmp_path}/data/rows.jsonl", "grpo.max_steps=2"],
+        out=after / "run",
+        resume=True,
+        say=quietly,
+    )
+
+
 def test_a_run_that_leaves_its_project_still_reads_what_it_was_made_from(tmp_path: Path) -> None:
     """Although a file of the same name lies where the project would be."""
     home, other = tmp_path / "home", tmp_path / "other"

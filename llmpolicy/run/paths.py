@@ -112,6 +112,15 @@ def moved(run: Path, manifest: Mapping[str, Any], recipe: Mapping[str, Any]) -> 
         path = Path(text)
         if path.is_absolute() and path.name in STAGES and not path.exists() and (run / path.name).is_dir():
             return str(run / path.name)  # as earlier versions wrote it
-        return _put(text, noted, str(base)) if noted else text
+        shifted = _put(text, noted, str(base)) if noted else text
+        return (
+            shifted if _file(shifted).exists() or not _file(text).exists() else text
+        )  # what was left behind is there still
 
     return now, base
+
+
+def _file(text: str) -> Path:
+    """The file of a path, or of a function named by its file."""
+    place, _, _ = text.rpartition(":")
+    return Path(place if place.endswith(".py") else text)
