@@ -21,6 +21,9 @@ def assistant(text: str) -> dict[str, str]:
     return {"role": "assistant", "content": text}
 
 
+NESTED = "[{'role': 'user', 'content': array([{'type': 'text', 'text': 'Hi'}], dtype=object)}]"
+
+
 def sharegpt(reply: str) -> list[dict[str, str]]:
     return [{"from": "human", "value": "What colour is the sky?"}, {"from": "gpt", "value": reply}]
 
@@ -148,6 +151,7 @@ def test_equal_replies_are_dropped_and_counted(caplog: pytest.LogCaptureFixture)
         ({"chosen": sharegpt("a"), "rejected": sharegpt("b")}, "expected one reply"),
         ({"chosen": json.dumps(sharegpt("a")), "rejected": json.dumps(sharegpt("b"))}, "expected one reply"),
         ({"prompt": json.dumps(sharegpt("a")), "chosen": "a", "rejected": "b"}, "messages with role and content"),
+        ({"chosen": NESTED, "rejected": NESTED.replace("Hi", "Ho")}, "was written as messages and cannot be read"),
         ({"chosen": 1, "rejected": 2}, "expected two texts or two conversations"),
     ],
 )
@@ -263,6 +267,8 @@ def test_the_column_of_the_replies_can_be_named() -> None:
         ({"messages": "Hello"}, "expected one reply"),
         ({"messages": [assistant("a")]}, "expected one reply behind a prompt's messages"),
         ({"messages": [1, 2]}, "expected"),
+        ({"messages": NESTED}, "was written as messages and cannot be read; expected JSON"),
+        ({"prompt": NESTED, "completion": "a"}, "was written as messages and cannot be read; expected JSON"),
         ({"messages": json.dumps(sharegpt("a"))}, "expected one reply"),
         ({"messages": [USER, assistant("a"), assistant("b")]}, "two messages of the assistant follow on one another"),
     ],

@@ -50,7 +50,7 @@ def _replied(row: Mapping[str, Any], spec: TaskSpec, index: int) -> dict[str, An
 
 def _talk(value: Any, where: str) -> Sequence[Any]:
     """A whole conversation: something that is answered, and the answer."""
-    messages = talk_in(value)
+    messages = talk_in(value, where)
     if not isinstance(messages, list | tuple) or len(messages) < 2:
         raise TaskError(f"{where}: messages is {value!r:.60}, expected one reply behind a prompt's messages")
     refuse_two_replies(messages[-2], where)
@@ -65,11 +65,11 @@ def refuse_two_replies(before: Any, where: str) -> None:
         )
 
 
-def talk_in(value: Any) -> Any:
+def talk_in(value: Any, where: str) -> Any:
     """Messages that a text holds, one or several, by the roles of a chat; anything else, other JSON too, as it is."""
     if not isinstance(value, str):
-        return messages_in(value)
-    given = messages_in(f"[{value}]" if value.lstrip().startswith("{") else value)
+        return messages_in(value, where)
+    given = messages_in(f"[{value}]" if value.lstrip().startswith("{") else value, where)
     talk = not isinstance(given, str) and all(message.get("role", "user") in ROLES for message in given)
     return given if talk else value
 
@@ -79,7 +79,7 @@ def read_reply(reply: Any, where: str) -> Reply:
 
     Messages may stand in JSON text. Raises TaskError for anything else.
     """
-    given = talk_in(reply)
+    given = talk_in(reply, where)
     if isinstance(given, list | tuple) and len(given) == 1:
         given = given[0]
     if isinstance(given, Mapping) and given.get("role") == "assistant":

@@ -117,7 +117,7 @@ def _explicit(spec: TaskSpec, row: Mapping[str, Any], index: int) -> dict[str, A
 
 def _read(value: Any, where: str) -> Any:
     """Messages in one form, so that replies which begin alike are seen to; anything else as it is."""
-    given = talk_in(value)
+    given = talk_in(value, where)
     try:
         return plain(read_messages(given)) if is_messages(given) else given
     except ValueError as error:

@@ -23,6 +23,7 @@ from llmpolicy.types import Prompt, Sample
 FIELD = re.compile(r"\{(\{\w+\})\}|\{([^\W\d]\w*)\}")
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _ROLE = re.compile(r"""["'](?:role|from)["']""")
+_WRITTEN = re.compile(r"""\[\s*\{(?=.*["']role["']:)(?=.*["']content["']:).*\}\s*\]""", re.DOTALL)
 _LINES = re.compile(r"\}\s*\n\s*\{")
 UNORDERED = ("gcd", "lcm", "products")
 TALKS = ("messages", "conversation", "conversations")
@@ -130,7 +131,7 @@ def _extract(spec: TaskSpec, columns: dict[str, Any], where: str) -> dict[str, A
 def _user(spec: TaskSpec, columns: dict[str, Any], where: str) -> Any:
     """What the user says: the template filled in, or the one column that is the whole prompt, a text or messages."""
     name = _whole(spec, columns)
-    user = messages_in(columns.get(name)) if name else None
+    user = messages_in(columns.get(name), where) if name else None
     own = spec.prompt is None and name == "prompt"
     if own:
         del columns["prompt"]
@@ -163,10 +164,11 @@ def _messages(spec: TaskSpec, given: Any, name: str, where: str) -> list[Message
     return messages
 
 
-def messages_in(value: Any) -> Any:
+def messages_in(value: Any, where: str) -> Any:
     """Messages that a file of texts holds as JSON, or as Python or numpy writes them; anything else as it is.
 
-    Those of ShareGPT's names are read as well, so that nobody takes them for a text.
+    Those of ShareGPT's names are read as well, so that nobody takes them for a text. Raises TaskError for what was written
+    as messages and cannot be read again.
     """
     value = as_python(value)
     if not isinstance(value, str) or not (value.lstrip().startswith("[") and _ROLE.search(value)):
@@ -175,6 +177,8 @@ def messages_in(value: Any) -> Any:
         with suppress(ValueError, SyntaxError, RecursionError):
             messages = read(value.strip())
             return messages if is_messages(messages) or _is_sharegpt(messages) else value
+    if _WRITTEN.fullmatch(value.strip()):
+        raise TaskError(f"{where}: {value!r:.60} was written as messages and cannot be read; expected JSON")
     return value
 
 
