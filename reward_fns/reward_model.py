@@ -90,6 +90,7 @@ def load(model: str, written: int = 0, revision: str | None = None, trust_remote
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     from llmpolicy.policies.causal_lm.load import FAILURES
+    from llmpolicy.policies.causal_lm.sparse import reads_whole
     from llmpolicy.run import broken
 
     where = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
@@ -113,6 +114,7 @@ def load(model: str, written: int = 0, revision: str | None = None, trust_remote
         tokenizer.pad_token = tokenizer.eos_token
     made.config.get_text_config().pad_token_id = made.config.pad_token_id = tokenizer.pad_token_id
     context = getattr(made.config.get_text_config(), "max_position_embeddings", None) or tokenizer.model_max_length
+    context = min(context, reads_whole(made) or context)
     return RewardModel(model, made.eval().requires_grad_(False).to(where or "cpu"), tokenizer, int(context))
 
 

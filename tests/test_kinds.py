@@ -372,3 +372,18 @@ def test_a_setting_that_the_installed_peft_would_leave_out_is_refused(tmp_path: 
     file.write_text(json.dumps(content | {"use_warp": True}))
     with pytest.raises(PolicyError, match="its use_warp is True, which the installed PEFT does not know"):
         CausalLMPolicy.load(tmp_path / "base", adapter=tmp_path / "adapter")
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"trainable_token_indices": [5000]}, "no adapter fits the model .*out of bounds"),
+        ({"target_modules": "(q_proj"}, "no adapter fits the model .*unterminated subpattern"),
+        ({"rank_pattern": {"(q": 2}}, "no adapter fits the model .*unterminated subpattern"),
+        ({"modules_to_save": ["lm_haed"]}, "modules_to_save name 'lm_haed', .*did you mean 'lm_head'"),
+    ],
+)
+def test_settings_that_fit_nothing_are_one_sentence(settings: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(PolicyError, match=sentence) as caught:
+        CausalLMPolicy(models.model("llama"), models.tokenizer(), lora={"r": 4, **settings})
+    assert "\n" not in str(caught.value)

@@ -292,3 +292,12 @@ def test_a_sealed_reward_model_scores_only_as_it_was_written(saved: str, tmp_pat
     weights.write_bytes(weights.read_bytes()[:-8] + bytes(8))
     with pytest.raises(RewardError, match=r"is damaged \(model.safetensors is not what was written\); bring back"):
         reward_model.score("4", prompt="2+2=", model=str(folder))
+
+
+def test_a_reward_model_reads_no_further_than_its_attention_reads_whole(tmp_path: Path) -> None:
+    settings = build.small("doge", keep_window_size=6)
+    settings.num_labels = 1
+    AutoModelForSequenceClassification.from_config(settings).save_pretrained(tmp_path)
+    cases.words().save_pretrained(tmp_path)
+    found = reward_model.score("1+2+3+4", prompt="2+2=", model=str(tmp_path))
+    assert found.why == "the first 6 of 12 tokens were cut"

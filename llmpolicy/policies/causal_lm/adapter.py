@@ -7,6 +7,7 @@ name under which TRL looks for a reference.
 import copy
 import dataclasses
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,11 +30,20 @@ from llmpolicy.policies.causal_lm.trial import apart, log_probs
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 _ZERO_STARTS = (True, "gaussian")
+_UNFIT = (
+    ValueError, TypeError, AttributeError, NotImplementedError, RuntimeError, ImportError, KeyError, IndexError, re.error,
+)  # fmt: skip
 
 
 def add_lora(model: nn.Module, lora: Mapping[str, Any], base: str | None, revision: str | None = None) -> PeftModel:
     """Wrap the model with a new LoRA adapter, on every linear layer but the head if target_modules is not given."""
-    return _wrap(model, lora_config(lora), "lora", base, revision)
+    config = lora_config(lora)
+    modules = [name for name, _ in model.named_modules()]
+    for wanted in config.modules_to_save or ():
+        if not any(name.endswith(wanted) for name in modules):
+            close = nearest(wanted, {name.rpartition(".")[2] for name in modules} - {""})
+            raise PolicyError(f"lora: modules_to_save name {wanted!r}, which the model does not have{close}")
+    return _wrap(model, config, "lora", base, revision)
 
 
 def lora_config(lora: Mapping[str, Any]) -> LoraConfig:
@@ -126,7 +136,7 @@ def _wrap(model: nn.Module, config: Any, where: str, base: str | None, revision:
         config.exclude_modules = endings(unseen | strange)
     try:
         wrapped: Any = get_peft_model(model, config, adapter_name=TRAINED)
-    except (ValueError, TypeError, AttributeError, NotImplementedError, RuntimeError, ImportError, KeyError) as error:
+    except _UNFIT as error:
         raise PolicyError(f"{where}: no adapter fits the model ({first_line(error)})") from error
     for name in sorted(unseen | strange):
         if hasattr(bare(wrapped).get_submodule(name), "base_layer"):
