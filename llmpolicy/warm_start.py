@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmpolicy.errors import PolicyError, RecipeError
 from llmpolicy.recipe import GRPO_DEFAULTS, STAGE_DEFAULTS, TARGET_DEFAULTS
+from llmpolicy.recipe.no_effect import check_device
 from llmpolicy.run import written_whole
 from llmpolicy.tasks import Demonstration
 
@@ -46,9 +47,11 @@ def stage_config(config: Any, block: str, settings: Mapping[str, Any], *, folder
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
-            return config(**defaults | dict(settings) | own)
+            args = config(**defaults | dict(settings) | own)
     except (TypeError, ValueError) as error:
         raise RecipeError(f"{block}: {' '.join(str(error).split())}") from error
+    check_device(block, args)
+    return args
 
 
 def sft_config(settings: Mapping[str, Any], *, folder: Path, seed: int, target: str) -> Any:

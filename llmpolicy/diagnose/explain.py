@@ -260,6 +260,8 @@ def _notes(a: Arithmetic, batch: Batch, settings: Mapping[str, Any], target: str
             f"cispo cuts the ratio, 1 at the start, at epsilon_high {_show(most)}, so every token weighs {_show(most)}; write "
             "epsilon_high: 5.0, as ScaleRL (arXiv 2510.13786) has it, unless a smaller step is meant"
         )
+    if target == "cpu" and settings.get("fp16"):
+        yield "fp16 is for GPUs: on a CPU it would change nothing, and a run is refused"
     if target == "cpu" and settings["use_vllm"]:
         yield "use_vllm needs a GPU, and this block is explained for cpu"
 

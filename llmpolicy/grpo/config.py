@@ -16,6 +16,7 @@ from trl import GRPOConfig
 
 from llmpolicy.errors import RecipeError, nearest
 from llmpolicy.recipe import GRPO_DEFAULTS, TARGET_DEFAULTS
+from llmpolicy.recipe.no_effect import check_device
 
 
 def target() -> str:
@@ -51,6 +52,7 @@ def grpo_config(
         raise RecipeError("grpo.fsdp shares weights out among processes, and there is one; start several with torchrun")
     if not 0 < args.temperature < math.inf:
         raise RecipeError(f"grpo.temperature is {args.temperature}; expected above 0")
+    check_device("grpo", args)
     return args
 
 

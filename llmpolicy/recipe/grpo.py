@@ -3,12 +3,14 @@
 import ast
 import importlib.util
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from llmpolicy.errors import RecipeError, nearest
 from llmpolicy.recipe.blocks import Recipe, written_at
+from llmpolicy.recipe.no_effect import RENAMED, why_no_effect
 from llmpolicy.recipe.ranges import disagreement, expected_of
 
 OWNED = {
@@ -71,13 +73,6 @@ TARGET_DEFAULTS: dict[str, dict[str, Any]] = {
     "gpu": {},
 }
 """TRL's bf16 default raises on a machine without a GPU."""
-
-NO_EFFECT: dict[str, tuple[Any, str]] = {
-    "label_smoothing_factor": (0.0, "GRPO has no labels"),
-    "train_sampling_strategy": ("random", "the order is that of groups, by seed (sampling: chooses prompts)"),
-    "data_seed": (None, "the order of the rows comes from `seed:`"),
-}
-"""Settings of transformers' trainer that change nothing here: the value that says nothing, and why."""
 
 CHECKPOINT_ARGUMENTS = ("use_reentrant", "preserve_rng_state", "determinism_check", "debug", "early_stop")
 
@@ -142,10 +137,10 @@ def check_grpo(grpo: Mapping[str, Any], *, allow_biased_sampler: bool, origin: M
             raise RecipeError(
                 f"{where}grpo.save_strategy: {OWNED['load_best_model_at_end']}; expected steps, epoch or no"
             )
-        neutral, why = NO_EFFECT.get(key, (value, ""))
-        if value != neutral:
+        if why := why_no_effect(key, value, grpo, grpo_defaults()):
             raise RecipeError(f"{where}grpo.{key} would change nothing: {why}; remove it")
-        if key in NEUTRAL_SAMPLER and value not in (NEUTRAL_SAMPLER[key], None, {}) and not allow_biased_sampler:
+        neutral = NEUTRAL_SAMPLER.get(RENAMED.get(key, key), value)
+        if value not in (neutral, None, {}) and not allow_biased_sampler:
             raise RecipeError(
                 f"{where}grpo.{key}={value} samples from another distribution than the policy that is trained; "
                 "remove it or write `allow_biased_sampler: true`"
@@ -178,7 +173,13 @@ def _instead(key: str, valid: Iterable[str]) -> str:
 
 
 def _check_agreement(block: str, settings: Mapping[str, Any], origin: Mapping[str, str]) -> None:
-    key, why = disagreement(settings)
+    for old, new in RENAMED.items():
+        if None not in (settings.get(old), settings.get(new)) and settings[old] != settings[new]:
+            raise RecipeError(
+                f"{written_at(f'{block}.{old}', origin)}{block}.{old} is the former name of {new}, which is set to "
+                f"{settings[new]!r:.40} besides; expected one of them"
+            )
+    key, why = disagreement({RENAMED.get(key, key): value for key, value in settings.items()})
     if key:
         raise RecipeError(f"{written_at(f'{block}.{key}', origin)}{block}.{key} {why}")
 
@@ -197,7 +198,7 @@ def _check_value(key: str, value: Any, annotation: str, where: str, block: str =
         raise RecipeError(f"{where}{block}.{key} cannot be {value!r:.80}{expected}")
     if expected := expected_of(key, value):
         raise RecipeError(f"{where}{block}.{key} is {value}; expected {expected}")
-    for name in (value or {}) if key == "gradient_checkpointing_kwargs" else ():
+    for name in (value or {}) if RENAMED.get(key, key) == "activation_checkpointing_kwargs" else ():
         if name not in CHECKPOINT_ARGUMENTS:
             raise RecipeError(
                 f"{where}{block}.{key}: torch.utils.checkpoint takes no {name!r}{nearest(name, CHECKPOINT_ARGUMENTS)}"
@@ -215,6 +216,18 @@ def _fits(value: Any, kinds: set[str]) -> bool:
 def grpo_fields() -> dict[str, str]:
     """The fields of the installed GRPOConfig with their types, read from its source: nothing heavy is imported."""
     return config_fields("GRPOConfig")
+
+
+@lru_cache
+def grpo_defaults() -> dict[str, Any]:
+    """What the fields of the installed GRPOConfig are where nothing is written; only those that its source spells out."""
+    defaults = {}
+    for item in (item for name in ("TrainingArguments", "_BaseConfig", "GRPOConfig") for item in _classes()[name].body):
+        if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name) and isinstance(item.value, ast.Call):
+            given = next((part.value for part in item.value.keywords if part.arg == "default"), None)
+            with suppress(ValueError):  # the member of an enum, say
+                defaults[item.target.id] = None if given is None else ast.literal_eval(given)
+    return defaults
 
 
 @lru_cache
