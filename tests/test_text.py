@@ -257,6 +257,13 @@ class TestReading:
         assert formats.think(said).value == 1.0
         assert math_answer.correct(said, "4").value == 1.0
 
+    @pytest.mark.parametrize("special", [("[THINK]", "[/THINK]"), ("<think>", "</think>"), ()])
+    def test_tags_of_thinking_that_are_none_of_the_model_s_are_said(self, special, caplog):
+        talk = [{"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "<think>\nWell"}]
+        codec("chatml", special=special).encode([talk])
+        foreign = "<think> is no token of this model, whose thinking stands between [THINK] and [/THINK]"
+        assert (foreign in caplog.text) == ("[THINK]" in special)
+
     @pytest.mark.parametrize(
         "marks",
         [

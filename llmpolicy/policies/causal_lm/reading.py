@@ -15,13 +15,9 @@ from transformers.utils.chat_parsing.response_templates import load_response_tem
 from llmpolicy.errors import PolicyError
 from llmpolicy.messages import THINKING
 from llmpolicy.policies.causal_lm.template import Template
+from llmpolicy.policies.causal_lm.thinking import TAGS, thinking_marks
 
 logger = logging.getLogger("llmpolicy")
-
-_TAGS = re.compile(r"</?(?:think|thinking|thought|reasoning|reflection|scratchpad)>", re.IGNORECASE)
-_THOUGHT = re.compile(r"think(?:ing)?|thought|reasoning|inner", re.IGNORECASE)
-_CLOSES = re.compile(r"/|(?:\b|_)(?:end|suffix)", re.IGNORECASE)
-_SIDES = re.compile(r"begin|start|end|of|prefix|suffix|[^a-z]", re.IGNORECASE)
 
 _FRAMES = re.compile(r"<\|.*\|>|<\w+_of_\w+>")
 
@@ -169,17 +165,7 @@ class Reader:
 
     @cached_property
     def _thoughts(self) -> dict[str, str]:
-        """The tokens around thinking, and the tag that each is read as; only those that come as a pair."""
-        pairs: dict[str, dict[bool, str]] = {}
-        for token in map(str, self.tokenizer.added_tokens_decoder.values()):
-            if _THOUGHT.search(token):
-                pairs.setdefault(_SIDES.sub("", token).casefold(), {})[bool(_CLOSES.search(token))] = token
-        tags: dict[str, str] = {}
-        for pair in pairs.values():
-            if len(pair) == 2:
-                tags |= {pair[False]: "<think>", pair[True]: "</think>"}
-        tags |= {mark: mark for mark in tags if _TAGS.fullmatch(mark)}
-        return tags
+        return thinking_marks(self.tokenizer)
 
     # channels
 
@@ -195,7 +181,7 @@ class Reader:
             raise PolicyError(f"the tokenizer's response template cannot be read ({error})") from error
         thinking = [field for name, field in parsed.fields.items() if name in THINKING]
         content = parsed.fields.get("content")
-        read = all(field.close_re and _TAGS.search(field.close_re.pattern.replace("\\", "")) for field in thinking)
+        read = all(field.close_re and TAGS.search(field.close_re.pattern.replace("\\", "")) for field in thinking)
         return None if read and (content is None or content.open_re is None) else parsed
 
     def _response_template(self) -> Any:

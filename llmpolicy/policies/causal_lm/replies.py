@@ -28,11 +28,13 @@ def continuation(template: Template, prompt: Sequence[Message], reply: Reply, wh
     talk, options = template.fitted([*asked, whole]), {**template.arguments, **getattr(prompt, "options", {})}
     for text in _texts(template, talk, options):
         if text.startswith(opened) and _holds(text[len(opened) :], said):
+            template.say_marks(text[len(opened) :])
             return opened, text[len(opened) :]
     around = template.around([*talk[:-1], {"role": "assistant", "content": ""}], options)
     words = None if around is None else _words(opened, said, prefill, around[0])
     if words is None or around is None or not _holds(words, said):
         raise PolicyError(f"{where}: {_reason(template, talk, options, opened, said)}")
+    template.say_marks(words)
     return opened, words + around[1]
 
 

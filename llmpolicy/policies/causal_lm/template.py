@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerBase
 
 from llmpolicy.errors import PolicyError
 from llmpolicy.messages import THINKING, Message, content_text, read_messages, thought
+from llmpolicy.policies.causal_lm.thinking import thinking_marks
 
 logger = logging.getLogger("llmpolicy")
 
@@ -46,6 +47,8 @@ class Template:
         self._say_unread(options)
         text = self._first_whole(self.fitted(asked), options, where)
         self._compare(asked, text, options, where)
+        if asked[-1]["role"] == "assistant":
+            self.say_marks(text)
         return text
 
     def _first_whole(self, messages: list[Message], options: Mapping[str, Any], where: str) -> str:
@@ -226,6 +229,18 @@ class Template:
             self._say(f"the chat template leaves out the tool calls of {where}")
         if any(name_of(tool) not in text for tool in options.get("tools") or []):
             self._say(f"the chat template leaves out the tools of {where}")
+
+    def say_marks(self, text: str) -> None:
+        """Say that a model with marks of its own for thinking takes a ``<think>`` in its turn for other text."""
+        tag = re.search(r"</?think>", text)
+        if tag and self._marks and tag.group() not in self._marks:
+            self._say(
+                f"{tag.group()} is no token of this model, whose thinking stands between {' and '.join(self._marks)}"
+            )
+
+    @cached_property
+    def _marks(self) -> dict[str, str]:
+        return thinking_marks(self.tokenizer)
 
     def _say_unread(self, options: Mapping[str, Any]) -> None:
         """Say which arguments the template does not look at."""
