@@ -2,16 +2,17 @@
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from llmpolicy.build import plan
 from llmpolicy.bundled import MODEL
 from llmpolicy.diagnose.reward import replay
-from llmpolicy.errors import LLMPolicyError, PolicyError, PublishError, RecipeError, RunError
+from llmpolicy.errors import PolicyError, PublishError, RecipeError, RunError
 from llmpolicy.policies.causal_lm import CausalLMPolicy
 from llmpolicy.publish.artefact import build, choose
 from llmpolicy.recipe import load_recipe
@@ -19,7 +20,8 @@ from llmpolicy.run import Run
 from llmpolicy.run.files import write_text
 from llmpolicy.session import train_recipe
 from llmpolicy.session.evaluate import evaluate_model
-from tests.test_session import EVALUATE, recipe, run_of
+from llmpolicy.session.sources import refuse_changes, source_facts
+from tests.test_session import recipe, run_of
 from tests.test_stages import project
 
 LORA = ("model.lora={r: 4}", "grpo.max_steps=2", "grpo.save_steps=1", "evaluate.every=1")
@@ -64,9 +66,13 @@ def known(made: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any
 
 
 @pytest.fixture
-def elsewhere(made: Path, tmp_path: Path) -> Path:
+def elsewhere(made: Path, tmp_path: Path) -> Iterator[Path]:
     """The project as it was made, under another name; where it was made nothing is left to read."""
-    return Path(shutil.copytree(made, tmp_path / "deep/er/renamed"))
+    copy, aside = Path(shutil.copytree(made, tmp_path / "deep/er/renamed")), made.with_name("aside")
+    made.rename(aside)
+    yield copy
+    shutil.rmtree(made, ignore_errors=True)
+    aside.rename(made)
 
 
 def spoil(run: Path) -> None:
@@ -96,23 +102,21 @@ def untimed(metrics: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def test_a_copy_is_measured_and_published_as_it_was_and_reads_nothing_of_the_original(
-    made: Path, known: Mapping[str, Any], tmp_path: Path
+    made: Path, known: Mapping[str, Any], elsewhere: Path, tmp_path: Path
 ) -> None:
-    original = Path(shutil.copytree(made, tmp_path / "original"))
-    copy = Path(shutil.copytree(original, tmp_path / "copy"))
-    spoil(original / "runs/one")
-    assert measured(copy / "runs/one") == known["measured"]
-    shutil.rmtree(original)
-    assert measured(copy / "runs/one") == known["measured"]
-    assert published(copy / "runs/one", tmp_path / "sent") == known["published"]
-    alone = Path(shutil.move(copy / "runs/one", copy / "two"))  # beside its recipe, no more below a folder of runs
-    with pytest.raises(LLMPolicyError):
-        load_recipe(str(tmp_path / "original/runs/one/recipe.yaml"))
+    run = elsewhere / "runs/one"
+    shutil.copytree(elsewhere, made)  # the original lies there, spoilt
+    spoil(made / "runs/one")
+    assert measured(run) == known["measured"]
+    shutil.rmtree(made)
+    assert measured(run) == known["measured"]
+    assert published(run, tmp_path / "sent") == known["published"]
+    alone = Path(shutil.move(run, elsewhere / "two"))  # beside its recipe, no more below a folder of runs
     assert measured(alone) == known["measured"]
 
 
 def test_a_cut_run_goes_on_elsewhere_to_the_same_bytes(made: Path, elsewhere: Path) -> None:
-    there, run = made / "runs/one", elsewhere / "runs/one"
+    there, run = made.with_name("aside") / "runs/one", elsewhere / "runs/one"
     cut(run)
     train_recipe(str(run / "recipe.yaml"), (), out=run, resume=True, say=quietly)
     for folder in ("policy", "best"):
@@ -261,18 +265,15 @@ def test_a_run_that_leaves_its_project_still_reads_what_it_was_made_from(tmp_pat
     assert measured(other / "run") == first
 
 
-def test_a_base_that_is_gone_is_missed_though_the_hub_has_one_of_its_name(tmp_path: Path) -> None:
-    CausalLMPolicy.load(MODEL).save(tmp_path / "models/base")
-    run = run_of(tmp_path, model={"path": "models/base", "hub_id": str(MODEL), "lora": {"r": 4}}, evaluate=EVALUATE)
-    (tmp_path / "models").rename(tmp_path / "gone")
-    for go in (
-        lambda: measured(run.path),
-        lambda: train_recipe(
-            str(run.path / "recipe.yaml"), ["grpo.max_steps=2"], out=run.path, resume=True, say=quietly
-        ),
-    ):
-        with pytest.raises(RunError, match=r"made with other content of model "):
-            go()
+def test_a_base_that_lies_in_no_folder_any_more_is_missed(tmp_path: Path) -> None:
+    """The Hub may have one of its name."""
+    CausalLMPolicy.load(MODEL).save(tmp_path / "base")
+    planned = plan(load_recipe(recipe(tmp_path, model={"path": "base"})))
+    run = Run.create(tmp_path / "run", {}, **source_facts(planned))
+    now = source_facts(planned, weights=False)
+    with pytest.raises(RunError, match="other content of .*model config.json"):
+        refuse_changes(run, now, accept=False, say=quietly)
+    assert refuse_changes(run, now, accept=False, say=quietly, weights=False) == []
 
 
 def test_an_adapter_is_put_on_the_base_of_its_run_alone(made: Path, elsewhere: Path, tmp_path: Path) -> None:

@@ -67,19 +67,19 @@ def base_facts(base: Path | None, run: Path) -> dict[str, str]:
 def base_of(run: Path, manifest: Mapping[str, Any], recipe: Mapping[str, Any]) -> Path:
     """The folder that a run's recipe starts from, where it lies now: run and recipe may have moved together, or the run alone.
 
-    Of the places that this leaves it is the one whose files are those that the run was made from. Earlier versions noted
-    only where the folder was; then the folders around the run are looked at.
+    Of those places, and the folders around the run, it is the first whose files are those that the run was made from. Earlier
+    versions noted only where the folder was.
     """
     noted, seen = Path(manifest.get("base_dir") or run), manifest.get("base_dir_from_run")
     if seen is None and noted.is_dir():
         return noted
-    near = [run, *run.parents[:3]] if seen is None else [Path(os.path.normpath(run / seen))]
+    near = [] if seen is None else [Path(os.path.normpath(run / seen))]
     if near == [noted]:
         return noted
     files = dict(_named(manifest, recipe))
-    there = [place for place in (*near, noted) if place.is_dir()]
+    there = [place for place in (*near, noted, run, *run.parents[:3]) if place.is_dir()]
     fitting = (place for place in there if all(_is(place / name, sha256) for name, sha256 in files.items()))
-    return next(fitting, there[0] if there and seen is not None else noted)
+    return next(fitting, there[0] if seen is not None else noted)
 
 
 def _named(manifest: Mapping[str, Any], recipe: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
