@@ -23,6 +23,9 @@ OPENED = re.compile(r"(?:<|\[)(?:\w+:)?think(?:ing)?(?:>|\])\s*\Z", re.IGNORECAS
 _SPOKEN_OF = re.compile(r"(?:<|\[)(\w+)(?:>|\])(?!\w+(?:<|\[)/).*?(?:<|\[)/\1(?:>|\])", re.DOTALL)
 """A pair of tags with what stands between them, which is not the name of a role: ``<answer>...</answer>``."""
 
+_SWITCH = re.compile(r"(?<!\S)/\w+(?!\S)")
+"""A word by which a message speaks to its template, which may take it out: ``/no_think``."""
+
 _WORD = re.compile(r"[a-z0-9]+")
 
 
@@ -123,8 +126,8 @@ class Template:
         """The text up to the end of a prefill, which begins the assistant's own words.
 
         Templates that write an empty thinking block before a turn's words do so before a prefill too, though thinking was
-        not turned off: there the prefill follows what a generation begins with. Where that opens a thinking block, only
-        the template knows how to get out of it.
+        not turned off: there the prefill follows what a generation begins with, and where a template has a system prompt
+        only in what is answered next. Where a thinking block is opened, only the template knows how to get out of it.
         """
         opened = self.render(messages[:-1], options, add_generation_prompt=True) if messages[:-1] else ""
         begun = self._begun(messages, prefill, options, opened)
@@ -146,7 +149,10 @@ class Template:
         added = written.removeprefix(opened).removesuffix(prefill)
         if not opens and written.startswith(opened) and THOUGHT.match(added):
             return opened + prefill
-        self._say_difference(opened, written.removesuffix(prefill))
+        before = written.removesuffix(prefill)
+        if _left_out(messages[:-1], opened, options) < _left_out(messages[:-1], before, options):
+            return opened + _blanks(opened, before) + prefill
+        self._say_difference(opened, before)
         return written
 
     def _begun(self, messages: list[Message], prefill: str, options: Mapping[str, Any], opened: str) -> str | None:
@@ -366,7 +372,23 @@ def _is_in(message: Message, text: str, seen: str) -> bool:
     if message["role"] == "tool":  # some templates write it as JSON, with other line breaks and quotes
         return all(word in text.casefold() for word in _WORD.findall(said.casefold()))
     answer = re.split(r"</?think(?:ing)?>", said)[-1]  # earlier thinking is left out on purpose
-    return letters(answer) in seen
+    return letters(answer) in seen or letters(_SWITCH.sub("", answer)) in seen
+
+
+def _left_out(messages: Sequence[Message], text: str, options: Mapping[str, Any]) -> set[int | str]:
+    """The places of the messages, and the names of the tools, that a text does not hold."""
+    seen = letters(text)
+    tools = {name_of(tool) for tool in options.get("tools") or []}
+    return {place for place, message in enumerate(messages) if not _is_in(message, text, seen)} | {
+        name for name in tools if name not in text
+    }
+
+
+def _blanks(opened: str, before: str) -> str:
+    """The blanks that a template writes between the end of a turn and a reply, and not where a generation begins."""
+    ends, begins = opened.rstrip(), before.rstrip()
+    added = before[len(begins) :].removeprefix(opened[len(ends) :])
+    return added if ends[-1:] == begins[-1:] else ""
 
 
 def letters(text: str) -> str:
