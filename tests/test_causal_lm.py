@@ -114,6 +114,7 @@ def test_the_generator_and_the_scorer_are_one_policy(architecture):
 def test_a_prompt_of_several_rows_is_read_once_and_each_row_goes_its_own_way(architecture):
     pi = policy(architecture, SMALL)
     prompts = [prompts_of(SMALL, 3)[place] for place in (2, 0, 2, 1, 0, 2, 2, 1)]
+    pi.act(prompts)  # the first one also looks at the lengths around a window
     passes: list[tuple[int, ...]] = []
     embedding = pi.model.get_input_embeddings()
     watch = embedding.register_forward_hook(lambda module, inputs, output: passes.append(tuple(inputs[0].shape)))
