@@ -8,10 +8,11 @@ from typing import Any
 from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 from llmpolicy.errors import PolicyError, nearest
-from llmpolicy.messages import Reply
+from llmpolicy.messages import Reply, content_text
 from llmpolicy.policies.causal_lm.reading import Reader
 from llmpolicy.policies.causal_lm.replies import continuation
 from llmpolicy.policies.causal_lm.template import Template
+from llmpolicy.policies.causal_lm.unknown import Unknown
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +36,7 @@ class Codec:
         self.pad_id = _pad_id(tokenizer, self.stop_ids)
         self.template = Template(tokenizer, self.chat_template_kwargs)
         self.reader = Reader(tokenizer, self.template, self.stop_ids)
+        self.unknown = Unknown(tokenizer)
         self._end_of_turn_checked = self._said_twice = False
         self._check_vocabulary([*self.stop_ids, self.pad_id], "a stop or pad token")
         self._check_ends()
@@ -42,7 +44,9 @@ class Codec:
 
     def encode(self, prompts: Sequence[Any]) -> list[list[int]]:
         """Token ids of each prompt: a text, chat messages (the last is continued if it is the assistant's), or ids."""
-        return [self._encode(prompt, f"prompt {row}") for row, prompt in enumerate(prompts)]
+        ids = [self._encode(prompt, f"prompt {row}") for row, prompt in enumerate(prompts)]
+        self._say_unknown()
+        return ids
 
     def lesson(self, prompt: Any, reply: Reply, where: str) -> tuple[list[int], list[int]]:
         """Token ids of a prompt as `encode` gives them, and those of its reply behind it, which end in a stop token.
@@ -50,6 +54,9 @@ class Codec:
         Raises PolicyError in one sentence, beginning with ``where``, for a reply that cannot follow on its prompt.
         """
         before = self._encode(prompt, where)
+        said = reply if isinstance(reply, str) else content_text(reply.get("content"))
+        self.unknown.look(said, self.tokenizer(said, add_special_tokens=False)["input_ids"], where)
+        self._say_unknown()
         if not isinstance(prompt, str):
             opened, words = continuation(self.template, prompt, reply, where)
             learned = self._behind(before, words, self._rendered(opened + words), where)
@@ -71,7 +78,7 @@ class Codec:
 
     def quote(self, prompt_ids: Sequence[int]) -> str:
         """The text of a prompt, without the marks around its messages; with ``<think>`` at the end where it opens one."""
-        return self.reader.prompt(prompt_ids)
+        return self.reader.prompt(prompt_ids, self.unknown.written(prompt_ids))
 
     def raw(self, token_ids: Sequence[int], after: Sequence[int] = ()) -> str:
         """All that was written ``after`` those tokens, special tokens included."""
@@ -91,7 +98,9 @@ class Codec:
 
     def _read(self, prompt: Any, where: str) -> list[int]:
         if isinstance(prompt, str):
-            return self._text(prompt)
+            ids = self._text(prompt)
+            self.unknown.look(prompt, ids, where)
+            return ids
         if isinstance(prompt, bytes | bytearray | Mapping):
             raise TypeError
         if len(prompt) and isinstance(prompt[0], Mapping):
@@ -107,7 +116,14 @@ class Codec:
 
     def _chat(self, messages: Sequence[Mapping[str, Any]], where: str) -> list[int]:
         self._check_chat()
-        return self._rendered(self.template.text(messages, where))
+        text = self.template.text(messages, where)
+        ids = self._rendered(text)
+        self.unknown.look(text, ids, where)
+        return ids
+
+    def _say_unknown(self) -> None:
+        if sentence := self.unknown.told():
+            logger.warning("%s", sentence)
 
     def _rendered(self, text: str) -> list[int]:
         """The ids of what a chat template wrote."""

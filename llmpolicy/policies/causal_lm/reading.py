@@ -79,15 +79,22 @@ class Reader:
             )
         return self._thoughts_read(_apart([self.raw(piece, before) for before, piece in self._pieces(ids, after)]))
 
-    def prompt(self, token_ids: Sequence[int]) -> str:
-        """What a prompt says, up to the thinking that it opens for the completion."""
+    def prompt(self, token_ids: Sequence[int], unknown: Sequence[str] | None = None) -> str:
+        """What a prompt says, up to the thinking that it opens for the completion.
+
+        ``unknown`` is what was asked in the place of each token for the unknown; without it they are left out.
+        """
         if self._parsed is not None:
             written = self.raw(token_ids)
             begun = self._parsed.truncate_past_last_anchor(written)
             events = ResponseParser(self._parsed, prefix=written).initial_events
             if events and begun != written:
                 return self._without_frame(written[: len(written) - len(begun)]) + self._told(events, closed=True)
-        return self._words(list(token_ids))
+        words = self._words(list(token_ids), keep=None if unknown is None else self.tokenizer.unk_token_id)
+        parts = words.split(str(self.tokenizer.unk_token))
+        if unknown is None or len(parts) != len(unknown) + 1:
+            return words
+        return "".join(part + word for part, word in zip(parts, [*unknown, ""], strict=True))
 
     def raw(self, token_ids: Sequence[int], after: Sequence[int] = ()) -> str:
         """All that was written ``after`` those tokens, special tokens included.
@@ -113,8 +120,9 @@ class Reader:
         framing = [index for mark, index in marks.items() if mark in written and mark not in self._thoughts]
         return frozenset(token for token in [*named, *self.stop_ids, *framing] if isinstance(token, int))
 
-    def _words(self, ids: Sequence[int]) -> str:
-        return self._thoughts_read(self.raw([token for token in ids if token not in self.left_out]))
+    def _words(self, ids: Sequence[int], keep: int | None = None) -> str:
+        kept = [token for token in ids if token == keep or token not in self.left_out]
+        return self._thoughts_read(self.raw(kept))
 
     def _pieces(self, ids: Sequence[int], after: Sequence[int]) -> list[tuple[Sequence[int], list[int]]]:
         """The tokens between those that are left out, each with what stands before them.
