@@ -19,8 +19,8 @@ from llmpolicy.policies.causal_lm import choose, generate, group_attention, head
 from llmpolicy.policies.causal_lm import kv_buffer as buffers
 from llmpolicy.policies.causal_lm import pack as packing
 from llmpolicy.policies.causal_lm.forward import left_pad, right_pad
-from llmpolicy.policies.causal_lm.group_attention import group_path
 from llmpolicy.policies.causal_lm.pack import pack
+from llmpolicy.policies.causal_lm.paths import group_path
 from llmpolicy.policies.causal_lm.prompts import common_start
 from llmpolicy.policies.causal_lm.quick_lora import quick_lora
 from llmpolicy.policies.causal_lm.rows import Rows

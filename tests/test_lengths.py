@@ -17,7 +17,7 @@ from transformers import (
 from llmpolicy.errors import PolicyError
 from llmpolicy.policies.causal_lm import CausalLMPolicy
 from llmpolicy.policies.causal_lm.frequencies import context_length
-from llmpolicy.policies.causal_lm.group_attention import group_path
+from llmpolicy.policies.causal_lm.paths import group_path
 from llmpolicy.tasks import Demonstration
 from llmpolicy.warm_start import sft_config, warm_start
 from scripts.zoo import build, cases

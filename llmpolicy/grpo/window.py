@@ -19,9 +19,10 @@ from trl.trainer.utils import split_tensor_dict
 
 from llmpolicy.errors import PolicyError
 from llmpolicy.policies.causal_lm.out_of_memory import random_state, say_once, unless_out_of_memory
+from llmpolicy.policies.causal_lm.paths import shared_path
 from llmpolicy.policies.causal_lm.rows import Rows
 from llmpolicy.policies.causal_lm.score import Scored
-from llmpolicy.policies.causal_lm.score_groups import score_groups, shared_path
+from llmpolicy.policies.causal_lm.score_groups import score_groups
 from llmpolicy.policies.causal_lm.states import is_recurrent
 
 BY_ROWS = ("grpo", "sapo", "dr_grpo", "luspo")

@@ -207,10 +207,10 @@ def _log_probs(model: nn.Module, ids: Tensor, padding: int) -> Tensor:
 
 
 @contextmanager
-def train_mode(model: nn.Module) -> Iterator[None]:
-    """While it lasts the model is in train mode."""
+def train_mode(model: nn.Module, on: bool = True) -> Iterator[None]:
+    """While it lasts the model is in train mode, or in evaluation."""
     training = model.training
-    model.train()
+    model.train(on)
     try:
         yield
     finally:

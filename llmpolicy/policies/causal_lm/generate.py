@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from llmpolicy.errors import PolicyError
 from llmpolicy.policies.causal_lm.choose import choose
 from llmpolicy.policies.causal_lm.frequencies import check_lengths, grows_past, switches
-from llmpolicy.policies.causal_lm.group_attention import attending, group_path
+from llmpolicy.policies.causal_lm.group_attention import attending
 from llmpolicy.policies.causal_lm.out_of_memory import random_state, say_once, unless_out_of_memory
+from llmpolicy.policies.causal_lm.paths import BY_GROUPS, group_path
 from llmpolicy.policies.causal_lm.products import Products
 from llmpolicy.policies.causal_lm.quick_lora import quick_lora
 from llmpolicy.policies.causal_lm.quick_step import quick_step
@@ -25,8 +26,6 @@ from llmpolicy.policies.causal_lm.states import limited_steps, unpadded
 
 LOOK_EVERY = {"cpu": 1}
 """Tokens after which the host looks which rows have ended; 8 where it would have to wait for the device."""
-BY_GROUPS = ("cpu",)
-"""Devices that read by groups: on a GPU the time goes into asking for small kernels, of which padded rows need fewer."""
 
 
 @dataclass(frozen=True, slots=True)

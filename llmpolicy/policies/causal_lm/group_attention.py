@@ -8,7 +8,6 @@ padding. Attention is handed to a function of ours, by way of the attention inte
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -16,14 +15,9 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import scaled_dot_product_attention
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from llmpolicy.policies.causal_lm.forward import accepts, bare, unwrapped
-from llmpolicy.policies.causal_lm.kinds import adapter_reason
-from llmpolicy.policies.causal_lm.states import is_recurrent
+from llmpolicy.policies.causal_lm.forward import bare
 
 NAME = "llmpolicy_groups"
-SERVED = ("llama", "qwen2", "qwen3", "mistral", "gemma3_text", "gpt2", "qwen3_moe", "mixtral")
-"""Model types whose attention is known to be softmax(q·k) with, at most, a sliding window."""
-
 Attend = Callable[[int, Tensor, Tensor, Tensor, float, int | None], Tensor]
 """(layer, q (N, H, d), k (N, K, d), v (N, K, d), scale, window) to (N, H, d); H is a multiple of K."""
 
@@ -31,7 +25,6 @@ _SMALL = 2**21
 """Scores of one call in float32, 8 MB for the backward; in bfloat16 four times as many, 16 MB."""
 
 _passes: list[Attend] = []
-_reasons: WeakKeyDictionary[nn.Module, str | None] = WeakKeyDictionary()
 
 
 @contextmanager
@@ -74,40 +67,6 @@ def _by_group(
 
 
 ALL_ATTENTION_FUNCTIONS.register(NAME, _by_group)
-
-
-def group_path(model: nn.Module) -> str | None:
-    """Why a model, adapters included, cannot be run by groups, in words, or None if it can; decided once a model."""
-    whole = unwrapped(model)
-    if whole not in _reasons:
-        _reasons[whole] = _reason(bare(whole)) or adapter_reason(whole)
-    return _reasons[whole]
-
-
-def _reason(model: Any) -> str | None:
-    config = model.config.get_text_config(decoder=True)
-    if is_recurrent(model):
-        return f"{config.model_type} carries a state over all tokens before"
-    if config.model_type not in SERVED or model.config is not config:
-        return f"attention of {config.model_type} is not known to be plain"
-    if not (accepts(model, "position_ids") and accepts(model, "logits_to_keep")):
-        return f"{type(model).__name__} takes no position_ids or no logits_to_keep"
-    if config._attn_implementation not in ("sdpa", "eager") or not model._supports_attention_backend:
-        return f"attention implementation {config._attn_implementation} was asked for"
-    for name in ("attn_logit_softcapping", "final_logit_softcapping", "reorder_and_upcast_attn"):
-        if getattr(config, name, None):
-            return f"{config.model_type} has {name}"
-    if getattr(config, "use_bidirectional_attention", False) or not getattr(config, "is_causal", True):
-        return "attention is not causal"
-    if type(model).__module__.partition(".")[0] != "transformers":
-        return f"{type(model).__name__} is a class of its own"
-    if (head := model.get_output_embeddings()) is None:
-        return f"{type(model).__name__} names no output head"
-    if "forward" in vars(head):
-        return "the forward of the output head was replaced"
-    if getattr(model, "hf_device_map", None) and len(set(model.hf_device_map.values())) > 1:
-        return "the model is spread over several devices"
-    return None
 
 
 class Rectangle:

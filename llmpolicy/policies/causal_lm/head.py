@@ -5,11 +5,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from peft.utils.other import ModulesToSaveWrapper, TrainableTokensWrapper
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import linear
 
-from llmpolicy.policies.causal_lm.forward import bare
+from llmpolicy.policies.causal_lm.as_written import is_hooked
+from llmpolicy.policies.causal_lm.forward import bare, innermost
 
 TILE = 2**25
 """Bytes of the logits computed at a time: 32 MB, for the head's weights are read once for each tile."""
@@ -21,6 +23,20 @@ _LEAST = torch.finfo(torch.float32).min
 """In place of −∞: a token that is ruled out has the probability 0, and adds nothing to an entropy."""
 TOGETHER = 8
 """Tiles whose parts of the head's gradient are added up in 16 bits, as stock TRL adds up its micro-batches; then in 32."""
+
+
+def head_reason(model: nn.Module) -> str | None:
+    """Why log π cannot be computed from the weights of the output head, in words, or None if logits are its plain product."""
+    inner, kind = bare(model), type(bare(model)).__name__
+    if (head := inner.get_output_embeddings()) is None:
+        return f"{kind} names no output head"
+    inside = innermost(head)
+    wraps = inside is head or type(head) in (ModulesToSaveWrapper, TrainableTokensWrapper)
+    if not wraps or type(inside) is not nn.Linear or "forward" in {*vars(head), *vars(inside)}:
+        return f"the output head of {kind} was replaced by {type(head).__name__}, with a forward of its own"
+    if is_hooked(head) or is_hooked(inside):
+        return f"a hook was put into the output head of {kind}"
+    return None
 
 
 @contextmanager

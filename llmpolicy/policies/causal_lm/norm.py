@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from llmpolicy.policies.causal_lm.as_written import is_written
 from llmpolicy.policies.causal_lm.forward import bare
 
 _PLAIN = tuple(f"{family}RMSNorm" for family in ("Llama", "Mistral", "Qwen2", "Qwen3"))
@@ -16,7 +17,7 @@ _PLAIN = tuple(f"{family}RMSNorm" for family in ("Llama", "Mistral", "Qwen2", "Q
 
 def is_plain_norm(module: nn.Module) -> bool:
     """Whether a module is an RMS norm of transformers whose weight is a plain factor."""
-    return type(module).__name__ in _PLAIN and type(module).__module__.startswith("transformers.models.")
+    return is_written(module, _PLAIN)
 
 
 def rms_norm(x: Tensor, twice: Tensor, eps: float) -> tuple[Tensor, Tensor]:

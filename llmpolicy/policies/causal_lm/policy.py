@@ -22,9 +22,9 @@ from llmpolicy.policies.causal_lm.codec import Codec
 from llmpolicy.policies.causal_lm.forward import bare, left_pad, right_pad, vocabulary
 from llmpolicy.policies.causal_lm.frequencies import context_length
 from llmpolicy.policies.causal_lm.generate import Generated, generate, joined
-from llmpolicy.policies.causal_lm.group_attention import group_path
 from llmpolicy.policies.causal_lm.kinds import adapter_reason
 from llmpolicy.policies.causal_lm.lengths import Lengths
+from llmpolicy.policies.causal_lm.paths import group_path
 from llmpolicy.policies.causal_lm.reference import Reference
 from llmpolicy.policies.causal_lm.rehearse import mend_generation, rehearse
 from llmpolicy.policies.causal_lm.roundtrip import (
@@ -93,6 +93,8 @@ class CausalLMPolicy:
             check(self.model, self.name, expected)
         self.lengths = Lengths(self)
         self.reference = Reference(self, fresh=lora is not None and adapters.starts_as_base(self.model))
+        with moved(self.model) if self.is_adapter else nullcontext():
+            group_path(self.model)  # tried out now, a step away from its start, before anything is wrapped around it
 
     @classmethod
     def load(

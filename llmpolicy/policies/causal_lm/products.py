@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
+from llmpolicy.policies.causal_lm.as_written import is_changed
+
 COPY = 2**31
 """Bytes of weights of which a second copy is held meanwhile, 2 GiB; those beyond are read where they lie."""
 
@@ -111,11 +113,6 @@ class Products:
             return Asked(*layers)
         self.room -= needed
         return Packed(*layers)
-
-
-def is_changed(module: nn.Module) -> bool:
-    """Whether hooks or a forward of its own were put into a module."""
-    return bool(module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module))
 
 
 def _packs(layer: Any) -> bool:

@@ -7,6 +7,7 @@ from peft.tuners import lora
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from llmpolicy.policies.causal_lm.as_written import is_changed
 from llmpolicy.policies.causal_lm.products import Products
 
 
@@ -18,7 +19,7 @@ def quick_lora(model: nn.Module, product: Products) -> Iterator[None]:
     """
     with ExitStack() as changed:
         for layer in model.modules():
-            if isinstance(layer, lora.Linear) and (name := _plain_adapter(layer)) is not None:
+            if type(layer) is lora.Linear and (name := _plain_adapter(layer)) is not None:
                 vars(layer)["forward"] = _forward(layer, name, product)
                 changed.callback(delattr, layer, "forward")
         yield
@@ -30,8 +31,9 @@ def _plain_adapter(layer: lora.Linear) -> str | None:
     if layer.disable_adapters or layer.merged or len(on) != 1 or "forward" in vars(layer):
         return None
     drops = layer.training and not isinstance(layer.lora_dropout[on[0]], nn.Identity)
-    is_plain = on[0] not in layer.lora_variant and layer.lora_B[on[0]].bias is None and not drops
-    return on[0] if is_plain and type(layer.get_base_layer()) is nn.Linear else None
+    both = (layer.lora_A[on[0]], layer.lora_B[on[0]])
+    is_plain = on[0] not in layer.lora_variant and both[1].bias is None and not drops and not any(map(is_changed, both))
+    return on[0] if is_plain and all(type(one) is nn.Linear for one in (layer.get_base_layer(), *both)) else None
 
 
 def _forward(layer: lora.Linear, name: str, product: Products) -> Callable[[Tensor], Tensor]:

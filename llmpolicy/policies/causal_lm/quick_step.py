@@ -11,10 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from llmpolicy.policies.causal_lm.as_written import is_changed, is_written
 from llmpolicy.policies.causal_lm.forward import bare
 from llmpolicy.policies.causal_lm.group_attention import Attend
 from llmpolicy.policies.causal_lm.norm import is_plain_norm, rms_norm
-from llmpolicy.policies.causal_lm.products import Asked, Packed, Products, is_changed
+from llmpolicy.policies.causal_lm.products import Asked, Packed, Products
 
 Part = Callable[[Tensor], Tensor]
 Add = Callable[[Tensor, Tensor], Tensor]
@@ -45,10 +46,10 @@ def quick_step(model: nn.Module, attend: Attend, product: Products) -> Iterator[
 
 def _is_known(layer: Any) -> bool:
     family = type(layer).__name__.removesuffix("DecoderLayer")
-    if family not in _FAMILIES or not type(layer).__module__.startswith("transformers.models."):
+    if family not in _FAMILIES or not is_written(layer, {f"{family}DecoderLayer"}):
         return False
-    parts = (type(layer.self_attn).__name__, type(layer.mlp).__name__)
-    return parts == (f"{family}Attention", f"{family}MLP") and not any(map(is_changed, _bypassed(layer)))
+    known = is_written(layer.self_attn, {f"{family}Attention"}) and is_written(layer.mlp, {f"{family}MLP"})
+    return known and not any(map(is_changed, _bypassed(layer)))
 
 
 def _bypassed(layer: Any) -> Iterator[nn.Module]:
@@ -129,7 +130,7 @@ def _window(layer: Any) -> int | None:
 def _mlp(layer: Any, product: Products) -> Part:
     """What goes down: act(gate) up."""
     gate, up = product(layer.gate_proj), product(layer.up_proj)
-    act = gate.silu if type(layer.act_fn).__name__ in _SILU else lambda x: layer.act_fn(gate(x))
+    act = gate.silu if is_written(layer.act_fn, _SILU) else lambda x: layer.act_fn(gate(x))
     return lambda x: up.times(x, act(x))
 
 

@@ -9,6 +9,7 @@ from peft.utils.other import TrainableTokensWrapper
 from torch import Tensor, nn
 
 from llmpolicy.errors import PolicyError
+from llmpolicy.policies.causal_lm.as_written import structure
 from llmpolicy.policies.causal_lm.forward import accepts, bare, forward, innermost, on_the_left, positions
 from llmpolicy.policies.causal_lm.frequencies import by_context, own_positions
 from llmpolicy.policies.causal_lm.states import unpadded
@@ -146,13 +147,13 @@ def fused_is_plain(model: nn.Module, temperature: float, wanted: dict[str, Any])
     It does not know what a family does to its logits after the head (RecurrentGemma, xLSTM) nor how each family of
     experts counts them.
     """
-    tried = _fused_is_plain.setdefault(bare(model), {})
-    if bool(wanted) not in tried:
-        tried[bool(wanted)] = _is_plain(model, temperature, wanted)
-    return tried[bool(wanted)]
+    tried, asked = _fused_is_plain.setdefault(bare(model), {}), (bool(wanted), structure(bare(model)))
+    if asked not in tried:
+        tried[asked] = _is_plain(model, temperature, wanted)
+    return tried[asked]
 
 
-_fused_is_plain: WeakKeyDictionary[nn.Module, dict[bool, bool]] = WeakKeyDictionary()
+_fused_is_plain: WeakKeyDictionary[nn.Module, dict[tuple[bool, int], bool]] = WeakKeyDictionary()
 
 
 @torch.no_grad()

@@ -6,19 +6,14 @@ import torch
 from torch import Tensor, nn
 
 from llmpolicy.policies.causal_lm.frequencies import by_context
-from llmpolicy.policies.causal_lm.group_attention import attending, group_path, packed_forward
+from llmpolicy.policies.causal_lm.group_attention import attending, packed_forward
 from llmpolicy.policies.causal_lm.head import scoring_head
 from llmpolicy.policies.causal_lm.norm import quick_norms
 from llmpolicy.policies.causal_lm.pack import pack
 from llmpolicy.policies.causal_lm.rows import Group, Rows
 from llmpolicy.policies.causal_lm.score import Scored
-from llmpolicy.policies.causal_lm.score_states import state_pass, state_path
+from llmpolicy.policies.causal_lm.score_states import state_pass
 from llmpolicy.policies.causal_lm.states import is_recurrent
-
-
-def shared_path(model: nn.Module) -> str | None:
-    """Why a prompt cannot be read once for all its completions while there is a gradient, in words, or None if it can."""
-    return state_path(model) if is_recurrent(model) else group_path(model)
 
 
 def score_groups(

@@ -28,7 +28,7 @@ from llmpolicy.policies.causal_lm.forward import (
     vocabulary,
 )
 from llmpolicy.policies.causal_lm.frequencies import switches
-from llmpolicy.policies.causal_lm.head import log_prob_of
+from llmpolicy.policies.causal_lm.head import head_reason, log_prob_of
 from llmpolicy.policies.causal_lm.kinds import adapter_reason
 from llmpolicy.policies.causal_lm.read_states import CANNOT, StateReader
 from llmpolicy.policies.causal_lm.rows import Group, Rows
@@ -123,7 +123,7 @@ def _head(model: nn.Module) -> Any:
 
 @torch.no_grad()
 def _is_last(model: nn.Module, head: Any) -> bool:
-    if head is None or not accepts(model, "logits_to_keep") or "forward" in vars(head):
+    if head_reason(model) is not None or not accepts(model, "logits_to_keep"):
         return False
     ids = torch.arange(1, 3, device=head.weight.device)[None]
     steep = torch.linspace(-300, 300, len(head.weight), device=head.weight.device)  # (V,)
