@@ -79,6 +79,7 @@ def train_reward_model(
 
     from llmpolicy.policies.causal_lm.adapter import first_line, folded
     from llmpolicy.policies.causal_lm.frequencies import check_rows
+    from llmpolicy.policies.causal_lm.trained import check_trained
 
     name = str(model.config.name_or_path)
     config = None if lora is None else _lora(lora, model)
@@ -88,6 +89,7 @@ def train_reward_model(
     except ValueError as error:  # target_modules that the model has none of
         raise PolicyError(f"reward_model: TRL cannot begin with {name} ({first_line(error)})") from error
     drop_printers(trainer)
+    check_trained(trainer.accelerator.unwrap_model(trainer.model), name, args)
     if trainer.is_world_process_zero():
         _rehearse(name, trainer.model, tokenizer)
     check_rows(model, lengths(trainer.train_dataset, "chosen_ids", "rejected_ids"), "reward_model")

@@ -79,11 +79,13 @@ def warm_start(
     from llmpolicy.policies.causal_lm.experts import settle_aux_loss
     from llmpolicy.policies.causal_lm.forward import bare
     from llmpolicy.policies.causal_lm.frequencies import check_rows
+    from llmpolicy.policies.causal_lm.trained import check_trained
 
     if bare(policy.model).base_model is bare(policy.model):
         kind = type(bare(policy.model)).__name__
         raise PolicyError(f"sft: TRL finds no layers under the head of {kind}; expected a model that it can warm-start")
     learned, measured_on = (_dataset(rows, policy.codec, args) if rows else None for rows in (train, held_out))
+    check_trained(policy.model, policy.name, args)
     policy.rehearse()
     if policy.is_adapter and PartialState().is_main_process:
         policy.merge().rehearse()  # what is written at the end

@@ -40,6 +40,7 @@ from llmpolicy.policies.causal_lm.experts import settle_aux_loss
 from llmpolicy.policies.causal_lm.generate import generate
 from llmpolicy.policies.causal_lm.score import Scored, score
 from llmpolicy.policies.causal_lm.states import is_recurrent
+from llmpolicy.policies.causal_lm.trained import check_trained, kept_frozen
 from llmpolicy.recipe import SamplingBlock
 from llmpolicy.rewards import Rewards, RowScore, Sample
 from llmpolicy.rewards.compose.statistics import metrics as part_metrics
@@ -103,6 +104,7 @@ class PolicyTrainer(GRPOTrainer):
         **options: Any,
     ) -> None:
         self.policy, self.rewards, self.rows, self.run = policy, rewards, list(rows), run
+        check_trained(policy.model, policy.name, args)
         self.sampling = None if sampling is None else Sampling(sampling, self.rows)
         self.prompt_ids = policy.encode([row.prompt for row in self.rows])
         lengths, most = [len(ids) for ids in self.prompt_ids], args.max_completion_length or policy.max_new_tokens
@@ -371,7 +373,8 @@ class PolicyTrainer(GRPOTrainer):
         try:
             if self.sampling is not None and self.model.training:
                 inputs = self.sampling.fill(self, inputs)
-            output = super()._generate_and_score_completions(inputs)
+            with kept_frozen(self.policy.model):  # TRL switches to the reference and back
+                output = super()._generate_and_score_completions(inputs)
         finally:
             if self.generation.scoring is not None:  # interrupted before anyone waited for it
                 self.generation.scoring.cancel()

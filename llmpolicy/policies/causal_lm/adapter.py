@@ -26,6 +26,7 @@ from llmpolicy.policies.causal_lm.forward import bare, innermost
 from llmpolicy.policies.causal_lm.kinds import REFERENCE, TRAINED, adapter_reason, config_reason
 from llmpolicy.policies.causal_lm.multimodal import fit_names
 from llmpolicy.policies.causal_lm.targets import endings, read_past, watched
+from llmpolicy.policies.causal_lm.trained import kept_frozen
 from llmpolicy.policies.causal_lm.trial import apart, log_probs
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
@@ -238,26 +239,29 @@ def freeze_copy(model: PeftModel) -> None:
     if REFERENCE in model.peft_config:
         return
     start = log_probs(model)
-    model.add_adapter(REFERENCE, copy.deepcopy(model.peft_config[TRAINED]), autocast_adapter_dtype=is_float32(model))
-    place(model, state(model), "the copy of the adapter", "the model", REFERENCE)
-    with active(model, REFERENCE):
-        if (nats := apart(start, log_probs(model))) > 0:
-            raise PolicyError(f"the adapter cannot be copied as its own reference (off by {nats:.2g} nats)")
-    model.set_adapter(TRAINED)
+    with kept_frozen(model):
+        made = copy.deepcopy(model.peft_config[TRAINED])
+        model.add_adapter(REFERENCE, made, autocast_adapter_dtype=is_float32(model))
+        place(model, state(model), "the copy of the adapter", "the model", REFERENCE)
+        with active(model, REFERENCE):
+            if (nats := apart(start, log_probs(model))) > 0:
+                raise PolicyError(f"the adapter cannot be copied as its own reference (off by {nats:.2g} nats)")
+        model.set_adapter(TRAINED)
 
 
 @contextmanager
 def active(model: PeftModel, name: str | None) -> Iterator[None]:
-    """Let the model act with this adapter, or with none; then with the trained one again."""
-    if name is None:
-        with model.disable_adapter():
+    """Let the model act with this adapter, or with none; then with the trained one again, of which no more is trained."""
+    with kept_frozen(model):
+        if name is None:
+            with model.disable_adapter():
+                yield
+            return
+        model.set_adapter(name, inference_mode=True)
+        try:
             yield
-        return
-    model.set_adapter(name, inference_mode=True)
-    try:
-        yield
-    finally:
-        model.set_adapter(TRAINED)
+        finally:
+            model.set_adapter(TRAINED)
 
 
 def save_adapter(model: PeftModel, folder: Path, state_dict: Mapping[str, Tensor] | None) -> None:

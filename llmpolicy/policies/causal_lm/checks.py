@@ -28,6 +28,10 @@ from llmpolicy.policies.causal_lm.trial import weighted_apart
 
 _NOISE = ("dropout", "pdrop", "layerdrop")
 _ROWS, _WIDTH, _PADDING = 4, 16, 3
+_AHEAD = 5e-4
+"""Of what other tokens change where they stand, the share by which they may change what comes before them, by rounding."""
+_ROUNDING = 2e-5
+"""Below this nothing is seen, in nats; on a GPU in 16 bits experts that get other tokens may round otherwise by more."""
 
 
 def remove_dropout(model: nn.Module) -> None:
@@ -132,14 +136,18 @@ def check(model: nn.Module, name: str, expected: Tensor | None) -> None:
     ids = _some_tokens(model)  # (B, L)
     with train_mode(model), _in_words(model, ids):
         first, second = _log_probs(model, ids, 0), _log_probs(model, ids, 0)  # (B, L, V)
-        changed = torch.cat([ids[:, :-1], ids[:, -1:].roll(1, 0)], dim=1)  # (B, L): other last tokens
+        half = ids.shape[1] // 2
+        changed = torch.cat([ids[:, :half], ids[:, half:].roll(1, 0)], dim=1)  # (B, L): other tokens in the second half
         later = _log_probs(model, changed, 0)
         padded = first if unpadded(model, _WIDTH + _PADDING) else _log_probs(model, ids, _PADDING)
     limit = _limit(model)
     _same(first, second, limit / 10, f"{name} is still random in train mode after its dropout was set to 0")
     own = f"{name} is not what its own forward computes when its noise is off and positions are counted from 0"
     _same(expected, first, limit, own)
-    _same(first[:, :-1], later[:, :-1], limit, f"{name} lets a token see what comes after it")
+    moves = float(weighted_apart(first[:, half:], later[:, half:]).mean())
+    is_exact = first.dtype == torch.float32 or first.device.type == "cpu"
+    ahead = min(limit, max(_ROUNDING, _AHEAD * moves)) if is_exact else limit
+    _same(first[:, :half], later[:, :half], ahead, f"{name} lets a token see what comes after it")
     _same(first, padded, limit, f"{name} changes its mind when the prompt is padded on the left")
 
 

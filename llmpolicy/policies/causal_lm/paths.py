@@ -21,7 +21,7 @@ from llmpolicy.policies.causal_lm.forward import (
     unwrapped,
     vocabulary,
 )
-from llmpolicy.policies.causal_lm.frequencies import context_length
+from llmpolicy.policies.causal_lm.frequencies import context_length, grows_past
 from llmpolicy.policies.causal_lm.group_attention import attending
 from llmpolicy.policies.causal_lm.head import head_reason
 from llmpolicy.policies.causal_lm.kinds import adapter_reason
@@ -32,6 +32,7 @@ from llmpolicy.policies.causal_lm.quick_step import quick_step
 from llmpolicy.policies.causal_lm.read import GroupReader
 from llmpolicy.policies.causal_lm.read_states import CANNOT
 from llmpolicy.policies.causal_lm.rows import Rows
+from llmpolicy.policies.causal_lm.score import score
 from llmpolicy.policies.causal_lm.score_groups import score_groups
 from llmpolicy.policies.causal_lm.score_states import state_path
 from llmpolicy.policies.causal_lm.states import is_recurrent
@@ -44,7 +45,7 @@ BY_GROUPS = ("cpu",)
 
 _NATS, _NATS_16 = 1e-3, 0.3
 """How far log-probabilities by groups may lie from those of padded rows by rounding, in 32 bits and in 16."""
-_LONGEST = 13
+_LONGEST, _STEPS = 13, 2
 _reasons: WeakKeyDictionary[nn.Module, tuple[int, str | None]] = WeakKeyDictionary()
 
 
@@ -127,24 +128,23 @@ def _apart(model: nn.Module) -> float:
     prompts, prompt_mask = left_pad([first, first, second, second], 0, device)
     actions, action_mask = right_pad(ends, 0, device)
     ids, mask, keep = torch.cat([prompts, actions], 1), torch.cat([prompt_mask, action_mask], 1), actions.shape[1]
-    logits, _ = forward(model, ids, mask, positions(mask), keep + 1, use_cache=False)
-    expected = torch.log_softmax(logits.float(), -1)  # (4, T + 1, V)
+    expected = score(model, ids, mask, keep, 1.0).log_prob
     found = score_groups(model, Rows(ids, mask, keep), 1.0).log_prob
-    chosen = expected[:, :-1].gather(-1, actions[..., None])[..., 0]
-    apart = [float(log_apart(chosen, found)[action_mask.bool()].mean())]
-    if device.type in BY_GROUPS:
+    apart = [float(log_apart(expected, found)[action_mask.bool()].mean())]
+    if device.type in BY_GROUPS and not grows_past(model, [len(first), len(second)], _STEPS + 1):
+        begun, there = ids[:, : _STEPS - keep], mask[:, : _STEPS - keep]
+        logits, _ = forward(model, begun, there, positions(there), _STEPS + 1, use_cache=False)
+        log_probs = torch.log_softmax(logits.float(), -1)  # (4, 3, V)
         written = _written(model, [first, second], actions)
-        places = ([0, 2], 0), ([0, 1, 2, 3], 1), ([0, 2, 3], 2)
-        apart += [
-            float(weighted_apart(expected[rows, t], one).max()) for (rows, t), one in zip(places, written, strict=True)
-        ]
+        for (rows, step), one in zip((([0, 2], 0), ([0, 1, 2, 3], 1), ([0, 2, 3], 2)), written, strict=True):
+            apart.append(float(weighted_apart(log_probs[rows, step], one).max()))
     return max(apart)
 
 
 def _written(model: nn.Module, prompts: list[list[int]], actions: Tensor) -> list[Tensor]:
     """What the generator chooses from after two prompts, after a token of each of four rows, and one more of the others."""
     prompt_of, going = (torch.tensor(places, device=actions.device) for places in ([0, 0, 1, 1], [0, 2, 3]))
-    reader, product = GroupReader(model, prompts, prompt_of, 2), Products()
+    reader, product = GroupReader(model, prompts, prompt_of, _STEPS), Products()
     product.room = 0  # weights are asked where they lie
     attend = reader.buffer.attend
     with quick_lora(model, product), attending(model, attend), quick_step(model, attend, product):

@@ -38,6 +38,7 @@ from llmpolicy.policies.causal_lm.rows import Rows
 from llmpolicy.policies.causal_lm.score import Scored, last_logits, score
 from llmpolicy.policies.causal_lm.score_groups import score_groups
 from llmpolicy.policies.causal_lm.tokenizer import tokenizer_of
+from llmpolicy.policies.causal_lm.trained import adapter_is_on
 from llmpolicy.policies.causal_lm.trial import moved
 from llmpolicy.types import Action, Completion
 
@@ -415,7 +416,7 @@ def _wrapped(
     model: PreTrainedModel | PeftModel, lora: Mapping[str, Any] | None, base: str | None, revision: str | None
 ) -> Any:
     """The model with the adapter that is asked for; raises PolicyError for what is no policy or what TRL would not find."""
-    if reason := adapter_reason(model):
+    if reason := adapter_reason(model) or adapter_is_on(model):
         raise PolicyError(f"{base or 'the model'}: {reason}")
     if lora is not None:
         if isinstance(model, PeftModel):
