@@ -38,8 +38,8 @@ def adapter_is_on(model: nn.Module) -> str | None:
 def check_trained(model: nn.Module, name: str, args: Any) -> None:
     """Raise PolicyError, before a step, for a model of which nothing is trained, or in float16.
 
-    Adam's ε of 1e-8 is 0 there, and so are squares of gradients below 2e-4: weights become NaN or leap. ``args`` are
-    transformers' TrainingArguments; their mixed precision ``fp16`` refuses gradients of float16.
+    Squares of gradients below 2e-4 are 0 there, and so is Adam's ε of 1e-8 but in its fused form: weights become NaN
+    or leap. ``args`` are transformers' TrainingArguments; their mixed precision ``fp16`` refuses gradients of float16.
     """
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if not trained:
@@ -50,6 +50,6 @@ def check_trained(model: nn.Module, name: str, args: Any) -> None:
     optimiser = str(getattr(args.optim, "value", args.optim))
     if any(p.dtype == torch.float16 for p in trained) and (optimiser not in IN_16_BITS or args.fp16):
         raise PolicyError(
-            f"{name}: weights in float16 cannot be trained by {optimiser}, whose ε and squares of gradients are 0 in it; "
+            f"{name}: weights in float16 cannot be trained by {optimiser}, which divides by numbers that are 0 in it; "
             "expected model.dtype bfloat16, or float32 (with grpo.fp16 on a GPU), or lora"
         )
