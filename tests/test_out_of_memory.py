@@ -112,7 +112,7 @@ def test_a_window_that_needs_too_much_memory_is_made_of_smaller_passes(
 ) -> None:
     made, rows = trainer(tmp_path), inputs()
     whole, peak = peak_of(lambda: update(made, rows))
-    assert made.window.divisor == 1 and caplog.messages == []
+    assert made.window.divisor == 1 and not [line for line in caplog.messages if "memory" in line]
     with room(0.6 * peak):
         smaller = update(made, rows)
         again = update(made, rows)

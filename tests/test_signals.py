@@ -130,7 +130,7 @@ def test_ctrl_c_while_a_model_loads_is_one_line(tmp_path: Path) -> None:
 def test_a_wish_becomes_an_order_when_it_is_repeated_and_interrupts_outside_of_a_loop(
     number: signal.Signals, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    before = signal.getsignal(number)
+    before = signal.signal(number, signal.SIG_DFL)  # the tests may have been started by nohup
     stop = Signals("update").listen()
     try:
         signal.raise_signal(number)
@@ -144,7 +144,7 @@ def test_a_wish_becomes_an_order_when_it_is_repeated_and_interrupts_outside_of_a
     with pytest.raises(KeyboardInterrupt) as ended, terminable():
         signal.raise_signal(number)
     assert getattr(ended.value, "number", None) == number
-    assert signal.getsignal(number) == before
+    assert signal.signal(number, before) == signal.SIG_DFL
 
 
 def test_a_terminal_that_closes_ends_nothing_that_was_started_by_nohup() -> None:

@@ -253,7 +253,7 @@ def main() -> None:
     os.close(nothing)
     os.dup2(2, 1)  # what a reward prints goes where its parent wants it, never between the answers
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+        stream.reconfigure(line_buffering=True, write_through=False)  # type: ignore[union-attr]
     keeper.begin(parent)
     _limit(memory)
     progress = Progress(descriptor)

@@ -10,7 +10,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import yaml
 
@@ -69,14 +68,8 @@ class Run:
         text = yaml.safe_dump({"schema": SCHEMA, **recipe}, sort_keys=False, allow_unicode=True)
         write_text(path / "recipe.yaml", text)
         facts = {**facts, "recipe_sha256": sha256(text.encode()).hexdigest()}
-        manifest = {
-            "schema": SCHEMA,
-            "id": uuid4().hex,
-            "status": "running",
-            "started": now(),
-            **environment(),
-            **facts,
-        }
+        begun = {"status": "running", "started": now(), **environment(), **facts}
+        manifest = {"schema": SCHEMA, "id": _identity(text, facts.get("files")), **begun}
         write_text(path / "manifest.json", manifest_text(manifest))
         return cls(path)
 
@@ -108,7 +101,7 @@ class Run:
 
     @property
     def id(self) -> str | None:
-        """What the seals of the run's folders name it by, wherever it is copied; None of an earlier version's."""
+        """What the seals of the run's folders name it by: one for all runs that begin alike; None of an earlier version's."""
         return self.manifest.get("id")
 
     def damage(self, folder: Path) -> str | None:
@@ -334,6 +327,11 @@ class Run:
             return read_checked(path)
         except ValueError as error:
             raise RunError(f"{path} cannot be read ({error}); train with --resume measures again") from error
+
+
+def _identity(recipe: str, files: Any) -> str:
+    """A hash of what a run begins with, its recipe and the content of its files: what is the same again has the same bytes."""
+    return sha256(f"{recipe}\n{json.dumps(files, sort_keys=True, default=str)}".encode()).hexdigest()[:32]
 
 
 def _place(rollouts: Path) -> tuple[list[str], str]:
