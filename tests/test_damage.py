@@ -157,6 +157,14 @@ def test_weights_of_another_run_are_not_taken_for_those_of_this_one(folder: Path
     assert (folder / f"run/broken-{name}").is_dir()
 
 
+def test_what_a_kill_left_of_a_write_goes(folder: Path) -> None:
+    names = [".grpo_config.json.16176", ".manifest.json.7", ".evaluation.json.7", "best/.evaluation.json.7"]
+    for name in names:
+        (folder / "run" / name).write_text("half")
+    mend(folder / "run", lambda _: None)
+    assert not [name for name in names if (folder / "run" / name).exists()]
+
+
 def test_without_a_whole_checkpoint_nothing_is_moved_and_nothing_is_cleared(folder: Path) -> None:
     run = Run.open(folder / "run")
     for step in (2, 4):

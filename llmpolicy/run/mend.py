@@ -11,6 +11,7 @@ from llmpolicy.errors import RunError
 from llmpolicy.run.checkpoints import RECORD, newest_whole
 from llmpolicy.run.files import checksum, parse_lines, read_manifest, write_bytes
 from llmpolicy.run.lock import lock, release
+from llmpolicy.run.place import WRITTEN
 from llmpolicy.run.sealed import SEAL, keep_aside, keep_damaged, recover
 
 FOLDERS = ("best", "policy")
@@ -54,7 +55,8 @@ def _drop_leftovers(path: Path) -> None:
         recover(checkpoints / replaced.name.removeprefix(".").removesuffix(".old"))
     for folder in [checkpoints / ".new", *checkpoints.glob(".checkpoint-*.gone")]:
         shutil.rmtree(folder, ignore_errors=True)
-    for file in [*path.glob(".manifest.json.*"), *path.glob(".recipe.yaml.*"), *(path / "rollouts").glob("*.part")]:
+    unfinished = [file for name in WRITTEN for home in (path, path / "best") for file in home.glob(f".{name}.*")]
+    for file in [*unfinished, *(path / "rollouts").glob("*.part")]:
         file.unlink(missing_ok=True)
 
 

@@ -77,7 +77,7 @@ def claim(path: Path) -> None:
             _refuse_a_run(path, held=True)  # what another has left behind before this one held the lock
             if _began(path):
                 clear(path)
-            for name in ("recipe.yaml", "manifest.json"):  # what a kill left of a write
+            for name in WRITTEN:  # what a kill left of a write
                 for unfinished in path.glob(f".{name}.*"):
                     unfinished.unlink()
         except BaseException:
