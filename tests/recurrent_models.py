@@ -63,7 +63,7 @@ _NGRAMS = {
     "indexer_n_heads": 2,
     "indexer_kv_heads": 1,
     "indexer_head_dim": 8,
-    "indexer_budget": 8,
+    "indexer_budget": 64,  # beyond it attention chooses its tokens
     "indexer_compress_ratio": 2,
 }
 
