@@ -44,7 +44,7 @@ newest:
 	$(NEWEST)/bin/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir $(NEWEST) .
 	$(NEWEST)/bin/python -m pip install --quiet --no-compile --disable-pip-version-check -c $(NEWEST)/torch.txt $(NEWEST)/llmpolicy-*.whl hypothesis pytest pytest-timeout
 	cd $(NEWEST) && HF_HUB_OFFLINE=1 bin/llmpolicy demo grpo.max_steps=2 evaluate.n=20 evaluate.samples=2
-	cp -r pyproject.toml tests $(NEWEST)
+	cp -r pyproject.toml scripts tests $(NEWEST)
 	cd $(NEWEST) && bin/python -m pytest -q -m 'not slow' $(addprefix tests/test_,$(addsuffix .py,seams causal_lm grpo reward_model))
 
 battery: install
