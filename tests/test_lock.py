@@ -200,6 +200,20 @@ def test_of_many_that_claim_one_stale_lock_exactly_one_wins(tmp_path: Path, roun
     assert list(wins[:rounds]) == [1] * rounds
 
 
+def test_who_looks_at_a_folder_that_another_deletes_meanwhile_sees_nothing_in_it(tmp_path: Path) -> None:
+    path = Run.create(tmp_path / "run", RECIPE).path
+    release(path)
+    deleted = []
+
+    def delete_when_opened(event: str, arguments: tuple[Any, ...]) -> None:
+        if not deleted and event in ("os.scandir", "os.listdir") and Path(arguments[0]) == path / "checkpoints":
+            deleted.append(arguments[0])
+            (path / "checkpoints").rmdir()
+
+    sys.addaudithook(delete_when_opened)
+    assert is_failed_start(path) and deleted
+
+
 def sweep(path: Path, inside: Any, entered: Any, me: int) -> None:
     room._PATIENCE = 0.0
     won = 0

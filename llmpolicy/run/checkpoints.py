@@ -1,5 +1,6 @@
 """The checkpoints of a run: written whole, checked before use, the oldest dropped by step when a newer one is whole."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -15,8 +16,15 @@ RECORD = "run"
 
 def checkpoints(folder: Path) -> list[Path]:
     """The checkpoints in a folder, oldest first; they come there by a rename, so none is half written."""
-    named = [path for path in folder.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", path.name)]
-    return sorted((path for path in named if path.is_dir() and any(path.iterdir())), key=step_of)
+    named = [folder / name for name in names_in(folder) if re.fullmatch(r"checkpoint-\d+", name)]
+    return sorted((path for path in named if names_in(path)), key=step_of)
+
+
+def names_in(folder: Path) -> list[str]:
+    """What lies in a folder, nothing where there is none: who only looks holds no lock, and a run deletes meanwhile."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        return os.listdir(folder)
+    return []
 
 
 def step_of(checkpoint: Path) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 import yaml
 
 from llmpolicy.errors import RunError
-from llmpolicy.run.checkpoints import checkpoints
+from llmpolicy.run.checkpoints import checkpoints, names_in
 from llmpolicy.run.files import read_run
 from llmpolicy.run.lock import holds, is_live, lock, release
 
@@ -113,7 +113,7 @@ def _refuse_a_run(path: Path, held: bool = False) -> None:
 def _refuse_other_files(path: Path) -> None:
     """What lies under a name that a run writes to would be lost; stages that come before a run may be there."""
     taken = [name for name in (*WRITTEN, *PICTURES, "policy", "best") if (path / name).exists()]
-    taken += [name for name in FOLDERS if (path / name).is_dir() and any((path / name).iterdir())]
+    taken += [name for name in FOLDERS if names_in(path / name)]
     if taken:
         raise RunError(
             f"{path / taken[0]} is not of a run here, and a run would write it; move it, or choose another --out DIR"
@@ -122,7 +122,7 @@ def _refuse_other_files(path: Path) -> None:
 
 def _came_to_something(path: Path) -> bool:
     kept = ("policy", "best", "evaluation.json")
-    damaged = [*path.glob("broken-*"), *path.glob("checkpoints/broken-*")]
+    damaged = any(name.startswith("broken-") for name in names_in(path) + names_in(path / "checkpoints"))
     return bool(damaged or checkpoints(path / "checkpoints")) or any((path / name).exists() for name in kept)
 
 
