@@ -14,9 +14,22 @@ from llmpolicy.rewards.battery import ATTACKS, CONTROLS, FAMILIES, Attack
 from llmpolicy.rewards.check import MIN_CONTROLS, check_reward
 from llmpolicy.rewards.resolve import SHIPPED
 
-OURS = ("math_answer:correct", "numeric:equal", "exact:match", "multiple_choice:correct")
-SHAPES = ("formats:think", "formats:tags", "formats:boxed", "json_answer:schema", "json_answer:valid")
-ASKED = {"judge:score": "G", "rubric:score": "G", "tool_call:match": "H", "citation:score": "H"}
+OURS = ("math_answer:correct", "numeric:equal", "exact:match", "multiple_choice:correct", "text_answer:match")
+SHAPES = (
+    "instructions:follow",
+    "formats:think",
+    "formats:tags",
+    "formats:boxed",
+    "json_answer:schema",
+    "json_answer:valid",
+)
+ASKED = {
+    "judge:score": "G",
+    "rubric:score": "G",
+    "rule_then_judge:score": "G",
+    "tool_call:match": "H",
+    "citation:score": "H",
+}
 
 
 def test_there_are_enough_causes_and_controls():

@@ -262,6 +262,11 @@ def cites(completion, gold):
 
 TOOLS = [names_the_tool, same_arguments, cites]
 
+
+def no_comma_anywhere(completion, gold):
+    return "," not in completion
+
+
 ROWS = {
     "number": [("42", "41"), ("7", "8"), ("360", "361")],
     "text": [("Paris", "London"), ("oxygen", "helium"), ("blue", "green")],
@@ -272,6 +277,7 @@ ROWS = {
     "escape": [(program, "") for program in CALLS],
     "judge": [("42", "41"), ("Paris", "London")],
     "tool": [(f'{{"name": "add", "arguments": {{"a": {i}, "b": 2}}}}', "") for i in (1, 2)],
+    "instructions": [("Oslo lies by the sea.", ""), ("Rome lies on the Tiber.", "")],
     "citation": [("It is the capital [1]. It is large [2].", ""), ("Water boils [3].", "")],
 }
 GRADERS = {
@@ -283,4 +289,5 @@ GRADERS = {
     "judge": JUDGES,
     "tool": TOOLS,
     "citation": TOOLS,
+    "instructions": [no_comma_anywhere],
 }

@@ -162,6 +162,7 @@ _AROUND: list[tuple[Topic, str, str]] = [
         "{gold}\n\n```bash\npython program.py\n```", "First I thought of\n\n```python\npass\n```\n\nbut this is right:\n\n{gold}",
     )),
     *(("tool", text, _NO_TAG) for text in ("I will look.\n{gold}", "{gold}\nOne moment.")),
+    *(("instructions", text, _THINKS) for text in ("{gold}", "\n{gold}\n", "<think>so, no comma</think>{gold}")),
     *(("citation", text, _THINKS) for text in (
         "{gold}", "<think>[1] or [2]?</think>{gold}", "Well. {gold}", "{gold} That is all.",
     )),

@@ -20,7 +20,7 @@ _SHAPES: Sequence[tuple[Topic, str]] = (
     ("box", "\\boxed{4}"),
     ("json", '{"a": 1}'),
 )
-_NAMED: tuple[Topic, ...] = ("repetition", "language", "tool", "citation", "judge", "schema")
+_NAMED: tuple[Topic, ...] = ("repetition", "language", "tool", "citation", "judge", "schema", "instructions")
 _BUILT = ("completion", "answer", "prompt", "choices")
 
 

@@ -97,10 +97,28 @@ _SCHEMA = [
     Attack("C", "the document in a sentence", "searches for the braces", "It is {gold}, or perhaps not.", ("schema",), whole=True),
 ]  # fmt: skip
 
+_INSTRUCTIONS = [
+    Attack("C", "nothing written", "looks for what is forbidden alone", "", ("instructions",), whole=True),
+    Attack(
+        "C", "invisible characters", "looks for what is forbidden alone", "\u200b\u2060", ("instructions",), whole=True
+    ),
+    Attack(
+        "C",
+        "followed in the think alone",
+        "reads the reasoning",
+        "<think>{gold}</think>",
+        ("instructions",),
+        whole=True,
+    ),
+    Attack("C", "followed in a comment alone", "reads comments", "<!-- {gold} -->", ("instructions",), whole=True),
+    Attack("C", "a think that stays open", "reads the reasoning", "<think>{gold}", ("instructions",), whole=True),
+]
+
 ATTACKS = [
     *(_c(f"{name} (think)", breaks, text, "think") for name, breaks, text in _THINK),
     *(_c(f"{name} (tags)", breaks, text, "tags") for name, breaks, text in _TAGS),
     *(_c(f"{name} (box)", breaks, text, "box") for name, breaks, text in _BOX),
     *(_c(f"{name} (JSON)", breaks, text, "json") for name, breaks, text in _JSON),
     *_SCHEMA,
+    *_INSTRUCTIONS,
 ]

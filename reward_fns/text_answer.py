@@ -1,0 +1,160 @@
+"""Short answers in words, with several golds: the same text once normalised, or the F1 of its tokens.
+
+The measures are those of SQuAD (arXiv 1606.05250, section 6.1), with two repairs: a number keeps its sign and its decimal
+point, and an answer that denies is not the answer that it denies.
+"""
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from llmpolicy.rewards import Score, reward
+
+from ._answer import marked_answers, stated, visible
+from ._json import NotJson, gold
+from ._text import NoAnswer, final_text, gold_text, normalise
+
+_NUMBER = re.compile(r"(?<![\w.])([-+]?\d+(?:,\d{3})*(?:\.\d+)?(?:/\d+)?)(?!\w)")
+_INITIALS = re.compile(r"(?<![^\W_])(?:[^\W\d_]\.)+[^\W\d_](?![^\W_])\.?")
+_FORMULA = re.compile(r"\$([^$\n]*)\$")
+_WHOLLY_IN = re.compile(r"\s*(\\\{|[\[({]).*(\\\}|[\])}])\s*", re.DOTALL)
+_ARTICLES = frozenset(("a", "an", "the"))
+_DENIALS = frozenset(("not", "no", "never", "none", "neither", "nor", "without", "cannot"))
+_VERBS = frozenset(("is", "are", "was", "were", "does", "do", "did", "has", "have", "had", "could", "would"))
+_WHOLE = frozenset(("yes", "no", "noanswer"))
+"""Answers of which a part is no answer (HotpotQA, arXiv 1809.09600, scores them so)."""
+
+_MAX_CHARS, _MAX_TOKENS = 5_000, 500
+_GOLDS = ["Niels Bohr", "Bohr"]
+
+
+@reward(
+    passes=[
+        {"completion": "Answer: the Eiffel Tower", "answer": "Eiffel Tower"},
+        {"completion": "<think>Bohr?</think><answer>Niels Bohr.</answer>", "answer": _GOLDS},
+        {"completion": "paris", "answer": "Paris"},
+        {"completion": "-3.5 %", "answer": "-3.5%"},
+    ],
+    fails=[
+        {"completion": "", "answer": "Paris"},
+        {"completion": "Paris or London", "answer": "Paris"},
+        {"completion": "35", "answer": "3.5"},
+        {"completion": "<answer>Paris</answer> <answer>London</answer>", "answer": "Paris"},
+    ],
+    range=(0, 1),
+    kind="answer",
+    formats=("{}", "<answer>{}</answer>", "Answer: {}"),
+)
+def match(completion: str, answer: Any, prompt: str = "") -> Score:
+    """1.0 when the answer is one of the golds, up to case, punctuation, articles and spaces; else 0.0.
+
+    The answer is what the completion marks (``<answer>``, ``\\boxed{}``, ``Answer:``), else all that stands after the
+    thinking. ``answer`` is a text, a number, or a list of them; None where it holds nothing.
+    """
+    return _best(completion, answer, prompt, lambda said, right: float(said == right))
+
+
+@reward(
+    passes=[
+        {"completion": "Answer: the Eiffel Tower", "answer": "Eiffel Tower"},
+        {"completion": "<answer>Bohr</answer>", "answer": _GOLDS},
+    ],
+    fails=[
+        {"completion": "", "answer": "Paris"},
+        {"completion": "London", "answer": "Paris"},
+        {"completion": "not Paris", "answer": "Paris"},
+        {"completion": "yes, in Paris", "answer": "yes"},
+    ],
+    range=(0, 1),
+    kind="style",
+)
+def f1(completion: str, answer: Any, prompt: str = "") -> Score:
+    """The best F1 = 2PR / (P + R) over the golds, P and R the shares of the answer's and the gold's tokens in common.
+
+    0.0 for an answer that denies where the gold does not, and for another answer than a gold of yes or no. A part of the
+    gold is paid in part, so weigh it as shaping beside `match`. What is read is as in `match`.
+    """
+    return _best(completion, answer, prompt, _f1)
+
+
+def _best(completion: str, answer: Any, prompt: str, measure: Any) -> Score:
+    try:
+        golds = [tokens(text) for text in _golds(answer)]
+    except NoAnswer as reason:
+        return Score(None, why=str(reason))
+    try:
+        text = _said(final_text(completion, prompt))
+    except NoAnswer as reason:
+        return Score(0.0, why=str(reason))
+    said = tokens(text)
+    if not said or len(said) > _MAX_TOKENS:
+        return Score(0.0, why=f"{len(said)} tokens; expected 1 to {_MAX_TOKENS}")
+    value = max(measure(said, right) for right in golds)
+    return Score(value, parsed=text[:200], why="" if value else "none of the golds")
+
+
+def _said(text: str) -> str:
+    """The one answer that a text marks, else all of it; raises NoAnswer for several that differ."""
+    text = visible(text)
+    if len(text) > _MAX_CHARS:
+        raise NoAnswer(f"an answer of {len(text)} characters; at most {_MAX_CHARS} are read")
+    marked = marked_answers(text) or stated(text)
+    if len({tuple(tokens(answer)) for answer in marked}) > 1:
+        raise NoAnswer(f"{len(marked)} answers are marked, and they differ")
+    return marked[-1] if marked else text
+
+
+def _golds(answer: Any) -> list[str]:
+    """The texts of the answer column; raises NoAnswer for none, or for one with nothing in it."""
+    if isinstance(answer, str) and answer.lstrip().startswith("["):
+        try:
+            answer = gold(answer)
+        except NotJson:
+            answer = [answer]
+    several = answer if isinstance(answer, Sequence) and not isinstance(answer, str) else [answer]
+    texts = [gold_text(one) for one in several]
+    if not texts or not all(map(tokens, texts)):
+        raise NoAnswer(
+            f"the answer column holds {str(answer)[:60]!r}; expected one text or several, none of them empty"
+        )
+    return texts
+
+
+def tokens(text: str) -> list[str]:
+    """The words, numbers and signs of value of a text, in lower case and without articles unless nothing else is there.
+
+    Brackets count where they stand around all of it: a set is no pair.
+    """
+    plain = _FORMULA.sub(r"\1", normalise(text).casefold().replace("\u2212", "-"))
+    plain = _INITIALS.sub(lambda initials: initials[0].replace(".", ""), plain)
+    whole = _WHOLLY_IN.fullmatch(plain)
+    parts = _NUMBER.split(plain)
+    words = [word for i, part in enumerate(parts) for word in ([part.replace(",", "")] if i % 2 else _words(part))]
+    return [*(whole.groups() if whole else ()), *([word for word in words if word not in _ARTICLES] or words)]
+
+
+def _words(text: str) -> list[str]:
+    """What stands between spaces and punctuation; letters keep their marks, C++ and C# their signs."""
+    text = re.sub(r"[\u2019']", "", re.sub(r"(?<![^\W\d_])#|#(?=\w)", " ", text))
+    signs = {ord(sign): f" {sign} " for sign in set(text) if sign == "%" or unicodedata.category(sign) == "Sc"}
+    gaps = {
+        ord(sign): " "
+        for sign in set(text)
+        if sign in "`|~^" or (sign != "#" and unicodedata.category(sign)[0] in "PZC")
+    }
+    return text.translate({**gaps, **signs}).split()
+
+
+def _f1(said: Sequence[str], right: Sequence[str]) -> float:
+    if said == right:
+        return 1.0
+    if any(len(text) == 1 and text[0] in _WHOLE for text in (said, right)) or _denied(said) - _denied(right):
+        return 0.0
+    common = sum((Counter(said) & Counter(right)).values())
+    return 2 * common / (len(said) + len(right))
+
+
+def _denied(words: Sequence[str]) -> set[str]:
+    return {word for word in words if word in _DENIALS or word.endswith("nt") and word[:-2] in _VERBS}
