@@ -42,6 +42,7 @@ class Expected:
 
     ``outer``: each function's name and its arguments after the result. ``json``: the value was written in JSON, which has
     no tuples and no keys but texts, so that a tuple may stand where a list is expected, and a key 1 where a key "1" is.
+    ``wrapped``: a list of one item may stand for its item, as in APPS.
     """
 
     value: Any = None
@@ -49,6 +50,7 @@ class Expected:
     outer: Sequence[tuple[str, tuple[Any, ...]]] = ()
     json: bool = False
     tolerance: Tolerance | None = None
+    wrapped: bool = False
 
 
 def agrees(expected: Expected, data: Any, tolerance: Tolerance) -> bool:
@@ -58,7 +60,8 @@ def agrees(expected: Expected, data: Any, tolerance: Tolerance) -> bool:
             data = encode(_OUTER[name](_decoded(data), *more))
         if expected.how in ("true", "false"):
             return bool(_decoded(data)) is (expected.how == "true")
-        equal = _same(expected.value, data, expected.tolerance or tolerance, expected.json)
+        values = [expected.value, *(expected.value if expected.wrapped else ())]
+        equal = any(_same(value, data, expected.tolerance or tolerance, expected.json) for value in values)
         return equal is (expected.how == "equal")
     except (NotPlain, ValueError, TypeError, KeyError, IndexError, OverflowError, RecursionError):
         return False

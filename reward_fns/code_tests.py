@@ -15,6 +15,7 @@ from llmpolicy.sandbox.need import needs_sandbox
 from ._code import code_of
 from ._code_case import Case, Unreadable
 from ._code_cases import read_cases
+from ._code_names import with_names
 from ._code_values import Tolerance, room
 from ._text import NoAnswer
 
@@ -68,7 +69,7 @@ def passes(
         return Score(None, why=f"the tests cannot be read: {reason}")
     limits = replace(limits, output=limits.output + max(room(case.expected) for case in cases))
     try:
-        code = code_of(completion, prompt, cases[0].call)
+        code = with_names(code_of(completion, prompt, cases[0].call), {case.call for case in cases})
     except NoAnswer as reason:
         return Score(0.0, why=str(reason))
     box = sandbox(unsafe_local_exec)

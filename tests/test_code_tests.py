@@ -9,6 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from code_dialects import ADD, NOTHING, READ, REFUSED, SUM
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from programs import CHEATS, HIDDEN, HONEST, VISIBLE
@@ -21,6 +22,7 @@ from llmpolicy.sandbox.outcome import outcome
 from llmpolicy.sandbox.records import Job, Limits
 from reward_fns._code_asserts import cases_of
 from reward_fns._code_case import Unreadable
+from reward_fns._code_names import _LEETCODE, _TYPING
 from reward_fns._code_values import Expected, Tolerance, agrees, same_output
 from reward_fns.code_tests import passes
 
@@ -79,7 +81,25 @@ def test_the_examples_of_the_contract_hold():
         ("```\nprint(2)\n```", 1.0),
         ("print(2)", 1.0),
         ("1. So:\n\n   ```python\n   if True:\n       print(2)\n   ```", 1.0),
-        ("```python\nprint(2)", 0.0),
+        ("```python\nprint(2)", 1.0),
+        ("```python\nprint(1)\n```\n```python\nprint(2)", 1.0),
+        ("```python\nprint(2)\n```\n```python\nprint(", 0.0),
+        ("```python\nprint(2)```", 1.0),
+        ("```python3\nprint(2)\n```", 1.0),
+        ("```py\nprint(2)\n```", 1.0),
+        ("```{python}\nprint(2)\n```", 1.0),
+        ("~~~python\nprint(2)\n~~~", 1.0),
+        ("```bash\npip install x\n```\n```python\nprint(2)\n```", 1.0),
+        ("```bash\npip install x\n```", 0.0),
+        ("- so:\n      ```python\n      print(2)\n      ```", 1.0),
+        ("Sure! Here it is:\n\nprint(2)", 1.0),
+        ("Sure!\n\nfor x in [2]:\n    print(x)\n\nThis prints the number two.", 1.0),
+        ("print(2)\n```\nThat is all of it.", 1.0),
+        ("Sure!\n\nprint(2)\nprint(x y)\n", 0.0),
+        ("I would print the number 2", 0.0),
+        ("[BEGIN]\nprint(2)\n[DONE]", 1.0),
+        ("print(2)\n[DONE]\nNow another task", 1.0),
+        ("[BEGIN]\nprint(1)\n[DONE]", 0.0),
         ("```javascript\nprint(2)\n```", 0.0),
         ("", 0.0),
         ("x" * 300_000, 0.0),
@@ -340,3 +360,61 @@ def test_many_calls_from_many_threads_leave_nothing_behind():
     with ThreadPoolExecutor(4) as threads:
         assert list(threads.map(grade, range(120))) == [float(i % 3 != 0) for i in range(120)]
     assert descriptors() <= before + 1
+
+
+@pytest.mark.parametrize("name", READ)
+def test_a_row_of_a_public_data_set_is_read(name):
+    columns, right, wrong = READ[name]
+    for program in right:
+        score = passes(block(program), **columns)
+        assert score.value == 1.0, (program, score)
+    for program in wrong:
+        score = passes(block(program), **columns)
+        assert score.value == 0.0, (program, score)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_row_that_cannot_be_judged_says_so(name):
+    columns, said = REFUSED[name]
+    for completion in ("", block(ADD), block(SUM)):
+        score = passes(completion, **columns)
+        assert score.value is None and said in score.why, score
+
+
+@pytest.mark.parametrize("name", " ".join((_TYPING, *_LEETCODE.values())).split())
+def test_a_name_that_is_given_is_not_the_program(name):
+    solution = f"class Solution:\n    def other(self): return {name}\n"
+    for code in (solution, f"x: {name} = 1\n", NOTHING):
+        assert (
+            passes(
+                code,
+                tests=[{"function": name, "args": [], "expected": []}, {"function": name, "args": [[]], "expected": 0}],
+                partial=True,
+            ).value
+            == 0.0
+        )
+
+
+@pytest.mark.parametrize(
+    ("code", "value"),
+    [
+        ("def add(a: List[int], b: Optional[int]) -> Union[int, None]: return a + b", 1.0),
+        ("from __future__ import annotations\ndef add(a: List[int], b): return a + b", 1.0),
+        (
+            '"""Adds."""\nfrom __future__ import annotations\nimport math\nx: Dict[str, int] = {}\ndef add(a, b): return a + b',
+            1.0,
+        ),
+        (
+            "class Solution:\n    def add(self, a, b):\n        q = deque([a, b])\n        return sum(q) + math.isqrt(0)",
+            1.0,
+        ),
+        ("class Solution:\n    @lru_cache(None)\n    def add(self, a, b): return int(inf if a == inf else a + b)", 1.0),
+        ("def add(a, b): return sum(deque([a, b]))", 0.0),
+        ("def add(a, b): return int(math.fsum([a, b]))", 0.0),
+        ("class Other:\n    def add(self, a, b): return a + b", 0.0),
+        ("async def add(a, b): return a + b", 0.0),
+        ("def add(a, b): yield a + b", 0.0),
+    ],
+)
+def test_which_names_need_no_import(code, value):
+    assert passes(block(code), tests=[{"function": "add", "args": [1, 2], "expected": 3}]).value == value
