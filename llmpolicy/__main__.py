@@ -6,12 +6,29 @@ import sys
 
 def main() -> None:
     """Run the command line; the current folder is not a place to import from."""
-    # `python -m` puts the current folder first: a file there must not shadow a package or a reward.
-    if sys.path and sys.path[0] in ("", os.getcwd()):
-        del sys.path[0]
+    leave_current_folder()
     from llmpolicy.cli import run
 
     run()
+
+
+def leave_current_folder() -> None:
+    """Take the current folder off the search path, of this process and of those that it starts.
+
+    Python puts it there for ``-m``, for a script that lies in it, and for entries of PYTHONPATH that are empty or relative.
+    """
+    try:
+        here = os.getcwd()
+    except FileNotFoundError:  # it is gone
+        here = ""
+    asked = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    absolute = [place for place in asked if os.path.isabs(place)]
+    relative = {os.path.normpath(os.path.join(here, place)) for place in asked if not os.path.isabs(place)}
+    put_first = not sys.flags.safe_path and sys.path[:1] in ([here], [""])
+    dropped = {"", *relative} - set(absolute)
+    sys.path[:] = [place for place in sys.path[put_first:] if place not in dropped]
+    if "PYTHONPATH" in os.environ:
+        os.environ["PYTHONPATH"] = os.pathsep.join(absolute)
 
 
 if __name__ == "__main__":

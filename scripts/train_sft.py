@@ -2,8 +2,11 @@
 
 import sys
 
-from llmpolicy.cli import run
+if not sys.flags.safe_path:
+    del sys.path[0]  # the folder of this script: no place to import from
+
+from llmpolicy.__main__ import main
 
 if __name__ == "__main__":
     sys.argv[1:] = ["train", *sys.argv[1:], "--until", "sft"]
-    run()
+    main()

@@ -545,5 +545,5 @@ def test_the_script_is_the_same_door(run: Run, hub: HubServer, tmp_path: Path) -
     assert done.returncode == 0, done.stderr
     assert "adapter_model.safetensors" in done.stdout
     failed = call("--repo", "tiny")
-    assert (failed.returncode, failed.stderr.count("\n"), failed.stderr[:6]) == (1, 1, "error:")
+    assert (failed.returncode, failed.stderr.count("\n"), failed.stderr[:6]) == (2, 1, "error:")
     assert hub.requests == []

@@ -341,12 +341,14 @@ class _Checked:
         return Rewards([self.spec], self.base_dir, stops=False)
 
     def _elsewhere(self, samples: Sequence[Sample]) -> list[float | None]:
-        code = "from llmpolicy.rewards.asking import answer_there; answer_there()"
+        code = (
+            f"import sys; sys.path[:] = {sys.path!r}; from llmpolicy.rewards.asking import answer_there; answer_there()"
+        )
         sent = pickle.dumps((self.spec, self.base_dir, list(samples)))
         # Another order of sets and dicts of text than here.
         seed = "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"
         environment = {**os.environ, "PYTHONHASHSEED": seed}
-        command = [sys.executable, "-c", code]
+        command = [sys.executable, "-P", "-c", code]
         done = subprocess.run(command, input=sent, capture_output=True, env=environment, check=False)
         if done.returncode:
             self.error(f"another process could not score: {done.stderr.decode(errors='replace').strip()[-200:]}")
