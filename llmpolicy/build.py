@@ -160,7 +160,7 @@ def build_correct(recipe: Recipe) -> Rewards | None:
 def require_sandbox(made: Plan) -> str | None:
     """Which sandbox the rewards that run code will use, None when none does; SandboxUnavailable before a model loads."""
     used = [*made.rewards.components, *(made.correct.components if made.correct else [])]
-    return require((component.function, component.fixed) for component in used)
+    return require(component.function for component in used)
 
 
 def reward_lines(made: Plan) -> list[str]:

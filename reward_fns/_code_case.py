@@ -6,7 +6,7 @@ from typing import Any
 
 from llmpolicy.sandbox import Job, Outcome
 
-from ._code_values import ITERATING, Expected, Tolerance, agrees, same_output
+from ._code_values import Expected, Tolerance, agrees, same_output
 
 
 class Unreadable(ValueError):
@@ -23,10 +23,9 @@ class Case:
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     stdin: str = ""
 
-    def job(self, code: str) -> Job:
-        """What enters the sandbox."""
-        listed = bool(self.expected.outer) and self.expected.outer[0][0] in ITERATING
-        return Job(code, self.call, self.args, self.kwargs, self.stdin, listed)
+    def job(self, code: str, most: int) -> Job:
+        """What enters the sandbox, and how many bytes of what comes out are looked at."""
+        return Job(code, self.call, self.args, self.kwargs, self.stdin, most)
 
     def failed(self, outcome: Outcome, tolerance: Tolerance) -> str:
         """Why an outcome is not as expected; an empty text when it is."""

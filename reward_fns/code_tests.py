@@ -4,12 +4,12 @@ A fresh process for each test, with no file, no network, no other process and on
 returned or printed comes out and is compared outside.
 """
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from random import Random
 from typing import Any
 
 from llmpolicy.rewards import RewardError, Score, reward
-from llmpolicy.sandbox import Limits, sandbox
+from llmpolicy.sandbox import Limits, Outcome, sandbox
 from llmpolicy.sandbox.need import needs_sandbox
 
 from ._code import code_of
@@ -19,6 +19,7 @@ from ._code_names import with_names
 from ._code_values import Tolerance, room
 from ._text import NoAnswer
 
+_SPARE = 2**20
 _ADD = "```python\ndef add(a, b):\n    return a + b\n```"
 _SUBTRACT = "```python\ndef add(a, b):\n    return a - b\n```"
 _TESTS = [{"function": "add", "args": [1, 2], "expected": 3}, {"function": "add", "args": [5, 0], "expected": 5}]
@@ -52,7 +53,6 @@ def passes(
     total_seconds: float = 60.0,
     rel_tol: float = 1e-6,
     abs_tol: float = 1e-9,
-    unsafe_local_exec: bool = False,
 ) -> Score:
     """1.0 when the program of a completion passes all its tests (``partial``: the share that it passes), else 0.0.
 
@@ -60,20 +60,23 @@ def passes(
     ``{"stdin", "stdout"}``, ``{"inputs", "outputs"}``, assert statements, or a ``check(candidate)`` for ``entry_point``.
     ``answer`` is the same, or else what the program must print. None, with the reason, for tests that cannot be read.
     ``seconds`` of processor time and ``megabytes`` for each test, ``total_seconds`` for all. SandboxUnavailable or
-    SandboxFault when the sandbox, and not the program, fails. ``unsafe_local_exec``: without any sandbox.
+    SandboxFault when the sandbox, and not the program, fails.
     """
     limits = _limits(seconds, megabytes, total_seconds)
     try:
         cases = read_cases(tests, answer, entry_point)
+        most = _most(cases, limits)
     except Unreadable as reason:
         return Score(None, why=f"the tests cannot be read: {reason}")
-    limits = replace(limits, output=limits.output + max(room(case.expected) for case in cases))
     try:
         code = with_names(code_of(completion, prompt, cases[0].call), {case.call for case in cases})
     except NoAnswer as reason:
         return Score(0.0, why=str(reason))
-    box = sandbox(unsafe_local_exec)
-    failures = _failures(cases, code, limits, box, Tolerance(rel_tol, abs_tol), partial, total_seconds)
+    order = Random(code).sample(range(len(cases)), len(cases))  # so that the number of a test says nothing of it
+    jobs = [cases[number].job(code, most[number]) for number in order]
+    outcomes = sandbox().each(jobs, limits)
+    ordered = [(number, cases[number]) for number in order]
+    failures = _failures(ordered, outcomes, limits, Tolerance(rel_tol, abs_tol), partial, total_seconds)
     passed = len(cases) - len(failures)
     value = passed / len(cases) if partial else float(not failures)
     return Score(
@@ -82,31 +85,38 @@ def passes(
 
 
 def _failures(
-    cases: Sequence[Case],
-    code: str,
+    cases: Sequence[tuple[int, Case]],
+    outcomes: Iterable[Outcome],
     limits: Limits,
-    box: Any,
     tolerance: Tolerance,
     go_on: bool,
     total_seconds: float,
 ) -> list[str]:
-    """Why tests failed, each in a few words: all of them, or the first only unless told to go on."""
-    failures: list[str] = []
+    """Why tests failed, each in a few words: all of them, or one only unless told to go on."""
+    failures: dict[int, str] = {}
     left = total_seconds
-    outcomes = box.each([case.job(code) for case in cases], limits)
-    for number, (case, outcome) in enumerate(zip(cases, outcomes, strict=False)):
+    for done, ((number, case), outcome) in enumerate(zip(cases, outcomes, strict=False), 1):
         why = case.failed(outcome, tolerance)
         left -= max(limits.cpu if outcome.ended == "waited" else 0.0, outcome.cpu)
         if left < 0:
             why = why or f"more than {total_seconds:g} s for all tests"
         if why:
-            failures.append(f"test {number}: {why}")
+            failures[number] = why
         if failures and not go_on:
             break
         if left < 0:
-            failures += [f"test {later}: no time left" for later in range(number + 1, len(cases))]
+            failures |= {later: "no time left" for later, _ in cases[done:]}
             break
-    return failures
+    return [f"test {number}: {why}" for number, why in sorted(failures.items())]
+
+
+def _most(cases: Sequence[Case], limits: Limits) -> list[int]:
+    """Bytes of what each test may write; Unreadable where a right result needs more than a program may write."""
+    most = [_SPARE + room(case.expected) for case in cases]
+    for number, needed in enumerate(most):
+        if needed > limits.output:
+            raise Unreadable(f"test {number} expects up to {needed - _SPARE} bytes, more than {limits.output - _SPARE}")
+    return most
 
 
 def _limits(seconds: float, megabytes: int, total_seconds: float) -> Limits:

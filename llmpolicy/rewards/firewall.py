@@ -23,6 +23,7 @@ from llmpolicy.rewards.process import Worker, WorkerLost
 from llmpolicy.rewards.progress import IDLE, IMPORT_SECONDS, LOADING, LOOP
 from llmpolicy.rewards.verdict import Outcome, as_score
 from llmpolicy.rewards.worker import Surroundings, Work
+from llmpolicy.sandbox import unsafe
 from llmpolicy.types import Score
 
 LIST_SECONDS = 60.0
@@ -358,7 +359,7 @@ def _surroundings() -> Surroundings:
         folder = os.getcwd()
     except FileNotFoundError:
         folder = "/"
-    return Surroundings(folder, dict(os.environ), list(sys.path))
+    return Surroundings(folder, dict(os.environ), list(sys.path), unsafe.was_allowed())
 
 
 def _forked() -> None:

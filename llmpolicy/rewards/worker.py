@@ -26,6 +26,7 @@ from llmpolicy.rewards.contract import Component, RewardSpec
 from llmpolicy.rewards.progress import IDLE, LOADING, LOOP, Progress
 from llmpolicy.rewards.resolve import keep
 from llmpolicy.rewards.verdict import Outcome
+from llmpolicy.sandbox import unsafe
 
 TOGETHER = 64
 """Async calls that wait at the same time."""
@@ -41,6 +42,7 @@ class Surroundings:
     folder: str
     environment: dict[str, str]
     path: list[str]
+    unsafe: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,7 @@ class Server:
             os.environ.clear()
             os.environ.update(changed.environment)
             sys.path[:] = changed.path
+            unsafe.allow(changed.unsafe)
         with contextlib.suppress(OSError):  # the folder is gone: so it is for the parent
             os.chdir(self.folder)
 

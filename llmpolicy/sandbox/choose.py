@@ -32,12 +32,12 @@ _lock = threading.Lock()
 _chosen = _Chosen(0, {})
 
 
-def sandbox(unsafe_local_exec: bool = False) -> Pool:
+def sandbox() -> Pool:
     """The sandbox of this process, found and tested the first time; SandboxUnavailable naming each probe and its remedy.
 
-    ``unsafe_local_exec`` asks for a plain process without any protection, and for nothing else.
+    A plain process without any protection where `unsafe.allow` was called.
     """
-    wanted = "unsafe" if unsafe_local_exec or unsafe.was_allowed() else "safe"
+    wanted = "unsafe" if unsafe.was_allowed() else "safe"
     with _lock:
         if _chosen.process != os.getpid():  # after a fork the links belong to the other process
             _chosen.process, _chosen.pools = os.getpid(), {}

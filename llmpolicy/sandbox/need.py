@@ -1,6 +1,6 @@
 """Saying that a reward runs code, so that a missing sandbox is noticed before a model loads."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from llmpolicy.sandbox.choose import sandbox
@@ -22,11 +22,9 @@ def does_need(function: Any) -> bool:
     return bool(getattr(function, _NEEDS, False))
 
 
-def require(rewards: Iterable[tuple[Any, Mapping[str, Any]]]) -> str | None:
-    """The mechanism that these rewards (function and fixed arguments) will use, None when none of them runs code.
+def require(functions: Iterable[Any]) -> str | None:
+    """The mechanism that these rewards will use, None when none of them runs code.
 
-    "unsafe" where that was asked for. Raises SandboxUnavailable when there is none.
+    "unsafe" where the command line asked for it. Raises SandboxUnavailable when there is none.
     """
-    asked = [bool(fixed.get("unsafe_local_exec")) for function, fixed in rewards if does_need(function)]
-    names = {sandbox(unsafe).name for unsafe in asked}
-    return "unsafe" if "unsafe" in names else next(iter(names), None)
+    return sandbox().name if any(map(does_need, functions)) else None

@@ -21,7 +21,7 @@ def outcome(job: Job, limits: Limits, nonce: str, report: Mapping[str, Any], out
         raise SandboxFault(
             f"the machine was too busy: {report['cpu']:.1f} s of processor time in {report['wall']:.1f} s"
         )
-    ended = _failed(limits, report, output) or _read(job, nonce, report["exit"], output, error)
+    ended = _failed(job, limits, report, output) or _read(job, nonce, report["exit"], output, error)
     return replace(ended, cpu=report["cpu"])
 
 
@@ -33,13 +33,13 @@ def _starved(report: Mapping[str, Any]) -> bool:
     return crowded and bool(report["idle"] < report["wall"] / 2)
 
 
-def _failed(limits: Limits, report: Mapping[str, Any], output: bytes) -> Outcome | None:
+def _failed(job: Job, limits: Limits, report: Mapping[str, Any], output: bytes) -> Outcome | None:
     if report["killed"] == "cpu" or -report["exit"] == signal.SIGXCPU:
         return Outcome("processor", why=f"more than {limits.cpu:g} s of processor time")
     if report["killed"] is not None:
         return Outcome("waited", why=f"no end after {report['wall']:.1f} s")
-    if len(output) >= limits.output:
-        return Outcome("output", why=f"more than {limits.output} bytes of output")
+    if len(output) > min(job.most, limits.output - 1):
+        return Outcome("output", why=f"more than {min(job.most, limits.output)} bytes of output")
     if report["exit"] < 0:
         return Outcome("died", why=f"ended by signal {-report['exit']}")
     return None

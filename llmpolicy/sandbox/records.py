@@ -9,11 +9,14 @@ Ended = Literal["returned", "raised", "finished", "exited", "died", "processor",
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """For each job: ``cpu`` seconds of processor time, ``memory`` bytes of address space, ``output`` bytes, ``threads``."""
+    """For each job: ``cpu`` seconds of processor time, ``memory`` bytes of address space, ``output`` bytes, ``threads``.
+
+    Code can read them, so they may not depend on what is expected of it.
+    """
 
     cpu: float = 4.0
     memory: int = 512 * 2**20
-    output: int = 2**20
+    output: int = 32 * 2**20
     threads: int = 64
 
     @property
@@ -31,7 +34,7 @@ class Limits:
 class Job:
     """Code to run: as a program that reads ``stdin``, or, when ``call`` names a function, to call it with arguments.
 
-    ``listed``: an iterable that the function returns, such as a generator, comes out as the list of its items.
+    ``most`` bytes of what it writes are looked at, and code that writes more has failed; nothing in the sandbox knows it.
     """
 
     code: str
@@ -39,7 +42,7 @@ class Job:
     args: Sequence[Any] = ()
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     stdin: str = ""
-    listed: bool = False
+    most: int = 2**20
 
 
 @dataclass(frozen=True, slots=True)

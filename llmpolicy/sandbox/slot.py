@@ -26,6 +26,7 @@ Start = Callable[[int], "subprocess.Popen[bytes]"]
 _FIRST_WORD = 20.0
 _GRACE = 5.0
 _ADD_SEALS, _SEALED = 1033, 0b1111
+_SAID = 4096
 
 
 class Slot:
@@ -65,7 +66,7 @@ class Slot:
         nonce = secrets.token_hex(16)
         told = {
             "code": job.code, "call": job.call, "nonce": nonce,
-            "args": encode(list(job.args)), "kwargs": encode(dict(job.kwargs)), "listed": job.listed,
+            "args": encode(list(job.args)), "kwargs": encode(dict(job.kwargs)),
         }  # fmt: skip
         message = {**asdict(limits), "wall": limits.wall, "patience": limits.patience}
         with contextlib.ExitStack() as files:
@@ -77,7 +78,7 @@ class Slot:
             ]
             socket.send_fds(link, [json.dumps(message).encode()], opened)
             report = _answer(link, limits.patience + _GRACE)
-            output, error = (os.pread(opened[i], limits.output + 1, 0) for i in (2, 3))
+            output, error = _start_of(opened[2], job.most + 1), _end_of(opened[3])
         return outcome(job, limits, nonce, report, output, error)
 
     def _open(self) -> socket.socket:
@@ -116,6 +117,14 @@ def _file(files: contextlib.ExitStack, name: str, content: bytes | None) -> int:
         os.lseek(made, 0, os.SEEK_SET)
         fcntl.fcntl(made, _ADD_SEALS, _SEALED)
     return made
+
+
+def _start_of(descriptor: int, most: int) -> bytes:
+    return os.pread(descriptor, min(most, os.fstat(descriptor).st_size), 0)
+
+
+def _end_of(descriptor: int) -> bytes:
+    return os.pread(descriptor, _SAID, max(0, os.fstat(descriptor).st_size - _SAID))
 
 
 def _write_all(descriptor: int, content: bytes | memoryview) -> None:

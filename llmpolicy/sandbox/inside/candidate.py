@@ -13,9 +13,9 @@ import types
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
-from .values import decode, encode, listed
+from .values import decode, returned
 
-_write, _exit, _dumps, _encode = os.write, os._exit, json.JSONEncoder(separators=(",", ":")).encode, encode
+_write, _exit, _dumps, _returned = os.write, os._exit, json.JSONEncoder(separators=(",", ":")).encode, returned
 
 
 def run(job: Mapping[str, Any], files: Mapping[str, int], tell: int) -> NoReturn:
@@ -67,8 +67,7 @@ def _function(job: Mapping[str, Any], result: int) -> NoReturn:
         exec(compile(job["code"], "solution.py", "exec", dont_inherit=True), namespace)  # noqa: S102 - what this process is for
         function = _found(namespace, job["call"])
         args, kwargs = decode(job["args"]), decode(job["kwargs"])
-        value = function(*args, **kwargs)
-        said = {"returned": _encode(listed(value) if job["listed"] else value)}
+        said = {"returned": _returned(function(*args, **kwargs))}
     except BaseException as error:  # noqa: BLE001 - SystemExit and the like are answers of the candidate as well
         said = {"raised": f"{type(error).__name__}"}
     _whole(result, f"{nonce}{_dumps(said)}\n".encode("utf-8", "surrogatepass"))

@@ -12,7 +12,7 @@ if sys.platform != "wasi":
 
 from _json import encode_basestring_ascii as _text
 from io import BufferedWriter, RawIOBase, TextIOWrapper
-from os import _exit
+from os import _exit, environ
 from os import write as _write
 
 
@@ -54,8 +54,7 @@ def _function(job):
         sys.modules["solution"] = module
         exec(compile(job["code"], "solution.py", "exec", dont_inherit=True), module.__dict__)
         function = _found(module.__dict__, job["call"])
-        value = function(*decode(job["args"]), **decode(job["kwargs"]))  # noqa: F821 - of values.py
-        said = {"returned": encode(listed(value) if job["listed"] else value)}  # noqa: F821
+        said = {"returned": returned(function(*decode(job["args"]), **decode(job["kwargs"])))}  # noqa: F821 - of values.py
     except BaseException as error:
         said = {"raised": type(error).__name__}
     line = (job["nonce"] + _json(said) + "\n").encode("utf-8", "surrogatepass")
@@ -86,4 +85,5 @@ _job = eval(sys.argv[1])
 # Programs call these, which a start without the site module does not define.
 builtins.exit = builtins.quit = _leave
 sys.argv[:] = ["program.py"]
+environ.clear()
 _program(_job) if _job["call"] is None else _function(_job)

@@ -49,17 +49,22 @@ def encode(value: Any) -> Any:
     raise NotPlain(f"a {kind.__name__} is not a plain value")
 
 
-def listed(value: Any) -> Any:
-    """An iterable of any other kind (a generator, a view, a range) as the list of its items, cut where no test looks."""
-    kind = type(value)
-    if kind in (list, dict, str, bytes, *_ITEMS) or not hasattr(kind, "__iter__"):
-        return value
+def returned(value: Any) -> Any:
+    """A result as JSON-ready data: as `encode` writes it, or ``{"items": [...]}`` for an iterable of any other kind.
+
+    Such as a generator, a view, a range; it is cut where no test looks, and `decode` refuses it.
+    """
+    try:
+        return encode(value)
+    except NotPlain:
+        if not hasattr(type(value), "__iter__"):
+            raise
     items = []
-    for one in value:
-        items.append(one)
+    for item in value:
+        items.append(encode(item))
         if len(items) > _LONGEST:
             break
-    return items
+    return {"items": items}
 
 
 def decode(data: Any) -> Any:

@@ -15,7 +15,9 @@ import wasmtime
 from .keeper import Job, serve
 
 _HERE = Path(__file__).parent
-_COMMAND = ("python", "-I", "-S", "-B", "-X", "utf8", "-c")
+_COMMAND = ("python", "-s", "-P", "-S", "-B", "-X", "utf8", "-c")
+_ENVIRONMENT = [("PYTHONHASHSEED", "0")]
+"""Sets are in the same order in every run; gone before a candidate can look."""
 
 
 def main() -> None:
@@ -48,9 +50,10 @@ def _limit(limits: Mapping[str, Any]) -> None:
 
 
 def _world(guest: str, job: Job, files: Mapping[str, int]) -> wasmtime.WasiConfig:
-    """All that the guest has: three files and its arguments. No folder, no environment, no network."""
+    """All that the guest has: three files and its arguments. No folder, no network."""
     world = wasmtime.WasiConfig()
     world.argv = [*_COMMAND, guest, repr(dict(job))]
+    world.env = _ENVIRONMENT
     world.stdin_file = f"/dev/fd/{files['input']}"
     world.stdout_file = f"/dev/fd/{files['output']}"
     world.stderr_file = f"/dev/fd/{files['error']}"
