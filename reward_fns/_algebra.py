@@ -1,259 +1,159 @@
-"""Are two expressions equal? A small LaTeX grammar, evaluated as it is read, at a few points, to 40 digits.
+"""Are two expressions equal? Exactly where they are fractions, else to as many digits as their size asks for.
 
-Two expressions that agree at three generic points (a positive, a negative and a complex one) are equal. Reading is
-linear in the tokens and every power is measured before it is taken, so that no expression within the caps takes long;
-a computer algebra system has no such bound, and cannot be stopped in a thread.
+Expressions without variables that are fractions are compared as fractions, or modulo a prime when they are too large.
+All others are evaluated at a few points. The digits grow with the largest and the smallest number that occurs on the
+way, so that 2^1009 is not 2^1009 - 1 and 10^-20 is not its sine. A computer algebra system has no bound on its time,
+and cannot be stopped in a thread.
 """
 
-import re
-import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
-MAX_CHARS = 300
-MAX_TOKENS = 150
-MAX_NESTING = 10
-MAX_DIGITS = 40
+from . import _digits, _exact
+from ._digits import DIGITS, POLE, SPARE
+from ._expression import Tree, Unreadable, nodes, tree
 
-_POINTS = 3
-_DIGITS = 40
-_MAX_LOG = 2_000
-_MAX_ANGLE = 10**6
-_FUNCTIONS = {name: name for name in ("sin", "cos", "tan", "cot", "sec", "csc", "sinh", "cosh", "tanh", "exp", "ln")}
-_FUNCTIONS |= {"arcsin": "asin", "arccos": "acos", "arctan": "atan", "log": "log10"}
-_INVERSES = {"sin": "asin", "cos": "acos", "tan": "atan"}
-_GREEK = (
-    "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi rho sigma tau upsilon phi "
-    "varphi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega"
-).replace(" ", "|")
-_SUBSCRIPT = r"(?:_(?:[A-Za-z0-9]|\{[A-Za-z0-9]{1,3}\}))?"
-_TOKEN = re.compile(
-    rf"\\(?P<function>{'|'.join(sorted(_FUNCTIONS, key=len, reverse=True))})(?![A-Za-z])"
-    r"|\\(?P<command>frac|sqrt|pi|cdot|times|div)(?![A-Za-z])"
-    rf"|(?P<variable>(?:[A-Za-z]|\\(?:{_GREEK})(?![A-Za-z])){_SUBSCRIPT})"
-    r"|(?P<number>\d+(?:\.\d+)?|\.\d+)|(?P<sign>[-+*/^|_(){}\[\]])|\s+",
-    re.ASCII,
-)
-_PLAIN = re.compile(rf"(?<![\\A-Za-z])(pi|sqrt|{'|'.join(_FUNCTIONS)})(?![A-Za-z])")
-_CLOSING = {"(": ")", "{": "}", "[": "]", "|": "|"}
+_SMALL = 5
+"""Numbers between 10^-5 and 10^5 need no more digits than `DIGITS`."""
+_FINE = 700
+_WHOLE_POINTS = 6
+_ENOUGH = 3
+_STEPPED = {"abs", "floor", "ceil", "max", "min", "mod"}
+_COUNTED = {"gcd", "lcm", "!", "!!", "binomial", "sum", "product"}
 
 
-class Unreadable(ValueError):
-    """The expression is outside the caps or the grammar, or too large to be evaluated."""
+class Expression:
+    """An expression that has been read, and its values, each taken once."""
 
+    def __init__(self, read: Tree) -> None:
+        self.tree = read
+        kinds = {node[0] for node in nodes(read)}
+        bound = [node[1] for node in nodes(read) if node[0] in ("sum", "product")]
+        self.variables = {node[1] for node in nodes(read) if node[0] == "variable" and node not in bound}
+        self.stepped, self.counted = bool(kinds & _STEPPED), bool(kinds & _COUNTED)
+        self.summed = bool(bound)
+        self._kept: dict[Any, Any] = {}
 
-def agree(expected: tuple[Any, ...], found: tuple[Any, ...], rel_tol: float = 10.0 ** (10 - _DIGITS)) -> bool:
-    """Whether two expressions have the same values, at one point at least."""
-    pairs = [(a, b) for a, b in zip(expected, found, strict=True) if a is not None or b is not None]
-    return len(pairs) > 0 and all(_close(a, b, rel_tol) for a, b in pairs)
+    def exactly(self, point: int) -> Fraction | None:
+        """The value at a point of whole numbers, None when it is no fraction or too large."""
+        return self._once(("exactly", point), lambda: _exact.Rational(point).value(self.tree))
+
+    def modulo(self, point: int) -> int | None:
+        """The value at a point of whole numbers modulo a prime, None when it has none."""
+        return self._once(("modulo", point), lambda: _exact.Modular(point).value(self.tree))
+
+    def digits(self, points: Iterable[int], digits: int) -> tuple[list[Any], int] | None:
+        """The raw values at the points and the scale of the numbers on the way; None when too large."""
+        return self._once((*points, digits), lambda: _digits.evaluated(self.tree, list(points), digits))
+
+    def _once(self, key: Any, evaluate: Callable[[], Any]) -> Any:
+        if key not in self._kept:
+            try:
+                self._kept[key] = evaluate()
+            except (_exact.NotExact, Unreadable, ZeroDivisionError):
+                self._kept[key] = None
+        return self._kept[key]
 
 
 @lru_cache(maxsize=4096)
-def values(text: str) -> tuple[Any, ...] | None:
-    """The expression at each point, None where it has no value there; None when it cannot be read at all."""
+def expression(text: str) -> Expression | None:
+    """What a text says; None when it cannot be read."""
     try:
-        tokens = tokenise(text)
-        return at_each_point(lambda point, context: _Reader(tokens, point, context).whole())
+        return Expression(tree(text))
     except Unreadable:
         return None
 
 
-def tokenise(text: str) -> list[tuple[str, str]]:
-    """Kind and text of every token; raises Unreadable outside the caps or for anything unknown."""
-    if len(text) > MAX_CHARS:
-        raise Unreadable(f"more than {MAX_CHARS} characters")
-    text = _PLAIN.sub(r"\\\1 ", text.replace("**", "^"))
-    tokens: list[tuple[str, str]] = []
-    position = depth = 0
-    while position < len(text):
-        found = _TOKEN.match(text, position)
-        if found is None:
-            raise Unreadable(f"{text[position : position + 10]!r} is not known")
-        if found.lastgroup:
-            tokens.append((found.lastgroup, found[found.lastgroup]))
-        depth += (found[0] in _CLOSING) - (found[0] in ")}]")
-        position = found.end()
-        if depth > MAX_NESTING or len(tokens) > MAX_TOKENS or (found["number"] and len(found[0]) > MAX_DIGITS):
-            raise Unreadable("too large")
-    return tokens
+@lru_cache(maxsize=4096)
+def plain(value: Fraction) -> Expression:
+    """A number as an expression."""
+    return Expression(("number", value))
 
 
-def at_each_point(evaluate: Callable[[int, Any], Any]) -> tuple[Any, ...]:
-    """What an evaluation (of the point's index and an mpmath context) gives at each point; None for no finite value."""
-    return tuple(_at(evaluate, point) for point in range(_POINTS))
-
-
-def _at(evaluate: Callable[[int, Any], Any], point: int) -> Any:
-    import mpmath
-
-    # A context of its own: the shared one is not safe in threads.
-    context = mpmath.MPContext()
-    context.dps = _DIGITS
-    try:
-        value = evaluate(point, context)
-    except (ZeroDivisionError, OverflowError):
-        return None
-    return value if context.isfinite(value) else None
-
-
-def _close(a: Any, b: Any, rel_tol: float) -> bool:
-    if a is None or b is None:
+def same_value(gold: Expression, answer: Expression) -> bool:
+    """Whether two expressions are equal; raises Unreadable when the gold one has no value that can be taken."""
+    if answer.summed and not gold.summed:
         return False
-    return bool(abs(a - b) <= max(abs(a), abs(b)) * rel_tol)
+    variables = gold.variables | answer.variables
+    whole_points = 1
+    if variables and any(side.stepped or side.counted for side in (gold, answer)):
+        whole_points = _WHOLE_POINTS
+    pairs = [(gold.exactly(point), answer.exactly(point)) for point in range(whole_points)]
+    exact = [(a, b) for a, b in pairs if a is not None and b is not None]
+    if any(a != b for a, b in exact):
+        return False
+    if exact and not variables:
+        return True
+    close = _same_digits(gold, answer)
+    if close is not None:
+        return close
+    return True if len(exact) >= _ENOUGH else _same_modulo(gold, answer)
 
 
-class _Reader:
-    """Reads tokens by recursive descent and returns the value of what it has read."""
-
-    def __init__(self, tokens: list[tuple[str, str]], point: int, context: Any) -> None:
-        self.tokens, self.point, self.context = tokens, point, context
-        self.position = self.bars = 0
-
-    def whole(self) -> Any:
-        value = self.sum()
-        if self.position < len(self.tokens):
-            raise Unreadable(f"{self.look()!r} is not expected")
-        return value
-
-    def look(self) -> str:
-        return self.tokens[self.position][1] if self.position < len(self.tokens) else ""
-
-    def kind(self) -> str:
-        return self.tokens[self.position][0] if self.position < len(self.tokens) else ""
-
-    def take(self, *wanted: str) -> str:
-        """The next token's text when it is one of these signs or commands, else ""."""
-        if self.kind() in ("sign", "command") and self.look() in wanted:
-            self.position += 1
-            return self.tokens[self.position - 1][1]
-        return ""
-
-    def sum(self) -> Any:
-        value = self.product()
-        while sign := self.take("+", "-"):
-            value = value + self.product() if sign == "+" else value - self.product()
-        return value
-
-    def product(self) -> Any:
-        value = self.factor()
-        while True:
-            if self.take("*", "cdot", "times"):
-                value = value * self.factor()
-            elif self.take("/", "div"):
-                value = value / self.factor()
-            elif self.starts_factor():
-                value = value * self.power()
-            else:
-                return value
-
-    def starts_factor(self, functions: bool = True) -> bool:
-        """Whether what follows multiplies without a sign."""
-        kind, text = self.kind(), self.look()
-        if kind == "function":
-            return functions
-        return kind == "variable" or text in ("frac", "sqrt", "pi", "(", "{", "[") or (text == "|" and not self.bars)
-
-    def factor(self) -> Any:
-        if self.take("-"):
-            return -self.factor()
-        if self.take("+"):
-            return self.factor()
-        return self.power()
-
-    def power(self) -> Any:
-        base = self.atom()
-        return raised(base, self.exponent(), self.context) if self.take("^") else base
-
-    def exponent(self) -> Any:
-        return -self.exponent() if self.take("-") else self.power()
-
-    def atom(self) -> Any:
-        kind, text = self.kind(), self.look()
-        if kind == "number":
-            self.position += 1
-            # mpmath cannot read ".0".
-            return self.context.mpf(f"0{text}")
-        if kind == "variable":
-            self.position += 1
-            return variable(text, self.point, self.context)
-        if kind == "function":
-            self.position += 1
-            return self.function(text)
-        if self.take("pi"):
-            return +self.context.pi
-        if self.take("frac"):
-            top = self.atom()
-            return top / self.atom()
-        if self.take("sqrt"):
-            return self.root()
-        return self.group()
-
-    def group(self) -> Any:
-        opening = self.take(*_CLOSING)
-        if not opening:
-            raise Unreadable(f"{self.look()!r} is not expected")
-        bars, self.bars = self.bars, opening == "|"
-        value = self.sum()
-        self.bars = bars
-        if not self.take(_CLOSING[opening]):
-            raise Unreadable(f"{opening!r} is not closed")
-        return abs(value) if opening == "|" else value
-
-    def root(self) -> Any:
-        degree = self.context.mpf(2)
-        if self.look() == "[":
-            degree = self.group()
-        return raised(self.atom(), 1 / degree, self.context)
-
-    def function(self, name: str) -> Any:
-        base = self.atom() if name == "log" and self.take("_") else None
-        exponent = self.exponent() if self.take("^") else None
-        value = self.operand()
-        if exponent == -1 and name in _INVERSES:
-            return applied(_INVERSES[name], value, self.context)
-        result = applied(_FUNCTIONS[name] if base is None else "ln", value, self.context)
-        if base is not None:
-            result = result / applied("ln", base, self.context)
-        return result if exponent is None else raised(result, exponent, self.context)
-
-    def operand(self) -> Any:
-        """What a function is applied to: a group, or all that multiplies without a sign, as in sin 2x cos x."""
-        if self.take("-"):
-            return -self.operand()
-        if self.kind() == "function":
-            return self.atom()
-        grouped = self.look() in _CLOSING
-        value = self.power()
-        while not grouped and self.starts_factor(functions=False):
-            value = value * self.power()
-        return value
+def proportional(gold: Expression, answer: Expression) -> bool:
+    """Whether one expression is the other times a constant other than 0; raises Unreadable as `same_value` does."""
+    (a, b), digits, tolerance = _to_enough_digits(gold, answer)
+    if a is None:
+        raise Unreadable("no value can be taken")
+    if b is None or any(raw in (None, POLE) for raw in (*a, *b)):
+        return False
+    with _digits.context(digits) as mp:
+        values = [(_digits.number(x, mp), _digits.number(y, mp)) for x, y in zip(a, b, strict=True)]
+        if any(x == 0 or y == 0 for x, y in values):
+            return False
+        first, *others = [y / x for x, y in values]
+        return len(others) > 0 and all(abs(first - ratio) <= abs(first) * mp.mpf(10) ** -tolerance for ratio in others)
 
 
-def applied(name: str, value: Any, context: Any) -> Any:
-    """A function of mpmath; raises Unreadable for an argument so large that its value would cost much."""
-    if name == "exp":
-        return raised(+context.e, value, context)
-    if abs(value) > _MAX_ANGLE and name not in ("ln", "log10"):
-        raise Unreadable("too large an argument")
-    if value == 0 and name in ("ln", "log10"):
-        raise ZeroDivisionError
-    return getattr(context, name)(value)
+def near(expected: Expression, found: Expression, rel_tol: float) -> bool:
+    """Whether two expressions without variables have nearly the same value."""
+    values = [side.digits([0], DIGITS) for side in (expected, found)]
+    raw = [value[0][0] for value in values if value is not None and value[0][0] not in (None, POLE)]
+    if len(raw) < 2:
+        return False
+    with _digits.context(DIGITS) as mp:
+        a, b = (_digits.number(value, mp) for value in raw)
+        return bool(abs(a - b) <= rel_tol * max(abs(a), abs(b)))
 
 
-def variable(name: str, point: int, context: Any) -> Any:
-    """A fixed value of each variable at each point; e and i are what they usually are."""
-    if name in ("e", "i"):
-        return +context.e if name == "e" else context.mpc(0, 1)
-    plain = name.replace("{", "").replace("}", "").replace("\\", "")
-    size = context.mpf(zlib.crc32(f"{plain}/{point}".encode()) % 9_973 + 1) / 4_987
-    return (size, -size, context.mpc(size, -size / 3))[point]
+def _same_digits(gold: Expression, answer: Expression) -> bool | None:
+    """Whether all values agree; None when the gold one has none, or none could be compared."""
+    (a, b), digits, tolerance = _to_enough_digits(gold, answer)
+    if a is None:
+        return None
+    if b is None:
+        return False
+    pairs = [(x, y) for x, y in zip(a, b, strict=True) if x is not None and y is not None and (x, y) != (POLE, POLE)]
+    if not pairs:
+        return None
+    if any(POLE in pair for pair in pairs):
+        return False
+    with _digits.context(digits) as mp:
+        allowed = mp.mpf(10) ** -tolerance
+        return all(_digits.difference(x, y, mp) <= allowed for x, y in pairs)
 
 
-def raised(base: Any, exponent: Any, context: Any) -> Any:
-    """A power, measured before it is taken; raises Unreadable when it would be enormous."""
-    if base == 0:
-        return context.mpf(0) ** exponent
-    if abs(exponent) * max(1, abs(context.ln(base))) > _MAX_LOG:
-        raise Unreadable("too large a power")
-    return context.power(base, exponent)
+def _to_enough_digits(gold: Expression, answer: Expression) -> tuple[tuple[Any, Any], int, int]:
+    """The values of both (None when too large), the digits they have, and how many of those count."""
+    points: Iterable[int] = [0]
+    if gold.variables or answer.variables:
+        points = _digits.REAL if gold.stepped or answer.stepped else _digits.GENERIC
+    digits = DIGITS
+    values = [side.digits(points, digits) for side in (gold, answer)]
+    scale = max([_SMALL, *(value[1] for value in values if value is not None)])
+    fine = scale <= _FINE
+    if scale > _SMALL:
+        digits = DIGITS + (4 * scale if fine else scale + scale // 2)
+        values = [value and side.digits(points, digits) for side, value in zip((gold, answer), values, strict=True)]
+    tolerance = DIGITS - SPARE + (2 * scale if fine else scale + scale // 4)
+    return (values[0] and values[0][0], values[1] and values[1][0]), digits, tolerance
+
+
+def _same_modulo(gold: Expression, answer: Expression) -> bool:
+    points = range(_ENOUGH if gold.variables | answer.variables else 1)
+    expected = [gold.modulo(point) for point in points]
+    if None in expected:
+        raise Unreadable("no value can be taken")
+    return expected == [answer.modulo(point) for point in points]

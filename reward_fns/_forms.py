@@ -1,14 +1,15 @@
 """The shape of an answer: a number, a word, a list, a set, a tuple, a relation ... compared part by part.
 
-What two answers must share is decided here, strictly; only leaves that are no plain numbers reach a computer algebra
-system, and only behind the caps of `_algebra` and `_verify`.
+What two answers must share is decided here, strictly; leaves that are no plain numbers are compared by `_algebra`.
 """
 
 import re
 from dataclasses import dataclass
 from typing import Literal
 
-from . import _algebra, _verify
+from . import _algebra
+from ._algebra import Expression
+from ._expression import MAX_CHARS, Unreadable
 from ._latex import bare, canonical, clean, closes_at_end
 from ._numbers import CHANGES, Quantity, agree, read_quantity, read_unit, units_agree
 from ._text import NoAnswer
@@ -32,13 +33,18 @@ _QUANTITY = re.compile(
 """What a value is given to: x, x_1, m+n, f(2), P(A), AB, |AB|, an angle or area by its corners."""
 _NAMES = re.compile(rf"\(\s*(?:{_VARIABLE.pattern})(?:\s*,\s*(?:{_VARIABLE.pattern}))+\s*\)")
 _BASED = re.compile(r"(\d[0-9A-Fa-f]*)\s*_\s*\{?\s*(\w+)\s*\}?", re.ASCII)
+_AMOUNT = r"[$\u20ac\u00a3\ue000]?\s*\d+(?:\.\d+)?\s*%?"
+_RANGE = re.compile(rf"{_AMOUNT}(?:\s*-\s*{_AMOUNT})+|\d+(?:\s*/\s*\d+){{2,}}|\d+(?:\.\d+){{2,}}", re.ASCII)
+"""A range, score or date: 10-12, 7-3, 2026-05-03, 12/25/2024. Its numbers are not subtracted."""
 _SYMBOL = re.compile(r"[-+]?\\infty|\\mathbb\{[A-Z]\}")
 _WORDS = re.compile(r"[^\W\d_]{2,}(?:[ '\u2019-]+[^\W\d_]+)*\.?")
 _RATIO = re.compile(r"\d+(?:\.\d+)?(?:\s*:\s*\d+(?:\.\d+)?)+(?:\s*[ap]\.?\s?m)?", re.ASCII | re.IGNORECASE)
 _BESIDE = re.compile(r"(.*?\S)\s+((?:square |cubic )?[A-Za-z]{2,}(?:\s*\^\s*\{?[23]\}?)?)")
 _PROSE = re.compile(r"(?<![\\A-Za-z])(?!sqrt|sinh|cosh|tanh|arc)[A-Za-z]{4,}")
 
-Kind = Literal["number", "words", "expression", "list", "set", "group", "union", "relation", "matrix", "literal"]
+Kind = Literal[
+    "number", "words", "expression", "list", "set", "group", "union", "relation", "matrix", "range", "literal"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +67,8 @@ def read(text: str) -> Form:
     if len(text) > MAX_ANSWER:
         raise NoAnswer(f"an answer of {len(text)} characters; at most {MAX_ANSWER} are read")
     form = _read(clean(text), 0)
-    if sum(len(leaf.text) for leaf in _leaves(form) if leaf.kind == "expression") > 2 * _algebra.MAX_CHARS:
-        raise NoAnswer(f"more than {2 * _algebra.MAX_CHARS} characters of algebra")
+    if sum(len(leaf.text) for leaf in _leaves(form) if leaf.kind == "expression") > 2 * MAX_CHARS:
+        raise NoAnswer(f"more than {2 * MAX_CHARS} characters of algebra")
     return form
 
 
@@ -79,6 +85,8 @@ def same(gold: Form, answer: Form, units: str = "strict") -> bool:
         return _same_multiset(gold.parts, answer.parts, units)
     if gold.kind != answer.kind:
         return False
+    if gold.kind == "range":
+        return gold.text == answer.text and (units == "ignore" or units_agree(gold.mark, answer.mark))
     if gold.kind in ("words", "literal"):
         return gold.text.casefold() == answer.text.casefold()
     if gold.kind == "union":
@@ -161,6 +169,8 @@ def _read_leaf(text: str) -> Form:
     beside = _BESIDE.fullmatch(text)
     unit = read_unit(beside[2]) if beside else None
     expression = beside[1] if beside and unit else text
+    if _RANGE.fullmatch(expression):
+        return Form("range", re.sub(r"(?<!\d)0+(?=\d)", "", canonical(expression)), mark=unit or "")
     if _PROSE.search(expression):
         return Form("literal", canonical(text))
     return Form("expression", canonical(expression), mark=unit or "")
@@ -219,10 +229,10 @@ def _exact(form: Form) -> Form:
     signs = form.mark.split()
     if form.kind != "relation" or signs[-1] != "\\approx" or "\\approx" in signs[:-1] or form.parts[-1].number is None:
         return form
-    exact, near = (_algebra.values(_latex(part)) for part in form.parts[-2:])
+    exact, near = map(_expression, form.parts[-2:])
     if len(form.parts) == 2 and _VARIABLE.fullmatch(form.parts[0].text):
         return form
-    if exact is None or near is None or not _algebra.agree(exact, near, _NEAR):
+    if exact is None or near is None or not _algebra.near(exact, near, _NEAR):
         return form
     return Form("relation", form.text, form.parts[:-1], " ".join(signs[:-1])) if len(signs) > 1 else form.parts[0]
 
@@ -242,8 +252,10 @@ def _worked_out(form: Form) -> bool:
 def _equal_value(step: Form, result: Form) -> bool:
     if step.number and result.number:
         return step.number.value == result.number.value
-    expected, found = _algebra.values(_latex(result)), _algebra.values(_latex(step))
-    return step.kind == "expression" and expected is not None and found is not None and _algebra.agree(expected, found)
+    try:
+        return step.kind in ("expression", "range") and _same_value(_expression(result), _expression(step))
+    except Unreadable:
+        return False
 
 
 def _same_parts(gold: tuple[Form, ...], answer: tuple[Form, ...], units: str) -> bool:
@@ -275,16 +287,18 @@ def _flipped(form: Form) -> Form:
 def _same_expression(gold: Form, answer: Form, units: str) -> bool:
     if units != "ignore" and not units_agree(gold.mark, answer.mark):
         return False
-    for reader in (_algebra.values, _verify.values):
-        expected = reader(_latex(gold))
+    expected = _expression(gold)
+    try:
         if expected is not None:
-            found = reader(_latex(answer))
-            return found is not None and _algebra.agree(expected, found)
+            return _same_value(expected, _expression(answer))
+    except Unreadable:
+        pass
     raise GoldUnreadable(f"the gold answer {gold.text[:80]!r} cannot be read")
 
 
-def _latex(form: Form) -> str:
-    if form.number is None:
-        return form.text
-    value = form.number.value
-    return f"{'-' if value < 0 else ''}\\frac{{{abs(value.numerator)}}}{{{value.denominator}}}"
+def _same_value(expected: Expression | None, found: Expression | None) -> bool:
+    return expected is not None and found is not None and _algebra.same_value(expected, found)
+
+
+def _expression(form: Form) -> Expression | None:
+    return _algebra.expression(form.text) if form.number is None else _algebra.plain(form.number.value)

@@ -1,4 +1,4 @@
-"""Is the final answer right? Own extraction, exact numbers, and math-verify's parser for algebra.
+"""Is the final answer right? Own extraction, exact numbers, algebra to as many digits as it takes.
 
 The answer must be marked (``\\boxed{}``, ``####``, ``Answer:``, ``<answer>``) or be all there is, stand after the last
 closed think, and be asserted; several marked answers must agree. Numbers are compared exactly; units, percent

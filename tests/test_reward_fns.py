@@ -148,9 +148,7 @@ def test_a_wrong_second_answer_never_raises_the_score_and_another_gold_changes_i
         assert value(math_answer.correct(completion, "987654")) == 0.0
 
 
-@pytest.mark.parametrize(
-    "gold", ["", "  ", None, True, [1], {"a": 1}, r"\frac{1", "9" * 2000, r"\sum_{k=1}^n k", "x +* 2"]
-)
+@pytest.mark.parametrize("gold", ["", "  ", None, True, [1], {"a": 1}, r"\frac{1", "9" * 2000, r"\int x", "x +* 2"])
 def test_a_gold_that_cannot_be_read_is_not_judged(gold):
     score = math_answer.correct("Answer: 5", gold)
     assert score.value is None
