@@ -2,10 +2,10 @@
 
 import hashlib
 import json
-import re
+import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,16 +16,15 @@ from huggingface_hub.errors import HFValidationError
 from llmpolicy.errors import PublishError, nearest
 from llmpolicy.publish.card import CardFacts, card
 from llmpolicy.publish.files import PublishedFile, What, check, describe, stage
+from llmpolicy.publish.local import Machine, Told, paths_shortened, portable, this_machine
+from llmpolicy.publish.texts import no_figure
 from llmpolicy.run import Run, broken, facts_of
 from llmpolicy.run.contents import content_digest
-from llmpolicy.run.paths import RUN, below, in_paths, moved
+from llmpolicy.run.paths import below, moved
 from llmpolicy.terminal import quiet
 
 Which = Literal["last", "best"]
 SCHEMA = 1
-PATH_KEYS = ("path", "adapter", "file", "generator", "canonical", "fn", "correct", "model")
-"""The keys of a recipe that may name a file of the machine it was trained on."""
-LOCAL_PATH = re.compile(r"(?<![\w./:])(?:~|[A-Za-z]:)?[/\\](?:[^\s/\\:'\"]+[/\\])+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,29 +66,74 @@ def choose(run: Run, what: str | None = None, which: str | None = None) -> Choic
     return Choice(_form(run, what, trained, hub_id), weights, trained, source, hub_id, evaluation, measured_on_last)
 
 
-def build(run: Run, choice: Choice, repo: str, folder: Path) -> tuple[PublishedFile, ...]:
+def build(run: Run, choice: Choice, repo: str, folder: Path, told: Told | None = None) -> tuple[PublishedFile, ...]:
     """Fill an empty folder with all that is published, check every file, and return the list.
 
-    Raises PublishError; the run itself is only read.
+    What told of this machine, and is said otherwise now, is counted in ``told``. Raises PublishError; the run itself is only read.
     """
+    told, machine = told or Told(), _machine(run)
     if choice.what == "merged" and choice.trained == "adapter":
         with tempfile.TemporaryDirectory(prefix="llmpolicy-merge-") as merged:
             _merge(run, choice.source, Path(merged))
             stage(Path(merged), folder, choice.what)
     else:
         stage(choice.source, folder, choice.what)
+        _refuse_other_than_sealed(choice.source, folder)
     if choice.what == "adapter":
         _name_base(folder / "adapter_config.json", choice.hub_id, run.recipe["model"].get("revision"))
-    recipe = _portable(in_paths(_as_loaded(run), _of_run))
+    _make_configs_portable(folder, machine, told)
+    _write_evidence(run, choice, repo, folder, machine, told)
+    files = describe(folder)
+    check(folder, choice.what, machine=machine)
+    if describe(folder) != files:
+        raise PublishError(f"{folder} changed while it was checked; publish again when nothing writes there")
+    return files
+
+
+def _write_evidence(run: Run, choice: Choice, repo: str, folder: Path, machine: Machine, told: Told) -> None:
+    """The four files that publishing writes itself, of which nothing tells of this machine."""
+    recipe = _for_others("recipe.yaml", _rows_counted(_as_loaded(run)), machine, told)
     of_here = ("base_dir", "base_dir_from_run", "weights")
-    manifest = _shortened({key: value for key, value in run.manifest.items() if key not in of_here})
+    noted = {key: value for key, value in run.manifest.items() if key not in of_here}
+    manifest = _for_others("llmpolicy_manifest.json", noted, machine, told)
+    if choice.evaluation is not None:
+        evaluation = _for_others("evaluation.json", _without_examples(choice.evaluation), machine, told)
+        choice = replace(choice, evaluation=evaluation)
+        _write_json(folder / "evaluation.json", evaluation)
     _write_text(folder / "README.md", card(_facts(run, choice, repo, recipe, manifest)))
     _write_text(folder / "recipe.yaml", yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True))
-    if choice.evaluation is not None:
-        _write_json(folder / "evaluation.json", _without_examples(choice.evaluation))
     _write_json(folder / "llmpolicy_manifest.json", _manifest(recipe["model"], choice, manifest, describe(folder)))
-    check(folder, choice.what)
-    return describe(folder)
+
+
+def _machine(run: Run) -> Machine:
+    """This machine, and the folders that the run has noted of the one it was trained on."""
+    noted = [run.manifest.get(key) for key in ("base_dir", "weights")] + [run.recipe["model"].get("path")]
+    own = [run.path.resolve(), base_folder(run)]
+    return this_machine([*own, *(path for path in noted if path and os.path.isabs(path))])
+
+
+def _for_others(file: str, content: Any, machine: Machine, told: Told) -> Any:
+    told.file = file
+    return portable(content, machine, told)
+
+
+def _make_configs_portable(folder: Path, machine: Machine, told: Told) -> None:
+    """A path that is the whole value of a setting beside the weights is a note of no use elsewhere: its last name stays."""
+    for path in sorted(folder.glob("*config.json")):
+        content, told.file = json.loads(path.read_text(encoding="utf-8")), path.name
+        shorter = paths_shortened(content, machine, told)
+        if shorter != content:
+            _write_text(path, json.dumps(shorter, indent=2, ensure_ascii=False) + "\n")
+
+
+def _refuse_other_than_sealed(source: Path, folder: Path) -> None:
+    """What was copied is what the run had sealed, also where a file changed between the check of the seal and the copy."""
+    sealed = facts_of(source).get("files") or {}
+    for file in describe(folder):
+        if file.name in sealed and sealed[file.name].get("sha256") != file.sha256:
+            raise PublishError(
+                f"{source / file.name} changed while it was read; publish again when nothing writes there"
+            )
 
 
 def base_hub_id(run: Run) -> str | None:
@@ -246,29 +290,13 @@ def _without_examples(evaluation: Mapping[str, Any]) -> dict[str, Any]:
     return {**kept, "base": _without_examples(kept["base"])} if kept.get("base") else kept
 
 
-def _portable(recipe: Any, key: str = "") -> Any:
-    """The recipe for others: of an absolute path the last name stays, of rows given in Python their number."""
-    if key == "rows" and isinstance(recipe, list):
-        return f"{len(recipe)} rows given in Python"
-    if isinstance(recipe, Mapping):
-        return {name: _portable(value, str(name)) for name, value in recipe.items()}
+def _rows_counted(recipe: Any, key: str = "") -> Any:
+    """The recipe with the number of rows in the place of rows that were given in Python."""
     if isinstance(recipe, list):
-        return [_portable(value, key) for value in recipe]
-    return LOCAL_PATH.sub("", recipe) if isinstance(recipe, str) and key in PATH_KEYS else recipe
-
-
-def _shortened(value: Any) -> Any:
-    """The manifest with every absolute path, also inside a command line, cut to its last name."""
-    if isinstance(value, Mapping):
-        return {key: _shortened(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_shortened(item) for item in value]
-    return LOCAL_PATH.sub("", _of_run(value)) if isinstance(value, str) else value
-
-
-def _of_run(text: str) -> str:
-    """A path below the run as it is seen from there, since what is published is no run."""
-    return text.removeprefix(f"{RUN}/")
+        return f"{len(recipe)} rows given in Python" if key == "rows" else [_rows_counted(item) for item in recipe]
+    if isinstance(recipe, Mapping):
+        return {name: _rows_counted(value, str(name)) for name, value in recipe.items()}
+    return recipe
 
 
 def _digest(path: Path) -> bytes:
@@ -281,4 +309,6 @@ def _write_text(path: Path, text: str) -> None:
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    _write_text(path, json.dumps(content, indent=2, ensure_ascii=False, default=str) + "\n")
+    if key := no_figure(content):
+        raise PublishError(f"{path.name}: {key} is NaN or infinite, which is no figure; it is not published")
+    _write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False, default=str) + "\n")

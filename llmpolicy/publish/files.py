@@ -1,5 +1,6 @@
 """What may be published: an explicit list of file names, and what every file is checked for. Nothing else leaves."""
 
+import errno
 import hashlib
 import json
 import mmap
@@ -9,11 +10,15 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISREG
 from typing import Literal
 
 from safetensors import SafetensorError, safe_open
 
 from llmpolicy.errors import PublishError
+from llmpolicy.publish.local import Machine, local_in, this_machine
+from llmpolicy.publish.texts import texts
+from llmpolicy.publish.weights import not_finite, weights_end
 
 What = Literal["adapter", "merged"]
 
@@ -55,6 +60,8 @@ SECRETS = (
 )
 SECRET_NAMES = re.compile(r"(TOKEN|SECRET|PASSWORD|API_?KEY)$", re.IGNORECASE)
 SHORTEST_SECRET = 16
+LARGEST_TEXT = 256 * 2**20
+"""Bytes of a file that is no weights; the largest tokenizers have some 40 MiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,19 +89,63 @@ def stage(source: Path, target: Path, what: What) -> None:
 
     Raises PublishError for a listed name that is a link or no plain file, and when the weights are not all there.
     """
+    if source.is_symlink():
+        raise PublishError(f"{source} is a link; only what lies in the run's own folder is published")
     for path in sorted(source.iterdir()):
-        if not allowed(path.name, what):
-            continue
-        if path.is_symlink() or not path.is_file():
-            raise PublishError(f"{path} is a link or no plain file; only plain files are published")
-        shutil.copyfile(path, target / path.name, follow_symlinks=False)
+        if allowed(path.name, what):
+            copy_plain(path, target / path.name)
     names = {path.name for path in target.iterdir()}
     missing = sorted(_required(target, what) - names)
     if missing:
         raise PublishError(f"{source} has no {missing[0]}; expected {_expected(what)} as safetensors")
 
 
-def check(folder: Path, what: What, environment: Mapping[str, str] = os.environ) -> None:
+def copy_plain(source: Path, target: Path) -> None:
+    """Copy a file that is one: no link, no second name of another file, no device, nothing that changes meanwhile.
+
+    Raises PublishError. What is looked at is what was opened, so that nothing can be put in its place between.
+    """
+    try:
+        descriptor = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            raise PublishError(f"{source} is a link or no plain file; only plain files are published") from error
+        raise
+    try:
+        before = os.fstat(descriptor)
+        _refuse_special(source, before)
+        with open(descriptor, "rb", closefd=False) as file, open(target, "xb") as copy:
+            shutil.copyfileobj(file, copy, 1 << 20)
+            copied = copy.tell()
+        after = os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or copied != before.st_size:
+        target.unlink()
+        raise PublishError(f"{source} changed while it was read; publish again when nothing writes there")
+
+
+def _refuse_special(source: Path, status: os.stat_result) -> None:
+    if not S_ISREG(status.st_mode):
+        raise PublishError(f"{source} is a link or no plain file; only plain files are published")
+    if status.st_nlink > 1:
+        raise PublishError(
+            f"{source} is a hard link, {status.st_nlink} names for one file, perhaps of a file elsewhere; put a copy in its place"
+        )
+    if source.suffix == ".safetensors":
+        with open(source, "rb") as file:
+            promised = weights_end(file)
+        if promised != status.st_size:
+            raise PublishError(
+                f"{source.name} is not safetensors: {status.st_size:,} bytes where its header tells of {promised:,}"
+            )
+    elif status.st_size > LARGEST_TEXT:
+        raise PublishError(f"{source} has {status.st_size:,} bytes; a file of this name has at most {LARGEST_TEXT:,}")
+
+
+def check(
+    folder: Path, what: What, environment: Mapping[str, str] = os.environ, machine: Machine | None = None
+) -> None:
     """Check a staged folder: listed plain files only, real safetensors, real JSON, no secret in any byte.
 
     Raises PublishError with the file's name; the secret itself is never shown.
@@ -107,6 +158,14 @@ def check(folder: Path, what: What, environment: Mapping[str, str] = os.environ)
         _check_format(path)
         for label in _found(path, secrets):
             raise PublishError(f"{path.name} holds {label}; remove it there and publish again")
+        _refuse_local(path, machine or this_machine())
+
+
+def _refuse_local(path: Path, machine: Machine) -> None:
+    """What tells of this machine is replaced in what publishing writes; where others wrote, it is refused."""
+    for text in texts(path):
+        if told := local_in(text, machine):
+            raise PublishError(f"{path.name} holds {told}; remove it there and publish again")
 
 
 def describe(folder: Path) -> tuple[PublishedFile, ...]:
@@ -142,9 +201,13 @@ def _check_format(path: Path) -> None:
         if path.suffix == ".safetensors":
             with safe_open(path, framework="np") as tensors:
                 tensors.keys()
+            if name := not_finite(path):
+                raise PublishError(f"{path.name}: {name} holds NaN or infinity; such weights are not published")
         elif path.suffix == ".json":
             json.loads(path.read_text(encoding="utf-8"))
-    except (SafetensorError, ValueError) as error:
+        elif path.suffix != ".model":
+            path.read_text(encoding="utf-8")
+    except (SafetensorError, ValueError, RecursionError) as error:
         raise PublishError(f"{path.name} is not {path.suffix[1:]}: {error!s:.100}") from error
 
 

@@ -14,6 +14,7 @@ from huggingface_hub.utils import validate_repo_id
 from llmpolicy.errors import PublishError
 from llmpolicy.publish.artefact import Choice, build, choose
 from llmpolicy.publish.files import PublishedFile, What, ours
+from llmpolicy.publish.local import Told
 from llmpolicy.run import Run, redact
 
 WAITS = (1.0, 2.0, 4.0, 8.0)
@@ -37,6 +38,8 @@ class Published:
     files: tuple[PublishedFile, ...]
     commit: str | None
     choice: Choice
+    replaced: tuple[str, ...] = ()
+    """What told of this machine and does not any more, a line a file and kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,17 +68,18 @@ def publish(
     choice = choose(run, what, which)
     if not dry_run and get_token() is None:
         raise PublishError("no token for the Hub: run `hf auth login`, or set HF_TOKEN to one that may write")
+    told = Told()
     with tempfile.TemporaryDirectory(prefix="llmpolicy-publish-") as temporary:
         folder = Path(temporary)
-        files = _built(run, choice, repo, folder)
+        files = _built(run, choice, repo, folder, told)
         api = HfApi()
         commit = None if dry_run else _push(api, repo, folder, files, private)
-    return Published(f"{api.endpoint}/{repo}", files, commit, choice)
+    return Published(f"{api.endpoint}/{repo}", files, commit, choice, told.lines())
 
 
-def _built(run: Run, choice: Choice, repo: str, folder: Path) -> tuple[PublishedFile, ...]:
+def _built(run: Run, choice: Choice, repo: str, folder: Path, told: Told) -> tuple[PublishedFile, ...]:
     try:
-        return build(run, choice, repo, folder)
+        return build(run, choice, repo, folder, told)
     except OSError as error:
         failed = f"{error.filename or folder}: {error.strerror or error}"
         raise PublishError(f"{failed}; nothing was sent (TMPDIR moves the work folder)") from error

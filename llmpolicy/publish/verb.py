@@ -43,6 +43,8 @@ def show(published: Published, console: Console, visibility: str) -> None:
     for file in published.files:
         table.add_row(escape(file.name), f"{file.size:,}", file.sha256)
     console.print(table)
+    for line in published.replaced:
+        console.print(f"replaced: {escape(line)}", soft_wrap=True)
     where = f"{escape(published.repo_url)} ({visibility})"
     if published.commit is None:
         console.print(f"dry run: nothing was sent; it would go to {where}", soft_wrap=True)

@@ -1,0 +1,245 @@
+"""What a text tells of the machine it was written on: paths, addresses with a password, the names of user and host.
+
+All of it is found by its value, whatever key it stands under.
+"""
+
+import getpass
+import os
+import re
+import socket
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from llmpolicy.run.paths import RUN
+
+NAME = r"(?:\\ |,(?=[^\s/])|[^\s/\\:;'\"`<>|,{}])+"
+"""One name in a path; a space in it is escaped."""
+URL = re.compile(r"(?<![A-Za-z0-9+.-])[A-Za-z][A-Za-z0-9+.-]{1,20}://[^\s'\"`<>|]+")
+ABSOLUTE = re.compile(rf"(?<![\w./\\~<*)\]}}$?&])/+(?:{NAME}/+)*{NAME}/*")
+HOME = re.compile(rf"(?<![\w./\\~])(?:~[\w.-]*|\$\{{?[A-Z_]{{4,}}\}}?|%[A-Z_]{{4,}}%)(?:[/\\]+{NAME})+[/\\]*")
+CLIMBING = re.compile(rf"(?<![\w./\\~-])(?:[\w.-]+[/\\])*?\.\.(?:[/\\]+{NAME})+[/\\]*")
+FAR = re.compile(r"(?<![\w./\\~-])(?:\.\.[/\\]+){2}")
+WINDOWS = re.compile(
+    r"(?<![A-Za-z0-9/])[A-Za-z]:[\\/]+(?:[^\\/:*?\"'<>|\r\n\t]+[\\/]+)+[^\s\\/:*?\"'<>|]*"
+    rf"|(?<![A-Za-z0-9])[A-Za-z]:\\+{NAME}"
+)
+SHARE = re.compile(
+    rf"(?<![\\\w])\\{{2,4}}[\w.$-]+(?:\\{{1,2}}[\w.$ -]+)*\\{{1,2}}[\w.$-]+|(?<![:\w/)\]}}])//[\w.-]+(?:/+{NAME})+"
+)
+FORMULA = re.compile(r"[{}^]|\$.*\$|\\[(\[]")
+"""Signs of LaTeX, whose two backslashes begin no share."""
+ROOTS = (
+    "home", "Users", "root", "mnt", "media", "Volumes", "data", "datasets", "scratch", "work", "workspace", "workspaces", "tmp",
+    "var", "opt", "srv", "private", "lustre", "gpfs", "nfs", "project", "projects", "storage", "content", "kaggle", "run", "efs",
+    "fsx",
+)  # fmt: skip
+"""First folders of paths that tell of a person, a project or a cluster."""
+SYSTEM = ("bin", "sbin", "usr", "etc", "dev", "proc", "sys", "lib", "lib64", "boot")
+"""First folders that are the same on every machine: cut where we write, harmless where others did."""
+SECRET_PARAMETER = re.compile(
+    r"(?i)([?&;](?:[\w.-]*(?:token|secret|passw(?:or)?d|passphrase|pwd|api[_-]?key|access[_-]?key|signature|credential|auth)"
+    r"[\w.-]*|key|sig|code|pw|jwt)=)(?!\[removed\])[^&;#\s]+"
+)
+COMMON_NAMES = (
+    "administrator", "debian", "ec2-user", "runner", "vagrant", "docker", "jovyan", "nobody", "localhost", "default", "computer",
+    "localhost.localdomain", "notebook", "workstation", "training",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What must not be told: folders as they begin, and the names of its users and hosts that look like no word."""
+
+    folders: tuple[str, ...]
+    users: tuple[str, ...]
+    hosts: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Told:
+    """What was replaced before publishing: how often each kind, in each file."""
+
+    counts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    file: str = ""
+
+    def add(self, kind: str) -> None:
+        self.counts[self.file, kind] += 1
+
+    def lines(self) -> tuple[str, ...]:
+        """One line a file and kind, such as ``recipe.yaml: 2 x a path, of which the last name is left``."""
+        return tuple(f"{file}: {count} x {kind}" for (file, kind), count in sorted(self.counts.items()))
+
+
+PATH = "a path, of which the last name is left"
+PASSWORD = "a password in an address, removed"
+NAMES = "the name of this machine's user or host, now [user] or [host]"
+
+
+def this_machine(folders: Iterable[str | Path | None] = ()) -> Machine:
+    """The machine this runs on, with further folders that a run has noted."""
+    home, host = Path.home(), socket.gethostname()
+    near = [
+        home,
+        Path.cwd(),
+        os.environ.get("HF_HOME"),
+        os.environ.get("VIRTUAL_ENV"),
+        os.environ.get("TMPDIR"),
+        *folders,
+    ]
+    known = {form for folder in near if folder for form in (str(folder), os.path.realpath(folder))}
+    users = {getpass.getuser(), home.name, *map(os.environ.get, ("USER", "LOGNAME", "USERNAME", "SUDO_USER"))}
+    hosts = {host, host.partition(".")[0], *map(os.environ.get, ("HOSTNAME", "COMPUTERNAME"))}
+    deep = {folder for folder in known if os.path.isabs(folder) and len(Path(folder).parts) > 2}
+    return Machine(_longest_first(deep), _longest_first(_distinct(users)), _longest_first(_distinct(hosts)))
+
+
+def portable(value: Any, machine: Machine, told: Told) -> Any:
+    """Plain data for others: every text in it, keys too, without what it tells of this machine or of the run's folder."""
+    if isinstance(value, Mapping):
+        return {portable(key, machine, told): portable(item, machine, told) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [portable(item, machine, told) for item in value]
+    if isinstance(value, str | os.PathLike):
+        return portable_text(os.fspath(value), machine, told)
+    return value
+
+
+def portable_text(text: str, machine: Machine, told: Told) -> str:
+    """A text in which of every path the last name is left, of an address no password, of user and host no name."""
+    text = text.removeprefix(f"{RUN}/")
+    if _is_path(text):
+        told.add(PATH)
+        return _without_names(_last(text), machine, told)
+    parts, end = [], 0
+    for address in URL.finditer(text):
+        parts += [_without_paths(text[end : address.start()], machine, told), _address(address.group(), machine, told)]
+        end = address.end()
+    return "".join([*parts, _without_paths(text[end:], machine, told)])
+
+
+def paths_shortened(value: Any, machine: Machine, told: Told) -> Any:
+    """Plain data in which a text that is a path, as a whole, is its last name; all other texts stay as they are."""
+    if isinstance(value, Mapping):
+        return {key: paths_shortened(item, machine, told) for key, item in value.items()}
+    if isinstance(value, list):
+        return [paths_shortened(item, machine, told) for item in value]
+    if isinstance(value, str) and (_is_path(value) or value.startswith("file:/")):
+        return portable_text(value, machine, told)
+    return value
+
+
+def local_in(text: str, machine: Machine) -> str | None:
+    """What a text that others wrote tells of this machine, in words, or None; a system folder tells nothing."""
+    for seen in {text, unquote(text)}:
+        for address in map(re.Match.group, URL.finditer(seen)):
+            if _address(address, machine, Told()) != address:
+                return "an address that names a file, a password or this machine"
+        rest = URL.sub(" ", seen)
+        forms = (_known(machine), WINDOWS, HOME, FAR, *([] if FORMULA.search(rest) else [SHARE]))
+        if any(form.search(rest) for form in forms) or any(map(_private, ABSOLUTE.findall(rest))):
+            return "a path of the machine it was made on"
+        if (names := _names(machine)) and names.search(rest):
+            return "the name of this machine's user or host"
+    return None
+
+
+def _is_path(text: str) -> bool:
+    """Whether a whole text is a path, with spaces perhaps: its form says so, or the folder that it lies in is there."""
+    if len(text) > 1000 or "\n" in text or not re.match(r"[/~]|[A-Za-z]:[\\/]|\\\\[\w.]", text):
+        return False
+    if any(form.fullmatch(text) for form in (HOME, WINDOWS, SHARE)):
+        return True
+    names = text.strip("/").split("/")
+    few_words = names[0] in ROOTS and all(len(name.split()) < 5 and name[-1:] not in ",:;" for name in names)
+    folder = os.path.dirname(os.path.expanduser(text.rstrip("/")))
+    return len(names) > 1 and (few_words or bool(ABSOLUTE.fullmatch(text)) or (folder != "/" and os.path.isdir(folder)))
+
+
+def _without_paths(text: str, machine: Machine, told: Told) -> str:
+    def cut(path: re.Match[str]) -> str:
+        told.add(PATH)
+        return _last(path.group())
+
+    def cut_absolute(path: re.Match[str]) -> str:
+        return cut(path) if _absolute(path.group()) else path.group()
+
+    if "/" in text or "\\" in text:
+        text = _known(machine).sub(cut, text)
+        for form in (WINDOWS, HOME, CLIMBING, *([] if FORMULA.search(text) else [SHARE])):
+            text = form.sub(cut, text)
+        text = ABSOLUTE.sub(cut_absolute, text)
+    return _without_names(text, machine, told)
+
+
+def _last(path: str) -> str:
+    """The last name of a path; none for a home folder, whose name is a person's."""
+    parts = re.split(r"(?<!\\ )[/\\]+(?! )", path.rstrip("/\\"))
+    return "[user]" if len(parts) <= 3 and parts[-2:-1] in (["home"], ["Users"]) else parts[-1]
+
+
+def _absolute(path: str) -> bool:
+    """Whether a word that begins with a slash is a path: /think and /r/name are none, /a/b/c is."""
+    names = path.strip("/").split("/")
+    return len(names) > 2 or (len(names) > 1 and (names[0] in ROOTS + SYSTEM or os.path.isdir(f"/{names[0]}")))
+
+
+def _private(path: str) -> bool:
+    names = path.strip("/").split("/")
+    return len(names) > 1 and names[0] not in SYSTEM and (names[0] in ROOTS or os.path.isdir(f"/{names[0]}"))
+
+
+@lru_cache
+def _known(machine: Machine) -> re.Pattern[str]:
+    """Paths below the folders that are known, wherever they stand, also behind an option's letter."""
+    folders = "|".join(map(re.escape, machine.folders)) or r"(?!)"
+    return re.compile(rf"(?:{folders})(?![\w.-])(?:[/\\]+{NAME})*[/\\]*")
+
+
+def _address(address: str, machine: Machine, told: Told) -> str:
+    """An address without user and password, and without the values of parameters that are named as secrets."""
+    if address.lower().startswith("file:"):
+        told.add(PATH)
+        return _last(unquote(address))
+    scheme, _, rest = address.partition("://")
+    place, slash, below = rest.partition("/")
+    before, at, host = place.rpartition("@")
+    if not at and "@" in rest and ":" in place:  # a slash within the password
+        before, at, below = rest.rpartition("@")
+        host, slash, below = below.partition("/")
+    shown = SECRET_PARAMETER.sub(r"\1[removed]", f"{scheme}://{host}{slash}{below}")
+    if shown != address:
+        told.add(PASSWORD)
+    return _without_names(shown, machine, told)
+
+
+@lru_cache
+def _names(machine: Machine) -> re.Pattern[str] | None:
+    words = "|".join(map(re.escape, (*machine.hosts, *machine.users)))
+    return re.compile(rf"(?<![\w/.-])(?:{words})(?![\w/-])") if words else None
+
+
+def _without_names(text: str, machine: Machine, told: Told) -> str:
+    names = _names(machine)
+    if names is None:
+        return text
+
+    def instead(name: re.Match[str]) -> str:
+        told.add(NAMES)
+        return "[host]" if name.group() in machine.hosts else "[user]"
+
+    return names.sub(instead, text)
+
+
+def _distinct(names: Iterable[str | None]) -> set[str]:
+    """The names that no word of ordinary text looks like: with a digit or a sign in them, or of eight letters and more."""
+    long = {name for name in names if name and len(name) > 3 and name.lower() not in COMMON_NAMES}
+    return {name for name in long if len(name) > 7 or not name.isalpha()}
+
+
+def _longest_first(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted(names, key=lambda name: (-len(name), name)))

@@ -1,0 +1,55 @@
+"""The texts of a file that is published, as a reader of it would have them: values of JSON, names and notes of weights."""
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from llmpolicy.publish.weights import read_header
+
+VOCABULARIES = ("vocab.json", "vocab.txt", "merges.txt", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model")
+"""Files that hold pieces of text of every kind, /usr/ and sk- among them."""
+
+
+def texts(path: Path) -> Iterator[str]:
+    """Every text in a file but the pieces of a vocabulary: the values and keys of JSON, the header of weights, else all of it."""
+    if path.suffix == ".safetensors":
+        with open(path, "rb") as file:
+            yield from strings(read_header(file)[0])
+    elif path.name in VOCABULARIES:
+        return
+    elif path.suffix == ".json":
+        content = json.loads(path.read_text(encoding="utf-8"))
+        yield from strings(without_vocabulary(content) if path.name == "tokenizer.json" else content)
+    else:
+        yield path.read_text(encoding="utf-8")
+
+
+def without_vocabulary(tokenizer: Any) -> Any:
+    """The content of tokenizer.json without the pieces of its model."""
+    if not isinstance(tokenizer, Mapping) or not isinstance(tokenizer.get("model"), Mapping):
+        return tokenizer
+    model = {key: value for key, value in tokenizer["model"].items() if key not in ("vocab", "merges")}
+    return {**tokenizer, "model": model}
+
+
+def strings(value: Any) -> Iterator[str]:
+    """Every text in plain data, keys too, however deep."""
+    ahead = [value]
+    while ahead:
+        item = ahead.pop()
+        if isinstance(item, str):
+            yield item
+        elif isinstance(item, Mapping):
+            ahead += [*item.keys(), *item.values()]
+        elif isinstance(item, list):
+            ahead += item
+
+
+def no_figure(value: Any, key: str = "") -> str | None:
+    """The dotted key of the first NaN or infinity in plain data, or None."""
+    if isinstance(value, float):
+        return None if math.isfinite(value) else key
+    items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list | tuple) else ()
+    return next((name for inner, item in items if (name := no_figure(item, f"{key}.{inner}".lstrip(".")))), None)
