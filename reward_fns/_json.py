@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
+from llmpolicy.thinking import may_hold_marks
+
 from ._reply import reply
 from ._text import MAX_CHARS, NoAnswer
 
@@ -35,7 +37,7 @@ def said(completion: str, prompt: str = "") -> Any:
         try:
             return read(whole)
         except NotJson:
-            if "<" not in whole:
+            if not may_hold_marks(whole):
                 raise
     try:
         text = reply(completion, prompt)

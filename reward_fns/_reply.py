@@ -1,17 +1,17 @@
-"""The text after the last closed reasoning block, exactly as it was written."""
+"""The text outside of the thinking, exactly as it was written."""
 
-from ._text import final_text
+from typing import Any
+
+from ._text import MAX_CHARS, NoAnswer, after_reasoning
 
 _HIDDEN = "\u200b\u200c\u200d\u2060\ufeff\u00ad"
 
 
-def reply(completion: str, prompt: str = "") -> str:
-    """What follows the reasoning, without the whitespace around it; raises NoAnswer as `final_text` does.
+def reply(completion: str, prompt: str = "", thinking_marks: Any = ()) -> str:
+    """What is not thinking, without the whitespace around it; raises NoAnswer as `after_reasoning` does.
 
     Nothing is normalised, for rewards to which another spelling is another value, such as JSON.
     """
-    # final_text decides on a copy of the same length in which nothing is left to normalise.
-    copy = completion.encode("ascii", "replace").decode()
-    after = final_text(copy, prompt)
-    end = len(copy.rstrip())
-    return completion[end - len(after) : end].strip().strip(_HIDDEN).strip()
+    if len(completion) > MAX_CHARS:
+        raise NoAnswer(f"{len(completion)} characters are more than {MAX_CHARS}")
+    return after_reasoning(completion, prompt, thinking_marks).strip().strip(_HIDDEN).strip()

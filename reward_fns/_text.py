@@ -3,8 +3,13 @@
 import numbers
 import re
 import unicodedata
+from collections import deque
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
+
+from llmpolicy.rewards import RewardError
+from llmpolicy.thinking import Mark, Pairs, begins_in_words, marks, marks_behind, may_hold_marks
 
 MAX_CHARS = 200_000
 """A longer completion is judged wrong unread."""
@@ -19,7 +24,23 @@ _MARKUP = re.compile(
     r"|\\(?:boxed|fbox|text|mbox|hbox|mathrm|mathbf|quad|qquad|n|t|r|left|right|big|displaystyle)(?![A-Za-z])",
     re.DOTALL,
 )
-_REASONING = re.compile(r"<(/?)(think|thinking|thought|reasoning|reflection|scratchpad)>", re.IGNORECASE)
+_BEFORE_MARKUP = re.compile(r"[^<&\\]{0,200}")
+_TAIL = 4_000
+_AGAIN = re.compile(r"[<;][\s\\/]*[\w:.-]{0,20}think", re.IGNORECASE)
+_BEGINS_WORDS = re.compile(r"(?:\A|\n|>|assistant)[ \t]*\Z")
+_ENDS = re.compile(
+    r"(?:\s*<\|(?:im_end|eot_id|eom_id|end|return|endoftext|end_of_text|end_of_turn|END_OF_TURN_TOKEN|END_RESPONSE"
+    r"|end_of_solution)\|>|\s*<(?:end_of_turn|turn\||｜end▁of▁sentence｜)>)+\s*\Z"
+)
+_BEGINS = re.compile(r"\s*<\|(?:START_RESPONSE|begin_of_solution)\|>")
+_SPECIAL = re.compile(r"<\|(/?)([\w:.-]{1,40})\|>")
+_SIDES = re.compile(r"(?:\b|_)(?:(begin|start|open|prefix)|end|stop|close|suffix)(?:\b|_)(?:of_)?", re.IGNORECASE)
+_FRAMES = re.compile(
+    r"im|header_id|text|sentence|turn|response|solution|answer|box|object_ref|quad|vision|image|audio|fim|code|role|content|"
+    r".*(?:tool|function|call|action|plugin).*|",
+    re.IGNORECASE,
+)
+"""Pairs of special tokens that are known to hide no thought."""
 
 
 class NoAnswer(ValueError):
@@ -42,34 +63,68 @@ def normalise(text: str) -> str:
     return "".join(map(_fold, unicodedata.normalize("NFC", text)))
 
 
-def final_text(completion: str, prompt: str = "") -> str:
-    """The normalised text after the last closed reasoning block; raises NoAnswer when a block is open or malformed.
+def final_text(completion: str, prompt: str = "", thinking_marks: Any = ()) -> str:
+    """The normalised text outside of the thinking; raises NoAnswer as `after_reasoning` does.
 
-    A prompt that ends in ``<think>`` has opened a block for the completion.
+    A prompt that ends in ``<think>``, or in a thought behind it, has opened a block for the completion.
     """
-    return after_reasoning(normalise(completion), prompt).strip()
+    if len(completion) > MAX_CHARS:
+        raise NoAnswer(f"{len(completion)} characters are more than {MAX_CHARS}")
+    return normalise(after_reasoning(completion, prompt, thinking_marks)).strip()
 
 
-def after_reasoning(text: str, prompt: str = "") -> str:
-    """What stands after the last closed reasoning block, as it is written; raises NoAnswer as `final_text` does."""
-    end, opened = 0, _opened_by(prompt)
-    seen = False
-    for tag in _REASONING.finditer(text) if "<" in text else ():
-        name = tag[2].lower()
-        if not tag[1]:
-            if opened:
+def after_reasoning(text: str, prompt: str = "", thinking_marks: Any = ()) -> str:
+    """What stands outside of the thinking, as it is written; raises NoAnswer for a thought that is open or malformed.
+
+    A thought stands between the marks of any known family (see `llmpolicy.thinking`), or ``thinking_marks``, pairs of
+    one's own. It hides all in it; no text may stand between two thoughts, and what stands before the first is read too.
+    """
+    own = pairs_of(thinking_marks) if thinking_marks else ()
+    opened = _opened_by(prompt, own) if prompt and may_hold_marks(prompt, own) else None
+    if opened is None and not may_hold_marks(text, own) and not begins_in_words(text):
+        return text
+    start = _behind_think(text, opened)
+    if start:
+        opened = None
+        if not may_hold_marks(text[start:], own):
+            return text[start:]
+    said, seen, begun = "", start > 0, opened is not None
+    for mark in marks_behind(text, start, own) if start else marks(text, own):
+        if opened is not None:
+            if mark.closes(opened):
+                opened, seen, start = None, True, mark.start if mark.role == "call" else mark.end
+            elif mark.begins_again(opened) and (not begun or text[: mark.start].strip()):
                 raise NoAnswer("a reasoning block inside another")
-            if seen and text[end : tag.start()].strip():
+            begun = False
+        elif mark.role == "answer":
+            said, start = said + text[start : mark.start], mark.end
+        elif mark.role == "open":
+            said += text[start : mark.start]
+            if seen and said.strip():
                 raise NoAnswer("an answer before the last reasoning block")
-            opened = name
-        elif opened != name and (opened or seen):
+            opened = mark
+        elif mark.role == "odd" or (mark.role == "close" and (seen or said.strip() or not mark.plain)):
             raise NoAnswer("a reasoning tag without its partner")
-        else:
+        elif mark.role == "close":
             # The first closing tag may lack its partner: many chat templates open the block in the prompt.
-            opened, seen, end = "", True, tag.end()
-    if opened:
+            said, seen, start = "", True, mark.end
+    if opened is not None:
         raise NoAnswer("the reasoning block is not closed")
-    return text[end:]
+    return _unframed(said + text[start:] if text[start:].strip() else "")
+
+
+def pairs_of(thinking_marks: Any) -> Pairs:
+    """Thinking marks of one's own as pairs; RewardError for what is no list of pairs of two different texts."""
+    pairs = [thinking_marks] if all(isinstance(mark, str) for mark in thinking_marks) else thinking_marks
+    if isinstance(thinking_marks, str) or not all(
+        isinstance(pair, Sequence) and len({*map(str, pair)}) == len(pair) == 2 and all(map(str.strip, map(str, pair)))
+        for pair in pairs
+    ):
+        raise RewardError(
+            f"thinking_marks is {thinking_marks!r:.80}; expected pairs of what opens and what closes a thought, such as "
+            '[["<mull>", "</mull>"]].'
+        )
+    return tuple((str(opens), str(ends)) for opens, ends in pairs)
 
 
 def gold_text(answer: Any) -> str:
@@ -84,15 +139,18 @@ def gold_text(answer: Any) -> str:
 
 def says_something(text: str) -> bool:
     """Whether a letter, digit or symbol is left when markup, marks, hidden characters and punctuation are gone."""
-    kinds = ((character, unicodedata.category(character)[0]) for character in without_markup(text))
-    return any(
-        kind in "LN" or (kind == "S" and character > "\x7f") for character, kind in kinds if character not in _BLANKS
-    )
+    # No markup begins in front of these, so that a letter there is one that is shown.
+    return any(map(_says, _BEFORE_MARKUP.match(text)[0])) or any(map(_says, without_markup(text)))  # type: ignore[index]
 
 
 def without_markup(text: str) -> str:
     """The text without tags, comments, entities and the commands of LaTeX that show nothing by themselves."""
     return _MARKUP.sub(" ", text)
+
+
+def _says(character: str) -> bool:
+    kind = unicodedata.category(character)[0]
+    return (kind in "LN" or (kind == "S" and character > "\x7f")) and character not in _BLANKS
 
 
 def _fold(character: str) -> str:
@@ -114,6 +172,40 @@ def _longest_run_of_marks(text: str) -> int:
     return longest
 
 
-def _opened_by(prompt: str) -> str:
-    tag = re.search(r"<(think|thinking|thought|reasoning|reflection|scratchpad)>\s*\Z", prompt[-40:], re.IGNORECASE)
-    return tag[1].lower() if tag else ""
+def _behind_think(text: str, opened: Mark | None) -> int:
+    """The end of a first plain think block, found fast; 0 where the marks must be looked at one by one."""
+    begins = 0 if opened is not None else len("<think>")
+    if not text.startswith("<think>") if opened is None else opened.key != "<think" or not opened.plain:
+        return 0
+    end = text.find("</think>")
+    return 0 if end < 0 or not text.isascii() or _AGAIN.search(text, begins, end) else end + len("</think>")
+
+
+def _opened_by(prompt: str, own: Pairs) -> Mark | None:
+    """The mark behind which the prompt ends inside of a thought: at its end, or where words of the reply begin."""
+    tail = prompt[-_TAIL:]
+    last = next(iter(deque(marks_behind(tail, own=own), maxlen=1)), None)
+    if last is None or last.role != "open":
+        return None
+    spoken = tail[last.end :].strip() and not _BEGINS_WORDS.search(tail[: last.start])
+    return None if spoken else last
+
+
+def _unframed(text: str) -> str:
+    """The text without the tokens that frame an answer; raises NoAnswer for a pair of special tokens of unknown meaning."""
+    if text.rstrip()[-1:] == ">":
+        text = _ENDS.sub("", text)
+    if "<|" not in text:
+        return text
+    text = _BEGINS.sub("", text, count=1) if _BEGINS.match(text) else text
+    sides: dict[str, set[bool]] = {}
+    for token in _SPECIAL.finditer(text):
+        named = _SIDES.search(token[2])
+        if token[1] or named:
+            sides.setdefault(_SIDES.sub("", token[2]).strip("_").lower(), set()).add(bool(named and named[1]))
+        else:
+            sides.setdefault(token[2].lower(), set()).add(True)
+    for name, both in sides.items():
+        if len(both) == 2 and not _FRAMES.fullmatch(name):
+            raise NoAnswer(f"what stands between the special tokens for {name!r} may be no part of the answer")
+    return text

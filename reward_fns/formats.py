@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from llmpolicy.rewards import RewardError, Score, reward
+from llmpolicy.thinking import may_hold_marks, side
 
 from ._answer import boxes, visible
-from ._text import NoAnswer, final_text, normalise, says_something, without_markup
+from ._text import NoAnswer, after_reasoning, normalise, pairs_of, says_something, without_markup
 
 _BOX = re.compile(r"\\(?:f?boxed|fbox)\s*\{")
 _CONSTANT = re.compile(r"[-+]?\s*\\(?:pi|phi|theta|alpha|beta|lambda|mu|sigma|omega|infty|emptyset|varnothing)\s*")
@@ -15,6 +17,8 @@ _TEX_COMMENT = re.compile(r"(?<!\\)%[^\n]*")
 _CODE_BEFORE = re.compile(r"`[ \t$\\(\[*_]*\Z")
 _CODE_AFTER = re.compile(r"[ \t$\\)\]*_.,]*`")
 _NAME = re.compile(r"[A-Za-z][\w-]*")
+_THINK = (("<think>", "</think>"),)
+_LOOKALIKES = dict.fromkeys(map(ord, "＼﹨｛｝﹛﹜"), "\ufffd")
 
 
 @reward(
@@ -26,21 +30,24 @@ _NAME = re.compile(r"[A-Za-z][\w-]*")
     range=(0, 1),
     kind="format",
 )
-def think(completion: str, prompt: str = "") -> Score:
+def think(completion: str, prompt: str = "", thinking_marks: Any = ()) -> Score:
     """1.0 for ``<think>something</think>something``: one pair, nothing before it, neither part empty; else 0.0.
 
-    After a prompt that ends in ``<think>`` the completion begins inside the block.
+    The marks must be written exactly so; ``thinking_marks`` names others, as pairs, that count in their place. After a
+    prompt that ends in the first of a pair the completion begins inside the block.
     """
+    pairs = pairs_of(thinking_marks or _THINK)
+    text = _begun(completion.strip(), prompt, [opens for opens, _ in pairs])
+    opening, closing = next((pair for pair in pairs if text.startswith(pair[0])), pairs[0])
+    if text.count(opening) != 1 or text.count(closing) != 1 or not text.startswith(opening):
+        return Score(0.0, why=f"expected one {opening}...{closing}, at the start")
+    inside, _, answer = text.removeprefix(opening).partition(closing)
     try:
-        text = normalise(completion).strip()
+        if after_reasoning(text, thinking_marks=thinking_marks).strip() != answer.strip():
+            return Score(0.0, why="other marks of thinking in it")
+        return _filled({"think": normalise(inside), "answer": normalise(answer)})
     except NoAnswer as reason:
         return Score(0.0, why=str(reason))
-    if prompt.rstrip().endswith("<think>") and not text.startswith("<think>"):
-        text = "<think>" + text
-    if text.count("<think>") != 1 or text.count("</think>") != 1 or not text.startswith("<think>"):
-        return Score(0.0, why="expected one <think>...</think>, at the start")
-    inside, _, answer = text.removeprefix("<think>").partition("</think>")
-    return _filled({"think": inside, "answer": answer})
 
 
 @reward(
@@ -57,21 +64,19 @@ def think(completion: str, prompt: str = "") -> Score:
     range=(0, 1),
     kind="format",
 )
-def tags(completion: str, tags: Sequence[str] = ("think", "answer"), prompt: str = "") -> Score:
+def tags(
+    completion: str, tags: Sequence[str] = ("think", "answer"), prompt: str = "", thinking_marks: Any = ()
+) -> Score:
     """1.0 when the completion is exactly these tags, in order, each once, closed, not empty, nothing outside; else 0.0.
 
-    After a prompt that ends in the first of them, as in ``<think>``, the completion begins inside it.
-    RewardError for a name that cannot be a tag, or twice the same.
+    After a prompt that ends in the first of them, as in ``<think>``, the completion begins inside it. What is none of the
+    tags may hold no thought in other marks, those of ``thinking_marks`` included. RewardError for a name that cannot be a
+    tag, or twice the same.
     """
     if isinstance(tags, str) or not tags or len(set(tags)) < len(tags) or not all(map(_NAME.fullmatch, tags)):
         raise RewardError(f"formats:tags got tags {tags!r}; expected a list of different tag names.")
-    try:
-        text = normalise(completion).strip()
-    except NoAnswer as reason:
-        return Score(0.0, why=str(reason))
+    text = _begun(completion.strip(), prompt, [f"<{tags[0]}>"])
     parts: dict[str, str] = {}
-    if prompt.rstrip().endswith(f"<{tags[0]}>") and not text.startswith(f"<{tags[0]}>"):
-        text = f"<{tags[0]}>" + text
     for tag in tags:
         opening, closing = f"<{tag}>", f"</{tag}>"
         if text.count(opening) > 1 or text.count(closing) > 1 or not text.startswith(opening) or closing not in text:
@@ -80,7 +85,12 @@ def tags(completion: str, tags: Sequence[str] = ("think", "answer"), prompt: str
         text = text.lstrip()
     if text:
         return Score(0.0, why="text after the last tag")
-    if any(f"<{slash}{tag}>" in part for part in parts.values() for tag in tags for slash in ("", "/")):
+    try:
+        hides = any(_hides(tag, part, thinking_marks) for tag, part in parts.items())
+        parts = {tag: normalise(part) for tag, part in parts.items()}
+    except NoAnswer as reason:
+        return Score(0.0, why=str(reason))
+    if hides or any(f"<{slash}{tag}>" in part for part in parts.values() for tag in tags for slash in ("", "/")):
         return Score(0.0, why="a tag inside another")
     return _filled(parts)
 
@@ -91,22 +101,39 @@ def tags(completion: str, tags: Sequence[str] = ("think", "answer"), prompt: str
     range=(0, 1),
     kind="format",
 )
-def boxed(completion: str, prompt: str = "") -> Score:
+def boxed(completion: str, prompt: str = "", thinking_marks: Any = ()) -> Score:
     """1.0 when the text after the last closed think has exactly one ``\\boxed{}`` and something stands in it; else 0.0.
 
     A box in code, inline or in a block, shows how a box is written and is none: `math_answer` reads no answer there either.
+    Nor is one in look-alike characters. ``thinking_marks`` are pairs of one's own that a thought stands between.
     """
     try:
-        text = final_text(completion, prompt)
+        written = after_reasoning(completion, prompt, thinking_marks)
+        text = normalise(written if written.isascii() else written.translate(_LOOKALIKES)).strip()
         seen = visible(text)
         found = [box for box in boxes(seen) if not _in_inline_code(seen, box.start, box.end)]
     except NoAnswer as reason:
         return Score(0.0, why=str(reason))
     opened = len(_BOX.findall(text))
-    if opened != 1 or len(found) != 1:
+    if opened != 1 or len(found) != 1 or not _BOX.search(written):
         return Score(0.0, why=f"{opened} boxes with braces, {len(found)} with something in it; expected one")
     content = _TEX_COMMENT.sub(" ", found[0].content)
     return Score(1.0) if _CONSTANT.fullmatch(content) else _filled({"box": _COMMAND.sub(" ", without_markup(content))})
+
+
+def _begun(text: str, prompt: str, openings: Sequence[str]) -> str:
+    """The text with the tag before it that the end of the prompt has opened."""
+    begun = next((opens for opens in openings if prompt.rstrip().endswith(opens.strip())), "")
+    return text if text.startswith(begun) else begun + text
+
+
+def _hides(tag: str, part: str, thinking_marks: Any) -> bool:
+    """Whether a part has marks by which some of it is a thought, or by which a thought ends elsewhere than its tag says."""
+    if not may_hold_marks(part, tuple(thinking_marks and pairs_of(thinking_marks))):
+        return False
+    if side(tag):
+        return after_reasoning(f"<{tag}>{part}</{tag}>.", thinking_marks=thinking_marks) != "."
+    return after_reasoning(part, thinking_marks=thinking_marks) != part
 
 
 def _in_inline_code(text: str, start: int, end: int) -> bool:

@@ -4,18 +4,17 @@ import re
 
 from transformers import PreTrainedTokenizerBase
 
+from llmpolicy.thinking import side
+
 TAGS = re.compile(r"</?(?:think|thinking|thought|reasoning|reflection|scratchpad)>", re.IGNORECASE)
-_THOUGHT = re.compile(r"think(?:ing)?|thought|reasoning|inner", re.IGNORECASE)
-_CLOSES = re.compile(r"/|(?:\b|_)(?:end|suffix)", re.IGNORECASE)
-_SIDES = re.compile(r"begin|start|end|of|prefix|suffix|[^a-z]", re.IGNORECASE)
 
 
 def thinking_marks(tokenizer: PreTrainedTokenizerBase) -> dict[str, str]:
     """The tokens around thinking, and the tag that each is read as; only those that come as a pair."""
     pairs: dict[str, dict[bool, str]] = {}
     for token in map(str, tokenizer.added_tokens_decoder.values()):
-        if _THOUGHT.search(token):
-            pairs.setdefault(_SIDES.sub("", token).casefold(), {})[bool(_CLOSES.search(token))] = token
+        if found := side(re.sub(r"[^\w:.-]+", " ", token), closes="/" in token):
+            pairs.setdefault(found[0], {})[found[1]] = token
     tags: dict[str, str] = {}
     for pair in pairs.values():
         if len(pair) == 2:
