@@ -11,6 +11,7 @@ from ._forms import MAX_ANSWER, Form, GoldUnreadable, read, same, value_of
 from ._latex import clean
 from ._numbers import read_unit
 from ._text import NoAnswer, final_text
+from ._words import ANSWER, FILLER, LINK, PERCENT, SCALE
 
 Extract = Literal["strict", "last_number"]
 
@@ -20,22 +21,25 @@ _MAX_LINE = 500
 _MAX_BARE = 200
 _MAX_WORD = 20
 
-_BOX = re.compile(r"\\f?boxed\b|\\fbox\b|\\boxed(?=[^A-Za-z])")
+_BOX = re.compile(r"\\(?:f?boxed\b|fbox\b|boxed(?=[^A-Za-z]))")
 _HASHES = re.compile(r"(?<!#)####(?!#)[ \t]*([^\n#]*)")
 _HEADING = re.compile(
     r"(?:[*_]*step\b|\d+[.)]\s+[a-z]|[*_]*(?:the\s+)?(?:final\s+)?(?:answer|solution)\W*\Z)", re.IGNORECASE
 )
 _LINE = re.compile(
-    r"(?:(?<![A-Za-z])(?:answer|(?:correct|right|best|final)\s+(?:option|choice|letter|result))|\u7b54\u6848)"
-    r"(?:\s+(?:to|of|for)\s+[^.:\n]{1,60}?|\s+(?:that\s+)?(?:we|i)\s+\w+)?[*_`]*[ \t]*"
+    rf"{ANSWER}"
+    r"(?:\s+(?:to|of|for|à|auf|zur?|alla)\s+[^.:\n]{1,60}?|\s+(?:that\s+)?(?:we|i)\s+\w+|\s+here)?[*_`]*[ \t]*"
     r"(?:,[ \t]*\w+(?:[ \t]\w+)?,[ \t]*|[ \t]*\((?:in|to|rounded)\b[^()\n]{1,30}\)[ \t]*)?"
     r"(?:(?:[:=]|\u2192|\u662f|\u4e3a)[*_`]*(?:[ \t]*\})?|\b(?:is|equals"
     r"|(?:would|should|must|will|has to|turns out to|comes out to|is found to)[ \t]+be"
-    r"|(?:comes|works)(?: out)? to(?: be)?|to be)\b(?:[ \t]*(?::|=|equal to\b))?)"
-    r"[ \t]*(?:(?:therefore|thus|then|hence|simply|just|clearly|obviously|only|exactly|indeed|given by)\b,?[ \t]*)?",
+    rf"|(?:comes|works)(?: out)? to(?: be)?|to be)\b(?:[ \t]*(?::|=|equal to\b))?|{LINK}[ \t]*:?)"
+    r"[ \t]*(?:(?:therefore|thus|then|hence|simply|just|clearly|obviously|only|exactly|indeed|given by)\b,?[ \t]*)?"
+    rf"(?:{FILLER}[ \t]*){{0,2}}",
     re.IGNORECASE,
 )
-_HEADED = re.compile(r"(?im)^[ \t]*(?:[#*_]+[ \t]*)?(?:the[ \t]+)?(?:final[ \t]+)?answer[ \t*_:#]*$(?=\s*\S)")
+_HEADED = re.compile(
+    rf"(?im)^[ \t]*(?:[#*_]+[ \t]*)?(?:(?:the|final|die|la|a|最终|最終)[ \t]*){{0,2}}{ANSWER}[ \t*_:#]*$(?=\s*\S)"
+)
 _IS_THE_ANSWER = re.compile(
     r"(?<![\w.,$\\{(-])([-+$(*]{0,4}\d[\d,./]{0,40}[%$)*]{0,4})[ \t]+is[ \t]+(?:the|my|our)[ \t]+"
     r"(?:(?:final|correct|right)[ \t]+)?answer\b",
@@ -63,14 +67,20 @@ _SENTENCE = re.compile(
 )
 _REST = re.compile(r"(?:(?!</answer>)[^\n])*", re.IGNORECASE)
 _NEXT = re.compile(r"(?:\s|\\\[|\\\(|\$\$)*[^\n]*")
-_OPENED = re.compile(r"(?:\s|\\\[|\\\(|\$\$)*")
+_OPENED = re.compile(r"(?:\s|\\\[|\\\(|\$\$|[-*\u2022]\s+)*")
 _REASON = re.compile(
-    r"[,;(]?\s*\b(?:because|since|as|which|where)\b.*|[,;(]\s*(?:i\.e\b|namely\b).*"
+    r"[,;(]?\s*\b(?:because|since|as|which|where|weil|denn|car|parce que|porque|perché)\b.*|[,;(]\s*(?:i\.e\b|namely\b).*"
     r"|[,;]?\s+and\s+(?:we|that|this|so)\b.*"
-    r"|(?:[,(]\s*|\s+)(?:and\s+)?(?:not|rather than|instead of)\s+[-$\\(*]*\d.*",
+    r"|(?:[,(]\s*|\s+)(?:and\s+)?(?:not|rather than|instead of|nicht|non|pas|no|не)\s+[-$\\(*]*(?:\d|[A-J]\b).*",
     re.IGNORECASE,
 )
-_SENTENCE_END = re.compile(r"\.[*_)]*(?=\s|\Z)")
+_AFTER_A_VALUE = re.compile(
+    r"\s+[-\u2013\u2014]{1,3}\s+(?:[aA]\s|[^\W\d_]{2}).*|;\s+[^\W\d_]{2}.*|,\s+for\s+.*|,\s+altogether\b.*"
+    r"|\s+\((?!\s*(?:mod|base)\b)(?=[^()]*(?<![\\A-Za-z])[^\W\d_]{3})[^()]*\).*"
+)
+"""Words that explain a number or a formula, and are no part of it."""
+_SENTENCE_END = re.compile(r"\.[*_)]*(?=\s|\Z)|。")
+_TELLS = re.compile(r"[\d\\]")
 _COMMENTED = re.compile(r"(?m)^[ \t]*(?:[>%]|\[//\]:)[^\n]*$|\\verb\*?([|!+/])[^\n]{0,500}?\1")
 _LAYOUT = re.compile(r"</?(?:b|i|u|em|strong|p|br|center|span|div)\s*/?>", re.IGNORECASE)
 _COLOUR = re.compile(r"\\(?:text)?color\s*\{[^{}]{0,40}\}")
@@ -86,7 +96,13 @@ _MINUS = re.compile(r"(?:=\s*-\s*|(?:\A|[\s$(\[])-)\Z")
 _UNIT = re.compile(
     r"[ \t$]*(\\text\s*\{[^{}]{1,30}\}|\\?%|\^\s*\{?\\circ\}?|[\u00b0\u00a2]|[A-Za-z]{1,12}(?:/[A-Za-z]{1,4})?(?![A-Za-z]))"
 )
-_SCALE = re.compile(r"\W*(?:hundred|thousand|million|billion|trillion|dozen|percent)s?\b", re.IGNORECASE)
+_SAID_AFTER = re.compile(
+    r"(?<=[\dA-J])\s*(?:です|である|だ|입니다|이다|입니다)[。.]?\Z|(?<=\d)[个個只隻元人张張件天年岁歲次种種名位块塊棵朵条條枚円個人개명원]\Z"
+)
+_NAME = re.compile(r"\\?[A-Za-z]+(?:_\w|_\{\w+\})?|[A-Za-z]\([\w,]+\)|[A-Z]{1,3}")
+_EQUALS = re.compile(
+    r"[\s$*}&]*(?:\\[\])])?\s*=\s*((?:(?!\\\\|\\[\])]|\\end|\\text|\\q?quad|[$,;\n]|\.(?!\d)|\s[A-Za-z]{2}).)+)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +121,11 @@ class Mark:
 def final_answer(completion: str, prompt: str = "", extract: Extract = "strict") -> tuple[Form, str]:
     """The one final answer, read, and its text; raises NoAnswer when there is none, or several that differ."""
     text = visible(final_text(completion, prompt))
-    answers = marked_answers(text) or stated(text)
-    if extract == "last_number" and (not answers or (len(answers) == 1 and not _is_number(answers[0]))):
-        answers = [found[0] for found in _NUMBER.finditer(text)][-1:]
+    answers = marked_answers(text)
+    if not answers:
+        answers = stated(text)
+        if extract == "last_number" and not (answers and _is_number(answers[0])):
+            answers = [found[0] for found in _NUMBER.finditer(text)][-1:]
     if not answers:
         raise NoAnswer("no answer is marked by \\boxed{...}, '#### ...', 'Answer: ...' or <answer>...</answer>")
     forms = [read(answer) for answer in answers]
@@ -116,20 +134,38 @@ def final_answer(completion: str, prompt: str = "", extract: Extract = "strict")
     return forms[-1], answers[-1]
 
 
-def marked_answers(text: str) -> list[str]:
-    """The different answers that a text marks, in order; raises NoAnswer when the last is not asserted."""
-    marks = _marks(text)
+def marked_answers(text: str, telling: re.Pattern[str] = _TELLS) -> list[str]:
+    """The different answers that a text marks, in order; raises NoAnswer when the last is not asserted.
+
+    Beside a box, ``Answer: ...`` is a mark only with something ``telling`` in it.
+    """
+    marks = _marks(text, telling)
     if not marks:
         return []
     last = marks[-1]
     why = why_not_asserted(text, max(last.start, last.said_from), last.end)
     if why:
         raise NoAnswer(why)
+    if text.startswith("\\", last.start) and not _equal_to(last.content, _EQUALS.match(text, last.end)):
+        raise NoAnswer("the answer is part of an equation that does not hold")
     after = _ANOTHER.fullmatch(text, last.end)
     said = [mark.content for mark in marks if mark is last or not _NOT.match(mark.content)]
     if after and (not after[1].isalpha() or not re.search(r"\d", last.content)):
         said.append(after[1])
     return list(dict.fromkeys(said))
+
+
+def _equal_to(content: str, sides: re.Match[str] | None) -> bool:
+    """Whether what a box is said to equal is a name, equal to it, or beyond this reader."""
+    if sides is None:
+        return True
+    try:
+        form = value_of(read(content))
+        return all(
+            bool(_NAME.fullmatch(side.strip())) or same(read(side), form, "ignore") for side in sides[1].split("=")
+        )
+    except (NoAnswer, GoldUnreadable):
+        return True
 
 
 def alone(text: str) -> list[str]:
@@ -172,7 +208,7 @@ def visible(text: str) -> str:
     return text.strip()
 
 
-def _marks(text: str) -> list[Mark]:
+def _marks(text: str, telling: re.Pattern[str]) -> list[Mark]:
     marks = sorted(
         [*boxes(text), *_tags(text), *_hashes(text), *_lines(text)], key=lambda mark: (mark.start, -mark.end)
     )
@@ -180,9 +216,9 @@ def _marks(text: str) -> list[Mark]:
         raise NoAnswer(f"more than {_MAX_MARKS} answers are marked")
     marks = [mark for mark in marks if not any(_only_holds(text, mark, inner) for inner in marks)]
     marks = [mark for mark in marks if not _only_heads(text, mark, marks[-1])]
-    if any(mark.strong and re.search(r"[\d\\]", mark.content) for mark in marks):
+    if any(mark.strong and _TELLS.search(mark.content) for mark in marks):
         # "The answer is as follows": words that lead to the answer.
-        marks = [mark for mark in marks if mark.strong or re.search(r"[\d\\]", mark.content)]
+        marks = [mark for mark in marks if mark.strong or telling.search(mark.content)]
     return marks
 
 
@@ -208,9 +244,13 @@ def boxes(text: str) -> list[Mark]:
 def _unit_after(text: str, position: int) -> str:
     """The unit, or the word that scales the number, which follows a box: it belongs to the answer."""
     following = text[position : position + 60]
-    scale, unit = _SCALE.match(following), _UNIT.match(following)
-    if scale:
-        return f" {scale[0].strip()}"
+    if not following.strip(" $.\n"):
+        return ""
+    if PERCENT.match(following):
+        return " percent"
+    if scale := SCALE.match(following):
+        return f" {scale[1]}"
+    unit = _UNIT.match(following)
     return f" {clean(unit[1])}" if unit and read_unit(clean(unit[1])) else ""
 
 
@@ -290,7 +330,10 @@ def _cut(content: str) -> str:
     start = content[:_MAX_LINE]
     sentence = _SENTENCE_END.split(start, maxsplit=1)[0]
     sentence = re.sub(r"(?<=\d)[$*_]*!\s*\Z", "", sentence)
-    kept = _ABOUT.sub(r"\\approx ", _REASON.sub("", sentence).strip())
+    kept = _SAID_AFTER.sub("", _ABOUT.sub(r"\\approx ", _REASON.sub("", sentence).strip()))
+    explained = _AFTER_A_VALUE.search(kept)
+    if explained and re.search(r"[\d\\]", kept[: explained.start()]):
+        kept = kept[: explained.start()]
     # A line that is too long to be an answer is handed on as such.
     return content[: MAX_ANSWER + 1] if len(content) > len(start) and kept == start.strip() else kept
 

@@ -1,174 +1,236 @@
-"""Is an answer asserted, or denied, supposed, reported of somebody else, asked, quoted, or taken back?
+"""Is an answer asserted? It is when the sentence around it has one of a few forms: lead, value, harmless tail.
 
-A few rules of English, applied to the sentence around the answer; what is in doubt counts as not asserted.
+A lead is empty, a formula, "the answer is" in one of ten languages, or a clause without a word that denies, doubts, supposes
+or reports; a tail is a unit, a reason or words that say no more of the value. What is in doubt counts as not asserted.
 """
 
 import re
 
+from ._formula import why_part
+from ._words import ANSWER, DENIES, LINK, SUPPOSES
+
 _SIDE = 300
 _LATER = 4_000
 
-_SENTENCE_END = re.compile(r"(?<![ei]\.[ge])[.!?]+[\"')\]*_}$]*\s")
+_SENTENCE_END = re.compile(r"(?<![ei]\.[ge])[.!?]+[\"')\]*_}$]*\s|[。！？]")
 _CONTINUES = re.compile(
-    r"(?:[:,]|\b(?:not|never|than|of|out|says?|said|if|were|be|is|are|was|equals?|to|that|or|but)|n['\u2019]t)\W*\Z"
+    r"(?:[:,]|\b(?:not|never|than|of|out|says?|said|if|were|be|is|are|was|were|equals?|to|that|or|but)|n['\u2019]t)\W*\Z"
 )
 _CONCLUDES = re.compile(
-    r"\b(?:so|thus|hence|therefore|then|which means|meaning|giving|gives|leaving|leaves|finally|consequently"
-    r"|(?<!anything )(?<!nothing )(?<!everything )(?<!all )but)\b|;|\\implies|\\rightarrow|\u21d2|=>|\u2192"
+    r"\b(?:so|thus|hence|therefore|then|which means|meaning|giving|gives|leaving|leaves|finally|consequently|donc"
+    r"|also|daher|luego"
+    r"|entonces|portanto|quindi|(?<!anything )(?<!nothing )(?<!everything )(?<!all )but)\b|;|\\implies"
+    r"|\\[Rr]ightarrow|\u21d2|=>|\u2192"
+    r"|\u6240\u4ee5|\u56e0\u6b64"
 )
-_COPULA = re.compile(
-    r"\b(?:is|are|was|were|equals|has|have|had|gets?|got|kept|keeps?|ate|sold|bought|took|makes|costs?|needs?|earns?|there)\b|="
+_PLAIN_LEAD = re.compile(
+    r"[\s$\\(\[{*_#>=:,-]*"
+    r"(?:(?:we (?:get|have|find|obtain|conclude|see)|it follows|i get|i find|clearly|finally|now)[ ,:]*(?:that )?)?"
+    rf"(?:(?:the|our|my|your)\s+)?(?:(?:final|correct|right|best|required)\s+)?{ANSWER}(?:\s+to this (?:problem|question))?"
+    rf"[\s*_]*(?:is|equals|:|=|{LINK})[\s:*_]*(?:therefore|thus|simply|exactly|just|then)?[\s$\\(\[{{*_:=]*",
 )
+"""The lead of most answers."""
 
-_NEGATION = re.compile(
-    r"\b(?:not|never|neither|nor|cannot|no longer|(?:in )?no way|no chance|no reason|by no means)\b|n['\u2019]t\b"
+_COPULA = re.compile(
+    r"\b(?:is|are|was|were|equals|has|have|had|gets?|got|kept|keeps?|ate|sold|bought|took|makes|costs?|needs?"
+    r"|earns?|there)\b|="
 )
-_OF_A_CLAIM = re.compile(
-    r"\W*(?:true|correct|right|the case|that|likely|possible|clear|think|believe|mean|say|saying|follow|agree|accept"
-    r"|conclude|sure|whether|it|this|the (?:claim|idea|possibility|answer|option|value|guess|result))\b|\W*[a-z]\s*="
+_NEGATION = re.compile(
+    r"\b(?:not|never|neither|nor|cannot|no longer|(?:in )?no (?:way|chance|reason)|by no means)\b|n['\u2019]t\b"
 )
 _REJECTION = re.compile(
     r"\b(?:rul(?:e[sd]?|ing) out|den(?:y|ies|ied)|(?:refus|reject|discard|refut|dismiss|disprov|exclud|eliminat)\w*"
     r"|(?:avoid|contradict|disregard)\w*|ignor(?:e[sd]?|ing)|forget)\b"
 )
-_CONDITION = re.compile(r"\b(?:if|suppos(?:e|ing)|assum(?:e|ing)|imagine|unless|whether|pretend|were it|had it)\b")
-
-_DOUBTFUL = [
-    re.compile(pattern)
-    for pattern in (
-        r"(?<!that )\b(?:could|might|may)\s+(?:\w+\s+){0,2}?(?:be|equal|have been)\b(?!\W*is\b)\W*(?:\w+\W+){0,3}\Z",
-        r"\b(?:maybe|perhaps|possibly|conceivably|hypothetically|supposedly|allegedly)\b|\btempt\w*",
-        r"\b(?:might|may|could|would)\s+(?:\w+\s+)?"
-        r"(?:say|think|guess|answer|expect|claim|argue|believe|suppose|conclude)\b",
-        r"\b(?<!no )(?<!without )(?<!beyond )doubts?\b|\bthought\b|\baccording to\b|\brumou?r\w*",
-        r"\b(?:thinks|claim(?:s|ed)|believe[sd]|suggest(?:s|ed)|told|argue[sd]|insist(?:s|ed)|swears?|guess(?:es|ed))\b",
-        r"(?<!problem )(?<!question )(?<!statement )(?<!\bit )\b(?:says|said)\b",
-        r"\b(?:they|people|some|others|many|students|friends)\s+(?:\w+\s+)?(?:say|think|claim|believe|argue|guess)\b",
-        r"\b(?:friend|student|some(?:one|body)|teacher|classmate|brother|sister|colleague|another|other|textbook)s?"
-        r"(?:['\u2019]s?)?\s+(?:\w+\s+)?(?:answer|solution|result|guess|claim|got|gets|had|wrote|writes)\b",
-        r"\b(?:his|her|their|your|whose)\s+(?:\w+\s+)?(?:answer|guess|claim)\b",
-        r"\b(?:wrong|incorrect|false|mistaken|invalid|erroneous|flawed|faulty|naive|fake|bogus|bad)\s+"
-        r"(?:answer|value|result|solution|choice|option|guess|claim|conclusion|method|approach|calculation|computation|argument"
-        r"|reasoning|formula|assumption)\b",
-        r"\b(?:mistakenly|erroneously|wrongly|falsely|incorrectly)\b",
-        r"\b(?:previous|other|another|different|next) (?:problem|question|exercise|task|example|universe|world)\b",
-        r"\b(?:text)?(?:books?|sources?|websites?) (?:list|give|say|claim|show|state)s?\b",
-        r"\b(?:wrong|incorrect|false|invalid|untrue|nonsense|absurd|lie|trap|decoy|distractor|placeholder|dummy)\W*\Z",
-        r"\b(?:false|untrue|wrong|incorrect|absurd|nonsense|impossible|unlikely|doubtful|an? (?:lie|myth|mistake|trap))"
-        r"\W+(?:that|to \w+)\b",
-        r"\b(?:trap|decoy|placeholder)\s+(?:answer|value|option)\b|\bat (?:most|least)[\s$\\(\[{*_]*\Z",
-        r"\b(?:format|template|placeholder|dummy|sample|notation|example)\b\W*(?:\w+\W+)?(?:is|be|like)\b",
-        r"\b(?:if|unless)\b.*\b(?:were|was|had|did)\b.*\bwould\b",
-        r"\b(?:says?|asks?|asked|tells?|told|wants?|wanted)\b.*\bto (?:write|put|say|output|print|box|reply|respond|return)\b"
-        r"(?:\W+\w+){0,4}\W*\Z",
-        r"\b(?:old|previous|earlier|initial|former|outdated|tentative|provisional) "
-        r"(?:answer|result|solution)\W*(?:(?:is|was)\W*)?\Z",
-        r"\b(?:nobody|no one|hardly|barely|scarcely)\b[^,;]*\Z",
-        r"\b(?:my|wild|best|lucky) guess\b|\bi(?:['\u2019]d| would) bet\b|\brough estimate\b",
-        r"(?<!least )(?<!greatest )\b(?:upper|lower) bound\b",
-        r"\b(?:answer|it) were\W*\Z|\blet \w\s*=\W*\Z",
-        r"\b(?:consider|check|test|examine|delete|replace|change|double)[\s$\\(\[{*_]*\Z",
-        r"\b(?:add|subtract)(?:ing)? \w+ (?:to|from)\W*\Z|\b(?:earlier|previous|first|initial|failed) (?:attempt|try)\b",
-        r"\b(?:i|we) (?:used to|was going to|were going to)\b|\b(?:earlier|previously|originally|initially|at first),? (?:i|we)\b",
-        r"\b(?:twice|half|double|(?:of|than|to|from)) (?:the|this|my) answer\W+(?:is|was|equals)\W*\Z",
-        r"\banswer(?:['\u2019]s \w+|,? (?:plus|minus|times|squared|cubed)\b.*)\s+(?:is|equals)\W*\Z",
-        r"\b(?:successor|predecessor) of\W*\Z",
-        r"\btry(?:ing)?\b|\blook(?:s|ing)? like\b",
-        r"(?:\bfor (?:example|instance)|\be\.g|\bsuch as|\bexample|\bformat|\bin the form|\bas in|\bother than|\bunlike"
-        r"|\bthan|\binstead of|\bexcept(?: for)?|\bdifferent from|\b(?:anything|nothing|everything|all) but"
-        r"|\bfar from|\bor|\beither|\bbetween|\bversus|\bvs|\u2260|\\neq?|\\not=|!="
-        r"|<|>|\\[lg](?:eq?|t)|\bcontrary to|\bclose(?:r|st)? to|\bnear(?:er|est)?(?: to)?|\bfrom|\bbounded by|\bopposed to"
-        r"|\b(?:exceed|surpass)(?:s|es)?)[\s$\\(\[{*_.,:]*\Z",
-        r"\banswer\b.*\b(?:twice|thrice|triple|minus|negative|(?:double|half|square|cube|root|negative|opposite|reciprocal|inverse)"
-        r"(?: of)?|(?:multiple|factor|divisor|power|function|fraction|part) of|divisible by|next to|before|after|below|above|under"
-        r"|over|beyond|past|within)[\s$\\(\[{*_]*\Z",
-    )
-]
-_MISTAKE = re.compile(
-    r"\b(?:common|typical|frequent|usual|classic|easy|tempting|naive)\s+(?:mistake|error|trap|pitfall|answer|guess|slip)\b"
-    r"|\b(?:forgetting|neglecting|overlooking|misreading|misusing|miscounting)\b[^,]*\Z"
+_OF_A_CLAIM = re.compile(
+    r"\W*(?:true|correct|right|the case|that|likely|possible|clear|think|believe|mean|say|saying|follow|agree|accept"
+    r"|conclude|sure|whether|it|this|the (?:claim|idea|possibility|answer|option|value|guess|result))\b|\W*[a-z]\s*="
 )
+_CLAIMS = (
+    r"(?:says?|said|thinks?|thought|claim|believe|suggest|argue|insist|swear|guess|assert|conclude|propose)(?:s|d|ed)?"
+)
+_NOUNS = (
+    r"(?:answer|value|result|solution|choice|option|guess|claim|conclusion|method|approach|calculation|computation|argument"
+    r"|reasoning|formula|assumption|root|attempt|try|problem|question|exercise|task|example|universe|world)"
+)
+_PEOPLE = (
+    r"(?:friend|student|some(?:one|body)|teacher|classmate|brother|sister|colleague|they|people|others|many|some"
+    r"|another|other|he|she|you)"
+)
+_SOURCES = (
+    r"(?:reader|solver|author|(?:text)?book|source|website|wikipedia|chatgpt|internet|calculator|key|sign"
+    r"|(?:official|model) solution)"
+)
+_DOUBTED = re.compile(
+    r"\b(?:maybe|perhaps|possibly|conceivably|hypothetically|supposedly|allegedly|tempt\w*"
+    r"|(?<!no )(?<!without )(?<!beyond )doubts?"
+    r"|according to|rumou?r\w*|try(?:ing)?|look(?:s|ing)? like|rough estimate|(?:the|my|an) estimate|guess(?:es"
+    r"|ed)?|bet|misprint"
+    r"|typo|decoy|placeholder|dummy|(?:template|format|notation)\W*(?:\w+\W+)?(?:is|be|like)|nobody|no one|hardly"
+    r"|barely|scarcely"
+    r"|thought|thinks|claim(?:s|ed)|believe[sd]|suggest(?:s|ed)|told|argue[sd]|insist(?:s|ed)|swears?|(?:upper"
+    r"|lower) (?:bound|limit)"
+    r"|(?:answer|i|we) (?:used to|was going to|were going to)|(?:earlier|previously|originally|initially"
+    r"|at first),? (?:i|we))\b"
+    r"|\b(?:might|may|could|would)\s+(?:\w+\s+)?(?:say|think|guess|answer|expect|claim|argue|believe|suppose|conclude)\b"
+    r"|(?<!problem )(?<!question )(?<!statement )(?<!\bit )\b(?:says|said)\b"
+    r"|(?:\b(?:if|unless)\b.*\b(?:were|was|had|did)|\A\W*(?:were|had)|\b(?:without|in that case))\b.*\bwould\b"
+    r"|(?<!that )\b(?:could|might|may)\s+(?:\w+\s+){0,2}?(?:be|equal|have been)\b(?!\W*is\b)\W*(?:\w+\W+){0,3}\Z"
+    r"|\b(?:wrong|incorrect|false|invalid|erroneous|flawed|faulty|naive|fake|bogus|bad|previous|other|another"
+    r"|different|next|old"
+    r"|earlier|first|initial|failed|former|outdated|tentative|provisional|trap|extraneous|rejected)"
+    rf"\s+(?:\w+\s+)?{_NOUNS}\b|\b(?:his|her|their|your|whose) (?:\w+ )?(?:answer|guess|claim|solution|result)\b"
+    rf"|\b(?:{_PEOPLE}|{_SOURCES})s?(?:['\u2019]s?)?\s+(?:\w+\s+)?(?:{_CLAIMS}|{_NOUNS})\b"
+    rf"|\b{_SOURCES}s?\s+(?:prints?|printed|lists?|listed|gives?|gave|states?|stated|shows?|shown|reports?|quotes?"
+    rf"|answers|answered|obtain\w*)\b"
+    r"|\b(?:solver|reader|author|classmate|key|wikipedia|chatgpt|(?:an?|my|some|another) (?:\w+ )?(?:student|friend))s?"
+    r"\s+(?:gets?|got|had|has|obtain\w*|wrote|computed)\s*[$\\(]*\Z"
+    r"|\b(?:wrong|incorrect|false|untrue|absurd|nonsense|impossible|unlikely|doubtful|an? (?:lie|myth|mistake"
+    r"|trap))\W+(?:that|to \w+)\b"
+    r"|\b(?:says?|asks?|asked|tells?|told|wants?|wanted|please)\b.*\b(?:write|put|say|output|print|box|reply"
+    r"|respond|return)\b(?:\W+\w+){0,4}\W*\Z"
+)
+"""Words that make a clause something else than an assertion."""
+_MISTAKE = re.compile(
+    r"\b(?:common|typical|frequent|usual|classic|easy|naive|tempting)\s+(?:mistake|error|trap|pitfall|answer|guess|slip)\b"
+    r"|\b(?:forgetting|neglecting|overlooking|misreading|misusing|miscounting)\b[^,]*\Z"
+    r"|\b(?:mistaken(?:ly)?|erroneously|wrongly|falsely|incorrectly)\b"
+)
+"""The same for the whole sentence."""
+_TURNED = re.compile(
+    r"(?:\b(?:wrong|incorrect|false|invalid|untrue|nonsense|absurd|lie|trap|distractor|example|for instance|such as"
+    r"|e\.g|in the form"
+    r"|like (?:this|so)|as in|other than|unlike|than|instead of|except(?: for)?|different from|(?:anything|nothing"
+    r"|everything|all) but"
+    r"|far from|or|either|between|versus|vs|contrary to|close(?:r|st)? to|near(?:er|est)?(?: to)?|from|bounded by"
+    r"|opposed to|least"
+    r"|(?:old|previous|earlier|initial|former|outdated|tentative|provisional) (?:answer|result|solution)"
+    r"|most|(?:exceed|surpass)(?:s|es)?|answer were|it were|divisible by|next to"
+    r"|(?:half|third|quarter|square|cube|root|opposite|reciprocal|inverse|negative|multiple|factor|divisor|power"
+    r"|function|fraction"
+    r"|part|successor|predecessor|double|one|some|any|out|%\W*|percent) of)|%\W* of"
+    r"|\u2260|\\neq?|\\not=|!=|<|(?<![=-])>|\\[lg](?:eq?|t))[\s$\\(\[{*_.,:]*\Z"
+    r"|\b(?:twice|thrice|triple|minus|negative|double|half|let|consider|check|test|examine|delete|replace|change|output"
+    r"|answer\b.*\b(?:before|after|below|above|under|beyond|past|within|over))[\s$\\(\[{*_]*\Z"
+    r"|\b(?:add|subtract)(?:ing)? \w+ (?:to|from)\W*\Z|\A\W*(?:write|add|subtract|put)[\s$\\(\[{*_]*\Z"
+    r"|\blet (?:\w+\s+){0,2}\$?\\?\w+\s*=[\s$\\]*\Z"
+    r"|\banswer(?:['\u2019]s \w+|,? (?:plus|minus|times|squared|cubed)\b.*)\s+(?:is|equals)\W*\Z"
+    r"|\b(?:twice|half|double|of|than|to|from) (?:the|this|my) answer\W+(?:is|was|equals)\W*\Z"
+)
+"""Words right before a value that make another of it, or only name it."""
 _QUOTE_BEFORE = re.compile(r"[\"'`\u2018\u201c\u00ab][\s$\\(\[{*_]*\Z")
 _QUOTE_AFTER = re.compile(r"\A[\s$\\)\]}*_.,]*[\"'`\u2019\u201d\u00bb]")
 
-_UNDONE = [
-    re.compile(pattern)
-    for pattern in (
-        r"\A[\s$\\)\]}.,*_]*(?:\u2260|\\neq?|!=)",
-        r"(?:\b(?:not|never|cannot|hardly)|n['\u2019]t)(?:\s+\w+){0,3}?\s+(?:right|correct|true|valid|answer|work|possible"
-        r"|hold|fit|satisfy|make sense|acceptable|enough|allowed|be|an? (?:integer|solution|option))\b",
-        r"\b(?:is|was)(?: not|n['\u2019]t) (?:it|what)\b",
-        r"\b(?:is|was|be|are|seems?|looks?|feels?|turns out)\s+(?:\w+\s+){0,2}?(?:wrong|incorrect|false|invalid"
-        r"|impossible|mistaken|absurd|nonsense|unlikely|ruled out|rejected|excluded"
-        r"|too (?:big|large|small|low|high|many|much|few|little)"
-        r"|an? (?:mistake|trap|decoy|distractor|red herring|lie|guess|wrong|common|typical|possible))\b",
-        r"\bif (?:you|one|we|i|they|he|she) (?:forg[eo]t|ignore|neglect|overlook|misread|misuse|miscount|skip)",
-        r"\b(?:says|said|claim(?:s|ed)|according to|supposedly|allegedly|unless|fails)\b",
-        r"\A\W*(?:(?:it|which|that|would|is|does|must|can) )*(?:contradict|violat|extraneous|leads? to an? contradiction)",
-        r"\A\W*(?:minus|plus|squared|cubed|divided by|multiplied by|and a (?:half|third|quarter))\b",
-        r"\bwould (?:be|have been)\b.*\bif\b",
-        r"\b(?:misprint|typo|falls? short|off by|just misses|remains to be|(?:upper|lower) bound|but not (?:quite|exact|right))\b",
-        r"\b(?:naive|would (?:say|think|guess)|the (?:truth|reality) is)\b",
-        r"\A[\s$\\)}]*[,;]\s*[$\\(]*-?\d[\d.,]*[$)]*\s*\Z",
-        r"\bbut (?:the (?:actual|real|true|correct|right|final)|it['\u2019 ]i?s|actually|in fact|really)\b",
-    )
-]
-_PART_BEFORE = re.compile(
-    r"(?:\d\.(?=\Z|\$)|\^\s*\{?|[\d)}]\s*\*|[/+\d]|\\(?:cdot|times|div|sqrt|[dt]?frac|lnot|neg|not)\s*\{?|\}\s*\{|\u00ac)[\s$]*\Z"
+_SOFT = r"[\s$\\)\]}*_.\"'%\u2013\u2014-]*"
+_REASON = re.compile(
+    rf"{_SOFT}[,;(]?\s*(?:because|since|as|for|weil|denn|da|car|parce que|porque|perch\u00e9|\u56e0\u4e3a)\b"
 )
-_PART_AFTER = re.compile(
-    r"\A\$?\s*(?:\^(?!\s*\{?\s*\\circ)|\d|\{|[/+*]\s*[\d\\(]|\\(?:cdot|times|div|pm)(?![a-z])|\u00b1)"
+_CONTRAST = re.compile(
+    r"[,;(]?\s*(?:and |et |y |\u0430 )?(?:not|rather than|instead of|nicht|non|pas|no|\u043d\u0435"
+    r"|\u800c\u4e0d\u662f)\s+[$\\(*]*(?:-?\d|[a-j]\b)[^.;]*"
 )
-_ALTERNATIVE = re.compile(r"\A\W*(?:(?:or|versus|vs)\b|and\s+[$\\(]*-?\d)")
-_REASON = re.compile(r"[\s$\\)\]}.,*_]*(?:because|since|as)\b")
+_ALTERNATIVE = re.compile(
+    r"(?:\W*\b(?:or|versus|vs)\b|[\s$\\)\]}*_]*(?:\b(?:oder|ou|o|или)\b|\u6216|and\s+[$\\(]*-?\d)"
+    r"|\W*[-\u2013\u2014,(]\s*(?:or|or perhaps|maybe|perhaps)\b)"
+)
+_ABOUT_VALUE = re.compile(
+    rf"{_SOFT}(?:is|was|be|isn['\u2019]t|seems|looks|would|could|might|may|can(?:not|['\u2019]t)?|does(?:n['\u2019]t)?|must"
+    r"|should|remains|leads|falls|fails|contradicts|violates|exceeds|minus|plus|squared|cubed|divided|multiplied"
+    rf"|factorial|mod|to the power|and a (?:half|third|quarter)|(?:in |\()?base)\b|{_SOFT}(?:over|to|times)\s+[\d$\\]"
+)
+_IS_IT = re.compile(
+    rf"{_SOFT}(?:is|was|must be|would be)\s+(?:(?:indeed|therefore|thus|then|clearly)\s+)?"
+    r"(?:the|our|my|correct|right|needed|required|left|remaining|spent|given)\b(?!.*\bif\b)"
+)
+"""What may be said of the value itself."""
+_COMPUTED = re.compile(r"\d\S*\s*=[\s$\\]*\Z")
+_UNDONE = re.compile(
+    r"\b(?:(?:wrong|incorrect|false)(?! (?:answers|questions|coins?|ones)\b)|untrue|invalid|mistaken|absurd"
+    r"|nonsense|misprint|typo|extraneous|impossible|unlikely|contradict\w*"
+    r"|violat\w*|says|said|claim(?:s|ed)|according to|supposedly|allegedly|unless|fails|disagree|dispute|doubt"
+    r"|rejected|excluded"
+    r"|ruled out|naive|falls? short|off by|just misses|remains to be|(?:upper|lower) bound|if (?:and only if|it|the"
+    r"|there)|only if|would (?:be|have)\b.*\bif"
+    r"|book['\u2019]s|(?:another|different|previous|other) (?:problem|question|exercise|case)|my first|mistake|trap"
+    r"|decoy|red herring|guess|lie|not (?:quite|exact|right|correct|true|valid|the|an?|possible))\b"
+    r"|\bbut (?:the (?:actual|real|true|correct|right|final)|it['\u2019 ]i?s|actually|in fact|really|i\b|we\b|that"
+    r"|this|not|my|mine)"
+    r"|\bor (?:more|less|so|fewer|perhaps|maybe|[$\\(]*-?\d)|\bif (?:you|one|we|i|they|he|she) (?:forg[eo]t|ignore"
+    r"|neglect|overlook|misread|misuse|miscount|skip)"
+    r"|(?:\bit|which|that) (?:cannot|can['\u2019]t|isn['\u2019]t|does not|is not)|\u2260|\\neq?|!="
+)
+"""Words after a value that take it back."""
 _TAG = re.compile(r"</?[a-z]+>")
 _RETRACTED = re.compile(
-    r"\bwait\b\s*[,.!\u2026\u2014-]|\b(?:oops|scratch that|correction|sorry|on second thought|kidding|joking)\b"
-    r"|\bbut (?:i|we) (?:cannot|can['\u2019]t|will not|won['\u2019]t)\W*\Z"
-    r"|\b(?:i|we) (?:cannot|can(?:no|['\u2019])t|could(?: not|n['\u2019]t)"
-    r"|do(?: not|n['\u2019]t)) (?:solve|answer|know)\b|\b(?:i|we) (?:give up|retract"
-    r"|take (?:it|that) back)\b|\n\W*(?:edit|update)\W*:"
-    r"|\balternatively,?\s+(?:the answer|[-$\\(*]*\d)"
+    r"\bwait\b\s*[,.!\u2026\u2014-]|\b(?:oops|scratch that|correction|sorry|on second thought|kidding|joking"
+    r"|disagree|retract|give up)\b"
+    r"|\b(?:but )?(?:i|we) (?:can(?:no|['\u2019])t|can not|could(?: not|n['\u2019]t)|do(?: not"
+    r"|n['\u2019]t)) (?:solve|answer|know)\b"
+    r"|\bbut (?:i|we) (?:can(?:not|['\u2019]t)|will not|won['\u2019]t)\W*\Z|\b(?:i|we) (?:take (?:it|that) back|meant?)\b"
+    r"|\n\W*(?:edit|update)\W*:|\balternatively,?\s+(?:the answer|[-$\\(*]*\d)|\b(?:strike|cancel|undo) that\b"
     r"|\b(?:disregard|ignore|forget)\s+(?:that|this|the|my|it)\b|\b(?:i|we) (?:was|were|am|are) (?:wrong|mistaken|lying)\b"
-    r"|\b(?:that|this|it|the (?:above|answer))(?:['\u2019]s| is| was)\s+(?:\w+\s+)?(?:wrong|incorrect|false|invalid"
+    r"|\b(?:that|this|it|the (?:above|answer))(?:['\u2019]s| is| was)(?:n['\u2019]t| not)?\s+(?:\w+\s+)?(?:wrong"
+    r"|incorrect|false|invalid"
     r"|not (?:right|correct|true|the answer)|an? (?:mistake|error|lie))\b"
-    r"|\b(?:that|this|it|the (?:above|answer)) (?:isn|wasn)['\u2019]t\s+(?:\w+\s+)?(?:right|correct|true|the answer)\b"
+    r"|\b(?:that|this|it|the (?:above|answer))(?:['\u2019]s not| is not| (?:isn"
+    r"|wasn)['\u2019]t)\s+(?:\w+\s+)?(?:right|correct|true|the answer)\b"
     r"|\bmade an? (?:\w+ )?(?:mistake|error)\b|\bshould (?:actually |really )?(?:be|have been)\s+[$\\]*[-\d]"
     r"|(?:\A|[.!?,\n\u2026\u2014-])\s*(?:hm+\W+|oh\W+)?no\s*[,.:;!\u2014-]"
-    r"|\b(?:actually|in fact|rather|instead),?\s+(?:it|the|that|[-$\\(*]*\d)|\b(?:i|we) meant?\b"
-    r"|\bmake (?:that|it)\s+[-$\\(*]*\d|\b(?:strike|cancel|undo) that\b|\bon (?:reflection|second thoughts)\b"
-    r"|\blet me (?:correct|redo|fix|revise|change)\b"
+    r"|\b(?:actually|in fact|rather|instead),?\s+(?:it|the|that|[-$\\(*]*\d)|\bmake (?:that|it)\s+[-$\\(*]*\d"
+    r"|\bon (?:reflection|second thoughts)\b|\blet me (?:correct|redo|fix|revise|change)\b"
+    r"|\b(?:nein|perd\u00f3n|espera|attendez|d\u00e9sol\u00e9|entschuldigung|stimmt nicht"
+    r"|\u043f\u043e\u0434\u043e\u0436\u0434\u0438\w*)\b|\u7b49\u7b49|\u7b49\u4e00\u4e0b|\u62b1\u6b49"
 )
+"""What takes an answer back in a later sentence."""
 
 
 def why_not_asserted(text: str, start: int, end: int) -> str:
     """Why the answer at text[start:end] is not asserted, or "" when it is."""
+    if text.startswith("\\", start) and (why := why_part(text, start, end)):
+        return why
     before = _sentence_before(text[max(0, start - _SIDE) : start].lower())
     after = _TAG.sub(" ", text[end : end + _SIDE].lower())
-    if text.startswith("\\", start) and (_PART_BEFORE.search(before) or _PART_AFTER.search(after)):
-        return "the answer is part of a larger expression"
     if _QUOTE_BEFORE.search(before) and _QUOTE_AFTER.search(after):
         return "the answer is quoted"
+    return _why_not_led(before) or _why_undone(before, after) or _why_retracted(text[end : end + _LATER].lower())
+
+
+def _why_not_led(before: str) -> str:
+    """Why the words before a value do not lead to it as to an answer."""
+    if not before or _PLAIN_LEAD.fullmatch(before):
+        return ""
     clause = _CONCLUDES.split(before)[-1]
-    if _denied(clause):
+    if _denied(clause) or DENIES.search(clause):
         return "the answer is denied"
-    if any("," not in clause[found.end() :] for found in _CONDITION.finditer(clause)):
+    if any("," not in clause[found.end() :].lstrip(", ") for found in SUPPOSES.finditer(clause)):
         return "the answer is supposed, not asserted"
-    if _MISTAKE.search(before) or any(pattern.search(clause) for pattern in _DOUBTFUL):
+    if _MISTAKE.search(before) or _DOUBTED.search(clause) or _TURNED.search(before):
         return "the answer is doubted, or somebody else's"
+    return ""
+
+
+def _why_undone(before: str, after: str) -> str:
+    """Why the rest of the sentence takes a value back, offers another, or says something else of it."""
     stop = _SENTENCE_END.search(after + " ")
     rest = after[: stop.start()] if stop else after
     rest, broken, _ = rest.partition("\n")
-    if stop and not broken and stop[0][0] == "?":
+    if stop and not broken and stop[0][0] in "?\uff1f":
         return "the answer is asked, not asserted"
     if _ALTERNATIVE.match(after):
         return "another answer is offered"
     if _REASON.match(rest):
         # What the others are is a reason, and no word on this answer: "B, because A is wrong".
-        rest = ""
-    if any(pattern.search(rest) for pattern in _UNDONE) or _RETRACTED.search(text[end : end + _LATER].lower()):
+        return ""
+    rest = _CONTRAST.sub("", rest)
+    # Of "9 + 9 = 18 were sold" it is said what was counted, of "18 is ..." what 18 is.
+    told = _ABOUT_VALUE.match(rest) and not _IS_IT.match(rest) and not _COMPUTED.search(before)
+    if told or _UNDONE.search(rest) or DENIES.search(rest):
         return "the answer is taken back"
     return ""
+
+
+def _why_retracted(later: str) -> str:
+    return "the answer is taken back" if _RETRACTED.search(later) else ""
 
 
 def _denied(clause: str) -> bool:

@@ -21,10 +21,15 @@ _WITH_TEXT = re.compile(
 _SPOKEN = re.compile(
     r"(?:\W*(?:so|thus|hence|therefore)\b)?\W*(?:(?:i(?:['\u2019]d| would| will|['\u2019]ll)?\s+(?:choose|pick|select|go with|say)"
     r"|it(?:['\u2019]s| is)|it must be|my (?:choice|pick)(?:\s+is|:))\s+)?"
-    r"\W*(?:(?:option|choice|letter)\s+)?\W*(?-i:([A-Z]))(?!\w)\W*"
-    r"(?:\s+is\s+(?:the\s+)?(?:(?:correct|right|best)\b\s*)?(?:answer|option|choice|one)?)?[.!*_)\s]*",
+    r"\W*(?:(?:option|choice|letter)\s+)?\W*(?-i:([A-Z]))(?!\w)"
+    r"(?:[)*_\s]*\s[-\u2013\u2014]+\s+(?-i:(?!.*\b[A-J]\b))[^\n]*"
+    r"|\W*(?:\s+is\s+(?:the\s+)?(?:(?:correct|right|best)\b\s*)?(?:answer|option|choice|one)?)?[.!*_)\s]*)"
+    r"|(?:故|因此|所以|综上|应|答案?|我|，|,|\s)*选择?[:：]?\s*\(?(?-i:([A-J]))\)?[。.*]*",
     re.IGNORECASE,
 )
+_TELLS = re.compile(r"[\d\\]|\A\W*[A-J]\b")
+_FORMULA = re.compile(r"\\[A-Za-z]{2,}|[\d=^_+]|\s[<>]\s")
+_FONT = re.compile(r"\\(?:text\w*|math(?:rm|bf|it)|left|right|boxed|quad|[,;: ])")
 _ANOTHER = re.compile(
     r"(?<![A-Za-z])\(?[A-Z][).:](?!\w)|\b(?:or|and)\s+\(?[A-Z]\b(?![a-z'])|[/,&]\s*\(?[A-Z]\b(?!\s*[a-z'])"
 )
@@ -58,8 +63,8 @@ def correct(completion: str, answer: Any, choices: Any = None, prompt: str = "")
         return Score(None, why=f"the answer column holds {str(answer)[:40]!r}, not a letter or an index")
     try:
         text = visible(final_text(completion, prompt))
-        answers = marked_answers(text) or spoken(text) or alone(text)
-        letters = {_letter(content, choices) for content in answers}
+        answers = marked_answers(text, _TELLS) or spoken(text) or alone(text)
+        letters = {_letter(content, choices) for content in _of_choices(answers, choices)}
     except NoAnswer as reason:
         return Score(0.0, why=str(reason))
     if not letters:
@@ -73,13 +78,21 @@ def spoken(text: str) -> list[str]:
     """The letter that the last line names in a few words: ``I choose C.``, ``Option C is correct.``"""
     line = text.rpartition("\n")[2]
     said = _SPOKEN.fullmatch(line) if len(line) <= _MAX_LINE else None
-    if said is None or not re.search("[a-z]", line):
+    if said is None or not re.search("[a-z\u4e00-\u9fff]", line):
         return []
     start = len(text) - len(line)
-    why = why_not_asserted(text, start + said.start(1), len(text))
+    letter = 1 if said[1] else 2
+    why = why_not_asserted(text, start + said.start(letter), start + said.end(letter))
     if why:
         raise NoAnswer(why)
-    return [said[1]]
+    return [said[letter]]
+
+
+def _of_choices(answers: list[str], choices: Any) -> list[str]:
+    """The answers without the formulas that lead to the last one, when that is a letter."""
+    if len(answers) < 2 or _letter(answers[-1], choices) is None:
+        return answers
+    return [answer for answer in answers if _letter(answer, choices) or not _FORMULA.search(_FONT.sub(" ", answer))]
 
 
 def _gold_letter(answer: Any, choices: Any) -> str | None:
@@ -99,7 +112,7 @@ def _gold_letter(answer: Any, choices: Any) -> str | None:
 def _letter(content: str, choices: Any) -> str | None:
     if len(content) > MAX_ANSWER:
         return None
-    text = clean(content)
+    text = clean(content).strip("$ ")
     alone = _LETTER.fullmatch(text)
     if alone:
         return alone[1].upper()

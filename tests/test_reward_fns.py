@@ -8,6 +8,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 import answers_mended
+import answers_said
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -527,14 +528,31 @@ def test_what_was_once_misjudged_is_judged_right():
     assert {case for case, score in wrong.items() if score != 0.0} == set()
 
 
+@pytest.mark.parametrize("table", ["RIGHT", "WRONG", "CHOSEN", "NOT_CHOSEN"])
+def test_what_is_said_around_an_answer_decides_whether_it_is_one(table):
+    reward = math_answer if table in ("RIGHT", "WRONG") else multiple_choice
+    expected = float(table in ("RIGHT", "CHOSEN"))
+    cases = paid(getattr(answers_said, table), reward.correct)
+    assert {case for case, score in cases.items() if score != expected} == set()
+
+
+def test_the_last_number_is_taken_only_where_no_answer_is_marked():
+    """A marked answer that is no number stays what it is."""
+    marked = [r"\boxed{x<5}", "Answer: x < 5", "The answer is (3, 5).", "#### 3 or 5", "<answer>between 3 and 5</answer>",
+              r"\boxed{\text{no solution}}, not even 5", r"\boxed{\frac{x}{5}}", "Respuesta: x > 5"]  # fmt: skip
+    assert [text for text in marked if value(math_answer.correct(text, "5", extract="last_number")) != 0.0] == []
+    unmarked = ["She has 3+2 = 5 apples.", "So it is\n5", "First 3.\nThen 5 apples, altogether."]
+    assert [text for text in unmarked if value(math_answer.correct(text, "5", extract="last_number")) != 1.0] == []
+
+
 def test_a_letter_may_be_named_in_a_sentence_or_by_its_text():
     said = ["The correct option is C.", "I choose C.", "So the correct choice is (C).", "Option C is correct.", "It's C.",
             "Thus, C is the answer.", "The answer is option C: Rome.", "Rome", "The answer is Rome.",
             "The answer is C, because A and B are excluded.", "C<|im_end|>", "Answer: C - Rome",
-            "The answer is C, Rome.", "Answer: C (Rome)"]  # fmt: skip
+            "The answer is C, Rome.", "Answer: C (Rome)", "Answer: C (not D)"]  # fmt: skip
     denied = ["I choose not C.", "Option C is wrong.", "It is false that:\nC is correct.", "C is the third letter",
               "Paris", "C) Paris", "\u216d", "I choose C or D.",
-              "C, maybe D", "Answer: C - or D", "Answer: C (not D)"]  # fmt: skip
+              "C, maybe D", "Answer: C - or D"]  # fmt: skip
     choices = ["London", "Paris", "Rome", "Berlin"]
     assert [text for text in said if value(multiple_choice.correct(text, "C", choices)) != 1.0] == []
     assert [text for text in denied if value(multiple_choice.correct(text, "C", choices)) != 0.0] == []
