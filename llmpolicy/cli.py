@@ -173,11 +173,12 @@ def publish(
     which: Annotated[str | None, typer.Option(help="last or best; the best held-out step when there is one.")] = None,
     public: Annotated[bool, typer.Option("--public", help="Publish openly; private by default.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List the files and send nothing.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what was edited on the Hub since.")] = False,
 ) -> None:
     """Push the trained model to the Hub with its evidence: an explicit list of files, private by default."""
     from llmpolicy.publish import publish_run
 
-    publish_run(run, repo, what=what, which=which, public=public, dry_run=dry_run)
+    publish_run(run, repo, what=what, which=which, public=public, dry_run=dry_run, overwrite=overwrite)
 
 
 @app.command()

@@ -22,13 +22,16 @@ def loopback_only(event, args):
 sys.addaudithook(loopback_only)
 from huggingface_hub import snapshot_download
 from llmpolicy.errors import LLMPolicyError
-from llmpolicy.publish import publish, push
+from llmpolicy.publish import hub, publish
 from llmpolicy.run import Run
 
-push.WAITS = (0.0, 0.0, 0.0, 0.0)
+answers, sys.stdout = sys.stdout, sys.stderr
+usual = {"WAITS": (0.0, 0.0, 0.0, 0.0), "ANSWER": hub.ANSWER, "UPLOAD": hub.UPLOAD, "LONGEST_WAIT": hub.LONGEST_WAIT}
 for line in sys.stdin:
     job = json.loads(line)
     folder = job.pop("download", None)
+    for name, value in {**usual, **job.pop("limits", {})}.items():
+        setattr(hub, name, value)
     try:
         if folder:
             answer = snapshot_download(job["repo"], local_dir=folder)
@@ -37,7 +40,7 @@ for line in sys.stdin:
             answer = [made.repo_url, made.commit, {file.name: file.sha256 for file in made.files}]
     except LLMPolicyError as error:
         answer = {"refused": str(error)}
-    print(json.dumps(answer), flush=True)
+    print(json.dumps(answer), file=answers, flush=True)
 """
 
 

@@ -5,6 +5,7 @@ import hashlib
 import json
 import re
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -58,7 +59,9 @@ class Repo:
 class Fault:
     """The next ``times`` requests to a route fail: with a status, or a dropped connection (None); ``after`` acting first.
 
-    ``do`` happens just before; with status 0 nothing fails, and the request meets what ``do`` left.
+    ``do`` happens just before; with status 0 nothing fails, and the request meets what ``do`` left. ``body`` and
+    ``headers`` are what is answered, ``lie`` what becomes of a true answer; it comes ``late`` by so many seconds, or
+    is ``cut`` in its middle.
     """
 
     route: str
@@ -66,6 +69,21 @@ class Fault:
     after: bool = False
     times: int = 1
     do: Callable[[], None] | None = None
+    body: Any = field(default_factory=lambda: {"error": "injected"})
+    headers: dict[str, str] = field(default_factory=dict)
+    lie: Callable[[Any], Any] | None = None
+    late: float = 0.0
+    cut: bool = False
+    met: int = 0
+
+    def answer(self, true: "Answer | None") -> "Answer | None":
+        """What is sent in the place of the true answer; None drops the connection."""
+        if self.status is None:
+            return None
+        if self.status or true is None:
+            return Answer(self.status, self.body, self.headers, self.late, self.cut)
+        body = self.lie(true.body) if self.lie else true.body
+        return Answer(true.status, body, {**true.headers, **self.headers}, self.late, self.cut)
 
 
 @dataclass(frozen=True)
@@ -73,6 +91,8 @@ class Answer:
     status: int = 200
     body: Any = None
     headers: dict[str, str] = field(default_factory=dict)
+    late: float = 0.0
+    cut: bool = False
 
 
 def plain(content: bytes) -> Blob:
@@ -87,7 +107,8 @@ class HubServer:
         self.objects: dict[str, bytes] = {}
         self.requests: list[tuple[str, str, str, str | None]] = []
         self.faults: list[Fault] = []
-        self.xet_folder: str | None = None
+        self.xet_url: str | None = None
+        self.xet_objects: dict[str, bytes] = {}
         self.lock = threading.RLock()
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": self}))
         self.http.daemon_threads = True
@@ -108,10 +129,10 @@ class HubServer:
             ("verify", "POST", r"/lfs/verify", lambda body: Answer(body={})),
             ("xet", "GET", rf"/api/models/{REPO}/xet-write-token/main", self.xet),
             ("commit", "POST", rf"/api/models/{REPO}/commit/main", self.commit),
-            ("info", "GET", rf"/api/models/{REPO}(/revision/\w+)?", self.info),
+            ("info", "GET", rf"/api/models/{REPO}(/revision/(?P<revision>\w+))?", self.info),
             ("tree", "GET", rf"/api/models/{REPO}/tree/\w+", self.tree),
-            ("resolve", "GET", rf"/{REPO}/resolve/\w+/(?P<name>.+)", self.resolve),
-            ("resolve", "HEAD", rf"/{REPO}/resolve/\w+/(?P<name>.+)", self.resolve),
+            ("resolve", "GET", rf"/{REPO}/resolve/(?P<revision>\w+)/(?P<name>.+)", self.resolve),
+            ("head", "HEAD", rf"/{REPO}/resolve/(?P<revision>\w+)/(?P<name>.+)", self.resolve),
         ]
 
     def answer(self, method: str, path: str, authorization: str | None, body: bytes) -> Answer | None:
@@ -123,16 +144,19 @@ class HubServer:
             with self.lock:
                 self.requests.append((route, method, path, authorization))
                 fault = self.fault(route)
-                failure = self.fail(fault) if fault and not fault.after else None
-                if fault and not fault.after and fault.status != 0:
-                    return failure
-                answer = self.act(act, found, authorization, body)
-                return self.fail(fault) if fault and fault.after else answer
+                if fault is None:
+                    return self.act(act, found, authorization, body)
+                if fault.do and not fault.after:
+                    fault.do()
+                true = self.act(act, found, authorization, body) if fault.after or fault.status == 0 else None
+                if fault.do and fault.after:
+                    fault.do()
+                return fault.answer(true)
         self.requests.append(("unknown", method, path, authorization))
         return Answer(404, {"error": f"no route for {method} {path}"})
 
     def act(self, act: Callable[..., Answer], found: re.Match[str], authorization: str | None, body: bytes) -> Answer:
-        arguments: dict[str, Any] = {key: unquote(value) for key, value in found.groupdict().items()}
+        arguments: dict[str, Any] = {key: unquote(value) for key, value in found.groupdict().items() if value}
         if authorization != "Bearer dummy" and act != self.put:
             return Answer(401, {"error": "no token"})
         if "repo" in arguments and arguments["repo"] not in self.repos:
@@ -148,13 +172,9 @@ class HubServer:
         for fault in self.faults:
             if fault.route == route and fault.times > 0:
                 fault.times -= 1
+                fault.met += 1
                 return fault
         return None
-
-    def fail(self, fault: Fault) -> Answer | None:
-        if fault.do:
-            fault.do()
-        return Answer(fault.status, {"error": "injected"}) if fault.status else None
 
     def create(self, body: dict[str, Any]) -> Answer:
         name = f"{body['organization']}/{body['name']}"
@@ -189,9 +209,9 @@ class HubServer:
         return Answer()
 
     def xet(self, repo: Repo) -> Answer:
-        if self.xet_folder is None:
+        if self.xet_url is None:
             return Answer(404, {"error": "no Xet here"})
-        url, expiry = f"local://{self.xet_folder}", 4102444800
+        url, expiry = self.xet_url, 4102444800
         headers = {"X-Xet-Cas-Url": url, "X-Xet-Access-Token": "xet", "X-Xet-Token-Expiration": str(expiry)}
         return Answer(body={"casUrl": url, "accessToken": "xet", "exp": expiry}, headers=headers)
 
@@ -206,9 +226,9 @@ class HubServer:
             if line["key"] == "file":
                 tree[value["path"]] = plain(base64.b64decode(value["content"]))
             elif line["key"] == "lfsFile":
-                if value["oid"] not in self.objects and self.xet_folder is None:
+                content = self.objects.get(value["oid"], self.xet_objects.get(value["oid"]))
+                if content is None:
                     return Answer(400, {"error": "the large file was never uploaded"})
-                content = self.objects.get(value["oid"])
                 tree[value["path"]] = Blob(content, True, value["oid"], value["size"])
             elif line["key"] == "deletedFile":
                 del tree[value["path"]]
@@ -219,23 +239,28 @@ class HubServer:
     def name(self, repo: Repo) -> str:
         return next(name for name, known in self.repos.items() if known is repo)
 
-    def info(self, repo: Repo) -> Answer:
-        siblings = [{"rfilename": path, **_entry(blob)} for path, blob in repo.tree.items()]
-        head = repo.commits[-1].oid
-        return Answer(
-            body={"id": self.name(repo), "sha": head, "private": repo.private, "siblings": siblings, "tags": []}
-        )
+    def at(self, repo: Repo, revision: str | None) -> Commit | None:
+        return next((c for c in reversed(repo.commits) if revision in (None, "main", c.oid)), None)
+
+    def info(self, repo: Repo, revision: str | None = None) -> Answer:
+        commit = self.at(repo, revision)
+        if commit is None:
+            return Answer(404, {"error": "no such revision"}, {"X-Error-Code": "RevisionNotFound"})
+        siblings = [{"rfilename": path, **_entry(blob)} for path, blob in commit.tree.items()]
+        about = {"id": self.name(repo), "sha": commit.oid, "private": repo.private}
+        return Answer(body={**about, "siblings": siblings, "tags": []})
 
     def tree(self, repo: Repo) -> Answer:
         rows = [{"type": "file", "path": path, "oid": b.blob_id, **_entry(b)} for path, b in repo.tree.items()]
         return Answer(body=rows)
 
-    def resolve(self, repo: Repo, name: str) -> Answer:
-        blob = repo.tree.get(name)
-        if blob is None:
+    def resolve(self, repo: Repo, revision: str, name: str) -> Answer:
+        commit = self.at(repo, revision)
+        blob = commit.tree.get(name) if commit else None
+        if commit is None or blob is None:
             return Answer(404, {"error": "no such file"}, {"X-Error-Code": "EntryNotFound"})
         etag = blob.sha256 if blob.lfs else blob.blob_id
-        return Answer(body=blob.content, headers={"ETag": f'"{etag}"', "X-Repo-Commit": repo.commits[-1].oid})
+        return Answer(body=blob.content, headers={"ETag": f'"{etag}"', "X-Repo-Commit": commit.oid})
 
 
 def _entry(blob: Blob) -> dict[str, Any]:
@@ -255,6 +280,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             self.connection.close()
             return
+        time.sleep(answer.late)
         content = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
         self.send_response(answer.status)
         for name, value in {"Content-Type": "application/json", **answer.headers}.items():
@@ -262,7 +288,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(content)
+            self.wfile.write(content[: len(content) // 2] if answer.cut else content)
+        self.close_connection = self.close_connection or answer.cut
 
     do_GET = do_POST = do_PUT = do_HEAD = serve
 

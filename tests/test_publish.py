@@ -1,6 +1,5 @@
 """Publishing: the list leaves this machine and nothing else, in exactly one commit, whatever fails on the way."""
 
-import dataclasses
 import io
 import json
 import shutil
@@ -24,7 +23,7 @@ from llmpolicy.publish.artefact import base_hub_id, build, choose
 from llmpolicy.publish.files import SECRETS, check
 from llmpolicy.run import Run
 from tests.hub_client import NAME, ROOT, Client, environment, start
-from tests.hub_server import Blob, Fault, HubServer, Repo, plain
+from tests.hub_server import HubServer, plain
 from tests.models import model, tokenizer
 
 HUB_ID = "somebody/tiny-llama"
@@ -240,117 +239,6 @@ def test_a_later_publication_leaves_no_file_of_an_earlier_one(
     assert len(commits(hub)) == 2
     assert commits(hub)[-1] == commit
     assert set(hub.repos[NAME].tree) == MODEL | {".gitattributes", "picture.png"}
-
-
-# What fails on the way
-
-LOST = Fault("commit", status=None, after=True)
-
-
-@pytest.mark.parametrize(
-    "fault",
-    [
-        Fault("create", 503),
-        Fault("create", 429, times=2),
-        Fault("create", None),
-        Fault("create", None, after=True),
-        Fault("info", 502),
-        Fault("put", 500),
-        Fault("commit", 503),
-        Fault("commit", 429),
-        Fault("commit", 500, times=4),
-        Fault("commit", None),
-        Fault("commit", 504, after=True),
-        LOST,
-    ],
-    ids=lambda fault: f"{fault.route}-{fault.status or 'dropped'}{'-after' * fault.after}-x{fault.times}",
-)
-def test_a_passing_failure_still_gives_exactly_one_commit(fault: Fault, run: Run, hub: HubServer, send: Client) -> None:
-    hub.faults = [dataclasses.replace(fault)]
-    _, commit, files = send(run=run.path)
-    assert hub.faults[0].times == 0
-    assert commits(hub) == [commit]
-    assert set(hub.repos[NAME].tree) == set(files) | {".gitattributes"}
-    assert hub.repos[NAME].private
-
-
-def test_a_commit_that_lands_while_it_is_sent_again_is_found(run: Run, hub: HubServer, send: Client) -> None:
-    """The gateway gives up, the commit lands after the client has looked: the second attempt is turned away (412)."""
-    held: list[Any] = []
-
-    def hold() -> None:
-        held.append(hub.repos[NAME].commits.pop())
-
-    def land() -> None:
-        hub.repos[NAME].commits.append(held[0])
-
-    hub.faults = [Fault("commit", 504, after=True, do=hold), Fault("commit", 0, do=land)]
-    _, commit, _ = send(run=run.path)
-    assert commits(hub) == [commit] == [held[0].oid]
-
-
-def test_a_failure_that_stays_is_one_sentence_and_no_commit(run: Run, hub: HubServer, send: Client) -> None:
-    hub.faults = [Fault("commit", 503, times=99)]
-    refused = send(run=run.path)["refused"]
-    assert "failed after 5 attempts" in refused
-    assert "\n" not in refused
-    assert commits(hub) == []
-    assert [route for route, *_ in hub.requests].count("commit") == 5
-
-
-@pytest.mark.parametrize("status", [503, 0], ids=["after a failure", "between reading and committing"])
-def test_somebody_elses_commit_is_never_overwritten(status: int, run: Run, hub: HubServer, send: Client) -> None:
-    def intrude() -> None:
-        repo = hub.repos[NAME]
-        repo.commit("theirs", {**repo.tree, "README.md": plain(b"theirs")})
-
-    hub.faults = [Fault("commit", status, do=intrude)]
-    assert "changed by somebody else" in send(run=run.path)["refused"]
-    assert [commit.title for commit in hub.repos[NAME].commits[1:]] == ["theirs"]
-
-
-@pytest.mark.parametrize(
-    ("status", "said"), [(401, "did not accept the token"), (403, "may not write"), (400, "injected")]
-)
-def test_a_refusal_is_not_repeated(status: int, said: str, run: Run, hub: HubServer, send: Client) -> None:
-    hub.faults = [Fault("commit", status)]
-    assert said in send(run=run.path)["refused"]
-    assert [route for route, *_ in hub.requests].count("commit") == 1
-
-
-def test_a_repository_of_another_visibility_is_refused(run: Run, hub: HubServer, send: Client) -> None:
-    hub.repos[NAME] = Repo(private=False)
-    hub.repos[NAME].commit("theirs", {})
-    assert "is public, private was asked for" in send(run=run.path)["refused"]
-    assert commits(hub) == []
-    assert not hub.objects
-    _, commit, _ = send(run=run.path, private=False)
-    assert commits(hub) == [commit]
-
-
-@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.safetensors"])
-def test_weights_of_another_origin_are_never_replaced(name: str, run: Run, hub: HubServer, send: Client) -> None:
-    hub.repos[NAME] = Repo(private=True)
-    hub.repos[NAME].commit("theirs", {name: Blob(b"x", True, "0" * 64, 1)})
-    assert f"llmpolicy did not publish ({name})" in send(run=run.path)["refused"]
-    assert commits(hub) == []
-
-
-def test_xet_storage_gets_one_commit_too(run: Run, hub: HubServer, tmp_path: Path) -> None:
-    (tmp_path / "cas").mkdir()
-    hub.xet_folder = str(tmp_path / "cas")
-    client = start(hub, tmp_path)
-    try:
-        _, commit, files = client(run=run.path)
-    finally:
-        hub.xet_folder = None
-        assert client.process.stdin
-        client.process.stdin.close()
-        client.process.wait(20)
-    assert commits(hub) == [commit]
-    assert hub.repos[NAME].tree["adapter_model.safetensors"].sha256 == files["adapter_model.safetensors"]
-    assert not hub.objects
-    assert any(path.is_file() for path in (tmp_path / "cas").rglob("*"))
 
 
 # What is checked before anything leaves

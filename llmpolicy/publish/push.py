@@ -1,33 +1,30 @@
 """One publication is one commit on the Hub: built whole on this machine first, then sent, again if the way fails."""
 
+import hashlib
+import json
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, constants, get_token
+from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
+from huggingface_hub.utils._runtime import is_xet_available
 
 from llmpolicy.errors import PublishError
+from llmpolicy.publish import hub
 from llmpolicy.publish.artefact import Choice, build, choose
 from llmpolicy.publish.files import PublishedFile, What, ours
 from llmpolicy.publish.local import Told
-from llmpolicy.run import Run, redact
+from llmpolicy.run import Run
+from llmpolicy.terminal import tell
 
-WAITS = (1.0, 2.0, 4.0, 8.0)
-"""Seconds before each further attempt."""
-PASSING = (408, 425, 429, 500, 502, 503, 504)
-"""Answers of the Hub that another attempt may change."""
 MOVED = 412
 """The Hub's answer when the parent of a commit is no longer the head."""
-# The client's HTTP library changed between its releases; the first base of its own error names it in either.
-HTTP_ERROR: type[Exception] = HfHubHTTPError.__bases__[0]
-HUB_ERRORS = (HTTP_ERROR, OSError, ValueError)
 WEIGHTS = (".safetensors", ".bin", ".gguf", ".pt", ".pth", ".ckpt", ".onnx", ".msgpack", ".h5")
-Result = TypeVar("Result")
+MANIFEST = "llmpolicy_manifest.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +56,17 @@ def publish(
     which: str | None = None,
     private: bool = True,
     dry_run: bool = False,
+    overwrite: bool = False,
 ) -> Published:
     """Publish a run's language model as USER/NAME on the Hub, in one commit; a dry run builds and checks only.
 
-    The token comes from the environment or from ``hf auth login``. Raises PublishError; the run is only read.
+    ``overwrite`` replaces what was edited on the Hub since. What was sent is read back and compared. The token comes
+    from the environment or from ``hf auth login``. Raises PublishError; the run is only read.
     """
     _check_name(repo)
     choice = choose(run, what, which)
+    if not dry_run:
+        hub.check_endpoint(constants.ENDPOINT)
     if not dry_run and get_token() is None:
         raise PublishError("no token for the Hub: run `hf auth login`, or set HF_TOKEN to one that may write")
     told = Told()
@@ -73,7 +74,7 @@ def publish(
         folder = Path(temporary)
         files = _built(run, choice, repo, folder, told)
         api = HfApi()
-        commit = None if dry_run else _push(api, repo, folder, files, private)
+        commit = None if dry_run else _push(api, repo, folder, files, private, overwrite)
     return Published(f"{api.endpoint}/{repo}", files, commit, choice, told.lines())
 
 
@@ -94,15 +95,19 @@ def _check_name(repo: str) -> None:
         raise PublishError(f"--repo {repo!r}: expected USER/NAME, with the user or organisation that owns it")
 
 
-def _push(api: HfApi, repo: str, folder: Path, files: tuple[PublishedFile, ...], private: bool) -> str:
-    """Create the repository unless it is there, and commit; returns the commit's id."""
-    _again(repo, lambda: api.create_repo(repo, private=private, exist_ok=True))
-    head = _head(api, repo)
-    _check_destination(repo, head, private)
-    commit = _commit_once(api, repo, folder, files, head)
-    after = _head(api, repo)
-    if after.commit == commit and not _holds(after, files):
-        raise PublishError(f"{repo}: commit {commit} does not hold all files as they were sent (has it a .gitignore?)")
+def _push(api: HfApi, repo: str, folder: Path, files: tuple[PublishedFile, ...], private: bool, overwrite: bool) -> str:
+    """Create the repository unless it is there, commit, and read back what is there now; returns the commit's id."""
+    with hub.careful():
+        hub.again(repo, lambda: api.create_repo(repo, private=private, exist_ok=True))
+        head = _head(api, repo)
+        _check_destination(repo, head, private)
+        if not overwrite and (edited := next(_edited(api, repo, head, files), None)):
+            raise PublishError(
+                f"{repo}: {edited} there is not what llmpolicy last published, so somebody edited it; save what is "
+                "worth keeping and replace it with --overwrite"
+            )
+        commit = _commit_once(api, repo, folder, files, head)
+        _compare(api, repo, commit, files)
     return commit
 
 
@@ -115,8 +120,48 @@ def _check_destination(repo: str, head: Head, private: bool) -> None:
             f"publish {'without' if head.private else 'with'} --public, or choose another name"
         )
     foreign = sorted(name for name in head.content if name.endswith(WEIGHTS))
-    if foreign and "llmpolicy_manifest.json" not in head.content:
+    if foreign and MANIFEST not in head.content:
         raise PublishError(f"{repo} holds weights that llmpolicy did not publish ({foreign[0]}); choose another name")
+
+
+def _edited(api: HfApi, repo: str, head: Head, files: tuple[PublishedFile, ...]) -> Iterator[str]:
+    """The files to be replaced or removed that are on the Hub other than the last publication recorded them."""
+    recorded = _recorded(api, repo, head)
+    sent = {file.name: (file.sha256, file.blob_id) for file in files}
+    for name, there in head.content.items():
+        known = (*sent.get(name, ()), recorded.get(name))
+        if not ours(name) or name == MANIFEST or there in known:
+            continue
+        # The Hub lists small files by git's hash, the record has their sha256.
+        if _sha256(api, repo, name, head.commit) not in known:
+            yield name
+
+
+def _recorded(api: HfApi, repo: str, head: Head) -> Mapping[str, str]:
+    """The sha256 of each file that the last publication sent; none where no record can be read."""
+    if MANIFEST not in head.content:
+        return {}
+    with _fetched(api, repo, MANIFEST, head.commit) as path:
+        try:
+            return {name: file["sha256"] for name, file in json.loads(path.read_bytes())["files"].items()}
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+            return {}
+
+
+@contextmanager
+def _fetched(api: HfApi, repo: str, name: str, revision: str | None, end: str = hub.NOTHING) -> Iterator[Path]:
+    """A file of the Hub, here for a moment."""
+    with tempfile.TemporaryDirectory(prefix="llmpolicy-read-") as folder:
+
+        def fetch() -> str:
+            return api.hf_hub_download(repo, name, revision=revision, local_dir=folder, force_download=True)
+
+        yield Path(hub.again(repo, fetch, end))
+
+
+def _sha256(api: HfApi, repo: str, name: str, revision: str | None, end: str = hub.NOTHING) -> str:
+    with _fetched(api, repo, name, revision, end) as path, open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _commit_once(api: HfApi, repo: str, folder: Path, files: tuple[PublishedFile, ...], head: Head) -> str:
@@ -124,24 +169,44 @@ def _commit_once(api: HfApi, repo: str, folder: Path, files: tuple[PublishedFile
 
     The parent is part of the commit, so that two attempts cannot both be accepted, whatever was lost on the way.
     """
-    for _ in _attempts():
+    attempts = hub.Attempts(repo)
+    for _ in attempts:
+        operations = _operations(folder, files, head)
         try:
-            return api.create_commit(
-                repo,
-                _operations(folder, files, head),
-                commit_message="Publish with llmpolicy",
-                parent_commit=head.commit,
-            ).oid
-        except HUB_ERRORS as error:
-            failure = error
-            if not (_passing(error) or _status(error) == MOVED):
-                raise _refused(repo, error) from error
+            _upload(api, repo, operations, sum(file.size for file in files))
+            message = "Publish with llmpolicy"
+            return api.create_commit(repo, operations, commit_message=message, parent_commit=head.commit).oid
+        except hub.FAILURES as error:
+            if hub.status(error) == MOVED:
+                attempts.failure = error
+            else:
+                attempts.failed(error)
         now = _head(api, repo)
         if now.commit is not None and _holds(now, files):
             return now.commit
         if now.commit != head.commit:
             raise PublishError(f"{repo} was changed by somebody else meanwhile; nothing was published, publish again")
-    raise _refused(repo, failure, 1 + len(WAITS)) from failure
+    raise attempts.given_up() from attempts.failure
+
+
+def _upload(api: HfApi, repo: str, operations: list[CommitOperationAdd | CommitOperationDelete], size: int) -> None:
+    """Send the large files, which no one sees before the commit; by plain HTTP where the Hub's storage client fails."""
+    additions = [operation for operation in operations if isinstance(operation, CommitOperationAdd)]
+    seconds = hub.UPLOAD + size / hub.SLOWEST
+
+    def send() -> None:
+        hub.within(seconds, lambda: api.preupload_lfs_files(repo, additions, free_memory=False))
+
+    if not is_xet_available():
+        return send()
+    try:
+        return send()
+    except hub.FAILURES as error:
+        if hub.status(error) is not None:
+            raise
+        tell(f"{repo}: the upload through Xet failed ({hub.said(error)}); going on without it")
+    constants.HF_HUB_DISABLE_XET = True
+    return send()
 
 
 def _operations(
@@ -157,8 +222,10 @@ def _operations(
     return [*adds, *(CommitOperationDelete(path_in_repo=name) for name in stale)]
 
 
-def _head(api: HfApi, repo: str) -> Head:
-    info = _again(repo, lambda: api.model_info(repo, files_metadata=True))
+def _head(api: HfApi, repo: str, revision: str | None = None, end: str = hub.NOTHING) -> Head:
+    info = hub.again(
+        repo, lambda: api.model_info(repo, revision=revision, files_metadata=True, timeout=hub.ANSWER), end
+    )
     content = {file.rfilename: file.lfs.sha256 if file.lfs else str(file.blob_id) for file in info.siblings or ()}
     return Head(info.sha, bool(info.private), content)
 
@@ -171,44 +238,12 @@ def _holds(head: Head, files: tuple[PublishedFile, ...]) -> bool:
     )
 
 
-def _again(repo: str, call: Callable[[], Result]) -> Result:
-    """Make a call that may be made twice without harm, until it succeeds or fails for good."""
-    for _ in _attempts():
-        try:
-            return call()
-        except HUB_ERRORS as error:
-            failure = error
-            if not _passing(error):
-                raise _refused(repo, error) from error
-    raise _refused(repo, failure, 1 + len(WAITS)) from failure
-
-
-def _attempts() -> Iterator[None]:
-    yield
-    for seconds in WAITS:
-        time.sleep(seconds)
-        yield
-
-
-def _status(error: Exception) -> int | None:
-    return error.response.status_code if isinstance(error, HfHubHTTPError) else None
-
-
-def _passing(error: Exception) -> bool:
-    """Whether the failure may be over soon: a busy Hub or a broken connection, but no refusal."""
-    if isinstance(error, HfHubHTTPError):
-        return error.response.status_code in PASSING
-    broken = isinstance(error, (HTTP_ERROR, ConnectionError, TimeoutError))
-    return broken and not isinstance(error, OfflineModeIsEnabled)
-
-
-def _refused(repo: str, error: Exception, attempts: int = 1) -> PublishError:
-    """The failure as one sentence, without the token."""
-    status = _status(error)
-    if status == 401:
-        return PublishError(f"{repo}: the Hub did not accept the token; run `hf auth login`, or set HF_TOKEN anew")
-    if status == 403:
-        return PublishError(f"{repo}: the token may not write there; use one with write access, or another name")
-    said = redact(" ".join(str(error).split()))[:200]
-    tried = f" after {attempts} attempts" if attempts > 1 else ""
-    return PublishError(f"{repo}: the Hub failed{tried} ({said}); nothing was published, publish again")
+def _compare(api: HfApi, repo: str, commit: str, files: tuple[PublishedFile, ...]) -> None:
+    """Read every file of a commit back and compare it with what was sent; raises PublishError where one differs."""
+    end = f"commit {commit} is not proved to be what was sent, publish again"
+    constants.HF_HUB_DISABLE_XET = True  # read by another way than it was sent
+    if not _holds(_head(api, repo, commit, end), files):
+        raise PublishError(f"{repo}: commit {commit} does not hold all files as they were sent (has it a .gitignore?)")
+    for file in files:
+        if _sha256(api, repo, file.name, commit, end) != file.sha256:
+            raise PublishError(f"{repo}: {file.name} of commit {commit} came back other than it was sent; {end}")

@@ -20,14 +20,16 @@ def publish_run(
     which: str | None = None,
     public: bool = False,
     dry_run: bool = False,
+    overwrite: bool = False,
     console: Console | None = None,
 ) -> Published:
     """Publish the run in a folder as USER/NAME and print the files with sizes and hashes.
 
     Raises RunError when the folder holds no run and PublishError when it cannot be published as asked.
     """
+    private, form = not public, cast(What | None, what)
     published = publish(
-        Run.open(run), repo, what=cast(What | None, what), which=which, private=not public, dry_run=dry_run
+        Run.open(run), repo, what=form, which=which, private=private, dry_run=dry_run, overwrite=overwrite
     )
     show(published, console or Console(), "public" if public else "private")
     return published
