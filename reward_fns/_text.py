@@ -24,6 +24,7 @@ _MARKUP = re.compile(
     r"|\\(?:boxed|fbox|text|mbox|hbox|mathrm|mathbf|quad|qquad|n|t|r|left|right|big|displaystyle)(?![A-Za-z])",
     re.DOTALL,
 )
+_OPENING = re.compile(r"[^<>{}\[\]`\\$]*(?:[.!?:…。！？]\s*|\n\s*)")
 _BEFORE_MARKUP = re.compile(r"[^<&\\]{0,200}")
 _TAIL = 4_000
 _AGAIN = re.compile(r"[<;][\s\\/]*[\w:.-]{0,20}think", re.IGNORECASE)
@@ -77,7 +78,7 @@ def after_reasoning(text: str, prompt: str = "", thinking_marks: Any = ()) -> st
     """What stands outside of the thinking, as it is written; raises NoAnswer for a thought that is open or malformed.
 
     A thought stands between the marks of any known family (see `llmpolicy.thinking`), or ``thinking_marks``, pairs of
-    one's own. It hides all in it; no text may stand between two thoughts, and what stands before the first is read too.
+    one's own. It hides all in it. No text may stand between two, nor before the first but whole sentences, which are read.
     """
     own = pairs_of(thinking_marks) if thinking_marks else ()
     opened = _opened_by(prompt, own) if prompt and may_hold_marks(prompt, own) else None
@@ -100,7 +101,7 @@ def after_reasoning(text: str, prompt: str = "", thinking_marks: Any = ()) -> st
             said, start = said + text[start : mark.start], mark.end
         elif mark.role == "open":
             said += text[start : mark.start]
-            if seen and said.strip():
+            if said.strip() and (seen or not _OPENING.fullmatch(said)):
                 raise NoAnswer("an answer before the last reasoning block")
             opened = mark
         elif mark.role == "odd" or (mark.role == "close" and (seen or said.strip() or not mark.plain)):

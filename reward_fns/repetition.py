@@ -1,4 +1,10 @@
-"""Repetition: n-grams that recur, lines that recur, and text that compresses too well. None of them sees all repetition."""
+"""Repetition: n-grams that recur, lines that recur, and text that compresses too well. None of them sees all repetition.
+
+`penalty` sees words, and of what holds no words (digits, rules, blanks) only what repeats itself for a hundred characters and
+more; it is blind to long words of many scripts that are written without blanks, but where they repeat at once. `lines` is
+blind within a line and to lines of one word. `compression` is blind below 400 bytes and to what recurs farther apart than
+32 KiB. `worst` is the largest of them.
+"""
 
 import re
 import zlib
@@ -10,6 +16,12 @@ from llmpolicy.rewards import RewardError, reward
 from ._text import NoAnswer, normalise
 
 _WORD = re.compile(r"[^\W\d_]+")
+_LONG, _LONGEST_RULE = 24, 120
+"""A word of so many letters is looked into; rules, zeros and blanks up to this length are no repetition."""
+_STRETCH = re.compile(rf"[^\W\d_]+|(?<![\W\d_])[\W\d_]{{{_LONGEST_RULE},}}")
+_FEW = re.compile(r"[\W\d_]{4}")
+_RUN = re.compile(r"(.{1,16}?)\1{11,}", re.DOTALL)
+_FLOOD = re.compile("[\u200b\u200c\u200d\u2060\ufeff\u00ad]{24,}")
 _LEAST_BYTES = 400
 _LOOP, _PROSE = 0.05, 0.2
 
@@ -28,8 +40,9 @@ def penalty(
     """max_penalty * (1 - different n-grams / all n-grams): 0 when nothing recurs; 0 for fewer than n units.
 
     The n-gram penalty of Demystifying Long Chain-of-Thought (arXiv 2502.03373), averaged over the completion. Words are
-    compared without case, numbers and punctuation, so that numbering does not hide a repeat. RewardError for n < 1, a
-    positive or infinite max_penalty, an unknown unit.
+    compared without case, numbers and punctuation, so that numbering does not hide a repeat. Where up to 16 characters
+    repeat for ever (letters, signs, digits, blanks), each time is a unit. RewardError for n < 1, a positive or infinite
+    max_penalty, an unknown unit.
     """
     if n < 1 or not float("-inf") < max_penalty <= 0 or unit not in ("words", "tokens"):
         raise RewardError(
@@ -37,7 +50,7 @@ def penalty(
             "most 0, and words or tokens."
         )
     try:
-        units: Sequence[Any] = completion_ids if unit == "tokens" else _WORD.findall(normalise(completion).casefold())
+        units: Sequence[Any] = completion_ids if unit == "tokens" else _units(completion)
     except NoAnswer:
         return max_penalty
     grams = [tuple(units[i : i + n]) for i in range(len(units) - n + 1)]
@@ -72,7 +85,7 @@ def compression(completion: str, max_penalty: float = -1.0, low: float = _LOOP, 
     if not 0 < low < high:
         raise RewardError(f"repetition:compression got low {low} and high {high}; expected 0 < low < high.")
     try:
-        content = normalise(completion).encode("utf-8", "replace")
+        content = normalise(_shown(completion)).encode("utf-8", "replace")
     except NoAnswer:
         return max_penalty
     if len(content) < _LEAST_BYTES:
@@ -87,6 +100,31 @@ def worst(completion: str, completion_ids: Sequence[int] = (), n: int = 3, max_p
     found = [penalty(completion, n=n, max_penalty=max_penalty), lines(completion, max_penalty)]
     found += [penalty(completion, completion_ids, n, max_penalty, "tokens"), compression(completion, max_penalty)]
     return min(found)
+
+
+def _units(completion: str) -> list[str]:
+    """The words of a text, and each time of what repeats itself at once without being words."""
+    text = normalise(_shown(completion)).casefold()
+    words = _WORD.findall(text)
+    # Of every long stretch a few characters in a row are in a sample of the text.
+    if max(map(len, words), default=0) < _LONG and not _FEW.search(text[:: _LONGEST_RULE // 4]):
+        return words
+    return [unit for stretch in _STRETCH.findall(text) for unit in _parted(stretch)]
+
+
+def _parted(stretch: str) -> list[str]:
+    """A word as it is; what of a long stretch repeats itself, time by time."""
+    if len(stretch) < _LONG:
+        return [stretch]
+    is_word = _WORD.match(stretch) is not None
+    runs = [run for run in _RUN.finditer(stretch) if is_word or len(run[0]) >= _LONGEST_RULE]
+    units = [run[1] for run in runs for _ in range(len(run[0]) // len(run[1]))]
+    return units or ([stretch] if is_word else [])
+
+
+def _shown(completion: str) -> str:
+    """The text with blanks for a flood of characters that nobody sees: none of them is left when it is normalised."""
+    return completion if completion.isascii() else _FLOOD.sub(lambda flood: " " * len(flood[0]), completion)
 
 
 def _check_penalty(name: str, max_penalty: float) -> None:

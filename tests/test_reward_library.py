@@ -315,6 +315,31 @@ def test_a_completion_that_is_cut_off_gets_the_penalty():
 PROSE = Path(__file__).parent.parent.joinpath("docs", "rewards.md").read_text(encoding="utf-8")
 
 
+FOR_EVER = [
+    "a" * 500, "a" * 60, "啊" * 300, "啊" * 60, "ab" * 200, "ha" * 200, "hmmm" * 100, "wait" * 100, "." * 400, "!" * 300,
+    "0" * 500, "01" * 300, "0." + "3" * 500, "0 " * 300, "1, 2, " * 99, " " * 900, "\n" * 900, "\t" * 300, "\r\n" * 300,
+    "\u3000" * 400,
+    "\U0001f600" * 300, "-=" * 200, "#" * 500, "\\" * 300, "|" * 300, "| | |\n" * 99,
+    "\u200b" * 500, "今天天气很好" * 50,
+    "abcdefghijklmnop" * 40, "The answer is 5. " + "!" * 900, "-\n" * 200,
+]  # fmt: skip
+ORDINARY = [
+    f"First part of it.\n\n{'-' * 80}\n\nAnother part comes here.\n{'=' * 100}\nAnd so it ends.", str(math.factorial(300)),
+    "1" + "0" * 100, str(2**3000), ", ".join(map(str, range(1, 300))), "Hmmmmmmmmm, that is noooooot so.",
+    "a" + " " * 100 + "b c d",
+    "\n".join(f"| {word} | {i * 7 % 31} |" for i, word in enumerate(["rain", "hill", "bird", "noon"])) + "\n|---|---|",
+    "\n".join(" ".join("01"[i == j] for j in range(9)) for i in range(9)), "Donaudampfschifffahrtsgesellschaftskapit\u00e4n",
+    "我们先把方程两边同时平方然后整理得到一个二次方程最后求出两个根", "f" + "0123456789abcde" * 3,
+    "┌" + "─" * 60 + "┐\n│ hello there │\n└" + "─" * 60 + "┘", "0." + "142857" * 10,
+]  # fmt: skip
+
+
+def test_what_goes_on_for_ever_is_repetition_though_it_holds_no_words():
+    assert [text[:20] for text in FOR_EVER if repetition.penalty(text) > -0.8 or repetition.worst(text) > -0.8] == []
+    assert [text[:20] for text in ORDINARY if repetition.penalty(text) < -0.05] == []
+    assert [text[:20] for text in FOR_EVER if len(text.encode()) >= 400 and repetition.compression(text) > -0.8] == []
+
+
 def test_repetition_is_seen_in_lines_and_in_what_compresses():
     stuck = [
         "I will try again.\n" * 200,
