@@ -13,6 +13,14 @@ class Unreadable(ValueError):
     """The tests of a row cannot be used; the message says why."""
 
 
+class IsProgram(Exception):
+    """The tests of a row are a program, which is run and not read."""
+
+    def __init__(self, text: str, name: str | None) -> None:
+        super().__init__(text)
+        self.text, self.name = text, name
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
     """A call with its arguments, or, without ``call``, a program with its ``stdin``; ``expected`` never leaves here."""

@@ -11,7 +11,7 @@ from typing import Any
 from llmpolicy.sandbox.inside.values import NotPlain, encode
 
 from ._code_asserts import cases_of
-from ._code_case import Case, Unreadable
+from ._code_case import Case, IsProgram, Unreadable
 from ._code_values import Expected
 
 _FUNCTION = ("function", "entry_point", "fn_name", "func_name")
@@ -45,7 +45,7 @@ _COMPRESSED = re.compile(r"[A-Za-z0-9+/]{16,}[A-Za-z0-9+/=\s]*")
 
 
 def read_cases(tests: Any, answer: Any, entry_point: str | None) -> list[Case]:
-    """The cases of the ``tests`` column, else of the ``answer`` column; raises Unreadable.
+    """The cases of the ``tests`` column, else of the ``answer`` column; raises Unreadable, or IsProgram for tests to be run.
 
     An answer that is neither a list of tests in JSON nor assert statements is what the program must print.
     """
@@ -58,7 +58,7 @@ def read_cases(tests: Any, answer: Any, entry_point: str | None) -> list[Case]:
     if isinstance(data, Mapping | list) and _looks_like_tests(data):
         return _checked(_cases(data, name))
     if isinstance(answer, str) and _has_assert(answer):
-        return cases_of(answer, name)
+        return _of_text(answer, name)
     return _checked([Case(Expected(_text(answer)))])
 
 
@@ -100,11 +100,16 @@ def _looks_like_tests(data: Any) -> bool:
 
 
 def _has_assert(text: str) -> bool:
+    return _is_python(text) and any(isinstance(node, ast.Assert) for node in ast.walk(ast.parse(text)))
+
+
+def _is_python(text: str) -> bool:
     try:
         with warnings.catch_warnings(action="ignore"):
-            return any(isinstance(node, ast.Assert) for node in ast.walk(ast.parse(text)))
+            ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
+    return True
 
 
 def _cases(data: Any, name: str | None) -> list[Case]:
@@ -115,7 +120,7 @@ def _cases(data: Any, name: str | None) -> list[Case]:
             return _cases(read, name)
         if _COMPRESSED.fullmatch(data) and len(data) % 4 == 0:
             raise Unreadable("the tests are packed (base64, as LiveCodeBench's private ones); unpack them beforehand")
-        return cases_of(data, name)
+        return _of_text(data, name)
     if isinstance(data, Mapping):
         return list(_of_record(data, "the row", name, alone=True))
     if not isinstance(data, Sequence) or not data:
@@ -125,6 +130,16 @@ def _cases(data: Any, name: str | None) -> list[Case]:
         # One text, so that what an earlier line names is known to a later one.
         return _cases(records if any(isinstance(one, Mapping) for one in records) else "\n".join(data), name)
     return [case for number, one in enumerate(data) for case in _of_record(one, f"test {number}", name)]
+
+
+def _of_text(text: str, name: str | None) -> list[Case]:
+    """The cases of asserts; raises IsProgram for tests that have to be run."""
+    try:
+        return cases_of(text, name)
+    except Unreadable:
+        if not _is_python(text):
+            raise
+    raise IsProgram(text, name)
 
 
 def _of_record(data: Any, where: str, name: str | None, alone: bool = False) -> Iterator[Case]:

@@ -5,6 +5,7 @@ returned or printed comes out and is compared outside.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from random import Random
 from typing import Any
 
@@ -13,9 +14,10 @@ from llmpolicy.sandbox import Limits, Outcome, sandbox
 from llmpolicy.sandbox.need import needs_sandbox
 
 from ._code import code_of
-from ._code_case import Case, Unreadable
+from ._code_case import Case, IsProgram, Unreadable
 from ._code_cases import read_cases
 from ._code_names import with_names
+from ._code_script import Script, script_of
 from ._code_values import Tolerance, room
 from ._text import NoAnswer
 
@@ -57,31 +59,62 @@ def passes(
     """1.0 when the program of a completion passes all its tests (``partial``: the share that it passes), else 0.0.
 
     ``tests`` is a list, or JSON text, of calls ``{"function", "args", "kwargs", "expected"}`` or of programs
-    ``{"stdin", "stdout"}``, ``{"inputs", "outputs"}``, assert statements, or a ``check(candidate)`` for ``entry_point``.
+    ``{"stdin", "stdout"}``, assert statements, a ``check(candidate)`` for ``entry_point``, pytest or unittest, or a row of a
+    public data set (see docs/reward_library.md).
     ``answer`` is the same, or else what the program must print. None, with the reason, for tests that cannot be read.
     ``seconds`` of processor time and ``megabytes`` for each test, ``total_seconds`` for all. SandboxUnavailable or
     SandboxFault when the sandbox, and not the program, fails.
     """
     limits = _limits(seconds, megabytes, total_seconds)
     try:
-        cases = read_cases(tests, answer, entry_point)
-        most = _most(cases, limits)
+        judge = _judge_of(tests, answer, entry_point, limits, Tolerance(rel_tol, abs_tol))
     except Unreadable as reason:
         return Score(None, why=f"the tests cannot be read: {reason}")
     try:
-        code = with_names(code_of(completion, prompt, cases[0].call), {case.call for case in cases})
+        code = with_names(code_of(completion, prompt, next(iter(judge.names), None)), judge.names)
     except NoAnswer as reason:
         return Score(0.0, why=str(reason))
-    order = Random(code).sample(range(len(cases)), len(cases))  # so that the number of a test says nothing of it
-    jobs = [cases[number].job(code, most[number]) for number in order]
-    outcomes = sandbox().each(jobs, limits)
-    ordered = [(number, cases[number]) for number in order]
-    failures = _failures(ordered, outcomes, limits, Tolerance(rel_tol, abs_tol), partial, total_seconds)
-    passed = len(cases) - len(failures)
-    value = passed / len(cases) if partial else float(not failures)
+    failures = judge.failures(code, limits, partial, total_seconds)
+    passed = judge.total - len(failures)
+    value = passed / judge.total if partial else float(not failures)
     return Score(
-        value, parsed=f"{passed} of {len(cases)} tests passed" if partial else None, why="; ".join(failures[:1])
+        value, parsed=f"{passed} of {judge.total} tests passed" if partial else None, why="; ".join(failures[:1])
     )
+
+
+def _judge_of(
+    tests: Any, answer: Any, entry_point: str | None, limits: Limits, tolerance: Tolerance
+) -> "_Cases | Script":
+    """The tests of a row, read or, where they are a program, tried once; raises Unreadable."""
+    try:
+        cases = read_cases(tests, answer, entry_point)
+    except IsProgram as program:
+        return script_of(program.text, program.name)
+    return _Cases(cases, _most(cases, limits), tolerance)
+
+
+@dataclass(frozen=True)
+class _Cases:
+    """Tests that were read, and how many bytes each may write."""
+
+    cases: Sequence[Case]
+    most: Sequence[int]
+    tolerance: Tolerance
+
+    @property
+    def total(self) -> int:
+        return len(self.cases)
+
+    @property
+    def names(self) -> Sequence[str]:
+        return [case.call for case in self.cases if case.call]
+
+    def failures(self, code: str, limits: Limits, go_on: bool, total_seconds: float) -> list[str]:
+        """Why tests failed, each in a few words: all of them, or one only unless told to go on."""
+        order = Random(code).sample(range(self.total), self.total)  # so that the number of a test says nothing of it
+        jobs = [self.cases[number].job(code, self.most[number]) for number in order]
+        ordered = [(number, self.cases[number]) for number in order]
+        return _failures(ordered, sandbox().each(jobs, limits), limits, self.tolerance, go_on, total_seconds)
 
 
 def _failures(

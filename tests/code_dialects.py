@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """Rows as public data sets of programming tasks have them: the columns, programs that are right, programs that are wrong.
 
 ``READ`` are judged, ``REFUSED`` are None with the words given: what cannot be judged is neither right nor wrong.
@@ -169,6 +170,303 @@ READ = {
     ),
 }
 
+PLUS = """import numpy as np
+from math import inf
+
+def is_floats(x) -> bool:
+    # check if it is float; List[float]; Tuple[float]
+    if isinstance(x, float):
+        return True
+    if isinstance(x, (list, tuple)):
+        return all(isinstance(i, float) for i in x)
+    if isinstance(x, np.ndarray):
+        return x.dtype == np.float64 or x.dtype == np.float32
+    return False
+
+def assertion(out, exp, atol):
+    exact_match = out == exp
+    if atol == 0 and is_floats(exp):
+        atol = 1e-6
+    if not exact_match and atol != 0:
+        assert type(out) == type(exp), f"out: {out}, exp: {exp}"
+        if isinstance(exp, (list, tuple)):
+            assert len(out) == len(exp), f"out: {out}, exp: {exp}"
+        assert np.allclose(out, exp, rtol=1e-07, atol=atol)
+    else:
+        assert out == exp, f"out: {out}, exp: {exp}"
+
+"""
+_MBPP_PLUS = (
+    PLUS
+    + """inputs = [[1, 2], [3, 4], [0.1, 0.2]]
+results = [3, 7, 0.3]
+for i, (inp, exp) in enumerate(zip(inputs, results)):
+    assertion(add(*inp), exp, 0)
+"""
+)
+_HUMANEVAL_PLUS = (
+    PLUS
+    + """def check(candidate):
+    inputs = [[1, 2], [3, 4], [0.1, 0.2]]
+    results = [3, 7, 0.3]
+    for i, (inp, exp) in enumerate(zip(inputs, results)):
+        assertion(candidate(*inp), exp, 0)
+"""
+)
+_REFERENCE = (
+    PLUS
+    + """def ref_func(a, b):
+    return sum((a, b))
+
+def check(candidate):
+    for i, inp in enumerate([[1, 2], [3, 4], [-5, 5]]):
+        assertion(candidate(*inp), ref_func(*inp), 0)
+"""
+)
+STACK = """class EmptyStackError(Exception): pass
+class Stack:
+    def __init__(self, items=()): self.items = list(items)
+    def push(self, x): self.items.append(x)
+    def pop(self):
+        if not self.items: raise EmptyStackError('nothing is here')
+        return self.items.pop()
+    def peek(self): return self.items[-1] if self.items else None
+    @property
+    def size(self): return len(self.items)
+    def __len__(self): return len(self.items)
+    def __contains__(self, x): return x in self.items
+    def __iter__(self): return iter(self.items)
+    def is_empty(self): return not self.items
+"""
+_QUEUE = STACK.replace("self.items.pop()", "self.items.pop(0)")
+_STACK_TEST = """import pytest
+from solution import Stack, EmptyStackError
+
+@pytest.fixture
+def stack():
+    s = Stack()
+    s.push(1)
+    s.push(2)
+    return s
+
+def test_order(stack):
+    assert stack.pop() == 2
+    assert stack.pop() == 1
+    assert stack.is_empty()
+
+def test_size(stack):
+    assert len(stack) == 2 and stack.size == 2 and 1 in stack and 5 not in stack
+    stack.push(7)
+    assert list(stack) == [1, 2, 7]
+
+def test_nothing():
+    s = Stack()
+    with pytest.raises(EmptyStackError, match="nothing"):
+        s.pop()
+    try:
+        s.pop()
+        assert False, "should raise"
+    except EmptyStackError as error:
+        assert "nothing" in str(error)
+
+def test_all_of_it():
+    s, seen = Stack(range(5)), []
+    while not s.is_empty():
+        seen.append(s.pop())
+    assert seen == [4, 3, 2, 1, 0]
+"""
+_UNITTEST = """import unittest
+from solution import add
+
+class TestAdd(unittest.TestCase):
+    def setUp(self):
+        self.two = 2
+    def test_numbers(self):
+        self.assertEqual(add(1, self.two), 3)
+        self.assertAlmostEqual(add(0.1, 0.2), 0.3)
+        self.assertNotEqual(add(1, 1), 3)
+        self.assertFalse(add(1, -1))
+    def test_error(self):
+        with self.assertRaises(TypeError):
+            add(1, None)
+        self.assertRaises(TypeError, add, 1, 'x')
+    def test_many(self):
+        for a in range(3):
+            with self.subTest(a=a):
+                self.assertEqual(add(a, a), 2 * a)
+
+if __name__ == '__main__':
+    unittest.main()
+"""
+_PYTEST = """import pytest
+import solution
+from solution import add
+
+@pytest.mark.parametrize("a, b, total", [(1, 2, 3), (3, 4, 7), pytest.param(0.1, 0.2, pytest.approx(0.3), id="floats")])
+def test_add(a, b, total):
+    assert add(a, b) == total
+
+@pytest.mark.parametrize("a", [1, 2])
+@pytest.mark.parametrize("b", [5, 6])
+def test_module(a, b):
+    result = solution.add(a, b)
+    assert isinstance(result, int)
+    assert result - b == a
+
+def test_error():
+    with pytest.raises(TypeError):
+        add(1, "x")
+
+class TestMore:
+    def setup_method(self):
+        self.one = 1
+    def test_zero(self):
+        assert add(self.one, -1) == 0
+    def test_chain(self):
+        assert add(add(1, 2), add(3, 4)) == 10
+"""
+_LOOPS = """METADATA = {'author': 'jt', 'dataset': 'test'}
+
+def check(candidate):
+    import math
+    from random import randint
+    assert True, "This prints if this assert fails"
+    for x in range(2, 8):
+        assert candidate(x, x + 1) == 2 * x + 1, x
+    for _ in range(20):
+        a, b = randint(0, 1000), randint(0, 1000)
+        assert candidate(a, b) == a + b
+    for a, b, c in [(1, 2, 3), (4, 5, 9)]:
+        assert candidate(a, b) == c
+    assert all(candidate(i, i) == 2 * i for i in range(5))
+    assert math.isclose(candidate(0.1, 0.2), 0.3)
+    assert abs(candidate(0.5, 1.0) - 1.5) < 1e-6
+    assert not candidate(1, -1)
+    assert candidate(1, 1) in (2, 3) and 5 < candidate(3, 4) <= 7
+    assert candidate([1], [2])[0] == 1
+    assert {candidate(1, 2), candidate(2, 2)} == {3, 4}
+"""
+_CODEC = """import random, string
+def check(candidate):
+    for _ in range(10):
+        text = ''.join(random.choice(string.ascii_lowercase) for _ in range(random.randint(10, 20)))
+        assert decode(candidate(text)) == text
+        assert candidate(text) != text
+"""
+_IN_PLACE = "from solution import turn\ndef test_turn():\n    m = [[1, 2], [3, 4]]\n    turn(m)\n    assert m == [[3, 1], [4, 2]]\n"
+_ADDS = (
+    [ADD, ADD + "\nif __name__ == '__main__':\n    print(add(1, 2))"],
+    [SUBTRACT, NOTHING, "def add(a, b): return 3", "def add(a, b): return str(a + b)", "def add(*_): raise TypeError"],
+)
+_STACKS = (
+    [STACK],
+    [
+        _QUEUE,
+        STACK.replace("raise EmptyStackError", "raise ValueError"),
+        STACK.replace("nothing is", "nowt is"),
+        NOTHING,
+        STACK.replace("return x in self.items", "return True"),
+    ],
+)
+
+READ |= {
+    "HumanEval, loops": ({"tests": _LOOPS, "entry_point": "add"}, *_ADDS),
+    "HumanEval, loops in a row": ({"tests": {"test": _LOOPS, "entry_point": "add", "prompt": "def add"}}, *_ADDS),
+    "HumanEval, called by its name": ({"tests": _LOOPS + "\ncheck(add)\n"}, *_ADDS),
+    "HumanEval, there and back": (
+        {"tests": _CODEC, "entry_point": "encode"},
+        ["def encode(s): return s[::-1]\ndef decode(s): return s[::-1]"],
+        [
+            "def encode(s): return s\ndef decode(s): return s",
+            "def encode(s): return s[1:]\ndef decode(s): return s",
+            "def encode(s): return s[::-1]",
+        ],
+    ),
+    "HumanEval+": ({"tests": _HUMANEVAL_PLUS, "entry_point": "add"}, *_ADDS),
+    "HumanEval+ with a reference": ({"tests": _REFERENCE, "entry_point": "add"}, *_ADDS),
+    "MBPP+": ({"tests": _MBPP_PLUS}, *_ADDS),
+    "MBPP with a loop": (
+        {"tests": ["for i in range(3):\n    assert add(i, i) == 2 * i", "assert add(1, 2) == 3"]},
+        *_ADDS,
+    ),
+    "KodCode": (
+        {
+            "tests": "from solution import add\n\ndef test_add():\n    assert add(1, 2) == 3\n\ndef test_negative():\n    assert add(-1, -2) == -3\n"
+        },
+        *_ADDS,
+    ),
+    "pytest": (
+        {"tests": _PYTEST},
+        [ADD],
+        [
+            SUBTRACT,
+            NOTHING,
+            "def add(a, b): return 3",
+            "def add(a, b): return int(a + b)",
+            "def add(a, b): return a + b if b != 'x' else 0",
+        ],
+    ),
+    "unittest": (
+        {"tests": _UNITTEST},
+        [ADD],
+        [
+            SUBTRACT,
+            NOTHING,
+            "def add(a, b): return 3",
+            "def add(a, b): return a + b if isinstance(b, float | int) else 0",
+        ],
+    ),
+    "pytest of a class": ({"tests": _STACK_TEST}, *_STACKS),
+    "in place": (
+        {"tests": _IN_PLACE},
+        ["def turn(m): m[:] = [list(row) for row in zip(*m[::-1])]"],
+        [
+            "def turn(m): return [list(row) for row in zip(*m[::-1])]",
+            "def turn(m): m = [[3, 1], [4, 2]]",
+            "def turn(m): m.clear()",
+        ],
+    ),
+    "results of the standard library": (
+        {
+            "tests": "from fractions import Fraction\nfrom decimal import Decimal\nimport datetime\nfrom solution import f, d, g\ndef test_f():\n    assert f(1, 2) == Fraction(1, 2)\n    assert d('1.10') == Decimal('1.1')\n    assert g(2020) == datetime.date(2020, 1, 1)"
+        },
+        [
+            "from fractions import Fraction as f\nfrom decimal import Decimal as d\nimport datetime\ndef g(y): return datetime.date(y, 1, 1)"
+        ],
+        ["def f(a, b): return 1\ndef d(x): return x\ndef g(y): return y"],
+    ),
+    "generators": (
+        {
+            "tests": "from solution import f\ndef test_f():\n    assert list(f(3)) == [0, 1, 2]\n    assert sorted(f(2)) == [0, 1]\n    total = 0\n    for x in f(4):\n        total += x\n    assert total == 6\n    assert next(iter(f(2))) == 0"
+        },
+        ["def f(n): yield from range(n)", "def f(n): return list(range(n))"],
+        ["def f(n): yield from range(n + 1)", "def f(n): return n"],
+    ),
+    "what follows hangs on what came": (
+        {
+            "tests": "from solution import primes, is_prime\ndef test_p():\n    found = primes(12)\n    assert len(found) == 5\n    for p in found:\n        assert is_prime(p)\n        assert not is_prime(p * 2 + (p == 1))"
+        },
+        [
+            "def is_prime(n): return n > 1 and all(n % i for i in range(2, n))\ndef primes(n): return [i for i in range(n) if is_prime(i)]"
+        ],
+        [
+            "def is_prime(n): return True\ndef primes(n): return [2, 3, 5, 7, 11]",
+            "def is_prime(n): return n > 1 and all(n % i for i in range(2, n))\ndef primes(n): return []",
+        ],
+    ),
+    "a linked list": (
+        {
+            "tests": "from solution import Node, total\ndef test_l():\n    a = Node(1)\n    b = Node(2)\n    a.next = b\n    assert a.next.value == 2\n    assert a.next.next is None\n    assert total(a) == 3"
+        },
+        [
+            "class Node:\n    def __init__(self, value): self.value, self.next = value, None\ndef total(n):\n    s = 0\n    while n: s, n = s + n.value, n.next\n    return s"
+        ],
+        [
+            "class Node:\n    def __init__(self, value): self.value, self.next = value, None\ndef total(n): return n.value"
+        ],
+    ),
+}
+
 REFUSED = {
     "nothing": ({"tests": []}, "no list of tests"),
     "no inputs": ({"tests": {"inputs": [], "outputs": []}}, "no list of tests"),
@@ -209,4 +507,77 @@ REFUSED = {
         "several tests, or of the lines of one",
     ),
     "two lengths": ({"tests": {"input": ["1", "2"], "output": ["1"]}}, "one length"),
+    "tests that call nothing": ({"tests": "def test_a():\n    assert 1 + 1 == 2"}, "never call the program"),
+    "tests without an assert": (
+        {"tests": "from solution import add\ndef test_a():\n    add(1, 2)"},
+        "pass whatever the program returns",
+    ),
+    "tests that hold of anything": (
+        {"tests": "from solution import add\ndef test_a():\n    x = add(1, 2)\n    assert x == x\n    assert 1 < 2"},
+        "pass whatever the program returns",
+    ),
+    "numpy itself": (
+        {
+            "tests": "import numpy as np\nfrom solution import add\ndef test_a():\n    assert (add(np.array([1]), np.array([2])) == np.array([3])).all()"
+        },
+        "use numpy.array",
+    ),
+    "another package": (
+        {"tests": "import pandas as pd\nfrom solution import add\ndef test_a():\n    assert add(1, 2) == 3"},
+        "import pandas",
+    ),
+    "what it prints": (
+        {
+            "tests": "from solution import add\ndef test_a(capsys):\n    add(1, 2)\n    assert capsys.readouterr().out == '3'"
+        },
+        "capsys",
+    ),
+    "a redirected output": (
+        {
+            "tests": "import io, contextlib\nfrom solution import add\ndef test_a():\n    with contextlib.redirect_stdout(io.StringIO()) as out:\n        add(1, 2)\n    assert out.getvalue() == '3'"
+        },
+        "redirect_stdout",
+    ),
+    "a patched module": (
+        {
+            "tests": "from unittest.mock import patch\nfrom solution import add\n@patch('solution.add')\ndef test_a(m):\n    assert add(1, 2) == 3"
+        },
+        "import unittest.mock",
+    ),
+    "a function handed in": (
+        {"tests": "from solution import apply\ndef test_a():\n    assert apply(lambda x: x + 1, 2) == 3"},
+        "hand the program a function",
+    ),
+    "objects compared": (
+        {"tests": "from solution import Point, move\ndef test_a():\n    assert move(Point(1, 2)) == Point(2, 3)"},
+        "compare objects of the program's own classes",
+    ),
+    "coroutines": (
+        {
+            "tests": "import pytest\nfrom solution import add\n@pytest.mark.asyncio\nasync def test_a():\n    assert await add(1, 2) == 3"
+        },
+        "are coroutines",
+    ),
+    "a fixture that is not here": (
+        {"tests": "from solution import add\ndef test_a(benchmark):\n    assert add(1, 2) == 3"},
+        "ask for benchmark",
+    ),
+    "tests that fail by themselves": (
+        {"tests": "from solution import add\nx = [][1]\ndef test_a():\n    assert add(1, 2) == 3"},
+        "fail by themselves: IndexError",
+    ),
+    "tests that differ each time": (
+        {
+            "tests": "from solution import add\nimport os\ndef test_a():\n    x = int.from_bytes(os.urandom(8), 'big')\n    assert add(x, 1) == x + 1"
+        },
+        "ask something else each time",
+    ),
+    "a name that nobody makes": (
+        {"tests": "from solution import add\ndef test_a():\n    assert add(1, 2) == three"},
+        "use three, which nobody makes",
+    ),
+    "a reference of the program's module": (
+        {"tests": "from solution import *\ndef test_a():\n    assert add(1, 2) == 3"},
+        "import * from solution",
+    ),
 }

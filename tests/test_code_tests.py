@@ -20,6 +20,7 @@ from llmpolicy.sandbox import choose
 from llmpolicy.sandbox.inside.values import NotPlain, decode, encode
 from llmpolicy.sandbox.outcome import outcome
 from llmpolicy.sandbox.records import Job, Limits
+from reward_fns import _code_script
 from reward_fns._code_asserts import cases_of
 from reward_fns._code_case import Unreadable
 from reward_fns._code_names import _LEETCODE, _TYPING
@@ -150,15 +151,11 @@ def test_what_is_no_iterable_of_its_own_is_not_listed():
         ({"tests": [{"args": [1], "expected": 1}]}, "names no function"),
         ({"tests": [{"function": "f", "args": [1]}]}, "not what is expected"),
         ({"tests": [{"stdin": "1"}]}, "not what is expected"),
-        ({"tests": ["assert f(g(1)) == 1"]}, "is no constant"),
         ({"tests": ["assert f(x) == 1 for x in y"]}, "no Python"),
-        ({"tests": ["for i in range(3):\n    assert f(i) == i"]}, "is no assert"),
-        ({"tests": ["assert isinstance(f(1), int)"]}, "is no constant"),
-        ({"tests": "def check(candidate):\n    assert candidate(1) == 1"}, "entry_point"),
+        ({"tests": "def check(candidate):\n    assert candidate(1) == 1"}, "never call the program"),
         ({"tests": [{"function": "f", "args": [object()], "expected": 1}]}, "no plain value"),
         ({"tests": {"inputs": ["1"], "outputs": []}}, "one length"),
-        ({"tests": ["assert f() == 10 ** (10 ** 9)"]}, "is no constant"),
-        ({"tests": ["assert f() == [0] * 10**9"]}, "is no constant"),
+        ({"tests": ["assert f() == [0] * 10**9"]}, "too much memory"),
     ],
 )
 def test_tests_that_cannot_be_read_are_no_zero(columns, said):
@@ -378,6 +375,16 @@ def test_a_row_that_cannot_be_judged_says_so(name):
     for completion in ("", block(ADD), block(SUM)):
         score = passes(completion, **columns)
         assert score.value is None and said in score.why, score
+
+
+@pytest.mark.parametrize("text", ["assert f() == 10 ** (10 ** 9)", "import time\ntime.sleep(1000)\nassert f() == 1"])
+def test_tests_that_do_not_end_are_tried_once(text, monkeypatch):
+    monkeypatch.setattr(_code_script, "_TESTS", Limits(cpu=0.3))
+    began = time.perf_counter()
+    for _ in range(20):
+        score = passes("def f(): return 1", tests=text)
+        assert score.value is None and "do not run by themselves" in score.why
+    assert time.perf_counter() - began < 8
 
 
 @pytest.mark.parametrize("name", " ".join((_TYPING, *_LEETCODE.values())).split())

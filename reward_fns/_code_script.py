@@ -1,0 +1,131 @@
+"""Tests that are programs themselves: run in a sandbox without the program, which answers what they ask in another."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from llmpolicy.sandbox import Job, Limits, sandbox
+
+from ._code_case import Unreadable
+
+_HERE = Path(__file__).parent
+_TESTS = Limits(cpu=5.0)
+_MOST = 2**24
+_ROUNDS = 64
+_NAME = re.compile(r'\{"ref": "(\w+)"\}')
+_ENTRY = "_perform_what_is_asked"
+_DOOR = f"""
+
+def {_ENTRY}(text, asked):
+    names = {{"__name__": "perform"}}
+    exec(text, names)
+    return names["perform"](asked, globals())
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """Tests as a text, the function that they test, what each of their units asks first (JSON), and by which names."""
+
+    text: str
+    entry: str | None
+    units: tuple[str, ...]
+    names: tuple[str, ...]
+
+    @property
+    def total(self) -> int:
+        """The number of units."""
+        return len(self.units)
+
+    def failures(self, code: str, limits: Limits, go_on: bool, total_seconds: float) -> list[str]:
+        """Why units failed, each in a few words: all of them, or one only unless told to go on.
+
+        What a test asks may hang on what it was answered, so they are asked in rounds; each starts the program anew.
+        """
+        order = Random(code).sample(range(self.total), self.total)
+        asked, whys, left = {number: self.units[number] for number in order}, dict[int, str](), total_seconds
+        checks = 0
+        for _ in range(_ROUNDS):
+            answers, wrong, spent = _answers(asked, code, limits, go_on)
+            whys |= wrong
+            if left - spent < 0 or (whys and not go_on):
+                break
+            told, later = self._verdicts({number: asked[number] for number in answers}, answers)
+            left -= spent + later
+            whys |= {number: verdict["failed"] for number, verdict in told.items() if "failed" in verdict}
+            checks += sum(verdict.get("passed", 0) for verdict in told.values())
+            asked = {number: json.dumps(verdict["asks"]) for number, verdict in told.items() if "asks" in verdict}
+            if not asked or left < 0 or (whys and not go_on):
+                break
+        if asked and (go_on or not whys):
+            whys = dict.fromkeys(asked, "no time left for all that the tests ask") | whys
+        if not whys and not checks:
+            whys = dict.fromkeys(order, "what it returned left the tests nothing to check")
+        return [f"test {number}: {why}" for number, why in sorted(whys.items())]
+
+    def _verdicts(self, asked: Mapping[int, str], answers: Mapping[int, str]) -> tuple[dict[int, Any], float]:
+        """What the tests say to the answers, and the seconds that took; answers that break them fail."""
+        if not answers:
+            return {}, 0.0
+        questions = json.dumps({number: json.loads(text) for number, text in asked.items()})
+        job = Job(_stage(), "verify", [self.text, self.entry, questions, json.dumps(answers)], most=_MOST)
+        outcome = sandbox().run(job, _TESTS)
+        if outcome.ended != "returned":
+            return dict.fromkeys(answers, {"failed": f"what it returned breaks the tests: {outcome.why}"}), outcome.cpu
+        return {int(number): told for number, told in json.loads(outcome.value).items()}, outcome.cpu
+
+
+def _answers(
+    asked: Mapping[int, str], code: str, limits: Limits, go_on: bool
+) -> tuple[dict[int, str], dict[int, str], float]:
+    """What the program answers to each unit, why it does not, and the seconds that took."""
+    jobs = [Job(code + _DOOR, _ENTRY, [_perform(), questions], most=_MOST) for questions in asked.values()]
+    answers, wrong, spent = dict[int, str](), dict[int, str](), 0.0
+    for number, outcome in zip(asked, sandbox().each(jobs, limits), strict=False):
+        spent += max(limits.cpu if outcome.ended == "waited" else 0.0, outcome.cpu)
+        if outcome.ended == "returned" and isinstance(outcome.value, str):
+            answers[number] = outcome.value
+        else:
+            wrong[number] = outcome.why or "it answered nothing"
+            if not go_on:
+                break
+    return answers, wrong, spent
+
+
+def script_of(text: str, entry: str | None) -> Script:
+    """The tests of a text, once tried without a program; raises Unreadable for tests that cannot be run so."""
+    told = _surveyed(text, entry)
+    if isinstance(told, str):
+        raise Unreadable(told)
+    return told
+
+
+@lru_cache(maxsize=256)
+def _surveyed(text: str, entry: str | None) -> Script | str:
+    outcome = sandbox().run(Job(_stage(), "survey", [text, entry], most=_MOST), _TESTS)
+    if outcome.ended != "returned":
+        return f"the tests do not run by themselves: {outcome.why}"
+    told = json.loads(outcome.value)
+    if "refused" in told:
+        return f"the tests cannot be run apart from the program: {told['refused']}"
+    units = tuple(json.dumps(asked) for asked in told["units"])
+    return Script(text, entry, units, tuple(dict.fromkeys(name for unit in units for name in _NAME.findall(unit))))
+
+
+@lru_cache(maxsize=1)
+def _stage() -> str:
+    return _text("_code_wire.py") + _text("_code_stage.py")
+
+
+@lru_cache(maxsize=1)
+def _perform() -> str:
+    return _text("_code_wire.py") + _text("_code_perform.py")
+
+
+def _text(name: str) -> str:
+    return (_HERE / name).read_text(encoding="utf-8")
