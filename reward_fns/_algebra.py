@@ -33,8 +33,18 @@ class Expression:
         bound = [node[1] for node in nodes(read) if node[0] in ("sum", "product")]
         self.variables = {node[1] for node in nodes(read) if node[0] == "variable" and node not in bound}
         self.stepped, self.counted = bool(kinds & _STEPPED), bool(kinds & _COUNTED)
-        self.summed = bool(bound)
+        self.summed, self.imaginary = bool(bound), "i" in kinds
         self._kept: dict[Any, Any] = {}
+
+    def with_unit(self, name: str) -> "Expression":
+        """The expression with the imaginary unit in the place of a variable."""
+
+        def put(node: Tree) -> Tree:
+            if node == ("variable", name):
+                return ("i",)
+            return tuple(put(part) if isinstance(part, tuple) else part for part in node)
+
+        return Expression(put(self.tree))
 
     def exactly(self, point: int) -> Fraction | None:
         """The value at a point of whole numbers, None when it is no fraction or too large."""
@@ -92,8 +102,8 @@ def same_value(gold: Expression, answer: Expression) -> bool:
     return True if len(exact) >= _ENOUGH else _same_modulo(gold, answer)
 
 
-def proportional(gold: Expression, answer: Expression) -> bool:
-    """Whether one expression is the other times a constant other than 0; raises Unreadable as `same_value` does."""
+def proportional(gold: Expression, answer: Expression, signed: bool = False) -> bool:
+    """Whether one expression is the other times a constant (with signed, a positive one); raises as `same_value` does."""
     (a, b), digits, tolerance = _to_enough_digits(gold, answer)
     if a is None:
         raise Unreadable("no value can be taken")
@@ -104,6 +114,8 @@ def proportional(gold: Expression, answer: Expression) -> bool:
         if any(x == 0 or y == 0 for x, y in values):
             return False
         first, *others = [y / x for x, y in values]
+        if signed and (abs(mp.im(first)) > abs(first) * mp.mpf(10) ** -tolerance or mp.re(first) < 0):
+            return False
         return len(others) > 0 and all(abs(first - ratio) <= abs(first) * mp.mpf(10) ** -tolerance for ratio in others)
 
 
@@ -157,3 +169,18 @@ def _same_modulo(gold: Expression, answer: Expression) -> bool:
     if None in expected:
         raise Unreadable("no value can be taken")
     return expected == [answer.modulo(point) for point in points]
+
+
+def real(read: Expression) -> Fraction | None:
+    """The value of an expression without variables to many digits, None when it has none that is real."""
+    if read.variables:
+        return None
+    exact = read.exactly(0)
+    if exact is not None:
+        return exact
+    values = read.digits([0], DIGITS)
+    if values is None or values[0][0] in (None, POLE) or values[1] > _FINE or len(values[0][0]) == 2:
+        return None
+    with _digits.context(DIGITS) as mp:
+        sign, mantissa, exponent, _ = _digits.number(values[0][0], mp)._mpf_
+    return Fraction(-mantissa if sign else mantissa) * Fraction(2) ** exponent

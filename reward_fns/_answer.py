@@ -9,8 +9,8 @@ from typing import Literal
 from ._assertion import why_not_asserted
 from ._forms import MAX_ANSWER, Form, GoldUnreadable, read, same, value_of
 from ._latex import clean
-from ._numbers import read_unit
 from ._text import NoAnswer, final_text
+from ._units import read_unit
 from ._words import ANSWER, FILLER, LINK, PERCENT, SCALE
 
 Extract = Literal["strict", "last_number"]

@@ -5,7 +5,7 @@ With anything else beside it, as in ``2\\boxed{9}``, ``\\ln\\boxed{9}`` or ``\\b
 
 import re
 
-from ._numbers import read_unit
+from ._units import read_unit
 
 _NEAR, _CLOSE = 200, 30
 _STYLE = (

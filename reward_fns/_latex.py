@@ -3,7 +3,7 @@
 import re
 import unicodedata
 
-from ._numbers import MONEY
+from ._units import MONEY
 
 _NAMES = "times div cdot cdot pi infty le ge ne pm cup in approx theta alpha beta lambda"
 
@@ -26,7 +26,9 @@ _REWRITES = [
     (re.compile(pattern), instead)
     for pattern, instead in (
         (r",\\!\s*", ","),
+        (r"(?<![\d.,}])(0\d*)\{,\}(?=\d)", r"\1."),
         (r"(?<=\d)\{,\}(?=\d{3}(?!\d))", ""),
+        (r"(?<![\d.,}])(\d+)\{,\}(?=\d+(?![\d.,{]))", r"\1."),
         (
             r"(?:\^\s*(?:\{\s*\\circ\s*\}|\\circ)|\u00b0)\s*(?:\\(?:text|mathrm)\s*\{\s*([CF])\s*\}|([CF])(?![A-Za-z]))",
             "\u00b0\\1\\2",
@@ -48,6 +50,10 @@ _REWRITES = [
         (r"\\lbrace(?![a-z])", r"\\{"),
         (r"\\rbrace(?![a-z])", r"\\}"),
         (r"\\degree(?![a-z])", "\u00b0"),
+        (r"\\(?:langle(?![a-z]))|\u27e8|\u2329", "("),
+        (r"\\(?:rangle(?![a-z]))|\u27e9|\u232a", ")"),
+        (r"\\(?:mathbb|Bbb)\s*\{?\s*([A-Z])(?![A-Za-z])\s*\}?|\\([RZNQC])(?![A-Za-z])", r"\\mathbb{\1\2}"),
+        (r"(\\mathbb\{R\})\s*(?:-|\\smallsetminus)\s*(?=\\\{)", r"\1\\setminus "),
         (r"\\(?:varnothing|emptyset)(?![a-z])|\u2205", r"\\{\\}"),
         (r"\\bigcup(?![a-z])", r"\\cup"),
         (r"\\colon(?![a-z])", ":"),
@@ -62,8 +68,15 @@ _REWRITES = [
 _QUOTES = ('""', "\u201c\u201d", "''", "\u2018\u2019")
 _FONT = re.compile(
     r"\\(?:text(?:bf|it|rm|sf)?|math(?:rm|bf|it|sf|normal)|operatorname|mbox|hbox|bm|boldsymbol|emph|f?boxed|fbox)"
-    r"\s*\{([^{}]*)\}"
+    r"\s*\{((?:[^{}]|\{[^{}]*+\})*+)\}"
 )
+_INTEGER = re.compile(
+    r"[,;]?\s*(?:(?:where|for|with)\s+)?(?:(?:any|all|every|each|some|an)\s+)*integers?\s+([a-z])\Z"
+    r"|[,;]?\s*(?:(?:where|for|with)\s+)?([a-z])\s+(?:is\s+)?(?:an|any)\s+integer\Z"
+)
+_REVERSED = re.compile(r"(?:\A|\\cup|\\in(?![a-z])|=)\s*\]|\[\s*(?:\Z|\\cup)")
+_INTERVAL = re.compile(r"([\[\]])([^\[\](),;]+)[,;]([^\[\](),;]+)([\[\]])")
+_THOUSANDS = re.compile(r"-?\d{1,3}(?:,\d{3})+(?=\s*\\(?:pi|sqrt)(?![a-z]))")
 
 
 def clean(text: str) -> str:
@@ -82,7 +95,19 @@ def clean(text: str) -> str:
         text = _FONT.sub(r" \1 ", text)
     if text.count("$") != 1:
         text = text.replace("$", "")
-    return bare(text)
+    text = bare(text)
+    if "integer" in text:
+        text = _INTEGER.sub(r", \1\2 \\in \\mathbb{Z}", text)
+    if ("]" in text or "[" in text) and _REVERSED.search(text):
+        text = _INTERVAL.sub(_turned, text)
+    thousands = _THOUSANDS.match(text)
+    return thousands[0].replace(",", "") + text[thousands.end() :] if thousands else text
+
+
+def _turned(interval: re.Match[str]) -> str:
+    """An interval with its ends excluded by turned brackets, as in ``[2,5[``, in round ones."""
+    opening, closing = ("[" if interval[1] == "[" else "("), ("]" if interval[4] == "]" else ")")
+    return f"{opening}{interval[2]},{interval[3]}{closing}"
 
 
 def bare(text: str) -> str:

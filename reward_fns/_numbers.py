@@ -1,11 +1,10 @@
-"""Numbers and units, read exactly: a number is a Fraction, a unit a canonical word. No floating point, no SymPy."""
+"""Numbers with their units, read exactly: a number is a Fraction. No floating point, no SymPy."""
 
 import re
 from dataclasses import dataclass
 from fractions import Fraction
 
-MONEY = "\ue000"
-"""Stands for an escaped dollar sign, which is money and not the border of a formula."""
+from ._units import CURRENCY, plain_unit, read_unit, units_agree
 
 _DIGITS = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)"
 _DECIMAL = rf"(?:{_DIGITS}(?:\.\d*)?|\.\d+)"
@@ -29,55 +28,9 @@ _FORMS = [
 
 _GROUPED = re.compile(r"(?<=\d)(?:\{,\}|,\\!|\\[,; ]|[ ~])(?=\d{3}(?!\d))")
 
-_UNITS = {
-    word: line.split(":")[0]
-    for line in """
-%: \\% % percent
-degree: ° ^\\circ ^{\\circ} \\circ degree degrees deg
-radian: rad radian radians
-dollar: dollar dollars usd
-cent: ¢ cent cents
-euro: € euro euros eur
-pound: £ gbp lb lbs pound pounds
-yen: ¥ yen
-rupee: ₹ rupee rupees
-mm: mm millimeter millimeters millimetre millimetres
-cm: cm centimeter centimeters centimetre centimetres
-m: m meter meters metre metres
-km: km kilometer kilometers kilometre kilometres
-inch: inch inches
-foot: ft foot feet
-yard: yd yard yards
-mile: mi mile miles
-mg: mg milligram milligrams
-g: g gram grams
-kg: kg kilogram kilograms
-ounce: oz ounce ounces
-ton: ton tons
-tonne: tonne tonnes
-ms: ms millisecond milliseconds
-second: s sec second seconds
-minute: min minute minutes
-hour: h hr hrs hour hours
-day: day days
-week: week weeks
-month: month months
-year: year years
-ml: ml milliliter milliliters millilitre millilitres
-liter: l liter liters litre litres
-gallon: gallon gallons
-mile/hour: mph
-unit: unit units
-celsius: °c celsius
-fahrenheit: °f fahrenheit
-newton: newton newtons
-joule: joule joules
-watt: watt watts
-volt: volt volts
-hertz: hz hertz
-""".strip().splitlines()
-    for word in line.split(":")[1].split()
-}
+_SIGNED = r"\(\s*([-+]?\s*\d+)\s*\)"
+_DIVIDED = re.compile(rf"([-+]?)\s*(?:{_SIGNED}|(\d+))\s*/\s*(?:{_SIGNED}|(\d+))", re.ASCII)
+_NEGATED = re.compile(rf"-\s*\(\s*({_DECIMAL}|\d+\s*/\s*\d+|\\frac\s*\{{\s*\d+\s*\}}\s*\{{\s*\d+\s*\}})\s*\)", re.ASCII)
 _MAX_WORDS = 6
 _PLAIN_WORD = re.compile(r"[A-Za-z]+(?:['\u2019-][A-Za-z]+)*['\u2019]?|/")
 CHANGES = re.compile(
@@ -91,9 +44,6 @@ CHANGES = re.compile(
     re.IGNORECASE,
 )
 """Words after a number that change its value, or say something of it."""
-
-_CURRENCY = {"$": "dollar", MONEY: "dollar", "€": "euro", "£": "pound", "¥": "yen", "₹": "rupee"}
-_NEVER_IMPLIED = {"%"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +59,13 @@ class Quantity:
 def read_quantity(text: str) -> Quantity | None:
     """The number that this whole text is, with its unit; None when it is anything else."""
     text = _GROUPED.sub("", text.strip())
-    sign, text = ("-", text[1:].lstrip()) if text[:1] == "-" and text[1:].lstrip()[:1] in _CURRENCY else ("", text)
-    money = _CURRENCY.get(text[:1], "")
+    if "(" in text:
+        # 2/(-3), (-2)/3 and -(2/3).
+        text = _DIVIDED.sub(
+            lambda m: rf"{m[1]}\frac{{{m[2] or m[3]}}}{{{m[4] or m[5]}}}", _NEGATED.sub(r"-\1", text, 1), 1
+        )
+    sign, text = ("-", text[1:].lstrip()) if text[:1] == "-" and text[1:].lstrip()[:1] in CURRENCY else ("", text)
+    money = CURRENCY.get(text[:1], "")
     if money:
         text = text[1:].lstrip()
     for form in _FORMS:
@@ -119,7 +74,7 @@ def read_quantity(text: str) -> Quantity | None:
         unit = read_unit(rest)
         if unit is None:
             unit = _described(rest)
-            unit = money if unit is not None and money and _plain_unit(rest.split()[0]) is None else unit
+            unit = money if unit is not None and money and plain_unit(rest.split()[0]) is None else unit
         # 5m is five times m, 5 m is five metres.
         if found is None or unit is None or re.fullmatch("[A-Za-z]", rest) or (money and unit not in ("", money)):
             continue
@@ -131,20 +86,6 @@ def read_quantity(text: str) -> Quantity | None:
     return None
 
 
-def read_unit(text: str) -> str | None:
-    """The canonical name of the unit that this text is, "" for none, None when it is not a known unit."""
-    text = text.strip().removesuffix(".").rstrip()
-    if not text:
-        return ""
-    if text in _CURRENCY:
-        return _CURRENCY[text]
-    rate = re.split(r"\s*/\s*|\s+per\s+", text)
-    if len(rate) == 2:
-        top, bottom = map(_plain_unit, rate)
-        return f"{top}/{bottom}" if top and bottom else None
-    return _plain_unit(text)
-
-
 def _described(rest: str) -> str | None:
     """The unit of a number that is followed by a few words, as in ``18 eggs a day``; None when they change its value."""
     words = rest.split()
@@ -152,7 +93,8 @@ def _described(rest: str) -> str | None:
         return None
     if words != ["times"] and any(CHANGES.fullmatch(word) for word in words):
         return None
-    return _plain_unit(words[0]) or " ".join(words).lower()
+    # "18 in all" is no length.
+    return (plain_unit(words[0]) if words[0] != "in" else None) or " ".join(words).lower()
 
 
 def agree(gold: Quantity, answer: Quantity, units: str = "strict") -> bool:
@@ -163,24 +105,6 @@ def agree(gold: Quantity, answer: Quantity, units: str = "strict") -> bool:
     if gold.value != answer.value or not answer.evaluated:
         return False
     return units == "ignore" or units_agree(gold.unit, answer.unit)
-
-
-def units_agree(gold: str, answer: str) -> bool:
-    """Whether two units can belong to the same answer: the same, or one of them left unsaid."""
-    return gold == answer or (not (gold and answer) and not {gold, answer} & _NEVER_IMPLIED)
-
-
-def _plain_unit(text: str) -> str | None:
-    power = re.fullmatch(r"(.+?)\s*\^\s*\{?\s*([23])\s*\}?", text)
-    named = re.fullmatch(r"(square|sq\.?|cubic|cu\.?)\s+(.+)", text, re.IGNORECASE)
-    if power:
-        text, exponent = power[1], power[2]
-    elif named:
-        text, exponent = named[2], "2" if named[1].lower().startswith("s") else "3"
-    else:
-        exponent = ""
-    word = _UNITS.get(text) or (_UNITS.get(text.lower()) if len(text) > 1 or text == "L" else None)
-    return word and (f"{word}^{exponent}" if exponent else word)
 
 
 def _value(part: dict[str, str | None]) -> Fraction | None:

@@ -6,9 +6,11 @@ from typing import Any
 from llmpolicy.rewards import RewardError, Score, reward
 
 from ._answer import Extract, final_answer
+from ._chains import approximated
 from ._forms import value_of
-from ._numbers import agree, units_agree
+from ._numbers import agree
 from ._text import NoAnswer, gold_text
+from ._units import units_agree
 from .math_answer import MARKS, Units, check_options, gold_form
 
 
@@ -55,6 +57,8 @@ def equal(
     except NoAnswer as reason:
         return Score(0.0, why=str(reason))
     found = value_of(form).number
+    if found is None and (rel_tol or abs_tol):
+        found = approximated(form).number
     if found is None:
         return Score(0.0, parsed=text, why="not a number")
     near = abs(found.value - gold.value) <= max(Fraction(rel_tol) * abs(gold.value), Fraction(abs_tol))

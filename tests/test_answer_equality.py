@@ -3,6 +3,7 @@
 import time
 from fractions import Fraction
 
+import answers_equal
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -60,11 +61,18 @@ OTHER = [
 
 
 def test_the_same_value_is_paid_however_it_is_written():
-    assert {pair: got for pair in SAME if (got := paid(*pair)) != 1.0} == {}
+    assert {pair: got for pair in (*SAME, *answers_equal.SAME) if (got := paid(*pair)) != 1.0} == {}
 
 
 def test_another_value_is_not_paid_however_near_it_is():
-    assert {pair: got for pair in OTHER if (got := paid(*pair)) != 0.0} == {}
+    assert {pair: got for pair in (*OTHER, *answers_equal.OTHER) if (got := paid(*pair)) != 0.0} == {}
+
+
+def test_an_answer_is_the_same_as_itself_and_as_no_other_of_the_table():
+    golds = list(dict.fromkeys(gold for gold, _ in answers_equal.SAME))
+    assert [gold for gold in golds if paid(gold, gold) != 1.0] == []
+    others = [(a, b) for a, b in zip(golds, golds[7:], strict=False) if (a, b) not in answers_equal.SAME]
+    assert [pair for pair in others if paid(*pair) != 0.0] == []
 
 
 BOMBS = [

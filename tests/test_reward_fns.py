@@ -252,6 +252,25 @@ def test_numeric_takes_numbers_only():
         assert {c: got for c, got in paid(WRONG[name], numeric.equal).items() if got != 0.0} == {}
 
 
+ABOUT = [
+    "Answer: ≈ 3.14", "Answer: about 3.14", "The answer is approximately 3.14.", "Answer: ~3.14", box(r"\approx 3.14"),
+    box(r"x \approx 3.14"), box(r"3.14\ldots"), "Answer: 3.14...", box(r"\frac{22}{7} \approx 3.143"), box(r"\sim 3.14"),
+    box(r"\text{approximately } 3.14"), "Answer: around 3.14", "The answer is about 3.14 cm.", box(r"\pi \approx 3.14"),
+]  # fmt: skip
+
+
+def test_numeric_takes_an_approximation_where_there_is_a_tolerance_and_nowhere_else():
+    assert [text for text in ABOUT if numeric.equal(text, 3.14159, rel_tol=0.01).value != 1.0] == []
+    assert [text for text in ABOUT if numeric.equal(text, 3.14159, rel_tol=0.0001).value != 0.0] == []
+    assert [text for text in ABOUT if numeric.equal(text, 3.14).value != 0.0] == []
+    assert [text for text in ABOUT if math_answer.correct(text, 3.14).value != 0.0] == []
+    wrong = [
+        box(r"3.14 \pm 0.01"), box(r"\pi"), "Answer: about 3 or 3.14", box(r"5 \approx 3.14"), box(r"\approx 2"), box("x<3.14"),
+        "The answer is not approximately 3.14.", "Answer: about 2", box(r"\pi \approx 5"), "Answer: at least about 3.14",
+    ]  # fmt: skip
+    assert [text for text in wrong if numeric.equal(text, 3.14159, rel_tol=0.01).value != 0.0] == []
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.integers(-9, 9), st.integers(-9, 9), st.integers(-9, 9), st.integers(-9, 9))
 def test_polynomials_are_equal_exactly_when_their_coefficients_are(a, b, c, d):
