@@ -211,6 +211,21 @@ def test_a_gold_that_is_itself_rejected_names_its_row():
     )
 
 
+def test_tests_of_the_rows_must_be_readable():
+    rows = [
+        {"tests": [{"function": "add", "args": [1, 2], "expected": 3}]},
+        {"tests": ["assert add(1, 2) == 3"] * 2},
+        *[{"tests": ["assert add(1, 2) == 3"]}] * 5,
+        {"tests": "import pandas\nfrom solution import add\ndef test_add():\n    assert add(1, 2) == 3"},
+        {"tests": []},
+    ]
+    said = errors("code_tests:passes", rows=rows)
+    assert "row 7 cannot be judged" in said and "import pandas" in said
+    assert "row 8 cannot be judged" in said and said.count("cannot be judged") == 2
+    with pytest.raises(RewardError, match="no column 'answer' or 'tests'"):
+        check_reward("code_tests:passes", rows=[{"question": "?"}])
+
+
 def test_rows_need_the_column_and_a_file_that_can_be_read(tmp_path):
     with pytest.raises(RewardError, match="asks for 'answer', which is no column"):
         check_reward(right, rows=[{"question": "?"}])

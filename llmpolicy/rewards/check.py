@@ -185,12 +185,19 @@ class _Checked:
         if not rows:
             return
         free = [name for name in rows[0] if name not in RESERVED]
-        if "answer" in self.component.optional and "answer" not in free:
-            raise RewardError(f"The rows have no column 'answer'; they have {', '.join(map(str, rows[0]))}.")
+        held = [name for name in ("answer", "tests") if name in self.component.optional]
+        if "answer" in held and not set(held) & set(free):
+            raise RewardError(
+                f"The rows have no column {' or '.join(map(repr, held))}; they have {', '.join(map(str, rows[0]))}."
+            )
         self.rewards.check_columns(free)
         column = self._gold_column(free)
         if column is None:
-            self._show([_as_gold(row, "answer", "{}", number, free) for number, row in enumerate(rows[:_ROWS])])
+            asked = rows if "tests" in held else rows[:_ROWS]  # tests are no gold answer, but must be readable
+            samples = [_as_gold(row, "answer", "{}", number, free) for number, row in enumerate(asked)]
+            for sample, one in zip(samples, self._show(samples), strict=True):
+                if "tests" in held and one.value is None:
+                    self.error(f"row {sample.row} cannot be judged: {one.why}")
             return
         form = self._form(rows, column, free)
         samples = [_as_gold(row, column, form, number, free) for number, row in enumerate(rows)]
