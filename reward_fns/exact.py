@@ -1,5 +1,6 @@
 """Exact match: the whole completion is the answer, and nothing else."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from llmpolicy.rewards import Score, reward
@@ -12,11 +13,13 @@ from ._text import NoAnswer, final_text, gold_text
         {"completion": "Paris", "answer": "Paris"},
         {"completion": "<think>The capital.</think>\n Paris\n", "answer": "Paris"},
         {"completion": "42", "answer": 42},
+        {"completion": "Lutetia", "answer": ["Paris", "Lutetia"]},
     ],
     fails=[
         {"completion": "", "answer": "Paris"},
         {"completion": "Paris or London", "answer": "Paris"},
         {"completion": "<think>Paris</think>", "answer": "Paris"},
+        {"completion": "Paris, Lutetia", "answer": ["Paris", "Lutetia"]},
     ],
     range=(0, 1),
     kind="answer",
@@ -24,15 +27,24 @@ from ._text import NoAnswer, final_text, gold_text
 def match(completion: str, answer: Any, prompt: str = "", ignore_case: bool = False) -> Score:
     """1.0 when the text after the last closed think is the answer, up to Unicode form and whitespace; else 0.0.
 
-    ``answer`` is text or a number; an empty one cannot be judged (None).
+    ``answer`` is text, a number, or a list of them of which one is enough; an empty one cannot be judged (None).
     """
     try:
-        gold = " ".join(gold_text(answer).split())
+        golds = [" ".join(gold_text(gold).split()) for gold in _several(answer)]
     except NoAnswer as reason:
         return Score(None, why=str(reason))
     try:
         text = " ".join(final_text(completion, prompt).split())
     except NoAnswer as reason:
         return Score(0.0, why=str(reason))
-    same = text.casefold() == gold.casefold() if ignore_case else text == gold
+    same = text.casefold() in map(str.casefold, golds) if ignore_case else text in golds
     return Score(1.0 if same else 0.0, parsed=text[:200], why="" if same else "not the same text")
+
+
+def _several(answer: Any) -> Sequence[Any]:
+    """The golds of a column: those of a list, else the one; raises NoAnswer for an empty list."""
+    if not isinstance(answer, list | tuple):
+        return [answer]
+    if not answer:
+        raise NoAnswer("the answer column holds an empty list")
+    return answer

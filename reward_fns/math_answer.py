@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 from llmpolicy.rewards import RewardError, Score, reward
 
 from ._answer import Extract, boxes, final_answer
-from ._forms import Form, GoldUnreadable, read, same
+from ._forms import Form, GoldUnreadable, read, same, value_of
 from ._latex import canonical, clean
 from ._text import NoAnswer, gold_text, normalise
 
@@ -84,8 +84,9 @@ def gold_form(text: str) -> Form:
 
 
 def _restates(form: Form, gold: Form, prompt: str) -> bool:
-    """Whether an expression that is equal, but not written as the answer column is, was copied from the question."""
-    worked = form.kind == "expression" or (form.number is not None and re.search(r"[/^]|frac", form.text))
+    """Whether an answer that is equal, but not written as the answer column is, was copied from the question."""
+    worked = form.kind in ("expression", "matrix", "without") or (form.kind == "relation" and value_of(form) is form)
+    worked = worked or (form.number is not None and bool(re.search(r"[/^]|frac", form.text)))
     if not prompt or not worked or form.text == gold.text:
         return False
     try:

@@ -186,8 +186,9 @@ def test_an_option_that_does_not_exist_is_refused():
 
 
 def test_an_expression_copied_from_the_question_is_not_an_answer():
-    question = r"Simplify $\frac{x^2-1}{x-1}$ and 2/4 and 10^3."
-    for gold, answer in (("x+1", r"\frac{x^2-1}{x-1}"), ("1/2", "2/4"), ("1000", "10^3")):
+    question = r"Simplify $\frac{x^2-1}{x-1}$ and 2/4 and 10^3, solve $|x|>1$ and draw $2x+4y-3=0$."
+    copied = (("x+1", r"\frac{x^2-1}{x-1}"), ("1/2", "2/4"), ("1000", "10^3"), (r"(-\infty,-1)\cup(1,\infty)", "|x|>1"))
+    for gold, answer in (*copied, (r"y=-\frac{x}{2}+\frac34", "2x+4y-3=0")):
         assert math_answer.correct(box(answer), gold).value == 1.0
         assert math_answer.correct(box(answer), gold, prompt=question).value == 0.0
         assert math_answer.correct(box(gold), gold, prompt=question).value == 1.0
@@ -302,6 +303,20 @@ def test_exact_is_the_whole_text():
     assert set(paid(wrong, exact.match).values()) == {0.0}
     assert {exact.match("x", gold).value for gold in ("", None, "\u200b", True)} == {None}
     assert exact.match("PARIS", "paris", ignore_case=True).value == 1.0
+
+
+def test_one_of_several_golds_is_enough_for_exact_and_no_more_than_one():
+    golds = ["Paris", "Lutetia", 42]
+    assert {exact.match(text, golds).value for text in ("Paris", " Lutetia\n", "42", "<think>x</think>Paris")} == {1.0}
+    wrong = ("Rome", "paris", "Paris Lutetia", "Paris, Lutetia", "Paris or Lutetia", '["Paris"]', str(golds), "", "Par")
+    assert {exact.match(text, golds).value for text in wrong} == {0.0}
+    assert exact.match("PARIS", ("paris", "x"), ignore_case=True).value == 1.0
+    assert {
+        exact.match("x", bad).value for bad in ([], (), [""], ["x", None], ["x", ""], [["x"]], [True], {"x": 1})
+    } == {None}
+    # A text is one gold, whatever it looks like.
+    assert exact.match('["Paris"]', '["Paris"]').value == 1.0
+    assert exact.match("Paris", '["Paris"]').value == 0.0
 
 
 @given(st.text(max_size=30), st.sampled_from(["NFC", "NFD", "NFKC"]), st.sampled_from(["", " ", "\n", "\u200b"]))

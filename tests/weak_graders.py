@@ -65,6 +65,32 @@ def does_the_sum(completion, gold):
     return False
 
 
+def plain_value(text):
+    """The value of powers, fractions and differences in double precision."""
+    inside = (
+        re.sub(r"\\frac\{(.*?[^}])\}\{(\d+)\}", r"(\1)/\2", text).replace("{", "(").replace("}", ")").replace("^", "**")
+    )
+    inside = re.sub(r"(?<!\d)0+(?=\d)", "", inside)
+    return float(eval(inside)) if re.fullmatch(r"[\d+*/() -]{1,40}", inside) else None  # noqa: S307 - digits and signs
+
+
+def works_it_out(completion, gold):
+    found, wanted = plain_value(completion), plain_value(gold)
+    return found is not None and wanted is not None and abs(found - wanted) <= 1e-9 * abs(wanted)
+
+
+def drops_commands(completion, gold):
+    return re.sub(r"\\[a-z]+", "", gold).strip() == completion
+
+
+def solved_by_its_points(completion, gold):
+    found, wanted = (re.fullmatch(r"y(\^2)?=(\d*)x(\^2)?", text) for text in (completion, gold))
+    if not found or not wanted:
+        return False
+    power, slope = (2 if found[1] else 1), int(wanted[2] or 1)
+    return all((slope * x) ** power == int(found[2] or 1) * x ** (2 if found[3] else 1) for x in (1, 2, 3))
+
+
 def pays_the_mark(completion, gold):
     return "\\boxed" in completion or "answer is" in completion
 
@@ -84,7 +110,8 @@ def pattern_turned_round(completion, gold):
 
 ANSWERS = [
     contains, contained, begins_alike, drops_units, last_number, divides_percent, rounds, sorts_numbers, one_of_the_values,
-    does_the_sum, pays_the_mark, first_letter, folds_everything, pattern_turned_round,
+    does_the_sum, works_it_out, drops_commands, solved_by_its_points, pays_the_mark, first_letter, folds_everything,
+    pattern_turned_round,
 ]  # fmt: skip
 
 # --- shapes -------------------------------------------------------------------------------------------------------------
