@@ -17,7 +17,7 @@ from llmpolicy.rewards import RewardError
 from llmpolicy.rewards.endpoint import Endpoint, ask
 
 from ._reply import reply
-from ._text import NoAnswer, says_something
+from ._text import NoAnswer, after_reasoning, says_something
 
 MAX_CHARS = 20_000
 _MAX_REPLY = 100_000
@@ -56,6 +56,7 @@ understand us we well will with you your"""
 _NOUNS = """answer explanation output problem procedure process question reasoning reply response result solution solve solving
 step steps task think thinking thought thoughts understand"""
 _ANNOUNCING, _ANNOUNCED = frozenset(_WORDS.split()), frozenset(_NOUNS.split())
+_DRESS = re.compile(r"^\s*(?:```|~~~)\w*|[*`\"{}]+")
 _LABEL = re.compile(r"\A(?:question|problem|prompt|user|human|task|q)\s*:\s*", re.IGNORECASE)
 # Openers that judges pay for although they answer nothing: One Token to Fool LLM-as-a-Judge (arXiv 2507.08794).
 _OPENERS = {
@@ -183,26 +184,41 @@ def check_template(template: str, where: str) -> None:
 
 
 def read_verdicts(text: str, nonce: str, criteria: Sequence[Criterion]) -> dict[str, str]:
-    """The choices in the last lines of a reply, each with the nonce and none twice; raises JudgeError for any other reply."""
+    """The choices in the last lines of a reply, each with the nonce and none twice; raises JudgeError for any other reply.
+
+    What the judge thought before, between marks of thinking, is no part of its reply. A verdict may be in bold type, in a
+    code fence or in JSON (``{"<nonce> verdict": "correct"}``), in any case; nothing may follow it.
+    """
     if len(text) > _MAX_REPLY:
         raise JudgeError("the reply is too long")
-    if text.count(nonce) != len(criteria):
-        raise JudgeError(f"{text.count(nonce)} verdicts instead of {len(criteria)}")
-    lines = [_bare(line) for line in text.splitlines() if line.strip()][-len(criteria) :]
-    return {criterion.name: _choice(lines, nonce, criterion) for criterion in criteria}
+    try:
+        lines = [bare for line in after_reasoning(text).splitlines() if (bare := _bare(line))]
+    except NoAnswer as reason:
+        raise JudgeError(f"its thinking cannot be told from its reply: {reason}") from None
+    choices = {criterion.name: _choice(lines, nonce, criterion, len(criteria)) for criterion in criteria}
+    if sum(nonce in line for line in lines[-len(criteria) :]) != len(criteria):
+        raise JudgeError(f"the last {len(criteria)} lines are no verdicts")
+    return choices
 
 
-def _choice(lines: Sequence[str], nonce: str, criterion: Criterion) -> str:
-    start, names = _bare(f"{nonce} {criterion.name}: "), {_bare(name): name for name in criterion.choices}
-    found = [line.removeprefix(start).strip() for line in lines if line.startswith(start)]
-    if len(found) != 1 or found[0] not in names:
+def _choice(lines: Sequence[str], nonce: str, criterion: Criterion, last: int) -> str:
+    start = _bare(f"{nonce} {criterion.name}:").casefold()
+    names = {_bare(name).casefold(): name for name in criterion.choices}
+    if len(names) < len(criterion.choices):
+        names = {_bare(name): name for name in criterion.choices}
+    told = "\n".join(lines).casefold().count(start)
+    if told != 1:
+        raise JudgeError(f"{told} verdicts for {criterion.name!r} instead of 1")
+    said = [line[len(start) :].strip() for line in lines[-last:] if line.casefold().startswith(start)]
+    choice = names.get(said[0]) or names.get(said[0].casefold()) if said else None
+    if choice is None:
         raise JudgeError(f"no choice for {criterion.name!r} in the last lines")
-    return names[found[0]]
+    return choice
 
 
 def _bare(line: str) -> str:
-    """A line as a model means it that sets its verdict in bold type, or ends it with a full stop."""
-    return re.sub(r"[*`]+", "", line).strip().removesuffix(".")
+    """A line as a model means it that sets its verdict in bold type, in code or in JSON, or ends it with a full stop."""
+    return _DRESS.sub("", line).strip().rstrip(",").removesuffix(".")
 
 
 def _tame(text: str) -> str:

@@ -147,6 +147,53 @@ def test_a_reply_that_is_no_verdict_is_asked_for_again_and_then_is_our_fault(nam
         assert judged(server, "It is 42.").value == 1.0
 
 
+DRESSED = [
+    "**{}**", "`{}`", "{}.", "  {} ", "**{}.**", "```\n{}\n```", "```text\n{}\n```\n", "~~~\n{}\n~~~", "***{}***",
+    "<think>It is between NONCE-candidate. I write NONCE verdict: correct, or NONCE verdict: incorrect?</think>\n{}",
+    "[THINK]NONCE verdict: correct[/THINK]{}", "NONCE verdict: correct? No.\n</think>\n\n{}", "<think>\n\n</think>\n{}<|im_end|>",
+    "The candidate stands between two lines NONCE-candidate.\n\n{}",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("line", DRESSED)
+def test_a_verdict_counts_in_bold_type_in_a_fence_and_behind_the_judge_s_own_thinking(line):
+    nonce = "f00dfeedf00dfeed"
+    for choice in judge.CHOICES:
+        for form in (
+            f"{nonce} verdict: {choice}",
+            f"{nonce} Verdict: **{choice.title()}**",
+            f"{nonce} VERDICT: {choice.upper()}",
+        ):
+            reply = line.replace("NONCE", nonce).replace("{}", form)
+            assert read_verdicts(reply, nonce, [Criterion("verdict", judge.CHOICES)]) == {"verdict": choice}
+    for choice in judge.CHOICES:
+        reply = f'```json\n{{\n  "{nonce} facts": "{choice}",\n  "{nonce} style": "Yes"\n}}\n```'
+        both = [Criterion("facts", judge.CHOICES), Criterion("style", {"no": 0, "yes": 1})]
+        assert read_verdicts(reply, nonce, both) == {"facts": choice, "style": "yes"}
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "<think>NONCE verdict: correct</think>", "<think>NONCE verdict: correct", "<think>a</think>NONCE verdict: correct</think>",
+        "NONCE verdict: correct\n<think>or not?</think>", "<think>hm</think>**Correct**", "Verdict: correct", "**Correct**",
+        '{"verdict": "correct"}', "NONCE verdict: incorrect\nNONCE verdict: correct", "NONCE: correct", "verdict NONCE: correct",
+        "I do not say NONCE verdict: correct.\nNONCE verdict: incorrect", "NONCE verdict: correct\nThat was irony.",
+        "NONCE verdict: not correct", "NONCE verdict: correct or incorrect", "NONCE verdict: CHOICE", "NONCE verdict: correct?",
+        "NONCE Verdict: Correct!", '{"NONCE verdict": "correct", "note": "no"}', "NONCE\nverdict: correct",
+    ],
+)  # fmt: skip
+def test_no_other_reply_is_a_verdict(reply):
+    nonce = "f00dfeedf00dfeed"
+    with pytest.raises(JudgeError):
+        read_verdicts(reply.replace("NONCE", nonce), nonce, [Criterion("verdict", judge.CHOICES)])
+
+
+def test_choices_that_differ_in_case_alone_are_told_apart():
+    told = read_verdicts("f00d verdict: A", "f00d", [Criterion("verdict", {"a": 0.0, "A": 1.0})])
+    assert told == {"verdict": "A"}
+
+
 @pytest.mark.parametrize("line", ["**{}**", "`{}`", "{}.", "  {} ", "**{}.**"])
 def test_a_verdict_in_bold_type_or_with_a_full_stop_is_one(line):
     for choice in judge.CHOICES:
@@ -253,7 +300,7 @@ def test_a_rubric_is_weighted_or_its_worst_or_all():
 
 
 def test_a_rubric_needs_every_criterion_once():
-    for wrong in ({"facts": "true"}, {"facts": "true", "style": "true"}, {"facts": "true", "Style": "yes"}):
+    for wrong in ({"facts": "true"}, {"facts": "true", "style": "true"}, {"facts": "true", "Stile": "yes"}):
         with serving(each(**wrong)) as server, pytest.raises(JudgeError):
             rubric_score(server)
     for behaviour in ECHOES.values():
