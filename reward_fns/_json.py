@@ -92,6 +92,10 @@ def identity(value: Any) -> Any:
     Types count: true is not 1 and "5" is not 5. JSON has one type of number, so that 5.0 is 5 and 1e2 is 100. The order of
     keys does not count, the order of a list does.
     """
+    if type(value) is str:
+        return ("text", value)
+    if type(value) is int:
+        return ("number", Decimal(value))
     if hasattr(value, "tolist"):
         value = value.tolist()
     if value is None or isinstance(value, bool):
@@ -100,7 +104,7 @@ def identity(value: Any) -> Any:
         return ("text", str(value))
     if isinstance(value, numbers.Real | Decimal):
         return ("number", _decimal(value))
-    if isinstance(value, Mapping):
+    if isinstance(value, dict | Mapping):
         if not all(isinstance(key, str) for key in value):
             raise TypeError("the keys of an object are text")
         return ("object", frozenset((key, identity(inner)) for key, inner in value.items()))

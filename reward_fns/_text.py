@@ -194,7 +194,7 @@ def _opened_by(prompt: str, own: Pairs) -> Mark | None:
 
 def _unframed(text: str) -> str:
     """The text without the tokens that frame an answer; raises NoAnswer for a pair of special tokens of unknown meaning."""
-    if text.rstrip()[-1:] == ">":
+    if text.rstrip().endswith(("|>", "｜>", "<end_of_turn>")):
         text = _ENDS.sub("", text)
     if "<|" not in text:
         return text

@@ -1,9 +1,7 @@
 """Tool calls: does the completion call the expected tools with the expected arguments, and nothing else?"""
 
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from llmpolicy.messages import present
@@ -13,22 +11,27 @@ from ._json import NotJson, gold, identity, read, unfenced
 from ._reply import reply
 from ._schema import misfit
 from ._text import NoAnswer, says_something
+from ._tool_calls import Call, Untyped, calls_in, calls_of
 
-_TAG = re.compile(r"</?tool_call>")
 _MENTIONED = re.compile(
     r"[\"'`\u2018\u201c\u00ab][ \t]*\0|\0[ \t]*[\"'`\u2019\u201d\u00bb]|(?:```|~~~)[^`~]*\0|<!--(?:(?!-->)[^\0])*\0"
 )
 """A call, written as NUL, between quotation marks, in a code block or in a comment."""
-_MAX_CALLS = 64
+_GOES_ON = re.compile(r"\0[ \t]*[^\W\d_\0]|\0\s*[,;]?\s*[a-z]")
+_WOULD = re.compile(
+    r"(?:\b(?:would|could|might|cannot|can[\u2019']t|won[\u2019']t|not|never)|n[\u2019']t|I[\u2019']d)\s+(?:\w+\s+)?"
+    r"(?:call|use|make|write|run|send|invoke)\b[^.!?\0]{0,200}\0"
+)
+"""The sentence goes on behind a call, or says that it would be made or is not."""
+_ATTEMPT = re.compile(
+    r"<[|\uff5c/]*\s*(?:tool|function|invoke|action|python_tag|parameter)|\[TOOL_CALLS|<arg_|to=functions\.|```tool"
+    r"|(?m:^\s*Action(?: Input)?\s*:)|\[\s*[A-Za-z_][\w.]*\(\s*[A-Za-z_]\w*\s*="
+    r"|[\"'](?:name|tool_name|function)[\"']\s*:[^{}]{0,200}[\"'](?:arguments|parameters)[\"']\s*:"
+    r"|[\"'](?:arguments|parameters)[\"']\s*:.{0,400}[\"'](?:name|tool_name)[\"']\s*:",
+    re.IGNORECASE | re.DOTALL,
+)
+_PYTHON_WORDS = {"True": "true", "False": "false", "None": "null"}
 _WEATHER = {"name": "weather", "arguments": {"city": "Oslo"}}
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One call of a tool."""
-
-    name: str
-    arguments: Mapping[str, Any]
 
 
 @reward(
@@ -60,24 +63,25 @@ def match(
 ) -> Score:
     """1.0 when the calls after the last closed think are the expected ones, no more and no fewer, else 0.0.
 
-    Calls are ``<tool_call>{"name": ..., "arguments": {...}}</tool_call>``, with prose around them or not (one that is quoted,
-    in a code block or in a comment is not made), or the whole text is such an object or a list of them; ``parameters`` may
-    stand for ``arguments``, and ``{"function": {...}}`` around both.
-    ``answer`` is one call or a list, as objects or JSON text; an empty list expects a reply without a call. Arguments are
-    compared as JSON values; where ``answer`` holds objects, one that is null is one left out.
+    Calls are read in the dialects that models write them in: JSON, alone or in ``<tool_call>``, ``[TOOL_CALLS]``,
+    ``<|python_tag|>`` and the like, ``<function=...>`` and ``<invoke ...>`` with their parameters, ``<arg_key>``, channels, or
+    Python, ``[f(a=1)]``. One that is quoted, in a code block or a comment, or in the middle of a sentence is not made.
+    ``answer`` is one call or a list, as objects or JSON text. Arguments are compared as JSON values, those that a dialect
+    writes as bare text by the type of the expected one; where ``answer`` holds objects, one that is null is one left out.
+    An empty list expects a reply in words without a call or an attempt at one: what the words say is not judged.
     With ``tools`` (the definitions, with their JSON schemas) they must fit the schema, and an
     argument left out is its default. ``text_arguments`` also takes arguments written as JSON text in a string. None for an
     answer that cannot be read; RewardError for tools that are none.
     """
     known = _tools(tools)
     try:
-        expected = _calls(_given(answer), text_arguments=True)
+        expected = calls_of(_given(answer), text_arguments=True)
     except NotJson as reason:
         return Score(None, why=f"the answer column cannot be read: {reason}")
     if why := next(filter(None, (_misfit(call, known) for call in expected)), ""):
         return Score(None, why=f"the answer column does not fit the tools: {why}")
     try:
-        found = _said(completion, prompt, text_arguments)
+        found = _said(unfenced(reply(completion, prompt)), text_arguments, known, silent=not expected)
     except (NoAnswer, NotJson) as reason:
         return Score(0.0, why=str(reason))
     if not isinstance(answer, str):
@@ -89,68 +93,63 @@ def match(
 def _difference(expected: Sequence[Call], found: Sequence[Call], known: Mapping[str, Any], ordered: bool) -> str:
     if len(found) != len(expected):
         return f"{len(found)} calls; expected {len(expected)}"
-    if why := next(filter(None, (_misfit(call, known) for call in found)), ""):
-        return why
-    one, other = ([_identity(call, known) for call in calls] for calls in (expected, found))
-    return "" if (one == other if ordered else Counter(one) == Counter(other)) else "other calls than expected"
+    left = list(expected)
+    for call in found:
+        tried = [(i, _typed(call, other, known)) for i, other in enumerate(left[:1] if ordered else left)]
+        misfits = {i: _misfit(typed, known) for i, typed in tried}
+        same = [i for i, typed in tried if not misfits[i] and _identity(typed, known) == _identity(left[i], known)]
+        if not same:
+            return next(filter(None, misfits.values()), "other calls than expected")
+        del left[same[0]]
+    return ""
 
 
-def _said(completion: str, prompt: str, text_arguments: bool) -> list[Call]:
-    text = unfenced(reply(completion, prompt))
-    tags = [(tag[0], tag.start(), tag.end()) for tag in _TAG.finditer(text)]
-    if tags:
-        if [tag for tag, *_ in tags] != ["<tool_call>", "</tool_call>"] * (len(tags) // 2):
-            raise NotJson("a <tool_call> that is not closed, or inside another")
-        spans = [(first[1:], last[1:]) for first, last in zip(tags[::2], tags[1::2], strict=True)]
-        if _mentions(text, [(first[0], last[1]) for first, last in spans]):
-            raise NotJson("a <tool_call> that is quoted, not made")
-        return _calls([read(text[first[1] : last[0]].strip()) for first, last in spans], text_arguments)
-    if text.lstrip().startswith(("{", "[")):
-        return _calls(read(text), text_arguments)
-    if not says_something(text):
-        raise NotJson("it says nothing")
-    return []
+def _said(text: str, text_arguments: bool, known: Mapping[str, Any], *, silent: bool) -> list[Call]:
+    """The calls that a reply makes; NotJson for one that is only spoken of and, where none is expected, for an attempt."""
+    found = calls_in(text, text_arguments=text_arguments)
+    if found.around.strip("\0 \n") and _mentions(found.around):
+        raise NotJson("a call that is spoken of, not made")
+    if not found.calls:
+        if not says_something(text):
+            raise NotJson("it says nothing")
+        if silent and (_ATTEMPT.search(text) or any(f"{name}(" in text for name in known)):
+            raise NotJson("an attempt at a call")
+    return list(found.calls)
 
 
-def _mentions(text: str, calls: Sequence[tuple[int, int]]) -> bool:
-    """Whether the text around the calls speaks of one instead of making it."""
-    ends = [0, *(end for _, end in calls)]
-    between = [text[end:start].replace("\0", " ") for end, (start, _) in zip(ends, calls, strict=False)]
-    around = "\0".join([*between, text[ends[-1] :].replace("\0", " ")])
-    # What is a closed block between two calls holds neither.
-    return _MENTIONED.search(re.sub(r"(```|~~~)[^`~\0]*\1|<!--(?:(?!-->)[^\0])*-->", " ", around)) is not None
+def _typed(call: Call, expected: Call, known: Mapping[str, Any]) -> Call:
+    """The call with arguments that its dialect writes as text read as the expected ones, or as the schema, have it."""
+    if call.name != expected.name or not any(isinstance(value, Untyped) for value in call.arguments.values()):
+        return call
+    properties = known.get(call.name, {}).get("properties", {})
+    return Call(call.name, {
+        name: _meant(value, expected.arguments.get(name), properties.get(name)) for name, value in call.arguments.items()
+    })  # fmt: skip
+
+
+def _meant(value: Any, expected: Any, schema: Any) -> Any:
+    is_text = isinstance(expected, str) or (
+        expected is None and isinstance(schema, Mapping) and schema.get("type") == "string"
+    )
+    if not isinstance(value, Untyped) or is_text:
+        return str(value) if isinstance(value, Untyped) else value
+    try:
+        return read(_PYTHON_WORDS.get(value.strip(), value.strip()))
+    except NotJson:
+        return str(value)
+
+
+def _mentions(around: str) -> bool:
+    """Whether the text around the calls, each a NUL, speaks of one instead of making it."""
+    if "```" in around or "~~~" in around or "<!--" in around:
+        # What is a closed block between two calls holds neither.
+        around = re.sub(r"(```|~~~)[^`~\0]*\1|<!--(?:(?!-->)[^\0])*-->", " ", around)
+    return any(pattern.search(around) for pattern in (_GOES_ON, _MENTIONED, _WOULD))
 
 
 def _given(answer: Any) -> Any:
     """The calls of a column; of objects a field that is None is absent, since Arrow fills it in."""
     return gold(answer) if isinstance(answer, str) else present(gold(answer))
-
-
-def _calls(value: Any, text_arguments: bool) -> list[Call]:
-    values = value if isinstance(value, list | tuple) else [value]
-    if len(values) > _MAX_CALLS:
-        raise NotJson(f"more than {_MAX_CALLS} calls")
-    return [_call(one, text_arguments) for one in values]
-
-
-def _call(value: Any, text_arguments: bool) -> Call:
-    inner = value.get("function", value) if isinstance(value, Mapping) else None
-    if not isinstance(inner, Mapping) or not isinstance(inner.get("name"), str):
-        raise NotJson("a call without a name")
-    arguments = inner.get("arguments", inner.get("parameters", {}))
-    if ("arguments" in inner and "parameters" in inner) or set(inner) - {
-        "name",
-        "arguments",
-        "parameters",
-        "id",
-        "type",
-    }:
-        raise NotJson("a call with other parts than a name and arguments")
-    if isinstance(arguments, str) and text_arguments:
-        arguments = read(arguments)
-    if not isinstance(arguments, Mapping):
-        raise NotJson("arguments that are no object")
-    return Call(inner["name"], arguments)
 
 
 def _tools(tools: Any) -> dict[str, Any]:
