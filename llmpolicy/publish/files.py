@@ -3,11 +3,10 @@
 import errno
 import hashlib
 import json
-import mmap
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISREG
@@ -17,8 +16,9 @@ from safetensors import SafetensorError, safe_open
 
 from llmpolicy.errors import PublishError
 from llmpolicy.publish.local import Machine, local_in, this_machine
-from llmpolicy.publish.texts import texts
+from llmpolicy.publish.texts import readable, texts
 from llmpolicy.publish.weights import not_finite, weights_end
+from llmpolicy.secrets import secret_in, values_of
 
 What = Literal["adapter", "merged"]
 
@@ -46,20 +46,6 @@ TOKENIZER = (
 WRITTEN = ("README.md", "recipe.yaml", "evaluation.json", "llmpolicy_manifest.json")
 """The four files that publishing writes itself; a file of that name in the run's folder is never taken."""
 
-# Each begins with a literal (what must not stand before it is asked afterwards): that keeps the search fast on weights.
-SECRETS = (
-    ("a Hugging Face token", rb"hf_[A-Za-z0-9]{30}"),
-    ("an API key (sk-...)", rb"sk-(?<![A-Za-z0-9]sk-)(?=[A-Za-z_\-]*\d)[A-Za-z0-9_\-]{20}"),
-    ("a GitHub token", rb"gh[pousr]_[A-Za-z0-9]{30}"),
-    ("a GitHub token", rb"github_pat_[A-Za-z0-9_]{22}"),
-    ("a Weights & Biases key", rb"wandb_[A-Za-z0-9_]{40}"),
-    ("an AWS key", rb"AKIA(?<![A-Za-z0-9]AKIA)[0-9A-Z]{16}(?![0-9A-Za-z])"),
-    ("a Google key", rb"AIza[0-9A-Za-z_\-]{35}"),
-    ("a Slack token", rb"xox[abprs]-[0-9]{8}[A-Za-z0-9\-]{12}"),
-    ("a private key", rb"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----"),
-)
-SECRET_NAMES = re.compile(r"(TOKEN|SECRET|PASSWORD|API_?KEY)$", re.IGNORECASE)
-SHORTEST_SECRET = 16
 LARGEST_TEXT = 256 * 2**20
 """Bytes of a file that is no weights; the largest tokenizers have some 40 MiB."""
 
@@ -150,15 +136,15 @@ def check(
 
     Raises PublishError with the file's name; the secret itself is never shown.
     """
-    secrets = [(label, re.compile(pattern)) for label, pattern in SECRETS]
-    secrets += [(f"the value of ${name}", re.compile(re.escape(value))) for name, value in _values(environment)]
+    values, machine = tuple(values_of(environment)), machine or this_machine()
     for path in sorted(folder.iterdir()):
         if path.is_symlink() or not path.is_file() or not (allowed(path.name, what) or path.name in WRITTEN):
             raise PublishError(f"{path.name} is not on the list of files that may be published")
         _check_format(path)
-        for label in _found(path, secrets):
-            raise PublishError(f"{path.name} holds {label}; remove it there and publish again")
-        _refuse_local(path, machine or this_machine())
+        said, words = readable(path)
+        if secret := secret_in(said, values) or secret_in(words, values, forms_only=True):
+            raise PublishError(f"{path.name} holds {secret}; remove it there and publish again")
+        _refuse_local(path, machine)
 
 
 def _refuse_local(path: Path, machine: Machine) -> None:
@@ -209,23 +195,6 @@ def _check_format(path: Path) -> None:
             path.read_text(encoding="utf-8")
     except (SafetensorError, ValueError, RecursionError) as error:
         raise PublishError(f"{path.name} is not {path.suffix[1:]}: {error!s:.100}") from error
-
-
-def _values(environment: Mapping[str, str]) -> Iterator[tuple[str, bytes]]:
-    """The secrets of this very process: their names say so, and they are long enough not to be met by chance."""
-    for name, value in environment.items():
-        if SECRET_NAMES.search(name) and len(value) >= SHORTEST_SECRET:
-            yield name, value.encode("utf-8", "surrogateescape")
-
-
-def _found(path: Path, secrets: Iterable[tuple[str, re.Pattern[bytes]]]) -> Iterator[str]:
-    if path.stat().st_size == 0:
-        return
-    # Mapped, not read: weights may be larger than memory.
-    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        for label, pattern in secrets:
-            if pattern.search(content):
-                yield label
 
 
 def _describe(path: Path) -> PublishedFile:

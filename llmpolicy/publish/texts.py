@@ -2,14 +2,17 @@
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from llmpolicy.publish.weights import read_header
+from llmpolicy.publish.weights import read_header, text_in
 
 VOCABULARIES = ("vocab.json", "vocab.txt", "merges.txt", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model")
 """Files that hold pieces of text of every kind, /usr/ and sk- among them."""
+LONG_PIECE = re.compile(r"[^\s\"']{16,}|-[A-Z -]{10,40}PRIVATE KEY-----")
+"""The pieces of a vocabulary that can hold a secret."""
 
 
 def texts(path: Path) -> Iterator[str]:
@@ -24,6 +27,20 @@ def texts(path: Path) -> Iterator[str]:
         yield from strings(without_vocabulary(content) if path.name == "tokenizer.json" else content)
     else:
         yield path.read_text(encoding="utf-8")
+
+
+def readable(path: Path) -> tuple[str, str]:
+    """What a file says, as one text, and what in it is a word of any kind: pieces of a vocabulary, runs of letters in weights."""
+    if path.suffix == ".safetensors":
+        with open(path, "rb") as file:
+            return "\n".join(strings(read_header(file)[0].get("__metadata__"))), text_in(path)
+    if path.suffix == ".model":
+        return "", text_in(path)
+    text = path.read_text(encoding="utf-8")
+    if path.name not in (*VOCABULARIES, "tokenizer.json"):
+        return text, ""
+    words = "\n".join(LONG_PIECE.findall(text))
+    return ("" if path.name in VOCABULARIES else json.dumps(without_vocabulary(json.loads(text)))), words
 
 
 def without_vocabulary(tokenizer: Any) -> Any:

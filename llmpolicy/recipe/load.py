@@ -14,6 +14,7 @@ from llmpolicy.recipe.blocks import EvaluateBlock, ModelBlock, Recipe, RewardBlo
 from llmpolicy.recipe.grpo import SEVERAL_TURNS, STAGES, TURNS, check_grpo, check_stage, grpo_fields, lora_fields
 from llmpolicy.recipe.override import override
 from llmpolicy.recipe.ranges import LORA_RANGES, expected_of
+from llmpolicy.recipe.secret import refuse_secrets
 from llmpolicy.run.files import read_manifest
 from llmpolicy.run.paths import RUN, in_paths, moved, run_of
 from llmpolicy.tasks import Example, TaskSpec
@@ -111,6 +112,7 @@ def make_recipe(
     except ValidationError as error:
         raise RecipeError(_sentence(error, origin)) from error
     recipe._base_dir, recipe._origin = base_dir, origin
+    refuse_secrets(data, origin)
     _check_shape(recipe)
     _check_stages(recipe, origin)
     _check_model(recipe)

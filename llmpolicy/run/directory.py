@@ -211,7 +211,7 @@ class Run:
         self._append("metrics.jsonl", json.dumps(line, default=float) + "\n")
 
     def log_faults(self, records: Sequence[Mapping[str, Any]]) -> list[str]:
-        """Append to faults.jsonl; returns ``FILE:LINE`` of each record."""
+        """Append to faults.jsonl, secrets in what was said masked; returns ``FILE:LINE`` of each record."""
         path = self.path / "faults.jsonl"
         first = 1 + (path.read_bytes().count(b"\n") if path.exists() else 0)
         lines = [json.dumps({"schema": SCHEMA, **self._portable(record)}, default=str) + "\n" for record in records]
@@ -219,8 +219,9 @@ class Run:
         return [f"{path}:{first + place}" for place in range(len(records))]
 
     def _portable(self, record: Mapping[str, Any]) -> Mapping[str, Any]:
-        """A fault whose call names what lies below the run from there."""
+        """A fault whose call names what lies below the run from there, and whose sentences tell no secret."""
         call, home = record.get("call") or {}, self.path.resolve()
+        record = {**record, **{key: redact(record[key]) for key in ("why", "traceback") if record.get(key)}}
         if not call.get("args"):
             return record
         args = in_paths(call["args"], lambda text: from_run(text, home), named=True)
@@ -276,7 +277,8 @@ class Run:
         write_text(self.path / "grpo_config.json", redact(text))
 
     def finish(self, status: str, **facts: Any) -> None:
-        """Release the run and note how it ended."""
+        """Release the run and note how it ended, secrets in the reason masked."""
+        facts = {**facts, **({"reason": redact(str(facts["reason"]))} if facts.get("reason") else {})}
         make_space(self.path)
         try:
             self.update_manifest(status=status, ended=now(), **facts)

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import platform
-import re
 import subprocess
 import sys
 import time
@@ -11,6 +10,8 @@ from collections.abc import Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from llmpolicy import secrets
 
 PACKAGES = ("llmpolicy", "torch", "transformers", "trl", "peft", "accelerate", "datasets", "safetensors", "gymnasium")
 
@@ -61,5 +62,5 @@ def git_revision(folder: Path | None = None) -> str | None:
 
 
 def redact(text: str) -> str:
-    """Replace what looks like an access token."""
-    return re.sub(r"\b(hf_|sk-|wandb_|ghp_)[A-Za-z0-9_\-]{8,}", r"\1[redacted]", text)
+    """A text with ``[redacted]`` in the place of what looks like a secret, or is one of this process's environment."""
+    return secrets.redact(text, secrets.values_of(os.environ))
