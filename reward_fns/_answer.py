@@ -69,13 +69,14 @@ _REST = re.compile(r"(?:(?!</answer>)[^\n])*", re.IGNORECASE)
 _NEXT = re.compile(r"(?:\s|\\\[|\\\(|\$\$)*[^\n]*")
 _OPENED = re.compile(r"(?:\s|\\\[|\\\(|\$\$|[-*\u2022]\s+)*")
 _REASON = re.compile(
-    r"[,;(]?\s*\b(?:because|since|as|which|where|weil|denn|car|parce que|porque|perché)\b.*|[,;(]\s*(?:i\.e\b|namely\b).*"
+    r"[\s,;(\u2013\u2014-]*\b(?:because|since|as|which|where|weil|denn|car|parce que|porque|perché)\b.*"
+    r"|[,;(]\s*(?:i\.e\b|namely\b).*"
     r"|[,;]?\s+and\s+(?:we|that|this|so)\b.*"
     r"|(?:[,(]\s*|\s+)(?:and\s+)?(?:not|rather than|instead of|nicht|non|pas|no|не)\s+[-$\\(*]*(?:\d|[A-J]\b).*",
     re.IGNORECASE,
 )
 _AFTER_A_VALUE = re.compile(
-    r"\s+[-\u2013\u2014]{1,3}\s+(?:[aA]\s|[^\W\d_]{2}).*|;\s+[^\W\d_]{2}.*|,\s+for\s+.*|,\s+altogether\b.*"
+    r"\s+[-\u2013\u2014]{1,3}\s+(?:[aA]\s|[^\W\d_]{2}).*|;\s+[^\W\d_]{2}.*|,\s+(?!(?:and|or)\b)[a-z]{3,}\b[^\d\\]*\Z|,\s+for\s+.*"
     r"|\s+\((?!\s*(?:mod|base)\b)(?=[^()]*(?<![\\A-Za-z])[^\W\d_]{3})[^()]*\).*"
 )
 """Words that explain a number or a formula, and are no part of it."""

@@ -22,6 +22,7 @@ _BORDER_BEFORE = re.compile(r"(?:(?<!\\)\$\$?|\\[\[(]|\\begin\s*\{[a-z]+\*?\}(?:
 _OPEN = re.compile(r"(?<!\\)[(\[]\Z")
 _FOREIGN = r"[\u00e0-\u00f6\u00f8-\u02ff\u0400-\u1fff\u2190-\u21ff\u2600-\U0001ffff]"
 """Letters of other alphabets, which are no symbols of mathematics, and ornaments."""
+_BRACKETED = re.compile(r"(?<!\\)[(\[][\s$]*\Z")
 _ARROWS = (
     r"\\(?:implies|iff|(?:Long|long)?(?:[Rr]ight|Left[Rr]ight)arrow|to|therefore|because)(?![a-z])|[=-]>"
     r"|[\u21d2\u2192\u2234\u27f9]"
@@ -39,7 +40,8 @@ _RELATION = re.compile(r"(?:<|(?<![=-])>|\\[lg](?:eq?|t)(?:slant)?|\\neq?|!=|[\u
 _SOFT_AFTER = re.compile(
     rf"(?:[ \t]|{_SPACE}|\*\*|__|[*_](?![\w{{\\(])|[}}\"`\u201d\u2019\u00bb]|'(?!')(?=[\s.,;:)]|\Z))*"
 )
-_CLOSES = re.compile(r"(?<!\\)\$\$?|\\[\])]|\\end\s*\{[a-z]+\*?\}|[)\]]")
+_ENDS = re.compile(r"(?<!\\)\$\$?|\\[\])]|\\end\s*\{[a-z]+\*?\}")
+_CLOSES = re.compile(rf"{_ENDS.pattern}|[)\]]")
 _UNIT_SIGN = re.compile(
     r"\\?%|\^\s*\{?\s*\\circ\s*\}?\s*[CF]?\b|\^\s*\{\s*\\circ\s*\}|\u00b0[CF]?|[\u20ac\u00a2\u00a3\u00a5]|\\\$|\\degree"
 )
@@ -49,10 +51,11 @@ _STOP = re.compile(
 _RATIO = re.compile(r"\s*:\s*[\d$\\]")
 _FACTORIAL = re.compile(r"!\s*(?:\$|\\[\])]|[-+*/=!^\\])")
 _GOES_ON = re.compile(
-    rf"(?:{_ARROWS}|\\(?:blacksquare|square|qed|checkmark|tag|label|pmod|mod|approx|equiv|because|therefore|newline|cr|hline)"
-    rf"|[\u2248\u2261\u25a0\u25a1\u220e]|</?[a-z]{{1,10}}>|\|(?=\s|\Z)|#|&|\\\\|{_FOREIGN})"
+    rf"(?:{_ARROWS}|\\(?:blacksquare|square|qed|checkmark|tag|label|pmod|mod|because|therefore|newline|cr|hline)"
+    rf"|(?:\\approx|[\u2248\u2261]|\\equiv)\s*-?\$?[\d\\][\d.,]*(?![\d.,]|\s?[A-Za-z](?![A-Za-z]))"
+    rf"|[\u25a0\u25a1\u220e]|</?[a-z]{{1,10}}>|\|(?=\s|\Z)|#|&|\\\\|{_FOREIGN})"
 )
-_DASHED = re.compile(r"[-\u2013\u2014]{1,3}\s*(?:[aAI]\b|[^\W\d_]{2,})|[\u2014\u2013]")
+_DASHED = re.compile(r"[-\u2013\u2014]{1,3}\s*(?:[aAI]\b|[^\W\d_]{2,})|[\u2014\u2013](?!\s*[\d$\\])")
 _TEXT = re.compile(r"\\(?:text\w*|mathrm|mbox|hbox|operatorname)\s*\{([^{}]*)\}")
 _LETTERS = re.compile(r"[^\W\d_]+")
 _BRACKET = re.compile(r"[(\[]([^()\[\]\n]*)")
@@ -65,7 +68,10 @@ _BRACKETS = re.compile(r"\\[{}]|[][(){}]")
 
 def why_part(text: str, start: int, end: int) -> str:
     """Why the box at text[start:end] is only a part of what is written, or "" when it stands for itself."""
-    alone = _leads(text[max(0, start - _NEAR) : start]) and _follows(text, start, end)
+    before = text[max(0, start - _NEAR) : start]
+    alone = _leads(before) and _follows(text, start, end)
+    if alone and _BRACKETED.search(before, len(before) - min(len(before), _CLOSE)):
+        alone = bool(re.match(rf"(?:{_SOFT_AFTER.pattern})(?:{_ENDS.pattern})?\s*[)\]]", text[end : end + _CLOSE]))
     return "" if alone else "the answer is part of a larger expression"
 
 
@@ -111,6 +117,8 @@ def _harmless(formula: str, bracket: str, start: int, end: int) -> bool:
     inside = formula[end:]
     if bracket == "{":
         return bool(re.search(rf"(?:{_STYLE}\s*|(?:\A|[\s=&*(]))\Z", formula[:start]))
+    if inside.strip() and re.search(r"[A-Za-z}]\Z", formula[:start]):
+        return False
     return bracket != "\\{" and (not inside.strip() or bool(_WORD.search(inside)) or inside.rstrip().endswith("="))
 
 
@@ -123,16 +131,20 @@ def _follows(text: str, start: int, end: int) -> bool:
         closed = _CLOSES.match(text, position) or _UNIT_SIGN.match(text, position)
         if closed is None or (crossed and closed[0][0] == "$"):
             break
-        crossed, position = crossed or bool(_CLOSES.match(closed[0])), closed.end()
+        crossed, position = crossed or bool(_ENDS.match(closed[0])), closed.end()
     rest = text[position : position + _NEAR]
     parted = position > end
     if not rest or rest[0] == "\n" or rest.startswith("\\\\"):
         return not _goes_on_below(rest)
-    if rest[0] == "!" and position == end and _FACTORIAL.match(rest):
+    if rest[0] == "!" and not crossed and _FACTORIAL.match(rest):
         return False
     if rest[0] == "$":
         inside = rest.lstrip("$ ")
-        return inside.startswith(("=", "\\approx", "\\text", "\\mathrm", "\\implies", "\\Rightarrow"))
+        return (
+            not inside
+            or inside[0] in "\n.,;"
+            or inside.startswith(("=", "\\approx", "\\text", "\\mathrm", "\\implies", "\\Rightarrow"))
+        )
     return _may_follow(rest, parted or not _in_formula(text, start), crossed)
 
 
@@ -154,10 +166,11 @@ def _may_follow(rest: str, parted: bool, crossed: bool) -> bool:
     if rest[0] in "-\u2013\u2014":
         return parted and bool(_DASHED.match(rest))
     named = _TEXT.match(rest)
-    word = named[1].strip() if named else (found[0] if (found := _LETTERS.match(rest)) else "")
-    if not word:
-        return bool(named)
-    if not word[0].isalpha() or "\u0370" <= word[0] <= "\u03ff":
+    letters = _LETTERS.search(named[1]) if named else _LETTERS.match(rest)
+    if letters is None:
+        return bool(named) and not re.search(r"\d", rest[: named.end()] if named else "")
+    word = letters[0] if not named else named[1].strip()
+    if not letters[0][0].isalpha() or "\u0370" <= letters[0][0] <= "\u03ff":
         return False
     if len(word) == 1 and word.isascii():
         return (parted or bool(named)) and (bool(read_unit(word)) or (word in "aAI" and (crossed or not named)))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from ._units import CURRENCY, plain_unit, read_unit, units_agree
+from ._words import SCALES
 
 _DIGITS = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)"
 _DECIMAL = rf"(?:{_DIGITS}(?:\.\d*)?|\.\d+)"
@@ -37,7 +38,7 @@ CHANGES = re.compile(
     r"[b-z]|and|n?or|not|no|never|but|if|unless|plus|minus|times|multiplied|divided|over|under|above|below|less|than|mod|modulo"
     r"|squared|cubed|factorial|percent\w*|per-?cents?|base|binary|octal|hex\w*|point|negative|versus|vs"
     r"|dozens?|scores?|gross|couples?|pairs?|hal(?:f|ves)|double|twice|triple|tens?|hundreds?|thousands?|lakhs?|crores?"
-    r"|(?:m|b|tr|quadr)illion(?:s|en)?|mill[oó]n(?:es)?|milliard(?:s|en?)|milh(?:ão|ões)|hundert|tausend|mille|тысяч\w*|ми(?:лли)\w+"
+    rf"|(?:m|b|tr|quadr)illions?|{SCALES}"
     r"|mil|mn|bn|kilo|mega|giga|thirds?|quarters?|\w*(?:if|x|ven|gh|in|n|t?een|tie|red|sand|lion)ths?"
     r"|is|are|was|were|be|isn['\u2019]t|aren['\u2019]t|wrong|false|incorrect|invalid|right|correct|true"
     r"|approx\w*|about|around|roughly|nearly|almost|maybe|perhaps|probably|possibly|most|least|up|to|through|between|instead",

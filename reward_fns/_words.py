@@ -37,19 +37,109 @@ pt (?:portanto|então|a opção)
 it (?:quindi|dunque|la|l'opzione)
 """
 _DENY = r"""
-de nicht|kein\w*|nie|niemals|weder|falsch\w*|wäre|würde|könnte|vielleicht|vermutlich|möglicherweise|unmöglich
-de sagt|meint|behauptet|glaubt|laut|irrt\w*|buch (?:steht|nennt)
-fr pas|jamais|fau(?:x|sse)|mauvaise?|incorrecte?|erronée?|serait|pourrait|peut-être|selon|prétend|dit|livre donne
-es no (?:es|son|está|creo|puede|será|sería|sea|fue)|nunca|jamás|quizás?|tal vez|dice que|libro dice|según
-es fals[oa]|incorrect[oa]|erróne[oa]|equivocad[oa]|sería|podría|imposible
-pt não|errad[oa]|incorret[oa]|seria|poderia|talvez|diz|segundo o|impossível
-it non (?:è|può|sono|credo|ha|sarà|sia)|mai|sbagliat[oa]|errat[oa]|sarebbe|potrebbe|forse|dice che|secondo il
-ru не|невер\w*|неправиль\w*|ошиб\w*|никогда|бы|возможно|может быть|написано|говорит|по мнению|невозможн\w*
+de nicht|kein\w*|nie|niemals|weder|falsch\w*|wäre|würde|könnte|vielleicht|vermutlich|möglicherweise|unmöglich|(?:be)?zweif\w*
+de sagt|meint|behauptet|glaubt|laut|irrt\w*|buch (?:steht|nennt)|stimmt nicht
+fr pas|jamais|fau(?:x|sse)|mauvaise?|incorrecte|erronée?|serait|pourrait|peut-être|selon|prétend|dit
+fr impossible que|doute|que \w+ soit
+fr (?:livre|manuel|corrigé) (?:donne|indique)
+es no (?:es|son|está|creo|puede|será|sería|sea|fue)|nunca|jamás|tampoco|quizás?|tal vez|sería|podría
+es imposible|dudo|(?:no|que) sea
+es fals[oa]|incorrect[oa]|erróne[oa]|equivoca\w*|dice que|dijo|según|libro dice
+pt não|errad[oa]|incorret[oa]|seria|poderia|talvez|diz|segundo o|impossível|duvid\w*|que seja
+it non (?:è|può|sono|credo|ha|sarà|sia)|mai|sbagliat[oa]|errat[oa]|sarebbe|potrebbe|forse|dice che|secondo il|dubit\w*|che sia
+ru не|невер\w*|неправиль\w*|ошиб\w*|никогда|бы|возможно|может быть|написано|указано|говорит|по мнению|сомнева\w*
 """
 _DENY_UNSPACED = """
-zh 不是|并非|不为|不等于|不可能|不对|不正确|错|錯|不能|不会|不应|不选|并不|不同意|未必|书上|也许|可能是|或许
-ja ではありません|ではない|じゃない|間違|誤り|不正解|かもしれ|たぶん
-ko 아닙|아니|틀렸|틀린|아마
+zh 不是|并非|不为|不等于|不可能|不对|不正确|错|錯|不能|不会|不应|不选|并不|不同意|不认为|未必|怀疑|也许|可能是|或许
+zh 书上|课本|有人说|据说
+ja ではありません|ではない|じゃない|間違|誤り|不正解|かもしれ|たぶん|思わない|思いません
+ko 아닙|아니|틀렸|틀린|아마|오답
+"""
+_DOUBT = r"""
+en maybe|perhaps|possibly|conceivably|hypothetically|supposedly|allegedly|tempt\w*|according to|rumou?r\w*|misprint|typo
+en hardly|barely|scarcely|nobody|no one|decoy|placeholder|dummy|look(?:s|ing)? like|try(?:ing)?|(?:rough|the|my|an) estimate
+en (?<!no )(?<!without )(?<!beyond )doubts?|(?:upper|lower) (?:bound|limit)
+en (?:format|template|notation)\W*(?:\w+\W+)?(?:is|be|like)
+en thought|thinks|claim(?:s|ed)|believe[sd]|suggest(?:s|ed)|told|argue[sd]|insist(?:s|ed)|swears?
+en guess(?:es)?|would bet|['’]d bet
+en (?<!problem )(?<!question )(?<!statement )(?<!\bit )(?:says|said)
+en (?:might|may|could|would|they|people|some|others|many|students|friends) (?:\w+ )?(?:say|think|guess|answer|expect)
+en (?:they|people|some|others|many|students|friends) (?:\w+ )?(?:claim|believe)
+en (?:answer|i|we) (?:used to|was going to|were going to)|in the form
+en (?:earlier|previously|originally|initially|first|at first),? (?:i|we)
+en (?:i|we) (?:earlier|previously|originally|initially|first)
+en (?:false|untrue|wrong|incorrect|absurd|nonsense|impossible|unlikely|doubtful|an? (?:lie|myth|mistake))\W+(?:that|to \w+)
+"""
+_MISTAKE = r"""
+en (?:common|typical|frequent|usual|classic|easy|naive|tempting) (?:mistake|error|trap|pitfall|answer|guess|slip)
+en (?:forgetting|neglecting|overlooking|misreading|misusing|miscounting)(?=[^,]*\Z)
+en if (?:you|one|we|i|they|he|she) (?:forg[eo]t|ignored?|neglect|overlook|misread|misuse|miscount|skip)
+en mistaken(?:ly)?|erroneously|wrongly|falsely|incorrectly|naive(?:ly)?|(?:by|in) mistake
+"""
+_FLAWED = """
+en wrong|incorrect|false|invalid|erroneous|flawed|faulty|fake|bogus|bad|trap|extraneous|rejected|previous
+en other|another|different|next
+en old|earlier|first|initial|failed|former|outdated|tentative|provisional
+"""
+_THINGS = """
+en answer|value|result|solution|choice|option|guess|claim|conclusion|method|approach|calculation|computation
+en argument|reasoning
+en formula|assumption|attempt|try|root|problem|question|exercise|task|example|universe|world
+"""
+_PEOPLE = """
+en friend|student|some(?:one|body)|teacher|tutor|professor|classmate|brother|sister|colleague|another|other
+en else|(?:his|her|their|your|whose)
+"""
+_SOURCES = """
+en reader|solver|author|(?:text)?book|source|website|wikipedia|chatgpt|internet|calculator|key|manual|sign
+en (?:official|model|published) solution
+"""
+_CLAIMS = """
+en says?|said|thinks?|thought|claim|believe|suggest|argue|insist|swear|guess|assert|conclude|propose
+"""
+_PRINTS = """
+en print|list|give|gave|state|show|shown|report|quote|answer|obtain
+"""
+_TURNS = r"""
+en wrong|incorrect|false|invalid|untrue|nonsense|absurd|lie|trap|distractor|example|for instance|such as|e\.g
+en like (?:this|so)|as in
+en other than|unlike|than|instead of|except(?: for)?|different from|(?:anything|nothing|everything|all) but
+en far from|or|either|between
+en versus|vs|contrary to|close(?:r|st)? to|near(?:er|est)?(?: to)?|from|bounded by|opposed to|least|most
+en (?:exceed|surpass)(?:s|es)?
+en (?:answer|it) were|divisible by|next to|(?<!round )(?<!rounds )(?<!rounded )up to|over|under|beyond
+en (?:half|third|quarter|square|cube|root|absolute value) of
+en (?:opposite|reciprocal|inverse|negative|double|multiple|factor|divisor|power|function|fraction|part) of
+en (?:successor|predecessor) of
+en (?:one|some|any|out|%\W*|percent) of|(?:sum|product|difference|quotient) of [^,.]{1,30} and
+en (?:old|previous|earlier|initial|former|outdated|tentative|provisional) (?:answer|result|solution)
+"""
+_NAMES_ONLY = """
+en twice|thrice|triple|minus|negative|double|half|let|consider|check|test|examine|delete|replace|change|output|box
+en answer\\b.*\\b(?:before|after|below|above|within|past)
+"""
+_UNDO = r"""
+en (?:wrong|incorrect|false)(?! (?:answers|questions|coins?|ones)\b)|untrue|invalid|mistaken|absurd|nonsense
+en misprint|typo|extraneous
+en impossible|unlikely|contradict\w*|violat\w*|says|said|claim(?:s|ed)|according to|supposedly|allegedly
+en unless|fails|disagree|dispute
+en doubt|rejected|excluded|ruled out|naive|falls? short|off by|just misses|remains to be
+en (?:upper|lower) bound|mistake|trap|decoy
+en if (?:and only if|it|the|there)|only if|would (?:be|have)\b.*\bif|red herring|guess|lie|book['’]s|my first
+en (?:another|different|previous|other|first|last) (?:part|problem|question|exercise|case)
+en not (?:quite|exact|right|correct|true|valid|the|an?|possible|agree)|in (?:binary|octal|hex\w*)
+en but (?:the (?:actual|real|true|correct|right|final)|it|actually|in fact|really|i|we|that|this|not|my|mine)(?!\w)
+en or (?:more|less|so|fewer|perhaps|maybe)
+en if (?:you|one|we|i|they|he|she) (?:forg[eo]t|ignore|neglect|overlook|misread|misuse|skip)
+en (?:it|which|that) (?:cannot|can['’]t|isn['’]t|does not|is not)
+"""
+_OF_SOME = r"""
+de ,\s*(?:die|der|das|welche\w?)\s[^,]{1,40},
+fr qui ne\s.{1,30}?\spas
+es que no\s\w+
+pt que não\s\w+
+it che non\s\w+
+ru котор\w+ не\s\w+
 """
 _SUPPOSE = """
 en if|suppos(?:e|ing)|assum(?:e|ing)|imagine|unless|whether|pretend|were it|had it
@@ -65,13 +155,13 @@ ja もし
 ko 만약
 """
 _SCALES = r"""
-en hundred|thousand|million|billion|trillion|dozen|lakh|crore
-de hundert|tausend|million(?:en)?|milliarden?|dutzend
+en hundred|thousand|million|billion|trillion|dozen|gross|lakh|crore
+de hundert|tausend|million(?:en)?|milliarden?|dutzend|mio\.?|mrd\.?
 fr mille|millions?|milliards?|douzaines?
 es cien|mil|mill[oó]n(?:es)?|docenas?
 pt milh(?:ão|ões)|bilh(?:ão|ões)|dúzias?
 it cento|mila|milion[ei]|miliard[oi]|dozzin[ae]
-ru тысяч\w*|миллион\w*|миллиард\w*|дюжин\w*
+ru тысяч\w*|миллион\w*|миллиард\w*|дюжин\w*|тыс\.?|млн\.?|млрд\.?
 """
 
 
@@ -85,15 +175,35 @@ ANSWER = rf"(?:(?<![^\W\d_])(?:{_any(_ANSWERS)})|{_any(_ANSWERS_UNSPACED)})"
 LINK = rf"(?:(?<![^\W\d_])(?:{_any(_LINKS)})(?![^\W\d_])|{_any(_LINKS_UNSPACED)})"
 """What stands between the word for the answer and the answer, in other languages than English."""
 FILLER = rf"(?:{_any(_FILLERS)})(?=\s*(?:[\d$\\(*-]|[A-Ja-j]\b))"
+_ANSWERS_OF = "(?:answer|value|result|solution|choice|option|guess|claim|conclusion)"
+DOUBTS = re.compile(
+    rf"\b(?:{_any(_DOUBT)})\b|\b(?:{_any(_FLAWED)})\s+(?:\w+\s+)?(?:{_any(_THINGS)})\b"
+    rf"|\b(?:{_any(_PEOPLE)}|{_any(_SOURCES)})s?(?:['’]s?)?\s+(?:\w+\s+)?(?:{_ANSWERS_OF}|(?:{_any(_CLAIMS)})(?:s|d|ed)?)\b"
+    rf"|\b(?:{_any(_SOURCES)})s?\s+(?:\w+\s+)?(?:{_any(_PRINTS)})(?:s|d|ed)?\b"
+    r"|\b(?:solver|reader|author|classmate|key|wikipedia|chatgpt|(?:an?|my|some|another) (?:\w+ )?(?:student|friend))s?"
+    r"\s+(?:gets?|got|had|has|wrote|computed|obtained)\s*[$\\(]*\Z"
+)
+"""Words of a clause that is somebody else's, or a doubt."""
+MISTAKES = re.compile(rf"\b(?:{_any(_MISTAKE)})\b")
+TURNS = re.compile(
+    rf"(?:\b(?:{_any(_TURNS)})|%\W* of|≠|\\neq?|\\not=|!=|<|(?<![=-])>|\\[lg](?:eq?|t))[\s$\\(\[{{*_.,:]*\Z"
+    rf"|\b(?:{_any(_NAMES_ONLY)})[\s$\\(\[{{*_]*\Z"
+)
+"""Words right before a value that make another of it, or only name it."""
+UNDOES = re.compile(rf"\b(?:{_any(_UNDO)})\b|\bor [$\\(]*-?\d|≠|\\neq?|!=")
+"""Words after a value that take it back."""
 DENIES = re.compile(rf"\b(?:{_any(_DENY)})\b|{_any(_DENY_UNSPACED)}")
 """Words of denial and doubt in other languages than English."""
+OF_SOME = re.compile(rf"{_any(_OF_SOME)}")
+"""Denials of a clause that only says which things are meant."""
 SUPPOSES = re.compile(rf"\b(?:{_any(_SUPPOSE)})\b|{_any(_SUPPOSE_UNSPACED)}")
+SCALES = f"(?:{_any(_SCALES)})"
 SCALE = re.compile(
-    rf"(?:[^\w\n]|_|\\text\w*|\\mathrm)*((?:{_any(_SCALES)})s?\b|[百万萬亿億억만천]|千(?![克米瓦]))", re.IGNORECASE
+    rf"(?:[^\w\n]|_|\\text\w*|\\mathrm)*({SCALES}s?(?!\w)|[百万萬亿億억만천]|千(?![克米瓦]))", re.IGNORECASE
 )
 """A word after a number that multiplies it."""
 PERCENT = re.compile(
-    r"(?:[^\w\n]|_|\\text\w*|\\mathrm)*(?:per ?cents?|prozent|pour ?cent|por ?ciento|por cento|per cento|процент\w*"
+    r"(?:[^\w\n]|_|\\text\w*|\\mathrm)*(?:per ?cents?|pct|prozent|pour ?cent|por ?ciento|por cento|per cento|процент\w*"
     r"|パーセント|퍼센트)(?!\w)",
     re.IGNORECASE,
 )

@@ -19,11 +19,12 @@ _WITH_TEXT = re.compile(
     re.DOTALL,
 )
 _SPOKEN = re.compile(
-    r"(?:\W*(?:so|thus|hence|therefore)\b)?\W*(?:(?:i(?:['\u2019]d| would| will|['\u2019]ll)?\s+(?:choose|pick|select|go with|say)"
+    r"(?:\W*(?:so|thus|hence|therefore)\b)?\W*(?:(?:(?:only|choose|select|pick"
+    r"|i(?:['\u2019]d| would| will|['\u2019]ll)?\s+(?:choose|pick|select|go with|say))"
     r"|it(?:['\u2019]s| is)|it must be|my (?:choice|pick)(?:\s+is|:))\s+)?"
-    r"\W*(?:(?:option|choice|letter)\s+)?\W*(?-i:([A-Z]))(?!\w)"
+    r"\W*(?:(?:option|choice|letter|antwort|opción)\s+)?\W*(?-i:([A-Z]))(?!\w)"
     r"(?:[)*_\s]*\s[-\u2013\u2014]+\s+(?-i:(?!.*\b[A-J]\b))[^\n]*"
-    r"|\W*(?:\s+is\s+(?:the\s+)?(?:(?:correct|right|best)\b\s*)?(?:answer|option|choice|one)?)?[.!*_)\s]*)"
+    r"|\W*(?:\s+(?:is|ist|es|est)\s+(?:the\s+)?(?:(?:correct|right|best|richtig|correcta?|exacte)\b\s*)?(?:answer|option|choice|one)?)?[.!*_)\s]*)"
     r"|(?:故|因此|所以|综上|应|答案?|我|，|,|\s)*选择?[:：]?\s*\(?(?-i:([A-J]))\)?[。.*]*",
     re.IGNORECASE,
 )
@@ -78,7 +79,7 @@ def spoken(text: str) -> list[str]:
     """The letter that the last line names in a few words: ``I choose C.``, ``Option C is correct.``"""
     line = text.rpartition("\n")[2]
     said = _SPOKEN.fullmatch(line) if len(line) <= _MAX_LINE else None
-    if said is None or not re.search("[a-z\u4e00-\u9fff]", line):
+    if said is None or len(re.findall(r"[^\W\d_]", line)) < 2:
         return []
     start = len(text) - len(line)
     letter = 1 if said[1] else 2

@@ -228,6 +228,141 @@ x+2 | Answer: $x+2$, for $x\ne2$
 18 | 정답: 18
 18 | 정답은 18입니다.
 18 | 따라서 정답은 \boxed{18}입니다.
+18 | **Step 1:** 9 in each row.⏎⏎**Step 2:** 2 rows.⏎⏎### ✅ Final Answer:⏎$$⏎\boxed{18}⏎$$
+18 | Hence the final count is $\boxed{18}$, and we're done.
+18 | Thus, the total number of plants in the garden is **$\boxed{18}$**.
+18 | So the answer is $\boxed{18}$!
+18 | Final answer: \boxed{18}⏎⏎(You can double-check by counting.)
+18 | $$n = 2\cdot 9 = \boxed{18}\;.$$
+18 | \[\boxed{18}\text{ plants in total.}\]
+18 | We have shown that $n\le 18$ and $n\ge 18$, so $n=\boxed{18}$.
+18 | Since no smaller number works, the minimum is $\boxed{18}$.
+18 | The answer, therefore, is $\boxed{18}$.
+18 | Therefore, the smallest positive integer $n$ for which this holds is $n=\boxed{18}$.
+18 | Thus there are $2\times9=\boxed{18}$ such arrangements.
+18 | So our final answer is $9+9 = \boxed{18}$ square meters.
+18 | $x + 2 = 20 \Rightarrow x = \boxed{18}$
+18 | $\boxed{18}$ plants.
+18 | \boxed{18}⏎⏎Each row has 9.
+18 | \boxed{18}⏎⏎- 9 in row one⏎- 9 in row two
+18 | Answer⏎\boxed{18}
+18 | **Answer**⏎⏎18
+18 | Answer: 18 ✓
+18 | Answer: 18.0
+18 | Answer: $18.
+18 | Answer: 18 (eighteen)
+18 | Answer: 18 plants in total
+18 | Answer: Eighteen plants, i.e. \boxed{18}
+18 | The final answer is: 18.⏎⏎Note: no rounding was needed.
+18 | The answer is: **18** — since $9\times 2=18$
+18 | The answer is 18, which is twice 9.
+18 | The answer is 18 plants, nine per row.
+18 | Answer: 18; that is, nine per row.
+18 | So she needs a total of \boxed{18} plants, no more and no less.
+18 | The correct value is \boxed{18}, not 17 as one might expect.
+18 | It isn't 17 but \boxed{18}.
+18 | It isn't 17; it's \boxed{18}.
+18 | Not 17 but \boxed{18}.
+18 | Contrary to intuition, the answer is \boxed{18}.
+18 | No matter how they are arranged, the total is \boxed{18}.
+18 | Even if it rains, the count is \boxed{18}.
+18 | Unless stated otherwise we count both rows, giving \boxed{18}.
+18 | Without loss of generality $a\le b$; then $n=\boxed{18}$.
+18 | Let $n$ be the number of plants. Then $n = \boxed{18}$.
+18 | Let us now compute: $9\cdot2=\boxed{18}$.
+18 | We try $n=18$ and it works. The answer is \boxed{18}.
+18 | After checking all candidates, only \boxed{18} works.
+18 | The other root is negative, so $x=\boxed{18}$.
+18 | Discarding the negative root we obtain $x=\boxed{18}$.
+18 | We need at least \$18, i.e. \boxed{18}.
+18 | The wrong turn cost him \boxed{18} minutes.
+18 | The number of wrong answers is \boxed{18}.
+18 | The number of false statements is \boxed{18}.
+18 | The expected number of rolls is \boxed{18}.
+18 | The estimated total, rounded, is \boxed{18}.
+18 | The difference between the two is \boxed{18}.
+18 | The number of students other than Ann is \boxed{18}.
+18 | She has \boxed{18} more than Tom.
+18 | He guessed correctly \boxed{18} times.
+18 | They could buy \boxed{18} books.
+18 | So the maximum is at most 18 and this is attained: $\boxed{18}$.
+18 | So $a = 3$, $b = 6$, and $ab = \boxed{18}$.
+18 | the perimeter is $2(4+5) = \boxed{18}$ cm.
+18 | By the Pythagorean theorem $c = \boxed{18}$.
+18 | Using the formula, Area = \boxed{18} sq. units.
+18 | Area = $\boxed{18}$
+18 | Number of ways: $\boxed{18}$
+18 | = $9 \times 2$ = $\boxed{18}$
+18 | Total = \boxed{18}.
+18 | ∴ x = \boxed{18}
+18 | Thus $x=\boxed{18}\text{.}$
+18 | $\displaystyle \boxed{18}$
+18 | ${\boxed{18}}$
+18 | $\boxed{\;18\;}$
+18 | $\left(\boxed{18}\right)$
+18 | $\underline{\boxed{18}}$
+18 | $$\begin{aligned}a&=1\\b&=\boxed{18}\end{aligned}$$
+18 | $$x=\boxed{18}\qquad\blacksquare$$
+18 | $$x=\boxed{18}\qquad\text{(answer)}$$
+18 | $x=\boxed{18}$ (since $x>0$).
+18 | $x=\boxed{18}$, since $x>0$.
+18 | $x=\boxed{18}$ because negative values are impossible.
+18 | $x=\boxed{18}$ as claimed.
+18 | $x=\boxed{18}$ - done.
+18 | \boxed{18} (9 per row, two rows)
+18 | \boxed{18}, i.e. nine per row
+18 | \boxed{18} plants (nine per row).
+18 | \boxed{18}: nine per row.
+18 | \boxed{18} is the smallest such number.
+18 | \boxed{18} plants must be bought.
+18 | \boxed{18} of them are red.
+18 | \boxed{18} eggs a day.
+18 | \boxed{18} would be our final answer.
+18 | Die gesuchte Zahl ist \boxed{18}.
+18 | Somit ergibt sich $x=\boxed{18}$.
+18 | Die Anzahl der Schüler, die nicht spielen, beträgt \boxed{18}.
+18 | **Endergebnis:** 18
+18 | Die Lösung der Gleichung lautet $x = \boxed{18}$.
+18 | Insgesamt sind es \boxed{18} Stück.
+18 | Por tanto, hay \boxed{18} plantas en total.
+18 | Entonces $x=\boxed{18}$.
+18 | El resultado es \boxed{18}.
+18 | La respuesta correcta es 18.
+18 | La respuesta final es $\boxed{18}$.
+18 | El número de alumnos que no juegan es \boxed{18}.
+18 | Ainsi, la somme vaut \boxed{18}.
+18 | Le nombre d'élèves qui ne jouent pas est \boxed{18}.
+18 | On en déduit que $n=\boxed{18}$.
+18 | La solution est \boxed{18}.
+18 | Итого: \boxed{18}
+18 | Значит, $x=\boxed{18}$.
+18 | Получаем $\boxed{18}$ растений.
+18 | Правильный ответ: 18.
+18 | 综上所述，答案为 $\boxed{18}$。
+18 | 共有\boxed{18}种不同的方法。
+18 | 解得 $x=\boxed{18}$。
+18 | 最小值为$\boxed{18}$。
+18 | 因此，总数是\boxed{18}个。
+18 | よって、$x=\boxed{18}$。
+18 | 合計は\boxed{18}本です。
+18 | 따라서 총 \boxed{18}개입니다.
+18 | Logo, são necessárias \boxed{18} plantas.
+18 | Quindi servono \boxed{18} piante.
+18 | Perciò $x=\boxed{18}$.
+3 | $a \equiv \boxed{3} \pmod 7$.
+x^2 | $f(x) = \boxed{x^2}$ for all $x$.
+(1,2) | The vertex is $\boxed{(1,2)}$.
+-3 | so $x = \boxed{-3}$.
+120 | $5! = \boxed{120}$
+4 | $\sqrt{16} = \boxed{4}$
+2 | $\lfloor e \rfloor = \boxed{2}$
+6 | $|A \cap B| = \boxed{6}$
+6 | $\gcd(12,18)=\boxed{6}$
+8 | $\log_{2} 256 = \boxed{8}$
+30 | $\angle ABC = \boxed{30}^\circ$
+x=2 | The equation gives $\boxed{x=2}$.
+\frac{3}{4} | \[P = \frac{6}{8} = \boxed{\frac{3}{4}}\]
+1:4 | The ratio is $\boxed{1:4}$.
 """)
 """Paid by math_answer."""
 WRONG = _table(r"""
@@ -579,6 +714,259 @@ WRONG = _table(r"""
 18 | 정답은 \boxed{18}이 아닙니다.
 18 | 정답은 18이 아니다.
 18 | \boxed{18}은 틀렸습니다.
+18 | $\boxed{18}\ln 2$
+18 | $\boxed{18}\sin\theta$
+18 | $\boxed{18}y^2$
+18 | $\boxed{18}n$
+18 | \boxed{18} x + 3
+18 | \boxed{18}(x-1)
+18 | $\boxed{18}\vec{i}$
+18 | $\boxed{18}\mathrm{i}$
+18 | $\boxed{18}\text{i}$
+18 | $\boxed{18}\hat{k}$
+18 | $\boxed{18}_{16}$
+18 | $\boxed{18}_{\text{hex}}$
+18 | $\boxed{18}\cdot10^3$
+18 | $\boxed{18}\times10^{3}$
+18 | $\boxed{18}e3$
+18 | \boxed{18} million dollars
+18 | \boxed{18} billion
+18 | $\boxed{18}\,\text{thousand}$
+18 | \boxed{18} Mio. Euro
+18 | \boxed{18} Mrd.
+18 | \boxed{18} millions d'habitants
+18 | \boxed{18} mil millones
+18 | \boxed{18} milhões
+18 | \boxed{18} milioni
+18 | \boxed{18} тыс. рублей
+18 | \boxed{18}亿人
+18 | \boxed{18}百万
+18 | \boxed{18}천
+18 | $\boxed{18}^{2}$
+18 | $\boxed{18}^\prime$
+18 | $\boxed{18}''$
+18 | $\boxed{18}\,!$
+18 | $\boxed{18} \mod 5$
+18 | $\boxed{18} \div 3$
+18 | \boxed{18} ÷ 3
+18 | \boxed{18} × 3
+18 | \boxed{18} · 3
+18 | \boxed{18} − 3
+18 | \boxed{18}–20
+18 | \boxed{18} – 20
+18 | \boxed{18}..20
+18 | \boxed{18}/3
+18 | \boxed{18}:3
+18 | \boxed{18}°C + 3
+18 | $\boxed{18}\%+3\%$
+18 | $\boxed{18}\pm 2$
+18 | \boxed{18} ± 2
+18 | $\boxed{18} \cup \{3\}$
+18 | $\boxed{18} \text{ or } 3$
+18 | $\boxed{18}\text{ or more}$
+18 | $\boxed{18} \to 20$
+18 | $\boxed{18} \ldots 20$
+18 | $\boxed{18}\choose 3$
+18 | $\boxed{18}\sqrt[3]{2}$
+18 | $\boxed{18}\frac{1}{2}$
+18 | $\boxed{18}½
+18 | \boxed{18} 1/2
+18 | $\boxed{18}\begin{pmatrix}1\\2\end{pmatrix}$
+18 | $-2\boxed{18}$
+18 | $2\cdot \boxed{18}$
+18 | $2 \times \boxed{18}$
+18 | $3 + \boxed{18}$
+18 | 3 + \boxed{18}
+18 | $= 3 - \boxed{18}$
+18 | $x = 3 / \boxed{18}$
+18 | $e^{\boxed{18}}$
+18 | $\tan \boxed{18}^\circ$
+18 | $\cos(\boxed{18})$
+18 | $\sqrt[3]{\boxed{18}}$
+18 | $\sqrt{x + \boxed{18}}$
+18 | $\frac{\boxed{18}}{\pi}$
+18 | $\frac{x+\boxed{18}}{2}$
+18 | $\lceil \boxed{18} \rceil$
+18 | $\| \boxed{18} \|$
+18 | $\left|\boxed{18}\right|$
+18 | $( 3 , \boxed{18} )$
+18 | $\langle 3, \boxed{18}\rangle$
+18 | $[\boxed{18}, \infty)$
+18 | $(\boxed{18},\infty)$
+18 | $\{1, \boxed{18}\}$
+18 | $\log_{\boxed{18}} 2$
+18 | $a_{\boxed{18}} = 3$
+18 | $\int_{0}^{\boxed{18}} x dx$
+18 | $\lim_{x\to\boxed{18}} f(x)$
+18 | $f^{(\boxed{18})}(x)$
+18 | $P(X=\boxed{18})$
+18 | $x > \boxed{18}$
+18 | $x \leq \boxed{18}$
+18 | $x\neq\boxed{18}$
+18 | $x \not= \boxed{18}$
+18 | $x \approx 2\cdot\boxed{18}$
+18 | $\boxed{18} \neq x$
+18 | $\boxed{18} > x$
+18 | $\boxed{18} = 17$
+18 | $\boxed{18} = 2x$
+18 | $\boxed{18} \approx 2x$
+18 | $17 = \boxed{18} = 17$
+18 | $x = \boxed{18} + y$
+18 | $x = \boxed{18}$$+ 2$
+18 | $x = \boxed{18}$⏎$- y$
+18 | x = \boxed{18}⏎+ 5
+18 | x = \boxed{18}⏎⏎$+ 5$
+18 | \boxed{18} \\⏎+ 5
+18 | \boxed{18} and a half
+18 | \boxed{18} plus 1
+18 | \boxed{18} divided by 2
+18 | \boxed{18} less 2
+18 | \boxed{18} percent
+18 | \boxed{18} pct
+18 | \boxed{18} per cent
+18 | \boxed{18} in binary
+18 | \boxed{18} base 9
+18 | \boxed{18} dozens
+18 | \boxed{18} gross
+18 | a third of \boxed{18}
+18 | double \boxed{18}
+18 | 20% of \boxed{18}
+18 | the square root of \boxed{18}
+18 | the absolute value of \boxed{18}
+18 | the sum of 3 and \boxed{18}
+18 | the product of 2 and \boxed{18}
+18 | three more than \boxed{18}
+18 | up to \boxed{18}
+18 | no more than \boxed{18}
+18 | fewer than \boxed{18}
+18 | over \boxed{18}
+18 | under \boxed{18}
+18 | The answer key prints 18; I do not agree.
+18 | The book prints \boxed{18}, I disagree.
+18 | The book prints \boxed{18}. I disagree.
+18 | The textbook says the answer is 18. I get something else.
+18 | My tutor claims \boxed{18}, which can't be.
+18 | The solution manual gives \boxed{18}, which is a typo.
+18 | The published answer is \boxed{18}; it is wrong.
+18 | Their answer: \boxed{18}
+18 | Answer given in the book: 18
+18 | Everyone thinks it is \boxed{18}.
+18 | It was believed to be \boxed{18}.
+18 | A wrong approach yields \boxed{18}.
+18 | Naively, \boxed{18}.
+18 | A naive count gives \boxed{18}.
+18 | If we forget the gate, we get \boxed{18}.
+18 | By mistake I got \boxed{18}.
+18 | I initially got \boxed{18}.
+18 | My first attempt gave \boxed{18}.
+18 | It can't be \boxed{18}.
+18 | It must not be \boxed{18}.
+18 | It is far from \boxed{18}.
+18 | There is no way it is \boxed{18}.
+18 | I would not box \boxed{18}.
+18 | I refuse to say \boxed{18}.
+18 | It's anything except \boxed{18}.
+18 | Never \boxed{18}.
+18 | Not \boxed{18}!
+18 | \boxed{18} — wrong!
+18 | \boxed{18} (incorrect)
+18 | \boxed{18}, but that is impossible.
+18 | \boxed{18}, however this is wrong.
+18 | \boxed{18}? I doubt it.
+18 | \boxed{18} is too small.
+18 | \boxed{18} does not satisfy the equation.
+18 | \boxed{18} is an extraneous solution.
+18 | \boxed{18} must be rejected.
+18 | \boxed{18} has to be excluded.
+18 | \boxed{18} was the answer to the previous part.
+18 | \boxed{18} isn't it.
+18 | \boxed{18}⏎⏎Oops, I forgot a row. It should be 27.
+18 | \boxed{18}⏎⏎Sorry, that's not right.
+18 | \boxed{18}⏎⏎This is incorrect.
+18 | \boxed{18}⏎⏎I was wrong.
+18 | \boxed{18}⏎⏎But that's wrong.
+18 | \boxed{18}⏎⏎Scratch that.
+18 | The answer is 18 or so.
+18 | The answer is 18ish.
+18 | The answer is more than 18.
+18 | The answer is at least 18.
+18 | The answer is ≥ 18.
+18 | The answer is > 18.
+18 | The answer is ≠ 18.
+18 | The answer is not equal to 18.
+18 | The answer is 18x.
+18 | The answer is 18/5.
+18 | The answer is 18:5.
+18 | The answer is -18.
+18 | The answer is 18 thousand.
+18 | The answer is 1 8.
+18 | The answer is 18 and 19.
+18 | The answer is 18, 19.
+18 | The answer is 18 to 20.
+18 | The answer is 18-20.
+18 | Answer: 18 - 3
+18 | Answer: 18 – 20
+18 | Answer: 18 minus 3
+18 | Answer: 18\sqrt{2}
+18 | Answer: $18$$\sqrt{2}$
+18 | Answer: $18x$
+18 | Answer: ln 18
+18 | Answer: \ln 18
+18 | Answer: 18_9
+18 | Answer: 18^2
+18 | Answer: |18|-3
+18 | Ist es \boxed{18}?
+18 | Es ist keineswegs \boxed{18}.
+18 | Das Ergebnis ist weder 17 noch \boxed{18}.
+18 | Im Lehrbuch steht \boxed{18}, was falsch ist.
+18 | Laut Lösungsbuch \boxed{18}.
+18 | Ich bezweifle, dass es \boxed{18} ist.
+18 | Man könnte \boxed{18} meinen.
+18 | Antwort: nicht 18
+18 | Die Antwort ist keine 18.
+18 | \boxed{18} wäre falsch.
+18 | \boxed{18} stimmt nicht.
+18 | \boxed{18}? Nein.
+18 | La respuesta nunca es \boxed{18}.
+18 | La respuesta jamás sería \boxed{18}.
+18 | Dudo que sea \boxed{18}.
+18 | No puede ser \boxed{18}.
+18 | Respuesta: no es 18
+18 | El profesor dijo \boxed{18}, pero se equivoca.
+18 | \boxed{18}, lo cual es falso.
+18 | \boxed{18} no es la respuesta.
+18 | Tampoco es \boxed{18}.
+18 | La réponse n'est jamais \boxed{18}.
+18 | Je doute que ce soit \boxed{18}.
+18 | Il est impossible que ce soit \boxed{18}.
+18 | Le manuel indique \boxed{18}, je ne suis pas d'accord.
+18 | Réponse : pas 18
+18 | \boxed{18}, ce qui est faux.
+18 | Certainement pas \boxed{18}.
+18 | 答案绝不是\boxed{18}。
+18 | 答案不等于\boxed{18}。
+18 | 我不认为答案是\boxed{18}。
+18 | 课本给出的答案是\boxed{18}，这是错的。
+18 | 有人说答案是\boxed{18}。
+18 | \boxed{18}不是答案。
+18 | \boxed{18}是不正确的。
+18 | 答案：非18
+18 | Это точно не \boxed{18}.
+18 | Ответом не является \boxed{18}.
+18 | Сомневаюсь, что это \boxed{18}.
+18 | В учебнике указано \boxed{18}, это ошибка.
+18 | \boxed{18} — это неправильно.
+18 | Ответ никак не \boxed{18}.
+18 | Não é \boxed{18}.
+18 | A resposta nunca será \boxed{18}.
+18 | Duvido que seja \boxed{18}.
+18 | Non è \boxed{18}.
+18 | Dubito che sia \boxed{18}.
+18 | La risposta non può essere \boxed{18}.
+18 | \boxed{18}ではないと思います。
+18 | 答えは18ではありません。
+18 | 답은 18이 아닙니다.
+18 | \boxed{18}은 오답입니다.
 """)
 """Not paid: denied, supposed, reported, taken back, or only a part of what is written."""
 CHOSEN = _table(r"""
@@ -651,6 +1039,56 @@ B | Final answer: B) Rome
 B | (B)
 B | b)
 B | B: Rome
+C | The answer is C. Not A, since friction is ignored.
+C | **Final Answer: C**
+C | ### Answer: C
+C | Answer: **(C)**
+C | Answer: \(C\)
+C | Answer: $\text{C}$
+C | Answer: $\boxed{C}$
+C | Answer - C
+C | Answer is C
+C | So, option C.
+C | Hence, the correct option is (C).
+C | Therefore, the correct answer is **C) Rome**.
+C | The correct answer is: C. Rome
+C | I'd say C.
+C | I'll go with C.
+C | I would choose C — the only one that fits.
+C | My answer: C
+C | It must be C.
+C | C is the right choice.
+C | Only C is correct.
+C | Thus C.
+C | Choose C.
+C | We have $v = \boxed{3\,\text{m/s}}$.⏎⏎**Answer: C**
+C | \boxed{E = mc^2} so⏎⏎The answer is C.
+C | The value is \boxed{42}, which is option C.⏎⏎Answer: C
+C | Answer: C⏎⏎Explanation: A and B are wrong.
+C | Answer: C (not A)
+C | Answer: C, not A
+C | Answer: C rather than A
+C | Answer: C because B is false
+C | Lösung: ...⏎⏎Antwort: C)
+C | Die Antwort ist C.
+C | Antwort C ist richtig.
+C | La respuesta es C.
+C | La respuesta es la opción C.
+C | Respuesta correcta: C
+C | La réponse est C.
+C | Réponse: (C)
+C | Ответ: C)
+C | Правильный ответ — C.
+C | 答案选C
+C | 故答案为C。
+C | 应选C。
+C | 综上，选 C。
+C | 答案：(C)
+C | 正解はCです。
+C | 답: C
+C | Resposta correta: C
+C | Risposta corretta: C
+C | <think>A? B?</think>C
 """)
 """Paid by multiple_choice."""
 NOT_CHOSEN = _table(r"""
@@ -698,5 +1136,45 @@ B | My friend chose B.
 B | The book says B; I disagree.
 B | Falsche Antwort: B
 B | Respuesta incorrecta: B
+C | Answer: A, not C
+C | Answer: A rather than C
+C | Answer: A (C is wrong)
+C | Answer: neither C nor D
+C | Answer: C/D
+C | Answer: (C) and (D)
+C | Answer: C & D
+C | Answer: C or maybe D
+C | Answer: not C
+C | Answer: C is wrong
+C | C is not correct.
+C | Option C is incorrect.
+C | C cannot be right.
+C | I wouldn't choose C.
+C | I'd rather not pick C.
+C | It can't be C.
+C | Anything but C.
+C | Not C.
+C | If C were true, then yes.
+C | Is the answer C?
+C | C?
+C | Perhaps C.
+C | My guess would be D, or C.
+C | The book says C; I disagree.
+C | My friend picked C.
+C | Antwort: nicht C
+C | Die Antwort ist nicht C.
+C | Respuesta: no es C
+C | La réponse n'est pas C.
+C | 答案不是C
+C | 不选C
+C | C不正确
+C | Ответ: не C
+C | C — неправильный ответ.
+C | \boxed{C}⏎⏎Answer: D
+C | \boxed{C = 5}⏎⏎Answer: D
+C | \boxed{C, D}⏎⏎Answer: C
+C | The options are A, B, C and D.
+C | A) 1 B) 2 C) 3
+C | Cat
 """)
 """Not paid by it."""
