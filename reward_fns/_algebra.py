@@ -18,7 +18,9 @@ from ._expression import Tree, Unreadable, nodes, tree
 _SMALL = 5
 """Numbers between 10^-5 and 10^5 need no more digits than `DIGITS`."""
 _FINE = 700
-_WHOLE_POINTS = 6
+_WHOLE_POINTS = 8
+_COUNTERS = frozenset("nkmNKM")
+"""Variables that stand for whole numbers beside a floor or a factorial."""
 _ENOUGH = 3
 _STEPPED = {"abs", "floor", "ceil", "max", "min", "mod"}
 _COUNTED = {"gcd", "lcm", "!", "!!", "binomial", "sum", "product"}
@@ -94,7 +96,7 @@ def same_value(gold: Expression, answer: Expression) -> bool:
     exact = [(a, b) for a, b in pairs if a is not None and b is not None]
     if any(a != b for a, b in exact):
         return False
-    if exact and not variables:
+    if exact and (not variables or (whole_points > 1 and variables <= _COUNTERS and len(exact) == whole_points)):
         return True
     close = _same_digits(gold, answer)
     if close is not None:
@@ -104,7 +106,7 @@ def same_value(gold: Expression, answer: Expression) -> bool:
 
 def proportional(gold: Expression, answer: Expression, signed: bool = False) -> bool:
     """Whether one expression is the other times a constant (with signed, a positive one); raises as `same_value` does."""
-    (a, b), digits, tolerance = _to_enough_digits(gold, answer)
+    (a, b), digits, tolerance, _ = _to_enough_digits(gold, answer)
     if a is None:
         raise Unreadable("no value can be taken")
     if b is None or any(raw in (None, POLE) for raw in (*a, *b)):
@@ -132,7 +134,7 @@ def near(expected: Expression, found: Expression, rel_tol: float) -> bool:
 
 def _same_digits(gold: Expression, answer: Expression) -> bool | None:
     """Whether all values agree; None when the gold one has none, or none could be compared."""
-    (a, b), digits, tolerance = _to_enough_digits(gold, answer)
+    (a, b), digits, share, floor = _to_enough_digits(gold, answer)
     if a is None:
         return None
     if b is None:
@@ -143,12 +145,11 @@ def _same_digits(gold: Expression, answer: Expression) -> bool | None:
     if any(POLE in pair for pair in pairs):
         return False
     with _digits.context(digits) as mp:
-        allowed = mp.mpf(10) ** -tolerance
-        return all(_digits.difference(x, y, mp) <= allowed for x, y in pairs)
+        return all(_digits.close(x, y, share, floor, mp) for x, y in pairs)
 
 
-def _to_enough_digits(gold: Expression, answer: Expression) -> tuple[tuple[Any, Any], int, int]:
-    """The values of both (None when too large), the digits they have, and how many of those count."""
+def _to_enough_digits(gold: Expression, answer: Expression) -> tuple[tuple[Any, Any], int, int, int | None]:
+    """The values of both (None when too large), their digits, how many count, and how many zeros make a 0."""
     points: Iterable[int] = [0]
     if gold.variables or answer.variables:
         points = _digits.REAL if gold.stepped or answer.stepped else _digits.GENERIC
@@ -159,8 +160,9 @@ def _to_enough_digits(gold: Expression, answer: Expression) -> tuple[tuple[Any, 
     if scale > _SMALL:
         digits = DIGITS + (4 * scale if fine else scale + scale // 2)
         values = [value and side.digits(points, digits) for side, value in zip((gold, answer), values, strict=True)]
-    tolerance = DIGITS - SPARE + (2 * scale if fine else scale + scale // 4)
-    return (values[0] and values[0][0], values[1] and values[1][0]), digits, tolerance
+    share = DIGITS - SPARE + (2 * scale if fine else scale + scale // 4)
+    floor = digits - scale - SPARE // 2 if fine else None
+    return (values[0] and values[0][0], values[1] and values[1][0]), digits, share, floor
 
 
 def _same_modulo(gold: Expression, answer: Expression) -> bool:

@@ -4,7 +4,7 @@ import re
 
 from . import _algebra
 from ._algebra import Expression
-from ._expression import Unreadable, nodes
+from ._expression import Unreadable
 from ._numbers import CHANGES
 from ._shapes import VARIABLE, Form
 
@@ -15,6 +15,7 @@ _QUANTITY = re.compile(
     r"|\\(?:lim|int|sum|prod|det|max|min|arg|dim|rank|deg)(?![a-z]).*|\\(?:sin|cos|tan|cot|sec|csc)(?:\\?[A-Za-z]+|\([A-Za-z]\))"
 )
 """What a value is given to: x, x_1, m+n, f(2), P(A), AB, |AB|, an angle or area by its corners, a limit."""
+_SCALED = re.compile(r"10+[A-Za-z]")
 _NAMES = re.compile(rf"\(\s*(?:{VARIABLE.pattern})(?:\s*,\s*(?:{VARIABLE.pattern}))+\s*\)")
 
 
@@ -91,15 +92,17 @@ def _assigns(form: Form) -> bool:
 
 
 def _combines(form: Form) -> bool:
-    """Whether a form gives a value to variables put together without numbers, as in ``xy = 12`` and ``a^2+b^2 = 16``."""
+    """Whether a form gives a value to several variables put together, as in ``xy = 12`` and ``100a+10b+c = 55``.
+
+    One variable is solved for, but for ``1000P = 600`` and floors: ``2x = 10`` does not say 10.
+    """
     if form.kind != "relation" or form.mark != "=" or form.parts[0].kind != "expression":
         return False
     read, value = read_expression(form.parts[0]), read_expression(form.parts[1])
-    if read is None or value is None or len(read.variables) < 2 or value.variables:
+    if read is None or value is None or value.variables or not read.variables:
         return False
-    exponents = [node[2] for node in nodes(read.tree) if node[0] in ("^", "root")]
-    numbers = [node for node in nodes(read.tree) if node[0] == "number"]
-    return len(numbers) == len([power for power in exponents if power[0] == "number"])
+    asked = _SCALED.fullmatch(form.parts[0].text) or read.tree[0] in ("floor", "ceil")
+    return bool(asked) or (len(read.variables) > 1 and value.exactly(0) != 0)
 
 
 def _exact(form: Form) -> Form:

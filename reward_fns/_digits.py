@@ -5,7 +5,6 @@ Every power and every argument is measured before it is taken, and all work is c
 
 import math
 import threading
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
@@ -65,10 +64,11 @@ def evaluated(tree: Tree, points: Sequence[int], digits: int) -> tuple[list[Any]
     return values, evaluation.scale
 
 
-def difference(one: Any, other: Any, mp: Any) -> Any:
-    """How far two raw values are apart, as a share of the larger of them and 1."""
+def close(one: Any, other: Any, share: int, floor: int | None, mp: Any) -> bool:
+    """Whether two raw values differ by no more than 10^-share of the larger, or are both 0 to 10^-floor."""
     a, b = number(one, mp), number(other, mp)
-    return abs(a - b) / max(abs(a), abs(b), 1)
+    larger = max(abs(a), abs(b))
+    return bool(abs(a - b) <= larger * mp.mpf(10) ** -share or (floor and larger <= mp.mpf(10) ** -floor))
 
 
 def number(raw: Any, mp: Any) -> Any:
@@ -133,11 +133,11 @@ class _Floating:
             raise Unreadable("too much work")
 
     def variable(self, name: str) -> Any:
-        size = self.mp.mpf(zlib.crc32(f"{name}/{self.point}".encode()) % 9_973 + 2_500) / 6_247
+        size = self.mp.mpf(_exact.drawn(f"{name}/{self.point}") % 9_973 + 2_500) / 6_247
         if self.point in GENERIC:
             return (size, -size, self.mp.mpc(size, -size / 3))[self.point]
         larger = (1, 1, 3, 10)[self.point % 4]
-        return size * larger * (-1 if zlib.crc32(f"{self.point}/{name}".encode()) & 1 else 1)
+        return size * larger * (-1 if _exact.drawn(f"{self.point}/{name}") & 1 else 1)
 
     def applied(self, kind: str, parts: list[Any]) -> Any:
         plain = _PLAIN.get(kind)

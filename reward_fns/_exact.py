@@ -3,12 +3,12 @@
 Every step is measured before it is taken, so that no expression takes long.
 """
 
+import hashlib
 import math
 import secrets
-import zlib
 from collections.abc import Callable, Mapping
 from fractions import Fraction
-from functools import cache
+from functools import cache, lru_cache
 from itertools import accumulate
 from typing import Any
 
@@ -31,8 +31,14 @@ class TooLarge(NotExact):
 
 
 def whole_variable(name: str, point: int) -> Fraction:
-    """A whole number for each variable at each point."""
-    return Fraction(zlib.crc32(f"{name}:{point}".encode()) % 37 + 3)
+    """A whole number for each variable at each point; at every other point all have a common factor."""
+    return Fraction((drawn(f"{name}:{point}") % 20 + 3) * (6 if point % 2 else 1))
+
+
+@lru_cache(maxsize=4096)
+def drawn(seed: str) -> int:
+    """A number that a text stands for, always the same."""
+    return int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8], "big")
 
 
 class Rational:

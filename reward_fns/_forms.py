@@ -4,6 +4,7 @@ A number must be worked out, an equation solved where the gold answer is; units 
 """
 
 import re
+from dataclasses import replace
 from fractions import Fraction
 
 from . import _algebra
@@ -61,26 +62,36 @@ def _same_shape(gold: Form, answer: Form, units: str) -> bool:
 
 
 def _unqualified(gold: Form, answer: Form) -> tuple[Form, Form]:
-    """``12k+7, k \\in \\mathbb{Z}`` against ``12k+7``: the range of the parameter is dropped when only one side has it."""
-    plain = [_without_integer(form) for form in (gold, answer)]
-    if (plain[0] is gold) == (plain[1] is answer):
-        return gold, answer
-    return plain[0], plain[1]
+    """``12k+7, k \\in \\mathbb{Z}`` against ``12k+7``: the parameter's range is dropped when only one side has it.
+
+    When both have one, the answer's parameter gets the name of the gold one's.
+    """
+    (plain, name), (plain_answer, name_answer) = _without_integer(gold), _without_integer(answer)
+    if bool(name) != bool(name_answer):
+        return plain, plain_answer
+    return (gold, answer) if name == name_answer else (plain, _renamed(plain_answer, name_answer, name))
 
 
-def _without_integer(form: Form) -> Form:
+def _without_integer(form: Form) -> tuple[Form, str]:
+    """A form without the range of its whole parameter, and the parameter's name, "" for none."""
     if form.kind != "list" or form.parts[-1].kind != "relation" or form.parts[-1].mark != "\\in":
-        return form
+        return form, ""
     name, integers = form.parts[-1].parts
     rest = form.parts[:-1]
-    used = all(
-        part.mark in ("", "=")
-        and re.search(rf"(?<![A-Za-z\\]){re.escape(name.text)}(?![A-Za-z])|\d{re.escape(name.text)}", part.text)
-        for part in rest
-    )
-    if integers.text not in _INTEGERS or not used:
-        return form
-    return rest[0] if len(rest) == 1 else Form("list", form.text.rpartition(",")[0], rest, form.mark)
+    used = all(part.mark in ("", "=") and re.search(_letter(name.text), part.text) for part in rest)
+    if integers.text not in _INTEGERS or not used or len(name.text) != 1:
+        return form, ""
+    return (rest[0] if len(rest) == 1 else Form("list", form.text.rpartition(",")[0], rest, form.mark)), name.text
+
+
+def _renamed(form: Form, old: str, new: str) -> Form:
+    parts = tuple(_renamed(part, old, new) for part in form.parts)
+    return replace(form, text=re.sub(_letter(old), new, form.text), parts=parts)
+
+
+def _letter(name: str) -> str:
+    """Where a letter is a variable, and no part of a command."""
+    return rf"(?<![A-Za-z\\]){re.escape(name)}(?![A-Za-z])|(?<=\d){re.escape(name)}|(?<=\\pi){re.escape(name)}"
 
 
 def _unassigned(gold: Form, answer: Form) -> tuple[Form, Form]:

@@ -62,7 +62,8 @@ _REWRITES = [
         (r"(?<![\w)*])\*\*(?=\S)([^*\n]+)\*\*(?![\w(*])", r"\1"),
         (r"<=", r"\\le "),
         (r">=", r"\\ge "),
-        (r"!=", r"\\ne "),
+        (r"(?<!\d)!=", r"\\ne "),
+        (r"\{([^{}]*)\\over(?![a-z])([^{}]*)\}|\A([^{}]*)\\over(?![a-z])([^{}]*)\Z", r"\\frac{\1\3}{\2\4}"),
     )
 ]
 _QUOTES = ('""', "\u201c\u201d", "''", "\u2018\u2019")
@@ -73,6 +74,9 @@ _FONT = re.compile(
 _INTEGER = re.compile(
     r"[,;]?\s*(?:(?:where|for|with)\s+)?(?:(?:any|all|every|each|some|an)\s+)*integers?\s+([a-z])\Z"
     r"|[,;]?\s*(?:(?:where|for|with)\s+)?([a-z])\s+(?:is\s+)?(?:an|any)\s+integer\Z"
+)
+_FOR_ALL = re.compile(
+    r",?\s*(?:for\s+(?:all|any|every|each)|\\forall)\s*(?:reals?\s+(?:numbers?\s+)?)?[a-z](?:\s*\\in\s*\\mathbb\{R\})?\Z"
 )
 _REVERSED = re.compile(r"(?:\A|\\cup|\\in(?![a-z])|=)\s*\]|\[\s*(?:\Z|\\cup)")
 _INTERVAL = re.compile(r"([\[\]])([^\[\](),;]+)[,;]([^\[\](),;]+)([\[\]])")
@@ -98,6 +102,8 @@ def clean(text: str) -> str:
     text = bare(text)
     if "integer" in text:
         text = _INTEGER.sub(r", \1\2 \\in \\mathbb{Z}", text)
+    if "for" in text:
+        text = _FOR_ALL.sub("", text)
     if ("]" in text or "[" in text) and _REVERSED.search(text):
         text = _INTERVAL.sub(_turned, text)
     thousands = _THOUSANDS.match(text)
@@ -127,7 +133,7 @@ def bare(text: str) -> str:
 def canonical(text: str) -> str:
     """The text without whitespace, but for one space where it parts two letters or digits."""
     parted = re.sub(r"(?<=[A-Za-z0-9])\s+(?=[A-Za-z0-9])", "\ue001", text)
-    return re.sub(r"([\^_])\{(\w)\}", r"\1\2", re.sub(r"\s+", "", parted).replace("\ue001", " "))
+    return re.sub(r"([\^_])\{(\w)\}(?!\d)", r"\1\2", re.sub(r"\s+", "", parted).replace("\ue001", " "))
 
 
 def closes_at_end(text: str) -> bool:

@@ -123,6 +123,10 @@ def _relation(form: Form, names: set[str]) -> _Built | None:
 
 def _ordered(signs: list[str], sides: list[Form], names: set[str]) -> _Built | None:
     """``low < x <= high``, ``x < high``, ``low < x``, ``|x| < high`` or ``low < |x|``."""
+    if sides[-1].text == "\\infty" and signs[-1] == "<" and len(sides) == 3:
+        signs, sides = signs[:-1], sides[:-1]
+    if sides[0].text == "-\\infty" and signs[0] == "<" and len(sides) == 3:
+        signs, sides = signs[1:], sides[1:]
     closed = [sign == "\\le" for sign in signs]
     if len(sides) == 3 and _is_name(sides[1]) and _is_end(sides[0]) and _is_end(sides[2]):
         names.add(sides[1].text)

@@ -199,6 +199,67 @@ x\equiv 7\pmod{12} :: 7\pmod{12} :: x \equiv 19 \pmod{12}
 2\sqrt3\text{ cm} :: 2\sqrt{3}
 300 K :: 300\text{ kelvin}
 5 J/(mol K) :: 5 \text{ J mol}^{-1}\text{K}^{-1}
+# Of a second set, what was misjudged
+f(x)=x :: f(x)=x \text{ for all } x
+8\binom{2n}{n} :: \frac{8(2n)!}{n!n!}
+\frac{3}{2}\log_{2}3 :: \log_2 3^{3/2}
+\frac32 \log _{2} 3 :: \frac{3\ln 3}{2\ln 2}
+[-2,7] :: -2 \le x \le 7
+x^2 + y^2 = 4 :: x^2+y^2-4=0
+\frac{x^2}{4}+\frac{y^2}{9}=1 :: 9x^2+4y^2-36=0
+x+y=3 :: y=3-x
+(-\infty, -4) \cup (-4, \infty) :: x\neq -4
+(-\infty,0)\cup(0,\infty) :: \mathbb{R}\setminus\{0\} :: \mathbb R - \{0\} :: x \in \mathbb{R}, x\ne 0
+(2,\infty) :: x > 2 :: \{x : x>2\}
+[2, \infty) :: 2\le x<\infty
+(-\infty,2] :: -\infty < x \le 2
+(3,5) \cup (5,7) :: 3<x<5 \text{ or } 5<x<7
+x\in(-\infty,-2]\cup[3,\infty) :: x\leq-2\text{ or }x\geq3 :: x \le -2, x\ge 3
+k \ge 1 :: k\in[1,\infty)
+0 < a \le \frac{1}{4} :: a \in (0, \frac14]
+x+y<1 :: 2x+2y<2
+x+y>1 :: 1-x-y<0
+10! :: 3628800
+\frac{10!}{2!} :: 1814400
+2^{2023}+1 :: 1+2\cdot2^{2022}
+\frac{2^{2024}-1}{3} :: \frac{4^{1012}-1}{3}
+\frac{1}{2^{2012}} :: 2^{-2012}
+1-\frac{1}{2^{2012}} :: 1-2^{-2012}
+\sqrt{2}^{2024} :: 2^{1012}
+10^{2024}-1 :: (10^{1012}-1)(10^{1012}+1)
+\lceil n/2\rceil :: \lfloor (n+1)/2\rfloor
+n! :: n\cdot(n-1)!
+\max(a,b) :: \max\{a, b\}
+\sqrt{(x-1)^2} :: |x-1|
+\lvert ab\rvert :: |a|\cdot|b|
+\gcd(m,n) :: \gcd(n,m)
+2\pi k, k\in\mathbb{Z} :: 2k\pi
+x=\frac{\pi}{2}+\pi n, n \in \mathbb{Z} :: \frac{\pi}{2}+n\pi :: x=\frac{\pi}{2}+\pi k, k \in \mathbb{Z}
+x=\frac{\pi}{2}+\pi n :: x=\frac{\pi}{2}+\pi n \text{ where } n \text{ is an integer}
+113 :: m + n = 100 + 13 = 113
+19 :: a+b+c = 3+5+11=19
+600 :: 1000P = 600
+55 :: 100a+10b+c=55
+371 :: \lfloor 100 r\rfloor = 371
+3 :: \frac{a}{b}=3
+6 :: 3!=6
+56 :: \binom{8}{3}=\frac{8\cdot7\cdot6}{3!}=56
+9.8 \text{ m/s}^2 :: 9.8\,\text{m}\cdot\text{s}^{-2}
+1.2 kg/m^3 :: 1.2\ \mathrm{kg\,m^{-3}}
+4.18 \text{ J/g} :: 4.18\ \mathrm{J\,g^{-1}}
+8.314 J/(mol K) :: 8.314\ \mathrm{J\,mol^{-1}\,K^{-1}}
+2 \text{ ft } 6 \text{ in} :: 2\text{ feet }6\text{ inches}
+\text{DNE} :: \text{does not exist}
+\text{no real solutions} :: \varnothing
+2+3i :: 2+3j
+\begin{cases} x^2 & \text{if } x < 0 \\ x & \text{if } x \geq 0 \end{cases}
+\begin{cases} x^2 & \text{if } x < 0 \\ x & \text{if } x \geq 0 \end{cases} :: f(x) = \begin{cases} x^{2}, & x<0, \\ x, & x\ge 0. \end{cases}
+\begin{cases}x=1\\y=2\end{cases} :: x=1, y=2
+(1,2) :: \begin{cases}x=1\\y=2\end{cases}
+x=1,y=2 :: (x,y)=(1,2)
+(2,-1) :: x = 2, y = -1 :: x = 2 \text{ and } y = -1
+\langle 2, 3\rangle :: \begin{pmatrix}2\\3\end{pmatrix}
+{1 \over 2} :: \frac12
 """)
 
 OTHER = pairs(r"""
@@ -340,4 +401,44 @@ x\equiv7\pmod{12} :: x=7
 45^\circ :: 45\text{ radians}
 5 J/(mol K) :: 5 J/mol
 3 ms :: 3 m s^{-1}
+# Of a second set, what was misjudged
+2^{2023} :: 2^{2024}
+2^{2023}+1 :: 2^{2023}-1
+10^{2024} :: 10^{2024}+10^{-5}
+2024! :: 2025!
+2024!+1 :: 2024!+2
+1-\frac{1}{2^{2012}} :: 1-\frac{1}{2^{2011}} :: 1+\frac{1}{2^{2012}}
+\frac{1}{2^{2012}} :: 0
+(1+\sqrt2)^{100} :: (1+\sqrt2)^{100}+(1-\sqrt2)^{100}
+(1+\sqrt2)^{100}+(1-\sqrt2)^{100} :: (1+\sqrt2)^{100}
+(1+\sqrt{2})^{500} :: (1+\sqrt{2})^{500}+(1-\sqrt{2})^{500}
+\left(\frac{1+\sqrt5}{2}\right)^{400}/\sqrt5
+\left(\frac{1+\sqrt5}{2}\right)^{400}/\sqrt5 :: \frac{1}{\sqrt5}(\left(\frac{1+\sqrt5}{2}\right)^{400}-\left(\frac{1-\sqrt5}{2}\right)^{400})
+\lfloor \log_2 n\rfloor :: \log_2 n
+|a+b| :: |a|+|b| :: |a|+|b|
+\max(a,b) :: b
+\max(a,b,c) :: \max(a,b)
+\gcd(m,n) :: m :: \gcd(m,n)^2
+n \bmod 3 :: n
+n\bmod 3 :: \frac{n}{3}
+(2k+1)!! :: (2k+1)!
+p=3,q=2 :: 2,3
+\langle2,3\rangle :: \langle3,2\rangle
+3-2 :: 1
+100-99 :: 1
+5-7 :: -2
+3/4/2025 :: 6/8/2025
+1.2.3 :: 1.2.4
+555-1234 :: -679
+2-3-1 :: -2
+2020-2024 :: -4 :: 2021-2025
+\sqrt{2} :: \sqrt{2+10^{-60}}
+x :: x+10^{-100} :: x(1+10^{-90})
+\pi x :: (\pi+10^{-70})x
+10^{-300}+x :: x
+\sin(10^{-100}) :: \tan(10^{-100})
+\frac{1}{10^{50}} :: \frac{1}{10^{50}+1}
+\frac{2023}{2024} :: 1-\frac{1}{2024}
+\log_2 3 :: \log_{2}4
+x^{2}3 :: x^{23}
 """)
