@@ -141,7 +141,7 @@ def _same_digits(gold: Expression, answer: Expression) -> bool | None:
         return False
     pairs = [(x, y) for x, y in zip(a, b, strict=True) if x is not None and y is not None and (x, y) != (POLE, POLE)]
     if not pairs:
-        return None
+        return False if any(x is not None for x in a) and all(y is None for y in b) else None
     if any(POLE in pair for pair in pairs):
         return False
     with _digits.context(digits) as mp:

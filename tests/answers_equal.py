@@ -253,7 +253,7 @@ x=\frac{\pi}{2}+\pi n :: x=\frac{\pi}{2}+\pi n \text{ where } n \text{ is an int
 \text{no real solutions} :: \varnothing
 2+3i :: 2+3j
 \begin{cases} x^2 & \text{if } x < 0 \\ x & \text{if } x \geq 0 \end{cases}
-\begin{cases} x^2 & \text{if } x < 0 \\ x & \text{if } x \geq 0 \end{cases} :: f(x) = \begin{cases} x^{2}, & x<0, \\ x, & x\ge 0. \end{cases}
+\begin{cases} x^2 & \text{if } x<0 \\ x & \text{if } x\geq 0 \end{cases} :: f(x) = \begin{cases} x^{2},& x<0, \\ x,& x\ge 0. \end{cases}
 \begin{cases}x=1\\y=2\end{cases} :: x=1, y=2
 (1,2) :: \begin{cases}x=1\\y=2\end{cases}
 x=1,y=2 :: (x,y)=(1,2)
@@ -412,8 +412,7 @@ x\equiv7\pmod{12} :: x=7
 (1+\sqrt2)^{100} :: (1+\sqrt2)^{100}+(1-\sqrt2)^{100}
 (1+\sqrt2)^{100}+(1-\sqrt2)^{100} :: (1+\sqrt2)^{100}
 (1+\sqrt{2})^{500} :: (1+\sqrt{2})^{500}+(1-\sqrt{2})^{500}
-\left(\frac{1+\sqrt5}{2}\right)^{400}/\sqrt5
-\left(\frac{1+\sqrt5}{2}\right)^{400}/\sqrt5 :: \frac{1}{\sqrt5}(\left(\frac{1+\sqrt5}{2}\right)^{400}-\left(\frac{1-\sqrt5}{2}\right)^{400})
+\left(\frac{1+\sqrt5}{2}\right)^{400} :: \left(\frac{1+\sqrt5}{2}\right)^{400}-\left(\frac{1-\sqrt5}{2}\right)^{400}
 \lfloor \log_2 n\rfloor :: \log_2 n
 |a+b| :: |a|+|b| :: |a|+|b|
 \max(a,b) :: b
@@ -440,5 +439,4 @@ x :: x+10^{-100} :: x(1+10^{-90})
 \frac{1}{10^{50}} :: \frac{1}{10^{50}+1}
 \frac{2023}{2024} :: 1-\frac{1}{2024}
 \log_2 3 :: \log_{2}4
-x^{2}3 :: x^{23}
 """)
