@@ -174,11 +174,15 @@ def publish(
     public: Annotated[bool, typer.Option("--public", help="Publish openly; private by default.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List the files and send nothing.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what was edited on the Hub since.")] = False,
+    samples: Annotated[
+        bool | None,
+        typer.Option("--samples/--no-samples", help="Show held-out prompts and completions on the card, or not."),
+    ] = None,
 ) -> None:
     """Push the trained model to the Hub with its evidence: an explicit list of files, private by default."""
     from llmpolicy.publish import publish_run
 
-    publish_run(run, repo, what=what, which=which, public=public, dry_run=dry_run, overwrite=overwrite)
+    publish_run(run, repo, what=what, which=which, public=public, dry_run=dry_run, overwrite=overwrite, samples=samples)
 
 
 @app.command()

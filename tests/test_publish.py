@@ -211,6 +211,33 @@ def test_nothing_outside_the_list_leaves(run: Run, hub: HubServer, send: Client)
     assert not [oid for oid, content in hub.objects.items() if SENTINEL in content]
 
 
+def test_further_chat_templates_arrive(run: Run, base: Path, hub: HubServer, send: Client, tmp_path: Path) -> None:
+    trained = AutoTokenizer.from_pretrained(base)
+    trained.chat_template = {"default": trained.chat_template, "tool_use": "{{ messages[0]['content'] }} with tools"}
+    trained.save_pretrained(run.policy_dir)
+    further = run.policy_dir / "additional_chat_templates"
+    (further / "notes.txt").write_bytes(SENTINEL)
+    (further / ".hidden.jinja").write_bytes(SENTINEL)
+    _, _, files = send(run=run.path)
+    assert {name for name in files if "/" in name} == {"additional_chat_templates/tool_use.jinja"}
+    send(download=tmp_path / "down")
+    there = AutoTokenizer.from_pretrained(tmp_path / "down")
+    assert there.chat_template == trained.chat_template
+    asked = [{"role": "user", "content": "12"}]
+    assert there.apply_chat_template(asked, chat_template="tool_use", tokenize=False) == "12 with tools"
+    shutil.rmtree(further)
+    send(run=run.path)
+    assert not [name for name in hub.repos[NAME].tree if "/" in name]
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "tool_use.jinja").write_bytes(SENTINEL)
+    further.symlink_to(tmp_path / "elsewhere")
+    assert not [name for name in send(run=run.path)[2] if "/" in name]
+    further.unlink()
+    further.mkdir()
+    (further / "tool_use.jinja").symlink_to(tmp_path / "elsewhere" / "tool_use.jinja")
+    assert "tool_use.jinja is a link" in send(run=run.path)["refused"]
+
+
 def test_a_link_under_a_listed_name_is_refused(run: Run, hub: HubServer, send: Client) -> None:
     (run.policy_dir / "vocab.txt").symlink_to("/etc/passwd")
     assert "vocab.txt is a link" in send(run=run.path)["refused"]
@@ -290,12 +317,30 @@ def test_rows_given_in_python_are_counted_not_published(run: Run, tmp_path: Path
     assert yaml.safe_load((folder / "recipe.yaml").read_text())["task"][0]["rows"] == "2 rows given in Python"
 
 
-def test_examples_of_the_evaluation_stay_here(run: Run, tmp_path: Path) -> None:
-    examples = [{"prompt": SENTINEL.decode(), "completion": "x"}]
+@pytest.mark.parametrize(
+    ("task", "asked", "shown"),
+    [
+        ({"hub": "openai/gsm8k"}, None, True),
+        ({"reasoning_gym": "gcd"}, None, True),
+        ({"generator": "llmpolicy.bundled.addition:questions"}, None, True),
+        ({"file": "rows.jsonl"}, None, False),
+        ({"rows": [{"prompt": "x"}]}, None, False),
+        ({"generator": "mine.py:questions"}, None, False),
+        ({"file": "rows.jsonl"}, True, True),
+        ({"hub": "openai/gsm8k"}, False, False),
+    ],
+)
+def test_examples_are_shown_where_the_rows_are_not_ones_own(
+    task: dict[str, Any], asked: bool | None, shown: bool, run: Run, tmp_path: Path
+) -> None:
+    run.recipe["task"] = [task]
+    examples = [{"prompt": SENTINEL.decode(), "completion": "x", "right": True}]
     run.write_evaluation({**EVALUATION, "examples": examples, "base": {**EVALUATION, "examples": examples}})
-    folder = staged(run, tmp_path / "staged")
-    assert not [path.name for path in folder.iterdir() if SENTINEL in path.read_bytes()]
-    assert json.loads((folder / "evaluation.json").read_text()) == {**EVALUATION, "base": EVALUATION}
+    (tmp_path / "staged").mkdir()
+    build(run, choose(run, samples=asked), NAME, tmp_path / "staged")
+    holding = [path.name for path in (tmp_path / "staged").iterdir() if SENTINEL in path.read_bytes()]
+    assert holding == (["README.md"] if shown else [])
+    assert json.loads((tmp_path / "staged" / "evaluation.json").read_text()) == {**EVALUATION, "base": EVALUATION}
 
 
 def test_a_missing_shard_is_refused(base: Path, tmp_path: Path) -> None:

@@ -3,8 +3,9 @@
 import hashlib
 import json
 import os
+import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -14,9 +15,10 @@ from huggingface_hub import ModelCard, try_to_load_from_cache
 from huggingface_hub.errors import HFValidationError
 
 from llmpolicy.errors import PublishError, nearest
-from llmpolicy.publish.card import CardFacts, card
-from llmpolicy.publish.files import PublishedFile, What, check, describe, stage
+from llmpolicy.publish.card import CardFacts, card, tasks_of
+from llmpolicy.publish.files import PublishedFile, What, check, copy_plain, describe, stage
 from llmpolicy.publish.local import Machine, Told, paths_shortened, portable, this_machine
+from llmpolicy.publish.reproduce import Kit, kit
 from llmpolicy.publish.texts import no_figure
 from llmpolicy.run import Run, broken, facts_of
 from llmpolicy.run.contents import content_digest
@@ -38,10 +40,13 @@ class Choice:
     hub_id: str | None
     evaluation: Mapping[str, Any] | None
     measured_on_last: bool
+    samples: bool = False
 
 
-def choose(run: Run, what: str | None = None, which: str | None = None) -> Choice:
+def choose(run: Run, what: str | None = None, which: str | None = None, samples: bool | None = None) -> Choice:
     """Decide what is published, or raise PublishError in a sentence that names what can be.
+
+    ``samples`` of the evaluation are shown on the card when the rows are others' already, or as it says.
 
     The form is the adapter when one was trained and its base has a Hub id, else the merged (or full) weights. The
     weights are the best ones when the evaluation speaks for them, else the last.
@@ -63,7 +68,16 @@ def choose(run: Run, what: str | None = None, which: str | None = None) -> Choic
     trained: Literal["adapter", "full"] = "adapter" if (source / "adapter_config.json").is_file() else "full"
     evaluation, measured_on_last = _evidence(run, weights)
     hub_id = base_hub_id(run)
-    return Choice(_form(run, what, trained, hub_id), weights, trained, source, hub_id, evaluation, measured_on_last)
+    form, shown = _form(run, what, trained, hub_id), _are_others(run) if samples is None else samples
+    return Choice(form, weights, trained, source, hub_id, evaluation, measured_on_last, shown)
+
+
+def _are_others(run: Run) -> bool:
+    """Whether all rows come from the Hub, from reasoning-gym or from a program of llmpolicy, and none from a file here."""
+    return all(
+        task.get("hub") or task.get("reasoning_gym") or str(task.get("generator") or "").startswith("llmpolicy.")
+        for task in tasks_of(run.recipe)
+    )
 
 
 def build(run: Run, choice: Choice, repo: str, folder: Path, told: Told | None = None) -> tuple[PublishedFile, ...]:
@@ -82,27 +96,32 @@ def build(run: Run, choice: Choice, repo: str, folder: Path, told: Told | None =
     if choice.what == "adapter":
         _name_base(folder / "adapter_config.json", choice.hub_id, run.recipe["model"].get("revision"))
     _make_configs_portable(folder, machine, told)
-    _write_evidence(run, choice, repo, folder, machine, told)
+    sources = _write_evidence(run, choice, repo, folder, machine, told)
     files = describe(folder)
-    check(folder, choice.what, machine=machine)
+    check(folder, choice.what, machine=machine, sources=sources)
     if describe(folder) != files:
         raise PublishError(f"{folder} changed while it was checked; publish again when nothing writes there")
     return files
 
 
-def _write_evidence(run: Run, choice: Choice, repo: str, folder: Path, machine: Machine, told: Told) -> None:
-    """The four files that publishing writes itself, of which nothing tells of this machine."""
-    recipe = _for_others("recipe.yaml", _rows_counted(_as_loaded(run)), machine, told)
+def _write_evidence(run: Run, choice: Choice, repo: str, folder: Path, machine: Machine, told: Told) -> Collection[str]:
+    """The four files that publishing writes itself, of which nothing tells of this machine; returns the sources beside them."""
+    things = kit(run, _rows_counted(_as_loaded(run)), choice.hub_id, machine)
+    for name, source in things.sources.items():
+        copy_plain(source, folder / name)
+    recipe = _for_others("recipe.yaml", things.recipe, machine, told)
     of_here = ("base_dir", "base_dir_from_run", "weights")
     noted = {key: value for key, value in run.manifest.items() if key not in of_here}
     manifest = _for_others("llmpolicy_manifest.json", noted, machine, told)
     if choice.evaluation is not None:
         evaluation = _for_others("evaluation.json", _without_examples(choice.evaluation), machine, told)
-        choice = replace(choice, evaluation=evaluation)
         _write_json(folder / "evaluation.json", evaluation)
-    _write_text(folder / "README.md", card(_facts(run, choice, repo, recipe, manifest)))
+        shown = choice.evaluation if choice.samples else evaluation
+        choice = replace(choice, evaluation=_for_others("README.md", shown, machine, told))
+    _write_text(folder / "README.md", card(_facts(run, choice, repo, recipe, manifest, things)))
     _write_text(folder / "recipe.yaml", yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True))
     _write_json(folder / "llmpolicy_manifest.json", _manifest(recipe["model"], choice, manifest, describe(folder)))
+    return things.sources.keys()
 
 
 def _machine(run: Run) -> Machine:
@@ -243,7 +262,9 @@ def _name_base(config: Path, hub_id: str | None, revision: str | None) -> None:
     _write_json(config, {**content, "base_model_name_or_path": hub_id, "revision": revision})
 
 
-def _facts(run: Run, choice: Choice, repo: str, recipe: dict[str, Any], manifest: dict[str, Any]) -> CardFacts:
+def _facts(
+    run: Run, choice: Choice, repo: str, recipe: dict[str, Any], manifest: dict[str, Any], things: Kit
+) -> CardFacts:
     return CardFacts(
         repo=repo,
         what=choice.what,
@@ -252,22 +273,59 @@ def _facts(run: Run, choice: Choice, repo: str, recipe: dict[str, Any], manifest
         recipe=recipe,
         manifest=manifest,
         evaluation=choice.evaluation,
-        base=choice.hub_id or Path(str(run.recipe["model"]["path"])).name,
+        base=choice.hub_id or _base_name(run),
         hub_id=choice.hub_id,
         measured_on_last=choice.measured_on_last,
-        license=_license(base_folder(run)),
+        license=_license(run, choice.hub_id),
+        datasets=_datasets(run),
+        train=run.metrics("train"),
+        looks=run.metrics("eval"),
+        sources=tuple(things.sources),
+        missing=things.missing,
     )
 
 
-def _license(base: Path | None) -> str | None:
-    """The license that the base's own card states, when the base is a local folder with a card; else unknown."""
-    if base is None or not (base / "README.md").is_file():
+def _base_name(run: Run) -> str:
+    path = str(run.recipe["model"]["path"])
+    return "the model that comes with llmpolicy" if path == "bundled" else Path(path).name
+
+
+def _license(run: Run, hub_id: str | None) -> dict[str, str] | None:
+    """The license that the base's own card states, when a card of it lies on this machine; else unknown."""
+    if run.recipe["model"]["path"] == "bundled":
+        return {"license": "apache-2.0"}
+    folder = base_folder(run)
+    cards = [folder / "README.md" if folder else None, _cached_card(hub_id, "model") if hub_id else None]
+    return next((stated for path in cards if path and (stated := _stated(path))), None)
+
+
+def _datasets(run: Run) -> dict[str, str | None]:
+    """The Hub's datasets that the rows came from, with the license that their card states if it lies here."""
+    base = moved(run.path.resolve(), run.manifest, run.recipe)[1]
+    names = [str(task["hub"]) for task in tasks_of(run.recipe) if task.get("hub")]
+    of_hub = [name for name in names if re.fullmatch(r"[\w-][\w.-]*(/[\w.-]+)?", name) and not (base / name).exists()]
+    return {name: (_stated(_cached_card(name, "dataset")) or {}).get("license") for name in of_hub}
+
+
+def _cached_card(name: str, kind: str) -> Path | None:
+    try:
+        path = try_to_load_from_cache(name, "README.md", repo_type=kind)
+    except HFValidationError:
+        return None
+    return Path(path) if isinstance(path, str) else None
+
+
+def _stated(path: Path | None) -> dict[str, str] | None:
+    """The license in the head of a card, with its name and address when it is none of the Hub's list."""
+    if path is None or not path.is_file():
         return None
     try:
-        stated = ModelCard.load(base / "README.md", ignore_metadata_errors=True).data.to_dict().get("license")
+        head = ModelCard.load(path, ignore_metadata_errors=True).data.to_dict()
     except (ValueError, yaml.YAMLError):
         return None
-    return stated if isinstance(stated, str) else None
+    keys = ("license", "license_name", "license_link")
+    known = {key: head[key] for key in keys if isinstance(head.get(key), str)}
+    return known if "license" in known else None
 
 
 def _manifest(

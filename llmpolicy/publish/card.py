@@ -3,13 +3,18 @@
 import html
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Any
 
 import yaml
 from huggingface_hub import EvalResult, ModelCardData
 
+from llmpolicy.publish.shown import curve, framed, samples, usage
+
+HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+RELEASES = ("llmpolicy", "torch", "transformers", "trl", "peft", "accelerate")
 TASK_SOURCES = ("hub", "reasoning_gym", "file", "generator")
 NOT_CHECKED = (
     "any task, language or prompt format other than the held-out prompts above",
@@ -25,7 +30,9 @@ class CardFacts:
 
     ``what`` is published (adapter, merged), ``which`` weights of the run (last, best), ``trained`` the parameters that
     moved (adapter, full). ``evaluation`` has the form of evaluation.json and was measured on the published weights,
-    unless ``measured_on_last``: then on those of the last step, while others are published.
+    unless ``measured_on_last``: then on those of the last step, while others are published; its ``examples`` are shown.
+    ``datasets`` are those of the Hub with their licences, ``train`` and ``looks`` the metrics of the steps, ``sources`` the
+    Python files that are published with the recipe, ``missing`` what else it needs.
     """
 
     repo: str
@@ -38,7 +45,12 @@ class CardFacts:
     base: str
     hub_id: str | None
     measured_on_last: bool = False
-    license: str | None = None
+    license: Mapping[str, str] | None = None
+    datasets: Mapping[str, str | None] = field(default_factory=dict)
+    train: Sequence[Mapping[str, Any]] = ()
+    looks: Sequence[Mapping[str, Any]] = ()
+    sources: Sequence[str] = ()
+    missing: Sequence[str] = ()
 
 
 def card(facts: CardFacts) -> str:
@@ -46,10 +58,13 @@ def card(facts: CardFacts) -> str:
     sections = (
         _head(facts),
         _results(facts),
+        samples(facts.evaluation),
+        curve(facts.train, facts.looks, facts.manifest.get("seed", facts.recipe.get("seed", 0))),
+        _usage(facts),
         _rewards(facts.manifest.get("rewards") or facts.recipe.get("rewards") or ()),
+        _data(facts),
+        _again(facts),
         _recipe(facts.recipe),
-        _training(facts.manifest),
-        _loading(facts),
         ["## What it was not checked for", "", *(f"- {line}" for line in NOT_CHECKED)],
     )
     body = "\n\n".join("\n".join(section) for section in sections if section)
@@ -63,10 +78,10 @@ def metadata(facts: CardFacts) -> ModelCardData:
     relation = "adapter" if facts.what == "adapter" else "finetune"
     return ModelCardData(
         library_name="peft" if facts.what == "adapter" else "transformers",
-        license=facts.license,
+        **(facts.license or {}),  # type: ignore[arg-type]
         pipeline_tag="text-generation",
         tags=["llmpolicy", "reinforcement-learning", algorithm, *lora],
-        datasets=[str(task["hub"]) for task in _tasks(facts.recipe) if task.get("hub")] or None,
+        datasets=list(facts.datasets) or None,
         model_name=facts.repo.rpartition("/")[2],
         eval_results=_model_index(facts),
         base_model=facts.hub_id,
@@ -86,11 +101,11 @@ def _model_index(facts: CardFacts) -> list[EvalResult] | None:
     accuracy = (facts.evaluation or {}).get("accuracy")
     if not accuracy or facts.evaluation is None or facts.measured_on_last:
         return None
-    task = (_tasks(facts.recipe) or [{}])[0]
+    task = (tasks_of(facts.recipe) or [{}])[0]
     return [
         EvalResult(
             task_type="text-generation",
-            dataset_type=str(task.get("hub") or "llmpolicy-held-out"),
+            dataset_type=str(task["hub"] if task.get("hub") in facts.datasets else "llmpolicy-held-out"),
             dataset_name=f"{task_name(task)} (held out)",
             dataset_config=task.get("config") if isinstance(task.get("config"), str) else None,
             metric_type="accuracy",
@@ -104,7 +119,7 @@ def _head(facts: CardFacts) -> list[str]:
     weights = "full weights" if facts.trained == "full" else "merged weights"
     form = "a LoRA adapter" if facts.what == "adapter" else weights
     moment = "the step with the best held-out accuracy" if facts.which == "best" else "the last step"
-    tasks = ", ".join(escape(task_name(task)) for task in _tasks(facts.recipe)) or "an unnamed task"
+    tasks = ", ".join(escape(task_name(task)) for task in tasks_of(facts.recipe)) or "an unnamed task"
     method = "GRPO" if facts.recipe.get("grpo") is not None else "REINFORCE"
     lines = [
         f"# {escape(facts.repo.rpartition('/')[2])}",
@@ -137,7 +152,11 @@ def _results(facts: CardFacts) -> list[str]:
         best = facts.manifest.get("best") or {}
         lines += [f"**Measured on the last step, not on the published weights** ({_best(best)}).", ""]
     decoding = escape(_flat(evaluation.get("decoding", "unknown")))
-    lines += [f"{evaluation.get('n')} held-out prompts, none of them seen in training; decoding: {decoding}.", ""]
+    lines += [
+        f"{evaluation.get('n')} held-out prompts, none of them seen in training; decoding: {decoding}. "
+        f"One training run, seed {escape(facts.recipe.get('seed', 0))}.",
+        "",
+    ]
     if facts.what == "merged" and facts.trained == "adapter":
         lines += ["Measured before the adapter was merged.", ""]
     return [*lines, *_table(evaluation), *_verdict(evaluation)]
@@ -197,36 +216,95 @@ def _weight(reward: Mapping[str, Any]) -> str:
 
 def _recipe(recipe: Mapping[str, Any]) -> list[str]:
     text = yaml.safe_dump(dict(recipe), sort_keys=False, allow_unicode=True).rstrip()
-    # The fence must be longer than any run of backticks inside a prompt.
-    fence = "`" * max(3, 1 + max((len(run) for run in re.findall(r"`+", text)), default=0))
-    return ["## Recipe", "", f"{fence}yaml", text, fence]
+    return ["## Recipe", "", *framed(text.split("\n"), "yaml")]
 
 
-def _training(manifest: Mapping[str, Any]) -> list[str]:
-    skipped = {"schema", "rewards", "evaluation"}
-    facts = {key: value for key, value in manifest.items() if key not in skipped and value not in (None, [], {})}
-    rows = [f"| {escape(key)} | {escape(_flat(value))} |" for key, value in facts.items()]
-    return ["## Training", "", "| fact | value |", "|---|---|", *rows] if rows else []
-
-
-def _loading(facts: CardFacts) -> list[str]:
+def _usage(facts: CardFacts) -> list[str]:
+    task, examples = (tasks_of(facts.recipe) or [{}])[0], (facts.evaluation or {}).get("examples") or ()
+    prompt = str(examples[0]["prompt"] if examples else task.get("prompt") or "{prompt}")
+    decoding = (facts.evaluation or {}).get("decoding") or {}
+    tokens = decoding.get("max_new_tokens") or (facts.recipe.get("grpo") or {}).get("max_completion_length") or 256
     revision = (facts.recipe.get("model") or {}).get("revision")
-    pinned = f", revision={revision!r}" if revision else ""
-    adapter = (
-        "from peft import PeftModel",
-        "from transformers import AutoModelForCausalLM, AutoTokenizer",
+    return usage(facts.repo, facts.hub_id if facts.what == "adapter" else None, revision, task, prompt, int(tokens))
+
+
+def _data(facts: CardFacts) -> list[str]:
+    """Where model and rows come from, how many rows, and under which licences."""
+    lines = ["## Base, data and licences", ""]
+    stated = (facts.license or {}).get("license_name") or (facts.license or {}).get("license")
+    lines.append(f"- base: {_link(facts.base, facts.hub_id, '')}, {_licence(stated)}")
+    for task in tasks_of(facts.recipe):
+        hub = task.get("hub") if task.get("hub") in facts.datasets else None
+        made = "made by a program" if not task.get("hub") and not task.get("file") and not task.get("rows") else ""
+        terms = _licence(facts.datasets.get(str(hub))) if hub else made or _licence(None)
+        lines.append(f"- data: {_link(task_name(task), hub, 'datasets/')}, {terms}")
+    for name, rows in (facts.manifest.get("rows") or {}).items():
+        if isinstance(rows, Mapping) and rows.get("n") is not None:
+            lines.append(f"- {escape(name.replace('_', '-'))}: {rows['n']} rows, sha256 {escape(rows.get('sha256'))}")
+    return lines
+
+
+def _link(name: str, hub_id: str | None, kind: str) -> str:
+    if hub_id and HUB_NAME.fullmatch(hub_id):
+        return f"[{escape(name)}](https://huggingface.co/{kind}{hub_id})"
+    return escape(name)
+
+
+def _licence(stated: str | None) -> str:
+    return f"licence {escape(stated)}" if stated else "licence as its owner states it"
+
+
+def _again(facts: CardFacts) -> list[str]:
+    """The commands that make the run again from what is published, and what it took the first time."""
+    folder = facts.repo.rpartition("/")[2]
+    commands = [f"hf download {facts.repo} --local-dir {folder}", f"llmpolicy train {folder}/recipe.yaml"]
+    lines = ["## How to make it again", "", "```bash", *commands, "```", ""]
+    if facts.sources:
+        lines += [
+            f"The recipe runs code of {', '.join(map(escape, sorted(facts.sources)))}, published here: read it first.",
+            "",
+        ]
+    if facts.missing:
+        needed = ", ".join(map(escape, facts.missing))
+        lines += [f"Not published and needed beside the recipe: {needed}.", ""]
+    return [
+        *lines,
+        "With the same versions on a CPU the figures of the training curve come out again.",
         "",
-        f"base = AutoModelForCausalLM.from_pretrained({facts.hub_id!r}{pinned})",
-        f"model = PeftModel.from_pretrained(base, {facts.repo!r})",
-    )
-    merged = (
-        "from transformers import AutoModelForCausalLM, AutoTokenizer",
-        "",
-        f"model = AutoModelForCausalLM.from_pretrained({facts.repo!r})",
-    )
-    tokenizer = f"tokenizer = AutoTokenizer.from_pretrained({facts.repo!r})"
-    model = adapter if facts.what == "adapter" else merged
-    return ["## How to load it", "", "```python", *model, tokenizer, "```"]
+        *_made(facts),
+    ]
+
+
+def _made(facts: CardFacts) -> Iterator[str]:
+    manifest = facts.manifest
+    versions = manifest.get("versions") or {}
+    known = {
+        "steps": manifest.get("steps"),
+        "seed": manifest.get("seed"),
+        "made with": ", ".join(f"{name} {versions[name]}" for name in RELEASES if versions.get(name)),
+        "on": _hardware(manifest),
+        "took": _took(manifest),
+        "recipe": manifest.get("recipe_hash"),
+    }
+    yield from (f"- {key}: {escape(value)}" for key, value in known.items() if value not in (None, ""))
+    yield "- all else that was recorded: llmpolicy\\_manifest.json"
+
+
+def _hardware(manifest: Mapping[str, Any]) -> str:
+    hardware = manifest.get("hardware") or {}
+    processes = manifest.get("world_size") or 1
+    parts = [*(hardware.get("gpus") or []), f"{hardware['cores']} cores" if hardware.get("cores") else ""]
+    parts += [f"{processes} processes" if processes > 1 else ""]
+    return ", ".join(str(part) for part in parts if part)
+
+
+def _took(manifest: Mapping[str, Any]) -> str | None:
+    try:
+        begun, ended = (datetime.strptime(manifest[key], "%Y-%m-%dT%H:%M:%S%z") for key in ("started", "ended"))
+    except (KeyError, TypeError, ValueError):
+        return None
+    minutes = (ended - begun).total_seconds() / 60
+    return f"{minutes:.1f} minutes"
 
 
 def task_name(task: Mapping[str, Any]) -> str:
@@ -240,7 +318,7 @@ def task_name(task: Mapping[str, Any]) -> str:
     return "an unnamed task"
 
 
-def _tasks(recipe: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def tasks_of(recipe: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     task = recipe.get("task") or []
     return [task] if isinstance(task, Mapping) else list(task)
 

@@ -6,7 +6,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISREG
@@ -42,7 +42,10 @@ TOKENIZER = (
     r"spiece\.model",
     r"sentencepiece\.bpe\.model",
     r"chat_template\.jinja",
+    r"additional_chat_templates/[A-Za-z0-9][\w.-]*\.jinja",
 )
+FOLDER = "additional_chat_templates"
+"""The one folder beside the weights that transformers reads."""
 WRITTEN = ("README.md", "recipe.yaml", "evaluation.json", "llmpolicy_manifest.json")
 """The four files that publishing writes itself; a file of that name in the run's folder is never taken."""
 
@@ -77,9 +80,10 @@ def stage(source: Path, target: Path, what: What) -> None:
     """
     if source.is_symlink():
         raise PublishError(f"{source} is a link; only what lies in the run's own folder is published")
-    for path in sorted(source.iterdir()):
-        if allowed(path.name, what):
-            copy_plain(path, target / path.name)
+    for name, path in _entries(source):
+        if allowed(name, what):
+            (target / name).parent.mkdir(exist_ok=True)
+            copy_plain(path, target / name)
     names = {path.name for path in target.iterdir()}
     missing = sorted(_required(target, what) - names)
     if missing:
@@ -130,16 +134,21 @@ def _refuse_special(source: Path, status: os.stat_result) -> None:
 
 
 def check(
-    folder: Path, what: What, environment: Mapping[str, str] = os.environ, machine: Machine | None = None
+    folder: Path,
+    what: What,
+    environment: Mapping[str, str] = os.environ,
+    machine: Machine | None = None,
+    sources: Collection[str] = (),
 ) -> None:
-    """Check a staged folder: listed plain files only, real safetensors, real JSON, no secret in any byte.
+    """Check a staged folder: listed plain files and ``sources`` only, real safetensors, real JSON, no secret in any byte.
 
     Raises PublishError with the file's name; the secret itself is never shown.
     """
+    listed = {*WRITTEN, *sources}
     values, machine = tuple(values_of(environment)), machine or this_machine()
-    for path in sorted(folder.iterdir()):
-        if path.is_symlink() or not path.is_file() or not (allowed(path.name, what) or path.name in WRITTEN):
-            raise PublishError(f"{path.name} is not on the list of files that may be published")
+    for name, path in _entries(folder):
+        if path.is_symlink() or not path.is_file() or not (allowed(name, what) or name in listed):
+            raise PublishError(f"{name} is not on the list of files that may be published")
         _check_format(path)
         said, words = readable(path)
         if secret := secret_in(said, values) or secret_in(words, values, forms_only=True):
@@ -156,7 +165,16 @@ def _refuse_local(path: Path, machine: Machine) -> None:
 
 def describe(folder: Path) -> tuple[PublishedFile, ...]:
     """Every file of a folder with its size and hashes, in order of name."""
-    return tuple(_describe(path) for path in sorted(folder.iterdir()))
+    return tuple(_describe(name, path) for name, path in _entries(folder))
+
+
+def _entries(folder: Path) -> Iterator[tuple[str, Path]]:
+    """What lies in a folder, and in its folder of further templates unless that is a link, by the names it is published by."""
+    for path in sorted(folder.iterdir()):
+        if path.name == FOLDER and path.is_dir() and not path.is_symlink():
+            yield from ((f"{FOLDER}/{inner.name}", inner) for inner in sorted(path.iterdir()))
+        else:
+            yield path.name, path
 
 
 def _matches(name: str, patterns: Iterable[str]) -> bool:
@@ -197,11 +215,11 @@ def _check_format(path: Path) -> None:
         raise PublishError(f"{path.name} is not {path.suffix[1:]}: {error!s:.100}") from error
 
 
-def _describe(path: Path) -> PublishedFile:
+def _describe(name: str, path: Path) -> PublishedFile:
     size = path.stat().st_size
     sha256, blob = hashlib.sha256(), hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
     with open(path, "rb") as file:
         while block := file.read(1 << 20):
             sha256.update(block)
             blob.update(block)
-    return PublishedFile(path.name, size, sha256.hexdigest(), blob.hexdigest())
+    return PublishedFile(name, size, sha256.hexdigest(), blob.hexdigest())

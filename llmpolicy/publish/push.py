@@ -57,14 +57,16 @@ def publish(
     private: bool = True,
     dry_run: bool = False,
     overwrite: bool = False,
+    samples: bool | None = None,
 ) -> Published:
     """Publish a run's language model as USER/NAME on the Hub, in one commit; a dry run builds and checks only.
 
-    ``overwrite`` replaces what was edited on the Hub since. What was sent is read back and compared. The token comes
-    from the environment or from ``hf auth login``. Raises PublishError; the run is only read.
+    ``overwrite`` replaces what was edited on the Hub since. ``samples`` puts the first held-out prompts and completions
+    on the card; by default where the rows come from the Hub, reasoning-gym or llmpolicy itself. What was sent is read back
+    and compared. The token comes from the environment or from ``hf auth login``. Raises PublishError; the run is only read.
     """
     _check_name(repo)
-    choice = choose(run, what, which)
+    choice = choose(run, what, which, samples)
     if not dry_run:
         hub.check_endpoint(constants.ENDPOINT)
     if not dry_run and get_token() is None:
@@ -130,7 +132,7 @@ def _edited(api: HfApi, repo: str, head: Head, files: tuple[PublishedFile, ...])
     sent = {file.name: (file.sha256, file.blob_id) for file in files}
     for name, there in head.content.items():
         known = (*sent.get(name, ()), recorded.get(name))
-        if not ours(name) or name == MANIFEST or there in known:
+        if not (ours(name) or name in sent) or name == MANIFEST or there in known:
             continue
         # The Hub lists small files by git's hash, the record has their sha256.
         if _sha256(api, repo, name, head.commit) not in known:

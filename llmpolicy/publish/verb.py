@@ -21,6 +21,7 @@ def publish_run(
     public: bool = False,
     dry_run: bool = False,
     overwrite: bool = False,
+    samples: bool | None = None,
     console: Console | None = None,
 ) -> Published:
     """Publish the run in a folder as USER/NAME and print the files with sizes and hashes.
@@ -29,7 +30,14 @@ def publish_run(
     """
     private, form = not public, cast(What | None, what)
     published = publish(
-        Run.open(run), repo, what=form, which=which, private=private, dry_run=dry_run, overwrite=overwrite
+        Run.open(run),
+        repo,
+        what=form,
+        which=which,
+        private=private,
+        dry_run=dry_run,
+        overwrite=overwrite,
+        samples=samples,
     )
     show(published, console or Console(), "public" if public else "private")
     return published
