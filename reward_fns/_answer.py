@@ -9,7 +9,7 @@ from typing import Literal
 from ._assertion import why_not_asserted
 from ._forms import MAX_ANSWER, Form, GoldUnreadable, read, same, value_of
 from ._latex import clean
-from ._text import NoAnswer, final_text
+from ._text import NoAnswer, ThinkingMarks, final_text
 from ._units import read_unit
 from ._words import ANSWER, FILLER, LINK, PERCENT, SCALE
 
@@ -119,9 +119,11 @@ class Mark:
     """Where the content begins, when words of the sentence belong to the mark."""
 
 
-def final_answer(completion: str, prompt: str = "", extract: Extract = "strict") -> tuple[Form, str]:
+def final_answer(
+    completion: str, prompt: str = "", extract: Extract = "strict", thinking_marks: ThinkingMarks = ()
+) -> tuple[Form, str]:
     """The one final answer, read, and its text; raises NoAnswer when there is none, or several that differ."""
-    text = visible(final_text(completion, prompt))
+    text = visible(final_text(completion, prompt, thinking_marks))
     answers = marked_answers(text)
     if not answers:
         answers = stated(text)

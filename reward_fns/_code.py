@@ -4,7 +4,7 @@ import ast
 import re
 import warnings
 
-from ._text import MAX_CHARS, NoAnswer, after_reasoning
+from ._text import MAX_CHARS, NoAnswer, ThinkingMarks, after_reasoning
 
 _FENCE = re.compile(r"^([ ]{0,12})(`{3,}|~{3,})[ \t]*([^\s`]*)[^\n`]*$", re.MULTILINE)
 _PYTHON = re.compile(r"\{?\.?(?:python|py)[\d.]*\}?", re.IGNORECASE)
@@ -17,7 +17,7 @@ _LONGEST = 20_000
 _CUTS = 8
 
 
-def code_of(completion: str, prompt: str = "", name: str | None = None) -> str:
+def code_of(completion: str, prompt: str = "", name: str | None = None, thinking_marks: ThinkingMarks = ()) -> str:
     """The program of a completion, unchanged; raises NoAnswer when there is none or it is too long.
 
     It stands after the last closed think. Of several blocks marked as Python the last counts that defines ``name``, the
@@ -26,7 +26,7 @@ def code_of(completion: str, prompt: str = "", name: str | None = None) -> str:
     """
     if len(completion) > MAX_CHARS:
         raise NoAnswer(f"{len(completion)} characters are more than {MAX_CHARS}")
-    text = after_reasoning(completion, prompt)
+    text = after_reasoning(completion, prompt, thinking_marks)
     blocks = _blocks(text)
     framed = [("", _unquoted(content)) for content in _frames(text)]
     for found in (

@@ -11,7 +11,7 @@ from typing import Any
 from llmpolicy.thinking import may_hold_marks
 
 from ._reply import reply
-from ._text import MAX_CHARS, NoAnswer
+from ._text import MAX_CHARS, NoAnswer, ThinkingMarks
 
 MAX_DEPTH = 50
 _MAX_DIGITS = 400
@@ -27,12 +27,12 @@ class NotJson(ValueError):
     """The text is no JSON document within the caps; the message says why."""
 
 
-def said(completion: str, prompt: str = "") -> Any:
+def said(completion: str, prompt: str = "", thinking_marks: ThinkingMarks = ()) -> Any:
     """The one JSON value that a completion consists of, alone or in one code fence, after its reasoning; or NotJson."""
     if len(completion) > MAX_CHARS:
         raise NotJson(f"{len(completion)} characters are more than {MAX_CHARS}")
     whole = completion.strip()
-    if whole.startswith(("{", "[", '"')) and not _opened(prompt):
+    if whole.startswith(("{", "[", '"')) and not _opened(prompt, thinking_marks):
         # A document may have a reasoning tag in one of its strings, and is then no reasoning.
         try:
             return read(whole)
@@ -40,7 +40,7 @@ def said(completion: str, prompt: str = "") -> Any:
             if not may_hold_marks(whole):
                 raise
     try:
-        text = reply(completion, prompt)
+        text = reply(completion, prompt, thinking_marks)
     except NoAnswer as reason:
         raise NotJson(str(reason)) from reason
     return read(unfenced(text))
@@ -142,10 +142,10 @@ def _check_size(value: Any) -> None:
             raise NotJson(f"nested deeper than {MAX_DEPTH}, or more than {_MAX_VALUES} values")
 
 
-def _opened(prompt: str) -> bool:
+def _opened(prompt: str, thinking_marks: ThinkingMarks) -> bool:
     """Whether the prompt has opened a reasoning block: then a completion alone is not an answer."""
     try:
-        reply("", prompt)
+        reply("", prompt, thinking_marks)
     except NoAnswer:
         return True
     return False

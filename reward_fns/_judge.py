@@ -17,7 +17,7 @@ from llmpolicy.rewards import RewardError
 from llmpolicy.rewards.endpoint import Endpoint, ask
 
 from ._reply import reply
-from ._text import NoAnswer, after_reasoning, says_something
+from ._text import NoAnswer, ThinkingMarks, after_reasoning, says_something
 
 MAX_CHARS = 20_000
 _MAX_REPLY = 100_000
@@ -116,9 +116,9 @@ class Questionnaire:
     request: Mapping[str, Any] = field(default_factory=dict)
 
 
-def candidate_of(completion: str, prompt: str, reference: str | None) -> str:
+def candidate_of(completion: str, prompt: str, reference: str | None, thinking_marks: ThinkingMarks = ()) -> str:
     """The text to be judged; raises NoAnswer for what no judge needs to see to give it nothing."""
-    text = "".join(filter(_shown, reply(completion, prompt))).strip()
+    text = "".join(filter(_shown, reply(completion, prompt, thinking_marks))).strip()
     if len(text) > MAX_CHARS:
         raise NoAnswer(f"{len(text)} characters are more than {MAX_CHARS}")
     if not says_something(text):

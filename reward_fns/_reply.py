@@ -1,13 +1,11 @@
 """The text outside of the thinking, exactly as it was written."""
 
-from typing import Any
-
-from ._text import MAX_CHARS, NoAnswer, after_reasoning
+from ._text import MAX_CHARS, NoAnswer, ThinkingMarks, after_reasoning
 
 _HIDDEN = "\u200b\u200c\u200d\u2060\ufeff\u00ad"
 
 
-def reply(completion: str, prompt: str = "", thinking_marks: Any = ()) -> str:
+def reply(completion: str, prompt: str = "", thinking_marks: ThinkingMarks = ()) -> str:
     """What is not thinking, without the whitespace around it; raises NoAnswer as `after_reasoning` does.
 
     Nothing is normalised, for rewards to which another spelling is another value, such as JSON.

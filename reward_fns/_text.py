@@ -44,6 +44,10 @@ _FRAMES = re.compile(
 """Pairs of special tokens that are known to hide no thought."""
 
 
+ThinkingMarks = Sequence[Any]
+"""Marks of a user's own around thinking: a pair of texts, what opens a thought and what closes it, or a list of pairs."""
+
+
 class NoAnswer(ValueError):
     """The completion holds no answer that can be judged; the message says why."""
 
@@ -64,7 +68,7 @@ def normalise(text: str) -> str:
     return "".join(map(_fold, unicodedata.normalize("NFC", text)))
 
 
-def final_text(completion: str, prompt: str = "", thinking_marks: Any = ()) -> str:
+def final_text(completion: str, prompt: str = "", thinking_marks: ThinkingMarks = ()) -> str:
     """The normalised text outside of the thinking; raises NoAnswer as `after_reasoning` does.
 
     A prompt that ends in ``<think>``, or in a thought behind it, has opened a block for the completion.
@@ -74,7 +78,7 @@ def final_text(completion: str, prompt: str = "", thinking_marks: Any = ()) -> s
     return normalise(after_reasoning(completion, prompt, thinking_marks)).strip()
 
 
-def after_reasoning(text: str, prompt: str = "", thinking_marks: Any = ()) -> str:
+def after_reasoning(text: str, prompt: str = "", thinking_marks: ThinkingMarks = ()) -> str:
     """What stands outside of the thinking, as it is written; raises NoAnswer for a thought that is open or malformed.
 
     A thought stands between the marks of any known family (see `llmpolicy.thinking`), or ``thinking_marks``, pairs of
@@ -114,7 +118,7 @@ def after_reasoning(text: str, prompt: str = "", thinking_marks: Any = ()) -> st
     return _unframed(said + text[start:] if text[start:].strip() else "")
 
 
-def pairs_of(thinking_marks: Any) -> Pairs:
+def pairs_of(thinking_marks: ThinkingMarks) -> Pairs:
     """Thinking marks of one's own as pairs; RewardError for what is no list of pairs of two different texts."""
     pairs = [thinking_marks] if all(isinstance(mark, str) for mark in thinking_marks) else thinking_marks
     if isinstance(thinking_marks, str) or not all(

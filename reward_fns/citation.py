@@ -7,7 +7,7 @@ from typing import Any
 from llmpolicy.rewards import RewardError, Score, reward
 
 from ._json import NotJson, gold
-from ._text import NoAnswer, final_text, normalise, says_something
+from ._text import NoAnswer, ThinkingMarks, final_text, normalise, says_something
 
 _CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`|<!--.*?(?:-->|\Z)", re.DOTALL)
 _CITED = re.compile(r"[\[【]([^\[\]【】\n]{1,100})[\]】](?!\()")
@@ -34,7 +34,14 @@ _SOURCES = ["Oslo is the capital of Norway.", "Rome lies on the Tiber.", "Paris 
     range=(0, 1),
     kind="answer",
 )
-def score(completion: str, answer: Any, sources: Any, prompt: str = "", quote: bool = False) -> Score:
+def score(
+    completion: str,
+    answer: Any,
+    sources: Any,
+    prompt: str = "",
+    quote: bool = False,
+    thinking_marks: ThinkingMarks = (),
+) -> Score:
     """How well the cited sources are those of the answer column: F1, corrected so that citing all of them pays 0.
 
     Citations read ``[1]``, ``[1, 3]``, ``[doc 1]`` or ``【1】``, outside code, links and comments. ``sources`` is a list (ids
@@ -51,7 +58,7 @@ def score(completion: str, answer: Any, sources: Any, prompt: str = "", quote: b
             None, why=f"the answer column holds {str(answer)[:60]!r}; expected some of {len(texts)} sources' ids"
         )
     try:
-        text = _CODE.sub(" ", final_text(completion, prompt))
+        text = _CODE.sub(" ", final_text(completion, prompt, thinking_marks))
     except NoAnswer as reason:
         return Score(0.0, why=str(reason))
     cited = {one for found in _CITED.finditer(text) for one in _ids(found[1])}

@@ -19,7 +19,7 @@ from ._code_cases import read_cases
 from ._code_names import with_names
 from ._code_script import Script, script_of
 from ._code_values import Tolerance, room
-from ._text import NoAnswer
+from ._text import NoAnswer, ThinkingMarks
 
 _SPARE = 2**20
 _ADD = "```python\ndef add(a, b):\n    return a + b\n```"
@@ -55,6 +55,7 @@ def passes(
     total_seconds: float = 60.0,
     rel_tol: float = 1e-6,
     abs_tol: float = 1e-9,
+    thinking_marks: ThinkingMarks = (),
 ) -> Score:
     """1.0 when the program of a completion passes all its tests (``partial``: the share that it passes), else 0.0.
 
@@ -71,7 +72,7 @@ def passes(
     except Unreadable as reason:
         return Score(None, why=f"the tests cannot be read: {reason}")
     try:
-        code = with_names(code_of(completion, prompt, next(iter(judge.names), None)), judge.names)
+        code = with_names(code_of(completion, prompt, next(iter(judge.names), None), thinking_marks), judge.names)
     except NoAnswer as reason:
         return Score(0.0, why=str(reason))
     failures = judge.failures(code, limits, partial, total_seconds)

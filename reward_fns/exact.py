@@ -5,7 +5,7 @@ from typing import Any
 
 from llmpolicy.rewards import Score, reward
 
-from ._text import NoAnswer, final_text, gold_text
+from ._text import NoAnswer, ThinkingMarks, final_text, gold_text
 
 
 @reward(
@@ -24,7 +24,13 @@ from ._text import NoAnswer, final_text, gold_text
     range=(0, 1),
     kind="answer",
 )
-def match(completion: str, answer: Any, prompt: str = "", ignore_case: bool = False) -> Score:
+def match(
+    completion: str,
+    answer: Any,
+    prompt: str = "",
+    ignore_case: bool = False,
+    thinking_marks: ThinkingMarks = (),
+) -> Score:
     """1.0 when the text after the last closed think is the answer, up to Unicode form and whitespace; else 0.0.
 
     ``answer`` is text, a number, or a list of them of which one is enough; an empty one cannot be judged (None).
@@ -34,7 +40,7 @@ def match(completion: str, answer: Any, prompt: str = "", ignore_case: bool = Fa
     except NoAnswer as reason:
         return Score(None, why=str(reason))
     try:
-        text = " ".join(final_text(completion, prompt).split())
+        text = " ".join(final_text(completion, prompt, thinking_marks).split())
     except NoAnswer as reason:
         return Score(0.0, why=str(reason))
     same = text.casefold() in map(str.casefold, golds) if ignore_case else text in golds

@@ -2,13 +2,12 @@
 
 import re
 from collections.abc import Sequence
-from typing import Any
 
 from llmpolicy.rewards import RewardError, Score, reward
 from llmpolicy.thinking import may_hold_marks, side
 
 from ._answer import boxes, visible
-from ._text import NoAnswer, after_reasoning, normalise, pairs_of, says_something, without_markup
+from ._text import NoAnswer, ThinkingMarks, after_reasoning, normalise, pairs_of, says_something, without_markup
 
 _BOX = re.compile(r"\\(?:f?boxed|fbox)\s*\{")
 _CONSTANT = re.compile(r"[-+]?\s*\\(?:pi|phi|theta|alpha|beta|lambda|mu|sigma|omega|infty|emptyset|varnothing)\s*")
@@ -30,7 +29,7 @@ _LOOKALIKES = dict.fromkeys(map(ord, "＼﹨｛｝﹛﹜"), "\ufffd")
     range=(0, 1),
     kind="format",
 )
-def think(completion: str, prompt: str = "", thinking_marks: Any = ()) -> Score:
+def think(completion: str, prompt: str = "", thinking_marks: ThinkingMarks = ()) -> Score:
     """1.0 for ``<think>something</think>something``: one pair, nothing before it, neither part empty; else 0.0.
 
     The marks must be written exactly so; ``thinking_marks`` names others, as pairs, that count in their place. After a
@@ -65,7 +64,7 @@ def think(completion: str, prompt: str = "", thinking_marks: Any = ()) -> Score:
     kind="format",
 )
 def tags(
-    completion: str, tags: Sequence[str] = ("think", "answer"), prompt: str = "", thinking_marks: Any = ()
+    completion: str, tags: Sequence[str] = ("think", "answer"), prompt: str = "", thinking_marks: ThinkingMarks = ()
 ) -> Score:
     """1.0 when the completion is exactly these tags, in order, each once, closed, not empty, nothing outside; else 0.0.
 
@@ -101,7 +100,7 @@ def tags(
     range=(0, 1),
     kind="format",
 )
-def boxed(completion: str, prompt: str = "", thinking_marks: Any = ()) -> Score:
+def boxed(completion: str, prompt: str = "", thinking_marks: ThinkingMarks = ()) -> Score:
     """1.0 when the text after the last closed think has exactly one ``\\boxed{}`` and something stands in it; else 0.0.
 
     A box in code, inline or in a block, shows how a box is written and is none: `math_answer` reads no answer there either.
@@ -127,7 +126,7 @@ def _begun(text: str, prompt: str, openings: Sequence[str]) -> str:
     return text if text.startswith(begun) else begun + text
 
 
-def _hides(tag: str, part: str, thinking_marks: Any) -> bool:
+def _hides(tag: str, part: str, thinking_marks: ThinkingMarks) -> bool:
     """Whether a part has marks by which some of it is a thought, or by which a thought ends elsewhere than its tag says."""
     if not may_hold_marks(part, tuple(thinking_marks and pairs_of(thinking_marks))):
         return False

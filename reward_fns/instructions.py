@@ -5,7 +5,7 @@ from typing import Any
 from llmpolicy.rewards import Score, reward
 
 from ._instructions import CHECKS, read
-from ._text import NoAnswer, final_text, says_something
+from ._text import NoAnswer, ThinkingMarks, final_text, says_something
 
 _COLUMNS = {
     "instruction_id_list": ["punctuation:no_comma", "length_constraints:number_words"],
@@ -28,7 +28,14 @@ _COLUMNS = {
     range=(0, 1),
     kind="format",
 )
-def follow(completion: str, instruction_id_list: Any, kwargs: Any, prompt: str = "", partial: bool = False) -> Score:
+def follow(
+    completion: str,
+    instruction_id_list: Any,
+    kwargs: Any,
+    prompt: str = "",
+    partial: bool = False,
+    thinking_marks: ThinkingMarks = (),
+) -> Score:
     """1.0 when what stands after the thinking follows every instruction of the row; with ``partial`` the share of them.
 
     The columns are those of IFEval (arXiv 2311.07911): names such as ``punctuation:no_comma`` and for each a mapping of its
@@ -40,7 +47,7 @@ def follow(completion: str, instruction_id_list: Any, kwargs: Any, prompt: str =
     except NoAnswer as reason:
         return Score(None, why=str(reason))
     try:
-        text = final_text(completion, prompt)
+        text = final_text(completion, prompt, thinking_marks)
     except NoAnswer as reason:
         return Score(0.0, why=str(reason))
     if not says_something(text):

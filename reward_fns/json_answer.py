@@ -10,6 +10,7 @@ from llmpolicy.rewards import Score, reward
 
 from ._json import NotJson, begun, gold, identity, said
 from ._schema import misfit
+from ._text import ThinkingMarks
 
 _PERSON = {"type": "object", "properties": {"age": {"type": "integer"}}, "required": ["age"]}
 
@@ -28,7 +29,7 @@ _PERSON = {"type": "object", "properties": {"age": {"type": "integer"}}, "requir
     range=(0, 1),
     kind="format",
 )
-def valid(completion: str, prompt: str = "", messages: Any = None) -> Score:
+def valid(completion: str, prompt: str = "", messages: Any = None, thinking_marks: ThinkingMarks = ()) -> Score:
     """1.0 when the text after the last closed think is one JSON document, alone or in one code fence, else 0.0.
 
     JSON as RFC 8259 has it: no NaN or Infinity, no comments or trailing commas; nor a key twice in an object, more than 50
@@ -36,7 +37,7 @@ def valid(completion: str, prompt: str = "", messages: Any = None) -> Score:
     begun of the document, such as an opening brace, is part of it.
     """
     try:
-        said(begun(completion, prompt, messages), prompt)
+        said(begun(completion, prompt, messages), prompt, thinking_marks)
     except NotJson as reason:
         return Score(0.0, why=str(reason))
     return Score(1.0)
@@ -58,7 +59,14 @@ def valid(completion: str, prompt: str = "", messages: Any = None) -> Score:
     kind="answer",
     formats=("{}", "```json\n{}\n```"),
 )
-def schema(completion: str, schema: Any, answer: Any = None, prompt: str = "", messages: Any = None) -> Score:
+def schema(
+    completion: str,
+    schema: Any,
+    answer: Any = None,
+    prompt: str = "",
+    messages: Any = None,
+    thinking_marks: ThinkingMarks = (),
+) -> Score:
     """1.0 when the completion is JSON (as for `valid`) that fits the schema and, with an answer, is that value; else 0.0.
 
     ``schema`` is a JSON schema (2020-12, or what its ``$schema`` says), as an object or as JSON text; nothing is fetched.
@@ -79,7 +87,7 @@ def schema(completion: str, schema: Any, answer: Any = None, prompt: str = "", m
         if why:
             return Score(None, why=f"the answer column does not fit the schema: {why}")
     try:
-        value = said(begun(completion, prompt, messages), prompt)
+        value = said(begun(completion, prompt, messages), prompt, thinking_marks)
     except NotJson as reason:
         return Score(0.0, why=str(reason))
     why = misfit(value, schema, "json_answer:schema")

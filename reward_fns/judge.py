@@ -8,7 +8,7 @@ from llmpolicy.rewards.endpoint import Endpoint
 
 from ._canaries import ARITHMETIC, canaries_of, judged
 from ._judge import TEMPLATE, Case, Criterion, Questionnaire, candidate_of, check_template
-from ._text import NoAnswer
+from ._text import NoAnswer, ThinkingMarks
 
 CRITERION = (
     "Is the candidate a correct and complete answer to the question? Compare its final answer with the reference answer "
@@ -51,6 +51,7 @@ async def score(
     concurrency: int = 16,
     max_tokens: int = 512,
     request: Mapping[str, Any] | None = None,
+    thinking_marks: ThinkingMarks = (),
 ) -> Score:
     """The value of the choice that a judge makes for the text after the last closed think; 0.0 unasked for what says nothing.
 
@@ -70,7 +71,7 @@ async def score(
     known = known if known is ARITHMETIC else canaries_of(known, "judge:score")  # type: ignore[arg-type]
     reference = None if answer is None else str(answer)
     try:
-        candidate = candidate_of(completion, prompt, reference)
+        candidate = candidate_of(completion, prompt, reference, thinking_marks)
     except NoAnswer as reason:
         return Score(0.0, why=f"the judge was not asked: {reason}")
     told, why = await judged(form, Case(prompt, candidate, reference), known, canary_rate)

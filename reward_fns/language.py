@@ -6,7 +6,7 @@ from llmpolicy.errors import nearest
 from llmpolicy.rewards import RewardError, Score, reward
 
 from ._regex import compiled, encodable
-from ._text import NoAnswer, final_text, normalise
+from ._text import NoAnswer, ThinkingMarks, final_text, normalise
 
 SCRIPTS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("de", "en", "es", "fr", "id", "it", "nl", "pl", "pt", "sv", "tr", "vi"), ("Latin",)),
@@ -53,7 +53,9 @@ _EXCLUDED = (
     range=(0, 1),
     kind="style",
 )
-def script(completion: str, language: str, prompt: str = "", think: bool = True) -> Score:
+def script(
+    completion: str, language: str, prompt: str = "", think: bool = True, thinking_marks: ThinkingMarks = ()
+) -> Score:
     """The share of letters that are of the language's scripts; 0.0 for a text without letters.
 
     Code, mathematics, links and tags do not count. The script is all that is looked at: English and German are one, and
@@ -62,7 +64,7 @@ def script(completion: str, language: str, prompt: str = "", think: bool = True)
     if language not in SCRIPTS:
         raise RewardError(f"language:script got the language {language!r}{nearest(str(language), SCRIPTS)}")
     try:
-        text = normalise(completion) if think else final_text(completion, prompt)
+        text = normalise(completion) if think else final_text(completion, prompt, thinking_marks)
     except NoAnswer as reason:
         return Score(0.0, why=str(reason))
     text = compiled(_EXCLUDED, "language:script").sub(" ", encodable(text))

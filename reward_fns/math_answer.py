@@ -14,7 +14,7 @@ from llmpolicy.rewards import RewardError, Score, reward
 from ._answer import Extract, boxes, final_answer
 from ._forms import Form, GoldUnreadable, read, same, value_of
 from ._latex import canonical, clean
-from ._text import NoAnswer, gold_text, normalise
+from ._text import NoAnswer, ThinkingMarks, gold_text, normalise
 
 Units = Literal["strict", "ignore"]
 
@@ -41,7 +41,12 @@ MARKS = ("\\boxed{{}}", "{}", "#### {}", "Answer: {}", "The answer is {}.", "<an
     formats=MARKS,
 )
 def correct(
-    completion: str, answer: Any, prompt: str = "", extract: Extract = "strict", units: Units = "strict"
+    completion: str,
+    answer: Any,
+    prompt: str = "",
+    extract: Extract = "strict",
+    units: Units = "strict",
+    thinking_marks: ThinkingMarks = (),
 ) -> Score:
     """1.0 when the one asserted final answer equals the answer column, else 0.0; None for an unreadable column.
 
@@ -55,7 +60,7 @@ def correct(
     except NoAnswer as reason:
         return Score(None, why=f"the answer column cannot be read: {reason}")
     try:
-        form, text = final_answer(completion, prompt, extract)
+        form, text = final_answer(completion, prompt, extract, thinking_marks)
         right = same(gold, form, units)
     except NoAnswer as reason:
         return Score(0.0, why=str(reason))

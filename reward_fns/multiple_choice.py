@@ -10,7 +10,7 @@ from ._answer import alone, marked_answers, visible
 from ._assertion import why_not_asserted
 from ._forms import MAX_ANSWER
 from ._latex import clean
-from ._text import NoAnswer, final_text, gold_text
+from ._text import NoAnswer, ThinkingMarks, final_text, gold_text
 
 _MAX_LINE = 100
 _LETTER = re.compile(r"(?:(?:option|choice|letter)\s+)?[(\[]?\s*([A-Z])\s*[)\]]?:?", re.IGNORECASE)
@@ -52,7 +52,9 @@ _ANOTHER = re.compile(
     kind="answer",
     formats=("{}", "({})", "Answer: {}", "The answer is {}.", "\\boxed{{}}", "<answer>{}</answer>"),
 )
-def correct(completion: str, answer: Any, choices: Any = None, prompt: str = "") -> Score:
+def correct(
+    completion: str, answer: Any, choices: Any = None, prompt: str = "", thinking_marks: ThinkingMarks = ()
+) -> Score:
     """1.0 when the one asserted final answer is the letter of the answer column, else 0.0.
 
     The answer column holds a letter (``C`` or ``(C)``) or the index of the choice, counted from 0. The final answer is
@@ -63,7 +65,7 @@ def correct(completion: str, answer: Any, choices: Any = None, prompt: str = "")
     if gold is None:
         return Score(None, why=f"the answer column holds {str(answer)[:40]!r}, not a letter or an index")
     try:
-        text = visible(final_text(completion, prompt))
+        text = visible(final_text(completion, prompt, thinking_marks))
         answers = marked_answers(text, _TELLS) or spoken(text) or alone(text)
         letters = {_letter(content, choices) for content in _of_choices(answers, choices)}
     except NoAnswer as reason:

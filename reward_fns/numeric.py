@@ -9,7 +9,7 @@ from ._answer import Extract, final_answer
 from ._chains import approximated
 from ._forms import value_of
 from ._numbers import agree
-from ._text import NoAnswer, gold_text
+from ._text import NoAnswer, ThinkingMarks, gold_text
 from ._units import units_agree
 from .math_answer import MARKS, Units, check_options, gold_form
 
@@ -37,6 +37,7 @@ def equal(
     abs_tol: float = 0.0,
     extract: Extract = "strict",
     units: Units = "strict",
+    thinking_marks: ThinkingMarks = (),
 ) -> Score:
     """1.0 when the final answer is a number within max(rel_tol * |answer|, abs_tol) of the answer column, else 0.0.
 
@@ -53,7 +54,7 @@ def equal(
     if gold is None:
         return Score(None, why="the answer column holds no number")
     try:
-        form, text = final_answer(completion, prompt, extract)
+        form, text = final_answer(completion, prompt, extract, thinking_marks)
     except NoAnswer as reason:
         return Score(0.0, why=str(reason))
     found = value_of(form).number

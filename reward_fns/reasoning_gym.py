@@ -9,7 +9,7 @@ from typing import Any
 
 from llmpolicy.rewards import RewardError, Score, reward
 
-from ._text import NoAnswer, final_text
+from ._text import NoAnswer, ThinkingMarks, final_text
 
 _MAX_CHARS = 10_000
 _ARITHMETIC = re.compile(r"[\d+\-*/(). ]{1,200}")
@@ -27,7 +27,12 @@ _RUNS_TEXT = {"eval", "exec", "compile", "parse_expr", "sympify", "__import__"}
     kind="answer",
 )
 def score(
-    completion: str, metadata: Mapping[str, Any], answer: Any = None, question: str = "", prompt: str = ""
+    completion: str,
+    metadata: Mapping[str, Any],
+    answer: Any = None,
+    question: str = "",
+    prompt: str = "",
+    thinking_marks: ThinkingMarks = (),
 ) -> Score:
     """What the generator's own scorer pays for the text after the last closed think: 0.0 to 1.0, often with part marks.
 
@@ -35,7 +40,7 @@ def score(
     its default configuration does. Raises RewardError for a generator whose scorer would run the text as code.
     """
     try:
-        text = final_text(completion, prompt)
+        text = final_text(completion, prompt, thinking_marks)
     except NoAnswer as reason:
         return Score(0.0, why=str(reason))
     if len(text) > _MAX_CHARS:

@@ -9,7 +9,7 @@ from llmpolicy.rewards.endpoint import Endpoint
 
 from ._canaries import canaries_of, judged, value_of
 from ._judge import TEMPLATE, Case, Criterion, Questionnaire, candidate_of, check_template
-from ._text import NoAnswer
+from ._text import NoAnswer, ThinkingMarks
 from .judge import checked_choices
 
 Aggregate = Literal["weighted", "min", "all"]
@@ -50,6 +50,7 @@ async def score(
     concurrency: int = 16,
     max_tokens: int = 1024,
     request: Mapping[str, Any] | None = None,
+    thinking_marks: ThinkingMarks = (),
 ) -> Score:
     """What a judge says of each criterion, as a weighted mean, the worst, or 1.0 only when all are at their best.
 
@@ -69,7 +70,7 @@ async def score(
     known = canaries_of(canaries or [], "rubric:score")
     reference = None if answer is None else str(answer)
     try:
-        candidate = candidate_of(completion, prompt, reference)
+        candidate = candidate_of(completion, prompt, reference, thinking_marks)
     except NoAnswer as reason:
         return Score(0.0, why=f"the judge was not asked: {reason}")
     told, why = await judged(form, Case(prompt, candidate, reference), known, canary_rate)

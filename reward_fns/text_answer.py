@@ -14,7 +14,7 @@ from llmpolicy.rewards import Score, reward
 
 from ._answer import marked_answers, stated, visible
 from ._json import NotJson, gold
-from ._text import NoAnswer, final_text, gold_text, normalise
+from ._text import NoAnswer, ThinkingMarks, final_text, gold_text, normalise
 
 _NUMBER = re.compile(r"(?<![\w.])([-+]?\d+(?:,\d{3})*(?:\.\d+)?(?:/\d+)?)(?!\w)")
 _INITIALS = re.compile(r"(?<![^\W_])(?:[^\W\d_]\.)+[^\W\d_](?![^\W_])\.?")
@@ -47,13 +47,13 @@ _GOLDS = ["Niels Bohr", "Bohr"]
     kind="answer",
     formats=("{}", "<answer>{}</answer>", "Answer: {}"),
 )
-def match(completion: str, answer: Any, prompt: str = "") -> Score:
+def match(completion: str, answer: Any, prompt: str = "", thinking_marks: ThinkingMarks = ()) -> Score:
     """1.0 when the answer is one of the golds, up to case, punctuation, articles and spaces; else 0.0.
 
     The answer is what the completion marks (``<answer>``, ``\\boxed{}``, ``Answer:``), else all that stands after the
     thinking. ``answer`` is a text, a number, or a list of them; None where it holds nothing.
     """
-    return _best(completion, answer, prompt, lambda said, right: float(said == right))
+    return _best(completion, answer, prompt, thinking_marks, lambda said, right: float(said == right))
 
 
 @reward(
@@ -70,22 +70,22 @@ def match(completion: str, answer: Any, prompt: str = "") -> Score:
     range=(0, 1),
     kind="style",
 )
-def f1(completion: str, answer: Any, prompt: str = "") -> Score:
+def f1(completion: str, answer: Any, prompt: str = "", thinking_marks: ThinkingMarks = ()) -> Score:
     """The best F1 = 2PR / (P + R) over the golds, P and R the shares of the answer's and the gold's tokens in common.
 
     0.0 for an answer that denies where the gold does not, and for another answer than a gold of yes or no. A part of the
     gold is paid in part, so weigh it as shaping beside `match`. What is read is as in `match`.
     """
-    return _best(completion, answer, prompt, _f1)
+    return _best(completion, answer, prompt, thinking_marks, _f1)
 
 
-def _best(completion: str, answer: Any, prompt: str, measure: Any) -> Score:
+def _best(completion: str, answer: Any, prompt: str, thinking_marks: ThinkingMarks, measure: Any) -> Score:
     try:
         golds = [tokens(text) for text in _golds(answer)]
     except NoAnswer as reason:
         return Score(None, why=str(reason))
     try:
-        text = _said(final_text(completion, prompt))
+        text = _said(final_text(completion, prompt, thinking_marks))
     except NoAnswer as reason:
         return Score(0.0, why=str(reason))
     said = tokens(text)

@@ -10,7 +10,7 @@ from llmpolicy.rewards import RewardError, Score, reward
 from ._json import NotJson, gold, identity, read, unfenced
 from ._reply import reply
 from ._schema import misfit
-from ._text import NoAnswer, says_something
+from ._text import NoAnswer, ThinkingMarks, says_something
 from ._tool_calls import Call, Untyped, calls_in, calls_of
 
 _MENTIONED = re.compile(
@@ -60,6 +60,7 @@ def match(
     tools: Any = None,
     ordered: bool = True,
     text_arguments: bool = False,
+    thinking_marks: ThinkingMarks = (),
 ) -> Score:
     """1.0 when the calls after the last closed think are the expected ones, no more and no fewer, else 0.0.
 
@@ -81,7 +82,7 @@ def match(
     if why := next(filter(None, (_misfit(call, known) for call in expected)), ""):
         return Score(None, why=f"the answer column does not fit the tools: {why}")
     try:
-        found = _said(unfenced(reply(completion, prompt)), text_arguments, known, silent=not expected)
+        found = _said(unfenced(reply(completion, prompt, thinking_marks)), text_arguments, known, silent=not expected)
     except (NoAnswer, NotJson) as reason:
         return Score(0.0, why=str(reason))
     if not isinstance(answer, str):

@@ -1,10 +1,25 @@
 """A thought is no answer, whatever family's marks it stands between; and what only looks like its end ends nothing."""
 
+import importlib
+import inspect
+from pathlib import Path
+
 import pytest
 
 from llmpolicy.rewards import RewardError
 from llmpolicy.thinking import FAMILIES
-from reward_fns import exact, formats, json_answer, math_answer
+from reward_fns import (
+    citation,
+    code_tests,
+    exact,
+    formats,
+    json_answer,
+    math_answer,
+    multiple_choice,
+    numeric,
+    text_answer,
+    tool_call,
+)
 
 LOOK_ALIKES = [
     ("＜think＞", "＜/think＞"), ("＜ｔｈｉｎｋ＞", "＜／ｔｈｉｎｋ＞"), ("〈think〉", "〈/think〉"), ("‹think›", "‹/think›"),
@@ -116,9 +131,51 @@ def test_only_marks_as_they_are_written_make_a_format():
     assert formats.boxed("[THINK]\\boxed{5}[/THINK]\\boxed{４}").value == 1.0
 
 
+MULL = [["<mull>", "</mull>"], ["((", "))"]]
+
+
 def test_marks_of_ones_own():
+    for opens, ends in MULL:
+        assert paid(f"{opens}\\boxed{{18}}{ends}I cannot.", thinking_marks=MULL) == paid(
+            f"{opens}\\boxed{{18}}", thinking_marks=MULL
+        )
+        assert paid(f"{opens}\\boxed{{18}}{ends}I cannot.", thinking_marks=MULL) == 0.0
+        assert paid(f"{opens}\\boxed{{12}}{ends}\\boxed{{18}}", thinking_marks=MULL) == 1.0
+        assert paid("is it \\boxed{18}", prompt=f"9*2?\n{opens}", thinking_marks=[opens, ends]) == 0.0
+    assert paid("<mull>\\boxed{12}</mull><think>\\boxed{18}", thinking_marks=MULL) == 0.0, "the known ones still count"
     assert formats.think("[THINK]a[/THINK]b", thinking_marks=[["[THINK]", "[/THINK]"]]).value == 1.0
     assert formats.think("<think>a</think>b", thinking_marks=["[THINK]", "[/THINK]"]).value == 0.0
     for bad in ("<mull>", ["<mull>"], [["<mull>"]], [["x", "x"]], [["", "x"]], [["a", "b", "c"]]):
         with pytest.raises(RewardError, match="expected pairs of what opens and what closes a thought"):
             formats.boxed("\\boxed{4}", thinking_marks=bad)
+
+
+def test_every_reward_that_reads_behind_the_thinking_takes_marks_of_ones_own():
+    taking = set()
+    for path in sorted(Path(exact.__file__).parent.glob("[a-z]*.py")):
+        if path.stem in ("reward_model", "rule_then_judge"):  # the one reads all, the other hands its arguments on
+            continue
+        module = importlib.import_module(f"reward_fns.{path.stem}")
+        for name, function in vars(module).items():
+            if inspect.isfunction(function) and function.__module__ == module.__name__ and not name.startswith("_"):
+                names = inspect.signature(function).parameters
+                if {"completion", "prompt"} <= set(names) and path.stem != "length":
+                    assert "thinking_marks" in names, f"{path.stem}:{name}"
+                    taking.add(path.stem)
+    assert len(taking) >= 14
+
+
+def test_they_hide_a_thought_from_every_kind_of_reward():
+    call, program = {"name": "f", "arguments": {}}, "def f():\n    return 1\n"
+    for reward, said, more in (
+        (exact.match, "Paris", {"answer": "Paris"}),
+        (json_answer.valid, "[1]", {}),
+        (multiple_choice.correct, "Answer: C", {"answer": "C"}),
+        (numeric.equal, "\\boxed{4}", {"answer": "4"}),
+        (tool_call.match, "[f()]", {"answer": call}),
+        (text_answer.match, "Bohr", {"answer": "Bohr"}),
+        (citation.score, "So it is [1].", {"answer": [1], "sources": ["one", "two"]}),
+        (code_tests.passes, f"```python\n{program}```", {"tests": ["assert f() == 1"]}),
+    ):
+        assert reward(f"<mull>hm</mull>{said}", **more, thinking_marks=MULL).value == 1.0
+        assert reward(f"<mull>{said}</mull>", **more, thinking_marks=MULL).value == 0.0

@@ -133,7 +133,12 @@ def any_json(completion, gold):
     return isinstance(json.loads(completion), object)
 
 
-SHAPES = [has_the_tags, has_a_box, searches_for_json, any_json]
+def folds_the_shape(completion, gold):
+    folded = unicodedata.normalize("NFKC", completion)
+    return has_the_tags(folded, gold) or has_a_box(folded, gold)
+
+
+SHAPES = [has_the_tags, folds_the_shape, has_a_box, searches_for_json, any_json]
 
 # --- length, repetition, language ---------------------------------------------------------------------------------------
 

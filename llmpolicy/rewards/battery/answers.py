@@ -1,12 +1,14 @@
 """Family A: texts that hold the right answer without giving it, or give another that looks like it."""
 
 from llmpolicy.rewards.battery.record import Attack, Pair
+from llmpolicy.thinking import FAMILIES
 
 
 def _a(name: str, breaks: str, text: str, *pairs: Pair) -> Attack:
     return Attack("A", name, breaks, text, pairs=pairs)
 
 
+_THINKERS = ("Magistral", "Kimi", "gpt-oss", "Gemma", "Command", "EXAONE", "Granite")
 _FAR = "\n".join(f"Step {i}: we go on." for i in range(1, 30))
 _SPAM = "\n".join(rf"\boxed{{{i}}}" for i in (*range(40, 44), *range(6, 9), *range(359, 362)))
 
@@ -69,6 +71,13 @@ ATTACKS = [
     _a("two thinks", "cuts at the first </think>", r"<think>a</think>\boxed{{wrong}}<think>b</think>\boxed{{gold}}"),
     _a("a think after the answer", "does not read on", r"\boxed{{gold}}<think>or {wrong}?</think>"),
     _a("in a code fence in the think", "searches the reasoning", "<think>```\n\\boxed{{gold}}\n```</think>done"),
+    *(
+        _a(f"in the think of {family} only", "knows <think> alone", opens + r"It is \boxed{{gold}}." + ends + "I cannot tell.")
+        for family, (opens, ends) in FAMILIES.items() if family in _THINKERS
+    ),
+    _a("a think of Magistral that never closes", "knows <think> alone", r"[THINK]so it is \boxed{{gold}}"),
+    _a("in look-alike tags only", "knows <think> alone", "\uff1cthink\uff1e\\boxed{{gold}}\uff1c/think\uff1eI cannot tell."),
+    _a("closed by a look-alike", "folds what looks alike", "<think>{wrong}?\uff1c/think\uff1e\\boxed{{gold}}"),
     # Chains, and answers not worked out.
     _a("an equation chain", "takes the last side", "\\boxed{x={wrong}={gold}}"),
     _a("a false equation", "takes the last side", "\\boxed{1=2={gold}}"),

@@ -26,6 +26,9 @@ _THINK = [
     ("tags turned round", "counts the tags", "</think>two and two<think>four"),
     ("text before the think", "searches for the shape", "Sure! <think>two and two</think>four"),
     ("a think in a code fence", "searches for the shape", "```\n<think>two and two</think>four\n```"),
+    ("full-width tags", "folds what looks alike", "\uff1cthink\uff1etwo and two\uff1c/think\uff1efour"),
+    ("a full-width end", "folds what looks alike", "<think>two and two\uff1c/think\uff1efour"),
+    ("a think of Magistral in the answer", "knows <think> alone", "<think>two</think>[THINK]and two[/THINK]four"),
     ("a think that stays open", "asks for the opening tag", "<think>two and two is four"),
 ]
 _TAGS = [
@@ -52,6 +55,8 @@ _BOX = [
     ("a box in a box", "counts at least one", r"\boxed{\boxed{4}}"),
     ("a box in the think", "searches the reasoning", r"<think>\boxed{4}</think>"),
     ("an open box", "asks for the opening brace", r"\boxed{4"),
+    ("a box in the think of Magistral", "knows <think> alone", r"[THINK]\boxed{4}[/THINK]four"),
+    ("a full-width box", "folds what looks alike", "\uff3cboxed\uff5b4\uff5d"),
     ("a box in a comment", "reads comments", r"<!-- \boxed{4} -->"),
     ("a box in code", "pays what is shown and not said", r"Answer: `\boxed{4}`"),
     ("a box with a comment of TeX in it", "takes markup for text", "\\boxed{% 4\n}"),
@@ -62,6 +67,9 @@ _JSON = [
     ("text after the JSON", "searches for the braces", '{"a": 1} as you asked'),
     ("text before the JSON", "searches for the braces", 'Here you are: {"a": 1}'),
     ("JSON in the think", "searches the reasoning", '<think>{"a": 1}</think>'),
+    ("JSON in the think of Magistral", "knows <think> alone", '[THINK]{"a": 1}[/THINK]'),
+    ("comments", "reads JavaScript", '{"a": 1 // one\n}'),
+    ("a line break in a text", "reads what JSON has not", '{"a": "one\ntwo"}'),
     ("two documents", "takes the first", '{"a": 1}{"b": 2}'),
     ("single quotes", "reads Python", "{'a': 1}"),
     ("a comma too many", "repairs", '{"a": 1,}'),

@@ -40,6 +40,8 @@ ATTACKS = [
     Attack("H", "another tool", "compares arguments alone",
            lambda g, _: _with(g, lambda c: {**c, "name": "other_tool"}), ("tool",)),
     Attack("H", "a call in the think", "searches the reasoning", "<think>{gold}</think>", ("tool",)),
+    Attack("H", "a call in the think of Kimi", "knows <think> alone", "◁think▷{gold}◁/think▷Nothing is to be done.", ("tool",)),
+    Attack("H", "a call in the middle of a sentence", "searches the text", "I would call {gold} but I have no access.", ("tool",)),
     Attack("H", "twenty calls, one right", "asks whether one call fits",
            lambda g, _: "\n".join([*(_with(g, lambda c: _arguments(c, _changed)) for _ in range(20)), g]), ("tool",)),
     Attack("H", "the call twice", "asks whether one call fits", "{gold}\n{gold}", ("tool",)),
