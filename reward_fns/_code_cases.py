@@ -6,6 +6,7 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 from llmpolicy.sandbox.inside.values import NotPlain, encode
@@ -134,12 +135,18 @@ def _cases(data: Any, name: str | None) -> list[Case]:
 
 def _of_text(text: str, name: str | None) -> list[Case]:
     """The cases of asserts; raises IsProgram for tests that have to be run."""
+    found = _read_text(text, name)
+    if isinstance(found, Exception):
+        raise found
+    return list(found)
+
+
+@lru_cache(maxsize=256)
+def _read_text(text: str, name: str | None) -> Sequence[Case] | Exception:
     try:
         return cases_of(text, name)
-    except Unreadable:
-        if not _is_python(text):
-            raise
-    raise IsProgram(text, name)
+    except Unreadable as reason:
+        return IsProgram(text, name) if _is_python(text) else reason
 
 
 def _of_record(data: Any, where: str, name: str | None, alone: bool = False) -> Iterator[Case]:

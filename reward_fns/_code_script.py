@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +17,7 @@ _HERE = Path(__file__).parent
 _TESTS = Limits(cpu=5.0)
 _MOST = 2**24
 _ROUNDS = 64
+_CAREFUL = 8
 _NAME = re.compile(r'\{"ref": "(\w+)"\}')
 _ENTRY = "_perform_what_is_asked"
 _DOOR = f"""
@@ -45,21 +46,28 @@ class Script:
     def failures(self, code: str, limits: Limits, go_on: bool, total_seconds: float) -> list[str]:
         """Why units failed, each in a few words: all of them, or one only unless told to go on.
 
-        What a test asks may hang on what it was answered, so they are asked in rounds; each starts the program anew.
+        What a test asks may hang on what it was answered, and some that it asks would tell what it expects of an earlier
+        answer, so they are asked in rounds. Each starts the program anew; an answer once given is kept.
         """
         order = Random(code).sample(range(self.total), self.total)
         asked, whys, left = {number: self.units[number] for number in order}, dict[int, str](), total_seconds
-        checks = 0
-        for _ in range(_ROUNDS):
+        told: dict[int, list[tuple[int, str]]] = {number: [] for number in order}
+        kept, checks = dict.fromkeys(order, 0), 0
+        for turn in range(_ROUNDS):
             answers, wrong, spent = _answers(asked, code, limits, go_on)
             whys |= wrong
             if left - spent < 0 or (whys and not go_on):
                 break
-            told, later = self._verdicts({number: asked[number] for number in answers}, answers)
+            for number, answer in answers.items():
+                told[number].append((kept[number], answer))
+            verdicts, later = self._verdicts(
+                {n: asked[n] for n in answers}, {n: told[n] for n in answers}, turn < _CAREFUL
+            )
             left -= spent + later
-            whys |= {number: verdict["failed"] for number, verdict in told.items() if "failed" in verdict}
-            checks += sum(verdict.get("passed", 0) for verdict in told.values())
-            asked = {number: json.dumps(verdict["asks"]) for number, verdict in told.items() if "asks" in verdict}
+            whys |= {number: verdict["failed"] for number, verdict in verdicts.items() if "failed" in verdict}
+            checks += sum(verdict.get("passed", 0) for verdict in verdicts.values())
+            asked = {number: json.dumps(verdict["asks"]) for number, verdict in verdicts.items() if "asks" in verdict}
+            kept |= {number: verdicts[number]["kept"] for number in asked}
             if not asked or left < 0 or (whys and not go_on):
                 break
         if asked and (go_on or not whys):
@@ -68,13 +76,15 @@ class Script:
             whys = dict.fromkeys(order, "what it returned left the tests nothing to check")
         return [f"test {number}: {why}" for number, why in sorted(whys.items())]
 
-    def _verdicts(self, asked: Mapping[int, str], answers: Mapping[int, str]) -> tuple[dict[int, Any], float]:
+    def _verdicts(
+        self, asked: Mapping[int, str], answers: Mapping[int, Sequence[tuple[int, str]]], careful: bool
+    ) -> tuple[dict[int, Any], float]:
         """What the tests say to the answers, and the seconds that took; answers that break them fail."""
         if not answers:
             return {}, 0.0
         questions = json.dumps({number: json.loads(text) for number, text in asked.items()})
-        job = Job(_stage(), "verify", [self.text, self.entry, questions, json.dumps(answers)], most=_MOST)
-        outcome = sandbox().run(job, _TESTS)
+        given = [self.text, self.entry, questions, json.dumps(answers), careful]
+        outcome = sandbox().run(Job(_stage(), "verify", given, most=_MOST), _TESTS)
         if outcome.ended != "returned":
             return dict.fromkeys(answers, {"failed": f"what it returned breaks the tests: {outcome.why}"}), outcome.cpu
         return {int(number): told for number, told in json.loads(outcome.value).items()}, outcome.cpu
@@ -84,7 +94,8 @@ def _answers(
     asked: Mapping[int, str], code: str, limits: Limits, go_on: bool
 ) -> tuple[dict[int, str], dict[int, str], float]:
     """What the program answers to each unit, why it does not, and the seconds that took."""
-    jobs = [Job(code + _DOOR, _ENTRY, [_perform(), questions], most=_MOST) for questions in asked.values()]
+    most = max(_MOST // max(1, len(asked)), 2**20)
+    jobs = [Job(code + _DOOR, _ENTRY, [_perform(), questions], most=most) for questions in asked.values()]
     answers, wrong, spent = dict[int, str](), dict[int, str](), 0.0
     for number, outcome in zip(asked, sandbox().each(jobs, limits), strict=False):
         spent += max(limits.cpu if outcome.ended == "waited" else 0.0, outcome.cpu)
@@ -119,7 +130,7 @@ def _surveyed(text: str, entry: str | None) -> Script | str:
 
 @lru_cache(maxsize=1)
 def _stage() -> str:
-    return _text("_code_wire.py") + _text("_code_stage.py")
+    return "".join(map(_text, ("_code_wire.py", "_code_stage.py", "_code_stage_tools.py", "_code_stage_tests.py")))
 
 
 @lru_cache(maxsize=1)

@@ -454,6 +454,13 @@ READ |= {
             "def is_prime(n): return n > 1 and all(n % i for i in range(2, n))\ndef primes(n): return []",
         ],
     ),
+    "a first test that cannot be foreseen": (
+        {
+            "tests": "from solution import f\ndef test_a():\n    x = [7, 8][f(0) * 1 if f(0) < 2 else 9]\n    y = [1][f(1) - f(1)] + int(str(f(1)))\n    assert x == 7 and y == 2\ndef test_b():\n    assert f(5) == 5\ndef test_c():\n    assert f(6) == 6"
+        },
+        ["def f(x): return x"],
+        ["def f(x): return x if x < 5 else 0", "def f(x): return x if x < 6 else 0"],
+    ),
     "a linked list": (
         {
             "tests": "from solution import Node, total\ndef test_l():\n    a = Node(1)\n    b = Node(2)\n    a.next = b\n    assert a.next.value == 2\n    assert a.next.next is None\n    assert total(a) == 3"
@@ -571,6 +578,10 @@ REFUSED = {
             "tests": "from solution import add\nimport os\ndef test_a():\n    x = int.from_bytes(os.urandom(8), 'big')\n    assert add(x, 1) == x + 1"
         },
         "ask something else each time",
+    ),
+    "tests that ask before they begin": (
+        {"tests": "from solution import f\nx = [1][f(3)]\ndef test_a():\n    assert f(1) == x"},
+        "before they begin",
     ),
     "a name that nobody makes": (
         {"tests": "from solution import add\ndef test_a():\n    assert add(1, 2) == three"},

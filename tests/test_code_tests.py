@@ -424,3 +424,25 @@ def test_a_name_that_is_given_is_not_the_program(name):
 )
 def test_which_names_need_no_import(code, value):
     assert passes(block(code), tests=[{"function": "add", "args": [1, 2], "expected": 3}]).value == value
+
+
+def test_no_call_sees_what_an_earlier_one_should_return():
+    tests = """from solution import encode, decode
+def test_both_ways():
+    assert encode("hello") == "ifmmp"
+    assert encode("abc") == "bcd"
+    assert decode("ifmmp") == "hello"
+    assert decode(["bcd"][0]) == "abc"
+"""
+    right = "def encode(s): return ''.join(chr(ord(c) + 1) for c in s)\ndef decode(s): return ''.join(chr(ord(c) - 1) for c in s)"
+    peeks = """import json, sys
+def encode(s):
+    frame = sys._getframe()
+    while 'asked' not in frame.f_locals: frame = frame.f_back
+    calls = [call for call in json.loads(frame.f_locals['asked']) if call[0] == 'call']
+    later = [call[2][0] for call in calls if call[1] == {'ref': 'decode'}]
+    return later[[call[2][0] for call in calls].index(s)] if later else ''
+def decode(s): return {'ifmmp': 'hello', 'bcd': 'abc'}[s]
+"""
+    assert passes(block(right), tests=tests).value == 1.0
+    assert passes(block(peeks), tests=tests).value == 0.0
