@@ -11,7 +11,7 @@ from ._forms import MAX_ANSWER, Form, GoldUnreadable, read, same, value_of
 from ._latex import clean
 from ._text import NoAnswer, ThinkingMarks, final_text
 from ._units import read_unit
-from ._words import ANSWER, FILLER, LINK, PERCENT, SCALE
+from ._words import ANSWER, FILLER, LINK, PERCENT, SCALE, STEMS
 
 Extract = Literal["strict", "last_number"]
 
@@ -272,13 +272,19 @@ def _tags(text: str) -> list[Mark]:
 
 
 def _hashes(text: str) -> list[Mark]:
-    found = (mark for mark in _HASHES.finditer(text) if mark[1].strip() and not _HEADING.match(mark[1]))
+    begin = text.find("####")
+    if begin < 0:
+        return []
+    found = (mark for mark in _HASHES.finditer(text, begin) if mark[1].strip() and not _HEADING.match(mark[1]))
     return [Mark(_cut(mark[1]), mark.start(), mark.end(), False) for mark in islice(found, _MAX_MARKS + 1)]
 
 
 def _lines(text: str) -> list[Mark]:
-    lines = [Mark(found[1], *found.span(), False, said_from=found.start()) for found in _reversed(text)]
-    for found in [*_headings(text), *islice(_LINE.finditer(text), _MAX_MARKS + 1)]:
+    begin = _first_word(text)
+    if begin < 0:
+        return []
+    lines = [Mark(found[1], *found.span(), False, said_from=found.start()) for found in _reversed(text, begin)]
+    for found in [*_headings(text, begin), *islice(_LINE.finditer(text, begin), _MAX_MARKS + 1)]:
         begin, end = found.end(), _end(_REST, text, found.end())
         if not text[begin:end].strip(" *_`$\\[("):
             end = _end(_NEXT, text, end)
@@ -299,14 +305,24 @@ def _value_said(content: str) -> str:
     return content[sentence.end() :] if sentence and _is_number(content[sentence.end() :]) else content
 
 
-def _headings(text: str) -> Iterator[re.Match[str]]:
+def _first_word(text: str) -> int:
+    """Where the first line begins in which an answer is called by a word, -1 without any; found fast."""
+    lower = text.lower()
+    places = [place for stem in STEMS if (place := lower.find(stem)) >= 0]
+    if not places:
+        return -1
+    # The lower case of a few characters is longer than they are.
+    return text.rfind("\n", 0, min(places)) + 1 if len(lower) == len(text) else 0
+
+
+def _headings(text: str, begin: int) -> Iterator[re.Match[str]]:
     """Lines that are the words "Final Answer" and no more: what follows is the answer."""
-    return islice(_HEADED.finditer(text), _MAX_MARKS + 1)
+    return islice(_HEADED.finditer(text, begin), _MAX_MARKS + 1)
 
 
-def _reversed(text: str) -> Iterator[re.Match[str]]:
+def _reversed(text: str, begin: int) -> Iterator[re.Match[str]]:
     """``18 is the answer``."""
-    return islice(_IS_THE_ANSWER.finditer(text), _MAX_MARKS + 1)
+    return islice(_IS_THE_ANSWER.finditer(text, begin), _MAX_MARKS + 1)
 
 
 def _is_number(answer: str) -> bool:

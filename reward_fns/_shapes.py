@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Literal
 
 from ._expression import MAX_CHARS
@@ -68,6 +69,8 @@ _ABOUT = re.compile(
     re.IGNORECASE,
 )
 
+_PLAIN_NUMBER = re.compile(r"-?\d{1,15}(?:\.\d{1,15})?", re.ASCII)
+
 Kind = Literal[
     "number", "words", "expression", "list", "set", "group", "union", "without", "relation", "matrix", "cases",
     "congruence", "range", "approximate", "literal",
@@ -93,6 +96,8 @@ def read(text: str) -> Form:
     """The form of an answer; raises NoAnswer when there is nothing in it, or too much."""
     if len(text) > MAX_ANSWER:
         raise NoAnswer(f"an answer of {len(text)} characters; at most {MAX_ANSWER} are read")
+    if _PLAIN_NUMBER.fullmatch(text):  # most answers: nothing of it is LaTeX
+        return Form("number", text, number=Quantity(Fraction(text)))
     form = _read(clean(text), 0)
     if sum(len(leaf.text) for leaf in _leaves(form) if leaf.kind == "expression") > 2 * MAX_CHARS:
         raise NoAnswer(f"more than {2 * MAX_CHARS} characters of algebra")
@@ -108,6 +113,8 @@ def _read(text: str, depth: int) -> Form:
         raise NoAnswer("an empty answer")
     if depth > _MAX_DEPTH:
         raise NoAnswer(f"an answer nested more than {_MAX_DEPTH} deep")
+    if _PLAIN_NUMBER.fullmatch(text):
+        return Form("number", text, number=Quantity(Fraction(text)))
     quantity = read_quantity(text)
     if quantity is not None:
         return Form("number", canonical(text), number=quantity, mark=quantity.unit)

@@ -11,6 +11,11 @@ pt resposta(?: (?:final|correta|certa))?
 it risposta(?: (?:finale|corretta|giusta|esatta))?
 ru ответ
 """
+STEMS = (
+    "answer", " option", " choice", " letter", " result", "antwort", "endergebnis", "lösungsbuchstabe", "réponse", "respuesta",
+    "resposta", "risposta", "ответ", "答案", "答え", "解答", "正解", "正答", "정답", "답",
+)  # fmt: skip
+"""In lower case, one of them is in every word for an answer: where none is, nothing more need be looked for."""
 _ANSWERS_UNSPACED = """
 zh 答案
 ja (?:答え|解答|正解|正答)
