@@ -104,6 +104,13 @@ class Mark:
             return True
         return self.role == "close" and self.key == opened.key and (self.plain or not opened.plain)
 
+    @property
+    def is_common(self) -> bool:
+        """Whether its name is also one of other things, which programs and mark-up write in quotes or code blocks."""
+        return self.key[0] == "<" and not any(
+            word in self.key for word in ("think", "thought", "scratchpad", "monologue")
+        )
+
     def begins_again(self, opened: "Mark") -> bool:
         """Whether it opens within a thought one of the same kind; channels only go on."""
         return self.role == "open" and self.key == opened.key and self.key not in ("channel", "im")
@@ -149,7 +156,7 @@ def may_hold_marks(text: str, own: Pairs = ()) -> bool:
         or ("[" in text and ("HINK" in text or "hink" in text))
         or "&" in text
         or not text.isascii()
-        or any(mark in text for pair in own for mark in pair)
+        or (bool(own) and any(mark in text for pair in own for mark in pair))
     )
 
 

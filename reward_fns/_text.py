@@ -28,7 +28,7 @@ _OPENING = re.compile(r"[^<>{}\[\]`\\$]*(?:[.!?:…。！？]\s*|\n\s*)")
 _BEFORE_MARKUP = re.compile(r"[^<&\\]{0,200}")
 _TAIL = 4_000
 _AGAIN = re.compile(r"[<;][\s\\/]*[\w:.-]{0,20}think", re.IGNORECASE)
-_BEGINS_WORDS = re.compile(r"(?:\A|\n|>|assistant)[ \t]*\Z")
+_BEGINS_WORDS = re.compile(r"(?:\A|\n|[|｜]>|\[/INST\]|assistant)[ \t]*\Z")
 _ENDS = re.compile(
     r"(?:\s*<\|(?:im_end|eot_id|eom_id|end|return|endoftext|end_of_text|end_of_turn|END_OF_TURN_TOKEN|END_RESPONSE"
     r"|end_of_solution)\|>|\s*<(?:end_of_turn|turn\||｜end▁of▁sentence｜)>)+\s*\Z"
@@ -101,6 +101,8 @@ def after_reasoning(text: str, prompt: str = "", thinking_marks: ThinkingMarks =
             elif mark.begins_again(opened) and (not begun or text[: mark.start].strip()):
                 raise NoAnswer("a reasoning block inside another")
             begun = False
+        elif mark.is_common and _in_code(text, start, mark.start):
+            continue
         elif mark.role == "answer":
             said, start = said + text[start : mark.start], mark.end
         elif mark.role == "open":
@@ -175,6 +177,11 @@ def _longest_run_of_marks(text: str) -> int:
         run = run + 1 if unicodedata.combining(character) else 0
         longest = max(longest, run)
     return longest
+
+
+def _in_code(text: str, start: int, place: int) -> bool:
+    """Whether a place behind the last thought stands in a code block, or right behind a quotation mark."""
+    return text[place - 1 : place] in ("`", '"', "'") or text.count("```", start, place) % 2 == 1
 
 
 def _behind_think(text: str, opened: Mark | None) -> int:

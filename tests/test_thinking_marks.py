@@ -104,6 +104,16 @@ def test_where_a_thought_ends_must_be_certain():
     assert paid("<think>\n12?</think>\\boxed{18}", prompt="9*2?<think>\n") == 1.0, "opened by both"
 
 
+def test_a_program_may_write_tags_of_other_things():
+    program = 'def f(x):\n    return f"<reason>{x}</reason>" + "<analysis>"\n'
+    for said in (f"```python\n{program}```", f"<think>I write </reason>.</think>So:\n```python\n{program}```"):
+        assert code_tests.passes(said, ['assert f("a") == "<reason>a</reason><analysis>"']).value == 1.0
+    assert paid("```ts\nconst a: Promise<Analysis> = f();\n```\n\\boxed{18}") == 1.0
+    assert paid("Tags such as `<analysis>` are read. \\boxed{18}") == 1.0
+    assert paid("```\n<analysis>\n```\n\\boxed{18}</analysis>I cannot.") == 0.0
+    assert paid("<analysis>```\n</analysis>\\boxed{18}") == 1.0, "in the thought all is thought"
+
+
 def test_only_marks_as_they_are_written_make_a_format():
     right = ["<think>a</think>b", "<think>a [THINK] b</think>c"]
     wrong = [f"{opens}a{ends}b" for opens, ends in MARKS if (opens, ends) != ("<think>", "</think>")]
