@@ -80,7 +80,7 @@ _WORDED = (
         re.compile(r"\s*\**Here(?:'s| is) my thought process:", re.I),
         re.compile(r"Here(?:'s| is) my response:\**", re.I),
     ),
-    (re.compile(r"\s*analysis(?=[A-Z]|[^\s.,:;][\s\S]*?assistantfinal)"), re.compile(r"assistantfinal")),
+    (re.compile(r"\s*analysis(?=[A-Z]|[\s\S]*?assistantfinal)"), re.compile(r"assistantfinal")),
 )
 """Thoughts that begin a reply in words, not in marks: Granite's, and those of channels whose special tokens are gone."""
 

@@ -69,6 +69,14 @@ def test_a_prompt_may_have_opened_the_thought(opens, ends):
     assert paid("\\boxed{18}", prompt=f"Begin with {opens} and think. What is 9*2?") == 1.0, "it only speaks of it"
 
 
+def test_channels_whose_tokens_are_gone_begin_a_reply_by_their_name():
+    for thought in ("We get \\boxed{18}.", "\nwe get \\boxed{18}.", " we get \\boxed{18}"):
+        assert paid(f"analysis{thought}assistantfinalI cannot tell.") == 0.0
+        assert paid(f"analysis{thought}assistantfinalNo, it is \\boxed{{18}}.") == 1.0
+    assert paid("analysisWe get \\boxed{18}.") == 0.0
+    assert paid("analysis of it gives \\boxed{18}.") == 1.0
+
+
 NO_ANSWER = [
     # Of two families, or only a look-alike at the end.
     "<think>a[/THINK]\\boxed{18}", "[THINK]a</think>\\boxed{18}", "◁think▷a</think>\\boxed{18}", "<think>a＜/think＞\\boxed{18}",
