@@ -27,7 +27,7 @@ SPARE = 20
 """Digits that may be lost on the way."""
 MAX_SCALE = 6_000
 _MAX_POWER = 14_000
-_MAX_ANGLE = 10**6
+_MAX_ANGLE = 10**300
 _MAX_GAMMA = 1_000
 _MAX_GAMMA_DIGITS = 100
 _WORK = 10_000

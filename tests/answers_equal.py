@@ -253,7 +253,7 @@ x=\frac{\pi}{2}+\pi n :: x=\frac{\pi}{2}+\pi n \text{ where } n \text{ is an int
 \text{no real solutions} :: \varnothing
 2+3i :: 2+3j
 \begin{cases} x^2 & \text{if } x < 0 \\ x & \text{if } x \geq 0 \end{cases}
-\begin{cases} x^2 & \text{if } x<0 \\ x & \text{if } x\geq 0 \end{cases} :: f(x) = \begin{cases} x^{2},& x<0, \\ x,& x\ge 0. \end{cases}
+\begin{cases} x^2 & \text{if } x<0 \\ x & \text{if } x\geq 0 \end{cases} :: f(x)=\begin{cases}x^{2},& x<0,\\ x,& x\ge 0.\end{cases}
 \begin{cases}x=1\\y=2\end{cases} :: x=1, y=2
 (1,2) :: \begin{cases}x=1\\y=2\end{cases}
 x=1,y=2 :: (x,y)=(1,2)

@@ -75,6 +75,51 @@ def test_an_answer_is_the_same_as_itself_and_as_no_other_of_the_table():
     assert [pair for pair in others if paid(*pair) != 0.0] == []
 
 
+@st.composite
+def trees(draw, depth=3):
+    """Expressions of SymPy, which reads, rewrites and prints them without the code under test."""
+    import sympy
+
+    if depth == 0 or draw(st.integers(0, 4)) == 0:
+        return draw(
+            st.sampled_from(
+                [*map(sympy.Integer, (1, 2, 3, 7)), *sympy.symbols("x y", real=True), sympy.pi, sympy.sqrt(2)]
+            )
+        )
+    left, right = draw(trees(depth - 1)), draw(trees(depth - 1))
+    made = {
+        "+": left + right,
+        "-": left - 2 * right,
+        "*": left * right,
+        "/": left / (right**2 + 1),
+        "^": (left + 1) ** draw(st.integers(2, 3)),
+        "sin": sympy.sin(left),
+        "abs": sympy.Abs(left),
+        "exp": sympy.exp(-(left**2)),
+        "binomial": left * sympy.factorial(draw(st.integers(3, 30))),
+    }
+    return made[draw(st.sampled_from(list(made)))]
+
+
+@settings(max_examples=50, deadline=None)
+@given(trees(), st.sampled_from([2, 30, 150]))
+def test_sympy_agrees(tree, decimals):
+    """What SymPy rewrites stays the same answer, and with a little more it is another."""
+    import sympy
+
+    gold, x = sympy.latex(tree), sympy.Symbol("x", real=True)
+    if len(gold) > 120:
+        return
+    written = [sympy.latex(way(tree)) for way in (sympy.expand, sympy.together, sympy.expand_trig)]
+    free = bool(tree.free_symbols)
+    assert [
+        text for text in written if len(text) < 250 and paid(gold, text) != 1.0 and (free or paid(text, gold) != 1.0)
+    ] == []
+    for more in (sympy.Integer(1), sympy.Rational(1, 10**decimals), sympy.pi / 10**decimals, x / 10**decimals):
+        other = sympy.latex(sympy.expand(tree) + more)
+        assert len(other) > 250 or paid(gold, other) == 0.0, (gold, other)
+
+
 BOMBS = [
     "9^{9^{9^{9}}}", "10^{10^{10!}}", "((((9!)!)!)!)!", r"\sum_{k=1}^{1000}\sum_{j=1}^{1000} jk",
     r"\sum_{k=1}^{20000}\sqrt{k}",
