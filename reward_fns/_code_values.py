@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from json import dumps
 from typing import Any, Literal
 
-from llmpolicy.sandbox.inside.values import NotPlain, decode, encode
+from llmpolicy.sandbox.inside.values import NotPlain, decode, encode, spread
 
 _MOST = 10_000
 _OUTER: dict[str, Any] = {
@@ -20,7 +20,7 @@ ITERATING = OUTER & {"set", "frozenset", "sorted", "list", "tuple", "sum", "max"
 """Those that take any iterable."""
 
 _DECIMAL = re.compile(r"[-+]?(?:\d+\.\d*|\.\d+|\d+(?=[eE]))(?:[eE][-+]?\d+)?", re.ASCII)
-_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?", re.ASCII)
+_NUMBER = re.compile(r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?", re.ASCII)
 _SPACES = re.compile(r"( +)")
 
 
@@ -128,7 +128,8 @@ def _same_mapping(expected: Mapping[Any, Any], data: Any, tolerance: Tolerance, 
         return False
     if _size([key for key, _ in pairs]) != _size(encode(list(expected))):
         return False
-    found = {_json_key(decode(key)) if json else decode(key): value for key, value in pairs}
+    keys = spread([_json_key(decode(key)) if json else decode(key) for key, _ in pairs])
+    found = dict(zip(keys, (value for _, value in pairs), strict=True))
     return len(found) == len(expected) and all(
         key in found and _same(value, found[key], tolerance, json) for key, value in expected.items()
     )

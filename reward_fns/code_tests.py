@@ -22,6 +22,9 @@ from ._code_values import Tolerance, room
 from ._text import NoAnswer, ThinkingMarks
 
 _SPARE = 2**20
+_BY_THE_CLOCK = 60.0
+"""Seconds that all tests together may sleep or wait, beside those that they may compute."""
+
 _ADD = "```python\ndef add(a, b):\n    return a + b\n```"
 _SUBTRACT = "```python\ndef add(a, b):\n    return a - b\n```"
 _TESTS = [{"function": "add", "args": [1, 2], "expected": 3}, {"function": "add", "args": [5, 0], "expected": 5}]
@@ -112,7 +115,8 @@ class _Cases:
 
     def failures(self, code: str, limits: Limits, go_on: bool, total_seconds: float) -> list[str]:
         """Why tests failed, each in a few words: all of them, or one only unless told to go on."""
-        order = Random(code).sample(range(self.total), self.total)  # so that the number of a test says nothing of it
+        # So that the number of a test says nothing of it.
+        order = Random(code.encode("utf-8", "surrogatepass")).sample(range(self.total), self.total)
         jobs = [self.cases[number].job(code, self.most[number]) for number in order]
         ordered = [(number, self.cases[number]) for number in order]
         return _failures(ordered, sandbox().each(jobs, limits), limits, self.tolerance, go_on, total_seconds)
@@ -128,17 +132,18 @@ def _failures(
 ) -> list[str]:
     """Why tests failed, each in a few words: all of them, or one only unless told to go on."""
     failures: dict[int, str] = {}
-    left = total_seconds
+    left, clock = total_seconds, total_seconds + _BY_THE_CLOCK
     for done, ((number, case), outcome) in enumerate(zip(cases, outcomes, strict=False), 1):
         why = case.failed(outcome, tolerance)
         left -= max(limits.cpu if outcome.ended == "waited" else 0.0, outcome.cpu)
-        if left < 0:
+        clock -= outcome.own
+        if left < 0 or clock < 0:
             why = why or f"more than {total_seconds:g} s for all tests"
         if why:
             failures[number] = why
         if failures and not go_on:
             break
-        if left < 0:
+        if left < 0 or clock < 0:
             failures |= {later: "no time left" for later, _ in cases[done:]}
             break
     return [f"test {number}: {why}" for number, why in sorted(failures.items())]

@@ -18,7 +18,7 @@ from llmpolicy.errors import LLMPolicyError, SandboxFault, SandboxUnavailable
 from llmpolicy.rewards import RewardError, contract_of, resolve
 from llmpolicy.sandbox import choose
 from llmpolicy.sandbox.inside.values import NotPlain, decode, encode
-from llmpolicy.sandbox.outcome import outcome
+from llmpolicy.sandbox.outcome import Report, outcome
 from llmpolicy.sandbox.records import Job, Limits
 from reward_fns import _code_script
 from reward_fns._code_asserts import cases_of
@@ -303,14 +303,13 @@ def test_a_sandbox_that_fails_is_no_zero(monkeypatch):
     monkeypatch.setattr("reward_fns.code_tests.sandbox", lambda *_: broken)
     with pytest.raises(SandboxFault, match="bwrap is gone"):
         passes("print(1)", answer="1")
-    report = {"refused": "OSError: no", "killed": None, "exit": 1, "cpu": 0.0, "wall": 0.1, "late": 0.0, "idle": 0.0}
     with pytest.raises(SandboxFault, match="OSError: no"):
-        outcome(Job("x"), Limits(), "n", report, b"", b"")
-    starved = report | {"refused": "confined", "killed": "wall", "wall": 10.0, "late": 6.0}
+        outcome(Job("x"), Limits(), "n", Report(None, 1, 0.0, 0.1, 0.0, "OSError: no"), b"", b"")
     with pytest.raises(SandboxFault, match="too busy"):
-        outcome(Job("x"), Limits(), "n", starved, b"", b"")
-    waited = starved | {"late": 0.1, "idle": 9.5}
-    assert outcome(Job("x"), Limits(), "n", waited, b"", b"").ended == "waited"
+        outcome(Job("x"), Limits(), "n", Report("patience", -9, 0.5, 34.0, 26.0, "confined"), b"", b"")
+    for killed, starved in (("patience", 20.0), ("told", 24.9)):
+        waited = outcome(Job("x"), Limits(), "n", Report(killed, -9, 0.5, 34.0, starved, "confined"), b"", b"")
+        assert (waited.ended, waited.own) == ("waited", 34.0 - starved)
 
 
 def test_a_keeper_that_was_killed_is_started_again():

@@ -10,12 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from blind import CHANNELS, FORGERS, SECRETS
+from programs import CHEATS, HIDDEN
 
 from llmpolicy.rewards import RewardError, Rewards, RewardSpec, Sample
 from llmpolicy.sandbox import MECHANISMS, Job, Limits, Outcome, Pool, probe, unsafe
 from reward_fns.code_tests import passes
 
 ROOT = Path(__file__).parent.parent
+CALLS = [{"function": "f", "args": [x], "expected": y} for x, y in HIDDEN]
+PROGRAMS = [{"stdin": f"{x}\n", "stdout": f"{y}\n"} for x, y in HIDDEN]
 
 
 @pytest.fixture(scope="module", params=MECHANISMS)
@@ -108,7 +112,7 @@ EXPECTATIONS: list[Any] = [True, False, None, "yes", "no", 3, 10**40, "y" * 5000
 
 def test_all_that_can_be_seen_is_the_same_whatever_is_expected(box: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = {}
-    for expected in EXPECTATIONS:
+    for expected in EXPECTATIONS if box.name != "wasm" else EXPECTATIONS[:7:2]:
         recorded = Recorded(box)
         monkeypatch.setattr("reward_fns.code_tests.sandbox", lambda *_, recorded=recorded: recorded)
         score = passes(EVERYTHING, tests=[{"function": "f", "args": [1], "expected": expected}])
@@ -133,7 +137,7 @@ def test_all_that_can_be_seen_is_the_same_whatever_is_expected(box: Pool, monkey
 
 def test_a_program_sees_the_same_whatever_it_should_print(box: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     said = set()
-    for expected in ("yes", "no", "", "0", "n" * 100_000, "1\n" * 30_000):
+    for expected in ("yes", "no", "maybe", "0", "n" * 100_000, "1\n" * 30_000):
         recorded = Recorded(box)
         monkeypatch.setattr("reward_fns.code_tests.sandbox", lambda *_, recorded=recorded: recorded)
         # What a program's own frames and files show, without the file that it prints to.
@@ -142,6 +146,107 @@ def test_a_program_sees_the_same_whatever_it_should_print(box: Pool, monkeypatch
         assert recorded.outcomes[0].ended == "finished", recorded.outcomes
         said.add(recorded.outcomes[0].stdout)
     assert len(said) == 1
+
+
+BEFORE = [
+    "pass",
+    "import os; os._exit(77)",
+    "raise SystemExit(3)",
+    "print('x' * 9999)",
+    "while True: pass",
+    "import time; time.sleep(0.1)",
+]
+
+
+def test_nothing_is_left_of_an_earlier_test(box: Pool) -> None:
+    limits, seen = Limits(cpu=0.2 if box.name != "wasm" else 0.8), []
+    for before in BEFORE if box.name != "wasm" else BEFORE[:3]:
+        box.run(Job(before), limits)
+        outcome = box.run(Job(EVERYTHING, "f", (1,)), Limits())
+        assert outcome.ended == "returned", outcome
+        seen.append(outcome.value)
+    assert seen == seen[:1] * len(seen)
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_what_is_expected_is_nowhere_in_the_process(box: Pool, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    mark, secret, shown = f"MARK{os.urandom(2).hex()}", os.urandom(8).hex(), os.urandom(8).hex()
+    tests = [
+        {
+            "function": "f",
+            "args": [mark.encode().hex(), *[f"{mark}{shown}"] * again],
+            "expected": [f"{mark}{secret}"] * 9,
+        }
+        for again in (0, 1, 0)
+    ]
+    recorded = Recorded(box)
+    monkeypatch.setattr("reward_fns.code_tests.sandbox", lambda *_: recorded)
+    code = SECRETS[name].replace("def f(x)", "def f(x, *shown)")
+    assert passes(code, tests=tests, partial=True).value == 0.0
+    said = json.dumps([outcome.value for outcome in recorded.outcomes])
+    if name == "the memory of the process" and box.name == "wasm":
+        assert [outcome.ended for outcome in recorded.outcomes] == ["raised"] * 3  # there is no ctypes
+    else:
+        assert [outcome.ended for outcome in recorded.outcomes] == ["returned"] * 3, recorded.outcomes
+        # It does find what it may: its own argument.
+        assert (f"{mark}{shown}".encode().hex()[:48] in said) is (name != "every descriptor and file")
+    assert f"{mark}{secret}".encode().hex()[:40] not in said
+
+
+YES = [True, False, True, True, False, True, False, False]
+
+
+@pytest.mark.slow
+def test_a_program_that_reads_a_number_and_computes_nothing_is_not_paid(
+    box: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if box.name == "wasm":
+        pytest.skip("a program in WebAssembly sees a clock and random numbers; all else is the same in every test")
+    monkeypatch.setattr("reward_fns.code_tests.sandbox", lambda *_: box)
+    calls = [{"function": "f", "args": [i], "expected": yes} for i, yes in enumerate(YES)]
+    programs = [{"stdin": "1", "stdout": "yes" if yes else "no"} for yes in YES]
+    for name, code in CHANNELS.items():
+        for flip in ("0", "1"):
+            for tests in (calls, programs):
+                assert passes(code.replace("FLIP", flip), tests=tests, seconds=1.5).value == 0.0, name
+
+
+def test_the_room_of_its_result_tells_no_program_what_is_right(box: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if box.name == "wasm":
+        pytest.skip("a program in WebAssembly cannot grow a file")
+    monkeypatch.setattr("reward_fns.code_tests.sandbox", lambda *_: box)
+    read = "import os\ndef grown():\n    low, high = 0, 2**40\n    while low < high:\n        middle = (low + high + 1) // 2\n        try: os.ftruncate(1, middle); low = middle\n        except OSError: high = middle - 1\n    os.ftruncate(1, 0)\n    return low - 2**20\n"
+    for right in ("yes", "no"):
+        code = read + "os.write(1, b'yes' if grown() == 2 * 5 + 64 else b'no')"
+        assert passes(code, tests=[{"stdin": "", "stdout": right}]).value == float(right == "no")
+    if box.name != "wasm":
+        code = "import resource\ndef f(x): return resource.getrlimit(resource.RLIMIT_FSIZE)[0] - 2**20 == 72"
+        for right in (True, False):
+            assert passes(code, tests=[{"function": "f", "args": [1], "expected": right}]).value == float(
+                right is False
+            )
+
+
+@pytest.mark.parametrize("name", FORGERS)
+def test_a_forged_result_is_not_paid(name: str) -> None:
+    for tests in (CALLS, PROGRAMS):
+        score = passes(FORGERS[name], tests=tests, seconds=0.4)
+        assert score.value == 0.0, score
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mechanism", [name for name in MECHANISMS if name != "bubblewrap"])
+def test_no_cheat_is_paid_in_another_sandbox(mechanism: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = probe(mechanism, 3)
+    if not isinstance(pool, Pool):
+        pytest.skip(pool.why)
+    monkeypatch.setattr("reward_fns.code_tests.sandbox", lambda *_: pool)
+    try:
+        for name, code in {**CHEATS, **FORGERS}.items() if mechanism != "wasm" else FORGERS.items():
+            for tests in (CALLS, PROGRAMS) if mechanism != "wasm" else (CALLS[1:], PROGRAMS[1:]):
+                assert passes(code, tests=tests, seconds=0.5 if mechanism == "wasm" else 0.1).value == 0.0, name
+    finally:
+        pool.close()
 
 
 def test_the_number_of_a_test_says_nothing_of_it(box: Pool, monkeypatch: pytest.MonkeyPatch) -> None:

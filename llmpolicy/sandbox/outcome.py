@@ -1,11 +1,8 @@
 """From what the keeper reports and the job wrote to an outcome. Nothing here says whether a result is right."""
 
 import json
-import os
 import signal
-from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 from llmpolicy.errors import SandboxFault
 from llmpolicy.sandbox.records import Job, Limits, Outcome
@@ -13,35 +10,41 @@ from llmpolicy.sandbox.records import Job, Limits, Outcome
 _SHOWN = 80
 
 
-def outcome(job: Job, limits: Limits, nonce: str, report: Mapping[str, Any], output: bytes, error: bytes) -> Outcome:
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What is known of a job's process: why it was killed (None: it ended), its exit code, what it said of being confined.
+
+    ``cpu`` seconds of processor time, ``wall`` by the clock, of which it was ``starved``: it wanted to run and others did.
+    """
+
+    killed: str | None
+    exit: int
+    cpu: float
+    wall: float
+    starved: float
+    refused: str
+
+
+def outcome(job: Job, limits: Limits, nonce: str, report: Report, output: bytes, error: bytes) -> Outcome:
     """The outcome of one job; SandboxFault when the sandbox or the machine, and not the code, was at fault."""
-    if report["refused"] != "confined":
-        raise SandboxFault(f"the sandbox could not be closed around the code: {report['refused'] or 'no word'}")
-    if report["killed"] == "wall" and _starved(report):
-        raise SandboxFault(
-            f"the machine was too busy: {report['cpu']:.1f} s of processor time in {report['wall']:.1f} s"
-        )
-    ended = _failed(job, limits, report, output) or _read(job, nonce, report["exit"], output, error)
-    return replace(ended, cpu=report["cpu"])
+    if report.refused != "confined":
+        raise SandboxFault(f"the sandbox could not be closed around the code: {report.refused or 'no word'}")
+    own = report.wall - report.starved
+    if report.killed == "patience" and own < limits.wall:
+        raise SandboxFault(f"the machine was too busy: {report.cpu:.1f} s of processor time in {report.wall:.1f} s")
+    ended = _failed(job, limits, report, output) or _read(job, nonce, report.exit, output, error)
+    return replace(ended, cpu=report.cpu, own=max(own, report.cpu))
 
 
-def _starved(report: Mapping[str, Any]) -> bool:
-    """Whether a job that ran out of time wanted to run and could not, rather than waited for something by itself."""
-    if report["late"] > report["wall"] / 4:
-        return True
-    crowded = os.getloadavg()[0] > (os.cpu_count() or 1)
-    return crowded and bool(report["idle"] < report["wall"] / 2)
-
-
-def _failed(job: Job, limits: Limits, report: Mapping[str, Any], output: bytes) -> Outcome | None:
-    if report["killed"] == "cpu" or -report["exit"] == signal.SIGXCPU:
+def _failed(job: Job, limits: Limits, report: Report, output: bytes) -> Outcome | None:
+    if report.killed == "cpu" or -report.exit == signal.SIGXCPU:
         return Outcome("processor", why=f"more than {limits.cpu:g} s of processor time")
-    if report["killed"] is not None:
-        return Outcome("waited", why=f"no end after {report['wall']:.1f} s")
+    if report.killed is not None:
+        return Outcome("waited", why=f"no end after {report.wall:.1f} s")
     if len(output) > min(job.most, limits.output - 1):
         return Outcome("output", why=f"more than {min(job.most, limits.output)} bytes of output")
-    if report["exit"] < 0:
-        return Outcome("died", why=f"ended by signal {-report['exit']}")
+    if report.exit < 0:
+        return Outcome("died", why=f"ended by signal {-report.exit}")
     return None
 
 

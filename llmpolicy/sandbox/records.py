@@ -21,12 +21,12 @@ class Limits:
 
     @property
     def wall(self) -> float:
-        """Seconds by the clock for a job that mostly waits by itself."""
+        """Seconds that a job may take, not counting those in which it wanted to run and others did."""
         return 2 * self.cpu + 1
 
     @property
     def patience(self) -> float:
-        """Seconds by the clock for one that wants to run, on a machine that many share."""
+        """Seconds that it may take, those counted: on a machine that many share."""
         return 8 * self.cpu + 2
 
 
@@ -51,7 +51,7 @@ class Outcome:
 
     ``returned``: ``value`` holds what the function returned, as `inside.values.encode` writes it. ``finished``: ``stdout``
     holds what the program printed. All other endings are the code's own failure, told in ``why``. It never says whether
-    anything was right.
+    anything was right. ``cpu`` seconds of processor time were used, and ``own`` seconds passed in which nobody else had it.
     """
 
     ended: Ended
@@ -59,6 +59,7 @@ class Outcome:
     stdout: str = ""
     why: str = ""
     cpu: float = 0.0
+    own: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,24 +7,31 @@ import os
 import secrets
 import signal
 import socket
+import struct
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import Any
 
 from llmpolicy.errors import SandboxFault
+from llmpolicy.sandbox.inside.keeper import KILLED, LOOK, REPORT
 from llmpolicy.sandbox.inside.values import encode
-from llmpolicy.sandbox.outcome import outcome
+from llmpolicy.sandbox.outcome import Report, outcome
 from llmpolicy.sandbox.records import Job, Limits, Outcome
+from llmpolicy.sandbox.starved import starved
 
 Start = Callable[[int], "subprocess.Popen[bytes]"]
 """Starts a keeper that serves the socket with this descriptor."""
 
 _FIRST_WORD = 20.0
 _GRACE = 5.0
+_LONGEST_LOOK = 0.25
+_LARGEST = 65_536
+_CREDENTIALS = struct.Struct("3i")
 _ADD_SEALS, _SEALED = 1033, 0b1111
 _SAID = 4096
 
@@ -37,6 +44,7 @@ class Slot:
         self._keeper: subprocess.Popen[bytes] | None = None
         self._link: socket.socket | None = None
         self._lock = threading.Lock()
+        self._number = 0
 
     def run(self, job: Job, limits: Limits) -> Outcome:
         """Run a job; SandboxFault when the sandbox failed twice, or the machine was too busy to let the job run."""
@@ -68,7 +76,7 @@ class Slot:
             "code": job.code, "call": job.call, "nonce": nonce,
             "args": encode(list(job.args)), "kwargs": encode(dict(job.kwargs)),
         }  # fmt: skip
-        message = {**asdict(limits), "wall": limits.wall, "patience": limits.patience}
+        message = {**asdict(limits), "patience": limits.patience}
         with contextlib.ExitStack() as files:
             opened = [
                 _file(files, "job", json.dumps(told).encode()),
@@ -77,30 +85,64 @@ class Slot:
                 _file(files, "error", None),
             ]
             socket.send_fds(link, [json.dumps(message).encode()], opened)
-            report = _answer(link, limits.patience + _GRACE)
+            report = self._report(link, limits)
             output, error = _start_of(opened[2], job.most + 1), _end_of(opened[3])
         return outcome(job, limits, nonce, report, output, error)
 
     def _open(self) -> socket.socket:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        if hasattr(socket, "SO_PASSCRED"):
+            ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         self._link = ours
         try:
             self._keeper = self._start(theirs.fileno())
         finally:
             theirs.close()
-        first = _answer(ours, _FIRST_WORD)
+        ours.settimeout(_FIRST_WORD)
+        message, more, _, _ = ours.recvmsg(_LARGEST, socket.CMSG_SPACE(_CREDENTIALS.size))
+        if not message:
+            raise EOFError("its keeper ended")
+        first = json.loads(message)
         if "ready" not in first:
             raise OSError(first.get("errno"), first.get("refused", "no ready keeper"))
+        # Its number as it is here, and not in a namespace of its own.
+        self._number = _CREDENTIALS.unpack(more[0][2])[0] if more else self._keeper.pid
         return ours
 
+    def _report(self, link: socket.socket, limits: Limits) -> Report:
+        """How the job ended. It is stopped when it has had its time, without what others took from it."""
+        began, look, waited, stopped = time.monotonic(), LOOK, None, False
+        while True:
+            link.settimeout(look)
+            try:
+                message = _received(link)
+            except TimeoutError:
+                message, look = b"", min(2 * look, _LONGEST_LOOK)
+            if len(message) >= REPORT.size:
+                return _read(message, waited)
+            seen, passed = starved(self._number), time.monotonic() - began
+            waited = seen if waited is None else max(waited, seen or 0.0)
+            if message:
+                link.send(b"seen")
+            elif passed > limits.patience + _GRACE:
+                raise TimeoutError("its keeper does not answer")
+            elif waited is not None and not stopped and passed - waited > limits.wall:
+                stopped = link.send(b"stop") > 0
 
-def _answer(link: socket.socket, seconds: float) -> dict[str, Any]:
-    link.settimeout(seconds)
-    message = link.recv(65_536)
+
+def _received(link: socket.socket) -> bytes:
+    message = link.recv(_LARGEST)
     if not message:
         raise EOFError("its keeper ended")
-    answer: dict[str, Any] = json.loads(message)
-    return answer
+    return message
+
+
+def _read(message: bytes, waited: float | None) -> Report:
+    """A keeper's report; where nothing told how long others ran instead, it is how late the keeper itself woke."""
+    killed, wall, late, status, *used = REPORT.unpack_from(message)
+    seconds = used[0] + used[2] + (used[1] + used[3]) / 1e6
+    code, refused = os.waitstatus_to_exitcode(status), message[REPORT.size :].decode("utf-8", "replace")
+    return Report(KILLED[killed], code, seconds, wall, late if waited is None else waited, refused)
 
 
 def _file(files: contextlib.ExitStack, name: str, content: bytes | None) -> int:

@@ -45,15 +45,27 @@ def end_all() -> None:
         time.sleep(_NAP)
 
 
+def children(process: int) -> list[int]:
+    """The processes that one has started and not yet buried; none where the system cannot be asked."""
+    with contextlib.suppress(OSError), open(f"/proc/{process}/task/{process}/children", "rb") as listed:
+        return [int(child) for child in listed.read().split()]
+    return [child for child, parent in _parents().items() if parent == process]
+
+
 def descendants(process: int) -> list[int]:
     """The processes that come from one, by what the system says of their parents; none where it cannot be asked."""
-    parents = {}
-    for entry in os.listdir("/proc") if sys.platform == "linux" else ():
-        if entry.isdecimal():
-            with contextlib.suppress(OSError), open(f"/proc/{entry}/stat", "rb") as stat:
-                parents[int(entry)] = int(stat.read().rpartition(b")")[2].split()[1])
+    parents = _parents()
     family, before = {process}, 0
     while len(family) > before:
         before = len(family)
         family |= {child for child, parent in parents.items() if parent in family}
     return sorted(family - {process})
+
+
+def _parents() -> dict[int, int]:
+    parents = {}
+    for entry in os.listdir("/proc") if sys.platform == "linux" else ():
+        if entry.isdecimal():
+            with contextlib.suppress(OSError), open(f"/proc/{entry}/stat", "rb") as stat:
+                parents[int(entry)] = int(stat.read().rpartition(b")")[2].split()[1])
+    return parents

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 _SMALL = 10**15
 _LONGEST = 10_000
+_COLLIDING = 100
 _ITEMS: dict[type, str] = {tuple: "tuple", set: "set", frozenset: "frozenset"}
 _MADE: dict[str, Any] = {name: made for made, name in _ITEMS.items()}
 
@@ -77,10 +78,20 @@ def decode(data: Any) -> Any:
         raise NotPlain("not one of the forms of a value")
     ((name, held),) = data.items()
     if name in _MADE and type(held) is list:
-        return _MADE[name](map(decode, held))
+        return _MADE[name](map(decode, held) if name == "tuple" else spread(list(map(decode, held))))
     if name == "dict" and type(held) is list:
-        return {decode(key): decode(one) for key, one in held}
+        keys = spread([decode(key) for key, _ in held])
+        return dict(zip(keys, (decode(one) for _, one in held), strict=True))
     return _scalar(name, held)
+
+
+def spread(items: list[Any]) -> list[Any]:
+    """The items of a set or the keys of a dict; NotPlain where so many have one hash that it would take long to build."""
+    if len(items) > _COLLIDING:
+        hashes = sorted(map(hash, items))
+        if any(map(int.__eq__, hashes, hashes[_COLLIDING:])):
+            raise NotPlain("too many items with one hash")
+    return items
 
 
 def _scalar(name: str, held: Any) -> Any:

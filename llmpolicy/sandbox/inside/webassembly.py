@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 import wasmtime
 
+from .descendants import die_with
 from .keeper import Job, serve
 
 _HERE = Path(__file__).parent
@@ -28,8 +29,10 @@ def main() -> None:
     guest = "\n".join((_HERE / name).read_text(encoding="utf-8") for name in ("values.py", "guest.py"))
     linker = wasmtime.Linker(engine)
     linker.define_wasi()
+    keeper = os.getpid()
 
     def child(job: Job, limits: Mapping[str, Any], files: Mapping[str, int], tell: int) -> NoReturn:
+        die_with(keeper)
         _limit(limits)
         store = wasmtime.Store(engine)
         store.set_limits(memory_size=limits["memory"])

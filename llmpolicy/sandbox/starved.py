@@ -1,0 +1,34 @@
+"""For how long others kept a job from running: what decides whether one that takes long is to blame, or the machine."""
+
+import re
+from pathlib import Path
+
+from llmpolicy.sandbox.inside.descendants import children
+
+_SWITCHES = re.compile(rb"^(?:non)?voluntary_ctxt_switches:\s*(\d+)", re.MULTILINE)
+
+
+def starved(keeper: int) -> float | None:
+    """Seconds for which the job under a keeper wanted a processor that others had; None where that cannot be told.
+
+    A thread's time in the run queue (schedstat), but for the share that follows on a sleep of its own, and less what the
+    job's other threads used. So neither naps, nor threads, nor a process that stops itself ever look like a busy machine.
+    """
+    threads = [times for job in children(keeper) for times in _threads(job)]
+    if not threads:
+        return None
+    used = sum(ran for ran, _ in threads)
+    return max(0.0, *(waited - (used - ran) for ran, waited in threads))
+
+
+def _threads(job: int) -> list[tuple[float, float]]:
+    """For each thread the seconds that it ran, and that it waited for others after it had been interrupted."""
+    found = []
+    for folder in Path(f"/proc/{job}/task").glob("*"):
+        try:
+            ran, waited, _ = map(int, (folder / "schedstat").read_bytes().split())
+            slept, interrupted = map(int, _SWITCHES.findall((folder / "status").read_bytes()))
+        except (OSError, ValueError):  # the thread has ended, or the system does not tell
+            continue
+        found.append((ran / 1e9, waited / 1e9 * (interrupted + 1) / (slept + interrupted + 1)))
+    return found
