@@ -49,7 +49,7 @@ class Script:
         What a test asks may hang on what it was answered, and some that it asks would tell what it expects of an earlier
         answer, so they are asked in rounds. Each starts the program anew; an answer once given is kept.
         """
-        order = Random(code).sample(range(self.total), self.total)
+        order = Random(code.encode("utf-8", "surrogatepass")).sample(range(self.total), self.total)
         asked, whys, left = {number: self.units[number] for number in order}, dict[int, str](), total_seconds
         told: dict[int, list[tuple[int, str]]] = {number: [] for number in order}
         kept, checks = dict.fromkeys(order, 0), 0
@@ -98,7 +98,7 @@ def _answers(
     jobs = [Job(code + _DOOR, _ENTRY, [_perform(), questions], most=most) for questions in asked.values()]
     answers, wrong, spent = dict[int, str](), dict[int, str](), 0.0
     for number, outcome in zip(asked, sandbox().each(jobs, limits), strict=False):
-        spent += max(limits.cpu if outcome.ended == "waited" else 0.0, outcome.cpu)
+        spent += outcome.cost(limits)
         if outcome.ended == "returned" and isinstance(outcome.value, str):
             answers[number] = outcome.value
         else:

@@ -22,9 +22,6 @@ from ._code_values import Tolerance, room
 from ._text import NoAnswer, ThinkingMarks
 
 _SPARE = 2**20
-_BY_THE_CLOCK = 60.0
-"""Seconds that all tests together may sleep or wait, beside those that they may compute."""
-
 _ADD = "```python\ndef add(a, b):\n    return a + b\n```"
 _SUBTRACT = "```python\ndef add(a, b):\n    return a - b\n```"
 _TESTS = [{"function": "add", "args": [1, 2], "expected": 3}, {"function": "add", "args": [5, 0], "expected": 5}]
@@ -132,18 +129,17 @@ def _failures(
 ) -> list[str]:
     """Why tests failed, each in a few words: all of them, or one only unless told to go on."""
     failures: dict[int, str] = {}
-    left, clock = total_seconds, total_seconds + _BY_THE_CLOCK
+    left = total_seconds
     for done, ((number, case), outcome) in enumerate(zip(cases, outcomes, strict=False), 1):
         why = case.failed(outcome, tolerance)
-        left -= max(limits.cpu if outcome.ended == "waited" else 0.0, outcome.cpu)
-        clock -= outcome.own
-        if left < 0 or clock < 0:
+        left -= outcome.cost(limits)
+        if left < 0:
             why = why or f"more than {total_seconds:g} s for all tests"
         if why:
             failures[number] = why
         if failures and not go_on:
             break
-        if left < 0 or clock < 0:
+        if left < 0:
             failures |= {later: "no time left" for later, _ in cases[done:]}
             break
     return [f"test {number}: {why}" for number, why in sorted(failures.items())]

@@ -61,6 +61,10 @@ class Outcome:
     cpu: float = 0.0
     own: float = 0.0
 
+    def cost(self, limits: Limits) -> float:
+        """Seconds to charge for it: those it computed, or half of its own where it rather slept."""
+        return max(limits.cpu if self.ended == "waited" else 0.0, self.cpu, self.own / 2)
+
 
 @dataclass(frozen=True, slots=True)
 class Probe:
