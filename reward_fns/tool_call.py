@@ -17,10 +17,12 @@ _MENTIONED = re.compile(
     r"[\"'`\u2018\u201c\u00ab][ \t]*\0|\0[ \t]*[\"'`\u2019\u201d\u00bb]|(?:```|~~~)[^`~]*\0|<!--(?:(?!-->)[^\0])*\0"
 )
 """A call, written as NUL, between quotation marks, in a code block or in a comment."""
-_GOES_ON = re.compile(r"\0[ \t]*[^\W\d_\0]|\0\s*[,;]?\s*[a-z]")
+_GOES_ON = re.compile(r"\0[ \t]*[,;]?[ \t]*[^\W\d_A-ZÀ-ÞА-Я\0]|\0\s*[,;]?\s*[a-z]")
 _WOULD = re.compile(
-    r"(?:\b(?:would|could|might|cannot|can[\u2019']t|won[\u2019']t|not|never)|n[\u2019']t|I[\u2019']d)\s+(?:\w+\s+)?"
-    r"(?:call|use|make|write|run|send|invoke)\b[^.!?\0]{0,200}\0"
+    r"(?:\b(?:would|could|might|cannot|can['’]t|won['’]t|not|never)|n['’]t|I['’]d)\s+(?:\w+\s+)?"
+    r"(?:call|use|make|write|run|send|invoke)(?:\s+(?:it|this|that|the|an?|such|tools?|functions?|calls?|following|as|like))*"
+    r"\s*[:,]?\s*\0",
+    re.IGNORECASE,
 )
 """The sentence goes on behind a call, or says that it would be made or is not."""
 _ATTEMPT = re.compile(

@@ -93,11 +93,15 @@ def test_what_stands_around_a_call_says_whether_it_is_made(name):
     assert (
         paid(f"I will look.\n{call}", GOLD) == paid(f"Let me check if it will rain: {call}\nOne moment.", GOLD) == 1.0
     )
-    assert paid(f"I could not find it in my notes, so I look.\n{call}", GOLD) == 1.0
+    assert (
+        paid(f"I could not find it in my notes, so I look.\n{call}", GOLD) == paid(f"{call} One moment.", GOLD) == 1.0
+    )
+    assert paid(f"I cannot make a guess, so I ask: {call}", GOLD) == 1.0
     wrong = [
         f"{call}\n{call}", f'I could call "{call}", but I will not.', f"I would call {call} but I have no access.", f"`{call}`",
         f"I would call\n{call}\nbut I have no access.", f"Do not call\n{call}", f"I'd use {call}", f"```\n{call}\n```\nNo.",
-        f"<!-- {call} --> Nothing.", f"{call} would be the call.", call[: len(call) // 2],
+        f"<!-- {call} --> Nothing.", f"{call} would be the call.", f"Never make this call: {call}", f"我会调用{call}但是没有权限。",
+        f"I could use the following tool:\n{call}", call[: len(call) // 2],
     ]  # fmt: skip
     assert [text for text in wrong if paid(text, GOLD) != 0.0] == []
 
