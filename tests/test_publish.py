@@ -401,8 +401,11 @@ def test_a_wrong_name_is_refused(repo: str, run: Run) -> None:
 
 
 def test_what_cannot_be_published_is_refused(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(PublishError, match="trained no language model"):
-        publish(Run.create(tmp_path / "cartpole", {"name": "cartpole", "environment": {}}), NAME, dry_run=True)
+    small = Run.create(tmp_path / "cartpole", {"name": "cartpole", "environment": {}})
+    with pytest.raises(PublishError, match="which has one form; leave out --what merged"):
+        publish(small, NAME, dry_run=True, what="merged")
+    with pytest.raises(PublishError, match="has no policy/ weights"):
+        publish(small, NAME, dry_run=True)
     monkeypatch.setattr("llmpolicy.publish.push.get_token", lambda: None)
     with pytest.raises(PublishError, match="no token for the Hub"):
         publish(run, NAME)

@@ -11,8 +11,8 @@ from huggingface_hub import ModelCard
 from markdown_it import MarkdownIt
 
 from llmpolicy.messages import plain
-from llmpolicy.publish.card import CardFacts, card, escape
-from llmpolicy.publish.shown import bars
+from llmpolicy.publish.card import CardFacts, card
+from llmpolicy.publish.shown import bars, escape
 from llmpolicy.tasks import load_task
 from llmpolicy.terminal import visible
 
@@ -192,7 +192,7 @@ def test_the_curve_is_that_of_the_metrics() -> None:
     looks = [{"step": step, "accuracy": step / 200} for step in (50, 100)]
     _, body = split(card(dataclasses.replace(FACTS, train=train, looks=looks, manifest={"seed": 3})))
     lines = body.splitlines()
-    assert "Mean reward of the sampled completions over 99 steps, seed 3, from 0.01 to 1:" in lines
+    assert "Mean reward of what was sampled, over 99 steps, seed 3, from 0.01 to 1:" in lines
     assert "| 1 | 0.01 | – | 7 |" in lines
     assert lines[lines.index("| 1 | 0.01 | – | 7 |") + 1 :][:2] == ["| 50 | 0.5 | 0.25 | 7 |", "| 100 | 1 | 0.5 | 7 |"]
     drawn = lines[lines.index("```text") + 1]

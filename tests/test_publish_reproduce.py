@@ -10,10 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
+from huggingface_hub import ModelCard
 
+from llmpolicy.environments.gymnasium import GymnasiumEnvironment
+from llmpolicy.policies.categorical import CategoricalMLP
+from llmpolicy.policies.mlp import load_mlp_policy
 from llmpolicy.publish.artefact import build, choose
 from llmpolicy.recipe import load_recipe
+from llmpolicy.rollout import rollout
 from llmpolicy.run import Run
 from llmpolicy.run.contents import content_digest
 from tests.hub_client import NAME, ROOT, Client
@@ -88,6 +94,42 @@ def test_two_sources_of_one_name_are_never_mixed_up(run: Run, tmp_path: Path) ->
     assert "mine.py" in staged(run, tmp_path / "out")
     assert "needed beside the recipe: rows.jsonl" in (tmp_path / "out" / "README.md").read_text()
     assert "mine.py (sha256" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_a_small_policy_arrives_and_plays_as_its_card_says(hub: HubServer, send: Client, tmp_path: Path) -> None:
+    policy = CategoricalMLP(4, 2, hidden=[8], seed=3)
+    run = Run.create(tmp_path / "run", {"name": "pole", "environment": {"id": "CartPole-v1"}, "reinforce": {}})
+    policy.save(run.policy_dir)
+    (run.policy_dir / "optimizer.pt").write_bytes(b"x")
+    for step in (1, 2):
+        run.log(step, {"reward": 20.0 * step, "episode_length": 20.0 * step})
+    measured = {"value": 40.5, "low": 38.0, "high": 43.0}
+    run.write_evaluation(
+        {"n": 100, "decoding": "greedy", "return": measured, "base": {"return": {**measured, "value": 9}}}
+    )
+    run.finish("finished", steps=2)
+    _, _, files = send(run=run.path)
+    assert set(files) == {
+        "config.json", "model.safetensors", "README.md", "recipe.yaml", "evaluation.json", "llmpolicy_manifest.json",
+    }  # fmt: skip
+    send(download=tmp_path / "pole")
+    there = load_mlp_policy(tmp_path / "pole")
+    states, actions = torch.randn(7, 4), torch.tensor([0, 1, 1, 0, 1, 0, 0])
+    assert there.log_prob(states, actions)[0].equal(policy.log_prob(states, actions)[0])
+    text = (tmp_path / "pole" / "README.md").read_text()
+    (result,) = ModelCard(text).data.eval_results
+    assert (result.task_type, result.metric_type, result.metric_value) == (
+        "reinforcement-learning",
+        "mean_reward",
+        40.5,
+    )
+    assert "| greedy return [95 % interval] | 9 [38, 43] | 40.5 [38, 43] |" in text
+    code = text.split("```python\n")[1].split("```")[0]
+    code = code.replace(f"snapshot_download({NAME!r})", repr(str(tmp_path / "pole")))
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        exec(code, {})  # noqa: S102 - what a reader of the card does
+    own = rollout(policy, GymnasiumEnvironment("CartPole-v1", count=1), greedy=True, seed=0)
+    assert float(printed.getvalue()) == len(own.episodes[0].steps)  # a CartPole pays 1 a step
 
 
 # All the way round

@@ -51,8 +51,9 @@ def choose(run: Run, what: str | None = None, which: str | None = None, samples:
     The form is the adapter when one was trained and its base has a Hub id, else the merged (or full) weights. The
     weights are the best ones when the evaluation speaks for them, else the last.
     """
-    if not run.recipe.get("model"):
-        raise PublishError(f"{run.path} trained no language model; only language models are published")
+    small = not run.recipe.get("model")
+    if small and what is not None:
+        raise PublishError(f"{run.path} trained a small policy, which has one form; leave out --what {what}")
     _one_of("--what", what, ("adapter", "merged"))
     _one_of("--which", which, ("last", "best"))
     best = (run.best_dir / "evaluation.json").is_file() or _same_weights(run.best_dir, run.policy_dir)
@@ -67,6 +68,8 @@ def choose(run: Run, what: str | None = None, which: str | None = None, samples:
         )
     trained: Literal["adapter", "full"] = "adapter" if (source / "adapter_config.json").is_file() else "full"
     evaluation, measured_on_last = _evidence(run, weights)
+    if small:
+        return Choice("policy", weights, "full", source, None, evaluation, measured_on_last)
     hub_id = base_hub_id(run)
     form, shown = _form(run, what, trained, hub_id), _are_others(run) if samples is None else samples
     return Choice(form, weights, trained, source, hub_id, evaluation, measured_on_last, shown)
@@ -120,14 +123,16 @@ def _write_evidence(run: Run, choice: Choice, repo: str, folder: Path, machine: 
         choice = replace(choice, evaluation=_for_others("README.md", shown, machine, told))
     _write_text(folder / "README.md", card(_facts(run, choice, repo, recipe, manifest, things)))
     _write_text(folder / "recipe.yaml", yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True))
-    _write_json(folder / "llmpolicy_manifest.json", _manifest(recipe["model"], choice, manifest, describe(folder)))
+    _write_json(
+        folder / "llmpolicy_manifest.json", _manifest(recipe.get("model") or {}, choice, manifest, describe(folder))
+    )
     return things.sources.keys()
 
 
 def _machine(run: Run) -> Machine:
     """This machine, and the folders that the run has noted of the one it was trained on."""
-    noted = [run.manifest.get(key) for key in ("base_dir", "weights")] + [run.recipe["model"].get("path")]
-    own = [run.path.resolve(), base_folder(run)]
+    noted = [run.manifest.get(key) for key in ("base_dir", "weights")] + [(run.recipe.get("model") or {}).get("path")]
+    own = [run.path.resolve(), base_folder(run) if run.recipe.get("model") else None]
     return this_machine([*own, *(path for path in noted if path and os.path.isabs(path))])
 
 
@@ -184,6 +189,8 @@ def base_folder(run: Run) -> Path | None:
 
 def _as_loaded(run: Run) -> dict[str, Any]:
     """The recipe, without its note on a local folder where the Hub's weights were loaded in its place."""
+    if not run.recipe.get("model"):
+        return dict(run.recipe)
     model = dict(run.recipe["model"])
     if run.manifest.get("weights") == model.get("hub_id") != model["path"]:
         model["note"] = None
@@ -286,12 +293,17 @@ def _facts(
 
 
 def _base_name(run: Run) -> str:
+    if not run.recipe.get("model"):
+        config = json.loads((run.policy_dir / "config.json").read_text(encoding="utf-8"))
+        return str(config.get("policy", "small"))
     path = str(run.recipe["model"]["path"])
     return "the model that comes with llmpolicy" if path == "bundled" else Path(path).name
 
 
 def _license(run: Run, hub_id: str | None) -> dict[str, str] | None:
     """The license that the base's own card states, when a card of it lies on this machine; else unknown."""
+    if not run.recipe.get("model"):
+        return None
     if run.recipe["model"]["path"] == "bundled":
         return {"license": "apache-2.0"}
     folder = base_folder(run)

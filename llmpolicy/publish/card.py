@@ -1,6 +1,5 @@
 """The model card: what was trained, by which rewards, how good it was before and after, and what nobody checked."""
 
-import html
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +10,8 @@ from typing import Any
 import yaml
 from huggingface_hub import EvalResult, ModelCardData
 
-from llmpolicy.publish.shown import curve, framed, samples, usage
+from llmpolicy.publish import small
+from llmpolicy.publish.shown import curve, escape, framed, samples, usage
 
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 RELEASES = ("llmpolicy", "torch", "transformers", "trl", "peft", "accelerate")
@@ -55,17 +55,22 @@ class CardFacts:
 
 def card(facts: CardFacts) -> str:
     """The text of README.md: the Hub's metadata as YAML, then Markdown in which every name is escaped."""
+    is_small = facts.what == "policy"
     sections = (
-        _head(facts),
+        small.head(facts.repo, facts.base, facts.recipe, facts.which) if is_small else _head(facts),
         _results(facts),
         samples(facts.evaluation),
         curve(facts.train, facts.looks, facts.manifest.get("seed", facts.recipe.get("seed", 0))),
-        _usage(facts),
+        small.usage(facts.repo, facts.recipe) if is_small else _usage(facts),
         _rewards(facts.manifest.get("rewards") or facts.recipe.get("rewards") or ()),
-        _data(facts),
+        [] if is_small else _data(facts),
         _again(facts),
         _recipe(facts.recipe),
-        ["## What it was not checked for", "", *(f"- {line}" for line in NOT_CHECKED)],
+        [
+            "## What it was not checked for",
+            "",
+            *(f"- {line}" for line in (small.NOT_CHECKED if is_small else NOT_CHECKED)),
+        ],
     )
     body = "\n\n".join("\n".join(section) for section in sections if section)
     return f"---\n{metadata(facts).to_yaml()}\n---\n\n{body}\n"
@@ -73,6 +78,8 @@ def card(facts: CardFacts) -> str:
 
 def metadata(facts: CardFacts) -> ModelCardData:
     """What the Hub reads of a card. Nothing is guessed: no license and no base model unless they are known."""
+    if facts.what == "policy":
+        return small.metadata(facts.repo, facts.recipe, None if facts.measured_on_last else facts.evaluation)
     algorithm = "grpo" if facts.recipe.get("grpo") is not None else "reinforce"
     lora = ["lora"] if facts.trained == "adapter" else []
     relation = "adapter" if facts.what == "adapter" else "finetune"
@@ -87,14 +94,6 @@ def metadata(facts: CardFacts) -> ModelCardData:
         base_model=facts.hub_id,
         **({"base_model_relation": relation} if facts.hub_id else {}),  # type: ignore[arg-type]
     )
-
-
-def escape(value: object) -> str:
-    """Text as Markdown shows it literally, on one line: no markup, link, table cell, formula or HTML comes from it."""
-    line = html.escape(" ".join(str(value).split()), quote=False)
-    literal = re.sub(r"([\\`*_{}\[\]!|~@#$])", r"\\\1", line)
-    # Bare addresses become links without any markup.
-    return literal.replace("://", ":\\//").replace("www.", "www\\.")
 
 
 def _model_index(facts: CardFacts) -> list[EvalResult] | None:
@@ -151,10 +150,10 @@ def _results(facts: CardFacts) -> list[str]:
     if facts.measured_on_last:
         best = facts.manifest.get("best") or {}
         lines += [f"**Measured on the last step, not on the published weights** ({_best(best)}).", ""]
-    decoding = escape(_flat(evaluation.get("decoding", "unknown")))
+    said = f"; decoding: {escape(_flat(evaluation['decoding']))}" if evaluation.get("decoding") else ""
+    asked = "episodes" if facts.what == "policy" else "held-out prompts, none of them seen in training"
     lines += [
-        f"{evaluation.get('n')} held-out prompts, none of them seen in training; decoding: {decoding}. "
-        f"One training run, seed {escape(facts.recipe.get('seed', 0))}.",
+        f"{evaluation.get('n')} {asked}{said}. One training run, seed {escape(facts.recipe.get('seed', 0))}.",
         "",
     ]
     if facts.what == "merged" and facts.trained == "adapter":
@@ -175,6 +174,11 @@ def _table(evaluation: Mapping[str, Any]) -> list[str]:
         for label, key in (("greedy", "accuracy"), ("sampled", "sampled_accuracy"))
         if evaluation.get(key)
     ]
+    rows += [
+        (f"{label} return [95 % interval]", _return(base.get(key)), _return(evaluation[key]))
+        for label, key in (("greedy", "return"), ("sampled", "sampled_return"))
+        if evaluation.get(key)
+    ]
     before, after = base.get("pass_at_k") or {}, evaluation.get("pass_at_k") or {}
     rows += [(f"pass@{escape(k)}, sampled", _percent(before.get(k)), _percent(after[k])) for k in after]
     for label, key, show in (
@@ -184,7 +188,8 @@ def _table(evaluation: Mapping[str, Any]) -> list[str]:
     ):
         if evaluation.get(key) is not None:
             rows.append((label, show(base.get(key)), show(evaluation[key])))
-    return ["| | base | trained |", "|---|---|---|", *(f"| {' | '.join(row)} |" for row in rows)]
+    start = "untrained" if evaluation.get("return") else "base"
+    return [f"| | {start} | trained |", "|---|---|---|", *(f"| {' | '.join(row)} |" for row in rows)]
 
 
 def _verdict(evaluation: Mapping[str, Any]) -> Iterator[str]:
@@ -267,12 +272,11 @@ def _again(facts: CardFacts) -> list[str]:
     if facts.missing:
         needed = ", ".join(map(escape, facts.missing))
         lines += [f"Not published and needed beside the recipe: {needed}.", ""]
-    return [
-        *lines,
-        "With the same versions on a CPU the figures of the training curve come out again.",
-        "",
-        *_made(facts),
-    ]
+    if (facts.recipe.get("model") or {}).get("note"):
+        lines += ["The recipe names other weights than it was trained on (see above), so its figures differ.", ""]
+    else:
+        lines += ["With the same versions on a CPU the figures of the training curve come out again.", ""]
+    return [*lines, *_made(facts)]
 
 
 def _made(facts: CardFacts) -> Iterator[str]:
@@ -303,8 +307,8 @@ def _took(manifest: Mapping[str, Any]) -> str | None:
         begun, ended = (datetime.strptime(manifest[key], "%Y-%m-%dT%H:%M:%S%z") for key in ("started", "ended"))
     except (KeyError, TypeError, ValueError):
         return None
-    minutes = (ended - begun).total_seconds() / 60
-    return f"{minutes:.1f} minutes"
+    seconds = (ended - begun).total_seconds()
+    return f"{seconds / 60:.1f} minutes" if seconds >= 60 else f"{seconds:.0f} seconds"
 
 
 def task_name(task: Mapping[str, Any]) -> str:
@@ -337,6 +341,10 @@ def _percent(value: Any) -> str:
 
 def _number(value: Any) -> str:
     return "–" if value is None else f"{float(value):.3g}"
+
+
+def _return(value: Mapping[str, Any] | None) -> str:
+    return f"{value['value']:.4g} [{value['low']:.4g}, {value['high']:.4g}]" if value else "–"
 
 
 def _interval(value: Mapping[str, Any] | None) -> str:

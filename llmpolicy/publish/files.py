@@ -20,7 +20,7 @@ from llmpolicy.publish.texts import readable, texts
 from llmpolicy.publish.weights import not_finite, weights_end
 from llmpolicy.secrets import secret_in, values_of
 
-What = Literal["adapter", "merged"]
+What = Literal["adapter", "merged", "policy"]
 
 ADAPTER = (r"adapter_model\.safetensors", r"adapter_config\.json")
 MODEL = (
@@ -30,6 +30,8 @@ MODEL = (
     r"config\.json",
     r"generation_config\.json",
 )
+SMALL = ("config.json", "model.safetensors")
+"""A small policy: the arguments that build its network, and its weights."""
 TOKENIZER = (
     r"tokenizer\.json",
     r"tokenizer_config\.json",
@@ -65,6 +67,8 @@ class PublishedFile:
 
 def allowed(name: str, what: What) -> bool:
     """Whether a file of this name may be taken from a folder of weights; never one that publishing writes itself."""
+    if what == "policy":
+        return name in SMALL
     return _matches(name, (*(ADAPTER if what == "adapter" else MODEL), *TOKENIZER))
 
 

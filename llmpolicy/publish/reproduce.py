@@ -50,9 +50,7 @@ def kit(run: Run, recipe: Mapping[str, Any], hub_id: str | None, machine: Machin
             missing[f"{file.name}{_told(run, file)}"] = None
         return f"{file.name}{colon}{function}"
 
-    model = dict(recipe["model"])
-    if hub_id:
-        model["path"] = hub_id
+    model = {**recipe["model"], "path": hub_id} if hub_id else recipe.get("model")
     data = in_paths({**recipe, "model": model}, beside)
     for part in _elsewhere(run, data):
         missing[part] = None

@@ -1,5 +1,6 @@
 """What a card shows of a run: its curve, what the model wrote before and after, and how to ask it the same way."""
 
+import html
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,10 +17,19 @@ LONGEST = 600
 """Characters of a prompt or completion that are shown."""
 CURVES = (
     ("reward", "reward"),
+    ("episode_length", "steps an episode"),
     ("accuracy", "held-out accuracy, greedy"),
     ("completions/mean_length", "tokens a completion"),
     ("kl", "KL to the reference"),
 )
+
+
+def escape(value: object) -> str:
+    """Text as Markdown shows it literally, on one line: no markup, link, table cell, formula or HTML comes from it."""
+    line = html.escape(" ".join(str(value).split()), quote=False)
+    literal = re.sub(r"([\\`*_{}\[\]!|~@#$])", r"\\\1", line)
+    # Bare addresses become links without any markup.
+    return literal.replace("://", ":\\//").replace("www.", "www\\.")
 
 
 def curve(train: Sequence[Mapping[str, Any]], evaluations: Sequence[Mapping[str, Any]], seed: Any) -> list[str]:
@@ -37,7 +47,7 @@ def curve(train: Sequence[Mapping[str, Any]], evaluations: Sequence[Mapping[str,
     return [
         "## Training curve",
         "",
-        f"Mean reward of the sampled completions over {len(lines)} steps, seed {seed}, "
+        f"Mean reward of what was sampled, over {len(lines)} steps, seed {seed}, "
         f"from {min(rewards):.3g} to {max(rewards):.3g}:",
         "",
         "```text",
