@@ -24,7 +24,7 @@ _MARKUP = re.compile(
     r"|\\(?:boxed|fbox|text|mbox|hbox|mathrm|mathbf|quad|qquad|n|t|r|left|right|big|displaystyle)(?![A-Za-z])",
     re.DOTALL,
 )
-_OPENING = re.compile(r"[^<>{}\[\]`\\$]*(?:[.!?:…。！？]\s*|\n\s*)")
+_OPENING = re.compile(r"[^<>`#]*(?:[.!?:…。！？]\s*|\n\s*)")
 _BEFORE_MARKUP = re.compile(r"[^<&\\]{0,200}")
 _TAIL = 4_000
 _AGAIN = re.compile(r"[<;][\s\\/]*[\w:.-]{0,20}think", re.IGNORECASE)
@@ -82,7 +82,7 @@ def after_reasoning(text: str, prompt: str = "", thinking_marks: ThinkingMarks =
     """What stands outside of the thinking, as it is written; raises NoAnswer for a thought that is open or malformed.
 
     A thought stands between the marks of any known family (see `llmpolicy.thinking`), or ``thinking_marks``, pairs of
-    one's own. It hides all in it. No text may stand between two, nor before the first but whole sentences, which are read.
+    one's own. It hides all in it. No text may stand between two, nor before the first but whole sentences, which are read too.
     """
     own = pairs_of(thinking_marks) if thinking_marks else ()
     opened = _opened_by(prompt, own) if prompt and may_hold_marks(prompt, own) else None
@@ -107,7 +107,7 @@ def after_reasoning(text: str, prompt: str = "", thinking_marks: ThinkingMarks =
             said, start = said + text[start : mark.start], mark.end
         elif mark.role == "open":
             said += text[start : mark.start]
-            if said.strip() and (seen or not _OPENING.fullmatch(said)):
+            if said.strip() and (seen or not _is_whole(said)):
                 raise NoAnswer("an answer before the last reasoning block")
             opened = mark
         elif mark.role == "odd" or (mark.role == "close" and (seen or said.strip() or not mark.plain)):
@@ -177,6 +177,14 @@ def _longest_run_of_marks(text: str) -> int:
         run = run + 1 if unicodedata.combining(character) else 0
         longest = max(longest, run)
     return longest
+
+
+def _is_whole(said: str) -> bool:
+    """Whether a text is of whole sentences, in which nothing is open that what follows could close, and no box."""
+    paired = (
+        all(said.count(opens) == said.count(ends) for opens, ends in ("{}", "[]", "()")) and said.count("$") % 2 == 0
+    )
+    return paired and "boxed" not in said and _OPENING.fullmatch(said) is not None
 
 
 def _in_code(text: str, start: int, place: int) -> bool:

@@ -87,7 +87,9 @@ NO_ANSWER = [
     "<think>a</think>\\boxed{12}</think>\\boxed{18}", "<think>We close with </think> at the end. So</think>\\boxed{18}",
     "<think>so \\boxed{18}</think", "<think/>so \\boxed{18}", "<think\n\\boxed{18}", "so \\boxed{18}</think>",
     # Seen before a thought, or between two.
-    "\\boxed{12}<think>b</think>\\boxed{18}", "\\boxed{18}<think>or 12?</think>", "<think>a</think>\\boxed{18}[THINK]b",
+    "\\boxed{12}<think>b</think>\\boxed{18}",
+    "The answer is 12.\n<think>b</think>The answer is 18.", "\\text{<think>b</think>\\boxed{18}}",
+    "\\boxed{18}<think>or 12?</think>", "<think>a</think>\\boxed{18}[THINK]b",
     "<think>a</think>\\boxed{12}[THINK]b[/THINK]\\boxed{18}",
     # Channels and pairs of special tokens that nobody knows.
     "<|channel|>plan<|message|>\\boxed{18}<|end|>", "<|channel|>analysis<|message|>\\boxed{18}<|return|>",
@@ -96,7 +98,9 @@ NO_ANSWER = [
 ]  # fmt: skip
 ANSWERED = [
     "<think>as [THINK] or <analysis> say</think>\\boxed{18}", "<think>a</think>\n<think>b</think>\\boxed{18}",
-    "Okay, let me think.\n<think>b</think>\\boxed{18}", "<think></think>\\boxed{18}", "so 12</think>\\boxed{18}",
+    "Okay, let me think.\n<think>b</think>\\boxed{18}",
+    "We want $9 \\cdot 2$ (twice 9).\n\n<think>b</think>So it is \\boxed{18}.",
+    "<think></think>\\boxed{18}", "so 12</think>\\boxed{18}",
     "so 12[/THINK]\\boxed{18}", "<|channel|>final<|message|>\\boxed{18}<|return|>", "\\boxed{18}<|im_end|>",
     "<|channel|>analysis<|message|>12?<|channel|>final<|message|>\\boxed{18}", "<|START_RESPONSE|>\\boxed{18}<|END_RESPONSE|>",
     "<|channel|>commentary<|message|>I look.<|end|><|start|>assistant<|channel|>final<|message|>\\boxed{18}<|return|>",
