@@ -18,7 +18,7 @@ _LONGEST = 10_000
 _dumps, _loads = json.dumps, json.loads
 
 
-def perform(asked: str, names: "dict[str, Any]") -> str:
+def perform(names: "dict[str, Any]", asked: str) -> str:
     """The answers to what is asked, as JSON, in the names that the program has made."""
     done: list[Any] = []
     inner: list[list[Any]] = []

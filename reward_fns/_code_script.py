@@ -1,7 +1,9 @@
 """Tests that are programs themselves: run in a sandbox without the program, which answers what they ask in another."""
 
 import json
+import marshal
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,14 +21,17 @@ _MOST = 2**24
 _ROUNDS = 64
 _CAREFUL = 8
 _NAME = re.compile(r'\{"ref": "(\w+)"\}')
-_ENTRY = "_perform_what_is_asked"
+_ENTRY = "_enter_what_is_handed_in"
 _DOOR = f"""
 
-def {_ENTRY}(text, asked):
-    names = {{"__name__": "perform"}}
-    exec(text, names)
-    return names["perform"](asked, globals())
+def {_ENTRY}(version, code, text, name, given):
+    import marshal, sys
+    names = {{"__name__": "handed_in"}}
+    exec(marshal.loads(code) if sys.version == version else text, names)
+    return names[name](globals(), *given)
 """
+_STAGE = ("_code_wire.py", "_code_stage.py", "_code_stage_tools.py", "_code_stage_tests.py")
+_PERFORM = ("_code_wire.py", "_code_perform.py")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +89,7 @@ class Script:
             return {}, 0.0
         questions = json.dumps({number: json.loads(text) for number, text in asked.items()})
         given = [self.text, self.entry, questions, json.dumps(answers), careful]
-        outcome = sandbox().run(Job(_stage(), "verify", given, most=_MOST), _TESTS)
+        outcome = sandbox().run(_job("", _STAGE, "verify", given, _MOST), _TESTS)
         if outcome.ended != "returned":
             return dict.fromkeys(answers, {"failed": f"what it returned breaks the tests: {outcome.why}"}), outcome.cpu
         return {int(number): told for number, told in json.loads(outcome.value).items()}, outcome.cpu
@@ -95,7 +100,7 @@ def _answers(
 ) -> tuple[dict[int, str], dict[int, str], float]:
     """What the program answers to each unit, why it does not, and the seconds that took."""
     most = max(_MOST // max(1, len(asked)), 2**20)
-    jobs = [Job(code + _DOOR, _ENTRY, [_perform(), questions], most=most) for questions in asked.values()]
+    jobs = [_job(code, _PERFORM, "perform", [questions], most) for questions in asked.values()]
     answers, wrong, spent = dict[int, str](), dict[int, str](), 0.0
     for number, outcome in zip(asked, sandbox().each(jobs, limits), strict=False):
         spent += outcome.cost(limits)
@@ -118,7 +123,7 @@ def script_of(text: str, entry: str | None) -> Script:
 
 @lru_cache(maxsize=256)
 def _surveyed(text: str, entry: str | None) -> Script | str:
-    outcome = sandbox().run(Job(_stage(), "survey", [text, entry], most=_MOST), _TESTS)
+    outcome = sandbox().run(_job("", _STAGE, "survey", [text, entry], _MOST), _TESTS)
     if outcome.ended != "returned":
         return f"the tests do not run by themselves: {outcome.why}"
     told = json.loads(outcome.value)
@@ -128,15 +133,14 @@ def _surveyed(text: str, entry: str | None) -> Script | str:
     return Script(text, entry, units, tuple(dict.fromkeys(name for unit in units for name in _NAME.findall(unit))))
 
 
-@lru_cache(maxsize=1)
-def _stage() -> str:
-    return "".join(map(_text, ("_code_wire.py", "_code_stage.py", "_code_stage_tools.py", "_code_stage_tests.py")))
+def _job(code: str, files: tuple[str, ...], name: str, given: Sequence[Any], most: int) -> Job:
+    """Call a function of our own files beside a program (or none), whose names come first."""
+    text, compiled = _compiled(files)
+    return Job(code + _DOOR, _ENTRY, [sys.version, compiled, text, name, list(given)], most=most)
 
 
-@lru_cache(maxsize=1)
-def _perform() -> str:
-    return _text("_code_wire.py") + _text("_code_perform.py")
-
-
-def _text(name: str) -> str:
-    return (_HERE / name).read_text(encoding="utf-8")
+@lru_cache(maxsize=2)
+def _compiled(files: tuple[str, ...]) -> tuple[str, bytes]:
+    """Files as one text, and compiled for this version of Python, which most sandboxes run as well."""
+    text = "".join((_HERE / name).read_text(encoding="utf-8") for name in files)
+    return text, marshal.dumps(compile(text, "handed_in.py", "exec", dont_inherit=True))

@@ -46,6 +46,7 @@ _BESIDE = (
     "patch",
     "open",
 )
+_RAISING = ("raises", "assertRaises", "assertRaisesRegex")
 _STREAMS = ("stdin", "stdout", "stderr", "argv", "modules")
 
 
@@ -65,10 +66,7 @@ class _Asserts(ast.NodeTransformer):
 def _tree(text: str) -> ast.Module:
     """The tests as they will run; raises Refused for what is known to fail here."""
     tree = ast.parse(text)
-    caught.update(
-        name.id for node in ast.walk(tree) if isinstance(node, ast.ExceptHandler) and node.type
-        for name in ast.walk(node.type) if isinstance(name, ast.Name)
-    )  # fmt: skip
+    caught.update(name.id for node in ast.walk(tree) for name in _expected_errors(node))
     for node in ast.walk(tree):
         modules = [one.name for one in node.names] if isinstance(node, ast.Import) else []
         modules += [node.module or "."] if isinstance(node, ast.ImportFrom) else []
@@ -83,6 +81,14 @@ def _tree(text: str) -> ast.Module:
         if isinstance(node, ast.AsyncFunctionDef):
             raise Refused("are coroutines")
     return ast.fix_missing_locations(_Asserts().visit(tree))
+
+
+def _expected_errors(node: ast.AST) -> "Iterator[ast.Name]":
+    """The names of exceptions that are caught, or that a call wants raised."""
+    within = node.type if isinstance(node, ast.ExceptHandler) else None
+    if isinstance(node, ast.Call) and node.args and ast.unparse(node.func).rpartition(".")[2] in _RAISING:
+        within = node.args[0]
+    yield from (name for name in ast.walk(within) if isinstance(name, ast.Name)) if within else ()
 
 
 def _refuse_module(module: str, node: ast.AST) -> None:
@@ -272,7 +278,7 @@ def _run(tests: Tests, number: int, seat: Desk) -> str:
     return ""
 
 
-def survey(text: str, entry: "str | None") -> str:
+def survey(_: "Any", text: str, entry: "str | None") -> str:
     """What the units of a text ask as long as nothing is answered, as JSON; else why they are no tests."""
     try:
         furnish(text)
@@ -302,7 +308,7 @@ def _surveyed(tests: Tests) -> "list[Any]":
     return units
 
 
-def verify(text: str, entry: "str | None", asked: str, answers: str, careful: bool) -> str:
+def verify(_: "Any", text: str, entry: "str | None", asked: str, answers: str, careful: bool) -> str:
     """Each unit with the answers to what it asked: ``passed`` so many checks, ``failed`` and why, or ``asks`` for more.
 
     ``answers`` holds texts, each with the place from which it counts: an answer once given is kept.

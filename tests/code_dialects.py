@@ -474,6 +474,132 @@ READ |= {
     ),
 }
 
+READ |= {
+    "tests: autouse fixture": (
+        {
+            "tests": "import pytest\nfrom solution import Solution\nclass TestX:\n    @pytest.fixture(autouse=True)\n    def setup(self):\n        self.s = Solution()\n    def test_a(self):\n        assert self.s.add(1,2)==3\n    @pytest.mark.parametrize('a,b', [(1,2),(3,4)])\n    def test_b(self,a,b):\n        assert self.s.add(a,b)==a+b"
+        },
+        ["class Solution:\n    def add(self,a,b): return a+b"],
+        ["class Solution:\n    def add(self,a,b): return a*b+1"],
+    ),
+    "tests: raises value": (
+        {
+            "tests": "import pytest\nfrom solution import f\ndef test_f():\n    with pytest.raises(ValueError) as e:\n        f(-1)\n    assert str(e.value) == 'negative'\n    assert e.type is ValueError\n    with pytest.raises((TypeError, ValueError), match=r'neg'):\n        f(-2)\n    assert f(4) == 2"
+        },
+        ["def f(x):\n    if x<0: raise ValueError('negative')\n    return x//2"],
+        [
+            "def f(x): return x//2",
+            "def f(x):\n    if x<0: raise ValueError('no')\n    return x//2",
+            "def f(x):\n    if x<0: raise KeyError('negative')\n    return x//2",
+            "def f(x): raise ValueError('negative')",
+        ],
+    ),
+    "tests: dict result": (
+        {
+            "tests": "from solution import count\ndef test():\n    r = count('aab')\n    assert r['a'] == 2\n    assert r.get('z', 0) == 0\n    assert set(r.keys()) == {'a','b'}\n    assert sum(r.values()) == 3\n    assert isinstance(r, dict)"
+        },
+        [
+            "from collections import Counter\ndef count(s): return Counter(s)",
+            "def count(s):\n    d={}\n    for c in s: d[c]=d.get(c,0)+1\n    return d",
+        ],
+        ["def count(s): return {'a':2}", "def count(s): return {'a':2,'b':1,'c':0}"],
+    ),
+    "tests: bank": (
+        {
+            "tests": "import pytest\nfrom solution import Account, InsufficientFunds\n\ndef test_bank():\n    a = Account('x', 100)\n    a.deposit(50)\n    assert a.balance == 150\n    with pytest.raises(InsufficientFunds):\n        a.withdraw(1000)\n    a.withdraw(150)\n    assert a.balance == 0\n    assert str(a) == 'x: 0'\n    assert repr(a).startswith('<')\n    b = Account('y')\n    a.deposit(10)\n    a.transfer(b, 4)\n    assert (a.balance, b.balance) == (6, 4)"
+        },
+        [
+            "class InsufficientFunds(Exception): pass\nclass Account:\n    def __init__(self,n,b=0): self.n=n; self.balance=b\n    def deposit(self,x): self.balance+=x\n    def withdraw(self,x):\n        if x>self.balance: raise InsufficientFunds()\n        self.balance-=x\n    def transfer(self,o,x): self.withdraw(x); o.deposit(x)\n    def __str__(self): return f'{self.n}: {self.balance}'"
+        ],
+        [
+            "class InsufficientFunds(Exception): pass\nclass Account:\n    def __init__(self,n,b=0): self.n=n; self.balance=b\n    def deposit(self,x): self.balance+=x\n    def withdraw(self,x):\n        if x>self.balance: raise InsufficientFunds()\n        self.balance-=x\n    def transfer(self,o,x): self.withdraw(x)\n    def __str__(self): return f'{self.n}: {self.balance}'"
+        ],
+    ),
+    "tests: helper in tests": (
+        {
+            "tests": "from solution import sort\ndef is_sorted(xs):\n    return all(a <= b for a, b in zip(xs, xs[1:]))\ndef test_sort():\n    import random\n    for n in range(20):\n        xs = [random.randint(0, 99) for _ in range(n)]\n        out = sort(list(xs))\n        assert is_sorted(out)\n        assert sorted(xs) == out"
+        },
+        ["def sort(x): return sorted(x)", "def sort(x):\n    x.sort()\n    return x"],
+        ["def sort(x): return []", "def sort(x): return x", "def sort(x): x.clear(); return x"],
+    ),
+    "tests: module const": (
+        {
+            "tests": "import solution\ndef test():\n    assert solution.LIMIT == 3\n    assert solution.double(solution.LIMIT) == 6\n    assert hasattr(solution, 'double')"
+        },
+        ["LIMIT=3\ndef double(x): return 2*x"],
+        ["LIMIT=4\ndef double(x): return 2*x", "def double(x): return 2*x"],
+    ),
+    "tests: truthy": (
+        {
+            "tests": "from solution import ok\ndef test():\n    assert ok('()') is True\n    assert ok('(') is False\n    assert ok('') == True\n    assert not ok(')(')\n    assert ok('()()') and ok('(())')\n    assert (ok('()'), ok(')')) == (True, False)\n    assert [ok(s) for s in ('(', '()')] == [False, True]"
+        },
+        [
+            "def ok(s):\n    d=0\n    for c in s:\n        d+=1 if c=='(' else -1\n        if d<0: return False\n    return d==0"
+        ],
+        [
+            "def ok(s): return True",
+            "def ok(s): return False",
+            "def ok(s): return s.count('(')==s.count(')')",
+            "def ok(s):\n    d=0\n    for c in s:\n        d+=1 if c=='(' else -1\n        if d<0: return 0\n    return int(d==0)",
+        ],
+    ),
+    "tests: check with while": (
+        {
+            "tests": "def check(f):\n    i = 0\n    while i < 5:\n        assert f(i) == i * i, i\n        i += 1\n",
+            "entry_point": "g",
+        },
+        ["def g(x): return x*x"],
+        ["def g(x): return x"],
+    ),
+    "tests: linked list walk": (
+        {
+            "tests": "from solution import ListNode, reverse\ndef build(xs):\n    head = None\n    for x in reversed(xs):\n        node = ListNode(x)\n        node.next = head\n        head = node\n    return head\ndef listed(node):\n    out = []\n    while node:\n        out.append(node.val)\n        node = node.next\n    return out\ndef test_r():\n    assert listed(reverse(build([1,2,3]))) == [3,2,1]\n    assert listed(reverse(build([]))) == []"
+        },
+        [
+            "class ListNode:\n    def __init__(self,val=0,next=None): self.val=val; self.next=next\ndef reverse(h):\n    p=None\n    while h: h.next,p,h=p,h,h.next\n    return p"
+        ],
+        [
+            "class ListNode:\n    def __init__(self,val=0,next=None): self.val=val; self.next=next\ndef reverse(h): return h"
+        ],
+    ),
+    "tests: iterator class": (
+        {
+            "tests": "from solution import Countdown\ndef test_c():\n    assert list(Countdown(3)) == [3,2,1]\n    it = iter(Countdown(2))\n    assert next(it) == 2\n    assert [x for x in Countdown(1)] == [1]\n    total = 0\n    for x in Countdown(4):\n        total += x\n    assert total == 10"
+        },
+        [
+            "class Countdown:\n    def __init__(self,n): self.n=n\n    def __iter__(self):\n        n=self.n\n        while n: yield n; n-=1"
+        ],
+        ["class Countdown:\n    def __init__(self,n): self.n=n\n    def __iter__(self): return iter(range(self.n))"],
+    ),
+    "tests: context manager": (
+        {
+            "tests": "from solution import Timer\ndef test_t():\n    with Timer() as t:\n        x = 1\n    assert t.closed is True\n    assert Timer().closed is False"
+        },
+        [
+            "class Timer:\n    closed=False\n    def __enter__(self): return self\n    def __exit__(self,*a): self.closed=True"
+        ],
+        ["class Timer:\n    closed=False\n    def __enter__(self): return self\n    def __exit__(self,*a): pass"],
+    ),
+    "tests: vector operators": (
+        {
+            "tests": "from solution import Vector\ndef test_v():\n    v = Vector(1, 2) + Vector(3, 4)\n    assert (v.x, v.y) == (4, 6)\n    w = v * 2\n    assert w.x == 8\n    assert abs((-w).y) == 12"
+        },
+        [
+            "class Vector:\n    def __init__(self,x,y): self.x=x; self.y=y\n    def __add__(self,o): return Vector(self.x+o.x,self.y+o.y)\n    def __mul__(self,k): return Vector(self.x*k,self.y*k)\n    def __neg__(self): return Vector(-self.x,-self.y)"
+        ],
+        [
+            "class Vector:\n    def __init__(self,x,y): self.x=x; self.y=y\n    def __add__(self,o): return self\n    def __mul__(self,k): return self\n    def __neg__(self): return self"
+        ],
+    ),
+    "tests: json error": (
+        {
+            "tests": "import json, pytest\nfrom solution import parse\ndef test():\n    assert parse('{\"a\": [1, null]}') == {'a': [1, None]}\n    with pytest.raises(json.JSONDecodeError):\n        parse('{')"
+        },
+        ["import json\ndef parse(s): return json.loads(s)"],
+        ["import json\ndef parse(s):\n    try: return json.loads(s)\n    except Exception: raise KeyError(s)"],
+    ),
+}
+
 REFUSED = {
     "nothing": ({"tests": []}, "no list of tests"),
     "no inputs": ({"tests": {"inputs": [], "outputs": []}}, "no list of tests"),

@@ -388,16 +388,9 @@ def test_tests_that_do_not_end_are_tried_once(text, monkeypatch):
 
 @pytest.mark.parametrize("name", " ".join((_TYPING, *_LEETCODE.values())).split())
 def test_a_name_that_is_given_is_not_the_program(name):
-    solution = f"class Solution:\n    def other(self): return {name}\n"
-    for code in (solution, f"x: {name} = 1\n", NOTHING):
-        assert (
-            passes(
-                code,
-                tests=[{"function": name, "args": [], "expected": []}, {"function": name, "args": [[]], "expected": 0}],
-                partial=True,
-            ).value
-            == 0.0
-        )
+    code = f"class Solution:\n    def other(self): return {name}\n"
+    assert passes(code, tests=[{"function": name, "args": [], "expected": []}]).value == 0.0
+    assert passes(code, tests=[{"function": name, "args": [[]], "expected": 0}]).value == 0.0
 
 
 @pytest.mark.parametrize(
@@ -445,3 +438,26 @@ def decode(s): return {'ifmmp': 'hello', 'bcd': 'abc'}[s]
 """
     assert passes(block(right), tests=tests).value == 1.0
     assert passes(block(peeks), tests=tests).value == 0.0
+
+
+def test_what_a_program_of_tests_expects_never_enters_the_process_of_the_program(monkeypatch):
+    handed: list[Job] = []
+    pool = choose.sandbox()
+
+    class Box:
+        def run(self, job, limits):
+            handed.append(job)
+            return pool.run(job, limits)
+
+        def each(self, jobs, limits):
+            handed.extend(jobs)
+            return pool.each(jobs, limits)
+
+    monkeypatch.setattr(_code_script, "sandbox", Box)
+    for expected in ("'SECRET'", "['SECRET']", "f('SECRET' * 0) + 'SECRET'"):
+        text = f"from solution import f\ndef test_f():\n    assert f('a') == {expected}\n    assert f('b') in ('SECRET', {expected})\n"
+        assert passes("MARK = 1\ndef f(x): return 'SEC' + 'RET'", tests=text).value == (
+            1.0 if expected == "'SECRET'" else 0.0
+        )
+    inside = [job for job in handed if "MARK" in job.code]
+    assert len(inside) >= 3 and not any("SECRET" in repr((job.code, job.args, job.stdin)) for job in inside)
