@@ -18,7 +18,7 @@ from ._expression import Tree, Unreadable, nodes, tree
 _SMALL = 5
 """Numbers between 10^-5 and 10^5 need no more digits than `DIGITS`."""
 _FINE = 700
-_WHOLE_POINTS = 8
+_ALL_SMALL = 6
 _COUNTERS = frozenset("nkmNKM")
 """Variables that stand for whole numbers beside a floor or a factorial."""
 _ENOUGH = 3
@@ -91,12 +91,12 @@ def same_value(gold: Expression, answer: Expression) -> bool:
     variables = gold.variables | answer.variables
     whole_points = 1
     if variables and any(side.stepped or side.counted for side in (gold, answer)):
-        whole_points = _WHOLE_POINTS
+        whole_points = _exact.WHOLE_POINTS
     pairs = [(gold.exactly(point), answer.exactly(point)) for point in range(whole_points)]
     exact = [(a, b) for a, b in pairs if a is not None and b is not None]
     if any(a != b for a, b in exact):
         return False
-    if exact and (not variables or (whole_points > 1 and variables <= _COUNTERS and len(exact) == whole_points)):
+    if exact and (not variables or (whole_points > 1 and variables <= _COUNTERS and len(exact) >= _ALL_SMALL)):
         return True
     close = _same_digits(gold, answer)
     if close is not None:

@@ -19,7 +19,7 @@ POLE = "pole"
 
 GENERIC = range(3)
 """A positive, a negative and a complex point."""
-REAL = range(3, 11)
+REAL = range(3, 15)
 """Real points of many sizes, for functions such as the absolute value that are not defined by their formula."""
 
 DIGITS = 60
@@ -136,8 +136,10 @@ class _Floating:
         size = self.mp.mpf(_exact.drawn(f"{name}/{self.point}") % 9_973 + 2_500) / 6_247
         if self.point in GENERIC:
             return (size, -size, self.mp.mpc(size, -size / 3))[self.point]
-        larger = (1, 1, 3, 10)[self.point % 4]
-        return size * larger * (-1 if _exact.drawn(f"{self.point}/{name}") & 1 else 1)
+        # Four sizes; at each a sign for every variable, the other signs, and signs drawn anew.
+        place, turn = divmod(self.point - REAL.start, 3)
+        sign = _exact.drawn(f"{place}/{turn == 2}/{name}") >> 7 & 1
+        return size * (1, 3, 30, 3_000)[place] * (-1 if sign ^ (turn == 1) else 1)
 
     def applied(self, kind: str, parts: list[Any]) -> Any:
         plain = _PLAIN.get(kind)

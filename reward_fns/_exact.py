@@ -20,6 +20,7 @@ MAX_BITS = 40_000
 _WORK = 20_000
 _MAX_FACTORIAL = 20_000
 _PRIME_BITS = 120
+_LARGE = 6
 
 
 class NotExact(ValueError):
@@ -30,9 +31,15 @@ class TooLarge(NotExact):
     """The value is too large to be written down."""
 
 
+WHOLE_POINTS = 9
+
+
 def whole_variable(name: str, point: int) -> Fraction:
-    """A whole number for each variable at each point; at every other point all have a common factor."""
-    return Fraction((drawn(f"{name}:{point}") % 20 + 3) * (6 if point % 2 else 1))
+    """A whole number for each variable at each point: small, with a factor common to all, and large ones."""
+    number = drawn(f"{name}:{point}")
+    if point >= _LARGE:
+        return Fraction(number % 10 ** (7 * (point - _LARGE) + 7))
+    return Fraction((number % 20 + 3) * (6 if point % 2 else 1))
 
 
 @lru_cache(maxsize=4096)

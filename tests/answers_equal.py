@@ -260,6 +260,11 @@ x=1,y=2 :: (x,y)=(1,2)
 (2,-1) :: x = 2, y = -1 :: x = 2 \text{ and } y = -1
 \langle 2, 3\rangle :: \begin{pmatrix}2\\3\end{pmatrix}
 {1 \over 2} :: \frac12
+\approx 3.14 :: 3.14 :: \approx 3.14
+\lfloor\frac{n}{2024}\rfloor :: \lfloor n/2024\rfloor :: \frac{n-(n\bmod 2024)}{2024}
+\max(x,-100) :: \max(-100,x)
+|x+1000| :: \sqrt{(x+1000)^2}
+\gcd(n,12) :: \gcd(12,n)
 """)
 
 OTHER = pairs(r"""
@@ -439,4 +444,14 @@ x :: x+10^{-100} :: x(1+10^{-90})
 \frac{1}{10^{50}} :: \frac{1}{10^{50}+1}
 \frac{2023}{2024} :: 1-\frac{1}{2024}
 \log_2 3 :: \log_{2}4
+\lfloor\frac{n}{2024}\rfloor :: \lfloor\frac{n}{2025}\rfloor :: 0
+\lfloor\frac{x}{10^{6}}\rfloor :: 0 :: \lfloor\frac{x}{10^{6}+1}\rfloor
+n \bmod 1000 :: n
+\max(x,-100) :: x
+|x+1000| :: x+1000
+\max(a,b,-50) :: \max(a,b)
+\gcd(n,12) :: 6 :: 12 :: 1
+\approx 3.14 :: 3.15 :: \approx 3.2
+12 :: 2x=12 :: x^2=12 :: x+y=12=13
+(1,2) :: x=2, y=1 :: 1<x<3
 """)
