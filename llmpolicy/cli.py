@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 
 from llmpolicy.errors import LLMPolicyError
 from llmpolicy.signals import Interrupted, end_with_launcher
-from llmpolicy.terminal import open_standard, tell, wrapped
+from llmpolicy.terminal import begun_by, open_standard, show_all, show_traceback, shown, tell, wrapped
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 UNWRITTEN = re.compile(r"os error (28|122)\b|PytorchStreamWriter|inline_container.*unexpected pos")
@@ -64,6 +64,10 @@ def _folder(name: str | Path) -> Path:
 RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe file, or the name of a bundled one.")]
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Such as grpo.max_steps=20.")]
 
+Yes = Annotated[bool, typer.Option("--yes", help="Run the code that it names, also where it has not run here before.")]
+RemoteCode = Annotated[
+    bool, typer.Option("--trust-remote-code", help="Run the code that comes with a model. Dangerous.")
+]
 AcceptChanges = Annotated[
     bool, typer.Option("--accept-changes", help="Go on although files changed since the run was made.")
 ]
@@ -85,19 +89,22 @@ def train(
         bool, typer.Option("--unsafe-local-exec", help="Run the model's code without a sandbox. Dangerous.")
     ] = False,
     until: Annotated[str | None, typer.Option(help="The last stage to carry out: sft or reward_model.")] = None,
+    trust_remote_code: RemoteCode = False,
+    yes: Yes = False,
 ) -> None:
     """Train a recipe: generate, score, improve, evaluate, and keep the record of it."""
     from llmpolicy.session import train_recipe
 
     train_recipe(
         recipe,
-        overrides or (),
+        _with_remote_code(overrides, trust_remote_code),
         out=out,
         resume=resume,
         accept_changes=accept_changes,
         dry_run=dry_run,
         unsafe_local_exec=unsafe_local_exec,
         until=until,
+        yes=yes,
     )
 
 
@@ -108,12 +115,15 @@ def evaluate(
     overrides: Overrides = None,
     accept_changes: AcceptChanges = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the result to this file.")] = None,
+    trust_remote_code: RemoteCode = False,
+    yes: Yes = False,
 ) -> None:
     """Measure held-out accuracy with its interval, beside the base on the same prompts."""
     from llmpolicy.session import evaluate_model
 
     _check_file(json_file)
-    result = evaluate_model(model, recipe, overrides or (), accept_changes=accept_changes)
+    overrides = _with_remote_code(overrides, trust_remote_code)
+    result = evaluate_model(model, recipe, overrides, accept_changes=accept_changes, yes=yes)
     if json_file:
         json_file.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
@@ -125,12 +135,13 @@ def explain(
     target: Annotated[str, typer.Option("--for", help="cpu or gpu.")] = "cpu",
     processes: Annotated[int, typer.Option(help="How many processes will train.")] = 1,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write it to this file.")] = None,
+    yes: Yes = False,
 ) -> None:
     """Say what a recipe means: where each value came from, and the arithmetic of its steps. Loads no model."""
     from llmpolicy.diagnose.explain import explain_recipe
 
     _check_file(json_file)
-    explanation = explain_recipe(recipe, overrides or (), target=target, processes=processes)
+    explanation = explain_recipe(recipe, overrides or (), target=target, processes=processes, yes=yes)
     tell(str(explanation))
     if json_file:
         json_file.write_text(json.dumps(explanation.to_dict(), indent=2) + "\n", encoding="utf-8")
@@ -149,12 +160,13 @@ def check_reward(
     again: Annotated[
         str | None, typer.Option("--replay", metavar="FILE:LINE", help="Score one noted call again.")
     ] = None,
+    yes: Yes = False,
 ) -> int:
     """Check a reward without a model: its examples, gold answers, determinism, time, and what it pays that is wrong."""
     from llmpolicy.diagnose.reward import check, replay
 
     if again is not None:
-        tell(replay(again))
+        tell(replay(again, yes=yes))
         return 0
     if name is None:
         raise typer.BadParameter("name a reward, or give --replay FILE:LINE")
@@ -178,11 +190,13 @@ def publish(
         bool | None,
         typer.Option("--samples/--no-samples", help="Show held-out prompts and completions on the card, or not."),
     ] = None,
+    trust_remote_code: RemoteCode = False,
 ) -> None:
     """Push the trained model to the Hub with its evidence: an explicit list of files, private by default."""
     from llmpolicy.publish import publish_run
 
-    publish_run(run, repo, what=what, which=which, public=public, dry_run=dry_run, overwrite=overwrite, samples=samples)
+    options: dict[str, Any] = {"public": public, "dry_run": dry_run, "overwrite": overwrite, "samples": samples}
+    publish_run(run, repo, what=what, which=which, **options, trust_remote_code=trust_remote_code)
 
 
 @app.command()
@@ -197,6 +211,10 @@ def demo(
     from llmpolicy.session import run_demo
 
     run_demo(out, overrides or ())
+
+
+def _with_remote_code(overrides: list[str] | None, trusted: bool) -> list[str]:
+    return [*(overrides or ()), *(["model.trust_remote_code=true"] if trusted else [])]
 
 
 def _check_file(path: Path | None) -> None:
@@ -238,6 +256,8 @@ def keep_memory() -> None:
 def run() -> None:
     """Run the command line; errors of ours become one sentence and exit code 2."""
     open_standard()
+    show_all()
+    begun_by(sys.argv[1:])
     send_nothing()
     spin_less()
     keep_memory()
@@ -251,10 +271,11 @@ def run() -> None:
     except Stopped as stopped:
         _say(str(stopped))
         raise SystemExit(stopped.code) from None
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - shown as Python shows it
         sentence = _sentence(error)
         if sentence is None:
-            raise
+            show_traceback(error)
+            raise SystemExit(1) from None
         if not sentence:  # no arguments: the help was shown
             raise SystemExit(2) from None
         _fail(sentence)
@@ -299,4 +320,4 @@ def _fail(sentence: str) -> None:
 def _say(sentence: str) -> None:
     if int(os.environ.get("RANK", "0")) == 0:
         with contextlib.suppress(OSError):  # a terminal that is gone
-            print(wrapped(sentence), file=sys.stderr, flush=True)
+            print(wrapped(shown(sentence)), file=sys.stderr, flush=True)

@@ -36,6 +36,10 @@ class RunError(LLMPolicyError):
     """The run directory cannot be created, read or resumed."""
 
 
+class ConsentError(LLMPolicyError):
+    """Somebody else's code would run, and the user has not said that it may."""
+
+
 class PublishError(LLMPolicyError):
     """The result cannot be published as asked."""
 

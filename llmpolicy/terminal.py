@@ -1,13 +1,17 @@
 """Lines for a terminal: as wide as it is, never broken inside a word, and not among those of the libraries."""
 
 import errno
+import io
 import logging
 import os
 import re
+import shlex
 import shutil
 import sys
 import textwrap
+import traceback
 import warnings
+from collections.abc import Sequence
 
 LIBRARIES = ("transformers", "trl", "peft", "accelerate", "datasets", "torch", "huggingface_hub")
 """Whose warnings about their own future tell a user nothing."""
@@ -16,10 +20,30 @@ COMMAND = "go on with: "
 COPIED = re.compile(r"(.* with:) ((?:llmpolicy|torchrun|accelerate|pip) .*)")
 """A line that ends in a command: it is there to be copied, and so stays in one piece."""
 
+_words: list[str] = []
+
+INVISIBLE = re.compile(
+    "[\\u034f\\u115f\\u1160\\u17b4\\u17b5\\u2800\\u3164\\uffa0\\ufe00-\\ufe0e\\U000e0000-\\U000e0fff]"
+)
+"""Signs that Unicode calls letters or marks and that show nothing: fillers, selectors of variants, tags."""
+BETWEEN = re.compile("[^\\n\\t\\u00a0\\u2000-\\u200a\\u202f\\u205f\\u3000]+")
+"""What lies between breaks, tabs and wide or narrow spaces, which break no terminal."""
+
 
 def visible(text: str) -> str:
     """A text in one line, with what a terminal would not show, line breaks too, spelled out: a backslash stays one."""
-    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
+    if text.isprintable() and not INVISIBLE.search(text):
+        return text
+    return "".join(sign if _shows(sign) else sign.encode("unicode_escape").decode() for sign in text)
+
+
+def shown(text: str) -> str:
+    """Lines of text with all that would not show but their breaks, tabs and spaces spelled out, as `visible` does."""
+    return BETWEEN.sub(lambda between: visible(between[0]), text)
+
+
+def _shows(sign: str) -> bool:
+    return sign.isprintable() and not INVISIBLE.match(sign)
 
 
 def columns(otherwise: int = 0) -> int:
@@ -61,11 +85,51 @@ def quiet() -> None:
 def tell(text: str) -> None:
     """Print lines at once, also into a file or a pipe; where nobody reads them any more, what goes on is worth more."""
     try:
-        print(wrapped(text), file=sys.stdout, flush=True)
+        print(wrapped(shown(text)), file=sys.stdout, flush=True)
     except OSError as error:
         if error.errno not in (errno.EPIPE, errno.EIO):
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def ask(question: str) -> str | None:
+    """What the user types; None where nobody can: no terminal, or several processes that would ask."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 or not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
+        return None
+    print(wrapped(shown(question)), end=" ", file=sys.stderr, flush=True)
+    return sys.stdin.readline()
+
+
+def begun_by(words: Sequence[str]) -> None:
+    """Note the words of the command line that this process carries out."""
+    _words[:] = words
+
+
+def again(more: str) -> str | None:
+    """The command of this process with one more word, to be copied; None where it was no command, or of several processes."""
+    if not _words or int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        return None
+    return f"llmpolicy {shlex.join([*_words, more])}"
+
+
+def show_all() -> None:
+    """Have warnings and the log spell out what would not show, as `tell` does, and no sign end them."""
+    write = warnings.formatwarning
+    warnings.formatwarning = lambda *given, **named: shown(write(*given, **named))
+    logging.setLogRecordFactory(_ShownRecord)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+class _ShownRecord(logging.LogRecord):
+    def getMessage(self) -> str:
+        return shown(super().getMessage())
+
+
+def show_traceback(error: BaseException) -> None:
+    """Print where an error comes from, as Python does at its end."""
+    print(shown("".join(traceback.format_exception(error))), end="", file=sys.stderr, flush=True)
 
 
 def open_standard() -> None:

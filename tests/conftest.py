@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 
 import pytest
 from hypothesis import settings
@@ -15,6 +16,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # What goes to a file or a pipe has no width; xdist gives its workers one, and readline sets it behind os.environ's back.
 os.environ.pop("COLUMNS", None)
 os.unsetenv("COLUMNS")
+
+# What code a user has run is remembered in the user's state folder: tests have one of their own.
+os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="llmpolicy-state-")
 
 settings.register_profile("laws", deadline=None)  # a law holds on a busy machine too
 settings.load_profile("laws")

@@ -122,15 +122,15 @@ def test_an_inversion_that_the_recipe_allows(folder: Path) -> None:
 
 def test_explain_says_what_normalising_each_term_does(folder: Path) -> None:
     path = write(folder, ROUTED)
-    plainly = explain_recipe(path)
+    plainly = explain_recipe(path, yes=True)
     assert not any("normalize_then_sum" in line for line in plainly.reward)
-    normalised = explain_recipe(path, ["grpo.multi_objective_aggregation=normalize_then_sum"])
+    normalised = explain_recipe(path, ["grpo.multi_objective_aggregation=normalize_then_sum"], yes=True)
     assert "unit variance" in normalised.reward[-1]
     assert "\nreward\n  sums: reward = " in str(normalised)
 
 
 def test_a_judge_alone_says_that_no_part_is_correctness(folder: Path) -> None:
-    explained = explain_recipe(write(folder, "  - mine.py:brief\n"))
+    explained = explain_recipe(write(folder, "  - mine.py:brief\n"), yes=True)
     assert explained.reward == (
         "reward = mine.brief",
         "  no part is named correctness, so nothing here says that a right answer is paid more than a wrong one "

@@ -14,7 +14,7 @@ FLOORS = {
     "types": 0, "errors": 0, "messages": 0, "thinking": 0, "signals": 0, "terminal": 0, "places": 1,
     "secrets": 1, "rewards": 1, "sandbox": 1, "tasks": 1, "statistics": 1, "objectives": 1, "bundled": 1,
     "recipe": 2, "run": 2, "policies": 2, "environments": 2,
-    "rollout": 3, "evaluation": 3,
+    "consent": 3, "rollout": 3, "evaluation": 3,
     "baselines": 4, "reinforce": 4, "grpo": 4, "returns": 4,
     "warm_start": 4, "reward_model": 5, "report": 5, "publish": 5, "diagnose": 5, "build": 6,
     "session": 7, "pytest_plugin": 7,

@@ -224,7 +224,7 @@ def test_what_was_given_in_full_moves_with_its_project(tmp_path: Path) -> None:
     (after / "mine.py").write_text(f"{REWARD}\n")
     go_on: dict[str, Any] = {"out": after / "run", "resume": True, "say": quietly}
     with pytest.raises(RunError, match=r"other content of mine.py \(of mine.py:mine\)"):
-        train_recipe(str(after / "run/recipe.yaml"), ["grpo.max_steps=2"], **go_on)
+        train_recipe(str(after / "run/recipe.yaml"), ["grpo.max_steps=2"], yes=True, **go_on)
     (after / "mine.py").write_text(REWARD)
     train_recipe(str(after / "run/recipe.yaml"), ["grpo.max_steps=2"], **go_on)
     assert Run.open(after / "run").manifest["base_dir_from_run"] == ".."

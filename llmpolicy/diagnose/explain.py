@@ -8,9 +8,11 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from llmpolicy import consent
 from llmpolicy.diagnose.batch import Arithmetic, Batch, arithmetic, generation_knob, nearest_valid
 from llmpolicy.errors import RecipeError, nearest
 from llmpolicy.recipe import GRPO_DEFAULTS, TARGET_DEFAULTS, Recipe, SamplingBlock, load_recipe, missing_packages
+from llmpolicy.terminal import visible
 
 TRL_DEFAULTS: Mapping[str, Any] = {
     "per_device_train_batch_size": 8,
@@ -144,12 +146,16 @@ def explain(
 
 
 def explain_recipe(
-    name: str, overrides: Sequence[str] = (), *, target: str = "cpu", processes: int = 1
+    name: str, overrides: Sequence[str] = (), *, target: str = "cpu", processes: int = 1, yes: bool = False
 ) -> RecipeExplanation:
-    """The explanation of a recipe file (or bundled recipe), with the rows counted that GRPO trains on."""
+    """The explanation of a recipe file (or bundled recipe), with the rows counted that GRPO trains on.
+
+    ``yes`` lets it run rewards and generators that have not run here before; see `llmpolicy.consent`.
+    """
     from llmpolicy.build import plan, reward_lines  # it explains every recipe it plans, so it lies above this module
 
     recipe = load_recipe(name, overrides)
+    consent.need(f"explaining {name}", recipe.model_dump(), recipe.base_dir, yes=yes)
     made = plan(recipe, processes=processes, target=target) if recipe.rewards else None
     if recipe.reinforce is not None:
         from llmpolicy.session.reinforce import check_reinforce
@@ -308,5 +314,5 @@ def _sentences(a: Arithmetic) -> list[str]:
 def _show(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
-    text = "null" if value is None else " ".join(str(value).split())
+    text = "null" if value is None else visible(" ".join(str(value).split()))
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -4,12 +4,13 @@ import contextlib
 import io
 import json
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from llmpolicy import consent
 from llmpolicy.errors import RewardError
 from llmpolicy.rewards.battery import ATTACKS, Attack
 from llmpolicy.rewards.check import PARTS, Report, check_reward
@@ -48,21 +49,31 @@ def check(
     return report
 
 
-class _Prints(io.TextIOBase):
-    """Stands in for standard output while rewards are called in this process."""
+class _Bytes(io.RawIOBase):
+    def writable(self) -> bool:
+        return True
 
-    def write(self, text: str) -> int:
-        printed.take(text.encode("utf-8", "replace"))
-        return len(text)
+    def write(self, data: Any) -> int:
+        printed.take(bytes(data))
+        return len(data)
+
+
+def _prints() -> io.TextIOWrapper:
+    """Stands in for standard output and errors while rewards are called in this process."""
+    return io.TextIOWrapper(io.BufferedWriter(_Bytes()), "utf-8", "replace", line_buffering=True, write_through=True)
 
 
 @contextlib.contextmanager
 def _prints_shortened(show: bool) -> Iterator[None]:
     """Of what a reward prints show the first lines and the count: it is called thousands of times, and the report matters."""
     with tempfile.TemporaryDirectory() as folder:
-        file, counts = Path(folder) / "printed", list[str]()
+        file, counts, prints = Path(folder) / "printed", list[str](), _prints()
         try:
-            with printed.kept_in(file, counts.append), contextlib.redirect_stdout(_Prints()):
+            with (
+                printed.kept_in(file, counts.append),
+                contextlib.redirect_stdout(prints),
+                contextlib.redirect_stderr(prints),
+            ):
                 yield
         finally:
             for count in counts if show else ():
@@ -71,30 +82,40 @@ def _prints_shortened(show: bool) -> Iterator[None]:
                     tell(f"  {_plain(line)}")
 
 
-def replay(place: str) -> str:
-    """What a reward says when a noted call, ``FILE:LINE``, is made again."""
+def replay(place: str, *, yes: bool = False) -> str:
+    """What a reward says when a noted call, ``FILE:LINE``, is made again; ``yes``: also one that has not run here before."""
     file, _, line = place.rpartition(":")
     if not file or not line.isdigit():
         raise RewardError(f"--replay got {place!r}; expected FILE:LINE.")
     from llmpolicy.rewards.replay import replay as again  # starts workers: of no use to who only checks
 
     run = Path(file).parent
-    if not (run / "manifest.json").is_file():
-        return again(Path(file), int(line))
-    return again(Path(file), int(line), Run.open(run).call_here)
+    here = Run.open(run).call_here if (run / "manifest.json").is_file() else dict
+
+    def agreed(call: Mapping[str, Any]) -> dict[str, Any]:
+        now = here(call)
+        consent.need(f"calling what {place} has noted", now, Path(now["base_dir"]), yes=yes)
+        return now
+
+    return again(Path(file), int(line), agreed)
 
 
 def show(report: Report) -> None:
     """Print a report for a reader."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     console = Console(highlight=False, width=columns(120))
     for hole in report.holes:
-        table = Table(title=f"hole: {hole.attack} (family {hole.family})", title_justify="left", show_header=False)
+        table = Table(
+            title=escape(visible(f"hole: {hole.attack} (family {hole.family})")),
+            title_justify="left",
+            show_header=False,
+        )
         table.add_column()
         table.add_column(overflow="fold")
-        table.add_row("breaks", f"a reward that {hole.breaks}")
+        table.add_row("breaks", _plain(f"a reward that {hole.breaks}"))
         table.add_row("scored", f"{hole.score:g}")
         table.add_row("completion", _plain(hole.completion))
         console.print(table, markup=False)

@@ -5,11 +5,12 @@ from collections.abc import Callable, Iterator
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from llmpolicy.evaluation.record import Evaluation, Example
 from llmpolicy.statistics import Interval
-from llmpolicy.terminal import columns
+from llmpolicy.terminal import columns, visible
 
 Figure = Callable[[Evaluation], str]
 
@@ -27,7 +28,7 @@ def table(evaluation: Evaluation, width: int | None = None) -> str:
         grid.add_column(heading, justify="left", no_wrap=True)
     for name, figure, difference in _figures(evaluation):
         cells = [figure(base), figure(evaluation), *([difference] if wide else [])] if base else [figure(evaluation)]
-        grid.add_row(name, *cells)
+        grid.add_row(escape(visible(name)), *cells)
         if difference and not wide:
             grid.add_row("  difference", "", difference)
     page = io.StringIO()
@@ -105,7 +106,7 @@ def _mark(example: Example) -> str:
 
 def _short(text: str, width: int = 100, *, end: bool = False) -> str:
     """One line of a text: its beginning, or its end, where a few-shot prompt has its question."""
-    line = " ".join(text.split())
+    line = visible(" ".join(text.split()))
     if len(line) <= width:
         return line
     return "..." + line[3 - width :] if end else line[: width - 3] + "..."

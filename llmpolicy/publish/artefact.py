@@ -239,13 +239,19 @@ def _merge(run: Run, adapter: Path, folder: Path) -> None:
     if Path(base).is_absolute() and not Path(base).is_dir():
         raise PublishError(f"{run.path} was trained on {base}, which is gone; expected it there to merge the adapter")
     _refuse_another_base(run, Path(base))
+    if model.get("trust_remote_code") and not run.remote_code:
+        code = ", ".join(sorted(file.name for file in Path(base).glob("*.py"))) or "from the Hub"
+        raise PublishError(
+            f"{run.path} was trained with code that comes with {base} ({code}), and merging runs it: read it, then give "
+            "--trust-remote-code"
+        )
     policy = CausalLMPolicy.load(
         base,
         adapter=adapter,
         hub_id=model.get("hub_id"),
         revision=model.get("revision"),
         dtype=model.get("dtype"),
-        trust_remote_code=bool(model.get("trust_remote_code")),
+        trust_remote_code=run.remote_code,
         stop=model.get("stop") or (),
     )
     policy.merge().save(folder)

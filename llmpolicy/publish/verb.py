@@ -10,6 +10,7 @@ from rich.table import Table
 from llmpolicy.publish.files import What
 from llmpolicy.publish.push import Published, publish
 from llmpolicy.run import Run
+from llmpolicy.terminal import visible
 
 
 def publish_run(
@@ -22,15 +23,19 @@ def publish_run(
     dry_run: bool = False,
     overwrite: bool = False,
     samples: bool | None = None,
+    trust_remote_code: bool = False,
     console: Console | None = None,
 ) -> Published:
     """Publish the run in a folder as USER/NAME and print the files with sizes and hashes.
 
+    No code that its recipe names is run; that of its model only with ``trust_remote_code``, to merge the adapter.
     Raises RunError when the folder holds no run and PublishError when it cannot be published as asked.
     """
+    opened = Run.open(run)
+    opened.remote_code = trust_remote_code
     private, form = not public, cast(What | None, what)
     published = publish(
-        Run.open(run),
+        opened,
         repo,
         what=form,
         which=which,
@@ -51,11 +56,11 @@ def show(published: Published, console: Console, visibility: str) -> None:
     table.add_column("bytes", justify="right", no_wrap=True)
     table.add_column("sha256", overflow="ellipsis")  # it alone gives way where the terminal is narrow
     for file in published.files:
-        table.add_row(escape(file.name), f"{file.size:,}", file.sha256)
+        table.add_row(escape(visible(file.name)), f"{file.size:,}", file.sha256)
     console.print(table)
     for line in published.replaced:
-        console.print(f"replaced: {escape(line)}", soft_wrap=True)
-    where = f"{escape(published.repo_url)} ({visibility})"
+        console.print(f"replaced: {escape(visible(line))}", soft_wrap=True)
+    where = f"{escape(visible(published.repo_url))} ({visibility})"
     if published.commit is None:
         console.print(f"dry run: nothing was sent; it would go to {where}", soft_wrap=True)
     else:

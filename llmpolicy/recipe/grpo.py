@@ -17,7 +17,7 @@ OWNED = {
     "output_dir": "pass --out DIR on the command line",
     "overwrite_output_dir": "pass another --out DIR: a run is never overwritten",
     "push_to_hub": "run `llmpolicy publish RUN --repo USER/NAME` after training",
-    "trust_remote_code": "write `model: {trust_remote_code: true}`",
+    "trust_remote_code": "give --trust-remote-code on the command line",
     "model_init_kwargs": "write the model's options under `model:`",
     "reward_weights": "write `weight:` beside each entry of `rewards:`",
     "resume_from_checkpoint": "pass --resume on the command line",

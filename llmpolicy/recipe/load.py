@@ -61,10 +61,11 @@ NO_RECIPES = {
 """Files that are given by mistake, by how their names end."""
 
 
-def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+def load_recipe(source: str | Path, overrides: Sequence[str] = (), *, remote_code: bool = False) -> Recipe:
     """Read a recipe file (or the name of a bundled recipe), apply ``key=value`` overrides and check every key.
 
-    Raises RecipeError with file, line and the nearest valid key.
+    That code of a model's own may run is said by an override, or by ``remote_code``, never by the file. Raises RecipeError
+    with file, line and the nearest valid key.
     """
     path = find_recipe(str(source))
     data, origin = _read(path)
@@ -82,6 +83,8 @@ def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         key = override(data, written, _Loader)
         origin = {place: by for place, by in origin.items() if not place.startswith(f"{key}.")}  # what it replaced
         origin[key] = f"override {written}"
+    if not remote_code:
+        _refuse_remote_code(data, origin)
     data.setdefault("name", path.stem)
     return make_recipe(data, base_dir=base_dir, origin=origin).within(run)
 
@@ -120,6 +123,22 @@ def make_recipe(
         check_grpo(recipe.grpo, allow_biased_sampler=recipe.allow_biased_sampler, origin=origin)
         _check_reference(recipe, recipe.grpo)
     return recipe
+
+
+def _refuse_remote_code(value: Any, origin: Mapping[str, str], key: str = "") -> None:
+    """Who writes a recipe does not say that the code of its model may run here: who gives the command does."""
+    pairs = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+    for name, inner in pairs:
+        place = f"{key}.{name}".lstrip(".")
+        where = written_at(place, origin)
+        if name == "trust_remote_code" and inner and not where.startswith("override"):
+            flag = "--trust-remote-code" if place == f"model.{name}" else f"{place}=true"
+            raise RecipeError(
+                f"{where}{place}: {inner!r:.40}; code that comes with a model runs only when the command says so: read it, "
+                f"then give {flag}"
+            )
+        if name != "rows":
+            _refuse_remote_code(inner, origin, place)
 
 
 def find_recipe(name: str) -> Path:

@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmpolicy.report.plot import GREY, PARTS, REWARD, TRUTH
+from llmpolicy.report.plot import GREY, PARTS, REWARD, TRUTH, drawing
 from llmpolicy.run import Run
+from llmpolicy.terminal import visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -14,11 +15,11 @@ KEPT = PARTS[0]
 
 def plot_curve(run: Run) -> Path:
     """Draw the looks of a run with ``evaluate.curve`` against the KL to the start and against the step; return the path."""
-    import matplotlib
+    with drawing() as plt:
+        return _plot_curve(run, plt)
 
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
 
+def _plot_curve(run: Run, plt: Any) -> Path:
     looks = [line for line in run.metrics("eval") if line.get("kl") is not None]
     kept = (run.manifest.get("best") or {}).get("step")
     figure, axes = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
@@ -31,7 +32,9 @@ def plot_curve(run: Run) -> Path:
     axes[1].xaxis.get_major_locator().set_params(integer=True)
     figure.legend(*_handles(axes[0]), loc="outside lower center", ncols=4, frameon=False, fontsize=9)
     beta = (run.recipe.get("grpo") or {}).get("beta") or 0.0
-    figure.suptitle(f"{run.recipe.get('name')}: reward and truth on held-out prompts, beta {beta:g}", fontsize=12)
+    figure.suptitle(
+        visible(f"{run.recipe.get('name')}: reward and truth on held-out prompts, beta {beta:g}"), fontsize=12
+    )
     figure.savefig(run.curve_path, dpi=120)
     plt.close(figure)
     return run.curve_path

@@ -1,11 +1,13 @@
 """The run in one picture: reward with its parts, held-out accuracy, length, share of groups with a signal."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmpolicy.run import Run
+from llmpolicy.terminal import visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,13 +18,25 @@ DRIFT = {"kl": "KL to the reference, nats a token", "entropy": "entropy of the p
 """What is drawn when it was measured: KL with beta above 0, and the entropy."""
 
 
-def plot_run(run: Run) -> Path:
-    """Draw the run's metrics into its plot.png and return the path."""
+@contextmanager
+def drawing() -> Iterator[Any]:
+    """Matplotlib's pyplot as it comes, whatever a matplotlibrc in the current folder says; no text is read as a formula."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
+    with plt.style.context("default"), plt.rc_context({"text.parse_math": False}):
+        yield plt
+
+
+def plot_run(run: Run) -> Path:
+    """Draw the run's metrics into its plot.png and return the path."""
+    with drawing() as plt:
+        return _plot_run(run, plt)
+
+
+def _plot_run(run: Run, plt: Any) -> Path:
     lines = [line for line in run.metrics("train") if "reward" in line]
     if run.recipe.get("reinforce"):
         figure, axes = plt.subplots(1, 2, figsize=(10, 3.4), layout="constrained")
@@ -48,7 +62,7 @@ def plot_run(run: Run) -> Path:
         axis.grid(alpha=0.25)
         axis.set_xlabel("step")
         axis.xaxis.get_major_locator().set_params(integer=True)
-    figure.suptitle(f"{run.recipe.get('name', run.path.name)}: seed {run.recipe.get('seed', 0)}", fontsize=12)
+    figure.suptitle(visible(f"{run.recipe.get('name', run.path.name)}: seed {run.recipe.get('seed', 0)}"), fontsize=12)
     figure.savefig(run.plot_path, dpi=120)
     plt.close(figure)
     return run.plot_path
@@ -76,7 +90,7 @@ def _reward(axis: "Axes", lines: Sequence[Mapping[str, Any]], title: str) -> Non
     if len(parts) > 1:
         for key, colour in zip(parts, PARTS * (1 + len(parts) // len(PARTS)), strict=False):
             steps, values = _column(lines, key)
-            axis.plot(steps, _smooth(values), color=colour, lw=1.2, label=key.split("/")[1])
+            axis.plot(steps, _smooth(values), color=colour, lw=1.2, label=visible(key.split("/")[1]))
         axis.legend(fontsize=8, frameon=False)
     axis.set_title(title, fontsize=10, loc="left")
 

@@ -4,16 +4,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from llmpolicy.report.plot import GREY, REWARD
+from llmpolicy.report.plot import GREY, REWARD, drawing
 
 
 def plot_reward_model(report: Mapping[str, Any], path: Path) -> Path:
     """Draw the calibration of a reward model's report into a file and return its path."""
-    import matplotlib
+    with drawing() as plt:
+        return _reward_model(report, path, plt)
 
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
 
+def _reward_model(report: Mapping[str, Any], path: Path, plt: Any) -> Path:
     found = report["held_out"]
     bins = found["bins"]
     figure, axis = plt.subplots(figsize=(5.2, 4.6), layout="constrained")

@@ -7,7 +7,7 @@ import os
 import site
 import sys
 import sysconfig
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from fnmatch import fnmatch
 from importlib.machinery import PathFinder
 from pathlib import Path
@@ -44,11 +44,20 @@ def files_of(reference: str | Callable[..., Any], base_dir: Path | str | None = 
     except (OSError, TypeError):
         source = None
     own = [Path(source).resolve()] if source is not None and Path(source).is_file() else []
+    return _with_named(own, own or _of_globals(inner))
+
+
+def written_files(modules: Sequence[Path]) -> list[Path]:
+    """Files of Python and the others that they import, as far as can be seen without running any; sorted."""
+    return [path for path in _with_named(modules, modules) if path.suffix == ".py"]
+
+
+def _with_named(own: Collection[Path], begin: Sequence[Path]) -> list[Path]:
     seen: dict[Path, None] = {}
-    waiting = [*own] or _of_globals(inner)
+    waiting = [*begin]
     while waiting:
         path = waiting.pop()
-        if path not in seen and (path in own or not _installed(path)):
+        if path not in seen and (path in own or not installed(path)):
             seen[path] = None
             waiting += _named_in(path) if path.suffix == ".py" else []
     return sorted(seen)
@@ -106,7 +115,7 @@ def _put_together(tree: ast.AST, module: Path) -> Iterator[Path]:
     called = {name for node in nodes if isinstance(node, ast.Attribute | ast.Name) for name in [_name(node)]}
     if called & IMPORTS:
         names = [word.lstrip(".") for word in words if word.lstrip(".").replace(".", "_").isidentifier()]
-        yield from (file for name in names for file in _modules(name, module.parent) if not _installed(file))
+        yield from (file for name in names for file in _modules(name, module.parent) if not installed(file))
     patterns = {word for word in words if "*" in word} | {
         _pattern(node) for node in nodes if isinstance(node, ast.JoinedStr)
     }
@@ -196,7 +205,8 @@ def _modules(dotted: str, folder: Path) -> list[Path]:
     return found
 
 
-def _installed(path: Path) -> bool:
+def installed(path: Path) -> bool:
+    """Whether a file is an installed package's or the standard library's, or llmpolicy's own."""
     own = Path(__file__).resolve().parent.parent
     homes = {own, *map(Path, site.getsitepackages()), Path(site.getusersitepackages())}
     homes |= {Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")}

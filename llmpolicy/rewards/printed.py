@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from llmpolicy.terminal import shown
+
 MOST_BYTES = 10 * 2**20
 """What is kept of it; the rest is only counted."""
 
@@ -25,7 +27,7 @@ class Printed:
         with self._lock, contextlib.suppress(OSError):
             self.lines += data.count(b"\n")
             if self.path is None:
-                os.write(2, data)
+                os.write(2, shown(data.decode("utf-8", "replace")).encode())
                 return
             with self.path.open("ab") as file:
                 room = MOST_BYTES - file.tell()

@@ -42,6 +42,9 @@ MODES = ("train", "eval", "summary", "dropped")
 class Run:
     """One run directory, open for writing (``create``, ``resume``) or reading (``open``)."""
 
+    remote_code = False
+    """Whether code that comes with its model may run: who opens it says so, nothing in the directory does."""
+
     def __init__(self, path: Path) -> None:
         self.path = path
         recipe, self.manifest = read_run(path)

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from llmpolicy.terminal import visible
+
 if TYPE_CHECKING:
     from llmpolicy.run.directory import Run
 
@@ -12,12 +14,12 @@ if TYPE_CHECKING:
 def line(run: "Run") -> str:
     """Where a run lies, how it ended, how far it came and what it reached."""
     facts = [f"{name} {value}" for name, value in _facts(run) if name != "run"]
-    return f"Run({str(run.path)!r}: {', '.join(facts)})"
+    return f"Run({str(run.path)!r}: {visible(', '.join(facts))})"
 
 
 def html(run: "Run") -> str:
     """The same as a table, with the plot below it when it was drawn."""
-    rows = "".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in _facts(run))
+    rows = "".join(f"<tr><th>{escape(name)}</th><td>{escape(visible(value))}</td></tr>" for name, value in _facts(run))
     picture = ""
     if run.plot_path.is_file():
         data = base64.b64encode(run.plot_path.read_bytes()).decode()

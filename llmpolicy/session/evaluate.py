@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llmpolicy import consent
 from llmpolicy.build import (
     Plan,
     build_policy,
@@ -79,10 +80,12 @@ def evaluate_model(
     say: Say = tell,
     *,
     accept_changes: bool = False,
+    yes: bool = False,
 ) -> dict[str, Any]:
     """Evaluate a run, a model folder, an adapter, a merged model or a Hub id on a recipe's held-out prompts.
 
-    A run whose files changed since it was made is refused, unless the changes are accepted.
+    A run whose files changed since it was made is refused, unless the changes are accepted; code of it or of the recipe that
+    has not run here before is asked for, unless it is allowed by ``yes``.
     """
     others = [text for text in overrides if "=" not in text]
     if others:
@@ -95,6 +98,7 @@ def evaluate_model(
         found = f"{model} is not a run" if Path(model).exists() else f"there is no run at {model}"
         raise RecipeError(f"{found}; for a model name the recipe whose task it is evaluated on with --recipe")
     recipe = load_recipe(recipe_name or str(Path(model) / "recipe.yaml"), overrides)
+    consent.need(f"evaluating {model}", recipe.model_dump(), recipe.base_dir, yes=yes)
     if recipe.environment is not None:
         return evaluate_environment(run, recipe, say)
     if recipe.evaluate is None:
@@ -113,7 +117,7 @@ def evaluate_model(
     refuse_damaged_arguments(recipe)
     if run is None and (Path(model) / "adapter_config.json").is_file():
         refuse_other_base(Path(model), loaded_weights(recipe))
-    changed = _checked(run, made, accept=accept_changes, say=say) if run is not None else []
+    changed = _checked(run, made, accept=accept_changes, yes=yes, say=say) if run is not None else []
     policy = policy_at(run.policy_dir if run else Path(model), recipe)
     made = fit_held_out(made, policy)
     with printed.kept_in(run.path / "rewards.log", say) if run else nullcontext():
@@ -121,13 +125,14 @@ def evaluate_model(
     return {**result, "accepted_changes": changed} if changed else result
 
 
-def _checked(run: Run, made: Plan, *, accept: bool, say: Say) -> list[str]:
+def _checked(run: Run, made: Plan, *, accept: bool, yes: bool, say: Say) -> list[str]:
     """Refuse damaged weights, files that changed since, and questions that were trained on; the changes accepted."""
     if (clause := run.damage(run.policy_dir)) and facts_of(run.policy_dir):
         raise RunError(
             f"{run.policy_dir} is damaged ({clause}); train with --resume writes it anew from the last checkpoint"
         )
-    own = load_recipe(str(run.path / "recipe.yaml"))
+    own = load_recipe(str(run.path / "recipe.yaml"), remote_code=True)  # its model is loaded by ``made``
+    consent.need(f"evaluating {run.path}", own.model_dump(), own.base_dir, yes=yes)
     same = (own.task, own.seed, own.evaluate) == (made.recipe.task, made.recipe.seed, made.recipe.evaluate)
     mine = made if same else plan(own)
     now = source_facts(replace(mine, recipe=made.recipe))

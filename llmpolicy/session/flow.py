@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llmpolicy import consent
 from llmpolicy.build import (
     Plan,
     build_policy,
@@ -76,6 +77,7 @@ def train(
     resume: bool = False,
     accept_changes: bool = False,
     unsafe_local_exec: bool = False,
+    yes: bool = False,
     say: Say = tell,
     **blocks: Any,
 ) -> Run:
@@ -85,7 +87,7 @@ def train(
     a dataset or a table of pandas, polars or pyarrow;
     ``rewards`` functions or references; further blocks (``grpo``, ``evaluate``, ``seed`` ...) as in a recipe.
     ``unsafe_local_exec`` lets code rewards run the model's code without a sandbox; ``accept_changes`` goes on with files
-    that changed since the run began.
+    that changed since the run began; ``yes`` runs the code of somebody else's run (`llmpolicy.consent`).
     Raises LLMPolicyError in one sentence for what cannot be run.
     """
     from llmpolicy.policies.causal_lm import CausalLMPolicy
@@ -97,6 +99,8 @@ def train(
             f"the recipe is {recipe!r:.60}, a {type(recipe).__name__}; expected a file, a name or a mapping"
         )
     base = load_recipe(recipe) if isinstance(recipe, (str, Path)) else None
+    if base is not None:
+        _agree(base, yes=yes, say=say)
     policy = model if isinstance(model, CausalLMPolicy) else None
     given = {"model": {"path": policy.name} if policy else model, "task": _task(task), "rewards": rewards}
     changes = {**{key: value for key, value in given.items() if value is not None}, **blocks}
@@ -114,6 +118,7 @@ def train(
     if policy and template_arguments(made) not in ({}, policy.codec.chat_template_kwargs):
         raise RecipeError("the task has other chat_template_kwargs than the policy; give them to CausalLMPolicy alone")
     where = Path(out) if out else None
+    consent.note(made)
     return _train(made, where, resume=resume, accept=accept_changes, dry_run=False, say=say, given=policy)
 
 
@@ -157,6 +162,7 @@ def train_recipe(
     unsafe_local_exec: bool = False,
     until: str | None = None,
     made_by: str | None = None,
+    yes: bool = False,
     say: Say = tell,
 ) -> Run:
     """Train a recipe file (or bundled recipe) with ``key=value`` overrides; see `train`.
@@ -166,8 +172,17 @@ def train_recipe(
     unsafe.allow(unsafe_local_exec)
     _mend(out, resume and not dry_run, say)
     recipe = load_recipe(name, overrides)
+    _agree(recipe, yes=yes, say=say)
     how: dict[str, Any] = {"resume": resume, "accept": accept_changes, "dry_run": dry_run, "until": until}
     return _train(recipe, out, **how, made_by=made_by, say=say)
+
+
+def _agree(recipe: Recipe, *, yes: bool, say: Say) -> None:
+    """Say what of a recipe's code runs for the first time; what a run has kept is asked for, as it may be somebody else's."""
+    if recipe.run is not None:
+        consent.need(f"training {recipe.run}", recipe.model_dump(), recipe.base_dir, yes=yes)
+    for code in consent.note(recipe):
+        say(f"note: {code.key} runs {code.says}, for the first time")
 
 
 def _mend(out: str | Path | None, resume: bool, say: Say) -> None:

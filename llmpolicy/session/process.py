@@ -134,6 +134,7 @@ def go_on(run: Run) -> str:
     recipe, out = shlex.quote(str(run.path / "recipe.yaml")), shlex.quote(str(run.path))
     start = " ".join([*([run.manifest["launcher"], "-m"] if run.manifest.get("launcher") else []), "llmpolicy"])
     unsafe = " --unsafe-local-exec" if run.manifest.get("code_runs_in") == "unsafe" else ""
+    unsafe += " --trust-remote-code" if (run.recipe.get("model") or {}).get("trust_remote_code") else ""
     return f"{COMMAND}{start} train {recipe} --out {out} --resume{unsafe}"
 
 

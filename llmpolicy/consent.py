@@ -1,0 +1,190 @@
+"""Whose code a recipe runs: what ran here by the user's own word is remembered by content; for the rest the user is asked.
+
+`train` and `check-reward` run the code that they are told to run. What reads (explain, evaluate, a replay, a run that goes on
+by its own recipe) asks before it runs code whose content this user has not run on this machine.
+"""
+
+import ast
+import hashlib
+import importlib.util
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib.machinery import PathFinder
+from pathlib import Path
+from typing import Any
+
+from llmpolicy.errors import ConsentError
+from llmpolicy.recipe import Recipe
+from llmpolicy.rewards.files import installed, written_files
+from llmpolicy.rewards.resolve import SHIPPED, shipped_names
+from llmpolicy.terminal import again, ask, visible
+
+FUNCTIONS = ("fn", "correct", "generator", "canonical")
+"""The keys of a recipe whose text names a function."""
+
+DATA = ("args", "rows", "grpo", "sft", "reward_model", "reinforce")
+"""The keys of a recipe below which no function is named."""
+
+BUNDLED = Path(__file__).resolve().parent / "bundled"
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """What a recipe has run: the dotted key that names it, what that is in words, and a hash of its content."""
+
+    key: str
+    says: str
+    digest: str
+
+
+def code_of(recipe: Mapping[str, Any], base: Path | None) -> list[Code]:
+    """What a recipe's data has run besides what comes with llmpolicy; nothing of it is run or imported to say so."""
+    return [code for key, name, args in _named(recipe) for code in _code(key, name, args, base or Path())]
+
+
+def note(recipe: Recipe) -> list[Code]:
+    """Remember the code of a recipe that the user trains; what of it had not run here before."""
+    return _remember(_unknown(recipe.model_dump(), recipe.base_dir))
+
+
+def need(what: str, recipe: Mapping[str, Any], base: Path | None, *, yes: bool) -> None:
+    """Ask for code that this user has not run on this machine; ``what`` begins the sentence.
+
+    With ``yes``, or the user's, it is remembered. Raises ConsentError where it is declined, or nobody can be asked.
+    """
+    unknown = _unknown(recipe, base)
+    if not unknown:
+        return
+    listed = "; ".join(dict.fromkeys(f"{code.key}: {code.says}" for code in unknown))
+    if not yes:
+        answer = ask(f"{what} runs code that you have not run here before:\n  {listed}\nRun it? [y/N]")
+        if answer is None:
+            command = again("--yes") or "the same command with --yes (in Python: yes=True)"
+            raise ConsentError(
+                f"{what} runs code that you have not run here before ({listed}); read it, then go on with: {command}"
+            )
+        if answer.strip().lower() not in ("y", "yes"):
+            raise ConsentError(f"{what}: nothing was run")
+    _remember(unknown)
+
+
+def _unknown(recipe: Mapping[str, Any], base: Path | None) -> list[Code]:
+    codes = code_of(recipe, base)
+    known = _known() if codes else set()
+    return [code for code in codes if code.digest not in known]
+
+
+def _named(value: Any, key: str = "") -> Iterator[tuple[str, str, Any]]:
+    """Each text of a recipe that names code: its dotted key, itself, and the arguments that it is given."""
+    pairs: Iterator[tuple[Any, Any]] = iter(value.items()) if isinstance(value, Mapping) else enumerate(value)
+    for name, inner in pairs:
+        place = f"{key}.{name}".lstrip(".")
+        if name in FUNCTIONS and isinstance(inner, str):
+            yield place, inner, value.get("args")
+        elif place == "environment.id" and isinstance(inner, str) and ":" in inner:
+            yield place, inner, value
+        elif name not in DATA and isinstance(inner, Mapping | list | tuple):
+            yield from _named(inner, place)
+
+
+def _code(key: str, name: str, args: Any, base: Path) -> Iterator[Code]:
+    place, colon, function = name.rpartition(":")
+    if not colon:
+        return
+    own = place.endswith(".py")
+    files = [(base / place).resolve()] if own else _module_files(place)
+    if files is None or not all(file.is_file() for file in files):
+        return  # there is no such function, as whoever looks for it says
+    comes_along = bool(files) and files[-1].parent in (SHIPPED, BUNDLED)
+    defined = bool(files) and _defines(files[-1], function)
+    if comes_along and defined:
+        yield from _asking(key, args)
+    elif files and not comes_along and (own or not all(map(installed, files))):
+        digests = sorted({hashlib.sha256(file.read_bytes()).hexdigest() for file in written_files(files)})
+        says = f"{visible(name)} in {visible(str(files[-1]))}"
+        yield _hashed(key, says, [*digests, *([] if defined else [name, args])])
+    else:
+        yield _hashed(
+            key, f"{visible(name)} of an installed package, with {visible(str(args or {})):.200}", [name, args]
+        )
+
+
+def _asking(key: str, args: Any) -> Iterator[Code]:
+    """A judge's address: the key for it is sent there."""
+    address = args.get("base_url") if isinstance(args, Mapping) else None
+    if address is not None:
+        secret = args.get("api_key_env", "OPENAI_API_KEY")
+        says = f"sends what is judged{f', with the key in ${visible(str(secret))},' if secret else ''} to {visible(str(address))}"
+        yield _hashed(key, says, [str(address), str(secret)])
+
+
+def _hashed(key: str, says: str, content: Any) -> Code:
+    return Code(key, says, hashlib.sha256(json.dumps(content, default=str, sort_keys=True).encode()).hexdigest())
+
+
+def _defines(file: Path, name: str) -> bool:
+    """Whether a module writes a function itself: what it has only imported may do anything with its arguments."""
+    try:
+        body = ast.parse(file.read_bytes()).body
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    written = {node.name for node in body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+    targets = [target for node in body if isinstance(node, ast.Assign) for target in node.targets]
+    return name in written | {target.id for target in targets if isinstance(target, ast.Name)}
+
+
+def _module_files(dotted: str) -> list[Path] | None:
+    """The files that ``import dotted`` would run, the module's own the last; found without importing any.
+
+    None where there is no such module; no file of one that has none, as those built into Python.
+    """
+    first, *inner = dotted.split(".")
+    if not inner and first in shipped_names():
+        return [SHIPPED / f"{first}.py"]
+    try:
+        spec = importlib.util.find_spec(first)
+    except (ImportError, ValueError, AttributeError):
+        return []
+    if spec is None and first == "reward_fns":
+        spec = PathFinder.find_spec(first, [str(SHIPPED.parent)])
+    files: list[Path] = []
+    for part in [*inner, None]:
+        if spec is None:
+            return None
+        files += [Path(spec.origin).resolve()] if spec.has_location and spec.origin else []
+        if part is not None:
+            spec = PathFinder.find_spec(f"{spec.name}.{part}", list(spec.submodule_search_locations or []))
+    return files
+
+
+# What is remembered
+
+
+def _file() -> Path:
+    """Where the hashes are kept: in the user's state folder (XDG base directories), never below the current one."""
+    state = os.environ.get("XDG_STATE_HOME", "")
+    home = Path(state) if os.path.isabs(state) else Path.home() / ".local" / "state"
+    return home / "llmpolicy" / "code_that_ran"
+
+
+def _known() -> set[str]:
+    with suppress(OSError, RuntimeError, UnicodeDecodeError):
+        if _file().stat().st_uid == os.getuid():
+            return {line.partition(" ")[0] for line in _file().read_text(encoding="utf-8").splitlines()}
+    return set()
+
+
+def _remember(codes: Sequence[Code]) -> list[Code]:
+    """Write down what may run from now on; where there is no such place, it is asked for again."""
+    new = "".join(dict.fromkeys(f"{code.digest}  {code.says}\n" for code in codes))
+    if new and int(os.environ.get("RANK", "0")) == 0:
+        with suppress(OSError, RuntimeError):
+            _file().parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with os.fdopen(
+                os.open(_file(), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "w", encoding="utf-8"
+            ) as file:
+                file.write(new)
+    return list(codes)
