@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 
@@ -103,6 +104,17 @@ def test_how_long_others_ran_is_told_while_a_job_runs(box: Pool) -> None:
     outcome = box.run(Job("import time; time.sleep(0.3); print(1)"), Limits())
     assert outcome.stdout == "1\n" and 0.3 < outcome.own < 5
     assert starved(2**22 + 1) is None
+
+
+@pytest.mark.skipif(not LINUX, reason="who waits for whom is told by Linux")
+def test_a_job_may_end_while_it_is_looked_at() -> None:
+    for _ in range(300):
+        job = subprocess.Popen(["/bin/true"])
+        looked = threading.Thread(target=job.wait)
+        looked.start()
+        while looked.is_alive():
+            starved(os.getpid())
+        looked.join()
 
 
 OWN = {

@@ -1,5 +1,7 @@
 """For how long others kept a job from running: what decides whether one that takes long is to blame, or the machine."""
 
+import contextlib
+import os
 import re
 from pathlib import Path
 
@@ -24,11 +26,12 @@ def starved(keeper: int) -> float | None:
 def _threads(job: int) -> list[tuple[float, float]]:
     """For each thread the seconds that it ran, and that it waited for others after it had been interrupted."""
     found = []
-    for folder in Path(f"/proc/{job}/task").glob("*"):
-        try:
-            ran, waited, _ = map(int, (folder / "schedstat").read_bytes().split())
-            slept, interrupted = map(int, _SWITCHES.findall((folder / "status").read_bytes()))
-        except (OSError, ValueError):  # the thread has ended, or the system does not tell
-            continue
-        found.append((ran / 1e9, waited / 1e9 * (interrupted + 1) / (slept + interrupted + 1)))
+    threads = Path(f"/proc/{job}/task")
+    # Any of them, or all, may end meanwhile; or the system does not tell.
+    with contextlib.suppress(OSError):
+        for thread in os.listdir(threads):
+            with contextlib.suppress(OSError, ValueError):
+                ran, waited, _ = map(int, (threads / thread / "schedstat").read_bytes().split())
+                slept, interrupted = map(int, _SWITCHES.findall((threads / thread / "status").read_bytes()))
+                found.append((ran / 1e9, waited / 1e9 * (interrupted + 1) / (slept + interrupted + 1)))
     return found

@@ -8,6 +8,7 @@ never reads what one wrote and keeps nothing of how one ended. It ends when the 
 import array
 import contextlib
 import ctypes
+import errno
 import importlib
 import json
 import os
@@ -123,7 +124,9 @@ def _supervise(link: socket.socket, limits: Mapping[str, Any], files: Mapping[st
     report = bytearray(REPORT.size)
     REPORT.pack_into(report, 0, KILLED.index(killed), wall, late, 0, 0, 0, 0, 0)
     place = (ctypes.c_char * REPORT.size).from_buffer(report)
-    _libc.wait4(forked, ctypes.byref(place, _STATUS), 0, ctypes.byref(place, _USAGE))
+    while _libc.wait4(forked, ctypes.byref(place, _STATUS), 0, ctypes.byref(place, _USAGE)) != forked:
+        if ctypes.get_errno() != errno.EINTR:
+            raise OSError(ctypes.get_errno(), "wait4")
     if not limits.get("confined", True):
         descendants.end_all()
     link.sendmsg([report, refused])
