@@ -61,10 +61,7 @@ def read_quantity(text: str) -> Quantity | None:
     """The number that this whole text is, with its unit; None when it is anything else."""
     text = _GROUPED.sub("", text.strip())
     if "(" in text:
-        # 2/(-3), (-2)/3 and -(2/3).
-        text = _DIVIDED.sub(
-            lambda m: rf"{m[1]}\frac{{{m[2] or m[3]}}}{{{m[4] or m[5]}}}", _NEGATED.sub(r"-\1", text, 1), 1
-        )
+        text = _unbracketed(text)
     sign, text = ("-", text[1:].lstrip()) if text[:1] == "-" and text[1:].lstrip()[:1] in CURRENCY else ("", text)
     money = CURRENCY.get(text[:1], "")
     if money:
@@ -85,6 +82,17 @@ def read_quantity(text: str) -> Quantity | None:
             undone = divided is not None and value.denominator == 1
             return Quantity(-value if sign else value, money or unit, not undone)
     return None
+
+
+def _unbracketed(text: str) -> str:
+    """2/(-3), (-2)/3 and -(2/3) at the beginning of a text, as one fraction."""
+    if negated := _NEGATED.match(text):
+        text = f"-{negated[1]}{text[negated.end() :]}"
+    divided = _DIVIDED.match(text)
+    if divided is None:
+        return text
+    sign, top, bottom = divided[1], divided[2] or divided[3], divided[4] or divided[5]
+    return rf"{sign}\frac{{{top}}}{{{bottom}}}{text[divided.end() :]}"
 
 
 def _described(rest: str) -> str | None:
