@@ -60,7 +60,7 @@ _UNSEEN = re.compile(
 )
 _PLAIN = re.compile(r"<\|?/?[^\W\d][\w:.-]*(?:\s[^<>]*=[^<>]*)?\|?>|◁/?\w+▷|\[/?\w+\]|<\|.*|<channel\|>", re.DOTALL)
 _LT, _GT = r"(?:amp;)?(?:lt|#0*60|#x0*3c);", r"&(?:amp;)?(?:gt|#0*62|#x0*3e);"
-_SLASHED, _NAMED = r"\s*\\?(?P<slash>/?)\s*", r"(?P<name>[^\W\d][\w:.-]{0,60})"
+_SLASHED, _NAMED = r"\s{0,20}\\?(?P<slash>/?)\s{0,20}", r"(?P<name>[^\W\d][\w:.-]{0,60})"
 _REST = r"(?:\s*|\s+[\w:-]+\s*=[^<>]{0,200}?)\\?(?P<itself>/?)"
 _TOKEN = (
     r"(?:end\|>\s*<\|)?(?:start\|>\s*assistant\b(?P<begins>\s*to=\S+?)?\s*<\|)?"
@@ -73,7 +73,7 @@ _TAG = rf"{_SLASHED}{_NAMED}{_REST}(?:>|{_GT})"
 _MARKS = (
     rf"<(?i:\|(?:{_TOKEN})|(?P<gemma_ends>channel\|>)|{_TAG}|(?P<cut_slash>/?)(?P<cut>think(?:ing)?)(?=\s*(?:\n|\Z)))"
     rf"|◁(?P<kimi_slash>/?)(?P<kimi>\w+)▷|&(?i:{_LT}{_TAG.replace('(?P<', '(?P<amp_')})"
-    r"|\[\s*(?P<square_slash>/?)\s*(?P<square>(?i:think(?:ing)?))\s*\](?!\()"
+    r"|\[\s{0,20}(?P<square_slash>/?)\s{0,20}(?P<square>(?i:think(?:ing)?))\s*\](?!\()"
 )
 _WORDED = (
     (

@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import time
 from pathlib import Path
 
 import pytest
@@ -201,3 +202,14 @@ def test_they_hide_a_thought_from_every_kind_of_reward():
     ):
         assert reward(f"<mull>hm</mull>{said}", **more, thinking_marks=MULL).value == 1.0
         assert reward(f"<mull>{said}</mull>", **more, thinking_marks=MULL).value == 0.0
+
+
+def test_no_marks_take_long():
+    for text in (
+        ("&lt;" + " " * 300) * 600, ("[" + " " * 300) * 600, "<a" + " " * 190_000, "＜think＞" * 25_000, "<|channel|>" * 18_000,
+        "<|channel|>analysis<|message|>a<|end|>" * 5_000, "a. " * 60_000 + "<think>b</think>c",
+        "".join(f"<|x{i}|>" for i in range(20_000)),
+    ):  # fmt: skip
+        started = time.thread_time()
+        paid(text)
+        assert time.thread_time() - started < 0.8, text[:20]
