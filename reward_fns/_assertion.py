@@ -55,7 +55,7 @@ _WOULD = re.compile(
 )
 """What would be, might be, or is asked for."""
 _OF_ANSWER = re.compile(
-    r"\b(?:add|subtract)(?:ing)? \w+ (?:to|from)\W*\Z|\A\W*(?:write|add|subtract|put)[\s$\\(\[{*_]*\Z"
+    r"\b(?:add|subtract)(?:ing)? \w+ (?:to|from)\W*\Z|\A\W*(?:write|add|subtract|put|say,?)[\s$\\(\[{*_]*\Z"
     r"|\blet (?:\w+\s+){0,2}\$?\\?\w+\s*=[\s$\\]*\Z"
     r"|\banswer(?:['\u2019]s \w+|,? (?:plus|minus|times|squared|cubed)\b.*)\s+(?:is|equals)\W*\Z"
     r"|\b(?:twice|half|double|of|than|to|from) (?:the|this|my) answer\W+(?:is|was|equals)\W*\Z"
@@ -97,10 +97,11 @@ _RETRACTED = re.compile(
     r"|\bbut (?:i|we) (?:can(?:not|['\u2019]t)|will not|won['\u2019]t)\W*\Z|\b(?:i|we) (?:take (?:it|that) back|meant?)\b"
     r"|\n\W*(?:edit|update)\W*:|\balternatively,?\s+(?:the answer|[-$\\(*]*\d)|\b(?:strike|cancel|undo) that\b"
     r"|\b(?:disregard|ignore|forget)\s+(?:that|this|the|my|it)\b|\b(?:i|we) (?:was|were|am|are) (?:wrong|mistaken|lying)\b"
-    r"|\b(?:that|this|it|the (?:above|answer))(?:['\u2019]s| is| was)(?:n['\u2019]t| not)?\s+(?:\w+\s+)?(?:wrong"
+    r"|\b(?:(?:that|this)(?: answer| value| result)?|it|the (?:above|answer))(?:['\u2019]s| is| was)(?:n['\u2019]t"
+    r"| not)?\s+(?:\w+\s+)?(?:wrong"
     r"|incorrect|false|invalid"
     r"|not (?:right|correct|true|the answer)|an? (?:mistake|error|lie))\b"
-    r"|\b(?:that|this|it|the (?:above|answer))(?:['\u2019]s not| is not| (?:isn"
+    r"|\b(?:(?:that|this)(?: answer| value| result)?|it|the (?:above|answer))(?:['\u2019]s not| is not| (?:isn"
     r"|wasn)['\u2019]t)\s+(?:\w+\s+)?(?:right|correct|true|the answer)\b"
     r"|\bmade an? (?:\w+ )?(?:mistake|error)\b|\bshould (?:actually |really )?(?:be|have been)\s+[$\\]*[-\d]"
     r"|(?:\A|[.!?,\n\u2026\u2014-])\s*(?:hm+\W+|oh\W+)?no\s*[,.:;!\u2014-]"

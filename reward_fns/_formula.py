@@ -33,8 +33,12 @@ _LEADS = re.compile(
     rf"|(?:\A|(?<=[\s(*_]))[aAI]|['\u2019](?:s|re|d|ll|ve)|(?<![\\A-Za-z])[^\W\d_]{{2,}}|{_FOREIGN})\Z"
 )
 _FUNCTION = re.compile(r"\b(?:ln|log|sin|cos|tan|exp|sqrt|det|gcd|lcm|max|min|mod)\Z")
-_DASH = re.compile(r"(?:\A|[^\W\d_]{2}|[:.*)\]=\n])[ \t*]*[-\u2013\u2014]{1,3}\Z")
-_SIGN = re.compile(r"(?:\A|[=:\n,;]|[^\W\d_]{2}|\\(?:approx|equiv|in)|(?<!\\)\$\$?|\\[\[(]|&)\s*[-\u2212]\Z")
+_DASH = re.compile(r"(?:\A|(?<![\\A-Za-z])[^\W\d_]{2,}|[:.*)\]=\n])[ \t*]*[-\u2013\u2014]{1,3}\Z")
+_SIGN = re.compile(
+    r"(?:\A|[=:\n,;]|(?<![\\A-Za-z])[^\W\d_]{2,}|\\(?:approx|equiv|in)|(?<!\\)\$\$?|\\[\[(]|&)\s*[-\u2212]\Z"
+)
+_DECIMAL = re.compile(r"\d[.:,]\Z|(?<![A-Za-z)\]}*])\.\Z")
+_ITEM = re.compile(r"(?:\A|\n)\s*\(\w\)\Z")
 _RELATION = re.compile(r"(?:<|(?<![=-])>|\\[lg](?:eq?|t)(?:slant)?|\\neq?|!=|[\u2264\u2265\u2260])\Z")
 
 _SOFT_AFTER = re.compile(
@@ -46,7 +50,7 @@ _UNIT_SIGN = re.compile(
     r"\\?%|\^\s*\{?\s*\\circ\s*\}?\s*[CF]?\b|\^\s*\{\s*\\circ\s*\}|\u00b0[CF]?|[\u20ac\u00a2\u00a3\u00a5]|\\\$|\\degree"
 )
 _STOP = re.compile(
-    r"[.!?\u2026]+(?![\d.])|[,;:](?![\d\\])(?!\s*[$\\(]*-?\d[\d.,]*[$)]*\s*(?:[.;]?\s*\Z|\n))(?!\s*\{)|[\u3001\u3002]"
+    r"[.!?\u2026]+(?![\d.]|\\(?:overline|bar|dot))|[,;:](?![\d\\=])(?!\s*[$\\(]*-?\d[\d.,]*[$)]*\s*(?:[.;]?\s*\Z|\n))(?!\s*\{)|[\u3001\u3002]"
 )
 _RATIO = re.compile(r"\s*:\s*[\d$\\]")
 _FACTORIAL = re.compile(r"!\s*(?:\$|\\[\])]|[-+*/=!^\\])")
@@ -96,8 +100,10 @@ def _leads(before: str) -> bool:
         return not rest
     if "\n" in before[written:] and not re.search(r"[-+*/^=<>]\Z", rest):
         return True
-    if re.search(r"\d[.:]\Z", rest) and not before[written : written + 1].isspace():
+    if _DECIMAL.search(rest) and not before[written : written + 1].isspace():
         return False
+    if _ITEM.search(rest):
+        return True
     return bool(_LEADS.search(rest)) and (crossed or rest[-1] not in ")]")
 
 
@@ -145,7 +151,16 @@ def _follows(text: str, start: int, end: int) -> bool:
             or inside[0] in "\n.,;"
             or inside.startswith(("=", "\\approx", "\\text", "\\mathrm", "\\implies", "\\Rightarrow"))
         )
-    return _may_follow(rest, parted or not _in_formula(text, start), crossed)
+    in_formula = not crossed and _in_formula(text, start)
+    if (
+        in_formula
+        and text[position - 1] != " "
+        and (bare := _LETTERS.match(rest))
+        and len(bare[0]) < 4
+        and not read_unit(bare[0])
+    ):
+        return False
+    return _may_follow(rest, parted or not in_formula, crossed)
 
 
 def _in_formula(text: str, start: int) -> bool:

@@ -46,16 +46,18 @@ de nicht|kein\w*|nie|niemals|weder|falsch\w*|wäre|würde|könnte|vielleicht|ver
 de sagt|meint|behauptet|glaubt|laut|irrt\w*|buch (?:steht|nennt)|stimmt nicht
 fr pas|jamais|fau(?:x|sse)|mauvaise?|incorrecte|erronée?|serait|pourrait|peut-être|selon|prétend|dit
 fr impossible que|doute|que \w+ soit
-fr (?:livre|manuel|corrigé) (?:donne|indique)
+fr ne (?:peut|convient|sera|vaut|donne)|n['’]est|(?:livre|manuel|corrigé) (?:donne|indique)
 es no (?:es|son|está|creo|puede|será|sería|sea|fue)|nunca|jamás|tampoco|quizás?|tal vez|sería|podría
 es imposible|dudo|(?:no|que) sea
-es fals[oa]|incorrect[oa]|erróne[oa]|equivoca\w*|dice que|dijo|según|libro dice
+es está mal|no estoy|no (?:sirve|vale)|fals[oa]|incorrect[oa]|erróne[oa]|equivoca\w*|dice que|dijo|según|libro dice
 pt não|errad[oa]|incorret[oa]|seria|poderia|talvez|diz|segundo o|impossível|duvid\w*|que seja
-it non (?:è|può|sono|credo|ha|sarà|sia)|mai|sbagliat[oa]|errat[oa]|sarebbe|potrebbe|forse|dice che|secondo il|dubit\w*|che sia
-ru не|невер\w*|неправиль\w*|ошиб\w*|никогда|бы|возможно|может быть|написано|указано|говорит|по мнению|сомнева\w*
+it non (?:è|può|sono|credo|ha|sarà|sia|va|vale)|mai|sbagliat[oa]|errat[oa]|sarebbe|potrebbe|forse|dice che
+it secondo il|dubit\w*|che sia
+ru не|нельзя|неправда|невер\w*|неправиль\w*|ошиб\w*|никогда|бы|возможно|может быть|написано|указано|говорит|по мнению|сомнева\w*
 """
 _DENY_UNSPACED = """
-zh 不是|并非|不为|不等于|不可能|不对|不正确|错|錯|不能|不会|不应|不选|并不|不同意|不认为|未必|怀疑|也许|可能是|或许
+zh 不是|并非|不为|不等于|不可能|不对|不正确|错|錯|不能|不会|不应|不选|并不|不符|不成立|不满足
+zh 不同意|不认为|未必|怀疑|也许|可能是|或许
 zh 书上|课本|有人说|据说
 ja ではありません|ではない|じゃない|間違|誤り|不正解|かもしれ|たぶん|思わない|思いません
 ko 아닙|아니|틀렸|틀린|아마|오답
@@ -116,16 +118,19 @@ en (?:answer|it) were|divisible by|next to|(?<!round )(?<!rounds )(?<!rounded )u
 en (?:half|third|quarter|square|cube|root|absolute value) of
 en (?:opposite|reciprocal|inverse|negative|double|multiple|factor|divisor|power|function|fraction|part) of
 en (?:successor|predecessor) of
-en (?:one|some|any|out|%\W*|percent) of|(?:sum|product|difference|quotient) of [^,.]{1,30} and
+en (?:factorial|log(?:arithm)?|sine|cosine|tangent|base \w+) of|as (?:many|much|big|large|long) as|between [^,.]{1,20} and
+en unlikely|impossible|doubtful|(?:one|some|any|out|%\W*|percent) of|(?:sum|product|difference|quotient) of [^,.]{1,30} and
 en (?:old|previous|earlier|initial|former|outdated|tentative|provisional) (?:answer|result|solution)
 """
 _NAMES_ONLY = """
-en twice|thrice|triple|minus|negative|double|half|let|consider|check|test|examine|delete|replace|change|output|box
+en let['’]s (?:say|try|test|check)|twice|thrice|triple|minus|negative|double|half|let|consider|check|test
+en examine|delete|replace|change|output|box
 en answer\\b.*\\b(?:before|after|below|above|within|past)
 """
 _UNDO = r"""
 en (?:wrong|incorrect|false)(?! (?:answers|questions|coins?|ones)\b)|untrue|invalid|mistaken|absurd|nonsense
 en misprint|typo|extraneous
+en wrongly|mistakenly|erroneously|incorrectly|(?:over|under)(?:counts?|estimates?)
 en impossible|unlikely|contradict\w*|violat\w*|says|said|claim(?:s|ed)|according to|supposedly|allegedly
 en unless|fails|disagree|dispute
 en doubt|rejected|excluded|ruled out|naive|falls? short|off by|just misses|remains to be

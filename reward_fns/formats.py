@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from llmpolicy.rewards import RewardError, Score, reward
 from llmpolicy.thinking import may_hold_marks, side
 
-from ._answer import boxes, visible
+from ._answer import visible
+from ._marks import boxes
 from ._text import NoAnswer, ThinkingMarks, after_reasoning, normalise, pairs_of, says_something, without_markup
 
 _BOX = re.compile(r"\\(?:f?boxed|fbox)\s*\{")

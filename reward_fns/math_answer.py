@@ -11,9 +11,11 @@ from typing import Any, Literal, get_args
 
 from llmpolicy.rewards import RewardError, Score, reward
 
-from ._answer import Extract, boxes, final_answer
+from ._answer import Extract, Several, final_answer
 from ._forms import Form, GoldUnreadable, read, same, value_of
 from ._latex import canonical, clean
+from ._locale import Locale, localised
+from ._marks import boxes
 from ._text import NoAnswer, ThinkingMarks, gold_text, normalise
 
 Units = Literal["strict", "ignore"]
@@ -28,6 +30,9 @@ MARKS = ("\\boxed{{}}", "{}", "#### {}", "Answer: {}", "The answer is {}.", "<an
         {"completion": "Answer: 0.5", "answer": "\\frac{1}{2}"},
         {"completion": "#### 1,000 dollars", "answer": 1000},
         {"completion": "<answer>(x+1)^2</answer>", "answer": "x^2 + 2x + 1"},
+        {"completion": "Perhaps \\boxed{17}. No: \\boxed{18}.", "answer": "18", "several": "last"},
+        {"completion": "$x = \\boxed{1}$ or $x = \\boxed{-2}$", "answer": "1, -2", "several": "list"},
+        {"completion": "Die Antwort lautet 1.234,5.", "answer": 1234.5, "locale": "de"},
     ],
     fails=[
         {"completion": "\\boxed{17} or \\boxed{18}", "answer": "18"},
@@ -35,6 +40,9 @@ MARKS = ("\\boxed{{}}", "{}", "#### {}", "Answer: {}", "The answer is {}.", "<an
         {"completion": "<think>\\boxed{18}</think>", "answer": "18"},
         {"completion": "5 ft", "answer": "5 m"},
         {"completion": "", "answer": "18"},
+        {"completion": "\\boxed{18}. No: \\boxed{17}.", "answer": "18", "several": "last"},
+        {"completion": "\\boxed{18} or \\boxed{17}", "answer": "18", "several": "list"},
+        {"completion": "Antwort: 3,5", "answer": "35", "locale": "de"},
     ],
     range=(0, 1),
     kind="answer",
@@ -46,21 +54,25 @@ def correct(
     prompt: str = "",
     extract: Extract = "strict",
     units: Units = "strict",
+    several: Several = "agree",
+    locale: Locale = "en",
     thinking_marks: ThinkingMarks = (),
 ) -> Score:
     """1.0 when the one asserted final answer equals the answer column, else 0.0; None for an unreadable column.
 
     ``answer`` is a number or text: a plain answer, a GSM8K solution (``... #### 18``) or one with a ``\\boxed{}``.
     ``extract="last_number"`` also takes the last number of a completion that marks no answer.
-    ``units="ignore"`` compares numbers without their units and percent signs. RewardError for another value of either.
+    ``units="ignore"`` compares numbers without their units and percent signs. Several marked answers must agree, or with
+    ``several="last"`` the last counts, with ``several="list"`` all of them are one list. ``locale`` says whether numbers
+    have a decimal comma. RewardError for another value of one of these.
     """
-    check_options("math_answer:correct", extract, units)
+    check_options("math_answer:correct", extract, units, several, locale)
     try:
-        gold = gold_form(gold_text(answer))
+        gold = gold_of(answer, locale)
     except NoAnswer as reason:
         return Score(None, why=f"the answer column cannot be read: {reason}")
     try:
-        form, text = final_answer(completion, prompt, extract, thinking_marks)
+        form, text = final_answer(completion, prompt, extract, several, locale, thinking_marks)
         right = same(gold, form, units)
     except NoAnswer as reason:
         return Score(0.0, why=str(reason))
@@ -71,11 +83,23 @@ def correct(
     return Score(1.0 if right else 0.0, parsed=text, why="" if right else "not equal to the answer")
 
 
-def check_options(reward: str, extract: str, units: str) -> None:
+def check_options(reward: str, extract: str, units: str, several: str, locale: str) -> None:
     """Raise RewardError for an option that does not exist."""
-    for name, value, valid in (("extract", extract, get_args(Extract)), ("units", units, get_args(Units))):
-        if value not in valid:
-            raise RewardError(f"{reward} got {name} {value!r}; expected {' or '.join(map(repr, valid))}.")
+    given = {
+        "extract": (extract, Extract),
+        "units": (units, Units),
+        "several": (several, Several),
+        "locale": (locale, Locale),
+    }
+    for name, (value, type_) in given.items():
+        if value not in get_args(type_):
+            raise RewardError(f"{reward} got {name} {value!r}; expected {' or '.join(map(repr, get_args(type_)))}.")
+
+
+def gold_of(answer: Any, locale: Locale = "en") -> Form:
+    """The final answer that a value of the column holds, text in the numbers of the locale; raises NoAnswer."""
+    text = gold_text(answer)
+    return gold_form(localised(text, locale) if isinstance(answer, str) else text)
 
 
 @lru_cache(maxsize=4096)

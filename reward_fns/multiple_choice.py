@@ -2,9 +2,9 @@
 
 import re
 import string
-from typing import Any
+from typing import Any, Literal
 
-from llmpolicy.rewards import Score, reward
+from llmpolicy.rewards import RewardError, Score, reward
 
 from ._answer import alone, marked_answers, visible
 from ._assertion import why_not_asserted
@@ -41,32 +41,42 @@ _ANOTHER = re.compile(
         {"completion": "<think>Not A.</think>The correct option is (C).", "answer": "C"},
         {"completion": "Answer: C) Rome", "answer": 2, "choices": ["London", "Paris", "Rome"]},
         {"completion": "\\boxed{\\text{B}}", "answer": "(B)"},
+        {"completion": "First I thought \\boxed{C}, but the answer is \\boxed{E}", "answer": "E", "several": "last"},
     ],
     fails=[
         {"completion": "A, B, C or D", "answer": "C"},
         {"completion": "Answer: C) Paris", "answer": 2, "choices": ["London", "Paris", "Rome"]},
         {"completion": "The answer is not C.", "answer": "C"},
         {"completion": "", "answer": "C"},
+        {"completion": "\\boxed{C}, no, \\boxed{A}", "answer": "C", "several": "last"},
     ],
     range=(0, 1),
     kind="answer",
     formats=("{}", "({})", "Answer: {}", "The answer is {}.", "\\boxed{{}}", "<answer>{}</answer>"),
 )
 def correct(
-    completion: str, answer: Any, choices: Any = None, prompt: str = "", thinking_marks: ThinkingMarks = ()
+    completion: str,
+    answer: Any,
+    choices: Any = None,
+    prompt: str = "",
+    several: Literal["agree", "last"] = "agree",
+    thinking_marks: ThinkingMarks = (),
 ) -> Score:
     """1.0 when the one asserted final answer is the letter of the answer column, else 0.0.
 
     The answer column holds a letter (``C`` or ``(C)``) or the index of the choice, counted from 0. The final answer is
     marked as for ``math_answer:correct``, or is the whole completion. With the column ``choices``, text beside the
     letter must be the text of that choice; without it, it must not name another letter. None for any other column.
+    Several marked answers must agree; with ``several="last"`` the last counts. RewardError for another value of it.
     """
+    if several not in ("agree", "last"):
+        raise RewardError(f"multiple_choice:correct got several {several!r}; expected 'agree' or 'last'.")
     gold = _gold_letter(answer, choices)
     if gold is None:
         return Score(None, why=f"the answer column holds {str(answer)[:40]!r}, not a letter or an index")
     try:
         text = visible(final_text(completion, prompt, thinking_marks))
-        answers = marked_answers(text, _TELLS) or spoken(text) or alone(text)
+        answers = marked_answers(text, _TELLS, several) or spoken(text) or alone(text)
         letters = {_letter(content, choices) for content in _of_choices(answers, choices)}
     except NoAnswer as reason:
         return Score(0.0, why=str(reason))

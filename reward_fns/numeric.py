@@ -5,13 +5,14 @@ from typing import Any
 
 from llmpolicy.rewards import RewardError, Score, reward
 
-from ._answer import Extract, final_answer
+from ._answer import Extract, Several, final_answer
 from ._chains import approximated
 from ._forms import value_of
+from ._locale import Locale
 from ._numbers import agree
-from ._text import NoAnswer, ThinkingMarks, gold_text
+from ._text import NoAnswer, ThinkingMarks
 from ._units import units_agree
-from .math_answer import MARKS, Units, check_options, gold_form
+from .math_answer import MARKS, Units, check_options, gold_of
 
 
 @reward(
@@ -37,6 +38,8 @@ def equal(
     abs_tol: float = 0.0,
     extract: Extract = "strict",
     units: Units = "strict",
+    several: Several = "agree",
+    locale: Locale = "en",
     thinking_marks: ThinkingMarks = (),
 ) -> Score:
     """1.0 when the final answer is a number within max(rel_tol * |answer|, abs_tol) of the answer column, else 0.0.
@@ -44,17 +47,17 @@ def equal(
     The answer is found as by ``math_answer:correct``. None when the column holds no number; RewardError for a tolerance
     that is negative or not finite.
     """
-    check_options("numeric:equal", extract, units)
+    check_options("numeric:equal", extract, units, several, locale)
     if not 0 <= rel_tol < float("inf") or not 0 <= abs_tol < float("inf"):
         raise RewardError(f"numeric:equal got rel_tol {rel_tol!r} and abs_tol {abs_tol!r}; expected numbers from 0 up.")
     try:
-        gold = gold_form(gold_text(answer)).number
+        gold = gold_of(answer, locale).number
     except NoAnswer as reason:
         return Score(None, why=f"the answer column cannot be read: {reason}")
     if gold is None:
         return Score(None, why="the answer column holds no number")
     try:
-        form, text = final_answer(completion, prompt, extract, thinking_marks)
+        form, text = final_answer(completion, prompt, extract, several, locale, thinking_marks)
     except NoAnswer as reason:
         return Score(0.0, why=str(reason))
     found = value_of(form).number

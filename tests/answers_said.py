@@ -99,7 +99,7 @@ RIGHT = _table(r"""
 18 | #### 18
 18 | #### **18**
 18 | #### $18
-18 | 9 + 9 = 18⏎#### 18⏎
+18 | 9 + 9 = 18⏎#### 18
 18 | <answer> 18 </answer>
 18 | <answer>⏎\(18\)⏎</answer>
 18 | <think>x</think>⏎<answer>$\boxed{18}$</answer>
@@ -363,6 +363,122 @@ x^2 | $f(x) = \boxed{x^2}$ for all $x$.
 x=2 | The equation gives $\boxed{x=2}$.
 \frac{3}{4} | \[P = \frac{6}{8} = \boxed{\frac{3}{4}}\]
 1:4 | The ratio is $\boxed{1:4}$.
+24 | **Conclusion:** The total distance is \(\boxed{24}\) km.
+24 | After completing the square we see that the vertex lies at height \(\boxed{24}\).
+24 | Putting it all together: $\boxed{24}$
+24 | Let's box it: $\boxed{24}$
+24 | This gives us our answer of $\boxed{24}$.
+24 | giving an answer of $\boxed{24}$.
+24 | for a final answer of \boxed{24}.
+24 | for a total of $12+12=\boxed{24}$.
+24 | The desired sum is $3+21 = \boxed{24}.$
+24 | We therefore conclude $k = \boxed{24}$
+24 | Hence $n$ must equal $\boxed{24}$.
+24 | Hence $n$ must be $\boxed{24}$.
+24 | Thus it can only be $\boxed{24}$.
+24 | so the value cannot exceed 24, and equality holds for $x=1$; the maximum is $\boxed{24}$.
+24 | There cannot be more, so the number is $\boxed{24}$.
+24 | Tom doesn't eat any, so \boxed{24} remain.
+24 | Nobody else came, so there were \boxed{24} guests.
+24 | If not for the rain, 30 would have come; \boxed{24} came.
+24 | Without using a calculator: $\boxed{24}$
+24 | The two numbers are different, and their sum is $\boxed{24}$.
+24 | Its area is $\boxed{24}$, as desired.
+24 | as desired, the area is $\boxed{24}$
+24 | **Answer:** $24$ (see above)
+24 | **Answer:** 24 m — the ladder's length.
+24 | **Answer: 24.** The reasoning is above.
+24 | Answer: **24** hours.
+24 | The answer is 24 — exactly.
+24 | The answer is exactly 24.
+24 | The answer is simply $24$.
+24 | The answer is thus 24
+24 | The answer is 24 (not 25, because the last one doesn't count).
+24 | The answer is 24, and not 25.
+24 | The answer is 24 rather than 25.
+24 | The answer is 24, assuming no overlap.
+24 | The answer is 24 and we are done.
+24 | The answer is: 24
+24 | The answer is⏎24
+24 | Final Answer: **24**
+24 | Final Answer⏎⏎$24$
+24 | ### Final answer⏎⏎\boxed{24}
+24 | The final answer is **24**.⏎⏎---⏎⏎*If you meant radius rather than diameter, let me know.*
+24 | \boxed{24}⏎⏎*(Note: the problem says "at least", so equality is allowed.)*
+24 | \boxed{24}⏎⏎Hope that helps! 😊
+24 | \boxed{24}⏎⏎Would you like a second solution?
+24 | \boxed{24}⏎⏎**Why not 25?** Because the last fence post is shared.
+24 | \boxed{24}⏎⏎This is the only solution; no other integer works.
+24 | \boxed{24}⏎⏎It is not possible to do better.
+24 | \boxed{24}⏎⏎Double-check: 24 / 2 = 12. ✓
+24 | \boxed{24}⏎⏎A wrong approach would give 25.
+24 | \boxed{24}✅
+24 | 🎯 \boxed{24}
+24 | > Note: rounding.⏎⏎\boxed{24}
+24 | - The answer: \boxed{24}
+24 | 1. **Answer:** \boxed{24}
+24 | | a | b |⏎|---|---|⏎| 1 | 2 |⏎⏎**Answer: 24**
+24 | $\boxed{24}$ minutes after noon.
+24 | $\boxed{24}$ ways
+24 | $\boxed{24}$ different ways are possible.
+24 | \boxed{24}°
+24 | $\boxed{24}\ \mathrm{cm^2}$
+24 | $\boxed{24}\,\mathrm{m/s}$
+24 | $\boxed{24}~\text{units}$
+24 | $\boxed{24} \quad \checkmark$
+24 | $$\boxed{24}$$✓
+24 | $$ \Rightarrow \boxed{24} $$
+24 | $$ \boxed{ 24 } $$
+24 | $\therefore\; n=\boxed{24}$
+24 | $\implies\boxed{24}$
+24 | $(a+b)^2 = \boxed{24}$
+24 | $f(3) = 27 - 3 = \boxed{24}$
+24 | $f(f(2))=\boxed{24}$
+24 | $\max f = \boxed{24}$
+24 | $\sum_{k} a_k = \boxed{24}$
+24 | $\frac{d}{dx} f = \boxed{24}$
+24 | $[ABC] = \boxed{24}$
+24 | $|x| = \boxed{24}$
+24 | $\{1,2\}$ has sum... so total \boxed{24}.
+24 | $AB \cdot CD=\boxed{24}$
+24 | $4! = \boxed{24}$
+24 | $x\in\{24\}$, i.e. $x=\boxed{24}$
+24 | By symmetry, \boxed{24}.
+24 | By AM-GM, $\boxed{24}$.
+24 | By (1), $x=\boxed{24}$.
+24 | Using (1) and (2): $\boxed{24}$
+24 | (d) \boxed{24}
+24 | Part (b): \boxed{24}
+24 | Q3. \boxed{24}
+24 | Ans. \boxed{24}
+24 | Ans: 24
+24 | Die Antwort lautet also \boxed{24}.
+24 | Das sind \boxed{24} Euro.
+24 | Es gibt genau \boxed{24} Möglichkeiten.
+24 | Die endgültige Antwort ist $\boxed{24}$.
+24 | Endgültige Antwort: 24
+24 | **Lösung:** $x = \boxed{24}$
+24 | Il y a \boxed{24} élèves.
+24 | La bonne réponse est 24.
+24 | Réponse: \boxed{24}.
+24 | Donc $x = \boxed{24}$.
+24 | Luego, el área es \boxed{24}.
+24 | Hay \boxed{24} maneras.
+24 | **Respuesta:** $\boxed{24}$
+24 | Por lo tanto el valor de $x$ es $\boxed{24}$.
+24 | Ответ: $\boxed{24}$
+24 | Окончательный ответ: 24
+24 | Искомое число равно \boxed{24}.
+24 | 所以最小值是\boxed{24}。
+24 | 【答案】24
+24 | 【答案】\boxed{24}
+24 | 最终答案：\boxed{24}
+24 | 因此 $x=\boxed{24}$，故答案为 24。
+24 | 答えは \boxed{24} となる。
+24 | ゆえに \boxed{24}
+24 | 답은 \boxed{24}이다.
+24 | A resposta final é 24.
+24 | La risposta finale è 24.
 """)
 """Paid by math_answer."""
 WRONG = _table(r"""
@@ -967,6 +1083,235 @@ WRONG = _table(r"""
 18 | 答えは18ではありません。
 18 | 답은 18이 아닙니다.
 18 | \boxed{18}은 오답입니다.
+24 | I am convinced it's not \boxed{24}.
+24 | That the answer is \boxed{24} is false.
+24 | The claim that the answer is \boxed{24} is wrong.
+24 | To say \boxed{24} would be wrong.
+24 | Do not answer \boxed{24}.
+24 | Don't write \boxed{24}.
+24 | You should avoid \boxed{24}.
+24 | We must reject \boxed{24}.
+24 | Clearly \boxed{24} is impossible.
+24 | \boxed{24} can't work because it's even.
+24 | \boxed{24} isn't even an integer solution.
+24 | \boxed{24} is one off.
+24 | \boxed{24} is off by one.
+24 | \boxed{24} overcounts by one.
+24 | \boxed{24} is an overestimate.
+24 | \boxed{24} is only an approximation.
+24 | \boxed{24} is not what we want.
+24 | \boxed{24} is a distractor.
+24 | \boxed{24} is what my calculator shows, but I don't trust it.
+24 | \boxed{24}, or so the book claims.
+24 | \boxed{24}, says the key.
+24 | \boxed{24}, if I am not mistaken? No.
+24 | \boxed{24}, but the correct answer is 25.
+24 | \boxed{24}; however, the right answer is 25.
+24 | \boxed{24}. But wait, that's incorrect.
+24 | \boxed{24}. Wait, I mis-added. It's 25.
+24 | \boxed{24}. No, 25.
+24 | \boxed{24}. Hmm, actually 25.
+24 | \boxed{24}. Correction: 25.
+24 | \boxed{24}. On second thought, 25.
+24 | \boxed{24}. Sorry, I meant 25.
+24 | \boxed{24}⏎⏎EDIT: it is 25.
+24 | \boxed{24}⏎⏎That answer is wrong.
+24 | \boxed{24}⏎⏎The above is wrong.
+24 | \boxed{24}⏎⏎I take that back.
+24 | \boxed{24}⏎⏎I disagree with that.
+24 | \boxed{24}⏎⏎So the correct answer is 25.
+24 | \boxed{24}⏎⏎The correct answer is 25.
+24 | \boxed{24}⏎⏎Final answer: 25
+24 | \boxed{24}⏎25
+24 | \boxed{24} and 25
+24 | \boxed{24}/25
+24 | \boxed{24} vs 25
+24 | \boxed{24} < 25
+24 | \boxed{24} ≠ x
+24 | \boxed{24}²
+24 | \boxed{24}%
+24 | \boxed{24}k
+24 | \boxed{24} k
+24 | \boxed{24}M
+24 | \boxed{24}e5
+24 | \boxed{24}E5
+24 | \boxed{24}x10^5
+24 | \boxed{24} x 10^5
+24 | \boxed{24}**2
+24 | \boxed{24}^3
+24 | \boxed{24}_8
+24 | \boxed{24}i + 3
+24 | \boxed{24}j
+24 | \boxed{24}√2
+24 | \boxed{24}π
+24 | \boxed{24}\alpha
+24 | $\boxed{24}\,dx$
+24 | $\boxed{24}\mid 48$
+24 | $\boxed{24}\in S$
+24 | $\boxed{24}\subset S$
+24 | $\boxed{24}\land p$
+24 | $\boxed{24}\oplus 3$
+24 | $\boxed{24}\circ f$
+24 | $\boxed{24}\cdot$
+24 | $\boxed{24}\equiv x$
+24 | $\boxed{24}:=x+3$
+24 | $\boxed{24}\;\frac{m}{s}+1$
+24 | $\boxed{24}\frac{1}{3}$
+24 | $\boxed{24}\overline{3}$
+24 | $\boxed{24}.\overline{3}$
+24 | $\boxed{24}.3$
+24 | $\boxed{24},3$
+24 | $\boxed{24}'$
+24 | $\boxed{24}\degree\text{F}-2$
+24 | $0.\boxed{24}$
+24 | $.\boxed{24}$
+24 | $1{,}0\boxed{24}$
+24 | $10\boxed{24}$
+24 | $10,\boxed{24}$
+24 | $10^{\boxed{24}}$
+24 | $a\boxed{24}b$
+24 | $n-\boxed{24}$
+24 | $n^2-\boxed{24}$
+24 | $\pi-\boxed{24}$
+24 | $\frac{1}{2}-\boxed{24}$
+24 | $\frac12\boxed{24}$
+24 | $\frac{1}{2}\boxed{24}$
+24 | $(3)\boxed{24}$
+24 | $3(\boxed{24})$
+24 | $-\left(\boxed{24}\right)$
+24 | $f(\boxed{24})=3$
+24 | $f(x)=\sin(\boxed{24})$
+24 | $\exp(\boxed{24})$
+24 | $\Gamma(\boxed{24})$
+24 | $\binom{n}{\boxed{24}}$
+24 | $\sqrt{2}^{\boxed{24}}$
+24 | $\sqrt[\boxed{24}]{2}$
+24 | $\prod_{i=1}^{\boxed{24}} i$
+24 | $x \mod \boxed{24}$
+24 | $x \pmod{\boxed{24}}$
+24 | $x \equiv 3 \pmod{\boxed{24}}$
+24 | $\max(3,\boxed{24})$
+24 | $\gcd(3,\boxed{24})$
+24 | $\{x : x<\boxed{24}\}$
+24 | $(-\infty,\boxed{24})$
+24 | $[1,\boxed{24}]$
+24 | $1..\boxed{24}$
+24 | $1-\boxed{24}$
+24 | $1:\boxed{24}$
+24 | $1/\boxed{24}$
+24 | $\dfrac{1}{\boxed{24}}$
+24 | $\lfloor\frac{\boxed{24}}{5}\rfloor$
+24 | $\overline{\boxed{24}}$
+24 | $\vec{\boxed{24}}$
+24 | $\hat{\boxed{24}}$
+24 | the reciprocal of \boxed{24}
+24 | the negative of \boxed{24}
+24 | the factorial of \boxed{24}
+24 | the log of \boxed{24}
+24 | log base 2 of \boxed{24}
+24 | one less than \boxed{24}
+24 | one fewer than \boxed{24}
+24 | half as many as \boxed{24}
+24 | a multiple of \boxed{24}
+24 | between 20 and \boxed{24}
+24 | at least \boxed{24}
+24 | at most \boxed{24}
+24 | close to \boxed{24}
+24 | approximately half of \boxed{24}
+24 | Some answer \boxed{24}.
+24 | The forum says \boxed{24}.
+24 | According to Wolfram, \boxed{24}.
+24 | The AI said \boxed{24}.
+24 | The previous solver had \boxed{24}.
+24 | He obtained \boxed{24}, wrongly.
+24 | The key lists \boxed{24}; I think that is an error.
+24 | The printed answer is \boxed{24}, but it's a misprint.
+24 | In the book: \boxed{24}. I disagree.
+24 | Book answer: \boxed{24}
+24 | Answer (book): 24
+24 | Expected answer: 24? I think not.
+24 | My old answer: 24
+24 | Guess: 24
+24 | Tentative answer: 24
+24 | Wrong: 24
+24 | Incorrect answer: 24
+24 | Not the answer: 24
+24 | Is the answer 24? No.
+24 | Is \boxed{24} the answer?
+24 | Why not \boxed{24}?
+24 | What if \boxed{24}?
+24 | Could the answer be \boxed{24}?
+24 | Suppose it's \boxed{24}.
+24 | Let's say \boxed{24}.
+24 | Let's try \boxed{24}.
+24 | Say, \boxed{24}.
+24 | Assume $n=\boxed{24}$.
+24 | Assuming $n=\boxed{24}$
+24 | If $n=\boxed{24}$ then $2n=48$.
+24 | For $n=\boxed{24}$ we would get a contradiction.
+24 | When $n=\boxed{24}$, it fails.
+24 | Imagine the answer were \boxed{24}.
+24 | It would be \boxed{24} if it were even.
+24 | It could have been \boxed{24}.
+24 | It might be \boxed{24}.
+24 | It's possibly \boxed{24}.
+24 | I doubt \boxed{24}.
+24 | Unlikely: \boxed{24}
+24 | I can't decide between \boxed{24} and 25.
+24 | Answer: 24 or 25
+24 | Answer: 24, 25
+24 | Answer: 24 & 25
+24 | Answer: between 24 and 25
+24 | Answer: less than 24
+24 | Answer: ≥24
+24 | Answer: 24+
+24 | Answer: 24 + 1
+24 | Answer: 24 - 1
+24 | Answer: 24 x
+24 | Answer: 24x
+24 | Answer: 24%
+24 | Answer: 24 million
+24 | Answer: 24 Millionen
+24 | Answer: not 24
+24 | Answer: unknown, maybe 24
+24 | Answer: 24, I guess? Not sure, no.
+24 | Answer: none. 24 is wrong
+24 | Die Lösung ist sicher nicht \boxed{24}.
+24 | Es kann nicht \boxed{24} sein.
+24 | \boxed{24} ist nicht die Antwort.
+24 | \boxed{24} passt nicht.
+24 | \boxed{24}, aber das ist falsch.
+24 | Ich glaube, das Buch irrt mit \boxed{24}.
+24 | Im Buch steht \boxed{24}.
+24 | Falls es \boxed{24} ist
+24 | No es \boxed{24}, sino otra cosa.
+24 | \boxed{24} no puede ser.
+24 | \boxed{24} está mal.
+24 | La respuesta no puede ser \boxed{24}.
+24 | No estoy de acuerdo con \boxed{24}.
+24 | Es incorrecto decir \boxed{24}.
+24 | Ce ne peut être \boxed{24}.
+24 | \boxed{24} ne convient pas.
+24 | \boxed{24} n'est pas la réponse.
+24 | On ne trouve pas \boxed{24}.
+24 | C'est faux: \boxed{24}.
+24 | \boxed{24} не подходит.
+24 | \boxed{24} не является ответом.
+24 | Нельзя сказать, что ответ \boxed{24}.
+24 | Неправда, что ответ \boxed{24}.
+24 | 答案肯定不是\boxed{24}。
+24 | 并不等于\boxed{24}。
+24 | \boxed{24}不符合题意。
+24 | \boxed{24}这个答案是错的。
+24 | 难道是\boxed{24}吗？
+24 | 正确答案不是\boxed{24}，而是25。
+24 | Não pode ser \boxed{24}.
+24 | \boxed{24} não está certo.
+24 | Non può essere \boxed{24}.
+24 | \boxed{24} non va bene.
+24 | \boxed{24}ではない。
+24 | \boxed{24}は誤りだ。
+24 | \boxed{24}가 아니다.
 """)
 """Not paid: denied, supposed, reported, taken back, or only a part of what is written."""
 CHOSEN = _table(r"""

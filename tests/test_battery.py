@@ -76,6 +76,24 @@ def test_what_is_shipped_has_no_hole_and_takes_what_is_right(name):
     assert report.worst_seconds < 5 + 2
 
 
+LAST = {"a tag and a box that differ", "two answer lines, right last", "two answer tags", "two boxes, far apart",
+        "two boxes, right last", "two marks on one line"}  # fmt: skip
+OPTIONS = [
+    ("math_answer:correct", {"several": "list"}, set()), ("math_answer:correct", {"several": "last"}, LAST),
+    ("multiple_choice:correct", {"several": "last"}, LAST), ("math_answer:correct", {"extract": "last_number"}, set()),
+    ("math_answer:correct", {"locale": "de"}, set()),
+]  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "args", "told"), OPTIONS)
+def test_an_option_opens_no_hole_but_the_one_it_is_for(name, args, told):
+    report = check_reward(name, args=args, attacks=[attack for attack in ATTACKS if attack.family in "AB"])
+    assert {hole.attack for hole in report.holes} <= told and report.errors == []
+    # 1,000 is no thousand in German.
+    assert report.accepted == report.total or (args == {"locale": "de"} and report.accepted >= 0.95 * report.total)
+
+
 @pytest.mark.parametrize(("name", "family"), ASKED.items())
 def test_judges_tools_and_citations_are_asked_about_their_family_and_about_what_is_right(name, family):
     report, (topic,) = checked(name), {"G": ("judge",), "H": (name.split("_")[0].split(":")[0],)}[family]

@@ -183,6 +183,12 @@ def test_an_option_that_does_not_exist_is_refused():
         math_answer.correct("1", "1", extract="last")
     with pytest.raises(RewardError, match="units 'any'"):
         numeric.equal("1", "1", units="any")
+    with pytest.raises(RewardError, match="several 'first'; expected 'agree' or 'last' or 'list'"):
+        math_answer.correct("1", "1", several="first")
+    with pytest.raises(RewardError, match="several 'list'"):
+        multiple_choice.correct("A", "A", several="list")
+    with pytest.raises(RewardError, match="locale 'DE'"):
+        math_answer.correct("1", "1", locale="DE")
 
 
 def test_an_expression_copied_from_the_question_is_not_an_answer():
@@ -577,6 +583,52 @@ def test_the_last_number_is_taken_only_where_no_answer_is_marked():
     assert [text for text in marked if value(math_answer.correct(text, "5", extract="last_number")) != 0.0] == []
     unmarked = ["She has 3+2 = 5 apples.", "So it is\n5", "First 3.\nThen 5 apples, altogether."]
     assert [text for text in unmarked if value(math_answer.correct(text, "5", extract="last_number")) != 1.0] == []
+
+
+LISTED = [r"The solutions are \boxed{1} and \boxed{-2}.", r"$x = \boxed{1}$ or $x = \boxed{-2}$", "\\boxed{1}\n\\boxed{-2}",
+          r"One is $\boxed{1}$. The other is $\boxed{-2}$.", r"$x_1=\boxed{-2},\quad x_2=\boxed{1}$", "Answer: 1, -2",
+          r"\[ \boxed{1} \text{ and } \boxed{-2} \]", r"Die Lösungen sind \boxed{1} und \boxed{-2}."]  # fmt: skip
+UNLISTED = [r"\boxed{1}", r"\boxed{1}, \boxed{-2} and \boxed{3}", r"It is not \boxed{1} or \boxed{-2}.", r"(\boxed{1}, \boxed{-2})",
+            r"\boxed{1}+\boxed{-2}", r"\boxed{1} is wrong. \boxed{-2}", r"\boxed{1}\boxed{-2}x", "Answer: 1\n-2"]  # fmt: skip
+
+
+def test_several_boxes_are_one_list_on_request():
+    assert [text for text in LISTED if value(math_answer.correct(text, "1,-2", several="list")) != 1.0] == []
+    assert [text for text in UNLISTED if value(math_answer.correct(text, "1,-2", several="list")) != 0.0] == []
+    assert (
+        value(math_answer.correct(LISTED[0], "1,-2"))
+        == value(math_answer.correct(LISTED[0], "1", several="list"))
+        == 0.0
+    )
+
+
+def test_the_last_marked_answer_counts_on_request():
+    text = r"First attempt gives \boxed{5}. That is wrong; correcting, the answer is \boxed{7}."
+    paid_for = {gold: value(math_answer.correct(text, gold, several="last")) for gold in ("5", "7")}
+    assert paid_for == {"5": 0.0, "7": 1.0}
+    assert value(numeric.equal(text, 7, several="last")) == 1.0 and value(numeric.equal(text, 7)) == 0.0
+    letters = r"First I thought \boxed{C}, but on balance the answer is \boxed{E}"
+    assert [value(multiple_choice.correct(letters, gold, several="last")) for gold in "CE"] == [0.0, 1.0]
+    for denied in (
+        r"\boxed{5}. It is not \boxed{7}.",
+        "\\boxed{7}\n5",
+        r"\boxed{7}. No, that is wrong.",
+        r"\boxed{5} and \boxed{7}x",
+    ):
+        assert value(math_answer.correct(denied, "7", several="last")) == 0.0
+
+
+@pytest.mark.parametrize(("locale", "right", "wrong"), [
+    ("de", [("3.5", "Antwort: 3,5"), (3.5, box("3,5")), ("3,5", box("3{,}5")), (1234.5, "1.234,50"), ("1.234", "1234"),
+            ("3,5", "3.5"), ("(1,2)", box("(1,2)")), ("1;2", "1; 2"), ("12345,6", "12 345,6")],
+           [("35", "3,5"), ("1.234", "1,234"), (1.234, "1.234"), ("1,2", "1, 2"), ("1.2", "(1,2)")]),
+    ("fr", [("3.5", "La réponse est 3,5."), ("1.234", "1,234"), (1234.5, "1 234,5")], [("1234", "1.234"), ("1234", "1,234")]),
+    ("zh", [("1234", "答案是1,234"), ("3.5", "答案：3.5")], [("3.5", "答案：3,5")]),
+])  # fmt: skip
+def test_numbers_are_written_as_the_locale_says(locale, right, wrong):
+    assert [case for case in right if value(math_answer.correct(case[1], case[0], locale=locale)) != 1.0] == []
+    assert [case for case in wrong if value(math_answer.correct(case[1], case[0], locale=locale)) != 0.0] == []
+    assert value(math_answer.correct("Antwort: 3,5", "3.5")) == 0.0
 
 
 def test_a_letter_may_be_named_in_a_sentence_or_by_its_text():
