@@ -241,8 +241,11 @@ def test_no_cheat_is_paid_in_another_sandbox(mechanism: str, monkeypatch: pytest
     if not isinstance(pool, Pool):
         pytest.skip(pool.why)
     monkeypatch.setattr("reward_fns.code_tests.sandbox", lambda *_: pool)
+    programs = {**CHEATS, **FORGERS}
+    if mechanism == "wasm":  # those that reach for what is its own there: how a result is written
+        programs = {name: code for name, code in FORGERS.items() if "fd" in code or "frame" in code or "stdout" in code}
     try:
-        for name, code in {**CHEATS, **FORGERS}.items() if mechanism != "wasm" else FORGERS.items():
+        for name, code in programs.items():
             for tests in (CALLS, PROGRAMS) if mechanism != "wasm" else (CALLS[1:], PROGRAMS[1:]):
                 assert passes(code, tests=tests, seconds=0.5 if mechanism == "wasm" else 0.1).value == 0.0, name
     finally:
