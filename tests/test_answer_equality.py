@@ -108,7 +108,8 @@ def test_sympy_agrees(tree, decimals):
     import sympy
 
     gold, x = sympy.latex(tree), sympy.Symbol("x", real=True)
-    if len(gold) > 120:
+    huge = any(abs(power.args[0].subs(dict.fromkeys(tree.free_symbols, 3))) > 400 for power in tree.atoms(sympy.exp))
+    if len(gold) > 120 or huge:
         return
     written = [sympy.latex(way(tree)) for way in (sympy.expand, sympy.together, sympy.expand_trig)]
     free = bool(tree.free_symbols)
