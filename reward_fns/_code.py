@@ -108,7 +108,8 @@ def _without_prose(text: str) -> str:
 
 
 def _is_prose(line: str) -> bool:
-    return bool(line) and not line[0].isspace() and " " in line.strip() and not _CODE.match(line)
+    words = " " in line.strip() or line.startswith("</")
+    return bool(line) and not line[0].isspace() and words and not _CODE.match(line)
 
 
 def _error_line(text: str) -> int | None:

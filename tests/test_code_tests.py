@@ -9,7 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from code_dialects import ADD, NOTHING, READ, REFUSED, SUM
+from code_dialects import ADD, READ, REFUSED, SUM
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from programs import CHEATS, HIDDEN, HONEST, VISIBLE
@@ -101,6 +101,15 @@ def test_the_examples_of_the_contract_hold():
         ("[BEGIN]\nprint(2)\n[DONE]", 1.0),
         ("print(2)\n[DONE]\nNow another task", 1.0),
         ("[BEGIN]\nprint(1)\n[DONE]", 0.0),
+        ("[BEGIN]\n'import os\nprint(2)'\n[DONE]", 1.0),
+        ("[BEGIN]\n```python\nprint(2)\n```\n[DONE]", 1.0),
+        ("<answer>\nprint(2)\n</answer>", 1.0),
+        ("Here it is: ```python\nprint(2)\n```", 1.0),
+        ("```python\r\nprint(2)\r\n```\r\n", 1.0),
+        ('```python\ndef f():\n    """\n    ```\n    f()\n    ```\n    """\nprint(2)\n```', 1.0),
+        ("```python\nprint(2)\n```\n```text\n2\n```\n```bash\npython it.py\n```", 1.0),
+        ("```python\nprint(1)\n```\nprint(2)", 0.0),
+        ("The answer is 2", 0.0),
         ("```javascript\nprint(2)\n```", 0.0),
         ("", 0.0),
         ("x" * 300_000, 0.0),
@@ -455,7 +464,8 @@ def test_what_a_program_of_tests_expects_never_enters_the_process_of_the_program
 
     monkeypatch.setattr(_code_script, "sandbox", Box)
     for expected in ("'SECRET'", "['SECRET']", "f('SECRET' * 0) + 'SECRET'"):
-        text = f"from solution import f\ndef test_f():\n    assert f('a') == {expected}\n    assert f('b') in ('SECRET', {expected})\n"
+        text = f"from solution import f\ndef test_f():\n    assert f('a') == {expected}\n"
+        text += f"    assert f('b') in ('SECRET', {expected})\n"
         assert passes("MARK = 1\ndef f(x): return 'SEC' + 'RET'", tests=text).value == (
             1.0 if expected == "'SECRET'" else 0.0
         )
