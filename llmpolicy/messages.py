@@ -1,8 +1,9 @@
 """Chat messages as data sets hold them: content in parts, fields that Arrow filled in, and the text that they say."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+from llmpolicy.bounded import load_json
 
 Message = dict[str, Any]
 Reply = str | Message
@@ -102,7 +103,7 @@ def _calls(message: Mapping[str, Any], where: str) -> list[Any]:
 
 
 def _from_json(value: Any) -> Any:
-    return json.loads(value) if isinstance(value, str) and value.strip() else value
+    return load_json(value) if isinstance(value, str) and value.strip() else value
 
 
 def _parts(content: Any, where: str) -> list[dict[str, str]]:

@@ -27,6 +27,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from torch import Tensor
 
 from llmpolicy.baselines import BASELINES, Baseline
+from llmpolicy.bounded import read_json
 from llmpolicy.environments.base import Environment
 from llmpolicy.errors import RecipeError, RunError, nearest
 from llmpolicy.objectives import policy_gradient_loss
@@ -140,7 +141,7 @@ class State:
         saved = torch.load(folder / "state.pt", weights_only=True)
         self.baseline.load_state_dict(saved["baseline"])
         self.optimizer.load_state_dict(saved["optimizer"])
-        self.update = json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))["global_step"]
+        self.update = read_json(folder / "trainer_state.json")["global_step"]
         return self
 
 

@@ -164,7 +164,7 @@ def test_what_cannot_be_written_down_is_refused(column: dict[str, Any], why: str
     ("value", "why"),
     [
         ("9" * 5000, "integer string conversion"),
-        ("[" * 100_000 + "]" * 100_000, "recursion"),
+        ("[" * 100_000 + "]" * 100_000, "nested too deeply"),
         (r'"\ud800"', "half of a surrogate pair"),
     ],
 )

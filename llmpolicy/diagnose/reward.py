@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import json
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import yaml
 
 from llmpolicy import consent
+from llmpolicy.bounded import load_json, load_yaml, read_text
 from llmpolicy.errors import RewardError
 from llmpolicy.rewards.battery import ATTACKS, Attack
 from llmpolicy.rewards.check import PARTS, Report, check_reward
@@ -178,8 +178,8 @@ def _argument(written: str) -> tuple[str, Any]:
     if not equals:
         raise RewardError(f"--arg got {written!r}; expected KEY=VALUE.")
     try:
-        return key, yaml.safe_load(value)
-    except yaml.YAMLError as error:
+        return key, load_yaml(value)
+    except (yaml.YAMLError, ValueError) as error:
         raise RewardError(
             f"--arg got {written!r}, whose value is not valid YAML ({' '.join(str(error).split()):.100}); a text needs quotes "
             "of its own."
@@ -189,14 +189,16 @@ def _argument(written: str) -> tuple[str, Any]:
 def _attacks(path: Path) -> list[Attack]:
     attacks = []
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     except UnicodeDecodeError as error:
         raise RewardError(f"{path}: not UTF-8 at byte {error.start}; expected a UTF-8 text file.") from error
+    except ValueError as error:
+        raise RewardError(f"{path}: {error}.") from error
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():
             continue
         try:
-            entry = json.loads(line)
+            entry = load_json(line)
             attacks.append(
                 Attack(entry.get("family", "A"), entry["name"], entry.get("breaks", "pays this"), entry["text"])
             )

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from llmpolicy.bounded import load_nodes, read_text
 from llmpolicy.errors import RecipeError, nearest
 from llmpolicy.recipe.blocks import EvaluateBlock, ModelBlock, Recipe, RewardBlock, SamplingBlock, written_at
 from llmpolicy.recipe.grpo import SEVERAL_TURNS, STAGES, TURNS, check_grpo, check_stage, grpo_fields, lora_fields
@@ -18,30 +19,6 @@ from llmpolicy.recipe.secret import refuse_secrets
 from llmpolicy.run.files import read_manifest
 from llmpolicy.run.paths import RUN, in_paths, moved, run_of
 from llmpolicy.tasks import Example, TaskSpec
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML whose bare words mean what they mean in YAML 1.2 (its core schema, https://yaml.org/spec/1.2.2/#103-core-schema).
-
-    In YAML 1.1 ``yes`` and ``no`` are booleans, ``010`` is 8, ``12:30`` 750 and ``1e-4`` a text. A number with a 0 before it
-    stays the text that it is.
-    """
-
-    yaml_implicit_resolvers = {  # PyYAML's own way of keeping them
-        first: [(tag, form) for tag, form in forms if tag.rpartition(":")[2] not in ("bool", "int", "float")]
-        for first, forms in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
-
-for _tag, _form, _first in (
-    ("bool", r"(true|True|TRUE|false|False|FALSE)$", "tTfF"),
-    ("int", r"[-+]?(0|[1-9][0-9_]*|0x[0-9a-fA-F]+)$", "-+0123456789"),
-    ("float", r"[-+]?(\.[0-9]+|[0-9][0-9_]*\.[0-9_]*)([eE][-+]?[0-9]+)?$", "-+.0123456789"),
-    ("float", r"[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+$", "-+0123456789"),
-    ("float", r"([-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$", "-+."),
-):
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_form), list(_first))
-
 
 LORA_NAMES = (
     "r",
@@ -80,7 +57,7 @@ def load_recipe(source: str | Path, overrides: Sequence[str] = (), *, remote_cod
         now, base_dir = moved(run, read_manifest(path.parent), data)
         data = in_paths(data, now)
     for written in overrides:
-        key = override(data, written, _Loader)
+        key = override(data, written)
         origin = {place: by for place, by in origin.items() if not place.startswith(f"{key}.")}  # what it replaced
         origin[key] = f"override {written}"
     if not remote_code:
@@ -92,14 +69,11 @@ def load_recipe(source: str | Path, overrides: Sequence[str] = (), *, remote_cod
 def _read(path: Path) -> tuple[Any, dict[str, str]]:
     """The data of a recipe file, and the line that wrote each dotted key."""
     try:
-        text = path.read_text(encoding="utf-8")
-        return yaml.load(text, Loader=_Loader), _lines(yaml.compose(text, Loader=_Loader), path.name)
+        nodes, data = load_nodes(read_text(path))
+        lines = _lines(nodes, path.name)
+        return data(), lines
     except UnicodeDecodeError as error:
         raise RecipeError(f"{path}: not a text in UTF-8 (byte {error.start}); save it as UTF-8") from error
-    except RecursionError as error:
-        raise RecipeError(
-            f"{path}: a block is nested without end, in itself by its own alias, or too deeply"
-        ) from error
     except (yaml.YAMLError, ValueError) as error:
         raise RecipeError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
 

@@ -6,13 +6,14 @@ from typing import Any
 
 import yaml
 
+from llmpolicy.bounded import load_yaml
 from llmpolicy.errors import RecipeError
 
 FUNCTIONS = ("rewards", "fn", "min", "product", "sum", "correct", "generator", "canonical")
 """The keys whose text is a function, ``module:function`` or ``path.py:function``."""
 
 
-def override(data: dict[str, Any], written: str, loader: type[yaml.SafeLoader]) -> str:
+def override(data: dict[str, Any], written: str) -> str:
     """Write one ``a.b.0.c=value`` into a recipe's data and return its dotted key; its paths start from the current folder.
 
     Raises RecipeError when it is no such text, or leads nowhere.
@@ -22,7 +23,7 @@ def override(data: dict[str, Any], written: str, loader: type[yaml.SafeLoader]) 
     if not equals or not key:
         raise RecipeError(f"override {written!r}: expected key=value, such as grpo.max_steps=20")
     try:
-        value = yaml.load(text, Loader=loader)
+        value = load_yaml(text)
     except (yaml.YAMLError, ValueError) as error:
         problem = " ".join(str(getattr(error, "problem", error)).split())
         raise RecipeError(

@@ -1,11 +1,11 @@
 """Making a call again in which a reward failed, from its line in a run's faults.jsonl."""
 
-import json
 import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from llmpolicy.bounded import load_json, read_text
 from llmpolicy.errors import RewardError
 from llmpolicy.rewards.contract import TRAINERS, Component, RewardSpec
 from llmpolicy.rewards.crossing import crossed
@@ -49,8 +49,8 @@ def replay(file: Path, line: int, now: Callable[[Any], Any] = lambda call: call)
 
 def _read(file: Path, line: int) -> dict[str, Any]:
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-        record: dict[str, Any] = json.loads(lines[line - 1] if line > 0 else "")
+        lines = read_text(file).split("\n")
+        record: dict[str, Any] = load_json(lines[line - 1] if line > 0 else "")
     except (OSError, ValueError, IndexError) as error:
         raise RewardError(f"{file}:{line} holds no recorded call ({type(error).__name__}: {error}).") from error
     if "call" not in record:

@@ -296,7 +296,7 @@ class Run:
         Damaged lines are left out, with a warning.
         """
         path = self.path / "metrics.jsonl"
-        lines, damaged = parse_lines(path.read_bytes() if path.exists() else b"")
+        lines, damaged = parse_lines(path.read_bytes() if path.is_file() else b"")
         if damaged:
             _LOG.warning("%s: damaged and left out: line %s", path, ", ".join(map(str, damaged)))
         last = {(line["mode"], line["step"]): line for line in lines}

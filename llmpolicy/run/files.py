@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from llmpolicy.bounded import load_json, load_yaml, read_json, read_text
 from llmpolicy.errors import RunError
 from llmpolicy.run.disk import writing
 from llmpolicy.run.sealed import sync
@@ -21,7 +22,7 @@ def read_run(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     if not (path / "manifest.json").is_file() or not (path / "recipe.yaml").is_file():
         raise RunError(f"{path} holds no run: expected recipe.yaml and manifest.json in it")
     try:
-        recipe: dict[str, Any] = yaml.safe_load((path / "recipe.yaml").read_text(encoding="utf-8"))
+        recipe: dict[str, Any] = load_yaml(read_text(path / "recipe.yaml"))
     except (ValueError, yaml.YAMLError) as error:
         raise RunError(f"{path}: recipe.yaml cannot be read: {' '.join(str(error).split()):.120}") from error
     if not isinstance(recipe, dict):
@@ -36,7 +37,7 @@ def read_run(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest in a folder; raises RunError when it cannot be read."""
     try:
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        manifest = read_json(folder / "manifest.json")
     except ValueError as error:
         raise RunError(f"{folder / 'manifest.json'} cannot be read: {error}") from error
     if not isinstance(manifest, dict):
@@ -59,7 +60,7 @@ def checksum(manifest: Mapping[str, Any]) -> str:
 
 def read_checked(path: Path) -> dict[str, Any]:
     """A JSON object that was written with a checksum, without it; ValueError where it is not what was written."""
-    said = json.loads(path.read_text(encoding="utf-8"))
+    said = read_json(path)
     if not isinstance(said, dict):
         raise ValueError("no JSON object")
     if said.get("checksum") not in (None, checksum(said)):
@@ -75,7 +76,7 @@ def parse_lines(content: bytes) -> tuple[list[dict[str, Any]], list[int]]:
         if not text.endswith(b"\n"):
             continue
         try:
-            line = json.loads(text)
+            line = load_json(text)
         except ValueError:
             line = None
         if isinstance(line, dict) and isinstance(line.get("mode"), str) and isinstance(line.get("step"), int):

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
+from llmpolicy.bounded import load_json
 from llmpolicy.errors import RunError
 from llmpolicy.run.machine import now
 
@@ -38,7 +39,7 @@ class Owner:
     def of(cls, text: str) -> Self:
         """What a lock file says; earlier versions wrote process and host as two words."""
         with contextlib.suppress(ValueError, TypeError, KeyError):
-            said = json.loads(text)
+            said = load_json(text)
             return cls(int(said["process"]), str(said["host"]), str(said["since"]))
         process, _, host = text.strip().partition(" ")
         return cls(int(process), host) if process.isdecimal() else cls()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import yaml
 
+from llmpolicy.bounded import load_yaml, read_text
 from llmpolicy.errors import RunError
 from llmpolicy.run.checkpoints import checkpoints, names_in
 from llmpolicy.run.files import read_run
@@ -133,7 +134,7 @@ def _began(path: Path) -> bool:
     """
     try:
         if not (path / "manifest.json").exists() and all((path / folder).is_dir() for folder in FOLDERS):
-            recipe = yaml.safe_load((path / "recipe.yaml").read_text(encoding="utf-8"))
+            recipe = load_yaml(read_text(path / "recipe.yaml"))
             return isinstance(recipe, dict) and "schema" in recipe
         read_run(path)
     except (RunError, OSError, ValueError, yaml.YAMLError):

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from llmpolicy.bounded import read_json
 from llmpolicy.run.disk import size_of, writing
 
 SEAL = "checksums.json"
@@ -102,7 +103,7 @@ def broken(folder: Path) -> str | None:
 def facts_of(folder: Path) -> Mapping[str, Any]:
     """What a folder's seal says; nothing where there is none that can be read."""
     try:
-        said = json.loads((folder / SEAL).read_text(encoding="utf-8"))
+        said = read_json(folder / SEAL)
     except (OSError, ValueError):
         return {}
     return said if isinstance(said, dict) else {}

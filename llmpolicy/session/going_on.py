@@ -1,12 +1,10 @@
 """What a run that goes on still has to do: train, or only finish what a kill after its last step left open."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from llmpolicy.bounded import load_yaml, read_json, read_text
 from llmpolicy.errors import RunError
 from llmpolicy.recipe import Recipe
 from llmpolicy.run import Run, step_of
@@ -53,13 +51,13 @@ def last_step(run: Run, recipe: Recipe) -> int | None:
 
 def steps_of(checkpoint: Path) -> int:
     """With how many steps in all the trainer reckoned that wrote a checkpoint."""
-    return int(json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))["max_steps"])
+    return int(read_json(checkpoint / "trainer_state.json")["max_steps"])
 
 
 def _recipe_of(run: Run, checkpoint: Path) -> Mapping[str, Any]:
     """The recipe by which a checkpoint was written; that of the run may have changed since."""
     file = checkpoint / RECORD / "recipe.yaml"
-    return yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else run.recipe
+    return load_yaml(read_text(file)) if file.is_file() else run.recipe
 
 
 def _length(recipe: Mapping[str, Any]) -> list[Any]:

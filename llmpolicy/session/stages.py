@@ -14,6 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from llmpolicy.bounded import read_json
 from llmpolicy.build import SCORER, build_policy, model_path, refuse_damage
 from llmpolicy.errors import RecipeError, RunError, nearest
 from llmpolicy.recipe import STAGES, ModelBlock, Recipe, RewardBlock
@@ -165,7 +166,7 @@ def _plain(item: Any) -> Any:
 def _made_from(report: Path) -> dict[str, str] | None:
     """What a stage was made from; earlier versions noted the recipe alone."""
     try:
-        said = json.loads(report.read_text(encoding="utf-8")).get("made_from")
+        said = read_json(report).get("made_from")
     except (FileNotFoundError, ValueError):
         return None
     return {"recipe": said} if isinstance(said, str) else said

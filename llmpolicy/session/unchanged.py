@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from llmpolicy.bounded import load_yaml
 from llmpolicy.build import loaded_adapter, loaded_weights
 from llmpolicy.diagnose.batch import Batch
 from llmpolicy.errors import RunError
@@ -147,7 +148,7 @@ def _start(recipe: Mapping[str, Any]) -> dict[str, Any]:
 
 def _plain(recipe: Recipe) -> dict[str, Any]:
     """A recipe as it is read back from a run."""
-    data: dict[str, Any] = yaml.safe_load(yaml.safe_dump(recipe.resolved()))
+    data: dict[str, Any] = load_yaml(yaml.safe_dump(recipe.resolved()))
     return data
 
 

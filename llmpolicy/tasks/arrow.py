@@ -1,9 +1,9 @@
 """Rows of Arrow tables (Parquet files, `datasets` objects) as JSON would hold them: no filled-in fields, JSON decoded."""
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from llmpolicy.bounded import load_json
 from llmpolicy.errors import TaskError
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def _value(value: Any, kind: "pyarrow.DataType") -> Any:
     if value is None:
         return None
     if getattr(kind, "extension_name", "") == "arrow.json":
-        return json.loads(value)
+        return load_json(value)
     if types.is_struct(kind):
         inner = {field.name: _value(value[field.name], field.type) for field in kind}
         # The bytes of an image that lies elsewhere are said to be absent, or its path would be a text like any other.

@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from llmpolicy.bounded import load_json
 from llmpolicy.errors import TaskError
 from llmpolicy.messages import present
 from llmpolicy.tasks.content import is_media, is_missing
@@ -102,6 +103,8 @@ def _from_json(value: Any, name: str, where: str) -> Any:
     if not isinstance(value, str) or not value.strip():
         return None if is_missing(value) else value or None
     try:
-        return json.loads(value)
+        return load_json(value)
     except json.JSONDecodeError as error:
         raise TaskError(f"{where}: {name} is no JSON: {error.msg} at column {error.colno}") from error
+    except ValueError as error:
+        raise TaskError(f"{where}: {name} cannot be read: {str(error).partition(';')[0]}") from error

@@ -11,6 +11,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+from llmpolicy.bounded import load_json
 from llmpolicy.errors import TaskError, nearest
 from llmpolicy.messages import Conversation, Message, content_text, is_messages, plain, read_messages
 from llmpolicy.rewards import RESERVED
@@ -173,7 +174,7 @@ def messages_in(value: Any, where: str) -> Any:
     value = as_python(value)
     if not isinstance(value, str) or not (value.lstrip().startswith("[") and _ROLE.search(value)):
         return value
-    for read in (json.loads, ast.literal_eval, _from_array):
+    for read in (load_json, ast.literal_eval, _from_array):
         with suppress(ValueError, SyntaxError, RecursionError):
             messages = read(value.strip())
             return messages if is_messages(messages) or _is_sharegpt(messages) else value

@@ -11,18 +11,27 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TextIO
 
+from llmpolicy.bounded import MOST_CHARACTERS, load_json
 from llmpolicy.errors import RewardError, TaskError, nearest
 from llmpolicy.rewards import RESERVED, resolve
 from llmpolicy.tasks.arrow import dataset_rows, is_dataset, table_rows
 from llmpolicy.tasks.content import unwritable
 from llmpolicy.tasks.spec import TaskSpec
 
+if TYPE_CHECKING:
+    import pyarrow
+
 Raw = dict[str, Any]
 
-MOST_CHARACTERS = 2**31 - 1
-"""Of one field of a CSV file: the most that Python's reader can be told on every platform."""
+LEAST = 16
+"""Bytes that a value takes as one of Python's, at least."""
+
+GROWTH = 4
+"""Bytes in memory for a byte of text in a file, about."""
+
+TOO_MUCH = "need more memory than is free; take a part of the file, or split it"
 
 
 def read_rows(spec: TaskSpec, base_dir: Path | None) -> list[Raw]:
@@ -80,17 +89,17 @@ def file_rows(path: Path) -> Iterator[Raw]:
 
 
 def _jsonl(path: Path) -> Iterator[Raw]:
-    with path.open(encoding="utf-8-sig") as lines:
-        for number, line in enumerate(lines, 1):
+    with path.open(encoding="utf-8-sig") as file:
+        for number, line in enumerate(_lines(file, path), 1):
             if not line.strip():
                 continue
             try:
-                row = json.loads(line, object_pairs_hook=partial(_each_once, f"{path.name}, line {number}"))
+                row = load_json(line, object_pairs_hook=partial(_each_once, f"{path.name}, line {number}"))
             except json.JSONDecodeError as error:
                 raise TaskError(
                     f"{path.name}, line {number}: not valid JSON: {error.msg} at column {error.colno}"
                 ) from error
-            except (RecursionError, ValueError) as error:  # nested too deeply, or an integer of too many digits
+            except ValueError as error:  # nested too deeply, or an integer of too many digits
                 reason = str(error).partition(";")[0]
                 raise TaskError(f"{path.name}, line {number}: cannot be read: {reason}") from error
             if not isinstance(row, dict):
@@ -110,8 +119,8 @@ def _refuse_doubles(names: Sequence[str], where: str) -> None:
 
 
 def _csv(path: Path) -> Iterator[Raw]:
-    with path.open(encoding="utf-8-sig", newline="") as lines, _fields_of_any_length():
-        reader = csv.DictReader(lines, strict=True)
+    with path.open(encoding="utf-8-sig", newline="") as file, _long_fields():
+        reader = csv.DictReader(_lines(file, path), strict=True)
         try:
             _refuse_doubles([name for name in reader.fieldnames or () if name], path.name)
             for row in reader:
@@ -125,8 +134,27 @@ def _csv(path: Path) -> Iterator[Raw]:
             raise TaskError(f"{path.name}, line {reader.line_num + 1}: not valid CSV: {error}") from error
 
 
+def _lines(file: TextIO, path: Path) -> Iterator[str]:
+    """The lines of a file, one that is too long and more than there is memory for refused with a TaskError."""
+    number, read, room = 0, 0, _room()
+    while line := file.readline(MOST_CHARACTERS + 1):
+        number, read = number + 1, read + len(line)
+        if len(line) > MOST_CHARACTERS:
+            raise TaskError(f"{path.name}, line {number}: it has more than {MOST_CHARACTERS:,} characters")
+        if read > room:
+            raise TaskError(f"{path.name}: its first {read:,} characters {TOO_MUCH}")
+        yield line
+
+
+def _room() -> int:
+    """How many bytes of a file this machine's free memory holds as rows of Python."""
+    import psutil
+
+    return int(psutil.virtual_memory().available) // GROWTH
+
+
 @contextmanager
-def _fields_of_any_length() -> Iterator[None]:
+def _long_fields() -> Iterator[None]:
     """Let Python's reader take fields above 131,072 characters, which a long context has."""
     limit = csv.field_size_limit(MOST_CHARACTERS)
     try:
@@ -139,16 +167,68 @@ def _parquet(path: Path) -> Iterator[Raw]:
     import pyarrow
     import pyarrow.parquet
 
+    how = {"arrow_extensions_enabled": True, "page_checksum_verification": True}
     try:
         _refuse_doubles(pyarrow.parquet.read_schema(path).names, path.name)
-        table = pyarrow.parquet.read_table(path, arrow_extensions_enabled=True, page_checksum_verification=True)
+        _refuse_bombs(path)
+        table = pyarrow.parquet.read_table(path, **how)
     except (pyarrow.ArrowException, OSError) as error:
         raise TaskError(f"{path.name}: not a Parquet file, or a damaged one: {_told(error)}") from error
+    yield from _table_rows(table, path)
+
+
+def _refuse_bombs(path: Path) -> None:
+    """Raise TaskError for a Parquet file whose values take far more room than it does: packed, or one that stands for many.
+
+    Texts are counted as the file holds them, each that is repeated once, so that looking takes no more than what it unpacks.
+    """
+    import pyarrow.parquet
+
+    with pyarrow.parquet.ParquetFile(path) as file:
+        facts, room = file.metadata, _room()
+        groups = [facts.row_group(number) for number in range(facts.num_row_groups)]
+        columns = [group.column(number) for group in groups for number in range(group.num_columns)]
+    unpacked, values = (
+        sum(getattr(column, key) for column in columns) for key in ("total_uncompressed_size", "num_values")
+    )
+    if unpacked > room or values * LEAST > room:
+        raise TaskError(f"{path.name}: its {values:,} values {TOO_MUCH}")
+    texts = sorted({column.path_in_schema for column in columns if column.physical_type == "BYTE_ARRAY"})
+    if not texts:
+        return
+    with pyarrow.parquet.ParquetFile(path, read_dictionary=texts) as file:
+        sizes = [size for batch in file.iter_batches(10_000, columns=texts) for size in _sizes(batch)]
+    if max((longest for longest, _ in sizes), default=0) > MOST_CHARACTERS:
+        raise TaskError(f"{path.name}: one of its values has more than {MOST_CHARACTERS:,} characters")
+    if sum(all_of for _, all_of in sizes) > room:
+        raise TaskError(f"{path.name}: its texts, of {sum(all_of for _, all_of in sizes):,} bytes in all, {TOO_MUCH}")
+
+
+def _sizes(batch: Any) -> Iterator[tuple[int, int]]:
+    """The length of the longest text of each column, and of all of them."""
+    import pyarrow.compute as compute
+    from pyarrow import types
+
+    waiting = list(batch.columns)
+    while waiting:
+        array = waiting.pop()
+        if types.is_dictionary(array.type):
+            lengths = compute.binary_length(array.dictionary)
+            each = compute.take(lengths, array.indices)
+            yield compute.max(each).as_py() or 0, compute.sum(each).as_py() or 0
+        elif types.is_struct(array.type):
+            waiting += array.flatten()
+        elif types.is_nested(array.type):
+            waiting.append(array.items if types.is_map(array.type) else array.flatten())
+
+
+def _table_rows(table: "pyarrow.Table", path: Path) -> list[Raw]:
+    import pyarrow
+
     try:
-        rows = table_rows(table)
+        return table_rows(table)
     except (pyarrow.ArrowException, OverflowError, ValueError) as error:  # a date or a text that Python cannot hold
         raise TaskError(f"{path.name}: its values cannot be read: {_told(error)}") from error
-    yield from rows
 
 
 def _told(error: Exception) -> str:

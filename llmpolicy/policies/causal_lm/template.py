@@ -11,6 +11,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
+from llmpolicy.bounded import load_json
 from llmpolicy.errors import PolicyError
 from llmpolicy.messages import THINKING, Message, content_text, read_messages, thought
 from llmpolicy.policies.causal_lm.thinking import thinking_marks
@@ -352,7 +353,7 @@ def _rewritten(call: Any, arguments: Callable[[Any], Any]) -> Any:
 def as_object(arguments: Any) -> Any:
     """A tool call's arguments, which may stand in JSON text, as an object."""
     try:
-        return json.loads(arguments) if isinstance(arguments, str) else arguments
+        return load_json(arguments) if isinstance(arguments, str) else arguments
     except json.JSONDecodeError:
         return arguments
 
