@@ -5,14 +5,15 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: install demo test test-slow newest lint battery zoo bench receipts receipts-check clean
+.PHONY: install demo test test-slow newest lint battery zoo lock audit bench receipts receipts-check clean
 .DEFAULT_GOAL := test
 
-$(STAMP): pyproject.toml constraints.txt
+# Every file is checked by its hash. What is left for the second step is the package itself, and, where torch is the index's own
+# build for CUDA, the libraries that it asks for.
+$(STAMP): pyproject.toml constraints.txt requirements.lock
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt pip
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -c constraints.txt torch -e '.[dev]'
 	touch $(STAMP)
 
 install: $(STAMP)
@@ -56,6 +57,16 @@ zoo: export OMP_NUM_THREADS = 1
 zoo: install
 	$(BIN)/python scripts/receipts run zoo
 	$(BIN)/python -m scripts.zoo --page
+
+# a new requirements.lock after a change of constraints.txt: some ten minutes of asking pip
+lock:
+	$(PYTHON) scripts/lock.py
+
+# pip-audit in an environment of its own; where no vulnerability service can be reached it says so
+audit:
+	$(PYTHON) -m venv build/audit
+	build/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
+	$(PYTHON) scripts/audit.py build/audit/bin/pip-audit
 
 bench: install
 	$(BIN)/python scripts/bench.py --json bench.json

@@ -31,6 +31,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 def test_the_wheel_holds_recipes_rewards_and_the_bundled_model_and_nothing_of_the_checkout(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
+    metadata = next(name for name in names if name.endswith(".dist-info/METADATA"))
+    assert {f"{Path(metadata).parent}/licenses/{name}" for name in ("LICENSE", "NOTICE")} <= set(names)
+    assert "License-Expression: Apache-2.0\n" in zipfile.ZipFile(wheel).read(metadata).decode()
     assert {"llmpolicy/recipes/quickstart.yaml", "reward_fns/exact.py", "llmpolicy/py.typed"} <= set(names)
     assert any(name.startswith("llmpolicy/bundled/") and name.endswith(".safetensors") for name in names)
     assert not [name for name in names if name.startswith(("tests/", "runs/", "receipts/", "models/"))]

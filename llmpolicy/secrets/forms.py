@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
 DETECTORS = (
@@ -159,7 +158,5 @@ def _compiled(spaced: bool) -> list[tuple[str, re.Pattern[str]]]:
 
 @lru_cache(1)
 def _detectors() -> list[Any]:
-    if find_spec("detect_secrets") is None:  # in a checkout that was installed before it was a dependency
-        return []
     names = (name.split(".") for name in DETECTORS)
     return [getattr(import_module(f"detect_secrets.plugins.{module}"), kind)() for module, kind in names]

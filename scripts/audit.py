@@ -1,0 +1,50 @@
+"""Known vulnerabilities of the packages that constraints.txt pins (make audit); says in words when nobody could be asked."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+PINS = Path(__file__).parent.parent / "constraints.txt"
+
+
+def main(pip_audit: str) -> int:
+    """Run pip-audit; 0 where nothing is known or nobody could be asked, 1 where something is."""
+    command = [
+        pip_audit,
+        "--no-deps",
+        "--disable-pip",
+        "--progress-spinner",
+        "off",
+        "--format",
+        "json",
+        "-r",
+        str(PINS),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True)
+    try:
+        packages = json.loads(done.stdout)["dependencies"]
+    except (ValueError, KeyError):
+        print(f"audit: NOT DONE, the vulnerability service cannot be reached: {done.stderr.strip()[-200:]}")
+        return 0
+    asked = [package for package in packages if "vulns" in package]
+    bad = [package for package in asked if package["vulns"]]
+    for package in bad:
+        for vulnerability in package["vulns"]:
+            fixed = ", ".join(vulnerability["fix_versions"]) or "no version yet"
+            print(f"audit: {package['name']} {package['version']}: {vulnerability['id']}, fixed in {fixed}")
+    unknown = len(packages) - len(asked)
+    done_or_not = (
+        "NOT DONE, the service of this index knows none of"
+        if not asked
+        else f"{len(bad)} with known vulnerabilities, of"
+    )
+    print(
+        f"audit: {done_or_not} {len(packages)} packages"
+        + (f"; not known there: {unknown}" if asked and unknown else "")
+    )
+    return int(bool(bad))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

