@@ -8,19 +8,32 @@ from typing import Any
 import pytest
 import torch
 
-from llmpolicy.recipe.load import make_recipe
 from scripts.lock import OF_EXTRAS
 
 ROOT = Path(__file__).parent.parent
 HELD_BY = {
-    "A reward or generator named in a recipe is code and runs when you train": (
+    "`train` and `check-reward` run the code that they are told to run": (
+        "test_consent.py::test_ones_own_way_is_never_asked",
         "test_sources.py::test_a_file_that_a_module_names_in_parts_or_imports_by_name_is_compared",
+    ),
+    "Code of somebody else runs after your word": (
+        "test_consent.py::test_a_recipe_is_explained_after_the_user_has_agreed",
+        "test_consent.py::test_a_run_of_somebody_else_runs_nothing_unasked",
+        "test_consent.py::test_a_recipe_of_ones_own_does_not_let_in_that_of_the_run",
+        "test_consent.py::test_a_judge_elsewhere_gets_no_key_unasked",
     ),
     "Nothing in the current folder is imported": (
         "test_foreign.py::test_nothing_in_the_current_folder_is_imported",
         "test_foreign.py::test_a_script_copied_into_a_project_imports_nothing_of_it",
     ),
-    "`trust_remote_code` is off": ("test_security.py::test_code_of_a_model_is_not_run_unless_asked_for",),
+    "A model's own code runs by the word of the command only": (
+        "test_security.py::test_code_of_a_model_is_not_run_unless_asked_for",
+        "test_consent.py::test_only_the_command_lets_the_code_of_a_model_run",
+        "test_consent.py::test_nor_is_it_said_in_the_arguments_of_a_reward",
+    ),
+    "Publishing runs none of the code that a run names": (
+        "test_consent.py::test_publishing_runs_no_code_but_that_of_a_model_by_the_word_of_the_command",
+    ),
     "Weights are read and written as safetensors only": (
         "test_adapters.py::test_what_is_saved_is_safetensors_a_tokenizer_and_true_names",
         "test_grpo.py::test_a_checkpoint_holds_no_pickled_arguments_and_no_card",
@@ -32,7 +45,7 @@ HELD_BY = {
         "test_sandbox.py::test_no_hostile_program_escapes_or_stalls",
         "test_sandbox_channels.py::test_no_variable_turns_the_sandbox_off",
     ),
-    "What a program is expected to answer cannot be read by it": (
+    "What a program is expected to answer never enters the sandbox": (
         "test_code_tests.py::test_the_expected_value_never_enters_the_sandbox",
         "test_sandbox_channels.py::test_all_that_can_be_seen_is_the_same_whatever_is_expected",
     ),
@@ -85,6 +98,10 @@ HELD_BY = {
         "test_push.py::test_weights_of_another_origin_are_never_replaced",
     ),
     "Names and texts become no markup": ("test_publish_card.py::test_names_cannot_become_markup",),
+    "What is printed shows every sign": (
+        "test_terminal.py::test_every_text_is_shown_whole_and_plain",
+        "test_terminal.py::test_warnings_logs_and_tracebacks",
+    ),
     "What `make install` takes is what was locked": (
         "test_security.py::test_every_pin_is_locked_by_its_hash",
         "test_security.py::test_what_is_installed_is_checked_by_its_hash",
@@ -124,15 +141,6 @@ def test_code_of_a_model_is_not_run_unless_asked_for(tmp_path: Path) -> None:
     with pytest.raises((LLMPolicyError, ValueError)):
         CausalLMPolicy.load(tmp_path)
     assert not (tmp_path / "trace").exists()
-    recipe = make_recipe(
-        {
-            "model": {"path": "bundled"},
-            "task": {"generator": "llmpolicy.bundled.addition:rows"},
-            "grpo": {},
-            "rewards": ["exact:match"],
-        }
-    )
-    assert not recipe.model or not recipe.model.trust_remote_code
 
 
 class Trace:
