@@ -134,7 +134,7 @@ def test_no_key_of_recipe_manifest_and_evaluation_hides_a_path(run: Run, tmp_pat
     assert recipe["task"][0]["system"] == "Look into notes.md, ask [user]@[host]."
     assert recipe["task"][0]["url"] == "https://example.com/rows?token=[removed]"
     assert json.loads(texts["evaluation.json"])["rows_from"] == {"t.jsonl": 3}
-    assert {line.partition(":")[0] for line in told.lines()} == {
+    assert {line.partition(":")[0] for line in told.lines()} >= {
         "recipe.yaml",
         "evaluation.json",
         "llmpolicy_manifest.json",

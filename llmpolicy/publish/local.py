@@ -21,7 +21,9 @@ NAME = r"(?:\\ |,(?=[^\s/])|[^\s/\\:;'\"`<>|,{}])+"
 """One name in a path; a space in it is escaped."""
 URL = re.compile(r"(?<![A-Za-z0-9+.-])[A-Za-z][A-Za-z0-9+.-]{1,20}://[^\s'\"`<>|]+")
 ABSOLUTE = re.compile(rf"(?<![\w./\\~<*)\]}}$?&])/+(?:{NAME}/+)*{NAME}/*")
-HOME = re.compile(rf"(?<![\w./\\~])(?:~[\w.-]*|\$\{{?[A-Z_]{{4,}}\}}?|%[A-Z_]{{4,}}%)(?:[/\\]+{NAME})+[/\\]*")
+HOME = re.compile(
+    rf"(?<![\w./\\~])(?:(?:~[\w.-]*|%[A-Z_]{{4,}}%)(?:[/\\]+{NAME})+|\$\{{?[A-Z_]{{4,}}\}}?(?:/+{NAME})+)[/\\]*"
+)
 CLIMBING = re.compile(rf"(?<![\w./\\~-])(?:[\w.-]+[/\\])*?\.\.(?:[/\\]+{NAME})+[/\\]*")
 FAR = re.compile(r"(?<![\w./\\~-])(?:\.\.[/\\]+){2}")
 WINDOWS = re.compile(

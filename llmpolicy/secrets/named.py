@@ -46,7 +46,7 @@ def named(text: str) -> Iterator[tuple[str, str]]:
 
 def random_words(text: str) -> Iterator[tuple[str, str]]:
     """Long words of digits, small and large letters in no order; a hash in hexadecimal digits is none, nor a picture."""
-    for word in WORD.findall(IMAGE.sub("", text)):
+    for word in WORD.findall(IMAGE.sub("", re.sub(r"\\[nrt]", " ", text))):
         if any(_random(part) for part in re.findall(r"[A-Za-z0-9]{20,}", word)):
             yield f"a random word of {len(word)} characters", word
 

@@ -11,6 +11,7 @@ from urllib.parse import unquote
 BASE64 = re.compile(r"[A-Za-z0-9+/_-]{12,}")
 HEXADECIMAL = re.compile(r"(?:(?:\\x|0x|%)?[0-9a-fA-F]{2}[ :,]?){8,}")
 CODE = re.compile(r"\\u([0-9a-fA-F]{4})|\\x([0-9a-fA-F]{2})|\\([0-7]{3})")
+BREAK = re.compile(r"\\[nrt]")
 UNSEEN = re.compile("[\u200b-\u200f\u2060\ufeff\u00ad]")
 LONGEST = 1 << 20
 """Characters that are decoded of one word, and bytes that are unpacked of it."""
@@ -22,7 +23,7 @@ def plain(text: str) -> str:
     """The text without escapes: of JSON, Python, Markdown and HTML, and without signs that are not seen."""
     text = CODE.sub(lambda code: chr(int(code[1] or code[2] or code[3], 8 if code[3] else 16)), html.unescape(text))
     text = unquote(text) if "%" in text else text
-    return UNSEEN.sub("", text.replace("\\", ""))
+    return UNSEEN.sub("", BREAK.sub("\n", text).replace("\\", ""))
 
 
 def joined(text: str) -> str:
