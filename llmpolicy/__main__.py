@@ -21,12 +21,15 @@ def leave_current_folder() -> None:
         here = os.getcwd()
     except FileNotFoundError:  # it is gone
         here = ""
-    asked = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    asked = os.environ["PYTHONPATH"].split(os.pathsep) if os.environ.get("PYTHONPATH") else []
     absolute = [place for place in asked if os.path.isabs(place)]
     relative = {os.path.normpath(os.path.join(here, place)) for place in asked if not os.path.isabs(place)}
     put_first = not sys.flags.safe_path and sys.path[:1] in ([here], [""])
     dropped = {"", *relative} - set(absolute)
-    sys.path[:] = [place for place in sys.path[put_first:] if place not in dropped]
+    before, root = list(sys.path), os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    sys.path[:] = [place for place in before[put_first:] if place not in dropped]
+    if root in before[put_first:] and root not in sys.path:  # a checkout that is installed, with its folder the current one
+        sys.path.append(root)
     if "PYTHONPATH" in os.environ:
         os.environ["PYTHONPATH"] = os.pathsep.join(absolute)
 

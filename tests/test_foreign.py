@@ -123,3 +123,18 @@ def test_a_folder_that_python_put_first_is_left_out_once(tmp_path: Path) -> None
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     assert "" not in json.loads(done.stdout)[0]
+
+
+@pytest.mark.parametrize("entries", [None, "", "/opt::."])
+def test_a_checkout_that_is_installed_stays_when_it_is_the_current_folder(entries: str | None) -> None:
+    """An editable install is found by a file of site-packages that names the checkout, which Python reads as ours here."""
+    environment = {**os.environ, "PYTHONPATH": entries or ""}
+    if entries is None:
+        del environment["PYTHONPATH"]
+    installed = f"import sys; sys.path.append({str(ROOT)!r})\n"
+    shown = SHOWN.replace('os.environ["PYTHONPATH"]', 'os.environ.get("PYTHONPATH")')
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", installed + shown], cwd=ROOT, capture_output=True, env=environment
+    )
+    path, left = json.loads(done.stdout)
+    assert path.count(str(ROOT)) == 1 and left in (entries, "/opt")
