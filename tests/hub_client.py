@@ -26,7 +26,7 @@ from llmpolicy.publish import hub, publish
 from llmpolicy.run import Run
 
 answers, sys.stdout = sys.stdout, sys.stderr
-usual = {"WAITS": (0.0, 0.0, 0.0, 0.0), "ANSWER": hub.ANSWER, "UPLOAD": hub.UPLOAD, "LONGEST_WAIT": hub.LONGEST_WAIT}
+usual = {"WAITS": (0.0, 0.0, 0.0, 0.0), "ANSWER": hub.ANSWER, "TRANSFER": hub.TRANSFER, "LONGEST_WAIT": hub.LONGEST_WAIT}
 for line in sys.stdin:
     job = json.loads(line)
     folder = job.pop("download", None)

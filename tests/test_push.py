@@ -27,7 +27,7 @@ WEIGHTS = "adapter_model.safetensors"
 LOST = Fault("commit", status=None, after=True)
 PAGE = b"<!doctype html><title>Please log in</title>"
 """What a captive portal, or a proxy, answers to everything."""
-SOON = {"ANSWER": 1.0, "UPLOAD": 4.0}
+SOON = {"ANSWER": 1.0, "TRANSFER": 4.0, "LONGEST_WAIT": 0.2}
 
 
 def slow(fault: Fault) -> Any:
@@ -75,6 +75,8 @@ def name_of(fault: Fault) -> str:
         Fault("head", None),
         Fault("resolve", 502),
         Fault("resolve", 0, cut=True),
+        slow(Fault("resolve", 503, headers={"Retry-After": "99999"})),
+        slow(Fault("head", 503, headers={"Retry-After": "99999"})),
     ],
     ids=name_of,
 )
@@ -165,7 +167,7 @@ def test_weights_of_another_origin_are_never_replaced(name: str, run: Run, hub: 
 )
 def test_whatever_stays_is_one_sentence_and_no_commit(fault: Fault, run: Run, hub: HubServer, send: Client) -> None:
     hub.faults = [copy.copy(fault)]
-    refused = send(run=run.path, limits={"ANSWER": 0.5, "UPLOAD": 1.0})["refused"]
+    refused = send(run=run.path, limits={"ANSWER": 0.5, "TRANSFER": 1.0})["refused"]
     assert refused.startswith(f"{NAME}: the Hub failed after 5 attempts (")
     assert refused.endswith("); nothing was published, publish again")
     assert "\n" not in refused
@@ -301,7 +303,7 @@ def test_where_xet_does_not_answer_the_files_go_without_it(how: str, run: Run, h
             port.listen()
         hub.xet_url = None if how == "absent" else f"http://127.0.0.1:{port.getsockname()[1]}"
         begun = time.time()
-        _, commit, files = xet(run=run.path, limits={"UPLOAD": 3.0})
+        _, commit, files = xet(run=run.path, limits={"TRANSFER": 3.0})
     assert time.time() - begun < 30
     assert commits(hub) == [commit]
     assert hub.objects.keys() == {files[WEIGHTS]}
@@ -383,6 +385,8 @@ def test_without_a_record_that_can_be_read_all_there_is_somebody_elses(
 def test_no_token_goes_over_plain_http_to_another_machine(
     endpoint: str, open_: bool, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for known in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(known, raising=False)
     if not open_:
         way.check_endpoint(endpoint)
         return
@@ -390,6 +394,18 @@ def test_no_token_goes_over_plain_http_to_another_machine(
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", endpoint)
     with pytest.raises(PublishError, match="HF_ENDPOINT"):
         publish(run, NAME)
+
+
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "all_proxy"])
+def test_nor_through_a_proxy_that_reads_it(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for known in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(known, raising=False)
+    monkeypatch.setenv(name, "http://proxy.example.org:3128")
+    with pytest.raises(PublishError, match=r"a proxy of the environment would read; set NO_PROXY to 127\.0\.0\.1"):
+        way.check_endpoint("http://127.0.0.1:80")
+    way.check_endpoint("https://huggingface.co")
+    monkeypatch.setenv("NO_PROXY", "localhost,127.0.0.1")
+    way.check_endpoint("http://127.0.0.1:80")
 
 
 def test_nor_when_the_hub_itself_points_there(run: Run, hub: HubServer, send: Client) -> None:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from huggingface_hub import constants, get_token, set_client_factory
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
@@ -27,9 +28,9 @@ LONGEST_WAIT = 300.0
 TOLD_WAIT = 10.0
 ANSWER = 60.0
 """Seconds without a byte after which a request is given up."""
-UPLOAD = 600.0
+TRANSFER = 600.0
 SLOWEST = 100_000
-"""An upload gets ``UPLOAD`` seconds and one more for each ``SLOWEST`` bytes."""
+"""A transfer gets ``TRANSFER`` seconds and one more for each ``SLOWEST`` bytes."""
 XET = {
     "HF_XET_CLIENT_CONNECT_TIMEOUT": "10s",
     "HF_XET_CLIENT_READ_TIMEOUT": "30s",
@@ -117,15 +118,26 @@ def check_endpoint(endpoint: str) -> None:
             f"HF_ENDPOINT {visible(endpoint)!r} is plain http to another machine, where others can read the token; "
             "use https"
         )
+    parts, proxies = urlsplit(endpoint), getproxies()
+    if (
+        parts.scheme == "http"
+        and (proxies.get("http") or proxies.get("all"))
+        and not proxy_bypass(parts.hostname or "")
+    ):
+        raise PublishError(
+            f"HF_ENDPOINT {visible(endpoint)!r} is plain http, which a proxy of the environment would read; set NO_PROXY "
+            f"to {parts.hostname}"
+        )
 
 
-def within(seconds: float, call: Callable[[], None]) -> None:
+def within(seconds: float, call: Callable[[], Result]) -> Result:
     """Make a call that changes nothing others see; raises TimeoutError when it has no end after so many seconds."""
+    results: list[Result] = []
     failures: list[BaseException] = []
 
     def work() -> None:
         try:
-            call()
+            results.append(call())
         except BaseException as error:  # noqa: BLE001 - raised again below, in the thread that waits
             failures.append(error)
 
@@ -138,8 +150,9 @@ def within(seconds: float, call: Callable[[], None]) -> None:
             abort_xet_session()
     if failures:
         raise failures[0]
-    if worker.is_alive():
-        raise TimeoutError(f"no end of the upload after {seconds:.0f} s")
+    if not results:
+        raise TimeoutError(f"no end after {seconds:.0f} s")
+    return results[0]
 
 
 def status(error: Exception) -> int | None:

@@ -25,6 +25,7 @@ MOVED = 412
 """The Hub's answer when the parent of a commit is no longer the head."""
 WEIGHTS = (".safetensors", ".bin", ".gguf", ".pt", ".pth", ".ckpt", ".onnx", ".msgpack", ".h5")
 MANIFEST = "llmpolicy_manifest.json"
+SHA256 = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +136,7 @@ def _edited(api: HfApi, repo: str, head: Head, files: tuple[PublishedFile, ...])
         if not (ours(name) or name in sent) or name == MANIFEST or there in known:
             continue
         # The Hub lists small files by git's hash, the record has their sha256.
-        if _sha256(api, repo, name, head.commit) not in known:
+        if len(there) == SHA256 or _sha256(api, repo, name, head.commit) not in known:
             yield name
 
 
@@ -151,18 +152,22 @@ def _recorded(api: HfApi, repo: str, head: Head) -> Mapping[str, str]:
 
 
 @contextmanager
-def _fetched(api: HfApi, repo: str, name: str, revision: str | None, end: str = hub.NOTHING) -> Iterator[Path]:
+def _fetched(
+    api: HfApi, repo: str, name: str, revision: str | None, end: str = hub.NOTHING, size: int = 0
+) -> Iterator[Path]:
     """A file of the Hub, here for a moment."""
     with tempfile.TemporaryDirectory(prefix="llmpolicy-read-") as folder:
 
         def fetch() -> str:
-            return api.hf_hub_download(repo, name, revision=revision, local_dir=folder, force_download=True)
+            own = tempfile.mkdtemp(dir=folder)  # an attempt that was given up holds the lock of its own
+            return api.hf_hub_download(repo, name, revision=revision, local_dir=own, force_download=True)
 
-        yield Path(hub.again(repo, fetch, end))
+        # The client waits as long as any answer asks for.
+        yield Path(hub.again(repo, lambda: hub.within(hub.TRANSFER + size / hub.SLOWEST, fetch), end))
 
 
-def _sha256(api: HfApi, repo: str, name: str, revision: str | None, end: str = hub.NOTHING) -> str:
-    with _fetched(api, repo, name, revision, end) as path, open(path, "rb") as file:
+def _sha256(api: HfApi, repo: str, name: str, revision: str | None, end: str = hub.NOTHING, size: int = 0) -> str:
+    with _fetched(api, repo, name, revision, end, size) as path, open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -194,7 +199,7 @@ def _commit_once(api: HfApi, repo: str, folder: Path, files: tuple[PublishedFile
 def _upload(api: HfApi, repo: str, operations: list[CommitOperationAdd | CommitOperationDelete], size: int) -> None:
     """Send the large files, which no one sees before the commit; by plain HTTP where the Hub's storage client fails."""
     additions = [operation for operation in operations if isinstance(operation, CommitOperationAdd)]
-    seconds = hub.UPLOAD + size / hub.SLOWEST
+    seconds = hub.TRANSFER + size / hub.SLOWEST
 
     def send() -> None:
         hub.within(seconds, lambda: api.preupload_lfs_files(repo, additions, free_memory=False))
@@ -247,5 +252,5 @@ def _compare(api: HfApi, repo: str, commit: str, files: tuple[PublishedFile, ...
     if not _holds(_head(api, repo, commit, end), files):
         raise PublishError(f"{repo}: commit {commit} does not hold all files as they were sent (has it a .gitignore?)")
     for file in files:
-        if _sha256(api, repo, file.name, commit, end) != file.sha256:
+        if _sha256(api, repo, file.name, commit, end, file.size) != file.sha256:
             raise PublishError(f"{repo}: {file.name} of commit {commit} came back other than it was sent; {end}")
