@@ -28,7 +28,7 @@ MARKS = ("\\boxed{{}}", "{}", "#### {}", "Answer: {}", "The answer is {}.", "<an
     passes=[
         {"completion": "<think>17?</think>The answer is \\boxed{18}.", "answer": "9 * 2 = 18\n#### 18"},
         {"completion": "Answer: 0.5", "answer": "\\frac{1}{2}"},
-        {"completion": "#### 1,000 dollars", "answer": 1000},
+        {"completion": "#### 1,000 dollars", "answer": 1000, "locale": "en"},
         {"completion": "<answer>(x+1)^2</answer>", "answer": "x^2 + 2x + 1"},
         {"completion": "Perhaps \\boxed{17}. No: \\boxed{18}.", "answer": "18", "several": "last"},
         {"completion": "$x = \\boxed{1}$ or $x = \\boxed{-2}$", "answer": "1, -2", "several": "list"},
@@ -38,7 +38,7 @@ MARKS = ("\\boxed{{}}", "{}", "#### {}", "Answer: {}", "The answer is {}.", "<an
         {"completion": "\\boxed{17} or \\boxed{18}", "answer": "18"},
         {"completion": "The answer is not 18.", "answer": "18"},
         {"completion": "<think>\\boxed{18}</think>", "answer": "18"},
-        {"completion": "5 ft", "answer": "5 m"},
+        {"completion": "5 ft", "answer": "5 m", "units": "strict"},
         {"completion": "", "answer": "18"},
         {"completion": "\\boxed{18}. No: \\boxed{17}.", "answer": "18", "several": "last"},
         {"completion": "\\boxed{18} or \\boxed{17}", "answer": "18", "several": "list"},

@@ -122,6 +122,7 @@ class _Checked:
     ) -> None:
         self.spec = RewardSpec(reference, args=args, style=style or "single")
         self.base_dir = base_dir
+        self.args = args
         self.component = Component.of(self.spec, base_dir)
         self.contract = self.component.contract
         self.rewards = self._fresh()
@@ -166,7 +167,9 @@ class _Checked:
     def examples(self) -> None:
         """The contract's examples: those that pass must be paid, those that fail must not."""
         for wanted, examples in (("passes", self.contract.passes), ("fails", self.contract.fails)):
-            samples = [sample_of(one, self.component) for one in examples if self._fits(one, wanted)]
+            # An example that names an option holds for that option alone.
+            meant = [one for one in examples if all(self.args.get(key, one[key]) == one[key] for key in one)]
+            samples = [sample_of(one, self.component) for one in meant if self._fits(one, wanted)]
             self.seen += samples
             for sample, one in zip(samples, self.judge(samples), strict=True):
                 self.report.examples += 1
