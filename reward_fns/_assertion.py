@@ -7,7 +7,7 @@ or reports; a tail is a unit, a reason or words that say no more of the value. W
 import re
 
 from ._formula import why_part
-from ._words import ANSWER, DENIES, DOUBTS, LINK, MISTAKES, OF_SOME, SUPPOSES, TURNS, UNDOES
+from ._words import ANSWER, DENIES, DOUBTS, LINK, MISTAKES, OF_SOME, REASON, RETRACTS, SUPPOSES, TURNS, UNDOES
 
 _SIDE = 300
 _LATER = 4_000
@@ -44,8 +44,9 @@ _REJECTION = re.compile(
     r"|(?:avoid|contradict|disregard)\w*|ignor(?:e[sd]?|ing)|forget)\b"
 )
 _OF_A_CLAIM = re.compile(
-    r"\W*(?:true|correct|right|the case|that|likely|possible|clear|think|believe|mean|say|saying|follow|agree|accept"
-    r"|conclude|sure|whether|it|this|the (?:claim|idea|possibility|answer|option|value|guess|result))\b|\W*[a-z]\s*="
+    r"\W*(?:true|correct|right|the case|that|likely|possible|clear|saying|follow"
+    r"|(?:to )?(?:think|believe|mean|say|agree|accept|conclude)|sure|whether|it|this"
+    r"|the (?:claim|idea|possibility|answer|option|value|guess|result))\b|\W*[a-z]\s*="
 )
 _WOULD = re.compile(
     r"(?:\b(?:if|unless)\b.*\b(?:were|was|had|did)|\A\W*(?:were|had)|\b(?:without|in that case))\b.*\bwould\b"
@@ -65,13 +66,18 @@ _QUOTE_BEFORE = re.compile(r"[\"'`\u2018\u201c\u00ab][\s$\\(\[{*_]*\Z")
 _QUOTE_AFTER = re.compile(r"\A[\s$\\)\]}*_.,]*[\"'`\u2019\u201d\u00bb]")
 
 _SOFT = r"[\s$\\)\]}*_.\"'%\u2013\u2014-]*"
-_REASON = re.compile(
-    rf"{_SOFT}[,;(]?\s*(?:because|since|as|for|weil|denn|da|car|parce que|porque|perch\u00e9|\u56e0\u4e3a)\b"
-)
+_REASON = re.compile(rf"{_SOFT}[,;(]?\s*(?:{REASON}|for|da|\u56e0\u4e3a)\b")
 _CONTRAST = re.compile(
     r"[,;(]?\s*(?:and |et |y |\u0430 )?(?:not|rather than|instead of|nicht|non|pas|no|\u043d\u0435"
     r"|\u800c\u4e0d\u662f)\s+[$\\(*]*(?:-?\d|[a-j]\b)[^.;]*"
 )
+_OF_OTHERS = re.compile(
+    r"[,;(]\s*(?:and |but |while |whereas |as |since )?(?:the )?(?:others?|negative|second|smaller|larger|remaining)"
+    r"(?: (?:roots?|solutions?|values?|cases?|candidates?|options?|choices?|ones?|possibilit\w+))?"
+    r" (?:is|are|was|were|being|must be|can be) (?:\w+ )?(?:rejected|excluded|discarded|extraneous|invalid|impossible|wrong"
+    r"|incorrect|false|ruled out)\b"
+)
+"""What is said of another value: the reason why it is not the answer."""
 _ALTERNATIVE = re.compile(
     r"(?:\W*\b(?:or|versus|vs)\b|[\s$\\)\]}*_]*(?:\b(?:oder|ou|o|или)\b|\u6216|and\s+[$\\(]*-?\d)"
     r"|\W*[-\u2013\u2014,(]\s*(?:or|or perhaps|maybe|perhaps)\b)"
@@ -152,7 +158,7 @@ def _why_undone(before: str, after: str) -> str:
     if _REASON.match(rest):
         # What the others are is a reason, and no word on this answer: "B, because A is wrong".
         return ""
-    rest = _CONTRAST.sub("", rest)
+    rest = _OF_OTHERS.sub("", _CONTRAST.sub("", rest))
     # Of "9 + 9 = 18 were sold" it is said what was counted, of "18 is ..." what 18 is.
     told = _ABOUT_VALUE.match(rest) and not _IS_IT.match(rest) and not _COMPUTED.search(before)
     if told or UNDOES.search(rest) or DENIES.search(rest):
@@ -161,7 +167,7 @@ def _why_undone(before: str, after: str) -> str:
 
 
 def _why_retracted(later: str) -> str:
-    return "the answer is taken back" if _RETRACTED.search(later) else ""
+    return "the answer is taken back" if _RETRACTED.search(later) or RETRACTS.search(later) else ""
 
 
 def _denied(clause: str) -> bool:

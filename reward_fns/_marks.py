@@ -10,7 +10,7 @@ from ._forms import MAX_ANSWER, read, value_of
 from ._latex import clean
 from ._text import NoAnswer
 from ._units import read_unit
-from ._words import ANSWER, FILLER, LINK, PERCENT, SCALE, STEMS
+from ._words import ANSWER, FILLER, LINK, PERCENT, REASON, SCALE, STEMS
 
 MAX_MARKS = 64
 _MAX_CONTENT = 2_000
@@ -50,9 +50,13 @@ _SENTENCE = re.compile(
 )
 _REST = re.compile(r"(?:(?!</answer>)[^\n])*", re.IGNORECASE)
 _NEXT = re.compile(r"(?:\s|\\\[|\\\(|\$\$)*[^\n]*")
-_OPENED = re.compile(r"(?:\s|\\\[|\\\(|\$\$|[-*\u2022]\s+)*")
+_OPENED = re.compile(
+    r"(?:\s|\\\[|\\\(|\$\$|[-*\u2022]\s+)*(?:\d{1,2}[.)][ \t]+(?=[*_$\\(]*(?:-?\d|\\[a-z]|[A-Za-z][ \t]*=)))?"
+)
+_ITEM = re.compile(r"[-*\u2022][ \t]|\d[.)][ \t]")
+_NEXT_ITEM = re.compile(r"[^\n]*\n\s*(?:[-*\u2022]|\d{1,2}[.)])[ \t]+(?=([^\n]*))")
 _REASON = re.compile(
-    r"[\s,;(\u2013\u2014-]*\b(?:because|since|as|which|where|weil|denn|car|parce que|porque|perché)\b.*"
+    rf"[\s,;(\u2013\u2014-]*\b(?:{REASON}|which|where)\b.*|[，,]?\s*(?:因为|因為).*"
     r"|[,;(]\s*(?:i\.e\b|namely\b).*"
     r"|[,;]?\s+and\s+(?:we|that|this|so)\b.*"
     r"|(?:[,(]\s*|\s+)(?:and\s+)?(?:not|rather than|instead of|nicht|non|pas|no|не)\s+[-$\\(*]*(?:\d|[A-J]\b).*",
@@ -60,19 +64,22 @@ _REASON = re.compile(
 )
 _AFTER_A_VALUE = re.compile(
     r"\s+[-\u2013\u2014]{1,3}\s+(?:[aA]\s|[^\W\d_]{2}).*|;\s+[^\W\d_]{2}.*|,\s+(?!(?:and|or)\b)[a-z]{3,}\b[^\d\\]*\Z|,\s+for\s+.*"
+    r"|,?\s+(?:(?:when|if)\s+(?:we\s+)?)?(?:rounded|round to|(?:correct |accurate )?to (?:the nearest|\w+ (?:decimal|significant)))"
+    r"\b[^\d\\]*(?:\d\s+[a-z ]+)?\Z"
     r"|\s+\((?!\s*(?:mod|base)\b)(?=[^()]*(?<![\\A-Za-z])[^\W\d_]{3})[^()]*\).*"
 )
 """Words that explain a number or a formula, and are no part of it."""
-_SENTENCE_END = re.compile(r"\.[*_)]*(?=\s|\Z)|。")
+_SENTENCE_END = re.compile(r"(?<!\bca)(?<!\bapprox)\.[*_)]*(?=\s|\Z)|。")
 TELLS = re.compile(r"[\d\\]")
 _BRACE = re.compile(r"\s*(?=\{)")
 _TOKEN = re.compile(r"\s*[^\s$,.;]*")
 _MINUS = re.compile(r"(?:=\s*-\s*|(?:\A|[\s$(\[])-)\Z")
 _UNIT = re.compile(
-    r"[ \t$]*(\\text\s*\{[^{}]{1,30}\}|\\?%|\^\s*\{?\\circ\}?|[\u00b0\u00a2]|[A-Za-z]{1,12}(?:/[A-Za-z]{1,4})?(?![A-Za-z]))"
+    r"[ \t$]*(?!in[ \t$]+\w)"
+    r"(\\text\s*\{[^{}]{1,30}\}|\\?%|\^\s*\{?\\circ\}?|[\u00b0\u00a2]|[A-Za-z]{1,12}(?:/[A-Za-z]{1,4})?(?![A-Za-z]))"
 )
 _SAID_AFTER = re.compile(
-    r"(?<=[\dA-J])\s*(?:です|である|だ|입니다|이다|입니다)[。.]?\Z|(?<=\d)[个個只隻元人张張件天年岁歲次种種名位块塊棵朵条條枚円個人개명원]\Z"
+    r"(?<=[\dA-J])\s*(?:です|である|だ|입니다|이다|입니다)[。.]?\Z|(?<=\d)[个個只隻元人张張件天年岁歲次种種名位块塊棵朵条條枚円個人개명원](?:(?![半多余餘左右或点點倍万萬亿億千百十不])[\u4e00-\u9fff]){0,6}\Z"
 )
 
 
@@ -177,10 +184,25 @@ def _lines(text: str) -> list[Mark]:
         kept = _value_said(first_sentence(text[begin:end]))
         if kept:
             said = text.find(kept, begin)
-            lines.append(Mark(kept, found.start(), said + len(kept), False, said_from=said))
+            kept, end = (
+                _with_items(text, kept, said) if _ITEM.search(text, found.end(), said) else (kept, said + len(kept))
+            )
+            lines.append(Mark(kept, found.start(), end, False, said_from=said))
         if len(lines) > MAX_MARKS:
             break
     return lines
+
+
+def _with_items(text: str, first: str, start: int) -> tuple[str, int]:
+    """The list of numbers that begins with the first item at start, and where the last of them ends."""
+    values, end = [first], start + len(first)
+    while len(values) <= MAX_MARKS and (item := _NEXT_ITEM.match(text, end)):
+        value = _value_said(first_sentence(item[1])).strip("*_ ")
+        if not is_number(value):
+            break
+        values.append(value)
+        end = item.end(1)
+    return ", ".join(value.strip("*_ ") for value in values) if len(values) > 1 else first, end
 
 
 def _value_said(content: str) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from ._units import CURRENCY, plain_unit, read_unit, units_agree
-from ._words import SCALES
+from ._words import CHANGE, SCALES, TIMES
 
 _DIGITS = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)"
 _DECIMAL = rf"(?:{_DIGITS}(?:\.\d*)?|\.\d+)"
@@ -33,12 +33,14 @@ _SIGNED = r"\(\s*([-+]?\s*\d+)\s*\)"
 _DIVIDED = re.compile(rf"([-+]?)\s*(?:{_SIGNED}|(\d+))\s*/\s*(?:{_SIGNED}|(\d+))", re.ASCII)
 _NEGATED = re.compile(rf"-\s*\(\s*({_DECIMAL}|\d+\s*/\s*\d+|\\frac\s*\{{\s*\d+\s*\}}\s*\{{\s*\d+\s*\}})\s*\)", re.ASCII)
 _MAX_WORDS = 6
-_PLAIN_WORD = re.compile(r"[A-Za-z]+(?:['\u2019-][A-Za-z]+)*['\u2019]?|/")
+_LETTER = "[A-Za-zÀ-ÖØ-öø-ɏЀ-ӿ]"
+_PLAIN_WORD = re.compile(rf"{_LETTER}+(?:['\u2019-]{_LETTER}+)*['\u2019]?|/")
+_TIMES = re.compile(TIMES, re.IGNORECASE)
 CHANGES = re.compile(
     r"[b-z]|and|n?or|not|no|never|but|if|unless|plus|minus|times|multiplied|divided|over|under|above|below|less|than|mod|modulo"
     r"|squared|cubed|factorial|percent\w*|per-?cents?|base|binary|octal|hex\w*|point|negative|versus|vs"
     r"|dozens?|scores?|gross|couples?|pairs?|hal(?:f|ves)|double|twice|triple|tens?|hundreds?|thousands?|lakhs?|crores?"
-    rf"|(?:m|b|tr|quadr)illions?|{SCALES}"
+    rf"|(?:m|b|tr|quadr)illions?|{SCALES}|{CHANGE}|{TIMES}"
     r"|mil|mn|bn|kilo|mega|giga|thirds?|quarters?|\w*(?:if|x|ven|gh|in|n|t?een|tie|red|sand|lion)ths?"
     r"|is|are|was|were|be|isn['\u2019]t|aren['\u2019]t|wrong|false|incorrect|invalid|right|correct|true"
     r"|approx\w*|about|around|roughly|nearly|almost|maybe|perhaps|probably|possibly|most|least|up|to|through|between|instead",
@@ -100,7 +102,7 @@ def _described(rest: str) -> str | None:
     words = rest.split()
     if not rest[:1].isspace() or not 1 <= len(words) <= _MAX_WORDS or not all(map(_PLAIN_WORD.fullmatch, words)):
         return None
-    if words != ["times"] and any(CHANGES.fullmatch(word) for word in words):
+    if not (len(words) == 1 and _TIMES.fullmatch(words[0])) and any(CHANGES.fullmatch(word) for word in words):
         return None
     # "18 in all" is no length.
     return (plain_unit(words[0]) if words[0] != "in" else None) or " ".join(words).lower()

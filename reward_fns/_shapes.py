@@ -11,6 +11,7 @@ from ._latex import bare, canonical, clean, closes_at_end
 from ._numbers import Quantity, read_quantity
 from ._text import NoAnswer
 from ._units import read_unit
+from ._words import ABOUT
 
 MAX_ANSWER = 1_000
 """A longer answer (in characters) is not read."""
@@ -29,7 +30,7 @@ _BASED = re.compile(r"(\d[0-9A-Fa-f]*)\s*_\s*\{?\s*(\w+)\s*\}?", re.ASCII)
 _PREFIXED = re.compile(r"0(?:[bB]([01]+)|[oO]([0-7]+)|[xX]([0-9A-Fa-f]+))")
 _BASES = {"two": "2", "three": "3", "five": "5", "eight": "8", "ten": "10", "sixteen": "16"}
 _AMOUNT = r"[$\u20ac\u00a3\ue000]?\s*\d+(?:\.\d+)?\s*%?"
-_RANGE = re.compile(rf"{_AMOUNT}(?:\s*-\s*{_AMOUNT})+|\d+(?:\s*/\s*\d+){{2,}}|\d+(?:\.\d+){{2,}}", re.ASCII)
+_RANGE = re.compile(rf"{_AMOUNT}(?:\s*--?\s*{_AMOUNT})+|\d+(?:\s*/\s*\d+){{2,}}|\d+(?:\.\d+){{2,}}", re.ASCII)
 """A range, score or date: 10-12, 7-3, 2026-05-03, 12/25/2024. Its numbers are not subtracted."""
 _SYMBOL = re.compile(r"[-+]?\\infty|\\mathbb\{[A-Z]\}")
 _WORDS = re.compile(r"[^\W\d_]{2,}(?:[ '\u2019-]+[^\W\d_]+)*\.?")
@@ -64,7 +65,7 @@ _SUCH_THAT = re.compile(
     r"([A-Za-z](?:\s*\\in\s*(?:\\mathbb\{([A-Z])\}|([A-Z])))?)\s*(?:\\mid(?![a-z])|[|:])\s*(.+)", re.DOTALL
 )
 _ABOUT = re.compile(
-    r"(?:\\(?:approx|sim|simeq|cong)(?![a-z])|~|(?:about|approximately|approx\.?|roughly|around|circa|nearly|almost)\b)\s*(.+)"
+    rf"(?:\\(?:approx|sim|simeq|cong)(?![a-z])|~|{ABOUT})\s*(.+)"
     r"|(.*\d)\s*(?:\.{2,}|\\[lc]?dots(?![a-z])|,?\s*approximately|\(approx(?:imately|\.)?\))",
     re.IGNORECASE,
 )
@@ -275,7 +276,7 @@ def _read_leaf(text: str) -> Form:
     unit = read_unit(beside["unit"] or beside["degree"]) if beside else None
     expression = (beside["value"] or beside["angle"]) if beside and unit else text
     if _RANGE.fullmatch(expression):
-        return Form("range", re.sub(r"(?<!\d)0+(?=\d)", "", canonical(expression)), mark=unit or "")
+        return Form("range", re.sub(r"(?<!\d)0+(?=\d)", "", canonical(expression).replace("--", "-")), mark=unit or "")
     if _PROSE.search(expression):
         return Form("literal", canonical(text))
     return Form("expression", canonical(expression), mark=unit or "")

@@ -31,7 +31,7 @@ _AGAIN = re.compile(r"[<;][\s\\/]*[\w:.-]{0,20}think", re.IGNORECASE)
 _BEGINS_WORDS = re.compile(r"(?:\A|\n|[|｜]>|\[/INST\]|assistant)[ \t]*\Z")
 _ENDS = re.compile(
     r"(?:\s*<\|(?:im_end|eot_id|eom_id|end|return|endoftext|end_of_text|end_of_turn|END_OF_TURN_TOKEN|END_RESPONSE"
-    r"|end_of_solution)\|>|\s*<(?:end_of_turn|turn\||｜end▁of▁sentence｜)>)+\s*\Z"
+    r"|end_of_solution)\|>|\s*<(?:end_of_turn|turn\||/s|eos|｜end▁of▁sentence｜)>)+\s*\Z"
 )
 _BEGINS = re.compile(r"\s*<\|(?:START_RESPONSE|begin_of_solution)\|>")
 _SPECIAL = re.compile(r"<\|(/?)([\w:.-]{1,40})\|>")
@@ -213,7 +213,7 @@ def _opened_by(prompt: str, own: Pairs) -> Mark | None:
 
 def _unframed(text: str) -> str:
     """The text without the tokens that frame an answer; raises NoAnswer for a pair of special tokens of unknown meaning."""
-    if text.rstrip().endswith(("|>", "｜>", "<end_of_turn>")):
+    if text.rstrip().endswith(("|>", "｜>", "<end_of_turn>", "</s>", "<eos>")):
         text = _ENDS.sub("", text)
     if "<|" not in text:
         return text

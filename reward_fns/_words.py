@@ -4,7 +4,7 @@ import re
 
 _ANSWERS = r"""
 en (?:answer|(?:correct|right|best|final) (?:option|choice|letter|result))
-de (?:antwort|endergebnis|lösungsbuchstabe)
+de (?:antwort|endergebnis|lösungsbuchstabe|lösung(?=\s+lautet))
 fr réponse(?: (?:finale|correcte|exacte|juste))?
 es respuesta(?: (?:final|correcta))?
 pt resposta(?: (?:final|correta|certa))?
@@ -12,7 +12,7 @@ it risposta(?: (?:finale|corretta|giusta|esatta))?
 ru ответ
 """
 STEMS = (
-    "answer", " option", " choice", " letter", " result", "antwort", "endergebnis", "lösungsbuchstabe", "réponse", "respuesta",
+    "answer", " option", " choice", " letter", " result", "antwort", "endergebnis", "lösung", "réponse", "respuesta",
     "resposta", "risposta", "ответ", "答案", "答え", "解答", "正解", "正答", "정답", "답",
 )  # fmt: skip
 """In lower case, one of them is in every word for an answer: where none is, nothing more need be looked for."""
@@ -44,21 +44,25 @@ it (?:quindi|dunque|la|l'opzione)
 _DENY = r"""
 de nicht|kein\w*|nie|niemals|weder|falsch\w*|wäre|würde|könnte|vielleicht|vermutlich|möglicherweise|unmöglich|(?:be)?zweif\w*
 de sagt|meint|behauptet|glaubt|laut|irrt\w*|buch (?:steht|nennt)|stimmt nicht
+de (?:meinen|behaupten|glauben|denken)(?! wir\b)|angeblich
 fr pas|jamais|fau(?:x|sse)|mauvaise?|incorrecte|erronée?|serait|pourrait|peut-être|selon|prétend|dit
+fr (?:dis|pens|croi|prétend)(?:r?aient|ent)
 fr impossible que|doute|que \w+ soit
 fr ne (?:peut|convient|sera|vaut|donne)|n['’]est|(?:livre|manuel|corrigé) (?:donne|indique)
 es no (?:es|son|está|creo|puede|será|sería|sea|fue)|nunca|jamás|tampoco|quizás?|tal vez|sería|podría
 es imposible|dudo|(?:no|que) sea
 es está mal|no estoy|no (?:sirve|vale)|fals[oa]|incorrect[oa]|erróne[oa]|equivoca\w*|dice que|dijo|según|libro dice
-pt não|errad[oa]|incorret[oa]|seria|poderia|talvez|diz|segundo o|impossível|duvid\w*|que seja
-it non (?:è|può|sono|credo|ha|sarà|sia|va|vale)|mai|sbagliat[oa]|errat[oa]|sarebbe|potrebbe|forse|dice che
-it secondo il|dubit\w*|che sia
+es dir[ií]an?|(?:dice|piensa|cree|opina)n
+pt não|(?:dize|pensa|acha|acredita|diria)m|errad[oa]|incorret[oa]|seria|poderia|talvez|diz|segundo o|impossível|duvid\w*|que seja
+it non (?:è|può|sono|credo|ha|sarà|sia|va|vale)|mai (?:è|sarà|può|la)|sbagliat[oa]|errat[oa]|sarebbe|potrebbe|forse|dice che
+it (?:dicono|pensano|credono|direbbero)|secondo il|dubit\w*|che sia
 ru не|нельзя|неправда|невер\w*|неправиль\w*|ошиб\w*|никогда|бы|возможно|может быть|написано|указано|говорит|по мнению|сомнева\w*
+ru говорят|думают|считают|якобы
 """
 _DENY_UNSPACED = """
 zh 不是|并非|不为|不等于|不可能|不对|不正确|错|錯|不能|不会|不应|不选|并不|不符|不成立|不满足
 zh 不同意|不认为|未必|怀疑|也许|可能是|或许
-zh 书上|课本|有人说|据说
+zh 书上|课本|有人说|据说|[多有]人(?:都|会)?(?:认为|觉得|以为)
 ja ではありません|ではない|じゃない|間違|誤り|不正解|かもしれ|たぶん|思わない|思いません
 ko 아닙|아니|틀렸|틀린|아마|오답
 """
@@ -70,6 +74,7 @@ en (?:format|template|notation)\W*(?:\w+\W+)?(?:is|be|like)
 en thought|thinks|claim(?:s|ed)|believe[sd]|suggest(?:s|ed)|told|argue[sd]|insist(?:s|ed)|swears?
 en guess(?:es)?|would bet|['’]d bet
 en (?<!problem )(?<!question )(?<!statement )(?<!\bit )(?:says|said)
+en (?:you|one|people|students|some|many) (?:might|may|could) (?:\w+ )?(?:get|obtain|find|write|arrive|end)
 en (?:might|may|could|would|they|people|some|others|many|students|friends) (?:\w+ )?(?:say|think|guess|answer|expect)
 en (?:they|people|some|others|many|students|friends) (?:\w+ )?(?:claim|believe)
 en (?:answer|i|we) (?:used to|was going to|were going to)|in the form
@@ -130,7 +135,7 @@ en answer\\b.*\\b(?:before|after|below|above|within|past)
 _UNDO = r"""
 en (?:wrong|incorrect|false)(?! (?:answers|questions|coins?|ones)\b)|untrue|invalid|mistaken|absurd|nonsense
 en misprint|typo|extraneous
-en wrongly|mistakenly|erroneously|incorrectly|(?:over|under)(?:counts?|estimates?)
+en wrongly|mistakenly|erroneously|incorrectly|(?:over|under|(?:which|that|this|it) (?:double|triple)[ -]?)(?:counts?|estimates?)
 en impossible|unlikely|contradict\w*|violat\w*|says|said|claim(?:s|ed)|according to|supposedly|allegedly
 en unless|fails|disagree|dispute
 en doubt|rejected|excluded|ruled out|naive|falls? short|off by|just misses|remains to be
@@ -143,6 +148,24 @@ en or (?:more|less|so|fewer|perhaps|maybe)
 en if (?:you|one|we|i|they|he|she) (?:forg[eo]t|ignore|neglect|overlook|misread|misuse|skip)
 en (?:it|which|that) (?:cannot|can['’]t|isn['’]t|does not|is not)
 """
+_RETRACT = r"""
+de (?:das|dies|es|sie|die antwort) (?:ist|wäre|war) (?:\w+ )?(?:(?:falsch|inkorrekt)\b|nicht (?:richtig|wahr)|ein (?:fehler|irrtum))
+de stimmt (?:\w+ )?nicht
+fr (?:c['’]est|(?:cela|ceci|elle) est) (?:\w+ )?(?:fau(?:x|sse)|inexacte?|incorrecte?|erronée?|une erreur)
+fr (?:ce|cela|ceci) n['’]est pas (?:vrai|juste|correct|exact|le cas)
+es (?:es[oa]|est[oa]|ello|pero|[.!?;]) ?(?:es|está|están) (?:\w+ )?(?:fals[oa]|incorrect[oa]|erróne[oa]|mal|equivocad\w+|un error)
+es (?:es[oa]|est[oa]|ello|pero|[.!?;]) ?no es (?:ciert[oa]|correct[oa]|verdad|así)
+pt (?:iss?t?o|mas|[.!?;]) ?(?:é|está) (?:\w+ )?(?:fals[oa]|incorret[oa]|errad[oa]|um erro)
+pt (?:iss?t?o|mas|[.!?;]) ?não é (?:verdade|correto|certo)
+it (?:ciò|questo|ma|[.!?;]) ?è (?:\w+ )?(?:fals[oa]|sbagliat[oa]|errat[oa]|un errore)
+it (?:ciò|questo|ma|[.!?;]) ?non è (?:vero|corretto|giusto|così)
+ru это (?:\w+ )?(?:неверно|неправда|ошибка|ошибочно|неправильно|не так)
+"""
+_RETRACT_UNSPACED = """
+zh (?:[这這那]|其[实實]|但|不[过過])[^。，,]{0,4}(?:错|錯|不对|不對|不正[确確])
+ja (?:これ|それ)は(?:間違|誤|違)
+ko (?:이것은|그것은|이는) (?:틀|잘못)
+"""
 _OF_SOME = r"""
 de ,\s*(?:die|der|das|welche\w?)\s[^,]{1,40},
 fr qui ne\s.{1,30}?\spas
@@ -151,9 +174,9 @@ pt que não\s\w+
 it che non\s\w+
 ru котор\w+ не\s\w+
 """
-_SUPPOSE = """
+_SUPPOSE = r"""
 en if|suppos(?:e|ing)|assum(?:e|ing)|imagine|unless|whether|pretend|were it|had it
-de wenn|falls|angenommen
+de wenn|(?<!\w )falls|angenommen
 fr supposons
 es supongamos
 it supponiamo
@@ -172,6 +195,40 @@ es cien|mil|mill[oó]n(?:es)?|docenas?
 pt milh(?:ão|ões)|bilh(?:ão|ões)|dúzias?
 it cento|mila|milion[ei]|miliard[oi]|dozzin[ae]
 ru тысяч\w*|миллион\w*|миллиард\w*|дюжин\w*|тыс\.?|млн\.?|млрд\.?
+"""
+_REASONS = """
+en because|since|as
+de weil|denn
+fr car|parce que|puisque
+es porque|ya que|puesto que
+pt pois|já que
+it perché|poiché
+ru потому что|так как|поскольку
+"""
+_CHANGES = r"""
+de hoch|quadrat|geteilt|durch|weniger|als|oder|und|nicht|kein\w*|höchstens|mindestens
+de ungefähr|etwa|halb\w*|drittel|viertel|bis|falsch
+fr puissance|carré|cube|divisé|moins|ou|et|non|environ|demie?|factorielle|faux
+es elevad[oa]|cuadrado|cubo|dividid[oa]|menos|o|y|no|medi[oa]|tercios?|cuartos?|aproximadamente|fals[oa]
+pt elevad[oa]|quadrado|dividid[oa]|ou|e|não|mei[oa]|terços?
+it elevat[oa]|quadrato|divis[oa]|meno|mezz[oa]|terz[oi]|circa
+ru или|не|и|минус|плюс|умножить|разделить|деленное|степен\w*|квадрат\w*|куб\w*|меньше|менее|половин\w*|трет\w*|четверт\w*
+ru примерно|процент\w*|неверно
+"""
+_TIMES = "en times\nde mal\nfr fois\nes veces\npt vezes\nit volte\nru раза?"
+_ABOUT = r"""
+en about|approximately|approx\.?|roughly|around|circa|nearly|almost
+de etwa|ungefähr|rund|zirka|ca\.
+fr environ|à peu près|approximativement
+es aproximadamente|alrededor de|casi
+pt cerca de|quase
+it approssimativamente|quasi
+ru примерно|приблизительно|приближ[её]нно|около
+"""
+_ABOUT_UNSPACED = """
+zh 大?[约約]|大概
+ja およそ
+ko 약|대략
 """
 
 
@@ -204,9 +261,17 @@ UNDOES = re.compile(rf"\b(?:{_any(_UNDO)})\b|\bor [$\\(]*-?\d|≠|\\neq?|!=")
 """Words after a value that take it back."""
 DENIES = re.compile(rf"\b(?:{_any(_DENY)})\b|{_any(_DENY_UNSPACED)}")
 """Words of denial and doubt in other languages than English."""
+RETRACTS = re.compile(rf"(?:\b|(?=[.!?;]))(?:{_any(_RETRACT)})\b|{_any(_RETRACT_UNSPACED)}")
+"""Sentences in other languages than English that take back what was said before."""
 OF_SOME = re.compile(rf"{_any(_OF_SOME)}")
 """Denials of a clause that only says which things are meant."""
 SUPPOSES = re.compile(rf"\b(?:{_any(_SUPPOSE)})\b|{_any(_SUPPOSE_UNSPACED)}")
+REASON = rf"(?:{_any(_REASONS)})"
+"""Words that begin a reason."""
+ABOUT = rf"(?:(?:{_any(_ABOUT)})(?!\w)|(?:{_any(_ABOUT_UNSPACED)}))"
+"""Words before a number that is approximate."""
+CHANGE, TIMES = _any(_CHANGES), _any(_TIMES)
+"""Words after a number that change its value, and those that do when more words follow."""
 SCALES = f"(?:{_any(_SCALES)})"
 SCALE = re.compile(
     rf"(?:[^\w\n]|_|\\text\w*|\\mathrm)*({SCALES}s?(?!\w)|[百万萬亿億억만천]|千(?![克米瓦]))", re.IGNORECASE

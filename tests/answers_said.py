@@ -479,6 +479,28 @@ x=2 | The equation gives $\boxed{x=2}$.
 24 | 답은 \boxed{24}이다.
 24 | A resposta final é 24.
 24 | La risposta finale è 24.
+24 | La respuesta es \boxed{24}. La otra opción no es correcta porque no es par.
+24 | La réponse est \boxed{24}. L'autre racine n'est pas entière.
+24 | 答案是24。这就是最后的结果。
+24 | Die Lösung lautet: 24
+24 | The Mai family has \boxed{24} goats.
+24 | Students may write it as a product; the answer is \boxed{24}.
+24 | The rain that falls on the roof fills \boxed{24} buckets.
+24 | The day falls on \boxed{24}.
+24 | Tom pays $\boxed{\$24}$ in total.
+24 | Therefore, the answer is:⏎⏎1. **24**
+24 | Answer:⏎24. This is because 6 times 4 is 24.
+24 | **Answer:**⏎- 24⏎- This follows from step 2.
+24 | The answer is 24; the other root is rejected.
+24 | The answer is \boxed{24} (the negative root is rejected).
+24 | The answer is 24 when rounded to the nearest integer.
+24 | The answer is 24, correct to two decimal places.
+24 | Antwort: 24 Möglichkeiten
+24 | Réponse : 24 élèves
+24 | Ответ: 24 яблока
+24 | 答案：24个苹果
+24 | La risposta è 24, poiché 6 per 4 è 24.
+4,9 | **Answer:**⏎⏎- 4⏎- 9
 """)
 """Paid by math_answer."""
 WRONG = _table(r"""
@@ -1312,6 +1334,33 @@ WRONG = _table(r"""
 24 | \boxed{24}ではない。
 24 | \boxed{24}は誤りだ。
 24 | \boxed{24}가 아니다.
+24 | Mucha gente diría que la respuesta es 24. Es falso.
+24 | El resultado es \boxed{24}. Eso no es cierto.
+24 | Beaucoup pensent que la réponse est 24.
+24 | La réponse est 24. C'est inexact.
+24 | La réponse est \boxed{24}. Ce n'est pas vrai.
+24 | Die Antwort ist 24. Das ist leider falsch.
+24 | Die Antwort ist 24. Das stimmt so nicht.
+24 | Angeblich ist die Antwort \boxed{24}.
+24 | Viele denken, die Antwort ist 24.
+24 | A resposta é 24. Isso está errado.
+24 | Muitos dizem que a resposta é 24.
+24 | La risposta è 24. Questo è sbagliato.
+24 | Ответ: 24. Это неверно.
+24 | Все думают, что ответ: 24.
+24 | 答案是24。但这不对。
+24 | 很多人觉得答案是24。
+24 | 答えは24です。これは間違いです。
+24 | 정답은 24입니다. 이것은 틀렸습니다.
+24 | I refuse to believe the answer is 24.
+24 | You might get \boxed{24}.
+24 | It is \boxed{24}, but that double counts the corners.
+24 | **Answer:**⏎⏎- 24⏎- 9
+24 | Answer:⏎1. $x = 24$⏎2. $x = 9$
+24 | Antwort: 24 hoch drei
+24 | Antwort: 24 geteilt durch zwei
+24 | So x = \boxed{24}; this root is rejected.
+24 | The answer is 24 rounded to 20.
 """)
 """Not paid: denied, supposed, reported, taken back, or only a part of what is written."""
 CHOSEN = _table(r"""

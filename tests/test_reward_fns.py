@@ -263,6 +263,7 @@ ABOUT = [
     "Answer: ≈ 3.14", "Answer: about 3.14", "The answer is approximately 3.14.", "Answer: ~3.14", box(r"\approx 3.14"),
     box(r"x \approx 3.14"), box(r"3.14\ldots"), "Answer: 3.14...", box(r"\frac{22}{7} \approx 3.143"), box(r"\sim 3.14"),
     box(r"\text{approximately } 3.14"), "Answer: around 3.14", "The answer is about 3.14 cm.", box(r"\pi \approx 3.14"),
+    "Antwort: etwa 3.14", "Réponse : environ 3.14", "Ответ: примерно 3.14", "答案：约3.14", "Antwort: ca. 3.14",
 ]  # fmt: skip
 
 

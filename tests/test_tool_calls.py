@@ -45,6 +45,7 @@ def dialects(name, arguments):
         "LFM": f"<|tool_call_start|>[{name}({named})]<|tool_call_end|>",
         "OLMo": f"<function_calls>\n{name}({named})\n</function_calls>",
         "Mistral": f"[TOOL_CALLS] [{call}]",
+        "Mistral with its end": f"[TOOL_CALLS] [{call}]</s>",
         "Mistral, newer": f"[TOOL_CALLS]{name}[ARGS]{text}",
         "Mistral with an id": f"[TOOL_CALLS]{name}[CALL_ID]abc1[ARGS]{text}",
         "DeepSeek": f"<｜tool▁calls▁begin｜>{begins}function{sep}{name}\n```json\n{text}\n```"
