@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from . import _digits, _exact
-from ._digits import DIGITS, POLE, SPARE
+from ._digits import DIGITS, POLE, SPARE, STEEP
 from ._expression import Tree, Unreadable, nodes, tree
 
 _SMALL = 5
@@ -109,7 +109,7 @@ def proportional(gold: Expression, answer: Expression, signed: bool = False) -> 
     (a, b), digits, tolerance, _ = _to_enough_digits(gold, answer)
     if a is None:
         raise Unreadable("no value can be taken")
-    if b is None or any(raw in (None, POLE) for raw in (*a, *b)):
+    if b is None or any(raw in (None, POLE, STEEP) for raw in (*a, *b)):
         return False
     with _digits.context(digits) as mp:
         values = [(_digits.number(x, mp), _digits.number(y, mp)) for x, y in zip(a, b, strict=True)]
@@ -139,7 +139,10 @@ def _same_digits(gold: Expression, answer: Expression) -> bool | None:
         return None
     if b is None:
         return False
-    pairs = [(x, y) for x, y in zip(a, b, strict=True) if x is not None and y is not None and (x, y) != (POLE, POLE)]
+    if STEEP in a:
+        return None
+    unknown = (None, STEEP)
+    pairs = [(x, y) for x, y in zip(a, b, strict=True) if x is not None and y not in unknown and (x, y) != (POLE, POLE)]
     if not pairs:
         return False if any(x is not None for x in a) and all(y is None for y in b) else None
     if any(POLE in pair for pair in pairs):

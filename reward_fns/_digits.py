@@ -17,6 +17,9 @@ from ._expression import Tree, Unreadable
 POLE = "pole"
 """Stands for a value that is not finite."""
 
+STEEP = "steep"
+"""Stands for a value at a far point that is too large to be taken."""
+
 GENERIC = range(3)
 """A positive, a negative and a complex point."""
 REAL = range(3, 15)
@@ -27,6 +30,8 @@ SPARE = 20
 """Digits that may be lost on the way."""
 MAX_SCALE = 6_000
 _MAX_POWER = 14_000
+_MAX_COARSE = 10**9
+_FAR = 9
 _MAX_ANGLE = 10**300
 _MAX_GAMMA = 1_000
 _MAX_GAMMA_DIGITS = 100
@@ -68,12 +73,18 @@ def close(one: Any, other: Any, share: int, floor: int | None, mp: Any) -> bool:
     """Whether two raw values differ by no more than 10^-share of the larger, or are both 0 to 10^-floor."""
     a, b = number(one, mp), number(other, mp)
     larger = max(abs(a), abs(b))
-    return bool(abs(a - b) <= larger * mp.mpf(10) ** -share or (floor and larger <= mp.mpf(10) ** -floor))
+    # What is smaller by far than any rounding has vanished by itself, and is compared by its share alone.
+    rounded = floor and mp.mpf(10) ** (-4 * mp.dps) <= larger <= mp.mpf(10) ** -floor
+    return bool(abs(a - b) <= larger * mp.mpf(10) ** -share or rounded)
 
 
 def number(raw: Any, mp: Any) -> Any:
     """A raw value in the context of this thread."""
     return mp.make_mpc(raw) if len(raw) == 2 else mp.make_mpf(raw)
+
+
+class _TooSteep(ValueError):
+    """A power is enormous at a far point."""
 
 
 class _Floating:
@@ -86,15 +97,18 @@ class _Floating:
         self.slow = 1 + (digits / 130) ** 2
         self.fine = digits <= _MAX_GAMMA_DIGITS
         self.bound: dict[str, Any] = {}
+        self.coarse = False
 
     def at(self, point: int, tree: Tree) -> Any:
-        self.point = point
+        self.point, self.coarse = point, False
         try:
             value = self.mp.convert(self.value(tree))
         except (ZeroDivisionError, OverflowError):
             return POLE
         except TooLarge as reason:
             raise Unreadable(str(reason)) from None
+        except _TooSteep:
+            return STEEP
         except NotExact:
             return None
         if not self.mp.isfinite(value):
@@ -122,7 +136,7 @@ class _Floating:
 
     def sized(self, value: Any) -> Any:
         self.spend(1)
-        if value and self.mp.isfinite(value):
+        if value and not self.coarse and self.mp.isfinite(value):
             size = int(self.mp.mag(value)) * 3 // 10
             self.scale, self.largest = max(self.scale, abs(size)), max(self.largest, size)
         return value
@@ -161,8 +175,14 @@ class _Floating:
         """A power, measured before it is taken; raises Unreadable when it would be enormous."""
         if base == 0:
             return self.mp.mpf(0) ** exponent
-        if abs(exponent) * max(1, abs(self.mp.mag(base))) > _MAX_POWER * 1.5:
-            raise Unreadable("too large a power")
+        size = abs(exponent) * max(1, abs(self.mp.mag(base)))
+        if size > _MAX_POWER * 1.5:
+            if self.point < _FAR or size > _MAX_COARSE:
+                raise Unreadable("too large a power")
+            if self.mp.mag(base) <= 0 or self.mp.im(base) or self.mp.im(exponent) or exponent > 0:
+                raise _TooSteep("too large a power")
+            # What vanishes at a far point is told at the near ones.
+            self.coarse = True
         self.spend(1 if exponent == int(exponent.real) else 2 * self.slow)
         return self.mp.power(base, exponent)
 

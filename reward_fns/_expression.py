@@ -8,7 +8,7 @@ from typing import Any
 MAX_CHARS = 300
 MAX_TOKENS = 150
 MAX_NESTING = 10
-MAX_DIGITS = 40
+MAX_DIGITS = 100
 
 Tree = tuple[Any, ...]
 """A node: its name, then its parts. Leaves are ("number", Fraction), ("variable", name), ("pi",), ("e",), ("i",)."""
