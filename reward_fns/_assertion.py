@@ -34,7 +34,7 @@ _PLAIN_LEAD = re.compile(
 _LETTER = re.compile(r"[^\W\d_]|[<>\u2260]|!=")
 _COPULA = re.compile(
     r"\b(?:is|are|was|were|equals|has|have|had|gets?|got|kept|keeps?|ate|sold|bought|took|makes|costs?|needs?"
-    r"|earns?|there)\b|="
+    r"|earns?|there|(?:must|will) be)\b|="
 )
 _NEGATION = re.compile(
     r"\b(?:not|never|neither|nor|cannot|no longer|(?:in )?no (?:way|chance|reason)|by no means)\b|n['\u2019]t\b"
@@ -86,6 +86,7 @@ _ABOUT_VALUE = re.compile(
     rf"{_SOFT}(?:is|was|be|isn['\u2019]t|seems|looks|would|could|might|may|can(?:not|['\u2019]t)?|does(?:n['\u2019]t)?|must"
     r"|should|remains|leads|falls|fails|contradicts|violates|exceeds|minus|plus|squared|cubed|divided|multiplied"
     rf"|factorial|mod|to the power|and a (?:half|third|quarter)|(?:in |\()?base)\b|{_SOFT}(?:over|to|times|less)\s+[\d$\\]"
+    rf"|{_SOFT},\s*(?:minus|plus|times|divided by|multiplied by)\b"
 )
 _IS_IT = re.compile(
     rf"{_SOFT}(?:is|was|must be|would be)\s+(?:(?:indeed|therefore|thus|then|clearly)\s+)?"

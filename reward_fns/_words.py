@@ -46,7 +46,7 @@ de nicht|kein\w*|nie|niemals|weder|falsch\w*|wäre|würde|könnte|vielleicht|ver
 de sagt|meint|behauptet|glaubt|laut|irrt\w*|buch (?:steht|nennt)|stimmt nicht
 de (?:meinen|behaupten|glauben|denken)(?! wir\b)|angeblich
 fr pas|jamais|fau(?:x|sse)|mauvaise?|incorrecte|erronée?|serait|pourrait|peut-être|selon|prétend|dit
-fr (?:dis|pens|croi|prétend)(?:r?aient|ent)
+fr (?:dis|pens|croi|prétend|répond)(?:r?aient|ent)|se trompe(?:nt)?
 fr impossible que|doute|que \w+ soit
 fr ne (?:peut|convient|sera|vaut|donne)|n['’]est|(?:livre|manuel|corrigé) (?:donne|indique)
 es no (?:es|son|está|creo|puede|será|sería|sea|fue)|nunca|jamás|tampoco|quizás?|tal vez|sería|podría
@@ -115,6 +115,7 @@ en print|list|give|gave|state|show|shown|report|quote|answer|obtain
 _TURNS = r"""
 en wrong|incorrect|false|invalid|untrue|nonsense|absurd|lie|trap|distractor|example|for instance|such as|e\.g
 en like (?:this|so)|as in
+en somewhere (?:around|near|about)|(?:vicinity|neighbou?rhood) of
 en other than|unlike|than|instead of|except(?: for)?|different from|(?:anything|nothing|everything|all) but
 en far from|or|either|between
 en versus|vs|contrary to|close(?:r|st)? to|near(?:er|est)?(?: to)?|from|bounded by|opposed to|least|most

@@ -483,6 +483,8 @@ x=2 | The equation gives $\boxed{x=2}$.
 24 | La réponse est \boxed{24}. L'autre racine n'est pas entière.
 24 | 答案是24。这就是最后的结果。
 24 | Die Lösung lautet: 24
+24 | Since neither 23 nor 25 works, the answer must be \boxed{24}.
+24 | As 5 does not divide n, the answer will be \boxed{24}.
 24 | The Mai family has \boxed{24} goats.
 24 | Students may write it as a product; the answer is \boxed{24}.
 24 | The rain that falls on the roof fills \boxed{24} buckets.
@@ -1342,6 +1344,11 @@ WRONG = _table(r"""
 24 | Die Antwort ist 24. Das ist leider falsch.
 24 | Die Antwort ist 24. Das stimmt so nicht.
 24 | Angeblich ist die Antwort \boxed{24}.
+24 | Certains répondent \boxed{24} ; ils se trompent.
+24 | The answer: somewhere around \boxed{24}
+24 | The answer is \boxed{24}, minus the two corners.
+24 | The answer will not be \boxed{24}.
+24 | It is neither clear nor proven that the answer must be \boxed{24}.
 24 | Viele denken, die Antwort ist 24.
 24 | A resposta é 24. Isso está errado.
 24 | Muitos dizem que a resposta é 24.
