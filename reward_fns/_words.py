@@ -139,6 +139,8 @@ en misprint|typo|extraneous
 en wrongly|mistakenly|erroneously|incorrectly|(?:over|under|(?:which|that|this|it) (?:double|triple)[ -]?)(?:counts?|estimates?)
 en impossible|unlikely|contradict\w*|violat\w*|says|said|claim(?:s|ed)|according to|supposedly|allegedly
 en unless|fails|disagree|dispute
+en had (?:we|i|you|he|she|it|they|the \w+) (?:not )?(?:\w+ed|been|had|lost)
+en (?:can(?:no|['’])t|could(?: not|n['’]t)|do(?: not|n['’]t)) (?:confirm|verify|believe|vouch|endorse|trust)
 en doubt|rejected|excluded|ruled out|naive|falls? short|off by|just misses|remains to be
 en (?:upper|lower) bound|mistake|trap|decoy
 en if (?:and only if|it|the|there)|only if|would (?:be|have)\b.*\bif|red herring|guess|lie|book['’]s|my first

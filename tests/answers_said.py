@@ -483,6 +483,9 @@ x=2 | The equation gives $\boxed{x=2}$.
 24 | La réponse est \boxed{24}. L'autre racine n'est pas entière.
 24 | 答案是24。这就是最后的结果。
 24 | Die Lösung lautet: 24
+24 | She kept \boxed{24} since the others had already gone.
+24 | She found \boxed{24} eggs, which had all been hidden.
+24 | The answer is \boxed{24}, and you can verify that by hand.
 24 | Since neither 23 nor 25 works, the answer must be \boxed{24}.
 24 | As 5 does not divide n, the answer will be \boxed{24}.
 24 | The Mai family has \boxed{24} goats.
@@ -1344,6 +1347,10 @@ WRONG = _table(r"""
 24 | Die Antwort ist 24. Das ist leider falsch.
 24 | Die Antwort ist 24. Das stimmt so nicht.
 24 | Angeblich ist die Antwort \boxed{24}.
+24 | It would be \boxed{24} had we not lost one.
+24 | The count is \boxed{24} had the dice been fair.
+24 | My neighbour got \boxed{24}, which I can't confirm.
+24 | It is \boxed{24}, but I cannot verify that.
 24 | Certains répondent \boxed{24} ; ils se trompent.
 24 | The answer: somewhere around \boxed{24}
 24 | The answer is \boxed{24}, minus the two corners.
