@@ -9,7 +9,8 @@ import hashlib
 import importlib.util
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.machinery import PathFinder
@@ -28,6 +29,9 @@ FUNCTIONS = ("fn", "correct", "generator", "canonical")
 DATA = ("args", "rows", "grpo", "sft", "reward_model", "reinforce")
 """The keys of a recipe below which no function is named."""
 
+REFERENCE = re.compile(r"(?:[\w.]+|.*\.py):[\w.]+", re.DOTALL)
+"""A text among arguments that may name a function."""
+
 BUNDLED = Path(__file__).resolve().parent / "bundled"
 
 
@@ -42,7 +46,11 @@ class Code:
 
 def code_of(recipe: Mapping[str, Any], base: Path | None) -> list[Code]:
     """What a recipe's data has run besides what comes with llmpolicy; nothing of it is run or imported to say so."""
-    return [code for key, name, args in _named(recipe) for code in _code(key, name, args, base or Path())]
+    return [
+        code
+        for key, name, args in _named(recipe)
+        for code in (*_code(key, name, args, base or Path()), *_in_args(f"{key.rpartition('.')[0]}.args", args))
+    ]
 
 
 def note(recipe: Recipe) -> list[Code]:
@@ -112,11 +120,26 @@ def _code(key: str, name: str, args: Any, base: Path) -> Iterator[Code]:
         )
 
 
+def _in_args(key: str, args: Any) -> Iterator[Code]:
+    """What arguments name, however deep: functions (``rule``, ``correctness``), and the addresses of further judges.
+
+    A path there starts from the current folder, as no recipe's folder is known to whoever reads it.
+    """
+    pairs: Iterable[tuple[Any, Any]] = args.items() if isinstance(args, Mapping) else enumerate(args or ())
+    for name, inner in pairs:
+        if isinstance(inner, str):
+            yield from _code(f"{key}.{name}", inner, args, Path()) if REFERENCE.fullmatch(inner) else ()
+        elif isinstance(inner, Mapping | list | tuple):
+            yield from _asking(f"{key}.{name}", inner)
+            yield from _in_args(f"{key}.{name}", inner)
+
+
 def _asking(key: str, args: Any) -> Iterator[Code]:
     """A judge's address: the key for it is sent there."""
     address = args.get("base_url") if isinstance(args, Mapping) else None
     if address is not None:
-        secret = args.get("api_key_env", "OPENAI_API_KEY")
+        inner = args.get("judge")
+        secret = {**args, **(inner if isinstance(inner, Mapping) else {})}.get("api_key_env", "OPENAI_API_KEY")
         says = f"sends what is judged{f', with the key in ${visible(str(secret))},' if secret else ''} to {visible(str(address))}"
         yield _hashed(key, says, [str(address), str(secret)])
 

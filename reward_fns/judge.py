@@ -33,6 +33,7 @@ CHOICES: Mapping[str, float] = {"correct": 1.0, "incorrect": 0.0}
     timeout=180.0,
     deterministic=False,
     kind="judge",
+    settings=("base_url", "model", "api_key_env", "template", "request"),
 )
 async def score(
     completion: str,

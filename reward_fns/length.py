@@ -52,6 +52,7 @@ def target(completion: str, completion_ids: Sequence[int], target: int, toleranc
     range=(-1, 1),
     kind="answer",
     formats=("Answer: {}", "\\boxed{{{}}}"),
+    settings=("correctness",),
 )
 def cosine(
     completion: str,

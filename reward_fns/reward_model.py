@@ -33,7 +33,7 @@ class RewardModel:
         return Template(self.tokenizer, {})
 
 
-@reward(kind="judge", timeout=60.0, in_process=True)
+@reward(kind="judge", timeout=60.0, in_process=True, settings=("model", "revision", "trust_remote_code"))
 def score(
     completion: str | None = None,
     prompt: Any = "",

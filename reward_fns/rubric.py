@@ -32,6 +32,7 @@ _RHYME = {"name": "rhyme", "text": "Does it rhyme?", "choices": {"yes": 1.0, "no
     timeout=180.0,
     deterministic=False,
     kind="judge",
+    settings=("base_url", "model", "api_key_env", "template", "request"),
 )
 async def score(
     completion: str,

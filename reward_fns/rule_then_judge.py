@@ -29,6 +29,7 @@ _ASKED |= {"prompt": "What is 6 * 7?", "judge": {"api_key_env": None}}
     timeout=180.0,
     deterministic=False,
     kind="judge",
+    settings=("rule", "rule_args", "base_url", "model", "judge", "api_key_env"),
 )
 async def score(
     completion: str,

@@ -158,6 +158,7 @@ FORMS = {
     "netlify": "nfp_" + rnd(40),
     "vercel": "vercel_blob_rw_" + rnd(40),
     "cloudflare": "CLOUDFLARE_API_TOKEN=" + rnd(40),
+    "hf_without_a_digit": "hf_" + "mhWpDwGwHqXDgLVX" + "ZxscBfnvGNxjvrSIft",
 }
 
 HONEST = (

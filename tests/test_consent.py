@@ -17,6 +17,7 @@ from llmpolicy.diagnose.explain import explain_recipe
 from llmpolicy.diagnose.reward import replay
 from llmpolicy.errors import ConsentError, LLMPolicyError, RecipeError
 from llmpolicy.recipe import load_recipe
+from llmpolicy.rewards import RewardError, Rewards, RewardSpec
 from llmpolicy.run import Run
 from llmpolicy.session import evaluate_model, train_recipe
 
@@ -352,3 +353,73 @@ def test_publishing_runs_no_code_but_that_of_a_model_by_the_word_of_the_command(
     assert not (tmp_path / "ran").exists()
     publish_run(run, "a/b", dry_run=True, trust_remote_code=True)
     assert (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        {"rule": "{file}:pay"},
+        {"correctness": "{file}:pay"},
+        {"rule": "exact:match", "rule_args": {"inner": ["{file}:pay"]}},
+        {"rule": "os:system"},
+    ],
+)
+def test_a_function_that_arguments_name_is_code(theirs: Path, tmp_path: Path, args: dict[str, Any]) -> None:
+    named = json.loads(json.dumps(args).replace("{file}", str(theirs / "evil.py")))
+    data = {"rewards": [{"fn": "rule_then_judge:score", "args": named}]}
+    with pytest.raises(ConsentError, match=r"rewards\.0\.args.*--yes|rewards\.0\.args.*yes=True"):
+        consent.need("evaluating", data, tmp_path, yes=False)
+    consent.need("evaluating", data, tmp_path, yes=True)
+    consent.need("evaluating", data, tmp_path, yes=False)
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        {"rule": "math_answer:correct", "template": "Question: {question}", "note": "see: this"},
+        {"pattern": "a:b", "language": "en:US", "tags": ["x:y"]},
+    ],
+)
+def test_other_texts_among_arguments_are_no_code(tmp_path: Path, args: dict[str, Any]) -> None:
+    assert consent.code_of({"rewards": [{"fn": "regex:match", "args": args}]}, tmp_path) == []
+
+
+def test_the_judge_of_a_rule_and_its_key_are_said(tmp_path: Path) -> None:
+    judge = {"base_url": "http://a.example/v1", "model": "m", "judge": {"api_key_env": "HF_TOKEN"}}
+    inner = {"rule": "judge:score", "rule_args": {"base_url": "http://b.example/v1", "api_key_env": "OTHER"}}
+    said = " ".join(
+        code.says
+        for code in consent.code_of({"rewards": [{"fn": "rule_then_judge:score", "args": judge | inner}]}, tmp_path)
+    )
+    assert "$HF_TOKEN, to http://a.example/v1" in said and "$OTHER, to http://b.example/v1" in said
+
+
+SETTINGS = {
+    "length:cosine": ["correctness"],
+    "judge:score": ["base_url", "model", "api_key_env", "template", "request"],
+    "rubric:score": ["base_url", "model", "api_key_env", "template", "request"],
+    "rule_then_judge:score": ["rule", "rule_args", "judge", "base_url", "model"],
+    "reward_model:score": ["model", "revision", "trust_remote_code"],
+}
+
+
+@pytest.mark.parametrize(("name", "settings"), SETTINGS.items(), ids=SETTINGS.keys())
+def test_no_column_of_the_data_says_what_code_runs_or_where_a_key_goes(name: str, settings: list[str]) -> None:
+    for setting in settings:
+        columns = ["answer", "criteria", "max_length", *settings]
+        others = {other: "x" for other in settings if other != setting}
+        with pytest.raises(RewardError, match=f"setting '{setting}', which no column may fill"):
+            Rewards([RewardSpec(name, args=others)]).check_columns(columns)
+    Rewards([RewardSpec(name, args=dict.fromkeys(settings, "x"))]).check_columns(columns)
+
+
+def test_rows_are_refused_before_a_reward_reads_them(theirs: Path, tmp_path: Path) -> None:
+    rows = [{"question": "1+1", "answer": "2", "correctness": f"{theirs / 'evil.py'}:pay"}]
+    made = recipe(
+        tmp_path,
+        task={"rows": rows, "prompt": "{question}"},
+        rewards={"fn": "length:cosine", "args": {"max_length": 5}},
+    )
+    with pytest.raises(LLMPolicyError, match="setting 'correctness'"):
+        explain_recipe(str(made))
+    assert not (tmp_path / "ran").exists()

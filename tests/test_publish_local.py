@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import socket
 from pathlib import Path
 from typing import Any
@@ -219,6 +220,22 @@ def test_links_pipes_and_second_names_are_refused(run: Run, tmp_path: Path) -> N
         publish(run, NAME, dry_run=True)
 
 
+@pytest.mark.parametrize("name", ["recipe.yaml", "manifest.json", "evaluation.json", "metrics.jsonl"])
+def test_what_is_written_anew_is_read_from_no_link(name: str, run: Run, tmp_path: Path) -> None:
+    """A recipe that is a link would publish whatever YAML of yours it leads to."""
+    file, elsewhere = run.path / name, tmp_path / "elsewhere"
+    if not file.exists():
+        file.write_text("")
+    shutil.copy(file, elsewhere)
+    os.link(file, tmp_path / "second")
+    with pytest.raises(PublishError, match=f"{name} is a hard link, 2 names for one file"):
+        publish(run, NAME, dry_run=True)
+    file.unlink()
+    file.symlink_to(elsewhere)
+    with pytest.raises(PublishError, match=f"{name} is a link or no plain file"):
+        publish(run, NAME, dry_run=True)
+
+
 def test_a_file_with_a_hole_takes_no_disk(run: Run) -> None:
     with open(run.policy_dir / "model.safetensors", "r+b") as weights:
         weights.truncate(1 << 40)
@@ -270,6 +287,32 @@ def test_a_figure_that_is_none_is_refused_by_its_key(figure: float, run: Run) ->
     run.write_evaluation(EVALUATION)
     run.manifest["best"] = {"accuracy": figure}
     with pytest.raises(PublishError, match=r"llmpolicy_manifest.json: run.best.accuracy is NaN or infinite"):
+        publish(run, NAME, dry_run=True)
+
+
+def test_a_setting_that_is_no_number_is_refused_and_one_without_bound_is_not(run: Run) -> None:
+    config = run.policy_dir / "config.json"
+    plain = config.read_text()
+    for figure, refused in (("NaN", True), ("Infinity", False), ("-Infinity", False)):
+        config.write_text(plain.replace("{", '{"time_step_limit": [0.0, ' + figure + "],", 1))
+        if refused:
+            with pytest.raises(PublishError, match="config.json is not json: it holds NaN"):
+                publish(run, NAME, dry_run=True)
+        else:
+            publish(run, NAME, dry_run=True)
+
+
+def test_a_logged_figure_longer_than_a_float_is_left_out_of_the_curve(run: Run) -> None:
+    line = {"mode": "train", "step": 1, "reward": 10**400}
+    (run.path / "metrics.jsonl").write_text(
+        json.dumps(line) + "\n" + json.dumps({**line, "step": 2, "reward": 0.5}) + "\n"
+    )
+    publish(run, NAME, dry_run=True)
+
+
+def test_the_file_that_holds_a_secret_is_named_and_not_the_card_that_repeats_it(run: Run) -> None:
+    run.recipe["task"][0]["system"] = "ghp_" + "a1B2c3D4e5F6g7H8i9J0" + "k1L2m3N4o5P6q7R8"
+    with pytest.raises(PublishError, match=r"^(recipe.yaml|llmpolicy_manifest.json) holds what looks like a secret"):
         publish(run, NAME, dry_run=True)
 
 

@@ -166,9 +166,9 @@ def in_sentencepiece(run: Run, secret: str) -> None:
 
 
 PLACES: dict[str, tuple[str, Callable[[Run, str], Any]]] = {
-    "a prompt": ("README.md", lambda run, secret: run.recipe["task"][0].update(system=f"Say {secret} now.")),
-    "an argument": ("README.md", lambda run, secret: run.recipe["rewards"][0].update(args={"x": [{"y": secret}]})),
-    "a key": ("README.md", lambda run, secret: run.recipe["rewards"][0].update(args={secret: 1})),
+    "a prompt": ("recipe.yaml", lambda run, secret: run.recipe["task"][0].update(system=f"Say {secret} now.")),
+    "an argument": ("recipe.yaml", lambda run, secret: run.recipe["rewards"][0].update(args={"x": [{"y": secret}]})),
+    "a key": ("recipe.yaml", lambda run, secret: run.recipe["rewards"][0].update(args={secret: 1})),
     "a command": ("llmpolicy_manifest.json", lambda run, secret: run.manifest.update(command=f"llmpolicy train x.y={secret}")),
     "an evaluation": ("evaluation.json", lambda run, secret: run.write_evaluation({**EVALUATION, "note": secret})),
     "a template": ("chat_template.jinja", lambda run, secret: (run.policy_dir / "chat_template.jinja").write_text(secret)),

@@ -16,7 +16,7 @@ from huggingface_hub.errors import HFValidationError
 
 from llmpolicy.errors import PublishError, nearest
 from llmpolicy.publish.card import CardFacts, card, tasks_of
-from llmpolicy.publish.files import PublishedFile, What, check, copy_plain, describe, stage
+from llmpolicy.publish.files import PublishedFile, What, check, copy_plain, describe, refuse_links, stage
 from llmpolicy.publish.local import Machine, Told, paths_shortened, portable, this_machine
 from llmpolicy.publish.reproduce import Kit, kit
 from llmpolicy.publish.texts import no_figure
@@ -27,6 +27,8 @@ from llmpolicy.terminal import quiet
 
 Which = Literal["last", "best"]
 SCHEMA = 1
+READ = ("recipe.yaml", "manifest.json", "evaluation.json", "metrics.jsonl", "best/evaluation.json")
+"""The files of a run whose content publishing writes anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,7 @@ def build(run: Run, choice: Choice, repo: str, folder: Path, told: Told | None =
     What told of this machine, and is said otherwise now, is counted in ``told``. Raises PublishError; the run itself is only read.
     """
     told, machine = told or Told(), _machine(run)
+    refuse_links(run.path / name for name in READ)
     if choice.what == "merged" and choice.trained == "adapter":
         with tempfile.TemporaryDirectory(prefix="llmpolicy-merge-") as merged:
             _merge(run, choice.source, Path(merged))

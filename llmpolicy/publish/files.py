@@ -119,13 +119,24 @@ def copy_plain(source: Path, target: Path) -> None:
         raise PublishError(f"{source} changed while it was read; publish again when nothing writes there")
 
 
-def _refuse_special(source: Path, status: os.stat_result) -> None:
+def refuse_links(sources: Iterable[Path]) -> None:
+    """Raise PublishError for a file, of those that are there, that is a link, a second name of another, or a device."""
+    for source in sources:
+        if os.path.lexists(source):
+            _refuse_link(source, source.lstat())
+
+
+def _refuse_link(source: Path, status: os.stat_result) -> None:
     if not S_ISREG(status.st_mode):
         raise PublishError(f"{source} is a link or no plain file; only plain files are published")
     if status.st_nlink > 1:
         raise PublishError(
             f"{source} is a hard link, {status.st_nlink} names for one file, perhaps of a file elsewhere; put a copy in its place"
         )
+
+
+def _refuse_special(source: Path, status: os.stat_result) -> None:
+    _refuse_link(source, status)
     if source.suffix == ".safetensors":
         with open(source, "rb") as file:
             promised = weights_end(file)
@@ -150,7 +161,7 @@ def check(
     """
     listed = {*WRITTEN, *sources}
     values, machine = tuple(values_of(environment)), machine or this_machine()
-    for name, path in _entries(folder):
+    for name, path in sorted(_entries(folder), key=lambda entry: entry[0] == "README.md"):  # it repeats the others
         if path.is_symlink() or not path.is_file() or not (allowed(name, what) or name in listed):
             raise PublishError(f"{name} is not on the list of files that may be published")
         _check_format(path)
@@ -212,11 +223,18 @@ def _check_format(path: Path) -> None:
             if name := not_finite(path):
                 raise PublishError(f"{path.name}: {name} holds NaN or infinity; such weights are not published")
         elif path.suffix == ".json":
-            json.loads(path.read_text(encoding="utf-8"))
+            json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_nan)
         elif path.suffix != ".model":
             path.read_text(encoding="utf-8")
     except (SafetensorError, ValueError, RecursionError) as error:
         raise PublishError(f"{path.name} is not {path.suffix[1:]}: {error!s:.100}") from error
+
+
+def _no_nan(constant: str) -> float:
+    """A setting may be unbounded (a time step, a length), but none is NaN."""
+    if constant == "NaN":
+        raise ValueError("it holds NaN")
+    return float(constant)
 
 
 def _describe(name: str, path: Path) -> PublishedFile:

@@ -1,8 +1,8 @@
 """What a card shows of a run: its curve, what the model wrote before and after, and how to ask it the same way."""
 
 import html
-import math
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -167,7 +167,7 @@ def _spread(lines: Sequence[Mapping[str, Any]], looks: Mapping[int, Any]) -> Ite
 
 
 def _finite(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
+    return isinstance(value, int | float) and abs(value) <= sys.float_info.max  # an integer may be longer than a float
 
 
 def _figure(value: Any) -> str:

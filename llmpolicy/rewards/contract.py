@@ -129,8 +129,17 @@ class Component:
         return tuple(name for name in self.required if name not in OFFERED[self.style])
 
     def check(self, columns: Iterable[str]) -> None:
-        """Raise RewardError for the first parameter that no column, reserved name, argument or default can fill."""
+        """Raise RewardError for the first parameter that no column, reserved name, argument or default can fill.
+
+        Or that a column would fill though it is a setting.
+        """
         present = list(columns)
+        for name in self.contract.settings:
+            if name in present and name not in self.fixed:
+                raise RewardError(
+                    f"Reward {self.name!r} has a setting {name!r}, which no column may fill, and the task has a column of "
+                    f"that name; write `args: {{{name}: ...}}`, or rename the column."
+                )
         for name in self.columns:
             if name not in present:
                 styles = " or ".join(f"`style: {style}`" for style, names in OFFERED.items() if name in names)

@@ -24,7 +24,8 @@ class Contract:
     ``deterministic`` is never answered from the cache. ``kind`` says what it looks at: an answer (whether it is right), a
     format, a length, a style, code, or the opinion of a judge. ``formats`` are ways to write an answer that the reward
     reads, with ``{}`` for the answer. ``in_process`` keeps a reward that needs the trainer's torch or GPU out of the
-    workers; nothing can stop it there.
+    workers; nothing can stop it there. ``settings`` are parameters that say which code runs or where a key is sent: no
+    column of the data fills them.
     """
 
     passes: Sequence[Mapping[str, Any]] = ()
@@ -36,6 +37,7 @@ class Contract:
     kind: Kind | None = None
     formats: Sequence[str] = ("{}",)
     in_process: bool = False
+    settings: Sequence[str] = ()
 
 
 @overload
@@ -54,6 +56,7 @@ def reward(
     kind: Kind | None = None,
     formats: Sequence[str] = ("{}",),
     in_process: bool = False,
+    settings: Sequence[str] = (),
 ) -> Callable[[Function], Function]: ...
 
 

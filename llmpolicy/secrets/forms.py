@@ -20,9 +20,6 @@ BEGIN = r"(?<![A-Za-z0-9])"
 W = r"[A-Za-z0-9]"
 V = r"[A-Za-z0-9_-]"
 FORMS: dict[str, tuple[str, ...]] = {
-    "Hugging Face token": (
-        rf"hf_{W}{{30}}", rf"api_org_{W}{{30}}",
-    ),
     "API key, sk-...": (
         rf"{BEGIN}sk-(?=[A-Za-z_-]*\d){V}{{20}}",
     ),
@@ -117,6 +114,9 @@ SENTENCES: dict[str, tuple[str, ...]] = {
         r"(?i:(?:authorization|\bauth)[\"']?\s*[:=]\s*[\"']?\s*(?:basic|bearer|token)\s+)[A-Za-z0-9+/=_.~-]{12}",
         r"(?i:\b(?:x-api-key|api-key|x-auth-token|set-cookie|cookie)[\"']?\s*:\s*[\"']?)[A-Za-z0-9+/=_.~;-]{16}",
     ),
+    "Hugging Face token": (
+        r"(?:hf|api_org)_(?=[a-z]*[A-Z0-9])[A-Za-z0-9]{30}",
+    ),
     "Google key": (
         r"\"type\":\s*\"service_account\"",
     ),
@@ -124,7 +124,7 @@ SENTENCES: dict[str, tuple[str, ...]] = {
         r"(?i:aws.{0,20}?(?:key|pwd|pw|password|pass|token).{0,20}?)[\"'][0-9a-zA-Z/+]{40}[\"']",
     ),
 }  # fmt: skip
-"""What has spaces or quotes in it."""
+"""What has spaces or quotes in it, or needs no digit."""
 
 LONG_WORD = re.compile(r"[^\s\"'`<>]{16,}")
 
