@@ -28,7 +28,7 @@ def leave_current_folder() -> None:
     dropped = {"", *relative} - set(absolute)
     before, root = list(sys.path), os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     sys.path[:] = [place for place in before[put_first:] if place not in dropped]
-    if root in before[put_first:] and root not in sys.path:  # a checkout that is installed, with its folder the current one
+    if root in before[put_first:] and root not in sys.path:  # an installed checkout that is the current folder
         sys.path.append(root)
     if "PYTHONPATH" in os.environ:
         os.environ["PYTHONPATH"] = os.pathsep.join(absolute)

@@ -84,6 +84,7 @@ def plain(value: Fraction) -> Expression:
     return Expression(("number", value))
 
 
+@lru_cache(maxsize=4096)
 def same_value(gold: Expression, answer: Expression) -> bool:
     """Whether two expressions are equal; raises Unreadable when the gold one has no value that can be taken."""
     if answer.summed and not gold.summed:

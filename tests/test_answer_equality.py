@@ -101,7 +101,7 @@ def trees(draw, depth=3):
     return made[draw(st.sampled_from(list(made)))]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50, deadline=None, derandomize=True)
 @given(trees(), st.sampled_from([2, 30, 150]))
 def test_sympy_agrees(tree, decimals):
     """What SymPy rewrites stays the same answer, and with a little more it is another."""
@@ -111,7 +111,10 @@ def test_sympy_agrees(tree, decimals):
     huge = any(abs(power.args[0].subs(dict.fromkeys(tree.free_symbols, 3))) > 400 for power in tree.atoms(sympy.exp))
     if len(gold) > 120 or huge:
         return
-    written = [sympy.latex(way(tree)) for way in (sympy.expand, sympy.together, sympy.expand_trig)]
+    ways = [sympy.expand, sympy.together]
+    if all(abs(number) < 20 for number in tree.atoms(sympy.Number)):  # SymPy would write sin(1000 x) out by sin x
+        ways.append(sympy.expand_trig)
+    written = [sympy.latex(way(tree)) for way in ways]
     free = bool(tree.free_symbols)
     assert [
         text for text in written if len(text) < 250 and paid(gold, text) != 1.0 and (free or paid(text, gold) != 1.0)

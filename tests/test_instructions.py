@@ -61,7 +61,7 @@ def test_all_instructions_of_the_paper_are_known_and_tried():
     assert len(CHECKS) == 25 and {row[0] for row in RIGHT_AND_WRONG} == set(CHECKS)
 
 
-@pytest.mark.parametrize(("name", "given"), {(name, json.dumps(given)) for name, given, *_ in RIGHT_AND_WRONG})
+@pytest.mark.parametrize(("name", "given"), sorted({(name, json.dumps(given)) for name, given, *_ in RIGHT_AND_WRONG}))
 def test_saying_nothing_follows_no_instruction(name, given):
     for text in ("", " \n", "\u200b", "<think>Section 1, My answer is no.</think>", "<!-- no -->", "<think>One"):
         assert follows(text, name, json.loads(given)).value == 0.0
