@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from llmpolicy.errors import PublishError
 from llmpolicy.publish import hub as way
@@ -418,3 +419,19 @@ def test_nor_when_the_hub_itself_points_there(run: Run, hub: HubServer, send: Cl
     hub.faults = [Fault("info", 302, body="", headers={"Location": "http://192.0.2.1/"}, times=9)]
     assert "192.0.2.1" in json.dumps(send(run=run.path)["refused"])
     assert commits(hub) == []
+
+
+def test_a_run_with_a_reward_of_its_own_is_known_again_by_all_its_files(
+    run: Run, hub: HubServer, send: Client, tmp_path: Path
+) -> None:
+    source = tmp_path / "mine.py"
+    source.write_text("def right(completion):\n    return 1.0\n")
+    run.recipe["rewards"].append({"fn": "mine.py:right", "weight": 1.0})
+    (run.path / "recipe.yaml").write_text(yaml.safe_dump(run.recipe))
+    digest = hashlib.sha256(source.read_bytes()).hexdigest()
+    run.update_manifest(base_dir=str(tmp_path), files=[{"for": "mine.py:right", "file": "mine.py", "sha256": digest}])
+    hub.faults[:] = [copy.copy(LOST)]
+    _, commit, files = send(run=run.path)
+    assert files["mine.py"] == digest
+    assert commits(hub) == [commit]
+    assert send(run=run.path)[1] == commit

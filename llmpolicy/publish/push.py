@@ -240,7 +240,7 @@ def _head(api: HfApi, repo: str, revision: str | None = None, end: str = hub.NOT
 def _holds(head: Head, files: tuple[PublishedFile, ...]) -> bool:
     """Whether the repository holds exactly these contents, and nothing left of an earlier publication."""
     names = {file.name for file in files}
-    return {name for name in head.content if ours(name)} == names and all(
+    return {name for name in head.content if ours(name) or name in names} == names and all(
         head.content[file.name] in (file.sha256, file.blob_id) for file in files
     )
 
