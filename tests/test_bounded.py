@@ -113,11 +113,13 @@ def test_parquet(tmp_path: Path) -> None:
     import pyarrow.parquet as parquet
 
     text = pyarrow.DictionaryArray.from_arrays(pyarrow.array([0] * 400_000, pyarrow.int32()), ["y" * 1_000_000])
+    short = pyarrow.DictionaryArray.from_arrays(pyarrow.array([0] * 1_500_000, pyarrow.int32()), ["y" * 1_000])
     turns = pyarrow.StructArray.from_arrays([text], ["content"])
     nested = pyarrow.ListArray.from_arrays(pyarrow.array(range(0, 400_001, 10), pyarrow.int32()), turns)
     tables = {
         "repeated": {"question": text},
         "nested": {"messages": nested},
+        "short": {"question": short},
         "cell": {"question": ["x" * 50_000_000]},
         "plain": {"question": [f"{n} and {n}" for n in range(10_000)], "answer": ["1"] * 10_000},
     }
@@ -127,6 +129,7 @@ def test_parquet(tmp_path: Path) -> None:
     said = measured(*(tmp_path / f"{name}.parquet" for name in tables))
     assert "its texts, of 400,000,000,000 bytes in all" in said["repeated.parquet"]
     assert "need more memory than is free" in said["nested.parquet"]
+    assert "its texts, of 1,500,000,000 bytes in all" in said["short.parquet"]  # which some memories hold
     assert "one of its values has more than 33,554,432 characters" in said["cell.parquet"]
     assert said["plain.parquet"] == "read: 10000"
 

@@ -163,6 +163,10 @@ def _long_fields() -> Iterator[None]:
         csv.field_size_limit(limit)
 
 
+_REPEATED, _SWOLLEN = 2**30, 1_000
+"""A file may say again and again what it holds once up to so many bytes, or up to so many times its own size."""
+
+
 def _parquet(path: Path) -> Iterator[Raw]:
     import pyarrow
     import pyarrow.parquet
@@ -200,8 +204,13 @@ def _refuse_bombs(path: Path) -> None:
         sizes = [size for batch in file.iter_batches(10_000, columns=texts) for size in _sizes(batch)]
     if max((longest for longest, _ in sizes), default=0) > MOST_CHARACTERS:
         raise TaskError(f"{path.name}: one of its values has more than {MOST_CHARACTERS:,} characters")
-    if sum(all_of for _, all_of in sizes) > room:
-        raise TaskError(f"{path.name}: its texts, of {sum(all_of for _, all_of in sizes):,} bytes in all, {TOO_MUCH}")
+    told = sum(all_of for _, all_of in sizes)
+    if told > room:
+        raise TaskError(f"{path.name}: its texts, of {told:,} bytes in all, {TOO_MUCH}")
+    if told > max(_REPEATED, _SWOLLEN * (size := path.stat().st_size)):
+        raise TaskError(
+            f"{path.name}: its texts, of {told:,} bytes in all, repeat what {size:,} bytes hold; take a part of the file"
+        )
 
 
 def _sizes(batch: Any) -> Iterator[tuple[int, int]]:
