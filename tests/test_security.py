@@ -22,6 +22,9 @@ HELD_BY = {
         "test_consent.py::test_a_recipe_of_ones_own_does_not_let_in_that_of_the_run",
         "test_consent.py::test_a_judge_elsewhere_gets_no_key_unasked",
     ),
+    "No column of the data says what code runs": (
+        "test_consent.py::test_no_column_of_the_data_says_what_code_runs_or_where_a_key_goes",
+    ),
     "Nothing in the current folder is imported": (
         "test_foreign.py::test_nothing_in_the_current_folder_is_imported",
         "test_foreign.py::test_a_script_copied_into_a_project_imports_nothing_of_it",
