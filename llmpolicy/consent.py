@@ -108,8 +108,8 @@ def _code(key: str, name: str, args: Any, base: Path) -> Iterator[Code]:
         return  # there is no such function, as whoever looks for it says
     comes_along = bool(files) and files[-1].parent in (SHIPPED, BUNDLED)
     defined = bool(files) and _defines(files[-1], function)
-    if comes_along and defined:
-        yield from _asking(key, args)
+    if comes_along and (defined or not ("." in function or function in _imported(files[-1]))):
+        yield from _asking(key, args)  # and where it has no such function, whoever looks for it says so
     elif files and not comes_along and (own or not all(map(installed, files))):
         digests = sorted({hashlib.sha256(file.read_bytes()).hexdigest() for file in written_files(files)})
         says = f"{visible(name)} in {visible(str(files[-1]))}"
@@ -159,12 +159,20 @@ def _defines(file: Path, name: str) -> bool:
     return name in written | {target.id for target in targets if isinstance(target, ast.Name)}
 
 
+def _imported(file: Path) -> set[str]:
+    """The names that a module of ours takes from elsewhere."""
+    imports = [node for node in ast.walk(ast.parse(file.read_bytes())) if isinstance(node, ast.Import | ast.ImportFrom)]
+    return {alias.asname or alias.name.partition(".")[0] for node in imports for alias in node.names}
+
+
 def _module_files(dotted: str) -> list[Path] | None:
     """The files that ``import dotted`` would run, the module's own the last; found without importing any.
 
     None where there is no such module; no file of one that has none, as those built into Python.
     """
     first, *inner = dotted.split(".")
+    if first == "__main__":  # a function of a Python session, which a recipe can only speak of
+        return None
     if not inner and first in shipped_names():
         return [SHIPPED / f"{first}.py"]
     try:

@@ -140,7 +140,11 @@ def test_a_reward_that_judges_nothing_does_not_look_healthy(tmp_path: Path) -> N
     said: list[str] = []
     path = recipe(tmp_path, rewards=["mine.py:nothing"], evaluate=None)
     train_recipe(path, (), out=tmp_path / "run", say=said.append)
-    assert said[0] == "reward = mine.nothing" and "no part is named correctness" in said[1]
+    assert (
+        "mine.py:nothing" in said.pop(0)
+        and said[0] == "reward = mine.nothing"
+        and "no part is named correctness" in said[1]
+    )
     assert said[2] == "path: group"
     assert "signal in 0% of groups" in said[3]
     assert "the rewards judged no completion" in said[4]
