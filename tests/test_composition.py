@@ -417,6 +417,7 @@ def test_nothing_worth_paying_is_never_above_the_floor(gate: str) -> None:
 
 def test_a_composed_reward_costs_less_than_a_millisecond_a_row() -> None:
     """It takes some 50 microseconds; the bound, in processor time, is there for what grows with the batch."""
+    import gc
     import time
 
     entries = [
@@ -428,9 +429,13 @@ def test_a_composed_reward_costs_less_than_a_millisecond_a_row() -> None:
     draw = random.Random(0)
     samples = [Sample("", {"values": {key: draw.random() for key in "gcab"}}, row=i) for i in range(512)]
     judged = {name: [row.judged[name] for row in made.score(samples)] for name in made.names}
-    start = time.process_time()
-    made.composition.rows(samples, judged, 8)
-    assert time.process_time() - start < 512 * 1e-3
+    gc.disable()  # a collection goes through all that other tests have left
+    try:
+        start = time.process_time()
+        made.composition.rows(samples, judged, 8)
+        assert time.process_time() - start < 512 * 1e-3
+    finally:
+        gc.enable()
 
 
 def test_a_score_keeps_what_the_reward_said() -> None:
