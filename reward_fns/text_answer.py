@@ -7,7 +7,7 @@ point, and an answer that denies is not the answer that it denies.
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from llmpolicy.rewards import Score, reward
@@ -27,6 +27,9 @@ _WHOLE = frozenset(("yes", "no", "noanswer"))
 """Answers of which a part is no answer (HotpotQA, arXiv 1809.09600, scores them so)."""
 
 _MAX_CHARS, _MAX_TOKENS = 5_000, 500
+Measure = Callable[[Sequence[str], Sequence[str]], float]
+"""What the tokens of an answer are worth beside those of a gold."""
+
 _GOLDS = ["Niels Bohr", "Bohr"]
 
 
@@ -79,7 +82,7 @@ def f1(completion: str, answer: Any, prompt: str = "", thinking_marks: ThinkingM
     return _best(completion, answer, prompt, thinking_marks, _f1)
 
 
-def _best(completion: str, answer: Any, prompt: str, thinking_marks: ThinkingMarks, measure: Any) -> Score:
+def _best(completion: str, answer: Any, prompt: str, thinking_marks: ThinkingMarks, measure: Measure) -> Score:
     try:
         golds = [tokens(text) for text in _golds(answer)]
     except NoAnswer as reason:
@@ -114,7 +117,7 @@ def _golds(answer: Any) -> list[str]:
         except NotJson:
             answer = [answer]
     several = answer if isinstance(answer, Sequence) and not isinstance(answer, str) else [answer]
-    texts = [gold_text(one) for one in several]
+    texts = [gold_text(text) for text in several]
     if not texts or not all(map(tokens, texts)):
         raise NoAnswer(
             f"the answer column holds {str(answer)[:60]!r}; expected one text or several, none of them empty"

@@ -50,7 +50,7 @@ CUT = {
     "-I/srv-x/my proj/inc/y": "-Iy",
     "/mnt/d/x,/mnt/d/y:/mnt/d/z": "x,y:z",
     'File "/opt/x/y.py", line 3, in f (/nas/a/b/c.so)': 'File "y.py", line 3, in f (c.so)',
-    "cd /work/x && y 2>/work/x/log": "cd x && y 2>log",
+    "cd /srv/x && y 2>/srv/x/log": "cd x && y 2>log",
     "https://u:p@h.com/x?token=abc&y=1": "https://h.com/x?token=[removed]&y=1",
     "https://tok@github.com/a/b.git": "https://github.com/a/b.git",
     "s3://AKIA:sec/ret@bucket/k": "s3://bucket/k",
