@@ -13,7 +13,16 @@ if TYPE_CHECKING:
     from llmpolicy.session import evaluate_model
     from llmpolicy.session.flow import train
 
-__all__ = ["CausalLMPolicy", "LLMPolicyError", "Run", "Score", "evaluate_model", "load_recipe", "reward", "train"]
+__all__ = [
+    "CausalLMPolicy",
+    "LLMPolicyError",
+    "Run",
+    "Score",
+    "evaluate_model",
+    "load_recipe",
+    "reward",
+    "train",
+]
 
 _HOMES = {
     "train": "llmpolicy.session.flow",

@@ -15,7 +15,8 @@ def main() -> None:
 def leave_current_folder() -> None:
     """Take the current folder off the search path, of this process and of those that it starts.
 
-    Python puts it there for ``-m``, for a script that lies in it, and for entries of PYTHONPATH that are empty or relative.
+    Python puts it there for ``-m``, for a script that lies in it, and for entries of PYTHONPATH
+    that are empty or relative.
     """
     try:
         here = os.getcwd()
@@ -23,12 +24,16 @@ def leave_current_folder() -> None:
         here = ""
     asked = os.environ["PYTHONPATH"].split(os.pathsep) if os.environ.get("PYTHONPATH") else []
     absolute = [place for place in asked if os.path.isabs(place)]
-    relative = {os.path.normpath(os.path.join(here, place)) for place in asked if not os.path.isabs(place)}
+    relative = {
+        os.path.normpath(os.path.join(here, place)) for place in asked if not os.path.isabs(place)
+    }
     put_first = not sys.flags.safe_path and sys.path[:1] in ([here], [""])
     dropped = {"", *relative} - set(absolute)
     before, root = list(sys.path), os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     sys.path[:] = [place for place in before[put_first:] if place not in dropped]
-    if root in before[put_first:] and root not in sys.path:  # an installed checkout that is the current folder
+    if (
+        root in before[put_first:] and root not in sys.path
+    ):  # an installed checkout that is the current folder
         sys.path.append(root)
     if "PYTHONPATH" in os.environ:
         os.environ["PYTHONPATH"] = os.pathsep.join(absolute)

@@ -1,4 +1,6 @@
-"""Baselines of the loop: what a step was expected to earn, so that its weight is how much better it went on than that."""
+"""Baselines of the loop: what a step was expected to earn, so that its weight is how much better it
+went on than that.
+"""
 
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -14,7 +16,9 @@ from llmpolicy.rollout import Rollout
 
 
 class Baseline(Protocol):
-    """What a step was expected to earn; subtracting it changes no expectation of ∇J and makes it far less noisy."""
+    """What a step was expected to earn; subtracting it changes no expectation of ∇J and makes it
+    far less noisy.
+    """
 
     def weight(self, experience: Rollout) -> Tensor:
         """How much better than expected each step went on, (N, L)."""
@@ -29,13 +33,16 @@ class Baseline(Protocol):
 
 
 class TimeStepMean(nn.Module):
-    """The mean return-to-go, at the same time step, of all episodes that still run; it has nothing to learn."""
+    """The mean return-to-go, at the same time step, of all episodes that still run; it has nothing
+    to learn.
+    """
 
     def __init__(self, environment: Environment, gamma: float, seed: int) -> None:
         super().__init__()
         if len(environment.groups) < 2:
             raise RecipeError(
-                "baseline 'time_step': found 1 episode side by side; expected at least 2, to compare them"
+                "baseline 'time_step': found 1 episode side by side; expected at least 2, to"
+                " compare them"
             )
         self.gamma = gamma
 
@@ -50,19 +57,23 @@ class TimeStepMean(nn.Module):
 
 
 class GroupMean(nn.Module):
-    """The mean return of the episodes that began in the same state, in units of their deviation: GRPO at ratio 1."""
+    """The mean return of the episodes that began in the same state, in units of their deviation:
+    GRPO at ratio 1.
+    """
 
     def __init__(self, environment: Environment, gamma: float, seed: int) -> None:
         super().__init__()
         sizes = {list(environment.groups).count(group) for group in environment.groups}
         if len(sizes) != 1 or sorted(environment.groups) != list(environment.groups):
             raise RecipeError(
-                f"baseline 'group': found groups of {sorted(sizes)} episodes; expected equal sizes, group by group"
+                f"baseline 'group': found groups of {sorted(sizes)} episodes; expected equal sizes,"
+                " group by group"
             )
         self.group_size = sizes.pop()
         if self.group_size < 2:
             raise RecipeError(
-                "baseline 'group': found groups of 1 episode; expected at least 2 that begin in the same state"
+                "baseline 'group': found groups of 1 episode; expected at least 2 that begin in the"
+                " same state"
             )
 
     def weight(self, experience: Rollout) -> Tensor:
@@ -75,7 +86,9 @@ class GroupMean(nn.Module):
 
 
 class LearnedValue(nn.Module):
-    """A network V(s) fitted by regression to the returns; it also says what an episode that was cut off would still earn."""
+    """A network V(s) fitted by regression to the returns; it also says what an episode that was cut
+    off would still earn.
+    """
 
     STEPS, LEARNING_RATE, HIDDEN = 10, 1e-2, (64, 64)
 
@@ -83,23 +96,28 @@ class LearnedValue(nn.Module):
         super().__init__()
         if not hasattr(environment, "obs_dim"):
             raise RecipeError(
-                "baseline 'value': found prompts; expected states that are vectors (use baseline 'group')"
+                "baseline 'value': found prompts; expected states that are vectors (use baseline"
+                " 'group')"
             )
         if gamma >= 1:
             raise RecipeError(
-                f"baseline 'value': found gamma {gamma}; expected below 1, as its scale is 1 / (1 - gamma) steps"
+                f"baseline 'value': found gamma {gamma}; expected below 1, as its scale is 1 / (1 -"
+                " gamma) steps"
             )
         self.gamma = gamma
         self.network = mlp([environment.obs_dim, *self.HIDDEN, 1], seed=seed, final_gain=1.0)
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=self.LEARNING_RATE)
 
     def forward(self, states: Any) -> Tensor:
-        # The network predicts the reward of one step; 1 / (1 − γ) is how many of them a return adds up.
+        # The network predicts the reward of one step; 1 / (1 − γ) is how many of them a return adds
+        # up.
         return self.network(stack(states)).squeeze(1) / (1 - self.gamma)
 
     @torch.no_grad()
     def returns(self, experience: Rollout) -> Tensor:
-        """Return-to-go (N, L): nothing follows a terminated episode, V(s) follows a truncated one."""
+        """Return-to-go (N, L): nothing follows a terminated episode, V(s) follows a truncated
+        one.
+        """
         final = torch.where(experience.terminated, 0.0, self(experience.final_states))  # (N,)
         return return_to_go(experience.rewards, experience.mask, self.gamma, final)
 
@@ -110,7 +128,10 @@ class LearnedValue(nn.Module):
         return self.returns(experience) - expected
 
     def learn(self, experience: Rollout) -> None:
-        states, returns = stack(experience.states), self.returns(experience)[experience.mask]  # (B, obs_dim), (B,)
+        states, returns = (
+            stack(experience.states),
+            self.returns(experience)[experience.mask],
+        )  # (B, obs_dim), (B,)
         for _ in range(self.STEPS):
             error = (1 - self.gamma) * (self(states) - returns)  # (B,)
             self.optimizer.zero_grad()

@@ -1,4 +1,6 @@
-"""Files that somebody else may have written: read in bounded time and memory, or refused in a clause."""
+"""Files that somebody else may have written: read in bounded time and memory, or refused in a
+clause.
+"""
 
 import json
 import os
@@ -20,13 +22,24 @@ DEPTH = 64
 """Levels of YAML within each other."""
 
 ALIASED = 100_000
-"""Nodes that the aliases of YAML may stand for, those within them counted as often as they are meant."""
+"""Nodes that the aliases of YAML may stand for, those within them counted as often as they are
+meant.
+"""
 
 NUMBERS = 1_000
-"""Keys of a mapping that are numbers: as many more can be chosen such that each is compared with all others."""
+"""Keys of a mapping that are numbers: as many more can be chosen such that each is compared with
+all others.
+"""
 
 TAGS = frozenset(
-    {None, "!", *(f"tag:yaml.org,2002:{name}" for name in ["str", "int", "float", "bool", "null", "seq", "map"])}
+    {
+        None,
+        "!",
+        *(
+            f"tag:yaml.org,2002:{name}"
+            for name in ["str", "int", "float", "bool", "null", "seq", "map"]
+        ),
+    }
 )
 """The types that a value may be said to have; none where it says itself what it is."""
 
@@ -36,7 +49,9 @@ DIGITS = 4_000
 _HALF = re.compile("[\ud800-\udfff]")
 
 _SLOW = 2**16
-"""Characters up to which YAML is read by Python's own parser, which says better where something is wrong."""
+"""Characters up to which YAML is read by Python's own parser, which says better where something is
+wrong.
+"""
 
 
 class Unreadable(ValueError):
@@ -44,7 +59,9 @@ class Unreadable(ValueError):
 
 
 def read_bytes(path: Path, most: int = MOST_BYTES) -> bytes:
-    """The content of a plain file; raises Unreadable for a pipe, a device, or more than so many bytes."""
+    """The content of a plain file; raises Unreadable for a pipe, a device, or more than so many
+    bytes.
+    """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with open(descriptor, "rb") as file:
         seen = os.fstat(descriptor)
@@ -78,14 +95,19 @@ def load_json(text: str | bytes, **options: Any) -> Any:
 
 
 class _Core:
-    """YAML whose bare words mean what they mean in YAML 1.2 (its core schema, https://yaml.org/spec/1.2.2/#103-core-schema).
+    """YAML whose bare words mean what they mean in YAML 1.2 (its core schema,
+    https://yaml.org/spec/1.2.2/#103-core-schema).
 
-    In YAML 1.1 ``yes`` and ``no`` are booleans, ``010`` is 8, ``12:30`` 750 and ``1e-4`` a text. A number with a 0 before it
-    stays the text that it is.
+    In YAML 1.1 ``yes`` and ``no`` are booleans, ``010`` is 8, ``12:30`` 750 and ``1e-4`` a text. A
+    number with a 0 before it stays the text that it is.
     """
 
     yaml_implicit_resolvers = {  # PyYAML's own way of keeping them
-        first: [(tag, form) for tag, form in forms if tag.rpartition(":")[2] not in ("bool", "int", "float")]
+        first: [
+            (tag, form)
+            for tag, form in forms
+            if tag.rpartition(":")[2] not in ("bool", "int", "float")
+        ]
         for first, forms in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 
@@ -94,7 +116,9 @@ class _Core:
         if isinstance(node, yaml.MappingNode) and len(node.value) > NUMBERS:
             numbers = sum(key.tag.endswith((":int", ":float")) for key, _ in node.value)
             if numbers > NUMBERS:
-                raise Unreadable(f"a mapping has {numbers:,} keys that are numbers, expected at most {NUMBERS:,}")
+                raise Unreadable(
+                    f"a mapping has {numbers:,} keys that are numbers, expected at most {NUMBERS:,}"
+                )
         return super().construct_mapping(node, deep)  # type: ignore[misc]
 
     def construct_yaml_int(self, node: Any) -> Any:
@@ -109,7 +133,8 @@ class _Core:
 def _short(node: Any) -> Any:
     if len(str(node.value)) > DIGITS or ":" in str(node.value):
         raise Unreadable(
-            f"line {node.start_mark.line + 1}: {str(node.value):.20}... is no number of at most {DIGITS:,} digits"
+            f"line {node.start_mark.line + 1}: {str(node.value):.20}... is no number of at most"
+            f" {DIGITS:,} digits"
         )
     return node
 
@@ -132,7 +157,9 @@ for _tag, _form, _first in (
     for _loader in (Loader, _Fast):
         _loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_form), list(_first))
         for _number in ("int", "float"):
-            _loader.add_constructor(f"tag:yaml.org,2002:{_number}", getattr(_Core, f"construct_yaml_{_number}"))
+            _loader.add_constructor(
+                f"tag:yaml.org,2002:{_number}", getattr(_Core, f"construct_yaml_{_number}")
+            )
 
 
 def load_yaml(text: str) -> Any:
@@ -141,7 +168,9 @@ def load_yaml(text: str) -> Any:
 
 
 def load_nodes(text: str) -> tuple[yaml.Node | None, Callable[[], Any]]:
-    """The nodes of one document of YAML, which know their lines, and how its data is made of them; raises as `load_yaml` does."""
+    """The nodes of one document of YAML, which know their lines, and how its data is made of them;
+    raises as `load_yaml` does.
+    """
     kind = Loader if len(text) <= _SLOW else _Fast
     _check(yaml.parse(text, Loader=kind))
     loader = kind(text)
@@ -150,7 +179,9 @@ def load_nodes(text: str) -> tuple[yaml.Node | None, Callable[[], Any]]:
 
 
 def _check(events: Iterator[Any]) -> None:
-    """Refuse what would be too deep or too much, from the stream of events, before anything is built of it."""
+    """Refuse what would be too deep or too much, from the stream of events, before anything is
+    built of it.
+    """
     sizes: dict[str, int] = {}  # of what an anchor stands for
     within: list[tuple[str | None, int]] = []
     count = aliased = 0
@@ -159,7 +190,10 @@ def _check(events: Iterator[Any]) -> None:
             size = sizes.get(str(event.anchor), 0)
             count, aliased = count + size, aliased + size
             if event.anchor in {anchor for anchor, _ in within}:
-                raise _at(event, f"a block is nested without end, in itself by its own alias *{event.anchor}")
+                raise _at(
+                    event,
+                    f"a block is nested without end, in itself by its own alias *{event.anchor}",
+                )
         elif isinstance(event, yaml.CollectionEndEvent):
             anchor, before = within.pop()
             sizes |= {anchor: count - before} if anchor else {}
@@ -168,12 +202,18 @@ def _check(events: Iterator[Any]) -> None:
             if (tag := getattr(event, "tag", None)) not in TAGS:
                 raise _at(
                     event,
-                    f"the tag {tag!r:.60} is not read, expected one of !!str, !!int, !!float, !!bool, !!null",
+                    f"the tag {tag!r:.60} is not read, expected one of !!str, !!int, !!float,"
+                    " !!bool, !!null",
                 )
             sizes |= {event.anchor: 1} if event.anchor else {}
-            within += [(event.anchor, count - 1)] if isinstance(event, yaml.CollectionStartEvent) else []
+            within += (
+                [(event.anchor, count - 1)] if isinstance(event, yaml.CollectionStartEvent) else []
+            )
             if isinstance(event, yaml.ScalarEvent) and _HALF.search(event.value):
-                raise _at(event, f"{event.value!a:.60} holds half of a surrogate pair, which is no character")
+                raise _at(
+                    event,
+                    f"{event.value!a:.60} holds half of a surrogate pair, which is no character",
+                )
         if aliased > ALIASED:
             raise _at(event, f"its aliases stand for more than {ALIASED:,} values")
         if len(within) > DEPTH:

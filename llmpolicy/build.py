@@ -1,4 +1,6 @@
-"""From a recipe to its parts: rows, rewards, policy, trainer. All that can be checked is checked before a model loads."""
+"""From a recipe to its parts: rows, rewards, policy, trainer. All that can be checked is checked
+before a model loads.
+"""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -37,8 +39,11 @@ class Plan:
     explanation: Explanation | None
 
 
-def plan(recipe: Recipe, *, processes: int = 1, target: str = "cpu", in_memory: bool = False) -> Plan:
-    """Load the rows and rewards of a recipe and check them against each other and against the batch arithmetic.
+def plan(
+    recipe: Recipe, *, processes: int = 1, target: str = "cpu", in_memory: bool = False
+) -> Plan:
+    """Load the rows and rewards of a recipe and check them against each other and against the batch
+    arithmetic.
 
     With ``in_memory`` the policy is there already, and its model need not lie anywhere.
     """
@@ -54,11 +59,15 @@ def plan(recipe: Recipe, *, processes: int = 1, target: str = "cpu", in_memory: 
     )
     if recipe.reinforce is not None and recipe.evaluate is not None and recipe.evaluate.every:
         raise RecipeError(
-            f"recipe {recipe.name!r}: evaluate.every needs grpo; the loop of reinforce evaluates at the end"
+            f"recipe {recipe.name!r}: evaluate.every needs grpo; the loop of reinforce evaluates at"
+            " the end"
         )
     rewards = build_rewards(recipe)
     if rewards.components and not any(rewards.composition.weights):
-        raise RecipeError(f"recipe {recipe.name!r}: every reward has weight 0 (only logged); expected one that counts")
+        raise RecipeError(
+            f"recipe {recipe.name!r}: every reward has weight 0 (only logged); expected one that"
+            " counts"
+        )
     for name, columns in tasks.by_task.items():
         rewards.check_columns(columns, name)
     correct = build_correct(recipe)
@@ -70,10 +79,16 @@ def plan(recipe: Recipe, *, processes: int = 1, target: str = "cpu", in_memory: 
     return Plan(recipe, tasks.train, tasks.held_out, rewards, correct, explanation)
 
 
-def _explained(recipe: Recipe, rows: Sequence[Row], processes: int, target: str) -> Explanation | None:
+def _explained(
+    recipe: Recipe, rows: Sequence[Row], processes: int, target: str
+) -> Explanation | None:
     if recipe.grpo is None:
         return None
-    overridden = {key.removeprefix("grpo.") for key, where in recipe.origin.items() if where.startswith("override")}
+    overridden = {
+        key.removeprefix("grpo.")
+        for key, where in recipe.origin.items()
+        if where.startswith("override")
+    }
     return explain(
         recipe.grpo,
         rows=len(rows),
@@ -86,7 +101,9 @@ def _explained(recipe: Recipe, rows: Sequence[Row], processes: int, target: str)
 
 
 def _mean_prompt_tokens(recipe: Recipe, rows: Sequence[Row]) -> float | None:
-    """The tokens of a prompt on average, of up to 64 rows, without the chat template's own; None without a local tokenizer."""
+    """The tokens of a prompt on average, of up to 64 rows, without the chat template's own; None
+    without a local tokenizer.
+    """
     from tokenizers import Tokenizer
 
     try:
@@ -96,12 +113,16 @@ def _mean_prompt_tokens(recipe: Recipe, rows: Sequence[Row]) -> float | None:
     if not file.is_file() or not rows:
         return None
     texts = [
-        row.prompt
-        if isinstance(row.prompt, str)
-        else "\n".join(content_text(said.get("content")) for said in row.prompt)
+        (
+            row.prompt
+            if isinstance(row.prompt, str)
+            else "\n".join(content_text(said.get("content")) for said in row.prompt)
+        )
         for row in rows[:: max(len(rows) // 64, 1)]
     ]
-    return sum(len(one.ids) for one in Tokenizer.from_file(str(file)).encode_batch(texts)) / len(texts)
+    return sum(len(one.ids) for one in Tokenizer.from_file(str(file)).encode_batch(texts)) / len(
+        texts
+    )
 
 
 def build_rewards(recipe: Recipe) -> Rewards:
@@ -116,18 +137,25 @@ def build_rewards(recipe: Recipe) -> Rewards:
 
 
 def _labels(recipe: Recipe) -> list[str]:
-    """The tasks that the reward is for: those of training, and the held-out one where a reward names it."""
+    """The tasks that the reward is for: those of training, and the held-out one where a reward
+    names it.
+    """
     named = {task for block in recipe.rewards for task in block.tasks or ()}
     held_out = [task.label for task in _tasks(recipe)[len(recipe.task) :] if task.label in named]
     return list(dict.fromkeys([*(task.label for task in recipe.task), *held_out]))
 
 
 def _tasks(recipe: Recipe) -> list[TaskSpec]:
-    return [*recipe.task, *([recipe.evaluate.task] if recipe.evaluate and recipe.evaluate.task else [])]
+    return [
+        *recipe.task,
+        *([recipe.evaluate.task] if recipe.evaluate and recipe.evaluate.task else []),
+    ]
 
 
 def _entry(block: RewardBlock, base: Path | None) -> dict[str, Any]:
-    """An entry of the reward as a mapping of what was written, for the functions must not be copied."""
+    """An entry of the reward as a mapping of what was written, for the functions must not be
+    copied.
+    """
     given: dict[str, Any] = {key: getattr(block, key) for key in type(block).model_fields}
     for key in COMPOSITES:
         given[key] = given[key] and [_entry(one, base) for one in given[key]]
@@ -136,7 +164,9 @@ def _entry(block: RewardBlock, base: Path | None) -> dict[str, Any]:
 
 
 def _placed_model(fn: Any, args: Mapping[str, Any], base: Path | None) -> dict[str, Any]:
-    """A function's arguments, in which a reward model's folder starts from where every path of a recipe does."""
+    """A function's arguments, in which a reward model's folder starts from where every path of a
+    recipe does.
+    """
     if not isinstance(fn, str) or not fn.endswith(SCORER) or not isinstance(args.get("model"), str):
         return dict(args)
     return {**args, "model": _relative(args["model"], base)}
@@ -150,21 +180,29 @@ def reward_functions(blocks: Sequence[RewardBlock]) -> Iterator[RewardBlock]:
 
 
 def build_correct(recipe: Recipe) -> Rewards | None:
-    """The one function that says which held-out answers are right, or None without an evaluate block."""
+    """The one function that says which held-out answers are right, or None without an evaluate
+    block.
+    """
     if recipe.evaluate is None or recipe.evaluate.correct is None:
         return None
     fn, base = recipe.evaluate.correct, recipe.base_dir
-    return Rewards([RewardSpec(fn, 1.0, _placed_model(fn, recipe.evaluate.args, base), "correct")], base)
+    return Rewards(
+        [RewardSpec(fn, 1.0, _placed_model(fn, recipe.evaluate.args, base), "correct")], base
+    )
 
 
 def require_sandbox(made: Plan) -> str | None:
-    """Which sandbox the rewards that run code will use, None when none does; SandboxUnavailable before a model loads."""
+    """Which sandbox the rewards that run code will use, None when none does; SandboxUnavailable
+    before a model loads.
+    """
     used = [*made.rewards.components, *(made.correct.components if made.correct else [])]
     return require(component.function for component in used)
 
 
 def reward_lines(made: Plan) -> list[str]:
-    """The reward as a formula, what right and wrong answers can get, and what is worth knowing about it."""
+    """The reward as a formula, what right and wrong answers can get, and what is worth knowing
+    about it.
+    """
     composition = made.rewards.composition
     lines = sentences(composition, _labels(made.recipe))
     normalised = (made.recipe.grpo or {}).get("multi_objective_aggregation") == "normalize_then_sum"
@@ -177,15 +215,22 @@ def _prefill_line(task: TaskSpec) -> str:
     """What a reward reads of an answer that was begun for the model."""
     where = "messages ends with it" if task.chat else "prompt ends with it"
     return (
-        f"note: task {task.label}: `completion` is what the model writes after the prefill {task.prefill!r:.60}; for a reward "
-        f"{where} (json_answer reads both together)"
+        f"note: task {task.label}: `completion` is what the model writes after the prefill"
+        f" {task.prefill!r:.60}; for a reward {where} (json_answer reads both together)"
     )
 
 
 def reward_facts(recipe: Recipe) -> dict[str, Any]:
-    """For the manifest: each reward's name, weight, role, arguments, file and hash, and what they add up to."""
+    """For the manifest: each reward's name, weight, role, arguments, file and hash, and what they
+    add up to.
+    """
     rewards = build_rewards(recipe)
-    terms = [(term, node) for term in rewards.composition.terms for node in term.node.all if node.kind == "reward"]
+    terms = [
+        (term, node)
+        for term in rewards.composition.terms
+        for node in term.node.all
+        if node.kind == "reward"
+    ]
     found = []
     for block, (term, node) in zip(reward_functions(recipe.rewards), terms, strict=True):
         within = {} if node is term.node else {"within": term.name}
@@ -194,9 +239,16 @@ def reward_facts(recipe: Recipe) -> dict[str, Any]:
         found.append({**facts, **describe(block.fn, recipe.base_dir)})
     if recipe.evaluate and (fn := recipe.evaluate.correct):
         # No weight: it only judges the evaluation.
-        facts = {"fn": str(fn), "weight": None, "args": recipe.portable(recipe.evaluate.args, named=True)}
+        facts = {
+            "fn": str(fn),
+            "weight": None,
+            "args": recipe.portable(recipe.evaluate.args, named=True),
+        }
         found.append({**facts, **describe(fn, recipe.base_dir)})
-    return {"rewards": found, "composition": composition_facts(rewards.composition, _labels(recipe))}
+    return {
+        "rewards": found,
+        "composition": composition_facts(rewards.composition, _labels(recipe)),
+    }
 
 
 def task_facts(recipe: Recipe) -> list[dict[str, Any]]:
@@ -204,11 +256,16 @@ def task_facts(recipe: Recipe) -> list[dict[str, Any]]:
     tasks = _tasks(recipe)
     asked = [fn for task in tasks for fn in (task.generator, task.canonical)]
     named = [fn for fn in asked if callable(fn) or (fn and ":" in fn)]
-    return [{"fn": getattr(fn, "__name__", str(fn)), **describe(fn, recipe.base_dir)} for fn in named]
+    return [
+        {"fn": getattr(fn, "__name__", str(fn)), **describe(fn, recipe.base_dir)} for fn in named
+    ]
 
 
-def build_policy(recipe: Recipe, *, adapter: Path | None = None, base_only: bool = False) -> "CausalLMPolicy":
-    """Load the model of a recipe as a policy; ``adapter`` continues from that folder, ``base_only`` leaves adapters out.
+def build_policy(
+    recipe: Recipe, *, adapter: Path | None = None, base_only: bool = False
+) -> "CausalLMPolicy":
+    """Load the model of a recipe as a policy; ``adapter`` continues from that folder, ``base_only``
+    leaves adapters out.
 
     A new adapter is drawn from the recipe's seed, with which the process goes on.
     """
@@ -245,24 +302,37 @@ def build_policy(recipe: Recipe, *, adapter: Path | None = None, base_only: bool
 def refuse_damage(folder: str | None) -> None:
     """What was sealed is only loaded as it was written; raises PolicyError."""
     if folder and (clause := broken(Path(folder))):
-        raise PolicyError(f"{folder} is damaged ({clause}); bring back what was written, or make it anew")
+        raise PolicyError(
+            f"{folder} is damaged ({clause}); bring back what was written, or make it anew"
+        )
 
 
 def policy_at(folder: Path, recipe: Recipe) -> "CausalLMPolicy":
-    """The policy that a folder holds (an adapter on the recipe's base, or whole weights), or that a Hub id names."""
+    """The policy that a folder holds (an adapter on the recipe's base, or whole weights), or that a
+    Hub id names.
+    """
     if (folder / "adapter_config.json").is_file():
         return build_policy(recipe, adapter=folder.resolve())
     if recipe.model is None:
         raise RecipeError(f"recipe {recipe.name!r} has no model")
     path = str(folder.resolve()) if folder.is_dir() else str(folder)
     # What the recipe says of its own model is not true of another one.
-    other = {"path": path, "hub_id": None, "revision": None, "note": None, "lora": None, "adapter": None}
+    other = {
+        "path": path,
+        "hub_id": None,
+        "revision": None,
+        "note": None,
+        "lora": None,
+        "adapter": None,
+    }
     block = recipe.model.model_copy(update=other)
     return build_policy(recipe.model_copy(update={"model": block}))
 
 
 def model_path(block: ModelBlock, base_dir: Path | None) -> str:
-    """The bundled model, a folder (relative to the recipe or to the current folder), or a Hub id."""
+    """The bundled model, a folder (relative to the recipe or to the current folder), or a Hub
+    id.
+    """
     if block.path == BUNDLED:
         from llmpolicy.bundled import MODEL
 
@@ -273,18 +343,23 @@ def model_path(block: ModelBlock, base_dir: Path | None) -> str:
             return model_folder(folder)
     if local and Path(local).is_file():
         raise PolicyError(
-            f"model.path {block.path!r} is a file; expected the folder of a model (config.json, *.safetensors)"
+            f"model.path {block.path!r} is a file; expected the folder of a model (config.json,"
+            " *.safetensors)"
         )
     if block.path.startswith((".", "/", "~")) or block.path.count("/") != 1:
         raise PolicyError(
-            f"no model at {block.path!r}: no such folder, and not a Hub id of the form USER/NAME{hub_hint(block.path)}"
+            f"no model at {block.path!r}: no such folder, and not a Hub id of the form"
+            f" USER/NAME{hub_hint(block.path)}"
         )
-    # A folder that was not made yet, such as models/NAME, has the form of a Hub id: its true name serves instead.
+    # A folder that was not made yet, such as models/NAME, has the form of a Hub id: its true name
+    # serves instead.
     return block.hub_id or block.path
 
 
 def true_note(block: ModelBlock, loaded: str) -> str | None:
-    """The recipe's note on its weights, unless the Hub's weights took the place of the folder that it speaks of."""
+    """The recipe's note on its weights, unless the Hub's weights took the place of the folder that
+    it speaks of.
+    """
     return None if loaded == block.hub_id != block.path else block.note
 
 
@@ -297,8 +372,12 @@ def loaded_weights(recipe: Recipe) -> str | None:
 
 
 def loaded_adapter(recipe: Recipe) -> str | None:
-    """The folder or Hub id of the adapter that a recipe goes on with; raises PolicyError for what is none."""
-    return adapter_folder(_relative(recipe.model.adapter, recipe.base_dir)) if recipe.model else None
+    """The folder or Hub id of the adapter that a recipe goes on with; raises PolicyError for what
+    is none.
+    """
+    return (
+        adapter_folder(_relative(recipe.model.adapter, recipe.base_dir)) if recipe.model else None
+    )
 
 
 def completion_length(recipe: Recipe) -> int:
@@ -320,18 +399,22 @@ def _relative(path: str | None, base_dir: Path | None) -> str | None:
 
 
 def template_arguments(recipe: Recipe) -> dict[str, Any]:
-    """The chat template's arguments, which all tasks of one recipe share; raises RecipeError when they differ."""
+    """The chat template's arguments, which all tasks of one recipe share; raises RecipeError when
+    they differ.
+    """
     tasks = _tasks(recipe)
     found = [task.chat_template_kwargs or {} for task in tasks]
     if any(arguments != found[0] for arguments in found):
         raise RecipeError(
-            f"recipe {recipe.name!r}: its tasks differ in chat_template_kwargs; one policy has one template"
+            f"recipe {recipe.name!r}: its tasks differ in chat_template_kwargs; one policy has one"
+            " template"
         )
     return found[0] if found else {}
 
 
 def fit(made: Plan, policy: "CausalLMPolicy", *, processes: int = 1, target: str = "cpu") -> Plan:
-    """The plan with the rows whose prompt and completion fit the context (and ``max_prompt_tokens``), the rest counted.
+    """The plan with the rows whose prompt and completion fit the context (and
+    ``max_prompt_tokens``), the rest counted.
 
     Raises TaskError or RecipeError when too few are left to train on.
     """
@@ -358,11 +441,21 @@ def _fitting(
     limit = min(recipe.max_prompt_tokens or context, context - completion)
     if limit < 1:
         raise RecipeError(
-            f"max_completion_length={completion} leaves no room for a prompt in the model's context of {context} tokens"
+            f"max_completion_length={completion} leaves no room for a prompt in the model's context"
+            f" of {context} tokens"
         )
-    kept = within(rows, [len(ids) for ids in policy.encode([row.prompt for row in rows])], limit, recipe.over_long)
+    kept = within(
+        rows,
+        [len(ids) for ids in policy.encode([row.prompt for row in rows])],
+        limit,
+        recipe.over_long,
+    )
     if len(kept) < len(rows):
         logging.getLogger("llmpolicy").warning(
-            "%d of %d %s prompts above %d tokens dropped", len(rows) - len(kept), len(rows), side, limit
+            "%d of %d %s prompts above %d tokens dropped",
+            len(rows) - len(kept),
+            len(rows),
+            side,
+            limit,
         )
     return kept

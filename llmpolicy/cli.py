@@ -15,15 +15,27 @@ from typer.core import TyperGroup
 
 from llmpolicy.errors import LLMPolicyError
 from llmpolicy.signals import Interrupted, end_with_launcher
-from llmpolicy.terminal import begun_by, open_standard, show_all, show_traceback, shown, tell, wrapped
+from llmpolicy.terminal import (
+    begun_by,
+    open_standard,
+    show_all,
+    show_traceback,
+    shown,
+    tell,
+    wrapped,
+)
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 UNWRITTEN = re.compile(r"os error (28|122)\b|PytorchStreamWriter|inline_container.*unexpected pos")
-"""How safetensors and torch say, in exceptions of their own, that a file could not be written whole."""
+"""How safetensors and torch say, in exceptions of their own, that a file could not be written
+whole.
+"""
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Options of glibc's mallopt (malloc.h)."""
 SPINS = "10000"
-"""How often a thread looks whether the others are ready before it sleeps, half a millisecond: what lies between two products."""
+"""How often a thread looks whether the others are ready before it sleeps, half a millisecond: what
+lies between two products.
+"""
 
 
 class Verbs(TyperGroup):
@@ -55,21 +67,34 @@ app = typer.Typer(
 
 
 def _folder(name: str | Path) -> Path:
-    """An option's folder; an empty text is a variable that was not set, and would be the current one."""
+    """An option's folder; an empty text is a variable that was not set, and would be the current
+    one.
+    """
     if not str(name).strip():
         raise typer.BadParameter("is empty; expected a folder")
     return Path(name)
 
 
-RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe file, or the name of a bundled one.")]
-Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Such as grpo.max_steps=20.")]
+RecipeName = Annotated[
+    str, typer.Argument(metavar="RECIPE", help="A recipe file, or the name of a bundled one.")
+]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Such as grpo.max_steps=20.")
+]
 
-Yes = Annotated[bool, typer.Option("--yes", help="Run the code that it names, also where it has not run here before.")]
+Yes = Annotated[
+    bool,
+    typer.Option(
+        "--yes", help="Run the code that it names, also where it has not run here before."
+    ),
+]
 RemoteCode = Annotated[
-    bool, typer.Option("--trust-remote-code", help="Run the code that comes with a model. Dangerous.")
+    bool,
+    typer.Option("--trust-remote-code", help="Run the code that comes with a model. Dangerous."),
 ]
 AcceptChanges = Annotated[
-    bool, typer.Option("--accept-changes", help="Go on although files changed since the run was made.")
+    bool,
+    typer.Option("--accept-changes", help="Go on although files changed since the run was made."),
 ]
 
 
@@ -78,17 +103,28 @@ def train(
     recipe: RecipeName,
     overrides: Overrides = None,
     out: Annotated[
-        Path | None, typer.Option(parser=_folder, metavar="DIR", help="The run's directory; runs/NAME by default.")
+        Path | None,
+        typer.Option(
+            parser=_folder, metavar="DIR", help="The run's directory; runs/NAME by default."
+        ),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint of --out.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the last checkpoint of --out.")
+    ] = False,
     accept_changes: AcceptChanges = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check everything that can be checked without a model.")
+        bool,
+        typer.Option("--dry-run", help="Check everything that can be checked without a model."),
     ] = False,
     unsafe_local_exec: Annotated[
-        bool, typer.Option("--unsafe-local-exec", help="Run the model's code without a sandbox. Dangerous.")
+        bool,
+        typer.Option(
+            "--unsafe-local-exec", help="Run the model's code without a sandbox. Dangerous."
+        ),
     ] = False,
-    until: Annotated[str | None, typer.Option(help="The last stage to carry out: sft or reward_model.")] = None,
+    until: Annotated[
+        str | None, typer.Option(help="The last stage to carry out: sft or reward_model.")
+    ] = None,
     trust_remote_code: RemoteCode = False,
     yes: Yes = False,
 ) -> None:
@@ -110,11 +146,20 @@ def train(
 
 @app.command()
 def evaluate(
-    model: Annotated[str, typer.Argument(metavar="MODEL_OR_RUN", help="A run, a model, an adapter or a merged model.")],
-    recipe: Annotated[str | None, typer.Option(help="The recipe whose task and evaluation are used.")] = None,
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL_OR_RUN", help="A run, a model, an adapter or a merged model."
+        ),
+    ],
+    recipe: Annotated[
+        str | None, typer.Option(help="The recipe whose task and evaluation are used.")
+    ] = None,
     overrides: Overrides = None,
     accept_changes: AcceptChanges = False,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Also write the result to this file.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Also write the result to this file.")
+    ] = None,
     trust_remote_code: RemoteCode = False,
     yes: Yes = False,
 ) -> None:
@@ -134,14 +179,20 @@ def explain(
     overrides: Overrides = None,
     target: Annotated[str, typer.Option("--for", help="cpu or gpu.")] = "cpu",
     processes: Annotated[int, typer.Option(help="How many processes will train.")] = 1,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Also write it to this file.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Also write it to this file.")
+    ] = None,
     yes: Yes = False,
 ) -> None:
-    """Say what a recipe means: where each value came from, and the arithmetic of its steps. Loads no model."""
+    """Say what a recipe means: where each value came from, and the arithmetic of its steps. Loads
+    no model.
+    """
     from llmpolicy.diagnose.explain import explain_recipe
 
     _check_file(json_file)
-    explanation = explain_recipe(recipe, overrides or (), target=target, processes=processes, yes=yes)
+    explanation = explain_recipe(
+        recipe, overrides or (), target=target, processes=processes, yes=yes
+    )
     tell(str(explanation))
     if json_file:
         json_file.write_text(json.dumps(explanation.to_dict(), indent=2) + "\n", encoding="utf-8")
@@ -149,20 +200,32 @@ def explain(
 
 @app.command(name="check-reward")
 def check_reward(
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="module:function or path.py:function.")] = None,
-    data: Annotated[Path | None, typer.Option(help="Rows of the task: .jsonl, .csv or .parquet.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="module:function or path.py:function.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Rows of the task: .jsonl, .csv or .parquet.")
+    ] = None,
     args: Annotated[
-        list[str] | None, typer.Option("--arg", metavar="KEY=VALUE", help="An argument, as in a recipe.")
+        list[str] | None,
+        typer.Option("--arg", metavar="KEY=VALUE", help="An argument, as in a recipe."),
     ] = None,
     style: Annotated[str | None, typer.Option(help="single, group or trl, as in a recipe.")] = None,
-    attacks: Annotated[Path | None, typer.Option(help="Attacks of your own, one JSON object a line.")] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Also write what was found to this file.")] = None,
+    attacks: Annotated[
+        Path | None, typer.Option(help="Attacks of your own, one JSON object a line.")
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Also write what was found to this file.")
+    ] = None,
     again: Annotated[
-        str | None, typer.Option("--replay", metavar="FILE:LINE", help="Score one noted call again.")
+        str | None,
+        typer.Option("--replay", metavar="FILE:LINE", help="Score one noted call again."),
     ] = None,
     yes: Yes = False,
 ) -> int:
-    """Check a reward without a model: its examples, gold answers, determinism, time, and what it pays that is wrong."""
+    """Check a reward without a model: its examples, gold answers, determinism, time, and what it
+    pays that is wrong.
+    """
     from llmpolicy.diagnose.reward import check, replay
 
     if again is not None:
@@ -182,20 +245,38 @@ def publish(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The run's directory.")],
     repo: Annotated[str, typer.Option(help="USER/NAME on the Hub.")],
     what: Annotated[str | None, typer.Option(help="adapter or merged.")] = None,
-    which: Annotated[str | None, typer.Option(help="last or best; the best held-out step when there is one.")] = None,
-    public: Annotated[bool, typer.Option("--public", help="Publish openly; private by default.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the files and send nothing.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what was edited on the Hub since.")] = False,
+    which: Annotated[
+        str | None, typer.Option(help="last or best; the best held-out step when there is one.")
+    ] = None,
+    public: Annotated[
+        bool, typer.Option("--public", help="Publish openly; private by default.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List the files and send nothing.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace what was edited on the Hub since.")
+    ] = False,
     samples: Annotated[
         bool | None,
-        typer.Option("--samples/--no-samples", help="Show held-out prompts and completions on the card, or not."),
+        typer.Option(
+            "--samples/--no-samples",
+            help="Show held-out prompts and completions on the card, or not.",
+        ),
     ] = None,
     trust_remote_code: RemoteCode = False,
 ) -> None:
-    """Push the trained model to the Hub with its evidence: an explicit list of files, private by default."""
+    """Push the trained model to the Hub with its evidence: an explicit list of files, private by
+    default.
+    """
     from llmpolicy.publish import publish_run
 
-    options: dict[str, Any] = {"public": public, "dry_run": dry_run, "overwrite": overwrite, "samples": samples}
+    options: dict[str, Any] = {
+        "public": public,
+        "dry_run": dry_run,
+        "overwrite": overwrite,
+        "samples": samples,
+    }
     publish_run(run, repo, what=what, which=which, **options, trust_remote_code=trust_remote_code)
 
 
@@ -204,7 +285,11 @@ def demo(
     overrides: Overrides = None,
     out: Annotated[
         Path,
-        typer.Option(parser=_folder, metavar="DIR", help="The run's directory; an earlier demo there is replaced."),
+        typer.Option(
+            parser=_folder,
+            metavar="DIR",
+            help="The run's directory; an earlier demo there is replaced.",
+        ),
     ] = Path("runs/demo"),
 ) -> None:
     """Teach the bundled model to add, in under two minutes on a laptop."""
@@ -226,29 +311,36 @@ def _check_file(path: Path | None) -> None:
 
 
 def spin_less() -> None:
-    """Let threads that wait for each other sleep soon, unless the user said how; before torch is loaded, which reads it then.
+    """Let threads that wait for each other sleep soon, unless the user said how; before torch is
+    loaded, which reads it then.
 
-    Where anything else runs, threads that spin for longer take the cores from each other (docs/log.md).
+    Where anything else runs, threads that spin for longer take the cores from each other
+    (docs/log.md).
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
 
 
 def send_nothing() -> None:
-    """Tell nobody that a run began, unless the user asked for it: TRL's trainers report to the Hub outside of CI."""
+    """Tell nobody that a run began, unless the user asked for it: TRL's trainers report to the Hub
+    outside of CI.
+    """
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 
 def keep_memory() -> None:
-    """Keep freed memory for the next tensor, unless the user said how; glibc would have it zeroed anew each time.
+    """Keep freed memory for the next tensor, unless the user said how; glibc would have it zeroed
+    anew each time.
 
-    Pages that are new took a tenth of an update (docs/log.md). Does nothing where the C library has no such setting.
+    Pages that are new took a tenth of an update (docs/log.md). Does nothing where the C library has
+    no such setting.
     """
     asked = any(name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ)
     set_option = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if set_option is None or asked:
         return
-    # An older glibc takes 32 MiB at most; with the second setting alone it would map every tensor anew.
+    # An older glibc takes 32 MiB at most; with the second setting alone it would map every tensor
+    # anew.
     if set_option(M_MMAP_THRESHOLD, 2**30) or set_option(M_MMAP_THRESHOLD, 2**25):
         set_option(M_TRIM_THRESHOLD, 2**31 - 1)
 
@@ -287,14 +379,16 @@ def _sentence(error: Exception) -> str | None:
     """What to say of an error that a user can do something about; None of any other."""
     if getattr(error, "errno", None) in NO_SPACE or UNWRITTEN.search(str(error)):
         return (
-            f"a file could not be written ({' '.join(str(error).split()):.160}): free some space on the disk, then give "
-            "the same command again, with --out DIR --resume if the run has a checkpoint"
+            f"a file could not be written ({' '.join(str(error).split()):.160}): free some space on"
+            " the disk, then give the same command again, with --out DIR --resume if the run has a"
+            " checkpoint"
         )
     if _ran_out(error):
         return (
-            f"memory ran out ({' '.join(str(error).split()) or type(error).__name__:.160}): lower "
-            "per_device_train_batch_size, max_completion_length or evaluate.batch_size, load the model in 16 or 4 bits, or "
-            "take a smaller one; a run with a checkpoint goes on with --out DIR --resume"
+            f"memory ran out ({' '.join(str(error).split()) or type(error).__name__:.160}): lower"
+            " per_device_train_batch_size, max_completion_length or evaluate.batch_size, load the"
+            " model in 16 or 4 bits, or take a smaller one; a run with a checkpoint goes on with"
+            " --out DIR --resume"
         )
     if isinstance(error, OSError) and (error.filename or error.errno) is not None:
         return f"{error.filename or 'a file'}: {error.strerror or error}"

@@ -1,7 +1,9 @@
-"""Whose code a recipe runs: what ran here by the user's own word is remembered by content; for the rest the user is asked.
+"""Whose code a recipe runs: what ran here by the user's own word is remembered by content; for the
+rest the user is asked.
 
-`train` and `check-reward` run the code that they are told to run. What reads (explain, evaluate, a replay, a run that goes on
-by its own recipe) asks before it runs code whose content this user has not run on this machine.
+`train` and `check-reward` run the code that they are told to run. What reads (explain, evaluate, a
+replay, a run that goes on by its own recipe) asks before it runs code whose content this user has
+not run on this machine.
 """
 
 import ast
@@ -37,7 +39,9 @@ BUNDLED = Path(__file__).resolve().parent / "bundled"
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """What a recipe has run: the dotted key that names it, what that is in words, and a hash of its content."""
+    """What a recipe has run: the dotted key that names it, what that is in words, and a hash of its
+    content.
+    """
 
     key: str
     says: str
@@ -45,11 +49,16 @@ class Code:
 
 
 def code_of(recipe: Mapping[str, Any], base: Path | None) -> list[Code]:
-    """What a recipe's data has run besides what comes with llmpolicy; nothing of it is run or imported to say so."""
+    """What a recipe's data has run besides what comes with llmpolicy; nothing of it is run or
+    imported to say so.
+    """
     return [
         code
         for key, name, args in _named(recipe)
-        for code in (*_code(key, name, args, base or Path()), *_in_args(f"{key.rpartition('.')[0]}.args", args))
+        for code in (
+            *_code(key, name, args, base or Path()),
+            *_in_args(f"{key.rpartition('.')[0]}.args", args),
+        )
     ]
 
 
@@ -61,18 +70,22 @@ def note(recipe: Recipe) -> list[Code]:
 def need(what: str, recipe: Mapping[str, Any], base: Path | None, *, yes: bool) -> None:
     """Ask for code that this user has not run on this machine; ``what`` begins the sentence.
 
-    With ``yes``, or the user's, it is remembered. Raises ConsentError where it is declined, or nobody can be asked.
+    With ``yes``, or the user's, it is remembered. Raises ConsentError where it is declined, or
+    nobody can be asked.
     """
     unknown = _unknown(recipe, base)
     if not unknown:
         return
     listed = "; ".join(dict.fromkeys(f"{code.key}: {code.says}" for code in unknown))
     if not yes:
-        answer = ask(f"{what} runs code that you have not run here before:\n  {listed}\nRun it? [y/N]")
+        answer = ask(
+            f"{what} runs code that you have not run here before:\n  {listed}\nRun it? [y/N]"
+        )
         if answer is None:
             command = again("--yes") or "the same command with --yes (in Python: yes=True)"
             raise ConsentError(
-                f"{what} runs code that you have not run here before ({listed}); read it, then go on with: {command}"
+                f"{what} runs code that you have not run here before ({listed}); read it, then go"
+                f" on with: {command}"
             )
         if answer.strip().lower() not in ("y", "yes"):
             raise ConsentError(f"{what}: nothing was run")
@@ -86,8 +99,12 @@ def _unknown(recipe: Mapping[str, Any], base: Path | None) -> list[Code]:
 
 
 def _named(value: Any, key: str = "") -> Iterator[tuple[str, str, Any]]:
-    """Each text of a recipe that names code: its dotted key, itself, and the arguments that it is given."""
-    pairs: Iterator[tuple[Any, Any]] = iter(value.items()) if isinstance(value, Mapping) else enumerate(value)
+    """Each text of a recipe that names code: its dotted key, itself, and the arguments that it is
+    given.
+    """
+    pairs: Iterator[tuple[Any, Any]] = (
+        iter(value.items()) if isinstance(value, Mapping) else enumerate(value)
+    )
     for name, inner in pairs:
         place = f"{key}.{name}".lstrip(".")
         if name in FUNCTIONS and isinstance(inner, str):
@@ -109,26 +126,37 @@ def _code(key: str, name: str, args: Any, base: Path) -> Iterator[Code]:
     comes_along = bool(files) and files[-1].parent in (SHIPPED, BUNDLED)
     defined = bool(files) and _defines(files[-1], function)
     if comes_along and (defined or not ("." in function or function in _imported(files[-1]))):
-        yield from _asking(key, args)  # and where it has no such function, whoever looks for it says so
+        yield from _asking(
+            key, args
+        )  # and where it has no such function, whoever looks for it says so
     elif files and not comes_along and (own or not all(map(installed, files))):
-        digests = sorted({hashlib.sha256(file.read_bytes()).hexdigest() for file in written_files(files)})
+        digests = sorted(
+            {hashlib.sha256(file.read_bytes()).hexdigest() for file in written_files(files)}
+        )
         says = f"{visible(name)} in {visible(str(files[-1]))}"
         yield _hashed(key, says, [*digests, *([] if defined else [name, args])])
     else:
         yield _hashed(
-            key, f"{visible(name)} of an installed package, with {visible(str(args or {})):.200}", [name, args]
+            key,
+            f"{visible(name)} of an installed package, with {visible(str(args or {})):.200}",
+            [name, args],
         )
 
 
 def _in_args(key: str, args: Any) -> Iterator[Code]:
-    """What arguments name, however deep: functions (``rule``, ``correctness``), and the addresses of further judges.
+    """What arguments name, however deep: functions (``rule``, ``correctness``), and the addresses
+    of further judges.
 
     A path there starts from the current folder, as no recipe's folder is known to whoever reads it.
     """
-    pairs: Iterable[tuple[Any, Any]] = args.items() if isinstance(args, Mapping) else enumerate(args or ())
+    pairs: Iterable[tuple[Any, Any]] = (
+        args.items() if isinstance(args, Mapping) else enumerate(args or ())
+    )
     for name, inner in pairs:
         if isinstance(inner, str):
-            yield from _code(f"{key}.{name}", inner, args, Path()) if REFERENCE.fullmatch(inner) else ()
+            yield from (
+                _code(f"{key}.{name}", inner, args, Path()) if REFERENCE.fullmatch(inner) else ()
+            )
         elif isinstance(inner, Mapping | list | tuple):
             yield from _asking(f"{key}.{name}", inner)
             yield from _in_args(f"{key}.{name}", inner)
@@ -139,34 +167,54 @@ def _asking(key: str, args: Any) -> Iterator[Code]:
     address = args.get("base_url") if isinstance(args, Mapping) else None
     if address is not None:
         inner = args.get("judge")
-        secret = {**args, **(inner if isinstance(inner, Mapping) else {})}.get("api_key_env", "OPENAI_API_KEY")
-        says = f"sends what is judged{f', with the key in ${visible(str(secret))},' if secret else ''} to {visible(str(address))}"
+        secret = {**args, **(inner if isinstance(inner, Mapping) else {})}.get(
+            "api_key_env", "OPENAI_API_KEY"
+        )
+        says = (
+            f"sends what is judged{f', with the key in ${visible(str(secret))},' if secret else ''}"
+            f" to {visible(str(address))}"
+        )
         yield _hashed(key, says, [str(address), str(secret)])
 
 
 def _hashed(key: str, says: str, content: Any) -> Code:
-    return Code(key, says, hashlib.sha256(json.dumps(content, default=str, sort_keys=True).encode()).hexdigest())
+    return Code(
+        key,
+        says,
+        hashlib.sha256(json.dumps(content, default=str, sort_keys=True).encode()).hexdigest(),
+    )
 
 
 def _defines(file: Path, name: str) -> bool:
-    """Whether a module writes a function itself: what it has only imported may do anything with its arguments."""
+    """Whether a module writes a function itself: what it has only imported may do anything with its
+    arguments.
+    """
     try:
         body = ast.parse(file.read_bytes()).body
     except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
         return False
-    written = {node.name for node in body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+    written = {
+        node.name for node in body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
     targets = [target for node in body if isinstance(node, ast.Assign) for target in node.targets]
     return name in written | {target.id for target in targets if isinstance(target, ast.Name)}
 
 
 def _imported(file: Path) -> set[str]:
     """The names that a module of ours takes from elsewhere."""
-    imports = [node for node in ast.walk(ast.parse(file.read_bytes())) if isinstance(node, ast.Import | ast.ImportFrom)]
-    return {alias.asname or alias.name.partition(".")[0] for node in imports for alias in node.names}
+    imports = [
+        node
+        for node in ast.walk(ast.parse(file.read_bytes()))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    ]
+    return {
+        alias.asname or alias.name.partition(".")[0] for node in imports for alias in node.names
+    }
 
 
 def _module_files(dotted: str) -> list[Path] | None:
-    """The files that ``import dotted`` would run, the module's own the last; found without importing any.
+    """The files that ``import dotted`` would run, the module's own the last; found without
+    importing any.
 
     None where there is no such module; no file of one that has none, as those built into Python.
     """
@@ -187,7 +235,9 @@ def _module_files(dotted: str) -> list[Path] | None:
             return None
         files += [Path(spec.origin).resolve()] if spec.has_location and spec.origin else []
         if part is not None:
-            spec = PathFinder.find_spec(f"{spec.name}.{part}", list(spec.submodule_search_locations or []))
+            spec = PathFinder.find_spec(
+                f"{spec.name}.{part}", list(spec.submodule_search_locations or [])
+            )
     return files
 
 
@@ -195,7 +245,9 @@ def _module_files(dotted: str) -> list[Path] | None:
 
 
 def _file() -> Path:
-    """Where the hashes are kept: in the user's state folder (XDG base directories), never below the current one."""
+    """Where the hashes are kept: in the user's state folder (XDG base directories), never below the
+    current one.
+    """
     state = os.environ.get("XDG_STATE_HOME", "")
     home = Path(state) if os.path.isabs(state) else Path.home() / ".local" / "state"
     return home / "llmpolicy" / "code_that_ran"
@@ -204,7 +256,9 @@ def _file() -> Path:
 def _known() -> set[str]:
     with suppress(OSError, RuntimeError, UnicodeDecodeError):
         if _file().stat().st_uid == os.getuid():
-            return {line.partition(" ")[0] for line in _file().read_text(encoding="utf-8").splitlines()}
+            return {
+                line.partition(" ")[0] for line in _file().read_text(encoding="utf-8").splitlines()
+            }
     return set()
 
 
@@ -215,7 +269,9 @@ def _remember(codes: Sequence[Code]) -> list[Code]:
         with suppress(OSError, RuntimeError):
             _file().parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             with os.fdopen(
-                os.open(_file(), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "w", encoding="utf-8"
+                os.open(_file(), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
+                "w",
+                encoding="utf-8",
             ) as file:
                 file.write(new)
     return list(codes)

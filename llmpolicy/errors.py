@@ -1,4 +1,6 @@
-"""Our few exceptions. Each carries one sentence: where, what was found, what was expected, the nearest valid name."""
+"""Our few exceptions. Each carries one sentence: where, what was found, what was expected, the
+nearest valid name.
+"""
 
 import difflib
 from collections.abc import Iterable
@@ -21,7 +23,9 @@ class RewardError(LLMPolicyError):
 
 
 class SandboxUnavailable(LLMPolicyError):
-    """No sandbox can run a model's code on this machine; the message names each one tried and its remedy."""
+    """No sandbox can run a model's code on this machine; the message names each one tried and its
+    remedy.
+    """
 
 
 class SandboxFault(LLMPolicyError):
@@ -45,7 +49,9 @@ class PublishError(LLMPolicyError):
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
-    """A clause ``; did you mean 'x'?`` with the nearest valid name, or the list of names when none is near."""
+    """A clause ``; did you mean 'x'?`` with the nearest valid name, or the list of names when none
+    is near.
+    """
     names = sorted(valid)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     if close:

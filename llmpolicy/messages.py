@@ -1,4 +1,6 @@
-"""Chat messages as data sets hold them: content in parts, fields that Arrow filled in, and the text that they say."""
+"""Chat messages as data sets hold them: content in parts, fields that Arrow filled in, and the text
+that they say.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -14,7 +16,9 @@ _TEXT = ("text", "input_text", "output_text")
 
 
 THINKING = ("thinking", "reasoning_content", "reasoning")
-"""The names that messages, chat templates and response templates give to what is thought before the answer."""
+"""The names that messages, chat templates and response templates give to what is thought before the
+answer.
+"""
 
 
 _CALLS = ("tool_calls", "function_call")
@@ -22,7 +26,9 @@ _CALLS = ("tool_calls", "function_call")
 
 
 class Conversation(list[Message]):
-    """Messages with what their chat template is given besides: ``tools``, and further arguments of this one prompt."""
+    """Messages with what their chat template is given besides: ``tools``, and further arguments of
+    this one prompt.
+    """
 
     def __init__(self, messages: Iterable[Message], **options: Any) -> None:
         super().__init__(messages)
@@ -36,7 +42,8 @@ def is_messages(value: Any) -> bool:
 
 
 def read_messages(messages: Sequence[Mapping[str, Any]]) -> list[Message]:
-    """The messages without absent fields, content as a text or as a list of ``{type: text, text: ...}``.
+    """The messages without absent fields, content as a text or as a list of ``{type: text, text:
+    ...}``.
 
     Raises ValueError in a clause for content that is no text, or none at all.
     """
@@ -44,7 +51,9 @@ def read_messages(messages: Sequence[Mapping[str, Any]]) -> list[Message]:
 
 
 def content_text(content: Any) -> str:
-    """What a content says: a text as it is, the texts of its parts one after the other, nothing where there is none."""
+    """What a content says: a text as it is, the texts of its parts one after the other, nothing
+    where there is none.
+    """
     if content is None or isinstance(content, str):
         return content or ""
     if isinstance(content, Mapping):
@@ -53,7 +62,9 @@ def content_text(content: Any) -> str:
 
 
 def thought(message: Mapping[str, Any]) -> str:
-    """What a message says was thought before its content, in a field of its own; empty where nothing was."""
+    """What a message says was thought before its content, in a field of its own; empty where
+    nothing was.
+    """
     given = (message.get(name) for name in THINKING)
     return next((text for text in given if isinstance(text, str) and text.strip()), "")
 
@@ -64,7 +75,9 @@ def plain(messages: Sequence[Mapping[str, Any]]) -> list[Message]:
 
 
 def present(value: Any) -> Any:
-    """A value without the fields that are None, at any depth: Arrow gives every record the fields of all others."""
+    """A value without the fields that are None, at any depth: Arrow gives every record the fields
+    of all others.
+    """
     if isinstance(value, Mapping):
         return {key: present(inner) for key, inner in value.items() if inner is not None}
     return [present(inner) for inner in value] if isinstance(value, list | tuple) else value
@@ -73,7 +86,9 @@ def present(value: Any) -> Any:
 def _read(message: Mapping[str, Any], place: int) -> Message:
     where = f"message {place} ({message.get('role')})"
     if not isinstance(message.get("role"), str):
-        raise ValueError(f"{where} has the role {message.get('role')!r}, expected a text such as 'user'")
+        raise ValueError(
+            f"{where} has the role {message.get('role')!r}, expected a text such as 'user'"
+        )
     content, calls = message.get("content"), _calls(message, where)
     if content is None:
         if not calls and not thought(message):
@@ -86,20 +101,28 @@ def _read(message: Mapping[str, Any], place: int) -> Message:
 
 
 def _calls(message: Mapping[str, Any], where: str) -> list[Any]:
-    """A message's tool calls, which data sets also hold as JSON text, one by one or all, or as a single one."""
+    """A message's tool calls, which data sets also hold as JSON text, one by one or all, or as a
+    single one.
+    """
     name = next((name for name in _CALLS if message.get(name)), "tool_calls")
     try:
         given = _from_json(message.get(name))
-        calls = [_from_json(call) for call in ([given] if isinstance(given, Mapping) else given or [])]
+        calls = [
+            _from_json(call) for call in ([given] if isinstance(given, Mapping) else given or [])
+        ]
     except (ValueError, TypeError):
         calls = [None]
     if not all(isinstance(call, Mapping) for call in calls):
         raise ValueError(
-            f"{where} has the {name} {message[name]!r:.60}, expected a list of {{name: ..., arguments: ...}}"
+            f"{where} has the {name} {message[name]!r:.60}, expected a list of {{name: ...,"
+            " arguments: ...}"
         )
     if name == "function_call":
         return [{"type": "function", "function": call} for call in calls]
-    return [{**call, "function": _from_json(call["function"])} if "function" in call else call for call in calls]
+    return [
+        {**call, "function": _from_json(call["function"])} if "function" in call else call
+        for call in calls
+    ]
 
 
 def _from_json(value: Any) -> Any:
@@ -109,7 +132,9 @@ def _from_json(value: Any) -> Any:
 def _parts(content: Any, where: str) -> list[dict[str, str]]:
     parts = [content] if isinstance(content, Mapping) else content
     if not isinstance(parts, list | tuple) or not parts:
-        raise ValueError(f"{where} has the content {content!r:.60}, expected a text or parts of text")
+        raise ValueError(
+            f"{where} has the content {content!r:.60}, expected a text or parts of text"
+        )
     return [_part(part, where) for part in parts]
 
 
@@ -121,7 +146,12 @@ def _part(part: Any, where: str) -> dict[str, str]:
     given = {key: value for key, value in part.items() if value is not None}
     kind = given.get("type", "text" if "text" in given else next(iter(given), "nothing"))
     if kind not in _TEXT:
-        raise ValueError(f"{where} has a part of type {kind!r}; a language model here reads text alone, no {kind}")
+        raise ValueError(
+            f"{where} has a part of type {kind!r}; a language model here reads text alone, no"
+            f" {kind}"
+        )
     if not isinstance(given.get("text"), str):
-        raise ValueError(f"{where} has a part without text ({part!r:.60}), expected {{type: text, text: ...}}")
+        raise ValueError(
+            f"{where} has a part without text ({part!r:.60}), expected {{type: text, text: ...}}"
+        )
     return {"type": "text", "text": given["text"]}

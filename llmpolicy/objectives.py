@@ -1,6 +1,8 @@
-"""Pure tensor functions of rewards and log-probabilities, each with its source. None of them asks which policy acted.
+"""Pure tensor functions of rewards and log-probabilities, each with its source. None of them asks
+which policy acted.
 
-Shapes: N episodes of at most L steps; P prompts of G completions; B rows of at most T decisions. Masks are from positions.
+Shapes: N episodes of at most L steps; P prompts of G completions; B rows of at most T decisions.
+Masks are from positions.
 """
 
 import torch
@@ -11,23 +13,29 @@ GROUP_EPSILON = 1e-4
 
 
 def policy_gradient_loss(log_prob: Tensor, weight: Tensor, mask: Tensor, count: float) -> Tensor:
-    """A number whose gradient, for actions that were just sampled, is minus the policy gradient ∇J = E[Σ_t ∇log π(a_t) · w_t].
+    """A number whose gradient, for actions that were just sampled, is minus the policy gradient ∇J
+    = E[Σ_t ∇log π(a_t) · w_t].
 
-    Williams 1992, "Simple statistical gradient-following algorithms", Machine Learning 8:229-256, eq. 11:
-    −(1/count) Σ mask · w · log π. It is no measure of success: its value may stay near 0 while its gradient does the work.
-    ``log_prob`` and ``mask`` are (B, T); ``weight`` is (B, T), or (B, 1) when all decisions of a row share it, and is a
-    constant. ``count`` says what the mean is over: episodes for ∇J itself, decisions for a mean over tokens.
+    Williams 1992, "Simple statistical gradient-following algorithms", Machine Learning 8:229-256,
+    eq. 11: −(1/count) Σ mask · w · log π. It is no measure of success: its value may stay near 0
+    while its gradient does the work. ``log_prob`` and ``mask`` are (B, T); ``weight`` is (B, T), or
+    (B, 1) when all decisions of a row share it, and is a constant. ``count`` says what the mean is
+    over: episodes for ∇J itself, decisions for a mean over tokens.
     """
     chosen = torch.where(mask.bool(), log_prob * weight.detach(), 0.0)  # (B, T)
     return -chosen.sum() / count
 
 
-def return_to_go(rewards: Tensor, mask: Tensor, gamma: float, final_value: Tensor | None = None) -> Tensor:
-    """What each step still earns until its episode ends: G_t = r_t + γ G_{t+1}, and 0 behind the end.
+def return_to_go(
+    rewards: Tensor, mask: Tensor, gamma: float, final_value: Tensor | None = None
+) -> Tensor:
+    """What each step still earns until its episode ends: G_t = r_t + γ G_{t+1}, and 0 behind the
+    end.
 
-    Sutton & Barto 2018, "Reinforcement Learning", 2nd ed., eq. 3.9. ``rewards`` and ``mask`` are (N, L), right-padded;
-    ``final_value`` (N,) is what the state behind the last step is worth: 0 where the episode terminated, and a value
-    estimate where it was only cut off (truncated). Returns (N, L).
+    Sutton & Barto 2018, "Reinforcement Learning", 2nd ed., eq. 3.9. ``rewards`` and ``mask`` are
+    (N, L), right-padded; ``final_value`` (N,) is what the state behind the last step is worth: 0
+    where the episode terminated, and a value estimate where it was only cut off (truncated).
+    Returns (N, L).
     """
     following = torch.zeros_like(rewards[:, 0]) if final_value is None else final_value  # (N,)
     returns = torch.zeros_like(rewards)  # (N, L)
@@ -38,11 +46,13 @@ def return_to_go(rewards: Tensor, mask: Tensor, gamma: float, final_value: Tenso
 
 
 def group_advantages(rewards: Tensor, *, scale: bool = True) -> Tensor:
-    """How much better than its group each completion was: A_i = (r_i − mean r) / (std r + 1e-4), 0 where r_i is NaN.
+    """How much better than its group each completion was: A_i = (r_i − mean r) / (std r + 1e-4), 0
+    where r_i is NaN.
 
-    Shao et al. 2024, arXiv 2402.03300, section 4.1.2 (outcome supervision), with the unbiased standard deviation; without
-    ``scale`` A_i = r_i − mean r (Liu et al. 2025, arXiv 2503.20783). ``rewards`` is (P, G), NaN for a completion that could
-    not be judged, which then counts in neither mean nor deviation. Returns (P, G).
+    Shao et al. 2024, arXiv 2402.03300, section 4.1.2 (outcome supervision), with the unbiased
+    standard deviation; without ``scale`` A_i = r_i − mean r (Liu et al. 2025, arXiv 2503.20783).
+    ``rewards`` is (P, G), NaN for a completion that could not be judged, which then counts in
+    neither mean nor deviation. Returns (P, G).
     """
     judged = ~rewards.isnan()  # (P, G)
     count = judged.sum(1, keepdim=True)  # (P, 1)
@@ -54,10 +64,12 @@ def group_advantages(rewards: Tensor, *, scale: bool = True) -> Tensor:
 
 
 def k3(log_prob: Tensor, reference_log_prob: Tensor) -> Tensor:
-    """An unbiased estimate, never negative, of KL(π ‖ reference) at each sampled decision: q/p − 1 − log(q/p).
+    """An unbiased estimate, never negative, of KL(π ‖ reference) at each sampled decision: q/p − 1
+    − log(q/p).
 
-    Schulman 2020, "Approximating KL divergence" (k3); Shao et al. 2024, arXiv 2402.03300, eq. 4. p is π's and q the
-    reference's probability of the sampled action; both arguments and the result are (B, T), in nats.
+    Schulman 2020, "Approximating KL divergence" (k3); Shao et al. 2024, arXiv 2402.03300, eq. 4. p
+    is π's and q the reference's probability of the sampled action; both arguments and the result
+    are (B, T), in nats.
     """
     log_ratio = reference_log_prob - log_prob  # (B, T)
     return torch.expm1(log_ratio) - log_ratio

@@ -1,4 +1,6 @@
-"""What lies in a folder that is named as a model or an adapter, and what a Hub id of one part means; no torch here."""
+"""What lies in a folder that is named as a model or an adapter, and what a Hub id of one part
+means; no torch here.
+"""
 
 from pathlib import Path
 
@@ -16,24 +18,31 @@ OWNERS = {
 
 
 def hub_hint(path: str) -> str:
-    """A clause with the whole Hub id of a well-known model of which only the second part was written, else an empty text."""
+    """A clause with the whole Hub id of a well-known model of which only the second part was
+    written, else an empty text.
+    """
     owner = next((owner for start, owner in OWNERS.items() if path.lower().startswith(start)), None)
     return f"; did you mean '{owner}/{path}'?" if owner and "/" not in path else ""
 
 
 def model_folder(folder: str) -> str:
-    """A folder that is named as a model; raises PolicyError for a run or an adapter, with what to write instead."""
+    """A folder that is named as a model; raises PolicyError for a run or an adapter, with what to
+    write instead.
+    """
     _refuse_run(folder, "a model")
     path = Path(folder)
     if (path / "adapter_config.json").is_file() and not (path / "config.json").is_file():
         raise PolicyError(
-            f"{folder} is an adapter, not a model; write model.path as its base and model.adapter: {folder}"
+            f"{folder} is an adapter, not a model; write model.path as its base and model.adapter:"
+            f" {folder}"
         )
     return folder
 
 
 def adapter_folder(folder: str | None) -> str | None:
-    """A folder, or Hub id, that is named as an adapter; raises PolicyError for a run or whole weights."""
+    """A folder, or Hub id, that is named as an adapter; raises PolicyError for a run or whole
+    weights.
+    """
     if folder is None:
         return None
     _refuse_run(folder, "an adapter")

@@ -1,6 +1,7 @@
 """The contract of a reward as tests: ``pytest polite.py`` or ``pytest --reward module:function``.
 
-A function with `@reward` is collected from the file that defines it. Nothing else of llmpolicy loads before one is found.
+A function with `@reward` is collected from the file that defines it. Nothing else of llmpolicy
+loads before one is found.
 """
 
 from collections.abc import Iterator
@@ -17,9 +18,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """The two options."""
     group = parser.getgroup("llmpolicy", "rewards")
     group.addoption(
-        "--reward", action="append", default=[], metavar="NAME", help="check this reward, as check-reward does"
+        "--reward",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="check this reward, as check-reward does",
     )
-    group.addoption("--reward-data", metavar="FILE", help="rows of the task, whose gold answers --reward must pay")
+    group.addoption(
+        "--reward-data",
+        metavar="FILE",
+        help="rows of the task, whose gold answers --reward must pay",
+    )
 
 
 def pytest_pycollect_makeitem(collector: Any, name: str, obj: object) -> list[pytest.Item] | None:
@@ -30,7 +39,9 @@ def pytest_pycollect_makeitem(collector: Any, name: str, obj: object) -> list[py
     return list(_items(collector, f"{collector.path}:{name}", name))
 
 
-def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(
+    session: pytest.Session, config: pytest.Config, items: list[pytest.Item]
+) -> None:
     """The tests of the rewards that are named; with no file given they are all there is."""
     named = config.getoption("--reward")
     if named and config.args_source is not pytest.Config.ArgsSource.ARGS:
@@ -47,7 +58,9 @@ class RewardItem(pytest.Item):
         self.reference, self.part, self.data = reference, part, data
 
     def runtest(self) -> None:
-        """Check, and fail with the report's own words; a reward that says nothing of itself is skipped."""
+        """Check, and fail with the report's own words; a reward that says nothing of itself is
+        skipped.
+        """
         from llmpolicy.diagnose.reward import check, told
         from llmpolicy.errors import LLMPolicyError
         from llmpolicy.rewards.check import NOTHING
@@ -69,4 +82,6 @@ class RewardItem(pytest.Item):
 
 def _items(parent: Any, reference: str, name: str, data: str | None = None) -> Iterator[RewardItem]:
     for part in PARTS:
-        yield RewardItem.from_parent(parent, name=f"{name}[{part}]", reference=reference, part=part, data=data)
+        yield RewardItem.from_parent(
+            parent, name=f"{name}[{part}]", reference=reference, part=part, data=data
+        )

@@ -1,8 +1,10 @@
-"""The loop of reinforcement learning: state -> policy -> action -> environment -> next state and reward -> improve.
+"""The loop of reinforcement learning: state -> policy -> action -> environment -> next state and
+reward -> improve.
 
-REINFORCE (Williams 1992): ∇J = E[Σ ∇log π(a|s) · weight]. Each update plays N episodes with the policy as it is, weighs every
-step by how much better than expected it went on, and makes well-rewarded actions likelier. What comes after the rewards knows
-only ``(log_prob, weight, mask)``, so the same loop trains a network of four numbers and a language model:
+REINFORCE (Williams 1992): ∇J = E[Σ ∇log π(a|s) · weight]. Each update plays N episodes with the
+policy as it is, weighs every step by how much better than expected it went on, and makes
+well-rewarded actions likelier. What comes after the rewards knows only ``(log_prob, weight,
+mask)``, so the same loop trains a network of four numbers and a language model:
 
     ============  ===========================  =====================================
     word          CartPole                     language model
@@ -41,7 +43,8 @@ Metrics = dict[str, float]
 class Settings:
     """A recipe's ``reinforce:`` block.
 
-    ``gamma`` discounts what is earned later; ``horizon`` cuts training episodes off after so many steps.
+    ``gamma`` discounts what is earned later; ``horizon`` cuts training episodes off after so many
+    steps.
     """
 
     updates: Annotated[int, Field(ge=1)]
@@ -64,14 +67,17 @@ def reinforce(
 ) -> "Trained":
     """Train the policy in place and return what happened.
 
-    Goes on from ``state`` if one is given. ``time_limit`` is in seconds. ``on_rollout`` gets the number of the update, from
-    1, what was played for it and its weights (N, L). ``on_update`` gets the number of finished updates and the metrics of
-    the last one; it may return True to stop. The same seed gives the same run.
+    Goes on from ``state`` if one is given. ``time_limit`` is in seconds. ``on_rollout`` gets the
+    number of the update, from 1, what was played for it and its weights (N, L). ``on_update`` gets
+    the number of finished updates and the metrics of the last one; it may return True to stop. The
+    same seed gives the same run.
     """
     state = state or State.begin(policy, environment, settings, seed)
     trained, started = Trained(state), time.monotonic()
     while state.update < settings.updates:
-        experience = rollout(policy, environment, seed=_seed(seed, state.update), horizon=settings.horizon)
+        experience = rollout(
+            policy, environment, seed=_seed(seed, state.update), horizon=settings.horizon
+        )
         weight = state.baseline.weight(experience)  # (N, L)
         if on_rollout:
             on_rollout(state.update + 1, experience, weight)
@@ -88,7 +94,9 @@ def reinforce(
     return trained
 
 
-def improve(policy: Policy, optimizer: torch.optim.Optimizer, experience: Rollout, weight: Tensor) -> Metrics:
+def improve(
+    policy: Policy, optimizer: torch.optim.Optimizer, experience: Rollout, weight: Tensor
+) -> Metrics:
     """One step of the optimiser along the policy gradient."""
     loss = surrogate(policy, experience, weight)
     optimizer.zero_grad()
@@ -103,7 +111,9 @@ def improve(policy: Policy, optimizer: torch.optim.Optimizer, experience: Rollou
 
 
 def surrogate(policy: Policy, experience: Rollout, weight: Tensor) -> Tensor:
-    """The loss whose gradient is minus the policy gradient, averaged over episodes; ``weight`` (N, L) has one number a step."""
+    """The loss whose gradient is minus the policy gradient, averaged over episodes; ``weight`` (N,
+    L) has one number a step.
+    """
     log_prob, mask = policy.log_prob(experience.states, experience.actions)  # (B, T)
     per_row = weight[experience.mask].unsqueeze(1).to(log_prob)  # (B, 1)
     return policy_gradient_loss(log_prob, per_row, mask, count=len(experience.episodes))
@@ -111,14 +121,18 @@ def surrogate(policy: Policy, experience: Rollout, weight: Tensor) -> Tensor:
 
 @dataclass
 class State:
-    """What an update changes besides the policy: with the policy's weights and the seed, all that the next update depends on."""
+    """What an update changes besides the policy: with the policy's weights and the seed, all that
+    the next update depends on.
+    """
 
     baseline: Baseline
     optimizer: torch.optim.Optimizer
     update: int = 0
 
     @classmethod
-    def begin(cls, policy: Policy, environment: Environment, settings: Settings, seed: int = 0) -> "State":
+    def begin(
+        cls, policy: Policy, environment: Environment, settings: Settings, seed: int = 0
+    ) -> "State":
         """Nothing learnt yet."""
         trainable = [parameter for parameter in policy.parameters() if parameter.requires_grad]
         baseline = BASELINES[settings.baseline](environment, settings.gamma, seed)
@@ -129,15 +143,23 @@ class State:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         torch.save(
-            {"baseline": self.baseline.state_dict(), "optimizer": self.optimizer.state_dict()}, folder / "state.pt"
+            {"baseline": self.baseline.state_dict(), "optimizer": self.optimizer.state_dict()},
+            folder / "state.pt",
         )
-        (folder / "trainer_state.json").write_text(json.dumps({"global_step": self.update}), encoding="utf-8")
+        (folder / "trainer_state.json").write_text(
+            json.dumps({"global_step": self.update}), encoding="utf-8"
+        )
 
     def load(self, folder: str | Path) -> "State":
-        """Take over what ``save`` wrote, and return itself; the policy's weights are its own to load, before ``begin``."""
+        """Take over what ``save`` wrote, and return itself; the policy's weights are its own to
+        load, before ``begin``.
+        """
         folder = Path(folder)
         if not (folder / "trainer_state.json").is_file():
-            raise RunError(f"{folder} holds no state to go on from: expected state.pt and trainer_state.json in it")
+            raise RunError(
+                f"{folder} holds no state to go on from: expected state.pt and trainer_state.json"
+                " in it"
+            )
         saved = torch.load(folder / "state.pt", weights_only=True)
         self.baseline.load_state_dict(saved["baseline"])
         self.optimizer.load_state_dict(saved["optimizer"])
@@ -147,7 +169,9 @@ class State:
 
 @dataclass
 class Trained:
-    """What a run of the loop leaves: its state, the metrics of each update, and why it stopped early, if it did."""
+    """What a run of the loop leaves: its state, the metrics of each update, and why it stopped
+    early, if it did.
+    """
 
     state: State
     metrics: list[Metrics] = field(default_factory=list)
@@ -155,7 +179,8 @@ class Trained:
 
 
 def build_settings(block: Mapping[str, Any], besides: Sequence[str] = ()) -> Settings:
-    """The settings of a recipe's ``reinforce:`` block; raises RecipeError for a key or value that makes no sense.
+    """The settings of a recipe's ``reinforce:`` block; raises RecipeError for a key or value that
+    makes no sense.
 
     The keys ``besides`` are valid too, but not the loop's.
     """
@@ -164,7 +189,9 @@ def build_settings(block: Mapping[str, Any], besides: Sequence[str] = ()) -> Set
         if key not in (*names, *besides):
             raise RecipeError(f"reinforce: unknown key {key!r}{nearest(key, (*names, *besides))}")
     try:
-        return TypeAdapter(Settings).validate_python({key: block[key] for key in names if key in block})
+        return TypeAdapter(Settings).validate_python(
+            {key: block[key] for key in names if key in block}
+        )
     except ValidationError as error:
         first = error.errors()[0]
         key, message = str(first["loc"][0]), first["msg"]

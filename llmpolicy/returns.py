@@ -1,4 +1,6 @@
-"""How well a policy does in an environment: its mean return over fresh episodes, greedy and sampled, each with its interval."""
+"""How well a policy does in an environment: its mean return over fresh episodes, greedy and
+sampled, each with its interval.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -17,7 +19,9 @@ FRESH = 2**32
 
 @dataclass(frozen=True, slots=True)
 class ReturnEvaluation:
-    """The undiscounted return of an episode: mean with a 95 % interval, by the mode and by samples of the policy."""
+    """The undiscounted return of an episode: mean with a 95 % interval, by the mode and by samples
+    of the policy.
+    """
 
     greedy: Interval
     sampled: Interval
@@ -33,11 +37,16 @@ class ReturnEvaluation:
 def evaluate_returns(
     policy: Policy, block: Mapping[str, Any], *, episodes: int = 100, seed: int = 0
 ) -> ReturnEvaluation:
-    """Play fresh episodes of a recipe's environment, greedy and sampled from the same beginnings."""
+    """Play fresh episodes of a recipe's environment, greedy and sampled from the same
+    beginnings.
+    """
     environment = build_environment({**block, "count": episodes})
     greedy, sampled = (
         mean_return(
-            [episode.total for episode in rollout(policy, environment, seed=FRESH + seed, greedy=mode).episodes]
+            [
+                episode.total
+                for episode in rollout(policy, environment, seed=FRESH + seed, greedy=mode).episodes
+            ]
         )
         for mode in (True, False)
     )
@@ -45,7 +54,9 @@ def evaluate_returns(
 
 
 def mean_return(returns: Sequence[float]) -> Interval:
-    """The mean of at least two returns ± 1.96 standard errors (the normal approximation; meant for dozens of episodes)."""
+    """The mean of at least two returns ± 1.96 standard errors (the normal approximation; meant for
+    dozens of episodes).
+    """
     half = Z * stdev(returns) / math.sqrt(len(returns))
     mean = fmean(returns)
     return Interval(mean, mean - half, mean + half)

@@ -1,8 +1,9 @@
-"""A reward model from preference pairs: TRL's RewardTrainer, and how far its scores can be believed.
+"""A reward model from preference pairs: TRL's RewardTrainer, and how far its scores can be
+believed.
 
-The model is Bradley and Terry's: P(a is preferred to b) = σ(r(a) - r(b)) (Bradley & Terry 1952, "Rank analysis of
-incomplete block designs", Biometrika 39:324-345). It is calibrated when of the pairs with a margin m a share σ(m) is
-ordered rightly.
+The model is Bradley and Terry's: P(a is preferred to b) = σ(r(a) - r(b)) (Bradley & Terry 1952,
+"Rank analysis of incomplete block designs", Biometrika 39:324-345). It is calibrated when of the
+pairs with a margin m a share σ(m) is ordered rightly.
 """
 
 import logging
@@ -31,7 +32,8 @@ BINS = 5
 class Bin:
     """Held-out pairs whose margins |r(chosen) - r(rejected)| lie between low and high.
 
-    ``expected`` is the mean of σ(margin), the accuracy that the margins promise; ``accuracy`` is the one that was found.
+    ``expected`` is the mean of σ(margin), the accuracy that the margins promise; ``accuracy`` is
+    the one that was found.
     """
 
     low: float
@@ -43,7 +45,9 @@ class Bin:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A reward model on held-out pairs: accuracy, how large its rewards are, and its calibration."""
+    """A reward model on held-out pairs: accuracy, how large its rewards are, and its
+    calibration.
+    """
 
     n: int
     accuracy: Interval
@@ -55,10 +59,14 @@ class Measured:
 
 
 def reward_config(settings: Mapping[str, Any], *, folder: Path, seed: int, target: str) -> Any:
-    """RewardConfig from the recipe's ``reward_model:`` block; raises RecipeError when TRL refuses a value."""
+    """RewardConfig from the recipe's ``reward_model:`` block; raises RecipeError when TRL refuses a
+    value.
+    """
     from trl import RewardConfig
 
-    return stage_config(RewardConfig, "reward_model", settings, folder=folder, seed=seed, target=target)
+    return stage_config(
+        RewardConfig, "reward_model", settings, folder=folder, seed=seed, target=target
+    )
 
 
 def train_reward_model(
@@ -71,7 +79,8 @@ def train_reward_model(
     *,
     lora: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Train what `begin` gave, write it as a normal model (an adapter is merged), and measure what was written.
+    """Train what `begin` gave, write it as a normal model (an adapter is merged), and measure what
+    was written.
 
     Returns the report that is written beside the model.
     """
@@ -85,9 +94,13 @@ def train_reward_model(
     config = None if lora is None else _lora(lora, model)
     rows, pairs = _rows(pairs, model, tokenizer, args.max_length)
     try:
-        trainer = RewardTrainer(model, args, train_dataset=rows, processing_class=tokenizer, peft_config=config)
+        trainer = RewardTrainer(
+            model, args, train_dataset=rows, processing_class=tokenizer, peft_config=config
+        )
     except ValueError as error:  # target_modules that the model has none of
-        raise PolicyError(f"reward_model: TRL cannot begin with {name} ({first_line(error)})") from error
+        raise PolicyError(
+            f"reward_model: TRL cannot begin with {name} ({first_line(error)})"
+        ) from error
     drop_printers(trainer)
     check_trained(trainer.accelerator.unwrap_model(trainer.model), name, args)
     if trainer.is_world_process_zero():
@@ -111,7 +124,8 @@ def train_reward_model(
 def begin(base: str, *, seed: int, **options: Any) -> tuple[Any, Any]:
     """A language model with a new head of one label, drawn from the seed, and its tokenizer.
 
-    ``options`` are dtype, revision and trust_remote_code. Raises PolicyError for what cannot be loaded.
+    ``options`` are dtype, revision and trust_remote_code. Raises PolicyError for what cannot be
+    loaded.
     """
     from transformers import AutoModelForSequenceClassification, AutoTokenizer, set_seed
     from trl.trainer.reward_trainer import suppress_seqcls_warning
@@ -123,13 +137,19 @@ def begin(base: str, *, seed: int, **options: Any) -> tuple[Any, Any]:
     try:
         with suppress_seqcls_warning():
             loaded: Any = AutoModelForSequenceClassification.from_pretrained(
-                base, num_labels=1, dtype=options.get("dtype") or "float32", output_loading_info=True, **shared
+                base,
+                num_labels=1,
+                dtype=options.get("dtype") or "float32",
+                output_loading_info=True,
+                **shared,
             )
         model, found = loaded
         check_placed(base, model, found, new=("score.",), apart=("lm_head.",))
         return model, AutoTokenizer.from_pretrained(base, **shared)
     except FAILURES as error:
-        raise PolicyError(f"no reward model can begin from {base!r}: {' '.join(str(error).split())[:200]}") from error
+        raise PolicyError(
+            f"no reward model can begin from {base!r}: {' '.join(str(error).split())[:200]}"
+        ) from error
 
 
 def _lora(lora: Mapping[str, Any], model: Any) -> Any:
@@ -142,12 +162,17 @@ def _lora(lora: Mapping[str, Any], model: Any) -> Any:
         _scores(model)
     if config.target_modules == "all-linear" and config.exclude_modules is None:
         config.exclude_modules = endings(read_past(model) | strange) or None
-    config.task_type, config.modules_to_save = "SEQ_CLS", sorted({*(config.modules_to_save or ()), "score"})
+    config.task_type, config.modules_to_save = (
+        "SEQ_CLS",
+        sorted({*(config.modules_to_save or ()), "score"}),
+    )
     return config
 
 
 def _rehearse(name: str, model: Any, tokenizer: Any) -> None:
-    """Write the model as it will be written at the end, and load it; PolicyError if it cannot be, or scores otherwise."""
+    """Write the model as it will be written at the end, and load it; PolicyError if it cannot be,
+    or scores otherwise.
+    """
     from peft import PeftModel
     from transformers import AutoModelForSequenceClassification
 
@@ -169,7 +194,9 @@ def _rehearse(name: str, model: Any, tokenizer: Any) -> None:
         )
         again, report = loaded
         check_placed(name, again, report)
-        _same(name, expected, _scores(again.to(whole.device)), "loaded from its folder", whole.dtype)
+        _same(
+            name, expected, _scores(again.to(whole.device)), "loaded from its folder", whole.dtype
+        )
 
     _same(name, expected, _scores(whole), "added to its base", whole.dtype)
     rehearse(name, whole, tokenizer, whole.save_pretrained, look, trained_only=False)
@@ -193,41 +220,55 @@ def _same(name: str, expected: Any, found: Any, when: str, dtype: Any) -> None:
     """Raise PolicyError if scores differ by more than rounding."""
     apart = float((expected - found).abs().max())
     if not apart <= (1e-2 if dtype.itemsize == 4 else 0.2) * max(1.0, float(expected.abs().max())):
-        raise PolicyError(f"{name}: what is trained would score otherwise once it is {when} (by {apart:.2g})")
+        raise PolicyError(
+            f"{name}: what is trained would score otherwise once it is {when} (by {apart:.2g})"
+        )
 
 
 def as_text(reply: Reply, where: str) -> str:
-    """A reply as the text that GRPO will score, thinking in front; PolicyError for tool calls, which are no text there."""
+    """A reply as the text that GRPO will score, thinking in front; PolicyError for tool calls,
+    which are no text there.
+    """
     if isinstance(reply, str):
         return reply
     if reply.get("tool_calls"):
         raise PolicyError(
-            f"{where}: the reply calls tools, and a reward model scores texts; expected it as the text that a model writes"
+            f"{where}: the reply calls tools, and a reward model scores texts; expected it as the"
+            " text that a model writes"
         )
     before, content = thought(reply), content_text(reply["content"])
     return f"<think>\n{before.strip()}\n</think>\n\n{content}" if before else content
 
 
 def _read(pairs: Sequence[Pair], rewarder: Any) -> list[tuple[Pair, list[int], list[int]]]:
-    """Pairs with their replies as texts, and the ids of both as `reward_model:score` reads them; no two equal ones."""
+    """Pairs with their replies as texts, and the ids of both as `reward_model:score` reads them; no
+    two equal ones.
+    """
     from reward_fns.reward_model import token_ids
 
     if any(getattr(pair.prompt, "options", {}) for pair in pairs):
         logger.warning(
-            "reward_model: a reward reads messages alone, without tools and chat_template_kwargs of the pairs"
+            "reward_model: a reward reads messages alone, without tools and chat_template_kwargs of"
+            " the pairs"
         )
     rows: list[tuple[Pair, list[int], list[int]]] = []
     for pair in pairs:
         where = f"reward_model, pair {pair.question!r:.60}"
-        told = replace(pair, chosen=as_text(pair.chosen, where), rejected=as_text(pair.rejected, where))
-        chosen, rejected = (token_ids(rewarder, pair.prompt, str(text)) for text in (told.chosen, told.rejected))
+        told = replace(
+            pair, chosen=as_text(pair.chosen, where), rejected=as_text(pair.rejected, where)
+        )
+        chosen, rejected = (
+            token_ids(rewarder, pair.prompt, str(text)) for text in (told.chosen, told.rejected)
+        )
         if chosen != rejected:
             rows.append((told, chosen, rejected))
     return rows
 
 
 def _rows(pairs: Pairs, model: Any, tokenizer: Any, most: int | None) -> tuple[Any, Pairs]:
-    """What TRL trains on, and the pairs that are left: those that read alike to the model are dropped and counted."""
+    """What TRL trains on, and the pairs that are left: those that read alike to the model are
+    dropped and counted.
+    """
     from datasets import Dataset
 
     from reward_fns.reward_model import RewardModel
@@ -236,21 +277,45 @@ def _rows(pairs: Pairs, model: Any, tokenizer: Any, most: int | None) -> tuple[A
     train, held_out = _read(pairs.train, rewarder), _read(pairs.held_out, rewarder)
     alike = len(pairs.train) + len(pairs.held_out) - len(train) - len(held_out)
     if not train:
-        raise PolicyError("reward_model: the chat template makes one text of the two replies of each pair")
+        raise PolicyError(
+            "reward_model: the chat template makes one text of the two replies of each pair"
+        )
     if alike:
-        logger.warning("reward_model: %d pairs dropped: the chat template makes one text of their two replies", alike)
+        logger.warning(
+            "reward_model: %d pairs dropped: the chat template makes one text of their two replies",
+            alike,
+        )
     short = [row for row in train if most is None or max(map(len, row[1:])) <= most]
     longer = len(train) - len(short)
     if not short:
-        raise PolicyError(f"reward_model: all {longer} pairs have a reply beyond max_length = {most} tokens; raise it")
+        raise PolicyError(
+            f"reward_model: all {longer} pairs have a reply beyond max_length = {most} tokens;"
+            " raise it"
+        )
     if longer:
-        logger.warning("reward_model: %d of %d pairs dropped: beyond max_length = %d tokens", longer, len(train), most)
-    left = Pairs([pair for pair, *_ in short], [pair for pair, *_ in held_out], pairs.dropped + alike + longer)
-    return Dataset.from_list([{"chosen_ids": chosen, "rejected_ids": rejected} for _, chosen, rejected in short]), left
+        logger.warning(
+            "reward_model: %d of %d pairs dropped: beyond max_length = %d tokens",
+            longer,
+            len(train),
+            most,
+        )
+    left = Pairs(
+        [pair for pair, *_ in short],
+        [pair for pair, *_ in held_out],
+        pairs.dropped + alike + longer,
+    )
+    return (
+        Dataset.from_list(
+            [{"chosen_ids": chosen, "rejected_ids": rejected} for _, chosen, rejected in short]
+        ),
+        left,
+    )
 
 
 def measure(folder: Path, pairs: Sequence[Pair]) -> Measured:
-    """How the reward model in a folder orders pairs that it was not trained on; it is scored as in training by GRPO."""
+    """How the reward model in a folder orders pairs that it was not trained on; it is scored as in
+    training by GRPO.
+    """
     from reward_fns.reward_model import score
 
     prompts = [pair.prompt for pair in pairs] * 2
@@ -262,8 +327,8 @@ def measure(folder: Path, pairs: Sequence[Pair]) -> Measured:
 def measured(chosen: Sequence[float], rejected: Sequence[float]) -> Measured:
     """The figures of held-out pairs from their two rewards; a tie is not ordered rightly.
 
-    The calibration error is Σ_b n_b/N · |accuracy_b - expected_b| over bins of like size (Naeini et al. 2015, AAAI,
-    eq. 3, with equal counts instead of equal widths).
+    The calibration error is Σ_b n_b/N · |accuracy_b - expected_b| over bins of like size (Naeini et
+    al. 2015, AAAI, eq. 3, with equal counts instead of equal widths).
     """
     margins = [c - r for c, r in zip(chosen, rejected, strict=True)]
     ordered = sorted(margins, key=abs)
@@ -277,7 +342,8 @@ def measured(chosen: Sequence[float], rejected: Sequence[float]) -> Measured:
         log_loss=fmean(_softplus(-m) for m in margins),
         mean=fmean(both),
         std=pstdev(both),
-        calibration_error=sum(b.n * abs(b.accuracy.value - b.expected) for b in bins) / len(margins),
+        calibration_error=sum(b.n * abs(b.accuracy.value - b.expected) for b in bins)
+        / len(margins),
         bins=bins,
     )
 
@@ -285,7 +351,13 @@ def measured(chosen: Sequence[float], rejected: Sequence[float]) -> Measured:
 def _bin(margins: Sequence[float]) -> Bin:
     sizes = [abs(m) for m in margins]
     expected = fmean(math.exp(-_softplus(-size)) for size in sizes)
-    return Bin(min(sizes), max(sizes), len(sizes), expected, wilson(sum(m > 0 for m in margins), len(margins)))
+    return Bin(
+        min(sizes),
+        max(sizes),
+        len(sizes),
+        expected,
+        wilson(sum(m > 0 for m in margins), len(margins)),
+    )
 
 
 def _softplus(x: float) -> float:
@@ -300,14 +372,17 @@ def table(report: Mapping[str, Any]) -> str:
         return f"reward model: {report['train']['n']} pairs, none held out"
     accuracy = found["accuracy"]
     lines = [
-        f"reward model on {found['n']} held-out pairs: accuracy {accuracy['value']:.3f} "
-        f"[{accuracy['low']:.3f}, {accuracy['high']:.3f}]  log loss {found['log_loss']:.3f}  "
-        f"rewards {found['mean']:+.2f} ± {found['std']:.2f}  calibration error {found['calibration_error']:.3f}",
+        (
+            f"reward model on {found['n']} held-out pairs: accuracy {accuracy['value']:.3f}"
+            f" [{accuracy['low']:.3f}, {accuracy['high']:.3f}]  log loss {found['log_loss']:.3f} "
+            f" rewards {found['mean']:+.2f} ± {found['std']:.2f}  calibration error"
+            f" {found['calibration_error']:.3f}"
+        ),
         "  margin         pairs  promised  found",
     ]
     lines += [
-        f"  {b['low']:5.2f} to {b['high']:5.2f} {b['n']:6}     {b['expected']:.3f}  {b['accuracy']['value']:.3f} "
-        f"[{b['accuracy']['low']:.3f}, {b['accuracy']['high']:.3f}]"
+        f"  {b['low']:5.2f} to {b['high']:5.2f} {b['n']:6}     {b['expected']:.3f} "
+        f" {b['accuracy']['value']:.3f} [{b['accuracy']['low']:.3f}, {b['accuracy']['high']:.3f}]"
         for b in found["bins"]
     ]
     return "\n".join(lines)

@@ -1,4 +1,6 @@
-"""A policy acts in an environment until every episode has ended; what happened is kept as a record."""
+"""A policy acts in an environment until every episode has ended; what happened is kept as a
+record.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,10 +17,11 @@ from llmpolicy.types import Episode, Step
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """N episodes, and for each the state it ended in. As tensors they are (N, L), right-padded to the longest.
+    """N episodes, and for each the state it ended in. As tensors they are (N, L), right-padded to
+    the longest.
 
-    ``states`` and ``actions`` list the B steps of all episodes, one episode after the other: the rows at which
-    ``mask`` holds, in its order.
+    ``states`` and ``actions`` list the B steps of all episodes, one episode after the other: the
+    rows at which ``mask`` holds, in its order.
     """
 
     episodes: Sequence[Episode]
@@ -53,11 +56,18 @@ class Rollout:
 
 
 def rollout(
-    policy: Policy, environment: Environment, *, seed: int, greedy: bool = False, horizon: int | None = None
+    policy: Policy,
+    environment: Environment,
+    *,
+    seed: int,
+    greedy: bool = False,
+    horizon: int | None = None,
 ) -> Rollout:
-    """One episode in each of the environment's places: state -> policy -> action -> environment -> next state and reward.
+    """One episode in each of the environment's places: state -> policy -> action -> environment ->
+    next state and reward.
 
-    All randomness follows from ``seed``. After ``horizon`` steps an episode that still runs is cut off (truncated).
+    All randomness follows from ``seed``. After ``horizon`` steps an episode that still runs is cut
+    off (truncated).
     """
     generator = torch.Generator(device=next(iter(policy.parameters())).device).manual_seed(seed)
     states = list(environment.reset(seed))
@@ -73,5 +83,10 @@ def rollout(
             truncated = not ended and (cut or bool(there.truncated[i]))
             steps[row].append(Step(here[i], action.value[i], there.rewards[i], ended, truncated))
             states[row] = there.states[i]
-        running = [row for row in running if not (steps[row][-1].terminated or steps[row][-1].truncated)]
-    return Rollout([Episode(done, group) for done, group in zip(steps, environment.groups, strict=True)], states)
+        running = [
+            row for row in running if not (steps[row][-1].terminated or steps[row][-1].truncated)
+        ]
+    return Rollout(
+        [Episode(done, group) for done, group in zip(steps, environment.groups, strict=True)],
+        states,
+    )

@@ -1,4 +1,6 @@
-"""Ctrl-C, SIGTERM and SIGHUP as a wish: the loop that trains ends at its next step, with a checkpoint. No torch here."""
+"""Ctrl-C, SIGTERM and SIGHUP as a wish: the loop that trains ends at its next step, with a
+checkpoint. No torch here.
+"""
 
 import contextlib
 import ctypes
@@ -28,7 +30,8 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Signals:
-    """Notes the first SIGINT, SIGTERM or SIGHUP, in words, for a loop to end by; a second one is immediate.
+    """Notes the first SIGINT, SIGTERM or SIGHUP, in words, for a loop to end by; a second one is
+    immediate.
 
     ``unit`` is what the loop finishes first.
     """
@@ -71,7 +74,9 @@ def _tell(line: str) -> None:
 
 @contextlib.contextmanager
 def terminable() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end what is going on as Ctrl-C does, where only a loop knows better."""
+    """Let SIGTERM and SIGHUP end what is going on as Ctrl-C does, where only a loop knows
+    better.
+    """
 
     def end(number: int, _: FrameType | None) -> None:
         raise Interrupted(number=number)
@@ -95,6 +100,8 @@ def _terminating() -> list[signal.Signals]:
 
 
 def end_with_launcher() -> None:
-    """Get SIGTERM when the launcher that started this process dies, were it by SIGKILL; Linux alone can promise that."""
+    """Get SIGTERM when the launcher that started this process dies, were it by SIGKILL; Linux alone
+    can promise that.
+    """
     if sys.platform == "linux" and any(name in os.environ for name in _LAUNCHED):
         ctypes.CDLL(None).prctl(_SET_DEATH_SIGNAL, signal.SIGTERM, 0, 0, 0)

@@ -1,4 +1,6 @@
-"""Lines for a terminal: as wide as it is, never broken inside a word, and not among those of the libraries."""
+"""Lines for a terminal: as wide as it is, never broken inside a word, and not among those of the
+libraries.
+"""
 
 import errno
 import io
@@ -25,20 +27,28 @@ _words: list[str] = []
 INVISIBLE = re.compile(
     "[\\u034f\\u115f\\u1160\\u17b4\\u17b5\\u2800\\u3164\\uffa0\\ufe00-\\ufe0e\\U000e0000-\\U000e0fff]"
 )
-"""Signs that Unicode calls letters or marks and that show nothing: fillers, selectors of variants, tags."""
+"""Signs that Unicode calls letters or marks and that show nothing: fillers, selectors of variants,
+tags.
+"""
 BETWEEN = re.compile("[^\\n\\t\\u00a0\\u2000-\\u200a\\u202f\\u205f\\u3000]+")
 """What lies between breaks, tabs and wide or narrow spaces, which break no terminal."""
 
 
 def visible(text: str) -> str:
-    """A text in one line, with what a terminal would not show, line breaks too, spelled out: a backslash stays one."""
+    """A text in one line, with what a terminal would not show, line breaks too, spelled out: a
+    backslash stays one.
+    """
     if text.isprintable() and not INVISIBLE.search(text):
         return text
-    return "".join(sign if _shows(sign) else sign.encode("unicode_escape").decode() for sign in text)
+    return "".join(
+        sign if _shows(sign) else sign.encode("unicode_escape").decode() for sign in text
+    )
 
 
 def shown(text: str) -> str:
-    """Lines of text with all that would not show but their breaks, tabs and spaces spelled out, as `visible` does."""
+    """Lines of text with all that would not show but their breaks, tabs and spaces spelled out, as
+    `visible` does.
+    """
     return BETWEEN.sub(lambda between: visible(between[0]), text)
 
 
@@ -47,12 +57,16 @@ def _shows(sign: str) -> bool:
 
 
 def columns(otherwise: int = 0) -> int:
-    """How wide the terminal is, as it or ``COLUMNS`` says; ``otherwise`` where the output goes to a file."""
+    """How wide the terminal is, as it or ``COLUMNS`` says; ``otherwise`` where the output goes to a
+    file.
+    """
     return shutil.get_terminal_size((otherwise, 24)).columns
 
 
 def wrapped(text: str, width: int | None = None) -> str:
-    """A text whose lines are at most ``width`` columns, broken between words and indented under their beginning."""
+    """A text whose lines are at most ``width`` columns, broken between words and indented under
+    their beginning.
+    """
     width = columns() if width is None else width
     return "\n".join(_wrapped(line, width) for line in text.split("\n")) if width else text
 
@@ -65,13 +79,20 @@ def _wrapped(line: str, width: int) -> str:
         text, command = _wrapped(ends[1], width), ends[2]
         return f"{text} {command}" if text == ends[1] else f"{text}\n{indent}{command}"
     parts = textwrap.wrap(
-        line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False, replace_whitespace=False
+        line,
+        width,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+        replace_whitespace=False,
     )
     return "\n".join(parts)
 
 
 def quiet() -> None:
-    """Keep the libraries' own progress bars and notes to developers out of the way of ours; warnings and errors still show."""
+    """Keep the libraries' own progress bars and notes to developers out of the way of ours;
+    warnings and errors still show.
+    """
     import transformers
 
     for library in LIBRARIES:
@@ -83,7 +104,9 @@ def quiet() -> None:
 
 
 def tell(text: str) -> None:
-    """Print lines at once, also into a file or a pipe; where nobody reads them any more, what goes on is worth more."""
+    """Print lines at once, also into a file or a pipe; where nobody reads them any more, what goes
+    on is worth more.
+    """
     try:
         print(wrapped(shown(text)), file=sys.stdout, flush=True)
     except OSError as error:
@@ -93,8 +116,12 @@ def tell(text: str) -> None:
 
 
 def ask(question: str) -> str | None:
-    """What the user types; None where nobody can: no terminal, or several processes that would ask."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 or not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
+    """What the user types; None where nobody can: no terminal, or several processes that would
+    ask.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 or not (
+        sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()
+    ):
         return None
     print(wrapped(shown(question)), end=" ", file=sys.stderr, flush=True)
     return sys.stdin.readline()
@@ -106,14 +133,18 @@ def begun_by(words: Sequence[str]) -> None:
 
 
 def again(more: str) -> str | None:
-    """The command of this process with one more word, to be copied; None where it was no command, or of several processes."""
+    """The command of this process with one more word, to be copied; None where it was no command,
+    or of several processes.
+    """
     if not _words or int(os.environ.get("WORLD_SIZE", "1")) > 1:
         return None
     return f"llmpolicy {shlex.join([*_words, more])}"
 
 
 def show_all() -> None:
-    """Have warnings and the log spell out what would not show, as `tell` does, and no sign end them."""
+    """Have warnings and the log spell out what would not show, as `tell` does, and no sign end
+    them.
+    """
     write = warnings.formatwarning
     warnings.formatwarning = lambda *given, **named: shown(write(*given, **named))
     logging.setLogRecordFactory(_ShownRecord)
@@ -133,7 +164,9 @@ def show_traceback(error: BaseException) -> None:
 
 
 def open_standard() -> None:
-    """Open standard input, output and errors on nothing where they are closed: other files would get their numbers."""
+    """Open standard input, output and errors on nothing where they are closed: other files would
+    get their numbers.
+    """
     for descriptor in range(3):
         try:
             os.fstat(descriptor)

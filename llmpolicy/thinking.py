@@ -1,4 +1,6 @@
-"""The marks that models write around their thinking, of all families: where a thought begins, and where it ends."""
+"""The marks that models write around their thinking, of all families: where a thought begins, and
+where it ends.
+"""
 
 import re
 import unicodedata
@@ -11,7 +13,10 @@ FAMILIES: dict[str, tuple[str, str]] = {
     "DeepSeek, Qwen, GLM, Phi, Nemotron, MiniMax": ("<think>", "</think>"),
     "Magistral": ("[THINK]", "[/THINK]"),
     "Kimi": ("◁think▷", "◁/think▷"),
-    "gpt-oss": ("<|channel|>analysis<|message|>", "<|end|><|start|>assistant<|channel|>final<|message|>"),
+    "gpt-oss": (
+        "<|channel|>analysis<|message|>",
+        "<|end|><|start|>assistant<|channel|>final<|message|>",
+    ),
     "Gemma": ("<|channel>thought\n", "<channel|>"),
     "Seed-OSS": ("<seed:think>", "</seed:think>"),
     "Command": ("<|START_THINKING|>", "<|END_THINKING|>"),
@@ -58,7 +63,9 @@ _UNSEEN = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
     "\ufe00-\ufe0f\ufeff\uffa0\U000e0000-\U000e0fff]"
 )
-_PLAIN = re.compile(r"<\|?/?[^\W\d][\w:.-]*(?:\s[^<>]*=[^<>]*)?\|?>|◁/?\w+▷|\[/?\w+\]|<\|.*|<channel\|>", re.DOTALL)
+_PLAIN = re.compile(
+    r"<\|?/?[^\W\d][\w:.-]*(?:\s[^<>]*=[^<>]*)?\|?>|◁/?\w+▷|\[/?\w+\]|<\|.*|<channel\|>", re.DOTALL
+)
 _LT, _GT = r"(?:amp;)?(?:lt|#0*60|#x0*3c);", r"&(?:amp;)?(?:gt|#0*62|#x0*3e);"
 _SLASHED, _NAMED = r"\s{0,20}\\?(?P<slash>/?)\s{0,20}", r"(?P<name>[^\W\d][\w:.-]{0,60})"
 _REST = r"(?:\s*|\s+[\w:-]+\s*=[^<>]{0,200}?)\\?(?P<itself>/?)"
@@ -82,7 +89,9 @@ _WORDED = (
     ),
     (re.compile(r"\s*analysis(?=[A-Z]|[\s\S]*?assistantfinal)"), re.compile(r"assistantfinal")),
 )
-"""Thoughts that begin a reply in words, not in marks: Granite's, and those of channels whose special tokens are gone."""
+"""Thoughts that begin a reply in words, not in marks: Granite's, and those of channels whose
+special tokens are gone.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +103,14 @@ class Mark:
     key: str
     role: Role
     plain: bool = True
-    """Whether it is written as its family writes it, without look-alike characters, blanks or entities."""
+    """Whether it is written as its family writes it, without look-alike characters, blanks or
+    entities.
+    """
 
     def closes(self, opened: "Mark") -> bool:
-        """Whether it ends the thought that another has begun; what only looks like the end of a plain one does not."""
+        """Whether it ends the thought that another has begun; what only looks like the end of a
+        plain one does not.
+        """
         if opened.key in ("channel", "im"):
             return self.key == opened.key and self.role != "open"
         if opened.key[0] == "|" and self.role == "turn" and self.key == "channel":
@@ -106,7 +119,9 @@ class Mark:
 
     @property
     def is_common(self) -> bool:
-        """Whether its name is also one of other things, which programs and mark-up write in quotes or code blocks."""
+        """Whether its name is also one of other things, which programs and mark-up write in quotes
+        or code blocks.
+        """
         return self.key[0] == "<" and not any(
             word in self.key for word in ("think", "thought", "scratchpad", "monologue")
         )
@@ -161,7 +176,9 @@ def may_hold_marks(text: str, own: Pairs = ()) -> bool:
 
 
 def side(name: str, *, closes: bool = False) -> tuple[str, bool] | None:
-    """What thought the name in a mark belongs to, and whether it ends it; None for a name of something else."""
+    """What thought the name in a mark belongs to, and whether it ends it; None for a name of
+    something else.
+    """
     name = name if name.isascii() else unicodedata.normalize("NFKC", name).translate(_LETTERS)
     words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).casefold()
     parts = [part.strip("0123456789") for part in re.split(r"[\W_]+", words)]
@@ -173,11 +190,15 @@ def side(name: str, *, closes: bool = False) -> tuple[str, bool] | None:
 
 @lru_cache(maxsize=64)
 def _finder(own: Pairs) -> re.Pattern[str]:
-    return re.compile("".join(f"{re.escape(_as_seen(mark)[0])}|" for pair in own for mark in pair) + _MARKS)
+    return re.compile(
+        "".join(f"{re.escape(_as_seen(mark)[0])}|" for pair in own for mark in pair) + _MARKS
+    )
 
 
 def _as_seen(text: str) -> tuple[str, list[int] | None]:
-    """The text as a reader sees its brackets, and the place of each character where some are left out."""
+    """The text as a reader sees its brackets, and the place of each character where some are left
+    out.
+    """
     if text.isascii():
         return text, None
     places = None
@@ -197,20 +218,36 @@ def _kind(seen: str, written: str, own: Pairs, before: str) -> tuple[str, Role, 
     if at is None:
         return None
     names = at.groupdict()
-    for prefix, sign in (("amp_", "<"), ("", "<"), ("cut", "<"), ("kimi", "◁"), ("token", "|"), ("square", "[")):
+    for prefix, sign in (
+        ("amp_", "<"),
+        ("", "<"),
+        ("cut", "<"),
+        ("kimi", "◁"),
+        ("token", "|"),
+        ("square", "["),
+    ):
         name = names[f"{prefix}name"] if prefix in ("", "amp_") else names[prefix]
         if name:
-            slash = names[f"{prefix}_slash" if names.get(f"{prefix}_slash") is not None else f"{prefix}slash"]
+            slash = names[
+                f"{prefix}_slash" if names.get(f"{prefix}_slash") is not None else f"{prefix}slash"
+            ]
             itself = names["itself"] or names["amp_itself"]
             return _tag(sign, name, bool(slash), bool(itself), written, before)
     return _token(names)
 
 
-def _tag(sign: str, name: str, slash: bool, itself: bool, written: str, before: str) -> tuple[str, Role, bool] | None:
+def _tag(
+    sign: str, name: str, slash: bool, itself: bool, written: str, before: str
+) -> tuple[str, Role, bool] | None:
     found = side(name, closes=slash)
     quoting = written[:1] in _QUOTING and (found is None or found[0] not in ("think", "thinking"))
     # Array<Analysis> is a type.
-    typed = name[0].isupper() and not name.isupper() and not slash and (before.isalnum() or before == "_")
+    typed = (
+        name[0].isupper()
+        and not name.isupper()
+        and not slash
+        and (before.isalnum() or before == "_")
+    )
     if found is None or quoting or typed or (found[0] == "inner" and sign != "|"):
         return None
     plain = _PLAIN.fullmatch(written) is not None and (name.isascii() or name in _WORDS)
@@ -226,4 +263,8 @@ def _token(names: Mapping[str, str | None]) -> tuple[str, Role, bool] | None:
         return "channel", "turn", True
     if names["to"] or names["begins"]:
         return "channel", "call", True
-    return "channel", "answer" if (names["channel"] or "").lower() in ("final", "commentary") else "open", True
+    return (
+        "channel",
+        "answer" if (names["channel"] or "").lower() in ("final", "commentary") else "open",
+        True,
+    )

@@ -17,7 +17,8 @@ class Action:
     """What a policy did in B states, with the log-probability of every decision.
 
     ``value`` is indexable by row: a (B, ...) tensor, or a list of B lists of token ids.
-    ``log_prob`` and ``mask`` are (B, T); ``terminated`` is (B,): the action ended by itself (a stop id), not by a limit.
+    ``log_prob`` and ``mask`` are (B, T); ``terminated`` is (B,): the action ended by itself (a stop
+    id), not by a limit.
     """
 
     value: Any
@@ -28,7 +29,9 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One turn of the loop: in ``state`` the policy took ``action`` and the environment paid ``reward``."""
+    """One turn of the loop: in ``state`` the policy took ``action`` and the environment paid
+    ``reward``.
+    """
 
     state: Any
     action: Any
@@ -70,7 +73,8 @@ class Completion:
 class Score:
     """What a reward function says of one completion.
 
-    ``value`` is None when the completion cannot be judged; that is not the same as 0.0, judged wrong.
+    ``value`` is None when the completion cannot be judged; that is not the same as 0.0, judged
+    wrong.
     """
 
     value: float | None
@@ -78,15 +82,20 @@ class Score:
     why: str = ""
 
     def __float__(self) -> float:
-        """The value, so that one reward can call another; raises TypeError where the completion was not judged."""
+        """The value, so that one reward can call another; raises TypeError where the completion was
+        not judged.
+        """
         if self.value is None:
-            raise TypeError(f"a completion that was not judged has no value ({self.why or 'no reason given'})")
+            raise TypeError(
+                f"a completion that was not judged has no value ({self.why or 'no reason given'})"
+            )
         return float(self.value)
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One completion as the rewards see it: the text, the columns of its row, and what a reward may ask for by name.
+    """One completion as the rewards see it: the text, the columns of its row, and what a reward may
+    ask for by name.
 
     ``raw`` is all that was written, special tokens included; None where it is the text itself.
     """
@@ -105,7 +114,8 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class TrainerSnapshot:
-    """What a reward of TRL's style sees of its trainer, as it was when the completions were written.
+    """What a reward of TRL's style sees of its trainer, as it was when the completions were
+    written.
 
     The names are those of ``transformers.TrainerState``; outside of training it is at step 0 of 1.
     """

@@ -25,7 +25,9 @@ logger = logging.getLogger("llmpolicy")
 REPORT = "warm_start.json"
 
 
-def stage_config(config: Any, block: str, settings: Mapping[str, Any], *, folder: Path, seed: int, target: str) -> Any:
+def stage_config(
+    config: Any, block: str, settings: Mapping[str, Any], *, folder: Path, seed: int, target: str
+) -> Any:
     """A stage's configuration: the recipe's block, and the defaults that make it run anywhere.
 
     Raises RecipeError when TRL refuses a value.
@@ -36,7 +38,10 @@ def stage_config(config: Any, block: str, settings: Mapping[str, Any], *, folder
         "push_to_hub": False,
         "disable_tqdm": True,
     }
-    shared = {key: GRPO_DEFAULTS[key] for key in ("gradient_checkpointing", "report_to", "logging_nan_inf_filter")}
+    shared = {
+        key: GRPO_DEFAULTS[key]
+        for key in ("gradient_checkpointing", "report_to", "logging_nan_inf_filter")
+    }
     defaults = {
         **shared,
         "save_strategy": "no",
@@ -69,9 +74,11 @@ def warm_start(
     folder: Path,
     facts: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Train a policy on the replies of demonstrations and write it with its report; an adapter is merged first.
+    """Train a policy on the replies of demonstrations and write it with its report; an adapter is
+    merged first.
 
-    The report holds the mean loss of a reply's token, in nats, in training and on the held-out demonstrations.
+    The report holds the mean loss of a reply's token, in nats, in training and on the held-out
+    demonstrations.
     """
     from accelerate import PartialState
     from trl import SFTTrainer
@@ -83,14 +90,23 @@ def warm_start(
 
     if bare(policy.model).base_model is bare(policy.model):
         kind = type(bare(policy.model)).__name__
-        raise PolicyError(f"sft: TRL finds no layers under the head of {kind}; expected a model that it can warm-start")
-    learned, measured_on = (_dataset(rows, policy.codec, args) if rows else None for rows in (train, held_out))
+        raise PolicyError(
+            f"sft: TRL finds no layers under the head of {kind}; expected a model that it can"
+            " warm-start"
+        )
+    learned, measured_on = (
+        _dataset(rows, policy.codec, args) if rows else None for rows in (train, held_out)
+    )
     check_trained(policy.model, policy.name, args)
     policy.rehearse()
     if policy.is_adapter and PartialState().is_main_process:
         policy.merge().rehearse()  # what is written at the end
     trainer = SFTTrainer(
-        policy.model, args, train_dataset=learned, eval_dataset=measured_on, processing_class=policy.tokenizer
+        policy.model,
+        args,
+        train_dataset=learned,
+        eval_dataset=measured_on,
+        processing_class=policy.tokenizer,
     )
     drop_printers(trainer)
     settle_aux_loss(trainer, policy.model, args.router_aux_loss_coef)
@@ -116,17 +132,26 @@ def lengths(rows: Any, *columns: str) -> list[int]:
 
 
 def _dataset(rows: Sequence[Demonstration], codec: "Codec", args: Any) -> "Dataset":
-    """Token ids for TRL, prompts as GRPO generates from them; only the replies are learned, and their end."""
+    """Token ids for TRL, prompts as GRPO generates from them; only the replies are learned, and
+    their end.
+    """
     from datasets import Dataset
 
-    read = [codec.lesson(row.prompt, row.reply, f"sft, demonstration {row.question!r:.60}") for row in rows]
+    read = [
+        codec.lesson(row.prompt, row.reply, f"sft, demonstration {row.question!r:.60}")
+        for row in rows
+    ]
     whole = args.completion_only_loss is False
     most = args.max_length if args.truncation_mode == "keep_start" else None
     if most is not None and all(len(before) >= most for before, _ in read):
         raise PolicyError(
-            f"sft: every prompt fills max_length = {most} tokens, and no reply is left to learn; raise it"
+            f"sft: every prompt fills max_length = {most} tokens, and no reply is left to learn;"
+            " raise it"
         )
-    longer = sum(args.max_length is not None and len(before) + len(reply) > args.max_length for before, reply in read)
+    longer = sum(
+        args.max_length is not None and len(before) + len(reply) > args.max_length
+        for before, reply in read
+    )
     if longer:
         logger.warning(
             "sft: %d of %d demonstrations have more than max_length = %d tokens, and lose what is beyond",
@@ -134,7 +159,10 @@ def _dataset(rows: Sequence[Demonstration], codec: "Codec", args: Any) -> "Datas
         )  # fmt: skip
     return Dataset.from_list(
         [
-            {"input_ids": [*before, *reply], "labels": [*(before if whole else [-100] * len(before)), *reply]}
+            {
+                "input_ids": [*before, *reply],
+                "labels": [*(before if whole else [-100] * len(before)), *reply],
+            }
             for before, reply in read
         ]
     )

@@ -1,1 +1,3 @@
-"""Reward functions, one file a family: plain functions of one completion, safe to call directly and from any thread."""
+"""Reward functions, one file a family: plain functions of one completion, safe to call directly and
+from any thread.
+"""

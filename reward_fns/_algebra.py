@@ -1,9 +1,10 @@
-"""Are two expressions equal? Exactly where they are fractions, else to as many digits as their size asks for.
+"""Are two expressions equal? Exactly where they are fractions, else to as many digits as their size
+asks for.
 
-Expressions without variables that are fractions are compared as fractions, or modulo a prime when they are too large.
-All others are evaluated at a few points. The digits grow with the largest and the smallest number that occurs on the
-way, so that 2^1009 is not 2^1009 - 1 and 10^-20 is not its sine. A computer algebra system has no bound on its time,
-and cannot be stopped in a thread.
+Expressions without variables that are fractions are compared as fractions, or modulo a prime when
+they are too large. All others are evaluated at a few points. The digits grow with the largest and
+the smallest number that occurs on the way, so that 2^1009 is not 2^1009 - 1 and 10^-20 is not its
+sine. A computer algebra system has no bound on its time, and cannot be stopped in a thread.
 """
 
 from collections.abc import Callable, Iterable
@@ -33,7 +34,9 @@ class Expression:
         self.tree = read
         kinds = {node[0] for node in nodes(read)}
         bound = [node[1] for node in nodes(read) if node[0] in ("sum", "product")]
-        self.variables = {node[1] for node in nodes(read) if node[0] == "variable" and node not in bound}
+        self.variables = {
+            node[1] for node in nodes(read) if node[0] == "variable" and node not in bound
+        }
         self.stepped, self.counted = bool(kinds & _STEPPED), bool(kinds & _COUNTED)
         self.summed, self.imaginary = bool(bound), "i" in kinds
         self._kept: dict[Any, Any] = {}
@@ -57,8 +60,12 @@ class Expression:
         return self._once(("modulo", point), lambda: _exact.Modular(point).value(self.tree))
 
     def digits(self, points: Iterable[int], digits: int) -> tuple[list[Any], int] | None:
-        """The raw values at the points and the scale of the numbers on the way; None when too large."""
-        return self._once((*points, digits), lambda: _digits.evaluated(self.tree, list(points), digits))
+        """The raw values at the points and the scale of the numbers on the way; None when too
+        large.
+        """
+        return self._once(
+            (*points, digits), lambda: _digits.evaluated(self.tree, list(points), digits)
+        )
 
     def _once(self, key: Any, evaluate: Callable[[], Any]) -> Any:
         if key not in self._kept:
@@ -86,7 +93,9 @@ def plain(value: Fraction) -> Expression:
 
 @lru_cache(maxsize=4096)
 def same_value(gold: Expression, answer: Expression) -> bool:
-    """Whether two expressions are equal; raises Unreadable when the gold one has no value that can be taken."""
+    """Whether two expressions are equal; raises Unreadable when the gold one has no value that can
+    be taken.
+    """
     if answer.summed and not gold.summed:
         return False
     variables = gold.variables | answer.variables
@@ -97,7 +106,9 @@ def same_value(gold: Expression, answer: Expression) -> bool:
     exact = [(a, b) for a, b in pairs if a is not None and b is not None]
     if any(a != b for a, b in exact):
         return False
-    if exact and (not variables or (whole_points > 1 and variables <= _COUNTERS and len(exact) >= _ALL_SMALL)):
+    if exact and (
+        not variables or (whole_points > 1 and variables <= _COUNTERS and len(exact) >= _ALL_SMALL)
+    ):
         return True
     close = _same_digits(gold, answer)
     if close is not None:
@@ -106,7 +117,9 @@ def same_value(gold: Expression, answer: Expression) -> bool:
 
 
 def proportional(gold: Expression, answer: Expression, signed: bool = False) -> bool:
-    """Whether one expression is the other times a constant (with signed, a positive one); raises as `same_value` does."""
+    """Whether one expression is the other times a constant (with signed, a positive one); raises as
+    `same_value` does.
+    """
     (a, b), digits, tolerance, _ = _to_enough_digits(gold, answer)
     if a is None:
         raise Unreadable("no value can be taken")
@@ -117,9 +130,13 @@ def proportional(gold: Expression, answer: Expression, signed: bool = False) -> 
         if any(x == 0 or y == 0 for x, y in values):
             return False
         first, *others = [y / x for x, y in values]
-        if signed and (abs(mp.im(first)) > abs(first) * mp.mpf(10) ** -tolerance or mp.re(first) < 0):
+        if signed and (
+            abs(mp.im(first)) > abs(first) * mp.mpf(10) ** -tolerance or mp.re(first) < 0
+        ):
             return False
-        return len(others) > 0 and all(abs(first - ratio) <= abs(first) * mp.mpf(10) ** -tolerance for ratio in others)
+        return len(others) > 0 and all(
+            abs(first - ratio) <= abs(first) * mp.mpf(10) ** -tolerance for ratio in others
+        )
 
 
 def near(expected: Expression, found: Expression, rel_tol: float) -> bool:
@@ -143,7 +160,11 @@ def _same_digits(gold: Expression, answer: Expression) -> bool | None:
     if STEEP in a:
         return None
     unknown = (None, STEEP)
-    pairs = [(x, y) for x, y in zip(a, b, strict=True) if x is not None and y not in unknown and (x, y) != (POLE, POLE)]
+    pairs = [
+        (x, y)
+        for x, y in zip(a, b, strict=True)
+        if x is not None and y not in unknown and (x, y) != (POLE, POLE)
+    ]
     if not pairs:
         return False if any(x is not None for x in a) and all(y is None for y in b) else None
     if any(POLE in pair for pair in pairs):
@@ -152,8 +173,12 @@ def _same_digits(gold: Expression, answer: Expression) -> bool | None:
         return all(_digits.close(x, y, share, floor, mp) for x, y in pairs)
 
 
-def _to_enough_digits(gold: Expression, answer: Expression) -> tuple[tuple[Any, Any], int, int, int | None]:
-    """The values of both (None when too large), their digits, how many count, and how many zeros make a 0."""
+def _to_enough_digits(
+    gold: Expression, answer: Expression
+) -> tuple[tuple[Any, Any], int, int, int | None]:
+    """The values of both (None when too large), their digits, how many count, and how many zeros
+    make a 0.
+    """
     points: Iterable[int] = [0]
     if gold.variables or answer.variables:
         points = _digits.REAL if gold.stepped or answer.stepped else _digits.GENERIC
@@ -163,7 +188,10 @@ def _to_enough_digits(gold: Expression, answer: Expression) -> tuple[tuple[Any, 
     fine = scale <= _FINE
     if scale > _SMALL:
         digits = DIGITS + (4 * scale if fine else scale + scale // 2)
-        values = [value and side.digits(points, digits) for side, value in zip((gold, answer), values, strict=True)]
+        values = [
+            value and side.digits(points, digits)
+            for side, value in zip((gold, answer), values, strict=True)
+        ]
     share = DIGITS - SPARE + (2 * scale if fine else scale + scale // 4)
     floor = digits - scale - SPARE // 2 if fine else None
     return (values[0] and values[0][0], values[1] and values[1][0]), digits, share, floor
@@ -178,14 +206,21 @@ def _same_modulo(gold: Expression, answer: Expression) -> bool:
 
 
 def real(read: Expression) -> Fraction | None:
-    """The value of an expression without variables to many digits, None when it has none that is real."""
+    """The value of an expression without variables to many digits, None when it has none that is
+    real.
+    """
     if read.variables:
         return None
     exact = read.exactly(0)
     if exact is not None:
         return exact
     values = read.digits([0], DIGITS)
-    if values is None or values[0][0] in (None, POLE) or values[1] > _FINE or len(values[0][0]) == 2:
+    if (
+        values is None
+        or values[0][0] in (None, POLE)
+        or values[1] > _FINE
+        or len(values[0][0]) == 2
+    ):
         return None
     with _digits.context(DIGITS) as mp:
         sign, mantissa, exponent, _ = _digits.number(values[0][0], mp)._mpf_

@@ -19,9 +19,11 @@ _ANOTHER = re.compile(
 )
 _NOT = re.compile(r"(?:not|never)\b", re.IGNORECASE)
 _STATES = re.compile(
-    r"(?:[\w ,'$\\]{0,60}\b(?:it|this|that|which|(?:result|solution|total|value|sum|number|amount|ratio|probability"
+    r"(?:[\w"
+    r" ,'$\\]{0,60}\b(?:it|this|that|which|(?:result|solution|total|value|sum|number|amount|ratio|probability"
     r"|area|perimeter"
-    r"|volume|length|difference|product|average|mean|maximum|minimum|cost|price|remainder)(?:\s+of\s+[^\W\d][^\W\d ]{0,40})?)"
+    r"|volume|length|difference|product|average|mean|maximum|minimum|cost|price|remainder)(?:\s+of\s+[^\W\d][^\W\d"
+    r" ]{0,40})?)"
     r"\s+(?:is|equals)\b"
     r"|\W*(?:(?:so|thus|hence|therefore)\b,?\s*)?there (?:is|are|was|were|will be)\b"
     r"|(?:\W*(?:final\s+)?(?:result|solution|total|value|output|ans?)\W*:))[\s*:]*(?:equal to\s+)?",
@@ -39,11 +41,22 @@ _COMMAND = re.compile(r"\\(?:begin|end)\s*\{\w+\}|\\[A-Za-z]+")
 _COMMENTED = re.compile(r"(?m)^[ \t]*(?:[>%]|\[//\]:)[^\n]*$|\\verb\*?([|!+/])[^\n]{0,500}?\1")
 _LAYOUT = re.compile(r"</?(?:b|i|u|em|strong|p|br|center|span|div)\s*/?>", re.IGNORECASE)
 _COLOUR = re.compile(r"\\(?:text)?color\s*\{[^{}]{0,40}\}")
-_NUMBER = re.compile(r"(?<![\w.])[-+]?\$?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:/\d+)?%?", re.ASCII)
+_NUMBER = re.compile(
+    r"(?<![\w.])[-+]?\$?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:/\d+)?%?", re.ASCII
+)
 _CALCULATION = re.compile(r"<<[^<>\n]{0,200}>>")
 _STRUCK = re.compile(r"\\(?:[xb]?cancel|sout|st|[hv]?phantom)\s*(?=\{)")
-_HIDDEN = (("```", "```"), ("<!--", "-->"), ("~~", "~~"), ("<s>", "</s>"), ("<del>", "</del>"), ("\\iffalse", "\\fi"),
-           ("\\begin{comment}", "\\end{comment}"), ("\\begin{verbatim}", "\\end{verbatim}"))  # fmt: skip
+_HIDDEN = (
+    ("```", "```"),
+    ("<!--", "-->"),
+    ("~~", "~~"),
+    ("<s>", "</s>"),
+    ("<del>", "</del>"),
+    ("\\iffalse", "\\fi"),
+    # fmt: skip
+    ("\\begin{comment}", "\\end{comment}"),
+    ("\\begin{verbatim}", "\\end{verbatim}"),
+)
 _END_TOKENS = re.compile(r"(?:\s*(?:<\|[A-Za-z_]{1,30}\|>|</s>|<eos>))+\s*\Z")
 _NAME = re.compile(r"\\?[A-Za-z]+(?:_\w|_\{\w+\})?|[A-Za-z]\([\w,]+\)|[A-Z]{1,3}")
 _EQUALS = re.compile(
@@ -59,7 +72,9 @@ def final_answer(
     locale: Locale = "en",
     thinking_marks: ThinkingMarks = (),
 ) -> tuple[Form, str]:
-    """The one final answer, read, and its text; raises NoAnswer when there is none, or several that differ."""
+    """The one final answer, read, and its text; raises NoAnswer when there is none, or several that
+    differ.
+    """
     text = localised(visible(final_text(completion, prompt, thinking_marks)), locale)
     answers = listed_answers(text) if several == "list" else marked_answers(text, several=several)
     if not answers:
@@ -67,7 +82,9 @@ def final_answer(
         if extract == "last_number" and (not answers or _is_prose(answers[0])):
             answers = [found[0] for found in _NUMBER.finditer(text)][-1:]
     if not answers:
-        raise NoAnswer("no answer is marked by \\boxed{...}, '#### ...', 'Answer: ...' or <answer>...</answer>")
+        raise NoAnswer(
+            "no answer is marked by \\boxed{...}, '#### ...', 'Answer: ...' or <answer>...</answer>"
+        )
     if several == "list":
         return read(", ".join(answers)), ", ".join(answers)
     forms = [read(answer) for answer in answers]
@@ -76,8 +93,11 @@ def final_answer(
     return forms[-1], answers[-1]
 
 
-def marked_answers(text: str, telling: re.Pattern[str] = TELLS, several: Several = "agree") -> list[str]:
-    """The different answers that a text marks, in order, or the last; raises NoAnswer when the last is not asserted.
+def marked_answers(
+    text: str, telling: re.Pattern[str] = TELLS, several: Several = "agree"
+) -> list[str]:
+    """The different answers that a text marks, in order, or the last; raises NoAnswer when the last
+    is not asserted.
 
     Beside a box, ``Answer: ...`` is a mark only with something ``telling`` in it.
     """
@@ -91,7 +111,9 @@ def marked_answers(text: str, telling: re.Pattern[str] = TELLS, several: Several
 
 
 def listed_answers(text: str) -> list[str]:
-    """The answers that a text marks one by one, as members of one list; raises NoAnswer when one is not asserted."""
+    """The answers that a text marks one by one, as members of one list; raises NoAnswer when one is
+    not asserted.
+    """
     marks = [mark for mark in all_marks(text, TELLS) if not _NOT.match(mark.content)]
     begin = 0
     for i, mark in enumerate(marks):
@@ -104,20 +126,30 @@ def listed_answers(text: str) -> list[str]:
                 raise NoAnswer("the answers are parts of a larger expression")
             # Members that follow each other are led to together: "x is 1 or 2".
             alone = text[:begin] + text[start:]
-            _must_be_asserted(alone, replace(mark, start=begin, end=begin + mark.end - start, said_from=-1))
+            _must_be_asserted(
+                alone, replace(mark, start=begin, end=begin + mark.end - start, said_from=-1)
+            )
     return list(dict.fromkeys(mark.content for mark in marks))
 
 
 def _is_prose(answer: str) -> bool:
-    """Whether a short text is a sentence with a number in it, and no number or formula by itself."""
-    return not is_number(answer) and len(_WORD.findall(_COMMAND.sub(" ", answer))) > 1 and bool(_NUMBER.search(answer))
+    """Whether a short text is a sentence with a number in it, and no number or formula by
+    itself.
+    """
+    return (
+        not is_number(answer)
+        and len(_WORD.findall(_COMMAND.sub(" ", answer))) > 1
+        and bool(_NUMBER.search(answer))
+    )
 
 
 def _must_be_asserted(text: str, mark: Mark) -> None:
     why = why_not_asserted(text, max(mark.start, mark.said_from), mark.end)
     if why:
         raise NoAnswer(why)
-    if text.startswith("\\", mark.start) and not _equal_to(mark.content, _EQUALS.match(text, mark.end)):
+    if text.startswith("\\", mark.start) and not _equal_to(
+        mark.content, _EQUALS.match(text, mark.end)
+    ):
         raise NoAnswer("the answer is part of an equation that does not hold")
     another = _ANOTHER.fullmatch(text, mark.end)
     if (
@@ -135,7 +167,8 @@ def _equal_to(content: str, sides: re.Match[str] | None) -> bool:
     try:
         form = value_of(read(content))
         return all(
-            bool(_NAME.fullmatch(side.strip())) or same(read(side), form, "ignore") for side in sides[1].split("=")
+            bool(_NAME.fullmatch(side.strip())) or same(read(side), form, "ignore")
+            for side in sides[1].split("=")
         )
     except (NoAnswer, GoldUnreadable):
         return True
@@ -147,7 +180,9 @@ def alone(text: str) -> list[str]:
 
 
 def stated(text: str) -> list[str]:
-    """A text that is one answer, or one sentence that states it (``The total is 18.``); raises NoAnswer for a denial."""
+    """A text that is one answer, or one sentence that states it (``The total is 18.``); raises
+    NoAnswer for a denial.
+    """
     short = alone(_formula_alone(text))
     said = _STATES.match(short[0]) if short else None
     if said is None:

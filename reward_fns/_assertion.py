@@ -1,13 +1,27 @@
-"""Is an answer asserted? It is when the sentence around it has one of a few forms: lead, value, harmless tail.
+"""Is an answer asserted? It is when the sentence around it has one of a few forms: lead, value,
+harmless tail.
 
-A lead is empty, a formula, "the answer is" in one of ten languages, or a clause without a word that denies, doubts, supposes
-or reports; a tail is a unit, a reason or words that say no more of the value. What is in doubt counts as not asserted.
+A lead is empty, a formula, "the answer is" in one of ten languages, or a clause without a word that
+denies, doubts, supposes or reports; a tail is a unit, a reason or words that say no more of the
+value. What is in doubt counts as not asserted.
 """
 
 import re
 
 from ._formula import why_part
-from ._words import ANSWER, DENIES, DOUBTS, LINK, MISTAKES, OF_SOME, REASON, RETRACTS, SUPPOSES, TURNS, UNDOES
+from ._words import (
+    ANSWER,
+    DENIES,
+    DOUBTS,
+    LINK,
+    MISTAKES,
+    OF_SOME,
+    REASON,
+    RETRACTS,
+    SUPPOSES,
+    TURNS,
+    UNDOES,
+)
 
 _SIDE = 300
 _LATER = 4_000
@@ -17,16 +31,20 @@ _CONTINUES = re.compile(
     r"(?:[:,]|\b(?:not|never|than|of|out|says?|said|if|were|be|is|are|was|were|equals?|to|that|or|but)|n['\u2019]t)\W*\Z"
 )
 _CONCLUDES = re.compile(
-    r"\b(?:so|thus|hence|therefore|then|which means|meaning|giving|gives|leaving|leaves|finally|consequently|donc"
+    r"\b(?:so|thus|hence|therefore|then|which"
+    r" means|meaning|giving|gives|leaving|leaves|finally|consequently|donc"
     r"|also|daher|luego"
-    r"|entonces|portanto|quindi|(?<!anything )(?<!nothing )(?<!everything )(?<!all )but)\b|;|\\implies"
+    r"|entonces|portanto|quindi|(?<!anything )(?<!nothing )(?<!everything )(?<!all"
+    r" )but)\b|;|\\implies"
     r"|\\[Rr]ightarrow|\u21d2|=>|\u2192"
     r"|\u6240\u4ee5|\u56e0\u6b64"
 )
 _PLAIN_LEAD = re.compile(
     r"[\s$\\(\[{*_#>=:,-]*"
-    r"(?:(?:we (?:get|have|find|obtain|conclude|see)|it follows|i get|i find|clearly|finally|now)[ ,:]*(?:that )?)?"
-    rf"(?:(?:the|our|my|your)\s+)?(?:(?:final|correct|right|best|required)\s+)?{ANSWER}(?:\s+to this (?:problem|question))?"
+    r"(?:(?:we (?:get|have|find|obtain|conclude|see)|it follows|i get|i find|clearly|finally|now)["
+    r" ,:]*(?:that )?)?"
+    rf"(?:(?:the|our|my|your)\s+)?(?:(?:final|correct|right|best|required)\s+)?{ANSWER}(?:\s+to"
+    r" this (?:problem|question))?"
     rf"[\s*_]*(?:is|equals|:|=|{LINK})[\s:*_]*(?:therefore|thus|simply|exactly|just|then)?[\s$\\(\[{{*_:=]*",
 )
 """The lead of most answers."""
@@ -37,10 +55,12 @@ _COPULA = re.compile(
     r"|earns?|there|(?:must|will) be)\b|="
 )
 _NEGATION = re.compile(
-    r"\b(?:not|never|neither|nor|cannot|no longer|(?:in )?no (?:way|chance|reason)|by no means)\b|n['\u2019]t\b"
+    r"\b(?:not|never|neither|nor|cannot|no longer|(?:in )?no (?:way|chance|reason)|by no"
+    r" means)\b|n['\u2019]t\b"
 )
 _REJECTION = re.compile(
-    r"\b(?:rul(?:e[sd]?|ing) out|den(?:y|ies|ied)|(?:refus|reject|discard|refut|dismiss|disprov|exclud|eliminat)\w*"
+    r"\b(?:rul(?:e[sd]?|ing)"
+    r" out|den(?:y|ies|ied)|(?:refus|reject|discard|refut|dismiss|disprov|exclud|eliminat)\w*"
     r"|(?:avoid|contradict|disregard)\w*|ignor(?:e[sd]?|ing)|forget)\b"
 )
 _OF_A_CLAIM = re.compile(
@@ -49,14 +69,17 @@ _OF_A_CLAIM = re.compile(
     r"|the (?:claim|idea|possibility|answer|option|value|guess|result))\b|\W*[a-z]\s*="
 )
 _WOULD = re.compile(
-    r"(?:\b(?:if|unless)\b.*\b(?:were|was|had|did)|\A\W*(?:were|had)|\b(?:without|in that case))\b.*\bwould\b"
-    r"|(?<!that )\b(?:could|might|may)\s+(?:\w+\s+){0,2}?(?:be|equal|have been)\b(?!\W*is\b)\W*(?:\w+\W+){0,3}\Z"
+    r"(?:\b(?:if|unless)\b.*\b(?:were|was|had|did)|\A\W*(?:were|had)|\b(?:without|in that"
+    r" case))\b.*\bwould\b"
+    r"|(?<!that )\b(?:could|might|may)\s+(?:\w+\s+){0,2}?(?:be|equal|have"
+    r" been)\b(?!\W*is\b)\W*(?:\w+\W+){0,3}\Z"
     r"|\b(?:says?|asks?|asked|tells?|told|wants?|wanted|please)\b.*\b(?:write|put|say|output|print|box|reply|return)\b"
     r"(?:\W+\w+){0,4}\W*\Z"
 )
 """What would be, might be, or is asked for."""
 _OF_ANSWER = re.compile(
-    r"\b(?:add|subtract)(?:ing)? \w+ (?:to|from)\W*\Z|\A\W*(?:write|add|subtract|put|say,?)[\s$\\(\[{*_]*\Z"
+    r"\b(?:add|subtract)(?:ing)? \w+"
+    r" (?:to|from)\W*\Z|\A\W*(?:write|add|subtract|put|say,?)[\s$\\(\[{*_]*\Z"
     r"|\blet (?:\w+\s+){0,2}\$?\\?\w+\s*=[\s$\\]*\Z"
     r"|\banswer(?:['\u2019]s \w+|,? (?:plus|minus|times|squared|cubed)\b.*)\s+(?:is|equals)\W*\Z"
     r"|\b(?:twice|half|double|of|than|to|from) (?:the|this|my) answer\W+(?:is|was|equals)\W*\Z"
@@ -72,9 +95,11 @@ _CONTRAST = re.compile(
     r"|\u800c\u4e0d\u662f)\s+[$\\(*]*(?:-?\d|[a-j]\b)[^.;]*"
 )
 _OF_OTHERS = re.compile(
-    r"[,;(]\s*(?:and |but |while |whereas |as |since )?(?:the )?(?:others?|negative|second|smaller|larger|remaining)"
+    r"[,;(]\s*(?:and |but |while |whereas |as |since )?(?:the"
+    r" )?(?:others?|negative|second|smaller|larger|remaining)"
     r"(?: (?:roots?|solutions?|values?|cases?|candidates?|options?|choices?|ones?|possibilit\w+))?"
-    r" (?:is|are|was|were|being|must be|can be) (?:\w+ )?(?:rejected|excluded|discarded|extraneous|invalid|impossible|wrong"
+    r" (?:is|are|was|were|being|must be|can be) (?:\w+"
+    r" )?(?:rejected|excluded|discarded|extraneous|invalid|impossible|wrong"
     r"|incorrect|false|ruled out)\b"
 )
 """What is said of another value: the reason why it is not the answer."""
@@ -85,7 +110,8 @@ _ALTERNATIVE = re.compile(
 _ABOUT_VALUE = re.compile(
     rf"{_SOFT}(?:is|was|be|isn['\u2019]t|seems|looks|would|could|might|may|can(?:not|['\u2019]t)?|does(?:n['\u2019]t)?|must"
     r"|should|remains|leads|falls|fails|contradicts|violates|exceeds|minus|plus|squared|cubed|divided|multiplied"
-    rf"|factorial|mod|to the power|and a (?:half|third|quarter)|(?:in |\()?base)\b|{_SOFT}(?:over|to|times|less)\s+[\d$\\]"
+    r"|factorial|mod|to the power|and a (?:half|third|quarter)|(?:in"
+    rf" |\()?base)\b|{_SOFT}(?:over|to|times|less)\s+[\d$\\]"
     rf"|{_SOFT},\s*(?:minus|plus|times|divided by|multiplied by)\b"
 )
 _IS_IT = re.compile(
@@ -97,22 +123,30 @@ _COMPUTED = re.compile(r"\d\S*\s*=[\s$\\]*\Z")
 _TEXT = re.compile(r"\\(?:text\w*|mathrm|mbox)\s*\{")
 _TAG = re.compile(r"</?[a-z]+>")
 _RETRACTED = re.compile(
-    r"\bwait\b\s*[,.!\u2026\u2014-]|\b(?:oops|scratch that|correction|sorry|on second thought|kidding|joking"
+    r"\bwait\b\s*[,.!\u2026\u2014-]|\b(?:oops|scratch that|correction|sorry|on second"
+    r" thought|kidding|joking"
     r"|disagree|retract|give up)\b"
     r"|\b(?:but )?(?:i|we) (?:can(?:no|['\u2019])t|can not|could(?: not|n['\u2019]t)|do(?: not"
     r"|n['\u2019]t)) (?:solve|answer|know)\b"
-    r"|\bbut (?:i|we) (?:can(?:not|['\u2019]t)|will not|won['\u2019]t)\W*\Z|\b(?:i|we) (?:take (?:it|that) back|meant?)\b"
-    r"|\n\W*(?:edit|update)\W*:|\balternatively,?\s+(?:the answer|[-$\\(*]*\d)|\b(?:strike|cancel|undo) that\b"
-    r"|\b(?:disregard|ignore|forget)\s+(?:that|this|the|my|it)\b|\b(?:i|we) (?:was|were|am|are) (?:wrong|mistaken|lying)\b"
-    r"|\b(?:(?:that|this)(?: answer| value| result)?|it|the (?:above|answer))(?:['\u2019]s| is| was)(?:n['\u2019]t"
+    r"|\bbut (?:i|we) (?:can(?:not|['\u2019]t)|will not|won['\u2019]t)\W*\Z|\b(?:i|we) (?:take"
+    r" (?:it|that) back|meant?)\b"
+    r"|\n\W*(?:edit|update)\W*:|\balternatively,?\s+(?:the"
+    r" answer|[-$\\(*]*\d)|\b(?:strike|cancel|undo) that\b"
+    r"|\b(?:disregard|ignore|forget)\s+(?:that|this|the|my|it)\b|\b(?:i|we) (?:was|were|am|are)"
+    r" (?:wrong|mistaken|lying)\b"
+    r"|\b(?:(?:that|this)(?: answer| value| result)?|it|the (?:above|answer))(?:['\u2019]s| is|"
+    r" was)(?:n['\u2019]t"
     r"| not)?\s+(?:\w+\s+)?(?:wrong"
     r"|incorrect|false|invalid"
     r"|not (?:right|correct|true|the answer)|an? (?:mistake|error|lie))\b"
-    r"|\b(?:(?:that|this)(?: answer| value| result)?|it|the (?:above|answer))(?:['\u2019]s not| is not| (?:isn"
+    r"|\b(?:(?:that|this)(?: answer| value| result)?|it|the (?:above|answer))(?:['\u2019]s not| is"
+    r" not| (?:isn"
     r"|wasn)['\u2019]t)\s+(?:\w+\s+)?(?:right|correct|true|the answer)\b"
-    r"|\bmade an? (?:\w+ )?(?:mistake|error)\b|\bshould (?:actually |really )?(?:be|have been)\s+[$\\]*[-\d]"
+    r"|\bmade an? (?:\w+ )?(?:mistake|error)\b|\bshould (?:actually |really )?(?:be|have"
+    r" been)\s+[$\\]*[-\d]"
     r"|(?:\A|[.!?,\n\u2026\u2014-])\s*(?:hm+\W+|oh\W+)?no\s*[,.:;!\u2014-]"
-    r"|\b(?:actually|in fact|rather|instead),?\s+(?:it|the|that|[-$\\(*]*\d)|\bmake (?:that|it)\s+[-$\\(*]*\d"
+    r"|\b(?:actually|in fact|rather|instead),?\s+(?:it|the|that|[-$\\(*]*\d)|\bmake"
+    r" (?:that|it)\s+[-$\\(*]*\d"
     r"|\bon (?:reflection|second thoughts)\b|\blet me (?:correct|redo|fix|revise|change)\b"
     r"|\b(?:nein|perd\u00f3n|espera|attendez|d\u00e9sol\u00e9|entschuldigung|stimmt nicht"
     r"|\u043f\u043e\u0434\u043e\u0436\u0434\u0438\w*)\b|\u7b49\u7b49|\u7b49\u4e00\u4e0b|\u62b1\u6b49"
@@ -128,7 +162,11 @@ def why_not_asserted(text: str, start: int, end: int) -> str:
     after = _TEXT.sub(" ", _TAG.sub(" ", text[end : end + _SIDE].lower()))
     if _QUOTE_BEFORE.search(before) and _QUOTE_AFTER.search(after):
         return "the answer is quoted"
-    return _why_not_led(before) or _why_undone(before, after) or _why_retracted(text[end : end + _LATER].lower())
+    return (
+        _why_not_led(before)
+        or _why_undone(before, after)
+        or _why_retracted(text[end : end + _LATER].lower())
+    )
 
 
 def _why_not_led(before: str) -> str:
@@ -148,7 +186,9 @@ def _why_not_led(before: str) -> str:
 
 
 def _why_undone(before: str, after: str) -> str:
-    """Why the rest of the sentence takes a value back, offers another, or says something else of it."""
+    """Why the rest of the sentence takes a value back, offers another, or says something else of
+    it.
+    """
     stop = _SENTENCE_END.search(after + " ")
     rest = after[: stop.start()] if stop else after
     rest, broken, _ = rest.partition("\n")
@@ -177,14 +217,17 @@ def _denied(clause: str) -> bool:
             tail = clause[found.end() :]
             if pattern is _REJECTION and _COPULA.search(tail.partition(",")[2]):
                 continue
-            # "those who do not play are 42" asserts 42; "it is not true that the answer is 42" does not.
+            # "those who do not play are 42" asserts 42; "it is not true that the answer is 42" does
+            # not.
             if _OF_A_CLAIM.match(tail) or not _COPULA.search(tail):
                 return True
     return False
 
 
 def _sentence_before(before: str) -> str:
-    """The sentence that leads to the answer, with the line before it when that line does not stop."""
+    """The sentence that leads to the answer, with the line before it when that line does not
+    stop.
+    """
     head, newline, line = _TAG.sub(" ", before).rpartition("\n")
     if newline and not line.strip(" $\\([{*_"):
         head = head.rstrip().removesuffix("$$").removesuffix("\\[").rstrip()

@@ -1,4 +1,6 @@
-"""What an answer says beside its value: names before it, calculations that end in it, approximations after it."""
+"""What an answer says beside its value: names before it, calculations that end in it,
+approximations after it.
+"""
 
 import re
 
@@ -14,7 +16,9 @@ _QUANTITY = re.compile(
     r"|\|?(?:m?\\angle|\\triangle|\\overline\{?)? ?\[?[A-Z]{1,4}\}?\]?\|?"
     r"|\\(?:lim|int|sum|prod|det|max|min|arg|dim|rank|deg)(?![a-z]).*|\\(?:sin|cos|tan|cot|sec|csc)(?:\\?[A-Za-z]+|\([A-Za-z]\))"
 )
-"""What a value is given to: x, x_1, m+n, f(2), P(A), AB, |AB|, an angle or area by its corners, a limit."""
+"""What a value is given to: x, x_1, m+n, f(2), P(A), AB, |AB|, an angle or area by its corners, a
+limit.
+"""
 _SCALED = re.compile(r"10+[A-Za-z]")
 _NAMES = re.compile(rf"\(\s*(?:{VARIABLE.pattern})(?:\s*,\s*(?:{VARIABLE.pattern}))+\s*\)")
 
@@ -30,7 +34,9 @@ def value_of(form: Form, gold: bool = False) -> Form:
 
 
 def approximated(form: Form) -> Form:
-    """What a form says approximately: 3.14 of ``\\approx 3.14``, 0.785 of ``\\pi/4 \\approx 0.785``."""
+    """What a form says approximately: 3.14 of ``\\approx 3.14``, 0.785 of ``\\pi/4 \\approx
+    0.785``.
+    """
     if (
         form.kind == "relation"
         and form.mark.split()[-1] in ("\\approx", "\\sim")
@@ -51,31 +57,46 @@ def _near_enough(form: Form) -> bool:
 
 def assigned(form: Form) -> str:
     """The name that a form gives a value to, "" for none."""
-    return form.parts[0].text if form.kind == "relation" and form.mark == "=" and _assigns(form) else ""
+    return (
+        form.parts[0].text
+        if form.kind == "relation" and form.mark == "=" and _assigns(form)
+        else ""
+    )
 
 
 def coordinates(form: Form) -> tuple[Form, ...] | None:
-    """The components of a tuple, of a matrix of one row or column, or of ``x=1, y=2`` in the order of the names."""
+    """The components of a tuple, of a matrix of one row or column, or of ``x=1, y=2`` in the order
+    of the names.
+    """
     if form.kind == "group" and form.mark == "()":
         return form.parts
     if form.kind == "matrix" and form.mark in (f"[{len(form.parts)}]", str([1] * len(form.parts))):
         return form.parts
     if form.kind == "list" and (names := named(form)):
         return tuple(
-            part.parts[-1] for _, part in sorted(zip(names, form.parts, strict=True), key=lambda pair: pair[0])
+            part.parts[-1]
+            for _, part in sorted(zip(names, form.parts, strict=True), key=lambda pair: pair[0])
         )
     return None
 
 
 def named(form: Form) -> list[str]:
-    """The names of a list of assignments to different letters, [] for any other form; x_1 and x_2 are one letter's."""
+    """The names of a list of assignments to different letters, [] for any other form; x_1 and x_2
+    are one letter's.
+    """
     names = [assigned(part) for part in form.parts] if form.kind == "list" else []
-    return names if all(names) and len({name.partition("_")[0] for name in names}) == len(names) else []
+    return (
+        names
+        if all(names) and len({name.partition("_")[0] for name in names}) == len(names)
+        else []
+    )
 
 
 def read_expression(form: Form) -> Expression | None:
     """The expression that a form is, None when it is none that can be read."""
-    return _algebra.expression(form.text) if form.number is None else _algebra.plain(form.number.value)
+    return (
+        _algebra.expression(form.text) if form.number is None else _algebra.plain(form.number.value)
+    )
 
 
 def same_value(expected: Expression | None, found: Expression | None) -> bool:
@@ -92,7 +113,8 @@ def _assigns(form: Form) -> bool:
 
 
 def _combines(form: Form) -> bool:
-    """Whether a form gives a value to several variables put together, as in ``xy = 12`` and ``100a+10b+c = 55``.
+    """Whether a form gives a value to several variables put together, as in ``xy = 12`` and
+    ``100a+10b+c = 55``.
 
     One variable is solved for, but for ``1000P = 600`` and floors: ``2x = 10`` does not say 10.
     """
@@ -108,18 +130,29 @@ def _combines(form: Form) -> bool:
 def _exact(form: Form) -> Form:
     """``1/6 \\approx 0.167`` without its approximation, when that is near."""
     signs = form.mark.split()
-    if form.kind != "relation" or signs[-1] != "\\approx" or "\\approx" in signs[:-1] or form.parts[-1].number is None:
+    if (
+        form.kind != "relation"
+        or signs[-1] != "\\approx"
+        or "\\approx" in signs[:-1]
+        or form.parts[-1].number is None
+    ):
         return form
     if len(form.parts) == 2 and VARIABLE.fullmatch(form.parts[0].text):
         return form
     exact, near = map(read_expression, form.parts[-2:])
     if exact is None or near is None or not _algebra.near(exact, near, _NEAR):
         return form
-    return Form("relation", form.text, form.parts[:-1], " ".join(signs[:-1])) if len(signs) > 1 else form.parts[0]
+    return (
+        Form("relation", form.text, form.parts[:-1], " ".join(signs[:-1]))
+        if len(signs) > 1
+        else form.parts[0]
+    )
 
 
 def _worked_out(form: Form) -> bool:
-    """Whether a form is a calculation that ends in its value, every step of which is true: ``9 * 2 = 18``."""
+    """Whether a form is a calculation that ends in its value, every step of which is true: ``9 * 2
+    = 18``.
+    """
     if (
         form.kind != "relation"
         or set(form.mark.split()) != {"="}
@@ -127,11 +160,15 @@ def _worked_out(form: Form) -> bool:
     ):
         return False
     steps = form.parts[1:] if _asks(form) else form.parts
-    return len({step.text for step in steps}) > 1 and all(_equal_value(step, steps[-1]) for step in steps[:-1])
+    return len({step.text for step in steps}) > 1 and all(
+        _equal_value(step, steps[-1]) for step in steps[:-1]
+    )
 
 
 def _asks(form: Form) -> bool:
-    """Whether the first side is what was asked for, as in ``m+n = 256+37 = 293``, and no step of the calculation."""
+    """Whether the first side is what was asked for, as in ``m+n = 256+37 = 293``, and no step of
+    the calculation.
+    """
     first = form.parts[0]
     if _QUANTITY.fullmatch(first.text) or first.kind == "words":
         return True
@@ -144,6 +181,8 @@ def _equal_value(step: Form, result: Form) -> bool:
     if step.number and result.number:
         return step.number.value == result.number.value
     try:
-        return step.kind in ("expression", "range") and same_value(read_expression(result), read_expression(step))
+        return step.kind in ("expression", "range") and same_value(
+            read_expression(result), read_expression(step)
+        )
     except Unreadable:
         return False

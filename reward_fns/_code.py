@@ -1,4 +1,6 @@
-"""The one program that a completion hands in: its last Python block, or what is Python of a completion without one."""
+"""The one program that a completion hands in: its last Python block, or what is Python of a
+completion without one.
+"""
 
 import ast
 import re
@@ -17,12 +19,15 @@ _LONGEST = 20_000
 _CUTS = 8
 
 
-def code_of(completion: str, prompt: str = "", name: str | None = None, thinking_marks: ThinkingMarks = ()) -> str:
+def code_of(
+    completion: str, prompt: str = "", name: str | None = None, thinking_marks: ThinkingMarks = ()
+) -> str:
     """The program of a completion, unchanged; raises NoAnswer when there is none or it is too long.
 
-    It stands after the last closed think. Of several blocks marked as Python the last counts that defines ``name``, the
-    function to be called, or else the last; where none is marked, of those without a mark. The last block need not be
-    closed. Without a block it is what stands between [BEGIN] and [DONE], or all of the completion but the prose around.
+    It stands after the last closed think. Of several blocks marked as Python the last counts that
+    defines ``name``, the function to be called, or else the last; where none is marked, of those
+    without a mark. The last block need not be closed. Without a block it is what stands between
+    [BEGIN] and [DONE], or all of the completion but the prose around.
     """
     if len(completion) > MAX_CHARS:
         raise NoAnswer(f"{len(completion)} characters are more than {MAX_CHARS}")
@@ -42,7 +47,9 @@ def code_of(completion: str, prompt: str = "", name: str | None = None, thinking
 
 
 def _defines(block: str, name: str | None) -> bool:
-    """Whether a block makes a function, a class (also Solution) or a variable of the name: it is no example of its use."""
+    """Whether a block makes a function, a class (also Solution) or a variable of the name: it is no
+    example of its use.
+    """
     if name is None:
         return False
     wanted = re.escape(name.partition(".")[0])
@@ -57,12 +64,25 @@ def _blocks(text: str) -> list[tuple[str, str]]:
     for fence in _FENCE.finditer(text):
         if opened is None:
             opened = fence
-        elif fence[2].startswith(opened[2]) and not fence[3] and len(fence[1]) <= len(opened[1]) + 3:
-            blocks.append((opened[3].lower(), _outdented(text[opened.end() + 1 : fence.start()], len(opened[1]))))
+        elif (
+            fence[2].startswith(opened[2]) and not fence[3] and len(fence[1]) <= len(opened[1]) + 3
+        ):
+            blocks.append(
+                (
+                    opened[3].lower(),
+                    _outdented(text[opened.end() + 1 : fence.start()], len(opened[1])),
+                )
+            )
             opened = None
     if opened is not None:
         before, rest = text[: opened.start()], text[opened.end() + 1 :].partition(opened[2])[0]
-        if not blocks and not opened[3] and len(before) <= _LONGEST and before.strip() and _error_line(before) is None:
+        if (
+            not blocks
+            and not opened[3]
+            and len(before) <= _LONGEST
+            and before.strip()
+            and _error_line(before) is None
+        ):
             rest = before  # the prompt has opened the block that this fence closes
         blocks.append((opened[3].lower(), _outdented(rest, len(opened[1]))))
     return [block for block in blocks if block[1].strip() or block[0]]
@@ -87,7 +107,9 @@ def _unquoted(content: str) -> str:
 
 
 def _without_prose(text: str) -> str:
-    """A text without the sentences before and after its program; the text itself where that does not make it Python."""
+    """A text without the sentences before and after its program; the text itself where that does
+    not make it Python.
+    """
     if len(text) > _LONGEST or _error_line(text) is None:
         return text
     lines = [line for line in text.split("\n") if not _FENCE.match(line)]

@@ -25,7 +25,8 @@ _MOST = 100_000
 
 
 def cases_of(text: str, function: str | None) -> list[Case]:
-    """The cases of assert statements, alone or in a ``check(candidate)``; raises Unreadable for one that is no case.
+    """The cases of assert statements, alone or in a ``check(candidate)``; raises Unreadable for one
+    that is no case.
 
     ``function`` is the name of what is tested where the text does not say it.
     """
@@ -57,7 +58,9 @@ class _Reader:
                     continue
                 case ast.Assert(test=test):
                     yield from self._case(test)
-                case ast.FunctionDef(name="check", body=inner, args=ast.arguments(args=[ast.arg(arg=name)])):
+                case ast.FunctionDef(
+                    name="check", body=inner, args=ast.arguments(args=[ast.arg(arg=name)])
+                ):
                     self.stand_in = name
                     yield from self.read(inner)
                 case ast.Assign(targets=[ast.Name(id=name)], value=value):
@@ -84,7 +87,9 @@ class _Reader:
                 yield self._made(inner, Expected(how="false"))
             case ast.Compare(left=left, ops=[op], comparators=[right]):
                 yield self._compared(left, op, right)
-            case ast.Call(func=name, args=[left, right], keywords=options) if ast.unparse(name) in _CLOSE:
+            case ast.Call(func=name, args=[left, right], keywords=options) if (
+                ast.unparse(name) in _CLOSE
+            ):
                 yield self._close(left, right, options)
             case _:
                 yield self._made(test, Expected(how="true"))
@@ -112,12 +117,21 @@ class _Reader:
         return self._made(called, Expected(float(self._value(value)), tolerance=tolerance))
 
     def _calls(self, node: ast.expr) -> bool:
-        """Whether this side is the call: of the function, of the stand-in, or of any name that makes no value."""
-        while isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in OUTER and node.args:
+        """Whether this side is the call: of the function, of the stand-in, or of any name that
+        makes no value.
+        """
+        while (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and node.func.id in OUTER
+            and node.args
+        ):
             if node.func.id in (self.function, self.stand_in):
                 return True
             node = node.args[0]
-        return isinstance(node, ast.Call) and not (isinstance(node.func, ast.Name) and node.func.id in _MAKERS)
+        return isinstance(node, ast.Call) and not (
+            isinstance(node.func, ast.Name) and node.func.id in _MAKERS
+        )
 
     def _made(self, node: ast.expr, expected: Expected) -> Case:
         outer: list[tuple[str, tuple[Any, ...]]] = []
@@ -141,10 +155,14 @@ class _Reader:
     def _name(self, function: ast.expr) -> str:
         match function:
             case ast.Name(id=name) if name == self.stand_in:
-                return self.function or _refuse(function, "stands for a function that nothing names (entry_point)")
+                return self.function or _refuse(
+                    function, "stands for a function that nothing names (entry_point)"
+                )
             case ast.Name(id=name):
                 return name
-            case ast.Attribute(attr=method, value=ast.Call(func=ast.Name(id=owner), args=[], keywords=[])):
+            case ast.Attribute(
+                attr=method, value=ast.Call(func=ast.Name(id=owner), args=[], keywords=[])
+            ):
                 return f"{owner}.{method}"
         return _refuse(function, "is no call by name")
 
@@ -163,7 +181,9 @@ class _Reader:
                 return self.constants[name]
             case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
                 return _bounded(op, self._constant(left), self._constant(right))
-            case ast.BinOp(left=ast.Constant(value=int(a)), op=ast.Pow(), right=ast.Constant(value=int(b))) if b >= 0:
+            case ast.BinOp(
+                left=ast.Constant(value=int(a)), op=ast.Pow(), right=ast.Constant(value=int(b))
+            ) if b >= 0:
                 return a**b if a.bit_length() * b <= _MOST else _refuse(node, "is too large")
             case ast.Call(func=ast.Name(id=name), args=args, keywords=[]) if name in _MAKERS:
                 return _MAKERS[name](*map(self._constant, args))
@@ -174,14 +194,22 @@ class _Reader:
             case ast.Set(elts=items):
                 return {self._constant(one) for one in items}
             case ast.Dict(keys=keys, values=values) if None not in keys:
-                return {self._constant(k): self._constant(v) for k, v in zip(keys, values, strict=True) if k}
+                return {
+                    self._constant(k): self._constant(v)
+                    for k, v in zip(keys, values, strict=True)
+                    if k
+                }
             case ast.UnaryOp(op=ast.USub(), operand=inner):
                 return -self._constant(inner)
         return ast.literal_eval(node)
 
 
 def _bounded(op: ast.operator, left: Any, right: Any) -> Any:
-    if isinstance(op, ast.Mult) and _size(left) * _size(right) > _MOST and not _both_numbers(left, right):
+    if (
+        isinstance(op, ast.Mult)
+        and _size(left) * _size(right) > _MOST
+        and not _both_numbers(left, right)
+    ):
         raise ValueError("too large")
     if isinstance(op, ast.Mod) and isinstance(left, str | bytes):
         raise ValueError("a format can be of any length")
@@ -204,7 +232,9 @@ def _short(numbers: range) -> range:
 
 
 def _small(value: Any) -> Any:
-    if (hasattr(value, "__len__") and len(value) > _MOST) or (isinstance(value, int) and value.bit_length() > _MOST):
+    if (hasattr(value, "__len__") and len(value) > _MOST) or (
+        isinstance(value, int) and value.bit_length() > _MOST
+    ):
         raise ValueError("too large")
     return value
 

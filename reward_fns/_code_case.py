@@ -23,7 +23,9 @@ class IsProgram(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A call with its arguments, or, without ``call``, a program with its ``stdin``; ``expected`` never leaves here."""
+    """A call with its arguments, or, without ``call``, a program with its ``stdin``; ``expected``
+    never leaves here.
+    """
 
     expected: Expected
     call: str | None = None
@@ -38,7 +40,9 @@ class Case:
     def failed(self, outcome: Outcome, tolerance: Tolerance) -> str:
         """Why an outcome is not as expected; an empty text when it is."""
         if outcome.ended == "returned":
-            return "" if agrees(self.expected, outcome.value, tolerance) else "returned something else"
+            return (
+                "" if agrees(self.expected, outcome.value, tolerance) else "returned something else"
+            )
         if outcome.ended == "finished":
             same = same_output(self.expected.value, outcome.stdout, tolerance)
             return "" if same else "printed something else"

@@ -46,9 +46,11 @@ _COMPRESSED = re.compile(r"[A-Za-z0-9+/]{16,}[A-Za-z0-9+/=\s]*")
 
 
 def read_cases(tests: Any, answer: Any, entry_point: str | None) -> list[Case]:
-    """The cases of the ``tests`` column, else of the ``answer`` column; raises Unreadable, or IsProgram for tests to be run.
+    """The cases of the ``tests`` column, else of the ``answer`` column; raises Unreadable, or
+    IsProgram for tests to be run.
 
-    An answer that is neither a list of tests in JSON nor assert statements is what the program must print.
+    An answer that is neither a list of tests in JSON nor assert statements is what the program must
+    print.
     """
     name = None if entry_point is None else entry_point.replace("()", "")
     if tests is not None:
@@ -76,7 +78,9 @@ def _checked(cases: Sequence[Case]) -> list[Case]:
 
 
 def _from_json(column: Any) -> Any:
-    """What a text holds as JSON or as a literal of Python (the text of a list or dict), else the text itself."""
+    """What a text holds as JSON or as a literal of Python (the text of a list or dict), else the
+    text itself.
+    """
     if not isinstance(column, str):
         return column
     try:
@@ -95,13 +99,19 @@ def _looks_like_tests(data: Any) -> bool:
     if isinstance(data, Mapping):
         return any(name in data for name in (*_FUNCTION, *_STDIN, *_PARTS, *_HOLDERS, "args"))
     return bool(data) and all(
-        _looks_like_tests(one) if isinstance(one, Mapping) else isinstance(one, str) and _has_assert(one)
+        (
+            _looks_like_tests(one)
+            if isinstance(one, Mapping)
+            else isinstance(one, str) and _has_assert(one)
+        )
         for one in data
     )
 
 
 def _has_assert(text: str) -> bool:
-    return _is_python(text) and any(isinstance(node, ast.Assert) for node in ast.walk(ast.parse(text)))
+    return _is_python(text) and any(
+        isinstance(node, ast.Assert) for node in ast.walk(ast.parse(text))
+    )
 
 
 def _is_python(text: str) -> bool:
@@ -114,13 +124,18 @@ def _is_python(text: str) -> bool:
 
 
 def _cases(data: Any, name: str | None) -> list[Case]:
-    """The cases of a text, a record or a list of either; ``name`` is the function where they name none."""
+    """The cases of a text, a record or a list of either; ``name`` is the function where they name
+    none.
+    """
     if isinstance(data, str):
         read = _from_json(data)
         if not isinstance(read, str):
             return _cases(read, name)
         if _COMPRESSED.fullmatch(data) and len(data) % 4 == 0:
-            raise Unreadable("the tests are packed (base64, as LiveCodeBench's private ones); unpack them beforehand")
+            raise Unreadable(
+                "the tests are packed (base64, as LiveCodeBench's private ones); unpack them"
+                " beforehand"
+            )
         return _of_text(data, name)
     if isinstance(data, Mapping):
         return list(_of_record(data, "the row", name, alone=True))
@@ -129,8 +144,12 @@ def _cases(data: Any, name: str | None) -> list[Case]:
     if all(isinstance(one, str) for one in data):
         records = [_from_json(one) for one in data]
         # One text, so that what an earlier line names is known to a later one.
-        return _cases(records if any(isinstance(one, Mapping) for one in records) else "\n".join(data), name)
-    return [case for number, one in enumerate(data) for case in _of_record(one, f"test {number}", name)]
+        return _cases(
+            records if any(isinstance(one, Mapping) for one in records) else "\n".join(data), name
+        )
+    return [
+        case for number, one in enumerate(data) for case in _of_record(one, f"test {number}", name)
+    ]
 
 
 def _of_text(text: str, name: str | None) -> list[Case]:
@@ -150,7 +169,9 @@ def _read_text(text: str, name: str | None) -> Sequence[Case] | Exception:
 
 
 def _of_record(data: Any, where: str, name: str | None, alone: bool = False) -> Iterator[Case]:
-    """The cases of a record: one test, two lists of inputs and outputs, or what holds such; ``alone``: it is no item."""
+    """The cases of a record: one test, two lists of inputs and outputs, or what holds such;
+    ``alone``: it is no item.
+    """
     if isinstance(data, str):
         raise Unreadable(f"{where} is text among records")
     if not isinstance(data, Mapping):
@@ -168,12 +189,15 @@ def _of_record(data: Any, where: str, name: str | None, alone: bool = False) -> 
     for inputs, outputs in _LISTS:
         if not isinstance(data.get(inputs), list) or not isinstance(data.get(outputs), list):
             continue
-        if (own is None and (alone or inputs == "inputs")) or (own and inputs == "inputs" and _all_lists(data[inputs])):
+        if (own is None and (alone or inputs == "inputs")) or (
+            own and inputs == "inputs" and _all_lists(data[inputs])
+        ):
             yield from _paired(data[inputs], data[outputs], where, own, name)
             return
         if own is None and len(data[inputs]) == len(data[outputs]) > 1:
             raise Unreadable(
-                f"{where} has lists of several tests, or of the lines of one: name them inputs, or write text"
+                f"{where} has lists of several tests, or of the lines of one: name them inputs, or"
+                " write text"
             )
     yield _case(data, where, name)
 
@@ -201,17 +225,29 @@ def _refuse_others_rules(data: Mapping[str, Any], where: str) -> None:
 def _name_in(data: Mapping[str, Any]) -> str | None:
     """The function that a record names, also in LiveCodeBench's ``metadata``."""
     more = _from_json(data.get("metadata"))
-    name = _first(data, _FUNCTION) or (_first(more, _FUNCTION) if isinstance(more, Mapping) else None)
+    name = _first(data, _FUNCTION) or (
+        _first(more, _FUNCTION) if isinstance(more, Mapping) else None
+    )
     return None if name is None else str(name).replace("()", "")
 
 
-def _paired(given: list[Any], wanted: list[Any], where: str, own: str | None, name: str | None) -> Iterator[Case]:
-    """``{"inputs": [...], "outputs": [...]}``: arguments and results where a function is named, else texts."""
+def _paired(
+    given: list[Any], wanted: list[Any], where: str, own: str | None, name: str | None
+) -> Iterator[Case]:
+    """``{"inputs": [...], "outputs": [...]}``: arguments and results where a function is named,
+    else texts.
+    """
     if len(given) != len(wanted):
         raise Unreadable(f"{where}: inputs and outputs are not two lists of one length")
-    called = own is not None or (name is not None and not any(isinstance(one, str) for one in given))
+    called = own is not None or (
+        name is not None and not any(isinstance(one, str) for one in given)
+    )
     for number, (one, result) in enumerate(zip(given, wanted, strict=True)):
-        test = {"fn_name": name, "input": one, "output": result} if called else {"stdin": one, "stdout": result}
+        test = (
+            {"fn_name": name, "input": one, "output": result}
+            if called
+            else {"stdin": one, "stdout": result}
+        )
         yield _case(test, f"test {number}", name)
 
 
@@ -222,18 +258,24 @@ def _all_lists(values: list[Any]) -> bool:
 def _case(test: Mapping[str, Any], where: str, name: str | None) -> Case:
     kind = _first(test, ("testtype", "type"))
     if kind is not None and kind not in (*_CALLS, *_PROGRAMS):
-        raise Unreadable(f"{where} is of the type {kind!r:.30}, not one of {', '.join((_CALLS[0], *_PROGRAMS[:2]))}")
+        raise Unreadable(
+            f"{where} is of the type {kind!r:.30}, not one of"
+            f" {', '.join((_CALLS[0], *_PROGRAMS[:2]))}"
+        )
     own = _name_in(test)
     called = kind in _CALLS or _first(test, ("args", "kwargs")) is not None
     if kind in _PROGRAMS or not (called or own):
         return _program_case(test, where)
     if own is None and name is None:
-        raise Unreadable(f"{where} has arguments and names no function (function, or a column entry_point)")
+        raise Unreadable(
+            f"{where} has arguments and names no function (function, or a column entry_point)"
+        )
     return _call_case(test, where, str(own or name), kind)
 
 
 def _call_case(test: Mapping[str, Any], where: str, name: str, kind: Any) -> Case:
-    # A field that is None may be one that Arrow filled in, and is what is expected only where there is no other.
+    # A field that is None may be one that Arrow filled in, and is what is expected only where there
+    # is no other.
     wanted = sorted((key for key in _RESULT if key in test), key=lambda key: test[key] is None)
     if not wanted:
         raise Unreadable(f"{where} says not what is expected")
@@ -251,8 +293,18 @@ def _call_case(test: Mapping[str, Any], where: str, name: str, kind: Any) -> Cas
             encode(list(value) if isinstance(value, tuple) else value)
         except (NotPlain, RecursionError) as error:
             raise Unreadable(f"{where} holds no plain value: {error}") from error
-    wrapped = "fn_name" in test and wanted[0] != "expected" and isinstance(expected, list) and len(expected) == 1
-    return Case(Expected(expected, json=True, wrapped=wrapped), call=name, args=list(args), kwargs=dict(kwargs))
+    wrapped = (
+        "fn_name" in test
+        and wanted[0] != "expected"
+        and isinstance(expected, list)
+        and len(expected) == 1
+    )
+    return Case(
+        Expected(expected, json=True, wrapped=wrapped),
+        call=name,
+        args=list(args),
+        kwargs=dict(kwargs),
+    )
 
 
 def _lines_of_json(text: str, where: str) -> list[Any]:
@@ -266,7 +318,9 @@ def _json_of(text: Any, where: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise Unreadable(f"{where} has the argument or result {text!r:.40}, which is no JSON") from error
+        raise Unreadable(
+            f"{where} has the argument or result {text!r:.40}, which is no JSON"
+        ) from error
 
 
 def _program_case(test: Mapping[str, Any], where: str) -> Case:

@@ -4,8 +4,8 @@ import re
 from collections.abc import Collection
 
 _TYPING = (
-    "Any Callable DefaultDict Deque Dict FrozenSet Generator Generic Iterable Iterator List Literal Mapping NamedTuple "
-    "Optional Sequence Set Tuple Type TypeVar Union"
+    "Any Callable DefaultDict Deque Dict FrozenSet Generator Generic Iterable Iterator List Literal"
+    " Mapping NamedTuple Optional Sequence Set Tuple Type TypeVar Union"
 )
 _LEETCODE = {
     "bisect": "bisect bisect_left bisect_right insort insort_left insort_right",
@@ -13,9 +13,14 @@ _LEETCODE = {
     "copy": "copy deepcopy",
     "functools": "cache cmp_to_key lru_cache partial reduce",
     "heapq": "heapify heappop heappush heappushpop heapreplace merge nlargest nsmallest",
-    "itertools": "accumulate chain combinations combinations_with_replacement count cycle groupby islice pairwise "
-    "permutations product repeat starmap takewhile zip_longest",
-    "math": "ceil comb cos exp factorial floor gcd inf isqrt lcm log log2 log10 perm pi prod sin sqrt tan",
+    "itertools": (
+        "accumulate chain combinations combinations_with_replacement count cycle groupby islice"
+        " pairwise permutations product repeat starmap takewhile zip_longest"
+    ),
+    "math": (
+        "ceil comb cos exp factorial floor gcd inf isqrt lcm log log2 log10 perm pi prod sin"
+        " sqrt tan"
+    ),
     "operator": "itemgetter",
     "string": "ascii_letters ascii_lowercase ascii_uppercase digits",
 }
@@ -26,19 +31,25 @@ _FUTURE = re.compile(r"^from __future__ import [^\n(]*\n", re.MULTILINE)
 
 
 def with_names(code: str, called: Collection[str | None]) -> str:
-    """The program with imports of the names that it uses and that are given: those of typing, and for a class Solution
-    those of LeetCode. Never a name that is called, so that a program without it stays without it.
+    """The program with imports of the names that it uses and that are given: those of typing, and
+    for a class Solution those of LeetCode. Never a name that is called, so that a program without
+    it stays without it.
     """
     used = set(_WORD.findall(code)).difference(called)
     lines = [_from("typing", _TYPING, used)]
     if "Solution" in used and _SOLUTION.search(code):
         lines += [f"import {module}\n" for module in _MODULES if module in used]
-        # copy and bisect are functions of that name too, which LeetCode's star imports leave; a program writes copy.copy.
+        # copy and bisect are functions of that name too, which LeetCode's star imports leave; a
+        # program writes copy.copy.
         lines += [_from(module, names, used - set(_MODULES)) for module, names in _LEETCODE.items()]
     given = "".join(lines)
     if not given:
         return code
-    start = max((line.end() for line in _FUTURE.finditer(code)), default=0) if "__future__" in code else 0
+    start = (
+        max((line.end() for line in _FUTURE.finditer(code)), default=0)
+        if "__future__" in code
+        else 0
+    )
     return code[:start] + given + code[start:]
 
 

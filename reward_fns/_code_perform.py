@@ -1,7 +1,9 @@
 # ruff: noqa: BLE001
-"""What runs beside a program: it does what the tests ask of it, one thing after the other, and tells what came of it.
+"""What runs beside a program: it does what the tests ask of it, one thing after the other, and
+tells what came of it.
 
-The tests themselves and what they expect are in another process. `_code_wire` is put in front of this text.
+The tests themselves and what they expect are in another process. `_code_wire` is put in front of
+this text.
 """
 
 import builtins
@@ -33,7 +35,9 @@ def perform(names: "dict[str, Any]", asked: str) -> str:
             done.append(None)
             answers.append(
                 {
-                    "raised": [f"{one.__module__}.{one.__qualname__}" for one in type(error).__mro__],
+                    "raised": [
+                        f"{one.__module__}.{one.__qualname__}" for one in type(error).__mro__
+                    ],
                     "said": _said(error),
                 }
             )
@@ -50,7 +54,9 @@ def _keeper(inner: "list[list[Any]]") -> "Any":
     return keep
 
 
-def _held(ref: "Any", names: "dict[str, Any]", done: "list[Any]", inner: "list[list[Any]]") -> "Any":
+def _held(
+    ref: "Any", names: "dict[str, Any]", done: "list[Any]", inner: "list[list[Any]]"
+) -> "Any":
     """An object by its reference: a name, the number of an answer, or a place within one."""
     if type(ref) is int:
         return done[ref]
@@ -71,7 +77,9 @@ def _do(what: str, parts: "list[Any]", held: "Any") -> "tuple[Any, dict[str, Any
     before = [_shown(one) for one in args]
     value = function(*args, **named)
     after = [_shown(one) for one in args]
-    changed = {str(i): after[i] for i in range(len(args)) if after[i] is not None and after[i] != before[i]}
+    changed = {
+        str(i): after[i] for i in range(len(args)) if after[i] is not None and after[i] != before[i]
+    }
     return value, changed if value is None else {}
 
 

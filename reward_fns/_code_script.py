@@ -1,4 +1,6 @@
-"""Tests that are programs themselves: run in a sandbox without the program, which answers what they ask in another."""
+"""Tests that are programs themselves: run in a sandbox without the program, which answers what they
+ask in another.
+"""
 
 import json
 import marshal
@@ -36,7 +38,9 @@ _PERFORM = ("_code_wire.py", "_code_perform.py")
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """Tests as a text, the function that they test, what each of their units asks first (JSON), and by which names."""
+    """Tests as a text, the function that they test, what each of their units asks first (JSON), and
+    by which names.
+    """
 
     text: str
     entry: str | None
@@ -51,11 +55,16 @@ class Script:
     def failures(self, code: str, limits: Limits, go_on: bool, total_seconds: float) -> list[str]:
         """Why units failed, each in a few words: all of them, or one only unless told to go on.
 
-        What a test asks may hang on what it was answered, and some that it asks would tell what it expects of an earlier
-        answer, so they are asked in rounds. Each starts the program anew; an answer once given is kept.
+        What a test asks may hang on what it was answered, and some that it asks would tell what it
+        expects of an earlier answer, so they are asked in rounds. Each starts the program anew; an
+        answer once given is kept.
         """
         order = Random(code.encode("utf-8", "surrogatepass")).sample(range(self.total), self.total)
-        asked, whys, left = {number: self.units[number] for number in order}, dict[int, str](), total_seconds
+        asked, whys, left = (
+            {number: self.units[number] for number in order},
+            dict[int, str](),
+            total_seconds,
+        )
         told: dict[int, list[tuple[int, str]]] = {number: [] for number in order}
         kept, checks = dict.fromkeys(order, 0), 0
         for turn in range(_ROUNDS):
@@ -69,9 +78,17 @@ class Script:
                 {n: asked[n] for n in answers}, {n: told[n] for n in answers}, turn < _CAREFUL
             )
             left -= spent + later
-            whys |= {number: verdict["failed"] for number, verdict in verdicts.items() if "failed" in verdict}
+            whys |= {
+                number: verdict["failed"]
+                for number, verdict in verdicts.items()
+                if "failed" in verdict
+            }
             checks += sum(verdict.get("passed", 0) for verdict in verdicts.values())
-            asked = {number: json.dumps(verdict["asks"]) for number, verdict in verdicts.items() if "asks" in verdict}
+            asked = {
+                number: json.dumps(verdict["asks"])
+                for number, verdict in verdicts.items()
+                if "asks" in verdict
+            }
             kept |= {number: verdicts[number]["kept"] for number in asked}
             if not asked or left < 0 or (whys and not go_on):
                 break
@@ -82,17 +99,29 @@ class Script:
         return [f"test {number}: {why}" for number, why in sorted(whys.items())]
 
     def _verdicts(
-        self, asked: Mapping[int, str], answers: Mapping[int, Sequence[tuple[int, str]]], careful: bool
+        self,
+        asked: Mapping[int, str],
+        answers: Mapping[int, Sequence[tuple[int, str]]],
+        careful: bool,
     ) -> tuple[dict[int, Any], float]:
-        """What the tests say to the answers, and the seconds that took; answers that break them fail."""
+        """What the tests say to the answers, and the seconds that took; answers that break them
+        fail.
+        """
         if not answers:
             return {}, 0.0
         questions = json.dumps({number: json.loads(text) for number, text in asked.items()})
         given = [self.text, self.entry, questions, json.dumps(answers), careful]
         outcome = sandbox().run(_job("", _STAGE, "verify", given, _MOST), _TESTS)
         if outcome.ended != "returned":
-            return dict.fromkeys(answers, {"failed": f"what it returned breaks the tests: {outcome.why}"}), outcome.cpu
-        return {int(number): told for number, told in json.loads(outcome.value).items()}, outcome.cpu
+            return (
+                dict.fromkeys(
+                    answers, {"failed": f"what it returned breaks the tests: {outcome.why}"}
+                ),
+                outcome.cpu,
+            )
+        return {
+            int(number): told for number, told in json.loads(outcome.value).items()
+        }, outcome.cpu
 
 
 def _answers(
@@ -114,7 +143,9 @@ def _answers(
 
 
 def script_of(text: str, entry: str | None) -> Script:
-    """The tests of a text, once tried without a program; raises Unreadable for tests that cannot be run so."""
+    """The tests of a text, once tried without a program; raises Unreadable for tests that cannot be
+    run so.
+    """
     told = _surveyed(text, entry)
     if isinstance(told, str):
         raise Unreadable(told)
@@ -130,7 +161,12 @@ def _surveyed(text: str, entry: str | None) -> Script | str:
     if "refused" in told:
         return f"the tests cannot be run apart from the program: {told['refused']}"
     units = tuple(json.dumps(asked) for asked in told["units"])
-    return Script(text, entry, units, tuple(dict.fromkeys(name for unit in units for name in _NAME.findall(unit))))
+    return Script(
+        text,
+        entry,
+        units,
+        tuple(dict.fromkeys(name for unit in units for name in _NAME.findall(unit))),
+    )
 
 
 def _job(code: str, files: tuple[str, ...], name: str, given: Sequence[Any], most: int) -> Job:
@@ -141,6 +177,8 @@ def _job(code: str, files: tuple[str, ...], name: str, given: Sequence[Any], mos
 
 @lru_cache(maxsize=2)
 def _compiled(files: tuple[str, ...]) -> tuple[str, bytes]:
-    """Files as one text, and compiled for this version of Python, which most sandboxes run as well."""
+    """Files as one text, and compiled for this version of Python, which most sandboxes run as
+    well.
+    """
     text = "".join((_HERE / name).read_text(encoding="utf-8") for name in files)
     return text, marshal.dumps(compile(text, "handed_in.py", "exec", dont_inherit=True))

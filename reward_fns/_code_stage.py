@@ -1,9 +1,10 @@
 # ruff: noqa: BLE001
-"""What tests that are programs see of the program that they test, which is not there: they run in a sandbox of their own.
+"""What tests that are programs see of the program that they test, which is not there: they run in a
+sandbox of their own.
 
-What they ask of it is written down and answered elsewhere (`_code_perform`). As long as there is no answer they go on with
-a stand-in that agrees with everything, to find out what else they will ask. This text runs behind `_code_wire` and in
-front of `_code_stage_tools` and `_code_stage_tests`.
+What they ask of it is written down and answered elsewhere (`_code_perform`). As long as there is no
+answer they go on with a stand-in that agrees with everything, to find out what else they will ask.
+This text runs behind `_code_wire` and in front of `_code_stage_tools` and `_code_stage_tests`.
 """
 
 import sys
@@ -28,9 +29,13 @@ class Lost(BaseException):
 
 
 class Desk:
-    """What one test asks, and what was answered so far; ``null``: a value that answers everything, to see what tests hold."""
+    """What one test asks, and what was answered so far; ``null``: a value that answers everything,
+    to see what tests hold.
+    """
 
-    def __init__(self, answers: "list[tuple[Any, Any]]", null: "tuple[Any, ...]" = (), careful: bool = True) -> None:
+    def __init__(
+        self, answers: "list[tuple[Any, Any]]", null: "tuple[Any, ...]" = (), careful: bool = True
+    ) -> None:
         self.answers = answers
         self.null = null
         self.asked: list[Any] = []
@@ -56,13 +61,17 @@ class Desk:
         return _answered(self.answers[number][1], number, packed, parts)
 
     def decide(self) -> None:
-        """Take an answer that is not there yet for true; Lost after so many that it may be a loop without end."""
+        """Take an answer that is not there yet for true; Lost after so many that it may be a loop
+        without end.
+        """
         self.decided += 1
         if self.decided > _DECIDED:
             raise Lost
 
     def expect(self, value: "Any") -> None:
-        """Remember what an answer that is not there yet is compared with: no earlier call may see it as an argument."""
+        """Remember what an answer that is not there yet is compared with: no earlier call may see
+        it as an argument.
+        """
         try:
             self.expected.add(repr(pack(value, _reference)))
         except (Refused, Lost):
@@ -98,19 +107,25 @@ def sit(seat: Desk) -> None:
 
 
 def _is_built(packed: "list[Any]") -> bool:
-    """Whether an object comes from a class of the program that the tests name, or is made of such."""
+    """Whether an object comes from a class of the program that the tests name, or is made of
+    such.
+    """
     what, target = packed[0], packed[1] if len(packed) > 1 else None
     ref = target.get("ref") if type(target) is dict else None
     return what == "call" and type(ref) is str and ref[:1].isupper()
 
 
-def _answered(answer: "dict[str, Any]", number: int, packed: "list[Any]", parts: "tuple[Any, ...]") -> "Any":
+def _answered(
+    answer: "dict[str, Any]", number: int, packed: "list[Any]", parts: "tuple[Any, ...]"
+) -> "Any":
     if "raised" in answer:
         raise _raised(answer["raised"], answer["said"])
     for place, now in answer["changed"].items():
         _change(parts[1][int(place)], unpack(now, lambda ref: None))
     built = _is_built(packed)
-    return unpack(answer["value"], lambda ref: Thing("object", ref if ref != [number, 0] else number, built))
+    return unpack(
+        answer["value"], lambda ref: Thing("object", ref if ref != [number, 0] else number, built)
+    )
 
 
 def _change(held: "Any", now: "Any") -> None:
@@ -122,7 +137,9 @@ def _change(held: "Any", now: "Any") -> None:
 
 
 def _raised(names: "list[str]", said: str) -> BaseException:
-    """An exception as the program raised it: of a class of Python's, or of one that is named alike."""
+    """An exception as the program raised it: of a class of Python's, or of one that is named
+    alike.
+    """
     bases = [found for name in names if (found := _class_of(name)) is not None]
     own = bases[0] if bases else Exception
     if _class_of(names[0]) is None:
@@ -158,7 +175,9 @@ def _reference(value: "Any") -> "Any":
 
 
 class Thing:
-    """Something of the program's, seen from the tests: a name, an object, an answer not known yet, or what derives from one."""
+    """Something of the program's, seen from the tests: a name, an object, an answer not known yet,
+    or what derives from one.
+    """
 
     def __init__(self, kind: str, ref: "Any" = None, built: bool = False) -> None:
         self.__dict__.update(_kind=kind, _ref=ref, _built=built)
@@ -173,13 +192,28 @@ class Thing:
             desk.ask("set", self, name, value)
 
     def __call__(self, *args: "Any", **named: "Any") -> "Any":
-        return Thing("derived") if self._kind == "derived" else desk.ask("call", self, list(args), named)
+        return (
+            Thing("derived")
+            if self._kind == "derived"
+            else desk.ask("call", self, list(args), named)
+        )
 
     def __instancecheck__(self, value: "Any") -> "Any":
-        return type(value) is Thing and (value._kind == "derived" or desk.ask("isinstance", value, self))
+        return type(value) is Thing and (
+            value._kind == "derived" or desk.ask("isinstance", value, self)
+        )
 
 
-_COMPARED = {"eq": True, "ne": True, "lt": True, "le": True, "gt": True, "ge": True, "contains": True, "bool": True}
+_COMPARED = {
+    "eq": True,
+    "ne": True,
+    "lt": True,
+    "le": True,
+    "gt": True,
+    "ge": True,
+    "contains": True,
+    "bool": True,
+}
 _PLAIN = {"len": 1, "int": 1, "float": 1.0, "index": 1, "str": "?", "repr": "?", "format": "?"}
 _PAIRS = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "and", "or", "xor", "matmul")
 _ALONE = ("neg", "abs", "round", "invert")
@@ -191,12 +225,24 @@ def _dunder(name: str) -> "Callable[..., Any]":
     def method(thing: Thing, *others: "Any") -> "Any":
         if thing._kind == "name":
             return _of_name(name, thing, others)
-        return _of_object(name, thing, others) if thing._kind == "object" else _of_unknown(name, thing, others)
+        return (
+            _of_object(name, thing, others)
+            if thing._kind == "object"
+            else _of_unknown(name, thing, others)
+        )
 
     return method
 
 
-for _name in (*_COMPARED, *_PLAIN, *_PAIRS, *(f"r{one}" for one in _PAIRS), *_ALONE, *_KEYED, *_WALKED):
+for _name in (
+    *_COMPARED,
+    *_PLAIN,
+    *_PAIRS,
+    *(f"r{one}" for one in _PAIRS),
+    *_ALONE,
+    *_KEYED,
+    *_WALKED,
+):
     setattr(Thing, f"__{_name}__", _dunder(_name))
 
 
@@ -209,7 +255,9 @@ def _of_name(name: str, thing: Thing, others: "tuple[Any, ...]") -> "Any":
 
 def _of_unknown(name: str, thing: Thing, others: "tuple[Any, ...]") -> "Any":
     if name in ("eq", "ne") and type(others[0]) is Thing and (thing._built or others[0]._built):
-        raise Refused("compare objects of the program's own classes, which only the program itself could do")
+        raise Refused(
+            "compare objects of the program's own classes, which only the program itself could do"
+        )
     if name == "eq":
         desk.expect(others[0])
     elif name in _COMPARED:
@@ -222,7 +270,9 @@ def _of_unknown(name: str, thing: Thing, others: "tuple[Any, ...]") -> "Any":
 
 
 def _of_object(name: str, thing: Thing, others: "tuple[Any, ...]") -> "Any":
-    """An operation on an object; what is expected stands beside it and must not reach it, so it is equal to itself alone."""
+    """An operation on an object; what is expected stands beside it and must not reach it, so it is
+    equal to itself alone.
+    """
     if name in ("eq", "ne"):
         return (type(others[0]) is Thing and others[0]._ref == thing._ref) is (name == "eq")
     if name == "hash":
@@ -231,7 +281,9 @@ def _of_object(name: str, thing: Thing, others: "tuple[Any, ...]") -> "Any":
         return iter(desk.ask("list", thing))
     if name in ("len", "bool", "str", "repr", "getitem", "next", "enter", "exit"):
         return desk.ask(name, thing, *(others if name == "getitem" else ()))
-    plain = name.removeprefix("r") if name.removeprefix("r") in _PAIRS and name not in _PAIRS else name
+    plain = (
+        name.removeprefix("r") if name.removeprefix("r") in _PAIRS and name not in _PAIRS else name
+    )
     if not thing._built or name in ("lt", "le", "gt", "ge", "index", "format"):
         raise TypeError(f"an object of the program's own has no {name} here")
     pair = (others[0], thing) if plain != name else (thing, *others)

@@ -1,5 +1,7 @@
 # ruff: noqa: BLE001, S102
-"""Running tests that are programs, unit by unit, as far as there are answers; the functions that are called are at the end."""
+"""Running tests that are programs, unit by unit, as far as there are answers; the functions that
+are called are at the end.
+"""
 
 import ast
 import builtins
@@ -72,10 +74,18 @@ def _tree(text: str) -> ast.Module:
         modules += [node.module or "."] if isinstance(node, ast.ImportFrom) else []
         for module in modules:
             _refuse_module(module, node)
-        word = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+        word = (
+            node.attr
+            if isinstance(node, ast.Attribute)
+            else node.id
+            if isinstance(node, ast.Name)
+            else ""
+        )
         word = node.arg if isinstance(node, ast.arg) else word
         if word in _BESIDE or (
-            isinstance(node, ast.Attribute) and word in _STREAMS and getattr(node.value, "id", "") == "sys"
+            isinstance(node, ast.Attribute)
+            and word in _STREAMS
+            and getattr(node.value, "id", "") == "sys"
         ):
             raise Refused(f"look beside the program ({word})")
         if isinstance(node, ast.AsyncFunctionDef):
@@ -86,7 +96,11 @@ def _tree(text: str) -> ast.Module:
 def _expected_errors(node: ast.AST) -> "Iterator[ast.Name]":
     """The names of exceptions that are caught, or that a call wants raised."""
     within = node.type if isinstance(node, ast.ExceptHandler) else None
-    if isinstance(node, ast.Call) and node.args and ast.unparse(node.func).rpartition(".")[2] in _RAISING:
+    if (
+        isinstance(node, ast.Call)
+        and node.args
+        and ast.unparse(node.func).rpartition(".")[2] in _RAISING
+    ):
         within = node.args[0]
     yield from (name for name in ast.walk(within) if isinstance(name, ast.Name)) if within else ()
 
@@ -114,7 +128,12 @@ def _free(tree: ast.Module, entry: "str | None") -> "set[str]":
             made.update((one.asname or one.name).split(".")[0] for one in node.names)
         elif isinstance(node, ast.ExceptHandler) and node.name:
             made.add(node.name)
-    given = {name for name in dir(builtins) if name != entry} | {"_counted_", "_soft_", "__name__", "__file__"}
+    given = {name for name in dir(builtins) if name != entry} | {
+        "_counted_",
+        "_soft_",
+        "__name__",
+        "__file__",
+    }
     return used - made - given
 
 
@@ -146,7 +165,9 @@ class Tests:
         """Run one unit. Raises whatever fails."""
         random.seed(0)
         space = types.ModuleType("tests")
-        space.__dict__.update({name: named(name) for name in sorted(self.free)}, _counted_=counted, _soft_=soft)
+        space.__dict__.update(
+            {name: named(name) for name in sorted(self.free)}, _counted_=counted, _soft_=soft
+        )
         try:
             exec(self.code, space.__dict__)
         except BaseException as error:
@@ -167,8 +188,14 @@ class Tests:
             yield partial(self._checked, check)
         fixtures = {name: made for name, made in space.items() if _is_fixture(made)}
         for name, made in list(space.items()):
-            if isinstance(made, types.FunctionType) and name.startswith("test") and name not in fixtures:
-                yield from _with_cases(list(getattr(made, "_cases", ())), partial(_itself, made), fixtures)
+            if (
+                isinstance(made, types.FunctionType)
+                and name.startswith("test")
+                and name not in fixtures
+            ):
+                yield from _with_cases(
+                    list(getattr(made, "_cases", ())), partial(_itself, made), fixtures
+                )
             elif isinstance(made, type) and made.__module__ == "tests":
                 if "unittest" in sys.modules and issubclass(made, sys.modules["unittest"].TestCase):
                     yield from _of_case(made)
@@ -190,7 +217,9 @@ def _with_cases(
     tables: "list[Any]", bind: "Callable[[], Any]", fixtures: "dict[str, Any]"
 ) -> "Iterator[Callable[[], Any]]":
     for rows in itertools.product(*tables):
-        yield partial(_bound, bind, {name: value for row in rows for name, value in row.items()}, fixtures)
+        yield partial(
+            _bound, bind, {name: value for row in rows for name, value in row.items()}, fixtures
+        )
 
 
 def _itself(made: "Any") -> "Any":
@@ -208,11 +237,17 @@ def _bound(bind: "Callable[[], Any]", given: "dict[str, Any]", fixtures: "dict[s
 
 
 def _named_for(
-    function: "Any", given: "dict[str, Any]", fixtures: "dict[str, Any]", owner: "Any", made: "dict[str, Any]"
+    function: "Any",
+    given: "dict[str, Any]",
+    fixtures: "dict[str, Any]",
+    owner: "Any",
+    made: "dict[str, Any]",
 ) -> "dict[str, Any]":
     """What a function is called with: values of its table, and fixtures, each made once."""
     code = function.__code__
-    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount][hasattr(function, "__self__") :]
+    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount][
+        hasattr(function, "__self__") :
+    ]
     missing = len(names) - len(function.__defaults__ or ())
     named = {}
     for place, name in enumerate(names):
@@ -279,7 +314,9 @@ def _run(tests: Tests, number: int, seat: Desk) -> str:
 
 
 def survey(_: "Any", text: str, entry: "str | None") -> str:
-    """What the units of a text ask as long as nothing is answered, as JSON; else why they are no tests."""
+    """What the units of a text ask as long as nothing is answered, as JSON; else why they are no
+    tests.
+    """
     try:
         furnish(text)
         tests = Tests(text, entry)
@@ -303,13 +340,20 @@ def _surveyed(tests: Tests) -> "list[Any]":
         units.append(first.asked)
     if not any(units):
         raise Refused("never call the program")
-    if all(not _run(tests, number, Desk([], (null,))) for number in range(tests.total) for null in (None, "\0nothing")):
+    if all(
+        not _run(tests, number, Desk([], (null,)))
+        for number in range(tests.total)
+        for null in (None, "\0nothing")
+    ):
         raise Refused("pass whatever the program returns")
     return units
 
 
-def verify(_: "Any", text: str, entry: "str | None", asked: str, answers: str, careful: bool) -> str:
-    """Each unit with the answers to what it asked: ``passed`` so many checks, ``failed`` and why, or ``asks`` for more.
+def verify(
+    _: "Any", text: str, entry: "str | None", asked: str, answers: str, careful: bool
+) -> str:
+    """Each unit with the answers to what it asked: ``passed`` so many checks, ``failed`` and why,
+    or ``asks`` for more.
 
     ``answers`` holds texts, each with the place from which it counts: an answer once given is kept.
     """
@@ -321,7 +365,9 @@ def verify(_: "Any", text: str, entry: "str | None", asked: str, answers: str, c
     return json.dumps(verdicts)
 
 
-def _verdict(tests: Tests, number: int, asked: "list[Any]", told: "list[Any]", careful: bool) -> "Any":
+def _verdict(
+    tests: Tests, number: int, asked: "list[Any]", told: "list[Any]", careful: bool
+) -> "Any":
     answers: list[Any] = []
     for start, text in told:
         answers[start:] = json.loads(text)[start:]

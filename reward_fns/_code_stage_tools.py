@@ -1,4 +1,6 @@
-"""The modules that tests import: that of the program, and as much as is needed of pytest, unittest and numpy."""
+"""The modules that tests import: that of the program, and as much as is needed of pytest, unittest
+and numpy.
+"""
 
 import importlib
 import math
@@ -47,7 +49,13 @@ class Raises:
             raise AssertionError("another message")
 
 
-def raises(expected: "Any", function: "Any" = None, *args: "Any", match: "str | None" = None, **named: "Any") -> "Any":
+def raises(
+    expected: "Any",
+    function: "Any" = None,
+    *args: "Any",
+    match: "str | None" = None,
+    **named: "Any",
+) -> "Any":
     """The context, or the call within it."""
     if function is None or not callable(function):
         return Raises(expected, match)
@@ -62,7 +70,11 @@ class Approx:
     __hash__ = None  # type: ignore[assignment]
 
     def __init__(
-        self, expected: "Any", rel: "float | None" = None, abs: "float | None" = None, nan_ok: bool = False
+        self,
+        expected: "Any",
+        rel: "float | None" = None,
+        abs: "float | None" = None,
+        nan_ok: bool = False,
     ) -> None:
         relative = rel if rel is not None else 0.0 if abs is not None else 1e-6
         self.expected, self.near, self.nan = (
@@ -82,8 +94,16 @@ class Approx:
                 and all(self._same(wanted[k], found[k]) for k in wanted)
             )
         if isinstance(wanted, list | tuple):
-            return type(found) is type(wanted) and len(found) == len(wanted) and all(map(self._same, wanted, found))
-        if isinstance(wanted, bool) or not isinstance(wanted, int | float) or not isinstance(found, int | float):
+            return (
+                type(found) is type(wanted)
+                and len(found) == len(wanted)
+                and all(map(self._same, wanted, found))
+            )
+        if (
+            isinstance(wanted, bool)
+            or not isinstance(wanted, int | float)
+            or not isinstance(found, int | float)
+        ):
             return bool(wanted == found)
         near, a, b = self.near, float(wanted), float(found)
         return (
@@ -146,7 +166,12 @@ def _module(name: str, **names: "Any") -> types.ModuleType:
 
 
 def _near(
-    found: "Any", wanted: "Any", rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False, **_: "Any"
+    found: "Any",
+    wanted: "Any",
+    rtol: float = 1e-5,
+    atol: float = 1e-8,
+    equal_nan: bool = False,
+    **_: "Any",
 ) -> bool:
     if type(found) is Thing:
         return found._kind != "object"
@@ -165,15 +190,29 @@ def _near(
     )
 
 
-def _assert_near(found: "Any", wanted: "Any", rtol: float = 1e-7, atol: float = 0.0, **_: "Any") -> None:
+def _assert_near(
+    found: "Any", wanted: "Any", rtol: float = 1e-7, atol: float = 0.0, **_: "Any"
+) -> None:
     assert check_softly(lambda: _near(found, wanted, rtol, atol, True))
 
 
 def _numpy() -> None:
     """As much of numpy as the tests of HumanEval+ and MBPP+ name."""
-    kinds = {name: type(name, (), {}) for name in ("ndarray", "float64", "float32", "floating", "integer")}
+    kinds = {
+        name: type(name, (), {})
+        for name in ("ndarray", "float64", "float32", "floating", "integer")
+    }
     testing = _module("numpy.testing", assert_allclose=_assert_near)
-    _module("numpy", allclose=_near, isclose=_near, inf=math.inf, nan=math.nan, pi=math.pi, testing=testing, **kinds)
+    _module(
+        "numpy",
+        allclose=_near,
+        isclose=_near,
+        inf=math.inf,
+        nan=math.nan,
+        pi=math.pi,
+        testing=testing,
+        **kinds,
+    )
 
 
 class _Solution(types.ModuleType):
@@ -198,12 +237,18 @@ def _soften(unittest: "Any") -> None:
     """unittest's own asserts, counted, and failing only when the answers are known."""
     for name in [name for name in dir(unittest.TestCase) if name.startswith(("assert", "fail"))]:
         real = getattr(unittest.TestCase, name)
-        setattr(unittest.TestCase, name, lambda *args, real=real, **named: check_softly(lambda: real(*args, **named)))
+        setattr(
+            unittest.TestCase,
+            name,
+            lambda *args, real=real, **named: check_softly(lambda: real(*args, **named)),
+        )
     unittest.TestCase.assertRaises = lambda _, *args, **named: raises(
         *args, **{key: named[key] for key in named if key != "msg"}
     )
     unittest.TestCase.assertRaisesRegex = lambda _, kind, match, *args, **named: (
-        raises(kind, match=match) if not args else check_softly(lambda: raises(kind, *args, **named))
+        raises(kind, match=match)
+        if not args
+        else check_softly(lambda: raises(kind, *args, **named))
     )
     unittest.main = lambda *args, **named: None
 

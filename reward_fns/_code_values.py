@@ -1,4 +1,6 @@
-"""Whether what a candidate computed is what was expected. Compared here, outside the sandbox, type by type."""
+"""Whether what a candidate computed is what was expected. Compared here, outside the sandbox, type
+by type.
+"""
 
 import math
 import re
@@ -33,16 +35,20 @@ class Tolerance:
 
     def close(self, a: float, b: float) -> bool:
         """Whether two floats agree; NaN agrees with NaN, and 0.0 with -0.0."""
-        return math.isclose(a, b, rel_tol=self.relative, abs_tol=self.absolute) or (math.isnan(a) and math.isnan(b))
+        return math.isclose(a, b, rel_tol=self.relative, abs_tol=self.absolute) or (
+            math.isnan(a) and math.isnan(b)
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What a result must be: equal to a value, different from it, true or false; after some builtin functions, if any.
+    """What a result must be: equal to a value, different from it, true or false; after some builtin
+    functions, if any.
 
-    ``outer``: each function's name and its arguments after the result. ``json``: the value was written in JSON, which has
-    no tuples and no keys but texts, so that a tuple may stand where a list is expected, and a key 1 where a key "1" is.
-    ``wrapped``: a list of one item may stand for its item, as in APPS.
+    ``outer``: each function's name and its arguments after the result. ``json``: the value was
+    written in JSON, which has no tuples and no keys but texts, so that a tuple may stand where a
+    list is expected, and a key 1 where a key "1" is. ``wrapped``: a list of one item may stand for
+    its item, as in APPS.
     """
 
     value: Any = None
@@ -56,21 +62,30 @@ class Expected:
 def agrees(expected: Expected, data: Any, tolerance: Tolerance) -> bool:
     """Whether an encoded result is as expected; what cannot be read, or not be compared, is not."""
     try:
-        if isinstance(data, dict) and data.keys() == {"items"} and expected.outer and expected.outer[0][0] in ITERATING:
+        if (
+            isinstance(data, dict)
+            and data.keys() == {"items"}
+            and expected.outer
+            and expected.outer[0][0] in ITERATING
+        ):
             data = data["items"]
         for name, more in expected.outer:
             data = encode(_OUTER[name](_decoded(data), *more))
         if expected.how in ("true", "false"):
             return bool(_decoded(data)) is (expected.how == "true")
         values = [expected.value, *(expected.value if expected.wrapped else ())]
-        equal = any(_same(value, data, expected.tolerance or tolerance, expected.json) for value in values)
+        equal = any(
+            _same(value, data, expected.tolerance or tolerance, expected.json) for value in values
+        )
         return equal is (expected.how == "equal")
     except (NotPlain, ValueError, TypeError, KeyError, IndexError, OverflowError, RecursionError):
         return False
 
 
 def _decoded(data: Any) -> Any:
-    """A value small enough that even one made of colliding hashes is soon built; NotPlain for a larger one."""
+    """A value small enough that even one made of colliding hashes is soon built; NotPlain for a
+    larger one.
+    """
     if _size(data) > _MOST:
         raise NotPlain("too many items")
     return decode(data)
@@ -95,7 +110,9 @@ def _same(expected: Any, data: Any, tolerance: Tolerance, json: bool) -> bool:
         return (
             items is not None
             and len(items) == len(expected)
-            and all(_same(one, item, tolerance, json) for one, item in zip(expected, items, strict=True))
+            and all(
+                _same(one, item, tolerance, json) for one, item in zip(expected, items, strict=True)
+            )
         )
     if kind is dict:
         return _same_mapping(expected, data, tolerance, json)
@@ -131,7 +148,8 @@ def _same_mapping(expected: Mapping[Any, Any], data: Any, tolerance: Tolerance, 
     keys = spread([_json_key(decode(key)) if json else decode(key) for key, _ in pairs])
     found = dict(zip(keys, (value for _, value in pairs), strict=True))
     return len(found) == len(expected) and all(
-        key in found and _same(value, found[key], tolerance, json) for key, value in expected.items()
+        key in found and _same(value, found[key], tolerance, json)
+        for key, value in expected.items()
     )
 
 
@@ -147,9 +165,11 @@ def room(expected: Expected) -> int:
 
 
 def same_output(expected: str, printed: str, tolerance: Tolerance) -> bool:
-    """Whether the same lines were printed: blanks at the ends of lines and empty lines at the end do not count.
+    """Whether the same lines were printed: blanks at the ends of lines and empty lines at the end
+    do not count.
 
-    A decimal fraction that is expected may differ by the tolerance; all else is compared character by character.
+    A decimal fraction that is expected may differ by the tolerance; all else is compared character
+    by character.
     """
     wanted, found = _lines(expected), _lines(printed)
     return len(wanted) == len(found) and all(
@@ -164,7 +184,8 @@ def _lines(text: str) -> list[str]:
 def _same_line(expected: str, printed: str, tolerance: Tolerance) -> bool:
     wanted, found = _SPACES.split(expected), _SPACES.split(printed)
     return len(wanted) == len(found) and all(
-        a == b or (_is_float(a, b) and tolerance.close(float(a), float(b))) for a, b in zip(wanted, found, strict=True)
+        a == b or (_is_float(a, b) and tolerance.close(float(a), float(b)))
+        for a, b in zip(wanted, found, strict=True)
     )
 
 

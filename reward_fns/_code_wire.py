@@ -1,4 +1,6 @@
-"""Values as JSON between the process of the tests and that of the program; this text is put in front of what runs there."""
+"""Values as JSON between the process of the tests and that of the program; this text is put in
+front of what runs there.
+"""
 
 import datetime
 import decimal
@@ -39,7 +41,9 @@ def pack(value: "Any", other: "Any") -> "Any":
         return {"dict": [[pack(key, other), pack(one, other)] for key, one in value.items()]}
     if kind in _ITEMS:
         return {_ITEMS[kind]: [pack(one, other) for one in value]}
-    if kind.__module__ == "collections" and isinstance(value, dict):  # Counter, defaultdict, OrderedDict
+    if kind.__module__ == "collections" and isinstance(
+        value, dict
+    ):  # Counter, defaultdict, OrderedDict
         return pack(dict(value), other)
     if isinstance(value, tuple) and hasattr(kind, "_fields"):
         return {"named": [list(kind._fields), [pack(one, other) for one in value]]}

@@ -1,6 +1,8 @@
-"""The value of an expression to many digits, at points where variables are positive, negative, complex or real.
+"""The value of an expression to many digits, at points where variables are positive, negative,
+complex or real.
 
-Every power and every argument is measured before it is taken, and all work is counted, so that no expression takes long.
+Every power and every argument is measured before it is taken, and all work is counted, so that no
+expression takes long.
 """
 
 import math
@@ -23,7 +25,9 @@ STEEP = "steep"
 GENERIC = range(3)
 """A positive, a negative and a complex point."""
 REAL = range(3, 15)
-"""Real points of many sizes, for functions such as the absolute value that are not defined by their formula."""
+"""Real points of many sizes, for functions such as the absolute value that are not defined by their
+formula.
+"""
 
 DIGITS = 60
 SPARE = 20
@@ -46,7 +50,9 @@ _local = threading.local()
 
 @contextmanager
 def context(digits: int) -> Iterator[Any]:
-    """mpmath with so many digits, of this thread alone: its shared context is not safe in threads."""
+    """mpmath with so many digits, of this thread alone: its shared context is not safe in
+    threads.
+    """
     import mpmath
 
     if not hasattr(_local, "context"):
@@ -56,10 +62,11 @@ def context(digits: int) -> Iterator[Any]:
 
 
 def evaluated(tree: Tree, points: Sequence[int], digits: int) -> tuple[list[Any], int]:
-    """The raw value at each point (None for none that is known here), and the scale of the numbers on the way.
+    """The raw value at each point (None for none that is known here), and the scale of the numbers
+    on the way.
 
-    The scale is the largest n of 10^n and 10^-n among them. Raises Unreadable when something is too large, or as large
-    as the digits allow: a division by what is 0 in truth.
+    The scale is the largest n of 10^n and 10^-n among them. Raises Unreadable when something is too
+    large, or as large as the digits allow: a division by what is 0 in truth.
     """
     with context(digits) as mp:
         evaluation = _Floating(mp, digits)
@@ -70,10 +77,13 @@ def evaluated(tree: Tree, points: Sequence[int], digits: int) -> tuple[list[Any]
 
 
 def close(one: Any, other: Any, share: int, floor: int | None, mp: Any) -> bool:
-    """Whether two raw values differ by no more than 10^-share of the larger, or are both 0 to 10^-floor."""
+    """Whether two raw values differ by no more than 10^-share of the larger, or are both 0 to
+    10^-floor.
+    """
     a, b = number(one, mp), number(other, mp)
     larger = max(abs(a), abs(b))
-    # What is smaller by far than any rounding has vanished by itself, and is compared by its share alone.
+    # What is smaller by far than any rounding has vanished by itself, and is compared by its share
+    # alone.
     rounded = floor and mp.mpf(10) ** (-4 * mp.dps) <= larger <= mp.mpf(10) ** -floor
     return bool(abs(a - b) <= larger * mp.mpf(10) ** -share or rounded)
 

@@ -1,4 +1,5 @@
-"""The value of an expression in whole numbers and fractions, exactly; where those grow too large, modulo a prime.
+"""The value of an expression in whole numbers and fractions, exactly; where those grow too large,
+modulo a prime.
 
 Every step is measured before it is taken, so that no expression takes long.
 """
@@ -35,7 +36,9 @@ WHOLE_POINTS = 9
 
 
 def whole_variable(name: str, point: int) -> Fraction:
-    """A whole number for each variable at each point: small, with a factor common to all, and large ones."""
+    """A whole number for each variable at each point: small, with a factor common to all, and large
+    ones.
+    """
     number = drawn(f"{name}:{point}")
     if point >= _LARGE:
         return Fraction(number % 10 ** (7 * (point - _LARGE) + 7))
@@ -49,7 +52,9 @@ def drawn(seed: str) -> int:
 
 
 class Rational:
-    """Evaluates a tree at one point, where variables are whole numbers; raises NotExact or ZeroDivisionError."""
+    """Evaluates a tree at one point, where variables are whole numbers; raises NotExact or
+    ZeroDivisionError.
+    """
 
     def __init__(self, point: int) -> None:
         self.point = point
@@ -61,7 +66,11 @@ class Rational:
         if kind == "number":
             return self.sized(node[1])
         if kind == "variable":
-            return self.bound[node[1]] if node[1] in self.bound else whole_variable(node[1], self.point)
+            return (
+                self.bound[node[1]]
+                if node[1] in self.bound
+                else whole_variable(node[1], self.point)
+            )
         if kind in ("sum", "product"):
             return Fraction(summed(node, self))
         apply = OPERATIONS.get(kind)
@@ -170,7 +179,9 @@ OPERATIONS: Mapping[str, Callable[..., Fraction]] = {
 
 
 class Modular:
-    """Evaluates a tree modulo a prime, at a point where variables are whole numbers; raises NotExact."""
+    """Evaluates a tree modulo a prime, at a point where variables are whole numbers; raises
+    NotExact.
+    """
 
     def __init__(self, point: int) -> None:
         self.point, self.prime = point, prime()

@@ -1,4 +1,6 @@
-"""A small LaTeX grammar: an expression becomes a tree, in time linear in its tokens and within stated caps."""
+"""A small LaTeX grammar: an expression becomes a tree, in time linear in its tokens and within
+stated caps.
+"""
 
 import re
 from collections.abc import Iterator
@@ -11,16 +13,22 @@ MAX_NESTING = 10
 MAX_DIGITS = 100
 
 Tree = tuple[Any, ...]
-"""A node: its name, then its parts. Leaves are ("number", Fraction), ("variable", name), ("pi",), ("e",), ("i",)."""
+"""A node: its name, then its parts. Leaves are ("number", Fraction), ("variable", name), ("pi",),
+("e",), ("i",).
+"""
 
-_FUNCTIONS = {name: name for name in ("sin", "cos", "tan", "cot", "sec", "csc", "sinh", "cosh", "tanh", "exp", "ln")}
+_FUNCTIONS = {
+    name: name
+    for name in ("sin", "cos", "tan", "cot", "sec", "csc", "sinh", "cosh", "tanh", "exp", "ln")
+}
 _FUNCTIONS |= {"arcsin": "asin", "arccos": "acos", "arctan": "atan", "log": "log10", "lg": "log10"}
 _INVERSES = {"sin": "asin", "cos": "acos", "tan": "atan"}
 _OF_SEVERAL = ("max", "min", "gcd", "lcm")
 _SUMS = {"sum": "sum", "prod": "product"}
 _GREEK = (
-    "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi rho sigma tau upsilon phi "
-    "varphi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega"
+    "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi"
+    " rho sigma tau upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi"
+    " Omega"
 ).replace(" ", "|")
 _SUBSCRIPT = r"(?:_(?:[A-Za-z0-9]|\{[A-Za-z0-9]{1,3}\}))?"
 _COMMANDS = "frac|sqrt|pi|cdot|times|div|[dt]?binom|choose|b?mod|[lr]floor|[lr]ceil|[lr]?vert|sum|prod|max|min|gcd|lcm"
@@ -32,9 +40,31 @@ _TOKEN = re.compile(
     re.ASCII,
 )
 _PLAIN = re.compile(rf"(?<![\\A-Za-z])(pi|sqrt|max|min|gcd|lcm|{'|'.join(_FUNCTIONS)})(?![A-Za-z])")
-_SPELLINGS = {"\u230a": "lfloor", "\u230b": "rfloor", "\u2308": "lceil", "\u2309": "rceil", "dbinom": "binom"}
-_SPELLINGS |= {"tbinom": "binom", "mod": "bmod", "lvert": "|", "rvert": "|", "vert": "|", "times": "*", "cdot": "*"}
-_CLOSING = {"(": ")", "{": "}", "[": "]", "|": "|", "lfloor": "rfloor", "lceil": "rceil", "\\{": "\\}"}
+_SPELLINGS = {
+    "\u230a": "lfloor",
+    "\u230b": "rfloor",
+    "\u2308": "lceil",
+    "\u2309": "rceil",
+    "dbinom": "binom",
+}
+_SPELLINGS |= {
+    "tbinom": "binom",
+    "mod": "bmod",
+    "lvert": "|",
+    "rvert": "|",
+    "vert": "|",
+    "times": "*",
+    "cdot": "*",
+}
+_CLOSING = {
+    "(": ")",
+    "{": "}",
+    "[": "]",
+    "|": "|",
+    "lfloor": "rfloor",
+    "lceil": "rceil",
+    "\\{": "\\}",
+}
 _MEANING = {"|": "abs", "lfloor": "floor", "lceil": "ceil"}
 
 
@@ -74,9 +104,15 @@ def tokenise(text: str) -> list[tuple[str, str]]:
             token = found[found.lastgroup]
             token = "\u00b0" if "circ" in token else _SPELLINGS.get(token, token)
             tokens.append((found.lastgroup if token != "|" else "sign", token))
-            depth += (token in _CLOSING and token != "|") - (token in (")", "}", "]", "\\}", "rfloor", "rceil"))
+            depth += (token in _CLOSING and token != "|") - (
+                token in (")", "}", "]", "\\}", "rfloor", "rceil")
+            )
         position = found.end()
-        if depth > MAX_NESTING or len(tokens) > MAX_TOKENS or (found["number"] and len(found[0]) > MAX_DIGITS):
+        if (
+            depth > MAX_NESTING
+            or len(tokens) > MAX_TOKENS
+            or (found["number"] and len(found[0]) > MAX_DIGITS)
+        ):
             raise Unreadable("too large")
     return tokens
 
@@ -136,7 +172,19 @@ class _Reader:
             return functions
         if text == "|":
             return not self.bars
-        opens = text in ("frac", "sqrt", "pi", "binom", "lfloor", "lceil", "(", "{", "[", *_OF_SEVERAL, *_SUMS)
+        opens = text in (
+            "frac",
+            "sqrt",
+            "pi",
+            "binom",
+            "lfloor",
+            "lceil",
+            "(",
+            "{",
+            "[",
+            *_OF_SEVERAL,
+            *_SUMS,
+        )
         return kind == "variable" or (kind in ("sign", "command") and opens)
 
     def factor(self) -> Tree:
@@ -149,7 +197,11 @@ class _Reader:
     def power(self) -> Tree:
         base = self.atom()
         while sign := self.take("!", "!!", "\u00b0"):
-            base = ("*", base, ("/", ("pi",), ("number", Fraction(180)))) if sign == "\u00b0" else (sign, base)
+            base = (
+                ("*", base, ("/", ("pi",), ("number", Fraction(180))))
+                if sign == "\u00b0"
+                else (sign, base)
+            )
         return ("^", base, self.exponent()) if self.take("^") else base
 
     def exponent(self) -> Tree:
@@ -220,7 +272,9 @@ class _Reader:
         return result if exponent is None else ("^", result, exponent)
 
     def operand(self) -> Tree:
-        """What a function is applied to: a group, or all that multiplies without a sign, as in sin 2x cos x."""
+        """What a function is applied to: a group, or all that multiplies without a sign, as in sin
+        2x cos x.
+        """
         if self.take("-"):
             return ("negative", self.operand())
         if self.kind() == "function":

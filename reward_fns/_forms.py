@@ -1,4 +1,5 @@
-"""Are two answers the same? Shapes are compared part by part, strictly; leaves that are no numbers by `_algebra`.
+"""Are two answers the same? Shapes are compared part by part, strictly; leaves that are no numbers
+by `_algebra`.
 
 A number must be worked out, an equation solved where the gold answer is; units and brackets count.
 """
@@ -28,12 +29,16 @@ class GoldUnreadable(ValueError):
 
 
 def same(gold: Form, answer: Form, units: str = "strict") -> bool:
-    """Whether two forms are the same answer; raises GoldUnreadable when only the gold prevents a verdict."""
+    """Whether two forms are the same answer; raises GoldUnreadable when only the gold prevents a
+    verdict.
+    """
     gold, answer = _unassigned(*_unqualified(gold, answer))
     if gold.kind == "approximate" != answer.kind:
         gold = gold.parts[0]
     if gold.number and answer.kind == "list" and _INDIAN.fullmatch(answer.text):
-        answer = Form("number", answer.text, number=Quantity(Fraction(answer.text.replace(",", ""))))
+        answer = Form(
+            "number", answer.text, number=Quantity(Fraction(answer.text.replace(",", "")))
+        )
     if gold.kind == "expression" and answer.kind in ("number", "expression"):
         if gold.text == answer.text and gold.mark == answer.mark:
             return True
@@ -53,7 +58,9 @@ def _same_shape(gold: Form, answer: Form, units: str) -> bool:
     if kinds <= {"list", "set"} or (len(kinds) == 1 and gold.kind in ("union", "cases")):
         return _same_collection(gold, answer, units)
     if kinds == {"relation"}:
-        turned = _same_relation(gold, answer, units) or _same_relation(gold, _flipped(answer), units)
+        turned = _same_relation(gold, answer, units) or _same_relation(
+            gold, _flipped(answer), units
+        )
         return turned or _same_curve(gold, answer)
     if len(kinds) == 1 and gold.kind in ("group", "matrix", "approximate", "without"):
         return gold.mark == answer.mark and _same_parts(gold.parts, answer.parts, units)
@@ -64,14 +71,19 @@ def _same_shape(gold: Form, answer: Form, units: str) -> bool:
 
 
 def _unqualified(gold: Form, answer: Form) -> tuple[Form, Form]:
-    """``12k+7, k \\in \\mathbb{Z}`` against ``12k+7``: the parameter's range is dropped when only one side has it.
+    """``12k+7, k \\in \\mathbb{Z}`` against ``12k+7``: the parameter's range is dropped when only
+    one side has it.
 
     When both have one, the answer's parameter gets the name of the gold one's.
     """
     (plain, name), (plain_answer, name_answer) = _without_integer(gold), _without_integer(answer)
     if bool(name) != bool(name_answer):
         return plain, plain_answer
-    return (gold, answer) if name == name_answer else (plain, _renamed(plain_answer, name_answer, name))
+    return (
+        (gold, answer)
+        if name == name_answer
+        else (plain, _renamed(plain_answer, name_answer, name))
+    )
 
 
 def _without_integer(form: Form) -> tuple[Form, str]:
@@ -83,7 +95,9 @@ def _without_integer(form: Form) -> tuple[Form, str]:
     used = all(part.mark in ("", "=") and re.search(_letter(name.text), part.text) for part in rest)
     if integers.text not in _INTEGERS or not used or len(name.text) != 1:
         return form, ""
-    return (rest[0] if len(rest) == 1 else Form("list", form.text.rpartition(",")[0], rest, form.mark)), name.text
+    return (
+        rest[0] if len(rest) == 1 else Form("list", form.text.rpartition(",")[0], rest, form.mark)
+    ), name.text
 
 
 def _renamed(form: Form, old: str, new: str) -> Form:
@@ -106,11 +120,15 @@ def _unassigned(gold: Form, answer: Form) -> tuple[Form, Form]:
 
 
 def _same_parts(gold: tuple[Form, ...], answer: tuple[Form, ...], units: str) -> bool:
-    return len(gold) == len(answer) and all(same(g, a, units) for g, a in zip(gold, answer, strict=True))
+    return len(gold) == len(answer) and all(
+        same(g, a, units) for g, a in zip(gold, answer, strict=True)
+    )
 
 
 def _same_collection(gold: Form, answer: Form, units: str) -> bool:
-    """The same parts in any order; in the order of the names when the gold answer alone has names."""
+    """The same parts in any order; in the order of the names when the gold answer alone has
+    names.
+    """
     if gold.mark == "mixed" and any(not part.mark for part in answer.parts):
         return False
     if len(gold.parts) != len(answer.parts):
@@ -136,7 +154,8 @@ def _flipped(form: Form) -> Form:
 
 
 def _same_curve(gold: Form, answer: Form) -> bool:
-    """Whether two equations, or inequalities, in several variables differ by a constant factor alone.
+    """Whether two equations, or inequalities, in several variables differ by a constant factor
+    alone.
 
     One in a single variable that is solved already, as ``x = 5``, must be solved in the answer too.
     """
@@ -159,7 +178,8 @@ def _same_curve(gold: Form, answer: Form) -> bool:
 def _sides(form: Form) -> Expression | None:
     """The left side of a relation minus its right side."""
     left, right = (
-        read_expression(part) if part.kind in ("number", "expression", "range") else None for part in form.parts
+        read_expression(part) if part.kind in ("number", "expression", "range") else None
+        for part in form.parts
     )
     return Expression(("-", left.tree, right.tree)) if left and right else None
 
@@ -172,7 +192,11 @@ def _same_set(gold: Form, answer: Form, units: str) -> bool:
         return False
     expected = real_set(gold)
     found = real_set(answer) if expected is not None else None
-    return expected is not None and found is not None and same_set(expected, found, lambda a, b: same(a, b, units))
+    return (
+        expected is not None
+        and found is not None
+        and same_set(expected, found, lambda a, b: same(a, b, units))
+    )
 
 
 def _is_set(form: Form) -> bool:
@@ -197,6 +221,12 @@ def _same_expression(gold: Form, answer: Form, units: str) -> bool:
 
 def _engineering(gold: Expression, answer: Expression | None) -> Expression | None:
     """An answer whose imaginary unit is j, read with the i of the gold answer."""
-    if answer is None or not gold.imaginary or answer.imaginary or "j" in gold.variables or "j" not in answer.variables:
+    if (
+        answer is None
+        or not gold.imaginary
+        or answer.imaginary
+        or "j" in gold.variables
+        or "j" not in answer.variables
+    ):
         return answer
     return answer.with_unit("j")

@@ -1,6 +1,8 @@
-"""What may stand around a box in its formula: a name and "=" before it, a unit, an equal value or a stop after it.
+"""What may stand around a box in its formula: a name and "=" before it, a unit, an equal value or a
+stop after it.
 
-With anything else beside it, as in ``2\\boxed{9}``, ``\\ln\\boxed{9}`` or ``\\boxed{9}-3``, the box holds a part of the answer.
+With anything else beside it, as in ``2\\boxed{9}``, ``\\ln\\boxed{9}`` or ``\\boxed{9}-3``, the box
+holds a part of the answer.
 """
 
 import re
@@ -12,13 +14,18 @@ _STYLE = (
     r"\\(?:math(?:bf|rm|it|sf|bb)|text(?:bf|it|rm|sf|normal)?|bm|boldsymbol|emph|underline|displaystyle|mbox|hbox"
     r"|(?:text)?color)"
 )
-_SPACE = r"~|\\[,;:! ]|\\q?quad(?![a-z])|\\(?:displaystyle|tiny|small|[lL]arge|LARGE|[hH]uge|left|right|hfill)(?![a-z])"
+_SPACE = (
+    r"~|\\[,;:!"
+    r" ]|\\q?quad(?![a-z])|\\(?:displaystyle|tiny|small|[lL]arge|LARGE|[hH]uge|left|right|hfill)(?![a-z])"
+)
 _WORD = re.compile(r"(?<![\\A-Za-z])[^\W\d_]{2,}|[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]")
 _SOFT_BEFORE = re.compile(
     rf"(?:\s|</?[a-z]+>|{_SPACE}|\*\*|__|(?<![\w)\]}}])[*_]|\\\$|[\u20ac\u00a3\u00a5\u20b9\"'`\u201c\u2018\u00ab]"
     rf"|{_STYLE}\s*\{{|(?<![\w\\^_}}\])])\{{)+\Z"
 )
-_BORDER_BEFORE = re.compile(r"(?:(?<!\\)\$\$?|\\[\[(]|\\begin\s*\{[a-z]+\*?\}(?:\{[a-z]+\})?|(?<!\\)&)\Z")
+_BORDER_BEFORE = re.compile(
+    r"(?:(?<!\\)\$\$?|\\[\[(]|\\begin\s*\{[a-z]+\*?\}(?:\{[a-z]+\})?|(?<!\\)&)\Z"
+)
 _OPEN = re.compile(r"(?<!\\)[(\[]\Z")
 _FOREIGN = r"[\u00e0-\u00f6\u00f8-\u02ff\u0400-\u1fff\u2190-\u21ff\u2600-\U0001ffff]"
 """Letters of other alphabets, which are no symbols of mathematics, and ornaments."""
@@ -39,10 +46,13 @@ _SIGN = re.compile(
 )
 _DECIMAL = re.compile(r"\d[.:,]\Z|(?<![A-Za-z)\]}*])\.\Z")
 _ITEM = re.compile(r"(?:\A|\n)\s*\(\w\)\Z")
-_RELATION = re.compile(r"(?:<|(?<![=-])>|\\[lg](?:eq?|t)(?:slant)?|\\neq?|!=|[\u2264\u2265\u2260])\Z")
+_RELATION = re.compile(
+    r"(?:<|(?<![=-])>|\\[lg](?:eq?|t)(?:slant)?|\\neq?|!=|[\u2264\u2265\u2260])\Z"
+)
 
 _SOFT_AFTER = re.compile(
-    rf"(?:[ \t]|{_SPACE}|\*\*|__|[*_](?![\w{{\\(])|[}}\"`\u201d\u2019\u00bb]|'(?!')(?=[\s.,;:)]|\Z))*"
+    r"(?:["
+    rf" \t]|{_SPACE}|\*\*|__|[*_](?![\w{{\\(])|[}}\"`\u201d\u2019\u00bb]|'(?!')(?=[\s.,;:)]|\Z))*"
 )
 _ENDS = re.compile(r"(?<!\\)\$\$?|\\[\])]|\\end\s*\{[a-z]+\*?\}")
 _CLOSES = re.compile(rf"{_ENDS.pattern}|[)\]]")
@@ -59,23 +69,32 @@ _GOES_ON = re.compile(
     rf"|(?:\\approx|[\u2248\u2261]|\\equiv)\s*-?\$?[\d\\][\d.,]*(?![\d.,]|\s?[A-Za-z](?![A-Za-z]))"
     rf"|[\u25a0\u25a1\u220e]|</?[a-z]{{1,10}}>|\|(?=\s|\Z)|#|&|\\\\|{_FOREIGN})"
 )
-_DASHED = re.compile(r"[-\u2013\u2014]{1,3}\s*(?:[aAI]\b|[^\W\d_]{2,})|[\u2014\u2013](?!\s*[\d$\\])")
+_DASHED = re.compile(
+    r"[-\u2013\u2014]{1,3}\s*(?:[aAI]\b|[^\W\d_]{2,})|[\u2014\u2013](?!\s*[\d$\\])"
+)
 _TEXT = re.compile(r"\\(?:text\w*|mathrm|mbox|hbox|operatorname)\s*\{([^{}]*)\}")
 _LETTERS = re.compile(r"[^\W\d_]+")
 _BRACKET = re.compile(r"[(\[]([^()\[\]\n]*)")
 _OPERATOR = re.compile(
-    r"(?:[ \t&{}*$]|\\q?quad|\\[\[(,;])*(?:[-+\u00d7\u00f7\u00b7*/^\u2212]|\\(?:times|cdot|div|pm|sqrt|frac))\s*[\d\\$({a-z]"
+    r"(?:["
+    r" \t&{}*$]|\\q?quad|\\[\[(,;])*(?:[-+\u00d7\u00f7\u00b7*/^\u2212]|\\(?:times|cdot|div|pm|sqrt|frac))\s*[\d\\$({a-z]"
 )
 _COMMAND = re.compile(r"\\(?:begin|end)\s*\{[^{}]*\}|\\[A-Za-z]+")
 _BRACKETS = re.compile(r"\\[{}]|[][(){}]")
 
 
 def why_part(text: str, start: int, end: int) -> str:
-    """Why the box at text[start:end] is only a part of what is written, or "" when it stands for itself."""
+    """Why the box at text[start:end] is only a part of what is written, or "" when it stands for
+    itself.
+    """
     before = text[max(0, start - _NEAR) : start]
     alone = _leads(before) and _follows(text, start, end)
     if alone and _BRACKETED.search(before, len(before) - min(len(before), _CLOSE)):
-        alone = bool(re.match(rf"(?:{_SOFT_AFTER.pattern})(?:{_ENDS.pattern})?\s*[)\]]", text[end : end + _CLOSE]))
+        alone = bool(
+            re.match(
+                rf"(?:{_SOFT_AFTER.pattern})(?:{_ENDS.pattern})?\s*[)\]]", text[end : end + _CLOSE]
+            )
+        )
     return "" if alone else "the answer is part of a larger expression"
 
 
@@ -87,7 +106,11 @@ def _leads(before: str) -> bool:
     bracketed = False
     while True:
         near = max(0, len(rest) - _CLOSE)
-        cut = _SOFT_BEFORE.search(rest, near) or _BORDER_BEFORE.search(rest, near) or _OPEN.search(rest, near)
+        cut = (
+            _SOFT_BEFORE.search(rest, near)
+            or _BORDER_BEFORE.search(rest, near)
+            or _OPEN.search(rest, near)
+        )
         if cut is None:
             break
         crossed = crossed or "\n" in cut[0] or bool(_BORDER_BEFORE.search(cut[0]))
@@ -108,7 +131,9 @@ def _leads(before: str) -> bool:
 
 
 def _balanced(before: str) -> bool:
-    """Whether no bracket stays open before a box, but those of fonts, of prose and right around it."""
+    """Whether no bracket stays open before a box, but those of fonts, of prose and right around
+    it.
+    """
     formula = re.split(r"\n\s*\n|\\\\|(?<!\\)\$\$?|\\[\[\]()]", before)[-1]
     opened: list[tuple[str, int, int]] = []
     for bracket in _BRACKETS.finditer(formula):
@@ -125,7 +150,9 @@ def _harmless(formula: str, bracket: str, start: int, end: int) -> bool:
         return bool(re.search(rf"(?:{_STYLE}\s*|(?:\A|[\s=&*(]))\Z", formula[:start]))
     if inside.strip() and re.search(r"[A-Za-z}]\Z", formula[:start]):
         return False
-    return bracket != "\\{" and (not inside.strip() or bool(_WORD.search(inside)) or inside.rstrip().endswith("="))
+    return bracket != "\\{" and (
+        not inside.strip() or bool(_WORD.search(inside)) or inside.rstrip().endswith("=")
+    )
 
 
 def _follows(text: str, start: int, end: int) -> bool:
@@ -149,7 +176,9 @@ def _follows(text: str, start: int, end: int) -> bool:
         return (
             not inside
             or inside[0] in "\n.,;"
-            or inside.startswith(("=", "\\approx", "\\text", "\\mathrm", "\\implies", "\\Rightarrow"))
+            or inside.startswith(
+                ("=", "\\approx", "\\text", "\\mathrm", "\\implies", "\\Rightarrow")
+            )
         )
     in_formula = not crossed and _in_formula(text, start)
     if (
@@ -166,7 +195,8 @@ def _follows(text: str, start: int, end: int) -> bool:
 def _in_formula(text: str, start: int) -> bool:
     line = text[max(text.rfind("\n", 0, start), start - _NEAR, 0) : start]
     return bool(
-        (line.count("$") - line.count("\\$")) % 2 or max(line.rfind("\\("), line.rfind("\\[")) > line.rfind("\\)")
+        (line.count("$") - line.count("\\$")) % 2
+        or max(line.rfind("\\("), line.rfind("\\[")) > line.rfind("\\)")
     )
 
 
@@ -177,7 +207,11 @@ def _may_follow(rest: str, parted: bool, crossed: bool) -> bool:
         return True
     if rest[0] in "([":
         inside = _BRACKET.match(rest)
-        return parted and inside is not None and bool(_WORD.search(inside[1]) or inside[1].lstrip()[:1] in "=\u2248")
+        return (
+            parted
+            and inside is not None
+            and bool(_WORD.search(inside[1]) or inside[1].lstrip()[:1] in "=\u2248")
+        )
     if rest[0] in "-\u2013\u2014":
         return parted and bool(_DASHED.match(rest))
     named = _TEXT.match(rest)
@@ -188,7 +222,9 @@ def _may_follow(rest: str, parted: bool, crossed: bool) -> bool:
     if not letters[0][0].isalpha() or "\u0370" <= letters[0][0] <= "\u03ff":
         return False
     if len(word) == 1 and word.isascii():
-        return (parted or bool(named)) and (bool(read_unit(word)) or (word in "aAI" and (crossed or not named)))
+        return (parted or bool(named)) and (
+            bool(read_unit(word)) or (word in "aAI" and (crossed or not named))
+        )
     return bool(named) or parted or len(word) > 2 or bool(read_unit(word)) or not word.isascii()
 
 

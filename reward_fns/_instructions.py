@@ -1,4 +1,6 @@
-"""The verifiable instructions of IFEval (arXiv 2311.07911, table 1): a check of a reply for each, by the name it has there."""
+"""The verifiable instructions of IFEval (arXiv 2311.07911, table 1): a check of a reply for each,
+by the name it has there.
+"""
 
 import json
 import re
@@ -14,10 +16,16 @@ from ._text import NoAnswer
 Check = Callable[..., bool]
 
 CHECKS: dict[str, Check] = {}
-"""By the name of an instruction, what tells whether a reply follows it; parameters are named as in IFEval's rows."""
+"""By the name of an instruction, what tells whether a reply follows it; parameters are named as in
+IFEval's rows.
+"""
 
-_SENTENCE_END = re.compile(r"[.!?\u3002\uff01\uff1f]+[\"'\u201d\u2019)*_]*(?=\s|\Z)|[\u3002\uff01\uff1f]")
-_ABBREVIATION = re.compile(r"\b(?:mr|mrs|ms|dr|prof|st|vs|etc|e\.g|i\.e|jr|sr|inc|no|[a-z])\.\Z", re.IGNORECASE)
+_SENTENCE_END = re.compile(
+    r"[.!?\u3002\uff01\uff1f]+[\"'\u201d\u2019)*_]*(?=\s|\Z)|[\u3002\uff01\uff1f]"
+)
+_ABBREVIATION = re.compile(
+    r"\b(?:mr|mrs|ms|dr|prof|st|vs|etc|e\.g|i\.e|jr|sr|inc|no|[a-z])\.\Z", re.IGNORECASE
+)
 _CHOICES = ("My answer is yes.", "My answer is no.", "My answer is maybe.")
 
 
@@ -32,10 +40,15 @@ def instruction(name: str) -> Callable[[Check], Check]:
 
 
 def read(instructions: Any, arguments: Any) -> list[tuple[str, dict[str, Any]]]:
-    """The instructions of a row with their arguments; raises NoAnswer for one that is unknown or lacks an argument."""
+    """The instructions of a row with their arguments; raises NoAnswer for one that is unknown or
+    lacks an argument.
+    """
     names, given = _listed(instructions), _listed(arguments) or [{}] * len(_listed(instructions))
     if not names or len(names) != len(given):
-        raise NoAnswer(f"{len(names)} instructions and {len(given)} mappings of arguments; expected as many of both")
+        raise NoAnswer(
+            f"{len(names)} instructions and {len(given)} mappings of arguments; expected as many of"
+            " both"
+        )
     return [_checked(str(name), row) for name, row in zip(names, given, strict=True)]
 
 
@@ -48,11 +61,15 @@ def _listed(value: Any) -> list[Any]:
 
 
 def _checked(name: str, row: Any) -> tuple[str, dict[str, Any]]:
-    """One instruction with the arguments that its check takes; a dataset fills those that it does not with None."""
+    """One instruction with the arguments that its check takes; a dataset fills those that it does
+    not with None.
+    """
     if name not in CHECKS:
         raise NoAnswer(f"there is no instruction {name!r}{nearest(name, CHECKS)}")
     if not isinstance(row, Mapping):
-        raise NoAnswer(f"the instruction {name!r} has the arguments {row!r:.60}; expected a mapping")
+        raise NoAnswer(
+            f"the instruction {name!r} has the arguments {row!r:.60}; expected a mapping"
+        )
     code = CHECKS[name].__code__
     takes = code.co_varnames[1 : code.co_argcount]
     lacking = [parameter for parameter in takes if row.get(parameter) is None]
@@ -62,7 +79,9 @@ def _checked(name: str, row: Any) -> tuple[str, dict[str, Any]]:
     try:
         CHECKS[name]("word", **arguments)
     except (TypeError, ValueError, AttributeError) as error:
-        raise NoAnswer(f"the instruction {name!r} cannot be checked with {arguments!r:.80}: {error}") from error
+        raise NoAnswer(
+            f"the instruction {name!r} cannot be checked with {arguments!r:.80}: {error}"
+        ) from error
     return name, arguments
 
 
@@ -81,12 +100,17 @@ def _occurrences(text: str, word: str) -> int:
     """How often a word or phrase stands in a text as such, and not within another word."""
     if not str(word).strip():
         raise ValueError("an empty keyword")
-    left, right = (r"(?<!\w)" if word[0].isalnum() else ""), (r"(?!\w)" if word[-1].isalnum() else "")
+    left, right = (
+        (r"(?<!\w)" if word[0].isalnum() else ""),
+        (r"(?!\w)" if word[-1].isalnum() else ""),
+    )
     return len(re.findall(left + re.escape(word) + right, text, re.IGNORECASE))
 
 
 def sentences(text: str) -> int:
-    """The number of sentences: ends of one, but for abbreviations and initials, and what stands after the last."""
+    """The number of sentences: ends of one, but for abbreviations and initials, and what stands
+    after the last.
+    """
     count = position = 0
     for found in _SENTENCE_END.finditer(text):
         if not _ABBREVIATION.search(text, max(0, found.start() - 10), found.start() + 1):
@@ -147,7 +171,11 @@ def _paragraphs(text: str, num_paragraphs: int) -> bool:
 def _first_word(text: str, num_paragraphs: int, nth_paragraph: int, first_word: str) -> bool:
     parts, nth = paragraphs(text), int(nth_paragraph)
     word = _words(parts[nth - 1]) if 0 < nth <= len(parts) else []
-    return len(parts) == int(num_paragraphs) and word[:1] != [] and word[0].lower() == first_word.lower()
+    return (
+        len(parts) == int(num_paragraphs)
+        and word[:1] != []
+        and word[0].lower() == first_word.lower()
+    )
 
 
 @instruction("detectable_content:number_placeholders")
@@ -163,12 +191,16 @@ def _postscript(text: str, postscript_marker: str) -> bool:
 
 @instruction("detectable_format:number_bullet_lists")
 def _bullets(text: str, num_bullets: int) -> bool:
-    return len(re.findall(r"^[ \t]*(?:\*(?!\*)|-(?!-)|\u2022)[ \t]*\S", text, re.MULTILINE)) == int(num_bullets)
+    return len(re.findall(r"^[ \t]*(?:\*(?!\*)|-(?!-)|\u2022)[ \t]*\S", text, re.MULTILINE)) == int(
+        num_bullets
+    )
 
 
 @instruction("detectable_format:number_highlighted_sections")
 def _highlights(text: str, num_highlights: int) -> bool:
-    return len(re.findall(r"\*\*[^\n*]*\w[^\n*]*\*\*|\*[^\n*]*\w[^\n*]*\*", text)) >= int(num_highlights)
+    return len(re.findall(r"\*\*[^\n*]*\w[^\n*]*\*\*|\*[^\n*]*\w[^\n*]*\*", text)) >= int(
+        num_highlights
+    )
 
 
 @instruction("detectable_format:multiple_sections")
@@ -205,7 +237,10 @@ def _two_responses(text: str) -> bool:
 @instruction("combination:repeat_prompt")
 def _repeats(text: str, prompt_to_repeat: str) -> bool:
     asked = prompt_to_repeat.strip().lower()
-    return text.strip().lower().startswith(asked) and re.search(r"\w", text.strip()[len(asked) :]) is not None
+    return (
+        text.strip().lower().startswith(asked)
+        and re.search(r"\w", text.strip()[len(asked) :]) is not None
+    )
 
 
 @instruction("startend:end_checker")
@@ -220,7 +255,9 @@ def _quoted(text: str) -> bool:
 
 @instruction("change_case:capital_word_frequency")
 def _capital_words(text: str, capital_frequency: int, capital_relation: str) -> bool:
-    return _compared(sum(word.isupper() for word in _words(text)), capital_relation, capital_frequency)
+    return _compared(
+        sum(word.isupper() for word in _words(text)), capital_relation, capital_frequency
+    )
 
 
 @instruction("change_case:english_capital")

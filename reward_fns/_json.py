@@ -1,4 +1,6 @@
-"""JSON as RFC 8259 writes it and no more: no NaN, no doubled keys, nothing around it, within caps."""
+"""JSON as RFC 8259 writes it and no more: no NaN, no doubled keys, nothing around it, within
+caps.
+"""
 
 import json
 import math
@@ -28,7 +30,9 @@ class NotJson(ValueError):
 
 
 def said(completion: str, prompt: str = "", thinking_marks: ThinkingMarks = ()) -> Any:
-    """The one JSON value that a completion consists of, alone or in one code fence, after its reasoning; or NotJson."""
+    """The one JSON value that a completion consists of, alone or in one code fence, after its
+    reasoning; or NotJson.
+    """
     if len(completion) > MAX_CHARS:
         raise NotJson(f"{len(completion)} characters are more than {MAX_CHARS}")
     whole = completion.strip()
@@ -47,16 +51,19 @@ def said(completion: str, prompt: str = "", thinking_marks: ThinkingMarks = ()) 
 
 
 def begun(completion: str, prompt: str = "", messages: Any = None) -> str:
-    """The completion behind what a prefill has begun of a document: ``{``, ``{"age":``, a code fence, and the like.
+    """The completion behind what a prefill has begun of a document: ``{``, ``{"age":``, a code
+    fence, and the like.
 
-    Of chat messages the prefill is the last one where that is the assistant's; a plain prompt has begun a document where it
-    ends in an opening brace or bracket.
+    Of chat messages the prefill is the last one where that is the assistant's; a plain prompt has
+    begun a document where it ends in an opening brace or bracket.
     """
     if messages:
         last = messages[-1]
         prefill = last.get("content") if last.get("role") == "assistant" else ""
         return (
-            prefill + completion if isinstance(prefill, str) and prefill.lstrip().startswith(_OPENINGS) else completion
+            prefill + completion
+            if isinstance(prefill, str) and prefill.lstrip().startswith(_OPENINGS)
+            else completion
         )
     opening = _OPEN_END.search(prompt)
     return opening[0] + completion if opening else completion
@@ -76,7 +83,11 @@ def read(text: str) -> Any:
         raise NotJson(f"{len(text)} characters are more than {MAX_CHARS}")
     try:
         value = json.loads(
-            text, object_pairs_hook=_object, parse_constant=_constant, parse_float=_float, parse_int=_int
+            text,
+            object_pairs_hook=_object,
+            parse_constant=_constant,
+            parse_float=_float,
+            parse_int=_int,
         )
     except RecursionError as error:
         raise NotJson(f"nested deeper than {MAX_DEPTH}") from error
@@ -87,10 +98,11 @@ def read(text: str) -> Any:
 
 
 def identity(value: Any) -> Any:
-    """A hashable stand-in: two JSON values are the same value exactly when these are equal; TypeError for no JSON value.
+    """A hashable stand-in: two JSON values are the same value exactly when these are equal;
+    TypeError for no JSON value.
 
-    Types count: true is not 1 and "5" is not 5. JSON has one type of number, so that 5.0 is 5 and 1e2 is 100. The order of
-    keys does not count, the order of a list does.
+    Types count: true is not 1 and "5" is not 5. JSON has one type of number, so that 5.0 is 5 and
+    1e2 is 100. The order of keys does not count, the order of a list does.
     """
     if type(value) is str:
         return ("text", value)
@@ -114,7 +126,9 @@ def identity(value: Any) -> Any:
 
 
 def gold(answer: Any) -> Any:
-    """The value that a column holds: JSON text, text that is itself the answer, or the value as objects; or NotJson."""
+    """The value that a column holds: JSON text, text that is itself the answer, or the value as
+    objects; or NotJson.
+    """
     if isinstance(answer, str):
         if not answer.strip():
             raise NotJson("the column is empty")
@@ -137,7 +151,11 @@ def _check_size(value: Any) -> None:
     while level:
         count, levels = count + len(level), levels + 1
         containers = [item for item in level if isinstance(item, dict | list)]
-        level = [inner for item in containers for inner in (item.values() if isinstance(item, dict) else item)]
+        level = [
+            inner
+            for item in containers
+            for inner in (item.values() if isinstance(item, dict) else item)
+        ]
         if levels > MAX_DEPTH or count > _MAX_VALUES:
             raise NotJson(f"nested deeper than {MAX_DEPTH}, or more than {_MAX_VALUES} values")
 
@@ -173,7 +191,11 @@ def _constant(name: str) -> Any:
 
 def _float(text: str) -> float:
     value = float(text)
-    if math.isinf(value) or (value == 0 and re.match(r"[^eE]*[1-9]", text)) or len(text) > _MAX_DIGITS:
+    if (
+        math.isinf(value)
+        or (value == 0 and re.match(r"[^eE]*[1-9]", text))
+        or len(text) > _MAX_DIGITS
+    ):
         raise NotJson("a number too large or too small")
     if abs(value) < 2**53 and value.is_integer() and Decimal(text) != Decimal(value):
         raise NotJson("a fraction with more digits than a double holds")

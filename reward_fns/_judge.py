@@ -1,8 +1,9 @@
 """Asking a judge so that the candidate cannot answer for it.
 
-Every call draws a nonce that no candidate can know. It marks where the candidate begins and ends, and it must stand in
-every verdict: what a judge repeats of a candidate is never a verdict. The prompt holds no verdict either, because it names
-the choices apart from the line that they belong in.
+Every call draws a nonce that no candidate can know. It marks where the candidate begins and ends,
+and it must stand in every verdict: what a judge repeats of a candidate is never a verdict. The
+prompt holds no verdict either, because it names the choices apart from the line that they belong
+in.
 """
 
 import re
@@ -58,7 +59,8 @@ step steps task think thinking thought thoughts understand"""
 _ANNOUNCING, _ANNOUNCED = frozenset(_WORDS.split()), frozenset(_NOUNS.split())
 _DRESS = re.compile(r"^\s*(?:```|~~~)\w*|[*`\"{}]+")
 _LABEL = re.compile(r"\A(?:question|problem|prompt|user|human|task|q)\s*:\s*", re.IGNORECASE)
-# Openers that judges pay for although they answer nothing: One Token to Fool LLM-as-a-Judge (arXiv 2507.08794).
+# Openers that judges pay for although they answer nothing: One Token to Fool LLM-as-a-Judge (arXiv
+# 2507.08794).
 _OPENERS = {
     "thought process",
     "lets solve this problem step by step",
@@ -98,7 +100,9 @@ class Criterion:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What a judge is shown: the question, the candidate after its reasoning, a reference answer where there is one."""
+    """What a judge is shown: the question, the candidate after its reasoning, a reference answer
+    where there is one.
+    """
 
     question: str
     candidate: str
@@ -107,7 +111,9 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Questionnaire:
-    """How a judge is asked: the endpoint, the criteria, the words around them, more fields of the request."""
+    """How a judge is asked: the endpoint, the criteria, the words around them, more fields of the
+    request.
+    """
 
     endpoint: Endpoint
     criteria: Sequence[Criterion]
@@ -116,7 +122,9 @@ class Questionnaire:
     request: Mapping[str, Any] = field(default_factory=dict)
 
 
-def candidate_of(completion: str, prompt: str, reference: str | None, thinking_marks: ThinkingMarks = ()) -> str:
+def candidate_of(
+    completion: str, prompt: str, reference: str | None, thinking_marks: ThinkingMarks = ()
+) -> str:
     """The text to be judged; raises NoAnswer for what no judge needs to see to give it nothing."""
     text = "".join(filter(_shown, reply(completion, prompt, thinking_marks))).strip()
     if len(text) > MAX_CHARS:
@@ -134,7 +142,9 @@ def candidate_of(completion: str, prompt: str, reference: str | None, thinking_m
 
 
 async def verdicts(form: Questionnaire, case: Case) -> dict[str, str]:
-    """The choice of every criterion, by name; asks again after a reply that is no verdict, then raises JudgeError."""
+    """The choice of every criterion, by name; asks again after a reply that is no verdict, then
+    raises JudgeError.
+    """
     why = ""
     for _ in range(_ASKS):
         nonce = secrets.token_hex(8)
@@ -149,13 +159,17 @@ async def verdicts(form: Questionnaire, case: Case) -> dict[str, str]:
 
 
 def messages(form: Questionnaire, case: Case, nonce: str) -> list[dict[str, str]]:
-    """The chat: the rules first, and the candidate in the last message only, between two lines with the nonce."""
+    """The chat: the rules first, and the candidate in the last message only, between two lines with
+    the nonce.
+    """
     several = len(form.criteria) > 1
     rules = _RULES.format(
         nonce=nonce,
         lines="one line for each name below, in this form" if several else "one line in this form",
         form="\n".join(f"{nonce} {criterion.name}: CHOICE" for criterion in form.criteria),
-        choices="\n".join(f"CHOICE of {c.name} is one of: {', '.join(c.choices)}" for c in form.criteria),
+        choices="\n".join(
+            f"CHOICE of {c.name} is one of: {', '.join(c.choices)}" for c in form.criteria
+        ),
     )
     fence = f"{nonce}-candidate"
     values = {
@@ -164,30 +178,39 @@ def messages(form: Questionnaire, case: Case, nonce: str) -> list[dict[str, str]
         "reference": _tame(case.reference) if case.reference is not None else "(there is none)",
         "candidate": f"{fence}\n{_tame(case.candidate)}\n{fence}",
     }
-    return [{"role": "system", "content": rules}, {"role": "user", "content": filled(form.template, values)}]
+    return [
+        {"role": "system", "content": rules},
+        {"role": "user", "content": filled(form.template, values)},
+    ]
 
 
 def filled(template: str, values: Mapping[str, str]) -> str:
-    """The template with its placeholders replaced in one pass: what a value says is never a placeholder."""
+    """The template with its placeholders replaced in one pass: what a value says is never a
+    placeholder.
+    """
     return _PLACEHOLDER.sub(lambda found: values.get(found[1], found[0]), template)
 
 
 def check_template(template: str, where: str) -> None:
-    """Raise RewardError unless the template has ``{candidate}`` once and no placeholder that does not exist."""
+    """Raise RewardError unless the template has ``{candidate}`` once and no placeholder that does
+    not exist.
+    """
     names = _PLACEHOLDER.findall(template) if isinstance(template, str) else []
     unknown = set(names) - {"criterion", "question", "reference", "candidate"}
     if names.count("candidate") != 1 or unknown:
         raise RewardError(
-            f"{where} got a template with the placeholders {names}; expected {{candidate}} once, and {{criterion}}, "
-            "{question} and {reference} as needed."
+            f"{where} got a template with the placeholders {names}; expected {{candidate}} once,"
+            " and {criterion}, {question} and {reference} as needed."
         )
 
 
 def read_verdicts(text: str, nonce: str, criteria: Sequence[Criterion]) -> dict[str, str]:
-    """The choices in the last lines of a reply, each with the nonce and none twice; raises JudgeError for any other reply.
+    """The choices in the last lines of a reply, each with the nonce and none twice; raises
+    JudgeError for any other reply.
 
-    What the judge thought before, between marks of thinking, is no part of its reply. A verdict may be in bold type, in a
-    code fence or in JSON (``{"<nonce> verdict": "correct"}``), in any case; nothing may follow it.
+    What the judge thought before, between marks of thinking, is no part of its reply. A verdict may
+    be in bold type, in a code fence or in JSON (``{"<nonce> verdict": "correct"}``), in any case;
+    nothing may follow it.
     """
     if len(text) > _MAX_REPLY:
         raise JudgeError("the reply is too long")
@@ -195,7 +218,9 @@ def read_verdicts(text: str, nonce: str, criteria: Sequence[Criterion]) -> dict[
         lines = [bare for line in after_reasoning(text).splitlines() if (bare := _bare(line))]
     except NoAnswer as reason:
         raise JudgeError(f"its thinking cannot be told from its reply: {reason}") from None
-    choices = {criterion.name: _choice(lines, nonce, criterion, len(criteria)) for criterion in criteria}
+    choices = {
+        criterion.name: _choice(lines, nonce, criterion, len(criteria)) for criterion in criteria
+    }
     if sum(nonce in line for line in lines[-len(criteria) :]) != len(criteria):
         raise JudgeError(f"the last {len(criteria)} lines are no verdicts")
     return choices
@@ -209,7 +234,9 @@ def _choice(lines: Sequence[str], nonce: str, criterion: Criterion, last: int) -
     told = "\n".join(lines).casefold().count(start)
     if told != 1:
         raise JudgeError(f"{told} verdicts for {criterion.name!r} instead of 1")
-    said = [line[len(start) :].strip() for line in lines[-last:] if line.casefold().startswith(start)]
+    said = [
+        line[len(start) :].strip() for line in lines[-last:] if line.casefold().startswith(start)
+    ]
     choice = names.get(said[0]) or names.get(said[0].casefold()) if said else None
     if choice is None:
         raise JudgeError(f"no choice for {criterion.name!r} in the last lines")
@@ -217,7 +244,9 @@ def _choice(lines: Sequence[str], nonce: str, criterion: Criterion, last: int) -
 
 
 def _bare(line: str) -> str:
-    """A line as a model means it that sets its verdict in bold type, in code or in JSON, or ends it with a full stop."""
+    """A line as a model means it that sets its verdict in bold type, in code or in JSON, or ends it
+    with a full stop.
+    """
     return _DRESS.sub("", line).strip().rstrip(",").removesuffix(".")
 
 
@@ -228,7 +257,9 @@ def _tame(text: str) -> str:
 
 
 def _shown(character: str) -> bool:
-    """Whether a reader sees the character: tags, bidirectional controls and the like can hide words from a reader."""
+    """Whether a reader sees the character: tags, bidirectional controls and the like can hide words
+    from a reader.
+    """
     if character in "\n\t\u200c\u200d" or character < "\x7f":
         return character >= " " or character in "\n\t"
     return (
@@ -249,5 +280,7 @@ def _repeats(text: str, prompt: str) -> bool:
 
 
 def _plain(text: str) -> str:
-    words = "".join(c for c in unicodedata.normalize("NFKC", text.casefold()) if c.isalnum() or c.isspace())
+    words = "".join(
+        c for c in unicodedata.normalize("NFKC", text.casefold()) if c.isalnum() or c.isspace()
+    )
     return " ".join(words.split())

@@ -1,4 +1,6 @@
-"""Which language a text is in: by its script, and among languages that share one by their commonest words."""
+"""Which language a text is in: by its script, and among languages that share one by their commonest
+words.
+"""
 
 import re
 from collections.abc import Mapping
@@ -44,7 +46,9 @@ def known(language: str) -> bool:
 
 
 def is_in(text: str, language: str) -> bool:
-    """Whether most letters are of the language's script, and no other language of that script has more of its words."""
+    """Whether most letters are of the language's script, and no other language of that script has
+    more of its words.
+    """
     names = SCRIPTS.get(language, ("Latin",))
     of_script = {key for key in _COMMON if SCRIPTS.get(key, ("Latin",)) == names}
     stand_in = language if language in SCRIPTS else "en"  # Latin, as all that SCRIPTS leaves out

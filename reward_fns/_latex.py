@@ -1,4 +1,6 @@
-"""Answers as models and data sets write them, brought to plain LaTeX: one spelling for each thing."""
+"""Answers as models and data sets write them, brought to plain LaTeX: one spelling for each
+thing.
+"""
 
 import re
 import unicodedata
@@ -41,7 +43,10 @@ _REWRITES = [
         (r"(\\frac\s*\{[^{}]*\})\s*(\d)", r"\1{\2}"),
         (r"\\sqrt\s*(\d)", r"\\sqrt{\1}"),
         (r"\\(le|ge|ne)q(?:slant)?(?![a-z])", r"\\\1"),
-        (r"\\(?:text)?color\s*\{[^{}]*\}|\\(?:tiny|small|normalsize|[lL]arge|LARGE|[hH]uge|bf|it|rm)(?![A-Za-z])", ""),
+        (
+            r"\\(?:text)?color\s*\{[^{}]*\}|\\(?:tiny|small|normalsize|[lL]arge|LARGE|[hH]uge|bf|it|rm)(?![A-Za-z])",
+            "",
+        ),
         (r"[(\[]\s*\\begin\{array\}\s*\{[^{}]*\}", r"\\begin{pmatrix}"),
         (r"\\end\{array\}\s*[)\]]", r"\\end{pmatrix}"),
         (r"(?<!\\)\\\s*\Z", ""),
@@ -52,7 +57,10 @@ _REWRITES = [
         (r"\\degree(?![a-z])", "\u00b0"),
         (r"\\(?:langle(?![a-z]))|\u27e8|\u2329", "("),
         (r"\\(?:rangle(?![a-z]))|\u27e9|\u232a", ")"),
-        (r"\\(?:mathbb|Bbb)\s*\{?\s*([A-Z])(?![A-Za-z])\s*\}?|\\([RZNQC])(?![A-Za-z])", r"\\mathbb{\1\2}"),
+        (
+            r"\\(?:mathbb|Bbb)\s*\{?\s*([A-Z])(?![A-Za-z])\s*\}?|\\([RZNQC])(?![A-Za-z])",
+            r"\\mathbb{\1\2}",
+        ),
         (r"(\\mathbb\{R\})\s*(?:-|\\smallsetminus)\s*(?=\\\{)", r"\1\\setminus "),
         (r"\\(?:varnothing|emptyset)(?![a-z])|\u2205", r"\\{\\}"),
         (r"\\bigcup(?![a-z])", r"\\cup"),
@@ -63,7 +71,10 @@ _REWRITES = [
         (r"<=", r"\\le "),
         (r">=", r"\\ge "),
         (r"(?<!\d)!=", r"\\ne "),
-        (r"\{([^{}]*)\\over(?![a-z])([^{}]*)\}|\A([^{}]*)\\over(?![a-z])([^{}]*)\Z", r"\\frac{\1\3}{\2\4}"),
+        (
+            r"\{([^{}]*)\\over(?![a-z])([^{}]*)\}|\A([^{}]*)\\over(?![a-z])([^{}]*)\Z",
+            r"\\frac{\1\3}{\2\4}",
+        ),
     )
 ]
 _QUOTES = ('""', "\u201c\u201d", "''", "\u2018\u2019")
@@ -84,7 +95,9 @@ _THOUSANDS = re.compile(r"-?\d{1,3}(?:,\d{3})+(?=\s*\\(?:pi|sqrt)(?![a-z]))")
 
 
 def clean(text: str) -> str:
-    """Plain LaTeX: no formula borders, fonts, spacing commands or markdown around it; Unicode maths spelled out."""
+    """Plain LaTeX: no formula borders, fonts, spacing commands or markdown around it; Unicode maths
+    spelled out.
+    """
     text = _DIGIT.sub(lambda m: str(int(m[0])), text)
     text = _VULGAR.sub(_vulgar, text)
     text = _SUPERSCRIPT.sub(lambda m: "^{" + m[0].translate(_SCRIPT_DIGITS) + "}", text)
@@ -121,9 +134,20 @@ def bare(text: str) -> str:
     before = None
     while text != before:
         before = text
-        text = text.strip().strip("`*_;,").rstrip("\u3002\u2713\u2714\u2705\ufe0f").strip().lstrip("=:").strip()
+        text = (
+            text.strip()
+            .strip("`*_;,")
+            .rstrip("\u3002\u2713\u2714\u2705\ufe0f")
+            .strip()
+            .lstrip("=:")
+            .strip()
+        )
         text = text[:-1] if text.endswith(".") and not text.endswith("..") else text
-        if len(text) > 2 and text[0] + text[-1] in _QUOTES and not set(text[1:-1]) & set(text[0] + text[-1]):
+        if (
+            len(text) > 2
+            and text[0] + text[-1] in _QUOTES
+            and not set(text[1:-1]) & set(text[0] + text[-1])
+        ):
             text = text[1:-1]
         if text.startswith("{") and text.endswith("}") and closes_at_end(text):
             text = text[1:-1]
@@ -133,11 +157,15 @@ def bare(text: str) -> str:
 def canonical(text: str) -> str:
     """The text without whitespace, but for one space where it parts two letters or digits."""
     parted = re.sub(r"(?<=[A-Za-z0-9])\s+(?=[A-Za-z0-9])", "\ue001", text)
-    return re.sub(r"([\^_])\{(\w)\}(?!\d)", r"\1\2", re.sub(r"\s+", "", parted).replace("\ue001", " "))
+    return re.sub(
+        r"([\^_])\{(\w)\}(?!\d)", r"\1\2", re.sub(r"\s+", "", parted).replace("\ue001", " ")
+    )
 
 
 def closes_at_end(text: str) -> bool:
-    """Whether the bracket that the text opens with is closed by its last character, and not before."""
+    """Whether the bracket that the text opens with is closed by its last character, and not
+    before.
+    """
     depth = 0
     for i, character in enumerate(text):
         depth += (character in "([{") - (character in ")]}")

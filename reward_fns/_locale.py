@@ -8,14 +8,16 @@ Locale = Literal["en", "de", "fr", "es", "pt", "it", "ru", "zh", "ja", "ko"]
 _COMMA, _POINT_GROUPS = {"de", "fr", "es", "pt", "it", "ru"}, {"de", "es", "pt", "it"}
 _GROUPED = r"\d{1,3}(?:\.\d{3})+(?![\d.])"
 _NUMBER = re.compile(
-    rf"(?<![\w.,([])(?<!\\\{{)(?P<whole>{_GROUPED}|\d+)(?:(?:,|\{{,\}})(?P<decimals>\d+))?(?![.,]?\d|,\w)", re.ASCII
+    rf"(?<![\w.,([])(?<!\\\{{)(?P<whole>{_GROUPED}|\d+)(?:(?:,|\{{,\}})(?P<decimals>\d+))?(?![.,]?\d|,\w)",
+    re.ASCII,
 )
 
 
 def localised(text: str, locale: Locale) -> str:
     """The text with its numbers as English writes them, for a locale with a decimal comma.
 
-    A comma right behind an opening bracket's first number, as in ``(1,2)``, still separates; so does one before a space.
+    A comma right behind an opening bracket's first number, as in ``(1,2)``, still separates; so
+    does one before a space.
     """
     return _NUMBER.sub(lambda number: _english(number, locale), text) if locale in _COMMA else text
 

@@ -1,4 +1,6 @@
-"""Where a completion marks an answer: boxes, ``####``, ``Answer: ...`` in ten languages, ``<answer>`` tags."""
+"""Where a completion marks an answer: boxes, ``####``, ``Answer: ...`` in ten languages,
+``<answer>`` tags.
+"""
 
 import re
 from collections.abc import Iterator
@@ -19,21 +21,25 @@ _MAX_WORD = 20
 _BOX = re.compile(r"\\(?:f?boxed\b|fbox\b|boxed(?=[^A-Za-z]))")
 _HASHES = re.compile(r"(?<!#)####(?!#)[ \t]*([^\n#]*)")
 _HEADING = re.compile(
-    r"(?:[*_]*step\b|\d+[.)]\s+[a-z]|[*_]*(?:the\s+)?(?:final\s+)?(?:answer|solution)\W*\Z)", re.IGNORECASE
+    r"(?:[*_]*step\b|\d+[.)]\s+[a-z]|[*_]*(?:the\s+)?(?:final\s+)?(?:answer|solution)\W*\Z)",
+    re.IGNORECASE,
 )
 _LINE = re.compile(
     rf"{ANSWER}"
-    r"(?:\s+(?:to|of|for|à|auf|zur?|alla)\s+[^.:\n]{1,60}?|\s+(?:that\s+)?(?:we|i)\s+\w+|\s+here)?[*_`]*[ \t]*"
+    r"(?:\s+(?:to|of|for|à|auf|zur?|alla)\s+[^.:\n]{1,60}?|\s+(?:that\s+)?(?:we|i)\s+\w+|\s+here)?[*_`]*["
+    r" \t]*"
     r"(?:,[ \t]*\w+(?:[ \t]\w+)?,[ \t]*|[ \t]*\((?:in|to|rounded)\b[^()\n]{1,30}\)[ \t]*)?"
     r"(?:(?:[:=】]|\u2192|\u662f|\u4e3a)[*_`]*(?:[ \t]*\})?|\b(?:is|equals"
     r"|(?:would|should|must|will|has to|turns out to|comes out to|is found to)[ \t]+be"
     rf"|(?:comes|works)(?: out)? to(?: be)?|to be)\b(?:[ \t]*(?::|=|equal to\b))?|{LINK}[ \t]*:?)"
-    r"[ \t]*(?:(?:therefore|thus|then|hence|simply|just|clearly|obviously|only|exactly|indeed|given by)\b,?[ \t]*)?"
+    r"[ \t]*(?:(?:therefore|thus|then|hence|simply|just|clearly|obviously|only|exactly|indeed|given"
+    r" by)\b,?[ \t]*)?"
     rf"(?:{FILLER}[ \t]*){{0,2}}",
     re.IGNORECASE,
 )
 _HEADED = re.compile(
-    rf"(?im)^[ \t]*(?:[#*_]+[ \t]*)?(?:(?:the|final|die|la|a|最终|最終)[ \t]*){{0,2}}{ANSWER}[ \t*_:#]*$(?=\s*\S)"
+    rf"(?im)^[ \t]*(?:[#*_]+[ \t]*)?(?:(?:the|final|die|la|a|最终|最終)[ \t]*){{0,2}}{ANSWER}["
+    r" \t*_:#]*$(?=\s*\S)"
 )
 _IS_THE_ANSWER = re.compile(
     r"(?<![\w.,$\\{(-])([-+$(*]{0,4}\d[\d,./]{0,40}[%$)*]{0,4})[ \t]+is[ \t]+(?:the|my|our)[ \t]+"
@@ -43,15 +49,18 @@ _IS_THE_ANSWER = re.compile(
 _ABOUT = re.compile(r"\A~(?=\s*[-$\d])")
 _SENTENCE = re.compile(
     r"(?![^\d]*(?:\b(?:not?|never|nobody|none|nothing|neither|nor|or|if|unless|would|could|might|may|cannot|without)\b|n['\u2019]t))"
-    r"(?:that\s+)?[A-Za-z][\w ,'\u2019-]{0,60}?\b(?:is|are|was|were|equals?|has|have|had|makes?|made|earn(?:s|ed)?|needs?|gets?|got"
+    r"(?:that\s+)?[A-Za-z][\w"
+    r" ,'\u2019-]{0,60}?\b(?:is|are|was|were|equals?|has|have|had|makes?|made|earn(?:s|ed)?|needs?|gets?|got"
     r"|costs?|spen[dt]s?|sold|pa(?:id|ys?)|saves?|saved|weighs?|takes?|took"
-    r"|runs?|ran|walks?|eats?|ate|drives?|drove|reads?|buys?|bought)\s+(?:a total of\s+|now\s+)?(?=[-$\\(*]*\d)",
+    r"|runs?|ran|walks?|eats?|ate|drives?|drove|reads?|buys?|bought)\s+(?:a total"
+    r" of\s+|now\s+)?(?=[-$\\(*]*\d)",
     re.IGNORECASE,
 )
 _REST = re.compile(r"(?:(?!</answer>)[^\n])*", re.IGNORECASE)
 _NEXT = re.compile(r"(?:\s|\\\[|\\\(|\$\$)*[^\n]*")
 _OPENED = re.compile(
-    r"(?:\s|\\\[|\\\(|\$\$|[-*\u2022]\s+)*(?:\d{1,2}[.)][ \t]+(?=[*_$\\(]*(?:-?\d|\\[a-z]|[A-Za-z][ \t]*=)))?"
+    r"(?:\s|\\\[|\\\(|\$\$|[-*\u2022]\s+)*(?:\d{1,2}[.)][ \t]+(?=[*_$\\(]*(?:-?\d|\\[a-z]|[A-Za-z]["
+    r" \t]*=)))?"
 )
 _ITEM = re.compile(r"[-*\u2022][ \t]|\d[.)][ \t]")
 _NEXT_ITEM = re.compile(r"[^\n]*\n\s*(?:[-*\u2022]|\d{1,2}[.)])[ \t]+(?=([^\n]*))")
@@ -59,12 +68,14 @@ _REASON = re.compile(
     rf"[\s,;(\u2013\u2014-]*\b(?:{REASON}|which|where)\b.*|[，,]?\s*(?:因为|因為).*"
     r"|[,;(]\s*(?:i\.e\b|namely\b).*"
     r"|[,;]?\s+and\s+(?:we|that|this|so)\b.*"
-    r"|(?:[,(]\s*|\s+)(?:and\s+)?(?:not|rather than|instead of|nicht|non|pas|no|не)\s+[-$\\(*]*(?:\d|[A-J]\b).*",
+    r"|(?:[,(]\s*|\s+)(?:and\s+)?(?:not|rather than|instead"
+    r" of|nicht|non|pas|no|не)\s+[-$\\(*]*(?:\d|[A-J]\b).*",
     re.IGNORECASE,
 )
 _AFTER_A_VALUE = re.compile(
     r"\s+[-\u2013\u2014]{1,3}\s+(?:[aA]\s|[^\W\d_]{2}).*|;\s+[^\W\d_]{2}.*|,\s+(?!(?:and|or)\b)[a-z]{3,}\b[^\d\\]*\Z|,\s+for\s+.*"
-    r"|,?\s+(?:(?:when|if)\s+(?:we\s+)?)?(?:rounded|round to|(?:correct |accurate )?to (?:the nearest|\w+ (?:decimal|significant)))"
+    r"|,?\s+(?:(?:when|if)\s+(?:we\s+)?)?(?:rounded|round to|(?:correct |accurate )?to (?:the"
+    r" nearest|\w+ (?:decimal|significant)))"
     r"\b[^\d\\]*(?:\d\s+[a-z ]+)?\Z"
     r"|\s+\((?!\s*(?:mod|base)\b)(?=[^()]*(?<![\\A-Za-z])[^\W\d_]{3})[^()]*\).*"
 )
@@ -79,7 +90,8 @@ _UNIT = re.compile(
     r"(\\text\s*\{[^{}]{1,30}\}|\\?%|\^\s*\{?\\circ\}?|[\u00b0\u00a2]|[A-Za-z]{1,12}(?:/[A-Za-z]{1,4})?(?![A-Za-z]))"
 )
 _SAID_AFTER = re.compile(
-    r"(?<=[\dA-J])\s*(?:です|である|だ|입니다|이다|입니다)[。.]?\Z|(?<=\d)[个個只隻元人张張件天年岁歲次种種名位块塊棵朵条條枚円個人개명원](?:(?![半多余餘左右或点點倍万萬亿億千百十不])[\u4e00-\u9fff]){0,6}\Z"
+    r"(?<=[\dA-J])\s*(?:です|である|だ|입니다|이다|입니다)[。"
+    r".]?\Z|(?<=\d)[个個只隻元人张張件天年岁歲次种種名位块塊棵朵条條枚円個人개명원](?:(?![半多余餘左右或点點倍万萬亿億千百十不])[\u4e00-\u9fff]){0,6}\Z"
 )
 
 
@@ -98,7 +110,8 @@ class Mark:
 
 def all_marks(text: str, telling: re.Pattern[str]) -> list[Mark]:
     marks = sorted(
-        [*boxes(text), *_tags(text), *_hashes(text), *_lines(text)], key=lambda mark: (mark.start, -mark.end)
+        [*boxes(text), *_tags(text), *_hashes(text), *_lines(text)],
+        key=lambda mark: (mark.start, -mark.end),
     )
     if len(marks) > MAX_MARKS:
         raise NoAnswer(f"more than {MAX_MARKS} answers are marked")
@@ -123,14 +136,18 @@ def boxes(text: str) -> list[Mark]:
             content = text[start:end]
         if content.strip():
             minus = "-" if _MINUS.search(text, max(0, found.start() - 10), found.start()) else ""
-            found_boxes.append(Mark(minus + content.strip() + _unit_after(text, end), found.start(), end, True))
+            found_boxes.append(
+                Mark(minus + content.strip() + _unit_after(text, end), found.start(), end, True)
+            )
         if len(found_boxes) > MAX_MARKS:
             break
     return found_boxes
 
 
 def _unit_after(text: str, position: int) -> str:
-    """The unit, or the word that scales the number, which follows a box: it belongs to the answer."""
+    """The unit, or the word that scales the number, which follows a box: it belongs to the
+    answer.
+    """
     following = text[position : position + 60]
     if not following.strip(" $.\n"):
         return ""
@@ -155,7 +172,9 @@ def _tags(text: str) -> list[Mark]:
     while start >= 0 and len(tags) <= MAX_MARKS:
         stop = lower.find("</answer>", start)
         # A stop string may have cut the closing tag off.
-        inner, end = (text[start + 8 : stop], stop + 9) if stop >= 0 else (text[start + 8 :], len(text))
+        inner, end = (
+            (text[start + 8 : stop], stop + 9) if stop >= 0 else (text[start + 8 :], len(text))
+        )
         if inner.strip():
             tags.append(Mark(inner.strip(), start, end, True))
         start = lower.find("<answer>", end)
@@ -166,15 +185,25 @@ def _hashes(text: str) -> list[Mark]:
     begin = text.find("####")
     if begin < 0:
         return []
-    found = (mark for mark in _HASHES.finditer(text, begin) if mark[1].strip() and not _HEADING.match(mark[1]))
-    return [Mark(first_sentence(mark[1]), mark.start(), mark.end(), False) for mark in islice(found, MAX_MARKS + 1)]
+    found = (
+        mark
+        for mark in _HASHES.finditer(text, begin)
+        if mark[1].strip() and not _HEADING.match(mark[1])
+    )
+    return [
+        Mark(first_sentence(mark[1]), mark.start(), mark.end(), False)
+        for mark in islice(found, MAX_MARKS + 1)
+    ]
 
 
 def _lines(text: str) -> list[Mark]:
     begin = _first_word(text)
     if begin < 0:
         return []
-    lines = [Mark(found[1], *found.span(), False, said_from=found.start()) for found in _reversed(text, begin)]
+    lines = [
+        Mark(found[1], *found.span(), False, said_from=found.start())
+        for found in _reversed(text, begin)
+    ]
     for found in [*_headings(text, begin), *islice(_LINE.finditer(text, begin), MAX_MARKS + 1)]:
         begin, end = found.end(), _end(_REST, text, found.end())
         if not text[begin:end].strip(" *_`$\\[("):
@@ -185,7 +214,9 @@ def _lines(text: str) -> list[Mark]:
         if kept:
             said = text.find(kept, begin)
             kept, end = (
-                _with_items(text, kept, said) if _ITEM.search(text, found.end(), said) else (kept, said + len(kept))
+                _with_items(text, kept, said)
+                if _ITEM.search(text, found.end(), said)
+                else (kept, said + len(kept))
             )
             lines.append(Mark(kept, found.start(), end, False, said_from=said))
         if len(lines) > MAX_MARKS:
@@ -194,7 +225,9 @@ def _lines(text: str) -> list[Mark]:
 
 
 def _with_items(text: str, first: str, start: int) -> tuple[str, int]:
-    """The list of numbers that begins with the first item at start, and where the last of them ends."""
+    """The list of numbers that begins with the first item at start, and where the last of them
+    ends.
+    """
     values, end = [first], start + len(first)
     while len(values) <= MAX_MARKS and (item := _NEXT_ITEM.match(text, end)):
         value = _value_said(first_sentence(item[1])).strip("*_ ")
@@ -206,13 +239,19 @@ def _with_items(text: str, first: str, start: int) -> tuple[str, int]:
 
 
 def _value_said(content: str) -> str:
-    """The number of a short sentence that states it (``She has 18 eggs``), any other content as it is."""
+    """The number of a short sentence that states it (``She has 18 eggs``), any other content as it
+    is.
+    """
     sentence = _SENTENCE.match(content)
-    return content[sentence.end() :] if sentence and is_number(content[sentence.end() :]) else content
+    return (
+        content[sentence.end() :] if sentence and is_number(content[sentence.end() :]) else content
+    )
 
 
 def _first_word(text: str) -> int:
-    """Where the first line begins in which an answer is called by a word, -1 without any; found fast."""
+    """Where the first line begins in which an answer is called by a word, -1 without any; found
+    fast.
+    """
     lower = text.lower()
     places = [place for stem in STEMS if (place := lower.find(stem)) >= 0]
     if not places:
@@ -253,11 +292,15 @@ def first_sentence(content: str) -> str:
     if explained and re.search(r"[\d\\]", kept[: explained.start()]):
         kept = kept[: explained.start()]
     # A line that is too long to be an answer is handed on as such.
-    return content[: MAX_ANSWER + 1] if len(content) > len(start) and kept == start.strip() else kept
+    return (
+        content[: MAX_ANSWER + 1] if len(content) > len(start) and kept == start.strip() else kept
+    )
 
 
 def _only_holds(text: str, outer: Mark, inner: Mark) -> bool:
-    """Whether a mark only leads to another inside it, as ``Answer: \\boxed{5}`` does, and adds no number of its own."""
+    """Whether a mark only leads to another inside it, as ``Answer: \\boxed{5}`` does, and adds no
+    number of its own.
+    """
     if inner is outer or not (outer.start <= inner.start and inner.end <= outer.end):
         return False
     if (outer.start, outer.end) == (inner.start, inner.end):
@@ -269,12 +312,20 @@ def _only_holds(text: str, outer: Mark, inner: Mark) -> bool:
 
 
 def _only_heads(text: str, mark: Mark, last: Mark) -> bool:
-    """Whether a mark is a heading "Answer" with a line of prose under it, and the answer comes later."""
-    return mark is not last and len(mark.content) > _MAX_WORD and "\n" in text[mark.start : mark.said_from + 1]
+    """Whether a mark is a heading "Answer" with a line of prose under it, and the answer comes
+    later.
+    """
+    return (
+        mark is not last
+        and len(mark.content) > _MAX_WORD
+        and "\n" in text[mark.start : mark.said_from + 1]
+    )
 
 
 def brace_end(text: str, start: int) -> int:
-    """The position after the brace that closes the one at start; raises NoAnswer when it is not near."""
+    """The position after the brace that closes the one at start; raises NoAnswer when it is not
+    near.
+    """
     depth, i = 0, start
     while i < min(len(text), start + _MAX_CONTENT):
         if text[i] == "\\":

@@ -31,7 +31,10 @@ _GROUPED = re.compile(r"(?<=\d)(?:\{,\}|,\\!|\\[,; ]|[ ~])(?=\d{3}(?!\d))")
 
 _SIGNED = r"\(\s*([-+]?\s*\d+)\s*\)"
 _DIVIDED = re.compile(rf"([-+]?)\s*(?:{_SIGNED}|(\d+))\s*/\s*(?:{_SIGNED}|(\d+))", re.ASCII)
-_NEGATED = re.compile(rf"-\s*\(\s*({_DECIMAL}|\d+\s*/\s*\d+|\\frac\s*\{{\s*\d+\s*\}}\s*\{{\s*\d+\s*\}})\s*\)", re.ASCII)
+_NEGATED = re.compile(
+    rf"-\s*\(\s*({_DECIMAL}|\d+\s*/\s*\d+|\\frac\s*\{{\s*\d+\s*\}}\s*\{{\s*\d+\s*\}})\s*\)",
+    re.ASCII,
+)
 _MAX_WORDS = 6
 _LETTER = "[A-Za-zÀ-ÖØ-öø-ɏЀ-ӿ]"
 _PLAIN_WORD = re.compile(rf"{_LETTER}+(?:['\u2019-]{_LETTER}+)*['\u2019]?|/")
@@ -64,7 +67,11 @@ def read_quantity(text: str) -> Quantity | None:
     text = _GROUPED.sub("", text.strip())
     if "(" in text:
         text = _unbracketed(text)
-    sign, text = ("-", text[1:].lstrip()) if text[:1] == "-" and text[1:].lstrip()[:1] in CURRENCY else ("", text)
+    sign, text = (
+        ("-", text[1:].lstrip())
+        if text[:1] == "-" and text[1:].lstrip()[:1] in CURRENCY
+        else ("", text)
+    )
     money = CURRENCY.get(text[:1], "")
     if money:
         text = text[1:].lstrip()
@@ -74,9 +81,18 @@ def read_quantity(text: str) -> Quantity | None:
         unit = read_unit(rest)
         if unit is None:
             unit = _described(rest)
-            unit = money if unit is not None and money and plain_unit(rest.split()[0]) is None else unit
+            unit = (
+                money
+                if unit is not None and money and plain_unit(rest.split()[0]) is None
+                else unit
+            )
         # 5m is five times m, 5 m is five metres.
-        if found is None or unit is None or re.fullmatch("[A-Za-z]", rest) or (money and unit not in ("", money)):
+        if (
+            found is None
+            or unit is None
+            or re.fullmatch("[A-Za-z]", rest)
+            or (money and unit not in ("", money))
+        ):
             continue
         value = _value(found.groupdict())
         if value is not None:
@@ -98,18 +114,27 @@ def _unbracketed(text: str) -> str:
 
 
 def _described(rest: str) -> str | None:
-    """The unit of a number that is followed by a few words, as in ``18 eggs a day``; None when they change its value."""
+    """The unit of a number that is followed by a few words, as in ``18 eggs a day``; None when they
+    change its value.
+    """
     words = rest.split()
-    if not rest[:1].isspace() or not 1 <= len(words) <= _MAX_WORDS or not all(map(_PLAIN_WORD.fullmatch, words)):
+    if (
+        not rest[:1].isspace()
+        or not 1 <= len(words) <= _MAX_WORDS
+        or not all(map(_PLAIN_WORD.fullmatch, words))
+    ):
         return None
-    if not (len(words) == 1 and _TIMES.fullmatch(words[0])) and any(CHANGES.fullmatch(word) for word in words):
+    if not (len(words) == 1 and _TIMES.fullmatch(words[0])) and any(
+        CHANGES.fullmatch(word) for word in words
+    ):
         return None
     # "18 in all" is no length.
     return (plain_unit(words[0]) if words[0] != "in" else None) or " ".join(words).lower()
 
 
 def agree(gold: Quantity, answer: Quantity, units: str = "strict") -> bool:
-    """Equal numbers whose units, where both are written, are the same; a percent sign is never implied.
+    """Equal numbers whose units, where both are written, are the same; a percent sign is never
+    implied.
 
     ``units="ignore"`` compares the numbers alone. A division that was left undone is no number yet.
     """

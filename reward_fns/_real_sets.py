@@ -1,4 +1,6 @@
-"""Sets of real numbers: intervals, inequalities, unions and what is left out, as disjoint pieces from left to right."""
+"""Sets of real numbers: intervals, inequalities, unions and what is left out, as disjoint pieces
+from left to right.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -35,7 +37,9 @@ class RealSet:
 
 @dataclass(frozen=True, slots=True)
 class _Built:
-    """How a set is put together: the pieces of a leaf, or parts that are joined, met or taken away."""
+    """How a set is put together: the pieces of a leaf, or parts that are joined, met or taken
+    away.
+    """
 
     how: str
     pieces: tuple[Piece, ...] = ()
@@ -72,17 +76,27 @@ def _build(form: Form, names: set[str]) -> _Built | None:
     if form.kind == "group" and len(form.parts) == 2 and form.mark in ("()", "(]", "[)", "[]"):
         return _interval(form)
     if form.kind == "set":
-        return _Built("leaf", tuple(Piece(end, end, (True, True)) for end in form.parts if _is_end(end)))
+        return _Built(
+            "leaf", tuple(Piece(end, end, (True, True)) for end in form.parts if _is_end(end))
+        )
     if form.kind in ("union", "without"):
         return _joined("or" if form.kind == "union" else "minus", form.parts, names)
-    if form.kind == "list" and form.mark != "mixed" and all(part.kind == "relation" for part in form.parts):
+    if (
+        form.kind == "list"
+        and form.mark != "mixed"
+        and all(part.kind == "relation" for part in form.parts)
+    ):
         return _joined(form.mark, form.parts, names)
     return _relation(form, names) if form.kind == "relation" else None
 
 
 def _joined(how: str, forms: Sequence[Form], names: set[str]) -> _Built | None:
     parts = [_build(part, names) for part in forms]
-    return None if None in parts else _Built(how, parts=tuple(part for part in parts if part is not None))
+    return (
+        None
+        if None in parts
+        else _Built(how, parts=tuple(part for part in parts if part is not None))
+    )
 
 
 def _interval(form: Form) -> _Built | None:
@@ -91,7 +105,11 @@ def _interval(form: Form) -> _Built | None:
     if low.text == "-\\infty":
         if high.text == "\\infty":
             return None if any(closed) else _Built("leaf", (Piece(None, None),))
-        return _Built("leaf", (Piece(None, high, closed),)) if _is_end(high) and not closed[0] else None
+        return (
+            _Built("leaf", (Piece(None, high, closed),))
+            if _is_end(high) and not closed[0]
+            else None
+        )
     if not _is_end(low):
         return None
     if high.text == "\\infty":
@@ -108,7 +126,11 @@ def _relation(form: Form, names: set[str]) -> _Built | None:
     signs, sides = form.mark.split(), list(form.parts)
     if signs == ["\\in"] and _is_name(sides[0]):
         names.add(sides[0].text)
-        return _Built("leaf", (Piece(None, None),)) if sides[1].text == "R" else _build(sides[1], names)
+        return (
+            _Built("leaf", (Piece(None, None),))
+            if sides[1].text == "R"
+            else _build(sides[1], names)
+        )
     if signs in (["\\ne"], ["="]) and _is_name(sides[0]) and _is_end(sides[1]):
         names.add(sides[0].text)
         if signs == ["="]:
@@ -172,7 +194,9 @@ def _is_end(form: Form) -> bool:
 
 
 def _pieces(built: _Built) -> tuple[Piece, ...] | None:
-    """The disjoint pieces from left to right; a lone interval keeps ends whose order is not known."""
+    """The disjoint pieces from left to right; a lone interval keeps ends whose order is not
+    known.
+    """
     ends: dict[int, Form] = {}
     for end in _ends(built):
         place = _place(end)
@@ -218,7 +242,9 @@ def _place(end: Form) -> int | None:
 def _cells(built: _Built, places: list[int]) -> Cells:
     if built.how == "leaf":
         spans = [_span(piece, places) for piece in built.pieces]
-        return [any(low <= cell <= high for low, high in spans) for cell in range(2 * len(places) + 1)]
+        return [
+            any(low <= cell <= high for low, high in spans) for cell in range(2 * len(places) + 1)
+        ]
     parts = [_cells(part, places) for part in built.parts]
     if built.how == "or":
         return [any(cell) for cell in zip(*parts, strict=True)]
@@ -227,7 +253,9 @@ def _cells(built: _Built, places: list[int]) -> Cells:
         return [cell and not any(other[i] for other in others) for i, cell in enumerate(first)]
     met = [all(cell) for cell in zip(*parts, strict=True)]
     # "x < -1, x > 1" can only mean either.
-    return met if built.how == "and" or any(met) else [any(cell) for cell in zip(*parts, strict=True)]
+    return (
+        met if built.how == "and" or any(met) else [any(cell) for cell in zip(*parts, strict=True)]
+    )
 
 
 def _span(piece: Piece, places: list[int]) -> tuple[int, int]:

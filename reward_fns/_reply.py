@@ -6,7 +6,8 @@ _HIDDEN = "\u200b\u200c\u200d\u2060\ufeff\u00ad"
 
 
 def reply(completion: str, prompt: str = "", thinking_marks: ThinkingMarks = ()) -> str:
-    """What is not thinking, without the whitespace around it; raises NoAnswer as `after_reasoning` does.
+    """What is not thinking, without the whitespace around it; raises NoAnswer as `after_reasoning`
+    does.
 
     Nothing is normalised, for rewards to which another spelling is another value, such as JSON.
     """

@@ -1,4 +1,6 @@
-"""Does a JSON value have the shape of a schema? jsonschema, without the network and without backtracking."""
+"""Does a JSON value have the shape of a schema? jsonschema, without the network and without
+backtracking.
+"""
 
 import datetime
 import json
@@ -17,14 +19,18 @@ _DATE_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d
 
 
 def misfit(value: Any, schema: Any, where: str) -> str:
-    """What about the value does not fit the schema, "" when it fits; RewardError, from ``where``, for no schema."""
+    """What about the value does not fit the schema, "" when it fits; RewardError, from ``where``,
+    for no schema.
+    """
     validator = _validator(_as_text(schema, where), where)
     from referencing.exceptions import Unresolvable
 
     try:
         error = next(validator.iter_errors(value), None)
     except Unresolvable as unresolved:
-        raise RewardError(f"{where}: the schema refers to {unresolved.ref!r}, and holds no such thing.") from None
+        raise RewardError(
+            f"{where}: the schema refers to {unresolved.ref!r}, and holds no such thing."
+        ) from None
     except RecursionError:
         raise RewardError(f"{where}: the schema refers to itself without end.") from None
     if error is None:
@@ -59,16 +65,23 @@ def _validator(text: str, where: str) -> Any:
         draft.check_schema(schema)
     except SchemaError as error:
         place = "".join(f"[{part!r}]" for part in error.absolute_path)
-        raise RewardError(f"{where}: this is no JSON schema: schema{place} holds {error.instance!r:.80}.") from error
+        raise RewardError(
+            f"{where}: this is no JSON schema: schema{place} holds {error.instance!r:.80}."
+        ) from error
     for ref in _references(schema):
         if "://" in ref and ref.partition("#")[0] not in set(_ids(schema)):
-            raise RewardError(f"{where}: the schema refers to {ref!r}; nothing is fetched, so put it under '$defs'.")
+            raise RewardError(
+                f"{where}: the schema refers to {ref!r}; nothing is fetched, so put it under"
+                " '$defs'."
+            )
     return _hardened(draft)(schema, registry=EMPTY_REGISTRY, format_checker=_formats())
 
 
 @lru_cache
 def _hardened(draft: Any) -> Any:
-    """The draft's validator with every keyword replaced that could take long, or errs, on a text of the model's."""
+    """The draft's validator with every keyword replaced that could take long, or errs, on a text of
+    the model's.
+    """
     from jsonschema.validators import extend
 
     own = {
@@ -93,7 +106,9 @@ def _formats() -> Any:
 def _is_date_time(value: Any) -> bool:
     if not isinstance(value, str):
         return True
-    return _DATE_TIME.fullmatch(value) is not None and bool(datetime.datetime.fromisoformat(value.upper()))
+    return _DATE_TIME.fullmatch(value) is not None and bool(
+        datetime.datetime.fromisoformat(value.upper())
+    )
 
 
 def _found(pattern: str, text: str) -> bool:
@@ -111,7 +126,9 @@ def _pattern(validator: Any, pattern: str, value: Any, schema: Any) -> Iterator[
         yield _error("no match")
 
 
-def _pattern_properties(validator: Any, patterns: Mapping[str, Any], value: Any, schema: Any) -> Iterator[Any]:
+def _pattern_properties(
+    validator: Any, patterns: Mapping[str, Any], value: Any, schema: Any
+) -> Iterator[Any]:
     if isinstance(value, dict):
         for pattern, inner in patterns.items():
             for key in value:
@@ -123,7 +140,9 @@ def _additional_properties(validator: Any, inner: Any, value: Any, schema: Any) 
     if isinstance(value, dict):
         patterns = schema.get("patternProperties", {})
         for key in value:
-            if key not in schema.get("properties", {}) and not any(_found(pattern, key) for pattern in patterns):
+            if key not in schema.get("properties", {}) and not any(
+                _found(pattern, key) for pattern in patterns
+            ):
                 yield from validator.descend(value[key], inner, path=key)
 
 
@@ -139,16 +158,26 @@ def _multiple_of(validator: Any, step: Any, value: Any, schema: Any) -> Iterator
 
 
 def _references(schema: Any) -> Iterator[str]:
-    return (value for key, value in _entries(schema) if key in ("$ref", "$dynamicRef") and isinstance(value, str))
+    return (
+        value
+        for key, value in _entries(schema)
+        if key in ("$ref", "$dynamicRef") and isinstance(value, str)
+    )
 
 
 def _ids(schema: Any) -> Iterator[str]:
-    return (value.rstrip("#") for key, value in _entries(schema) if key in ("$id", "id") and isinstance(value, str))
+    return (
+        value.rstrip("#")
+        for key, value in _entries(schema)
+        if key in ("$id", "id") and isinstance(value, str)
+    )
 
 
 def _entries(schema: Any) -> Iterator[tuple[str, Any]]:
     """Every key of every object, with its value."""
     if isinstance(schema, dict):
         yield from schema.items()
-    for inner in schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ():
+    for inner in (
+        schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ()
+    ):
         yield from _entries(inner)

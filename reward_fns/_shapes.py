@@ -1,4 +1,6 @@
-"""The shape of an answer: a number, a word, a list, a set, a tuple, a relation, a matrix ... with its parts."""
+"""The shape of an answer: a number, a word, a list, a set, a tuple, a relation, a matrix ... with
+its parts.
+"""
 
 import re
 from collections.abc import Callable
@@ -19,7 +21,9 @@ MAX_ANSWER = 1_000
 _MAX_DEPTH = 12
 _MAX_PARTS = 100
 
-_LIST = re.compile(r"\s*(?:[,;]\s*(?:(?:and|or)\b)?|\b(?:and|or)\b|\\(?:lor|vee|land|wedge)(?![a-z]))\s*")
+_LIST = re.compile(
+    r"\s*(?:[,;]\s*(?:(?:and|or)\b)?|\b(?:and|or)\b|\\(?:lor|vee|land|wedge)(?![a-z]))\s*"
+)
 _OR = re.compile(r"or\b|\\lor|\\vee")
 _COMMA = re.compile(r"\s*[,;]\s*")
 _UNION = re.compile(r"\s*\\cup(?![a-z])\s*")
@@ -30,39 +34,50 @@ _BASED = re.compile(r"(\d[0-9A-Fa-f]*)\s*_\s*\{?\s*(\w+)\s*\}?", re.ASCII)
 _PREFIXED = re.compile(r"0(?:[bB]([01]+)|[oO]([0-7]+)|[xX]([0-9A-Fa-f]+))")
 _BASES = {"two": "2", "three": "3", "five": "5", "eight": "8", "ten": "10", "sixteen": "16"}
 _AMOUNT = r"[$\u20ac\u00a3\ue000]?\s*\d+(?:\.\d+)?\s*%?"
-_RANGE = re.compile(rf"{_AMOUNT}(?:\s*--?\s*{_AMOUNT})+|\d+(?:\s*/\s*\d+){{2,}}|\d+(?:\.\d+){{2,}}", re.ASCII)
+_RANGE = re.compile(
+    rf"{_AMOUNT}(?:\s*--?\s*{_AMOUNT})+|\d+(?:\s*/\s*\d+){{2,}}|\d+(?:\.\d+){{2,}}", re.ASCII
+)
 """A range, score or date: 10-12, 7-3, 2026-05-03, 12/25/2024. Its numbers are not subtracted."""
 _SYMBOL = re.compile(r"[-+]?\\infty|\\mathbb\{[A-Z]\}")
 _WORDS = re.compile(r"[^\W\d_]{2,}(?:[ '\u2019-]+[^\W\d_]+)*\.?")
 _NO_SOLUTION = re.compile(
-    r"(?:(?:it|this|there|the equation|the system)\s+(?:has|have|is|are)\s+)?no (?:real |such )?(?:solutions?|roots?)(?: exists?)?"
+    r"(?:(?:it|this|there|the equation|the system)\s+(?:has|have|is|are)\s+)?no (?:real |such"
+    r" )?(?:solutions?|roots?)(?: exists?)?"
     r"|(?:the )?empty set",
     re.IGNORECASE,
 )
 _REALS = re.compile(r"(?:the set of )?(?:all|any) reals?(?: numbers?)?(?: [a-z])?", re.IGNORECASE)
 _SYNONYMS = {"dne": "does not exist"}
-_RATIO = re.compile(r"\d+(?:\.\d+)?(?:\s*:\s*\d+(?:\.\d+)?)+(?:\s*[ap]\.?\s?m)?", re.ASCII | re.IGNORECASE)
+_RATIO = re.compile(
+    r"\d+(?:\.\d+)?(?:\s*:\s*\d+(?:\.\d+)?)+(?:\s*[ap]\.?\s?m)?", re.ASCII | re.IGNORECASE
+)
 _BESIDE = re.compile(
     r"(?P<value>.*?\S)\s+(?P<unit>(?:square |cubic )?[A-Za-z]{2,}(?:\s*\^\s*\{?-?[123]\}?)?"
     r"|[A-Za-z]{1,12}\s*(?:/|\bper\b)\s*[A-Za-z]{1,12}(?:\s*\^\s*\{?[123]\}?)?)"
     r"|(?P<angle>(?!.*\\(?:sin|cos|tan|cot|sec|csc|pi)(?![a-z])).*\S)\s*(?P<degree>\^\s*(?:\{\s*\\circ\s*\}|\\circ)|\u00b0)",
 )
 _PROSE = re.compile(r"(?<![\\A-Za-z])(?!sqrt|sinh|cosh|tanh|arc)[A-Za-z]{4,}")
-_MIXED = re.compile(r"\d+(?:\.\d+)?\s*([a-z]{1,12})(?:,?\s+(?:and\s+)?\d+(?:\.\d+)?\s*([a-z]{1,12}))+", re.IGNORECASE)
+_MIXED = re.compile(
+    r"\d+(?:\.\d+)?\s*([a-z]{1,12})(?:,?\s+(?:and\s+)?\d+(?:\.\d+)?\s*([a-z]{1,12}))+",
+    re.IGNORECASE,
+)
 _EACH = re.compile(r"(\d+(?:\.\d+)?\s*[A-Za-z]{1,12})(?:,?\s+and\s+|,?\s*)")
 _CONGRUENT = re.compile(
     r"(?:[A-Za-z]\s*\\equiv\s*)?(-?\d{1,40}(?:\s*(?:,|or|and)\s*-?\d{1,40})*)\s*\(?\s*(?:\\[pb]?mod(?![a-z])|\bmod\b)\s*\{?\s*(\d{1,40})\s*\}?\s*\)?"
 )
 _ENVIRONMENT = re.compile(r"\\(begin|end)\{")
 _MATRIX = re.compile(r"\\begin\{([pbvBV]?)matrix\}(.*)\\end\{\1matrix\}", re.DOTALL)
-_SCALED = re.compile(r"(.*?\S)\s*(?:\\cdot|\\times|\*)?\s*(\\begin\{([pbB]?)matrix\}.*\\end\{\3matrix\})", re.DOTALL)
+_SCALED = re.compile(
+    r"(.*?\S)\s*(?:\\cdot|\\times|\*)?\s*(\\begin\{([pbB]?)matrix\}.*\\end\{\3matrix\})", re.DOTALL
+)
 _TRANSPOSED = re.compile(r"(.*\S)\s*\^\s*\{?\s*(?:T|\\top|t)\s*\}?", re.DOTALL)
 _CASES = re.compile(r"\\begin\{[dr]?cases\}(.*)\\end\{[dr]?cases\}", re.DOTALL)
 _WHEN = re.compile(r"\A[\s,;]*(?:(?:if|for|when|where)\b)?\s*|[\s,.;]+\Z", re.IGNORECASE)
 _INLINE_WHEN = re.compile(r",?\s+(?:if|for|when)\s+", re.IGNORECASE)
 _OTHERWISE = re.compile(r"otherwise|else|elsewhere", re.IGNORECASE)
 _SUCH_THAT = re.compile(
-    r"([A-Za-z](?:\s*\\in\s*(?:\\mathbb\{([A-Z])\}|([A-Z])))?)\s*(?:\\mid(?![a-z])|[|:])\s*(.+)", re.DOTALL
+    r"([A-Za-z](?:\s*\\in\s*(?:\\mathbb\{([A-Z])\}|([A-Z])))?)\s*(?:\\mid(?![a-z])|[|:])\s*(.+)",
+    re.DOTALL,
 )
 _ABOUT = re.compile(
     rf"(?:\\(?:approx|sim|simeq|cong)(?![a-z])|~|{ABOUT})\s*(.+)"
@@ -80,7 +95,9 @@ Kind = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """An answer taken apart: its kind, its canonical text, its parts, and brackets, operators or unit in `mark`."""
+    """An answer taken apart: its kind, its canonical text, its parts, and brackets, operators or
+    unit in `mark`.
+    """
 
     kind: Kind
     text: str
@@ -153,8 +170,13 @@ def _read_list(text: str, depth: int) -> Form | None:
     items, separators = split(text, _LIST)
     if not separators:
         return None
-    words = {"or" if _OR.search(separator) else "and" if separator[-1] not in ",;" else "," for separator in separators}
-    return _form("list", text, items, depth, "or" if "or" in words else "and" if "and" in words else ",")
+    words = {
+        "or" if _OR.search(separator) else "and" if separator[-1] not in ",;" else ","
+        for separator in separators
+    }
+    return _form(
+        "list", text, items, depth, "or" if "or" in words else "and" if "and" in words else ","
+    )
 
 
 def _read_relation(text: str, depth: int) -> Form | None:
@@ -174,10 +196,16 @@ def _read_matrix(text: str, depth: int) -> Form | None:
         rows = [row.split("&") for row in matrix[2].strip().removesuffix("\\\\").split("\\\\")]
         bars = "|" if matrix[1] in ("v", "V") else ""
         return _form(
-            "matrix", text, [cell for row in rows for cell in row], depth, f"{bars}{[len(row) for row in rows]}"
+            "matrix",
+            text,
+            [cell for row in rows for cell in row],
+            depth,
+            f"{bars}{[len(row) for row in rows]}",
         )
     scaled = _SCALED.fullmatch(text)
-    return _scaled(_read(bare(scaled[1]), depth + 1), _read(scaled[2], depth + 1)) if scaled else None
+    return (
+        _scaled(_read(bare(scaled[1]), depth + 1), _read(scaled[2], depth + 1)) if scaled else None
+    )
 
 
 def _transposed(form: Form) -> Form | None:
@@ -214,12 +242,16 @@ def _read_cases(text: str, depth: int) -> Form | None:
         return _form("list", text, rows, depth, ",")
     if len(cells) > _MAX_PARTS or any(len(row) != 2 for row in cells):
         return None
-    return Form("cases", canonical(text), tuple(_row(value, condition, depth) for value, condition in cells))
+    return Form(
+        "cases", canonical(text), tuple(_row(value, condition, depth) for value, condition in cells)
+    )
 
 
 def _row(value: str, condition: str, depth: int) -> Form:
     plain = _WHEN.sub("", condition)
-    when = Form("words", "otherwise") if _OTHERWISE.fullmatch(plain) else _read(bare(plain), depth + 1)
+    when = (
+        Form("words", "otherwise") if _OTHERWISE.fullmatch(plain) else _read(bare(plain), depth + 1)
+    )
     return Form("group", canonical(value + condition), (_read(bare(value), depth + 1), when), "row")
 
 
@@ -236,7 +268,9 @@ def _read_brackets(text: str, depth: int) -> Form | None:
         inside = text[2:-2].strip()
         if described := _SUCH_THAT.fullmatch(inside):
             restricted = (described[2] or described[3] or "R") != "R"
-            return _read(bare(f"{described[4]}, {described[1]}" if restricted else described[4]), depth + 1)
+            return _read(
+                bare(f"{described[4]}, {described[1]}" if restricted else described[4]), depth + 1
+            )
         return _form("set", text, split(inside, _COMMA)[0], depth) if inside else EMPTY
     if not (text[0] in "([" and text[-1] in ")]" and closes_at_end(text)):
         return None
@@ -264,19 +298,29 @@ def _read_leaf(text: str) -> Form:
         return Form("literal", canonical(text).lstrip("+"))
     if _RATIO.fullmatch(text):
         return Form(
-            "literal", re.sub(r"[\s.]*([ap])[.\s]*m\Z", r"\1m", re.sub(r"\s*:\s*", ":", text), flags=re.IGNORECASE)
+            "literal",
+            re.sub(
+                r"[\s.]*([ap])[.\s]*m\Z", r"\1m", re.sub(r"\s*:\s*", ":", text), flags=re.IGNORECASE
+            ),
         )
     if based := _BASED.fullmatch(text):
         return Form("literal", f"{based[1]}_{_BASES.get(based[2], based[2])}")
     if prefixed := _PREFIXED.fullmatch(text):
-        return Form("literal", f"{prefixed[prefixed.lastindex or 1]}_{(2, 8, 16)[(prefixed.lastindex or 1) - 1]}")
+        return Form(
+            "literal",
+            f"{prefixed[prefixed.lastindex or 1]}_{(2, 8, 16)[(prefixed.lastindex or 1) - 1]}",
+        )
     if _WORDS.fullmatch(text):
         return _read_words(" ".join(text.split()))
     beside = _BESIDE.fullmatch(text)
     unit = read_unit(beside["unit"] or beside["degree"]) if beside else None
     expression = (beside["value"] or beside["angle"]) if beside and unit else text
     if _RANGE.fullmatch(expression):
-        return Form("range", re.sub(r"(?<!\d)0+(?=\d)", "", canonical(expression).replace("--", "-")), mark=unit or "")
+        return Form(
+            "range",
+            re.sub(r"(?<!\d)0+(?=\d)", "", canonical(expression).replace("--", "-")),
+            mark=unit or "",
+        )
     if _PROSE.search(expression):
         return Form("literal", canonical(text))
     return Form("expression", canonical(expression), mark=unit or "")
@@ -286,7 +330,9 @@ def _read_words(text: str) -> Form:
     plain = text.rstrip(".")
     if _NO_SOLUTION.fullmatch(plain):
         return EMPTY
-    return REALS if _REALS.fullmatch(plain) else Form("words", _SYNONYMS.get(plain.casefold(), text))
+    return (
+        REALS if _REALS.fullmatch(plain) else Form("words", _SYNONYMS.get(plain.casefold(), text))
+    )
 
 
 def _form(kind: Kind, text: str, items: list[str], depth: int, mark: str = "") -> Form:
@@ -296,7 +342,9 @@ def _form(kind: Kind, text: str, items: list[str], depth: int, mark: str = "") -
 
 
 def split(text: str, separator: re.Pattern[str]) -> tuple[list[str], list[str]]:
-    """The parts of a text and the separators between them, outside all brackets and environments."""
+    """The parts of a text and the separators between them, outside all brackets and
+    environments.
+    """
     if not separator.search(text):
         return [text], []
     parts, separators, start, depth, i = [], [], 0, 0, 0

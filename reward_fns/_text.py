@@ -1,4 +1,6 @@
-"""Text as the rewards read it: normalised, and without the reasoning that comes before the answer."""
+"""Text as the rewards read it: normalised, and without the reasoning that comes before the
+answer.
+"""
 
 import numbers
 import re
@@ -35,7 +37,9 @@ _ENDS = re.compile(
 )
 _BEGINS = re.compile(r"\s*<\|(?:START_RESPONSE|begin_of_solution)\|>")
 _SPECIAL = re.compile(r"<\|(/?)([\w:.-]{1,40})\|>")
-_SIDES = re.compile(r"(?:\b|_)(?:(begin|start|open|prefix)|end|stop|close|suffix)(?:\b|_)(?:of_)?", re.IGNORECASE)
+_SIDES = re.compile(
+    r"(?:\b|_)(?:(begin|start|open|prefix)|end|stop|close|suffix)(?:\b|_)(?:of_)?", re.IGNORECASE
+)
 _FRAMES = re.compile(
     r"im|header_id|text|sentence|turn|response|solution|answer|box|object_ref|quad|vision|image|audio|fim|code|role|content|"
     r".*(?:tool|function|call|action|plugin).*|",
@@ -45,7 +49,9 @@ _FRAMES = re.compile(
 
 
 ThinkingMarks = Sequence[Any]
-"""Marks of a user's own around thinking: a pair of texts, what opens a thought and what closes it, or a list of pairs."""
+"""Marks of a user's own around thinking: a pair of texts, what opens a thought and what closes it,
+or a list of pairs.
+"""
 
 
 class NoAnswer(ValueError):
@@ -53,7 +59,8 @@ class NoAnswer(ValueError):
 
 
 def normalise(text: str) -> str:
-    """NFKC without zero-width characters; raises NoAnswer for a text too long or flooded with combining marks.
+    """NFKC without zero-width characters; raises NoAnswer for a text too long or flooded with
+    combining marks.
 
     Superscripts, fractions and circled digits are kept as they are: 4² is not 42.
     """
@@ -71,7 +78,8 @@ def normalise(text: str) -> str:
 def final_text(completion: str, prompt: str = "", thinking_marks: ThinkingMarks = ()) -> str:
     """The normalised text outside of the thinking; raises NoAnswer as `after_reasoning` does.
 
-    A prompt that ends in ``<think>``, or in a thought behind it, has opened a block for the completion.
+    A prompt that ends in ``<think>``, or in a thought behind it, has opened a block for the
+    completion.
     """
     if len(completion) > MAX_CHARS:
         raise NoAnswer(f"{len(completion)} characters are more than {MAX_CHARS}")
@@ -79,10 +87,12 @@ def final_text(completion: str, prompt: str = "", thinking_marks: ThinkingMarks 
 
 
 def after_reasoning(text: str, prompt: str = "", thinking_marks: ThinkingMarks = ()) -> str:
-    """What stands outside of the thinking, as it is written; raises NoAnswer for a thought that is open or malformed.
+    """What stands outside of the thinking, as it is written; raises NoAnswer for a thought that is
+    open or malformed.
 
-    A thought stands between the marks of any known family (see `llmpolicy.thinking`), or ``thinking_marks``, pairs of
-    one's own. It hides all in it. No text may stand between two, nor before the first but whole sentences, which are read too.
+    A thought stands between the marks of any known family (see `llmpolicy.thinking`), or
+    ``thinking_marks``, pairs of one's own. It hides all in it. No text may stand between two, nor
+    before the first but whole sentences, which are read too.
     """
     own = pairs_of(thinking_marks) if thinking_marks else ()
     opened = _opened_by(prompt, own) if prompt and may_hold_marks(prompt, own) else None
@@ -110,10 +120,13 @@ def after_reasoning(text: str, prompt: str = "", thinking_marks: ThinkingMarks =
             if said.strip() and (seen or not _is_whole(said)):
                 raise NoAnswer("an answer before the last reasoning block")
             opened = mark
-        elif mark.role == "odd" or (mark.role == "close" and (seen or said.strip() or not mark.plain)):
+        elif mark.role == "odd" or (
+            mark.role == "close" and (seen or said.strip() or not mark.plain)
+        ):
             raise NoAnswer("a reasoning tag without its partner")
         elif mark.role == "close":
-            # The first closing tag may lack its partner: many chat templates open the block in the prompt.
+            # The first closing tag may lack its partner: many chat templates open the block in the
+            # prompt.
             said, seen, start = "", True, mark.end
     if opened is not None:
         raise NoAnswer("the reasoning block is not closed")
@@ -121,21 +134,31 @@ def after_reasoning(text: str, prompt: str = "", thinking_marks: ThinkingMarks =
 
 
 def pairs_of(thinking_marks: ThinkingMarks) -> Pairs:
-    """Thinking marks of one's own as pairs; RewardError for what is no list of pairs of two different texts."""
-    pairs = [thinking_marks] if all(isinstance(mark, str) for mark in thinking_marks) else thinking_marks
+    """Thinking marks of one's own as pairs; RewardError for what is no list of pairs of two
+    different texts.
+    """
+    pairs = (
+        [thinking_marks]
+        if all(isinstance(mark, str) for mark in thinking_marks)
+        else thinking_marks
+    )
     if isinstance(thinking_marks, str) or not all(
-        isinstance(pair, Sequence) and len({*map(str, pair)}) == len(pair) == 2 and all(map(str.strip, map(str, pair)))
+        isinstance(pair, Sequence)
+        and len({*map(str, pair)}) == len(pair) == 2
+        and all(map(str.strip, map(str, pair)))
         for pair in pairs
     ):
         raise RewardError(
-            f"thinking_marks is {thinking_marks!r:.80}; expected pairs of what opens and what closes a thought, such as "
-            '[["<mull>", "</mull>"]].'
+            f"thinking_marks is {thinking_marks!r:.80}; expected pairs of what opens and what"
+            ' closes a thought, such as [["<mull>", "</mull>"]].'
         )
     return tuple((str(opens), str(ends)) for opens, ends in pairs)
 
 
 def gold_text(answer: Any) -> str:
-    """The answer of a column as text, numbers included; raises NoAnswer when it is empty or no text or number."""
+    """The answer of a column as text, numbers included; raises NoAnswer when it is empty or no text
+    or number.
+    """
     if isinstance(answer, bool) or not isinstance(answer, str | numbers.Number | Decimal):
         raise NoAnswer(f"the answer column holds a {type(answer).__name__}, not text or a number")
     text = normalise(str(answer)).strip()
@@ -145,13 +168,17 @@ def gold_text(answer: Any) -> str:
 
 
 def says_something(text: str) -> bool:
-    """Whether a letter, digit or symbol is left when markup, marks, hidden characters and punctuation are gone."""
+    """Whether a letter, digit or symbol is left when markup, marks, hidden characters and
+    punctuation are gone.
+    """
     # No markup begins in front of these, so that a letter there is one that is shown.
     return any(map(_says, _BEFORE_MARKUP.match(text)[0])) or any(map(_says, without_markup(text)))  # type: ignore[index]
 
 
 def without_markup(text: str) -> str:
-    """The text without tags, comments, entities and the commands of LaTeX that show nothing by themselves."""
+    """The text without tags, comments, entities and the commands of LaTeX that show nothing by
+    themselves.
+    """
     return _MARKUP.sub(" ", text)
 
 
@@ -180,29 +207,46 @@ def _longest_run_of_marks(text: str) -> int:
 
 
 def _is_whole(said: str) -> bool:
-    """Whether a text is of whole sentences, in which nothing is open that what follows could close, and no box."""
+    """Whether a text is of whole sentences, in which nothing is open that what follows could close,
+    and no box.
+    """
     paired = (
-        all(said.count(opens) == said.count(ends) for opens, ends in ("{}", "[]", "()")) and said.count("$") % 2 == 0
+        all(said.count(opens) == said.count(ends) for opens, ends in ("{}", "[]", "()"))
+        and said.count("$") % 2 == 0
     )
     return paired and "boxed" not in said and _OPENING.fullmatch(said) is not None
 
 
 def _in_code(text: str, start: int, place: int) -> bool:
-    """Whether a place behind the last thought stands in a code block, or right behind a quotation mark."""
+    """Whether a place behind the last thought stands in a code block, or right behind a quotation
+    mark.
+    """
     return text[place - 1 : place] in ("`", '"', "'") or text.count("```", start, place) % 2 == 1
 
 
 def _behind_think(text: str, opened: Mark | None) -> int:
-    """The end of a first plain think block, found fast; 0 where the marks must be looked at one by one."""
+    """The end of a first plain think block, found fast; 0 where the marks must be looked at one by
+    one.
+    """
     begins = 0 if opened is not None else len("<think>")
-    if not text.startswith("<think>") if opened is None else opened.key != "<think" or not opened.plain:
+    if (
+        not text.startswith("<think>")
+        if opened is None
+        else opened.key != "<think" or not opened.plain
+    ):
         return 0
     end = text.find("</think>")
-    return 0 if end < 0 or not text.isascii() or _AGAIN.search(text, begins, end) else end + len("</think>")
+    return (
+        0
+        if end < 0 or not text.isascii() or _AGAIN.search(text, begins, end)
+        else end + len("</think>")
+    )
 
 
 def _opened_by(prompt: str, own: Pairs) -> Mark | None:
-    """The mark behind which the prompt ends inside of a thought: at its end, or where words of the reply begin."""
+    """The mark behind which the prompt ends inside of a thought: at its end, or where words of the
+    reply begin.
+    """
     tail = prompt[-_TAIL:]
     last = next(iter(deque(marks_behind(tail, own=own), maxlen=1)), None)
     if last is None or last.role != "open":
@@ -212,7 +256,9 @@ def _opened_by(prompt: str, own: Pairs) -> Mark | None:
 
 
 def _unframed(text: str) -> str:
-    """The text without the tokens that frame an answer; raises NoAnswer for a pair of special tokens of unknown meaning."""
+    """The text without the tokens that frame an answer; raises NoAnswer for a pair of special
+    tokens of unknown meaning.
+    """
     if text.rstrip().endswith(("|>", "｜>", "<end_of_turn>", "</s>", "<eos>")):
         text = _ENDS.sub("", text)
     if "<|" not in text:
@@ -222,10 +268,14 @@ def _unframed(text: str) -> str:
     for token in _SPECIAL.finditer(text):
         named = _SIDES.search(token[2])
         if token[1] or named:
-            sides.setdefault(_SIDES.sub("", token[2]).strip("_").lower(), set()).add(bool(named and named[1]))
+            sides.setdefault(_SIDES.sub("", token[2]).strip("_").lower(), set()).add(
+                bool(named and named[1])
+            )
         else:
             sides.setdefault(token[2].lower(), set()).add(True)
     for name, both in sides.items():
         if len(both) == 2 and not _FRAMES.fullmatch(name):
-            raise NoAnswer(f"what stands between the special tokens for {name!r} may be no part of the answer")
+            raise NoAnswer(
+                f"what stands between the special tokens for {name!r} may be no part of the answer"
+            )
     return text

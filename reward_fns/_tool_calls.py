@@ -28,8 +28,9 @@ _FRAMES = {
     "<|python_tag|>": "",
     "<|tool_call|>": "",
 }
-"""What a call stands between: Hermes, Qwen and GLM; Hunyuan; Nemotron; OLMo; MiniMax; Seed; LFM; Kimi; Command; InternLM;
-DeepSeek. The last three, Mistral, Llama and Granite, go on to the next or to the end."""
+"""What a call stands between: Hermes, Qwen and GLM; Hunyuan; Nemotron; OLMo; MiniMax; Seed; LFM;
+Kimi; Command; InternLM; DeepSeek. The last three, Mistral, Llama and Granite, go on to the next or
+to the end."""
 
 _HARMONY = re.compile(
     r"(?:<\|end\|>\s*)?(?:<\|start\|>\s*assistant\s*)?(?:<\|channel\|>\s*\w+\s*)?to=(?:functions\.)?(?P<name>[\w.-]+)"
@@ -37,16 +38,21 @@ _HARMONY = re.compile(
 )
 _MARKS = "|".join([*map(re.escape, _FRAMES), "<function=", "<invoke "])
 _OPENS, _OPENS_OR_HARMONY = re.compile(_MARKS), re.compile(f"{_MARKS}|{_HARMONY.pattern}")
-_CLOSES = re.compile("|".join(re.escape(closes) for closes in dict.fromkeys(_FRAMES.values()) if closes))
+_CLOSES = re.compile(
+    "|".join(re.escape(closes) for closes in dict.fromkeys(_FRAMES.values()) if closes)
+)
 _WRAPPERS = re.compile(
     r"<\|tool_calls_section_(?:begin|end)\|>|<｜tool▁calls▁(?:begin|end)｜>|<\|plugin\|>|<\|/tool_call\|>|<\|call\|>"
 )
 _CODE = re.compile(r"(?:```)?tool_code\s*\n(.*?)(?:\n```)?", re.DOTALL)
 _ACTION = re.compile(r"Action:\s*```json\s*\n(.*)\n```", re.DOTALL)
 _MISTRAL = re.compile(r"\s*([\w.-]+)(?:\[CALL_ID\]\w*)?\[ARGS\]\s*(\{.*\})\s*", re.DOTALL)
-_KIMI = re.compile(r"\s*(?:functions\.)?([\w.-]+?)(?::\d+)?\s*<\|tool_call_argument_begin\|>(.*)", re.DOTALL)
+_KIMI = re.compile(
+    r"\s*(?:functions\.)?([\w.-]+?)(?::\d+)?\s*<\|tool_call_argument_begin\|>(.*)", re.DOTALL
+)
 _DEEPSEEK = re.compile(
-    r"\s*(?:function)?<｜tool▁sep｜>\s*([\w.-]+)\s*```json\s*(.*?)\s*```\s*|\s*([\w.-]+)<｜tool▁sep｜>(.*)", re.DOTALL
+    r"\s*(?:function)?<｜tool▁sep｜>\s*([\w.-]+)\s*```json\s*(.*?)\s*```\s*|\s*([\w.-]+)<｜tool▁sep｜>(.*)",
+    re.DOTALL,
 )
 _FUNCTION = re.compile(r"\s*(?:<function=([\w.-]+)\s*>|<invoke\s+name=[\"']?([\w.-]+)[\"']?\s*>)")
 _PARAMETER = re.compile(r"\s*<parameter(?:=([\w.-]+)|\s+name=[\"']?([\w.-]+)[\"']?)\s*>")
@@ -57,7 +63,9 @@ _IDS = {"id", "type", "index", "tool_call_id"}
 
 
 class Untyped(str):
-    """The text of an argument in a dialect that writes all of them as text; what it means, the tool's schema says."""
+    """The text of an argument in a dialect that writes all of them as text; what it means, the
+    tool's schema says.
+    """
 
     __slots__ = ()
 
@@ -72,14 +80,18 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Calls:
-    """The calls of a reply, and what stands around them, each a NUL; nothing where the whole reply is calls, or none are."""
+    """The calls of a reply, and what stands around them, each a NUL; nothing where the whole reply
+    is calls, or none are.
+    """
 
     calls: Sequence[Call]
     around: str = ""
 
 
 def calls_in(text: str, *, text_arguments: bool = False) -> Calls:
-    """The calls that a text makes, in any dialect; NotJson for one that is begun and cannot be read."""
+    """The calls that a text makes, in any dialect; NotJson for one that is begun and cannot be
+    read.
+    """
     spans: list[tuple[int, int]] = []
     calls: list[Call] = []
     at, begins = 0, _OPENS_OR_HARMONY if "to=" in text and "<|message|>" in text else _OPENS
@@ -97,7 +109,9 @@ def calls_in(text: str, *, text_arguments: bool = False) -> Calls:
 
 
 def calls_of(value: Any, *, text_arguments: bool) -> list[Call]:
-    """The calls that a JSON value is: one, a list of them, or such under ``tool_calls``; NotJson for any other."""
+    """The calls that a JSON value is: one, a list of them, or such under ``tool_calls``; NotJson
+    for any other.
+    """
     if isinstance(value, Mapping) and set(value) == {"tool_calls"}:
         value = value["tool_calls"]
     values = value if isinstance(value, list | tuple) else [value]
@@ -107,11 +121,15 @@ def calls_of(value: Any, *, text_arguments: bool) -> list[Call]:
 
 
 def _around(text: str, spans: Sequence[tuple[int, int]]) -> str:
-    """The text with a NUL in the place of each call, without the tokens that stand around several."""
+    """The text with a NUL in the place of each call, without the tokens that stand around
+    several.
+    """
     if not spans:
         return text
     ends = [0, *(end for _, end in spans)]
-    between = [text[end:start].replace("\0", " ") for end, (start, _) in zip(ends, spans, strict=False)]
+    between = [
+        text[end:start].replace("\0", " ") for end, (start, _) in zip(ends, spans, strict=False)
+    ]
     around = "\0".join([*between, text[ends[-1] :].replace("\0", " ")])
     return _WRAPPERS.sub("", around) if "<" in around else around
 
@@ -134,7 +152,11 @@ def _framed(text: str, opens: re.Match[str]) -> tuple[int, str]:
 
 
 def _read(opens: re.Match[str], body: str, text_arguments: bool) -> list[Call]:
-    if opens[0] not in _FRAMES and opens[0] not in _ELEMENTS and (harmony := _HARMONY.fullmatch(opens[0])):
+    if (
+        opens[0] not in _FRAMES
+        and opens[0] not in _ELEMENTS
+        and (harmony := _HARMONY.fullmatch(opens[0]))
+    ):
         return [_named(harmony["name"], _WRAPPERS.sub("", body))]
     if opens[0] == "[TOOL_CALLS]" and (mistral := _MISTRAL.fullmatch(body)):
         return [_named(mistral[1], mistral[2])]
@@ -159,13 +181,18 @@ def _read(opens: re.Match[str], body: str, text_arguments: bool) -> list[Call]:
     if not calls:
         raise NotJson("a call that cannot be read")
     return [
-        Call(call.name.removesuffix(".call") if opens[0] == "<|python_tag|>" else call.name, call.arguments)
+        Call(
+            call.name.removesuffix(".call") if opens[0] == "<|python_tag|>" else call.name,
+            call.arguments,
+        )
         for call in calls
     ]
 
 
 def _bare(text: str, text_arguments: bool) -> list[Call]:
-    """The calls that a whole text is, without anything that marks it as such; none where it is something else."""
+    """The calls that a whole text is, without anything that marks it as such; none where it is
+    something else.
+    """
     if text.startswith("Action") and (shown := _ACTION.fullmatch(text)):
         return calls_of(read(shown[1]), text_arguments=text_arguments)
     if "tool_code" in text[:20] and (shown := _CODE.fullmatch(text)):
@@ -179,15 +206,23 @@ def _bare(text: str, text_arguments: bool) -> list[Call]:
     except NotJson:
         return []
     values = value if isinstance(value, list) else [value]
-    like_calls = any(map(_is_like_a_call, values)) or (isinstance(value, dict) and set(value) == {"tool_calls"})
+    like_calls = any(map(_is_like_a_call, values)) or (
+        isinstance(value, dict) and set(value) == {"tool_calls"}
+    )
     return calls_of(value, text_arguments=text_arguments) if like_calls else []
 
 
 def _is_like_a_call(value: Any) -> bool:
     inner = value.get("function", value) if isinstance(value, dict | Mapping) else None
-    if not isinstance(inner, dict | Mapping) or not isinstance(inner.get("name", inner.get("tool_name")), str):
+    if not isinstance(inner, dict | Mapping) or not isinstance(
+        inner.get("name", inner.get("tool_name")), str
+    ):
         return False
-    return bool({"arguments", "parameters"} & set(inner)) or set(inner) <= {"name", "tool_name", *_IDS}
+    return bool({"arguments", "parameters"} & set(inner)) or set(inner) <= {
+        "name",
+        "tool_name",
+        *_IDS,
+    }
 
 
 def _named(name: str, arguments: str) -> Call:
@@ -199,11 +234,15 @@ def _named(name: str, arguments: str) -> Call:
 
 def _call(value: Any, text_arguments: bool) -> Call:
     inner = value.get("function", value) if isinstance(value, dict | Mapping) else None
-    name = None if not isinstance(inner, dict | Mapping) else inner.get("name", inner.get("tool_name"))
+    name = (
+        None if not isinstance(inner, dict | Mapping) else inner.get("name", inner.get("tool_name"))
+    )
     if not isinstance(inner, dict | Mapping) or not isinstance(name, str):
         raise NotJson("a call without a name")
     arguments = inner.get("arguments", inner.get("parameters", {}))
-    others = set(inner) - _IDS - {"name" if "name" in inner else "tool_name", "arguments", "parameters"}
+    others = (
+        set(inner) - _IDS - {"name" if "name" in inner else "tool_name", "arguments", "parameters"}
+    )
     if ("arguments" in inner and "parameters" in inner) or others:
         raise NotJson("a call with other parts than a name and arguments")
     if isinstance(arguments, str) and text_arguments:
@@ -214,10 +253,18 @@ def _call(value: Any, text_arguments: bool) -> Call:
 
 
 def _elements(body: str) -> Iterator[Call]:
-    """Calls as elements: ``<function=f><parameter=x>1</parameter></function>``, or ``<invoke name="f">``."""
-    for opens, inner in _each(body, _FUNCTION, lambda opens: "</function>" if opens[1] else "</invoke>"):
+    """Calls as elements: ``<function=f><parameter=x>1</parameter></function>``, or ``<invoke
+    name="f">``.
+    """
+    for opens, inner in _each(
+        body, _FUNCTION, lambda opens: "</function>" if opens[1] else "</invoke>"
+    ):
         name, written = opens[1] or opens[2], inner.strip()
-        yield _named(name, written) if written.startswith("{") else Call(name, _arguments(_parameters(written)))
+        yield (
+            _named(name, written)
+            if written.startswith("{")
+            else Call(name, _arguments(_parameters(written)))
+        )
 
 
 def _parameters(written: str) -> Iterator[tuple[str, str]]:
@@ -237,7 +284,9 @@ def _glm(body: str) -> Call:
 def _each(
     text: str, opening: re.Pattern[str], closing: Callable[[re.Match[str]], str]
 ) -> Iterator[tuple[re.Match[str], str]]:
-    """Each element of a text that holds nothing else, and what stands in it; NotJson for any other text."""
+    """Each element of a text that holds nothing else, and what stands in it; NotJson for any other
+    text.
+    """
     at, text = 0, text.rstrip()
     while at < len(text):
         opens = opening.match(text, at)
@@ -259,7 +308,9 @@ def _arguments(pairs: Iterable[tuple[str, str]]) -> dict[str, Untyped]:
 
 
 def _python(text: str) -> list[Call]:
-    """Calls as Python writes them, ``[f(a=1), g()]``, with named literal arguments; none where it is something else."""
+    """Calls as Python writes them, ``[f(a=1), g()]``, with named literal arguments; none where it
+    is something else.
+    """
     if len(text) > _MAX_PYTHON:
         return []
     try:
@@ -276,14 +327,21 @@ def _python(text: str) -> list[Call]:
 
 
 def _python_call(node: ast.AST | None) -> Call:
-    if not isinstance(node, ast.Call) or node.args or not all(keyword.arg for keyword in node.keywords):
+    if (
+        not isinstance(node, ast.Call)
+        or node.args
+        or not all(keyword.arg for keyword in node.keywords)
+    ):
         raise ValueError("no call with named arguments")
     name = ast.unparse(node.func)
-    if not re.fullmatch(r"[A-Za-z_][\w.]*", name) or len({keyword.arg for keyword in node.keywords}) < len(
-        node.keywords
-    ):
+    if not re.fullmatch(r"[A-Za-z_][\w.]*", name) or len(
+        {keyword.arg for keyword in node.keywords}
+    ) < len(node.keywords):
         raise ValueError("no call by a name")
-    return Call(name, {str(keyword.arg): _literal(ast.literal_eval(keyword.value)) for keyword in node.keywords})
+    return Call(
+        name,
+        {str(keyword.arg): _literal(ast.literal_eval(keyword.value)) for keyword in node.keywords},
+    )
 
 
 def _literal(value: Any) -> Any:

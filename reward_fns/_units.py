@@ -1,4 +1,6 @@
-"""Units of measurement: every spelling becomes one canonical word, a product or quotient one sorted product of powers."""
+"""Units of measurement: every spelling becomes one canonical word, a product or quotient one sorted
+product of powers.
+"""
 
 import re
 
@@ -81,7 +83,9 @@ _QUOTIENT = re.compile(r"\\frac\s*\{([^{}]*)\}\s*\{((?:[^{}]|\{[^{}]*\})*)\}")
 
 
 def read_unit(text: str) -> str | None:
-    """The canonical name of the unit that this text is, "" for none, None when it is not a known unit."""
+    """The canonical name of the unit that this text is, "" for none, None when it is not a known
+    unit.
+    """
     text = text.strip().removesuffix(".").rstrip()
     if not text:
         return ""
@@ -102,7 +106,9 @@ def units_agree(gold: str, answer: str) -> bool:
 
 
 def _product(text: str) -> str | None:
-    """A product or quotient of units, as in ``m/s^2``, ``kg m s^{-2}``, ``miles per hour`` and ``J/(mol K)``."""
+    """A product or quotient of units, as in ``m/s^2``, ``kg m s^{-2}``, ``miles per hour`` and
+    ``J/(mol K)``.
+    """
     if len(text) > _MAX_CHARS:
         return None
     text = _QUOTIENT.sub(r"\1/(\2)", text)
@@ -129,4 +135,6 @@ def _powers(word: str) -> list[tuple[str, int]]:
 
 
 def _joined(powers: dict[str, int]) -> str:
-    return " ".join(f"{name}^{power}" if power != 1 else name for name, power in sorted(powers.items()) if power)
+    return " ".join(
+        f"{name}^{power}" if power != 1 else name for name, power in sorted(powers.items()) if power
+    )

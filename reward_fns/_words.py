@@ -15,7 +15,9 @@ STEMS = (
     "answer", " option", " choice", " letter", " result", "antwort", "endergebnis", "lösung", "réponse", "respuesta",
     "resposta", "risposta", "ответ", "答案", "答え", "解答", "正解", "正答", "정답", "답",
 )  # fmt: skip
-"""In lower case, one of them is in every word for an answer: where none is, nothing more need be looked for."""
+"""In lower case, one of them is in every word for an answer: where none is, nothing more need be
+looked for.
+"""
 _ANSWERS_UNSPACED = """
 zh 答案
 ja (?:答え|解答|正解|正答)
@@ -250,13 +252,15 @@ DOUBTS = re.compile(
     rf"\b(?:{_any(_DOUBT)})\b|\b(?:{_any(_FLAWED)})\s+(?:\w+\s+)?(?:{_any(_THINGS)})\b"
     rf"|\b(?:{_any(_PEOPLE)}|{_any(_SOURCES)})s?(?:['’]s?)?\s+(?:\w+\s+)?(?:{_ANSWERS_OF}|(?:{_any(_CLAIMS)})(?:s|d|ed)?)\b"
     rf"|\b(?:{_any(_SOURCES)})s?\s+(?:\w+\s+)?(?:{_any(_PRINTS)})(?:s|d|ed)?\b"
-    r"|\b(?:solver|reader|author|classmate|key|wikipedia|chatgpt|(?:an?|my|some|another) (?:\w+ )?(?:student|friend))s?"
+    r"|\b(?:solver|reader|author|classmate|key|wikipedia|chatgpt|(?:an?|my|some|another) (?:\w+"
+    r" )?(?:student|friend))s?"
     r"\s+(?:gets?|got|had|has|wrote|computed|obtained)\s*[$\\(]*\Z"
 )
 """Words of a clause that is somebody else's, or a doubt."""
 MISTAKES = re.compile(rf"\b(?:{_any(_MISTAKE)})\b")
 TURNS = re.compile(
-    rf"(?:\b(?:{_any(_TURNS)})|%\W* of|≠|\\neq?|\\not=|!=|<|(?<![=-])>|\\[lg](?:eq?|t))[\s$\\(\[{{*_.,:]*\Z"
+    rf"(?:\b(?:{_any(_TURNS)})|%\W*"
+    r" of|≠|\\neq?|\\not=|!=|<|(?<![=-])>|\\[lg](?:eq?|t))[\s$\\(\[{*_.,:]*\Z"
     rf"|\b(?:{_any(_NAMES_ONLY)})[\s$\\(\[{{*_]*\Z"
 )
 """Words right before a value that make another of it, or only name it."""
@@ -277,11 +281,13 @@ CHANGE, TIMES = _any(_CHANGES), _any(_TIMES)
 """Words after a number that change its value, and those that do when more words follow."""
 SCALES = f"(?:{_any(_SCALES)})"
 SCALE = re.compile(
-    rf"(?:[^\w\n]|_|\\text\w*|\\mathrm)*({SCALES}s?(?!\w)|[百万萬亿億억만천]|千(?![克米瓦]))", re.IGNORECASE
+    rf"(?:[^\w\n]|_|\\text\w*|\\mathrm)*({SCALES}s?(?!\w)|[百万萬亿億억만천]|千(?![克米瓦]))",
+    re.IGNORECASE,
 )
 """A word after a number that multiplies it."""
 PERCENT = re.compile(
-    r"(?:[^\w\n]|_|\\text\w*|\\mathrm)*(?:per ?cents?|pct|prozent|pour ?cent|por ?ciento|por cento|per cento|процент\w*"
+    r"(?:[^\w\n]|_|\\text\w*|\\mathrm)*(?:per ?cents?|pct|prozent|pour ?cent|por ?ciento|por"
+    r" cento|per cento|процент\w*"
     r"|パーセント|퍼센트)(?!\w)",
     re.IGNORECASE,
 )

@@ -17,13 +17,22 @@ _QUOTED = re.compile(
 )
 _ID = re.compile(r"(?:source|doc|document|ref)?\s*#?\s*(.+)", re.IGNORECASE)
 _MIN_QUOTE = 12
-_SOURCES = ["Oslo is the capital of Norway.", "Rome lies on the Tiber.", "Paris is the capital of France."]
+_SOURCES = [
+    "Oslo is the capital of Norway.",
+    "Rome lies on the Tiber.",
+    "Paris is the capital of France.",
+]
 
 
 @reward(
     passes=[
         {"completion": "The capital of Norway is Oslo [1].", "answer": [1], "sources": _SOURCES},
-        {"completion": 'It says "the capital of Norway" [1].', "answer": "1", "sources": _SOURCES, "quote": True},
+        {
+            "completion": 'It says "the capital of Norway" [1].',
+            "answer": "1",
+            "sources": _SOURCES,
+            "quote": True,
+        },
     ],
     fails=[
         {"completion": "Oslo [1][2][3].", "answer": [1], "sources": _SOURCES},
@@ -42,20 +51,27 @@ def score(
     quote: bool = False,
     thinking_marks: ThinkingMarks = (),
 ) -> Score:
-    """How well the cited sources are those of the answer column: F1, corrected so that citing all of them pays 0.
+    """How well the cited sources are those of the answer column: F1, corrected so that citing all
+    of them pays 0.
 
-    Citations read ``[1]``, ``[1, 3]``, ``[doc 1]`` or ``【1】``, outside code, links and comments. ``sources`` is a list (ids
-    count from 1), a list of ``{id, text}`` or a mapping from id to text; ``answer`` holds the ids that support the answer.
-    With P and R the precision and recall of the cited ids, F1 = 2PR / (P + R), and F1* the one of citing all, the value is
-    max(0, (F1 - F1*) / (1 - F1*)). It is 0 for an id that does not exist, for a text with nothing but citations, and for
-    words in quotation marks before a citation that are not in its source; ``quote`` asks for such a quotation, of at
-    least 12 characters, from every source cited. None for an answer with no id of a source, or with all of them.
+    Citations read ``[1]``, ``[1, 3]``, ``[doc 1]`` or ``【1】``, outside code, links and comments.
+    ``sources`` is a list (ids count from 1), a list of ``{id, text}`` or a mapping from id to text;
+    ``answer`` holds the ids that support the answer. With P and R the precision and recall of the
+    cited ids, F1 = 2PR / (P + R), and F1* the one of citing all, the value is max(0, (F1 - F1*) /
+    (1 - F1*)). It is 0 for an id that does not exist, for a text with nothing but citations, and
+    for words in quotation marks before a citation that are not in its source; ``quote`` asks for
+    such a quotation, of at least 12 characters, from every source cited. None for an answer with no
+    id of a source, or with all of them.
     """
     texts = _texts(sources)
     expected = _expected(answer)
     if not expected or not expected <= set(texts) or len(expected) == len(texts):
         return Score(
-            None, why=f"the answer column holds {str(answer)[:60]!r}; expected some of {len(texts)} sources' ids"
+            None,
+            why=(
+                f"the answer column holds {str(answer)[:60]!r}; expected some of {len(texts)}"
+                " sources' ids"
+            ),
         )
     try:
         text = _CODE.sub(" ", final_text(completion, prompt, thinking_marks))
@@ -66,7 +82,10 @@ def score(
     if why:
         return Score(0.0, parsed=", ".join(sorted(cited))[:200], why=why)
     chance = _f1(set(texts), expected)
-    return Score(max(0.0, (_f1(cited, expected) - chance) / (1 - chance)), parsed=", ".join(sorted(cited))[:200])
+    return Score(
+        max(0.0, (_f1(cited, expected) - chance) / (1 - chance)),
+        parsed=", ".join(sorted(cited))[:200],
+    )
 
 
 def _wrong(text: str, cited: set[str], texts: Mapping[str, str], quote: bool) -> str:
@@ -93,12 +112,24 @@ def _f1(cited: set[str], expected: set[str]) -> float:
 
 def _ids(text: str) -> set[str]:
     parts = [part.strip() for part in re.split(r"[,;]", text)]
-    return {_ID.fullmatch(part)[1].casefold() if _ID.fullmatch(part) else part for part in parts if part}  # type: ignore[index]
+    return {_bare(part) for part in parts if part}
+
+
+def _bare(part: str) -> str:
+    written = _ID.fullmatch(part)
+    return written[1].casefold() if written else part
 
 
 def _spoken(text: str) -> str:
-    """The text as one compares quotations: without case, and with straight quotation marks and single spaces."""
-    straight = text.replace("\u2019", "'").replace("\u2018", "'").replace("\u201c", '"').replace("\u201d", '"')
+    """The text as one compares quotations: without case, and with straight quotation marks and
+    single spaces.
+    """
+    straight = (
+        text.replace("\u2019", "'")
+        .replace("\u2018", "'")
+        .replace("\u201c", '"')
+        .replace("\u201d", '"')
+    )
     return " ".join(straight.casefold().split()).strip(" .,;:\u2026")
 
 
@@ -109,7 +140,10 @@ def _texts(sources: Any) -> dict[str, str]:
         if isinstance(rows, Mapping):
             pairs = [(name, text) for name, text in rows.items()]
         else:
-            listed = [row if isinstance(row, Mapping) else {"id": i, "text": row} for i, row in enumerate(rows, 1)]
+            listed = [
+                row if isinstance(row, Mapping) else {"id": i, "text": row}
+                for i, row in enumerate(rows, 1)
+            ]
             pairs = [(row["id"], row["text"]) for row in listed]
         texts = {_id(name): _spoken(normalise(text)) for name, text in pairs}
     except (NotJson, NoAnswer, TypeError, KeyError, AttributeError) as error:

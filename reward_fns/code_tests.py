@@ -1,7 +1,8 @@
-"""Does the program pass its tests? It runs in a sandbox, which sees neither the expected values nor the verdict.
+"""Does the program pass its tests? It runs in a sandbox, which sees neither the expected values nor
+the verdict.
 
-A fresh process for each test, with no file, no network, no other process and only the standard library. What it
-returned or printed comes out and is compared outside.
+A fresh process for each test, with no file, no network, no other process and only the standard
+library. What it returned or printed comes out and is compared outside.
 """
 
 from collections.abc import Iterable, Sequence
@@ -24,14 +25,20 @@ from ._text import NoAnswer, ThinkingMarks
 _SPARE = 2**20
 _ADD = "```python\ndef add(a, b):\n    return a + b\n```"
 _SUBTRACT = "```python\ndef add(a, b):\n    return a - b\n```"
-_TESTS = [{"function": "add", "args": [1, 2], "expected": 3}, {"function": "add", "args": [5, 0], "expected": 5}]
+_TESTS = [
+    {"function": "add", "args": [1, 2], "expected": 3},
+    {"function": "add", "args": [5, 0], "expected": 5},
+]
 
 
 @needs_sandbox
 @reward(
     passes=[
         {"completion": _ADD, "tests": _TESTS},
-        {"completion": "print(sum(map(int, input().split())))", "tests": [{"stdin": "1 2", "stdout": "3"}]},
+        {
+            "completion": "print(sum(map(int, input().split())))",
+            "tests": [{"stdin": "1 2", "stdout": "3"}],
+        },
     ],
     fails=[
         {"completion": _SUBTRACT, "tests": _TESTS},
@@ -57,14 +64,15 @@ def passes(
     abs_tol: float = 1e-9,
     thinking_marks: ThinkingMarks = (),
 ) -> Score:
-    """1.0 when the program of a completion passes all its tests (``partial``: the share that it passes), else 0.0.
+    """1.0 when the program of a completion passes all its tests (``partial``: the share that it
+    passes), else 0.0.
 
-    ``tests`` is a list, or JSON text, of calls ``{"function", "args", "kwargs", "expected"}`` or of programs
-    ``{"stdin", "stdout"}``, assert statements, a ``check(candidate)`` for ``entry_point``, pytest or unittest, or a row of a
-    public data set (see docs/reward_library.md).
-    ``answer`` is the same, or else what the program must print. None, with the reason, for tests that cannot be read.
-    ``seconds`` of processor time and ``megabytes`` for each test, ``total_seconds`` for all. SandboxUnavailable or
-    SandboxFault when the sandbox, and not the program, fails.
+    ``tests`` is a list, or JSON text, of calls ``{"function", "args", "kwargs", "expected"}`` or of
+    programs ``{"stdin", "stdout"}``, assert statements, a ``check(candidate)`` for ``entry_point``,
+    pytest or unittest, or a row of a public data set (see docs/reward_library.md). ``answer`` is
+    the same, or else what the program must print. None, with the reason, for tests that cannot be
+    read. ``seconds`` of processor time and ``megabytes`` for each test, ``total_seconds`` for all.
+    SandboxUnavailable or SandboxFault when the sandbox, and not the program, fails.
     """
     limits = _limits(seconds, megabytes, total_seconds)
     try:
@@ -72,14 +80,18 @@ def passes(
     except Unreadable as reason:
         return Score(None, why=f"the tests cannot be read: {reason}")
     try:
-        code = with_names(code_of(completion, prompt, next(iter(judge.names), None), thinking_marks), judge.names)
+        code = with_names(
+            code_of(completion, prompt, next(iter(judge.names), None), thinking_marks), judge.names
+        )
     except NoAnswer as reason:
         return Score(0.0, why=str(reason))
     failures = judge.failures(code, limits, partial, total_seconds)
     passed = judge.total - len(failures)
     value = passed / judge.total if partial else float(not failures)
     return Score(
-        value, parsed=f"{passed} of {judge.total} tests passed" if partial else None, why="; ".join(failures[:1])
+        value,
+        parsed=f"{passed} of {judge.total} tests passed" if partial else None,
+        why="; ".join(failures[:1]),
     )
 
 
@@ -116,7 +128,9 @@ class _Cases:
         order = Random(code.encode("utf-8", "surrogatepass")).sample(range(self.total), self.total)
         jobs = [self.cases[number].job(code, self.most[number]) for number in order]
         ordered = [(number, self.cases[number]) for number in order]
-        return _failures(ordered, sandbox().each(jobs, limits), limits, self.tolerance, go_on, total_seconds)
+        return _failures(
+            ordered, sandbox().each(jobs, limits), limits, self.tolerance, go_on, total_seconds
+        )
 
 
 def _failures(
@@ -146,18 +160,24 @@ def _failures(
 
 
 def _most(cases: Sequence[Case], limits: Limits) -> list[int]:
-    """Bytes of what each test may write; Unreadable where a right result needs more than a program may write."""
+    """Bytes of what each test may write; Unreadable where a right result needs more than a program
+    may write.
+    """
     most = [_SPARE + room(case.expected) for case in cases]
     for number, needed in enumerate(most):
         if needed > limits.output:
-            raise Unreadable(f"test {number} expects up to {needed - _SPARE} bytes, more than {limits.output - _SPARE}")
+            raise Unreadable(
+                f"test {number} expects up to {needed - _SPARE} bytes, more than"
+                f" {limits.output - _SPARE}"
+            )
     return most
 
 
 def _limits(seconds: float, megabytes: int, total_seconds: float) -> Limits:
     if not (0 < seconds <= total_seconds) or not megabytes >= 64:
         raise RewardError(
-            f"code_tests:passes got seconds {seconds!r}, total_seconds {total_seconds!r} and megabytes {megabytes!r}; "
-            "expected seconds above 0 and up to total_seconds, and at least 64 megabytes."
+            f"code_tests:passes got seconds {seconds!r}, total_seconds {total_seconds!r} and"
+            f" megabytes {megabytes!r}; expected seconds above 0 and up to total_seconds, and at"
+            " least 64 megabytes."
         )
     return Limits(cpu=seconds, memory=megabytes * 2**20)

@@ -31,9 +31,11 @@ def match(
     ignore_case: bool = False,
     thinking_marks: ThinkingMarks = (),
 ) -> Score:
-    """1.0 when the text after the last closed think is the answer, up to Unicode form and whitespace; else 0.0.
+    """1.0 when the text after the last closed think is the answer, up to Unicode form and
+    whitespace; else 0.0.
 
-    ``answer`` is text, a number, or a list of them of which one is enough; an empty one cannot be judged (None).
+    ``answer`` is text, a number, or a list of them of which one is enough; an empty one cannot be
+    judged (None).
     """
     try:
         golds = [" ".join(gold_text(gold).split()) for gold in _several(answer)]

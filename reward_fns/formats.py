@@ -1,4 +1,6 @@
-"""Format rewards: the shape of a completion. They never look at whether what stands in it is right."""
+"""Format rewards: the shape of a completion. They never look at whether what stands in it is
+right.
+"""
 
 import re
 from collections.abc import Sequence
@@ -8,10 +10,20 @@ from llmpolicy.thinking import may_hold_marks, side
 
 from ._answer import visible
 from ._marks import boxes
-from ._text import NoAnswer, ThinkingMarks, after_reasoning, normalise, pairs_of, says_something, without_markup
+from ._text import (
+    NoAnswer,
+    ThinkingMarks,
+    after_reasoning,
+    normalise,
+    pairs_of,
+    says_something,
+    without_markup,
+)
 
 _BOX = re.compile(r"\\(?:f?boxed|fbox)\s*\{")
-_CONSTANT = re.compile(r"[-+]?\s*\\(?:pi|phi|theta|alpha|beta|lambda|mu|sigma|omega|infty|emptyset|varnothing)\s*")
+_CONSTANT = re.compile(
+    r"[-+]?\s*\\(?:pi|phi|theta|alpha|beta|lambda|mu|sigma|omega|infty|emptyset|varnothing)\s*"
+)
 _COMMAND = re.compile(r"\\[A-Za-z]+")
 _TEX_COMMENT = re.compile(r"(?<!\\)%[^\n]*")
 _CODE_BEFORE = re.compile(r"`[ \t$\\(\[*_]*\Z")
@@ -26,15 +38,21 @@ _LOOKALIKES = dict.fromkeys(map(ord, "＼﹨｛｝﹛﹜"), "\ufffd")
         {"completion": "<think>Two and two.</think>four"},
         {"completion": "Two and two.</think>four", "prompt": "2 + 2?<think>"},
     ],
-    fails=[{"completion": "<think></think>four"}, {"completion": "<think>a</think>"}, {"completion": "four"}],
+    fails=[
+        {"completion": "<think></think>four"},
+        {"completion": "<think>a</think>"},
+        {"completion": "four"},
+    ],
     range=(0, 1),
     kind="format",
 )
 def think(completion: str, prompt: str = "", thinking_marks: ThinkingMarks = ()) -> Score:
-    """1.0 for ``<think>something</think>something``: one pair, nothing before it, neither part empty; else 0.0.
+    """1.0 for ``<think>something</think>something``: one pair, nothing before it, neither part
+    empty; else 0.0.
 
-    The marks must be written exactly so; ``thinking_marks`` names others, as pairs, that count in their place. After a
-    prompt that ends in the first of a pair the completion begins inside the block.
+    The marks must be written exactly so; ``thinking_marks`` names others, as pairs, that count in
+    their place. After a prompt that ends in the first of a pair the completion begins inside the
+    block.
     """
     pairs = pairs_of(thinking_marks or _THINK)
     text = _begun(completion.strip(), prompt, [opens for opens, _ in pairs])
@@ -65,21 +83,37 @@ def think(completion: str, prompt: str = "", thinking_marks: ThinkingMarks = ())
     kind="format",
 )
 def tags(
-    completion: str, tags: Sequence[str] = ("think", "answer"), prompt: str = "", thinking_marks: ThinkingMarks = ()
+    completion: str,
+    tags: Sequence[str] = ("think", "answer"),
+    prompt: str = "",
+    thinking_marks: ThinkingMarks = (),
 ) -> Score:
-    """1.0 when the completion is exactly these tags, in order, each once, closed, not empty, nothing outside; else 0.0.
+    """1.0 when the completion is exactly these tags, in order, each once, closed, not empty,
+    nothing outside; else 0.0.
 
-    After a prompt that ends in the first of them, as in ``<think>``, the completion begins inside it. What is none of the
-    tags may hold no thought in other marks, those of ``thinking_marks`` included. RewardError for a name that cannot be a
-    tag, or twice the same.
+    After a prompt that ends in the first of them, as in ``<think>``, the completion begins inside
+    it. What is none of the tags may hold no thought in other marks, those of ``thinking_marks``
+    included. RewardError for a name that cannot be a tag, or twice the same.
     """
-    if isinstance(tags, str) or not tags or len(set(tags)) < len(tags) or not all(map(_NAME.fullmatch, tags)):
-        raise RewardError(f"formats:tags got tags {tags!r}; expected a list of different tag names.")
+    if (
+        isinstance(tags, str)
+        or not tags
+        or len(set(tags)) < len(tags)
+        or not all(map(_NAME.fullmatch, tags))
+    ):
+        raise RewardError(
+            f"formats:tags got tags {tags!r}; expected a list of different tag names."
+        )
     text = _begun(completion.strip(), prompt, [f"<{tags[0]}>"])
     parts: dict[str, str] = {}
     for tag in tags:
         opening, closing = f"<{tag}>", f"</{tag}>"
-        if text.count(opening) > 1 or text.count(closing) > 1 or not text.startswith(opening) or closing not in text:
+        if (
+            text.count(opening) > 1
+            or text.count(closing) > 1
+            or not text.startswith(opening)
+            or closing not in text
+        ):
             return Score(0.0, why=f"expected one {opening}...{closing} here")
         parts[tag], _, text = text.removeprefix(opening).partition(closing)
         text = text.lstrip()
@@ -90,22 +124,33 @@ def tags(
         parts = {tag: normalise(part) for tag, part in parts.items()}
     except NoAnswer as reason:
         return Score(0.0, why=str(reason))
-    if hides or any(f"<{slash}{tag}>" in part for part in parts.values() for tag in tags for slash in ("", "/")):
+    if hides or any(
+        f"<{slash}{tag}>" in part for part in parts.values() for tag in tags for slash in ("", "/")
+    ):
         return Score(0.0, why="a tag inside another")
     return _filled(parts)
 
 
 @reward(
-    passes=[{"completion": "So \\boxed{4}."}, {"completion": "<think>\\boxed{5}</think>\\boxed{\\pi}"}],
-    fails=[{"completion": "\\boxed{}"}, {"completion": "\\boxed{4} \\boxed{5}"}, {"completion": "4"}],
+    passes=[
+        {"completion": "So \\boxed{4}."},
+        {"completion": "<think>\\boxed{5}</think>\\boxed{\\pi}"},
+    ],
+    fails=[
+        {"completion": "\\boxed{}"},
+        {"completion": "\\boxed{4} \\boxed{5}"},
+        {"completion": "4"},
+    ],
     range=(0, 1),
     kind="format",
 )
 def boxed(completion: str, prompt: str = "", thinking_marks: ThinkingMarks = ()) -> Score:
-    """1.0 when the text after the last closed think has exactly one ``\\boxed{}`` and something stands in it; else 0.0.
+    """1.0 when the text after the last closed think has exactly one ``\\boxed{}`` and something
+    stands in it; else 0.0.
 
-    A box in code, inline or in a block, shows how a box is written and is none: `math_answer` reads no answer there either.
-    Nor is one in look-alike characters. ``thinking_marks`` are pairs of one's own that a thought stands between.
+    A box in code, inline or in a block, shows how a box is written and is none: `math_answer` reads
+    no answer there either. Nor is one in look-alike characters. ``thinking_marks`` are pairs of
+    one's own that a thought stands between.
     """
     try:
         written = after_reasoning(completion, prompt, thinking_marks)
@@ -116,9 +161,15 @@ def boxed(completion: str, prompt: str = "", thinking_marks: ThinkingMarks = ())
         return Score(0.0, why=str(reason))
     opened = len(_BOX.findall(text))
     if opened != 1 or len(found) != 1 or not _BOX.search(written):
-        return Score(0.0, why=f"{opened} boxes with braces, {len(found)} with something in it; expected one")
+        return Score(
+            0.0, why=f"{opened} boxes with braces, {len(found)} with something in it; expected one"
+        )
     content = _TEX_COMMENT.sub(" ", found[0].content)
-    return Score(1.0) if _CONSTANT.fullmatch(content) else _filled({"box": _COMMAND.sub(" ", without_markup(content))})
+    return (
+        Score(1.0)
+        if _CONSTANT.fullmatch(content)
+        else _filled({"box": _COMMAND.sub(" ", without_markup(content))})
+    )
 
 
 def _begun(text: str, prompt: str, openings: Sequence[str]) -> str:
@@ -128,7 +179,9 @@ def _begun(text: str, prompt: str, openings: Sequence[str]) -> str:
 
 
 def _hides(tag: str, part: str, thinking_marks: ThinkingMarks) -> bool:
-    """Whether a part has marks by which some of it is a thought, or by which a thought ends elsewhere than its tag says."""
+    """Whether a part has marks by which some of it is a thought, or by which a thought ends
+    elsewhere than its tag says.
+    """
     if not may_hold_marks(part, tuple(thinking_marks and pairs_of(thinking_marks))):
         return False
     if side(tag):
@@ -137,7 +190,9 @@ def _hides(tag: str, part: str, thinking_marks: ThinkingMarks) -> bool:
 
 
 def _in_inline_code(text: str, start: int, end: int) -> bool:
-    return bool(_CODE_BEFORE.search(text[max(0, start - 20) : start]) and _CODE_AFTER.match(text, end))
+    return bool(
+        _CODE_BEFORE.search(text[max(0, start - 20) : start]) and _CODE_AFTER.match(text, end)
+    )
 
 
 def _filled(parts: dict[str, str]) -> Score:

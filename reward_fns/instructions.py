@@ -1,4 +1,6 @@
-"""Instruction following: does the reply keep to what it was told about its form, each point of which a program can check?"""
+"""Instruction following: does the reply keep to what it was told about its form, each point of
+which a program can check?
+"""
 
 from typing import Any
 
@@ -17,7 +19,11 @@ _COLUMNS = {
     passes=[
         {"completion": "Oslo lies by the sea.", **_COLUMNS},
         {"completion": "<think>No comma, then.</think>Oslo lies by the sea.", **_COLUMNS},
-        {"completion": '{"a": 1}', "instruction_id_list": ["detectable_format:json_format"], "kwargs": [{}]},
+        {
+            "completion": '{"a": 1}',
+            "instruction_id_list": ["detectable_format:json_format"],
+            "kwargs": [{}],
+        },
     ],
     fails=[
         {"completion": "", **_COLUMNS},
@@ -36,11 +42,13 @@ def follow(
     partial: bool = False,
     thinking_marks: ThinkingMarks = (),
 ) -> Score:
-    """1.0 when what stands after the thinking follows every instruction of the row; with ``partial`` the share of them.
+    """1.0 when what stands after the thinking follows every instruction of the row; with
+    ``partial`` the share of them.
 
-    The columns are those of IFEval (arXiv 2311.07911): names such as ``punctuation:no_comma`` and for each a mapping of its
-    arguments, as lists or JSON text. It looks at the form alone, so an off-topic reply is paid too: put it beside a reward
-    that reads what is said. 0.0 for a reply that says nothing; None for an instruction that is unknown or lacks an argument.
+    The columns are those of IFEval (arXiv 2311.07911): names such as ``punctuation:no_comma`` and
+    for each a mapping of its arguments, as lists or JSON text. It looks at the form alone, so an
+    off-topic reply is paid too: put it beside a reward that reads what is said. 0.0 for a reply
+    that says nothing; None for an instruction that is unknown or lacks an argument.
     """
     try:
         asked = read(instruction_id_list, kwargs)
@@ -54,4 +62,6 @@ def follow(
         return Score(0.0, why="nothing is said")
     broken = [name for name, arguments in asked if not CHECKS[name](text, **arguments)]
     value = 1 - len(broken) / len(asked) if partial else float(not broken)
-    return Score(value, parsed=text[:200], why=f"not followed: {', '.join(broken)}" if broken else "")
+    return Score(
+        value, parsed=text[:200], why=f"not followed: {', '.join(broken)}" if broken else ""
+    )

@@ -1,7 +1,8 @@
-"""JSON: is the completion one JSON document, does it have the shape of a schema, is it the expected value?
+"""JSON: is the completion one JSON document, does it have the shape of a schema, is it the expected
+value?
 
-A schema says what an answer looks like, never that it is right: empty strings and invented values may fit it. Only with
-an `answer` column is the value itself judged.
+A schema says what an answer looks like, never that it is right: empty strings and invented values
+may fit it. Only with an `answer` column is the value itself judged.
 """
 
 from typing import Any
@@ -29,12 +30,16 @@ _PERSON = {"type": "object", "properties": {"age": {"type": "integer"}}, "requir
     range=(0, 1),
     kind="format",
 )
-def valid(completion: str, prompt: str = "", messages: Any = None, thinking_marks: ThinkingMarks = ()) -> Score:
-    """1.0 when the text after the last closed think is one JSON document, alone or in one code fence, else 0.0.
+def valid(
+    completion: str, prompt: str = "", messages: Any = None, thinking_marks: ThinkingMarks = ()
+) -> Score:
+    """1.0 when the text after the last closed think is one JSON document, alone or in one code
+    fence, else 0.0.
 
-    JSON as RFC 8259 has it: no NaN or Infinity, no comments or trailing commas; nor a key twice in an object, more than 50
-    levels, or a number beyond a double's range. Any value counts, an empty object as well: see `schema`. What a prefill has
-    begun of the document, such as an opening brace, is part of it.
+    JSON as RFC 8259 has it: no NaN or Infinity, no comments or trailing commas; nor a key twice in
+    an object, more than 50 levels, or a number beyond a double's range. Any value counts, an empty
+    object as well: see `schema`. What a prefill has begun of the document, such as an opening
+    brace, is part of it.
     """
     try:
         said(begun(completion, prompt, messages), prompt, thinking_marks)
@@ -67,14 +72,18 @@ def schema(
     messages: Any = None,
     thinking_marks: ThinkingMarks = (),
 ) -> Score:
-    """1.0 when the completion is JSON (as for `valid`) that fits the schema and, with an answer, is that value; else 0.0.
+    """1.0 when the completion is JSON (as for `valid`) that fits the schema and, with an answer, is
+    that value; else 0.0.
 
-    ``schema`` is a JSON schema (2020-12, or what its ``$schema`` says), as an object or as JSON text; nothing is fetched.
-    Without ``answer`` only the shape is judged. ``answer`` is JSON text or the value itself; text that is no JSON is a
-    string. Types count ("5" is not 5, true is not 1), the order of keys does not, and 5.0 is the number 5, as in JSON
-    schema. None for an answer that cannot be read or does not fit the schema; RewardError for a schema that is none.
+    ``schema`` is a JSON schema (2020-12, or what its ``$schema`` says), as an object or as JSON
+    text; nothing is fetched. Without ``answer`` only the shape is judged. ``answer`` is JSON text
+    or the value itself; text that is no JSON is a string. Types count ("5" is not 5, true is not
+    1), the order of keys does not, and 5.0 is the number 5, as in JSON schema. None for an answer
+    that cannot be read or does not fit the schema; RewardError for a schema that is none.
     """
-    misfit(None, schema, "json_answer:schema")  # a broken schema is told even when the completion is no JSON
+    misfit(
+        None, schema, "json_answer:schema"
+    )  # a broken schema is told even when the completion is no JSON
     expected = None
     if answer is not None:
         try:

@@ -11,8 +11,9 @@ from ._judge import TEMPLATE, Case, Criterion, Questionnaire, candidate_of, chec
 from ._text import NoAnswer, ThinkingMarks
 
 CRITERION = (
-    "Is the candidate a correct and complete answer to the question? Compare its final answer with the reference answer "
-    "where there is one. An answer that only talks about the question is incorrect."
+    "Is the candidate a correct and complete answer to the question? Compare its final answer with"
+    " the reference answer where there is one. An answer that only talks about the question is"
+    " incorrect."
 )
 CHOICES: Mapping[str, float] = {"correct": 1.0, "incorrect": 0.0}
 
@@ -54,21 +55,33 @@ async def score(
     request: Mapping[str, Any] | None = None,
     thinking_marks: ThinkingMarks = (),
 ) -> Score:
-    """The value of the choice that a judge makes for the text after the last closed think; 0.0 unasked for what says nothing.
+    """The value of the choice that a judge makes for the text after the last closed think; 0.0
+    unasked for what says nothing.
 
-    The judge sees the prompt as the question, the column ``answer`` as the reference where there is one, and the criterion.
-    ``choices`` maps each verdict to a value from 0 to 1. With every 1/canary_rate-th question of a process a canary is
-    asked too; ``Score.why`` tells its counts. A custom criterion needs ``canaries`` of its own (prompt, completion, good).
-    Raises EndpointError or JudgeError when there is no verdict, which is no fault of the model; RewardError for wrong
-    arguments, a missing key, a spent budget, and a judge that misjudges too many canaries. See `Endpoint`.
+    The judge sees the prompt as the question, the column ``answer`` as the reference where there is
+    one, and the criterion. ``choices`` maps each verdict to a value from 0 to 1. With every
+    1/canary_rate-th question of a process a canary is asked too; ``Score.why`` tells its counts. A
+    custom criterion needs ``canaries`` of its own (prompt, completion, good). Raises EndpointError
+    or JudgeError when there is no verdict, which is no fault of the model; RewardError for wrong
+    arguments, a missing key, a spent budget, and a judge that misjudges too many canaries. See
+    `Endpoint`.
     """
     endpoint = Endpoint(
-        base_url, model, api_key_env=api_key_env, budget=budget, concurrency=concurrency, max_tokens=max_tokens
+        base_url,
+        model,
+        api_key_env=api_key_env,
+        budget=budget,
+        concurrency=concurrency,
+        max_tokens=max_tokens,
     )
     check_template(template, "judge:score")
     asked = Criterion("verdict", checked_choices(choices or CHOICES, "judge:score"))
     form = Questionnaire(endpoint, [asked], criterion, template, request or {})
-    known = ARITHMETIC if (criterion, asked.choices) == (CRITERION, CHOICES) and canaries is None else canaries or []
+    known = (
+        ARITHMETIC
+        if (criterion, asked.choices) == (CRITERION, CHOICES) and canaries is None
+        else canaries or []
+    )
     known = known if known is ARITHMETIC else canaries_of(known, "judge:score")  # type: ignore[arg-type]
     reference = None if answer is None else str(answer)
     try:
@@ -80,7 +93,9 @@ async def score(
 
 
 def checked_choices(choices: Mapping[str, float], where: str) -> dict[str, float]:
-    """The choices and their values; RewardError unless there are two or more short names with values from 0 to 1."""
+    """The choices and their values; RewardError unless there are two or more short names with
+    values from 0 to 1.
+    """
     told = dict(choices) if isinstance(choices, Mapping) else {}
     sound = all(
         isinstance(name, str)
@@ -92,6 +107,7 @@ def checked_choices(choices: Mapping[str, float], where: str) -> dict[str, float
     ) and all(isinstance(value, int | float) and 0 <= value <= 1 for value in told.values())
     if len(told) < 2 or not sound:
         raise RewardError(
-            f"{where} got the choices {choices!r:.100}; expected two or more names with values from 0 to 1."
+            f"{where} got the choices {choices!r:.100}; expected two or more names with values from"
+            " 0 to 1."
         )
     return {name: float(value) for name, value in told.items()}

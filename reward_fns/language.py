@@ -1,4 +1,6 @@
-"""Language, as far as the script tells it: the share of letters that belong to the scripts of a language."""
+"""Language, as far as the script tells it: the share of letters that belong to the scripts of a
+language.
+"""
 
 from collections.abc import Mapping
 
@@ -9,7 +11,9 @@ from ._regex import compiled, encodable
 from ._text import NoAnswer, ThinkingMarks, final_text, normalise
 
 SCRIPTS: Mapping[str, tuple[str, ...]] = {
-    **dict.fromkeys(("de", "en", "es", "fr", "id", "it", "nl", "pl", "pt", "sv", "tr", "vi"), ("Latin",)),
+    **dict.fromkeys(
+        ("de", "en", "es", "fr", "id", "it", "nl", "pl", "pt", "sv", "tr", "vi"), ("Latin",)
+    ),
     **dict.fromkeys(("be", "bg", "mk", "ru", "sr", "uk"), ("Cyrillic",)),
     **dict.fromkeys(("ar", "fa", "ur"), ("Arabic",)),
     **dict.fromkeys(("hi", "mr", "ne"), ("Devanagari",)),
@@ -33,7 +37,8 @@ SCRIPTS: Mapping[str, tuple[str, ...]] = {
 }
 """The scripts that a language is written in."""
 
-# Each is linear: an opening without its end takes the rest of the text, so that nothing is tried again.
+# Each is linear: an opening without its end takes the rest of the text, so that nothing is tried
+# again.
 _EXCLUDED = (
     r"(?s)```.*?(?:```|\z)|~~~.*?(?:~~~|\z)|`[^`\n]*`"
     r"|\$\$.*?(?:\$\$|\z)|\$[^$\n]+\$|\\\[.*?(?:\\\]|\z)|\\\(.*?(?:\\\)|\z)|\\begin\{.*?(?:\\end\{[^}\n]*\}|\z)|\\[A-Za-z]+"
@@ -54,15 +59,22 @@ _EXCLUDED = (
     kind="style",
 )
 def script(
-    completion: str, language: str, prompt: str = "", think: bool = True, thinking_marks: ThinkingMarks = ()
+    completion: str,
+    language: str,
+    prompt: str = "",
+    think: bool = True,
+    thinking_marks: ThinkingMarks = (),
 ) -> Score:
     """The share of letters that are of the language's scripts; 0.0 for a text without letters.
 
-    Code, mathematics, links and tags do not count. The script is all that is looked at: English and German are one, and
-    nothing says that the words mean anything. ``think`` counts the reasoning too. RewardError for an unknown language.
+    Code, mathematics, links and tags do not count. The script is all that is looked at: English and
+    German are one, and nothing says that the words mean anything. ``think`` counts the reasoning
+    too. RewardError for an unknown language.
     """
     if language not in SCRIPTS:
-        raise RewardError(f"language:script got the language {language!r}{nearest(str(language), SCRIPTS)}")
+        raise RewardError(
+            f"language:script got the language {language!r}{nearest(str(language), SCRIPTS)}"
+        )
     try:
         text = normalise(completion) if think else final_text(completion, prompt, thinking_marks)
     except NoAnswer as reason:

@@ -1,8 +1,9 @@
 """Is the final answer right? Own extraction, exact numbers, algebra to as many digits as it takes.
 
-The answer must be marked (``\\boxed{}``, ``####``, ``Answer:``, ``<answer>``) or be all there is, stand after the last
-closed think, and be asserted; several marked answers must agree. Numbers are compared exactly; units, percent
-and bases must agree. Everything is capped, so that a call returns soon from any thread.
+The answer must be marked (``\\boxed{}``, ``####``, ``Answer:``, ``<answer>``) or be all there is,
+stand after the last closed think, and be asserted; several marked answers must agree. Numbers are
+compared exactly; units, percent and bases must agree. Everything is capped, so that a call returns
+soon from any thread.
 """
 
 import re
@@ -26,12 +27,19 @@ MARKS = ("\\boxed{{}}", "{}", "#### {}", "Answer: {}", "The answer is {}.", "<an
 
 @reward(
     passes=[
-        {"completion": "<think>17?</think>The answer is \\boxed{18}.", "answer": "9 * 2 = 18\n#### 18"},
+        {
+            "completion": "<think>17?</think>The answer is \\boxed{18}.",
+            "answer": "9 * 2 = 18\n#### 18",
+        },
         {"completion": "Answer: 0.5", "answer": "\\frac{1}{2}"},
         {"completion": "#### 1,000 dollars", "answer": 1000, "locale": "en"},
         {"completion": "<answer>(x+1)^2</answer>", "answer": "x^2 + 2x + 1"},
         {"completion": "Perhaps \\boxed{17}. No: \\boxed{18}.", "answer": "18", "several": "last"},
-        {"completion": "$x = \\boxed{1}$ or $x = \\boxed{-2}$", "answer": "1, -2", "several": "list"},
+        {
+            "completion": "$x = \\boxed{1}$ or $x = \\boxed{-2}$",
+            "answer": "1, -2",
+            "several": "list",
+        },
         {"completion": "Die Antwort lautet 1.234,5.", "answer": 1234.5, "locale": "de"},
     ],
     fails=[
@@ -58,13 +66,15 @@ def correct(
     locale: Locale = "en",
     thinking_marks: ThinkingMarks = (),
 ) -> Score:
-    """1.0 when the one asserted final answer equals the answer column, else 0.0; None for an unreadable column.
+    """1.0 when the one asserted final answer equals the answer column, else 0.0; None for an
+    unreadable column.
 
-    ``answer`` is a number or text: a plain answer, a GSM8K solution (``... #### 18``) or one with a ``\\boxed{}``.
-    ``extract="last_number"`` also takes the last number of a completion that marks no answer.
-    ``units="ignore"`` compares numbers without their units and percent signs. Several marked answers must agree, or with
-    ``several="last"`` the last counts, with ``several="list"`` all of them are one list. ``locale`` says whether numbers
-    have a decimal comma. RewardError for another value of one of these.
+    ``answer`` is a number or text: a plain answer, a GSM8K solution (``... #### 18``) or one with a
+    ``\\boxed{}``. ``extract="last_number"`` also takes the last number of a completion that marks
+    no answer. ``units="ignore"`` compares numbers without their units and percent signs. Several
+    marked answers must agree, or with ``several="last"`` the last counts, with ``several="list"``
+    all of them are one list. ``locale`` says whether numbers have a decimal comma. RewardError for
+    another value of one of these.
     """
     check_options("math_answer:correct", extract, units, several, locale)
     try:
@@ -93,18 +103,25 @@ def check_options(reward: str, extract: str, units: str, several: str, locale: s
     }
     for name, (value, type_) in given.items():
         if value not in get_args(type_):
-            raise RewardError(f"{reward} got {name} {value!r}; expected {' or '.join(map(repr, get_args(type_)))}.")
+            raise RewardError(
+                f"{reward} got {name} {value!r}; expected"
+                f" {' or '.join(map(repr, get_args(type_)))}."
+            )
 
 
 def gold_of(answer: Any, locale: Locale = "en") -> Form:
-    """The final answer that a value of the column holds, text in the numbers of the locale; raises NoAnswer."""
+    """The final answer that a value of the column holds, text in the numbers of the locale; raises
+    NoAnswer.
+    """
     text = gold_text(answer)
     return gold_form(localised(text, locale) if isinstance(answer, str) else text)
 
 
 @lru_cache(maxsize=4096)
 def gold_form(text: str) -> Form:
-    """The final answer that a column holds: after ``####``, in the last box, or all of it; raises NoAnswer."""
+    """The final answer that a column holds: after ``####``, in the last box, or all of it; raises
+    NoAnswer.
+    """
     if "####" in text:
         text = text.rpartition("####")[2]
     elif "\\boxed" in text:
@@ -113,8 +130,12 @@ def gold_form(text: str) -> Form:
 
 
 def _restates(form: Form, gold: Form, prompt: str) -> bool:
-    """Whether an answer that is equal, but not written as the answer column is, was copied from the question."""
-    worked = form.kind in ("expression", "matrix", "without") or (form.kind == "relation" and value_of(form) is form)
+    """Whether an answer that is equal, but not written as the answer column is, was copied from the
+    question.
+    """
+    worked = form.kind in ("expression", "matrix", "without") or (
+        form.kind == "relation" and value_of(form) is form
+    )
     worked = worked or (form.number is not None and bool(re.search(r"[/^]|frac", form.text)))
     if not prompt or not worked or form.text == gold.text:
         return False

@@ -41,7 +41,11 @@ _ANOTHER = re.compile(
         {"completion": "<think>Not A.</think>The correct option is (C).", "answer": "C"},
         {"completion": "Answer: C) Rome", "answer": 2, "choices": ["London", "Paris", "Rome"]},
         {"completion": "\\boxed{\\text{B}}", "answer": "(B)"},
-        {"completion": "First I thought \\boxed{C}, but the answer is \\boxed{E}", "answer": "E", "several": "last"},
+        {
+            "completion": "First I thought \\boxed{C}, but the answer is \\boxed{E}",
+            "answer": "E",
+            "several": "last",
+        },
     ],
     fails=[
         {"completion": "A, B, C or D", "answer": "C"},
@@ -64,16 +68,21 @@ def correct(
 ) -> Score:
     """1.0 when the one asserted final answer is the letter of the answer column, else 0.0.
 
-    The answer column holds a letter (``C`` or ``(C)``) or the index of the choice, counted from 0. The final answer is
-    marked as for ``math_answer:correct``, or is the whole completion. With the column ``choices``, text beside the
-    letter must be the text of that choice; without it, it must not name another letter. None for any other column.
-    Several marked answers must agree; with ``several="last"`` the last counts. RewardError for another value of it.
+    The answer column holds a letter (``C`` or ``(C)``) or the index of the choice, counted from 0.
+    The final answer is marked as for ``math_answer:correct``, or is the whole completion. With the
+    column ``choices``, text beside the letter must be the text of that choice; without it, it must
+    not name another letter. None for any other column. Several marked answers must agree; with
+    ``several="last"`` the last counts. RewardError for another value of it.
     """
     if several not in ("agree", "last"):
-        raise RewardError(f"multiple_choice:correct got several {several!r}; expected 'agree' or 'last'.")
+        raise RewardError(
+            f"multiple_choice:correct got several {several!r}; expected 'agree' or 'last'."
+        )
     gold = _gold_letter(answer, choices)
     if gold is None:
-        return Score(None, why=f"the answer column holds {str(answer)[:40]!r}, not a letter or an index")
+        return Score(
+            None, why=f"the answer column holds {str(answer)[:40]!r}, not a letter or an index"
+        )
     try:
         text = visible(final_text(completion, prompt, thinking_marks))
         answers = marked_answers(text, _TELLS, several) or spoken(text) or alone(text)
@@ -88,7 +97,9 @@ def correct(
 
 
 def spoken(text: str) -> list[str]:
-    """The letter that the last line names in a few words: ``I choose C.``, ``Option C is correct.``"""
+    """The letter that the last line names in a few words: ``I choose C.``, ``Option C is
+    correct.``
+    """
     line = text.rpartition("\n")[2]
     said = _SPOKEN.fullmatch(line) if len(line) <= _MAX_LINE else None
     if said is None or len(re.findall(r"[^\W\d_]", line)) < 2:
@@ -105,7 +116,11 @@ def _of_choices(answers: list[str], choices: Any) -> list[str]:
     """The answers without the formulas that lead to the last one, when that is a letter."""
     if len(answers) < 2 or _letter(answers[-1], choices) is None:
         return answers
-    return [answer for answer in answers if _letter(answer, choices) or not _FORMULA.search(_FONT.sub(" ", answer))]
+    return [
+        answer
+        for answer in answers
+        if _letter(answer, choices) or not _FORMULA.search(_FONT.sub(" ", answer))
+    ]
 
 
 def _gold_letter(answer: Any, choices: Any) -> str | None:
@@ -135,7 +150,11 @@ def _letter(content: str, choices: Any) -> str | None:
     letter, words = beside[1] or beside[2], beside[3]
     index = string.ascii_uppercase.index(letter)
     if choices is not None:
-        return letter if index < len(choices) and _plain(words.strip("()")) == _plain(str(choices[index])) else None
+        return (
+            letter
+            if index < len(choices) and _plain(words.strip("()")) == _plain(str(choices[index]))
+            else None
+        )
     return None if _ANOTHER.search(words) else letter
 
 

@@ -42,14 +42,18 @@ def equal(
     locale: Locale = "en",
     thinking_marks: ThinkingMarks = (),
 ) -> Score:
-    """1.0 when the final answer is a number within max(rel_tol * |answer|, abs_tol) of the answer column, else 0.0.
+    """1.0 when the final answer is a number within max(rel_tol * |answer|, abs_tol) of the answer
+    column, else 0.0.
 
-    The answer is found as by ``math_answer:correct``. None when the column holds no number; RewardError for a tolerance
-    that is negative or not finite.
+    The answer is found as by ``math_answer:correct``. None when the column holds no number;
+    RewardError for a tolerance that is negative or not finite.
     """
     check_options("numeric:equal", extract, units, several, locale)
     if not 0 <= rel_tol < float("inf") or not 0 <= abs_tol < float("inf"):
-        raise RewardError(f"numeric:equal got rel_tol {rel_tol!r} and abs_tol {abs_tol!r}; expected numbers from 0 up.")
+        raise RewardError(
+            f"numeric:equal got rel_tol {rel_tol!r} and abs_tol {abs_tol!r}; expected numbers from"
+            " 0 up."
+        )
     try:
         gold = gold_of(answer, locale).number
     except NoAnswer as reason:
@@ -65,7 +69,9 @@ def equal(
         found = approximated(form).number
     if found is None:
         return Score(0.0, parsed=text, why="not a number")
-    near = abs(found.value - gold.value) <= max(Fraction(rel_tol) * abs(gold.value), Fraction(abs_tol))
+    near = abs(found.value - gold.value) <= max(
+        Fraction(rel_tol) * abs(gold.value), Fraction(abs_tol)
+    )
     right = agree(gold, found, units) or (
         near and found.evaluated and (units == "ignore" or units_agree(gold.unit, found.unit))
     )

@@ -15,9 +15,9 @@ from ._text import MAX_CHARS
 def match(completion: str, pattern: str, ignore_case: bool = False) -> Score:
     """1.0 when the whole completion, without whitespace around it, matches the pattern, else 0.0.
 
-    The pattern is an argument or a column, in the syntax of RE2; ``.`` also matches a newline, and ``\\w``, ``\\d`` and
-    ``\\b`` are ASCII (``\\p{L}`` is any letter). RewardError for a pattern that is none, or needs look-around or
-    back-references: no linear-time engine has them.
+    The pattern is an argument or a column, in the syntax of RE2; ``.`` also matches a newline, and
+    ``\\w``, ``\\d`` and ``\\b`` are ASCII (``\\p{L}`` is any letter). RewardError for a pattern
+    that is none, or needs look-around or back-references: no linear-time engine has them.
     """
     if len(completion) > MAX_CHARS:
         return Score(0.0, why=f"{len(completion)} characters are more than {MAX_CHARS}")

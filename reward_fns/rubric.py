@@ -1,4 +1,6 @@
-"""A rubric: several criteria, each with ordered choices, judged in one question and put together."""
+"""A rubric: several criteria, each with ordered choices, judged in one question and put
+together.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -53,20 +55,32 @@ async def score(
     request: Mapping[str, Any] | None = None,
     thinking_marks: ThinkingMarks = (),
 ) -> Score:
-    """What a judge says of each criterion, as a weighted mean, the worst, or 1.0 only when all are at their best.
+    """What a judge says of each criterion, as a weighted mean, the worst, or 1.0 only when all are
+    at their best.
 
-    ``criteria`` is an argument or a column: a list, or JSON text, of ``{name, text, weight: 1, choices: [no, yes]}``. Choices
-    are ordered from worst to best and valued evenly from 0 to 1, or a mapping to values. What is judged, what raises and how
-    canaries are asked is as in ``judge:score``; there are no canaries but those that are given.
+    ``criteria`` is an argument or a column: a list, or JSON text, of ``{name, text, weight: 1,
+    choices: [no, yes]}``. Choices are ordered from worst to best and valued evenly from 0 to 1, or
+    a mapping to values. What is judged, what raises and how canaries are asked is as in
+    ``judge:score``; there are no canaries but those that are given.
     """
     endpoint = Endpoint(
-        base_url, model, api_key_env=api_key_env, budget=budget, concurrency=concurrency, max_tokens=max_tokens
+        base_url,
+        model,
+        api_key_env=api_key_env,
+        budget=budget,
+        concurrency=concurrency,
+        max_tokens=max_tokens,
     )
     check_template(template, "rubric:score")
     if aggregate not in get_args(Aggregate):
-        raise RewardError(f"rubric:score got aggregate {aggregate!r}; expected {' or '.join(get_args(Aggregate))}.")
+        raise RewardError(
+            f"rubric:score got aggregate {aggregate!r}; expected"
+            f" {' or '.join(get_args(Aggregate))}."
+        )
     asked = criteria_of(criteria)
-    text = "Judge the candidate by each criterion:\n" + "\n".join(f"{one.name}: {one.text}" for one in asked)
+    text = "Judge the candidate by each criterion:\n" + "\n".join(
+        f"{one.name}: {one.text}" for one in asked
+    )
     form = Questionnaire(endpoint, asked, text, template, request or {})
     known = canaries_of(canaries or [], "rubric:score")
     reference = None if answer is None else str(answer)
@@ -79,14 +93,18 @@ async def score(
     return Score(put_together(asked, told, aggregate), parsed=parsed, why=why)
 
 
-def put_together(criteria: Sequence[Criterion], told: Mapping[str, str], aggregate: Aggregate) -> float:
+def put_together(
+    criteria: Sequence[Criterion], told: Mapping[str, str], aggregate: Aggregate
+) -> float:
     """One value from 0 to 1 for the choices made."""
     values = [criterion.choices[told[criterion.name]] for criterion in criteria]
     if aggregate == "weighted":
         return value_of(criteria, told)
     if aggregate == "min":
         return min(values)
-    return float(all(value == max(one.choices.values()) for value, one in zip(values, criteria, strict=True)))
+    return float(
+        all(value == max(one.choices.values()) for value, one in zip(values, criteria, strict=True))
+    )
 
 
 def criteria_of(rows: Any) -> list[Criterion]:
@@ -96,12 +114,19 @@ def criteria_of(rows: Any) -> list[Criterion]:
             rows = json.loads(rows)
         except ValueError as error:
             raise RewardError(f"rubric:score got criteria that are no JSON: {error}.") from None
-    if not isinstance(rows, Sequence) or not rows or not all(isinstance(row, Mapping) for row in rows):
+    if (
+        not isinstance(rows, Sequence)
+        or not rows
+        or not all(isinstance(row, Mapping) for row in rows)
+    ):
         raise RewardError(
-            f"rubric:score got the criteria {rows!r:.80}; expected a list of mappings with name and text."
+            f"rubric:score got the criteria {rows!r:.80}; expected a list of mappings with name and"
+            " text."
         )
     # Columns of a dataset fill what a row lacks with None.
-    found = [_criterion({key: value for key, value in row.items() if value is not None}) for row in rows]
+    found = [
+        _criterion({key: value for key, value in row.items() if value is not None}) for row in rows
+    ]
     if len({criterion.name for criterion in found}) < len(found):
         raise RewardError("rubric:score got two criteria of the same name.")
     return found
@@ -109,12 +134,23 @@ def criteria_of(rows: Any) -> list[Criterion]:
 
 def _criterion(row: Mapping[str, Any]) -> Criterion:
     name, text, weight = row.get("name"), row.get("text"), row.get("weight", 1.0)
-    named = isinstance(name, str) and name.isprintable() and name == name.strip() and name and ":" not in name
+    named = (
+        isinstance(name, str)
+        and name.isprintable()
+        and name == name.strip()
+        and name
+        and ":" not in name
+    )
     weighed = isinstance(weight, int | float) and 0 < weight < float("inf")
-    if not named or not isinstance(text, str) or not weighed or set(row) - {"name", "text", "weight", "choices"}:
+    if (
+        not named
+        or not isinstance(text, str)
+        or not weighed
+        or set(row) - {"name", "text", "weight", "choices"}
+    ):
         raise RewardError(
-            f"rubric:score got the criterion {row!r:.100}; expected name (without a colon), text, and perhaps a weight "
-            "above 0 and choices."
+            f"rubric:score got the criterion {row!r:.100}; expected name (without a colon), text,"
+            " and perhaps a weight above 0 and choices."
         )
     choices = row.get("choices") or ["no", "yes"]
     if isinstance(choices, Sequence) and not isinstance(choices, str):

@@ -44,16 +44,19 @@ async def score(
     asks: Asks = "unpaid",
     **columns: Any,
 ) -> Score:
-    """What the rule pays where that is the top of its range; else what `judge:score` says, which is then asked.
+    """What the rule pays where that is the top of its range; else what `judge:score` says, which is
+    then asked.
 
-    ``rule`` is a reward such as ``math_answer:correct`` (shipped, importable, or an absolute path), with its ``rule_args``;
-    it is bound to the row's columns as in a recipe. ``judge`` holds the other arguments of `judge:score`. With ``asks:
-    unread`` the judge is asked only where the rule gives None, so that a verdict of wrong stands. Raises as `judge:score`
-    does, and RewardError for a rule that cannot be called.
+    ``rule`` is a reward such as ``math_answer:correct`` (shipped, importable, or an absolute path),
+    with its ``rule_args``; it is bound to the row's columns as in a recipe. ``judge`` holds the
+    other arguments of `judge:score`. With ``asks: unread`` the judge is asked only where the rule
+    gives None, so that a verdict of wrong stands. Raises as `judge:score` does, and RewardError for
+    a rule that cannot be called.
     """
     if asks not in get_args(Asks):
         raise RewardError(
-            f"rule_then_judge:score got asks {asks!r}; expected {' or '.join(map(repr, get_args(Asks)))}."
+            f"rule_then_judge:score got asks {asks!r}; expected"
+            f" {' or '.join(map(repr, get_args(Asks)))}."
         )
     settled, told = await _ruled(
         RewardSpec(rule, args=rule_args or {}), completion, prompt, {**columns, "answer": answer}
@@ -61,15 +64,23 @@ async def score(
     if settled or (asks == "unread" and told.value is not None):
         return Score(told.value, parsed=told.parsed, why=f"by {rule}: {told.why or 'right'}")
     try:
-        said = await judged(completion, prompt, answer, base_url=base_url, model=model, **(judge or {}))
+        said = await judged(
+            completion, prompt, answer, base_url=base_url, model=model, **(judge or {})
+        )
     except TypeError as error:
-        raise RewardError(f"rule_then_judge:score got judge {dict(judge or {})!r:.80}: {error}.") from error
+        raise RewardError(
+            f"rule_then_judge:score got judge {dict(judge or {})!r:.80}: {error}."
+        ) from error
     return Score(
-        said.value, parsed=said.parsed, why=f"by the judge ({rule}: {told.why or 'not paid'}) {said.why}".strip()
+        said.value,
+        parsed=said.parsed,
+        why=f"by the judge ({rule}: {told.why or 'not paid'}) {said.why}".strip(),
     )
 
 
-async def _ruled(spec: RewardSpec, completion: str, prompt: str, columns: Mapping[str, Any]) -> tuple[bool, Score]:
+async def _ruled(
+    spec: RewardSpec, completion: str, prompt: str, columns: Mapping[str, Any]
+) -> tuple[bool, Score]:
     """Whether the rule pays the top of its range, and what it says."""
     rule = Component.of(spec)
     rule.check(columns)

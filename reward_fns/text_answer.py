@@ -1,7 +1,8 @@
-"""Short answers in words, with several golds: the same text once normalised, or the F1 of its tokens.
+"""Short answers in words, with several golds: the same text once normalised, or the F1 of its
+tokens.
 
-The measures are those of SQuAD (arXiv 1606.05250, section 6.1), with two repairs: a number keeps its sign and its decimal
-point, and an answer that denies is not the answer that it denies.
+The measures are those of SQuAD (arXiv 1606.05250, section 6.1), with two repairs: a number keeps
+its sign and its decimal point, and an answer that denies is not the answer that it denies.
 """
 
 import re
@@ -22,7 +23,9 @@ _FORMULA = re.compile(r"\$([^$\n]*)\$")
 _WHOLLY_IN = re.compile(r"\s*(\\\{|[\[({]).*(\\\}|[\])}])\s*", re.DOTALL)
 _ARTICLES = frozenset(("a", "an", "the"))
 _DENIALS = frozenset(("not", "no", "never", "none", "neither", "nor", "without", "cannot"))
-_VERBS = frozenset(("is", "are", "was", "were", "does", "do", "did", "has", "have", "had", "could", "would"))
+_VERBS = frozenset(
+    ("is", "are", "was", "were", "does", "do", "did", "has", "have", "had", "could", "would")
+)
 _WHOLE = frozenset(("yes", "no", "noanswer"))
 """Answers of which a part is no answer (HotpotQA, arXiv 1809.09600, scores them so)."""
 
@@ -50,13 +53,19 @@ _GOLDS = ["Niels Bohr", "Bohr"]
     kind="answer",
     formats=("{}", "<answer>{}</answer>", "Answer: {}"),
 )
-def match(completion: str, answer: Any, prompt: str = "", thinking_marks: ThinkingMarks = ()) -> Score:
-    """1.0 when the answer is one of the golds, up to case, punctuation, articles and spaces; else 0.0.
+def match(
+    completion: str, answer: Any, prompt: str = "", thinking_marks: ThinkingMarks = ()
+) -> Score:
+    """1.0 when the answer is one of the golds, up to case, punctuation, articles and spaces; else
+    0.0.
 
-    The answer is what the completion marks (``<answer>``, ``\\boxed{}``, ``Answer:``), else all that stands after the
-    thinking. ``answer`` is a text, a number, or a list of them; None where it holds nothing.
+    The answer is what the completion marks (``<answer>``, ``\\boxed{}``, ``Answer:``), else all
+    that stands after the thinking. ``answer`` is a text, a number, or a list of them; None where it
+    holds nothing.
     """
-    return _best(completion, answer, prompt, thinking_marks, lambda said, right: float(said == right))
+    return _best(
+        completion, answer, prompt, thinking_marks, lambda said, right: float(said == right)
+    )
 
 
 @reward(
@@ -74,15 +83,19 @@ def match(completion: str, answer: Any, prompt: str = "", thinking_marks: Thinki
     kind="style",
 )
 def f1(completion: str, answer: Any, prompt: str = "", thinking_marks: ThinkingMarks = ()) -> Score:
-    """The best F1 = 2PR / (P + R) over the golds, P and R the shares of the answer's and the gold's tokens in common.
+    """The best F1 = 2PR / (P + R) over the golds, P and R the shares of the answer's and the gold's
+    tokens in common.
 
-    0.0 for an answer that denies where the gold does not, and for another answer than a gold of yes or no. A part of the
-    gold is paid in part, so weigh it as shaping beside `match`. What is read is as in `match`.
+    0.0 for an answer that denies where the gold does not, and for another answer than a gold of yes
+    or no. A part of the gold is paid in part, so weigh it as shaping beside `match`. What is read
+    is as in `match`.
     """
     return _best(completion, answer, prompt, thinking_marks, _f1)
 
 
-def _best(completion: str, answer: Any, prompt: str, thinking_marks: ThinkingMarks, measure: Measure) -> Score:
+def _best(
+    completion: str, answer: Any, prompt: str, thinking_marks: ThinkingMarks, measure: Measure
+) -> Score:
     try:
         golds = [tokens(text) for text in _golds(answer)]
     except NoAnswer as reason:
@@ -120,13 +133,15 @@ def _golds(answer: Any) -> list[str]:
     texts = [gold_text(text) for text in several]
     if not texts or not all(map(tokens, texts)):
         raise NoAnswer(
-            f"the answer column holds {str(answer)[:60]!r}; expected one text or several, none of them empty"
+            f"the answer column holds {str(answer)[:60]!r}; expected one text or several, none of"
+            " them empty"
         )
     return texts
 
 
 def tokens(text: str) -> list[str]:
-    """The words, numbers and signs of value of a text, in lower case and without articles unless nothing else is there.
+    """The words, numbers and signs of value of a text, in lower case and without articles unless
+    nothing else is there.
 
     Brackets count where they stand around all of it: a set is no pair.
     """
@@ -134,14 +149,27 @@ def tokens(text: str) -> list[str]:
     plain = _INITIALS.sub(lambda initials: initials[0].replace(".", ""), plain)
     whole = _WHOLLY_IN.fullmatch(plain)
     parts = _NUMBER.split(plain)
-    words = [word for i, part in enumerate(parts) for word in ([part.replace(",", "")] if i % 2 else _words(part))]
-    return [*(whole.groups() if whole else ()), *([word for word in words if word not in _ARTICLES] or words)]
+    words = [
+        word
+        for i, part in enumerate(parts)
+        for word in ([part.replace(",", "")] if i % 2 else _words(part))
+    ]
+    return [
+        *(whole.groups() if whole else ()),
+        *([word for word in words if word not in _ARTICLES] or words),
+    ]
 
 
 def _words(text: str) -> list[str]:
-    """What stands between spaces and punctuation; letters keep their marks, C++ and C# their signs."""
+    """What stands between spaces and punctuation; letters keep their marks, C++ and C# their
+    signs.
+    """
     text = re.sub(r"[\u2019']", "", re.sub(r"(?<![^\W\d_])#|#(?=\w)", " ", text))
-    signs = {ord(sign): f" {sign} " for sign in set(text) if sign == "%" or unicodedata.category(sign) == "Sc"}
+    signs = {
+        ord(sign): f" {sign} "
+        for sign in set(text)
+        if sign == "%" or unicodedata.category(sign) == "Sc"
+    }
     gaps = {
         ord(sign): " "
         for sign in set(text)
@@ -153,11 +181,15 @@ def _words(text: str) -> list[str]:
 def _f1(said: Sequence[str], right: Sequence[str]) -> float:
     if said == right:
         return 1.0
-    if any(len(text) == 1 and text[0] in _WHOLE for text in (said, right)) or _denied(said) - _denied(right):
+    if any(len(text) == 1 and text[0] in _WHOLE for text in (said, right)) or _denied(
+        said
+    ) - _denied(right):
         return 0.0
     common = sum((Counter(said) & Counter(right)).values())
     return 2 * common / (len(said) + len(right))
 
 
 def _denied(words: Sequence[str]) -> set[str]:
-    return {word for word in words if word in _DENIALS or word.endswith("nt") and word[:-2] in _VERBS}
+    return {
+        word for word in words if word in _DENIALS or word.endswith("nt") and word[:-2] in _VERBS
+    }

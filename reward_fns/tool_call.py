@@ -1,4 +1,6 @@
-"""Tool calls: does the completion call the expected tools with the expected arguments, and nothing else?"""
+"""Tool calls: does the completion call the expected tools with the expected arguments, and nothing
+else?
+"""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -14,7 +16,8 @@ from ._text import NoAnswer, ThinkingMarks, says_something
 from ._tool_calls import Call, Untyped, calls_in, calls_of
 
 _MENTIONED = re.compile(
-    r"[\"'`\u2018\u201c\u00ab][ \t]*\0|\0[ \t]*[\"'`\u2019\u201d\u00bb]|(?:```|~~~)[^`~]*\0|<!--(?:(?!-->)[^\0])*\0"
+    r"[\"'`\u2018\u201c\u00ab][ \t]*\0|\0["
+    r" \t]*[\"'`\u2019\u201d\u00bb]|(?:```|~~~)[^`~]*\0|<!--(?:(?!-->)[^\0])*\0"
 )
 """A call, written as NUL, between quotation marks, in a code block or in a comment."""
 _GOES_ON = re.compile(r"\0[ \t]*[,;]?[ \t]*[^\W\d_A-ZÀ-ÞА-Я\0]|\0\s*[,;]?\s*[a-z]")
@@ -39,16 +42,29 @@ _WEATHER = {"name": "weather", "arguments": {"city": "Oslo"}}
 @reward(
     passes=[
         {
-            "completion": '<tool_call>\n{"name": "weather", "arguments": {"city": "Oslo"}}\n</tool_call>',
+            "completion": (
+                '<tool_call>\n{"name": "weather", "arguments": {"city": "Oslo"}}\n</tool_call>'
+            ),
             "answer": _WEATHER,
         },
-        {"completion": '<think>so</think>{"name": "weather", "arguments": {"city": "Oslo"}}', "answer": [_WEATHER]},
+        {
+            "completion": '<think>so</think>{"name": "weather", "arguments": {"city": "Oslo"}}',
+            "answer": [_WEATHER],
+        },
         {"completion": "No tool is needed: it is 4.", "answer": []},
     ],
     fails=[
         {"completion": '{"name": "weather", "arguments": {"city": "Rome"}}', "answer": _WEATHER},
-        {"completion": '{"name": "weather", "arguments": "{\\"city\\": \\"Oslo\\"}"}', "answer": _WEATHER},
-        {"completion": '<think><tool_call>{"name": "weather", "arguments": {"city": "Oslo"}}</tool_call></think>x'}
+        {
+            "completion": '{"name": "weather", "arguments": "{\\"city\\": \\"Oslo\\"}"}',
+            "answer": _WEATHER,
+        },
+        {
+            "completion": (
+                '<think><tool_call>{"name": "weather", "arguments": {"city":'
+                ' "Oslo"}}</tool_call></think>x'
+            )
+        }
         | {"answer": _WEATHER},
     ],
     range=(0, 1),
@@ -64,17 +80,20 @@ def match(
     text_arguments: bool = False,
     thinking_marks: ThinkingMarks = (),
 ) -> Score:
-    """1.0 when the calls after the last closed think are the expected ones, no more and no fewer, else 0.0.
+    """1.0 when the calls after the last closed think are the expected ones, no more and no fewer,
+    else 0.0.
 
-    Calls are read in the dialects that models write them in: JSON, alone or in ``<tool_call>``, ``[TOOL_CALLS]``,
-    ``<|python_tag|>`` and the like, ``<function=...>`` and ``<invoke ...>`` with their parameters, ``<arg_key>``, channels, or
-    Python, ``[f(a=1)]``. One that is quoted, in a code block or a comment, or in the middle of a sentence is not made.
-    ``answer`` is one call or a list, as objects or JSON text. Arguments are compared as JSON values, those that a dialect
-    writes as bare text by the type of the expected one; where ``answer`` holds objects, one that is null is one left out.
-    An empty list expects a reply in words without a call or an attempt at one: what the words say is not judged.
-    With ``tools`` (the definitions, with their JSON schemas) they must fit the schema, and an
-    argument left out is its default. ``text_arguments`` also takes arguments written as JSON text in a string. None for an
-    answer that cannot be read; RewardError for tools that are none.
+    Calls are read in the dialects that models write them in: JSON, alone or in ``<tool_call>``,
+    ``[TOOL_CALLS]``, ``<|python_tag|>`` and the like, ``<function=...>`` and ``<invoke ...>`` with
+    their parameters, ``<arg_key>``, channels, or Python, ``[f(a=1)]``. One that is quoted, in a
+    code block or a comment, or in the middle of a sentence is not made. ``answer`` is one call or a
+    list, as objects or JSON text. Arguments are compared as JSON values, those that a dialect
+    writes as bare text by the type of the expected one; where ``answer`` holds objects, one that is
+    null is one left out. An empty list expects a reply in words without a call or an attempt at
+    one: what the words say is not judged. With ``tools`` (the definitions, with their JSON schemas)
+    they must fit the schema, and an argument left out is its default. ``text_arguments`` also takes
+    arguments written as JSON text in a string. None for an answer that cannot be read; RewardError
+    for tools that are none.
     """
     known = _tools(tools)
     try:
@@ -84,7 +103,12 @@ def match(
     if why := next(filter(None, (_misfit(call, known) for call in expected)), ""):
         return Score(None, why=f"the answer column does not fit the tools: {why}")
     try:
-        found = _said(unfenced(reply(completion, prompt, thinking_marks)), text_arguments, known, silent=not expected)
+        found = _said(
+            unfenced(reply(completion, prompt, thinking_marks)),
+            text_arguments,
+            known,
+            silent=not expected,
+        )
     except (NoAnswer, NotJson) as reason:
         return Score(0.0, why=str(reason))
     if not isinstance(answer, str):
@@ -93,14 +117,22 @@ def match(
     return Score(0.0 if why else 1.0, parsed=", ".join(call.name for call in found)[:200], why=why)
 
 
-def _difference(expected: Sequence[Call], found: Sequence[Call], known: Mapping[str, Any], ordered: bool) -> str:
+def _difference(
+    expected: Sequence[Call], found: Sequence[Call], known: Mapping[str, Any], ordered: bool
+) -> str:
     if len(found) != len(expected):
         return f"{len(found)} calls; expected {len(expected)}"
     left = list(expected)
     for call in found:
-        tried = [(i, _typed(call, other, known)) for i, other in enumerate(left[:1] if ordered else left)]
+        tried = [
+            (i, _typed(call, other, known)) for i, other in enumerate(left[:1] if ordered else left)
+        ]
         misfits = {i: _misfit(typed, known) for i, typed in tried}
-        same = [i for i, typed in tried if not misfits[i] and _identity(typed, known) == _identity(left[i], known)]
+        same = [
+            i
+            for i, typed in tried
+            if not misfits[i] and _identity(typed, known) == _identity(left[i], known)
+        ]
         if not same:
             return next(filter(None, misfits.values()), "other calls than expected")
         del left[same[0]]
@@ -108,7 +140,9 @@ def _difference(expected: Sequence[Call], found: Sequence[Call], known: Mapping[
 
 
 def _said(text: str, text_arguments: bool, known: Mapping[str, Any], *, silent: bool) -> list[Call]:
-    """The calls that a reply makes; NotJson for one that is only spoken of and, where none is expected, for an attempt."""
+    """The calls that a reply makes; NotJson for one that is only spoken of and, where none is
+    expected, for an attempt.
+    """
     found = calls_in(text, text_arguments=text_arguments)
     if found.around.strip("\0 \n") and _mentions(found.around):
         raise NotJson("a call that is spoken of, not made")
@@ -121,8 +155,12 @@ def _said(text: str, text_arguments: bool, known: Mapping[str, Any], *, silent: 
 
 
 def _typed(call: Call, expected: Call, known: Mapping[str, Any]) -> Call:
-    """The call with arguments that its dialect writes as text read as the expected ones, or as the schema, have it."""
-    if call.name != expected.name or not any(isinstance(value, Untyped) for value in call.arguments.values()):
+    """The call with arguments that its dialect writes as text read as the expected ones, or as the
+    schema, have it.
+    """
+    if call.name != expected.name or not any(
+        isinstance(value, Untyped) for value in call.arguments.values()
+    ):
         return call
     properties = known.get(call.name, {}).get("properties", {})
     return Call(call.name, {
@@ -165,7 +203,9 @@ def _tools(tools: Any) -> dict[str, Any]:
     for row in rows if isinstance(rows, list | tuple) else [rows]:
         inner = row.get("function", row) if isinstance(row, Mapping) else None
         if not isinstance(inner, Mapping) or not isinstance(inner.get("name"), str):
-            raise RewardError(f"tool_call:match got the tool {row!r:.80}; expected a name and parameters.")
+            raise RewardError(
+                f"tool_call:match got the tool {row!r:.80}; expected a name and parameters."
+            )
         known[inner["name"]] = inner.get("parameters") or {}
     return known
 
@@ -181,6 +221,8 @@ def _misfit(call: Call, known: Mapping[str, Any]) -> str:
 def _identity(call: Call, known: Mapping[str, Any]) -> Any:
     properties = known.get(call.name, {}).get("properties", {})
     defaults = {
-        name: one["default"] for name, one in properties.items() if isinstance(one, Mapping) and "default" in one
+        name: one["default"]
+        for name, one in properties.items()
+        if isinstance(one, Mapping) and "default" in one
     }
     return (call.name, identity({**defaults, **call.arguments}))

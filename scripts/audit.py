@@ -1,4 +1,6 @@
-"""Known vulnerabilities of the packages that constraints.txt pins (make audit); says in words when nobody could be asked."""
+"""Known vulnerabilities of the packages that constraints.txt pins (make audit); says in words when
+nobody could be asked.
+"""
 
 import json
 import subprocess
@@ -25,14 +27,20 @@ def main(pip_audit: str) -> int:
     try:
         packages = json.loads(done.stdout)["dependencies"]
     except (ValueError, KeyError):
-        print(f"audit: NOT DONE, the vulnerability service cannot be reached: {done.stderr.strip()[-200:]}")
+        print(
+            "audit: NOT DONE, the vulnerability service cannot be reached:"
+            f" {done.stderr.strip()[-200:]}"
+        )
         return 0
     asked = [package for package in packages if "vulns" in package]
     bad = [package for package in asked if package["vulns"]]
     for package in bad:
         for vulnerability in package["vulns"]:
             fixed = ", ".join(vulnerability["fix_versions"]) or "no version yet"
-            print(f"audit: {package['name']} {package['version']}: {vulnerability['id']}, fixed in {fixed}")
+            print(
+                f"audit: {package['name']} {package['version']}: {vulnerability['id']}, fixed in"
+                f" {fixed}"
+            )
     unknown = len(packages) - len(asked)
     done_or_not = (
         "NOT DONE, the service of this index knows none of"

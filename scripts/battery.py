@@ -1,6 +1,8 @@
-"""The attack battery over all of reward_fns and, beside them, TRL's own rewards: holes, controls accepted, worst seconds.
+"""The attack battery over all of reward_fns and, beside them, TRL's own rewards: holes, controls
+accepted, worst seconds.
 
-``python scripts/battery.py [NAME ...]`` checks the rewards named, or all that declare what they read.
+``python scripts/battery.py [NAME ...]`` checks the rewards named, or all that declare what they
+read.
 """
 
 import argparse
@@ -28,16 +30,24 @@ SPARED = [attack for attack in ATTACKS if attack.family != "I"]
 
 def main(argv: list[str] | None = None) -> int:
     """Print the table; exit code 1 when one of our rewards has a hole or a broken contract."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("names", nargs="*", help="module:function; all of reward_fns and TRL's by default")
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
+    parser.add_argument(
+        "names", nargs="*", help="module:function; all of reward_fns and TRL's by default"
+    )
     parser.add_argument("--no-trl", action="store_true", help="leave TRL's own rewards out")
     options = parser.parse_args(argv)
-    print(f"{'reward':36} {'attacks':>7} {'holes':>5} {'controls':>9} {'worst s':>8} {'errors':>6} {'all s':>6}")
+    print(
+        f"{'reward':36} {'attacks':>7} {'holes':>5} {'controls':>9} {'worst s':>8} {'errors':>6}"
+        f" {'all s':>6}"
+    )
     clean = [_row(name, name) for name in options.names or ours()]
     if not options.names and not options.no_trl:
         for name, function in trl_rewards().items():
             _row(name, function, SPARED)
-        print("TRL's rewards are spared family I: off the main thread nothing stops math-verify on a bomb.")
+        print(
+            "TRL's rewards are spared family I: off the main thread nothing stops math-verify on a"
+            " bomb."
+        )
     return 0 if all(clean) else 1
 
 
@@ -48,8 +58,12 @@ def ours() -> list[str]:
     found = []
     for module in shipped_names():
         if module not in NOT_RUN:
-            members = inspect.getmembers(importlib.import_module(f"reward_fns.{module}"), inspect.isfunction)
-            found += [f"{module}:{name}" for name, function in members if _declared(function, module)]
+            members = inspect.getmembers(
+                importlib.import_module(f"reward_fns.{module}"), inspect.isfunction
+            )
+            found += [
+                f"{module}:{name}" for name, function in members if _declared(function, module)
+            ]
     return found
 
 
@@ -57,7 +71,9 @@ def _declared(function: Callable[..., Any], module: str) -> bool:
     return function.__module__ == f"reward_fns.{module}" and contract_of(function).kind is not None
 
 
-def _row(name: str, function: str | Callable[..., Any], attacks: Sequence[Attack] = ATTACKS) -> bool:
+def _row(
+    name: str, function: str | Callable[..., Any], attacks: Sequence[Attack] = ATTACKS
+) -> bool:
     started = time.perf_counter()
     try:
         report: Report = check_reward(function, attacks=attacks)
@@ -66,8 +82,8 @@ def _row(name: str, function: str | Callable[..., Any], attacks: Sequence[Attack
         return False
     controls = f"{report.accepted}/{report.total}"
     print(
-        f"{name:36} {report.attacks:7} {len(report.holes):5} {controls:>9} {report.worst_seconds:8.2f} "
-        f"{len(report.errors):6} {time.perf_counter() - started:6.1f}",
+        f"{name:36} {report.attacks:7} {len(report.holes):5} {controls:>9}"
+        f" {report.worst_seconds:8.2f} {len(report.errors):6} {time.perf_counter() - started:6.1f}",
         flush=True,
     )
     return report.clean
@@ -80,19 +96,42 @@ def trl_rewards() -> dict[str, Callable[..., Any]]:
     logging.getLogger("math_verify").setLevel(logging.CRITICAL)
     told = [{"role": "assistant", "content": ""}]
 
-    @reward(kind="answer", range=(0, 1), timeout=30, deterministic=False, formats=("\\boxed{{}}", "${}$"))
+    @reward(
+        kind="answer",
+        range=(0, 1),
+        timeout=30,
+        deterministic=False,
+        formats=("\\boxed{{}}", "${}$"),
+    )
     def accuracy_reward(completion: str, answer: str) -> float | None:
-        return _one(rewards.accuracy_reward([[{**told[0], "content": completion}]], solution=[f"${answer}$"]))
+        return _one(
+            rewards.accuracy_reward(
+                [[{**told[0], "content": completion}]], solution=[f"${answer}$"]
+            )
+        )
 
-    @reward(kind="answer", range=(0, 1), timeout=30, deterministic=False, formats=("<think>so</think>\\boxed{{}}",))
+    @reward(
+        kind="answer",
+        range=(0, 1),
+        timeout=30,
+        deterministic=False,
+        formats=("<think>so</think>\\boxed{{}}",),
+    )
     def reasoning_accuracy_reward(completion: str, answer: str) -> float | None:
-        return _one(rewards.reasoning_accuracy_reward([[{**told[0], "content": completion}]], solution=[f"${answer}$"]))
+        return _one(
+            rewards.reasoning_accuracy_reward(
+                [[{**told[0], "content": completion}]], solution=[f"${answer}$"]
+            )
+        )
 
     @reward(kind="format", range=(0, 1))
     def think_format_reward(completion: str) -> float | None:
         return _one(rewards.think_format_reward([[{**told[0], "content": completion}]]))
 
-    return {f"trl {f.__name__}": f for f in (accuracy_reward, reasoning_accuracy_reward, think_format_reward)}
+    return {
+        f"trl {f.__name__}": f
+        for f in (accuracy_reward, reasoning_accuracy_reward, think_format_reward)
+    }
 
 
 def _one(values: Sequence[float | None]) -> float | None:

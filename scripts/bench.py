@@ -1,9 +1,11 @@
 # ruff: noqa: E402 (threads are settled before torch is imported)
-"""One GRPO step of stock TRL and of llmpolicy, alternating in one run: ``python scripts/bench.py [--quick] [--json FILE]``.
+"""One GRPO step of stock TRL and of llmpolicy, alternating in one run: ``python scripts/bench.py
+[--quick] [--json FILE]``.
 
-Both sides get the same prompts and lengths, and the update the same completions and advantages: a model with the shape
-of SmolLM2-135M and random weights replays a trace of a run of it, since time depends on lengths and not on weights. The
-bench measures the machine's matrix rate itself and takes the dtype, float32 or bfloat16, in which it is higher.
+Both sides get the same prompts and lengths, and the update the same completions and advantages: a
+model with the shape of SmolLM2-135M and random weights replays a trace of a run of it, since time
+depends on lengths and not on weights. The bench measures the machine's matrix rate itself and takes
+the dtype, float32 or bfloat16, in which it is higher.
 """
 
 import argparse
@@ -40,7 +42,9 @@ from llmpolicy.policies.causal_lm.choose import Chosen
 from llmpolicy.rewards import Rewards, RewardSpec
 from llmpolicy.tasks import Row
 
-generating: Any = import_module("llmpolicy.policies.causal_lm.generate")  # the package has a function of that name
+generating: Any = import_module(
+    "llmpolicy.policies.causal_lm.generate"
+)  # the package has a function of that name
 SHAPE: dict[str, Any] = {
     "vocab_size": 49152, "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30,
     "num_attention_heads": 9, "num_key_value_heads": 3, "tie_word_embeddings": True, "max_position_embeddings": 8192,
@@ -52,14 +56,18 @@ LONG = (128, 128, 111, 128, 128, 119, 128, 122)
 STOP, OTHER = 2, 1000
 SIDES = ("stock", "ours")
 TIME_LIMIT = {True: 460.0, False: 3400.0}
-"""Seconds in which all must be done, with --quick and without, if one pair of each workload can be."""
+"""Seconds in which all must be done, with --quick and without, if one pair of each workload can
+be.
+"""
 
 
 @dataclass(frozen=True)
 class Workload:
-    """Prompts x completions, their lengths in tokens, what is trained, rows of one of stock TRL's micro-batches.
+    """Prompts x completions, their lengths in tokens, what is trained, rows of one of stock TRL's
+    micro-batches.
 
-    The first ``shared`` tokens of all prompts are the same, as examples are (82 % in smollm2_reasoning_cpu).
+    The first ``shared`` tokens of all prompts are the same, as examples are (82 % in
+    smollm2_reasoning_cpu).
     """
 
     prompts: int
@@ -120,9 +128,15 @@ def device() -> torch.device:
 
 def matrix_rate(dtype: torch.dtype) -> float:
     """GFLOP/s of a product of the shape that the model's layers have."""
-    left, right = (torch.randn(shape, dtype=dtype, device=device()) for shape in ((2048, 576), (576, 1536)))
-    several = 1 if device().type == "cpu" else 100  # where to ask for one takes longer than to compute it
-    seconds = min(_timed(lambda: [left @ right for _ in range(several)]) for _ in range(50))  # of a free machine, once
+    left, right = (
+        torch.randn(shape, dtype=dtype, device=device()) for shape in ((2048, 576), (576, 1536))
+    )
+    several = (
+        1 if device().type == "cpu" else 100
+    )  # where to ask for one takes longer than to compute it
+    seconds = min(
+        _timed(lambda: [left @ right for _ in range(several)]) for _ in range(50)
+    )  # of a free machine, once
     return several * 2 * 2048 * 576 * 1536 / seconds / 1e9
 
 
@@ -146,15 +160,29 @@ class Bench:
     def __init__(self, work: Workload, dtype: torch.dtype, folder: str) -> None:
         self.work = work
         torch.manual_seed(0)
-        config = LlamaConfig(**SHAPE, bos_token_id=1, eos_token_id=STOP, pad_token_id=STOP, dtype=dtype)
+        config = LlamaConfig(
+            **SHAPE, bos_token_id=1, eos_token_id=STOP, pad_token_id=STOP, dtype=dtype
+        )
         model: Any = LlamaForCausalLM._from_config(config)
         tokenizer = AutoTokenizer.from_pretrained(MODEL)
-        self.policy = CausalLMPolicy(model, tokenizer, max_new_tokens=work.limit, lora=LORA if work.lora else None)
-        shared, rest = torch.randint(OTHER, 9000, (work.shared,)), (work.prompts, work.prompt - work.shared)
-        self.prompts = [[*shared.tolist(), *own] for own in torch.randint(OTHER, 9000, rest).tolist()]
+        self.policy = CausalLMPolicy(
+            model, tokenizer, max_new_tokens=work.limit, lora=LORA if work.lora else None
+        )
+        shared, rest = (
+            torch.randint(OTHER, 9000, (work.shared,)),
+            (
+                work.prompts,
+                work.prompt - work.shared,
+            ),
+        )
+        self.prompts = [
+            [*shared.tolist(), *own] for own in torch.randint(OTHER, 9000, rest).tolist()
+        ]
         self.sides = {"stock": self._trainer(Stock, folder), "ours": self._trainer(Ours, folder)}
         self.flops = 2 * sum(
-            p.numel() for name, p in model.named_parameters() if "lora" not in name and "embed" not in name
+            p.numel()
+            for name, p in model.named_parameters()
+            if "lora" not in name and "embed" not in name
         )
 
     def _trainer(self, kind: type[PolicyTrainer], folder: str) -> Any:
@@ -178,7 +206,10 @@ class Bench:
         lengths = [work.completion(row) for row in range(work.rows)]
         trainer.model.train()
         if side == "stock":  # decodes until the last row has ended
-            trainer.generation_config.max_new_tokens, trainer.generation_config.eos_token_id = max(lengths), None
+            trainer.generation_config.max_new_tokens, trainer.generation_config.eos_token_id = (
+                max(lengths),
+                None,
+            )
             return _timed(lambda: trainer._generate_single_turn(rows, None, {}, work.group))
         with scripted(lengths):
             return _timed(lambda: trainer._generate_single_turn(rows, None, {}, work.group))
@@ -200,7 +231,10 @@ class Bench:
     def update(self, side: str, live: float) -> float:
         """Seconds of one optimiser step on the trace."""
         trainer, inputs = self.sides[side], self.inputs(live)
-        steps, size = trainer.args.gradient_accumulation_steps, trainer.args.per_device_train_batch_size
+        steps, size = (
+            trainer.args.gradient_accumulation_steps,
+            trainer.args.per_device_train_batch_size,
+        )
         trainer.model.train()
         trainer._metrics["train"].clear()
 
@@ -227,7 +261,9 @@ def scripted(lengths: list[int]) -> Iterator[None]:
         if len(arguments[0]) < len(alive):  # those that have ended were seen to, and left
             alive = [length for length in alive if length >= step]
         chosen = true(*arguments)
-        token = torch.tensor([STOP if length == step else OTHER for length in alive], device=chosen.token.device)
+        token = torch.tensor(
+            [STOP if length == step else OTHER for length in alive], device=chosen.token.device
+        )
         return replace(chosen, token=token)
 
     generating.choose = choose
@@ -238,7 +274,9 @@ def scripted(lengths: list[int]) -> Iterator[None]:
 
 
 def peak_of(work: Callable[[], float]) -> tuple[float, float | None]:
-    """Seconds, and the most memory held meanwhile, in MB: the accelerator's, or the process's where Linux tells."""
+    """Seconds, and the most memory held meanwhile, in MB: the accelerator's, or the process's where
+    Linux tells.
+    """
     gc.collect()
     if device().type != "cpu":
         torch.accelerator.empty_cache()
@@ -255,7 +293,9 @@ def peak_of(work: Callable[[], float]) -> tuple[float, float | None]:
 
 
 def warm_up(bench: Bench) -> None:
-    """A round of as many rows, each of a few tokens: threads, code and optimiser have then begun."""
+    """A round of as many rows, each of a few tokens: threads, code and optimiser have then
+    begun.
+    """
     full, bench.work = bench.work, replace(bench.work, prompt=16, lengths=(4,))
     prompts, bench.prompts = bench.prompts, [prompt[:16] for prompt in bench.prompts]
     for side in SIDES:
@@ -264,11 +304,14 @@ def warm_up(bench: Bench) -> None:
     bench.work, bench.prompts = full, prompts
 
 
-def measure(bench: Bench, pairs: int, until: float, *, memory: bool = True) -> list[dict[str, dict[str, Any]]]:
-    """Alternating rounds of both sides after a warm-up; no round begins that is likely to end too late.
+def measure(
+    bench: Bench, pairs: int, until: float, *, memory: bool = True
+) -> list[dict[str, dict[str, Any]]]:
+    """Alternating rounds of both sides after a warm-up; no round begins that is likely to end too
+    late.
 
-    Memory is measured in a round before these, whose seconds are not counted: what it takes to tell the sides apart
-    makes all memory new, which costs either side up to a second.
+    Memory is measured in a round before these, whose seconds are not counted: what it takes to tell
+    the sides apart makes all memory new, which costs either side up to a second.
     """
     warm_up(bench)
     held = {side: _round(bench, side, peak_of)["memory"] if memory else [] for side in SIDES}
@@ -290,7 +333,9 @@ def _without_memory(work: Callable[[], float]) -> tuple[float, float | None]:
     return work(), None
 
 
-def _round(bench: Bench, side: str, ask: Callable[[Callable[[], float]], tuple[float, float | None]]) -> dict[str, Any]:
+def _round(
+    bench: Bench, side: str, ask: Callable[[Callable[[], float]], tuple[float, float | None]]
+) -> dict[str, Any]:
     """One generation and one update at each live share."""
     seconds, memory = ask(lambda: bench.generate(side))
     found: dict[str, Any] = {"generation": seconds, "memory": [memory]}
@@ -307,11 +352,18 @@ def _round(bench: Bench, side: str, ask: Callable[[Callable[[], float]], tuple[f
 
 def say(bench: Bench, number: int, side: str, found: dict[str, Any]) -> None:
     """A line of progress."""
-    seconds = ", ".join(f"{name} {value:.1f} s" for name, value in found.items() if name != "memory")
-    print(f"  {bench.work.prompts} x {bench.work.group}, pair {number + 1}, {side}: {seconds}", flush=True)
+    seconds = ", ".join(
+        f"{name} {value:.1f} s" for name, value in found.items() if name != "memory"
+    )
+    print(
+        f"  {bench.work.prompts} x {bench.work.group}, pair {number + 1}, {side}: {seconds}",
+        flush=True,
+    )
 
 
-def cell(bench: Bench, rounds: list[dict[str, dict[str, Any]]], live: float, rate: float) -> dict[str, Any]:
+def cell(
+    bench: Bench, rounds: list[dict[str, dict[str, Any]]], live: float, rate: float
+) -> dict[str, Any]:
     """Medians, ratios and shares of one workload at one live share."""
     middle = statistics.median
 
@@ -327,7 +379,9 @@ def cell(bench: Bench, rounds: list[dict[str, dict[str, Any]]], live: float, rat
     ratios = [total(found, "stock") / total(found, "ours") for found in rounds]
     stock, ours, work = side("stock"), side("ours"), bench.work
     passes, share = 2 if work.lora else 3, alive(work, live) / work.prompts
-    head = 2 * SHAPE["vocab_size"] * SHAPE["hidden_size"] * sum(map(work.completion, range(work.rows)))
+    head = (
+        2 * SHAPE["vocab_size"] * SHAPE["hidden_size"] * sum(map(work.completion, range(work.rows)))
+    )
     needed = {
         "generation": bench.flops * work.unique_tokens() + head,
         "update": passes * (bench.flops * work.unique_tokens(live) + head * share),
@@ -356,11 +410,17 @@ def cell(bench: Bench, rounds: list[dict[str, dict[str, Any]]], live: float, rat
 
 
 def growth(dtype: torch.dtype, until: float) -> Iterator[dict[str, Any]]:
-    """One step of each side as G, the prompt or the completions grow, the rest as in a small workload."""
+    """One step of each side as G, the prompt or the completions grow, the rest as in a small
+    workload.
+    """
     small = Workload(2, 128, (16,), 1024, True)
     grown = [replace(small, group=size, micro=min(16, 2 * size)) for size in (4, 8, 16, 32)]
-    # Stock TRL's micro-batches of 16 long rows need more memory than 24 GB, and smaller ones take no longer (docs/log.md).
-    grown += [replace(small, prompt=length, micro=min(16, 2048 // length)) for length in (64, 256, 512, 1024)]
+    # Stock TRL's micro-batches of 16 long rows need more memory than 24 GB, and smaller ones take
+    # no longer (docs/log.md).
+    grown += [
+        replace(small, prompt=length, micro=min(16, 2048 // length))
+        for length in (64, 256, 512, 1024)
+    ]
     grown += [replace(small, lengths=(length,)) for length in (32, 64, 128)]
     slowest = 0.0
     for work in grown:
@@ -376,7 +436,9 @@ def growth(dtype: torch.dtype, until: float) -> Iterator[dict[str, Any]]:
 
 
 def start_seconds() -> float:
-    """From the command to the first completions on disk, with the bundled model; the run is stopped then."""
+    """From the command to the first completions on disk, with the bundled model; the run is stopped
+    then.
+    """
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, "run")
         command = [sys.executable, "-m", "llmpolicy", "train", "quickstart", "--out", str(out)]
@@ -385,7 +447,10 @@ def start_seconds() -> float:
         try:
             while not any(out.glob("rollouts/*.parquet")):
                 if run.poll() is not None:
-                    raise RuntimeError(f"{' '.join(command)} ended with {run.returncode} before it wrote a completion")
+                    raise RuntimeError(
+                        f"{' '.join(command)} ended with {run.returncode} before it wrote a"
+                        " completion"
+                    )
                 time.sleep(0.02)
             return time.perf_counter() - began
         finally:
@@ -396,14 +461,21 @@ def start_seconds() -> float:
 def main() -> None:
     """Measure, print a line a workload, write the JSON file."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="half the prompts, three pairs, no growth table")
+    parser.add_argument(
+        "--quick", action="store_true", help="half the prompts, three pairs, no growth table"
+    )
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     asked = parser.parse_args()
     rates = {dtype: matrix_rate(dtype) for dtype in (torch.float32, torch.bfloat16)}
     dtype = max(rates, key=lambda name: rates[name])
-    print(f"matrix rate: {', '.join(f'{name} {rate:.0f}' for name, rate in rates.items())} GFLOP/s", flush=True)
+    print(
+        f"matrix rate: {', '.join(f'{name} {rate:.0f}' for name, rate in rates.items())} GFLOP/s",
+        flush=True,
+    )
     began, limit = time.perf_counter(), TIME_LIMIT[asked.quick]
-    shares = (0.6, 1.0) if asked.quick else (0.4, 0.65)  # of the time, by when each workload is done
+    shares = (
+        (0.6, 1.0) if asked.quick else (0.4, 0.65)
+    )  # of the time, by when each workload is done
     result: dict[str, Any] = {
         "schema": 1,
         "start": start_seconds(),
@@ -423,10 +495,12 @@ def main() -> None:
         for live, one in cells.items():
             ratio = one["ratio"]
             print(
-                f"{name}, live {live}: stock {one['stock']['total']:.1f} s, ours {one['ours']['total']:.1f} s, ratio "
-                f"{ratio['total']:.1f} ({ratio['low']:.1f}-{ratio['high']:.1f}), generation {ratio['generation']:.1f}, "
-                f"update {ratio['update']:.1f}, {one['matrix_rate_share']:.0%} of the matrix rate (update "
-                f"{one['shares']['update']:.0%}), live groups {one['live_groups']}, path: {one['path']}",
+                f"{name}, live {live}: stock {one['stock']['total']:.1f} s, ours"
+                f" {one['ours']['total']:.1f} s, ratio {ratio['total']:.1f}"
+                f" ({ratio['low']:.1f}-{ratio['high']:.1f}), generation {ratio['generation']:.1f},"
+                f" update {ratio['update']:.1f}, {one['matrix_rate_share']:.0%} of the matrix rate"
+                f" (update {one['shares']['update']:.0%}), live groups {one['live_groups']}, path:"
+                f" {one['path']}",
                 flush=True,
             )
         del bench

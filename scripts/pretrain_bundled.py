@@ -1,8 +1,9 @@
 """Pre-train the language model that is bundled with llmpolicy: about half a minute on one CPU core.
 
-It learns from right answers only, to a few hundred of the questions of ``recipes/quickstart.yaml``, and is stopped once
-it answers a third of the others. Those few hundred are the questions whose hash is highest, the recipe's held-out ones
-those whose hash is lowest, and the ones next to them say when to stop: it sees no held-out question.
+It learns from right answers only, to a few hundred of the questions of ``recipes/quickstart.yaml``,
+and is stopped once it answers a third of the others. Those few hundred are the questions whose hash
+is highest, the recipe's held-out ones those whose hash is lowest, and the ones next to them say
+when to stop: it sees no held-out question.
 """
 
 import argparse
@@ -27,8 +28,8 @@ PAD, UNKNOWN, END = "<|pad|>", "<|unknown|>", "<|end|>"
 ROLES = ("<|system|>", "<|user|>", "<|assistant|>")
 CHARACTERS = [chr(code) for code in range(32, 127)] + ["\n"]
 TEMPLATE = (
-    "{% for message in messages %}{{ '<|' + message['role'] + '|>' + message['content'] + '<|end|>' }}{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
+    "{% for message in messages %}{{ '<|' + message['role'] + '|>' + message['content'] + '<|end|>'"
+    " }}{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
 )
 LEARNED = 300
 CHECKED = 1_000
@@ -57,9 +58,13 @@ def split() -> Split:
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
-    """One token a character (printable ASCII), special tokens for padding and turns, and a chat template."""
+    """One token a character (printable ASCII), special tokens for padding and turns, and a chat
+    template.
+    """
     words = [PAD, UNKNOWN, END, *ROLES, *CHARACTERS]
-    core = Tokenizer(models.WordLevel({word: index for index, word in enumerate(words)}, unk_token=UNKNOWN))
+    core = Tokenizer(
+        models.WordLevel({word: index for index, word in enumerate(words)}, unk_token=UNKNOWN)
+    )
     core.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), behavior="isolated")
     core.decoder = decoders.Fuse()
     tokenizer = PreTrainedTokenizerFast(
@@ -98,16 +103,25 @@ def build_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
 
 
 def encode(policy: CausalLMPolicy, rows: Sequence[Row]) -> tuple[Tensor, Tensor]:
-    """Prompts with their right answers as token ids, and as labels, in which only the answers count; both (N, T)."""
+    """Prompts with their right answers as token ids, and as labels, in which only the answers
+    count; both (N, T).
+    """
     prompts = policy.encode([row.prompt for row in rows])
     answers = policy.encode([row.columns["answer"] + END for row in rows])
     ids = [torch.tensor(prompt + answer) for prompt, answer in zip(prompts, answers, strict=True)]
-    labels = [torch.tensor([-100] * len(prompt) + answer) for prompt, answer in zip(prompts, answers, strict=True)]
-    return pad_sequence(ids, batch_first=True), pad_sequence(labels, batch_first=True, padding_value=-100)
+    labels = [
+        torch.tensor([-100] * len(prompt) + answer)
+        for prompt, answer in zip(prompts, answers, strict=True)
+    ]
+    return pad_sequence(ids, batch_first=True), pad_sequence(
+        labels, batch_first=True, padding_value=-100
+    )
 
 
 def pretrain(seed: int = 0) -> CausalLMPolicy:
-    """Learn the answers of a few questions until enough of the others are right, and return the policy."""
+    """Learn the answers of a few questions until enough of the others are right, and return the
+    policy.
+    """
     torch.manual_seed(seed)
     tokenizer = build_tokenizer()
     policy = CausalLMPolicy(build_model(tokenizer), tokenizer, max_new_tokens=5)
@@ -129,7 +143,9 @@ def pretrain(seed: int = 0) -> CausalLMPolicy:
 
 @dataclass(frozen=True)
 class Measure:
-    """Shares of greedy answers: exactly right, and well formed (a number, then the end of the turn)."""
+    """Shares of greedy answers: exactly right, and well formed (a number, then the end of the
+    turn).
+    """
 
     right: float
     well_formed: float
@@ -140,13 +156,17 @@ def measure(policy: CausalLMPolicy, rows: Sequence[Row]) -> Measure:
     answers = policy.complete([row.prompt for row in rows], greedy=True)
     pairs = list(zip(answers, rows, strict=True))
     right = sum(answer.terminated and answer.text == row.columns["answer"] for answer, row in pairs)
-    formed = sum(answer.terminated and re.fullmatch("[0-9]+", answer.text) is not None for answer in answers)
+    formed = sum(
+        answer.terminated and re.fullmatch("[0-9]+", answer.text) is not None for answer in answers
+    )
     return Measure(right / len(rows), formed / len(rows))
 
 
 def main() -> None:
     """Pre-train, say how good the model is on the held-out questions, and save it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=MODEL)
     arguments = parser.parse_args()

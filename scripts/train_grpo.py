@@ -1,4 +1,6 @@
-"""Train a recipe by GRPO: ``accelerate launch scripts/train_grpo.py RECIPE [KEY=VALUE]... [--out DIR] [--resume]``."""
+"""Train a recipe by GRPO: ``accelerate launch scripts/train_grpo.py RECIPE [KEY=VALUE]... [--out
+DIR] [--resume]``.
+"""
 
 import sys
 

@@ -1,4 +1,6 @@
-"""Train a recipe by REINFORCE: ``python scripts/train_reinforce.py RECIPE [KEY=VALUE]... [--out DIR] [--resume]``."""
+"""Train a recipe by REINFORCE: ``python scripts/train_reinforce.py RECIPE [KEY=VALUE]... [--out
+DIR] [--resume]``.
+"""
 
 import sys
 

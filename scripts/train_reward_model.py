@@ -1,4 +1,6 @@
-"""Train the reward model of a recipe: ``python scripts/train_reward_model.py RECIPE [KEY=VALUE]... [--out DIR]``."""
+"""Train the reward model of a recipe: ``python scripts/train_reward_model.py RECIPE [KEY=VALUE]...
+[--out DIR]``.
+"""
 
 import sys
 

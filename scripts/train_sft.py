@@ -1,4 +1,6 @@
-"""Supervised warm start of a recipe with ``sft:``: ``python scripts/train_sft.py RECIPE [KEY=VALUE]... [--out DIR]``."""
+"""Supervised warm start of a recipe with ``sft:``: ``python scripts/train_sft.py RECIPE
+[KEY=VALUE]... [--out DIR]``.
+"""
 
 import sys
 

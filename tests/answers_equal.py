@@ -1,4 +1,6 @@
-"""Answers as MATH, AIME, OlympiadBench, Minerva and SciBench write them: a gold answer, then the same or another value."""
+"""Answers as MATH, AIME, OlympiadBench, Minerva and SciBench write them: a gold answer, then the
+same or another value.
+"""
 
 
 def pairs(table: str) -> list[tuple[str, str]]:

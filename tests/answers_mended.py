@@ -60,7 +60,10 @@ RIGHT = [
     ("42", "\\boxed{\\color{blue}{42}}"),
     ("42", "\\boxed{\\color{blue}42}"),
     ("x\\ge2", "\\boxed{x \\geqslant 2}"),
-    ("\\begin{pmatrix}1&2\\\\3&4\\end{pmatrix}", "\\left(\\begin{array}{cc}1&2\\\\3&4\\end{array}\\right)"),
+    (
+        "\\begin{pmatrix}1&2\\\\3&4\\end{pmatrix}",
+        "\\left(\\begin{array}{cc}1&2\\\\3&4\\end{array}\\right)",
+    ),
     ("Monday", "It is Monday."),
     ("3:4", "The ratio is 3:4."),
     ("-7", "\\boxed{{-}7}"),

@@ -1,4 +1,6 @@
-"""Completions of many styles and ten languages: a gold answer and what was said, with ⏎ for a new line."""
+"""Completions of many styles and ten languages: a gold answer and what was said, with ⏎ for a new
+line.
+"""
 
 
 def _table(text: str) -> list[tuple[str, str]]:

@@ -1,14 +1,18 @@
 # ruff: noqa: E501
-"""Programs that compute nothing: they look for what is expected of them, or write a result that should pass for any.
+"""Programs that compute nothing: they look for what is expected of them, or write a result that
+should pass for any.
 
-``CHANNELS`` read what the sandbox shows beside the arguments, and are graded where only yes or no, True or False are right.
-``FORGERS`` make a result seem what it is not; they are graded as a call of ``f`` that should return ``2 * x + 1``, and as a
-program that should print it.
+``CHANNELS`` read what the sandbox shows beside the arguments, and are graded where only yes or no,
+True or False are right. ``FORGERS`` make a result seem what it is not; they are graded as a call of
+``f`` that should return ``2 * x + 1``, and as a program that should print it.
 """
 
 READ = {
     "the limit of a file": "resource.getrlimit(resource.RLIMIT_FSIZE)[0] - 2**20",
-    "all limits": "sum(resource.getrlimit(getattr(resource, n))[0] for n in dir(resource) if n.startswith('RLIMIT'))",
+    "all limits": (
+        "sum(resource.getrlimit(getattr(resource, n))[0] for n in dir(resource) if"
+        " n.startswith('RLIMIT'))"
+    ),
     "how far its output can grow": "grown(1)",
     "how far its errors can grow": "grown(2)",
     "the size of its input": "os.fstat(0).st_size",
@@ -41,8 +45,14 @@ READ = {
     "its modules": "len(sys.modules)",
     "the depth of the stack": "len(traceback.extract_stack())",
     "the names on the stack": "sum(len(frame.f_locals) for frame, _ in traceback.walk_stack(None))",
-    "the numbers on the stack": "sum(v for frame, _ in traceback.walk_stack(None) for v in frame.f_locals.values() if type(v) is int)",
-    "the texts on the stack": "sum(len(v) for frame, _ in traceback.walk_stack(None) for v in frame.f_locals.values() if isinstance(v, (str, bytes, dict)))",
+    "the numbers on the stack": (
+        "sum(v for frame, _ in traceback.walk_stack(None) for v in frame.f_locals.values() if"
+        " type(v) is int)"
+    ),
+    "the texts on the stack": (
+        "sum(len(v) for frame, _ in traceback.walk_stack(None) for v in frame.f_locals.values() if"
+        " isinstance(v, (str, bytes, dict)))"
+    ),
     "its processors": "len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else 1",
     "the load": "int(os.getloadavg()[0] * 100)",
     "the temporary folder": "len(os.listdir('/tmp'))",
@@ -51,7 +61,8 @@ READ = {
 """Expressions for a number: where it is even the answer is yes."""
 
 CHANNELS = {
-    name: f"""
+    name: (
+        f"""
 import gc, os, random, sys, threading, time, traceback
 try: import resource
 except ImportError: pass
@@ -83,11 +94,13 @@ def f(x):
     except BaseException: return False
 if __name__ == '__main__': print('yes' if f(1) else 'no')
 """
+    )
     for name, read in READ.items()
 }
 
 SECRETS = {
-    "the memory of the process": r"""
+    "the memory of the process": (
+        r"""
 import ctypes, gc, os
 def f(x):
     # Written to a pipe by the kernel, so that what cannot be read is an error and no crash.
@@ -100,8 +113,10 @@ def f(x):
                 data = os.read(ends[0], 4096); at = data.find(wanted)
                 while at >= 0: seen.add(data[at:at + 24]); at = data.find(wanted, at + 1)
     return [one for one in seen if one[8:16].isalnum()]
-""",
-    "the objects of the collector": r"""
+"""
+    ),
+    "the objects of the collector": (
+        r"""
 import gc
 def f(x):
     wanted, found = bytes.fromhex(x).decode(), []
@@ -111,8 +126,10 @@ def f(x):
         elif depth and type(one) is dict: [look(part, depth - 1) for pair in one.items() for part in pair]
     for one in gc.get_objects(): look(one, 4)
     return found
-""",
-    "the stack": r"""
+"""
+    ),
+    "the stack": (
+        r"""
 import sys
 def f(x):
     wanted, found, frame = bytes.fromhex(x).decode(), [], sys._getframe()
@@ -122,8 +139,10 @@ def f(x):
             if wanted in text: found.append(text[text.index(wanted):][:24].encode())
         frame = frame.f_back
     return found
-""",
-    "every descriptor and file": r"""
+"""
+    ),
+    "every descriptor and file": (
+        r"""
 import os
 def f(x):
     wanted, found = bytes.fromhex(x), []
@@ -139,11 +158,20 @@ def f(x):
             if wanted in data: found.append(data[data.index(wanted):][:24])
         except OSError: pass
     return found
-""",
+"""
+    ),
 }
-"""Called with a mark in hexadecimal digits: they return what follows on it wherever they find it."""
+"""Called with a mark in hexadecimal digits: they return what follows on it wherever they find
+it.
+"""
 
-NONCE = "import os, sys\ndef nonce():\n    frame = sys._getframe()\n    while frame:\n        for n in (frame.f_locals.get('nonce'), (frame.f_locals.get('job') or {}).get('nonce') if isinstance(frame.f_locals.get('job'), dict) else None, (frame.f_globals.get('_job') or {}).get('nonce')):\n            if isinstance(n, str): return n\n        frame = frame.f_back\n"
+NONCE = (
+    "import os, sys\ndef nonce():\n    frame = sys._getframe()\n    while frame:\n        for n in"
+    " (frame.f_locals.get('nonce'), (frame.f_locals.get('job') or {}).get('nonce') if"
+    " isinstance(frame.f_locals.get('job'), dict) else None, (frame.f_globals.get('_job') or"
+    " {}).get('nonce')):\n            if isinstance(n, str): return n\n        frame ="
+    " frame.f_back\n"
+)
 
 FORGERS = {
     "an int that shows another": "class A(int):\n    def __repr__(self): return '3'\n    __str__ = __repr__\n    __index__ = __int__ = lambda self: 3\ndef f(x): return A(0)\nprint(A(0))",

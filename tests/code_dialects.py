@@ -1,7 +1,9 @@
 # ruff: noqa: E501
-"""Rows as public data sets of programming tasks have them: the columns, programs that are right, programs that are wrong.
+"""Rows as public data sets of programming tasks have them: the columns, programs that are right,
+programs that are wrong.
 
-``READ`` are judged, ``REFUSED`` are None with the words given: what cannot be judged is neither right nor wrong.
+``READ`` are judged, ``REFUSED`` are None with the words given: what cannot be judged is neither
+right nor wrong.
 """
 
 import json
@@ -26,16 +28,25 @@ _TWO = {"inputs": ["1 2", "3 4"], "outputs": ["3", "7"]}
 _CALLS = {"fn_name": "add", "inputs": [[1, 2], [3, 4]], "outputs": [[3], [7]]}
 _PRIME = [{"type": "function_call", "fn_name": "add", "input": [1, 2], "output": [3]},
           {"type": "function_call", "fn_name": "add", "input": [3, 4], "output": [7]}]  # fmt: skip
-_PRIME_STDIN = [{"type": "stdin_stdout", "fn_name": None, "input": "1 2\n", "output": "3\n"},
-                {"type": "stdin_stdout", "fn_name": None, "input": "3 4\n", "output": "7\n"}]  # fmt: skip
+_PRIME_STDIN = [
+    {"type": "stdin_stdout", "fn_name": None, "input": "1 2\n", "output": "3\n"},
+    # fmt: skip
+    {"type": "stdin_stdout", "fn_name": None, "input": "3 4\n", "output": "7\n"},
+]
 _PROGRAM = ([SUM], [LAST, NOTHING, "print(3)", "print('3\\n7')"])
-_FUNCTION = ([ADD, METHOD], [SUBTRACT, NOTHING, "def add(a, b): return 3", "def add(a, b): return str(a + b)"])
+_FUNCTION = (
+    [ADD, METHOD],
+    [SUBTRACT, NOTHING, "def add(a, b): return 3", "def add(a, b): return str(a + b)"],
+)
 _SORT = "def order(xs): return sorted(xs)"
 
 READ = {
     "APPS programs": ({"tests": _TWO}, *_PROGRAM),
     "APPS programs as JSON": ({"tests": json.dumps(_TWO)}, *_PROGRAM),
-    "APPS programs, texts as lines": ({"tests": {"inputs": [["1 2"], ["3 4"]], "outputs": [["3"], ["7"]]}}, *_PROGRAM),
+    "APPS programs, texts as lines": (
+        {"tests": {"inputs": [["1 2"], ["3 4"]], "outputs": [["3"], ["7"]]}},
+        *_PROGRAM,
+    ),
     "APPS calls": ({"tests": {**_CALLS, "outputs": [3, 7]}}, *_FUNCTION),
     "APPS calls, wrapped": ({"tests": _CALLS}, *_FUNCTION),
     "APPS calls, wrapped, as JSON": ({"tests": json.dumps(_CALLS)}, *_FUNCTION),
@@ -50,7 +61,13 @@ READ = {
         ["def order(xs): return xs", "def order(xs): return sorted(xs) if xs[1:] else xs[0]"],
     ),
     "a row of APPS": (
-        {"tests": {"input_output": json.dumps(_CALLS), "starter_code": "", "difficulty": "interview"}},
+        {
+            "tests": {
+                "input_output": json.dumps(_CALLS),
+                "starter_code": "",
+                "difficulty": "interview",
+            }
+        },
         *_FUNCTION,
     ),
     "a row of TACO": ({"tests": {"input_output": _TWO, "url": None}}, *_PROGRAM),
@@ -68,7 +85,10 @@ READ = {
         *_PROGRAM,
     ),
     "a list of paired calls": ({"tests": [_CALLS]}, *_FUNCTION),
-    "LiveCodeBench, programs": ({"tests": json.dumps(_stdin(("1 2", "3"), ("3 4\n", "7\n")))}, *_PROGRAM),
+    "LiveCodeBench, programs": (
+        {"tests": json.dumps(_stdin(("1 2", "3"), ("3 4\n", "7\n")))},
+        *_PROGRAM,
+    ),
     "LiveCodeBench, functional": (
         {"tests": json.dumps(_functional(("1\n2", "3"), ("3\n4", "7"))), "entry_point": "add"},
         *_FUNCTION,
@@ -78,8 +98,14 @@ READ = {
         *_FUNCTION,
     ),
     "LiveCodeBench, a list and a text": (
-        {"tests": _functional(('["a", "b"]\n"-"', '"a-b"'), ('["x"]\n"-"', '"x"')), "entry_point": "joined"},
-        ["class Solution:\n    def joined(self, xs: List[str], by: str) -> str: return by.join(xs)"],
+        {
+            "tests": _functional(('["a", "b"]\n"-"', '"a-b"'), ('["x"]\n"-"', '"x"')),
+            "entry_point": "joined",
+        },
+        [
+            "class Solution:\n    def joined(self, xs: List[str], by: str) -> str: return"
+            " by.join(xs)"
+        ],
         ["def joined(xs, by): return xs", "def joined(xs, by): return 'a-b'"],
     ),
     "LiveCodeBench, a row": (
@@ -95,7 +121,11 @@ READ = {
     "LiveCodeBench, true and null": (
         {"tests": _functional(("1", "true"), ("0", "null")), "entry_point": "f"},
         ["def f(x): return True if x else None"],
-        ["def f(x): return 1 if x else None", "def f(x): return bool(x)", "def f(x): return 'true' if x else 'null'"],
+        [
+            "def f(x): return 1 if x else None",
+            "def f(x): return bool(x)",
+            "def f(x): return 'true' if x else 'null'",
+        ],
     ),
     "CodeContests": ({"tests": {"input": ["1 2", "3 4"], "output": ["3", "7"]}}, *_PROGRAM),
     "CodeContests, a row": (
@@ -113,14 +143,20 @@ READ = {
     "Codeforces": (
         {
             "tests": {
-                "official_tests": [{"input": "1 2", "output": "3"}, {"input": "3 4", "output": "7"}],
+                "official_tests": [
+                    {"input": "1 2", "output": "3"},
+                    {"input": "3 4", "output": "7"},
+                ],
                 "generated_checker": None,
                 "input_mode": "stdio",
             }
         },
         *_PROGRAM,
     ),
-    "SYNTHETIC-1, programs": ({"tests": {"language": "python", "test_cases": _PRIME_STDIN}}, *_PROGRAM),
+    "SYNTHETIC-1, programs": (
+        {"tests": {"language": "python", "test_cases": _PRIME_STDIN}},
+        *_PROGRAM,
+    ),
     "SYNTHETIC-1, calls": ({"tests": {"language": "python", "test_cases": _PRIME}}, *_FUNCTION),
     "SYNTHETIC-1, as the text of a dict": (
         {"tests": repr({"language": "python", "test_cases": _PRIME_STDIN})},
@@ -153,7 +189,10 @@ READ = {
     "MBPP, sanitized": (
         {
             "tests": {
-                "test_list": ["assert math.isclose(half(1), 0.5, rel_tol=1e-3)", "assert half(3) == 1.5"],
+                "test_list": [
+                    "assert math.isclose(half(1), 0.5, rel_tol=1e-3)",
+                    "assert half(3) == 1.5",
+                ],
                 "test_imports": ["import math"],
             }
         },
@@ -162,7 +201,10 @@ READ = {
     ),
     "LeetCodeDataset": (
         {
-            "tests": "def check(candidate):\n    assert candidate(a = 1, b = 2) == 3\n    assert candidate(a = 3, b = 4) == 7\n",
+            "tests": (
+                "def check(candidate):\n    assert candidate(a = 1, b = 2) == 3\n    assert"
+                " candidate(a = 3, b = 4) == 7\n"
+            ),
             "entry_point": "Solution().add",
         },
         [METHOD],
@@ -353,10 +395,19 @@ def check(candidate):
         assert decode(candidate(text)) == text
         assert candidate(text) != text
 """
-_IN_PLACE = "from solution import turn\ndef test_turn():\n    m = [[1, 2], [3, 4]]\n    turn(m)\n    assert m == [[3, 1], [4, 2]]\n"
+_IN_PLACE = (
+    "from solution import turn\ndef test_turn():\n    m = [[1, 2], [3, 4]]\n    turn(m)\n    assert"
+    " m == [[3, 1], [4, 2]]\n"
+)
 _ADDS = (
     [ADD, ADD + "\nif __name__ == '__main__':\n    print(add(1, 2))"],
-    [SUBTRACT, NOTHING, "def add(a, b): return 3", "def add(a, b): return str(a + b)", "def add(*_): raise TypeError"],
+    [
+        SUBTRACT,
+        NOTHING,
+        "def add(a, b): return 3",
+        "def add(a, b): return str(a + b)",
+        "def add(*_): raise TypeError",
+    ],
 )
 _STACKS = (
     [STACK],
@@ -371,7 +422,10 @@ _STACKS = (
 
 READ |= {
     "HumanEval, loops": ({"tests": _LOOPS, "entry_point": "add"}, *_ADDS),
-    "HumanEval, loops in a row": ({"tests": {"test": _LOOPS, "entry_point": "add", "prompt": "def add"}}, *_ADDS),
+    "HumanEval, loops in a row": (
+        {"tests": {"test": _LOOPS, "entry_point": "add", "prompt": "def add"}},
+        *_ADDS,
+    ),
     "HumanEval, called by its name": ({"tests": _LOOPS + "\ncheck(add)\n"}, *_ADDS),
     "HumanEval, there and back": (
         {"tests": _CODEC, "entry_point": "encode"},
@@ -391,7 +445,10 @@ READ |= {
     ),
     "KodCode": (
         {
-            "tests": "from solution import add\n\ndef test_add():\n    assert add(1, 2) == 3\n\ndef test_negative():\n    assert add(-1, -2) == -3\n"
+            "tests": (
+                "from solution import add\n\ndef test_add():\n    assert add(1, 2) == 3\n\ndef"
+                " test_negative():\n    assert add(-1, -2) == -3\n"
+            )
         },
         *_ADDS,
     ),
@@ -428,48 +485,76 @@ READ |= {
     ),
     "results of the standard library": (
         {
-            "tests": "from fractions import Fraction\nfrom decimal import Decimal\nimport datetime\nfrom solution import f, d, g\ndef test_f():\n    assert f(1, 2) == Fraction(1, 2)\n    assert d('1.10') == Decimal('1.1')\n    assert g(2020) == datetime.date(2020, 1, 1)"
+            "tests": (
+                "from fractions import Fraction\nfrom decimal import Decimal\nimport datetime\nfrom"
+                " solution import f, d, g\ndef test_f():\n    assert f(1, 2) == Fraction(1, 2)\n   "
+                " assert d('1.10') == Decimal('1.1')\n    assert g(2020) == datetime.date(2020,"
+                " 1, 1)"
+            )
         },
         [
-            "from fractions import Fraction as f\nfrom decimal import Decimal as d\nimport datetime\ndef g(y): return datetime.date(y, 1, 1)"
+            "from fractions import Fraction as f\nfrom decimal import Decimal as d\nimport"
+            " datetime\ndef g(y): return datetime.date(y, 1, 1)"
         ],
         ["def f(a, b): return 1\ndef d(x): return x\ndef g(y): return y"],
     ),
     "generators": (
         {
-            "tests": "from solution import f\ndef test_f():\n    assert list(f(3)) == [0, 1, 2]\n    assert sorted(f(2)) == [0, 1]\n    total = 0\n    for x in f(4):\n        total += x\n    assert total == 6\n    assert next(iter(f(2))) == 0"
+            "tests": (
+                "from solution import f\ndef test_f():\n    assert list(f(3)) == [0, 1, 2]\n   "
+                " assert sorted(f(2)) == [0, 1]\n    total = 0\n    for x in f(4):\n        total"
+                " += x\n    assert total == 6\n    assert next(iter(f(2))) == 0"
+            )
         },
         ["def f(n): yield from range(n)", "def f(n): return list(range(n))"],
         ["def f(n): yield from range(n + 1)", "def f(n): return n"],
     ),
     "what follows hangs on what came": (
         {
-            "tests": "from solution import primes, is_prime\ndef test_p():\n    found = primes(12)\n    assert len(found) == 5\n    for p in found:\n        assert is_prime(p)\n        assert not is_prime(p * 2 + (p == 1))"
+            "tests": (
+                "from solution import primes, is_prime\ndef test_p():\n    found = primes(12)\n   "
+                " assert len(found) == 5\n    for p in found:\n        assert is_prime(p)\n       "
+                " assert not is_prime(p * 2 + (p == 1))"
+            )
         },
         [
-            "def is_prime(n): return n > 1 and all(n % i for i in range(2, n))\ndef primes(n): return [i for i in range(n) if is_prime(i)]"
+            "def is_prime(n): return n > 1 and all(n % i for i in range(2, n))\ndef primes(n):"
+            " return [i for i in range(n) if is_prime(i)]"
         ],
         [
             "def is_prime(n): return True\ndef primes(n): return [2, 3, 5, 7, 11]",
-            "def is_prime(n): return n > 1 and all(n % i for i in range(2, n))\ndef primes(n): return []",
+            (
+                "def is_prime(n): return n > 1 and all(n % i for i in range(2, n))\ndef primes(n):"
+                " return []"
+            ),
         ],
     ),
     "a first test that cannot be foreseen": (
         {
-            "tests": "from solution import f\ndef test_a():\n    x = [7, 8][f(0) * 1 if f(0) < 2 else 9]\n    y = [1][f(1) - f(1)] + int(str(f(1)))\n    assert x == 7 and y == 2\ndef test_b():\n    assert f(5) == 5\ndef test_c():\n    assert f(6) == 6"
+            "tests": (
+                "from solution import f\ndef test_a():\n    x = [7, 8][f(0) * 1 if f(0) < 2 else"
+                " 9]\n    y = [1][f(1) - f(1)] + int(str(f(1)))\n    assert x == 7 and y == 2\ndef"
+                " test_b():\n    assert f(5) == 5\ndef test_c():\n    assert f(6) == 6"
+            )
         },
         ["def f(x): return x"],
         ["def f(x): return x if x < 5 else 0", "def f(x): return x if x < 6 else 0"],
     ),
     "a linked list": (
         {
-            "tests": "from solution import Node, total\ndef test_l():\n    a = Node(1)\n    b = Node(2)\n    a.next = b\n    assert a.next.value == 2\n    assert a.next.next is None\n    assert total(a) == 3"
+            "tests": (
+                "from solution import Node, total\ndef test_l():\n    a = Node(1)\n    b ="
+                " Node(2)\n    a.next = b\n    assert a.next.value == 2\n    assert a.next.next is"
+                " None\n    assert total(a) == 3"
+            )
         },
         [
-            "class Node:\n    def __init__(self, value): self.value, self.next = value, None\ndef total(n):\n    s = 0\n    while n: s, n = s + n.value, n.next\n    return s"
+            "class Node:\n    def __init__(self, value): self.value, self.next = value, None\ndef"
+            " total(n):\n    s = 0\n    while n: s, n = s + n.value, n.next\n    return s"
         ],
         [
-            "class Node:\n    def __init__(self, value): self.value, self.next = value, None\ndef total(n): return n.value"
+            "class Node:\n    def __init__(self, value): self.value, self.next = value, None\ndef"
+            " total(n): return n.value"
         ],
     ),
 }
@@ -477,14 +562,25 @@ READ |= {
 READ |= {
     "tests: autouse fixture": (
         {
-            "tests": "import pytest\nfrom solution import Solution\nclass TestX:\n    @pytest.fixture(autouse=True)\n    def setup(self):\n        self.s = Solution()\n    def test_a(self):\n        assert self.s.add(1,2)==3\n    @pytest.mark.parametrize('a,b', [(1,2),(3,4)])\n    def test_b(self,a,b):\n        assert self.s.add(a,b)==a+b"
+            "tests": (
+                "import pytest\nfrom solution import Solution\nclass TestX:\n   "
+                " @pytest.fixture(autouse=True)\n    def setup(self):\n        self.s ="
+                " Solution()\n    def test_a(self):\n        assert self.s.add(1,2)==3\n   "
+                " @pytest.mark.parametrize('a,b', [(1,2),(3,4)])\n    def test_b(self,a,b):\n      "
+                "  assert self.s.add(a,b)==a+b"
+            )
         },
         ["class Solution:\n    def add(self,a,b): return a+b"],
         ["class Solution:\n    def add(self,a,b): return a*b+1"],
     ),
     "tests: raises value": (
         {
-            "tests": "import pytest\nfrom solution import f\ndef test_f():\n    with pytest.raises(ValueError) as e:\n        f(-1)\n    assert str(e.value) == 'negative'\n    assert e.type is ValueError\n    with pytest.raises((TypeError, ValueError), match=r'neg'):\n        f(-2)\n    assert f(4) == 2"
+            "tests": (
+                "import pytest\nfrom solution import f\ndef test_f():\n    with"
+                " pytest.raises(ValueError) as e:\n        f(-1)\n    assert str(e.value) =="
+                " 'negative'\n    assert e.type is ValueError\n    with pytest.raises((TypeError,"
+                " ValueError), match=r'neg'):\n        f(-2)\n    assert f(4) == 2"
+            )
         },
         ["def f(x):\n    if x<0: raise ValueError('negative')\n    return x//2"],
         [
@@ -496,7 +592,11 @@ READ |= {
     ),
     "tests: dict result": (
         {
-            "tests": "from solution import count\ndef test():\n    r = count('aab')\n    assert r['a'] == 2\n    assert r.get('z', 0) == 0\n    assert set(r.keys()) == {'a','b'}\n    assert sum(r.values()) == 3\n    assert isinstance(r, dict)"
+            "tests": (
+                "from solution import count\ndef test():\n    r = count('aab')\n    assert r['a']"
+                " == 2\n    assert r.get('z', 0) == 0\n    assert set(r.keys()) == {'a','b'}\n   "
+                " assert sum(r.values()) == 3\n    assert isinstance(r, dict)"
+            )
         },
         [
             "from collections import Counter\ndef count(s): return Counter(s)",
@@ -506,46 +606,82 @@ READ |= {
     ),
     "tests: bank": (
         {
-            "tests": "import pytest\nfrom solution import Account, InsufficientFunds\n\ndef test_bank():\n    a = Account('x', 100)\n    a.deposit(50)\n    assert a.balance == 150\n    with pytest.raises(InsufficientFunds):\n        a.withdraw(1000)\n    a.withdraw(150)\n    assert a.balance == 0\n    assert str(a) == 'x: 0'\n    assert repr(a).startswith('<')\n    b = Account('y')\n    a.deposit(10)\n    a.transfer(b, 4)\n    assert (a.balance, b.balance) == (6, 4)"
+            "tests": (
+                "import pytest\nfrom solution import Account, InsufficientFunds\n\ndef"
+                " test_bank():\n    a = Account('x', 100)\n    a.deposit(50)\n    assert a.balance"
+                " == 150\n    with pytest.raises(InsufficientFunds):\n        a.withdraw(1000)\n   "
+                " a.withdraw(150)\n    assert a.balance == 0\n    assert str(a) == 'x: 0'\n   "
+                " assert repr(a).startswith('<')\n    b = Account('y')\n    a.deposit(10)\n   "
+                " a.transfer(b, 4)\n    assert (a.balance, b.balance) == (6, 4)"
+            )
         },
         [
-            "class InsufficientFunds(Exception): pass\nclass Account:\n    def __init__(self,n,b=0): self.n=n; self.balance=b\n    def deposit(self,x): self.balance+=x\n    def withdraw(self,x):\n        if x>self.balance: raise InsufficientFunds()\n        self.balance-=x\n    def transfer(self,o,x): self.withdraw(x); o.deposit(x)\n    def __str__(self): return f'{self.n}: {self.balance}'"
+            "class InsufficientFunds(Exception): pass\nclass Account:\n    def"
+            " __init__(self,n,b=0): self.n=n; self.balance=b\n    def deposit(self,x):"
+            " self.balance+=x\n    def withdraw(self,x):\n        if x>self.balance: raise"
+            " InsufficientFunds()\n        self.balance-=x\n    def transfer(self,o,x):"
+            " self.withdraw(x); o.deposit(x)\n    def __str__(self): return f'{self.n}:"
+            " {self.balance}'"
         ],
         [
-            "class InsufficientFunds(Exception): pass\nclass Account:\n    def __init__(self,n,b=0): self.n=n; self.balance=b\n    def deposit(self,x): self.balance+=x\n    def withdraw(self,x):\n        if x>self.balance: raise InsufficientFunds()\n        self.balance-=x\n    def transfer(self,o,x): self.withdraw(x)\n    def __str__(self): return f'{self.n}: {self.balance}'"
+            "class InsufficientFunds(Exception): pass\nclass Account:\n    def"
+            " __init__(self,n,b=0): self.n=n; self.balance=b\n    def deposit(self,x):"
+            " self.balance+=x\n    def withdraw(self,x):\n        if x>self.balance: raise"
+            " InsufficientFunds()\n        self.balance-=x\n    def transfer(self,o,x):"
+            " self.withdraw(x)\n    def __str__(self): return f'{self.n}: {self.balance}'"
         ],
     ),
     "tests: helper in tests": (
         {
-            "tests": "from solution import sort\ndef is_sorted(xs):\n    return all(a <= b for a, b in zip(xs, xs[1:]))\ndef test_sort():\n    import random\n    for n in range(20):\n        xs = [random.randint(0, 99) for _ in range(n)]\n        out = sort(list(xs))\n        assert is_sorted(out)\n        assert sorted(xs) == out"
+            "tests": (
+                "from solution import sort\ndef is_sorted(xs):\n    return all(a <= b for a, b in"
+                " zip(xs, xs[1:]))\ndef test_sort():\n    import random\n    for n in range(20):\n "
+                "       xs = [random.randint(0, 99) for _ in range(n)]\n        out ="
+                " sort(list(xs))\n        assert is_sorted(out)\n        assert sorted(xs) == out"
+            )
         },
         ["def sort(x): return sorted(x)", "def sort(x):\n    x.sort()\n    return x"],
         ["def sort(x): return []", "def sort(x): return x", "def sort(x): x.clear(); return x"],
     ),
     "tests: module const": (
         {
-            "tests": "import solution\ndef test():\n    assert solution.LIMIT == 3\n    assert solution.double(solution.LIMIT) == 6\n    assert hasattr(solution, 'double')"
+            "tests": (
+                "import solution\ndef test():\n    assert solution.LIMIT == 3\n    assert"
+                " solution.double(solution.LIMIT) == 6\n    assert hasattr(solution, 'double')"
+            )
         },
         ["LIMIT=3\ndef double(x): return 2*x"],
         ["LIMIT=4\ndef double(x): return 2*x", "def double(x): return 2*x"],
     ),
     "tests: truthy": (
         {
-            "tests": "from solution import ok\ndef test():\n    assert ok('()') is True\n    assert ok('(') is False\n    assert ok('') == True\n    assert not ok(')(')\n    assert ok('()()') and ok('(())')\n    assert (ok('()'), ok(')')) == (True, False)\n    assert [ok(s) for s in ('(', '()')] == [False, True]"
+            "tests": (
+                "from solution import ok\ndef test():\n    assert ok('()') is True\n    assert"
+                " ok('(') is False\n    assert ok('') == True\n    assert not ok(')(')\n    assert"
+                " ok('()()') and ok('(())')\n    assert (ok('()'), ok(')')) == (True, False)\n   "
+                " assert [ok(s) for s in ('(', '()')] == [False, True]"
+            )
         },
         [
-            "def ok(s):\n    d=0\n    for c in s:\n        d+=1 if c=='(' else -1\n        if d<0: return False\n    return d==0"
+            "def ok(s):\n    d=0\n    for c in s:\n        d+=1 if c=='(' else -1\n        if d<0:"
+            " return False\n    return d==0"
         ],
         [
             "def ok(s): return True",
             "def ok(s): return False",
             "def ok(s): return s.count('(')==s.count(')')",
-            "def ok(s):\n    d=0\n    for c in s:\n        d+=1 if c=='(' else -1\n        if d<0: return 0\n    return int(d==0)",
+            (
+                "def ok(s):\n    d=0\n    for c in s:\n        d+=1 if c=='(' else -1\n        if"
+                " d<0: return 0\n    return int(d==0)"
+            ),
         ],
     ),
     "tests: check with while": (
         {
-            "tests": "def check(f):\n    i = 0\n    while i < 5:\n        assert f(i) == i * i, i\n        i += 1\n",
+            "tests": (
+                "def check(f):\n    i = 0\n    while i < 5:\n        assert f(i) == i * i, i\n     "
+                "   i += 1\n"
+            ),
             "entry_point": "g",
         },
         ["def g(x): return x*x"],
@@ -553,50 +689,92 @@ READ |= {
     ),
     "tests: linked list walk": (
         {
-            "tests": "from solution import ListNode, reverse\ndef build(xs):\n    head = None\n    for x in reversed(xs):\n        node = ListNode(x)\n        node.next = head\n        head = node\n    return head\ndef listed(node):\n    out = []\n    while node:\n        out.append(node.val)\n        node = node.next\n    return out\ndef test_r():\n    assert listed(reverse(build([1,2,3]))) == [3,2,1]\n    assert listed(reverse(build([]))) == []"
+            "tests": (
+                "from solution import ListNode, reverse\ndef build(xs):\n    head = None\n    for x"
+                " in reversed(xs):\n        node = ListNode(x)\n        node.next = head\n       "
+                " head = node\n    return head\ndef listed(node):\n    out = []\n    while node:\n "
+                "       out.append(node.val)\n        node = node.next\n    return out\ndef"
+                " test_r():\n    assert listed(reverse(build([1,2,3]))) == [3,2,1]\n    assert"
+                " listed(reverse(build([]))) == []"
+            )
         },
         [
-            "class ListNode:\n    def __init__(self,val=0,next=None): self.val=val; self.next=next\ndef reverse(h):\n    p=None\n    while h: h.next,p,h=p,h,h.next\n    return p"
+            "class ListNode:\n    def __init__(self,val=0,next=None): self.val=val;"
+            " self.next=next\ndef reverse(h):\n    p=None\n    while h: h.next,p,h=p,h,h.next\n   "
+            " return p"
         ],
         [
-            "class ListNode:\n    def __init__(self,val=0,next=None): self.val=val; self.next=next\ndef reverse(h): return h"
+            "class ListNode:\n    def __init__(self,val=0,next=None): self.val=val;"
+            " self.next=next\ndef reverse(h): return h"
         ],
     ),
     "tests: iterator class": (
         {
-            "tests": "from solution import Countdown\ndef test_c():\n    assert list(Countdown(3)) == [3,2,1]\n    it = iter(Countdown(2))\n    assert next(it) == 2\n    assert [x for x in Countdown(1)] == [1]\n    total = 0\n    for x in Countdown(4):\n        total += x\n    assert total == 10"
+            "tests": (
+                "from solution import Countdown\ndef test_c():\n    assert list(Countdown(3)) =="
+                " [3,2,1]\n    it = iter(Countdown(2))\n    assert next(it) == 2\n    assert [x for"
+                " x in Countdown(1)] == [1]\n    total = 0\n    for x in Countdown(4):\n       "
+                " total += x\n    assert total == 10"
+            )
         },
         [
-            "class Countdown:\n    def __init__(self,n): self.n=n\n    def __iter__(self):\n        n=self.n\n        while n: yield n; n-=1"
+            "class Countdown:\n    def __init__(self,n): self.n=n\n    def __iter__(self):\n       "
+            " n=self.n\n        while n: yield n; n-=1"
         ],
-        ["class Countdown:\n    def __init__(self,n): self.n=n\n    def __iter__(self): return iter(range(self.n))"],
+        [
+            "class Countdown:\n    def __init__(self,n): self.n=n\n    def __iter__(self): return"
+            " iter(range(self.n))"
+        ],
     ),
     "tests: context manager": (
         {
-            "tests": "from solution import Timer\ndef test_t():\n    with Timer() as t:\n        x = 1\n    assert t.closed is True\n    assert Timer().closed is False"
+            "tests": (
+                "from solution import Timer\ndef test_t():\n    with Timer() as t:\n        x = 1\n"
+                "    assert t.closed is True\n    assert Timer().closed is False"
+            )
         },
         [
-            "class Timer:\n    closed=False\n    def __enter__(self): return self\n    def __exit__(self,*a): self.closed=True"
+            "class Timer:\n    closed=False\n    def __enter__(self): return self\n    def"
+            " __exit__(self,*a): self.closed=True"
         ],
-        ["class Timer:\n    closed=False\n    def __enter__(self): return self\n    def __exit__(self,*a): pass"],
+        [
+            "class Timer:\n    closed=False\n    def __enter__(self): return self\n    def"
+            " __exit__(self,*a): pass"
+        ],
     ),
     "tests: vector operators": (
         {
-            "tests": "from solution import Vector\ndef test_v():\n    v = Vector(1, 2) + Vector(3, 4)\n    assert (v.x, v.y) == (4, 6)\n    w = v * 2\n    assert w.x == 8\n    assert abs((-w).y) == 12"
+            "tests": (
+                "from solution import Vector\ndef test_v():\n    v = Vector(1, 2) + Vector(3, 4)\n "
+                "   assert (v.x, v.y) == (4, 6)\n    w = v * 2\n    assert w.x == 8\n    assert"
+                " abs((-w).y) == 12"
+            )
         },
         [
-            "class Vector:\n    def __init__(self,x,y): self.x=x; self.y=y\n    def __add__(self,o): return Vector(self.x+o.x,self.y+o.y)\n    def __mul__(self,k): return Vector(self.x*k,self.y*k)\n    def __neg__(self): return Vector(-self.x,-self.y)"
+            "class Vector:\n    def __init__(self,x,y): self.x=x; self.y=y\n    def"
+            " __add__(self,o): return Vector(self.x+o.x,self.y+o.y)\n    def __mul__(self,k):"
+            " return Vector(self.x*k,self.y*k)\n    def __neg__(self): return"
+            " Vector(-self.x,-self.y)"
         ],
         [
-            "class Vector:\n    def __init__(self,x,y): self.x=x; self.y=y\n    def __add__(self,o): return self\n    def __mul__(self,k): return self\n    def __neg__(self): return self"
+            "class Vector:\n    def __init__(self,x,y): self.x=x; self.y=y\n    def"
+            " __add__(self,o): return self\n    def __mul__(self,k): return self\n    def"
+            " __neg__(self): return self"
         ],
     ),
     "tests: json error": (
         {
-            "tests": "import json, pytest\nfrom solution import parse\ndef test():\n    assert parse('{\"a\": [1, null]}') == {'a': [1, None]}\n    with pytest.raises(json.JSONDecodeError):\n        parse('{')"
+            "tests": (
+                "import json, pytest\nfrom solution import parse\ndef test():\n    assert"
+                " parse('{\"a\": [1, null]}') == {'a': [1, None]}\n    with"
+                " pytest.raises(json.JSONDecodeError):\n        parse('{')"
+            )
         },
         ["import json\ndef parse(s): return json.loads(s)"],
-        ["import json\ndef parse(s):\n    try: return json.loads(s)\n    except Exception: raise KeyError(s)"],
+        [
+            "import json\ndef parse(s):\n    try: return json.loads(s)\n    except Exception: raise"
+            " KeyError(s)"
+        ],
     ),
 }
 
@@ -616,78 +794,139 @@ REFUSED = {
         {
             "tests": {
                 "public_test_cases": json.dumps(_stdin(("1", "1"))),
-                "private_test_cases": "eJxrYJmaz8gABhHdiVnVSqWlmSn5pcVKVgqGxjGlBmbGhpYGCpYGRuamxqYWRgYGFqaW",
+                "private_test_cases": (
+                    "eJxrYJmaz8gABhHdiVnVSqWlmSn5pcVKVgqGxjGlBmbGhpYGCpYGRuamxqYWRgYGFqaW"
+                ),
             }
         },
         "packed",
     ),
     "LiveCodeBench without a name": ({"tests": _functional(("1\n2", "3"))}, "names no function"),
-    "LiveCodeBench, no JSON": ({"tests": _functional(("1\nx", "3")), "entry_point": "add"}, "no JSON"),
+    "LiveCodeBench, no JSON": (
+        {"tests": _functional(("1\nx", "3")), "entry_point": "add"},
+        "no JSON",
+    ),
     "a checker": (
-        {"tests": {"official_tests": [{"input": "1", "output": "2"}], "generated_checker": "import sys"}},
+        {
+            "tests": {
+                "official_tests": [{"input": "1", "output": "2"}],
+                "generated_checker": "import sys",
+            }
+        },
         "a program of its own (generated_checker)",
     ),
-    "files": ({"tests": {"official_tests": [{"input": "1", "output": "2"}], "input_mode": "file"}}, "files"),
+    "files": (
+        {"tests": {"official_tests": [{"input": "1", "output": "2"}], "input_mode": "file"}},
+        "files",
+    ),
     "CodeContests with a file": (
         {"tests": {"public_tests": {"input": ["1"], "output": ["2"]}, "input_file": "a.in"}},
         "files",
     ),
-    "another language": ({"tests": {"language": "javascript", "test_cases": _PRIME_STDIN}}, "javascript"),
-    "another type": ({"tests": [{"type": "interactive", "input": "1", "output": "2"}]}, "type 'interactive'"),
-    "arguments without a name": ({"tests": {"inputs": [[1, 2]], "outputs": [3]}}, "no text of a program"),
+    "another language": (
+        {"tests": {"language": "javascript", "test_cases": _PRIME_STDIN}},
+        "javascript",
+    ),
+    "another type": (
+        {"tests": [{"type": "interactive", "input": "1", "output": "2"}]},
+        "type 'interactive'",
+    ),
+    "arguments without a name": (
+        {"tests": {"inputs": [[1, 2]], "outputs": [3]}},
+        "no text of a program",
+    ),
     "lists of tests or of lines": (
         {"tests": [{"input": ["1 2", "3 4"], "output": ["3", "7"]}]},
         "several tests, or of the lines of one",
     ),
     "two lengths": ({"tests": {"input": ["1", "2"], "output": ["1"]}}, "one length"),
-    "tests that call nothing": ({"tests": "def test_a():\n    assert 1 + 1 == 2"}, "never call the program"),
+    "tests that call nothing": (
+        {"tests": "def test_a():\n    assert 1 + 1 == 2"},
+        "never call the program",
+    ),
     "tests without an assert": (
         {"tests": "from solution import add\ndef test_a():\n    add(1, 2)"},
         "pass whatever the program returns",
     ),
     "tests that hold of anything": (
-        {"tests": "from solution import add\ndef test_a():\n    x = add(1, 2)\n    assert x == x\n    assert 1 < 2"},
+        {
+            "tests": (
+                "from solution import add\ndef test_a():\n    x = add(1, 2)\n    assert x == x\n   "
+                " assert 1 < 2"
+            )
+        },
         "pass whatever the program returns",
     ),
     "numpy itself": (
         {
-            "tests": "import numpy as np\nfrom solution import add\ndef test_a():\n    assert (add(np.array([1]), np.array([2])) == np.array([3])).all()"
+            "tests": (
+                "import numpy as np\nfrom solution import add\ndef test_a():\n    assert"
+                " (add(np.array([1]), np.array([2])) == np.array([3])).all()"
+            )
         },
         "use numpy.array",
     ),
     "another package": (
-        {"tests": "import pandas as pd\nfrom solution import add\ndef test_a():\n    assert add(1, 2) == 3"},
+        {
+            "tests": (
+                "import pandas as pd\nfrom solution import add\ndef test_a():\n    assert add(1, 2)"
+                " == 3"
+            )
+        },
         "import pandas",
     ),
     "what it prints": (
         {
-            "tests": "from solution import add\ndef test_a(capsys):\n    add(1, 2)\n    assert capsys.readouterr().out == '3'"
+            "tests": (
+                "from solution import add\ndef test_a(capsys):\n    add(1, 2)\n    assert"
+                " capsys.readouterr().out == '3'"
+            )
         },
         "capsys",
     ),
     "a redirected output": (
         {
-            "tests": "import io, contextlib\nfrom solution import add\ndef test_a():\n    with contextlib.redirect_stdout(io.StringIO()) as out:\n        add(1, 2)\n    assert out.getvalue() == '3'"
+            "tests": (
+                "import io, contextlib\nfrom solution import add\ndef test_a():\n    with"
+                " contextlib.redirect_stdout(io.StringIO()) as out:\n        add(1, 2)\n    assert"
+                " out.getvalue() == '3'"
+            )
         },
         "redirect_stdout",
     ),
     "a patched module": (
         {
-            "tests": "from unittest.mock import patch\nfrom solution import add\n@patch('solution.add')\ndef test_a(m):\n    assert add(1, 2) == 3"
+            "tests": (
+                "from unittest.mock import patch\nfrom solution import"
+                " add\n@patch('solution.add')\ndef test_a(m):\n    assert add(1, 2) == 3"
+            )
         },
         "import unittest.mock",
     ),
     "a function handed in": (
-        {"tests": "from solution import apply\ndef test_a():\n    assert apply(lambda x: x + 1, 2) == 3"},
+        {
+            "tests": (
+                "from solution import apply\ndef test_a():\n    assert apply(lambda x: x + 1, 2)"
+                " == 3"
+            )
+        },
         "hand the program a function",
     ),
     "objects compared": (
-        {"tests": "from solution import Point, move\ndef test_a():\n    assert move(Point(1, 2)) == Point(2, 3)"},
+        {
+            "tests": (
+                "from solution import Point, move\ndef test_a():\n    assert move(Point(1, 2)) =="
+                " Point(2, 3)"
+            )
+        },
         "compare objects of the program's own classes",
     ),
     "coroutines": (
         {
-            "tests": "import pytest\nfrom solution import add\n@pytest.mark.asyncio\nasync def test_a():\n    assert await add(1, 2) == 3"
+            "tests": (
+                "import pytest\nfrom solution import add\n@pytest.mark.asyncio\nasync def"
+                " test_a():\n    assert await add(1, 2) == 3"
+            )
         },
         "are coroutines",
     ),
@@ -701,7 +940,10 @@ REFUSED = {
     ),
     "tests that differ each time": (
         {
-            "tests": "from solution import add\nimport os\ndef test_a():\n    x = int.from_bytes(os.urandom(8), 'big')\n    assert add(x, 1) == x + 1"
+            "tests": (
+                "from solution import add\nimport os\ndef test_a():\n    x ="
+                " int.from_bytes(os.urandom(8), 'big')\n    assert add(x, 1) == x + 1"
+            )
         },
         "ask something else each time",
     ),

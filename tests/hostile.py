@@ -1,9 +1,10 @@
 # ruff: noqa: E501
-"""Programs that mean harm. Run them in a sandbox only, with a short limit: each prints ESCAPED when it got what it wanted.
+"""Programs that mean harm. Run them in a sandbox only, with a short limit: each prints ESCAPED when
+it got what it wanted.
 
-``@CANARY@`` is a file of the host, ``@LINK@`` a link to it, ``@MARK@`` a path in a folder that everyone may write,
-``@PORT@`` a TCP and UDP port that listens, ``@ABSTRACT@`` and ``@SOCKET@`` Unix sockets that listen, ``@PARENT@`` the
-process that asked for the run.
+``@CANARY@`` is a file of the host, ``@LINK@`` a link to it, ``@MARK@`` a path in a folder that
+everyone may write, ``@PORT@`` a TCP and UDP port that listens, ``@ABSTRACT@`` and ``@SOCKET@`` Unix
+sockets that listen, ``@PARENT@`` the process that asked for the run.
 """
 
 LIBC = "import ctypes, os\nlibc = ctypes.CDLL(None, use_errno=True)\n"

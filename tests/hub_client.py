@@ -46,7 +46,9 @@ for line in sys.stdin:
 
 @dataclass
 class Client:
-    """Jobs go in, answers come out; a process of its own, because HF_ENDPOINT is read when the client is imported."""
+    """Jobs go in, answers come out; a process of its own, because HF_ENDPOINT is read when the
+    client is imported.
+    """
 
     process: subprocess.Popen[str]
 
@@ -61,8 +63,15 @@ class Client:
 
 
 def environment(hub: HubServer, home: Path, **more: str) -> dict[str, str]:
-    ours = {"HF_ENDPOINT": hub.url, "HF_HOME": str(home), "HF_TOKEN": "dummy", "NO_PROXY": "127.0.0.1"}
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "HUGGING"))}
+    ours = {
+        "HF_ENDPOINT": hub.url,
+        "HF_HOME": str(home),
+        "HF_TOKEN": "dummy",
+        "NO_PROXY": "127.0.0.1",
+    }
+    kept = {
+        key: value for key, value in os.environ.items() if not key.startswith(("HF_", "HUGGING"))
+    }
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     quiet = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
     return {**kept, **ours, **quiet, **more}

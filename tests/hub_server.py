@@ -1,4 +1,6 @@
-"""A small server on 127.0.0.1 that speaks the part of the Hub's protocol that publishing and downloading use."""
+"""A small server on 127.0.0.1 that speaks the part of the Hub's protocol that publishing and
+downloading use.
+"""
 
 import base64
 import hashlib
@@ -17,7 +19,9 @@ REPO = r"(?P<repo>[\w.-]+/[\w.-]+)"
 
 @dataclass(frozen=True)
 class Blob:
-    """A file's content; of a large file that went another way (Xet) only the hash and size are known."""
+    """A file's content; of a large file that went another way (Xet) only the hash and size are
+    known.
+    """
 
     content: bytes | None
     lfs: bool
@@ -57,11 +61,12 @@ class Repo:
 
 @dataclass
 class Fault:
-    """The next ``times`` requests to a route fail: with a status, or a dropped connection (None); ``after`` acting first.
+    """The next ``times`` requests to a route fail: with a status, or a dropped connection (None);
+    ``after`` acting first.
 
-    ``do`` happens just before; with status 0 nothing fails, and the request meets what ``do`` left. ``body`` and
-    ``headers`` are what is answered, ``lie`` what becomes of a true answer; it comes ``late`` by so many seconds, or
-    is ``cut`` in its middle.
+    ``do`` happens just before; with status 0 nothing fails, and the request meets what ``do`` left.
+    ``body`` and ``headers`` are what is answered, ``lie`` what becomes of a true answer; it comes
+    ``late`` by so many seconds, or is ``cut`` in its middle.
     """
 
     route: str
@@ -100,7 +105,9 @@ def plain(content: bytes) -> Blob:
 
 
 class HubServer:
-    """The Hub's state and its routes; ``requests`` lists (route, method, path, authorization) of all that came."""
+    """The Hub's state and its routes; ``requests`` lists (route, method, path, authorization) of
+    all that came.
+    """
 
     def __init__(self) -> None:
         self.repos: dict[str, Repo] = {}
@@ -110,7 +117,9 @@ class HubServer:
         self.xet_url: str | None = None
         self.xet_objects: dict[str, bytes] = {}
         self.lock = threading.RLock()
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": self}))
+        self.http = ThreadingHTTPServer(
+            ("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": self})
+        )
         self.http.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.http.server_address[1]}"
         threading.Thread(target=self.http.serve_forever, args=(0.02,), daemon=True).start()
@@ -122,7 +131,12 @@ class HubServer:
     def routes(self) -> list[tuple[str, str, str, Callable[..., Answer]]]:
         return [
             ("create", "POST", r"/api/repos/create", self.create),
-            ("yaml", "POST", r"/api/validate-yaml", lambda body: Answer(body={"errors": [], "warnings": []})),
+            (
+                "yaml",
+                "POST",
+                r"/api/validate-yaml",
+                lambda body: Answer(body={"errors": [], "warnings": []}),
+            ),
             ("preupload", "POST", rf"/api/models/{REPO}/preupload/main", self.preupload),
             ("batch", "POST", rf"/{REPO}\.git/info/lfs/objects/batch", self.batch),
             ("put", "PUT", r"/lfs/(?P<oid>\w+)", self.put),
@@ -135,7 +149,9 @@ class HubServer:
             ("head", "HEAD", rf"/{REPO}/resolve/(?P<revision>\w+)/(?P<name>.+)", self.resolve),
         ]
 
-    def answer(self, method: str, path: str, authorization: str | None, body: bytes) -> Answer | None:
+    def answer(
+        self, method: str, path: str, authorization: str | None, body: bytes
+    ) -> Answer | None:
         """Act on one request; None means: drop the connection."""
         for route, verb, pattern, act in self.routes():
             found = re.fullmatch(pattern, path)
@@ -148,15 +164,27 @@ class HubServer:
                     return self.act(act, found, authorization, body)
                 if fault.do and not fault.after:
                     fault.do()
-                true = self.act(act, found, authorization, body) if fault.after or fault.status == 0 else None
+                true = (
+                    self.act(act, found, authorization, body)
+                    if fault.after or fault.status == 0
+                    else None
+                )
                 if fault.do and fault.after:
                     fault.do()
                 return fault.answer(true)
         self.requests.append(("unknown", method, path, authorization))
         return Answer(404, {"error": f"no route for {method} {path}"})
 
-    def act(self, act: Callable[..., Answer], found: re.Match[str], authorization: str | None, body: bytes) -> Answer:
-        arguments: dict[str, Any] = {key: unquote(value) for key, value in found.groupdict().items() if value}
+    def act(
+        self,
+        act: Callable[..., Answer],
+        found: re.Match[str],
+        authorization: str | None,
+        body: bytes,
+    ) -> Answer:
+        arguments: dict[str, Any] = {
+            key: unquote(value) for key, value in found.groupdict().items() if value
+        }
         if authorization != "Bearer dummy" and act != self.put:
             return Answer(401, {"error": "no token"})
         if "repo" in arguments and arguments["repo"] not in self.repos:
@@ -182,7 +210,9 @@ class HubServer:
         if name in self.repos:
             return Answer(409, {"error": "You already created this model repo", **answer})
         self.repos[name] = Repo(private=body.get("visibility") == "private")
-        self.repos[name].commit("initial commit", {".gitattributes": plain(b"*.safetensors filter=lfs\n")})
+        self.repos[name].commit(
+            "initial commit", {".gitattributes": plain(b"*.safetensors filter=lfs\n")}
+        )
         return Answer(body=answer)
 
     def preupload(self, repo: Repo, body: dict[str, Any]) -> Answer:
@@ -191,15 +221,21 @@ class HubServer:
             there = repo.tree.get(file["path"])
             oid = there and (there.sha256 if there.lfs else there.blob_id)
             mode = "lfs" if file["path"].endswith(".safetensors") else "regular"
-            files.append({"path": file["path"], "uploadMode": mode, "shouldIgnore": False, "oid": oid})
+            files.append(
+                {"path": file["path"], "uploadMode": mode, "shouldIgnore": False, "oid": oid}
+            )
         return Answer(body={"files": files, "commitOid": repo.commits[-1].oid})
 
     def batch(self, repo: Repo, body: dict[str, Any]) -> Answer:
         def actions(oid: str) -> dict[str, Any]:
             known = {"href": f"{self.url}/lfs/{oid}"}, {"href": f"{self.url}/lfs/verify"}
-            return {} if oid in self.objects else {"actions": {"upload": known[0], "verify": known[1]}}
+            return (
+                {} if oid in self.objects else {"actions": {"upload": known[0], "verify": known[1]}}
+            )
 
-        objects = [{"oid": o["oid"], "size": o["size"], **actions(o["oid"])} for o in body["objects"]]
+        objects = [
+            {"oid": o["oid"], "size": o["size"], **actions(o["oid"])} for o in body["objects"]
+        ]
         return Answer(body={"transfer": "basic", "objects": objects})
 
     def put(self, oid: str, body: bytes) -> Answer:
@@ -212,7 +248,11 @@ class HubServer:
         if self.xet_url is None:
             return Answer(404, {"error": "no Xet here"})
         url, expiry = self.xet_url, 4102444800
-        headers = {"X-Xet-Cas-Url": url, "X-Xet-Access-Token": "xet", "X-Xet-Token-Expiration": str(expiry)}
+        headers = {
+            "X-Xet-Cas-Url": url,
+            "X-Xet-Access-Token": "xet",
+            "X-Xet-Token-Expiration": str(expiry),
+        }
         return Answer(body={"casUrl": url, "accessToken": "xet", "exp": expiry}, headers=headers)
 
     def commit(self, repo: Repo, body: bytes) -> Answer:
@@ -251,7 +291,10 @@ class HubServer:
         return Answer(body={**about, "siblings": siblings, "tags": []})
 
     def tree(self, repo: Repo) -> Answer:
-        rows = [{"type": "file", "path": path, "oid": b.blob_id, **_entry(b)} for path, b in repo.tree.items()]
+        rows = [
+            {"type": "file", "path": path, "oid": b.blob_id, **_entry(b)}
+            for path, b in repo.tree.items()
+        ]
         return Answer(body=rows)
 
     def resolve(self, repo: Repo, revision: str, name: str) -> Answer:
@@ -281,7 +324,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.close()
             return
         time.sleep(answer.late)
-        content = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
+        content = (
+            answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
+        )
         self.send_response(answer.status)
         for name, value in {"Content-Type": "application/json", **answer.headers}.items():
             self.send_header(name, value)

@@ -15,7 +15,9 @@ KEY = "sk-test-0123456789abcdef"
 
 @dataclass(frozen=True)
 class Answer:
-    """What the server sends; ``body`` is a chat completion's text, or raw bytes. ``drop`` closes the connection instead."""
+    """What the server sends; ``body`` is a chat completion's text, or raw bytes. ``drop`` closes
+    the connection instead.
+    """
 
     body: str | bytes = ""
     status: int = 200
@@ -88,15 +90,22 @@ def serving(behaviour: Behaviour, first: list[Answer] | None = None) -> Iterator
 
 
 def completion(answer: Answer) -> bytes:
-    message = {"role": "assistant", "content": None if answer.refusal else answer.body, "refusal": answer.refusal}
+    message = {
+        "role": "assistant",
+        "content": None if answer.refusal else answer.body,
+        "refusal": answer.refusal,
+    }
     usage = {"usage": {"total_tokens": answer.tokens}} if answer.tokens is not None else {}
-    return json.dumps({"choices": [{"message": message, "finish_reason": answer.ended}], **usage}).encode()
+    return json.dumps(
+        {"choices": [{"message": message, "finish_reason": answer.ended}], **usage}
+    ).encode()
 
 
 def verdict_lines(messages: list[dict[str, str]], choice: str) -> str:
     """The lines that the rules ask for, each with this choice."""
     return "\n".join(
-        form.replace("CHOICE", choice) for form in re.findall(r"(?m)^\S+ .+: CHOICE$", messages[0]["content"])
+        form.replace("CHOICE", choice)
+        for form in re.findall(r"(?m)^\S+ .+: CHOICE$", messages[0]["content"])
     )
 
 

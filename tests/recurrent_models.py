@@ -1,6 +1,8 @@
-"""Small recurrent and hybrid language models: model type and configuration, with both kinds of layers where there are two.
+"""Small recurrent and hybrid language models: model type and configuration, with both kinds of
+layers where there are two.
 
-Chunks and windows are shorter than the rows of tests, so that a state goes over from one to the next.
+Chunks and windows are shorter than the rows of tests, so that a state goes over from one to the
+next.
 """
 
 from transformers import CONFIG_MAPPING
@@ -96,12 +98,23 @@ _LOOP = {
 
 RECURRENT: dict[str, tuple[str, dict[str, object]]] = {
     "qwen3_5": ("qwen3_5_text", {**_BASE, **_DELTA}),
-    "qwen3_5_moe": ("qwen3_5_moe_text", {**_BASE, **_DELTA, **_EXPERTS, "shared_expert_intermediate_size": 16}),
-    "qwen3_next": ("qwen3_next", {**_BASE, **_DELTA, **_EXPERTS, "shared_expert_intermediate_size": 16}),
+    "qwen3_5_moe": (
+        "qwen3_5_moe_text",
+        {**_BASE, **_DELTA, **_EXPERTS, "shared_expert_intermediate_size": 16},
+    ),
+    "qwen3_next": (
+        "qwen3_next",
+        {**_BASE, **_DELTA, **_EXPERTS, "shared_expert_intermediate_size": 16},
+    ),
     "lfm2": ("lfm2", {**_BASE, "layer_types": ["conv", "full_attention", "conv"]}),
     "lfm2_moe": (
         "lfm2_moe",
-        {**_BASE, **_EXPERTS, "num_dense_layers": 1, "layer_types": ["conv", "full_attention", "conv"]},
+        {
+            **_BASE,
+            **_EXPERTS,
+            "num_dense_layers": 1,
+            "layer_types": ["conv", "full_attention", "conv"],
+        },
     ),
     "lfm3": (
         "lfm3",
@@ -225,9 +238,17 @@ RECURRENT: dict[str, tuple[str, dict[str, object]]] = {
     ),
     "recurrent_gemma": (
         "recurrent_gemma",
-        {**_BASE, "lru_width": 32, "attention_window_size": 16, "block_types": ["recurrent", "attention"]},
+        {
+            **_BASE,
+            "lru_width": 32,
+            "attention_window_size": 16,
+            "block_types": ["recurrent", "attention"],
+        },
     ),
-    "inkling": ("inkling_text", {**_INKLING, "mlp_layer_types": ["dense", "sparse"], "n_shared_experts": 1}),
+    "inkling": (
+        "inkling_text",
+        {**_INKLING, "mlp_layer_types": ["dense", "sparse"], "n_shared_experts": 1},
+    ),
     "inkling2": ("inkling2_text", {**_INKLING, "unpadded_vocab_size": 101}),
     "inkling2_loop": ("inkling2_loop_text", {**_INKLING, "unpadded_vocab_size": 101, **_LOOP}),
     "lara_mini": (
@@ -241,7 +262,10 @@ RECURRENT: dict[str, tuple[str, dict[str, object]]] = {
             "layer_types": ["linear_attention", "sliding_attention", "full_attention"],
         },
     ),
-    "zaya": ("zaya", {**_BASE, **_EXPERTS, "head_dim": 8, "router_hidden_size": 8, "num_experts_per_tok": 1}),
+    "zaya": (
+        "zaya",
+        {**_BASE, **_EXPERTS, "head_dim": 8, "router_hidden_size": 8, "num_experts_per_tok": 1},
+    ),
     "qwen4_exp": (
         "qwen4_exp_text",
         {

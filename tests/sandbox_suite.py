@@ -1,7 +1,9 @@
 # ruff: noqa: E501
-"""Run every hostile program in one mechanism, with a witness outside; also as a program of its own, for another user.
+"""Run every hostile program in one mechanism, with a witness outside; also as a program of its own,
+for another user.
 
-``python sandbox_suite.py MECHANISM [forbid-namespaces]`` prints one JSON line: what the probe said, and what went wrong.
+``python sandbox_suite.py MECHANISM [forbid-namespaces]`` prints one JSON line: what the probe said,
+and what went wrong.
 """
 
 import errno
@@ -50,10 +52,22 @@ class Witness:
         """What came out since the last look: connections, datagrams, files."""
         ready = select.select(self.listening, [], [], 0)[0]
         found = [f"a connection or datagram on {one.getsockname()!r}" for one in ready]
-        found += [f"a file {path}" for path in self.folder.iterdir() if path.name not in ("canary", "link", "socket")]
+        found += [
+            f"a file {path}"
+            for path in self.folder.iterdir()
+            if path.name not in ("canary", "link", "socket")
+        ]
         places = (Path(folder) for folder in ("/tmp", "/var/tmp", "/dev/shm", "/"))
-        found += [f"a file {path}" for place in places if place.is_dir() for path in place.glob("llmpolicy-hostile*")]
-        if not (self.folder / "canary").is_file() or (self.folder / "canary").read_text() != self.canary:
+        found += [
+            f"a file {path}"
+            for place in places
+            if place.is_dir()
+            for path in place.glob("llmpolicy-hostile*")
+        ]
+        if (
+            not (self.folder / "canary").is_file()
+            or (self.folder / "canary").read_text() != self.canary
+        ):
             found.append("the canary was changed")
         elif facts(self.folder / "canary") != self.stat:
             found.append("the canary's mode or times were changed")
@@ -80,7 +94,10 @@ def witness() -> Iterator[Witness]:
         udp = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
         udp.bind(("127.0.0.1", port))
         listening = [tcp, udp]
-        for address, kind in ((f"\0{abstract}", socket.SOCK_STREAM), (str(folder / "socket"), socket.SOCK_STREAM)):
+        for address, kind in (
+            (f"\0{abstract}", socket.SOCK_STREAM),
+            (str(folder / "socket"), socket.SOCK_STREAM),
+        ):
             listening.append(stack.enter_context(socket.socket(socket.AF_UNIX, kind)))
             listening[-1].bind(address)
             listening[-1].listen()
@@ -97,7 +114,9 @@ def family(root: int) -> set[int]:
     for entry in Path("/proc").iterdir():
         try:
             if entry.name.isdecimal():
-                parents[int(entry.name)] = int((entry / "stat").read_bytes().rpartition(b")")[2].split()[1])
+                parents[int(entry.name)] = int(
+                    (entry / "stat").read_bytes().rpartition(b")")[2].split()[1]
+                )
         except OSError:
             continue
     known = {root}
@@ -106,7 +125,9 @@ def family(root: int) -> set[int]:
     return known
 
 
-def run_all(pool: Pool, only: tuple[str, ...] = tuple(HOSTILE)) -> tuple[dict[str, str], dict[str, list[str]]]:
+def run_all(
+    pool: Pool, only: tuple[str, ...] = tuple(HOSTILE)
+) -> tuple[dict[str, str], dict[str, list[str]]]:
     """How each program ended, and what escaped or stalled, by the name of the program."""
     # An interpreter in WebAssembly takes as much to start as the others have in all.
     limits = replace(LIMITS, cpu=0.8) if pool.name == "wasm" else LIMITS
@@ -124,14 +145,17 @@ def run_all(pool: Pool, only: tuple[str, ...] = tuple(HOSTILE)) -> tuple[dict[st
             try:
                 outcome = pool.run(Job(source), limits)
             except SandboxFault as fault:
-                # On a machine that many share a loop may get no processor time: that is said, and is no escape.
+                # On a machine that many share a loop may get no processor time: that is said, and
+                # is no escape.
                 if "too busy" not in str(fault):
                     raise
                 outcome = Outcome("waited", why=str(fault))
             took = time.monotonic() - began
             said = outcome.stdout + outcome.why
             found = outside.seen()
-            found += [f"it said {said.strip()[:200]!r}"] * ("ESCAPED" in said or outside.canary in said)
+            found += [f"it said {said.strip()[:200]!r}"] * (
+                "ESCAPED" in said or outside.canary in said
+            )
             found += [f"it took {took:.1f} s"] * (took > limits.patience + SLACK)
             found += _processes(pool, keeper, before)
             if pool.name != "wasm" or outcome.ended in ("died", "processor", "waited"):
@@ -154,7 +178,9 @@ def _processes(pool: Pool, keeper: object, before: set[int]) -> list[str]:
 
 
 def forbid_namespaces() -> None:
-    """What a container's seccomp profile does to this process and all that come from it: no new namespaces, no mounts."""
+    """What a container's seccomp profile does to this process and all that come from it: no new
+    namespaces, no mounts.
+    """
     from llmpolicy.sandbox.inside import seccomp
 
     load, mask, equal, leave = 0x20, 0x54, 0x15, 0x06
@@ -164,7 +190,13 @@ def forbid_namespaces() -> None:
     for number in (272, 308, 165, 166, 155, 428, 429, 430, 431, 432, 442):
         code += [(equal, 0, 1, number), (leave, 0, 0, refuse)]
     code += [(equal, 0, 1, 435), (leave, 0, 0, absent)]  # clone3, whose flags cannot be seen
-    code += [(equal, 0, 4, 56), (load, 0, 0, 16), (mask, 0, 0, 0x7E020000), (equal, 1, 0, 0), (leave, 0, 0, refuse)]
+    code += [
+        (equal, 0, 4, 56),
+        (load, 0, 0, 16),
+        (mask, 0, 0, 0x7E020000),
+        (equal, 1, 0, 0),
+        (leave, 0, 0, refuse),
+    ]
     code.append((leave, 0, 0, allow))
     seccomp.install(b"".join(struct.pack("<HBBI", *step) for step in code))
 

@@ -1,4 +1,6 @@
-"""Secrets of many services, put together when they are needed so that none stands in a file, and what only looks like one."""
+"""Secrets of many services, put together when they are needed so that none stands in a file, and
+what only looks like one.
+"""
 
 import base64
 import json
@@ -22,7 +24,13 @@ def b64(n: int) -> str:
 def jwt() -> str:
     parts = ({"alg": "HS256", "typ": "JWT"}, {"sub": "1234567890", "name": "J"})
     return ".".join(
-        [*(base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts), rnd(43)]
+        [
+            *(
+                base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=")
+                for part in parts
+            ),
+            rnd(43),
+        ]
     )
 
 
@@ -65,30 +73,36 @@ FORMS = {
     "google_oauth": "GOCSPX-" + rnd(28),
     "google_ya29": "ya29." + rnd(60),
     "gcp_sa": '{"type": "service_account", "private_key_id": "' + rnd(40, HEX) + '"}',
-    "azure_storage": "DefaultEndpointsProtocol=https;AccountName=x;AccountKey="
-    + b64(64)
-    + ";EndpointSuffix=core.windows.net",
+    "azure_storage": (
+        "DefaultEndpointsProtocol=https;AccountName=x;AccountKey="
+        + b64(64)
+        + ";EndpointSuffix=core.windows.net"
+    ),
     "azure_sas": "https://x.blob.core.windows.net/c/b?sv=2022-11-02&sp=r&sig=" + rnd(43) + "%3D",
     "azure_client": rnd(3) + "8Q~" + rnd(34),
     "azure_openai": "AZURE_OPENAI_API_KEY=" + rnd(32, HEX),
     "slack_b": "xoxb-" + rnd(12, string.digits) + "-" + rnd(12, string.digits) + "-" + rnd(24),
     "slack_app": "xapp-1-A" + rnd(10, UP) + "-" + rnd(13, string.digits) + "-" + rnd(64, HEX),
-    "slack_hook": "https://hooks.slack.com/services/T" + rnd(8, UP) + "/B" + rnd(8, UP) + "/" + rnd(24),
+    "slack_hook": (
+        "https://hooks.slack.com/services/T" + rnd(8, UP) + "/B" + rnd(8, UP) + "/" + rnd(24)
+    ),
     "stripe_live": "sk_live_" + rnd(24),
     "stripe_test": "sk_test_" + rnd(24),
     "stripe_rk": "rk_live_" + rnd(24),
     "stripe_whsec": "whsec_" + rnd(32),
     "npm": "npm_" + rnd(36),
-    "npmrc": "//registry.npmjs.org/:_authToken="
-    + rnd(8, HEX)
-    + "-"
-    + rnd(4, HEX)
-    + "-"
-    + rnd(4, HEX)
-    + "-"
-    + rnd(4, HEX)
-    + "-"
-    + rnd(12, HEX),
+    "npmrc": (
+        "//registry.npmjs.org/:_authToken="
+        + rnd(8, HEX)
+        + "-"
+        + rnd(4, HEX)
+        + "-"
+        + rnd(4, HEX)
+        + "-"
+        + rnd(4, HEX)
+        + "-"
+        + rnd(12, HEX)
+    ),
     "pypi": "pypi-AgEIcHlwaS5vcmc" + rnd(120),
     "docker": "dckr_pat_" + rnd(27),
     "rubygems": "rubygems_" + rnd(48, HEX),
@@ -131,7 +145,18 @@ FORMS = {
     "client_secret": "client_secret=" + rnd(32),
     "token_q": "?token=" + rnd(24),
     "digitalocean": "dop_v1_" + rnd(64, HEX),
-    "heroku": "HRKU-" + rnd(8, HEX) + "-" + rnd(4, HEX) + "-" + rnd(4, HEX) + "-" + rnd(4, HEX) + "-" + rnd(12, HEX),
+    "heroku": (
+        "HRKU-"
+        + rnd(8, HEX)
+        + "-"
+        + rnd(4, HEX)
+        + "-"
+        + rnd(4, HEX)
+        + "-"
+        + rnd(4, HEX)
+        + "-"
+        + rnd(12, HEX)
+    ),
     "shopify": "shpat_" + rnd(32, HEX),
     "square": "sq0csp-" + rnd(43),
     "square_at": "EAAA" + rnd(60),

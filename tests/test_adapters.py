@@ -1,4 +1,6 @@
-"""Where a policy comes from and where it goes: adapters, references, saving, loading, merging, and what is refused."""
+"""Where a policy comes from and where it goes: adapters, references, saving, loading, merging, and
+what is refused.
+"""
 
 import copy
 import importlib.metadata
@@ -38,7 +40,11 @@ def fresh(architecture: str = "llama", **settings) -> CausalLMPolicy:
 
 
 def base_log_prob(architecture: str = "llama") -> torch.Tensor:
-    return CausalLMPolicy(models.model(architecture), models.tokenizer()).log_prob(PROMPTS, ACTIONS)[0].detach()
+    return (
+        CausalLMPolicy(models.model(architecture), models.tokenizer())
+        .log_prob(PROMPTS, ACTIONS)[0]
+        .detach()
+    )
 
 
 def log_prob(policy) -> torch.Tensor:
@@ -112,7 +118,8 @@ def test_what_is_saved_is_safetensors_a_tokenizer_and_true_names(base, tmp_path,
     config = json.loads((tmp_path / "out/adapter_config.json").read_text())
     assert (config["base_model_name_or_path"], config["revision"]) == ("someone/tiny-base", "v1")
     assert all(
-        ".default" not in key and "lora_" in key for key in load_file(tmp_path / "out/adapter_model.safetensors")
+        ".default" not in key and "lora_" in key
+        for key in load_file(tmp_path / "out/adapter_model.safetensors")
     )
 
 
@@ -125,7 +132,10 @@ def test_a_state_dict_that_a_trainer_gathered_is_what_is_saved(base, tmp_path):
         policy.save(tmp_path / "before", state_dict=gathered)
         origin = {"path": base, "adapter": tmp_path / "now"} if lora else {"path": tmp_path / "now"}
         assert torch.equal(log_prob(CausalLMPolicy.load(**origin)), expected)
-        origin = {key: tmp_path / "before" if value == tmp_path / "now" else value for key, value in origin.items()}
+        origin = {
+            key: tmp_path / "before" if value == tmp_path / "now" else value
+            for key, value in origin.items()
+        }
         torch.testing.assert_close(log_prob(CausalLMPolicy.load(**origin)), base_log_prob())
         shutil.rmtree(tmp_path / "now"), shutil.rmtree(tmp_path / "before")
 
@@ -161,12 +171,18 @@ def test_a_fresh_adapter_starts_as_its_base_and_the_base_stays_the_reference():
     assert not torch.equal(log_prob(policy), base_log_prob())
 
 
-def test_a_continued_adapter_has_its_start_as_the_reference_and_saves_itself_alone(base, adapter, tmp_path):
+def test_a_continued_adapter_has_its_start_as_the_reference_and_saves_itself_alone(
+    base, adapter, tmp_path
+):
     policy = CausalLMPolicy.load(base, adapter=adapter)
     start = log_prob(policy)
     assert policy.reference.kind == "the adapter as it was at the start"
     assert not policy.kl(PROMPTS, ACTIONS)[0].any()
-    assert not [name for name, p in policy.model.named_parameters() if p.requires_grad and ".default." not in name]
+    assert not [
+        name
+        for name, p in policy.model.named_parameters()
+        if p.requires_grad and ".default." not in name
+    ]
     train(policy, seed=1)
     assert torch.equal(policy.reference.log_prob(PROMPTS, ACTIONS)[0], start)
     assert (log_prob(policy) - start).abs().max() > 0.1
@@ -181,7 +197,9 @@ def test_a_continued_adapter_has_its_start_as_the_reference_and_saves_itself_alo
 
 
 def test_a_random_start_of_an_adapter_is_its_own_reference():
-    policy = CausalLMPolicy(models.model("llama"), models.tokenizer(), lora={**LORA, "init_lora_weights": False})
+    policy = CausalLMPolicy(
+        models.model("llama"), models.tokenizer(), lora={**LORA, "init_lora_weights": False}
+    )
     assert policy.reference.kind == "the adapter as it was at the start"
     assert not torch.equal(log_prob(policy), base_log_prob())
     assert not policy.kl(PROMPTS, ACTIONS)[0].any()
@@ -190,7 +208,9 @@ def test_a_random_start_of_an_adapter_is_its_own_reference():
 @pytest.mark.parametrize("patched", [False, True])
 def test_full_weights_have_a_frozen_copy_as_the_reference(patched):
     policy = CausalLMPolicy(models.model("llama"), models.tokenizer())
-    if patched:  # as after the construction of TRL's trainer: the copy must not call the model it was copied from
+    # as after the construction of TRL's trainer: the copy must not call the model it was copied
+    # from
+    if patched:
         add_fused_lm_head(policy.model)
     frozen = policy.freeze_reference().model
     assert policy.reference.kind == "the model as it was at the start"
@@ -226,7 +246,9 @@ def test_stock_trl_computes_the_same_reference(kind, base, adapter, tmp_path):
     prompts, actions = rows_of(start)
     expected, mask = policy.reference.log_prob(prompts, actions)
     torch.testing.assert_close(start["ref_per_token_logps"] * mask, expected, atol=1e-5, rtol=0)
-    torch.testing.assert_close(log_prob_of(trainer, start) * mask, expected, atol=1e-5, rtol=0)  # KL = 0 at step 0
+    torch.testing.assert_close(
+        log_prob_of(trainer, start) * mask, expected, atol=1e-5, rtol=0
+    )  # KL = 0 at step 0
     train(policy, seed=1)
     later = generate_with(trainer)
     prompts, actions = rows_of(later)
@@ -270,7 +292,10 @@ def log_prob_of(trainer: GRPOTrainer, batch: dict[str, torch.Tensor]) -> torch.T
 
 def rows_of(batch: dict[str, torch.Tensor]) -> tuple[list[list[int]], list[list[int]]]:
     return tuple(
-        [row[mask.bool()].tolist() for row, mask in zip(batch[f"{part}_ids"], batch[f"{part}_mask"], strict=True)]
+        [
+            row[mask.bool()].tolist()
+            for row, mask in zip(batch[f"{part}_ids"], batch[f"{part}_mask"], strict=True)
+        ]
         for part in ("prompt", "completion")
     )
 
@@ -280,7 +305,9 @@ def rows_of(batch: dict[str, torch.Tensor]) -> tuple[list[list[int]], list[list[
 
 def test_an_adapter_of_another_base_is_refused_with_both_values(base, adapter, tmp_path):
     shutil.copytree(base, tmp_path / "other")
-    with pytest.raises(PolicyError, match=r"trained on '.*tiny-base', the model is 'someone/other'"):
+    with pytest.raises(
+        PolicyError, match=r"trained on '.*tiny-base', the model is 'someone/other'"
+    ):
         CausalLMPolicy.load(tmp_path / "other", adapter=adapter, hub_id="someone/other")
     for change, sentence in [
         ({"hidden_size": 32}, r"lora_B.weight is \(16, 4\) in the adapter, \(32, 4\) in the model"),
@@ -290,7 +317,15 @@ def test_an_adapter_of_another_base_is_refused_with_both_values(base, adapter, t
         other = models.model("llama", **change)
         if change.get("num_hidden_layers") == 3:
             config = json.loads((adapter / "adapter_config.json").read_text())
-            config["target_modules"] = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+            config["target_modules"] = [
+                "q_proj",
+                "k_proj",
+                "v_proj",
+                "o_proj",
+                "gate_proj",
+                "up_proj",
+                "down_proj",
+            ]
             (adapter / "adapter_config.json").write_text(json.dumps(config))
         other.save_pretrained(tmp_path / "moved/tiny-base")
         models.tokenizer().save_pretrained(tmp_path / "moved/tiny-base")
@@ -305,7 +340,9 @@ def test_an_adapter_of_another_base_is_refused_with_both_values(base, adapter, t
 def test_hub_ids_of_two_users_are_two_bases_and_a_folder_may_have_moved(base, tmp_path):
     """Of Hub ids the whole name counts; of a folder only its own name."""
     train(CausalLMPolicy.load(base, lora=LORA, hub_id="one/tiny-base")).save(tmp_path / "adapter")
-    with pytest.raises(PolicyError, match="trained on 'one/tiny-base', the model is 'two/tiny-base'"):
+    with pytest.raises(
+        PolicyError, match="trained on 'one/tiny-base', the model is 'two/tiny-base'"
+    ):
         CausalLMPolicy.load(base, adapter=tmp_path / "adapter", hub_id="two/tiny-base")
     for hub_id in ("one/tiny-base", None):
         assert CausalLMPolicy.load(base, adapter=tmp_path / "adapter", hub_id=hub_id).is_adapter
@@ -346,7 +383,9 @@ def test_adapters_that_are_no_adapter_of_ours_are_refused(base, adapter, tmp_pat
         CausalLMPolicy.load(base, adapter=adapter)
     with pytest.raises(PolicyError, match="both adapter"):
         CausalLMPolicy.load(base, adapter=adapter, lora=LORA)
-    named = get_peft_model(models.model("llama"), LoraConfig(task_type="CAUSAL_LM"), adapter_name="mine")
+    named = get_peft_model(
+        models.model("llama"), LoraConfig(task_type="CAUSAL_LM"), adapter_name="mine"
+    )
     with pytest.raises(PolicyError, match=r"called \['mine'\]; expected 'default'"):
         CausalLMPolicy(named, models.tokenizer())
     with pytest.raises(PolicyError, match="no adapter to merge"):
@@ -382,10 +421,19 @@ def configured(base, **changes):
     ("spoil", "sentence"),
     [
         (lambda base: without(base, "config.json"), "has no config.json"),
-        (lambda base: without(base, "model.safetensors"), r"has no weights; expected \*.safetensors"),
+        (
+            lambda base: without(base, "model.safetensors"),
+            r"has no weights; expected \*.safetensors",
+        ),
         (pickled, "only pytorch_model.bin, and pickled weights are refused"),
-        (lambda base: (base / "model.safetensors").write_bytes(b"junk"), "cannot load .* as a causal language model"),
-        (lambda base: (base / "config.json").write_text("{"), "cannot load .* as a causal language model"),
+        (
+            lambda base: (base / "model.safetensors").write_bytes(b"junk"),
+            "cannot load .* as a causal language model",
+        ),
+        (
+            lambda base: (base / "config.json").write_text("{"),
+            "cannot load .* as a causal language model",
+        ),
         (
             lambda base: configured(base, model_type="t5", architectures=None),
             "cannot load .* as a causal language model",
@@ -398,7 +446,10 @@ def configured(base, **changes):
             lambda base: configured(base, max_position_embeddings="256"),
             "cannot load .* as a causal language model",
         ),
-        (lambda base: configured(base, num_attention_heads=0), "cannot load .* as a causal language model"),
+        (
+            lambda base: configured(base, num_attention_heads=0),
+            "cannot load .* as a causal language model",
+        ),
         (
             lambda base: configured(base, num_hidden_layers=3),
             r"has no weights for model.layers.2.*\(9 missing in all\)",
@@ -446,7 +497,10 @@ def test_weights_are_float32_unless_asked(base):
     )
     config = json.loads((base / "config.json").read_text())
     (base / "config.json").write_text(json.dumps({**config, "dtype": "bfloat16"}))
-    found = [next(CausalLMPolicy.load(base, dtype=dtype).parameters()).dtype for dtype in (None, "auto", "bfloat16")]
+    found = [
+        next(CausalLMPolicy.load(base, dtype=dtype).parameters()).dtype
+        for dtype in (None, "auto", "bfloat16")
+    ]
     assert found == [torch.float32, torch.bfloat16, torch.bfloat16]
     bf16 = CausalLMPolicy.load(base, dtype="bfloat16", lora=LORA)
     assert {parameter.dtype for parameter in bf16.parameters()} == {torch.float32}  # the adapter's
@@ -460,7 +514,9 @@ HAS_BITSANDBYTES = loading.importlib.util.find_spec("bitsandbytes") is not None
 
 def test_four_bit_needs_bitsandbytes_and_says_so(base, monkeypatch):
     monkeypatch.setattr(loading.importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(PolicyError, match="needs bitsandbytes; install it with: pip install bitsandbytes"):
+    with pytest.raises(
+        PolicyError, match="needs bitsandbytes; install it with: pip install bitsandbytes"
+    ):
         CausalLMPolicy.load(base, quantize="4bit", lora=LORA)
 
 
@@ -477,22 +533,37 @@ def test_four_bit_is_nf4_with_double_quantisation(monkeypatch):
 def test_the_four_bit_base_runs_where_bitsandbytes_is(tmp_path):
     """In a folder of its own: where it is installed every import of transformers is slower."""
     root = Path(__file__).parents[1]
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "-c", root / "constraints.txt"]
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "-c",
+        root / "constraints.txt",
+    ]
     subprocess.run([*pip, "--target", tmp_path / "extra", "bitsandbytes"], check=True)
     tests = [sys.executable, "-m", "pytest", "-q", "-k", "on_a_four_bit_base", __file__]
     path = os.pathsep.join([str(tmp_path / "extra"), str(root)])
-    done = subprocess.run(tests, cwd=root, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True)
+    done = subprocess.run(
+        tests, cwd=root, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True
+    )
     assert "1 passed" in done.stdout, done.stdout[-3000:]
 
 
-@pytest.mark.skipif(not HAS_BITSANDBYTES, reason="bitsandbytes is not installed; the slow test above brings it")
+@pytest.mark.skipif(
+    not HAS_BITSANDBYTES, reason="bitsandbytes is not installed; the slow test above brings it"
+)
 def test_an_adapter_on_a_four_bit_base_is_a_policy_too(tmp_path):
     wide = models.model("llama", hidden_size=64, intermediate_size=128)
     CausalLMPolicy(wide, models.tokenizer()).save(tmp_path / "base")
     policy = CausalLMPolicy.load(tmp_path / "base", quantize="4bit", lora=LORA)
     action = policy.act(PROMPTS, max_new_tokens=6)
     # the products are computed in bfloat16, of 8 bits of precision
-    torch.testing.assert_close(policy.log_prob(PROMPTS, action.value)[0].detach(), action.log_prob, atol=2e-2, rtol=0)
+    torch.testing.assert_close(
+        policy.log_prob(PROMPTS, action.value)[0].detach(), action.log_prob, atol=2e-2, rtol=0
+    )
     assert not policy.kl(PROMPTS, ACTIONS)[0].any()
     train(policy).save(tmp_path / "adapter")
     loaded = CausalLMPolicy.load(tmp_path / "base", quantize="4bit", adapter=tmp_path / "adapter")
@@ -500,7 +571,12 @@ def test_an_adapter_on_a_four_bit_base_is_a_policy_too(tmp_path):
     with pytest.raises(PolicyError, match="loaded in 4 bit"):
         policy.merge()
     asked = {"path": str(tmp_path / "base"), "quantize": "4bit", "lora": LORA}
-    data = {"model": asked, "task": {"rows": [{"prompt": "1"}]}, "rewards": ["exact:match"], "grpo": {"max_steps": 1}}
+    data = {
+        "model": asked,
+        "task": {"rows": [{"prompt": "1"}]},
+        "rewards": ["exact:match"],
+        "grpo": {"max_steps": 1},
+    }
     starts = []
     for noise in (1, 2):  # the recipe's seed draws the adapter, whatever was drawn before
         torch.manual_seed(noise)

@@ -1,4 +1,6 @@
-"""When are two final answers the same? Exact values, functions, ranges and dates; bounded in time."""
+"""When are two final answers the same? Exact values, functions, ranges and dates; bounded in
+time.
+"""
 
 import time
 from fractions import Fraction
@@ -65,13 +67,17 @@ def test_the_same_value_is_paid_however_it_is_written():
 
 
 def test_another_value_is_not_paid_however_near_it_is():
-    assert {pair: got for pair in (*OTHER, *answers_equal.OTHER) if (got := paid(*pair)) != 0.0} == {}
+    assert {
+        pair: got for pair in (*OTHER, *answers_equal.OTHER) if (got := paid(*pair)) != 0.0
+    } == {}
 
 
 def test_an_answer_is_the_same_as_itself_and_as_no_other_of_the_table():
     golds = list(dict.fromkeys(gold for gold, _ in answers_equal.SAME))
     assert [gold for gold in golds if paid(gold, gold) != 1.0] == []
-    others = [(a, b) for a, b in zip(golds, golds[7:], strict=False) if (a, b) not in answers_equal.SAME]
+    others = [
+        (a, b) for a, b in zip(golds, golds[7:], strict=False) if (a, b) not in answers_equal.SAME
+    ]
     assert [pair for pair in others if paid(*pair) != 0.0] == []
 
 
@@ -83,7 +89,12 @@ def trees(draw, depth=3):
     if depth == 0 or draw(st.integers(0, 4)) == 0:
         return draw(
             st.sampled_from(
-                [*map(sympy.Integer, (1, 2, 3, 7)), *sympy.symbols("x y", real=True), sympy.pi, sympy.sqrt(2)]
+                [
+                    *map(sympy.Integer, (1, 2, 3, 7)),
+                    *sympy.symbols("x y", real=True),
+                    sympy.pi,
+                    sympy.sqrt(2),
+                ]
             )
         )
     left, right = draw(trees(depth - 1)), draw(trees(depth - 1))
@@ -108,18 +119,30 @@ def test_sympy_agrees(tree, decimals):
     import sympy
 
     gold, x = sympy.latex(tree), sympy.Symbol("x", real=True)
-    huge = any(abs(power.args[0].subs(dict.fromkeys(tree.free_symbols, 3))) > 400 for power in tree.atoms(sympy.exp))
+    huge = any(
+        abs(power.args[0].subs(dict.fromkeys(tree.free_symbols, 3))) > 400
+        for power in tree.atoms(sympy.exp)
+    )
     if len(gold) > 120 or huge:
         return
     ways = [sympy.expand, sympy.together]
-    if all(abs(number) < 20 for number in tree.atoms(sympy.Number)):  # SymPy would write sin(1000 x) out by sin x
+    if all(
+        abs(number) < 20 for number in tree.atoms(sympy.Number)
+    ):  # SymPy would write sin(1000 x) out by sin x
         ways.append(sympy.expand_trig)
     written = [sympy.latex(way(tree)) for way in ways]
     free = bool(tree.free_symbols)
     assert [
-        text for text in written if len(text) < 250 and paid(gold, text) != 1.0 and (free or paid(text, gold) != 1.0)
+        text
+        for text in written
+        if len(text) < 250 and paid(gold, text) != 1.0 and (free or paid(text, gold) != 1.0)
     ] == []
-    for more in (sympy.Integer(1), sympy.Rational(1, 10**decimals), sympy.pi / 10**decimals, x / 10**decimals):
+    for more in (
+        sympy.Integer(1),
+        sympy.Rational(1, 10**decimals),
+        sympy.pi / 10**decimals,
+        x / 10**decimals,
+    ):
         other = sympy.latex(sympy.expand(tree) + more)
         assert len(other) > 250 or paid(gold, other) == 0.0, (gold, other)
 
@@ -146,6 +169,8 @@ def test_no_expression_takes_long_as_gold_or_as_answer(bomb):
 @given(st.integers(2, 9), st.integers(2, 4000), st.integers(-3, 3), st.integers(1, 9))
 def test_powers_are_compared_as_whole_numbers(base, exponent, more, bottom):
     gold = rf"\frac{{{base}^{{{exponent}}}+1}}{{{bottom}}}"
-    answer = rf"\frac{{{base}\cdot {base}^{{{exponent - 1}}}+{1 + more}}}{{{bottom}}}".replace("+-", "-")
+    answer = rf"\frac{{{base}\cdot {base}^{{{exponent - 1}}}+{1 + more}}}{{{bottom}}}".replace(
+        "+-", "-"
+    )
     equal = Fraction(base**exponent + 1, bottom) == Fraction(base**exponent + 1 + more, bottom)
     assert paid(gold, answer) == float(equal)

@@ -1,4 +1,6 @@
-"""The battery: enough causes, each of which some weak grader falls for; what we ship falls for none."""
+"""The battery: enough causes, each of which some weak grader falls for; what we ship falls for
+none.
+"""
 
 import functools
 import importlib.util
@@ -14,7 +16,13 @@ from llmpolicy.rewards.battery import ATTACKS, CONTROLS, FAMILIES, Attack
 from llmpolicy.rewards.check import MIN_CONTROLS, check_reward
 from llmpolicy.rewards.resolve import SHIPPED
 
-OURS = ("math_answer:correct", "numeric:equal", "exact:match", "multiple_choice:correct", "text_answer:match")
+OURS = (
+    "math_answer:correct",
+    "numeric:equal",
+    "exact:match",
+    "multiple_choice:correct",
+    "text_answer:match",
+)
 SHAPES = (
     "instructions:follow",
     "formats:think",
@@ -43,14 +51,26 @@ def pays(grader, completion, gold):
     """A weak grader may also fall over, but that is not what an attack is for."""
     try:
         return bool(grader(completion, gold))
-    except (ValueError, KeyError, TypeError, IndexError, RecursionError, subprocess.TimeoutExpired, OSError):
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        IndexError,
+        RecursionError,
+        subprocess.TimeoutExpired,
+        OSError,
+    ):
         return False
 
 
 def paid_by(attack):
     """The first weak grader that pays an attack for two golds, or for the one there is."""
-    rows = list(attack.pairs) or [row for topic in attack.topics for row in weak_graders.ROWS[topic]]
-    graders = dict.fromkeys(grader for topic in attack.topics for grader in weak_graders.GRADERS[topic])
+    rows = list(attack.pairs) or [
+        row for topic in attack.topics for row in weak_graders.ROWS[topic]
+    ]
+    graders = dict.fromkeys(
+        grader for topic in attack.topics for grader in weak_graders.GRADERS[topic]
+    )
     for grader in graders:
         golds = {gold for gold, wrong in rows if pays(grader, attack.render(gold, wrong), gold)}
         if len(golds) >= min(2, len({gold for gold, _ in rows})):
@@ -63,7 +83,9 @@ def checked(name):
     return check_reward(name)
 
 
-@pytest.mark.parametrize("family", [pytest.param(f, marks=[pytest.mark.slow] * (f == "E")) for f in FAMILIES])
+@pytest.mark.parametrize(
+    "family", [pytest.param(f, marks=[pytest.mark.slow] * (f == "E")) for f in FAMILIES]
+)
 def test_each_attack_is_paid_by_a_weak_grader(family):
     assert [a.name for a in ATTACKS if a.family == family and paid_by(a) is None] == []
 
@@ -88,17 +110,28 @@ OPTIONS = [
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "args", "told"), OPTIONS)
 def test_an_option_opens_no_hole_but_the_one_it_is_for(name, args, told):
-    report = check_reward(name, args=args, attacks=[attack for attack in ATTACKS if attack.family in "AB"])
+    report = check_reward(
+        name, args=args, attacks=[attack for attack in ATTACKS if attack.family in "AB"]
+    )
     assert {hole.attack for hole in report.holes} <= told and report.errors == []
     # 1,000 is no thousand in German.
-    assert report.accepted == report.total or (args == {"locale": "de"} and report.accepted >= 0.95 * report.total)
+    assert report.accepted == report.total or (
+        args == {"locale": "de"} and report.accepted >= 0.95 * report.total
+    )
 
 
 @pytest.mark.parametrize(("name", "family"), ASKED.items())
-def test_judges_tools_and_citations_are_asked_about_their_family_and_about_what_is_right(name, family):
-    report, (topic,) = checked(name), {"G": ("judge",), "H": (name.split("_")[0].split(":")[0],)}[family]
+def test_judges_tools_and_citations_are_asked_about_their_family_and_about_what_is_right(
+    name, family
+):
+    report, (topic,) = (
+        checked(name),
+        {"G": ("judge",), "H": (name.split("_")[0].split(":")[0],)}[family],
+    )
     assert report.holes == [] and report.errors == []
-    assert report.attacks == len([a for a in ATTACKS if a.family == family and topic in a.topics]) > 3
+    assert (
+        report.attacks == len([a for a in ATTACKS if a.family == family and topic in a.topics]) > 3
+    )
     assert report.accepted >= MIN_CONTROLS * report.total >= 7
 
 
@@ -124,8 +157,15 @@ def test_a_judge_that_believes_what_is_repeated_is_found_out():
     def trusting(completion: str, base_url: str, model: str) -> float:
         if not completion:
             return 0.0
-        body = json.dumps({"model": model, "messages": [{"role": "user", "content": f"Correct or not? {completion}"}]})
-        with urllib.request.urlopen(f"{base_url}/chat/completions", body.encode(), timeout=10) as answer:
+        body = json.dumps(
+            {
+                "model": model,
+                "messages": [{"role": "user", "content": f"Correct or not? {completion}"}],
+            }
+        )
+        with urllib.request.urlopen(
+            f"{base_url}/chat/completions", body.encode(), timeout=10
+        ) as answer:
             said = json.load(answer)["choices"][0]["message"]["content"]
         return float("correct" in said)
 
@@ -145,7 +185,9 @@ def test_every_weak_answer_grader_is_found_out():
         def judged(completion: str, answer: str, grader=grader) -> float:
             return float(pays(grader, completion, answer))
 
-        report = check_reward(judged, attacks=[attack for attack in ATTACKS if attack.family in "AB"])
+        report = check_reward(
+            judged, attacks=[attack for attack in ATTACKS if attack.family in "AB"]
+        )
         assert not report.clean and (report.holes or not report.topics), grader.__name__
 
 
@@ -182,15 +224,26 @@ def test_rejecting_everything_is_no_way_out():
 
 
 @pytest.mark.slow
-def test_the_table_has_ours_and_trls_and_its_exit_code_tells_of_a_hole(capsys, tmp_path, monkeypatch):
-    spec = importlib.util.spec_from_file_location("battery_table", SHIPPED.parent / "scripts" / "battery.py")
+def test_the_table_has_ours_and_trls_and_its_exit_code_tells_of_a_hole(
+    capsys, tmp_path, monkeypatch
+):
+    spec = importlib.util.spec_from_file_location(
+        "battery_table", SHIPPED.parent / "scripts" / "battery.py"
+    )
     table = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(table)
     assert {*OURS} | {"json_answer:schema", "code_tests:passes", "judge:score"} <= set(table.ours())
     assert table.main(["formats:boxed"]) == 0
     name, attacks, holes, controls, _, found, _ = capsys.readouterr().out.splitlines()[-1].split()
-    assert name == "formats:boxed" and int(attacks) > 0 and (holes, found) == ("0", "0") and "/" in controls
-    (tmp_path / "weak.py").write_text("def r(completion, answer):\n    return float(answer in completion)\n")
+    assert (
+        name == "formats:boxed"
+        and int(attacks) > 0
+        and (holes, found) == ("0", "0")
+        and "/" in controls
+    )
+    (tmp_path / "weak.py").write_text(
+        "def r(completion, answer):\n    return float(answer in completion)\n"
+    )
     monkeypatch.chdir(tmp_path)
     assert table.main(["weak.py:r"]) == 1
     shapes = [attack for attack in ATTACKS if attack.family == "C"]

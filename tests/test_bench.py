@@ -1,4 +1,6 @@
-"""The bench runs to its end and writes the form that its users read; what it measures is a matter of a free machine."""
+"""The bench runs to its end and writes the form that its users read; what it measures is a matter
+of a free machine.
+"""
 
 import importlib.util
 import json
@@ -29,7 +31,9 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 def test_the_quick_bench_alternates_both_sides_and_writes_its_figures(
     bench: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["bench.py", "--quick", "--json", str(tmp_path / "bench.json")])
+    monkeypatch.setattr(
+        sys, "argv", ["bench.py", "--quick", "--json", str(tmp_path / "bench.json")]
+    )
     bench.main()
     found = json.loads((tmp_path / "bench.json").read_text())
     assert found["schema"] == 1

@@ -47,7 +47,9 @@ def measured(*paths: Path) -> dict[str, str]:
     assert done.returncode == 0, done.stderr[-2000:]
     found = [json.loads(line) for line in done.stdout.splitlines()]
     assert [
-        (name, seconds, memory) for name, seconds, memory, _ in found if seconds > SECONDS or memory > MEGABYTES
+        (name, seconds, memory)
+        for name, seconds, memory, _ in found
+        if seconds > SECONDS or memory > MEGABYTES
     ] == []
     return {name: said for name, _, _, said in found}
 
@@ -90,8 +92,14 @@ def test_recipes(tmp_path: Path) -> None:
 
 ROWS = {
     "deep.jsonl": ('{"question": ' + "[" * 100_000, "nested too deeply"),
-    "cell.jsonl": (json.dumps({"question": "x" * 50_000_000}), "line 1: it has more than 33,554,432 characters"),
-    "cell.csv": (f"question,answer\n{'x' * 50_000_000},1\n", "line 2: it has more than 33,554,432 characters"),
+    "cell.jsonl": (
+        json.dumps({"question": "x" * 50_000_000}),
+        "line 1: it has more than 33,554,432 characters",
+    ),
+    "cell.csv": (
+        f"question,answer\n{'x' * 50_000_000},1\n",
+        "line 2: it has more than 33,554,432 characters",
+    ),
     "quoted.csv": ('question,answer\n"' + "x\n" * 20_000_000, "field larger than field limit"),
     "digits.jsonl": ('{"answer": ' + "9" * 100_000 + "}", "Exceeds the limit"),
 }
@@ -109,14 +117,22 @@ def test_rows(tmp_path: Path) -> None:
 
 
 def test_parquet(tmp_path: Path) -> None:
-    """A file of some kilobytes whose rows would take hundreds of gigabytes, in each way that the format packs them."""
+    """A file of some kilobytes whose rows would take hundreds of gigabytes, in each way that the
+    format packs them.
+    """
     import pyarrow
     import pyarrow.parquet as parquet
 
-    text = pyarrow.DictionaryArray.from_arrays(pyarrow.array([0] * 400_000, pyarrow.int32()), ["y" * 1_000_000])
-    short = pyarrow.DictionaryArray.from_arrays(pyarrow.array([0] * 1_500_000, pyarrow.int32()), ["y" * 1_000])
+    text = pyarrow.DictionaryArray.from_arrays(
+        pyarrow.array([0] * 400_000, pyarrow.int32()), ["y" * 1_000_000]
+    )
+    short = pyarrow.DictionaryArray.from_arrays(
+        pyarrow.array([0] * 1_500_000, pyarrow.int32()), ["y" * 1_000]
+    )
     turns = pyarrow.StructArray.from_arrays([text], ["content"])
-    nested = pyarrow.ListArray.from_arrays(pyarrow.array(range(0, 400_001, 10), pyarrow.int32()), turns)
+    nested = pyarrow.ListArray.from_arrays(
+        pyarrow.array(range(0, 400_001, 10), pyarrow.int32()), turns
+    )
     tables = {
         "repeated": {"question": text},
         "nested": {"messages": nested},
@@ -125,12 +141,16 @@ def test_parquet(tmp_path: Path) -> None:
         "plain": {"question": [f"{n} and {n}" for n in range(10_000)], "answer": ["1"] * 10_000},
     }
     for name, columns in tables.items():
-        parquet.write_table(pyarrow.table(columns), tmp_path / f"{name}.parquet", compression="zstd")
+        parquet.write_table(
+            pyarrow.table(columns), tmp_path / f"{name}.parquet", compression="zstd"
+        )
     assert (tmp_path / "repeated.parquet").stat().st_size < 10_000
     said = measured(*(tmp_path / f"{name}.parquet" for name in tables))
     assert "its texts, of 400,000,000,000 bytes in all" in said["repeated.parquet"]
     assert "need more memory than is free" in said["nested.parquet"]
-    assert "its texts, of 1,500,000,000 bytes in all" in said["short.parquet"]  # which some memories hold
+    assert (
+        "its texts, of 1,500,000,000 bytes in all" in said["short.parquet"]
+    )  # which some memories hold
     assert "one of its values has more than 33,554,432 characters" in said["cell.parquet"]
     assert said["plain.parquet"] == "read: 10000"
 
@@ -156,7 +176,9 @@ def test_pipes_and_devices_are_no_files(tmp_path: Path) -> None:
             door()
 
 
-@pytest.mark.parametrize("content", ["[" * 100_000, '{"a": ' * 100_000, '{"a": ' + "9" * 100_000 + "}"])
+@pytest.mark.parametrize(
+    "content", ["[" * 100_000, '{"a": ' * 100_000, '{"a": ' + "9" * 100_000 + "}"]
+)
 def test_what_a_run_holds(tmp_path: Path, content: str) -> None:
     run = Run.create(tmp_path / "run", {"name": "one"})
     run.log(1, {"reward": 1.0})

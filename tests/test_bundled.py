@@ -1,4 +1,6 @@
-"""The bundled model: what it can do before training, what it has never seen, and how it reads text."""
+"""The bundled model: what it can do before training, what it has never seen, and how it reads
+text.
+"""
 
 import json
 import re
@@ -43,20 +45,34 @@ def held_out() -> list[Row]:
 
 def test_the_base_answers_a_third_in_the_right_form(model: Any, held_out: list[Row]) -> None:
     inputs = TOKENIZER.apply_chat_template(
-        [row.prompt for row in held_out], add_generation_prompt=True, return_tensors="pt", return_dict=True
+        [row.prompt for row in held_out],
+        add_generation_prompt=True,
+        return_tensors="pt",
+        return_dict=True,
     )
     with torch.no_grad():
         tokens = model.generate(**inputs, max_new_tokens=5, do_sample=False)
-    texts = [TOKENIZER.decode(row).replace("<|pad|>", "") for row in tokens[:, inputs["input_ids"].shape[1] :]]
+    texts = [
+        TOKENIZER.decode(row).replace("<|pad|>", "")
+        for row in tokens[:, inputs["input_ids"].shape[1] :]
+    ]
     assert len(texts) == 500
     assert sum(re.fullmatch(r"\d+<\|end\|>", text) is not None for text in texts) / 500 >= 0.95
-    right = sum(text == f"{row.columns['answer']}<|end|>" for text, row in zip(texts, held_out, strict=True)) / 500
+    right = (
+        sum(
+            text == f"{row.columns['answer']}<|end|>"
+            for text, row in zip(texts, held_out, strict=True)
+        )
+        / 500
+    )
     assert 0.30 <= right <= 0.40
 
 
 def test_no_constant_answer_is_worth_anything(held_out: list[Row]) -> None:
     (_, often), *_ = Counter(row.columns["answer"] for row in held_out).most_common(1)
-    assert often / len(held_out) < 0.025  # over all questions the commonest sum, 109, has a share of 0.011
+    assert (
+        often / len(held_out) < 0.025
+    )  # over all questions the commonest sum, 109, has a share of 0.011
 
 
 def test_held_out_questions_are_in_no_training_data(held_out: list[Row]) -> None:
@@ -93,7 +109,11 @@ def test_questions_have_a_fixed_order_and_a_limit_takes_a_fair_sample() -> None:
 @given(st.integers(0, 999), st.integers(0, 999))
 def test_the_order_of_the_numbers_makes_no_other_question(a: int, b: int) -> None:
     low, high = sorted((a, b))
-    assert canonical({"question": f"{a}+{b}"}) == canonical({"question": f"{b}+{a}"}) == f"{low}+{high}"
+    assert (
+        canonical({"question": f"{a}+{b}"})
+        == canonical({"question": f"{b}+{a}"})
+        == f"{low}+{high}"
+    )
 
 
 @given(PRINTABLE)
@@ -131,17 +151,25 @@ def test_the_files_are_what_the_script_writes(model: Any) -> None:
         name: value.shape for name, value in fresh.state_dict().items()
     }
     assert sum(path.stat().st_size for path in MODEL.iterdir()) < 4_000_000
-    assert json.loads((MODEL / "generation_config.json").read_text())["eos_token_id"] == TOKENIZER.eos_token_id
+    assert (
+        json.loads((MODEL / "generation_config.json").read_text())["eos_token_id"]
+        == TOKENIZER.eos_token_id
+    )
 
 
 def test_the_task_loads_without_torch() -> None:
-    code = "import sys, llmpolicy.bundled.addition; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+    code = (
+        "import sys, llmpolicy.bundled.addition; sys.exit('torch' in sys.modules or 'transformers'"
+        " in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 @pytest.fixture
 def one_thread() -> Iterator[None]:
-    """Beside another busy process two threads wait for each other by spinning: 692 s instead of 40 were seen."""
+    """Beside another busy process two threads wait for each other by spinning: 692 s instead of 40
+    were seen.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

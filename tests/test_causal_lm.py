@@ -1,4 +1,6 @@
-"""The laws of a language model as a policy, on every architecture; the independent truth is a plain unpadded forward."""
+"""The laws of a language model as a policy, on every architecture; the independent truth is a plain
+unpadded forward.
+"""
 
 import functools
 import itertools
@@ -49,7 +51,9 @@ def policy(architecture: str, vocab_size: int | None = None) -> CausalLMPolicy:
 def plain(
     model: torch.nn.Module, prompt: list[int], action: list[int], temperature: float = TEMPERATURE
 ) -> torch.Tensor:
-    """Log-probabilities (T, V) before each token of the action: no padding, no mask, no positions, no cache."""
+    """Log-probabilities (T, V) before each token of the action: no padding, no mask, no positions,
+    no cache.
+    """
     logits = model(torch.tensor([prompt + action])).logits[0]
     return torch.log_softmax(logits / temperature, dim=-1)[len(prompt) - 1 : -1]
 
@@ -58,7 +62,9 @@ def chosen(log_probs: torch.Tensor, action: list[int]) -> torch.Tensor:
     return log_probs[torch.arange(len(action)), action]
 
 
-def assert_rows(found: torch.Tensor, mask: torch.Tensor, expected: list[torch.Tensor], atol: float = 1e-4) -> None:
+def assert_rows(
+    found: torch.Tensor, mask: torch.Tensor, expected: list[torch.Tensor], atol: float = 1e-4
+) -> None:
     for row, row_mask, truth in zip(found, mask, expected, strict=True):
         assert row_mask.tolist() == [t < len(truth) for t in range(len(row_mask))]
         torch.testing.assert_close(row[: len(truth)], truth, atol=atol, rtol=0)
@@ -88,8 +94,17 @@ def test_log_prob_is_the_distribution_step_by_step(architecture):
 @every_architecture
 def test_log_prob_equals_a_plain_forward_of_each_row(architecture):
     pi = policy(architecture)
-    prompts, actions = PROMPTS * 2, [*ACTIONS, *ACTIONS[:0:-1], []]  # each prompt twice, once with nothing
-    truth = [chosen(plain(pi.model, p, a), a) for p, a in zip(pi.encode(prompts), actions, strict=True)]
+    prompts, actions = (
+        PROMPTS * 2,
+        [
+            *ACTIONS,
+            *ACTIONS[:0:-1],
+            [],
+        ],
+    )  # each prompt twice, once with nothing
+    truth = [
+        chosen(plain(pi.model, p, a), a) for p, a in zip(pi.encode(prompts), actions, strict=True)
+    ]
     assert_rows(*pi.log_prob(prompts, actions), truth)
     with torch.no_grad():  # by groups
         assert_rows(*pi.log_prob(prompts, actions), truth)
@@ -117,7 +132,9 @@ def test_a_prompt_of_several_rows_is_read_once_and_each_row_goes_its_own_way(arc
     pi.act(prompts)  # the first one also looks at the lengths around a window
     passes: list[tuple[int, ...]] = []
     embedding = pi.model.get_input_embeddings()
-    watch = embedding.register_forward_hook(lambda module, inputs, output: passes.append(tuple(inputs[0].shape)))
+    watch = embedding.register_forward_hook(
+        lambda module, inputs, output: passes.append(tuple(inputs[0].shape))
+    )
     action = pi.act(prompts, generator=torch.Generator().manual_seed(2))
     watch.remove()
     assert passes[0] == (1, sum(map(len, prompts_of(SMALL, 3))))  # each prompt once, and no padding
@@ -140,7 +157,10 @@ def test_order_and_split_of_the_batch_change_nothing(architecture):
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.lists(st.tuples(st.integers(1, 12), st.integers(0, 12)), min_size=1, max_size=5), st.integers(0, 999))
+@given(
+    st.lists(st.tuples(st.integers(1, 12), st.integers(0, 12)), min_size=1, max_size=5),
+    st.integers(0, 999),
+)
 def test_company_in_the_batch_changes_nothing(lengths, seed):
     pi = policy("mistral", SMALL)
     draw = torch.Generator().manual_seed(seed)
@@ -161,13 +181,16 @@ def test_greedy_is_the_argmax_and_deterministic(architecture):
     assert pi.act(prompts, greedy=True, max_new_tokens=8).value == action.value
 
 
-# sampling, over whole completions: each of the two tests fails a right sampler with probability 1e-4, were the seed not fixed
+# sampling, over whole completions: each of the two tests fails a right sampler with probability
+# 1e-4, were the seed not fixed
 
 VOCABULARY, STEPS, DRAWS = 6, 3, 4000
 
 
 @torch.no_grad()
-def outcomes(model: torch.nn.Module, prompt: list[int], temperature: float) -> dict[tuple[int, ...], float]:
+def outcomes(
+    model: torch.nn.Module, prompt: list[int], temperature: float
+) -> dict[tuple[int, ...], float]:
     """Every completion of at most STEPS tokens and its exact probability."""
     actions = torch.tensor(list(itertools.product(range(VOCABULARY), repeat=STEPS)))  # (V^T, T)
     rows = torch.cat([torch.tensor([prompt]).expand(len(actions), -1), actions], dim=1)
@@ -181,18 +204,26 @@ def outcomes(model: torch.nn.Module, prompt: list[int], temperature: float) -> d
     return found
 
 
-def p_value(counts: dict[tuple[int, ...], int], probabilities: dict[tuple[int, ...], float]) -> float:
+def p_value(
+    counts: dict[tuple[int, ...], int], probabilities: dict[tuple[int, ...], float]
+) -> float:
     """That counts come from probabilities; outcomes expected less than 5 times share one cell."""
     common = [outcome for outcome, p in probabilities.items() if p * DRAWS >= 5]
     cells = [(counts.get(outcome, 0), probabilities[outcome] * DRAWS) for outcome in common]
     rest = DRAWS - sum(n for n, _ in cells), DRAWS - sum(e for _, e in cells)
     cells += [rest] if rest[1] >= 5 else []
     statistic = sum((n - expected) ** 2 / expected for n, expected in cells)
-    return float(torch.special.gammaincc(torch.tensor((len(cells) - 1) / 2.0), torch.tensor(statistic / 2)))
+    return float(
+        torch.special.gammaincc(torch.tensor((len(cells) - 1) / 2.0), torch.tensor(statistic / 2))
+    )
 
 
-def z_score(counts: dict[tuple[int, ...], int], probabilities: dict[tuple[int, ...], float]) -> float:
-    """How many standard errors the mean log-probability of the draws lies above its expectation, minus the entropy."""
+def z_score(
+    counts: dict[tuple[int, ...], int], probabilities: dict[tuple[int, ...], float]
+) -> float:
+    """How many standard errors the mean log-probability of the draws lies above its expectation,
+    minus the entropy.
+    """
     p = torch.tensor(list(probabilities.values()), dtype=torch.float64)
     n = torch.tensor([counts.get(outcome, 0) for outcome in probabilities], dtype=torch.float64)
     mean = (p * p.log()).sum()
@@ -205,7 +236,9 @@ def test_a_distribution_asks_the_head_for_one_place_a_row():
     prompts = [[20], [20, 30, 40, 50, 60, 70, 80], [50, 60, 70]]
     alone = torch.cat([pi.distribution([prompt]).logits for prompt in prompts])
     shapes = []
-    pi.model.get_output_embeddings().register_forward_hook(lambda *call: shapes.append(call[2].shape))
+    pi.model.get_output_embeddings().register_forward_hook(
+        lambda *call: shapes.append(call[2].shape)
+    )
     assert torch.allclose(pi.distribution(prompts).logits, alone, atol=1e-5)
     assert [tuple(shape[:2]) for shape in shapes] == [(3, 1)]
 
@@ -214,15 +247,21 @@ def test_a_distribution_asks_the_head_for_one_place_a_row():
 def test_sampling_follows_the_distribution(architecture):
     pi = policy(architecture, VOCABULARY)
     prompts = [[1, 3], [5, 0, 3, 2, 1, 1, 0]]  # one is padded on the left
-    action = pi.act(prompts * DRAWS, max_new_tokens=STEPS, generator=torch.Generator().manual_seed(0))
+    action = pi.act(
+        prompts * DRAWS, max_new_tokens=STEPS, generator=torch.Generator().manual_seed(0)
+    )
     for row, prompt in enumerate(prompts):
         counts: dict[tuple[int, ...], int] = {}
         for ids in action.value[row::2]:
             counts[tuple(ids)] = counts.get(tuple(ids), 0) + 1
         truth = outcomes(pi.model, prompt, TEMPERATURE)
         assert p_value(counts, truth) > 1e-4
-        assert abs(z_score(counts, truth)) < 3.89  # sees a sharper or flatter sampler, where Pearson's test is weak
-        assert p_value(counts, outcomes(pi.model, prompt, TEMPERATURE * 1.3)) < 1e-9  # the tests have power
+        assert (
+            abs(z_score(counts, truth)) < 3.89
+        )  # sees a sharper or flatter sampler, where Pearson's test is weak
+        assert (
+            p_value(counts, outcomes(pi.model, prompt, TEMPERATURE * 1.3)) < 1e-9
+        )  # the tests have power
         assert abs(z_score(counts, outcomes(pi.model, prompt, TEMPERATURE * 1.2))) > 3.89
 
 
@@ -236,19 +275,26 @@ def test_the_draw_goes_by_chunks_to_every_token_of_a_large_vocabulary(monkeypatc
     torch.testing.assert_close(made.log_prob, log_probs[made.token], atol=1e-5, rtol=0)
     counts = {(token,): int(n) for token, n in enumerate(made.token.bincount(minlength=300))}
     assert p_value(counts, {(token,): float(p) for token, p in enumerate(log_probs.exp())}) > 1e-4
-    assert p_value(counts, {(token,): float(p) for token, p in enumerate(log_probs.exp().roll(1))}) < 1e-9
+    assert (
+        p_value(counts, {(token,): float(p) for token, p in enumerate(log_probs.exp().roll(1))})
+        < 1e-9
+    )
 
 
 @pytest.mark.parametrize("every", [3, 99])
 def test_rows_that_the_host_sees_end_late_are_the_same(monkeypatch, every):
     pi, prompts = policy("llama", SMALL), prompts_of(SMALL, 8)
     greedy = pi.act(prompts, greedy=True)
-    monkeypatch.setitem(import_module("llmpolicy.policies.causal_lm.generate").LOOK_EVERY, "cpu", every)
+    monkeypatch.setitem(
+        import_module("llmpolicy.policies.causal_lm.generate").LOOK_EVERY, "cpu", every
+    )
     late = pi.act(prompts, greedy=True)
     assert late.value == greedy.value
     torch.testing.assert_close(late.log_prob, greedy.log_prob, atol=1e-4, rtol=0)
     action = pi.act(prompts * 4, generator=torch.Generator().manual_seed(2))
-    assert {ids.index(4) + 1 - len(ids) for ids in action.value if 4 in ids} == {0}  # nothing after the end
+    assert {ids.index(4) + 1 - len(ids) for ids in action.value if 4 in ids} == {
+        0
+    }  # nothing after the end
     log_prob, _ = pi.log_prob(prompts * 4, action.value)
     torch.testing.assert_close(action.log_prob, log_prob.detach(), atol=1e-4, rtol=0)
 
@@ -269,7 +315,10 @@ def test_padded_rows_as_a_gpu_reads_them_are_the_same_policy(monkeypatch, archit
 
 def test_a_generator_gives_the_same_completions_again():
     pi = policy("llama", SMALL)
-    draw = [pi.act(prompts_of(SMALL, 8), generator=torch.Generator().manual_seed(s)).value for s in (3, 3, 4)]
+    draw = [
+        pi.act(prompts_of(SMALL, 8), generator=torch.Generator().manual_seed(s)).value
+        for s in (3, 3, 4)
+    ]
     assert draw[0] == draw[1] != draw[2]
 
 
@@ -297,8 +346,12 @@ def test_the_gradient_is_that_of_a_plain_forward():
     total = torch.zeros(())
     for ids, action, weight in zip(pi.encode(PROMPTS), ACTIONS, weights, strict=True):
         logits = pi.model(torch.tensor([ids + action])).logits[0, len(ids) - 1 : -1] / TEMPERATURE
-        total = total - weight * torch.nn.functional.cross_entropy(logits, torch.tensor(action), reduction="sum")
-    for gradient, truth in zip(found, torch.autograd.grad(total, list(pi.parameters())), strict=True):
+        total = total - weight * torch.nn.functional.cross_entropy(
+            logits, torch.tensor(action), reduction="sum"
+        )
+    for gradient, truth in zip(
+        found, torch.autograd.grad(total, list(pi.parameters())), strict=True
+    ):
         torch.testing.assert_close(gradient, truth, atol=1e-3, rtol=1e-3)
     assert max(float(g.abs().max()) for g in found) > 1
 
@@ -322,7 +375,11 @@ def test_kl_is_the_literal_k3_to_the_model_at_the_start():
 def batch(pi: CausalLMPolicy) -> tuple[torch.Tensor, torch.Tensor, int]:
     """The prompts padded on the left and four more tokens a row, as a trainer holds them."""
     ids, mask = left_pad(pi.encode(PROMPTS), 0, torch.device("cpu"))
-    return torch.cat([ids, torch.full((3, 4), 42)], 1), torch.cat([mask, torch.ones(3, 4, dtype=torch.long)], 1), 4
+    return (
+        torch.cat([ids, torch.full((3, 4), 42)], 1),
+        torch.cat([mask, torch.ones(3, 4, dtype=torch.long)], 1),
+        4,
+    )
 
 
 @pytest.mark.parametrize("architecture", ["llama", "gemma3", "gpt2", "qwen3_moe"])
@@ -335,7 +392,9 @@ def test_trl_fused_head_gives_the_same_scores(architecture):
     torch.testing.assert_close(found.log_prob, expected.log_prob, atol=1e-4, rtol=0)
     torch.testing.assert_close(found.entropy, expected.entropy, atol=1e-4, rtol=0)
     torch.testing.assert_close(found.aux_loss, expected.aux_loss)
-    after = score(pi.model, *batch(pi), TEMPERATURE)  # a patched model is scored by its logits as before
+    after = score(
+        pi.model, *batch(pi), TEMPERATURE
+    )  # a patched model is scored by its logits as before
     torch.testing.assert_close(after.log_prob, expected.log_prob)
 
 
@@ -344,7 +403,9 @@ def test_entropy_has_a_gradient_only_if_asked(fused):
     pi = CausalLMPolicy(models.model("llama"), models.tokenizer(), temperature=TEMPERATURE)
     add_fused_lm_head(pi.model, temperature=TEMPERATURE, outputs=("log_probs", "entropy"))
     for wanted in (False, True):
-        scored = score(pi.model, *batch(pi), TEMPERATURE, entropy=True, entropy_grad=wanted, fused=fused)
+        scored = score(
+            pi.model, *batch(pi), TEMPERATURE, entropy=True, entropy_grad=wanted, fused=fused
+        )
         assert scored.entropy.requires_grad == wanted
         assert scored.log_prob.requires_grad
 
@@ -356,8 +417,12 @@ def test_the_auxiliary_loss_counts_real_tokens_only():
     rows = [row[row_mask.bool()] for row, row_mask in zip(ids, mask, strict=True)]
     with torch.no_grad():
         each = [pi.model(row[None], output_router_logits=True).router_logits for row in rows]
-    layers = tuple(torch.cat(layer) for layer in zip(*each, strict=True))  # all real tokens, layer by layer
-    torch.testing.assert_close(loss.detach(), load_balancing_loss_func(layers, 4, 2), atol=1e-5, rtol=1e-4)
+    layers = tuple(
+        torch.cat(layer) for layer in zip(*each, strict=True)
+    )  # all real tokens, layer by layer
+    torch.testing.assert_close(
+        loss.detach(), load_balancing_loss_func(layers, 4, 2), atol=1e-5, rtol=1e-4
+    )
 
 
 # masks come from positions
@@ -394,23 +459,34 @@ def test_train_mode_and_checkpointing_change_nothing():
     pi = CausalLMPolicy(model, models.tokenizer(), max_new_tokens=12)
     prompts = prompts_of(SMALL, 6)
     calls = [0]
-    model.model.layers[0].register_forward_pre_hook(lambda _, inputs: calls.append(inputs[0].shape[1]))
+    model.model.layers[0].register_forward_pre_hook(
+        lambda _, inputs: calls.append(inputs[0].shape[1])
+    )
     model.eval()
     expected = pi.act(prompts, greedy=True)
     model.train()
     model.gradient_checkpointing_enable()
     found = pi.act(prompts, greedy=True)
     assert found.value == expected.value
-    assert set(calls[2:]) <= {sum(map(len, prompts)), *range(1, 7)}  # one token a row: the keys were kept
+    assert set(calls[2:]) <= {
+        sum(map(len, prompts)),
+        *range(1, 7),
+    }  # one token a row: the keys were kept
     assert model.training
     assert all(layer.gradient_checkpointing for layer in model.model.layers)
 
 
 def test_dropout_and_router_jitter_are_gone():
-    for architecture, config in (("gpt2", {}), ("mixtral", {}), ("llama", {"attention_dropout": 0.5})):
+    for architecture, config in (
+        ("gpt2", {}),
+        ("mixtral", {}),
+        ("llama", {"attention_dropout": 0.5}),
+    ):
         model = models.model(architecture, **config)
         ids = torch.tensor([[20, 30, 40, 50]])
-        assert not torch.equal(model(ids).logits, model(ids).logits), f"{architecture} was random before"
+        assert not torch.equal(model(ids).logits, model(ids).logits), (
+            f"{architecture} was random before"
+        )
         CausalLMPolicy(model, models.tokenizer())
         assert model.training
         assert torch.equal(model(ids).logits, model(ids).logits)
@@ -433,29 +509,59 @@ class Evaluating(GPT2LMHeadModel):
 class Counting(GPT2LMHeadModel):
     """Takes no positions, and counts them from the first column, padded or not."""
 
-    def forward(self, input_ids=None, attention_mask=None, past_key_values=None, use_cache=None, **kwargs):
+    def forward(
+        self, input_ids=None, attention_mask=None, past_key_values=None, use_cache=None, **kwargs
+    ):
         return super().forward(input_ids, past_key_values, attention_mask, use_cache=use_cache)
 
 
 class Cache(GPT2LMHeadModel):
-    def forward(self, input_ids=None, attention_mask=None, position_ids=None, cache=None, use_cache=None, **kwargs):
-        return super().forward(input_ids, cache, attention_mask, position_ids=position_ids, use_cache=use_cache)
+    def forward(
+        self,
+        input_ids=None,
+        attention_mask=None,
+        position_ids=None,
+        cache=None,
+        use_cache=None,
+        **kwargs,
+    ):
+        return super().forward(
+            input_ids, cache, attention_mask, position_ids=position_ids, use_cache=use_cache
+        )
 
 
 class PastKeyValues(GPT2LMHeadModel):
     def forward(
-        self, input_ids=None, attention_mask=None, position_ids=None, past_key_values=None, use_cache=None, **kwargs
+        self,
+        input_ids=None,
+        attention_mask=None,
+        position_ids=None,
+        past_key_values=None,
+        use_cache=None,
+        **kwargs,
     ):
         return super().forward(
-            input_ids, past_key_values, attention_mask, position_ids=position_ids, use_cache=use_cache
+            input_ids,
+            past_key_values,
+            attention_mask,
+            position_ids=position_ids,
+            use_cache=use_cache,
         )
 
 
 class CacheParams(GPT2LMHeadModel):
     def forward(
-        self, input_ids=None, attention_mask=None, position_ids=None, cache_params=None, use_cache=None, **kwargs
+        self,
+        input_ids=None,
+        attention_mask=None,
+        position_ids=None,
+        cache_params=None,
+        use_cache=None,
+        **kwargs,
     ):
-        return super().forward(input_ids, cache_params, attention_mask, position_ids=position_ids, use_cache=use_cache)
+        return super().forward(
+            input_ids, cache_params, attention_mask, position_ids=position_ids, use_cache=use_cache
+        )
 
 
 @pytest.mark.parametrize("kind", [Cache, PastKeyValues, CacheParams])
@@ -474,7 +580,9 @@ def test_a_model_is_given_its_cache_by_the_name_it_has_for_it(kind):
 
 class WithoutCache(GPT2LMHeadModel):
     def forward(self, input_ids=None, attention_mask=None, position_ids=None, use_cache=None):
-        return super().forward(input_ids, attention_mask=attention_mask, position_ids=position_ids, use_cache=False)
+        return super().forward(
+            input_ids, attention_mask=attention_mask, position_ids=position_ids, use_cache=False
+        )
 
 
 def test_a_model_without_a_cache_reads_its_rows_again():
@@ -510,23 +618,31 @@ def test_a_model_that_looks_ahead_is_refused():
         layer.self_attn.is_causal = False
     model.model.config._attn_implementation = "eager"
     hidden = model.model.forward
-    model.model.forward = types.MethodType(lambda self, **kwargs: _mean_of_all(hidden(**kwargs)), model.model)
+    model.model.forward = types.MethodType(
+        lambda self, **kwargs: _mean_of_all(hidden(**kwargs)), model.model
+    )
     with pytest.raises(PolicyError, match="see what comes after"):
         CausalLMPolicy(model, models.tokenizer())
 
 
 def _mean_of_all(output):
-    output.last_hidden_state = output.last_hidden_state + output.last_hidden_state.mean(1, keepdim=True)
+    output.last_hidden_state = output.last_hidden_state + output.last_hidden_state.mean(
+        1, keepdim=True
+    )
     return output
 
 
 def test_the_scorer_goes_through_ddp(tmp_path):
-    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1
+    )
     try:
         pi = CausalLMPolicy(models.model("gpt2"), models.tokenizer(), temperature=TEMPERATURE)
         wrapped = torch.nn.parallel.DistributedDataParallel(pi.model)
         assert bare(wrapped) is pi.model
-        found, expected = (score(model, *batch(pi), TEMPERATURE).log_prob for model in (wrapped, pi.model))
+        found, expected = (
+            score(model, *batch(pi), TEMPERATURE).log_prob for model in (wrapped, pi.model)
+        )
         assert torch.equal(found, expected)
     finally:
         torch.distributed.destroy_process_group()
@@ -535,7 +651,9 @@ def test_the_scorer_goes_through_ddp(tmp_path):
 def test_the_head_is_given_rows_that_lie_together():
     pi = CausalLMPolicy(models.model("llama"), models.tokenizer(), temperature=TEMPERATURE)
     given = []
-    pi.model.get_output_embeddings().register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
+    pi.model.get_output_embeddings().register_forward_pre_hook(
+        lambda _, inputs: given.append(inputs[0])
+    )
     with torch.no_grad():
         score(pi.model, *batch(pi), TEMPERATURE)
     assert len(given) == 1
@@ -555,7 +673,9 @@ def test_a_forward_patched_for_autocast_still_gives_one_policy_in_float32(lora, 
     action = pi.act(prompts, generator=torch.Generator().manual_seed(0))
     log_prob, mask = pi.log_prob(prompts, action.value)
     assert log_prob.dtype == action.log_prob.dtype == torch.float32
-    assert (log_prob - action.log_prob)[mask].abs().mean() < 0.05  # bfloat16 rounds a prefill and a step differently
+    assert (log_prob - action.log_prob)[
+        mask
+    ].abs().mean() < 0.05  # bfloat16 rounds a prefill and a step differently
 
 
 # prompts and texts
@@ -576,7 +696,10 @@ def test_a_last_word_of_the_assistant_is_continued():
     pi = policy("llama")
     prefill = [*CHAT, {"role": "assistant", "content": "The answer is"}]
     ids = pi.encode([prefill])[0]
-    assert pi.tokenizer.decode(ids) == "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\nThe answer is"
+    assert (
+        pi.tokenizer.decode(ids)
+        == "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\nThe answer is"
+    )
 
 
 def test_token_ids_are_taken_as_they_are_and_template_arguments_are_passed():
@@ -608,7 +731,9 @@ def test_complete_says_how_each_completion_ended():
 
 
 def test_a_stop_is_read_as_it_stands_within_a_text():
-    """A tokenizer that puts a blank before a text has two tokens for a line break alone, and one within."""
+    """A tokenizer that puts a blank before a text has two tokens for a line break alone, and one
+    within.
+    """
     names = ["<unk>", "</s>", "▁", "a", "▁a", "<0x0A>"]
     vocabulary = {name: index for index, name in enumerate(names)}
     raw = Tokenizer(BPE(vocabulary, [("▁", "a")], unk_token="<unk>", byte_fallback=True))
@@ -623,7 +748,9 @@ def test_each_stop_id_stops():
     model.generation_config.eos_token_id = [4, 7]
     pi = CausalLMPolicy(model, models.tokenizer(), stop=["1", 8, "<|im_end|>"])  # "1" is token 6
     assert pi.stop_ids == [4, 7, 6, 8]
-    found = pi.act(prompts_of(SMALL, 64), max_new_tokens=30, generator=torch.Generator().manual_seed(0))
+    found = pi.act(
+        prompts_of(SMALL, 64), max_new_tokens=30, generator=torch.Generator().manual_seed(0)
+    )
     assert {ids[-1] for ids in found.value} == {4, 6, 7, 8}
     assert all(token not in (4, 6, 7, 8) for ids in found.value for token in ids[:-1])
     assert pi.decode([5, 6]) == "0"
@@ -667,7 +794,9 @@ def test_tokenizers_that_cannot_serve_are_refused():
 
 @pytest.mark.parametrize("prompt", [None, b"abc", CHAT[0], [1.5, 2], "a\ud800", [None], 7])
 def test_what_is_no_prompt_is_refused(prompt: object) -> None:
-    with pytest.raises(PolicyError, match="prompt 0 is .*; expected a text, a list of messages, or token ids"):
+    with pytest.raises(
+        PolicyError, match="prompt 0 is .*; expected a text, a list of messages, or token ids"
+    ):
         policy("llama").encode([prompt])
 
 
@@ -675,7 +804,9 @@ def test_a_tokenizer_without_a_pad_token_pads_with_its_end_token_and_says_so(cap
     pi = CausalLMPolicy(models.model("llama"), models.tokenizer(pad=None), temperature=TEMPERATURE)
     assert pi.pad_id == 4
     assert "no pad token" in caplog.text
-    torch.testing.assert_close(pi.log_prob(PROMPTS, ACTIONS)[0], policy("llama").log_prob(PROMPTS, ACTIONS)[0])
+    torch.testing.assert_close(
+        pi.log_prob(PROMPTS, ACTIONS)[0], policy("llama").log_prob(PROMPTS, ACTIONS)[0]
+    )
 
 
 def test_no_prompt_is_refused_everywhere():
@@ -701,7 +832,10 @@ def test_bad_settings_and_prompts_are_refused():
         (
             ["a", "b" * 250],
             16,
-            r"prompt 1 has 250 tokens and max_new_tokens is 16, 266 in all; the model's context is 256",
+            (
+                r"prompt 1 has 250 tokens and max_new_tokens is 16, 266 in all; the model's context"
+                r" is 256"
+            ),
         ),
         (["a"], 0, "max_new_tokens is 0"),
         ([], 4, "no prompt"),
@@ -731,6 +865,8 @@ def test_it_is_a_policy_and_naming_the_room_loads_no_torch():
     assert isinstance(policy("llama"), Policy)
     code = "import sys, llmpolicy.policies; print('torch' in sys.modules)"
     assert (
-        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.strip()
         == "False"
     )

@@ -65,7 +65,9 @@ def test_a_sound_reward_is_clean_with_a_contract_and_without():
 
 
 def test_examples_must_score_high_and_low():
-    assert "an example that passes scored 0.0" in errors(reward(passes=[{**EXAMPLE, "answer": "6"}])(right))
+    assert "an example that passes scored 0.0" in errors(
+        reward(passes=[{**EXAMPLE, "answer": "6"}])(right)
+    )
     assert "an example that fails scored 1.0" in errors(reward(fails=[EXAMPLE])(right))
 
 
@@ -102,7 +104,10 @@ def test_no_number_of_failures_ends_a_check_and_they_are_one_error():
         return float(int(completion) == int(answer))
 
     told = check_reward(shaky, rows=[{"answer": "4.5"}] * 40).errors
-    assert any(re.search(r"\d+ of \d+ completions could not be judged, by no fault .*ValueError", one) for one in told)
+    assert any(
+        re.search(r"\d+ of \d+ completions could not be judged, by no fault .*ValueError", one)
+        for one in told
+    )
     assert not any("at most 10%" in one for one in told)
 
 
@@ -116,18 +121,28 @@ def test_a_reward_of_which_nothing_can_be_checked_is_not_clean():
     def unknown(completion: str) -> float:
         return float("fish" in completion)
 
-    assert "asks for 'anwser', which no example that passes gives; did you mean 'answer'?" in errors(column)
+    assert (
+        "asks for 'anwser', which no example that passes gives; did you mean 'answer'?"
+        in errors(column)
+    )
     for function in (short, unknown):
         assert "nothing was checked" in errors(function)
         assert not check_reward(function).holes
-    assert check_reward(reward(passes=[{"completion": "a fish"}], fails=[{"completion": "x"}])(unknown)).clean
-    assert "of the first it said: '42' (not today)" in errors(lambda completion, answer: Score(0.0, why="not today"))
+    assert check_reward(
+        reward(passes=[{"completion": "a fish"}], fails=[{"completion": "x"}])(unknown)
+    ).clean
+    assert "of the first it said: '42' (not today)" in errors(
+        lambda completion, answer: Score(0.0, why="not today")
+    )
 
 
 @pytest.mark.parametrize(
     ("example", "told"),
     [
-        ({"completion": "5", "answr": "5"}, "gives 'answr', which the reward does not take; did you mean 'answer'?"),
+        (
+            {"completion": "5", "answr": "5"},
+            "gives 'answr', which the reward does not take; did you mean 'answer'?",
+        ),
         ({"completion": "5"}, "lacks 'answer'"),
         ({"completoin": "5", "answer": "5"}, "lacks 'completion'"),
     ],
@@ -157,9 +172,15 @@ def test_async_group_and_trl_rewards_are_checked_too():
     def trls(prompts, completions, answer, **columns):
         return [float(one.strip() == gold) for one, gold in zip(completions, answer, strict=True)]
 
-    assert check_reward(waits).clean and check_reward(listed).clean and check_reward(trls, style="trl").clean
+    assert (
+        check_reward(waits).clean
+        and check_reward(listed).clean
+        and check_reward(trls, style="trl").clean
+    )
     assert "returned 1 values; expected 2" in " ".join(check_reward(short).errors)
-    assert "asks for 'prompts', which no example that passes gives; style trl gets it" in errors(trls)
+    assert "asks for 'prompts', which no example that passes gives; style trl gets it" in errors(
+        trls
+    )
 
 
 def test_a_reward_that_always_hangs_is_told_after_a_few():
@@ -179,7 +200,9 @@ def test_chance_is_no_reward():
     def chance(completion: str, answer: str) -> float:
         return 0.6 + 0.01 * (next(calls) % 31)
 
-    assert re.search("and [0-9.]+ (when it was run again|in another batch order|in a thread)", errors(chance))
+    assert re.search(
+        "and [0-9.]+ (when it was run again|in another batch order|in a thread)", errors(chance)
+    )
     honest = reward(passes=[EXAMPLE], range=(0, 1), deterministic=False)(chance)
     assert errors(honest) == ""
 
@@ -192,12 +215,15 @@ def test_a_score_that_depends_on_the_process_is_found(polite):
 def test_gold_answers_of_the_rows_must_pass(tmp_path):
     rows = tmp_path / "rows.jsonl"
     answers = ["18", "9 * 2 = 18\n#### 18", r"\frac{1}{2}", "1,250"]
-    rows.write_text("".join(json.dumps({"question": "?", "answer": answer}) + "\n" for answer in answers))
+    rows.write_text(
+        "".join(json.dumps({"question": "?", "answer": answer}) + "\n" for answer in answers)
+    )
     assert check("math_answer:correct", data=rows, parts=["contract"], quiet=True).clean
     rows.write_text(rows.read_text() + json.dumps({"question": "?", "answer": ""}) + "\n")
     report = check("math_answer:correct", data=rows, parts=["contract"], quiet=True)
     assert report.golds == 5 and report.errors == [
-        "row 4: the gold answer '' cannot be judged: the answer column cannot be read: the answer column is empty"
+        "row 4: the gold answer '' cannot be judged: the answer column cannot be read: the answer"
+        " column is empty"
     ]
 
 
@@ -216,7 +242,12 @@ def test_tests_of_the_rows_must_be_readable():
         {"tests": [{"function": "add", "args": [1, 2], "expected": 3}]},
         {"tests": ["assert add(1, 2) == 3"] * 2},
         *[{"tests": ["assert add(1, 2) == 3"]}] * 5,
-        {"tests": "import pandas\nfrom solution import add\ndef test_add():\n    assert add(1, 2) == 3"},
+        {
+            "tests": (
+                "import pandas\nfrom solution import add\ndef test_add():\n    assert add(1, 2)"
+                " == 3"
+            )
+        },
         {"tests": []},
     ]
     said = errors("code_tests:passes", rows=rows)
@@ -253,7 +284,13 @@ def test_the_verb_exits_1_on_a_hole_and_writes_what_it_found(polite):
     done = run("polite.py:weak", "--json", "found.json", cwd=polite)
     found = json.loads((polite / "found.json").read_text())
     assert done.returncode == 1 and "hole: two boxes, right last" in done.stdout
-    assert found["schema"] == 1 and set(found) == {"schema", "holes", "controls", "worst_seconds", "errors"}
+    assert found["schema"] == 1 and set(found) == {
+        "schema",
+        "holes",
+        "controls",
+        "worst_seconds",
+        "errors",
+    }
     assert set(found["holes"][0]) == {"family", "attack", "completion", "score"}
     assert 0 < found["controls"]["accepted"] < found["controls"]["total"]
 
@@ -266,7 +303,9 @@ def test_the_verb_exits_0_when_clean_and_2_when_there_is_no_such_reward(polite):
 
 
 def test_what_a_reward_prints_does_not_bury_the_report(tmp_path, capfd):
-    (tmp_path / "talks.py").write_text(SOUND.replace("    return", "    print('so much')\n    return"))
+    (tmp_path / "talks.py").write_text(
+        SOUND.replace("    return", "    print('so much')\n    return")
+    )
     report = check(f"{tmp_path / 'talks.py'}:whole", parts=("contract",))
     told = capfd.readouterr()
     assert report.clean
@@ -277,7 +316,9 @@ def test_what_a_reward_prints_does_not_bury_the_report(tmp_path, capfd):
 
 
 def test_attacks_of_a_file_join_the_battery(polite):
-    (polite / "mine.jsonl").write_text('{"name": "mine", "breaks": "pays this", "text": "{gold}"}\n')
+    (polite / "mine.jsonl").write_text(
+        '{"name": "mine", "breaks": "pays this", "text": "{gold}"}\n'
+    )
     done = run("polite.py:plain", "--attacks", "mine.jsonl", cwd=polite)
     assert done.returncode == 1 and "hole: mine" in done.stdout
     (polite / "mine.jsonl").write_text("mine\n")
@@ -288,7 +329,11 @@ def test_what_cannot_be_read_is_one_sentence(polite):
     (polite / "latin.jsonl").write_bytes('{"name": "é", "text": "é"}\n'.encode("latin-1"))
     for asked in (["--attacks", "latin.jsonl"], ["--data", "latin.jsonl"], ["--arg", "a=[1"]):
         done = run("polite.py:plain", *asked, cwd=polite)
-        assert done.returncode == 2 and done.stderr.startswith("error: ") and done.stderr.count("\n") == 1, done.stderr
+        assert (
+            done.returncode == 2
+            and done.stderr.startswith("error: ")
+            and done.stderr.count("\n") == 1
+        ), done.stderr
 
 
 def pytest_run(*arguments, cwd):
@@ -308,19 +353,25 @@ def plugin():
 def test_pytest_makes_each_contract_a_test(polite):
     sound = pytest_run(*plugin(), "polite.py", cwd=polite)
     assert "2 passed" in sound.stdout, sound.stdout
-    named = pytest_run(*plugin(), "--reward", "formats:think", "--reward", "formats:boxed", cwd=polite)
+    named = pytest_run(
+        *plugin(), "--reward", "formats:think", "--reward", "formats:boxed", cwd=polite
+    )
     assert "4 passed" in named.stdout, named.stdout
-    (polite / "polite.py").write_text(SOUND.replace("completion.strip() == answer", "answer in completion", 1))
+    (polite / "polite.py").write_text(
+        SOUND.replace("completion.strip() == answer", "answer in completion", 1)
+    )
     broken = pytest_run(*plugin(), "polite.py", cwd=polite)
     assert "1 failed, 1 passed" in broken.stdout and "two boxes, right last" in broken.stdout
 
 
 def test_the_plugin_costs_other_sessions_nothing():
     code = (
-        "import sys, llmpolicy.pytest_plugin\n"
-        "print([m for m in sys.modules if m.split('.')[0] in ('torch', 'pydantic', 'yaml', 'typer') or m == 'llmpolicy.rewards'])"
+        "import sys, llmpolicy.pytest_plugin\nprint([m for m in sys.modules if m.split('.')[0] in"
+        " ('torch', 'pydantic', 'yaml', 'typer') or m == 'llmpolicy.rewards'])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False
+    )
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
 
 
@@ -333,7 +384,11 @@ def test_gsm8k_solutions_are_accepted_as_completions(split):
     from reward_fns import math_answer
 
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    rejected = [row["answer"] for row in rows if math_answer.correct(row["answer"], row["answer"]).value != 1]
+    rejected = [
+        row["answer"]
+        for row in rows
+        if math_answer.correct(row["answer"], row["answer"]).value != 1
+    ]
     assert len(rejected) <= len(rows) // 1000
     assert check("math_answer:correct", data=path, parts=["contract"], quiet=True).clean
 
@@ -349,9 +404,13 @@ def test_a_box_in_the_last_sentence_of_a_gsm8k_solution_is_an_answer():
     for line in path.read_text(encoding="utf-8").splitlines():
         worked, gold = re.sub("<<.*?>>", "", json.loads(line)["answer"]).split("\n#### ")
         said = re.sub(
-            rf"(?<![\d.,]){re.escape(gold)}(?![\d.,]*\d)(?!.*{re.escape(gold)})", rf"\\boxed{{{gold}}}", worked
+            rf"(?<![\d.,]){re.escape(gold)}(?![\d.,]*\d)(?!.*{re.escape(gold)})",
+            rf"\\boxed{{{gold}}}",
+            worked,
         )
         boxed += [(said, gold)] if "\\boxed" in said.splitlines()[-1] else []
-    rejected = [said for said, gold in boxed if math_answer.correct(said, gold, units="ignore").value != 1]
+    rejected = [
+        said for said, gold in boxed if math_answer.correct(said, gold, units="ignore").value != 1
+    ]
     assert len(boxed) > 1_000
     assert len(rejected) <= len(boxed) // 50

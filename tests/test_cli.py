@@ -1,4 +1,6 @@
-"""The command line as a user meets it: every verb, two processes, a stop and a resume, wrong input in one sentence."""
+"""The command line as a user meets it: every verb, two processes, a stop and a resume, wrong input
+in one sentence.
+"""
 
 import ctypes
 import json
@@ -35,7 +37,9 @@ def environment(folder: Path) -> dict[str, str]:
     }  # fmt: skip
 
 
-def llmpolicy(folder: Path, *arguments: str, timeout: int = 240) -> subprocess.CompletedProcess[str]:
+def llmpolicy(
+    folder: Path, *arguments: str, timeout: int = 240
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "llmpolicy", *arguments],
         cwd=folder, env=environment(folder), capture_output=True, text=True, timeout=timeout,
@@ -50,13 +54,20 @@ def recipe(folder: Path, **changes: Any) -> Path:
     return path
 
 
-ROWS = [{"question": f"{a}+{b}", "answer": str(a + b)} for a in range(10, 40) for b in range(10, 40)]
+ROWS = [
+    {"question": f"{a}+{b}", "answer": str(a + b)} for a in range(10, 40) for b in range(10, 40)
+]
 
 
 def refusal(folder: Path, *overrides: str, **changes: Any) -> str:
     """The sentence that a recipe is refused with; nothing of a run may be left behind."""
     with pytest.raises(LLMPolicyError) as found:
-        train_recipe(str(recipe(folder, **changes)), [*TINY, *overrides], out=folder / "run", say=lambda _: None)
+        train_recipe(
+            str(recipe(folder, **changes)),
+            [*TINY, *overrides],
+            out=folder / "run",
+            say=lambda _: None,
+        )
     sentence = str(found.value)
     assert "\n" not in sentence
     assert len(sentence) < 500
@@ -81,7 +92,9 @@ def test_no_such_file(tmp_path: Path) -> None:
 
 
 def test_no_such_column_in_the_template(tmp_path: Path) -> None:
-    assert "did you mean 'question'" in refusal(tmp_path, task={**data(tmp_path, ROWS), "prompt": "{questoin}"})
+    assert "did you mean 'question'" in refusal(
+        tmp_path, task={**data(tmp_path, ROWS), "prompt": "{questoin}"}
+    )
 
 
 def test_a_reward_that_asks_for_a_missing_column(tmp_path: Path) -> None:
@@ -99,7 +112,9 @@ def test_an_empty_dataset(tmp_path: Path) -> None:
     assert "no rows" in refusal(tmp_path, task=data(tmp_path, []))
 
 
-def test_too_few_rows_for_one_generation_are_refused_instead_of_training_nothing(tmp_path: Path) -> None:
+def test_too_few_rows_for_one_generation_are_refused_instead_of_training_nothing(
+    tmp_path: Path,
+) -> None:
     assert "nothing would be trained" in refusal(tmp_path, task=data(tmp_path, ROWS[:23]))
 
 
@@ -120,7 +135,10 @@ def test_a_reward_that_returns_no_number_is_named(tmp_path: Path, value: str) ->
     (tmp_path / "mine.py").write_text(f"def odd(completion):\n    return {value}\n")
     with pytest.raises(LLMPolicyError, match="odd"):
         train_recipe(
-            str(recipe(tmp_path, rewards=[{"fn": "mine.py:odd"}])), TINY, out=tmp_path / "run", say=lambda _: None
+            str(recipe(tmp_path, rewards=[{"fn": "mine.py:odd"}])),
+            TINY,
+            out=tmp_path / "run",
+            say=lambda _: None,
         )
 
 
@@ -137,7 +155,14 @@ def test_the_command_that_goes_on_can_be_pasted(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="130"):
         end_stopped(run, 3, stop, said.append)
     words = shlex.split(said[-1].removeprefix("go on with: "))
-    assert words == ["llmpolicy", "train", f"{run.path}/recipe.yaml", "--out", str(run.path), "--resume"]
+    assert words == [
+        "llmpolicy",
+        "train",
+        f"{run.path}/recipe.yaml",
+        "--out",
+        str(run.path),
+        "--resume",
+    ]
 
 
 def test_a_missing_argument_is_named(tmp_path: Path) -> None:
@@ -167,7 +192,12 @@ def test_an_adapter_of_another_base(tmp_path: Path) -> None:
 
 
 def test_a_wrong_word_on_the_command_line_is_one_sentence_and_exit_code_2(tmp_path: Path) -> None:
-    for arguments in (["train", "quikstart"], ["train"], ["tarin"], ["train", "quickstart", "grpo.lerning_rate=1"]):
+    for arguments in (
+        ["train", "quikstart"],
+        ["train"],
+        ["tarin"],
+        ["train", "quickstart", "grpo.lerning_rate=1"],
+    ):
         done = llmpolicy(tmp_path, *arguments)
         assert done.returncode == 2, arguments
         assert done.stderr.startswith("error: ")
@@ -182,7 +212,9 @@ def test_a_wrong_word_on_the_command_line_is_one_sentence_and_exit_code_2(tmp_pa
 
 
 @pytest.mark.parametrize(
-    "path", [p for folder in recipe_folders() for p in sorted(folder.glob("*.yaml"))], ids=lambda p: p.stem
+    "path",
+    [p for folder in recipe_folders() for p in sorted(folder.glob("*.yaml"))],
+    ids=lambda p: p.stem,
 )
 def test_every_bundled_recipe_can_be_read(path: Path) -> None:
     assert load_recipe(path).name == path.stem
@@ -214,7 +246,11 @@ def test_a_run_of_the_quickstart_leaves_every_file(tmp_path: Path) -> None:
     }
     keys |= {"best_constant", "base", "paired_difference"}
     assert keys <= set(evaluation)
-    assert {"value", "low", "high"} == set(evaluation["accuracy"]) == set(evaluation["paired_difference"])
+    assert (
+        {"value", "low", "high"}
+        == set(evaluation["accuracy"])
+        == set(evaluation["paired_difference"])
+    )
     assert keys <= set(evaluation["base"]) | {"base"}
     assert len(list(run.rollouts())) == 32
     assert run.manifest["status"] == "finished"
@@ -232,7 +268,10 @@ def test_evaluate_gives_the_figures_of_the_run(tmp_path: Path) -> None:
 
 
 def test_explain_and_dry_run_load_no_model(tmp_path: Path) -> None:
-    for arguments in (["explain", "quickstart", "--json", "e.json"], ["train", "quickstart", "--dry-run"]):
+    for arguments in (
+        ["explain", "quickstart", "--json", "e.json"],
+        ["train", "quickstart", "--dry-run"],
+    ):
         done = llmpolicy(tmp_path, *arguments)
         assert done.returncode == 0, done.stderr
         assert "prompts" in done.stdout
@@ -248,15 +287,20 @@ def test_accelerate_configs_are_what_accelerate_reads(name: str) -> None:
     assert config.mixed_precision == "bf16"
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the threads of torch are those of libgomp on Linux only")
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="the threads of torch are those of libgomp on Linux only"
+)
 @pytest.mark.parametrize(
-    ("asked", "spins"), [({}, "10000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "passive"}, "0")]
+    ("asked", "spins"),
+    [({}, "10000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "passive"}, "0")],
 )
 def test_threads_that_wait_soon_sleep_unless_the_user_says_otherwise(
     tmp_path: Path, asked: dict[str, str], spins: str
 ) -> None:
     code = "from llmpolicy.cli import run\ntry: run()\nexcept SystemExit: import torch"
-    own = {name: value for name, value in environment(tmp_path).items() if name != "GOMP_SPINCOUNT"}  # another test's
+    own = {
+        name: value for name, value in environment(tmp_path).items() if name != "GOMP_SPINCOUNT"
+    }  # another test's
     done = subprocess.run(
         [sys.executable, "-c", code, "--help"],
         env={**own, "OMP_DISPLAY_ENV": "verbose", **asked}, capture_output=True, text=True, timeout=240,
@@ -268,20 +312,36 @@ HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 
 @pytest.mark.skipif(
-    sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "mallopt"), reason="this C library has no mallopt"
+    sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "mallopt"),
+    reason="this C library has no mallopt",
 )
 @pytest.mark.skipif(
-    HUGE_PAGES.exists() and "[always]" in HUGE_PAGES.read_text(), reason="huge pages are not counted one by one"
+    HUGE_PAGES.exists() and "[always]" in HUGE_PAGES.read_text(),
+    reason="huge pages are not counted one by one",
 )
-@pytest.mark.parametrize(("asked", "kept"), [({}, True), ({"MALLOC_TRIM_THRESHOLD_": "131072"}, False)])
-def test_freed_memory_serves_again_unless_the_user_said_how(asked: dict[str, str], kept: bool) -> None:
+@pytest.mark.parametrize(
+    ("asked", "kept"), [({}, True), ({"MALLOC_TRIM_THRESHOLD_": "131072"}, False)]
+)
+def test_freed_memory_serves_again_unless_the_user_said_how(
+    asked: dict[str, str], kept: bool
+) -> None:
     code = (
         "import resource; from llmpolicy.cli import keep_memory; keep_memory()\n"
         "for _ in range(40): bytearray(b'x') * 2**24\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)"
     )
-    settled = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_"))}
-    done = subprocess.run([sys.executable, "-c", code], env=settled | asked, capture_output=True, text=True, check=True)
+    settled = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("MALLOC_", "GLIBC_"))
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=settled | asked,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     pages = 2**24 // os.sysconf("SC_PAGE_SIZE")
     assert (int(done.stdout) < 8 * pages) == kept  # new each time they are forty times as many
 
@@ -309,7 +369,13 @@ def test_accelerate_launches_the_script(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_readable_loop_teaches_the_bundled_language_model_to_add(tmp_path: Path) -> None:
-    command = [sys.executable, str(ROOT / "scripts" / "train_reinforce.py"), "reinforce_addition", "--out", "run"]
+    command = [
+        sys.executable,
+        str(ROOT / "scripts" / "train_reinforce.py"),
+        "reinforce_addition",
+        "--out",
+        "run",
+    ]
     done = subprocess.run(
         command, cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, timeout=400
     )  # fmt: skip
@@ -335,7 +401,12 @@ def test_ctrl_c_saves_a_checkpoint_and_says_the_command_that_goes_on(tmp_path: P
         "run",
     ]
     process = subprocess.Popen(
-        command, cwd=tmp_path, env=environment(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command,
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     deadline = time.time() + 120
     while not (tmp_path / "run" / "metrics.jsonl").exists() and time.time() < deadline:
@@ -348,14 +419,28 @@ def test_ctrl_c_saves_a_checkpoint_and_says_the_command_that_goes_on(tmp_path: P
     again = line.removeprefix("go on with: llmpolicy ").split()
     done = llmpolicy(tmp_path, *again, f"grpo.max_steps={step + 2}")
     assert done.returncode == 0, done.stderr
-    steps = [json.loads(row)["step"] for row in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    steps = [
+        json.loads(row)["step"]
+        for row in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    ]
     assert max(steps) == step + 2
 
 
 @pytest.mark.slow
-def test_sigterm_during_reinforce_saves_a_checkpoint_and_the_printed_command_goes_on(tmp_path: Path) -> None:
+def test_sigterm_during_reinforce_saves_a_checkpoint_and_the_printed_command_goes_on(
+    tmp_path: Path,
+) -> None:
     brief = ["environment.count=2", "evaluate.episodes=2"]
-    command = [sys.executable, "-u", "-m", "llmpolicy", "train", "cartpole", *brief, "reinforce.updates=100000"]
+    command = [
+        sys.executable,
+        "-u",
+        "-m",
+        "llmpolicy",
+        "train",
+        "cartpole",
+        *brief,
+        "reinforce.updates=100000",
+    ]
     process = subprocess.Popen(
         [*command, "--out", "run"], cwd=tmp_path, env=environment(tmp_path), stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True,
@@ -380,13 +465,24 @@ def test_sigterm_during_reinforce_saves_a_checkpoint_and_the_printed_command_goe
 @pytest.mark.parametrize(
     ("override", "status", "steps"), [("seed=0", "finished", 2), ("time_limit=0.001", "stopped", 1)]
 )
-def test_two_processes_train_one_run(tmp_path: Path, override: str, status: str, steps: int) -> None:
-    """Also when the time is up: the second process leaves while the first still evaluates, and must not take it along."""
+def test_two_processes_train_one_run(
+    tmp_path: Path, override: str, status: str, steps: int
+) -> None:
+    """Also when the time is up: the second process leaves while the first still evaluates, and must
+    not take it along.
+    """
     command = [
         sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2",
         str(ROOT / "scripts" / "train_grpo.py"), "quickstart", *TINY, override, "--out", "run",
     ]  # fmt: skip
-    done = subprocess.run(command, cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, timeout=400)
+    done = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=400,
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("run:  run") == 1
     run = Run.open(tmp_path / "run")

@@ -1,4 +1,6 @@
-"""code_tests: honest programs are paid, cheats are not; each form of tests is read or refused; whose fault a failure is."""
+"""code_tests: honest programs are paid, cheats are not; each form of tests is read or refused;
+whose fault a failure is.
+"""
 
 import ast
 import contextlib
@@ -58,7 +60,9 @@ def test_the_visible_cases_alone_would_pay_for_a_table():
     visible = [{"function": "f", "args": [x], "expected": y} for x, y in VISIBLE]
     assert passes(CHEATS["the visible cases"], tests=visible).value == 1.0
     assert passes(CHEATS["the visible cases"], tests=CALLS).value == 0.0
-    assert passes(CHEATS["the visible cases"], tests=CALLS, partial=True).value == pytest.approx(1 / 3)
+    assert passes(CHEATS["the visible cases"], tests=CALLS, partial=True).value == pytest.approx(
+        1 / 3
+    )
 
 
 def test_the_examples_of_the_contract_hold():
@@ -161,7 +165,10 @@ def test_what_is_no_iterable_of_its_own_is_not_listed():
         ({"tests": [{"function": "f", "args": [1]}]}, "not what is expected"),
         ({"tests": [{"stdin": "1"}]}, "not what is expected"),
         ({"tests": ["assert f(x) == 1 for x in y"]}, "no Python"),
-        ({"tests": "def check(candidate):\n    assert candidate(1) == 1"}, "never call the program"),
+        (
+            {"tests": "def check(candidate):\n    assert candidate(1) == 1"},
+            "never call the program",
+        ),
         ({"tests": [{"function": "f", "args": [object()], "expected": 1}]}, "no plain value"),
         ({"tests": {"inputs": ["1"], "outputs": []}}, "one length"),
         ({"tests": ["assert f() == [0] * 10**9"]}, "too much memory"),
@@ -173,7 +180,10 @@ def test_tests_that_cannot_be_read_are_no_zero(columns, said):
 
 
 def test_a_check_function_is_read_for_its_entry_point():
-    text = "METADATA = {}\n\ndef check(candidate):\n    assert candidate([2, 1]) == [1, 2], 'sorted'\n    assert True\n"
+    text = (
+        "METADATA = {}\n\ndef check(candidate):\n    assert candidate([2, 1]) == [1, 2], 'sorted'\n"
+        "    assert True\n"
+    )
     good, bad = "def order(x): return sorted(x)", "def order(x): return x"
     assert passes(good, tests=text, entry_point="order").value == 1.0
     assert passes(bad, tests=text, entry_point="order").value == 0.0
@@ -181,11 +191,18 @@ def test_a_check_function_is_read_for_its_entry_point():
 
 
 PLAIN = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.binary(max_size=4),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=8)
+    | st.binary(max_size=4),
     lambda inner: (
         st.lists(inner, max_size=4)
         | st.lists(inner, max_size=4).map(tuple)
-        | st.dictionaries(st.integers() | st.text(max_size=4) | st.tuples(st.integers()), inner, max_size=4)
+        | st.dictionaries(
+            st.integers() | st.text(max_size=4) | st.tuples(st.integers()), inner, max_size=4
+        )
         | st.sets(st.integers() | st.text(max_size=3), max_size=4)
     ),
     max_leaves=12,
@@ -212,7 +229,10 @@ def test_two_values_agree_only_when_python_says_so(a, b):
         st.none() | st.booleans() | st.integers() | st.text(max_size=5),
         lambda inner: (
             st.lists(inner, max_size=3)
-            | st.dictionaries(st.sampled_from(["tuple", "set", "dict", "int", "float", "bytes", "complex", "x"]), inner)
+            | st.dictionaries(
+                st.sampled_from(["tuple", "set", "dict", "int", "float", "bytes", "complex", "x"]),
+                inner,
+            )
         ),
         max_leaves=10,
     )
@@ -229,7 +249,9 @@ def test_a_set_of_colliding_hashes_is_never_built():
     assert not agrees(Expected({1}), collide, Tolerance())
     assert not agrees(Expected(1, "true"), collide, Tolerance())
     assert not agrees(Expected({1}, outer=[("set", ())]), collide, Tolerance())
-    assert not agrees(Expected([{1: 2}]), [{"dict": [[one, 1] for one in collide["set"]]}], Tolerance())
+    assert not agrees(
+        Expected([{1: 2}]), [{"dict": [[one, 1] for one in collide["set"]]}], Tolerance()
+    )
     assert time.perf_counter() - began < 3
 
 
@@ -278,16 +300,27 @@ def test_what_is_no_case_is_refused_in_words():
 
 def test_processor_time_memory_and_waiting_are_the_models_fault():
     limits = {"seconds": 0.3, "megabytes": 128}
-    for code in ("while True: pass", "x = bytearray(2**28)", "import time; time.sleep(100)", "print('x' * 2**22)"):
+    for code in (
+        "while True: pass",
+        "x = bytearray(2**28)",
+        "import time; time.sleep(100)",
+        "print('x' * 2**22)",
+    ):
         assert passes(code, answer="1", **limits).value == 0.0
 
 
 def test_all_tests_share_a_budget():
-    slow = "import time\ndef f(x):\n    end = time.process_time() + 0.2\n    while time.process_time() < end: pass\n    return x"
+    slow = (
+        "import time\ndef f(x):\n    end = time.process_time() + 0.2\n    while time.process_time()"
+        " < end: pass\n    return x"
+    )
     tests = [{"function": "f", "args": [i], "expected": i} for i in range(6)]
     assert passes(slow, tests=tests, seconds=0.5).value == 1.0
     late = passes(slow, tests=tests, seconds=0.5, total_seconds=0.5, partial=True)
-    assert 0 < late.value < 1 and passes(slow, tests=tests, seconds=0.5, total_seconds=0.5).value == 0.0
+    assert (
+        0 < late.value < 1
+        and passes(slow, tests=tests, seconds=0.5, total_seconds=0.5).value == 0.0
+    )
 
 
 def test_the_expected_value_never_enters_the_sandbox(monkeypatch):
@@ -301,23 +334,32 @@ def test_the_expected_value_never_enters_the_sandbox(monkeypatch):
     monkeypatch.setattr("reward_fns.code_tests.sandbox", lambda *_: Box())
     passes(
         "def f(x): pass",
-        tests=[{"function": "f", "args": [1], "expected": "SECRET"}, {"stdin": "1", "stdout": "SECRET"}],
+        tests=[
+            {"function": "f", "args": [1], "expected": "SECRET"},
+            {"stdin": "1", "stdout": "SECRET"},
+        ],
     )
     assert len(handed) == 2 and "SECRET" not in repr(handed)
 
 
 def test_a_sandbox_that_fails_is_no_zero(monkeypatch):
     pool = choose.sandbox()
-    broken = type(pool)("broken", lambda link: (_ for _ in ()).throw(FileNotFoundError(2, "bwrap is gone")), 1)
+    broken = type(pool)(
+        "broken", lambda link: (_ for _ in ()).throw(FileNotFoundError(2, "bwrap is gone")), 1
+    )
     monkeypatch.setattr("reward_fns.code_tests.sandbox", lambda *_: broken)
     with pytest.raises(SandboxFault, match="bwrap is gone"):
         passes("print(1)", answer="1")
     with pytest.raises(SandboxFault, match="OSError: no"):
         outcome(Job("x"), Limits(), "n", Report(None, 1, 0.0, 0.1, 0.0, "OSError: no"), b"", b"")
     with pytest.raises(SandboxFault, match="too busy"):
-        outcome(Job("x"), Limits(), "n", Report("patience", -9, 0.5, 34.0, 26.0, "confined"), b"", b"")
+        outcome(
+            Job("x"), Limits(), "n", Report("patience", -9, 0.5, 34.0, 26.0, "confined"), b"", b""
+        )
     for killed, starved in (("patience", 20.0), ("told", 24.9)):
-        waited = outcome(Job("x"), Limits(), "n", Report(killed, -9, 0.5, 34.0, starved, "confined"), b"", b"")
+        waited = outcome(
+            Job("x"), Limits(), "n", Report(killed, -9, 0.5, 34.0, starved, "confined"), b"", b""
+        )
         assert (waited.ended, waited.own) == ("waited", 34.0 - starved)
 
 
@@ -332,7 +374,12 @@ def test_a_keeper_that_was_killed_is_started_again():
 
 
 def test_limits_that_make_no_sense_are_refused():
-    for wrong in ({"seconds": 0}, {"megabytes": 1}, {"seconds": 9, "total_seconds": 5}, {"seconds": math.nan}):
+    for wrong in (
+        {"seconds": 0},
+        {"megabytes": 1},
+        {"seconds": 9, "total_seconds": 5},
+        {"seconds": math.nan},
+    ):
         with pytest.raises(RewardError, match="code_tests:passes got"):
             passes("print(1)", answer="1", **wrong)
 
@@ -356,7 +403,8 @@ def test_many_calls_from_many_threads_leave_nothing_behind():
 
     def grade(i: int) -> float | None:
         return passes(
-            "def f(x): return x + 1", tests=[{"function": "f", "args": [i], "expected": i + 1 - (i % 3 == 0)}]
+            "def f(x): return x + 1",
+            tests=[{"function": "f", "args": [i], "expected": i + 1 - (i % 3 == 0)}],
         ).value
 
     assert passes("print(1)", tests=[{"stdin": "", "stdout": "1"}] * 8).value == 1.0
@@ -385,7 +433,9 @@ def test_a_row_that_cannot_be_judged_says_so(name):
         assert score.value is None and said in score.why, score
 
 
-@pytest.mark.parametrize("text", ["assert f() == 10 ** (10 ** 9)", "import time\ntime.sleep(1000)\nassert f() == 1"])
+@pytest.mark.parametrize(
+    "text", ["assert f() == 10 ** (10 ** 9)", "import time\ntime.sleep(1000)\nassert f() == 1"]
+)
 def test_tests_that_do_not_end_are_tried_once(text, monkeypatch):
     monkeypatch.setattr(_code_script, "_TESTS", Limits(cpu=0.3))
     began = time.perf_counter()
@@ -408,14 +458,26 @@ def test_a_name_that_is_given_is_not_the_program(name):
         ("def add(a: List[int], b: Optional[int]) -> Union[int, None]: return a + b", 1.0),
         ("from __future__ import annotations\ndef add(a: List[int], b): return a + b", 1.0),
         (
-            '"""Adds."""\nfrom __future__ import annotations\nimport math\nx: Dict[str, int] = {}\ndef add(a, b): return a + b',
+            (
+                '"""Adds."""\nfrom __future__ import annotations\nimport math\nx: Dict[str, int] ='
+                " {}\ndef add(a, b): return a + b"
+            ),
             1.0,
         ),
         (
-            "class Solution:\n    def add(self, a, b):\n        q = deque([a, b])\n        return sum(q) + math.isqrt(0)",
+            (
+                "class Solution:\n    def add(self, a, b):\n        q = deque([a, b])\n       "
+                " return sum(q) + math.isqrt(0)"
+            ),
             1.0,
         ),
-        ("class Solution:\n    @lru_cache(None)\n    def add(self, a, b): return int(inf if a == inf else a + b)", 1.0),
+        (
+            (
+                "class Solution:\n    @lru_cache(None)\n    def add(self, a, b): return int(inf if"
+                " a == inf else a + b)"
+            ),
+            1.0,
+        ),
         ("def add(a, b): return sum(deque([a, b]))", 0.0),
         ("def add(a, b): return int(math.fsum([a, b]))", 0.0),
         ("class Other:\n    def add(self, a, b): return a + b", 0.0),
@@ -424,7 +486,10 @@ def test_a_name_that_is_given_is_not_the_program(name):
     ],
 )
 def test_which_names_need_no_import(code, value):
-    assert passes(block(code), tests=[{"function": "add", "args": [1, 2], "expected": 3}]).value == value
+    assert (
+        passes(block(code), tests=[{"function": "add", "args": [1, 2], "expected": 3}]).value
+        == value
+    )
 
 
 def test_no_call_sees_what_an_earlier_one_should_return():
@@ -435,7 +500,10 @@ def test_both_ways():
     assert decode("ifmmp") == "hello"
     assert decode(["bcd"][0]) == "abc"
 """
-    right = "def encode(s): return ''.join(chr(ord(c) + 1) for c in s)\ndef decode(s): return ''.join(chr(ord(c) - 1) for c in s)"
+    right = (
+        "def encode(s): return ''.join(chr(ord(c) + 1) for c in s)\ndef decode(s): return"
+        " ''.join(chr(ord(c) - 1) for c in s)"
+    )
     peeks = """import json, sys
 def encode(s):
     frame = sys._getframe()
@@ -470,4 +538,6 @@ def test_what_a_program_of_tests_expects_never_enters_the_process_of_the_program
             1.0 if expected == "'SECRET'" else 0.0
         )
     inside = [job for job in handed if "MARK" in job.code]
-    assert len(inside) >= 3 and not any("SECRET" in repr((job.code, job.args, job.stdin)) for job in inside)
+    assert len(inside) >= 3 and not any(
+        "SECRET" in repr((job.code, job.args, job.stdin)) for job in inside
+    )

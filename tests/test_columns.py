@@ -1,4 +1,6 @@
-"""What a data set holds besides questions and answers: parts, filled-in fields, JSON, tools, images, system prompts."""
+"""What a data set holds besides questions and answers: parts, filled-in fields, JSON, tools,
+images, system prompts.
+"""
 
 import csv
 import json
@@ -33,7 +35,10 @@ from tests.chats import chat
 
 TEXT = "What is 2+2?"
 USER = {"role": "user", "content": TEXT}
-PARTS = {"role": "user", "content": [{"type": "text", "text": "What is "}, {"type": "text", "text": "2+2?"}]}
+PARTS = {
+    "role": "user",
+    "content": [{"type": "text", "text": "What is "}, {"type": "text", "text": "2+2?"}],
+}
 PIXEL = Image.new("RGB", (1, 1))
 CALLS = [
     {"role": "user", "content": "Weather?"},
@@ -59,7 +64,9 @@ def test_parts_are_the_question_that_their_text_is() -> None:
     assert row.sample("", "4", [], False).messages == [USER]
     with pytest.raises(TaskError, match="also training questions"):
         load_tasks(
-            [{"rows": [{"prompt": [USER]}]}], held_out=1, held_out_task={"rows": [{"prompt": [PARTS]}], "name": "h"}
+            [{"rows": [{"prompt": [USER]}]}],
+            held_out=1,
+            held_out_task={"rows": [{"prompt": [PARTS]}], "name": "h"},
         )
 
 
@@ -69,7 +76,12 @@ def test_few_shot_examples_may_come_in_parts_and_are_left_out_of_the_rows() -> N
     assert [row.question for row in rows] == ["3+3"]
     assert rows[0].prompt[:2] == [USER, {"role": "assistant", "content": "4"}]
     with pytest.raises(TaskError, match="part of type 'image'"):
-        load_task({"rows": [{"question": TEXT}], "few_shot": [{"user": [{"type": "image"}], "assistant": "4"}]})
+        load_task(
+            {
+                "rows": [{"question": TEXT}],
+                "few_shot": [{"user": [{"type": "image"}], "assistant": "4"}],
+            }
+        )
 
 
 def test_replies_may_come_in_parts() -> None:
@@ -77,7 +89,9 @@ def test_replies_may_come_in_parts() -> None:
     made = load_demonstrations(TaskSpec(rows=[{"messages": [PARTS, reply]}]))
     assert [(d.reply, d.question) for d in made] == [("4", TEXT)]
     other = {"role": "assistant", "content": "5"}
-    pairs = load_pairs(TaskSpec(rows=[{"chosen": [PARTS, reply], "rejected": [{**PARTS, "name": None}, other]}]))
+    pairs = load_pairs(
+        TaskSpec(rows=[{"chosen": [PARTS, reply], "rejected": [{**PARTS, "name": None}, other]}])
+    )
     assert [(p.chosen, p.rejected, p.question) for p in pairs.train] == [("4", "5", TEXT)]
 
 
@@ -114,17 +128,28 @@ def test_json_in_parquet_is_what_it_is_in_jsonl(tmp_path: Path) -> None:
     ]
     assert read[0] == read[1] == [row["answer"] for row in rows]
     table = pyarrow.table(
-        {"question": ["a"], "answer": pyarrow.array([[("k", 1)]], pyarrow.map_(pyarrow.string(), pyarrow.int64()))}
+        {
+            "question": ["a"],
+            "answer": pyarrow.array([[("k", 1)]], pyarrow.map_(pyarrow.string(), pyarrow.int64())),
+        }
     )
     pyarrow.parquet.write_table(table, tmp_path / "map.parquet")
     assert load_task({"file": str(tmp_path / "map.parquet")})[0].columns["answer"] == {"k": 1}
 
 
 def test_datasets_are_taken_and_a_choice_of_splits_is_asked_for() -> None:
-    data = datasets.Dataset.from_list([{"question": TEXT, "answer": "4"}, {"question": "3+3", "answer": "6"}])
+    data = datasets.Dataset.from_list(
+        [{"question": TEXT, "answer": "4"}, {"question": "3+3", "answer": "6"}]
+    )
     for task in (data, data.to_iterable_dataset(), {"rows": data}):
         made = make_recipe(
-            {"name": "n", "model": {"path": "bundled"}, "task": _task(task), "rewards": ["exact:correct"], "grpo": {}}
+            {
+                "name": "n",
+                "model": {"path": "bundled"},
+                "task": _task(task),
+                "rewards": ["exact:correct"],
+                "grpo": {},
+            }
         )
         assert [row.question for row in load_task(made.task[0])] == [TEXT, "3+3"]
     assert [row.question for row in load_task(data)] == [TEXT, "3+3"]
@@ -141,7 +166,10 @@ def test_a_dataset_gives_the_rows_that_its_transform_makes() -> None:
     plain = datasets.Dataset.from_list([{"question": "3+4", "answer": "7"}])
 
     def longer(batch: dict[str, list[str]]) -> dict[str, list[str]]:
-        return {"question": ["1+" + text for text in batch["question"]], "answer": ["8"] * len(batch["answer"])}
+        return {
+            "question": ["1+" + text for text in batch["question"]],
+            "answer": ["8"] * len(batch["answer"]),
+        }
 
     rows = load_task(_task(plain.with_transform(longer)))
     assert [(prompt_text(row.prompt), row.columns["answer"]) for row in rows] == [("1+3+4", "8")]
@@ -150,9 +178,18 @@ def test_a_dataset_gives_the_rows_that_its_transform_makes() -> None:
 @pytest.mark.parametrize(
     ("column", "why"),
     [
-        ({"answer": "7 \ud800"}, r"row 0: the column 'answer' holds half of a surrogate pair, .*: '7 \\ud800'"),
-        ({"answer": [10**5000]}, "row 0: the column 'answer' holds an integer of 16610 bits, expected at most 14000"),
-        ({"more": {(1, 2): 3}}, r"row 0: the column 'more' holds a record with the key \(1, 2\), expected keys that"),
+        (
+            {"answer": "7 \ud800"},
+            r"row 0: the column 'answer' holds half of a surrogate pair, .*: '7 \\ud800'",
+        ),
+        (
+            {"answer": [10**5000]},
+            "row 0: the column 'answer' holds an integer of 16610 bits, expected at most 14000",
+        ),
+        (
+            {"more": {(1, 2): 3}},
+            r"row 0: the column 'more' holds a record with the key \(1, 2\), expected keys that",
+        ),
     ],
 )
 def test_what_cannot_be_written_down_is_refused(column: dict[str, Any], why: str) -> None:
@@ -168,7 +205,9 @@ def test_what_cannot_be_written_down_is_refused(column: dict[str, Any], why: str
         (r'"\ud800"', "half of a surrogate pair"),
     ],
 )
-def test_json_that_python_cannot_hold_is_refused_with_its_line(value: str, why: str, tmp_path: Path) -> None:
+def test_json_that_python_cannot_hold_is_refused_with_its_line(
+    value: str, why: str, tmp_path: Path
+) -> None:
     (tmp_path / "rows.jsonl").write_text(f'{{"question": "3+4", "answer": {value}}}\n')
     with pytest.raises(TaskError, match=why) as caught:
         load_task(TaskSpec(file="rows.jsonl"), tmp_path)
@@ -197,12 +236,22 @@ def test_what_cannot_be_seen_is_refused(name: str) -> None:
     refused(f"column '{name}' would be left out.*my_{name}", {"question": TEXT, name: ["a.png"]})
     assert only({"question": TEXT, name: []}).prompt == [USER]
     assert only({"question": TEXT, name: {"bytes": None, "path": None}}).prompt == [USER]
-    assert only({"question": TEXT, name: "a.png"}, columns={f"my_{name}": name}).columns[f"my_{name}"] == "a.png"
-    assert only({"question": TEXT, name: "a.png"}, columns={"file": name}).columns["file"] == "a.png"
-    assert only({"question": TEXT, "img": "a.png"}, prompt="{question} {img}").prompt[0]["content"] == TEXT + " a.png"
+    assert (
+        only({"question": TEXT, name: "a.png"}, columns={f"my_{name}": name}).columns[f"my_{name}"]
+        == "a.png"
+    )
+    assert (
+        only({"question": TEXT, name: "a.png"}, columns={"file": name}).columns["file"] == "a.png"
+    )
+    assert (
+        only({"question": TEXT, "img": "a.png"}, prompt="{question} {img}").prompt[0]["content"]
+        == TEXT + " a.png"
+    )
 
 
-@pytest.mark.parametrize("name", ["image_id", "image_caption", "has_image", "imagery", "video_title", "path", "base"])
+@pytest.mark.parametrize(
+    "name", ["image_id", "image_caption", "has_image", "imagery", "video_title", "path", "base"]
+)
 def test_what_is_said_about_an_image_is_a_column_like_any_other(name: str) -> None:
     row = {"question": TEXT, name: "a cat", "where": {"path": "src/a.py"}, "digest": b"\x01\x02"}
     assert only(row).prompt == [USER]
@@ -221,21 +270,34 @@ def test_what_is_said_about_an_image_is_a_column_like_any_other(name: str) -> No
     ],
     ids=repr,
 )
-def test_a_record_that_describes_an_image_is_a_column_like_any_other(value: Any, tmp_path: Path) -> None:
+def test_a_record_that_describes_an_image_is_a_column_like_any_other(
+    value: Any, tmp_path: Path
+) -> None:
     assert only({"question": TEXT, "meta": value}).columns["meta"] == value
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([{"question": TEXT, "meta": value}]), tmp_path / "a.parquet")
+    pyarrow.parquet.write_table(
+        pyarrow.Table.from_pylist([{"question": TEXT, "meta": value}]), tmp_path / "a.parquet"
+    )
     assert load_task({"file": str(tmp_path / "a.parquet")})[0].columns["meta"] == value
     assert only({"question": TEXT, "image": False, "images": 0}).prompt == [USER]
 
 
-@pytest.mark.parametrize("held", [{"url": "a"}, {"image": "a"}, {"image_url": {"url": "a"}}, {"source": {"data": "a"}}])
+@pytest.mark.parametrize(
+    "held", [{"url": "a"}, {"image": "a"}, {"image_url": {"url": "a"}}, {"source": {"data": "a"}}]
+)
 def test_a_part_of_a_message_that_holds_an_image_is_refused(held: dict[str, Any]) -> None:
-    refused("column 'meta' would be left out", {"question": TEXT, "meta": {"type": "image", **held}})
-    refused("column 'meta' would be left out", {"question": TEXT, "meta": [{"type": "input_image", **held}]})
+    refused(
+        "column 'meta' would be left out", {"question": TEXT, "meta": {"type": "image", **held}}
+    )
+    refused(
+        "column 'meta' would be left out",
+        {"question": TEXT, "meta": [{"type": "input_image", **held}]},
+    )
 
 
 def test_an_image_that_a_file_only_names_is_still_one(tmp_path: Path) -> None:
-    figures = [{"bytes": None, "path": "a.jpg"}]  # as `datasets` stores it where the bytes are not in the file
+    figures = [
+        {"bytes": None, "path": "a.jpg"}
+    ]  # as `datasets` stores it where the bytes are not in the file
     kind = pyarrow.struct({"bytes": pyarrow.binary(), "path": pyarrow.string()})
     table = pyarrow.table({"question": [TEXT], "figure": pyarrow.array(figures, kind)})
     pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
@@ -246,7 +308,12 @@ def test_an_image_that_a_file_only_names_is_still_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize("role", ["system", "developer"])
 def test_examples_stand_behind_the_instructions_of_a_row(role: str) -> None:
     shots = [{"user": "1+1?", "assistant": "2"}]
-    talk = [{"role": role, "content": "Be brief."}, USER, {"role": "assistant", "content": "?"}, USER]
+    talk = [
+        {"role": role, "content": "Be brief."},
+        USER,
+        {"role": "assistant", "content": "?"},
+        USER,
+    ]
     shown = [{"role": "user", "content": "1+1?"}, {"role": "assistant", "content": "2"}]
     assert only({"prompt": talk}, few_shot=shots).prompt == [talk[0], *shown, *talk[1:]]
     assert only({"prompt": [USER]}, few_shot=shots).prompt == [*shown, USER]
@@ -262,7 +329,9 @@ def test_a_long_field_of_a_csv_file_is_read(tmp_path: Path) -> None:
 
 
 def test_a_parquet_file_that_is_damaged_inside_is_refused_in_words(tmp_path: Path) -> None:
-    table = pyarrow.table({"question": [f"{n}+{n}?" for n in range(50)], "answer": [str(n) for n in range(50)]})
+    table = pyarrow.table(
+        {"question": [f"{n}+{n}?" for n in range(50)], "answer": [str(n) for n in range(50)]}
+    )
     pyarrow.parquet.write_table(table, tmp_path / "whole.parquet", write_page_checksum=True)
     whole = (tmp_path / "whole.parquet").read_bytes()
     metadata = pyarrow.parquet.read_metadata(tmp_path / "whole.parquet").row_group(0).column(0)
@@ -271,7 +340,9 @@ def test_a_parquet_file_that_is_damaged_inside_is_refused_in_words(tmp_path: Pat
         content = bytearray(whole)
         content[damaged] ^= 0xFF
         (tmp_path / "bad.parquet").write_bytes(bytes(content))
-        with pytest.raises(TaskError, match=r"bad\.parquet: not a Parquet file, or a damaged one: \w") as caught:
+        with pytest.raises(
+            TaskError, match=r"bad\.parquet: not a Parquet file, or a damaged one: \w"
+        ) as caught:
             load_task({"file": str(tmp_path / "bad.parquet")})
         assert "\n" not in str(caught.value)
 
@@ -306,7 +377,9 @@ def test_an_image_or_a_sound_is_refused_by_whatever_name(value: Any) -> None:
 @pytest.mark.parametrize("kind", ["dataset", "stream", "parquet"])
 def test_features_of_datasets_are_looked_at(kind: str, tmp_path: Path) -> None:
     features = datasets.Features({"question": datasets.Value("string"), "figure": datasets.Image()})
-    data = datasets.Dataset.from_dict({"question": [TEXT, "3+3"], "figure": [None, PIXEL]}, features=features)
+    data = datasets.Dataset.from_dict(
+        {"question": [TEXT, "3+3"], "figure": [None, PIXEL]}, features=features
+    )
     datasets.disable_progress_bars()
     data.to_parquet(tmp_path / "rows.parquet")
     source: Any = {
@@ -317,7 +390,9 @@ def test_features_of_datasets_are_looked_at(kind: str, tmp_path: Path) -> None:
     with pytest.raises(TaskError, match="row 1: the column 'figure' would be left out"):
         load_task(source[kind])
     renamed = source[kind] if kind == "parquet" else {"rows": source[kind]}
-    assert [row.prompt[0]["content"] for row in load_task({**renamed, "columns": {"my": "figure"}})] == [TEXT, "3+3"]
+    assert [
+        row.prompt[0]["content"] for row in load_task({**renamed, "columns": {"my": "figure"}})
+    ] == [TEXT, "3+3"]
 
 
 def test_a_column_that_a_file_names_twice_is_refused(tmp_path: Path) -> None:
@@ -325,11 +400,17 @@ def test_a_column_that_a_file_names_twice_is_refused(tmp_path: Path) -> None:
     pyarrow.parquet.write_table(table, tmp_path / "rows.parquet")
     (tmp_path / "rows.csv").write_text("question,answer,answer\na,1,2\n")
     (tmp_path / "rows.jsonl").write_text('{"question": "a", "answer": "1", "answer": "2"}\n')
-    (tmp_path / "inner.jsonl").write_text('{"question": "a", "answer": {"answer": "1", "answer": "2"}}\n')
+    (tmp_path / "inner.jsonl").write_text(
+        '{"question": "a", "answer": {"answer": "1", "answer": "2"}}\n'
+    )
     for name in ("rows.parquet", "rows.csv", "rows.jsonl", "inner.jsonl"):
-        with pytest.raises(TaskError, match=f"^{name}(, line 1)?: found 'answer' twice, expected each column once$"):
+        with pytest.raises(
+            TaskError, match=f"^{name}(, line 1)?: found 'answer' twice, expected each column once$"
+        ):
             load_task({"file": str(tmp_path / name)})
-    (tmp_path / "rows.csv").write_text(",question,answer,\n0,a,1,\n")  # columns without a name, as spreadsheets write
+    (tmp_path / "rows.csv").write_text(
+        ",question,answer,\n0,a,1,\n"
+    )  # columns without a name, as spreadsheets write
     assert load_task({"file": str(tmp_path / "rows.csv")})[0].columns["answer"] == "1"
 
 
@@ -337,7 +418,9 @@ FRAME = pandas.DataFrame({"question": ["a", "b"], "answer": [1, 2]}, index=[7, 8
 
 
 @pytest.mark.parametrize(
-    "table", [FRAME, pyarrow.Table.from_pandas(FRAME, preserve_index=False)], ids=["pandas", "pyarrow"]
+    "table",
+    [FRAME, pyarrow.Table.from_pandas(FRAME, preserve_index=False)],
+    ids=["pandas", "pyarrow"],
 )
 def test_tables_are_taken_like_datasets(table: Any) -> None:
     expected = [{"question": "a", "answer": 1}, {"question": "b", "answer": 2}]
@@ -371,13 +454,19 @@ def test_rows_may_come_one_by_one_and_files_as_paths(tmp_path: Path) -> None:
     ]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert len(load_task(TaskSpec(file=tmp_path / "rows.jsonl"))) == 5  # type: ignore[arg-type]
-    data = {"task": {"file": tmp_path / "rows.jsonl"}, "rewards": "exact:match", "grpo": {"max_steps": 1}}
+    data = {
+        "task": {"file": tmp_path / "rows.jsonl"},
+        "rewards": "exact:match",
+        "grpo": {"max_steps": 1},
+    }
     for model in (tmp_path, {"path": tmp_path}):
         made = make_recipe({"model": model, **data})
         assert made.model is not None and made.model.path == str(tmp_path)
 
 
-@pytest.mark.parametrize("task", [iter([{"question": "a"}]), Path("rows.jsonl"), "rows.jsonl", len, {"a"}], ids=type)
+@pytest.mark.parametrize(
+    "task", [iter([{"question": "a"}]), Path("rows.jsonl"), "rows.jsonl", len, {"a"}], ids=type
+)
 def test_what_is_no_task_is_one_sentence(task: Any) -> None:
     with pytest.raises(
         RecipeError, match="expected a list of rows, a Dataset, a DataFrame, or a mapping such as"
@@ -387,10 +476,15 @@ def test_what_is_no_task_is_one_sentence(task: Any) -> None:
 
 
 def test_what_is_no_recipe_is_one_sentence_and_rewards_may_be_a_tuple() -> None:
-    with pytest.raises(RecipeError, match="the recipe is .1., a list; expected a file, a name or a mapping"):
+    with pytest.raises(
+        RecipeError, match="the recipe is .1., a list; expected a file, a name or a mapping"
+    ):
         train([1])  # type: ignore[arg-type]
     given = {"name": "n", "model": "bundled", "task": _task(FRAME), "grpo": {}}
-    both = [make_recipe({**given, "rewards": kind(["exact:match", "numeric:equal"])}).rewards for kind in (tuple, list)]
+    both = [
+        make_recipe({**given, "rewards": kind(["exact:match", "numeric:equal"])}).rewards
+        for kind in (tuple, list)
+    ]
     assert both[0] == both[1] and len(both[0]) == 2
 
 
@@ -403,11 +497,19 @@ def test_pairs_may_give_other_columns_another_name() -> None:
 
 def test_messages_are_used_or_refused() -> None:
     refused("columns: .prompt: messages.", {"messages": [USER], "answer": "4"})
-    assert only({"messages": [USER], "answer": "4"}, columns={"prompt": "messages"}).prompt == [USER]
+    assert only({"messages": [USER], "answer": "4"}, columns={"prompt": "messages"}).prompt == [
+        USER
+    ]
     assert only({"prompt": json.dumps([USER])}).prompt == [USER]
-    assert only({"prompt": '[{"role": ...'}).prompt == [{"role": "user", "content": '[{"role": ...'}]
+    assert only({"prompt": '[{"role": ...'}).prompt == [
+        {"role": "user", "content": '[{"role": ...'}
+    ]
     talk = [USER, {"role": "assistant", "content": "4"}]
-    refused("end in a reply of the assistant", {"messages": talk, "answer": "4"}, columns={"prompt": "messages"})
+    refused(
+        "end in a reply of the assistant",
+        {"messages": talk, "answer": "4"},
+        columns={"prompt": "messages"},
+    )
 
 
 @pytest.mark.parametrize(
@@ -425,7 +527,11 @@ def test_messages_in_any_column_are_asked_as_messages(said: Any) -> None:
     ]
     assert all(row.prompt == [USER] and row.question == expected.question for row in asked)
     system = [{"role": "system", "content": "S"}, USER]
-    assert only({"question": said}, system="S").prompt == only({"talk": system}, prompt="{talk}").prompt == system
+    assert (
+        only({"question": said}, system="S").prompt
+        == only({"talk": system}, prompt="{talk}").prompt
+        == system
+    )
     refused("expected a text because of `chat: false`", {"question": said}, chat=False)
 
 
@@ -438,7 +544,14 @@ def test_parts_are_a_question_and_images_in_it_are_refused() -> None:
 
 @pytest.mark.parametrize(
     "said",
-    [b"2+2?", bytearray(b"2+2?"), ["2+2?", "3+3?"], {"text": "2+2?"}, [{"from": "human", "value": "2+2?"}], [[USER]]],
+    [
+        b"2+2?",
+        bytearray(b"2+2?"),
+        ["2+2?", "3+3?"],
+        {"text": "2+2?"},
+        [{"from": "human", "value": "2+2?"}],
+        [[USER]],
+    ],
     ids=repr,
 )
 def test_what_is_no_question_is_refused(said: Any) -> None:
@@ -477,31 +590,56 @@ def test_a_talk_that_holds_the_answer_is_no_prompt(name: str) -> None:
     talk = [USER, {"role": "assistant", "content": "4"}]
     prompt = {} if name == "question" else {"prompt": "{talk}"}
     refused(f"{name} end in a reply of the assistant", {name: talk, "answer": "4"}, **prompt)
-    refused("end in a reply", {"conversations": talk, "answer": "4"}, columns={"prompt": "conversations"})
+    refused(
+        "end in a reply",
+        {"conversations": talk, "answer": "4"},
+        columns={"prompt": "conversations"},
+    )
     assert only({"prompt": talk}).prompt == talk
 
 
 def test_binary_columns_of_a_file_are_refused(tmp_path: Path) -> None:
-    pyarrow.parquet.write_table(pyarrow.table({"question": [b"1+1"], "answer": ["2"]}), tmp_path / "q.parquet")
-    pyarrow.parquet.write_table(pyarrow.table({"question": ["1+1"], "answer": [b"2"]}), tmp_path / "a.parquet")
+    pyarrow.parquet.write_table(
+        pyarrow.table({"question": [b"1+1"], "answer": ["2"]}), tmp_path / "q.parquet"
+    )
+    pyarrow.parquet.write_table(
+        pyarrow.table({"question": ["1+1"], "answer": [b"2"]}), tmp_path / "a.parquet"
+    )
     for file, words in (("q", "question is b'1.1'"), ("a", "answer is b'2'")):
         with pytest.raises(TaskError, match=words):
             load_task({"file": str(tmp_path / f"{file}.parquet")})
 
 
-MISSING = [float("nan"), numpy.float32("nan"), numpy.datetime64("NaT"), Decimal("NaN"), pandas.NA, pandas.NaT]
+MISSING = [
+    float("nan"),
+    numpy.float32("nan"),
+    numpy.datetime64("NaT"),
+    Decimal("NaN"),
+    pandas.NA,
+    pandas.NaT,
+]
 
 
 @pytest.mark.parametrize("gold", [*MISSING, ["4", float("nan")], b"4"], ids=repr)
 def test_a_gold_answer_that_is_none_is_refused(gold: Any) -> None:
     refused("answer is .*expected a gold answer", {"question": TEXT, "answer": gold})
-    refused("my is .*expected a gold answer", {"question": TEXT, "solution": gold}, columns={"my": "solution"})
+    refused(
+        "my is .*expected a gold answer",
+        {"question": TEXT, "solution": gold},
+        columns={"my": "solution"},
+    )
 
 
 @pytest.mark.parametrize("missing", MISSING, ids=repr)
 def test_a_missing_value_is_an_absent_one(missing: Any) -> None:
     row = only(
-        {"question": TEXT, "system": missing, "tools": missing, "image": missing, "chat_template_kwargs": missing}
+        {
+            "question": TEXT,
+            "system": missing,
+            "tools": missing,
+            "image": missing,
+            "chat_template_kwargs": missing,
+        }
     )
     assert row.prompt == [USER] and row.prompt.options == {}
 
@@ -515,7 +653,9 @@ def test_a_gold_answer_may_be_nan_in_words_alone(tmp_path: Path) -> None:
             load_task(source)
 
 
-@pytest.mark.parametrize("reward", ["exact:match", "math_answer:correct", "numeric:equal", "multiple_choice:correct"])
+@pytest.mark.parametrize(
+    "reward", ["exact:match", "math_answer:correct", "numeric:equal", "multiple_choice:correct"]
+)
 def test_no_reward_pays_for_a_missing_answer(reward: str) -> None:
     rewards = Rewards([reward], isolate=False)
     for gold in (float("nan"), Decimal("NaN"), numpy.float32("nan")):
@@ -523,9 +663,15 @@ def test_no_reward_pays_for_a_missing_answer(reward: str) -> None:
 
 
 def test_tools_and_arguments_of_a_row_reach_its_template(caplog: pytest.LogCaptureFixture) -> None:
-    tools = [{"type": "function", "function": {"name": "weather", "parameters": {"x": {}, "y": None}}}]
+    tools = [
+        {"type": "function", "function": {"name": "weather", "parameters": {"x": {}, "y": None}}}
+    ]
     row = only(
-        {"question": TEXT, "tools": json.dumps(tools), "chat_template_kwargs": {"enable_thinking": False, "z": None}}
+        {
+            "question": TEXT,
+            "tools": json.dumps(tools),
+            "chat_template_kwargs": {"enable_thinking": False, "z": None},
+        }
     )
     assert row.prompt == [USER]
     tokenizer = chat("qwen3")
@@ -541,16 +687,36 @@ def test_tools_and_arguments_of_a_row_reach_its_template(caplog: pytest.LogCaptu
 
 
 def test_a_reward_takes_filled_in_fields_for_absent() -> None:
-    answer = [{"name": "f", "arguments": {"a": 1, "b": None}}, {"name": "g", "arguments": {"a": None, "b": 2}}]
-    said = '<tool_call>{"name": "f", "arguments": {"a": 1}}</tool_call><tool_call>{"name": "g", "arguments": {"b": 2}}</tool_call>'
+    answer = [
+        {"name": "f", "arguments": {"a": 1, "b": None}},
+        {"name": "g", "arguments": {"a": None, "b": 2}},
+    ]
+    said = (
+        '<tool_call>{"name": "f", "arguments": {"a": 1}}</tool_call><tool_call>{"name": "g",'
+        ' "arguments": {"b": 2}}</tool_call>'
+    )
     assert match(said, answer).value == 1.0
     assert match(said.replace('"a": 1', '"a": 2'), answer).value == 0.0
-    assert match('{"name": "f", "arguments": {"a": 1}}', '{"name": "f", "arguments": {"a": 1, "b": null}}').value == 0.0
+    assert (
+        match(
+            '{"name": "f", "arguments": {"a": 1}}',
+            '{"name": "f", "arguments": {"a": 1, "b": null}}',
+        ).value
+        == 0.0
+    )
 
 
 def test_code_tests_take_filled_in_fields_for_absent() -> None:
     tests = [
-        {"function": "f", "args": [1], "kwargs": None, "input": None, "expected": None, "output": 2, "stdin": None}
+        {
+            "function": "f",
+            "args": [1],
+            "kwargs": None,
+            "input": None,
+            "expected": None,
+            "output": 2,
+            "stdin": None,
+        }
     ]
     assert passes("```python\ndef f(x): return x + 1\n```", tests).value == 1.0
 
@@ -598,7 +764,9 @@ class TestAdapter:
 
 def test_a_warm_start_reads_the_prompts_that_the_policy_continues(tmp_path: Path) -> None:
     words = chat("qwen3")
-    words.chat_template = "{% for t in tools or [] %}{{ t.function.name }}{% endfor %}" + words.chat_template
+    words.chat_template = (
+        "{% for t in tools or [] %}{{ t.function.name }}{% endfor %}" + words.chat_template
+    )
     tokens = {"eos_token_id": words.eos_token_id, "bos_token_id": 3, "pad_token_id": 0}
     network = models.model("llama", vocab_size=len(words), **tokens)
     made = CausalLMPolicy(network, words, chat_template_kwargs={"enable_thinking": False})
@@ -615,4 +783,6 @@ def test_a_warm_start_reads_the_prompts_that_the_policy_continues(tmp_path: Path
         assert learned["input_ids"][: len(before)] == before
         assert made.decode(learned["input_ids"][len(before) :]).strip().endswith(reply)
         assert set(learned["labels"][: len(before)]) == {-100}
-    assert "weather" in made.quote(table[0]["input_ids"]) and "weather" not in made.quote(table[2]["input_ids"])
+    assert "weather" in made.quote(table[0]["input_ids"]) and "weather" not in made.quote(
+        table[2]["input_ids"]
+    )

@@ -1,4 +1,6 @@
-"""A composed reward in a recipe: read strictly, routed by task, explained before anything is trained."""
+"""A composed reward in a recipe: read strictly, routed by task, explained before anything is
+trained.
+"""
 
 import json
 from pathlib import Path
@@ -57,18 +59,29 @@ def write(folder: Path, rewards: str, more: str = "") -> str:
 def test_rewards_of_a_task_need_only_its_columns_and_are_explained_by_task(folder: Path) -> None:
     made = plan(load_recipe(write(folder, ROUTED)))
     assert reward_lines(made) == [
-        "sums: reward = clip(exact.match, 0, 1) + 0.5·min(mine.brief, clip(length.target, 0, 1)) when correct",
+        (
+            "sums: reward = clip(exact.match, 0, 1) + 0.5·min(mine.brief, clip(length.target, 0,"
+            " 1)) when correct"
+        ),
         "  right answers 1 to 1.5, wrong answers 0",
-        "code: reward = clip(mine.passes, 0, 1) + 0.5·min(mine.brief, clip(length.target, 0, 1)) when correct",
+        (
+            "code: reward = clip(mine.passes, 0, 1) + 0.5·min(mine.brief, clip(length.target, 0,"
+            " 1)) when correct"
+        ),
         "  right answers 1 to 1.5, wrong answers 0",
         "only logged: repetition.penalty",
     ]
     rows = {row.task: row for row in made.train_rows}
     samples = [
-        rows[task].sample("", text, [1] * 5, False) for task, text in (("sums", "2"), ("code", "x"), ("code", "y"))
+        rows[task].sample("", text, [1] * 5, False)
+        for task, text in (("sums", "2"), ("code", "x"), ("code", "y"))
     ]
     assert [one.value for one in made.rewards.score(samples)] == [1.5, 1.5, 0]
-    swapped = ROUTED.replace("tasks: sums", "tasks: chat").replace("[code]", "sums").replace("chat", "code")
+    swapped = (
+        ROUTED.replace("tasks: sums", "tasks: chat")
+        .replace("[code]", "sums")
+        .replace("chat", "code")
+    )
     with pytest.raises(RewardError, match=r"'mine.passes' asks for 'tests'"):
         plan(load_recipe(write(folder, swapped)))
 
@@ -80,7 +93,11 @@ FAULTS = [
         "mixed.yaml:7: 'exact.match' is for the task 'sum', which is none; did you mean 'sums'?",
     ),
     ("args", "argz", "mixed.yaml:9: unknown key 'argz' in rewards.2.min.1; did you mean 'args'?"),
-    ("role: correctness", "role: corectness", "mixed.yaml:7: rewards.0.role: input should be 'correctness', 'gate'"),
+    (
+        "role: correctness",
+        "role: corectness",
+        "mixed.yaml:7: rewards.0.role: input should be 'correctness', 'gate'",
+    ),
     (
         "{fn: repetition:penalty, ",
         "{",
@@ -95,18 +112,24 @@ FAULTS = [
 
 
 @pytest.mark.parametrize(("written", "instead", "said"), FAULTS)
-def test_a_fault_is_named_with_its_line(folder: Path, written: str, instead: str, said: str) -> None:
+def test_a_fault_is_named_with_its_line(
+    folder: Path, written: str, instead: str, said: str
+) -> None:
     with pytest.raises(RecipeError) as found:
         plan(load_recipe(write(folder, ROUTED.replace(written, instead, 1))))
     assert said in str(found.value)
 
 
 def test_a_recipe_as_a_run_writes_it_out_means_what_it_meant(folder: Path) -> None:
-    """Every default is filled in there; a weight that nobody wrote must not make shaping of a gate."""
+    """Every default is filled in there; a weight that nobody wrote must not make shaping of a
+    gate.
+    """
     from llmpolicy.recipe import make_recipe
 
     text = ROUTED + "  - fn: mine.py:shaped\n"
-    (folder / "mine.py").write_text(MINE + "\n@reward(kind='format')\ndef shaped(completion):\n    return 1.0\n")
+    (folder / "mine.py").write_text(
+        MINE + "\n@reward(kind='format')\ndef shaped(completion):\n    return 1.0\n"
+    )
     recipe = load_recipe(write(folder, text))
     again = make_recipe(recipe.resolved(), base_dir=recipe.base_dir)
     assert again.hash() == recipe.hash()
@@ -124,7 +147,9 @@ def test_explain_says_what_normalising_each_term_does(folder: Path) -> None:
     path = write(folder, ROUTED)
     plainly = explain_recipe(path, yes=True)
     assert not any("normalize_then_sum" in line for line in plainly.reward)
-    normalised = explain_recipe(path, ["grpo.multi_objective_aggregation=normalize_then_sum"], yes=True)
+    normalised = explain_recipe(
+        path, ["grpo.multi_objective_aggregation=normalize_then_sum"], yes=True
+    )
     assert "unit variance" in normalised.reward[-1]
     assert "\nreward\n  sums: reward = " in str(normalised)
 
@@ -133,6 +158,8 @@ def test_a_judge_alone_says_that_no_part_is_correctness(folder: Path) -> None:
     explained = explain_recipe(write(folder, "  - mine.py:brief\n"), yes=True)
     assert explained.reward == (
         "reward = mine.brief",
-        "  no part is named correctness, so nothing here says that a right answer is paid more than a wrong one "
-        "(`role: correctness` names it)",
+        (
+            "  no part is named correctness, so nothing here says that a right answer is paid more"
+            " than a wrong one (`role: correctness` names it)"
+        ),
     )

@@ -1,4 +1,6 @@
-"""The laws of a composed reward: right above wrong, nothing for nothing, rows apart from each other, sums as ever."""
+"""The laws of a composed reward: right above wrong, nothing for nothing, rows apart from each
+other, sums as ever.
+"""
 
 import itertools
 import random
@@ -25,7 +27,9 @@ def leaf(key: str, **more: Any) -> dict[str, Any]:
     return {"fn": read, "args": {"key": key}, "name": key, **more}
 
 
-def score(entries: Sequence[Any], rows: Sequence[Values], group_size: int | None = None, **how: Any) -> list[RowScore]:
+def score(
+    entries: Sequence[Any], rows: Sequence[Values], group_size: int | None = None, **how: Any
+) -> list[RowScore]:
     samples = [Sample("", {"values": row}, row=i) for i, row in enumerate(rows)]
     return Rewards(entries, **{"allow_inversion": True, **how}).score(samples, group_size)
 
@@ -38,7 +42,9 @@ def values(
 
 CORRECT = leaf("c", role="correctness", clip=[0, 1])
 numbers = st.floats(-5, 5).map(lambda x: round(x, 3))
-clips = st.tuples(numbers, st.floats(0.1, 3).map(lambda x: round(x, 3))).map(lambda two: [two[0], two[0] + two[1]])
+clips = st.tuples(numbers, st.floats(0.1, 3).map(lambda x: round(x, 3))).map(
+    lambda two: [two[0], two[0] + two[1]]
+)
 weights = st.floats(0.1, 3).map(lambda x: round(x, 2))
 
 
@@ -46,7 +52,10 @@ weights = st.floats(0.1, 3).map(lambda x: round(x, 2))
 def shaping(draw: Any, number: int, relative: bool = True) -> dict[str, Any]:
     """A term of one to three rewards, all with a finite range."""
     kind = draw(st.sampled_from(["fn", "fn", "min", "product", "sum"]))
-    leaves = [leaf(f"s{number}{i}", clip=draw(clips)) for i in range(1 if kind == "fn" else draw(st.integers(2, 3)))]
+    leaves = [
+        leaf(f"s{number}{i}", clip=draw(clips))
+        for i in range(1 if kind == "fn" else draw(st.integers(2, 3)))
+    ]
     term = leaves[0] if kind == "fn" else {kind: leaves, "name": f"t{number}"}
     if kind != "fn" and draw(st.booleans()):
         term["clip"] = draw(clips)
@@ -63,7 +72,12 @@ def shaping(draw: Any, number: int, relative: bool = True) -> dict[str, Any]:
 def rewards(draw: Any, relative: bool = True) -> list[dict[str, Any]]:
     """A gate, a correctness part, and up to two terms of shaping, in any order."""
     low, high = draw(clips)
-    part = leaf("c", role="correctness", clip=[low, high], weight=draw(st.floats(0.1, 20).map(lambda x: round(x, 2))))
+    part = leaf(
+        "c",
+        role="correctness",
+        clip=[low, high],
+        weight=draw(st.floats(0.1, 20).map(lambda x: round(x, 2))),
+    )
     terms = [draw(shaping(i, relative)) for i in range(draw(st.integers(0, 2)))]
     gates = [leaf("g", role="gate")] if draw(st.booleans()) else []
     return list(draw(st.permutations([part, *terms, *gates])))
@@ -81,7 +95,9 @@ def leaves(entries: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
 def rows_of(
     entries: Sequence[Mapping[str, Any]], right: bool | None, **fixed: Any
 ) -> st.SearchStrategy[dict[str, float]]:
-    """Rows with any values, some outside of their ranges; the answer right, wrong, or anything; the gates open."""
+    """Rows with any values, some outside of their ranges; the answer right, wrong, or anything; the
+    gates open.
+    """
     ranges = leaves(entries)
     columns: dict[str, st.SearchStrategy[Any]] = {
         name: st.one_of(numbers, st.sampled_from(ends)) for name, ends in ranges.items()
@@ -106,7 +122,11 @@ def test_what_is_accepted_pays_no_wrong_answer_as_much_as_a_right_one(data: Any)
     entries = data.draw(rewards())
     assume(accepted(entries))
     wrong, right = data.draw(rows_of(entries, right=False)), data.draw(rows_of(entries, right=True))
-    rows = [wrong, right] if data.draw(st.booleans()) else [wrong, data.draw(rows_of(entries, None)), right, wrong]
+    rows = (
+        [wrong, right]
+        if data.draw(st.booleans())
+        else [wrong, data.draw(rows_of(entries, None)), right, wrong]
+    )
     paid = values(entries, rows, len(rows) if data.draw(st.booleans()) else 1)
     assert paid[0] < paid[1 if len(rows) == 2 else 2]  # type: ignore[operator]
 
@@ -115,7 +135,11 @@ def test_what_is_accepted_pays_no_wrong_answer_as_much_as_a_right_one(data: Any)
 @given(st.data())
 def test_what_is_refused_has_a_wrong_answer_that_reaches_a_right_one(data: Any) -> None:
     entries = [
-        {**entry, "weight": 0.05} if entry["name"] == "c" else {k: v for k, v in entry.items() if k != "when"}
+        (
+            {**entry, "weight": 0.05}
+            if entry["name"] == "c"
+            else {k: v for k, v in entry.items() if k != "when"}
+        )
         for entry in data.draw(rewards(relative=False))
     ]
     assume(not accepted(entries))
@@ -123,8 +147,12 @@ def test_what_is_refused_has_a_wrong_answer_that_reaches_a_right_one(data: Any) 
     corners = [dict(zip(ranges, ends, strict=True)) for ends in itertools.product(*ranges.values())]
     paid = values(entries, corners)
     low, high = ranges["c"]
-    best_wrong = max(x for x, row in zip(paid, corners, strict=True) if row["c"] == low and x is not None)
-    worst_right = min(x for x, row in zip(paid, corners, strict=True) if row["c"] == high and x is not None)
+    best_wrong = max(
+        x for x, row in zip(paid, corners, strict=True) if row["c"] == low and x is not None
+    )
+    worst_right = min(
+        x for x, row in zip(paid, corners, strict=True) if row["c"] == high and x is not None
+    )
     assert best_wrong >= worst_right - 1e-4 * max(1, abs(best_wrong))
 
 
@@ -136,7 +164,11 @@ def test_partial_credit_that_is_better_by_more_than_all_shaping_wins(data: Any) 
     rows = data.draw(st.lists(rows_of(entries, None), min_size=2, max_size=4))
     low, high = leaves(entries)["c"]
     reach = Rewards(entries).composition
-    free = sum(abs(t.weight) * t.node.range.spread for t in reach.terms if t.role == "shaping" and not t.when_correct)
+    free = sum(
+        abs(t.weight) * t.node.range.spread
+        for t in reach.terms
+        if t.role == "shaping" and not t.when_correct
+    )
     weight = next(term.weight for term in reach.terms if term.role == "correctness")
     credit = [min(max(row["c"], low), high) for row in rows]
     paid = values(entries, rows)
@@ -148,9 +180,15 @@ def test_partial_credit_that_is_better_by_more_than_all_shaping_wins(data: Any) 
 @settings(deadline=None, max_examples=40)
 @given(st.data())
 def test_nothing_is_paid_less_than_a_closed_gate(data: Any) -> None:
-    entries = [entry for entry in data.draw(rewards()) if entry["name"] != "g"] + [leaf("g", role="gate")]
+    entries = [entry for entry in data.draw(rewards()) if entry["name"] != "g"] + [
+        leaf("g", role="gate")
+    ]
     rows = data.draw(st.lists(rows_of(entries, None), min_size=1, max_size=4))
-    closed = values(entries, [{**row, "g": data.draw(st.sampled_from([0.0, 0.99, -1.0]))} for row in rows], len(rows))
+    closed = values(
+        entries,
+        [{**row, "g": data.draw(st.sampled_from([0.0, 0.99, -1.0]))} for row in rows],
+        len(rows),
+    )
     opened = values(entries, rows, len(rows))
     assert len(set(closed)) == 1
     assert all(x >= closed[0] - 1e-9 for x in opened)  # type: ignore[operator]
@@ -171,16 +209,26 @@ def test_a_row_is_paid_the_same_in_any_company(data: Any) -> None:
 @given(st.data())
 def test_a_group_does_not_change_what_another_group_is_paid(data: Any) -> None:
     entries = data.draw(rewards())
-    groups = data.draw(st.lists(st.lists(rows_of(entries, None), min_size=2, max_size=2), min_size=1, max_size=3))
+    groups = data.draw(
+        st.lists(st.lists(rows_of(entries, None), min_size=2, max_size=2), min_size=1, max_size=3)
+    )
     together = values(entries, [row for group in groups for row in group], 2)
     assert together == [x for group in groups for x in values(entries, group, 2)]
 
 
 @settings(deadline=None, max_examples=40)
-@given(st.lists(st.tuples(st.floats(-1e6, 1e6), st.floats(-1e3, 1e3) | st.none()), min_size=1, max_size=5))
-def test_bare_rewards_are_the_weighted_sum_that_they_always_were(parts: list[tuple[float, float | None]]) -> None:
+@given(
+    st.lists(
+        st.tuples(st.floats(-1e6, 1e6), st.floats(-1e3, 1e3) | st.none()), min_size=1, max_size=5
+    )
+)
+def test_bare_rewards_are_the_weighted_sum_that_they_always_were(
+    parts: list[tuple[float, float | None]],
+) -> None:
     row = {str(i): value for i, (_, value) in enumerate(parts)}
-    specs = [RewardSpec(read, weight, {"key": str(i)}, str(i)) for i, (weight, _) in enumerate(parts)]
+    specs = [
+        RewardSpec(read, weight, {"key": str(i)}, str(i)) for i, (weight, _) in enumerate(parts)
+    ]
     weighted = [(weight, value) for weight, value in parts if weight != 0]
     unknown = any(value is None for _, value in weighted)
     expected = None if unknown else sum(weight * value for weight, value in weighted)  # type: ignore[operator]
@@ -197,28 +245,38 @@ def test_the_order_of_the_entries_changes_nothing(data: Any) -> None:
     entries = data.draw(rewards())
     rows = data.draw(st.lists(rows_of(entries, None), min_size=2, max_size=4))
     other = data.draw(st.permutations(entries))
-    assert values(other, rows, len(rows)) == pytest.approx(values(entries, rows, len(rows)), abs=1e-9)
+    assert values(other, rows, len(rows)) == pytest.approx(
+        values(entries, rows, len(rows)), abs=1e-9
+    )
 
 
 @settings(deadline=None, max_examples=60)
 @given(st.data())
 def test_terms_times_weights_are_the_reward(data: Any) -> None:
-    """What TRL adds up, a gate's column with weight 0, is what we say; a term closed by a gate is at its lowest."""
+    """What TRL adds up, a gate's column with weight 0, is what we say; a term closed by a gate is
+    at its lowest.
+    """
     entries = data.draw(rewards())
     made = Rewards(entries, allow_inversion=True)
     rows = data.draw(st.lists(rows_of(entries, None), min_size=1, max_size=4))
     for row in score(entries, rows, len(rows)):
         terms = [row.terms[name] for name in made.composition.names]
-        assert sum(w * t for w, t in zip(made.composition.weights, terms, strict=True)) == pytest.approx(row.value)  # type: ignore[operator]
+        assert sum(
+            w * t for w, t in zip(made.composition.weights, terms, strict=True)
+        ) == pytest.approx(row.value)  # type: ignore[operator]
 
 
 @settings(deadline=None, max_examples=60)
 @given(st.data())
 def test_a_part_that_could_not_be_judged_matters_only_where_it_decides(data: Any) -> None:
-    """With one part None the row is None, or worth what it would be worth whatever that part had said."""
+    """With one part None the row is None, or worth what it would be worth whatever that part had
+    said.
+    """
     entries = data.draw(rewards(relative=False))
     ranges = leaves(entries)
-    row = data.draw(rows_of(entries, None)) | ({"g": data.draw(st.sampled_from([0.0, 1.0]))} if "g" in ranges else {})
+    row = data.draw(rows_of(entries, None)) | (
+        {"g": data.draw(st.sampled_from([0.0, 1.0]))} if "g" in ranges else {}
+    )
     missing = data.draw(st.sampled_from(sorted(ranges)))
     ends = [0.0, 1.0] if missing == "g" else ranges[missing]
     between = data.draw(st.lists(st.floats(*ends), min_size=1, max_size=3))
@@ -257,7 +315,12 @@ def test_gate_condition_and_metric_in_numbers() -> None:
 def test_open_and_right_mean_the_top_of_the_declared_range() -> None:
     part = leaf("c", role="correctness", clip=[-1, 2])
     entries = [leaf("g", role="gate", clip=[0, 3]), part, leaf("s", clip=[0, 1], when="correct")]
-    rows = [{"g": 3, "c": 2, "s": 1}, {"g": 3, "c": 1, "s": 1}, {"g": 2, "c": 2, "s": 1}, {"g": 9, "c": 9, "s": 9}]
+    rows = [
+        {"g": 3, "c": 2, "s": 1},
+        {"g": 3, "c": 1, "s": 1},
+        {"g": 2, "c": 2, "s": 1},
+        {"g": 9, "c": 9, "s": 9},
+    ]
     assert values(entries, rows) == [3, 1, -1, 3]
     assert values([leaf("g", role="gate"), part], [{"g": 1, "c": 1}, {"g": 0.5, "c": 1}]) == [1, -1]
 
@@ -267,9 +330,21 @@ def test_min_product_sum_and_relative_in_numbers() -> None:
     both = [leaf("a"), leaf("b")]
     assert values([{"min": both}], rows) == [1, 2, None, 3]
     assert values([{"product": both}], rows) == [3, 4, 0, 15]
-    assert values([{"sum": [leaf("a", weight=2), leaf("b", weight=-1)], "clip": [0, 1]}], rows) == [0, 1, None, 1]
-    assert values([leaf("b", relative="group")], rows, 4) == pytest.approx([3 - 10 / 3, 2 - 10 / 3, None, 5 - 10 / 3])
-    assert values([leaf("a", relative="group")], [*rows[:2], rows[3], rows[3]], 2) == [-0.5, 0.5, 0, 0]
+    assert values([{"sum": [leaf("a", weight=2), leaf("b", weight=-1)], "clip": [0, 1]}], rows) == [
+        0,
+        1,
+        None,
+        1,
+    ]
+    assert values([leaf("b", relative="group")], rows, 4) == pytest.approx(
+        [3 - 10 / 3, 2 - 10 / 3, None, 5 - 10 / 3]
+    )
+    assert values([leaf("a", relative="group")], [*rows[:2], rows[3], rows[3]], 2) == [
+        -0.5,
+        0.5,
+        0,
+        0,
+    ]
     nodes = score([{"min": both, "name": "least"}], rows)
     assert [row.nodes["least"] for row in nodes] == [1, 2, None, 3]
     with pytest.raises(RewardError, match="whole groups"):
@@ -289,7 +364,11 @@ def test_a_term_of_some_tasks_is_neither_asked_nor_added_elsewhere() -> None:
         asked.append(completion)
         return values["a"] or 0.0
 
-    entries = [{"fn": spied, "tasks": ["sums"]}, leaf("b", tasks=["code", "words"]), leaf("c", weight=0)]
+    entries = [
+        {"fn": spied, "tasks": ["sums"]},
+        leaf("b", tasks=["code", "words"]),
+        leaf("c", weight=0),
+    ]
     row: Values = {"a": 1, "b": 2, "c": None}
     found = Rewards(entries, tasks=["sums", "code", "words"], isolate=False).score(
         [
@@ -310,11 +389,16 @@ def test_each_task_is_checked_for_itself() -> None:
         leaf("s", clip=[0, 1], weight=2, tasks=["code"]), leaf("j", tasks=["chat"]),
     ]  # fmt: skip
     assert Rewards(entries, tasks=["sums", "code", "chat"])
-    said = sentences(Rewards(entries, tasks=["sums", "code", "chat"]).composition, ["sums", "code", "chat"])
+    said = sentences(
+        Rewards(entries, tasks=["sums", "code", "chat"]).composition, ["sums", "code", "chat"]
+    )
     assert said[0] == "sums: reward = clip(a, 0, 1)"
     assert [line for line in said if "no part is named correctness" in line] == [said[-1]]
     with pytest.raises(RecipeError, match="reach a right one for task 'sums'"):
-        Rewards([*entries[:2], {**entries[2], "tasks": ["code", "sums"]}, entries[3]], tasks=["sums", "code", "chat"])
+        Rewards(
+            [*entries[:2], {**entries[2], "tasks": ["code", "sums"]}, entries[3]],
+            tasks=["sums", "code", "chat"],
+        )
 
 
 @reward(range=(0, 1), kind="format")
@@ -322,9 +406,13 @@ def shape(completion: str) -> float:
     return float(completion.startswith("#"))
 
 
-def test_a_format_is_a_gate_where_a_correctness_part_is_named_and_nothing_else_is_said_of_it() -> None:
+def test_a_format_is_a_gate_where_a_correctness_part_is_named_and_nothing_else_is_said_of_it() -> (
+    None
+):
     def role(*entries: Any) -> str:
-        return next(term.role for term in Rewards(entries).composition.terms if term.name == "shape")
+        return next(
+            term.role for term in Rewards(entries).composition.terms if term.name == "shape"
+        )
 
     assert role(CORRECT, shape) == "gate"
     assert role(CORRECT, {"fn": shape}) == "gate"
@@ -363,20 +451,26 @@ REFUSED: list[tuple[list[Any], dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("entries", "how", "message"), REFUSED)
-def test_what_cannot_be_is_refused_in_a_sentence(entries: list[Any], how: dict[str, Any], message: str) -> None:
+def test_what_cannot_be_is_refused_in_a_sentence(
+    entries: list[Any], how: dict[str, Any], message: str
+) -> None:
     with pytest.raises((RecipeError, RewardError), match=message):
         Rewards(entries, **how)
 
 
 def test_an_inversion_can_be_allowed_and_is_then_said() -> None:
     made = Rewards([CORRECT, leaf("s", clip=[0, 1])], allow_inversion=True)
-    assert "allow_inversion: a wrong answer can reach a right one" in sentences(made.composition)[-1]
+    assert (
+        "allow_inversion: a wrong answer can reach a right one" in sentences(made.composition)[-1]
+    )
     assert Rewards([CORRECT, leaf("s")], allow_inversion=True)
 
 
 @pytest.mark.parametrize("weight", [0.1, 0.3, 0.7, 1 / 3])
 def test_equality_is_refused_also_where_the_sum_is_rounded(weight: float) -> None:
-    """Three shares of a third, or 0.1 + 0.2 against 0.3: a wrong answer must stay below, not reach."""
+    """Three shares of a third, or 0.1 + 0.2 against 0.3: a wrong answer must stay below, not
+    reach.
+    """
     parts = [leaf(f"s{i}", clip=[0, 1], weight=weight / 3) for i in range(3)]
     with pytest.raises(RecipeError, match="reach"):
         Rewards([{**CORRECT, "weight": weight}, *parts])
@@ -399,24 +493,32 @@ NOTHING = (
 
 @pytest.mark.parametrize("gate", ["formats:boxed", "formats:think"])
 def test_nothing_worth_paying_is_never_above_the_floor(gate: str) -> None:
-    """Empty, an echo of the prompt, the format alone: the shipped format gate over math_answer, with shaping."""
+    """Empty, an echo of the prompt, the format alone: the shipped format gate over math_answer,
+    with shaping.
+    """
     entries = [
         {"fn": gate, "role": "gate"}, {"fn": "math_answer:correct", "role": "correctness", "clip": [0, 1]},
         {"fn": "length:target", "args": {"target": 12}, "weight": 0.5, "clip": [0, 1], "when": "correct"},
     ]  # fmt: skip
     made = Rewards(entries)
-    right = {"formats:boxed": r"6 times 7 is \boxed{42}", "formats:think": "<think>6 times 7</think>The answer is 42"}[
-        gate
-    ]
+    right = {
+        "formats:boxed": r"6 times 7 is \boxed{42}",
+        "formats:think": "<think>6 times 7</think>The answer is 42",
+    }[gate]
     found = made.score(
-        [Sample(text, {"answer": GOLD}, QUESTION, completion_ids=range(len(text))) for text in (*NOTHING, right)]
+        [
+            Sample(text, {"answer": GOLD}, QUESTION, completion_ids=range(len(text)))
+            for text in (*NOTHING, right)
+        ]
     )
     assert {one.value for one in found[:-1]} == {0.0}
     assert found[-1].value >= 1.0  # type: ignore[operator]
 
 
 def test_a_composed_reward_costs_less_than_a_millisecond_a_row() -> None:
-    """It takes some 50 microseconds; the bound, in processor time, is there for what grows with the batch."""
+    """It takes some 50 microseconds; the bound, in processor time, is there for what grows with the
+    batch.
+    """
     import gc
     import time
 
@@ -427,7 +529,9 @@ def test_a_composed_reward_costs_less_than_a_millisecond_a_row() -> None:
     ]
     made = Rewards(entries)
     draw = random.Random(0)
-    samples = [Sample("", {"values": {key: draw.random() for key in "gcab"}}, row=i) for i in range(512)]
+    samples = [
+        Sample("", {"values": {key: draw.random() for key in "gcab"}}, row=i) for i in range(512)
+    ]
     judged = {name: [row.judged[name] for row in made.score(samples)] for name in made.names}
     gc.disable()  # a collection goes through all that other tests have left
     try:
@@ -442,8 +546,8 @@ def test_a_score_keeps_what_the_reward_said() -> None:
     def says(completion: str) -> Score:
         return Score(0.5, parsed="x", why="half")
 
-    row = Rewards([CORRECT | {"weight": 2}, {"fn": says, "clip": [0, 0.25]}]).score([Sample("", {"values": {"c": 1}})])[
-        0
-    ]
+    row = Rewards([CORRECT | {"weight": 2}, {"fn": says, "clip": [0, 0.25]}]).score(
+        [Sample("", {"values": {"c": 1}})]
+    )[0]
     assert row.parts["says"] == Score(0.5, "x", "half")
     assert (row.terms["says"], row.value) == (0.25, 2.25)

@@ -1,4 +1,6 @@
-"""Somebody else's code runs after a word of the user's, and then as long as it stays what it was."""
+"""Somebody else's code runs after a word of the user's, and then as long as it stays what it
+was.
+"""
 
 import json
 import os
@@ -35,10 +37,18 @@ def rows(n=8):
 def same(row):
     return row["question"]
 """
-GRPO = {"max_steps": 1, "per_device_train_batch_size": 4, "num_generations": 4, "max_completion_length": 8}
+GRPO = {
+    "max_steps": 1,
+    "per_device_train_batch_size": 4,
+    "num_generations": 4,
+    "max_completion_length": 8,
+}
 PLAIN: dict[str, Any] = {
     "model": "bundled",
-    "task": {"rows": [{"question": f"{a}+1", "answer": str(a + 1)} for a in range(8)], "prompt": "{question}"},
+    "task": {
+        "rows": [{"question": f"{a}+1", "answer": str(a + 1)} for a in range(8)],
+        "prompt": "{question}",
+    },
     "rewards": "exact:match",
     "grpo": GRPO,
 }
@@ -70,12 +80,16 @@ NAMED = {
     "what is correct": {"evaluate": {"correct": "evil.py:pay", "n": 2}},
     "a generator": {"task": {"generator": "evil.py:rows", "prompt": "{question}"}},
     "a canonical rule": {"task": {**PLAIN["task"], "canonical": "evil.py:same"}},
-    "a held-out task": {"evaluate": {"correct": "exact:match", "n": 2, "task": {"generator": "evil.py:rows"}}},
+    "a held-out task": {
+        "evaluate": {"correct": "exact:match", "n": 2, "task": {"generator": "evil.py:rows"}}
+    },
 }
 
 
 @pytest.mark.parametrize("changes", NAMED.values(), ids=NAMED.keys())
-def test_a_recipe_is_explained_after_the_user_has_agreed(theirs: Path, tmp_path: Path, changes: dict[str, Any]) -> None:
+def test_a_recipe_is_explained_after_the_user_has_agreed(
+    theirs: Path, tmp_path: Path, changes: dict[str, Any]
+) -> None:
     named = recipe(theirs, **changes)
     with pytest.raises(ConsentError, match="evil.py:.* in .*evil.py.*--yes"):
         explain_recipe(str(named))
@@ -111,7 +125,9 @@ def test_a_module_beside_it_counts(theirs: Path) -> None:
 
 
 def test_ones_own_way_is_never_asked(theirs: Path, tmp_path: Path) -> None:
-    """What a user trains, by file or from Python, runs; and from then on is explained, evaluated and gone on with."""
+    """What a user trains, by file or from Python, runs; and from then on is explained, evaluated
+    and gone on with.
+    """
     named = recipe(theirs, rewards="evil.py:pay")
     said: list[str] = []
     with pytest.raises(SystemExit):
@@ -130,9 +146,21 @@ def their_run(folder: Path, **changes: Any) -> Path:
     """A run as it lies there after somebody has sent it."""
     data = load_recipe(str(recipe(folder, **changes))).resolved()
     run = Run.create(folder / "run", data, base_dir=str(folder), base_dir_from_run="..")
-    call = {"fn": "evil.py:pay", "args": {}, "chosen": {"completion": "4", "answer": "4"}, "base_dir": str(folder)}
+    call = {
+        "fn": "evil.py:pay",
+        "args": {},
+        "chosen": {"completion": "4", "answer": "4"},
+        "base_dir": str(folder),
+    }
     call |= {"style": "single", "timeout": 10.0}
-    noted = {"reward": "pay", "row": 0, "step": 1, "completion": "4", "why": "it raised", "call": call}
+    noted = {
+        "reward": "pay",
+        "row": 0,
+        "step": 1,
+        "completion": "4",
+        "why": "it raised",
+        "call": call,
+    }
     (run.path / "faults.jsonl").write_text(json.dumps(noted) + "\n")
     run.policy_dir.mkdir()
     run.finish("finished")
@@ -177,14 +205,18 @@ HARMFUL = {
 
 
 @pytest.mark.parametrize(("name", "args"), HARMFUL.items(), ids=HARMFUL.keys())
-def test_any_function_of_python_is_code_with_its_arguments(tmp_path: Path, name: str, args: dict[str, Any]) -> None:
+def test_any_function_of_python_is_code_with_its_arguments(
+    tmp_path: Path, name: str, args: dict[str, Any]
+) -> None:
     data = {"rewards": [{"fn": name, "args": args}]}
     with pytest.raises(ConsentError, match=name):
         consent.need("explaining", data, tmp_path, yes=False)
     consent.need("explaining", data, tmp_path, yes=True)
     consent.need("explaining", data, tmp_path, yes=False)
     with pytest.raises(ConsentError):
-        consent.need("explaining", {"rewards": [{"fn": name, "args": {"other": 1}}]}, tmp_path, yes=False)
+        consent.need(
+            "explaining", {"rewards": [{"fn": name, "args": {"other": 1}}]}, tmp_path, yes=False
+        )
 
 
 def test_what_a_known_file_has_only_imported_is_not_known(tmp_path: Path) -> None:
@@ -192,12 +224,16 @@ def test_what_a_known_file_has_only_imported_is_not_known(tmp_path: Path) -> Non
     consent.need("explaining", {"rewards": [{"fn": "mine.py:pay"}]}, tmp_path, yes=True)
     with pytest.raises(ConsentError):
         consent.need(
-            "explaining", {"rewards": [{"fn": "mine.py:os.system", "args": {"command": "x"}}]}, tmp_path, yes=False
+            "explaining",
+            {"rewards": [{"fn": "mine.py:os.system", "args": {"command": "x"}}]},
+            tmp_path,
+            yes=False,
         )
 
 
 @pytest.mark.parametrize(
-    "name", ["exact:match", "reward_fns.exact:match", "llmpolicy.bundled.addition:questions", "no:such"]
+    "name",
+    ["exact:match", "reward_fns.exact:match", "llmpolicy.bundled.addition:questions", "no:such"],
 )
 def test_what_comes_along_is_not_asked_for(tmp_path: Path, name: str) -> None:
     assert consent.code_of({"rewards": [{"fn": name}]}, tmp_path) == []
@@ -206,7 +242,9 @@ def test_what_comes_along_is_not_asked_for(tmp_path: Path, name: str) -> None:
 def test_a_judge_elsewhere_gets_no_key_unasked(tmp_path: Path) -> None:
     args = {"base_url": "https://theirs.example/v1", "model": "m"}
     data = {"rewards": [{"fn": "judge:score", "args": args}]}
-    with pytest.raises(ConsentError, match=r"the key in \$OPENAI_API_KEY, to https://theirs.example/v1"):
+    with pytest.raises(
+        ConsentError, match=r"the key in \$OPENAI_API_KEY, to https://theirs.example/v1"
+    ):
         consent.need("evaluating", data, tmp_path, yes=False)
 
 
@@ -216,8 +254,12 @@ def test_an_environment_of_a_module_is_code(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("state", ["", ".", "state", "/proc/nowhere"])
-def test_no_other_place_answers_for_the_user(theirs: Path, monkeypatch: pytest.MonkeyPatch, state: str) -> None:
-    """A folder that came with the recipe cannot say that it was agreed to; a home that cannot be written forgets."""
+def test_no_other_place_answers_for_the_user(
+    theirs: Path, monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    """A folder that came with the recipe cannot say that it was agreed to; a home that cannot be
+    written forgets.
+    """
     monkeypatch.setenv("XDG_STATE_HOME", state)
     monkeypatch.setenv("HOME", "/proc/nowhere")
     monkeypatch.chdir(theirs)
@@ -225,7 +267,9 @@ def test_no_other_place_answers_for_the_user(theirs: Path, monkeypatch: pytest.M
     for folder in (theirs, theirs / "state"):
         kept = folder / "llmpolicy" / "code_that_ran"
         kept.parent.mkdir(parents=True)
-        kept.write_text(f"{consent.code_of({'rewards': [{'fn': 'evil.py:pay'}]}, theirs)[0].digest}  x\n")
+        kept.write_text(
+            f"{consent.code_of({'rewards': [{'fn': 'evil.py:pay'}]}, theirs)[0].digest}  x\n"
+        )
     for _ in range(2):
         with pytest.raises(ConsentError):
             explain_recipe(str(named))
@@ -249,11 +293,22 @@ def environment(state: Path) -> dict[str, str]:
     }
 
 
-def test_without_a_terminal_the_command_to_give_is_said_and_does_it(theirs: Path, state: Path, tmp_path: Path) -> None:
+def test_without_a_terminal_the_command_to_give_is_said_and_does_it(
+    theirs: Path, state: Path, tmp_path: Path
+) -> None:
     named = recipe(theirs, rewards="evil.py:pay")
-    how: dict[str, Any] = {"env": environment(state), "capture_output": True, "text": True, "stdin": subprocess.DEVNULL}
+    how: dict[str, Any] = {
+        "env": environment(state),
+        "capture_output": True,
+        "text": True,
+        "stdin": subprocess.DEVNULL,
+    }
     done = subprocess.run(command("explain", str(named)), **how)
-    assert (done.returncode, done.stderr.count("\n"), (tmp_path / "ran").exists()) == (2, 1, False), done.stderr
+    assert (done.returncode, done.stderr.count("\n"), (tmp_path / "ran").exists()) == (
+        2,
+        1,
+        False,
+    ), done.stderr
     assert done.stderr.startswith("error: explaining ")
     said = shlex.split(done.stderr.rpartition("go on with: ")[2])
     assert said == ["llmpolicy", "explain", str(named), "--yes"]
@@ -262,7 +317,9 @@ def test_without_a_terminal_the_command_to_give_is_said_and_does_it(theirs: Path
 
 
 @pytest.mark.parametrize(("typed", "code"), [("y\n", 0), ("n\n", 2), ("\n", 2)])
-def test_in_a_terminal_the_user_is_asked(theirs: Path, state: Path, tmp_path: Path, typed: str, code: int) -> None:
+def test_in_a_terminal_the_user_is_asked(
+    theirs: Path, state: Path, tmp_path: Path, typed: str, code: int
+) -> None:
     named = recipe(theirs, rewards="evil.py:pay")
     ours, its = pty.openpty()
     process = subprocess.Popen(
@@ -289,19 +346,29 @@ def test_in_a_terminal_the_user_is_asked(theirs: Path, state: Path, tmp_path: Pa
 def test_only_the_command_lets_the_code_of_a_model_run(tmp_path: Path) -> None:
     trusting = {"path": "bundled", "trust_remote_code": True}
     named = recipe(tmp_path, model=trusting)
-    with pytest.raises(RecipeError, match=r"r.yaml:\d+: model.trust_remote_code.*--trust-remote-code"):
+    with pytest.raises(
+        RecipeError, match=r"r.yaml:\d+: model.trust_remote_code.*--trust-remote-code"
+    ):
         load_recipe(str(named))
-    for given in (["model.trust_remote_code=true"], ["model={path: bundled, trust_remote_code: true}"]):
+    for given in (
+        ["model.trust_remote_code=true"],
+        ["model={path: bundled, trust_remote_code: true}"],
+    ):
         assert load_recipe(str(named), given).model.trust_remote_code
     run = Run.create(tmp_path / "run", {**PLAIN, "model": trusting})
-    for door in (lambda: evaluate_model(str(run.path)), lambda: train_recipe(str(run.path / "recipe.yaml"), [])):
+    for door in (
+        lambda: evaluate_model(str(run.path)),
+        lambda: train_recipe(str(run.path / "recipe.yaml"), []),
+    ):
         with pytest.raises(RecipeError, match="--trust-remote-code"):
             door()
 
 
 def test_nor_is_it_said_in_the_arguments_of_a_reward(tmp_path: Path) -> None:
     args = {"model": "somebody/theirs", "trust_remote_code": True}
-    named = recipe(tmp_path, rewards=[{"min": ["exact:match", {"fn": "reward_model:score", "args": args}]}])
+    named = recipe(
+        tmp_path, rewards=[{"min": ["exact:match", {"fn": "reward_model:score", "args": args}]}]
+    )
     key = "rewards.0.min.1.args.trust_remote_code"
     with pytest.raises(LLMPolicyError, match=f"then give {key}=true"):
         load_recipe(str(named))
@@ -347,7 +414,10 @@ def test_publishing_runs_no_code_but_that_of_a_model_by_the_word_of_the_command(
     (run / "recipe.yaml").write_text(yaml.safe_dump(recipe))
     run.joinpath("policy").rmdir()
     adapter.rename(run / "policy")
-    for door in (lambda: publish(Run.open(run), "a/b", dry_run=True), lambda: publish_run(run, "a/b", dry_run=True)):
+    for door in (
+        lambda: publish(Run.open(run), "a/b", dry_run=True),
+        lambda: publish_run(run, "a/b", dry_run=True),
+    ):
         with pytest.raises(PublishError, match=r"\(modeling_theirs.py\).*--trust-remote-code"):
             door()
     assert not (tmp_path / "ran").exists()
@@ -364,7 +434,9 @@ def test_publishing_runs_no_code_but_that_of_a_model_by_the_word_of_the_command(
         {"rule": "os:system"},
     ],
 )
-def test_a_function_that_arguments_name_is_code(theirs: Path, tmp_path: Path, args: dict[str, Any]) -> None:
+def test_a_function_that_arguments_name_is_code(
+    theirs: Path, tmp_path: Path, args: dict[str, Any]
+) -> None:
     named = json.loads(json.dumps(args).replace("{file}", str(theirs / "evil.py")))
     data = {"rewards": [{"fn": "rule_then_judge:score", "args": named}]}
     with pytest.raises(ConsentError, match=r"rewards\.0\.args.*--yes|rewards\.0\.args.*yes=True"):
@@ -386,10 +458,15 @@ def test_other_texts_among_arguments_are_no_code(tmp_path: Path, args: dict[str,
 
 def test_the_judge_of_a_rule_and_its_key_are_said(tmp_path: Path) -> None:
     judge = {"base_url": "http://a.example/v1", "model": "m", "judge": {"api_key_env": "HF_TOKEN"}}
-    inner = {"rule": "judge:score", "rule_args": {"base_url": "http://b.example/v1", "api_key_env": "OTHER"}}
+    inner = {
+        "rule": "judge:score",
+        "rule_args": {"base_url": "http://b.example/v1", "api_key_env": "OTHER"},
+    }
     said = " ".join(
         code.says
-        for code in consent.code_of({"rewards": [{"fn": "rule_then_judge:score", "args": judge | inner}]}, tmp_path)
+        for code in consent.code_of(
+            {"rewards": [{"fn": "rule_then_judge:score", "args": judge | inner}]}, tmp_path
+        )
     )
     assert "$HF_TOKEN, to http://a.example/v1" in said and "$OTHER, to http://b.example/v1" in said
 
@@ -404,7 +481,9 @@ SETTINGS = {
 
 
 @pytest.mark.parametrize(("name", "settings"), SETTINGS.items(), ids=SETTINGS.keys())
-def test_no_column_of_the_data_says_what_code_runs_or_where_a_key_goes(name: str, settings: list[str]) -> None:
+def test_no_column_of_the_data_says_what_code_runs_or_where_a_key_goes(
+    name: str, settings: list[str]
+) -> None:
     for setting in settings:
         columns = ["answer", "criteria", "max_length", *settings]
         others = {other: "x" for other in settings if other != setting}

@@ -1,6 +1,8 @@
-"""The cross-check: one SGD step of TRL, and of our trainer, is minus our own REINFORCE gradient with group advantages.
+"""The cross-check: one SGD step of TRL, and of our trainer, is minus our own REINFORCE gradient
+with group advantages.
 
-The gradient is computed apart from both: from ``policy.log_prob`` and ``objectives`` on the rollouts that were trained on.
+The gradient is computed apart from both: from ``policy.log_prob`` and ``objectives`` on the
+rollouts that were trained on.
 """
 
 from pathlib import Path
@@ -20,10 +22,16 @@ GROUP, LENGTH = 4, 6
 
 
 def reinforce_gradient(
-    policy: CausalLMPolicy, prompts: list[Any], actions: list[list[int]], rewards: list[float], loss: str
+    policy: CausalLMPolicy,
+    prompts: list[Any],
+    actions: list[list[int]],
+    rewards: list[float],
+    loss: str,
 ) -> torch.Tensor:
     """∇ of (1/N) Σ A·log π with the normaliser that each loss names, as one vector."""
-    advantages = group_advantages(torch.tensor(rewards).view(-1, GROUP), scale=True).flatten()  # (B,)
+    advantages = group_advantages(
+        torch.tensor(rewards).view(-1, GROUP), scale=True
+    ).flatten()  # (B,)
     log_prob, mask = policy.log_prob(prompts, actions)  # (B, T)
     weighted = (log_prob * mask) * advantages[:, None]  # (B, T)
     lengths = mask.sum(1)  # (B,)
@@ -62,7 +70,9 @@ def test_one_step_of_ours_is_the_reinforce_gradient(
     tmp_path: Path, architecture: str, loss: str, chat: bool, temperature: float, accumulation: int
 ) -> None:
     policy = training.policy(architecture, temperature=temperature)
-    trainer = training.trainer(tmp_path, policy, chat=chat, **settings(loss, temperature, accumulation))
+    trainer = training.trainer(
+        tmp_path, policy, chat=chat, **settings(loss, temperature, accumulation)
+    )
     before = training.vector(policy.model)
     trainer.train()
     moved = training.vector(policy.model) - before
@@ -70,7 +80,9 @@ def test_one_step_of_ours_is_the_reinforce_gradient(
     fresh = training.policy(architecture, temperature=temperature)
     prompts = [trainer.rows[sample.row].prompt for sample in samples]
     rewards = [score.value or 0.0 for score in scores]
-    expected = reinforce_gradient(fresh, prompts, [list(s.completion_ids) for s in samples], rewards, loss)
+    expected = reinforce_gradient(
+        fresh, prompts, [list(s.completion_ids) for s in samples], rewards, loss
+    )
     assert len(samples) == 16
     assert relative_error(moved, expected) <= MAX_RELATIVE_ERROR
 
@@ -117,7 +129,11 @@ def test_the_check_sees_each_mistake(tmp_path: Path, mistake: str) -> None:
         actions = [ids[:-1] if len(ids) > 1 else ids for ids in actions]
     if mistake == "shift":
         prompts = [[*fresh.encode([prompt])[0][1:], 7] for prompt in prompts]
-    expected = reinforce_gradient(fresh, prompts, actions, rewards, "dapo") * (-1 if mistake == "sign" else 1)
+    expected = reinforce_gradient(fresh, prompts, actions, rewards, "dapo") * (
+        -1 if mistake == "sign" else 1
+    )
     if mistake == "std":
-        expected = expected * (3 / 4) ** 0.5  # the population's standard deviation, for a group of four
+        expected = (
+            expected * (3 / 4) ** 0.5
+        )  # the population's standard deviation, for a group of four
     assert relative_error(moved, expected) > 100 * MAX_RELATIVE_ERROR

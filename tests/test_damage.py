@@ -1,4 +1,6 @@
-"""What lies in a run is read and checked before it is used: damage is said, kept aside, and what can go on goes on."""
+"""What lies in a run is read and checked before it is used: damage is said, kept aside, and what
+can go on goes on.
+"""
 
 import errno
 import importlib.util
@@ -39,7 +41,14 @@ BLOCKS: dict[str, Any] = {
     "grpo": {**GRPO, "max_steps": 4, "save_steps": 2, "learning_rate": 5e-3, "logging_steps": 1},
     "evaluate": {**EVALUATE, "n": 8, "every": 1},
 }
-FILES = ("model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json", "checksums.json")
+FILES = (
+    "model.safetensors",
+    "optimizer.pt",
+    "scheduler.pt",
+    "rng_state.pth",
+    "trainer_state.json",
+    "checksums.json",
+)
 
 
 def truncated(path: Path) -> None:
@@ -77,7 +86,9 @@ def folder(ended: Path, tmp_path: Path) -> Path:
 
 
 def kill_after_the_last_step(folder: Path) -> None:
-    """As a SIGKILL in the final evaluation leaves a run: not ended, without policy and evaluation."""
+    """As a SIGKILL in the final evaluation leaves a run: not ended, without policy and
+    evaluation.
+    """
     run = Run.open(folder / "run")
     run.update_manifest(status="running")
     shutil.rmtree(run.policy_dir)
@@ -87,12 +98,21 @@ def kill_after_the_last_step(folder: Path) -> None:
 
 def go_on(folder: Path, *overrides: str, **how: Any) -> list[str]:
     said: list[str] = []
-    train_recipe(str(folder / "mine.yaml"), overrides, out=folder / "run", resume=True, say=said.append, **how)
+    train_recipe(
+        str(folder / "mine.yaml"),
+        overrides,
+        out=folder / "run",
+        resume=True,
+        say=said.append,
+        **how,
+    )
     return said
 
 
 def unlike(ended: Path, folder: Path) -> list[str]:
-    lines: list[str] = kills.differences(kills.contents(ended / "run"), kills.contents(folder / "run"))
+    lines: list[str] = kills.differences(
+        kills.contents(ended / "run"), kills.contents(folder / "run")
+    )
     return [line for line in lines if not line.startswith("/left over")]
 
 
@@ -101,7 +121,9 @@ def unlike(ended: Path, folder: Path) -> list[str]:
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", FILES)
-def test_a_damaged_checkpoint_gives_way_to_the_one_before_and_is_kept(folder: Path, name: str, way: str) -> None:
+def test_a_damaged_checkpoint_gives_way_to_the_one_before_and_is_kept(
+    folder: Path, name: str, way: str
+) -> None:
     run, said = Run.open(folder / "run"), list[str]()
     WAYS[way](run.checkpoint_dir / "checkpoint-4" / name)
     mend(run.path, said.append)
@@ -113,7 +135,9 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before_and_is_kept(folder: Pa
     assert name in said[0]
 
 
-def test_a_run_goes_on_from_the_older_checkpoint_to_the_very_same_end(ended: Path, folder: Path) -> None:
+def test_a_run_goes_on_from_the_older_checkpoint_to_the_very_same_end(
+    ended: Path, folder: Path
+) -> None:
     flipped(folder / "run/checkpoints/checkpoint-4/optimizer.pt")
     kill_after_the_last_step(folder)
     said = go_on(folder)
@@ -128,7 +152,9 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run_of(folder, **{**BLOCKS, "seed": 5}).path
 
 
-def test_a_checkpoint_of_another_run_or_step_is_not_gone_on_from(ended: Path, folder: Path, other: Path) -> None:
+def test_a_checkpoint_of_another_run_or_step_is_not_gone_on_from(
+    ended: Path, folder: Path, other: Path
+) -> None:
     home = folder / "run/checkpoints"
     shutil.rmtree(home / "checkpoint-4")
     shutil.copytree(other / "checkpoints/checkpoint-4", home / "checkpoint-4")
@@ -138,17 +164,24 @@ def test_a_checkpoint_of_another_run_or_step_is_not_gone_on_from(ended: Path, fo
     notes = [line for line in said if "going on from checkpoint-2" in line]
     assert len(notes) == 2
     assert "checkpoint-4 is damaged (it is of run " in notes[0]
-    assert "checkpoint-3 is damaged (it is of step 2, not of 3) and kept as broken-checkpoint-3" in notes[1]
+    assert (
+        "checkpoint-3 is damaged (it is of step 2, not of 3) and kept as broken-checkpoint-3"
+        in notes[1]
+    )
     assert unlike(ended, folder) == []
 
 
 @pytest.mark.parametrize("name", ["best", "policy"])
-def test_weights_of_another_run_are_not_taken_for_those_of_this_one(folder: Path, other: Path, name: str) -> None:
+def test_weights_of_another_run_are_not_taken_for_those_of_this_one(
+    folder: Path, other: Path, name: str
+) -> None:
     place = folder / "run" / name
     shutil.rmtree(place)
     shutil.copytree(other / name, place)
     if name == "policy":
-        with pytest.raises(RunError, match="policy is damaged .it is of run .*train with --resume writes it anew"):
+        with pytest.raises(
+            RunError, match="policy is damaged .it is of run .*train with --resume writes it anew"
+        ):
             evaluate_model(str(folder / "run"))
     said = go_on(folder) if name == "policy" else []
     if name == "best":
@@ -158,7 +191,12 @@ def test_weights_of_another_run_are_not_taken_for_those_of_this_one(folder: Path
 
 
 def test_what_a_kill_left_of_a_write_goes(folder: Path) -> None:
-    names = [".grpo_config.json.16176", ".manifest.json.7", ".evaluation.json.7", "best/.evaluation.json.7"]
+    names = [
+        ".grpo_config.json.16176",
+        ".manifest.json.7",
+        ".evaluation.json.7",
+        "best/.evaluation.json.7",
+    ]
     for name in names:
         (folder / "run" / name).write_text("half")
     mend(folder / "run", lambda _: None)
@@ -169,7 +207,10 @@ def test_without_a_whole_checkpoint_nothing_is_moved_and_nothing_is_cleared(fold
     run = Run.open(folder / "run")
     for step in (2, 4):
         emptied(run.checkpoint_dir / f"checkpoint-{step}" / "model.safetensors")
-    with pytest.raises(RunError, match=r"no whole checkpoint .*checkpoint-4: model.safetensors has 0 bytes instead of"):
+    with pytest.raises(
+        RunError,
+        match=r"no whole checkpoint .*checkpoint-4: model.safetensors has 0 bytes instead of",
+    ):
         go_on(folder, "grpo.max_steps=6")
     assert len(run.checkpoints()) == 2
     with pytest.raises(RunError, match="already holds a run"):
@@ -183,7 +224,10 @@ def test_the_newest_checkpoints_stay_when_a_clock_was_set_back(tmp_path: Path) -
         (staged / "model.safetensors").write_bytes(b"weights")
         add_checkpoint(staged, tmp_path, 2)
         os.utime(tmp_path / f"checkpoint-{step}", (moment, moment))
-    assert sorted(path.name for path in tmp_path.glob("checkpoint-*")) == ["checkpoint-4", "checkpoint-6"]
+    assert sorted(path.name for path in tmp_path.glob("checkpoint-*")) == [
+        "checkpoint-4",
+        "checkpoint-6",
+    ]
 
 
 def test_an_older_checkpoint_goes_only_when_the_newer_one_reads_back_whole(
@@ -209,7 +253,9 @@ def test_an_older_checkpoint_goes_only_when_the_newer_one_reads_back_whole(
 # after the last step
 
 
-@pytest.mark.parametrize("left", ["nothing", "a staged policy", "the policy", "status only", "an old checkpoint"])
+@pytest.mark.parametrize(
+    "left", ["nothing", "a staged policy", "the policy", "status only", "an old checkpoint"]
+)
 def test_a_run_that_was_killed_after_its_last_step_is_finished_without_training(
     ended: Path, folder: Path, left: str
 ) -> None:
@@ -220,8 +266,12 @@ def test_a_run_that_was_killed_after_its_last_step_is_finished_without_training(
     if left == "a staged policy":
         (folder / "run/.policy.new").mkdir()
         (folder / "run/.policy.new/model.safetensors").write_bytes(b"half")
-    if left == "an old checkpoint":  # the kill came after the last one was in its place, before this one was deleted
-        shutil.copytree(folder / "run/checkpoints/checkpoint-2", folder / "run/checkpoints/checkpoint-1")
+    if (
+        left == "an old checkpoint"
+    ):  # the kill came after the last one was in its place, before this one was deleted
+        shutil.copytree(
+            folder / "run/checkpoints/checkpoint-2", folder / "run/checkpoints/checkpoint-1"
+        )
     if left == "the policy":
         shutil.copytree(ended / "run/policy", folder / "run/policy")
     before = (folder / "run/metrics.jsonl").read_bytes()
@@ -232,23 +282,34 @@ def test_a_run_that_was_killed_after_its_last_step_is_finished_without_training(
     assert unlike(ended, folder) == []
 
 
-def test_what_a_finished_run_lost_comes_back_and_a_whole_one_is_at_its_end(ended: Path, folder: Path) -> None:
+def test_what_a_finished_run_lost_comes_back_and_a_whole_one_is_at_its_end(
+    ended: Path, folder: Path
+) -> None:
     with pytest.raises(RunError, match="already at step 4 of 4; raise grpo.max_steps"):
         go_on(folder)
     truncated(folder / "run/evaluation.json")
-    with pytest.raises(RunError, match="evaluation.json cannot be read .*; train with --resume measures again"):
+    with pytest.raises(
+        RunError, match="evaluation.json cannot be read .*; train with --resume measures again"
+    ):
         Run.open(folder / "run").evaluation()
     flipped(folder / "run/policy/model.safetensors")
-    with pytest.raises(RunError, match="policy is damaged .model.safetensors is not what was written"):
+    with pytest.raises(
+        RunError, match="policy is damaged .model.safetensors is not what was written"
+    ):
         evaluate_model(str(folder / "run"), None, [], say=quietly)
     said = go_on(folder)
-    assert any(line.startswith("note: policy/ is damaged (model.safetensors is not what was written)") for line in said)
+    assert any(
+        line.startswith("note: policy/ is damaged (model.safetensors is not what was written)")
+        for line in said
+    )
     assert (folder / "run/broken-policy/model.safetensors").is_file()
     assert unlike(ended, folder) == []
 
 
 def test_damaged_weights_are_loaded_from_nowhere(folder: Path) -> None:
-    """Also where the folder is named by itself: as what is measured, or as the model of another recipe."""
+    """Also where the folder is named by itself: as what is measured, or as the model of another
+    recipe.
+    """
     policy = folder / "run/policy"
     flipped(policy / "model.safetensors")
     mine = str(folder / "mine.yaml")
@@ -256,18 +317,26 @@ def test_damaged_weights_are_loaded_from_nowhere(folder: Path) -> None:
         lambda: evaluate_model(str(policy), mine, [], say=quietly),
         lambda: train_recipe(mine, [f"model={policy}"], out=folder / "other", say=quietly),
     ):
-        with pytest.raises(PolicyError, match="policy is damaged .model.safetensors is not what was written"):
+        with pytest.raises(
+            PolicyError, match="policy is damaged .model.safetensors is not what was written"
+        ):
             load()
 
 
-def test_a_figure_that_was_edited_is_not_shown_not_published_and_measured_again(ended: Path, folder: Path) -> None:
+def test_a_figure_that_was_edited_is_not_shown_not_published_and_measured_again(
+    ended: Path, folder: Path
+) -> None:
     run = Run.open(folder / "run")
     measured = run.evaluation()
     for place in (run.path, run.best_dir):
         file = place / "evaluation.json"
         if file.is_file():
-            file.write_text(json.dumps({**json.loads(file.read_text()), "accuracy": {"value": 0.9}}, indent=2))
-    with pytest.raises(RunError, match="evaluation.json cannot be read .it is not what was written"):
+            file.write_text(
+                json.dumps({**json.loads(file.read_text()), "accuracy": {"value": 0.9}}, indent=2)
+            )
+    with pytest.raises(
+        RunError, match="evaluation.json cannot be read .it is not what was written"
+    ):
         run.evaluation()
     with pytest.raises(RunError, match="it is not what was written"):
         choose(run, which="last")
@@ -280,7 +349,8 @@ def test_damaged_weights_are_not_published(folder: Path) -> None:
     run = Run.open(folder / "run")
     flipped(run.policy_dir / "model.safetensors")
     with pytest.raises(
-        PublishError, match="policy is not what the run wrote .model.safetensors is not what was written"
+        PublishError,
+        match="policy is not what the run wrote .model.safetensors is not what was written",
     ):
         choose(run, which="last")
 
@@ -292,12 +362,18 @@ def test_a_run_without_checkpoints_is_finished_from_its_policy(tmp_path: Path) -
     Run.open(tmp_path / "run").update_manifest(status="running")
     assert "all steps are taken: finishing with the weights of policy" in go_on(tmp_path)
     assert Run.open(tmp_path / "run").evaluation() == measured
-    with pytest.raises(RunError, match="no checkpoint to go on from, only the policy of step .* with model.path="):
+    with pytest.raises(
+        RunError, match="no checkpoint to go on from, only the policy of step .* with model.path="
+    ):
         go_on(tmp_path, "grpo.max_steps=9")
 
 
-def test_a_file_system_that_waits_for_no_folder_holds_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As SMB and FUSE do, of which there is none here; a file that is not synced is an error all the same."""
+def test_a_file_system_that_waits_for_no_folder_holds_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As SMB and FUSE do, of which there is none here; a file that is not synced is an error all
+    the same.
+    """
     wait = os.fsync
 
     def fsync(descriptor: int) -> None:
@@ -321,7 +397,10 @@ def test_a_file_system_that_waits_for_no_folder_holds_a_run(tmp_path: Path, monk
 
 def test_other_processes_cannot_go_on_but_can_finish(ended: Path, folder: Path) -> None:
     Run.open(folder / "run").update_manifest(world_size=2)
-    with pytest.raises(RunError, match="trained by 2 processes and 1 would not go on .* torchrun --nproc_per_node 2"):
+    with pytest.raises(
+        RunError,
+        match="trained by 2 processes and 1 would not go on .* torchrun --nproc_per_node 2",
+    ):
         go_on(folder, "grpo.max_steps=6")
     kill_after_the_last_step(folder)
     go_on(folder)
@@ -344,7 +423,9 @@ def test_a_kill_while_an_old_checkpoint_is_deleted_leaves_none_that_is_half(
             monkeypatch.setattr(shutil, "rmtree", half_deleted)
         add_checkpoint(staged, tmp_path / "checkpoints", 1)
     monkeypatch.undo()
-    assert sorted(path.name for path in (tmp_path / "checkpoints").glob("checkpoint-*")) == ["checkpoint-2"]
+    assert sorted(path.name for path in (tmp_path / "checkpoints").glob("checkpoint-*")) == [
+        "checkpoint-2"
+    ]
     shutil.rmtree(tmp_path / "checkpoints" / "checkpoint-2")
     mend(tmp_path, print)
     assert list((tmp_path / "checkpoints").iterdir()) == []
@@ -372,7 +453,9 @@ def test_the_record_to_beat_is_what_lies_in_best(tmp_path: Path) -> None:
     flipped(run.best_dir / "checksums.json")
     said: list[str] = []
     mend(run.path, said.append)
-    assert said == ["note: best/ is damaged (checksums.json cannot be read) and kept as broken-best/"]
+    assert said == [
+        "note: best/ is damaged (checksums.json cannot be read) and kept as broken-best/"
+    ]
     assert BestCheckpoint(Run.open(run.path), 1, dict, print).best == -1.0
 
 
@@ -392,8 +475,12 @@ def test_a_disk_that_fills_up_while_the_best_step_is_saved_loses_nothing(tmp_pat
     assert [path.name for path in tmp_path.iterdir()] == ["best"]
 
 
-@pytest.mark.parametrize("moment", ["before the old one moved", "between the two renames", "before the old one went"])
-def test_a_kill_while_best_is_replaced_leaves_one_that_is_whole(tmp_path: Path, moment: str) -> None:
+@pytest.mark.parametrize(
+    "moment", ["before the old one moved", "between the two renames", "before the old one went"]
+)
+def test_a_kill_while_best_is_replaced_leaves_one_that_is_whole(
+    tmp_path: Path, moment: str
+) -> None:
     run = Run.create(tmp_path / "run", RECIPE)
     for name, step in ((".best.old", 1), (".best.new", 2)):
         with written_whole(run.path / name, step=step, accuracy=step / 10) as staged:
@@ -416,7 +503,9 @@ def test_a_kill_while_best_is_replaced_leaves_one_that_is_whole(tmp_path: Path, 
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", ["manifest.json", "recipe.yaml", "metrics.jsonl"])
-def test_the_record_comes_back_from_the_checkpoint(folder: Path, ended: Path, name: str, way: str) -> None:
+def test_the_record_comes_back_from_the_checkpoint(
+    folder: Path, ended: Path, name: str, way: str
+) -> None:
     """All of it before the first step that is taken again: nothing is lost."""
     path, said = folder / "run", list[str]()
     Run.open(path).update_manifest(status="running")
@@ -434,7 +523,9 @@ def test_the_record_comes_back_from_the_checkpoint(folder: Path, ended: Path, na
 
 
 @pytest.mark.parametrize("way", ["truncated", "emptied", "flipped"])
-def test_damaged_rows_are_left_out_and_said(folder: Path, way: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_damaged_rows_are_left_out_and_said(
+    folder: Path, way: str, caplog: pytest.LogCaptureFixture
+) -> None:
     run = Run.open(folder / "run")
     rows = len(list(run.rollouts()))
     WAYS[way](run.rollout_files()[1])
@@ -451,7 +542,9 @@ def test_damaged_rows_are_left_out_and_said(folder: Path, way: str, caplog: pyte
 def test_no_flipped_byte_of_the_rows_is_read_as_another_value(tmp_path: Path) -> None:
     """The pages of a file have checksums; its own names and statistics have none."""
     run = Run.create(tmp_path / "run", RECIPE)
-    run.write_rollouts(1, [{"completion": f"answer {number}", "reward": number / 7} for number in range(20)])
+    run.write_rollouts(
+        1, [{"completion": f"answer {number}", "reward": number / 7} for number in range(20)]
+    )
     (path,) = run.rollout_files()
     content, whole = path.read_bytes(), [list(row.values()) for row in run.rollouts()]
     pages = content.index(b"completion")  # what comes behind is the table of contents
@@ -467,7 +560,9 @@ def test_no_flipped_byte_of_the_rows_is_read_as_another_value(tmp_path: Path) ->
 # the readable loop
 
 
-def test_the_loop_of_reinforce_goes_on_from_its_older_checkpoint_to_the_same_end(tmp_path: Path) -> None:
+def test_the_loop_of_reinforce_goes_on_from_its_older_checkpoint_to_the_same_end(
+    tmp_path: Path,
+) -> None:
     whole = cartpole(tmp_path / "whole")
     run = cartpole(tmp_path / "run")
     assert [path.name for path in run.checkpoints()] == ["checkpoint-2", "checkpoint-3"]
@@ -487,16 +582,22 @@ def test_the_loop_of_reinforce_goes_on_from_its_older_checkpoint_to_the_same_end
 @pytest.mark.slow
 @pytest.mark.parametrize("first", [0, 4])
 def test_killed_runs_come_to_the_same_end(tmp_path: Path, first: int) -> None:
-    """Eight of the cases of the receipt `kills`, in a process without threads of ours, which forks them."""
+    """Eight of the cases of the receipt `kills`, in a process without threads of ours, which forks
+    them.
+    """
     code = (
-        "import importlib.util, json, sys, pathlib\n"
-        f"spec = importlib.util.spec_from_file_location('kills', {str(ROOT / 'scripts/receipts/kills.py')!r})\n"
-        "kills = importlib.util.module_from_spec(spec); spec.loader.exec_module(kills)\n"
-        f"found = kills.cases(range({first}, {first + 4}), ('lora', 'full'), pathlib.Path({str(tmp_path)!r}), None)\n"
-        f"pathlib.Path({str(tmp_path / 'found.json')!r}).write_text(json.dumps(found))\n"
+        "import importlib.util, json, sys, pathlib\nspec ="
+        " importlib.util.spec_from_file_location('kills',"
+        f" {str(ROOT / 'scripts/receipts/kills.py')!r})\nkills ="
+        " importlib.util.module_from_spec(spec); spec.loader.exec_module(kills)\nfound ="
+        f" kills.cases(range({first}, {first + 4}), ('lora', 'full'),"
+        f" pathlib.Path({str(tmp_path)!r}),"
+        f" None)\npathlib.Path({str(tmp_path / 'found.json')!r}).write_text(json.dumps(found))\n"
     )
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=600)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=600
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads((tmp_path / "found.json").read_text())
     assert [record["different"] for record in found] == [[]] * 4
@@ -507,9 +608,21 @@ def test_killed_runs_come_to_the_same_end(tmp_path: Path, first: int) -> None:
 
 
 def page_rows() -> list[tuple[str, str, str, int]]:
-    """File, way, what is said and exit code of each row of docs/resume.md; one way a row, in turn: the fast tests try all."""
-    lines = (ROOT / "docs" / "resume.md").read_text().split("## Damage")[1].split("\n## ")[0].splitlines()
-    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| `")]
+    """File, way, what is said and exit code of each row of docs/resume.md; one way a row, in turn:
+    the fast tests try all.
+    """
+    lines = (
+        (ROOT / "docs" / "resume.md")
+        .read_text()
+        .split("## Damage")[1]
+        .split("\n## ")[0]
+        .splitlines()
+    )
+    cells = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in lines
+        if line.startswith("| `")
+    ]
     rows = []
     for place, (file, ways, said, code, _) in enumerate(cells):
         assert ways.split(", ") == list(WAYS)
@@ -534,7 +647,14 @@ def test_the_page_on_damage_is_true(
         kill_after_the_last_step(folder)
     for path in list((folder / "run").glob(file)):
         WAYS[way](path)
-    arguments = ["llmpolicy", "train", str(folder / "mine.yaml"), "--out", str(folder / "run"), "--resume"]
+    arguments = [
+        "llmpolicy",
+        "train",
+        str(folder / "mine.yaml"),
+        "--out",
+        str(folder / "run"),
+        "--resume",
+    ]
     monkeypatch.setattr(sys, "argv", arguments)
     with pytest.raises(SystemExit) as left:
         cli.run()

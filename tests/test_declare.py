@@ -1,4 +1,6 @@
-"""The contract that is declared beside a reward: it is read back, it leaves the function alone, and it is checked."""
+"""The contract that is declared beside a reward: it is read back, it leaves the function alone, and
+it is checked.
+"""
 
 from functools import partial
 
@@ -13,7 +15,9 @@ def test_a_declared_reward_stays_the_same_callable() -> None:
 
     declared = reward(passes=[{"completion": "a"}], range=(0, 1), timeout=2.0, kind="answer")(plain)
     assert declared is plain and declared("x") == 1.0
-    assert contract_of(plain) == Contract(passes=({"completion": "a"},), range=(0, 1), timeout=2.0, kind="answer")
+    assert contract_of(plain) == Contract(
+        passes=({"completion": "a"},), range=(0, 1), timeout=2.0, kind="answer"
+    )
     assert contract_of(partial(plain, completion="b")).timeout == 2.0
     assert contract_of(lambda completion: 0.0) == Contract()
     assert reward(plain) is plain and contract_of(plain) == Contract()

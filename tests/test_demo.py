@@ -40,8 +40,12 @@ NO_NETWORK = textwrap.dedent("""
 
 
 def llmpolicy(folder: Path, *arguments: str, threads: int = 1) -> subprocess.CompletedProcess[str]:
-    """The command with every way out closed, in an empty HOME, and without CI, where TRL would be silent by itself."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("HF_") and key != "CI"}
+    """The command with every way out closed, in an empty HOME, and without CI, where TRL would be
+    silent by itself.
+    """
+    environment = {
+        key: value for key, value in os.environ.items() if not key.startswith("HF_") and key != "CI"
+    }
     environment |= {
         "HOME": str(folder),
         "PYTHONPATH": str(ROOT),
@@ -62,7 +66,9 @@ def result(folder: Path, seed: int) -> dict[str, Any]:
     """The evaluation of one run of the quickstart."""
     done = llmpolicy(folder, "train", "quickstart", f"seed={seed}", "--out", f"seed{seed}")
     assert done.returncode == 0, done.stderr[-3000:]
-    evaluation: dict[str, Any] = json.loads((folder / f"seed{seed}" / "evaluation.json").read_text())
+    evaluation: dict[str, Any] = json.loads(
+        (folder / f"seed{seed}" / "evaluation.json").read_text()
+    )
     return evaluation
 
 
@@ -108,7 +114,9 @@ def test_the_demo_replaces_no_other_run(tmp_path: Path, whose: str) -> None:
     assert run.policy_dir.is_dir()
 
 
-@pytest.mark.parametrize("end", [SystemExit(130), Interrupted("at once")], ids=["a step later", "at once"])
+@pytest.mark.parametrize(
+    "end", [SystemExit(130), Interrupted("at once")], ids=["a step later", "at once"]
+)
 def test_a_demo_that_was_stopped_is_still_a_demo(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: BaseException
 ) -> None:
@@ -145,12 +153,16 @@ def test_the_demo_opens_no_connection_and_shows_what_it_promises(tmp_path: Path)
 
 @pytest.mark.slow
 def test_four_of_five_seeds_reach_the_bar(tmp_path: Path) -> None:
-    """When the first four do, the fifth decides nothing and is left to the receipt quickstart_controls."""
+    """When the first four do, the fifth decides nothing and is left to the receipt
+    quickstart_controls.
+    """
     with ThreadPoolExecutor(2) as pool:
         found = list(pool.map(lambda seed: result(tmp_path, seed), SEEDS[:4]))
     if sum(map(good, found)) == 3:
         found.append(result(tmp_path, SEEDS[4]))
-    assert sum(map(good, found)) >= 4, [(one["paired_difference"], one["paired_difference_sampled"]) for one in found]
+    assert sum(map(good, found)) >= 4, [
+        (one["paired_difference"], one["paired_difference_sampled"]) for one in found
+    ]
 
 
 def good(evaluation: dict[str, Any]) -> bool:
@@ -175,7 +187,11 @@ def test_a_demo_that_was_killed_gives_way_to_the_next(tmp_path: Path) -> None:
     """)
     few = ["demo", "--out", "demo", "grpo.max_steps=3", "grpo.save_steps=1", "evaluate=null"]
     done = subprocess.run(
-        [sys.executable, "-c", killed, *few], cwd=tmp_path, capture_output=True, text=True, timeout=300
+        [sys.executable, "-c", killed, *few],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     assert done.returncode == -9, done.stderr[-2000:]
     assert Run.open(tmp_path / "demo").checkpoints()

@@ -1,4 +1,6 @@
-"""Nothing that a reward started outlives its worker, and no worker its trainer, however they end and however it hid."""
+"""Nothing that a reward started outlives its worker, and no worker its trainer, however they end
+and however it hid.
+"""
 
 import os
 import signal
@@ -15,7 +17,9 @@ import pytest
 from llmpolicy.rewards import Rewards, RewardSpec, Sample, firewall
 from llmpolicy.sandbox import Job, Limits, unsafe
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere an orphan cannot be followed")
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux", reason="elsewhere an orphan cannot be followed"
+)
 SECONDS = 2.0
 MARK = "LLMPOLICY_TEST_FAMILY"
 
@@ -124,11 +128,17 @@ def wait_for(ready: Path, word: str, least: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("then", "end"), [("while True: pass", signal.SIGKILL), ("time.sleep(600)", signal.SIGTERM)], ids=["kill", "term"]
+    ("then", "end"),
+    [("while True: pass", signal.SIGKILL), ("time.sleep(600)", signal.SIGTERM)],
+    ids=["kill", "term"],
 )
-def test_what_rewards_started_ends_with_its_trainer(tmp_path: Path, mark: str, then: str, end: signal.Signals) -> None:
+def test_what_rewards_started_ends_with_its_trainer(
+    tmp_path: Path, mark: str, then: str, end: signal.Signals
+) -> None:
     ready = written(tmp_path, then)
-    trainer = subprocess.Popen([sys.executable, "-c", TRAINER, str(tmp_path), str(ready)], stderr=subprocess.DEVNULL)
+    trainer = subprocess.Popen(
+        [sys.executable, "-c", TRAINER, str(tmp_path), str(ready)], stderr=subprocess.DEVNULL
+    )
     wait_for(ready, mark, least=9)
     trainer.send_signal(end)
     since = time.monotonic()
@@ -144,7 +154,9 @@ def test_what_rewards_started_ends_with_its_trainer(tmp_path: Path, mark: str, t
 def test_what_a_reward_started_ends_with_its_worker(tmp_path: Path, mark: str, then: str) -> None:
     ready = written(tmp_path, then)
     others = {process.pid for process in family(mark)}
-    rewards = Rewards([RewardSpec("starts.py:starts", args={"ready": str(ready)}, timeout=2)], tmp_path)
+    rewards = Rewards(
+        [RewardSpec("starts.py:starts", args={"ready": str(ready)}, timeout=2)], tmp_path
+    )
     scored = rewards.score([Sample("c1"), Sample("c2")])
     since = time.monotonic()
     assert ready.exists() and scored[1].value == 1.0
@@ -154,7 +166,9 @@ def test_what_a_reward_started_ends_with_its_worker(tmp_path: Path, mark: str, t
 
 def test_a_worker_that_stopped_its_keeper_is_ended_all_the_same(tmp_path: Path, mark: str) -> None:
     ready = written(tmp_path, "os.kill(os.getppid(), 19); time.sleep(600)")
-    rewards = Rewards([RewardSpec("starts.py:starts", args={"ready": str(ready)}, timeout=1)], tmp_path)
+    rewards = Rewards(
+        [RewardSpec("starts.py:starts", args={"ready": str(ready)}, timeout=1)], tmp_path
+    )
     rewards.score([Sample("c1"), Sample("c2")])
     mine = {one for worker in firewall.pool().workers() for one in (worker.pid, worker.process.pid)}
     wait_until_gone(mark, time.monotonic(), mine)
@@ -164,7 +178,9 @@ def test_code_without_a_sandbox_leaves_nothing_behind_its_job(tmp_path: Path) ->
     ready = tmp_path / "ready"
     pool = unsafe.pool()
     try:
-        ended = pool.run(Job(FAMILY + f"\nstart_family({str(ready)!r})\nos._exit(0)"), Limits(cpu=10))
+        ended = pool.run(
+            Job(FAMILY + f"\nstart_family({str(ready)!r})\nos._exit(0)"), Limits(cpu=10)
+        )
         assert ready.exists(), ended
         (keeper,) = [slot._keeper for slot in pool._slots if slot._keeper is not None]
         assert psutil.Process(keeper.pid).children(recursive=True) == []
@@ -182,7 +198,9 @@ def test_how_a_worker_ended_is_still_told(tmp_path: Path) -> None:
 
     rewards = Rewards([RewardSpec(ends, name="r")])
     rewards.score([Sample(f"c{i}", row=i) for i in range(4)])
-    assert {record["why"].partition("(")[2].partition(")")[0] for record in rewards.take_faults()} == {
+    assert {
+        record["why"].partition("(")[2].partition(")")[0] for record in rewards.take_faults()
+    } == {
         "SIGSEGV",
         "exit code 7",
     }
@@ -201,10 +219,14 @@ async def waits(completion):
 """
 
 
-@pytest.mark.parametrize("child", ["return 7.0", "os.execvp('no-such-checker', ['x'])", "raise SystemExit"])
+@pytest.mark.parametrize(
+    "child", ["return 7.0", "os.execvp('no-such-checker', ['x'])", "raise SystemExit"]
+)
 @pytest.mark.parametrize("function", ["comes_back", "waits"])
 @pytest.mark.parametrize("isolate", [True, False])
-def test_a_copy_that_a_reward_forked_answers_nothing(tmp_path: Path, function: str, child: str, isolate: bool) -> None:
+def test_a_copy_that_a_reward_forked_answers_nothing(
+    tmp_path: Path, function: str, child: str, isolate: bool
+) -> None:
     (tmp_path / "copied.py").write_text(COPIED.format(child=child))
     rewards = Rewards([RewardSpec(f"copied.py:{function}")], tmp_path, isolate=isolate)
     for first in range(3):

@@ -1,4 +1,6 @@
-"""A disk that is full, has no inodes left or becomes read-only midway: a sentence, nothing lost, and the run goes on after it."""
+"""A disk that is full, has no inodes left or becomes read-only midway: a sentence, nothing lost,
+and the run goes on after it.
+"""
 
 import json
 import re
@@ -47,7 +49,9 @@ class Disk:
             return
 
     def read_only(self) -> None:
-        for run in self.path.glob("*/.lock"):  # only the system itself, after an error, does it under an open file
+        for run in self.path.glob(
+            "*/.lock"
+        ):  # only the system itself, after an error, does it under an open file
             release(run.parent)
         subprocess.run(["mount", "-o", "remount,ro", str(self.path)], check=True)
 
@@ -65,7 +69,9 @@ def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
     if subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("a disk can only be mounted by root")
     yield Disk(tmp_path)
-    subprocess.run(["umount", "--lazy", str(tmp_path)], check=True)  # torch keeps a file that it failed to write open
+    subprocess.run(
+        ["umount", "--lazy", str(tmp_path)], check=True
+    )  # torch keeps a file that it failed to write open
 
 
 def save_best(run: Run) -> None:
@@ -76,7 +82,10 @@ def save_best(run: Run) -> None:
 WRITES: dict[str, tuple[str, Callable[[Run], Any]]] = {
     "metrics": ("metrics.jsonl", lambda run: run.log(2, {"text": "x" * 9 * KIB})),
     "faults": ("faults.jsonl", lambda run: run.log_faults([{"why": "x" * 9 * KIB}])),
-    "rollouts": ("rollouts/train-000002-00-00.parquet", lambda run: run.write_rollouts(2, [{"a": list(range(999))}])),
+    "rollouts": (
+        "rollouts/train-000002-00-00.parquet",
+        lambda run: run.write_rollouts(2, [{"a": list(range(999))}]),
+    ),
     "manifest": ("manifest.json", lambda run: run.update_manifest(note="x" * 9 * KIB)),
     "evaluation": ("evaluation.json", lambda run: run.write_evaluation({"n": "x" * 9 * KIB})),
     "best": ("best", save_best),
@@ -94,11 +103,19 @@ def seen(run: Run) -> Any:
     ("how", "why"),
     [
         ("full", r"No space left on device\): it needs about [\d,]+ bytes and 0 bytes are free"),
-        ("no_inodes", r"No space left on device\): no new file is possible there, for all inodes are taken"),
-        ("read_only", r"Read-only file system\): it needs about [\d,]+ bytes and [\d,]+ bytes are free"),
+        (
+            "no_inodes",
+            r"No space left on device\): no new file is possible there, for all inodes are taken",
+        ),
+        (
+            "read_only",
+            r"Read-only file system\): it needs about [\d,]+ bytes and [\d,]+ bytes are free",
+        ),
     ],
 )
-def test_each_write_of_a_run_names_its_file_and_leaves_what_was_there(disk: Disk, how: str, why: str) -> None:
+def test_each_write_of_a_run_names_its_file_and_leaves_what_was_there(
+    disk: Disk, how: str, why: str
+) -> None:
     run = Run.create(disk.path / "run", RECIPE)
     for _, write in WRITES.values():
         write(run)
@@ -123,10 +140,17 @@ def test_each_write_of_a_run_names_its_file_and_leaves_what_was_there(disk: Disk
 
 
 @pytest.mark.parametrize("how", ["full", "no_inodes"])
-def test_a_checkpoint_that_does_not_fit_costs_nothing_and_training_goes_on_after_it(disk: Disk, how: str) -> None:
+def test_a_checkpoint_that_does_not_fit_costs_nothing_and_training_goes_on_after_it(
+    disk: Disk, how: str
+) -> None:
     def train(run: Run, resume: bool, at_step: int = 0) -> torch.Tensor:
         options: dict[str, Any] = {"run": run}
-        settings: dict[str, Any] = {"max_steps": 4, "save_strategy": "steps", "save_steps": 1, "save_total_limit": 2}
+        settings: dict[str, Any] = {
+            "max_steps": 4,
+            "save_strategy": "steps",
+            "save_steps": 1,
+            "save_total_limit": 2,
+        }
         made = training.trainer(run.checkpoint_dir, training.policy(), options=options, **settings)
         log = run.log
 
@@ -148,15 +172,20 @@ def test_a_checkpoint_that_does_not_fit_costs_nothing_and_training_goes_on_after
     sentence = str(said.value)
     assert f"{run.checkpoint_dir / 'checkpoint-2'} could not be written (" in sentence
     assert sentence.endswith(
-        f"make space, then\ngo on with: llmpolicy train {run.path}/recipe.yaml --out {run.path} --resume"
+        f"make space, then\ngo on with: llmpolicy train {run.path}/recipe.yaml --out {run.path}"
+        " --resume"
     )
-    assert [path.name for path in run.checkpoints()] == ["checkpoint-1"] and damage(run.checkpoints()[0]) is None
+    assert [path.name for path in run.checkpoints()] == ["checkpoint-1"] and damage(
+        run.checkpoints()[0]
+    ) is None
     disk.free()
     assert torch.equal(train(Run.resume(run.path), resume=True), undisturbed)
     assert [line["step"] for line in run.metrics("train")] == [1, 2, 3, 4]
 
 
-def test_a_disk_that_is_full_before_the_first_checkpoint_lets_the_same_command_start_again(disk: Disk) -> None:
+def test_a_disk_that_is_full_before_the_first_checkpoint_lets_the_same_command_start_again(
+    disk: Disk,
+) -> None:
     run = Run.create(disk.path / "run", RECIPE)
     disk.full()
     sentence = r"metrics.jsonl could not be written .*; make space and give the same command again"
@@ -182,12 +211,16 @@ def test_a_picture_and_a_tracker_that_cannot_be_written_end_nothing(disk: Disk) 
     from llmpolicy.report.plot import plot_run
 
     run, said = Run.create(disk.path / "run", RECIPE), list[str]()
-    made = training.trainer(run.checkpoint_dir, training.policy(), max_steps=3, options={"callbacks": [Tracker()]})
+    made = training.trainer(
+        run.checkpoint_dir, training.policy(), max_steps=3, options={"callbacks": [Tracker()]}
+    )
     forgive_trackers(made.callback_handler.callbacks, said.append)
     run.log(1, {"reward": 0.5})
     disk.full()
     made.train()
     assert made.state.global_step == 3
-    assert said == ["note: Tracker could not write (No space left on device); training goes on without it"]
+    assert said == [
+        "note: Tracker could not write (No space left on device); training goes on without it"
+    ]
     drawn("plot", lambda: plot_run(run), said.append)
     assert said[-1] == "plot: could not be drawn (No space left on device); all else is written"

@@ -1,4 +1,6 @@
-"""What the docs say is run: each Python block, each command. A new command must be run here or name the test that runs it."""
+"""What the docs say is run: each Python block, each command. A new command must be run here or name
+the test that runs it.
+"""
 
 import json
 import os
@@ -22,7 +24,10 @@ GSM8K = ROOT.parent / "shared" / "data" / "gsm8k"
 
 ELSEWHERE = {
     "make demo": "test_demo.py, as `llmpolicy demo`",
-    "accelerate launch": "test_cli.py, as torchrun, without a GPU; it parses the launch file, and the recipe is explained here",
+    "accelerate launch": (
+        "test_cli.py, as torchrun, without a GPU; it parses the launch file, and the recipe is"
+        " explained here"
+    ),
     "torchrun": "test_cli.py",
     "python scripts/get_smollm2.py": "test_tasks.py",
     "llmpolicy train rlhf_tiny": "test_rlhf.py, smaller",
@@ -32,22 +37,33 @@ ELSEWHERE = {
 
 
 def blocks(page: Path, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+    return re.findall(
+        rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), flags=re.M | re.S
+    )
 
 
 def commands() -> list[tuple[str, str]]:
     found = []
     for page in PAGES:
         for block in blocks(page, "bash"):
-            lines = [line.partition("  #")[0].strip() for line in block.replace("\\\n", " ").splitlines()]
+            lines = [
+                line.partition("  #")[0].strip() for line in block.replace("\\\n", " ").splitlines()
+            ]
             found += [(page.name, line) for line in lines if line and not line.startswith("#")]
     return found
 
 
 def named_blocks() -> dict[str, str]:
     """The files that the pages write out: blocks whose first line is ``# NAME``."""
-    found = [block for page in PAGES for language in ("python", "yaml") for block in blocks(page, language)]
-    return {name[1]: block for block in found if (name := re.match(r"# (\w+\.(?:py|yaml))\n", block))}
+    found = [
+        block
+        for page in PAGES
+        for language in ("python", "yaml")
+        for block in blocks(page, language)
+    ]
+    return {
+        name[1]: block for block in found if (name := re.match(r"# (\w+\.(?:py|yaml))\n", block))
+    }
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -59,17 +75,28 @@ def environment(folder: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty folder of a user who has the recipes and scripts at hand; the commands of a page build on each other."""
+    """An empty folder of a user who has the recipes and scripts at hand; the commands of a page
+    build on each other.
+    """
     folder = tmp_path_factory.mktemp("user")
     for name in ("recipes", "scripts"):
         shutil.copytree(ROOT / name, folder / name)
     for name, block in named_blocks().items():
         (folder / name).write_text(block, encoding="utf-8")
     rows = [{"question": f"{a}+{b}", "answer": str(a + b)} for a in range(20) for b in range(20)]
-    (folder / "questions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    pairs = [{"prompt": f"{a}+1", "chosen": f"It is {a + 1}.", "rejected": str(a)} for a in range(400)]
-    (folder / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in pairs), encoding="utf-8")
-    small = "llmpolicy train quickstart grpo.max_steps=2 evaluate.n=20 evaluate.samples=2 --out runs/quickstart"
+    (folder / "questions.jsonl").write_text(
+        "".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8"
+    )
+    pairs = [
+        {"prompt": f"{a}+1", "chosen": f"It is {a + 1}.", "rejected": str(a)} for a in range(400)
+    ]
+    (folder / "pairs.jsonl").write_text(
+        "".join(json.dumps(row) + "\n" for row in pairs), encoding="utf-8"
+    )
+    small = (
+        "llmpolicy train quickstart grpo.max_steps=2 evaluate.n=20 evaluate.samples=2 --out"
+        " runs/quickstart"
+    )
     subprocess.run(small, shell=True, cwd=folder, env=environment(folder), check=True, timeout=300)
     return folder
 
@@ -92,13 +119,21 @@ def test_each_command_runs(place: Path, page: str, command: str) -> None:
     if elsewhere := [test for start, test in ELSEWHERE.items() if re.match(start, command)]:
         pytest.skip(f"run by {elsewhere[0]}")
     done = subprocess.run(
-        command, shell=True, cwd=place, env=environment(place), capture_output=True, text=True, timeout=300
+        command,
+        shell=True,
+        cwd=place,
+        env=environment(place),
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     assert done.returncode == 0, f"{page}: {command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.name
+)
 def test_the_python_of_a_page_runs(place: Path, page: Path) -> None:
     for number, block in enumerate(blocks(page, "python")):
         named = re.match(r"# (\w+\.py)\n", block)
@@ -120,15 +155,21 @@ def test_what_is_run_elsewhere_still_stands_on_a_page() -> None:
         assert any(re.match(start, command) for _, command in commands()), start
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "yaml")], ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if blocks(page, "yaml")], ids=lambda page: page.name
+)
 def test_the_blocks_of_a_recipe_on_a_page_have_valid_keys(page: Path) -> None:
     for block in blocks(page, "yaml"):
         Recipe.model_validate(yaml.safe_load(block))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "yaml")], ids=lambda page: page.name)
-def test_the_whole_recipes_of_a_page_can_be_trained(place: Path, page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if blocks(page, "yaml")], ids=lambda page: page.name
+)
+def test_the_whole_recipes_of_a_page_can_be_trained(
+    place: Path, page: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(place)
     for number, block in enumerate(blocks(page, "yaml")):
         if {"model", "grpo"} <= set(yaml.safe_load(block)):
@@ -138,9 +179,13 @@ def test_the_whole_recipes_of_a_page_can_be_trained(place: Path, page: Path, mon
                 train_recipe(str(path), (), dry_run=True, say=lambda _: None)
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "recipes").glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "recipes").glob("*.yaml")), ids=lambda path: path.stem
+)
 def test_every_bundled_recipe_is_planned(path: Path) -> None:
-    """All that can be checked without a model and without the Hub; GSM8K is read from local files."""
+    """All that can be checked without a model and without the Hub; GSM8K is read from local
+    files.
+    """
     overrides = []
     if "gsm8k" in path.stem:
         if not GSM8K.is_dir():
@@ -150,7 +195,9 @@ def test_every_bundled_recipe_is_planned(path: Path) -> None:
             overrides.append(f"evaluate.task.file={GSM8K / 'test.jsonl'}")
     if path.stem.endswith("_gpu"):
         processes = 4 if "multi" in path.stem else 1
-        assert "rollouts" in str(explain_recipe(str(path), overrides, target="gpu", processes=processes))
+        assert "rollouts" in str(
+            explain_recipe(str(path), overrides, target="gpu", processes=processes)
+        )
         return
     with pytest.raises(SystemExit, match="0"):
         train_recipe(str(path), overrides, dry_run=True, say=lambda _: None)

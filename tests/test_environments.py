@@ -1,4 +1,6 @@
-"""The environments: gymnasium's physics untouched, terminated apart from truncated, prompts judged row by row."""
+"""The environments: gymnasium's physics untouched, terminated apart from truncated, prompts judged
+row by row.
+"""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -40,12 +42,23 @@ def test_only_the_rows_that_act_move() -> None:
     environment.reset(0)
     before = [copy.unwrapped.state.copy() for copy in environment.copies]
     answer = environment.step([0, 2], act(torch.zeros(2, 1)))
-    moved = [bool((copy.unwrapped.state != old).any()) for copy, old in zip(environment.copies, before, strict=True)]
+    moved = [
+        bool((copy.unwrapped.state != old).any())
+        for copy, old in zip(environment.copies, before, strict=True)
+    ]
     assert moved == [True, False, True]
-    assert len(answer.states) == len(answer.rewards) == len(answer.terminated) == len(answer.truncated) == 2
+    assert (
+        len(answer.states)
+        == len(answer.rewards)
+        == len(answer.terminated)
+        == len(answer.truncated)
+        == 2
+    )
 
 
-def until_the_end(environment: GymnasiumEnvironment, action: torch.Tensor) -> tuple[int, bool, bool]:
+def until_the_end(
+    environment: GymnasiumEnvironment, action: torch.Tensor
+) -> tuple[int, bool, bool]:
     environment.reset(0)
     for step in range(1, 1000):
         answer = environment.step([0], act(action))
@@ -58,7 +71,9 @@ def test_falling_terminates_and_a_time_limit_truncates() -> None:
     fallen = until_the_end(build_environment({"id": "CartPole-v1", "count": 1}), torch.tensor([1]))
     assert fallen[0] < 20
     assert fallen[1:] == (True, False)
-    timed_out = until_the_end(build_environment({"id": "Pendulum-v1", "count": 1}), torch.tensor([[0.0]]))
+    timed_out = until_the_end(
+        build_environment({"id": "Pendulum-v1", "count": 1}), torch.tensor([[0.0]])
+    )
     assert timed_out == (200, False, True)
     shorter = {"id": "Pendulum-v1", "count": 1, "max_episode_steps": 7}
     assert until_the_end(build_environment(shorter), torch.tensor([[0.0]])) == (7, False, True)
@@ -66,7 +81,8 @@ def test_falling_terminates_and_a_time_limit_truncates() -> None:
 
 def test_the_seed_decides_where_episodes_begin() -> None:
     first, again, other = (
-        torch.stack(list(build_environment({"id": "CartPole-v1", "count": 4}).reset(seed))) for seed in (1, 1, 2)
+        torch.stack(list(build_environment({"id": "CartPole-v1", "count": 4}).reset(seed)))
+        for seed in (1, 1, 2)
     )
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
@@ -96,7 +112,9 @@ def echo() -> Iterator[str]:
 
 
 def test_actions_are_handed_over_in_the_environments_own_numbers(echo: str) -> None:
-    environment = build_environment({"id": echo, "count": 2, "actions": gymnasium.spaces.Discrete(2, start=5)})
+    environment = build_environment(
+        {"id": echo, "count": 2, "actions": gymnasium.spaces.Discrete(2, start=5)}
+    )
     environment.reset(0)
     assert (environment.obs_dim, environment.n_actions) == (2, 2)
     assert environment.step([0, 1], act(torch.tensor([0, 1]))).rewards == [5.0, 6.0]
@@ -109,7 +127,11 @@ def test_vector_actions_are_clipped_to_the_bounds(echo: str) -> None:
     assert (environment.n_actions, environment.action_dim) == (None, 2)
     drawn = torch.tensor([[1.5, 4.0], [3.0, 9.0], [-7.0, -7.0]])
     assert environment.step([0, 1, 2], act(drawn)).rewards == [5.5, 10.0, -1.0]
-    assert drawn.tolist() == [[1.5, 4.0], [3.0, 9.0], [-7.0, -7.0]], "what the policy drew stays as it was"
+    assert drawn.tolist() == [
+        [1.5, 4.0],
+        [3.0, 9.0],
+        [-7.0, -7.0],
+    ], "what the policy drew stays as it was"
 
 
 @pytest.mark.parametrize(
@@ -124,7 +146,10 @@ def test_vector_actions_are_clipped_to_the_bounds(echo: str) -> None:
             {"id": "CartPole-v1", "gravitation": 3},
             "'CartPole-v1' cannot be made with {'gravitation': 3}: .*gravitation",
         ),
-        ({"id": "FrozenLake-v1"}, r"'FrozenLake-v1' has states Discrete\(16\); expected a Box of one axis"),
+        (
+            {"id": "FrozenLake-v1"},
+            r"'FrozenLake-v1' has states Discrete\(16\); expected a Box of one axis",
+        ),
         ({"id": "no_such_module:Env-v0"}, "'no_such_module:Env-v0' cannot be made"),
     ],
 )
@@ -138,7 +163,11 @@ def Row(prompt: Prompt, index: int, columns: dict[str, Any]) -> tasks.Row:
 
 
 CHAT = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "2+2"}]
-ROWS = [Row("1+1", 0, {"answer": "2"}), Row(CHAT, 1, {"answer": "4"}), Row("3+3", 2, {"answer": "6"})]
+ROWS = [
+    Row("1+1", 0, {"answer": "2"}),
+    Row(CHAT, 1, {"answer": "4"}),
+    Row("3+3", 2, {"answer": "6"}),
+]
 
 
 def decode(token_ids: Sequence[int]) -> str:
@@ -165,7 +194,9 @@ def test_the_seed_decides_which_prompts_are_drawn() -> None:
     environment = prompts(prompts=2, group_size=1)
     drawn = [environment.reset(seed) for seed in range(20)]
     assert drawn == [environment.reset(seed) for seed in range(20)]
-    assert len({str(states) for states in drawn}) == 6, "every ordered pair of three prompts comes up"
+    assert len({str(states) for states in drawn}) == 6, (
+        "every ordered pair of three prompts comes up"
+    )
 
 
 def test_every_completion_is_judged_by_its_own_row() -> None:
@@ -205,7 +236,14 @@ def test_the_rewards_see_the_whole_sample() -> None:
     assert environment.step([0, 1], act([[4], [4, 4]], [True, False])).rewards == [0.5, 0.5]
     first, second = recorder.samples
     assert first == Sample(
-        "4", {"answer": "4"}, prompt="2+2", messages=CHAT, completion_ids=[4], truncated=False, row=1, task="sums"
+        "4",
+        {"answer": "4"},
+        prompt="2+2",
+        messages=CHAT,
+        completion_ids=[4],
+        truncated=False,
+        row=1,
+        task="sums",
     )
     assert (second.completion, second.truncated) == ("44", True)
     assert recorder.group_size == 2
@@ -215,7 +253,9 @@ def test_the_last_batch_is_kept_with_the_log_probability_of_every_token() -> Non
     environment = prompts(prompts=1, group_size=2)
     for update in range(2):
         environment.reset(update)
-        log_prob = torch.tensor([[-1.0, 0.0], [-0.5, -0.25]])  # the first completion is one token shorter
+        log_prob = torch.tensor(
+            [[-1.0, 0.0], [-0.5, -0.25]]
+        )  # the first completion is one token shorter
         environment.step([0, 1], Action([[2], [4, 4]], log_prob, None, torch.tensor([True, False])))
         batch = environment.batch
         assert batch is not None
@@ -226,5 +266,7 @@ def test_the_last_batch_is_kept_with_the_log_probability_of_every_token() -> Non
 
 
 def test_too_few_rows_are_refused() -> None:
-    with pytest.raises(TaskError, match="4 different prompts are drawn at a time, but the task has 3 rows"):
+    with pytest.raises(
+        TaskError, match="4 different prompts are drawn at a time, but the task has 3 rows"
+    ):
         prompts(prompts=4, group_size=2)

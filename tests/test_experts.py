@@ -1,4 +1,6 @@
-"""Settings are told by what they do: what acts in training alone is off, what evaluation needs is kept; experts and routers."""
+"""Settings are told by what they do: what acts in training alone is off, what evaluation needs is
+kept; experts and routers.
+"""
 
 import copy
 import logging
@@ -45,7 +47,9 @@ def evaluated(model: Any) -> torch.Tensor:
     """Of each token of the completions, from a forward of transformers in evaluation, (B, T)."""
     rows = []
     for prompt, action in zip(PROMPTS, ACTIONS, strict=True):
-        logits = model.eval()(torch.tensor([prompt + action]), use_cache=False).logits[0, len(prompt) - 1 : -1]
+        logits = model.eval()(torch.tensor([prompt + action]), use_cache=False).logits[
+            0, len(prompt) - 1 : -1
+        ]
         rows.append(torch.log_softmax(logits, -1).gather(1, torch.tensor(action)[:, None])[:, 0])
     return torch.stack(rows)
 
@@ -73,7 +77,9 @@ def test_the_gradient_through_a_still_router_is_that_of_evaluation() -> None:
     pi.log_prob(PROMPTS[:1], ACTIONS[:1])[0].sum().backward()
     logits = untouched(torch.tensor([PROMPTS[0] + ACTIONS[0]]), use_cache=False).logits[0, 3:-1]
     torch.log_softmax(logits, -1).gather(1, torch.tensor(ACTIONS[0])[:, None]).sum().backward()
-    for (name, found), expected in zip(model.named_parameters(), untouched.parameters(), strict=True):
+    for (name, found), expected in zip(
+        model.named_parameters(), untouched.parameters(), strict=True
+    ):
         if expected.grad is not None:
             torch.testing.assert_close(found.grad, expected.grad, atol=1e-4, rtol=1e-3, msg=name)
 
@@ -107,7 +113,8 @@ def test_a_model_that_would_become_another_is_refused(kind: Any) -> None:
     config = models.model("gpt2").config
     config.token_dropout = 0.2
     with pytest.raises(
-        PolicyError, match=f"{kind.__name__} is not what its own forward computes when its noise is off"
+        PolicyError,
+        match=f"{kind.__name__} is not what its own forward computes when its noise is off",
     ):
         CausalLMPolicy(kind(config).train(), models.tokenizer())
 
@@ -131,13 +138,20 @@ def test_all_linear_takes_no_layer_that_gives_more_than_a_product(kind: str) -> 
     found, _ = pi.log_prob(PROMPTS, ACTIONS)
     merged, _ = pi.merge().log_prob(PROMPTS, ACTIONS)
     torch.testing.assert_close(found.detach(), merged.detach(), atol=1e-3, rtol=0)
-    with pytest.raises(PolicyError, match=rf"lora: target_modules include .*{layer}.*expected exclude_modules"):
+    with pytest.raises(
+        PolicyError, match=rf"lora: target_modules include .*{layer}.*expected exclude_modules"
+    ):
         CausalLMPolicy(
-            models.other(kind, **settings), models.tokenizer(), lora={**lora, "target_modules": ["q_proj", layer]}
+            models.other(kind, **settings),
+            models.tokenizer(),
+            lora={**lora, "target_modules": ["q_proj", layer]},
         )
 
 
-SILENT: dict[str, dict[str, Any]] = {"llama4_text": LLAMA4, "doge": {"is_moe": False, "head_dim": 8}}
+SILENT: dict[str, dict[str, Any]] = {
+    "llama4_text": LLAMA4,
+    "doge": {"is_moe": False, "head_dim": 8},
+}
 
 
 @pytest.mark.parametrize("kind", SILENT)
@@ -153,12 +167,19 @@ def test_experts_without_an_auxiliary_loss_are_trained_without_one_and_it_is_sai
     assert "gives no auxiliary loss: its experts are trained without one" in caplog.text
     assert not torch.equal(before, training.vector(pi.model))
     pi.model.config.output_router_logits = True
-    with pytest.raises(PolicyError, match=r"router_aux_loss_coef is 0.01, but .* gives no auxiliary loss; expected 0"):
+    with pytest.raises(
+        PolicyError,
+        match=r"router_aux_loss_coef is 0.01, but .* gives no auxiliary loss; expected 0",
+    ):
         training.trainer(tmp_path, pi, chat=False, router_aux_loss_coef=0.01)
-    args = sft_config({"max_steps": 1, "use_cpu": True, "bf16": False}, folder=tmp_path, seed=0, target="cpu")
+    args = sft_config(
+        {"max_steps": 1, "use_cpu": True, "bf16": False}, folder=tmp_path, seed=0, target="cpu"
+    )
     demonstrations = [Demonstration("1+1", "2", "a")]
     if kind == "llama4_text":  # TRL asks for its layers by a name that they do not have
-        with pytest.raises(PolicyError, match="sft: TRL finds no layers under the head of Llama4ForCausalLM"):
+        with pytest.raises(
+            PolicyError, match="sft: TRL finds no layers under the head of Llama4ForCausalLM"
+        ):
             warm_start(pi, demonstrations, [], args, tmp_path / "out", {})
     else:
         warm_start(pi, demonstrations, [], args, tmp_path / "out", {})

@@ -1,4 +1,6 @@
-"""explain accepts what TRL accepts, counts what TRL's sampler and the training loop do, and advises what works."""
+"""explain accepts what TRL accepts, counts what TRL's sampler and the training loop do, and advises
+what works.
+"""
 
 import dataclasses
 import functools
@@ -29,7 +31,10 @@ KNOBS = st.fixed_dictionaries(
         "num_generations": SMALL,
         "num_iterations": st.integers(1, 3),
     },
-    optional={"steps_per_generation": st.integers(1, 6), "generation_batch_size": st.integers(1, 96)},
+    optional={
+        "steps_per_generation": st.integers(1, 6),
+        "generation_batch_size": st.integers(1, 96),
+    },
 )
 
 
@@ -43,7 +48,9 @@ def possible(draw: st.DrawFn) -> tuple[dict[str, int], int]:
     grpo = {
         "per_device_train_batch_size": device,
         "gradient_accumulation_steps": accumulation,
-        "num_generations": draw(st.sampled_from([g for g in range(2, generation + 1) if generation % g == 0])),
+        "num_generations": draw(
+            st.sampled_from([g for g in range(2, generation + 1) if generation % g == 0])
+        ),
         "num_iterations": draw(st.integers(1, 3)),
     }
     if steps is not None:
@@ -62,10 +69,14 @@ POSSIBLE = {
 
 @functools.cache
 def trl_accepts(frozen: tuple[tuple[str, int], ...], processes: int) -> tuple[int, int] | None:
-    """What GRPOConfig makes of the block on that many processes: (steps_per_generation, generation_batch_size)."""
+    """What GRPOConfig makes of the block on that many processes: (steps_per_generation,
+    generation_batch_size).
+    """
     with patch.object(GRPOConfig, "world_size", PropertyMock(return_value=processes)):
         try:
-            config = GRPOConfig(output_dir="unused", use_cpu=True, bf16=False, report_to=[], **dict(frozen))
+            config = GRPOConfig(
+                output_dir="unused", use_cpu=True, bf16=False, report_to=[], **dict(frozen)
+            )
         except ValueError:
             return None
     return config.steps_per_generation, config.generation_batch_size
@@ -85,7 +96,10 @@ def test_we_accept_exactly_what_trl_accepts(grpo: dict[str, int], processes: int
     ours = try_explain(grpo, 1000, processes)
     assert (ours is None) == (theirs is None)
     if ours is not None:
-        assert (ours.arithmetic.steps_per_generation, ours.arithmetic.generation_batch_size) == theirs
+        assert (
+            ours.arithmetic.steps_per_generation,
+            ours.arithmetic.generation_batch_size,
+        ) == theirs
 
 
 @settings(max_examples=30, deadline=None)
@@ -98,9 +112,13 @@ def test_we_accept_exactly_what_trl_accepts(grpo: dict[str, int], processes: int
     3,
     1,
 )  # fmt: skip
-def test_a_refusal_advises_what_trl_accepts(grpo: dict[str, int], processes: int, rows: int) -> None:
+def test_a_refusal_advises_what_trl_accepts(
+    grpo: dict[str, int], processes: int, rows: int
+) -> None:
     assume(try_explain(grpo, rows, processes) is None)
-    batch = Batch(**{"steps_per_generation": None, "generation_batch_size": None, **grpo}, processes=processes)
+    batch = Batch(
+        **{"steps_per_generation": None, "generation_batch_size": None, **grpo}, processes=processes
+    )
     ways = nearest_valid(batch, rows)
     both = {"steps_per_generation", "generation_batch_size"} <= grpo.keys()
     assert ways or both
@@ -123,7 +141,9 @@ class Walk:
 
 
 def walk(a: Any, grpo: dict[str, int], passes: int, limit: float = math.inf) -> Walk:
-    """Go through a run of at most ``limit`` steps as transformers does, by batches of TRL's sampler on each process."""
+    """Go through a run of at most ``limit`` steps as transformers does, by batches of TRL's sampler
+    on each process.
+    """
     seen = Walk()
     group, uses = grpo["num_generations"], a.steps_per_generation * grpo["num_iterations"]
     sampled_at = 0
@@ -135,7 +155,9 @@ def walk(a: Any, grpo: dict[str, int], passes: int, limit: float = math.inf) -> 
                 return seen
             if micro % uses == 0:
                 seen.generations, sampled_at = seen.generations + 1, seen.steps
-                assert len({index for batch in batches for index in batch}) == a.prompts_per_generation
+                assert (
+                    len({index for batch in batches for index in batch}) == a.prompts_per_generation
+                )
                 for batch in batches:
                     seen.whole_groups &= all(batch.count(index) == group for index in batch)
             seen.stalest = max(seen.stalest, seen.steps - sampled_at)
@@ -168,7 +190,9 @@ def test_the_counts_are_those_of_a_walk_through_the_run(
 ) -> None:
     grpo, processes = block
     prompts = explain(grpo, rows=1000, processes=processes).arithmetic.prompts_per_generation
-    a = explain({**grpo, "num_train_epochs": passes}, rows=prompts + more, processes=processes).arithmetic
+    a = explain(
+        {**grpo, "num_train_epochs": passes}, rows=prompts + more, processes=processes
+    ).arithmetic
     seen = walk(a, grpo, passes)
     assert (a.optimiser_steps, a.generations) == (seen.steps, seen.generations)
     assert a.optimiser_steps == passes * a.optimiser_steps_per_pass
@@ -179,12 +203,20 @@ def test_the_counts_are_those_of_a_walk_through_the_run(
 
 @settings(max_examples=80, deadline=None)
 @given(possible(), st.integers(0, 9), st.integers(1, 40))
-def test_a_run_that_ends_inside_a_pass_is_counted_too(block: tuple[dict[str, int], int], more: int, steps: int) -> None:
+def test_a_run_that_ends_inside_a_pass_is_counted_too(
+    block: tuple[dict[str, int], int], more: int, steps: int
+) -> None:
     grpo, processes = block
     prompts = explain(grpo, rows=1000, processes=processes).arithmetic.prompts_per_generation
-    a = explain({**grpo, "max_steps": steps}, rows=3 * prompts + more, processes=processes).arithmetic
+    a = explain(
+        {**grpo, "max_steps": steps}, rows=3 * prompts + more, processes=processes
+    ).arithmetic
     seen = walk(a, grpo, passes=math.ceil(a.passes), limit=steps)
-    assert (a.optimiser_steps, a.generations) == (seen.steps, seen.generations) == (steps, seen.generations)
+    assert (
+        (a.optimiser_steps, a.generations)
+        == (seen.steps, seen.generations)
+        == (steps, seen.generations)
+    )
     assert a.rollouts == seen.generations * a.generation_batch_size
 
 
@@ -193,20 +225,26 @@ def test_a_run_that_ends_inside_a_pass_is_counted_too(block: tuple[dict[str, int
 def test_a_long_pass_shows_the_full_staleness_and_step(block: tuple[dict[str, int], int]) -> None:
     grpo, processes = block
     prompts = explain(grpo, rows=1000, processes=processes).arithmetic.prompts_per_generation
-    a = explain(grpo, rows=prompts * 7, processes=processes).arithmetic  # 7 > 6: all places in a step are begun at
+    a = explain(
+        grpo, rows=prompts * 7, processes=processes
+    ).arithmetic  # 7 > 6: all places in a step are begun at
     seen = walk(a, grpo, 1)
     assert a.on_policy == (seen.stalest == 0)
     assert (a.staleness, a.rollouts_per_step) == (seen.stalest, max(seen.rollouts))
 
 
 @settings(max_examples=200, deadline=None)
-@given(possible(), st.integers(36, 300), st.one_of(st.integers(1, 500), st.just(-1)), st.floats(0.1, 5))
+@given(
+    possible(), st.integers(36, 300), st.one_of(st.integers(1, 500), st.just(-1)), st.floats(0.1, 5)
+)
 def test_the_run_is_as_long_as_the_trainer_says(
     block: tuple[dict[str, int], int], rows: int, max_steps: int, epochs: float
 ) -> None:
     grpo, processes = block
     lengths = {"max_steps": max_steps, "num_train_epochs": epochs}
-    rows = max(rows, explain(grpo, rows=1000, processes=processes).arithmetic.prompts_per_generation)
+    rows = max(
+        rows, explain(grpo, rows=1000, processes=processes).arithmetic.prompts_per_generation
+    )
     a = explain({**grpo, **lengths}, rows=rows, processes=processes).arithmetic
     arguments = FakeArguments(grpo["gradient_accumulation_steps"], max_steps, epochs)
     found = Trainer.set_initial_training_values(FakeTrainer(), arguments, local_batches(a, grpo, 0))
@@ -244,8 +282,18 @@ def test_the_defaults_are_those_of_the_installed_trl() -> None:
 def test_the_arithmetic_in_literal_numbers() -> None:
     a = explain(POSSIBLE, rows=101, mean_prompt_tokens=30.0).arithmetic
     assert (a.prompts_per_generation, a.rollouts_per_generation, a.rollouts_per_step) == (2, 16, 16)
-    assert (a.on_policy, a.staleness, a.optimiser_steps_per_generation, a.prompts_per_step) == (True, 0, 1, 2)
-    assert (a.rows_left_out_per_pass, a.optimiser_steps_per_pass, a.optimiser_steps, a.passes) == (1, 50, 150, 3)
+    assert (a.on_policy, a.staleness, a.optimiser_steps_per_generation, a.prompts_per_step) == (
+        True,
+        0,
+        1,
+        2,
+    )
+    assert (a.rows_left_out_per_pass, a.optimiser_steps_per_pass, a.optimiser_steps, a.passes) == (
+        1,
+        50,
+        150,
+        3,
+    )
     assert (a.generated_tokens_per_generation, a.tokens_per_step) == (16 * 64, 16 * (30 + 64))
     assert (a.generations, a.rollouts, a.groups_span_ranks) == (150, 2400, False)
 
@@ -303,12 +351,19 @@ def test_the_record_survives_json_and_the_text_names_each_value() -> None:
         (
             {"num_generations": 6},
             100,
-            "16 completions of a generation (per_device_train_batch_size 4 x processes 1 x gradient_accumulation_steps "
-            "4) are not a multiple of num_generations 6; nearest valid: gradient_accumulation_steps: 3, or "
-            "gradient_accumulation_steps: 6, or per_device_train_batch_size: 3, or per_device_train_batch_size: 6, or "
-            "num_generations: 4, or num_generations: 8",
+            (
+                "16 completions of a generation (per_device_train_batch_size 4 x processes 1 x"
+                " gradient_accumulation_steps 4) are not a multiple of num_generations 6; nearest"
+                " valid: gradient_accumulation_steps: 3, or gradient_accumulation_steps: 6, or"
+                " per_device_train_batch_size: 3, or per_device_train_batch_size: 6, or"
+                " num_generations: 4, or num_generations: 8"
+            ),
         ),
-        ({"generation_batch_size": 18}, 100, "18 is not a multiple of 4 (per_device_train_batch_size 4 x processes 1)"),
+        (
+            {"generation_batch_size": 18},
+            100,
+            "18 is not a multiple of 4 (per_device_train_batch_size 4 x processes 1)",
+        ),
         (
             {"generation_batch_size": 16, "steps_per_generation": 4},
             100,
@@ -323,7 +378,9 @@ def test_the_record_survives_json_and_the_text_names_each_value() -> None:
         ({"auto_find_batch_size": True}, 100, "auto_find_batch_size is true"),
     ],
 )
-def test_the_impossible_is_refused_in_a_sentence(changes: dict[str, Any], rows: int, said: str) -> None:
+def test_the_impossible_is_refused_in_a_sentence(
+    changes: dict[str, Any], rows: int, said: str
+) -> None:
     with pytest.raises(RecipeError) as refusal:
         explain({**POSSIBLE, **changes}, rows=rows)
     assert said in str(refusal.value)
@@ -344,7 +401,9 @@ def test_a_recipe_is_explained_with_its_rows_and_overrides(tmp_path: Path) -> No
         "rewards: ['reward_fns.exact:match']\n"
         "grpo: {per_device_train_batch_size: 8, gradient_accumulation_steps: 4}\n"
     )
-    explanation = explain_recipe(str(tmp_path / "toy.yaml"), ["grpo.num_generations=4", "grpo.max_steps=10"])
+    explanation = explain_recipe(
+        str(tmp_path / "toy.yaml"), ["grpo.num_generations=4", "grpo.max_steps=10"]
+    )
     assert explanation.grpo is not None
     values = {value.name: (value.value, value.source) for value in explanation.grpo.values}
     assert explanation.grpo.arithmetic.rows == 50
@@ -356,7 +415,10 @@ def test_a_recipe_is_explained_with_its_rows_and_overrides(tmp_path: Path) -> No
     assert blocks["task.0.prompt"] == ("{question}", "recipe", "toy.yaml:2")
     assert blocks["rewards.0.fn"] == ("reward_fns.exact:match", "recipe", "toy.yaml:3")
     assert blocks["rewards.0.style"] == ("single", "llmpolicy default", "")
-    assert explanation.reward[0] == "reward = exact.match" and "role: correctness" in explanation.reward[1]
+    assert (
+        explanation.reward[0] == "reward = exact.match"
+        and "role: correctness" in explanation.reward[1]
+    )
     assert not any(name.startswith("grpo") for name in blocks)
     data = explanation.to_dict()
     assert data == json.loads(json.dumps(data))
@@ -366,7 +428,8 @@ def test_a_recipe_is_explained_with_its_rows_and_overrides(tmp_path: Path) -> No
 def test_a_recipe_without_grpo_says_where_its_values_came_from(tmp_path: Path) -> None:
     path = tmp_path / "cart.yaml"
     path.write_text(
-        "environment:\n  id: CartPole-v1\nreinforce: {baseline: time_step, updates: 1, learning_rate: 1}\nevaluate: {}\n"
+        "environment:\n  id: CartPole-v1\nreinforce: {baseline: time_step, updates: 1,"
+        " learning_rate: 1}\nevaluate: {}\n"
     )
     explanation = explain_recipe(str(path), ["reinforce.learning_rate=3e-4"])
     blocks = {value.name: (value.value, value.source, value.note) for value in explanation.blocks}

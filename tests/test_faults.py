@@ -1,4 +1,6 @@
-"""Training with rewards that fail: on one completion, on all, by hanging, by nonsense, by rudeness to their process."""
+"""Training with rewards that fail: on one completion, on all, by hanging, by nonsense, by rudeness
+to their process.
+"""
 
 import contextlib
 import json
@@ -42,7 +44,9 @@ def trainer(folder: Path, function: Callable[..., Any], **spec: Any) -> PolicyTr
         made,
         Rewards([RewardSpec(function, name="r", **spec)]),
         training.rows(),
-        training.config(folder / "out", per_device_train_batch_size=SIZE, max_steps=2, learning_rate=0.1),
+        training.config(
+            folder / "out", per_device_train_batch_size=SIZE, max_steps=2, learning_rate=0.1
+        ),
         run=Run.create(folder / "run", {"name": "faults"}),
         optimizers=training.sgd(made.model, 0.1),
     )
@@ -72,14 +76,18 @@ def stopped(made: PolicyTrainer) -> str:
     return str(caught.value)
 
 
-# --- row 7: raises -----------------------------------------------------------------------------------------------------
+# --- row 7: raises
+# -----------------------------------------------------------------------------------------------------
 
 
 class Foreign(BaseException):
     pass
 
 
-ERRORS = [ValueError("no"), *(pytest.param(one, marks=SLOW) for one in (Foreign(), SystemExit(0), KeyboardInterrupt()))]
+ERRORS = [
+    ValueError("no"),
+    *(pytest.param(one, marks=SLOW) for one in (Foreign(), SystemExit(0), KeyboardInterrupt())),
+]
 
 
 def raising(error: BaseException, on: Callable[[int], bool]) -> Callable[..., Any]:
@@ -112,7 +120,9 @@ def test_one_completion_on_which_a_reward_raises_is_left_out_and_the_run_goes_on
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda one: type(one).__name__)
-def test_a_reward_that_raises_on_all_completions_stops_the_run_in_words(tmp_path: Path, error: BaseException) -> None:
+def test_a_reward_that_raises_on_all_completions_stops_the_run_in_words(
+    tmp_path: Path, error: BaseException
+) -> None:
     made = trainer(tmp_path, raising(error, lambda row: True))
     text = stopped(made)
     first = faults(made)[0]
@@ -124,13 +134,17 @@ def test_a_reward_that_raises_on_all_completions_stops_the_run_in_words(tmp_path
 
 def test_a_reward_that_raises_too_often_stops_the_run(tmp_path: Path) -> None:
     made = trainer(tmp_path, raising(ValueError("no"), lambda row: row == 0))
-    with pytest.raises(RewardError, match=r"failed on 8 of the last 32 completions \(25%; at most 10% may\)"):
+    with pytest.raises(
+        RewardError, match=r"failed on 8 of the last 32 completions \(25%; at most 10% may\)"
+    ):
         made.train()
     assert made.state.global_step == 1
 
 
 @SLOW
-def test_the_command_line_ends_with_an_error_code_and_the_command_to_reproduce_it(tmp_path: Path) -> None:
+def test_the_command_line_ends_with_an_error_code_and_the_command_to_reproduce_it(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "mine.py").write_text("def broken(completion):\n    return completion.missing\n")
     data = {
         "model": "bundled", "task": {"rows": [{"prompt": "1+1="}] * 8}, "rewards": ["mine.py:broken"],
@@ -140,11 +154,21 @@ def test_the_command_line_ends_with_an_error_code_and_the_command_to_reproduce_i
         },
     }  # fmt: skip
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(data))
-    command = [sys.executable, "-m", "llmpolicy", "train", str(tmp_path / "recipe.yaml"), "--out", str(tmp_path / "r")]
+    command = [
+        sys.executable,
+        "-m",
+        "llmpolicy",
+        "train",
+        str(tmp_path / "recipe.yaml"),
+        "--out",
+        str(tmp_path / "r"),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 2
     said = done.stderr.strip().splitlines()[-1]
-    assert said.startswith("error: Reward 'mine.broken' failed on all 16 completions of the first batch.")
+    assert said.startswith(
+        "error: Reward 'mine.broken' failed on all 16 completions of the first batch."
+    )
     assert "(mine.py:2) raised AttributeError: 'str' object has no attribute 'missing'" in said
     pasted = said.rpartition("Make the call again with: ")[2]
     assert pasted == f"llmpolicy check-reward mine.py:broken --replay {tmp_path}/r/faults.jsonl:1"
@@ -169,7 +193,8 @@ def test_ctrl_c_stops_a_trainer_that_waits_for_a_hanging_reward(tmp_path: Path) 
     assert time.monotonic() - started < 15
 
 
-# --- row 8: hangs ------------------------------------------------------------------------------------------------------
+# --- row 8: hangs
+# ------------------------------------------------------------------------------------------------------
 
 
 def hanging(how: str, flag: Path) -> Callable[..., Any]:
@@ -205,7 +230,8 @@ def test_a_hang_costs_its_timeout_and_the_run_goes_on(tmp_path: Path, how: str, 
     assert [record["fault"] for record in faults(made)] == [fault]
 
 
-# --- row 9: nonsense ---------------------------------------------------------------------------------------------------
+# --- row 9: nonsense
+# ---------------------------------------------------------------------------------------------------
 
 
 NONSENSE = [
@@ -216,16 +242,22 @@ NONSENSE = [
 
 
 @pytest.mark.parametrize(
-    ("returned", "told"), [("float('nan')", "returned nan"), *(pytest.param(*one, marks=SLOW) for one in NONSENSE)]
+    ("returned", "told"),
+    [("float('nan')", "returned nan"), *(pytest.param(*one, marks=SLOW) for one in NONSENSE)],
 )
-def test_what_is_no_score_stops_the_run_before_the_weights_move(tmp_path: Path, returned: str, told: str) -> None:
+def test_what_is_no_score_stops_the_run_before_the_weights_move(
+    tmp_path: Path, returned: str, told: str
+) -> None:
     text = stopped(trainer(tmp_path, eval(f"lambda completion: {returned}")))  # noqa: S307
     assert "'r'" in text and told in text
 
 
 def test_a_list_of_the_wrong_length_stops_the_run(tmp_path: Path) -> None:
     text = stopped(trainer(tmp_path, lambda completions, **_: [1.0], style="trl"))
-    assert f"Reward 'r' over rows 0 to 3 returned 1 values; expected {SIZE}." in text or "returned 1 values" in text
+    assert (
+        f"Reward 'r' over rows 0 to 3 returned 1 values; expected {SIZE}." in text
+        or "returned 1 values" in text
+    )
 
 
 SCORES = ["True", "-0.0", "__import__('numpy').float32(0.5)"]
@@ -233,13 +265,17 @@ SCORES = ["True", "-0.0", "__import__('numpy').float32(0.5)"]
 
 @pytest.mark.parametrize("other", ["None", *(pytest.param(one, marks=SLOW) for one in SCORES)])
 def test_what_is_a_score_trains(tmp_path: Path, other: str) -> None:
-    function = eval(f"lambda completion, completion_ids: {other} if sum(completion_ids) % 2 else len(completion)")  # noqa: S307
+    function = eval(  # noqa: S307
+        f"lambda completion, completion_ids: {other} if sum(completion_ids) % 2 else"
+        " len(completion)"
+    )
     made = trainer(tmp_path, function)
     trained(made)
     assert all(row["reward"] is None or math.isfinite(row["reward"]) for row in made.run.rollouts())  # type: ignore[union-attr]
 
 
-# --- row 10: rude ------------------------------------------------------------------------------------------------------
+# --- row 10: rude
+# ------------------------------------------------------------------------------------------------------
 
 
 def rude(completion: str, completion_ids: Any) -> float:
@@ -265,7 +301,8 @@ def test_a_rude_reward_trains_to_the_very_weights_of_a_polite_one(tmp_path: Path
     assert (os.getcwd(), dict(os.environ)) == before
 
 
-# --- several processes -------------------------------------------------------------------------------------------------
+# --- several processes
+# -------------------------------------------------------------------------------------------------
 
 
 @SLOW
@@ -274,7 +311,12 @@ def test_no_process_stops_alone(tmp_path: Path) -> None:
         sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2",
         str(ROOT / "tests/two_faulty.py"), str(tmp_path),
     ]  # fmt: skip
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+    }
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
@@ -307,7 +349,9 @@ def test_rewards_run_while_the_reference_is_computed(tmp_path: Path) -> None:
     )
     trainer.rewards = Rewards([RewardSpec(slow_part)])
     trainer.train()
-    waited = [line["seconds/rewards"] for line in trainer.state.log_history if "seconds/rewards" in line]
+    waited = [
+        line["seconds/rewards"] for line in trainer.state.log_history if "seconds/rewards" in line
+    ]
     assert len(waited) == 2
     assert waited[1] < 0.1  # the first one starts the workers
 
@@ -326,7 +370,9 @@ def test_rewards_that_stay_in_this_process_do_not_run_beside_the_model(tmp_path:
             seen.append("end")
             return made
 
-    training.trainer(tmp_path, training.policy(), kind=Watched, reward=here, beta=0.1, max_steps=2).train()
+    training.trainer(
+        tmp_path, training.policy(), kind=Watched, reward=here, beta=0.1, max_steps=2
+    ).train()
     assert "reward" in seen
     places = [place for place, what in enumerate(seen) if what == "reward"]
     assert all(seen[:place].count("begin") == seen[:place].count("end") for place in places)

@@ -1,4 +1,6 @@
-"""The firewall: what a reward does to its process touches neither the scores of others nor the process that trains."""
+"""The firewall: what a reward does to its process touches neither the scores of others nor the
+process that trains.
+"""
 
 import asyncio
 import json
@@ -47,7 +49,8 @@ def workers() -> list[int]:
     return [worker.pid for worker in firewall.pool().workers()]
 
 
-# --- what crosses ------------------------------------------------------------------------------------------------------
+# --- what crosses
+# ------------------------------------------------------------------------------------------------------
 
 
 def test_a_worker_is_another_process_that_is_used_again() -> None:
@@ -62,7 +65,9 @@ def test_a_worker_is_another_process_that_is_used_again() -> None:
 
 
 def test_a_worker_loads_no_torch_and_nothing_of_the_main_program(tmp_path: Path) -> None:
-    (tmp_path / "pickle.py").write_text("raise SystemExit('the folder of the program was searched')")
+    (tmp_path / "pickle.py").write_text(
+        "raise SystemExit('the folder of the program was searched')"
+    )
     (tmp_path / "mine.py").write_text(
         "import sys\ndef loaded(completion):\n    return float(completion in sys.modules)\n"
     )
@@ -80,7 +85,9 @@ def test_a_worker_loads_no_torch_and_nothing_of_the_main_program(tmp_path: Path)
         print([row.parts["mine.loaded"].value for row in rewards.score([Sample("torch"), Sample("json")])])
         """)
     )
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, cwd=tmp_path)
+    done = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, cwd=tmp_path
+    )
     assert done.stdout.splitlines() == ["once", "[0.0, 1.0]"], done.stderr
 
 
@@ -98,7 +105,10 @@ def test_a_function_that_cannot_be_copied_stays_and_is_said_once() -> None:
         warnings.simplefilter("error")
         assert values(rewards.score(samples())) == [1.0] * 4
     with pytest.warns(UserWarning, match="stays in this process"):
-        assert values(Rewards([RewardSpec(lambda answer: 1.0)]).score(samples(2, answer=lock))) == [1.0, 1.0]
+        assert values(Rewards([RewardSpec(lambda answer: 1.0)]).score(samples(2, answer=lock))) == [
+            1.0,
+            1.0,
+        ]
 
 
 def test_a_reward_that_says_so_stays_where_the_model_is() -> None:
@@ -109,7 +119,9 @@ def test_a_reward_that_says_so_stays_where_the_model_is() -> None:
     assert set(values(score(here))) == {os.getpid()}
 
 
-def test_an_edited_module_is_read_again_by_a_new_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_edited_module_is_read_again_by_a_new_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.syspath_prepend(tmp_path)
     for value in (1.0, 22.0):
         (tmp_path / "edited_reward.py").write_text(f"def fn(completion):\n    return {value}\n")
@@ -118,18 +130,26 @@ def test_an_edited_module_is_read_again_by_a_new_worker(tmp_path: Path, monkeypa
 
 
 def test_a_run_keeps_the_text_of_a_file_that_is_edited_meanwhile(tmp_path: Path) -> None:
-    file, text = tmp_path / "mine.py", "import os\ndef fn(completion):\n    return {0} if completion else os._exit(1)\n"
+    file, text = (
+        tmp_path / "mine.py",
+        "import os\ndef fn(completion):\n    return {0} if completion else os._exit(1)\n",
+    )
     file.write_text(text.format(1.0))
     running = Rewards([RewardSpec("mine.py:fn", name="r")], tmp_path)
     assert values(running.score(samples())) == [1.0] * 4
     file.write_text(text.format(2.0))
     assert values(running.score([Sample(""), Sample("x")])) == [None, 1.0]  # by a new worker
-    assert values(Rewards([RewardSpec("mine.py:fn", name="r")], tmp_path).score(samples())) == [2.0] * 4
+    assert (
+        values(Rewards([RewardSpec("mine.py:fn", name="r")], tmp_path).score(samples()))
+        == [2.0] * 4
+    )
     file.unlink()
     assert values(running.score([Sample(""), Sample("x")])) == [None, 1.0]
 
 
-def test_the_worker_stands_where_the_parent_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_worker_stands_where_the_parent_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def looks(completion: str) -> float:
         import os
 
@@ -145,7 +165,8 @@ def test_the_worker_stands_where_the_parent_stands(tmp_path: Path, monkeypatch: 
         assert set(values(score(looks))) == {11.0 * number}
 
 
-# --- time --------------------------------------------------------------------------------------------------------------
+# --- time
+# --------------------------------------------------------------------------------------------------------------
 
 
 def spins(completion: str) -> float:
@@ -157,7 +178,9 @@ def spins(completion: str) -> float:
 def backtracks(completion: str) -> float:
     import re
 
-    return float(re.fullmatch(r"(\w+\s?)*", "a" * 60 + "!" if completion == "c1" else "") is not None)
+    return float(
+        re.fullmatch(r"(\w+\s?)*", "a" * 60 + "!" if completion == "c1" else "") is not None
+    )
 
 
 @pytest.mark.parametrize("function", [spins, backtracks])
@@ -205,7 +228,9 @@ def test_a_call_that_only_waits_is_no_verdict(function: Any) -> None:
     assert time.monotonic() - started < 0.5 + 2
 
 
-def test_the_clock_stands_still_while_a_module_is_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_clock_stands_still_while_a_module_is_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "slow_to_load.py").write_text("import time\ntime.sleep(0.8)\n")
 
@@ -219,7 +244,9 @@ def test_the_clock_stands_still_while_a_module_is_imported(tmp_path: Path, monke
 
 
 def _runs(argument: str) -> bool:
-    """Whether a process with this argument runs; a dead one that its parent has not asked for is a zombie, without arguments."""
+    """Whether a process with this argument runs; a dead one that its parent has not asked for is a
+    zombie, without arguments.
+    """
     return any(argument in (one.info["cmdline"] or []) for one in psutil.process_iter(["cmdline"]))
 
 
@@ -238,7 +265,8 @@ def test_no_process_of_a_killed_reward_is_left() -> None:
         time.sleep(0.01)
 
 
-# --- memory, crashes, lies ---------------------------------------------------------------------------------------------
+# --- memory, crashes, lies
+# ---------------------------------------------------------------------------------------------
 
 
 def test_a_completion_that_takes_all_memory_scores_the_least_and_costs_a_worker() -> None:
@@ -285,7 +313,8 @@ def test_what_a_reward_prints_or_writes_to_any_descriptor_never_becomes_a_score(
     assert values(score(lambda completion: 1.0)) == [1.0] * 4
 
 
-# --- who is touched ----------------------------------------------------------------------------------------------------
+# --- who is touched
+# ----------------------------------------------------------------------------------------------------
 
 
 def state() -> dict[str, Any]:
@@ -334,7 +363,8 @@ def test_a_reward_that_leaks_costs_a_worker_not_the_run() -> None:
     assert kept == []
 
 
-# --- duplicates, order, threads ----------------------------------------------------------------------------------------
+# --- duplicates, order, threads
+# ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("isolate", [True, False])
@@ -389,7 +419,8 @@ def test_calls_of_one_reward_are_shared_among_workers() -> None:
     assert len(set(values(score(slow, 16)))) == firewall.pool().size >= 2
 
 
-# --- async -------------------------------------------------------------------------------------------------------------
+# --- async
+# -------------------------------------------------------------------------------------------------------------
 
 
 def test_async_calls_wait_together_and_one_that_waits_too_long_is_no_verdict() -> None:
@@ -424,7 +455,8 @@ def test_an_async_call_that_blocks_the_loop_is_killed_alone() -> None:
     assert values(score(stubborn, timeout=0.5)) == [1.0, None, 1.0, 1.0]
 
 
-# --- faults ------------------------------------------------------------------------------------------------------------
+# --- faults
+# ------------------------------------------------------------------------------------------------------------
 
 
 def test_all_of_a_first_batch_is_too_much() -> None:
@@ -435,7 +467,8 @@ def test_all_of_a_first_batch_is_too_much() -> None:
     with pytest.raises(FaultBudgetError) as caught:
         score(fails, 8)
     assert str(caught.value).startswith(
-        "Reward 'r' failed on all 8 completions of the first batch. The first: Reward 'r' (test_firewall.py:"
+        "Reward 'r' failed on all 8 completions of the first batch. The first: Reward 'r'"
+        " (test_firewall.py:"
     )
     assert "raised ValueError: c0 on row 0, completion 'c0'." in str(caught.value)
 
@@ -445,7 +478,9 @@ def test_a_tenth_of_the_last_200_is_too_much_and_less_is_not() -> None:
     some = Rewards([fails])
     for _ in range(3):
         assert sum(value is None for value in values(some.score(samples(100)))) == 10
-    with pytest.raises(FaultBudgetError, match=r"21 of the last 200 completions \(1.%; at most 10% may\)"):
+    with pytest.raises(
+        FaultBudgetError, match=r"21 of the last 200 completions \(1.%; at most 10% may\)"
+    ):
         some.score([Sample("", row=0), Sample("", row=10)])
 
 
@@ -454,7 +489,9 @@ def test_completions_that_all_run_out_of_time_stop_the_run_too() -> None:
         while True:
             pass
 
-    with pytest.raises(FaultBudgetError, match="ran out of time or memory on all 8 .* raise its timeout of 0.2 s"):
+    with pytest.raises(
+        FaultBudgetError, match="ran out of time or memory on all 8 .* raise its timeout of 0.2 s"
+    ):
         score(late, 8, timeout=0.2)
 
 
@@ -473,10 +510,15 @@ def test_a_recorded_call_can_be_made_again(tmp_path: Path) -> None:
     records = rewards.take_faults()
     places = run.log_faults(records)
     assert places[0] == f"{run.path}/faults.jsonl:1"
-    assert replay_command(records[0], places[0]) == f"llmpolicy check-reward mine.py:picky --replay {places[0]}"
+    assert (
+        replay_command(records[0], places[0])
+        == f"llmpolicy check-reward mine.py:picky --replay {places[0]}"
+    )
     told = replay(run.path / "faults.jsonl", 1)
     assert "mine.picky (mine.py:picky), row 1 at step 0" in told
-    assert "now        failed after" in told and "ZeroDivisionError: division by zero\n" in told + "\n"
+    assert (
+        "now        failed after" in told and "ZeroDivisionError: division by zero\n" in told + "\n"
+    )
     assert "in all_at_once" in replay(run.path / "faults.jsonl", 2)
     with pytest.raises(RewardError, match="'own' was a function of a Python session"):
         replay(run.path / "faults.jsonl", 3)
@@ -485,10 +527,13 @@ def test_a_recorded_call_can_be_made_again(tmp_path: Path) -> None:
             replay(run.path / "faults.jsonl", line)
     (tmp_path / "mine.py").write_text("def picky(completion, answer, scale=1):\n    return 0.5\n")
     assert "now        0.5 in " in replay(run.path / "faults.jsonl", 1)
-    assert [json.loads(line)["schema"] for line in (run.path / "faults.jsonl").read_text().splitlines()] == [1] * 6
+    assert [
+        json.loads(line)["schema"] for line in (run.path / "faults.jsonl").read_text().splitlines()
+    ] == [1] * 6
 
 
-# --- the end -----------------------------------------------------------------------------------------------------------
+# --- the end
+# -----------------------------------------------------------------------------------------------------------
 
 PROGRAM = """
 import os, signal, sys, time
@@ -521,9 +566,11 @@ print(*[worker.pid for worker in firewall.pool().workers()], flush=True)
 )  # fmt: skip
 def test_workers_end_with_their_parent_however_that_ends(end: str, code: int) -> None:
     started = time.monotonic()
-    done = subprocess.run([sys.executable, "-c", PROGRAM.format(end=end)], stdout=subprocess.PIPE, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM.format(end=end)], stdout=subprocess.PIPE, text=True
+    )
     assert done.returncode == code
-    (pid, *_) = [int(word) for word in done.stdout.split()]
+    pid, *_ = [int(word) for word in done.stdout.split()]
     while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
         assert time.monotonic() - started < 20
         time.sleep(0.05)
@@ -558,7 +605,8 @@ def test_ctrl_c_frees_the_worker_for_what_comes_next() -> None:
     assert time.monotonic() - started < 4
 
 
-# --- slow: what many calls leave behind, what a call costs ---------------------------------------------------------------
+# --- slow: what many calls leave behind, what a call costs
+# ---------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -587,18 +635,28 @@ def test_ten_thousand_calls_leave_nothing_behind() -> None:
     after = seen()
     late = 2 * firewall.pool().size  # a late worker, and its keeper, give their places to others
     assert len(after[0] - before[0]) <= late and len(after[0]) <= max(len(before[0]), late)
-    assert after[1] <= before[1] + firewall.pool().size and after[2] <= before[2] + 3 * firewall.pool().size
+    assert (
+        after[1] <= before[1] + firewall.pool().size
+        and after[2] <= before[2] + 3 * firewall.pool().size
+    )
     assert after[3] < before[3] + 20
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("function", [lambda completion, answer: 1.0, "exact:match", "formats:boxed", "numeric:equal"])
-def test_isolation_costs_at_most_ten_calls_and_a_tenth_of_a_millisecond_a_sample(function: Any) -> None:
+@pytest.mark.parametrize(
+    "function", [lambda completion, answer: 1.0, "exact:match", "formats:boxed", "numeric:equal"]
+)
+def test_isolation_costs_at_most_ten_calls_and_a_tenth_of_a_millisecond_a_sample(
+    function: Any,
+) -> None:
     batch = [Sample(f"{i} is \\boxed{{{i}}}", {"answer": str(i)}, row=i) for i in range(512)]
     apart = Rewards([RewardSpec(function, name="r")])
     (component,) = apart.components
     arguments = [
-        {"completion": one.completion, **({"answer": one.columns["answer"]} if "answer" in component.columns else {})}
+        {
+            "completion": one.completion,
+            **({"answer": one.columns["answer"]} if "answer" in component.columns else {}),
+        }
         for one in batch
     ]
     apart.score(batch)
@@ -614,7 +672,10 @@ def test_isolation_costs_at_most_ten_calls_and_a_tenth_of_a_millisecond_a_sample
 
     pairs = [(seconds(here), seconds(lambda: apart.score(batch))) for _ in range(15)]
     direct, isolated = (sorted(times)[7] for times in zip(*pairs, strict=True))
-    print(f"{function}: {1e6 * direct / 512:.1f} us the call itself, {1e6 * isolated / 512:.1f} us in a worker")
+    print(
+        f"{function}: {1e6 * direct / 512:.1f} us the call itself, {1e6 * isolated / 512:.1f} us in"
+        " a worker"
+    )
     assert isolated <= 10 * direct + 512 * 1e-4
 
 
@@ -623,10 +684,13 @@ def test_a_record_is_never_read_half_written() -> None:
     descriptor = shared_memory()
     progress = Progress(descriptor)
     code = (
-        "import itertools, sys; from llmpolicy.rewards.progress import Progress; write = Progress(int(sys.argv[1])).write\n"
-        "for n in itertools.count(1): write(n, started=float(n), importing=float(n)), sum(range(50))"
+        "import itertools, sys; from llmpolicy.rewards.progress import Progress; write ="
+        " Progress(int(sys.argv[1])).write\nfor n in itertools.count(1): write(n, started=float(n),"
+        " importing=float(n)), sum(range(50))"
     )
-    writer = subprocess.Popen([sys.executable, "-c", code, str(descriptor)], pass_fds=[descriptor], cwd=ROOT)
+    writer = subprocess.Popen(
+        [sys.executable, "-c", code, str(descriptor)], pass_fds=[descriptor], cwd=ROOT
+    )
     try:
         while progress.read().index == 0:
             assert writer.poll() is None
@@ -634,17 +698,24 @@ def test_a_record_is_never_read_half_written() -> None:
         until = time.monotonic() + 300  # where other work has the cores
         while len({one.index for one in read}) <= 1_000 and time.monotonic() < until:
             found = [progress.read() for _ in range(10_000)]
-            read += [one for one in found if one.importing]  # 0: the writer was too quick to be read: it is not late
+            read += [
+                one for one in found if one.importing
+            ]  # 0: the writer was too quick to be read: it is not late
     finally:
         writer.kill()
         writer.wait()
         os.close(descriptor)
     assert len({one.index for one in read}) > 1_000
-    # A writer that lost the processor within a write shows the call before; what it never shows is a clock at 0.
-    assert all(abs(one.index - one.started) <= 1 and abs(one.index - one.importing) <= 1 for one in read)
+    # A writer that lost the processor within a write shows the call before; what it never shows is
+    # a clock at 0.
+    assert all(
+        abs(one.index - one.started) <= 1 and abs(one.index - one.importing) <= 1 for one in read
+    )
 
 
 def test_a_worker_that_has_long_been_idle_is_not_late() -> None:
-    worker = SimpleNamespace(progress=SimpleNamespace(read=lambda: Position(IDLE, 0.0, 0.0)), demand=lambda: 0.0)
+    worker = SimpleNamespace(
+        progress=SimpleNamespace(read=lambda: Position(IDLE, 0.0, 0.0)), demand=lambda: 0.0
+    )
     seconds, _ = Clock(worker).seconds(lambda index: 5.0)
     assert seconds < 1.0

@@ -36,7 +36,12 @@ sys.path[:] = before
 """
 """Notes that it was imported, and makes way for the true module."""
 
-TINY = ["grpo.max_steps=1", "grpo.per_device_train_batch_size=8", "grpo.num_generations=4", "evaluate=null"]
+TINY = [
+    "grpo.max_steps=1",
+    "grpo.per_device_train_batch_size=8",
+    "grpo.num_generations=4",
+    "evaluate=null",
+]
 
 
 @pytest.fixture
@@ -44,7 +49,14 @@ def baited(tmp_path: Path) -> Path:
     """A folder with a module of every name that Python, llmpolicy or its libraries import."""
     folder = tmp_path / "baited"
     folder.mkdir()
-    names = {*sys.stdlib_module_names, *LIBRARIES, "sitecustomize", "usercustomize", "sagemaker", "apex"}
+    names = {
+        *sys.stdlib_module_names,
+        *LIBRARIES,
+        "sitecustomize",
+        "usercustomize",
+        "sagemaker",
+        "apex",
+    }
     for name in names - {"sys", "posix", "builtins", "__main__"}:
         (folder / f"{name}.py").write_text(BAIT.format(note=str(tmp_path / "imported")))
     return folder
@@ -53,7 +65,9 @@ def baited(tmp_path: Path) -> Path:
 def ran(folder: Path, *command: str, code: int = 0) -> str:
     """What of a folder was imported by a command that was given in it."""
     given = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, *command], cwd=folder, env=given, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, *command], cwd=folder, env=given, capture_output=True, text=True
+    )
     assert done.returncode == code, done.stderr[-2000:]
     note = folder.parent / "imported"
     return note.read_text() if note.is_file() else ""
@@ -113,7 +127,9 @@ def test_entries_of_pythonpath_that_do_not_begin_at_the_root_are_left_out(
     path, left = json.loads(done.stdout)
     assert left == kept
     assert [place for place in path if not os.path.isabs(place)] == []
-    assert {str(tmp_path), str(tmp_path / "lib")} & set(path) == {str(tmp_path)} & {*kept.split(":")}
+    assert {str(tmp_path), str(tmp_path / "lib")} & set(path) == {str(tmp_path)} & {
+        *kept.split(":")
+    }
 
 
 def test_a_folder_that_python_put_first_is_left_out_once(tmp_path: Path) -> None:
@@ -126,15 +142,22 @@ def test_a_folder_that_python_put_first_is_left_out_once(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("entries", [None, "", "/opt::."])
-def test_a_checkout_that_is_installed_stays_when_it_is_the_current_folder(entries: str | None) -> None:
-    """An editable install is found by a file of site-packages that names the checkout, which Python reads as ours here."""
+def test_a_checkout_that_is_installed_stays_when_it_is_the_current_folder(
+    entries: str | None,
+) -> None:
+    """An editable install is found by a file of site-packages that names the checkout, which Python
+    reads as ours here.
+    """
     environment = {**os.environ, "PYTHONPATH": entries or ""}
     if entries is None:
         del environment["PYTHONPATH"]
     installed = f"import sys; sys.path.append({str(ROOT)!r})\n"
     shown = SHOWN.replace('os.environ["PYTHONPATH"]', 'os.environ.get("PYTHONPATH")')
     done = subprocess.run(
-        [sys.executable, "-P", "-c", installed + shown], cwd=ROOT, capture_output=True, env=environment
+        [sys.executable, "-P", "-c", installed + shown],
+        cwd=ROOT,
+        capture_output=True,
+        env=environment,
     )
     path, left = json.loads(done.stdout)
     assert str(ROOT) in path and left in (entries, "/opt")

@@ -1,4 +1,6 @@
-"""A run that goes on: with what it may, noted when it does; what it cannot is refused, and the run stays as it was."""
+"""A run that goes on: with what it may, noted when it does; what it cannot is refused, and the run
+stays as it was.
+"""
 
 import shutil
 from pathlib import Path
@@ -29,13 +31,18 @@ BRIEF = {"evaluate": None, "grpo": {**GRPO, "learning_rate": 1e-3, "lr_scheduler
 
 def record(run: Run) -> dict[str, bytes]:
     """What a run says of itself."""
-    return {name: (run.path / name).read_bytes() for name in ("recipe.yaml", "manifest.json", "grpo_config.json")}
+    return {
+        name: (run.path / name).read_bytes()
+        for name in ("recipe.yaml", "manifest.json", "grpo_config.json")
+    }
 
 
 def go_on(run: Run, *overrides: str) -> list[str]:
     """The command that a stopped run prints, with changes; what was said."""
     said: list[str] = []
-    train_recipe(str(run.path / "recipe.yaml"), overrides, out=run.path, resume=True, say=said.append)
+    train_recipe(
+        str(run.path / "recipe.yaml"), overrides, out=run.path, resume=True, say=said.append
+    )
     return said
 
 
@@ -77,7 +84,9 @@ def test_the_readable_loop_of_a_language_model_goes_on_and_then_is_done(tmp_path
 
 def test_more_epochs_are_trained(tmp_path: Path) -> None:
     grpo = {**GRPO, "lr_scheduler_type": "constant", "num_train_epochs": 1, "max_steps": -1}
-    run = run_of(tmp_path, task={"rows": ROWS[:8], "prompt": "{question}"}, grpo=grpo, evaluate=None)
+    run = run_of(
+        tmp_path, task={"rows": ROWS[:8], "prompt": "{question}"}, grpo=grpo, evaluate=None
+    )
     assert run.manifest["steps"] == 2
     refused("already at step 2 of 2; raise grpo.num_train_epochs", run)
     go_on(run, "grpo.num_train_epochs=2")
@@ -92,7 +101,10 @@ def test_more_epochs_are_trained(tmp_path: Path) -> None:
     [
         (
             "grpo.learning_rate=0.1",
-            "another grpo.learning_rate: 0.001 when it began, now 0.1; the optimiser goes on as it was saved",
+            (
+                "another grpo.learning_rate: 0.001 when it began, now 0.1; the optimiser goes on as"
+                " it was saved"
+            ),
         ),
         ("grpo.weight_decay=0.5", "another grpo.weight_decay: 0.0 when it began, now 0.5"),
         ("grpo.adam_beta2=0.9", "another grpo.adam_beta2: 0.999 when it began, now 0.9"),
@@ -104,14 +116,29 @@ def test_more_epochs_are_trained(tmp_path: Path) -> None:
         ("model.dtype=bfloat16", "another model.dtype: .* now 'bfloat16'"),
         (
             "grpo.per_device_train_batch_size=8",
-            "another grpo.per_device_train_batch_size: 16 when it began, now 8; its steps would have other prompts",
+            (
+                "another grpo.per_device_train_batch_size: 16 when it began, now 8; its steps would"
+                " have other prompts"
+            ),
         ),
-        ("grpo.gradient_accumulation_steps=2", "another grpo.gradient_accumulation_steps: 1 when it began, now 2"),
+        (
+            "grpo.gradient_accumulation_steps=2",
+            "another grpo.gradient_accumulation_steps: 1 when it began, now 2",
+        ),
         ("grpo.num_generations=8", "another grpo.num_generations: 4 when it began, now 8"),
         ("grpo.num_iterations=2", "another grpo.num_iterations: 1 when it began, now 2"),
-        ("max_prompt_tokens=7", "another max_prompt_tokens: None when it began, now 7; start a new run for it"),
-        ("grpo.shuffle_dataset=false", "another grpo.shuffle_dataset: True when it began, now False"),
-        ("grpo.generation_batch_size=32", "another grpo.generation_batch_size: None when it began, now 32"),
+        (
+            "max_prompt_tokens=7",
+            "another max_prompt_tokens: None when it began, now 7; start a new run for it",
+        ),
+        (
+            "grpo.shuffle_dataset=false",
+            "another grpo.shuffle_dataset: True when it began, now False",
+        ),
+        (
+            "grpo.generation_batch_size=32",
+            "another grpo.generation_batch_size: None when it began, now 32",
+        ),
     ],
 )
 def test_what_the_checkpoint_holds_cannot_be_changed_and_a_refusal_changes_nothing(
@@ -122,12 +149,16 @@ def test_what_the_checkpoint_holds_cannot_be_changed_and_a_refusal_changes_nothi
     assert record(run) == before
 
 
-def test_smaller_passes_go_on_with_the_same_prompts_and_completions(run: Run, tmp_path: Path) -> None:
+def test_smaller_passes_go_on_with_the_same_prompts_and_completions(
+    run: Run, tmp_path: Path
+) -> None:
     halved = Run.open(Path(shutil.copytree(run.path.parent, tmp_path / "halved")) / "run")
     go_on(run, "grpo.max_steps=3")
     smaller = ("grpo.per_device_train_batch_size=8", "grpo.gradient_accumulation_steps=2")
     go_on(halved, "grpo.max_steps=3", *smaller)
-    whole, parts = ([(row["prompt"], row["completion"]) for row in it.rollouts("train")] for it in (run, halved))
+    whole, parts = (
+        [(row["prompt"], row["completion"]) for row in it.rollouts("train")] for it in (run, halved)
+    )
     assert len(whole) == 48 and parts == whole
     losses = [[line["grad_norm"] for line in it.metrics("train")] for it in (run, halved)]
     assert losses[1] == pytest.approx(losses[0], rel=1e-4)
@@ -135,7 +166,9 @@ def test_smaller_passes_go_on_with_the_same_prompts_and_completions(run: Run, tm
 
 def test_a_run_that_is_only_finished_does_not_note_another_optimiser_either(run: Run) -> None:
     run.update_manifest(status="running")  # as a kill in the final evaluation leaves it
-    refused("another grpo.learning_rate: 0.001 when it began, now 0.1", run, "grpo.learning_rate=0.1")
+    refused(
+        "another grpo.learning_rate: 0.001 when it began, now 0.1", run, "grpo.learning_rate=0.1"
+    )
 
 
 def test_a_run_that_could_not_go_on_is_as_it_was(run: Run) -> None:
@@ -162,7 +195,9 @@ def test_what_lies_beyond_the_checkpoint_is_not_in_the_record(run: Run) -> None:
 
 def test_a_renamed_project_is_known_by_its_new_name(run: Run) -> None:
     here = run.path.parent
-    train_recipe(str(here / "mine.yaml"), ["grpo.max_steps=2"], out=run.path, resume=True, say=lambda _: None)
+    train_recipe(
+        str(here / "mine.yaml"), ["grpo.max_steps=2"], out=run.path, resume=True, say=lambda _: None
+    )
     assert load_recipe(str(run.path / "recipe.yaml")).base_dir == here.resolve()
 
 
@@ -175,12 +210,16 @@ def test_a_deleted_folder_is_made_again_and_a_file_in_its_place_is_said(run: Run
     assert {row["step"] for row in run.rollouts()} == {2}
 
 
-def test_a_run_that_ended_within_a_generation_says_that_more_steps_would_be_others(tmp_path: Path) -> None:
+def test_a_run_that_ended_within_a_generation_says_that_more_steps_would_be_others(
+    tmp_path: Path,
+) -> None:
     grpo = {**BRIEF["grpo"], "steps_per_generation": 2, "per_device_train_batch_size": 8}
     run = run_of(tmp_path, evaluate=None, grpo=grpo)
     before = record(run)
     refused(
-        "ended at step 1, within a generation of 2 steps whose rest is not kept.*model.path=", run, "grpo.max_steps=2"
+        "ended at step 1, within a generation of 2 steps whose rest is not kept.*model.path=",
+        run,
+        "grpo.max_steps=2",
     )
     assert record(run) == before
 
@@ -199,7 +238,10 @@ def test_a_longer_schedule_is_said_and_its_rate_is_that_of_the_next_step(tmp_pat
     finally:
         DEFAULT_CALLBACKS.remove(Looks)
     assert rates == [GRPO["learning_rate"] / 2]
-    note = "from here on the learning rate follows the linear schedule of 2 steps; up to step 1 it followed that of 1"
+    note = (
+        "from here on the learning rate follows the linear schedule of 2 steps; up to step 1 it"
+        " followed that of 1"
+    )
     assert any(note in line for line in said)
 
 
@@ -209,7 +251,10 @@ def test_the_best_step_by_another_measure_is_kept_aside_and_chosen_anew(tmp_path
     with written_whole(run.best_dir, step=1, accuracy=1.0) as folder:
         (folder / "weights").write_text("")
     said = go_on(run, "grpo.max_steps=2", "evaluate.threshold=0.5")
-    note = "note: evaluate.threshold is another, by which no step was measured: best/ is kept as earlier-best/"
+    note = (
+        "note: evaluate.threshold is another, by which no step was measured: best/ is kept as"
+        " earlier-best/"
+    )
     assert any(line.startswith(note) for line in said)
     assert (run.path / "earlier-best" / "weights").is_file()
     best = Run.open(run.path).best()
@@ -227,8 +272,12 @@ def test_an_environment_goes_on_with_what_it_may_and_its_recipe_says_so(tmp_path
     for override, sentence in {
         "seed=3": "another seed: 0 when it began, now 3",
         "environment.count=5": "another environment.count: 4 when it began, now 5",
-        "environment.id=Acrobot-v1": "another environment.id: 'CartPole-v1' when it began, now 'Acrobot-v1'",
-        "reinforce.learning_rate=0.5": "another reinforce.learning_rate: 0.003 when it began, now 0.5",
+        "environment.id=Acrobot-v1": (
+            "another environment.id: 'CartPole-v1' when it began, now 'Acrobot-v1'"
+        ),
+        "reinforce.learning_rate=0.5": (
+            "another reinforce.learning_rate: 0.003 when it began, now 0.5"
+        ),
     }.items():
         refused(sentence, run, override, "reinforce.updates=4")
     refused("already at step 3 of 3; raise reinforce.updates", run)

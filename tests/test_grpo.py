@@ -1,4 +1,6 @@
-"""The trainer's own promises: unjudged rows, references, what a checkpoint holds, what a rollout says, how a run goes on."""
+"""The trainer's own promises: unjudged rows, references, what a checkpoint holds, what a rollout
+says, how a run goes on.
+"""
 
 import math
 import os
@@ -30,10 +32,14 @@ def test_a_row_that_cannot_be_judged_is_kept_out_of_its_groups_mean(tmp_path: Pa
     def sometimes(completion: str, completion_ids: list[int]) -> float | None:
         return None if sum(completion_ids) % 3 == 0 else training.digest(completion, completion_ids)
 
-    trainer = training.trainer(tmp_path, training.policy(), reward=sometimes, per_device_train_batch_size=16)
+    trainer = training.trainer(
+        tmp_path, training.policy(), reward=sometimes, per_device_train_batch_size=16
+    )
     kept: dict[str, Any] = {}
     wrapped = trainer._generate_and_score_completions
-    trainer._generate_and_score_completions = lambda inputs: kept.setdefault("output", wrapped(inputs))  # type: ignore[method-assign]
+    trainer._generate_and_score_completions = lambda inputs: kept.setdefault(
+        "output", wrapped(inputs)
+    )  # type: ignore[method-assign]
     trainer.train()
     values = [score.value for score in trainer.generation.scores]
     assert None in values
@@ -54,7 +60,9 @@ def test_a_part_that_is_none_makes_the_row_none_instead_of_zero(tmp_path: Path) 
     args = training.config(tmp_path)
     args.reward_weights = [1.0, 1.0]
     rewards = Rewards([RewardSpec(training.digest), RewardSpec(half)], isolate=False)
-    trainer = PolicyTrainer(made, rewards, training.rows(), args, optimizers=training.sgd(made.model))
+    trainer = PolicyTrainer(
+        made, rewards, training.rows(), args, optimizers=training.sgd(made.model)
+    )
     seen: list[torch.Tensor] = []
     wrapped = trainer._calculate_rewards
     trainer._calculate_rewards = lambda *arguments: seen.append(wrapped(*arguments)) or seen[-1]  # type: ignore[method-assign,func-returns-value]
@@ -66,7 +74,9 @@ def test_a_part_that_is_none_makes_the_row_none_instead_of_zero(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, "high", [1.0]])
-def test_a_reward_that_is_no_number_stops_the_run_in_one_sentence(tmp_path: Path, value: Any) -> None:
+def test_a_reward_that_is_no_number_stops_the_run_in_one_sentence(
+    tmp_path: Path, value: Any
+) -> None:
     def broken(completion: str) -> Any:
         return value
 
@@ -78,18 +88,24 @@ def test_a_reward_that_is_no_number_stops_the_run_in_one_sentence(tmp_path: Path
 
 
 @pytest.mark.parametrize("lora", [None, LORA])
-def test_kl_is_zero_at_step_0_and_the_reference_is_the_policys_own(tmp_path: Path, lora: dict[str, Any] | None) -> None:
+def test_kl_is_zero_at_step_0_and_the_reference_is_the_policys_own(
+    tmp_path: Path, lora: dict[str, Any] | None
+) -> None:
     made = training.policy(lora=lora)
     trainer = training.trainer(tmp_path, made, beta=0.1, max_steps=2, learning_rate=0.5)
     outputs: list[dict[str, Any]] = []
     wrapped = trainer._generate_and_score_completions
-    trainer._generate_and_score_completions = lambda inputs: outputs.append(wrapped(inputs)) or outputs[-1]  # type: ignore[method-assign,func-returns-value]
+    trainer._generate_and_score_completions = lambda inputs: (
+        outputs.append(wrapped(inputs)) or outputs[-1]
+    )  # type: ignore[method-assign,func-returns-value]
     trainer.train()
     assert trainer.state.log_history[0]["kl"] == pytest.approx(0.0, abs=1e-6)
     assert trainer.state.log_history[1]["kl"] > 1e-6
     samples = trainer.generation.samples
     prompts = [trainer.rows[sample.row].prompt for sample in samples]
-    expected, mask = made.reference.log_prob(prompts, [list(sample.completion_ids) for sample in samples])
+    expected, mask = made.reference.log_prob(
+        prompts, [list(sample.completion_ids) for sample in samples]
+    )
     found = outputs[-1]["ref_per_token_logps"]
     torch.testing.assert_close(found * mask, expected * mask, atol=1e-4, rtol=0)
 
@@ -118,7 +134,9 @@ def test_each_rollout_is_kept_with_its_tokens_parts_and_advantage(tmp_path: Path
 
     run = new_run(tmp_path)
     made = training.policy()
-    trainer = training.trainer(tmp_path / "out", made, reward=scored, options={"run": run}, max_steps=2)
+    trainer = training.trainer(
+        tmp_path / "out", made, reward=scored, options={"run": run}, max_steps=2
+    )
     trainer.train()
     kept = list(run.rollouts("train"))
     assert len(kept) == 16
@@ -138,7 +156,9 @@ def test_each_rollout_is_kept_with_its_tokens_parts_and_advantage(tmp_path: Path
 
 def test_the_samplers_log_probs_in_the_rollouts_are_the_policys(tmp_path: Path) -> None:
     run = new_run(tmp_path)
-    training.trainer(tmp_path / "out", training.policy(temperature=0.8), options={"run": run}, temperature=0.8).train()
+    training.trainer(
+        tmp_path / "out", training.policy(temperature=0.8), options={"run": run}, temperature=0.8
+    ).train()
     fresh = training.policy(temperature=0.8)
     kept = list(run.rollouts())
     prompts = [training.rows()[row["row"]].prompt for row in kept]
@@ -149,7 +169,9 @@ def test_the_samplers_log_probs_in_the_rollouts_are_the_policys(tmp_path: Path) 
 
 
 class Look(TrainerCallback):
-    """Weights, Adam's moments, the learning rate and the step as they are when the first step begins."""
+    """Weights, Adam's moments, the learning rate and the step as they are when the first step
+    begins.
+    """
 
     def on_step_begin(self, args: Any, state: TrainerState, control: Any, **kept: Any) -> None:
         if not hasattr(self, "step"):
@@ -159,7 +181,11 @@ class Look(TrainerCallback):
 
 def adam_of(optimizer: Any) -> list[torch.Tensor]:
     states = optimizer.state_dict()["state"].values()
-    return [torch.as_tensor(state[key]).clone() for state in states for key in ("step", "exp_avg", "exp_avg_sq")]
+    return [
+        torch.as_tensor(state[key]).clone()
+        for state in states
+        for key in ("step", "exp_avg", "exp_avg_sq")
+    ]
 
 
 @pytest.mark.parametrize("lora", [None, LORA])
@@ -167,11 +193,21 @@ def test_a_run_goes_on_with_the_weights_moments_schedule_and_step_it_had(
     tmp_path: Path, lora: dict[str, Any] | None
 ) -> None:
     def adam(look: Look) -> Any:
-        grpo: dict[str, Any] = {"learning_rate": 1e-2, "lr_scheduler_type": "linear", "save_total_limit": None}
+        grpo: dict[str, Any] = {
+            "learning_rate": 1e-2,
+            "lr_scheduler_type": "linear",
+            "save_total_limit": None,
+        }
         options = {"optimizers": (None, None), "callbacks": [look]}
         made = training.policy(lora=lora)
         return training.trainer(
-            tmp_path, made, max_steps=4, save_strategy="steps", save_steps=2, options=options, **grpo
+            tmp_path,
+            made,
+            max_steps=4,
+            save_strategy="steps",
+            save_steps=2,
+            options=options,
+            **grpo,
         )
 
     look = Look()
@@ -198,16 +234,30 @@ def test_a_checkpoint_waits_until_its_generation_is_used_up_so_that_a_resume_is_
     tmp_path: Path, window: dict[str, Any]
 ) -> None:
     def of(folder: Path) -> Any:
-        grpo: dict[str, Any] = {"per_device_train_batch_size": 16, "save_total_limit": None, **window}
+        grpo: dict[str, Any] = {
+            "per_device_train_batch_size": 16,
+            "save_total_limit": None,
+            **window,
+        }
         questions = [f"{place}+1" for place in range(24)]
         return training.trainer(
-            folder, training.policy(), questions=questions, max_steps=7, save_strategy="steps", save_steps=3, **grpo
+            folder,
+            training.policy(),
+            questions=questions,
+            max_steps=7,
+            save_strategy="steps",
+            save_steps=3,
+            **grpo,
         )
 
     straight, resumed = of(tmp_path / "straight"), of(tmp_path / "resumed")
     straight.train()
     kept = {path.name for path in (tmp_path / "straight").glob("checkpoint-*")}
-    assert kept == {"checkpoint-4", "checkpoint-6", "checkpoint-7"}  # 3 waits for 4; the last step is always kept
+    assert kept == {
+        "checkpoint-4",
+        "checkpoint-6",
+        "checkpoint-7",
+    }  # 3 waits for 4; the last step is always kept
     resumed.train(resume_from_checkpoint=str(tmp_path / "straight" / "checkpoint-4"))
     assert torch.equal(training.vector(straight.model), training.vector(resumed.model))
 
@@ -229,7 +279,9 @@ def test_a_stop_waits_until_its_generation_is_used_up(tmp_path: Path) -> None:
     assert (tmp_path / "checkpoint-3" / "trainer_state.json").is_file()
 
 
-def test_each_pass_over_the_data_has_an_order_of_its_own_and_the_first_that_of_stock_trl(tmp_path: Path) -> None:
+def test_each_pass_over_the_data_has_an_order_of_its_own_and_the_first_that_of_stock_trl(
+    tmp_path: Path,
+) -> None:
     questions = [f"{place}+1" for place in range(24)]
     trainer = training.trainer(tmp_path, training.policy(), questions=questions)
     orders = []
@@ -253,7 +305,9 @@ def test_a_signal_ends_the_run_after_its_step_with_a_checkpoint(tmp_path: Path) 
 
     stop = CleanStop().listen()
     try:
-        trainer = training.trainer(tmp_path, training.policy(), reward=once, max_steps=5, options={"callbacks": [stop]})
+        trainer = training.trainer(
+            tmp_path, training.policy(), reward=once, max_steps=5, options={"callbacks": [stop]}
+        )
         trainer.train()
     finally:
         stop.forget()
@@ -272,7 +326,9 @@ def test_the_best_checkpoint_is_the_one_with_the_highest_held_out_accuracy(tmp_p
         saved.append(trainer.state.global_step)
 
     best = BestCheckpoint(run, 1, lambda: {"accuracy": next(figures)}, save)
-    trainer = training.trainer(tmp_path / "out", made, options={"run": run, "callbacks": [best]}, max_steps=4)
+    trainer = training.trainer(
+        tmp_path / "out", made, options={"run": run, "callbacks": [best]}, max_steps=4
+    )
     trainer.train()
     assert saved == [1, 2]
     assert damage(run.best_dir) is None
@@ -285,7 +341,9 @@ def test_the_best_checkpoint_is_the_one_with_the_highest_held_out_accuracy(tmp_p
 def test_vllm_gets_every_stop_id_and_its_completions_are_trained(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """vLLM itself needs a GPU: a stand-in with its interface, for which the policy's generator writes."""
+    """vLLM itself needs a GPU: a stand-in with its interface, for which the policy's generator
+    writes.
+    """
     made, asked = training.policy(stop=["+"]), {}
 
     class Engine:
@@ -309,7 +367,11 @@ def test_vllm_gets_every_stop_id_and_its_completions_are_trained(
     )
     before = training.vector(made.model)
     trainer.train()
-    assert set(asked["generation_kwargs"]["stop_token_ids"]) == set(made.stop_ids) > {made.tokenizer.eos_token_id}
+    assert (
+        set(asked["generation_kwargs"]["stop_token_ids"])
+        == set(made.stop_ids)
+        > {made.tokenizer.eos_token_id}
+    )
     assert asked["synced"] == 2
     assert trainer.path == "group"
     assert not torch.equal(training.vector(made.model), before)
@@ -321,7 +383,12 @@ def test_vllm_gets_every_stop_id_and_its_completions_are_trained(
 def test_a_time_limit_ends_the_run_with_a_checkpoint(tmp_path: Path) -> None:
     stop = CleanStop(time_limit=0.0)
     trainer = training.trainer(
-        tmp_path, training.policy(), max_steps=50, save_strategy="steps", save_steps=40, options={"callbacks": [stop]}
+        tmp_path,
+        training.policy(),
+        max_steps=50,
+        save_strategy="steps",
+        save_steps=40,
+        options={"callbacks": [stop]},
     )
     trainer.train()
     assert (trainer.state.global_step, stop.reason) == (1, "time limit")
@@ -333,14 +400,16 @@ def test_the_progress_line_says_what_matters() -> None:
         "reward": 0.5, "rewards/exact/mean": 0.4, "rewards/length/mean": 0.1, "advantages/live": 0.75,
         "completions/clipped_ratio": 0.1, "seconds/generation": 1.0, "seconds/rewards": 0.25, "step_time": 3.0,
     }  # fmt: skip
-    assert progress_line(5, 20, logs, 65) == (
-        "step 5/20  reward 0.500 (exact 0.400, length 0.100)  signal in 75% of groups  truncated 10%  "
-        "gen 1.00s + rewards 0.25s + update 1.75s  1:05 left"
+    assert (
+        progress_line(5, 20, logs, 65)
+        == "step 5/20  reward 0.500 (exact 0.400, length 0.100)  signal in 75% of groups  truncated"
+        " 10%  gen 1.00s + rewards 0.25s + update 1.75s  1:05 left"
     )
 
 
 @pytest.mark.parametrize(
-    ("live", "words"), [(0.0, "nothing was learned"), (0.5, "the loss is about 0 and that is right")]
+    ("live", "words"),
+    [(0.0, "nothing was learned"), (0.5, "the loss is about 0 and that is right")],
 )
 def test_a_loss_of_zero_is_explained_by_what_it_is(live: float, words: str) -> None:
     said: list[str] = []
@@ -351,7 +420,9 @@ def test_a_loss_of_zero_is_explained_by_what_it_is(live: float, words: str) -> N
 
 
 def one_row_judged(row: int, completion_ids: list[int], seen: set[int] = set()) -> float | None:  # noqa: B006
-    """A group of which one row alone was judged cannot be compared: TRL's advantages of it are 0."""
+    """A group of which one row alone was judged cannot be compared: TRL's advantages of it are
+    0.
+    """
     first, _ = row not in seen, seen.add(row)
     return 1.0 if first else None
 
@@ -371,10 +442,14 @@ NOISY = {
     ("reward", "settings"),
     [(one_row_judged, {}), ([constant, lambda row: 0.7], NOISY)],
 )
-def test_the_signal_that_is_shown_is_that_of_the_advantages(tmp_path: Path, reward: Any, settings: dict) -> None:
+def test_the_signal_that_is_shown_is_that_of_the_advantages(
+    tmp_path: Path, reward: Any, settings: dict
+) -> None:
     said: list[str] = []
     options = {"callbacks": [Progress(said.append)]}
-    trainer = training.trainer(tmp_path, training.policy(), reward=reward, options=options, **settings)
+    trainer = training.trainer(
+        tmp_path, training.policy(), reward=reward, options=options, **settings
+    )
     before = training.vector(trainer.model)
     trainer.train()
     assert torch.equal(training.vector(trainer.model), before)
@@ -382,7 +457,9 @@ def test_the_signal_that_is_shown_is_that_of_the_advantages(tmp_path: Path, rewa
     assert "nothing was learned from this step: all advantages are 0" in said[1]
 
 
-@pytest.mark.parametrize("loss", ["grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "luspo", "vespo"])
+@pytest.mark.parametrize(
+    "loss", ["grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "luspo", "vespo"]
+)
 def test_every_loss_type_is_reachable_and_moves_the_policy(tmp_path: Path, loss: str) -> None:
     made = training.policy()
     before = training.vector(made.model)
@@ -406,6 +483,10 @@ def test_a_group_wise_reward_sees_one_prompts_group(tmp_path: Path) -> None:
     made = training.policy()
     rewards = Rewards([RewardSpec(rank, style="group")], isolate=False)
     PolicyTrainer(
-        made, rewards, training.rows(), training.config(tmp_path), optimizers=training.sgd(made.model)
+        made,
+        rewards,
+        training.rows(),
+        training.config(tmp_path),
+        optimizers=training.sgd(made.model),
     ).train()
     assert sizes == [4, 4]

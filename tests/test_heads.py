@@ -1,4 +1,6 @@
-"""What was replaced in a model, or hooked, is part of its π: sampler and scorer give what its own forward gives."""
+"""What was replaced in a model, or hooked, is part of its π: sampler and scorer give what its own
+forward gives.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -83,13 +85,18 @@ def own_forward(model: Any) -> None:
 
 
 def of_the_same_name(model: Any) -> None:
-    named = type("LlamaMLP", (LlamaMLP,), {"forward": lambda self, x: 1.5 * LlamaMLP.forward(self, x)})
+    named = type(
+        "LlamaMLP", (LlamaMLP,), {"forward": lambda self, x: 1.5 * LlamaMLP.forward(self, x)}
+    )
     for layer in model.model.layers:
         layer.mlp.__class__ = named
 
 
 def norm_of_the_same_name(model: Any) -> None:
-    forward = {"forward": lambda self, x: 1.7 * LlamaRMSNorm.forward(self, x), "__module__": LlamaRMSNorm.__module__}
+    forward = {
+        "forward": lambda self, x: 1.7 * LlamaRMSNorm.forward(self, x),
+        "__module__": LlamaRMSNorm.__module__,
+    }
     named = type("LlamaRMSNorm", (LlamaRMSNorm,), forward)
     for layer in model.model.layers:
         layer.input_layernorm.__class__ = named
@@ -127,7 +134,9 @@ def made(change: Callable[[Any], None], **settings: Any) -> CausalLMPolicy:
 
 
 def farthest(policy: CausalLMPolicy, plain: Plain) -> tuple[float, float, float]:
-    """How far what was sampled, what is scored without a gradient and with one are from the model's own forward."""
+    """How far what was sampled, what is scored without a gradient and with one are from the model's
+    own forward.
+    """
     written = policy.act(PROMPTS, generator=torch.Generator().manual_seed(1), max_new_tokens=6)
     with torch.no_grad():
         rows = [plain.log_prob(p, a, 1.0) for p, a in zip(PROMPTS, written.value, strict=True)]
@@ -135,7 +144,9 @@ def farthest(policy: CausalLMPolicy, plain: Plain) -> tuple[float, float, float]
     expected = torch.cat(rows)
     scored, _ = policy.log_prob(PROMPTS, written.value)
     sides = (side[mask] for side in (written.log_prob, quick, scored.detach()))
-    sampled, scored_quickly, scored_padded = (float((side - expected).abs().max()) for side in sides)
+    sampled, scored_quickly, scored_padded = (
+        float((side - expected).abs().max()) for side in sides
+    )
     return sampled, scored_quickly, scored_padded
 
 
@@ -162,7 +173,9 @@ def test_what_is_done_to_a_class_of_transformers_is_seen(monkeypatch: pytest.Mon
     assert max(farthest(policy, Plain(policy.model))) < 1e-4
 
 
-def test_what_is_done_to_a_function_that_layers_call_is_tried_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_done_to_a_function_that_layers_call_is_tried_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     turn = modeling_llama.apply_rotary_pos_emb
 
     def twice(q: Tensor, k: Tensor, *angles: Any, **named: Any) -> tuple[Tensor, Tensor]:
@@ -178,7 +191,10 @@ def test_what_is_done_to_a_function_that_layers_call_is_tried_out(monkeypatch: p
 def test_a_hook_that_comes_later_is_seen_and_one_that_goes_too() -> None:
     policy = made(lambda _: None, lora=LORA)
     assert group_path(policy.model) is None
-    for part in (policy.model.base_model.model.lm_head, policy.model.base_model.model.model.layers[0].mlp):
+    for part in (
+        policy.model.base_model.model.lm_head,
+        policy.model.base_model.model.model.layers[0].mlp,
+    ):
         handle = part.register_forward_hook(lambda _, given, output: output * 2)
         assert max(farthest(policy, Plain(policy.model))) < 1e-4
         handle.remove()
@@ -201,7 +217,10 @@ def test_nothing_is_left_in_a_model_that_was_tried_out() -> None:
     policy = CausalLMPolicy(model, models.tokenizer())
     assert group_path(policy.model) is None
     assert policy.model.training
-    assert all(torch.equal(p, before[name]) and p.grad is None for name, p in policy.model.named_parameters())
+    assert all(
+        torch.equal(p, before[name]) and p.grad is None
+        for name, p in policy.model.named_parameters()
+    )
     assert not any("forward" in vars(module) for module in policy.model.modules())
 
 

@@ -1,4 +1,6 @@
-"""Instruction following: each of IFEval's instructions, followed and broken, and rows that cannot be checked."""
+"""Instruction following: each of IFEval's instructions, followed and broken, and rows that cannot
+be checked.
+"""
 
 import json
 
@@ -61,14 +63,26 @@ def test_all_instructions_of_the_paper_are_known_and_tried():
     assert len(CHECKS) == 25 and {row[0] for row in RIGHT_AND_WRONG} == set(CHECKS)
 
 
-@pytest.mark.parametrize(("name", "given"), sorted({(name, json.dumps(given)) for name, given, *_ in RIGHT_AND_WRONG}))
+@pytest.mark.parametrize(
+    ("name", "given"), sorted({(name, json.dumps(given)) for name, given, *_ in RIGHT_AND_WRONG})
+)
 def test_saying_nothing_follows_no_instruction(name, given):
-    for text in ("", " \n", "\u200b", "<think>Section 1, My answer is no.</think>", "<!-- no -->", "<think>One"):
+    for text in (
+        "",
+        " \n",
+        "\u200b",
+        "<think>Section 1, My answer is no.</think>",
+        "<!-- no -->",
+        "<think>One",
+    ):
         assert follows(text, name, json.loads(given)).value == 0.0
 
 
 def test_the_share_is_paid_where_the_recipe_says_so():
-    row = {"instruction_id_list": ["punctuation:no_comma", "startend:quotation"], "kwargs": [{}, {"num_words": None}]}
+    row = {
+        "instruction_id_list": ["punctuation:no_comma", "startend:quotation"],
+        "kwargs": [{}, {"num_words": None}],
+    }
     assert instructions.follow("No.", **row).value == 0.0
     assert instructions.follow("No.", **row, partial=True).value == 0.5
     as_text = {key: json.dumps(value) for key, value in row.items()}
@@ -96,7 +110,11 @@ def test_a_row_that_cannot_be_checked_is_none_and_says_why(names, given, said):
 
 def test_sentences_and_paragraphs_are_counted_as_a_reader_counts():
     assert sentences('Dr. No, e.g., paid 3.50. Why?! "Yes." he said') == 4
-    assert sentences("\u8fd9\u662f\u3002\u90a3\u662f\u3002") == 2 and sentences("no end") == 1 and sentences("") == 0
+    assert (
+        sentences("\u8fd9\u662f\u3002\u90a3\u662f\u3002") == 2
+        and sentences("no end") == 1
+        and sentences("") == 0
+    )
     assert paragraphs("a\n\n\n b\n\n") == ["a", "b"]
 
 
@@ -104,4 +122,6 @@ def test_each_language_is_told_from_those_of_its_script_by_its_own_words():
     for language, words in _COMMON.items():
         text = " ".join(sorted(words))
         assert is_in(text, language), language
-        assert not [other for other in _COMMON if other != language and is_in(text, other)], language
+        assert not [other for other in _COMMON if other != language and is_in(text, other)], (
+            language
+        )

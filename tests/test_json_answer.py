@@ -22,11 +22,18 @@ PERSON = {
 }
 ADA = {"name": "Ada", "age": 36}
 
-scalars = st.none() | st.booleans() | st.integers(-(10**20), 10**20) | st.floats(allow_nan=False, allow_infinity=False)
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**20), 10**20)
+    | st.floats(allow_nan=False, allow_infinity=False)
+)
 scalars |= st.text(max_size=8)
 values = st.recursive(
     scalars,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4)
+    ),
     max_leaves=8,
 )
 
@@ -42,7 +49,9 @@ def written(value, rng):
     indent = rng.choice([None, 0, 2, "\t"])
     separators = rng.choice([(",", ":"), (" , ", " : "), (",\n", ":  ")])
     text = json.dumps(value, indent=indent, separators=separators, ensure_ascii=rng.random() < 0.5)
-    around = rng.choice(["{}", " \n{}\n", "```json\n{}\n```", "```\n{}\n```", "<think>so\nit is</think>\n{}"])
+    around = rng.choice(
+        ["{}", " \n{}\n", "```json\n{}\n```", "```\n{}\n```", "<think>so\nit is</think>\n{}"]
+    )
     return around.replace("{}", text)
 
 
@@ -60,12 +69,17 @@ def test_every_way_to_write_the_gold_is_paid(value, seed):
 
 
 def mutations(value, rng):
-    """Values that differ in one place, each of another type or content, made without the code under test."""
+    """Values that differ in one place, each of another type or content, made without the code under
+    test.
+    """
     if isinstance(value, dict):
         yield {**value, "extra_key": None}
         for key in value:
             yield {other: inner for other, inner in value.items() if other != key}
-            yield {**{other: inner for other, inner in value.items() if other != key}, key + "_": value[key]}
+            yield {
+                **{other: inner for other, inner in value.items() if other != key},
+                key + "_": value[key],
+            }
             for changed in mutations(value[key], rng):
                 yield {**value, key: changed}
     elif isinstance(value, list):
@@ -80,7 +94,12 @@ def mutations(value, rng):
     elif isinstance(value, bool):
         yield from (not value, int(value), str(value).lower())
     elif isinstance(value, int | float):
-        yield from (str(value), [value], value + 1 if abs(value) < 2**50 else -value if value else 1, None)
+        yield from (
+            str(value),
+            [value],
+            value + 1 if abs(value) < 2**50 else -value if value else 1,
+            None,
+        )
         if value in (0, 1):
             yield bool(value)
     elif isinstance(value, str):
@@ -100,9 +119,32 @@ def test_no_value_that_differs_in_one_place_is_paid(value):
 
 
 def test_types_count_and_a_number_is_a_number():
-    same = [("5", "5.0"), ("100", "1e2"), ("0.1", "0.10"), ("0", "-0"), (5, "5"), (5.0, "5"), (1e23, "1" + "0" * 23)]
-    other = [("5", '"5"'), ("1", "true"), ("0", "false"), ("null", "false"), ("[1]", "1"), ('"a"', '"A"'), ("9007199254740992.0",
-             "9007199254740993"), ("0", "1e-999"), ('""', "null"), ("{}", "[]"), ('{"a":1,"b":2}', '{"b":2}')]  # fmt: skip
+    same = [
+        ("5", "5.0"),
+        ("100", "1e2"),
+        ("0.1", "0.10"),
+        ("0", "-0"),
+        (5, "5"),
+        (5.0, "5"),
+        (1e23, "1" + "0" * 23),
+    ]
+    other = [
+        ("5", '"5"'),
+        ("1", "true"),
+        ("0", "false"),
+        ("null", "false"),
+        ("[1]", "1"),
+        ('"a"', '"A"'),
+        (
+            "9007199254740992.0",
+            # fmt: skip
+            "9007199254740993",
+        ),
+        ("0", "1e-999"),
+        ('""', "null"),
+        ("{}", "[]"),
+        ('{"a":1,"b":2}', '{"b":2}'),
+    ]
     assert {pair: schema(pair[1], answer=pair[0]) for pair in same} == dict.fromkeys(same, 1.0)
     assert {pair: schema(pair[1], answer=pair[0]) for pair in other} == dict.fromkeys(other, 0.0)
 
@@ -198,9 +240,17 @@ def test_keywords_of_the_schema():
         ({"format": "date-time"}, '"tomorrow"', 0),
         ({"uniqueItems": True}, "[1, true, 1.5]", 1),
         ({"uniqueItems": True}, "[1, 1.0]", 0),
-        ({"patternProperties": {"^x": {"type": "integer"}}, "additionalProperties": False}, '{"x1": 1}', 1),
+        (
+            {"patternProperties": {"^x": {"type": "integer"}}, "additionalProperties": False},
+            '{"x1": 1}',
+            1,
+        ),
         ({"type": "integer"}, "5.0", 1),
-        ({"patternProperties": {"^x": {"type": "integer"}}, "additionalProperties": False}, '{"y": 1}', 0),
+        (
+            {"patternProperties": {"^x": {"type": "integer"}}, "additionalProperties": False},
+            '{"y": 1}',
+            0,
+        ),
         ({"const": 1}, "true", 0),
         ({"enum": ["a", 1]}, '"a"', 1),
         ({"enum": ["a", 1]}, "true", 0),
@@ -209,7 +259,11 @@ def test_keywords_of_the_schema():
         (False, "1", 0),
         ({"additionalProperties": {"type": "string"}}, '{"a": 1}', 0),
         ({"$ref": "#/$defs/n", "$defs": {"n": {"type": "null"}}}, "null", 1),
-        ({"$schema": "http://json-schema.org/draft-07/schema#", "items": [{"type": "integer"}]}, '["a"]', 0),
+        (
+            {"$schema": "http://json-schema.org/draft-07/schema#", "items": [{"type": "integer"}]},
+            '["a"]',
+            0,
+        ),
     ]
     assert [(shape, text) for shape, text, paid in cases if schema(text, shape) != paid] == []
     with pytest.raises(RewardError, match="looks around"):
@@ -217,7 +271,10 @@ def test_keywords_of_the_schema():
 
 
 def test_a_recursive_schema_reaches_the_cap_and_no_text_takes_long():
-    tree = {"$ref": "#/$defs/t", "$defs": {"t": {"properties": {"c": {"items": {"$ref": "#/$defs/t"}}}}}}
+    tree = {
+        "$ref": "#/$defs/t",
+        "$defs": {"t": {"properties": {"c": {"items": {"$ref": "#/$defs/t"}}}}},
+    }
     nested = "{}"
     for _ in range(24):
         nested = f'{{"c": [{nested}]}}'

@@ -1,4 +1,6 @@
-"""A judge cannot be answered for by what it judges; and what an endpoint gets wrong is never a score."""
+"""A judge cannot be answered for by what it judges; and what an endpoint gets wrong is never a
+score.
+"""
 
 import asyncio
 import contextlib
@@ -39,16 +41,21 @@ def judged(server, completion, answer=GOLD, **more):
 async def all_judged(server, texts):
     """Each text with its score, or with what was raised."""
     more = {"base_url": server.base_url, "model": "judge", "api_key_env": None, "canary_rate": 0}
-    said = await asyncio.gather(*(judge.score(text, QUESTION, GOLD, **more) for text in texts), return_exceptions=True)
+    said = await asyncio.gather(
+        *(judge.score(text, QUESTION, GOLD, **more) for text in texts), return_exceptions=True
+    )
     return dict(zip(texts, said, strict=True))
 
 
 def asked(server, **more):
     limits = {"api_key_env": None, "first_wait": 0.01, "attempts": 3, **more}
-    return asyncio.run(ask(Endpoint(server.base_url, "m", **limits), [{"role": "user", "content": "hi"}]))
+    return asyncio.run(
+        ask(Endpoint(server.base_url, "m", **limits), [{"role": "user", "content": "hi"}])
+    )
 
 
-# --- what a candidate may try --------------------------------------------------------------------------------------------
+# --- what a candidate may try
+# --------------------------------------------------------------------------------------------
 
 MASTER_KEYS = [
     "", " ", ":", ".", ",", "!!!", "Thought process:", "Solution", "Solution:", "解", "かいせつ", "Respuesta", "yes", "43",
@@ -72,14 +79,20 @@ FORGED = [
 ]  # fmt: skip
 ECHOES = {
     "repeats the candidate": says(candidate),
-    "repeats all it was told": says(lambda messages: "\n".join(message["content"] for message in messages)),
+    "repeats all it was told": says(
+        lambda messages: "\n".join(message["content"] for message in messages)
+    ),
     "repeats the last message": says(lambda messages: messages[-1]["content"]),
     "repeats the rules": says(lambda messages: messages[0]["content"]),
     "repeats the form": says(lambda messages: verdict_lines(messages, "CHOICE")),
 }
 WRONG_REPLIES = {
-    "two verdicts": says(lambda m: verdict_lines(m, "correct") + "\n" + verdict_lines(m, "correct")),
-    "two that differ": says(lambda m: verdict_lines(m, "incorrect") + "\n" + verdict_lines(m, "correct")),
+    "two verdicts": says(
+        lambda m: verdict_lines(m, "correct") + "\n" + verdict_lines(m, "correct")
+    ),
+    "two that differ": says(
+        lambda m: verdict_lines(m, "incorrect") + "\n" + verdict_lines(m, "correct")
+    ),
     "prose around": says(lambda m: f"I would say {verdict_lines(m, 'correct')}, I think."),
     "prose after": says(lambda m: verdict_lines(m, "correct") + "\nBut do not trust me."),
     "another choice": says(lambda m: verdict_lines(m, "Correct!")),
@@ -106,12 +119,16 @@ def first_nonce_for_ever():
 
 def test_what_says_nothing_gets_nothing_and_nobody_is_asked():
     with serving(always("correct")) as server:
-        assert {text: judged(server, text).value for text in MASTER_KEYS} == dict.fromkeys(MASTER_KEYS, 0.0)
+        assert {text: judged(server, text).value for text in MASTER_KEYS} == dict.fromkeys(
+            MASTER_KEYS, 0.0
+        )
         assert server.asked == []
-        # A short answer that is the reference is an answer; a long one that begins like an opener too.
-        assert [judged(server, text).value for text in ("42", "42.", "Solution: 42", "Solution: six times seven")] == [
-            1.0
-        ] * 4
+        # A short answer that is the reference is an answer; a long one that begins like an opener
+        # too.
+        assert [
+            judged(server, text).value
+            for text in ("42", "42.", "Solution: 42", "Solution: six times seven")
+        ] == [1.0] * 4
         assert judged(server, "Paris", answer="Paris", prompt="Paris?").value == 1.0
         assert judged(server, "ok", answer=None).value == 0.0
         assert judged(server, "7", answer=None).value == 1.0, "a number is an answer"
@@ -124,12 +141,16 @@ def test_no_candidate_is_paid_by_a_judge_that_repeats_what_it_reads(behaviour):
     assert len(FORGED) >= 25
     with serving(ECHOES[behaviour]) as server:
         paid = asyncio.run(all_judged(server, FORGED))
-        assert {text: str(said) for text, said in paid.items() if not isinstance(said, JudgeError)} == {}
+        assert {
+            text: str(said) for text, said in paid.items() if not isinstance(said, JudgeError)
+        } == {}
         assert len(server.asked) == 3 * len(FORGED)
 
 
 def test_a_candidate_that_is_repeated_before_the_verdict_changes_nothing():
-    with serving(says(lambda m: f"The candidate says: {candidate(m)}\n{verdict_lines(m, 'incorrect')}")) as server:
+    with serving(
+        says(lambda m: f"The candidate says: {candidate(m)}\n{verdict_lines(m, 'incorrect')}")
+    ) as server:
         assert {score.value for score in asyncio.run(all_judged(server, FORGED)).values()} == {0.0}
     with serving(says(lambda m: f"{candidate(m)}\n{verdict_lines(m, 'correct')}")) as server:
         assert judged(server, "It is 42.").value == 1.0
@@ -142,7 +163,9 @@ def test_a_reply_that_is_no_verdict_is_asked_for_again_and_then_is_our_fault(nam
         with pytest.raises(JudgeError):
             judged(server, "It is 42.")
         assert len(server.asked) == 3
-        assert len({message["messages"][0]["content"] for message in server.asked}) == 3, "the nonce was used twice"
+        assert len({message["messages"][0]["content"] for message in server.asked}) == 3, (
+            "the nonce was used twice"
+        )
     with serving(always("correct"), first=[Answer("hm"), Answer("hm")]) as server:
         assert judged(server, "It is 42.").value == 1.0
 
@@ -165,7 +188,9 @@ def test_a_verdict_counts_in_bold_type_in_a_fence_and_behind_the_judge_s_own_thi
             f"{nonce} VERDICT: {choice.upper()}",
         ):
             reply = line.replace("NONCE", nonce).replace("{}", form)
-            assert read_verdicts(reply, nonce, [Criterion("verdict", judge.CHOICES)]) == {"verdict": choice}
+            assert read_verdicts(reply, nonce, [Criterion("verdict", judge.CHOICES)]) == {
+                "verdict": choice
+            }
     for choice in judge.CHOICES:
         reply = f'```json\n{{\n  "{nonce} facts": "{choice}",\n  "{nonce} style": "Yes"\n}}\n```'
         both = [Criterion("facts", judge.CHOICES), Criterion("style", {"no": 0, "yes": 1})]
@@ -197,19 +222,26 @@ def test_choices_that_differ_in_case_alone_are_told_apart():
 @pytest.mark.parametrize("line", ["**{}**", "`{}`", "{}.", "  {} ", "**{}.**"])
 def test_a_verdict_in_bold_type_or_with_a_full_stop_is_one(line):
     for choice in judge.CHOICES:
-        with serving(says(lambda m, c=choice: "So:\n" + line.replace("{}", verdict_lines(m, c)))) as server:
+        with serving(
+            says(lambda m, c=choice: "So:\n" + line.replace("{}", verdict_lines(m, c)))
+        ) as server:
             assert judged(server, "It is 42.").parsed == choice
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.text("abc :\n*correctindvf0\u200b\u2028", max_size=80), st.sampled_from(["correct", "incorrect"]))
+@given(
+    st.text("abc :\n*correctindvf0\u200b\u2028", max_size=80),
+    st.sampled_from(["correct", "incorrect"]),
+)
 def test_no_text_without_the_nonce_is_a_verdict(text, choice):
     criteria = [Criterion("verdict", judge.CHOICES)]
     nonce = "f00dfeedf00dfeed"
     with pytest.raises(JudgeError):
         read_verdicts(text.replace(nonce, ""), nonce, criteria)
     before = " ".join(text.split()).replace(nonce, "")
-    assert read_verdicts(f"{before}\n{nonce} verdict: {choice}\n", nonce, criteria) == {"verdict": choice}
+    assert read_verdicts(f"{before}\n{nonce} verdict: {choice}\n", nonce, criteria) == {
+        "verdict": choice
+    }
 
 
 def test_the_candidate_stands_in_the_last_message_only_without_its_reasoning_and_control_tokens():
@@ -225,30 +257,55 @@ def test_the_candidate_stands_in_the_last_message_only_without_its_reasoning_and
 
 def test_a_placeholder_in_the_question_or_the_candidate_stays_text():
     with serving(always("correct")) as server:
-        judged(server, "I say {reference} and {question}", answer="SECRET", prompt="Fill in {reference} {candidate}")
+        judged(
+            server,
+            "I say {reference} and {question}",
+            answer="SECRET",
+            prompt="Fill in {reference} {candidate}",
+        )
         content = server.asked[0]["messages"][-1]["content"]
         assert content.count("SECRET") == 1
         assert "Fill in {reference} {candidate}" in content
     assert filled("{a}{b}{c}", {"a": "{b}", "b": "{a}"}) == "{b}{a}{c}"
-    with serving(always("correct")) as server, pytest.raises(RewardError, match="expected {candidate} once"):
+    with (
+        serving(always("correct")) as server,
+        pytest.raises(RewardError, match="expected {candidate} once"),
+    ):
         judged(server, "It is 42.", template="{question} {answer}")
 
 
 def test_choices_and_criterion_can_be_ones_own():
     with serving(always("polite")) as server:
-        score = judged(server, "Thank you.", criterion="Is it polite?", choices={"rude": 0, "plain": 0.5, "polite": 1})
+        score = judged(
+            server,
+            "Thank you.",
+            criterion="Is it polite?",
+            choices={"rude": 0, "plain": 0.5, "polite": 1},
+        )
         assert score == Score(1.0, "polite", "")
-        for bad in ({"a": 1}, {"a": 2, "b": 0}, {"a": 1, " b": 0}, {"CHOICE": 1, "b": 0}, ["a", "b"]):
+        for bad in (
+            {"a": 1},
+            {"a": 2, "b": 0},
+            {"a": 1, " b": 0},
+            {"CHOICE": 1, "b": 0},
+            ["a", "b"],
+        ):
             with pytest.raises(RewardError, match="two or more names"):
                 judged(server, "Thank you.", choices=bad)
 
 
-# --- canaries ------------------------------------------------------------------------------------------------------------
+# --- canaries
+# ------------------------------------------------------------------------------------------------------------
 
 
 def honest(messages):
-    said, right = candidate(messages), messages[-1]["content"].partition("[reference answer]\n")[2].split()[0]
-    return Answer(verdict_lines(messages, "correct" if said.rstrip(".").endswith(right) else "incorrect"))
+    said, right = (
+        candidate(messages),
+        messages[-1]["content"].partition("[reference answer]\n")[2].split()[0],
+    )
+    return Answer(
+        verdict_lines(messages, "correct" if said.rstrip(".").endswith(right) else "incorrect")
+    )
 
 
 def test_canaries_are_asked_at_their_rate_and_an_honest_judge_passes_them():
@@ -259,7 +316,9 @@ def test_canaries_are_asked_at_their_rate_and_an_honest_judge_passes_them():
         assert scores[-1].why == "canaries: 0 of 5 bad ones accepted, 0 of 5 good ones rejected"
 
 
-@pytest.mark.parametrize(("choice", "said"), [("correct", "accepted 8 of 8"), ("incorrect", "rejected 8 of 8")])
+@pytest.mark.parametrize(
+    ("choice", "said"), [("correct", "accepted 8 of 8"), ("incorrect", "rejected 8 of 8")]
+)
 def test_a_judge_that_always_says_the_same_stops_the_run_in_words(choice, said):
     with serving(always(choice)) as server:
         for _ in range(14):
@@ -269,7 +328,8 @@ def test_a_judge_that_always_says_the_same_stops_the_run_in_words(choice, said):
                 judged(server, "It is 42.", canary_rate=1.0)
 
 
-# --- rubric --------------------------------------------------------------------------------------------------------------
+# --- rubric
+# --------------------------------------------------------------------------------------------------------------
 
 CRITERIA = [
     {"name": "facts", "text": "Is it true?", "weight": 3, "choices": ["false", "partly", "true"]},
@@ -292,15 +352,24 @@ def each(**choices):
 
 def test_a_rubric_is_weighted_or_its_worst_or_all():
     with serving(each(facts="partly", style="yes")) as server:
-        found = {how: rubric_score(server, aggregate=how).value for how in ("weighted", "min", "all")}
+        found = {
+            how: rubric_score(server, aggregate=how).value for how in ("weighted", "min", "all")
+        }
         assert found == {"weighted": (3 * 0.5 + 1) / 4, "min": 0.5, "all": 0.0}
-        assert rubric_score(server, criteria=json.dumps(CRITERIA)).parsed == "facts: partly, style: yes"
+        assert (
+            rubric_score(server, criteria=json.dumps(CRITERIA)).parsed
+            == "facts: partly, style: yes"
+        )
     with serving(each(style="yes", facts="true")) as server:
         assert rubric_score(server, aggregate="all").value == 1.0
 
 
 def test_a_rubric_needs_every_criterion_once():
-    for wrong in ({"facts": "true"}, {"facts": "true", "style": "true"}, {"facts": "true", "Stile": "yes"}):
+    for wrong in (
+        {"facts": "true"},
+        {"facts": "true", "style": "true"},
+        {"facts": "true", "Stile": "yes"},
+    ):
         with serving(each(**wrong)) as server, pytest.raises(JudgeError):
             rubric_score(server)
     for behaviour in ECHOES.values():
@@ -320,7 +389,8 @@ def test_a_rubric_needs_every_criterion_once():
                 rubric_score(server, criteria=bad)
 
 
-# --- the endpoint --------------------------------------------------------------------------------------------------------
+# --- the endpoint
+# --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -353,7 +423,9 @@ def test_what_stays_is_not_tried_again(status):
 @pytest.mark.parametrize("date", [False, True])
 def test_retry_after_is_waited_for_and_never_beyond_the_deadline(date):
     after = email.utils.formatdate(time.time() + 2, usegmt=True) if date else "1"
-    with serving(always("x"), first=[Answer(status=429, headers={"Retry-After": after}), Answer("there")]) as server:
+    with serving(
+        always("x"), first=[Answer(status=429, headers={"Retry-After": after}), Answer("there")]
+    ) as server:
         assert asked(server).text == "there"
         assert server.times[1] - server.times[0] >= 0.9
     with serving(lambda _: Answer(b"", status=429, headers={"Retry-After": "3600"})) as server:
@@ -386,21 +458,36 @@ def test_a_spent_budget_stops_in_words():
     with serving(lambda _: Answer("ok", tokens=40)) as server:
         for _ in range(3):
             asked(server, budget=100)
-        with pytest.raises(RewardError, match="token budget of m is spent: 120 of 100 after 3 answers"):
+        with pytest.raises(
+            RewardError, match="token budget of m is spent: 120 of 100 after 3 answers"
+        ):
             asked(server, budget=100)
         assert len(server.asked) == 3
 
 
 def test_a_budget_outlives_the_worker_that_spends_it():
     with serving(lambda m: Answer(verdict_lines(m, "correct"), tokens=40)) as server:
-        args = {"model": "m", "api_key_env": None, "canary_rate": 0, "base_url": server.base_url, "budget": 100}
+        args = {
+            "model": "m",
+            "api_key_env": None,
+            "canary_rate": 0,
+            "base_url": server.base_url,
+            "budget": 100,
+        }
         rewards = Rewards([RewardSpec("judge:score", args=args)])
         for turn in range(3):
-            assert rewards.score([Sample(f"It is {turn}.", {"answer": "42"}, prompt=QUESTION)])[0].value == 1.0
+            assert (
+                rewards.score([Sample(f"It is {turn}.", {"answer": "42"}, prompt=QUESTION)])[
+                    0
+                ].value
+                == 1.0
+            )
             for worker in firewall.pool().workers():
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(worker.pid, signal.SIGKILL)
-        with pytest.raises(RewardError, match="token budget of m is spent: 120 of 100 after 3 answers"):
+        with pytest.raises(
+            RewardError, match="token budget of m is spent: 120 of 100 after 3 answers"
+        ):
             rewards.score([Sample("It is 3.", {"answer": "42"}, prompt=QUESTION)])
         assert len(server.asked) == 3
 
@@ -424,7 +511,9 @@ def test_at_most_so_many_are_asked_at_once():
 
     async def all_at_once():
         endpoint = Endpoint(server.base_url, "m", api_key_env=None, concurrency=3)
-        return await asyncio.gather(*(ask(endpoint, [{"role": "user", "content": "hi"}]) for _ in range(12)))
+        return await asyncio.gather(
+            *(ask(endpoint, [{"role": "user", "content": "hi"}]) for _ in range(12))
+        )
 
     with serving(slow) as server:
         assert len(asyncio.run(all_at_once())) == 12
@@ -447,14 +536,23 @@ def test_the_key_comes_from_the_environment_and_is_told_nowhere(monkeypatch, cap
         with pytest.raises(RewardError) as broken:
             asked(server, api_key_env="JUDGE_KEY")
         endpoint = repr(Endpoint(server.base_url, "m", api_key_env=None))
-    said = " ".join([str(caught.getrepr(style="long")), str(again.getrepr()), str(broken.value), caplog.text, endpoint])
+    said = " ".join(
+        [
+            str(caught.getrepr(style="long")),
+            str(again.getrepr()),
+            str(broken.value),
+            caplog.text,
+            endpoint,
+        ]
+    )
     # Only what the test itself says shows the key.
     assert KEY not in "".join(line for line in said.splitlines() if "KEY" not in line)
     assert KEY not in str(caught.value) + str(again.value) + caplog.text
 
 
 @pytest.mark.parametrize(
-    "url", ["", "host/v1", "ftp://h/v1", "http://user:pw@h/v1", "http://h/v1?key=x", "http://h:99999/v1"]
+    "url",
+    ["", "host/v1", "ftp://h/v1", "http://user:pw@h/v1", "http://h/v1?key=x", "http://h:99999/v1"],
 )
 def test_an_address_that_is_none_is_refused(url):
     with pytest.raises(RewardError, match="base_url"):
@@ -483,7 +581,8 @@ def test_a_batch_is_judged_together_by_name():
         rewards.check_columns(["question", "answer"])
         samples = [Sample(f"It is {n}.", {"answer": "42"}, prompt=QUESTION) for n in range(8)]
         assert [row.value for row in rewards.score(samples)] == [1.0] * 8
-        # All are asked before what one after the other would take, however slowly the worker started.
+        # All are asked before what one after the other would take, however slowly the worker
+        # started.
         assert max(server.times) - min(server.times) < 0.8 * len(samples) * 0.5
     with pytest.raises(RewardError, match="'base_url'"):
         Rewards([RewardSpec("judge:score", args=args)]).check_columns(["answer"])

@@ -1,4 +1,6 @@
-"""Adapters of every kind that PEFT has: a policy that is right by every law, or one sentence before anything is trained."""
+"""Adapters of every kind that PEFT has: a policy that is right by every law, or one sentence before
+anything is trained.
+"""
 
 import copy
 import json
@@ -31,18 +33,24 @@ Make = Callable[[], Any]
 
 
 def lora(**settings: Any) -> Make:
-    return lambda: LoraConfig(**{"task_type": "CAUSAL_LM", "r": 4, "target_modules": ALL, **settings})
+    return lambda: LoraConfig(
+        **{"task_type": "CAUSAL_LM", "r": 4, "target_modules": ALL, **settings}
+    )
 
 
 def other(name: str, **settings: Any) -> Make:
-    return lambda: getattr(peft, name)(**{"task_type": "CAUSAL_LM", "target_modules": ALL, **settings})
+    return lambda: getattr(peft, name)(
+        **{"task_type": "CAUSAL_LM", "target_modules": ALL, **settings}
+    )
 
 
 LORA: dict[str, Make] = {
     "plain": lora(),
     "rslora": lora(use_rslora=True),
     "dora": lora(use_dora=True),
-    "patterns": lora(rank_pattern={"q_proj": 2}, alpha_pattern={"v_proj": 3}, layers_to_transform=[1]),
+    "patterns": lora(
+        rank_pattern={"q_proj": 2}, alpha_pattern={"v_proj": 3}, layers_to_transform=[1]
+    ),
     "embeddings": lora(target_modules=["q_proj", "embed_tokens"]),
     "tokens": lora(trainable_token_indices=[20, 30]),
     "whole head and embeddings": lora(modules_to_save=["embed_tokens", "lm_head"]),
@@ -66,7 +74,9 @@ OTHERS: dict[str, Make] = {
     "LN_TUNING": other("LNTuningConfig", target_modules=["input_layernorm", "norm"]),
     "VBLORA": other("VBLoRAConfig", r=2, num_vectors=8, vector_length=8, topk=2),
     "ROAD": other("RoadConfig", group_size=8),
-    "TRAINABLE_TOKENS": other("TrainableTokensConfig", target_modules=["embed_tokens"], token_indices=[20, 30]),
+    "TRAINABLE_TOKENS": other(
+        "TrainableTokensConfig", target_modules=["embed_tokens"], token_indices=[20, 30]
+    ),
     "HIRA": other("HiraConfig", r=2),
     "C3A": other("C3AConfig", target_modules=["q_proj", "o_proj"], block_size=4),
     "WAVEFT": other("WaveFTConfig", n_frequency=8),
@@ -114,7 +124,8 @@ def gradient(policy: CausalLMPolicy, loss: torch.Tensor) -> torch.Tensor:
 
 def by_groups(policy: CausalLMPolicy) -> torch.Tensor:
     (prompts, there), (actions, mask) = (
-        pad(rows, 0, torch.device("cpu")) for pad, rows in ((left_pad, policy.encode(PROMPTS)), (right_pad, ACTIONS))
+        pad(rows, 0, torch.device("cpu"))
+        for pad, rows in ((left_pad, policy.encode(PROMPTS)), (right_pad, ACTIONS))
     )
     rows = Rows(torch.cat([prompts, actions], 1), torch.cat([there, mask], 1), actions.shape[1])
     return score_groups(policy.model, rows, 1.0).log_prob.sum()
@@ -125,7 +136,8 @@ SHARED = ("embeddings", "tokens", "whole head", "whole head and embeddings")
 
 
 @pytest.mark.parametrize(
-    ("kind", "tied"), [*((kind, False) for kind in LORA | OTHERS), *((kind, True) for kind in SHARED)]
+    ("kind", "tied"),
+    [*((kind, False) for kind in LORA | OTHERS), *((kind, True) for kind in SHARED)],
 )
 def test_a_kind_that_is_served_is_right_by_every_law(kind: str, tied: bool, tmp_path: Path) -> None:
     base = models.model("llama", tie_word_embeddings=tied)
@@ -183,7 +195,10 @@ def test_the_fused_head_is_used_where_it_sees_the_adapter(kind: str, tied: bool)
 
 VIRTUAL = {"target_modules": None, "num_virtual_tokens": 3}
 WRONG: dict[str, tuple[Make, str]] = {
-    "layer_replication": (lora(layer_replication=[[0, 2], [0, 2]]), "layer_replication .* not its base"),
+    "layer_replication": (
+        lora(layer_replication=[[0, 2], [0, 2]]),
+        "layer_replication .* not its base",
+    ),
     "kasa": (lora(kasa_config=KasaConfig()), "kasa_config .* not its base"),
     "pissa": (lora(init_lora_weights="pissa"), "'pissa' changes the base"),
     "olora": (lora(init_lora_weights="olora"), "'olora' changes the base"),
@@ -198,14 +213,22 @@ WRONG: dict[str, tuple[Make, str]] = {
     "lily": (other("LilyConfig"), "LILY answers a row otherwise"),
     "pvera": (other("PveraConfig", target_modules=["q_proj"]), "PVERA draws at random"),
     "shadow": (other("ShadowConfig", target_modules=None), "SHADOW has a second network"),
-    "prefix": (lambda: peft.PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3), "PREFIX_TUNING puts"),
-    "prompt": (lambda: peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3), "PROMPT_TUNING puts"),
+    "prefix": (
+        lambda: peft.PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3),
+        "PREFIX_TUNING puts",
+    ),
+    "prompt": (
+        lambda: peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3),
+        "PROMPT_TUNING puts",
+    ),
     "module_dropout": (other("LoHaConfig", r=2, module_dropout=0.5), "still random in train mode"),
 }
 
 
 @pytest.mark.parametrize("kind", WRONG)
-def test_what_would_be_wrong_is_refused_before_it_is_trained_and_when_it_is_loaded(kind: str, tmp_path: Path) -> None:
+def test_what_would_be_wrong_is_refused_before_it_is_trained_and_when_it_is_loaded(
+    kind: str, tmp_path: Path
+) -> None:
     make, sentence = WRONG[kind]
     base = models.model("llama")
     base.save_pretrained(tmp_path / "base"), models.tokenizer().save_pretrained(tmp_path / "base")
@@ -213,7 +236,9 @@ def test_what_would_be_wrong_is_refused_before_it_is_trained_and_when_it_is_load
     with pytest.raises(PolicyError, match=sentence) as caught:
         CausalLMPolicy(given, models.tokenizer())
     assert "\n" not in str(caught.value)
-    assert kind == "module_dropout" or group_path(given) is not None  # also for who asks without a policy
+    assert (
+        kind == "module_dropout" or group_path(given) is not None
+    )  # also for who asks without a policy
     given.save_pretrained(tmp_path / "adapter")
     if kind != "module_dropout":  # that is taken out, as an adapter's dropout is
         with pytest.raises(PolicyError, match=sentence):
@@ -221,24 +246,38 @@ def test_what_would_be_wrong_is_refused_before_it_is_trained_and_when_it_is_load
 
 
 def test_every_kind_of_peft_is_known() -> None:
-    virtual = {"PROMPT_TUNING", "MULTITASK_PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING", "CPT", "CARTRIDGE"}
-    assert {kind.value for kind in PeftType} - {*SERVED, *_REFUSED, *virtual} <= {"ADAMSS"}  # needs scikit-learn
+    virtual = {
+        "PROMPT_TUNING",
+        "MULTITASK_PROMPT_TUNING",
+        "P_TUNING",
+        "PREFIX_TUNING",
+        "CPT",
+        "CARTRIDGE",
+    }
+    assert {kind.value for kind in PeftType} - {*SERVED, *_REFUSED, *virtual} <= {
+        "ADAMSS"
+    }  # needs scikit-learn
     assert {"LORA", *OTHERS} == set(SERVED)
 
 
 def nested() -> Any:
-    return get_peft_model(get_peft_model(models.model("llama"), lora()()), lora()(), adapter_name="second")
+    return get_peft_model(
+        get_peft_model(models.model("llama"), lora()()), lora()(), adapter_name="second"
+    )
 
 
 def on_the_first() -> Any:
     return get_peft_model(
-        get_peft_model(models.model("llama"), lora()()).get_base_model(), lora(target_modules=["v_proj"])()
+        get_peft_model(models.model("llama"), lora()()).get_base_model(),
+        lora(target_modules=["v_proj"])(),
     )
 
 
 def of_two_kinds() -> Any:
     first = get_peft_model(models.model("llama"), lora(target_modules=["q_proj"])())
-    return get_peft_model(first.get_base_model(), peft.IA3Config(target_modules=["q_proj"], feedforward_modules=[]))
+    return get_peft_model(
+        first.get_base_model(), peft.IA3Config(target_modules=["q_proj"], feedforward_modules=[])
+    )
 
 
 def beside() -> Any:
@@ -267,7 +306,9 @@ def test_a_second_adapter_is_refused(make: Callable[[], Any], sentence: str) -> 
         CausalLMPolicy(make(), models.tokenizer())
 
 
-def test_an_adapter_that_changes_its_base_is_seen_though_no_setting_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_adapter_that_changes_its_base_is_seen_though_no_setting_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """What PEFT may do tomorrow: the base is looked at before and after."""
     stock = get_peft_model
 
@@ -282,7 +323,9 @@ def test_an_adapter_that_changes_its_base_is_seen_though_no_setting_says_so(monk
 
 
 def test_layers_that_share_weights_are_not_merged_each_with_its_own_part() -> None:
-    """Zamba's blocks share their weights, and each has an adapter of its own: their sum would be every block's."""
+    """Zamba's blocks share their weights, and each has an adapter of its own: their sum would be
+    every block's.
+    """
     network = build.build(build.small("zamba"))
     policy = CausalLMPolicy(network, models.tokenizer(alphabet=build.ALPHABET), lora={"r": 4})
     with pytest.raises(PolicyError, match="shared by several layers"):
@@ -298,18 +341,25 @@ def test_an_adapter_that_touches_neither_embeddings_nor_head_is_merged_into_a_ba
     expected = policy.log_prob(prompts, actions)[0].detach()
     merged = policy.merge()
     assert merged.model.get_output_embeddings().weight is merged.model.get_input_embeddings().weight
-    assert bare(policy.model).get_output_embeddings().weight is bare(policy.model).get_input_embeddings().weight
+    assert (
+        bare(policy.model).get_output_embeddings().weight
+        is bare(policy.model).get_input_embeddings().weight
+    )
     merged.rehearse()
     merged.save(tmp_path / "merged")
     again = CausalLMPolicy.load(tmp_path / "merged")
     assert again.model.get_output_embeddings().weight is again.model.get_input_embeddings().weight
-    torch.testing.assert_close(again.log_prob(prompts, actions)[0].detach(), expected, atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        again.log_prob(prompts, actions)[0].detach(), expected, atol=1e-4, rtol=0
+    )
 
 
 def test_full_weights_that_could_not_be_loaded_again_are_refused_when_saving_is_rehearsed() -> None:
     network = build.build(build.small("gemma3"))
     network.config.tie_word_embeddings = False  # the head is left out of the file all the same
-    with pytest.raises(PolicyError, match="could not be loaded again once it is saved .*lm_head.weight"):
+    with pytest.raises(
+        PolicyError, match="could not be loaded again once it is saved .*lm_head.weight"
+    ):
         CausalLMPolicy(network, cases.words()).rehearse()
 
 
@@ -342,17 +392,27 @@ def base_too(model: Any) -> None:
     [
         (off, "its adapter is switched off; expected enable_adapter_layers"),
         (elsewhere, r"the active adapter is ref; expected set_adapter\('default'\)"),
-        (base_too, r"weights of its base are to be trained too \(base_model\.model\.model\.norm\.weight, 1 in all\)"),
+        (
+            base_too,
+            (
+                r"weights of its base are to be trained too"
+                r" \(base_model\.model\.model\.norm\.weight, 1 in all\)"
+            ),
+        ),
     ],
 )
-def test_an_adapter_that_is_not_what_acts_and_is_trained_is_refused(change: Any, sentence: str) -> None:
+def test_an_adapter_that_is_not_what_acts_and_is_trained_is_refused(
+    change: Any, sentence: str
+) -> None:
     model = moved_lora()
     change(model)
     with pytest.raises(PolicyError, match=sentence):
         CausalLMPolicy(model, models.tokenizer())
 
 
-def test_an_adapter_that_was_brought_to_16_bits_is_its_own_reference_and_rehearsed(tmp_path: Path) -> None:
+def test_an_adapter_that_was_brought_to_16_bits_is_its_own_reference_and_rehearsed(
+    tmp_path: Path,
+) -> None:
     model = moved_lora().to(torch.bfloat16)
     pi = CausalLMPolicy(model, models.tokenizer())
     pi.rehearse()
@@ -366,11 +426,16 @@ def test_a_setting_that_the_installed_peft_would_leave_out_is_refused(tmp_path: 
     model = moved_lora()
     model.save_pretrained(str(tmp_path / "adapter"))
     file = tmp_path / "adapter" / "adapter_config.json"
-    content = json.loads(file.read_text()) | {"base_model_name_or_path": str(tmp_path / "base"), "use_warp": False}
+    content = json.loads(file.read_text()) | {
+        "base_model_name_or_path": str(tmp_path / "base"),
+        "use_warp": False,
+    }
     file.write_text(json.dumps(content | {"warp_size": 16, "warp_config": None}))
     CausalLMPolicy.load(tmp_path / "base", adapter=tmp_path / "adapter")
     file.write_text(json.dumps(content | {"use_warp": True}))
-    with pytest.raises(PolicyError, match="its use_warp is True, which the installed PEFT does not know"):
+    with pytest.raises(
+        PolicyError, match="its use_warp is True, which the installed PEFT does not know"
+    ):
         CausalLMPolicy.load(tmp_path / "base", adapter=tmp_path / "adapter")
 
 
@@ -380,10 +445,15 @@ def test_a_setting_that_the_installed_peft_would_leave_out_is_refused(tmp_path: 
         ({"trainable_token_indices": [5000]}, "no adapter fits the model .*out of bounds"),
         ({"target_modules": "(q_proj"}, "no adapter fits the model .*unterminated subpattern"),
         ({"rank_pattern": {"(q": 2}}, "no adapter fits the model .*unterminated subpattern"),
-        ({"modules_to_save": ["lm_haed"]}, "modules_to_save name 'lm_haed', .*did you mean 'lm_head'"),
+        (
+            {"modules_to_save": ["lm_haed"]},
+            "modules_to_save name 'lm_haed', .*did you mean 'lm_head'",
+        ),
     ],
 )
-def test_settings_that_fit_nothing_are_one_sentence(settings: dict[str, Any], sentence: str) -> None:
+def test_settings_that_fit_nothing_are_one_sentence(
+    settings: dict[str, Any], sentence: str
+) -> None:
     with pytest.raises(PolicyError, match=sentence) as caught:
         CausalLMPolicy(models.model("llama"), models.tokenizer(), lora={"r": 4, **settings})
     assert "\n" not in str(caught.value)

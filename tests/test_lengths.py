@@ -1,4 +1,6 @@
-"""π is a function of its context alone: whatever the lengths around it, and beyond every length that a configuration names."""
+"""π is a function of its context alone: whatever the lengths around it, and beyond every length
+that a configuration names.
+"""
 
 import warnings
 from pathlib import Path
@@ -33,13 +35,22 @@ LONGROPE: dict[str, Any] = {
 }
 PLAIN = {"rope_type": "default", "rope_theta": 100.0}
 DYNAMIC = {"rope_type": "dynamic", "factor": 4.0, "rope_theta": 10000.0}
-GEMMA = {"sliding_window": 4, "layer_types": ["sliding_attention", "full_attention"], "query_pre_attn_scalar": 8}
+GEMMA = {
+    "sliding_window": 4,
+    "layer_types": ["sliding_attention", "full_attention"],
+    "query_pre_attn_scalar": 8,
+}
 PHIMOE = {"num_local_experts": 4, "num_experts_per_tok": 2}
 LLAMA4 = {
     "attn_temperature_tuning": True, "floor_scale": SWITCH, "attn_scale": 0.5, "attention_chunk_size": 8,
     "no_rope_layers": [1, 0], "num_local_experts": 2, "intermediate_size_mlp": 32, "interleave_moe_layer_step": 2,
 }  # fmt: skip
-YARN = {"rope_type": "yarn", "factor": 4.0, "rope_theta": 10000.0, "original_max_position_embeddings": SWITCH}
+YARN = {
+    "rope_type": "yarn",
+    "factor": 4.0,
+    "rope_theta": 10000.0,
+    "original_max_position_embeddings": SWITCH,
+}
 YARN |= {"beta_fast": 32.0, "beta_slow": 1.0, "mscale": 1.0, "mscale_all_dim": 1.0}
 
 KINDS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -59,10 +70,17 @@ PROMPTS = [[20, 30, 40, 50, 60], [*range(20, 30)], [33], [*range(40, 65)], [20, 
 
 def network(kind: str, **changes: Any) -> PreTrainedModel:
     model_type, settings = KINDS[kind]
-    shared = {**models._SMALL, "head_dim": 8, "vocab_size": len(models.SPECIAL) + len(models.ALPHABET), **TOKENS}
+    shared = {
+        **models._SMALL,
+        "head_dim": 8,
+        "vocab_size": len(models.SPECIAL) + len(models.ALPHABET),
+        **TOKENS,
+    }
     with torch.random.fork_rng(), warnings.catch_warnings():
         torch.manual_seed(0)
-        config = AutoConfig.for_model(model_type, **{**shared, "max_position_embeddings": 64, **settings, **changes})
+        config = AutoConfig.for_model(
+            model_type, **{**shared, "max_position_embeddings": 64, **settings, **changes}
+        )
         return AutoModelForCausalLM.from_config(config).train()
 
 
@@ -100,8 +118,12 @@ def test_the_next_token_s_distribution_is_that_of_its_prompt_alone(kind: str) ->
     pi = policy(kind)
     found = pi.distribution(PROMPTS).logits
     with torch.no_grad():
-        expected = torch.stack([pi.model(torch.tensor([ids]), use_cache=False).logits[0, -1] for ids in PROMPTS])
-    torch.testing.assert_close(torch.log_softmax(found, -1), torch.log_softmax(expected, -1), atol=1e-4, rtol=0)
+        expected = torch.stack(
+            [pi.model(torch.tensor([ids]), use_cache=False).logits[0, -1] for ids in PROMPTS]
+        )
+    torch.testing.assert_close(
+        torch.log_softmax(found, -1), torch.log_softmax(expected, -1), atol=1e-4, rtol=0
+    )
 
 
 def gradient(pi: CausalLMPolicy, loss: torch.Tensor) -> torch.Tensor:
@@ -117,7 +139,10 @@ def test_by_groups_rows_on_both_sides_have_the_gradient_of_each_alone(kind: str)
     actions = [[50 + row, *range(30, 40)] for row in range(len(PROMPTS))]
     together, mask = pi.score(PROMPTS, actions, padded=False)
     found = gradient(pi, together.log_prob[mask].sum())
-    alone = [pi.score([p], [a], padded=True)[0].log_prob.sum() for p, a in zip(PROMPTS, actions, strict=True)]
+    alone = [
+        pi.score([p], [a], padded=True)[0].log_prob.sum()
+        for p, a in zip(PROMPTS, actions, strict=True)
+    ]
     torch.testing.assert_close(found, gradient(pi, sum(alone)), atol=1e-3, rtol=1e-4)
 
 
@@ -126,7 +151,12 @@ LORA = {"r": 4, "target_modules": ["q_proj", "v_proj"], "init_lora_weights": Fal
 
 @pytest.mark.parametrize(
     ("kind", "path", "lora"),
-    [("llama", "group", None), ("llama", "group", LORA), ("phi3", "stock", None), ("llama4", "stock", None)],
+    [
+        ("llama", "group", None),
+        ("llama", "group", LORA),
+        ("phi3", "stock", None),
+        ("llama4", "stock", None),
+    ],
 )
 def test_an_update_on_both_sides_is_the_gradient_of_each_row_alone(
     tmp_path: Path, kind: str, path: str, lora: dict[str, Any] | None
@@ -137,11 +167,17 @@ def test_an_update_on_both_sides_is_the_gradient_of_each_row_alone(
     parameters = [p for p in pi.model.parameters() if p.requires_grad]
     start = [p.detach().clone() for p in parameters]
     questions = ("1+1", "1+2+3+4+5+6+7", "2+2")
-    settings: dict[str, Any] = {"max_completion_length": 14, "loss_type": "grpo", "router_aux_loss_coef": 0.0}
+    settings: dict[str, Any] = {
+        "max_completion_length": 14,
+        "loss_type": "grpo",
+        "router_aux_loss_coef": 0.0,
+    }
     trainer = training.trainer(tmp_path, pi, chat=False, questions=questions, **settings)
     kept: dict[str, Any] = {}
     wrapped = trainer._generate_and_score_completions
-    trainer._generate_and_score_completions = lambda inputs: kept.setdefault("output", wrapped(inputs))  # type: ignore[method-assign]
+    trainer._generate_and_score_completions = lambda inputs: kept.setdefault(
+        "output", wrapped(inputs)
+    )  # type: ignore[method-assign]
     trainer.train()
     assert trainer.path.startswith(path)
     assert trainer.parity is not None
@@ -154,7 +190,8 @@ def test_an_update_on_both_sides_is_the_gradient_of_each_row_alone(
     output = kept["output"]
     for row, advantage in enumerate(output["advantages"]):
         prompt, action = (
-            output[f"{side}_ids"][row][output[f"{side}_mask"][row].bool()].tolist() for side in ("prompt", "completion")
+            output[f"{side}_ids"][row][output[f"{side}_mask"][row].bool()].tolist()
+            for side in ("prompt", "completion")
         )
         log_prob, _ = pi.log_prob([prompt], [action])
         (-log_prob.mean() * advantage / len(output["advantages"])).backward()
@@ -163,10 +200,15 @@ def test_an_update_on_both_sides_is_the_gradient_of_each_row_alone(
         torch.testing.assert_close(step, expected, atol=1e-5, rtol=1e-4)
 
 
-def test_dynamic_frequencies_are_served_where_they_stand_still_and_refused_beyond(tmp_path: Path) -> None:
+def test_dynamic_frequencies_are_served_where_they_stand_still_and_refused_beyond(
+    tmp_path: Path,
+) -> None:
     words = models.tokenizer(alphabet=training.ALPHABET)
     pi = CausalLMPolicy(
-        models.model("llama", vocab_size=len(words), rope_parameters=DYNAMIC, max_position_embeddings=20), words
+        models.model(
+            "llama", vocab_size=len(words), rope_parameters=DYNAMIC, max_position_embeddings=20
+        ),
+        words,
     )
     short, long = ([5, 6, 7], [8, 9, 10]), ([5] * 14, [6] * 6)
     before, _ = pi.log_prob([short[0]], [short[1]])
@@ -183,11 +225,24 @@ def test_dynamic_frequencies_are_served_where_they_stand_still_and_refused_beyon
 
 
 class Longest(GPT2LMHeadModel):
-    """Its logits are colder where the longest row of the pass is above a length that its configuration names."""
+    """Its logits are colder where the longest row of the pass is above a length that its
+    configuration names.
+    """
 
-    def forward(self, input_ids, attention_mask=None, position_ids=None, past_key_values=None, use_cache=None):
+    def forward(
+        self,
+        input_ids,
+        attention_mask=None,
+        position_ids=None,
+        past_key_values=None,
+        use_cache=None,
+    ):
         output = super().forward(
-            input_ids, past_key_values, attention_mask, position_ids=position_ids, use_cache=use_cache
+            input_ids,
+            past_key_values,
+            attention_mask,
+            position_ids=position_ids,
+            use_cache=use_cache,
         )
         if position_ids is not None and int(position_ids.max()) >= self.config.seq_length:
             output.logits = output.logits * 0.8
@@ -197,9 +252,20 @@ class Longest(GPT2LMHeadModel):
 class Columns(GPT2LMHeadModel):
     """Its logits are colder in columns beyond a length that its configuration names."""
 
-    def forward(self, input_ids, attention_mask=None, position_ids=None, past_key_values=None, use_cache=None):
+    def forward(
+        self,
+        input_ids,
+        attention_mask=None,
+        position_ids=None,
+        past_key_values=None,
+        use_cache=None,
+    ):
         output = super().forward(
-            input_ids, past_key_values, attention_mask, position_ids=position_ids, use_cache=use_cache
+            input_ids,
+            past_key_values,
+            attention_mask,
+            position_ids=position_ids,
+            use_cache=use_cache,
         )
         width = (input_ids if attention_mask is None else attention_mask).shape[1]
         column = torch.arange(width - input_ids.shape[1], width)[:, None]
@@ -208,13 +274,18 @@ class Columns(GPT2LMHeadModel):
 
 
 @pytest.mark.parametrize("kind", [Longest, Columns])
-def test_what_cannot_be_one_policy_beyond_a_named_length_is_refused_before_it_trains(kind: Any, tmp_path: Path) -> None:
+def test_what_cannot_be_one_policy_beyond_a_named_length_is_refused_before_it_trains(
+    kind: Any, tmp_path: Path
+) -> None:
     words = models.tokenizer(alphabet=training.ALPHABET)
     config = models.model("gpt2", vocab_size=len(words)).config
     config.seq_length = 24
     pi = CausalLMPolicy(kind(config).train(), words)
     pi.act([[5, 6, 7]], max_new_tokens=20)
-    sentence = f"{kind.__name__} reads a row around 24 tokens.*expected prompt and completion of at most 24 tokens"
+    sentence = (
+        f"{kind.__name__} reads a row around 24 tokens.*expected prompt and completion of at most"
+        " 24 tokens"
+    )
     with pytest.raises(PolicyError, match=sentence):
         training.trainer(tmp_path, pi, chat=False, max_completion_length=30)
     for _ in range(2):
@@ -227,9 +298,13 @@ def test_what_cannot_be_one_policy_beyond_a_named_length_is_refused_before_it_tr
 def test_a_stage_that_reads_whole_rows_refuses_those_that_cross(tmp_path: Path) -> None:
     words = models.tokenizer(alphabet=training.ALPHABET)
     pi = CausalLMPolicy(network("llama", vocab_size=len(words)), words)
-    args = sft_config({"max_steps": 1, "use_cpu": True, "bf16": False}, folder=tmp_path, seed=0, target="cpu")
+    args = sft_config(
+        {"max_steps": 1, "use_cpu": True, "bf16": False}, folder=tmp_path, seed=0, target="cpu"
+    )
     rows = [Demonstration("1+1", "2", "a"), Demonstration("1+2+3+4+5+6+7", "28", "b")]
-    with pytest.raises(PolicyError, match=r"sft: row 1 has 16 tokens, and above 12 .*max_length: 12"):
+    with pytest.raises(
+        PolicyError, match=r"sft: row 1 has 16 tokens, and above 12 .*max_length: 12"
+    ):
         warm_start(pi, rows, [], args, tmp_path / "out", {})
 
 
@@ -255,7 +330,8 @@ def test_a_sampler_that_pads_rows_is_refused_where_rows_cross(kind: str, tmp_pat
     pi = CausalLMPolicy(network(kind, vocab_size=len(words)), words)
     training.trainer(tmp_path, pi, chat=False, max_completion_length=6, top_p=0.9)
     with pytest.raises(
-        PolicyError, match="columns of its whole batch when TRL samples; expected the policy's own sampler"
+        PolicyError,
+        match="columns of its whole batch when TRL samples; expected the policy's own sampler",
     ):
         training.trainer(tmp_path, pi, chat=False, max_completion_length=14, top_p=0.9)
 
@@ -277,7 +353,9 @@ def test_a_context_of_less_than_nothing_is_none() -> None:
 def test_the_context_is_known_by_every_name_that_models_have_for_it(tmp_path: Path) -> None:
     """MPT calls it max_seq_len, and its biases reach no further."""
     words = training.policy().tokenizer
-    pi = CausalLMPolicy(build.build(build.small("mpt", vocab_size=len(words), max_seq_len=24)), words)
+    pi = CausalLMPolicy(
+        build.build(build.small("mpt", vocab_size=len(words), max_seq_len=24)), words
+    )
     assert pi.context == 24
     pi.log_prob([[5] * 14], [[6] * 10])
     with pytest.raises(PolicyError, match="row 0 has 30 tokens; the model's context is 24"):
@@ -291,11 +369,26 @@ def test_the_context_is_known_by_every_name_that_models_have_for_it(tmp_path: Pa
 class Breaks(GPT2LMHeadModel):
     """It has a table that ends at a length that its configuration names, by a name of its own."""
 
-    def forward(self, input_ids, attention_mask=None, position_ids=None, past_key_values=None, use_cache=None):
-        if (input_ids if attention_mask is None else attention_mask).shape[1] > self.config.table_length:
-            raise RuntimeError("The size of tensor a (24) must match the size of tensor b (25)\nmore of it")
+    def forward(
+        self,
+        input_ids,
+        attention_mask=None,
+        position_ids=None,
+        past_key_values=None,
+        use_cache=None,
+    ):
+        if (input_ids if attention_mask is None else attention_mask).shape[
+            1
+        ] > self.config.table_length:
+            raise RuntimeError(
+                "The size of tensor a (24) must match the size of tensor b (25)\nmore of it"
+            )
         return super().forward(
-            input_ids, past_key_values, attention_mask, position_ids=position_ids, use_cache=use_cache
+            input_ids,
+            past_key_values,
+            attention_mask,
+            position_ids=position_ids,
+            use_cache=use_cache,
         )
 
 
@@ -306,7 +399,8 @@ def test_a_model_that_fails_beyond_a_named_length_is_refused_in_words() -> None:
     pi = CausalLMPolicy(Breaks(config).train(), words)
     pi.act([[5, 6, 7]], max_new_tokens=20)
     sentence = (
-        r"Breaks cannot read a row around 24 tokens.*tensor b \(25\)\); expected prompt and completion of at most 24"
+        r"Breaks cannot read a row around 24 tokens.*tensor b \(25\)\); expected prompt and"
+        r" completion of at most 24"
     )
     with pytest.raises(PolicyError, match=sentence):
         pi.act([[5, 6, 7]], max_new_tokens=30)
@@ -327,8 +421,12 @@ SPARSE: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("model_type", SPARSE)
-def test_attention_that_chooses_its_tokens_is_served_while_it_reads_all_and_refused_beyond(model_type: str) -> None:
-    """Scores that are tied are chosen among by where a row stands, so that padding moves a token's distribution."""
+def test_attention_that_chooses_its_tokens_is_served_while_it_reads_all_and_refused_beyond(
+    model_type: str,
+) -> None:
+    """Scores that are tied are chosen among by where a row stands, so that padding moves a token's
+    distribution.
+    """
     network = build.build(build.small(model_type, **SPARSE[model_type]), seed=2)
     pi = CausalLMPolicy(network, cases.words())
     ids = [5 + i * 7 % 25 for i in range(34)]
@@ -338,10 +436,14 @@ def test_attention_that_chooses_its_tokens_is_served_while_it_reads_all_and_refu
     torch.testing.assert_close(found[mask], torch.cat(expected), atol=1e-4, rtol=1e-4)
     chosen = pi.act(prompts, max_new_tokens=6, greedy=True)
     expected = [plain(pi.model, p, a) for p, a in zip(prompts, chosen.value, strict=True)]
-    torch.testing.assert_close(chosen.log_prob[chosen.mask], torch.cat(expected), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(
+        chosen.log_prob[chosen.mask], torch.cat(expected), atol=1e-4, rtol=1e-4
+    )
     half = CausalLMPolicy(network.bfloat16(), cases.words())  # whose rounding would hide it
     for policy in (pi, half):
-        with pytest.raises(PolicyError, match="reads at most 20 tokens .*at most 20 tokens together, not 21"):
+        with pytest.raises(
+            PolicyError, match="reads at most 20 tokens .*at most 20 tokens together, not 21"
+        ):
             policy.log_prob([ids[:15]], [ids[:6]])
         with pytest.raises(PolicyError, match="at most 20 tokens together, not 23"):
             policy.act([ids[:3]], max_new_tokens=20)
@@ -349,8 +451,12 @@ def test_attention_that_chooses_its_tokens_is_served_while_it_reads_all_and_refu
 
 def test_a_stage_refuses_rows_that_attention_would_choose_among(tmp_path: Path) -> None:
     words = models.tokenizer(alphabet=training.ALPHABET)
-    pi = CausalLMPolicy(build.build(build.small("hy_v4", vocab_size=len(words), index_topk=12)), words)
-    args = sft_config({"max_steps": 1, "use_cpu": True, "bf16": False}, folder=tmp_path, seed=0, target="cpu")
+    pi = CausalLMPolicy(
+        build.build(build.small("hy_v4", vocab_size=len(words), index_topk=12)), words
+    )
+    args = sft_config(
+        {"max_steps": 1, "use_cpu": True, "bf16": False}, folder=tmp_path, seed=0, target="cpu"
+    )
     rows = [Demonstration("1+1", "2", "a"), Demonstration("1+2+3+4+5+6+7", "28", "b")]
     with pytest.raises(PolicyError, match=r"sft: the model reads at most 12 tokens.*not 16"):
         warm_start(pi, rows, [], args, tmp_path / "out", {})

@@ -1,4 +1,6 @@
-"""One process writes a run: the system's lock says which, whatever the file says and however its holder ended."""
+"""One process writes a run: the system's lock says which, whatever the file says and however its
+holder ended.
+"""
 
 import contextlib
 import json
@@ -42,7 +44,9 @@ def holder() -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
 
     def start(path: Path, *more: str) -> "subprocess.Popen[str]":
         command = [sys.executable, "-c", HOLDER, str(path), *more]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, text=True, start_new_session=True
+        )
         started.append(process)
         assert process.stdout is not None and process.stdout.readline() == "held\n"
         return process
@@ -54,7 +58,9 @@ def holder() -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
         process.communicate()
 
 
-def test_a_run_that_another_process_writes_is_refused_and_the_sentence_names_it(tmp_path: Path, holder: Any) -> None:
+def test_a_run_that_another_process_writes_is_refused_and_the_sentence_names_it(
+    tmp_path: Path, holder: Any
+) -> None:
     path = tmp_path / "run"
     process = holder(path)
     for content in (None, "", "garbage", "999999999"):  # whatever becomes of the text
@@ -73,7 +79,9 @@ def test_a_run_that_another_process_writes_is_refused_and_the_sentence_names_it(
     assert holds(Run.create(path, RECIPE).path)
 
 
-def test_a_lock_ends_with_its_process_though_a_fork_of_it_lives(tmp_path: Path, holder: Any) -> None:
+def test_a_lock_ends_with_its_process_though_a_fork_of_it_lives(
+    tmp_path: Path, holder: Any
+) -> None:
     process = holder(tmp_path / "run", "fork")
     process.kill()
     process.wait()
@@ -89,7 +97,9 @@ def test_a_lock_ends_with_its_process_though_a_fork_of_it_lives(tmp_path: Path, 
     ["", "garbage \x00", "{}", "[]", '{"process": null, "host": 3}', str(os.getppid()), f"{os.getppid()} {platform.node()}",
      json.dumps({"process": os.getppid(), "host": platform.node(), "since": "2026-01-01T00:00:00+0000"})],
 )  # fmt: skip
-def test_a_lock_that_nobody_holds_is_taken_over_though_its_number_lives_again(tmp_path: Path, content: str) -> None:
+def test_a_lock_that_nobody_holds_is_taken_over_though_its_number_lives_again(
+    tmp_path: Path, content: str
+) -> None:
     run = Run.create(tmp_path / "run", RECIPE)
     release(run.path)
     (run.path / LOCK).write_text(content)
@@ -97,7 +107,9 @@ def test_a_lock_that_nobody_holds_is_taken_over_though_its_number_lives_again(tm
     assert Run.create(run.path, RECIPE).manifest["status"] == "running"
 
 
-@pytest.mark.parametrize("content", ["12 elsewhere", '{"process": 12, "host": "elsewhere", "since": "2026-01-01"}'])
+@pytest.mark.parametrize(
+    "content", ["12 elsewhere", '{"process": 12, "host": "elsewhere", "since": "2026-01-01"}']
+)
 def test_a_run_of_another_host_is_refused_with_the_way_out(tmp_path: Path, content: str) -> None:
     run = Run.create(tmp_path / "run", RECIPE)
     release(run.path)
@@ -105,7 +117,8 @@ def test_a_run_of_another_host_is_refused_with_the_way_out(tmp_path: Path, conte
     (run.path / LOCK).write_text(content)
     assert is_live(run.path)
     with pytest.raises(
-        RunError, match=rf"was taken by process 12 on elsewhere.*; if it is gone, delete {run.path / LOCK}"
+        RunError,
+        match=rf"was taken by process 12 on elsewhere.*; if it is gone, delete {run.path / LOCK}",
     ):
         Run.create(run.path, RECIPE)
     assert (run.path / LOCK).read_text() == content
@@ -113,7 +126,9 @@ def test_a_run_of_another_host_is_refused_with_the_way_out(tmp_path: Path, conte
     assert holds(Run.create(run.path, RECIPE).path)
 
 
-def test_a_finished_run_leaves_no_lock_and_one_of_this_process_is_not_taken_twice(tmp_path: Path) -> None:
+def test_a_finished_run_leaves_no_lock_and_one_of_this_process_is_not_taken_twice(
+    tmp_path: Path,
+) -> None:
     run = Run.create(tmp_path / "run", RECIPE)
     with pytest.raises(RunError, match="already holds a run"):
         Run.create(run.path, RECIPE)
@@ -122,7 +137,8 @@ def test_a_finished_run_leaves_no_lock_and_one_of_this_process_is_not_taken_twic
     assert holds(Run.create(run.path, RECIPE).path)
 
 
-# --- starts that were killed ----------------------------------------------------------------------------------------
+# --- starts that were killed
+# ----------------------------------------------------------------------------------------
 
 KILLED = """
 import os, signal, sys
@@ -144,7 +160,10 @@ Run.create(Path(sys.argv[1]), {"name": "x", "seed": 3})
 @pytest.mark.parametrize("write", [1, 2], ids=["before the recipe", "between recipe and manifest"])
 def test_a_start_that_was_killed_makes_room_for_the_next(tmp_path: Path, write: int) -> None:
     path = tmp_path / "run"
-    assert subprocess.run([sys.executable, "-c", KILLED, str(path), str(write)]).returncode == -signal.SIGKILL
+    assert (
+        subprocess.run([sys.executable, "-c", KILLED, str(path), str(write)]).returncode
+        == -signal.SIGKILL
+    )
     assert (path / "recipe.yaml").exists() == (write == 2) and not (path / "manifest.json").exists()
     (path / "notes.txt").write_text("mine")
     run = Run.create(path, {**RECIPE, "seed": 4})
@@ -154,7 +173,8 @@ def test_a_start_that_was_killed_makes_room_for_the_next(tmp_path: Path, write: 
     }  # fmt: skip
 
 
-# --- races ----------------------------------------------------------------------------------------------------------
+# --- races
+# ----------------------------------------------------------------------------------------------------------
 
 RACERS, ROUNDS, CREATIONS, SWEEPS = 4, 300, 12, 60
 
@@ -177,7 +197,9 @@ def race(path: Path, rounds: int, create: bool, start: Any, end: Any, wins: Any,
 
 def run_together(target: Any, *arguments: Any) -> None:
     context: SpawnContext = multiprocessing.get_context("spawn")
-    racers: list[SpawnProcess] = [context.Process(target=target, args=(*arguments, me)) for me in range(1, RACERS + 1)]
+    racers: list[SpawnProcess] = [
+        context.Process(target=target, args=(*arguments, me)) for me in range(1, RACERS + 1)
+    ]
     for racer in racers:
         racer.start()
     for racer in racers:
@@ -185,8 +207,12 @@ def run_together(target: Any, *arguments: Any) -> None:
     assert [racer.exitcode for racer in racers] == [0] * RACERS
 
 
-@pytest.mark.parametrize(("rounds", "create"), [(ROUNDS, False), (CREATIONS, True)], ids=["locks", "starts"])
-def test_of_many_that_claim_one_stale_lock_exactly_one_wins(tmp_path: Path, rounds: int, create: bool) -> None:
+@pytest.mark.parametrize(
+    ("rounds", "create"), [(ROUNDS, False), (CREATIONS, True)], ids=["locks", "starts"]
+)
+def test_of_many_that_claim_one_stale_lock_exactly_one_wins(
+    tmp_path: Path, rounds: int, create: bool
+) -> None:
     stale = json.dumps({"process": 2**22 - 1, "host": platform.node(), "since": "2026-01-01"})
     for number in range(rounds):
         if create:
@@ -196,17 +222,25 @@ def test_of_many_that_claim_one_stale_lock_exactly_one_wins(tmp_path: Path, roun
         (tmp_path / f"{number}" / LOCK).write_text(random.choice(["", "garbage", stale]))
     context = multiprocessing.get_context("spawn")
     wins = context.Array("i", rounds + 1)
-    run_together(race, tmp_path, rounds, create, context.Barrier(RACERS), context.Barrier(RACERS), wins)
+    run_together(
+        race, tmp_path, rounds, create, context.Barrier(RACERS), context.Barrier(RACERS), wins
+    )
     assert list(wins[:rounds]) == [1] * rounds
 
 
-def test_who_looks_at_a_folder_that_another_deletes_meanwhile_sees_nothing_in_it(tmp_path: Path) -> None:
+def test_who_looks_at_a_folder_that_another_deletes_meanwhile_sees_nothing_in_it(
+    tmp_path: Path,
+) -> None:
     path = Run.create(tmp_path / "run", RECIPE).path
     release(path)
     deleted = []
 
     def delete_when_opened(event: str, arguments: tuple[Any, ...]) -> None:
-        if not deleted and event in ("os.scandir", "os.listdir") and Path(arguments[0]) == path / "checkpoints":
+        if (
+            not deleted
+            and event in ("os.scandir", "os.listdir")
+            and Path(arguments[0]) == path / "checkpoints"
+        ):
             deleted.append(arguments[0])
             (path / "checkpoints").rmdir()
 

@@ -1,7 +1,9 @@
-"""The eight losses of GRPOConfig against values computed by hand, both signs of advantage, with clipping active.
+"""The eight losses of GRPOConfig against values computed by hand, both signs of advantage, with
+clipping active.
 
-Every case has two completions of two tokens (the second one shorter by a mask) and literal ratios; the expected numbers were
-worked out on paper from the formula in each docstring line and are written as arithmetic on literals.
+Every case has two completions of two tokens (the second one shorter by a mask) and literal ratios;
+the expected numbers were worked out on paper from the formula in each docstring line and are
+written as arithmetic on literals.
 """
 
 import math
@@ -18,9 +20,13 @@ ADVANTAGES = [2.0, -1.0]
 MASK = [[1, 1], [1, 0]]
 LENGTH = 4  # max_completion_length, the constant of dr_grpo
 LOG_PROB = [[-1.0, -2.0], [-0.5, -3.0]]
-SHIFTED = [[-2.0, -0.9], [-3.0, -0.7]]  # the same rows, each token given the log-probability of its neighbour
+SHIFTED = [
+    [-2.0, -0.9],
+    [-3.0, -0.7],
+]  # the same rows, each token given the log-probability of its neighbour
 
-# min(ratio * A, clip(ratio, .8, 1.2) * A): row 0 (A = 2) 1.5 -> 1.2 * 2 = 2.4; .5 * 2 = 1.0; row 1 (A = -1) .6 -> .8 * -1
+# min(ratio * A, clip(ratio, .8, 1.2) * A): row 0 (A = 2) 1.5 -> 1.2 * 2 = 2.4; .5 * 2 = 1.0; row 1
+# (A = -1) .6 -> .8 * -1
 CLIPPED = [[2.4, 1.0], [-0.8]]
 
 
@@ -28,12 +34,17 @@ def sigmoid(x: float) -> float:
     return 1 / (1 + math.exp(-x))
 
 
-SAPO = [[4 / 1.0 * sigmoid(1.0 * 0.5) * 2, 4 / 1.0 * sigmoid(1.0 * -0.5) * 2], [4 / 1.05 * sigmoid(1.05 * -0.4) * -1]]
+SAPO = [
+    [4 / 1.0 * sigmoid(1.0 * 0.5) * 2, 4 / 1.0 * sigmoid(1.0 * -0.5) * 2],
+    [4 / 1.05 * sigmoid(1.05 * -0.4) * -1],
+]
 # CISPO: min(ratio, epsilon_high = 1.4), held constant, times A log π
 CISPO = [[1.4 * 2 * -1.0, 0.5 * 2 * -2.0], [0.6 * -1 * -0.5]]
-# sequence level: the geometric mean of the ratios, sqrt(1.5 * .5) = .8660 (inside the clip), and .6 -> .8 at A = -1
+# sequence level: the geometric mean of the ratios, sqrt(1.5 * .5) = .8660 (inside the clip), and .6
+# -> .8 at A = -1
 SEQUENCE = [math.sqrt(1.5 * 0.5) * 2, -0.8]
-# VESPO: w^k exp(lambda (1 - w)) with w the product of the ratios: .75 (k, lambda = 2, 3) and .6 (k, lambda = 3, 2)
+# VESPO: w^k exp(lambda (1 - w)) with w the product of the ratios: .75 (k, lambda = 2, 3) and .6 (k,
+# lambda = 3, 2)
 PHI = [0.75**2 * math.exp(3 * (1 - 0.75)), 0.6**3 * math.exp(2 * (1 - 0.6))]
 
 EXPECTED = {
@@ -53,7 +64,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 
 def loss_of(folder: Path, loss: str, mistake: str = "") -> float:
-    """The trainer's loss for the literal batch; ``mistake`` breaks one input as a broken trainer would."""
+    """The trainer's loss for the literal batch; ``mistake`` breaks one input as a broken trainer
+    would.
+    """
     made = training.policy()
     trainer = training.trainer(
         folder, made, loss_type=loss, per_device_train_batch_size=2, num_generations=2, max_completion_length=LENGTH,

@@ -1,4 +1,6 @@
-"""The laws of the small policies: what they say of an action is what they do, and saving loses nothing."""
+"""The laws of the small policies: what they say of an action is what they do, and saving loses
+nothing.
+"""
 
 import math
 from pathlib import Path
@@ -78,9 +80,13 @@ def test_categorical_samples_follow_the_distribution() -> None:
 
 
 def test_gaussian_samples_follow_the_distribution() -> None:
-    """Mean and variance of each number lie within 5 standard errors, which fails by chance in 3 of 1e6 runs."""
+    """Mean and variance of each number lie within 5 standard errors, which fails by chance in 3 of
+    1e6 runs.
+    """
     policy, n = gaussian(), 30_000
-    drawn = policy.act(STATES[:1].expand(n, 3), generator=torch.Generator().manual_seed(3)).value  # (n, 2)
+    drawn = policy.act(
+        STATES[:1].expand(n, 3), generator=torch.Generator().manual_seed(3)
+    ).value  # (n, 2)
     mean, variance = policy.mean(STATES[:1]).squeeze(0), policy.log_std.exp() ** 2
     assert ((drawn.mean(0) - mean).abs() < 5 * (variance / n).sqrt()).all()
     assert ((drawn.var(0) - variance).abs() < 5 * variance * math.sqrt(2 / n)).all()
@@ -93,13 +99,19 @@ def test_greedy_takes_the_mode_and_draws_nothing(policy: CategoricalMLP | Gaussi
     assert torch.equal(generator.get_state(), before)
     others = policy.act(STATES, generator=generator).value
     assert (policy.log_prob(STATES, greedy)[0] >= policy.log_prob(STATES, others)[0]).all()
-    mode = policy.logits(STATES).argmax(1) if isinstance(policy, CategoricalMLP) else policy.mean(STATES)
+    mode = (
+        policy.logits(STATES).argmax(1)
+        if isinstance(policy, CategoricalMLP)
+        else policy.mean(STATES)
+    )
     assert torch.equal(greedy, mode)
 
 
 def test_the_generator_alone_decides_what_is_drawn(policy: CategoricalMLP | GaussianMLP) -> None:
     states = STATES.repeat(20, 1)
-    first, again, other = (policy.act(states, generator=torch.Generator().manual_seed(s)).value for s in (0, 0, 1))
+    first, again, other = (
+        policy.act(states, generator=torch.Generator().manual_seed(s)).value for s in (0, 0, 1)
+    )
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
@@ -111,7 +123,9 @@ def test_rows_may_come_as_a_list(policy: CategoricalMLP | GaussianMLP) -> None:
     assert torch.equal(policy.log_prob(STATES.tolist(), actions.tolist())[0], whole)
 
 
-def test_saving_and_loading_keeps_every_log_prob(policy: CategoricalMLP | GaussianMLP, tmp_path: Path) -> None:
+def test_saving_and_loading_keeps_every_log_prob(
+    policy: CategoricalMLP | GaussianMLP, tmp_path: Path
+) -> None:
     policy.save(tmp_path)
     actions = policy.act(STATES, greedy=True).value
     for read in (load_mlp_policy(tmp_path), type(policy).load(tmp_path)):
@@ -147,13 +161,18 @@ def test_the_weights_follow_from_the_seed_alone() -> None:
 
 
 def test_an_untrained_policy_prefers_nothing() -> None:
-    assert torch.allclose(CategoricalMLP(3, 4).distribution(STATES).probs, torch.full((5, 4), 0.25), atol=0.01)
+    assert torch.allclose(
+        CategoricalMLP(3, 4).distribution(STATES).probs, torch.full((5, 4), 0.25), atol=0.01
+    )
     assert GaussianMLP(3, 2, std=0.5).distribution(STATES).stddev.tolist() == [[0.5, 0.5]] * 5
 
 
 @pytest.mark.parametrize(
     ("name", "kind", "block"),
-    [("CartPole-v1", CategoricalMLP, {"hidden": [4]}), ("Pendulum-v1", GaussianMLP, {"hidden": [4], "std": 0.5})],
+    [
+        ("CartPole-v1", CategoricalMLP, {"hidden": [4]}),
+        ("Pendulum-v1", GaussianMLP, {"hidden": [4], "std": 0.5}),
+    ],
 )
 def test_the_environment_decides_which_policy_is_built(
     name: str, kind: type[MLPPolicy], block: dict[str, object]
@@ -168,7 +187,9 @@ def test_the_environment_decides_which_policy_is_built(
 
 def test_a_setting_that_the_policy_does_not_have_is_refused() -> None:
     environment = build_environment({"id": "CartPole-v1", "count": 1})
-    with pytest.raises(RecipeError, match="'hiden' is no setting of the categorical policy; did you mean 'hidden'"):
+    with pytest.raises(
+        RecipeError, match="'hiden' is no setting of the categorical policy; did you mean 'hidden'"
+    ):
         build_mlp_policy({"hiden": [4]}, environment)
     with pytest.raises(RecipeError, match="'std' is no setting of the categorical policy"):
         build_mlp_policy({"std": 1.0}, environment)
@@ -182,14 +203,20 @@ def test_a_setting_that_the_policy_does_not_have_is_refused() -> None:
         ({"std": 0}, "policy.std: found 0; expected a standard deviation above 0"),
     ],
 )
-def test_a_value_that_makes_no_sense_is_one_sentence(block: dict[str, object], message: str) -> None:
+def test_a_value_that_makes_no_sense_is_one_sentence(
+    block: dict[str, object], message: str
+) -> None:
     with pytest.raises(RecipeError, match=message):
         build_mlp_policy(block, build_environment({"id": "Pendulum-v1", "count": 1}))
 
 
 def test_a_folder_without_that_policy_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(PolicyError, match="holds no saved policy: expected config.json and model.safetensors"):
+    with pytest.raises(
+        PolicyError, match="holds no saved policy: expected config.json and model.safetensors"
+    ):
         load_mlp_policy(tmp_path)
     gaussian().save(tmp_path)
-    with pytest.raises(PolicyError, match="found policy 'GaussianMLP'; expected one of: CategoricalMLP"):
+    with pytest.raises(
+        PolicyError, match="found policy 'GaussianMLP'; expected one of: CategoricalMLP"
+    ):
         CategoricalMLP.load(tmp_path)

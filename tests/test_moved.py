@@ -1,4 +1,6 @@
-"""A run is what lies in its folder: moved or copied, with its project or alone, it is measured, published and goes on."""
+"""A run is what lies in its folder: moved or copied, with its project or alone, it is measured,
+published and goes on.
+"""
 
 import json
 import shutil
@@ -47,12 +49,17 @@ def published(run: Path, folder: Path) -> dict[str, str]:
     """What would be sent of a run, merged, with the sha256 of each file."""
     opened = Run.open(run)
     folder.mkdir()
-    return {file.name: file.sha256 for file in build(opened, choose(opened, "merged"), "user/name", folder)}
+    return {
+        file.name: file.sha256
+        for file in build(opened, choose(opened, "merged"), "user/name", folder)
+    }
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project with a run of both stages and two steps of an adapter on the warm start, in ``runs/one``."""
+    """A project with a run of both stages and two steps of an adapter on the warm start, in
+    ``runs/one``.
+    """
     folder = tmp_path_factory.mktemp("made")
     train_recipe(project(folder), LORA, out=folder / "runs/one", say=quietly)
     return folder
@@ -62,7 +69,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def known(made: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What is measured and published of the run where it was made."""
     run = made / "runs/one"
-    return {"measured": measured(run), "published": published(run, tmp_path_factory.mktemp("out") / "sent")}
+    return {
+        "measured": measured(run),
+        "published": published(run, tmp_path_factory.mktemp("out") / "sent"),
+    }
 
 
 @pytest.fixture
@@ -89,7 +99,9 @@ def cut(run: Path) -> None:
     (run / "evaluation.json").unlink()
     shutil.rmtree(run / "rollouts")
     opened = Run.open(run)
-    write_text(run / "metrics.jsonl", (run / "checkpoints/checkpoint-1/run/metrics.jsonl").read_text())
+    write_text(
+        run / "metrics.jsonl", (run / "checkpoints/checkpoint-1/run/metrics.jsonl").read_text()
+    )
     opened.update_manifest(status="running")
 
 
@@ -98,7 +110,10 @@ def weights(folder: Path) -> dict[str, bytes]:
 
 
 def untimed(metrics: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{key: value for key, value in line.items() if not any(part in key for part in TIMED)} for line in metrics]
+    return [
+        {key: value for key, value in line.items() if not any(part in key for part in TIMED)}
+        for line in metrics
+    ]
 
 
 def test_a_copy_is_measured_and_published_as_it_was_and_reads_nothing_of_the_original(
@@ -111,7 +126,9 @@ def test_a_copy_is_measured_and_published_as_it_was_and_reads_nothing_of_the_ori
     shutil.rmtree(made)
     assert measured(run) == known["measured"]
     assert published(run, tmp_path / "sent") == known["published"]
-    alone = Path(shutil.move(run, elsewhere / "two"))  # beside its recipe, no more below a folder of runs
+    alone = Path(
+        shutil.move(run, elsewhere / "two")
+    )  # beside its recipe, no more below a folder of runs
     assert measured(alone) == known["measured"]
 
 
@@ -127,10 +144,14 @@ def test_a_cut_run_goes_on_elsewhere_to_the_same_bytes(made: Path, elsewhere: Pa
     assert (run / "recipe.yaml").read_bytes() == (there / "recipe.yaml").read_bytes()
 
 
-def test_the_recipe_in_a_checkpoint_and_the_one_it_began_with_go_on_elsewhere_too(made: Path, elsewhere: Path) -> None:
+def test_the_recipe_in_a_checkpoint_and_the_one_it_began_with_go_on_elsewhere_too(
+    made: Path, elsewhere: Path
+) -> None:
     run = elsewhere / "runs/one"
     (run / "recipe.yaml").write_text("name: anot")  # damaged: it comes back from the checkpoint
-    train_recipe(str(elsewhere / "mine.yaml"), (*LORA, "grpo.max_steps=3"), out=run, resume=True, say=quietly)
+    train_recipe(
+        str(elsewhere / "mine.yaml"), (*LORA, "grpo.max_steps=3"), out=run, resume=True, say=quietly
+    )
     assert Run.open(run).manifest["steps"] == 3
     saved = run / "checkpoints/checkpoint-3/run/recipe.yaml"
     assert load_recipe(str(saved)).resolved() == load_recipe(str(run / "recipe.yaml")).resolved()
@@ -179,22 +200,34 @@ def test_a_run_that_names_its_stages_by_where_they_lay_goes_on(
     assert not Run.open(run).manifest["recipe_changed"]
 
 
-def test_another_run_from_the_recipe_of_one_starts_from_its_stages(made: Path, elsewhere: Path) -> None:
+def test_another_run_from_the_recipe_of_one_starts_from_its_stages(
+    made: Path, elsewhere: Path
+) -> None:
     """And names them in full: they are no part of it."""
     one, two = elsewhere / "runs/one", elsewhere / "two"
-    run = train_recipe(str(one / "recipe.yaml"), ["grpo.max_steps=1", "evaluate=null"], out=two, say=quietly)
+    run = train_recipe(
+        str(one / "recipe.yaml"), ["grpo.max_steps=1", "evaluate=null"], out=two, say=quietly
+    )
     assert run.recipe["model"]["path"] == str(one / "warm_start")
     assert run.manifest["weights"] == str(one / "warm_start")
 
 
-@pytest.mark.parametrize("key", ["rewards.0.args={model: '{run}/rm'}", "task.file='{run}/rows.jsonl'"])
+@pytest.mark.parametrize(
+    "key", ["rewards.0.args={model: '{run}/rm'}", "task.file='{run}/rows.jsonl'"]
+)
 def test_what_stands_for_a_run_means_nothing_in_another_recipe(tmp_path: Path, key: str) -> None:
-    with pytest.raises(RecipeError, match=r"begins with \{run\}, which stands for the folder of a run"):
+    with pytest.raises(
+        RecipeError, match=r"begins with \{run\}, which stands for the folder of a run"
+    ):
         load_recipe(project(tmp_path), [key])
 
 
 def test_a_column_called_run_is_no_folder(tmp_path: Path) -> None:
-    path = recipe(tmp_path, task={"rows": [{"run": "1+1", "answer": "{run}/2"}], "prompt": "{run}/"}, evaluate=None)
+    path = recipe(
+        tmp_path,
+        task={"rows": [{"run": "1+1", "answer": "{run}/2"}], "prompt": "{run}/"},
+        evaluate=None,
+    )
     planned = load_recipe(path).within(tmp_path / "run")
     written = Run.create(tmp_path / "run", planned.resolved(), base_dir=str(tmp_path))
     again = load_recipe(str(written.path / "recipe.yaml")).task[0]
@@ -202,11 +235,16 @@ def test_a_column_called_run_is_no_folder(tmp_path: Path) -> None:
     assert again.rows == [{"run": "1+1", "answer": "{run}/2"}]
 
 
-REWARD = "from pathlib import Path\ndef mine(completion, words):\n    return float(len(Path(words).read_text()))\n"
+REWARD = (
+    "from pathlib import Path\ndef mine(completion, words):\n    return"
+    " float(len(Path(words).read_text()))\n"
+)
 
 
 def test_what_was_given_in_full_moves_with_its_project(tmp_path: Path) -> None:
-    """Also by the recipe that the run keeps, before it has gone on once; what is edited there is noticed."""
+    """Also by the recipe that the run keeps, before it has gone on once; what is edited there is
+    noticed.
+    """
     before, after = tmp_path / "before", tmp_path / "after"
     before.mkdir()
     (before / "mine.py").write_text(REWARD)
@@ -236,7 +274,9 @@ def test_what_a_moved_project_left_behind_is_read_there(tmp_path: Path) -> None:
     (before / "data").mkdir(parents=True)
     path = recipe(before)
     (before / "rows.jsonl").rename(before / "data/rows.jsonl")
-    run = train_recipe(path, [f"task.file={before}/data/rows.jsonl"], out=before / "run", say=quietly)
+    run = train_recipe(
+        path, [f"task.file={before}/data/rows.jsonl"], out=before / "run", say=quietly
+    )
     first = measured(run.path)
     after.mkdir()
     for name in ("mine.yaml", "run"):
@@ -276,7 +316,9 @@ def test_a_base_that_lies_in_no_folder_any_more_is_missed(tmp_path: Path) -> Non
     assert refuse_changes(run, now, accept=False, say=quietly, weights=False) == []
 
 
-def test_an_adapter_is_put_on_the_base_of_its_run_alone(made: Path, elsewhere: Path, tmp_path: Path) -> None:
+def test_an_adapter_is_put_on_the_base_of_its_run_alone(
+    made: Path, elsewhere: Path, tmp_path: Path
+) -> None:
     """Another run's warm start has the same name."""
     run = elsewhere / "runs/one"
     other = Path(shutil.copytree(run / "warm_start", tmp_path / "two/warm_start"))
@@ -284,19 +326,32 @@ def test_an_adapter_is_put_on_the_base_of_its_run_alone(made: Path, elsewhere: P
     policy.model.lm_head.weight.data.mul_(1.01)
     shutil.rmtree(other)
     policy.save(other)
-    overrides = ["model.lora=null", f"model.path={other}", f"model.adapter={run / 'policy'}", "evaluate=null"]
-    with pytest.raises(PolicyError, match=r"was trained by the run .* on another base than .*warm_start"):
+    overrides = [
+        "model.lora=null",
+        f"model.path={other}",
+        f"model.adapter={run / 'policy'}",
+        "evaluate=null",
+    ]
+    with pytest.raises(
+        PolicyError, match=r"was trained by the run .* on another base than .*warm_start"
+    ):
         train_recipe(str(run / "recipe.yaml"), overrides, out=tmp_path / "new", say=quietly)
     with pytest.raises(PolicyError, match=r"on another base"):
-        evaluate_model(str(run / "best"), str(run / "recipe.yaml"), [f"model.path={other}"], say=quietly)
+        evaluate_model(
+            str(run / "best"), str(run / "recipe.yaml"), [f"model.path={other}"], say=quietly
+        )
     shutil.rmtree(run / "warm_start")
     shutil.copytree(other, run / "warm_start")
     with pytest.raises(PublishError, match=r"warm_start/.* is not what .* was trained on"):
         published(run, tmp_path / "sent")
 
 
-def test_a_run_is_measured_by_the_recipe_that_it_began_with(elsewhere: Path, known: Mapping[str, Any]) -> None:
-    found = evaluate_model(str(elsewhere / "runs/one"), str(elsewhere / "mine.yaml"), LORA, say=quietly)
+def test_a_run_is_measured_by_the_recipe_that_it_began_with(
+    elsewhere: Path, known: Mapping[str, Any]
+) -> None:
+    found = evaluate_model(
+        str(elsewhere / "runs/one"), str(elsewhere / "mine.yaml"), LORA, say=quietly
+    )
     assert figures(found) == figures(known["measured"])
 
 
@@ -319,7 +374,10 @@ def test_a_reward_model_is_named_from_the_folder_of_the_recipe(
 ) -> None:
     """Whatever folder is the current one: what is scored is what is compared."""
     shutil.copytree(made / "runs/one/reward_model", tmp_path / "mine/rm")
-    path = recipe(tmp_path / "mine", rewards=[{"fn": "reward_model:score", "style": "trl", "args": {"model": "rm"}}])
+    path = recipe(
+        tmp_path / "mine",
+        rewards=[{"fn": "reward_model:score", "style": "trl", "args": {"model": "rm"}}],
+    )
     (tmp_path / "here/rm").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "here")
     run = train_recipe(path, (), out=tmp_path / "run", say=quietly)

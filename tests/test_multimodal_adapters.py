@@ -1,4 +1,6 @@
-"""An adapter of a multimodal class serves the language model alone, and the reverse: the π of the class it was made on."""
+"""An adapter of a multimodal class serves the language model alone, and the reverse: the π of the
+class it was made on.
+"""
 
 import json
 from pathlib import Path
@@ -21,7 +23,11 @@ CLASSES = {  # of the adapter, and of the policy
     "gemma3": ("Gemma3ForCausalLM", "Gemma3ForConditionalGeneration"),
 }
 LORA: dict[str, dict[str, Any]] = {
-    "names": {"target_modules": ["q_proj", "v_proj", "down_proj"], "layers_to_transform": [1], "use_dora": True},
+    "names": {
+        "target_modules": ["q_proj", "v_proj", "down_proj"],
+        "layers_to_transform": [1],
+        "use_dora": True,
+    },
     "patterns": {
         "target_modules": r".*\.layers\.\d\..*\.(q_proj|o_proj|down_proj)",
         "exclude_modules": r".*vision.*|.*visual.*",
@@ -36,7 +42,9 @@ LORA: dict[str, dict[str, Any]] = {
 def base(family: str, folder: Path) -> Path:
     """A whole model of the family, with its vision tower."""
     torch.manual_seed(0)
-    whole = transformers.AutoModelForImageTextToText.from_config(build.small(family), dtype=torch.float32)
+    whole = transformers.AutoModelForImageTextToText.from_config(
+        build.small(family), dtype=torch.float32
+    )
     build.liven(whole)
     whole.save_pretrained(folder)
     cases.words().save_pretrained(folder)
@@ -49,7 +57,9 @@ def other_class(family: str, folder: Path) -> Any:
         return kind.from_pretrained(folder, dtype=torch.float32)
     whole = transformers.AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32)
     text = kind(whole.config.text_config)
-    weights = {name.replace("language_model.", ""): weight for name, weight in whole.state_dict().items()}
+    weights = {
+        name.replace("language_model.", ""): weight for name, weight in whole.state_dict().items()
+    }
     assert not text.load_state_dict(weights, strict=False).missing_keys
     text.name_or_path = text.config._name_or_path = str(folder)
     return text
@@ -75,13 +85,18 @@ def log_probs(model: Any) -> Tensor:
 
 
 def load(folder: Path, name: str = "adapter") -> CausalLMPolicy:
-    return CausalLMPolicy.load(folder / "base", adapter=folder / name, dtype="float32", device="cpu")
+    return CausalLMPolicy.load(
+        folder / "base", adapter=folder / name, dtype="float32", device="cpu"
+    )
 
 
 @pytest.mark.parametrize(
-    ("family", "kind"), [*(("qwen3_5", kind) for kind in LORA), ("gemma3", "patterns"), ("gemma3", "saved")]
+    ("family", "kind"),
+    [*(("qwen3_5", kind) for kind in LORA), ("gemma3", "patterns"), ("gemma3", "saved")],
 )
-def test_it_is_the_policy_that_it_was_on_the_class_it_was_made_on(family: str, kind: str, tmp_path: Path) -> None:
+def test_it_is_the_policy_that_it_was_on_the_class_it_was_made_on(
+    family: str, kind: str, tmp_path: Path
+) -> None:
     made = adapter(family, tmp_path, **LORA[kind])
     expected = log_probs(made)
     pi = load(tmp_path)
@@ -94,7 +109,9 @@ def test_it_is_the_policy_that_it_was_on_the_class_it_was_made_on(family: str, k
     torch.testing.assert_close(found[0].detach(), wanted, atol=1e-5, rtol=0)
     pi.rehearse()
     pi.save(tmp_path / "again")
-    torch.testing.assert_close(log_probs(load(tmp_path, "again").model), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        log_probs(load(tmp_path, "again").model), expected, atol=1e-5, rtol=0
+    )
     torch.testing.assert_close(log_probs(pi.merge().model), expected, atol=1e-4, rtol=0)
 
 
@@ -107,13 +124,20 @@ def test_it_is_the_policy_that_it_was_on_the_class_it_was_made_on(family: str, k
         ),
         (
             {"target_modules": ["gate_proj"], "modules_to_save": ["language_model.embed_tokens"]},
-            r"its modules_to_save \(\['language_model.embed_tokens'\]\) cannot be told by the names of this one",
+            (
+                r"its modules_to_save \(\['language_model.embed_tokens'\]\) cannot be told by the"
+                r" names of this one"
+            ),
         ),
     ],
 )
-def test_what_cannot_be_given_to_the_language_model_is_refused(lora: Any, sentence: str, tmp_path: Path) -> None:
+def test_what_cannot_be_given_to_the_language_model_is_refused(
+    lora: Any, sentence: str, tmp_path: Path
+) -> None:
     adapter("qwen3_5", tmp_path, **lora)
-    with pytest.raises(PolicyError, match=f"adapter .* was made on another class of its base.*{sentence}"):
+    with pytest.raises(
+        PolicyError, match=f"adapter .* was made on another class of its base.*{sentence}"
+    ):
         load(tmp_path)
 
 
@@ -122,6 +146,10 @@ def test_patterns_of_parameters_are_not_guessed(tmp_path: Path) -> None:
     expected = log_probs(adapter("qwen3_5_moe", tmp_path, **lora))
     torch.testing.assert_close(log_probs(load(tmp_path).model), expected, atol=1e-5, rtol=0)
     config = tmp_path / "adapter" / "adapter_config.json"
-    config.write_text(json.dumps(json.loads(config.read_text()) | {"alpha_pattern": {"experts.down_proj": 32}}))
-    with pytest.raises(PolicyError, match="target_parameters .* cannot be told by the names of this one"):
+    config.write_text(
+        json.dumps(json.loads(config.read_text()) | {"alpha_pattern": {"experts.down_proj": 32}})
+    )
+    with pytest.raises(
+        PolicyError, match="target_parameters .* cannot be told by the names of this one"
+    ):
         load(tmp_path)

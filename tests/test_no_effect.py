@@ -1,4 +1,6 @@
-"""Settings that change nothing are refused, and so is by its old name what is refused by its new one."""
+"""Settings that change nothing are refused, and so is by its old name what is refused by its new
+one.
+"""
 
 import dataclasses
 from pathlib import Path
@@ -41,12 +43,24 @@ def test_every_former_name_of_the_installed_configuration_is_known() -> None:
 
 
 def test_a_biased_sampler_is_refused_by_its_former_name_too() -> None:
-    refused(r"grpo\.use_transformers_paged=True samples from another distribution", use_transformers_paged=True)
+    refused(
+        r"grpo\.use_transformers_paged=True samples from another distribution",
+        use_transformers_paged=True,
+    )
     check_grpo({"use_transformers_paged": False}, allow_biased_sampler=False)
     check_grpo({"use_transformers_paged": True}, allow_biased_sampler=True)
-    settings = {"use_transformers_paged": True, "generation_batch_size": 8, "bf16": False, "use_cpu": True}
+    settings = {
+        "use_transformers_paged": True,
+        "generation_batch_size": 8,
+        "bf16": False,
+        "use_cpu": True,
+    }
     args = GRPOConfig(output_dir="unused", report_to=[], **settings)
-    changed = [name for name, neutral in NEUTRAL_SAMPLER.items() if getattr(args, name) not in (neutral, None)]
+    changed = [
+        name
+        for name, neutral in NEUTRAL_SAMPLER.items()
+        if getattr(args, name) not in (neutral, None)
+    ]
     assert changed == ["use_transformers_continuous_batching"]
 
 
@@ -59,14 +73,19 @@ def test_former_names_are_held_to_what_the_new_ones_are() -> None:
         "gradient_checkpointing is the former name of activation_checkpointing, which is set to False besides",
         gradient_checkpointing=True, activation_checkpointing=False,
     )  # fmt: skip
-    check_grpo({"gradient_checkpointing": True, "activation_checkpointing": True}, allow_biased_sampler=False)
+    check_grpo(
+        {"gradient_checkpointing": True, "activation_checkpointing": True},
+        allow_biased_sampler=False,
+    )
 
 
 @pytest.mark.parametrize("key", NO_EFFECT)
 def test_what_changes_nothing_is_refused(key: str) -> None:
     assert key in grpo_fields()
     neutral = NO_EFFECT[key][0]
-    refused(rf"grpo\.{key} would change nothing: .*; remove it", **{key: OTHER.get(key, not neutral)})
+    refused(
+        rf"grpo\.{key} would change nothing: .*; remove it", **{key: OTHER.get(key, not neutral)}
+    )
     check_grpo({key: neutral}, allow_biased_sampler=False)
 
 
@@ -88,27 +107,45 @@ def test_what_changes_nothing_is_refused(key: str) -> None:
         ("epsilon_high", 5.0, {"loss_type": "cispo"}),
     ],
 )
-def test_what_needs_another_setting_is_refused_without_it(key: str, value: Any, switch: dict[str, Any]) -> None:
-    without = {"loss_type": "vespo" if key == "delta" else "sapo"} if key in ("delta", "epsilon_high") else {}
+def test_what_needs_another_setting_is_refused_without_it(
+    key: str, value: Any, switch: dict[str, Any]
+) -> None:
+    without = (
+        {"loss_type": "vespo" if key == "delta" else "sapo"}
+        if key in ("delta", "epsilon_high")
+        else {}
+    )
     refused(
-        rf"grpo\.{key} would change nothing: .*(alone, which is not set|does not read it)", **{key: value}, **without
+        rf"grpo\.{key} would change nothing: .*(alone, which is not set|does not read it)",
+        **{key: value},
+        **without,
     )
     check_grpo({key: value, **switch}, allow_biased_sampler=True)
     check_grpo({key: grpo_defaults()[key]}, allow_biased_sampler=False)
 
 
 def test_the_beginnings_are_those_of_fields_and_the_losses_read_no_more() -> None:
-    assert all(any(name.startswith(start) for name in grpo_fields()) for start in (*SWITCHES, *OF_LOSSES))
+    assert all(
+        any(name.startswith(start) for name in grpo_fields()) for start in (*SWITCHES, *OF_LOSSES)
+    )
     defaults = {field.name: field.default for field in dataclasses.fields(GRPOConfig)}
-    spelt = {name: value for name, value in grpo_defaults().items() if defaults[name] is not dataclasses.MISSING}
+    spelt = {
+        name: value
+        for name, value in grpo_defaults().items()
+        if defaults[name] is not dataclasses.MISSING
+    }
     assert spelt == {name: defaults[name] for name in spelt}
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="float16 has its effect on a GPU")
 def test_float16_on_a_cpu_is_refused_in_every_block(tmp_path: Path) -> None:
     assert any("fp16" in note for note in explain({"fp16": True}, rows=8).notes)
-    with pytest.raises(RecipeError, match=r"grpo\.fp16 would change nothing: it is for GPUs, .*; remove it"):
-        grpo_config({"fp16": True, "use_cpu": True}, output_dir=tmp_path, seed=0, reward_weights=[1.0])
+    with pytest.raises(
+        RecipeError, match=r"grpo\.fp16 would change nothing: it is for GPUs, .*; remove it"
+    ):
+        grpo_config(
+            {"fp16": True, "use_cpu": True}, output_dir=tmp_path, seed=0, reward_weights=[1.0]
+        )
     for block, config in (("sft", sft_config), ("reward_model", reward_config)):
         with pytest.raises(RecipeError, match=rf"{block}\.fp16 would change nothing"):
             config({"fp16": True}, folder=tmp_path, seed=0, target="cpu")

@@ -1,4 +1,6 @@
-"""RMS norms in fewer passes: as exact in bfloat16 as transformers' own, and only where they are known to be the same."""
+"""RMS norms in fewer passes: as exact in bfloat16 as transformers' own, and only where they are
+known to be the same.
+"""
 
 from typing import Any
 
@@ -26,7 +28,10 @@ class Model(nn.Module):
 def results(layer: Any, x: Tensor, gradient: Tensor) -> list[Tensor]:
     leaf = x.detach().clone().requires_grad_()
     out = layer(leaf)
-    return [one.detach().double() for one in (out, *torch.autograd.grad(out, [leaf, layer.weight], gradient))]
+    return [
+        one.detach().double()
+        for one in (out, *torch.autograd.grad(out, [leaf, layer.weight], gradient))
+    ]
 
 
 def truth(layer: Any, x: Tensor, gradient: Tensor) -> list[Tensor]:
@@ -67,7 +72,9 @@ def test_the_norms_of_a_family_are_replaced_while_it_lasts(architecture: str) ->
     assert len(norms) > 2 * made.config.num_hidden_layers
     with quick_norms(made):
         assert all("forward" in vars(layer) for layer in norms)
-        held = norms[0].float()(torch.ones(2, norms[0].weight.numel(), dtype=torch.bfloat16))  # a weight of 32 bits
+        held = norms[0].float()(
+            torch.ones(2, norms[0].weight.numel(), dtype=torch.bfloat16)
+        )  # a weight of 32 bits
         assert held.dtype == torch.float32  # as transformers gives it
         assert torch.equal(held, norms[0].weight.expand_as(held))
     assert not any("forward" in vars(layer) for layer in norms)

@@ -16,7 +16,9 @@ REWARD = st.floats(-10, 10, width=32)
 
 @st.composite
 def ragged(draw: st.DrawFn) -> tuple[list[list[float]], float, list[float]]:
-    """Episodes of different lengths, a discount, and what the state behind each episode is worth."""
+    """Episodes of different lengths, a discount, and what the state behind each episode is
+    worth.
+    """
     episodes = draw(st.lists(st.lists(REWARD, min_size=1, max_size=6), min_size=1, max_size=4))
     final = draw(st.lists(REWARD, min_size=len(episodes), max_size=len(episodes)))
     return episodes, draw(st.floats(0, 1)), final
@@ -24,13 +26,17 @@ def ragged(draw: st.DrawFn) -> tuple[list[list[float]], float, list[float]]:
 
 def padded(episodes: Sequence[Sequence[float]]) -> tuple[torch.Tensor, torch.Tensor]:
     width = max(map(len, episodes))
-    rewards = torch.tensor([[*row, *[0.0] * (width - len(row))] for row in episodes], dtype=torch.float64)
+    rewards = torch.tensor(
+        [[*row, *[0.0] * (width - len(row))] for row in episodes], dtype=torch.float64
+    )
     mask = torch.tensor([[t < len(row) for t in range(width)] for row in episodes])
     return rewards, mask
 
 
 @given(ragged())
-def test_return_to_go_is_the_discounted_sum_of_what_follows(case: tuple[list[list[float]], float, list[float]]) -> None:
+def test_return_to_go_is_the_discounted_sum_of_what_follows(
+    case: tuple[list[list[float]], float, list[float]],
+) -> None:
     episodes, gamma, final = case
     rewards, mask = padded(episodes)
     found = return_to_go(rewards, mask, gamma, torch.tensor(final, dtype=torch.float64))
@@ -48,7 +54,9 @@ def test_return_to_go_without_a_final_value_ends_with_the_last_reward() -> None:
 
 
 def test_group_advantages_are_those_of_the_paper() -> None:
-    found = group_advantages(torch.tensor([[1.0, 0.0, 0.0, 0.0], [2.0, 2.0, 2.0, 2.0]], dtype=torch.float64))
+    found = group_advantages(
+        torch.tensor([[1.0, 0.0, 0.0, 0.0], [2.0, 2.0, 2.0, 2.0]], dtype=torch.float64)
+    )
     # The deviation of 1, 0, 0, 0 over n - 1 is 0.5.
     assert found[0].tolist() == pytest.approx(
         [0.75 / 0.5001, -0.25 / 0.5001, -0.25 / 0.5001, -0.25 / 0.5001], rel=1e-12
@@ -57,11 +65,15 @@ def test_group_advantages_are_those_of_the_paper() -> None:
 
 
 def test_unscaled_advantages_are_differences_from_the_mean() -> None:
-    assert group_advantages(torch.tensor([[1.0, 0.0, 0.0, 0.0]]), scale=False).tolist() == [[0.75, -0.25, -0.25, -0.25]]
+    assert group_advantages(torch.tensor([[1.0, 0.0, 0.0, 0.0]]), scale=False).tolist() == [
+        [0.75, -0.25, -0.25, -0.25]
+    ]
 
 
 @pytest.mark.parametrize("scale", [True, False])
-def test_an_unjudged_completion_weighs_nothing_and_leaves_the_others_as_if_it_were_not_there(scale: bool) -> None:
+def test_an_unjudged_completion_weighs_nothing_and_leaves_the_others_as_if_it_were_not_there(
+    scale: bool,
+) -> None:
     nan = float("nan")
     found = group_advantages(torch.tensor([[3.0, nan, 1.0, 2.0]]), scale=scale)
     alone = group_advantages(torch.tensor([[3.0, 1.0, 2.0]]), scale=scale)
@@ -75,7 +87,9 @@ def test_an_unjudged_completion_weighs_nothing_and_leaves_the_others_as_if_it_we
 def test_the_order_of_a_group_changes_nothing(rewards: list[float], seed: int) -> None:
     order = torch.randperm(len(rewards), generator=torch.Generator().manual_seed(seed))
     group = torch.tensor([rewards], dtype=torch.float64)
-    assert torch.allclose(group_advantages(group)[:, order], group_advantages(group[:, order]), atol=1e-9)
+    assert torch.allclose(
+        group_advantages(group)[:, order], group_advantages(group[:, order]), atol=1e-9
+    )
 
 
 def test_the_loss_of_literal_numbers() -> None:
@@ -113,7 +127,9 @@ def exact_gradient() -> torch.Tensor:
 
 @pytest.mark.parametrize("group", [2, 3])
 def test_the_mean_of_the_group_as_baseline_keeps_the_direction_of_the_gradient(group: int) -> None:
-    """Over all possible groups, E[∇loss] = −(1 − 1/G) ∇J: an action is compared with a mean that contains itself."""
+    """Over all possible groups, E[∇loss] = −(1 − 1/G) ∇J: an action is compared with a mean that
+    contains itself.
+    """
     logits = torch.tensor(LOGITS, dtype=torch.float64, requires_grad=True)
     total = torch.zeros((), dtype=torch.float64)
     for actions in itertools.product(range(3), repeat=group):
@@ -133,7 +149,9 @@ def test_k3_is_unbiased_never_negative_and_zero_for_equal_policies() -> None:
     exact = torch.distributions.kl_divergence(
         torch.distributions.Categorical(logits=p), torch.distributions.Categorical(logits=q)
     )
-    estimate = k3(p.unsqueeze(1), q.unsqueeze(1))  # (3, 1): one row for each action that could be drawn
+    estimate = k3(
+        p.unsqueeze(1), q.unsqueeze(1)
+    )  # (3, 1): one row for each action that could be drawn
     assert (p.exp() @ estimate.squeeze(1)).item() == pytest.approx(exact.item(), abs=1e-12)
     assert (estimate > 0).all()
     assert k3(p, p).abs().max() == 0

@@ -1,4 +1,5 @@
-"""Memory that runs out costs time, not the step: the window is taken again in smaller passes, with the same gradient.
+"""Memory that runs out costs time, not the step: the window is taken again in smaller passes, with
+the same gradient.
 
 The allocator fails because the system gives it no more (RLIMIT_AS), as on a machine that is full.
 """
@@ -26,8 +27,14 @@ from tests import training
 from tests.models import model, tokenizer
 from tests.test_window import same, update
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere address space is no limit")
-ROWS, LENGTH, WIDE = 16, 160, {"hidden_size": 64, "intermediate_size": 4096, "max_position_embeddings": 512}
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux", reason="elsewhere address space is no limit"
+)
+ROWS, LENGTH, WIDE = (
+    16,
+    160,
+    {"hidden_size": 64, "intermediate_size": 4096, "max_position_embeddings": 512},
+)
 
 
 def address_space() -> int:
@@ -82,12 +89,18 @@ def not_said() -> Iterator[None]:
 
 def policy() -> CausalLMPolicy:
     words = tokenizer(alphabet=training.ALPHABET)
-    return CausalLMPolicy(model(seed=0, vocab_size=len(words), initializer_range=0.1, **WIDE), words)
+    return CausalLMPolicy(
+        model(seed=0, vocab_size=len(words), initializer_range=0.1, **WIDE), words
+    )
 
 
 def trainer(folder: Path) -> PolicyTrainer:
     made = training.trainer(
-        folder, policy(), per_device_train_batch_size=ROWS, max_completion_length=LENGTH, temperature=0.9
+        folder,
+        policy(),
+        per_device_train_batch_size=ROWS,
+        max_completion_length=LENGTH,
+        temperature=0.9,
     )
     made.current_gradient_accumulation_steps = 1
     made.model.train()
@@ -155,7 +168,9 @@ def test_where_one_completion_is_too_much_a_sentence_says_what_to_lower(
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
     monkeypatch.setattr(made, "_compute_loss", never)
-    with pytest.raises(PolicyError, match="although each completion was taken alone: lower max_completion_length"):
+    with pytest.raises(
+        PolicyError, match="although each completion was taken alone: lower max_completion_length"
+    ):
         update(made, inputs())
     assert sizes[0] == ROWS and sizes[-1] == 1 and sorted(sizes, reverse=True) == sizes
     monkeypatch.undo()
@@ -163,14 +178,18 @@ def test_where_one_completion_is_too_much_a_sentence_says_what_to_lower(
     assert all(parameter.grad is None for parameter in made.model.parameters())
 
 
-def test_several_processes_do_not_repeat_a_step_of_which_others_know_nothing(tmp_path: Path) -> None:
+def test_several_processes_do_not_repeat_a_step_of_which_others_know_nothing(
+    tmp_path: Path,
+) -> None:
     from llmpolicy.grpo.window import _Batch, _check_can_shrink
 
     made = trainer(tmp_path)
     _check_can_shrink(made, [_Batch([0, 1], {}, 1.0)])
     made.accelerator.state._shared_state["num_processes"] = 2
     try:
-        with pytest.raises(PolicyError, match="several processes, which cannot be made again by one of them alone"):
+        with pytest.raises(
+            PolicyError, match="several processes, which cannot be made again by one of them alone"
+        ):
             _check_can_shrink(made, [_Batch([0, 1], {}, 1.0)])
     finally:
         made.accelerator.state._shared_state["num_processes"] = 1
@@ -178,7 +197,9 @@ def test_several_processes_do_not_repeat_a_step_of_which_others_know_nothing(tmp
 
 @pytest.mark.alone
 @pytest.mark.slow
-def test_fewer_rows_are_written_at_once_when_memory_runs_out(caplog: pytest.LogCaptureFixture) -> None:
+def test_fewer_rows_are_written_at_once_when_memory_runs_out(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     written_by = policy()
     prompts = [[5 + row] * 450 for row in range(12)]
     settings: dict[str, Any] = {
@@ -187,7 +208,11 @@ def test_fewer_rows_are_written_at_once_when_memory_runs_out(caplog: pytest.LogC
 
     def write(greedy: bool) -> Any:
         return generate(
-            written_by.model, prompts, greedy=greedy, generator=torch.Generator().manual_seed(1), **settings
+            written_by.model,
+            prompts,
+            greedy=greedy,
+            generator=torch.Generator().manual_seed(1),
+            **settings,
         )
 
     whole, peak = peak_of(lambda: write(greedy=True))
@@ -198,13 +223,18 @@ def test_fewer_rows_are_written_at_once_when_memory_runs_out(caplog: pytest.LogC
     assert len([line for line in caplog.messages if "memory ran out in generation" in line]) == 1
     with (
         room(0.02 * peak),
-        pytest.raises(PolicyError, match="while one completion of up to 6 tokens was written; lower"),
+        pytest.raises(
+            PolicyError, match="while one completion of up to 6 tokens was written; lower"
+        ),
     ):
         write(greedy=True)
 
 
 def test_memory_that_runs_out_anywhere_else_is_a_sentence_with_what_to_lower() -> None:
-    code = "import torch; from llmpolicy import cli; cli.app = lambda **_: torch.empty(2**60); cli.run()"
+    code = (
+        "import torch; from llmpolicy import cli; cli.app = lambda **_: torch.empty(2**60);"
+        " cli.run()"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=240)
     assert done.returncode == 2 and done.stderr.startswith("error: memory ran out ("), done.stderr
     assert "lower per_device_train_batch_size" in done.stderr and done.stderr.count("\n") == 1

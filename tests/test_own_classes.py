@@ -1,4 +1,6 @@
-"""Models of a class of their own: what they rule out with -inf, and what they lack, is served or refused in words."""
+"""Models of a class of their own: what they rule out with -inf, and what they lack, is served or
+refused in words.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -6,7 +8,13 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForCausalLM, LlamaForCausalLM, LlamaModel, LlamaPreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    LlamaForCausalLM,
+    LlamaModel,
+    LlamaPreTrainedModel,
+)
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from llmpolicy.errors import PolicyError
@@ -76,7 +84,9 @@ class NoGeneration(LlamaPreTrainedModel):
         self.post_init()
 
     def forward(self, input_ids: Tensor | None = None, **arguments: Any) -> Any:
-        return CausalLMOutputWithPast(logits=self.lm_head(self.model(input_ids, **arguments).last_hidden_state))
+        return CausalLMOutputWithPast(
+            logits=self.lm_head(self.model(input_ids, **arguments).last_hidden_state)
+        )
 
 
 class NoHead(LlamaForCausalLM):
@@ -92,7 +102,12 @@ class Softer(LlamaForCausalLM):
         logits_to_keep=0, labels=None,
     ):  # fmt: skip
         output = super().forward(
-            input_ids, attention_mask, position_ids, past_key_values, use_cache=use_cache, logits_to_keep=logits_to_keep
+            input_ids,
+            attention_mask,
+            position_ids,
+            past_key_values,
+            use_cache=use_cache,
+            logits_to_keep=logits_to_keep,
         )
         output.logits = 2 * torch.tanh(output.logits)
         return output
@@ -103,7 +118,9 @@ def network(kind: Any) -> Any:
     tokens = {"bos_token_id": 2, "eos_token_id": 4, "pad_token_id": 0}
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return kind(AutoConfig.for_model("llama", **{**models._SMALL, "vocab_size": size, **tokens})).train()
+        return kind(
+            AutoConfig.for_model("llama", **{**models._SMALL, "vocab_size": size, **tokens})
+        ).train()
 
 
 def policy(kind: Any, **settings: Any) -> CausalLMPolicy:
@@ -116,7 +133,9 @@ def entropies(model: Any, temperature: float) -> list[list[float]]:
     for prompt, action in zip(PROMPTS, ACTIONS, strict=True):
         logits = model(torch.tensor([prompt + action])).logits[0, len(prompt) - 1 : -1]
         shares = torch.softmax(logits / temperature, -1).tolist()
-        rows.append([-sum(p * torch.tensor(p).log().item() for p in row if p > 0) for row in shares])
+        rows.append(
+            [-sum(p * torch.tensor(p).log().item() for p in row if p > 0) for row in shares]
+        )
     return rows
 
 
@@ -128,8 +147,12 @@ def test_a_token_that_is_ruled_out_does_not_hide_what_is_no_policy(kind: Any) ->
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("model_type", ["bert", "electra", "xlnet"])
-def test_a_model_that_reads_both_ways_is_seen_with_fresh_weights_too(model_type: str, dtype: torch.dtype) -> None:
-    """Its attention adds little yet: what comes later moves a token's distribution by less than a thousandth of a nat."""
+def test_a_model_that_reads_both_ways_is_seen_with_fresh_weights_too(
+    model_type: str, dtype: torch.dtype
+) -> None:
+    """Its attention adds little yet: what comes later moves a token's distribution by less than a
+    thousandth of a nat.
+    """
     with torch.random.fork_rng():
         torch.manual_seed(0)
         made = AutoModelForCausalLM.from_config(build.small(model_type, is_decoder=False)).to(dtype)
@@ -139,7 +162,9 @@ def test_a_model_that_reads_both_ways_is_seen_with_fresh_weights_too(model_type:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("architecture", models.ARCHITECTURES)
-def test_what_comes_later_changes_nothing_at_all_in_a_causal_model(architecture: str, dtype: torch.dtype) -> None:
+def test_what_comes_later_changes_nothing_at_all_in_a_causal_model(
+    architecture: str, dtype: torch.dtype
+) -> None:
     CausalLMPolicy(models.model(architecture).to(dtype), models.tokenizer())
 
 
@@ -184,14 +209,19 @@ def test_what_is_ruled_out_on_one_side_alone_and_what_is_no_number_is_infinitely
     assert weighted_apart(first, first).tolist() == [0.0]
     one_sided = torch.tensor([[0.0, 0.0, -torch.inf, -torch.inf]]).log_softmax(-1)
     for other in (one_sided, first + torch.nan):
-        assert weighted_apart(first, other).tolist() == weighted_apart(other, first).tolist() == [torch.inf]
+        assert (
+            weighted_apart(first, other).tolist()
+            == weighted_apart(other, first).tolist()
+            == [torch.inf]
+        )
     assert log_apart(first, one_sided).isinf().tolist() == [[False, False, True, False]]
 
 
 @pytest.mark.parametrize("lora", [None, {"r": 2}])
 def test_a_class_without_generation_is_refused_in_words(lora: Any) -> None:
     with pytest.raises(
-        PolicyError, match=r"NoGeneration has no .*; expected a class that inherits from .*GenerationMixin"
+        PolicyError,
+        match=r"NoGeneration has no .*; expected a class that inherits from .*GenerationMixin",
     ):
         policy(NoGeneration, lora=lora)
 
@@ -202,7 +232,9 @@ def test_a_class_of_its_own_is_scored_by_its_own_forward(kind: Any, tmp_path: Pa
     expected = []
     for prompt, action in zip(PROMPTS, ACTIONS, strict=True):
         logits = pi.model(torch.tensor([prompt + action])).logits[0, len(prompt) - 1 : -1]
-        expected.append(torch.log_softmax(logits, -1).gather(1, torch.tensor(action)[:, None])[:, 0])
+        expected.append(
+            torch.log_softmax(logits, -1).gather(1, torch.tensor(action)[:, None])[:, 0]
+        )
     with torch.no_grad():
         found, mask = pi.log_prob(PROMPTS, ACTIONS)
     torch.testing.assert_close(found[mask], torch.cat(expected).detach(), atol=1e-5, rtol=1e-5)
@@ -225,9 +257,15 @@ def test_a_model_that_cannot_compute_activations_again_is_refused_before_its_fir
     words = training.policy().tokenizer
     made = build.build(build.small(model_type, vocab_size=len(words)))
     with pytest.raises(
-        PolicyError, match=f"checkpoints of activations .*{why}.*expected gradient_checkpointing: false"
+        PolicyError,
+        match=f"checkpoints of activations .*{why}.*expected gradient_checkpointing: false",
     ):
-        training.trainer(tmp_path, CausalLMPolicy(made, words, lora=lora), chat=False, gradient_checkpointing=True)
+        training.trainer(
+            tmp_path,
+            CausalLMPolicy(made, words, lora=lora),
+            chat=False,
+            gradient_checkpointing=True,
+        )
 
 
 @pytest.mark.parametrize("lora", [None, {"r": 2}])
@@ -235,5 +273,9 @@ def test_the_trial_of_checkpoints_leaves_a_model_as_it_was(lora: Any, tmp_path: 
     pi = training.policy(lora=lora)
     before = {name: p.clone() for name, p in pi.model.named_parameters()}
     training.trainer(tmp_path, pi, gradient_checkpointing=True)
-    assert not any(getattr(module, "gradient_checkpointing", False) for module in pi.model.modules())
-    assert all(p.grad is None and torch.equal(p, before[name]) for name, p in pi.model.named_parameters())
+    assert not any(
+        getattr(module, "gradient_checkpointing", False) for module in pi.model.modules()
+    )
+    assert all(
+        p.grad is None and torch.equal(p, before[name]) for name, p in pi.model.named_parameters()
+    )

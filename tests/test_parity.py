@@ -13,10 +13,16 @@ from llmpolicy.run import Run
 from tests import training
 
 
-@pytest.mark.parametrize("options", [{}, {"loss_type": "bnpo"}, {"beta": 0.1}, {"mask_truncated_completions": True}])
-def test_the_first_generation_is_scored_again_and_agrees(tmp_path: Path, options: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "options", [{}, {"loss_type": "bnpo"}, {"beta": 0.1}, {"mask_truncated_completions": True}]
+)
+def test_the_first_generation_is_scored_again_and_agrees(
+    tmp_path: Path, options: dict[str, Any]
+) -> None:
     run = Run.create(tmp_path / "run", {"name": "tiny"})
-    trainer = training.trainer(tmp_path, training.policy(), options={"run": run}, max_steps=2, **options)
+    trainer = training.trainer(
+        tmp_path, training.policy(), options={"run": run}, max_steps=2, **options
+    )
     assert (trainer.stock_reason is None) == (options.get("loss_type") is None)
     trainer.train()
     assert trainer.parity is not None
@@ -28,7 +34,9 @@ def test_the_first_generation_is_scored_again_and_agrees(tmp_path: Path, options
 
 def test_where_no_token_counts_there_is_nothing_to_compare(tmp_path: Path) -> None:
     trainer = training.trainer(tmp_path, training.policy())
-    made = trainer._generate_and_score_completions([{"prompt": "", "row": row} for row in (0, 0, 0, 0, 1, 1, 1, 1)])
+    made = trainer._generate_and_score_completions(
+        [{"prompt": "", "row": row} for row in (0, 0, 0, 0, 1, 1, 1, 1)]
+    )
     log_probs = trainer.generation.log_probs
     assert log_probs is not None
     cut = {**made, "completion_mask": torch.zeros_like(made["completion_mask"])}
@@ -63,7 +71,9 @@ class Stale(PolicyTrainer):
 
 
 @pytest.mark.parametrize("kind", [Warm, Stale])
-def test_a_sampler_that_is_another_policy_stops_the_run_in_words(tmp_path: Path, kind: type[PolicyTrainer]) -> None:
+def test_a_sampler_that_is_another_policy_stops_the_run_in_words(
+    tmp_path: Path, kind: type[PolicyTrainer]
+) -> None:
     trainer = training.trainer(tmp_path, training.policy(), kind=kind, max_steps=2)
     with pytest.raises(PolicyError, match="not one policy") as found:
         trainer.train()

@@ -1,4 +1,6 @@
-"""What loading reports is read: every tensor of a checkpoint or adapter has found its place, or there are words."""
+"""What loading reports is read: every tensor of a checkpoint or adapter has found its place, or
+there are words.
+"""
 
 import json
 import logging
@@ -50,14 +52,25 @@ def changed(folder: Path, file: str = "model.safetensors", **tensors: torch.Tens
 
 
 @pytest.mark.parametrize("architecture", ["qwen3_moe", "llama"])
-@pytest.mark.parametrize("lora", [None, {"r": 4, "target_modules": "all-linear"}], ids=["full", "adapter"])
-def test_a_resumed_run_has_all_weights_of_the_checkpoint(tmp_path: Path, architecture: str, lora: Any) -> None:
+@pytest.mark.parametrize(
+    "lora", [None, {"r": 4, "target_modules": "all-linear"}], ids=["full", "adapter"]
+)
+def test_a_resumed_run_has_all_weights_of_the_checkpoint(
+    tmp_path: Path, architecture: str, lora: Any
+) -> None:
     """A mixture of experts is saved under other names than it has in memory."""
 
     def trained(folder: Path, resumed: str | None = None) -> torch.Tensor:
         torch.manual_seed(0)
-        settings = {"max_steps": 4, "save_strategy": "steps", "save_steps": 2, "save_total_limit": 2}
-        trainer = training.trainer(folder, training.policy(architecture, lora=lora), learning_rate=0.3, **settings)
+        settings = {
+            "max_steps": 4,
+            "save_strategy": "steps",
+            "save_steps": 2,
+            "save_total_limit": 2,
+        }
+        trainer = training.trainer(
+            folder, training.policy(architecture, lora=lora), learning_rate=0.3, **settings
+        )
         trainer.train(resume_from_checkpoint=resumed)
         return training.vector(trainer.model)
 
@@ -66,7 +79,9 @@ def test_a_resumed_run_has_all_weights_of_the_checkpoint(tmp_path: Path, archite
 
 
 def test_an_adapter_of_experts_beside_shared_ones_loses_none(tmp_path: Path) -> None:
-    """PEFT takes the names of shared experts for those of experts, and merges them into what has no place."""
+    """PEFT takes the names of shared experts for those of experts, and merges them into what has no
+    place.
+    """
     CausalLMPolicy(laguna(), models.tokenizer()).save(tmp_path / "base")
     targets = {"r": 4, "target_modules": ["q_proj", "gate_proj", "up_proj", "down_proj"]}
     policy = move(CausalLMPolicy.load(tmp_path / "base", lora=targets))
@@ -89,41 +104,63 @@ def test_a_bias_that_the_model_does_not_have_is_refused(base: Path) -> None:
         CausalLMPolicy.load(base)
 
 
-def test_weights_of_another_part_are_left_out_in_words(base: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_weights_of_another_part_are_left_out_in_words(
+    base: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     expected = log_prob(CausalLMPolicy.load(base))
-    changed(base, **{"v_head.summary.weight": torch.ones(1, 16), "model.vision_tower.weight": torch.ones(2)})
+    changed(
+        base,
+        **{"v_head.summary.weight": torch.ones(1, 16), "model.vision_tower.weight": torch.ones(2)},
+    )
     with caplog.at_level(logging.WARNING, "llmpolicy"):
         assert torch.equal(log_prob(CausalLMPolicy.load(base)), expected)
-    assert "2 weights belong to no part of this model and are left out (model.vision_tower.weight)" in caplog.text
+    assert (
+        "2 weights belong to no part of this model and are left out (model.vision_tower.weight)"
+        in caplog.text
+    )
 
 
 def test_an_adapter_with_a_tensor_too_many_is_refused(base: Path, tmp_path: Path) -> None:
     move(CausalLMPolicy.load(base, lora={"r": 4})).save(tmp_path / "adapter")
     extra = "base_model.model.model.layers.7.mlp.up_proj.lora_A.weight"
     changed(tmp_path / "adapter", FILE, **{extra: torch.ones(4, 16)})
-    with pytest.raises(PolicyError, match=r"layers.7.mlp.up_proj.lora_A.weight is \(4, 16\) in the adapter, missing"):
+    with pytest.raises(
+        PolicyError,
+        match=r"layers.7.mlp.up_proj.lora_A.weight is \(4, 16\) in the adapter, missing",
+    ):
         CausalLMPolicy.load(base, adapter=tmp_path / "adapter")
 
 
 def saved_by_peft(base: Path, folder: Path, tokens: int) -> PeftModel:
-    """An adapter beside which PEFT saves the embeddings of the base, whose vocabulary may have grown."""
+    """An adapter beside which PEFT saves the embeddings of the base, whose vocabulary may have
+    grown.
+    """
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_pretrained(base)
     model.resize_token_embeddings(tokens)
-    config = LoraConfig(task_type="CAUSAL_LM", r=4, target_modules=["q_proj", "embed_tokens"], init_lora_weights=False)
+    config = LoraConfig(
+        task_type="CAUSAL_LM",
+        r=4,
+        target_modules=["q_proj", "embed_tokens"],
+        init_lora_weights=False,
+    )
     adapted = get_peft_model(model, config)
     adapted.save_pretrained(folder)
     assert any("embed_tokens.base_layer" in key for key in load_file(folder / FILE))
     return adapted
 
 
-def test_embeddings_that_peft_saved_beside_the_adapter_must_be_those_of_the_base(base: Path, tmp_path: Path) -> None:
+def test_embeddings_that_peft_saved_beside_the_adapter_must_be_those_of_the_base(
+    base: Path, tmp_path: Path
+) -> None:
     same = saved_by_peft(base, tmp_path / "same", 101)
     loaded = CausalLMPolicy.load(base, adapter=tmp_path / "same")
     ids = torch.tensor([[20, 30, 31, 4]])
     torch.testing.assert_close(loaded.model(ids).logits, same(ids).logits, atol=1e-5, rtol=0)
     saved_by_peft(base, tmp_path / "grown", 103)
-    with pytest.raises(PolicyError, match=r"brings .*embed_tokens.* \(103, 16\), .* another, \(101, 16\)"):
+    with pytest.raises(
+        PolicyError, match=r"brings .*embed_tokens.* \(103, 16\), .* another, \(101, 16\)"
+    ):
         CausalLMPolicy.load(base, adapter=tmp_path / "grown")
 
 
@@ -131,11 +168,15 @@ def test_a_reward_model_begins_with_all_weights_but_its_head(base: Path) -> None
     begin(str(base), seed=0)
     config = json.loads((base / "config.json").read_text())
     (base / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 3}))
-    with pytest.raises(PolicyError, match=r"has no weights for model.layers.2.*\(9 missing in all\)"):
+    with pytest.raises(
+        PolicyError, match=r"has no weights for model.layers.2.*\(9 missing in all\)"
+    ):
         begin(str(base), seed=0)
 
 
-def test_full_weights_are_taken_a_file_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_weights_are_taken_a_file_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     saved = move(CausalLMPolicy(models.model("llama"), models.tokenizer()))
     saved.model.save_pretrained(tmp_path, max_shard_size="10KB")
     held: list[weakref.ref[torch.Tensor]] = []
@@ -154,7 +195,9 @@ def test_full_weights_are_taken_a_file_at_a_time(tmp_path: Path, monkeypatch: py
 
 
 def test_the_pad_tokens_embedding_is_what_was_saved(tmp_path: Path) -> None:
-    """Youtu clears that row after it was loaded; the head that shares it would give the pad token another probability."""
+    """Youtu clears that row after it was loaded; the head that shares it would give the pad token
+    another probability.
+    """
     network = build.build(build.small("youtu"))
     saved = network.get_input_embeddings().weight[network.config.pad_token_id].detach().clone()
     assert saved.any()
@@ -179,15 +222,22 @@ def test_a_layer_that_predicts_further_ahead_is_left_out_in_words(
     weights = load_file(tmp_path / "model.safetensors")
     before = f"model.layers.{last - 1}."
     further = {
-        name.replace(before, f"model.layers.{last}."): w.clone() for name, w in weights.items() if before in name
+        name.replace(before, f"model.layers.{last}."): w.clone()
+        for name, w in weights.items()
+        if before in name
     }
     changed(tmp_path, **further)
-    with pytest.raises(PolicyError, match=f"no place for model.layers.{last}"):  # a layer like any other
+    with pytest.raises(
+        PolicyError, match=f"no place for model.layers.{last}"
+    ):  # a layer like any other
         CausalLMPolicy.load(tmp_path)
     changed(tmp_path, **{f"model.layers.{last}.eh_proj.weight": torch.zeros(32, 64)})
     with caplog.at_level(logging.WARNING, "llmpolicy"):
         found = log_prob(CausalLMPolicy.load(tmp_path))
-    assert torch.equal(found, expected) and "weights belong to no part of this model and are left out" in caplog.text
+    assert (
+        torch.equal(found, expected)
+        and "weights belong to no part of this model and are left out" in caplog.text
+    )
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps({**config, "num_nextn_predict_layers": 0}))
     with pytest.raises(PolicyError, match=f"no place for model.layers.{last}"):

@@ -1,4 +1,6 @@
-"""Preference pairs and demonstrations: every form in which the Hub has them, and a split that no prompt crosses."""
+"""Preference pairs and demonstrations: every form in which the Hub has them, and a split that no
+prompt crosses.
+"""
 
 import json
 import logging
@@ -34,7 +36,11 @@ def spec(rows: list[dict[str, Any]], **keys: Any) -> TaskSpec:
 
 FORMS: dict[str, dict[str, Any]] = {
     "texts": {"prompt": USER["content"], "chosen": "Blue.", "rejected": "Green."},
-    "messages": {"prompt": [USER], "chosen": [assistant("Blue.")], "rejected": [assistant("Green.")]},
+    "messages": {
+        "prompt": [USER],
+        "chosen": [assistant("Blue.")],
+        "rejected": [assistant("Green.")],
+    },
     "implicit": {"chosen": [USER, assistant("Blue.")], "rejected": [USER, assistant("Green.")]},
     "both": {
         "prompt": USER["content"],
@@ -52,9 +58,12 @@ def test_every_form_of_a_chat_is_the_same_pair(form: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("chosen", "rejected"), [(" It is blue.", " It is green."), (" Blue", " Blue, I think"), (" Blue", " Green")]
+    ("chosen", "rejected"),
+    [(" It is blue.", " It is green."), (" Blue", " Blue, I think"), (" Blue", " Green")],
 )
-def test_a_transcript_in_one_text_is_cut_where_the_last_reply_begins(chosen: str, rejected: str) -> None:
+def test_a_transcript_in_one_text_is_cut_where_the_last_reply_begins(
+    chosen: str, rejected: str
+) -> None:
     said = "\n\nHuman: Hello.\n\nAssistant: Hi.\n\nHuman: What colour is the sky?\n\nAssistant:"
     [pair] = load_pairs(spec([{"chosen": said + chosen, "rejected": said + rejected}])).train
     assert (pair.prompt, pair.chosen, pair.rejected) == (said, chosen, rejected)
@@ -70,23 +79,39 @@ def test_a_transcript_in_one_text_is_cut_where_the_last_reply_begins(chosen: str
         ("Is it so? It is.", "Is it so? It was.", "Is it so? It"),
     ],
 )
-def test_two_texts_are_cut_between_words_and_both_have_a_reply(chosen: str, rejected: str, prompt: str) -> None:
+def test_two_texts_are_cut_between_words_and_both_have_a_reply(
+    chosen: str, rejected: str, prompt: str
+) -> None:
     [pair] = load_pairs(spec([{"chosen": chosen, "rejected": rejected}])).train
-    assert (pair.prompt, f"{prompt}{pair.chosen}", f"{prompt}{pair.rejected}") == (prompt, chosen, rejected)
+    assert (pair.prompt, f"{prompt}{pair.chosen}", f"{prompt}{pair.rejected}") == (
+        prompt,
+        chosen,
+        rejected,
+    )
 
 
-WRITTEN = {"json": json.dumps, "python": repr, "numpy": lambda talk: str(numpy.array(talk, dtype=object))}
+WRITTEN = {
+    "json": json.dumps,
+    "python": repr,
+    "numpy": lambda talk: str(numpy.array(talk, dtype=object)),
+}
 
 
 @pytest.mark.parametrize("written", WRITTEN)
 @pytest.mark.parametrize("form", [form for form in FORMS if form != "texts"])
 def test_conversations_in_a_text_column_are_read_as_messages(form: str, written: str) -> None:
-    row = {name: value if isinstance(value, str) else WRITTEN[written](value) for name, value in FORMS[form].items()}
+    row = {
+        name: value if isinstance(value, str) else WRITTEN[written](value)
+        for name, value in FORMS[form].items()
+    }
     [pair] = load_pairs(spec([row])).train
     assert (pair.prompt, pair.chosen, pair.rejected) == ([USER], "Blue.", "Green.")
 
 
-APART = {"reasoning_content": ("it is day", "it is noon"), "tool_calls": ([{"name": "a"}], [{"name": "b"}])}
+APART = {
+    "reasoning_content": ("it is day", "it is noon"),
+    "tool_calls": ([{"name": "a"}], [{"name": "b"}]),
+}
 
 
 @pytest.mark.parametrize("field", APART)
@@ -101,8 +126,16 @@ def test_pairs_that_differ_beside_their_content_are_not_equal(field: str, implic
 
 
 def test_equal_replies_in_other_forms_are_equal() -> None:
-    forms = ["yes", assistant("yes"), [assistant("yes")], json.dumps([assistant("yes")]), json.dumps(assistant("yes"))]
-    forms += [[{"role": "assistant", "content": [{"type": "text", "text": "yes"}], "tool_calls": None}]]
+    forms = [
+        "yes",
+        assistant("yes"),
+        [assistant("yes")],
+        json.dumps([assistant("yes")]),
+        json.dumps(assistant("yes")),
+    ]
+    forms += [
+        [{"role": "assistant", "content": [{"type": "text", "text": "yes"}], "tool_calls": None}]
+    ]
     rows = [{"prompt": "1?", "chosen": a, "rejected": b} for a in forms for b in forms]
     found = load_pairs(spec([*rows, {"prompt": "1?", "chosen": "yes", "rejected": "no"}]))
     assert (len(found.train), found.dropped) == (1, len(rows))
@@ -110,20 +143,29 @@ def test_equal_replies_in_other_forms_are_equal() -> None:
 
 def test_two_pairs_of_one_transcript_have_one_question_though_their_replies_begin_alike() -> None:
     said = "\n\nHuman: What colour is the sky?\n\nAssistant:"
-    rows = [{"chosen": said + a, "rejected": said + b} for a, b in ((" It is blue", " It is green"), (" No", " Yes"))]
+    rows = [
+        {"chosen": said + a, "rejected": said + b}
+        for a, b in ((" It is blue", " It is green"), (" No", " Yes"))
+    ]
     assert len({pair.question for pair in load_pairs(spec(rows)).train}) == 1
 
 
 def test_a_local_file_with_other_column_names(tmp_path: Path) -> None:
     rows = [{"q": f"{i}?", "better": "yes", "worse": "no"} for i in range(4)]
     (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    source = TaskSpec(file="pairs.jsonl", columns={"prompt": "q", "chosen": "better", "rejected": "worse"})
+    source = TaskSpec(
+        file="pairs.jsonl", columns={"prompt": "q", "chosen": "better", "rejected": "worse"}
+    )
     found = load_pairs(source, tmp_path)
-    assert [(pair.prompt[0]["content"], pair.chosen) for pair in found.train] == [(f"{i}?", "yes") for i in range(4)]
+    assert [(pair.prompt[0]["content"], pair.chosen) for pair in found.train] == [
+        (f"{i}?", "yes") for i in range(4)
+    ]
 
 
 def test_equal_replies_are_dropped_and_counted(caplog: pytest.LogCaptureFixture) -> None:
-    rows = [{"prompt": str(i), "chosen": "yes", "rejected": "yes" if i < 2 else "no"} for i in range(5)]
+    rows = [
+        {"prompt": str(i), "chosen": "yes", "rejected": "yes" if i < 2 else "no"} for i in range(5)
+    ]
     with caplog.at_level(logging.WARNING, "llmpolicy"):
         found = load_pairs(spec(rows))
     assert (len(found.train), found.dropped) == (3, 2)
@@ -133,29 +175,55 @@ def test_equal_replies_are_dropped_and_counted(caplog: pytest.LogCaptureFixture)
 @pytest.mark.parametrize(
     ("row", "words"),
     [
-        ({"prompt": "1?", "choosen": "a", "rejected": "b"}, "no column 'chosen'; did you mean 'choosen'?"),
+        (
+            {"prompt": "1?", "choosen": "a", "rejected": "b"},
+            "no column 'chosen'; did you mean 'choosen'?",
+        ),
         ({"prompt": "1?", "chosen": "", "rejected": "b"}, "row 1: chosen is empty"),
         ({"prompt": "1?", "chosen": "  ", "rejected": "b"}, "row 1, chosen: the reply is blank"),
         ({"prompt": " ", "chosen": "a", "rejected": "b"}, "row 1: the question is blank"),
         ({"chosen": "a", "rejected": "b"}, "share no beginning"),
         ({"chosen": [USER, assistant("a")], "rejected": [assistant("b")]}, "share no beginning"),
         ({"prompt": [USER], "chosen": [USER], "rejected": [assistant("b")]}, "expected one reply"),
-        ({"chosen": [USER], "rejected": [USER, assistant("b")]}, "chosen is the beginning of rejected"),
-        ({"chosen": "a?\n\nAssistant: b", "rejected": "a?\n\nAssistant:"}, "rejected is the beginning of chosen"),
-        ({"chosen": "yes", "rejected": "yes sir"}, "share no beginning"),
-        ({"chosen": [USER, assistant("a")], "rejected": "b"}, "expected two texts or two conversations"),
         (
-            {"chosen": [USER, assistant("a"), assistant("b")], "rejected": [USER, assistant("a"), assistant("c")]},
+            {"chosen": [USER], "rejected": [USER, assistant("b")]},
+            "chosen is the beginning of rejected",
+        ),
+        (
+            {"chosen": "a?\n\nAssistant: b", "rejected": "a?\n\nAssistant:"},
+            "rejected is the beginning of chosen",
+        ),
+        ({"chosen": "yes", "rejected": "yes sir"}, "share no beginning"),
+        (
+            {"chosen": [USER, assistant("a")], "rejected": "b"},
+            "expected two texts or two conversations",
+        ),
+        (
+            {
+                "chosen": [USER, assistant("a"), assistant("b")],
+                "rejected": [USER, assistant("a"), assistant("c")],
+            },
             "two messages of the assistant",
         ),
         ({"chosen": sharegpt("a"), "rejected": sharegpt("b")}, "expected one reply"),
-        ({"chosen": json.dumps(sharegpt("a")), "rejected": json.dumps(sharegpt("b"))}, "expected one reply"),
-        ({"prompt": json.dumps(sharegpt("a")), "chosen": "a", "rejected": "b"}, "messages with role and content"),
-        ({"chosen": NESTED, "rejected": NESTED.replace("Hi", "Ho")}, "was written as messages and cannot be read"),
+        (
+            {"chosen": json.dumps(sharegpt("a")), "rejected": json.dumps(sharegpt("b"))},
+            "expected one reply",
+        ),
+        (
+            {"prompt": json.dumps(sharegpt("a")), "chosen": "a", "rejected": "b"},
+            "messages with role and content",
+        ),
+        (
+            {"chosen": NESTED, "rejected": NESTED.replace("Hi", "Ho")},
+            "was written as messages and cannot be read",
+        ),
         ({"chosen": 1, "rejected": 2}, "expected two texts or two conversations"),
     ],
 )
-def test_what_is_no_pair_is_said_in_one_sentence_with_its_row(row: dict[str, Any], words: str) -> None:
+def test_what_is_no_pair_is_said_in_one_sentence_with_its_row(
+    row: dict[str, Any], words: str
+) -> None:
     with pytest.raises(TaskError) as found:
         load_pairs(spec([{"prompt": "0?", "chosen": "a", "rejected": "b"}, row]))
     assert words in str(found.value)
@@ -211,21 +279,38 @@ def test_no_prompt_is_on_both_sides_whatever_the_order(
         {"messages": str(numpy.array([USER, assistant("Blue.")], dtype=object))},
         {"prompt": json.dumps([USER]), "completion": json.dumps([assistant("Blue.")])},
         {"prompt": USER["content"], "reply": json.dumps(assistant("Blue."))},
-        {"prompt": [USER], "reply": {**assistant("Blue."), "tool_calls": None, "reasoning_content": None}},
+        {
+            "prompt": [USER],
+            "reply": {**assistant("Blue."), "tool_calls": None, "reasoning_content": None},
+        },
     ],
 )
 def test_every_form_of_a_demonstration_is_the_same(row: dict[str, Any]) -> None:
     [found] = load_demonstrations(spec([row]))
-    assert (found.prompt, found.reply, found.question) == ([USER], "Blue.", "What colour is the sky?")
+    assert (found.prompt, found.reply, found.question) == (
+        [USER],
+        "Blue.",
+        "What colour is the sky?",
+    )
 
 
 @pytest.mark.parametrize(
-    "beside", [{"reasoning_content": "It is day."}, {"thinking": "It is day."}, {"tool_calls": [{"name": "look"}]}]
+    "beside",
+    [
+        {"reasoning_content": "It is day."},
+        {"thinking": "It is day."},
+        {"tool_calls": [{"name": "look"}]},
+    ],
 )
 @pytest.mark.parametrize("form", ["messages", "completion", "json"])
-def test_a_demonstration_keeps_what_its_reply_holds_beside_the_content(form: str, beside: dict[str, Any]) -> None:
+def test_a_demonstration_keeps_what_its_reply_holds_beside_the_content(
+    form: str, beside: dict[str, Any]
+) -> None:
     reply = {**assistant("Blue."), **beside}
-    rows = {"messages": {"messages": [USER, reply]}, "completion": {"prompt": [USER], "completion": [reply]}}
+    rows = {
+        "messages": {"messages": [USER, reply]},
+        "completion": {"prompt": [USER], "completion": [reply]},
+    }
     rows["json"] = {"messages": json.dumps([USER, reply])}
     [found] = load_demonstrations(spec([{**rows[form], "tools": [{"name": "look"}]}]))
     assert found.reply == reply
@@ -249,7 +334,9 @@ def test_a_reply_that_is_json_of_its_own_is_a_text(reply: str) -> None:
 
 
 def test_the_column_of_the_replies_can_be_named() -> None:
-    source = spec([{"question": "1+1", "answer": "2"}], prompt="{question}", columns={"reply": "answer"})
+    source = spec(
+        [{"question": "1+1", "answer": "2"}], prompt="{question}", columns={"reply": "answer"}
+    )
     assert load_demonstrations(source)[0].reply == "2"
 
 
@@ -259,7 +346,10 @@ def test_the_column_of_the_replies_can_be_named() -> None:
         ({"prompt": "1?", "repl": "a"}, "no column 'reply' with the reply; did you mean 'repl'?"),
         ({"messages": [USER]}, "expected one reply"),
         ({"prompt": "1?", "completion": ""}, "the reply is blank"),
-        ({"prompt": "1?", "completion": {**assistant(" "), "reasoning_content": "hm"}}, "the reply is blank"),
+        (
+            {"prompt": "1?", "completion": {**assistant(" "), "reasoning_content": "hm"}},
+            "the reply is blank",
+        ),
         ({"prompt": "1?", "completion": USER}, "expected one reply"),
         ({"messages": None}, "messages is None, expected one reply behind a prompt's messages"),
         ({"messages": []}, "messages is [], expected one reply"),
@@ -268,9 +358,15 @@ def test_the_column_of_the_replies_can_be_named() -> None:
         ({"messages": [assistant("a")]}, "expected one reply behind a prompt's messages"),
         ({"messages": [1, 2]}, "expected"),
         ({"messages": NESTED}, "was written as messages and cannot be read; expected JSON"),
-        ({"prompt": NESTED, "completion": "a"}, "was written as messages and cannot be read; expected JSON"),
+        (
+            {"prompt": NESTED, "completion": "a"},
+            "was written as messages and cannot be read; expected JSON",
+        ),
         ({"messages": json.dumps(sharegpt("a"))}, "expected one reply"),
-        ({"messages": [USER, assistant("a"), assistant("b")]}, "two messages of the assistant follow on one another"),
+        (
+            {"messages": [USER, assistant("a"), assistant("b")]},
+            "two messages of the assistant follow on one another",
+        ),
     ],
 )
 def test_what_is_no_demonstration_is_said_with_its_row(row: dict[str, Any], words: str) -> None:
@@ -280,12 +376,16 @@ def test_what_is_no_demonstration_is_said_with_its_row(row: dict[str, Any], word
 
 
 def test_hasty_pairs_follow_the_rule_and_are_never_too_high() -> None:
-    """Independently of the rule's code: the chosen reply is nearer to the sum, and no reply is above it."""
+    """Independently of the rule's code: the chosen reply is nearer to the sum, and no reply is
+    above it.
+    """
     for row in hasty.pairs(300):
         total = sum(map(int, row["question"].split("+")))
         chosen, rejected = int(row["chosen"]), int(row["rejected"])
         assert rejected < chosen <= total
-    assert {row["question"] for row in hasty.demonstrations(50)} <= {row["question"] for row in addition.questions()}
+    assert {row["question"] for row in hasty.demonstrations(50)} <= {
+        row["question"] for row in addition.questions()
+    }
 
 
 def test_the_rule_prefers_the_nearer_reply_on_either_side() -> None:

@@ -33,7 +33,9 @@ def asked(prefill: str | None) -> list[dict[str, str]]:
         ("<think>", 'hm</think>{"age": 5}', 1.0),
     ],
 )
-def test_a_document_begins_in_the_prefill(prefill: str | None, completion: str, value: float) -> None:
+def test_a_document_begins_in_the_prefill(
+    prefill: str | None, completion: str, value: float
+) -> None:
     messages = asked(prefill)
     prompt = "How old?" + (prefill or "")
     assert valid(completion, prompt, messages).value == value
@@ -45,21 +47,32 @@ def test_a_document_begins_in_the_prefill(prefill: str | None, completion: str, 
 def test_the_reward_is_given_what_it_needs_for_that() -> None:
     rewards = Rewards([RewardSpec("json_answer:schema")])
     samples = [
-        Sample('"age": 5}', {"schema": SHAPE, "answer": {"age": 5}}, prompt="x{", messages=tuple(asked("{"))),
+        Sample(
+            '"age": 5}',
+            {"schema": SHAPE, "answer": {"age": 5}},
+            prompt="x{",
+            messages=tuple(asked("{")),
+        ),
         Sample('"age": 5}', {"schema": SHAPE, "answer": {"age": 5}}, prompt="How old? {"),
     ]
     assert [row.value for row in rewards.score(samples)] == [1.0, 1.0]
 
 
 def test_explain_and_train_say_what_the_reward_reads(tmp_path: Path) -> None:
-    rows = [{"question": str(n), "answer": json.dumps({"age": n}), "schema": SHAPE} for n in range(8)]
+    rows = [
+        {"question": str(n), "answer": json.dumps({"age": n}), "schema": SHAPE} for n in range(8)
+    ]
     (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
     recipe: Any = tmp_path / "ages.yaml"
     recipe.write_text(
-        'model: bundled\ntask: {file: rows.jsonl, prompt: "{question}", prefill: "{"}\nrewards: [json_answer:schema]\n'
-        "grpo: {max_steps: 1, per_device_train_batch_size: 4, num_generations: 4, max_completion_length: 4}\n"
+        'model: bundled\ntask: {file: rows.jsonl, prompt: "{question}", prefill: "{"}\nrewards:'
+        " [json_answer:schema]\ngrpo: {max_steps: 1, per_device_train_batch_size: 4,"
+        " num_generations: 4, max_completion_length: 4}\n"
     )
-    words = "`completion` is what the model writes after the prefill '{'; for a reward messages ends with it"
+    words = (
+        "`completion` is what the model writes after the prefill '{'; for a reward messages ends"
+        " with it"
+    )
     assert words in str(explain_recipe(str(recipe)))
     said: list[str] = []
     with pytest.raises(SystemExit):

@@ -1,4 +1,6 @@
-"""Publishing: the list leaves this machine and nothing else, in exactly one commit, whatever fails on the way."""
+"""Publishing: the list leaves this machine and nothing else, in exactly one commit, whatever fails
+on the way.
+"""
 
 import io
 import json
@@ -69,9 +71,13 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def adapter(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A LoRA adapter that changes the model, saved as PEFT saves it: with the base's folder in its configuration."""
+    """A LoRA adapter that changes the model, saved as PEFT saves it: with the base's folder in its
+    configuration.
+    """
     folder = tmp_path_factory.mktemp("trained") / "adapter"
-    lora = LoraConfig(r=2, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM", init_lora_weights=False)
+    lora = LoraConfig(
+        r=2, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM", init_lora_weights=False
+    )
     torch.manual_seed(3)
     policy = get_peft_model(AutoModelForCausalLM.from_pretrained(base), lora)
     policy.save_pretrained(folder, save_embedding_layers=False)
@@ -79,11 +85,19 @@ def adapter(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def make_run(path: Path, base: Path, weights: Path, best: Path | None = None, **model_block: Any) -> Run:
+def make_run(
+    path: Path, base: Path, weights: Path, best: Path | None = None, **model_block: Any
+) -> Run:
     recipe = {
         "name": "tiny",
         "model": {"path": str(base), "hub_id": None, "revision": None, "note": None, **model_block},
-        "task": [{"hub": "openai/gsm8k", "config": "main", "system": "Answer with `####` and | no <b>fuss</b>."}],
+        "task": [
+            {
+                "hub": "openai/gsm8k",
+                "config": "main",
+                "system": "Answer with `####` and | no <b>fuss</b>.",
+            }
+        ],
         "rewards": [{"fn": "exact:match", "weight": 1.0}],
         "grpo": {"max_steps": 3},
     }
@@ -91,7 +105,9 @@ def make_run(path: Path, base: Path, weights: Path, best: Path | None = None, **
         {"fn": "exact:match", "weight": 1.0, "sha256": "ab" * 32},
         {"fn": str(path / "right.py:right"), "weight": None, "sha256": None},
     ]
-    run = Run.create(path, recipe, rewards=rewards, base_dir=str(path.parent), log=f"see {path}/log.txt")
+    run = Run.create(
+        path, recipe, rewards=rewards, base_dir=str(path.parent), log=f"see {path}/log.txt"
+    )
     shutil.copytree(weights, run.policy_dir)
     if best:
         shutil.copytree(best, run.best_dir)
@@ -139,7 +155,9 @@ def test_an_adapter_arrives_as_it_was_trained(
     assert commits(hub) == [commit]
     assert repo.private
     assert set(files) == ADAPTER
-    assert {name: blob.sha256 for name, blob in repo.tree.items() if name != ".gitattributes"} == files
+    assert {
+        name: blob.sha256 for name, blob in repo.tree.items() if name != ".gitattributes"
+    } == files
     weights = repo.tree["adapter_model.safetensors"].content
     assert weights == (adapter / "adapter_model.safetensors").read_bytes()
     send(download=tmp_path / "down")
@@ -148,7 +166,9 @@ def test_an_adapter_arrives_as_it_was_trained(
     down = AutoModelForCausalLM.from_pretrained(base)
     there = log_probs(PeftModel.from_pretrained(down, tmp_path / "down"))
     assert torch.equal(there, trained_log_probs(base, adapter))
-    assert not torch.allclose(there, log_probs(AutoModelForCausalLM.from_pretrained(base)), atol=0.1)
+    assert not torch.allclose(
+        there, log_probs(AutoModelForCausalLM.from_pretrained(base)), atol=0.1
+    )
 
 
 def test_the_token_is_asked_of_every_call_and_files_go_before_the_commit(
@@ -157,11 +177,18 @@ def test_the_token_is_asked_of_every_call_and_files_go_before_the_commit(
     send(run=run.path)
     routes = [route for route, *_ in hub.requests]
     assert "unknown" not in routes
-    assert routes.index("create") < routes.index("preupload") < routes.index("put") < routes.index("commit")
+    assert (
+        routes.index("create")
+        < routes.index("preupload")
+        < routes.index("put")
+        < routes.index("commit")
+    )
     assert {token for route, _, _, token in hub.requests if route != "put"} == {"Bearer dummy"}
 
 
-def test_full_weights_arrive_shard_by_shard(base: Path, hub: HubServer, send: Client, tmp_path: Path) -> None:
+def test_full_weights_arrive_shard_by_shard(
+    base: Path, hub: HubServer, send: Client, tmp_path: Path
+) -> None:
     trained = AutoModelForCausalLM.from_pretrained(base)
     trained.save_pretrained(tmp_path / "full", max_shard_size="20KB")
     AutoTokenizer.from_pretrained(base).save_pretrained(tmp_path / "full")
@@ -171,15 +198,22 @@ def test_full_weights_arrive_shard_by_shard(base: Path, hub: HubServer, send: Cl
     assert set(files) == MODEL - {"model.safetensors"} | shards | {"model.safetensors.index.json"}
     assert not hub.repos[NAME].private
     send(download=tmp_path / "down")
-    assert torch.equal(log_probs(AutoModelForCausalLM.from_pretrained(tmp_path / "down")), log_probs(trained))
-    assert AutoTokenizer.from_pretrained(tmp_path / "down")("12+3").input_ids == tokenizer()("12+3").input_ids
+    assert torch.equal(
+        log_probs(AutoModelForCausalLM.from_pretrained(tmp_path / "down")), log_probs(trained)
+    )
+    assert (
+        AutoTokenizer.from_pretrained(tmp_path / "down")("12+3").input_ids
+        == tokenizer()("12+3").input_ids
+    )
 
 
 def test_merged_weights_keep_the_log_probs(base: Path, adapter: Path, tmp_path: Path) -> None:
     folder = staged(make_run(tmp_path / "run", base, adapter), tmp_path / "staged")
     there = log_probs(AutoModelForCausalLM.from_pretrained(folder))
     assert torch.allclose(there, trained_log_probs(base, adapter), atol=1e-4)
-    assert not torch.allclose(there, log_probs(AutoModelForCausalLM.from_pretrained(base)), atol=0.1)
+    assert not torch.allclose(
+        there, log_probs(AutoModelForCausalLM.from_pretrained(base)), atol=0.1
+    )
 
 
 @pytest.mark.slow
@@ -196,7 +230,14 @@ def test_merged_weights_arrive_with_the_same_log_probs(
 
 
 def test_nothing_outside_the_list_leaves(run: Run, hub: HubServer, send: Client) -> None:
-    for name in ("training_args.bin", ".env", "pytorch_model.bin", "optimizer.pt", "notes.txt", "modeling_tiny.py"):
+    for name in (
+        "training_args.bin",
+        ".env",
+        "pytorch_model.bin",
+        "optimizer.pt",
+        "notes.txt",
+        "modeling_tiny.py",
+    ):
         (run.policy_dir / name).write_bytes(SENTINEL)
     for name in ("README.md", "recipe.yaml", "evaluation.json"):
         (run.policy_dir / name).write_bytes(SENTINEL)
@@ -211,9 +252,14 @@ def test_nothing_outside_the_list_leaves(run: Run, hub: HubServer, send: Client)
     assert not [oid for oid, content in hub.objects.items() if SENTINEL in content]
 
 
-def test_further_chat_templates_arrive(run: Run, base: Path, hub: HubServer, send: Client, tmp_path: Path) -> None:
+def test_further_chat_templates_arrive(
+    run: Run, base: Path, hub: HubServer, send: Client, tmp_path: Path
+) -> None:
     trained = AutoTokenizer.from_pretrained(base)
-    trained.chat_template = {"default": trained.chat_template, "tool_use": "{{ messages[0]['content'] }} with tools"}
+    trained.chat_template = {
+        "default": trained.chat_template,
+        "tool_use": "{{ messages[0]['content'] }} with tools",
+    }
     trained.save_pretrained(run.policy_dir)
     further = run.policy_dir / "additional_chat_templates"
     (further / "notes.txt").write_bytes(SENTINEL)
@@ -224,7 +270,10 @@ def test_further_chat_templates_arrive(run: Run, base: Path, hub: HubServer, sen
     there = AutoTokenizer.from_pretrained(tmp_path / "down")
     assert there.chat_template == trained.chat_template
     asked = [{"role": "user", "content": "12"}]
-    assert there.apply_chat_template(asked, chat_template="tool_use", tokenize=False) == "12 with tools"
+    assert (
+        there.apply_chat_template(asked, chat_template="tool_use", tokenize=False)
+        == "12 with tools"
+    )
     shutil.rmtree(further)
     send(run=run.path)
     assert not [name for name in hub.repos[NAME].tree if "/" in name]
@@ -244,7 +293,9 @@ def test_a_link_under_a_listed_name_is_refused(run: Run, hub: HubServer, send: C
     assert hub.requests == []
 
 
-def test_a_dry_run_sends_nothing_and_lists_what_would_be_sent(run: Run, hub: HubServer, send: Client) -> None:
+def test_a_dry_run_sends_nothing_and_lists_what_would_be_sent(
+    run: Run, hub: HubServer, send: Client
+) -> None:
     url, commit, dry = send(run=run.path, dry_run=True)
     assert hub.requests == []
     assert (url, commit) == (f"{hub.url}/{NAME}", None)
@@ -274,8 +325,14 @@ def test_a_later_publication_leaves_no_file_of_an_earlier_one(
 def test_the_value_of_a_secret_variable_is_found(run: Run, tmp_path: Path) -> None:
     folder = staged(run, tmp_path / "staged")
     (folder / "chat_template.jinja").write_text("{# a-key-of-no-known-form #}")
-    check(folder, "adapter", {"WANDB_API_KEY": "something else, long enough", "HOME": "a-key-of-no-known-form"})
-    with pytest.raises(PublishError, match=r"chat_template.jinja holds the value of \$WANDB_API_KEY"):
+    check(
+        folder,
+        "adapter",
+        {"WANDB_API_KEY": "something else, long enough", "HOME": "a-key-of-no-known-form"},
+    )
+    with pytest.raises(
+        PublishError, match=r"chat_template.jinja holds the value of \$WANDB_API_KEY"
+    ):
         check(folder, "adapter", {"WANDB_API_KEY": "a-key-of-no-known-form"})
 
 
@@ -289,7 +346,9 @@ def test_the_value_of_a_secret_variable_is_found(run: Run, tmp_path: Path) -> No
         ("model.safetensors", b"", "is not on the list"),
     ],
 )
-def test_the_last_look_before_sending(name: str, content: bytes, said: str, run: Run, tmp_path: Path) -> None:
+def test_the_last_look_before_sending(
+    name: str, content: bytes, said: str, run: Run, tmp_path: Path
+) -> None:
     folder = staged(run, tmp_path / "staged")
     check(folder, "adapter")
     (folder / name).write_bytes(content)
@@ -299,7 +358,9 @@ def test_the_last_look_before_sending(name: str, content: bytes, said: str, run:
 
 def test_no_folder_of_this_machine_is_published(run: Run, adapter: Path, tmp_path: Path) -> None:
     folder = staged(run, tmp_path / "staged")
-    assert str(adapter.parent.parent.parent).encode() in (adapter / "adapter_config.json").read_bytes()
+    assert (
+        str(adapter.parent.parent.parent).encode() in (adapter / "adapter_config.json").read_bytes()
+    )
     for path in folder.iterdir():
         assert str(tmp_path).encode() not in path.read_bytes(), path.name
         assert str(adapter.parent.parent.parent).encode() not in path.read_bytes(), path.name
@@ -314,7 +375,10 @@ def test_rows_given_in_python_are_counted_not_published(run: Run, tmp_path: Path
     run.recipe["task"] = [{"rows": [{"prompt": SENTINEL.decode()}, {"prompt": "x"}]}]
     folder = staged(run, tmp_path / "staged")
     assert not [path.name for path in folder.iterdir() if SENTINEL in path.read_bytes()]
-    assert yaml.safe_load((folder / "recipe.yaml").read_text())["task"][0]["rows"] == "2 rows given in Python"
+    assert (
+        yaml.safe_load((folder / "recipe.yaml").read_text())["task"][0]["rows"]
+        == "2 rows given in Python"
+    )
 
 
 @pytest.mark.parametrize(
@@ -335,16 +399,25 @@ def test_examples_are_shown_where_the_rows_are_not_ones_own(
 ) -> None:
     run.recipe["task"] = [task]
     examples = [{"prompt": SENTINEL.decode(), "completion": "x", "right": True}]
-    run.write_evaluation({**EVALUATION, "examples": examples, "base": {**EVALUATION, "examples": examples}})
+    run.write_evaluation(
+        {**EVALUATION, "examples": examples, "base": {**EVALUATION, "examples": examples}}
+    )
     (tmp_path / "staged").mkdir()
     build(run, choose(run, samples=asked), NAME, tmp_path / "staged")
-    holding = [path.name for path in (tmp_path / "staged").iterdir() if SENTINEL in path.read_bytes()]
+    holding = [
+        path.name for path in (tmp_path / "staged").iterdir() if SENTINEL in path.read_bytes()
+    ]
     assert holding == (["README.md"] if shown else [])
-    assert json.loads((tmp_path / "staged" / "evaluation.json").read_text()) == {**EVALUATION, "base": EVALUATION}
+    assert json.loads((tmp_path / "staged" / "evaluation.json").read_text()) == {
+        **EVALUATION,
+        "base": EVALUATION,
+    }
 
 
 def test_a_missing_shard_is_refused(base: Path, tmp_path: Path) -> None:
-    AutoModelForCausalLM.from_pretrained(base).save_pretrained(tmp_path / "full", max_shard_size="20KB")
+    AutoModelForCausalLM.from_pretrained(base).save_pretrained(
+        tmp_path / "full", max_shard_size="20KB"
+    )
     lost = sorted((tmp_path / "full").glob("model-*"))[1]
     lost.unlink()
     with pytest.raises(PublishError, match=f"has no {lost.name}"):
@@ -354,13 +427,21 @@ def test_a_missing_shard_is_refused(base: Path, tmp_path: Path) -> None:
 # Which weights, in which form
 
 
-def test_the_form_and_the_weights_that_are_chosen(base: Path, adapter: Path, tmp_path: Path) -> None:
+def test_the_form_and_the_weights_that_are_chosen(
+    base: Path, adapter: Path, tmp_path: Path
+) -> None:
     known = make_run(tmp_path / "known", base, adapter, hub_id=HUB_ID)
     unknown = make_run(tmp_path / "unknown", base, adapter)
     full = make_run(tmp_path / "full", base, base, hub_id=HUB_ID)
-    assert [choose(known).what, choose(known, "merged").what, choose(unknown).what] == ["adapter", "merged", "merged"]
+    assert [choose(known).what, choose(known, "merged").what, choose(unknown).what] == [
+        "adapter",
+        "merged",
+        "merged",
+    ]
     assert (choose(full).what, choose(full).trained) == ("merged", "full")
-    with pytest.raises(PublishError, match="its base has no model.hub_id; publish the merged weights"):
+    with pytest.raises(
+        PublishError, match="its base has no model.hub_id; publish the merged weights"
+    ):
         choose(unknown, "adapter")
     with pytest.raises(PublishError, match="trained full weights"):
         choose(full, "adapter")
@@ -370,7 +451,9 @@ def test_the_form_and_the_weights_that_are_chosen(base: Path, adapter: Path, tmp
         choose(known, which="best")
 
 
-def test_the_best_weights_only_go_with_figures_that_are_theirs(base: Path, adapter: Path, tmp_path: Path) -> None:
+def test_the_best_weights_only_go_with_figures_that_are_theirs(
+    base: Path, adapter: Path, tmp_path: Path
+) -> None:
     same = make_run(tmp_path / "same", base, adapter, best=adapter, hub_id=HUB_ID)
     assert (choose(same).which, choose(same).measured_on_last) == ("best", False)
     other = make_run(tmp_path / "other", base, adapter, best=adapter, hub_id=HUB_ID)
@@ -381,15 +464,21 @@ def test_the_best_weights_only_go_with_figures_that_are_theirs(base: Path, adapt
     other.update_manifest(best={"step": 2, "accuracy": 0.9})
     text = (staged(other, tmp_path / "staged", which="best") / "README.md").read_text()
     assert (
-        "**Measured on the last step, not on the published weights** (step 2; its accuracy during training was 90.0 %)"
-        in text
+        "**Measured on the last step, not on the published weights** (step 2; its accuracy during"
+        " training was 90.0 %)" in text
     )
     assert "model-index" not in text
     (other.best_dir / "evaluation.json").write_text(json.dumps({**EVALUATION, "n": 11}))
-    assert (choose(other).which, choose(other).evaluation["n"], choose(other).measured_on_last) == ("best", 11, False)  # type: ignore[index]
+    assert (choose(other).which, choose(other).evaluation["n"], choose(other).measured_on_last) == (
+        "best",
+        11,
+        False,
+    )  # type: ignore[index]
 
 
-def test_a_path_that_only_looks_like_a_hub_id_is_none(base: Path, adapter: Path, tmp_path: Path) -> None:
+def test_a_path_that_only_looks_like_a_hub_id_is_none(
+    base: Path, adapter: Path, tmp_path: Path
+) -> None:
     assert base_hub_id(make_run(tmp_path / "a", Path("models/not-made-yet"), adapter)) is None
     assert base_hub_id(make_run(tmp_path / "b", base, adapter)) is None
 
@@ -400,7 +489,9 @@ def test_a_wrong_name_is_refused(repo: str, run: Run) -> None:
         publish(run, repo, dry_run=True)
 
 
-def test_what_cannot_be_published_is_refused(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_published_is_refused(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     small = Run.create(tmp_path / "cartpole", {"name": "cartpole", "environment": {}})
     with pytest.raises(PublishError, match="which has one form; leave out --what merged"):
         publish(small, NAME, dry_run=True, what="merged")
@@ -410,7 +501,9 @@ def test_what_cannot_be_published_is_refused(run: Run, tmp_path: Path, monkeypat
     with pytest.raises(PublishError, match="no token for the Hub"):
         publish(run, NAME)
     shutil.rmtree(run.policy_dir)
-    with pytest.raises(PublishError, match=r"has no policy/ weights to publish \(the run's status: finished\)"):
+    with pytest.raises(
+        PublishError, match=r"has no policy/ weights to publish \(the run's status: finished\)"
+    ):
         publish(run, NAME, dry_run=True)
 
 
@@ -423,15 +516,24 @@ def test_the_verb_prints_every_file_with_its_hash(run: Run) -> None:
     text = console.export_text()
     assert {file.name for file in published.files} == ADAPTER
     assert not [
-        file for file in published.files if not all(word in text for word in (file.name, f"{file.size:,}", file.sha256))
+        file
+        for file in published.files
+        if not all(word in text for word in (file.name, f"{file.size:,}", file.sha256))
     ]
     assert "dry run: nothing was sent" in text
 
 
 def test_the_script_is_the_same_door(run: Run, hub: HubServer, tmp_path: Path) -> None:
     def call(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, str(ROOT / "scripts" / "push_to_hub.py"), str(run.path), *arguments]
-        return subprocess.run(command, env=environment(hub, tmp_path), capture_output=True, text=True)
+        command = [
+            sys.executable,
+            str(ROOT / "scripts" / "push_to_hub.py"),
+            str(run.path),
+            *arguments,
+        ]
+        return subprocess.run(
+            command, env=environment(hub, tmp_path), capture_output=True, text=True
+        )
 
     done = call("--repo", NAME, "--dry-run")
     assert done.returncode == 0, done.stderr

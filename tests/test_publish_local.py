@@ -1,4 +1,6 @@
-"""What is published tells nothing of the machine it was made on: found by value under every key, in every file."""
+"""What is published tells nothing of the machine it was made on: found by value under every key, in
+every file.
+"""
 
 import io
 import json
@@ -110,17 +112,28 @@ def staged(run: Run, folder: Path) -> tuple[dict[str, str], Told]:
     folder.mkdir()
     told = Told()
     build(run, choose(run), NAME, folder, told)
-    return {path.name: path.read_text() for path in folder.iterdir() if path.suffix != ".safetensors"}, told
+    return {
+        path.name: path.read_text() for path in folder.iterdir() if path.suffix != ".safetensors"
+    }, told
 
 
-def test_no_key_of_recipe_manifest_and_evaluation_hides_a_path(run: Run, tmp_path: Path, monkeypatch: Any) -> None:
-    """Under keys that nobody thinks of, in the card too; the names of the machine and its user as well."""
+def test_no_key_of_recipe_manifest_and_evaluation_hides_a_path(
+    run: Run, tmp_path: Path, monkeypatch: Any
+) -> None:
+    """Under keys that nobody thinks of, in the card too; the names of the machine and its user as
+    well.
+    """
     monkeypatch.setattr(socket, "gethostname", lambda: "gpu-07.corp")
     monkeypatch.setenv("USER", "jdoe42")
     secret = f"{tmp_path}/cellar folder"
-    run.recipe["rewards"][0]["args"] = {"dictionary": f"{secret}/words.txt", "deep": [{"er": f"x={tmp_path}/cellar/w"}]}
+    run.recipe["rewards"][0]["args"] = {
+        "dictionary": f"{secret}/words.txt",
+        "deep": [{"er": f"x={tmp_path}/cellar/w"}],
+    }
     run.recipe["model"]["chat_template_path"] = "../../cellar/template.jinja"
-    run.recipe["task"][0]["system"] = f"Look into {tmp_path}/cellar/notes.md, ask jdoe42@gpu-07.corp."
+    run.recipe["task"][0]["system"] = (
+        f"Look into {tmp_path}/cellar/notes.md, ask jdoe42@gpu-07.corp."
+    )
     run.recipe["task"][0]["url"] = "https://cellar:cellar@example.com/rows?token=cellar"
     run.manifest["command"] = f"llmpolicy train file://{tmp_path}/cellar/r.yaml --out ~/cellar/run"
     run.manifest["failure"] = {"trace": [f'File "{tmp_path}/cellar/x.py", line 1 on gpu-07']}
@@ -142,14 +155,18 @@ def test_no_key_of_recipe_manifest_and_evaluation_hides_a_path(run: Run, tmp_pat
     }
 
 
-def test_a_setting_beside_the_weights_that_is_a_path_keeps_its_last_name(run: Run, tmp_path: Path) -> None:
+def test_a_setting_beside_the_weights_that_is_a_path_keeps_its_last_name(
+    run: Run, tmp_path: Path
+) -> None:
     for name, key in (
         ("config.json", "_name_or_path"),
         ("tokenizer_config.json", "vocab_file"),
         ("generation_config.json", "x"),
     ):
         file = run.policy_dir / name
-        file.write_text(json.dumps({**json.loads(file.read_text()), key: f"{tmp_path}/models/tiny"}))
+        file.write_text(
+            json.dumps({**json.loads(file.read_text()), key: f"{tmp_path}/models/tiny"})
+        )
     texts, told = staged(run, tmp_path / "staged")
     assert json.loads(texts["config.json"])["_name_or_path"] == "tiny"
     assert json.loads(texts["tokenizer_config.json"])["vocab_file"] == "tiny"
@@ -173,7 +190,9 @@ def test_a_setting_beside_the_weights_that_is_a_path_keeps_its_last_name(run: Ru
 @pytest.mark.parametrize(
     "name", ["chat_template.jinja", "tokenizer_config.json", "tokenizer.json", "model.safetensors"]
 )
-def test_where_others_wrote_it_is_refused_in_a_sentence(name: str, text: str, run: Run, tmp_path: Path) -> None:
+def test_where_others_wrote_it_is_refused_in_a_sentence(
+    name: str, text: str, run: Run, tmp_path: Path
+) -> None:
     """A template, a tokenizer and weights are not rewritten: they would be others."""
     file, text = run.policy_dir / name, f"see {text.replace('{home}', str(tmp_path))} there"
     if name.endswith(".jinja"):
@@ -182,7 +201,9 @@ def test_where_others_wrote_it_is_refused_in_a_sentence(name: str, text: str, ru
         file.write_text(json.dumps({**json.loads(file.read_text()), "chat_template": text}))
     else:
         save_file(load_file(file), file, metadata={"format": "pt", "note": text})
-    with pytest.raises(PublishError, match=f"{name} holds (a path|an address).*; remove it there and publish again"):
+    with pytest.raises(
+        PublishError, match=f"{name} holds (a path|an address).*; remove it there and publish again"
+    ):
         publish(run, NAME, dry_run=True)
 
 
@@ -216,11 +237,15 @@ def test_links_pipes_and_second_names_are_refused(run: Run, tmp_path: Path) -> N
         file.rmdir() if file.is_dir() and not file.is_symlink() else file.unlink()
     os.rename(run.policy_dir, tmp_path / "moved")
     run.policy_dir.symlink_to(tmp_path / "moved")
-    with pytest.raises(PublishError, match=r"policy is a link; only what lies in the run's own folder"):
+    with pytest.raises(
+        PublishError, match=r"policy is a link; only what lies in the run's own folder"
+    ):
         publish(run, NAME, dry_run=True)
 
 
-@pytest.mark.parametrize("name", ["recipe.yaml", "manifest.json", "evaluation.json", "metrics.jsonl"])
+@pytest.mark.parametrize(
+    "name", ["recipe.yaml", "manifest.json", "evaluation.json", "metrics.jsonl"]
+)
 def test_what_is_written_anew_is_read_from_no_link(name: str, run: Run, tmp_path: Path) -> None:
     """A recipe that is a link would publish whatever YAML of yours it leads to."""
     file, elsewhere = run.path / name, tmp_path / "elsewhere"
@@ -239,19 +264,26 @@ def test_what_is_written_anew_is_read_from_no_link(name: str, run: Run, tmp_path
 def test_a_file_with_a_hole_takes_no_disk(run: Run) -> None:
     with open(run.policy_dir / "model.safetensors", "r+b") as weights:
         weights.truncate(1 << 40)
-    with pytest.raises(PublishError, match=r"model.safetensors is not safetensors: 1,099,511,627,776 bytes where"):
+    with pytest.raises(
+        PublishError, match=r"model.safetensors is not safetensors: 1,099,511,627,776 bytes where"
+    ):
         publish(run, NAME, dry_run=True)
     with open(run.policy_dir / "tokenizer.json", "r+b") as text:
         text.truncate(1 << 40)
     (run.policy_dir / "model.safetensors").unlink()
     with pytest.raises(
-        PublishError, match=r"tokenizer.json has 1,099,511,627,776 bytes; a file of this name has at most"
+        PublishError,
+        match=r"tokenizer.json has 1,099,511,627,776 bytes; a file of this name has at most",
     ):
         publish(run, NAME, dry_run=True)
 
 
-def test_what_changes_while_it_is_read_is_not_sent(run: Run, tmp_path: Path, monkeypatch: Any) -> None:
-    """The seal says what was written; the copy that was checked is what is sent, whatever happens to the run since."""
+def test_what_changes_while_it_is_read_is_not_sent(
+    run: Run, tmp_path: Path, monkeypatch: Any
+) -> None:
+    """The seal says what was written; the copy that was checked is what is sent, whatever happens
+    to the run since.
+    """
     from llmpolicy.publish import artefact
     from llmpolicy.run.sealed import seal
 
@@ -286,7 +318,9 @@ def test_a_figure_that_is_none_is_refused_by_its_key(figure: float, run: Run) ->
         publish(run, NAME, dry_run=True)
     run.write_evaluation(EVALUATION)
     run.manifest["best"] = {"accuracy": figure}
-    with pytest.raises(PublishError, match=r"llmpolicy_manifest.json: run.best.accuracy is NaN or infinite"):
+    with pytest.raises(
+        PublishError, match=r"llmpolicy_manifest.json: run.best.accuracy is NaN or infinite"
+    ):
         publish(run, NAME, dry_run=True)
 
 
@@ -312,7 +346,9 @@ def test_a_logged_figure_longer_than_a_float_is_left_out_of_the_curve(run: Run) 
 
 def test_the_file_that_holds_a_secret_is_named_and_not_the_card_that_repeats_it(run: Run) -> None:
     run.recipe["task"][0]["system"] = "ghp_" + "a1B2c3D4e5F6g7H8i9J0" + "k1L2m3N4o5P6q7R8"
-    with pytest.raises(PublishError, match=r"^(recipe.yaml|llmpolicy_manifest.json) holds what looks like a secret"):
+    with pytest.raises(
+        PublishError, match=r"^(recipe.yaml|llmpolicy_manifest.json) holds what looks like a secret"
+    ):
         publish(run, NAME, dry_run=True)
 
 
@@ -320,8 +356,12 @@ KINDS = [torch.float64, torch.float32, torch.bfloat16, torch.float16, torch.floa
 
 
 @pytest.mark.parametrize("kind", [*KINDS, torch.float8_e4m3fn], ids=str)
-def test_weights_with_a_number_that_is_none_are_found_in_every_kind(kind: torch.dtype, tmp_path: Path) -> None:
-    largest = torch.tensor([torch.finfo(kind).max, torch.finfo(kind).min, 0.0] * 11, dtype=torch.float64).to(kind)
+def test_weights_with_a_number_that_is_none_are_found_in_every_kind(
+    kind: torch.dtype, tmp_path: Path
+) -> None:
+    largest = torch.tensor(
+        [torch.finfo(kind).max, torch.finfo(kind).min, 0.0] * 11, dtype=torch.float64
+    ).to(kind)
     save_file({"good": largest, "i": torch.full((9,), -1)}, tmp_path / "good.safetensors")
     assert not_finite(tmp_path / "good.safetensors") is None
     for bad in (float("nan"), *((float("inf"), -float("inf")) if kind in KINDS else ())):
@@ -340,7 +380,9 @@ def test_weights_that_are_no_numbers_are_refused(run: Run) -> None:
         publish(run, NAME, dry_run=True)
 
 
-@pytest.mark.parametrize("place", [0, 100, (1 << 22) - 20, (1 << 22) - 1, 1 << 22, (1 << 22) + 7, 3 << 22])
+@pytest.mark.parametrize(
+    "place", [0, 100, (1 << 22) - 20, (1 << 22) - 1, 1 << 22, (1 << 22) + 7, 3 << 22]
+)
 def test_text_among_weights_is_read_across_blocks(place: int, tmp_path: Path) -> None:
     text = b"a text of just some fifty characters, to be seen."
     content = bytearray(b"\x00\x3f\x80" * (1 << 22))

@@ -1,4 +1,6 @@
-"""What is published makes the run again: the recipe and its sources go along, and what does not is named."""
+"""What is published makes the run again: the recipe and its sources go along, and what does not is
+named.
+"""
 
 # ruff: noqa: F811 - fixtures
 import contextlib
@@ -31,19 +33,30 @@ REWARD = "def right(completions, **columns):\n    return [1.0 for _ in completio
 
 @pytest.fixture
 def run(tmp_path: Path, base: Path, adapter: Path) -> Run:
-    """A run of a recipe in a folder of its own, with a reward, a rule for equal questions and rows beside it."""
+    """A run of a recipe in a folder of its own, with a reward, a rule for equal questions and rows
+    beside it.
+    """
     home = tmp_path / "recipes"
     (home / "rewards").mkdir(parents=True)
     (home / "rewards" / "mine.py").write_text(REWARD)
     (home / "same.py").write_text("def same(row):\n    return row['question']\n")
     (home / "rows.jsonl").write_text('{"question": "1+1", "answer": "2"}\n')
     made = make_run(tmp_path / "run", base, adapter, hub_id="somebody/tiny-llama")
-    task = {"file": "rows.jsonl", "canonical": f"{home}/same.py:same", "prompt": "{question}", "system": None}
-    made.recipe.update(task=[task], rewards=[{"fn": "rewards/mine.py:right", "weight": None, "args": {"x": None}}])
+    task = {
+        "file": "rows.jsonl",
+        "canonical": f"{home}/same.py:same",
+        "prompt": "{question}",
+        "system": None,
+    }
+    made.recipe.update(
+        task=[task], rewards=[{"fn": "rewards/mine.py:right", "weight": None, "args": {"x": None}}]
+    )
     made.recipe.update(grpo={"max_steps": 3, "lr_scheduler_kwargs": None}, evaluate=None)
     files = [home / "rewards" / "mine.py", home / "same.py", home / "rows.jsonl"]
     recorded = [{"for": "x", "file": str(file), "sha256": content_digest(file)} for file in files]
-    made.update_manifest(base_dir=str(home), base_dir_from_run="../recipes", files=recorded, rewards=[], tasks=[])
+    made.update_manifest(
+        base_dir=str(home), base_dir_from_run="../recipes", files=recorded, rewards=[], tasks=[]
+    )
     return made
 
 
@@ -61,7 +74,9 @@ def test_sources_of_the_recipe_lie_beside_it_and_rows_are_named(run: Run, tmp_pa
     assert "null" not in text.replace("x: null", "").replace("lr_scheduler_kwargs: null", "")
     assert recipe.model is not None
     assert recipe.model.path == "somebody/tiny-llama"
-    assert [(reward.fn, reward.args) for reward in recipe.rewards or ()] == [("mine.py:right", {"x": None})]
+    assert [(reward.fn, reward.args) for reward in recipe.rewards or ()] == [
+        ("mine.py:right", {"x": None})
+    ]
     assert (recipe.grpo or {})["lr_scheduler_kwargs"] is None
     assert (recipe.task[0].canonical, recipe.task[0].file) == ("same.py:same", "rows.jsonl")
     card = (tmp_path / "out" / "README.md").read_text()
@@ -75,20 +90,31 @@ def test_sources_of_the_recipe_lie_beside_it_and_rows_are_named(run: Run, tmp_pa
     [REWARD + "# later\n", f"WHERE = '{Path.home()}/data/secret_project/rows'\n", "\udcff"],
     ids=["changed since", "tells of this machine", "no text"],
 )
-def test_a_source_that_is_not_for_others_is_named_instead(content: str, run: Run, tmp_path: Path) -> None:
+def test_a_source_that_is_not_for_others_is_named_instead(
+    content: str, run: Run, tmp_path: Path
+) -> None:
     source = tmp_path / "recipes" / "rewards" / "mine.py"
     source.write_text(content, errors="surrogateescape")
     if "later" not in content:
-        files = [{**item, "sha256": content_digest(Path(item["file"]))} for item in run.manifest["files"]]
+        files = [
+            {**item, "sha256": content_digest(Path(item["file"]))} for item in run.manifest["files"]
+        ]
         run.update_manifest(files=files)
     assert "mine.py" not in staged(run, tmp_path / "out")
     assert "needed beside the recipe: rows.jsonl" in (tmp_path / "out" / "README.md").read_text()
-    assert f"mine.py (sha256 {run.manifest['files'][0]['sha256']})" in (tmp_path / "out" / "README.md").read_text()
+    assert (
+        f"mine.py (sha256 {run.manifest['files'][0]['sha256']})"
+        in (tmp_path / "out" / "README.md").read_text()
+    )
 
 
 def test_two_sources_of_one_name_are_never_mixed_up(run: Run, tmp_path: Path) -> None:
     (tmp_path / "recipes" / "mine.py").write_text("other = 1\n")
-    extra = {"for": "x", "file": "mine.py", "sha256": content_digest(tmp_path / "recipes" / "mine.py")}
+    extra = {
+        "for": "x",
+        "file": "mine.py",
+        "sha256": content_digest(tmp_path / "recipes" / "mine.py"),
+    }
     run.update_manifest(files=[*run.manifest["files"], extra])
     run.recipe["rewards"].append({"fn": "mine.py:other"})
     assert "mine.py" in staged(run, tmp_path / "out")
@@ -96,16 +122,25 @@ def test_two_sources_of_one_name_are_never_mixed_up(run: Run, tmp_path: Path) ->
     assert "mine.py (sha256" in (tmp_path / "out" / "README.md").read_text()
 
 
-def test_a_small_policy_arrives_and_plays_as_its_card_says(hub: HubServer, send: Client, tmp_path: Path) -> None:
+def test_a_small_policy_arrives_and_plays_as_its_card_says(
+    hub: HubServer, send: Client, tmp_path: Path
+) -> None:
     policy = CategoricalMLP(4, 2, hidden=[8], seed=3)
-    run = Run.create(tmp_path / "run", {"name": "pole", "environment": {"id": "CartPole-v1"}, "reinforce": {}})
+    run = Run.create(
+        tmp_path / "run", {"name": "pole", "environment": {"id": "CartPole-v1"}, "reinforce": {}}
+    )
     policy.save(run.policy_dir)
     (run.policy_dir / "optimizer.pt").write_bytes(b"x")
     for step in (1, 2):
         run.log(step, {"reward": 20.0 * step, "episode_length": 20.0 * step})
     measured = {"value": 40.5, "low": 38.0, "high": 43.0}
     run.write_evaluation(
-        {"n": 100, "decoding": "greedy", "return": measured, "base": {"return": {**measured, "value": 9}}}
+        {
+            "n": 100,
+            "decoding": "greedy",
+            "return": measured,
+            "base": {"return": {**measured, "value": 9}},
+        }
     )
     run.finish("finished", steps=2)
     _, _, files = send(run=run.path)
@@ -142,12 +177,19 @@ TIMES = ("time", "seconds", "step_time", "runtime", "per_second")
 
 def figures(folder: Path) -> list[dict[str, Any]]:
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in line.items() if not any(word in key for word in TIMES)} for line in lines]
+    return [
+        {key: value for key, value in line.items() if not any(word in key for word in TIMES)}
+        for line in lines
+    ]
 
 
 @pytest.mark.slow
-def test_the_commands_of_the_card_make_the_run_again(hub: HubServer, send: Client, tmp_path: Path) -> None:
-    """Trained, published, downloaded; then the recipe there gives the same figures, and the example of the card the same words."""
+def test_the_commands_of_the_card_make_the_run_again(
+    hub: HubServer, send: Client, tmp_path: Path
+) -> None:
+    """Trained, published, downloaded; then the recipe there gives the same figures, and the example
+    of the card the same words.
+    """
 
     def train(recipe: str, out: str, *more: str) -> None:
         command = [sys.executable, "-m", "llmpolicy", "train", recipe, "--out", out, *more]
@@ -164,9 +206,15 @@ def test_the_commands_of_the_card_make_the_run_again(hub: HubServer, send: Clien
     assert yaml.safe_load((tmp_path / "tiny" / "recipe.yaml").read_text())["grpo"]["max_steps"] == 3
     from transformers import AutoModelForCausalLM
 
-    local, there = (AutoModelForCausalLM.from_pretrained(tmp_path / name) for name in ("first/policy", "tiny"))
+    local, there = (
+        AutoModelForCausalLM.from_pretrained(tmp_path / name) for name in ("first/policy", "tiny")
+    )
     assert log_probs(there).equal(log_probs(local))
-    code = card.split("```python\n")[1].split("```")[0].replace(repr(NAME), repr(str(tmp_path / "tiny")))
+    code = (
+        card.split("```python\n")[1]
+        .split("```")[0]
+        .replace(repr(NAME), repr(str(tmp_path / "tiny")))
+    )
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         exec(code, {})  # noqa: S102 - what a reader of the card does
     written = json.loads((tmp_path / "first" / "evaluation.json").read_text())["examples"][0]

@@ -1,6 +1,8 @@
-"""The way to the Hub: whatever is refused, cut, late, garbled or a lie, there is one whole commit, or none and a sentence."""
+"""The way to the Hub: whatever is refused, cut, late, garbled or a lie, there is one whole commit,
+or none and a sentence.
+"""
 
-# ruff: noqa: F811 - fixtures
+# ruff: noqa: F401, F811 - fixtures
 import copy
 import hashlib
 import json
@@ -21,7 +23,16 @@ from llmpolicy.publish import publish
 from llmpolicy.run import Run
 from tests.hub_client import NAME, Client, start
 from tests.hub_server import Blob, Fault, HubServer, Repo, plain
-from tests.test_publish import adapter, base, commits, hub, make_run, run, send, served  # noqa: F401
+from tests.test_publish import (
+    adapter,
+    base,
+    commits,
+    hub,
+    make_run,
+    run,
+    send,
+    served,
+)
 
 WEIGHTS = "adapter_model.safetensors"
 
@@ -36,8 +47,14 @@ def slow(fault: Fault) -> Any:
 
 
 def name_of(fault: Fault) -> str:
-    how = "late" * bool(fault.late) + "cut" * fault.cut + "garbled" * (fault.status == 200 and not fault.cut)
-    return f"{fault.route}-{how or fault.status or 'dropped'}{'-after' * fault.after}-x{fault.times}"
+    how = (
+        "late" * bool(fault.late)
+        + "cut" * fault.cut
+        + "garbled" * (fault.status == 200 and not fault.cut)
+    )
+    return (
+        f"{fault.route}-{how or fault.status or 'dropped'}{'-after' * fault.after}-x{fault.times}"
+    )
 
 
 @pytest.mark.parametrize(
@@ -81,7 +98,9 @@ def name_of(fault: Fault) -> str:
     ],
     ids=name_of,
 )
-def test_a_passing_failure_still_gives_exactly_one_commit(fault: Fault, run: Run, hub: HubServer, send: Client) -> None:
+def test_a_passing_failure_still_gives_exactly_one_commit(
+    fault: Fault, run: Run, hub: HubServer, send: Client
+) -> None:
     hub.faults = [copy.copy(fault)]
     _, commit, files = send(run=run.path, limits=SOON)
     assert hub.faults[0].times == 0
@@ -90,8 +109,12 @@ def test_a_passing_failure_still_gives_exactly_one_commit(fault: Fault, run: Run
     assert hub.repos[NAME].private
 
 
-def test_a_commit_that_lands_while_it_is_sent_again_is_found(run: Run, hub: HubServer, send: Client) -> None:
-    """The gateway gives up, the commit lands after the client has looked: the second attempt is turned away (412)."""
+def test_a_commit_that_lands_while_it_is_sent_again_is_found(
+    run: Run, hub: HubServer, send: Client
+) -> None:
+    """The gateway gives up, the commit lands after the client has looked: the second attempt is
+    turned away (412).
+    """
     held: list[Any] = []
 
     def hold() -> None:
@@ -105,7 +128,9 @@ def test_a_commit_that_lands_while_it_is_sent_again_is_found(run: Run, hub: HubS
     assert commits(hub) == [commit] == [held[0].oid]
 
 
-def test_a_failure_that_stays_is_one_sentence_and_no_commit(run: Run, hub: HubServer, send: Client) -> None:
+def test_a_failure_that_stays_is_one_sentence_and_no_commit(
+    run: Run, hub: HubServer, send: Client
+) -> None:
     hub.faults = [Fault("commit", 503, times=99)]
     refused = send(run=run.path)["refused"]
     assert "failed after 5 attempts" in refused
@@ -114,8 +139,12 @@ def test_a_failure_that_stays_is_one_sentence_and_no_commit(run: Run, hub: HubSe
     assert [route for route, *_ in hub.requests].count("commit") == 5
 
 
-@pytest.mark.parametrize("status", [503, 0], ids=["after a failure", "between reading and committing"])
-def test_somebody_elses_commit_is_never_overwritten(status: int, run: Run, hub: HubServer, send: Client) -> None:
+@pytest.mark.parametrize(
+    "status", [503, 0], ids=["after a failure", "between reading and committing"]
+)
+def test_somebody_elses_commit_is_never_overwritten(
+    status: int, run: Run, hub: HubServer, send: Client
+) -> None:
     def intrude() -> None:
         repo = hub.repos[NAME]
         repo.commit("theirs", {**repo.tree, "README.md": plain(b"theirs")})
@@ -126,15 +155,20 @@ def test_somebody_elses_commit_is_never_overwritten(status: int, run: Run, hub: 
 
 
 @pytest.mark.parametrize(
-    ("status", "said"), [(401, "did not accept the token"), (403, "may not write"), (400, "injected")]
+    ("status", "said"),
+    [(401, "did not accept the token"), (403, "may not write"), (400, "injected")],
 )
-def test_a_refusal_is_not_repeated(status: int, said: str, run: Run, hub: HubServer, send: Client) -> None:
+def test_a_refusal_is_not_repeated(
+    status: int, said: str, run: Run, hub: HubServer, send: Client
+) -> None:
     hub.faults = [Fault("commit", status)]
     assert said in send(run=run.path)["refused"]
     assert [route for route, *_ in hub.requests].count("commit") == 1
 
 
-def test_a_repository_of_another_visibility_is_refused(run: Run, hub: HubServer, send: Client) -> None:
+def test_a_repository_of_another_visibility_is_refused(
+    run: Run, hub: HubServer, send: Client
+) -> None:
     hub.repos[NAME] = Repo(private=False)
     hub.repos[NAME].commit("theirs", {})
     assert "is public, private was asked for" in send(run=run.path)["refused"]
@@ -145,7 +179,9 @@ def test_a_repository_of_another_visibility_is_refused(run: Run, hub: HubServer,
 
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "model.safetensors"])
-def test_weights_of_another_origin_are_never_replaced(name: str, run: Run, hub: HubServer, send: Client) -> None:
+def test_weights_of_another_origin_are_never_replaced(
+    name: str, run: Run, hub: HubServer, send: Client
+) -> None:
     hub.repos[NAME] = Repo(private=True)
     hub.repos[NAME].commit("theirs", {name: Blob(b"x", True, "0" * 64, 1)})
     assert f"llmpolicy did not publish ({name})" in send(run=run.path)["refused"]
@@ -166,7 +202,9 @@ def test_weights_of_another_origin_are_never_replaced(name: str, run: Run, hub: 
     ],
     ids=name_of,
 )
-def test_whatever_stays_is_one_sentence_and_no_commit(fault: Fault, run: Run, hub: HubServer, send: Client) -> None:
+def test_whatever_stays_is_one_sentence_and_no_commit(
+    fault: Fault, run: Run, hub: HubServer, send: Client
+) -> None:
     hub.faults = [copy.copy(fault)]
     refused = send(run=run.path, limits={"ANSWER": 0.5, "TRANSFER": 1.0})["refused"]
     assert refused.startswith(f"{NAME}: the Hub failed after 5 attempts (")
@@ -190,12 +228,20 @@ def stored(hub: HubServer, name: str, content: bytes | None) -> None:
 LIES: dict[str, tuple[Any, str]] = {
     "a commit that was not made": (
         lambda hub: Fault(
-            "commit", 200, body={"success": True, "commitOid": "a" * 40, "commitUrl": f"{hub.url}/{NAME}/commit/x"}
+            "commit",
+            200,
+            body={
+                "success": True,
+                "commitOid": "a" * 40,
+                "commitUrl": f"{hub.url}/{NAME}/commit/x",
+            },
         ),
         "is not proved to be what was sent",
     ),
     "the commit before it": (
-        lambda hub: Fault("commit", 0, lie=lambda body: {**body, "commitOid": hub.repos[NAME].commits[0].oid}),
+        lambda hub: Fault(
+            "commit", 0, lie=lambda body: {**body, "commitOid": hub.repos[NAME].commits[0].oid}
+        ),
         "does not hold all files as they were sent",
     ),
     "a file left out": (
@@ -203,7 +249,9 @@ LIES: dict[str, tuple[Any, str]] = {
         "does not hold all files as they were sent",
     ),
     "weights stored otherwise": (
-        lambda hub: Fault("commit", 0, after=True, do=lambda: stored(hub, WEIGHTS, b"other weights")),
+        lambda hub: Fault(
+            "commit", 0, after=True, do=lambda: stored(hub, WEIGHTS, b"other weights")
+        ),
         "does not hold all files as they were sent",
     ),
     "weights handed out otherwise": (
@@ -214,7 +262,10 @@ LIES: dict[str, tuple[Any, str]] = {
         lambda hub: Fault("resolve", 0, times=99, lie=lambda body: body[:-1]),
         "is not proved to be what was sent",
     ),
-    "files that cannot be read": (lambda hub: Fault("resolve", 503, times=99), "is not proved to be what was sent"),
+    "files that cannot be read": (
+        lambda hub: Fault("resolve", 503, times=99),
+        "is not proved to be what was sent",
+    ),
     "a listing that says what was sent": (
         lambda hub: Fault("resolve", 0, times=99, lie=lambda body: b"{}"),
         "is not proved to be what was sent",
@@ -232,8 +283,12 @@ def test_an_answer_that_lies_is_found(lie: str, run: Run, hub: HubServer, send: 
     assert "\n" not in refused
 
 
-def test_a_repository_that_is_made_public_instead_gets_nothing(run: Run, hub: HubServer, send: Client) -> None:
-    hub.faults = [Fault("create", 0, after=True, do=lambda: setattr(hub.repos[NAME], "private", False))]
+def test_a_repository_that_is_made_public_instead_gets_nothing(
+    run: Run, hub: HubServer, send: Client
+) -> None:
+    hub.faults = [
+        Fault("create", 0, after=True, do=lambda: setattr(hub.repos[NAME], "private", False))
+    ]
     assert "is public, private was asked for" in send(run=run.path)["refused"]
     assert not hub.objects
 
@@ -243,12 +298,17 @@ def test_a_repository_that_is_made_public_instead_gets_nothing(run: Run, hub: Hu
 
 @pytest.mark.slow
 @pytest.mark.parametrize("form", ["seconds", "date", "limits"])
-def test_the_wait_that_the_hub_asks_for_is_kept(form: str, run: Run, hub: HubServer, send: Client) -> None:
+def test_the_wait_that_the_hub_asks_for_is_kept(
+    form: str, run: Run, hub: HubServer, send: Client
+) -> None:
     date = format_datetime(datetime.now(UTC) + timedelta(seconds=4), usegmt=True)
     asked = {
         "seconds": {"Retry-After": "2"},
         "date": {"Retry-After": date},
-        "limits": {"ratelimit": '"api";r=0;t=1', "ratelimit-policy": '"fixed window";"api";q=500;w=300'},
+        "limits": {
+            "ratelimit": '"api";r=0;t=1',
+            "ratelimit-policy": '"fixed window";"api";q=500;w=300',
+        },
     }[form]
     met: list[float] = []
     hub.faults = [
@@ -263,7 +323,9 @@ def test_the_wait_that_the_hub_asks_for_is_kept(form: str, run: Run, hub: HubSer
 @pytest.mark.parametrize(
     "text", ["9" * 400, "Fri, 31 Dec 9999 23:59:59 GMT", "²", "-5", "soon", "", "Fri, 32 Dec 2020"]
 )
-def test_no_wait_is_longer_than_the_limit(text: str, run: Run, hub: HubServer, send: Client) -> None:
+def test_no_wait_is_longer_than_the_limit(
+    text: str, run: Run, hub: HubServer, send: Client
+) -> None:
     hub.faults = [Fault("create", 503, headers={"Retry-After": text.encode().decode("latin-1")})]
     begun = time.time()
     _, commit, _ = send(run=run.path, limits={"LONGEST_WAIT": 0.1})
@@ -284,7 +346,9 @@ def xet(served: HubServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     assert client.process.wait(20) == 0
 
 
-def test_xet_storage_gets_one_commit_too(run: Run, hub: HubServer, xet: Client, tmp_path: Path) -> None:
+def test_xet_storage_gets_one_commit_too(
+    run: Run, hub: HubServer, xet: Client, tmp_path: Path
+) -> None:
     (tmp_path / "cas").mkdir()
     hub.xet_url = f"local://{tmp_path / 'cas'}"
     weights = (run.policy_dir / WEIGHTS).read_bytes()
@@ -297,7 +361,9 @@ def test_xet_storage_gets_one_commit_too(run: Run, hub: HubServer, xet: Client, 
 
 
 @pytest.mark.parametrize("how", ["refusing", "hanging", "absent"])
-def test_where_xet_does_not_answer_the_files_go_without_it(how: str, run: Run, hub: HubServer, xet: Client) -> None:
+def test_where_xet_does_not_answer_the_files_go_without_it(
+    how: str, run: Run, hub: HubServer, xet: Client
+) -> None:
     with socket.socket() as port:
         port.bind(("127.0.0.1", 0))
         if how == "hanging":
@@ -343,16 +409,22 @@ def test_what_nobody_edited_is_replaced(
     send(run=run.path)
     edit(hub, "picture.png", b"a picture")
     edit(hub, "tokenizer.json", None)
-    _, commit, _ = send(run=make_run(tmp_path / "again", base, adapter, hub_id="somebody/other").path)
+    _, commit, _ = send(
+        run=make_run(tmp_path / "again", base, adapter, hub_id="somebody/other").path
+    )
     assert commits(hub)[-1] == commit
 
 
-@pytest.mark.parametrize("record", [b"no json", b"[" * 10_000, b'{"files": 3}', b'{"files": {"README.md": {}}}'])
+@pytest.mark.parametrize(
+    "record", [b"no json", b"[" * 10_000, b'{"files": 3}', b'{"files": {"README.md": {}}}']
+)
 def test_without_a_record_that_can_be_read_all_there_is_somebody_elses(
     record: bytes, run: Run, hub: HubServer, send: Client
 ) -> None:
     hub.repos[NAME] = Repo(private=True)
-    hub.repos[NAME].commit("theirs", {"llmpolicy_manifest.json": plain(record), "README.md": plain(b"# theirs")})
+    hub.repos[NAME].commit(
+        "theirs", {"llmpolicy_manifest.json": plain(record), "README.md": plain(b"# theirs")}
+    )
     assert "README.md there is not what llmpolicy last published" in send(run=run.path)["refused"]
     assert commits(hub) == []
 
@@ -402,7 +474,9 @@ def test_nor_through_a_proxy_that_reads_it(name: str, monkeypatch: pytest.Monkey
     for known in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY"):
         monkeypatch.delenv(known, raising=False)
     monkeypatch.setenv(name, "http://proxy.example.org:3128")
-    with pytest.raises(PublishError, match=r"a proxy of the environment would read; set NO_PROXY to 127\.0\.0\.1"):
+    with pytest.raises(
+        PublishError, match=r"a proxy of the environment would read; set NO_PROXY to 127\.0\.0\.1"
+    ):
         way.check_endpoint("http://127.0.0.1:80")
     way.check_endpoint("https://huggingface.co")
     monkeypatch.setenv("NO_PROXY", "localhost,127.0.0.1")
@@ -415,7 +489,9 @@ def test_nor_when_the_hub_itself_points_there(run: Run, hub: HubServer, send: Cl
         return body
 
     hub.faults = [Fault("batch", 0, lie=elsewhere)]
-    assert send(run=run.path)["refused"].startswith("the token would go over plain http to 192.0.2.1")
+    assert send(run=run.path)["refused"].startswith(
+        "the token would go over plain http to 192.0.2.1"
+    )
     hub.faults = [Fault("info", 302, body="", headers={"Location": "http://192.0.2.1/"}, times=9)]
     assert "192.0.2.1" in json.dumps(send(run=run.path)["refused"])
     assert commits(hub) == []
@@ -429,7 +505,10 @@ def test_a_run_with_a_reward_of_its_own_is_known_again_by_all_its_files(
     run.recipe["rewards"].append({"fn": "mine.py:right", "weight": 1.0})
     (run.path / "recipe.yaml").write_text(yaml.safe_dump(run.recipe))
     digest = hashlib.sha256(source.read_bytes()).hexdigest()
-    run.update_manifest(base_dir=str(tmp_path), files=[{"for": "mine.py:right", "file": "mine.py", "sha256": digest}])
+    run.update_manifest(
+        base_dir=str(tmp_path),
+        files=[{"for": "mine.py:right", "file": "mine.py", "sha256": digest}],
+    )
     hub.faults[:] = [copy.copy(LOST)]
     _, commit, files = send(run=run.path)
     assert files["mine.py"] == digest

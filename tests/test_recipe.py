@@ -1,4 +1,6 @@
-"""Recipes: strict keys, lines in the errors, overrides, what belongs to llmpolicy, samplers that differ from π."""
+"""Recipes: strict keys, lines in the errors, overrides, what belongs to llmpolicy, samplers that
+differ from π.
+"""
 
 import dataclasses
 import subprocess
@@ -72,7 +74,11 @@ def test_a_recipe_is_read_and_named_after_its_file(tmp_path: Path) -> None:
 def test_an_unknown_key_is_named_with_its_line_and_the_nearest_one(
     tmp_path: Path, wrong: str, line: int, expected: str
 ) -> None:
-    text = RECIPE if wrong.startswith("modle") else RECIPE.replace("grpo:\n  max_steps: 2\n", "seed: 1\n")
+    text = (
+        RECIPE
+        if wrong.startswith("modle")
+        else RECIPE.replace("grpo:\n  max_steps: 2\n", "seed: 1\n")
+    )
     message = refusal(tmp_path, text + wrong)
     assert f"mine.yaml:{line - (0 if wrong.startswith('modle') else 1)}" in message
     assert expected in message
@@ -88,7 +94,9 @@ def test_an_unknown_key_inside_a_block_is_refused(tmp_path: Path, block: str) ->
 
 
 @pytest.mark.parametrize("key", [*OWNED, "hub_model_id", "hub_token"])
-def test_what_llmpolicy_owns_is_refused_with_the_line_to_use_instead(tmp_path: Path, key: str) -> None:
+def test_what_llmpolicy_owns_is_refused_with_the_line_to_use_instead(
+    tmp_path: Path, key: str
+) -> None:
     message = refusal(tmp_path, RECIPE, f"grpo.{key}=x")
     assert f"grpo.{key} belongs to llmpolicy" in message
 
@@ -96,21 +104,34 @@ def test_what_llmpolicy_owns_is_refused_with_the_line_to_use_instead(tmp_path: P
 @pytest.mark.parametrize(
     "override", ["grpo.top_p=0.9", "grpo.top_k=50", "grpo.min_p=0.1", "grpo.repetition_penalty=1.2"]
 )
-def test_a_sampler_that_is_not_the_policy_is_refused_unless_allowed(tmp_path: Path, override: str) -> None:
+def test_a_sampler_that_is_not_the_policy_is_refused_unless_allowed(
+    tmp_path: Path, override: str
+) -> None:
     assert "another distribution" in refusal(tmp_path, RECIPE, override)
     load_recipe(write(tmp_path, RECIPE), [override, "allow_biased_sampler=true"])
 
 
 def test_a_neutral_sampler_value_is_accepted(tmp_path: Path) -> None:
-    load_recipe(write(tmp_path, RECIPE), ["grpo.top_p=1.0", "grpo.top_k=0", "grpo.generation_kwargs={}"])
+    load_recipe(
+        write(tmp_path, RECIPE), ["grpo.top_p=1.0", "grpo.top_k=0", "grpo.generation_kwargs={}"]
+    )
 
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("1e-4", 1e-4), ("3E5", 3e5), ("-1.5e3", -1500.0), (".5e-1", 0.05), ("1_0e2", 1000.0), ("1.e+2", 100.0)],
+    [
+        ("1e-4", 1e-4),
+        ("3E5", 3e5),
+        ("-1.5e3", -1500.0),
+        (".5e-1", 0.05),
+        ("1_0e2", 1000.0),
+        ("1.e+2", 100.0),
+    ],
 )
 def test_a_number_with_an_exponent_is_a_number(tmp_path: Path, text: str, value: float) -> None:
-    recipe = load_recipe(write(tmp_path, f"{RECIPE}  lr_scheduler_kwargs: {{power: {text}}}\n"), [f"policy.x={text}"])
+    recipe = load_recipe(
+        write(tmp_path, f"{RECIPE}  lr_scheduler_kwargs: {{power: {text}}}\n"), [f"policy.x={text}"]
+    )
     assert recipe.grpo is not None and recipe.policy is not None
     assert (recipe.grpo["lr_scheduler_kwargs"]["power"], recipe.policy["x"]) == (value, value)
 
@@ -123,8 +144,13 @@ def test_a_text_that_looks_like_a_number_is_a_text(tmp_path: Path, text: str) ->
 
 def test_a_key_that_is_written_twice_is_refused_with_both_lines(tmp_path: Path) -> None:
     again = RECIPE + "grpo:\n  beta: 0.1\n"
-    assert refusal(tmp_path, again) == "mine.yaml:11: the key 'grpo' is written a second time, first in mine.yaml:9"
-    assert "mine.yaml:11: the key 'grpo.max_steps'" in refusal(tmp_path, RECIPE + "  max_steps: 3\n")
+    assert (
+        refusal(tmp_path, again)
+        == "mine.yaml:11: the key 'grpo' is written a second time, first in mine.yaml:9"
+    )
+    assert "mine.yaml:11: the key 'grpo.max_steps'" in refusal(
+        tmp_path, RECIPE + "  max_steps: 3\n"
+    )
 
 
 def test_a_block_within_itself_is_refused(tmp_path: Path) -> None:
@@ -150,8 +176,16 @@ def test_a_key_of_a_few_shot_example_is_compared_with_those_of_an_example(tmp_pa
 
 
 def test_overrides_reach_lists_and_new_blocks(tmp_path: Path) -> None:
-    recipe = load_recipe(write(tmp_path, RECIPE), ["rewards.0.weight=2.5", "grpo.beta=0.1", "time_limit=2m", "seed=7"])
-    assert (recipe.rewards[0].weight, recipe.grpo["beta"], recipe.time_limit, recipe.seed) == (2.5, 0.1, 120.0, 7)
+    recipe = load_recipe(
+        write(tmp_path, RECIPE),
+        ["rewards.0.weight=2.5", "grpo.beta=0.1", "time_limit=2m", "seed=7"],
+    )
+    assert (recipe.rewards[0].weight, recipe.grpo["beta"], recipe.time_limit, recipe.seed) == (
+        2.5,
+        0.1,
+        120.0,
+        7,
+    )
     assert recipe.origin["grpo.beta"] == "override grpo.beta=0.1"
 
 
@@ -171,7 +205,10 @@ def test_a_malformed_override_is_one_sentence(tmp_path: Path, override: str) -> 
     [
         ("[1, 2]", "a recipe is a mapping"),
         ("a: [", "not valid YAML"),
-        (RECIPE.replace("grpo:\n  max_steps: 2\n", ""), "exactly one of the blocks grpo and reinforce"),
+        (
+            RECIPE.replace("grpo:\n  max_steps: 2\n", ""),
+            "exactly one of the blocks grpo and reinforce",
+        ),
         (RECIPE + "environment:\n  id: CartPole-v1\n", "an environment is trained by reinforce"),
         (RECIPE.replace("model: bundled\n", ""), "the block 'model' is missing"),
         (RECIPE.replace("  correct: exact:match\n", "  n: 5\n"), "evaluate needs `correct"),
@@ -184,8 +221,12 @@ def test_a_recipe_that_cannot_run_says_why(tmp_path: Path, text: str, expected: 
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32])
-def test_a_seed_that_numpy_would_not_take_is_refused_before_the_run(tmp_path: Path, seed: int) -> None:
-    assert refusal(tmp_path, RECIPE, f"seed={seed}").startswith(f"override seed={seed}: seed: input should be ")
+def test_a_seed_that_numpy_would_not_take_is_refused_before_the_run(
+    tmp_path: Path, seed: int
+) -> None:
+    assert refusal(tmp_path, RECIPE, f"seed={seed}").startswith(
+        f"override seed={seed}: seed: input should be "
+    )
 
 
 def test_no_such_recipe_names_the_nearest_bundled_one() -> None:
@@ -196,7 +237,11 @@ def test_no_such_recipe_names_the_nearest_bundled_one() -> None:
 def test_grpo_fields_are_the_fields_of_the_installed_config() -> None:
     from trl import GRPOConfig
 
-    fields = {field.name for field in dataclasses.fields(GRPOConfig) if field.init and not field.name.startswith("_")}
+    fields = {
+        field.name
+        for field in dataclasses.fields(GRPOConfig)
+        if field.init and not field.name.startswith("_")
+    }
     assert grpo_fields().keys() == fields
 
 
@@ -205,7 +250,16 @@ def test_the_choices_of_a_field_are_those_of_trl() -> None:
 
     choices = grpo_choices()
     assert choices["lr_scheduler_type"] == {kind.value for kind in SchedulerType}
-    assert choices["loss_type"] == {"grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo", "luspo", "vespo"}
+    assert choices["loss_type"] == {
+        "grpo",
+        "dr_grpo",
+        "dapo",
+        "bnpo",
+        "cispo",
+        "sapo",
+        "luspo",
+        "vespo",
+    }
     assert choices["scale_rewards"] == {"group", "batch", "none"}
     assert choices["importance_sampling_level"] == {"token", "sequence"}
     assert choices["multi_objective_aggregation"] == {"sum_then_normalize", "normalize_then_sum"}
@@ -224,10 +278,16 @@ def test_the_arguments_of_lora_are_those_of_peft() -> None:
 def test_every_default_of_trl_is_accepted() -> None:
     from trl import GRPOConfig
 
-    defaults = {field.name: field.default for field in dataclasses.fields(GRPOConfig) if field.name in grpo_fields()}
+    defaults = {
+        field.name: field.default
+        for field in dataclasses.fields(GRPOConfig)
+        if field.name in grpo_fields()
+    }
     given = {key: value for key, value in defaults.items() if value is not dataclasses.MISSING}
     free = {
-        key: value for key, value in given.items() if key not in OWNED and not key.startswith(tuple(OWNED_PREFIXES))
+        key: value
+        for key, value in given.items()
+        if key not in OWNED and not key.startswith(tuple(OWNED_PREFIXES))
     }
     check_grpo(free, allow_biased_sampler=False)
 
@@ -244,10 +304,19 @@ def test_every_default_of_trl_is_accepted() -> None:
         ("max_steps=010", "cannot be '010'; expected int"),
         ("max_steps=1:30", "cannot be '1:30'; expected int"),
         ("label_smoothing_factor=0.1", "would change nothing: GRPO has no labels; remove it"),
-        ("data_seed=5", "would change nothing: the order of the rows comes from `seed:`; remove it"),
-        ("save_strategy=best", "the best checkpoint by `evaluate:` is always kept beside the last one; expected steps"),
+        (
+            "data_seed=5",
+            "would change nothing: the order of the rows comes from `seed:`; remove it",
+        ),
+        (
+            "save_strategy=best",
+            "the best checkpoint by `evaluate:` is always kept beside the last one; expected steps",
+        ),
         ("log_level=warnin", "did you mean 'warning'?"),
-        ("gradient_checkpointing_kwargs={reentrant: true}", "takes no 'reentrant'; did you mean 'use_reentrant'?"),
+        (
+            "gradient_checkpointing_kwargs={reentrant: true}",
+            "takes no 'reentrant'; did you mean 'use_reentrant'?",
+        ),
         ("parallelism_config={}", "accelerate launch takes it from a file"),
         ("save_only_model=true", "a checkpoint holds all that --resume needs"),
         ("ignore_data_skip=true", "a run that goes on takes the rows that it would have taken"),
@@ -258,22 +327,31 @@ def test_every_default_of_trl_is_accepted() -> None:
         ("beta=", "cannot be None; expected float"),
     ],
 )
-def test_a_value_that_cannot_be_right_is_refused_with_the_nearest_one(tmp_path: Path, override: str, said: str) -> None:
+def test_a_value_that_cannot_be_right_is_refused_with_the_nearest_one(
+    tmp_path: Path, override: str, said: str
+) -> None:
     message = refusal(tmp_path, RECIPE, f"grpo.{override}")
     assert message.startswith(f"override grpo.{override}: ")
     assert said in message
 
 
-@pytest.mark.parametrize("override", ["scale_rewards=false", "fsdp=true", "temperature=1", "save_steps=0.5", "bf16="])
+@pytest.mark.parametrize(
+    "override", ["scale_rewards=false", "fsdp=true", "temperature=1", "save_steps=0.5", "bf16="]
+)
 def test_a_value_that_trl_reads_is_accepted(tmp_path: Path, override: str) -> None:
     load_recipe(write(tmp_path, RECIPE), [f"grpo.{override}"])
 
 
 def test_a_reference_that_follows_must_be_there_and_be_whole_weights(tmp_path: Path) -> None:
-    follows, whole = "grpo.sync_ref_model=true", RECIPE.replace("model: bundled", "model: {path: bundled}")
+    follows, whole = (
+        "grpo.sync_ref_model=true",
+        RECIPE.replace("model: bundled", "model: {path: bundled}"),
+    )
     assert "no reference with beta 0" in refusal(tmp_path, whole, follows)
     for adapter in ("lora={}", "adapter=there"):
-        assert "cannot follow" in refusal(tmp_path, whole, follows, "grpo.beta=0.1", f"model.{adapter}")
+        assert "cannot follow" in refusal(
+            tmp_path, whole, follows, "grpo.beta=0.1", f"model.{adapter}"
+        )
     load_recipe(write(tmp_path, whole), [follows, "grpo.beta=0.1"])
 
 
@@ -293,7 +371,9 @@ def test_the_hash_knows_a_changed_value_and_ignores_the_order_of_keys(tmp_path: 
 
 scalars = st.none() | st.booleans() | st.integers() | st.text(max_size=8)
 nested = st.recursive(
-    scalars, lambda x: st.lists(x, max_size=3) | st.dictionaries(st.text(max_size=8), x, max_size=3), max_leaves=8
+    scalars,
+    lambda x: st.lists(x, max_size=3) | st.dictionaries(st.text(max_size=8), x, max_size=3),
+    max_leaves=8,
 )
 
 
@@ -326,10 +406,13 @@ def test_an_override_reaches_into_the_short_forms():
 def test_bare_words_of_a_recipe_are_what_they_look_like(tmp_path: Path) -> None:
     words = ["yes", "no", "on", "010", "12:30", "1:30.5", "007"]
     rows = "".join(
-        f"    - {{question: q, answer: {word}}}\n" for word in [*words, "true", "1e-3", "0x10", "-4", "2.50", ".5"]
+        f"    - {{question: q, answer: {word}}}\n"
+        for word in [*words, "true", "1e-3", "0x10", "-4", "2.50", ".5"]
     )
     [task] = load_recipe(
-        write(tmp_path, f"model: bundled\ntask:\n  rows:\n{rows}rewards: [exact:match]\ngrpo: {{}}\n")
+        write(
+            tmp_path, f"model: bundled\ntask:\n  rows:\n{rows}rewards: [exact:match]\ngrpo: {{}}\n"
+        )
     ).task
     assert task.rows is not None
     assert [row["answer"] for row in task.rows] == [*words, True, 0.001, 16, -4, 2.5, 0.5]
@@ -337,12 +420,15 @@ def test_bare_words_of_a_recipe_are_what_they_look_like(tmp_path: Path) -> None:
 
 def test_what_an_override_replaced_is_not_blamed(tmp_path: Path) -> None:
     told = refusal(tmp_path, RECIPE, "rewards=[{fn: exact:match, timeout: 0}]")
-    assert told.startswith("override rewards=[{fn: exact:match, timeout: 0}]: rewards.0.timeout: 0 is not a duration")
+    assert told.startswith(
+        "override rewards=[{fn: exact:match, timeout: 0}]: rewards.0.timeout: 0 is not a duration"
+    )
 
 
 def test_noise_that_the_sampler_does_not_have_is_for_warm_starts_alone() -> None:
     with pytest.raises(
-        RecipeError, match=r"grpo\.neftune_noise_alpha belongs to llmpolicy: the sampler has no such noise"
+        RecipeError,
+        match=r"grpo\.neftune_noise_alpha belongs to llmpolicy: the sampler has no such noise",
     ):
         check_grpo({"neftune_noise_alpha": 0.2}, allow_biased_sampler=True)
     check_stage("sft", {"neftune_noise_alpha": 0.2})

@@ -1,4 +1,6 @@
-"""What cannot be right is refused in one sentence, by explain as by train, with what wrote it and what is expected."""
+"""What cannot be right is refused in one sentence, by explain as by train, with what wrote it and
+what is expected.
+"""
 
 import importlib.util
 import json
@@ -53,8 +55,12 @@ TEXTS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("override", [f"grpo.{key}={value}" for key, values in OUTSIDE.items() for value in values])
-def test_a_number_that_cannot_be_meant_is_refused_before_anything_is_planned(recipe: Path, override: str) -> None:
+@pytest.mark.parametrize(
+    "override", [f"grpo.{key}={value}" for key, values in OUTSIDE.items() for value in values]
+)
+def test_a_number_that_cannot_be_meant_is_refused_before_anything_is_planned(
+    recipe: Path, override: str
+) -> None:
     with pytest.raises(RecipeError) as refusal:
         load_recipe(recipe, [override, "allow_biased_sampler=true"])
     assert str(refusal.value).startswith(f"override {override}: {override.split('=')[0]} is ")
@@ -69,15 +75,33 @@ def test_a_number_in_the_file_is_refused_with_its_line(recipe: Path, key: str) -
 
 
 def test_ranges_are_of_fields_that_exist_and_hold_the_bounds_that_they_tell() -> None:
-    known = {*config_fields("GRPOConfig"), *(key for kind in STAGES.values() for key in config_fields(kind))}
+    known = {
+        *config_fields("GRPOConfig"),
+        *(key for kind in STAGES.values() for key in config_fields(kind)),
+    }
     keys = [key for keys in RANGES.values() for key in keys]
     assert set(keys) <= known and len(keys) == len(set(keys))
-    numeric = {key for key, kind in config_fields("GRPOConfig").items() if re.search(r"\b(int|float)\b", kind)}
-    assert numeric - set(keys) <= {"seed", "eval_delay", "trackio_static_space_id", "local_rank", "reward_weights"}
-    assert [expected_of("warmup_steps", value) == "" for value in (0, 0.5, 0.999, 1, 7, 1.5, -1)] == [True] * 5 + [
-        False
-    ] * 2
-    assert [expected_of("top_p", value) == "" for value in (0, 1e-9, 1, 1.01)] == [False, True, True, False]
+    numeric = {
+        key
+        for key, kind in config_fields("GRPOConfig").items()
+        if re.search(r"\b(int|float)\b", kind)
+    }
+    assert numeric - set(keys) <= {
+        "seed",
+        "eval_delay",
+        "trackio_static_space_id",
+        "local_rank",
+        "reward_weights",
+    }
+    assert [
+        expected_of("warmup_steps", value) == "" for value in (0, 0.5, 0.999, 1, 7, 1.5, -1)
+    ] == [True] * 5 + [False] * 2
+    assert [expected_of("top_p", value) == "" for value in (0, 1e-9, 1, 1.01)] == [
+        False,
+        True,
+        True,
+        False,
+    ]
     assert expected_of("use_vllm", True) == "" and expected_of("r", 0, LORA_RANGES)
 
 
@@ -88,7 +112,9 @@ def test_ranges_are_of_fields_that_exist_and_hold_the_bounds_that_they_tell() ->
      "grpo.num_generations=3", "evaluate.max_completion_length=0", "rewards=[{fn: exact:match, weight: 0}]",
      "model.lora={rank: 4}"],
 )  # fmt: skip
-def test_explain_refuses_what_train_refuses_in_the_same_words(recipe: Path, override: str, tmp_path: Path) -> None:
+def test_explain_refuses_what_train_refuses_in_the_same_words(
+    recipe: Path, override: str, tmp_path: Path
+) -> None:
     said = []
     for ask in (
         lambda: explain_recipe(str(recipe), [override]),
@@ -113,14 +139,18 @@ def test_explain_refuses_what_train_refuses_in_the_same_words(recipe: Path, over
         ("tools=[x]", "not possible: several turns"),
     ],
 )
-def test_an_unknown_key_is_answered_with_where_it_belongs(recipe: Path, override: str, meant: str) -> None:
+def test_an_unknown_key_is_answered_with_where_it_belongs(
+    recipe: Path, override: str, meant: str
+) -> None:
     with pytest.raises(RecipeError) as refusal:
         load_recipe(recipe, [override])
     assert meant in str(refusal.value)
 
 
 def test_a_new_adapter_on_top_of_a_continued_one_is_refused(recipe: Path) -> None:
-    with pytest.raises(RecipeError, match=r"^override model.lora.*model.adapter is continued as it is"):
+    with pytest.raises(
+        RecipeError, match=r"^override model.lora.*model.adapter is continued as it is"
+    ):
         load_recipe(recipe, ["model.adapter=runs/one/policy", "model.lora={r: 4}"])
     assert load_recipe(recipe, ["model.adapter=runs/one/policy", "model.lora=null"]).model
 
@@ -134,13 +164,15 @@ def test_a_package_that_is_missing_is_said_before_a_model_loads(
     recipe: Path, setting: str, package: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     there, absent = importlib.util.find_spec, (package, package.replace("-", "_"))
-    monkeypatch.setattr("importlib.util.find_spec", lambda name, *_: None if name in absent else there(name))
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name, *_: None if name in absent else there(name)
+    )
     words = f"override grpo.{setting}: grpo.{setting.split('=')[0]}: "
     with pytest.raises(RecipeError) as refusal:
         train_recipe(str(recipe), [f"grpo.{setting}", "model.path=no/model"])
-    assert str(refusal.value).startswith(words) and f"the package {package}, which is not installed" in str(
-        refusal.value
-    )
+    assert str(refusal.value).startswith(
+        words
+    ) and f"the package {package}, which is not installed" in str(refusal.value)
 
 
 def test_optimisers_and_trackers_are_those_of_transformers() -> None:
@@ -166,14 +198,25 @@ def test_paths_of_an_override_start_from_the_current_folder(
     (recipe.parent / "mine.py").write_text("def f(completion):\n    return 9.0\n")
     (here / "other.jsonl").write_text('{"question": "here", "answer": "1"}\n')
     (here / "adapter").mkdir()
-    asked = ["rewards=mine.py:f", "evaluate.correct=mine.py:f", "task.file=other.jsonl", "model.adapter=adapter"]
+    asked = [
+        "rewards=mine.py:f",
+        "evaluate.correct=mine.py:f",
+        "task.file=other.jsonl",
+        "model.adapter=adapter",
+    ]
     made = load_recipe(recipe, asked)
     assert [block.fn for block in made.rewards] == [f"{here}/mine.py:f"]
     assert made.evaluate and made.evaluate.correct == f"{here}/mine.py:f"
-    assert made.task[0].file == str(here / "other.jsonl") and made.model and made.model.adapter == str(here / "adapter")
+    assert (
+        made.task[0].file == str(here / "other.jsonl")
+        and made.model
+        and made.model.adapter == str(here / "adapter")
+    )
     inner = load_recipe(recipe, ["rewards=[{min: [mine.py:f, exact:match], weight: 2}]"]).rewards[0]
     assert inner.min and [one.fn for one in inner.min] == [f"{here}/mine.py:f", "exact:match"]
-    recipe.write_text(RECIPE.replace("exact:match]", "mine.py:f]"))  # written in the recipe: beside it
+    recipe.write_text(
+        RECIPE.replace("exact:match]", "mine.py:f]")
+    )  # written in the recipe: beside it
     assert plan(load_recipe(recipe)).rewards.components[0].function("") == 9.0
 
 
@@ -185,8 +228,13 @@ def test_a_file_that_lies_at_the_other_place_is_named(
     recipe.write_text(RECIPE.replace("exact:match]", "mine.py:f]"))
     with pytest.raises(RewardError) as refusal:
         plan(load_recipe(recipe))
-    assert f"{tmp_path}/mine.py is in the current folder; a path written in a recipe starts from" in str(refusal.value)
-    with pytest.raises(RewardError, match=f"no file {recipe.parent}/gone.py, nor {tmp_path}/gone.py"):
+    assert (
+        f"{tmp_path}/mine.py is in the current folder; a path written in a recipe starts from"
+        in str(refusal.value)
+    )
+    with pytest.raises(
+        RewardError, match=f"no file {recipe.parent}/gone.py, nor {tmp_path}/gone.py"
+    ):
         plan(load_recipe(recipe, ["rewards=gone.py:f"]))
     assert train.__doc__  # the same from Python:
     with pytest.raises(RewardError, match="gone.py"):
@@ -210,9 +258,13 @@ def test_a_run_is_no_model_and_no_recipe(recipe: Path, tmp_path: Path) -> None:
     (run / "policy").mkdir(parents=True)
     for name in ("manifest.json", "recipe.yaml"):
         (run / name).write_text("{}")
-    with pytest.raises(PolicyError, match=f"{run} is a run, not a model; what it trained is {run}/policy"):
+    with pytest.raises(
+        PolicyError, match=f"{run} is a run, not a model; what it trained is {run}/policy"
+    ):
         plan(load_recipe(recipe, [f"model.path={run}"]))
-    with pytest.raises(RecipeError, match=f"{run} is a run, not a recipe; its recipe is {run}/recipe.yaml"):
+    with pytest.raises(
+        RecipeError, match=f"{run} is a run, not a recipe; its recipe is {run}/recipe.yaml"
+    ):
         load_recipe(run)
     with pytest.raises(PolicyError, match=f"{run} is a run, not an adapter"):
         explain_recipe(str(recipe), [f"model.adapter={run}"])
@@ -221,13 +273,19 @@ def test_a_run_is_no_model_and_no_recipe(recipe: Path, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="there is no run at runs/nowhere"):
         evaluate_model("runs/nowhere", None, [])
     (run / "policy/adapter_config.json").write_text("{}")
-    with pytest.raises(PolicyError, match="policy is an adapter, not a model; write model.path as its base"):
+    with pytest.raises(
+        PolicyError, match="policy is an adapter, not a model; write model.path as its base"
+    ):
         model_path(ModelBlock(path=str(run / "policy")), None)
 
 
 @pytest.mark.parametrize(
     ("name", "whole"),
-    [("gpt2", "openai-community/gpt2"), ("Qwen2.5-0.5B-Instruct", "Qwen/Qwen2.5-0.5B-Instruct"), ("something", "")],
+    [
+        ("gpt2", "openai-community/gpt2"),
+        ("Qwen2.5-0.5B-Instruct", "Qwen/Qwen2.5-0.5B-Instruct"),
+        ("something", ""),
+    ],
 )
 def test_the_owner_of_a_well_known_model_is_named(name: str, whole: str) -> None:
     with pytest.raises(PolicyError) as refusal:
@@ -237,11 +295,15 @@ def test_the_owner_of_a_well_known_model_is_named(name: str, whole: str) -> None
 
 def test_a_ratio_that_is_cut_below_1_is_noted(recipe: Path) -> None:
     assert "so every token weighs 0.2" in str(explain_recipe(str(recipe), ["grpo.loss_type=cispo"]))
-    assert "weighs" not in str(explain_recipe(str(recipe), ["grpo.loss_type=cispo", "grpo.epsilon_high=5"]))
+    assert "weighs" not in str(
+        explain_recipe(str(recipe), ["grpo.loss_type=cispo", "grpo.epsilon_high=5"])
+    )
 
 
 def test_two_runs_are_not_a_run_and_an_override() -> None:
-    with pytest.raises(RecipeError, match="one model or run at a time, found 'runs/one' and 'runs/two'"):
+    with pytest.raises(
+        RecipeError, match="one model or run at a time, found 'runs/one' and 'runs/two'"
+    ):
         evaluate_model("runs/one", None, ["runs/two"])
 
 
@@ -252,7 +314,10 @@ def test_two_runs_are_not_a_run_and_an_override() -> None:
             "lr_scheduler_type=cosine_with_min_lr",
             "lr_scheduler_type 'cosine_with_min_lr' with lr_scheduler_kwargs None: One of",
         ),
-        ("lr_scheduler_type=warmup_stable_decay", "missing 1 required positional argument: 'num_decay_steps'"),
+        (
+            "lr_scheduler_type=warmup_stable_decay",
+            "missing 1 required positional argument: 'num_decay_steps'",
+        ),
         (
             "lr_scheduler_kwargs={a: 1}",
             "'linear' with lr_scheduler_kwargs {'a': 1}: .* unexpected keyword argument 'a'",
@@ -261,7 +326,9 @@ def test_two_runs_are_not_a_run_and_an_override() -> None:
         ("fsdp=full_shard", "grpo.fsdp shares weights out among processes, and there is one"),
     ],
 )
-def test_a_schedule_and_an_optimiser_are_tried_out_before_a_model_loads(recipe: Path, override: str, said: str) -> None:
+def test_a_schedule_and_an_optimiser_are_tried_out_before_a_model_loads(
+    recipe: Path, override: str, said: str
+) -> None:
     with pytest.raises(RecipeError, match=said) as refusal:
         train_recipe(str(recipe), [f"grpo.{override}", "model=no/model"], dry_run=True)
     assert "\n" not in str(refusal.value)

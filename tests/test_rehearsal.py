@@ -1,4 +1,6 @@
-"""Saving is rehearsed: what would fail after a training fails before it, in one sentence, or is mended and said."""
+"""Saving is rehearsed: what would fail after a training fails before it, in one sentence, or is
+mended and said.
+"""
 
 import copy
 import json
@@ -25,10 +27,16 @@ TASK = {"rows": ROWS, "prompt": "{question}"}
 
 @pytest.fixture
 def base(tmp_path: Path) -> Path:
-    """As Llama-2-chat was: greedy decoding with a temperature, which transformers does not save once it is touched."""
+    """As Llama-2-chat was: greedy decoding with a temperature, which transformers does not save
+    once it is touched.
+    """
     CausalLMPolicy(models.model("llama"), models.tokenizer()).save(tmp_path / "base")
     file = tmp_path / "base/generation_config.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), "temperature": 0.9, "top_p": 0.6, "do_sample": False}))
+    file.write_text(
+        json.dumps(
+            {**json.loads(file.read_text()), "temperature": 0.9, "top_p": 0.6, "do_sample": False}
+        )
+    )
     return tmp_path / "base"
 
 
@@ -43,7 +51,12 @@ def test_a_generation_config_that_cannot_be_saved_costs_no_training(
     model = {"path": str(base), "lora": lora}
     with caplog.at_level(logging.WARNING, "llmpolicy"):
         run = train(
-            model=model, task=TASK, rewards=["exact:match"], grpo=GRPO, out=tmp_path / "run", say=lambda _: None
+            model=model,
+            task=TASK,
+            rewards=["exact:match"],
+            grpo=GRPO,
+            out=tmp_path / "run",
+            say=lambda _: None,
         )
     assert "what is saved says do_sample: true" in caplog.text
     policy = CausalLMPolicy.load(run.policy_dir)
@@ -79,7 +92,14 @@ def test_what_could_not_be_saved_is_refused_before_the_first_step(
     policy = CausalLMPolicy.load(base)
     spoil(policy)
     with pytest.raises(PolicyError, match="could not be saved after training") as caught:
-        train(model=policy, task=TASK, rewards=["exact:match"], grpo=GRPO, out=tmp_path / "run", say=lambda _: None)
+        train(
+            model=policy,
+            task=TASK,
+            rewards=["exact:match"],
+            grpo=GRPO,
+            out=tmp_path / "run",
+            say=lambda _: None,
+        )
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()
 
@@ -93,16 +113,23 @@ def test_an_adapter_on_a_vocabulary_that_was_resized_in_memory_is_refused(base: 
         policy.rehearse()
 
 
-def test_a_rehearsal_changes_and_leaves_nothing(base: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_rehearsal_changes_and_leaves_nothing(
+    base: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     policy = CausalLMPolicy.load(base, lora={"r": 4})
     before = {key: value.clone() for key, value in policy.model.state_dict().items()}
-    trained, drawn = [name for name, p in policy.model.named_parameters() if p.requires_grad], torch.get_rng_state()
+    trained, drawn = (
+        [name for name, p in policy.model.named_parameters() if p.requires_grad],
+        torch.get_rng_state(),
+    )
     listed = sorted(tmp_path.iterdir())
     policy.rehearse()
     assert sorted(tmp_path.iterdir()) == listed
     after = policy.model.state_dict()
-    assert before.keys() == after.keys() and all(torch.equal(value, before[key]) for key, value in after.items())
+    assert before.keys() == after.keys() and all(
+        torch.equal(value, before[key]) for key, value in after.items()
+    )
     assert [name for name, p in policy.model.named_parameters() if p.requires_grad] == trained
     assert policy.model.active_adapters == list(policy.model.peft_config) == ["default"]
     assert torch.equal(torch.get_rng_state(), drawn)
@@ -132,7 +159,9 @@ def scales(model: Any) -> dict[str, tuple[int, float]]:
     [(case, "settings") for case in PATTERNS]
     + [("alpha", "model"), ("alpha", "file"), ("rank", "model"), ("rank", "file")],
 )
-def test_patterns_that_fit_one_layer_mean_the_same_after_loading(case: str, given: str, tmp_path: Path) -> None:
+def test_patterns_that_fit_one_layer_mean_the_same_after_loading(
+    case: str, given: str, tmp_path: Path
+) -> None:
     """PEFT takes the first that fits, and writes them sorted."""
     from scripts.zoo import build, cases
 
@@ -140,17 +169,24 @@ def test_patterns_that_fit_one_layer_mean_the_same_after_loading(case: str, give
     kept = copy.deepcopy(patterns)
     cases.policy_of(build.build(build.small(family))).save(tmp_path / "base")
     base = AutoModelForCausalLM.from_pretrained(tmp_path / "base")
-    plain = get_peft_model(base, LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM", **kept))
+    plain = get_peft_model(
+        base, LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM", **kept)
+    )
     expected = scales(plain)
     if given == "settings":
         policy = CausalLMPolicy.load(tmp_path / "base", lora={"r": 4, **patterns})
-        assert patterns == PATTERNS[case][1] and not any(".*\\." in key for p in patterns.values() for key in p)
+        assert patterns == PATTERNS[case][1] and not any(
+            ".*\\." in key for p in patterns.values() for key in p
+        )
     elif given == "model":
         policy = CausalLMPolicy(plain, cases.words())
     else:  # as somebody wrote it whose file is not sorted
         plain.save_pretrained(str(tmp_path / "given"))
         file = tmp_path / "given/adapter_config.json"
-        made = {key: getattr(plain.peft_config["default"], key) for key in ("rank_pattern", "alpha_pattern")}
+        made = {
+            key: getattr(plain.peft_config["default"], key)
+            for key in ("rank_pattern", "alpha_pattern")
+        }
         file.write_text(json.dumps({**json.loads(file.read_text()), **made}))
         policy = CausalLMPolicy.load(tmp_path / "base", adapter=tmp_path / "given")
     assert scales(policy.model) == expected
@@ -172,7 +208,9 @@ def ranked(policy: CausalLMPolicy) -> None:
 
 
 def weighed(policy: CausalLMPolicy) -> None:
-    policy.model.peft_config["default"].fan_in_fan_out = policy.model.peft_config["default"].use_rslora = True
+    policy.model.peft_config["default"].fan_in_fan_out = policy.model.peft_config[
+        "default"
+    ].use_rslora = True
 
 
 @pytest.mark.parametrize("really", [rehearse.REALLY, 0], ids=["small", "large"])
@@ -210,7 +248,9 @@ def test_a_large_adapter_whose_configuration_names_other_tensors_is_refused(
     before = {key: value.clone() for key, value in policy.model.state_dict().items()}
     policy.rehearse()
     after = policy.model.state_dict()
-    assert before.keys() == after.keys() and all(torch.equal(value, before[key]) for key, value in after.items())
+    assert before.keys() == after.keys() and all(
+        torch.equal(value, before[key]) for key, value in after.items()
+    )
     spoil(policy)
     with pytest.raises(PolicyError, match="in training and .* once it is loaded from its folder"):
         policy.rehearse()
@@ -236,12 +276,16 @@ def test_large_weights_that_their_configuration_would_not_take_again_are_refused
     policy = CausalLMPolicy.load(base)
     policy.rehearse()
     spoil(policy)
-    with pytest.raises(PolicyError, match=r"is .* in training and .* by its configuration") as caught:
+    with pytest.raises(
+        PolicyError, match=r"is .* in training and .* by its configuration"
+    ) as caught:
         policy.rehearse()
     assert "\n" not in str(caught.value)
 
 
-def test_full_weights_that_no_loader_would_take_again_are_refused_and_an_adapter_on_them_is_not() -> None:
+def test_full_weights_that_no_loader_would_take_again_are_refused_and_an_adapter_on_them_is_not() -> (
+    None
+):
     from scripts.zoo import build, cases
 
     policy = cases.policy_of(build.build(build.small("emu3")))

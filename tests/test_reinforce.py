@@ -1,4 +1,6 @@
-"""The loop: its gradient is the policy gradient, its runs repeat, and it learns: control by an MLP, text by a language model."""
+"""The loop: its gradient is the policy gradient, its runs repeat, and it learns: control by an MLP,
+text by a language model.
+"""
 
 import itertools
 import signal
@@ -42,7 +44,9 @@ RECIPES = Path(__file__).parent.parent / "recipes"
 
 
 class Countdown:
-    """Episode n begins at n + 1 and counts down; at 0 it terminates, and after ``limit`` steps it is truncated."""
+    """Episode n begins at n + 1 and counts down; at 0 it terminates, and after ``limit`` steps it
+    is truncated.
+    """
 
     obs_dim = 1
 
@@ -62,7 +66,9 @@ class Countdown:
             self.steps[row] += 1
         rewards = [10.0 * row + self.steps[row] for row in rows]
         ended = [self.left[row] == 0 for row in rows]
-        return Outcome(self._states(rows), rewards, ended, [self.steps[row] >= self.limit for row in rows])
+        return Outcome(
+            self._states(rows), rewards, ended, [self.steps[row] >= self.limit for row in rows]
+        )
 
     def _states(self, rows: Sequence[int]) -> list[torch.Tensor]:
         return [torch.tensor([self.left[row]]) for row in rows]
@@ -80,9 +86,14 @@ def test_a_rollout_keeps_every_step_until_its_episode_ends() -> None:
 
 
 @pytest.mark.parametrize(("limit", "horizon"), [(2, None), (99, 2)])
-def test_an_episode_is_truncated_by_its_environment_or_by_the_horizon(limit: int, horizon: int | None) -> None:
+def test_an_episode_is_truncated_by_its_environment_or_by_the_horizon(
+    limit: int, horizon: int | None
+) -> None:
     experience = rollout(CategoricalMLP(1, 2), Countdown(3, limit), seed=0, horizon=horizon)
-    last = [(episode.steps[-1].terminated, episode.steps[-1].truncated) for episode in experience.episodes]
+    last = [
+        (episode.steps[-1].terminated, episode.steps[-1].truncated)
+        for episode in experience.episodes
+    ]
     assert last == [(True, False), (True, False), (False, True)]
     assert experience.terminated.tolist() == [True, True, False]
     assert [state.item() for state in experience.final_states] == [0, 0, 1]
@@ -103,7 +114,9 @@ def test_the_time_step_baseline_is_the_mean_of_the_episodes_that_still_run() -> 
 
 
 @pytest.mark.parametrize("baseline", [TimeStepMean, GroupMean])
-def test_an_episode_that_cannot_be_judged_weighs_nothing(baseline: type[TimeStepMean | GroupMean]) -> None:
+def test_an_episode_that_cannot_be_judged_weighs_nothing(
+    baseline: type[TimeStepMean | GroupMean],
+) -> None:
     environment = Countdown(3)
     environment.groups = [0, 0, 0]
     rewards = [1.0, float("nan"), 2.0]
@@ -139,7 +152,8 @@ def test_the_value_baseline_learns_what_is_earned() -> None:
 
 def test_the_group_baseline_is_that_of_grpo() -> None:
     episodes = [
-        Episode([Step(None, None, reward, True, False)], n // 2) for n, reward in enumerate([1.0, 3.0, 5.0, 5.0])
+        Episode([Step(None, None, reward, True, False)], n // 2)
+        for n, reward in enumerate([1.0, 3.0, 5.0, 5.0])
     ]
     environment = Countdown(4)
     environment.groups = [0, 0, 1, 1]
@@ -161,7 +175,9 @@ HORIZON = 3
 
 
 def transition(state: int, action: int) -> tuple[int, float, bool]:
-    """A world of two states: action 1 changes the state, and pays in state 0; action 0 in state 1 may end it all."""
+    """A world of two states: action 1 changes the state, and pays in state 0; action 0 in state 1
+    may end it all.
+    """
     if state == 1 and action == 0:
         return state, 2.0, True
     return (1 - state if action else state), (1.5 if state == 0 and action else -0.25), False
@@ -178,7 +194,15 @@ def trajectories() -> list[Rollout]:
         state, steps = 0, []
         for t, action in enumerate(actions):
             after, reward, ended = transition(state, action)
-            steps.append(Step(one_hot(state), torch.tensor(action), reward, ended, t + 1 == HORIZON and not ended))
+            steps.append(
+                Step(
+                    one_hot(state),
+                    torch.tensor(action),
+                    reward,
+                    ended,
+                    t + 1 == HORIZON and not ended,
+                )
+            )
             state = after
             if ended:
                 break
@@ -190,7 +214,9 @@ def trajectories() -> list[Rollout]:
 
 
 def expected_surrogate(policy: CategoricalMLP, offset: float) -> torch.Tensor:
-    """E[∇surrogate] over all episodes as an expression to differentiate; ``offset`` (per time step) is a baseline."""
+    """E[∇surrogate] over all episodes as an expression to differentiate; ``offset`` (per time step)
+    is a baseline.
+    """
     total = torch.zeros((), dtype=torch.float64)
     for experience in trajectories():
         probability = policy.log_prob(experience.states, experience.actions)[0].sum().exp()
@@ -201,11 +227,15 @@ def expected_surrogate(policy: CategoricalMLP, offset: float) -> torch.Tensor:
 
 
 def gradient(policy: CategoricalMLP, objective: torch.Tensor) -> torch.Tensor:
-    return torch.cat([found.flatten() for found in torch.autograd.grad(objective, list(policy.parameters()))])
+    return torch.cat(
+        [found.flatten() for found in torch.autograd.grad(objective, list(policy.parameters()))]
+    )
 
 
 @pytest.mark.parametrize("offset", [0.0, 3.0, -7.0])
-def test_the_expected_gradient_is_that_of_the_expected_return_whatever_the_baseline(offset: float) -> None:
+def test_the_expected_gradient_is_that_of_the_expected_return_whatever_the_baseline(
+    offset: float,
+) -> None:
     policy = CategoricalMLP(2, 2, hidden=(3,), seed=4).double()
     with torch.no_grad():
         policy.logits[-1].weight.mul_(100)
@@ -224,16 +254,22 @@ BRIEF = Settings(updates=3, learning_rate=1e-2, baseline="time_step")
 VALUED = Settings(updates=3, learning_rate=1e-2, baseline="value", gamma=0.9, horizon=10)
 
 
-def short_run(settings: Settings, seed: int, **options: Any) -> tuple[CategoricalMLP, list[dict[str, float]]]:
+def short_run(
+    settings: Settings, seed: int, **options: Any
+) -> tuple[CategoricalMLP, list[dict[str, float]]]:
     environment = build_environment(CARTPOLE)
     policy = build_mlp_policy({"hidden": [8]}, environment, seed)
     metrics = reinforce(policy, environment, settings, seed=seed, **options).metrics
     assert isinstance(policy, CategoricalMLP)
-    return policy, [{key: value for key, value in line.items() if key != "seconds"} for line in metrics]
+    return policy, [
+        {key: value for key, value in line.items() if key != "seconds"} for line in metrics
+    ]
 
 
 def same(first: torch.nn.Module, second: torch.nn.Module) -> bool:
-    return all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
+    return all(
+        torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True)
+    )
 
 
 @pytest.mark.parametrize("settings", [BRIEF, VALUED])
@@ -258,7 +294,9 @@ def test_a_run_goes_on_as_if_it_had_never_stopped(settings: Settings, tmp_path: 
     whole, metrics = short_run(settings, 0)
     environment = build_environment(CARTPOLE)
     policy = build_mlp_policy({"hidden": [8]}, environment, 0)
-    stopped = reinforce(policy, environment, settings, seed=0, on_update=lambda update, _: update == 2)
+    stopped = reinforce(
+        policy, environment, settings, seed=0, on_update=lambda update, _: update == 2
+    )
     assert (stopped.state.update, stopped.stopped) == (2, "asked to")
     policy.save(tmp_path)
     stopped.state.save(tmp_path)
@@ -300,7 +338,10 @@ def test_a_number_that_yaml_reads_as_text_is_a_number() -> None:
             {**BLOCK, "baseline": "values"},
             "reinforce.baseline: input should be 'time_step', 'value' or 'group'; found 'values'",
         ),
-        ({**BLOCK, "updates": 0}, "reinforce.updates: input should be greater than or equal to 1; found 0"),
+        (
+            {**BLOCK, "updates": 0},
+            "reinforce.updates: input should be greater than or equal to 1; found 0",
+        ),
         (
             {**BLOCK, "learning_rate": "high"},
             "reinforce.learning_rate: input should be a valid number, .*; found 'high'",
@@ -315,12 +356,20 @@ def test_a_block_that_makes_no_sense_is_one_sentence(block: dict[str, Any], mess
 
 
 def test_a_baseline_that_could_never_teach_anything_is_refused() -> None:
-    with pytest.raises(RecipeError, match="'time_step': found 1 episode side by side; expected at least 2"):
+    with pytest.raises(
+        RecipeError, match="'time_step': found 1 episode side by side; expected at least 2"
+    ):
         TimeStepMean(Countdown(1), 1.0, 0)
-    with pytest.raises(RecipeError, match="'group': found groups of 1 episode; expected at least 2"):
+    with pytest.raises(
+        RecipeError, match="'group': found groups of 1 episode; expected at least 2"
+    ):
         GroupMean(Countdown(3), 1.0, 0)
-    with pytest.raises(RecipeError, match="'value': found prompts; expected states that are vectors"):
-        LearnedValue(PromptEnvironment([Row("1")], Rewards([RewardSpec(fives)]), str, prompts=1), 0.9, 0)
+    with pytest.raises(
+        RecipeError, match="'value': found prompts; expected states that are vectors"
+    ):
+        LearnedValue(
+            PromptEnvironment([Row("1")], Rewards([RewardSpec(fives)]), str, prompts=1), 0.9, 0
+        )
 
 
 def test_a_learned_value_needs_a_discount() -> None:
@@ -334,13 +383,17 @@ def test_a_learned_value_needs_a_discount() -> None:
 def test_the_mean_return_carries_its_interval() -> None:
     found = mean_return([0.0, 2.0, 4.0, 6.0])
     half = 1.959964 * (20 / 3 / 4) ** 0.5
-    assert (found.value, found.low, found.high) == pytest.approx((3.0, 3 - half, 3 + half), abs=1e-5)
+    assert (found.value, found.low, found.high) == pytest.approx(
+        (3.0, 3 - half, 3 + half), abs=1e-5
+    )
 
 
 def test_returns_are_those_of_fresh_whole_episodes() -> None:
     policy = CategoricalMLP(4, 2, seed=0)
     with torch.no_grad():
-        policy.logits[-1].bias.copy_(torch.tensor([0.0, 3.0]))  # always right when greedy: falls within a dozen steps
+        policy.logits[-1].bias.copy_(
+            torch.tensor([0.0, 3.0])
+        )  # always right when greedy: falls within a dozen steps
     found = evaluate_returns(policy, CARTPOLE, episodes=50, seed=1)
     assert 8 < found.greedy.value < 11
     assert found.greedy.low < found.greedy.value < found.greedy.high
@@ -373,24 +426,32 @@ def fives(completion: str) -> float:
 
 def language_environment(policy: CausalLMPolicy) -> PromptEnvironment:
     rows = [Row(str(number), number) for number in range(10)]
-    return PromptEnvironment(rows, Rewards([RewardSpec(fives)]), policy.decode, prompts=4, group_size=8)
+    return PromptEnvironment(
+        rows, Rewards([RewardSpec(fives)]), policy.decode, prompts=4, group_size=8
+    )
 
 
 def test_one_update_of_a_language_model_is_the_grpo_gradient_at_ratio_one() -> None:
-    """Against the sum over tokens written out, and each token's log-probability read off the next-token distribution."""
+    """Against the sum over tokens written out, and each token's log-probability read off the
+    next-token distribution.
+    """
     policy = language_policy()
     environment = language_environment(policy)
     experience = rollout(policy, environment, seed=0)
     rewards = experience.rewards.squeeze(1)  # (B,)
-    advantages = (rewards.view(4, 8) - rewards.view(4, 8).mean(1, keepdim=True)) / (rewards.view(4, 8).std(1) + 1e-4)[
-        :, None
-    ]
+    advantages = (rewards.view(4, 8) - rewards.view(4, 8).mean(1, keepdim=True)) / (
+        rewards.view(4, 8).std(1) + 1e-4
+    )[:, None]
     objective = torch.zeros(())
-    for prompt, action, advantage in zip(experience.states, experience.actions, advantages.flatten(), strict=True):
+    for prompt, action, advantage in zip(
+        experience.states, experience.actions, advantages.flatten(), strict=True
+    ):
         context = policy.encode([prompt])[0]
         for t, token in enumerate(action):
             objective = (
-                objective + advantage * policy.distribution([context + action[:t]]).log_prob(torch.tensor([token]))[0]
+                objective
+                + advantage
+                * policy.distribution([context + action[:t]]).log_prob(torch.tensor([token]))[0]
             )
     parameters = list(policy.parameters())
     expected = torch.autograd.grad(objective / 32, parameters)
@@ -437,18 +498,29 @@ def interrupted(folder: Path, number: signal.Signals, times: int, said: list[str
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_a_run_after_its_update_and_the_run_can_go_on(number: signal.Signals, tmp_path: Path) -> None:
+def test_a_signal_ends_a_run_after_its_update_and_the_run_can_go_on(
+    number: signal.Signals, tmp_path: Path
+) -> None:
     before, said = (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)), list[str]()
     with pytest.raises(SystemExit) as left:
         interrupted(tmp_path / "run", number, 1, said)
     assert left.value.code == 128 + number
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
     run = Run.open(tmp_path / "run")
-    assert (run.manifest["status"], run.manifest["reason"], run.manifest["steps"]) == ("stopped", number.name, 1)
+    assert (run.manifest["status"], run.manifest["reason"], run.manifest["steps"]) == (
+        "stopped",
+        number.name,
+        1,
+    )
     assert [path.name for path in run.checkpoints()] == ["checkpoint-1"]
-    assert said[-1] == f"go on with: llmpolicy train {run.path / 'recipe.yaml'} --out {run.path} --resume"
+    assert (
+        said[-1]
+        == f"go on with: llmpolicy train {run.path / 'recipe.yaml'} --out {run.path} --resume"
+    )
 
-    again = train_environment(load_recipe(run.path / "recipe.yaml"), run.path, resume=True, say=quietly)
+    again = train_environment(
+        load_recipe(run.path / "recipe.yaml"), run.path, resume=True, say=quietly
+    )
     whole = cartpole(tmp_path / "whole")
     assert (again.manifest["status"], again.manifest["steps"]) == ("finished", 3)
     assert same(load_mlp_policy(again.policy_dir), load_mlp_policy(whole.policy_dir))
@@ -488,7 +560,9 @@ def test_the_manifest_of_an_environment_says_where_the_run_came_from(tmp_path: P
         ("baseline=group", "baseline 'group': found groups of 1 episode"),
     ],
 )
-def test_bad_settings_of_an_environment_leave_no_run(override: str, message: str, tmp_path: Path) -> None:
+def test_bad_settings_of_an_environment_leave_no_run(
+    override: str, message: str, tmp_path: Path
+) -> None:
     with pytest.raises(RecipeError, match=message):
         cartpole(tmp_path / "run", f"reinforce.{override}")
     assert not (tmp_path / "run").exists()
@@ -511,7 +585,9 @@ def test_bad_settings_of_an_environment_leave_no_run(override: str, message: str
         ("baseline=value", "baseline 'value': found prompts"),
     ],
 )
-def test_bad_settings_of_a_language_model_are_found_without_a_model(override: str, message: str) -> None:
+def test_bad_settings_of_a_language_model_are_found_without_a_model(
+    override: str, message: str
+) -> None:
     with pytest.raises(LLMPolicyError, match=message) as found:
         check_reinforce(load_recipe(RECIPES / "reinforce_addition.yaml", [f"reinforce.{override}"]))
     assert "\n" not in str(found.value)
@@ -520,7 +596,9 @@ def test_bad_settings_of_a_language_model_are_found_without_a_model(override: st
 def test_good_settings_pass_and_too_few_rows_do_not() -> None:
     recipe = load_recipe(RECIPES / "reinforce_addition.yaml")
     assert check_reinforce(recipe, 32).updates == 100
-    with pytest.raises(TaskError, match="32 different prompts are drawn at a time, but the task has 31 rows"):
+    with pytest.raises(
+        TaskError, match="32 different prompts are drawn at a time, but the task has 31 rows"
+    ):
         check_reinforce(recipe, 31)
 
 
@@ -534,17 +612,38 @@ def fives_at(completion: str, step: int) -> float:
 
 
 def language_recipe(updates: int) -> Recipe:
-    block = {"updates": updates, "learning_rate": 1e-2, "baseline": "group", "prompts": 2, "group_size": 8}
-    return make_recipe({"model": "bundled", "task": {"rows": [{"prompt": "1"}]}, "rewards": fives, "reinforce": block})
+    block = {
+        "updates": updates,
+        "learning_rate": 1e-2,
+        "baseline": "group",
+        "prompts": 2,
+        "group_size": 8,
+    }
+    return make_recipe(
+        {
+            "model": "bundled",
+            "task": {"rows": [{"prompt": "1"}]},
+            "rewards": fives,
+            "reinforce": block,
+        }
+    )
 
 
-def language_run(folder: Path, updates: int, *, resumed: Run | None = None, say: Say = quietly) -> Run:
-    recipe, rewards = language_recipe(updates), Rewards([RewardSpec(fives_at, name="fives")], isolate=False)
+def language_run(
+    folder: Path, updates: int, *, resumed: Run | None = None, say: Say = quietly
+) -> Run:
+    recipe, rewards = (
+        language_recipe(updates),
+        Rewards([RewardSpec(fives_at, name="fives")], isolate=False),
+    )
     rows = [Row(str(number), number) for number in range(10)]
     run = resumed or Run.create(folder, recipe.resolved())
     made = Plan(recipe, rows, [], rewards, None, None)
     assert (
-        train_reinforce(made, language_policy(), rows, run, lambda: None, resume=resumed is not None, say=say) is None
+        train_reinforce(
+            made, language_policy(), rows, run, lambda: None, resume=resumed is not None, say=say
+        )
+        is None
     )
     run.finish("finished")
     return run
@@ -583,7 +682,11 @@ def test_rewards_see_the_number_of_finished_updates_also_after_a_resume(tmp_path
 
 def test_a_signal_ends_the_run_of_a_language_model_too(tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as left:
-        language_run(tmp_path, 3, say=lambda line: line.startswith("update 1/") and signal.raise_signal(signal.SIGTERM))
+        language_run(
+            tmp_path,
+            3,
+            say=lambda line: line.startswith("update 1/") and signal.raise_signal(signal.SIGTERM),
+        )
     run = Run.open(tmp_path)
     assert (left.value.code, run.manifest["status"], run.manifest["steps"]) == (143, "stopped", 1)
     assert (run.checkpoints()[0] / "model.safetensors").is_file()
@@ -593,7 +696,8 @@ def test_a_signal_ends_the_run_of_a_language_model_too(tmp_path: Path) -> None:
 
 
 def learn(recipe: str, seed: int) -> tuple[ReturnEvaluation, float]:
-    """Train a recipe with that seed; how well it does on fresh episodes, and the seconds of training.
+    """Train a recipe with that seed; how well it does on fresh episodes, and the seconds of
+    training.
 
     Processor time, on one thread: what training takes on a machine that does nothing else.
     """
@@ -634,7 +738,9 @@ def test_cartpole_is_balanced_from_five_seeds_in_under_a_minute_each() -> None:
 @pytest.mark.slow
 def test_pendulum_is_swung_up_from_four_of_five_seeds_in_under_three_minutes_each() -> None:
     results = learn_all("pendulum")
-    assert sum(found.greedy.value >= -250 and seconds < 180 for found, seconds in results) >= 4, results
+    assert sum(found.greedy.value >= -250 and seconds < 180 for found, seconds in results) >= 4, (
+        results
+    )
 
 
 @pytest.mark.slow
@@ -643,4 +749,7 @@ def test_an_untrained_policy_is_far_below_those_bars(recipe: str) -> None:
     plan = load_recipe(RECIPES / f"{recipe}.yaml")
     assert plan.environment is not None
     policy = build_mlp_policy(plan.policy, build_environment(plan.environment), 0)
-    assert evaluate_returns(policy, plan.environment, seed=0).sampled.value < {"cartpole": 60, "pendulum": -900}[recipe]
+    assert (
+        evaluate_returns(policy, plan.environment, seed=0).sampled.value
+        < {"cartpole": 60, "pendulum": -900}[recipe]
+    )

@@ -1,4 +1,6 @@
-"""The shipped rewards: what must be paid, what must not, what must not take long, and the laws behind it."""
+"""The shipped rewards: what must be paid, what must not, what must not take long, and the laws
+behind it.
+"""
 
 import json
 import threading
@@ -14,7 +16,16 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from llmpolicy.rewards import RewardError, Score
-from reward_fns import exact, formats, length, math_answer, multiple_choice, numeric, regex, repetition
+from reward_fns import (
+    exact,
+    formats,
+    length,
+    math_answer,
+    multiple_choice,
+    numeric,
+    regex,
+    repetition,
+)
 
 
 def value(score):
@@ -30,7 +41,8 @@ def box(text):
     return rf"\boxed{{{text}}}"
 
 
-# --- math_answer: wrong completions, by family --------------------------------------------------------------------------
+# --- math_answer: wrong completions, by family
+# --------------------------------------------------------------------------
 
 SEVERAL = [("42", text) for text in (
     r"\boxed{41} \boxed{42}", r"\boxed{42} then \boxed{41}", "First \\boxed{41}.\n" * 3 + "Then \\boxed{42}.",
@@ -126,7 +138,9 @@ RIGHT = [("42", text) for text in (
 
 @pytest.mark.parametrize("family", WRONG)
 def test_no_wrong_completion_is_paid(family):
-    assert {case: got for case, got in paid(WRONG[family], math_answer.correct).items() if got != 0.0} == {}
+    assert {
+        case: got for case, got in paid(WRONG[family], math_answer.correct).items() if got != 0.0
+    } == {}
 
 
 def test_every_right_completion_is_paid():
@@ -149,7 +163,9 @@ def test_a_wrong_second_answer_never_raises_the_score_and_another_gold_changes_i
         assert value(math_answer.correct(completion, "987654")) == 0.0
 
 
-@pytest.mark.parametrize("gold", ["", "  ", None, True, [1], {"a": 1}, r"\frac{1", "9" * 2000, r"\int x", "x +* 2"])
+@pytest.mark.parametrize(
+    "gold", ["", "  ", None, True, [1], {"a": 1}, r"\frac{1", "9" * 2000, r"\int x", "x +* 2"]
+)
 def test_a_gold_that_cannot_be_read_is_not_judged(gold):
     score = math_answer.correct("Answer: 5", gold)
     assert score.value is None
@@ -193,7 +209,12 @@ def test_an_option_that_does_not_exist_is_refused():
 
 def test_an_expression_copied_from_the_question_is_not_an_answer():
     question = r"Simplify $\frac{x^2-1}{x-1}$ and 2/4 and 10^3, solve $|x|>1$ and draw $2x+4y-3=0$."
-    copied = (("x+1", r"\frac{x^2-1}{x-1}"), ("1/2", "2/4"), ("1000", "10^3"), (r"(-\infty,-1)\cup(1,\infty)", "|x|>1"))
+    copied = (
+        ("x+1", r"\frac{x^2-1}{x-1}"),
+        ("1/2", "2/4"),
+        ("1000", "10^3"),
+        (r"(-\infty,-1)\cup(1,\infty)", "|x|>1"),
+    )
     for gold, answer in (*copied, (r"y=-\frac{x}{2}+\frac34", "2x+4y-3=0")):
         assert math_answer.correct(box(answer), gold).value == 1.0
         assert math_answer.correct(box(answer), gold, prompt=question).value == 0.0
@@ -207,13 +228,17 @@ def test_a_think_block_opened_by_the_prompt_must_be_closed(reward):
     assert reward("42", "42", prompt="What?").value == 1.0
 
 
-# --- numbers, by brute force --------------------------------------------------------------------------------------------
+# --- numbers, by brute force
+# --------------------------------------------------------------------------------------------
 
 
 def spellings(number):
     """Other ways to write a fraction, made without the code under test."""
     sign, size = ("-" if number < 0 else ""), abs(number)
-    ways = [f"{sign}\\frac{{{size.numerator}}}{{{size.denominator}}}", f"{sign}{size.numerator}/{size.denominator}"]
+    ways = [
+        f"{sign}\\frac{{{size.numerator}}}{{{size.denominator}}}",
+        f"{sign}{size.numerator}/{size.denominator}",
+    ]
     if size.denominator == 1:
         whole = size.numerator
         ways = [
@@ -238,7 +263,9 @@ def test_two_numbers_are_equal_exactly_when_their_fractions_are(a, b):
         for answer in spellings(a):
             assert value(math_answer.correct(f"Answer: {answer}", gold)) == 1.0, (gold, answer)
         if a != b:
-            assert all(value(math_answer.correct(box(answer), gold)) == 0.0 for answer in spellings(b))
+            assert all(
+                value(math_answer.correct(box(answer), gold)) == 0.0 for answer in spellings(b)
+            )
 
 
 @given(fractions, fractions, st.sampled_from([0.0, 0.001, 0.1]), st.sampled_from([0.0, 0.5, 10.0]))
@@ -249,8 +276,20 @@ def test_numeric_is_within_the_larger_tolerance(a, b, rel_tol, abs_tol):
 
 
 def test_numeric_takes_numbers_only():
-    cases = {("x=42", "42"): 1.0, ("41=42", "42"): 0.0, ("x", "5"): 0.0, ("5", "x"): None, ("5 cm", "5 m"): 0.0}
-    cases |= {("1e3", 1000): 1.0, ("0.1", 0.1): 1.0, ("50%", "50"): 0.0, ("nan", "5"): 0.0, ("5", ""): None}
+    cases = {
+        ("x=42", "42"): 1.0,
+        ("41=42", "42"): 0.0,
+        ("x", "5"): 0.0,
+        ("5", "x"): None,
+        ("5 cm", "5 m"): 0.0,
+    }
+    cases |= {
+        ("1e3", 1000): 1.0,
+        ("0.1", 0.1): 1.0,
+        ("50%", "50"): 0.0,
+        ("nan", "5"): 0.0,
+        ("5", ""): None,
+    }
     assert {case: numeric.equal(*case).value for case in cases} == cases
     assert numeric.equal(r"\pi", "3.14159", abs_tol=1).value == 0.0
     with pytest.raises(RewardError, match="rel_tol -1"):
@@ -269,7 +308,9 @@ ABOUT = [
 
 def test_numeric_takes_an_approximation_where_there_is_a_tolerance_and_nowhere_else():
     assert [text for text in ABOUT if numeric.equal(text, 3.14159, rel_tol=0.01).value != 1.0] == []
-    assert [text for text in ABOUT if numeric.equal(text, 3.14159, rel_tol=0.0001).value != 0.0] == []
+    assert [
+        text for text in ABOUT if numeric.equal(text, 3.14159, rel_tol=0.0001).value != 0.0
+    ] == []
     assert [text for text in ABOUT if numeric.equal(text, 3.14).value != 0.0] == []
     assert [text for text in ABOUT if math_answer.correct(text, 3.14).value != 0.0] == []
     wrong = [
@@ -286,15 +327,25 @@ def test_polynomials_are_equal_exactly_when_their_coefficients_are(a, b, c, d):
     text = f"({a}x+{b})({c}x+{d})".replace("+-", "-")
     expanded = f"{product[0]}x^2+{product[1]}x+{product[2]}".replace("+-", "-")
     other = f"{product[0]}x^2+{product[1]}x+{product[2] + 1}".replace("+-", "-")
-    assert value(math_answer.correct(box(text), expanded)) in ((1.0,) if any(product) else (0.0, 1.0))
+    assert value(math_answer.correct(box(text), expanded)) in (
+        (1.0,) if any(product) else (0.0, 1.0)
+    )
     assert value(math_answer.correct(box(text), other)) == 0.0
 
 
-# --- exact, normalisation -----------------------------------------------------------------------------------------------
+# --- exact, normalisation
+# -----------------------------------------------------------------------------------------------
 
 
 def test_exact_is_the_whole_text():
-    right = [("42", " 42\n"), ("42", "４２"), ("42", "4\u200b2"), (42, "42"), ("a b", "a \n b"), ("e\u0301", "é")]
+    right = [
+        ("42", " 42\n"),
+        ("42", "４２"),
+        ("42", "4\u200b2"),
+        (42, "42"),
+        ("a b", "a \n b"),
+        ("e\u0301", "é"),
+    ]
     right += [("42", "<think>x</think>42")]
     wrong = [
         ("42", "4²"),
@@ -305,7 +356,13 @@ def test_exact_is_the_whole_text():
         ("A", "\u0410"),
         ("paris", "Paris"),
     ]
-    wrong += [("42", "<think>42"), ("1", "①"), ("1/2", "½"), ("42", "\u202e24"), ("42", r"\boxed{42}")]
+    wrong += [
+        ("42", "<think>42"),
+        ("1", "①"),
+        ("1/2", "½"),
+        ("42", "\u202e24"),
+        ("42", r"\boxed{42}"),
+    ]
     assert set(paid(right, exact.match).values()) == {1.0}
     assert set(paid(wrong, exact.match).values()) == {0.0}
     assert {exact.match("x", gold).value for gold in ("", None, "\u200b", True)} == {None}
@@ -314,19 +371,37 @@ def test_exact_is_the_whole_text():
 
 def test_one_of_several_golds_is_enough_for_exact_and_no_more_than_one():
     golds = ["Paris", "Lutetia", 42]
-    assert {exact.match(text, golds).value for text in ("Paris", " Lutetia\n", "42", "<think>x</think>Paris")} == {1.0}
-    wrong = ("Rome", "paris", "Paris Lutetia", "Paris, Lutetia", "Paris or Lutetia", '["Paris"]', str(golds), "", "Par")
+    assert {
+        exact.match(text, golds).value
+        for text in ("Paris", " Lutetia\n", "42", "<think>x</think>Paris")
+    } == {1.0}
+    wrong = (
+        "Rome",
+        "paris",
+        "Paris Lutetia",
+        "Paris, Lutetia",
+        "Paris or Lutetia",
+        '["Paris"]',
+        str(golds),
+        "",
+        "Par",
+    )
     assert {exact.match(text, golds).value for text in wrong} == {0.0}
     assert exact.match("PARIS", ("paris", "x"), ignore_case=True).value == 1.0
     assert {
-        exact.match("x", bad).value for bad in ([], (), [""], ["x", None], ["x", ""], [["x"]], [True], {"x": 1})
+        exact.match("x", bad).value
+        for bad in ([], (), [""], ["x", None], ["x", ""], [["x"]], [True], {"x": 1})
     } == {None}
     # A text is one gold, whatever it looks like.
     assert exact.match('["Paris"]', '["Paris"]').value == 1.0
     assert exact.match("Paris", '["Paris"]').value == 0.0
 
 
-@given(st.text(max_size=30), st.sampled_from(["NFC", "NFD", "NFKC"]), st.sampled_from(["", " ", "\n", "\u200b"]))
+@given(
+    st.text(max_size=30),
+    st.sampled_from(["NFC", "NFD", "NFKC"]),
+    st.sampled_from(["", " ", "\n", "\u200b"]),
+)
 def test_exact_ignores_unicode_form_space_around_and_hidden_characters(text, form, around):
     if exact.match(text, text).value is None or "<" in text:
         return
@@ -341,25 +416,73 @@ def test_exact_is_fast():
     assert time.perf_counter() - started < 0.5
 
 
-# --- multiple choice ----------------------------------------------------------------------------------------------------
+# --- multiple choice
+# ----------------------------------------------------------------------------------------------------
 
 
 def test_multiple_choice_is_one_letter():
     right = [
-        ("C", c) for c in ("C", "(C)", "C.", "c", box("C"), box(r"\text{C}"), "Answer: C", "The correct answer is (C).")
+        ("C", c)
+        for c in (
+            "C",
+            "(C)",
+            "C.",
+            "c",
+            box("C"),
+            box(r"\text{C}"),
+            "Answer: C",
+            "The correct answer is (C).",
+        )
     ]
-    right += [("C", c) for c in ("The answer is (C) Paris.", "Answer: C. Paris", "C) Paris", "**C**", "option C", "Ｃ")]
+    right += [
+        ("C", c)
+        for c in (
+            "The answer is (C) Paris.",
+            "Answer: C. Paris",
+            "C) Paris",
+            "**C**",
+            "option C",
+            "Ｃ",
+        )
+    ]
     right += [("(C)", "<answer>C</answer>"), ("2", "C"), (2, "C"), (0, "A")]
     wrong = [
-        ("C", c) for c in ("ABCD", "A, B, C or D", "\u0421", "B", "C or D", "C/D", "C and D", "I like Cats", "", "AC")
+        ("C", c)
+        for c in (
+            "ABCD",
+            "A, B, C or D",
+            "\u0421",
+            "B",
+            "C or D",
+            "C/D",
+            "C and D",
+            "I like Cats",
+            "",
+            "AC",
+        )
     ]
     wrong += [
-        ("C", c) for c in (r"\boxed{C} \boxed{D}", "The answer is not C.", "C. Paris or D. Oslo", "Answer: C. Or D.")
+        ("C", c)
+        for c in (
+            r"\boxed{C} \boxed{D}",
+            "The answer is not C.",
+            "C. Paris or D. Oslo",
+            "Answer: C. Or D.",
+        )
     ]
-    wrong += [("C", c) for c in ("(C) Paris (D) Oslo", "<think>C</think>", "Answer: A\nAnswer: C", "Answer: C, D")]
-    assert {case: got for case, got in paid(right, multiple_choice.correct).items() if got != 1.0} == {}
-    assert {case: got for case, got in paid(wrong, multiple_choice.correct).items() if got != 0.0} == {}
-    assert {multiple_choice.correct("C", gold).value for gold in ("Paris", "", None, 99, [1])} == {None}
+    wrong += [
+        ("C", c)
+        for c in ("(C) Paris (D) Oslo", "<think>C</think>", "Answer: A\nAnswer: C", "Answer: C, D")
+    ]
+    assert {
+        case: got for case, got in paid(right, multiple_choice.correct).items() if got != 1.0
+    } == {}
+    assert {
+        case: got for case, got in paid(wrong, multiple_choice.correct).items() if got != 0.0
+    } == {}
+    assert {multiple_choice.correct("C", gold).value for gold in ("Paris", "", None, 99, [1])} == {
+        None
+    }
 
 
 def test_with_the_choices_the_text_beside_the_letter_must_be_its_own():
@@ -369,7 +492,8 @@ def test_with_the_choices_the_text_beside_the_letter_must_be_its_own():
     assert multiple_choice.correct("D. Vitamin A", 3, choices).value == 1.0
 
 
-# --- formats, regex -----------------------------------------------------------------------------------------------------
+# --- formats, regex
+# -----------------------------------------------------------------------------------------------------
 
 THINK = {
     "<think>a</think>b": 1, "\n<think>\na\n</think>\n\nb\n": 1, "<think></think>b": 0, "<think>a</think>": 0,
@@ -392,7 +516,9 @@ BOXED = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("reward", "cases"), [(formats.think, THINK), (formats.tags, TAGS), (formats.boxed, BOXED)])
+@pytest.mark.parametrize(
+    ("reward", "cases"), [(formats.think, THINK), (formats.tags, TAGS), (formats.boxed, BOXED)]
+)
 def test_formats_pay_for_one_whole_shape_with_something_in_it(reward, cases):
     assert {text: reward(text).value for text in cases} == cases
 
@@ -404,9 +530,15 @@ def test_a_box_in_code_is_a_format_only_where_it_is_an_answer():
         "**{}**", "`x` = {}",
     ):  # fmt: skip
         written = text.replace("{}", r"\boxed{5}")
-        assert formats.boxed(written).value == math_answer.correct(written, answer="5").value, written
+        assert formats.boxed(written).value == math_answer.correct(written, answer="5").value, (
+            written
+        )
     assert formats.boxed(r"\boxed{`5`}").value == formats.boxed("\\boxed{50\\%}").value == 1.0
-    assert formats.boxed("\\boxed{% 5\n}").value == formats.boxed(r"\boxed{5} `\boxed{6}`").value == 0.0
+    assert (
+        formats.boxed("\\boxed{% 5\n}").value
+        == formats.boxed(r"\boxed{5} `\boxed{6}`").value
+        == 0.0
+    )
 
 
 def test_formats_take_what_the_prompt_opened_and_other_tags():
@@ -418,7 +550,13 @@ def test_formats_take_what_the_prompt_opened_and_other_tags():
 
 
 def test_regex_matches_the_whole_completion():
-    cases = {("42", r"\d+"): 1, (" 42\n", r"\d+"): 1, ("142", "42"): 0, ("42\nx", r"\d+$"): 0, ("\\d+", r"\d+"): 0}
+    cases = {
+        ("42", r"\d+"): 1,
+        (" 42\n", r"\d+"): 1,
+        ("142", "42"): 0,
+        ("42\nx", r"\d+$"): 0,
+        ("\\d+", r"\d+"): 0,
+    }
     cases |= {("<a>\nx</a>", "<a>.*</a>"): 1, ("a\n42\nb", "^42$"): 0, ("", r"\d+"): 0}
     assert {case: regex.match(*case).value for case in cases} == cases
     assert regex.match("YES", "yes", ignore_case=True).value == 1.0
@@ -426,16 +564,27 @@ def test_regex_matches_the_whole_completion():
         regex.match("x", "(")
 
 
-# --- length, repetition -------------------------------------------------------------------------------------------------
+# --- length, repetition
+# -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("tokens", "punishment"),
-    [(0, 0.0), (16384, 0.0), (16385, -1 / 4096), (18432, -0.5), (20479, -4095 / 4096), (20480, -1.0), (99999, -1.0)],
+    [
+        (0, 0.0),
+        (16384, 0.0),
+        (16385, -1 / 4096),
+        (18432, -0.5),
+        (20479, -4095 / 4096),
+        (20480, -1.0),
+        (99999, -1.0),
+    ],
 )
 def test_overlong_is_equation_13_of_dapo(tokens, punishment):
     # The paper's setting: 20,480 tokens at most, of which the last 4,096 are punished.
-    assert length.overlong(range(tokens), max_length=20480, cache=4096) == pytest.approx(punishment, abs=1e-12)
+    assert length.overlong(range(tokens), max_length=20480, cache=4096) == pytest.approx(
+        punishment, abs=1e-12
+    )
 
 
 def test_overlong_and_target_refuse_what_makes_no_sense():
@@ -447,7 +596,10 @@ def test_overlong_and_target_refuse_what_makes_no_sense():
 
 
 def test_target_falls_linearly_on_both_sides():
-    found = [length.target("text", range(n), target=10, tolerance=5).value for n in (0, 5, 6, 10, 12, 15, 30)]
+    found = [
+        length.target("text", range(n), target=10, tolerance=5).value
+        for n in (0, 5, 6, 10, 12, 15, 30)
+    ]
     assert found == pytest.approx([0, 0, 0.2, 1, 0.6, 0, 0])
     assert length.target("text", range(5), target=10).value == 0.5
     assert length.target(" \n", range(10), target=10).value == 0.0
@@ -459,14 +611,17 @@ def test_repetition_counts_the_ngrams_that_recur():
     # abc bca cab abc: 3 of 4 differ; numbering and case hide nothing.
     assert repetition.penalty("a b c A B C") == pytest.approx(-0.25)
     assert repetition.penalty("1. a b c 2. a b c") == pytest.approx(-0.25)
-    assert repetition.penalty("", [1, 2, 3, 1, 2, 3], unit="tokens", max_penalty=-2.0) == pytest.approx(-0.5)
+    assert repetition.penalty(
+        "", [1, 2, 3, 1, 2, 3], unit="tokens", max_penalty=-2.0
+    ) == pytest.approx(-0.5)
     assert repetition.penalty("again " * 100) < -0.98
     for bad in ({"n": 0}, {"max_penalty": 1.0}, {"unit": "lines"}):
         with pytest.raises(RewardError, match="repetition:penalty"):
             repetition.penalty("a", **bad)
 
 
-# --- nothing hangs ------------------------------------------------------------------------------------------------------
+# --- nothing hangs
+# ------------------------------------------------------------------------------------------------------
 
 BOMBS = {
     "tower": box("9^{9^{9^9}}"), "towers": box("5^{5^{5^{5^5}}}-5^{5^{5^{5^5}}}"), "power": box("3^{3^{18}}"),
@@ -518,7 +673,11 @@ def seconds_in_a_thread(reward, text):
 @pytest.mark.parametrize("name", REWARDS)
 def test_no_text_takes_a_reward_more_than_a_second_in_a_thread(name):
     REWARDS[name](box("x+1"))  # libraries load once
-    slow = {bomb: took for bomb, text in BOMBS.items() if (took := seconds_in_a_thread(REWARDS[name], text))[1] > 1.0}
+    slow = {
+        bomb: took
+        for bomb, text in BOMBS.items()
+        if (took := seconds_in_a_thread(REWARDS[name], text))[1] > 1.0
+    }
     assert slow == {}
 
 
@@ -530,7 +689,11 @@ def test_no_bomb_is_paid():
 
 @pytest.mark.parametrize(
     ("pattern", "text"),
-    [(r"(a|aa)+$", "a" * 50_000 + "!"), (r"(a|a?)+b", "a" * 60), (r"(.*)(.*)(.*)(.*)(.*)x", "a" * 5000)],
+    [
+        (r"(a|aa)+$", "a" * 50_000 + "!"),
+        (r"(a|a?)+b", "a" * 60),
+        (r"(.*)(.*)(.*)(.*)(.*)x", "a" * 5000),
+    ],
 )
 def test_a_pattern_that_explodes_is_cut_off(pattern, text):
     got, took = seconds_in_a_thread(lambda completion: regex.match(completion, pattern), text)
@@ -560,11 +723,15 @@ def test_no_latex_raises(text, gold):
     assert json.dumps(math_answer.correct(box(text), gold).why)
 
 
-# --- what was once misjudged ---------------------------------------------------------------------------------------------
+# --- what was once misjudged
+# ---------------------------------------------------------------------------------------------
 
 
 def test_what_was_once_misjudged_is_judged_right():
-    right, wrong = paid(answers_mended.RIGHT, math_answer.correct), paid(answers_mended.WRONG, math_answer.correct)
+    right, wrong = (
+        paid(answers_mended.RIGHT, math_answer.correct),
+        paid(answers_mended.WRONG, math_answer.correct),
+    )
     assert {case for case, score in right.items() if score != 1.0} == set()
     assert {case for case, score in wrong.items() if score != 0.0} == set()
 
@@ -579,23 +746,61 @@ def test_what_is_said_around_an_answer_decides_whether_it_is_one(table):
 
 def test_the_last_number_is_taken_only_where_no_answer_is_marked():
     """A marked answer that is no number stays what it is."""
-    marked = [r"\boxed{x<5}", "Answer: x < 5", "The answer is (3, 5).", "#### 3 or 5", "<answer>between 3 and 5</answer>",
-              r"\boxed{\text{no solution}}, not even 5", r"\boxed{\frac{x}{5}}", "Respuesta: x > 5"]  # fmt: skip
-    assert [text for text in marked if value(math_answer.correct(text, "5", extract="last_number")) != 0.0] == []
+    marked = [
+        r"\boxed{x<5}",
+        "Answer: x < 5",
+        "The answer is (3, 5).",
+        "#### 3 or 5",
+        "<answer>between 3 and 5</answer>",
+        # fmt: skip
+        r"\boxed{\text{no solution}}, not even 5",
+        r"\boxed{\frac{x}{5}}",
+        "Respuesta: x > 5",
+    ]
+    assert [
+        text
+        for text in marked
+        if value(math_answer.correct(text, "5", extract="last_number")) != 0.0
+    ] == []
     unmarked = ["She has 3+2 = 5 apples.", "So it is\n5", "First 3.\nThen 5 apples, altogether."]
-    assert [text for text in unmarked if value(math_answer.correct(text, "5", extract="last_number")) != 1.0] == []
+    assert [
+        text
+        for text in unmarked
+        if value(math_answer.correct(text, "5", extract="last_number")) != 1.0
+    ] == []
 
 
-LISTED = [r"The solutions are \boxed{1} and \boxed{-2}.", r"$x = \boxed{1}$ or $x = \boxed{-2}$", "\\boxed{1}\n\\boxed{-2}",
-          r"One is $\boxed{1}$. The other is $\boxed{-2}$.", r"$x_1=\boxed{-2},\quad x_2=\boxed{1}$", "Answer: 1, -2",
-          r"\[ \boxed{1} \text{ and } \boxed{-2} \]", r"Die Lösungen sind \boxed{1} und \boxed{-2}."]  # fmt: skip
-UNLISTED = [r"\boxed{1}", r"\boxed{1}, \boxed{-2} and \boxed{3}", r"It is not \boxed{1} or \boxed{-2}.", r"(\boxed{1}, \boxed{-2})",
-            r"\boxed{1}+\boxed{-2}", r"\boxed{1} is wrong. \boxed{-2}", r"\boxed{1}\boxed{-2}x", "Answer: 1\n-2"]  # fmt: skip
+LISTED = [
+    r"The solutions are \boxed{1} and \boxed{-2}.",
+    r"$x = \boxed{1}$ or $x = \boxed{-2}$",
+    "\\boxed{1}\n\\boxed{-2}",
+    r"One is $\boxed{1}$. The other is $\boxed{-2}$.",
+    r"$x_1=\boxed{-2},\quad x_2=\boxed{1}$",
+    "Answer: 1, -2",
+    # fmt: skip
+    r"\[ \boxed{1} \text{ and } \boxed{-2} \]",
+    r"Die Lösungen sind \boxed{1} und \boxed{-2}.",
+]
+UNLISTED = [
+    r"\boxed{1}",
+    r"\boxed{1}, \boxed{-2} and \boxed{3}",
+    r"It is not \boxed{1} or \boxed{-2}.",
+    r"(\boxed{1}, \boxed{-2})",
+    # fmt: skip
+    r"\boxed{1}+\boxed{-2}",
+    r"\boxed{1} is wrong. \boxed{-2}",
+    r"\boxed{1}\boxed{-2}x",
+    "Answer: 1\n-2",
+]
 
 
 def test_several_boxes_are_one_list_on_request():
-    assert [text for text in LISTED if value(math_answer.correct(text, "1,-2", several="list")) != 1.0] == []
-    assert [text for text in UNLISTED if value(math_answer.correct(text, "1,-2", several="list")) != 0.0] == []
+    assert [
+        text for text in LISTED if value(math_answer.correct(text, "1,-2", several="list")) != 1.0
+    ] == []
+    assert [
+        text for text in UNLISTED if value(math_answer.correct(text, "1,-2", several="list")) != 0.0
+    ] == []
     assert (
         value(math_answer.correct(LISTED[0], "1,-2"))
         == value(math_answer.correct(LISTED[0], "1", several="list"))
@@ -607,9 +812,15 @@ def test_the_last_marked_answer_counts_on_request():
     text = r"First attempt gives \boxed{5}. That is wrong; correcting, the answer is \boxed{7}."
     paid_for = {gold: value(math_answer.correct(text, gold, several="last")) for gold in ("5", "7")}
     assert paid_for == {"5": 0.0, "7": 1.0}
-    assert value(numeric.equal(text, 7, several="last")) == 1.0 and value(numeric.equal(text, 7)) == 0.0
+    assert (
+        value(numeric.equal(text, 7, several="last")) == 1.0
+        and value(numeric.equal(text, 7)) == 0.0
+    )
     letters = r"First I thought \boxed{C}, but on balance the answer is \boxed{E}"
-    assert [value(multiple_choice.correct(letters, gold, several="last")) for gold in "CE"] == [0.0, 1.0]
+    assert [value(multiple_choice.correct(letters, gold, several="last")) for gold in "CE"] == [
+        0.0,
+        1.0,
+    ]
     for denied in (
         r"\boxed{5}. It is not \boxed{7}.",
         "\\boxed{7}\n5",
@@ -627,8 +838,12 @@ def test_the_last_marked_answer_counts_on_request():
     ("zh", [("1234", "答案是1,234"), ("3.5", "答案：3.5")], [("3.5", "答案：3,5")]),
 ])  # fmt: skip
 def test_numbers_are_written_as_the_locale_says(locale, right, wrong):
-    assert [case for case in right if value(math_answer.correct(case[1], case[0], locale=locale)) != 1.0] == []
-    assert [case for case in wrong if value(math_answer.correct(case[1], case[0], locale=locale)) != 0.0] == []
+    assert [
+        case for case in right if value(math_answer.correct(case[1], case[0], locale=locale)) != 1.0
+    ] == []
+    assert [
+        case for case in wrong if value(math_answer.correct(case[1], case[0], locale=locale)) != 0.0
+    ] == []
     assert value(math_answer.correct("Antwort: 3,5", "3.5")) == 0.0
 
 
@@ -641,13 +856,22 @@ def test_a_letter_may_be_named_in_a_sentence_or_by_its_text():
               "Paris", "C) Paris", "\u216d", "I choose C or D.",
               "C, maybe D", "Answer: C - or D"]  # fmt: skip
     choices = ["London", "Paris", "Rome", "Berlin"]
-    assert [text for text in said if value(multiple_choice.correct(text, "C", choices)) != 1.0] == []
-    assert [text for text in denied if value(multiple_choice.correct(text, "C", choices)) != 0.0] == []
-    assert value(multiple_choice.correct("C", "Rome", choices)) == value(multiple_choice.correct("C", "C) Rome")) == 1.0
+    assert [
+        text for text in said if value(multiple_choice.correct(text, "C", choices)) != 1.0
+    ] == []
+    assert [
+        text for text in denied if value(multiple_choice.correct(text, "C", choices)) != 0.0
+    ] == []
+    assert (
+        value(multiple_choice.correct("C", "Rome", choices))
+        == value(multiple_choice.correct("C", "C) Rome"))
+        == 1.0
+    )
 
 
 @pytest.mark.parametrize(
-    "nothing", ["\u3164", "\u2800", "&nbsp;", "<br>", "<!-- x -->", "<i></i>", r"\boxed{}", r"\phantom{4}"]
+    "nothing",
+    ["\u3164", "\u2800", "&nbsp;", "<br>", "<!-- x -->", "<i></i>", r"\boxed{}", r"\phantom{4}"],
 )
 def test_what_shows_nothing_fills_no_format(nothing):
     assert (
@@ -678,7 +902,18 @@ def test_a_count_may_say_what_it_counts(unit):
 
 
 @pytest.mark.parametrize(
-    "word", ["dozen", "pairs", "thousand", "hundredths", "percent", "squared", "or more", "minus 1", "mod 19"]
+    "word",
+    [
+        "dozen",
+        "pairs",
+        "thousand",
+        "hundredths",
+        "percent",
+        "squared",
+        "or more",
+        "minus 1",
+        "mod 19",
+    ],
 )
 def test_a_word_that_changes_a_number_is_not_dropped(word):
     assert value(math_answer.correct(f"18 {word}", "18")) == 0.0

@@ -1,4 +1,6 @@
-"""Tool calls, citations, language, length, repetition, regular expressions: what is paid and what is not."""
+"""Tool calls, citations, language, length, repetition, regular expressions: what is paid and what
+is not.
+"""
 
 import asyncio
 import base64
@@ -15,7 +17,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmpolicy.rewards import RewardError, Score, contract_of
-from reward_fns import citation, exact, json_answer, language, length, math_answer, regex, repetition, tool_call
+from reward_fns import (
+    citation,
+    exact,
+    json_answer,
+    language,
+    length,
+    math_answer,
+    regex,
+    repetition,
+    tool_call,
+)
 
 OWN = (
     "json_answer",
@@ -35,7 +47,10 @@ def declared():
     for name in OWN:
         module = importlib.import_module(f"reward_fns.{name}")
         for function in vars(module).values():
-            if getattr(function, "__module__", None) == module.__name__ and contract_of(function).range is not None:
+            if (
+                getattr(function, "__module__", None) == module.__name__
+                and contract_of(function).range is not None
+            ):
                 yield pytest.param(function, id=f"{name}:{function.__name__}")
 
 
@@ -48,12 +63,17 @@ def value(returned):
 @pytest.mark.parametrize("function", list(declared()))
 def test_every_reward_keeps_its_own_contract(function):
     contract = contract_of(function)
-    assert [example for example in contract.passes if value(function(**example)) != contract.range[1]] == []
-    assert [example for example in contract.fails if value(function(**example)) != contract.range[0]] == []
+    assert [
+        example for example in contract.passes if value(function(**example)) != contract.range[1]
+    ] == []
+    assert [
+        example for example in contract.fails if value(function(**example)) != contract.range[0]
+    ] == []
     assert contract.kind is not None and (contract.passes or contract.kind == "judge")
 
 
-# --- tool calls ----------------------------------------------------------------------------------------------------------
+# --- tool calls
+# ----------------------------------------------------------------------------------------------------------
 
 OSLO = {"name": "weather", "arguments": {"city": "Oslo", "days": 2}}
 TIME = {"name": "time", "arguments": {}}
@@ -67,7 +87,8 @@ TOOLS = [
 
 def tagged(*calls):
     return "\n".join(
-        f"<tool_call>\n{call if isinstance(call, str) else json.dumps(call)}\n</tool_call>" for call in calls
+        f"<tool_call>\n{call if isinstance(call, str) else json.dumps(call)}\n</tool_call>"
+        for call in calls
     )
 
 
@@ -90,7 +111,11 @@ def test_a_call_is_paid_in_every_form():
         {"function": {**OSLO, "arguments": json.dumps(OSLO["arguments"])}},
     ):
         assert [text for text in right if called(text, gold) != 1.0] == []
-    assert called(tagged(OSLO, TIME), [OSLO, TIME]) == called(tagged(TIME, OSLO), [OSLO, TIME], ordered=False) == 1.0
+    assert (
+        called(tagged(OSLO, TIME), [OSLO, TIME])
+        == called(tagged(TIME, OSLO), [OSLO, TIME], ordered=False)
+        == 1.0
+    )
     assert called("No tool is needed.", []) == called("No tool is needed.", "[]") == 1.0
 
 
@@ -126,7 +151,11 @@ def test_no_other_call_is_paid():
         f"<!-- {tagged(OSLO)} --> Nothing.",
     ]
     assert [text for text in wrong if called(text, OSLO) != 0.0] == []
-    assert called(tagged(TIME, OSLO), [OSLO, TIME]) == called(tagged(OSLO, OSLO), [OSLO, TIME], ordered=False) == 0.0
+    assert (
+        called(tagged(TIME, OSLO), [OSLO, TIME])
+        == called(tagged(OSLO, OSLO), [OSLO, TIME], ordered=False)
+        == 0.0
+    )
     assert called(tagged(OSLO), []) == called("", []) == called(":", []) == 0.0
     assert called(tagged(text_arguments), OSLO, text_arguments=True) == 1.0
 
@@ -134,8 +163,19 @@ def test_no_other_call_is_paid():
 def test_tools_say_what_fits_and_what_is_left_out():
     short = {"name": "weather", "arguments": {"city": "Oslo"}}
     assert called(tagged(short), OSLO) == 0.0
-    assert called(tagged(short), OSLO, tools=TOOLS) == called(tagged(OSLO), short, tools=json.dumps(TOOLS)) == 1.0
-    assert called(tagged({"name": "weather", "arguments": {"city": "Oslo", "days": 3}}), short, tools=TOOLS) == 0.0
+    assert (
+        called(tagged(short), OSLO, tools=TOOLS)
+        == called(tagged(OSLO), short, tools=json.dumps(TOOLS))
+        == 1.0
+    )
+    assert (
+        called(
+            tagged({"name": "weather", "arguments": {"city": "Oslo", "days": 3}}),
+            short,
+            tools=TOOLS,
+        )
+        == 0.0
+    )
     assert called(tagged({"name": "nothing", "arguments": {}}), OSLO, tools=TOOLS) == 0.0
     for gold in ({"name": "nothing"}, {"name": "weather", "arguments": {}}, "[{]", {"no": 1}, None):
         assert tool_call.match(tagged(OSLO), gold, tools=TOOLS).value is None
@@ -143,7 +183,8 @@ def test_tools_say_what_fits_and_what_is_left_out():
         called(tagged(OSLO), OSLO, tools=[{"parameters": {}}])
 
 
-# --- citations -----------------------------------------------------------------------------------------------------------
+# --- citations
+# -----------------------------------------------------------------------------------------------------------
 
 SOURCES = [
     f"Source {word} says that the {word} river is {n} km long."
@@ -205,7 +246,11 @@ def test_a_citation_must_exist_and_a_quotation_must_be_in_its_source():
     ):
         assert cites(right) == cites(right, quote=False) == 1.0, right
     assert cites('It says "the two river is 8 km long" [2].', quote=True) == 1.0
-    assert cites("It is 8 km long [2].", quote=True) == cites('It says "river" [2].', quote=True) == 0.0
+    assert (
+        cites("It is 8 km long [2].", quote=True)
+        == cites('It says "river" [2].', quote=True)
+        == 0.0
+    )
 
 
 def test_sources_and_ids_come_in_several_forms():
@@ -230,10 +275,16 @@ def test_no_set_of_citations_beats_the_right_one_and_all_of_them_pay_nothing(n, 
     got = citation.score("So " + "".join(f"[{i}]" for i in cited), sorted(gold), sources).value
     assert (got == 1.0) == (cited == gold)
     assert 0.0 <= got <= 1.0
-    assert citation.score("So " + "".join(f"[{i}]" for i in range(1, n + 1)), sorted(gold), sources).value == 0.0
+    assert (
+        citation.score(
+            "So " + "".join(f"[{i}]" for i in range(1, n + 1)), sorted(gold), sources
+        ).value
+        == 0.0
+    )
 
 
-# --- language, length, repetition, regex ---------------------------------------------------------------------------------
+# --- language, length, repetition, regex
+# ---------------------------------------------------------------------------------
 
 
 def test_language_is_the_share_of_letters_of_its_scripts():
@@ -269,16 +320,21 @@ def test_cosine_pays_what_trl_pays():
 
     for bounds in (
         {},
-        {"min_value_wrong": -3.0, "max_value_wrong": -0.1, "min_value_correct": 0.2, "max_value_correct": 2.0},
+        {
+            "min_value_wrong": -3.0,
+            "max_value_wrong": -0.1,
+            "min_value_correct": 0.2,
+            "max_value_correct": 2.0,
+        },
     ):
         theirs = get_cosine_scaled_reward(max_len=100, **bounds)
         for gold in ("3", "4"):
             for tokens in (0, 1, 25, 50, 99, 100, 101, 500):
                 chat = [[{"content": r"\boxed{3}"}]]
                 expected = theirs(chat, [rf"\boxed{{{gold}}}"], [[1] * tokens])[0]
-                assert length.cosine(r"\boxed{3}", [1] * tokens, gold, 100, **bounds).value == pytest.approx(
-                    expected, abs=1e-12
-                )
+                assert length.cosine(
+                    r"\boxed{3}", [1] * tokens, gold, 100, **bounds
+                ).value == pytest.approx(expected, abs=1e-12)
 
 
 @given(st.integers(0, 300), st.integers(0, 300))
@@ -335,9 +391,17 @@ ORDINARY = [
 
 
 def test_what_goes_on_for_ever_is_repetition_though_it_holds_no_words():
-    assert [text[:20] for text in FOR_EVER if repetition.penalty(text) > -0.8 or repetition.worst(text) > -0.8] == []
+    assert [
+        text[:20]
+        for text in FOR_EVER
+        if repetition.penalty(text) > -0.8 or repetition.worst(text) > -0.8
+    ] == []
     assert [text[:20] for text in ORDINARY if repetition.penalty(text) < -0.05] == []
-    assert [text[:20] for text in FOR_EVER if len(text.encode()) >= 400 and repetition.compression(text) > -0.8] == []
+    assert [
+        text[:20]
+        for text in FOR_EVER
+        if len(text.encode()) >= 400 and repetition.compression(text) > -0.8
+    ] == []
 
 
 def test_repetition_is_seen_in_lines_and_in_what_compresses():
@@ -348,7 +412,9 @@ def test_repetition_is_seen_in_lines_and_in_what_compresses():
     ]
     for text in stuck:
         assert repetition.worst(text) < -0.9, text[:20]
-    assert repetition.lines("1. try it\n2. try it\n3. try it\n4. stop it now") == pytest.approx(-0.5)
+    assert repetition.lines("1. try it\n2. try it\n3. try it\n4. stop it now") == pytest.approx(
+        -0.5
+    )
     assert repetition.lines("a\na\n\n}\n}\n") == repetition.compression("ha " * 50) == 0.0
     rng = random.Random(0)
     fresh = base64.b64encode(rng.randbytes(3000)).decode()
@@ -414,7 +480,8 @@ def test_regex_reads_any_text():
     assert regex.match("٣", r"\d").value == 0.0
 
 
-# --- nothing hangs -------------------------------------------------------------------------------------------------------
+# --- nothing hangs
+# -------------------------------------------------------------------------------------------------------
 
 BOMBS = [
     "[" * 60_000,
@@ -471,5 +538,9 @@ def test_any_text_is_judged(text):
 
 
 def test_the_other_rewards_of_an_answer_agree_on_a_plain_one():
-    for reward in (math_answer.correct, exact.match, lambda text, gold: json_answer.schema(text, {}, gold)):
+    for reward in (
+        math_answer.correct,
+        exact.match,
+        lambda text, gold: json_answer.schema(text, {}, gold),
+    ):
         assert [value(reward("42", "42")), value(reward("43", "42"))] == [1.0, 0.0]

@@ -1,4 +1,6 @@
-"""A reward model: its scores are those of a plain forward pass, and its report says how far they can be believed."""
+"""A reward model: its scores are those of a plain forward pass, and its report says how far they
+can be believed.
+"""
 
 import math
 import random
@@ -79,14 +81,22 @@ def test_a_prefill_is_continued(saved: str) -> None:
 
 @pytest.mark.parametrize("style", ["single", "group", "trl"])
 @pytest.mark.parametrize("chat", [True, False])
-def test_all_styles_and_all_orders_of_a_batch_give_the_same_scores(saved: str, style: Any, chat: bool) -> None:
+def test_all_styles_and_all_orders_of_a_batch_give_the_same_scores(
+    saved: str, style: Any, chat: bool
+) -> None:
     rewards = Rewards([RewardSpec("reward_model:score", args={"model": saved}, style=style)])
     questions = ("2+2", "a much longer question, so that rows are padded", "3")
     samples = [
-        Sample(reply, {}, question, messages(question) if chat else None) for question in questions for reply in REPLIES
+        Sample(reply, {}, question, messages(question) if chat else None)
+        for question in questions
+        for reply in REPLIES
     ]
-    alone = [float(reward_model.score(s.completion, s.prompt, s.messages, model=saved)) for s in samples]
-    assert [row.value for row in rewards.score(samples, len(REPLIES))] == pytest.approx(alone, abs=1e-5)
+    alone = [
+        float(reward_model.score(s.completion, s.prompt, s.messages, model=saved)) for s in samples
+    ]
+    assert [row.value for row in rewards.score(samples, len(REPLIES))] == pytest.approx(
+        alone, abs=1e-5
+    )
     order = list(range(len(samples)))
     if style != "group":
         random.Random(0).shuffle(order)
@@ -98,7 +108,9 @@ def test_many_texts_go_in_several_passes(saved: str, monkeypatch: pytest.MonkeyP
     asked = {"completions": list(REPLIES), "prompts": [messages()] * len(REPLIES), "model": saved}
     whole = reward_model.score(**asked)
     monkeypatch.setattr(reward_model, "TOKENS_AT_ONCE", 1)
-    assert [float(s) for s in reward_model.score(**asked)] == pytest.approx([float(s) for s in whole], abs=1e-5)
+    assert [float(s) for s in reward_model.score(**asked)] == pytest.approx(
+        [float(s) for s in whole], abs=1e-5
+    )
 
 
 def test_a_text_that_is_too_long_loses_its_beginning_and_the_score_says_so(saved: str) -> None:
@@ -144,13 +156,17 @@ def test_the_figures_of_a_reward_model_agree_with_a_count(pairs: list[tuple[floa
     found = measured(chosen, rejected)
     assert found.accuracy.value == pytest.approx(sum(c > r for c, r in pairs) / len(pairs))
     assert sum(one.n for one in found.bins) == len(pairs)
-    assert sum(one.n * one.accuracy.value for one in found.bins) == pytest.approx(found.accuracy.value * len(pairs))
+    assert sum(one.n * one.accuracy.value for one in found.bins) == pytest.approx(
+        found.accuracy.value * len(pairs)
+    )
     losses = [math.log(1 + math.exp(r - c)) for c, r in pairs]
     assert found.log_loss == pytest.approx(sum(losses) / len(pairs))
     assert all(a.high <= b.low for a, b in zip(found.bins, found.bins[1:], strict=False))
 
 
-def test_a_calibrated_reward_model_has_a_small_calibration_error_and_a_bold_one_a_large_one() -> None:
+def test_a_calibrated_reward_model_has_a_small_calibration_error_and_a_bold_one_a_large_one() -> (
+    None
+):
     draw = random.Random(0)
     sizes = [draw.uniform(0, 4) for _ in range(20_000)]
     signed = [size if draw.random() < 1 / (1 + math.exp(-size)) else -size for size in sizes]
@@ -166,7 +182,9 @@ def pairs(n: int = 40) -> Pairs:
 
 
 @pytest.mark.parametrize("lora", [None, {"r": 4, "lora_alpha": 8}])
-def test_training_learns_the_preference_and_writes_a_normal_model(tmp_path: Path, lora: Any) -> None:
+def test_training_learns_the_preference_and_writes_a_normal_model(
+    tmp_path: Path, lora: Any
+) -> None:
     model("llama", initializer_range=0.05).save_pretrained(tmp_path / "base")
     tokenizer().save_pretrained(tmp_path / "base")
     steps = {"max_steps": 30, "learning_rate": 1e-2, "per_device_train_batch_size": 8}
@@ -180,25 +198,35 @@ def test_training_learns_the_preference_and_writes_a_normal_model(tmp_path: Path
     again = AutoModelForSequenceClassification.from_pretrained(out)
     assert again.config.num_labels == 1
     assert "accuracy 1.000 [0.676, 1.000]" in table(report)
-    better, worse = (reward_model.score(reply, "99?", model=str(out)) for reply in ("yes" * 3, "no"))
+    better, worse = (
+        reward_model.score(reply, "99?", model=str(out)) for reply in ("yes" * 3, "no")
+    )
     assert float(better) > float(worse)
     # Centred: the mean over both replies is small beside the margin between them.
     assert abs(report["held_out"]["mean"]) < report["held_out"]["std"]
 
 
 def start(folder: Path, family: str = "llama") -> tuple[Any, Any, Any]:
-    """A small base with the head of a reward model, its tokenizer, and the arguments of a short training."""
+    """A small base with the head of a reward model, its tokenizer, and the arguments of a short
+    training.
+    """
     build.build(build.small(family)).save_pretrained(folder / "base")
     cases.words().save_pretrained(folder / "base")
     steps = {"max_steps": 2, "learning_rate": 1e-2, "per_device_train_batch_size": 4}
-    return *begin(str(folder / "base"), seed=0), reward_config(steps, folder=folder / "out", seed=0, target="cpu")
+    return *begin(str(folder / "base"), seed=0), reward_config(
+        steps, folder=folder / "out", seed=0, target="cpu"
+    )
 
 
 @pytest.mark.parametrize(
     ("family", "lora", "sentence"),
     [
         ("zamba", {"r": 4}, "shared by several layers, each with its own part of the adapter"),
-        ("gpt2", {"r": 4, "target_modules": ["q_proj"]}, r"^reward_model: TRL cannot begin with \S+ \(.*target"),
+        (
+            "gpt2",
+            {"r": 4, "target_modules": ["q_proj"]},
+            r"^reward_model: TRL cannot begin with \S+ \(.*target",
+        ),
     ],
 )
 def test_an_adapter_that_could_not_be_merged_is_refused_before_the_first_step(
@@ -210,10 +238,14 @@ def test_an_adapter_that_could_not_be_merged_is_refused_before_the_first_step(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_reward_model_that_would_be_loaded_as_another_is_refused_before_the_first_step(tmp_path: Path) -> None:
+def test_a_reward_model_that_would_be_loaded_as_another_is_refused_before_the_first_step(
+    tmp_path: Path,
+) -> None:
     made, words, args = start(tmp_path)
     made.config.rms_norm_eps = 4.0  # its layers have another
-    with pytest.raises(PolicyError, match="would score otherwise once it is loaded from its folder"):
+    with pytest.raises(
+        PolicyError, match="would score otherwise once it is loaded from its folder"
+    ):
         train_reward_model(made, words, pairs(), args, tmp_path / "out", {})
     assert not (tmp_path / "out").exists()
 
@@ -226,7 +258,9 @@ def test_what_is_written_is_what_was_trained_with_modules_that_lora_saves(
 
     trained: list[Any] = []
     train = RewardTrainer.train
-    monkeypatch.setattr(RewardTrainer, "train", lambda self: (train(self), trained.append(self.model))[0])
+    monkeypatch.setattr(
+        RewardTrainer, "train", lambda self: (train(self), trained.append(self.model))[0]
+    )
     made, words, args = start(tmp_path, family)
     before = made.get_input_embeddings().weight.clone()
     lora = {"r": 4, "modules_to_save": ["embed_tokens"]}
@@ -235,7 +269,9 @@ def test_what_is_written_is_what_was_trained_with_modules_that_lora_saves(
     assert not torch.equal(again.get_input_embeddings().weight, before)
     ids = torch.arange(5, 25).view(2, 10)
     with torch.no_grad():
-        torch.testing.assert_close(again(ids).logits, trained[0].eval()(ids).logits, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(
+            again(ids).logits, trained[0].eval()(ids).logits, atol=1e-5, rtol=1e-4
+        )
 
 
 def test_what_trl_refuses_is_one_sentence(tmp_path: Path) -> None:
@@ -255,8 +291,14 @@ BLOCKS: dict[str, Any] = {
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"reward_model": {"centre_rewards_coefficient": 0.1}}, "did you mean 'center_rewards_coefficient'?"),
-        ({"reward_model": {"output_dir": "x"}}, "reward_model.output_dir belongs to llmpolicy: pass --out DIR"),
+        (
+            {"reward_model": {"centre_rewards_coefficient": 0.1}},
+            "did you mean 'center_rewards_coefficient'?",
+        ),
+        (
+            {"reward_model": {"output_dir": "x"}},
+            "reward_model.output_dir belongs to llmpolicy: pass --out DIR",
+        ),
         ({"reward_model": {"max_steps": "many"}}, "reward_model.max_steps cannot be 'many'"),
         ({"preferences": None}, "the block 'preferences' is missing"),
         ({"reward_model": None}, "exactly one of the blocks grpo and reinforce"),
@@ -271,12 +313,18 @@ def test_a_stage_is_checked_like_the_grpo_block(change: dict[str, Any], words: s
     assert words in str(found.value)
 
 
-def test_the_chat_template_is_tried_out_once_a_model(saved: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_chat_template_is_tried_out_once_a_model(
+    saved: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rewarder = reward_model.load(saved, reward_model._written(saved), None, False)
     reward_model.score("4", messages=messages(), model=saved)
     rendered: list[Any] = []
     stock = rewarder.tokenizer.apply_chat_template
-    monkeypatch.setattr(rewarder.tokenizer, "apply_chat_template", lambda *a, **k: rendered.append(a) or stock(*a, **k))
+    monkeypatch.setattr(
+        rewarder.tokenizer,
+        "apply_chat_template",
+        lambda *a, **k: rendered.append(a) or stock(*a, **k),
+    )
     for reply in REPLIES:
         reward_model.score(reply, messages=messages(), model=saved)
     assert len(rendered) == len(REPLIES)
@@ -290,7 +338,9 @@ def test_a_sealed_reward_model_scores_only_as_it_was_written(saved: str, tmp_pat
     )
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-8] + bytes(8))
-    with pytest.raises(RewardError, match=r"is damaged \(model.safetensors is not what was written\); bring back"):
+    with pytest.raises(
+        RewardError, match=r"is damaged \(model.safetensors is not what was written\); bring back"
+    ):
         reward_model.score("4", prompt="2+2=", model=str(folder))
 
 

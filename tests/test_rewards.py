@@ -1,4 +1,6 @@
-"""The reward room: binding by name, return values, sentences for what goes wrong, references, batches, async."""
+"""The reward room: binding by name, return values, sentences for what goes wrong, references,
+batches, async.
+"""
 
 import asyncio
 import math
@@ -19,7 +21,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import reward_fns.exact
-from llmpolicy.rewards import RESERVED, RewardError, Rewards, RewardSpec, Sample, Score, describe, resolve, reward
+from llmpolicy.rewards import (
+    RESERVED,
+    RewardError,
+    Rewards,
+    RewardSpec,
+    Sample,
+    Score,
+    describe,
+    resolve,
+    reward,
+)
 from llmpolicy.rewards import resolve as resolve_function
 
 RESOLVE = sys.modules["llmpolicy.rewards.resolve"]
@@ -32,17 +44,21 @@ SHIPPED = [
 
 def samples(n=4, **columns):
     return [
-        Sample(f"completion {i}", {"answer": str(i), **columns}, prompt=f"prompt {i // 2}", row=i) for i in range(n)
+        Sample(f"completion {i}", {"answer": str(i), **columns}, prompt=f"prompt {i // 2}", row=i)
+        for i in range(n)
     ]
 
 
 def one(fn, sample=None, isolate=True, **spec):
     """The single part's Score of one completion."""
-    scored = Rewards([RewardSpec(fn, name="r", **spec)], isolate=isolate).score([sample or samples(1)[0]])
+    scored = Rewards([RewardSpec(fn, name="r", **spec)], isolate=isolate).score(
+        [sample or samples(1)[0]]
+    )
     return scored[0].parts["r"]
 
 
-# --- binding -----------------------------------------------------------------------------------------------------------
+# --- binding
+# -----------------------------------------------------------------------------------------------------------
 
 
 class Unprintable(Exception):
@@ -56,7 +72,10 @@ def raises_unprintable(completion):
 
 @pytest.mark.parametrize("isolate", [True, False])
 def test_an_exception_that_cannot_be_printed_is_named(isolate):
-    assert "raised Unprintable: its message cannot be printed" in one(raises_unprintable, isolate=isolate).why
+    assert (
+        "raised Unprintable: its message cannot be printed"
+        in one(raises_unprintable, isolate=isolate).why
+    )
 
 
 def test_a_masked_number_is_none():
@@ -67,7 +86,18 @@ def test_a_masked_number_is_none():
 def test_every_reserved_name_and_column_arrives_under_its_name():
     seen = {}
 
-    def reward(completion, prompt, completion_ids, messages, truncated, step, row, raw, answer, absent="default"):
+    def reward(
+        completion,
+        prompt,
+        completion_ids,
+        messages,
+        truncated,
+        step,
+        row,
+        raw,
+        answer,
+        absent="default",
+    ):
         seen.update(locals())
         return 1
 
@@ -97,10 +127,15 @@ def test_what_partial_binds_is_not_taken_from_the_row():
         return float((prompt, answer, "answer" in rest) == ("mine", "yes", False))
 
     row = Sample("yes", {"answer": "4", "other": 1}, prompt="2+2=")
-    for fn in (partial(bound, prompt="mine", answer="yes"), partial(partial(bound, prompt="mine"), answer="yes")):
+    for fn in (
+        partial(bound, prompt="mine", answer="yes"),
+        partial(partial(bound, prompt="mine"), answer="yes"),
+    ):
         assert Rewards([RewardSpec(fn)]).score([row])[0].value == 1.0
     assert (
-        Rewards([RewardSpec(partial(bound, prompt="mine", answer="no"), args={"answer": "yes"})]).score([row])[0].value
+        Rewards([RewardSpec(partial(bound, prompt="mine", answer="no"), args={"answer": "yes"})])
+        .score([row])[0]
+        .value
     )
 
 
@@ -140,7 +175,9 @@ def test_a_misspelt_column_names_the_reward_the_parameter_and_the_nearest_column
     assert "'check'" in text
     assert "'anwser'" in text
     assert "did you mean 'answer'" in text
-    text = sentence(lambda: Rewards([RewardSpec(lambda c: 1, name="short")]).check_columns(["answer"]))
+    text = sentence(
+        lambda: Rewards([RewardSpec(lambda c: 1, name="short")]).check_columns(["answer"])
+    )
     assert "asks for 'c'" in text
 
 
@@ -170,7 +207,8 @@ def test_a_spec_that_cannot_be_used_is_refused_in_one_sentence(spec, found):
     assert found in sentence(lambda: Rewards([spec]))
 
 
-# --- names -------------------------------------------------------------------------------------------------------------
+# --- names
+# -------------------------------------------------------------------------------------------------------------
 
 
 class Judge:
@@ -194,7 +232,8 @@ def test_two_rewards_of_one_name_are_refused_until_one_is_renamed():
     assert Rewards([RewardSpec(plain), RewardSpec(plain, name="again")]).names == ["plain", "again"]
 
 
-# --- what a reward returns ---------------------------------------------------------------------------------------------
+# --- what a reward returns
+# ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -244,7 +283,9 @@ BOTH = pytest.mark.parametrize("isolate", [True, False])
 
 
 @BOTH
-def test_an_exception_is_no_verdict_and_is_told_with_place_row_and_the_start_of_the_completion(isolate):
+def test_an_exception_is_no_verdict_and_is_told_with_place_row_and_the_start_of_the_completion(
+    isolate,
+):
     def reward(completion, answer):
         return 1 / len(answer[5:])
 
@@ -253,9 +294,14 @@ def test_an_exception_is_no_verdict_and_is_told_with_place_row_and_the_start_of_
     rewards = Rewards([RewardSpec(reward, name="r")], isolate=isolate)
     row = rewards.score([sample])[0]
     assert row.value is None
-    assert row.parts["r"].why == f"(test_rewards.py:{line}) raised ZeroDivisionError: division by zero"
+    assert (
+        row.parts["r"].why == f"(test_rewards.py:{line}) raised ZeroDivisionError: division by zero"
+    )
     (record,) = rewards.take_faults()
-    assert record["why"] == f"Reward 'r' {row.parts['r'].why} on row 9, completion {'x' * 200 + '...'!r}."
+    assert (
+        record["why"]
+        == f"Reward 'r' {row.parts['r'].why} on row 9, completion {'x' * 200 + '...'!r}."
+    )
     assert (record["fault"], record["row"], record["completion"]) == ("error", 9, "x" * 500)
     assert "return 1 / len(answer[5:])" in record["traceback"]
     assert rewards.take_faults() == []
@@ -291,14 +337,21 @@ def test_a_row_without_its_column_is_named():
     assert "'answer', a column that row 2 lacks" in sentence(lambda: rewards.score(rows))
 
 
-# --- rows --------------------------------------------------------------------------------------------------------------
+# --- rows
+# --------------------------------------------------------------------------------------------------------------
 
 
 @given(
-    st.lists(st.tuples(st.sampled_from([-1.0, 0.0, 0.5, 2.0]), st.none() | st.floats(-10, 10)), min_size=1, max_size=5)
+    st.lists(
+        st.tuples(st.sampled_from([-1.0, 0.0, 0.5, 2.0]), st.none() | st.floats(-10, 10)),
+        min_size=1,
+        max_size=5,
+    )
 )
 def test_a_row_is_the_weighted_sum_and_none_if_a_weighted_part_is_none(parts):
-    specs = [RewardSpec(lambda completion, v=v: v, w, name=f"r{i}") for i, (w, v) in enumerate(parts)]
+    specs = [
+        RewardSpec(lambda completion, v=v: v, w, name=f"r{i}") for i, (w, v) in enumerate(parts)
+    ]
     row = Rewards(specs).score(samples(1))[0]
     assert list(row.parts) == [spec.name for spec in specs]
     if any(w and v is None for w, v in parts):
@@ -309,9 +362,9 @@ def test_a_row_is_the_weighted_sum_and_none_if_a_weighted_part_is_none(parts):
 
 
 def test_weight_zero_is_a_metric_only():
-    row = Rewards([RewardSpec(plain), RewardSpec(lambda completion: None, weight=0, name="metric")]).score(samples(1))[
-        0
-    ]
+    row = Rewards(
+        [RewardSpec(plain), RewardSpec(lambda completion: None, weight=0, name="metric")]
+    ).score(samples(1))[0]
     assert row.value == 1.0
     assert row.parts["metric"].value is None
 
@@ -322,7 +375,9 @@ def test_a_sum_that_overflows_is_refused():
 
 
 def test_scores_do_not_depend_on_batch_or_order():
-    rewards = Rewards([RewardSpec("exact:match"), RewardSpec(lambda completion, row: row, name="row")])
+    rewards = Rewards(
+        [RewardSpec("exact:match"), RewardSpec(lambda completion, row: row, name="row")]
+    )
     rows = [replace(s, completion=s.columns["answer"] if s.row % 2 else "no") for s in samples(10)]
     together = [score.value for score in rewards.score(rows)]
     assert together == [rewards.score([row])[0].value for row in rows]
@@ -330,7 +385,8 @@ def test_scores_do_not_depend_on_batch_or_order():
     assert rewards.score([]) == []
 
 
-# --- groups and lists --------------------------------------------------------------------------------------------------
+# --- groups and lists
+# --------------------------------------------------------------------------------------------------
 
 
 def test_a_group_reward_gets_one_prompts_rows_as_lists():
@@ -359,11 +415,15 @@ def test_a_function_that_declares_groups_needs_no_style_and_a_plain_one_is_told_
 
 
 def test_what_is_no_sample_is_named():
-    assert "score Samples, not 'x'" in sentence(lambda: Rewards([lambda completion: 1.0]).score(["x"]))
+    assert "score Samples, not 'x'" in sentence(
+        lambda: Rewards([lambda completion: 1.0]).score(["x"])
+    )
 
 
 def test_a_group_reward_refuses_samples_that_are_not_groups():
-    rewards = Rewards([RewardSpec(lambda completions: [0] * len(completions), style="group", name="g")])
+    rewards = Rewards(
+        [RewardSpec(lambda completions: [0] * len(completions), style="group", name="g")]
+    )
     assert "group size None" in sentence(lambda: rewards.score(samples(4)))
     assert "4 samples" in sentence(lambda: rewards.score(samples(4), group_size=3))
     assert "different prompts" in sentence(lambda: rewards.score(samples(4), group_size=4))
@@ -402,7 +462,13 @@ def test_a_trl_function_is_called_as_trl_calls_it():
     plain_rows = [replace(s, completion_ids=(1, 2)) for s in samples(2, level=3)]
     assert [s.value for s in rewards.score(plain_rows)] == [None, 1.0]
     rest = ["level", "log_metric", "trainer_state"]
-    assert seen[0] == (["prompt 0"] * 2, ["completion 0", "completion 1"], [[1, 2]] * 2, ["0", "1"], rest)
+    assert seen[0] == (
+        ["prompt 0"] * 2,
+        ["completion 0", "completion 1"],
+        [[1, 2]] * 2,
+        ["0", "1"],
+        rest,
+    )
     chat = [{"role": "user", "content": "q"}]
     rewards.score([replace(s, messages=chat) for s in plain_rows])
     assert seen[1][0] == [chat, chat]
@@ -415,7 +481,9 @@ def test_a_trl_function_may_require_all_that_trl_passes():
     def trl_style(completions, trainer_state, log_extra, log_metric):
         log_extra("seen", completions)
         log_metric("count", len(completions))
-        return [float(trainer_state.global_step == 0 and trainer_state.max_steps == 1)] * len(completions)
+        return [float(trainer_state.global_step == 0 and trainer_state.max_steps == 1)] * len(
+            completions
+        )
 
     rewards = Rewards([RewardSpec(trl_style, style="trl")])
     rewards.check_columns(["answer"])
@@ -446,15 +514,21 @@ def test_a_column_of_some_rows_is_none_for_the_others(style):
     }  # fmt: skip
     rewards = Rewards([RewardSpec(requires, style=style, name="r")])
     assert "'r' asks for 'level'" in sentence(lambda: rewards.check_columns(["answer"]))
-    assert "'level', a column that row 0 lacks" in sentence(lambda: rewards.score(rows[::-1], group_size=2))
+    assert "'level', a column that row 0 lacks" in sentence(
+        lambda: rewards.score(rows[::-1], group_size=2)
+    )
 
 
 @pytest.mark.parametrize(
-    ("style", "name"), [("trl", "prompts"), ("trl", "completions"), ("trl", "log_metric"), ("group", "completions")]
+    ("style", "name"),
+    [("trl", "prompts"), ("trl", "completions"), ("trl", "log_metric"), ("group", "completions")],
 )
 def test_a_column_that_a_style_would_hide_is_refused(style, name):
     rewards = Rewards([RewardSpec(lambda completions, **columns: [1.0], style=style, name="r")])
-    for use in (lambda: rewards.check_columns([name]), lambda: rewards.score(samples(1, **{name: "x"}), group_size=1)):
+    for use in (
+        lambda: rewards.check_columns([name]),
+        lambda: rewards.score(samples(1, **{name: "x"}), group_size=1),
+    ):
         assert f"a column {name!r}, a name reserved for rewards of style {style}" in sentence(use)
     Rewards([RewardSpec(plain)]).check_columns([name])
 
@@ -467,7 +541,8 @@ def test_trls_own_rewards_plug_in():
     assert [s.value for s in rewards.score([row, replace(row, completion="b")])] == [1.0, 0.0]
 
 
-# --- futures and async -------------------------------------------------------------------------------------------------
+# --- futures and async
+# -------------------------------------------------------------------------------------------------
 
 
 def test_submit_returns_a_future_and_does_not_wait():
@@ -499,7 +574,11 @@ def test_async_rewards_of_a_batch_run_together():
         inside["now"] -= 1
         return row
 
-    specs = [RewardSpec(judge), RewardSpec(partial(judge), name="again"), RewardSpec(plain, name="sync")]
+    specs = [
+        RewardSpec(judge),
+        RewardSpec(partial(judge), name="again"),
+        RewardSpec(plain, name="sync"),
+    ]
     rewards = Rewards(specs, isolate=False)
     started = time.perf_counter()
     scored = rewards.score(samples(20))
@@ -539,13 +618,18 @@ def test_what_a_sync_reward_raises_leaves_no_coroutine_behind(isolate):
     async def judge(completion):
         return 1.0
 
-    specs = [RewardSpec(judge), RewardSpec(lambda completion: 1 / 0, name="broken"), RewardSpec(lambda completion: "x")]
+    specs = [
+        RewardSpec(judge),
+        RewardSpec(lambda completion: 1 / 0, name="broken"),
+        RewardSpec(lambda completion: "x"),
+    ]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert "a str 'x'" in sentence(lambda: Rewards(specs, isolate=isolate).score(samples(3)))
 
 
-# --- references --------------------------------------------------------------------------------------------------------
+# --- references
+# --------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -553,7 +637,9 @@ def folder(tmp_path, monkeypatch):
     """A recipe's folder with a reward in it; the current folder is another one."""
     (tmp_path / "recipe").mkdir()
     (tmp_path / "cwd").mkdir()
-    (tmp_path / "recipe" / "mine.py").write_text("def good(completion):\n    return 1.0\n\nvalue = 3\n")
+    (tmp_path / "recipe" / "mine.py").write_text(
+        "def good(completion):\n    return 1.0\n\nvalue = 3\n"
+    )
     monkeypatch.chdir(tmp_path / "cwd")
     monkeypatch.setattr(RESOLVE, "_reported", set())
     return tmp_path / "recipe"
@@ -589,9 +675,15 @@ def test_a_path_is_relative_to_the_recipe_and_sys_path_is_left_alone(folder):
         ("exact:mach", "did you mean 'match'"),
         ("mine:good", "write 'mine.py:...'"),
         ("collections:OrderedDict", "names a class"),
-        ("broken.py:good", "importing broken.py raised NameError: name 'undefined' is not defined (broken.py:1)"),
+        (
+            "broken.py:good",
+            "importing broken.py raised NameError: name 'undefined' is not defined (broken.py:1)",
+        ),
         ("exits.py:good", "importing exits.py raised SystemExit: 3"),
-        ("needs.py:good", "importing needs.py raised ModuleNotFoundError: No module named 'no_such_library'"),
+        (
+            "needs.py:good",
+            "importing needs.py raised ModuleNotFoundError: No module named 'no_such_library'",
+        ),
     ],
 )
 def test_a_reference_that_leads_nowhere_says_what_is_near(folder, reference, found):
@@ -664,7 +756,10 @@ def test_a_reward_fns_of_the_users_on_the_path_leaves_the_shipped_one_within_rea
             assert getattr(got, "value", got) == want, (reference, got)
     """)
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(RESOLVE.SHIPPED).parent
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=Path(RESOLVE.SHIPPED).parent,
     )
     assert done.returncode == 0, done.stderr
 
@@ -673,21 +768,40 @@ def test_describe_gives_a_file_and_the_hash_of_its_bytes(folder):
     import hashlib
 
     told = describe("mine.py:good", folder)
-    assert told == {"file": "mine.py", "sha256": hashlib.sha256((folder / "mine.py").read_bytes()).hexdigest()}
+    assert told == {
+        "file": "mine.py",
+        "sha256": hashlib.sha256((folder / "mine.py").read_bytes()).hexdigest(),
+    }
     assert describe("exact:match")["file"] == "reward_fns/exact.py"
     assert describe(plain, Path(__file__).parent)["file"] == Path(__file__).name
     assert describe(partial(plain), Path(__file__).parent)["file"] == Path(__file__).name
     assert describe(len) == {"file": None, "sha256": None}
 
 
-# --- what is loaded ----------------------------------------------------------------------------------------------------
+# --- what is loaded
+# ----------------------------------------------------------------------------------------------------
 
 
 def test_rewards_load_no_heavy_library():
     modules = ["llmpolicy.rewards", *(f"reward_fns.{name}" for name in RESOLVE.shipped_names())]
-    heavy = ["torch", "transformers", "trl", "peft", "datasets", "sympy", "mpmath", "math_verify", "numpy", "asyncio"]
+    heavy = [
+        "torch",
+        "transformers",
+        "trl",
+        "peft",
+        "datasets",
+        "sympy",
+        "mpmath",
+        "math_verify",
+        "numpy",
+        "asyncio",
+    ]
     code = f"import sys, {', '.join(modules)}; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(RESOLVE.SHIPPED).parent
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(RESOLVE.SHIPPED).parent,
     )
     assert done.stdout.strip() == "[]"

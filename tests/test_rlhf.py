@@ -1,4 +1,6 @@
-"""The stages before GRPO, the looks at a policy that over-optimises, and the tiny recipe from end to end."""
+"""The stages before GRPO, the looks at a policy that over-optimises, and the tiny recipe from end
+to end.
+"""
 
 import json
 from collections.abc import Sequence
@@ -35,7 +37,9 @@ def length(completion: str) -> float:
 
 
 def watch(made: CausalLMPolicy, asked: Sequence[Row]) -> Watch:
-    return Watch(made, asked, Rewards([RewardSpec(length)]), Rewards([RewardSpec(length)]), max_new_tokens=6)
+    return Watch(
+        made, asked, Rewards([RewardSpec(length)]), Rewards([RewardSpec(length)]), max_new_tokens=6
+    )
 
 
 def test_a_preference_counts_ties_half_and_leaves_out_what_was_not_judged() -> None:
@@ -45,7 +49,9 @@ def test_a_preference_counts_ties_half_and_leaves_out_what_was_not_judged() -> N
     assert preference([None], [1.0]) is None
 
 
-def test_the_start_has_kl_zero_and_a_changed_policy_the_kl_that_a_sum_over_all_tokens_gives() -> None:
+def test_the_start_has_kl_zero_and_a_changed_policy_the_kl_that_a_sum_over_all_tokens_gives() -> (
+    None
+):
     made = policy(max_new_tokens=1)
     scored = Rewards([RewardSpec(length)])
     looking = Watch(made, rows() * 150, scored, scored, max_new_tokens=1)
@@ -77,7 +83,9 @@ def test_the_halves_that_choose_and_judge_share_no_row() -> None:
 
 
 def test_the_warm_start_learns_the_replies_alone(tmp_path: Path) -> None:
-    """The loss that is reported is the mean negative log-probability of the replies' tokens and of their end."""
+    """The loss that is reported is the mean negative log-probability of the replies' tokens and of
+    their end.
+    """
     source = make_recipe(
         {"model": "bundled", "sft": {}, "demonstrations": {
             "rows": [{"prompt": f"{a}+11", "reply": f"{a}!"} for a in range(10, 60)]}}
@@ -85,13 +93,20 @@ def test_the_warm_start_learns_the_replies_alone(tmp_path: Path) -> None:
     assert source is not None
     found = load_demonstrations(source)
     made = CausalLMPolicy.load(str(MODEL))
-    still = {"max_steps": 1, "learning_rate": 0.0, "per_device_train_batch_size": 8, "per_device_eval_batch_size": 50}
+    still = {
+        "max_steps": 1,
+        "learning_rate": 0.0,
+        "per_device_train_batch_size": 8,
+        "per_device_eval_batch_size": 50,
+    }
     args = sft_config(still, folder=tmp_path / "still", seed=0, target="cpu")
     report = warm_start(made, found[:10], found[10:], args, tmp_path / "still", {})
     end = made.tokenizer.eos_token_id
     replies = [[*ids, end] for ids in made.encode([row.reply for row in found[10:]])]
     log_prob, mask = made.log_prob([row.prompt for row in found[10:]], replies)
-    assert report["held_out"]["loss"] == pytest.approx(-float(log_prob.detach().sum() / mask.sum()), rel=1e-4)
+    assert report["held_out"]["loss"] == pytest.approx(
+        -float(log_prob.detach().sum() / mask.sum()), rel=1e-4
+    )
 
     learn = {"max_steps": 40, "learning_rate": 2e-3, "per_device_train_batch_size": 16}
     args = sft_config(learn, folder=tmp_path / "learnt", seed=0, target="cpu")
@@ -108,17 +123,24 @@ def test_the_warm_start_learns_the_replies_alone(tmp_path: Path) -> None:
 def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, list[str]]:
     """The tiny recipe in a few steps, and what it said."""
     said: list[str] = []
-    run = train_recipe("rlhf_tiny", SMALL, out=tmp_path_factory.mktemp("rlhf") / "run", say=said.append)
+    run = train_recipe(
+        "rlhf_tiny", SMALL, out=tmp_path_factory.mktemp("rlhf") / "run", say=said.append
+    )
     return run, said
 
 
 @pytest.mark.slow
-def test_the_stages_lie_in_the_run_as_models_with_their_reports(small: tuple[Run, list[str]]) -> None:
+def test_the_stages_lie_in_the_run_as_models_with_their_reports(
+    small: tuple[Run, list[str]],
+) -> None:
     run, _ = small
     report = json.loads((run.path / "reward_model" / "reward_model.json").read_text())
     assert report["held_out"]["n"] + report["train"]["n"] == 100
     assert (run.path / "reward_model" / "calibration.png").stat().st_size > 1_000
-    assert json.loads((run.path / "warm_start" / "warm_start.json").read_text())["held_out"]["loss"] > 0
+    assert (
+        json.loads((run.path / "warm_start" / "warm_start.json").read_text())["held_out"]["loss"]
+        > 0
+    )
     assert run.recipe["model"]["path"] == "{run}/warm_start"
     assert run.recipe["rewards"][0]["args"]["model"] == "{run}/reward_model"
     assert run.recipe["sft"] is None
@@ -138,7 +160,10 @@ def test_no_held_out_question_is_in_a_stage(small: tuple[Run, list[str]]) -> Non
     assert len(kept.held_out) == sum(pair.question in held for pair in everything)
     run, said = small
     asked = [row.question in held for row in load_demonstrations(recipe.demonstrations)]
-    assert f"sft: {asked.count(False)} demonstrations, {asked.count(True)} of held-out questions kept apart" in said
+    assert (
+        f"sft: {asked.count(False)} demonstrations, {asked.count(True)} of held-out questions kept"
+        " apart" in said
+    )
 
 
 @pytest.mark.slow
@@ -164,7 +189,9 @@ def test_the_best_step_is_what_is_published_and_no_path_of_this_machine_goes_wit
     choice = choose(run)
     assert choice.source == run.best_dir
     build(run, choice, "user/name", tmp_path)
-    written = [path.read_text() for path in tmp_path.iterdir() if path.suffix in (".md", ".yaml", ".json")]
+    written = [
+        path.read_text() for path in tmp_path.iterdir() if path.suffix in (".md", ".yaml", ".json")
+    ]
     assert not any(str(run.path.parent) in text for text in written)
 
 
@@ -174,13 +201,22 @@ def test_a_finished_stage_is_used_again_and_another_recipe_makes_it_anew(
 ) -> None:
     said: list[str] = []
     for overrides in (SMALL, SMALL, [*SMALL, "sft.max_steps=1"]):
-        assert train_stages(load_recipe("rlhf_tiny", overrides), tmp_path, until="sft", say=said.append) is None
-    assert [line for line in said if "found in" in line] == [f"sft: found in {tmp_path / 'warm_start'}"]
+        assert (
+            train_stages(
+                load_recipe("rlhf_tiny", overrides), tmp_path, until="sft", say=said.append
+            )
+            is None
+        )
+    assert [line for line in said if "found in" in line] == [
+        f"sft: found in {tmp_path / 'warm_start'}"
+    ]
     run, _ = small
     with pytest.raises(RunError, match="already holds a run"):
         train_stages(load_recipe("rlhf_tiny", SMALL), run.path, say=said.append)
     with pytest.raises(RunError, match="its sft was made from another recipe"):
-        train_stages(load_recipe("rlhf_tiny", [*SMALL, "seed=5"]), run.path, resume=True, say=said.append)
+        train_stages(
+            load_recipe("rlhf_tiny", [*SMALL, "seed=5"]), run.path, resume=True, say=said.append
+        )
 
 
 @pytest.mark.slow
@@ -192,13 +228,16 @@ def test_a_damaged_stage_is_kept_aside_and_made_anew_to_the_same_bytes(tmp_path:
     weights.write_bytes(before[:-8] + bytes(8))
     train_stages(load_recipe("rlhf_tiny", SMALL), tmp_path, until="sft", say=said.append)
     assert any(
-        line.endswith("(model.safetensors is not what was written) and kept as broken-warm_start/") for line in said
+        line.endswith("(model.safetensors is not what was written) and kept as broken-warm_start/")
+        for line in said
     )
     assert weights.read_bytes() == before
     assert (tmp_path / "broken-warm_start" / "model.safetensors").is_file()
 
 
-def test_an_adapter_that_could_not_be_merged_at_the_end_is_refused_before_the_first_step(tmp_path: Path) -> None:
+def test_an_adapter_that_could_not_be_merged_at_the_end_is_refused_before_the_first_step(
+    tmp_path: Path,
+) -> None:
     """Zamba's blocks share weights; what a warm start writes is merged."""
     from scripts.zoo import build as zoo
     from scripts.zoo import cases
@@ -209,7 +248,9 @@ def test_an_adapter_that_could_not_be_merged_at_the_end_is_refused_before_the_fi
     assert demonstrations is not None
     made = CausalLMPolicy(zoo.build(zoo.small("zamba")), cases.words(), lora={"r": 4})
     before = [p.detach().clone() for p in made.parameters()]
-    args = sft_config({"max_steps": 1, "learning_rate": 1.0}, folder=tmp_path / "sft", seed=0, target="cpu")
+    args = sft_config(
+        {"max_steps": 1, "learning_rate": 1.0}, folder=tmp_path / "sft", seed=0, target="cpu"
+    )
     with pytest.raises(PolicyError, match="shared by several layers"):
         warm_start(made, load_demonstrations(demonstrations), [], args, tmp_path / "sft", {})
     assert all(torch.equal(p, value) for p, value in zip(made.parameters(), before, strict=True))
@@ -222,11 +263,23 @@ def test_an_unknown_stage_is_named() -> None:
 
 @pytest.mark.slow
 def test_the_reward_model_lifts_the_truth_and_then_ruins_it(tmp_path: Path) -> None:
-    """The recipe with a faster policy: proxy up and truth down as KL grows, and the kept step is better than the start."""
-    faster = ["grpo.learning_rate=1e-4", "grpo.max_steps=24", "grpo.beta=0", "evaluate.every=2", "evaluate.samples=1"]
+    """The recipe with a faster policy: proxy up and truth down as KL grows, and the kept step is
+    better than the start.
+    """
+    faster = [
+        "grpo.learning_rate=1e-4",
+        "grpo.max_steps=24",
+        "grpo.beta=0",
+        "evaluate.every=2",
+        "evaluate.samples=1",
+    ]
     run = train_recipe("rlhf_tiny", faster, out=tmp_path / "run", say=lambda _: None)
-    report: dict[str, Any] = json.loads((run.path / "reward_model" / "reward_model.json").read_text())
-    assert report["held_out"]["accuracy"]["low"] > 0.9  # it orders the pairs it knows, and is wrong beyond them
+    report: dict[str, Any] = json.loads(
+        (run.path / "reward_model" / "reward_model.json").read_text()
+    )
+    assert (
+        report["held_out"]["accuracy"]["low"] > 0.9
+    )  # it orders the pairs it knows, and is wrong beyond them
     looks = run.metrics("eval")
     first, last = looks[0], looks[-1]
     kept = next(look for look in looks if look["step"] == run.manifest["best"]["step"])

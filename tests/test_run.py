@@ -1,4 +1,6 @@
-"""The run directory: one run each, every file with its schema, nothing half written, nothing lost on a resume."""
+"""The run directory: one run each, every file with its schema, nothing half written, nothing lost
+on a resume.
+"""
 
 import json
 import subprocess
@@ -32,19 +34,29 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     if subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("a disk can only be mounted by root")
     yield tmp_path
-    subprocess.run(["umount", "--lazy", str(tmp_path)], check=True)  # torch keeps the file that it failed to write open
+    subprocess.run(
+        ["umount", "--lazy", str(tmp_path)], check=True
+    )  # torch keeps the file that it failed to write open
 
 
 def test_a_run_is_what_was_written(tmp_path: Path) -> None:
     run = Run.create(tmp_path / "run", RECIPE, recipe_hash="abc")
     run.log(1, {"reward": 0.5})
-    run.write_rollouts(1, [{"prompt": "1+1", "completion": "2", "token_ids": [3, 4], "reward": 1.0}])
+    run.write_rollouts(
+        1, [{"prompt": "1+1", "completion": "2", "token_ids": [3, 4], "reward": 1.0}]
+    )
     run.write_evaluation({"schema": 1, "n": 2})
     run.finish("finished", steps=1)
     again = Run.open(tmp_path / "run")
     assert again.recipe == {"schema": 1, **RECIPE}
-    assert (again.manifest["schema"], again.manifest["recipe_hash"], again.manifest["status"]) == (1, "abc", "finished")
-    assert [(line["schema"], line["step"], line["reward"]) for line in again.metrics()] == [(1, 1, 0.5)]
+    assert (again.manifest["schema"], again.manifest["recipe_hash"], again.manifest["status"]) == (
+        1,
+        "abc",
+        "finished",
+    )
+    assert [(line["schema"], line["step"], line["reward"]) for line in again.metrics()] == [
+        (1, 1, 0.5)
+    ]
     assert list(again.rollouts()) == [
         {
             "schema": 1,
@@ -65,18 +77,26 @@ def test_two_runs_in_one_directory_are_refused(tmp_path: Path) -> None:
         Run.create(tmp_path / "run", RECIPE)
 
 
-def test_a_start_that_failed_makes_room_for_the_next_and_only_its_own_files_go(tmp_path: Path) -> None:
+def test_a_start_that_failed_makes_room_for_the_next_and_only_its_own_files_go(
+    tmp_path: Path,
+) -> None:
     run = Run.create(tmp_path / "run", RECIPE)
     run.log(1, {"reward": 0.5})
     run.write_rollouts(1, [{"completion": "a"}])
     (run.path / "notes.txt").write_text("mine")
     (run.checkpoint_dir / "checkpoint-2").mkdir()
     run.finish("failed", reason="no space")
-    with pytest.raises(RunError, match="no checkpoint to go on from; start it anew without --resume"):
+    with pytest.raises(
+        RunError, match="no checkpoint to go on from; start it anew without --resume"
+    ):
         Run.resume(run.path)
     again = Run.create(run.path, {**RECIPE, "seed": 4})
     assert (again.recipe["seed"], again.manifest["status"]) == (4, "running")
-    assert (again.metrics(), list(again.rollouts()), list(again.checkpoint_dir.iterdir())) == ([], [], [])
+    assert (again.metrics(), list(again.rollouts()), list(again.checkpoint_dir.iterdir())) == (
+        [],
+        [],
+        [],
+    )
     assert (run.path / "notes.txt").read_text() == "mine"
 
 
@@ -103,11 +123,15 @@ def test_a_recipe_of_the_users_own_is_never_cleared(tmp_path: Path, manifest: st
     assert (tmp_path / "recipe.yaml").read_text() == "model: bundled\n"
 
 
-@pytest.mark.parametrize("name", ["policy/notes.txt", "best/x", "checkpoints/mine/x", "metrics.jsonl", "plot.png"])
+@pytest.mark.parametrize(
+    "name", ["policy/notes.txt", "best/x", "checkpoints/mine/x", "metrics.jsonl", "plot.png"]
+)
 def test_what_is_not_of_a_run_is_never_written_over(tmp_path: Path, name: str) -> None:
     (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / name).write_text("precious")
-    with pytest.raises(RunError, match=f"{name.split('/')[0]} is not of a run here, and a run would write it"):
+    with pytest.raises(
+        RunError, match=f"{name.split('/')[0]} is not of a run here, and a run would write it"
+    ):
         Run.create(tmp_path, RECIPE)
     assert (tmp_path / name).read_text() == "precious"
 
@@ -161,7 +185,9 @@ def test_a_step_taken_twice_counts_once_as_it_went_last(tmp_path: Path) -> None:
     assert [line["reward"] for line in run.metrics("train")] == [0.1, 0.9]
 
 
-def test_a_line_that_a_kill_broke_off_is_ignored_and_cut_before_the_run_goes_on(tmp_path: Path) -> None:
+def test_a_line_that_a_kill_broke_off_is_ignored_and_cut_before_the_run_goes_on(
+    tmp_path: Path,
+) -> None:
     run = Run.create(tmp_path / "run", RECIPE)
     checkpoint(run, 1)
     for step in (1, 2):
@@ -228,14 +254,18 @@ def test_a_file_or_a_closed_folder_is_one_sentence(tmp_path: Path) -> None:
         Run.create(Path("/proc/run"), RECIPE)
 
 
-def test_no_space_is_said_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_space_is_said_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("llmpolicy.run.place.MINIMUM_FREE_BYTES", 2**62)
     with pytest.raises(RunError, match="MiB free"):
         Run.create(tmp_path / "run", RECIPE)
     assert not (tmp_path / "run" / "recipe.yaml").exists()
 
 
-def test_a_full_disk_still_holds_that_the_run_failed(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_still_holds_that_the_run_failed(
+    small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("llmpolicy.run.place.MINIMUM_FREE_BYTES", 0)
     run = Run.create(small_disk / "run", RECIPE)
     with pytest.raises(OSError, match="No space"):
@@ -275,8 +305,12 @@ def test_a_full_disk_is_one_sentence_that_says_what_to_do(
     assert "--resume if the run has a checkpoint" in sentence
 
 
-def test_the_manifest_names_the_gpus_that_a_loaded_torch_knows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cuda = SimpleNamespace(is_available=lambda: True, device_count=lambda: 2, get_device_name=lambda i: f"GPU {i}")
+def test_the_manifest_names_the_gpus_that_a_loaded_torch_knows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cuda = SimpleNamespace(
+        is_available=lambda: True, device_count=lambda: 2, get_device_name=lambda i: f"GPU {i}"
+    )
     monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
     assert Run.create(tmp_path / "a", RECIPE).manifest["hardware"]["gpus"] == ["GPU 0", "GPU 1"]
     monkeypatch.delitem(sys.modules, "torch")
@@ -296,21 +330,27 @@ def test_tokens_never_reach_the_manifest() -> None:
 def test_the_files_of_one_step_come_in_one_order_whatever_the_file_system_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Rows that a refill dropped lie in a file of the same step, attempt and part as those that were kept."""
+    """Rows that a refill dropped lie in a file of the same step, attempt and part as those that
+    were kept.
+    """
     run = Run.create(tmp_path / "run", RECIPE)
     for mode in ("train", "dropped", "eval"):
         run.write_rollouts(1, [{"completion": mode}], mode=mode)
     glob, orders = Path.glob, set()
     for backwards in (False, True):
         monkeypatch.setattr(
-            Path, "glob", lambda self, pattern, to=backwards: iter(sorted(glob(self, pattern), reverse=to))
+            Path,
+            "glob",
+            lambda self, pattern, to=backwards: iter(sorted(glob(self, pattern), reverse=to)),
         )
         orders.add(tuple(row["completion"] for row in run.rollouts()))
     assert orders == {("dropped", "eval", "train")}
 
 
 @pytest.mark.parametrize("name", ["faults.jsonl", "evaluation.json", "plot.png", "rewards.log"])
-def test_a_folder_in_the_place_of_a_file_is_refused_before_a_run_begins(tmp_path: Path, name: str) -> None:
+def test_a_folder_in_the_place_of_a_file_is_refused_before_a_run_begins(
+    tmp_path: Path, name: str
+) -> None:
     (tmp_path / "run" / name).mkdir(parents=True)
     with pytest.raises(RunError, match=f"{name} is a folder, and a run writes a file there"):
         Run.create(tmp_path / "run", RECIPE)
@@ -318,7 +358,9 @@ def test_a_folder_in_the_place_of_a_file_is_refused_before_a_run_begins(tmp_path
 
 
 @pytest.mark.parametrize("name", ["policy", "best", "checkpoints"])
-def test_a_file_in_the_place_of_a_folder_is_refused_before_a_run_begins(tmp_path: Path, name: str) -> None:
+def test_a_file_in_the_place_of_a_folder_is_refused_before_a_run_begins(
+    tmp_path: Path, name: str
+) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / name).write_text("mine")
     with pytest.raises(RunError, match=f"{name} is a file, and a run makes a folder there"):

@@ -1,4 +1,6 @@
-"""Dynamic sampling: what it keeps is what plain sampling gives, what it drops had no signal, and no cap is broken."""
+"""Dynamic sampling: what it keeps is what plain sampling gives, what it drops had no signal, and no
+cap is broken.
+"""
 
 import json
 import math
@@ -35,12 +37,23 @@ def sometimes(completion_ids: list[int], row: int) -> float | None:
     return {0: 0.5, 1: None}.get(row % 3, (sum(completion_ids) % 11) / 10)
 
 
-def trainer_of(folder: Path, block: dict[str, Any] | None, reward: Any = sometimes, **settings: Any) -> PolicyTrainer:
+def trainer_of(
+    folder: Path, block: dict[str, Any] | None, reward: Any = sometimes, **settings: Any
+) -> PolicyTrainer:
     run = Run.create(folder / "run", {"name": "tiny"})
-    options = {"run": run, "sampling": None if block is None else SamplingBlock(**block), **settings.pop("options", {})}
+    options = {
+        "run": run,
+        "sampling": None if block is None else SamplingBlock(**block),
+        **settings.pop("options", {}),
+    }
     shape = {"per_device_train_batch_size": 16, **settings}
     return training.trainer(
-        folder / "out", training.policy(), reward=reward, questions=QUESTIONS, options=options, **shape
+        folder / "out",
+        training.policy(),
+        reward=reward,
+        questions=QUESTIONS,
+        options=options,
+        **shape,
     )
 
 
@@ -68,12 +81,16 @@ def written(row: int, length: int, value: float | None = None) -> Written:
 
 @st.composite
 def generations(draw: st.DrawFn) -> tuple[int, list[int], set[int], Limits]:
-    """Prompts of a generation out of more, the lengths and the signal of each prompt's group, and limits."""
+    """Prompts of a generation out of more, the lengths and the signal of each prompt's group, and
+    limits.
+    """
     rows, size, longest, unit = (draw(st.integers(1, high)) for high in (14, 4, 6, 3))
     first = draw(st.integers(1, rows))
     lengths = draw(st.lists(st.integers(1, longest), min_size=rows, max_size=rows))
     live = draw(st.sets(st.integers(0, rows - 1)))
-    most = draw(st.one_of(st.none(), st.integers(first * size * longest, 3 * rows * size * longest)))
+    most = draw(
+        st.one_of(st.none(), st.integers(first * size * longest, 3 * rows * size * longest))
+    )
     return first, lengths, live, Limits(size, longest, most, unit)
 
 
@@ -89,7 +106,9 @@ def test_places_are_filled_while_the_cap_and_the_prompts_allow(
         return rounds[-1]
 
     others = list(range(first, len(lengths)))
-    found = filled(range(first), iter(others), generated, lambda group: group[0].row in live, limits)
+    found = filled(
+        range(first), iter(others), generated, lambda group: group[0].row in live, limits
+    )
     everything = [group for groups in rounds for group in groups]
     rows = [group[0].row for group in everything]
     assert rows == list(range(len(rows)))  # no prompt twice, in the order given
@@ -104,7 +123,10 @@ def test_places_are_filled_while_the_cap_and_the_prompts_allow(
     assert all(len(groups) % limits.unit == 0 for groups in rounds[1:])
     if False in found.live and limits.max_tokens is not None:
         left = limits.max_tokens - found.tokens
-        assert left < limits.unit * limits.size * limits.longest or len(lengths) - len(rows) < limits.unit
+        assert (
+            left < limits.unit * limits.size * limits.longest
+            or len(lengths) - len(rows) < limits.unit
+        )
     if limits.max_tokens is None:
         assert len(rounds) == 1
 
@@ -122,7 +144,10 @@ def test_a_signal_is_a_spread_of_judged_rewards_above_the_tolerance(
 
 
 def signal(
-    terms: list[list[float | None]], weights: list[float], tolerance: float, how: str = "sum_then_normalize"
+    terms: list[list[float | None]],
+    weights: list[float],
+    tolerance: float,
+    how: str = "sum_then_normalize",
 ) -> bool:
     names = [f"t{place}" for place in range(len(weights))]
     trainer = SimpleNamespace(
@@ -132,7 +157,14 @@ def signal(
     )
     sums = [None if None in row else 0.0 for row in terms]
     group = [
-        Written(0, [5], None, None, Sample("", {}), RowScore(total, {}, 0.0, dict(zip(names, row, strict=True))))
+        Written(
+            0,
+            [5],
+            None,
+            None,
+            Sample("", {}),
+            RowScore(total, {}, 0.0, dict(zip(names, row, strict=True))),
+        )
         for total, row in zip(sums, terms, strict=True)
     ]
     return Sampling(SamplingBlock(memory=True, tolerance=tolerance), [])._has_signal(trainer, group)
@@ -161,7 +193,10 @@ def test_the_memory_counts_each_group_by_its_age(history: list[list[tuple[int, b
     for row in range(5):
         for column, live in enumerate((True, False)):
             ages = [
-                len(history) - 1 - when for when, groups in enumerate(history) for one in groups if one == (row, live)
+                len(history) - 1 - when
+                for when, groups in enumerate(history)
+                for one in groups
+                if one == (row, live)
             ]
             expected = sum(2 ** (-age / HALF_LIFE) for age in ages)
             assert memory.counts[row, column] == pytest.approx(expected)
@@ -175,7 +210,8 @@ def test_a_prompt_comes_first_as_often_as_its_posterior_is_the_largest() -> None
     memory.note([(0, True), (0, True), (1, True), (1, False)])
     draw = np.random.default_rng(0)
     share = sum(memory.order(draw)[0] == 0 for _ in range(4000)) / 4000
-    # P(θ_a > θ_b) for Beta(3, 1) and Beta(2, 2), from the densities 3x² and 6x(1 − x): ∫ 3x² (3x² − 2x³) dx = 4/5.
+    # P(θ_a > θ_b) for Beta(3, 1) and Beta(2, 2), from the densities 3x² and 6x(1 − x): ∫ 3x² (3x² −
+    # 2x³) dx = 4/5.
     assert share == pytest.approx(0.8, abs=0.03)
     assert sorted(memory.order(draw)) == [0, 1]
 
@@ -183,11 +219,17 @@ def test_a_prompt_comes_first_as_often_as_its_posterior_is_the_largest() -> None
 # in training
 
 
-def test_without_the_block_nothing_of_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_block_nothing_of_it_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(Sampling, "fill", lambda *_: pytest.fail("dynamic sampling"))
     trainer = trainer_of(tmp_path, None)
     trainer.train()
-    assert not any(key.startswith("sampling/") for key in trainer.state.log_history[0] if key != "sampler/parity")
+    assert not any(
+        key.startswith("sampling/")
+        for key in trainer.state.log_history[0]
+        if key != "sampler/parity"
+    )
     trainer = trainer_of(tmp_path / "eval", REFILL)
     trainer.model.eval()  # evaluation is of the prompts that were asked for
     trainer.num_generations_eval = 4
@@ -200,14 +242,21 @@ def test_where_every_group_has_a_signal_the_run_is_the_plain_one(tmp_path: Path,
     for name, block in (("plain", None), ("refill", REFILL)):
         trainer = trainer_of(tmp_path / name, block, training.digest, loss_type=loss, max_steps=3)
         trainer.train()
-        made.append((training.vector(trainer.model), [groups_of(trainer.run, step) for step in (1, 2, 3)]))
+        made.append(
+            (training.vector(trainer.model), [groups_of(trainer.run, step) for step in (1, 2, 3)])
+        )
     assert not any(is_dead(group) for step in made[0][1] for group in step)
     assert torch.equal(made[0][0], made[1][0])
-    timeless = [[[{**row, "seconds": 0} for row in group] for step in run for group in step] for _, run in made]
+    timeless = [
+        [[{**row, "seconds": 0} for row in group] for step in run for group in step]
+        for _, run in made
+    ]
     assert timeless[0] == timeless[1]
 
 
-def test_groups_without_a_signal_give_way_and_the_others_are_those_of_plain_sampling(tmp_path: Path) -> None:
+def test_groups_without_a_signal_give_way_and_the_others_are_those_of_plain_sampling(
+    tmp_path: Path,
+) -> None:
     plain = trainer_of(tmp_path / "plain", None)
     plain.train()
     trainer = trainer_of(tmp_path / "refill", REFILL, max_steps=2)
@@ -222,7 +271,11 @@ def test_groups_without_a_signal_give_way_and_the_others_are_those_of_plain_samp
         logged = trainer.state.log_history[step - 1]
         assert all(map(is_dead, dropped)) and not any(map(is_dead, kept))
         assert logged["sampling/dead"] == 0
-        assert logged["sampling/prompts"] == len(kept) + len(dropped) == len({g[0]["row"] for g in kept + dropped})
+        assert (
+            logged["sampling/prompts"]
+            == len(kept) + len(dropped)
+            == len({g[0]["row"] for g in kept + dropped})
+        )
         rows = [row for group in kept + dropped for row in group]
         assert logged["sampling/tokens"] == sum(len(row["token_ids"]) for row in rows)
         assert logged["sampling/signal"] == len(kept) / len(kept + dropped)
@@ -239,7 +292,9 @@ def test_groups_without_a_signal_give_way_and_the_others_are_those_of_plain_samp
 
 
 @pytest.mark.parametrize("block", BLOCKS)
-def test_advantages_and_update_are_those_of_the_rows_that_are_kept(tmp_path: Path, block: dict[str, Any]) -> None:
+def test_advantages_and_update_are_those_of_the_rows_that_are_kept(
+    tmp_path: Path, block: dict[str, Any]
+) -> None:
     trainer = trainer_of(tmp_path, block)
     before = training.vector(trainer.model)
     trainer.train()
@@ -253,7 +308,10 @@ def test_advantages_and_update_are_those_of_the_rows_that_are_kept(tmp_path: Pat
     log_prob, mask = again.log_prob(prompts, [row["token_ids"] for row in kept])
     weights = torch.tensor([row["advantage"] for row in kept])
     ((log_prob * mask) * weights[:, None]).sum().div(mask.sum()).backward()
-    moved, expected = training.vector(trainer.model) - before, [p.grad for p in again.model.parameters()]
+    moved, expected = (
+        training.vector(trainer.model) - before,
+        [p.grad for p in again.model.parameters()],
+    )
     gradient = torch.cat([side.double().flatten() for side in expected if side is not None])
     assert float((moved - gradient).norm() / gradient.norm()) < 1e-5
 
@@ -271,9 +329,12 @@ def test_the_cap_holds_and_what_it_leaves_is_counted(tmp_path: Path, spare: int)
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "signal"), [(1.0, 1.1, False), (10.0, 10.1, False), (100.0, 100.1, False), (10.0, 10.101, True)]
+    ("low", "high", "signal"),
+    [(1.0, 1.1, False), (10.0, 10.1, False), (100.0, 100.1, False), (10.0, 10.101, True)],
 )
-def test_the_tolerance_is_met_whatever_the_size_of_a_reward(low: float, high: float, signal: bool) -> None:
+def test_the_tolerance_is_met_whatever_the_size_of_a_reward(
+    low: float, high: float, signal: bool
+) -> None:
     values = torch.tensor([low, high]).tolist()
     assert _differ(values, 0.1) == signal
     assert _differ(values, 0.0)
@@ -292,16 +353,26 @@ def test_rewards_within_the_tolerance_are_no_signal(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("done", [2, 6, 8])
 @pytest.mark.parametrize("block", [None, *BLOCKS])
-def test_a_resumed_run_is_the_uninterrupted_one(tmp_path: Path, block: dict[str, Any] | None, done: int) -> None:
+def test_a_resumed_run_is_the_uninterrupted_one(
+    tmp_path: Path, block: dict[str, Any] | None, done: int
+) -> None:
     """A pass has 6 generations."""
-    settings: dict[str, Any] = {"max_steps": 9, "save_strategy": "steps", "save_steps": 2, "save_total_limit": None}
+    settings: dict[str, Any] = {
+        "max_steps": 9,
+        "save_strategy": "steps",
+        "save_steps": 2,
+        "save_total_limit": None,
+    }
     straight = trainer_of(tmp_path / "straight", block, **settings)
     straight.train()
     resumed = trainer_of(tmp_path / "resumed", block, **settings)
     resumed.train(resume_from_checkpoint=str(tmp_path / "straight/out" / f"checkpoint-{done}"))
     assert torch.equal(training.vector(straight.model), training.vector(resumed.model))
     for step in range(done + 1, 10):
-        both = [[completions(group) for group in groups_of(made.run, step)] for made in (straight, resumed)]
+        both = [
+            [completions(group) for group in groups_of(made.run, step)]
+            for made in (straight, resumed)
+        ]
         assert both[0] == both[1]
     if straight.sampling is not None and straight.sampling.memory is not None:
         assert resumed.sampling is not None and resumed.sampling.memory is not None
@@ -344,7 +415,9 @@ def test_completions_of_another_sampler_are_handed_over_with_their_log_probs(
     trainer = trainer_of(tmp_path, REFILL, use_vllm=True, vllm_mode="colocate")
     outputs: list[dict[str, Any]] = []
     wrapped = trainer._generate_and_score_completions
-    trainer._generate_and_score_completions = lambda inputs: outputs.append(wrapped(inputs)) or outputs[-1]  # type: ignore[method-assign,func-returns-value]
+    trainer._generate_and_score_completions = lambda inputs: (
+        outputs.append(wrapped(inputs)) or outputs[-1]
+    )  # type: ignore[method-assign,func-returns-value]
     trainer.train()
     assert calls[0] == 16 and len(calls) > 1 and all(rows % 4 == 0 for rows in calls)
     given = outputs[0]["sampling_per_token_logps"]
@@ -374,7 +447,9 @@ RECIPE: dict[str, Any] = {
         ({"refil": True}, "unknown key 'refil' in sampling.*refill"),
     ],
 )
-def test_a_block_that_cannot_be_meant_is_refused_in_words(block: dict[str, Any], words: str) -> None:
+def test_a_block_that_cannot_be_meant_is_refused_in_words(
+    block: dict[str, Any], words: str
+) -> None:
     with pytest.raises(RecipeError, match=words):
         make_recipe({**RECIPE, "sampling": block})
 
@@ -385,7 +460,12 @@ def test_it_belongs_to_grpo() -> None:
         make_recipe({**changed, "reinforce": {"updates": 2}, "sampling": REFILL})
 
 
-GRPO = {"per_device_train_batch_size": 32, "num_generations": 8, "max_completion_length": 5, "max_steps": 2}
+GRPO = {
+    "per_device_train_batch_size": 32,
+    "num_generations": 8,
+    "max_completion_length": 5,
+    "max_steps": 2,
+}
 
 
 @pytest.mark.parametrize(
@@ -393,16 +473,24 @@ GRPO = {"per_device_train_batch_size": 32, "num_generations": 8, "max_completion
     [
         (REFILL, 4, "the task has 4 training rows and a generation takes 4 prompts"),
         ({"memory": True}, 4, "expected more rows"),
-        ({"refill": True, "max_tokens": 159}, 9, "sampling.max_tokens is 159; expected at least 160"),
+        (
+            {"refill": True, "max_tokens": 159},
+            9,
+            "sampling.max_tokens is 159; expected at least 160",
+        ),
     ],
 )
-def test_what_could_change_nothing_or_not_hold_its_cap_is_refused(block: dict[str, Any], rows: int, words: str) -> None:
+def test_what_could_change_nothing_or_not_hold_its_cap_is_refused(
+    block: dict[str, Any], rows: int, words: str
+) -> None:
     with pytest.raises(RecipeError, match=words):
         explain(GRPO, rows=rows, sampling=SamplingBlock(**block))
 
 
 def test_explain_says_what_sampling_changes() -> None:
-    notes = explain(GRPO, rows=9, sampling=SamplingBlock(refill=True, max_tokens=400, memory=True)).notes
+    notes = explain(
+        GRPO, rows=9, sampling=SamplingBlock(refill=True, max_tokens=400, memory=True)
+    ).notes
     assert any("below 400 new tokens (2.5 times" in note for note in notes)
     assert any("sampling.memory" in note for note in notes)
     assert not any("sampling" in note for note in explain(GRPO, rows=9).notes)
@@ -410,11 +498,25 @@ def test_explain_says_what_sampling_changes() -> None:
 
 def test_a_recipe_trains_with_it_and_goes_on(tmp_path: Path) -> None:
     grpo = {**GRPO, "save_steps": 1, "learning_rate": 1e-4}
-    recipe = {**RECIPE, "grpo": grpo, "sampling": {"refill": True, "max_tokens": 1000, "memory": True}}
+    recipe = {
+        **RECIPE,
+        "grpo": grpo,
+        "sampling": {"refill": True, "max_tokens": 1000, "memory": True},
+    }
     said: list[str] = []
     run = train(recipe, out=tmp_path / "run", say=said.append)
-    assert run.recipe["sampling"] == {"refill": True, "max_tokens": 1000, "memory": True, "tolerance": 0.0}
-    train({**recipe, "grpo": {**grpo, "max_steps": 3}}, out=tmp_path / "run", resume=True, say=said.append)
+    assert run.recipe["sampling"] == {
+        "refill": True,
+        "max_tokens": 1000,
+        "memory": True,
+        "tolerance": 0.0,
+    }
+    train(
+        {**recipe, "grpo": {**grpo, "max_steps": 3}},
+        out=tmp_path / "run",
+        resume=True,
+        say=said.append,
+    )
     lines = Run.open(tmp_path / "run").metrics("train")
     assert [line["step"] for line in lines] == [1, 2, 3]
     assert all(line["sampling/tokens"] <= 1000 for line in lines)

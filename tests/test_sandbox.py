@@ -1,5 +1,7 @@
 # ruff: noqa: E501
-"""The sandbox: the filter call by call, whose fault a failure is, refusals in words, and hostile programs in each mechanism."""
+"""The sandbox: the filter call by call, whose fault a failure is, refusals in words, and hostile
+programs in each mechanism.
+"""
 
 import json
 import os
@@ -110,7 +112,9 @@ def test_each_run_is_a_process_of_its_own():
         pytest.skip(pool.why)
     try:
         for _ in range(2):
-            left = pool.run(Job("import builtins; print(hasattr(builtins, 'left')); builtins.left = 1"), LIMITS)
+            left = pool.run(
+                Job("import builtins; print(hasattr(builtins, 'left')); builtins.left = 1"), LIMITS
+            )
             assert left.stdout == "False\n"
         order = [pool.run(Job("print({'a', 'b', 'c', 'd', 'e'})"), LIMITS).stdout for _ in range(2)]
         pool._slots[0].close()
@@ -151,7 +155,9 @@ time.sleep(1)
 print(*[slot._keeper.pid for slot in box._slots if slot._keeper], flush=True)
 time.sleep(60)
 """
-    started = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    started = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=ROOT
+    )
     roots = [int(pid) for pid in started.stdout.readline().split()]
     known = set().union(*map(sandbox_suite.family, roots))
     assert roots and len(known) > len(roots)
@@ -159,7 +165,9 @@ time.sleep(60)
     started.wait()
     started.stdout.close()
     end = time.monotonic() + 10
-    while (left := {pid for pid in known if Path(f"/proc/{pid}").is_dir()}) and time.monotonic() < end:
+    while (
+        left := {pid for pid in known if Path(f"/proc/{pid}").is_dir()}
+    ) and time.monotonic() < end:
         time.sleep(0.1)
     assert not left
 
@@ -167,8 +175,15 @@ time.sleep(60)
 @pytest.mark.skipif(not LINUX_X86, reason="the filter of this test is for x86-64")
 def test_in_a_container_bubblewrap_says_why_and_landlock_takes_over():
     said = alone(sys.executable, "bubblewrap", "landlock", "forbid-namespaces")
-    assert "errno 1, EPERM" in said["probes"]["bubblewrap"] and "allow user namespaces" in said["probes"]["bubblewrap"]
-    assert said["probes"]["landlock"] == "" and said["wrong"] == {} and len(said["ended"]) == len(sandbox_suite.FEW)
+    assert (
+        "errno 1, EPERM" in said["probes"]["bubblewrap"]
+        and "allow user namespaces" in said["probes"]["bubblewrap"]
+    )
+    assert (
+        said["probes"]["landlock"] == ""
+        and said["wrong"] == {}
+        and len(said["ended"]) == len(sandbox_suite.FEW)
+    )
 
 
 SYSTEM = shutil.which("python3", path="/usr/local/bin:/usr/bin:/bin")
@@ -179,7 +194,12 @@ OTHERS = [(65534, "landlock"), (65534, "bubblewrap"), (0, "bubblewrap")]
 @pytest.mark.skipif(not LINUX_X86 or os.getuid() != 0, reason="only root can become another user")
 @pytest.mark.parametrize(("uid", "mechanism"), OTHERS)
 def test_another_user_and_a_public_interpreter(uid, mechanism, tmp_path):
-    if SYSTEM is None or subprocess.run([SYSTEM, "-c", "import sys; sys.exit(sys.version_info < (3, 11))"]).returncode:
+    if (
+        SYSTEM is None
+        or subprocess.run(
+            [SYSTEM, "-c", "import sys; sys.exit(sys.version_info < (3, 11))"]
+        ).returncode
+    ):
         pytest.skip("there is no Python of the system, 3.11 or newer, that any user may run")
     said = alone(SYSTEM, mechanism, user=uid)
     assert said["uid"] == uid and said["probes"] == {mechanism: ""} and said["wrong"] == {}
@@ -188,12 +208,20 @@ def test_another_user_and_a_public_interpreter(uid, mechanism, tmp_path):
 def alone(python: str, *arguments: str, user: int | None = None) -> dict:
     """The suite in a process of its own, in a folder that any user can read."""
     bwrap = Path(find_bubblewrap()).parents[2]
-    environment = {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}:{bwrap}", "PATH": "/usr/bin:/bin", "HOME": "/nonexistent"}
+    environment = {
+        "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}:{bwrap}",
+        "PATH": "/usr/bin:/bin",
+        "HOME": "/nonexistent",
+    }
     done = subprocess.run(
         [python, "-B", str(ROOT / "tests" / "sandbox_suite.py"), *arguments],
         capture_output=True, text=True, env=environment, cwd="/", user=user, group=user, extra_groups=[] if user else None,
     )  # fmt: skip
-    if user and "Permission denied" in done.stderr + done.stdout and "ModuleNotFoundError" in done.stderr:
+    if (
+        user
+        and "Permission denied" in done.stderr + done.stdout
+        and "ModuleNotFoundError" in done.stderr
+    ):
         pytest.skip("the folder of this checkout is not open to other users")
     return json.loads(done.stdout or json.dumps({"failed": done.stderr}))
 
@@ -215,7 +243,11 @@ def test_no_hostile_program_escapes_or_stalls(name):
 
 @pytest.mark.slow
 def test_a_test_costs_at_most_three_plain_interpreters():
-    pools = [pool for pool in (probe(name, 1) for name in ("bubblewrap", "landlock")) if isinstance(pool, Pool)]
+    pools = [
+        pool
+        for pool in (probe(name, 1) for name in ("bubblewrap", "landlock"))
+        if isinstance(pool, Pool)
+    ]
     job = Job("def f(x): return x + 1", "f", (1,))
     plain = [interpreter(), "-I", "-S", "-B", "-c", "print(2)"]
     times: dict[str, list[float]] = {"plain": [], **{pool.name: [] for pool in pools}}
@@ -236,10 +268,11 @@ def test_a_test_costs_at_most_three_plain_interpreters():
 
 def recipe(folder: Path) -> str:
     (folder / "code.yaml").write_text(
-        "name: code\nmodel: {path: bundled}\n"
-        "task: {rows: [" + ", ".join(f"{{question: 'print {i}', answer: '{i}'}}" for i in range(64)) + "]}\n"
-        "rewards: [{fn: 'code_tests:passes', args: {seconds: 0.5}}]\n"
-        "grpo: {max_steps: 1, per_device_train_batch_size: 8, num_generations: 4, max_completion_length: 4, learning_rate: 0.001}\n"
+        "name: code\nmodel: {path: bundled}\ntask: {rows: ["
+        + ", ".join(f"{{question: 'print {i}', answer: '{i}'}}" for i in range(64))
+        + "]}\nrewards: [{fn: 'code_tests:passes', args: {seconds: 0.5}}]\ngrpo: {max_steps: 1,"
+        " per_device_train_batch_size: 8, num_generations: 4, max_completion_length: 4,"
+        " learning_rate: 0.001}\n"
     )
     return str(folder / "code.yaml")
 
@@ -252,7 +285,9 @@ def test_training_is_refused_before_a_model_loads(tmp_path, monkeypatch):
 
     monkeypatch.setattr(choose, "MECHANISMS", dict.fromkeys(MECHANISMS, none))
     monkeypatch.setattr(choose, "_chosen", choose._Chosen(0, {}))
-    with pytest.raises(SandboxUnavailable, match="bubblewrap: absent .errno 2, ENOENT.; install it; landlock"):
+    with pytest.raises(
+        SandboxUnavailable, match="bubblewrap: absent .errno 2, ENOENT.; install it; landlock"
+    ):
         train_recipe(recipe(tmp_path), [], out=tmp_path / "run", say=lambda _: None)
     assert not (tmp_path / "run").exists()
 
@@ -261,8 +296,12 @@ def test_training_is_refused_before_a_model_loads(tmp_path, monkeypatch):
 @pytest.mark.parametrize("permitted", [True, False])
 def test_a_run_records_where_code_ran(tmp_path, permitted):
     said: list[str] = []
-    run = train_recipe(recipe(tmp_path), [], out=tmp_path / "run", say=said.append, unsafe_local_exec=permitted)
+    run = train_recipe(
+        recipe(tmp_path), [], out=tmp_path / "run", say=said.append, unsafe_local_exec=permitted
+    )
     assert (unsafe.WARNING in said) is permitted
-    assert run.manifest["code_runs_in"] in (["unsafe"] if permitted else ["bubblewrap", "landlock", "wasm"])
+    assert run.manifest["code_runs_in"] in (
+        ["unsafe"] if permitted else ["bubblewrap", "landlock", "wasm"]
+    )
     assert not permitted or unsafe.was_allowed()
     unsafe.allow(False)

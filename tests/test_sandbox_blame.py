@@ -1,5 +1,7 @@
 # ruff: noqa: E501
-"""Who is to blame when a program comes to no result: whatever it does itself is its own failure, never the machine's."""
+"""Who is to blame when a program comes to no result: whatever it does itself is its own failure,
+never the machine's.
+"""
 
 import contextlib
 import json
@@ -33,11 +35,18 @@ def box(request: pytest.FixtureRequest) -> Iterator[Pool]:
 
 @contextlib.contextmanager
 def crowd(pool: Pool, others: int) -> Iterator[None]:
-    """Other processes that compute on the one processor that the keeper has, each in a session, which share it alike."""
+    """Other processes that compute on the one processor that the keeper has, each in a session,
+    which share it alike.
+    """
     pool.run(Job("pass"), Limits())
     keeper = pool._slots[0]._number
     here = min(os.sched_getaffinity(0))
-    spin = [sys.executable, "-S", "-c", f"import os\nos.sched_setaffinity(0, {{{here}}})\nwhile True: pass"]
+    spin = [
+        sys.executable,
+        "-S",
+        "-c",
+        f"import os\nos.sched_setaffinity(0, {{{here}}})\nwhile True: pass",
+    ]
     busy = [subprocess.Popen(spin, start_new_session=True) for _ in range(others)]
     before = os.sched_getaffinity(keeper)
     try:
@@ -52,7 +61,10 @@ def crowd(pool: Pool, others: int) -> Iterator[None]:
 
 
 def napper(nap: float, spin: float) -> str:
-    return f"import time\nwhile True:\n    time.sleep({nap})\n    end = time.process_time() + {spin}\n    while time.process_time() < end: pass"
+    return (
+        f"import time\nwhile True:\n    time.sleep({nap})\n    end = time.process_time() + {spin}\n"
+        "    while time.process_time() < end: pass"
+    )
 
 
 NAPPERS = {
@@ -172,15 +184,22 @@ def test_what_a_program_does_to_itself_is_its_own_failure(name: str) -> None:
     try:
         list(pool.each([Job("pass")] * 8, Limits()))
         keepers = [slot._keeper for slot in pool._slots if slot._keeper]
-        inside = "def f():\n    try: exec({!r}, {{'__name__': '__main__'}})\n    except ArithmeticError: pass"
+        inside = (
+            "def f():\n    try: exec({!r}, {{'__name__': '__main__'}})\n    except ArithmeticError:"
+            " pass"
+        )
         programs = [Job(code) for code in OWN.values()]
         calls = [Job(inside.format(code), "f") for code in OWN.values()] if name != "wasm" else []
         limits = Limits(cpu=0.8 if name == "wasm" else 0.1, memory=2**28)
-        for job, outcome in zip([*programs, *calls], pool.each([*programs, *calls], limits), strict=True):
+        for job, outcome in zip(
+            [*programs, *calls], pool.each([*programs, *calls], limits), strict=True
+        ):
             assert not (job.call is None and outcome.stdout.startswith("1")), (job, outcome)
         assert [keeper for slot in pool._slots if (keeper := slot._keeper)] == keepers
         assert all(keeper.poll() is None for keeper in keepers)
-        assert [one.stdout for one in pool.each([Job("print(6 * 7)")] * 4, Limits())] == ["42\n"] * 4
+        assert [one.stdout for one in pool.each([Job("print(6 * 7)")] * 4, Limits())] == [
+            "42\n"
+        ] * 4
     finally:
         pool.close()
 
@@ -199,7 +218,13 @@ def test_a_completion_of_odd_characters_is_judged() -> None:
 
 
 def test_many_naps_do_not_outlast_the_reward() -> None:
-    naps, limits = "import time\ndef f(x):\n    time.sleep(0.1)\n    return x", {"seconds": 0.5, "total_seconds": 1.0}
+    naps, limits = (
+        "import time\ndef f(x):\n    time.sleep(0.1)\n    return x",
+        {
+            "seconds": 0.5,
+            "total_seconds": 1.0,
+        },
+    )
     tests = [{"function": "f", "args": [i], "expected": i} for i in range(60)]
     assert 0 < passes(naps, tests=tests, partial=True, **limits).value < 0.5
     assert passes(naps, tests=tests, **limits).value == 0.0
@@ -207,14 +232,21 @@ def test_many_naps_do_not_outlast_the_reward() -> None:
 
 def test_what_was_returned_is_compared_in_time_that_grows_with_its_length() -> None:
     began = time.process_time()
-    for digits in ("1" * 10**6 + "x", "1" * 10**6 + ".", "." + "1" * 10**6 + "e", "1" * 10**6 + "e" + "1" * 10**6):
+    for digits in (
+        "1" * 10**6 + "x",
+        "1" * 10**6 + ".",
+        "." + "1" * 10**6 + "e",
+        "1" * 10**6 + "e" + "1" * 10**6,
+    ):
         assert not same_output("0.5", digits, Tolerance())
     assert not same_output("1 " * 50_000 + "0.5", " " * 10**6 + "1", Tolerance())
     collide = [{"int": hex(k * (2**61 - 1))} for k in range(50_000)]
     wide = set(range(50_000))
     assert not agrees(Expected(wide), {"set": collide}, Tolerance())
     assert not agrees(Expected({frozenset(wide)}), {"set": [{"frozenset": collide}]}, Tolerance())
-    assert not agrees(Expected(dict.fromkeys(wide, 1)), {"dict": [[key, 1] for key in collide]}, Tolerance())
+    assert not agrees(
+        Expected(dict.fromkeys(wide, 1)), {"dict": [[key, 1] for key in collide]}, Tolerance()
+    )
     assert agrees(Expected(wide), encode(wide), Tolerance()) and agrees(
         Expected(dict.fromkeys(wide, 1)), encode(dict.fromkeys(wide, 1)), Tolerance()
     )
@@ -253,7 +285,13 @@ ASSERTS = "\n".join(
 @pytest.mark.parametrize(
     "said",
     [json.dumps(one) for one in FORGED]
-    + ["9" * 5000, "[" * 99_999, '{"returned":' + "9" * 5000 + "}", '{"returned":"\\ud800"}', "\udcff"],
+    + [
+        "9" * 5000,
+        "[" * 99_999,
+        '{"returned":' + "9" * 5000 + "}",
+        '{"returned":"\\ud800"}',
+        "\udcff",
+    ],
 )
 def test_a_forged_result_is_judged(said: str) -> None:
     forge = f"""

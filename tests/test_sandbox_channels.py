@@ -1,5 +1,7 @@
 # ruff: noqa: E501
-"""What a program can learn beside its own input: nothing of what is expected of it, by any way that leads into the sandbox."""
+"""What a program can learn beside its own input: nothing of what is expected of it, by any way that
+leads into the sandbox.
+"""
 
 import json
 import os
@@ -24,7 +26,9 @@ PROGRAMS = [{"stdin": f"{x}\n", "stdout": f"{y}\n"} for x, y in HIDDEN]
 
 @pytest.fixture(scope="module", params=MECHANISMS)
 def box(request: pytest.FixtureRequest) -> Iterator[Pool]:
-    """One keeper of each mechanism of this machine, so that all tests of a row come one after another in it."""
+    """One keeper of each mechanism of this machine, so that all tests of a row come one after
+    another in it.
+    """
     pool = probe(request.param, 1)
     if not isinstance(pool, Pool):
         pytest.skip(pool.why)
@@ -105,18 +109,35 @@ def f(x):
         attempt(lambda: os.umask(0)), attempt(lambda: os.getpriority(0, 0)),
     ]
 """
-"""Tells all that a function can find out about where it runs, but for clocks, process numbers and addresses."""
+"""Tells all that a function can find out about where it runs, but for clocks, process numbers and
+addresses.
+"""
 
-EXPECTATIONS: list[Any] = [True, False, None, "yes", "no", 3, 10**40, "y" * 5000, list(range(3000)), {"a": [1.5] * 900}]
+EXPECTATIONS: list[Any] = [
+    True,
+    False,
+    None,
+    "yes",
+    "no",
+    3,
+    10**40,
+    "y" * 5000,
+    list(range(3000)),
+    {"a": [1.5] * 900},
+]
 
 
-def test_all_that_can_be_seen_is_the_same_whatever_is_expected(box: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_that_can_be_seen_is_the_same_whatever_is_expected(
+    box: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen = {}
     for expected in EXPECTATIONS if box.name != "wasm" else EXPECTATIONS[:7:2]:
         recorded = Recorded(box)
         monkeypatch.setattr("reward_fns.code_tests.sandbox", lambda *_, recorded=recorded: recorded)
         score = passes(EVERYTHING, tests=[{"function": "f", "args": [1], "expected": expected}])
-        assert score.value == 0.0 and [one.ended for one in recorded.outcomes] == ["returned"], recorded.outcomes
+        assert score.value == 0.0 and [one.ended for one in recorded.outcomes] == ["returned"], (
+            recorded.outcomes
+        )
         seen[json.dumps(expected)] = recorded.outcomes[0].value
     assert len(json.dumps(seen["true"])) > 2000
     for expected, value in seen.items():
@@ -135,13 +156,18 @@ def test_all_that_can_be_seen_is_the_same_whatever_is_expected(box: Pool, monkey
         assert recorded.outcomes[0].value == seen["true"], text
 
 
-def test_a_program_sees_the_same_whatever_it_should_print(box: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_program_sees_the_same_whatever_it_should_print(
+    box: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     said = set()
     for expected in ("yes", "no", "maybe", "0", "n" * 100_000, "1\n" * 30_000):
         recorded = Recorded(box)
         monkeypatch.setattr("reward_fns.code_tests.sandbox", lambda *_, recorded=recorded: recorded)
         # What a program's own frames and files show, without the file that it prints to.
-        program = EVERYTHING.replace("for fd in range(16)", "for fd in (0, 2, *range(3, 16))") + "\nprint(f(1))"
+        program = (
+            EVERYTHING.replace("for fd in range(16)", "for fd in (0, 2, *range(3, 16))")
+            + "\nprint(f(1))"
+        )
         assert passes(program, tests=[{"stdin": "4", "stdout": expected}]).value == 0.0
         assert recorded.outcomes[0].ended == "finished", recorded.outcomes
         said.add(recorded.outcomes[0].stdout)
@@ -169,7 +195,9 @@ def test_nothing_is_left_of_an_earlier_test(box: Pool) -> None:
 
 
 @pytest.mark.parametrize("name", SECRETS)
-def test_what_is_expected_is_nowhere_in_the_process(box: Pool, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_expected_is_nowhere_in_the_process(
+    box: Pool, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     mark, secret, shown = f"MARK{os.urandom(2).hex()}", os.urandom(8).hex(), os.urandom(8).hex()
     tests = [
         {
@@ -185,11 +213,17 @@ def test_what_is_expected_is_nowhere_in_the_process(box: Pool, name: str, monkey
     assert passes(code, tests=tests, partial=True).value == 0.0
     said = json.dumps([outcome.value for outcome in recorded.outcomes])
     if name == "the memory of the process" and box.name == "wasm":
-        assert [outcome.ended for outcome in recorded.outcomes] == ["raised"] * 3  # there is no ctypes
+        assert [outcome.ended for outcome in recorded.outcomes] == [
+            "raised"
+        ] * 3  # there is no ctypes
     else:
-        assert [outcome.ended for outcome in recorded.outcomes] == ["returned"] * 3, recorded.outcomes
+        assert [outcome.ended for outcome in recorded.outcomes] == ["returned"] * 3, (
+            recorded.outcomes
+        )
         # It does find what it may: its own argument.
-        assert (f"{mark}{shown}".encode().hex()[:48] in said) is (name != "every descriptor and file")
+        assert (f"{mark}{shown}".encode().hex()[:48] in said) is (
+            name != "every descriptor and file"
+        )
     assert f"{mark}{secret}".encode().hex()[:40] not in said
 
 
@@ -201,30 +235,44 @@ def test_a_program_that_reads_a_number_and_computes_nothing_is_not_paid(
     box: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if box.name == "wasm":
-        pytest.skip("a program in WebAssembly sees a clock and random numbers; all else is the same in every test")
+        pytest.skip(
+            "a program in WebAssembly sees a clock and random numbers; all else is the same in"
+            " every test"
+        )
     monkeypatch.setattr("reward_fns.code_tests.sandbox", lambda *_: box)
     calls = [{"function": "f", "args": [i], "expected": yes} for i, yes in enumerate(YES)]
     programs = [{"stdin": "1", "stdout": "yes" if yes else "no"} for yes in YES]
     for name, code in CHANNELS.items():
         for flip in ("0", "1"):
             for tests in (calls, programs):
-                assert passes(code.replace("FLIP", flip), tests=tests, seconds=1.5).value == 0.0, name
+                assert passes(code.replace("FLIP", flip), tests=tests, seconds=1.5).value == 0.0, (
+                    name
+                )
 
 
-def test_the_room_of_its_result_tells_no_program_what_is_right(box: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_room_of_its_result_tells_no_program_what_is_right(
+    box: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if box.name == "wasm":
         pytest.skip("a program in WebAssembly cannot grow a file")
     monkeypatch.setattr("reward_fns.code_tests.sandbox", lambda *_: box)
-    read = "import os\ndef grown():\n    low, high = 0, 2**40\n    while low < high:\n        middle = (low + high + 1) // 2\n        try: os.ftruncate(1, middle); low = middle\n        except OSError: high = middle - 1\n    os.ftruncate(1, 0)\n    return low - 2**20\n"
+    read = (
+        "import os\ndef grown():\n    low, high = 0, 2**40\n    while low < high:\n        middle ="
+        " (low + high + 1) // 2\n        try: os.ftruncate(1, middle); low = middle\n        except"
+        " OSError: high = middle - 1\n    os.ftruncate(1, 0)\n    return low - 2**20\n"
+    )
     for right in ("yes", "no"):
         code = read + "os.write(1, b'yes' if grown() == 2 * 5 + 64 else b'no')"
         assert passes(code, tests=[{"stdin": "", "stdout": right}]).value == float(right == "no")
     if box.name != "wasm":
-        code = "import resource\ndef f(x): return resource.getrlimit(resource.RLIMIT_FSIZE)[0] - 2**20 == 72"
+        code = (
+            "import resource\ndef f(x): return resource.getrlimit(resource.RLIMIT_FSIZE)[0] - 2**20"
+            " == 72"
+        )
         for right in (True, False):
-            assert passes(code, tests=[{"function": "f", "args": [1], "expected": right}]).value == float(
-                right is False
-            )
+            assert passes(
+                code, tests=[{"function": "f", "args": [1], "expected": right}]
+            ).value == float(right is False)
 
 
 @pytest.mark.parametrize("name", FORGERS)
@@ -236,23 +284,34 @@ def test_a_forged_result_is_not_paid(name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mechanism", [name for name in MECHANISMS if name != "bubblewrap"])
-def test_no_cheat_is_paid_in_another_sandbox(mechanism: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_cheat_is_paid_in_another_sandbox(
+    mechanism: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pool = probe(mechanism, 3)
     if not isinstance(pool, Pool):
         pytest.skip(pool.why)
     monkeypatch.setattr("reward_fns.code_tests.sandbox", lambda *_: pool)
     programs = {**CHEATS, **FORGERS}
     if mechanism == "wasm":  # those that reach for what is its own there: how a result is written
-        programs = {name: code for name, code in FORGERS.items() if "fd" in code or "frame" in code or "stdout" in code}
+        programs = {
+            name: code
+            for name, code in FORGERS.items()
+            if "fd" in code or "frame" in code or "stdout" in code
+        }
     try:
         for name, code in programs.items():
             for tests in (CALLS, PROGRAMS) if mechanism != "wasm" else (CALLS[1:], PROGRAMS[1:]):
-                assert passes(code, tests=tests, seconds=0.5 if mechanism == "wasm" else 0.1).value == 0.0, name
+                assert (
+                    passes(code, tests=tests, seconds=0.5 if mechanism == "wasm" else 0.1).value
+                    == 0.0
+                ), name
     finally:
         pool.close()
 
 
-def test_the_number_of_a_test_says_nothing_of_it(box: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_a_test_says_nothing_of_it(
+    box: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("reward_fns.code_tests.sandbox", lambda *_: box)
     if box.name == "wasm":
         pytest.skip("a program in WebAssembly has no number")
@@ -266,14 +325,22 @@ def test_the_number_of_a_test_says_nothing_of_it(box: Pool, monkeypatch: pytest.
 
 
 def test_what_is_expected_is_larger_than_a_program_may_write() -> None:
-    score = passes("print(1)", tests=[{"stdin": "", "stdout": "1"}, {"stdin": "", "stdout": "x" * 2**25}])
+    score = passes(
+        "print(1)", tests=[{"stdin": "", "stdout": "1"}, {"stdin": "", "stdout": "x" * 2**25}]
+    )
     assert score.value is None and "test 1 expects up to" in score.why
     many = {"stdin": "", "stdout": "x" * 3 * 10**6}
     assert passes("import sys\nsys.stdout.write('x' * 3 * 10**6)", tests=[many]).value == 1.0
-    assert passes("import sys\nsys.stdout.write('x' * 3 * 10**6)", tests=[{"stdin": "", "stdout": "x"}]).value == 0.0
+    assert (
+        passes(
+            "import sys\nsys.stdout.write('x' * 3 * 10**6)", tests=[{"stdin": "", "stdout": "x"}]
+        ).value
+        == 0.0
+    )
 
 
-# --- the sandbox is turned off by the command line alone ---------------------------------------------------------------
+# --- the sandbox is turned off by the command line alone
+# ---------------------------------------------------------------
 
 
 def where(completion: str) -> float:
@@ -298,8 +365,13 @@ def test_the_permit_reaches_workers_and_nobody_else() -> None:
     unsafe.allow(True)
     try:
         assert where("") == 1.0 and in_a_worker() == 1.0
-        code = "import os; from llmpolicy.sandbox import sandbox; print(sandbox().name, any('UNSAFE' in name for name in os.environ))"
-        child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+        code = (
+            "import os; from llmpolicy.sandbox import sandbox; print(sandbox().name, any('UNSAFE'"
+            " in name for name in os.environ))"
+        )
+        child = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT
+        )
         assert child.stdout.split() in [[name, "False"] for name in MECHANISMS], child.stderr
     finally:
         unsafe.allow(False)

@@ -1,4 +1,6 @@
-"""The seams of TRL that PolicyTrainer overrides: a change in one of them must be read before it is trusted."""
+"""The seams of TRL that PolicyTrainer overrides: a change in one of them must be read before it is
+trusted.
+"""
 
 import hashlib
 import inspect
@@ -67,8 +69,8 @@ def _hash(name: str) -> str:
 @pytest.mark.parametrize("name", sorted(SOURCES))
 def test_source_of_seam_is_the_one_that_was_read(name: str) -> None:
     assert _hash(name) == SOURCES[name], (
-        f"GRPOTrainer.{name} is not the one of trl 1.16.0: reread it, check PolicyTrainer against it, "
-        f"then write {_hash(name)!r} here"
+        f"GRPOTrainer.{name} is not the one of trl 1.16.0: reread it, check PolicyTrainer against"
+        f" it, then write {_hash(name)!r} here"
     )
 
 
@@ -78,7 +80,11 @@ def test_signature_of_seam(name: str) -> None:
 
 
 def test_every_override_is_listed() -> None:
-    inherited = {name for name in vars(PolicyTrainer) if hasattr(GRPOTrainer, name) and not name.startswith("__")}
+    inherited = {
+        name
+        for name in vars(PolicyTrainer)
+        if hasattr(GRPOTrainer, name) and not name.startswith("__")
+    }
     module_attributes = {"_abc_impl"}
     assert inherited - module_attributes <= set(SOURCES)
 
@@ -86,7 +92,9 @@ def test_every_override_is_listed() -> None:
 def test_nobody_is_told_that_a_run_began(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[Any] = []
     monkeypatch.delenv("CI", raising=False)
-    monkeypatch.setattr("trl.trainer.base_trainer.send_telemetry", lambda **facts: sent.append(facts))
+    monkeypatch.setattr(
+        "trl.trainer.base_trainer.send_telemetry", lambda **facts: sent.append(facts)
+    )
     made = training.trainer(tmp_path, training.policy())
     assert not sent
     GRPOTrainer._send_telemetry(made)  # what TRL would have sent

@@ -1,4 +1,6 @@
-"""No secret leaves with a model, and none is kept with a run: every form, any file, any encoding; honest texts pass."""
+"""No secret leaves with a model, and none is kept with a run: every form, any file, any encoding;
+honest texts pass.
+"""
 
 import base64
 import gzip
@@ -58,10 +60,14 @@ def test_every_form_is_found_and_said_without_its_text(kind: str) -> None:
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_every_form_is_found_behind_an_encoding(encoding: str) -> None:
-    """One call for all would find the first alone; a third of the forms is asked under each, another third under the next."""
+    """One call for all would find the first alone; a third of the forms is asked under each,
+    another third under the next.
+    """
     part = list(ENCODINGS).index(encoding) % 3
     hidden = {
-        kind: ENCODINGS[encoding](secret) for kind, secret in list(FORMS.items())[part::3] if kind != "passwd_cli"
+        kind: ENCODINGS[encoding](secret)
+        for kind, secret in list(FORMS.items())[part::3]
+        if kind != "passwd_cli"
     }
     assert [kind for kind, text in hidden.items() if secret_in(f"see {text} there") is None] == []
 
@@ -144,14 +150,18 @@ def run(tmp_path: Path, weights: Path) -> Run:
 
 def in_json(run: Run, name: str, **content: Any) -> None:
     file = run.policy_dir / name
-    file.write_text(json.dumps({**(json.loads(file.read_text()) if file.exists() else {}), **content}))
+    file.write_text(
+        json.dumps({**(json.loads(file.read_text()) if file.exists() else {}), **content})
+    )
 
 
 def in_weights(run: Run, secret: str, **metadata: str) -> None:
     file = run.policy_dir / "model.safetensors"
     bytes_of_it = torch.frombuffer(bytearray(f"  {secret}  ".encode()), dtype=torch.uint8)
     save_file(
-        {**load_file(file), **({} if metadata else {"zz": bytes_of_it})}, file, metadata={"format": "pt", **metadata}
+        {**load_file(file), **({} if metadata else {"zz": bytes_of_it})},
+        file,
+        metadata={"format": "pt", **metadata},
     )
 
 
@@ -183,7 +193,9 @@ PLACES: dict[str, tuple[str, Callable[[Run, str], Any]]] = {
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_a_secret_in_any_file_stops_the_publication_and_is_not_repeated(place: str, run: Run) -> None:
+def test_a_secret_in_any_file_stops_the_publication_and_is_not_repeated(
+    place: str, run: Run
+) -> None:
     file, plant = PLACES[place]
     secret = FORMS["anthropic"] if place != "a key" else FORMS["ghp"]
     plant(run, secret)
@@ -195,17 +207,23 @@ def test_a_secret_in_any_file_stops_the_publication_and_is_not_repeated(place: s
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_a_value_of_the_environment_stops_it_as_well(place: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_value_of_the_environment_stops_it_as_well(
+    place: str, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One of no known form, and of no random looks."""
     monkeypatch.setenv("OUR_SECRET", "correct-horse-battery-staple")
     file, plant = PLACES[place]
     plant(run, "correct-horse-battery-staple")
-    with pytest.raises(PublishError, match=rf"^{file} holds the value of \$OUR_SECRET; remove it there"):
+    with pytest.raises(
+        PublishError, match=rf"^{file} holds the value of \$OUR_SECRET; remove it there"
+    ):
         publish(run, NAME, dry_run=True)
 
 
 def test_what_is_honest_in_a_run_is_published(run: Run) -> None:
-    """All of it at once: prompts, arguments with keys like token, hashes, pieces of a vocabulary."""
+    """All of it at once: prompts, arguments with keys like token, hashes, pieces of a
+    vocabulary.
+    """
     honest = [text for text in HONEST if "://" not in text]
     run.recipe["task"][0]["system"] = "\n".join(honest)
     run.recipe["rewards"][0]["args"] = {
@@ -214,7 +232,9 @@ def test_what_is_honest_in_a_run_is_published(run: Run) -> None:
         "api_key_env": "JUDGE_KEY",
         "token_ids": [1, 2],
     }
-    run.manifest["files"] = [{"file": f"data-{place}.jsonl", "sha256": rnd(64, HEX)} for place in range(50)]
+    run.manifest["files"] = [
+        {"file": f"data-{place}.jsonl", "sha256": rnd(64, HEX)} for place in range(50)
+    ]
     in_vocabulary(run, "sk-")
     in_vocabulary(run, "password=")
     assert publish(run, NAME, dry_run=True).commit is None
@@ -224,12 +244,16 @@ def test_the_search_is_as_fast_as_a_disk(tmp_path: Path) -> None:
     """50 MB a second and more, in seconds of this process alone."""
     torch.manual_seed(0)
     save_file(
-        {"w": (torch.randn(5, 8_000_000) * 0.02).bfloat16()}, tmp_path / "model.safetensors", metadata={"format": "pt"}
+        {"w": (torch.randn(5, 8_000_000) * 0.02).bfloat16()},
+        tmp_path / "model.safetensors",
+        metadata={"format": "pt"},
     )
     (tmp_path / "config.json").write_text("{}")
     begun = time.process_time()
     check(tmp_path, "merged")
-    assert (tmp_path / "model.safetensors").stat().st_size / 1e6 / (time.process_time() - begun) > 50
+    assert (tmp_path / "model.safetensors").stat().st_size / 1e6 / (
+        time.process_time() - begun
+    ) > 50
 
 
 # In what a run keeps
@@ -242,7 +266,13 @@ RECIPE = {
 
 
 def recipe_with(args: dict[str, Any], **task: Any) -> Any:
-    return make_recipe({**RECIPE, "task": {**RECIPE["task"], **task}, "rewards": [{"fn": "exact:match", "args": args}]})  # type: ignore[dict-item]
+    return make_recipe(
+        {
+            **RECIPE,
+            "task": {**RECIPE["task"], **task},
+            "rewards": [{"fn": "exact:match", "args": args}],
+        }
+    )  # type: ignore[dict-item]
 
 
 BY_LOOKS = ("mistral_named", "aws_session")
@@ -254,7 +284,8 @@ ADDRESSES = ("basic_url", "basic_token_url", "postgres", "mongodb", "redis")
 @pytest.mark.parametrize("kind", [kind for kind in FORMS if kind not in BY_LOOKS + ADDRESSES])
 def test_a_secret_in_a_recipe_is_refused_before_anything_is_kept(kind: str) -> None:
     with pytest.raises(
-        RecipeError, match=r"rewards.0.args.deep.0 holds what looks like a secret .* environment variable$"
+        RecipeError,
+        match=r"rewards.0.args.deep.0 holds what looks like a secret .* environment variable$",
     ) as refused:
         recipe_with({"deep": [FORMS[kind]]})
     assert FORMS[kind] not in str(refused.value)
@@ -262,7 +293,8 @@ def test_a_secret_in_a_recipe_is_refused_before_anything_is_kept(kind: str) -> N
 
 def test_a_setting_that_is_called_a_secret_is_refused_too(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(
-        RecipeError, match=r"rewards.0.args.api_key holds what looks like a secret \(the value of api_key\)"
+        RecipeError,
+        match=r"rewards.0.args.api_key holds what looks like a secret \(the value of api_key\)",
     ):
         recipe_with({"api_key": rnd(32)})
     monkeypatch.setenv("OUR_SECRET", "correct-horse-battery-staple")
@@ -278,21 +310,35 @@ def test_a_setting_that_is_called_a_secret_is_refused_too(monkeypatch: pytest.Mo
     recipe_with(kept, system="\n".join(HONEST))
 
 
-def test_the_record_of_a_run_masks_what_was_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_record_of_a_run_masks_what_was_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The command line, the sentences of faults and of the end; by form and by environment."""
-    ours, theirs, address = "correct-horse-battery-staple", FORMS["openai_proj"], f"https://u:{PW}@example.com"
+    ours, theirs, address = (
+        "correct-horse-battery-staple",
+        FORMS["openai_proj"],
+        f"https://u:{PW}@example.com",
+    )
     monkeypatch.setenv("OUR_SECRET", ours)
     monkeypatch.setattr("sys.argv", ["llmpolicy", "train", f"x={theirs}", ours, address])
     run = Run.create(tmp_path / "run", {"name": "x"})
     run.log_faults(
-        [{"why": f"401 for {theirs}", "traceback": f"at {address} with {ours}", "completion": "x", "call": {}}]
+        [
+            {
+                "why": f"401 for {theirs}",
+                "traceback": f"at {address} with {ours}",
+                "completion": "x",
+                "call": {},
+            }
+        ]
     )
     run.write_config({"hub_token": theirs, "learning_rate": 1e-5})
     run.finish("failed", reason=f"no answer from {address} for {theirs}")
     for path in run.path.rglob("*.json*"):
         text = path.read_text()
         assert not [word for word in (ours, theirs, PW) if word in text], path.name
-    assert json.loads((run.path / "manifest.json").read_text())["command"] == (
-        "llmpolicy train x=sk-[redacted] [redacted] https://[redacted]@example.com"
+    assert (
+        json.loads((run.path / "manifest.json").read_text())["command"]
+        == "llmpolicy train x=sk-[redacted] [redacted] https://[redacted]@example.com"
     )
     assert yaml.safe_load((run.path / "recipe.yaml").read_text())["name"] == "x"

@@ -1,4 +1,6 @@
-"""SECURITY.md promises nothing that no test holds: every point names the tests that fail when it is broken."""
+"""SECURITY.md promises nothing that no test holds: every point names the tests that fail when it is
+broken.
+"""
 
 import ast
 import re
@@ -114,7 +116,10 @@ HELD_BY = {
 
 def test_every_promise_is_held_by_tests_that_exist() -> None:
     promised = (
-        (ROOT / "SECURITY.md").read_text().partition("## What is promised")[2].partition("## What is not promised")[0]
+        (ROOT / "SECURITY.md")
+        .read_text()
+        .partition("## What is promised")[2]
+        .partition("## What is not promised")[0]
     )
     points = re.findall(r"^- (.*(?:\n  .*)*)", promised, re.MULTILINE)
     titles = [re.match(r"\*\*(.+?)\*\*", " ".join(point.split())) for point in points]
@@ -130,7 +135,9 @@ def test_every_promise_is_held_by_tests_that_exist() -> None:
 
 
 def test_code_of_a_model_is_not_run_unless_asked_for(tmp_path: Path) -> None:
-    """Of a folder whose configuration names a file of its own, which leaves a trace where it runs."""
+    """Of a folder whose configuration names a file of its own, which leaves a trace where it
+    runs.
+    """
     from llmpolicy.errors import LLMPolicyError
     from llmpolicy.policies.causal_lm import CausalLMPolicy
     from tests.models import tokenizer
@@ -139,7 +146,8 @@ def test_code_of_a_model_is_not_run_unless_asked_for(tmp_path: Path) -> None:
     code = f"open({str(tmp_path / 'trace')!r}, 'w')\nclass C: pass\nclass M: pass\n"
     (tmp_path / "own.py").write_text(code)
     (tmp_path / "config.json").write_text(
-        '{"model_type": "own", "auto_map": {"AutoConfig": "own.C", "AutoModelForCausalLM": "own.M"}}'
+        '{"model_type": "own", "auto_map": {"AutoConfig": "own.C", "AutoModelForCausalLM":'
+        ' "own.M"}}'
     )
     with pytest.raises((LLMPolicyError, ValueError)):
         CausalLMPolicy.load(tmp_path)
@@ -170,14 +178,23 @@ def test_no_pickle_is_loaded_that_could_be_code(tmp_path: Path) -> None:
         CausalLMPolicy.load(tmp_path)
     assert not (tmp_path / "trace").exists()
     for file in (ROOT / "llmpolicy").rglob("*.py"):
-        calls = [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call)]
+        calls = [
+            node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call)
+        ]
         for call in (call for call in calls if ast.unparse(call.func) == "torch.load"):
-            assert {word.arg: ast.unparse(word.value) for word in call.keywords}.get("weights_only") == "True", file
+            assert {word.arg: ast.unparse(word.value) for word in call.keywords}.get(
+                "weights_only"
+            ) == "True", file
 
 
 def _pins(name: str) -> dict[str, str]:
-    lines = (line.partition(";")[0].partition(" \\")[0].strip() for line in (ROOT / name).read_text().splitlines())
-    return dict(line.split("==") for line in lines if "==" in line and not line.startswith(("#", "--")))
+    lines = (
+        line.partition(";")[0].partition(" \\")[0].strip()
+        for line in (ROOT / name).read_text().splitlines()
+    )
+    return dict(
+        line.split("==") for line in lines if "==" in line and not line.startswith(("#", "--"))
+    )
 
 
 def test_every_pin_is_locked_by_its_hash() -> None:
@@ -187,7 +204,8 @@ def test_every_pin_is_locked_by_its_hash() -> None:
     }
     blocks = re.split(r"\n(?=[A-Za-z])", lock.partition("\n")[2])
     assert all(
-        re.fullmatch(r"\S+==\S+(?: ; [^\\]+)?(?: \\\n    --hash=sha256:[0-9a-f]{64})+\s*", block) for block in blocks
+        re.fullmatch(r"\S+==\S+(?: ; [^\\]+)?(?: \\\n    --hash=sha256:[0-9a-f]{64})+\s*", block)
+        for block in blocks
     )
 
 

@@ -1,4 +1,6 @@
-"""Same recipe, same seed, same machine: the same bytes, whatever the process drew before, in one process and in others."""
+"""Same recipe, same seed, same machine: the same bytes, whatever the process drew before, in one
+process and in others.
+"""
 
 import hashlib
 import os
@@ -53,7 +55,9 @@ def trained(out: Path, noise: int, *, seed: int = 3, **blocks: Any) -> Path:
     [{"model": LORA}, {"model": "bundled"}, {"model": LORA, "reinforce": PLAIN}],
     ids=["adapter", "full weights", "reinforce"],
 )
-def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(tmp_path: Path, blocks: dict[str, Any]) -> None:
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(
+    tmp_path: Path, blocks: dict[str, Any]
+) -> None:
     first, again = (trained(tmp_path / str(noise), noise, **blocks) for noise in (1, 2))
     assert digests(first) == digests(again)
     other = trained(tmp_path / "other", 1, seed=4, **blocks)
@@ -69,7 +73,9 @@ def test_an_adapter_that_is_continued_goes_on_in_the_same_bytes(tmp_path: Path) 
 
 
 def test_a_small_model_before_does_not_leave_a_larger_one_with_one_thread() -> None:
-    """Threads decide how sums are split, so a run would come to other bytes than in a process of its own."""
+    """Threads decide how sums are split, so a run would come to other bytes than in a process of
+    its own.
+    """
     large = SimpleNamespace(device=torch.device("cpu"), model=torch.nn.Embedding(2_000_001, 1))
     before = torch.get_num_threads()
     try:
@@ -84,18 +90,35 @@ def test_a_small_model_before_does_not_leave_a_larger_one_with_one_thread() -> N
 
 @pytest.mark.slow
 def test_fresh_processes_come_to_the_same_bytes_in_all_stages(tmp_path: Path) -> None:
-    """A warm start, a reward model and a policy, all by adapters, with other hashes of texts in each process."""
+    """A warm start, a reward model and a policy, all by adapters, with other hashes of texts in
+    each process.
+    """
     small = [
         "model.lora={r: 4}", "sft.max_steps=2", "reward_model.max_steps=2", "grpo.max_steps=2", "evaluate.n=40",
         "grpo.per_device_train_batch_size=16", "demonstrations.args={n: 200}", "preferences.args={n: 100}",
         "evaluate.samples=1", "evaluate.every=2",
     ]  # fmt: skip
     for seed in ("1", "2"):
-        command = [sys.executable, "-m", "llmpolicy", "train", "rlhf_tiny", *small, "--out", str(tmp_path / seed)]
-        subprocess.run(command, env={**os.environ, "PYTHONHASHSEED": seed}, check=True, capture_output=True)
+        command = [
+            sys.executable,
+            "-m",
+            "llmpolicy",
+            "train",
+            "rlhf_tiny",
+            *small,
+            "--out",
+            str(tmp_path / seed),
+        ]
+        subprocess.run(
+            command, env={**os.environ, "PYTHONHASHSEED": seed}, check=True, capture_output=True
+        )
     for stage in ("warm_start", "reward_model", "policy"):
         first, again = (digests(tmp_path / seed / stage) for seed in ("1", "2"))
         weights = {name for name in first if name.endswith(".safetensors")}
         assert weights and all(first[name] == again[name] for name in weights)
-    first, again = ((tmp_path / seed / "policy/adapter_config.json").read_text() for seed in ("1", "2"))
-    assert first == again.replace(str(tmp_path / "2"), str(tmp_path / "1"))  # of the base, which each run has made
+    first, again = (
+        (tmp_path / seed / "policy/adapter_config.json").read_text() for seed in ("1", "2")
+    )
+    assert first == again.replace(
+        str(tmp_path / "2"), str(tmp_path / "1")
+    )  # of the base, which each run has made

@@ -1,4 +1,6 @@
-"""What a user sees: the progress line and its notes, tables at 80 columns, a run in a notebook, what the package lists."""
+"""What a user sees: the progress line and its notes, tables at 80 columns, a run in a notebook,
+what the package lists.
+"""
 
 import base64
 import json
@@ -41,12 +43,19 @@ def nothing(completion: str) -> float:
 # Progress
 
 
-def test_that_nothing_is_learned_is_said_once_with_two_completions_and_what_to_try(tmp_path: Path) -> None:
+def test_that_nothing_is_learned_is_said_once_with_two_completions_and_what_to_try(
+    tmp_path: Path,
+) -> None:
     said: list[str] = []
     progress = Progress(said.append, seconds=0.0)
     steps = SILENT_STEPS + 3
     trainer = training.trainer(
-        tmp_path, training.policy(), reward=nothing, options={"callbacks": [progress]}, max_steps=steps, logging_steps=1
+        tmp_path,
+        training.policy(),
+        reward=nothing,
+        options={"callbacks": [progress]},
+        max_steps=steps,
+        logging_steps=1,
     )
     progress.samples = lambda: trainer.generation.samples
     trainer.train()
@@ -56,7 +65,14 @@ def test_that_nothing_is_learned_is_said_once_with_two_completions_and_what_to_t
     assert f"nothing was learned for {SILENT_STEPS} steps" in notes[1]
     shown = [line for line in notes[1].splitlines() if line.startswith("    completion: ")]
     assert len(shown) == 2
-    for way in ("few_shot", "prefill", "supervised", "easier reward", "max_completion_length", "easier questions"):
+    for way in (
+        "few_shot",
+        "prefill",
+        "supervised",
+        "easier reward",
+        "max_completion_length",
+        "easier questions",
+    ):
         assert way in notes[1], way
 
 
@@ -66,25 +82,33 @@ def test_a_signal_in_between_starts_the_count_anew() -> None:
     state = TrainerState(global_step=1, max_steps=100, is_world_process_zero=True)
     args: Any = SimpleNamespace()
     for live in [0.0] * (SILENT_STEPS - 1) + [0.5] + [0.0] * (SILENT_STEPS - 1):
-        progress.on_log(args, state, None, logs={"reward": 0.0, "loss": 1.0, "advantages/live": live})  # type: ignore[arg-type]
+        progress.on_log(
+            args, state, None, logs={"reward": 0.0, "loss": 1.0, "advantages/live": live}
+        )  # type: ignore[arg-type]
     assert not [line for line in said if "nothing was learned for" in line]
 
 
 def test_the_note_on_the_loss_knows_updates_a_generation_and_kl() -> None:
     def of(**settings: Any) -> str:
         return loss_note(
-            SimpleNamespace(**{"gradient_accumulation_steps": 2, "num_iterations": 1, "beta": 0.0, **settings})
+            SimpleNamespace(
+                **{"gradient_accumulation_steps": 2, "num_iterations": 1, "beta": 0.0, **settings}
+            )
         )
 
     assert "with one update a generation the ratio is 1" in of() and "KL" not in of()
     assert "with one update" in of(steps_per_generation=2)
     for several in ({"num_iterations": 2}, {"steps_per_generation": 4}):
-        assert "at a generation's first update" in of(**several) and "with one update" not in of(**several)
+        assert "at a generation's first update" in of(**several) and "with one update" not in of(
+            **several
+        )
     assert "beta x KL, 0.05 times a distance" in of(beta=0.05)
 
 
 def test_kl_and_entropy_are_in_the_line_where_they_exist() -> None:
-    assert "  KL 0.0123  entropy 1.5  " in progress_line(1, 2, {"kl": 0.01234, "entropy": 1.5, "reward": 1.0}, 0)
+    assert "  KL 0.0123  entropy 1.5  " in progress_line(
+        1, 2, {"kl": 0.01234, "entropy": 1.5, "reward": 1.0}, 0
+    )
     assert "KL" not in progress_line(1, 2, {"reward": 1.0, "entropy": float("nan")}, 0)
     assert "entropy" not in progress_line(1, 2, {"reward": 1.0, "entropy": float("nan")}, 0)
 
@@ -101,7 +125,10 @@ def test_nothing_is_broken_inside_a_word(width: int) -> None:
     command = f"{COMMAND}llmpolicy train {'x' * 90} --out y --resume"
     assert wrapped(command, width) == command and wrapped(text, 0) == text
     error = f"error: {'several words ' * 9}with: llmpolicy check-reward {'x' * 90} --replay y z"
-    assert wrapped(error, width).splitlines()[-1] == f"  llmpolicy check-reward {'x' * 90} --replay y z"
+    assert (
+        wrapped(error, width).splitlines()[-1]
+        == f"  llmpolicy check-reward {'x' * 90} --replay y z"
+    )
 
 
 def test_the_table_of_an_evaluation_fits_80_columns_with_all_its_figures() -> None:
@@ -126,7 +153,13 @@ def evaluation(base: Evaluation | None) -> Evaluation:
 
 
 def test_pass_at_k_is_for_each_k_that_the_samples_allow() -> None:
-    assert [ks(samples) for samples in (1, 2, 3, 8, 12)] == [[1], [1, 2], [1, 2, 3], [1, 2, 4, 8], [1, 2, 4, 8, 12]]
+    assert [ks(samples) for samples in (1, 2, 3, 8, 12)] == [
+        [1],
+        [1, 2],
+        [1, 2, 3],
+        [1, 2, 4, 8],
+        [1, 2, 4, 8, 12],
+    ]
 
 
 # A run
@@ -136,13 +169,17 @@ def test_pass_at_k_is_for_each_k_that_the_samples_allow() -> None:
 def run(tmp_path: Path) -> Run:
     run = Run.create(tmp_path / "one", {"name": "one", "grpo": {"max_steps": 4}})
     for step in (1, 2):
-        run.log(step, {"reward": 0.25 * step, "advantages/live": 1.0, "entropy": 1.0, "kl": 0.01 * step})
+        run.log(
+            step, {"reward": 0.25 * step, "advantages/live": 1.0, "entropy": 1.0, "kl": 0.01 * step}
+        )
     return run
 
 
 def test_a_run_says_in_one_line_and_in_a_notebook_what_became_of_it(run: Run) -> None:
     assert repr(run) == f"Run({str(run.path)!r}: status running, step 2 of 4, reward 0.25 -> 0.5)"
-    before, after = ({"accuracy": {"value": value, "low": 0.4, "high": 0.9}} for value in (0.5, 0.75))
+    before, after = (
+        {"accuracy": {"value": value, "low": 0.4, "high": 0.9}} for value in (0.5, 0.75)
+    )
     run.write_evaluation({**after, "base": before})
     run.finish("<stopped>")
     page = run._repr_html_()
@@ -156,7 +193,9 @@ def test_a_run_of_functions_of_a_session_goes_on_by_a_call(tmp_path: Path) -> No
     for rewards in ([{"fn": "__main__:right"}], [{"fn": "mine:make.<locals>.right"}]):
         run = Run.create(tmp_path / rewards[0]["fn"], {"name": "one", "rewards": rewards})
         assert (
-            process.go_on(run) == f"{COMMAND}train(...), with the same arguments, out={str(run.path)!r} and resume=True"
+            process.go_on(run)
+            == f"{COMMAND}train(...), with the same arguments, out={str(run.path)!r} and"
+            " resume=True"
         )
     run = Run.create(tmp_path / "file", {"name": "one", "rewards": [{"fn": "mine.py:right"}]})
     assert process.go_on(run).startswith(f"{COMMAND}llmpolicy train ")
@@ -175,18 +214,24 @@ def test_a_stopped_run_has_a_plot_and_the_command_that_goes_on(run: Run) -> None
 
 
 def test_the_whole_config_is_kept_and_its_tokens_are_not(run: Run, tmp_path: Path) -> None:
-    config = training.config(tmp_path, hub_token="hf_abcdefghijklmnop", run_name="sk-abcdefghijklmnop")
+    config = training.config(
+        tmp_path, hub_token="hf_abcdefghijklmnop", run_name="sk-abcdefghijklmnop"
+    )
     run.write_config(config.to_dict())
     text = (run.path / "grpo_config.json").read_text()
     kept = json.loads(text)
     assert (
-        kept["epsilon"] == config.epsilon and kept["per_device_train_batch_size"] == 8 and kept["num_generations"] == 4
+        kept["epsilon"] == config.epsilon
+        and kept["per_device_train_batch_size"] == 8
+        and kept["num_generations"] == 4
     )
     assert set(config.to_dict()) <= kept.keys()
     assert "abcdefghijklmnop" not in text
 
 
-def test_event_files_go_into_the_run_unless_another_folder_is_named(tmp_path: Path, monkeypatch: Any) -> None:
+def test_event_files_go_into_the_run_unless_another_folder_is_named(
+    tmp_path: Path, monkeypatch: Any
+) -> None:
     monkeypatch.delenv(EVENTS, raising=False)
     with events_in(tmp_path / "tensorboard"):
         assert os.environ[EVENTS] == str(tmp_path / "tensorboard")
@@ -199,8 +244,9 @@ def test_event_files_go_into_the_run_unless_another_folder_is_named(tmp_path: Pa
 
 def test_the_package_lists_what_there_is_and_loads_it_when_asked() -> None:
     code = (
-        "import sys, llmpolicy; names = dir(llmpolicy); rewards = llmpolicy.rewards; "
-        "print('torch' in sys.modules, {'train', 'Run', 'CausalLMPolicy', 'rewards', 'tasks'} <= set(names), rewards.__name__)"
+        "import sys, llmpolicy; names = dir(llmpolicy); rewards = llmpolicy.rewards; print('torch'"
+        " in sys.modules, {'train', 'Run', 'CausalLMPolicy', 'rewards', 'tasks'} <= set(names),"
+        " rewards.__name__)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "False True llmpolicy.rewards", done.stderr
@@ -253,7 +299,9 @@ def test_a_wrong_gold_answer_is_no_silence() -> None:
         "gold answer of row 1, scored 1.0" in said
         for said in check_reward(always, rows=rows, parts=("contract",)).errors
     )
-    report = check_reward(lambda completion, answer: 0.0, rows=[{"answer": "1"}], parts=("contract",))
+    report = check_reward(
+        lambda completion, answer: 0.0, rows=[{"answer": "1"}], parts=("contract",)
+    )
     assert report.errors == ["row 0: the gold answer '1' itself scored 0.0"]
 
 
@@ -281,9 +329,13 @@ def test_merged_weights_are_in_the_dtype_of_the_base(tmp_path: Path) -> None:
     small: Any = models.model()
     small.to(torch.bfloat16).save_pretrained(tmp_path / "base")
     words.save_pretrained(tmp_path / "base")
-    policy = CausalLMPolicy.load(tmp_path / "base", lora={"r": 2, "init_lora_weights": False}, device="cpu")
+    policy = CausalLMPolicy.load(
+        tmp_path / "base", lora={"r": 2, "init_lora_weights": False}, device="cpu"
+    )
     assert policy.model.dtype == torch.float32
-    exact = {key: value.to(torch.bfloat16) for key, value in folded(policy.model).state_dict().items()}
+    exact = {
+        key: value.to(torch.bfloat16) for key, value in folded(policy.model).state_dict().items()
+    }
     policy.merge().save(tmp_path / "merged")
     saved = load_file(tmp_path / "merged" / "model.safetensors")
     assert {value.dtype for value in saved.values()} == {torch.bfloat16}

@@ -1,4 +1,6 @@
-"""Ctrl-C and SIGTERM at any moment of a run: words and no traceback, the exit code of the signal, a command that goes on."""
+"""Ctrl-C and SIGTERM at any moment of a run: words and no traceback, the exit code of the signal, a
+command that goes on.
+"""
 
 import contextlib
 import json
@@ -55,12 +57,21 @@ EVALUATION = ("llmpolicy.session.flow", "evaluate_policy", 1)
 
 
 def environment(folder: Path) -> dict[str, str]:
-    here = {"HOME": str(folder), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
+    here = {
+        "HOME": str(folder),
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": str(ROOT),
+        "HF_HUB_OFFLINE": "1",
+    }
     return {**os.environ, **here, "CUDA_VISIBLE_DEVICES": ""}
 
 
-def interrupted(folder: Path, slow: tuple[str, str, int], seconds: float, sent: Sequence[int]) -> tuple[int, str]:
-    """A run to which signals are sent while something is slow; its exit code and all that it said."""
+def interrupted(
+    folder: Path, slow: tuple[str, str, int], seconds: float, sent: Sequence[int]
+) -> tuple[int, str]:
+    """A run to which signals are sent while something is slow; its exit code and all that it
+    said.
+    """
     words = [sys.executable, "-u", "-c", SLOWED, *map(str, slow), str(seconds)]
     process = subprocess.Popen(
         [*words, "train", "quickstart", *BRIEF, "--out", "run"], cwd=folder, env=environment(folder),
@@ -81,18 +92,30 @@ def interrupted(folder: Path, slow: tuple[str, str, int], seconds: float, sent: 
 def resumed(folder: Path, said: str) -> Run:
     """The run after the command that was printed."""
     (line,) = [line for line in said.splitlines() if line.startswith("go on with: llmpolicy ")]
-    command = [sys.executable, "-m", "llmpolicy", *shlex.split(line.removeprefix("go on with: llmpolicy "))]
-    done = subprocess.run(command, cwd=folder, env=environment(folder), capture_output=True, text=True)
+    command = [
+        sys.executable,
+        "-m",
+        "llmpolicy",
+        *shlex.split(line.removeprefix("go on with: llmpolicy ")),
+    ]
+    done = subprocess.run(
+        command, cwd=folder, env=environment(folder), capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     return Run.open(folder / "run")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("slow", [GENERATION, LOOK], ids=["generation", "a look"])
-def test_the_first_ctrl_c_says_that_it_ends_after_the_step(tmp_path: Path, slow: tuple[str, str, int]) -> None:
+def test_the_first_ctrl_c_says_that_it_ends_after_the_step(
+    tmp_path: Path, slow: tuple[str, str, int]
+) -> None:
     code, said = interrupted(tmp_path, slow, 1.0, [signal.SIGINT])
     assert code == 130
-    assert said.count("stopping after this step, with a checkpoint; Ctrl-C again to stop at once\n") == 1
+    assert (
+        said.count("stopping after this step, with a checkpoint; Ctrl-C again to stop at once\n")
+        == 1
+    )
     assert "stopped by SIGINT at step " in said and "a checkpoint was saved" in said
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
     assert (manifest["status"], manifest["reason"]) == ("stopped", "SIGINT")
@@ -105,7 +128,12 @@ def test_the_first_ctrl_c_says_that_it_ends_after_the_step(tmp_path: Path, slow:
 @pytest.mark.parametrize(
     ("slow", "sent", "code", "kept"),
     [
-        (REWARDS, [signal.SIGTERM, signal.SIGTERM], 143, "what came after the checkpoint of step 1 is lost"),
+        (
+            REWARDS,
+            [signal.SIGTERM, signal.SIGTERM],
+            143,
+            "what came after the checkpoint of step 1 is lost",
+        ),
         (EVALUATION, [signal.SIGINT], 130, "stopped at once: "),
     ],
     ids=["rewards", "evaluation"],
@@ -117,7 +145,10 @@ def test_the_second_one_and_one_outside_of_a_step_end_at_once(
     assert ended == code and kept in said
     assert "go on with: llmpolicy train " in said
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
-    assert (manifest["status"], manifest["reason"]) == ("stopped", f"{signal.Signals(sent[-1]).name}, at once")
+    assert (manifest["status"], manifest["reason"]) == (
+        "stopped",
+        f"{signal.Signals(sent[-1]).name}, at once",
+    )
 
 
 def test_ctrl_c_while_a_model_loads_is_one_line(tmp_path: Path) -> None:
@@ -140,7 +171,10 @@ def test_a_wish_becomes_an_order_when_it_is_repeated_and_interrupts_outside_of_a
         assert again.value.number == number
     finally:
         stop.forget()
-    assert capfd.readouterr().err == "stopping after this update, with a checkpoint; a second signal to stop at once\n"
+    assert (
+        capfd.readouterr().err
+        == "stopping after this update, with a checkpoint; a second signal to stop at once\n"
+    )
     with pytest.raises(KeyboardInterrupt) as ended, terminable():
         signal.raise_signal(number)
     assert getattr(ended.value, "number", None) == number
@@ -160,41 +194,75 @@ def test_a_terminal_that_closes_ends_nothing_that_was_started_by_nohup() -> None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("ending", ["2>&1 | head -1", "<&- >&- 2>&-"], ids=["reader gone", "all closed"])
+@pytest.mark.parametrize(
+    "ending", ["2>&1 | head -1", "<&- >&- 2>&-"], ids=["reader gone", "all closed"]
+)
 def test_a_run_that_nobody_listens_to_comes_to_its_end(ending: str, tmp_path: Path) -> None:
     (tmp_path / "says.py").write_text(
         "def longer(completion):\n    print(completion)\n    return len(completion) / 9\n"
     )
-    words = [sys.executable, "-m", "llmpolicy", "train", "quickstart", *BRIEF, "rewards=says.py:longer", "--out", "run"]
+    words = [
+        sys.executable,
+        "-m",
+        "llmpolicy",
+        "train",
+        "quickstart",
+        *BRIEF,
+        "rewards=says.py:longer",
+        "--out",
+        "run",
+    ]
     command = f"set -o pipefail; {shlex.join(words)} {ending}"
-    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, env=environment(tmp_path), capture_output=True)
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=tmp_path, env=environment(tmp_path), capture_output=True
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     assert Run.open(tmp_path / "run").manifest["status"] == "finished"
 
 
-def test_the_command_that_goes_on_starts_as_many_processes_with_the_rights_that_the_run_had(tmp_path: Path) -> None:
-    run = Run.create(tmp_path / "my run", {"name": "x"}, launcher="torchrun --nproc_per_node 2", code_runs_in="unsafe")
-    assert go_on(run) == (
-        f"go on with: torchrun --nproc_per_node 2 -m llmpolicy train '{run.path}/recipe.yaml' "
+def test_the_command_that_goes_on_starts_as_many_processes_with_the_rights_that_the_run_had(
+    tmp_path: Path,
+) -> None:
+    run = Run.create(
+        tmp_path / "my run",
+        {"name": "x"},
+        launcher="torchrun --nproc_per_node 2",
+        code_runs_in="unsafe",
+    )
+    assert (
+        go_on(run)
+        == f"go on with: torchrun --nproc_per_node 2 -m llmpolicy train '{run.path}/recipe.yaml' "
         f"--out '{run.path}' --resume --unsafe-local-exec"
     )
 
 
 LOOK = "from llmpolicy.session.process import launcher; print(repr(launcher()))"
-STARTS = ["torchrun --nproc_per_node 2", "accelerate launch --config_file ddp.yaml --num_processes 2"]
+STARTS = [
+    "torchrun --nproc_per_node 2",
+    "accelerate launch --config_file ddp.yaml --num_processes 2",
+]
 
 
 @pytest.mark.parametrize("start", STARTS)
 def test_the_launcher_is_known_and_starts_as_many_again(start: str, tmp_path: Path) -> None:
-    (tmp_path / "ddp.yaml").write_text((ROOT / "recipes/accelerate/ddp.yaml").read_text().replace("bf16", "'no'"))
+    (tmp_path / "ddp.yaml").write_text(
+        (ROOT / "recipes/accelerate/ddp.yaml").read_text().replace("bf16", "'no'")
+    )
     (tmp_path / "look.py").write_text(LOOK)
-    module = {"torchrun": "torch.distributed.run", "accelerate": "accelerate.commands.accelerate_cli"}
+    module = {
+        "torchrun": "torch.distributed.run",
+        "accelerate": "accelerate.commands.accelerate_cli",
+    }
     expected = start.replace("ddp.yaml", str(tmp_path / "ddp.yaml"))
     for command in (start, expected):
         name, *words = shlex.split(command)
         call = [sys.executable, "-m", module[name], *words, "look.py"]
         done = subprocess.run(
-            call, cwd=tmp_path, capture_output=True, text=True, env=dict(os.environ, PYTHONPATH=str(ROOT))
+            call,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            env=dict(os.environ, PYTHONPATH=str(ROOT)),
         )
         said = {line for line in done.stdout.splitlines() if line.startswith("'")}
         assert said == {repr(expected)} and done.stdout.count(repr(expected)) == 2, done.stderr
@@ -203,11 +271,32 @@ def test_the_launcher_is_known_and_starts_as_many_again(start: str, tmp_path: Pa
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing tells of a launcher's death")
 def test_a_run_stops_with_a_checkpoint_when_its_launcher_is_killed(tmp_path: Path) -> None:
-    words = ["-m", "accelerate.commands.launch", "--num_processes", "2", "--cpu", "--mixed_precision", "no"]
-    words += ["-m", "llmpolicy", "train", "quickstart", *BRIEF, "grpo.max_steps=5000", "--out", "run"]
+    words = [
+        "-m",
+        "accelerate.commands.launch",
+        "--num_processes",
+        "2",
+        "--cpu",
+        "--mixed_precision",
+        "no",
+    ]
+    words += [
+        "-m",
+        "llmpolicy",
+        "train",
+        "quickstart",
+        *BRIEF,
+        "grpo.max_steps=5000",
+        "--out",
+        "run",
+    ]
     with open(tmp_path / "said", "w") as said:
         launcher = subprocess.Popen(
-            [sys.executable, *words], cwd=tmp_path, env=environment(tmp_path), stdout=said, stderr=said
+            [sys.executable, *words],
+            cwd=tmp_path,
+            env=environment(tmp_path),
+            stdout=said,
+            stderr=said,
         )
     until = time.monotonic() + 120
     while not (tmp_path / "run" / "metrics.jsonl").exists():

@@ -108,7 +108,10 @@ def test_rows_that_would_hold_out_other_questions_are_never_accepted(
     """An edit of the data once moved held-out questions into training."""
     run = made(project, monkeypatch)
     moved = plan(load_recipe(str(project / "mine.yaml"))).held_out[0].question
-    rows = [{**row, "question": f"What is {row['question']}?"} if row["question"] == moved else row for row in ROWS]
+    rows = [
+        {**row, "question": f"What is {row['question']}?"} if row["question"] == moved else row
+        for row in ROWS
+    ]
     assert rows != ROWS
     (project / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     now = source_facts(plan(load_recipe(str(project / "mine.yaml"))))
@@ -130,14 +133,18 @@ def test_rows_that_no_file_holds_are_compared_too(tmp_path: Path) -> None:
         refuse_changes(run, now, accept=False, say=quietly)
 
 
-def test_another_reward_in_the_recipe_is_no_changed_file(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_reward_in_the_recipe_is_no_changed_file(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = made(project, monkeypatch)
     other = load_recipe(str(project / "mine.yaml"), ["rewards=[exact:match]"])
     edit(project)
     assert refuse_changes(run, source_facts(plan(other)), accept=False, say=quietly) == []
 
 
-def test_the_shipped_rewards_of_another_version_are_said(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_shipped_rewards_of_another_version_are_said(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = made(project, monkeypatch)
     now: dict[str, Any] = source_facts(plan(load_recipe(str(project / "mine.yaml"))))
     for item in now["files"]:
@@ -151,18 +158,26 @@ def test_the_shipped_rewards_of_another_version_are_said(project: Path, monkeypa
     assert said[0].startswith("note: the run was made with llmpolicy 0.0.1, this is ")
 
 
-def test_the_files_of_a_function_are_its_own_and_not_those_of_installed_packages(project: Path) -> None:
-    (project / "mine.py").write_text(REWARD + "import torch, json, yaml\nfrom llmpolicy.rewards import Score\n")
+def test_the_files_of_a_function_are_its_own_and_not_those_of_installed_packages(
+    project: Path,
+) -> None:
+    (project / "mine.py").write_text(
+        REWARD + "import torch, json, yaml\nfrom llmpolicy.rewards import Score\n"
+    )
     names = [path.name for path in files_of("mine.py:mine", project)]
     assert names == ["helper_of_mine.py", "list.json", "mine.py"]
     shipped = {path.name for path in files_of("exact:match")}
     assert "exact.py" in shipped
     assert not {"torch", "__init__.pyc"} & shipped
-    assert [path.name for path in named_files({"a": ["rubric.md", "no such file", ""]}, project)] == ["rubric.md"]
+    assert [
+        path.name for path in named_files({"a": ["rubric.md", "no such file", ""]}, project)
+    ] == ["rubric.md"]
 
 
 def test_of_a_model_what_loading_reads_is_compared(tmp_path: Path) -> None:
-    """Not its page, a copy in another format, or a run that lies in its folder: those change and the model does not."""
+    """Not its page, a copy in another format, or a run that lies in its folder: those change and
+    the model does not.
+    """
     base = tmp_path / "base"
     CausalLMPolicy.load(MODEL).save(base)
     for name in (
@@ -175,20 +190,32 @@ def test_of_a_model_what_loading_reads_is_compared(tmp_path: Path) -> None:
         (base / name).parent.mkdir(parents=True, exist_ok=True)
         (base / name).write_text("other")
     planned = load_recipe(recipe(tmp_path, model={"path": "base"}))
-    names = {item["file"] for item in source_facts(plan(planned))["files"] if item["for"] == "model"}
+    names = {
+        item["file"] for item in source_facts(plan(planned))["files"] if item["for"] == "model"
+    }
     assert {"config.json", "model.safetensors", "tokenizer.json", "code/a.py"} <= names
     assert not {"README.md", "pytorch_model.bin"} & names
     assert not [name for name in names if name.startswith(("runs", "original"))]
 
 
-def test_large_weights_are_compared_by_size_and_spread_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of any size no more is read than the blocks; small ones, and what is no weights, are read whole."""
+def test_large_weights_are_compared_by_size_and_spread_blocks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of any size no more is read than the blocks; small ones, and what is no weights, are read
+    whole.
+    """
     monkeypatch.setattr(contents, "BLOCK", 4)
     content, large = bytes(range(256)) * 40, tmp_path / "model.safetensors"
     large.write_bytes(content)
     digest = content_digest(large)
     assert digest.startswith("256 blocks: ")
-    for other in (content[:-1], content + b"\0", content[:-1] + b"\0", b"\1" + content[1:], bytes(len(content))):
+    for other in (
+        content[:-1],
+        content + b"\0",
+        content[:-1] + b"\0",
+        b"\1" + content[1:],
+        bytes(len(content)),
+    ):
         large.write_bytes(other)
         assert content_digest(large) != digest
     (tmp_path / "rows.jsonl").write_bytes(content)
@@ -210,7 +237,9 @@ def test_a_run_goes_on_and_is_measured_only_as_it_was_made(tmp_path: Path) -> No
         lambda: run_of(tmp_path, "grpo.max_steps=2", resume=True, model=model),
         lambda: evaluate_model(str(run.path), None, [], say=quietly),
     ):
-        with pytest.raises(RunError, match=r"was made with other content of model model.safetensors: bring it back"):
+        with pytest.raises(
+            RunError, match=r"was made with other content of model model.safetensors: bring it back"
+        ):
             go()
     measured = evaluate_model(str(run.path), None, [], say=quietly, accept_changes=True)
     assert measured["accepted_changes"] == ["model model.safetensors"]
@@ -219,8 +248,13 @@ def test_a_run_goes_on_and_is_measured_only_as_it_was_made(tmp_path: Path) -> No
 PARTS: dict[str, str] = {
     "path": "WORDS = (Path(__file__).parent / 'data' / 'words.txt').read_text()",
     "join": "WORDS = open(os.path.join(os.path.dirname(__file__), 'data', 'words.txt')).read()",
-    "a variable": "DATA = Path(__file__).parent / 'data'\nNAME = 'words.txt'\nWORDS = (DATA / NAME).read_text()",
-    "an f-string": "KIND = 'words'\nWORDS = (Path(__file__).parent / 'data' / f'{KIND}.txt').read_text()",
+    "a variable": (
+        "DATA = Path(__file__).parent / 'data'\nNAME = 'words.txt'\nWORDS = (DATA /"
+        " NAME).read_text()"
+    ),
+    "an f-string": (
+        "KIND = 'words'\nWORDS = (Path(__file__).parent / 'data' / f'{KIND}.txt').read_text()"
+    ),
     "a pattern": "WORDS = [p.read_text() for p in (Path(__file__).parent / 'data').glob('*.txt')]",
     "a listing": "WORDS = [p.read_text() for p in (Path(__file__).parent / 'data').iterdir()]",
     "an import": "WORDS = importlib.import_module('told_by_name').WORDS",
@@ -238,14 +272,18 @@ def test_a_file_that_a_module_names_in_parts_or_imports_by_name_is_compared(
     (tmp_path / "data" / "other.csv").write_text("unread")
     (tmp_path / "told_by_name.py").write_text("WORDS = 'one'\n")
     head = "import importlib, os\nfrom pathlib import Path\n"
-    (tmp_path / "mine.py").write_text(f"{head}{PARTS[written]}\ndef mine(completion):\n    return float(len(WORDS))\n")
+    (tmp_path / "mine.py").write_text(
+        f"{head}{PARTS[written]}\ndef mine(completion):\n    return float(len(WORDS))\n"
+    )
     names = {path.name for path in files_of("mine.py:mine", tmp_path)}
     assert ("told_by_name.py" if "import" in written else "words.txt") in names
     assert ("other.csv" in names) == (written == "a listing")
 
 
 def in_a_cell(text: str) -> Any:
-    """The last thing that a text makes, of which Python knows no file, as in a notebook or from stdin."""
+    """The last thing that a text makes, of which Python knows no file, as in a notebook or from
+    stdin.
+    """
     space: dict[str, Any] = {"__name__": "__main__"}
     exec(compile(text, "<stdin>", "exec"), space)  # noqa: S102
     return space["mine"]
@@ -255,28 +293,43 @@ CELLS = {
     "code": ("def mine(completion):\n    return len(completion) + {}\n", "the code"),
     "an inner function": ("def mine(completion):\n    return (lambda: {})()\n", "the code"),
     "a global": ("WORDS = ['a', {}]\ndef mine(completion):\n    return len(WORDS)\n", "the code"),
-    "a helper": ("def help():\n    return {}\ndef mine(completion):\n    return help()\n", "the code"),
+    "a helper": (
+        "def help():\n    return {}\ndef mine(completion):\n    return help()\n",
+        "the code",
+    ),
     "a partial": (
-        "from functools import partial\ndef score(completion, n):\n    return n\nmine = partial(score, n={})\n",
+        (
+            "from functools import partial\ndef score(completion, n):\n    return n\nmine ="
+            " partial(score, n={})\n"
+        ),
         "the values",
     ),
     "an object": (
-        "class Mine:\n    def __init__(self, words):\n        self.words = words\n"
-        "    def __call__(self, completion):\n        return 1.0\nmine = Mine([{}])\n",
+        (
+            "class Mine:\n    def __init__(self, words):\n        self.words = words\n"
+            "    def __call__(self, completion):\n        return 1.0\nmine = Mine([{}])\n"
+        ),
         "the values",
     ),
     "a method": (
-        "class Mine:\n    def __init__(self, words):\n        self.words = words\n"
-        "    def score(self, completion):\n        return 1.0\nmine = Mine({{'a': {}}}).score\n",
+        (
+            "class Mine:\n    def __init__(self, words):\n        self.words = words\n"
+            "    def score(self, completion):\n        return 1.0\nmine = Mine({{'a': {}}}).score\n"
+        ),
         "the values",
     ),
     "another method": (
-        "class Mine:\n    def help(self):\n        return {}\n"
-        "    def __call__(self, completion):\n        return self.help()\nmine = Mine()\n",
+        (
+            "class Mine:\n    def help(self):\n        return {}\n"
+            "    def __call__(self, completion):\n        return self.help()\nmine = Mine()\n"
+        ),
         "the code",
     ),
     "a closure": (
-        "def make(n):\n    def mine(completion):\n        return n\n    return mine\nmine = make({})\n",
+        (
+            "def make(n):\n    def mine(completion):\n        return n\n    return mine\nmine ="
+            " make({})\n"
+        ),
         "the values",
     ),
     "a default": ("def mine(completion, n={}):\n    return n\n", "the values"),
@@ -284,13 +337,17 @@ CELLS = {
 
 
 @pytest.mark.parametrize("kind", CELLS)
-def test_a_function_that_no_file_holds_is_compared_by_its_code_and_its_values(tmp_path: Path, kind: str) -> None:
+def test_a_function_that_no_file_holds_is_compared_by_its_code_and_its_values(
+    tmp_path: Path, kind: str
+) -> None:
     text, named = CELLS[kind]
     path = recipe(tmp_path)
 
     def facts(value: int) -> dict[str, Any]:
         planned = load_recipe(path)
-        planned.rewards = [planned.rewards[0].model_copy(update={"fn": in_a_cell(text.format(value))})]
+        planned.rewards = [
+            planned.rewards[0].model_copy(update={"fn": in_a_cell(text.format(value))})
+        ]
         return source_facts(plan(planned))
 
     run = Run.create(tmp_path / "run", {}, **facts(1))
@@ -306,14 +363,20 @@ def test_the_local_module_of_a_function_without_a_file_is_compared(
     (tmp_path / "beside_a_cell.py").write_text("def size(text):\n    return 1.0\n")
     for text in (
         "import beside_a_cell\ndef mine(completion):\n    return beside_a_cell.size(completion)\n",
-        "from beside_a_cell import size\nimport json\ndef mine(completion):\n    return size(json.dumps(completion))\n",
+        (
+            "from beside_a_cell import size\nimport json\ndef mine(completion):\n    return"
+            " size(json.dumps(completion))\n"
+        ),
     ):
         assert files_of(in_a_cell(text)) == [tmp_path / "beside_a_cell.py"]
 
 
 def test_what_cannot_be_compared_is_said_to_be_unknown(tmp_path: Path) -> None:
     planned = load_recipe(recipe(tmp_path))
-    mine = in_a_cell("import threading\nLOCK = threading.Lock()\ndef mine(completion):\n    return LOCK.locked()\n")
+    mine = in_a_cell(
+        "import threading\nLOCK = threading.Lock()\ndef mine(completion):\n    return"
+        " LOCK.locked()\n"
+    )
     planned.rewards = [planned.rewards[0].model_copy(update={"fn": mine})]
     said = list(unknown_lines(source_facts(plan(planned))["files"]))
     assert len(said) == 1

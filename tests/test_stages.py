@@ -1,4 +1,6 @@
-"""The stages before GRPO are made from what lies there: compared by content, held by one process, stopped with words."""
+"""The stages before GRPO are made from what lies there: compared by content, held by one process,
+stopped with words.
+"""
 
 import json
 import os
@@ -71,7 +73,11 @@ def other_weights(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("change", "named"),
-    [(other_replies, "demonstrations"), (other_rows, "held-out questions"), (other_weights, "model")],
+    [
+        (other_replies, "demonstrations"),
+        (other_rows, "held-out questions"),
+        (other_weights, "model"),
+    ],
 )
 def test_a_stage_is_made_anew_when_the_content_it_was_made_from_is_another(
     tmp_path: Path, change: Callable[[Path], None], named: str
@@ -87,7 +93,10 @@ def test_a_stage_is_made_anew_when_the_content_it_was_made_from_is_another(
     until_sft()
     assert until_sft() == [f"sft: found in {out / 'warm_start'}"]
     change(tmp_path)
-    assert until_sft()[0] == f"sft: {out / 'warm_start'} was made from other content of {named}, and is made anew"
+    assert (
+        until_sft()[0]
+        == f"sft: {out / 'warm_start'} was made from other content of {named}, and is made anew"
+    )
     assert until_sft() == [f"sft: found in {out / 'warm_start'}"]
 
 
@@ -99,7 +108,10 @@ def test_pairs_of_other_content_make_the_reward_model_alone_anew(tmp_path: Path)
     train_stages(load_recipe(path), out, until="reward_model", say=said.append)
     assert said[:2] == [
         f"sft: found in {out / 'warm_start'}",
-        f"reward_model: {out / 'reward_model'} was made from other content of preferences, and is made anew",
+        (
+            f"reward_model: {out / 'reward_model'} was made from other content of preferences, and"
+            " is made anew"
+        ),
     ]
 
 
@@ -119,11 +131,17 @@ def test_a_run_whose_stages_were_made_from_other_content_is_not_gone_on_with(
     change(folder)
     with pytest.raises(RunError, match=f"its {named} was made from other content of"):
         train_recipe(
-            str(folder / "mine.yaml"), ("grpo.max_steps=2",), out=folder / "run", resume=True, say=lambda _: None
+            str(folder / "mine.yaml"),
+            ("grpo.max_steps=2",),
+            out=folder / "run",
+            resume=True,
+            say=lambda _: None,
         )
 
 
-def test_a_stage_of_an_earlier_version_goes_on_and_what_is_unknown_is_said(made: Path, tmp_path: Path) -> None:
+def test_a_stage_of_an_earlier_version_goes_on_and_what_is_unknown_is_said(
+    made: Path, tmp_path: Path
+) -> None:
     folder = Path(shutil.copytree(made, tmp_path / "copy"))
     for report in stages.REPORTS.values():
         file = folder / "run" / report
@@ -131,9 +149,14 @@ def test_a_stage_of_an_earlier_version_goes_on_and_what_is_unknown_is_said(made:
         file.write_text(json.dumps({**content, "made_from": content["made_from"]["recipe"]}))
         seal(file.parent)
     said: list[str] = []
-    rest = train_stages(load_recipe(str(folder / "mine.yaml")), folder / "run", resume=True, say=said.append)
+    rest = train_stages(
+        load_recipe(str(folder / "mine.yaml")), folder / "run", resume=True, say=said.append
+    )
     assert rest is not None
-    assert "note: sft was made by a version that noted no content; whether its data changed is unknown" in said
+    assert (
+        "note: sft was made by a version that noted no content; whether its data changed is unknown"
+        in said
+    )
     assert f"sft: found in {folder / 'run/warm_start'}" in said
 
 
@@ -152,7 +175,17 @@ def test_a_second_start_on_the_same_folder_is_refused_before_it_trains(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, out, errors = project(tmp_path), tmp_path / "run", list[str]()
-    command = [sys.executable, "-m", "llmpolicy", "train", path, "--out", str(out), "--until", "sft"]
+    command = [
+        sys.executable,
+        "-m",
+        "llmpolicy",
+        "train",
+        path,
+        "--out",
+        str(out),
+        "--until",
+        "sft",
+    ]
 
     def start_again() -> None:
         done = subprocess.run(command, capture_output=True, text=True)
@@ -172,11 +205,15 @@ def test_a_signal_in_a_stage_says_what_is_kept_and_the_same_command_goes_on_from
     path, out, said = project(tmp_path), tmp_path / "run", list[str]()
     with monkeypatch.context() as patch:
         at_the_call(patch, "train_reward_model", lambda: os.kill(os.getpid(), number))
-        with pytest.raises(Interrupted, match=r"stopped at once: warm_start/ is kept; .* with --out .*/run$") as caught:
+        with pytest.raises(
+            Interrupted, match=r"stopped at once: warm_start/ is kept; .* with --out .*/run$"
+        ) as caught:
             train_recipe(path, (), out=out, say=said.append)
     assert caught.value.number == number
     assert not is_live(out)
-    with pytest.raises(RunError, match="has no checkpoint to go on from; give the same command without --resume"):
+    with pytest.raises(
+        RunError, match="has no checkpoint to go on from; give the same command without --resume"
+    ):
         train_recipe(path, (), out=out, resume=True, say=said.append)
     said.clear()
     assert train_stages(load_recipe(path), out, until="reward_model", say=said.append) is None
@@ -216,7 +253,9 @@ def test_what_the_recipe_alone_is_refused_for_is_refused_before_a_stage_trains(
     assert not said
 
 
-def test_the_manifest_lists_what_the_stages_learnt_from_and_goes_on_listing_it(made: Path, tmp_path: Path) -> None:
+def test_the_manifest_lists_what_the_stages_learnt_from_and_goes_on_listing_it(
+    made: Path, tmp_path: Path
+) -> None:
     folder = Path(shutil.copytree(made, tmp_path / "copy"))
     expected = [
         {"for": role, "file": name, "sha256": fingerprint(folder / name)["sha256"]}
@@ -224,21 +263,29 @@ def test_the_manifest_lists_what_the_stages_learnt_from_and_goes_on_listing_it(m
     ]
     run = folder / "run"
     assert [item for item in Run.open(run).manifest["files"] if item in expected] == expected
-    train_recipe(str(run / "recipe.yaml"), ["grpo.max_steps=2"], out=run, resume=True, say=lambda _: None)
+    train_recipe(
+        str(run / "recipe.yaml"), ["grpo.max_steps=2"], out=run, resume=True, say=lambda _: None
+    )
     assert [item for item in Run.open(run).manifest["files"] if item in expected] == expected
 
 
 def test_a_reward_model_that_is_not_what_was_written_is_refused_before_a_policy_loads(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Wherever it is named: by a run that is measured, and by a recipe without stages of its own."""
+    """Wherever it is named: by a run that is measured, and by a recipe without stages of its
+    own.
+    """
     folder = Path(shutil.copytree(made / "run" / "reward_model", tmp_path / "a" / "rm"))
     path = project(tmp_path, sft=None, demonstrations=None, reward_model=None, preferences=None)
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-8] + bytes(8))
     monkeypatch.setattr(CausalLMPolicy, "load", None)
-    with pytest.raises(RewardError, match=r"rm is damaged \(model.safetensors is not what was written\)"):
-        train_recipe(path, [f"rewards.0.args={{model: {folder}}}"], out=tmp_path / "run", say=lambda _: None)
+    with pytest.raises(
+        RewardError, match=r"rm is damaged \(model.safetensors is not what was written\)"
+    ):
+        train_recipe(
+            path, [f"rewards.0.args={{model: {folder}}}"], out=tmp_path / "run", say=lambda _: None
+        )
     assert not (tmp_path / "run").exists()
     run = Path(shutil.copytree(made, tmp_path / "copy")) / "run"
     recipe = yaml.safe_load((run / "recipe.yaml").read_text())

@@ -1,4 +1,6 @@
-"""The intervals hold as often as they say, by exact enumeration; pass@k equals brute force over all subsets."""
+"""The intervals hold as often as they say, by exact enumeration; pass@k equals brute force over all
+subsets.
+"""
 
 import itertools
 import math
@@ -21,7 +23,11 @@ def holds(interval: Interval, truth: float) -> bool:
 
 def test_wilson_gives_the_published_figures() -> None:
     """Newcombe 1998, Statistics in Medicine 17:857-872, table I, method 3."""
-    for right, n, low, high in [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611)]:
+    for right, n, low, high in [
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0, 0.1611),
+    ]:
         assert (round(wilson(right, n).low, 4), round(wilson(right, n).high, 4)) == (low, high)
     assert wilson(1, 29).low == pytest.approx(0.0061, abs=5e-5)
     assert wilson(1, 29).high == pytest.approx(0.1718, abs=5e-5)
@@ -29,7 +35,9 @@ def test_wilson_gives_the_published_figures() -> None:
 
 @pytest.mark.parametrize("n", [20, 100, 300])
 def test_wilson_covers_the_truth(n: int) -> None:
-    """Exact coverage, no simulation: the mean over p is 95 %, and no p in [0.05, 0.95] falls below 91 %."""
+    """Exact coverage, no simulation: the mean over p is 95 %, and no p in [0.05, 0.95] falls below
+    91 %.
+    """
     found = [wilson(k, n) for k in range(n + 1)]
     shares = [i / 100 for i in range(5, 96)]
     coverage = [sum(binomial(n, k, p) for k in range(n + 1) if holds(found[k], p)) for p in shares]
@@ -41,7 +49,8 @@ def test_wilson_covers_the_truth(n: int) -> None:
 def test_paired_interval_covers_the_truth(n: int) -> None:
     """Exact coverage over all outcomes of n paired questions; gains p_up, losses p_down."""
     coverage = [
-        paired_coverage(n, up, down) for up, down in [(0.1, 0.1), (0.3, 0.05), (0.5, 0.1), (0.4, 0.4), (0.6, 0)]
+        paired_coverage(n, up, down)
+        for up, down in [(0.1, 0.1), (0.3, 0.05), (0.5, 0.1), (0.4, 0.4), (0.6, 0)]
     ]
     assert min(coverage) > 0.93
     assert max(coverage) < 0.995
@@ -52,7 +61,13 @@ def paired_coverage(n: int, p_up: float, p_down: float) -> float:
     for up in range(n + 1):
         for down in range(n + 1 - up):
             stay = n - up - down
-            chance = math.comb(n, up) * math.comb(n - up, down) * p_up**up * p_down**down * (1 - p_up - p_down) ** stay
+            chance = (
+                math.comb(n, up)
+                * math.comb(n - up, down)
+                * p_up**up
+                * p_down**down
+                * (1 - p_up - p_down) ** stay
+            )
             interval = paired_interval([1.0] * up + [-1.0] * down + [0.0] * stay)
             total += chance * holds(interval, p_up - p_down)
     return total
@@ -79,9 +94,11 @@ def test_mean_interval_is_the_one_of_agresti_and_coull() -> None:
 
 @pytest.mark.parametrize("difference", [False, True])
 def test_intervals_of_rates_cover_the_truth(difference: bool) -> None:
-    """2,000 evaluations of 100 questions, 8 samples each; the standard error of the coverage is 0.5 points.
+    """2,000 evaluations of 100 questions, 8 samples each; the standard error of the coverage is 0.5
+    points.
 
-    Questions differ in difficulty, so an interval that took the 800 samples for independent ones would hold far less.
+    Questions differ in difficulty, so an interval that took the 800 samples for independent ones
+    would hold far less.
     """
     draw = random.Random(3)
     hits = 0
@@ -96,7 +113,9 @@ def test_intervals_of_rates_cover_the_truth(difference: bool) -> None:
 
 
 def sampled_rate(draw: random.Random, easy: float) -> float:
-    """A question is easy (always right) with probability ``easy``-0.1, else right at a rate that keeps the mean."""
+    """A question is easy (always right) with probability ``easy``-0.1, else right at a rate that
+    keeps the mean.
+    """
     p = 1.0 if draw.random() < easy - 0.1 else 0.1 / (1.1 - easy)
     return sum(draw.random() < p for _ in range(8)) / 8
 
@@ -120,7 +139,9 @@ def test_wilson_holds_its_value_and_mirrors(n: int, data: st.DataObject) -> None
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=9), st.data())
-def test_pass_at_k_is_the_share_of_subsets_with_a_right_sample(samples: list[bool], data: st.DataObject) -> None:
+def test_pass_at_k_is_the_share_of_subsets_with_a_right_sample(
+    samples: list[bool], data: st.DataObject
+) -> None:
     k = data.draw(st.integers(1, len(samples)))
     subsets = list(itertools.combinations(samples, k))
     share = sum(any(subset) for subset in subsets) / len(subsets)
@@ -136,7 +157,12 @@ def test_pass_at_k_is_unbiased(p: float) -> None:
 
 
 def test_impossible_counts_are_refused() -> None:
-    for call in [lambda: wilson(3, 2), lambda: wilson(0, 0), lambda: pass_at_k(4, 2, 5), lambda: pass_at_k(4, 5, 1)]:
+    for call in [
+        lambda: wilson(3, 2),
+        lambda: wilson(0, 0),
+        lambda: pass_at_k(4, 2, 5),
+        lambda: pass_at_k(4, 5, 1),
+    ]:
         with pytest.raises(ValueError, match="expected"):
             call()
     for values in [[], [1.5], [float("nan")]]:

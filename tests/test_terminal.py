@@ -1,4 +1,6 @@
-"""What is printed, wherever it comes from, has no sign that moves the cursor, hides, turns round or ends what a reader sees."""
+"""What is printed, wherever it comes from, has no sign that moves the cursor, hides, turns round or
+ends what a reader sees.
+"""
 
 import json
 import os
@@ -27,8 +29,14 @@ HOSTILE = (
 
 def signs(text: str) -> set[str]:
     """What in a text would not show."""
-    odd = {sign for sign in text if unicodedata.category(sign) in ("Cc", "Cf", "Cs", "Zl", "Zp")} - {"\n", "\t"}
-    return odd | {sign for sign in text if "\ufe00" <= sign <= "\ufe0e" or "\U000e0000" <= sign <= "\U000e0fff"}
+    odd = {
+        sign for sign in text if unicodedata.category(sign) in ("Cc", "Cf", "Cs", "Zl", "Zp")
+    } - {"\n", "\t"}
+    return odd | {
+        sign
+        for sign in text
+        if "\ufe00" <= sign <= "\ufe0e" or "\U000e0000" <= sign <= "\U000e0fff"
+    }
 
 
 @given(st.text(st.characters(exclude_categories=[])))
@@ -62,7 +70,9 @@ def test_signs_are_spelled_out() -> None:
 def told(folder: Path, *words: str, code: int = 0) -> str:
     """All that a command prints, to a pipe."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, "-P", *words], cwd=folder, env=environment, capture_output=True)
+    done = subprocess.run(
+        [sys.executable, "-P", *words], cwd=folder, env=environment, capture_output=True
+    )
     assert done.returncode == code, done.stderr.decode(errors="replace")[-1000:]
     return (done.stdout + done.stderr).decode()
 
@@ -107,7 +117,9 @@ def test_recipes_and_errors(tmp_path: Path) -> None:
     file = tmp_path / f"a{plain}.yaml"
     file.write_text(yaml.safe_dump(data))
     assert signs(told(tmp_path, *MODULE, "explain", str(file))) == set()
-    assert signs(told(tmp_path, *MODULE, "explain", str(file), "grpo.max_steps=none", code=2)) == set()
+    assert (
+        signs(told(tmp_path, *MODULE, "explain", str(file), "grpo.max_steps=none", code=2)) == set()
+    )
     assert signs(told(tmp_path, *MODULE, "explain", f"no{plain}", code=2)) == set()
     file.write_text(yaml.safe_dump({**data, plain: 1}))
     assert signs(told(tmp_path, *MODULE, "explain", str(file), code=2)) == set()
@@ -148,10 +160,14 @@ def run_of(folder: Path) -> Run:
     run = Run.create(folder / "run", {"name": f"$\\frac{HOSTILE[:-4]}", "grpo": {"max_steps": 2}})
     for step in (1, 2):
         parts = {f"rewards/{name}/mean": 0.5 for name in (r"$\frac", "b\x1b[2J<b>", "c")}
-        run.log(step, {"reward": 0.5, "completions/mean_length": 2.0, "advantages/live": 1.0, **parts})
+        run.log(
+            step, {"reward": 0.5, "completions/mean_length": 2.0, "advantages/live": 1.0, **parts}
+        )
     run.finish("finished")
     manifest = json.loads((run.path / "manifest.json").read_text())
-    (run.path / "manifest.json").write_text(json.dumps({**manifest, "status": f"<img src=x>{HOSTILE}"}))
+    (run.path / "manifest.json").write_text(
+        json.dumps({**manifest, "status": f"<img src=x>{HOSTILE}"})
+    )
     return Run.open(run.path)
 
 

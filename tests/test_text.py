@@ -1,4 +1,6 @@
-"""Text in, text out: prompts are what was asked, as the template means it, and rewards read what a person would read."""
+"""Text in, text out: prompts are what was asked, as the template means it, and rewards read what a
+person would read.
+"""
 
 import json
 import logging
@@ -29,12 +31,19 @@ from tests.models import model
 from tests.training import trainer
 
 QUESTION = {"role": "user", "content": "What is 2+2?"}
-PARTS = {"role": "user", "content": [{"type": "text", "text": "What is"}, {"type": "text", "text": " 2+2?"}]}
+PARTS = {
+    "role": "user",
+    "content": [{"type": "text", "text": "What is"}, {"type": "text", "text": " 2+2?"}],
+}
 WHOLE = [name for name in TEMPLATES if name != "broken"]
 
 
 def codec(
-    name: str = "chatml", *, kwargs: dict[str, Any] | None = None, stop: tuple[str, ...] = (), **how: Any
+    name: str = "chatml",
+    *,
+    kwargs: dict[str, Any] | None = None,
+    stop: tuple[str, ...] = (),
+    **how: Any,
 ) -> Codec:
     tokenizer = chat(name, **how)
     return Codec(tokenizer, None, vocabulary=len(tokenizer), stop=stop, chat_template_kwargs=kwargs)
@@ -45,7 +54,11 @@ def rendered(made: Codec, *messages: dict[str, Any], **options: Any) -> str:
 
 
 def stock(made: Codec, messages: list[dict[str, Any]], **how: Any) -> str:
-    return str(made.tokenizer.apply_chat_template(messages, tokenize=False, **{**made.chat_template_kwargs, **how}))
+    return str(
+        made.tokenizer.apply_chat_template(
+            messages, tokenize=False, **{**made.chat_template_kwargs, **how}
+        )
+    )
 
 
 def read(made: Codec, text: str, prompt: str = "") -> str:
@@ -58,7 +71,9 @@ def read(made: Codec, text: str, prompt: str = "") -> str:
 class TestPrompt:
     @pytest.mark.parametrize("name", [name for name in WHOLE if name not in ("parts", "bos_twice")])
     def test_a_prompt_is_what_transformers_renders(self, name):
-        assert rendered(codec(name), QUESTION) == stock(codec(name), [QUESTION], add_generation_prompt=True)
+        assert rendered(codec(name), QUESTION) == stock(
+            codec(name), [QUESTION], add_generation_prompt=True
+        )
 
     @pytest.mark.parametrize("name", [name for name in WHOLE if name not in ("parts", "gemma")])
     def test_parts_of_text_are_the_text_for_a_template_that_takes_texts(self, name):
@@ -66,20 +81,32 @@ class TestPrompt:
         assert rendered(made, PARTS) == rendered(made, QUESTION)
         system = {"role": "system", "content": [{"type": "text", "text": "Be brief."}]}
         if name != "first":
-            assert rendered(made, system, PARTS) == rendered(made, {**system, "content": "Be brief."}, QUESTION)
+            assert rendered(made, system, PARTS) == rendered(
+                made, {**system, "content": "Be brief."}, QUESTION
+            )
 
     @pytest.mark.parametrize("name", ["parts", "gemma"])
     def test_parts_go_as_they_are_to_a_template_that_takes_parts(self, name):
-        assert rendered(codec(name), PARTS) == stock(codec(name), [PARTS], add_generation_prompt=True)
+        assert rendered(codec(name), PARTS) == stock(
+            codec(name), [PARTS], add_generation_prompt=True
+        )
 
     def test_a_text_becomes_a_part_for_a_template_that_takes_parts_alone(self):
         whole = {"role": "user", "content": [{"type": "text", "text": QUESTION["content"]}]}
-        assert rendered(codec("parts"), QUESTION) == stock(codec("parts"), [whole], add_generation_prompt=True)
+        assert rendered(codec("parts"), QUESTION) == stock(
+            codec("parts"), [whole], add_generation_prompt=True
+        )
 
     @pytest.mark.parametrize("kind", ["image", "image_url", "video", "input_audio"])
     def test_what_is_no_text_is_refused_in_words(self, kind):
-        content = [{"type": kind, kind: "x.png", "text": None}, {"type": "text", "text": "What is it?"}]
-        with pytest.raises(PolicyError, match=rf"prompt 0: message 0 \(user\) has a part of type '{kind}'.*text alone"):
+        content = [
+            {"type": kind, kind: "x.png", "text": None},
+            {"type": "text", "text": "What is it?"},
+        ]
+        with pytest.raises(
+            PolicyError,
+            match=rf"prompt 0: message 0 \(user\) has a part of type '{kind}'.*text alone",
+        ):
             codec().encode([[{"role": "user", "content": content}]])
 
     def test_fields_that_are_none_are_absent(self):
@@ -99,12 +126,16 @@ class TestPrompt:
     def test_a_question_that_a_template_leaves_out_is_refused(self):
         with pytest.raises(PolicyError, match="leaves out message 2"):
             rendered(
-                codec("first"), QUESTION, {"role": "assistant", "content": "4"}, {"role": "user", "content": "5+5?"}
+                codec("first"),
+                QUESTION,
+                {"role": "assistant", "content": "4"},
+                {"role": "user", "content": "5+5?"},
             )
 
     def test_an_error_inside_a_template_is_a_sentence(self):
         with pytest.raises(
-            PolicyError, match="prompt 0: the chat template refuses these messages .can only concatenate"
+            PolicyError,
+            match="prompt 0: the chat template refuses these messages .can only concatenate",
         ):
             codec("broken").encode([[QUESTION]])
         with pytest.raises(PolicyError, match="System role not supported"):
@@ -113,7 +144,11 @@ class TestPrompt:
     def test_what_a_template_leaves_out_is_said(self, caplog):
         with caplog.at_level(logging.WARNING, "llmpolicy"):
             rendered(codec("chatml", kwargs={"enable_thinkng": False}), QUESTION)
-            rendered(codec("chatml"), QUESTION, tools=[{"type": "function", "function": {"name": "weather"}}])
+            rendered(
+                codec("chatml"),
+                QUESTION,
+                tools=[{"type": "function", "function": {"name": "weather"}}],
+            )
         assert "does not read the argument 'enable_thinkng'" in caplog.text
         assert "leaves out the tools" in caplog.text
 
@@ -131,16 +166,24 @@ class TestPrefill:
     @pytest.mark.parametrize("prefill", ["The answer is", "Answer: ", "4", "a"])
     def test_it_is_what_the_text_ends_in(self, name, prefill):
         written = rendered(codec(name), QUESTION, {"role": "assistant", "content": prefill})
-        parts = rendered(codec(name), QUESTION, {"role": "assistant", "content": [{"type": "text", "text": prefill}]})
+        parts = rendered(
+            codec(name),
+            QUESTION,
+            {"role": "assistant", "content": [{"type": "text", "text": prefill}]},
+        )
         assert written.endswith(prefill)
         assert parts == written
 
     @pytest.mark.parametrize("thinking", [None, True, False])
-    @pytest.mark.parametrize("prefill", ["The answer is", "<think>\nWell", "<think>\nWell\n</think>\n\nThe answer"])
+    @pytest.mark.parametrize(
+        "prefill", ["The answer is", "<think>\nWell", "<think>\nWell\n</think>\n\nThe answer"]
+    )
     def test_no_thinking_that_nobody_asked_for_stands_before_it(self, thinking, prefill):
         made = codec("qwen3", kwargs={} if thinking is None else {"enable_thinking": thinking})
         begun = stock(made, [QUESTION], add_generation_prompt=True)
-        assert rendered(made, QUESTION, {"role": "assistant", "content": prefill}) == begun + prefill
+        assert (
+            rendered(made, QUESTION, {"role": "assistant", "content": prefill}) == begun + prefill
+        )
 
     def test_a_thinking_block_that_every_generation_opens_is_not_opened_twice(self):
         for prefill in ("<think>\nWell", "<think>Well"):
@@ -159,7 +202,11 @@ class TestPrefill:
             assert rendered(made, QUESTION, {**given, "content": "It is"}) == whole
             for content in ({}, {"content": None}, {"content": ""}):
                 assert rendered(made, QUESTION, {**given, **content}) == whole.removesuffix("It is")
-        assert "because I say so" in whole and "thinking" not in caplog.text and "a generation" not in caplog.text
+        assert (
+            "because I say so" in whole
+            and "thinking" not in caplog.text
+            and "a generation" not in caplog.text
+        )
 
     def test_thinking_that_a_template_leaves_out_is_said(self, caplog):
         for field in ("thinking", "reasoning_content", "reasoning"):
@@ -177,7 +224,9 @@ class TestPrefill:
             ("<think>", "<|channel|>analysis<|message|>"),
             (
                 "<think>\nWell\n</think>\n\nIt is",
-                "<|channel|>analysis<|message|>Well<|end|><|start|>assistant<|channel|>final<|message|>It is",
+                (
+                    "<|channel|>analysis<|message|>Well<|end|><|start|>assistant<|channel|>final<|message|>It is"
+                ),
             ),
             (" ", "<|channel|>final<|message|> "),
             ("", ""),
@@ -186,7 +235,9 @@ class TestPrefill:
     def test_in_a_model_of_channels_it_stands_in_its_channel(self, prefill, written):
         made = known("gptoss")
         begun = stock(made, [QUESTION], add_generation_prompt=True)
-        assert rendered(made, QUESTION, {"role": "assistant", "content": prefill}) == begun + written
+        assert (
+            rendered(made, QUESTION, {"role": "assistant", "content": prefill}) == begun + written
+        )
 
     @pytest.mark.parametrize("prefill", ["<think>\nWell", " "])
     def test_without_a_place_for_thinking_that_is_said(self, prefill, caplog):
@@ -194,14 +245,20 @@ class TestPrefill:
         with caplog.at_level(logging.WARNING, "llmpolicy"):
             written = rendered(made, QUESTION, {"role": "assistant", "content": prefill})
         assert written.endswith("<|start|>assistant<|channel|>final<|message|>" + prefill)
-        assert [record.message.count("<|channel|>final<|message|>") for record in caplog.records] == [1]
+        assert [
+            record.message.count("<|channel|>final<|message|>") for record in caplog.records
+        ] == [1]
 
     def test_what_stands_before_it_alone_is_said(self, caplog):
         with caplog.at_level(logging.WARNING, "llmpolicy"):
-            written = rendered(codec("harmony"), QUESTION, {"role": "assistant", "content": "It is"})
+            written = rendered(
+                codec("harmony"), QUESTION, {"role": "assistant", "content": "It is"}
+            )
             rendered(codec("chatml"), QUESTION, {"role": "assistant", "content": "It is"})
         assert written.endswith("<|start|>assistant<|channel|>final<|message|>It is")
-        assert [record.message.count("<|channel|>final<|message|>") for record in caplog.records] == [1]
+        assert [
+            record.message.count("<|channel|>final<|message|>") for record in caplog.records
+        ] == [1]
 
 
 class TestEnds:
@@ -212,12 +269,15 @@ class TestEnds:
     def test_a_template_that_ends_earlier_turns_alone_must_be_listened_to(self):
         with pytest.raises(PolicyError, match=r"ends an assistant's turn with '<\|im_end\|>'"):
             codec("earlier", eos="</s>", special=["<|im_end|>"]).encode([[QUESTION]])
-        codec("earlier", eos="</s>", special=["<|im_end|>"], stop=("<|im_end|>",)).encode([[QUESTION]])
+        codec("earlier", eos="</s>", special=["<|im_end|>"], stop=("<|im_end|>",)).encode(
+            [[QUESTION]]
+        )
 
     def test_a_mark_that_begins_the_next_turn_ends_none(self):
         made = chat("chatml", eos="</s>", special=["<|user|>"])
         made.chat_template = (
-            "{% for m in messages %}{{ '<|user|>' if m.role == 'user' else '>' }}{{ m.content }}{% endfor %}"
+            "{% for m in messages %}{{ '<|user|>' if m.role == 'user' else '>' }}{{ m.content }}{%"
+            " endfor %}"
         )
         Codec(made, None, vocabulary=len(made)).encode([[QUESTION]])
 
@@ -230,7 +290,10 @@ class TestEnds:
         made = codec("chatml", bos="<|im_end|>", added="<|im_end|> $A")
         assert made.raw(made.encode(["ab"])[0]) == "<|im_end|>ab"
         assert made.raw(made.encode(["<|im_end|>ab"])[0]) == "<|im_end|>ab"
-        assert made.decode(made.tokenizer("ab<|im_end|>", add_special_tokens=False)["input_ids"]) == "ab"
+        assert (
+            made.decode(made.tokenizer("ab<|im_end|>", add_special_tokens=False)["input_ids"])
+            == "ab"
+        )
 
     def test_a_rendered_text_keeps_one_beginning(self):
         assert codec("chatml").raw(codec("chatml").encode(["<s>ab"])[0]) == "<s>ab"
@@ -259,9 +322,14 @@ class TestReading:
 
     @pytest.mark.parametrize("special", [("[THINK]", "[/THINK]"), ("<think>", "</think>"), ()])
     def test_tags_of_thinking_that_are_none_of_the_model_s_are_said(self, special, caplog):
-        talk = [{"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "<think>\nWell"}]
+        talk = [
+            {"role": "user", "content": "2+2?"},
+            {"role": "assistant", "content": "<think>\nWell"},
+        ]
         codec("chatml", special=special).encode([talk])
-        foreign = "<think> is no token of this model, whose thinking stands between [THINK] and [/THINK]"
+        foreign = (
+            "<think> is no token of this model, whose thinking stands between [THINK] and [/THINK]"
+        )
         assert (foreign in caplog.text) == ("[THINK]" in special)
 
     @pytest.mark.parametrize(
@@ -293,18 +361,32 @@ class TestReading:
         ("before", "after"),
         [
             (
-                "{% if messages[0].role != 'system' %}<|im_start|>system\nBegin with <answer>.<|im_end|>\n{% endif %}",
+                (
+                    "{% if messages[0].role != 'system' %}<|im_start|>system\nBegin with"
+                    " <answer>.<|im_end|>\n{% endif %}"
+                ),
                 "",
             ),
-            ("{% if messages[0].role != 'system' %}<|im_start|>system\n" + SPOKEN + "<|im_end|>\n{% endif %}", ""),
+            (
+                "{% if messages[0].role != 'system' %}<|im_start|>system\n"
+                + SPOKEN
+                + "<|im_end|>\n{% endif %}",
+                "",
+            ),
             ("<|im_start|>system\n" + SPOKEN + "<|im_end|>\n", ""),
-            ("{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}" + SPOKEN, ""),
+            (
+                "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}"
+                + SPOKEN,
+                "",
+            ),
             ("", SPOKEN),
         ],
     )
     def test_tags_that_a_template_speaks_of_are_text(self, before, after, caplog):
         tokenizer = chat("chatml", special=["<answer>", "</answer>", *self.THINK])
-        tokenizer.chat_template = before + TEMPLATES["chatml"].replace("{{ m.content }}", "{{ m.content }}" + after)
+        tokenizer.chat_template = before + TEMPLATES["chatml"].replace(
+            "{{ m.content }}", "{{ m.content }}" + after
+        )
         made = Codec(tokenizer, None, vocabulary=len(tokenizer))
         with caplog.at_level(logging.WARNING, "llmpolicy"):
             said = read(made, "<think>a</think><answer>4</answer><|im_end|>")
@@ -328,7 +410,10 @@ class TestReading:
             assert read(made, "4<|im_start|><pad>4<|im_end|>") == "4\n4"
             assert read(made, "4<unk>4\n<pad>4<|im_end|>") == "44\n4"
             assert read(made, "<|im_start|><pad>5<|im_end|>") == "5"
-        assert [re.findall(r"<\S+>", r.message) for r in caplog.records] == [["<pad>", "<|im_start|>"], ["<unk>"]]
+        assert [re.findall(r"<\S+>", r.message) for r in caplog.records] == [
+            ["<pad>", "<|im_start|>"],
+            ["<unk>"],
+        ]
         assert all("`raw`" in record.message for record in caplog.records)
 
     def test_a_prompt_that_opens_thinking_ends_in_its_tag(self):
@@ -347,7 +432,10 @@ class TestReading:
         made = Codec(tokenizer, None, vocabulary=len(tokenizer))
         assert read(made, "<answer>4<|role|><|im_start|></s>") == "<answer>4"
 
-    CHANNELS = "<|channel|>analysis<|message|>2+2, or \\boxed{5}?<|end|><|start|>assistant<|channel|>final<|message|>"
+    CHANNELS = (
+        "<|channel|>analysis<|message|>2+2, or"
+        " \\boxed{5}?<|end|><|start|>assistant<|channel|>final<|message|>"
+    )
 
     def test_channels_are_thinking_and_answer(self, caplog):
         made = codec("harmony")
@@ -366,14 +454,22 @@ class TestReading:
             ("<|channel|>analysis<|message|>so<|end|>", "<think>so</think>"),
             ("<|channel|>final<|message|>4<|return|>", "4"),
             ("4<|return|>", "4"),
-            ("<|channel|>final<|message|>4<|end|><|start|>assistant<|channel|>final<|message|>2<|return|>", "4\n2"),
             (
-                "<|channel|>analysis<|message|>a<|end|><|start|>assistant<|channel|>analysis<|message|>b<|end|>"
-                "<|start|>assistant<|channel|>final<|message|>4<|return|>",
+                "<|channel|>final<|message|>4<|end|><|start|>assistant<|channel|>final<|message|>2<|return|>",
+                "4\n2",
+            ),
+            (
+                (
+                    "<|channel|>analysis<|message|>a<|end|><|start|>assistant<|channel|>analysis<|message|>b<|end|>"
+                    "<|start|>assistant<|channel|>final<|message|>4<|return|>"
+                ),
                 "<think>a\nb</think>4",
             ),
             (
-                "<|channel|>commentary<|message|>I look.<|end|><|start|>assistant<|channel|>final<|message|>4",
+                (
+                    "<|channel|>commentary<|message|>I"
+                    " look.<|end|><|start|>assistant<|channel|>final<|message|>4"
+                ),
                 "I look.\n4",
             ),
             (
@@ -388,9 +484,16 @@ class TestReading:
     def test_a_channel_that_the_prompt_opens_goes_on(self):
         made = codec("harmony")
         prompt = "<|start|>assistant<|channel|>analysis<|message|>"
-        assert made.quote(made.tokenizer(prompt, add_special_tokens=False)["input_ids"]).endswith("assistant<think>")
-        assert read(made, "so<|end|><|start|>assistant<|channel|>final<|message|>4", prompt) == "so</think>4"
-        assert read(made, " 4<|return|>", "<|start|>assistant<|channel|>final<|message|>It is") == " 4"
+        assert made.quote(made.tokenizer(prompt, add_special_tokens=False)["input_ids"]).endswith(
+            "assistant<think>"
+        )
+        assert (
+            read(made, "so<|end|><|start|>assistant<|channel|>final<|message|>4", prompt)
+            == "so</think>4"
+        )
+        assert (
+            read(made, " 4<|return|>", "<|start|>assistant<|channel|>final<|message|>It is") == " 4"
+        )
 
     def test_a_tokenizer_may_say_how_its_replies_are_read(self):
         marks = ("<|idea|>", "<|said|>")
@@ -404,20 +507,29 @@ class TestReading:
         made = codec("chatml", special=marks, response_template=template)
         assert read(made, "<|idea|>a<|said|>4<|im_end|>") == "<think>a</think>4"
         with pytest.raises(PolicyError, match="response template cannot be read"):
-            codec("chatml", response_template={"start_anchor": "x", "fields": {"content": {"opens": "y"}}})
+            codec(
+                "chatml",
+                response_template={"start_anchor": "x", "fields": {"content": {"opens": "y"}}},
+            )
 
     def test_a_reward_gets_all_that_was_written_by_the_name_raw(self):
         sample = Sample("4", {}, raw="<think>a</think>4<|im_end|>")
         single = lambda completion, raw: float(raw == sample.raw)  # noqa: E731
         lists = lambda completions, raw: [float(text == sample.raw) for text in raw]  # noqa: E731
-        for spec in (RewardSpec(single), RewardSpec(lists, style="group"), RewardSpec(lists, style="trl")):
+        for spec in (
+            RewardSpec(single),
+            RewardSpec(lists, style="group"),
+            RewardSpec(lists, style="trl"),
+        ):
             assert Rewards([spec], isolate=False).score([sample], 1)[0].value == 1.0
         by_hand = Rewards([RewardSpec(lambda completion, raw: float(raw == "4"))], isolate=False)
         assert by_hand.score([Sample("4")])[0].value == 1.0
 
 
 class TestBlanks:
-    """A completion goes on from its prompt: what decoders do to the beginning of a text they do not do to it."""
+    """A completion goes on from its prompt: what decoders do to the beginning of a text they do not
+    do to it.
+    """
 
     CODE = "def f(x):\n    y = x\n    return y\n"
 
@@ -444,7 +556,8 @@ class TestBlanks:
         compile(made.quote(before) + made.decode(rest, before), "x", "exec")
 
     @pytest.mark.parametrize(
-        ("kind", "said"), [("llama2", "Two"), ("always", "Two"), ("first", " Two"), ("gemma", " Two")]
+        ("kind", "said"),
+        [("llama2", "Two"), ("always", "Two"), ("first", " Two"), ("gemma", " Two")],
     )
     def test_behind_a_mark_stands_what_the_tokenizer_writes_there(self, kind, said):
         tokenizer = pieces(kind, special=["<|user|>", "<|said|>"])
@@ -464,8 +577,14 @@ class TestBlanks:
 
     def test_every_loop_reads_the_same(self, tmp_path):
         words = pieces("llama2")
-        tokens = {"eos_token_id": words.eos_token_id, "bos_token_id": words.bos_token_id, "pad_token_id": 0}
-        made = CausalLMPolicy(model("llama", vocab_size=len(words), **tokens), words, max_new_tokens=3)
+        tokens = {
+            "eos_token_id": words.eos_token_id,
+            "bos_token_id": words.bos_token_id,
+            "pad_token_id": 0,
+        }
+        made = CausalLMPolicy(
+            model("llama", vocab_size=len(words), **tokens), words, max_new_tokens=3
+        )
         ids = words.convert_tokens_to_ids(["▁", "4"])
         before = made.encode(["1+1="])[0]
         told = reader(made)("1+1=", ids)
@@ -495,9 +614,13 @@ KNOWN = {
 
 
 def known(name: str) -> Codec:
-    source = (Path(trl.__file__).parent / "chat_templates" / f"{name}.jinja").read_text(encoding="utf-8")
+    source = (Path(trl.__file__).parent / "chat_templates" / f"{name}.jinja").read_text(
+        encoding="utf-8"
+    )
     marks = set(re.findall(r"<\|\w+\|?>|<\w+\|>|<｜[^｜]+｜>", source)) - {KNOWN[name]}
-    tokenizer = chat("chatml", special=sorted(marks), eos=KNOWN[name], words=["<think>", "</think>"])
+    tokenizer = chat(
+        "chatml", special=sorted(marks), eos=KNOWN[name], words=["<think>", "</think>"]
+    )
     tokenizer.chat_template = source
     return Codec(tokenizer, None, vocabulary=len(tokenizer))
 
@@ -507,15 +630,27 @@ class TestKnownTemplates:
     def test_a_prompt_is_what_transformers_renders_and_ends_in_its_prefill(self, name):
         made = known(name)
         assert rendered(made, QUESTION) == stock(made, [QUESTION], add_generation_prompt=True)
-        assert rendered(made, QUESTION, {"role": "assistant", "content": "It is "}).endswith("It is ")
+        assert rendered(made, QUESTION, {"role": "assistant", "content": "It is "}).endswith(
+            "It is "
+        )
         assert "What is 2+2?" in made.quote(made.encode([[QUESTION]])[0])
         assert not set(re.findall(r"<\|\w+\|?>", made.quote(made.encode([[QUESTION]])[0])))
 
-    @pytest.mark.parametrize("name", ["qwen2_5", "qwen3", "llama3_1", "gemma4_v5", "gptoss", "deepseekv3", "glm4moe"])
+    @pytest.mark.parametrize(
+        "name", ["qwen2_5", "qwen3", "llama3_1", "gemma4_v5", "gptoss", "deepseekv3", "glm4moe"]
+    )
     @pytest.mark.parametrize("arguments", [{"a": 2}, '{"a": 2}'])
     def test_tool_calls_are_written_whatever_form_they_come_in(self, name, arguments, caplog):
-        call = {"type": "function", "id": "1", "function": {"name": "adder", "arguments": arguments}}
-        talk = QUESTION, {"role": "assistant", "content": None, "tool_calls": [call]}, {"role": "tool", "content": "4"}
+        call = {
+            "type": "function",
+            "id": "1",
+            "function": {"name": "adder", "arguments": arguments},
+        }
+        talk = (
+            QUESTION,
+            {"role": "assistant", "content": None, "tool_calls": [call]},
+            {"role": "tool", "content": "4"},
+        )
         with caplog.at_level(logging.WARNING, "llmpolicy"):
             text = rendered(known(name), *talk)
         assert "adder" in text and "leaves out" not in caplog.text
@@ -526,7 +661,9 @@ class TestKnownTemplates:
         call = {"type": "function", "id": "1", "function": {"name": "adder", "arguments": {"a": 2}}}
         reply = {"role": "tool", "content": "4"}
         made = known(name)
-        listed = rendered(made, QUESTION, {"role": "assistant", "content": "", "tool_calls": [call]}, reply)
+        listed = rendered(
+            made, QUESTION, {"role": "assistant", "content": "", "tool_calls": [call]}, reply
+        )
         inner = call["function"]
         forms: list[dict[str, Any]] = [
             {"tool_calls": json.dumps([call])},
@@ -538,7 +675,10 @@ class TestKnownTemplates:
             {"function_call": json.dumps(inner)},
         ]
         for form in forms:
-            assert rendered(made, QUESTION, {"role": "assistant", "content": None, **form}, reply) == listed
+            assert (
+                rendered(made, QUESTION, {"role": "assistant", "content": None, **form}, reply)
+                == listed
+            )
         for none in ("", "[]", "null", []):
             plain = {"role": "assistant", "content": "4"}
             assert rendered(made, QUESTION, {**plain, "tool_calls": none}, QUESTION) == rendered(
@@ -548,20 +688,34 @@ class TestKnownTemplates:
     def test_tool_calls_of_json_text_that_are_left_out_are_said(self, caplog):
         call = json.dumps([{"function": {"name": "adder", "arguments": {}}}])
         with caplog.at_level(logging.WARNING, "llmpolicy"):
-            rendered(codec(), QUESTION, {"role": "assistant", "tool_calls": call}, {"role": "tool", "content": "4"})
+            rendered(
+                codec(),
+                QUESTION,
+                {"role": "assistant", "tool_calls": call},
+                {"role": "tool", "content": "4"},
+            )
         assert "leaves out the tool calls of prompt 0" in caplog.text
 
     @pytest.mark.parametrize("calls", ["adder(2)", "[1]", 5, [None], '"adder"'])
     def test_tool_calls_that_are_none_are_refused_in_words(self, calls):
-        talk = QUESTION, {"role": "assistant", "content": "", "tool_calls": calls}, {"role": "tool", "content": "4"}
+        talk = (
+            QUESTION,
+            {"role": "assistant", "content": "", "tool_calls": calls},
+            {"role": "tool", "content": "4"},
+        )
         with pytest.raises(
-            PolicyError, match=r"prompt 0: message 1 \(assistant\) has the tool_calls .*expected a list"
+            PolicyError,
+            match=r"prompt 0: message 1 \(assistant\) has the tool_calls .*expected a list",
         ):
             rendered(codec(), *talk)
 
     def test_a_tool_reply_that_is_left_out_is_refused(self):
         call = {"function": {"name": "adder", "arguments": {}}}
-        talk = QUESTION, {"role": "assistant", "tool_calls": [call]}, {"role": "tool", "content": "seven"}
+        talk = (
+            QUESTION,
+            {"role": "assistant", "tool_calls": [call]},
+            {"role": "tool", "content": "seven"},
+        )
         with pytest.raises(PolicyError, match="leaves out message 2 .tool."):
             rendered(known("phi3"), *talk)
 
@@ -573,7 +727,9 @@ class TestPlaces:
     def policy(**how: Any) -> CausalLMPolicy:
         words = chat("harmony", **how)
         tokens = {"eos_token_id": words.eos_token_id, "bos_token_id": 3, "pad_token_id": 0}
-        return CausalLMPolicy(model("llama", vocab_size=len(words), **tokens), words, max_new_tokens=6)
+        return CausalLMPolicy(
+            model("llama", vocab_size=len(words), **tokens), words, max_new_tokens=6
+        )
 
     TEXT = TestReading.CHANNELS + "4<|return|>"
     READ = "<think>2+2, or \\boxed{5}?</think>4"
@@ -598,7 +754,9 @@ class TestPlaces:
         [sample] = first._samples([ids])
         assert (sample.completion, sample.raw, sample.truncated) == (self.READ, self.TEXT, False)
         assert sample.prompt.endswith("user1+1assistant")
-        assert [row["raw"] for row in rollout_rows(stepped.generation, [0.0] * 8)] == [raw for _, raw, _, _ in seen[8:]]
+        assert [row["raw"] for row in rollout_rows(stepped.generation, [0.0] * 8)] == [
+            raw for _, raw, _, _ in seen[8:]
+        ]
 
     def test_complete_and_evaluation(self):
         made = self.policy()
@@ -623,14 +781,20 @@ class TestPlaces:
                 seen.extend(samples)
                 return [Score(1.0) for _ in samples]
 
-        environment = PromptEnvironment(rows_, Judge(), made.decode, read=reader(made), prompts=1, group_size=1)
+        environment = PromptEnvironment(
+            rows_, Judge(), made.decode, read=reader(made), prompts=1, group_size=1
+        )
         environment.reset(0)
         environment.step([0], Action([ids], None, None, [True]))
-        assert [(s.completion, s.raw, s.prompt[-10:]) for s in seen] == [(self.READ, self.TEXT, "?assistant")]
+        assert [(s.completion, s.raw, s.prompt[-10:]) for s in seen] == [
+            (self.READ, self.TEXT, "?assistant")
+        ]
 
 
 def test_the_readers_forms_are_json() -> None:
     made = codec("harmony")
-    text = '<|channel|>commentary to=functions.f <|constrain|>json<|message|>{"a": "ä'  # cut off: no JSON
+    text = (  # cut off: no JSON
+        '<|channel|>commentary to=functions.f <|constrain|>json<|message|>{"a": "ä'
+    )
     assert "functions.f" in made.decode(made.tokenizer(text, add_special_tokens=False)["input_ids"])
     assert json.loads(json.dumps(Conversation([QUESTION]))) == [QUESTION]

@@ -1,4 +1,6 @@
-"""Short answers with several golds: the same once normalised; F1 against the definition of SQuAD; what keeps its meaning."""
+"""Short answers with several golds: the same once normalised; F1 against the definition of SQuAD;
+what keeps its meaning.
+"""
 
 import collections
 import re
@@ -32,13 +34,20 @@ def test_an_answer_is_the_gold_up_to_its_dress():
 
 
 def test_one_of_several_golds_is_enough():
-    for golds in (["Bohr", "Niels Bohr"], ("Niels Bohr", "Bohr"), '["Bohr", "Niels Bohr"]', ["Bohr", 5]):
+    for golds in (
+        ["Bohr", "Niels Bohr"],
+        ("Niels Bohr", "Bohr"),
+        '["Bohr", "Niels Bohr"]',
+        ["Bohr", 5],
+    ):
         assert text_answer.match("Bohr.", golds).value == 1.0
         assert text_answer.match("Einstein", golds).value == 0.0
     assert text_answer.match("[5", "[5").value == 1.0  # a text that begins like a list and is none
 
 
-@pytest.mark.parametrize("answer", [None, "", [], ["Bohr", ""], ["Bohr", None], True, {"a": 1}, "..."])
+@pytest.mark.parametrize(
+    "answer", [None, "", [], ["Bohr", ""], ["Bohr", None], True, {"a": 1}, "..."]
+)
 def test_a_column_without_an_answer_cannot_be_judged(answer):
     told = text_answer.match("Bohr", answer)
     assert told.value is None and told.why
@@ -59,7 +68,9 @@ def squad(completion, gold):
 
 
 WORDS = st.lists(
-    st.sampled_from(["the", "red", "fox", "jumps", "over", "a", "lazy", "dog"]), min_size=1, max_size=9
+    st.sampled_from(["the", "red", "fox", "jumps", "over", "a", "lazy", "dog"]),
+    min_size=1,
+    max_size=9,
 ).map(" ".join)
 
 

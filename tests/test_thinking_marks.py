@@ -1,4 +1,6 @@
-"""A thought is no answer, whatever family's marks it stands between; and what only looks like its end ends nothing."""
+"""A thought is no answer, whatever family's marks it stands between; and what only looks like its
+end ends nothing.
+"""
 
 import importlib
 import inspect
@@ -61,13 +63,19 @@ def test_a_thought_hides_what_is_in_it_and_nothing_else(opens, ends):
     assert json_answer.schema(f'{opens}{{"a": 1}}{ends}', schema, value).value == 0.0
 
 
-@pytest.mark.parametrize(("opens", "ends"), [pair for pair in FAMILIES.values() if pair[0] not in BY_WORDS])
+@pytest.mark.parametrize(
+    ("opens", "ends"), [pair for pair in FAMILIES.values() if pair[0] not in BY_WORDS]
+)
 def test_a_prompt_may_have_opened_the_thought(opens, ends):
     for begun in (opens, opens + "\n", f"{opens}\nWell, "):
         assert paid("it is \\boxed{18}.", prompt=f"9*2?\nassistant\n{begun}") == 0.0
         assert paid(f"it is 12?{ends}\\boxed{{18}}", prompt=f"9*2?\nassistant\n{begun}") == 1.0
-    assert paid("\\boxed{18}", prompt=f"9*2?\nassistant\n{opens}\n\n{ends}\n\n") == 1.0, "it has closed it as well"
-    assert paid("\\boxed{18}", prompt=f"Begin with {opens} and think. What is 9*2?") == 1.0, "it only speaks of it"
+    assert paid("\\boxed{18}", prompt=f"9*2?\nassistant\n{opens}\n\n{ends}\n\n") == 1.0, (
+        "it has closed it as well"
+    )
+    assert paid("\\boxed{18}", prompt=f"Begin with {opens} and think. What is 9*2?") == 1.0, (
+        "it only speaks of it"
+    )
 
 
 def test_channels_whose_tokens_are_gone_begin_a_reply_by_their_name():
@@ -119,8 +127,14 @@ def test_where_a_thought_ends_must_be_certain():
 
 def test_a_program_may_write_tags_of_other_things():
     program = 'def f(x):\n    return f"<reason>{x}</reason>" + "<analysis>"\n'
-    for said in (f"```python\n{program}```", f"<think>I write </reason>.</think>So:\n```python\n{program}```"):
-        assert code_tests.passes(said, ['assert f("a") == "<reason>a</reason><analysis>"']).value == 1.0
+    for said in (
+        f"```python\n{program}```",
+        f"<think>I write </reason>.</think>So:\n```python\n{program}```",
+    ):
+        assert (
+            code_tests.passes(said, ['assert f("a") == "<reason>a</reason><analysis>"']).value
+            == 1.0
+        )
     assert paid("```ts\nconst a: Promise<Analysis> = f();\n```\n\\boxed{18}") == 1.0
     assert paid("Tags such as `<analysis>` are read. \\boxed{18}") == 1.0
     assert paid("```\n<analysis>\n```\n\\boxed{18}</analysis>I cannot.") == 0.0
@@ -129,7 +143,9 @@ def test_a_program_may_write_tags_of_other_things():
 
 def test_only_marks_as_they_are_written_make_a_format():
     right = ["<think>a</think>b", "<think>a [THINK] b</think>c"]
-    wrong = [f"{opens}a{ends}b" for opens, ends in MARKS if (opens, ends) != ("<think>", "</think>")]
+    wrong = [
+        f"{opens}a{ends}b" for opens, ends in MARKS if (opens, ends) != ("<think>", "</think>")
+    ]
     wrong += [
         "<think>a＜/think＞b",
         "<think>a</think>b＜/think＞c",
@@ -143,13 +159,22 @@ def test_only_marks_as_they_are_written_make_a_format():
     ]
     assert [text for text in right if formats.think(text).value != 1.0] == []
     assert [text for text in wrong if formats.think(text).value != 0.0] == []
-    tagged = ["＜think＞a＜/think＞＜answer＞b＜/answer＞", "<think>a</think>＜answer＞b＜/answer＞"]
+    tagged = [
+        "＜think＞a＜/think＞＜answer＞b＜/answer＞",
+        "<think>a</think>＜answer＞b＜/answer＞",
+    ]
     tagged += [
         "<think>a</think><answer>[THINK]b[/THINK]</answer>",
         "<think>a＜/think＞</think><answer>b＜/answer＞</answer>",
     ]
     assert [text for text in tagged if formats.tags(text).value != 0.0] == []
-    for box in ("＼boxed｛4｝", "\\boxed｛4｝", "\\ｂoxed{4}", "[THINK]\\boxed{4}[/THINK]4", "\\bo\u200bxed{4}"):
+    for box in (
+        "＼boxed｛4｝",
+        "\\boxed｛4｝",
+        "\\ｂoxed{4}",
+        "[THINK]\\boxed{4}[/THINK]4",
+        "\\bo\u200bxed{4}",
+    ):
         assert formats.boxed(box).value == 0.0
     assert formats.boxed("[THINK]\\boxed{5}[/THINK]\\boxed{４}").value == 1.0
 
@@ -164,23 +189,36 @@ def test_marks_of_ones_own():
         )
         assert paid(f"{opens}\\boxed{{18}}{ends}I cannot.", thinking_marks=MULL) == 0.0
         assert paid(f"{opens}\\boxed{{12}}{ends}\\boxed{{18}}", thinking_marks=MULL) == 1.0
-        assert paid("is it \\boxed{18}", prompt=f"9*2?\n{opens}", thinking_marks=[opens, ends]) == 0.0
-    assert paid("<mull>\\boxed{12}</mull><think>\\boxed{18}", thinking_marks=MULL) == 0.0, "the known ones still count"
+        assert (
+            paid("is it \\boxed{18}", prompt=f"9*2?\n{opens}", thinking_marks=[opens, ends]) == 0.0
+        )
+    assert paid("<mull>\\boxed{12}</mull><think>\\boxed{18}", thinking_marks=MULL) == 0.0, (
+        "the known ones still count"
+    )
     assert formats.think("[THINK]a[/THINK]b", thinking_marks=[["[THINK]", "[/THINK]"]]).value == 1.0
     assert formats.think("<think>a</think>b", thinking_marks=["[THINK]", "[/THINK]"]).value == 0.0
     for bad in ("<mull>", ["<mull>"], [["<mull>"]], [["x", "x"]], [["", "x"]], [["a", "b", "c"]]):
-        with pytest.raises(RewardError, match="expected pairs of what opens and what closes a thought"):
+        with pytest.raises(
+            RewardError, match="expected pairs of what opens and what closes a thought"
+        ):
             formats.boxed("\\boxed{4}", thinking_marks=bad)
 
 
 def test_every_reward_that_reads_behind_the_thinking_takes_marks_of_ones_own():
     taking = set()
     for path in sorted(Path(exact.__file__).parent.glob("[a-z]*.py")):
-        if path.stem in ("reward_model", "rule_then_judge"):  # the one reads all, the other hands its arguments on
+        if path.stem in (
+            "reward_model",
+            "rule_then_judge",
+        ):  # the one reads all, the other hands its arguments on
             continue
         module = importlib.import_module(f"reward_fns.{path.stem}")
         for name, function in vars(module).items():
-            if inspect.isfunction(function) and function.__module__ == module.__name__ and not name.startswith("_"):
+            if (
+                inspect.isfunction(function)
+                and function.__module__ == module.__name__
+                and not name.startswith("_")
+            ):
                 names = inspect.signature(function).parameters
                 if {"completion", "prompt"} <= set(names) and path.stem != "length":
                     assert "thinking_marks" in names, f"{path.stem}:{name}"

@@ -1,4 +1,6 @@
-"""Calls of tools are read in the dialects that models write, compared by their types, and not where they are only spoken of."""
+"""Calls of tools are read in the dialects that models write, compared by their types, and not where
+they are only spoken of.
+"""
 
 import json
 import time
@@ -20,10 +22,16 @@ def dialects(name, arguments):
     text, call = json.dumps(arguments), json.dumps({"name": name, "arguments": arguments})
     llama = json.dumps({"name": name, "parameters": arguments})
     command = json.dumps({"tool_call_id": "0", "tool_name": name, "parameters": arguments})
-    lines = "\n".join(f"<parameter={key}>\n{_shown(value)}\n</parameter>" for key, value in arguments.items())
+    lines = "\n".join(
+        f"<parameter={key}>\n{_shown(value)}\n</parameter>" for key, value in arguments.items()
+    )
     brief = "".join(f"<parameter={key}>{value}</parameter>" for key, value in arguments.items())
-    invoked = "".join(f'<parameter name="{key}">{_shown(value)}</parameter>\n' for key, value in arguments.items())
-    keyed = "\n".join(f"<arg_key>{k}</arg_key>\n<arg_value>{_shown(v)}</arg_value>" for k, v in arguments.items())
+    invoked = "".join(
+        f'<parameter name="{key}">{_shown(value)}</parameter>\n' for key, value in arguments.items()
+    )
+    keyed = "\n".join(
+        f"<arg_key>{k}</arg_key>\n<arg_value>{_shown(v)}</arg_value>" for k, v in arguments.items()
+    )
     named = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
     to, begins, sep = "to=functions." + name, "<｜tool▁call▁begin｜>", "<｜tool▁sep｜>"
     return {
@@ -33,7 +41,9 @@ def dialects(name, arguments):
         "Qwen-Coder in one line": f"<tool_call><function={name}>{brief}</function></tool_call>",
         "Qwen-Coder without its frame": f"<function={name}>\n{lines}\n</function>",
         "Seed": f"<seed:tool_call>\n<function={name}>\n{lines}\n</function>\n</seed:tool_call>",
-        "MiniMax": f'<minimax:tool_call>\n<invoke name="{name}">\n{invoked}</invoke>\n</minimax:tool_call>',
+        "MiniMax": (
+            f'<minimax:tool_call>\n<invoke name="{name}">\n{invoked}</invoke>\n</minimax:tool_call>'
+        ),
         "GLM": f"<tool_call>{name}\n{keyed}\n</tool_call>",
         "Llama's own functions": f"<function={name}>{text}</function>",
         "Llama": f"<|python_tag|>{llama}<|eom_id|>",
@@ -48,27 +58,52 @@ def dialects(name, arguments):
         "Mistral with its end": f"[TOOL_CALLS] [{call}]</s>",
         "Mistral, newer": f"[TOOL_CALLS]{name}[ARGS]{text}",
         "Mistral with an id": f"[TOOL_CALLS]{name}[CALL_ID]abc1[ARGS]{text}",
-        "DeepSeek": f"<｜tool▁calls▁begin｜>{begins}function{sep}{name}\n```json\n{text}\n```"
-        "<｜tool▁call▁end｜><｜tool▁calls▁end｜>",
-        "DeepSeek, newer": f"<｜tool▁calls▁begin｜>{begins}{name}{sep}{text}<｜tool▁call▁end｜><｜tool▁calls▁end｜>",
-        "Kimi": f"<|tool_calls_section_begin|><|tool_call_begin|>functions.{name}:0<|tool_call_argument_begin|>{text}"
-        "<|tool_call_end|><|tool_calls_section_end|>",
-        "gpt-oss": f"<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>commentary {to} <|constrain|>json"
-        f"<|message|>{text}<|call|>",
-        "gpt-oss, its name first": f"<|start|>assistant {to}<|channel|>commentary<|constrain|>json<|message|>{text}<|call|>",
-        "Command": f"<|START_THINKING|>Hm.<|END_THINKING|><|START_ACTION|>[{command}]<|END_ACTION|>",
+        "DeepSeek": (
+            f"<｜tool▁calls▁begin｜>{begins}function{sep}{name}\n```json\n{text}\n```"
+            "<｜tool▁call▁end｜><｜tool▁calls▁end｜>"
+        ),
+        "DeepSeek, newer": (
+            f"<｜tool▁calls▁begin｜>{begins}{name}{sep}{text}<｜tool▁call▁end｜><｜tool▁calls▁end｜>"
+        ),
+        "Kimi": (
+            f"<|tool_calls_section_begin|><|tool_call_begin|>functions.{name}:0<|tool_call_argument_begin|>{text}"
+            "<|tool_call_end|><|tool_calls_section_end|>"
+        ),
+        "gpt-oss": (
+            f"<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>commentary {to}"
+            f" <|constrain|>json<|message|>{text}<|call|>"
+        ),
+        "gpt-oss, its name first": (
+            "<|start|>assistant"
+            f" {to}<|channel|>commentary<|constrain|>json<|message|>{text}<|call|>"
+        ),
+        "Command": (
+            f"<|START_THINKING|>Hm.<|END_THINKING|><|START_ACTION|>[{command}]<|END_ACTION|>"
+        ),
         "Command R": f"Action: ```json\n[{command}]\n```",
         "Granite": f"<|tool_call|>[{call}]",
         "Hunyuan": f"<tool_calls>[{call}]</tool_calls>",
         "Nemotron": f"<TOOLCALL>[{call}]</TOOLCALL>",
         "InternLM": f"<|action_start|><|plugin|>{call}<|action_end|>",
-        "OpenAI": json.dumps({"tool_calls": [{"id": "1", "type": "function", "function": json.loads(call)}]}),
+        "OpenAI": json.dumps(
+            {"tool_calls": [{"id": "1", "type": "function", "function": json.loads(call)}]}
+        ),
     }
 
 
 RIGHT, NONE = dialects("weather", ARGUMENTS), dialects("time", {})
 UNTYPED = ("Qwen-Coder", "Seed", "MiniMax", "GLM")
-FRAMED = ("Hermes", "Qwen-Coder", "MiniMax", "GLM", "Llama's own functions", "LFM", "Kimi", "DeepSeek", "Hunyuan")
+FRAMED = (
+    "Hermes",
+    "Qwen-Coder",
+    "MiniMax",
+    "GLM",
+    "Llama's own functions",
+    "LFM",
+    "Kimi",
+    "DeepSeek",
+    "Hunyuan",
+)
 
 
 def paid(completion, answer, **more):
@@ -81,7 +116,11 @@ def test_a_call_is_read_in_each_dialect_and_no_other_call_is_paid(name):
     changes = [{"city": "Rome"}, {"days": 3}, {"x": 1}, {"dry": False}]
     changes += [] if name.startswith(UNTYPED) else [{"note": 5}, {"days": "2"}, {"dry": "True"}]
     wrong = [dialects("weather", {**ARGUMENTS, **change})[name] for change in changes]
-    wrong += [dialects("weather", {"city": "Oslo"})[name], dialects("wether", ARGUMENTS)[name], NONE[name]]
+    wrong += [
+        dialects("weather", {"city": "Oslo"})[name],
+        dialects("wether", ARGUMENTS)[name],
+        NONE[name],
+    ]
     wrong += [f"<think>{RIGHT[name]}</think>Nothing to do."]
     assert [text for text in wrong if paid(text, GOLD) != 0.0] == []
     assert paid(RIGHT[name], []) == paid(NONE[name], []) == 0.0, "no call was to be made"
@@ -90,12 +129,20 @@ def test_a_call_is_read_in_each_dialect_and_no_other_call_is_paid(name):
 @pytest.mark.parametrize("name", FRAMED)
 def test_what_stands_around_a_call_says_whether_it_is_made(name):
     call, other = RIGHT[name], NONE[name]
-    assert paid(f"{call}\n{other}", [GOLD, CLOCK]) == paid(f"{other}{call}", [GOLD, CLOCK], ordered=False) == 1.0
     assert (
-        paid(f"I will look.\n{call}", GOLD) == paid(f"Let me check if it will rain: {call}\nOne moment.", GOLD) == 1.0
+        paid(f"{call}\n{other}", [GOLD, CLOCK])
+        == paid(f"{other}{call}", [GOLD, CLOCK], ordered=False)
+        == 1.0
     )
     assert (
-        paid(f"I could not find it in my notes, so I look.\n{call}", GOLD) == paid(f"{call} One moment.", GOLD) == 1.0
+        paid(f"I will look.\n{call}", GOLD)
+        == paid(f"Let me check if it will rain: {call}\nOne moment.", GOLD)
+        == 1.0
+    )
+    assert (
+        paid(f"I could not find it in my notes, so I look.\n{call}", GOLD)
+        == paid(f"{call} One moment.", GOLD)
+        == 1.0
     )
     assert paid(f"I cannot make a guess, so I ask: {call}", GOLD) == 1.0
     wrong = [
@@ -141,7 +188,11 @@ def test_bare_text_is_read_as_the_expected_argument_is(expected, written, right)
 
 def test_python_calls_have_named_literals_and_nothing_else():
     gold = {"name": "f", "arguments": {"x": 1}}
-    assert [text for text in ("[f(x=1)]", "f(x=1)", "[f(x=1.0)]", "[ f( x = 1 ) ]") if paid(text, gold) != 1.0] == []
+    assert [
+        text
+        for text in ("[f(x=1)]", "f(x=1)", "[f(x=1.0)]", "[ f( x = 1 ) ]")
+        if paid(text, gold) != 1.0
+    ] == []
     wrong = [
         "[f(1)]",
         "[f(x=1, **{})]",
@@ -172,7 +223,11 @@ def test_where_no_call_is_expected_a_reply_in_words_is_paid_and_no_attempt():
         "f(x) = 3",
         "不需要调用工具。",
     ]
-    right += ["The action: none is needed", "Name the arguments: pro and contra.", '```json\n{"a": 1}\n```']
+    right += [
+        "The action: none is needed",
+        "Name the arguments: pro and contra.",
+        '```json\n{"a": 1}\n```',
+    ]
     wrong = [
         "",
         ":",
@@ -188,12 +243,18 @@ def test_where_no_call_is_expected_a_reply_in_words_is_paid_and_no_attempt():
         "Use [weather(city='Oslo')].",
         "[TOOL_CALLS",
     ]
-    wrong += ['{"tool": 1, "name": "weather", "arguments": {}}', "to=functions.weather {}", "<tool_call></tool_call>"]
+    wrong += [
+        '{"tool": 1, "name": "weather", "arguments": {}}',
+        "to=functions.weather {}",
+        "<tool_call></tool_call>",
+    ]
     assert [text for text in right if paid(text, []) != 1.0] == []
     assert [text for text in wrong if paid(text, []) != 0.0] == []
     assert paid("weather(city) tells it", [], tools=[{"name": "weather"}]) == 0.0
     for unread in (None, "", " ", {}, "[{}]"):
-        assert paid("No tool is needed.", unread) is None, "an answer that is missing expects nothing"
+        assert paid("No tool is needed.", unread) is None, (
+            "an answer that is missing expects nothing"
+        )
 
 
 def test_no_text_takes_long():

@@ -1,4 +1,6 @@
-"""What of a handed-over model is trained is kept as it was given, and what no step could be made of is refused in words."""
+"""What of a handed-over model is trained is kept as it was given, and what no step could be made of
+is refused in words.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -17,8 +19,12 @@ WORDS = models.tokenizer(alphabet=training.ALPHABET)
 
 
 def adapted(**settings: Any) -> PeftModel:
-    config = LoraConfig(r=2, init_lora_weights=False, task_type="CAUSAL_LM", target_modules="all-linear", **settings)
-    made: Any = get_peft_model(models.model("llama", vocab_size=len(WORDS), initializer_range=0.1), config)
+    config = LoraConfig(
+        r=2, init_lora_weights=False, task_type="CAUSAL_LM", target_modules="all-linear", **settings
+    )
+    made: Any = get_peft_model(
+        models.model("llama", vocab_size=len(WORDS), initializer_range=0.1), config
+    )
     return made
 
 
@@ -36,7 +42,10 @@ def partly_frozen() -> PeftModel:
 
 def test_what_is_frozen_in_an_adapter_stays_frozen(tmp_path: Path) -> None:
     model = partly_frozen()
-    before, frozen = trained(model), {n: p.clone() for n, p in model.named_parameters() if ".layers.0." in n}
+    before, frozen = (
+        trained(model),
+        {n: p.clone() for n, p in model.named_parameters() if ".layers.0." in n},
+    )
     policy = CausalLMPolicy(model, WORDS)
     assert before
     assert trained(policy.model) == before
@@ -50,7 +59,9 @@ def test_what_is_frozen_in_an_adapter_stays_frozen(tmp_path: Path) -> None:
     trainer.train()
     assert trained(policy.model) == before
     now = dict(policy.model.named_parameters())
-    assert all(torch.equal(now[name], value) and now[name].grad is None for name, value in frozen.items())
+    assert all(
+        torch.equal(now[name], value) and now[name].grad is None for name, value in frozen.items()
+    )
     assert any(not torch.equal(now[name], value) for name, value in start.items())
 
 
@@ -77,17 +88,25 @@ def test_an_adapter_of_which_nothing_would_be_trained_is_refused(change: Any, wh
 
 
 def half(**settings: Any) -> CausalLMPolicy:
-    return CausalLMPolicy(models.model("llama", vocab_size=len(WORDS), initializer_range=0.1).half(), WORDS, **settings)
+    return CausalLMPolicy(
+        models.model("llama", vocab_size=len(WORDS), initializer_range=0.1).half(),
+        WORDS,
+        **settings,
+    )
 
 
 def test_full_weights_in_float16_are_refused_before_a_step(tmp_path: Path) -> None:
-    with pytest.raises(PolicyError, match=r"float16 cannot be trained by adamw.*expected model.dtype bfloat16"):
+    with pytest.raises(
+        PolicyError, match=r"float16 cannot be trained by adamw.*expected model.dtype bfloat16"
+    ):
         training.trainer(tmp_path, half(), options={"optimizers": (None, None)})
 
 
 def test_an_adapter_of_a_base_in_float16_is_trained_in_float32(tmp_path: Path) -> None:
     policy = half(lora={"r": 2, "target_modules": ["q_proj"]})
-    trainer = training.trainer(tmp_path, policy, options={"optimizers": (None, None)}, learning_rate=1e-3, max_steps=2)
+    trainer = training.trainer(
+        tmp_path, policy, options={"optimizers": (None, None)}, learning_rate=1e-3, max_steps=2
+    )
     trainer.train()
     assert all(torch.isfinite(p).all() for p in policy.parameters())
 

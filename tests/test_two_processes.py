@@ -1,4 +1,6 @@
-"""Two processes on one machine: the same rollouts give the same update as one process, though a group spans both."""
+"""Two processes on one machine: the same rollouts give the same update as one process, though a
+group spans both.
+"""
 
 import os
 import subprocess
@@ -16,17 +18,26 @@ from tests.two_processes import GROUP, ROLLOUTS, SAMPLING, completion
 ROOT = Path(__file__).parent.parent
 LOSSES = ("grpo", "dapo", "dr_grpo", "bnpo", "cispo", "sapo", "luspo", "vespo")
 LOCAL_NORMALISER = {"bnpo"}
-"""TRL divides bnpo by the tokens of each process's own micro-batch: processes with fewer tokens count more."""
+"""TRL divides bnpo by the tokens of each process's own micro-batch: processes with fewer tokens
+count more.
+"""
 
 
 def updates(folder: Path, processes: int) -> dict[str, dict[str, Any]]:
-    """One update a loss under torchrun (accelerate's own launcher starts a single process on a CPU)."""
+    """One update a loss under torchrun (accelerate's own launcher starts a single process on a
+    CPU).
+    """
     folder.mkdir()
     command = [
         sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes),
         str(ROOT / "tests/two_processes.py"), str(folder), *LOSSES,
     ]  # fmt: skip
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+    }
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
     found: dict[str, dict[str, Any]] = torch.load(folder / "updates.pt")
@@ -34,7 +45,9 @@ def updates(folder: Path, processes: int) -> dict[str, dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
+def both(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
     folder = tmp_path_factory.mktemp("processes")
     return updates(folder / "one", 1), updates(folder / "two", 2)
 
@@ -92,20 +105,32 @@ def test_two_processes_log_of_a_composed_reward_what_one_does(both: Any) -> None
         for run in both
     )
     timed = {key for key in one if "seconds" in key}
-    assert {key: one[key] for key in one.keys() - timed} == pytest.approx({key: two[key] for key in two.keys() - timed})
+    assert {key: one[key] for key in one.keys() - timed} == pytest.approx(
+        {key: two[key] for key in two.keys() - timed}
+    )
     assert one["parts/right/none"] > 0
-    assert one["terms/right/variance_share"] + one["terms/digest/variance_share"] == pytest.approx(1)
-    torch.testing.assert_close(both[0]["composed"]["advantages"], both[1]["composed"]["advantages"], atol=1e-5, rtol=0)
+    assert one["terms/right/variance_share"] + one["terms/digest/variance_share"] == pytest.approx(
+        1
+    )
+    torch.testing.assert_close(
+        both[0]["composed"]["advantages"], both[1]["composed"]["advantages"], atol=1e-5, rtol=0
+    )
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SAMPLING)
 def test_two_processes_refill_what_one_does(both: Any, name: str) -> None:
-    """All rows of the second process have a signal but for four, or are where the memory puts them."""
+    """All rows of the second process have a signal but for four, or are where the memory puts
+    them.
+    """
     one, two = both[0][name], both[1][name]
     torch.testing.assert_close(one["advantages"], two["advantages"], atol=1e-5, rtol=0)
     assert float((one["moved"] - two["moved"]).norm() / one["moved"].norm()) < 1e-5
-    logged = {key: value for key, value in one["logged"].items() if key.startswith("sampling/") or key == "num_tokens"}
+    logged = {
+        key: value
+        for key, value in one["logged"].items()
+        if key.startswith("sampling/") or key == "num_tokens"
+    }
     assert {key: two["logged"][key] for key in logged} == pytest.approx(logged)
     assert one["memory"] == two["memory"]
     if name != "remembered":
@@ -129,7 +154,12 @@ def test_processes_that_have_read_other_settings_do_not_train_together(tmp_path:
     command = [
         sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script),
     ]  # fmt: skip
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+    }
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     for rank in ("0", "1"):

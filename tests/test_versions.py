@@ -11,7 +11,10 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-NEEDED = [Requirement(line) for line in [*PROJECT["dependencies"], *EXTRAS["quantization"], *EXTRAS["trackio"]]]
+NEEDED = [
+    Requirement(line)
+    for line in [*PROJECT["dependencies"], *EXTRAS["quantization"], *EXTRAS["trackio"]]
+]
 NEEDED += [Requirement(line) for line in EXTRAS["wasm"]]
 DEVELOPED_WITH = [Requirement(line) for line in EXTRAS["dev"] if not line.startswith("llmpolicy")]
 
@@ -27,10 +30,14 @@ def test_the_constraints_lie_in_the_ranges(needed: Requirement) -> None:
     assert needed.specifier.contains(versions[canonicalize_name(needed.name)])
 
 
-@pytest.mark.parametrize("name", ["torch", "transformers", "trl", "peft", "datasets", "accelerate", "vllm"])
+@pytest.mark.parametrize(
+    "name", ["torch", "transformers", "trl", "peft", "datasets", "accelerate", "vllm"]
+)
 def test_the_constraints_of_vllm_lie_in_the_ranges(name: str) -> None:
     lines = [*PROJECT["dependencies"], *EXTRAS["vllm"]]
-    needed = next(requirement for requirement in map(Requirement, lines) if requirement.name == name)
+    needed = next(
+        requirement for requirement in map(Requirement, lines) if requirement.name == name
+    )
     assert needed.specifier.contains(pinned("constraints-vllm.txt")[name])
 
 

@@ -1,6 +1,8 @@
-"""The update by groups is TRL's with gradient_accumulation_steps=1 on the rows of the window: loss, gradient, metrics.
+"""The update by groups is TRL's with gradient_accumulation_steps=1 on the rows of the window: loss,
+gradient, metrics.
 
-``Stock`` is TRL from ``compute_loss`` down: its own scorer (every prompt once a completion, padded) and its own losses.
+``Stock`` is TRL from ``compute_loss`` down: its own scorer (every prompt once a completion, padded)
+and its own losses.
 """
 
 from pathlib import Path
@@ -38,9 +40,18 @@ class Stock(PolicyTrainer):
 
 
 def rollouts(
-    groups: int, each: int, *, old: bool, beta: float, seed: int = 0, pad: int = 0, dead: float = 0.3, start: int = 0
+    groups: int,
+    each: int,
+    *,
+    old: bool,
+    beta: float,
+    seed: int = 0,
+    pad: int = 0,
+    dead: float = 0.3,
+    start: int = 0,
 ) -> Inputs:
-    """A generation of ragged rows in no order; about a share ``dead`` of groups, and a row here and there, has advantage 0.
+    """A generation of ragged rows in no order; about a share ``dead`` of groups, and a row here and
+    there, has advantage 0.
 
     All prompts begin with the same ``start`` tokens.
     """
@@ -51,16 +62,28 @@ def rollouts(
 
     shared = some(5, 22, start)
     prompts = [shared + some(5, 22, length) for length in some(1, 8, groups)]
-    rows = [(group, some(5, 22, length)) for group in range(groups) for length in some(1, LENGTH + 1, each)]
+    rows = [
+        (group, some(5, 22, length))
+        for group in range(groups)
+        for length in some(1, LENGTH + 1, each)
+    ]
     keep = torch.rand(groups, generator=draw) >= dead
     advantages = torch.randn(len(rows), generator=draw) * keep.repeat_interleave(each)
     advantages[1] = 0.0
     width, length = max(map(len, prompts)), max(len(ids) for _, ids in rows)
     made: Inputs = {
-        "prompt_ids": torch.tensor([[pad] * (width - len(prompts[g])) + prompts[g] for g, _ in rows]),
-        "prompt_mask": torch.tensor([[0] * (width - len(prompts[g])) + [1] * len(prompts[g]) for g, _ in rows]),
-        "completion_ids": torch.tensor([ids[:-1] + [4] + [pad] * (length - len(ids)) for _, ids in rows]),
-        "completion_mask": torch.tensor([[1] * len(ids) + [0] * (length - len(ids)) for _, ids in rows]),
+        "prompt_ids": torch.tensor(
+            [[pad] * (width - len(prompts[g])) + prompts[g] for g, _ in rows]
+        ),
+        "prompt_mask": torch.tensor(
+            [[0] * (width - len(prompts[g])) + [1] * len(prompts[g]) for g, _ in rows]
+        ),
+        "completion_ids": torch.tensor(
+            [ids[:-1] + [4] + [pad] * (length - len(ids)) for _, ids in rows]
+        ),
+        "completion_mask": torch.tensor(
+            [[1] * len(ids) + [0] * (length - len(ids)) for _, ids in rows]
+        ),
         "advantages": advantages,
     }
     shape = made["completion_ids"].shape
@@ -72,7 +95,9 @@ def rollouts(
     return {**made, "num_items_in_batch": made["completion_mask"].sum()}
 
 
-def trainer_of(kind: type[PolicyTrainer], folder: Path, rows: int, steps: int = 1, **grpo: Any) -> PolicyTrainer:
+def trainer_of(
+    kind: type[PolicyTrainer], folder: Path, rows: int, steps: int = 1, **grpo: Any
+) -> PolicyTrainer:
     policy = training.policy(grpo.pop("architecture", "llama"), lora=grpo.pop("lora", None))
     made = training.trainer(
         folder, policy, kind=kind, per_device_train_batch_size=rows // steps, gradient_accumulation_steps=steps,
@@ -93,7 +118,9 @@ def update(
     for step in range(steps):
         made._step = step
         made.accelerator.gradient_state._set_sync_gradients(step + 1 == steps)
-        loss = made.compute_loss(made.model, subset(inputs, list(range(step * size, (step + 1) * size))))
+        loss = made.compute_loss(
+            made.model, subset(inputs, list(range(step * size, (step + 1) * size)))
+        )
         loss.backward()
         total += float(loss.detach())
     named = {name: p.grad for name, p in made.model.named_parameters() if p.requires_grad}
@@ -107,7 +134,9 @@ def same(found: Any, expected: Any) -> None:
     assert loss == pytest.approx(stock_loss, rel=1e-4, abs=1e-5)
     largest = max(float(side.norm()) for side in stock_gradients.values())
     for name, truth in stock_gradients.items():
-        assert float((gradients[name] - truth).norm()) <= 1e-3 * max(float(truth.norm()), 1e-3 * largest), name
+        assert float((gradients[name] - truth).norm()) <= 1e-3 * max(
+            float(truth.norm()), 1e-3 * largest
+        ), name
     for name, value in stock_metrics.items():
         if f"{name}/live" in metrics:  # of the rows that were forwarded
             continue
@@ -126,10 +155,19 @@ CASES = [
 
 @pytest.mark.parametrize(("loss", "old", "beta", "groups", "each", "steps", "budget"), CASES)
 def test_a_window_is_one_step_of_stock_trl(
-    tmp_path: Path, loss: str, old: bool, beta: float, groups: int, each: int, steps: int, budget: int | None
+    tmp_path: Path,
+    loss: str,
+    old: bool,
+    beta: float,
+    groups: int,
+    each: int,
+    steps: int,
+    budget: int | None,
 ) -> None:
     rows = groups * each
-    inputs = rollouts(groups, each, old=old, beta=beta, seed=groups, pad=4 if old else 0, start=8 if old else 0)
+    inputs = rollouts(
+        groups, each, old=old, beta=beta, seed=groups, pad=4 if old else 0, start=8 if old else 0
+    )
     options = {"loss_type": loss, "num_generations": each, "beta": beta, **LOSSES[loss]}
     expected = update(trainer_of(Stock, tmp_path / "stock", rows, **options), inputs)
     ours = trainer_of(PolicyTrainer, tmp_path / "ours", rows, steps, **options)
@@ -143,8 +181,12 @@ def test_a_window_is_one_step_of_stock_trl(
 
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("per_generation", [2, 8])
-def test_windows_that_are_cut_or_many_in_a_generation(tmp_path: Path, loss: str, per_generation: int) -> None:
-    """Stock TRL takes the same micro-steps here: as many rows each, so that the mean of means is the mean."""
+def test_windows_that_are_cut_or_many_in_a_generation(
+    tmp_path: Path, loss: str, per_generation: int
+) -> None:
+    """Stock TRL takes the same micro-steps here: as many rows each, so that the mean of means is
+    the mean.
+    """
     inputs = rollouts(4, 4, old=True, beta=0.0)
     options = {"loss_type": loss, "steps_per_generation": per_generation, **LOSSES[loss]}
     expected = update(trainer_of(Stock, tmp_path / "stock", 16, 4, **options), inputs, 4)
@@ -154,7 +196,9 @@ def test_windows_that_are_cut_or_many_in_a_generation(tmp_path: Path, loss: str,
 
 
 def test_the_mask_of_off_policy_rows_is_that_of_stock_trl(tmp_path: Path) -> None:
-    """TRL compares with the sampler's log-probabilities where it is given some: it is not, so with the old ones."""
+    """TRL compares with the sampler's log-probabilities where it is given some: it is not, so with
+    the old ones.
+    """
     inputs = rollouts(3, 4, old=True, beta=0.0)
     open_, closed = ({"off_policy_mask_threshold": limit} for limit in (100.0, 0.05))
     stock = update(trainer_of(Stock, tmp_path / "stock", 12, **closed), inputs)
@@ -162,12 +206,16 @@ def test_the_mask_of_off_policy_rows_is_that_of_stock_trl(tmp_path: Path) -> Non
     every = update(trainer_of(PolicyTrainer, tmp_path / "open", 12, **open_), inputs)
     assert every[0] != pytest.approx(stock[0], rel=1e-3)  # the mask took rows out
     trainer = training.trainer(tmp_path / "run", training.policy(), **closed)
-    made = trainer._generate_and_score_completions([{"prompt": "", "row": row} for row in (0, 0, 0, 0, 1, 1, 1, 1)])
+    made = trainer._generate_and_score_completions(
+        [{"prompt": "", "row": row} for row in (0, 0, 0, 0, 1, 1, 1, 1)]
+    )
     assert "sampling_per_token_logps" not in made
 
 
 @pytest.mark.parametrize("architecture", ["mixtral", "qwen3_moe"])
-def test_mixtures_of_experts_without_their_auxiliary_loss(tmp_path: Path, architecture: str) -> None:
+def test_mixtures_of_experts_without_their_auxiliary_loss(
+    tmp_path: Path, architecture: str
+) -> None:
     options = {"architecture": architecture, "router_aux_loss_coef": 0.0}
     inputs = rollouts(3, 4, old=True, beta=0.0, start=8)
     expected = update(trainer_of(Stock, tmp_path / "stock", 12, **options), inputs)
@@ -178,7 +226,9 @@ def test_mixtures_of_experts_without_their_auxiliary_loss(tmp_path: Path, archit
 
 @pytest.mark.parametrize("architecture", ["qwen2", "qwen3", "mistral", "gemma3"])
 @pytest.mark.parametrize("lora", [None, {"r": 4, "init_lora_weights": False}])
-def test_other_architectures_and_adapters(tmp_path: Path, architecture: str, lora: dict[str, Any] | None) -> None:
+def test_other_architectures_and_adapters(
+    tmp_path: Path, architecture: str, lora: dict[str, Any] | None
+) -> None:
     inputs = rollouts(3, 4, old=True, beta=0.0, start=8)
     options = {"architecture": architecture, "lora": lora, "gradient_checkpointing": lora is None}
     torch.manual_seed(0)
@@ -195,20 +245,28 @@ def test_what_cannot_contribute_is_not_forwarded(tmp_path: Path) -> None:
     assert dead > 4
     ours = trainer_of(PolicyTrainer, tmp_path, 16)
     seen: list[int] = []
-    ours.policy.model.get_input_embeddings().register_forward_hook(lambda _, given, __: seen.append(given[0].numel()))
+    ours.policy.model.get_input_embeddings().register_forward_hook(
+        lambda _, given, __: seen.append(given[0].numel())
+    )
     update(ours, inputs)
     live = [row for row in range(16) if inputs["advantages"][row] != 0]
-    prompts = {tuple(inputs["prompt_ids"][row][inputs["prompt_mask"][row] == 1].tolist()) for row in live}
+    prompts = {
+        tuple(inputs["prompt_ids"][row][inputs["prompt_mask"][row] == 1].tolist()) for row in live
+    }
     completions = sum(int(inputs["completion_mask"][row].sum()) - 1 for row in live)
     assert seen == [sum(map(len, prompts)) + completions]
 
 
 @pytest.mark.parametrize("scale", ["group", "batch", "none"])
-def test_equal_rewards_have_no_advantage_though_their_mean_is_rounded(tmp_path: Path, scale: str) -> None:
+def test_equal_rewards_have_no_advantage_though_their_mean_is_rounded(
+    tmp_path: Path, scale: str
+) -> None:
     """The second group has one reward but for a row that cannot be judged."""
 
     def reward(row: int, completion_ids: list[int]) -> float | None:
-        return [0.1, None if sum(completion_ids) % 7 == 0 else 0.1, float(sum(completion_ids) % 5)][row]
+        return [0.1, None if sum(completion_ids) % 7 == 0 else 0.1, float(sum(completion_ids) % 5)][
+            row
+        ]
 
     inputs = [{"prompt": "", "row": row} for row in (0, 1, 2) for _ in range(6)]
     options: dict[str, Any] = {"reward": reward, "num_generations": 6, "scale_rewards": scale}
@@ -225,14 +283,18 @@ def test_equal_rewards_have_no_advantage_though_their_mean_is_rounded(tmp_path: 
     assert made[12:].any()
 
 
-def test_rewards_that_32_bits_cannot_tell_apart_have_the_advantages_of_their_difference(tmp_path: Path) -> None:
+def test_rewards_that_32_bits_cannot_tell_apart_have_the_advantages_of_their_difference(
+    tmp_path: Path,
+) -> None:
     def advantages(offset: float) -> torch.Tensor:
         def reward(row: int, completion_ids: list[int]) -> float:
             return offset + float(sum(completion_ids) % 2)
 
         inputs = [{"prompt": "", "row": 0} for _ in range(8)]
         options: dict[str, Any] = {"reward": reward, "num_generations": 8}
-        ours = training.trainer(tmp_path, training.policy(), per_device_train_batch_size=8, **options)
+        ours = training.trainer(
+            tmp_path, training.policy(), per_device_train_batch_size=8, **options
+        )
         torch.manual_seed(0)
         return ours._generate_and_score_completions(inputs)["advantages"]
 
@@ -242,7 +304,9 @@ def test_rewards_that_32_bits_cannot_tell_apart_have_the_advantages_of_their_dif
 
 
 def test_terms_that_add_up_in_another_order_are_one_reward() -> None:
-    table = torch.tensor([[0.1, 0.2, 0.3], [0.3, 0.2, 0.1], [1e8, 0, 0], [1e8, 1, 0]], dtype=torch.float64)
+    table = torch.tensor(
+        [[0.1, 0.2, 0.3], [0.3, 0.2, 0.1], [1e8, 0, 0], [1e8, 1, 0]], dtype=torch.float64
+    )
     assert equal_rewards(table, torch.ones(3), 2).tolist() == [True, True, False, False]
 
 
@@ -254,7 +318,9 @@ def test_without_any_signal_nothing_is_forwarded_and_the_gradient_is_zero(tmp_pa
     inputs = rollouts(3, 4, old=False, beta=0.0)
     inputs["advantages"] = torch.zeros(12)
     ours = trainer_of(PolicyTrainer, tmp_path, 12)
-    ours.policy.model.get_input_embeddings().register_forward_hook(lambda *_: pytest.fail("a forward"))
+    ours.policy.model.get_input_embeddings().register_forward_hook(
+        lambda *_: pytest.fail("a forward")
+    )
     loss, gradients, _ = update(ours, inputs)
     assert loss == 0.0
     assert all(not side.any() for side in gradients.values())
@@ -267,7 +333,9 @@ def test_groups_stay_whole_when_a_generation_is_split(tmp_path: Path) -> None:
     groups = shuffled["advantages"].view(3, 4)
     assert all((row.diff() == 1).all() and row[0] % 4 == 0 for row in groups)
     assert shuffled["text"] == shuffled["advantages"].tolist()
-    assert sorted(shuffled_groups(inputs, 8)["text"]) == list(range(12))  # a group that spans processes
+    assert sorted(shuffled_groups(inputs, 8)["text"]) == list(
+        range(12)
+    )  # a group that spans processes
 
 
 def test_each_other_path_has_its_reason(tmp_path: Path) -> None:
@@ -279,7 +347,10 @@ def test_each_other_path_has_its_reason(tmp_path: Path) -> None:
     ]:
         assert words in str(trainer_of(PolicyTrainer, tmp_path, 8, **options).stock_reason)
     assert (
-        trainer_of(PolicyTrainer, tmp_path, 8, architecture="qwen3_moe", router_aux_loss_coef=0.0).stock_reason is None
+        trainer_of(
+            PolicyTrainer, tmp_path, 8, architecture="qwen3_moe", router_aux_loss_coef=0.0
+        ).stock_reason
+        is None
     )
     ours = trainer_of(PolicyTrainer, tmp_path, 8)
     for kind in (DistributedType.FSDP, DistributedType.DEEPSPEED):
@@ -292,7 +363,9 @@ def test_each_other_path_has_its_reason(tmp_path: Path) -> None:
     assert "several devices" in str(stock_reason(ours))
 
 
-def test_sharded_weights_take_the_path_of_stock_trl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sharded_weights_take_the_path_of_stock_trl(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     inputs = rollouts(3, 4, old=True, beta=0.0)
     expected = update(trainer_of(Stock, tmp_path / "stock", 12), inputs)
     ours = trainer_of(PolicyTrainer, tmp_path / "ours", 12)
@@ -302,6 +375,10 @@ def test_sharded_weights_take_the_path_of_stock_trl(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(GRPOTrainer, "_generate_single_turn", lambda *_: ([[5, 4]], None))
     monkeypatch.setattr(ours, "_begin_rewards", lambda _: None)
     assert ours._generate_single_turn([[5]], None, {}, 1) == ([[5, 4]], None)
-    monkeypatch.setattr("llmpolicy.grpo.trainer.window_loss", lambda *_: pytest.fail("the update by groups"))
-    monkeypatch.setattr("llmpolicy.grpo.trainer.score_padded", lambda *_: pytest.fail("the scorer by groups"))
+    monkeypatch.setattr(
+        "llmpolicy.grpo.trainer.window_loss", lambda *_: pytest.fail("the update by groups")
+    )
+    monkeypatch.setattr(
+        "llmpolicy.grpo.trainer.score_padded", lambda *_: pytest.fail("the scorer by groups")
+    )
     same(update(ours, inputs), expected)

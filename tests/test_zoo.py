@@ -1,4 +1,6 @@
-"""A small zoo: families and kinds of adapters against every law that ``make zoo`` holds all of them against."""
+"""A small zoo: families and kinds of adapters against every law that ``make zoo`` holds all of them
+against.
+"""
 
 import importlib
 import os
@@ -24,7 +26,10 @@ RIGHT_TOO = {
 REFUSED = {
     "bert": "lets a token see what comes after it",
     "bart": "changes its mind when the prompt is padded",
-    "roberta, decoder": "is not what its own forward computes when its noise is off and positions are counted from 0",
+    "roberta, decoder": (
+        "is not what its own forward computes when its noise is off and positions are counted"
+        " from 0"
+    ),
 }
 ADAPTERS = ("lora: plain",)
 ADAPTERS_TOO = ("lora: rslora", "peft LORA plain", "lora: experts of mixtral")
@@ -36,18 +41,33 @@ def held(record: dict[str, Any], *laws: str) -> None:
     assert set(laws) <= set(record["figures"]), record
 
 
-FULL = ("padded", "packed", "beside", "twice", "greedy", "sampled", "groups", "gradient", "save", "window")
+FULL = (
+    "padded",
+    "packed",
+    "beside",
+    "twice",
+    "greedy",
+    "sampled",
+    "groups",
+    "gradient",
+    "save",
+    "window",
+)
 LORA = (*(f"lora {law}" for law in FULL), "lora start", "lora off", "lora reference", "lora merge")
 
 
-@pytest.mark.parametrize("name", [*RIGHT, *(pytest.param(name, marks=pytest.mark.slow) for name in RIGHT_TOO)])
+@pytest.mark.parametrize(
+    "name", [*RIGHT, *(pytest.param(name, marks=pytest.mark.slow) for name in RIGHT_TOO)]
+)
 def test_a_family_is_right_with_its_path(name: str) -> None:
     record = cases.family(name)
     held(record, *FULL, *LORA)
     path = {**RIGHT, **RIGHT_TOO}[name]
     assert record["path"] == path
     shared = GROUP if path == GROUP else "state"
-    assert record["update"] == (shared if record["because"] is None else f"stock ({record['because']})")
+    assert record["update"] == (
+        shared if record["because"] is None else f"stock ({record['because']})"
+    )
 
 
 @pytest.mark.parametrize("name", list(REFUSED))
@@ -57,7 +77,9 @@ def test_what_is_no_policy_is_refused_in_words(name: str) -> None:
     assert REFUSED[name] in record["refused"]["policy"]
 
 
-@pytest.mark.parametrize("name", [*ADAPTERS, *(pytest.param(name, marks=pytest.mark.slow) for name in ADAPTERS_TOO)])
+@pytest.mark.parametrize(
+    "name", [*ADAPTERS, *(pytest.param(name, marks=pytest.mark.slow) for name in ADAPTERS_TOO)]
+)
 def test_a_kind_of_adapter_is_right(name: str) -> None:
     held(adapters.items()[name](), *FULL, "off", "reference", "merge")
 
@@ -83,12 +105,16 @@ def test_every_family_of_transformers_and_every_kind_of_peft_is_in_the_zoo() -> 
     from peft import PeftType
     from transformers import AutoModelForCausalLM
 
-    assert {config.model_type for config in AutoModelForCausalLM._model_mapping} <= set(build.families())
+    assert {config.model_type for config in AutoModelForCausalLM._model_mapping} <= set(
+        build.families()
+    )
     names = adapters.items()
     assert all(any(name.startswith(f"peft {kind.value}") for name in names) for kind in PeftType)
 
 
-@pytest.mark.parametrize(("mistake", "law"), [("positions", "padded"), ("scale", "padded"), ("gradient", "gradient")])
+@pytest.mark.parametrize(
+    ("mistake", "law"), [("positions", "padded"), ("scale", "padded"), ("gradient", "gradient")]
+)
 def test_the_laws_see_a_mistake(monkeypatch: pytest.MonkeyPatch, mistake: str, law: str) -> None:
     scorer = importlib.import_module("llmpolicy.policies.causal_lm.score")
     changes: dict[str, Any] = {
@@ -119,7 +145,9 @@ def _raises() -> dict[str, Any]:
     return report.record()
 
 
-def test_a_crash_a_hang_and_a_bare_error_are_one_row_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_crash_a_hang_and_a_bare_error_are_one_row_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(isolate, "SECONDS", 1)
     items: list[isolate.Item] = [
         ("error", _raises),

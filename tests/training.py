@@ -1,4 +1,6 @@
-"""A tiny trainer for the tests of GRPO: a 2-layer policy, a few prompts, a reward that spreads a group."""
+"""A tiny trainer for the tests of GRPO: a 2-layer policy, a few prompts, a reward that spreads a
+group.
+"""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -48,7 +50,9 @@ def rows(chat: bool = True, questions: Sequence[str] = QUESTIONS) -> list[Row]:
 def policy(architecture: str = "llama", *, seed: int = 0, **settings: Any) -> CausalLMPolicy:
     words = tokenizer(alphabet=ALPHABET)
     return CausalLMPolicy(
-        model(architecture, seed=seed, vocab_size=len(words), initializer_range=0.1), words, **settings
+        model(architecture, seed=seed, vocab_size=len(words), initializer_range=0.1),
+        words,
+        **settings,
     )
 
 
@@ -56,7 +60,9 @@ def config(folder: Path, **grpo: Any) -> GRPOConfig:
     return grpo_config({**GRPO, **grpo}, output_dir=folder, seed=0, reward_weights=[1.0])
 
 
-def sgd(module: torch.nn.Module, lr: float = 1.0) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LambdaLR]:
+def sgd(
+    module: torch.nn.Module, lr: float = 1.0
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LambdaLR]:
     optimizer = torch.optim.SGD([p for p in module.parameters() if p.requires_grad], lr=lr)
     return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: 1.0)
 
@@ -72,14 +78,24 @@ def trainer(
     kind: type[PolicyTrainer] = PolicyTrainer,
     **grpo: Any,
 ) -> PolicyTrainer:
-    """A PolicyTrainer with plain SGD (unless options say otherwise), so that one step is the gradient itself."""
+    """A PolicyTrainer with plain SGD (unless options say otherwise), so that one step is the
+    gradient itself.
+    """
     # Its rewards count their calls and send signals: the firewall has tests of its own.
     rewards = Rewards(reward if isinstance(reward, list) else [reward], isolate=False)
     args = config(folder, **grpo)
     args.reward_weights = rewards.composition.weights
-    return kind(made, rewards, rows(chat, questions), args, **{"optimizers": sgd(made.model), **(options or {})})
+    return kind(
+        made,
+        rewards,
+        rows(chat, questions),
+        args,
+        **{"optimizers": sgd(made.model), **(options or {})},
+    )
 
 
 def vector(module: torch.nn.Module) -> torch.Tensor:
     """All trainable parameters as one float64 vector."""
-    return torch.cat([p.detach().double().flatten() for p in module.parameters() if p.requires_grad])
+    return torch.cat(
+        [p.detach().double().flatten() for p in module.parameters() if p.requires_grad]
+    )

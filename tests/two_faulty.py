@@ -1,4 +1,5 @@
-"""Run by ``torchrun --nproc_per_node 2``: a reward fails on the second process only; each writes why it stopped.
+"""Run by ``torchrun --nproc_per_node 2``: a reward fails on the second process only; each writes
+why it stopped.
 
 two_faulty.py FOLDER
 """

@@ -1,4 +1,5 @@
-"""Run by ``torchrun --nproc_per_node N``: one update from given rollouts; rank 0 writes what moved, and the advantages.
+"""Run by ``torchrun --nproc_per_node N``: one update from given rollouts; rank 0 writes what moved,
+and the advantages.
 
 two_processes.py FOLDER LOSS
 """
@@ -18,15 +19,21 @@ GROUP, ROLLOUTS = 8, 24  # on two processes the second of the three groups spans
 
 
 class Replayed(PolicyTrainer):
-    """The trainer with completions that depend only on the place of a row in the whole generation."""
+    """The trainer with completions that depend only on the place of a row in the whole
+    generation.
+    """
 
-    def _generate_single_turn(self, prompt_ids: list[list[int]], *_: Any, **__: Any) -> tuple[list[list[int]], None]:
+    def _generate_single_turn(
+        self, prompt_ids: list[list[int]], *_: Any, **__: Any
+    ) -> tuple[list[list[int]], None]:
         first = self.accelerator.process_index * len(prompt_ids)
         return [completion(first + place) for place in range(len(prompt_ids))], None
 
 
 def completion(place: int) -> list[int]:
-    """Between one and four tokens, fewer on the second half of the rows; every third one ends by itself."""
+    """Between one and four tokens, fewer on the second half of the rows; every third one ends by
+    itself.
+    """
     length = 1 + place % (4 if place < ROLLOUTS // 2 else 2)
     tokens = [5 + (7 * place + 3 * t) % 18 for t in range(length)]
     return [*tokens, 4] if place % 3 == 0 else tokens
@@ -43,7 +50,9 @@ def late(completion_ids: list[int], row: int) -> float:
 
 
 def rarely(completion_ids: list[int], row: int) -> float:
-    """No signal for the first two prompts, whose rows lie on the first of two processes but for the last four."""
+    """No signal for the first two prompts, whose rows lie on the first of two processes but for the
+    last four.
+    """
     return 0.5 if row < 2 else float(sum(completion_ids) % 5)
 
 
@@ -54,7 +63,9 @@ def first(completion_ids: list[int], row: int) -> float:
 
 SAMPLING = {
     "refilled": SamplingBlock(refill=True, max_tokens=10_000),
-    "capped": SamplingBlock(refill=True, max_tokens=110),  # 56 tokens at first, 23 a group of 8, which may have 48
+    "capped": SamplingBlock(
+        refill=True, max_tokens=110
+    ),  # 56 tokens at first, 23 a group of 8, which may have 48
     "remembered": SamplingBlock(refill=True, max_tokens=10_000, memory=True),
 }
 COMPOSED: list[Any] = [
@@ -72,7 +83,9 @@ def update(
     many: bool = False,
     **grpo: Any,
 ) -> dict[str, Any]:
-    """Train one step and return what moved, the advantages, what was logged and the facts; on ``many`` questions, nine."""
+    """Train one step and return what moved, the advantages, what was logged and the facts; on
+    ``many`` questions, nine.
+    """
     world = int(os.environ["WORLD_SIZE"])
     policy = training.policy()
     trainer = training.trainer(
@@ -80,7 +93,9 @@ def update(
         policy,
         kind=Replayed,
         reward=reward,
-        questions=[f"{place}+{place}" for place in range(9)] if sampling or many else training.QUESTIONS,
+        questions=(
+            [f"{place}+{place}" for place in range(9)] if sampling or many else training.QUESTIONS
+        ),
         options={"sampling": sampling},
         num_generations=GROUP,
         per_device_train_batch_size=ROLLOUTS // world,
@@ -115,7 +130,9 @@ def main(folder: Path, losses: list[str]) -> None:
     found = {loss: update(folder, loss) for loss in losses}
     found["ragged"] = update(folder, "grpo", late, budget=30)
     found["ragged with a reference"] = update(folder, "dapo", late, budget=30, beta=0.04)
-    found["cut"] = update(folder, "dapo", first, many=True, gradient_accumulation_steps=2, steps_per_generation=1)
+    found["cut"] = update(
+        folder, "dapo", first, many=True, gradient_accumulation_steps=2, steps_per_generation=1
+    )
     found["composed"] = update(folder, "dapo", COMPOSED)
     for name, sampling in SAMPLING.items():
         found[name] = update(folder, "dapo", rarely, sampling=sampling)

@@ -1,4 +1,5 @@
-"""The language model that comes with llmpolicy: a few hundred thousand parameters that can almost add.
+"""The language model that comes with llmpolicy: a few hundred thousand parameters that can almost
+add.
 
 ``scripts/pretrain_bundled.py`` made it; ``addition.questions`` is its task.
 """

@@ -7,7 +7,8 @@ Question = dict[str, str]
 
 
 def questions(low: int = 10, high: int = 99, seed: int = 0) -> Iterator[Question]:
-    """Every ordered sum of two numbers from low to high (both included), as ``{"question": "12+34", "answer": "46"}``.
+    """Every ordered sum of two numbers from low to high (both included), as ``{"question": "12+34",
+    "answer": "46"}``.
 
     The order is random but fixed by ``seed``, so that a limit takes a fair sample.
     """

@@ -1,8 +1,10 @@
-"""Sums answered in a hurry: the replies, the preference pairs and the rule of ``recipes/rlhf_tiny.yaml``.
+"""Sums answered in a hurry: the replies, the preference pairs and the rule of
+``recipes/rlhf_tiny.yaml``.
 
-The rule: of two replies the one nearer to the right sum is preferred. The people who wrote the replies forget a carry, or
-miscount, and so are right or too low, but never too high: pairs of their replies say that larger is better, and nothing of
-where to stop. A reward model that learns from them is right about such replies and wrong about all others.
+The rule: of two replies the one nearer to the right sum is preferred. The people who wrote the
+replies forget a carry, or miscount, and so are right or too low, but never too high: pairs of their
+replies say that larger is better, and nothing of where to stop. A reward model that learns from
+them is right about such replies and wrong about all others.
 """
 
 import random
@@ -16,14 +18,18 @@ WEIGHTS = (0.30, 0.35, 0.15, 0.10, 0.10)
 
 
 def demonstrations(n: int = 4_000, seed: int = 0) -> Iterator[dict[str, str]]:
-    """n sums with a hasty reply each, as ``{"question", "answer", "reply"}``; answer is the right sum."""
+    """n sums with a hasty reply each, as ``{"question", "answer", "reply"}``; answer is the right
+    sum.
+    """
     draw = random.Random(f"demonstrations:{seed}")
     for row in draw.sample(list(questions()), n):
         yield row | {"reply": _reply(row["answer"], draw)}
 
 
 def pairs(n: int = 2_500, seed: int = 0) -> Iterator[dict[str, str]]:
-    """n sums with two different hasty replies each, as ``{"question", "chosen", "rejected"}`` by the rule."""
+    """n sums with two different hasty replies each, as ``{"question", "chosen", "rejected"}`` by
+    the rule.
+    """
     draw = random.Random(f"pairs:{seed}")
     for row in draw.sample(list(questions()), n):
         first = other = _reply(row["answer"], draw)
@@ -34,7 +40,8 @@ def pairs(n: int = 2_500, seed: int = 0) -> Iterator[dict[str, str]]:
 
 
 def closeness(completion: str, answer: str) -> float:
-    """1 / (1 + |error|): 1 for the right sum, larger for the nearer of two replies, 0 for what is no number.
+    """1 / (1 + |error|): 1 for the right sum, larger for the nearer of two replies, 0 for what is
+    no number.
 
     It judges and is never trained on.
     """

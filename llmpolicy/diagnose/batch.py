@@ -1,9 +1,10 @@
-"""The shape of one generation: whether TRL can run it, the nearest shapes that it can, and what a run of it comes to.
+"""The shape of one generation: whether TRL can run it, the nearest shapes that it can, and what a
+run of it comes to.
 
 The words of one step. A *generation* samples G completions of each of its prompts and is cut into
-``steps_per_generation`` micro-batches a process; ``gradient_accumulation_steps`` micro-batches make one optimiser
-step; all micro-batches of a generation are gone through ``num_iterations`` times before the next one is sampled.
-``per_device_train_batch_size`` counts completions, not prompts.
+``steps_per_generation`` micro-batches a process; ``gradient_accumulation_steps`` micro-batches make
+one optimiser step; all micro-batches of a generation are gone through ``num_iterations`` times
+before the next one is sampled. ``per_device_train_batch_size`` counts completions, not prompts.
 """
 
 import itertools
@@ -12,7 +13,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 REACH, PAIRED = 4096, 128
-"""How far from the given number a valid one is looked for, and up to which number a pair of valid ones."""
+"""How far from the given number a valid one is looked for, and up to which number a pair of valid
+ones.
+"""
 
 Change = Mapping[str, int | None]
 """New values of one or two fields of a Batch."""
@@ -20,7 +23,9 @@ Change = Mapping[str, int | None]
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The numbers that shape a generation, as a recipe gives them; at most one of the last two is set."""
+    """The numbers that shape a generation, as a recipe gives them; at most one of the last two is
+    set.
+    """
 
     per_device_train_batch_size: int
     gradient_accumulation_steps: int
@@ -61,45 +66,66 @@ class Batch:
     def staleness(self) -> int:
         """Most optimiser steps between the sampling of a completion and its last use.
 
-        A generation begins at a multiple of gcd(uses, gradient_accumulation_steps) micro-steps into an optimiser
-        step and is last used ``uses - 1`` micro-steps on.
+        A generation begins at a multiple of gcd(uses, gradient_accumulation_steps) micro-steps into
+        an optimiser step and is last used ``uses - 1`` micro-steps on.
         """
-        latest = self.gradient_accumulation_steps - math.gcd(self.uses, self.gradient_accumulation_steps)
+        latest = self.gradient_accumulation_steps - math.gcd(
+            self.uses, self.gradient_accumulation_steps
+        )
         return (latest + self.uses - 1) // self.gradient_accumulation_steps
 
     @property
     def groups_span_ranks(self) -> bool:
         """Whether a process's consecutive completions of a generation can end inside a group."""
-        return self.processes > 1 and self.per_device_train_batch_size * self.steps % self.num_generations != 0
+        return (
+            self.processes > 1
+            and self.per_device_train_batch_size * self.steps % self.num_generations != 0
+        )
 
     def changed(self, change: Change) -> "Batch":
         """This batch with other numbers."""
         return replace(self, **change)  # type: ignore[arg-type]
 
     def fault(self, rows: int) -> str:
-        """What makes this batch impossible with ``rows`` prompts, as a clause; empty if nothing does."""
+        """What makes this batch impossible with ``rows`` prompts, as a clause; empty if nothing
+        does.
+        """
         if self.steps_per_generation is not None and self.generation_batch_size is not None:
-            return "steps_per_generation and generation_batch_size are both set; expected one of them"
+            return (
+                "steps_per_generation and generation_batch_size are both set; expected one of them"
+            )
         if self.num_generations < 2:
-            return f"num_generations is {self.num_generations}; expected at least 2, to compare completions of a prompt"
+            return (
+                f"num_generations is {self.num_generations}; expected at least 2, to compare"
+                " completions of a prompt"
+            )
         if self.completions % self.micro:
-            return f"generation_batch_size {self.completions} is not a multiple of {self.micro} ({self._factors()})"
+            return (
+                f"generation_batch_size {self.completions} is not a multiple of {self.micro}"
+                f" ({self._factors()})"
+            )
         if self.completions % self.num_generations:
             return f"{self._origin()} are not a multiple of num_generations {self.num_generations}"
         if rows < self.prompts:
             return (
-                f"the task has {rows} training rows but one generation takes {self.prompts} prompts "
-                f"({self._origin()} / num_generations {self.num_generations}), so nothing would be trained"
+                f"the task has {rows} training rows but one generation takes {self.prompts} prompts"
+                f" ({self._origin()} / num_generations {self.num_generations}), so nothing would be"
+                " trained"
             )
         return ""
 
     def _factors(self) -> str:
-        return f"per_device_train_batch_size {self.per_device_train_batch_size} x processes {self.processes}"
+        return (
+            f"per_device_train_batch_size {self.per_device_train_batch_size} x processes"
+            f" {self.processes}"
+        )
 
     def _origin(self) -> str:
         knob = generation_knob(self)
         origin = (
-            "generation_batch_size" if knob == "generation_batch_size" else f"{self._factors()} x {knob} {self.steps}"
+            "generation_batch_size"
+            if knob == "generation_batch_size"
+            else f"{self._factors()} x {knob} {self.steps}"
         )
         return f"the {self.completions} completions of a generation ({origin})"
 
@@ -113,7 +139,9 @@ def generation_knob(batch: Batch) -> str:
 
 
 def nearest_valid(batch: Batch, rows: int) -> list[Change]:
-    """The nearest possible batches: changes of one number, the next below and above; of two if one cannot do."""
+    """The nearest possible batches: changes of one number, the next below and above; of two if one
+    cannot do.
+    """
     if batch.steps_per_generation is not None and batch.generation_batch_size is not None:
         drops: list[Change] = [{"generation_batch_size": None}, {"steps_per_generation": None}]
         return [drop for drop in drops if not batch.changed(drop).fault(rows)]
@@ -121,7 +149,10 @@ def nearest_valid(batch: Batch, rows: int) -> list[Change]:
     found: list[Change] = []
     for knob in knobs:
         value = getattr(batch, knob)
-        for candidates in (range(value - 1, max(0, value - REACH), -1), range(value + 1, value + REACH)):
+        for candidates in (
+            range(value - 1, max(0, value - REACH), -1),
+            range(value + 1, value + REACH),
+        ):
             found += _first_valid(batch, rows, ({knob: x} for x in candidates))
     return found or _nearest_pair(batch, rows, knobs)
 
@@ -142,11 +173,13 @@ def _first_valid(batch: Batch, rows: int, ways: Iterable[Change]) -> list[Change
 
 @dataclass(frozen=True, slots=True)
 class Arithmetic:
-    """The resolved counts. A rollout is one completion; a step is one optimiser step; ``optimiser_steps`` is the run's.
+    """The resolved counts. A rollout is one completion; a step is one optimiser step;
+    ``optimiser_steps`` is the run's.
 
-    ``prompts_per_step`` counts newly sampled prompts, on average; token counts are upper bounds, and
-    ``tokens_per_step`` (prompts included) is None when the prompts' length is not known; ``staleness`` is how many
-    optimiser steps old the weights that sampled a completion are at most when it is trained on.
+    ``prompts_per_step`` counts newly sampled prompts, on average; token counts are upper bounds,
+    and ``tokens_per_step`` (prompts included) is None when the prompts' length is not known;
+    ``staleness`` is how many optimiser steps old the weights that sampled a completion are at most
+    when it is trained on.
     """
 
     processes: int
@@ -172,11 +205,19 @@ class Arithmetic:
 
 
 def arithmetic(
-    batch: Batch, rows: int, *, max_steps: int, epochs: float, max_completion: int, mean_prompt: float | None
+    batch: Batch,
+    rows: int,
+    *,
+    max_steps: int,
+    epochs: float,
+    max_completion: int,
+    mean_prompt: float | None,
 ) -> Arithmetic:
-    """The counts of a possible batch, as TRL 1.16's sampler and transformers' training loop make them.
+    """The counts of a possible batch, as TRL 1.16's sampler and transformers' training loop make
+    them.
 
-    A pass takes whole generations and drops the rows that are left; its last step takes what micro-batches remain.
+    A pass takes whole generations and drops the rows that are left; its last step takes what
+    micro-batches remain.
     """
     accumulation = batch.gradient_accumulation_steps
     chunks = rows // batch.prompts  # generations in one pass over the data

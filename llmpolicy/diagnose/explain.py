@@ -1,4 +1,6 @@
-"""What a recipe comes to, without loading a model: each value with its source, and the arithmetic of a GRPO step."""
+"""What a recipe comes to, without loading a model: each value with its source, and the arithmetic
+of a GRPO step.
+"""
 
 import json
 import math
@@ -11,7 +13,14 @@ from pydantic import BaseModel
 from llmpolicy import consent
 from llmpolicy.diagnose.batch import Arithmetic, Batch, arithmetic, generation_knob, nearest_valid
 from llmpolicy.errors import RecipeError, nearest
-from llmpolicy.recipe import GRPO_DEFAULTS, TARGET_DEFAULTS, Recipe, SamplingBlock, load_recipe, missing_packages
+from llmpolicy.recipe import (
+    GRPO_DEFAULTS,
+    TARGET_DEFAULTS,
+    Recipe,
+    SamplingBlock,
+    load_recipe,
+    missing_packages,
+)
 from llmpolicy.terminal import visible
 
 TRL_DEFAULTS: Mapping[str, Any] = {
@@ -42,18 +51,26 @@ TRL_DEFAULTS: Mapping[str, Any] = {
     "vllm_mode": "colocate",
     "shuffle_dataset": True,
 }
-"""The defaults of TRL 1.16's GRPOConfig that decide what a run does; a test compares them with the installed one."""
+"""The defaults of TRL 1.16's GRPOConfig that decide what a run does; a test compares them with the
+installed one.
+"""
 
 VALUE = 24
 """Columns of the values in a table; a longer one moves what follows it."""
 
-COUNTS = ("per_device_train_batch_size", "gradient_accumulation_steps", "num_generations", "num_iterations")
+COUNTS = (
+    "per_device_train_batch_size",
+    "gradient_accumulation_steps",
+    "num_generations",
+    "num_iterations",
+)
 OPTIONAL_COUNTS = ("steps_per_generation", "generation_batch_size")
 
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """One setting as it will be; ``source`` says who set it: override, recipe, llmpolicy default or TRL default.
+    """One setting as it will be; ``source`` says who set it: override, recipe, llmpolicy default or
+    TRL default.
 
     ``note`` says where it was written, or how a value that nobody wrote came about.
     """
@@ -66,7 +83,9 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """A `grpo:` block, explained: settings with their sources, the arithmetic, and what is worth knowing about it."""
+    """A `grpo:` block, explained: settings with their sources, the arithmetic, and what is worth
+    knowing about it.
+    """
 
     target: str
     values: tuple[Value, ...]
@@ -75,18 +94,26 @@ class Explanation:
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain lists and dicts, for ``--json``."""
-        return {"schema": 1, **asdict(self), "values": [asdict(value) for value in self.values], "notes": [*self.notes]}
+        return {
+            "schema": 1,
+            **asdict(self),
+            "values": [asdict(value) for value in self.values],
+            "notes": [*self.notes],
+        }
 
     def __str__(self) -> str:
         """The same as lines for a terminal."""
         sentences = [f"  {sentence}" for sentence in _sentences(self.arithmetic)]
         notes = [f"note: {note}" for note in self.notes]
-        return "\n".join([f"settings, for {self.target}", *_table(self.values), "arithmetic", *sentences, *notes])
+        return "\n".join(
+            [f"settings, for {self.target}", *_table(self.values), "arithmetic", *sentences, *notes]
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class RecipeExplanation:
-    """A whole recipe, explained: the values of its other blocks, its reward, and its `grpo:` block where it has one.
+    """A whole recipe, explained: the values of its other blocks, its reward, and its `grpo:` block
+    where it has one.
 
     ``lacking`` says which settings need a package that is not installed here.
     """
@@ -99,14 +126,25 @@ class RecipeExplanation:
     def to_dict(self) -> dict[str, Any]:
         """The same as plain lists and dicts, for ``--json``."""
         grpo = self.grpo.to_dict() if self.grpo else {"schema": 1}
-        blocks = [{**asdict(value), "value": json.loads(json.dumps(value.value, default=str))} for value in self.blocks]
+        blocks = [
+            {**asdict(value), "value": json.loads(json.dumps(value.value, default=str))}
+            for value in self.blocks
+        ]
         return {**grpo, "blocks": blocks, "reward": [*self.reward], "lacking": [*self.lacking]}
 
     def __str__(self) -> str:
         """The same as lines for a terminal."""
         reward = ["reward", *(f"  {line}" for line in self.reward)] if self.reward else []
         lacking = [f"note: {sentence}" for sentence in self.lacking]
-        return "\n".join(["recipe", *_table(self.blocks), *reward, *([str(self.grpo)] if self.grpo else []), *lacking])
+        return "\n".join(
+            [
+                "recipe",
+                *_table(self.blocks),
+                *reward,
+                *([str(self.grpo)] if self.grpo else []),
+                *lacking,
+            ]
+        )
 
 
 def explain(
@@ -121,15 +159,18 @@ def explain(
 ) -> Explanation:
     """Resolve a `grpo:` block for ``rows`` training prompts on ``processes`` processes.
 
-    ``overrides`` names the keys of ``grpo`` that were given on the command line; ``sampling`` is the recipe's block. Raises
-    RecipeError, naming the nearest valid combinations, if TRL would refuse the block or train nothing with it.
+    ``overrides`` names the keys of ``grpo`` that were given on the command line; ``sampling`` is
+    the recipe's block. Raises RecipeError, naming the nearest valid combinations, if TRL would
+    refuse the block or train nothing with it.
     """
     if target not in TARGET_DEFAULTS:
         raise RecipeError(f"--for {target}: no such target{nearest(target, TARGET_DEFAULTS)}")
     settings = {**TRL_DEFAULTS, **GRPO_DEFAULTS, **TARGET_DEFAULTS[target], **grpo}
     _check_counts(settings, rows, processes)
     _check_length(settings)
-    batch = Batch(**{key: settings[key] for key in (*COUNTS, *OPTIONAL_COUNTS)}, processes=processes)
+    batch = Batch(
+        **{key: settings[key] for key in (*COUNTS, *OPTIONAL_COUNTS)}, processes=processes
+    )
     if fault := batch.fault(rows):
         raise RecipeError(f"grpo: {fault}{_advice(batch, rows)}")
     counts = arithmetic(
@@ -140,19 +181,35 @@ def explain(
         max_completion=settings["max_completion_length"],
         mean_prompt=mean_prompt_tokens,
     )
-    values = tuple(_value(name, settings[name], _source(name, grpo, target, overrides), batch) for name in settings)
-    notes = [*_notes(counts, batch, settings, target), *(_sampling_notes(sampling, counts) if sampling else [])]
+    values = tuple(
+        _value(name, settings[name], _source(name, grpo, target, overrides), batch)
+        for name in settings
+    )
+    notes = [
+        *_notes(counts, batch, settings, target),
+        *(_sampling_notes(sampling, counts) if sampling else []),
+    ]
     return Explanation(target, values, counts, tuple(notes))
 
 
 def explain_recipe(
-    name: str, overrides: Sequence[str] = (), *, target: str = "cpu", processes: int = 1, yes: bool = False
+    name: str,
+    overrides: Sequence[str] = (),
+    *,
+    target: str = "cpu",
+    processes: int = 1,
+    yes: bool = False,
 ) -> RecipeExplanation:
-    """The explanation of a recipe file (or bundled recipe), with the rows counted that GRPO trains on.
+    """The explanation of a recipe file (or bundled recipe), with the rows counted that GRPO trains
+    on.
 
-    ``yes`` lets it run rewards and generators that have not run here before; see `llmpolicy.consent`.
+    ``yes`` lets it run rewards and generators that have not run here before; see
+    `llmpolicy.consent`.
     """
-    from llmpolicy.build import plan, reward_lines  # it explains every recipe it plans, so it lies above this module
+    from llmpolicy.build import (
+        plan,
+        reward_lines,
+    )  # it explains every recipe it plans, so it lies above this module
 
     recipe = load_recipe(name, overrides)
     consent.need(f"explaining {name}", recipe.model_dump(), recipe.base_dir, yes=yes)
@@ -163,7 +220,9 @@ def explain_recipe(
         check_reinforce(recipe, len(made.train_rows) if made else None)
     reward = reward_lines(made) if made else []
     explanation = made.explanation if made else None
-    return RecipeExplanation(tuple(_blocks(recipe)), explanation, tuple(reward), tuple(missing_packages(recipe)))
+    return RecipeExplanation(
+        tuple(_blocks(recipe)), explanation, tuple(reward), tuple(missing_packages(recipe))
+    )
 
 
 def _blocks(recipe: Recipe) -> Iterator[Value]:
@@ -184,7 +243,9 @@ def _leaves(value: Any, name: str = "", given: bool = True) -> Iterator[tuple[st
     if isinstance(value, BaseModel):
         for key in type(value).model_fields:
             if start or key != "grpo":
-                yield from _leaves(getattr(value, key), start + key, given and key in value.model_fields_set)
+                yield from _leaves(
+                    getattr(value, key), start + key, given and key in value.model_fields_set
+                )
     elif isinstance(value, dict) and value:
         for key, item in value.items():
             yield from _leaves(item, f"{start}{key}", given)
@@ -196,14 +257,28 @@ def _leaves(value: Any, name: str = "", given: bool = True) -> Iterator[tuple[st
 
 
 def _table(values: Sequence[Value]) -> list[str]:
-    wide, width = (max(map(len, column)) for column in zip(*((x.name, _show(x.value)) for x in values), strict=True))
+    wide, width = (
+        max(map(len, column))
+        for column in zip(*((x.name, _show(x.value)) for x in values), strict=True)
+    )
     width = min(width, VALUE)
-    return [f"  {x.name:<{wide}}  {_show(x.value):<{width}}  {x.source}{x.note and f' ({x.note})'}" for x in values]
+    return [
+        f"  {x.name:<{wide}}  {_show(x.value):<{width}}  {x.source}{x.note and f' ({x.note})'}"
+        for x in values
+    ]
 
 
 def _check_counts(settings: Mapping[str, Any], rows: int, processes: int) -> None:
-    names = [*COUNTS, "max_completion_length", *(key for key in OPTIONAL_COUNTS if settings[key] is not None)]
-    for name, value in {**{key: settings[key] for key in names}, "rows": rows, "processes": processes}.items():
+    names = [
+        *COUNTS,
+        "max_completion_length",
+        *(key for key in OPTIONAL_COUNTS if settings[key] is not None),
+    ]
+    for name, value in {
+        **{key: settings[key] for key in names},
+        "rows": rows,
+        "processes": processes,
+    }.items():
         if not _is_int(value) or value < 1:
             raise RecipeError(f"grpo: {name} is {value!r}; expected a whole number of at least 1")
 
@@ -211,11 +286,19 @@ def _check_counts(settings: Mapping[str, Any], rows: int, processes: int) -> Non
 def _check_length(settings: Mapping[str, Any]) -> None:
     steps, epochs = settings["max_steps"], settings["num_train_epochs"]
     if not _is_int(steps) or steps == 0:
-        raise RecipeError(f"grpo: max_steps is {steps!r}; expected a number of optimiser steps, or -1 to go by epochs")
+        raise RecipeError(
+            f"grpo: max_steps is {steps!r}; expected a number of optimiser steps, or -1 to go by"
+            " epochs"
+        )
     if steps < 0 and not (isinstance(epochs, int | float) and 0 < epochs < math.inf):
-        raise RecipeError(f"grpo: num_train_epochs is {epochs!r}; expected a number above 0, or max_steps instead")
+        raise RecipeError(
+            f"grpo: num_train_epochs is {epochs!r}; expected a number above 0, or max_steps instead"
+        )
     if settings.get("auto_find_batch_size"):
-        raise RecipeError("grpo: auto_find_batch_size is true; expected false, for a smaller batch would split groups")
+        raise RecipeError(
+            "grpo: auto_find_batch_size is true; expected false, for a smaller batch would split"
+            " groups"
+        )
 
 
 def _is_int(value: Any) -> bool:
@@ -223,14 +306,21 @@ def _is_int(value: Any) -> bool:
 
 
 def _advice(batch: Batch, rows: int) -> str:
-    ways = [" and ".join(f"{key}: {_show(x)}" for key, x in way.items()) for way in nearest_valid(batch, rows)]
+    ways = [
+        " and ".join(f"{key}: {_show(x)}" for key, x in way.items())
+        for way in nearest_valid(batch, rows)
+    ]
     return f"; nearest valid: {', or '.join(ways)}" if ways else ""
 
 
 def _source(name: str, grpo: Mapping[str, Any], target: str, overrides: Collection[str]) -> str:
     if name in grpo:
         return "override" if name in overrides else "recipe"
-    return "llmpolicy default" if name in GRPO_DEFAULTS or name in TARGET_DEFAULTS[target] else "TRL default"
+    return (
+        "llmpolicy default"
+        if name in GRPO_DEFAULTS or name in TARGET_DEFAULTS[target]
+        else "TRL default"
+    )
 
 
 def _value(name: str, value: Any, source: str, batch: Batch) -> Value:
@@ -249,22 +339,29 @@ def _notes(a: Arithmetic, batch: Batch, settings: Mapping[str, Any], target: str
     accumulation, uses = batch.gradient_accumulation_steps, batch.uses
     if a.prompts_per_step < 2:
         yield (
-            f"a step sees {_show(a.prompts_per_step)} new prompts, for per_device_train_batch_size counts completions; "
-            "raise gradient_accumulation_steps for a steadier gradient"
+            f"a step sees {_show(a.prompts_per_step)} new prompts, for per_device_train_batch_size"
+            " counts completions; raise gradient_accumulation_steps for a steadier gradient"
         )
     if a.on_policy and batch.num_iterations > 1:
-        yield "num_iterations repeats the same gradient here: all its passes over a generation fall into one step"
+        yield (
+            "num_iterations repeats the same gradient here: all its passes over a generation fall"
+            " into one step"
+        )
     if accumulation % uses and uses % accumulation:
         yield "generations begin inside a step, so some steps mix rollouts of different weights"
     if a.rows // a.prompts_per_generation * uses % accumulation:
         yield "the last step of each pass over the data has fewer rollouts than the others"
     if a.groups_span_ranks:
-        yield "groups span processes; an advantage is computed from its whole group, gathered from all of them"
+        yield (
+            "groups span processes; an advantage is computed from its whole group, gathered from"
+            " all of them"
+        )
     most = settings["epsilon"] if settings["epsilon_high"] is None else settings["epsilon_high"]
     if settings["loss_type"] == "cispo" and most < 1:
         yield (
-            f"cispo cuts the ratio, 1 at the start, at epsilon_high {_show(most)}, so every token weighs {_show(most)}; write "
-            "epsilon_high: 5.0, as ScaleRL (arXiv 2510.13786) has it, unless a smaller step is meant"
+            f"cispo cuts the ratio, 1 at the start, at epsilon_high {_show(most)}, so every token"
+            f" weighs {_show(most)}; write epsilon_high: 5.0, as ScaleRL (arXiv 2510.13786) has it,"
+            " unless a smaller step is meant"
         )
     if target == "cpu" and settings.get("fp16"):
         yield "fp16 is for GPUs: on a CPU it would change nothing, and a run is refused"
@@ -273,40 +370,61 @@ def _notes(a: Arithmetic, batch: Batch, settings: Mapping[str, Any], target: str
 
 
 def _sampling_notes(sampling: SamplingBlock, a: Arithmetic) -> Iterator[str]:
-    """What dynamic sampling changes in the arithmetic; raises RecipeError where it could change nothing, or not hold its cap."""
+    """What dynamic sampling changes in the arithmetic; raises RecipeError where it could change
+    nothing, or not hold its cap.
+    """
     least, most = a.generated_tokens_per_generation, sampling.max_tokens
     if a.rows <= a.prompts_per_generation:
         raise RecipeError(
-            f"sampling: the task has {a.rows} training rows and a generation takes {a.prompts_per_generation} prompts; "
-            "expected more rows, for otherwise there is no other prompt to take"
+            f"sampling: the task has {a.rows} training rows and a generation takes"
+            f" {a.prompts_per_generation} prompts; expected more rows, for otherwise there is no"
+            " other prompt to take"
         )
     if most is not None and most < least:
         raise RecipeError(
-            f"sampling.max_tokens is {most}; expected at least {least}, what a generation may write before anything is refilled"
+            f"sampling.max_tokens is {most}; expected at least {least}, what a generation may write"
+            " before anything is refilled"
         )
     if most is not None:
         yield (
-            f"sampling.refill: groups without a signal are generated again, of other prompts, while a generation stays below "
-            f"{most:,} new tokens ({_show(most / least)} times what it may write at first); the rollouts above are the least"
+            "sampling.refill: groups without a signal are generated again, of other prompts, while"
+            f" a generation stays below {most:,} new tokens ({_show(most / least)} times what it"
+            " may write at first); the rollouts above are the least"
         )
     if sampling.memory:
         yield (
-            "sampling.memory: prompts that gave a signal are preferred, so a pass over the data is not one of every row, "
-            "and tasks are not mixed by their weights"
+            "sampling.memory: prompts that gave a signal are preferred, so a pass over the data is"
+            " not one of every row, and tasks are not mixed by their weights"
         )
 
 
 def _sentences(a: Arithmetic) -> list[str]:
     policy = "on-policy" if a.on_policy else f"off-policy, rollouts up to {a.staleness} steps old"
-    tokens = "" if a.tokens_per_step is None else f", at most about {a.tokens_per_step:,.0f} tokens with prompts"
+    tokens = (
+        ""
+        if a.tokens_per_step is None
+        else f", at most about {a.tokens_per_step:,.0f} tokens with prompts"
+    )
     return [
-        f"generation: {a.prompts_per_generation} prompts x {a.rollouts_per_generation // a.prompts_per_generation} = "
-        f"{a.rollouts_per_generation} rollouts, up to {a.generated_tokens_per_generation:,} new tokens",
+        (
+            f"generation: {a.prompts_per_generation} prompts x"
+            f" {a.rollouts_per_generation // a.prompts_per_generation} ="
+            f" {a.rollouts_per_generation} rollouts, up to {a.generated_tokens_per_generation:,}"
+            " new tokens"
+        ),
         f"step: {a.rollouts_per_step} rollouts, {_show(a.prompts_per_step)} new prompts{tokens}",
-        f"{_show(a.optimiser_steps_per_generation)} optimiser step{'s' * (a.optimiser_steps_per_generation != 1)} a "
-        f"generation: {policy}",
-        f"pass over the data: {a.rows} rows, {a.rows_left_out_per_pass} left out, {a.optimiser_steps_per_pass} steps",
-        f"run: {a.optimiser_steps} steps, {_show(a.passes)} passes, {a.generations} generations, {a.rollouts} rollouts",
+        (
+            f"{_show(a.optimiser_steps_per_generation)} optimiser"
+            f" step{'s' * (a.optimiser_steps_per_generation != 1)} a generation: {policy}"
+        ),
+        (
+            f"pass over the data: {a.rows} rows, {a.rows_left_out_per_pass} left out,"
+            f" {a.optimiser_steps_per_pass} steps"
+        ),
+        (
+            f"run: {a.optimiser_steps} steps, {_show(a.passes)} passes, {a.generations}"
+            f" generations, {a.rollouts} rollouts"
+        ),
         f"processes: {a.processes}; groups {'span' if a.groups_span_ranks else 'do not span'} them",
     ]
 

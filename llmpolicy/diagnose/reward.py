@@ -1,4 +1,6 @@
-"""What `llmpolicy check-reward` does: read rows and arguments, check the reward, and show what was found."""
+"""What `llmpolicy check-reward` does: read rows and arguments, check the reward, and show what was
+found.
+"""
 
 import contextlib
 import io
@@ -35,7 +37,8 @@ def check(
     quiet: bool = False,
     style: Style | None = None,
 ) -> Report:
-    """Check a reward by its reference, with rows and more attacks from files, and print what was found.
+    """Check a reward by its reference, with rows and more attacks from files, and print what was
+    found.
 
     RewardError or TaskError when the reward or a file cannot be read.
     """
@@ -43,7 +46,9 @@ def check(
     own = _attacks(attacks) if attacks else []
     given = dict(map(_argument, args))
     with _prints_shortened(show=not quiet):
-        report = check_reward(reference, rows=rows, args=given, attacks=[*ATTACKS, *own], parts=parts, style=style)
+        report = check_reward(
+            reference, rows=rows, args=given, attacks=[*ATTACKS, *own], parts=parts, style=style
+        )
     if not quiet:
         show(report)
     return report
@@ -60,12 +65,16 @@ class _Bytes(io.RawIOBase):
 
 def _prints() -> io.TextIOWrapper:
     """Stands in for standard output and errors while rewards are called in this process."""
-    return io.TextIOWrapper(io.BufferedWriter(_Bytes()), "utf-8", "replace", line_buffering=True, write_through=True)
+    return io.TextIOWrapper(
+        io.BufferedWriter(_Bytes()), "utf-8", "replace", line_buffering=True, write_through=True
+    )
 
 
 @contextlib.contextmanager
 def _prints_shortened(show: bool) -> Iterator[None]:
-    """Of what a reward prints show the first lines and the count: it is called thousands of times, and the report matters."""
+    """Of what a reward prints show the first lines and the count: it is called thousands of times,
+    and the report matters.
+    """
     with tempfile.TemporaryDirectory() as folder:
         file, counts, prints = Path(folder) / "printed", list[str](), _prints()
         try:
@@ -78,16 +87,22 @@ def _prints_shortened(show: bool) -> Iterator[None]:
         finally:
             for count in counts if show else ():
                 tell(f"{count.removesuffix(f': {file}')}; the first of them:")
-                for line in file.read_text(encoding="utf-8", errors="replace").splitlines()[:_PRINTED]:
+                for line in file.read_text(encoding="utf-8", errors="replace").splitlines()[
+                    :_PRINTED
+                ]:
                     tell(f"  {_plain(line)}")
 
 
 def replay(place: str, *, yes: bool = False) -> str:
-    """What a reward says when a noted call, ``FILE:LINE``, is made again; ``yes``: also one that has not run here before."""
+    """What a reward says when a noted call, ``FILE:LINE``, is made again; ``yes``: also one that
+    has not run here before.
+    """
     file, _, line = place.rpartition(":")
     if not file or not line.isdigit():
         raise RewardError(f"--replay got {place!r}; expected FILE:LINE.")
-    from llmpolicy.rewards.replay import replay as again  # starts workers: of no use to who only checks
+    from llmpolicy.rewards.replay import (
+        replay as again,
+    )  # starts workers: of no use to who only checks
 
     run = Path(file).parent
     here = Run.open(run).call_here if (run / "manifest.json").is_file() else dict
@@ -126,7 +141,8 @@ def show(report: Report) -> None:
 def told(report: Report) -> list[str]:
     """A report as lines of text."""
     holes = [
-        f"hole: {hole.attack} (family {hole.family}) scored {hole.score:g}: {_plain(hole.completion)}"
+        f"hole: {hole.attack} (family {hole.family}) scored {hole.score:g}:"
+        f" {_plain(hole.completion)}"
         for hole in report.holes
     ]
     return [*holes, *_rows_shown(report), *_wrong(report), *summary(report)]
@@ -136,25 +152,42 @@ def _rows_shown(report: Report) -> Iterable[str]:
     if report.shown:
         yield "gold answers of the rows, as completions:"
     for row, value, why in report.shown:
-        yield f"  {_plain(row)} scored {'None' if value is None else f'{value:g}'}{f' ({_plain(why)})' if why else ''}"
+        yield (
+            f"  {_plain(row)} scored"
+            f" {'None' if value is None else f'{value:g}'}{f' ({_plain(why)})' if why else ''}"
+        )
 
 
 def _wrong(report: Report) -> Iterable[str]:
     yield from (f"wrong: {_plain(sentence)}" for sentence in report.errors)
     if report.rejected:
         yield "right, but rejected:"
-    yield from (f"  for {gold!r}: {_plain(completion)}" for gold, completion in report.rejected[:_LISTED])
+    yield from (
+        f"  for {gold!r}: {_plain(completion)}" for gold, completion in report.rejected[:_LISTED]
+    )
 
 
 def summary(report: Report) -> Iterable[str]:
     """The last lines of a check."""
-    tried = ", ".join(report.topics) or "nothing: declare `kind` and `formats`, or examples that pass"
-    yield f"{report.reward}: {report.examples} examples, {report.golds} gold answers; the battery knows it by: {tried}"
-    yield f"{len(report.holes)} holes in {report.attacks} attacks; {report.accepted} of {report.total} right completions accepted"
+    tried = (
+        ", ".join(report.topics) or "nothing: declare `kind` and `formats`, or examples that pass"
+    )
+    yield (
+        f"{report.reward}: {report.examples} examples, {report.golds} gold answers; the battery"
+        f" knows it by: {tried}"
+    )
+    yield (
+        f"{len(report.holes)} holes in {report.attacks} attacks; {report.accepted} of"
+        f" {report.total} right completions accepted"
+    )
     if report.asked:
         worst = f"at worst {report.worst_seconds:.2f} s ({_plain(report.worst)[:60]})"
         yield f"{1000 * report.mean_seconds:.2f} ms a completion, {worst}"
-    yield "clean" if report.clean else f"not clean: {len(report.holes)} holes, {len(report.errors)} errors"
+    yield (
+        "clean"
+        if report.clean
+        else f"not clean: {len(report.holes)} holes, {len(report.errors)} errors"
+    )
 
 
 def _plain(text: str) -> str:
@@ -165,7 +198,9 @@ def _plain(text: str) -> str:
 
 def _rows(path: Path) -> list[dict[str, Any]]:
     if path.suffix not in READERS and not path.is_dir():
-        raise RewardError(f"{path}: expected a file that ends in one of {', '.join(sorted(READERS))}.")
+        raise RewardError(
+            f"{path}: expected a file that ends in one of {', '.join(sorted(READERS))}."
+        )
     file = find_file(str(path), None)
     rows = list(file_rows(file))
     if not rows:
@@ -181,8 +216,8 @@ def _argument(written: str) -> tuple[str, Any]:
         return key, load_yaml(value)
     except (yaml.YAMLError, ValueError) as error:
         raise RewardError(
-            f"--arg got {written!r}, whose value is not valid YAML ({' '.join(str(error).split()):.100}); a text needs quotes "
-            "of its own."
+            f"--arg got {written!r}, whose value is not valid YAML"
+            f" ({' '.join(str(error).split()):.100}); a text needs quotes of its own."
         ) from error
 
 
@@ -191,7 +226,9 @@ def _attacks(path: Path) -> list[Attack]:
     try:
         text = read_text(path)
     except UnicodeDecodeError as error:
-        raise RewardError(f"{path}: not UTF-8 at byte {error.start}; expected a UTF-8 text file.") from error
+        raise RewardError(
+            f"{path}: not UTF-8 at byte {error.start}; expected a UTF-8 text file."
+        ) from error
     except ValueError as error:
         raise RewardError(f"{path}: {error}.") from error
     for number, line in enumerate(text.splitlines(), 1):
@@ -200,10 +237,16 @@ def _attacks(path: Path) -> list[Attack]:
         try:
             entry = load_json(line)
             attacks.append(
-                Attack(entry.get("family", "A"), entry["name"], entry.get("breaks", "pays this"), entry["text"])
+                Attack(
+                    entry.get("family", "A"),
+                    entry["name"],
+                    entry.get("breaks", "pays this"),
+                    entry["text"],
+                )
             )
         except (ValueError, KeyError, AttributeError) as error:
             raise RewardError(
-                f"{path}, line {number}: expected {{'name': ..., 'text': ...}}; found {line[:60]!r}."
+                f"{path}, line {number}: expected {{'name': ..., 'text': ...}}; found"
+                f" {line[:60]!r}."
             ) from error
     return attacks

@@ -1,4 +1,6 @@
-"""What every environment is to a rollout: B episodes side by side, begun together and ended one by one."""
+"""What every environment is to a rollout: B episodes side by side, begun together and ended one by
+one.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,8 +13,9 @@ from llmpolicy.types import Action
 class Outcome:
     """What b episodes answered to one action each; all four have length b.
 
-    ``states`` are the next states, of ended episodes too. Terminated: the episode is over by its own rules, nothing can
-    be earned any more. Truncated: it was only cut off (a time limit), and would have gone on earning.
+    ``states`` are the next states, of ended episodes too. Terminated: the episode is over by its
+    own rules, nothing can be earned any more. Truncated: it was only cut off (a time limit), and
+    would have gone on earning.
     """
 
     states: Sequence[Any]
@@ -26,7 +29,9 @@ class Environment(Protocol):
 
     @property
     def groups(self) -> Sequence[int]:
-        """For each of the B episodes the number of its group; episodes of one group begin in the same state."""
+        """For each of the B episodes the number of its group; episodes of one group begin in the
+        same state.
+        """
         ...
 
     def reset(self, seed: int) -> Sequence[Any]:

@@ -17,8 +17,9 @@ from llmpolicy.types import Action
 class GymnasiumEnvironment:
     """``count`` copies of one environment with vector states and numbered or vector actions.
 
-    Vector actions are clipped to the environment's bounds here, so that a policy's log_prob stays that of what it drew.
-    Raises RecipeError for an unknown id, a setting that the environment refuses, or spaces of another kind.
+    Vector actions are clipped to the environment's bounds here, so that a policy's log_prob stays
+    that of what it drew. Raises RecipeError for an unknown id, a setting that the environment
+    refuses, or spaces of another kind.
     """
 
     def __init__(self, id: str, count: int = 16, **settings: Any) -> None:
@@ -27,10 +28,15 @@ class GymnasiumEnvironment:
         observations, actions = self.copies[0].observation_space, self.copies[0].action_space
         if not (isinstance(observations, Box) and len(observations.shape) == 1):
             raise RecipeError(
-                f"environment {id!r} has states {observations}; expected a Box of one axis, such as CartPole-v1's"
+                f"environment {id!r} has states {observations}; expected a Box of one axis, such as"
+                " CartPole-v1's"
             )
-        if not isinstance(actions, Discrete) and not (isinstance(actions, Box) and len(actions.shape) == 1):
-            raise RecipeError(f"environment {id!r} has actions {actions}; expected Discrete, or a Box of one axis")
+        if not isinstance(actions, Discrete) and not (
+            isinstance(actions, Box) and len(actions.shape) == 1
+        ):
+            raise RecipeError(
+                f"environment {id!r} has actions {actions}; expected Discrete, or a Box of one axis"
+            )
         self.actions = actions
         self.obs_dim = observations.shape[0]
         self.n_actions = int(actions.n) if isinstance(actions, Discrete) else None
@@ -39,10 +45,14 @@ class GymnasiumEnvironment:
     def reset(self, seed: int) -> Sequence[Tensor]:
         """Begin an episode in every copy, each from its own seed."""
         seeds = np.random.SeedSequence(seed).generate_state(len(self.copies))
-        return _rows([copy.reset(seed=int(own))[0] for copy, own in zip(self.copies, seeds, strict=True)])
+        return _rows(
+            [copy.reset(seed=int(own))[0] for copy, own in zip(self.copies, seeds, strict=True)]
+        )
 
     def step(self, rows: Sequence[int], action: Action) -> Outcome:
-        """One step of physics in each of the copies ``rows``; ``action.value`` is (b,) or (b, action_dim)."""
+        """One step of physics in each of the copies ``rows``; ``action.value`` is (b,) or (b,
+        action_dim).
+        """
         chosen = self._executable(action.value)
         answers = [self.copies[row].step(one) for row, one in zip(rows, chosen, strict=True)]
         states, rewards, terminated, truncated, _ = zip(*answers, strict=True)
@@ -57,14 +67,18 @@ class GymnasiumEnvironment:
 
 
 def build_environment(block: Mapping[str, Any]) -> GymnasiumEnvironment:
-    """The environment of a recipe's ``environment:`` block: ``id``, ``count``, and the environment's own settings."""
+    """The environment of a recipe's ``environment:`` block: ``id``, ``count``, and the
+    environment's own settings.
+    """
     if "id" not in block:
         raise RecipeError(
-            "environment: found no key 'id'; expected the name of a gymnasium environment, such as CartPole-v1"
+            "environment: found no key 'id'; expected the name of a gymnasium environment, such as"
+            " CartPole-v1"
         )
     if not isinstance(block.get("count", 1), int) or block.get("count", 1) < 1:
         raise RecipeError(
-            f"environment.count: found {block['count']!r}; expected how many copies run side by side, at least 1"
+            f"environment.count: found {block['count']!r}; expected how many copies run side by"
+            " side, at least 1"
         )
     return GymnasiumEnvironment(**block)
 
@@ -72,16 +86,21 @@ def build_environment(block: Mapping[str, Any]) -> GymnasiumEnvironment:
 def _make(id: str, settings: Mapping[str, Any]) -> Any:
     if not isinstance(id, str):
         raise RecipeError(
-            f"environment.id: found {id!r}; expected the name of a gymnasium environment, such as CartPole-v1"
+            f"environment.id: found {id!r}; expected the name of a gymnasium environment, such as"
+            " CartPole-v1"
         )
     try:
         return gymnasium.make(id, disable_env_checker=True, **settings)
     except gymnasium.error.Error as error:
         if ":" not in id and id not in gymnasium.registry:
-            raise RecipeError(f"environment: gymnasium has no {id!r}{nearest(id, gymnasium.registry)}") from error
+            raise RecipeError(
+                f"environment: gymnasium has no {id!r}{nearest(id, gymnasium.registry)}"
+            ) from error
         raise RecipeError(f"environment {id!r} cannot be made: {_line(error)}") from error
     except (TypeError, ImportError) as error:
-        raise RecipeError(f"environment {id!r} cannot be made with {dict(settings)}: {_line(error)}") from error
+        raise RecipeError(
+            f"environment {id!r} cannot be made with {dict(settings)}: {_line(error)}"
+        ) from error
 
 
 def _line(error: Exception) -> str:

@@ -1,4 +1,6 @@
-"""Prompts as an environment: the state is a prompt, the action its completion, the rewards judge it, and that is all."""
+"""Prompts as an environment: the state is a prompt, the action its completion, the rewards judge
+it, and that is all.
+"""
 
 import random
 from collections.abc import Callable, Sequence
@@ -12,14 +14,18 @@ from llmpolicy.types import Action, Completion, Prompt, Sample
 
 
 class Judge(Protocol):
-    """What is needed of ``llmpolicy.rewards.Rewards``: one record with a ``value`` (None: cannot be judged) a sample."""
+    """What is needed of ``llmpolicy.rewards.Rewards``: one record with a ``value`` (None: cannot be
+    judged) a sample.
+    """
 
     def score(self, samples: Sequence[Sample], group_size: int | None = None) -> Sequence[Any]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The completions of all episodes as the rewards saw them, their scores, and the log-probability of each token."""
+    """The completions of all episodes as the rewards saw them, their scores, and the
+    log-probability of each token.
+    """
 
     samples: Sequence[Sample]
     scores: Sequence[Any]
@@ -29,11 +35,12 @@ class Batch:
 class PromptEnvironment:
     """``prompts`` prompts a time, each in a group of ``group_size`` episodes of one step.
 
-    ``decode`` turns the token ids of a completion into its text; ``read``, where it is given, a prompt and such ids into the
-    text that is continued, the text of the completion and all that was written. An episode terminates when its completion
-    does, and is truncated when the completion hit its length limit. The reward of a completion that cannot be judged is NaN.
-    ``update`` counts the batches that were judged, from 0, and is what a reward gets as ``step``; ``batch`` is the last one.
-    Raises TaskError when there are fewer rows than ``prompts``.
+    ``decode`` turns the token ids of a completion into its text; ``read``, where it is given, a
+    prompt and such ids into the text that is continued, the text of the completion and all that was
+    written. An episode terminates when its completion does, and is truncated when the completion
+    hit its length limit. The reward of a completion that cannot be judged is NaN. ``update`` counts
+    the batches that were judged, from 0, and is what a reward gets as ``step``; ``batch`` is the
+    last one. Raises TaskError when there are fewer rows than ``prompts``.
     """
 
     def __init__(
@@ -47,7 +54,10 @@ class PromptEnvironment:
         group_size: int = 8,
     ) -> None:
         if len(rows) < prompts:
-            raise TaskError(f"{prompts} different prompts are drawn at a time, but the task has {len(rows)} rows")
+            raise TaskError(
+                f"{prompts} different prompts are drawn at a time, but the task has {len(rows)}"
+                " rows"
+            )
         self.rows, self.rewards, self.decode, self.read = rows, rewards, decode, read
         self.prompts, self.group_size = prompts, group_size
         self.groups = [prompt for prompt in range(prompts) for _ in range(group_size)]
@@ -62,7 +72,9 @@ class PromptEnvironment:
         return [row.prompt for row in self.drawn]
 
     def step(self, rows: Sequence[int], action: Action) -> Outcome:
-        """Judge every completion; ``action.value`` holds their token ids. Every episode ends here."""
+        """Judge every completion; ``action.value`` holds their token ids. Every episode ends
+        here.
+        """
         terminated = [bool(ended) for ended in action.terminated]
         samples = [
             self._sample(self.drawn[row], ids, not end)
@@ -71,11 +83,18 @@ class PromptEnvironment:
         scores = self.rewards.score(samples, group_size=self.group_size)
         self.batch, self.update = Batch(samples, scores, _log_probs(action)), self.update + 1
         rewards = [float("nan") if score.value is None else float(score.value) for score in scores]
-        return Outcome([self.drawn[row].prompt for row in rows], rewards, terminated, [not end for end in terminated])
+        return Outcome(
+            [self.drawn[row].prompt for row in rows],
+            rewards,
+            terminated,
+            [not end for end in terminated],
+        )
 
     def _sample(self, row: Row, ids: Sequence[int], truncated: bool) -> Sample:
         if self.read is None:
-            return row.sample(prompt_text(row.prompt), self.decode(ids), ids, truncated, self.update)
+            return row.sample(
+                prompt_text(row.prompt), self.decode(ids), ids, truncated, self.update
+            )
         read = self.read(row.prompt, ids)
         return row.sample(str(read.prompt), read.text, ids, truncated, self.update, read.raw)
 
@@ -84,4 +103,6 @@ def _log_probs(action: Action) -> list[list[float]] | None:
     """The log-probability of every token of each completion, without what fills short rows."""
     if action.log_prob is None:
         return None
-    return [row[: len(ids)] for row, ids in zip(action.log_prob.tolist(), action.value, strict=True)]
+    return [
+        row[: len(ids)] for row, ids in zip(action.log_prob.tolist(), action.value, strict=True)
+    ]

@@ -1,4 +1,6 @@
-"""How good a language model's policy is on held-out prompts, beside its base: accuracy, pass@k, drift, intervals."""
+"""How good a language model's policy is on held-out prompts, beside its base: accuracy, pass@k,
+drift, intervals.
+"""
 
 from llmpolicy.evaluation.answers import LanguagePolicy, complete, judge, samples_of
 from llmpolicy.evaluation.constant import best_constant

@@ -13,7 +13,9 @@ from llmpolicy.tasks import Row, prompt_text
 from llmpolicy.types import Completion
 
 TOKENS_AT_ONCE = 32_768
-"""Most tokens (prompts and longest possible completions, padding included) that are generated side by side."""
+"""Most tokens (prompts and longest possible completions, padding included) that are generated side
+by side.
+"""
 
 
 class LanguagePolicy(Protocol):
@@ -55,9 +57,11 @@ def complete(
     max_new_tokens: int | None = None,
     batch_size: int | None = None,
 ) -> list[Completion]:
-    """One completion a prompt (token ids), in the order of the prompts; as many at once as TOKENS_AT_ONCE allows.
+    """One completion a prompt (token ids), in the order of the prompts; as many at once as
+    TOKENS_AT_ONCE allows.
 
-    Prompts of like length go together. ``batch_size`` limits the number at once, whatever their length.
+    Prompts of like length go together. ``batch_size`` limits the number at once, whatever their
+    length.
     """
     length = max_new_tokens or policy.max_new_tokens
     found: dict[int, Completion] = {}
@@ -67,13 +71,18 @@ def complete(
         )
         # Rewards see the text that was continued, its opening of a thinking block included.
         found.update(
-            {i: replace(one, prompt=policy.quote(prompts[i])) for i, one in zip(batch, completions, strict=True)}
+            {
+                i: replace(one, prompt=policy.quote(prompts[i]))
+                for i, one in zip(batch, completions, strict=True)
+            }
         )
     return [found[i] for i in range(len(prompts))]
 
 
 def batches(lengths: Sequence[int], budget: int, limit: int | None = None) -> Iterator[list[int]]:
-    """Split rows into batches of like length, the longest first: rows x longest <= budget, or a single row above it."""
+    """Split rows into batches of like length, the longest first: rows x longest <= budget, or a
+    single row above it.
+    """
     batch: list[int] = []
     for row in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
         if batch and ((len(batch) + 1) * lengths[batch[0]] > budget or len(batch) == limit):
@@ -85,11 +94,18 @@ def batches(lengths: Sequence[int], budget: int, limit: int | None = None) -> It
 
 
 def judge(
-    correct: Rewards, rows: Sequence[Row], completions: Sequence[Completion], threshold: float, group_size: int = 1
+    correct: Rewards,
+    rows: Sequence[Row],
+    completions: Sequence[Completion],
+    threshold: float,
+    group_size: int = 1,
 ) -> list[bool | None]:
     """Whether each completion's score reaches the threshold; None where it could not be judged."""
     samples = samples_of(rows, completions)
-    return [None if row.value is None else row.value >= threshold for row in correct.score(samples, group_size)]
+    return [
+        None if row.value is None else row.value >= threshold
+        for row in correct.score(samples, group_size)
+    ]
 
 
 def samples_of(rows: Sequence[Row], completions: Sequence[Completion]) -> list[Sample]:
@@ -108,8 +124,12 @@ def samples_of(rows: Sequence[Row], completions: Sequence[Completion]) -> list[S
 
 @contextmanager
 def evaluating(*policies: Any) -> Iterator[None]:
-    """Put the policies' models into eval mode, and every module back into its own mode afterwards."""
-    models = [policy.model for policy in policies if isinstance(getattr(policy, "model", None), nn.Module)]
+    """Put the policies' models into eval mode, and every module back into its own mode
+    afterwards.
+    """
+    models = [
+        policy.model for policy in policies if isinstance(getattr(policy, "model", None), nn.Module)
+    ]
     modes = [(module, module.training) for model in models for module in model.modules()]
     for model in models:
         model.eval()

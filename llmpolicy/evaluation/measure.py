@@ -1,7 +1,8 @@
-"""The measurement: a policy and its base answer the same held-out questions, and the figures are put side by side.
+"""The measurement: a policy and its base answer the same held-out questions, and the figures are
+put side by side.
 
-A completion is right when ``correct`` gives it at least ``threshold``. One that cannot be judged (None) is neither
-right nor wrong: it leaves every share, and is counted.
+A completion is right when ``correct`` gives it at least ``threshold``. One that cannot be judged
+(None) is neither right nor wrong: it leaves every share, and is counted.
 """
 
 from collections.abc import Sequence
@@ -29,7 +30,9 @@ from llmpolicy.types import Completion
 
 EXAMPLES = 3
 SCORED_AT_ONCE = 2_048
-"""Most completion tokens, padding included, whose log-probabilities are computed side by side: each holds V logits."""
+"""Most completion tokens, padding included, whose log-probabilities are computed side by side: each
+holds V logits.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,9 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What one policy answered: one greedy completion a row, ``samples`` sampled ones a row side by side."""
+    """What one policy answered: one greedy completion a row, ``samples`` sampled ones a row side by
+    side.
+    """
 
     greedy: Sequence[Completion]
     sampled: Sequence[Completion]
@@ -87,17 +92,30 @@ def evaluate(
 ) -> Evaluation:
     """Measure a policy on the first n held-out rows, and its base on the same ones.
 
-    Without ``base``, an adapter is compared with its model without it, and full weights stand alone. The samples are
-    drawn from ``seed`` and touch no global random state; models are left in the mode they were in. ``batch_size``
-    limits the completions generated at once; long prompts limit it further. Raises TaskError without rows or samples,
-    RewardError when ``correct`` judges nothing.
+    Without ``base``, an adapter is compared with its model without it, and full weights stand
+    alone. The samples are drawn from ``seed`` and touch no global random state; models are left in
+    the mode they were in. ``batch_size`` limits the completions generated at once; long prompts
+    limit it further. Raises TaskError without rows or samples, RewardError when ``correct`` judges
+    nothing.
     """
     rows = rows[:n]
     if not rows or samples < 1:
-        raise TaskError(f"evaluation of {len(rows)} rows with {samples} samples a row; expected at least 1 of both")
+        raise TaskError(
+            f"evaluation of {len(rows)} rows with {samples} samples a row; expected at least 1 of"
+            " both"
+        )
     constant = best_constant(rows, correct, threshold)
     setting = Setting(
-        rows, correct, threshold, samples, rewards, batch_size, seed, max_new_tokens, recipe_hash, constant
+        rows,
+        correct,
+        threshold,
+        samples,
+        rewards,
+        batch_size,
+        seed,
+        max_new_tokens,
+        recipe_hash,
+        constant,
     )
     if base is None and getattr(policy, "is_adapter", False):
         base = WithoutAdapter(policy)
@@ -106,7 +124,9 @@ def evaluate(
         if base is None:
             return figures(policy, after, setting)
         before = figures(base, ask(base, setting), setting, drift=Drift(0.0, 0.0))
-        moved = drift(policy, base, policy.encode([row.prompt for row in rows]), after.sampled[::samples])
+        moved = drift(
+            policy, base, policy.encode([row.prompt for row in rows]), after.sampled[::samples]
+        )
         return figures(policy, after, setting, drift=moved, base=before)
 
 
@@ -119,10 +139,14 @@ def greedy_accuracy(
     batch_size: int | None = None,
     max_new_tokens: int | None = None,
 ) -> float:
-    """The share of right greedy completions among the judged ones (0.0 if none is), for a look during training."""
+    """The share of right greedy completions among the judged ones (0.0 if none is), for a look
+    during training.
+    """
     with evaluating(policy), torch.no_grad():
         prompts = policy.encode([row.prompt for row in rows])
-        completions = complete(policy, prompts, greedy=True, batch_size=batch_size, max_new_tokens=max_new_tokens)
+        completions = complete(
+            policy, prompts, greedy=True, batch_size=batch_size, max_new_tokens=max_new_tokens
+        )
     return _mean(judge(correct, rows, completions, threshold)) or 0.0
 
 
@@ -133,7 +157,9 @@ def ask(policy: LanguagePolicy, setting: Setting) -> Answers:
     greedy = complete(policy, prompts, greedy=True, batch_size=size, max_new_tokens=length)
     generator = torch.Generator().manual_seed(setting.seed)
     repeated = [ids for ids in prompts for _ in range(setting.samples)]
-    sampled = complete(policy, repeated, generator=generator, batch_size=size, max_new_tokens=length)
+    sampled = complete(
+        policy, repeated, generator=generator, batch_size=size, max_new_tokens=length
+    )
     best = judge(setting.correct, setting.rows, greedy, setting.threshold)
     right = judge(setting.correct, setting.repeated, sampled, setting.threshold, setting.samples)
     groups = [right[i : i + setting.samples] for i in range(0, len(right), setting.samples)]
@@ -149,8 +175,9 @@ def _refuse_unjudged(questions: Sequence[Question], correct: Rewards) -> None:
     if all(one.greedy is None for one in questions) or not any(one.judged for one in questions):
         how = f": {correct.first_fault}" if correct.first_fault else ""
         raise RewardError(
-            f"evaluate.correct ({', '.join(correct.names)}) judged none of the answers to {len(questions)} questions{how}"
-            "; expected a number for whatever can be judged, 0.0 for a wrong answer"
+            f"evaluate.correct ({', '.join(correct.names)}) judged none of the answers to"
+            f" {len(questions)} questions{how}; expected a number for whatever can be judged, 0.0"
+            " for a wrong answer"
         )
 
 
@@ -167,7 +194,9 @@ def figures(
     best = [one.greedy for one in questions if one.greedy is not None]
     reward, parts = _rewards(answers.sampled, setting)
     pairs = list(zip(base.questions, questions, strict=True)) if base else []
-    greedy = [b.greedy - a.greedy for a, b in pairs if a.greedy is not None and b.greedy is not None]
+    greedy = [
+        b.greedy - a.greedy for a, b in pairs if a.greedy is not None and b.greedy is not None
+    ]
     sampled = [b.rate - a.rate for a, b in pairs if a.rate is not None and b.rate is not None]
     return Evaluation(
         n=len(questions),
@@ -180,7 +209,9 @@ def figures(
             "max_new_tokens": setting.max_new_tokens or policy.max_new_tokens,
         },
         accuracy=wilson(sum(best), len(best)),
-        pass_at_k={str(k): _mean([_pass(one, k) for one in questions]) for k in ks(setting.samples)},
+        pass_at_k={
+            str(k): _mean([_pass(one, k) for one in questions]) for k in ks(setting.samples)
+        },
         truncated=_mean([one.truncated for one in answers.greedy]) or 0.0,
         mean_length=_mean([len(one.token_ids) for one in answers.greedy]) or 0.0,
         kl_to_base=drift.per_token if drift else None,
@@ -203,26 +234,42 @@ def figures(
 
 
 def drift(
-    policy: LanguagePolicy, base: LanguagePolicy, prompts: Sequence[Sequence[int]], completions: Sequence[Completion]
+    policy: LanguagePolicy,
+    base: LanguagePolicy,
+    prompts: Sequence[Sequence[int]],
+    completions: Sequence[Completion],
 ) -> Drift:
-    """How far a policy has moved from its base: the k3 estimate of KL(π ‖ base) over completions that π sampled."""
+    """How far a policy has moved from its base: the k3 estimate of KL(π ‖ base) over completions
+    that π sampled.
+    """
     total, tokens = 0.0, 0
     for batch in batches([len(one.token_ids) for one in completions], SCORED_AT_ONCE):
-        states, actions = [prompts[i] for i in batch], [list(completions[i].token_ids) for i in batch]
+        states, actions = (
+            [prompts[i] for i in batch],
+            [list(completions[i].token_ids) for i in batch],
+        )
         log_prob, mask = policy.log_prob(states, actions)  # (B, T)
         base_log_prob, _ = base.log_prob(states, actions)  # (B, T)
-        kl = k3(log_prob.cpu().double(), base_log_prob.cpu().double())  # (B, T); Apple's devices have no double
+        kl = k3(
+            log_prob.cpu().double(), base_log_prob.cpu().double()
+        )  # (B, T); Apple's devices have no double
         total += torch.where(mask.bool().cpu(), kl, 0.0).sum().item()
         tokens += int(mask.sum())
     return Drift(total / tokens, total / len(completions))
 
 
-def _rewards(sampled: Sequence[Completion], setting: Setting) -> tuple[float | None, dict[str, float | None]]:
-    """The mean reward of the sampled completions, and that of each part; what could not be judged is left out."""
+def _rewards(
+    sampled: Sequence[Completion], setting: Setting
+) -> tuple[float | None, dict[str, float | None]]:
+    """The mean reward of the sampled completions, and that of each part; what could not be judged
+    is left out.
+    """
     if setting.rewards is None:
         return None, {}
     scores = setting.rewards.score(samples_of(setting.repeated, sampled), setting.samples)
-    parts = {name: _mean([score.parts[name].value for score in scores]) for name in setting.rewards.names}
+    parts = {
+        name: _mean([score.parts[name].value for score in scores]) for name in setting.rewards.names
+    }
     return _mean([score.value for score in scores]), parts
 
 
@@ -239,7 +286,10 @@ def _pass(question: Question, k: int) -> float | None:
 def _examples(answers: Answers, setting: Setting) -> tuple[Example, ...]:
     """The first questions, so that none is picked for its answer; the base keeps the same ones."""
     triples = zip(setting.rows, answers.greedy, answers.questions, strict=True)
-    shown = [Example(prompt_text(row.prompt), one.text, question.greedy) for row, one, question in triples]
+    shown = [
+        Example(prompt_text(row.prompt), one.text, question.greedy)
+        for row, one, question in triples
+    ]
     return tuple(shown[:EXAMPLES])
 
 

@@ -1,7 +1,9 @@
-"""Whether a policy over-optimises its reward: the reward it is trained on and the truth, as it moves away from its start.
+"""Whether a policy over-optimises its reward: the reward it is trained on and the truth, as it
+moves away from its start.
 
-Gao, Schulman & Hilton 2022, "Scaling laws for reward model overoptimization" (arXiv 2210.10760): the reward that is
-trained on (the proxy) goes on rising with the KL to the start while the truth turns down.
+Gao, Schulman & Hilton 2022, "Scaling laws for reward model overoptimization" (arXiv 2210.10760):
+the reward that is trained on (the proxy) goes on rising with the KL to the start while the truth
+turns down.
 """
 
 from collections.abc import Sequence
@@ -22,10 +24,12 @@ SCORED_AT_ONCE = 2_048
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What sampled replies to held-out prompts come to; ``kl`` is KL(π ‖ start) in nats a completion.
+    """What sampled replies to held-out prompts come to; ``kl`` is KL(π ‖ start) in nats a
+    completion.
 
-    ``proxy`` is the mean reward that is trained on, ``truth`` the mean score of ``evaluate.correct``, and ``preferred`` the
-    share of prompts whose reply the truth prefers to the start's, ties counted half. None where nothing was judged.
+    ``proxy`` is the mean reward that is trained on, ``truth`` the mean score of
+    ``evaluate.correct``, and ``preferred`` the share of prompts whose reply the truth prefers to
+    the start's, ties counted half. None where nothing was judged.
     """
 
     kl: float
@@ -40,7 +44,9 @@ class Look:
 
 
 class Watch:
-    """Looks at a policy as it is trained; make it before the first step, since it keeps the start's replies."""
+    """Looks at a policy as it is trained; make it before the first step, since it keeps the start's
+    replies.
+    """
 
     def __init__(
         self,
@@ -53,10 +59,17 @@ class Watch:
         batch_size: int | None = None,
         max_new_tokens: int | None = None,
     ) -> None:
-        self.policy, self.rows, self.correct, self.rewards, self.seed = policy, rows, correct, rewards, seed
+        self.policy, self.rows, self.correct, self.rewards, self.seed = (
+            policy,
+            rows,
+            correct,
+            rewards,
+            seed,
+        )
         self.how: dict[str, Any] = {"batch_size": batch_size, "max_new_tokens": max_new_tokens}
         policy.freeze_reference()
-        # Another seed than the looks': with the same one the start would agree with itself word for word.
+        # Another seed than the looks': with the same one the start would agree with itself word for
+        # word.
         self.start = truths(correct, rows, sample(policy, rows, seed + 1, **self.how))
 
     @torch.no_grad()
@@ -78,19 +91,25 @@ def sample(policy: LanguagePolicy, rows: Sequence[Row], seed: int, **how: Any) -
         return complete(policy, prompts, generator=torch.Generator().manual_seed(seed), **how)
 
 
-def truths(correct: Rewards, rows: Sequence[Row], replies: Sequence[Completion]) -> list[float | None]:
+def truths(
+    correct: Rewards, rows: Sequence[Row], replies: Sequence[Completion]
+) -> list[float | None]:
     """What the truth says of each reply."""
     return [row.value for row in correct.score(samples_of(rows, replies), 1)]
 
 
 def preference(after: Sequence[float | None], before: Sequence[float | None]) -> Interval | None:
-    """The share of prompts whose score is higher after than before, ties counted half, with its 95 % interval."""
+    """The share of prompts whose score is higher after than before, ties counted half, with its 95
+    % interval.
+    """
     both = [(a, b) for a, b in zip(after, before, strict=True) if a is not None and b is not None]
     return mean_interval([(a > b) + 0.5 * (a == b) for a, b in both]) if both else None
 
 
 def _kl(policy: Any, prompts: Sequence[Sequence[int]], replies: Sequence[Completion]) -> float:
-    """The mean over replies that π sampled of log π(y) - log start(y): KL(π ‖ start), without bias however far apart."""
+    """The mean over replies that π sampled of log π(y) - log start(y): KL(π ‖ start), without bias
+    however far apart.
+    """
     total = 0.0
     for batch in batches([len(one.token_ids) for one in replies], SCORED_AT_ONCE):
         states, actions = [prompts[i] for i in batch], [list(replies[i].token_ids) for i in batch]

@@ -9,7 +9,9 @@ from llmpolicy.statistics import Interval
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A prompt, what was answered greedily, and whether it was right (None: it could not be judged)."""
+    """A prompt, what was answered greedily, and whether it was right (None: it could not be
+    judged).
+    """
 
     prompt: str
     completion: str
@@ -18,7 +20,9 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What became of one held-out prompt: whether the greedy answer was right, and how many judged samples were."""
+    """What became of one held-out prompt: whether the greedy answer was right, and how many judged
+    samples were.
+    """
 
     greedy: bool | None
     right: int
@@ -32,14 +36,16 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """The figures of one policy on n held-out prompts; ``base`` holds those of the policy it is compared with.
+    """The figures of one policy on n held-out prompts; ``base`` holds those of the policy it is
+    compared with.
 
-    Greedy: ``accuracy``, ``truncated`` (share of completions that the length limit cut), ``mean_length`` (tokens, the
-    stop token included), ``examples``. Sampled at the policy's temperature: ``pass_at_k``, ``sampled_accuracy``,
-    ``mean_reward`` and its ``parts``. ``kl_to_base`` is in nats a token, over one sampled completion a question.
-    ``paired_difference`` is greedy accuracy minus the base's on the same questions, ``paired_difference_sampled`` the
-    same of the sampled one. ``unjudged`` counts the greedy and the sampled completions that could not be judged and so
-    are in none of the shares.
+    Greedy: ``accuracy``, ``truncated`` (share of completions that the length limit cut),
+    ``mean_length`` (tokens, the stop token included), ``examples``. Sampled at the policy's
+    temperature: ``pass_at_k``, ``sampled_accuracy``, ``mean_reward`` and its ``parts``.
+    ``kl_to_base`` is in nats a token, over one sampled completion a question. ``paired_difference``
+    is greedy accuracy minus the base's on the same questions, ``paired_difference_sampled`` the
+    same of the sampled one. ``unjudged`` counts the greedy and the sampled completions that could
+    not be judged and so are in none of the shares.
     """
 
     n: int
@@ -65,7 +71,9 @@ class Evaluation:
     questions: tuple[Question, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """The form of evaluation.json; ``base`` has the same keys, with no base and no difference of its own."""
+        """The form of evaluation.json; ``base`` has the same keys, with no base and no difference
+        of its own.
+        """
         names = [field.name for field in fields(self) if field.name not in ("base", "questions")]
         figures = {name: _plain(getattr(self, name)) for name in names}
         return {"schema": 1, **figures, "base": self.base.to_dict() if self.base else None}

@@ -16,18 +16,28 @@ Figure = Callable[[Evaluation], str]
 
 
 WIDE = 105
-"""Columns that the table takes with the difference beside the figures; in a narrower terminal it stands below them."""
+"""Columns that the table takes with the difference beside the figures; in a narrower terminal it
+stands below them.
+"""
 
 
 def table(evaluation: Evaluation, width: int | None = None) -> str:
-    """The figures with their 95 % intervals, base beside policy, as a table in plain text that fits the terminal."""
+    """The figures with their 95 % intervals, base beside policy, as a table in plain text that fits
+    the terminal.
+    """
     base = evaluation.base
     wide = (width or columns(120)) >= WIDE
     grid = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for heading in ["", "base", "trained", *(["difference"] if wide else [])] if base else ["", "policy"]:
+    for heading in (
+        ["", "base", "trained", *(["difference"] if wide else [])] if base else ["", "policy"]
+    ):
         grid.add_column(heading, justify="left", no_wrap=True)
     for name, figure, difference in _figures(evaluation):
-        cells = [figure(base), figure(evaluation), *([difference] if wide else [])] if base else [figure(evaluation)]
+        cells = (
+            [figure(base), figure(evaluation), *([difference] if wide else [])]
+            if base
+            else [figure(evaluation)]
+        )
         grid.add_row(escape(visible(name)), *cells)
         if difference and not wide:
             grid.add_row("  difference", "", difference)
@@ -59,7 +69,11 @@ def _title(evaluation: Evaluation) -> str:
 
 def _figures(evaluation: Evaluation) -> Iterator[tuple[str, Figure, str]]:
     yield "greedy accuracy", lambda e: _interval(e.accuracy), _points(evaluation.paired_difference)
-    yield "sampled accuracy", lambda e: _interval(e.sampled_accuracy), _points(evaluation.paired_difference_sampled)
+    yield (
+        "sampled accuracy",
+        lambda e: _interval(e.sampled_accuracy),
+        _points(evaluation.paired_difference_sampled),
+    )
     for k in evaluation.pass_at_k:
         if k != "1":  # the sampled accuracy, unless something could not be judged
             yield f"pass@{k}", lambda e, k=k: _percent(e.pass_at_k[k]), ""  # type: ignore[misc]
@@ -72,14 +86,23 @@ def _figures(evaluation: Evaluation) -> Iterator[tuple[str, Figure, str]]:
     yield "mean length, tokens", lambda e: f"{e.mean_length:.1f}", ""
     if evaluation.kl_to_base is not None:
         yield "KL to base, nats a token", lambda e: _number(e.kl_to_base), ""
-    if any(evaluation.unjudged.values()) or (evaluation.base and any(evaluation.base.unjudged.values())):
-        yield "unjudged, greedy / sampled", lambda e: f"{e.unjudged['greedy']} / {e.unjudged['sampled']}", ""
+    if any(evaluation.unjudged.values()) or (
+        evaluation.base and any(evaluation.base.unjudged.values())
+    ):
+        yield (
+            "unjudged, greedy / sampled",
+            lambda e: f"{e.unjudged['greedy']} / {e.unjudged['sampled']}",
+            "",
+        )
 
 
 def _constant(evaluation: Evaluation) -> list[str]:
     if evaluation.best_constant is None:
         return []
-    return [f"best constant answer {evaluation.best_constant_answer!r}: {_percent(evaluation.best_constant)}"]
+    return [
+        f"best constant answer {evaluation.best_constant_answer!r}:"
+        f" {_percent(evaluation.best_constant)}"
+    ]
 
 
 def _interval(interval: Interval) -> str:
@@ -89,7 +112,10 @@ def _interval(interval: Interval) -> str:
 def _points(interval: Interval | None) -> str:
     if interval is None:
         return ""
-    return f"{100 * interval.value:+.1f} points [{100 * interval.low:+.1f}, {100 * interval.high:+.1f}]"
+    return (
+        f"{100 * interval.value:+.1f} points [{100 * interval.low:+.1f},"
+        f" {100 * interval.high:+.1f}]"
+    )
 
 
 def _percent(share: float | None) -> str:

@@ -11,17 +11,22 @@ from llmpolicy.signals import Signals
 
 
 class BeforeFirst(TrainerCallback):
-    """Something to do before the first step, when a checkpoint to go on from has been taken with its optimiser."""
+    """Something to do before the first step, when a checkpoint to go on from has been taken with
+    its optimiser.
+    """
 
     def __init__(self, do: Callable[[], None]) -> None:
         self.do = do
 
-    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
         self.do()
 
 
 class CleanStop(Signals, TrainerCallback):
-    """End after the current step, and its generation, with a checkpoint: on Ctrl-C, SIGTERM or when the time is up.
+    """End after the current step, and its generation, with a checkpoint: on Ctrl-C, SIGTERM or when
+    the time is up.
 
     A second signal is immediate.
     """
@@ -31,11 +36,19 @@ class CleanStop(Signals, TrainerCallback):
         self.time_limit = time_limit
         self.started = time.monotonic()
 
-    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
         self.started = time.monotonic()
 
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        if self.reason is None and self.time_limit is not None and time.monotonic() - self.started > self.time_limit:
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        if (
+            self.reason is None
+            and self.time_limit is not None
+            and time.monotonic() - self.started > self.time_limit
+        ):
             self.reason = "time limit"
         if _any_process(self.reason is not None):
             self.reason = self.reason or "another process stopped"
@@ -43,15 +56,19 @@ class CleanStop(Signals, TrainerCallback):
 
 
 class WholeGenerations(TrainerCallback):
-    """Checkpoints and stops wait until a generation is used up, for one that is half used is not kept: a resume is exact.
+    """Checkpoints and stops wait until a generation is used up, for one that is half used is not
+    kept: a resume is exact.
 
-    ``is_used_up`` tells whether the next micro-step begins a generation. What ends at ``max_steps`` ends there.
+    ``is_used_up`` tells whether the next micro-step begins a generation. What ends at ``max_steps``
+    ends there.
     """
 
     def __init__(self, is_used_up: Callable[[], bool]) -> None:
         self.is_used_up, self.owes_save = is_used_up, False
 
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
         if state.global_step >= state.max_steps:
             return
         if self.is_used_up():
@@ -62,7 +79,9 @@ class WholeGenerations(TrainerCallback):
 
 
 def _any_process(flag: bool) -> bool:
-    """Whether the flag is set on any process, so that all of them leave the loop at the same step."""
+    """Whether the flag is set on any process, so that all of them leave the loop at the same
+    step.
+    """
     import torch.distributed as dist
 
     if not (dist.is_available() and dist.is_initialized()):
@@ -73,14 +92,18 @@ def _any_process(flag: bool) -> bool:
 
 
 def forgive_trackers(callbacks: list[Any], say: Callable[[str], None]) -> None:
-    """Let training go on without a tracker (TensorBoard ...) whose files the disk does not take; it is said once."""
+    """Let training go on without a tracker (TensorBoard ...) whose files the disk does not take; it
+    is said once.
+    """
     for callback in callbacks:
         if type(callback).__module__ == "transformers.integrations.integration_utils":
             for event in [name for name in dir(TrainerCallback) if name.startswith("on_")]:
                 setattr(callback, event, _forgiving(getattr(callback, event), callback, say))
 
 
-def _forgiving(react: Callable[..., Any], callback: Any, say: Callable[[str], None]) -> Callable[..., Any]:
+def _forgiving(
+    react: Callable[..., Any], callback: Any, say: Callable[[str], None]
+) -> Callable[..., Any]:
     def forgiving(*arguments: Any, **options: Any) -> Any:
         if getattr(callback, "given_up", False):
             return None
@@ -89,16 +112,21 @@ def _forgiving(react: Callable[..., Any], callback: Any, say: Callable[[str], No
         except OSError as error:
             callback.given_up = True
             name = type(callback).__name__.removesuffix("Callback")
-            say(f"note: {name} could not write ({error.strerror or error}); training goes on without it")
+            say(
+                f"note: {name} could not write ({error.strerror or error}); training goes on"
+                " without it"
+            )
         return None
 
     return forgiving
 
 
 class BestCheckpoint(TrainerCallback):
-    """Every N steps a look at held-out prompts, logged; the policy with the highest accuracy is kept in ``best/``.
+    """Every N steps a look at held-out prompts, logged; the policy with the highest accuracy is
+    kept in ``best/``.
 
-    ``measure`` gives the figures of a look, ``accuracy`` among them; with ``at_start`` the first one is before any step.
+    ``measure`` gives the figures of a look, ``accuracy`` among them; with ``at_start`` the first
+    one is before any step.
     """
 
     def __init__(
@@ -110,22 +138,33 @@ class BestCheckpoint(TrainerCallback):
         *,
         at_start: bool = False,
     ) -> None:
-        self.run, self.every, self.measure, self.save, self.at_start = run, every, measure, save, at_start
+        self.run, self.every, self.measure, self.save, self.at_start = (
+            run,
+            every,
+            measure,
+            save,
+            at_start,
+        )
         self._begin()
 
     def _begin(self) -> None:
-        # The record to beat is what lies in best/: a line that was logged before a kill says nothing of the weights.
+        # The record to beat is what lies in best/: a line that was logged before a kill says
+        # nothing of the weights.
         record = self.run and self.run.best()
         self.best = record["accuracy"] if record else -1.0
         if self.run is not None and self.run.manifest.get("best") != record:
             self.run.update_manifest(best=record)
 
-    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
         self._begin()
         if self.at_start and state.global_step == 0:
             self._look(state)
 
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
         if state.global_step % self.every == 0 or state.global_step == state.max_steps:
             self._look(state)
 

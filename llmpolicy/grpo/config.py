@@ -1,4 +1,6 @@
-"""From the recipe's ``grpo:`` block to TRL's GRPOConfig: verbatim, plus the few defaults that make it run anywhere."""
+"""From the recipe's ``grpo:`` block to TRL's GRPOConfig: verbatim, plus the few defaults that make
+it run anywhere.
+"""
 
 import math
 import warnings
@@ -20,8 +22,14 @@ from llmpolicy.recipe.no_effect import check_device
 
 
 def target() -> str:
-    """``gpu`` where torch finds an accelerator other than Apple's, else ``cpu`` (MPS trains in fp32 like a CPU)."""
-    return "gpu" if torch.cuda.is_available() or (hasattr(torch, "xpu") and torch.xpu.is_available()) else "cpu"
+    """``gpu`` where torch finds an accelerator other than Apple's, else ``cpu`` (MPS trains in fp32
+    like a CPU).
+    """
+    return (
+        "gpu"
+        if torch.cuda.is_available() or (hasattr(torch, "xpu") and torch.xpu.is_available())
+        else "cpu"
+    )
 
 
 def grpo_config(
@@ -39,7 +47,12 @@ def grpo_config(
     settings["report_to"] = _trackers(settings.get("report_to"))
     if max_steps is not None:
         settings["max_steps"] = max_steps
-    settings.update(output_dir=str(output_dir), seed=seed, reward_weights=list(reward_weights), disable_tqdm=True)
+    settings.update(
+        output_dir=str(output_dir),
+        seed=seed,
+        reward_weights=list(reward_weights),
+        disable_tqdm=True,
+    )
     settings.update(push_to_hub=False, remove_unused_columns=False, eval_strategy="no")
     try:
         with warnings.catch_warnings():
@@ -49,7 +62,10 @@ def grpo_config(
     except (TypeError, ValueError) as error:
         raise RecipeError(f"grpo: {' '.join(str(error).split())}") from error
     if args.fsdp and args.world_size == 1:
-        raise RecipeError("grpo.fsdp shares weights out among processes, and there is one; start several with torchrun")
+        raise RecipeError(
+            "grpo.fsdp shares weights out among processes, and there is one; start several with"
+            " torchrun"
+        )
     if not 0 < args.temperature < math.inf:
         raise RecipeError(f"grpo.temperature is {args.temperature}; expected above 0")
     check_device("grpo", args)
@@ -57,7 +73,9 @@ def grpo_config(
 
 
 def _try_optimizer(args: GRPOConfig) -> None:
-    """Let torch and transformers look at the settings of optimiser and schedule before a model is loaded; ValueError."""
+    """Let torch and transformers look at the settings of optimiser and schedule before a model is
+    loaded; ValueError.
+    """
     betas = (args.adam_beta1, args.adam_beta2)
     settings: dict[str, Any] = {
         "lr": args.learning_rate,
@@ -65,31 +83,50 @@ def _try_optimizer(args: GRPOConfig) -> None:
         "eps": args.adam_epsilon,
         "weight_decay": args.weight_decay,
     }
-    if not all(map(math.isfinite, (args.learning_rate, *betas, args.adam_epsilon, args.weight_decay))):
+    if not all(
+        map(math.isfinite, (args.learning_rate, *betas, args.adam_epsilon, args.weight_decay))
+    ):
         raise ValueError(f"the optimiser's settings are {settings}; expected finite numbers")
     optimizer = torch.optim.AdamW([torch.zeros(1)], **settings)
     more: Any = args.lr_scheduler_kwargs
     schedule = str(getattr(args.lr_scheduler_type, "value", args.lr_scheduler_type))
     warmup = args.get_warmup_steps(max(args.max_steps, 1))
     try:
-        get_scheduler(schedule, optimizer, warmup, max(args.max_steps, 1), scheduler_specific_kwargs=more or {})
+        get_scheduler(
+            schedule,
+            optimizer,
+            warmup,
+            max(args.max_steps, 1),
+            scheduler_specific_kwargs=more or {},
+        )
     except (TypeError, ValueError) as error:
-        raise ValueError(f"lr_scheduler_type {schedule!r} with lr_scheduler_kwargs {more}: {error}") from error
+        raise ValueError(
+            f"lr_scheduler_type {schedule!r} with lr_scheduler_kwargs {more}: {error}"
+        ) from error
     if args.optim_args:
         try:
             Trainer.get_optimizer_cls_and_kwargs(args)
         except (TypeError, ValueError, KeyError) as error:
-            raise ValueError(f"optim_args is {args.optim_args!r} ({error}); expected KEY=VALUE, KEY=VALUE") from error
+            raise ValueError(
+                f"optim_args is {args.optim_args!r} ({error}); expected KEY=VALUE, KEY=VALUE"
+            ) from error
 
 
 def _trackers(report_to: Any) -> list[str]:
-    """The experiment trackers asked for; raises RecipeError for one that is unknown or not installed."""
+    """The experiment trackers asked for; raises RecipeError for one that is unknown or not
+    installed.
+    """
     asked = [report_to] if isinstance(report_to, str) else list(report_to or [])
     asked = [] if asked == ["none"] else asked
     available = get_available_reporting_integrations()
     for name in asked:
         if name not in INTEGRATION_TO_CALLBACK and name != "all":
-            raise RecipeError(f"grpo.report_to: no tracker {name!r}{nearest(name, INTEGRATION_TO_CALLBACK)}")
+            raise RecipeError(
+                f"grpo.report_to: no tracker {name!r}{nearest(name, INTEGRATION_TO_CALLBACK)}"
+            )
         if name not in (*available, "all"):
-            raise RecipeError(f"grpo.report_to: {name} is not installed; install its package, or write report_to: none")
+            raise RecipeError(
+                f"grpo.report_to: {name} is not installed; install its package, or write report_to:"
+                " none"
+            )
     return asked

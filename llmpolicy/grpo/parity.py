@@ -1,4 +1,6 @@
-"""Whether sampler and scorer see one policy: the log-probabilities of the first generation, from both."""
+"""Whether sampler and scorer see one policy: the log-probabilities of the first generation, from
+both.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +11,9 @@ from torch import Tensor
 from llmpolicy.errors import PolicyError
 
 EXACT, ROUNDED = 0.01, 0.3
-"""The largest mean over a completion, in nats a token: in 32 bits or more, and where numbers are rounded to fewer."""
+"""The largest mean over a completion, in nats a token: in 32 bits or more, and where numbers are
+rounded to fewer.
+"""
 
 GROUPS = 2
 """Of different prompts: what they begin with is read once, as in training."""
@@ -17,38 +21,55 @@ _NOTHING = -1.0
 _KEYS = ("prompt_ids", "prompt_mask", "completion_ids", "completion_mask")
 
 
-def disagreement(trainer: Any, inputs: dict[str, Any], sampled: Sequence[Sequence[float | None]]) -> float | None:
-    """Score some groups of a generation again; returns the largest mean difference of a completion, in nats a token.
+def disagreement(
+    trainer: Any, inputs: dict[str, Any], sampled: Sequence[Sequence[float | None]]
+) -> float | None:
+    """Score some groups of a generation again; returns the largest mean difference of a completion,
+    in nats a token.
 
-    None if there is nothing to compare: no token of theirs counts in training, or no log-probability is known.
-    Raises PolicyError on every process when it is beyond the tolerance of the policy's precision on any.
+    None if there is nothing to compare: no token of theirs counts in training, or no
+    log-probability is known. Raises PolicyError on every process when it is beyond the tolerance of
+    the policy's precision on any.
     """
     rows = GROUPS * trainer.num_generations
-    differences = _differences(trainer, {key: inputs[key][:rows] for key in _KEYS}, sampled[:rows])  # (b,)
+    differences = _differences(
+        trainer, {key: inputs[key][:rows] for key in _KEYS}, sampled[:rows]
+    )  # (b,)
     largest = float(trainer.accelerator.gather(differences.max()[None]).max())
     if largest == _NOTHING:
         return None
     dtype = trainer.policy.model.dtype
-    rounds = dtype not in (torch.float32, torch.float64) or trainer.accelerator.mixed_precision in ("fp16", "bf16")
+    rounds = dtype not in (torch.float32, torch.float64) or trainer.accelerator.mixed_precision in (
+        "fp16",
+        "bf16",
+    )
     allowed = ROUNDED if rounds else EXACT
     if not largest <= allowed:
         raise PolicyError(
-            f"The log-probabilities of a completion as it was sampled and as training computes them differ by {largest:.3g} "
-            f"nats a token; expected at most {allowed:g} in {str(dtype).removeprefix('torch.')}: the sampler and the model "
-            f"that learns are not one policy (other weights, temperature, adapter or positions)."
+            "The log-probabilities of a completion as it was sampled and as training computes them"
+            f" differ by {largest:.3g} nats a token; expected at most {allowed:g} in"
+            f" {str(dtype).removeprefix('torch.')}: the sampler and the model that learns are not"
+            " one policy (other weights, temperature, adapter or positions)."
         )
     return largest
 
 
-def _differences(trainer: Any, inputs: dict[str, Tensor], sampled: Sequence[Sequence[float | None]]) -> Tensor:
-    """The mean over its tokens of each completion's absolute difference, (b,); _NOTHING where no token can be compared."""
+def _differences(
+    trainer: Any, inputs: dict[str, Tensor], sampled: Sequence[Sequence[float | None]]
+) -> Tensor:
+    """The mean over its tokens of each completion's absolute difference, (b,); _NOTHING where no
+    token can be compared.
+    """
     ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1)
     mask = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], dim=1)
     keep = inputs["completion_ids"].shape[1]
-    # By groups one pass, with what both prompts begin with; in padded rows no more at once than a group.
+    # By groups one pass, with what both prompts begin with; in padded rows no more at once than a
+    # group.
     size = len(ids) if trainer.stock_reason is None else trainer.num_generations
     with torch.no_grad():
-        scored = trainer._get_per_token_logps_and_entropies(trainer.model, ids, mask, keep, batch_size=size)[0]
+        scored = trainer._get_per_token_logps_and_entropies(
+            trainer.model, ids, mask, keep, batch_size=size
+        )[0]
     given = torch.full_like(scored, float("nan"), dtype=torch.float32)
     for row, values in enumerate(sampled):
         known = [float("nan") if value is None else float(value) for value in values]

@@ -1,4 +1,6 @@
-"""The line that says how a run goes, and the notes below it: why the loss is about 0, and that nothing is learned."""
+"""The line that says how a run goes, and the notes below it: why the loss is about 0, and that
+nothing is learned.
+"""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -10,10 +12,12 @@ from llmpolicy.rewards import Sample
 from llmpolicy.terminal import visible
 
 SIGNAL_NOTE = (
-    "nothing was learned from this step: all advantages are 0 or below 1e-6, since in every group the rewards that are "
-    "known are equal, or nearly (TRL adds 1e-4 to their standard deviation)"
+    "nothing was learned from this step: all advantages are 0 or below 1e-6, since in every group"
+    " the rewards that are known are equal, or nearly (TRL adds 1e-4 to their standard deviation)"
 )
-UNJUDGED_NOTE = "nothing was learned from this step: the rewards judged no completion (each returned None)"
+UNJUDGED_NOTE = (
+    "nothing was learned from this step: the rewards judged no completion (each returned None)"
+)
 SILENT_STEPS = 10
 """Steps without a signal, one after the other, after which what to try is said."""
 SHOWN = 200
@@ -22,17 +26,23 @@ Samples = Callable[[], Sequence[Sample]]
 
 
 class Progress(TrainerCallback):
-    """A line every few seconds: reward with its parts, groups with a signal, truncation, seconds by phase, time left.
+    """A line every few seconds: reward with its parts, groups with a signal, truncation, seconds by
+    phase, time left.
 
-    What a line needs to be understood is said once. ``samples`` gives the completions of the last generation.
+    What a line needs to be understood is said once. ``samples`` gives the completions of the last
+    generation.
     """
 
-    def __init__(self, say: Callable[[str], None], *, seconds: float = 5.0, samples: Samples | None = None) -> None:
+    def __init__(
+        self, say: Callable[[str], None], *, seconds: float = 5.0, samples: Samples | None = None
+    ) -> None:
         self.say, self.seconds, self.samples = say, seconds, samples
         self.started, self.first_step, self.said = time.monotonic(), 0, 0.0
         self.silent, self.noted = 0, set[str]()
 
-    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
         self.started, self.first_step = time.monotonic(), state.global_step
 
     def on_log(
@@ -48,7 +58,11 @@ class Progress(TrainerCallback):
         done, now = state.global_step - self.first_step, time.monotonic()
         if done <= 1 or now - self.said >= self.seconds or state.global_step >= state.max_steps:
             self.said = now
-            left = (time.monotonic() - self.started) / max(done, 1) * (state.max_steps - state.global_step)
+            left = (
+                (time.monotonic() - self.started)
+                / max(done, 1)
+                * (state.max_steps - state.global_step)
+            )
             self.say(progress_line(state.global_step, state.max_steps, logs, left))
         self._note(args, logs)
 
@@ -74,59 +88,85 @@ class Progress(TrainerCallback):
 def loss_note(args: Any) -> str:
     """Why a loss of about 0 is right with these settings of GRPO."""
     accumulation = getattr(args, "gradient_accumulation_steps", 1)
-    uses = (getattr(args, "steps_per_generation", None) or accumulation) * getattr(args, "num_iterations", 1)
+    uses = (getattr(args, "steps_per_generation", None) or accumulation) * getattr(
+        args, "num_iterations", 1
+    )
     if uses <= accumulation:
-        why = "with one update a generation the ratio is 1 and the advantages of a group add up to 0"
+        why = (
+            "with one update a generation the ratio is 1 and the advantages of a group add up to 0"
+        )
     else:
         why = (
-            "the advantages of a group add up to 0, and the ratio, which is 1 at a generation's first update, stays near 1 "
-            "in the later ones"
+            "the advantages of a group add up to 0, and the ratio, which is 1 at a generation's"
+            " first update, stays near 1 in the later ones"
         )
     kl = getattr(args, "beta", 0.0)
     distance = (
-        f"; beta x KL, {kl:g} times a distance that is 0 at the start, is added to it: watch the KL too" if kl else ""
+        f"; beta x KL, {kl:g} times a distance that is 0 at the start, is added to it: watch the"
+        " KL too"
+        if kl
+        else ""
     )
     return f"the loss is about 0 and that is right: {why}; watch the reward{distance}"
 
 
-def silence(steps: int, logs: Mapping[str, Any], samples: Sequence[Sample], *, unjudged: bool) -> str:
+def silence(
+    steps: int, logs: Mapping[str, Any], samples: Sequence[Sample], *, unjudged: bool
+) -> str:
     """That nothing was learned for some steps, with two completions, and what to try."""
     reward, cut = logs.get("reward"), logs.get("completions/clipped_ratio") or 0.0
-    found = "each returned None" if unjudged or reward is None else f"the reward of the last step is {reward:.3f}"
+    found = (
+        "each returned None"
+        if unjudged or reward is None
+        else f"the reward of the last step is {reward:.3f}"
+    )
     lines = [
-        f"  note: nothing was learned for {steps} steps: the completions of a prompt are all paid the same ({found})"
+        f"  note: nothing was learned for {steps} steps: the completions of a prompt are all paid"
+        f" the same ({found})"
     ]
     for sample in [*samples[:1], *samples[len(samples) // 2 :][:1]]:
         lines.append(f"    prompt:     {_line(sample.prompt, end=True)}")
         lines.append(f"    completion: {_line(sample.completion)}")
     longer = f"a larger max_completion_length ({cut:.0%} are cut off now), " if cut > 0.1 else ""
     lines.append(
-        f"    If these are wrong, try {longer}a few worked examples (task.few_shot), the beginning of the answer "
-        "(task.prefill), supervised training first (sft: and demonstrations:), an easier reward that pays parts of the "
-        "answer, or easier questions."
+        f"    If these are wrong, try {longer}a few worked examples (task.few_shot), the beginning"
+        " of the answer (task.prefill), supervised training first (sft: and demonstrations:), an"
+        " easier reward that pays parts of the answer, or easier questions."
     )
     lines.append(
-        "    If these are right, the questions are too easy: take harder ones. If the reward is wrong: check-reward."
+        "    If these are right, the questions are too easy: take harder ones. If the reward is"
+        " wrong: check-reward."
     )
     return "\n".join(lines)
 
 
 def progress_line(step: int, steps: int, logs: Mapping[str, Any], seconds_left: float) -> str:
-    """The line of one step, as text; KL to the reference and entropy, in nats a token, where they are known."""
+    """The line of one step, as text; KL to the reference and entropy, in nats a token, where they
+    are known.
+    """
     parts = {
-        key.split("/")[1]: value for key, value in logs.items() if key.startswith("rewards/") and key.endswith("/mean")
+        key.split("/")[1]: value
+        for key, value in logs.items()
+        if key.startswith("rewards/") and key.endswith("/mean")
     }
-    shown = "" if len(parts) < 2 else " (" + ", ".join(f"{name} {_short(value)}" for name, value in parts.items()) + ")"
+    shown = (
+        ""
+        if len(parts) < 2
+        else " (" + ", ".join(f"{name} {_short(value)}" for name, value in parts.items()) + ")"
+    )
     generation, rewards = logs.get("seconds/generation") or 0.0, logs.get("seconds/rewards") or 0.0
     update = max((logs.get("step_time") or 0.0) - generation - rewards, 0.0)
     live = logs.get("advantages/live") or 0.0
     cut = logs.get("completions/clipped_ratio") or 0.0
     known = [
-        f"{name} {logs[key]:.3g}  " for key, name in (("kl", "KL"), ("entropy", "entropy")) if _is_number(logs.get(key))
+        f"{name} {logs[key]:.3g}  "
+        for key, name in (("kl", "KL"), ("entropy", "entropy"))
+        if _is_number(logs.get(key))
     ]
     return (
-        f"step {step}/{steps}  reward {_short(logs.get('reward'))}{shown}  signal in {live:.0%} of groups  truncated {cut:.0%}  "
-        f"{''.join(known)}gen {generation:.2f}s + rewards {rewards:.2f}s + update {update:.2f}s  {clock(seconds_left)} left"
+        f"step {step}/{steps}  reward {_short(logs.get('reward'))}{shown}  signal in {live:.0%} of"
+        f" groups  truncated {cut:.0%}  {''.join(known)}gen {generation:.2f}s + rewards"
+        f" {rewards:.2f}s + update {update:.2f}s  {clock(seconds_left)} left"
     )
 
 
@@ -139,7 +179,9 @@ def _short(value: float | None) -> str:
 
 
 def _line(text: str | None, *, end: bool = False) -> str:
-    """One line of a text with what is invisible spelled out: its beginning, or its end, where a prompt has its question."""
+    """One line of a text with what is invisible spelled out: its beginning, or its end, where a
+    prompt has its question.
+    """
     shown = visible(text or "''")
     if len(shown) <= SHOWN:
         return shown

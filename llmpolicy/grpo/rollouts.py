@@ -10,11 +10,13 @@ from llmpolicy.rewards import RowScore, Sample
 
 @dataclass(slots=True)
 class Generation:
-    """The current generation of one process: its rows, sampler's log-probs, samples, scores and seconds.
+    """The current generation of one process: its rows, sampler's log-probs, samples, scores and
+    seconds.
 
-    ``terms`` names the terms of the reward that are kept beside its parts; ``table``, (B, terms), has those of all
-    processes. ``scoring`` is what was submitted early; ``reward_seconds`` are those that the trainer waited. ``given``
-    are the completions, and the log-probs for TRL, of a generation that was made before TRL asks for it.
+    ``terms`` names the terms of the reward that are kept beside its parts; ``table``, (B, terms),
+    has those of all processes. ``scoring`` is what was submitted early; ``reward_seconds`` are
+    those that the trainer waited. ``given`` are the completions, and the log-probs for TRL, of a
+    generation that was made before TRL asks for it.
     """
 
     row_indices: Sequence[int] = ()
@@ -30,8 +32,12 @@ class Generation:
 
 
 def rollout_rows(generation: Generation, advantages: Sequence[float]) -> list[dict[str, Any]]:
-    """One flat record a completion: text, tokens, log-probs, every reward part and term, advantage, how it ended, seconds."""
-    log_probs: Sequence[Sequence[float] | None] = generation.log_probs or [None] * len(generation.samples)
+    """One flat record a completion: text, tokens, log-probs, every reward part and term, advantage,
+    how it ended, seconds.
+    """
+    log_probs: Sequence[Sequence[float] | None] = generation.log_probs or [None] * len(
+        generation.samples
+    )
     rows = []
     for sample, score, log_prob, advantage in zip(
         generation.samples, generation.scores, log_probs, advantages, strict=True

@@ -1,8 +1,10 @@
-"""Dynamic sampling: groups without a signal give way to groups of other prompts (Yu et al. 2025, arXiv 2503.14476, section 3.2).
+"""Dynamic sampling: groups without a signal give way to groups of other prompts (Yu et al. 2025,
+arXiv 2503.14476, section 3.2).
 
-A group has a signal when the rewards of its judged rows lie further apart than a tolerance. What was generated and scored
-is handed to TRL as it is. Each round is a generation of its own that is cut over all processes, and what it gave is
-gathered on all of them: they decide alike, and take part in the same collectives, whosever groups were without a signal.
+A group has a signal when the rewards of its judged rows lie further apart than a tolerance. What
+was generated and scored is handed to TRL as it is. Each round is a generation of its own that is
+cut over all processes, and what it gave is gathered on all of them: they decide alike, and take
+part in the same collectives, whosever groups were without a signal.
 """
 
 import itertools
@@ -24,7 +26,9 @@ from llmpolicy.tasks import Row
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """One completion of the prompt ``row`` and its score; ``handed`` are the log-probabilities that TRL is to get, if any."""
+    """One completion of the prompt ``row`` and its score; ``handed`` are the log-probabilities that
+    TRL is to get, if any.
+    """
 
     row: int
     token_ids: list[int]
@@ -39,7 +43,9 @@ Group = list[Written]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Completions a group, most tokens of one, most tokens in all (None: nothing is refilled), groups a round at least."""
+    """Completions a group, most tokens of one, most tokens in all (None: nothing is refilled),
+    groups a round at least.
+    """
 
     size: int
     longest: int
@@ -49,9 +55,11 @@ class Limits:
 
 @dataclass(slots=True)
 class Filling:
-    """One generation as it fills: its places with their groups, whether each has a signal, and what was dropped.
+    """One generation as it fills: its places with their groups, whether each has a signal, and what
+    was dropped.
 
-    ``seen`` are the rows of all groups that were generated, in order, with whether they had a signal.
+    ``seen`` are the rows of all groups that were generated, in order, with whether they had a
+    signal.
     """
 
     groups: list[Group]
@@ -71,7 +79,9 @@ class Filling:
         return sum(len(one.token_ids) for one in self.written)
 
     def take(self, group: Group, live: bool) -> None:
-        """Put a new group into the first place without a signal if it has one, and drop the other of the two."""
+        """Put a new group into the first place without a signal if it has one, and drop the other
+        of the two.
+        """
         self.seen.append((group[0].row, live))
         if live and False in self.live:
             place = self.live.index(False)
@@ -88,7 +98,9 @@ def filled(
     has_signal: Callable[[Group], bool],
     limits: Limits,
 ) -> Filling:
-    """Generate the prompts, then of others as many as have no signal, until all have one or a limit is met."""
+    """Generate the prompts, then of others as many as have no signal, until all have one or a limit
+    is met.
+    """
     first = generated(prompts)
     live = [has_signal(group) for group in first]
     found = Filling(list(first), live, list(zip(prompts, live, strict=True)))
@@ -99,7 +111,9 @@ def filled(
 
 
 def _affordable(found: Filling, others: Iterator[int], limits: Limits) -> list[int]:
-    """The prompts of the next round; as many as would keep the cap if every completion were of the greatest length."""
+    """The prompts of the next round; as many as would keep the cap if every completion were of the
+    greatest length.
+    """
     lacking = found.live.count(False)
     if limits.max_tokens is None or not lacking:
         return []
@@ -110,14 +124,20 @@ def _affordable(found: Filling, others: Iterator[int], limits: Limits) -> list[i
 
 
 class Sampling:
-    """Which prompts a generation has, and which of their groups are trained on; the memory, where there is one."""
+    """Which prompts a generation has, and which of their groups are trained on; the memory, where
+    there is one.
+    """
 
     def __init__(self, settings: SamplingBlock, rows: Sequence[Row]) -> None:
         self.settings, self.rows = settings, len(rows)
-        self.memory = Memory([f"{row.task}/{row.index}" for row in rows]) if settings.memory else None
+        self.memory = (
+            Memory([f"{row.task}/{row.index}" for row in rows]) if settings.memory else None
+        )
 
     def fill(self, trainer: Any, inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Generate and score what this step trains on; returns the inputs of the groups that were taken."""
+        """Generate and score what this step trains on; returns the inputs of the groups that were
+        taken.
+        """
         rounds: list[Generation] = []
 
         def generated(prompts: Sequence[int]) -> list[Group]:
@@ -125,7 +145,11 @@ class Sampling:
 
         prompts, others = self._chosen(trainer, inputs)
         found = filled(
-            prompts, others, generated, lambda group: self._has_signal(trainer, group), self._limits(trainer)
+            prompts,
+            others,
+            generated,
+            lambda group: self._has_signal(trainer, group),
+            self._limits(trainer),
         )
         if self.memory is not None:
             self.memory.note(found.seen)
@@ -134,12 +158,18 @@ class Sampling:
         written = [one for group in found.groups for one in group]
         first = trainer.accelerator.process_index * len(inputs)
         trainer.generation = _joined(written[first : first + len(inputs)], rounds)
-        return [{**item, "row": row} for item, row in zip(inputs, trainer.generation.row_indices, strict=True)]
+        return [
+            {**item, "row": row}
+            for item, row in zip(inputs, trainer.generation.row_indices, strict=True)
+        ]
 
-    def _chosen(self, trainer: Any, inputs: list[dict[str, Any]]) -> tuple[list[int], Iterator[int]]:
+    def _chosen(
+        self, trainer: Any, inputs: list[dict[str, Any]]
+    ) -> tuple[list[int], Iterator[int]]:
         """The prompts of the generation and, in the order in which they are taken, all others.
 
-        Drawn from the run's seed, the step and the rows that are next in the data, which are the same after a resume.
+        Drawn from the run's seed, the step and the rows that are next in the data, which are the
+        same after a resume.
         """
         rows = gather_object([item["row"] for item in inputs])[:: trainer.num_generations]
         draw = np.random.default_rng([trainer.args.seed, trainer.state.global_step, *rows])
@@ -150,9 +180,13 @@ class Sampling:
         return rows, (row for row in draw.permutation(self.rows).tolist() if row not in taken)
 
     def _has_signal(self, trainer: Any, group: Group) -> bool:
-        """Whether rewards differ by more than the tolerance, as TRL adds them up: in 32 bits, without rows of no value."""
+        """Whether rewards differ by more than the tolerance, as TRL adds them up: in 32 bits,
+        without rows of no value.
+        """
         names = trainer.rewards.composition.names
-        table = torch.tensor([[number(one.score, name) for name in names] for one in group])  # (G, terms)
+        table = torch.tensor(
+            [[number(one.score, name) for name in names] for one in group]
+        )  # (G, terms)
         weights = trainer.reward_weights.to(table.device)  # (terms,)
         judged = table[~table.isnan().all(1)]  # (g, terms)
         if trainer.multi_objective_aggregation == "sum_then_normalize":
@@ -169,27 +203,35 @@ class Sampling:
 
 
 def _differ(values: Sequence[float], tolerance: float) -> bool:
-    """Whether known values lie further apart than the tolerance, which in 32 bits is not met to the digit; 0 is exact."""
+    """Whether known values lie further apart than the tolerance, which in 32 bits is not met to the
+    digit; 0 is exact.
+    """
     known = [value for value in values if value == value]
     slack = 2**-22 * max(map(abs, known), default=0.0) if tolerance else 0.0
     return bool(known) and max(known) - min(known) > tolerance + slack
 
 
 def number(row: RowScore, name: str) -> float:
-    """The value of a term as TRL takes it: NaN where it is not known, and everywhere in a row that cannot be judged."""
+    """The value of a term as TRL takes it: NaN where it is not known, and everywhere in a row that
+    cannot be judged.
+    """
     value = None if row.value is None else row.terms.get(name)
     return nan if value is None else value
 
 
 def _generated(trainer: Any, prompts: Sequence[int], rounds: list[Generation]) -> list[Group]:
-    """The groups of some prompts: each process writes and scores its share of the rows, and all get all of them."""
+    """The groups of some prompts: each process writes and scores its share of the rows, and all get
+    all of them.
+    """
     size, several = trainer.num_generations, trainer.accelerator.num_processes
     rows = [row for row in prompts for _ in range(size)]
     share = len(rows) // several
     mine = rows[trainer.accelerator.process_index * share :][:share]
     made = trainer.generation = Generation(mine, terms=trainer.rewards.composition.kept)
     rounds.append(made)
-    ids, handed = trainer._generate_single_turn([trainer.prompt_ids[row] for row in mine], None, {}, size)
+    ids, handed = trainer._generate_single_turn(
+        [trainer.prompt_ids[row] for row in mine], None, {}, size
+    )
     trainer.judge(ids)
     unknown = [None] * share
     columns = (mine, ids, made.log_probs or unknown, handed or unknown, made.samples, made.scores)
@@ -200,7 +242,9 @@ def _generated(trainer: Any, prompts: Sequence[int], rounds: list[Generation]) -
 
 def _joined(written: Sequence[Written], rounds: Sequence[Generation]) -> Generation:
     """Completions of several rounds as one generation that was made already."""
-    handed: Any = None if any(one.handed is None for one in written) else [one.handed for one in written]
+    handed: Any = (
+        None if any(one.handed is None for one in written) else [one.handed for one in written]
+    )
     return Generation(
         [one.row for one in written],
         log_probs=_log_probs(written),
@@ -219,7 +263,9 @@ def _log_probs(written: Sequence[Written]) -> list[Sequence[float]] | None:
 
 
 def _note(trainer: Any, found: Filling) -> None:
-    """Log what was generated and what became of it, and count what was dropped among the tokens that were seen."""
+    """Log what was generated and what became of it, and count what was dropped among the tokens
+    that were seen.
+    """
     values = [one.score.value for one in found.written if one.score.value is not None]
     figures = {
         "reward": sum(values) / len(values) if values else nan,
@@ -232,11 +278,15 @@ def _note(trainer: Any, found: Filling) -> None:
     for name, value in figures.items():
         trainer._metrics["train"][f"sampling/{name}"].append(float(value))
     dropped = [one for group in found.dropped for one in group]
-    trainer.state.num_input_tokens_seen += sum(len(trainer.prompt_ids[one.row]) + len(one.token_ids) for one in dropped)
+    trainer.state.num_input_tokens_seen += sum(
+        len(trainer.prompt_ids[one.row]) + len(one.token_ids) for one in dropped
+    )
 
 
 def _keep_dropped(trainer: Any, dropped: Sequence[Group]) -> None:
-    """Write the completions that nothing is learned from into the rollouts, in files of their own."""
+    """Write the completions that nothing is learned from into the rollouts, in files of their
+    own.
+    """
     if trainer.run is None or not dropped:
         return
     written = [one for group in dropped for one in group]
@@ -247,5 +297,7 @@ def _keep_dropped(trainer: Any, dropped: Sequence[Group]) -> None:
         terms=trainer.rewards.composition.kept,
     )
     rows = rollout_rows(made, [nan] * len(written))
-    numbered = [{**row, "group": place // trainer.num_generations} for place, row in enumerate(rows)]
+    numbered = [
+        {**row, "group": place // trainer.num_generations} for place, row in enumerate(rows)
+    ]
     trainer.run.write_rollouts(trainer.state.global_step + 1, numbered, "dropped")

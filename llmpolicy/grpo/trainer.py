@@ -1,6 +1,8 @@
-"""The one subclass of TRL's GRPOTrainer: TRL keeps the update, the policy generates and scores, the rewards judge.
+"""The one subclass of TRL's GRPOTrainer: TRL keeps the update, the policy generates and scores, the
+rewards judge.
 
-Each override is a seam of TRL 1.16 (``tests/test_seams.py`` holds its signatures and a hash of each source).
+Each override is a seam of TRL 1.16 (``tests/test_seams.py`` holds its signatures and a hash of each
+source).
 """
 
 import logging
@@ -55,17 +57,22 @@ MOST = 1e18
 
 
 def _named(name: str) -> Callable[..., Any]:
-    """A stand-in that gives TRL the component's name; the scores come from ``_calculate_rewards``."""
+    """A stand-in that gives TRL the component's name; the scores come from
+    ``_calculate_rewards``.
+    """
 
     def component(**_: Any) -> list[float]:
-        raise RewardError(f"the reward {name!r} is scored by llmpolicy, not by the trainer's own loop")
+        raise RewardError(
+            f"the reward {name!r} is scored by llmpolicy, not by the trainer's own loop"
+        )
 
     component.__name__ = name
     return component
 
 
 class _Passes(RepeatSampler):
-    """TRL's order of the data, in later passes from a seed of their own: a resumed run goes on in the order it had.
+    """TRL's order of the data, in later passes from a seed of their own: a resumed run goes on in
+    the order it had.
 
     ``passes`` tells how many passes are behind.
     """
@@ -76,15 +83,19 @@ class _Passes(RepeatSampler):
 
     def __iter__(self) -> Iterator[int]:
         if self.shuffle and (number := self.passes()):
-            self.generator.manual_seed(int(np.random.SeedSequence([self.seed or 0, number]).generate_state(1)[0]))
+            self.generator.manual_seed(
+                int(np.random.SeedSequence([self.seed or 0, number]).generate_state(1)[0])
+            )
         return super().__iter__()
 
 
 class PolicyTrainer(GRPOTrainer):
-    """GRPO on a CausalLMPolicy: same losses and update as TRL, with the policy's own sampler, scorer and reference.
+    """GRPO on a CausalLMPolicy: same losses and update as TRL, with the policy's own sampler,
+    scorer and reference.
 
-    ``token_budget`` bounds the tokens forwarded together in an update; without it they are at most 1.25 times TRL's.
-    With ``sampling`` the prompts of a generation, and which of their groups are trained on, are chosen dynamically.
+    ``token_budget`` bounds the tokens forwarded together in an update; without it they are at most
+    1.25 times TRL's. With ``sampling`` the prompts of a generation, and which of their groups are
+    trained on, are chosen dynamically.
     """
 
     args: GRPOConfig
@@ -107,7 +118,10 @@ class PolicyTrainer(GRPOTrainer):
         check_trained(policy.model, policy.name, args)
         self.sampling = None if sampling is None else Sampling(sampling, self.rows)
         self.prompt_ids = policy.encode([row.prompt for row in self.rows])
-        lengths, most = [len(ids) for ids in self.prompt_ids], args.max_completion_length or policy.max_new_tokens
+        lengths, most = (
+            [len(ids) for ids in self.prompt_ids],
+            args.max_completion_length or policy.max_new_tokens,
+        )
         policy.lengths.check(lengths, most)
         self.generation = Generation()
         self.again: dict[str, str] = {}
@@ -122,7 +136,9 @@ class PolicyTrainer(GRPOTrainer):
             model=policy.model,
             reward_funcs=[_named(name) for name in rewards.composition.names],
             args=args,
-            train_dataset=Dataset.from_dict({"prompt": [""] * len(self.rows), "row": list(range(len(self.rows)))}),
+            train_dataset=Dataset.from_dict(
+                {"prompt": [""] * len(self.rows), "row": list(range(len(self.rows)))}
+            ),
             processing_class=policy.tokenizer,
             callbacks=callbacks,
             **options,
@@ -142,28 +158,42 @@ class PolicyTrainer(GRPOTrainer):
 
     @property
     def path(self) -> str:
-        """How the update goes: ``group``, ``state`` for recurrent models, or ``stock`` with the reason in brackets."""
+        """How the update goes: ``group``, ``state`` for recurrent models, or ``stock`` with the
+        reason in brackets.
+        """
         shared = "state" if is_recurrent(self.policy.model) else "group"
         return shared if self.stock_reason is None else f"stock ({self.stock_reason})"
 
     def _send_telemetry(self) -> None:
-        """Nothing: TRL would report to the Hub that a run began, which not every caller of ``train`` knows."""
+        """Nothing: TRL would report to the Hub that a run began, which not every caller of
+        ``train`` knows.
+        """
 
     def _take_reference(self, beta: float, sync: bool) -> None:
-        """Use the policy's reference: TRL would add a second adapter, or load full weights again by their name."""
+        """Use the policy's reference: TRL would add a second adapter, or load full weights again by
+        their name.
+        """
         from trl.trainer.callbacks import SyncRefModelCallback
         from trl.trainer.utils import add_fused_lm_head
 
         self.beta = self.args.beta = beta
         self.args.sync_ref_model = sync
-        check_sync(self.args, adapter=self.policy.is_adapter, sharded=self.is_fsdp_enabled or self.is_deepspeed_enabled)
+        check_sync(
+            self.args,
+            adapter=self.policy.is_adapter,
+            sharded=self.is_fsdp_enabled or self.is_deepspeed_enabled,
+        )
         if beta == 0.0 or self.policy.is_adapter:
             return
         model: Any = self.policy.freeze_reference().model
-        add_fused_lm_head(model, temperature=self.temperature, cast_lm_head_to_fp32=self.args.cast_lm_head_to_fp32)
+        add_fused_lm_head(
+            model, temperature=self.temperature, cast_lm_head_to_fp32=self.args.cast_lm_head_to_fp32
+        )
         self.ref_model = self._prepare_reference(model)
         if sync:
-            self.add_callback(SyncRefModelCallback(ref_model=self.ref_model, accelerator=self.accelerator))
+            self.add_callback(
+                SyncRefModelCallback(ref_model=self.ref_model, accelerator=self.accelerator)
+            )
 
     def _prepare_reference(self, model: Any) -> Any:
         from trl.models import prepare_deepspeed, prepare_fsdp
@@ -207,8 +237,13 @@ class PolicyTrainer(GRPOTrainer):
                     stop_ids=self.policy.stop_ids,
                     pad_id=self.policy.pad_id,
                 )
-            # TRL would read handed-over log-probs as a licence to correct off-policy drift; they go to the rollouts only.
-            ids, log_probs, self.generation.log_probs = generated.token_ids, None, generated.log_probs
+            # TRL would read handed-over log-probs as a licence to correct off-policy drift; they go
+            # to the rollouts only.
+            ids, log_probs, self.generation.log_probs = (
+                generated.token_ids,
+                None,
+                generated.log_probs,
+            )
         else:
             ids, log_probs = super()._generate_single_turn(
                 prompt_ids, images, multimodal_fields, num_generations, has_tool_images
@@ -219,11 +254,22 @@ class PolicyTrainer(GRPOTrainer):
         return ids, log_probs
 
     def _samples_itself(self) -> bool:
-        """Whether π is sampled by the policy's generator: not under vLLM, sharded weights or a biased sampler."""
-        biased = (self.top_p, self.top_k, self.min_p, self.repetition_penalty) != (1.0, 0, None, 1.0)
+        """Whether π is sampled by the policy's generator: not under vLLM, sharded weights or a
+        biased sampler.
+        """
+        biased = (self.top_p, self.top_k, self.min_p, self.repetition_penalty) != (
+            1.0,
+            0,
+            None,
+            1.0,
+        )
         engine = self.use_vllm or self.use_transformers_continuous_batching
         return not (
-            engine or biased or self.args.generation_kwargs or self.is_fsdp_enabled or self.is_deepspeed_enabled
+            engine
+            or biased
+            or self.args.generation_kwargs
+            or self.is_fsdp_enabled
+            or self.is_deepspeed_enabled
         )
 
     def _get_per_token_logps_and_entropies(
@@ -298,9 +344,15 @@ class PolicyTrainer(GRPOTrainer):
     ) -> torch.Tensor:
         if self.generation.given is None:
             self.judge(completion_ids_list)
-        # TRL counts a term that is None as 0 unless the whole row is NaN: a row that cannot be judged is all NaN.
-        table = [[number(row, name) for name in self.rewards.composition.names] for row in self.generation.scores]
-        mine = torch.tensor(table, dtype=wide(self.accelerator.device), device=self.accelerator.device)
+        # TRL counts a term that is None as 0 unless the whole row is NaN: a row that cannot be
+        # judged is all NaN.
+        table = [
+            [number(row, name) for name in self.rewards.composition.names]
+            for row in self.generation.scores
+        ]
+        mine = torch.tensor(
+            table, dtype=wide(self.accelerator.device), device=self.accelerator.device
+        )
         self.generation.table = gather(mine)  # (B of all processes, terms)
         return self.generation.table
 
@@ -313,7 +365,9 @@ class PolicyTrainer(GRPOTrainer):
         self.generation.reward_seconds = time.perf_counter() - start
 
     def _begin_rewards(self, completion_ids: list[list[int]]) -> None:
-        """Let the rewards begin while reference and old log-probabilities are computed, where nothing of theirs runs here."""
+        """Let the rewards begin while reference and old log-probabilities are computed, where
+        nothing of theirs runs here.
+        """
         self.generation.samples = samples = self._samples(completion_ids)
         if self.rewards.apart and not self._spans(samples):
             self.generation.scoring = self.rewards.submit(samples, self._group_size)
@@ -334,11 +388,15 @@ class PolicyTrainer(GRPOTrainer):
         read = [codec.read(ids, prompt) for ids, prompt in zip(completion_ids, before, strict=True)]
         return [
             row.sample(codec.quote(prompt), said, ids, ids[-1] not in codec.stop_ids, step, raw)
-            for row, prompt, ids, (said, raw) in zip(rows, before, completion_ids, read, strict=True)
+            for row, prompt, ids, (said, raw) in zip(
+                rows, before, completion_ids, read, strict=True
+            )
         ]
 
     def _score(self, samples: Sequence[Sample], group_size: int) -> list[RowScore]:
-        """Score this process's samples; a group that spans processes is scored whole where a reward asks for groups."""
+        """Score this process's samples; a group that spans processes is scored whole where a reward
+        asks for groups.
+        """
         several, rank = self.accelerator.num_processes > 1, self.accelerator.process_index
         spans, begun, self.generation.scoring = self._spans(samples), self.generation.scoring, None
         mine = gather_object(samples) if spans else samples
@@ -348,7 +406,8 @@ class PolicyTrainer(GRPOTrainer):
             _check_size(scores)
         except RewardError as error:
             failure = error
-        # One process that raises alone would leave the others waiting in the next collective for ever.
+        # One process that raises alone would leave the others waiting in the next collective for
+        # ever.
         failures, faults = [failure], self.rewards.take_faults()
         if several:
             failures, faults = gather_object(failures), gather_object(faults)
@@ -358,17 +417,23 @@ class PolicyTrainer(GRPOTrainer):
         return scores[rank * len(samples) : (rank + 1) * len(samples)] if spans else scores
 
     def _keep_faults(self, faults: list[dict[str, Any]]) -> dict[str, str]:
-        """Write down the calls in which rewards failed; for each reward, how the first one can be made again."""
+        """Write down the calls in which rewards failed; for each reward, how the first one can be
+        made again.
+        """
         if self.run is None or not faults:
             return {}
         for fault, place in zip(faults, self.run.log_faults(faults), strict=True):
             if fault["reward"] not in self.again:
-                self.again[fault["reward"]] = f" Make the call again with: {replay_command(fault, place)}"
+                self.again[fault["reward"]] = (
+                    f" Make the call again with: {replay_command(fault, place)}"
+                )
                 logging.getLogger("llmpolicy").warning("%s", self.again[fault["reward"]].strip())
         return self.again
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
-        self.generation = Generation([item["row"] for item in inputs], terms=self.rewards.composition.kept)
+        self.generation = Generation(
+            [item["row"] for item in inputs], terms=self.rewards.composition.kept
+        )
         self.rewards.trainer_state = TrainerSnapshot.of(self.state)
         try:
             if self.sampling is not None and self.model.training:
@@ -387,16 +452,24 @@ class PolicyTrainer(GRPOTrainer):
         return output
 
     def _keep_rollouts(self, advantages: list[float]) -> None:
-        """Write what all processes generated; only the first has a run, but all must take part in the gathering."""
+        """Write what all processes generated; only the first has a run, but all must take part in
+        the gathering.
+        """
         mode = "train" if self.model.training else "eval"
-        kept = list(zip(rollout_rows(self.generation, advantages), self.generation.scores, strict=True))
+        kept = list(
+            zip(rollout_rows(self.generation, advantages), self.generation.scores, strict=True)
+        )
         kept = gather_object(kept) if self.accelerator.num_processes > 1 else kept
         rows, scores = [row for row, _ in kept], [score for _, score in kept]
         lengths = [len(row["token_ids"]) for row in rows]
-        for name, value in part_metrics(self.rewards.composition, scores, lengths, self._group_size):
+        for name, value in part_metrics(
+            self.rewards.composition, scores, lengths, self._group_size
+        ):
             self._metrics[mode][name].append(value)
         if self.run is not None:
-            numbered = [{**row, "group": place // self._group_size} for place, row in enumerate(rows)]
+            numbered = [
+                {**row, "group": place // self._group_size} for place, row in enumerate(rows)
+            ]
             self.run.write_rollouts(self.state.global_step + 1, numbered, mode)
 
     def _check_parity(self, output: dict[str, Any]) -> None:
@@ -413,13 +486,19 @@ class PolicyTrainer(GRPOTrainer):
             self.run.update_manifest(sampler_parity=self.parity)
 
     def _note_signal(self, output: dict[str, Any]) -> None:
-        """Log what stock metrics leave out: seconds by phase, rows that could not be judged, groups with an advantage."""
+        """Log what stock metrics leave out: seconds by phase, rows that could not be judged, groups
+        with an advantage.
+        """
         metrics = self._metrics["train" if self.model.training else "eval"]
         metrics["seconds/generation"].append(self.generation.seconds)
         metrics["seconds/rewards"].append(self.generation.reward_seconds)
-        unjudged = sum(row.value is None for row in self.generation.scores) / len(self.generation.scores)
+        unjudged = sum(row.value is None for row in self.generation.scores) / len(
+            self.generation.scores
+        )
         metrics["rewards/unjudged"].append(unjudged)
-        metrics["advantages/live"].append(live_groups(gather(output["advantages"]), self._group_size))
+        metrics["advantages/live"].append(
+            live_groups(gather(output["advantages"]), self._group_size)
+        )
 
     # the record of what happened
 
@@ -430,11 +509,17 @@ class PolicyTrainer(GRPOTrainer):
         if self.run is not None and self.accelerator.is_main_process:
             # The summary at the end belongs to no step, and must not take the last one's place.
             mode = "summary" if "train_runtime" in logs else "train"
-            self.run.log(self.state.global_step, {key: value for key, value in logs.items() if key != "step"}, mode)
+            self.run.log(
+                self.state.global_step,
+                {key: value for key, value in logs.items() if key != "step"},
+                mode,
+            )
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         if self.sampling is not None and self.sampling.memory is not None:
-            state: Any = self.state  # in trainer_state.json, without which a checkpoint does not count
+            state: Any = (
+                self.state
+            )  # in trainer_state.json, without which a checkpoint does not count
             state.stateful_callbacks["memory"] = self.sampling.memory.state()
         with whole_checkpoint(self):
             super()._save_checkpoint(model, trial)
@@ -443,7 +528,9 @@ class PolicyTrainer(GRPOTrainer):
         return str(self.staged or super()._get_output_dir(trial))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        """Read through the policy, which misses no tensor: transformers takes what fits by name, and only warns."""
+        """Read through the policy, which misses no tensor: transformers takes what fits by name,
+        and only warns.
+        """
         if self.is_fsdp_enabled or self.is_deepspeed_enabled:
             super()._load_from_checkpoint(resume_from_checkpoint, model)
         else:
@@ -467,18 +554,25 @@ class PolicyTrainer(GRPOTrainer):
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """No card in checkpoints: publishing writes one, with the evidence."""
 
-    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
-        """Save through the policy: the adapter ``default`` only, safetensors only, no pickled arguments."""
+    def _save(
+        self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None
+    ) -> None:
+        """Save through the policy: the adapter ``default`` only, safetensors only, no pickled
+        arguments.
+        """
         if self.args.should_save:
             self.policy.save(Path(output_dir or self.args.output_dir or "."), state_dict=state_dict)
 
 
 def _check_size(scores: Sequence[RowScore]) -> None:
-    """Raise RewardError for a score whose square 32 bits cannot hold: its group's advantages would be no numbers."""
+    """Raise RewardError for a score whose square 32 bits cannot hold: its group's advantages would
+    be no numbers.
+    """
     for place, row in enumerate(scores):
         for name, part in row.parts.items():
             if part.value is not None and abs(part.value) > MOST:
                 raise RewardError(
-                    f"Reward {name!r} returned {part.value:g} on completion {place} of the batch; "
-                    f"expected at most {MOST:g} in size: training computes in 32 bits, so scale it down."
+                    f"Reward {name!r} returned {part.value:g} on completion {place} of the batch;"
+                    f" expected at most {MOST:g} in size: training computes in 32 bits, so scale it"
+                    " down."
                 )

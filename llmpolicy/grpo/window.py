@@ -1,8 +1,10 @@
-"""One optimiser window as groups: micro-batches of whole groups by token budget, with the gradient of the whole window.
+"""One optimiser window as groups: micro-batches of whole groups by token budget, with the gradient
+of the whole window.
 
-TRL computes every loss; here it is asked for parts of a window, each weighted by its share of the window's rows, or (for
-losses that divide by the window's tokens) as it is. The reference is TRL with gradient_accumulation_steps=1 on the
-window's rows. Rows whose advantage is exactly 0 cannot contribute when beta is 0: they are not forwarded.
+TRL computes every loss; here it is asked for parts of a window, each weighted by its share of the
+window's rows, or (for losses that divide by the window's tokens) as it is. The reference is TRL
+with gradient_accumulation_steps=1 on the window's rows. Rows whose advantage is exactly 0 cannot
+contribute when beta is 0: they are not forwarded.
 """
 
 from collections import defaultdict
@@ -31,15 +33,21 @@ BY_STATES = ("cpu",)
 """Devices on which it pays to read prompts of each length by themselves, a pass each."""
 Inputs = dict[str, Any]
 LEAST = 1e-6
-"""An advantage of this size or less moves nothing: the gradient is far below Adam's epsilon of 1e-8."""
+"""An advantage of this size or less moves nothing: the gradient is far below Adam's epsilon of
+1e-8.
+"""
 
 _HELD = 1.25
-"""Tokens of a pass for each that TRL would hold with its logits, which are not held here: long passes are faster."""
+"""Tokens of a pass for each that TRL would hold with its logits, which are not held here: long
+passes are faster.
+"""
 
 
 @dataclass
 class Window:
-    """What the trainer's scorer is to do just now, and the micro-steps that wait for the rest of their window."""
+    """What the trainer's scorer is to do just now, and the micro-steps that wait for the rest of
+    their window.
+    """
 
     parts: list[Inputs] = field(default_factory=list)
     held: ExitStack | None = None
@@ -66,11 +74,15 @@ def stock_reason(trainer: Any) -> str | None:
         return "the auxiliary loss of a mixture of experts is taken over a micro-batch"
     if args.cast_lm_head_to_fp32 or args.torch_compile or getattr(args, "use_liger_kernel", False):
         return "cast_lm_head_to_fp32, torch_compile or use_liger_kernel was asked for"
-    return (is_recurrent(trainer.policy.model) and _no_state_reason(trainer)) or shared_path(trainer.policy.model)
+    return (is_recurrent(trainer.policy.model) and _no_state_reason(trainer)) or shared_path(
+        trainer.policy.model
+    )
 
 
 def _no_state_reason(trainer: Any) -> str | None:
-    """Why a trainer's prompts are read with each of their completions although the model carries a state."""
+    """Why a trainer's prompts are read with each of their completions although the model carries a
+    state.
+    """
     if trainer.accelerator.device.type not in BY_STATES:
         return f"sharing a prompt's state was measured on {', '.join(BY_STATES)} only"
     if trainer.args.gradient_checkpointing:
@@ -98,7 +110,9 @@ def score_padded(
     entropy: bool,
     budget: int,
 ) -> Scored:
-    """What TRL's ``_get_per_token_logps_and_entropies`` is asked for, by groups; figures are (B, keep)."""
+    """What TRL's ``_get_per_token_logps_and_entropies`` is asked for, by groups; figures are (B,
+    keep).
+    """
     if window.given is not None:
         return window.given
     rows = Rows(input_ids, attention_mask, keep)
@@ -113,15 +127,21 @@ def score_padded(
             window.last = scored
             return scored
         if limit == 1 or torch.is_grad_enabled():
-            raise PolicyError("memory ran out while one completion was scored; lower max_completion_length")
+            raise PolicyError(
+                "memory ran out while one completion was scored; lower max_completion_length"
+            )
         say_once("scoring")
         window.divisor *= 2
 
 
-def window_loss(trainer: Any, model: torch.nn.Module, stock_loss: Callable[..., Tensor], inputs: Inputs) -> Tensor:
-    """The loss of a window's last micro-step, its gradient accumulated already; 0 for the micro-steps before.
+def window_loss(
+    trainer: Any, model: torch.nn.Module, stock_loss: Callable[..., Tensor], inputs: Inputs
+) -> Tensor:
+    """The loss of a window's last micro-step, its gradient accumulated already; 0 for the
+    micro-steps before.
 
-    ``stock_loss(model, inputs)`` is TRL's ``_compute_loss``. What is returned has no way back to the weights.
+    ``stock_loss(model, inputs)`` is TRL's ``_compute_loss``. What is returned has no way back to
+    the weights.
     """
     window: Window = trainer.window
     window.parts.append(inputs)
@@ -148,7 +168,8 @@ def _gradients(
 ) -> Tensor:
     """Accumulate the window's gradient; its log-probabilities and entropies, (2, B, T).
 
-    When memory runs out the gradient goes back to what it was before the window, and the passes become smaller.
+    When memory runs out the gradient goes back to what it was before the window, and the passes
+    become smaller.
     """
     again = _noted(model, trainer.accelerator.device)
     batches = _batches(trainer, whole, live, steps)
@@ -167,22 +188,33 @@ def _gradients(
 
 
 def _check_can_shrink(trainer: Any, batches: list["_Batch"]) -> None:
-    """Raise PolicyError where a window cannot be made again: with others that have gone on, or of single rows."""
-    advice = "lower max_completion_length, set gradient_checkpointing: true, or load a smaller model"
+    """Raise PolicyError where a window cannot be made again: with others that have gone on, or of
+    single rows.
+    """
+    advice = (
+        "lower max_completion_length, set gradient_checkpointing: true, or load a smaller model"
+    )
     if trainer.accelerator.num_processes > 1:
         raise PolicyError(
-            "memory ran out in an update of several processes, which cannot be made again by one of them alone: lower "
-            f"per_device_train_batch_size and raise gradient_accumulation_steps, or {advice}"
+            "memory ran out in an update of several processes, which cannot be made again by one"
+            " of them alone: lower per_device_train_batch_size and raise"
+            f" gradient_accumulation_steps, or {advice}"
         )
     if max(len(batch.rows) for batch in batches) == 1:
-        raise PolicyError(f"memory ran out in the update although each completion was taken alone: {advice}")
+        raise PolicyError(
+            f"memory ran out in the update although each completion was taken alone: {advice}"
+        )
 
 
 def _noted(model: torch.nn.Module, device: torch.device) -> Callable[[], None]:
-    """Note gradients and random numbers; the call goes back to them. Between optimiser steps there are no gradients."""
+    """Note gradients and random numbers; the call goes back to them. Between optimiser steps there
+    are no gradients.
+    """
     random = random_state(device)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    kept = [None if one.grad is None else one.grad.detach().to("cpu", copy=True) for one in parameters]
+    kept = [
+        None if one.grad is None else one.grad.detach().to("cpu", copy=True) for one in parameters
+    ]
 
     def restore() -> None:
         random()
@@ -200,7 +232,9 @@ def _back_propagated(
     share: float | None,
     batches: list["_Batch"],
 ) -> Tensor:
-    seen = torch.zeros(2, *whole["completion_mask"].shape, device=trainer.accelerator.device)  # (2, B, T)
+    seen = torch.zeros(
+        2, *whole["completion_mask"].shape, device=trainer.accelerator.device
+    )  # (2, B, T)
     for place, batch in enumerate(batches):
         weight = batch.weight * (1.0 if share is None else share * len(batch.rows))
         with trainer.accelerator.no_sync(model) if place + 1 < len(batches) else nullcontext():
@@ -219,9 +253,15 @@ def _is_complete(trainer: Any) -> bool:
 
 
 def _backward(
-    trainer: Any, model: torch.nn.Module, stock_loss: Callable[..., Tensor], inputs: Inputs, weight: float
+    trainer: Any,
+    model: torch.nn.Module,
+    stock_loss: Callable[..., Tensor],
+    inputs: Inputs,
+    weight: float,
 ) -> Tensor:
-    """Accumulate the gradient of some rows' weighted loss; returns their log-probabilities and entropies, (2, b, T)."""
+    """Accumulate the gradient of some rows' weighted loss; returns their log-probabilities and
+    entropies, (2, b, T).
+    """
     with _unrecorded(trainer), _unshared(trainer.accelerator), ExitStack() as held:
         trainer.window.held = held
         try:
@@ -245,7 +285,9 @@ def _unrecorded(trainer: Any) -> Iterator[dict[str, list[float]]]:
 
 @contextmanager
 def _unshared(accelerator: Any) -> Iterator[None]:
-    """TRL gathers metrics by row: of a part of a window, which has other rows on each process, none are exchanged."""
+    """TRL gathers metrics by row: of a part of a window, which has other rows on each process, none
+    are exchanged.
+    """
     accelerator.gather = accelerator.reduce = lambda figures, **_: figures
     try:
         yield
@@ -263,8 +305,9 @@ def _record(
 ) -> Tensor:
     """Let TRL compute loss and metrics of the whole window from what was scored; returns its loss.
 
-    A row that was not forwarded has advantage 0, and no loss, clipping or ratio of it counts. Its entropy and its weight
-    in VESPO are not known: these are then means over the other rows, and named ``.../live``.
+    A row that was not forwarded has advantage 0, and no loss, clipping or ratio of it counts. Its
+    entropy and its weight in VESPO are not known: these are then means over the other rows, and
+    named ``.../live``.
     """
     log_prob, entropies = seen
     mask = whole["completion_mask"].float()  # (B, T)
@@ -290,20 +333,29 @@ def _record(
 
 
 def without_signal(trainer: Any) -> Tensor:
-    """The rows, (B,) of all processes, whose advantages are 0: their group's rewards, or each of their terms, are equal."""
+    """The rows, (B,) of all processes, whose advantages are 0: their group's rewards, or each of
+    their terms, are equal.
+    """
     table, weights, size = trainer.generation.table, trainer.reward_weights, trainer._group_size
     if trainer.multi_objective_aggregation == "sum_then_normalize":
         return equal_rewards(table, weights, size)
-    terms = [equal_rewards(table[:, [term]], torch.ones(1), size) for term in weights.nonzero()[:, 0].tolist()]
+    terms = [
+        equal_rewards(table[:, [term]], torch.ones(1), size)
+        for term in weights.nonzero()[:, 0].tolist()
+    ]
     return torch.stack(terms).all(0)
 
 
 def equal_rewards(table: Tensor, weights: Tensor, size: int) -> Tensor:
-    """Whether each row's group of ``size`` has one reward for all whose terms, (B, terms), are known; (B,).
+    """Whether each row's group of ``size`` has one reward for all whose terms, (B, terms), are
+    known; (B,).
 
-    Its advantages are 0, though a mean of equal numbers, or the order of a sum, may be off by a rounding error.
+    Its advantages are 0, though a mean of equal numbers, or the order of a sum, may be off by a
+    rounding error.
     """
-    rewards = (table * weights.to(table.device)).nansum(1).view(-1, size)  # (D, G), as TRL adds them up
+    rewards = (
+        (table * weights.to(table.device)).nansum(1).view(-1, size)
+    )  # (D, G), as TRL adds them up
     unknown = table.isnan().all(1).view_as(rewards)
     lowest = rewards.masked_fill(unknown, float("inf")).amin(1)
     highest = rewards.masked_fill(unknown, float("-inf")).amax(1)
@@ -312,18 +364,24 @@ def equal_rewards(table: Tensor, weights: Tensor, size: int) -> Tensor:
 
 
 def wide(device: torch.device) -> torch.dtype:
-    """The type in which rewards become advantages: 32 bits cannot tell 100,000,001 from 100,000,000."""
+    """The type in which rewards become advantages: 32 bits cannot tell 100,000,001 from
+    100,000,000.
+    """
     return torch.float32 if device.type == "mps" else torch.float64
 
 
 def live_groups(advantages: Tensor, size: int) -> float:
-    """The share of groups of ``size`` rows in which some advantage, of (B,) or (B, T), is not 0 or next to it."""
+    """The share of groups of ``size`` rows in which some advantage, of (B,) or (B, T), is not 0 or
+    next to it.
+    """
     live = (advantages.view(len(advantages), -1).abs() > LEAST).any(1)  # (B,)
     return float(live.view(-1, size).any(1).float().mean())
 
 
 def live_rows(inputs: Inputs, beta: float) -> list[int]:
-    """The rows that can contribute to the gradient: some completion token counts and, at beta 0, so does the advantage."""
+    """The rows that can contribute to the gradient: some completion token counts and, at beta 0, so
+    does the advantage.
+    """
     live = inputs["completion_mask"].bool().any(1)  # (B,)
     if beta == 0.0:
         live = live & (inputs["advantages"].view(len(live), -1) != 0).any(1)
@@ -332,7 +390,9 @@ def live_rows(inputs: Inputs, beta: float) -> list[int]:
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """Rows that are back-propagated together, and 1, or 0 for one that only keeps the processes in step."""
+    """Rows that are back-propagated together, and 1, or 0 for one that only keeps the processes in
+    step.
+    """
 
     rows: list[int]
     inputs: Inputs
@@ -343,16 +403,20 @@ def _batches(trainer: Any, whole: Inputs, live: list[int], steps: int) -> list[_
     """The micro-batches of a window of so many micro-steps, as many on every process."""
     ids = torch.cat([whole["prompt_ids"], whole["completion_ids"]], dim=1)
     mask = torch.cat([whole["prompt_mask"], whole["completion_mask"]], dim=1)
-    budget = max((trainer.token_budget or int(_HELD * ids.numel()) // steps) // trainer.window.divisor, 1)
+    budget = max(
+        (trainer.token_budget or int(_HELD * ids.numel()) // steps) // trainer.window.divisor, 1
+    )
     rows = Rows(ids, mask, whole["completion_ids"].shape[1])
     parts = rows.batches(live, budget, once=not is_recurrent(trainer.policy.model))
     batches = [_Batch(part, subset(whole, part), 1.0) for part in parts]
     if trainer.accelerator.num_processes > 1:
         counted = trainer.accelerator.gather(torch.tensor([len(batches)], device=ids.device))
-        # Processes exchange gradients in the last backward of an optimiser step, those of its earlier windows too.
+        # Processes exchange gradients in the last backward of an optimiser step, those of its
+        # earlier windows too.
         most = max(int(counted.max()), int(trainer.accelerator.sync_gradients))
         filler = subset(whole, [0])
-        # A token that was chosen: at a place that is padded a loss may be infinite, and 0 times it no number.
+        # A token that was chosen: at a place that is padded a loss may be infinite, and 0 times it
+        # no number.
         filler["completion_mask"] = torch.zeros_like(filler["completion_mask"])
         filler["completion_mask"][:, 0] = 1
         batches += [_Batch([0], filler, 0.0)] * (most - len(batches))
@@ -360,7 +424,9 @@ def _batches(trainer: Any, whole: Inputs, live: list[int], steps: int) -> list[_
 
 
 def _no_gradient(model: torch.nn.Module) -> None:
-    """Leave a gradient of 0, as TRL does: an optimiser treats a parameter without gradient otherwise."""
+    """Leave a gradient of 0, as TRL does: an optimiser treats a parameter without gradient
+    otherwise.
+    """
     for parameter in model.parameters():
         if parameter.requires_grad and parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
@@ -389,17 +455,23 @@ def _joined(parts: list[Inputs]) -> Inputs:
 
 
 def next_inputs(trainer: Any, generation_batch: Any) -> Inputs:
-    """The rows of this micro-step, of a new generation when the last is used up; TRL shuffles rows, here groups are."""
+    """The rows of this micro-step, of a new generation when the last is used up; TRL shuffles rows,
+    here groups are.
+    """
     steps = trainer.args.steps_per_generation
     if trainer._step % (steps * trainer.num_iterations) == 0 or trainer._buffered_inputs is None:
         made = trainer._generate_and_score_completions(generation_batch)
-        trainer._buffered_inputs = split_tensor_dict(shuffled_groups(made, trainer.num_generations), steps)
+        trainer._buffered_inputs = split_tensor_dict(
+            shuffled_groups(made, trainer.num_generations), steps
+        )
     inputs: Inputs = trainer._buffered_inputs[trainer._step % steps]
     return inputs
 
 
 def shuffled_groups(inputs: Inputs, size: int) -> Inputs:
-    """A generation with its groups of ``size`` rows in another order, so that they stay in one window; rows, if cut."""
+    """A generation with its groups of ``size`` rows in another order, so that they stay in one
+    window; rows, if cut.
+    """
     rows = len(inputs["advantages"])
     size = 1 if rows % size else size
     order = torch.randperm(rows // size)[:, None] * size + torch.arange(size)

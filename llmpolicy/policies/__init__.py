@@ -1,4 +1,6 @@
-"""Policies: π(a|s) with one interface, from an MLP to a language model. Each is imported when first named."""
+"""Policies: π(a|s) with one interface, from an MLP to a language model. Each is imported when first
+named.
+"""
 
 import importlib
 from typing import TYPE_CHECKING, Any

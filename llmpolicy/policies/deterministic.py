@@ -1,4 +1,6 @@
-"""A deterministic policy for continuous control: the action is a network of the state, a = μ_θ(s)."""
+"""A deterministic policy for continuous control: the action is a network of the state, a =
+μ_θ(s).
+"""
 
 from collections.abc import Sequence
 from typing import Any, NoReturn, Self
@@ -15,7 +17,8 @@ from llmpolicy.types import Action
 class DeterministicPolicy(network.SmallPolicy):
     """Always the same action in the same state; states are (B, obs_dim), actions (B, action_dim).
 
-    It has no log-probabilities, so REINFORCE cannot train it: train a Gaussian policy, then keep its mean, which acts
+    It has no log-probabilities, so REINFORCE cannot train it: train a Gaussian policy, then keep
+    its mean, which acts
     exactly as the Gaussian does when greedy::
 
         gaussian = GaussianMLP(obs_dim=3, action_dim=1)
@@ -24,7 +27,9 @@ class DeterministicPolicy(network.SmallPolicy):
         torque = policy.act(states).value  # (B, 1)
     """
 
-    def __init__(self, obs_dim: int, action_dim: int, hidden: Sequence[int] = (64, 64), seed: int = 0) -> None:
+    def __init__(
+        self, obs_dim: int, action_dim: int, hidden: Sequence[int] = (64, 64), seed: int = 0
+    ) -> None:
         super().__init__()
         self.config = {"obs_dim": obs_dim, "action_dim": action_dim, "hidden": list(hidden)}
         self.mean = network.mlp([obs_dim, *hidden, action_dim], seed=seed, final_gain=0.01)
@@ -39,14 +44,21 @@ class DeterministicPolicy(network.SmallPolicy):
     def distribution(self, states: Sequence[Any] | Tensor) -> NoReturn:
         """Raises PolicyError: all probability lies on one point."""
         raise PolicyError(
-            "DeterministicPolicy.distribution: μ(s) is a single action, it has no distribution; use GaussianMLP"
+            "DeterministicPolicy.distribution: μ(s) is a single action, it has no distribution; use"
+            " GaussianMLP"
         )
 
     @torch.no_grad()
     def act(
-        self, states: Sequence[Any] | Tensor, *, greedy: bool = False, generator: torch.Generator | None = None
+        self,
+        states: Sequence[Any] | Tensor,
+        *,
+        greedy: bool = False,
+        generator: torch.Generator | None = None,
     ) -> Action:
-        """μ_θ(s) in each state, greedy or not; ``value`` is (B, action_dim) and there is no ``log_prob``."""
+        """μ_θ(s) in each state, greedy or not; ``value`` is (B, action_dim) and there is no
+        ``log_prob``.
+        """
         value = self.mean(network.stack(states))  # (B, action_dim)
         ones = torch.ones(len(value), 1, dtype=torch.bool)  # (B, 1)
         return Action(value, None, ones, ones.squeeze(1))
@@ -54,5 +66,6 @@ class DeterministicPolicy(network.SmallPolicy):
     def log_prob(self, states: Sequence[Any] | Tensor, actions: Sequence[Any] | Tensor) -> NoReturn:
         """Raises PolicyError: a deterministic action has no log-probability."""
         raise PolicyError(
-            "DeterministicPolicy.log_prob: a deterministic action has no log-probability; train a GaussianMLP"
+            "DeterministicPolicy.log_prob: a deterministic action has no log-probability; train a"
+            " GaussianMLP"
         )

@@ -1,4 +1,6 @@
-"""The small policies by recipe and by folder: which one an environment needs, and which one was saved."""
+"""The small policies by recipe and by folder: which one an environment needs, and which one was
+saved.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,8 +18,11 @@ KEYS = {"categorical": ("hidden",), "gaussian": ("hidden", "std")}
 """What a recipe's ``policy:`` block may say, by the kind of action."""
 
 
-def build_mlp_policy(block: Mapping[str, Any] | None, environment: GymnasiumEnvironment, seed: int = 0) -> MLPPolicy:
-    """The policy for an environment's actions: categorical when they are numbered, Gaussian when they are a vector.
+def build_mlp_policy(
+    block: Mapping[str, Any] | None, environment: GymnasiumEnvironment, seed: int = 0
+) -> MLPPolicy:
+    """The policy for an environment's actions: categorical when they are numbered, Gaussian when
+    they are a vector.
 
     Raises RecipeError for a key that this policy does not have, or a value that it cannot have.
     """
@@ -25,10 +30,17 @@ def build_mlp_policy(block: Mapping[str, Any] | None, environment: GymnasiumEnvi
     kind = "gaussian" if environment.n_actions is None else "categorical"
     for key in block:
         if key not in KEYS[kind]:
-            raise RecipeError(f"policy: {key!r} is no setting of the {kind} policy{nearest(key, KEYS[kind])}")
+            raise RecipeError(
+                f"policy: {key!r} is no setting of the {kind} policy{nearest(key, KEYS[kind])}"
+            )
     hidden, std = block.get("hidden", [1]), block.get("std", 1.0)
-    if not (isinstance(hidden, list | tuple) and all(isinstance(size, int) and size >= 1 for size in hidden)):
-        raise RecipeError(f"policy.hidden: found {hidden!r}; expected a list of layer sizes, such as [64, 64]")
+    if not (
+        isinstance(hidden, list | tuple)
+        and all(isinstance(size, int) and size >= 1 for size in hidden)
+    ):
+        raise RecipeError(
+            f"policy.hidden: found {hidden!r}; expected a list of layer sizes, such as [64, 64]"
+        )
     if not (isinstance(std, int | float) and std > 0):
         raise RecipeError(f"policy.std: found {std!r}; expected a standard deviation above 0")
     if environment.n_actions is None:
@@ -37,6 +49,8 @@ def build_mlp_policy(block: Mapping[str, Any] | None, environment: GymnasiumEnvi
 
 
 def load_mlp_policy(folder: str | Path) -> MLPPolicy:
-    """The small policy that was saved in a folder, whichever it is; raises PolicyError when there is none."""
+    """The small policy that was saved in a folder, whichever it is; raises PolicyError when there
+    is none.
+    """
     policy: MLPPolicy = network.load(folder, [CategoricalMLP, GaussianMLP, DeterministicPolicy])
     return policy

@@ -16,23 +16,29 @@ CONFIG, WEIGHTS = "config.json", "model.safetensors"
 
 
 def mlp(sizes: Sequence[int], *, seed: int, final_gain: float) -> nn.Sequential:
-    """A tanh network with layers of these sizes; ``final_gain`` scales its last layer, so a small one starts near 0.
+    """A tanh network with layers of these sizes; ``final_gain`` scales its last layer, so a small
+    one starts near 0.
 
-    Orthogonal weights (Saxe et al. 2014, arXiv 1312.6120) and zero biases, drawn from ``seed`` alone.
+    Orthogonal weights (Saxe et al. 2014, arXiv 1312.6120) and zero biases, drawn from ``seed``
+    alone.
     """
     generator = torch.Generator().manual_seed(seed)
     layers: list[nn.Module] = []
     for index, (inputs, outputs) in enumerate(zip(sizes, sizes[1:], strict=False)):
         last = index == len(sizes) - 2
         layer = nn.utils.skip_init(nn.Linear, inputs, outputs)
-        nn.init.orthogonal_(layer.weight, gain=final_gain if last else math.sqrt(2), generator=generator)
+        nn.init.orthogonal_(
+            layer.weight, gain=final_gain if last else math.sqrt(2), generator=generator
+        )
         nn.init.zeros_(layer.bias)
         layers += [layer] if last else [layer, nn.Tanh()]
     return nn.Sequential(*layers)
 
 
 def stack(rows: Sequence[Any] | Tensor) -> Tensor:
-    """Rows as one tensor, whether they come as a list of 1-D tensors, as nested lists, or as a tensor already."""
+    """Rows as one tensor, whether they come as a list of 1-D tensors, as nested lists, or as a
+    tensor already.
+    """
     if isinstance(rows, Tensor):
         return rows
     if len(rows) and isinstance(rows[0], Tensor):
@@ -41,33 +47,46 @@ def stack(rows: Sequence[Any] | Tensor) -> Tensor:
 
 
 class SmallPolicy(nn.Module):
-    """A network with ``config``, the arguments that build it: what it takes to save it and to read it back."""
+    """A network with ``config``, the arguments that build it: what it takes to save it and to read
+    it back.
+    """
 
     config: dict[str, Any]
 
     def save(self, folder: str | Path) -> None:
-        """Write the weights as safetensors beside a JSON file with the policy's class and configuration."""
+        """Write the weights as safetensors beside a JSON file with the policy's class and
+        configuration.
+        """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        save_file({name: tensor.contiguous() for name, tensor in self.state_dict().items()}, folder / WEIGHTS)
+        save_file(
+            {name: tensor.contiguous() for name, tensor in self.state_dict().items()},
+            folder / WEIGHTS,
+        )
         text = json.dumps({"policy": type(self).__name__, **self.config}, indent=2)
         (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
-        """Read back what ``save`` wrote; raises PolicyError when the folder holds another policy or none."""
+        """Read back what ``save`` wrote; raises PolicyError when the folder holds another policy or
+        none.
+        """
         policy: Self = load(folder, [cls])
         return policy
 
 
 def load(folder: str | Path, classes: Sequence[type[SmallPolicy]]) -> Any:
-    """The policy that was saved in a folder, one of ``classes``; raises PolicyError when it holds another or none."""
+    """The policy that was saved in a folder, one of ``classes``; raises PolicyError when it holds
+    another or none.
+    """
     folder = Path(folder)
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         weights = load_file(folder / WEIGHTS)
     except FileNotFoundError as error:
-        raise PolicyError(f"{folder} holds no saved policy: expected {CONFIG} and {WEIGHTS} in it") from error
+        raise PolicyError(
+            f"{folder} holds no saved policy: expected {CONFIG} and {WEIGHTS} in it"
+        ) from error
     known = {found.__name__: found for found in classes}
     name = config.pop("policy", None)
     if name not in known:

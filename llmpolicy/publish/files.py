@@ -1,4 +1,6 @@
-"""What may be published: an explicit list of file names, and what every file is checked for. Nothing else leaves."""
+"""What may be published: an explicit list of file names, and what every file is checked for.
+Nothing else leaves.
+"""
 
 import errno
 import hashlib
@@ -49,7 +51,9 @@ TOKENIZER = (
 FOLDER = "additional_chat_templates"
 """The one folder beside the weights that transformers reads."""
 WRITTEN = ("README.md", "recipe.yaml", "evaluation.json", "llmpolicy_manifest.json")
-"""The four files that publishing writes itself; a file of that name in the run's folder is never taken."""
+"""The four files that publishing writes itself; a file of that name in the run's folder is never
+taken.
+"""
 
 LARGEST_TEXT = 256 * 2**20
 """Bytes of a file that is no weights; the largest tokenizers have some 40 MiB."""
@@ -66,24 +70,31 @@ class PublishedFile:
 
 
 def allowed(name: str, what: What) -> bool:
-    """Whether a file of this name may be taken from a folder of weights; never one that publishing writes itself."""
+    """Whether a file of this name may be taken from a folder of weights; never one that publishing
+    writes itself.
+    """
     if what == "policy":
         return name in SMALL
     return _matches(name, (*(ADAPTER if what == "adapter" else MODEL), *TOKENIZER))
 
 
 def ours(name: str) -> bool:
-    """Whether some publication may hold a file of this name, so that a later one replaces or removes it."""
+    """Whether some publication may hold a file of this name, so that a later one replaces or
+    removes it.
+    """
     return _matches(name, (*ADAPTER, *MODEL, *TOKENIZER)) or name in WRITTEN
 
 
 def stage(source: Path, target: Path, what: What) -> None:
     """Copy the files on the list from a folder of weights into an empty one.
 
-    Raises PublishError for a listed name that is a link or no plain file, and when the weights are not all there.
+    Raises PublishError for a listed name that is a link or no plain file, and when the weights are
+    not all there.
     """
     if source.is_symlink():
-        raise PublishError(f"{source} is a link; only what lies in the run's own folder is published")
+        raise PublishError(
+            f"{source} is a link; only what lies in the run's own folder is published"
+        )
     for name, path in _entries(source):
         if allowed(name, what):
             (target / name).parent.mkdir(exist_ok=True)
@@ -91,19 +102,25 @@ def stage(source: Path, target: Path, what: What) -> None:
     names = {path.name for path in target.iterdir()}
     missing = sorted(_required(target, what) - names)
     if missing:
-        raise PublishError(f"{source} has no {missing[0]}; expected {_expected(what)} as safetensors")
+        raise PublishError(
+            f"{source} has no {missing[0]}; expected {_expected(what)} as safetensors"
+        )
 
 
 def copy_plain(source: Path, target: Path) -> None:
-    """Copy a file that is one: no link, no second name of another file, no device, nothing that changes meanwhile.
+    """Copy a file that is one: no link, no second name of another file, no device, nothing that
+    changes meanwhile.
 
-    Raises PublishError. What is looked at is what was opened, so that nothing can be put in its place between.
+    Raises PublishError. What is looked at is what was opened, so that nothing can be put in its
+    place between.
     """
     try:
         descriptor = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO):
-            raise PublishError(f"{source} is a link or no plain file; only plain files are published") from error
+            raise PublishError(
+                f"{source} is a link or no plain file; only plain files are published"
+            ) from error
         raise
     try:
         before = os.fstat(descriptor)
@@ -114,13 +131,20 @@ def copy_plain(source: Path, target: Path) -> None:
         after = os.fstat(descriptor)
     finally:
         os.close(descriptor)
-    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or copied != before.st_size:
+    if (before.st_size, before.st_mtime_ns) != (
+        after.st_size,
+        after.st_mtime_ns,
+    ) or copied != before.st_size:
         target.unlink()
-        raise PublishError(f"{source} changed while it was read; publish again when nothing writes there")
+        raise PublishError(
+            f"{source} changed while it was read; publish again when nothing writes there"
+        )
 
 
 def refuse_links(sources: Iterable[Path]) -> None:
-    """Raise PublishError for a file, of those that are there, that is a link, a second name of another, or a device."""
+    """Raise PublishError for a file, of those that are there, that is a link, a second name of
+    another, or a device.
+    """
     for source in sources:
         if os.path.lexists(source):
             _refuse_link(source, source.lstat())
@@ -131,7 +155,8 @@ def _refuse_link(source: Path, status: os.stat_result) -> None:
         raise PublishError(f"{source} is a link or no plain file; only plain files are published")
     if status.st_nlink > 1:
         raise PublishError(
-            f"{source} is a hard link, {status.st_nlink} names for one file, perhaps of a file elsewhere; put a copy in its place"
+            f"{source} is a hard link, {status.st_nlink} names for one file, perhaps of a file"
+            " elsewhere; put a copy in its place"
         )
 
 
@@ -142,10 +167,14 @@ def _refuse_special(source: Path, status: os.stat_result) -> None:
             promised = weights_end(file)
         if promised != status.st_size:
             raise PublishError(
-                f"{source.name} is not safetensors: {status.st_size:,} bytes where its header tells of {promised:,}"
+                f"{source.name} is not safetensors: {status.st_size:,} bytes where its header tells"
+                f" of {promised:,}"
             )
     elif status.st_size > LARGEST_TEXT:
-        raise PublishError(f"{source} has {status.st_size:,} bytes; a file of this name has at most {LARGEST_TEXT:,}")
+        raise PublishError(
+            f"{source} has {status.st_size:,} bytes; a file of this name has at most"
+            f" {LARGEST_TEXT:,}"
+        )
 
 
 def check(
@@ -155,13 +184,16 @@ def check(
     machine: Machine | None = None,
     sources: Collection[str] = (),
 ) -> None:
-    """Check a staged folder: listed plain files and ``sources`` only, real safetensors, real JSON, no secret in any byte.
+    """Check a staged folder: listed plain files and ``sources`` only, real safetensors, real JSON,
+    no secret in any byte.
 
     Raises PublishError with the file's name; the secret itself is never shown.
     """
     listed = {*WRITTEN, *sources}
     values, machine = tuple(values_of(environment)), machine or this_machine()
-    for name, path in sorted(_entries(folder), key=lambda entry: entry[0] == "README.md"):  # it repeats the others
+    for name, path in sorted(
+        _entries(folder), key=lambda entry: entry[0] == "README.md"
+    ):  # it repeats the others
         if path.is_symlink() or not path.is_file() or not (allowed(name, what) or name in listed):
             raise PublishError(f"{name} is not on the list of files that may be published")
         _check_format(path)
@@ -172,7 +204,9 @@ def check(
 
 
 def _refuse_local(path: Path, machine: Machine) -> None:
-    """What tells of this machine is replaced in what publishing writes; where others wrote, it is refused."""
+    """What tells of this machine is replaced in what publishing writes; where others wrote, it is
+    refused.
+    """
     for text in texts(path):
         if told := local_in(text, machine):
             raise PublishError(f"{path.name} holds {told}; remove it there and publish again")
@@ -184,7 +218,9 @@ def describe(folder: Path) -> tuple[PublishedFile, ...]:
 
 
 def _entries(folder: Path) -> Iterator[tuple[str, Path]]:
-    """What lies in a folder, and in its folder of further templates unless that is a link, by the names it is published by."""
+    """What lies in a folder, and in its folder of further templates unless that is a link, by the
+    names it is published by.
+    """
     for path in sorted(folder.iterdir()):
         if path.name == FOLDER and path.is_dir() and not path.is_symlink():
             yield from ((f"{FOLDER}/{inner.name}", inner) for inner in sorted(path.iterdir()))
@@ -197,11 +233,17 @@ def _matches(name: str, patterns: Iterable[str]) -> bool:
 
 
 def _expected(what: What) -> str:
-    return "an adapter (adapter_model and adapter_config)" if what == "adapter" else "a model (model and config)"
+    return (
+        "an adapter (adapter_model and adapter_config)"
+        if what == "adapter"
+        else "a model (model and config)"
+    )
 
 
 def _required(folder: Path, what: What) -> set[str]:
-    """The names without which the weights cannot be loaded; the shards are those that the index names."""
+    """The names without which the weights cannot be loaded; the shards are those that the index
+    names.
+    """
     if what == "adapter":
         return {"adapter_config.json", "adapter_model.safetensors"}
     index = folder / "model.safetensors.index.json"
@@ -210,7 +252,9 @@ def _required(folder: Path, what: What) -> set[str]:
     try:
         shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
     except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise PublishError(f"{index.name} is no index of safetensors shards: {error!r:.80}") from error
+        raise PublishError(
+            f"{index.name} is no index of safetensors shards: {error!r:.80}"
+        ) from error
     return {"config.json", *map(str, shards)}
 
 
@@ -221,7 +265,9 @@ def _check_format(path: Path) -> None:
             with safe_open(path, framework="np") as tensors:
                 tensors.keys()
             if name := not_finite(path):
-                raise PublishError(f"{path.name}: {name} holds NaN or infinity; such weights are not published")
+                raise PublishError(
+                    f"{path.name}: {name} holds NaN or infinity; such weights are not published"
+                )
         elif path.suffix == ".json":
             json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_nan)
         elif path.suffix != ".model":

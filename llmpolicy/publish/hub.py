@@ -1,4 +1,6 @@
-"""Calls to the Hub: never in the open to another machine, never without an end, again where that may help."""
+"""Calls to the Hub: never in the open to another machine, never without an end, again where that
+may help.
+"""
 
 import ipaddress
 import os
@@ -24,7 +26,9 @@ from llmpolicy.terminal import tell, visible
 WAITS = (1.0, 2.0, 4.0, 8.0)
 """Seconds before each further attempt, where the Hub asks for no more."""
 LONGEST_WAIT = 300.0
-"""Seconds that are waited at most, whatever the Hub asks for; its own limits of requests are for five minutes."""
+"""Seconds that are waited at most, whatever the Hub asks for; its own limits of requests are for
+five minutes.
+"""
 TOLD_WAIT = 10.0
 ANSWER = 60.0
 """Seconds without a byte after which a request is given up."""
@@ -36,10 +40,13 @@ XET = {
     "HF_XET_CLIENT_READ_TIMEOUT": "30s",
     "HF_XET_CLIENT_RETRY_MAX_ATTEMPTS": "2",
 }
-"""The patience of the Hub's storage client, in its own variables; by itself it tries a refusing port for ever."""
+"""The patience of the Hub's storage client, in its own variables; by itself it tries a refusing
+port for ever.
+"""
 PASSING = (408, 425, 429, 500, 502, 503, 504)
 """Answers of the Hub that another attempt may change."""
-# The client's HTTP library changed between its releases; the first base of its own error names it in either.
+# The client's HTTP library changed between its releases; the first base of its own error names it
+# in either.
 HTTP_ERROR: type[Exception] = HfHubHTTPError.__bases__[0]
 # RuntimeError: an upload that failed. The lookups: answers in another form than the client reads.
 FAILURES = (HTTP_ERROR, OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError)
@@ -48,7 +55,9 @@ Result = TypeVar("Result")
 
 
 class Attempts:
-    """Up to five tries of one call; between them it waits, as long as the Hub asks for within reason."""
+    """Up to five tries of one call; between them it waits, as long as the Hub asks for within
+    reason.
+    """
 
     def __init__(self, repo: str, end: str = NOTHING) -> None:
         self.repo, self.end = repo, end
@@ -76,7 +85,9 @@ class Attempts:
 
 
 def again(repo: str, call: Callable[[], Result], end: str = NOTHING) -> Result:
-    """Make a call that may be made twice without harm, until it succeeds; raises PublishError if it does not."""
+    """Make a call that may be made twice without harm, until it succeeds; raises PublishError if it
+    does not.
+    """
     attempts = Attempts(repo, end)
     for _ in attempts:
         try:
@@ -88,7 +99,9 @@ def again(repo: str, call: Callable[[], Result], end: str = NOTHING) -> Result:
 
 @contextmanager
 def careful() -> Iterator[None]:
-    """Within, no request waits for ever, and none carries a token in the open to another machine."""
+    """Within, no request waits for ever, and none carries a token in the open to another
+    machine.
+    """
     usual, without_xet = _http._GLOBAL_CLIENT_FACTORY, constants.HF_HUB_DISABLE_XET
 
     def client() -> Any:
@@ -115,8 +128,8 @@ def check_endpoint(endpoint: str) -> None:
         raise PublishError(f"HF_ENDPOINT {visible(endpoint)!r} is no address; expected https://...")
     if _open(endpoint):
         raise PublishError(
-            f"HF_ENDPOINT {visible(endpoint)!r} is plain http to another machine, where others can read the token; "
-            "use https"
+            f"HF_ENDPOINT {visible(endpoint)!r} is plain http to another machine, where others can"
+            " read the token; use https"
         )
     parts, proxies = urlsplit(endpoint), getproxies()
     if (
@@ -125,13 +138,15 @@ def check_endpoint(endpoint: str) -> None:
         and not proxy_bypass(parts.hostname or "")
     ):
         raise PublishError(
-            f"HF_ENDPOINT {visible(endpoint)!r} is plain http, which a proxy of the environment would read; set NO_PROXY "
-            f"to {parts.hostname}"
+            f"HF_ENDPOINT {visible(endpoint)!r} is plain http, which a proxy of the environment"
+            f" would read; set NO_PROXY to {parts.hostname}"
         )
 
 
 def within(seconds: float, call: Callable[[], Result]) -> Result:
-    """Make a call that changes nothing others see; raises TimeoutError when it has no end after so many seconds."""
+    """Make a call that changes nothing others see; raises TimeoutError when it has no end after so
+    many seconds.
+    """
     results: list[Result] = []
     failures: list[BaseException] = []
 
@@ -162,13 +177,19 @@ def status(error: Exception) -> int | None:
 
 
 def refused(repo: str, error: Exception, end: str = NOTHING, attempts: int = 1) -> PublishError:
-    """The failure as one sentence, without the token; ``end`` says what became of the publication."""
+    """The failure as one sentence, without the token; ``end`` says what became of the
+    publication.
+    """
     if cause := _of_ours(error):
         return cause
     if status(error) == 401:
-        return PublishError(f"{repo}: the Hub did not accept the token; run `hf auth login`, or set HF_TOKEN anew")
+        return PublishError(
+            f"{repo}: the Hub did not accept the token; run `hf auth login`, or set HF_TOKEN anew"
+        )
     if status(error) == 403:
-        return PublishError(f"{repo}: the token may not write there; use one with write access, or another name")
+        return PublishError(
+            f"{repo}: the token may not write there; use one with write access, or another name"
+        )
     tried = f" after {attempts} attempts" if attempts > 1 else ""
     return PublishError(f"{repo}: the Hub failed{tried} ({said(error)}); {end}")
 
@@ -185,7 +206,9 @@ def said(error: Exception) -> str:
 
 
 def _passing(error: Exception) -> bool:
-    """Whether the failure may be over soon: a busy Hub, a broken connection or answer, but no refusal."""
+    """Whether the failure may be over soon: a busy Hub, a broken connection or answer, but no
+    refusal.
+    """
     if (number := status(error)) is not None:
         return number in PASSING
     return not (isinstance(error, (HFValidationError, OfflineModeIsEnabled)) or _of_ours(error))
@@ -193,13 +216,21 @@ def _passing(error: Exception) -> bool:
 
 def _of_ours(error: Exception) -> PublishError | None:
     """Our own refusal, also inside the error that the client made of it."""
-    return next((cause for cause in (error, error.__cause__) if isinstance(cause, PublishError)), None)
+    return next(
+        (cause for cause in (error, error.__cause__) if isinstance(cause, PublishError)), None
+    )
 
 
 def _asked(error: Exception | None) -> float:
-    """The seconds that the Hub asks to wait: in its limits of requests, or in Retry-After as a number or a date."""
-    answers = [getattr(cause, "response", None) for cause in (error, getattr(error, "__cause__", None))]
-    headers: Mapping[str, str] = next((answer.headers for answer in answers if answer is not None), {})
+    """The seconds that the Hub asks to wait: in its limits of requests, or in Retry-After as a
+    number or a date.
+    """
+    answers = [
+        getattr(cause, "response", None) for cause in (error, getattr(error, "__cause__", None))
+    ]
+    headers: Mapping[str, str] = next(
+        (answer.headers for answer in answers if answer is not None), {}
+    )
     limits = parse_ratelimit_headers(headers)
     of_limits = limits.reset_in_seconds + 1.0 if limits and limits.remaining == 0 else 0.0
     text = headers.get("Retry-After", "").strip()
@@ -215,7 +246,9 @@ def _asked(error: Exception | None) -> float:
 
 def _keep_token(request: Any) -> None:
     if "authorization" in request.headers and _open(str(request.url)):
-        raise PublishError(f"the token would go over plain http to {request.url.host}; nothing was published")
+        raise PublishError(
+            f"the token would go over plain http to {request.url.host}; nothing was published"
+        )
 
 
 def _open(url: str) -> bool:

@@ -1,4 +1,5 @@
-"""What a text tells of the machine it was written on: paths, addresses with a password, the names of user and host.
+"""What a text tells of the machine it was written on: paths, addresses with a password, the names
+of user and host.
 
 All of it is found by its value, whatever key it stands under.
 """
@@ -31,7 +32,8 @@ WINDOWS = re.compile(
     rf"|(?<![A-Za-z0-9])[A-Za-z]:\\+{NAME}"
 )
 SHARE = re.compile(
-    rf"(?<![\\\w])\\{{2,4}}[\w.$-]+(?:\\{{1,2}}[\w.$ -]+)*\\{{1,2}}[\w.$-]+|(?<![:\w/)\]}}])//[\w.-]+(?:/+{NAME})+"
+    r"(?<![\\\w])\\{2,4}[\w.$-]+(?:\\{1,2}[\w.$"
+    rf" -]+)*\\{{1,2}}[\w.$-]+|(?<![:\w/)\]}}])//[\w.-]+(?:/+{NAME})+"
 )
 FORMULA = re.compile(r"[{}^]|\$.*\$|\\[(\[]")
 """Signs of LaTeX, whose two backslashes begin no share."""
@@ -42,7 +44,9 @@ ROOTS = (
 )  # fmt: skip
 """First folders of paths that tell of a person, a project or a cluster."""
 SYSTEM = ("bin", "sbin", "usr", "etc", "dev", "proc", "sys", "lib", "lib64", "boot")
-"""First folders that are the same on every machine: cut where we write, harmless where others did."""
+"""First folders that are the same on every machine: cut where we write, harmless where others
+did.
+"""
 SECRET_PARAMETER = re.compile(
     r"(?i)([?&;](?:[\w.-]*(?:token|secret|passw(?:or)?d|passphrase|pwd|api[_-]?key|access[_-]?key|signature|credential|auth)"
     r"[\w.-]*|key|sig|code|pw|jwt)=)(?!\[removed\])[^&;#\s]+"
@@ -55,7 +59,9 @@ COMMON_NAMES = (
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What must not be told: folders as they begin, and the names of its users and hosts that look like no word."""
+    """What must not be told: folders as they begin, and the names of its users and hosts that look
+    like no word.
+    """
 
     folders: tuple[str, ...]
     users: tuple[str, ...]
@@ -73,8 +79,12 @@ class Told:
         self.counts[self.file, kind] += 1
 
     def lines(self) -> tuple[str, ...]:
-        """One line a file and kind, such as ``recipe.yaml: 2 x a path, of which the last name is left``."""
-        return tuple(f"{file}: {count} x {kind}" for (file, kind), count in sorted(self.counts.items()))
+        """One line a file and kind, such as ``recipe.yaml: 2 x a path, of which the last name is
+        left``.
+        """
+        return tuple(
+            f"{file}: {count} x {kind}" for (file, kind), count in sorted(self.counts.items())
+        )
 
 
 PATH = "a path, of which the last name is left"
@@ -94,16 +104,27 @@ def this_machine(folders: Iterable[str | Path | None] = ()) -> Machine:
         *folders,
     ]
     known = {form for folder in near if folder for form in (str(folder), os.path.realpath(folder))}
-    users = {getpass.getuser(), home.name, *map(os.environ.get, ("USER", "LOGNAME", "USERNAME", "SUDO_USER"))}
+    users = {
+        getpass.getuser(),
+        home.name,
+        *map(os.environ.get, ("USER", "LOGNAME", "USERNAME", "SUDO_USER")),
+    }
     hosts = {host, host.partition(".")[0], *map(os.environ.get, ("HOSTNAME", "COMPUTERNAME"))}
     deep = {folder for folder in known if os.path.isabs(folder) and len(Path(folder).parts) > 2}
-    return Machine(_longest_first(deep), _longest_first(_distinct(users)), _longest_first(_distinct(hosts)))
+    return Machine(
+        _longest_first(deep), _longest_first(_distinct(users)), _longest_first(_distinct(hosts))
+    )
 
 
 def portable(value: Any, machine: Machine, told: Told) -> Any:
-    """Plain data for others: every text in it, keys too, without what it tells of this machine or of the run's folder."""
+    """Plain data for others: every text in it, keys too, without what it tells of this machine or
+    of the run's folder.
+    """
     if isinstance(value, Mapping):
-        return {portable(key, machine, told): portable(item, machine, told) for key, item in value.items()}
+        return {
+            portable(key, machine, told): portable(item, machine, told)
+            for key, item in value.items()
+        }
     if isinstance(value, list | tuple):
         return [portable(item, machine, told) for item in value]
     if isinstance(value, str | os.PathLike):
@@ -112,20 +133,27 @@ def portable(value: Any, machine: Machine, told: Told) -> Any:
 
 
 def portable_text(text: str, machine: Machine, told: Told) -> str:
-    """A text in which of every path the last name is left, of an address no password, of user and host no name."""
+    """A text in which of every path the last name is left, of an address no password, of user and
+    host no name.
+    """
     text = text.removeprefix(f"{RUN}/")
     if _is_path(text):
         told.add(PATH)
         return _without_names(_last(text), machine, told)
     parts, end = [], 0
     for address in URL.finditer(text):
-        parts += [_without_paths(text[end : address.start()], machine, told), _address(address.group(), machine, told)]
+        parts += [
+            _without_paths(text[end : address.start()], machine, told),
+            _address(address.group(), machine, told),
+        ]
         end = address.end()
     return "".join([*parts, _without_paths(text[end:], machine, told)])
 
 
 def paths_shortened(value: Any, machine: Machine, told: Told) -> Any:
-    """Plain data in which a text that is a path, as a whole, is its last name; all other texts stay as they are."""
+    """Plain data in which a text that is a path, as a whole, is its last name; all other texts stay
+    as they are.
+    """
     if isinstance(value, Mapping):
         return {key: paths_shortened(item, machine, told) for key, item in value.items()}
     if isinstance(value, list):
@@ -136,7 +164,9 @@ def paths_shortened(value: Any, machine: Machine, told: Told) -> Any:
 
 
 def local_in(text: str, machine: Machine) -> str | None:
-    """What a text that others wrote tells of this machine, in words, or None; a system folder tells nothing."""
+    """What a text that others wrote tells of this machine, in words, or None; a system folder tells
+    nothing.
+    """
     for seen in {text, unquote(text)}:
         for address in map(re.Match.group, URL.finditer(seen)):
             if _address(address, machine, Told()) != address:
@@ -151,15 +181,21 @@ def local_in(text: str, machine: Machine) -> str | None:
 
 
 def _is_path(text: str) -> bool:
-    """Whether a whole text is a path, with spaces perhaps: its form says so, or the folder that it lies in is there."""
+    """Whether a whole text is a path, with spaces perhaps: its form says so, or the folder that it
+    lies in is there.
+    """
     if len(text) > 1000 or "\n" in text or not re.match(r"[/~]|[A-Za-z]:[\\/]|\\\\[\w.]", text):
         return False
     if any(form.fullmatch(text) for form in (HOME, WINDOWS, SHARE)):
         return True
     names = text.strip("/").split("/")
-    few_words = names[0] in ROOTS and all(len(name.split()) < 5 and name[-1:] not in ",:;" for name in names)
+    few_words = names[0] in ROOTS and all(
+        len(name.split()) < 5 and name[-1:] not in ",:;" for name in names
+    )
     folder = os.path.dirname(os.path.expanduser(text.rstrip("/")))
-    return len(names) > 1 and (few_words or bool(ABSOLUTE.fullmatch(text)) or (folder != "/" and os.path.isdir(folder)))
+    return len(names) > 1 and (
+        few_words or bool(ABSOLUTE.fullmatch(text)) or (folder != "/" and os.path.isdir(folder))
+    )
 
 
 def _without_paths(text: str, machine: Machine, told: Told) -> str:
@@ -187,23 +223,33 @@ def _last(path: str) -> str:
 def _absolute(path: str) -> bool:
     """Whether a word that begins with a slash is a path: /think and /r/name are none, /a/b/c is."""
     names = path.strip("/").split("/")
-    return len(names) > 2 or (len(names) > 1 and (names[0] in ROOTS + SYSTEM or os.path.isdir(f"/{names[0]}")))
+    return len(names) > 2 or (
+        len(names) > 1 and (names[0] in ROOTS + SYSTEM or os.path.isdir(f"/{names[0]}"))
+    )
 
 
 def _private(path: str) -> bool:
     names = path.strip("/").split("/")
-    return len(names) > 1 and names[0] not in SYSTEM and (names[0] in ROOTS or os.path.isdir(f"/{names[0]}"))
+    return (
+        len(names) > 1
+        and names[0] not in SYSTEM
+        and (names[0] in ROOTS or os.path.isdir(f"/{names[0]}"))
+    )
 
 
 @lru_cache
 def _known(machine: Machine) -> re.Pattern[str]:
-    """Paths below the folders that are known, wherever they stand, also behind an option's letter."""
+    """Paths below the folders that are known, wherever they stand, also behind an option's
+    letter.
+    """
     folders = "|".join(map(re.escape, machine.folders)) or r"(?!)"
     return re.compile(rf"(?:{folders})(?![\w.-])(?:[/\\]+{NAME})*[/\\]*")
 
 
 def _address(address: str, machine: Machine, told: Told) -> str:
-    """An address without user and password, and without the values of parameters that are named as secrets."""
+    """An address without user and password, and without the values of parameters that are named as
+    secrets.
+    """
     if address.lower().startswith("file:"):
         told.add(PATH)
         return _last(unquote(address))
@@ -238,7 +284,9 @@ def _without_names(text: str, machine: Machine, told: Told) -> str:
 
 
 def _distinct(names: Iterable[str | None]) -> set[str]:
-    """The names that no word of ordinary text looks like: with a digit or a sign in them, or of eight letters and more."""
+    """The names that no word of ordinary text looks like: with a digit or a sign in them, or of
+    eight letters and more.
+    """
     long = {name for name in names if name and len(name) > 3 and name.lower() not in COMMON_NAMES}
     return {name for name in long if len(name) > 7 or not name.isalpha()}
 

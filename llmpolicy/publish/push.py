@@ -1,4 +1,6 @@
-"""One publication is one commit on the Hub: built whole on this machine first, then sent, again if the way fails."""
+"""One publication is one commit on the Hub: built whole on this machine first, then sent, again if
+the way fails.
+"""
 
 import hashlib
 import json
@@ -30,7 +32,9 @@ SHA256 = 64
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What was sent: the repository's address, every file, the commit; ``commit`` is None after a dry run."""
+    """What was sent: the repository's address, every file, the commit; ``commit`` is None after a
+    dry run.
+    """
 
     repo_url: str
     files: tuple[PublishedFile, ...]
@@ -60,18 +64,22 @@ def publish(
     overwrite: bool = False,
     samples: bool | None = None,
 ) -> Published:
-    """Publish a run's language model as USER/NAME on the Hub, in one commit; a dry run builds and checks only.
+    """Publish a run's language model as USER/NAME on the Hub, in one commit; a dry run builds and
+    checks only.
 
-    ``overwrite`` replaces what was edited on the Hub since. ``samples`` puts the first held-out prompts and completions
-    on the card; by default where the rows come from the Hub, reasoning-gym or llmpolicy itself. What was sent is read back
-    and compared. The token comes from the environment or from ``hf auth login``. Raises PublishError; the run is only read.
+    ``overwrite`` replaces what was edited on the Hub since. ``samples`` puts the first held-out
+    prompts and completions on the card; by default where the rows come from the Hub, reasoning-gym
+    or llmpolicy itself. What was sent is read back and compared. The token comes from the
+    environment or from ``hf auth login``. Raises PublishError; the run is only read.
     """
     _check_name(repo)
     choice = choose(run, what, which, samples)
     if not dry_run:
         hub.check_endpoint(constants.ENDPOINT)
     if not dry_run and get_token() is None:
-        raise PublishError("no token for the Hub: run `hf auth login`, or set HF_TOKEN to one that may write")
+        raise PublishError(
+            "no token for the Hub: run `hf auth login`, or set HF_TOKEN to one that may write"
+        )
     told = Told()
     with tempfile.TemporaryDirectory(prefix="llmpolicy-publish-") as temporary:
         folder = Path(temporary)
@@ -81,7 +89,9 @@ def publish(
     return Published(f"{api.endpoint}/{repo}", files, commit, choice, told.lines())
 
 
-def _built(run: Run, choice: Choice, repo: str, folder: Path, told: Told) -> tuple[PublishedFile, ...]:
+def _built(
+    run: Run, choice: Choice, repo: str, folder: Path, told: Told
+) -> tuple[PublishedFile, ...]:
     try:
         return build(run, choice, repo, folder, told)
     except OSError as error:
@@ -93,21 +103,34 @@ def _check_name(repo: str) -> None:
     try:
         validate_repo_id(repo)
     except HFValidationError as error:
-        raise PublishError(f"--repo {repo!r} is no name on the Hub: {' '.join(str(error).split()):.160}") from error
+        raise PublishError(
+            f"--repo {repo!r} is no name on the Hub: {' '.join(str(error).split()):.160}"
+        ) from error
     if repo.count("/") != 1:
-        raise PublishError(f"--repo {repo!r}: expected USER/NAME, with the user or organisation that owns it")
+        raise PublishError(
+            f"--repo {repo!r}: expected USER/NAME, with the user or organisation that owns it"
+        )
 
 
-def _push(api: HfApi, repo: str, folder: Path, files: tuple[PublishedFile, ...], private: bool, overwrite: bool) -> str:
-    """Create the repository unless it is there, commit, and read back what is there now; returns the commit's id."""
+def _push(
+    api: HfApi,
+    repo: str,
+    folder: Path,
+    files: tuple[PublishedFile, ...],
+    private: bool,
+    overwrite: bool,
+) -> str:
+    """Create the repository unless it is there, commit, and read back what is there now; returns
+    the commit's id.
+    """
     with hub.careful():
         hub.again(repo, lambda: api.create_repo(repo, private=private, exist_ok=True))
         head = _head(api, repo)
         _check_destination(repo, head, private)
         if not overwrite and (edited := next(_edited(api, repo, head, files), None)):
             raise PublishError(
-                f"{repo}: {edited} there is not what llmpolicy last published, so somebody edited it; save what is "
-                "worth keeping and replace it with --overwrite"
+                f"{repo}: {edited} there is not what llmpolicy last published, so somebody edited"
+                " it; save what is worth keeping and replace it with --overwrite"
             )
         commit = _commit_once(api, repo, folder, files, head)
         _compare(api, repo, commit, files)
@@ -115,20 +138,28 @@ def _push(api: HfApi, repo: str, folder: Path, files: tuple[PublishedFile, ...],
 
 
 def _check_destination(repo: str, head: Head, private: bool) -> None:
-    """Never publish into a repository of another visibility than asked, nor over weights of another origin."""
+    """Never publish into a repository of another visibility than asked, nor over weights of another
+    origin.
+    """
     if head.private != private:
         found, asked = ("private", "public") if head.private else ("public", "private")
         raise PublishError(
-            f"{repo} exists and is {found}, {asked} was asked for; change it in its settings on the Hub, "
-            f"publish {'without' if head.private else 'with'} --public, or choose another name"
+            f"{repo} exists and is {found}, {asked} was asked for; change it in its settings on the"
+            f" Hub, publish {'without' if head.private else 'with'} --public, or choose another"
+            " name"
         )
     foreign = sorted(name for name in head.content if name.endswith(WEIGHTS))
     if foreign and MANIFEST not in head.content:
-        raise PublishError(f"{repo} holds weights that llmpolicy did not publish ({foreign[0]}); choose another name")
+        raise PublishError(
+            f"{repo} holds weights that llmpolicy did not publish ({foreign[0]}); choose another"
+            " name"
+        )
 
 
 def _edited(api: HfApi, repo: str, head: Head, files: tuple[PublishedFile, ...]) -> Iterator[str]:
-    """The files to be replaced or removed that are on the Hub other than the last publication recorded them."""
+    """The files to be replaced or removed that are on the Hub other than the last publication
+    recorded them.
+    """
     recorded = _recorded(api, repo, head)
     sent = {file.name: (file.sha256, file.blob_id) for file in files}
     for name, there in head.content.items():
@@ -146,7 +177,10 @@ def _recorded(api: HfApi, repo: str, head: Head) -> Mapping[str, str]:
         return {}
     with _fetched(api, repo, MANIFEST, head.commit) as path:
         try:
-            return {name: file["sha256"] for name, file in json.loads(path.read_bytes())["files"].items()}
+            return {
+                name: file["sha256"]
+                for name, file in json.loads(path.read_bytes())["files"].items()
+            }
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             return {}
 
@@ -159,22 +193,34 @@ def _fetched(
     with tempfile.TemporaryDirectory(prefix="llmpolicy-read-") as folder:
 
         def fetch() -> str:
-            own = tempfile.mkdtemp(dir=folder)  # an attempt that was given up holds the lock of its own
-            return api.hf_hub_download(repo, name, revision=revision, local_dir=own, force_download=True)
+            own = tempfile.mkdtemp(
+                dir=folder
+            )  # an attempt that was given up holds the lock of its own
+            return api.hf_hub_download(
+                repo, name, revision=revision, local_dir=own, force_download=True
+            )
 
         # The client waits as long as any answer asks for.
-        yield Path(hub.again(repo, lambda: hub.within(hub.TRANSFER + size / hub.SLOWEST, fetch), end))
+        yield Path(
+            hub.again(repo, lambda: hub.within(hub.TRANSFER + size / hub.SLOWEST, fetch), end)
+        )
 
 
-def _sha256(api: HfApi, repo: str, name: str, revision: str | None, end: str = hub.NOTHING, size: int = 0) -> str:
+def _sha256(
+    api: HfApi, repo: str, name: str, revision: str | None, end: str = hub.NOTHING, size: int = 0
+) -> str:
     with _fetched(api, repo, name, revision, end, size) as path, open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _commit_once(api: HfApi, repo: str, folder: Path, files: tuple[PublishedFile, ...], head: Head) -> str:
-    """Commit on top of ``head``, at most once: before each further attempt, look whether the last one went through.
+def _commit_once(
+    api: HfApi, repo: str, folder: Path, files: tuple[PublishedFile, ...], head: Head
+) -> str:
+    """Commit on top of ``head``, at most once: before each further attempt, look whether the last
+    one went through.
 
-    The parent is part of the commit, so that two attempts cannot both be accepted, whatever was lost on the way.
+    The parent is part of the commit, so that two attempts cannot both be accepted, whatever was
+    lost on the way.
     """
     attempts = hub.Attempts(repo)
     for _ in attempts:
@@ -182,7 +228,9 @@ def _commit_once(api: HfApi, repo: str, folder: Path, files: tuple[PublishedFile
         try:
             _upload(api, repo, operations, sum(file.size for file in files))
             message = "Publish with llmpolicy"
-            return api.create_commit(repo, operations, commit_message=message, parent_commit=head.commit).oid
+            return api.create_commit(
+                repo, operations, commit_message=message, parent_commit=head.commit
+            ).oid
         except hub.FAILURES as error:
             if hub.status(error) == MOVED:
                 attempts.failure = error
@@ -192,12 +240,19 @@ def _commit_once(api: HfApi, repo: str, folder: Path, files: tuple[PublishedFile
         if now.commit is not None and _holds(now, files):
             return now.commit
         if now.commit != head.commit:
-            raise PublishError(f"{repo} was changed by somebody else meanwhile; nothing was published, publish again")
+            raise PublishError(
+                f"{repo} was changed by somebody else meanwhile; nothing was published, publish"
+                " again"
+            )
     raise attempts.given_up() from attempts.failure
 
 
-def _upload(api: HfApi, repo: str, operations: list[CommitOperationAdd | CommitOperationDelete], size: int) -> None:
-    """Send the large files, which no one sees before the commit; by plain HTTP where the Hub's storage client fails."""
+def _upload(
+    api: HfApi, repo: str, operations: list[CommitOperationAdd | CommitOperationDelete], size: int
+) -> None:
+    """Send the large files, which no one sees before the commit; by plain HTTP where the Hub's
+    storage client fails.
+    """
     additions = [operation for operation in operations if isinstance(operation, CommitOperationAdd)]
     seconds = hub.TRANSFER + size / hub.SLOWEST
 
@@ -219,26 +274,37 @@ def _upload(api: HfApi, repo: str, operations: list[CommitOperationAdd | CommitO
 def _operations(
     folder: Path, files: tuple[PublishedFile, ...], head: Head
 ) -> list[CommitOperationAdd | CommitOperationDelete]:
-    """Add every file; remove what an earlier publication left, or an old adapter would be loaded with new weights.
+    """Add every file; remove what an earlier publication left, or an old adapter would be loaded
+    with new weights.
 
     Made anew for each attempt, because the client marks the operations it has worked on.
     """
     names = {file.name for file in files}
     stale = sorted(name for name in head.content if ours(name) and name not in names)
-    adds = [CommitOperationAdd(path_in_repo=name, path_or_fileobj=folder / name) for name in sorted(names)]
+    adds = [
+        CommitOperationAdd(path_in_repo=name, path_or_fileobj=folder / name)
+        for name in sorted(names)
+    ]
     return [*adds, *(CommitOperationDelete(path_in_repo=name) for name in stale)]
 
 
 def _head(api: HfApi, repo: str, revision: str | None = None, end: str = hub.NOTHING) -> Head:
     info = hub.again(
-        repo, lambda: api.model_info(repo, revision=revision, files_metadata=True, timeout=hub.ANSWER), end
+        repo,
+        lambda: api.model_info(repo, revision=revision, files_metadata=True, timeout=hub.ANSWER),
+        end,
     )
-    content = {file.rfilename: file.lfs.sha256 if file.lfs else str(file.blob_id) for file in info.siblings or ()}
+    content = {
+        file.rfilename: file.lfs.sha256 if file.lfs else str(file.blob_id)
+        for file in info.siblings or ()
+    }
     return Head(info.sha, bool(info.private), content)
 
 
 def _holds(head: Head, files: tuple[PublishedFile, ...]) -> bool:
-    """Whether the repository holds exactly these contents, and nothing left of an earlier publication."""
+    """Whether the repository holds exactly these contents, and nothing left of an earlier
+    publication.
+    """
     names = {file.name for file in files}
     return {name for name in head.content if ours(name) or name in names} == names and all(
         head.content[file.name] in (file.sha256, file.blob_id) for file in files
@@ -246,11 +312,18 @@ def _holds(head: Head, files: tuple[PublishedFile, ...]) -> bool:
 
 
 def _compare(api: HfApi, repo: str, commit: str, files: tuple[PublishedFile, ...]) -> None:
-    """Read every file of a commit back and compare it with what was sent; raises PublishError where one differs."""
+    """Read every file of a commit back and compare it with what was sent; raises PublishError where
+    one differs.
+    """
     end = f"commit {commit} is not proved to be what was sent, publish again"
     constants.HF_HUB_DISABLE_XET = True  # read by another way than it was sent
     if not _holds(_head(api, repo, commit, end), files):
-        raise PublishError(f"{repo}: commit {commit} does not hold all files as they were sent (has it a .gitignore?)")
+        raise PublishError(
+            f"{repo}: commit {commit} does not hold all files as they were sent (has it a"
+            " .gitignore?)"
+        )
     for file in files:
         if _sha256(api, repo, file.name, commit, end, file.size) != file.sha256:
-            raise PublishError(f"{repo}: {file.name} of commit {commit} came back other than it was sent; {end}")
+            raise PublishError(
+                f"{repo}: {file.name} of commit {commit} came back other than it was sent; {end}"
+            )

@@ -1,4 +1,6 @@
-"""What another needs to make a run again: its recipe for any machine, the sources that it names, and what is not published."""
+"""What another needs to make a run again: its recipe for any machine, the sources that it names,
+and what is not published.
+"""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -23,7 +25,9 @@ SHIPPED = ("reward_fns/", "the code", "the values")
 
 @dataclass(frozen=True, slots=True)
 class Kit:
-    """A recipe whose files lie beside it, the Python files that go with it by name, and what else is needed, in words."""
+    """A recipe whose files lie beside it, the Python files that go with it by name, and what else
+    is needed, in words.
+    """
 
     recipe: dict[str, Any]
     sources: Mapping[str, Path]
@@ -31,9 +35,11 @@ class Kit:
 
 
 def kit(run: Run, recipe: Mapping[str, Any], hub_id: str | None, machine: Machine) -> Kit:
-    """The recipe of a run with each path as a name beside it, and the base by its Hub id where it has one.
+    """The recipe of a run with each path as a name beside it, and the base by its Hub id where it
+    has one.
 
-    A source is only published as the run was made with it, and when it tells nothing of this machine.
+    A source is only published as the run was made with it, and when it tells nothing of this
+    machine.
     """
     now, base = moved(run.path.resolve(), run.manifest, run.recipe)
     sources: dict[str, Path] = {}
@@ -58,7 +64,11 @@ def kit(run: Run, recipe: Mapping[str, Any], hub_id: str | None, machine: Machin
 
 
 def _is_for_others(run: Run, file: Path, machine: Machine) -> bool:
-    recorded = [item.get("sha256") for item in _recorded(run) if Path(str(item.get("file"))).name == file.name]
+    recorded = [
+        item.get("sha256")
+        for item in _recorded(run)
+        if Path(str(item.get("file"))).name == file.name
+    ]
     if not SOURCE.fullmatch(file.name) or content_digest(file) not in recorded:
         return False
     try:
@@ -73,7 +83,11 @@ def _recorded(run: Run) -> list[Mapping[str, Any]]:
 
 def _told(run: Run, file: Path) -> str:
     """The hash of a file that is needed and not published, where the run recorded one."""
-    digests = [item.get("sha256") for item in _recorded(run) if Path(str(item.get("file"))).name == file.name]
+    digests = [
+        item.get("sha256")
+        for item in _recorded(run)
+        if Path(str(item.get("file"))).name == file.name
+    ]
     return f" (sha256 {digests[0]})" if digests and digests[0] else ""
 
 

@@ -1,4 +1,6 @@
-"""What a card shows of a run: its curve, what the model wrote before and after, and how to ask it the same way."""
+"""What a card shows of a run: its curve, what the model wrote before and after, and how to ask it
+the same way.
+"""
 
 import html
 import re
@@ -25,20 +27,28 @@ CURVES = (
 
 
 def escape(value: object) -> str:
-    """Text as Markdown shows it literally, on one line: no markup, link, table cell, formula or HTML comes from it."""
+    """Text as Markdown shows it literally, on one line: no markup, link, table cell, formula or
+    HTML comes from it.
+    """
     line = html.escape(" ".join(str(value).split()), quote=False)
     literal = re.sub(r"([\\`*_{}\[\]!|~@#$])", r"\\\1", line)
     # Bare addresses become links without any markup.
     return literal.replace("://", ":\\//").replace("www.", "www\\.")
 
 
-def curve(train: Sequence[Mapping[str, Any]], evaluations: Sequence[Mapping[str, Any]], seed: Any) -> list[str]:
+def curve(
+    train: Sequence[Mapping[str, Any]], evaluations: Sequence[Mapping[str, Any]], seed: Any
+) -> list[str]:
     """The training curve as one line of bars and a table of some steps; empty without a metric."""
     looks = {line["step"]: line for line in evaluations}
-    lines = [{**looks.get(line["step"], {}), **line} for line in train if _finite(line.get("reward"))]
+    lines = [
+        {**looks.get(line["step"], {}), **line} for line in train if _finite(line.get("reward"))
+    ]
     if not lines:
         return []
-    columns = [(key, title) for key, title in CURVES if any(_finite(line.get(key)) for line in lines)]
+    columns = [
+        (key, title) for key, title in CURVES if any(_finite(line.get(key)) for line in lines)
+    ]
     rewards = [float(line["reward"]) for line in lines]
     body = [
         f"| {line['step']} | {' | '.join(_figure(line.get(key)) for key, _ in columns)} |"
@@ -47,8 +57,10 @@ def curve(train: Sequence[Mapping[str, Any]], evaluations: Sequence[Mapping[str,
     return [
         "## Training curve",
         "",
-        f"Mean reward of what was sampled, over {len(lines)} steps, seed {seed}, "
-        f"from {min(rewards):.3g} to {max(rewards):.3g}:",
+        (
+            f"Mean reward of what was sampled, over {len(lines)} steps, seed {seed}, "
+            f"from {min(rewards):.3g} to {max(rewards):.3g}:"
+        ),
         "",
         "```text",
         bars(rewards),
@@ -61,7 +73,9 @@ def curve(train: Sequence[Mapping[str, Any]], evaluations: Sequence[Mapping[str,
 
 
 def bars(values: Sequence[float], width: int = WIDTH) -> str:
-    """Values as bars between their least and greatest, the means of neighbours where they are more than ``width``."""
+    """Values as bars between their least and greatest, the means of neighbours where they are more
+    than ``width``.
+    """
     count = min(width, len(values))
     cuts = [round(place * len(values) / count) for place in range(count + 1)]
     means = [sum(values[a:b]) / (b - a) for a, b in zip(cuts, cuts[1:], strict=False)]
@@ -71,10 +85,19 @@ def bars(values: Sequence[float], width: int = WIDTH) -> str:
 
 
 def samples(evaluation: Mapping[str, Any] | None) -> list[str]:
-    """The first held-out prompts with what the base and the trained policy wrote; empty where none were kept."""
+    """The first held-out prompts with what the base and the trained policy wrote; empty where none
+    were kept.
+    """
     after = (evaluation or {}).get("examples") or ()
-    before = {str(item["prompt"]): item for item in ((evaluation or {}).get("base") or {}).get("examples") or ()}
-    lines = ["## Before and after, in its own words", "", "The first held-out prompts, greedy; none was picked."]
+    before = {
+        str(item["prompt"]): item
+        for item in ((evaluation or {}).get("base") or {}).get("examples") or ()
+    }
+    lines = [
+        "## Before and after, in its own words",
+        "",
+        "The first held-out prompts, greedy; none was picked.",
+    ]
     for item in after:
         lines += ["", "Prompt:", "", *fenced(item["prompt"])]
         for name, written in (("base", before.get(str(item["prompt"]))), ("trained", item)):
@@ -98,18 +121,29 @@ def fenced(text: Any) -> list[str]:
 
 def framed(lines: Sequence[str], kind: str) -> list[str]:
     """Lines of code in a frame that none of them can end."""
-    fence = "`" * max(3, 1 + max((len(run) for line in lines for run in re.findall(r"`+", line)), default=0))
+    fence = "`" * max(
+        3, 1 + max((len(run) for line in lines for run in re.findall(r"`+", line)), default=0)
+    )
     return [f"{fence}{kind}", *lines, fence]
 
 
 def usage(
-    repo: str, base: str | None, revision: str | None, task: Mapping[str, Any], prompt: str, tokens: int
+    repo: str,
+    base: str | None,
+    revision: str | None,
+    task: Mapping[str, Any],
+    prompt: str,
+    tokens: int,
 ) -> list[str]:
-    """Python that loads what was published and asks it as in training; ``base`` for an adapter of that model."""
+    """Python that loads what was published and asks it as in training; ``base`` for an adapter of
+    that model.
+    """
     pinned = f", revision={revision!r}" if revision else ""
     chat = task.get("chat", True)
     peft = ["from peft import PeftModel"] if base else []
-    load = [f"model = AutoModelForCausalLM.from_pretrained({base or repo!r}{pinned if base else ''})"]
+    load = [
+        f"model = AutoModelForCausalLM.from_pretrained({base or repo!r}{pinned if base else ''})"
+    ]
     load += [f"model = PeftModel.from_pretrained(model, {repo!r})"] if base else []
     ask = _chat(task, prompt) if chat else [f'inputs = tokenizer({prompt!r}, return_tensors="pt")']
     code = [
@@ -120,14 +154,19 @@ def usage(
         *load,
         *ask,
         f"output = model.generate(**inputs, max_new_tokens={tokens}, do_sample=False)",
-        'print(tokenizer.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True))',
+        (
+            'print(tokenizer.decode(output[0, inputs["input_ids"].shape[1] :],'
+            " skip_special_tokens=True))"
+        ),
     ]
     return [
         "## How to use it",
         "",
-        "The prompt is a conversation in the chat template of its tokenizer, as in training:"
-        if chat
-        else "The prompt is plain text without a chat template, as in training:",
+        (
+            "The prompt is a conversation in the chat template of its tokenizer, as in training:"
+            if chat
+            else "The prompt is plain text without a chat template, as in training:"
+        ),
         "",
         *framed(code, "python"),
     ]
@@ -135,7 +174,12 @@ def usage(
 
 def _chat(task: Mapping[str, Any], prompt: str) -> list[str]:
     shots = [(role, said) for shot in task.get("few_shot") or () for role, said in _turns(shot)]
-    turns = [("system", task.get("system")), *shots, ("user", prompt), ("assistant", task.get("prefill"))]
+    turns = [
+        ("system", task.get("system")),
+        *shots,
+        ("user", prompt),
+        ("assistant", task.get("prefill")),
+    ]
     messages = [{"role": role, "content": said} for role, said in turns if said is not None]
     ends = "continue_final_message" if task.get("prefill") is not None else "add_generation_prompt"
     kwargs = (task.get("chat_template_kwargs") or {}).items()
@@ -157,17 +201,27 @@ def _judged(right: Any) -> str:
     return "not judged" if right is None else "judged right" if right else "judged wrong"
 
 
-def _spread(lines: Sequence[Mapping[str, Any]], looks: Mapping[int, Any]) -> Iterable[Mapping[str, Any]]:
-    """Some lines from the first to the last, evenly spread; those with a held-out accuracy rather than others."""
+def _spread(
+    lines: Sequence[Mapping[str, Any]], looks: Mapping[int, Any]
+) -> Iterable[Mapping[str, Any]]:
+    """Some lines from the first to the last, evenly spread; those with a held-out accuracy rather
+    than others.
+    """
     looked = [line for line in lines if line["step"] in looks]
-    among = lines if len(looked) < 2 else [*lines[:1], *(line for line in looked if line is not lines[0])]
+    among = (
+        lines
+        if len(looked) < 2
+        else [*lines[:1], *(line for line in looked if line is not lines[0])]
+    )
     last = len(among) - 1
     places = sorted({round(place * last / (POINTS - 1)) for place in range(POINTS)})
     return [among[place] for place in places]
 
 
 def _finite(value: Any) -> bool:
-    return isinstance(value, int | float) and abs(value) <= sys.float_info.max  # an integer may be longer than a float
+    return (
+        isinstance(value, int | float) and abs(value) <= sys.float_info.max
+    )  # an integer may be longer than a float
 
 
 def _figure(value: Any) -> str:

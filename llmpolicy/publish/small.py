@@ -1,4 +1,6 @@
-"""What the card of a small policy says: the environment it was trained for, its returns, and how to play an episode."""
+"""What the card of a small policy says: the environment it was trained for, its returns, and how to
+play an episode.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -24,12 +26,17 @@ def head(repo: str, policy: str, recipe: Mapping[str, Any], which: str) -> list[
     return [
         f"# {escape(repo.rpartition('/')[2])}",
         "",
-        f"This is a policy ({escape(policy)}, a small network) for {escape(environment_name(recipe))}, trained by "
-        f"reinforcement learning (REINFORCE): the weights of {moment}, trained and published with llmpolicy.",
+        (
+            f"This is a policy ({escape(policy)}, a small network) for"
+            f" {escape(environment_name(recipe))}, trained by reinforcement learning (REINFORCE):"
+            f" the weights of {moment}, trained and published with llmpolicy."
+        ),
     ]
 
 
-def metadata(repo: str, recipe: Mapping[str, Any], evaluation: Mapping[str, Any] | None) -> ModelCardData:
+def metadata(
+    repo: str, recipe: Mapping[str, Any], evaluation: Mapping[str, Any] | None
+) -> ModelCardData:
     """What the Hub reads of the card; ``evaluation`` is of the published weights."""
     name = environment_name(recipe)
     measured = (evaluation or {}).get("return")

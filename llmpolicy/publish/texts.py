@@ -1,4 +1,6 @@
-"""The texts of a file that is published, as a reader of it would have them: values of JSON, names and notes of weights."""
+"""The texts of a file that is published, as a reader of it would have them: values of JSON, names
+and notes of weights.
+"""
 
 import json
 import math
@@ -9,14 +11,23 @@ from typing import Any
 
 from llmpolicy.publish.weights import read_header, text_in
 
-VOCABULARIES = ("vocab.json", "vocab.txt", "merges.txt", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model")
+VOCABULARIES = (
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+    "tokenizer.model",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+)
 """Files that hold pieces of text of every kind, /usr/ and sk- among them."""
 LONG_PIECE = re.compile(r"[^\s\"']{16,}|-[A-Z -]{10,40}PRIVATE KEY-----")
 """The pieces of a vocabulary that can hold a secret."""
 
 
 def texts(path: Path) -> Iterator[str]:
-    """Every text in a file but the pieces of a vocabulary: the values and keys of JSON, the header of weights, else all of it."""
+    """Every text in a file but the pieces of a vocabulary: the values and keys of JSON, the header
+    of weights, else all of it.
+    """
     if path.suffix == ".safetensors":
         with open(path, "rb") as file:
             yield from strings(read_header(file)[0])
@@ -24,13 +35,17 @@ def texts(path: Path) -> Iterator[str]:
         return
     elif path.suffix == ".json":
         content = json.loads(path.read_text(encoding="utf-8"))
-        yield from strings(without_vocabulary(content) if path.name == "tokenizer.json" else content)
+        yield from strings(
+            without_vocabulary(content) if path.name == "tokenizer.json" else content
+        )
     else:
         yield path.read_text(encoding="utf-8")
 
 
 def readable(path: Path) -> tuple[str, str]:
-    """What a file says, as one text, and what in it is a word of any kind: pieces of a vocabulary, runs of letters in weights."""
+    """What a file says, as one text, and what in it is a word of any kind: pieces of a vocabulary,
+    runs of letters in weights.
+    """
     if path.suffix == ".safetensors":
         with open(path, "rb") as file:
             return "\n".join(strings(read_header(file)[0].get("__metadata__"))), text_in(path)
@@ -40,14 +55,18 @@ def readable(path: Path) -> tuple[str, str]:
     if path.name not in (*VOCABULARIES, "tokenizer.json"):
         return text, ""
     words = "\n".join(LONG_PIECE.findall(text))
-    return ("" if path.name in VOCABULARIES else json.dumps(without_vocabulary(json.loads(text)))), words
+    return (
+        "" if path.name in VOCABULARIES else json.dumps(without_vocabulary(json.loads(text)))
+    ), words
 
 
 def without_vocabulary(tokenizer: Any) -> Any:
     """The content of tokenizer.json without the pieces of its model."""
     if not isinstance(tokenizer, Mapping) or not isinstance(tokenizer.get("model"), Mapping):
         return tokenizer
-    model = {key: value for key, value in tokenizer["model"].items() if key not in ("vocab", "merges")}
+    model = {
+        key: value for key, value in tokenizer["model"].items() if key not in ("vocab", "merges")
+    }
     return {**tokenizer, "model": model}
 
 
@@ -68,5 +87,14 @@ def no_figure(value: Any, key: str = "") -> str | None:
     """The dotted key of the first NaN or infinity in plain data, or None."""
     if isinstance(value, float):
         return None if math.isfinite(value) else key
-    items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list | tuple) else ()
-    return next((name for inner, item in items if (name := no_figure(item, f"{key}.{inner}".lstrip(".")))), None)
+    items = (
+        value.items()
+        if isinstance(value, Mapping)
+        else enumerate(value)
+        if isinstance(value, list | tuple)
+        else ()
+    )
+    return next(
+        (name for inner, item in items if (name := no_figure(item, f"{key}.{inner}".lstrip(".")))),
+        None,
+    )

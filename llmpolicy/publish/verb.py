@@ -28,8 +28,9 @@ def publish_run(
 ) -> Published:
     """Publish the run in a folder as USER/NAME and print the files with sizes and hashes.
 
-    No code that its recipe names is run; that of its model only with ``trust_remote_code``, to merge the adapter.
-    Raises RunError when the folder holds no run and PublishError when it cannot be published as asked.
+    No code that its recipe names is run; that of its model only with ``trust_remote_code``, to
+    merge the adapter. Raises RunError when the folder holds no run and PublishError when it cannot
+    be published as asked.
     """
     opened = Run.open(run)
     opened.remote_code = trust_remote_code
@@ -51,10 +52,16 @@ def publish_run(
 def show(published: Published, console: Console, visibility: str) -> None:
     """Print the table of files and one line that says where they went."""
     choice = published.choice
-    table = Table(title=f"{choice.what if choice.trained == 'adapter' else 'full weights'}, {choice.which} step")
+    table = Table(
+        title=(
+            f"{choice.what if choice.trained == 'adapter' else 'full weights'}, {choice.which} step"
+        )
+    )
     table.add_column("file", no_wrap=True)
     table.add_column("bytes", justify="right", no_wrap=True)
-    table.add_column("sha256", overflow="ellipsis")  # it alone gives way where the terminal is narrow
+    table.add_column(
+        "sha256", overflow="ellipsis"
+    )  # it alone gives way where the terminal is narrow
     for file in published.files:
         table.add_row(escape(visible(file.name)), f"{file.size:,}", file.sha256)
     console.print(table)

@@ -1,4 +1,6 @@
-"""A file of safetensors as bytes: its length, figures that are none, and what in it reads as text; no torch here."""
+"""A file of safetensors as bytes: its length, figures that are none, and what in it reads as text;
+no torch here.
+"""
 
 import json
 import os
@@ -17,7 +19,9 @@ NOT_FINITE = {
     "F64": ("<u8", 0x7FF0_0000_0000_0000), "F32": ("<u4", 0x7F80_0000), "BF16": ("<u2", 0x7F80), "F16": ("<u2", 0x7C00),
     "F8_E5M2": ("<u1", 0x7C), "F8_E4M3": ("<u1", 0x7F),
 }  # fmt: skip
-"""Of each kind of number its unsigned form, and the bits that are all set in NaN and infinity alone (E4M3 has no infinity)."""
+"""Of each kind of number its unsigned form, and the bits that are all set in NaN and infinity alone
+(E4M3 has no infinity).
+"""
 PRINTABLE = np.zeros(256, dtype=bool)
 PRINTABLE[[9, 10, 13, *range(32, 127)]] = True
 
@@ -26,13 +30,17 @@ def weights_end(file: BinaryIO) -> int:
     """The length in bytes that a file of safetensors has by its header; -1 where it has none."""
     try:
         header, start = read_header(file)
-        return start + max((int(entry["data_offsets"][1]) for entry in _tensors(header).values()), default=0)
+        return start + max(
+            (int(entry["data_offsets"][1]) for entry in _tensors(header).values()), default=0
+        )
     except (ValueError, KeyError, TypeError, IndexError):
         return -1
 
 
 def read_header(file: BinaryIO) -> tuple[dict[str, Any], int]:
-    """The header of a file of safetensors, and the place where its data begins; raises ValueError for anything else."""
+    """The header of a file of safetensors, and the place where its data begins; raises ValueError
+    for anything else.
+    """
     length = int.from_bytes(file.read(8), "little")
     if not 0 < length <= min(LARGEST_HEADER, os.fstat(file.fileno()).st_size):
         raise ValueError("it has no header")
@@ -48,13 +56,18 @@ def not_finite(path: Path) -> str | None:
         header, start = read_header(file)
         for name, entry in _tensors(header).items():
             kind, bits = NOT_FINITE.get(entry["dtype"], ("", 0))
-            if kind and any((np.frombuffer(part, kind) & bits == bits).any() for part in _data(file, start, entry)):
+            if kind and any(
+                (np.frombuffer(part, kind) & bits == bits).any()
+                for part in _data(file, start, entry)
+            ):
                 return name
     return None
 
 
 def text_in(path: Path) -> str:
-    """All that reads as text among the bytes of a file: runs of 16 and more printable characters, a line each."""
+    """All that reads as text among the bytes of a file: runs of 16 and more printable characters, a
+    line each.
+    """
     runs: list[bytes] = []
     with open(path, "rb") as file:
         rest = b""
@@ -62,7 +75,11 @@ def text_in(path: Path) -> str:
             content = rest + block
             readable = PRINTABLE[np.frombuffer(content, np.uint8)]
             open_end = int(np.argmin(readable[::-1])) if not readable.all() else len(content)
-            runs += (content[start:end] for start, end in _runs(readable) if end < len(content) or open_end > BLOCK)
+            runs += (
+                content[start:end]
+                for start, end in _runs(readable)
+                if end < len(content) or open_end > BLOCK
+            )
             rest = content[-min(open_end, LONGEST_SECRET) :] if open_end else b""
     return b"\n".join([*runs, rest]).decode("ascii")
 
@@ -73,7 +90,10 @@ def _runs(readable: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
     for width in (1, 2, 4, 8):
         inside = inside[width:] & inside[:-width]
     edges = np.flatnonzero(np.diff(inside, prepend=False, append=False))
-    return ((int(start), int(end) + SHORTEST_TEXT - 1) for start, end in zip(edges[::2], edges[1::2], strict=True))
+    return (
+        (int(start), int(end) + SHORTEST_TEXT - 1)
+        for start, end in zip(edges[::2], edges[1::2], strict=True)
+    )
 
 
 def _tensors(header: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,6 @@
-"""A recipe: one short YAML that says what is trained, on which task, by which rewards. Strict, and read without torch."""
+"""A recipe: one short YAML that says what is trained, on which task, by which rewards. Strict, and
+read without torch.
+"""
 
 from llmpolicy.recipe.blocks import EvaluateBlock, ModelBlock, Recipe, RewardBlock, SamplingBlock
 from llmpolicy.recipe.grpo import (

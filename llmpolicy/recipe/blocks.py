@@ -1,4 +1,6 @@
-"""The blocks of a recipe with their defaults, as strict models; no file is read and no torch is loaded here."""
+"""The blocks of a recipe with their defaults, as strict models; no file is read and no torch is
+loaded here.
+"""
 
 import hashlib
 import json
@@ -58,12 +60,15 @@ class ModelBlock(Block):
 
 
 def _rewards(value: Any) -> Any:
-    return [item if isinstance(item, (Mapping, BaseModel)) else {"fn": item} for item in _listed(value)]
+    return [
+        item if isinstance(item, (Mapping, BaseModel)) else {"fn": item} for item in _listed(value)
+    ]
 
 
 class RewardBlock(Block):
-    """One entry of the reward: a function (how it is found, its arguments, its calling style, its seconds a completion),
-    or min, product or sum of entries; its weight, and what is done with it (docs/rewards.md). None: not written.
+    """One entry of the reward: a function (how it is found, its arguments, its calling style, its
+    seconds a completion), or min, product or sum of entries; its weight, and what is done with it
+    (docs/rewards.md). None: not written.
     """
 
     fn: Any = None
@@ -83,9 +88,14 @@ class RewardBlock(Block):
 
     @model_validator(mode="after")
     def _one_source(self) -> "RewardBlock":
-        given = [name for name in ("fn", "min", "product", "sum") if getattr(self, name) is not None]
+        given = [
+            name for name in ("fn", "min", "product", "sum") if getattr(self, name) is not None
+        ]
         if len(given) != 1:
-            raise ValueError(f"a reward is exactly one of fn, min, product, sum, found {' and '.join(given) or 'none'}")
+            raise ValueError(
+                "a reward is exactly one of fn, min, product, sum, found"
+                f" {' and '.join(given) or 'none'}"
+            )
         return self
 
 
@@ -93,8 +103,9 @@ RewardList = Annotated[list[RewardBlock], BeforeValidator(_rewards)]
 
 
 class SamplingBlock(Block):
-    """Which prompts GRPO generates: ``refill`` replaces groups whose rewards are at most ``tolerance`` apart by groups of
-    other prompts, within ``max_tokens`` completion tokens a generation; ``memory`` prefers prompts that gave a signal.
+    """Which prompts GRPO generates: ``refill`` replaces groups whose rewards are at most
+    ``tolerance`` apart by groups of other prompts, within ``max_tokens`` completion tokens a
+    generation; ``memory`` prefers prompts that gave a signal.
     """
 
     refill: bool = False
@@ -105,16 +116,24 @@ class SamplingBlock(Block):
     @model_validator(mode="after")
     def _does_something(self) -> "SamplingBlock":
         if self.refill and self.max_tokens is None:
-            raise ValueError("refill needs max_tokens, the most completion tokens that a generation may take in all")
+            raise ValueError(
+                "refill needs max_tokens, the most completion tokens that a generation may take"
+                " in all"
+            )
         if self.max_tokens is not None and not self.refill:
             raise ValueError("max_tokens bounds what is refilled; write refill: true, or remove it")
         if not self.refill and not self.memory:
-            raise ValueError("nothing is asked for; write refill: true with max_tokens, or memory: true, or no block")
+            raise ValueError(
+                "nothing is asked for; write refill: true with max_tokens, or memory: true, or no"
+                " block"
+            )
         return self
 
 
 class EvaluateBlock(Block):
-    """How right answers are recognised on held-out prompts; for environments, how many episodes are played."""
+    """How right answers are recognised on held-out prompts; for environments, how many episodes are
+    played.
+    """
 
     correct: Any = None
     args: dict[str, Any] = {}
@@ -141,9 +160,11 @@ def _model(value: Any) -> Any:
 
 
 class Recipe(Block):
-    """One run in full: a language model on tasks by GRPO or REINFORCE, or a small policy in an environment.
+    """One run in full: a language model on tasks by GRPO or REINFORCE, or a small policy in an
+    environment.
 
-    ``sft`` on ``demonstrations``, and a ``reward_model`` of ``preferences``, are stages that go before GRPO or stand alone.
+    ``sft`` on ``demonstrations``, and a ``reward_model`` of ``preferences``, are stages that go
+    before GRPO or stand alone.
     """
 
     name: Annotated[str, AfterValidator(_folder_name)] = "run"
@@ -178,11 +199,15 @@ class Recipe(Block):
 
     @property
     def origin(self) -> dict[str, str]:
-        """For each dotted key that was written: the file and line, or the override, that wrote it."""
+        """For each dotted key that was written: the file and line, or the override, that wrote
+        it.
+        """
         return self._origin
 
     def written_at(self, key: str) -> str:
-        """What wrote a dotted key, or the block around it: a file and line, or an override; else an empty text."""
+        """What wrote a dotted key, or the block around it: a file and line, or an override; else an
+        empty text.
+        """
         return written_at(key, self._origin).removesuffix(": ")
 
     @property
@@ -205,9 +230,13 @@ class Recipe(Block):
         return self.portable(data)
 
     def portable(self, value: Any, *, named: bool = False) -> Any:
-        """Data of a recipe (with ``named`` of a part that may be paths) as its run writes it down."""
+        """Data of a recipe (with ``named`` of a part that may be paths) as its run writes it
+        down.
+        """
         run = self._run
-        return value if run is None else in_paths(value, lambda text: from_run(text, run), named=named)
+        return (
+            value if run is None else in_paths(value, lambda text: from_run(text, run), named=named)
+        )
 
     def hash(self) -> str:
         """A short fingerprint of the resolved recipe."""
@@ -221,7 +250,9 @@ def _plain(value: Any) -> str:
 
 
 def written_at(key: str, origin: Mapping[str, str]) -> str:
-    """What wrote a dotted key, or the block around it, as the beginning of a sentence; else an empty text."""
+    """What wrote a dotted key, or the block around it, as the beginning of a sentence; else an
+    empty text.
+    """
     parts = key.split(".")
     while parts:
         # A block written without its list (one task, one reward) has no index in the file.

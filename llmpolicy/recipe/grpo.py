@@ -1,4 +1,6 @@
-"""What may stand in ``grpo:``: the fields, types and choices of the installed TRL, and what llmpolicy owns of them."""
+"""What may stand in ``grpo:``: the fields, types and choices of the installed TRL, and what
+llmpolicy owns of them.
+"""
 
 import ast
 import importlib.util
@@ -26,19 +28,29 @@ OWNED = {
     "eval_steps": "write `evaluate: {every: N}`",
     "eval_on_start": "the base is always evaluated; write `evaluate:`",
     "do_eval": "write `evaluate:`",
-    "load_best_model_at_end": "the best checkpoint by `evaluate:` is always kept beside the last one",
-    "metric_for_best_model": "the best checkpoint is the one with the highest held-out accuracy of `evaluate:`",
+    "load_best_model_at_end": (
+        "the best checkpoint by `evaluate:` is always kept beside the last one"
+    ),
+    "metric_for_best_model": (
+        "the best checkpoint is the one with the highest held-out accuracy of `evaluate:`"
+    ),
     "chat_template_kwargs": "write `chat_template_kwargs:` under `task:`",
     "log_completions": "every completion is already kept in the run's rollouts/",
     "remove_unused_columns": "the task's columns always reach the rewards",
     "disable_tqdm": "the progress line is llmpolicy's own",
-    "neftune_noise_alpha": "the sampler has no such noise, so that another policy would be trained; write it in `sft:`",
-    "save_only_model": "a checkpoint holds all that --resume needs; `llmpolicy publish` takes the policy alone",
+    "neftune_noise_alpha": (
+        "the sampler has no such noise, so that another policy would be trained; write it in `sft:`"
+    ),
+    "save_only_model": (
+        "a checkpoint holds all that --resume needs; `llmpolicy publish` takes the policy alone"
+    ),
     "parallelism_config": "accelerate launch takes it from a file (recipes/accelerate has some)",
     "ignore_data_skip": "a run that goes on takes the rows that it would have taken",
 }
 MOVED = {
-    "max_prompt_length": "write `max_prompt_tokens: N` at the top of the recipe; prompts above it are dropped",
+    "max_prompt_length": (
+        "write `max_prompt_tokens: N` at the top of the recipe; prompts above it are dropped"
+    ),
     "max_new_tokens": "write max_completion_length",
     "warmup_ratio": "write warmup_steps, which takes a share below 1 as well",
     "evaluation_strategy": OWNED["eval_strategy"],
@@ -51,10 +63,17 @@ MOVED = {
 ALIASES = {"adam": "adamw_torch", "adamw": "adamw_torch"}
 """Optimisers by the name that many write."""
 SEVERAL_TURNS = (
-    "not possible: several turns; a completion here is one answer to one prompt, so tools, environments and rollout "
-    "functions of TRL have no place yet"
+    "not possible: several turns; a completion here is one answer to one prompt, so tools,"
+    " environments and rollout functions of TRL have no place yet"
 )
-TURNS = ("tools", "environment_factory", "environments", "rollout_func", "max_turns", "max_tool_calling_iterations")
+TURNS = (
+    "tools",
+    "environment_factory",
+    "environments",
+    "rollout_func",
+    "max_turns",
+    "max_tool_calling_iterations",
+)
 """What asks for a dialogue of several turns."""
 OWNED_PREFIXES = {"hub_": OWNED["push_to_hub"], "log_completions_": OWNED["log_completions"]}
 GRPO_DEFAULTS: dict[str, Any] = {
@@ -66,7 +85,9 @@ GRPO_DEFAULTS: dict[str, Any] = {
     "report_to": "none",
     "logging_nan_inf_filter": False,
 }
-"""Where llmpolicy starts from another default than TRL: log each step, keep a checkpoint, show a NaN as a NaN."""
+"""Where llmpolicy starts from another default than TRL: log each step, keep a checkpoint, show a
+NaN as a NaN.
+"""
 
 TARGET_DEFAULTS: dict[str, dict[str, Any]] = {
     "cpu": {"use_cpu": True, "bf16": False, "dataloader_pin_memory": False},
@@ -74,7 +95,13 @@ TARGET_DEFAULTS: dict[str, dict[str, Any]] = {
 }
 """TRL's bf16 default raises on a machine without a GPU."""
 
-CHECKPOINT_ARGUMENTS = ("use_reentrant", "preserve_rng_state", "determinism_check", "debug", "early_stop")
+CHECKPOINT_ARGUMENTS = (
+    "use_reentrant",
+    "preserve_rng_state",
+    "determinism_check",
+    "debug",
+    "early_stop",
+)
 
 NEUTRAL_SAMPLER = {
     "top_p": 1.0,
@@ -84,7 +111,9 @@ NEUTRAL_SAMPLER = {
     "generation_kwargs": None,
     "use_transformers_continuous_batching": False,
 }
-"""Sampler settings that leave π as it is; any other value samples from a distribution that is not trained."""
+"""Sampler settings that leave π as it is; any other value samples from a distribution that is not
+trained.
+"""
 
 KINDS: dict[str, tuple[type, ...]] = {
     "int": (int,), "float": (int, float), "bool": (bool,), "str": (str,), "dict": (dict,), "list": (list, tuple),
@@ -101,9 +130,14 @@ STAGES = {"sft": "SFTConfig", "reward_model": "RewardConfig"}
 
 STAGE_HUB = "upload the stage's folder with huggingface_hub; it is a normal model"
 STAGE_OWNED = {
-    **{key: OWNED[key] for key in ("output_dir", "seed", "trust_remote_code", "model_init_kwargs", "disable_tqdm")},
+    **{
+        key: OWNED[key]
+        for key in ("output_dir", "seed", "trust_remote_code", "model_init_kwargs", "disable_tqdm")
+    },
     "push_to_hub": STAGE_HUB,
-    "resume_from_checkpoint": "a stage that was finished is used again, one that was not begins anew",
+    "resume_from_checkpoint": (
+        "a stage that was finished is used again, one that was not begins anew"
+    ),
     "eval_strategy": "the held-out part is measured once, at the end",
     "load_best_model_at_end": "the model of the last step is kept",
     "chat_template_path": "every stage reads with the chat template of the model's tokenizer",
@@ -117,8 +151,12 @@ STAGE_DEFAULTS: dict[str, dict[str, Any]] = {
 """Where a stage starts from another default than TRL, beside what it shares with GRPO."""
 
 
-def check_grpo(grpo: Mapping[str, Any], *, allow_biased_sampler: bool, origin: Mapping[str, str] | None = None) -> None:
-    """Check what goes verbatim to GRPOConfig; raises RecipeError for unknown, owned, wrong and biased settings."""
+def check_grpo(
+    grpo: Mapping[str, Any], *, allow_biased_sampler: bool, origin: Mapping[str, str] | None = None
+) -> None:
+    """Check what goes verbatim to GRPOConfig; raises RecipeError for unknown, owned, wrong and
+    biased settings.
+    """
     origin = origin or {}
     fields = grpo_fields()
     for key, value in grpo.items():
@@ -131,33 +169,43 @@ def check_grpo(grpo: Mapping[str, Any], *, allow_biased_sampler: bool, origin: M
         if key in TURNS and value is not None:
             raise RecipeError(f"{where}grpo.{key}: {SEVERAL_TURNS}")
         if key not in fields:
-            raise RecipeError(f"{where}unknown key {key!r} in grpo{_instead(key, fields.keys() - OWNED.keys())}")
+            raise RecipeError(
+                f"{where}unknown key {key!r} in grpo{_instead(key, fields.keys() - OWNED.keys())}"
+            )
         _check_value(key, value, fields[key], where)
         if (key, value) == ("save_strategy", "best"):
             raise RecipeError(
-                f"{where}grpo.save_strategy: {OWNED['load_best_model_at_end']}; expected steps, epoch or no"
+                f"{where}grpo.save_strategy: {OWNED['load_best_model_at_end']}; expected steps,"
+                " epoch or no"
             )
         if why := why_no_effect(key, value, grpo, grpo_defaults()):
             raise RecipeError(f"{where}grpo.{key} would change nothing: {why}; remove it")
         neutral = NEUTRAL_SAMPLER.get(RENAMED.get(key, key), value)
         if value not in (neutral, None, {}) and not allow_biased_sampler:
             raise RecipeError(
-                f"{where}grpo.{key}={value} samples from another distribution than the policy that is trained; "
-                "remove it or write `allow_biased_sampler: true`"
+                f"{where}grpo.{key}={value} samples from another distribution than the policy that"
+                " is trained; remove it or write `allow_biased_sampler: true`"
             )
     _check_agreement("grpo", grpo, origin)
 
 
-def check_stage(block: str, settings: Mapping[str, Any], origin: Mapping[str, str] | None = None) -> None:
-    """Check what goes verbatim to SFTConfig (``sft``) or RewardConfig (``reward_model``); RecipeError as `check_grpo`."""
+def check_stage(
+    block: str, settings: Mapping[str, Any], origin: Mapping[str, str] | None = None
+) -> None:
+    """Check what goes verbatim to SFTConfig (``sft``) or RewardConfig (``reward_model``);
+    RecipeError as `check_grpo`.
+    """
     fields = config_fields(STAGES[block])
     for key, value in settings.items():
         where = written_at(f"{block}.{key}", origin or {})
         if key in STAGE_OWNED or key.startswith("hub_"):
-            raise RecipeError(f"{where}{block}.{key} belongs to llmpolicy: {STAGE_OWNED.get(key, STAGE_HUB)}")
+            raise RecipeError(
+                f"{where}{block}.{key} belongs to llmpolicy: {STAGE_OWNED.get(key, STAGE_HUB)}"
+            )
         if key not in fields:
             raise RecipeError(
-                f"{where}unknown key {key!r} in {block}{_instead(key, fields.keys() - STAGE_OWNED.keys())}"
+                f"{where}unknown key {key!r} in"
+                f" {block}{_instead(key, fields.keys() - STAGE_OWNED.keys())}"
             )
         _check_value(key, value, fields[key], where, block)
     _check_agreement(block, settings, origin or {})
@@ -176,8 +224,8 @@ def _check_agreement(block: str, settings: Mapping[str, Any], origin: Mapping[st
     for old, new in RENAMED.items():
         if None not in (settings.get(old), settings.get(new)) and settings[old] != settings[new]:
             raise RecipeError(
-                f"{written_at(f'{block}.{old}', origin)}{block}.{old} is the former name of {new}, which is set to "
-                f"{settings[new]!r:.40} besides; expected one of them"
+                f"{written_at(f'{block}.{old}', origin)}{block}.{old} is the former name of {new},"
+                f" which is set to {settings[new]!r:.40} besides; expected one of them"
             )
     key, why = disagreement({RENAMED.get(key, key): value for key, value in settings.items()})
     if key:
@@ -185,7 +233,9 @@ def _check_agreement(block: str, settings: Mapping[str, Any], origin: Mapping[st
 
 
 def _check_value(key: str, value: Any, annotation: str, where: str, block: str = "grpo") -> None:
-    """A value has the type that the config declares and, where TRL has a closed list of texts, is on it."""
+    """A value has the type that the config declares and, where TRL has a closed list of texts, is
+    on it.
+    """
     choices = grpo_choices().get(key, set()) if block == "grpo" else set()
     wrong_text = bool(choices) and isinstance(value, str) and value not in list(choices)
     # A recipe writes the member of an enum as a text, and the annotation has `| str` for it.
@@ -201,7 +251,8 @@ def _check_value(key: str, value: Any, annotation: str, where: str, block: str =
     for name in (value or {}) if RENAMED.get(key, key) == "activation_checkpointing_kwargs" else ():
         if name not in CHECKPOINT_ARGUMENTS:
             raise RecipeError(
-                f"{where}{block}.{key}: torch.utils.checkpoint takes no {name!r}{nearest(name, CHECKPOINT_ARGUMENTS)}"
+                f"{where}{block}.{key}: torch.utils.checkpoint takes no"
+                f" {name!r}{nearest(name, CHECKPOINT_ARGUMENTS)}"
             )
 
 
@@ -214,17 +265,31 @@ def _fits(value: Any, kinds: set[str]) -> bool:
 
 
 def grpo_fields() -> dict[str, str]:
-    """The fields of the installed GRPOConfig with their types, read from its source: nothing heavy is imported."""
+    """The fields of the installed GRPOConfig with their types, read from its source: nothing heavy
+    is imported.
+    """
     return config_fields("GRPOConfig")
 
 
 @lru_cache
 def grpo_defaults() -> dict[str, Any]:
-    """What the fields of the installed GRPOConfig are where nothing is written; only those that its source spells out."""
+    """What the fields of the installed GRPOConfig are where nothing is written; only those that its
+    source spells out.
+    """
     defaults = {}
-    for item in (item for name in ("TrainingArguments", "_BaseConfig", "GRPOConfig") for item in _classes()[name].body):
-        if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name) and isinstance(item.value, ast.Call):
-            given = next((part.value for part in item.value.keywords if part.arg == "default"), None)
+    for item in (
+        item
+        for name in ("TrainingArguments", "_BaseConfig", "GRPOConfig")
+        for item in _classes()[name].body
+    ):
+        if (
+            isinstance(item, ast.AnnAssign)
+            and isinstance(item.target, ast.Name)
+            and isinstance(item.value, ast.Call)
+        ):
+            given = next(
+                (part.value for part in item.value.keywords if part.arg == "default"), None
+            )
             with suppress(ValueError):  # the member of an enum, say
                 defaults[item.target.id] = None if given is None else ast.literal_eval(given)
     return defaults
@@ -247,13 +312,17 @@ def _fields(*kinds: str) -> dict[str, str]:
         item.target.id: WIDER.get(item.target.id, ast.unparse(item.annotation))
         for name in kinds
         for item in classes[name].body
-        if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name) and item.target.id[0] != "_"
+        if isinstance(item, ast.AnnAssign)
+        and isinstance(item.target, ast.Name)
+        and item.target.id[0] != "_"
     }
 
 
 @lru_cache
 def grpo_choices() -> dict[str, set[str]]:
-    """The valid texts of a field: the members of its enum, or else what TRL's trainer compares it with."""
+    """The valid texts of a field: the members of its enum, or else what TRL's trainer compares it
+    with.
+    """
     classes, fields = _classes(), grpo_fields()
     found = {
         key: set(_texts(item for item in classes[kind].body if isinstance(item, ast.Assign)))
@@ -262,7 +331,11 @@ def grpo_choices() -> dict[str, set[str]]:
         if kind in classes
     }
     for node in ast.walk(_source("trl", "trainer/grpo_trainer.py")):
-        key = node.left.attr if isinstance(node, ast.Compare) and isinstance(node.left, ast.Attribute) else ""
+        key = (
+            node.left.attr
+            if isinstance(node, ast.Compare) and isinstance(node.left, ast.Attribute)
+            else ""
+        )
         if fields.get(key) in ("str", "str | bool"):
             found.setdefault(key, set()).update(_texts([node]))
     levels = {"detail", "debug", "info", "warning", "error", "critical", "passive"}
@@ -284,11 +357,15 @@ def _classes() -> dict[str, ast.ClassDef]:
         ("peft", "config.py"), ("peft", "tuners/lora/config.py"),
     )  # fmt: skip
     trees = [_source(package, file) for package, file in files]
-    return {node.name: node for tree in trees for node in tree.body if isinstance(node, ast.ClassDef)}
+    return {
+        node.name: node for tree in trees for node in tree.body if isinstance(node, ast.ClassDef)
+    }
 
 
 def _source(package: str, file: str) -> ast.Module:
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
-        raise RecipeError(f"the package {package} is not installed; install llmpolicy with its dependencies")
+        raise RecipeError(
+            f"the package {package} is not installed; install llmpolicy with its dependencies"
+        )
     return ast.parse((Path(spec.origin).parent / file).read_text(encoding="utf-8"))

@@ -1,4 +1,6 @@
-"""From a YAML file and ``key=value`` overrides to a checked recipe; every error names its line and the nearest valid key."""
+"""From a YAML file and ``key=value`` overrides to a checked recipe; every error names its line and
+the nearest valid key.
+"""
 
 import copy
 import re
@@ -11,8 +13,23 @@ from pydantic import BaseModel, ValidationError
 
 from llmpolicy.bounded import load_nodes, read_text
 from llmpolicy.errors import RecipeError, nearest
-from llmpolicy.recipe.blocks import EvaluateBlock, ModelBlock, Recipe, RewardBlock, SamplingBlock, written_at
-from llmpolicy.recipe.grpo import SEVERAL_TURNS, STAGES, TURNS, check_grpo, check_stage, grpo_fields, lora_fields
+from llmpolicy.recipe.blocks import (
+    EvaluateBlock,
+    ModelBlock,
+    Recipe,
+    RewardBlock,
+    SamplingBlock,
+    written_at,
+)
+from llmpolicy.recipe.grpo import (
+    SEVERAL_TURNS,
+    STAGES,
+    TURNS,
+    check_grpo,
+    check_stage,
+    grpo_fields,
+    lora_fields,
+)
 from llmpolicy.recipe.override import override
 from llmpolicy.recipe.ranges import LORA_RANGES, expected_of
 from llmpolicy.recipe.secret import refuse_secrets
@@ -38,27 +55,35 @@ NO_RECIPES = {
 """Files that are given by mistake, by how their names end."""
 
 
-def load_recipe(source: str | Path, overrides: Sequence[str] = (), *, remote_code: bool = False) -> Recipe:
-    """Read a recipe file (or the name of a bundled recipe), apply ``key=value`` overrides and check every key.
+def load_recipe(
+    source: str | Path, overrides: Sequence[str] = (), *, remote_code: bool = False
+) -> Recipe:
+    """Read a recipe file (or the name of a bundled recipe), apply ``key=value`` overrides and check
+    every key.
 
-    That code of a model's own may run is said by an override, or by ``remote_code``, never by the file. Raises RecipeError
-    with file, line and the nearest valid key.
+    That code of a model's own may run is said by an override, or by ``remote_code``, never by the
+    file. Raises RecipeError with file, line and the nearest valid key.
     """
     path = find_recipe(str(source))
     data, origin = _read(path)
     if not isinstance(data, dict):
         raise RecipeError(
-            f"{path}: a recipe is a mapping of keys such as model, task, rewards, grpo; found {data!r:.60}"
+            f"{path}: a recipe is a mapping of keys such as model, task, rewards, grpo; found"
+            f" {data!r:.60}"
         )
     if data.pop("schema", 1) != 1:
-        raise RecipeError(f"{path}: written by another version of llmpolicy; this one reads schema 1")
+        raise RecipeError(
+            f"{path}: written by another version of llmpolicy; this one reads schema 1"
+        )
     base_dir, run = path.parent.resolve(), run_of(path)
     if run is not None:
         now, base_dir = moved(run, read_manifest(path.parent), data)
         data = in_paths(data, now)
     for written in overrides:
         key = override(data, written)
-        origin = {place: by for place, by in origin.items() if not place.startswith(f"{key}.")}  # what it replaced
+        origin = {
+            place: by for place, by in origin.items() if not place.startswith(f"{key}.")
+        }  # what it replaced
         origin[key] = f"override {written}"
     if not remote_code:
         _refuse_remote_code(data, origin)
@@ -73,7 +98,9 @@ def _read(path: Path) -> tuple[Any, dict[str, str]]:
         lines = _lines(nodes, path.name)
         return data(), lines
     except UnicodeDecodeError as error:
-        raise RecipeError(f"{path}: not a text in UTF-8 (byte {error.start}); save it as UTF-8") from error
+        raise RecipeError(
+            f"{path}: not a text in UTF-8 (byte {error.start}); save it as UTF-8"
+        ) from error
     except (yaml.YAMLError, ValueError) as error:
         raise RecipeError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
 
@@ -100,46 +127,68 @@ def make_recipe(
 
 
 def _refuse_remote_code(value: Any, origin: Mapping[str, str], key: str = "") -> None:
-    """Who writes a recipe does not say that the code of its model may run here: who gives the command does."""
-    pairs = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+    """Who writes a recipe does not say that the code of its model may run here: who gives the
+    command does.
+    """
+    pairs = (
+        value.items()
+        if isinstance(value, Mapping)
+        else enumerate(value)
+        if isinstance(value, list)
+        else ()
+    )
     for name, inner in pairs:
         place = f"{key}.{name}".lstrip(".")
         where = written_at(place, origin)
         if name == "trust_remote_code" and inner and not where.startswith("override"):
             flag = "--trust-remote-code" if place == f"model.{name}" else f"{place}=true"
             raise RecipeError(
-                f"{where}{place}: {inner!r:.40}; code that comes with a model runs only when the command says so: read it, "
-                f"then give {flag}"
+                f"{where}{place}: {inner!r:.40}; code that comes with a model runs only when the"
+                f" command says so: read it, then give {flag}"
             )
         if name != "rows":
             _refuse_remote_code(inner, origin, place)
 
 
 def find_recipe(name: str) -> Path:
-    """The file of that path, else the bundled recipe of that name; raises RecipeError with the nearest one."""
+    """The file of that path, else the bundled recipe of that name; raises RecipeError with the
+    nearest one.
+    """
     path = Path(name).expanduser()
     if path.is_file() and path.suffix in NO_RECIPES:
-        raise RecipeError(f"{path} is {NO_RECIPES[path.suffix]}; expected a recipe, a .yaml file that names it")
+        raise RecipeError(
+            f"{path} is {NO_RECIPES[path.suffix]}; expected a recipe, a .yaml file that names it"
+        )
     if path.is_file():
         return path
-    bundled = {found.stem: found for folder in recipe_folders() for found in sorted(folder.glob("*.yaml"))}
+    bundled = {
+        found.stem: found for folder in recipe_folders() for found in sorted(folder.glob("*.yaml"))
+    }
     if name in bundled:
         return bundled[name]
     if (path / "recipe.yaml").is_file():
         raise RecipeError(f"{path} is a run, not a recipe; its recipe is {path / 'recipe.yaml'}")
     if path.is_dir():
         raise RecipeError(f"{path} is a folder, not a recipe; name a .yaml file")
-    raise RecipeError(f"no recipe at {path}, and no bundled recipe of that name{nearest(path.stem, bundled)}")
+    raise RecipeError(
+        f"no recipe at {path}, and no bundled recipe of that name{nearest(path.stem, bundled)}"
+    )
 
 
 def recipe_folders() -> list[Path]:
     """Where bundled recipes lie: inside the installed package, or beside it in a checkout."""
     here = Path(__file__).parent.parent
-    return [folder for folder in (here / "recipes", here.parent / "recipes") if (folder / "quickstart.yaml").is_file()]
+    return [
+        folder
+        for folder in (here / "recipes", here.parent / "recipes")
+        if (folder / "quickstart.yaml").is_file()
+    ]
 
 
 def _lines(node: yaml.Node | None, file: str, prefix: str = "") -> dict[str, str]:
-    """The file and line of every dotted key below a YAML node; raises RecipeError for a key that is written twice."""
+    """The file and line of every dotted key below a YAML node; raises RecipeError for a key that is
+    written twice.
+    """
     if isinstance(node, yaml.MappingNode):
         pairs = [(str(key.value), key, value) for key, value in node.value]
     elif isinstance(node, yaml.SequenceNode):
@@ -151,14 +200,18 @@ def _lines(node: yaml.Node | None, file: str, prefix: str = "") -> dict[str, str
     for name, mark, value in pairs:
         line = f"{file}:{mark.start_mark.line + 1}"
         if name in own:
-            raise RecipeError(f"{line}: the key {prefix + name!r} is written a second time, first in {own[name]}")
+            raise RecipeError(
+                f"{line}: the key {prefix + name!r} is written a second time, first in {own[name]}"
+            )
         own[name] = line
         below |= _lines(value, file, f"{prefix}{name}.")
     return {prefix + name: line for name, line in own.items()} | below
 
 
 def _sentence(error: ValidationError, origin: Mapping[str, str]) -> str:
-    """The first validation error as one sentence with its line; an unknown key before the one that it leaves missing."""
+    """The first validation error as one sentence with its line; an unknown key before the one that
+    it leaves missing.
+    """
     first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
     key = ".".join(str(part) for part in first["loc"])
     shown = key.removesuffix(".0") if key not in origin else key
@@ -167,7 +220,10 @@ def _sentence(error: ValidationError, origin: Mapping[str, str]) -> str:
         *parents, name = [str(part) for part in first["loc"]]
         if name in TURNS:
             return f"{where}{key}: {SEVERAL_TURNS}"
-        return f"{where}unknown key {name!r}{' in ' + '.'.join(parents) if parents else ''}{_meant(name, parents)}"
+        return (
+            f"{where}unknown key"
+            f" {name!r}{' in ' + '.'.join(parents) if parents else ''}{_meant(name, parents)}"
+        )
     if first["type"] == "missing":
         return f"{where}{shown} is missing"
     message = re.sub(r" or instance of \w+", "", first["msg"])
@@ -176,7 +232,9 @@ def _sentence(error: ValidationError, origin: Mapping[str, str]) -> str:
 
 
 def _meant(name: str, parents: Sequence[str]) -> str:
-    """A clause that says what an unknown key should have been: a key of its block, or the same one in another block."""
+    """A clause that says what an unknown key should have been: a key of its block, or the same one
+    in another block.
+    """
     valid = _fields(parents)
     close = nearest(name, valid)
     blocks: dict[str, type[BaseModel]] = {
@@ -212,8 +270,8 @@ def _refuse_run(data: Mapping[str, Any]) -> None:
     def act(text: str) -> str:
         if text == RUN or text.startswith(f"{RUN}/"):
             raise RecipeError(
-                f"{text!r} begins with {RUN}, which stands for the folder of a run in the recipe.yaml that it keeps; "
-                "name that file, or write the path itself"
+                f"{text!r} begins with {RUN}, which stands for the folder of a run in the"
+                " recipe.yaml that it keeps; name that file, or write the path itself"
             )
         return text
 
@@ -221,20 +279,31 @@ def _refuse_run(data: Mapping[str, Any]) -> None:
 
 
 def _check_shape(recipe: Recipe) -> None:
-    """A recipe trains a language model on a task, or a small policy in an environment; by one algorithm."""
+    """A recipe trains a language model on a task, or a small policy in an environment; by one
+    algorithm.
+    """
     if recipe.sampling is not None and recipe.grpo is None:
         raise RecipeError(f"{written_at('sampling', recipe.origin)}sampling chooses the prompts of grpo, and there is "
                           f"no grpo block in recipe {recipe.name!r}; remove it")  # fmt: skip
-    if recipe.grpo is None and recipe.reinforce is None and (recipe.sft is not None or recipe.reward_model is not None):
+    if (
+        recipe.grpo is None
+        and recipe.reinforce is None
+        and (recipe.sft is not None or recipe.reward_model is not None)
+    ):
         return
     if (recipe.grpo is None) == (recipe.reinforce is None):
-        raise RecipeError(f"recipe {recipe.name!r}: expected exactly one of the blocks grpo and reinforce")
+        raise RecipeError(
+            f"recipe {recipe.name!r}: expected exactly one of the blocks grpo and reinforce"
+        )
     if recipe.environment is not None:
         if recipe.grpo is not None:
-            raise RecipeError(f"recipe {recipe.name!r}: an environment is trained by reinforce, not by grpo")
+            raise RecipeError(
+                f"recipe {recipe.name!r}: an environment is trained by reinforce, not by grpo"
+            )
         if recipe.model or recipe.task or recipe.rewards:
             raise RecipeError(
-                f"recipe {recipe.name!r}: an environment has its own task and reward; drop model, task, rewards"
+                f"recipe {recipe.name!r}: an environment has its own task and reward; drop model,"
+                " task, rewards"
             )
         return
     for block in ("model", "task", "rewards"):
@@ -242,26 +311,34 @@ def _check_shape(recipe: Recipe) -> None:
             raise RecipeError(f"recipe {recipe.name!r}: the block {block!r} is missing")
     if recipe.evaluate is not None and recipe.evaluate.correct is None:
         raise RecipeError(
-            f"recipe {recipe.name!r}: evaluate needs `correct: module:function`, what counts as a right answer"
+            f"recipe {recipe.name!r}: evaluate needs `correct: module:function`, what counts as a"
+            " right answer"
         )
 
 
 def _check_model(recipe: Recipe) -> None:
-    """An adapter is made anew or continued, not both; the numbers of a new one are such that it can learn."""
+    """An adapter is made anew or continued, not both; the numbers of a new one are such that it can
+    learn.
+    """
     lora = recipe.model.lora if recipe.model else None
     if recipe.model is None or lora is None:
         return
     if recipe.model.adapter is not None:
-        key = max(("model.lora", "model.adapter"), key=lambda key: recipe.written_at(key).startswith("override"))
+        key = max(
+            ("model.lora", "model.adapter"),
+            key=lambda key: recipe.written_at(key).startswith("override"),
+        )
         raise RecipeError(
-            f"{written_at(key, recipe.origin)}model.adapter is continued as it is, so model.lora, which makes a new "
-            f"adapter, has no place beside it; write model.lora=null to go on with {recipe.model.adapter!r:.60}, or "
-            "leave model.adapter out"
+            f"{written_at(key, recipe.origin)}model.adapter is continued as it is, so model.lora,"
+            " which makes a new adapter, has no place beside it; write model.lora=null to go on"
+            f" with {recipe.model.adapter!r:.60}, or leave model.adapter out"
         )
     for key, value in lora.items():
         where = written_at(f"model.lora.{key}", recipe.origin)
         if key not in lora_fields():
-            raise RecipeError(f"{where}model.lora: {key!r} is no argument of LoraConfig{nearest(key, LORA_NAMES)}")
+            raise RecipeError(
+                f"{where}model.lora: {key!r} is no argument of LoraConfig{nearest(key, LORA_NAMES)}"
+            )
         if expected := expected_of(key, value, LORA_RANGES):
             raise RecipeError(f"{where}model.lora.{key} is {value}; expected {expected}")
 
@@ -278,7 +355,9 @@ def _check_stages(recipe: Recipe, origin: Mapping[str, str]) -> None:
         if settings is None:
             continue
         if recipe.model is None or recipe.reinforce is not None or recipe.environment is not None:
-            raise RecipeError(f"recipe {recipe.name!r}: {stage} is for a `model`, alone or before grpo")
+            raise RecipeError(
+                f"recipe {recipe.name!r}: {stage} is for a `model`, alone or before grpo"
+            )
         check_stage(stage, settings, origin)
 
 
@@ -288,9 +367,12 @@ def _check_reference(recipe: Recipe, grpo: Mapping[str, Any]) -> None:
         return
     where = written_at("grpo.sync_ref_model", recipe.origin)
     if not grpo.get("beta"):
-        raise RecipeError(f"{where}grpo.sync_ref_model: there is no reference with beta 0; set grpo.beta or remove it")
+        raise RecipeError(
+            f"{where}grpo.sync_ref_model: there is no reference with beta 0; set grpo.beta or"
+            " remove it"
+        )
     if recipe.model and (recipe.model.lora is not None or recipe.model.adapter):
         raise RecipeError(
-            f"{where}grpo.sync_ref_model: the reference of an adapter is the model it started from, which cannot "
-            "follow; remove it or train all weights"
+            f"{where}grpo.sync_ref_model: the reference of an adapter is the model it started from,"
+            " which cannot follow; remove it or train all weights"
         )

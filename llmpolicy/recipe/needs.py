@@ -1,4 +1,6 @@
-"""The packages that a setting needs and an installation may lack, looked up without importing them."""
+"""The packages that a setting needs and an installation may lack, looked up without importing
+them.
+"""
 
 import importlib.util
 import re
@@ -17,7 +19,9 @@ OPTIMISERS = {
     r"schedule_free_.*": "schedulefree", r"stable_adamw": "optimi", r"adamw_anyprecision": "torchdistx",
     r"(paged_|lion_|ademamix|adamw_).*|rmsprop_.*": "bitsandbytes",
 }  # fmt: skip
-"""The package of an optimiser, by the first pattern that its name fits; the other ones are torch's."""
+"""The package of an optimiser, by the first pattern that its name fits; the other ones are
+torch's.
+"""
 TORCH_OPTIMISERS = ("adamw_torch", "adamw_torch_fused", "adafactor", "sgd", "adagrad", "rmsprop")
 
 TRACKERS: dict[str, tuple[str, ...]] = {
@@ -26,7 +30,9 @@ TRACKERS: dict[str, tuple[str, ...]] = {
     "mlflow": ("mlflow",), "neptune": ("neptune",), "swanlab": ("swanlab",), "tensorboard": ("tensorboard",),
     "trackio": ("trackio",), "wandb": ("wandb",),
 }  # fmt: skip
-"""The packages of each experiment tracker of transformers; a test compares the names with the installed ones."""
+"""The packages of each experiment tracker of transformers; a test compares the names with the
+installed ones.
+"""
 
 _INSTALL = {
     "liger_kernel": "liger-kernel", "galore_torch": "galore-torch", "apollo_torch": "apollo-torch",
@@ -37,13 +43,17 @@ _STANDS_IN = {"tensorboard": "tensorboardX", "neptune": "neptune_scale"}
 
 
 def check_packages(recipe: Recipe) -> None:
-    """Refuse what a recipe asks for and this installation lacks, before a model is loaded; raises RecipeError."""
+    """Refuse what a recipe asks for and this installation lacks, before a model is loaded; raises
+    RecipeError.
+    """
     for sentence in missing_packages(recipe):
         raise RecipeError(sentence)
 
 
 def missing_packages(recipe: Recipe) -> Iterator[str]:
-    """A sentence for each setting of a recipe whose package is not installed; RecipeError for an unknown tracker."""
+    """A sentence for each setting of a recipe whose package is not installed; RecipeError for an
+    unknown tracker.
+    """
     if recipe.model is not None and recipe.model.quantize and not _is_installed("bitsandbytes"):
         yield _sentence("model.quantize", recipe.model.quantize, "bitsandbytes", recipe)
     for block in ("sft", "reward_model", "grpo"):
@@ -59,17 +69,25 @@ def trackers(report_to: Any) -> list[str]:
     return [] if asked == ["none"] else asked
 
 
-def _wanted(settings: Mapping[str, Any], start: str, recipe: Recipe) -> Iterator[tuple[str, Any, str]]:
+def _wanted(
+    settings: Mapping[str, Any], start: str, recipe: Recipe
+) -> Iterator[tuple[str, Any, str]]:
     """Each setting that needs a package, its value, and the package."""
-    yield from ((key, settings[key], package) for key, package in FLAGS.items() if settings.get(key))
+    yield from (
+        (key, settings[key], package) for key, package in FLAGS.items() if settings.get(key)
+    )
     optimiser = str(settings.get("optim") or "adamw_torch")
     if optimiser not in TORCH_OPTIMISERS:
-        found = next((package for told, package in OPTIMISERS.items() if re.fullmatch(told, optimiser)), None)
+        found = next(
+            (package for told, package in OPTIMISERS.items() if re.fullmatch(told, optimiser)), None
+        )
         yield from [("optim", optimiser, found)] if found else []
     for name in trackers(settings.get("report_to")):
         if name not in TRACKERS and name != "all":
             where = written_at(f"{start}report_to", recipe.origin)
-            raise RecipeError(f"{where}{start}report_to: no tracker {name!r}{nearest(name, TRACKERS)}")
+            raise RecipeError(
+                f"{where}{start}report_to: no tracker {name!r}{nearest(name, TRACKERS)}"
+            )
         yield from (("report_to", name, package) for package in TRACKERS.get(name, ()))
 
 
@@ -80,8 +98,11 @@ def _is_installed(package: str) -> bool:
 
 def _sentence(key: str, value: Any, package: str, recipe: Recipe) -> str:
     said = f"{key}: {str(value).lower() if isinstance(value, bool) else value!s:.60}"
-    extra = f'pip install ".[{_EXTRAS[package]}]" in the checkout, or ' if package in _EXTRAS else ""
+    extra = (
+        f'pip install ".[{_EXTRAS[package]}]" in the checkout, or ' if package in _EXTRAS else ""
+    )
     return (
-        f"{written_at(key, recipe.origin)}{said} needs the package {package.replace('_', '-')}, which is not installed; "
-        f"install it ({extra}pip install {_INSTALL.get(package, package)}) or remove the setting"
+        f"{written_at(key, recipe.origin)}{said} needs the package {package.replace('_', '-')},"
+        f" which is not installed; install it ({extra}pip install {_INSTALL.get(package, package)})"
+        " or remove the setting"
     )

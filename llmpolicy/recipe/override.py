@@ -1,4 +1,6 @@
-"""Overrides on the command line, ``key=value``: where each goes in a recipe's data, and where its paths start from."""
+"""Overrides on the command line, ``key=value``: where each goes in a recipe's data, and where its
+paths start from.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +16,8 @@ FUNCTIONS = ("rewards", "fn", "min", "product", "sum", "correct", "generator", "
 
 
 def override(data: dict[str, Any], written: str) -> str:
-    """Write one ``a.b.0.c=value`` into a recipe's data and return its dotted key; its paths start from the current folder.
+    """Write one ``a.b.0.c=value`` into a recipe's data and return its dotted key; its paths start
+    from the current folder.
 
     Raises RecipeError when it is no such text, or leads nowhere.
     """
@@ -27,10 +30,12 @@ def override(data: dict[str, Any], written: str) -> str:
     except (yaml.YAMLError, ValueError) as error:
         problem = " ".join(str(getattr(error, "problem", error)).split())
         raise RecipeError(
-            f"override {written!r}: the value is not valid YAML ({problem}); a text needs quotes of its own, "
-            f"such as {key}='\"a: b\"'"
+            f"override {written!r}: the value is not valid YAML ({problem}); a text needs quotes of"
+            f" its own, such as {key}='\"a: b\"'"
         ) from error
-    if key.startswith("task.0.") and isinstance(data.get("task"), dict):  # as errors name the one task that there is
+    if key.startswith("task.0.") and isinstance(
+        data.get("task"), dict
+    ):  # as errors name the one task that there is
         key = key.replace("task.0.", "task.", 1)
     *parents, last = key.split(".")
     target: Any = data
@@ -44,7 +49,8 @@ def override(data: dict[str, Any], written: str) -> str:
 
 
 def from_here(value: Any, key: Sequence[str]) -> Any:
-    """A value with each relative path that lies in the current folder made absolute; ``key`` is where it is written.
+    """A value with each relative path that lies in the current folder made absolute; ``key`` is
+    where it is written.
 
     A path that does not lie here stays as it is: it starts from the recipe's folder.
     """
@@ -87,7 +93,12 @@ def _place(target: Any, name: str, written: str) -> str | int:
     if isinstance(target, dict):
         return name
     if not isinstance(target, list):
-        raise RecipeError(f"override {written!r}: the recipe has the value {target!r:.60} there, without a {name!r}")
+        raise RecipeError(
+            f"override {written!r}: the recipe has the value {target!r:.60} there, without a"
+            f" {name!r}"
+        )
     if not name.isdecimal() or int(name) >= len(target):
-        raise RecipeError(f"override {written!r}: {name!r} is not a place in a list of {len(target)}")
+        raise RecipeError(
+            f"override {written!r}: {name!r} is not a place in a list of {len(target)}"
+        )
     return int(name)

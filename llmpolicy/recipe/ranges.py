@@ -1,4 +1,6 @@
-"""The numbers that a block of settings takes: outside of these ranges nothing can be learned, or something else than was meant."""
+"""The numbers that a block of settings takes: outside of these ranges nothing can be learned, or
+something else than was meant.
+"""
 
 import math
 import re
@@ -14,7 +16,9 @@ RANGES: dict[str, tuple[str, ...]] = {
         "save_total_limit", "torch_empty_cache_steps", "eval_accumulation_steps", "ref_model_sync_steps",
         "max_tool_calling_iterations", "pad_to_multiple_of", "num_completions_to_print", "ddp_timeout", "ddp_bucket_cap_mb",
         "dataloader_prefetch_factor", "vllm_max_model_length", "vllm_tensor_parallel_size",
-        "delta",  # a ratio above it is cut, and at the start all ratios are 1: below 1 nothing would be learned
+        # a ratio above it is cut, and at the start all ratios are 1: below 1 nothing would be
+        # learned
+        "delta",
     ),
     "at least 1 and at most 65535": ("vllm_server_port", "vllm_group_port"),
     "above 0": (
@@ -34,7 +38,9 @@ RANGES: dict[str, tuple[str, ...]] = {
     "at least 0 and below 1": ("adam_beta1", "adam_beta2", "label_smoothing_factor"),
     "at least 0 and at most 1": ("min_p", "ref_model_mixup_alpha", "top_entropy_quantile"),
 }  # fmt: skip
-"""The fields of TRL's and transformers' configurations with an evident range, by what is expected of them."""
+"""The fields of TRL's and transformers' configurations with an evident range, by what is expected
+of them.
+"""
 
 LORA_RANGES: dict[str, tuple[str, ...]] = {
     "a whole number of at least 1": ("r",),
@@ -58,13 +64,19 @@ _HOLDS = {
 
 
 def expected_of(key: str, value: Any, ranges: Mapping[str, tuple[str, ...]] = RANGES) -> str:
-    """What is expected of a field whose number lies outside of its range, or is not finite; empty if it lies within."""
+    """What is expected of a field whose number lies outside of its range, or is not finite; empty
+    if it lies within.
+    """
     if isinstance(value, bool) or not isinstance(value, int | float):
         return ""
     expected = next((told for told, keys in ranges.items() if key in keys), "")
     if not math.isfinite(value):
         return expected or "a finite number"
-    return "" if not expected or any(_within(value, part) for part in expected.split(", or ")) else expected
+    return (
+        ""
+        if not expected or any(_within(value, part) for part in expected.split(", or "))
+        else expected
+    )
 
 
 def _within(value: float, told: str) -> bool:
@@ -77,7 +89,9 @@ def _within(value: float, told: str) -> bool:
 
 
 def disagreement(settings: Mapping[str, Any]) -> tuple[str, str]:
-    """Two written settings that exclude each other: the key of the first, and a clause that says why; empty texts if none do."""
+    """Two written settings that exclude each other: the key of the first, and a clause that says
+    why; empty texts if none do.
+    """
     for low, high in BELOW.items():
         least, most = settings.get(low), settings.get(high)
         if least is not None and most is not None and least > most:
@@ -86,10 +100,17 @@ def disagreement(settings: Mapping[str, Any]) -> tuple[str, str]:
         if settings.get(one) and settings.get(other):
             return one, f"and {other} are both set; expected one of them"
     if settings.get("lr_scheduler_type") in ("reduce_lr_on_plateau", "greedy"):
-        return "lr_scheduler_type", (
-            f"{settings['lr_scheduler_type']!r} goes by a loss on held-out rows, which is not measured here; "
-            "expected a schedule by steps, such as linear, cosine or constant_with_warmup"
+        return (
+            "lr_scheduler_type",
+            (
+                f"{settings['lr_scheduler_type']!r} goes by a loss on held-out rows, which is not"
+                " measured here; expected a schedule by steps, such as linear, cosine or"
+                " constant_with_warmup"
+            ),
         )
     if settings.get("dataloader_prefetch_factor") and not settings.get("dataloader_num_workers"):
-        return "dataloader_prefetch_factor", "is for worker processes, and dataloader_num_workers is 0; remove it"
+        return (
+            "dataloader_prefetch_factor",
+            "is for worker processes, and dataloader_num_workers is 0; remove it",
+        )
     return "", ""

@@ -10,13 +10,19 @@ from llmpolicy.recipe.blocks import written_at
 
 
 def refuse_secrets(data: Mapping[str, Any], origin: Mapping[str, str]) -> None:
-    """Raise RecipeError for a text of the recipe that is a secret by its form, its key or the environment; rows are not read."""
-    values = [(name, value) for name, value in secrets.values_of(os.environ) if len(value) >= secrets.PIECE]
+    """Raise RecipeError for a text of the recipe that is a secret by its form, its key or the
+    environment; rows are not read.
+    """
+    values = [
+        (name, value)
+        for name, value in secrets.values_of(os.environ)
+        if len(value) >= secrets.PIECE
+    ]
     for key, text in _texts(data):
         if kind := secrets.in_setting(key.rpartition(".")[2], text, values):
             raise RecipeError(
-                f"{written_at(key, origin)}{key} holds {kind}; it would be kept with the run: let the code that needs it read "
-                "an environment variable"
+                f"{written_at(key, origin)}{key} holds {kind}; it would be kept with the run: let"
+                " the code that needs it read an environment variable"
             )
 
 

@@ -1,4 +1,6 @@
-"""Reward and truth as a policy moves away from its start, in one picture, with the step that is kept."""
+"""Reward and truth as a policy moves away from its start, in one picture, with the step that is
+kept.
+"""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +16,9 @@ KEPT = PARTS[0]
 
 
 def plot_curve(run: Run) -> Path:
-    """Draw the looks of a run with ``evaluate.curve`` against the KL to the start and against the step; return the path."""
+    """Draw the looks of a run with ``evaluate.curve`` against the KL to the start and against the
+    step; return the path.
+    """
     with drawing() as plt:
         return _plot_curve(run, plt)
 
@@ -30,10 +34,13 @@ def _plot_curve(run: Run, plt: Any) -> Path:
     _curve(axes[1], looks, [line["step"] for line in looks], kept)
     axes[1].set_xlabel("step")
     axes[1].xaxis.get_major_locator().set_params(integer=True)
-    figure.legend(*_handles(axes[0]), loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+    figure.legend(
+        *_handles(axes[0]), loc="outside lower center", ncols=4, frameon=False, fontsize=9
+    )
     beta = (run.recipe.get("grpo") or {}).get("beta") or 0.0
     figure.suptitle(
-        visible(f"{run.recipe.get('name')}: reward and truth on held-out prompts, beta {beta:g}"), fontsize=12
+        visible(f"{run.recipe.get('name')}: reward and truth on held-out prompts, beta {beta:g}"),
+        fontsize=12,
     )
     figure.savefig(run.curve_path, dpi=120)
     plt.close(figure)
@@ -49,8 +56,12 @@ def _square(x: Any) -> Any:
 
 
 def _curve(axis: "Axes", looks: list[dict[str, Any]], xs: list[float], kept: int | None) -> None:
-    """Truth on the left axis with its interval, proxy on the right one, and a line at the step that is kept."""
-    judged = [(x, line["preferred"]) for x, line in zip(xs, looks, strict=True) if line.get("preferred")]
+    """Truth on the left axis with its interval, proxy on the right one, and a line at the step that
+    is kept.
+    """
+    judged = [
+        (x, line["preferred"]) for x, line in zip(xs, looks, strict=True) if line.get("preferred")
+    ]
     values = [share["value"] for _, share in judged]
     errors = [
         [share["value"] - share["low"] for _, share in judged],
@@ -59,19 +70,38 @@ def _curve(axis: "Axes", looks: list[dict[str, Any]], xs: list[float], kept: int
     axis.axhline(0.5, color=GREY, ls=":", lw=1)
     axis.errorbar([x for x, _ in judged], values, yerr=errors, color=TRUTH, marker="o", ms=4, lw=1.8, elinewidth=0.8,
                   label="truth: preferred to the start's reply")  # fmt: skip
-    axis.plot(xs, [line["accuracy"] for line in looks], color=TRUTH, ls="--", lw=1, label="truth: greedy accuracy")
+    axis.plot(
+        xs,
+        [line["accuracy"] for line in looks],
+        color=TRUTH,
+        ls="--",
+        lw=1,
+        label="truth: greedy accuracy",
+    )
     axis.set_ylim(-0.02, 1.02)
     axis.set_ylabel("truth (share of prompts)", color=TRUTH)
     right = axis.twinx()
     right.plot(
-        xs, [line["proxy"] for line in looks], color=REWARD, marker="s", ms=4, lw=1.8, label="proxy: mean reward"
+        xs,
+        [line["proxy"] for line in looks],
+        color=REWARD,
+        marker="s",
+        ms=4,
+        lw=1.8,
+        label="proxy: mean reward",
     )
     right.set_ylabel("proxy (reward that is trained on)", color=REWARD)
     for side in (axis, right):
         side.spines["top"].set_visible(False)
     at = [x for x, line in zip(xs, looks, strict=True) if line["step"] == kept]
     if at:
-        axis.axvline(at[0], color=KEPT, lw=1.5, alpha=0.8, label=f"kept: step {kept}, highest greedy accuracy")
+        axis.axvline(
+            at[0],
+            color=KEPT,
+            lw=1.5,
+            alpha=0.8,
+            label=f"kept: step {kept}, highest greedy accuracy",
+        )
     axis.grid(alpha=0.2)
 
 

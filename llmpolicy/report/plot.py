@@ -1,4 +1,6 @@
-"""The run in one picture: reward with its parts, held-out accuracy, length, share of groups with a signal."""
+"""The run in one picture: reward with its parts, held-out accuracy, length, share of groups with a
+signal.
+"""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,15 +14,25 @@ from llmpolicy.terminal import visible
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-REWARD, PARTS, TRUTH, GREY = "#1b6ca8", ("#e08e45", "#5a9e6f", "#a06cd5", "#c44e52"), "#2a7f3f", "#9aa0a6"
+REWARD, PARTS, TRUTH, GREY = (
+    "#1b6ca8",
+    ("#e08e45", "#5a9e6f", "#a06cd5", "#c44e52"),
+    "#2a7f3f",
+    "#9aa0a6",
+)
 
-DRIFT = {"kl": "KL to the reference, nats a token", "entropy": "entropy of the policy, nats a token"}
+DRIFT = {
+    "kl": "KL to the reference, nats a token",
+    "entropy": "entropy of the policy, nats a token",
+}
 """What is drawn when it was measured: KL with beta above 0, and the entropy."""
 
 
 @contextmanager
 def drawing() -> Iterator[Any]:
-    """Matplotlib's pyplot as it comes, whatever a matplotlibrc in the current folder says; no text is read as a formula."""
+    """Matplotlib's pyplot as it comes, whatever a matplotlibrc in the current folder says; no text
+    is read as a formula.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
@@ -48,7 +60,9 @@ def _plot_run(run: Run, plt: Any) -> Path:
     else:
         drift = [(key, title) for key, title in DRIFT.items() if _column(lines, key)[0]]
         rows = 3 if drift else 2
-        figure, axes = plt.subplots(rows, 2, figsize=(10, 3.2 * rows), layout="constrained", squeeze=False)
+        figure, axes = plt.subplots(
+            rows, 2, figsize=(10, 3.2 * rows), layout="constrained", squeeze=False
+        )
         _reward(axes[0][0], lines, "reward of sampled completions, a step's mean")
         _accuracy(axes[0][1], run)
         _length(axes[1][0], lines)
@@ -62,19 +76,28 @@ def _plot_run(run: Run, plt: Any) -> Path:
         axis.grid(alpha=0.25)
         axis.set_xlabel("step")
         axis.xaxis.get_major_locator().set_params(integer=True)
-    figure.suptitle(visible(f"{run.recipe.get('name', run.path.name)}: seed {run.recipe.get('seed', 0)}"), fontsize=12)
+    figure.suptitle(
+        visible(f"{run.recipe.get('name', run.path.name)}: seed {run.recipe.get('seed', 0)}"),
+        fontsize=12,
+    )
     figure.savefig(run.plot_path, dpi=120)
     plt.close(figure)
     return run.plot_path
 
 
 def _column(lines: Sequence[Mapping[str, Any]], key: str) -> tuple[list[int], list[float]]:
-    rows = [(line["step"], line[key]) for line in lines if line.get(key) is not None and math.isfinite(line[key])]
+    rows = [
+        (line["step"], line[key])
+        for line in lines
+        if line.get(key) is not None and math.isfinite(line[key])
+    ]
     return [step for step, _ in rows], [value for _, value in rows]
 
 
 def _smooth(values: Sequence[float]) -> list[float]:
-    """An exponential mean over about a tenth of the run, so that the trend is seen through the noise."""
+    """An exponential mean over about a tenth of the run, so that the trend is seen through the
+    noise.
+    """
     keep = 1 - 1 / max(len(values) / 20, 1)
     smooth: list[float] = []
     for value in values:
@@ -86,11 +109,20 @@ def _reward(axis: "Axes", lines: Sequence[Mapping[str, Any]], title: str) -> Non
     steps, values = _column(lines, "reward")
     axis.plot(steps, values, color=REWARD, alpha=0.25, lw=1)
     axis.plot(steps, _smooth(values), color=REWARD, lw=2, label="reward")
-    parts = sorted({key for line in lines for key in line if key.startswith("rewards/") and key.endswith("/mean")})
+    parts = sorted(
+        {
+            key
+            for line in lines
+            for key in line
+            if key.startswith("rewards/") and key.endswith("/mean")
+        }
+    )
     if len(parts) > 1:
         for key, colour in zip(parts, PARTS * (1 + len(parts) // len(PARTS)), strict=False):
             steps, values = _column(lines, key)
-            axis.plot(steps, _smooth(values), color=colour, lw=1.2, label=visible(key.split("/")[1]))
+            axis.plot(
+                steps, _smooth(values), color=colour, lw=1.2, label=visible(key.split("/")[1])
+            )
         axis.legend(fontsize=8, frameon=False)
     axis.set_title(title, fontsize=10, loc="left")
 
@@ -98,17 +130,34 @@ def _reward(axis: "Axes", lines: Sequence[Mapping[str, Any]], title: str) -> Non
 def _accuracy(axis: "Axes", run: Run) -> None:
     steps, values = _column(run.metrics("eval"), "accuracy")
     if steps:
-        axis.plot(steps, values, color=TRUTH, marker="o", ms=3, lw=1.5, label="during training (greedy)")
+        axis.plot(
+            steps, values, color=TRUTH, marker="o", ms=3, lw=1.5, label="during training (greedy)"
+        )
     evaluation = run.evaluation() or {}
     last = max((line["step"] for line in run.metrics("train")), default=1)
     for key, step, name in (("base", 0, "base"), (None, last, "trained")):
         part = evaluation.get("base") if key else evaluation
         if part and part.get("accuracy"):
             value, low, high = (part["accuracy"][name] for name in ("value", "low", "high"))
-            axis.errorbar([step], [value], yerr=[[value - low], [high - value]], fmt="s", capsize=4, color=TRUTH)
-            axis.annotate(f" {name} {value:.0%}", (step, value), fontsize=8, ha="left" if key else "right", va="bottom")
+            axis.errorbar(
+                [step],
+                [value],
+                yerr=[[value - low], [high - value]],
+                fmt="s",
+                capsize=4,
+                color=TRUTH,
+            )
+            axis.annotate(
+                f" {name} {value:.0%}",
+                (step, value),
+                fontsize=8,
+                ha="left" if key else "right",
+                va="bottom",
+            )
     if evaluation.get("best_constant") is not None:
-        axis.axhline(evaluation["best_constant"], color=GREY, ls=":", lw=1, label="best constant answer")
+        axis.axhline(
+            evaluation["best_constant"], color=GREY, ls=":", lw=1, label="best constant answer"
+        )
     axis.set_ylim(-0.02, 1.02)
     axis.set_title("held-out accuracy, greedy, 95 % interval", fontsize=10, loc="left")
     if axis.get_legend_handles_labels()[0]:

@@ -1,4 +1,6 @@
-"""Rewards: the contract of a reward function, how it is named, how a batch is scored. No torch here."""
+"""Rewards: the contract of a reward function, how it is named, how a batch is scored. No torch
+here.
+"""
 
 from llmpolicy.errors import RewardError
 from llmpolicy.rewards.contract import RESERVED, RewardSpec

@@ -1,4 +1,6 @@
-"""Asking a reward outside a run: no number of failures stops it, and what it could not judge is told one by one."""
+"""Asking a reward outside a run: no number of failures stops it, and what it could not judge is
+told one by one.
+"""
 
 import inspect
 import pickle
@@ -17,7 +19,8 @@ from llmpolicy.types import Sample
 class Answered:
     """What a reward said of one sample: its value, or what went wrong.
 
-    ``refused``: what it returned is no score, or it cannot be called like this. ``fault``: it raised, waited or was lost.
+    ``refused``: what it returned is no score, or it cannot be called like this. ``fault``: it
+    raised, waited or was lost.
     """
 
     value: float | None
@@ -28,9 +31,13 @@ class Answered:
 
 
 def answers(rewards: Rewards, samples: Sequence[Sample]) -> list[Answered]:
-    """What the one reward of ``rewards`` says of each sample; where a batch is refused, of one after the other."""
+    """What the one reward of ``rewards`` says of each sample; where a batch is refused, of one
+    after the other.
+    """
     (component,) = rewards.components
-    if len(samples) > 1 and component.style == "trl":  # it is called once for all, and would fail for all
+    if (
+        len(samples) > 1 and component.style == "trl"
+    ):  # it is called once for all, and would fail for all
         return [one for sample in samples for one in answers(rewards, [sample])]
     try:
         scored = rewards.score(samples, 1)
@@ -38,12 +45,19 @@ def answers(rewards: Rewards, samples: Sequence[Sample]) -> list[Answered]:
         if len(samples) == 1:
             return [Answered(None, str(error), 0.0, refused=True)]
         return [one for sample in samples for one in answers(rewards, [sample])]
-    told = [(row.parts[component.name], row.seconds, row.judged[component.name].fault) for row in scored]
-    return [Answered(part.value, part.why, seconds, fault=fault is not None) for part, seconds, fault in told]
+    told = [
+        (row.parts[component.name], row.seconds, row.judged[component.name].fault) for row in scored
+    ]
+    return [
+        Answered(part.value, part.why, seconds, fault=fault is not None)
+        for part, seconds, fault in told
+    ]
 
 
 def answer_there() -> None:
-    """What another process does: read a reward and samples from stdin, write the values to stdout."""
+    """What another process does: read a reward and samples from stdin, write the values to
+    stdout.
+    """
     out = sys.stdout.buffer
     spec, base_dir, samples = pickle.loads(sys.stdin.buffer.read())
     sys.stdout = sys.stderr
@@ -74,8 +88,12 @@ async def _waited(pending: Any) -> Any:
 
 
 def misfits(example: Mapping[str, Any], component: Component) -> Iterator[str]:
-    """What keeps an example from being a call of the reward: a name that it does not take, or one that is lacking."""
-    taken = {_singular(name) for name in (*component.required, *component.optional, *component.fixed)}
+    """What keeps an example from being a call of the reward: a name that it does not take, or one
+    that is lacking.
+    """
+    taken = {
+        _singular(name) for name in (*component.required, *component.optional, *component.fixed)
+    }
     for name in example:
         if name not in taken and name not in RESERVED and not component.takes_all:
             yield f"gives {name!r}, which the reward does not take{nearest(name, taken)}"
@@ -87,7 +105,11 @@ def misfits(example: Mapping[str, Any], component: Component) -> Iterator[str]:
 def sample_of(example: Mapping[str, Any], component: Component) -> Sample:
     """A call that an example states, as the sample that leads to it."""
     reserved = {key: value for key, value in example.items() if key in RESERVED}
-    columns = {key: value for key, value in example.items() if key not in RESERVED and key not in component.fixed}
+    columns = {
+        key: value
+        for key, value in example.items()
+        if key not in RESERVED and key not in component.fixed
+    }
     return Sample(columns=columns, **{"completion": "", **reserved})
 
 

@@ -1,4 +1,6 @@
-"""One call of a reward, the same wherever it runs: the function called, what it returned judged, what it raised told."""
+"""One call of a reward, the same wherever it runs: the function called, what it returned judged,
+what it raised told.
+"""
 
 import inspect
 import os
@@ -19,7 +21,9 @@ _TRACEBACK = 6_000
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call of a reward: the arguments that its row, or its list of rows, brings, and the numbers of those rows."""
+    """One call of a reward: the arguments that its row, or its list of rows, brings, and the
+    numbers of those rows.
+    """
 
     chosen: Mapping[str, Any]
     rows: Sequence[int]
@@ -28,7 +32,9 @@ class Call:
 def attempt(
     component: Component, call: Call, through: tuple[type[BaseException], ...] = ()
 ) -> Outcome | Awaitable[Outcome]:
-    """Make a call; the outcome of an async reward is awaited. Nothing is raised but what ``through`` names."""
+    """Make a call; the outcome of an async reward is awaited. Nothing is raised but what
+    ``through`` names.
+    """
     started, process = time.perf_counter(), os.getpid()
     try:
         returned = component.call(call.chosen)
@@ -45,7 +51,10 @@ def attempt(
 
 
 async def _awaited(
-    component: Component, call: Call, pending: Awaitable[Any], through: tuple[type[BaseException], ...]
+    component: Component,
+    call: Call,
+    pending: Awaitable[Any],
+    through: tuple[type[BaseException], ...],
 ) -> Outcome:
     import asyncio  # only judges need it, and the command line should start at once
 
@@ -64,7 +73,9 @@ async def _awaited(
 
 
 def _end_copy(process: int) -> None:
-    """End a child that a reward forked and that came back here: it would answer, and train, beside its parent."""
+    """End a child that a reward forked and that came back here: it would answer, and train, beside
+    its parent.
+    """
     if os.getpid() != process:
         os._exit(1)
 
@@ -84,7 +95,8 @@ def _failure(component: Component, error: BaseException, seconds: float) -> Outc
 
 
 def make_here(calls: Sequence[tuple[Component, Call]]) -> list[Outcome]:
-    """Make calls in this process, in order; what is async then runs all at once, on an event loop of this thread.
+    """Make calls in this process, in order; what is async then runs all at once, on an event loop
+    of this thread.
 
     KeyboardInterrupt is raised; nothing else is, and nothing can stop a call that does not return.
     """

@@ -1,4 +1,6 @@
-"""Checking a reward without a model: its examples, the task's gold answers, determinism, time, and the attack battery."""
+"""Checking a reward without a model: its examples, the task's gold answers, determinism, time, and
+the attack battery.
+"""
 
 import math
 import os
@@ -28,7 +30,9 @@ MIN_CONTROLS = 0.97
 NOTHING = "nothing was checked: declare examples that pass and fail, or `kind` and `formats`"
 
 PARTS = ("contract", "battery")
-"""What is checked: the examples and gold answers, and the attacks with the controls; determinism over what either asks."""
+"""What is checked: the examples and gold answers, and the attacks with the controls; determinism
+over what either asks.
+"""
 
 _SHOWN = 60
 _ROWS = 3
@@ -77,7 +81,10 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """The record that ``--json`` writes."""
-        holes = [{key: value for key, value in asdict(hole).items() if key != "breaks"} for hole in self.holes]
+        holes = [
+            {key: value for key, value in asdict(hole).items() if key != "breaks"}
+            for hole in self.holes
+        ]
         controls = {"accepted": self.accepted, "total": self.total}
         return {
             "schema": 1,
@@ -98,17 +105,21 @@ def check_reward(
     parts: Sequence[str] = PARTS,
     style: Style | None = None,
 ) -> Report:
-    """Check a reward function or reference against its contract, these rows of its task, and the battery.
+    """Check a reward function or reference against its contract, these rows of its task, and the
+    battery.
 
-    ``style`` is what a recipe would say, single or group by the contract. RewardError when the reward cannot be found or
-    called at all. Programs that reach for resources (family F) are not run.
+    ``style`` is what a recipe would say, single or group by the contract. RewardError when the
+    reward cannot be found or called at all. Programs that reach for resources (family F) are not
+    run.
     """
     checked = _Checked(reference, args or {}, base_dir, style)
     if "contract" in parts:
         checked.examples()
         checked.golds(rows)
     if "battery" in parts:
-        checked.battery([attack for attack in attacks if attack.family != "F"], rows[0] if rows else {})
+        checked.battery(
+            [attack for attack in attacks if attack.family != "F"], rows[0] if rows else {}
+        )
     checked.groups()
     checked.determinism()
     return checked.finished()
@@ -118,7 +129,11 @@ class _Checked:
     """A reward while it is checked: what it was asked, and the report that grows."""
 
     def __init__(
-        self, reference: str | Any, args: Mapping[str, Any], base_dir: Path | None, style: Style | None
+        self,
+        reference: str | Any,
+        args: Mapping[str, Any],
+        base_dir: Path | None,
+        style: Style | None,
     ) -> None:
         self.spec = RewardSpec(reference, args=args, style=style or "single")
         self.base_dir = base_dir
@@ -144,18 +159,27 @@ class _Checked:
         for sample, one in zip(samples, answered, strict=True):
             self.seconds.append(one.seconds)
             if one.seconds > self.report.worst_seconds:
-                self.report.worst_seconds, self.report.worst = one.seconds, sample.completion[:_SHOWN]
+                self.report.worst_seconds, self.report.worst = (
+                    one.seconds,
+                    sample.completion[:_SHOWN],
+                )
             if one.refused:
                 self.error(one.why)
             if one.fault:
                 self.faults.append(sentence(self.component.name, one.why, sample))
             if one.seconds > self.contract.timeout + _GRACE:
                 self.error(
-                    f"{one.seconds:.1f} s on {sample.completion[:_SHOWN]!r}; it declares {self.contract.timeout} s"
+                    f"{one.seconds:.1f} s on {sample.completion[:_SHOWN]!r}; it declares"
+                    f" {self.contract.timeout} s"
                 )
-            if self.contract.range and one.value is not None and not self.low <= one.value <= self.high:
+            if (
+                self.contract.range
+                and one.value is not None
+                and not self.low <= one.value <= self.high
+            ):
                 self.error(
-                    f"{one.value} on {sample.completion[:_SHOWN]!r} lies outside its range {self.contract.range}"
+                    f"{one.value} on {sample.completion[:_SHOWN]!r} lies outside its range"
+                    f" {self.contract.range}"
                 )
         return answered
 
@@ -168,14 +192,20 @@ class _Checked:
         """The contract's examples: those that pass must be paid, those that fail must not."""
         for wanted, examples in (("passes", self.contract.passes), ("fails", self.contract.fails)):
             # An example that names an option holds for that option alone.
-            meant = [one for one in examples if all(self.args.get(key, one[key]) == one[key] for key in one)]
+            meant = [
+                one
+                for one in examples
+                if all(self.args.get(key, one[key]) == one[key] for key in one)
+            ]
             samples = [sample_of(one, self.component) for one in meant if self._fits(one, wanted)]
             self.seen += samples
             for sample, one in zip(samples, self.judge(samples), strict=True):
                 self.report.examples += 1
                 if one.value is None or self.paid(one.value) != (wanted == "passes"):
                     told = f"{one.value}" + (f" ({one.why})" if one.why else "")
-                    self.error(f"an example that {wanted} scored {told}: {sample.completion[:_SHOWN]!r}")
+                    self.error(
+                        f"an example that {wanted} scored {told}: {sample.completion[:_SHOWN]!r}"
+                    )
 
     def _fits(self, example: Mapping[str, Any], wanted: str) -> bool:
         found = list(misfits(example, self.component))
@@ -184,20 +214,27 @@ class _Checked:
         return not found
 
     def golds(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """The task's gold answers, written in the first format that the reward reads, must be paid; a few are shown."""
+        """The task's gold answers, written in the first format that the reward reads, must be paid;
+        a few are shown.
+        """
         if not rows:
             return
         free = [name for name in rows[0] if name not in RESERVED]
         held = [name for name in ("answer", "tests") if name in self.component.optional]
         if "answer" in held and not set(held) & set(free):
             raise RewardError(
-                f"The rows have no column {' or '.join(map(repr, held))}; they have {', '.join(map(str, rows[0]))}."
+                f"The rows have no column {' or '.join(map(repr, held))}; they have"
+                f" {', '.join(map(str, rows[0]))}."
             )
         self.rewards.check_columns(free)
         column = self._gold_column(free)
         if column is None:
-            asked = rows if "tests" in held else rows[:_ROWS]  # tests are no gold answer, but must be readable
-            samples = [_as_gold(row, "answer", "{}", number, free) for number, row in enumerate(asked)]
+            asked = (
+                rows if "tests" in held else rows[:_ROWS]
+            )  # tests are no gold answer, but must be readable
+            samples = [
+                _as_gold(row, "answer", "{}", number, free) for number, row in enumerate(asked)
+            ]
             for sample, one in zip(samples, self._show(samples), strict=True):
                 if "tests" in held and one.value is None:
                     self.error(f"row {sample.row} cannot be judged: {one.why}")
@@ -211,7 +248,9 @@ class _Checked:
             if one.value is None:
                 self.error(f"{where} cannot be judged: {one.why}")
             elif not self.paid(one.value):
-                self.error(f"{where} itself scored {one.value}" + (f": {one.why}" if one.why else ""))
+                self.error(
+                    f"{where} itself scored {one.value}" + (f": {one.why}" if one.why else "")
+                )
         if column != "answer":  # the battery's attacks are for that name
             self._swapped(samples, column)
 
@@ -226,22 +265,33 @@ class _Checked:
         for (mine, other), one in zip(pairs, self.judge(swapped), strict=True):
             if self.paid(one.value):
                 self.error(
-                    f"row {mine.row}: {_gold(other.columns[column])}, the gold answer of row {other.row}, scored {one.value}"
+                    f"row {mine.row}: {_gold(other.columns[column])}, the gold answer of row"
+                    f" {other.row}, scored {one.value}"
                 )
 
     def _gold_column(self, free: Sequence[str]) -> str | None:
-        """The column with the gold answer: ``answer``, else the only one that a reward asks for that declares no kind."""
-        asked = [name for name in (*self.component.required, *self.component.optional) if name in free]
+        """The column with the gold answer: ``answer``, else the only one that a reward asks for
+        that declares no kind.
+        """
+        asked = [
+            name for name in (*self.component.required, *self.component.optional) if name in free
+        ]
         if "answer" in asked:
             return "answer"
         return asked[0] if len(asked) == 1 and self.contract.kind is None else None
 
     def _form(self, rows: Sequence[Mapping[str, Any]], column: str, free: Sequence[str]) -> str:
-        """How a gold answer is written: as the reward declares, else in the first common format that it pays."""
-        declares = self.contract.passes or self.contract.kind or tuple(self.contract.formats) != ("{}",)
+        """How a gold answer is written: as the reward declares, else in the first common format
+        that it pays.
+        """
+        declares = (
+            self.contract.passes or self.contract.kind or tuple(self.contract.formats) != ("{}",)
+        )
         forms = self.contract.formats[:1] if declares else COMMON_FORMATS
         for form in forms if len(forms) > 1 else ():
-            samples = [_as_gold(row, column, form, number, free) for number, row in enumerate(rows[:_ROWS])]
+            samples = [
+                _as_gold(row, column, form, number, free) for number, row in enumerate(rows[:_ROWS])
+            ]
             if any(self.paid(one.value) for one in answers(self._fresh(), samples)):
                 return form
         return forms[0]
@@ -250,15 +300,21 @@ class _Checked:
         """Score gold answers, and keep the first few for the report."""
         answered = self.judge(samples)
         for sample, one in list(zip(samples, answered, strict=True))[:_ROWS]:
-            self.report.shown.append((f"row {sample.row}: {sample.completion!r:.200}", one.value, one.why))
+            self.report.shown.append(
+                (f"row {sample.row}: {sample.completion!r:.200}", one.value, one.why)
+            )
         return answered
 
     def battery(self, attacks: Sequence[Attack], row: Mapping[str, Any] = {}) -> None:
-        """Every attack and control that concerns this reward; ``row`` has the columns that no example gives."""
+        """Every attack and control that concerns this reward; ``row`` has the columns that no
+        example gives.
+        """
         given = next(iter([*self.contract.passes, *self.contract.fails]), row)
         if self._lacks(given):
             return
-        with repeating([control.text for control in CONTROLS if control.topic == "judge"]) as endpoint:
+        with repeating(
+            [control.text for control in CONTROLS if control.topic == "judge"]
+        ) as endpoint:
             self._battery(attacks, given, endpoint)
 
     def _battery(self, attacks: Sequence[Attack], given: Mapping[str, Any], endpoint: str) -> None:
@@ -268,25 +324,38 @@ class _Checked:
         self.report.topics = sorted(plan.topics)
         if plan.silent:
             told = f"; of the first it said: {self.unpaid}" if self.unpaid else ""
-            self.error(f"no gold answer is paid in any format known; declare `formats`, or examples that pass{told}")
-        elif not plan.topics and not (self.contract.passes or self.contract.fails or self.report.golds):
+            self.error(
+                "no gold answer is paid in any format known; declare `formats`, or examples that"
+                f" pass{told}"
+            )
+        elif not plan.topics and not (
+            self.contract.passes or self.contract.fails or self.report.golds
+        ):
             self.error(NOTHING)
         attacked, controls = plan.attacks(attacks), plan.controls(CONTROLS)
         self.report.attacks = len({case.of.name for case in attacked})
         self._holes(attacked, self.judge([self._of(case) for case in attacked]))
         self._controls(controls, self.judge([self._of(case) for case in controls]))
-        self.seen += [self._of(case) for case in [*attacked, *controls] if len(case.completion) < _LONG]
+        self.seen += [
+            self._of(case) for case in [*attacked, *controls] if len(case.completion) < _LONG
+        ]
 
     def _of(self, case: Case) -> Sample:
         return sample_of({**case.columns, "completion": case.completion}, self.component)
 
     def _lacks(self, given: Mapping[str, Any]) -> bool:
-        """Whether the reward asks for what neither its examples nor the rows have; each such name is an error."""
+        """Whether the reward asks for what neither its examples nor the rows have; each such name
+        is an error.
+        """
         known = {*given, "answer"}
         lacking = [name for name in self.component.columns if name not in known]
         for name in lacking:
             styles = " or ".join(style for style, names in OFFERED.items() if name in names)
-            hint = f"; style {styles} gets it" if styles else nearest(name, {*known, *OFFERED[self.component.style]})
+            hint = (
+                f"; style {styles} gets it"
+                if styles
+                else nearest(name, {*known, *OFFERED[self.component.style]})
+            )
             self.error(f"it asks for {name!r}, which no example that passes gives{hint}")
         return bool(lacking)
 
@@ -313,15 +382,23 @@ class _Checked:
                 continue
             case, value = next(iter(by_gold.values()))
             assert isinstance(case.of, Attack)
-            self.report.holes.append(Hole(case.of.family, case.of.name, case.completion[:2_000], value, case.of.breaks))
+            self.report.holes.append(
+                Hole(case.of.family, case.of.name, case.completion[:2_000], value, case.of.breaks)
+            )
 
     def _controls(self, cases: Sequence[Case], answered: Sequence[Answered]) -> None:
-        judged = [(case, one) for case, one in zip(cases, answered, strict=True) if one.value is not None]
+        judged = [
+            (case, one) for case, one in zip(cases, answered, strict=True) if one.value is not None
+        ]
         self.report.total = len(judged)
         self.report.accepted = sum(self.paid(one.value) for _, one in judged)
-        self.report.rejected = [(case.gold, case.completion) for case, one in judged if not self.paid(one.value)]
+        self.report.rejected = [
+            (case.gold, case.completion) for case, one in judged if not self.paid(one.value)
+        ]
         if self.report.accepted < MIN_CONTROLS * self.report.total:
-            self.error(f"{self.report.accepted} of {self.report.total} right completions were accepted")
+            self.error(
+                f"{self.report.accepted} of {self.report.total} right completions were accepted"
+            )
 
     def groups(self) -> None:
         """A reward over groups must answer for each completion of one."""
@@ -332,18 +409,27 @@ class _Checked:
                 self.error(str(error))
 
     def determinism(self) -> None:
-        """The same scores again, in another order, one by one, in threads and in another process."""
+        """The same scores again, in another order, one by one, in threads and in another
+        process.
+        """
         if not self.contract.deterministic or not self.seen:
             return
         step = max(1, len(self.seen) // _COMPARED)
         samples = self.seen[::step][:_COMPARED]
         first = _values(answers(self._fresh(), samples))
-        self._same("when it was run again", samples, first, _values(answers(self._fresh(), samples)))
+        self._same(
+            "when it was run again", samples, first, _values(answers(self._fresh(), samples))
+        )
         turned = answers(self._fresh(), samples[::-1])[::-1]
         self._same("in another batch order", samples, first, _values(turned))
         if self.component.style == "single" and not self.component.positional:
             with ThreadPoolExecutor(4) as threads:
-                self._same("in a thread", samples, first, [*threads.map(partial(directly, self.component), samples)])
+                self._same(
+                    "in a thread",
+                    samples,
+                    first,
+                    [*threads.map(partial(directly, self.component), samples)],
+                )
         if isinstance(self.spec.fn, str):
             self._same("in another process", samples, first, self._elsewhere(samples))
 
@@ -352,21 +438,31 @@ class _Checked:
 
     def _elsewhere(self, samples: Sequence[Sample]) -> list[float | None]:
         code = (
-            f"import sys; sys.path[:] = {sys.path!r}; from llmpolicy.rewards.asking import answer_there; answer_there()"
+            f"import sys; sys.path[:] = {sys.path!r}; from llmpolicy.rewards.asking import"
+            " answer_there; answer_there()"
         )
         sent = pickle.dumps((self.spec, self.base_dir, list(samples)))
         # Another order of sets and dicts of text than here.
         seed = "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"
         environment = {**os.environ, "PYTHONHASHSEED": seed}
         command = [sys.executable, "-P", "-c", code]
-        done = subprocess.run(command, input=sent, capture_output=True, env=environment, check=False)
+        done = subprocess.run(
+            command, input=sent, capture_output=True, env=environment, check=False
+        )
         if done.returncode:
-            self.error(f"another process could not score: {done.stderr.decode(errors='replace').strip()[-200:]}")
+            self.error(
+                "another process could not score:"
+                f" {done.stderr.decode(errors='replace').strip()[-200:]}"
+            )
             return [None] * len(samples)
         return list(pickle.loads(done.stdout))  # our own process wrote it
 
     def _same(
-        self, how: str, samples: Sequence[Sample], first: Sequence[float | None], again: Sequence[float | None]
+        self,
+        how: str,
+        samples: Sequence[Sample],
+        first: Sequence[float | None],
+        again: Sequence[float | None],
     ) -> None:
         for sample, one, other in zip(samples, first, again, strict=True):
             if one != other:
@@ -377,7 +473,10 @@ class _Checked:
         """The report, with the speed per sample, and the faults in one sentence."""
         if self.faults:
             share = f"{len(self.faults)} of {len(self.seconds)} completions"
-            said = f"{share} could not be judged, by no fault of the model. The first: {self.faults[0]}"
+            said = (
+                f"{share} could not be judged, by no fault of the model. The first:"
+                f" {self.faults[0]}"
+            )
             self.report.errors.insert(0, said)
         self.report.asked = len(self.seconds)
         self.report.mean_seconds = math.fsum(self.seconds) / max(1, len(self.seconds))
@@ -385,12 +484,16 @@ class _Checked:
 
 
 def _written(form: str, answer: Any) -> str:
-    """The gold answer in a format; a solution that marks its own answer by a box is written as it is."""
+    """The gold answer in a format; a solution that marks its own answer by a box is written as it
+    is.
+    """
     final = str(answer).rpartition("####")[2].strip()
     return final if "\\boxed" in final else form.replace("{}", final)
 
 
-def _as_gold(row: Mapping[str, Any], column: str, form: str, number: int, free: Sequence[str]) -> Sample:
+def _as_gold(
+    row: Mapping[str, Any], column: str, form: str, number: int, free: Sequence[str]
+) -> Sample:
     """A row whose completion is its gold answer; without one an empty completion."""
     text = _written(form, row[column]) if row.get(column) is not None else ""
     return Sample(text, {key: row.get(key) for key in free}, row=number)

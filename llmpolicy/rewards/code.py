@@ -1,4 +1,6 @@
-"""What a function is beside its file: its code where no file holds it, and the values that are bound to it, as hashes."""
+"""What a function is beside its file: its code where no file holds it, and the values that are
+bound to it, as hashes.
+"""
 
 import enum
 import functools
@@ -19,7 +21,8 @@ LARGEST = 2**28
 
 
 def code_facts(function: Callable[..., Any]) -> dict[str, str]:
-    """The sha256 of a function's ``code``, if no file holds it, and of the ``values`` it is bound to, if there are any.
+    """The sha256 of a function's ``code``, if no file holds it, and of the ``values`` it is bound
+    to, if there are any.
 
     What no hash can be told of is ``unknown: `` and its kind.
     """
@@ -46,7 +49,9 @@ class _Seen:
         self.ids: set[int] = set()
 
     def code(self, function: Any) -> Any:
-        """The code of a function, or of an object's class, that lies in no file; with the globals that it reads."""
+        """The code of a function, or of an object's class, that lies in no file; with the globals
+        that it reads.
+        """
         inner = _inner(function)
         if isinstance(inner, MethodType):
             return self.code(inner.__func__) and self._class(type(inner.__self__))
@@ -57,18 +62,31 @@ class _Seen:
         if id(inner) in self.ids:
             return inner.__qualname__
         self.ids.add(id(inner))
-        names = {name: inner.__globals__[name] for name in names_in(inner.__code__) if name in inner.__globals__}
+        names = {
+            name: inner.__globals__[name]
+            for name in names_in(inner.__code__)
+            if name in inner.__globals__
+        }
         return [_text(inner), {name: self.plain(value) for name, value in names.items()}]
 
     def _class(self, kind: type) -> Any:
         """The methods of a class that lie in no file."""
-        own = [item for base in kind.__mro__ for item in vars(base).values() if isinstance(item, FunctionType)]
+        own = [
+            item
+            for base in kind.__mro__
+            for item in vars(base).values()
+            if isinstance(item, FunctionType)
+        ]
         return [told for item in own if (told := self.code(item))] or None
 
     def values(self, function: Any) -> Any:
         """Arguments of a partial, the state of an object, what a closure holds, defaults."""
         if isinstance(function, functools.partial):
-            return [self.plain(function.args), self.plain(function.keywords), self.values(function.func)]
+            return [
+                self.plain(function.args),
+                self.plain(function.keywords),
+                self.values(function.func),
+            ]
         function = inspect.unwrap(function)
         if isinstance(function, MethodType):
             return [self.plain(function.__self__), self.values(function.__func__)]
@@ -82,7 +100,9 @@ class _Seen:
         """A value as data that JSON holds, the same in every process."""
         if value is None or isinstance(value, bool | int | float | str):
             return value
-        if isinstance(value, bytes | bytearray | complex | range | PurePath | re.Pattern | enum.Enum | slice):
+        if isinstance(
+            value, bytes | bytearray | complex | range | PurePath | re.Pattern | enum.Enum | slice
+        ):
             return [type(value).__name__, str(value)]
         if isinstance(value, Mapping):
             return ["mapping", [[self.plain(key), self.plain(item)] for key, item in value.items()]]
@@ -93,7 +113,10 @@ class _Seen:
         if isinstance(value, ModuleType):
             return value.__name__
         if isinstance(value, type | BuiltinFunctionType):
-            return [f"{value.__module__}.{value.__qualname__}", self._class(value) if isinstance(value, type) else None]
+            return [
+                f"{value.__module__}.{value.__qualname__}",
+                self._class(value) if isinstance(value, type) else None,
+            ]
         return self._deep(value)
 
     def _deep(self, value: Any) -> Any:
@@ -101,11 +124,19 @@ class _Seen:
             return type(value).__qualname__
         if isinstance(value, FunctionType | MethodType | functools.partial):
             inner = _inner(value)
-            return [getattr(inner, "__qualname__", type(inner).__name__), self.code(value), self.values(value)]
+            return [
+                getattr(inner, "__qualname__", type(inner).__name__),
+                self.code(value),
+                self.values(value),
+            ]
         self.ids.add(id(value))
         name = f"{type(value).__module__}.{type(value).__qualname__}"
         if hasattr(value, "nbytes") and (hasattr(value, "tobytes") or hasattr(value, "detach")):
-            return f"unknown: {name}" if value.nbytes > LARGEST else [name, hashlib.sha256(_array(value)).hexdigest()]
+            return (
+                f"unknown: {name}"
+                if value.nbytes > LARGEST
+                else [name, hashlib.sha256(_array(value)).hexdigest()]
+            )
         state = _state(value)
         return f"unknown: {name}" if state is None else [name, self.plain(state)]
 
@@ -118,7 +149,9 @@ def _inner(function: Any) -> Any:
 
 def names_in(code: CodeType) -> list[str]:
     """The names that code, and what is defined in it, looks up."""
-    inner = [name for item in code.co_consts if isinstance(item, CodeType) for name in names_in(item)]
+    inner = [
+        name for item in code.co_consts if isinstance(item, CodeType) for name in names_in(item)
+    ]
     return sorted({*code.co_names, *inner})
 
 
@@ -131,7 +164,9 @@ def _text(function: FunctionType) -> Any:
 
 
 def _bytes(code: CodeType) -> Any:
-    constants = [_bytes(item) if isinstance(item, CodeType) else _constant(item) for item in code.co_consts]
+    constants = [
+        _bytes(item) if isinstance(item, CodeType) else _constant(item) for item in code.co_consts
+    ]
     return [code.co_code.hex(), list(code.co_names), list(code.co_varnames), constants]
 
 
@@ -155,7 +190,10 @@ def _state(value: Any) -> dict[str, Any] | None:
         not hasattr(value, "__dict__") and not slots
     ):  # no class statement made it
         return None
-    return {**getattr(value, "__dict__", {}), **{name: getattr(value, name) for name in slots if hasattr(value, name)}}
+    return {
+        **getattr(value, "__dict__", {}),
+        **{name: getattr(value, name) for name in slots if hasattr(value, name)},
+    }
 
 
 def _array(value: Any) -> bytes:

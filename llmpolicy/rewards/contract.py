@@ -1,9 +1,11 @@
-"""What a reward function may ask for: its parameters are names, bound from args, reserved names and columns.
+"""What a reward function may ask for: its parameters are names, bound from args, reserved names and
+columns.
 
-single   fn(completion, **by name) -> number | None | Score
-group    fn(completions, **by name, each a list over one prompt's group) -> list of those
-trl      fn(prompts, completions, completion_ids, **columns as lists) -> list of those, as TRL calls it;
-         trainer_state is a copy of the trainer's (types.TrainerSnapshot), log_extra and log_metric do nothing
+single   fn(completion, **by name) -> number | None | Score group    fn(completions, **by name, each
+a list over one prompt's group) -> list of those trl      fn(prompts, completions, completion_ids,
+**columns as lists) -> list of those, as TRL calls it;
+         trainer_state is a copy of the trainer's (types.TrainerSnapshot), log_extra and log_metric
+         do nothing
 """
 
 import inspect
@@ -51,7 +53,8 @@ _LAST_PART = re.compile(r"[/\\.]")
 
 @dataclass(frozen=True)
 class RewardSpec:
-    """One reward of a recipe: function or reference, weight (0 = only logged), bound arguments, name, style.
+    """One reward of a recipe: function or reference, weight (0 = only logged), bound arguments,
+    name, style.
 
     ``timeout`` is in seconds a completion, and overrules what the function's contract says.
     """
@@ -66,7 +69,9 @@ class RewardSpec:
 
 @dataclass(frozen=True)
 class Component:
-    """A reward that can be called: the function, what is fixed for every row, and the names each row brings."""
+    """A reward that can be called: the function, what is fixed for every row, and the names each
+    row brings.
+    """
 
     name: str
     function: Callable[..., Any]
@@ -83,14 +88,20 @@ class Component:
 
     @classmethod
     def of(cls, spec: RewardSpec, base_dir: Path | None = None) -> "Component":
-        """Resolve and read the function of a spec; RewardError when it cannot be called as declared."""
+        """Resolve and read the function of a spec; RewardError when it cannot be called as
+        declared.
+        """
         function = resolve(spec.fn, base_dir) if isinstance(spec.fn, str) else spec.fn
         if not callable(function):
-            raise RewardError(f"A reward must be a function or a reference string, not {function!r}.")
+            raise RewardError(
+                f"A reward must be a function or a reference string, not {function!r}."
+            )
         name = spec.name or default_name(spec.fn)
         _check_spec(name, spec)
         contract = contract_of(function)
-        if contract.group and spec.style == "single":  # the function has said it, the recipe need not
+        if (
+            contract.group and spec.style == "single"
+        ):  # the function has said it, the recipe need not
             spec = replace(spec, style="group")
         parameters = _parameters(name, function)
         takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters)
@@ -129,7 +140,8 @@ class Component:
         return tuple(name for name in self.required if name not in OFFERED[self.style])
 
     def check(self, columns: Iterable[str]) -> None:
-        """Raise RewardError for the first parameter that no column, reserved name, argument or default can fill.
+        """Raise RewardError for the first parameter that no column, reserved name, argument or
+        default can fill.
 
         Or that a column would fill though it is a setting.
         """
@@ -137,23 +149,34 @@ class Component:
         for name in self.contract.settings:
             if name in present and name not in self.fixed:
                 raise RewardError(
-                    f"Reward {self.name!r} has a setting {name!r}, which no column may fill, and the task has a column of "
-                    f"that name; write `args: {{{name}: ...}}`, or rename the column."
+                    f"Reward {self.name!r} has a setting {name!r}, which no column may fill, and"
+                    f" the task has a column of that name; write `args: {{{name}: ...}}`, or rename"
+                    " the column."
                 )
         for name in self.columns:
             if name not in present:
-                styles = " or ".join(f"`style: {style}`" for style, names in OFFERED.items() if name in names)
-                hint = f"; write {styles}" if styles else nearest(name, [*present, *OFFERED[self.style]])
+                styles = " or ".join(
+                    f"`style: {style}`" for style, names in OFFERED.items() if name in names
+                )
+                hint = (
+                    f"; write {styles}"
+                    if styles
+                    else nearest(name, [*present, *OFFERED[self.style]])
+                )
                 raise RewardError(
-                    f"Reward {self.name!r} asks for {name!r}, which is no column of the task, no reserved name and not "
-                    f"in its args{hint}"
+                    f"Reward {self.name!r} asks for {name!r}, which is no column of the task, no"
+                    f" reserved name and not in its args{hint}"
                 )
 
     def chosen(self, offered: Mapping[str, Any], columns: Mapping[str, Any]) -> dict[str, Any]:
-        """What one call gets beside the fixed arguments, by name; KeyError with the name that this row lacks."""
+        """What one call gets beside the fixed arguments, by name; KeyError with the name that this
+        row lacks.
+        """
         chosen: dict[str, Any] = dict(columns) if self.takes_all else {}
         if self.takes_all and self.style == "trl":
-            chosen |= {name: value for name, value in offered.items() if name != "raw"}  # TRL has no such name
+            chosen |= {
+                name: value for name, value in offered.items() if name != "raw"
+            }  # TRL has no such name
         for name in self.required:
             chosen[name] = offered[name] if name in offered else columns[name]
         for name in self.optional:
@@ -164,7 +187,9 @@ class Component:
     def call(self, chosen: Mapping[str, Any]) -> Any:
         """Call the function with what was chosen and what is fixed."""
         named = {**chosen, **self.fixed}
-        return self.function(*[named.pop(name) for name in self.positional if name in named], **named)
+        return self.function(
+            *[named.pop(name) for name in self.positional if name in named], **named
+        )
 
 
 def offered_single(sample: Sample) -> dict[str, Any]:
@@ -175,15 +200,20 @@ def offered_single(sample: Sample) -> dict[str, Any]:
 def offered_group(samples: Sequence[Sample]) -> dict[str, Any]:
     """The reserved names of one prompt's group, each a list over its samples."""
     lists: dict[str, Any] = {name: [getattr(s, name) for s in samples] for name in RESERVED[1:]}
-    return {"completions": [s.completion for s in samples]} | lists | {"raw": list(map(_raw, samples))}
+    return (
+        {"completions": [s.completion for s in samples]} | lists | {"raw": list(map(_raw, samples))}
+    )
 
 
 def offered_trl(samples: Sequence[Sample], state: TrainerSnapshot | None = None) -> dict[str, Any]:
-    """What TRL passes: for chat prompts a completion is a list of one assistant message, as its rewards expect."""
+    """What TRL passes: for chat prompts a completion is a list of one assistant message, as its
+    rewards expect.
+    """
     return {
         "prompts": [s.prompt if s.messages is None else list(s.messages) for s in samples],
         "completions": [
-            s.completion if s.messages is None else [{"role": "assistant", "content": s.completion}] for s in samples
+            s.completion if s.messages is None else [{"role": "assistant", "content": s.completion}]
+            for s in samples
         ],
         "completion_ids": [list(s.completion_ids) for s in samples],
         **TRAINERS,
@@ -197,7 +227,9 @@ def _raw(sample: Sample) -> str:
 
 
 def default_name(fn: str | Callable[..., Any]) -> str:
-    """A name that depends on the reward alone: ``module.function``, the function's name, or its class."""
+    """A name that depends on the reward alone: ``module.function``, the function's name, or its
+    class.
+    """
     if isinstance(fn, str):
         place, _, function = fn.rpartition(":")
         return f"{_LAST_PART.split(place.removesuffix('.py'))[-1]}.{function}"
@@ -211,7 +243,9 @@ def default_name(fn: str | Callable[..., Any]) -> str:
 
 
 def check_names(components: Sequence[Component]) -> None:
-    """Raise RewardError when two rewards share a name: a silent suffix would change what a metric means."""
+    """Raise RewardError when two rewards share a name: a silent suffix would change what a metric
+    means.
+    """
     names = [component.name for component in components]
     for name in names:
         if names.count(name) > 1:
@@ -219,7 +253,9 @@ def check_names(components: Sequence[Component]) -> None:
 
 
 def check_columns_are_free(columns: Iterable[str], style: Style = "single") -> None:
-    """Raise RewardError for a column with a name that a reward of this style gets from elsewhere."""
+    """Raise RewardError for a column with a name that a reward of this style gets from
+    elsewhere.
+    """
     for name in columns:
         if name in OFFERED[style]:
             raise RewardError(
@@ -233,23 +269,38 @@ def _parameters(name: str, function: Callable[..., Any]) -> list[inspect.Paramet
         return list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError) as error:
         raise RewardError(
-            f"Reward {name!r}: {function!r} has no readable signature; wrap it in a Python function."
+            f"Reward {name!r}: {function!r} has no readable signature; wrap it in a Python"
+            " function."
         ) from error
 
 
 def _check_spec(name: str, spec: RewardSpec) -> None:
     if spec.style not in get_args(Style):
-        raise RewardError(f"Reward {name!r} has style {spec.style!r}{nearest(str(spec.style), get_args(Style))}")
-    if isinstance(spec.weight, bool) or not isinstance(spec.weight, int | float) or not math.isfinite(spec.weight):
-        raise RewardError(f"Reward {name!r} has weight {spec.weight!r}; expected a finite number (0 = only logged).")
+        raise RewardError(
+            f"Reward {name!r} has style {spec.style!r}{nearest(str(spec.style), get_args(Style))}"
+        )
+    if (
+        isinstance(spec.weight, bool)
+        or not isinstance(spec.weight, int | float)
+        or not math.isfinite(spec.weight)
+    ):
+        raise RewardError(
+            f"Reward {name!r} has weight {spec.weight!r}; expected a finite number (0 = only"
+            " logged)."
+        )
     if spec.timeout is not None and not spec.timeout > 0:
-        raise RewardError(f"Reward {name!r} has timeout {spec.timeout!r}; expected seconds above 0.")
+        raise RewardError(
+            f"Reward {name!r} has timeout {spec.timeout!r}; expected seconds above 0."
+        )
 
 
 def _check_args(name: str, spec: RewardSpec, parameters: Sequence[str], takes_all: bool) -> None:
     for arg in spec.args:
         if arg in OFFERED[spec.style]:
-            raise RewardError(f"Reward {name!r} has {arg!r} among its args, but that name is filled for every row.")
+            raise RewardError(
+                f"Reward {name!r} has {arg!r} among its args, but that name is filled for every"
+                " row."
+            )
         if arg not in parameters and not takes_all:
             free = [p for p in parameters if p not in OFFERED[spec.style]]
             raise RewardError(f"Reward {name!r} takes no argument {arg!r}{nearest(arg, free)}")

@@ -1,4 +1,6 @@
-"""How a reward and its calls cross to a worker: a reference as it is, a function by value, or not at all."""
+"""How a reward and its calls cross to a worker: a reference as it is, a function by value, or not
+at all.
+"""
 
 import inspect
 import itertools
@@ -22,9 +24,21 @@ from llmpolicy.rewards.resolve import SHIPPED, describe
 MOST_BYTES = 64 * 2**20
 """A function that drags along more than this (a model, a data set) stays where it is."""
 
-_CANNOT = (pickle.PickleError, TypeError, AttributeError, ValueError, RuntimeError, ImportError, OSError)
-_LIBRARIES = {Path(sysconfig.get_paths()[name]).resolve() for name in ("stdlib", "purelib", "platlib")}
-_LIBRARIES |= {Path(folder).resolve() for folder in (*site.getsitepackages(), site.getusersitepackages())}
+_CANNOT = (
+    pickle.PickleError,
+    TypeError,
+    AttributeError,
+    ValueError,
+    RuntimeError,
+    ImportError,
+    OSError,
+)
+_LIBRARIES = {
+    Path(sysconfig.get_paths()[name]).resolve() for name in ("stdlib", "purelib", "platlib")
+}
+_LIBRARIES |= {
+    Path(folder).resolve() for folder in (*site.getsitepackages(), site.getusersitepackages())
+}
 _OURS = Path(__file__).resolve().parents[1]
 
 _numbers = itertools.count()
@@ -46,7 +60,9 @@ class Crossed:
 
 
 def crossed(component: Component) -> Crossed | None:
-    """The reward as it crosses, or None where it stays: it says so in its contract, or it cannot be copied."""
+    """The reward as it crosses, or None where it stays: it says so in its contract, or it cannot be
+    copied.
+    """
     if component.contract.in_process:
         return None
     try:
@@ -73,7 +89,8 @@ def stays(name: str, error: Exception) -> None:
     """Say that a reward runs unguarded."""
     said = " ".join(f"{type(error).__name__}: {error}".split())
     warnings.warn(
-        f"Reward {name!r} stays in this process, where nothing can stop it: it cannot be copied to a worker ({said:.200}).",
+        f"Reward {name!r} stays in this process, where nothing can stop it: it cannot be copied to"
+        f" a worker ({said:.200}).",
         stacklevel=2,
     )
 
@@ -93,7 +110,9 @@ def _dumped(component: Component) -> bytes:
 
 @contextmanager
 def _by_value(function: Callable[..., Any]) -> Iterator[None]:
-    """Copy a user's function rather than import its module again in the worker, with all that such a script does."""
+    """Copy a user's function rather than import its module again in the worker, with all that such
+    a script does.
+    """
     import cloudpickle
 
     module = sys.modules.get(function.__module__ or "")

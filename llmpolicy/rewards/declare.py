@@ -1,4 +1,6 @@
-"""What a reward says of itself, beside the function: examples that must score high and low, its range, its time."""
+"""What a reward says of itself, beside the function: examples that must score high and low, its
+range, its time.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -19,13 +21,14 @@ _DECLARED = "__llmpolicy_contract__"
 class Contract:
     """The contract of a reward.
 
-    ``passes`` and ``fails`` are calls, each a mapping of argument names to values, that must score the top and the bottom
-    of ``range``. ``timeout`` is in seconds a completion. ``group`` asks for whole groups. A reward that is not
-    ``deterministic`` is never answered from the cache. ``kind`` says what it looks at: an answer (whether it is right), a
-    format, a length, a style, code, or the opinion of a judge. ``formats`` are ways to write an answer that the reward
-    reads, with ``{}`` for the answer. ``in_process`` keeps a reward that needs the trainer's torch or GPU out of the
-    workers; nothing can stop it there. ``settings`` are parameters that say which code runs or where a key is sent: no
-    column of the data fills them.
+    ``passes`` and ``fails`` are calls, each a mapping of argument names to values, that must score
+    the top and the bottom of ``range``. ``timeout`` is in seconds a completion. ``group`` asks for
+    whole groups. A reward that is not ``deterministic`` is never answered from the cache. ``kind``
+    says what it looks at: an answer (whether it is right), a format, a length, a style, code, or
+    the opinion of a judge. ``formats`` are ways to write an answer that the reward reads, with
+    ``{}`` for the answer. ``in_process`` keeps a reward that needs the trainer's torch or GPU out
+    of the workers; nothing can stop it there. ``settings`` are parameters that say which code runs
+    or where a key is sent: no column of the data fills them.
     """
 
     passes: Sequence[Mapping[str, Any]] = ()
@@ -61,10 +64,11 @@ def reward(
 
 
 def reward(function: Any = None, /, **terms: Any) -> Any:
-    """Declare the contract of a reward function; the function itself stays as it is. See `Contract`.
+    """Declare the contract of a reward function; the function itself stays as it is. See
+    `Contract`.
 
-    RewardError for an unknown term, a range that is none, a timeout that is not positive, an unknown kind, an example that
-    is no mapping.
+    RewardError for an unknown term, a range that is none, a timeout that is not positive, an
+    unknown kind, an example that is no mapping.
     """
     if function is not None:
         return reward(**terms)(function)
@@ -72,7 +76,9 @@ def reward(function: Any = None, /, **terms: Any) -> Any:
     for name in terms:
         if name not in known:
             raise RewardError(f"@reward takes no {name!r}{nearest(name, known)}")
-    given: dict[str, Any] = {name: tuple(term) if isinstance(term, list) else term for name, term in terms.items()}
+    given: dict[str, Any] = {
+        name: tuple(term) if isinstance(term, list) else term for name, term in terms.items()
+    }
     contract = Contract(**given)
 
     def declare(function: Function) -> Function:
@@ -98,10 +104,14 @@ def _check(name: str, contract: Contract) -> None:
     if not contract.timeout > 0:
         raise RewardError(f"{where} has timeout {contract.timeout}; expected seconds above 0.")
     if contract.kind is not None and contract.kind not in get_args(Kind):
-        raise RewardError(f"{where} has kind {contract.kind!r}{nearest(str(contract.kind), get_args(Kind))}")
+        raise RewardError(
+            f"{where} has kind {contract.kind!r}{nearest(str(contract.kind), get_args(Kind))}"
+        )
     for example in (*contract.passes, *contract.fails):
         if not isinstance(example, Mapping):
-            raise RewardError(f"{where} has the example {example!r:.60}; expected a mapping of arguments.")
+            raise RewardError(
+                f"{where} has the example {example!r:.60}; expected a mapping of arguments."
+            )
 
 
 def _is_range(given: Any) -> bool:

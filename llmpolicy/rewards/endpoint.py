@@ -1,7 +1,8 @@
 """A client for OpenAI-compatible chat endpoints, for rewards that ask another model.
 
-A failure is ours, never the model's: it raises EndpointError, which is counted as a fault, and never becomes a score.
-A key that is missing and a budget that is spent stop the run in words (RewardError).
+A failure is ours, never the model's: it raises EndpointError, which is counted as a fault, and
+never becomes a score. A key that is missing and a budget that is spent stop the run in words
+(RewardError).
 """
 
 import email.utils
@@ -35,7 +36,9 @@ class EndpointError(LLMPolicyError):
 
 
 class _Passing(Exception):
-    """A failure that another attempt may get over; ``wait`` is what the server asked for, in seconds."""
+    """A failure that another attempt may get over; ``wait`` is what the server asked for, in
+    seconds.
+    """
 
     def __init__(self, told: str, wait: float | None = None) -> None:
         super().__init__(told)
@@ -46,9 +49,10 @@ class _Passing(Exception):
 class Endpoint:
     """Where to ask, and within which limits.
 
-    ``api_key_env`` is the name of the environment variable with the key (None: no key). ``timeout`` is in seconds a
-    request, ``deadline`` in seconds a question with all its attempts and waits. ``budget`` is the tokens, prompt and reply
-    together, that a process may spend with its workers; questions under way when it is reached are still paid for.
+    ``api_key_env`` is the name of the environment variable with the key (None: no key). ``timeout``
+    is in seconds a request, ``deadline`` in seconds a question with all its attempts and waits.
+    ``budget`` is the tokens, prompt and reply together, that a process may spend with its workers;
+    questions under way when it is reached are still paid for.
     """
 
     base_url: str
@@ -66,27 +70,34 @@ class Endpoint:
         """RewardError for an address or a limit that makes no sense."""
         if not _is_address(self.base_url):
             raise RewardError(
-                "An endpoint's base_url should read like 'https://host/v1', without a user or a key in it."
+                "An endpoint's base_url should read like 'https://host/v1', without a user or a key"
+                " in it."
             )
         if not isinstance(self.model, str) or not self.model:
             raise RewardError(f"An endpoint's model is a name, not {self.model!r}.")
         for name in ("max_tokens", "concurrency", "attempts", "timeout", "deadline", "first_wait"):
             if not getattr(self, name) > 0:
-                raise RewardError(f"An endpoint's {name} is {getattr(self, name)!r}; expected more than 0.")
+                raise RewardError(
+                    f"An endpoint's {name} is {getattr(self, name)!r}; expected more than 0."
+                )
         self.key()
 
     def key(self) -> str | None:
-        """The key from the environment; RewardError, without the key, when it is missing or cannot be sent."""
+        """The key from the environment; RewardError, without the key, when it is missing or cannot
+        be sent.
+        """
         if self.api_key_env is None:
             return None
         key = os.environ.get(self.api_key_env, "").strip()
         if not key:
             raise RewardError(
-                f"The environment variable {self.api_key_env} holds no key for {self.base_url}; set it, or "
-                "`api_key_env: null` for an endpoint that needs none."
+                f"The environment variable {self.api_key_env} holds no key for {self.base_url}; set"
+                " it, or `api_key_env: null` for an endpoint that needs none."
             )
         if not re.fullmatch(r"[!-~]+", key):
-            raise RewardError(f"The key in the environment variable {self.api_key_env} has characters no key has.")
+            raise RewardError(
+                f"The key in the environment variable {self.api_key_env} has characters no key has."
+            )
         return key
 
 
@@ -101,7 +112,9 @@ class Reply:
 
 @dataclass
 class Usage:
-    """What one process has asked of one endpoint: questions answered and failed, tokens, and until when it is left alone."""
+    """What one process has asked of one endpoint: questions answered and failed, tokens, and until
+    when it is left alone.
+    """
 
     answered: int = 0
     failed: int = 0
@@ -112,7 +125,9 @@ class Usage:
 
 @dataclass
 class _OfLoop:
-    """What belongs to one event loop: the client, what closes it, and how many may use it at once."""
+    """What belongs to one event loop: the client, what closes it, and how many may use it at
+    once.
+    """
 
     client: Any
     life: AsyncGenerator[Any, None]
@@ -141,19 +156,28 @@ def carry(before: Sequence[tuple[str, str, int, int]]) -> None:
 
 
 async def ask(
-    endpoint: Endpoint, messages: Sequence[Mapping[str, str]], request: Mapping[str, Any] | None = None
+    endpoint: Endpoint,
+    messages: Sequence[Mapping[str, str]],
+    request: Mapping[str, Any] | None = None,
 ) -> Reply:
-    """The model's reply to chat messages, at temperature 0; ``request`` adds fields to the body, None removes one.
+    """The model's reply to chat messages, at temperature 0; ``request`` adds fields to the body,
+    None removes one.
 
-    Retries 408, 409, 429, 5xx, lost connections and replies that are none, with exponential back-off and jitter, no sooner
-    than a Retry-After says. EndpointError when the attempts or the deadline are used up, for any other status, and for half
-    a minute after five such failures in a row; RewardError when the budget is spent.
+    Retries 408, 409, 429, 5xx, lost connections and replies that are none, with exponential
+    back-off and jitter, no sooner than a Retry-After says. EndpointError when the attempts or the
+    deadline are used up, for any other status, and for half a minute after five such failures in a
+    row; RewardError when the budget is spent.
     """
     import asyncio
 
     own = await _of_this_loop()
     gate = own.gates.setdefault(endpoint, asyncio.Semaphore(endpoint.concurrency))
-    body = {"model": endpoint.model, "messages": list(messages), "max_tokens": endpoint.max_tokens, "temperature": 0}
+    body = {
+        "model": endpoint.model,
+        "messages": list(messages),
+        "max_tokens": endpoint.max_tokens,
+        "temperature": 0,
+    }
     body = {name: value for name, value in {**body, **(request or {})}.items() if value is not None}
     async with gate:
         counted = usage(endpoint)
@@ -172,7 +196,9 @@ async def ask(
 
 
 def _is_address(url: Any) -> bool:
-    """Whether this is an http address without a user, a password or a query in it, where a key could stand."""
+    """Whether this is an http address without a user, a password or a query in it, where a key
+    could stand.
+    """
     try:
         address = urlsplit(str(url))
         port = address.port
@@ -195,7 +221,9 @@ async def _of_this_loop() -> _OfLoop:
 
 
 async def _life_of_client() -> AsyncGenerator[Any, None]:
-    """The client of one event loop. It is a generator because a loop that ends, as asyncio.run's does, closes those."""
+    """The client of one event loop. It is a generator because a loop that ends, as asyncio.run's
+    does, closes those.
+    """
     import httpx2
 
     headers = {"Accept-Encoding": "identity"}  # so that the cap on a reply's size holds
@@ -217,13 +245,14 @@ def _certificates() -> Any:
 def _check_open(endpoint: Endpoint, counted: Usage) -> None:
     if endpoint.budget is not None and counted.tokens >= endpoint.budget:
         raise RewardError(
-            f"The token budget of {endpoint.model} is spent: {counted.tokens} of {endpoint.budget} after "
-            f"{counted.answered} answers; raise `budget`, or train on what is there."
+            f"The token budget of {endpoint.model} is spent: {counted.tokens} of {endpoint.budget}"
+            f" after {counted.answered} answers; raise `budget`, or train on what is there."
         )
     left = counted.paused_until - time.monotonic()
     if left > 0:
         raise EndpointError(
-            f"{endpoint.base_url} failed {counted.in_a_row} times in a row and is left alone for {left:.0f} s more."
+            f"{endpoint.base_url} failed {counted.in_a_row} times in a row and is left alone for"
+            f" {left:.0f} s more."
         )
 
 
@@ -234,7 +263,9 @@ async def _attempts(endpoint: Endpoint, client: Any, body: Mapping[str, Any]) ->
     for attempt in range(1, endpoint.attempts + 1):
         left = endpoint.deadline - (time.monotonic() - started)
         try:
-            return await asyncio.wait_for(_once(endpoint, client, body, key), max(0.001, min(endpoint.timeout, left)))
+            return await asyncio.wait_for(
+                _once(endpoint, client, body, key), max(0.001, min(endpoint.timeout, left))
+            )
         except TimeoutError:
             told, wait = f"no reply within {min(endpoint.timeout, left):.3g} s", None
         except _Passing as failure:
@@ -242,8 +273,13 @@ async def _attempts(endpoint: Endpoint, client: Any, body: Mapping[str, Any]) ->
         left = endpoint.deadline - (time.monotonic() - started)
         pause = _pause(endpoint, attempt, wait)
         if attempt == endpoint.attempts or pause >= left:
-            why = f"after {attempt} of {endpoint.attempts} attempts in {time.monotonic() - started:.1f} s"
-            raise EndpointError(f"{endpoint.base_url} ({endpoint.model}): {_redacted(told, key)}, {why}.")
+            why = (
+                f"after {attempt} of {endpoint.attempts} attempts in"
+                f" {time.monotonic() - started:.1f} s"
+            )
+            raise EndpointError(
+                f"{endpoint.base_url} ({endpoint.model}): {_redacted(told, key)}, {why}."
+            )
         await asyncio.sleep(pause)
     raise AssertionError("the last attempt returns or raises")
 
@@ -261,12 +297,17 @@ async def _once(endpoint: Endpoint, client: Any, body: Mapping[str, Any], key: s
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     url = endpoint.base_url.rstrip("/") + "/chat/completions"
     try:
-        async with client.stream("POST", url, json=body, headers=headers, timeout=endpoint.timeout) as response:
+        async with client.stream(
+            "POST", url, json=body, headers=headers, timeout=endpoint.timeout
+        ) as response:
             content = await _content(response)
     except httpx2.HTTPError as error:
         raise _Passing(f"{type(error).__name__} {error}".strip()) from None
     if response.status_code in _RETRIED:
-        raise _Passing(_status(response.status_code, content), _retry_after(response.headers.get("retry-after")))
+        raise _Passing(
+            _status(response.status_code, content),
+            _retry_after(response.headers.get("retry-after")),
+        )
     if response.status_code != 200:
         told = _redacted(_status(response.status_code, content), key)
         raise EndpointError(f"{endpoint.base_url} ({endpoint.model}): {told}.")
@@ -294,11 +335,15 @@ def _reply(content: bytes, asked: int) -> Reply:
         return Reply("", finished=False, tokens=_count(tokens, asked + len(content)))
     if not isinstance(text, str):
         raise _Passing(f"a reply whose content is a {type(text).__name__}")
-    return Reply(text, finished=ended in ("stop", None), tokens=_count(tokens, asked + len(content)))
+    return Reply(
+        text, finished=ended in ("stop", None), tokens=_count(tokens, asked + len(content))
+    )
 
 
 def _count(tokens: Any, size: int) -> int:
-    """The tokens that the endpoint counted, or, where it counts none, a token for four bytes of question and reply."""
+    """The tokens that the endpoint counted, or, where it counts none, a token for four bytes of
+    question and reply.
+    """
     return tokens if isinstance(tokens, int) and tokens >= 0 else size // 4
 
 
@@ -317,7 +362,9 @@ def _retry_after(header: str | None) -> float | None:
 
 
 def _status(status: int, content: bytes) -> str:
-    return f"status {status} {' '.join(content.decode('utf-8', 'replace').split())[:_EXCERPT]}".strip()
+    return (
+        f"status {status} {' '.join(content.decode('utf-8', 'replace').split())[:_EXCERPT]}".strip()
+    )
 
 
 def _redacted(text: str, key: str | None) -> str:

@@ -1,4 +1,6 @@
-"""The files that decide what a function says: its own, the local modules it imports, and the files that these name."""
+"""The files that decide what a function says: its own, the local modules it imports, and the files
+that these name.
+"""
 
 import ast
 import functools
@@ -26,14 +28,23 @@ LONGEST_PATH = 4096
 MOST = 1000
 """Entries of a folder that are looked at."""
 
-IMPORTS = {"import_module", "__import__", "run_path", "run_module", "spec_from_file_location", "find_spec"}
+IMPORTS = {
+    "import_module",
+    "__import__",
+    "run_path",
+    "run_module",
+    "spec_from_file_location",
+    "find_spec",
+}
 LISTINGS = {"iterdir", "listdir", "scandir", "walk", "rglob"}
 UPWARD = {"parents", "pardir"}
 """What a module calls to import a name, to list a folder, or to go up from its own."""
 
 
 def files_of(reference: str | Callable[..., Any], base_dir: Path | str | None = None) -> list[Path]:
-    """The files of a function that are no installed package's: sorted, without those of the Python it runs in."""
+    """The files of a function that are no installed package's: sorted, without those of the Python
+    it runs in.
+    """
     function = resolve(reference, base_dir) if isinstance(reference, str) else reference
     inner: Any = function
     while isinstance(inner, functools.partial):
@@ -48,7 +59,9 @@ def files_of(reference: str | Callable[..., Any], base_dir: Path | str | None = 
 
 
 def written_files(modules: Sequence[Path]) -> list[Path]:
-    """Files of Python and the others that they import, as far as can be seen without running any; sorted."""
+    """Files of Python and the others that they import, as far as can be seen without running any;
+    sorted.
+    """
     return [path for path in _with_named(modules, modules) if path.suffix == ".py"]
 
 
@@ -69,21 +82,34 @@ def _of_globals(function: Any) -> list[Path]:
         return []
     used = [function.__globals__.get(name) for name in names_in(function.__code__)]
     modules = [
-        value if isinstance(value, ModuleType) else inspect.getmodule(value) for value in used if value is not None
+        value if isinstance(value, ModuleType) else inspect.getmodule(value)
+        for value in used
+        if value is not None
     ]
     files = [Path(module.__file__) for module in modules if getattr(module, "__file__", None)]  # type: ignore[union-attr, arg-type]
     return [file.resolve() for file in files if file.suffix == ".py" and file.is_file()]
 
 
 def named_files(value: Any, base_dir: Path | None) -> Iterator[Path]:
-    """The files and folders that the arguments of a function name, beside the recipe or in the current folder."""
+    """The files and folders that the arguments of a function name, beside the recipe or in the
+    current folder.
+    """
     if isinstance(value, dict | list | tuple):
         for item in value.values() if isinstance(value, dict) else value:
             yield from named_files(item, base_dir)
-    elif isinstance(value, str) and 0 < len(value) <= LONGEST_PATH and "\n" not in value and "\0" not in value:
-        given = Path(os.path.expanduser(value))  # unlike Path.expanduser it leaves an unknown ~name as it is
+    elif (
+        isinstance(value, str)
+        and 0 < len(value) <= LONGEST_PATH
+        and "\n" not in value
+        and "\0" not in value
+    ):
+        given = Path(
+            os.path.expanduser(value)
+        )  # unlike Path.expanduser it leaves an unknown ~name as it is
         for place in ((base_dir or Path()) / given, given):
-            if _is_there(place) and (place.is_file() or "/" in value or "\\" in value or _is_model(place)):
+            if _is_there(place) and (
+                place.is_file() or "/" in value or "\\" in value or _is_model(place)
+            ):
                 yield place.resolve()
                 return
 
@@ -100,22 +126,41 @@ def _named_in(path: Path) -> list[Path]:
         elif isinstance(node, ast.ImportFrom):
             found += _imported_from(node, path.parent)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            found += [file for file in named_files(node.value, path.parent) if _beside(file, path, node.value)]
+            found += [
+                file
+                for file in named_files(node.value, path.parent)
+                if _beside(file, path, node.value)
+            ]
     return [*found, *_put_together(tree, path)]
 
 
 def _put_together(tree: ast.AST, module: Path) -> Iterator[Path]:
-    """The files that a module may name in parts (``folder / "data" / "words.txt"``, an f-string, a pattern) or import by name.
+    """The files that a module may name in parts (``folder / "data" / "words.txt"``, an f-string, a
+    pattern) or import by name.
 
-    A folder that it lists is read whole; of another those files whose names, or patterns of them, it writes.
+    A folder that it lists is read whole; of another those files whose names, or patterns of them,
+    it writes.
     """
     nodes = list(ast.walk(tree))
-    texts = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    texts = {
+        node.value
+        for node in nodes
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
     words = {text for text in texts if 0 < len(text) <= LONGEST and text.isprintable()}
-    called = {name for node in nodes if isinstance(node, ast.Attribute | ast.Name) for name in [_name(node)]}
+    called = {
+        name
+        for node in nodes
+        if isinstance(node, ast.Attribute | ast.Name)
+        for name in [_name(node)]
+    }
     if called & IMPORTS:
-        names = [word.lstrip(".") for word in words if word.lstrip(".").replace(".", "_").isidentifier()]
-        yield from (file for name in names for file in _modules(name, module.parent) if not installed(file))
+        names = [
+            word.lstrip(".") for word in words if word.lstrip(".").replace(".", "_").isidentifier()
+        ]
+        yield from (
+            file for name in names for file in _modules(name, module.parent) if not installed(file)
+        )
     patterns = {word for word in words if "*" in word} | {
         _pattern(node) for node in nodes if isinstance(node, ast.JoinedStr)
     }
@@ -126,14 +171,20 @@ def _put_together(tree: ast.AST, module: Path) -> Iterator[Path]:
         else (module.parent,)
     ):
         yield from (
-            file for file in home.iterdir() if file.is_file() and any(fnmatch(file.name, one) for one in patterns)
+            file
+            for file in home.iterdir()
+            if file.is_file() and any(fnmatch(file.name, one) for one in patterns)
         )
-        for folder in {(home / word).resolve() for word in words if word.strip("./") and _is_there(home / word)}:
+        for folder in {
+            (home / word).resolve() for word in words if word.strip("./") and _is_there(home / word)
+        }:
             if folder.is_dir() and folder.is_relative_to(home.resolve()):
                 yield from _of_folder(folder, words, patterns, whole=bool(called & LISTINGS))
 
 
-def _of_folder(folder: Path, words: Collection[str], patterns: Collection[str], *, whole: bool) -> Iterator[Path]:
+def _of_folder(
+    folder: Path, words: Collection[str], patterns: Collection[str], *, whole: bool
+) -> Iterator[Path]:
     for number, file in enumerate(sorted(folder.rglob("*"))):
         if number >= MOST or "__pycache__" in file.parts or not file.is_file():
             continue
@@ -143,7 +194,9 @@ def _of_folder(folder: Path, words: Collection[str], patterns: Collection[str], 
 
 
 def _up_twice(nodes: Collection[ast.AST]) -> bool:
-    inner = [node.value for node in nodes if isinstance(node, ast.Attribute) and node.attr == "parent"]
+    inner = [
+        node.value for node in nodes if isinstance(node, ast.Attribute) and node.attr == "parent"
+    ]
     return any(isinstance(node, ast.Attribute) and node.attr == "parent" for node in inner)
 
 
@@ -153,7 +206,9 @@ def _name(node: ast.Attribute | ast.Name) -> str:
 
 def _pattern(text: ast.JoinedStr) -> str:
     """An f-string with a star for what is put into it."""
-    return "".join(str(part.value) if isinstance(part, ast.Constant) else "*" for part in text.values)
+    return "".join(
+        str(part.value) if isinstance(part, ast.Constant) else "*" for part in text.values
+    )
 
 
 def _is_there(place: Path) -> bool:
@@ -168,7 +223,9 @@ def _is_model(folder: Path) -> bool:
 
 
 def _beside(file: Path, module: Path, name: str) -> bool:
-    """Whether a text in a module names a file by itself: what a name means in the current folder is another's matter."""
+    """Whether a text in a module names a file by itself: what a name means in the current folder is
+    another's matter.
+    """
     return file.is_file() and (file.is_relative_to(module.parent) or os.path.isabs(name))
 
 
@@ -182,15 +239,26 @@ def _imported_from(node: ast.ImportFrom, folder: Path) -> list[Path]:
     inner = (node.module or "").split(".") if node.module else []
     base = home.joinpath(*inner)
     places = [base, *(base / alias.name for alias in node.names)]
-    return [file for place in places for file in (place.with_suffix(".py"), place / "__init__.py") if file.is_file()]
+    return [
+        file
+        for place in places
+        for file in (place.with_suffix(".py"), place / "__init__.py")
+        if file.is_file()
+    ]
 
 
 def _modules(dotted: str, folder: Path) -> list[Path]:
-    """The files that an import of a dotted name would run, where they can be found without running any."""
+    """The files that an import of a dotted name would run, where they can be found without running
+    any.
+    """
     parts = dotted.split(".")
     if parts[0] in sys.stdlib_module_names:
         return []
-    search: list[str] | None = [str(folder), str(SHIPPED.parent), *(entry or "." for entry in sys.path)]
+    search: list[str] | None = [
+        str(folder),
+        str(SHIPPED.parent),
+        *(entry or "." for entry in sys.path),
+    ]
     found: list[Path] = []
     for part in parts:
         try:
@@ -209,7 +277,9 @@ def installed(path: Path) -> bool:
     """Whether a file is an installed package's or the standard library's, or llmpolicy's own."""
     own = Path(__file__).resolve().parent.parent
     homes = {own, *map(Path, site.getsitepackages()), Path(site.getusersitepackages())}
-    homes |= {Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    homes |= {
+        Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")
+    }
     if path.is_relative_to(SHIPPED):
         return False
     packaged = {"site-packages", "dist-packages"} & set(path.parts)

@@ -1,7 +1,9 @@
-"""The firewall: rewards run in a few processes that are started when needed, watched, killed when late, and replaced.
+"""The firewall: rewards run in a few processes that are started when needed, watched, killed when
+late, and replaced.
 
-A call that is late and has used the processor is the model's fault and scores the least; one that has only waited is
-ours and scores nothing, as does one that raised or took its worker down. The calls after it go to the next worker.
+A call that is late and has used the processor is the model's fault and scores the least; one that
+has only waited is ours and scores nothing, as does one that raised or took its worker down. The
+calls after it go to the next worker.
 """
 
 import atexit
@@ -36,12 +38,16 @@ _PART_SECONDS = 0.05
 _MOST_REWARDS = 64
 _MOST_LOSSES = 2
 _BUSY = 0.5
-"""The share of a late call's time for which it wanted the processor, from which on the completion is to blame."""
+"""The share of a late call's time for which it wanted the processor, from which on the completion
+is to blame.
+"""
 
 
 @dataclass(slots=True)
 class Part:
-    """Calls of one reward for one worker, each with its pickled arguments and rows, and what came of them."""
+    """Calls of one reward for one worker, each with its pickled arguments and rows, and what came
+    of them.
+    """
 
     reward: Crossed
     calls: Sequence[tuple[bytes, Sequence[int]]]
@@ -63,7 +69,9 @@ class Part:
         """Seconds that a worker may stay where it is."""
         if index in (IDLE, LOADING):
             return IMPORT_SECONDS
-        if index == LOOP or alone:  # the worker itself ends an async call in time, unless its loop is blocked
+        if (
+            index == LOOP or alone
+        ):  # the worker itself ends an async call in time, unless its loop is blocked
             return self.reward.timeout + _GRACE_SECONDS
         if self.reward.single:
             return self.reward.timeout
@@ -71,7 +79,9 @@ class Part:
 
 
 class Clock:
-    """How long a worker has been in its call, and for what share of that it wanted the processor."""
+    """How long a worker has been in its call, and for what share of that it wanted the
+    processor.
+    """
 
     def __init__(self, worker: Worker) -> None:
         self.worker, self.call = worker, (0, 0.0)
@@ -83,7 +93,9 @@ class Clock:
         most = limit(here.index)
         if self.call != (here.index, here.started):
             self.call, self.at = (here.index, here.started), 0.0
-        elif not self.at and here.seconds > most / 4:  # not before: looking costs more than most calls
+        elif (
+            not self.at and here.seconds > most / 4
+        ):  # not before: looking costs more than most calls
             self.at, self.wanted = time.monotonic(), self.worker.demand()
         # A worker that has not looked at its work yet has been idle since before it was sent.
         return min(here.seconds, time.monotonic() - self.began), most
@@ -128,20 +140,26 @@ class Supervisor:
                 self._end(part, left)
             except WorkerLost:
                 self._end(part, left)
-                outcome = Outcome(None, 0.0, "infrastructure", f"lost its worker process ({_ending(worker)})")
+                outcome = Outcome(
+                    None, 0.0, "infrastructure", f"lost its worker process ({_ending(worker)})"
+                )
                 losses += 1
             index = worker.last
             alone = alone or index == LOOP
             losses += index == IDLE
             if index == LOADING and outcome.blame == "timeout":
-                raise RewardError(f"Reward {part.reward.name!r} took more than {IMPORT_SECONDS:g} s to load.")
+                raise RewardError(
+                    f"Reward {part.reward.name!r} took more than {IMPORT_SECONDS:g} s to load."
+                )
             if 0 <= index < len(left) and part.outcomes[left[index]] is None:
                 part.outcomes[left[index]], losses = outcome, 0
             if losses > _MOST_LOSSES:
                 part.outcomes = [known or outcome for known in part.outcomes]
 
     def _ready(self, reward: Crossed) -> Worker:
-        """The worker, a new one where there is none, where rewards wore it out, or where a source file has changed."""
+        """The worker, a new one where there is none, where rewards wore it out, or where a source
+        file has changed.
+        """
         if self.pool.closed:
             raise RewardError("The process is ending; no reward can be called any more.")
         if self.worker is not None:
@@ -168,17 +186,23 @@ class Supervisor:
     def _converse(
         self, worker: Worker, clock: Clock, part: Part, left: Sequence[int], alone: bool
     ) -> tuple[float, float] | None:
-        """Have calls made; the seconds and the limit of the one that is late, or None when all are through."""
+        """Have calls made; the seconds and the limit of the one that is late, or None when all are
+        through.
+        """
         worker.send(pickle.dumps(_work(worker, part, left, alone)))
 
         def limit(index: int) -> float:
-            return part.limit(index, len(part.calls[left[index]][1]) if 0 <= index < len(left) else 1, alone)
+            return part.limit(
+                index, len(part.calls[left[index]][1]) if 0 <= index < len(left) else 1, alone
+            )
 
         while True:
             lines = worker.receive(_POLL_SECONDS)
             for line in lines:
                 if _take(line, part, left):
-                    self.worn = any(one is not None and one.blame == "model" for one in part.outcomes)
+                    self.worn = any(
+                        one is not None and one.blame == "model" for one in part.outcomes
+                    )
                     return None
             if part.stop.is_set():
                 self._end()
@@ -226,11 +250,15 @@ class Pool:
 
 
 def start(
-    reward: Crossed, calls: Sequence[tuple[bytes, Sequence[int]]], stop: threading.Event, pace: float | None = None
+    reward: Crossed,
+    calls: Sequence[tuple[bytes, Sequence[int]]],
+    stop: threading.Event,
+    pace: float | None = None,
 ) -> list[Part]:
     """Begin to have a reward's calls made; `outcomes` waits for them. ``stop`` ends it early.
 
-    ``pace`` is what a call took on average so far, in seconds: quick ones go together, slow ones are spread out.
+    ``pace`` is what a call took on average so far, in seconds: quick ones go together, slow ones
+    are spread out.
     """
     here = pool()
     size = max(1, -(-len(calls) // (2 * here.size)))
@@ -269,16 +297,22 @@ def pool() -> Pool:
 
 
 def size() -> int:
-    """How many workers there may be: half of this process's share of the cores, at least 2 and at most 8.
+    """How many workers there may be: half of this process's share of the cores, at least 2 and at
+    most 8.
 
     LLMPOLICY_REWARD_WORKERS says another number; 0 leaves all rewards in the trainer's process.
     """
     told = os.environ.get("LLMPOLICY_REWARD_WORKERS")
     if told is not None:
         if not told.isdecimal():
-            raise RewardError(f"LLMPOLICY_REWARD_WORKERS is {told!r}; expected a number of processes, or 0 for none.")
+            raise RewardError(
+                f"LLMPOLICY_REWARD_WORKERS is {told!r}; expected a number of processes, or 0 for"
+                " none."
+            )
         return int(told)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     return max(2, min(8, cores // (2 * int(os.environ.get("LOCAL_WORLD_SIZE", "1")))))
 
 
@@ -286,7 +320,10 @@ def _work(worker: Worker, part: Part, left: Sequence[int], alone: bool) -> Work:
     reward, changed = part.reward, part.surroundings != worker.surroundings
     known = reward.number in worker.knows
     forget = worker.knows[:-_MOST_REWARDS]
-    worker.knows = [*(number for number in worker.knows[-_MOST_REWARDS:] if number != reward.number), reward.number]
+    worker.knows = [
+        *(number for number in worker.knows[-_MOST_REWARDS:] if number != reward.number),
+        reward.number,
+    ]
     worker.surroundings = part.surroundings
     return Work(
         reward=reward.number,
@@ -300,7 +337,9 @@ def _work(worker: Worker, part: Part, left: Sequence[int], alone: bool) -> Work:
 
 
 def _take(line: dict[str, Any], part: Part, left: Sequence[int]) -> bool:
-    """Note what a worker told; True when it is through with its work. A worker that talks nonsense counts as lost."""
+    """Note what a worker told; True when it is through with its work. A worker that talks nonsense
+    counts as lost.
+    """
     if "refused" in line:
         raise RewardError(str(line["refused"]))
     try:
@@ -308,8 +347,12 @@ def _take(line: dict[str, Any], part: Part, left: Sequence[int]) -> bool:
         for index, scores, seconds, blame, why, traceback in line.get("told", ()):
             place = left[index]
             rows = part.calls[place][1]
-            outcome = Outcome(_scores(scores, part.reward.name, rows), float(seconds), blame, why, traceback)
-            part.outcomes[place] = _used_up(part.reward, outcome, "memory") if blame == "memory" else outcome
+            outcome = Outcome(
+                _scores(scores, part.reward.name, rows), float(seconds), blame, why, traceback
+            )
+            part.outcomes[place] = (
+                _used_up(part.reward, outcome, "memory") if blame == "memory" else outcome
+            )
             if blame == "refused":
                 part.stop.set()
     except (TypeError, ValueError, IndexError, AttributeError) as error:
@@ -334,10 +377,16 @@ def _used_up(reward: Crossed, outcome: Outcome, what: str) -> Outcome:
     """The model's completion is to blame, where it was the only one in the call."""
     if not reward.single:
         return Outcome(
-            None, outcome.seconds, "error" if what == "memory" else "timeout", outcome.why, outcome.traceback
+            None,
+            outcome.seconds,
+            "error" if what == "memory" else "timeout",
+            outcome.why,
+            outcome.traceback,
         )
     why = f"used up its {what}: {outcome.why}"
-    return Outcome([Score(reward.lowest, why=why)], outcome.seconds, "model", why, outcome.traceback)
+    return Outcome(
+        [Score(reward.lowest, why=why)], outcome.seconds, "model", why, outcome.traceback
+    )
 
 
 def _late(reward: Crossed, late: tuple[float, float], busy: bool) -> Outcome:
@@ -363,7 +412,9 @@ def _surroundings() -> Surroundings:
 
 
 def _forked() -> None:
-    """In a fork the workers are the parent's: let go of their pipes, so that they see the parent end."""
+    """In a fork the workers are the parent's: let go of their pipes, so that they see the parent
+    end.
+    """
     global _pool, _making
     old, _pool, _making = _pool, None, threading.Lock()
     if old is not None:

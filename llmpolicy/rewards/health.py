@@ -1,4 +1,6 @@
-"""How often a reward could not judge, the records of those calls, and the point from which on a run must not go on."""
+"""How often a reward could not judge, the records of those calls, and the point from which on a run
+must not go on.
+"""
 
 import json
 from collections import deque
@@ -13,7 +15,9 @@ from llmpolicy.rewards.verdict import Outcome, sentence
 from llmpolicy.types import Sample
 
 WINDOW, FEWEST, FIRST = 200, 20, 8
-"""Completions that a share is taken over, from how many on it counts, and a first batch that may not fail as a whole."""
+"""Completions that a share is taken over, from how many on it counts, and a first batch that may
+not fail as a whole.
+"""
 
 FAULTS, SPENT = 0.10, 0.50
 """The largest share of faults of ours, and of completions that used up their time or memory."""
@@ -23,7 +27,9 @@ KEPT = 20
 
 
 class FaultBudgetError(RewardError):
-    """A reward fails so often that training would go on without a signal; ``reward`` is its name."""
+    """A reward fails so often that training would go on without a signal; ``reward`` is its
+    name.
+    """
 
     def __init__(self, said: str, reward: str = "") -> None:
         super().__init__(said)
@@ -39,7 +45,9 @@ class Share:
     recent: deque[bool] = field(default_factory=lambda: deque(maxlen=WINDOW))
 
     def add(self, happened: Sequence[bool]) -> str:
-        """Count a batch; a text such as ``12 of the last 40`` when it was too often, else an empty one."""
+        """Count a batch; a text such as ``12 of the last 40`` when it was too often, else an empty
+        one.
+        """
         first = not self.seen
         self.seen += len(happened)
         self.recent.extend(happened)
@@ -72,19 +80,25 @@ class Health:
             self.records.append(fault_record(self.component, outcome, chosen, sample))
 
     def check(self, faulty: Sequence[bool], spent: Sequence[bool]) -> None:
-        """Count a batch; FaultBudgetError when too much of late was a fault of ours, or used up its time or memory."""
+        """Count a batch; FaultBudgetError when too much of late was a fault of ours, or used up its
+        time or memory.
+        """
         name = self.component.name
         if share := self.faults.add(faulty):
-            raise FaultBudgetError(f"Reward {name!r} failed on {share}. The first: {self.first[False]}", name)
+            raise FaultBudgetError(
+                f"Reward {name!r} failed on {share}. The first: {self.first[False]}", name
+            )
         if share := self.spent.add(spent):
             raise FaultBudgetError(
-                f"Reward {name!r} ran out of time or memory on {share}: make it quicker, or raise its timeout of "
-                f"{self.component.timeout:g} s. The first: {self.first[True]}",
+                f"Reward {name!r} ran out of time or memory on {share}: make it quicker, or raise"
+                f" its timeout of {self.component.timeout:g} s. The first: {self.first[True]}",
                 name,
             )
 
 
-def fault_record(component: Component, outcome: Outcome, chosen: Mapping[str, Any], sample: Sample) -> dict[str, Any]:
+def fault_record(
+    component: Component, outcome: Outcome, chosen: Mapping[str, Any], sample: Sample
+) -> dict[str, Any]:
     """One line of faults.jsonl: what happened, and all that is needed to make the call again."""
     spec = component.spec
     reference = spec.fn if isinstance(spec.fn, str) else None
@@ -103,7 +117,9 @@ def fault_record(component: Component, outcome: Outcome, chosen: Mapping[str, An
             "style": component.style,
             "timeout": component.timeout,
             "args": _plain(component.fixed),
-            "chosen": _plain({name: value for name, value in chosen.items() if name not in TRAINERS}),
+            "chosen": _plain(
+                {name: value for name, value in chosen.items() if name not in TRAINERS}
+            ),
         },
     }
 

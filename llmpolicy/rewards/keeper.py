@@ -1,7 +1,9 @@
-"""The keeper of a worker: the process between it and the trainer, which ends all that the rewards started when either ends.
+"""The keeper of a worker: the process between it and the trainer, which ends all that the rewards
+started when either ends.
 
-It runs none of their code. On Linux nothing that they start can leave it (`sandbox.inside.descendants`); elsewhere what
-went into a session of its own and lost its parent does.
+It runs none of their code. On Linux nothing that they start can leave it
+(`sandbox.inside.descendants`); elsewhere what went into a session of its own and lost its parent
+does.
 """
 
 import contextlib
@@ -20,7 +22,9 @@ _ENDS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def begin(trainer: int) -> None:
-    """Fork, and return in the worker, in a session of its own; the other process stays behind as its keeper."""
+    """Fork, and return in the worker, in a session of its own; the other process stays behind as
+    its keeper.
+    """
     watched = _end_of(trainer)
     if os.getppid() != trainer:
         os._exit(0)
@@ -36,7 +40,9 @@ def begin(trainer: int) -> None:
         _watch(trainer, worker, watched, (woken, wake))
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGCHLD, *_ENDS):
-        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+        signal.signal(
+            number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+        )
     for descriptor in (woken, wake, watched):
         if descriptor is not None:
             os.close(descriptor)
@@ -52,7 +58,9 @@ def _end_of(process: int) -> int | None:
 
 
 def _watch(trainer: int, worker: int, watched: int | None, wakes: tuple[int, int]) -> NoReturn:
-    """Wait until trainer or worker ends, or until told to end; then end all, and end as the worker did."""
+    """Wait until trainer or worker ends, or until told to end; then end all, and end as the worker
+    did.
+    """
     woken = wakes[0]
     _let_go({*wakes, watched})
     poll = select.poll()

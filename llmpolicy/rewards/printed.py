@@ -1,4 +1,6 @@
-"""What rewards print: into a file of the run while there is one, of bounded size and counted, else on the terminal."""
+"""What rewards print: into a file of the run while there is one, of bounded size and counted, else
+on the terminal.
+"""
 
 import contextlib
 import os
@@ -23,7 +25,9 @@ class Printed:
         self._lock = threading.Lock()
 
     def take(self, data: bytes) -> None:
-        """Keep or show some of what was printed; what the disk does not take is counted all the same."""
+        """Keep or show some of what was printed; what the disk does not take is counted all the
+        same.
+        """
         with self._lock, contextlib.suppress(OSError):
             self.lines += data.count(b"\n")
             if self.path is None:
@@ -36,7 +40,9 @@ class Printed:
 
     @contextlib.contextmanager
     def kept_in(self, path: Path, say: Callable[[str], None]) -> Iterator[None]:
-        """While it lasts, what is printed goes to a file; at the end its lines are said, if there were any."""
+        """While it lasts, what is printed goes to a file; at the end its lines are said, if there
+        were any.
+        """
         self.path, self.lines, outer = path, 0, (self.path, self.lines)
         try:
             yield

@@ -1,4 +1,6 @@
-"""One worker as its parent sees it: started, spoken to, watched, and killed with all that it started."""
+"""One worker as its parent sees it: started, spoken to, watched, and killed with all that it
+started.
+"""
 
 import contextlib
 import json
@@ -22,7 +24,8 @@ MEMORY = int(float(os.environ.get("LLMPOLICY_REWARD_GIB", "4")) * 2**30)
 _WORN_MEMORY, _WORN_FILES, _WORN_THREADS = MEMORY // 4, 256, 512
 _ENDING_SECONDS = 8.0
 _ROOT = str(Path(__file__).resolve().parents[2])
-# The parent's own llmpolicy, wherever it came from; the rest of its sys.path follows with the first work.
+# The parent's own llmpolicy, wherever it came from; the rest of its sys.path follows with the first
+# work.
 _START = (
     f"import sys; sys.path[:0] = [] if {_ROOT!r} in sys.path else [{_ROOT!r}]; "
     "from llmpolicy.rewards.worker import main; main()"
@@ -34,7 +37,8 @@ class WorkerLost(Exception):
 
 
 class Worker:
-    """A process for rewards with its own memory cap, and its keeper, with which it ends; both end with this process.
+    """A process for rewards with its own memory cap, and its keeper, with which it ends; both end
+    with this process.
 
     ``process`` is the keeper, ``pid`` the number of the worker beneath it.
     """
@@ -83,7 +87,10 @@ class Worker:
         except WorkerLost:
             why = "ends at once"
         self.kill()
-        raise RewardError(f"The worker process for rewards {why}; try {sys.executable} -c 'import llmpolicy.rewards'.")
+        raise RewardError(
+            f"The worker process for rewards {why}; try {sys.executable} -c 'import"
+            " llmpolicy.rewards'."
+        )
 
     def send(self, data: bytes) -> None:
         """Write one message; WorkerLost when it cannot be written."""
@@ -101,7 +108,9 @@ class Worker:
                 raise WorkerLost from error
 
     def receive(self, seconds: float) -> list[dict[str, Any]]:
-        """The lines that came within some seconds, perhaps none; WorkerLost when there will be no more."""
+        """The lines that came within some seconds, perhaps none; WorkerLost when there will be no
+        more.
+        """
         ready = [descriptor for descriptor, _ in self._poll.poll(seconds * 1000)]
         if self.prints in ready and not self._take_prints():
             self._poll.unregister(self.prints)
@@ -133,11 +142,15 @@ class Worker:
         return 0
 
     def demand(self) -> float:
-        """Seconds for which it and its children have wanted a processor so far: had one, or (on Linux) waited for one."""
+        """Seconds for which it and its children have wanted a processor so far: had one, or (on
+        Linux) waited for one.
+        """
         return sum(_wanted(process) for process in [self.process.pid, *self._children()])
 
     def worn(self) -> bool:
-        """Whether rewards have left so much memory, or so many files or threads, behind that it should be replaced."""
+        """Whether rewards have left so much memory, or so many files or threads, behind that it
+        should be replaced.
+        """
         import psutil
 
         with contextlib.suppress(psutil.Error):
@@ -171,7 +184,9 @@ class Worker:
         self.disown()
 
     def disown(self) -> None:
-        """Give back the descriptors alone, as a process must that was forked from the worker's parent."""
+        """Give back the descriptors alone, as a process must that was forked from the worker's
+        parent.
+        """
         for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
             if pipe is not None:
                 pipe.close()
@@ -181,7 +196,9 @@ class Worker:
         import psutil
 
         with contextlib.suppress(psutil.Error):
-            return [child.pid for child in psutil.Process(self.process.pid).children(recursive=True)]
+            return [
+                child.pid for child in psutil.Process(self.process.pid).children(recursive=True)
+            ]
         return []
 
 

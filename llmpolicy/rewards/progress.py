@@ -1,4 +1,6 @@
-"""Where a worker is, in memory that it shares with its parent, so that the parent knows which call it kills."""
+"""Where a worker is, in memory that it shares with its parent, so that the parent knows which call
+it kills.
+"""
 
 import mmap
 import os
@@ -10,7 +12,9 @@ IDLE, LOADING, LOOP = -1, -2, -3
 """What a worker does instead of a call: nothing, load a reward, run many async calls at once."""
 
 IMPORT_SECONDS = 60.0
-"""What loading a reward, or a module inside a call, may take; the clock of the call stands still meanwhile."""
+"""What loading a reward, or a module inside a call, may take; the clock of the call stands still
+meanwhile.
+"""
 
 _SIZE = 32
 _TRIES = 100
@@ -18,7 +22,9 @@ _TRIES = 100
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """The call that a worker is in, since when, and since when it has been importing a module (0: it is not)."""
+    """The call that a worker is in, since when, and since when it has been importing a module (0:
+    it is not).
+    """
 
     index: int
     started: float
@@ -34,9 +40,11 @@ class Position:
 
 
 class Progress:
-    """The shared record; the worker writes it with a few stores a call, the parent looks now and then.
+    """The shared record; the worker writes it with a few stores a call, the parent looks now and
+    then.
 
-    A count that is odd while the record is being written (Lamport 1977) keeps a reader from half of it.
+    A count that is odd while the record is being written (Lamport 1977) keeps a reader from half of
+    it.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -61,10 +69,14 @@ class Progress:
             found = Position(self._whole[1], self._real[2], self._real[3])
             if count % 2 == 0 and count == self._whole[0]:
                 return found
-        if count != first:  # it goes from call to call faster than can be read: none of them is late
+        if (
+            count != first
+        ):  # it goes from call to call faster than can be read: none of them is late
             return Position(found.index, time.monotonic(), 0.0)
         time.sleep(1e-3)
-        return found if self._whole[0] == first else self.read()  # it ended, or was stopped, while it wrote
+        return (
+            found if self._whole[0] == first else self.read()
+        )  # it ended, or was stopped, while it wrote
 
     def close(self) -> None:
         """Unmap the record."""

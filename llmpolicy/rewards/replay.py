@@ -23,23 +23,30 @@ def replay(file: Path, line: int, now: Callable[[Any], Any] = lambda call: call)
 
     ``now`` gives a call the paths that it has since the run was moved.
 
-    RewardError for a line that is not there, a reward that was a function of a Python session, or arguments that JSON
-    could not hold.
+    RewardError for a line that is not there, a reward that was a function of a Python session, or
+    arguments that JSON could not hold.
     """
     record = _read(file, line)
     call, where = now(record["call"]), f"{file}:{line}"
     if call["fn"] is None:
         raise RewardError(
-            f"{where}: reward {record['reward']!r} was a function of a Python session; call it there with the arguments "
-            "of `call.chosen` and `call.args`."
+            f"{where}: reward {record['reward']!r} was a function of a Python session; call it"
+            " there with the arguments of `call.chosen` and `call.args`."
         )
     if call["args"] is None or call["chosen"] is None:
-        raise RewardError(f"{where}: the arguments of reward {record['reward']!r} are no JSON and were not kept.")
-    spec = RewardSpec(call["fn"], 1.0, call["args"], record["reward"], call["style"], call["timeout"])
+        raise RewardError(
+            f"{where}: the arguments of reward {record['reward']!r} are no JSON and were not kept."
+        )
+    spec = RewardSpec(
+        call["fn"], 1.0, call["args"], record["reward"], call["style"], call["timeout"]
+    )
     outcome = _made(Component.of(spec, Path(call["base_dir"])), call["chosen"], record["row"])
     return "\n".join(
         [
-            f"reward     {record['reward']} ({call['fn']}), row {record['row']} at step {record['step']}",
+            (
+                f"reward     {record['reward']} ({call['fn']}), row {record['row']} at step"
+                f" {record['step']}"
+            ),
             f"completion {record['completion']!r:.500}",
             f"then       {record['why']}",
             f"now        {_said(outcome)}",
@@ -52,7 +59,9 @@ def _read(file: Path, line: int) -> dict[str, Any]:
         lines = read_text(file).split("\n")
         record: dict[str, Any] = load_json(lines[line - 1] if line > 0 else "")
     except (OSError, ValueError, IndexError) as error:
-        raise RewardError(f"{file}:{line} holds no recorded call ({type(error).__name__}: {error}).") from error
+        raise RewardError(
+            f"{file}:{line} holds no recorded call ({type(error).__name__}: {error})."
+        ) from error
     if "call" not in record:
         raise RewardError(f"{file}:{line} holds no recorded call.")
     return record
@@ -69,7 +78,10 @@ def _made(component: Component, chosen: Mapping[str, Any], row: int) -> Outcome:
     if component.style != "single":
         rows *= next(len(values) for values in chosen.values() if isinstance(values, list))
     if component.style == "trl":
-        chosen = {**chosen, **{name: value for name, value in TRAINERS.items() if name in component.asked}}
+        chosen = {
+            **chosen,
+            **{name: value for name, value in TRAINERS.items() if name in component.asked},
+        }
     reward = crossed(component)
     if reward is None:
         return make_here([(component, Call(chosen, rows))])[0]
@@ -81,5 +93,7 @@ def _said(outcome: Outcome) -> str:
     took = f"{outcome.seconds:.3f} s"
     if outcome.scores is None:
         return f"failed after {took} ({outcome.blame}): {outcome.why}\n{outcome.traceback}".rstrip()
-    scores = ", ".join(f"{one.value} ({one.why})" if one.why else str(one.value) for one in outcome.scores)
+    scores = ", ".join(
+        f"{one.value} ({one.why})" if one.why else str(one.value) for one in outcome.scores
+    )
     return f"{scores} in {took}"

@@ -1,6 +1,8 @@
-"""From a reference string to a function: `module:function` or `path.py:function`. Nothing is added to sys.path.
+"""From a reference string to a function: `module:function` or `path.py:function`. Nothing is added
+to sys.path.
 
-A bare module name that is a file of the shipped reward_fns means that file; another file of the same name is reported.
+A bare module name that is a file of the shipped reward_fns means that file; another file of the
+same name is reported.
 """
 
 import hashlib
@@ -23,7 +25,8 @@ from llmpolicy.rewards.code import code_facts
 SHIPPED = Path(__file__).resolve().parents[2] / "reward_fns"
 """The folder of the reward functions that come with the package."""
 
-# Libraries that the shipped file of their name is made from: they are no rewards that could be meant.
+# Libraries that the shipped file of their name is made from: they are no rewards that could be
+# meant.
 _NO_RIVAL = {"regex", "reasoning_gym"}
 
 _kept: dict[Path, bytes] = {}
@@ -32,22 +35,36 @@ _reported: set[tuple[str, Path]] = set()
 
 
 def resolve(reference: str, base_dir: Path | str | None = None) -> Callable[..., Any]:
-    """The function that a reference names; ``path.py`` is relative to base_dir; RewardError with the nearest name."""
+    """The function that a reference names; ``path.py`` is relative to base_dir; RewardError with
+    the nearest name.
+    """
     place, colon, function = reference.rpartition(":")
     if not (place and colon and function):
-        raise RewardError(f"Reward reference {reference!r} should read `module:function` or `path.py:function`.")
+        raise RewardError(
+            f"Reward reference {reference!r} should read `module:function` or `path.py:function`."
+        )
     base = Path(base_dir) if base_dir is not None else Path()
-    module = _load_file(reference, base, place) if place.endswith(".py") else _load_module(reference, place, base)
+    module = (
+        _load_file(reference, base, place)
+        if place.endswith(".py")
+        else _load_module(reference, place, base)
+    )
     return _attribute(reference, module, function)
 
 
 def keep(path: Path, content: bytes) -> None:
-    """From now on a reward file is what it was when it was first read, in whatever process: a run has one text of it."""
+    """From now on a reward file is what it was when it was first read, in whatever process: a run
+    has one text of it.
+    """
     _kept[path.resolve()] = content
 
 
-def describe(reference: str | Callable[..., Any], base_dir: Path | str | None = None) -> dict[str, str | None]:
-    """Which file a reward comes from (relative where it can be) and its sha256, for a run's manifest."""
+def describe(
+    reference: str | Callable[..., Any], base_dir: Path | str | None = None
+) -> dict[str, str | None]:
+    """Which file a reward comes from (relative where it can be) and its sha256, for a run's
+    manifest.
+    """
     function = resolve(reference, base_dir) if isinstance(reference, str) else reference
     inner = inspect.unwrap(getattr(function, "func", function))
     home = inner if hasattr(inner, "__code__") else type(inner)
@@ -75,7 +92,9 @@ def _load_file(reference: str, base: Path, place: str) -> ModuleType:
     digest = hashlib.sha256(str(path).encode() + (content or path.read_bytes())).hexdigest()[:12]
     name = f"llmpolicy_reward_{path.stem}_{digest}"
     if name not in sys.modules:
-        _execute(reference, name, path, loader=_Kept(path, content) if content is not None else None)
+        _execute(
+            reference, name, path, loader=_Kept(path, content) if content is not None else None
+        )
     return sys.modules[name]
 
 
@@ -86,11 +105,15 @@ def _no_file(base: Path, place: str) -> str:
         return f"{path} is a folder; expected a Python file"
     if here.is_file():
         return (
-            f"there is no file {path}, but {here} is in the current folder; a path written in a recipe starts from the "
-            "recipe's folder, one given on the command line from the current folder"
+            f"there is no file {path}, but {here} is in the current folder; a path written in a"
+            " recipe starts from the recipe's folder, one given on the command line from the"
+            " current folder"
         )
     nor = f", nor {here}" if here != path.absolute() else ""
-    return f"there is no file {path}{nor}{nearest(path.name, [p.name for p in path.parent.glob('*.py')])}"
+    return (
+        "there is no file"
+        f" {path}{nor}{nearest(path.name, [p.name for p in path.parent.glob('*.py')])}"
+    )
 
 
 def _load_module(reference: str, place: str, base: Path) -> ModuleType:
@@ -109,7 +132,9 @@ def _load_module(reference: str, place: str, base: Path) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name is None or not (place == error.name or place.startswith(error.name + ".")):
             raise _import_failed(reference, place, error) from error
-        raise RewardError(f"Reward {reference!r}: there is no module {place!r}{_hint(place, base)}") from error
+        raise RewardError(
+            f"Reward {reference!r}: there is no module {place!r}{_hint(place, base)}"
+        ) from error
     except (Exception, SystemExit) as error:
         raise _import_failed(reference, place, error) from error
 
@@ -118,7 +143,8 @@ def _load_shipped(reference: str, place: str) -> ModuleType:
     if _found("reward_fns") in (None, SHIPPED / "__init__.py") and not _shadowed_in_memory():
         _ensure_package(reference, "reward_fns")
         return importlib.import_module(f"reward_fns.{place}")
-    # Another reward_fns comes first on sys.path: the shipped one is loaded beside it, under a name of its own.
+    # Another reward_fns comes first on sys.path: the shipped one is loaded beside it, under a name
+    # of its own.
     _ensure_package(reference, "llmpolicy_reward_fns")
     return importlib.import_module(f"llmpolicy_reward_fns.{place}")
 
@@ -130,7 +156,9 @@ def _ensure_package(reference: str, name: str) -> None:
 
 def _shadowed_in_memory() -> bool:
     loaded = sys.modules.get("reward_fns")
-    return loaded is not None and SHIPPED not in [Path(p).resolve() for p in getattr(loaded, "__path__", [])]
+    return loaded is not None and SHIPPED not in [
+        Path(p).resolve() for p in getattr(loaded, "__path__", [])
+    ]
 
 
 class _Kept(importlib.abc.InspectLoader):
@@ -147,10 +175,16 @@ class _Kept(importlib.abc.InspectLoader):
 
 
 def _execute(
-    reference: str, name: str, path: Path, package: bool = False, loader: importlib.abc.Loader | None = None
+    reference: str,
+    name: str,
+    path: Path,
+    package: bool = False,
+    loader: importlib.abc.Loader | None = None,
 ) -> None:
     search = [str(path.parent)] if package else None
-    spec = importlib.util.spec_from_file_location(name, path, loader=loader, submodule_search_locations=search)
+    spec = importlib.util.spec_from_file_location(
+        name, path, loader=loader, submodule_search_locations=search
+    )
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -166,28 +200,43 @@ def _import_failed(reference: str, place: str, error: BaseException) -> RewardEr
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if Path(frame.filename).name == place] or frames
     # A syntax error says its own line, and none of the module has run.
-    where = "" if isinstance(error, SyntaxError) else f" ({Path(own[-1].filename).name}:{own[-1].lineno})"
-    return RewardError(f"Reward {reference!r}: importing {place} raised {type(error).__name__}: {error}{where}.")
+    where = (
+        ""
+        if isinstance(error, SyntaxError)
+        else f" ({Path(own[-1].filename).name}:{own[-1].lineno})"
+    )
+    return RewardError(
+        f"Reward {reference!r}: importing {place} raised {type(error).__name__}: {error}{where}."
+    )
 
 
 def _attribute(reference: str, module: ModuleType, dotted: str) -> Callable[..., Any]:
     value: Any = module
     for part in dotted.split("."):
         if not hasattr(value, part):
-            own = [name for name, item in vars(value).items() if getattr(item, "__module__", "") == module.__name__]
-            offered = [name for name in own if callable(getattr(value, name)) and not name.startswith("_")]
+            own = [
+                name
+                for name, item in vars(value).items()
+                if getattr(item, "__module__", "") == module.__name__
+            ]
+            offered = [
+                name for name in own if callable(getattr(value, name)) and not name.startswith("_")
+            ]
             where = getattr(module, "__file__", module.__name__)
             if module.__name__ == "__main__":
                 raise RewardError(
-                    f"Reward {reference!r} was a function of the Python session that wrote this recipe; "
-                    "put it into a file and write FILE.py:NAME."
+                    f"Reward {reference!r} was a function of the Python session that wrote this"
+                    " recipe; put it into a file and write FILE.py:NAME."
                 )
-            raise RewardError(f"Reward {reference!r}: {where} has no {part!r}{nearest(part, offered)}")
+            raise RewardError(
+                f"Reward {reference!r}: {where} has no {part!r}{nearest(part, offered)}"
+            )
         value = getattr(value, part)
     if not callable(value) or inspect.isclass(value):
         found = "class" if inspect.isclass(value) else type(value).__name__
         raise RewardError(
-            f"Reward {reference!r} names a {found}; expected a function, or an object that can be called."
+            f"Reward {reference!r} names a {found}; expected a function, or an object that can be"
+            " called."
         )
     return value
 
@@ -201,7 +250,11 @@ def _hint(place: str, base: Path) -> str:
 
 def _report_rivals(reference: str, place: str, base: Path) -> None:
     ours = SHIPPED / f"{place}.py"
-    rivals = [base / f"{place}.py", base / "reward_fns" / f"{place}.py", Path("reward_fns") / f"{place}.py"]
+    rivals = [
+        base / f"{place}.py",
+        base / "reward_fns" / f"{place}.py",
+        Path("reward_fns") / f"{place}.py",
+    ]
     importable = None if place in _NO_RIVAL else _found(place)
     for other in [*rivals, importable]:
         if other is not None and other.is_file() and other.resolve() != ours:
@@ -216,7 +269,8 @@ def _report(reference: str, used: Path, other: Path | None) -> None:
         return
     _reported.add((reference, other))
     warnings.warn(
-        f"Reward {reference!r} means {used}, and there is also {other}: write `path.py:function` to say which one.",
+        f"Reward {reference!r} means {used}, and there is also {other}: write `path.py:function` to"
+        " say which one.",
         stacklevel=2,
     )
 

@@ -32,7 +32,8 @@ _CANNOT = (pickle.PickleError, TypeError, AttributeError, ValueError, RuntimeErr
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """One reward's calls for a batch. ``made`` holds, for each of them, the place of the call that answers it.
+    """One reward's calls for a batch. ``made`` holds, for each of them, the place of the call that
+    answers it.
 
     ``reward`` is None where they are made in this process.
     """
@@ -61,10 +62,12 @@ class _Batch:
 
 
 class Rewards:
-    """The rewards of a recipe, read once: `check_columns` before a model loads, then `submit` for each batch.
+    """The rewards of a recipe, read once: `check_columns` before a model loads, then `submit` for
+    each batch.
 
-    They run in worker processes that are killed when a completion takes longer than its reward's timeout, so what a
-    function changes outside itself is not seen here; ``isolate=False`` calls them in this process, unguarded.
+    They run in worker processes that are killed when a completion takes longer than its reward's
+    timeout, so what a function changes outside itself is not seen here; ``isolate=False`` calls
+    them in this process, unguarded.
     """
 
     def __init__(
@@ -80,13 +83,17 @@ class Rewards:
     ) -> None:
         """Read RewardSpecs, functions, references, or mappings as in a recipe's ``rewards:``.
 
-        ``tasks`` names the tasks of the rows, ``written_at`` the place of a dotted key of the recipe. Without ``stops`` no
-        number of faults is too many.
+        ``tasks`` names the tasks of the rows, ``written_at`` the place of a dotted key of the
+        recipe. Without ``stops`` no number of faults is too many.
         """
         entries = read_entries(list(specs), written_at)
-        self.components = [Component.of(spec, base_dir) for entry in entries for spec in entry.specs]
+        self.components = [
+            Component.of(spec, base_dir) for entry in entries for spec in entry.specs
+        ]
         check_names(self.components)
-        self.composition = compose(entries, self.components, tasks=tasks, allow_inversion=allow_inversion)
+        self.composition = compose(
+            entries, self.components, tasks=tasks, allow_inversion=allow_inversion
+        )
         self.isolate, self.stops = isolate, stops
         self.health = {component.name: Health(component) for component in self.components}
         self.trainer_state: TrainerSnapshot | None = None
@@ -127,11 +134,14 @@ class Rewards:
                 check_columns_are_free(present, component.style)
                 component.check(present)
 
-    def submit(self, samples: Sequence[Sample], group_size: int | None = None) -> "Future[list[RowScore]]":
+    def submit(
+        self, samples: Sequence[Sample], group_size: int | None = None
+    ) -> "Future[list[RowScore]]":
         """Start to score; the future holds one RowScore a sample, in order, or a RewardError.
 
-        Samples of a group lie next to each other, `group_size` at a time. A completion that a reward could not judge by a
-        fault of its own is None; RewardError when that happens too often, or for a value that is no score.
+        Samples of a group lie next to each other, `group_size` at a time. A completion that a
+        reward could not judge by a fault of its own is None; RewardError when that happens too
+        often, or for a value that is no score.
         """
         _check_samples(samples)
         self._check_groups(samples, group_size)
@@ -144,13 +154,17 @@ class Rewards:
 
     @property
     def apart(self) -> bool:
-        """Whether every reward is called in processes of its own, so that other work may go on meanwhile."""
+        """Whether every reward is called in processes of its own, so that other work may go on
+        meanwhile.
+        """
         return all(self._guarded(component) is not None for component in self.components)
 
     @property
     def first_fault(self) -> str:
         """What happened the first time that a reward failed; an empty text if none did."""
-        return next((health.first[False] for health in self.health.values() if False in health.first), "")
+        return next(
+            (health.first[False] for health in self.health.values() if False in health.first), ""
+        )
 
     def take_faults(self) -> list[dict[str, Any]]:
         """The records of faults since the last time, to be kept with a run."""
@@ -159,7 +173,9 @@ class Rewards:
             health.records = []
         return taken
 
-    def _score(self, samples: Sequence[Sample], group_size: int | None, stop: threading.Event) -> list[RowScore]:
+    def _score(
+        self, samples: Sequence[Sample], group_size: int | None, stop: threading.Event
+    ) -> list[RowScore]:
         asked = [(one, self.composition.asked(one.name, samples)) for one in self.components]
         batches = [self._batch(component, some, group_size) for component, some in asked]
         columns = {
@@ -169,29 +185,46 @@ class Rewards:
         return self.composition.rows(samples, columns, group_size)
 
     def _outcomes(self, batches: Sequence[_Batch], stop: threading.Event) -> list[list[Outcome]]:
-        """What came of the distinct calls of each batch: in workers, and meanwhile those that stay here."""
+        """What came of the distinct calls of each batch: in workers, and meanwhile those that stay
+        here.
+        """
         from llmpolicy.rewards import firewall  # processes are of no use to who only reads a recipe
 
         try:
             parts = [
-                firewall.start(one.reward, one.messages, stop, self._pace.get(one.component.name))
-                if one.reward
-                else None
+                (
+                    firewall.start(
+                        one.reward, one.messages, stop, self._pace.get(one.component.name)
+                    )
+                    if one.reward
+                    else None
+                )
                 for one in batches
             ]
             made = iter(make_here([(one.component, call) for one in batches for call in one.here]))
             return [
-                _refusing(list(itertools.islice(made, len(batch.here)))) if part is None else firewall.outcomes(part)
+                (
+                    _refusing(list(itertools.islice(made, len(batch.here))))
+                    if part is None
+                    else firewall.outcomes(part)
+                )
                 for batch, part in zip(batches, parts, strict=True)
             ]
         except BaseException:
             stop.set()
             raise
 
-    def _batch(self, component: Component, samples: Sequence[Sample], group_size: int | None) -> _Batch:
-        """The calls of one reward; of those with equal arguments one is made, unless the reward draws lots."""
+    def _batch(
+        self, component: Component, samples: Sequence[Sample], group_size: int | None
+    ) -> _Batch:
+        """The calls of one reward; of those with equal arguments one is made, unless the reward
+        draws lots.
+        """
         rows = list(_rows(component, samples, group_size))
-        calls = [Call(_chosen(component, some, self.trainer_state), [sample.row for sample in some]) for some in rows]
+        calls = [
+            Call(_chosen(component, some, self.trainer_state), [sample.row for sample in some])
+            for some in rows
+        ]
         reward = self._guarded(component)
         try:
             pickled = [pickle.dumps(call.chosen, pickle.HIGHEST_PROTOCOL) for call in calls]
@@ -233,7 +266,10 @@ class Rewards:
 
     def _note(self, health: Health, outcome: Outcome, call: Call, sample: Sample) -> None:
         if not health.counts and self.stops:
-            said = f"Reward {health.component.name!r} {outcome.why} on row {sample.row}; it is counted from here on"
+            said = (
+                f"Reward {health.component.name!r} {outcome.why} on row {sample.row}; it is counted"
+                " from here on"
+            )
             logging.getLogger("llmpolicy").warning("%s", said)
         health.note(outcome, call.chosen, sample)
 
@@ -243,24 +279,32 @@ class Rewards:
             return
         if group_size is None or group_size < 1 or len(samples) % group_size:
             raise RewardError(
-                f"Reward {name!r} scores whole groups: {len(samples)} samples do not divide by group size {group_size}."
+                f"Reward {name!r} scores whole groups: {len(samples)} samples do not divide by"
+                f" group size {group_size}."
             )
         for group in _groups(samples, group_size):
             if any(sample.prompt != group[0].prompt for sample in group):
-                raise RewardError(f"Reward {name!r}: rows {group[0].row} to {group[-1].row} have different prompts.")
+                raise RewardError(
+                    f"Reward {name!r}: rows {group[0].row} to {group[-1].row} have different"
+                    " prompts."
+                )
 
 
 def _check_samples(samples: Sequence[Sample]) -> None:
     for sample in samples:
         if not isinstance(sample, Sample):
-            raise RewardError(f"Rewards score Samples, not {sample!r:.60}; write Sample(completion, columns).")
+            raise RewardError(
+                f"Rewards score Samples, not {sample!r:.60}; write Sample(completion, columns)."
+            )
 
 
 def _groups(samples: Sequence[Sample], size: int) -> list[Sequence[Sample]]:
     return [samples[i : i + size] for i in range(0, len(samples), size)]
 
 
-def _rows(component: Component, samples: Sequence[Sample], group_size: int | None) -> Iterator[Sequence[Sample]]:
+def _rows(
+    component: Component, samples: Sequence[Sample], group_size: int | None
+) -> Iterator[Sequence[Sample]]:
     if component.style == "single":
         return ([sample] for sample in samples)
     if component.style == "group":
@@ -284,7 +328,9 @@ def _verdicts(outcome: Outcome, rows: int, took: bool) -> list[Judged]:
     return [Judged(Score(None, why=outcome.why), each, fault)] * rows
 
 
-def _chosen(component: Component, samples: Sequence[Sample], state: TrainerSnapshot | None) -> dict[str, Any]:
+def _chosen(
+    component: Component, samples: Sequence[Sample], state: TrainerSnapshot | None
+) -> dict[str, Any]:
     """What one call gets beside the fixed arguments; RewardError for a column that a row lacks."""
     try:
         if component.style == "single":
@@ -292,17 +338,25 @@ def _chosen(component: Component, samples: Sequence[Sample], state: TrainerSnaps
         names = {name: None for sample in samples for name in sample.columns}
         check_columns_are_free(names, component.style)
         columns = {
-            # Rows of different tasks differ in columns; what a row lacks is None, as in a dataset, unless it is required.
-            name: [s.columns[name] if name in component.required else s.columns.get(name) for s in samples]
+            # Rows of different tasks differ in columns; what a row lacks is None, as in a dataset,
+            # unless it is required.
+            name: [
+                s.columns[name] if name in component.required else s.columns.get(name)
+                for s in samples
+            ]
             for name in names
             if component.takes_all or name in (*component.required, *component.optional)
         }
-        offered = offered_group(samples) if component.style == "group" else offered_trl(samples, state)
+        offered = (
+            offered_group(samples) if component.style == "group" else offered_trl(samples, state)
+        )
         return component.chosen(offered, columns)
     except KeyError as error:
         lacking = error.args[0]
         row = next(s.row for s in samples if lacking not in s.columns)
-        raise RewardError(f"Reward {component.name!r} asks for {lacking!r}, a column that row {row} lacks.") from error
+        raise RewardError(
+            f"Reward {component.name!r} asks for {lacking!r}, a column that row {row} lacks."
+        ) from error
 
 
 def waited(future: "Future[list[RowScore]]") -> list[RowScore]:
@@ -327,7 +381,8 @@ class _Scoring(Future[Any]):
 
 
 def _in_thread(work: Any, stop: threading.Event) -> "Future[Any]":
-    # A daemon thread of our own: a notebook's event loop does not matter, and a stuck reward cannot hold the exit.
+    # A daemon thread of our own: a notebook's event loop does not matter, and a stuck reward cannot
+    # hold the exit.
     future = _Scoring(stop)
     future.set_running_or_notify_cancel()
 

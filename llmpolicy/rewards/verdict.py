@@ -1,4 +1,6 @@
-"""From what a reward returned, or raised, to a Score, or to one sentence that names the reward and the row."""
+"""From what a reward returned, or raised, to a Score, or to one sentence that names the reward and
+the row.
+"""
 
 import math
 import numbers
@@ -19,9 +21,11 @@ Fault = Literal["error", "timeout", "infrastructure"]
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What one reward said of one completion, the seconds it took, and whose fault it is when it could not judge.
+    """What one reward said of one completion, the seconds it took, and whose fault it is when it
+    could not judge.
 
-    A ``fault`` is ours, never the model's: the reward raised, waited too long for something, or its worker was lost.
+    A ``fault`` is ours, never the model's: the reward raised, waited too long for something, or its
+    worker was lost.
     """
 
     score: Score
@@ -31,10 +35,12 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of one call: the score of each of its rows, or, without any, ``blame`` and in ``why`` what happened.
+    """What came of one call: the score of each of its rows, or, without any, ``blame`` and in
+    ``why`` what happened.
 
-    ``refused`` is a mistake of the reward's author that stops the run. With scores, ``blame`` may be ``model``: its
-    completion used up the time or the memory of the call, and is paid the least for it.
+    ``refused`` is a mistake of the reward's author that stops the run. With scores, ``blame`` may
+    be ``model``: its completion used up the time or the memory of the call, and is paid the least
+    for it.
     """
 
     scores: Sequence[Score] | None
@@ -45,7 +51,9 @@ class Outcome:
 
 
 def as_score(returned: Any, reward: str, row: int) -> Score:
-    """One returned value as a Score: numbers, numpy and torch scalars, None and Score; else RewardError."""
+    """One returned value as a Score: numbers, numpy and torch scalars, None and Score; else
+    RewardError.
+    """
     if isinstance(returned, Score):
         return Score(_as_number(returned.value, reward, row), returned.parsed, returned.why)
     if returned is None:
@@ -59,7 +67,9 @@ def as_list(returned: Any, reward: str, rows: Sequence[int]) -> list[Any]:
         returned = returned.tolist()
     where = f"Reward {reward!r} over rows {rows[0]} to {rows[-1]}"
     if not isinstance(returned, list | tuple):
-        raise RewardError(f"{where} returned {_told(returned)}; expected a list of {len(rows)} values.")
+        raise RewardError(
+            f"{where} returned {_told(returned)}; expected a list of {len(rows)} values."
+        )
     if len(returned) != len(rows):
         raise RewardError(f"{where} returned {len(returned)} values; expected {len(rows)}.")
     return list(returned)
@@ -90,14 +100,17 @@ def _as_number(value: Any, reward: str, row: int) -> float | None:
         value = value.item()
     if not isinstance(value, numbers.Real):
         raise RewardError(
-            f"Reward {reward!r} returned {_told(value)} on row {row}; expected a number, None or a Score."
+            f"Reward {reward!r} returned {_told(value)} on row {row}; expected a number, None or a"
+            " Score."
         )
     try:
         number = float(value)
     except OverflowError:
         number = math.inf
     if not math.isfinite(number):
-        raise RewardError(f"Reward {reward!r} returned {number} on row {row}; expected a finite number.")
+        raise RewardError(
+            f"Reward {reward!r} returned {number} on row {row}; expected a finite number."
+        )
     return number + 0.0
 
 
@@ -110,6 +123,7 @@ def _told(value: Any) -> str:
 def _place(error: BaseException, function: Callable[..., Any]) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     own = getattr(getattr(function, "__code__", None), "co_filename", None)
-    # The line in the reward's own file says more than a line deep in a library; the first frame is ours.
+    # The line in the reward's own file says more than a line deep in a library; the first frame is
+    # ours.
     frame = next((f for f in reversed(frames) if f.filename == own), frames[-1])
     return f"{Path(frame.filename).name}:{frame.lineno}"

@@ -1,7 +1,8 @@
-"""The process in which rewards run: it reads calls from a pipe, answers in JSON, and notes in shared memory where it is.
+"""The process in which rewards run: it reads calls from a pipe, answers in JSON, and notes in
+shared memory where it is.
 
-Started by `process.Worker`, never with the user's main. What it reads comes from its parent and is pickled; what it
-answers is data only, because a reward may have run the model's text.
+Started by `process.Worker`, never with the user's main. What it reads comes from its parent and is
+pickled; what it answers is data only, because a reward may have run the model's text.
 """
 
 import builtins
@@ -47,10 +48,11 @@ class Surroundings:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A message: calls of one reward (pickled arguments, row numbers), with the reward itself if it is new.
+    """A message: calls of one reward (pickled arguments, row numbers), with the reward itself if it
+    is new.
 
-    ``alone``: async calls are awaited one by one. ``forget`` names rewards that are no longer wanted. ``spent`` is what
-    all workers have asked of endpoints so far.
+    ``alone``: async calls are awaited one by one. ``forget`` names rewards that are no longer
+    wanted. ``spent`` is what all workers have asked of endpoints so far.
     """
 
     reward: int
@@ -109,7 +111,9 @@ class Server:
             from llmpolicy.rewards.endpoint import carry
 
             carry(spent)
-            self.known = {(address, model): (answered, tokens) for address, model, answered, tokens in spent}
+            self.known = {
+                (address, model): (answered, tokens) for address, model, answered, tokens in spent
+            }
 
     def _spent(self) -> list[list[Any]]:
         """What was asked of endpoints since it was told last."""
@@ -142,7 +146,9 @@ class Server:
         if pending:
             self._await(component, pending, work.alone)
 
-    def _await(self, component: Component, pending: Sequence[tuple[int, Awaitable[Outcome]]], alone: bool) -> None:
+    def _await(
+        self, component: Component, pending: Sequence[tuple[int, Awaitable[Outcome]]], alone: bool
+    ) -> None:
         import asyncio
 
         if self.loop is None:
@@ -154,7 +160,9 @@ class Server:
             self.progress.write(group[0][0] if alone else LOOP)
             self.loop.run_until_complete(self._together(group, component.timeout, beat=not alone))
 
-    async def _together(self, pending: Sequence[tuple[int, Awaitable[Outcome]]], timeout: float, beat: bool) -> None:
+    async def _together(
+        self, pending: Sequence[tuple[int, Awaitable[Outcome]]], timeout: float, beat: bool
+    ) -> None:
         import asyncio
 
         gate = asyncio.Semaphore(TOGETHER)
@@ -181,13 +189,18 @@ class Server:
         scores = None
         if outcome.scores is not None:
             scores = [[score.value, score.parsed, score.why] for score in outcome.scores]
-        self.told.append([index, scores, outcome.seconds, outcome.blame, outcome.why, outcome.traceback])
+        self.told.append(
+            [index, scores, outcome.seconds, outcome.blame, outcome.why, outcome.traceback]
+        )
         if time.monotonic() - self.flushed > _FLUSH_SECONDS:
             self.flush()
 
     def flush(self, **more: Any) -> None:
         """Write what was told since the last time as one line."""
-        line = json.dumps({"told": self.told, "spent": self._spent(), **more}, default=str).encode() + b"\n"
+        line = (
+            json.dumps({"told": self.told, "spent": self._spent(), **more}, default=str).encode()
+            + b"\n"
+        )
         self.told, self.flushed = [], time.monotonic()
         while line:
             line = line[os.write(self.answers, line) :]
@@ -216,12 +229,16 @@ def load(crossed: bytes) -> tuple[RewardSpec, Path | None]:
         if text is not None:
             keep(base_dir / spec.fn.rpartition(":")[0], text)
     except Exception as error:
-        raise RewardError(f"A reward cannot be loaded in its worker: {type(error).__name__}: {error}.") from error
+        raise RewardError(
+            f"A reward cannot be loaded in its worker: {type(error).__name__}: {error}."
+        ) from error
     return spec, base_dir
 
 
 class ImportClock:
-    """Stops the clock of a call while it imports a module: only the first call of a worker has to, and no model can help it."""
+    """Stops the clock of a call while it imports a module: only the first call of a worker has to,
+    and no model can help it.
+    """
 
     def __init__(self, progress: Progress) -> None:
         self.progress, self.main, self.inside = progress, threading.get_ident(), False
@@ -248,7 +265,9 @@ class ImportClock:
 
 
 def main() -> None:
-    """Serve the process that started this one; the words of the command line are descriptor, parent and memory cap."""
+    """Serve the process that started this one; the words of the command line are descriptor, parent
+    and memory cap.
+    """
     descriptor, parent, memory = (int(word) for word in sys.argv[1:4])
     requests, answers = os.fdopen(os.dup(0), "rb"), os.dup(1)
     nothing = os.open(os.devnull, os.O_RDONLY)
@@ -264,15 +283,21 @@ def main() -> None:
     ImportClock(progress).install()
     with contextlib.suppress(BrokenPipeError):
         Server(requests, answers, progress).serve()
-    os._exit(0)  # no thread of a reward's holds it up, and its keeper ends what the rewards have started
+    os._exit(
+        0
+    )  # no thread of a reward's holds it up, and its keeper ends what the rewards have started
 
 
 def _limit(memory: int) -> None:
-    """Cap what this process and each of its children may allocate: written data on Linux, else the address space."""
+    """Cap what this process and each of its children may allocate: written data on Linux, else the
+    address space.
+    """
     import resource
 
     # Address space is no measure on Linux: a library may reserve much of it without touching it.
     what = resource.RLIMIT_DATA if sys.platform == "linux" else resource.RLIMIT_AS
     _, most = resource.getrlimit(what)
     with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(what, (memory if most == resource.RLIM_INFINITY else min(memory, most), most))
+        resource.setrlimit(
+            what, (memory if most == resource.RLIM_INFINITY else min(memory, most), most)
+        )

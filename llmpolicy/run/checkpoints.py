@@ -1,4 +1,6 @@
-"""The checkpoints of a run: written whole, checked before use, the oldest dropped by step when a newer one is whole."""
+"""The checkpoints of a run: written whole, checked before use, the oldest dropped by step when a
+newer one is whole.
+"""
 
 import contextlib
 import os
@@ -15,13 +17,17 @@ RECORD = "run"
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """The checkpoints in a folder, oldest first; they come there by a rename, so none is half written."""
+    """The checkpoints in a folder, oldest first; they come there by a rename, so none is half
+    written.
+    """
     named = [folder / name for name in names_in(folder) if re.fullmatch(r"checkpoint-\d+", name)]
     return sorted((path for path in named if names_in(path)), key=step_of)
 
 
 def names_in(folder: Path) -> list[str]:
-    """What lies in a folder, nothing where there is none: who only looks holds no lock, and a run deletes meanwhile."""
+    """What lies in a folder, nothing where there is none: who only looks holds no lock, and a run
+    deletes meanwhile.
+    """
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         return os.listdir(folder)
     return []
@@ -33,15 +39,18 @@ def step_of(checkpoint: Path) -> int:
 
 
 def add_checkpoint(staged: Path, folder: Path, keep: int | None, run: str | None = None) -> None:
-    """Give a checkpoint its place under ``folder``, then drop the oldest beyond ``keep``, by step and not by any clock.
+    """Give a checkpoint its place under ``folder``, then drop the oldest beyond ``keep``, by step
+    and not by any clock.
 
-    Nothing is dropped before the new one was read back from the disk and found whole; raises RunError if it is not.
+    Nothing is dropped before the new one was read back from the disk and found whole; raises
+    RunError if it is not.
     """
     new = folder / staged.name
     put(staged, new, step=step_of(new), **({"run": run} if run else {}))
     if _surplus(folder, keep) and (clause := damage(new)):
         raise RunError(
-            f"{new} was written and reads back otherwise ({clause}): the disk does not keep what it is given"
+            f"{new} was written and reads back otherwise ({clause}): the disk does not keep what it"
+            " is given"
         )
     drop_oldest(folder, keep)
 
@@ -53,13 +62,16 @@ def _surplus(folder: Path, keep: int | None) -> list[Path]:
 def drop_oldest(folder: Path, keep: int | None) -> None:
     """Delete the oldest checkpoints beyond ``keep``; the newest must be known to be whole."""
     for path in _surplus(folder, keep):
-        gone = path.with_name(f".{path.name}.gone")  # a kill while it is deleted must not leave half a checkpoint
+        gone = path.with_name(
+            f".{path.name}.gone"
+        )  # a kill while it is deleted must not leave half a checkpoint
         os.rename(path, gone)
         shutil.rmtree(gone)
 
 
 def newest_whole(folder: Path, say: Callable[[str], None], run: str | None = None) -> Path | None:
-    """The newest checkpoint of a run that is whole; newer ones that are not are kept aside, and said. None without any.
+    """The newest checkpoint of a run that is whole; newer ones that are not are kept aside, and
+    said. None without any.
 
     Raises RunError, and moves nothing, when there are checkpoints and none of them is whole.
     """
@@ -69,10 +81,16 @@ def newest_whole(folder: Path, say: Callable[[str], None], run: str | None = Non
         if clause is None:
             for other, why in broken:
                 kept = keep_aside(other)
-                say(f"note: {other.name} is damaged ({why}) and kept as {kept.name}; going on from {path.name}")
+                say(
+                    f"note: {other.name} is damaged ({why}) and kept as {kept.name}; going on from"
+                    f" {path.name}"
+                )
             return path
         broken.append((path, clause))
     if broken:
         clauses = "; ".join(f"{path.name}: {why}" for path, why in broken)
-        raise RunError(f"{folder.parent} has no whole checkpoint to go on from ({clauses}); start it anew elsewhere")
+        raise RunError(
+            f"{folder.parent} has no whole checkpoint to go on from ({clauses}); start it anew"
+            " elsewhere"
+        )
     return None

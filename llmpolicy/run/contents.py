@@ -7,13 +7,17 @@ from llmpolicy.run.sealed import fingerprint
 
 WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf", ".h5", ".msgpack", ".onnx")
 BLOCK, BLOCKS = 2**20, 256
-"""Of a file of weights that is larger than that many blocks of so many bytes, these are read, evenly spread."""
+"""Of a file of weights that is larger than that many blocks of so many bytes, these are read,
+evenly spread.
+"""
 
 
 def content_digest(path: Path) -> str:
-    """The sha256 of a file; of large weights, of which training changes all, that of size and spread blocks, and it says so.
+    """The sha256 of a file; of large weights, of which training changes all, that of size and
+    spread blocks, and it says so.
 
-    All of it would take minutes a start, in which a model of some ten billion parameters is loaded in seconds.
+    All of it would take minutes a start, in which a model of some ten billion parameters is loaded
+    in seconds.
     """
     size = path.stat().st_size
     if path.suffix not in WEIGHTS or size <= BLOCKS * BLOCK:

@@ -43,7 +43,9 @@ class Run:
     """One run directory, open for writing (``create``, ``resume``) or reading (``open``)."""
 
     remote_code = False
-    """Whether code that comes with its model may run: who opens it says so, nothing in the directory does."""
+    """Whether code that comes with its model may run: who opens it says so, nothing in the
+    directory does.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -60,7 +62,8 @@ class Run:
 
     @classmethod
     def create(cls, path: str | Path, recipe: Mapping[str, Any], **facts: Any) -> "Run":
-        """Claim an empty directory, or one with a start that failed, and write the run's recipe and manifest.
+        """Claim an empty directory, or one with a start that failed, and write the run's recipe and
+        manifest.
 
         ``facts`` are added to the manifest (recipe_hash, rewards, hardware, command ...).
         Raises RunError when the directory already holds a run or cannot be written.
@@ -78,7 +81,9 @@ class Run:
 
     @classmethod
     def open(cls, path: str | Path) -> "Run":
-        """Open an existing run for reading; raises RunError when there is none or its schema is another."""
+        """Open an existing run for reading; raises RunError when there is none or its schema is
+        another.
+        """
         return cls(Path(path))
 
     @classmethod
@@ -98,13 +103,17 @@ class Run:
         run.before = dict(run.manifest)
         for name in ("metrics.jsonl", "faults.jsonl"):
             cut_torn_line(run.path / name)
-        run.attempt = 1 + max([len(run.manifest.get("resumed", [])), *map(attempt_of, run.rollout_files())])
+        run.attempt = 1 + max(
+            [len(run.manifest.get("resumed", [])), *map(attempt_of, run.rollout_files())]
+        )
         run.update_manifest(status="running", resumed=[*run.manifest.get("resumed", []), now()])
         return run
 
     @property
     def id(self) -> str | None:
-        """What the seals of the run's folders name it by: one for all runs that begin alike; None of an earlier version's."""
+        """What the seals of the run's folders name it by: one for all runs that begin alike; None
+        of an earlier version's.
+        """
         return self.manifest.get("id")
 
     def damage(self, folder: Path) -> str | None:
@@ -112,7 +121,9 @@ class Run:
         return damage(folder, run=self.id)
 
     def call_here(self, call: Mapping[str, Any]) -> dict[str, Any]:
-        """A call of faults.jsonl with the paths of its function, its arguments and its recipe as they lie now."""
+        """A call of faults.jsonl with the paths of its function, its arguments and its recipe as
+        they lie now.
+        """
         now, _ = moved(self.path.resolve(), self.manifest, self.recipe)
         paths = {key: call[key] for key in ("fn", "args") if call.get(key) is not None}
         return {**call, **in_paths(paths, now), "base_dir": now(call["base_dir"])}
@@ -120,7 +131,9 @@ class Run:
     # What lies where
 
     def recipe_here(self) -> dict[str, Any]:
-        """The recipe as it would be written where the run, and the folder of its recipe, lie now."""
+        """The recipe as it would be written where the run, and the folder of its recipe, lie
+        now.
+        """
         home = self.path.resolve()
         now, _ = moved(home, self.manifest, self.recipe)
         here: dict[str, Any] = in_paths(self.recipe, lambda text: from_run(now(text), home))
@@ -138,7 +151,9 @@ class Run:
 
     @property
     def best_dir(self) -> Path:
-        """Weights or adapter of the step with the best held-out accuracy, when it was measured during training."""
+        """Weights or adapter of the step with the best held-out accuracy, when it was measured
+        during training.
+        """
         return self.path / "best"
 
     @property
@@ -156,9 +171,13 @@ class Run:
         return checkpoints(self.checkpoint_dir)
 
     def latest(self) -> Path | None:
-        """The weights to go on from: the policy, if it is of a later step than the last checkpoint, or that."""
+        """The weights to go on from: the policy, if it is of a later step than the last checkpoint,
+        or that.
+        """
         newest = self.checkpoints()[-1:]
-        later = (self.policy_dir / SEAL).is_file() and self.policy_step() > max(map(step_of, newest), default=0)
+        later = (self.policy_dir / SEAL).is_file() and self.policy_step() > max(
+            map(step_of, newest), default=0
+        )
         return self.policy_dir if later else newest[0] if newest else None
 
     def policy_step(self) -> int:
@@ -166,10 +185,16 @@ class Run:
         return int(facts_of(self.policy_dir).get("step", -1))
 
     def best(self) -> Mapping[str, Any] | None:
-        """Step and accuracy of the weights in ``best/``, as they were saved with them; None where there are none."""
+        """Step and accuracy of the weights in ``best/``, as they were saved with them; None where
+        there are none.
+        """
         if not self.best_dir.is_dir():
             return None
-        said = facts_of(self.best_dir) if (self.best_dir / SEAL).is_file() else self.manifest.get("best") or {}
+        said = (
+            facts_of(self.best_dir)
+            if (self.best_dir / SEAL).is_file()
+            else self.manifest.get("best") or {}
+        )
         return {key: said[key] for key in ("step", "accuracy")} if "accuracy" in said else None
 
     # Writing
@@ -180,7 +205,9 @@ class Run:
         write_text(self.path / "manifest.json", manifest_text(self.manifest))
 
     def goes_on(self, recipe: Mapping[str, Any], recipe_hash: str, step: int, **facts: Any) -> None:
-        """From ``step`` on the run is that of this recipe: note it, and drop the record of later steps, taken again or never."""
+        """From ``step`` on the run is that of this recipe: note it, and drop the record of later
+        steps, taken again or never.
+        """
         if self.manifest.get("recipe_hash") != recipe_hash:
             self.change_recipe(recipe, recipe_hash)
         self.update_manifest(**facts)
@@ -210,27 +237,45 @@ class Run:
 
     def log(self, step: int, metrics: Mapping[str, Any], mode: str = "train") -> None:
         """Append one line to metrics.jsonl."""
-        line = {"schema": SCHEMA, "step": step, "mode": mode, "time": round(time.time(), 3), **metrics}
+        line = {
+            "schema": SCHEMA,
+            "step": step,
+            "mode": mode,
+            "time": round(time.time(), 3),
+            **metrics,
+        }
         self._append("metrics.jsonl", json.dumps(line, default=float) + "\n")
 
     def log_faults(self, records: Sequence[Mapping[str, Any]]) -> list[str]:
-        """Append to faults.jsonl, secrets in what was said masked; returns ``FILE:LINE`` of each record."""
+        """Append to faults.jsonl, secrets in what was said masked; returns ``FILE:LINE`` of each
+        record.
+        """
         path = self.path / "faults.jsonl"
         first = 1 + (path.read_bytes().count(b"\n") if path.exists() else 0)
-        lines = [json.dumps({"schema": SCHEMA, **self._portable(record)}, default=str) + "\n" for record in records]
+        lines = [
+            json.dumps({"schema": SCHEMA, **self._portable(record)}, default=str) + "\n"
+            for record in records
+        ]
         self._append("faults.jsonl", "".join(lines))
         return [f"{path}:{first + place}" for place in range(len(records))]
 
     def _portable(self, record: Mapping[str, Any]) -> Mapping[str, Any]:
-        """A fault whose call names what lies below the run from there, and whose sentences tell no secret."""
+        """A fault whose call names what lies below the run from there, and whose sentences tell no
+        secret.
+        """
         call, home = record.get("call") or {}, self.path.resolve()
-        record = {**record, **{key: redact(record[key]) for key in ("why", "traceback") if record.get(key)}}
+        record = {
+            **record,
+            **{key: redact(record[key]) for key in ("why", "traceback") if record.get(key)},
+        }
         if not call.get("args"):
             return record
         args = in_paths(call["args"], lambda text: from_run(text, home), named=True)
         return {**record, "call": {**call, "args": args}}
 
-    def write_rollouts(self, step: int, rows: Sequence[Mapping[str, Any]], mode: str = "train") -> None:
+    def write_rollouts(
+        self, step: int, rows: Sequence[Mapping[str, Any]], mode: str = "train"
+    ) -> None:
         """Write the completions of one generation as one parquet file; never over another one."""
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -238,7 +283,9 @@ class Run:
         folder = self.path / "rollouts"
         name = f"{mode}-{step:06d}-{self.attempt:02d}"
         part = sum(1 for _ in folder.glob(f"{name}-*.parquet"))
-        table = pa.Table.from_pylist([{"schema": SCHEMA, "step": step, "mode": mode, **row} for row in rows])
+        table = pa.Table.from_pylist(
+            [{"schema": SCHEMA, "step": step, "mode": mode, **row} for row in rows]
+        )
         temporary = folder / f"{name}-{part:02d}.part"
         with writing(temporary.with_suffix(".parquet"), table.nbytes):
             try:
@@ -248,7 +295,9 @@ class Run:
                 temporary.unlink(missing_ok=True)
 
     def keep_record(self, folder: Path) -> None:
-        """Copy what the run knows of itself into a checkpoint, which is whole with it, and let the disk have its rows."""
+        """Copy what the run knows of itself into a checkpoint, which is whole with it, and let the
+        disk have its rows.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         for name in ("recipe.yaml", "manifest.json", "metrics.jsonl"):
             if (self.path / name).is_file():
@@ -260,7 +309,9 @@ class Run:
 
     def write_evaluation(self, evaluation: Mapping[str, Any], *, of_best: bool = False) -> None:
         """Write evaluation.json, atomically; that of the best step lies beside its weights."""
-        write_text((self.best_dir if of_best else self.path) / "evaluation.json", manifest_text(evaluation))
+        write_text(
+            (self.best_dir if of_best else self.path) / "evaluation.json", manifest_text(evaluation)
+        )
 
     def _append(self, name: str, lines: str) -> None:
         """Add lines to a file, all or none: half a line would be damage to whoever reads on."""
@@ -281,7 +332,10 @@ class Run:
 
     def finish(self, status: str, **facts: Any) -> None:
         """Release the run and note how it ended, secrets in the reason masked."""
-        facts = {**facts, **({"reason": redact(str(facts["reason"]))} if facts.get("reason") else {})}
+        facts = {
+            **facts,
+            **({"reason": redact(str(facts["reason"]))} if facts.get("reason") else {}),
+        }
         make_space(self.path)
         try:
             self.update_manifest(status=status, ended=now(), **facts)
@@ -291,7 +345,8 @@ class Run:
     # Reading
 
     def metrics(self, mode: str | None = None) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl; after a resume a step that was taken twice counts once, as it went last.
+        """The lines of metrics.jsonl; after a resume a step that was taken twice counts once, as it
+        went last.
 
         Damaged lines are left out, with a warning.
         """
@@ -308,12 +363,15 @@ class Run:
         return sorted((self.path / "rollouts").glob("*-*.parquet"), key=_place)
 
     def rollouts(self, mode: str | None = None) -> Iterator[dict[str, Any]]:
-        """The rows of rollouts/*.parquet in order of step; of a step that was taken again, those written last.
+        """The rows of rollouts/*.parquet in order of step; of a step that was taken again, those
+        written last.
 
         Damaged files are left out, with a warning.
         """
         _check_mode(mode, {path.stem.split("-")[0] for path in self.rollout_files()})
-        for _, same in itertools.groupby(self.rollout_files(), lambda path: path.stem.split("-")[1]):
+        for _, same in itertools.groupby(
+            self.rollout_files(), lambda path: path.stem.split("-")[1]
+        ):
             parts = list(same)
             newest = max(map(attempt_of, parts))
             for path in parts:
@@ -321,7 +379,8 @@ class Run:
                     yield from _rows(path)
 
     def evaluation(self, *, of_best: bool = False) -> dict[str, Any] | None:
-        """The content of evaluation.json, of the last step or the best, or None before it is written.
+        """The content of evaluation.json, of the last step or the best, or None before it is
+        written.
 
         Raises RunError when it is damaged.
         """
@@ -331,16 +390,24 @@ class Run:
         try:
             return read_checked(path)
         except ValueError as error:
-            raise RunError(f"{path} cannot be read ({error}); train with --resume measures again") from error
+            raise RunError(
+                f"{path} cannot be read ({error}); train with --resume measures again"
+            ) from error
 
 
 def _identity(recipe: str, files: Any) -> str:
-    """A hash of what a run begins with, its recipe and the content of its files: what is the same again has the same bytes."""
-    return sha256(f"{recipe}\n{json.dumps(files, sort_keys=True, default=str)}".encode()).hexdigest()[:32]
+    """A hash of what a run begins with, its recipe and the content of its files: what is the same
+    again has the same bytes.
+    """
+    return sha256(
+        f"{recipe}\n{json.dumps(files, sort_keys=True, default=str)}".encode()
+    ).hexdigest()[:32]
 
 
 def _place(rollouts: Path) -> tuple[list[str], str]:
-    """Where a file of rollouts comes among the others: by step, attempt and part, then by its kind."""
+    """Where a file of rollouts comes among the others: by step, attempt and part, then by its
+    kind.
+    """
     mode, *numbers = rollouts.stem.split("-")
     return numbers, mode
 
@@ -364,6 +431,8 @@ def _check_mode(mode: str | None, written: Collection[str]) -> None:
 
 
 def attempt_of(rollouts: Path) -> int:
-    """How often the run had been resumed when it wrote ``mode-step-attempt-part.parquet``; older files do not say: -1."""
+    """How often the run had been resumed when it wrote ``mode-step-attempt-part.parquet``; older
+    files do not say: -1.
+    """
     parts = rollouts.stem.split("-")[2:-1]
     return int(parts[0]) if parts and parts[0].isdigit() else -1

@@ -1,4 +1,6 @@
-"""What a run says when the disk does not take a file: which one, why, what it needs; what was there before stays."""
+"""What a run says when the disk does not take a file: which one, why, what it needs; what was there
+before stays.
+"""
 
 import contextlib
 import errno
@@ -9,10 +11,22 @@ from pathlib import Path
 
 from llmpolicy.errors import RunError
 
-_NUMBERS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO, errno.EPERM, errno.EACCES)
+_NUMBERS = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EROFS,
+    errno.EFBIG,
+    errno.EIO,
+    errno.EPERM,
+    errno.EACCES,
+)
 _IN_TEXT = re.compile(r"os error (\d+)\b")
-_UNWRITTEN = re.compile(r"PytorchStreamWriter|inline_container.*unexpected pos|Errno 28|No space left")
-"""How safetensors, torch and Arrow say, in exceptions of their own, that a file could not be written whole."""
+_UNWRITTEN = re.compile(
+    r"PytorchStreamWriter|inline_container.*unexpected pos|Errno 28|No space left"
+)
+"""How safetensors, torch and Arrow say, in exceptions of their own, that a file could not be
+written whole.
+"""
 
 
 class DiskError(RunError):
@@ -21,7 +35,9 @@ class DiskError(RunError):
 
 @contextlib.contextmanager
 def writing(path: Path, size: int | Callable[[], int] = 0) -> Iterator[None]:
-    """Turn an error of what writes a file, or a folder, of so many bytes into a DiskError that names it."""
+    """Turn an error of what writes a file, or a folder, of so many bytes into a DiskError that
+    names it.
+    """
     try:
         yield
     except DiskError:
@@ -34,7 +50,9 @@ def writing(path: Path, size: int | Callable[[], int] = 0) -> Iterator[None]:
 
 
 def unwritten(error: BaseException) -> str | None:
-    """Why the disk did not take something, in the system's words; None where an error says nothing of that."""
+    """Why the disk did not take something, in the system's words; None where an error says nothing
+    of that.
+    """
     number = getattr(error, "errno", None)
     if number is None and (said := _IN_TEXT.search(str(error))):
         number = int(said[1])

@@ -18,15 +18,21 @@ SCHEMA = 1
 
 
 def read_run(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The recipe and the manifest of the run in a folder; raises RunError when there is none or it cannot be read."""
+    """The recipe and the manifest of the run in a folder; raises RunError when there is none or it
+    cannot be read.
+    """
     if not (path / "manifest.json").is_file() or not (path / "recipe.yaml").is_file():
         raise RunError(f"{path} holds no run: expected recipe.yaml and manifest.json in it")
     try:
         recipe: dict[str, Any] = load_yaml(read_text(path / "recipe.yaml"))
     except (ValueError, yaml.YAMLError) as error:
-        raise RunError(f"{path}: recipe.yaml cannot be read: {' '.join(str(error).split()):.120}") from error
+        raise RunError(
+            f"{path}: recipe.yaml cannot be read: {' '.join(str(error).split()):.120}"
+        ) from error
     if not isinstance(recipe, dict):
-        raise RunError(f"{path}: recipe.yaml cannot be read: expected a mapping, found {recipe!r:.40}")
+        raise RunError(
+            f"{path}: recipe.yaml cannot be read: expected a mapping, found {recipe!r:.40}"
+        )
     manifest = read_manifest(path)
     schema = manifest.get("schema")
     if schema != SCHEMA:
@@ -41,7 +47,10 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     except ValueError as error:
         raise RunError(f"{folder / 'manifest.json'} cannot be read: {error}") from error
     if not isinstance(manifest, dict):
-        raise RunError(f"{folder / 'manifest.json'} cannot be read: expected a JSON object, found {manifest!r:.40}")
+        raise RunError(
+            f"{folder / 'manifest.json'} cannot be read: expected a JSON object, found"
+            f" {manifest!r:.40}"
+        )
     return manifest
 
 
@@ -59,7 +68,9 @@ def checksum(manifest: Mapping[str, Any]) -> str:
 
 
 def read_checked(path: Path) -> dict[str, Any]:
-    """A JSON object that was written with a checksum, without it; ValueError where it is not what was written."""
+    """A JSON object that was written with a checksum, without it; ValueError where it is not what
+    was written.
+    """
     said = read_json(path)
     if not isinstance(said, dict):
         raise ValueError("no JSON object")
@@ -69,7 +80,9 @@ def read_checked(path: Path) -> dict[str, Any]:
 
 
 def parse_lines(content: bytes) -> tuple[list[dict[str, Any]], list[int]]:
-    """The lines of a metrics file and the numbers of those that are damaged; the last one, if a kill broke it off, is neither."""
+    """The lines of a metrics file and the numbers of those that are damaged; the last one, if a
+    kill broke it off, is neither.
+    """
     lines: list[dict[str, Any]] = []
     damaged: list[int] = []
     for number, text in enumerate(content.splitlines(keepends=True), 1):
@@ -79,7 +92,11 @@ def parse_lines(content: bytes) -> tuple[list[dict[str, Any]], list[int]]:
             line = load_json(text)
         except ValueError:
             line = None
-        if isinstance(line, dict) and isinstance(line.get("mode"), str) and isinstance(line.get("step"), int):
+        if (
+            isinstance(line, dict)
+            and isinstance(line.get("mode"), str)
+            and isinstance(line.get("step"), int)
+        ):
             lines.append(line)
         else:
             damaged.append(number)
@@ -92,7 +109,8 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all: what the disk holds under its name is the old content or the new.
+    """Write a file whole or not at all: what the disk holds under its name is the old content or
+    the new.
 
     Raises DiskError where the disk does not take it.
     """
@@ -108,7 +126,9 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def cut_later_lines(path: Path, step: int) -> None:
-    """Drop the lines of a metrics file that are of later steps; damaged ones stay, and are counted when they are read."""
+    """Drop the lines of a metrics file that are of later steps; damaged ones stay, and are counted
+    when they are read.
+    """
     content = path.read_bytes() if path.exists() else b""
     kept = b"".join(line for line in content.splitlines(keepends=True) if _step_of(line) <= step)
     if kept != content:

@@ -1,7 +1,8 @@
 """One process writes a run: it holds a lock on a file that says which.
 
-The system keeps the lock (flock(2)) and drops it when the process ends, however that ends; the number in the file is for
-people. Between hosts that share a directory such locks may not be seen, so there the name of the host decides.
+The system keeps the lock (flock(2)) and drops it when the process ends, however that ends; the
+number in the file is for people. Between hosts that share a directory such locks may not be seen,
+so there the name of the host decides.
 """
 
 import contextlib
@@ -21,7 +22,9 @@ from llmpolicy.run.machine import now
 
 LOCK = ".lock"
 _PATIENCE = 0.2
-"""Seconds for which a lock that is taken is asked for again: who only looks takes it for a moment."""
+"""Seconds for which a lock that is taken is asked for again: who only looks takes it for a
+moment.
+"""
 
 _NAP = 0.01
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
@@ -56,11 +59,16 @@ class Owner:
 
     def __str__(self) -> str:
         named = f"process {self.process}" if self.process else "another process"
-        return named + (f" on {self.host}" if self.host else "") + (f" since {self.since}" if self.since else "")
+        return (
+            named
+            + (f" on {self.host}" if self.host else "")
+            + (f" since {self.since}" if self.since else "")
+        )
 
 
 def lock(path: Path) -> None:
-    """Hold the lock of a run's directory until `release` or the end of this process, a kill included.
+    """Hold the lock of a run's directory until `release` or the end of this process, a kill
+    included.
 
     Raises RunError, with the way out, when another process holds it, or one on another host may.
     """
@@ -71,8 +79,9 @@ def lock(path: Path) -> None:
         owner = Owner.of(os.pread(descriptor, 4096, 0).decode("utf-8", "replace"))
         if owner.elsewhere:
             raise RunError(
-                f"{path} was taken by {owner} and not given back, and from here nobody can see whether that still "
-                f"writes; if it is gone, delete {path / LOCK}, else choose another --out DIR"
+                f"{path} was taken by {owner} and not given back, and from here nobody can see"
+                f" whether that still writes; if it is gone, delete {path / LOCK}, else choose"
+                " another --out DIR"
             )
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps(asdict(Owner.here())).encode() + b"\n", 0)
@@ -97,7 +106,9 @@ def release(path: Path) -> None:
 
 
 def make_space(path: Path) -> None:
-    """Empty the lock file that this process holds: on a full disk something else can be written into its place."""
+    """Empty the lock file that this process holds: on a full disk something else can be written
+    into its place.
+    """
     if holds(path):
         os.ftruncate(_held[os.path.realpath(path)], 0)
 
@@ -138,8 +149,9 @@ def _locked(file: Path) -> int:
             if error.errno not in _NO_LOCKS:
                 raise
             raise RunError(
-                f"{file.parent}: its file system knows no locks ({error.strerror}), so that two runs could write there "
-                "at once; choose a --out DIR on another, or mount it with locks"
+                f"{file.parent}: its file system knows no locks ({error.strerror}), so that two"
+                " runs could write there at once; choose a --out DIR on another, or mount it with"
+                " locks"
             ) from error
         os.close(descriptor)
         time.sleep(_NAP)
@@ -149,8 +161,8 @@ def _refuse(file: Path, descriptor: int) -> None:
     owner = Owner.of(os.pread(descriptor, 4096, 0).decode("utf-8", "replace"))
     os.close(descriptor)
     raise RunError(
-        f"{file.parent} is being written by {owner}; two runs cannot share a directory: wait for its end, stop it, or "
-        "choose another --out DIR"
+        f"{file.parent} is being written by {owner}; two runs cannot share a directory: wait for"
+        " its end, stop it, or choose another --out DIR"
     ) from None
 
 

@@ -13,7 +13,17 @@ from typing import Any
 
 from llmpolicy import secrets
 
-PACKAGES = ("llmpolicy", "torch", "transformers", "trl", "peft", "accelerate", "datasets", "safetensors", "gymnasium")
+PACKAGES = (
+    "llmpolicy",
+    "torch",
+    "transformers",
+    "trl",
+    "peft",
+    "accelerate",
+    "datasets",
+    "safetensors",
+    "gymnasium",
+)
 
 
 def now() -> str:
@@ -43,7 +53,11 @@ def _program() -> str:
 def _gpus() -> list[str]:
     """The names of the GPUs, as far as a torch that is loaded already knows of any."""
     cuda = getattr(sys.modules.get("torch"), "cuda", None)
-    return [cuda.get_device_name(i) for i in range(cuda.device_count())] if cuda and cuda.is_available() else []
+    return (
+        [cuda.get_device_name(i) for i in range(cuda.device_count())]
+        if cuda and cuda.is_available()
+        else []
+    )
 
 
 def _versions(packages: Iterable[str]) -> Iterator[tuple[str, str]]:
@@ -53,14 +67,29 @@ def _versions(packages: Iterable[str]) -> Iterator[tuple[str, str]]:
 
 
 def git_revision(folder: Path | None = None) -> str | None:
-    """The commit of the sources, with ``+changes`` when they differ from it; None outside a checkout."""
+    """The commit of the sources, with ``+changes`` when they differ from it; None outside a
+    checkout.
+    """
     folder = folder or Path(__file__).parent
-    command = ["git", "-C", str(folder), "describe", "--always", "--abbrev=40", "--dirty=+changes", "--exclude=*"]
+    command = [
+        "git",
+        "-C",
+        str(folder),
+        "describe",
+        "--always",
+        "--abbrev=40",
+        "--dirty=+changes",
+        "--exclude=*",
+    ]
     with contextlib.suppress(OSError, subprocess.SubprocessError):
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+        return subprocess.run(
+            command, capture_output=True, text=True, check=True, timeout=10
+        ).stdout.strip()
     return None
 
 
 def redact(text: str) -> str:
-    """A text with ``[redacted]`` in the place of what looks like a secret, or is one of this process's environment."""
+    """A text with ``[redacted]`` in the place of what looks like a secret, or is one of this
+    process's environment.
+    """
     return secrets.redact(text, secrets.values_of(os.environ))

@@ -1,4 +1,6 @@
-"""What ``--resume`` does first: a run that was killed or damaged is put in order, and all that was done is said."""
+"""What ``--resume`` does first: a run that was killed or damaged is put in order, and all that was
+done is said.
+"""
 
 import json
 import shutil
@@ -18,10 +20,12 @@ FOLDERS = ("best", "policy")
 
 
 def mend(path: Path, say: Callable[[str], None]) -> None:
-    """Put a run's directory in order before it goes on; raises RunError when no checkpoint is whole, or it is locked.
+    """Put a run's directory in order before it goes on; raises RunError when no checkpoint is
+    whole, or it is locked.
 
-    The newest whole checkpoint is found; recipe, manifest and metrics that are damaged come back from it; ``best/`` and
-    ``policy/`` that are damaged are kept aside. A directory without a run is left as it is.
+    The newest whole checkpoint is found; recipe, manifest and metrics that are damaged come back
+    from it; ``best/`` and ``policy/`` that are damaged are kept aside. A directory without a run is
+    left as it is.
     """
     if not (path / "checkpoints").is_dir():
         return
@@ -55,19 +59,36 @@ def _drop_leftovers(path: Path) -> None:
         recover(checkpoints / replaced.name.removeprefix(".").removesuffix(".old"))
     for folder in [checkpoints / ".new", *checkpoints.glob(".checkpoint-*.gone")]:
         shutil.rmtree(folder, ignore_errors=True)
-    unfinished = [file for name in WRITTEN for home in (path, path / "best") for file in home.glob(f".{name}.*")]
+    unfinished = [
+        file
+        for name in WRITTEN
+        for home in (path, path / "best")
+        for file in home.glob(f".{name}.*")
+    ]
     for file in [*unfinished, *(path / "rollouts").glob("*.part")]:
         file.unlink(missing_ok=True)
 
 
 def _mend_record(path: Path, checkpoint: Path, say: Callable[[str], None]) -> None:
-    """Bring back what is damaged of manifest, recipe and metrics; the manifest first, for it knows the recipe."""
+    """Bring back what is damaged of manifest, recipe and metrics; the manifest first, for it knows
+    the recipe.
+    """
     saved = checkpoint / RECORD
-    for name, wrong in (("manifest.json", _manifest), ("recipe.yaml", _recipe), ("metrics.jsonl", _metrics)):
+    for name, wrong in (
+        ("manifest.json", _manifest),
+        ("recipe.yaml", _recipe),
+        ("metrics.jsonl", _metrics),
+    ):
         if not (saved / name).is_file() or (clause := wrong(path, saved)) is None:
             continue
-        content = (saved / name).read_bytes() + (_later_lines(path, saved) if name == "metrics.jsonl" else b"")
-        kept = f"; the damaged one is kept as {keep_aside(path / name).name}" if (path / name).exists() else ""
+        content = (saved / name).read_bytes() + (
+            _later_lines(path, saved) if name == "metrics.jsonl" else b""
+        )
+        kept = (
+            f"; the damaged one is kept as {keep_aside(path / name).name}"
+            if (path / name).exists()
+            else ""
+        )
         write_bytes(path / name, content)
         say(f"note: {name} {clause}: taken from {checkpoint.name}, as it was then{kept}")
 
@@ -79,7 +100,11 @@ def _manifest(path: Path, saved: Path) -> str | None:
         manifest = read_manifest(path)
     except RunError:
         return "cannot be read"
-    return None if manifest.get("checksum") in (None, checksum(manifest)) else "is not what was written"
+    return (
+        None
+        if manifest.get("checksum") in (None, checksum(manifest))
+        else "is not what was written"
+    )
 
 
 def _recipe(path: Path, saved: Path) -> str | None:
@@ -88,7 +113,11 @@ def _recipe(path: Path, saved: Path) -> str | None:
         return "is missing"
     written = read_manifest(path).get("recipe_sha256")
     own = sha256((path / "recipe.yaml").read_bytes()).hexdigest()
-    return None if written in (None, own) else "is not what was written (changes are given as KEY=VALUE)"
+    return (
+        None
+        if written in (None, own)
+        else "is not what was written (changes are given as KEY=VALUE)"
+    )
 
 
 def _metrics(path: Path, saved: Path) -> str | None:
@@ -102,7 +131,9 @@ def _metrics(path: Path, saved: Path) -> str | None:
 def _later_lines(path: Path, saved: Path) -> bytes:
     """The lines that were added after a checkpoint, as far as they can be read."""
     file = path / "metrics.jsonl"
-    known = {(line["mode"], line["step"]) for line in parse_lines((saved / file.name).read_bytes())[0]}
+    known = {
+        (line["mode"], line["step"]) for line in parse_lines((saved / file.name).read_bytes())[0]
+    }
     own = parse_lines(file.read_bytes())[0] if file.is_file() else []
     later = [line for line in own if (line["mode"], line["step"]) not in known]
     return b"".join(json.dumps(line).encode() + b"\n" for line in later)

@@ -1,4 +1,6 @@
-"""Paths in what a run keeps of itself, written so that the run can be moved: those below it begin with ``{run}``."""
+"""Paths in what a run keeps of itself, written so that the run can be moved: those below it begin
+with ``{run}``.
+"""
 
 import os
 import re
@@ -11,7 +13,9 @@ from llmpolicy.run.checkpoints import RECORD
 from llmpolicy.run.contents import content_digest
 
 RUN = "{run}"
-"""Stands for the folder of the run at the beginning of a path, in the recipe and the manifest that the run keeps."""
+"""Stands for the folder of the run at the beginning of a path, in the recipe and the manifest that
+the run keeps.
+"""
 
 KEYS = ("path", "adapter", "file", "fn", "correct", "generator", "canonical", "args")
 """The keys of a recipe in which a text may be a path, or begin with one."""
@@ -24,10 +28,16 @@ STAGES = ("warm_start", "reward_model")
 
 
 def in_paths(value: Any, act: Callable[[str], str], *, named: bool = False) -> Any:
-    """A recipe's data with ``act`` done to every text that may be a path; the rows that it holds are no such texts."""
+    """A recipe's data with ``act`` done to every text that may be a path; the rows that it holds
+    are no such texts.
+    """
     if isinstance(value, Mapping):
         return {
-            key: inner if key == "rows" and not named else in_paths(inner, act, named=named or key in KEYS)
+            key: (
+                inner
+                if key == "rows" and not named
+                else in_paths(inner, act, named=named or key in KEYS)
+            )
             for key, inner in value.items()
         }
     if isinstance(value, list | tuple):
@@ -50,7 +60,9 @@ def _put(text: str, old: str, new: str) -> str:
 
 
 def run_of(recipe: Path) -> Path | None:
-    """The folder of the run whose own recipe a file is, also of a copy in one of its checkpoints; None for any other."""
+    """The folder of the run whose own recipe a file is, also of a copy in one of its checkpoints;
+    None for any other.
+    """
     folder = recipe.parent.resolve()
     if not (folder / "manifest.json").is_file():
         return None
@@ -59,16 +71,19 @@ def run_of(recipe: Path) -> Path | None:
 
 
 def base_facts(base: Path | None, run: Path) -> dict[str, str]:
-    """For the manifest: the folder that a recipe's relative paths start from, and where it lies as seen from the run."""
+    """For the manifest: the folder that a recipe's relative paths start from, and where it lies as
+    seen from the run.
+    """
     home = (base or Path.cwd()).resolve()
     return {"base_dir": str(home), "base_dir_from_run": os.path.relpath(home, run.resolve())}
 
 
 def base_of(run: Path, manifest: Mapping[str, Any], recipe: Mapping[str, Any]) -> Path:
-    """The folder that a run's recipe starts from, where it lies now: run and recipe may have moved together, or the run alone.
+    """The folder that a run's recipe starts from, where it lies now: run and recipe may have moved
+    together, or the run alone.
 
-    Of those places, and the folders around the run, it is the first whose files are those that the run was made from. Earlier
-    versions noted only where the folder was.
+    Of those places, and the folders around the run, it is the first whose files are those that the
+    run was made from. Earlier versions noted only where the folder was.
     """
     noted, seen = Path(manifest.get("base_dir") or run), manifest.get("base_dir_from_run")
     if seen is None and noted.is_dir():
@@ -78,17 +93,25 @@ def base_of(run: Path, manifest: Mapping[str, Any], recipe: Mapping[str, Any]) -
         return noted
     files = dict(_named(manifest, recipe))
     there = [place for place in (*near, noted, run, *run.parents[:3]) if place.is_dir()]
-    fitting = (place for place in there if all(_is(place / name, sha256) for name, sha256 in files.items()))
+    fitting = (
+        place for place in there if all(_is(place / name, sha256) for name, sha256 in files.items())
+    )
     return next(fitting, there[0] if seen is not None else noted)
 
 
 def _named(manifest: Mapping[str, Any], recipe: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """The files that a run was made from and that its recipe names from its own folder, with their sha256."""
+    """The files that a run was made from and that its recipe names from its own folder, with their
+    sha256.
+    """
     model = recipe.get("model") or {}
     folders = {"model": model.get("path"), "adapter": model.get("adapter")}
     for item in manifest.get("files") or []:
         folder, name = folders.get(item["for"], ""), item["file"]
-        if folder not in (None, "bundled") and not folder.startswith(ELSEWHERE) and not name.startswith(ELSEWHERE):
+        if (
+            folder not in (None, "bundled")
+            and not folder.startswith(ELSEWHERE)
+            and not name.startswith(ELSEWHERE)
+        ):
             path = os.path.join(folder, name)
             yield from () if os.path.isabs(path) else [(path, item["sha256"])]
 
@@ -102,15 +125,24 @@ def _digest(file: Path, written: int) -> str:
     return content_digest(file)
 
 
-def moved(run: Path, manifest: Mapping[str, Any], recipe: Mapping[str, Any]) -> tuple[Callable[[str], str], Path]:
-    """Where a path that a run has noted lies now, as a function, and the folder that the recipe's relative paths start from."""
+def moved(
+    run: Path, manifest: Mapping[str, Any], recipe: Mapping[str, Any]
+) -> tuple[Callable[[str], str], Path]:
+    """Where a path that a run has noted lies now, as a function, and the folder that the recipe's
+    relative paths start from.
+    """
     base, noted = base_of(run, manifest, recipe), manifest.get("base_dir")
 
     def now(text: str) -> str:
         if text.startswith(RUN):
             return below(text, run)
         path = Path(text)
-        if path.is_absolute() and path.name in STAGES and not path.exists() and (run / path.name).is_dir():
+        if (
+            path.is_absolute()
+            and path.name in STAGES
+            and not path.exists()
+            and (run / path.name).is_dir()
+        ):
             return str(run / path.name)  # as earlier versions wrote it
         shifted = _put(text, noted, str(base)) if noted else text
         return (

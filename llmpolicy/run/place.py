@@ -1,4 +1,6 @@
-"""Where a run goes: the first free name, a directory that may be taken, and what may be cleared from it."""
+"""Where a run goes: the first free name, a directory that may be taken, and what may be cleared
+from it.
+"""
 
 import shutil
 from pathlib import Path
@@ -48,20 +50,28 @@ def clear(path: Path) -> None:
     for folder in ("checkpoints", "policy", "best"):
         if (path / folder).exists():
             shutil.rmtree(path / folder)
-    rollouts = [file for kind in ("parquet", "part") for file in (path / "rollouts").glob(f"*.{kind}")]
+    rollouts = [
+        file for kind in ("parquet", "part") for file in (path / "rollouts").glob(f"*.{kind}")
+    ]
     for file in [*rollouts, *(path / name for name in (*WRITTEN, *PICTURES))]:
         file.unlink(missing_ok=True)
 
 
 def is_failed_start(path: Path) -> bool:
-    """Whether a directory holds a run that ended, or was killed, without a checkpoint, a policy or an evaluation."""
+    """Whether a directory holds a run that ended, or was killed, without a checkpoint, a policy or
+    an evaluation.
+    """
     return not is_live(path) and _began(path) and not _came_to_something(path)
 
 
 def claim(path: Path) -> None:
-    """Take a directory for a new run; raise RunError if it holds one, or cannot be written, or the disk is full."""
+    """Take a directory for a new run; raise RunError if it holds one, or cannot be written, or the
+    disk is full.
+    """
     if path.is_symlink() and not path.exists():
-        raise RunError(f"{path} is a link that leads nowhere; expected a new or empty directory for the run")
+        raise RunError(
+            f"{path} is a link that leads nowhere; expected a new or empty directory for the run"
+        )
     if path.is_file():
         raise RunError(f"{path} is a file; expected a new or empty directory for the run")
     refuse_other_kinds(path)
@@ -71,11 +81,14 @@ def claim(path: Path) -> None:
         free = shutil.disk_usage(path).free
         if free < MINIMUM_FREE_BYTES:
             raise RunError(
-                f"{path}: {free / 2**20:.0f} MiB free, a run needs at least {MINIMUM_FREE_BYTES // 2**20} MiB"
+                f"{path}: {free / 2**20:.0f} MiB free, a run needs at least"
+                f" {MINIMUM_FREE_BYTES // 2**20} MiB"
             )
         lock(path)
         try:
-            _refuse_a_run(path, held=True)  # what another has left behind before this one held the lock
+            _refuse_a_run(
+                path, held=True
+            )  # what another has left behind before this one held the lock
             if _began(path):
                 clear(path)
             for name in WRITTEN:  # what a kill left of a write
@@ -89,17 +102,21 @@ def claim(path: Path) -> None:
 
 
 def refuse_other_kinds(path: Path) -> None:
-    """Raise RunError for a folder where a run writes a file, or the reverse: it would be found out after training."""
+    """Raise RunError for a folder where a run writes a file, or the reverse: it would be found out
+    after training.
+    """
     names = [*WRITTEN, *PICTURES, ".lock"]
     for name in names:
         if (path / name).is_dir():
             raise RunError(
-                f"{path / name} is a folder, and a run writes a file there; move it, or choose another --out DIR"
+                f"{path / name} is a folder, and a run writes a file there; move it, or choose"
+                " another --out DIR"
             )
     for name in (*FOLDERS, "policy", "best", "tensorboard", "warm_start", "reward_model"):
         if (path / name).exists() and not (path / name).is_dir():
             raise RunError(
-                f"{path / name} is a file, and a run makes a folder there; move it, or choose another --out DIR"
+                f"{path / name} is a file, and a run makes a folder there; move it, or choose"
+                " another --out DIR"
             )
 
 
@@ -108,32 +125,44 @@ def _refuse_a_run(path: Path, held: bool = False) -> None:
     if not there:
         _refuse_other_files(path)
     if there and (_came_to_something(path) or not _began(path) or (holds(path) and not held)):
-        raise RunError(f"{path} already holds a run; go on with it (--resume) or choose another --out DIR")
+        raise RunError(
+            f"{path} already holds a run; go on with it (--resume) or choose another --out DIR"
+        )
 
 
 def _refuse_other_files(path: Path) -> None:
-    """What lies under a name that a run writes to would be lost; stages that come before a run may be there."""
+    """What lies under a name that a run writes to would be lost; stages that come before a run may
+    be there.
+    """
     taken = [name for name in (*WRITTEN, *PICTURES, "policy", "best") if (path / name).exists()]
     taken += [name for name in FOLDERS if names_in(path / name)]
     if taken:
         raise RunError(
-            f"{path / taken[0]} is not of a run here, and a run would write it; move it, or choose another --out DIR"
+            f"{path / taken[0]} is not of a run here, and a run would write it; move it, or choose"
+            " another --out DIR"
         )
 
 
 def _came_to_something(path: Path) -> bool:
     kept = ("policy", "best", "evaluation.json")
-    damaged = any(name.startswith("broken-") for name in names_in(path) + names_in(path / "checkpoints"))
-    return bool(damaged or checkpoints(path / "checkpoints")) or any((path / name).exists() for name in kept)
+    damaged = any(
+        name.startswith("broken-") for name in names_in(path) + names_in(path / "checkpoints")
+    )
+    return bool(damaged or checkpoints(path / "checkpoints")) or any(
+        (path / name).exists() for name in kept
+    )
 
 
 def _began(path: Path) -> bool:
-    """Whether the recipe in a directory is that of a run, also of one that was killed before it wrote its manifest.
+    """Whether the recipe in a directory is that of a run, also of one that was killed before it
+    wrote its manifest.
 
     A recipe of the user's own has no folders beside it that a run makes first.
     """
     try:
-        if not (path / "manifest.json").exists() and all((path / folder).is_dir() for folder in FOLDERS):
+        if not (path / "manifest.json").exists() and all(
+            (path / folder).is_dir() for folder in FOLDERS
+        ):
             recipe = load_yaml(read_text(path / "recipe.yaml"))
             return isinstance(recipe, dict) and "schema" in recipe
         read_run(path)

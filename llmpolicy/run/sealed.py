@@ -1,4 +1,6 @@
-"""Folders that are whole or not there: written aside, synced, renamed, with the size and sha256 of every file in them."""
+"""Folders that are whole or not there: written aside, synced, renamed, with the size and sha256 of
+every file in them.
+"""
 
 import contextlib
 import errno
@@ -19,7 +21,9 @@ SEAL = "checksums.json"
 
 @contextlib.contextmanager
 def written_whole(target: Path, **facts: Any) -> Iterator[Path]:
-    """A folder to write into that takes the place of ``target`` at the end; if writing fails, the old one stays."""
+    """A folder to write into that takes the place of ``target`` at the end; if writing fails, the
+    old one stays.
+    """
     staged = _aside(target, "new")
     shutil.rmtree(staged, ignore_errors=True)
     try:
@@ -34,7 +38,9 @@ def written_whole(target: Path, **facts: Any) -> Iterator[Path]:
 
 
 def put(staged: Path, target: Path, **facts: Any) -> None:
-    """Seal a folder and rename it to ``target``; what was there goes when the new one is in its place."""
+    """Seal a folder and rename it to ``target``; what was there goes when the new one is in its
+    place.
+    """
     seal(staged, **facts)
     old = _aside(target, "old")
     if target.exists():
@@ -61,14 +67,21 @@ def seal(folder: Path, **facts: Any) -> None:
     files = {path.relative_to(folder).as_posix(): fingerprint(path) for path in paths}
     text = json.dumps({"schema": 1, **facts, "files": files}, indent=1)
     (folder / SEAL).write_text(text, encoding="utf-8")
-    for path in [*paths, folder / SEAL, *(path for path in folder.rglob("*") if path.is_dir()), folder]:
+    for path in [
+        *paths,
+        folder / SEAL,
+        *(path for path in folder.rglob("*") if path.is_dir()),
+        folder,
+    ]:
         sync(path)
 
 
 def damage(folder: Path, **own: Any) -> str | None:
-    """What is wrong with a sealed folder, as a clause, or None: every byte is read and checked, sizes first.
+    """What is wrong with a sealed folder, as a clause, or None: every byte is read and checked,
+    sizes first.
 
-    ``own`` is what its seal must say, where it says it: a whole folder of another ``run`` or ``step`` has no place here.
+    ``own`` is what its seal must say, where it says it: a whole folder of another ``run`` or
+    ``step`` has no place here.
     """
     if not (folder / SEAL).is_file():
         return f"{SEAL} is missing"
@@ -117,7 +130,8 @@ def fingerprint(path: Path) -> dict[str, Any]:
 
 
 def sync(path: Path) -> None:
-    """Wait until the disk has a file, or the names in a folder, and forget the cached copy, so that it is read from there.
+    """Wait until the disk has a file, or the names in a folder, and forget the cached copy, so that
+    it is read from there.
 
     Some file systems (SMB, FUSE) have no such wait for a folder; there the rename alone must do.
     """
@@ -143,7 +157,9 @@ def keep_damaged(folder: Path, say: Callable[[str], None], **own: Any) -> bool:
 
 
 def keep_aside(path: Path, why: str = "broken") -> Path:
-    """Rename what does not count any more to the first free of broken-NAME, broken-NAME-2 ...; nothing is deleted."""
+    """Rename what does not count any more to the first free of broken-NAME, broken-NAME-2 ...;
+    nothing is deleted.
+    """
     place, number = path.with_name(f"{why}-{path.name}"), 1
     while place.exists():
         number += 1

@@ -19,11 +19,17 @@ def line(run: "Run") -> str:
 
 def html(run: "Run") -> str:
     """The same as a table, with the plot below it when it was drawn."""
-    rows = "".join(f"<tr><th>{escape(name)}</th><td>{escape(visible(value))}</td></tr>" for name, value in _facts(run))
+    rows = "".join(
+        f"<tr><th>{escape(name)}</th><td>{escape(visible(value))}</td></tr>"
+        for name, value in _facts(run)
+    )
     picture = ""
     if run.plot_path.is_file():
         data = base64.b64encode(run.plot_path.read_bytes()).decode()
-        picture = f'<img alt="metrics of the run" style="max-width: 100%" src="data:image/png;base64,{data}">'
+        picture = (
+            '<img alt="metrics of the run" style="max-width: 100%"'
+            f' src="data:image/png;base64,{data}">'
+        )
     return f"<table>{rows}</table>{picture}"
 
 
@@ -35,7 +41,10 @@ def _facts(run: "Run") -> Iterator[tuple[str, str]]:
         settings = run.recipe.get("grpo") or {}
         most = settings.get("max_steps", 0)
         yield "step", f"{lines[-1]['step']}{f' of {most}' if most > 0 else ''}"
-        first, last = (f"{row['reward']:.3g}" if row["reward"] is not None else "-" for row in (lines[0], lines[-1]))
+        first, last = (
+            f"{row['reward']:.3g}" if row["reward"] is not None else "-"
+            for row in (lines[0], lines[-1])
+        )
         yield "reward", f"{first} -> {last}"
     if run.manifest.get("best"):
         yield "best step", str(run.manifest["best"].get("step"))

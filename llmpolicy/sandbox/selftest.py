@@ -1,4 +1,6 @@
-"""Before a sandbox is trusted: what must be impossible inside it is tried there once, harmlessly, in about 0.1 s."""
+"""Before a sandbox is trusted: what must be impossible inside it is tried there once, harmlessly,
+in about 0.1 s.
+"""
 
 import os
 import secrets
@@ -68,9 +70,14 @@ os.write(1, said)
 
 
 def why_not_closed(pool: Pool) -> str:
-    """What was possible inside that must not be, or an empty text; SandboxFault when nothing could be run."""
+    """What was possible inside that must not be, or an empty text; SandboxFault when nothing could
+    be run.
+    """
     secret = secrets.token_hex(16)
-    with tempfile.NamedTemporaryFile("w") as canary, socket.create_server(("127.0.0.1", 0)) as server:
+    with (
+        tempfile.NamedTemporaryFile("w") as canary,
+        socket.create_server(("127.0.0.1", 0)) as server,
+    ):
         canary.write(secret)
         canary.flush()
         os.chmod(canary.name, 0o644)
@@ -93,4 +100,8 @@ def _output_not_capped(pool: Pool) -> str:
     if pool.run(Job(_FILLS), limits).stdout == "done":
         return f"it could write more than {limits.output} bytes"
     counted = pool.run(Job("print('x' * 1024)"), limits)
-    return "" if counted.stdout == "x" * 1024 + "\n" else f"a harmless program did not run ({counted.why})"
+    return (
+        ""
+        if counted.stdout == "x" * 1024 + "\n"
+        else f"a harmless program did not run ({counted.why})"
+    )

@@ -47,7 +47,9 @@ class Slot:
         self._number = 0
 
     def run(self, job: Job, limits: Limits) -> Outcome:
-        """Run a job; SandboxFault when the sandbox failed twice, or the machine was too busy to let the job run."""
+        """Run a job; SandboxFault when the sandbox failed twice, or the machine was too busy to let
+        the job run.
+        """
         with self._lock:
             try:
                 return self._run(job, limits)
@@ -57,7 +59,9 @@ class Slot:
                 return self._run(job, limits)
             except (OSError, EOFError) as error:
                 self.close()
-                raise SandboxFault(f"the sandbox failed: {error or type(error).__name__}") from error
+                raise SandboxFault(
+                    f"the sandbox failed: {error or type(error).__name__}"
+                ) from error
 
     def close(self) -> None:
         """End the keeper, and with it whatever runs under it."""
@@ -110,7 +114,9 @@ class Slot:
         return ours
 
     def _report(self, link: socket.socket, limits: Limits) -> Report:
-        """How the job ended. It is stopped when it has had its time, without what others took from it."""
+        """How the job ended. It is stopped when it has had its time, without what others took from
+        it.
+        """
         began, look, waited, stopped = time.monotonic(), LOOK, None, False
         while True:
             link.settimeout(look)
@@ -138,15 +144,22 @@ def _received(link: socket.socket) -> bytes:
 
 
 def _read(message: bytes, waited: float | None) -> Report:
-    """A keeper's report; where nothing told how long others ran instead, it is how late the keeper itself woke."""
+    """A keeper's report; where nothing told how long others ran instead, it is how late the keeper
+    itself woke.
+    """
     killed, wall, late, status, *used = REPORT.unpack_from(message)
     seconds = used[0] + used[2] + (used[1] + used[3]) / 1e6
-    code, refused = os.waitstatus_to_exitcode(status), message[REPORT.size :].decode("utf-8", "replace")
+    code, refused = (
+        os.waitstatus_to_exitcode(status),
+        message[REPORT.size :].decode("utf-8", "replace"),
+    )
     return Report(KILLED[killed], code, seconds, wall, late if waited is None else waited, refused)
 
 
 def _file(files: contextlib.ExitStack, name: str, content: bytes | None) -> int:
-    """A file in memory that is closed with the others; one with content can only be read from then on."""
+    """A file in memory that is closed with the others; one with content can only be read from then
+    on.
+    """
     if not hasattr(os, "memfd_create"):
         place = files.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - closed with the others
         place.write(content or b"")
@@ -175,16 +188,32 @@ def _write_all(descriptor: int, content: bytes | memoryview) -> None:
         content = content[os.write(descriptor, content) :]
 
 
-# What asks to be killed with its parent is killed with the thread that started it, so that one must last.
+# What asks to be killed with its parent is killed with the thread that started it, so that one must
+# last.
 _starters: dict[int, ThreadPoolExecutor] = {}
 _lock = threading.Lock()
 
 
 def spawn(command: Sequence[str], link: int, **options: Any) -> "subprocess.Popen[bytes]":
-    """Start a keeper in a session and process group of its own, with an empty environment and nothing but its link."""
-    environment = {"PYTHONHASHSEED": "0"}  # the order of a set of texts is then the same in every test and every run
-    quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    options = {"pass_fds": (link,), "env": environment, "start_new_session": True, "cwd": "/", **quiet, **options}
+    """Start a keeper in a session and process group of its own, with an empty environment and
+    nothing but its link.
+    """
+    environment = {
+        "PYTHONHASHSEED": "0"
+    }  # the order of a set of texts is then the same in every test and every run
+    quiet = {
+        "stdin": subprocess.DEVNULL,
+        "stdout": subprocess.DEVNULL,
+        "stderr": subprocess.DEVNULL,
+    }
+    options = {
+        "pass_fds": (link,),
+        "env": environment,
+        "start_new_session": True,
+        "cwd": "/",
+        **quiet,
+        **options,
+    }
     with _lock:
         if os.getpid() not in _starters:  # a thread does not live on in a fork
             _starters.clear()

@@ -1,4 +1,6 @@
-"""For how long others kept a job from running: what decides whether one that takes long is to blame, or the machine."""
+"""For how long others kept a job from running: what decides whether one that takes long is to
+blame, or the machine.
+"""
 
 import contextlib
 import os
@@ -11,10 +13,12 @@ _SWITCHES = re.compile(rb"^(?:non)?voluntary_ctxt_switches:\s*(\d+)", re.MULTILI
 
 
 def starved(keeper: int) -> float | None:
-    """Seconds for which the job under a keeper wanted a processor that others had; None where that cannot be told.
+    """Seconds for which the job under a keeper wanted a processor that others had; None where that
+    cannot be told.
 
-    A thread's time in the run queue (schedstat), but for the share that follows on a sleep of its own, and less what the
-    job's other threads used. So neither naps, nor threads, nor a process that stops itself ever look like a busy machine.
+    A thread's time in the run queue (schedstat), but for the share that follows on a sleep of its
+    own, and less what the job's other threads used. So neither naps, nor threads, nor a process
+    that stops itself ever look like a busy machine.
     """
     threads = [times for job in children(keeper) for times in _threads(job)]
     if not threads:
@@ -24,7 +28,9 @@ def starved(keeper: int) -> float | None:
 
 
 def _threads(job: int) -> list[tuple[float, float]]:
-    """For each thread the seconds that it ran, and that it waited for others after it had been interrupted."""
+    """For each thread the seconds that it ran, and that it waited for others after it had been
+    interrupted.
+    """
     found = []
     threads = Path(f"/proc/{job}/task")
     # Any of them, or all, may end meanwhile; or the system does not tell.
@@ -32,6 +38,10 @@ def _threads(job: int) -> list[tuple[float, float]]:
         for thread in os.listdir(threads):
             with contextlib.suppress(OSError, ValueError):
                 ran, waited, _ = map(int, (threads / thread / "schedstat").read_bytes().split())
-                slept, interrupted = map(int, _SWITCHES.findall((threads / thread / "status").read_bytes()))
-                found.append((ran / 1e9, waited / 1e9 * (interrupted + 1) / (slept + interrupted + 1)))
+                slept, interrupted = map(
+                    int, _SWITCHES.findall((threads / thread / "status").read_bytes())
+                )
+                found.append(
+                    (ran / 1e9, waited / 1e9 * (interrupted + 1) / (slept + interrupted + 1))
+                )
     return found

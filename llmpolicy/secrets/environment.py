@@ -1,4 +1,6 @@
-"""The secrets in the variables of this process: by the names of the variables, or by the form of what they hold."""
+"""The secrets in the variables of this process: by the names of the variables, or by the form of
+what they hold.
+"""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -19,7 +21,9 @@ PLAIN = re.compile(
 
 
 def values_of(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Name and text of each secret: the whole value of a variable that is called one, and what looks like one in any other."""
+    """Name and text of each secret: the whole value of a variable that is called one, and what
+    looks like one in any other.
+    """
     for name, value in environment.items():
         if SECRET_NAME.search(name) and not NOT_SECRET.search(name) and not PLAIN.match(value):
             yield from ((name, line) for line in (value, *value.splitlines()) if _long_enough(line))
@@ -31,7 +35,8 @@ def values_of(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 def _passwords(value: str) -> Iterator[tuple[str, str]]:
     """The passwords of addresses and connection strings, alone."""
     for found in re.finditer(
-        r"://[^\s:/@]*:([^\s/]{4,}?)@(?=[^@]*$)|(?i:(?:password|pwd|accountkey|sharedaccesskey)=)([^;\s]{4,})", value
+        r"://[^\s:/@]*:([^\s/]{4,}?)@(?=[^@]*$)|(?i:(?:password|pwd|accountkey|sharedaccesskey)=)([^;\s]{4,})",
+        value,
     ):
         yield "password", found[1] or found[2]
 

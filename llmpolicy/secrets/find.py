@@ -15,18 +15,27 @@ PIECE = 16
 """Letters of the shortest value that cannot be a piece of some vocabulary by chance."""
 
 
-def secret_in(text: str, values: Iterable[tuple[str, str]] = (), *, forms_only: bool = False) -> str | None:
+def secret_in(
+    text: str, values: Iterable[tuple[str, str]] = (), *, forms_only: bool = False
+) -> str | None:
     """What kind of secret a text holds, in words that do not show it, or None.
 
-    ``values`` are names and texts that must not be there. ``forms_only`` is for texts that hold words of every kind, as a
-    vocabulary does: there only what has a form of its own counts, and values that no piece is by chance.
+    ``values`` are names and texts that must not be there. ``forms_only`` is for texts that hold
+    words of every kind, as a vocabulary does: there only what has a form of its own counts, and
+    values that no piece is by chance.
     """
     return next(_kinds(text, tuple(values), forms_only), None)
 
 
 def in_setting(name: str, text: str, values: Iterable[tuple[str, str]] = ()) -> str | None:
-    """What kind of secret a setting holds, in words, or None. An address with a password counts as none: some services need it."""
-    looks = (label for label, _ in real((*matches(text), *named(f"{name}: {text}"))) if label not in ADDRESSES)
+    """What kind of secret a setting holds, in words, or None. An address with a password counts as
+    none: some services need it.
+    """
+    looks = (
+        label
+        for label, _ in real((*matches(text), *named(f"{name}: {text}")))
+        if label not in ADDRESSES
+    )
     held = (f"the value of ${variable}" for variable, value in values if value in text)
     return next(chain(held, map(_look, looks)), None)
 
@@ -35,7 +44,10 @@ def redact(text: str, values: Iterable[tuple[str, str]] = ()) -> str:
     """A text with ``[redacted]`` in the place of every secret."""
     text = ADDRESS.sub("[redacted]@", SHORT.sub(r"\1[redacted]", text))
     looks = (secret for _, secret in (*real(matches(text)), *named(text), *random_words(text)))
-    found = {*(value for _, value in values), *(secret for secret in looks if "[redacted]" not in secret)}
+    found = {
+        *(value for _, value in values),
+        *(secret for secret in looks if "[redacted]" not in secret),
+    }
     for secret in sorted(found, key=len, reverse=True):
         text = text.replace(secret, "[redacted]")
     return text
@@ -43,14 +55,26 @@ def redact(text: str, values: Iterable[tuple[str, str]] = ()) -> str:
 
 def _kinds(text: str, values: tuple[tuple[str, str], ...], forms_only: bool) -> Iterator[str]:
     clear = plain(text)
-    views = [text, clear] if forms_only else [text, clear, "\n".join(decoded(text)), "\n".join(decoded(clear))]
+    views = (
+        [text, clear]
+        if forms_only
+        else [text, clear, "\n".join(decoded(text)), "\n".join(decoded(clear))]
+    )
     lines = [] if forms_only else [joined(text), joined(clear)]
     for view in dict.fromkeys((*views, *lines)):
-        yield from (f"the value of ${name}" for name, value in values if _holds(view, value, forms_only))
+        yield from (
+            f"the value of ${name}" for name, value in values if _holds(view, value, forms_only)
+        )
         yield from (_look(label) for label, _ in real(matches(view)))
     if not forms_only:
-        yield from (_look(label) for view in dict.fromkeys((*views, *lines)) for label, _ in real(named(view)))
-        yield from (_look(label) for view in dict.fromkeys(views) for label, _ in real(random_words(view)))
+        yield from (
+            _look(label)
+            for view in dict.fromkeys((*views, *lines))
+            for label, _ in real(named(view))
+        )
+        yield from (
+            _look(label) for view in dict.fromkeys(views) for label, _ in real(random_words(view))
+        )
 
 
 def _look(label: str) -> str:

@@ -14,7 +14,9 @@ DETECTORS = (
     "square_oauth.SquareOAuthDetector", "stripe.StripeDetector", "telegram_token.TelegramBotTokenDetector",
     "twilio.TwilioKeyDetector",
 )  # fmt: skip
-"""Those of https://github.com/Yelp/detect-secrets that know a form; its keyword and entropy rules find prose and hashes."""
+"""Those of https://github.com/Yelp/detect-secrets that know a form; its keyword and entropy rules
+find prose and hashes.
+"""
 
 BEGIN = r"(?<![A-Za-z0-9])"
 W = r"[A-Za-z0-9]"
@@ -128,7 +130,9 @@ SENTENCES: dict[str, tuple[str, ...]] = {
 
 LONG_WORD = re.compile(r"[^\s\"'`<>]{16,}")
 
-EVERYDAY = re.compile(r"([^A])\1{7}|EXAMPLE|(?i:x{6}|your[_-]|placeholder|redacted|removed|changeme|dummy|<|\*{3})")
+EVERYDAY = re.compile(
+    r"([^A])\1{7}|EXAMPLE|(?i:x{6}|your[_-]|placeholder|redacted|removed|changeme|dummy|<|\*{3})"
+)
 """In what stands in documentation for a secret."""
 
 
@@ -136,12 +140,16 @@ def matches(text: str) -> Iterator[tuple[str, str]]:
     """The kind and the text of everything that has the form of a secret."""
     for label, form in _compiled(True):
         yield from ((label, found.group()) for found in form.finditer(text))
-    words = "\n".join(word for word in LONG_WORD.findall(text) if re.search(r"\d", word) or "://" in word)
+    words = "\n".join(
+        word for word in LONG_WORD.findall(text) if re.search(r"\d", word) or "://" in word
+    )
     for label, form in _compiled(False):
         yield from ((label, found.group()) for found in form.finditer(words))
     for detector in _detectors():
         yield from (
-            (detector.secret_type, found) for found in detector.analyze_string(words) if re.search(r"\d", found)
+            (detector.secret_type, found)
+            for found in detector.analyze_string(words)
+            if re.search(r"\d", found)
         )
 
 
@@ -159,4 +167,6 @@ def _compiled(spaced: bool) -> list[tuple[str, re.Pattern[str]]]:
 @lru_cache(1)
 def _detectors() -> list[Any]:
     names = (name.split(".") for name in DETECTORS)
-    return [getattr(import_module(f"detect_secrets.plugins.{module}"), kind)() for module, kind in names]
+    return [
+        getattr(import_module(f"detect_secrets.plugins.{module}"), kind)() for module, kind in names
+    ]

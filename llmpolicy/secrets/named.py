@@ -1,10 +1,14 @@
-"""Secrets by their names (``password: ...``) and by their looks: long words in which no letter follows from the one before."""
+"""Secrets by their names (``password: ...``) and by their looks: long words in which no letter
+follows from the one before.
+"""
 
 import re
 from collections.abc import Iterator
 
 WORD_OF_NAME = re.compile("pass|pwd|secret|credential|bearer|key|token|_pat|contrase|mot_de_passe")
-PASSWORD_NAME = re.compile(r"(?i)(?:pass(?:word|wd|phrase|code|wort)?|pwd|contraseña|mot_de_passe)$")
+PASSWORD_NAME = re.compile(
+    r"(?i)(?:pass(?:word|wd|phrase|code|wort)?|pwd|contraseña|mot_de_passe)$"
+)
 SECRET_NAME = re.compile(
     r"(?i)(?:secret|credentials?|bearer|(?:api|access|private|signing|encryption|account|service|auth|master)key|(?:^|[_.-])key"
     r"|(?:access|auth|refresh|session|api|bot|client|hub)token|(?:^|[_.-])token|_pat)$"
@@ -45,7 +49,9 @@ def named(text: str) -> Iterator[tuple[str, str]]:
 
 
 def random_words(text: str) -> Iterator[tuple[str, str]]:
-    """Long words of digits, small and large letters in no order; a hash in hexadecimal digits is none, nor a picture."""
+    """Long words of digits, small and large letters in no order; a hash in hexadecimal digits is
+    none, nor a picture.
+    """
     for word in WORD.findall(IMAGE.sub("", re.sub(r"\\[nrt]", " ", text))):
         if any(_random(part) for part in re.findall(r"[A-Za-z0-9]{20,}", word)):
             yield f"a random word of {len(word)} characters", word
@@ -54,11 +60,18 @@ def random_words(text: str) -> Iterator[tuple[str, str]]:
 def _password(value: str) -> bool:
     """Letters and digits together, but no word with a number behind it, and no measure."""
     both = any(map(str.isalpha, value)) and any(map(str.isdigit, value))
-    return both and len(value) > 5 and " " not in value and not re.fullmatch(r"[a-z]+[_-]?\d|[\d.]+[a-z%]{0,2}", value)
+    return (
+        both
+        and len(value) > 5
+        and " " not in value
+        and not re.fullmatch(r"[a-z]+[_-]?\d|[\d.]+[a-z%]{0,2}", value)
+    )
 
 
 def _prose(name: str, assigned: str) -> bool:
-    """Whether the value only follows the name, as the next word of a sentence does, and has one short number in it at most."""
+    """Whether the value only follows the name, as the next word of a sentence does, and has one
+    short number in it at most.
+    """
     return not name.startswith("-") and not re.search(r"[:=]|\d\D+\d|\d\d+\W*$", assigned)
 
 
@@ -66,7 +79,9 @@ def _key(value: str) -> bool:
     """Hexadecimal digits, or a run of letters and digits that is no word."""
     longest = max(re.findall(r"[A-Za-z0-9]+", value), key=len, default="")
     return bool(re.fullmatch(r"[0-9a-fA-F-]{32,}", value)) or (
-        len(longest) >= 16 and len(re.findall(r"\d", longest)) > 2 and len(re.findall(r"[A-Za-z]", longest)) > 2
+        len(longest) >= 16
+        and len(re.findall(r"\d", longest)) > 2
+        and len(re.findall(r"[A-Za-z]", longest)) > 2
     )
 
 
@@ -74,5 +89,7 @@ def _random(part: str) -> bool:
     kinds = ["d" if sign.isdigit() else "u" if sign.isupper() else "l" for sign in part]
     changes = sum(first != second for first, second in zip(kinds, kinds[1:], strict=False))
     return (
-        all(kinds.count(kind) > 1 for kind in "dul") and changes >= len(part) // 3 and len(set(part)) > len(part) // 3
+        all(kinds.count(kind) > 1 for kind in "dul")
+        and changes >= len(part) // 3
+        and len(set(part)) > len(part) // 3
     )

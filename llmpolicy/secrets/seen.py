@@ -20,19 +20,28 @@ PACKED = (b"\x1f\x8b", b"x\x01", b"x\x5e", b"x\x9c", b"x\xda")
 
 
 def plain(text: str) -> str:
-    """The text without escapes: of JSON, Python, Markdown and HTML, and without signs that are not seen."""
-    text = CODE.sub(lambda code: chr(int(code[1] or code[2] or code[3], 8 if code[3] else 16)), html.unescape(text))
+    """The text without escapes: of JSON, Python, Markdown and HTML, and without signs that are not
+    seen.
+    """
+    text = CODE.sub(
+        lambda code: chr(int(code[1] or code[2] or code[3], 8 if code[3] else 16)),
+        html.unescape(text),
+    )
     text = unquote(text) if "%" in text else text
     return UNSEEN.sub("", BREAK.sub("\n", text).replace("\\", ""))
 
 
 def joined(text: str) -> str:
-    """The text on one line, as a word that was broken over two of them; what may stand around a break goes too."""
+    """The text on one line, as a word that was broken over two of them; what may stand around a
+    break goes too.
+    """
     return "".join(line.strip(" \t\\+.\"'#>*|") for line in text.splitlines())
 
 
 def decoded(text: str, depth: int = 2) -> Iterator[str]:
-    """What base64 and hexadecimal words in a text say, unpacked where it was packed; and what those say again."""
+    """What base64 and hexadecimal words in a text say, unpacked where it was packed; and what those
+    say again.
+    """
     for inner in {*_of_base64(text), *_of_hexadecimal(text)}:
         yield inner
         if depth > 1:

@@ -1,4 +1,6 @@
-"""What the command line and ``llmpolicy.train`` do: runs from beginning to end, evaluations, the demo."""
+"""What the command line and ``llmpolicy.train`` do: runs from beginning to end, evaluations, the
+demo.
+"""
 
 from llmpolicy.session.demo import run_demo
 from llmpolicy.session.evaluate import evaluate_model

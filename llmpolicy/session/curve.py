@@ -1,4 +1,6 @@
-"""The end of a run with an over-optimisation curve: how good the kept step is, on prompts that did not choose it."""
+"""The end of a run with an over-optimisation curve: how good the kept step is, on prompts that did
+not choose it.
+"""
 
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -16,13 +18,16 @@ if TYPE_CHECKING:
 def close_curve(
     made: Plan, policy: "CausalLMPolicy", run: Run, start: "CausalLMPolicy | None", say: Say
 ) -> dict[str, Any]:
-    """Evaluate the best step, ask the truth whether it and the last one are preferred to the start, and draw the curve."""
+    """Evaluate the best step, ask the truth whether it and the last one are preferred to the start,
+    and draw the curve.
+    """
     from llmpolicy.report.overoptimisation import plot_curve
 
     rest = replace(made, held_out=judges(made.held_out))
     best = placed(policy_at(run.best_dir, made.recipe))
     say(
-        f"best step {run.manifest['best']['step']}, on the {len(rest.held_out)} held-out prompts that did not choose it:"
+        f"best step {run.manifest['best']['step']}, on the {len(rest.held_out)} held-out prompts"
+        " that did not choose it:"
     )
     run.write_evaluation(evaluate_policy(rest, best, start=start, say=say), of_best=True)
     found = _preferences(rest, policy, best, start)
@@ -40,16 +45,23 @@ def close_curve(
 def _preferences(
     made: Plan, last: "CausalLMPolicy", best: "CausalLMPolicy", start: "CausalLMPolicy | None"
 ) -> dict[str, Any]:
-    """How often the truth prefers the best and the last step's reply to the start's, one sample each a prompt."""
+    """How often the truth prefers the best and the last step's reply to the start's, one sample
+    each a prompt.
+    """
     from llmpolicy.evaluation import preference, sample, truths
 
     recipe, settings, correct = made.recipe, made.recipe.evaluate, made.correct
     assert settings is not None and correct is not None
-    how: dict[str, Any] = {"batch_size": settings.batch_size, "max_new_tokens": evaluated_length(recipe)}
+    how: dict[str, Any] = {
+        "batch_size": settings.batch_size,
+        "max_new_tokens": evaluated_length(recipe),
+    }
     policies = {"best": best, "last": last, "start": start or start_of(recipe, last)}
     found = {
         name: truths(correct, made.held_out, sample(one, made.held_out, recipe.seed + order, **how))
         for order, (name, one) in enumerate(policies.items(), 2)
     }
     shares = {name: preference(found[name], found["start"]) for name in ("best", "last")}
-    return {"n": len(made.held_out)} | {name: share.to_dict() for name, share in shares.items() if share}
+    return {"n": len(made.held_out)} | {
+        name: share.to_dict() for name, share in shares.items() if share
+    }

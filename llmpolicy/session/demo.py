@@ -15,19 +15,24 @@ MARK = "llmpolicy demo"
 
 
 def run_demo(out: Path, overrides: Sequence[str] = (), say: Say = tell) -> Run:
-    """Train the quickstart recipe into ``out``; only an earlier demo there, that has ended, is replaced."""
+    """Train the quickstart recipe into ``out``; only an earlier demo there, that has ended, is
+    replaced.
+    """
     recipe = load_recipe(RECIPE, overrides)
     if (out / "manifest.json").exists():
         _make_room(out)
     say(
-        f"A language model of 0.3 million parameters, bundled with llmpolicy, learns two-digit addition by GRPO: "
-        f"{(recipe.grpo or {}).get('max_steps')} steps, reward 1 for the right sum."
+        "A language model of 0.3 million parameters, bundled with llmpolicy, learns two-digit"
+        f" addition by GRPO: {(recipe.grpo or {}).get('max_steps')} steps, reward 1 for the right"
+        " sum."
     )
     return train_recipe(RECIPE, overrides, out=out, made_by=MARK, say=say)
 
 
 def _make_room(out: Path) -> None:
-    """Clear away an earlier demo; raises RunError when another run, or one that still lives, is there."""
+    """Clear away an earlier demo; raises RunError when another run, or one that still lives, is
+    there.
+    """
     if is_live(out):
         raise RunError(f"{out} holds a run that is still being written; choose another --out DIR")
     if _is_demo(out):

@@ -23,7 +23,12 @@ from llmpolicy.rewards.printed import printed
 from llmpolicy.run import Run, facts_of
 from llmpolicy.session.process import Say, by_itself, placed, target
 from llmpolicy.session.reinforce import evaluate_environment
-from llmpolicy.session.sources import refuse_changes, refuse_damaged_arguments, refuse_other_base, source_facts
+from llmpolicy.session.sources import (
+    refuse_changes,
+    refuse_damaged_arguments,
+    refuse_other_base,
+    source_facts,
+)
 from llmpolicy.session.stages import after_stages
 from llmpolicy.tasks import check_disjoint
 from llmpolicy.terminal import quiet, tell
@@ -35,7 +40,9 @@ if TYPE_CHECKING:
 def evaluate_policy(
     made: Plan, policy: "CausalLMPolicy", *, start: "CausalLMPolicy | None" = None, say: Say = tell
 ) -> dict[str, Any]:
-    """Held-out accuracy of a policy beside the one it started from, printed and in the form of evaluation.json."""
+    """Held-out accuracy of a policy beside the one it started from, printed and in the form of
+    evaluation.json.
+    """
     from llmpolicy.evaluation import evaluate, examples, table
 
     recipe, settings = made.recipe, made.recipe.evaluate
@@ -66,7 +73,9 @@ def start_of(recipe: Recipe, policy: "CausalLMPolicy") -> Any:
 
 
 def _other_weights(recipe: Recipe, policy: "CausalLMPolicy") -> "CausalLMPolicy | None":
-    """The policy that training started from; None for a fresh adapter, which is measured without it instead."""
+    """The policy that training started from; None for a fresh adapter, which is measured without it
+    instead.
+    """
     if recipe.model is None or (policy.is_adapter and recipe.model.adapter is None):
         return None
     return build_policy(recipe, base_only=recipe.model.adapter is None).to(policy.device)
@@ -82,28 +91,33 @@ def evaluate_model(
     accept_changes: bool = False,
     yes: bool = False,
 ) -> dict[str, Any]:
-    """Evaluate a run, a model folder, an adapter, a merged model or a Hub id on a recipe's held-out prompts.
+    """Evaluate a run, a model folder, an adapter, a merged model or a Hub id on a recipe's held-out
+    prompts.
 
-    A run whose files changed since it was made is refused, unless the changes are accepted; code of it or of the recipe that
-    has not run here before is asked for, unless it is allowed by ``yes``.
+    A run whose files changed since it was made is refused, unless the changes are accepted; code of
+    it or of the recipe that has not run here before is asked for, unless it is allowed by ``yes``.
     """
     others = [text for text in overrides if "=" not in text]
     if others:
         raise RecipeError(
-            f"evaluate measures one model or run at a time, found {model!r} and {', '.join(map(repr, others))}; run it once "
-            "for each, on the same held-out prompts (--json FILE keeps a result)"
+            f"evaluate measures one model or run at a time, found {model!r} and"
+            f" {', '.join(map(repr, others))}; run it once for each, on the same held-out prompts"
+            " (--json FILE keeps a result)"
         )
     run = Run.open(model) if (Path(model) / "manifest.json").is_file() else None
     if recipe_name is None and run is None:
         found = f"{model} is not a run" if Path(model).exists() else f"there is no run at {model}"
-        raise RecipeError(f"{found}; for a model name the recipe whose task it is evaluated on with --recipe")
+        raise RecipeError(
+            f"{found}; for a model name the recipe whose task it is evaluated on with --recipe"
+        )
     recipe = load_recipe(recipe_name or str(Path(model) / "recipe.yaml"), overrides)
     consent.need(f"evaluating {model}", recipe.model_dump(), recipe.base_dir, yes=yes)
     if recipe.environment is not None:
         return evaluate_environment(run, recipe, say)
     if recipe.evaluate is None:
         raise RecipeError(
-            f"recipe {recipe.name!r} has no evaluate block: write `evaluate: {{correct: module:function}}`"
+            f"recipe {recipe.name!r} has no evaluate block: write `evaluate: {{correct:"
+            " module:function}`"
         )
     if run is not None and not run.policy_dir.is_dir():
         state = run.manifest.get("status", "unknown")
@@ -117,7 +131,9 @@ def evaluate_model(
     refuse_damaged_arguments(recipe)
     if run is None and (Path(model) / "adapter_config.json").is_file():
         refuse_other_base(Path(model), loaded_weights(recipe))
-    changed = _checked(run, made, accept=accept_changes, yes=yes, say=say) if run is not None else []
+    changed = (
+        _checked(run, made, accept=accept_changes, yes=yes, say=say) if run is not None else []
+    )
     policy = policy_at(run.policy_dir if run else Path(model), recipe)
     made = fit_held_out(made, policy)
     with printed.kept_in(run.path / "rewards.log", say) if run else nullcontext():
@@ -126,17 +142,28 @@ def evaluate_model(
 
 
 def _checked(run: Run, made: Plan, *, accept: bool, yes: bool, say: Say) -> list[str]:
-    """Refuse damaged weights, files that changed since, and questions that were trained on; the changes accepted."""
+    """Refuse damaged weights, files that changed since, and questions that were trained on; the
+    changes accepted.
+    """
     if (clause := run.damage(run.policy_dir)) and facts_of(run.policy_dir):
         raise RunError(
-            f"{run.policy_dir} is damaged ({clause}); train with --resume writes it anew from the last checkpoint"
+            f"{run.policy_dir} is damaged ({clause}); train with --resume writes it anew from the"
+            " last checkpoint"
         )
-    own = load_recipe(str(run.path / "recipe.yaml"), remote_code=True)  # its model is loaded by ``made``
+    own = load_recipe(
+        str(run.path / "recipe.yaml"), remote_code=True
+    )  # its model is loaded by ``made``
     consent.need(f"evaluating {run.path}", own.model_dump(), own.base_dir, yes=yes)
-    same = (own.task, own.seed, own.evaluate) == (made.recipe.task, made.recipe.seed, made.recipe.evaluate)
+    same = (own.task, own.seed, own.evaluate) == (
+        made.recipe.task,
+        made.recipe.seed,
+        made.recipe.evaluate,
+    )
     mine = made if same else plan(own)
     now = source_facts(replace(mine, recipe=made.recipe))
     changed = refuse_changes(run, now, accept=accept, say=say)
-    if not same:  # what a run was trained on is no evidence: a larger or another held-out part may contain it
+    if (
+        not same
+    ):  # what a run was trained on is no evidence: a larger or another held-out part may contain it
         check_disjoint(mine.train_rows, made.held_out)
     return changed

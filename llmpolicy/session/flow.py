@@ -81,14 +81,16 @@ def train(
     say: Say = tell,
     **blocks: Any,
 ) -> Run:
-    """Train from a recipe, from its blocks given as arguments, or from a recipe with some blocks changed; return the run.
+    """Train from a recipe, from its blocks given as arguments, or from a recipe with some blocks
+    changed; return the run.
 
-    ``model`` is a path, a Hub id, ``bundled``, a mapping or a CausalLMPolicy; ``task`` a mapping, a list of rows,
-    a dataset or a table of pandas, polars or pyarrow;
-    ``rewards`` functions or references; further blocks (``grpo``, ``evaluate``, ``seed`` ...) as in a recipe.
-    ``unsafe_local_exec`` lets code rewards run the model's code without a sandbox; ``accept_changes`` goes on with files
-    that changed since the run began; ``yes`` runs the code of somebody else's run (`llmpolicy.consent`).
-    Raises LLMPolicyError in one sentence for what cannot be run.
+    ``model`` is a path, a Hub id, ``bundled``, a mapping or a CausalLMPolicy; ``task`` a mapping, a
+    list of rows, a dataset or a table of pandas, polars or pyarrow; ``rewards`` functions or
+    references; further blocks (``grpo``, ``evaluate``, ``seed`` ...) as in a recipe.
+    ``unsafe_local_exec`` lets code rewards run the model's code without a sandbox;
+    ``accept_changes`` goes on with files that changed since the run began; ``yes`` runs the code of
+    somebody else's run (`llmpolicy.consent`). Raises LLMPolicyError in one sentence for what cannot
+    be run.
     """
     from llmpolicy.policies.causal_lm import CausalLMPolicy
 
@@ -96,40 +98,74 @@ def train(
     _mend(out, resume, say)
     if recipe is not None and not isinstance(recipe, (str, Path, Mapping)):
         raise RecipeError(
-            f"the recipe is {recipe!r:.60}, a {type(recipe).__name__}; expected a file, a name or a mapping"
+            f"the recipe is {recipe!r:.60}, a {type(recipe).__name__}; expected a file, a name or a"
+            " mapping"
         )
     base = load_recipe(recipe) if isinstance(recipe, (str, Path)) else None
     if base is not None:
         _agree(base, yes=yes, say=say)
     policy = model if isinstance(model, CausalLMPolicy) else None
-    given = {"model": {"path": policy.name} if policy else model, "task": _task(task), "rewards": rewards}
+    given = {
+        "model": {"path": policy.name} if policy else model,
+        "task": _task(task),
+        "rewards": rewards,
+    }
     changes = {**{key: value for key, value in given.items() if value is not None}, **blocks}
     if base is not None and not changes:
-        return _train(base, Path(out) if out else None, resume=resume, accept=accept_changes, dry_run=False, say=say)
+        return _train(
+            base,
+            Path(out) if out else None,
+            resume=resume,
+            accept=accept_changes,
+            dry_run=False,
+            say=say,
+        )
     changes = {key: from_here(value, [key]) for key, value in changes.items()}
     data = _changed(base.model_dump() if base else dict(recipe or {}), changes)  # type: ignore[arg-type]
     if policy:
-        data |= {key: {"temperature": policy.temperature, **data[key]} for key in ("grpo", "reinforce") if key in data}
+        data |= {
+            key: {"temperature": policy.temperature, **data[key]}
+            for key in ("grpo", "reinforce")
+            if key in data
+        }
     made = make_recipe(data, base_dir=base.base_dir if base else Path.cwd())
     if made.grpo is None and made.reinforce is None:
         raise RecipeError(
-            "train ends in grpo or reinforce; llmpolicy.session.train_stages carries out sft or reward_model"
+            "train ends in grpo or reinforce; llmpolicy.session.train_stages carries out sft or"
+            " reward_model"
         )
     if policy and template_arguments(made) not in ({}, policy.codec.chat_template_kwargs):
-        raise RecipeError("the task has other chat_template_kwargs than the policy; give them to CausalLMPolicy alone")
+        raise RecipeError(
+            "the task has other chat_template_kwargs than the policy; give them to CausalLMPolicy"
+            " alone"
+        )
     where = Path(out) if out else None
     consent.note(made)
-    return _train(made, where, resume=resume, accept=accept_changes, dry_run=False, say=say, given=policy)
+    return _train(
+        made, where, resume=resume, accept=accept_changes, dry_run=False, say=say, given=policy
+    )
 
 
 def _changed(data: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """A recipe's data with some blocks changed: of a block of settings only the keys that are given."""
-    both = {key for key in changes if isinstance(data.get(key), Mapping) and isinstance(changes[key], Mapping)}
-    return {**data, **changes, **{key: {**data[key], **changes[key]} for key in both - {"model", "task"}}}
+    """A recipe's data with some blocks changed: of a block of settings only the keys that are
+    given.
+    """
+    both = {
+        key
+        for key in changes
+        if isinstance(data.get(key), Mapping) and isinstance(changes[key], Mapping)
+    }
+    return {
+        **data,
+        **changes,
+        **{key: {**data[key], **changes[key]} for key in both - {"model", "task"}},
+    }
 
 
 def _task(task: Any) -> Any:
-    """A list of rows, rather than of task blocks, or a dataset or a table becomes one block that holds them."""
+    """A list of rows, rather than of task blocks, or a dataset or a table becomes one block that
+    holds them.
+    """
     if is_dataset(task):
         return {"rows": dataset_rows(task)}
     if isinstance(task, (list, tuple)):
@@ -137,14 +173,17 @@ def _task(task: Any) -> Any:
         return {"rows": [dict(row) for row in task]} if rows else list(task)
     if task is not None and not isinstance(task, (Mapping, TaskSpec)):
         raise RecipeError(
-            f"task is {task!r:.60}, a {type(task).__name__}; expected a list of rows, a Dataset, a DataFrame, or a mapping "
-            "such as {'file': 'rows.jsonl'} or {'generator': function}"
+            f"task is {task!r:.60}, a {type(task).__name__}; expected a list of rows, a Dataset, a"
+            " DataFrame, or a mapping such as {'file': 'rows.jsonl'} or {'generator':"
+            " function}"
         )
     return task
 
 
 def _is_row(row: Mapping[str, Any]) -> bool:
-    """Whether a mapping is a row: without a source, or with a column that no key of a task block is meant by."""
+    """Whether a mapping is a row: without a source, or with a column that no key of a task block is
+    meant by.
+    """
     others = [str(key) for key in row if key not in TaskSpec.model_fields]
     return not set(SOURCES) & set(row) or any(
         "did you mean" not in nearest(key, TaskSpec.model_fields) for key in others
@@ -173,12 +212,19 @@ def train_recipe(
     _mend(out, resume and not dry_run, say)
     recipe = load_recipe(name, overrides)
     _agree(recipe, yes=yes, say=say)
-    how: dict[str, Any] = {"resume": resume, "accept": accept_changes, "dry_run": dry_run, "until": until}
+    how: dict[str, Any] = {
+        "resume": resume,
+        "accept": accept_changes,
+        "dry_run": dry_run,
+        "until": until,
+    }
     return _train(recipe, out, **how, made_by=made_by, say=say)
 
 
 def _agree(recipe: Recipe, *, yes: bool, say: Say) -> None:
-    """Say what of a recipe's code runs for the first time; what a run has kept is asked for, as it may be somebody else's."""
+    """Say what of a recipe's code runs for the first time; what a run has kept is asked for, as it
+    may be somebody else's.
+    """
     if recipe.run is not None:
         consent.need(f"training {recipe.run}", recipe.model_dump(), recipe.base_dir, yes=yes)
     for code in consent.note(recipe):
@@ -209,7 +255,10 @@ def _train(
     if resume and out is None:
         raise RunError("--resume needs --out DIR, the run to go on with")
     if out is None and world_size() > 1:
-        raise RunError("more than one process trains: name the run's directory with --out DIR, the same for all")
+        raise RunError(
+            "more than one process trains: name the run's directory with --out DIR, the same"
+            " for all"
+        )
     check_packages(recipe)
     say = say if is_main() else silent
     how: dict[str, Any] = {
@@ -225,7 +274,9 @@ def _train(
     out = out or new_run_path(recipe.name)
     recipe = recipe.within(out)
     made = None
-    if recipe.grpo is not None:  # what the recipe alone can be refused for is refused before a stage trains
+    if (
+        recipe.grpo is not None
+    ):  # what the recipe alone can be refused for is refused before a stage trains
         made = _checked(after_stages(recipe, out, dry_run=True), given)
         if until is None:
             require_sandbox(made)
@@ -237,7 +288,9 @@ def _train(
 
 
 def _checked(recipe: Recipe, given: "CausalLMPolicy | None") -> Plan:
-    """The plan of a recipe without its stages, with all that can be checked before anything is loaded."""
+    """The plan of a recipe without its stages, with all that can be checked before anything is
+    loaded.
+    """
     from llmpolicy.policies.causal_lm.adapter import lora_config
 
     made = plan(recipe, processes=world_size(), target=target(), in_memory=given is not None)
@@ -272,9 +325,13 @@ def _train_policy(
     refuse_damaged_arguments(recipe, besides=out if dry_run else None)
     if recipe.model is not None and recipe.model.adapter is not None and given is None:
         refuse_other_base(Path(loaded_adapter(recipe) or ""), loaded_weights(recipe))
-    sources = source_facts(made, weights=given is None) if is_main() and (resume or not dry_run) else {}
+    sources = (
+        source_facts(made, weights=given is None) if is_main() and (resume or not dry_run) else {}
+    )
     if sources:
-        sources["files"] += files_of_stages(Run.open(out)) if resume and out and stages is None else stages or []
+        sources["files"] += (
+            files_of_stages(Run.open(out)) if resume and out and stages is None else stages or []
+        )
     sources |= {"made_by": made_by} if made_by else {}
     for line in unknown_lines(sources.get("files", [])):
         say(line)
@@ -286,7 +343,9 @@ def _train_policy(
             say(str(made.explanation))
         say(DRY_RUN)
         raise SystemExit(0)
-    return _carry_out(made, out, resume=resume, say=say, given=given, code_runs_in=code_runs_in, sources=sources)
+    return _carry_out(
+        made, out, resume=resume, say=say, given=given, code_runs_in=code_runs_in, sources=sources
+    )
 
 
 def _carry_out(
@@ -303,7 +362,9 @@ def _carry_out(
     quiet()
     recipe = made.recipe
     random.seed(recipe.seed)
-    start = copy.deepcopy(given) if given and given.trainable == "full" and recipe.evaluate else None
+    start = (
+        copy.deepcopy(given) if given and given.trainable == "full" and recipe.evaluate else None
+    )
     policy = given or _first_policy(recipe, out if resume else None)
     policy.max_new_tokens = completion_length(recipe)
     use_threads(policy)
@@ -327,12 +388,19 @@ def _carry_out(
         if run is not None and code_runs_in is not None:
             run.update_manifest(code_runs_in=code_runs_in)
         if recipe.grpo is not None:
-            stopped, written, step = train_grpo(made, policy, run, out, begin, resume=resume, say=say)
+            stopped, written, step = train_grpo(
+                made, policy, run, out, begin, resume=resume, say=say
+            )
         else:
-            stopped, written = train_reinforce(made, policy, made.train_rows, run, begin, resume=resume, say=say), False
+            stopped, written = (
+                train_reinforce(made, policy, made.train_rows, run, begin, resume=resume, say=say),
+                False,
+            )
             step = reached(run) if run is not None else 0
         if run is None:
-            raise SystemExit(0)  # anything else would make the launcher end the process that still evaluates
+            raise SystemExit(
+                0
+            )  # anything else would make the launcher end the process that still evaluates
         if written:
             policy = placed(policy_at(run.policy_dir, recipe))
         else:
@@ -342,8 +410,14 @@ def _carry_out(
 
 
 def _first_policy(recipe: Recipe, resumed: Path | None) -> "CausalLMPolicy":
-    """The policy of the recipe; the readable loop goes on from the one in its checkpoint, TRL's trainer loads that itself."""
-    if resumed and recipe.reinforce is not None and (checkpoints := Run.open(resumed).checkpoints()):
+    """The policy of the recipe; the readable loop goes on from the one in its checkpoint, TRL's
+    trainer loads that itself.
+    """
+    if (
+        resumed
+        and recipe.reinforce is not None
+        and (checkpoints := Run.open(resumed).checkpoints())
+    ):
         return policy_at(checkpoints[-1], recipe)
     return build_policy(recipe)
 
@@ -351,7 +425,9 @@ def _first_policy(recipe: Recipe, resumed: Path | None) -> "CausalLMPolicy":
 def _check_going_on(
     run: Run, recipe: Recipe, sources: Mapping[str, Any], *, accept: bool, weights: bool, say: Say
 ) -> list[dict[str, Any]]:
-    """Refuse what cannot go on, before a model loads; all changes that were accepted, now and earlier."""
+    """Refuse what cannot go on, before a model loads; all changes that were accepted, now and
+    earlier.
+    """
     check_going_on(run, recipe)
     changed = refuse_changes(run, sources, accept=accept, say=say, weights=weights)
     earlier: list[dict[str, Any]] = run.manifest.get("accepted_changes") or []
@@ -359,12 +435,18 @@ def _check_going_on(
 
 
 def open_run(recipe: Recipe, out: Path | None, facts: Mapping[str, Any], *, resume: bool) -> Run:
-    """Create the run's directory with ``facts`` in its manifest, or claim an existing one to go on with."""
+    """Create the run's directory with ``facts`` in its manifest, or claim an existing one to go on
+    with.
+    """
     if resume:
         assert out is not None
         return Run.resume(out)
     out = out or new_run_path(recipe.name)
-    own: dict[str, Any] = {"recipe_hash": recipe.hash(), "seed": recipe.seed, **base_facts(recipe.base_dir, out)}
+    own: dict[str, Any] = {
+        "recipe_hash": recipe.hash(),
+        "seed": recipe.seed,
+        **base_facts(recipe.base_dir, out),
+    }
     own |= {"world_size": world_size(), "launcher": launcher()}
     return Run.create(out, recipe.resolved(), **own, **facts)
 
@@ -379,11 +461,15 @@ def close_run(
     *,
     step: int,
 ) -> Run:
-    """Evaluate the saved policy beside the one it started from, draw the plot and say where everything lies."""
+    """Evaluate the saved policy beside the one it started from, draw the plot and say where
+    everything lies.
+    """
     from llmpolicy.report.plot import plot_run
 
     if made.correct is not None and made.recipe.evaluate is not None:
-        run.write_evaluation(evaluate_policy(made, policy, start=start.to(policy.device) if start else None, say=say))
+        run.write_evaluation(
+            evaluate_policy(made, policy, start=start.to(policy.device) if start else None, say=say)
+        )
         if made.recipe.evaluate.curve and run.best_dir.is_dir():
             close_curve(made, policy, run, start, say)
     run.finish("stopped" if stopped else "finished", steps=step, reason=stopped)

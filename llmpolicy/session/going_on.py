@@ -1,4 +1,6 @@
-"""What a run that goes on still has to do: train, or only finish what a kill after its last step left open."""
+"""What a run that goes on still has to do: train, or only finish what a kill after its last step
+left open.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -37,7 +39,9 @@ def reached(run: Run) -> int:
 
 
 def last_step(run: Run, recipe: Recipe) -> int | None:
-    """The step with which the recipe ends; counted in epochs it is known from a checkpoint of as many."""
+    """The step with which the recipe ends; counted in epochs it is known from a checkpoint of as
+    many.
+    """
     if recipe.reinforce is not None:
         return int(recipe.reinforce["updates"])
     asked = int((recipe.grpo or {}).get("max_steps") or 0)
@@ -62,7 +66,10 @@ def _recipe_of(run: Run, checkpoint: Path) -> Mapping[str, Any]:
 
 def _length(recipe: Mapping[str, Any]) -> list[Any]:
     grpo = recipe.get("grpo") or {}
-    return [*(recipe.get(key) for key in ("max_prompt_tokens", "over_long")), *(grpo.get(key) for key in LENGTH)]
+    return [
+        *(recipe.get(key) for key in ("max_prompt_tokens", "over_long")),
+        *(grpo.get(key) for key in LENGTH),
+    ]
 
 
 def check_going_on(run: Run, recipe: Recipe) -> None:
@@ -79,28 +86,41 @@ def check_going_on(run: Run, recipe: Recipe) -> None:
 
 
 def refuse_last_step(run: Run, recipe: Recipe, last: int | None) -> None:
-    """A run that has all its steps, and policy, evaluation and plot, has nothing to go on with; nor has one with more."""
+    """A run that has all its steps, and policy, evaluation and plot, has nothing to go on with; nor
+    has one with more.
+    """
     step = reached(run)
     if last is not None and (step > last or (step == last and is_complete(run, recipe))):
         by_steps = int((recipe.grpo or {}).get("max_steps") or 0) > 0
-        key = "grpo.max_steps" if by_steps else "grpo.num_train_epochs" if recipe.grpo else "reinforce.updates"
+        key = (
+            "grpo.max_steps"
+            if by_steps
+            else "grpo.num_train_epochs"
+            if recipe.grpo
+            else "reinforce.updates"
+        )
         raise RunError(f"{run.path} is already at step {step} of {last}; raise {key} to go on")
 
 
 def note_going_on(run: Run, recipe: Recipe, facts: Mapping[str, Any], say: Say) -> None:
-    """Note in a run that has taken its checkpoint what it goes on with; nothing in one that begins."""
+    """Note in a run that has taken its checkpoint what it goes on with; nothing in one that
+    begins.
+    """
     if run.before is None:
         return
     if run.best_dir.is_dir() and (clause := _not_best(run, recipe, facts)):
         say(
-            f"note: {clause}: best/ is kept as {keep_aside(run.best_dir, 'earlier').name}/, the best step is chosen anew"
+            f"note: {clause}: best/ is kept as {keep_aside(run.best_dir, 'earlier').name}/, the"
+            " best step is chosen anew"
         )
     base = base_facts(recipe.base_dir, run.path)
     run.goes_on(recipe.resolved(), recipe.hash(), reached(run), **base, **facts)
 
 
 def only_ends(run: Run, recipe: Recipe) -> Path | None:
-    """The weights of the last step, when all steps are taken and only the end of the run is missing."""
+    """The weights of the last step, when all steps are taken and only the end of the run is
+    missing.
+    """
     last = last_step(run, recipe) if recipe.grpo is not None else None
     return run.latest() if last is not None and reached(run) >= last else None
 
@@ -111,24 +131,38 @@ def _not_best(run: Run, recipe: Recipe, facts: Mapping[str, Any]) -> str | None:
     for key in new:
         if old.get(key) != new[key]:
             return f"{key} is another, by which no step was measured"
-    accepted = (facts.get("accepted_changes") or [])[len(run.manifest.get("accepted_changes") or []) :]
-    if any(f"(of {new['evaluate.correct']}" in line for change in accepted for line in change["changed"]):
+    accepted = (facts.get("accepted_changes") or [])[
+        len(run.manifest.get("accepted_changes") or []) :
+    ]
+    if any(
+        f"(of {new['evaluate.correct']}" in line
+        for change in accepted
+        for line in change["changed"]
+    ):
         return f"{new['evaluate.correct']} is another, by which no step was measured"
     step, last = (run.best() or {}).get("step", 0), last_step(run, recipe)
-    return f"its step {step} is beyond the last one, {last}" if last is not None and step > last else None
+    return (
+        f"its step {step} is beyond the last one, {last}"
+        if last is not None and step > last
+        else None
+    )
 
 
 def _measure(recipe: Mapping[str, Any]) -> dict[str, Any]:
     """What decides how good a step looks on the held-out prompts."""
     settings, grpo = recipe.get("evaluate") or {}, recipe.get("grpo") or {}
     longest = settings.get("max_completion_length") or grpo.get("max_completion_length")
-    measure = {f"evaluate.{key}": settings.get(key) for key in ("correct", "args", "threshold", "curve")}
+    measure = {
+        f"evaluate.{key}": settings.get(key) for key in ("correct", "args", "threshold", "curve")
+    }
     stop = (recipe.get("model") or {}).get("stop") or []
     return {**measure, "evaluate.max_completion_length": longest, "model.stop": stop}
 
 
 def refuse_half_generation(run: Run, recipe: Recipe) -> None:
-    """A last step within a generation has used a part of it, and the rest is not kept: more steps would be others."""
+    """A last step within a generation has used a part of it, and the rest is not kept: more steps
+    would be others.
+    """
     from llmpolicy.grpo.config import grpo_config
 
     if recipe.grpo is None or not run.checkpoints():
@@ -138,26 +172,34 @@ def refuse_half_generation(run: Run, recipe: Recipe) -> None:
     block = {key: value for key, value in recipe.grpo.items() if key not in LENGTH}
     block |= {key: then[key] for key in LENGTH if key in then}
     args = grpo_config(block, output_dir=Path(), seed=recipe.seed, reward_weights=[1.0])
-    lasts = (args.steps_per_generation or 1) * args.num_iterations / args.gradient_accumulation_steps  # in steps
+    lasts = (
+        (args.steps_per_generation or 1) * args.num_iterations / args.gradient_accumulation_steps
+    )  # in steps
     if step_of(newest) == steps_of(newest) and step_of(newest) % lasts:
         raise RunError(
-            f"{run.path} ended at step {step_of(newest)}, within a generation of {lasts:g} steps whose rest is not kept, and "
-            f"more steps would not be those of a longer run; {way_out(run, recipe)}"
+            f"{run.path} ended at step {step_of(newest)}, within a generation of {lasts:g} steps"
+            " whose rest is not kept, and more steps would not be those of a longer run;"
+            f" {way_out(run, recipe)}"
         )
 
 
 def refuse_without_checkpoint(run: Run, recipe: Recipe) -> None:
-    """More steps need what a checkpoint holds; a policy alone (``save_strategy: "no"``) is the start of another run."""
+    """More steps need what a checkpoint holds; a policy alone (``save_strategy: "no"``) is the
+    start of another run.
+    """
     if run.policy_dir.is_dir() and not run.checkpoints() and only_ends(run, recipe) is None:
         raise RunError(
-            f"{run.path} has no checkpoint to go on from, only the policy of step {max(run.policy_step(), 0)}; "
-            f"{way_out(run, recipe)}"
+            f"{run.path} has no checkpoint to go on from, only the policy of step"
+            f" {max(run.policy_step(), 0)}; {way_out(run, recipe)}"
         )
 
 
 def is_complete(run: Run, recipe: Recipe) -> bool:
     """Whether a run came to its end, and policy, evaluation and plot lie there whole."""
-    files = [run.plot_path, *([run.path / "evaluation.json"] if recipe.environment is not None else [])]
+    files = [
+        run.plot_path,
+        *([run.path / "evaluation.json"] if recipe.environment is not None else []),
+    ]
     if recipe.evaluate is not None and recipe.evaluate.correct is not None:
         files.append(run.path / "evaluation.json")
     if recipe.evaluate is not None and recipe.evaluate.curve and run.best_dir.is_dir():
@@ -177,11 +219,15 @@ def _reads(file: Path) -> bool:
 
 
 def refuse_other_processes(run: Run, recipe: Recipe) -> None:
-    """Steps are only taken by as many processes as before: each has its part of every batch and its own random state."""
+    """Steps are only taken by as many processes as before: each has its part of every batch and its
+    own random state.
+    """
     before, now = run.manifest.get("world_size") or 1, world_size()
     if before != now and only_ends(run, recipe) is None:
-        start = f"torchrun --nproc_per_node {before}" if before > 1 else "one process, without torchrun"
+        start = (
+            f"torchrun --nproc_per_node {before}" if before > 1 else "one process, without torchrun"
+        )
         raise RunError(
-            f"{run.path} was trained by {before} process{'es' * (before > 1)} and {now} would not go on as it began; "
-            f"start it with {start}, or begin a new run from its checkpoint"
+            f"{run.path} was trained by {before} process{'es' * (before > 1)} and {now} would not"
+            f" go on as it began; start it with {start}, or begin a new run from its checkpoint"
         )

@@ -1,4 +1,6 @@
-"""The GRPO part of a run: the trainer with its callbacks, from the first step or from a checkpoint."""
+"""The GRPO part of a run: the trainer with its callbacks, from the first step or from a
+checkpoint.
+"""
 
 import json
 import os
@@ -24,7 +26,9 @@ EVENTS = "TENSORBOARD_LOGGING_DIR"
 
 
 def check_grpo_block(recipe: Recipe) -> None:
-    """Let TRL and torch look at a recipe's ``grpo:`` block before anything is loaded; raises RecipeError."""
+    """Let TRL and torch look at a recipe's ``grpo:`` block before anything is loaded; raises
+    RecipeError.
+    """
     from llmpolicy.grpo.config import grpo_config
 
     grpo_config(recipe.grpo or {}, output_dir=Path(), seed=recipe.seed, reward_weights=[1.0])
@@ -40,10 +44,12 @@ def train_grpo(
     resume: bool,
     say: Say,
 ) -> tuple[str | None, bool, int]:
-    """The GRPO part of a run; returns why it stopped early, or None, whether the policy is written already, and its step.
+    """The GRPO part of a run; returns why it stopped early, or None, whether the policy is written
+    already, and its step.
 
-    ``begin`` is called when the first step, or the end, is next: a checkpoint to go on from has been taken by then.
-    Where processes share out the weights (FSDP, DeepSpeed), all of them write it together.
+    ``begin`` is called when the first step, or the end, is next: a checkpoint to go on from has
+    been taken by then. Where processes share out the weights (FSDP, DeepSpeed), all of them write
+    it together.
     """
     from llmpolicy.grpo.callbacks import BeforeFirst, CleanStop
     from llmpolicy.grpo.checkpoint import save_together
@@ -73,7 +79,11 @@ def train_grpo(
     last = _last(trainer, going_on, recipe) if going_on else None
     if going_on is not None and last is not None:
         say(f"all steps are taken: finishing with the weights of {last.name}")
-        return None, False, _take(trainer, going_on, last, lambda: _begin(trainer, run, begin, None, say))
+        return (
+            None,
+            False,
+            _take(trainer, going_on, last, lambda: _begin(trainer, run, begin, None, say)),
+        )
     newest = going_on.checkpoints()[-1] if going_on else None
     stop.listen()
     try:
@@ -89,7 +99,9 @@ def train_grpo(
     return stop.reason, shared, trainer.state.global_step
 
 
-def _look_on(trainer: "PolicyTrainer", made: Plan, policy: "CausalLMPolicy", run: Run | None, say: Say) -> None:
+def _look_on(
+    trainer: "PolicyTrainer", made: Plan, policy: "CausalLMPolicy", run: Run | None, say: Say
+) -> None:
     """Let the trainer measure the policy on its way, where the recipe asks for it."""
     from llmpolicy.grpo.callbacks import BestCheckpoint
 
@@ -100,11 +112,15 @@ def _look_on(trainer: "PolicyTrainer", made: Plan, policy: "CausalLMPolicy", run
         say("evaluate.every is left out: no process has all weights while FSDP or DeepSpeed trains")
         return
     measure = _measure_of(made, policy)
-    trainer.add_callback(BestCheckpoint(run, settings.every, measure, policy.save, at_start=settings.curve))
+    trainer.add_callback(
+        BestCheckpoint(run, settings.every, measure, policy.save, at_start=settings.curve)
+    )
 
 
 def _last(trainer: "PolicyTrainer", going_on: Run, recipe: Recipe) -> Path | None:
-    """The weights of the last step, if it is taken; how many steps other epochs come to is the trainer's to say."""
+    """The weights of the last step, if it is taken; how many steps other epochs come to is the
+    trainer's to say.
+    """
     if last_step(going_on, recipe) is not None:
         return only_ends(going_on, recipe)
     steps = trainer.set_initial_training_values(trainer.args, trainer.get_train_dataloader())[-1]
@@ -112,7 +128,13 @@ def _last(trainer: "PolicyTrainer", going_on: Run, recipe: Recipe) -> Path | Non
     return going_on.latest() if reached(going_on) == steps else None
 
 
-def _begin(trainer: "PolicyTrainer", run: Run | None, begin: Callable[[], None], newest: Path | None, say: Say) -> None:
+def _begin(
+    trainer: "PolicyTrainer",
+    run: Run | None,
+    begin: Callable[[], None],
+    newest: Path | None,
+    say: Say,
+) -> None:
     """Note what the run goes on with, and every option of its trainer."""
     from llmpolicy.grpo.checkpoint import follow_schedule
 
@@ -131,7 +153,9 @@ def _take(trainer: "PolicyTrainer", going_on: Run, weights: Path, begin: Callabl
     take_weights(trainer, weights, begin)
     step = reached(going_on)
     trainer.accelerator.wait_for_everyone()
-    if trainer.args.should_save:  # the kill may have come after the last checkpoint and before an older one was dropped
+    if (
+        trainer.args.should_save
+    ):  # the kill may have come after the last checkpoint and before an older one was dropped
         drop_oldest(going_on.checkpoint_dir, trainer.args.save_total_limit)
     return step
 
@@ -155,7 +179,9 @@ def _introduce(trainer: Any, home: Path, say: Say) -> None:
 
 @contextmanager
 def events_in(folder: Path) -> Iterator[None]:
-    """TensorBoard's files go into the run unless the user has named another folder; a tracker asks when it is made."""
+    """TensorBoard's files go into the run unless the user has named another folder; a tracker asks
+    when it is made.
+    """
     if os.environ.get(EVENTS):
         yield
         return
@@ -179,16 +205,25 @@ def _drop_stock_printers(trainer: Any) -> None:
 
 
 def _measure_of(made: Plan, policy: "CausalLMPolicy") -> Callable[[], dict[str, Any]]:
-    """What a look during training measures: greedy accuracy and, with ``evaluate.curve``, proxy, truth and KL as well."""
+    """What a look during training measures: greedy accuracy and, with ``evaluate.curve``, proxy,
+    truth and KL as well.
+    """
     from llmpolicy.evaluation import Watch, greedy_accuracy
 
     settings = made.recipe.evaluate
     assert settings is not None and made.correct is not None
     correct = made.correct
-    asked: dict[str, Any] = {"batch_size": settings.batch_size, "max_new_tokens": evaluated_length(made.recipe)}
+    asked: dict[str, Any] = {
+        "batch_size": settings.batch_size,
+        "max_new_tokens": evaluated_length(made.recipe),
+    }
     # What chooses the best step is not what then says how good it is.
     rows = chooses(made.held_out) if settings.curve else made.held_out
-    watch = Watch(policy, rows, correct, made.rewards, seed=made.recipe.seed, **asked) if settings.curve else None
+    watch = (
+        Watch(policy, rows, correct, made.rewards, seed=made.recipe.seed, **asked)
+        if settings.curve
+        else None
+    )
 
     def measure() -> dict[str, Any]:
         accuracy = greedy_accuracy(policy, rows, correct, threshold=settings.threshold, **asked)

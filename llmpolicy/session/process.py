@@ -35,13 +35,17 @@ def is_main() -> bool:
 
 
 def use_threads(policy: Any) -> None:
-    """One thread for a small model on a CPU: more gain little when the machine is free and cost fivefold when it is not.
+    """One thread for a small model on a CPU: more gain little when the machine is free and cost
+    fivefold when it is not.
 
-    Measured on 2 cores with the bundled model of 0.35 million parameters, 256 completions a step: see docs/log.md.
+    Measured on 2 cores with the bundled model of 0.35 million parameters, 256 completions a step:
+    see docs/log.md.
     """
     import torch
 
-    threads = max(torch.get_num_threads(), *_threads, 1)  # a larger model gets back what a small one before it gave up
+    threads = max(
+        torch.get_num_threads(), *_threads, 1
+    )  # a larger model gets back what a small one before it gave up
     _threads.clear()
     if policy.device.type == "cpu" and sum(p.numel() for p in policy.model.parameters()) < SMALL:
         _threads.append(threads)
@@ -50,7 +54,9 @@ def use_threads(policy: Any) -> None:
 
 
 def placed(policy: Any) -> Any:
-    """A policy that no trainer placed, on the accelerator if there is one; 4-bit weights stay where they were loaded."""
+    """A policy that no trainer placed, on the accelerator if there is one; 4-bit weights stay where
+    they were loaded.
+    """
     import torch
 
     device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
@@ -62,11 +68,13 @@ def placed(policy: Any) -> Any:
 
 @contextmanager
 def by_itself() -> Iterator[None]:
-    """Refuse a second training or evaluation in one process: they share its random numbers and modes."""
+    """Refuse a second training or evaluation in one process: they share its random numbers and
+    modes.
+    """
     if not _busy.acquire(blocking=False):
         raise RunError(
-            "another thread of this process trains or evaluates, with the same random numbers; wait for it, or start this "
-            "in a process of its own"
+            "another thread of this process trains or evaluates, with the same random numbers; wait"
+            " for it, or start this in a process of its own"
         )
     try:
         yield
@@ -76,9 +84,11 @@ def by_itself() -> Iterator[None]:
 
 @contextmanager
 def failing(run: Run | None) -> Iterator[None]:
-    """Say in the manifest that a run failed, and why, when something is raised; a stop is not a failure.
+    """Say in the manifest that a run failed, and why, when something is raised; a stop is not a
+    failure.
 
-    A signal that ends it at once becomes Interrupted with what is kept and the command that goes on.
+    A signal that ends it at once becomes Interrupted with what is kept and the command that goes
+    on.
     """
     try:
         with terminable():
@@ -99,7 +109,11 @@ def failing(run: Run | None) -> Iterator[None]:
                 _end(run, "failed", " ".join(f"{type(error).__name__}: {error}".split())[:300])
             if isinstance(error, DiskError):
                 saved = run.checkpoints()
-                on = f"make space, then\n{go_on(run)}" if saved else "make space and give the same command again"
+                on = (
+                    f"make space, then\n{go_on(run)}"
+                    if saved
+                    else "make space and give the same command again"
+                )
                 raise DiskError(f"{error}; {on}") from error
         raise
 
@@ -117,7 +131,10 @@ def _kept(run: Run) -> str:
     if run.manifest["status"] != "running":
         return f"stopped at once; the run had {run.manifest['status']}: {run.path}"
     if not run.checkpoints():
-        return "stopped at once, before the first checkpoint: nothing was saved; give the same command again"
+        return (
+            "stopped at once, before the first checkpoint: nothing was saved; give the same command"
+            " again"
+        )
     saved = run.checkpoints()[-1].name.rpartition("-")[2]
     return f"stopped at once: what came after the checkpoint of step {saved} is lost\n{go_on(run)}"
 
@@ -127,21 +144,31 @@ _IN_MEMORY = ("__main__:", "<locals>", "<lambda>")
 
 
 def go_on(run: Run) -> str:
-    """The line that names the command to go on with a run; a call where its rewards are functions of a Python session."""
+    """The line that names the command to go on with a run; a call where its rewards are functions
+    of a Python session.
+    """
     named = str([run.recipe.get("rewards"), run.recipe.get("evaluate")])
     if any(place in named for place in _IN_MEMORY):
-        return f"{COMMAND}train(...), with the same arguments, out={str(run.path)!r} and resume=True"
+        return (
+            f"{COMMAND}train(...), with the same arguments, out={str(run.path)!r} and resume=True"
+        )
     recipe, out = shlex.quote(str(run.path / "recipe.yaml")), shlex.quote(str(run.path))
-    start = " ".join([*([run.manifest["launcher"], "-m"] if run.manifest.get("launcher") else []), "llmpolicy"])
+    start = " ".join(
+        [*([run.manifest["launcher"], "-m"] if run.manifest.get("launcher") else []), "llmpolicy"]
+    )
     unsafe = " --unsafe-local-exec" if run.manifest.get("code_runs_in") == "unsafe" else ""
-    unsafe += " --trust-remote-code" if (run.recipe.get("model") or {}).get("trust_remote_code") else ""
+    unsafe += (
+        " --trust-remote-code" if (run.recipe.get("model") or {}).get("trust_remote_code") else ""
+    )
     return f"{COMMAND}{start} train {recipe} --out {out} --resume{unsafe}"
 
 
 def launcher() -> str | None:
-    """The command that starts as many processes as there are, which share out the weights as these do; None for one alone.
+    """The command that starts as many processes as there are, which share out the weights as these
+    do; None for one alone.
 
-    Without a file or a setting that asks for accelerate it is torchrun: on a CPU accelerate starts one process.
+    Without a file or a setting that asks for accelerate it is torchrun: on a CPU accelerate starts
+    one process.
     """
     config, shares = _launch_config(), any(os.environ.get(name) == "true" for name in _SHARES)
     if config or shares:
@@ -173,7 +200,9 @@ def end_stopped(run: Run | None, step: int, stop: Signals, say: Say) -> None:
 
 
 def drawn(what: str, draw: Callable[[], Any], say: Say) -> None:
-    """Draw a picture and say where it lies; one that the disk does not take is said and ends nothing."""
+    """Draw a picture and say where it lies; one that the disk does not take is said and ends
+    nothing.
+    """
     try:
         say(f"{what}: {draw()}")
     except OSError as error:
@@ -188,13 +217,16 @@ def world_size() -> int:
 
 
 def refuse_other_words(words: str) -> None:
-    """Compare what each process has read, once they know of each other; raises RunError when it is not the same."""
+    """Compare what each process has read, once they know of each other; raises RunError when it is
+    not the same.
+    """
     from accelerate.utils import gather_object
 
     if world_size() > 1 and len(set(gather_object([words]))) > 1:
         raise RunError(
-            "the processes have read other settings or rows than one another, as when a file changed while they started "
-            "or differs between hosts; start them again with the same files"
+            "the processes have read other settings or rows than one another, as when a file"
+            " changed while they started or differs between hosts; start them again with the same"
+            " files"
         )
 
 

@@ -1,4 +1,6 @@
-"""The REINFORCE part of a run: small policies in environments, and a language model on its task, by the same loop."""
+"""The REINFORCE part of a run: small policies in environments, and a language model on its task, by
+the same loop.
+"""
 
 import copy
 import math
@@ -36,7 +38,8 @@ KEPT, CHECKPOINTS = 2, 10
 
 
 def check_reinforce(recipe: Recipe, rows: int | None = None) -> "Settings":
-    """The settings of a recipe's ``reinforce:`` block, checked without a model; ``rows`` is how many there are to train on.
+    """The settings of a recipe's ``reinforce:`` block, checked without a model; ``rows`` is how
+    many there are to train on.
 
     Raises RecipeError for a key or value that makes no sense, TaskError for too few rows.
     """
@@ -54,14 +57,20 @@ def check_reinforce(recipe: Recipe, rows: int | None = None) -> "Settings":
 def _check_language(block: Mapping[str, Any]) -> None:
     for key in LANGUAGE_COUNTS:
         if type(block.get(key, 1)) is not int or block.get(key, 1) < 1:
-            raise RecipeError(f"reinforce.{key}: found {block[key]!r}; expected a whole number, at least 1")
+            raise RecipeError(
+                f"reinforce.{key}: found {block[key]!r}; expected a whole number, at least 1"
+            )
     temperature = block.get("temperature", 1.0)
     if not (isinstance(temperature, int | float) and 0 < temperature < math.inf):
-        raise RecipeError(f"reinforce.temperature: found {temperature!r}; expected a number above 0")
+        raise RecipeError(
+            f"reinforce.temperature: found {temperature!r}; expected a number above 0"
+        )
 
 
 def _check_baseline(settings: "Settings", block: Mapping[str, Any], rows: int | None) -> None:
-    """Let the baseline look at an environment of the right size, whose prompts and rewards it does not ask for."""
+    """Let the baseline look at an environment of the right size, whose prompts and rewards it does
+    not ask for.
+    """
     from llmpolicy.baselines import BASELINES
     from llmpolicy.environments.prompts import PromptEnvironment
 
@@ -86,7 +95,8 @@ def train_reinforce(
 ) -> str | None:
     """Train a language model by the readable loop; returns why it stopped early, or None.
 
-    ``begin`` is called when the first update is next: a checkpoint to go on from has been taken by then.
+    ``begin`` is called when the first update is next: a checkpoint to go on from has been taken by
+    then.
     """
     from llmpolicy.environments.prompts import PromptEnvironment
 
@@ -112,17 +122,25 @@ def train_reinforce(
 
 
 def reader(policy: "CausalLMPolicy") -> Callable[[Any, Sequence[int]], Completion]:
-    """How a policy's prompts and completions are read: the text that was continued, what was written, and all of it."""
+    """How a policy's prompts and completions are read: the text that was continued, what was
+    written, and all of it.
+    """
 
     def read(prompt: Any, ids: Sequence[int]) -> Completion:
         before, codec = policy.encode([prompt])[0], policy.codec
-        return Completion(codec.quote(before), codec.decode(ids, before), raw=codec.raw(ids, before))
+        return Completion(
+            codec.quote(before), codec.decode(ids, before), raw=codec.raw(ids, before)
+        )
 
     return read
 
 
-def _keep(environment: "PromptEnvironment", run: Run, terms: Sequence[str]) -> Callable[[int, Any, Any], None]:
-    """Write every completion of an update, in the columns of GRPO's rollouts; its advantage is its weight."""
+def _keep(
+    environment: "PromptEnvironment", run: Run, terms: Sequence[str]
+) -> Callable[[int, Any, Any], None]:
+    """Write every completion of an update, in the columns of GRPO's rollouts; its advantage is its
+    weight.
+    """
 
     def keep(update: int, experience: Any, weight: Any) -> None:
         batch = environment.batch
@@ -135,8 +153,12 @@ def _keep(environment: "PromptEnvironment", run: Run, terms: Sequence[str]) -> C
     return keep
 
 
-def train_environment(recipe: Recipe, out: Path | None, *, resume: bool, dry_run: bool = False, say: Say) -> Run:
-    """Train a small policy in an environment and evaluate it, greedy and sampled; a dry run only checks the recipe."""
+def train_environment(
+    recipe: Recipe, out: Path | None, *, resume: bool, dry_run: bool = False, say: Say
+) -> Run:
+    """Train a small policy in an environment and evaluate it, greedy and sampled; a dry run only
+    checks the recipe.
+    """
     import torch
 
     from llmpolicy.policies.mlp import load_mlp_policy
@@ -167,7 +189,9 @@ def train_environment(recipe: Recipe, out: Path | None, *, resume: bool, dry_run
 
 
 def _prepare(recipe: Recipe) -> tuple["Settings", Any, Any]:
-    """Settings, environment and untrained policy: what a recipe can be refused for is refused here, before a run begins."""
+    """Settings, environment and untrained policy: what a recipe can be refused for is refused here,
+    before a run begins.
+    """
     from llmpolicy.environments.gymnasium import build_environment
     from llmpolicy.policies.mlp import build_mlp_policy
 
@@ -180,12 +204,20 @@ def _prepare(recipe: Recipe) -> tuple["Settings", Any, Any]:
 
 def _new_run(recipe: Recipe, out: Path | None) -> Run:
     out = out or new_run_path(recipe.name)
-    facts: dict[str, Any] = {"recipe_hash": recipe.hash(), "seed": recipe.seed, **base_facts(recipe.base_dir, out)}
+    facts: dict[str, Any] = {
+        "recipe_hash": recipe.hash(),
+        "seed": recipe.seed,
+        **base_facts(recipe.base_dir, out),
+    }
     return Run.create(out, recipe.resolved(), **facts, world_size=world_size(), rewards=[])
 
 
-def _begin(policy: Any, environment: Any, settings: "Settings", recipe: Recipe, resumed: Run | None) -> "State":
-    """What the loop starts from: nothing learnt yet, or the last checkpoint of a run to go on with."""
+def _begin(
+    policy: Any, environment: Any, settings: "Settings", recipe: Recipe, resumed: Run | None
+) -> "State":
+    """What the loop starts from: nothing learnt yet, or the last checkpoint of a run to go on
+    with.
+    """
     from llmpolicy.reinforce import State
 
     state = State.begin(policy, environment, settings, recipe.seed)
@@ -203,7 +235,8 @@ def loop(
     *,
     on_rollout: Callable[[int, Any, Any], None] | None = None,
 ) -> str | None:
-    """Run ``reinforce`` with its log, a progress line and a state to go on from; returns why it stopped early, or None.
+    """Run ``reinforce`` with its log, a progress line and a state to go on from; returns why it
+    stopped early, or None.
 
     On Ctrl-C or SIGTERM it ends after the current update and leaves with the signal's exit code.
     """
@@ -229,7 +262,10 @@ def save_state(policy: Any, state: "State", run: Run) -> None:
     staged = run.checkpoint_dir / ".new" / f"checkpoint-{state.update}"
     shutil.rmtree(staged.parent, ignore_errors=True)
     try:
-        with writing(run.checkpoint_dir / staged.name, lambda: max(map(size_of, [staged, *run.checkpoints()]))):
+        with writing(
+            run.checkpoint_dir / staged.name,
+            lambda: max(map(size_of, [staged, *run.checkpoints()])),
+        ):
             staged.mkdir(parents=True)
             policy.save(staged)
             state.save(staged)
@@ -242,15 +278,24 @@ def save_state(policy: Any, state: "State", run: Run) -> None:
 def _note(
     policy: Any, state: "State", updates: int, run: Run, say: Say, stop: Signals
 ) -> Callable[[int, dict[str, float]], bool]:
-    """Log an update, say how it went and save now and then, and answer whether the loop should stop."""
+    """Log an update, say how it went and save now and then, and answer whether the loop should
+    stop.
+    """
     every, saves = max(updates // 20, 1), max(updates // CHECKPOINTS, 1)
 
     def note(update: int, metrics: dict[str, float]) -> bool:
-        run.log(update, {"reward": metrics["return"], "episode_length": metrics["length"], "loss": metrics["loss"]})
+        run.log(
+            update,
+            {
+                "reward": metrics["return"],
+                "episode_length": metrics["length"],
+                "loss": metrics["loss"],
+            },
+        )
         if update % every == 0 or update == 1:
             say(
-                f"update {update}/{updates}  return {metrics['return']:.4g}  episode length {metrics['length']:.0f}  "
-                f"{metrics['seconds']:.0f}s"
+                f"update {update}/{updates}  return {metrics['return']:.4g}  episode length"
+                f" {metrics['length']:.0f}  {metrics['seconds']:.0f}s"
             )
         if update % saves == 0 and update < updates:
             save_state(policy, state, run)
@@ -265,13 +310,19 @@ def evaluate_environment(run: Run | None, recipe: Recipe, say: Say) -> dict[str,
     from llmpolicy.policies.mlp import build_mlp_policy, load_mlp_policy
 
     if run is None:
-        raise RunError(f"recipe {recipe.name!r} plays in an environment: name a run that trained it")
-    untrained = build_mlp_policy(recipe.policy, build_environment(recipe.environment or {}), recipe.seed)
+        raise RunError(
+            f"recipe {recipe.name!r} plays in an environment: name a run that trained it"
+        )
+    untrained = build_mlp_policy(
+        recipe.policy, build_environment(recipe.environment or {}), recipe.seed
+    )
     return evaluate_returns_of(recipe, load_mlp_policy(run.policy_dir), untrained, say)
 
 
 def evaluate_returns_of(recipe: Recipe, policy: Any, untrained: Any, say: Say) -> dict[str, Any]:
-    """Greedy and sampled return with their intervals, before and after, as evaluation.json holds them."""
+    """Greedy and sampled return with their intervals, before and after, as evaluation.json holds
+    them.
+    """
     from llmpolicy.returns import evaluate_returns
 
     episodes = recipe.evaluate.episodes if recipe.evaluate else 100
@@ -279,7 +330,10 @@ def evaluate_returns_of(recipe: Recipe, policy: Any, untrained: Any, say: Say) -
         evaluate_returns(one, recipe.environment or {}, episodes=episodes, seed=recipe.seed)
         for one in (untrained, policy)
     )
-    for name, old, new in (("greedy", before.greedy, after.greedy), ("sampled", before.sampled, after.sampled)):
+    for name, old, new in (
+        ("greedy", before.greedy, after.greedy),
+        ("sampled", before.sampled, after.sampled),
+    ):
         say(
             f"{name:8} return {old.value:8.1f} [{old.low:.1f}, {old.high:.1f}] -> "
             f"{new.value:.1f} [{new.low:.1f}, {new.high:.1f}]  ({episodes} fresh episodes)"

@@ -1,4 +1,6 @@
-"""What a run was made from, by content: files of rewards and tasks, rows, local weights; a change is refused, or accepted."""
+"""What a run was made from, by content: files of rewards and tasks, rows, local weights; a change
+is refused, or accepted.
+"""
 
 import hashlib
 import json
@@ -32,82 +34,126 @@ LEARNT_FROM = ("demonstrations", "preferences")
 
 
 def source_facts(made: Plan, *, weights: bool = True) -> dict[str, Any]:
-    """For the manifest: ``files`` with the sha256 of each, and the sha256 of the rows and of the held-out questions."""
+    """For the manifest: ``files`` with the sha256 of each, and the sha256 of the rows and of the
+    held-out questions.
+    """
     recipe = made.recipe
-    pairs = [*_reward_files(recipe), *_task_files(recipe), *(weight_files(recipe) if weights else [])]
+    pairs = [
+        *_reward_files(recipe),
+        *_task_files(recipe),
+        *(weight_files(recipe) if weights else []),
+    ]
     listed = _listed(pairs, recipe)
     return {"files": [*listed, *_code(recipe)], "rows": row_facts(made.train_rows, made.held_out)}
 
 
 def _listed(pairs: Iterable[tuple[str, str, Path]], recipe: Recipe) -> Files:
     files = {(_seen(role, recipe), _seen(name, recipe)): path for role, name, path in pairs}
-    return [{"for": role, "file": name, "sha256": content_digest(path)} for (role, name), path in files.items()]
+    return [
+        {"for": role, "file": name, "sha256": content_digest(path)}
+        for (role, name), path in files.items()
+    ]
 
 
 def _seen(name: str, recipe: Recipe) -> str:
-    """A name, or a function by its file, as seen from the run and from the folder of the recipe, which both may move."""
+    """A name, or a function by its file, as seen from the run and from the folder of the recipe,
+    which both may move.
+    """
     home = (recipe.base_dir or Path()).resolve()
     return str(recipe.portable(name, named=True)).removeprefix(f"{home}/")
 
 
 def stage_files(recipe: Recipe) -> Files:
-    """The files that the stages before GRPO learn from, with the sha256 of each, for the manifest."""
+    """The files that the stages before GRPO learn from, with the sha256 of each, for the
+    manifest.
+    """
     specs = {kind: spec for kind in LEARNT_FROM if (spec := getattr(recipe, kind)) is not None}
-    pairs = ((kind, name, path) for kind, spec in specs.items() for _, name, path in _spec_files(kind, spec, recipe))
+    pairs = (
+        (kind, name, path)
+        for kind, spec in specs.items()
+        for _, name, path in _spec_files(kind, spec, recipe)
+    )
     return _listed(pairs, recipe)
 
 
 def files_of_stages(run: Run) -> Files:
-    """The same as a run has noted them, for one that goes on by the recipe that its stages are no part of."""
+    """The same as a run has noted them, for one that goes on by the recipe that its stages are no
+    part of.
+    """
     return [item for item in run.manifest.get("files") or [] if item["for"] in LEARNT_FROM]
 
 
 def refuse_damaged_arguments(recipe: Recipe, *, besides: Path | None = None) -> None:
-    """Refuse a sealed folder in a reward's arguments, such as a reward model, that is not what was written.
+    """Refuse a sealed folder in a reward's arguments, such as a reward model, that is not what was
+    written.
 
     What lies in ``besides`` may be made anew. Raises RewardError.
     """
     for fn, args in _asked(recipe):
         for place in named_files(dict(args), recipe.base_dir):
-            if not (besides and place.is_relative_to(besides.resolve())) and (clause := broken(place)):
+            if not (besides and place.is_relative_to(besides.resolve())) and (
+                clause := broken(place)
+            ):
                 raise RewardError(
-                    f"{_role(fn)}: {place} is damaged ({clause}); bring back what was written, or make it anew"
+                    f"{_role(fn)}: {place} is damaged ({clause}); bring back what was written, or"
+                    " make it anew"
                 )
 
 
 def refuse_other_base(adapter: Path, base: str | None) -> None:
-    """Refuse an adapter that a run trained on other weights than those it is put on, which may bear the same name.
+    """Refuse an adapter that a run trained on other weights than those it is put on, which may bear
+    the same name.
 
     Raises PolicyError.
     """
-    home = next((home for home in (adapter.parent, *adapter.parents[1:2]) if (home / "manifest.json").is_file()), None)
+    home = next(
+        (
+            home
+            for home in (adapter.parent, *adapter.parents[1:2])
+            if (home / "manifest.json").is_file()
+        ),
+        None,
+    )
     if home is None or base is None or not Path(base).is_dir():
         return
     for item in Run.open(home).manifest.get("files") or []:
         file = Path(base) / item["file"]
-        if item["for"] == "model" and not (file.is_file() and content_digest(file) == item["sha256"]):
+        if item["for"] == "model" and not (
+            file.is_file() and content_digest(file) == item["sha256"]
+        ):
             raise PolicyError(
-                f"{adapter} was trained by the run {home} on another base than {base} ({item['file']} differs); expected "
-                "its own"
+                f"{adapter} was trained by the run {home} on another base than {base}"
+                f" ({item['file']} differs); expected its own"
             )
 
 
 def unknown_lines(files: Files) -> Iterator[str]:
-    """What is known of no function's values, and so cannot be compared when a run goes on, in words."""
+    """What is known of no function's values, and so cannot be compared when a run goes on, in
+    words.
+    """
     for item in files:
         if item["sha256"].startswith(UNKNOWN):
             kinds = item["sha256"].removeprefix(f"{UNKNOWN}: ")
-            yield f"note: {item['for']} holds {kinds}, whose content is unknown: a change of it is not seen when the run goes on"
+            yield (
+                f"note: {item['for']} holds {kinds}, whose content is unknown: a change of it is"
+                " not seen when the run goes on"
+            )
 
 
 def _code(recipe: Recipe) -> Files:
-    """The code and bound values of functions that are given as such; those of one name count as one."""
+    """The code and bound values of functions that are given as such; those of one name count as
+    one.
+    """
     found: dict[tuple[str, str], list[str]] = {}
     for fn, _ in _asked(recipe):
         for name, sha256 in (code_facts(fn) if callable(fn) else {}).items():
             found.setdefault((_role(fn), name), []).append(sha256)
     return [
-        {"for": role, "file": f"the {name}", "sha256": all_of[0] if len(all_of) == 1 else digest(all_of)}
+        {
+            "for": role,
+            "file": f"the {name}",
+            "sha256": all_of[0] if len(all_of) == 1 else digest(all_of),
+        }
         for (role, name), all_of in found.items()
     ]
 
@@ -122,11 +168,14 @@ def row_facts(train: Sequence[Row], held_out: Sequence[Row]) -> dict[str, Any]:
     }
 
 
-def refuse_changes(run: Run, now: Mapping[str, Any], *, accept: bool, say: Say, weights: bool = True) -> list[str]:
+def refuse_changes(
+    run: Run, now: Mapping[str, Any], *, accept: bool, say: Say, weights: bool = True
+) -> list[str]:
     """Compare what a run was made from with what lies there; the changes that were accepted.
 
-    Without ``weights`` they are in memory already, and no folder of theirs is looked for. Raises RunError in one sentence for
-    a change that was not accepted, and for other held-out questions in any case.
+    Without ``weights`` they are in memory already, and no folder of theirs is looked for. Raises
+    RunError in one sentence for a change that was not accepted, and for other held-out questions in
+    any case.
     """
     before = run.manifest
     changed = _changed_files(_before(run), now["files"], always=WEIGHED if weights else ())
@@ -140,20 +189,22 @@ def refuse_changes(run: Run, now: Mapping[str, Any], *, accept: bool, say: Say, 
     named = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
     if old and old["held_out_questions"] != new["held_out_questions"]:
         raise RunError(
-            f"{run.path} was made with other content of {named}, and by the new one other questions would be held out, "
-            "some of them trained on: bring it back, or start a new run"
+            f"{run.path} was made with other content of {named}, and by the new one other questions"
+            " would be held out, some of them trained on: bring it back, or start a new run"
         )
     if not accept:
         raise RunError(
-            f"{run.path} was made with other content of {named}: bring it back, start a new run, or give {ACCEPT} to "
-            "take it as it is now"
+            f"{run.path} was made with other content of {named}: bring it back, start a new run, or"
+            f" give {ACCEPT} to take it as it is now"
         )
     say(f"note: accepted as changed since the run began: {named}")
     return changed
 
 
 def _before(run: Run) -> Files:
-    """What a run noted, as it is named today: earlier versions wrote paths below the recipe's folder and the run in full."""
+    """What a run noted, as it is named today: earlier versions wrote paths below the recipe's
+    folder and the run in full.
+    """
     home = f"{run.manifest.get('base_dir')}/"
 
     def seen(name: str) -> str:
@@ -164,9 +215,11 @@ def _before(run: Run) -> Files:
 
 
 def _changed_files(before: Files, now: Files, *, always: Collection[str] = ()) -> list[str]:
-    """The files that differ, of what both recipes name: another reward by another name is the recipe's own change.
+    """The files that differ, of what both recipes name: another reward by another name is the
+    recipe's own change.
 
-    A file of the same name and content in another folder is the same one, moved. What is ``always`` named is missed.
+    A file of the same name and content in another folder is the same one, moved. What is ``always``
+    named is missed.
     """
     was = {(item["for"], item["file"]): item["sha256"] for item in before}
     new = {(item["for"], item["file"]): item["sha256"] for item in now}
@@ -182,12 +235,20 @@ def _changed_files(before: Files, now: Files, *, always: Collection[str] = ()) -
 
 
 def _beyond_an_upgrade(run: Run, changed: list[str], say: Say) -> list[str]:
-    """The changes that are not those of the shipped rewards between two versions of the package, which are only said."""
-    before, now = (run.manifest.get("versions") or {}).get("llmpolicy"), metadata.version("llmpolicy")
+    """The changes that are not those of the shipped rewards between two versions of the package,
+    which are only said.
+    """
+    before, now = (
+        (run.manifest.get("versions") or {}).get("llmpolicy"),
+        metadata.version("llmpolicy"),
+    )
     shipped = [line for line in changed if line.startswith(f"{SHIPPED.name}/")]
     if before == now or not shipped:
         return changed
-    say(f"note: the run was made with llmpolicy {before}, this is {now}, and they differ in {', '.join(shipped)}")
+    say(
+        f"note: the run was made with llmpolicy {before}, this is {now}, and they differ in"
+        f" {', '.join(shipped)}"
+    )
     return [line for line in changed if line not in shipped]
 
 
@@ -209,7 +270,9 @@ def _role(fn: Any) -> str:
     return fn if isinstance(fn, str) else getattr(fn, "__name__", type(fn).__name__)
 
 
-def _function_files(fn: Any, args: Mapping[str, Any], recipe: Recipe) -> Iterable[tuple[str, str, Path]]:
+def _function_files(
+    fn: Any, args: Mapping[str, Any], recipe: Recipe
+) -> Iterable[tuple[str, str, Path]]:
     role = _role(fn)
     for path in files_of(fn, recipe.base_dir):
         yield role, _short(path), path
@@ -219,7 +282,10 @@ def _function_files(fn: Any, args: Mapping[str, Any], recipe: Recipe) -> Iterabl
 
 
 def _task_files(recipe: Recipe) -> Iterable[tuple[str, str, Path]]:
-    tasks = [*recipe.task, *([recipe.evaluate.task] if recipe.evaluate and recipe.evaluate.task else [])]
+    tasks = [
+        *recipe.task,
+        *([recipe.evaluate.task] if recipe.evaluate and recipe.evaluate.task else []),
+    ]
     for task in tasks:
         yield from _spec_files("data", task, recipe)
 
@@ -233,7 +299,9 @@ def _spec_files(kind: str, spec: TaskSpec, recipe: Recipe) -> Iterable[tuple[str
 
 
 def weight_files(recipe: Recipe) -> Iterable[tuple[str, str, Path]]:
-    """The files of a model or adapter that lies in a folder; what comes from the Hub is named by its revision."""
+    """The files of a model or adapter that lies in a folder; what comes from the Hub is named by
+    its revision.
+    """
     for role, place in {"model": loaded_weights(recipe), "adapter": loaded_adapter(recipe)}.items():
         if place is not None and Path(place).is_dir():
             for path in _loaded(Path(place)):
@@ -241,12 +309,18 @@ def weight_files(recipe: Recipe) -> Iterable[tuple[str, str, Path]]:
 
 
 def _loaded(folder: Path) -> list[Path]:
-    """What loading reads of a model's folder: no pages, no weights in formats beside safetensors, no runs that lie there."""
+    """What loading reads of a model's folder: no pages, no weights in formats beside safetensors,
+    no runs that lie there.
+    """
     files = [
         path
         for path in _within(folder)
         if path.suffix != ".md"
-        and (path.parent == folder or path.suffix == ".py" or path.parent.name == "additional_chat_templates")
+        and (
+            path.parent == folder
+            or path.suffix == ".py"
+            or path.parent.name == "additional_chat_templates"
+        )
     ]
     others = WEIGHTS[1:] if any(path.suffix == WEIGHTS[0] for path in files) else ()
     return [path for path in files if path.suffix not in others]
@@ -265,7 +339,11 @@ def _within(place: Path) -> list[Path]:
 
 def _short(path: Path) -> str:
     """The whole path, but of a reward that comes with the package."""
-    return f"{SHIPPED.name}/{path.relative_to(SHIPPED).as_posix()}" if path.is_relative_to(SHIPPED) else str(path)
+    return (
+        f"{SHIPPED.name}/{path.relative_to(SHIPPED).as_posix()}"
+        if path.is_relative_to(SHIPPED)
+        else str(path)
+    )
 
 
 def _plain(row: Row) -> list[Any]:

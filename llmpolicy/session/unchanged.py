@@ -1,4 +1,6 @@
-"""What a run goes on with as it began: its questions, start, sizes of generations, and optimiser, whose state is loaded."""
+"""What a run goes on with as it began: its questions, start, sizes of generations, and optimiser,
+whose state is loaded.
+"""
 
 from collections.abc import Mapping
 from dataclasses import fields
@@ -32,26 +34,36 @@ OPTIMISER = (
 
 
 def refuse_other_questions(run: Run, recipe: Recipe) -> None:
-    """A run goes on with the questions it began with: others could put held-out ones into training, or the reverse."""
+    """A run goes on with the questions it began with: others could put held-out ones into training,
+    or the reverse.
+    """
     kept = {file.get("for") for file in run.manifest.get("files") or []}
-    old, new = (_questions(said, files="data" in kept) for said in (run.recipe_here(), _plain(recipe)))
+    old, new = (
+        _questions(said, files="data" in kept) for said in (run.recipe_here(), _plain(recipe))
+    )
     _refuse(run, old, new, "start a new run for it")
 
 
 def refuse_other_start(run: Run, recipe: Recipe) -> None:
-    """What a run started from is in its checkpoint: another model, adapter or environment would be loaded over, or not fit."""
+    """What a run started from is in its checkpoint: another model, adapter or environment would be
+    loaded over, or not fit.
+    """
     old, new = _start(run.recipe_here()), _start(_plain(recipe))
     kept = {file.get("for") for file in run.manifest.get("files") or []}
     places = {"path": loaded_weights(recipe), "adapter": loaded_adapter(recipe)}
     for key, role in (("path", "model"), ("adapter", "adapter")):
         place = places[key]
         if role in kept and place and Path(place).is_dir():
-            old[f"model.{key}"] = new[f"model.{key}"]  # a folder, which may have moved: its content is compared
+            old[f"model.{key}"] = new[
+                f"model.{key}"
+            ]  # a folder, which may have moved: its content is compared
     _refuse(run, old, new, "start a new run for it")
 
 
 def refuse_other_optimiser(run: Run, recipe: Recipe) -> None:
-    """The optimiser goes on as it was saved, with its learning rate, so another setting would be noted and not used."""
+    """The optimiser goes on as it was saved, with its learning rate, so another setting would be
+    noted and not used.
+    """
     if recipe.grpo is not None:
         defaults = _defaults()
         old, new = (
@@ -67,9 +79,11 @@ def refuse_other_optimiser(run: Run, recipe: Recipe) -> None:
 
 
 def refuse_other_generations(run: Run, recipe: Recipe) -> None:
-    """Where a run stands in the order of its prompts is counted in steps, which keep their prompts and completions.
+    """Where a run stands in the order of its prompts is counted in steps, which keep their prompts
+    and completions.
 
-    Smaller passes for the same completions (half the batch, twice the accumulation) are no other step.
+    Smaller passes for the same completions (half the batch, twice the accumulation) are no other
+    step.
     """
     if recipe.grpo is None:
         old, new = (
@@ -80,12 +94,17 @@ def refuse_other_generations(run: Run, recipe: Recipe) -> None:
         before, now = run.recipe.get("grpo") or {}, recipe.grpo
         if _step_of(before) == _step_of(now):
             return
-        old, new = ({f"grpo.{key}": block.get(key, _defaults()[key]) for key in SIZES} for block in (before, now))
+        old, new = (
+            {f"grpo.{key}": block.get(key, _defaults()[key]) for key in SIZES}
+            for block in (before, now)
+        )
     _refuse(run, old, new, f"its steps would have other prompts, so {way_out(run, recipe)}")
 
 
 def _step_of(block: Mapping[str, Any]) -> tuple[int, ...]:
-    """Completions of a step and of a generation a process, of a group, and how often a generation is used."""
+    """Completions of a step and of a generation a process, of a group, and how often a generation
+    is used.
+    """
     given = {key: value for key in SIZES if (value := block.get(key, _defaults()[key])) is not None}
     batch = Batch(**{"gradient_accumulation_steps": 1, **given}, processes=world_size())
     accumulated = batch.micro * batch.gradient_accumulation_steps
@@ -100,7 +119,9 @@ def way_out(run: Run, recipe: Recipe) -> str:
     is_adapter = (weights / "adapter_config.json").is_file()
     fresh = " model.lora=null" if is_adapter and recipe.model.lora is not None else ""
     key = "adapter" if is_adapter else "path"
-    return f"start a new run from its weights with model.{key}={weights}{fresh} and another --out DIR"
+    return (
+        f"start a new run from its weights with model.{key}={weights}{fresh} and another --out DIR"
+    )
 
 
 def _refuse(run: Run, old: Mapping[str, Any], new: Mapping[str, Any], instead: str) -> None:
@@ -108,7 +129,8 @@ def _refuse(run: Run, old: Mapping[str, Any], new: Mapping[str, Any], instead: s
         if old[name] != new[name]:
             key, before, now = _first_difference(name, old[name], new[name])
             raise RunError(
-                f"{run.path} cannot go on with another {key}: {before!r:.60} when it began, now {now!r:.60}; {instead}"
+                f"{run.path} cannot go on with another {key}: {before!r:.60} when it began, now"
+                f" {now!r:.60}; {instead}"
             )
 
 
@@ -124,19 +146,26 @@ def _first_difference(key: str, old: Any, new: Any) -> tuple[str, Any, Any]:
 
 
 def _questions(recipe: Mapping[str, Any], *, files: bool) -> dict[str, Any]:
-    """What decides which questions are trained on and which are held out, how they are asked, and in which order.
+    """What decides which questions are trained on and which are held out, how they are asked, and
+    in which order.
 
     Of ``files``, whose content is compared, the names alone: they may have moved.
     """
     held_out, grpo = recipe.get("evaluate") or {}, recipe.get("grpo") or {}
-    tasks, other = [dict(task) for task in recipe.get("task") or []], held_out.get("task") and dict(held_out["task"])
+    tasks, other = (
+        [dict(task) for task in recipe.get("task") or []],
+        held_out.get("task") and dict(held_out["task"]),
+    )
     for task in [*tasks, *([other] if other else [])]:
         if files and task.get("file") is not None:
             task["file"] = Path(task["file"]).name
     asked = {"evaluate.n": held_out.get("n"), "evaluate.task": other}
-    asked |= {key: recipe.get(key) for key in ("seed", "max_prompt_tokens", "over_long")} | {"task": tasks}
+    asked |= {key: recipe.get(key) for key in ("seed", "max_prompt_tokens", "over_long")} | {
+        "task": tasks
+    }
     return asked | {
-        f"grpo.{key}": grpo.get(key, _defaults()[key]) for key in ("shuffle_dataset", "chat_template_kwargs")
+        f"grpo.{key}": grpo.get(key, _defaults()[key])
+        for key in ("shuffle_dataset", "chat_template_kwargs")
     }
 
 

@@ -1,4 +1,6 @@
-"""Tasks: rows of a dataset or generator as prompts, with a held-out part that training never sees. No torch here."""
+"""Tasks: rows of a dataset or generator as prompts, with a held-out part that training never sees.
+No torch here.
+"""
 
 from llmpolicy.tasks.demonstrations import Demonstration, load_demonstrations
 from llmpolicy.tasks.load import Tasks, load_task, load_tasks

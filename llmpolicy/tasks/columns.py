@@ -1,4 +1,6 @@
-"""Columns that mean something to a chat model beside the prompt: used where they can be, refused or said where not."""
+"""Columns that mean something to a chat model beside the prompt: used where they can be, refused or
+said where not.
+"""
 
 import json
 import logging
@@ -32,7 +34,9 @@ PLACE_WORDS = {
     "raw",
     "input",
 }
-"""What a column's name may say besides and still mean the image itself: where it lies, or how it is written."""
+"""What a column's name may say besides and still mean the image itself: where it lies, or how it is
+written.
+"""
 
 OPTIONS = ("tools", "chat_template_kwargs")
 """What a row gives its chat template."""
@@ -41,36 +45,50 @@ MEANT = (*OPTIONS, "system", "messages")
 
 
 def names_media(name: str) -> bool:
-    """Whether a column's name says that it is an image, a video or a sound, or where one lies, as image_1 and img_url do."""
+    """Whether a column's name says that it is an image, a video or a sound, or where one lies, as
+    image_1 and img_url do.
+    """
     words = {word.rstrip("s") for word in WORD.findall(CAMEL.sub("_", name).lower())}
     return bool(words & MEDIA_WORDS) and words <= MEDIA_WORDS | PLACE_WORDS
 
 
-def refuse_media(columns: Mapping[str, Any], asked: Collection[str], renamed: Collection[str], where: str) -> None:
+def refuse_media(
+    columns: Mapping[str, Any], asked: Collection[str], renamed: Collection[str], where: str
+) -> None:
     """Raise TaskError for a row with an image, a video or a sound that its prompt would leave out.
 
-    Renamed are the columns that the task gave names of its own: what they hold is known to be for the rewards.
+    Renamed are the columns that the task gave names of its own: what they hold is known to be for
+    the rewards.
     """
     for name, value in columns.items():
-        none_there = isinstance(value, bool | int | float) and not value  # has none, or a count of 0
+        none_there = (
+            isinstance(value, bool | int | float) and not value
+        )  # has none, or a count of 0
         if name in asked or none_there or _empty(present(value)):
             continue
         if names_media(name) or (name not in renamed and is_media(value)):
             raise TaskError(
-                f"{where}: the column {name!r} would be left out of the prompt: a language model here reads text alone; "
-                f"write `columns: {{my_{name}: {name}}}` if only the rewards need it"
+                f"{where}: the column {name!r} would be left out of the prompt: a language model"
+                f" here reads text alone; write `columns: {{my_{name}: {name}}}` if only the"
+                " rewards need it"
             )
 
 
-def template_options(columns: Mapping[str, Any], asked: Collection[str], where: str) -> dict[str, Any]:
-    """What a row's columns give its chat template: ``tools``, and further arguments; asked are those in the prompt already."""
+def template_options(
+    columns: Mapping[str, Any], asked: Collection[str], where: str
+) -> dict[str, Any]:
+    """What a row's columns give its chat template: ``tools``, and further arguments; asked are
+    those in the prompt already.
+    """
     options: dict[str, Any] = {}
     for name, kind in (("chat_template_kwargs", dict), ("tools", list)):
         value = _from_json(columns.get(name), name, where)
         if name in asked or _empty(value):
             continue
         if not isinstance(value, kind):
-            raise TaskError(f"{where}: {name} is {value!r:.60}, expected a {kind.__name__} or its JSON text")
+            raise TaskError(
+                f"{where}: {name} is {value!r:.60}, expected a {kind.__name__} or its JSON text"
+            )
         options |= present(value) if kind is dict else {name: present(value)}
     return options
 
@@ -105,6 +123,10 @@ def _from_json(value: Any, name: str, where: str) -> Any:
     try:
         return load_json(value)
     except json.JSONDecodeError as error:
-        raise TaskError(f"{where}: {name} is no JSON: {error.msg} at column {error.colno}") from error
+        raise TaskError(
+            f"{where}: {name} is no JSON: {error.msg} at column {error.colno}"
+        ) from error
     except ValueError as error:
-        raise TaskError(f"{where}: {name} cannot be read: {str(error).partition(';')[0]}") from error
+        raise TaskError(
+            f"{where}: {name} cannot be read: {str(error).partition(';')[0]}"
+        ) from error

@@ -1,4 +1,6 @@
-"""What the values of a row can be: a text, nothing at all, an image or a sound, messages; and which of them can be said."""
+"""What the values of a row can be: a text, nothing at all, an image or a sound, messages; and which
+of them can be said.
+"""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -16,9 +18,21 @@ MOST_BITS = 14_000
 _KINDS = ("image", "video", "audio")
 _HOLDS = ("url", "path", "data", "source", "bytes", "base64", "file", "file_id")
 _HELD = re.compile(r"(?:input_)?(?:image|video|audio)(?:_url|_file)?")
-"""What a part of a message holds its image or its sound by: its place or its bytes, or the name of its kind."""
+"""What a part of a message holds its image or its sound by: its place or its bytes, or the name of
+its kind.
+"""
 
-_SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"II*\x00", b"MM\x00*", b"ID3", b"OggS", b"fLaC")
+_SIGNATURES = (
+    b"\x89PNG",
+    b"\xff\xd8\xff",
+    b"GIF8",
+    b"RIFF",
+    b"II*\x00",
+    b"MM\x00*",
+    b"ID3",
+    b"OggS",
+    b"fLaC",
+)
 """How files of images and sounds begin."""
 
 
@@ -44,14 +58,21 @@ def unwritable(value: Any) -> str:
         if isinstance(item, str) and any("\ud800" <= character <= "\udfff" for character in item):
             return f"holds half of a surrogate pair, which is no character: {item[:40]!a}"
         if isinstance(item, int) and item.bit_length() > MOST_BITS:
-            return f"holds an integer of {item.bit_length()} bits, expected at most {MOST_BITS}, or a text"
-        if isinstance(item, Mapping) and (name := next((key for key in item if not isinstance(key, str)), None)):
+            return (
+                f"holds an integer of {item.bit_length()} bits, expected at most {MOST_BITS}, or a"
+                " text"
+            )
+        if isinstance(item, Mapping) and (
+            name := next((key for key in item if not isinstance(key, str)), None)
+        ):
             return f"holds a record with the key {name!r:.40}, expected keys that are texts"
     return ""
 
 
 def is_media(value: Any) -> bool:
-    """Whether a value is an image, a video or a sound: decoded, its bytes, a data URL, or a part of a message with one."""
+    """Whether a value is an image, a video or a sound: decoded, its bytes, a data URL, or a part of
+    a message with one.
+    """
     if isinstance(value, str):
         return value.startswith(tuple(f"data:{kind}/" for kind in _KINDS))
     if isinstance(value, BYTES):
@@ -60,12 +81,20 @@ def is_media(value: Any) -> bool:
         return _is_media_record(value) or any(is_media(item) for item in value.values())
     if isinstance(value, list | tuple):
         return any(is_media(item) or _is_place(item) for item in value)
-    return any(kind.__module__.partition(".")[0] in ("PIL", "torchcodec") for kind in type(value).__mro__)
+    return any(
+        kind.__module__.partition(".")[0] in ("PIL", "torchcodec") for kind in type(value).__mro__
+    )
 
 
 def _is_place(value: Any) -> bool:
-    """Whether an item of a list is a part of a message in whose place an image or a sound would come."""
-    return isinstance(value, Mapping) and _is_kind(value.get("type")) and set(present(value)) == {"type"}
+    """Whether an item of a list is a part of a message in whose place an image or a sound would
+    come.
+    """
+    return (
+        isinstance(value, Mapping)
+        and _is_kind(value.get("type"))
+        and set(present(value)) == {"type"}
+    )
 
 
 def _is_kind(kind: Any) -> bool:
@@ -73,7 +102,8 @@ def _is_kind(kind: Any) -> bool:
 
 
 def _is_media_record(value: Mapping[Any, Any]) -> bool:
-    """Whether a record is what `datasets` stores for an image or a sound, or a part of a message that holds one.
+    """Whether a record is what `datasets` stores for an image or a sound, or a part of a message
+    that holds one.
 
     A record that only describes one is neither: a type and a topic, or the path alone.
     """
@@ -87,7 +117,8 @@ def _is_media_record(value: Mapping[Any, Any]) -> bool:
 
 
 def said(value: Any, name: str, where: str) -> str:
-    """A column as part of a text: parts of content as what they say, other values as Python writes them.
+    """A column as part of a text: parts of content as what they say, other values as Python writes
+    them.
 
     Raises TaskError for what is no text: nothing, bytes, an image or a sound, messages.
     """
@@ -96,10 +127,13 @@ def said(value: Any, name: str, where: str) -> str:
         raise TaskError(f"{where}: the column {name!r}, which the template asks for, is empty")
     if is_media(value):
         raise TaskError(
-            f"{where}: the column {name!r} is an image, a video or a sound; a language model here reads text alone"
+            f"{where}: the column {name!r} is an image, a video or a sound; a language model here"
+            " reads text alone"
         )
     if any(isinstance(item, BYTES) for item in _inner(value)):
-        raise TaskError(f"{where}: the column {name!r} is {value!r:.60}, expected a text, not bytes")
+        raise TaskError(
+            f"{where}: the column {name!r} is {value!r:.60}, expected a text, not bytes"
+        )
     if any(is_talk(item) for item in _inner(value)):
         raise TaskError(
             f"{where}: the column {name!r} holds messages, which are no part of a text; "
@@ -110,20 +144,30 @@ def said(value: Any, name: str, where: str) -> str:
 
 def is_parts(value: Any) -> bool:
     """Whether a value is the content of a message in parts of text."""
-    return isinstance(value, list) and bool(value) and all(isinstance(p, Mapping) and "text" in p for p in value)
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(isinstance(p, Mapping) and "text" in p for p in value)
+    )
 
 
 def is_text(value: Any) -> bool:
-    """Whether a value can be a whole question: a text or its parts, a number, no record, list or bytes."""
+    """Whether a value can be a whole question: a text or its parts, a number, no record, list or
+    bytes.
+    """
     return is_parts(value) or not isinstance(value, list | tuple | set | Mapping | BYTES)
 
 
 def refuse_gold(value: Any, name: str, where: str) -> None:
-    """Raise TaskError for a gold answer that is missing, blank or bytes, or a list with NaN or bytes."""
+    """Raise TaskError for a gold answer that is missing, blank or bytes, or a list with NaN or
+    bytes.
+    """
     value = as_python(value)
     blank = isinstance(value, str) and not value.strip()
     items = value if isinstance(value, list | tuple) else [value]
-    unfit = any(isinstance(item, BYTES) or (item is not None and is_missing(item)) for item in items)
+    unfit = any(
+        isinstance(item, BYTES) or (item is not None and is_missing(item)) for item in items
+    )
     if value is None or blank or unfit:
         raise TaskError(f"{where}: {name} is {value!r:.60}, expected a gold answer")
 
@@ -131,7 +175,9 @@ def refuse_gold(value: Any, name: str, where: str) -> None:
 def is_talk(value: Any) -> bool:
     """Whether a value is messages, by the names of the chat templates or those of ShareGPT."""
     if isinstance(value, list | tuple) and value:
-        return is_messages(value) or all(isinstance(turn, Mapping) and {"from", "value"} <= set(turn) for turn in value)
+        return is_messages(value) or all(
+            isinstance(turn, Mapping) and {"from", "value"} <= set(turn) for turn in value
+        )
     return False
 
 

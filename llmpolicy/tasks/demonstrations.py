@@ -25,12 +25,16 @@ class Demonstration:
 
 
 def load_demonstrations(spec: TaskSpec, base_dir: Path | None = None) -> list[Demonstration]:
-    """The demonstrations of a source whose rows have a ``reply``, a ``completion``, or ``messages`` that end in one.
+    """The demonstrations of a source whose rows have a ``reply``, a ``completion``, or ``messages``
+    that end in one.
 
     Raises TaskError in one sentence, naming the row.
     """
     raws = [_replied(row, spec, index) for index, row in enumerate(read_rows(spec, base_dir))]
-    return [Demonstration(row.prompt, row.columns["reply"], row.question) for row in make_rows(spec, raws, base_dir)]
+    return [
+        Demonstration(row.prompt, row.columns["reply"], row.question)
+        for row in make_rows(spec, raws, base_dir)
+    ]
 
 
 def _replied(row: Mapping[str, Any], spec: TaskSpec, index: int) -> dict[str, Any]:
@@ -52,30 +56,44 @@ def _talk(value: Any, where: str) -> Sequence[Any]:
     """A whole conversation: something that is answered, and the answer."""
     messages = talk_in(value, where)
     if not isinstance(messages, list | tuple) or len(messages) < 2:
-        raise TaskError(f"{where}: messages is {value!r:.60}, expected one reply behind a prompt's messages")
+        raise TaskError(
+            f"{where}: messages is {value!r:.60}, expected one reply behind a prompt's messages"
+        )
     refuse_two_replies(messages[-2], where)
     return messages
 
 
 def refuse_two_replies(before: Any, where: str) -> None:
-    """Raise TaskError where what stands before a conversation's reply is a reply as well, and no call of a tool."""
-    if isinstance(before, Mapping) and before.get("role") == "assistant" and not before.get("tool_calls"):
+    """Raise TaskError where what stands before a conversation's reply is a reply as well, and no
+    call of a tool.
+    """
+    if (
+        isinstance(before, Mapping)
+        and before.get("role") == "assistant"
+        and not before.get("tool_calls")
+    ):
         raise TaskError(
-            f"{where}: two messages of the assistant follow on one another; expected one reply to what was asked"
+            f"{where}: two messages of the assistant follow on one another; expected one reply to"
+            " what was asked"
         )
 
 
 def talk_in(value: Any, where: str) -> Any:
-    """Messages that a text holds, one or several, by the roles of a chat; anything else, other JSON too, as it is."""
+    """Messages that a text holds, one or several, by the roles of a chat; anything else, other JSON
+    too, as it is.
+    """
     if not isinstance(value, str):
         return messages_in(value, where)
     given = messages_in(f"[{value}]" if value.lstrip().startswith("{") else value, where)
-    talk = not isinstance(given, str) and all(message.get("role", "user") in ROLES for message in given)
+    talk = not isinstance(given, str) and all(
+        message.get("role", "user") in ROLES for message in given
+    )
     return given if talk else value
 
 
 def read_reply(reply: Any, where: str) -> Reply:
-    """A reply that is a text or one message of the assistant: its text, or the message where it holds more than that.
+    """A reply that is a text or one message of the assistant: its text, or the message where it
+    holds more than that.
 
     Messages may stand in JSON text. Raises TaskError for anything else.
     """
@@ -85,12 +103,17 @@ def read_reply(reply: Any, where: str) -> Reply:
     if isinstance(given, Mapping) and given.get("role") == "assistant":
         return _said(given, where)
     if not isinstance(given, str):
-        raise TaskError(f"{where}: found {reply!r:.60}, expected one reply: a text or a message of the assistant")
+        raise TaskError(
+            f"{where}: found {reply!r:.60}, expected one reply: a text or a message of the"
+            " assistant"
+        )
     return _spoken(given, where)
 
 
 def _said(message: Mapping[str, Any], where: str) -> Reply:
-    """What an assistant's message says: a text, or with its thinking, tool calls and all else the message itself."""
+    """What an assistant's message says: a text, or with its thinking, tool calls and all else the
+    message itself.
+    """
     try:
         [read] = read_messages([message])
     except ValueError as error:

@@ -12,7 +12,15 @@ from llmpolicy.errors import TaskError, nearest
 from llmpolicy.tasks.prompts import Row, make_rows, rule_name
 from llmpolicy.tasks.sources import read_rows
 from llmpolicy.tasks.spec import TaskSpec
-from llmpolicy.tasks.split import by_question, check_disjoint, hold_out, mix, question_hash, representative, shares
+from llmpolicy.tasks.split import (
+    by_question,
+    check_disjoint,
+    hold_out,
+    mix,
+    question_hash,
+    representative,
+    shares,
+)
 
 log = logging.getLogger("llmpolicy")
 
@@ -35,7 +43,9 @@ class Tasks:
 
 
 def load_task(spec: TaskSpec | Mapping[str, Any], base_dir: Path | None = None) -> list[Row]:
-    """All rows of one task; relative paths start from ``base_dir``. Raises TaskError in one sentence."""
+    """All rows of one task; relative paths start from ``base_dir``. Raises TaskError in one
+    sentence.
+    """
     spec = _checked(spec)
     return make_rows(spec, read_rows(spec, base_dir), base_dir)
 
@@ -48,20 +58,31 @@ def load_tasks(
     held_out: int = 0,
     held_out_task: TaskSpec | Mapping[str, Any] | None = None,
 ) -> Tasks:
-    """The rows of several tasks, mixed by weight, and ``held_out`` questions that none of them keeps.
+    """The rows of several tasks, mixed by weight, and ``held_out`` questions that none of them
+    keeps.
 
-    The held-out questions come from the tasks themselves in the same proportions or, with ``held_out_task``, from a
-    dataset of their own, and then a question that is on both sides raises TaskError.
+    The held-out questions come from the tasks themselves in the same proportions or, with
+    ``held_out_task``, from a dataset of their own, and then a question that is on both sides raises
+    TaskError.
     """
     checked = [_checked(spec) for spec in specs]
     weights = {spec.label: spec.weight for spec in checked}
     if not checked or len(weights) < len(checked):
-        raise TaskError(f"expected one or more tasks with different names, found {[spec.label for spec in checked]}")
+        raise TaskError(
+            "expected one or more tasks with different names, found"
+            f" {[spec.label for spec in checked]}"
+        )
     examples = [example for spec in checked for example in spec.few_shot]
-    tasks = {spec.label: make_rows(spec, read_rows(spec, base_dir), base_dir, examples) for spec in checked}
+    tasks = {
+        spec.label: make_rows(spec, read_rows(spec, base_dir), base_dir, examples)
+        for spec in checked
+    }
     if held_out_task is not None:
         other = _by_the_same_rule(_checked(held_out_task), checked)
-        kept, held = tasks, _first(make_rows(other, read_rows(other, base_dir), base_dir, examples), held_out)
+        kept, held = (
+            tasks,
+            _first(make_rows(other, read_rows(other, base_dir), base_dir, examples), held_out),
+        )
     else:
         kept, held = _split(tasks, weights, held_out)
     train = mix(kept, weights, seed)
@@ -69,7 +90,12 @@ def load_tasks(
     for name, rows in kept.items():
         used = sum(row.task == name for row in train)
         if used < len(rows):
-            log.info("task %r: %d of %d rows are used, to keep the tasks' proportions", name, used, len(rows))
+            log.info(
+                "task %r: %d of %d rows are used, to keep the tasks' proportions",
+                name,
+                used,
+                len(rows),
+            )
     return Tasks(train, held, _columns([*train, *held]))
 
 
@@ -82,19 +108,24 @@ def _checked(spec: TaskSpec | Mapping[str, Any]) -> TaskSpec:
         first = error.errors()[0]
         *_, name = [str(part) for part in first["loc"]] or ["sources"]
         if first["type"] == "extra_forbidden":
-            raise TaskError(f"task: unknown key {name!r}{nearest(name, TaskSpec.model_fields)}") from error
+            raise TaskError(
+                f"task: unknown key {name!r}{nearest(name, TaskSpec.model_fields)}"
+            ) from error
         raise TaskError(f"task, {name}: {first['msg'].removeprefix('Value error, ')}") from error
 
 
 def _by_the_same_rule(held_out: TaskSpec, tasks: Sequence[TaskSpec]) -> TaskSpec:
-    """The held-out task with the canonical rule of the others: by two rules one question could be on both sides."""
+    """The held-out task with the canonical rule of the others: by two rules one question could be
+    on both sides.
+    """
     rules = {rule_name(spec): spec.canonical or rule_name(spec) for spec in tasks}
     if held_out.canonical is None and len(rules) == 1:
         return held_out.model_copy(update={"canonical": next(iter(rules.values()))})
     if set(rules) != {rule_name(held_out)}:
         raise TaskError(
-            f"the held-out task {held_out.label!r} has the canonical rule {rule_name(held_out)!r} and training has "
-            f"{', '.join(sorted(rules))}; expected one rule for all, or questions of both sides cannot be compared"
+            f"the held-out task {held_out.label!r} has the canonical rule {rule_name(held_out)!r}"
+            f" and training has {', '.join(sorted(rules))}; expected one rule for all, or questions"
+            " of both sides cannot be compared"
         )
     return held_out
 
@@ -102,7 +133,9 @@ def _by_the_same_rule(held_out: TaskSpec, tasks: Sequence[TaskSpec]) -> TaskSpec
 def _split(
     tasks: Mapping[str, list[Row]], weights: Mapping[str, float], held_out: int
 ) -> tuple[dict[str, list[Row]], list[Row]]:
-    """Hold questions out of each task in proportion to its weight; a question of two tasks is held out of both."""
+    """Hold questions out of each task in proportion to its weight; a question of two tasks is held
+    out of both.
+    """
     held: dict[str, Row] = {}
     for name, count in shares(weights, held_out).items() if held_out else ():
         fresh = [row for row in tasks[name] if row.question not in held]
@@ -110,14 +143,21 @@ def _split(
     kept = {name: [row for row in rows if row.question not in held] for name, rows in tasks.items()}
     for name, rows in kept.items():
         if not rows:
-            raise TaskError(f"task {name!r}: all its questions are held out for another task, none is left to train on")
+            raise TaskError(
+                f"task {name!r}: all its questions are held out for another task, none is left to"
+                " train on"
+            )
     return kept, list(held.values())
 
 
 def _first(rows: list[Row], count: int) -> list[Row]:
-    """The ``count`` questions of a dataset of its own with the lowest hash, each once; all when there are fewer."""
+    """The ``count`` questions of a dataset of its own with the lowest hash, each once; all when
+    there are fewer.
+    """
     groups = by_question(rows)
-    return [representative(groups[question]) for question in sorted(groups, key=question_hash)[:count]]
+    return [
+        representative(groups[question]) for question in sorted(groups, key=question_hash)[:count]
+    ]
 
 
 def _columns(rows: Sequence[Row]) -> tuple[str, ...]:

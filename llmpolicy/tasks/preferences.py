@@ -1,4 +1,6 @@
-"""Preference pairs: a prompt with a reply that was chosen and one that was rejected, from the Hub or a local file."""
+"""Preference pairs: a prompt with a reply that was chosen and one that was rejected, from the Hub
+or a local file.
+"""
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
@@ -24,7 +26,9 @@ TURN = "\n\nAssistant:"
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two replies to a prompt; ``question`` is its canonical form, which decides on which side of the split it lies."""
+    """Two replies to a prompt; ``question`` is its canonical form, which decides on which side of
+    the split it lies.
+    """
 
     prompt: Prompt
     chosen: Reply
@@ -44,31 +48,41 @@ class Pairs:
 def load_pairs(
     spec: TaskSpec, base_dir: Path | None = None, *, held_out: int = 0, never: Collection[str] = ()
 ) -> Pairs:
-    """The pairs of a source with columns ``chosen`` and ``rejected``, and ``prompt`` (or the task's template) or none.
+    """The pairs of a source with columns ``chosen`` and ``rejected``, and ``prompt`` (or the task's
+    template) or none.
 
-    Without a prompt it is what both replies begin with: whole messages, or of two texts whole words. Held out are all
-    pairs of the ``held_out`` questions with the lowest hash, and of those in ``never``. Raises TaskError in one sentence,
-    naming the row.
+    Without a prompt it is what both replies begin with: whole messages, or of two texts whole
+    words. Held out are all pairs of the ``held_out`` questions with the lowest hash, and of those
+    in ``never``. Raises TaskError in one sentence, naming the row.
     """
     raws = read_rows(spec, base_dir)
     explicit = [_explicit(spec, row, index) for index, row in enumerate(raws)]
     kept = [row for row in explicit if row["chosen"] != row["rejected"]]
     if not kept:
-        raise TaskError(f"preferences {spec.label!r}: in all {len(raws)} pairs chosen and rejected are equal")
+        raise TaskError(
+            f"preferences {spec.label!r}: in all {len(raws)} pairs chosen and rejected are equal"
+        )
     rows = [
         row
         for text in (False, True)
         for row in _rows(spec, [raw for raw in kept if raw["transcript"] is text], base_dir, text)
     ]
-    pairs = [Pair(row.prompt, row.columns["chosen"], row.columns["rejected"], row.question) for row in rows]
+    pairs = [
+        Pair(row.prompt, row.columns["chosen"], row.columns["rejected"], row.question)
+        for row in rows
+    ]
     if len(kept) < len(raws):
         logging.getLogger("llmpolicy").warning(
-            "%d of %d pairs dropped: chosen and rejected are equal", len(raws) - len(kept), len(raws)
+            "%d of %d pairs dropped: chosen and rejected are equal",
+            len(raws) - len(kept),
+            len(raws),
         )
     return _split(spec, pairs, held_out, never, len(raws) - len(kept))
 
 
-def _split(spec: TaskSpec, pairs: Sequence[Pair], n: int, never: Collection[str], dropped: int) -> Pairs:
+def _split(
+    spec: TaskSpec, pairs: Sequence[Pair], n: int, never: Collection[str], dropped: int
+) -> Pairs:
     asked = sorted({pair.question for pair in pairs}, key=question_hash)
     aside = {*asked[:n], *never}
     train = [pair for pair in pairs if pair.question not in aside]
@@ -80,17 +94,30 @@ def _split(spec: TaskSpec, pairs: Sequence[Pair], n: int, never: Collection[str]
     return Pairs(train, [pair for pair in pairs if pair.question in aside], dropped)
 
 
-def _rows(spec: TaskSpec, raws: list[dict[str, Any]], base_dir: Path | None, text: bool) -> list[Any]:
-    """Rows with their prompts; a transcript in one text has its turns written out and goes through no chat template."""
+def _rows(
+    spec: TaskSpec, raws: list[dict[str, Any]], base_dir: Path | None, text: bool
+) -> list[Any]:
+    """Rows with their prompts; a transcript in one text has its turns written out and goes through
+    no chat template.
+    """
     if not raws:
         return []
-    plain: dict[str, Any] = {"chat": False, "prompt": None, "system": None, "few_shot": [], "prefill": None}
+    plain: dict[str, Any] = {
+        "chat": False,
+        "prompt": None,
+        "system": None,
+        "few_shot": [],
+        "prefill": None,
+    }
     others = {name: column for name, column in spec.columns.items() if name not in COLUMNS}
-    return make_rows(spec.model_copy(update={"columns": others, **(plain if text else {})}), raws, base_dir)
+    return make_rows(
+        spec.model_copy(update={"columns": others, **(plain if text else {})}), raws, base_dir
+    )
 
 
 def _explicit(spec: TaskSpec, row: Mapping[str, Any], index: int) -> dict[str, Any]:
-    """One pair with its prompt apart; ``transcript`` says that the prompt was the common beginning of two texts.
+    """One pair with its prompt apart; ``transcript`` says that the prompt was the common beginning
+    of two texts.
 
     A pair of equal replies keeps them as they are: it is dropped, and counted.
     """
@@ -112,11 +139,15 @@ def _explicit(spec: TaskSpec, row: Mapping[str, Any], index: int) -> dict[str, A
         return found
     if implicit:
         found |= _without_prompt(found, where)
-    return found | {name: read_reply(found[name], f"{where}, {name}") for name in ("chosen", "rejected")}
+    return found | {
+        name: read_reply(found[name], f"{where}, {name}") for name in ("chosen", "rejected")
+    }
 
 
 def _read(value: Any, where: str) -> Any:
-    """Messages in one form, so that replies which begin alike are seen to; anything else as it is."""
+    """Messages in one form, so that replies which begin alike are seen to; anything else as it
+    is.
+    """
     given = talk_in(value, where)
     try:
         return plain(read_messages(given)) if is_messages(given) else given
@@ -125,7 +156,9 @@ def _read(value: Any, where: str) -> Any:
 
 
 def _has_prompt(row: Mapping[str, Any], chat: bool) -> bool:
-    """Whether the prompt is given; beside whole conversations a prompt in one text only repeats their beginning."""
+    """Whether the prompt is given; beside whole conversations a prompt in one text only repeats
+    their beginning.
+    """
     if row.get("prompt") is None:
         return False
     return not chat or isinstance(row["prompt"], list) or len(row["chosen"]) == 1
@@ -136,14 +169,24 @@ def _without_prompt(row: Mapping[str, Any], where: str) -> dict[str, Any]:
     chosen, rejected = row["chosen"], row["rejected"]
     if type(chosen) is not type(rejected) or not isinstance(chosen, list | str):
         raise TaskError(
-            f"{where}: chosen is {chosen!r:.40} and rejected {rejected!r:.40}; expected two texts or two conversations"
+            f"{where}: chosen is {chosen!r:.40} and rejected {rejected!r:.40}; expected two texts"
+            " or two conversations"
         )
-    end = _common_words(chosen, rejected) if isinstance(chosen, str) else len(_common(chosen, rejected))
+    end = (
+        _common_words(chosen, rejected)
+        if isinstance(chosen, str)
+        else len(_common(chosen, rejected))
+    )
     if not end:
-        raise TaskError(f"{where}: chosen and rejected share no beginning, and there is no column 'prompt'")
+        raise TaskError(
+            f"{where}: chosen and rejected share no beginning, and there is no column 'prompt'"
+        )
     if end == min(len(chosen), len(rejected)):
         shorter, longer = sorted(("chosen", "rejected"), key=lambda name: len(row[name]))
-        raise TaskError(f"{where}: {shorter} is the beginning of {longer}, so that one of them has no reply of its own")
+        raise TaskError(
+            f"{where}: {shorter} is the beginning of {longer}, so that one of them has no reply of"
+            " its own"
+        )
     refuse_two_replies(chosen[end - 1], where)
     return {"prompt": chosen[:end], "chosen": chosen[end:], "rejected": rejected[end:]}
 
@@ -155,10 +198,11 @@ def _common(chosen: Sequence[Any], rejected: Sequence[Any]) -> Sequence[Any]:
 
 
 def _common_words(chosen: str, rejected: str) -> int:
-    """Where the replies of two texts begin: behind the last assistant's turn that both have, else where a word does.
+    """Where the replies of two texts begin: behind the last assistant's turn that both have, else
+    where a word does.
 
-    The blank before a word is the reply's, a line break the prompt's. What two replies begin with alike is theirs behind
-    such a turn; elsewhere nothing tells it from the prompt.
+    The blank before a word is the reply's, a line break the prompt's. What two replies begin with
+    alike is theirs behind such a turn; elsewhere nothing tells it from the prompt.
     """
     common = str(_common(chosen, rejected))
     if TURN in common:
@@ -170,4 +214,11 @@ def _common_words(chosen: str, rejected: str) -> int:
         if (common[place - 1].isspace() and common[place - 1] != " ")
         or all(text[place : place + 1] == " " != common[place - 1] for text in both)
     )
-    return next((place for place in ends if all(text[place:].strip() for text in both) and common[:place].strip()), 0)
+    return next(
+        (
+            place
+            for place in ends
+            if all(text[place:].strip() for text in both) and common[:place].strip()
+        ),
+        0,
+    )

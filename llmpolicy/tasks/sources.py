@@ -1,4 +1,6 @@
-"""Where rows come from: a Hub dataset, a local file, a reasoning-gym generator, a Python generator. A row is a dict."""
+"""Where rows come from: a Hub dataset, a local file, a reasoning-gym generator, a Python generator.
+A row is a dict.
+"""
 
 import csv
 import dataclasses
@@ -35,17 +37,22 @@ TOO_MUCH = "need more memory than is free; take a part of the file, or split it"
 
 
 def read_rows(spec: TaskSpec, base_dir: Path | None) -> list[Raw]:
-    """The rows of a task as they lie in its source, at most ``limit`` of them; raises TaskError when there are none."""
+    """The rows of a task as they lie in its source, at most ``limit`` of them; raises TaskError
+    when there are none.
+    """
     rows = list(itertools.islice(_source(spec, base_dir), spec.limit))
     if not rows:
         raise TaskError(f"task {spec.label!r} has no rows; expected at least one")
     for index, row in enumerate(rows):
         if not isinstance(row, Mapping):
-            raise TaskError(f"task {spec.label!r}, row {index}: found {row!r:.60}, expected a dict of columns")
+            raise TaskError(
+                f"task {spec.label!r}, row {index}: found {row!r:.60}, expected a dict of columns"
+            )
         for name, value in row.items():
             if not isinstance(name, str) or unwritable(name):
                 raise TaskError(
-                    f"task {spec.label!r}, row {index}: found the column name {name!a:.60}, expected a text"
+                    f"task {spec.label!r}, row {index}: found the column name {name!a:.60},"
+                    " expected a text"
                 )
             if why := unwritable(value):
                 raise TaskError(f"task {spec.label!r}, row {index}: the column {name!r} {why}")
@@ -65,13 +72,17 @@ def _source(spec: TaskSpec, base_dir: Path | None) -> Iterable[Raw]:
 
 
 def find_file(name: str, base_dir: Path | None) -> Path:
-    """The file of that name beside the recipe, else in the current folder; raises TaskError with the nearest name."""
+    """The file of that name beside the recipe, else in the current folder; raises TaskError with
+    the nearest name.
+    """
     places = [(base_dir or Path()) / Path(name).expanduser(), Path(name).expanduser()]
     for path in places:
         if path.is_file():
             return path
     if folders := [path for path in places if path.is_dir()]:
-        raise TaskError(f"{folders[0]} is a folder; expected a data file ({', '.join(sorted(READERS))})")
+        raise TaskError(
+            f"{folders[0]} is a folder; expected a data file ({', '.join(sorted(READERS))})"
+        )
     folder = next((path.parent for path in places if path.parent.is_dir()), None)
     siblings = [path.name for path in folder.iterdir() if path.suffix in READERS] if folder else []
     hint = nearest(Path(name).name, siblings) if siblings else ""
@@ -81,11 +92,15 @@ def find_file(name: str, base_dir: Path | None) -> Path:
 def file_rows(path: Path) -> Iterator[Raw]:
     """The rows of a data file; raises TaskError with the line of what cannot be read."""
     if path.suffix not in READERS:
-        raise TaskError(f"{path.name}: expected a data file that ends in one of {', '.join(sorted(READERS))}")
+        raise TaskError(
+            f"{path.name}: expected a data file that ends in one of {', '.join(sorted(READERS))}"
+        )
     try:
         yield from READERS[path.suffix](path)
     except UnicodeDecodeError as error:
-        raise TaskError(f"{path.name}: not UTF-8 at byte {error.start}; expected a UTF-8 text file") from error
+        raise TaskError(
+            f"{path.name}: not UTF-8 at byte {error.start}; expected a UTF-8 text file"
+        ) from error
 
 
 def _jsonl(path: Path) -> Iterator[Raw]:
@@ -94,16 +109,22 @@ def _jsonl(path: Path) -> Iterator[Raw]:
             if not line.strip():
                 continue
             try:
-                row = load_json(line, object_pairs_hook=partial(_each_once, f"{path.name}, line {number}"))
+                row = load_json(
+                    line, object_pairs_hook=partial(_each_once, f"{path.name}, line {number}")
+                )
             except json.JSONDecodeError as error:
                 raise TaskError(
-                    f"{path.name}, line {number}: not valid JSON: {error.msg} at column {error.colno}"
+                    f"{path.name}, line {number}: not valid JSON: {error.msg} at column"
+                    f" {error.colno}"
                 ) from error
             except ValueError as error:  # nested too deeply, or an integer of too many digits
                 reason = str(error).partition(";")[0]
                 raise TaskError(f"{path.name}, line {number}: cannot be read: {reason}") from error
             if not isinstance(row, dict):
-                raise TaskError(f"{path.name}, line {number}: found {line.strip()!r:.60}, expected a JSON object")
+                raise TaskError(
+                    f"{path.name}, line {number}: found {line.strip()!r:.60}, expected a JSON"
+                    " object"
+                )
             yield row
 
 
@@ -127,20 +148,27 @@ def _csv(path: Path) -> Iterator[Raw]:
                 if None in row or None in row.values():
                     expected = len(reader.fieldnames or ())
                     raise TaskError(
-                        f"{path.name}, line {reader.line_num}: expected {expected} values, one for each column"
+                        f"{path.name}, line {reader.line_num}: expected {expected} values, one for"
+                        " each column"
                     )
                 yield row
         except csv.Error as error:
-            raise TaskError(f"{path.name}, line {reader.line_num + 1}: not valid CSV: {error}") from error
+            raise TaskError(
+                f"{path.name}, line {reader.line_num + 1}: not valid CSV: {error}"
+            ) from error
 
 
 def _lines(file: TextIO, path: Path) -> Iterator[str]:
-    """The lines of a file, one that is too long and more than there is memory for refused with a TaskError."""
+    """The lines of a file, one that is too long and more than there is memory for refused with a
+    TaskError.
+    """
     number, read, room = 0, 0, _room()
     while line := file.readline(MOST_CHARACTERS + 1):
         number, read = number + 1, read + len(line)
         if len(line) > MOST_CHARACTERS:
-            raise TaskError(f"{path.name}, line {number}: it has more than {MOST_CHARACTERS:,} characters")
+            raise TaskError(
+                f"{path.name}, line {number}: it has more than {MOST_CHARACTERS:,} characters"
+            )
         if read > room:
             raise TaskError(f"{path.name}: its first {read:,} characters {TOO_MUCH}")
         yield line
@@ -164,7 +192,9 @@ def _long_fields() -> Iterator[None]:
 
 
 _REPEATED, _SWOLLEN = 2**30, 1_000
-"""A file may say again and again what it holds once up to so many bytes, or up to so many times its own size."""
+"""A file may say again and again what it holds once up to so many bytes, or up to so many times its
+own size.
+"""
 
 
 def _parquet(path: Path) -> Iterator[Raw]:
@@ -177,14 +207,18 @@ def _parquet(path: Path) -> Iterator[Raw]:
         _refuse_bombs(path)
         table = pyarrow.parquet.read_table(path, **how)
     except (pyarrow.ArrowException, OSError) as error:
-        raise TaskError(f"{path.name}: not a Parquet file, or a damaged one: {_told(error)}") from error
+        raise TaskError(
+            f"{path.name}: not a Parquet file, or a damaged one: {_told(error)}"
+        ) from error
     yield from _table_rows(table, path)
 
 
 def _refuse_bombs(path: Path) -> None:
-    """Raise TaskError for a Parquet file whose values take far more room than it does: packed, or one that stands for many.
+    """Raise TaskError for a Parquet file whose values take far more room than it does: packed, or
+    one that stands for many.
 
-    Texts are counted as the file holds them, each that is repeated once, so that looking takes no more than what it unpacks.
+    Texts are counted as the file holds them, each that is repeated once, so that looking takes no
+    more than what it unpacks.
     """
     import pyarrow.parquet
 
@@ -193,23 +227,31 @@ def _refuse_bombs(path: Path) -> None:
         groups = [facts.row_group(number) for number in range(facts.num_row_groups)]
         columns = [group.column(number) for group in groups for number in range(group.num_columns)]
     unpacked, values = (
-        sum(getattr(column, key) for column in columns) for key in ("total_uncompressed_size", "num_values")
+        sum(getattr(column, key) for column in columns)
+        for key in ("total_uncompressed_size", "num_values")
     )
     if unpacked > room or values * LEAST > room:
         raise TaskError(f"{path.name}: its {values:,} values {TOO_MUCH}")
-    texts = sorted({column.path_in_schema for column in columns if column.physical_type == "BYTE_ARRAY"})
+    texts = sorted(
+        {column.path_in_schema for column in columns if column.physical_type == "BYTE_ARRAY"}
+    )
     if not texts:
         return
     with pyarrow.parquet.ParquetFile(path, read_dictionary=texts) as file:
-        sizes = [size for batch in file.iter_batches(10_000, columns=texts) for size in _sizes(batch)]
+        sizes = [
+            size for batch in file.iter_batches(10_000, columns=texts) for size in _sizes(batch)
+        ]
     if max((longest for longest, _ in sizes), default=0) > MOST_CHARACTERS:
-        raise TaskError(f"{path.name}: one of its values has more than {MOST_CHARACTERS:,} characters")
+        raise TaskError(
+            f"{path.name}: one of its values has more than {MOST_CHARACTERS:,} characters"
+        )
     told = sum(all_of for _, all_of in sizes)
     if told > room:
         raise TaskError(f"{path.name}: its texts, of {told:,} bytes in all, {TOO_MUCH}")
     if told > max(_REPEATED, _SWOLLEN * (size := path.stat().st_size)):
         raise TaskError(
-            f"{path.name}: its texts, of {told:,} bytes in all, repeat what {size:,} bytes hold; take a part of the file"
+            f"{path.name}: its texts, of {told:,} bytes in all, repeat what {size:,} bytes hold;"
+            " take a part of the file"
         )
 
 
@@ -236,7 +278,11 @@ def _table_rows(table: "pyarrow.Table", path: Path) -> list[Raw]:
 
     try:
         return table_rows(table)
-    except (pyarrow.ArrowException, OverflowError, ValueError) as error:  # a date or a text that Python cannot hold
+    except (
+        pyarrow.ArrowException,
+        OverflowError,
+        ValueError,
+    ) as error:  # a date or a text that Python cannot hold
         raise TaskError(f"{path.name}: its values cannot be read: {_told(error)}") from error
 
 
@@ -244,7 +290,11 @@ def _told(error: Exception) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
-READERS: dict[str, Callable[[Path], Iterator[Raw]]] = {".jsonl": _jsonl, ".csv": _csv, ".parquet": _parquet}
+READERS: dict[str, Callable[[Path], Iterator[Raw]]] = {
+    ".jsonl": _jsonl,
+    ".csv": _csv,
+    ".parquet": _parquet,
+}
 
 
 def _from_hub(spec: TaskSpec) -> Iterable[Raw]:
@@ -258,15 +308,17 @@ def _from_hub(spec: TaskSpec) -> Iterable[Raw]:
     except (OSError, ValueError, DatasetsError) as error:
         name = f"{spec.hub}{f'/{spec.config}' if spec.config else ''}, split {split!r}"
         raise TaskError(
-            f"the Hub dataset {name} could not be loaded: {_told(error)}; a local copy can be named by `file:`"
+            f"the Hub dataset {name} could not be loaded: {_told(error)}; a local copy can be named"
+            " by `file:`"
         ) from error
 
 
 def _from_reasoning_gym(spec: TaskSpec) -> Iterator[Raw]:
-    """Rows of a reasoning-gym generator: question, answer, metadata, and each item of the metadata by its own name.
+    """Rows of a reasoning-gym generator: question, answer, metadata, and each item of the metadata
+    by its own name.
 
-    ``args`` are the generator's own, with size and seed; the seed is 0 unless it is given, so that the questions (and
-    the held-out ones among them) stay the same from run to run.
+    ``args`` are the generator's own, with size and seed; the seed is 0 unless it is given, so that
+    the questions (and the held-out ones among them) stay the same from run to run.
     """
     import reasoning_gym
     from reasoning_gym.factory import DATASETS
@@ -277,33 +329,48 @@ def _from_reasoning_gym(spec: TaskSpec) -> Iterator[Raw]:
     known = [field.name for field in dataclasses.fields(DATASETS[name][1])]
     for key in args:
         if key not in known:
-            raise TaskError(f"reasoning-gym {name!r} takes no argument {key!r}{nearest(key, known)}")
+            raise TaskError(
+                f"reasoning-gym {name!r} takes no argument {key!r}{nearest(key, known)}"
+            )
     try:
         dataset = reasoning_gym.create_dataset(name, **args)
         for entry in dataset:
             own = {key: value for key, value in entry["metadata"].items() if key not in RESERVED}
             yield own | {key: entry[key] for key in ("question", "answer", "metadata")}
     except (AssertionError, LookupError, TypeError, ValueError) as error:
-        raise TaskError(f"reasoning-gym {name!r} refuses these args: {error or type(error).__name__}") from error
+        raise TaskError(
+            f"reasoning-gym {name!r} refuses these args: {error or type(error).__name__}"
+        ) from error
 
 
 def _from_generator(spec: TaskSpec, base_dir: Path | None) -> Iterable[Raw]:
-    function = spec.generator if callable(spec.generator) else find_function(str(spec.generator), base_dir, "generator")
+    function = (
+        spec.generator
+        if callable(spec.generator)
+        else find_function(str(spec.generator), base_dir, "generator")
+    )
     try:
         inspect.signature(function).bind(**spec.args)
     except TypeError as error:
         valid = ", ".join(inspect.signature(function).parameters) or "no arguments"
-        raise TaskError(f"generator {spec.label!r} cannot take these args: {error}; it takes {valid}") from error
+        raise TaskError(
+            f"generator {spec.label!r} cannot take these args: {error}; it takes {valid}"
+        ) from error
     rows = function(**spec.args)
     if is_dataset(rows):
         return dataset_rows(rows, spec.limit)
     if not isinstance(rows, Iterable) or isinstance(rows, str | Mapping):
-        raise TaskError(f"generator {spec.label!r} returned {type(rows).__name__}, expected an iterable of dicts")
+        raise TaskError(
+            f"generator {spec.label!r} returned {type(rows).__name__}, expected an iterable of"
+            " dicts"
+        )
     return rows
 
 
 def find_function(reference: str, base_dir: Path | None, role: str) -> Callable[..., Any]:
-    """The function that ``module:function`` or ``path.py:function`` names; raises TaskError with the nearest name."""
+    """The function that ``module:function`` or ``path.py:function`` names; raises TaskError with
+    the nearest name.
+    """
     try:
         return resolve(reference, base_dir)
     except RewardError as error:

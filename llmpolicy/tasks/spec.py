@@ -16,7 +16,9 @@ SOURCES = ("hub", "file", "reasoning_gym", "generator", "rows")
 
 
 class Example(BaseModel):
-    """One few-shot example, written out in full (as a text, or in parts of text): it passes through no prompt template."""
+    """One few-shot example, written out in full (as a text, or in parts of text): it passes through
+    no prompt template.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -32,10 +34,11 @@ class Example(BaseModel):
 
 
 class TaskSpec(BaseModel):
-    """One task: exactly one source of rows, and how each row becomes a prompt and columns for the rewards.
+    """One task: exactly one source of rows, and how each row becomes a prompt and columns for the
+    rewards.
 
-    ``file`` beside ``hub`` is a local copy of that dataset and wins. ``rows`` are given from Python, one dict a row,
-    or as a Dataset or IterableDataset.
+    ``file`` beside ``hub`` is a local copy of that dataset and wins. ``rows`` are given from
+    Python, one dict a row, or as a Dataset or IterableDataset.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
@@ -83,7 +86,10 @@ class TaskSpec(BaseModel):
         given = [source for source in SOURCES if getattr(self, source) is not None]
         if len(given) != 1 and given != ["hub", "file"]:
             found = " and ".join(given) or "none"
-            raise ValueError(f"a task has exactly one of {', '.join(SOURCES)} (or file beside hub), found {found}")
+            raise ValueError(
+                f"a task has exactly one of {', '.join(SOURCES)} (or file beside hub), found"
+                f" {found}"
+            )
         if self.args and given[0] not in ("reasoning_gym", "generator"):
             raise ValueError(f"args belong to reasoning_gym or generator, not to {given[0]}")
         if (self.config or self.split) and self.hub is None:
@@ -99,12 +105,16 @@ class TaskSpec(BaseModel):
             except re.error as error:
                 raise ValueError(f"extract {column!r} is no regular expression: {error}") from error
             if groups != 1:
-                raise ValueError(f"extract {column!r} has {groups} groups, expected exactly one (...)")
+                raise ValueError(
+                    f"extract {column!r} has {groups} groups, expected exactly one (...)"
+                )
         return extract
 
     @property
     def label(self) -> str:
         """The task's name in errors, rows and reports."""
-        source = self.name or self.reasoning_gym or self.hub or (self.file and PurePath(self.file).stem)
+        source = (
+            self.name or self.reasoning_gym or self.hub or (self.file and PurePath(self.file).stem)
+        )
         function = getattr(self.generator, "__name__", self.generator)
         return str(source or function or "rows")

@@ -1,4 +1,6 @@
-"""A hash of the canonical question decides what is held out, before anything is sampled; training never sees it."""
+"""A hash of the canonical question decides what is held out, before anything is sampled; training
+never sees it.
+"""
 
 import hashlib
 import random
@@ -12,21 +14,26 @@ from llmpolicy.tasks.prompts import Row
 
 
 def hold_out(rows: Sequence[Row], n: int | float) -> tuple[list[Row], list[Row]]:
-    """Split rows into (train, held out): the ``n`` questions (or that fraction) with the lowest hash are held out.
+    """Split rows into (train, held out): the ``n`` questions (or that fraction) with the lowest
+    hash are held out.
 
-    All rows of one question go to the same side, and a held-out question appears once. The same questions are held out
-    whatever the order of the rows or the seed of a run. Raises TaskError when nothing would be left to train on.
+    All rows of one question go to the same side, and a held-out question appears once. The same
+    questions are held out whatever the order of the rows or the seed of a run. Raises TaskError
+    when nothing would be left to train on.
     """
     groups = by_question(rows)
     count = round(n * len(groups)) if isinstance(n, float) else n
     if count < 0 or count >= len(groups):
         task = rows[0].task if rows else "without rows"
         raise TaskError(
-            f"task {task!r} has {len(groups)} distinct questions; expected more than the {count} to be held out"
+            f"task {task!r} has {len(groups)} distinct questions; expected more than the {count} to"
+            " be held out"
         )
     chosen = sorted(groups, key=question_hash)[:count]
     held_out = set(chosen)
-    return [row for row in rows if row.question not in held_out], [representative(groups[name]) for name in chosen]
+    return [row for row in rows if row.question not in held_out], [
+        representative(groups[name]) for name in chosen
+    ]
 
 
 def by_question(rows: Iterable[Row]) -> dict[str, list[Row]]:
@@ -54,13 +61,16 @@ def check_disjoint(train: Sequence[Row], held_out: Sequence[Row]) -> None:
     if shared:
         first, twin = shared[0], trained[shared[0].question]
         raise TaskError(
-            f"{len(shared)} of {len(held_out)} held-out questions are also training questions; the first is row "
-            f"{first.index} of task {first.task!r}, training row {twin.index} of {twin.task!r}: {first.question!r:.80}"
+            f"{len(shared)} of {len(held_out)} held-out questions are also training questions; the"
+            f" first is row {first.index} of task {first.task!r}, training row {twin.index} of"
+            f" {twin.task!r}: {first.question!r:.80}"
         )
 
 
 def shares(weights: Mapping[str, float], total: int) -> dict[str, int]:
-    """``total`` split in proportion to the weights; what rounding leaves goes to the largest remainders."""
+    """``total`` split in proportion to the weights; what rounding leaves goes to the largest
+    remainders.
+    """
     whole = sum(Fraction(weight) for weight in weights.values())
     exact = {name: total * Fraction(weight) / whole for name, weight in weights.items()}
     counts = {name: int(share) for name, share in exact.items()}
@@ -71,7 +81,8 @@ def shares(weights: Mapping[str, float], total: int) -> dict[str, int]:
 
 
 def mix(tasks: Mapping[str, Sequence[Row]], weights: Mapping[str, float], seed: int) -> list[Row]:
-    """As many rows as the proportions allow without using one twice, each task spread evenly over the list.
+    """As many rows as the proportions allow without using one twice, each task spread evenly over
+    the list.
 
     Which rows of an over-full task are used depends on the seed; one task alone stays as it is.
     """
@@ -83,21 +94,29 @@ def mix(tasks: Mapping[str, Sequence[Row]], weights: Mapping[str, float], seed: 
     placed = []
     for order, (name, rows) in enumerate(tasks.items()):
         chosen = random.Random(f"{seed}:{name}").sample(list(rows), min(counts[name], len(rows)))
-        placed += [(Fraction(2 * place + 1, 2 * len(chosen)), order, row) for place, row in enumerate(chosen)]
+        placed += [
+            (Fraction(2 * place + 1, 2 * len(chosen)), order, row)
+            for place, row in enumerate(chosen)
+        ]
     return [row for _, _, row in sorted(placed, key=lambda item: item[:2])]
 
 
 def within(
-    rows: Sequence[Row], lengths: Sequence[int], limit: int, policy: Literal["drop", "refuse"] = "drop"
+    rows: Sequence[Row],
+    lengths: Sequence[int],
+    limit: int,
+    policy: Literal["drop", "refuse"] = "drop",
 ) -> list[Row]:
-    """The rows whose prompt has at most ``limit`` tokens; with ``refuse`` a longer one is an error."""
+    """The rows whose prompt has at most ``limit`` tokens; with ``refuse`` a longer one is an
+    error.
+    """
     kept = [row for row, length in zip(rows, lengths, strict=True) if length <= limit]
     if len(kept) == len(rows):
         return kept
     worst = max(range(len(rows)), key=lambda place: lengths[place])
     found = (
-        f"{len(rows) - len(kept)} of {len(rows)} prompts have more than {limit} tokens; the longest is row "
-        f"{rows[worst].index} of task {rows[worst].task!r} with {lengths[worst]}"
+        f"{len(rows) - len(kept)} of {len(rows)} prompts have more than {limit} tokens; the longest"
+        f" is row {rows[worst].index} of task {rows[worst].task!r} with {lengths[worst]}"
     )
     if policy == "refuse":
         raise TaskError(f"{found}; raise max_prompt_tokens or write `over_long: drop`")

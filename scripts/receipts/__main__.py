@@ -1,7 +1,9 @@
-"""Measured figures that take too long for every run of the tests: ``python scripts/receipts run [NAME...]`` and ``check``.
+"""Measured figures that take too long for every run of the tests: ``python scripts/receipts run
+[NAME...]`` and ``check``.
 
-Each file beside this one measures one figure: ``measure()`` returns it as plain data, and ``SOURCES`` names the files that
-the figure depends on. ``run`` writes receipts/NAME.json; ``check`` names the receipts whose sources have changed since.
+Each file beside this one measures one figure: ``measure()`` returns it as plain data, and
+``SOURCES`` names the files that the figure depends on. ``run`` writes receipts/NAME.json; ``check``
+names the receipts whose sources have changed since.
 """
 
 import hashlib
@@ -35,10 +37,16 @@ def load(name: str) -> ModuleType:
 
 
 def fingerprint(sources: list[str]) -> str:
-    """One hash over the content of all files that the patterns name; a pattern without a file is an error."""
+    """One hash over the content of all files that the patterns name; a pattern without a file is an
+    error.
+    """
     digest = hashlib.sha256()
     for pattern in sorted(sources):
-        paths = sorted(path for path in ROOT.glob(pattern) if path.is_file() and "__pycache__" not in path.parts)
+        paths = sorted(
+            path
+            for path in ROOT.glob(pattern)
+            if path.is_file() and "__pycache__" not in path.parts
+        )
         if not paths:
             raise SystemExit(f"receipts: no file matches the source {pattern!r}")
         for path in paths:
@@ -61,7 +69,11 @@ def run(name: str) -> None:
         "date": time.strftime("%Y-%m-%d"),
         "seconds": round(time.time() - start),
         "commit": git_revision(ROOT),
-        "hardware": {"machine": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version()},
+        "hardware": {
+            "machine": platform.machine(),
+            "cores": os.cpu_count(),
+            "python": platform.python_version(),
+        },
         "sources": sorted(module.SOURCES),
         "sources_sha256": fingerprint(module.SOURCES),
     }
@@ -71,12 +83,16 @@ def run(name: str) -> None:
 
 
 def check() -> None:
-    """Name the receipts that are missing or whose sources have changed; it warns and does not fail."""
+    """Name the receipts that are missing or whose sources have changed; it warns and does not
+    fail.
+    """
     for name in names():
         path = OUT / f"{name}.json"
         if not path.exists():
             print(f"warning: receipt {name} has not been measured")
-        elif json.loads(path.read_text(encoding="utf-8"))["sources_sha256"] != fingerprint(load(name).SOURCES):
+        elif json.loads(path.read_text(encoding="utf-8"))["sources_sha256"] != fingerprint(
+            load(name).SOURCES
+        ):
             print(f"warning: receipt {name} was measured on other sources than these")
         else:
             print(f"receipt {name} is up to date")
@@ -87,7 +103,9 @@ def main(arguments: list[str]) -> None:
     if arguments[:1] == ["check"]:
         return check()
     if arguments[:1] != ["run"] or set(arguments[1:]) - set(names()):
-        raise SystemExit(f"usage: python scripts/receipts run [NAME...] | check; names: {', '.join(names())}")
+        raise SystemExit(
+            f"usage: python scripts/receipts run [NAME...] | check; names: {', '.join(names())}"
+        )
     for name in arguments[1:] or names():
         run(name)
     return None

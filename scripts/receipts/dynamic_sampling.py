@@ -1,9 +1,11 @@
-"""Uniform sampling against refilled groups, the memory and both, for one number of generated completion tokens.
+"""Uniform sampling against refilled groups, the memory and both, for one number of generated
+completion tokens.
 
-Two tasks of the bundled model, five seeds each: two-digit sums as in the quickstart, and sums of 0 to 49, of which it knows
-some and most not at all, so that few groups have a signal at first. The learning rate is constant, for the ways take other
-numbers of steps. A refilled step has more live groups than a uniform one, so a control samples uniformly as many tokens a step
-as refilling takes. A cell that was measured on the same sources is not measured again.
+Two tasks of the bundled model, five seeds each: two-digit sums as in the quickstart, and sums of 0
+to 49, of which it knows some and most not at all, so that few groups have a signal at first. The
+learning rate is constant, for the ways take other numbers of steps. A refilled step has more live
+groups than a uniform one, so a control samples uniformly as many tokens a step as refilling takes.
+A cell that was measured on the same sources is not measured again.
 """
 
 import hashlib
@@ -28,7 +30,9 @@ SOURCES = [
     "reward_fns/exact.py",
 ]
 TOKENS = 200_000
-"""Completion tokens that a run generates, the dropped ones included; it ends with the step that reaches them."""
+"""Completion tokens that a run generates, the dropped ones included; it ends with the step that
+reaches them.
+"""
 
 SEEDS = (1, 2, 3, 4, 5)
 TASKS = {"two_digits": [], "mixed": ["task.args={low: 0, high: 49}"]}
@@ -50,14 +54,23 @@ Figures = dict[str, Any]
 
 
 def measure() -> Figures:
-    """Per task: every cell, and by how much the ways differ from uniform sampling and its control, seed by seed."""
+    """Per task: every cell, and by how much the ways differ from uniform sampling and its control,
+    seed by seed.
+    """
     tasks = {task: one_task(task) for task in TASKS}
-    seconds = [cell["seconds"] for found in tasks.values() for cells in found["cells"].values() for cell in cells]
+    seconds = [
+        cell["seconds"]
+        for found in tasks.values()
+        for cells in found["cells"].values()
+        for cell in cells
+    ]
     return {"tokens": TOKENS, "seconds_of_training_in_all": round(sum(seconds)), "tasks": tasks}
 
 
 def one_task(task: str) -> Figures:
-    """All cells of a task; seeds outermost, so that the ways take turns on a machine whose load changes."""
+    """All cells of a task; seeds outermost, so that the ways take turns on a machine whose load
+    changes.
+    """
     cells: dict[str, list[Figures]] = {arm: [] for arm in ARMS}
     for seed in SEEDS:
         for arm in ARMS:
@@ -76,7 +89,10 @@ def differences(ours: list[Figures], theirs: list[Figures]) -> Figures:
     found = {}
     for name in ("greedy_half", "greedy", "seconds"):
         values = [one[name] - other[name] for one, other in zip(ours, theirs, strict=True)]
-        mean, half = statistics.fmean(values), T_FOUR * statistics.stdev(values) / math.sqrt(len(values))
+        mean, half = (
+            statistics.fmean(values),
+            T_FOUR * statistics.stdev(values) / math.sqrt(len(values)),
+        )
         ends = {"mean": mean, "low": mean - half, "high": mean + half}
         found[name] = {end: round(value, 4) for end, value in ends.items()} | {
             "seeds_above": sum(v > 0 for v in values)
@@ -97,9 +113,14 @@ def kept(task: str, arm: str, seed: int) -> Figures:
 
 
 def stamp(task: str, arm: str) -> str:
-    """A short hash of what a cell depends on: the sources, this file among them, and its settings."""
+    """A short hash of what a cell depends on: the sources, this file among them, and its
+    settings.
+    """
     paths = sorted(
-        path for pattern in SOURCES for path in ROOT.glob(pattern) if path.suffix != ".pyc" and path.is_file()
+        path
+        for pattern in SOURCES
+        for path in ROOT.glob(pattern)
+        if path.suffix != ".pyc" and path.is_file()
     )
     settings = repr([TOKENS, TASKS[task], ARMS[arm], completions(task, arm)]).encode()
     return hashlib.sha256(b"".join(path.read_bytes() for path in paths) + settings).hexdigest()[:12]
@@ -111,7 +132,9 @@ def completions(task: str, arm: str) -> int:
 
 
 def one_cell(task: str, arm: str, seed: int) -> Figures:
-    """Train one way on one task until the tokens are spent; held-out greedy accuracy half way and at the end."""
+    """Train one way on one task until the tokens are spent; held-out greedy accuracy half way and
+    at the end.
+    """
     from llmpolicy.build import build_policy, plan
     from llmpolicy.evaluation import greedy_accuracy
     from llmpolicy.grpo.config import grpo_config
@@ -121,7 +144,9 @@ def one_cell(task: str, arm: str, seed: int) -> Figures:
     from llmpolicy.terminal import quiet
 
     quiet()
-    recipe = load_recipe("quickstart", [f"seed={seed}", "grpo.lr_scheduler_type=constant", *TASKS[task]])
+    recipe = load_recipe(
+        "quickstart", [f"seed={seed}", "grpo.lr_scheduler_type=constant", *TASKS[task]]
+    )
     made, policy = plan(recipe), build_policy(recipe)
     use_threads(policy)
     correct, sampling = made.correct, ARMS[arm] and SamplingBlock(**ARMS[arm])
@@ -132,11 +157,20 @@ def one_cell(task: str, arm: str, seed: int) -> Figures:
 
     spending = _spending()(accuracy)
     with tempfile.TemporaryDirectory() as folder:
-        shape = {"per_device_train_batch_size": completions(task, arm), "max_steps": 10_000, "save_strategy": "no"}
+        shape = {
+            "per_device_train_batch_size": completions(task, arm),
+            "max_steps": 10_000,
+            "save_strategy": "no",
+        }
         settings = {**(recipe.grpo or {}), **shape}
         args = grpo_config(settings, output_dir=Path(folder), seed=seed, reward_weights=[1.0])
         trainer = PolicyTrainer(
-            policy, made.rewards, made.train_rows, args, callbacks=[spending], sampling=sampling or None
+            policy,
+            made.rewards,
+            made.train_rows,
+            args,
+            callbacks=[spending],
+            sampling=sampling or None,
         )
         trainer.pop_callback(_printer())
         trainer.train()
@@ -150,11 +184,15 @@ def _printer() -> Any:
 
 
 def _spending() -> Any:
-    """The class of the callback that counts tokens; in a function, for the receipts are listed without transformers."""
+    """The class of the callback that counts tokens; in a function, for the receipts are listed
+    without transformers.
+    """
     from transformers import TrainerCallback
 
     class Spending(TrainerCallback):
-        """Count what is generated, look once half way, and end the run when the tokens are spent."""
+        """Count what is generated, look once half way, and end the run when the tokens are
+        spent.
+        """
 
         def __init__(self, accuracy: Any) -> None:
             self.accuracy, self.half = accuracy, None

@@ -1,4 +1,6 @@
-"""Each extra resolves beside llmpolicy's own dependencies: a dry run of pip's resolver, which takes gigabytes for vllm."""
+"""Each extra resolves beside llmpolicy's own dependencies: a dry run of pip's resolver, which takes
+gigabytes for vllm.
+"""
 
 import subprocess
 import sys
@@ -16,7 +18,9 @@ CONSTRAINTS = {
 
 
 def measure() -> dict[str, list[str]]:
-    """For each extra the versions that the resolver chose for it; raises CalledProcessError when one does not resolve."""
+    """For each extra the versions that the resolver chose for it; raises CalledProcessError when
+    one does not resolve.
+    """
     found = {}
     for extra, constraints in CONSTRAINTS.items():
         with tempfile.TemporaryDirectory() as folder:
@@ -33,4 +37,6 @@ def _versions(report: Path) -> list[str]:
     import json
 
     installed = json.loads(report.read_text())["install"]
-    return sorted(f"{item['metadata']['name']}=={item['metadata']['version']}" for item in installed)
+    return sorted(
+        f"{item['metadata']['name']}=={item['metadata']['version']}" for item in installed
+    )

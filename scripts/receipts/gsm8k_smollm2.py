@@ -1,4 +1,6 @@
-"""The recipe gsm8k_smollm2_cpu on the real questions: reward, evaluation, adapter and card, whatever it reaches."""
+"""The recipe gsm8k_smollm2_cpu on the real questions: reward, evaluation, adapter and card,
+whatever it reaches.
+"""
 
 import os
 import shutil
@@ -25,13 +27,16 @@ COMMAND = ["llmpolicy", "train", "gsm8k_smollm2_cpu"]
 
 
 def measure() -> dict[str, Any]:
-    """The evaluation before and after, the reward of each step, and the files that publishing would send.
+    """The evaluation before and after, the reward of each step, and the files that publishing would
+    send.
 
     GSM8K is read from the folder that the environment variable GSM8K names, or from the Hub.
     """
     command = [sys.executable, "-m", "llmpolicy"]
     shutil.rmtree(RUN, ignore_errors=True)
-    subprocess.run([sys.executable, "-m", *COMMAND, "--out", str(RUN), *_local()], cwd=ROOT, check=True)
+    subprocess.run(
+        [sys.executable, "-m", *COMMAND, "--out", str(RUN), *_local()], cwd=ROOT, check=True
+    )
     publish = [*command, "publish", str(RUN), "--repo", "user/name", "--dry-run"]
     published = subprocess.run(publish, cwd=ROOT, check=True, capture_output=True, text=True)
     run = Run.open(RUN)

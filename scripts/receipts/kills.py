@@ -1,9 +1,11 @@
-"""SIGKILL at random moments, `--resume`, and nothing is different: weights, optimizer, random state, rows, evaluation.
+"""SIGKILL at random moments, `--resume`, and nothing is different: weights, optimizer, random
+state, rows, evaluation.
 
-A straight run is the measure. Every case is a real process that is killed at a moment drawn by its number: anywhere, inside
-the writing of a file (before, or some milliseconds after, one of the operations in the run's directory), or in the last step
-and the final evaluation. Then the documented command goes on, sometimes to be killed again. Processes are forked from one
-that has imported everything. A case that was measured on the same sources is not measured again.
+A straight run is the measure. Every case is a real process that is killed at a moment drawn by its
+number: anywhere, inside the writing of a file (before, or some milliseconds after, one of the
+operations in the run's directory), or in the last step and the final evaluation. Then the
+documented command goes on, sometimes to be killed again. Processes are forked from one that has
+imported everything. A case that was measured on the same sources is not measured again.
 """
 
 import contextlib
@@ -53,7 +55,13 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "memory": {"model": "bundled", "grpo": GRPO, "sampling": {"memory": True}},
     "reference": {
         "model": "bundled",
-        "grpo": {**GRPO, "beta": 0.05, "sync_ref_model": True, "ref_model_sync_steps": 2, "ref_model_mixup_alpha": 0.5},
+        "grpo": {
+            **GRPO,
+            "beta": 0.05,
+            "sync_ref_model": True,
+            "ref_model_sync_steps": 2,
+            "ref_model_mixup_alpha": 0.5,
+        },
     },
 }
 WITH_WORKERS = "full"
@@ -70,7 +78,9 @@ def recipe(folder: Path, variant: str) -> Path:
     """The recipe of a variant, with 48 rows so that later steps are in a second epoch."""
     import yaml
 
-    rows = [{"question": f"{a}+{b}", "answer": str(a + b)} for a in range(2, 10) for b in range(2, 9)]
+    rows = [
+        {"question": f"{a}+{b}", "answer": str(a + b)} for a in range(2, 10) for b in range(2, 9)
+    ]
     (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     data = {
         "name": variant,
@@ -79,7 +89,9 @@ def recipe(folder: Path, variant: str) -> Path:
         "evaluate": {"correct": "exact:match", "n": 8, "samples": 1, "every": 1},
         **VARIANTS[variant],
     }
-    (folder / "lengths.py").write_text("def short(completion):\n    return -sum(map(ord, completion)) % 7 / 10\n")
+    (folder / "lengths.py").write_text(
+        "def short(completion):\n    return -sum(map(ord, completion)) % 7 / 10\n"
+    )
     (folder / "mine.yaml").write_text(yaml.safe_dump(data))
     return folder / "mine.yaml"
 
@@ -87,8 +99,12 @@ def recipe(folder: Path, variant: str) -> Path:
 # one process
 
 
-def forked(work: Callable[[], None], log: Path, kill_after: float | None = None, gate: int | None = None) -> int:
-    """Do something in a process of its own; it gets SIGKILL so many seconds after it has written a byte to ``gate``."""
+def forked(
+    work: Callable[[], None], log: Path, kill_after: float | None = None, gate: int | None = None
+) -> int:
+    """Do something in a process of its own; it gets SIGKILL so many seconds after it has written a
+    byte to ``gate``.
+    """
     sys.stdout.flush()
     pid = os.fork()
     if pid == 0:
@@ -141,7 +157,11 @@ def watched(out: Path, event: Callable[[int, str], None]) -> None:
         nonlocal number
         if name not in names or home not in str(args[0]):
             return
-        if name == "open" and not (isinstance(args[1], str) and set(args[1]) & set("wax+")) and args[2] & 3 == 0:
+        if (
+            name == "open"
+            and not (isinstance(args[1], str) and set(args[1]) & set("wax+"))
+            and args[2] & 3 == 0
+        ):
             return
         number += 1
         event(number, f"{name} {str(args[0]).removeprefix(home)}")
@@ -153,7 +173,9 @@ def trained(path: Path, out: Path, *, resume: bool) -> None:
     from llmpolicy.errors import RunError
     from llmpolicy.session import train_recipe
 
-    if path.parent.name != WITH_WORKERS:  # a worker is a process of its own, which takes longer to start than a step
+    if (
+        path.parent.name != WITH_WORKERS
+    ):  # a worker is a process of its own, which takes longer to start than a step
         os.environ["LLMPOLICY_REWARD_WORKERS"] = "0"
     try:
         train_recipe(str(path), (), out=out, resume=resume)
@@ -188,7 +210,9 @@ def moment_of(case: int, kind: str, events: Events) -> tuple[int, float]:
     if kind == "writing":
         return chance.randrange(1, len(events)), chance.choice([0.0, 0.0, chance.uniform(0, 0.004)])
     logged = [moment for moment, name in events if name.endswith("metrics.jsonl")]
-    first = logged[-5] if kind == "last" else 0.0  # each step logs its evaluation and itself, the end a summary
+    first = (
+        logged[-5] if kind == "last" else 0.0
+    )  # each step logs its evaluation and itself, the end a summary
     moment = chance.uniform(first, events[-2][0])
     before = [number for number, (begun, _) in enumerate(events, 1) if begun <= moment] or [1]
     return before[-1], max(moment - events[before[-1] - 1][0], 0.0)
@@ -219,17 +243,22 @@ def killed(path: Path, out: Path, at: tuple[int, float], log: Path, *, resume: b
     return code
 
 
-def _forked_with_gate(work: Callable[[], None], log: Path, seconds: float, reading: int, writing: int) -> int:
+def _forked_with_gate(
+    work: Callable[[], None], log: Path, seconds: float, reading: int, writing: int
+) -> int:
     import threading
 
-    # The parent's end must be closed for a child that ends early to be seen; it is, once the fork has its copy.
+    # The parent's end must be closed for a child that ends early to be seen; it is, once the fork
+    # has its copy.
     closer = threading.Timer(0.2, os.close, (writing,))
     closer.start()
     return forked(work, log, seconds, reading)
 
 
 def finished(path: Path, out: Path, log: Path) -> tuple[int, Path]:
-    """What is said to do: --resume, or a new start where there is nothing to go on from; the exit code and the run."""
+    """What is said to do: --resume, or a new start where there is nothing to go on from; the exit
+    code and the run.
+    """
     code = forked(lambda: trained(path, out, resume=True), log)
     said = "".join(log.read_text().splitlines()[-1:]) if code == 2 else ""
     if "already at step" in said:
@@ -241,7 +270,9 @@ def finished(path: Path, out: Path, log: Path) -> tuple[int, Path]:
     return code, out
 
 
-def one_case(case: int, variant: str, folder: Path, expected: dict[str, Any], events: Events) -> dict[str, Any]:
+def one_case(
+    case: int, variant: str, folder: Path, expected: dict[str, Any], events: Events
+) -> dict[str, Any]:
     """Kill, go on, compare."""
     kind = KINDS[case % len(KINDS)]
     at = moment_of(case, kind, events)
@@ -250,10 +281,16 @@ def one_case(case: int, variant: str, folder: Path, expected: dict[str, Any], ev
     begun = time.monotonic()
     kills = [killed(path, out, at, log, resume=False)]
     if kills[0] == -signal.SIGKILL and case % 7 == 3:  # and once more, while it goes on
-        again = moment_of(case + 10**6, "any", [event for event in events if event[0] < events[-1][0] / 2])
+        again = moment_of(
+            case + 10**6, "any", [event for event in events if event[0] < events[-1][0] / 2]
+        )
         kills.append(killed(path, out, again, log, resume=True))
     code, end = finished(path, out, log)
-    different = [f"exit code {code}: {log.read_text()[-600:]}"] if code else differences(expected, contents(end))
+    different = (
+        [f"exit code {code}: {log.read_text()[-600:]}"]
+        if code
+        else differences(expected, contents(end))
+    )
     record = {
         "case": case,
         "variant": variant,
@@ -275,7 +312,9 @@ def one_case(case: int, variant: str, folder: Path, expected: dict[str, Any], ev
 
 
 def contents(out: Path) -> dict[str, Any]:
-    """All that a run came to, by name: hashes of tensors and states, rows of metrics and rollouts, the evaluation."""
+    """All that a run came to, by name: hashes of tensors and states, rows of metrics and rollouts,
+    the evaluation.
+    """
     from safetensors.torch import load_file
 
     from llmpolicy.run import Run, damage
@@ -284,14 +323,18 @@ def contents(out: Path) -> dict[str, Any]:
     found: dict[str, Any] = {"status": run.manifest["status"], "best": run.manifest.get("best")}
     found["evaluation"] = run.evaluation()
     found["metrics"] = [_untimed(line) for line in run.metrics()]
-    found["rollouts"] = [{key: value for key, value in row.items() if key != "seconds"} for row in run.rollouts()]
+    found["rollouts"] = [
+        {key: value for key, value in row.items() if key != "seconds"} for row in run.rollouts()
+    ]
     folders = {"policy": run.policy_dir, "best/": run.best_dir}
     folders |= {path.name: path for path in run.checkpoints()}
     for name, folder in folders.items():
         found[f"{name} whole"] = damage(folder)
         for file in sorted(folder.rglob("*.safetensors")):
             tensors = load_file(file)
-            found[f"{name} {file.relative_to(folder)}"] = {key: _hash(tensors[key]) for key in sorted(tensors)}
+            found[f"{name} {file.relative_to(folder)}"] = {
+                key: _hash(tensors[key]) for key in sorted(tensors)
+            }
         for state in ("optimizer.pt", "scheduler.pt", "rng_state.pth"):
             if (folder / state).is_file():
                 found[f"{name} {state}"] = _hash(_loaded(folder / state))
@@ -314,7 +357,11 @@ def _loaded(path: Path) -> Any:
 def _state(path: Path) -> Any:
     state = json.loads(path.read_text())
     state["log_history"] = [_untimed(line) for line in state.get("log_history", [])]
-    return {key: value for key, value in state.items() if key not in ("total_flos", "num_input_tokens_seen")}
+    return {
+        key: value
+        for key, value in state.items()
+        if key not in ("total_flos", "num_input_tokens_seen")
+    }
 
 
 def _hash(value: Any) -> str:
@@ -358,15 +405,21 @@ def differences(expected: Any, found: Any, where: str = "") -> list[str]:
 
 
 def prepare(names: Iterable[str]) -> None:
-    """Import what the cases need, once; nothing runs here, so that no thread is there when a case is forked."""
+    """Import what the cases need, once; nothing runs here, so that no thread is there when a case
+    is forked.
+    """
     for name in names:
         with contextlib.suppress(ImportError, AttributeError):
             importlib.import_module(name)
 
 
-def cases(numbers: Sequence[int], variants: tuple[str, ...], folder: Path, keep: Path | None) -> list[dict[str, Any]]:
+def cases(
+    numbers: Sequence[int], variants: tuple[str, ...], folder: Path, keep: Path | None
+) -> list[dict[str, Any]]:
     """The records of some cases; those in ``keep`` are taken from there."""
-    prepare(["llmpolicy.grpo.trainer", "llmpolicy.session", "matplotlib.pyplot", "safetensors.torch"])
+    prepare(
+        ["llmpolicy.grpo.trainer", "llmpolicy.session", "matplotlib.pyplot", "safetensors.torch"]
+    )
     measures: dict[str, Any] = {}
     records = []
     for case in numbers:
@@ -410,15 +463,22 @@ def kept() -> Path:
 
 
 def measure() -> dict[str, Any]:
-    """How many of the cases were killed where, and how many came to what a run without a kill comes to."""
+    """How many of the cases were killed where, and how many came to what a run without a kill comes
+    to.
+    """
     records = part(range(CASES), kept())
-    count = {kind: sum(r["kind"] == kind and r["killed"] > 0 for r in records) for kind in dict.fromkeys(KINDS)}
+    count = {
+        kind: sum(r["kind"] == kind and r["killed"] > 0 for r in records)
+        for kind in dict.fromkeys(KINDS)
+    }
     return {
         "cases": len(records),
         "killed": sum(record["killed"] > 0 for record in records),
         "kills": sum(record["killed"] for record in records),
         "killed_by_kind": count,
-        "variants": {name: sum(record["variant"] == name for record in records) for name in VARIANTS},
+        "variants": {
+            name: sum(record["variant"] == name for record in records) for name in VARIANTS
+        },
         "identical": sum(not record["different"] for record in records),
         "different": [record for record in records if record["different"]],
     }

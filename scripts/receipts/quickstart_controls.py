@@ -1,4 +1,5 @@
-"""The quickstart recipe on five seeds, and two controls: a random reward, and supervised training for the same seconds.
+"""The quickstart recipe on five seeds, and two controls: a random reward, and supervised training
+for the same seconds.
 
 A random reward must not help: greedy accuracy of a model near a tie can drift upwards by itself.
 """
@@ -45,13 +46,17 @@ def measure() -> Figures:
 
 
 def meets_the_bar(run: Figures) -> bool:
-    """Greedy at least +40 points with the lower end of the interval above +30, and sampled at least +25."""
+    """Greedy at least +40 points with the lower end of the interval above +30, and sampled at least
+    +25.
+    """
     greedy, sampled = run["greedy_difference"], run["sampled_difference"]
     return greedy["value"] >= 0.40 and greedy["low"] > 0.30 and sampled["value"] >= 0.25
 
 
 def by_reinforcement(seed: int, reward: Any) -> Figures:
-    """Train the recipe with one reward and read the run's own evaluation; ``seconds`` are those of training alone."""
+    """Train the recipe with one reward and read the run's own evaluation; ``seconds`` are those of
+    training alone.
+    """
     from llmpolicy import train
     from llmpolicy.recipe import load_recipe
 
@@ -61,11 +66,17 @@ def by_reinforcement(seed: int, reward: Any) -> Figures:
         run = train(data, out=Path(folder) / "run")
         evaluation, seconds = run.evaluation(), [line["time"] for line in run.metrics("train")]
     assert evaluation is not None
-    return {"seed": seed, "seconds": round(seconds[-1] - seconds[0], 1), "steps": len(seconds)} | figures(evaluation)
+    return {
+        "seed": seed,
+        "seconds": round(seconds[-1] - seconds[0], 1),
+        "steps": len(seconds),
+    } | figures(evaluation)
 
 
 def by_supervision(seed: int, seconds: float) -> Figures:
-    """Train the same model on the right answers to the same questions, for as long as reinforcement took."""
+    """Train the same model on the right answers to the same questions, for as long as reinforcement
+    took.
+    """
     import torch
 
     from llmpolicy.build import build_policy, plan
@@ -77,7 +88,9 @@ def by_supervision(seed: int, seconds: float) -> Figures:
     recipe = load_recipe("quickstart", [f"seed={seed}"])
     made, policy = plan(recipe), build_policy(recipe)
     ids, labels = encode(policy, made.train_rows)  # (N, T)
-    optimizer = torch.optim.AdamW(policy.model.parameters(), lr=(recipe.grpo or {})["learning_rate"], weight_decay=0.0)
+    optimizer = torch.optim.AdamW(
+        policy.model.parameters(), lr=(recipe.grpo or {})["learning_rate"], weight_decay=0.0
+    )
     start, steps = time.monotonic(), 0
     while time.monotonic() - start < seconds:
         chosen = torch.randint(len(ids), (BATCH,))  # (B,)
@@ -86,7 +99,9 @@ def by_supervision(seed: int, seconds: float) -> Figures:
         optimizer.step()
         optimizer.zero_grad()
         steps += 1
-    return {"seed": seed, "seconds": seconds, "steps": steps} | figures(evaluate_policy(made, policy))
+    return {"seed": seed, "seconds": seconds, "steps": steps} | figures(
+        evaluate_policy(made, policy)
+    )
 
 
 def figures(evaluation: Figures) -> Figures:

@@ -1,7 +1,9 @@
-"""The recipe rlhf_tiny on three seeds, each with no KL term, a weak one (the recipe's) and a strong one.
+"""The recipe rlhf_tiny on three seeds, each with no KL term, a weak one (the recipe's) and a strong
+one.
 
-Every run of a seed has the same warm start and the same reward model. The figures are those of held-out prompts that did
-not choose the step that is kept, but for the last look, which is at the prompts that did.
+Every run of a seed has the same warm start and the same reward model. The figures are those of
+held-out prompts that did not choose the step that is kept, but for the last look, which is at the
+prompts that did.
 """
 
 import json
@@ -30,13 +32,16 @@ Figures = dict[str, Any]
 
 
 def measure() -> Figures:
-    """Per seed: the reward model on held-out pairs, and per KL coefficient the preference rates and the last look."""
+    """Per seed: the reward model on held-out pairs, and per KL coefficient the preference rates and
+    the last look.
+    """
     found = [one_seed(seed) for seed in SEEDS]
     return {
         "seeds": found,
         "best_preferred_to_the_start": count(found, 0.1, "best", lambda share: share["low"] > 0.5),
         "last_worse_than_the_start": {
-            str(beta): count(found, beta, "last", lambda share: share["high"] < 0.5) for beta in BETAS
+            str(beta): count(found, beta, "last", lambda share: share["high"] < 0.5)
+            for beta in BETAS
         },
     }
 
@@ -51,7 +56,9 @@ def one_seed(seed: int) -> Figures:
     with tempfile.TemporaryDirectory() as folder:
         first = Path(folder) / str(BETAS[0])
         runs = {str(beta): one_run(seed, beta, Path(folder) / str(beta), first) for beta in BETAS}
-        report = json.loads((first / "reward_model" / "reward_model.json").read_text(encoding="utf-8"))
+        report = json.loads(
+            (first / "reward_model" / "reward_model.json").read_text(encoding="utf-8")
+        )
         return {"seed": seed, "reward_model": report["held_out"], "runs": runs}
 
 
@@ -61,7 +68,9 @@ def one_run(seed: int, beta: float, out: Path, first: Path) -> Figures:
 
     for stage in STAGES if out != first else ():
         shutil.copytree(first / stage, out / stage)
-    run = train_recipe("rlhf_tiny", [f"seed={seed}", f"grpo.beta={beta}", "evaluate.samples=1"], out=out)
+    run = train_recipe(
+        "rlhf_tiny", [f"seed={seed}", f"grpo.beta={beta}", "evaluate.samples=1"], out=out
+    )
     looks, kept = run.metrics("eval"), ("step", "accuracy", "kl", "proxy", "truth")
     seconds = [line["time"] for line in run.metrics("train")]
     return {

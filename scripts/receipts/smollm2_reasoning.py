@@ -1,4 +1,5 @@
-"""The recipe smollm2_reasoning_cpu on three seeds, evaluated before and after; seed 0 is stopped by SIGTERM in step 11 and resumed.
+"""The recipe smollm2_reasoning_cpu on three seeds, evaluated before and after; seed 0 is stopped by
+SIGTERM in step 11 and resumed.
 
 A seed that this very code has finished is not trained again, so the whole can be measured in parts.
 """
@@ -34,10 +35,15 @@ IN_16_BITS = ["model.dtype=bfloat16", "grpo.bf16=true"]
 
 
 def measure() -> dict[str, Any]:
-    """By seed the evaluation, reward and seconds of every step; raises CalledProcessError if a run does not end well."""
+    """By seed the evaluation, reward and seconds of every step; raises CalledProcessError if a run
+    does not end well.
+    """
     rates = _matrix_gflops()
     command = [*COMMAND, *(IN_16_BITS if rates["torch.bfloat16"] > rates["torch.float32"] else [])]
-    found: dict[str, Any] = {"command": " ".join([*command, "seed=SEED"]), "threads": os.environ.get("OMP_NUM_THREADS")}
+    found: dict[str, Any] = {
+        "command": " ".join([*command, "seed=SEED"]),
+        "threads": os.environ.get("OMP_NUM_THREADS"),
+    }
     found["matrix_gflops"] = rates
     for seed in SEEDS:
         run = _finished(command, seed)
@@ -62,15 +68,23 @@ def _matrix_gflops() -> dict[str, float]:
     bench = importlib.util.module_from_spec(spec)
     sys.modules["bench"] = bench
     spec.loader.exec_module(bench)
-    return {str(dtype): round(bench.matrix_rate(dtype)) for dtype in (torch.float32, torch.bfloat16)}
+    return {
+        str(dtype): round(bench.matrix_rate(dtype)) for dtype in (torch.float32, torch.bfloat16)
+    }
 
 
 def _finished(command: list[str], seed: int) -> Run:
     """The run of a seed, trained now unless this code has done it already."""
     folder = RUNS / "_".join([str(seed), *command[len(COMMAND) :]])
     revision = git_revision(ROOT) or ""
-    is_exact = not revision.endswith("+changes")  # of a tree with changes nobody knows which they were
-    if (folder / "evaluation.json").exists() and is_exact and Run.open(folder).manifest["git"] == revision:
+    is_exact = not revision.endswith(
+        "+changes"
+    )  # of a tree with changes nobody knows which they were
+    if (
+        (folder / "evaluation.json").exists()
+        and is_exact
+        and Run.open(folder).manifest["git"] == revision
+    ):
         return Run.open(folder)
     shutil.rmtree(folder, ignore_errors=True)
     train = [sys.executable, "-m", *command, f"seed={seed}", "--out", str(folder)]
@@ -80,10 +94,14 @@ def _finished(command: list[str], seed: int) -> Run:
 
 
 def _is_stopped(train: list[str], folder: Path) -> bool:
-    """Start the run, send SIGTERM when it has logged STOP_AFTER steps, and see that it says so with its exit code."""
+    """Start the run, send SIGTERM when it has logged STOP_AFTER steps, and see that it says so with
+    its exit code.
+    """
     process = subprocess.Popen(train, cwd=ROOT)
     while process.poll() is None:
-        if (folder / "metrics.jsonl").exists() and len(Run.open(folder).metrics("train")) >= STOP_AFTER:
+        if (folder / "metrics.jsonl").exists() and len(
+            Run.open(folder).metrics("train")
+        ) >= STOP_AFTER:
             process.send_signal(signal.SIGTERM)
             break
         time.sleep(1)

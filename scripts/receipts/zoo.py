@@ -1,6 +1,8 @@
-"""Every causal family of transformers and every kind of adapter of peft against the laws of a policy (scripts/zoo).
+"""Every causal family of transformers and every kind of adapter of peft against the laws of a
+policy (scripts/zoo).
 
-It takes about twenty minutes of one core. An animal that was measured on the same sources is not measured again.
+It takes about twenty minutes of one core. An animal that was measured on the same sources is not
+measured again.
 """
 
 import hashlib
@@ -23,7 +25,9 @@ PACKAGES = ("torch", "transformers", "peft", "trl")
 
 def measure() -> dict[str, Any]:
     """How every animal ends, its figures and sentences, and how many end how."""
-    os.environ.update(HF_HUB_OFFLINE="1", TRL_EXPERIMENTAL_SILENCE="1", TOKENIZERS_PARALLELISM="false")
+    os.environ.update(
+        HF_HUB_OFFLINE="1", TRL_EXPERIMENTAL_SILENCE="1", TOKENIZERS_PARALLELISM="false"
+    )
     from scripts.zoo import isolate
     from scripts.zoo.__main__ import items
 
@@ -46,4 +50,6 @@ def measure() -> dict[str, Any]:
 def _stamp(versions: dict[str, str]) -> str:
     """A short hash of what an animal's line depends on."""
     paths = sorted(path for pattern in SOURCES for path in ROOT.glob(pattern) if path.is_file())
-    return hashlib.sha256(b"".join(path.read_bytes() for path in paths) + repr(versions).encode()).hexdigest()[:12]
+    return hashlib.sha256(
+        b"".join(path.read_bytes() for path in paths) + repr(versions).encode()
+    ).hexdigest()[:12]

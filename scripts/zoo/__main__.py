@@ -1,6 +1,8 @@
-"""``python -m scripts.zoo [--out FILE] [NAME...]``: causal families and kinds of adapters against the laws.
+"""``python -m scripts.zoo [--out FILE] [NAME...]``: causal families and kinds of adapters against
+the laws.
 
-``--page`` writes docs/models.md from the receipt instead, and fails if anything is wrong or ends in a bare error.
+``--page`` writes docs/models.md from the receipt instead, and fails if anything is wrong or ends in
+a bare error.
 """
 
 import argparse
@@ -23,7 +25,9 @@ def items() -> list[Any]:
 
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    families = [(name, partial(cases.family, name)) for name in [*build.families(), *build.VARIANTS]]
+    families = [
+        (name, partial(cases.family, name)) for name in [*build.families(), *build.VARIANTS]
+    ]
     return [*families, *adapters.items().items()]
 
 
@@ -42,7 +46,9 @@ def main() -> None:
 
     asked.out.parent.mkdir(parents=True, exist_ok=True)
     wanted = asked.names or ["*"]
-    isolate.run([item for item in items() if any(fnmatch(item[0], name) for name in wanted)], asked.out)
+    isolate.run(
+        [item for item in items() if any(fnmatch(item[0], name) for name in wanted)], asked.out
+    )
 
 
 if __name__ == "__main__":

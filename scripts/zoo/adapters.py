@@ -1,6 +1,8 @@
-"""Every kind of adapter that the installed peft has, on a small Llama, however it comes to a policy.
+"""Every kind of adapter that the installed peft has, on a small Llama, however it comes to a
+policy.
 
-``GIVEN`` are PEFT models handed over as they are (and their saved folder loaded again); ``ASKED`` are ``lora:`` blocks.
+``GIVEN`` are PEFT models handed over as they are (and their saved folder loaded again); ``ASKED``
+are ``lora:`` blocks.
 """
 
 import dataclasses
@@ -28,7 +30,11 @@ SMALL: dict[str, dict[str, Any]] = {
     "BOFT": {"boft_block_size": 4},
     "C3A": {"block_size": 16},
     "CARTRIDGE": TOKENS,
-    "CPT": {"cpt_token_ids": [5, 6, 7, 8], "cpt_mask": [1, 1, 1, 1], "cpt_tokens_type_mask": [1, 2, 3, 4]},
+    "CPT": {
+        "cpt_token_ids": [5, 6, 7, 8],
+        "cpt_mask": [1, 1, 1, 1],
+        "cpt_tokens_type_mask": [1, 2, 3, 4],
+    },
     "FOURIERFT": {"n_frequency": 50},
     "GRALORA": {"r": 8},
     "IA3": {"feedforward_modules": ["down_proj"]},
@@ -94,7 +100,9 @@ PARAMETERS = {"target_parameters": ["mlp.experts.gate_up_proj", "mlp.experts.dow
 def items() -> dict[str, Callable[[], dict[str, Any]]]:
     """All cases by name."""
     kinds = [kind.value for kind in PEFT_TYPE_TO_CONFIG_MAPPING if kind is not PeftType.LORA]
-    found: dict[str, Callable[[], dict[str, Any]]] = {f"peft {kind}": partial(given, kind) for kind in kinds}
+    found: dict[str, Callable[[], dict[str, Any]]] = {
+        f"peft {kind}": partial(given, kind) for kind in kinds
+    }
     for name, settings in VARIANTS.items():
         found[f"peft LORA {name}"] = partial(given, "LORA", **settings)
         found[f"lora: {name}"] = partial(asked, **settings)
@@ -102,16 +110,24 @@ def items() -> dict[str, Callable[[], dict[str, Any]]]:
         found[f"lora: experts of {family}"] = partial(asked, family=family, **PARAMETERS)
     for family in ("gpt2", "qwen2", "gemma3_text"):
         found[f"lora: lora_bias on {family}"] = partial(asked, family=family, lora_bias=True)
-        found[f"lora: embeddings of {family}"] = partial(asked, family=family, trainable_token_indices=[5, 9])
+        found[f"lora: embeddings of {family}"] = partial(
+            asked, family=family, trainable_token_indices=[5, 9]
+        )
     return found
 
 
 def config_of(kind: str, **settings: Any) -> Any:
-    """A configuration of this kind; names of PEFT's own small configurations stand for their defaults."""
+    """A configuration of this kind; names of PEFT's own small configurations stand for their
+    defaults.
+    """
     config_class: Any = PEFT_TYPE_TO_CONFIG_MAPPING[PeftType(kind)]
     known = {field.name for field in dataclasses.fields(config_class)}
     common = {"task_type": "CAUSAL_LM", "target_modules": TARGETS}
-    chosen = {**{k: v for k, v in common.items() if k in known}, **SMALL.get(kind, {}), **_made(settings)}
+    chosen = {
+        **{k: v for k, v in common.items() if k in known},
+        **SMALL.get(kind, {}),
+        **_made(settings),
+    }
     return config_class(**({"r": 4} if kind == "LORA" else {}), **chosen)
 
 
@@ -119,7 +135,11 @@ def _made(settings: dict[str, Any]) -> dict[str, Any]:
     from peft.tuners import lora
 
     return {
-        name: getattr(lora.config, value)() if isinstance(value, str) and value.endswith("Config") else value
+        name: (
+            getattr(lora.config, value)()
+            if isinstance(value, str) and value.endswith("Config")
+            else value
+        )
         for name, value in settings.items()
     }
 
@@ -133,7 +153,9 @@ def given(kind: str, **settings: Any) -> dict[str, Any]:
         if wrapped is None:
             return {**report.record(), "outcome": "not built"}
         report.attempt("write", lambda: wrapped.save_pretrained(f"{folder}/adapter"))
-        report.law("load", lambda: _loaded(base, Path(folder) / "adapter", Plain(wrapped)), laws.NATS)
+        report.law(
+            "load", lambda: _loaded(base, Path(folder) / "adapter", Plain(wrapped)), laws.NATS
+        )
         policy = report.attempt("policy", lambda: policy_of(wrapped))
         if policy is not None:
             adapted(report, "", policy, start, base)
@@ -147,8 +169,12 @@ def _wrapped(kind: str, settings: dict[str, Any]) -> Any:
     model.config.use_cache = False  # it mixes adapters that lie in folders
     with tempfile.TemporaryDirectory() as folder:
         for name in "01":
-            get_peft_model(build(small("llama")), config_of("LORA")).save_pretrained(f"{folder}/{name}")
-        return get_peft_model(model, config_of(kind, hidden_size=32, adapters={n: f"{folder}/{n}" for n in "01"}))
+            get_peft_model(build(small("llama")), config_of("LORA")).save_pretrained(
+                f"{folder}/{name}"
+            )
+        return get_peft_model(
+            model, config_of(kind, hidden_size=32, adapters={n: f"{folder}/{n}" for n in "01"})
+        )
 
 
 def _base(folder: Path, family: str) -> Plain:
@@ -161,7 +187,9 @@ def _base(folder: Path, family: str) -> Plain:
 
 def _loaded(base: Path, adapter: Path, plain: Plain) -> float:
     """A saved adapter, loaded on its base, is what was saved."""
-    return laws.padded(CausalLMPolicy.load(base, adapter=adapter, temperature=laws.TEMPERATURE), plain)
+    return laws.padded(
+        CausalLMPolicy.load(base, adapter=adapter, temperature=laws.TEMPERATURE), plain
+    )
 
 
 def asked(family: str = "llama", **settings: Any) -> dict[str, Any]:
@@ -170,7 +198,9 @@ def asked(family: str = "llama", **settings: Any) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         start = _base(Path(folder) / "base", family)
         model = build(small(family))
-        policy = report.attempt("policy", lambda: policy_of(model, lora={"r": 4, **_made(settings)}))
+        policy = report.attempt(
+            "policy", lambda: policy_of(model, lora={"r": 4, **_made(settings)})
+        )
         if policy is not None:
             adapted(report, "", policy, start, Path(folder) / "base")
     return report.record()

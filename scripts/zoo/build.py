@@ -1,7 +1,9 @@
-"""Any causal language model of transformers, small: its own configuration with every size cut, and weights that matter.
+"""Any causal language model of transformers, small: its own configuration with every size cut, and
+weights that matter.
 
-``small(model_type)`` cuts what the default configuration of a type holds, by the names of the sizes; ``EXCEPTIONS`` says
-what a type needs beside that. Weights are drawn so that each token of the context moves what comes after it.
+``small(model_type)`` cuts what the default configuration of a type holds, by the names of the
+sizes; ``EXCEPTIONS`` says what a type needs beside that. Weights are drawn so that each token of
+the context moves what comes after it.
 """
 
 import re
@@ -22,19 +24,34 @@ MOST_LAYERS = 8
 
 SIZES: tuple[tuple[str, int], ...] = (
     (r"vocab_size|vocab_size_per_layer_input|decoder_vocab_size|unpadded_vocab_size", VOCABULARY),
-    (r"hidden_size|d_model|n_embd|emb_dim|embedding_size|word_embed_proj_dim|input_embedding_size|embedding_dim", 32),
+    (
+        r"hidden_size|d_model|n_embd|emb_dim|embedding_size|word_embed_proj_dim|input_embedding_size|embedding_dim",
+        32,
+    ),
     (r"output_embedding_size|lru_width|dim_model_base|attention_hidden_size|mamba_d_ssm", 32),
     (r"backbone_hidden_size|hidden_size_global|adapter_(in|out)_dim", 32),
-    (r"intermediate_size|intermediate_size_mlp|dense_intermediate_size|ffn_hidden_size|.*ffn_dim|d_inner|dff", 48),
+    (
+        r"intermediate_size|intermediate_size_mlp|dense_intermediate_size|ffn_hidden_size|.*ffn_dim|d_inner|dff",
+        48,
+    ),
     (r"dim_ff|feed_forward_size|shared_intermediate_size|n_inner", 48),
     (r".*moe_intermediate_size|shared_experts?_intermediate_size|expert_ffn_hidden_size", 16),
     (r"moe_shared_expert_intermediate_size|hidden_size_per_layer_input|router_hidden_size", 16),
-    (r"num_attention_heads|n_heads?|num_heads|.*attention_heads|num_query_groups|attention_heads", 4),
-    (r"head_dim|.*_head_dim|v_head_dim|dim_head|d_head|kv_channels|attention_head_size|mamba_d_head|mamba_headdim", 8),
+    (
+        r"num_attention_heads|n_heads?|num_heads|.*attention_heads|num_query_groups|attention_heads",
+        4,
+    ),
+    (
+        r"head_dim|.*_head_dim|v_head_dim|dim_head|d_head|kv_channels|attention_head_size|mamba_d_head|mamba_headdim",
+        8,
+    ),
     (r"attention_head_dim|linear_head_dim", 8),
     (r"qk_head_dim", 16),
     (r"linear_num_key_heads|linear_num_value_heads|linear_num_heads", 4),
-    (r"q_lora_rank|kv_lora_rank|o_lora_rank|adapter_rank|laurel_rank|gated_norm_rank|hc_lowrank|d_rel", 8),
+    (
+        r"q_lora_rank|kv_lora_rank|o_lora_rank|adapter_rank|laurel_rank|gated_norm_rank|hc_lowrank|d_rel",
+        8,
+    ),
     (r"num_experts|n_routed_experts|num_local_experts|moe_num_experts", 4),
     (r"num_experts_per_tok(en)?|moe_topk|moe_k", 2),
     (r"topk_group|n_group|num_expert_group|n_groups|mamba_n_groups|mamba_ngroups|o_groups", 1),
@@ -43,8 +60,14 @@ SIZES: tuple[tuple[str, int], ...] = (
     (r"mamba_n_heads|mamba_num_heads", 8),
     (r"time_step_rank|mamba_dt_rank", 4),
     (r".*chunk_size|block_size|index_block_size", WINDOW),
-    (r"max_position_embeddings|n_positions|max_seq_len|n_ctx|model_max_length|context_length", POSITIONS),
-    (r"sliding_window(_size)?|attention_window_size|window_size|local_attention|attention_chunk_size", WINDOW),
+    (
+        r"max_position_embeddings|n_positions|max_seq_len|n_ctx|model_max_length|context_length",
+        POSITIONS,
+    ),
+    (
+        r"sliding_window(_size)?|attention_window_size|window_size|local_attention|attention_chunk_size",
+        WINDOW,
+    ),
     (r"keep_window_size|rel_extent|local_attention_window_len", WINDOW),
     (r"index_n_heads", 4),
     (r"index_topk", 64),
@@ -62,7 +85,12 @@ _ROPE = {"rope_type": "default", "rope_theta": 10000.0}
 _INDEXED = {
     "indexer_n_heads": 4, "indexer_kv_heads": 1, "indexer_head_dim": 8, "indexer_budget": 64, "indexer_compress_ratio": 4,
 }  # fmt: skip
-_MOE = {"n_routed_experts": 4, "num_experts_per_tok": 2, "first_k_dense_replace": 1, "n_shared_experts": 1}
+_MOE = {
+    "n_routed_experts": 4,
+    "num_experts_per_tok": 2,
+    "first_k_dense_replace": 1,
+    "n_shared_experts": 1,
+}
 _SLIDING = {
     "swa_num_attention_heads": 4, "swa_num_key_value_heads": 4, "swa_q_lora_rank": 8, "swa_kv_lora_rank": 8,
     "swa_head_dim": 16, "swa_qk_nope_head_dim": 8, "swa_v_head_dim": 8,
@@ -114,7 +142,12 @@ _LONG = {
     "rope_type": "longrope", "rope_theta": 1e4, "original_max_position_embeddings": 16, "factor": 16.0,
     "short_factor": [1.0, 1.1, 1.2, 1.3], "long_factor": [2.0, 3.0, 4.0, 5.0],
 }  # fmt: skip
-_YARN = {"rope_type": "yarn", "rope_theta": 1e4, "original_max_position_embeddings": 16, "factor": 16.0}
+_YARN = {
+    "rope_type": "yarn",
+    "rope_theta": 1e4,
+    "original_max_position_embeddings": 16,
+    "factor": 16.0,
+}
 _LLAMA3 = {**_YARN, "rope_type": "llama3", "low_freq_factor": 1.0, "high_freq_factor": 4.0}
 _DYNAMIC = {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 4.0}
 _DECODER = {"is_decoder": True}
@@ -168,7 +201,9 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "bert-generation, decoder": ("bert-generation", _DECODER),
     "xlm, causal": ("xlm", {"causal": True}),
 }  # fmt: skip
-"""Settings of a family that change its attention, positions or mixture, by what they are called in the table."""
+"""Settings of a family that change its attention, positions or mixture, by what they are called in
+the table.
+"""
 
 
 def families() -> list[str]:
@@ -179,17 +214,25 @@ def families() -> list[str]:
 def small(model_type: str, **changes: Any) -> PreTrainedConfig:
     """A small configuration of this type."""
     config_class = CONFIG_MAPPING[model_type]
-    return config_class(**merged(merged(shrunk(config_class), EXCEPTIONS.get(model_type, {})), changes))
+    return config_class(
+        **merged(merged(shrunk(config_class), EXCEPTIONS.get(model_type, {})), changes)
+    )
 
 
 def merged(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Settings with changes; those of a configuration inside a configuration are merged too."""
-    inner = {k: merged(settings[k], v) for k, v in changes.items() if isinstance(v, dict) and settings.get(k)}
+    inner = {
+        k: merged(settings[k], v)
+        for k, v in changes.items()
+        if isinstance(v, dict) and settings.get(k)
+    }
     return {**settings, **changes, **inner}
 
 
 def shrunk(config_class: type[PreTrainedConfig]) -> dict[str, Any]:
-    """The arguments that make a configuration of this class small, those of the configurations in it too."""
+    """The arguments that make a configuration of this class small, those of the configurations in
+    it too.
+    """
     default = config_class()
     values = {name: value for name, value in vars(default).items() if not name.startswith("_")}
     found: dict[str, Any] = {"bos_token_id": 2, "eos_token_id": 4, "pad_token_id": 0}
@@ -208,7 +251,12 @@ def _cut(name: str, value: Any, values: Mapping[str, Any], layers: tuple[int, in
     before, kept = layers
     if isinstance(value, list) and len(value) == before and before > kept:
         return value[:kept]
-    if isinstance(value, bool) or not isinstance(value, int) or re.fullmatch(KEPT, name) or value == 0:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int)
+        or re.fullmatch(KEPT, name)
+        or value == 0
+    ):
         return None
     if re.fullmatch(LAYERS, name):
         return min(value, kept)
@@ -220,8 +268,17 @@ def _cut(name: str, value: Any, values: Mapping[str, Any], layers: tuple[int, in
 
 def _layers(values: Mapping[str, Any]) -> tuple[int, int]:
     """The number of layers before and after: as few as show every kind of layer that there is."""
-    count = next((values[name] for name in values if re.fullmatch(LAYERS, name) and name != "encoder_layers"), 2)
-    lists = [value for value in values.values() if isinstance(value, list) and len(value) == count > 2]
+    count = next(
+        (
+            values[name]
+            for name in values
+            if re.fullmatch(LAYERS, name) and name != "encoder_layers"
+        ),
+        2,
+    )
+    lists = [
+        value for value in values.values() if isinstance(value, list) and len(value) == count > 2
+    ]
     kept = max([2, *(_covering(kinds) for kinds in lists)])
     return int(count), min(kept, int(count))
 
@@ -229,16 +286,22 @@ def _layers(values: Mapping[str, Any]) -> tuple[int, int]:
 def _covering(kinds: list[Any]) -> int:
     """How many first layers hold every kind, if few enough."""
     wanted = set(map(str, kinds))
-    needed = next(length for length in range(1, len(kinds) + 1) if set(map(str, kinds[:length])) == wanted)
+    needed = next(
+        length for length in range(1, len(kinds) + 1) if set(map(str, kinds[:length])) == wanted
+    )
     return needed if needed <= MOST_LAYERS else 2
 
 
 def _markers(values: Mapping[str, Any]) -> dict[str, int]:
-    """Ids of images, sounds and the like, which lie beyond the vocabulary now, as its last tokens."""
+    """Ids of images, sounds and the like, which lie beyond the vocabulary now, as its last
+    tokens.
+    """
     names = [
         name
         for name, value in values.items()
-        if re.fullmatch(r".*_token_(id|index)", name) and isinstance(value, int) and value >= VOCABULARY
+        if re.fullmatch(r".*_token_(id|index)", name)
+        and isinstance(value, int)
+        and value >= VOCABULARY
     ]
     known = {"bos_token_id", "eos_token_id", "pad_token_id"}
     return {name: VOCABULARY - 1 - place for place, name in enumerate(sorted(set(names) - known))}
@@ -259,8 +322,12 @@ STATE = r".*(A_log|dt_bias|time_|\.D$|rg_lru|recurrent_param|inv_freq|decay|lamb
 
 @torch.no_grad()
 def liven(model: PreTrainedModel) -> None:
-    """Draw matrices large enough that contexts differ, and move vectors from their zeros and ones."""
-    embeddings = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
+    """Draw matrices large enough that contexts differ, and move vectors from their zeros and
+    ones.
+    """
+    embeddings = {
+        id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)
+    }
     for name, parameter in model.named_parameters():
         if re.fullmatch(STATE, name):
             continue

@@ -27,7 +27,9 @@ BLIND = 3e-3
 
 @dataclass
 class Report:
-    """What was found of one animal: a figure for each law that held or broke, sentences of refusals, bare errors."""
+    """What was found of one animal: a figure for each law that held or broke, sentences of
+    refusals, bare errors.
+    """
 
     figures: dict[str, float] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
@@ -45,7 +47,9 @@ class Report:
             self.broken[name] = f"off by {figure:.3g}"
 
     def attempt(self, name: str, call: Callable[[], Any]) -> Any:
-        """The result of a call, None if it was refused in words, raised anything else, or found a difference."""
+        """The result of a call, None if it was refused in words, raised anything else, or found a
+        difference.
+        """
         try:
             return call()
         except LLMPolicyError as error:
@@ -53,15 +57,28 @@ class Report:
         except laws.Differs as error:
             self.broken[name] = str(error)
         except Exception as error:  # noqa: BLE001  a bare error is what the zoo looks for
-            self.errors[name] = f"{_where(error)}: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            self.errors[name] = (
+                f"{_where(error)}: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            )
         return None
 
     @property
     def outcome(self) -> str:
-        """``wrong``, ``error``, ``late`` (trained, then not saved), ``refused`` or ``right``: the worst that was seen."""
-        late = any(f"{part}window" in self.figures and f"{part}save" in self.refused for part in ("", "lora "))
+        """``wrong``, ``error``, ``late`` (trained, then not saved), ``refused`` or ``right``: the
+        worst that was seen.
+        """
+        late = any(
+            f"{part}window" in self.figures and f"{part}save" in self.refused
+            for part in ("", "lora ")
+        )
         refused = {name for name in self.refused if not name.endswith("merge")}
-        kinds = {"wrong": self.broken, "error": self.errors, "late": late, "refused": refused, "right": True}
+        kinds = {
+            "wrong": self.broken,
+            "error": self.errors,
+            "late": late,
+            "refused": refused,
+            "right": True,
+        }
         return next(name for name, seen in kinds.items() if seen)
 
     def record(self) -> dict[str, Any]:
@@ -107,7 +124,9 @@ def family(name: str) -> dict[str, Any]:
 def _seeing(model: Any) -> Plain:
     plain = Plain(model)
     if not plain.sensitivity(laws.PROMPTS[1]) > BLIND:
-        raise laws.Differs("the small model hardly looks at its context: expected other sizes or weights")
+        raise laws.Differs(
+            "the small model hardly looks at its context: expected other sizes or weights"
+        )
     return plain
 
 
@@ -128,7 +147,9 @@ def full(report: Report, model: Any, plain: Plain, base: Path) -> None:
 
 
 def path_of(model: Any) -> str:
-    """How a policy has its model read: by groups, from the state after a prompt, row by row, or padded on the left."""
+    """How a policy has its model read: by groups, from the state after a prompt, row by row, or
+    padded on the left.
+    """
     if is_recurrent(model):
         return "states" if state_reason(model) is None else "rows"
     if group_path(model) is None:
@@ -152,7 +173,9 @@ def with_lora(report: Report, model: Any, plain: Plain, base: Path) -> None:
     adapted(report, "lora ", policy, plain, base)
 
 
-def adapted(report: Report, prefix: str, policy: CausalLMPolicy, base_plain: Plain, base: Path) -> None:
+def adapted(
+    report: Report, prefix: str, policy: CausalLMPolicy, base_plain: Plain, base: Path
+) -> None:
     """The laws of a policy with an adapter that has moved away from its start."""
     start = Plain(policy.model)
     move(policy)
@@ -169,11 +192,14 @@ def adapted(report: Report, prefix: str, policy: CausalLMPolicy, base_plain: Pla
 
 
 def train(report: Report, prefix: str, policy: CausalLMPolicy, plain: Plain) -> None:
-    """One window of the real trainer by hand and against stock TRL, and one with a mixture's auxiliary loss."""
+    """One window of the real trainer by hand and against stock TRL, and one with a mixture's
+    auxiliary loss.
+    """
     has_aux = hasattr(policy.model.config.get_text_config(decoder=True), "output_router_logits")
     start = {name: p.detach().clone() for name, p in policy.model.named_parameters()}
     window = report.attempt(
-        f"{prefix}window", lambda: Window(policy, plain, **({"router_aux_loss_coef": 0.0} if has_aux else {}))
+        f"{prefix}window",
+        lambda: Window(policy, plain, **({"router_aux_loss_coef": 0.0} if has_aux else {})),
     )
     if window is None:
         return
@@ -184,7 +210,9 @@ def train(report: Report, prefix: str, policy: CausalLMPolicy, plain: Plain) -> 
     stock = Report()
     stock.law("stock", window.stock, laws.RELATIVE)
     report.facts["stock"] = stock.figures.get("stock", *stock.errors.values())
-    coefficient = getattr(policy.model.config.get_text_config(decoder=True), "router_aux_loss_coef", 0.0)
+    coefficient = getattr(
+        policy.model.config.get_text_config(decoder=True), "router_aux_loss_coef", 0.0
+    )
     if has_aux and coefficient:
         with torch.no_grad():
             for name, parameter in policy.model.named_parameters():

@@ -1,4 +1,6 @@
-"""Each animal in a process of its own, forked, with a time limit: a crash or a hang is one row, appended as a JSON line."""
+"""Each animal in a process of its own, forked, with a time limit: a crash or a hang is one row,
+appended as a JSON line.
+"""
 
 import gc
 import json
@@ -30,7 +32,11 @@ def run(items: Iterable[Item], out: Path) -> None:
 
 def rows(out: Path) -> list[dict[str, Any]]:
     """What was written so far."""
-    return [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()] if out.exists() else []
+    return (
+        [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+        if out.exists()
+        else []
+    )
 
 
 def apart(name: str, call: Callable[[], dict[str, Any]], log: Path) -> dict[str, Any]:

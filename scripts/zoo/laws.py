@@ -1,6 +1,8 @@
-"""The laws of a policy, each against the plain forward of its own weights; a law returns how far it is off.
+"""The laws of a policy, each against the plain forward of its own weights; a law returns how far it
+is off.
 
-Figures are nats of log-probability or a relative error of a gradient; ``LIMITS`` says how much is rounding.
+Figures are nats of log-probability or a relative error of a gradient; ``LIMITS`` says how much is
+rounding.
 """
 
 import tempfile
@@ -37,8 +39,13 @@ class Differs(Exception):
 
 
 def apart(found: Tensor, expected: Sequence[Tensor]) -> float:
-    """The largest difference between rows that are padded with zeros, (B, T), and each row's own values."""
-    return max(float((row[: len(own)] - own).abs().max()) for row, own in zip(found.detach(), expected, strict=True))
+    """The largest difference between rows that are padded with zeros, (B, T), and each row's own
+    values.
+    """
+    return max(
+        float((row[: len(own)] - own).abs().max())
+        for row, own in zip(found.detach(), expected, strict=True)
+    )
 
 
 def plain_log_prob(plain: Plain, prompts: Sequence[Any], actions: Sequence[Any]) -> list[Tensor]:
@@ -74,7 +81,9 @@ def twice(policy: CausalLMPolicy, plain: Plain) -> float:
 
 
 def greedy(policy: CausalLMPolicy, plain: Plain) -> float:
-    """Greedy is the likeliest token of plain forwards, step by step; ties within rounding may fall either way."""
+    """Greedy is the likeliest token of plain forwards, step by step; ties within rounding may fall
+    either way.
+    """
     action = policy.act(PROMPTS, greedy=True, max_new_tokens=TOKENS)
     for prompt, found in zip(PROMPTS, action.value, strict=True):
         expected, closest = plain.greedy(prompt, policy.stop_ids, TOKENS)
@@ -91,10 +100,14 @@ def sampled(policy: CausalLMPolicy, plain: Plain) -> float:
 
 
 def groups(policy: CausalLMPolicy, plain: Plain) -> float:
-    """One prompt several times, rows that leave at different times: each is what it would be alone."""
+    """One prompt several times, rows that leave at different times: each is what it would be
+    alone.
+    """
     prompts = [PROMPTS[2]] * 5 + [PROMPTS[1]] * 4 + [PROMPTS[0]]
     for seed in range(2, 10):
-        action = policy.act(prompts, generator=torch.Generator().manual_seed(seed), max_new_tokens=TOKENS)
+        action = policy.act(
+            prompts, generator=torch.Generator().manual_seed(seed), max_new_tokens=TOKENS
+        )
         if len(set(map(len, action.value))) > 1:
             return apart(action.log_prob, plain_log_prob(plain, prompts, action.value))
     raise Differs("all rows of eight groups ended together: expected other stop tokens")
@@ -120,9 +133,13 @@ def saved(policy: CausalLMPolicy, base: Path) -> float:
     with tempfile.TemporaryDirectory() as folder, torch.no_grad():
         target = Path(folder) / "saved"
         policy.save(target)
-        paths: dict[str, Any] = {"path": base, "adapter": target} if policy.is_adapter else {"path": target}
+        paths: dict[str, Any] = (
+            {"path": base, "adapter": target} if policy.is_adapter else {"path": target}
+        )
         loaded = CausalLMPolicy.load(**paths, temperature=TEMPERATURE)
-        return apart(loaded.log_prob(PROMPTS, ACTIONS)[0], list(policy.log_prob(PROMPTS, ACTIONS)[0]))
+        return apart(
+            loaded.log_prob(PROMPTS, ACTIONS)[0], list(policy.log_prob(PROMPTS, ACTIONS)[0])
+        )
 
 
 def adapter_off(policy: CausalLMPolicy, base: Plain) -> float:
@@ -132,8 +149,12 @@ def adapter_off(policy: CausalLMPolicy, base: Plain) -> float:
 
 
 def reference(policy: CausalLMPolicy, base: Plain, start: Plain) -> float:
-    """The reference is what it says: the base, or the policy as it was at the start; after either both act the same."""
-    expected = plain_log_prob(base if "adapter off" in policy.reference.kind else start, PROMPTS, ACTIONS)
+    """The reference is what it says: the base, or the policy as it was at the start; after either
+    both act the same.
+    """
+    expected = plain_log_prob(
+        base if "adapter off" in policy.reference.kind else start, PROMPTS, ACTIONS
+    )
     before = policy.log_prob(PROMPTS, ACTIONS)[0]
     found = apart(policy.reference.log_prob(PROMPTS, ACTIONS)[0], expected)
     return max(found, apart(policy.log_prob(PROMPTS, ACTIONS)[0], list(before.detach())))
@@ -141,7 +162,9 @@ def reference(policy: CausalLMPolicy, base: Plain, start: Plain) -> float:
 
 def merged(policy: CausalLMPolicy, plain: Plain) -> float:
     """The adapter added to the weights changes no log-probability."""
-    return apart(policy.merge().log_prob(PROMPTS, ACTIONS)[0], plain_log_prob(plain, PROMPTS, ACTIONS))
+    return apart(
+        policy.merge().log_prob(PROMPTS, ACTIONS)[0], plain_log_prob(plain, PROMPTS, ACTIONS)
+    )
 
 
 LAWS: dict[str, Law] = {

@@ -1,4 +1,6 @@
-"""docs/models.md from the receipt: what is served by which path, what is refused and why, and two lists that must be empty."""
+"""docs/models.md from the receipt: what is served by which path, what is refused and why, and two
+lists that must be empty.
+"""
 
 import json
 import re
@@ -11,10 +13,21 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 RECEIPT, PAGE = ROOT / "receipts" / "zoo.json", ROOT / "docs" / "models.md"
 
 PATHS = {
-    "group": "by groups: each prompt is read once, packed without padding with its completions ([speed.md](speed.md))",
-    "states": "the state after a prompt is read once and copied to its group; rows are filled on the right",
-    "rows": "generation reads whole rows again for every token, since what the model carries cannot be copied: exact and slow",
-    "padded": "rows padded on the left, with positions of their own; the cache is copied to a group",
+    "group": (
+        "by groups: each prompt is read once, packed without padding with its completions"
+        " ([speed.md](speed.md))"
+    ),
+    "states": (
+        "the state after a prompt is read once and copied to its group; rows are filled on the"
+        " right"
+    ),
+    "rows": (
+        "generation reads whole rows again for every token, since what the model carries cannot be"
+        " copied: exact and slow"
+    ),
+    "padded": (
+        "rows padded on the left, with positions of their own; the cache is copied to a group"
+    ),
 }
 MUST_BE_EMPTY = ("wrong", "error", "late", "crash", "hang")
 STOCK_DIFFERS = 1e-3
@@ -23,21 +36,26 @@ Row = Mapping[str, Any]
 
 
 def failures(rows: Iterable[Row]) -> list[Row]:
-    """What is wrong without a word, ends in a bare error, or is refused only after it was trained."""
+    """What is wrong without a word, ends in a bare error, or is refused only after it was
+    trained.
+    """
     return [row for row in rows if row["outcome"] in MUST_BE_EMPTY]
 
 
 def page(receipt: Mapping[str, Any]) -> str:
     """The whole page."""
     rows: list[Row] = receipt["figure"]["animals"]
-    families, adapters = [r for r in rows if not _is_adapter(r)], [r for r in rows if _is_adapter(r)]
+    families, adapters = (
+        [r for r in rows if not _is_adapter(r)],
+        [r for r in rows if _is_adapter(r)],
+    )
     parts = [
         _intro(receipt, families, adapters),
         "## Families\n\n" + _served(families),
-        "Refused before a model trains, in these words (the class of the model and the figure are left out):\n\n"
-        + _refused(families),
-        "## Adapters\n\nOn a small Llama; `PEFT` models are handed over as they are, `lora:` is the block of a recipe.\n\n"
-        + _kinds(adapters),
+        "Refused before a model trains, in these words (the class of the model and the figure are"
+        " left out):\n\n" + _refused(families),
+        "## Adapters\n\nOn a small Llama; `PEFT` models are handed over as they are, `lora:` is the"
+        " block of a recipe.\n\n" + _kinds(adapters),
         _refused(adapters),
         "## Not right\n\n" + _failures(rows),
         "## Not tried\n\n" + _not_built(rows),
@@ -52,14 +70,16 @@ def _is_adapter(row: Row) -> bool:
 
 
 def _intro(receipt: Mapping[str, Any], families: list[Row], adapters: list[Row]) -> str:
-    versions = ", ".join(f"{name} {version}" for name, version in receipt["figure"]["versions"].items())
+    versions = ", ".join(
+        f"{name} {version}" for name, version in receipt["figure"]["versions"].items()
+    )
     built = sum(row["outcome"] != "not built" for row in families)
     return (
-        "# Models: which are served, and how\n\n"
-        f"Written by `make zoo` from `receipts/zoo.json` ({receipt['date']}; {versions}). {built} causal families and variants\n"
-        f"of transformers, built small with weights of our own, and {len(adapters)} kinds of adapters of peft were held against\n"
-        "the laws below, each in a process of its own. A small model shows that the mathematics is right, not that a large one\n"
-        "learns."
+        "# Models: which are served, and how\n\nWritten by `make zoo` from `receipts/zoo.json`"
+        f" ({receipt['date']}; {versions}). {built} causal families and variants\nof transformers,"
+        f" built small with weights of our own, and {len(adapters)} kinds of adapters of peft were"
+        " held against\nthe laws below, each in a process of its own. A small model shows that the"
+        " mathematics is right, not that a large one\nlearns."
     )
 
 
@@ -68,14 +88,21 @@ def _names(rows: Iterable[Row]) -> str:
 
 
 def _table(head: tuple[str, str], lines: Iterable[tuple[str, str]]) -> str:
-    return "\n".join([f"| {head[0]} | {head[1]} |", "|---|---|", *(f"| {left} | {right} |" for left, right in lines)])
+    return "\n".join(
+        [
+            f"| {head[0]} | {head[1]} |",
+            "|---|---|",
+            *(f"| {left} | {right} |" for left, right in lines),
+        ]
+    )
 
 
 def _served(rows: list[Row]) -> str:
     right = [row for row in rows if row["outcome"] == "right"]
     by_path = [(path, [row for row in right if row.get("path") == path]) for path in PATHS]
     return _table(
-        ("served", f"families ({len(right)})"), ((PATHS[path], _names(some)) for path, some in by_path if some)
+        ("served", f"families ({len(right)})"),
+        ((PATHS[path], _names(some)) for path, some in by_path if some),
     )
 
 
@@ -85,7 +112,8 @@ def _kinds(rows: list[Row]) -> str:
     for row in right:
         by_path[str(row.get("update", "not trained"))].append(row)
     return _table(
-        (f"right ({len(right)}): the update", "kinds"), ((path, _names(some)) for path, some in by_path.items())
+        (f"right ({len(right)}): the update", "kinds"),
+        ((path, _names(some)) for path, some in by_path.items()),
     )
 
 
@@ -95,7 +123,10 @@ def _refused(rows: list[Row]) -> str:
     for row in refused:
         by_sentence[_general(first_refusal(row))].append(row)
     ordered = sorted(by_sentence.items(), key=lambda item: -len(item[1]))
-    return _table((f"refused ({len(refused)})", "which"), ((sentence, _names(some)) for sentence, some in ordered))
+    return _table(
+        (f"refused ({len(refused)})", "which"),
+        ((sentence, _names(some)) for sentence, some in ordered),
+    )
 
 
 def first_refusal(row: Row) -> str:
@@ -104,8 +135,12 @@ def first_refusal(row: Row) -> str:
 
 
 def _general(sentence: str) -> str:
-    """A sentence without the class of a model and without figures, so that families can share it."""
-    general = re.sub(r"^\w+(ForCausalLM|LMHeadModel|LMHead|Decoder|ConditionalGeneration|Model)\b", "…", sentence)
+    """A sentence without the class of a model and without figures, so that families can share
+    it.
+    """
+    general = re.sub(
+        r"^\w+(ForCausalLM|LMHeadModel|LMHead|Decoder|ConditionalGeneration|Model)\b", "…", sentence
+    )
     general = re.sub(r" \(by [\d.e+-]+ nats\)", "", general)
     return general.replace("|", "\\|")
 
@@ -113,20 +148,36 @@ def _general(sentence: str) -> str:
 def _failures(rows: list[Row]) -> str:
     found = failures(rows)
     if not found:
-        return "None: nothing is wrong without a word, ends in a bare error, or is refused only after it was trained."
-    return _table(("kind", "which"), ((o, _names(r for r in found if r["outcome"] == o)) for o in MUST_BE_EMPTY))
+        return (
+            "None: nothing is wrong without a word, ends in a bare error, or is refused only after"
+            " it was trained."
+        )
+    return _table(
+        ("kind", "which"),
+        ((o, _names(r for r in found if r["outcome"] == o)) for o in MUST_BE_EMPTY),
+    )
 
 
 def _not_built(rows: list[Row]) -> str:
     missing = [row for row in rows if row["outcome"] == "not built"]
     reasons = (
-        (f"`{row['name']}`", next(iter({**row.get("errors", {}), **row.get("broken", {})}.values()))) for row in missing
+        (
+            f"`{row['name']}`",
+            next(iter({**row.get("errors", {}), **row.get("broken", {})}.values())),
+        )
+        for row in missing
     )
-    return _table(("not built small", "because"), ((name, str(reason).replace("|", "\\|")) for name, reason in reasons))
+    return _table(
+        ("not built small", "because"),
+        ((name, str(reason).replace("|", "\\|")) for name, reason in reasons),
+    )
 
 
 LAWS = {
-    "padded": "log_prob of rows of all lengths together, with a gradient, = a plain forward of each row alone (nats)",
+    "padded": (
+        "log_prob of rows of all lengths together, with a gradient, = a plain forward of each row"
+        " alone (nats)"
+    ),
     "packed": "log_prob without a gradient, groups among the rows, = the same",
     "beside": "a row alone = beside a longer one",
     "twice": "the same call twice, others between",
@@ -150,19 +201,35 @@ def _laws(rows: list[Row]) -> str:
         for name, figure in row["figures"].items():
             law = name.removeprefix("lora ")
             largest[law] = max(largest[law], figure)
-    lines = "\n".join(f"| {law} | {text} | {largest[law]:.1g} |" for law, text in LAWS.items() if law in largest)
-    return f"| law | what it says | largest figure of those that are right |\n|---|---|---|\n{lines}"
+    lines = "\n".join(
+        f"| {law} | {text} | {largest[law]:.1g} |" for law, text in LAWS.items() if law in largest
+    )
+    return (
+        f"| law | what it says | largest figure of those that are right |\n|---|---|---|\n{lines}"
+    )
 
 
 def _stock(families: list[Row]) -> str:
     right = [row for row in families if row["outcome"] == "right"]
     figures = [(row, row.get("stock")) for row in right]
-    same = [row for row, figure in figures if isinstance(figure, float | int) and figure <= STOCK_DIFFERS]
-    other = [row for row, figure in figures if isinstance(figure, float | int) and figure > STOCK_DIFFERS]
+    same = [
+        row
+        for row, figure in figures
+        if isinstance(figure, float | int) and figure <= STOCK_DIFFERS
+    ]
+    other = [
+        row for row, figure in figures if isinstance(figure, float | int) and figure > STOCK_DIFFERS
+    ]
     fails = [row for row, figure in figures if isinstance(figure, str)]
     lines = [
-        f"The step of {len(same)} of these families is stock TRL's on the same rows too ({STOCK_DIFFERS:g} apart at most).",
-        f"For {len(other)} it is not, since stock TRL pads on the left and gives no positions, or no right ones: {_names(other)}.",
+        (
+            f"The step of {len(same)} of these families is stock TRL's on the same rows too"
+            f" ({STOCK_DIFFERS:g} apart at most)."
+        ),
+        (
+            f"For {len(other)} it is not, since stock TRL pads on the left and gives no positions,"
+            f" or no right ones: {_names(other)}."
+        ),
     ]
     if fails:
         lines.append(f"Stock TRL does not train {len(fails)}: {_names(fails)}.")

@@ -1,4 +1,6 @@
-"""The same weights through a plain forward of transformers: one row at a time, no padding, no cache, eval mode."""
+"""The same weights through a plain forward of transformers: one row at a time, no padding, no
+cache, eval mode.
+"""
 
 import copy
 import inspect
@@ -14,13 +16,23 @@ Ids = Sequence[int]
 
 
 class Plain:
-    """A copy of a model, taken before a policy was made of it; every forward begins from the state it was built in."""
+    """A copy of a model, taken before a policy was made of it; every forward begins from the state
+    it was built in.
+    """
 
     def __init__(self, model: nn.Module) -> None:
         parts = (part for module in model.modules() for part in vars(module).values())
-        kept = {id(part): part.detach() for part in parts if isinstance(part, Tensor) and part.grad_fn is not None}
-        self.model: Any = copy.deepcopy(model, kept).eval()  # a graph that a module holds on to cannot be copied
-        self.by_length = "longrope" in repr(self.model.config) or '"dynamic"' in repr(self.model.config)
+        kept = {
+            id(part): part.detach()
+            for part in parts
+            if isinstance(part, Tensor) and part.grad_fn is not None
+        }
+        self.model: Any = copy.deepcopy(
+            model, kept
+        ).eval()  # a graph that a module holds on to cannot be copied
+        self.by_length = "longrope" in repr(self.model.config) or '"dynamic"' in repr(
+            self.model.config
+        )
         self.start = [(module, _state(module)) for module in self.model.modules() if _state(module)]
         taken = inspect.signature(type(bare(self.model)).forward).parameters
         self.arguments = {"use_cache": False} if "use_cache" in taken else {}
@@ -33,16 +45,23 @@ class Plain:
         return self.model(input_ids=row, **self.arguments).logits[0].float()
 
     def log_prob(self, prompt: Ids, action: Ids, temperature: float) -> Tensor:
-        """log π of each token of an action, (T,): each from its own context alone where frequencies turn with the length."""
+        """log π of each token of an action, (T,): each from its own context alone where frequencies
+        turn with the length.
+        """
         row = [*prompt, *action]
         if self.by_length:
-            logits = torch.stack([self.logits(row[:end])[-1] for end in range(len(prompt), len(row))]) / temperature
+            logits = (
+                torch.stack([self.logits(row[:end])[-1] for end in range(len(prompt), len(row))])
+                / temperature
+            )
         else:
             logits = self.logits(row)[-len(action) - 1 : -1] / temperature
         return logits.log_softmax(-1).gather(-1, torch.tensor(list(action))[:, None])[:, 0]
 
     def greedy(self, prompt: Ids, stop: Sequence[int], most: int) -> tuple[list[int], float]:
-        """The likeliest token a step, and by how much the closest of these choices was made, in nats."""
+        """The likeliest token a step, and by how much the closest of these choices was made, in
+        nats.
+        """
         written: list[int] = []
         closest = float("inf")
         with torch.no_grad():
@@ -53,12 +72,16 @@ class Plain:
         return written, closest
 
     def sensitivity(self, ids: Ids) -> float:
-        """How far the last distribution moves with another token, the first or one a few places before, in nats (mean over V).
+        """How far the last distribution moves with another token, the first or one a few places
+        before, in nats (mean over V).
 
         The first may lie beyond what sliding windows see.
         """
         with torch.no_grad():
-            own, *others = [self.logits(row)[-1].log_softmax(-1) for row in (ids, _other(ids, 0), _other(ids, -4))]
+            own, *others = [
+                self.logits(row)[-1].log_softmax(-1)
+                for row in (ids, _other(ids, 0), _other(ids, -4))
+            ]
         return max(float((own - other).abs().mean()) for other in others)
 
     def gradient(self, loss: Tensor) -> dict[str, Tensor]:
@@ -91,8 +114,14 @@ def relative(found: dict[str, Tensor], expected: dict[str, Tensor]) -> float:
 
 
 def _state(module: nn.Module) -> dict[str, Any]:
-    """What a rotary embedding may change while it is called: frequencies that grow with the longest row."""
+    """What a rotary embedding may change while it is called: frequencies that grow with the longest
+    row.
+    """
     if "rotary" not in type(module).__name__.lower():
         return {}
-    plain = {name: value for name, value in vars(module).items() if isinstance(value, int | float | Tensor)}
+    plain = {
+        name: value
+        for name, value in vars(module).items()
+        if isinstance(value, int | float | Tensor)
+    }
     return {**plain, "_buffers": dict(module._buffers)}

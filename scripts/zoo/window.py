@@ -1,4 +1,6 @@
-"""One training window of the real trainer, against plain REINFORCE by hand and against stock TRL's loss."""
+"""One training window of the real trainer, against plain REINFORCE by hand and against stock TRL's
+loss.
+"""
 
 import copy
 import tempfile
@@ -43,10 +45,19 @@ class Window:
 
     def __init__(self, policy: CausalLMPolicy, plain: Plain, **grpo: Any) -> None:
         self.plain, self.settings = plain, {**SETTINGS, **grpo}
-        before = {name: p.detach().double() for name, p in policy.model.named_parameters() if p.requires_grad}
+        before = {
+            name: p.detach().double()
+            for name, p in policy.model.named_parameters()
+            if p.requires_grad
+        }
         with tempfile.TemporaryDirectory() as folder:
             trainer: Any = training.trainer(
-                Path(folder), policy, chat=False, questions=QUESTIONS, kind=_Keeping, **self.settings
+                Path(folder),
+                policy,
+                chat=False,
+                questions=QUESTIONS,
+                kind=_Keeping,
+                **self.settings,
             )
             self.path, self.aux = trainer.path, bool(trainer.aux_loss_enabled)
             trainer.train()
@@ -58,7 +69,9 @@ class Window:
         """How far the step is from the gradient of −Σ A log π / Σ T, row by row without padding."""
         generation = self.trainer.generation
         rewards = torch.tensor([score.value for score in generation.scores]).view(-1, 4)  # (D, G)
-        advantages = ((rewards - rewards.mean(1, keepdim=True)) / (rewards.std(1, keepdim=True) + 1e-4)).flatten()
+        advantages = (
+            (rewards - rewards.mean(1, keepdim=True)) / (rewards.std(1, keepdim=True) + 1e-4)
+        ).flatten()
         actions = [list(sample.completion_ids) for sample in generation.samples]
         prompts = [self.trainer.prompt_ids[sample.row] for sample in generation.samples]
         if not advantages.any():
@@ -67,7 +80,9 @@ class Window:
             advantage * self.plain.log_prob(prompt, action, WARM).sum()
             for advantage, prompt, action in zip(advantages, prompts, actions, strict=True)
         ]
-        return relative(self.moved, self.plain.gradient(-torch.stack(rows).sum() / sum(map(len, actions))))
+        return relative(
+            self.moved, self.plain.gradient(-torch.stack(rows).sum() / sum(map(len, actions)))
+        )
 
     def stock(self) -> float:
         """How far the step is from the gradient of stock TRL's loss on the same rows."""

@@ -1,7 +1,8 @@
-"""The life of an adapter: made, loaded, switched off, frozen as a reference, saved, folded into its base.
+"""The life of an adapter: made, loaded, switched off, frozen as a reference, saved, folded into its
+base.
 
-The one that is trained is called ``default``. A frozen copy of an adapter that was continued is called ``ref``, the
-name under which TRL looks for a reference.
+The one that is trained is called ``default``. A frozen copy of an adapter that was continued is
+called ``ref``, the name under which TRL looks for a reference.
 """
 
 import copy
@@ -15,7 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+from peft import (
+    LoraConfig,
+    PeftConfig,
+    PeftModel,
+    get_peft_model,
+    get_peft_model_state_dict,
+    set_peft_model_state_dict,
+)
 from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -36,14 +44,20 @@ _UNFIT = (
 )  # fmt: skip
 
 
-def add_lora(model: nn.Module, lora: Mapping[str, Any], base: str | None, revision: str | None = None) -> PeftModel:
-    """Wrap the model with a new LoRA adapter, on every linear layer but the head if target_modules is not given."""
+def add_lora(
+    model: nn.Module, lora: Mapping[str, Any], base: str | None, revision: str | None = None
+) -> PeftModel:
+    """Wrap the model with a new LoRA adapter, on every linear layer but the head if target_modules
+    is not given.
+    """
     config = lora_config(lora)
     modules = [name for name, _ in model.named_modules()]
     for wanted in config.modules_to_save or ():
         if not any(name.endswith(wanted) for name in modules):
             close = nearest(wanted, {name.rpartition(".")[2] for name in modules} - {""})
-            raise PolicyError(f"lora: modules_to_save name {wanted!r}, which the model does not have{close}")
+            raise PolicyError(
+                f"lora: modules_to_save name {wanted!r}, which the model does not have{close}"
+            )
     return _wrap(model, config, "lora", base, revision)
 
 
@@ -54,24 +68,43 @@ def lora_config(lora: Mapping[str, Any]) -> LoraConfig:
         if key not in valid:
             raise PolicyError(f"lora: {key!r} is no argument of LoraConfig{nearest(key, valid)}")
     try:
-        config = LoraConfig(**{"task_type": "CAUSAL_LM", "target_modules": "all-linear", **copy.deepcopy(dict(lora))})
-    except (ValueError, TypeError, ImportError) as error:  # settings that exclude each other, packages that are missing
-        raise PolicyError(f"lora: LoraConfig refuses these settings ({first_line(error)})") from error
+        config = LoraConfig(
+            **{
+                "task_type": "CAUSAL_LM",
+                "target_modules": "all-linear",
+                **copy.deepcopy(dict(lora)),
+            }
+        )
+    except (
+        ValueError,
+        TypeError,
+        ImportError,
+    ) as error:  # settings that exclude each other, packages that are missing
+        raise PolicyError(
+            f"lora: LoraConfig refuses these settings ({first_line(error)})"
+        ) from error
     if config.lora_dropout:
         raise PolicyError(
-            f"lora: lora_dropout is {config.lora_dropout}; expected 0, since with dropout the policy that is scored "
-            "is not the one that chose"
+            f"lora: lora_dropout is {config.lora_dropout}; expected 0, since with dropout the"
+            " policy that is scored is not the one that chose"
         )
     if config.init_lora_weights == "eva":
-        raise PolicyError("lora: init_lora_weights 'eva' needs texts to begin from; expected true, false or 'gaussian'")
+        raise PolicyError(
+            "lora: init_lora_weights 'eva' needs texts to begin from; expected true, false or"
+            " 'gaussian'"
+        )
     _check_config(config, "lora")
     return config
 
 
-def load_adapter(model: nn.Module, config_file: Path, weights_file: Path, bases: list[str], name: str) -> PeftModel:
-    """Wrap the model with an adapter from disk, to be trained further; ``bases`` are the names that its base goes by.
+def load_adapter(
+    model: nn.Module, config_file: Path, weights_file: Path, bases: list[str], name: str
+) -> PeftModel:
+    """Wrap the model with an adapter from disk, to be trained further; ``bases`` are the names that
+    its base goes by.
 
-    Raises PolicyError if it cannot be a policy, names another base, or does not fit the model tensor by tensor.
+    Raises PolicyError if it cannot be a policy, names another base, or does not fit the model
+    tensor by tensor.
     """
     try:
         config: Any = PeftConfig.from_pretrained(str(config_file.parent))
@@ -79,23 +112,29 @@ def load_adapter(model: nn.Module, config_file: Path, weights_file: Path, bases:
         _check_known(config, config_file)
     except (SafetensorError, ValueError, KeyError, TypeError, ImportError) as error:
         raise PolicyError(
-            f"adapter {name!r} cannot be read ({first_line(error)}); expected {CONFIG} and {WEIGHTS}"
+            f"adapter {name!r} cannot be read ({first_line(error)}); expected {CONFIG} and"
+            f" {WEIGHTS}"
         ) from error
     recorded = config.base_model_name_or_path
     if recorded and bases and not _is_one_of(recorded, bases):
         raise PolicyError(
-            f"adapter {name!r} was trained on {recorded!r}, the model is {bases[0]!r}; expected its own base"
+            f"adapter {name!r} was trained on {recorded!r}, the model is {bases[0]!r}; expected its"
+            " own base"
         )
     _still(config)
     _check_config(config, f"adapter {name!r}")
     weights = fit_names(model, config, weights, f"adapter {name!r}")
-    wrapped = _wrap(model, config, f"adapter {name!r}", bases[0] if bases else recorded, config.revision)
+    wrapped = _wrap(
+        model, config, f"adapter {name!r}", bases[0] if bases else recorded, config.revision
+    )
     place(wrapped, weights, f"adapter {name!r}", bases[0] if bases else "the model")
     return wrapped
 
 
 def _still(config: Any) -> None:
-    """Without the dropout that the adapter was trained with, whatever its kind calls it, and trainable."""
+    """Without the dropout that the adapter was trained with, whatever its kind calls it, and
+    trainable.
+    """
     config.inference_mode = False
     for key, value in vars(config).items():
         if "dropout" in key and isinstance(value, float):
@@ -103,7 +142,9 @@ def _still(config: Any) -> None:
 
 
 def _check_known(config: Any, file: Path) -> None:
-    """Raise ValueError for a setting that is switched on and unknown to the installed PEFT, which would leave it out."""
+    """Raise ValueError for a setting that is switched on and unknown to the installed PEFT, which
+    would leave it out.
+    """
     known = {field.name for field in dataclasses.fields(config)}
     for key, value in json.loads(file.read_text(encoding="utf-8")).items():
         is_number = isinstance(value, int | float) and value is not True
@@ -112,7 +153,9 @@ def _check_known(config: Any, file: Path) -> None:
 
 
 def _is_one_of(recorded: str, bases: list[str]) -> bool:
-    """Whether two names mean one model: Hub ids whole, folders by their own name, since they move."""
+    """Whether two names mean one model: Hub ids whole, folders by their own name, since they
+    move.
+    """
     ids = [base for base in bases if _is_hub_id(base)]
     if ids and _is_hub_id(recorded):
         return recorded in ids
@@ -128,12 +171,20 @@ def _check_config(config: Any, where: str) -> None:
         raise PolicyError(f"{where}: {reason}")
 
 
-def _wrap(model: nn.Module, config: Any, where: str, base: str | None, revision: str | None) -> PeftModel:
-    config.base_model_name_or_path = config.revision = None  # PEFT would put the folder here; the true name follows
+def _wrap(
+    model: nn.Module, config: Any, where: str, base: str | None, revision: str | None
+) -> PeftModel:
+    config.base_model_name_or_path = config.revision = (
+        None  # PEFT would put the folder here; the true name follows
+    )
     unseen = read_past(model)
     with watched(model) as strange:
         before = log_probs(model)
-    if unseen | strange and config.target_modules == "all-linear" and config.exclude_modules is None:
+    if (
+        unseen | strange
+        and config.target_modules == "all-linear"
+        and config.exclude_modules is None
+    ):
         config.exclude_modules = endings(unseen | strange)
     try:
         wrapped: Any = get_peft_model(model, config, adapter_name=TRAINED)
@@ -141,7 +192,11 @@ def _wrap(model: nn.Module, config: Any, where: str, base: str | None, revision:
         raise PolicyError(f"{where}: no adapter fits the model ({first_line(error)})") from error
     for name in sorted(unseen | strange):
         if hasattr(bare(wrapped).get_submodule(name), "base_layer"):
-            why = "whose weights the model reads past any adapter" if name in unseen else "which gives no plain product"
+            why = (
+                "whose weights the model reads past any adapter"
+                if name in unseen
+                else "which gives no plain product"
+            )
             raise PolicyError(
                 f"{where}: target_modules include {endings({name})[0]}, {why}; "
                 f"expected exclude_modules: {endings(unseen | strange)}"
@@ -160,20 +215,30 @@ def _wrap(model: nn.Module, config: Any, where: str, base: str | None, revision:
 
 
 def state(model: PeftModel, name: str = TRAINED) -> dict[str, Tensor]:
-    """The tensors of an adapter under the names by which they are saved; most share memory with the model."""
-    tensors: dict[str, Tensor] = get_peft_model_state_dict(model, adapter_name=name, save_embedding_layers=False)
+    """The tensors of an adapter under the names by which they are saved; most share memory with the
+    model.
+    """
+    tensors: dict[str, Tensor] = get_peft_model_state_dict(
+        model, adapter_name=name, save_embedding_layers=False
+    )
     return tensors
 
 
-def place(model: PeftModel, weights: Mapping[str, Tensor], where: str, base: str, name: str = TRAINED) -> None:
-    """Put saved tensors into an adapter; raises PolicyError unless all have found their place and none is left over."""
+def place(
+    model: PeftModel, weights: Mapping[str, Tensor], where: str, base: str, name: str = TRAINED
+) -> None:
+    """Put saved tensors into an adapter; raises PolicyError unless all have found their place and
+    none is left over.
+    """
     weights = _without_base(model, weights, where, base)
     expected = state(model, name)
     converted = "" if expected.keys() == weights.keys() else _converted(model, weights, name)
     if converted is None:
         return
     for key in sorted(expected.keys() | weights.keys()):
-        found, wanted = (tuple(side[key].shape) if key in side else None for side in (weights, expected))
+        found, wanted = (
+            tuple(side[key].shape) if key in side else None for side in (weights, expected)
+        )
         if found != wanted:
             raise PolicyError(
                 f"{where} does not fit {base!r}: {key} is {found or 'missing'} in the adapter, "
@@ -184,7 +249,10 @@ def place(model: PeftModel, weights: Mapping[str, Tensor], where: str, base: str
             expected[key].copy_(tensor)
     for key, tensor in state(model, name).items():
         if not torch.equal(tensor.cpu(), weights[key].to(tensor.dtype).cpu()):
-            raise PolicyError(f"{where}: {key} did not find its place in {base!r}; expected an adapter of this base")
+            raise PolicyError(
+                f"{where}: {key} did not find its place in {base!r}; expected an adapter of this"
+                " base"
+            )
 
 
 def take(model: PeftModel, folder: Path, base: str) -> None:
@@ -192,12 +260,16 @@ def take(model: PeftModel, folder: Path, base: str) -> None:
     try:
         weights = load_file(folder / WEIGHTS)
     except (OSError, SafetensorError) as error:
-        raise PolicyError(f"no adapter can be read from {folder} ({first_line(error)}); expected {WEIGHTS}") from error
+        raise PolicyError(
+            f"no adapter can be read from {folder} ({first_line(error)}); expected {WEIGHTS}"
+        ) from error
     place(model, weights, str(folder), base)
 
 
 def _converted(model: PeftModel, weights: Mapping[str, Tensor], name: str) -> str | None:
-    """Let PEFT rename what earlier releases of transformers called otherwise; None if all was placed, else why not."""
+    """Let PEFT rename what earlier releases of transformers called otherwise; None if all was
+    placed, else why not.
+    """
     try:
         report: Any = set_peft_model_state_dict(model, dict(weights), adapter_name=name)
     except (RuntimeError, KeyError, ValueError, TypeError) as error:
@@ -207,9 +279,15 @@ def _converted(model: PeftModel, weights: Mapping[str, Tensor], name: str) -> st
     return f" ({len(lost)} tensors without a place, {min(lost)} among them)" if lost else None
 
 
-def _without_base(model: PeftModel, weights: Mapping[str, Tensor], where: str, base: str) -> dict[str, Tensor]:
-    """The adapter's own tensors: PEFT saves the base's embeddings beside them, which must be those of this base."""
-    there: dict[str, Tensor] = {key: tensor for key, tensor in model.named_parameters() if f".{TRAINED}." not in key}
+def _without_base(
+    model: PeftModel, weights: Mapping[str, Tensor], where: str, base: str
+) -> dict[str, Tensor]:
+    """The adapter's own tensors: PEFT saves the base's embeddings beside them, which must be those
+    of this base.
+    """
+    there: dict[str, Tensor] = {
+        key: tensor for key, tensor in model.named_parameters() if f".{TRAINED}." not in key
+    }
     own = set(state(model))
     kept = {}
     for key, tensor in weights.items():
@@ -217,25 +295,36 @@ def _without_base(model: PeftModel, weights: Mapping[str, Tensor], where: str, b
             kept[key] = tensor
         elif tensor.shape != there[key].shape or not torch.equal(tensor.to(there[key]), there[key]):
             raise PolicyError(
-                f"{where} brings {key} of its own, {tuple(tensor.shape)}, and {base!r} has another, "
-                f"{tuple(there[key].shape)}; expected the base whose vocabulary it was trained with"
+                f"{where} brings {key} of its own, {tuple(tensor.shape)}, and {base!r} has another,"
+                f" {tuple(there[key].shape)}; expected the base whose vocabulary it was trained"
+                " with"
             )
     return kept
 
 
 def starts_as_base(model: PeftModel) -> bool:
-    """Whether a new adapter with this configuration changes nothing at first, so that the base itself is the start."""
+    """Whether a new adapter with this configuration changes nothing at first, so that the base
+    itself is the start.
+    """
     config: Any = model.peft_config[TRAINED]
     return config.init_lora_weights in _ZERO_STARTS
 
 
 def is_float32(model: PeftModel) -> bool:
-    """Whether some tensor of the adapter is float32, as PEFT makes them, not in the 16 bits that it was brought to since."""
-    return any(p.dtype == torch.float32 for name, p in model.named_parameters() if f".{TRAINED}." in f"{name}.")
+    """Whether some tensor of the adapter is float32, as PEFT makes them, not in the 16 bits that it
+    was brought to since.
+    """
+    return any(
+        p.dtype == torch.float32
+        for name, p in model.named_parameters()
+        if f".{TRAINED}." in f"{name}."
+    )
 
 
 def freeze_copy(model: PeftModel) -> None:
-    """Keep the adapter as it is now under the name ``ref``, frozen; a model that has one already keeps that."""
+    """Keep the adapter as it is now under the name ``ref``, frozen; a model that has one already
+    keeps that.
+    """
     if REFERENCE in model.peft_config:
         return
     start = log_probs(model)
@@ -245,13 +334,17 @@ def freeze_copy(model: PeftModel) -> None:
         place(model, state(model), "the copy of the adapter", "the model", REFERENCE)
         with active(model, REFERENCE):
             if (nats := apart(start, log_probs(model))) > 0:
-                raise PolicyError(f"the adapter cannot be copied as its own reference (off by {nats:.2g} nats)")
+                raise PolicyError(
+                    f"the adapter cannot be copied as its own reference (off by {nats:.2g} nats)"
+                )
         model.set_adapter(TRAINED)
 
 
 @contextmanager
 def active(model: PeftModel, name: str | None) -> Iterator[None]:
-    """Let the model act with this adapter, or with none; then with the trained one again, of which no more is trained."""
+    """Let the model act with this adapter, or with none; then with the trained one again, of which
+    no more is trained.
+    """
     with kept_frozen(model):
         if name is None:
             with model.disable_adapter():
@@ -265,13 +358,19 @@ def active(model: PeftModel, name: str | None) -> Iterator[None]:
 
 
 def save_adapter(model: PeftModel, folder: Path, state_dict: Mapping[str, Tensor] | None) -> None:
-    """Write the trained adapter alone, as safetensors, without asking the Hub whether its embeddings were resized."""
+    """Write the trained adapter alone, as safetensors, without asking the Hub whether its
+    embeddings were resized.
+    """
     card = folder / "README.md"
     had_card = card.exists()
-    model.save_pretrained(str(folder), selected_adapters=[TRAINED], save_embedding_layers=False, state_dict=state_dict)
+    model.save_pretrained(
+        str(folder), selected_adapters=[TRAINED], save_embedding_layers=False, state_dict=state_dict
+    )
     _sort_sets(folder / CONFIG)
     if not had_card:
-        card.unlink(missing_ok=True)  # PEFT's card is an empty form that names a folder of this machine as the base
+        card.unlink(
+            missing_ok=True
+        )  # PEFT's card is an empty form that names a folder of this machine as the base
 
 
 def _sort_sets(config: Path) -> None:
@@ -286,12 +385,16 @@ def _sort_sets(config: Path) -> None:
 def detached(model: nn.Module) -> Any:
     """A copy that shares nothing with the model.
 
-    Patches of ``forward`` (TRL's fused head, autocast) call the model they were made for, and would do so from the copy
-    too: they are left behind.
+    Patches of ``forward`` (TRL's fused head, autocast) call the model they were made for, and would
+    do so from the copy too: they are left behind.
     """
-    for module in model.modules():  # RecurrentGemma leaves its last state, with the way back of a loss, in its layers
+    for module in (
+        model.modules()
+    ):  # RecurrentGemma leaves its last state, with the way back of a loss, in its layers
         states = {
-            name: value for name, value in vars(module).items() if isinstance(value, Tensor) and not value.is_leaf
+            name: value
+            for name, value in vars(module).items()
+            if isinstance(value, Tensor) and not value.is_leaf
         }
         vars(module).update({name: value.detach() for name, value in states.items()})
     twin = copy.deepcopy(model)
@@ -302,39 +405,57 @@ def detached(model: nn.Module) -> Any:
 
 
 def folded(model: PeftModel) -> Any:
-    """A copy of the base with the trained adapter added to its weights (W + BA·alpha/r); raises PolicyError if it cannot be.
+    """A copy of the base with the trained adapter added to its weights (W + BA·alpha/r); raises
+    PolicyError if it cannot be.
 
-    A head that shares its weights with the embeddings is parted from them where the adapter changes one of the two.
+    A head that shares its weights with the embeddings is parted from them where the adapter changes
+    one of the two.
     """
     if shared := _shared_layer(model):
         raise PolicyError(
-            f"the adapter cannot be added to its base's weights: those of {shared} are shared by several layers, each with "
-            "its own part of the adapter; keep it as an adapter"
+            f"the adapter cannot be added to its base's weights: those of {shared} are shared by"
+            " several layers, each with its own part of the adapter; keep it as an adapter"
         )
     twin = detached(model)
     tied = _part(twin.get_base_model())
     try:
         merged: Any = twin.merge_and_unload(safe_merge=True, adapter_names=[TRAINED])
     except (RuntimeError, ValueError, NotImplementedError, AttributeError) as error:
-        raise PolicyError(f"the adapter cannot be added to its base's weights ({first_line(error)})") from error
+        raise PolicyError(
+            f"the adapter cannot be added to its base's weights ({first_line(error)})"
+        ) from error
     if tied:
         _join(merged, tied)
     return merged
 
 
 def _shared_layer(model: PeftModel) -> str | None:
-    """The name of an adapted layer whose weight is another layer's too (Zamba's blocks); the head's is parted from it."""
-    own = [module._parameters.get("weight") for module in model.modules() if not isinstance(module, nn.Embedding)]
+    """The name of an adapted layer whose weight is another layer's too (Zamba's blocks); the head's
+    is parted from it.
+    """
+    own = [
+        module._parameters.get("weight")
+        for module in model.modules()
+        if not isinstance(module, nn.Embedding)
+    ]
     owners = Counter(id(weight) for weight in own if weight is not None)
     for name, layer in model.named_modules():
-        if isinstance(layer, BaseTunerLayer) and owners[id(getattr(layer.get_base_layer(), "weight", None))] > 1:
+        if (
+            isinstance(layer, BaseTunerLayer)
+            and owners[id(getattr(layer.get_base_layer(), "weight", None))] > 1
+        ):
             return name
     return None
 
 
 def _part(base: Any) -> list[Any]:
-    """Give the head weights of its own, which merging can change alone; the configurations that said they were shared."""
-    embeddings, head = innermost(base.get_input_embeddings()), innermost(base.get_output_embeddings())
+    """Give the head weights of its own, which merging can change alone; the configurations that
+    said they were shared.
+    """
+    embeddings, head = (
+        innermost(base.get_input_embeddings()),
+        innermost(base.get_output_embeddings()),
+    )
     if head is None:
         return []
     if head.weight is embeddings.weight:
@@ -344,9 +465,11 @@ def _part(base: Any) -> list[Any]:
 
 
 def _join(merged: Any, tied: Sequence[Any]) -> None:
-    """Tie the head to the embeddings again if merging left them equal; else no configuration may say that they are.
+    """Tie the head to the embeddings again if merging left them equal; else no configuration may
+    say that they are.
 
-    PEFT, which finds them parted, has changed the outer one (Gemma 3 has one within); a model looks at either.
+    PEFT, which finds them parted, has changed the outer one (Gemma 3 has one within); a model looks
+    at either.
     """
     embeddings, head = merged.get_input_embeddings(), merged.get_output_embeddings()
     equal = torch.equal(embeddings.weight, head.weight)

@@ -12,13 +12,19 @@ _LIBRARIES = ("torch.nn.", "transformers.")
 
 
 def is_written(module: nn.Module, names: Collection[str]) -> bool:
-    """Whether a module's class is one of torch's or transformers' of these names, with the forward that stands there.
+    """Whether a module's class is one of torch's or transformers' of these names, with the forward
+    that stands there.
 
-    A class that only bears the name is not, nor one whose forward was exchanged for all its modules.
+    A class that only bears the name is not, nor one whose forward was exchanged for all its
+    modules.
     """
     kind = type(module)
     name, home = kind.__name__, kind.__module__
-    if name not in names or not home.startswith(_LIBRARIES) or getattr(sys.modules.get(home), name, None) is not kind:
+    if (
+        name not in names
+        or not home.startswith(_LIBRARIES)
+        or getattr(sys.modules.get(home), name, None) is not kind
+    ):
         return False
     return (kind.forward.__module__, kind.forward.__qualname__) == (home, f"{name}.forward")
 
@@ -36,7 +42,9 @@ def is_hooked(module: nn.Module) -> bool:
 
 
 def structure(model: nn.Module, *parts: nn.Module) -> int:
-    """A number that changes when a module of a model is replaced, or a hook is put into one of these parts or taken away."""
+    """A number that changes when a module of a model is replaced, or a hook is put into one of
+    these parts or taken away.
+    """
     found: list[Any] = [key for name in _HOOKS for key in getattr(torch_module, f"_global{name}")]
     for module in model.modules():
         found += (id(module), type(module))

@@ -1,4 +1,6 @@
-"""A policy must choose and be scored by the same π: no dropout, no jitter, no look ahead, no effect of padding."""
+"""A policy must choose and be scored by the same π: no dropout, no jitter, no look ahead, no effect
+of padding.
+"""
 
 import warnings
 from collections.abc import Iterator
@@ -29,16 +31,21 @@ from llmpolicy.policies.causal_lm.trial import weighted_apart
 _NOISE = ("dropout", "pdrop", "layerdrop")
 _ROWS, _WIDTH, _PADDING = 4, 16, 3
 _AHEAD = 5e-4
-"""Of what other tokens change where they stand, the share by which they may change what comes before them, by rounding."""
+"""Of what other tokens change where they stand, the share by which they may change what comes
+before them, by rounding.
+"""
 _ROUNDING = 2e-5
-"""Below this nothing is seen, in nats; on a GPU in 16 bits experts that get other tokens may round otherwise by more."""
+"""Below this nothing is seen, in nats; on a GPU in 16 bits experts that get other tokens may round
+otherwise by more.
+"""
 
 
 def remove_dropout(model: nn.Module) -> None:
-    """Set all dropout to 0: in modules, their attributes (attention_dropout), the configuration; and let routers be still.
+    """Set all dropout to 0: in modules, their attributes (attention_dropout), the configuration;
+    and let routers be still.
 
-    A router's jitter is not a number to be set to 0: Phi-3.5-MoE's is also the threshold by which it chooses experts. A
-    router of that kind chooses in training as it does in evaluation.
+    A router's jitter is not a number to be set to 0: Phi-3.5-MoE's is also the threshold by which
+    it chooses experts. A router of that kind chooses in training as it does in evaluation.
     """
     config = bare(model).config
     for holder in (config, config.get_text_config(decoder=True)):
@@ -47,7 +54,10 @@ def remove_dropout(model: nn.Module) -> None:
         if isinstance(module, _DropoutNd):
             module.p = 0.0
         _silence(module)
-        if any("jitter" in name for name in vars(module)) and _be_still not in module._forward_pre_hooks.values():
+        if (
+            any("jitter" in name for name in vars(module))
+            and _be_still not in module._forward_pre_hooks.values()
+        ):
             module.register_forward_pre_hook(_be_still)
 
 
@@ -60,11 +70,15 @@ def _silence(holder: Any) -> None:
         if isinstance(value, float) and value > 0 and any(word in name for word in _NOISE):
             setattr(holder, name, 0.0)
     if getattr(holder, "altup_coef_clip", None) is not None and not isinstance(holder, nn.Module):
-        holder.altup_coef_clip = 6e4  # above all weights: Gemma-3n would cut them in training's forward pass
+        holder.altup_coef_clip = (
+            6e4  # above all weights: Gemma-3n would cut them in training's forward pass
+        )
 
 
 def keep_weights(model: nn.Module) -> None:
-    """Let RWKV not halve weights in place while it is evaluated: an adapter is not halved, and what is saved would be."""
+    """Let RWKV not halve weights in place while it is evaluated: an adapter is not halved, and what
+    is saved would be.
+    """
     backbone: Any = getattr(bare(model), "rwkv", None)
     if hasattr(backbone, "_rescale_layers"):
         with train_mode(backbone):
@@ -77,9 +91,15 @@ def _nothing() -> None:
 
 
 def check_generates(model: nn.Module, name: str) -> None:
-    """Raise PolicyError for a class without what generation needs, as remote code of before transformers 4.50 has it."""
+    """Raise PolicyError for a class without what generation needs, as remote code of before
+    transformers 4.50 has it.
+    """
     inner = bare(model)
-    missing = [part for part in ("generation_config", "prepare_inputs_for_generation") if not hasattr(inner, part)]
+    missing = [
+        part
+        for part in ("generation_config", "prepare_inputs_for_generation")
+        if not hasattr(inner, part)
+    ]
     if missing:
         raise PolicyError(
             f"{name}: {type(inner).__name__} has no {missing[0]}, which TRL and PEFT count on; "
@@ -89,7 +109,9 @@ def check_generates(model: nn.Module, name: str) -> None:
 
 @torch.no_grad()
 def check_left_padding(model: nn.Module, name: str) -> None:
-    """Raise PolicyError if a recurrent model would be sampled by TRL, which pads on the left, and minds that."""
+    """Raise PolicyError if a recurrent model would be sampled by TRL, which pads on the left, and
+    minds that.
+    """
     if not (is_recurrent(model) and is_there(model)):
         return
     with train_mode(model):
@@ -98,14 +120,16 @@ def check_left_padding(model: nn.Module, name: str) -> None:
     limit = 1e-3 if expected.dtype == torch.float32 else 0.2
     if (nats := float(weighted_apart(expected, found).mean())) > limit:
         raise PolicyError(
-            f"{name} changes its mind by {nats:.2g} nats when prompts are padded on the left, as TRL's sampler pads them; "
-            "expected the policy's own: top_p 1, top_k 0, no min_p, repetition_penalty 1, no generation_kwargs, whole weights"
+            f"{name} changes its mind by {nats:.2g} nats when prompts are padded on the left, as"
+            " TRL's sampler pads them; expected the policy's own: top_p 1, top_k 0, no min_p,"
+            " repetition_penalty 1, no generation_kwargs, whole weights"
         )
 
 
 @torch.no_grad()
 def untouched(model: nn.Module) -> Tensor | None:
-    """log π of some tokens in eval mode by the model's own forward, which is given nothing but them, (B, L, V).
+    """log π of some tokens in eval mode by the model's own forward, which is given nothing but
+    them, (B, L, V).
 
     It is asked before anything is changed; None if the weights are not there yet.
     """
@@ -117,7 +141,9 @@ def untouched(model: nn.Module) -> Tensor | None:
     spare = -ids.shape[1] % length_multiple(model)
     try:
         with _in_words(model, ids):
-            logits = model.eval()(input_ids=torch.nn.functional.pad(ids, (0, spare)), **arguments).logits
+            logits = model.eval()(
+                input_ids=torch.nn.functional.pad(ids, (0, spare)), **arguments
+            ).logits
     finally:
         model.train(training)
     return torch.log_softmax(logits[:, : logits.shape[1] - spare][:, -ids.shape[1] :], dim=-1)
@@ -125,11 +151,12 @@ def untouched(model: nn.Module) -> Tensor | None:
 
 @torch.no_grad()
 def check(model: nn.Module, name: str, expected: Tensor | None) -> None:
-    """Raise PolicyError unless the model, in train mode, is deterministic, causal and indifferent to left padding.
+    """Raise PolicyError unless the model, in train mode, is deterministic, causal and indifferent
+    to left padding.
 
-    It must also be what it was ``untouched``: without its noise, and with positions that are counted from 0.
-    Recurrent models are never padded on the left.
-    Weights that are not there yet (on the meta device, or sharded while loading) cannot be checked.
+    It must also be what it was ``untouched``: without its noise, and with positions that are
+    counted from 0. Recurrent models are never padded on the left. Weights that are not there yet
+    (on the meta device, or sharded while loading) cannot be checked.
     """
     if expected is None:
         return
@@ -137,12 +164,22 @@ def check(model: nn.Module, name: str, expected: Tensor | None) -> None:
     with train_mode(model), _in_words(model, ids):
         first, second = _log_probs(model, ids, 0), _log_probs(model, ids, 0)  # (B, L, V)
         half = ids.shape[1] // 2
-        changed = torch.cat([ids[:, :half], ids[:, half:].roll(1, 0)], dim=1)  # (B, L): other tokens in the second half
+        changed = torch.cat(
+            [ids[:, :half], ids[:, half:].roll(1, 0)], dim=1
+        )  # (B, L): other tokens in the second half
         later = _log_probs(model, changed, 0)
         padded = first if unpadded(model, _WIDTH + _PADDING) else _log_probs(model, ids, _PADDING)
     limit = _limit(model)
-    _same(first, second, limit / 10, f"{name} is still random in train mode after its dropout was set to 0")
-    own = f"{name} is not what its own forward computes when its noise is off and positions are counted from 0"
+    _same(
+        first,
+        second,
+        limit / 10,
+        f"{name} is still random in train mode after its dropout was set to 0",
+    )
+    own = (
+        f"{name} is not what its own forward computes when its noise is off and positions are"
+        " counted from 0"
+    )
     _same(expected, first, limit, own)
     moves = float(weighted_apart(first[:, half:], later[:, half:]).mean())
     is_exact = first.dtype == torch.float32 or first.device.type == "cpu"
@@ -152,19 +189,27 @@ def check(model: nn.Module, name: str, expected: Tensor | None) -> None:
 
 
 def check_checkpointing(model: nn.Module, name: str, options: Any = None) -> None:
-    """Raise PolicyError for a model that cannot compute activations again: a small gradient, with checkpoints, is tried.
+    """Raise PolicyError for a model that cannot compute activations again: a small gradient, with
+    checkpoints, is tried.
 
-    ``options`` goes to torch's checkpoint. Gradients are none after it. Weights that are not there yet cannot be tried.
+    ``options`` goes to torch's checkpoint. Gradients are none after it. Weights that are not there
+    yet cannot be tried.
     """
     if not is_there(model):
         return
     switch: Any = model
     ids = _some_tokens(model)[:1]  # (1, L)
-    kept = {key: value for key, value in (options or {}).items() if key not in ("every_n_layers", "offload")}
+    kept = {
+        key: value
+        for key, value in (options or {}).items()
+        if key not in ("every_n_layers", "offload")
+    }
     try:
         with train_mode(model), torch.enable_grad(), warnings.catch_warnings(action="ignore"):
             switch.gradient_checkpointing_enable(gradient_checkpointing_kwargs=kept or None)
-            logits, _ = forward(model, ids, None, positions(torch.ones_like(ids)), ids.shape[1], use_cache=False)
+            logits, _ = forward(
+                model, ids, None, positions(torch.ones_like(ids)), ids.shape[1], use_cache=False
+            )
             logits.float().logsumexp(-1).sum().backward()
             switch.gradient_checkpointing_disable()
     except (ValueError, TypeError, AttributeError, IndexError, RuntimeError) as error:
@@ -172,8 +217,8 @@ def check_checkpointing(model: nn.Module, name: str, options: Any = None) -> Non
             raise
         kind = type(bare(model)).__name__
         raise PolicyError(
-            f"{name}: {kind} cannot be trained with checkpoints of activations ({first_line(error)}); "
-            "expected gradient_checkpointing: false"
+            f"{name}: {kind} cannot be trained with checkpoints of activations"
+            f" ({first_line(error)}); expected gradient_checkpointing: false"
         ) from error
     finally:
         model.zero_grad()
@@ -186,25 +231,35 @@ def _in_words(model: nn.Module, ids: Tensor) -> Iterator[None]:
         yield
     except (ValueError, TypeError, AttributeError, IndexError, RuntimeError) as error:
         mode = "training" if model.training else "evaluation"
-        what = f"{type(bare(model)).__name__} cannot read {ids.shape[1]} tokens in {mode} ({first_line(error)})"
+        what = (
+            f"{type(bare(model)).__name__} cannot read {ids.shape[1]} tokens in {mode}"
+            f" ({first_line(error)})"
+        )
         raise PolicyError(f"{what}; expected a causal language model") from error
 
 
 def _limit(model: nn.Module) -> float:
-    """How far two passes over the same tokens may lie apart by rounding, in nats, mean over tokens."""
+    """How far two passes over the same tokens may lie apart by rounding, in nats, mean over
+    tokens.
+    """
     return 1e-2 if next(model.parameters()).dtype == torch.float32 else 0.2
 
 
 def _same(expected: Tensor, found: Tensor, limit: float, what: str) -> None:
     """Raise PolicyError if two answers lie further apart than rounding."""
     if (nats := float(weighted_apart(expected, found).mean())) > limit:
-        raise PolicyError(f"{what} (by {nats:.2g} nats); expected a decoder-only language model whose π is a function")
+        raise PolicyError(
+            f"{what} (by {nats:.2g} nats); expected a decoder-only language model whose π is a"
+            " function"
+        )
 
 
 def _some_tokens(model: nn.Module) -> Tensor:
     device = next(model.parameters()).device
     width = min(_WIDTH, context_length(model) or _WIDTH, reads_whole(model) or _WIDTH)
-    return (torch.arange(_ROWS * width, device=device) * 7919 % vocabulary(model)).view(_ROWS, width)  # (B, L)
+    return (torch.arange(_ROWS * width, device=device) * 7919 % vocabulary(model)).view(
+        _ROWS, width
+    )  # (B, L)
 
 
 def _log_probs(model: nn.Module, ids: Tensor, padding: int) -> Tensor:

@@ -1,4 +1,6 @@
-"""Prompts to token ids and completions to text: the only place that knows of special tokens and chat templates."""
+"""Prompts to token ids and completions to text: the only place that knows of special tokens and
+chat templates.
+"""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -18,7 +20,9 @@ logger = logging.getLogger(__name__)
 
 
 class Codec:
-    """A tokenizer and the ids that end a completion. ``pad_id`` fills rows; masks never come from it."""
+    """A tokenizer and the ids that end a completion. ``pad_id`` fills rows; masks never come from
+    it.
+    """
 
     def __init__(
         self,
@@ -43,15 +47,19 @@ class Codec:
         self.reader.check()
 
     def encode(self, prompts: Sequence[Any]) -> list[list[int]]:
-        """Token ids of each prompt: a text, chat messages (the last is continued if it is the assistant's), or ids."""
+        """Token ids of each prompt: a text, chat messages (the last is continued if it is the
+        assistant's), or ids.
+        """
         ids = [self._encode(prompt, f"prompt {row}") for row, prompt in enumerate(prompts)]
         self._say_unknown()
         return ids
 
     def lesson(self, prompt: Any, reply: Reply, where: str) -> tuple[list[int], list[int]]:
-        """Token ids of a prompt as `encode` gives them, and those of its reply behind it, which end in a stop token.
+        """Token ids of a prompt as `encode` gives them, and those of its reply behind it, which end
+        in a stop token.
 
-        Raises PolicyError in one sentence, beginning with ``where``, for a reply that cannot follow on its prompt.
+        Raises PolicyError in one sentence, beginning with ``where``, for a reply that cannot follow
+        on its prompt.
         """
         before = self._encode(prompt, where)
         said = reply if isinstance(reply, str) else content_text(reply.get("content"))
@@ -64,20 +72,29 @@ class Codec:
         if not isinstance(reply, str):
             beside = ", ".join(sorted(reply.keys() - {"role", "content"}))
             raise PolicyError(
-                f"{where}: a prompt of plain text has no place for what its reply holds besides ({beside})"
+                f"{where}: a prompt of plain text has no place for what its reply holds besides"
+                f" ({beside})"
             )
-        return before, self._ended(self._behind(before, reply, self._text(prompt + reply), where), [], where)
+        return before, self._ended(
+            self._behind(before, reply, self._text(prompt + reply), where), [], where
+        )
 
     def decode(self, token_ids: Sequence[int], after: Sequence[int] = ()) -> str:
-        """The text of a completion as a person reads it, ``after`` the ids of its prompt: see `Reader`."""
+        """The text of a completion as a person reads it, ``after`` the ids of its prompt: see
+        `Reader`.
+        """
         return self.reader.completion(token_ids, after)
 
     def read(self, token_ids: Sequence[int], after: Sequence[int]) -> tuple[str, str]:
-        """The text of a completion after the ids of its prompt, as a person reads it and as all that was written."""
+        """The text of a completion after the ids of its prompt, as a person reads it and as all
+        that was written.
+        """
         return self.decode(token_ids, after), self.raw(token_ids, after)
 
     def quote(self, prompt_ids: Sequence[int]) -> str:
-        """The text of a prompt, without the marks around its messages; with ``<think>`` at the end where it opens one."""
+        """The text of a prompt, without the marks around its messages; with ``<think>`` at the end
+        where it opens one.
+        """
         return self.reader.prompt(prompt_ids, self.unknown.written(prompt_ids))
 
     def raw(self, token_ids: Sequence[int], after: Sequence[int] = ()) -> str:
@@ -87,7 +104,9 @@ class Codec:
     def _encode(self, prompt: Any, where: str) -> list[int]:
         try:
             ids = self._read(prompt, where)
-        except TypeError as error:  # no sequence, no whole numbers, or a text with half of a surrogate pair
+        except (
+            TypeError
+        ) as error:  # no sequence, no whole numbers, or a text with half of a surrogate pair
             raise PolicyError(
                 f"{where} is {prompt!r:.60}; expected a text, a list of messages, or token ids"
             ) from error
@@ -110,8 +129,13 @@ class Codec:
     def _text(self, prompt: str) -> list[int]:
         ids = list(self.tokenizer(prompt)["input_ids"])
         begin = self.tokenizer.bos_token
-        # The text is a rendered template that has its own beginning, and the tokenizer adds another.
-        twice = begin is not None and prompt.startswith(begin) and ids[:2] == [self.tokenizer.bos_token_id] * 2
+        # The text is a rendered template that has its own beginning, and the tokenizer adds
+        # another.
+        twice = (
+            begin is not None
+            and prompt.startswith(begin)
+            and ids[:2] == [self.tokenizer.bos_token_id] * 2
+        )
         return ids[1:] if twice else ids
 
     def _chat(self, messages: Sequence[Mapping[str, Any]], where: str) -> list[int]:
@@ -128,25 +152,34 @@ class Codec:
     def _rendered(self, text: str) -> list[int]:
         """The ids of what a chat template wrote."""
         ids = list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
-        twice = self.tokenizer.bos_token_id is not None and ids[:2] == [self.tokenizer.bos_token_id] * 2
+        twice = (
+            self.tokenizer.bos_token_id is not None and ids[:2] == [self.tokenizer.bos_token_id] * 2
+        )
         if twice and not self._said_twice:
             self._said_twice = True
-            logger.warning("the chat template begins with %r twice: one is left out", self.tokenizer.bos_token)
+            logger.warning(
+                "the chat template begins with %r twice: one is left out", self.tokenizer.bos_token
+            )
         return ids[1:] if twice else ids
 
-    def _behind(self, before: Sequence[int], words: str, whole: Sequence[int], where: str) -> list[int]:
-        """The ids of words behind those of a prompt, with which they may share tokens where both are read at once."""
+    def _behind(
+        self, before: Sequence[int], words: str, whole: Sequence[int], where: str
+    ) -> list[int]:
+        """The ids of words behind those of a prompt, with which they may share tokens where both
+        are read at once.
+        """
         if list(whole[: len(before)]) == list(before):
             return list(whole[len(before) :])
         alone, letter, after = (
-            self.tokenizer(text, add_special_tokens=False)["input_ids"] for text in (words, "a", f"a{words}")
+            self.tokenizer(text, add_special_tokens=False)["input_ids"]
+            for text in (words, "a", f"a{words}")
         )
         for ids in (after[len(letter) :] if after[: len(letter)] == letter else alone, alone):
             if self.raw([*before, *ids]) == self.raw(whole):
                 return list(ids)
         raise PolicyError(
-            f"{where}: the tokenizer reads the reply {words!r:.40} behind its prompt as other tokens than alone; expected a "
-            "prompt that ends where a token does"
+            f"{where}: the tokenizer reads the reply {words!r:.40} behind its prompt as other"
+            " tokens than alone; expected a prompt that ends where a token does"
         )
 
     def _ended(self, ids: Sequence[int], ends: Sequence[int], where: str) -> list[int]:
@@ -161,8 +194,8 @@ class Codec:
         if any(character.isalnum() for character in behind):
             name = self.tokenizer.convert_ids_to_tokens(ids[first])
             raise PolicyError(
-                f"{where}: {name!r} ends a completion, so that what the reply has behind it ({behind!r:.40}) is never "
-                "generated; expected a reply without it"
+                f"{where}: {name!r} ends a completion, so that what the reply has behind it"
+                f" ({behind!r:.40}) is never generated; expected a reply without it"
             )
         return list(ids)
 
@@ -173,24 +206,27 @@ class Codec:
         if own and given[-1] != own[-1]:
             name = self.tokenizer.convert_ids_to_tokens(given[-1])
             raise PolicyError(
-                f"the tokenizer ends every text with {name!r}, its end token or another; expected add_eos_token=False "
-                "(no such token from its post-processor) for prompts"
+                f"the tokenizer ends every text with {name!r}, its end token or another; expected"
+                " add_eos_token=False (no such token from its post-processor) for prompts"
             )
 
     def _check_vocabulary(self, ids: Sequence[int], what: str) -> None:
         if not 0 <= min(ids) <= max(ids) < self.vocabulary:
             raise PolicyError(
-                f"{what} has token id {max(ids) if min(ids) >= 0 else min(ids)}, the model knows 0 to "
-                f"{self.vocabulary - 1}; expected the tokenizer that belongs to the model"
+                f"{what} has token id {max(ids) if min(ids) >= 0 else min(ids)}, the model knows 0"
+                f" to {self.vocabulary - 1}; expected the tokenizer that belongs to the model"
             )
 
     def _check_chat(self) -> None:
-        """Once, before the first chat prompt: there is a template, and its end of turn ends a completion."""
+        """Once, before the first chat prompt: there is a template, and its end of turn ends a
+        completion.
+        """
         if self._end_of_turn_checked:
             return
         if not self.template.exists:
             raise PolicyError(
-                "the tokenizer has no chat template; expected prompts that are plain texts (task: chat: false)"
+                "the tokenizer has no chat template; expected prompts that are plain texts (task:"
+                " chat: false)"
             )
         ends = self.template.end_of_turn()
         if ends and not set(ends) & set(self.stop_ids):
@@ -198,14 +234,16 @@ class Codec:
             name = self.tokenizer.convert_ids_to_tokens(end)
             known = self.tokenizer.convert_ids_to_tokens(self.stop_ids)
             raise PolicyError(
-                f"the chat template ends an assistant's turn with {name!r} (id {end}), the stop tokens are {known}; "
-                f"expected it among them (model: stop: [{name!r}])"
+                f"the chat template ends an assistant's turn with {name!r} (id {end}), the stop"
+                f" tokens are {known}; expected it among them (model: stop: [{name!r}])"
             )
         self._end_of_turn_checked = True
 
 
 def _stop_ids(
-    tokenizer: PreTrainedTokenizerBase, generation_config: GenerationConfig | None, stop: Sequence[str | int]
+    tokenizer: PreTrainedTokenizerBase,
+    generation_config: GenerationConfig | None,
+    stop: Sequence[str | int],
 ) -> list[int]:
     """The tokenizer's end token, the model's, and those asked for, in this order and each once."""
     declared = getattr(generation_config, "eos_token_id", None)
@@ -214,7 +252,10 @@ def _stop_ids(
     ids = [tokenizer.eos_token_id, *declared, *asked]
     found = list(dict.fromkeys(int(token) for token in ids if token is not None))
     if not found:
-        raise PolicyError("neither tokenizer nor model name an end token; expected at least one (model: stop: [...])")
+        raise PolicyError(
+            "neither tokenizer nor model name an end token; expected at least one (model: stop:"
+            " [...])"
+        )
     return found
 
 
@@ -224,26 +265,35 @@ def _token_id(tokenizer: PreTrainedTokenizerBase, name: str | int) -> int:
     known = tokenizer.get_vocab()
     ids = [known[name]] if name in known else tokenizer(name, add_special_tokens=False)["input_ids"]
     if len(ids) > 1:  # some tokenizers put a blank before a text, and none within
-        before, after = (tokenizer("a" + text, add_special_tokens=False)["input_ids"] for text in ("", name))
+        before, after = (
+            tokenizer("a" + text, add_special_tokens=False)["input_ids"] for text in ("", name)
+        )
         ids = after[len(before) :] if after[: len(before)] == before else ids
     if len(ids) != 1 or ids == [tokenizer.unk_token_id]:
-        near = nearest(name, tokenizer.convert_ids_to_tokens(sorted(tokenizer.added_tokens_decoder)))
+        near = nearest(
+            name, tokenizer.convert_ids_to_tokens(sorted(tokenizer.added_tokens_decoder))
+        )
         raise PolicyError(
-            f"stop {name!r} is {len(ids)} tokens of this tokenizer; expected exactly one known token{near}"
+            f"stop {name!r} is {len(ids)} tokens of this tokenizer; expected exactly one known"
+            f" token{near}"
         )
     return int(ids[0])
 
 
 def _pad_id(tokenizer: PreTrainedTokenizerBase, stop_ids: Sequence[int]) -> int:
-    """The pad token; without one the end token serves (as in TRL), which is safe as masks come from positions."""
+    """The pad token; without one the end token serves (as in TRL), which is safe as masks come from
+    positions.
+    """
     if tokenizer.pad_token_id is None:
         names = [tokenizer.eos_token, *tokenizer.convert_ids_to_tokens(list(stop_ids))]
         tokenizer.pad_token = next((name for name in names if name is not None), None)
         if tokenizer.pad_token is None:
             raise PolicyError(
-                f"the tokenizer has no pad token and no token of the ids {list(stop_ids)} that end a completion; "
-                "expected the tokenizer that belongs to the model"
+                f"the tokenizer has no pad token and no token of the ids {list(stop_ids)} that end"
+                " a completion; expected the tokenizer that belongs to the model"
             )
-        logger.warning("the tokenizer has no pad token: its end token %r fills short rows", tokenizer.pad_token)
+        logger.warning(
+            "the tokenizer has no pad token: its end token %r fills short rows", tokenizer.pad_token
+        )
     tokenizer.padding_side = "left"
     return int(tokenizer.pad_token_id)

@@ -15,15 +15,20 @@ _CANNOT = (AttributeError, TypeError, ValueError, RuntimeError, IndexError, KeyE
 def settle_aux_loss(trainer: Any, model: nn.Module, asked: float | None) -> None:
     """Let a trainer of TRL do without an auxiliary loss where the model gives none, and say so.
 
-    TRL takes a configuration that has ``output_router_logits`` for a promise. Raises PolicyError if a coefficient was asked
-    for.
+    TRL takes a configuration that has ``output_router_logits`` for a promise. Raises PolicyError if
+    a coefficient was asked for.
     """
     if not trainer.aux_loss_enabled or gives_aux_loss(model):
         return
     name = type(bare(model)).__name__
     if asked:
-        raise PolicyError(f"router_aux_loss_coef is {asked}, but {name} gives no auxiliary loss; expected 0 or none")
-    logging.getLogger("llmpolicy").warning("%s gives no auxiliary loss: its experts are trained without one", name)
+        raise PolicyError(
+            f"router_aux_loss_coef is {asked}, but {name} gives no auxiliary loss; expected 0 or"
+            " none"
+        )
+    logging.getLogger("llmpolicy").warning(
+        "%s gives no auxiliary loss: its experts are trained without one", name
+    )
     trainer.aux_loss_enabled = False
     bare(model).config.get_text_config(decoder=True).output_router_logits = False
 
@@ -37,7 +42,9 @@ def gives_aux_loss(model: nn.Module) -> bool:
     ids = (torch.arange(8, device=device) * 7919 % vocabulary(model))[None]  # (1, L)
     mask = torch.ones_like(ids)
     try:
-        _, output = forward(model, ids, mask, positions(mask), 1, use_cache=False, output_router_logits=True)
+        _, output = forward(
+            model, ids, mask, positions(mask), 1, use_cache=False, output_router_logits=True
+        )
     except _CANNOT:
         return False
     return isinstance(getattr(output, "aux_loss", None), Tensor)

@@ -1,8 +1,11 @@
-"""Rotary embeddings whose frequencies depend on the longest row of a pass: each token gets those of its own context.
+"""Rotary embeddings whose frequencies depend on the longest row of a pass: each token gets those of
+its own context.
 
-LongRoPE (Ding et al. 2024, arXiv 2402.13753) has two sets, for contexts of up to so many tokens and for longer ones; a
-row that grows beyond is read anew with the second, as ``prepare_inputs_for_generation`` of transformers means it. NTK-aware
-scaling by length (``dynamic``) has a set for each length beyond the one that it was trained with: there it is refused.
+LongRoPE (Ding et al. 2024, arXiv 2402.13753) has two sets, for contexts of up to so many tokens and
+for longer ones; a row that grows beyond is read anew with the second, as
+``prepare_inputs_for_generation`` of transformers means it. NTK-aware scaling by length
+(``dynamic``) has a set for each length beyond the one that it was trained with: there it is
+refused.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -48,22 +51,30 @@ def context_length(model: nn.Module) -> int | None:
 
 
 def check_lengths(model: nn.Module, lengths: Sequence[int], more: int = 0) -> None:
-    """Raise PolicyError if rows of so many tokens, and ``more`` to come, are longer than the model's context."""
+    """Raise PolicyError if rows of so many tokens, and ``more`` to come, are longer than the
+    model's context.
+    """
     context, longest = context_length(model), max(lengths, default=0)
     if not context or longest + more <= context:
         return
     row = list(lengths).index(longest)
     what = f"row {row} has {longest} tokens"
     if more:
-        what = f"prompt {row} has {longest} tokens and max_new_tokens is {more}, {longest + more} in all"
+        what = (
+            f"prompt {row} has {longest} tokens and max_new_tokens is {more}, {longest + more}"
+            " in all"
+        )
     why = (
-        " (beyond it, its dynamic RoPE turns each token by the length of the longest row)" if _is_dynamic(model) else ""
+        " (beyond it, its dynamic RoPE turns each token by the length of the longest row)"
+        if _is_dynamic(model)
+        else ""
     )
     raise PolicyError(f"{what}; the model's context is {context}{why}")
 
 
 def check_rows(model: nn.Module, lengths: Sequence[int], where: str) -> None:
-    """Raise PolicyError if a row that a stage reads whole, beside others, is longer than its first tokens' frequencies reach.
+    """Raise PolicyError if a row that a stage reads whole, beside others, is longer than its first
+    tokens' frequencies reach.
 
     Neither may it be longer than what attention reads all of.
     """
@@ -73,16 +84,20 @@ def check_rows(model: nn.Module, lengths: Sequence[int], where: str) -> None:
     for place, length in enumerate(lengths):
         if length > limit:
             raise PolicyError(
-                f"{where}: row {place} has {length} tokens, and above {limit} this model's RoPE would change with the "
-                f"longest row of a batch; expected at most {limit} (max_length: {limit} cuts longer rows)"
+                f"{where}: row {place} has {length} tokens, and above {limit} this model's RoPE"
+                f" would change with the longest row of a batch; expected at most {limit}"
+                f" (max_length: {limit} cuts longer rows)"
             )
 
 
-def own_positions(model: nn.Module, position_ids: Tensor, contexts: Tensor) -> list[tuple[Tensor, Tensor | None]]:
-    """The passes that compute each place at the frequencies of its own context: positions, and the places they serve.
+def own_positions(
+    model: nn.Module, position_ids: Tensor, contexts: Tensor
+) -> list[tuple[Tensor, Tensor | None]]:
+    """The passes that compute each place at the frequencies of its own context: positions, and the
+    places they serve.
 
-    ``contexts`` is how many tokens each place is predicted from. Tokens beyond a switch are put before it where they do
-    not count, as nothing that comes later is seen.
+    ``contexts`` is how many tokens each place is predicted from. Tokens beyond a switch are put
+    before it where they do not count, as nothing that comes later is seen.
     """
     limits = switches(model)
     if not limits:
@@ -96,18 +111,26 @@ def own_positions(model: nn.Module, position_ids: Tensor, contexts: Tensor) -> l
     return [one for one in passes if bool(torch.as_tensor(one[1]).any())] or passes[:1]
 
 
-def by_context(model: nn.Module, position_ids: Tensor, contexts: Tensor, read: Callable[[Tensor], Tensor]) -> Tensor:
-    """What ``read`` gives at given positions, of each place from the pass that serves it: (contexts..., any)."""
+def by_context(
+    model: nn.Module, position_ids: Tensor, contexts: Tensor, read: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """What ``read`` gives at given positions, of each place from the pass that serves it:
+    (contexts..., any).
+    """
     first, *others = own_positions(model, position_ids, contexts)
     result = read(first[0])
     for places, serves in others:
         assert serves is not None
-        result = torch.where(serves.view(*serves.shape, *[1] * (result.dim() - serves.dim())), read(places), result)
+        result = torch.where(
+            serves.view(*serves.shape, *[1] * (result.dim() - serves.dim())), read(places), result
+        )
     return result
 
 
 def grows_past(model: nn.Module, lengths: Sequence[int], steps: int) -> bool:
-    """Whether rows that begin with so many tokens come to have other frequencies than the first of them."""
+    """Whether rows that begin with so many tokens come to have other frequencies than the first of
+    them.
+    """
     first, last = min(lengths), max(lengths) + steps - 1
     return any(first <= limit < last for limit in switches(model))
 

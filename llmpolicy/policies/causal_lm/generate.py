@@ -1,4 +1,6 @@
-"""The one generator: samples exactly π(token|context) = softmax(logits / temperature) over the whole vocabulary."""
+"""The one generator: samples exactly π(token|context) = softmax(logits / temperature) over the
+whole vocabulary.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,16 +23,25 @@ from llmpolicy.policies.causal_lm.quick_lora import quick_lora
 from llmpolicy.policies.causal_lm.quick_step import quick_step
 from llmpolicy.policies.causal_lm.read import GroupReader, PaddedReader, Reader
 from llmpolicy.policies.causal_lm.read_growing import GrowingReader
-from llmpolicy.policies.causal_lm.read_states import RowsReader, StateReader, cache_reason, state_reason
+from llmpolicy.policies.causal_lm.read_states import (
+    RowsReader,
+    StateReader,
+    cache_reason,
+    state_reason,
+)
 from llmpolicy.policies.causal_lm.states import limited_steps, unpadded
 
 LOOK_EVERY = {"cpu": 1}
-"""Tokens after which the host looks which rows have ended; 8 where it would have to wait for the device."""
+"""Tokens after which the host looks which rows have ended; 8 where it would have to wait for the
+device.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """One completion a row: its tokens (the stop token included), the log-probability of each, whether it stopped."""
+    """One completion a row: its tokens (the stop token included), the log-probability of each,
+    whether it stopped.
+    """
 
     token_ids: list[list[int]]
     log_probs: list[list[float]]
@@ -50,17 +61,19 @@ def generate(
 ) -> Generated:
     """Continue each prompt until one of stop_ids was chosen (it is kept) or max_new_tokens were.
 
-    A prompt that is there several times (a group) is read once. The mode of the model (train or eval) is left as it is.
-    Tokens are drawn on the generator's device, so that a CPU generator serves a model anywhere; without one, the global
-    stream of the model's device is used.
-    When memory runs out, fewer rows are written at once: from the same stream, but which row gets which number is another.
-    Raises PolicyError if a prompt is empty, if it leaves too little of the context, if the logits are not finite, or if
-    there is no memory for one row.
+    A prompt that is there several times (a group) is read once. The mode of the model (train or
+    eval) is left as it is. Tokens are drawn on the generator's device, so that a CPU generator
+    serves a model anywhere; without one, the global stream of the model's device is used. When
+    memory runs out, fewer rows are written at once: from the same stream, but which row gets which
+    number is another. Raises PolicyError if a prompt is empty, if it leaves too little of the
+    context, if the logits are not finite, or if there is no memory for one row.
     """
     _check(model, prompt_ids, max_new_tokens)
     again = random_state(next(model.parameters()).device, generator)
     size = min(len(prompt_ids), _rows_at_once.get(model, len(prompt_ids)))
-    write = partial(_written, model, max_new_tokens, temperature, stop_ids, pad_id, greedy, generator)
+    write = partial(
+        _written, model, max_new_tokens, temperature, stop_ids, pad_id, greedy, generator
+    )
     while True:
         parts = [prompt_ids[start : start + size] for start in range(0, len(prompt_ids), size)]
         written: list[Generated] | None = unless_out_of_memory(partial(_each, write, parts))
@@ -68,8 +81,8 @@ def generate(
             return joined(written)
         if size == 1:
             raise PolicyError(
-                f"memory ran out while one completion of up to {max_new_tokens} tokens was written; lower "
-                "max_completion_length, or load the model in 16 or 4 bits, or a smaller one"
+                f"memory ran out while one completion of up to {max_new_tokens} tokens was written;"
+                " lower max_completion_length, or load the model in 16 or 4 bits, or a smaller one"
             )
         say_once("generation")
         again()
@@ -106,13 +119,17 @@ def _written(
 ) -> Generated:
     """All rows at once."""
     device = next(model.parameters()).device
-    distinct = {tuple(ids): place for place, ids in enumerate(dict.fromkeys(map(tuple, prompt_ids)))}
+    distinct = {
+        tuple(ids): place for place, ids in enumerate(dict.fromkeys(map(tuple, prompt_ids)))
+    }
     prompt_of = torch.tensor([distinct[tuple(ids)] for ids in prompt_ids], device=device)  # (B,)
     stop = torch.tensor(list(stop_ids), dtype=torch.long, device=device)
     product = Products()
     reading = _reading(model, product, list(distinct), prompt_of, max_new_tokens, pad_id)
     with _no_checkpointing(model), quick_lora(model, product), reading as reader:
-        steps = list(_steps(reader, prompt_of, max_new_tokens, temperature, stop, greedy, generator))
+        steps = list(
+            _steps(reader, prompt_of, max_new_tokens, temperature, stop, greedy, generator)
+        )
     return _by_row(steps, len(prompt_of), set(stop_ids))
 
 
@@ -154,7 +171,9 @@ def _reading(
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """What the rows that are still being written chose, and those that the host has not yet seen to have ended; all (b,)."""
+    """What the rows that are still being written chose, and those that the host has not yet seen to
+    have ended; all (b,).
+    """
 
     rows: Tensor
     token: Tensor
@@ -170,38 +189,56 @@ def _steps(
     greedy: bool,
     generator: torch.Generator | None,
 ) -> Iterator[_Step]:
-    """One token for every unfinished row a step; a row that stopped leaves the batch at the next look."""
+    """One token for every unfinished row a step; a row that stopped leaves the batch at the next
+    look.
+    """
     rows = torch.arange(len(prompt_of), device=prompt_of.device)  # (b,)
     every = LOOK_EVERY.get(rows.device.type, 8)
-    going, finite = torch.ones_like(rows, dtype=torch.bool), torch.ones((), dtype=torch.bool, device=rows.device)
+    going, finite = (
+        torch.ones_like(rows, dtype=torch.bool),
+        torch.ones((), dtype=torch.bool, device=rows.device),
+    )
     logits = reader.prompts()[prompt_of]  # (b, V)
     for t in range(1, max_new_tokens + 1):
         chosen = choose(logits, temperature, greedy, generator)
-        token, going, finite = chosen.token, going & ~torch.isin(chosen.token, stop), finite & chosen.finite
+        token, going, finite = (
+            chosen.token,
+            going & ~torch.isin(chosen.token, stop),
+            finite & chosen.finite,
+        )
         yield _Step(rows, token, chosen.log_prob)
         if t % every == 0 or t == max_new_tokens:
             goes_on = _look(going, finite)
             if t == max_new_tokens or not any(goes_on):
                 return
             if not all(goes_on):
-                left = torch.tensor([place for place, goes in enumerate(goes_on) if goes], device=rows.device)
+                left = torch.tensor(
+                    [place for place, goes in enumerate(goes_on) if goes], device=rows.device
+                )
                 rows, token, going = rows[left], token[left], going[left]
                 reader.leave(left)
         logits = reader.tokens(token)
 
 
 def _look(going: Tensor, finite: Tensor) -> list[bool]:
-    """Which rows go on, in the one trip of their figures to the host; raises PolicyError if a logit was no number."""
+    """Which rows go on, in the one trip of their figures to the host; raises PolicyError if a logit
+    was no number.
+    """
     *goes_on, all_finite = torch.cat([going, finite[None]]).tolist()
     if not all_finite:
-        raise PolicyError("the model's logits are not finite, expected finite weights (did training diverge?)")
+        raise PolicyError(
+            "the model's logits are not finite, expected finite weights (did training diverge?)"
+        )
     return goes_on
 
 
 def _by_row(steps: Sequence[_Step], rows: int, stop_ids: set[int]) -> Generated:
     token_ids: list[list[int]] = [[] for _ in range(rows)]
     log_probs: list[list[float]] = [[] for _ in range(rows)]
-    flat = [torch.cat([getattr(step, name) for step in steps]).tolist() for name in ("rows", "token", "log_prob")]
+    flat = [
+        torch.cat([getattr(step, name) for step in steps]).tolist()
+        for name in ("rows", "token", "log_prob")
+    ]
     for row, token, log_prob in zip(*flat, strict=True):
         if token_ids[row] and token_ids[row][-1] in stop_ids:  # it went on until the host looked
             continue
@@ -217,15 +254,21 @@ def _check(model: nn.Module, prompt_ids: Sequence[Sequence[int]], max_new_tokens
         raise PolicyError("there is no prompt to continue; expected at least one")
     lengths = [len(ids) for ids in prompt_ids]
     if min(lengths) == 0:
-        raise PolicyError(f"prompt {lengths.index(0)} is empty; expected at least one token to start from")
+        raise PolicyError(
+            f"prompt {lengths.index(0)} is empty; expected at least one token to start from"
+        )
     check_lengths(model, lengths, max_new_tokens)
 
 
 @contextmanager
 def _no_checkpointing(model: nn.Module) -> Iterator[None]:
-    """Gradient checkpointing would silently drop the key-value cache in train mode: off while tokens are chosen."""
+    """Gradient checkpointing would silently drop the key-value cache in train mode: off while
+    tokens are chosen.
+    """
     layers: list[Any] = [
-        module for module in model.modules() if getattr(module, "gradient_checkpointing", False) is True
+        module
+        for module in model.modules()
+        if getattr(module, "gradient_checkpointing", False) is True
     ]
     for layer in layers:
         layer.gradient_checkpointing = False

@@ -1,8 +1,10 @@
-"""Attention by groups: a pass over the unique tokens of several prompts and their completions, packed in one row.
+"""Attention by groups: a pass over the unique tokens of several prompts and their completions,
+packed in one row.
 
-Every layer but attention works token by token, so it needs no rows: packed as (1, N) it sees each token once and no
-padding. Attention is handed to a function of ours, by way of the attention interface of transformers, while
-``attending`` lasts; that function knows which token belongs to which prompt and completion.
+Every layer but attention works token by token, so it needs no rows: packed as (1, N) it sees each
+token once and no padding. Attention is handed to a function of ours, by way of the attention
+interface of transformers, while ``attending`` lasts; that function knows which token belongs to
+which prompt and completion.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,7 +21,9 @@ from llmpolicy.policies.causal_lm.forward import bare
 
 NAME = "llmpolicy_groups"
 Attend = Callable[[int, Tensor, Tensor, Tensor, float, int | None], Tensor]
-"""(layer, q (N, H, d), k (N, K, d), v (N, K, d), scale, window) to (N, H, d); H is a multiple of K."""
+"""(layer, q (N, H, d), k (N, K, d), v (N, K, d), scale, window) to (N, H, d); H is a multiple of
+K.
+"""
 
 _SMALL = 2**21
 """Scores of one call in float32, 8 MB for the backward; in bfloat16 four times as many, 16 MB."""
@@ -29,12 +33,20 @@ _passes: list[Attend] = []
 
 @contextmanager
 def attending(model: nn.Module, attend: Attend) -> Iterator[None]:
-    """While it lasts the model's attention is ``attend``; a backward that recomputes activations must lie inside."""
-    found = {id(module.config): module.config for module in bare(model).modules() if hasattr(module, "config")}
+    """While it lasts the model's attention is ``attend``; a backward that recomputes activations
+    must lie inside.
+    """
+    found = {
+        id(module.config): module.config
+        for module in bare(model).modules()
+        if hasattr(module, "config")
+    }
     before = [(config, config._attn_implementation_internal) for config in found.values()]
     _passes.append(attend)
     for config, _ in before:
-        config._attn_implementation_internal = NAME  # a name without a mask function: the model makes no mask
+        config._attn_implementation_internal = (
+            NAME  # a name without a mask function: the model makes no mask
+        )
     try:
         yield
     finally:
@@ -44,8 +56,12 @@ def attending(model: nn.Module, attend: Attend) -> Iterator[None]:
 
 
 def packed_forward(model: nn.Module, token_ids: Tensor, position_ids: Tensor, keep: Tensor) -> Any:
-    """The model's output on packed tokens, both (1, N), with logits at the places ``keep``, (K,); inside ``attending``."""
-    return model(input_ids=token_ids, position_ids=position_ids, logits_to_keep=keep, use_cache=False)
+    """The model's output on packed tokens, both (1, N), with logits at the places ``keep``, (K,);
+    inside ``attending``.
+    """
+    return model(
+        input_ids=token_ids, position_ids=position_ids, logits_to_keep=keep, use_cache=False
+    )
 
 
 def _by_group(
@@ -59,8 +75,12 @@ def _by_group(
     sliding_window: int | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
-    """The attention function that transformers calls: q (1, H, N, d), k and v (1, K, N, d) to (1, N, H, d)."""
-    device = value.device.type  # under autocast rotated queries and keys are float32, values are not
+    """The attention function that transformers calls: q (1, H, N, d), k and v (1, K, N, d) to (1,
+    N, H, d).
+    """
+    device = (
+        value.device.type
+    )  # under autocast rotated queries and keys are float32, values are not
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else value.dtype
     q, k, v = (side.transpose(1, 2)[0].to(dtype) for side in (query, key, value))
     return _passes[-1](module.layer_idx, q, k, v, scaling, sliding_window)[None], None
@@ -84,7 +104,9 @@ class Rectangle:
         self.is_full = self.rows * self.length == self.total
         self.lengths = sizes.to(device)  # (R,)
         self.inside = inside.to(device)
-        self.source = (starts[:, None] + column).where(inside, 0).flatten().to(device)  # (R L,): the packed place
+        self.source = (
+            (starts[:, None] + column).where(inside, 0).flatten().to(device)
+        )  # (R L,): the packed place
         self.place = inside.flatten().nonzero()[:, 0].to(device)  # (N,): the place in the rectangle
         self.outside = (~inside).flatten().nonzero()[:, 0].to(device)  # (R L - N,): what is filled
 
@@ -116,11 +138,18 @@ class _Move(torch.autograd.Function):
 
 
 def causal(
-    q: Tensor, k: Tensor, v: Tensor, scale: float, window: int | None, masks: dict[tuple[Any, ...], Tensor]
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    scale: float,
+    window: int | None,
+    masks: dict[tuple[Any, ...], Tensor],
 ) -> Tensor:
-    """Causal attention of rows filled on the right: q (R, L, H, d), k and v (R, S + L, K, d) to (R, L, H, d).
+    """Causal attention of rows filled on the right: q (R, L, H, d), k and v (R, S + L, K, d) to (R,
+    L, H, d).
 
-    S tokens come before those that ask. ``masks`` keeps what layers have in common, for as long as a pass lasts.
+    S tokens come before those that ask. ``masks`` keeps what layers have in common, for as long as
+    a pass lasts.
     """
     before, length = k.shape[1] - q.shape[1], k.shape[1]
     key, value = k.transpose(1, 2), v.transpose(1, 2)
@@ -137,8 +166,12 @@ def causal(
     return unfold(attention(fold(q, k.shape[2]), key, value, masks[kind], scale), q.shape[1])
 
 
-def _causal_mask(before: int, length: int, window: int, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """What the last of ``length`` tokens, those after ``before``, see of all: (L, S + L) numbers to add to scores."""
+def _causal_mask(
+    before: int, length: int, window: int, device: torch.device, dtype: torch.dtype
+) -> Tensor:
+    """What the last of ``length`` tokens, those after ``before``, see of all: (L, S + L) numbers to
+    add to scores.
+    """
     place = torch.arange(length, device=device)
     apart = place[before:, None] - place  # (L, S + L)
     return numbers_to_add((apart >= 0) & (apart < window), dtype)
@@ -146,16 +179,22 @@ def _causal_mask(before: int, length: int, window: int, device: torch.device, dt
 
 def numbers_to_add(seen: Tensor, dtype: torch.dtype) -> Tensor:
     """0 where a score counts and -inf where it does not, in the dtype that ``mask_dtype`` names."""
-    return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(~seen, float("-inf"))
+    return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(
+        ~seen, float("-inf")
+    )
 
 
 def mask_dtype(q: Tensor, length: int) -> torch.dtype:
-    """The dtype in which ``attention`` of q (any, d) and so many keys adds its mask: its scores'."""
+    """The dtype in which ``attention`` of q (any, d) and so many keys adds its mask: its
+    scores'.
+    """
     return _exact(q.dtype) if _is_small(q, length) else q.dtype
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, scale: float) -> Tensor:
-    """softmax(q·kᵀ scale + mask) v: q (R, K, L, d), k and v (R, K, P, d), mask of (R, K, L, P) or fewer dimensions."""
+    """softmax(q·kᵀ scale + mask) v: q (R, K, L, d), k and v (R, K, P, d), mask of (R, K, L, P) or
+    fewer dimensions.
+    """
     if not _is_small(q, k.shape[2]):
         return scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
     seen: Tensor = _Attention.apply(q, k, v, mask, scale)
@@ -163,7 +202,9 @@ def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, scale: float) -> Te
 
 
 class _Attention(torch.autograd.Function):
-    """Attention whose backward multiplies in its dtype too, 16 bits included; what softmax gave is kept for it in that dtype."""
+    """Attention whose backward multiplies in its dtype too, 16 bits included; what softmax gave is
+    kept for it in that dtype.
+    """
 
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, mask: Tensor, scale: float) -> Tensor:
@@ -177,13 +218,23 @@ class _Attention(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
         q, k, v, share = ctx.saved_tensors
         of_share = gradient @ v.transpose(-1, -2)
-        of_scores = torch._softmax_backward_data(of_share, share, -1, share.dtype)  # its sums are in float32
+        of_scores = torch._softmax_backward_data(
+            of_share, share, -1, share.dtype
+        )  # its sums are in float32
         of_q, of_k = of_scores @ k, of_scores.transpose(-1, -2) @ q
-        return of_q.mul_(ctx.scale), of_k.mul_(ctx.scale), share.transpose(-1, -2) @ gradient, None, None
+        return (
+            of_q.mul_(ctx.scale),
+            of_k.mul_(ctx.scale),
+            share.transpose(-1, -2) @ gradient,
+            None,
+            None,
+        )
 
 
 def _share(q: Tensor, k: Tensor, mask: Tensor, scale: float) -> Tensor:
-    """softmax(q·kᵀ scale + mask), (R, K, L, P), in 32 bits or more: scores of 16 bits are off by tenths."""
+    """softmax(q·kᵀ scale + mask), (R, K, L, P), in 32 bits or more: scores of 16 bits are off by
+    tenths.
+    """
     exact = _exact(q.dtype)
     with torch.autocast(q.device.type, enabled=False), _rounded_factors(q.dtype == torch.bfloat16):
         scores = q.to(exact) @ k.to(exact).transpose(-1, -2)
@@ -196,9 +247,11 @@ def _exact(dtype: torch.dtype) -> torch.dtype:
 
 @contextmanager
 def _rounded_factors(on: bool) -> Iterator[None]:
-    """Let oneDNN make products in float32, and with AMX round their factors to bfloat16: those that were in it lose nothing.
+    """Let oneDNN make products in float32, and with AMX round their factors to bfloat16: those that
+    were in it lose nothing.
 
-    Scores take half as long so, without AMX too, where torch asks a library that is slow on some processors.
+    Scores take half as long so, without AMX too, where torch asks a library that is slow on some
+    processors.
     """
     products = cast(Any, torch.backends.mkldnn).matmul
     before = products.fp32_precision
@@ -212,18 +265,28 @@ def _rounded_factors(on: bool) -> Iterator[None]:
 
 
 def _is_small(q: Tensor, length: int) -> bool:
-    """Whether the scores are few enough to be kept: on CPUs torch's own backward takes up to five times as long."""
+    """Whether the scores are few enough to be kept: on CPUs torch's own backward takes up to five
+    times as long.
+    """
     limit = 4 * _SMALL if q.dtype == torch.bfloat16 else _SMALL
     return q.device.type == "cpu" and q.numel() // q.shape[-1] * length <= limit
 
 
 def fold(q: Tensor, heads: int) -> Tensor:
-    """(R, L, H, d) to (R, K, H/K·L, d): the query heads that share a key head become further queries of it."""
+    """(R, L, H, d) to (R, K, H/K·L, d): the query heads that share a key head become further
+    queries of it.
+    """
     rows, length, _, size = q.shape
-    return q.view(rows, length, heads, -1, size).permute(0, 2, 3, 1, 4).reshape(rows, heads, -1, size)
+    return (
+        q.view(rows, length, heads, -1, size).permute(0, 2, 3, 1, 4).reshape(rows, heads, -1, size)
+    )
 
 
 def unfold(out: Tensor, length: int) -> Tensor:
     """(R, K, H/K·L, d) to (R, L, H, d), the inverse of fold."""
     rows, heads, _, size = out.shape
-    return out.view(rows, heads, -1, length, size).permute(0, 3, 1, 2, 4).reshape(rows, length, -1, size)
+    return (
+        out.view(rows, heads, -1, length, size)
+        .permute(0, 3, 1, 2, 4)
+        .reshape(rows, length, -1, size)
+    )

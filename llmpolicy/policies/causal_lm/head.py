@@ -1,4 +1,6 @@
-"""log π of chosen tokens through the output head, in tiles: the logits of all places are never held at once."""
+"""log π of chosen tokens through the output head, in tiles: the logits of all places are never held
+at once.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,41 +16,62 @@ from llmpolicy.policies.causal_lm.as_written import is_hooked
 from llmpolicy.policies.causal_lm.forward import bare, innermost
 
 TILE = 2**25
-"""Bytes of the logits computed at a time: 32 MB, for the head's weights are read once for each tile."""
+"""Bytes of the logits computed at a time: 32 MB, for the head's weights are read once for each
+tile.
+"""
 PART = 2**19
-"""Logits of which float32 is made at a time on a CPU: 2 MB, which stay in the cache from one operation to the next."""
+"""Logits of which float32 is made at a time on a CPU: 2 MB, which stay in the cache from one
+operation to the next.
+"""
 KEPT = 2**28
-"""Bytes of 16-bit probabilities that wait for the backward, 256 MB; beyond, and in 32 bits, they are computed again."""
+"""Bytes of 16-bit probabilities that wait for the backward, 256 MB; beyond, and in 32 bits, they
+are computed again.
+"""
 _LEAST = torch.finfo(torch.float32).min
-"""In place of −∞: a token that is ruled out has the probability 0, and adds nothing to an entropy."""
+"""In place of −∞: a token that is ruled out has the probability 0, and adds nothing to an
+entropy.
+"""
 TOGETHER = 8
-"""Tiles whose parts of the head's gradient are added up in 16 bits, as stock TRL adds up its micro-batches; then in 32."""
+"""Tiles whose parts of the head's gradient are added up in 16 bits, as stock TRL adds up its
+micro-batches; then in 32.
+"""
 
 
 def head_reason(model: nn.Module) -> str | None:
-    """Why log π cannot be computed from the weights of the output head, in words, or None if logits are its plain product."""
+    """Why log π cannot be computed from the weights of the output head, in words, or None if logits
+    are its plain product.
+    """
     inner, kind = bare(model), type(bare(model)).__name__
     if (head := inner.get_output_embeddings()) is None:
         return f"{kind} names no output head"
     inside = innermost(head)
     wraps = inside is head or type(head) in (ModulesToSaveWrapper, TrainableTokensWrapper)
     if not wraps or type(inside) is not nn.Linear or "forward" in {*vars(head), *vars(inside)}:
-        return f"the output head of {kind} was replaced by {type(head).__name__}, with a forward of its own"
+        return (
+            f"the output head of {kind} was replaced by {type(head).__name__}, with a forward of"
+            " its own"
+        )
     if is_hooked(head) or is_hooked(inside):
         return f"a hook was put into the output head of {kind}"
     return None
 
 
 @contextmanager
-def scoring_head(model: nn.Module, labels: Tensor, temperature: float, entropy: bool) -> Iterator[None]:
-    """While it lasts the model's logits (1, S, V) are (1, S, 2): log-probability of each label (S,), and entropy.
+def scoring_head(
+    model: nn.Module, labels: Tensor, temperature: float, entropy: bool
+) -> Iterator[None]:
+    """While it lasts the model's logits (1, S, V) are (1, S, 2): log-probability of each label
+    (S,), and entropy.
 
-    The head is asked inside the model's own forward, so that what wraps the model (DDP) sees its weights used.
+    The head is asked inside the model's own forward, so that what wraps the model (DDP) sees its
+    weights used.
     """
     head = bare(model).get_output_embeddings()
 
     def forward(hidden: Tensor) -> Tensor:
-        found = log_prob_of(hidden[0], head.weight, getattr(head, "bias", None), labels, temperature, entropy)
+        found = log_prob_of(
+            hidden[0], head.weight, getattr(head, "bias", None), labels, temperature, entropy
+        )
         return torch.stack(found, dim=-1)[None]  # (1, S, 2)
 
     head.forward = forward
@@ -59,9 +82,15 @@ def scoring_head(model: nn.Module, labels: Tensor, temperature: float, entropy: 
 
 
 def log_prob_of(
-    hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor, temperature: float, entropy: bool
+    hidden: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    labels: Tensor,
+    temperature: float,
+    entropy: bool,
 ) -> tuple[Tensor, Tensor]:
-    """Log-probability of labels (S,) and entropy in nats, both (S,) in float32, from hidden states (S, h).
+    """Log-probability of labels (S,) and entropy in nats, both (S,) in float32, from hidden states
+    (S, h).
 
     The entropy has no gradient, and is 0 if it is not wanted.
     """
@@ -72,7 +101,9 @@ def log_prob_of(
 
 
 class _TiledLogProb(torch.autograd.Function):
-    """Tiles of places, which the backward keeps or computes again: d log p_y / d logits = (1_y − p) / temperature."""
+    """Tiles of places, which the backward keeps or computes again: d log p_y / d logits = (1_y − p)
+    / temperature.
+    """
 
     @staticmethod
     def forward(
@@ -98,7 +129,9 @@ class _TiledLogProb(torch.autograd.Function):
             for part in _parts(logits):
                 place = slice(tile.start + part.start, tile.start + part.stop)
                 scaled = logits[part].float().div_(temperature)
-                share = scaled.softmax(-1)  # of its exponentials come the mass, the entropy and the backward
+                share = scaled.softmax(
+                    -1
+                )  # of its exponentials come the mass, the entropy and the backward
                 mass[place] = scaled.amax(-1) - share.amax(-1).log()
                 log_prob[place] = scaled.gather(1, labels[place, None])[:, 0] - mass[place]
                 if entropy:
@@ -117,9 +150,15 @@ class _TiledLogProb(torch.autograd.Function):
         hidden, weight, bias, labels, mass, log_prob = ctx.saved_tensors
         of_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
         of_weight = _Sum(weight, ctx.dtype) if ctx.needs_input_grad[1] else None
-        of_bias = torch.zeros_like(bias, dtype=torch.float32) if bias is not None and ctx.needs_input_grad[2] else None
+        of_bias = (
+            torch.zeros_like(bias, dtype=torch.float32)
+            if bias is not None and ctx.needs_input_grad[2]
+            else None
+        )
         cast = _cast(weight, bias, ctx.dtype)
-        scale = (-gradient / ctx.temperature)[:, None]  # (S, 1), put on hidden states, not on logits
+        scale = (-gradient / ctx.temperature)[
+            :, None
+        ]  # (S, 1), put on hidden states, not on logits
         of_label = log_prob.expm1().to(ctx.dtype)  # (S,): p_y - 1, exact where p_y is nearly 1
         places = torch.arange(len(labels), device=labels.device)  # (S,)
         for tile in ctx.tiles:
@@ -132,7 +171,9 @@ class _TiledLogProb(torch.autograd.Function):
                 share[part] = exact
                 if of_bias is not None:
                     of_bias += scale[place, 0] @ exact
-            share[places[: len(share)], labels[tile]] = of_label[tile]  # on a CPU scatter_ would copy all of it
+            share[places[: len(share)], labels[tile]] = of_label[
+                tile
+            ]  # on a CPU scatter_ would copy all of it
             if of_hidden is not None:
                 of_hidden[tile] = (share @ cast[0]).float().mul_(scale[tile]).to(hidden.dtype)
             if of_weight is not None:
@@ -140,16 +181,28 @@ class _TiledLogProb(torch.autograd.Function):
         if of_bias is not None:
             of_bias.index_add_(0, labels, -scale[:, 0])
         moved = None if of_weight is None else of_weight.total().to(weight.dtype)
-        return of_hidden, moved, None if of_bias is None else of_bias.to(bias.dtype), None, None, None, None
+        return (
+            of_hidden,
+            moved,
+            None if of_bias is None else of_bias.to(bias.dtype),
+            None,
+            None,
+            None,
+            None,
+        )
 
 
 class _Sum:
-    """Σ of products as large as ``weight``, made in ``dtype``: some added up in it, for speed, and their sums in float32."""
+    """Σ of products as large as ``weight``, made in ``dtype``: some added up in it, for speed, and
+    their sums in float32.
+    """
 
     def __init__(self, weight: Tensor, dtype: torch.dtype) -> None:
         self.part, self.parts = torch.zeros_like(weight, dtype=dtype), 0
         self.rest: Tensor | None = None
-        self.together = TOGETHER if weight.dtype == dtype else 1  # weights of 32 bits are promised more
+        self.together = (
+            TOGETHER if weight.dtype == dtype else 1
+        )  # weights of 32 bits are promised more
         self.is_exact = dtype.itemsize >= 4
 
     def add(self, left: Tensor, right: Tensor) -> None:
@@ -169,7 +222,9 @@ def _cast(weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> tuple[Tens
 
 
 def _tiles(places: int, vocabulary: int, numbers: int, first: int = 0) -> Iterator[slice]:
-    """Slices of places: the ``first`` of them in one, then each of so many logits, or of one place."""
+    """Slices of places: the ``first`` of them in one, then each of so many logits, or of one
+    place.
+    """
     size = max(1, numbers // vocabulary)
     if first:
         yield slice(0, first)
@@ -178,4 +233,6 @@ def _tiles(places: int, vocabulary: int, numbers: int, first: int = 0) -> Iterat
 
 def _parts(logits: Tensor) -> Iterator[slice]:
     places, vocabulary = logits.shape
-    return _tiles(places, vocabulary, PART if logits.device.type == "cpu" else TILE // logits.element_size())
+    return _tiles(
+        places, vocabulary, PART if logits.device.type == "cpu" else TILE // logits.element_size()
+    )

@@ -1,8 +1,10 @@
-"""Which adapters of PEFT can be a policy, looked up on the whole model: what is not known to be right is refused in words.
+"""Which adapters of PEFT can be a policy, looked up on the whole model: what is not known to be
+right is refused in words.
 
-A kind is served if what it does to a layer depends on each token alone (so that rows, padding, packing and a key-value
-cache change nothing), if with the adapter off the model is its base, and if it can be added to the base's weights.
-tests/test_kinds.py holds every kind against a plain forward of PEFT.
+A kind is served if what it does to a layer depends on each token alone (so that rows, padding,
+packing and a key-value cache change nothing), if with the adapter off the model is its base, and if
+it can be added to the base's weights. tests/test_kinds.py holds every kind against a plain forward
+of PEFT.
 """
 
 import dataclasses
@@ -53,7 +55,9 @@ _REFUSED = {
     "POLY": "asks for a task with every row",
     "LILY": "answers a row otherwise beside other rows",
     "SHADOW": "has a second network, which a packed row does not pass through",
-    "XLORA": "weighs its parts by the whole row, so that a token's choice is seen in those before it",
+    "XLORA": (
+        "weighs its parts by the whole row, so that a token's choice is seen in those before it"
+    ),
     "PVERA": "draws at random in every forward pass",
     "OSF": "changes the gradients of its base",
     "BEFT": "cannot be added to a base without biases",
@@ -62,10 +66,14 @@ _REFUSED = {
 }
 _LORA_REFUSED = {
     "layer_replication": "repeats layers, so that with the adapter off the model is not its base",
-    "kasa_config": "cuts the base's weights, so that with the adapter off the model is not its base",
+    "kasa_config": (
+        "cuts the base's weights, so that with the adapter off the model is not its base"
+    ),
     "monteclora_config": "draws at random in training",
     "velora_config": "rounds what the gradient is made of, by the rows that lie side by side",
-    "alora_invocation_tokens": "is switched on within a row, which neither a key-value cache nor a packed row shows",
+    "alora_invocation_tokens": (
+        "is switched on within a row, which neither a key-value cache nor a packed row shows"
+    ),
     "arrow_config": "chooses among adapters of its own",
     "use_qalora": "is bound to groups of a quantised base",
 }
@@ -80,12 +88,20 @@ _CHANGES_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
 
 
 def config_reason(config: Any) -> str | None:
-    """Why an adapter with this configuration of PEFT cannot be a policy, as the rest of a sentence; None if it can."""
+    """Why an adapter with this configuration of PEFT cannot be a policy, as the rest of a sentence;
+    None if it can.
+    """
     kind = str(getattr(config.peft_type, "value", config.peft_type))
     if config.is_prompt_learning:
-        return f"{kind} puts virtual tokens before the prompt, which no cache and no packed row has room for"
+        return (
+            f"{kind} puts virtual tokens before the prompt, which no cache and no packed row has"
+            " room for"
+        )
     if kind not in SERVED:
-        return f"{kind} {_REFUSED.get(kind, 'is not among the kinds that were held against a plain forward')}"
+        return (
+            f"{kind}"
+            f" {_REFUSED.get(kind, 'is not among the kinds that were held against a plain forward')}"
+        )
     if config.task_type not in (None, "CAUSAL_LM"):
         return f"task_type is {config.task_type}; expected CAUSAL_LM"
     if getattr(config, "bias", "none") != "none":
@@ -104,17 +120,26 @@ def _lora_reason(config: LoraConfig) -> str | None:
             return f"{asked} is not among the settings that were held against a plain forward"
     start = config.init_lora_weights
     if isinstance(start, str) and start.lower().startswith(_CHANGES_BASE):
-        return f"init_lora_weights {start!r} changes the base model; expected true, false or 'gaussian'"
+        return (
+            f"init_lora_weights {start!r} changes the base model; expected true, false or"
+            " 'gaussian'"
+        )
     return None
 
 
 def adapter_reason(model: nn.Module) -> str | None:
-    """Why a model with what PEFT has put into it cannot be a policy; None without adapters, and with those that can."""
+    """Why a model with what PEFT has put into it cannot be a policy; None without adapters, and
+    with those that can.
+    """
     if isinstance(model, PeftMixedModel):
         return "it mixes adapters of several kinds; expected one"
     if not isinstance(model, PeftModel):
         layers = any(isinstance(module, BaseTunerLayer) for module in model.modules())
-        return "adapter layers lie in it that no PeftModel holds; expected peft.get_peft_model" if layers else None
+        return (
+            "adapter layers lie in it that no PeftModel holds; expected peft.get_peft_model"
+            if layers
+            else None
+        )
     names = set(model.peft_config)
     if TRAINED not in names:
         return f"the model's adapter is called {sorted(names)}; expected {TRAINED!r}"
@@ -123,21 +148,33 @@ def adapter_reason(model: nn.Module) -> str | None:
             return reason
     if names - {TRAINED, REFERENCE} or set(_layer_adapters(model)) - names:
         others = sorted({*names, *_layer_adapters(model)} - {TRAINED, REFERENCE})
-        return f"another adapter lies beside the trained one ({', '.join(others)}); expected {TRAINED!r} alone"
+        return (
+            f"another adapter lies beside the trained one ({', '.join(others)}); expected"
+            f" {TRAINED!r} alone"
+        )
     return _state_reason(model) or _layer_reason(model)
 
 
 def _state_reason(model: Any) -> str | None:
     """Why the adapter, as it stands in the model, is not what is trained and saved."""
-    if any(isinstance(layer, BaseTunerLayer) and layer.disable_adapters for layer in model.modules()):
+    if any(
+        isinstance(layer, BaseTunerLayer) and layer.disable_adapters for layer in model.modules()
+    ):
         return "its adapter is switched off; expected enable_adapter_layers() before"
     if model.active_adapters != [TRAINED]:
-        return f"the active adapter is {', '.join(model.active_adapters)}; expected set_adapter({TRAINED!r}) before"
-    base = [name for name, p in model.named_parameters() if p.requires_grad and f".{TRAINED}." not in f"{name}."]
+        return (
+            f"the active adapter is {', '.join(model.active_adapters)}; expected"
+            f" set_adapter({TRAINED!r}) before"
+        )
+    base = [
+        name
+        for name, p in model.named_parameters()
+        if p.requires_grad and f".{TRAINED}." not in f"{name}."
+    ]
     if base:
         return (
-            f"weights of its base are to be trained too ({base[0]}, {len(base)} in all), which no adapter's file holds; "
-            "expected requires_grad of the adapter alone"
+            f"weights of its base are to be trained too ({base[0]}, {len(base)} in all), which no"
+            " adapter's file holds; expected requires_grad of the adapter alone"
         )
     return None
 
@@ -156,20 +193,37 @@ def _layer_reason(model: Any) -> str | None:
     if isinstance(inner, PeftModel):
         return "an adapter lies on top of another; expected the first merged into its base"
     if isinstance(inner.get_output_embeddings(), BaseTunerLayer):
-        return "target_modules include the output head, which TRL cannot train; expected it left out"
+        return (
+            "target_modules include the output head, which TRL cannot train; expected it left out"
+        )
     targets: Any = tuner.targeted_module_names
-    parameters = {name.rpartition(".")[0] for name in getattr(tuner, "targeted_parameter_names", ())}
+    parameters = {
+        name.rpartition(".")[0] for name in getattr(tuner, "targeted_parameter_names", ())
+    }
     asked = {*targets, *parameters}
     for name, layer in inner.named_modules():
-        past = [child for child in taken(type(layer)) if isinstance(getattr(layer, child, None), BaseTunerLayer)]
+        past = [
+            child
+            for child in taken(type(layer))
+            if isinstance(getattr(layer, child, None), BaseTunerLayer)
+        ]
         if past:
-            return f"target_modules include {past[0]}, whose weights the model reads past any adapter; expected it left out"
+            return (
+                f"target_modules include {past[0]}, whose weights the model reads past any adapter;"
+                " expected it left out"
+            )
         if not isinstance(layer, BaseTunerLayer) or name.endswith("token_adapter"):
             continue
         below = getattr(layer, "base_layer", None)
         twice = isinstance(below, BaseTunerLayer) and not isinstance(layer, ParamWrapper)
         if twice or name.replace(".base_layer", "") not in asked:
             return "an adapter lies on top of another; expected the first merged into its base"
-        if any(getattr(layer, "lora_bias", {}).values()) and getattr(layer.get_base_layer(), "bias", None) is None:
-            return "lora_bias was asked for, and the layers have no bias that it could be added to; expected false"
+        if (
+            any(getattr(layer, "lora_bias", {}).values())
+            and getattr(layer.get_base_layer(), "bias", None) is None
+        ):
+            return (
+                "lora_bias was asked for, and the layers have no bias that it could be added to;"
+                " expected false"
+            )
     return None

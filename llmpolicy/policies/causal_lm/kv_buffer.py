@@ -1,4 +1,6 @@
-"""Keys and values while completions are written on a CPU: a prompt's once for all of its rows, a row's own in room made ahead."""
+"""Keys and values while completions are written on a CPU: a prompt's once for all of its rows, a
+row's own in room made ahead.
+"""
 
 from dataclasses import dataclass
 
@@ -11,7 +13,9 @@ from llmpolicy.policies.causal_lm.prompts import Prompts
 
 _ROOM = 32
 _FEWER = 7 / 8
-"""Rows that have left are cut out of the buffers once they are an eighth: cutting costs as much as reading twice."""
+"""Rows that have left are cut out of the buffers once they are an eighth: cutting costs as much as
+reading twice.
+"""
 
 
 @dataclass(slots=True)
@@ -23,9 +27,11 @@ class _Layer:
 
 
 class KeyValueBuffer:
-    """The attention of a generation: first of D packed prompts, then of one new token a row, step after step.
+    """The attention of a generation: first of D packed prompts, then of one new token a row, step
+    after step.
 
-    ``prompt_of`` (B,) is each row's prompt. Rows keep their slot in the buffers until enough have left.
+    ``prompt_of`` (B,) is each row's prompt. Rows keep their slot in the buffers until enough have
+    left.
     """
 
     def __init__(self, prompts: Prompts, prompt_of: Tensor, steps: int) -> None:
@@ -33,14 +39,19 @@ class KeyValueBuffer:
         self.layers: dict[int, _Layer] = {}
         self.step = -1  # tokens that each row has chosen and had read, less one
         self.lengths, self.prompt_of = prompts.lengths, prompt_of  # (D,), (b,)
-        self.slots, self.slot_of = len(prompt_of), torch.arange(len(prompt_of), device=prompt_of.device)  # (b,)
+        self.slots, self.slot_of = (
+            len(prompt_of),
+            torch.arange(len(prompt_of), device=prompt_of.device),
+        )  # (b,)
         self.masks: dict[int | None, Tensor | None] = {}  # of this step, by window
         self._place_queries()
 
     # which rows are there
 
     def advance(self) -> None:
-        """Begin the step that reads one more token of each row, which writes to the buffers at ``step``."""
+        """Begin the step that reads one more token of each row, which writes to the buffers at
+        ``step``.
+        """
         self.step += 1
         self.masks.clear()
 
@@ -55,7 +66,10 @@ class KeyValueBuffer:
         for layer in self.layers.values():
             if layer.own is not None:
                 layer.own = tuple(side.index_select(0, self.slot_of) for side in layer.own)  # type: ignore[assignment]
-        self.slots, self.slot_of = len(self.slot_of), torch.arange(len(self.slot_of), device=self.slot_of.device)
+        self.slots, self.slot_of = (
+            len(self.slot_of),
+            torch.arange(len(self.slot_of), device=self.slot_of.device),
+        )
         used, self.prompt_of = self.prompt_of.unique(return_inverse=True)
         if len(used) < len(self.lengths) * _FEWER:
             self.lengths = self.lengths[used]
@@ -65,15 +79,22 @@ class KeyValueBuffer:
             self.prompt_of = used[self.prompt_of]
 
     def _place_queries(self) -> None:
-        """Rows as a rectangle of prompts x the most rows that one has: (D, G) places of rows, (b,) places in it."""
+        """Rows as a rectangle of prompts x the most rows that one has: (D, G) places of rows, (b,)
+        places in it.
+        """
         several = len(self.lengths)
         order = self.prompt_of.argsort(stable=True)  # (b,)
         counts = torch.bincount(self.prompt_of, minlength=several)  # (D,)
         self.most = int(counts.max())
-        rank = torch.arange(len(order), device=order.device) - (counts.cumsum(0) - counts)[self.prompt_of[order]]
+        rank = (
+            torch.arange(len(order), device=order.device)
+            - (counts.cumsum(0) - counts)[self.prompt_of[order]]
+        )
         self.in_rectangle = torch.empty_like(order)
         self.in_rectangle[order] = self.prompt_of[order] * self.most + rank  # (b,)
-        self.of_rectangle = torch.zeros(several * self.most, dtype=torch.long, device=order.device)  # (D G,)
+        self.of_rectangle = torch.zeros(
+            several * self.most, dtype=torch.long, device=order.device
+        )  # (D G,)
         self.of_rectangle[self.in_rectangle] = torch.arange(len(order), device=order.device)
         self.is_even = several * self.most == len(order) and bool(
             (self.in_rectangle[1:] > self.in_rectangle[:-1]).all()
@@ -81,7 +102,9 @@ class KeyValueBuffer:
 
     # attention
 
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float, window: int | None) -> Tensor:
+    def attend(
+        self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float, window: int | None
+    ) -> Tensor:
         """The prompts at first, then one token a row; (N, H, d)."""
         if self.step < 0:
             return self._read_prompts(layer, q, k, v, scale, window)
@@ -97,13 +120,21 @@ class KeyValueBuffer:
             own, mass = own[self.slot_of], mass[self.slot_of]
         if window is not None and self.step >= window - 1:
             return own.reshape(q.shape)  # the window has left the prompt behind
-        before, of_before = self._attend_prompt(held, q, scale, window)  # as own and mass, rows in one dimension or two
-        share = torch.sigmoid(of_before - mass.view(of_before.shape)).to(q.dtype)  # of both sums of exp, the prompt's
+        before, of_before = self._attend_prompt(
+            held, q, scale, window
+        )  # as own and mass, rows in one dimension or two
+        share = torch.sigmoid(of_before - mass.view(of_before.shape)).to(
+            q.dtype
+        )  # of both sums of exp, the prompt's
         return own.view(before.shape).lerp_(before, share[..., None]).reshape(q.shape)
 
-    def _read_prompts(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float, window: int | None) -> Tensor:
+    def _read_prompts(
+        self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float, window: int | None
+    ) -> Tensor:
         seen, key, value = self.prompts.attend(q, k, v, scale, window)
-        self.layers[layer] = _Layer((key.transpose(1, 2).contiguous(), value.transpose(1, 2).contiguous()))
+        self.layers[layer] = _Layer(
+            (key.transpose(1, 2).contiguous(), value.transpose(1, 2).contiguous())
+        )
         return seen
 
     def _write(self, held: _Layer, k: Tensor, v: Tensor) -> None:
@@ -124,8 +155,11 @@ class KeyValueBuffer:
             return q
         return q.new_zeros(self.slots, *q.shape[1:]).index_copy_(0, self.slot_of, q)
 
-    def _attend_prompt(self, held: _Layer, q: Tensor, scale: float, window: int | None) -> tuple[Tensor, Tensor]:
-        """What the rows see of their prompts (b, K, H/K, d), and the log of the sum of exp of its scores (b, K, H/K).
+    def _attend_prompt(
+        self, held: _Layer, q: Tensor, scale: float, window: int | None
+    ) -> tuple[Tensor, Tensor]:
+        """What the rows see of their prompts (b, K, H/K, d), and the log of the sum of exp of its
+        scores (b, K, H/K).
 
         Where every prompt has as many rows these are two dimensions, D and G.
         """
@@ -137,8 +171,12 @@ class KeyValueBuffer:
             self.masks[window] = self._mask(keys.shape[2], window, q.dtype)
         mask = self.masks[window]
         mask = None if mask is None else mask.expand(-1, 1, self.most * q.shape[1] // heads, -1)
-        out, mass = attend_with_mass(fold(rows, heads), keys, values, mask, scale)  # (D, K, H/K G, d or none)
-        out = out.view(several, heads, -1, self.most, q.shape[2]).permute(0, 3, 1, 2, 4)  # (D, G, K, H/K, d)
+        out, mass = attend_with_mass(
+            fold(rows, heads), keys, values, mask, scale
+        )  # (D, K, H/K G, d or none)
+        out = out.view(several, heads, -1, self.most, q.shape[2]).permute(
+            0, 3, 1, 2, 4
+        )  # (D, G, K, H/K, d)
         mass = mass.view(several, heads, -1, self.most).permute(0, 3, 1, 2)
         if self.is_even:
             return out, mass
@@ -152,10 +190,18 @@ class KeyValueBuffer:
         seen = place < self.lengths[:, None]  # (D, P)
         if window is not None:
             seen = seen & (self.lengths[:, None] + self.step - place < window)
-        mask = torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(~seen, float("-inf"))
+        mask = torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(
+            ~seen, float("-inf")
+        )
         return mask[:, None, None]
 
 
-def attend_with_mass(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float) -> tuple[Tensor, Tensor]:
-    """Attention (R, K, L, d) and, in float32, log Σ exp of the scores, (R, K, L), with which parts are put together."""
-    return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, k, v, attn_mask=mask, scale=scale)
+def attend_with_mass(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float
+) -> tuple[Tensor, Tensor]:
+    """Attention (R, K, L, d) and, in float32, log Σ exp of the scores, (R, K, L), with which parts
+    are put together.
+    """
+    return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+        q, k, v, attn_mask=mask, scale=scale
+    )

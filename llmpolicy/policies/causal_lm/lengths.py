@@ -21,12 +21,26 @@ from llmpolicy.policies.causal_lm.trial import log_apart
 if TYPE_CHECKING:
     from llmpolicy.policies.causal_lm.policy import CausalLMPolicy
 
-_NAMES = ("position", "window", "chunk", "floor", "length", "_len", "context", "block", "local", "topk", "budget")
+_NAMES = (
+    "position",
+    "window",
+    "chunk",
+    "floor",
+    "length",
+    "_len",
+    "context",
+    "block",
+    "local",
+    "topk",
+    "budget",
+)
 _BEFORE, _STEPS, _SHORT = 8, 16, 5
 
 
 class Lengths:
-    """Looks at a policy on both sides of each length that its configuration names, once rows come to be longer."""
+    """Looks at a policy on both sides of each length that its configuration names, once rows come
+    to be longer.
+    """
 
     def __init__(self, policy: "CausalLMPolicy") -> None:
         self.policy = policy
@@ -35,7 +49,9 @@ class Lengths:
         self.seen: set[int] = set()
 
     def check(self, lengths: Sequence[int], more: int = 0) -> None:
-        """Raise PolicyError unless the model is one policy for rows of so many tokens, and ``more`` that may follow."""
+        """Raise PolicyError unless the model is one policy for rows of so many tokens, and ``more``
+        that may follow.
+        """
         check_lengths(self.policy.model, lengths, more)
         check_whole(self.policy.model, lengths, more, self.policy.name)
         longest = max(lengths, default=0)
@@ -51,29 +67,37 @@ class Lengths:
 
     @contextmanager
     def _in_words(self, limit: int) -> Iterator[None]:
-        """What a model raises when a row crosses a limit becomes a PolicyError of one sentence; no memory stays what it is."""
+        """What a model raises when a row crosses a limit becomes a PolicyError of one sentence; no
+        memory stays what it is.
+        """
         try:
             yield
         except (ValueError, TypeError, AttributeError, IndexError, RuntimeError) as error:
             if ran_out(error):
                 raise
             raise PolicyError(
-                f"{self.policy.name} cannot read a row around {limit} tokens, a length that its configuration names "
-                f"({first_line(error)}); expected prompt and completion of at most {limit} tokens together"
+                f"{self.policy.name} cannot read a row around {limit} tokens, a length that its"
+                f" configuration names ({first_line(error)}); expected prompt and completion of at"
+                f" most {limit} tokens together"
             ) from error
 
     def check_stock(self, lengths: Sequence[int], more: int) -> None:
-        """Raise PolicyError where a sampler of TRL's would read rows otherwise, which pads them and knows one length a batch."""
+        """Raise PolicyError where a sampler of TRL's would read rows otherwise, which pads them and
+        knows one length a batch.
+        """
         model = self.policy.model
         if grows_past(model, lengths, more) or counts_columns(model, max(lengths) + more):
             raise PolicyError(
-                f"{self.policy.name} reads a row by the columns of its whole batch when TRL samples; expected the policy's own "
-                "sampler: top_p 1, top_k 0, no min_p, repetition_penalty 1, no generation_kwargs, whole weights"
+                f"{self.policy.name} reads a row by the columns of its whole batch when TRL"
+                " samples; expected the policy's own sampler: top_p 1, top_k 0, no min_p,"
+                " repetition_penalty 1, no generation_kwargs, whole weights"
             )
 
     @torch.no_grad()
     def _look(self, limit: int) -> None:
-        """Write rows across the limit, a long one beside a short and a longer one; score them together, alone, and up to it."""
+        """Write rows across the limit, a long one beside a short and a longer one; score them
+        together, alone, and up to it.
+        """
         policy, model = self.policy, self.policy.model
         if not is_there(model):
             return
@@ -94,9 +118,16 @@ class Lengths:
             actions = written.token_ids
             together = policy.score(prompts, actions)[0].log_prob  # (3, T)
             padded = policy.score(prompts, actions, padded=True)[0].log_prob
-            alone = torch.cat([policy.score([p], [a])[0].log_prob for p, a in zip(prompts, actions, strict=True)])
+            alone = torch.cat(
+                [policy.score([p], [a])[0].log_prob for p, a in zip(prompts, actions, strict=True)]
+            )
             part = policy.score([ids], [actions[0][:before]])[0].log_prob
-        self._same(alone, torch.tensor(written.log_probs, device=alone.device), limit, "while it is written")
+        self._same(
+            alone,
+            torch.tensor(written.log_probs, device=alone.device),
+            limit,
+            "while it is written",
+        )
         self._same(alone, together, limit, "beside another")
         self._same(alone, padded, limit, "beside padding")
         self._same(alone[:1, :before], part, limit, "before it goes on")
@@ -105,9 +136,10 @@ class Lengths:
         apart = float(log_apart(expected, found).mean())
         if apart > (1e-3 if next(self.policy.model.parameters()).dtype == torch.float32 else 0.2):
             raise PolicyError(
-                f"{self.policy.name} reads a row around {limit} tokens, a length that its configuration names, otherwise "
-                f"{when} (by {apart:.2g} nats a token); expected prompt and completion of at most {limit} tokens "
-                "together, where its π is a function of the context"
+                f"{self.policy.name} reads a row around {limit} tokens, a length that its"
+                f" configuration names, otherwise {when} (by {apart:.2g} nats a token); expected"
+                f" prompt and completion of at most {limit} tokens together, where its π is a"
+                " function of the context"
             )
 
 

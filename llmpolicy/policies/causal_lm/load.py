@@ -1,4 +1,6 @@
-"""A model and its tokenizer from a folder or the Hub: safetensors only, and one sentence when it cannot be."""
+"""A model and its tokenizer from a folder or the Hub: safetensors only, and one sentence when it
+cannot be.
+"""
 
 import importlib.util
 import json
@@ -26,8 +28,20 @@ from llmpolicy.errors import PolicyError, nearest
 from llmpolicy.policies.causal_lm.adapter import CONFIG, WEIGHTS, first_line
 from llmpolicy.policies.causal_lm.out_of_memory import ran_out
 
-_DTYPES = {"auto": "auto", "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tekken.json")
+_DTYPES = {
+    "auto": "auto",
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "vocab.json",
+    "vocab.txt",
+    "spiece.model",
+    "tekken.json",
+)
 _ELSEWHERE = re.compile(r"vision|visual|image|audio|speech|modal|mtp|inv_freq|masked_bias")
 """In names of weights that a language model alone has no use for."""
 _AHEAD = ("num_nextn_predict_layers", "num_mtp_layers")
@@ -45,27 +59,34 @@ def find(path: str, name: str, revision: str | None = None) -> Path | None:
     if Path(path).is_dir():
         return Path(path) / name if (Path(path) / name).is_file() else None
     if path.startswith((".", "/", "~")):
-        raise PolicyError(f"no model at {path!r}: no such folder, and not a Hub id of the form USER/NAME")
+        raise PolicyError(
+            f"no model at {path!r}: no such folder, and not a Hub id of the form USER/NAME"
+        )
     try:
         return Path(hf_hub_download(path, name, revision=revision))
     except RemoteEntryNotFoundError:
         return None
     except HFValidationError as error:
-        raise PolicyError(f"no model at {path!r}: no such folder, and not a Hub id of the form USER/NAME") from error
+        raise PolicyError(
+            f"no model at {path!r}: no such folder, and not a Hub id of the form USER/NAME"
+        ) from error
     except OSError as error:
         raise PolicyError(
-            f"no model at {path!r}: no such folder, and the Hub did not give it ({first_line(error)}); "
-            "expected a local folder or a Hub id that can be reached"
+            f"no model at {path!r}: no such folder, and the Hub did not give it"
+            f" ({first_line(error)}); expected a local folder or a Hub id that can be reached"
         ) from error
 
 
 def adapter_files(path: str, revision: str | None = None) -> tuple[Path, Path]:
-    """Where the configuration and the weights of an adapter lie; raises PolicyError if either is missing."""
+    """Where the configuration and the weights of an adapter lie; raises PolicyError if either is
+    missing.
+    """
     found = find(path, CONFIG, revision), find(path, WEIGHTS, revision)
     if found[0] is None or found[1] is None:
         missing = CONFIG if found[0] is None else WEIGHTS
         raise PolicyError(
-            f"adapter {path!r} has no {missing}; expected the folder of a saved LoRA adapter (safetensors)"
+            f"adapter {path!r} has no {missing}; expected the folder of a saved LoRA adapter"
+            " (safetensors)"
         )
     return found[0], found[1]
 
@@ -79,11 +100,16 @@ def load_model(
     device: str | torch.device | None = None,
     trust_remote_code: bool = False,
 ) -> PreTrainedModel:
-    """Load a causal language model; pickled weights are refused. Raises PolicyError in one sentence."""
+    """Load a causal language model; pickled weights are refused. Raises PolicyError in one
+    sentence.
+    """
     _check_folder(path, revision)
     options: dict[str, Any] = {"dtype": _dtype(dtype)}
     if quantize is not None:
-        options |= {"quantization_config": quantization(quantize), "device_map": {"": _device(device)}}
+        options |= {
+            "quantization_config": quantization(quantize),
+            "device_map": {"": _device(device)},
+        }
     try:
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             path,
@@ -98,7 +124,9 @@ def load_model(
     except FAILURES as error:
         if ran_out(error):
             raise
-        raise PolicyError(f"cannot load {path!r} as a causal language model ({first_line(error)})") from error
+        raise PolicyError(
+            f"cannot load {path!r} as a causal language model ({first_line(error)})"
+        ) from error
     model, found = loaded
     check_placed(path, model, found)
     if quantize is None:
@@ -108,17 +136,25 @@ def load_model(
 
 @torch.no_grad()
 def _keep_padding_row(model: PreTrainedModel, path: str, revision: str | None) -> None:
-    """Read the pad token's embedding again where it is all 0: some models clear it after they were loaded (Youtu).
+    """Read the pad token's embedding again where it is all 0: some models clear it after they were
+    loaded (Youtu).
 
-    Where the head shares its weights with the embeddings that row is a logit, and training moves it.
+    Where the head shares its weights with the embeddings that row is a logit, and training moves
+    it.
     """
     embeddings: Any = model.get_input_embeddings()
     row = getattr(embeddings, "padding_idx", None)
     if row is None or embeddings.weight.is_meta or embeddings.weight[row].any():
         return
-    name = next((name for name, parameter in model.named_parameters() if parameter is embeddings.weight), "")
+    name = next(
+        (name for name, parameter in model.named_parameters() if parameter is embeddings.weight), ""
+    )
     index = find(path, "model.safetensors.index.json", revision)
-    shard = json.loads(index.read_text(encoding="utf-8"))["weight_map"].get(name) if index else "model.safetensors"
+    shard = (
+        json.loads(index.read_text(encoding="utf-8"))["weight_map"].get(name)
+        if index
+        else "model.safetensors"
+    )
     file = find(path, shard, revision) if shard else None
     if file is None:
         return
@@ -132,7 +168,11 @@ def load_tokenizer(
 ) -> PreTrainedTokenizerBase:
     """Load the tokenizer that lies with a model; raises PolicyError in one sentence."""
     local = Path(path).is_dir()
-    if local and not trust_remote_code and not any((Path(path) / name).is_file() for name in TOKENIZER_FILES):
+    if (
+        local
+        and not trust_remote_code
+        and not any((Path(path) / name).is_file() for name in TOKENIZER_FILES)
+    ):
         raise PolicyError(f"no tokenizer in {path!r}; expected tokenizer.json beside the weights")
     try:
         return AutoTokenizer.from_pretrained(
@@ -145,11 +185,15 @@ def load_tokenizer(
 
 
 def quantization(quantize: str) -> BitsAndBytesConfig:
-    """4-bit weights as in QLoRA (Dettmers et al. 2023, arXiv 2305.14314): NF4, double quantisation, bfloat16."""
+    """4-bit weights as in QLoRA (Dettmers et al. 2023, arXiv 2305.14314): NF4, double quantisation,
+    bfloat16.
+    """
     if quantize != "4bit":
         raise PolicyError(f"quantize {quantize!r} is unknown; expected '4bit'")
     if importlib.util.find_spec("bitsandbytes") is None:
-        raise PolicyError("quantize: 4bit needs bitsandbytes; install it with: pip install bitsandbytes")
+        raise PolicyError(
+            "quantize: 4bit needs bitsandbytes; install it with: pip install bitsandbytes"
+        )
     return BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
@@ -161,46 +205,65 @@ def quantization(quantize: str) -> BitsAndBytesConfig:
 def _check_folder(path: str, revision: str | None) -> None:
     if find(path, "config.json", revision) is None:
         raise PolicyError(
-            f"{path!r} is no model: it has no config.json; expected a folder or Hub id of a causal language model"
+            f"{path!r} is no model: it has no config.json; expected a folder or Hub id of a causal"
+            " language model"
         )
     if Path(path).is_dir() and not list(Path(path).glob("*.safetensors")):
         others = sorted(file.name for file in Path(path).glob("*.bin"))
-        found = f"only {', '.join(others)}, and pickled weights are refused" if others else "no weights"
+        found = (
+            f"only {', '.join(others)}, and pickled weights are refused" if others else "no weights"
+        )
         raise PolicyError(f"{path!r} has {found}; expected *.safetensors")
 
 
 def check_placed(
-    path: str, model: nn.Module, found: Mapping[str, Any], *, new: tuple[str, ...] = (), apart: tuple[str, ...] = ()
+    path: str,
+    model: nn.Module,
+    found: Mapping[str, Any],
+    *,
+    new: tuple[str, ...] = (),
+    apart: tuple[str, ...] = (),
 ) -> None:
-    """Raise PolicyError unless a load placed all tensors and left none over; transformers makes up others, and only warns.
+    """Raise PolicyError unless a load placed all tensors and left none over; transformers makes up
+    others, and only warns.
 
-    ``new`` begins the names of what a checkpoint need not have, ``apart`` of what the model has no use for.
+    ``new`` begins the names of what a checkpoint need not have, ``apart`` of what the model has no
+    use for.
     """
     if found["mismatched_keys"]:
         key, saved, wanted = min(found["mismatched_keys"])
         raise PolicyError(
-            f"{path!r} does not fit its config.json: {key} is {tuple(saved)} in the weights; expected {tuple(wanted)}"
+            f"{path!r} does not fit its config.json: {key} is {tuple(saved)} in the weights;"
+            f" expected {tuple(wanted)}"
         )
     if missing := [key for key in found["missing_keys"] if not key.startswith(new)]:
         raise PolicyError(
-            f"{path!r} has no weights for {min(missing)} ({len(missing)} missing in all); expected a complete checkpoint"
+            f"{path!r} has no weights for {min(missing)} ({len(missing)} missing in all); expected"
+            " a complete checkpoint"
         )
-    _check_left_over(path, model, [key for key in found["unexpected_keys"] if not key.startswith(apart)])
+    _check_left_over(
+        path, model, [key for key in found["unexpected_keys"] if not key.startswith(apart)]
+    )
 
 
 def _check_left_over(path: str, model: nn.Module, unexpected: Collection[str]) -> None:
-    """Raise PolicyError for weights that belong into the model and have no place there; say what else was left out."""
+    """Raise PolicyError for weights that belong into the model and have no place there; say what
+    else was left out.
+    """
     parts = {name for name, _ in model.named_modules() if name}
     ahead = _layers_ahead(model, unexpected)
     lost = sorted(
         key
         for key in unexpected
-        if _ancestors(key) & parts and not _ELSEWHERE.search(key) and not any(layer in f".{key}" for layer in ahead)
+        if _ancestors(key) & parts
+        and not _ELSEWHERE.search(key)
+        and not any(layer in f".{key}" for layer in ahead)
     )
     if lost:
         raise PolicyError(
-            f"{path!r} does not fit its config.json: the model has no place for {lost[0]} ({len(lost)} left over in all); "
-            "expected the configuration that the weights were saved with"
+            f"{path!r} does not fit its config.json: the model has no place for {lost[0]}"
+            f" ({len(lost)} left over in all); expected the configuration that the weights were"
+            " saved with"
         )
     if unexpected:
         logging.getLogger("llmpolicy").warning(
@@ -212,17 +275,22 @@ def _check_left_over(path: str, model: nn.Module, unexpected: Collection[str]) -
 
 
 def _layers_ahead(model: nn.Module, unexpected: Collection[str]) -> list[str]:
-    """Layers behind the last that predict further tokens ahead (MTP), as the configuration says and their parts show.
+    """Layers behind the last that predict further tokens ahead (MTP), as the configuration says and
+    their parts show.
 
     DeepSeek-V3 (arXiv 2412.19437, section 2.2) has one; transformers leaves it out.
     """
     whole: Any = getattr(model, "config", None)
     config = None if whole is None else whole.get_text_config(decoder=True)
     first = getattr(config, "num_hidden_layers", None) or 0
-    count = next((value for name in _AHEAD if isinstance(value := getattr(config, name, None), int)), 0)
+    count = next(
+        (value for name in _AHEAD if isinstance(value := getattr(config, name, None), int)), 0
+    )
     layers = [f".layers.{place}." for place in range(first, first + count)]
     return [
-        layer for layer in layers if any(f"{layer}{part}" in f".{key}" for key in unexpected for part in _AHEAD_PARTS)
+        layer
+        for layer in layers
+        if any(f"{layer}{part}" in f".{key}" for key in unexpected for part in _AHEAD_PARTS)
     ]
 
 
@@ -233,7 +301,9 @@ def _ancestors(key: str) -> set[str]:
 
 @torch.no_grad()
 def take_weights(model: PreTrainedModel, folder: Path) -> None:
-    """Give a model the full weights that it saved in a folder; raises PolicyError unless every tensor has found its place."""
+    """Give a model the full weights that it saved in a folder; raises PolicyError unless every
+    tensor has found its place.
+    """
     try:
         saved_keys: set[str] = set()
         unexpected: list[str] = []
@@ -246,9 +316,14 @@ def take_weights(model: PreTrainedModel, folder: Path) -> None:
             del tensors
         if not unexpected and not _untied(model, saved_keys):
             return
-        # Saved under other names than it has in memory, as a mixture of experts is: transformers knows the way back.
+        # Saved under other names than it has in memory, as a mixture of experts is: transformers
+        # knows the way back.
         loaded: Any = type(model).from_pretrained(
-            folder, output_loading_info=True, ignore_mismatched_sizes=True, dtype=model.dtype, local_files_only=True
+            folder,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+            dtype=model.dtype,
+            local_files_only=True,
         )
         saved, found = loaded
         check_placed(str(folder), saved, found)
@@ -256,7 +331,9 @@ def take_weights(model: PreTrainedModel, folder: Path) -> None:
     except FAILURES as error:
         if ran_out(error):
             raise
-        raise PolicyError(f"the weights in {folder} are not those of this model ({first_line(error)})") from error
+        raise PolicyError(
+            f"the weights in {folder} are not those of this model ({first_line(error)})"
+        ) from error
 
 
 def _untied(model: PreTrainedModel, keys: Collection[str]) -> list[str]:
@@ -287,13 +364,17 @@ def saved_dtype(path: str, revision: str | None = None) -> torch.dtype | None:
     file = find(path, "config.json", revision)
     config = json.loads(file.read_text(encoding="utf-8")) if file else {}
     text = config.get("text_config") or {}
-    name = next((part[key] for part in (config, text) for key in ("dtype", "torch_dtype") if part.get(key)), None)
+    name = next(
+        (part[key] for part in (config, text) for key in ("dtype", "torch_dtype") if part.get(key)),
+        None,
+    )
     found = getattr(torch, str(name).removeprefix("torch."), None)
     return found if isinstance(found, torch.dtype) else None
 
 
 def cast_weights(model: Any, dtype: torch.dtype | None) -> Any:
-    """The model with its parameters in a dtype, but those that it keeps in float32; buffers, such as RoPE's frequencies, stay.
+    """The model with its parameters in a dtype, but those that it keeps in float32; buffers, such
+    as RoPE's frequencies, stay.
 
     Raises PolicyError where a number is too large for it.
     """
@@ -307,6 +388,7 @@ def cast_weights(model: Any, dtype: torch.dtype | None) -> Any:
         parameter.data = parameter.data.to(dtype)
         if not torch.isfinite(parameter).all():
             raise PolicyError(
-                f"{name} has a number that {dtype} cannot hold; load the base with dtype float32 and keep it"
+                f"{name} has a number that {dtype} cannot hold; load the base with dtype float32"
+                " and keep it"
             )
     return model

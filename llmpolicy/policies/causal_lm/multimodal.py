@@ -1,7 +1,8 @@
-"""Adapters that were made on the multimodal class of a base, for its language model alone, or the other way round.
+"""Adapters that were made on the multimodal class of a base, for its language model alone, or the
+other way round.
 
-The layers are the same; their names differ by the part of the whole that they belong to: ``model.language_model.layers.0``
-there, ``model.layers.0`` here.
+The layers are the same; their names differ by the part of the whole that they belong to:
+``model.language_model.layers.0`` there, ``model.layers.0`` here.
 """
 
 import logging
@@ -22,10 +23,14 @@ _NARROWER = ("exclude_modules", "layers_to_transform", "layers_pattern")
 _PREFIX = "base_model.model."
 
 
-def fit_names(model: nn.Module, config: Any, weights: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
-    """An adapter's tensors by the names that their layers have in this model; the configuration comes to name those, too.
+def fit_names(
+    model: nn.Module, config: Any, weights: Mapping[str, Tensor], where: str
+) -> dict[str, Tensor]:
+    """An adapter's tensors by the names that their layers have in this model; the configuration
+    comes to name those, too.
 
-    Raises PolicyError for an adapter that also changes what the model does not have, such as a vision tower.
+    Raises PolicyError for an adapter that also changes what the model does not have, such as a
+    vision tower.
     """
     own = {_plain(name): name for name, module in model.named_modules() if module._parameters}
     fitting: dict[str, Tensor] = {}
@@ -45,8 +50,9 @@ def fit_names(model: nn.Module, config: Any, weights: Mapping[str, Tensor], wher
         return dict(weights)
     if elsewhere:
         raise PolicyError(
-            f"{where} was made on another class of its base and changes parts that this model does not have "
-            f"({min(elsewhere)}, {len(elsewhere)} tensors in all); expected one of the language model's layers alone"
+            f"{where} was made on another class of its base and changes parts that this model does"
+            f" not have ({min(elsewhere)}, {len(elsewhere)} tensors in all); expected one of the"
+            " language model's layers alone"
         )
     _name_layers(config, layers, where)
     return fitting
@@ -71,24 +77,34 @@ def _name_layers(config: Any, layers: Mapping[str, str], where: str) -> None:
         if field.endswith("_pattern") and value and isinstance(value, dict)
     }
     targets = {
-        here for name, here in layers.items() if config.target_modules and check_target_module_exists(config, name)
+        here
+        for name, here in layers.items()
+        if config.target_modules and check_target_module_exists(config, name)
     }
     for field, value in vars(config).items():
         ours = field in (*patterns, "target_modules", "base_model_name_or_path", *_NARROWER)
-        if (not ours and _PARTS.search(str(value))) or (field == "target_parameters" and value and patterns):
+        if (not ours and _PARTS.search(str(value))) or (
+            field == "target_parameters" and value and patterns
+        ):
             raise PolicyError(
-                f"{where} was made on another class of its base, and its {field} ({value}) cannot be told by the names of "
-                "this one; expected target_modules alone"
+                f"{where} was made on another class of its base, and its {field} ({value}) cannot"
+                " be told by the names of this one; expected target_modules alone"
             )
     for field, pattern in patterns.items():
-        chosen = {here: pattern.get(get_pattern_key(list(pattern), name)) for name, here in layers.items()}
-        setattr(config, field, {f"^{re.escape(here)}": value for here, value in chosen.items() if value is not None})
+        chosen = {
+            here: pattern.get(get_pattern_key(list(pattern), name)) for name, here in layers.items()
+        }
+        setattr(
+            config,
+            field,
+            {f"^{re.escape(here)}": value for here, value in chosen.items() if value is not None},
+        )
     config.target_modules = targets or config.target_modules
     for field in filter(partial(hasattr, config), _NARROWER):
         setattr(config, field, None)
     logging.getLogger("llmpolicy").warning(
-        "%s was made on another class of its base: its tensors are given to the same layers of this one, and saved by the "
-        "names that they have here (%s)",
+        "%s was made on another class of its base: its tensors are given to the same layers of this"
+        " one, and saved by the names that they have here (%s)",
         where,
         min(layers.values()),
     )

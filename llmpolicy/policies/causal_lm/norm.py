@@ -1,4 +1,6 @@
-"""RMS norms in bfloat16 on a CPU, in a third of the passes over memory that transformers' take: the same mathematics."""
+"""RMS norms in bfloat16 on a CPU, in a third of the passes over memory that transformers' take: the
+same mathematics.
+"""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -21,18 +23,23 @@ def is_plain_norm(module: nn.Module) -> bool:
 
 
 def rms_norm(x: Tensor, twice: Tensor, eps: float) -> tuple[Tensor, Tensor]:
-    """x (..., h) / rms(x) weight, and 1 / rms(x) (..., 1); ``twice`` (2 h,) is the weight beside itself.
+    """x (..., h) / rms(x) weight, and 1 / rms(x) (..., 1); ``twice`` (2 h,) is the weight beside
+    itself.
 
-    Of x beside -x the mean is 0 and the variance the mean square of x: torch's layer norm, one pass on a CPU where its
-    RMS norm takes eight, gives the RMS norm of both.
+    Of x beside -x the mean is 0 and the variance the mean square of x: torch's layer norm, one pass
+    on a CPU where its RMS norm takes eight, gives the RMS norm of both.
     """
-    both, _, scale = torch.native_layer_norm(torch.cat([x, -x], dim=-1), (len(twice),), twice, None, eps)
+    both, _, scale = torch.native_layer_norm(
+        torch.cat([x, -x], dim=-1), (len(twice),), twice, None, eps
+    )
     return both[..., : x.shape[-1]].contiguous(), scale
 
 
 @contextmanager
 def quick_norms(model: nn.Module) -> Iterator[None]:
-    """While it lasts plain RMS norms in bfloat16 on a CPU, and their gradients, are computed here."""
+    """While it lasts plain RMS norms in bfloat16 on a CPU, and their gradients, are computed
+    here.
+    """
     with ExitStack() as changed:
         for layer in bare(model).modules():
             if is_plain_norm(layer) and "forward" not in vars(layer) and _serves(layer.weight):
@@ -42,7 +49,11 @@ def quick_norms(model: nn.Module) -> Iterator[None]:
 
 
 def _serves(weight: Any) -> bool:
-    return isinstance(weight, Tensor) and weight.device.type == "cpu" and weight.dtype == torch.bfloat16
+    return (
+        isinstance(weight, Tensor)
+        and weight.device.type == "cpu"
+        and weight.dtype == torch.bfloat16
+    )
 
 
 def _normed(layer: Any, x: Tensor) -> Tensor:
@@ -58,7 +69,9 @@ class _RMSNorm(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
-        normed, scale = rms_norm(x, torch.cat([weight, weight]).float(), eps)  # a weight of 32 bits: so is the scale
+        normed, scale = rms_norm(
+            x, torch.cat([weight, weight]).float(), eps
+        )  # a weight of 32 bits: so is the scale
         ctx.save_for_backward(x, weight, scale)
         return normed
 
@@ -74,10 +87,19 @@ class _RMSNorm(torch.autograd.Function):
 
 
 def _of_x(gradient: Tensor, x: Tensor, weight: Tensor, scale: Tensor) -> Tensor:
-    """The gradient of a layer norm of mean 0 subtracts the mean of w dy; that of an RMS norm does not."""
+    """The gradient of a layer norm of mean 0 subtracts the mean of w dy; that of an RMS norm does
+    not.
+    """
     mean = (gradient @ (weight / len(weight)).to(gradient.dtype)[:, None]).mul_(scale)
     layer_norm_backward = torch.ops.aten.native_layer_norm_backward
     of_x: Tensor = layer_norm_backward(
-        gradient, x, [len(weight)], torch.zeros_like(scale), scale, weight, None, [True, False, False]
+        gradient,
+        x,
+        [len(weight)],
+        torch.zeros_like(scale),
+        scale,
+        weight,
+        None,
+        [True, False, False],
     )[0]
     return of_x.add_(mean)

@@ -1,4 +1,6 @@
-"""When memory runs out: what was begun is let go of and made again from the same random numbers, in smaller parts."""
+"""When memory runs out: what was begun is let go of and made again from the same random numbers, in
+smaller parts.
+"""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -18,7 +20,9 @@ _SAID = (
     "could not create a primitive",
     "can't start new thread",
 )
-"""How devices, and the libraries that compute on them, say so in exceptions of no kind of their own."""
+"""How devices, and the libraries that compute on them, say so in exceptions of no kind of their
+own.
+"""
 
 
 def ran_out(error: BaseException) -> bool:
@@ -42,12 +46,18 @@ def unless_out_of_memory(work: Callable[[], Any]) -> Any:
     return None
 
 
-def random_state(device: torch.device, generator: torch.Generator | None = None) -> Callable[[], None]:
-    """Note the random numbers that come next, of a generator or else of the global streams; the call goes back to them."""
+def random_state(
+    device: torch.device, generator: torch.Generator | None = None
+) -> Callable[[], None]:
+    """Note the random numbers that come next, of a generator or else of the global streams; the
+    call goes back to them.
+    """
     if generator is not None:
         return partial(_restore, [generator.set_state], [generator.get_state()])
     modules = [torch] if device.type == "cpu" else [torch, torch.get_device_module(device)]
-    return partial(_restore, [one.set_rng_state for one in modules], [one.get_rng_state() for one in modules])
+    return partial(
+        _restore, [one.set_rng_state for one in modules], [one.get_rng_state() for one in modules]
+    )
 
 
 def _restore(setters: Sequence[Callable[[Tensor], Any]], states: Sequence[Tensor]) -> None:

@@ -1,4 +1,6 @@
-"""Groups of completions as one packed row of tokens, each prompt once, and the attention that they need."""
+"""Groups of completions as one packed row of tokens, each prompt once, and the attention that they
+need.
+"""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -7,20 +9,31 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from llmpolicy.policies.causal_lm.group_attention import Rectangle, attention, fold, mask_dtype, numbers_to_add, unfold
+from llmpolicy.policies.causal_lm.group_attention import (
+    Rectangle,
+    attention,
+    fold,
+    mask_dtype,
+    numbers_to_add,
+    unfold,
+)
 from llmpolicy.policies.causal_lm.prompts import Prompts
 
 _BLOCK = 1.0
-"""A group's completions are one block if together they are no longer than this many of the longest prompt."""
+"""A group's completions are one block if together they are no longer than this many of the longest
+prompt.
+"""
 
 
 @dataclass(frozen=True)
 class Pack:
-    """D prompts, their common start once, then R completions, each without its last token, which nothing follows.
+    """D prompts, their common start once, then R completions, each without its last token, which
+    nothing follows.
 
-    ``token_ids`` and ``position_ids`` are (1, N), completions count on from their prompt; ``keep`` (S,) is where each
-    of the S completion tokens is predicted, ``labels`` (S,) what was chosen there, completion after completion.
-    Completions attend in B blocks: all of a group together, or each alone.
+    ``token_ids`` and ``position_ids`` are (1, N), completions count on from their prompt; ``keep``
+    (S,) is where each of the S completion tokens is predicted, ``labels`` (S,) what was chosen
+    there, completion after completion. Completions attend in B blocks: all of a group together, or
+    each alone.
     """
 
     token_ids: Tensor
@@ -35,12 +48,18 @@ class Pack:
     even: bool  # every prompt has as many blocks, one prompt's after the other's
     masks: dict[tuple[int | None, torch.dtype], Tensor] = field(default_factory=dict)
 
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float, window: int | None) -> Tensor:
+    def attend(
+        self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float, window: int | None
+    ) -> Tensor:
         """Prompts attend to themselves, completions to their prompt and themselves; (N, H, d)."""
         read = len(self.prompts.token_ids)
-        sides = [side.split([read, len(side) - read]) for side in (q, k, v)]  # its gradient is one cat
+        sides = [
+            side.split([read, len(side) - read]) for side in (q, k, v)
+        ]  # its gradient is one cat
         (q_first, _), (k_first, _), (v_first, _) = sides
-        seen, key, value = self.prompts.attend(q_first, k_first, v_first, scale, window)  # key (D, P, K, d)
+        seen, key, value = self.prompts.attend(
+            q_first, k_first, v_first, scale, window
+        )  # key (D, P, K, d)
         if not self.blocks.total:
             return seen
         own = [self.blocks.fill(rest) for _, rest in sides]  # (B, T, heads, d)
@@ -53,7 +72,9 @@ class Pack:
         return torch.cat([seen, self.blocks.pack(unfold(out, own[0].shape[1]))])
 
     def _of_each_block(self, prompts: Tensor) -> Tensor:
-        if self.even:  # the gradient of this is a sum in one order, that of index_select need not be
+        if (
+            self.even
+        ):  # the gradient of this is a sum in one order, that of index_select need not be
             each = len(self.prompt_of) // len(prompts)
             return prompts[:, None].expand(-1, each, *prompts.shape[1:]).flatten(0, 1)
         return prompts.index_select(0, self.prompt_of)
@@ -61,7 +82,9 @@ class Pack:
     def _mask(self, window: int | None, dtype: torch.dtype, repeats: int) -> Tensor:
         """What a completion's tokens see, as numbers to add, (B, 1, H/K·T, P + T)."""
         if (window, dtype) not in self.masks:
-            seen = torch.cat(self._seen(window), dim=2).repeat(1, repeats, 1)[:, None]  # (B, 1, H/K·T, P + T)
+            seen = torch.cat(self._seen(window), dim=2).repeat(1, repeats, 1)[
+                :, None
+            ]  # (B, 1, H/K·T, P + T)
             self.masks[window, dtype] = numbers_to_add(seen, dtype)
         return self.masks[window, dtype]
 
@@ -82,10 +105,14 @@ class Pack:
         return before, own | itself
 
 
-def pack(groups: Sequence[tuple[Sequence[int], Sequence[Sequence[int]]]], device: torch.device) -> Pack:
+def pack(
+    groups: Sequence[tuple[Sequence[int], Sequence[Sequence[int]]]], device: torch.device
+) -> Pack:
     """Pack groups, each a prompt and its completions; none of them may be empty."""
     prompts = Prompts([prompt for prompt, _ in groups], device)
-    rows = [(place, list(ids)) for place, (_, completions) in enumerate(groups) for ids in completions]
+    rows = [
+        (place, list(ids)) for place, (_, completions) in enumerate(groups) for ids in completions
+    ]
     tokens, places = [*prompts.token_ids], [*prompts.position_ids]
     keep, start = [], len(tokens)
     for place, ids in rows:
@@ -94,7 +121,9 @@ def pack(groups: Sequence[tuple[Sequence[int], Sequence[Sequence[int]]]], device
         tokens += ids[:-1]
         places += range(length, length + len(ids) - 1)
         start += len(ids) - 1
-    blocks = _blocks([[len(ids) - 1 for ids in completions] for _, completions in groups], prompts.longest)
+    blocks = _blocks(
+        [[len(ids) - 1 for ids in completions] for _, completions in groups], prompts.longest
+    )
     several = set(Counter(place for place, _ in blocks).values())
     return Pack(
         torch.tensor([tokens], device=device),
@@ -104,16 +133,26 @@ def pack(groups: Sequence[tuple[Sequence[int], Sequence[Sequence[int]]]], device
         prompts,
         Rectangle([length for _, length in blocks], device),
         torch.tensor([place for place, _ in blocks], device=device),
-        torch.tensor([row for row, (_, ids) in enumerate(rows) for _ in ids[:-1]], dtype=torch.long, device=device),
-        torch.tensor([step for _, ids in rows for step in range(len(ids) - 1)], dtype=torch.long, device=device),
+        torch.tensor(
+            [row for row, (_, ids) in enumerate(rows) for _ in ids[:-1]],
+            dtype=torch.long,
+            device=device,
+        ),
+        torch.tensor(
+            [step for _, ids in rows for step in range(len(ids) - 1)],
+            dtype=torch.long,
+            device=device,
+        ),
         len(several) == 1,
     )
 
 
 def _blocks(lengths: Sequence[Sequence[int]], longest: int) -> list[tuple[int, int]]:
-    """The group and length of each block. Alone, completions have a copy of their prompt's keys; together, scores of each other.
+    """The group and length of each block. Alone, completions have a copy of their prompt's keys;
+    together, scores of each other.
 
-    Copies cost most where completions are short, scores where they are long (measured in docs/log.md).
+    Copies cost most where completions are short, scores where they are long (measured in
+    docs/log.md).
     """
     if max(map(sum, lengths)) <= _BLOCK * longest:
         return [(group, sum(of)) for group, of in enumerate(lengths)]

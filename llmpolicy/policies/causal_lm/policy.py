@@ -1,4 +1,6 @@
-"""A causal language model as a policy: state = the prompt, action = the completion, one decision a token."""
+"""A causal language model as a policy: state = the prompt, action = the completion, one decision a
+token.
+"""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +19,13 @@ from llmpolicy.errors import PolicyError
 from llmpolicy.objectives import k3
 from llmpolicy.policies.causal_lm import adapter as adapters
 from llmpolicy.policies.causal_lm import load as loading
-from llmpolicy.policies.causal_lm.checks import check, check_generates, keep_weights, remove_dropout, untouched
+from llmpolicy.policies.causal_lm.checks import (
+    check,
+    check_generates,
+    keep_weights,
+    remove_dropout,
+    untouched,
+)
 from llmpolicy.policies.causal_lm.codec import Codec
 from llmpolicy.policies.causal_lm.forward import bare, left_pad, right_pad, vocabulary
 from llmpolicy.policies.causal_lm.frequencies import context_length
@@ -47,13 +55,14 @@ TOKENS_AT_ONCE = 2**14
 
 
 class CausalLMPolicy:
-    """π_θ(token | context) = softmax(logits / temperature), for any decoder-only transformers model.
+    """π_θ(token | context) = softmax(logits / temperature), for any decoder-only transformers
+    model.
 
-    A prompt is a text, chat messages (the last is continued if it is the assistant's), or token ids; an action is a
-    list of token ids, its stop token included. ``lora`` (LoraConfig's arguments) trains an adapter, otherwise all
-    weights are trained. The model keeps its dtype and device, not its dropout. ``hub_id`` and ``note`` say what the
-    base truly is.
-    Raises PolicyError if the model or tokenizer cannot serve as a policy.
+    A prompt is a text, chat messages (the last is continued if it is the assistant's), or token
+    ids; an action is a list of token ids, its stop token included. ``lora`` (LoraConfig's
+    arguments) trains an adapter, otherwise all weights are trained. The model keeps its dtype and
+    device, not its dropout. ``hub_id`` and ``note`` say what the base truly is. Raises PolicyError
+    if the model or tokenizer cannot serve as a policy.
     """
 
     def __init__(
@@ -71,7 +80,10 @@ class CausalLMPolicy:
         note: str | None = None,
     ) -> None:
         if not temperature > 0:
-            raise PolicyError(f"temperature is {temperature}; expected above 0 (greedy=True takes the likeliest token)")
+            raise PolicyError(
+                f"temperature is {temperature}; expected above 0 (greedy=True takes the likeliest"
+                " token)"
+            )
         path = bare(model).config.name_or_path or None
         self.name = hub_id or path or type(bare(model)).__name__
         self.temperature, self.max_new_tokens, self.stop = temperature, max_new_tokens, tuple(stop)
@@ -93,9 +105,13 @@ class CausalLMPolicy:
             remove_dropout(self.model)
             check(self.model, self.name, expected)
         self.lengths = Lengths(self)
-        self.reference = Reference(self, fresh=lora is not None and adapters.starts_as_base(self.model))
+        self.reference = Reference(
+            self, fresh=lora is not None and adapters.starts_as_base(self.model)
+        )
         with moved(self.model) if self.is_adapter else nullcontext():
-            group_path(self.model)  # tried out now, a step away from its start, before anything is wrapped around it
+            group_path(
+                self.model
+            )  # tried out now, a step away from its start, before anything is wrapped around it
 
     @classmethod
     def load(
@@ -115,17 +131,21 @@ class CausalLMPolicy:
     ) -> Self:
         """Load a model (or, if ``path`` is an adapter, its base and it) from a folder or the Hub.
 
-        ``adapter`` continues from that folder, ``lora`` begins a new one. ``dtype`` defaults to float32, which full
-        training needs, and under an adapter on a GPU to what was saved. ``device`` None leaves the model on the CPU,
-        for a trainer to place. Raises PolicyError if anything is missing, unreadable, or does not fit.
+        ``adapter`` continues from that folder, ``lora`` begins a new one. ``dtype`` defaults to
+        float32, which full training needs, and under an adapter on a GPU to what was saved.
+        ``device`` None leaves the model on the CPU, for a trainer to place. Raises PolicyError if
+        anything is missing, unreadable, or does not fit.
         """
         if adapter is not None and lora is not None:
             raise PolicyError(
-                f"both adapter {str(adapter)!r} and lora are given; expected one: continue an adapter or begin one"
+                f"both adapter {str(adapter)!r} and lora are given; expected one: continue an"
+                " adapter or begin one"
             )
         base, revision, adapter = _base_of(str(path), revision, adapter)
         files = loading.adapter_files(adapter) if adapter else None
-        frozen = bool(adapter or lora or quantize) and torch.cuda.is_available() and str(device) != "cpu"
+        frozen = (
+            bool(adapter or lora or quantize) and torch.cuda.is_available() and str(device) != "cpu"
+        )
         model: Any = loading.load_model(
             base,
             revision=revision,
@@ -134,10 +154,16 @@ class CausalLMPolicy:
             device=device,
             trust_remote_code=trust_remote_code,
         )
-        tokenizer = tokenizer_of(base, adapter, revision=revision, trust_remote_code=trust_remote_code)
+        tokenizer = tokenizer_of(
+            base, adapter, revision=revision, trust_remote_code=trust_remote_code
+        )
         if adapter and files:
-            model = adapters.load_adapter(model, *files, [name for name in (hub_id, base) if name], adapter)
-        policy = cls(model, tokenizer, lora=lora, hub_id=hub_id, revision=revision, note=note, **settings)
+            model = adapters.load_adapter(
+                model, *files, [name for name in (hub_id, base) if name], adapter
+            )
+        policy = cls(
+            model, tokenizer, lora=lora, hub_id=hub_id, revision=revision, note=note, **settings
+        )
         policy.saved_dtype = loading.saved_dtype(base, revision)
         return policy
 
@@ -155,7 +181,9 @@ class CausalLMPolicy:
 
     @property
     def stop_ids(self) -> list[int]:
-        """The tokens that end a completion: the tokenizer's end, the model's, and those asked for."""
+        """The tokens that end a completion: the tokenizer's end, the model's, and those asked
+        for.
+        """
         return self.codec.stop_ids
 
     @property
@@ -165,7 +193,9 @@ class CausalLMPolicy:
 
     @property
     def context(self) -> int | None:
-        """How many tokens prompt and completion may have together, None if the model does not say."""
+        """How many tokens prompt and completion may have together, None if the model does not
+        say.
+        """
         return context_length(self.model)
 
     @property
@@ -202,7 +232,9 @@ class CausalLMPolicy:
         self.lengths.check([len(ids) for ids in prompt_ids])
         input_ids, mask = right_pad(prompt_ids, self.pad_id, self.device)  # (B, P)
         logits = last_logits(self.model, input_ids, mask.sum(1))  # (B, V)
-        return torch.distributions.Categorical(logits=logits.float() / self.temperature, validate_args=False)
+        return torch.distributions.Categorical(
+            logits=logits.float() / self.temperature, validate_args=False
+        )
 
     def act(
         self,
@@ -213,13 +245,17 @@ class CausalLMPolicy:
         max_new_tokens: int | None = None,
         batch_size: int | None = None,
     ) -> Action:
-        """Complete each prompt; ``value`` is a list of token ids a row, log_prob and mask (B, T), terminated (B,)."""
+        """Complete each prompt; ``value`` is a list of token ids a row, log_prob and mask (B, T),
+        terminated (B,).
+        """
         made = self._generate(prompts, greedy, generator, max_new_tokens, batch_size)
         _, mask = right_pad(made.token_ids, self.pad_id, self.device)  # (B, T)
         width = mask.shape[1]
         rows = [row + [0.0] * (width - len(row)) for row in made.log_probs]
         log_prob = torch.tensor(rows, device=self.device)  # (B, T)
-        return Action(made.token_ids, log_prob, mask.bool(), torch.tensor(made.terminated, device=self.device))
+        return Action(
+            made.token_ids, log_prob, mask.bool(), torch.tensor(made.terminated, device=self.device)
+        )
 
     def complete(
         self,
@@ -251,14 +287,18 @@ class CausalLMPolicy:
     def log_prob(
         self, prompts: Sequence[Any], actions: Sequence[Any], *, batch_size: int | None = None
     ) -> tuple[Tensor, Tensor]:
-        """The log-probability of every token of given completions and its mask, both (B, T); differentiable."""
+        """The log-probability of every token of given completions and its mask, both (B, T);
+        differentiable.
+        """
         scored, mask = self.score(prompts, actions, batch_size=batch_size)
         return scored.log_prob, mask
 
     def entropy(
         self, prompts: Sequence[Any], actions: Sequence[Any], *, batch_size: int | None = None
     ) -> tuple[Tensor, Tensor]:
-        """The entropy in nats of the distribution that each token was chosen from, and the mask; both (B, T)."""
+        """The entropy in nats of the distribution that each token was chosen from, and the mask;
+        both (B, T).
+        """
         scored, mask = self.score(prompts, actions, batch_size=batch_size, entropy=True)
         assert scored.entropy is not None
         return scored.entropy, mask
@@ -266,7 +306,9 @@ class CausalLMPolicy:
     def kl(
         self, prompts: Sequence[Any], actions: Sequence[Any], *, batch_size: int | None = None
     ) -> tuple[Tensor, Tensor]:
-        """An estimate of KL(π ‖ reference) at every token (k3, in nats) and the mask, both (B, T); differentiable."""
+        """An estimate of KL(π ‖ reference) at every token (k3, in nats) and the mask, both (B, T);
+        differentiable.
+        """
         log_prob, mask = self.log_prob(prompts, actions, batch_size=batch_size)
         reference, _ = self.reference.log_prob(prompts, actions, batch_size=batch_size)
         return k3(log_prob, reference), mask  # where masked, both are 0 and so is their k3
@@ -281,27 +323,38 @@ class CausalLMPolicy:
         model: nn.Module | None = None,
         padded: bool | None = None,
     ) -> tuple[Scored, Tensor]:
-        """Score given completions (with another ``model`` if given); figures are 0 where the mask, (B, T), is.
+        """Score given completions (with another ``model`` if given); figures are 0 where the mask,
+        (B, T), is.
 
-        Rows are ``padded`` where a gradient is asked for, or else packed by groups, in bounded memory, if the model can be.
+        Rows are ``padded`` where a gradient is asked for, or else packed by groups, in bounded
+        memory, if the model can be.
         """
         padded = torch.is_grad_enabled() if padded is None else padded
         prompt_ids = self.encode(prompts)
         action_ids = [torch.as_tensor(row, dtype=torch.long).tolist() for row in actions]
         if len(prompt_ids) != len(action_ids):
-            raise PolicyError(f"{len(prompt_ids)} prompts and {len(action_ids)} actions; expected one action a prompt")
+            raise PolicyError(
+                f"{len(prompt_ids)} prompts and {len(action_ids)} actions; expected one action a"
+                " prompt"
+            )
         self.lengths.check([len(p) + len(a) for p, a in zip(prompt_ids, action_ids, strict=True)])
         size = batch_size or max(len(prompt_ids), 1)
         width = max(map(len, action_ids), default=0)
         chunks = [
             self._score_batch(
-                model or self.model, prompt_ids[i : i + size], action_ids[i : i + size], width, entropy, padded
+                model or self.model,
+                prompt_ids[i : i + size],
+                action_ids[i : i + size],
+                width,
+                entropy,
+                padded,
             )
             for i in range(0, size if not prompt_ids else len(prompt_ids), size)
         ]
         entropies = [scored.entropy for scored, _ in chunks if scored.entropy is not None]
         joined = Scored(
-            torch.cat([scored.log_prob for scored, _ in chunks]), torch.cat(entropies) if entropies else None
+            torch.cat([scored.log_prob for scored, _ in chunks]),
+            torch.cat(entropies) if entropies else None,
         )
         return joined, torch.cat([mask for _, mask in chunks])
 
@@ -316,17 +369,28 @@ class CausalLMPolicy:
     ) -> tuple[Scored, Tensor]:
         prompts, prompt_mask = left_pad(prompt_ids, self.pad_id, self.device)  # (b, P)
         actions, action_mask = right_pad(action_ids, self.pad_id, self.device)  # (b, t)
-        ids, there = torch.cat([prompts, actions], dim=1), torch.cat([prompt_mask, action_mask], dim=1)
+        ids, there = (
+            torch.cat([prompts, actions], dim=1),
+            torch.cat([prompt_mask, action_mask], dim=1),
+        )
         keep = actions.shape[1]
         if padded or group_path(model) is not None:
-            scored = score(model, ids, there, keep, self.temperature, entropy=entropy, entropy_grad=True)
+            scored = score(
+                model, ids, there, keep, self.temperature, entropy=entropy, entropy_grad=True
+            )
         else:
             rows = Rows(ids, there, keep)
-            scored = score_groups(model, rows, self.temperature, entropy=entropy, budget=TOKENS_AT_ONCE)
+            scored = score_groups(
+                model, rows, self.temperature, entropy=entropy, budget=TOKENS_AT_ONCE
+            )
         mask = action_mask.bool()
         fill = (0, width - actions.shape[1])
         log_prob = pad(scored.log_prob.masked_fill(~mask, 0.0), fill)  # (b, T)
-        found = pad(scored.entropy.masked_fill(~mask, 0.0), fill) if scored.entropy is not None else None  # (b, T)
+        found = (
+            pad(scored.entropy.masked_fill(~mask, 0.0), fill)
+            if scored.entropy is not None
+            else None
+        )  # (b, T)
         return Scored(log_prob, found), pad(mask, fill)
 
     def _generate(
@@ -359,17 +423,23 @@ class CausalLMPolicy:
     # the adapter's life
 
     def freeze_reference(self) -> Reference:
-        """Keep the policy as it is at the start; full weights are copied now, so call it before the first update."""
+        """Keep the policy as it is at the start; full weights are copied now, so call it before the
+        first update.
+        """
         return self.reference.freeze()
 
     def adapter_off(self) -> AbstractContextManager[None]:
-        """While it lasts the policy is its base, so that one loaded model can be measured before and after training."""
+        """While it lasts the policy is its base, so that one loaded model can be measured before
+        and after training.
+        """
         if not self.is_adapter:
             return nullcontext()
         return adapters.active(self.model, None)
 
     def save(self, folder: str | Path, *, state_dict: Mapping[str, Tensor] | None = None) -> None:
-        """Write the adapter or the full weights as safetensors, and the tokenizer; nothing is asked of the Hub."""
+        """Write the adapter or the full weights as safetensors, and the tokenizer; nothing is asked
+        of the Hub.
+        """
         target = Path(folder)
         target.mkdir(parents=True, exist_ok=True)
         if self.is_adapter:
@@ -380,22 +450,42 @@ class CausalLMPolicy:
         self.tokenizer.save_pretrained(str(target))
 
     def rehearse(self) -> None:
-        """Save once before training, into a folder that goes away; raises PolicyError for what could not be saved then."""
-        checks = (check_written, check_adapter_outline) if self.is_adapter else (check_folder, check_outline)
+        """Save once before training, into a folder that goes away; raises PolicyError for what
+        could not be saved then.
+        """
+        checks = (
+            (check_written, check_adapter_outline)
+            if self.is_adapter
+            else (check_folder, check_outline)
+        )
         look, outline = (partial(check, self.model, where=self.name) for check in checks)
-        rehearse(self.name, self.model, self.tokenizer, self.save, look, outline, trained_only=self.is_adapter)
+        rehearse(
+            self.name,
+            self.model,
+            self.tokenizer,
+            self.save,
+            look,
+            outline,
+            trained_only=self.is_adapter,
+        )
 
     def take(self, folder: str | Path) -> None:
-        """Go on with the weights that ``save`` wrote; raises PolicyError unless every tensor has found its place."""
+        """Go on with the weights that ``save`` wrote; raises PolicyError unless every tensor has
+        found its place.
+        """
         if self.is_adapter:
             adapters.take(self.model, Path(folder), self.name)
         else:
             loading.take_weights(bare(self.model), Path(folder))
 
     def merge(self) -> "CausalLMPolicy":
-        """A new policy with full weights and the same π, up to the dtype its base was saved in: the adapter added to a copy."""
+        """A new policy with full weights and the same π, up to the dtype its base was saved in: the
+        adapter added to a copy.
+        """
         if not self.is_adapter:
-            raise PolicyError(f"{self.name} has no adapter to merge; its full weights can be saved as they are")
+            raise PolicyError(
+                f"{self.name} has no adapter to merge; its full weights can be saved as they are"
+            )
         if getattr(bare(self.model), "is_quantized", False):
             raise PolicyError(
                 f"{self.name} was loaded in 4 bit, and merging would round its adapter; "
@@ -413,30 +503,47 @@ class CausalLMPolicy:
 
 
 def _wrapped(
-    model: PreTrainedModel | PeftModel, lora: Mapping[str, Any] | None, base: str | None, revision: str | None
+    model: PreTrainedModel | PeftModel,
+    lora: Mapping[str, Any] | None,
+    base: str | None,
+    revision: str | None,
 ) -> Any:
-    """The model with the adapter that is asked for; raises PolicyError for what is no policy or what TRL would not find."""
+    """The model with the adapter that is asked for; raises PolicyError for what is no policy or
+    what TRL would not find.
+    """
     if reason := adapter_reason(model) or adapter_is_on(model):
         raise PolicyError(f"{base or 'the model'}: {reason}")
     if lora is not None:
         if isinstance(model, PeftModel):
-            raise PolicyError("the model has an adapter already and lora asks for another; expected one of the two")
+            raise PolicyError(
+                "the model has an adapter already and lora asks for another; expected one of"
+                " the two"
+            )
         model = adapters.add_lora(model, lora, base, revision)
     if isinstance(model, PeftModel):
         settle_patterns(model)
     return model
 
 
-def _base_of(path: str, revision: str | None, adapter: str | Path | None) -> tuple[str, str | None, str | None]:
-    """The base, its revision and the adapter, whether ``path`` names the base or an adapter that names its base."""
+def _base_of(
+    path: str, revision: str | None, adapter: str | Path | None
+) -> tuple[str, str | None, str | None]:
+    """The base, its revision and the adapter, whether ``path`` names the base or an adapter that
+    names its base.
+    """
     if adapter is not None:
         return path, revision, str(adapter)
-    config = None if loading.find(path, "config.json", revision) else loading.find(path, adapters.CONFIG, revision)
+    config = (
+        None
+        if loading.find(path, "config.json", revision)
+        else loading.find(path, adapters.CONFIG, revision)
+    )
     if config is None:
         return path, revision, None
     recorded = json.loads(config.read_text(encoding="utf-8"))
     if not recorded.get("base_model_name_or_path"):
         raise PolicyError(
-            f"adapter {path!r} does not say which base it belongs to; expected the base as path, the folder as adapter"
+            f"adapter {path!r} does not say which base it belongs to; expected the base as path,"
+            " the folder as adapter"
         )
     return recorded["base_model_name_or_path"], recorded.get("revision"), path

@@ -1,6 +1,8 @@
-"""Products of linear layers while tokens are chosen on a CPU, with weights in the order in which oneDNN reads them.
+"""Products of linear layers while tokens are chosen on a CPU, with weights in the order in which
+oneDNN reads them.
 
-A step of a few rows costs what its weights cost to read, and torch's own product arranges them anew each time.
+A step of a few rows costs what its weights cost to read, and torch's own product arranges them anew
+each time.
 """
 
 import platform
@@ -15,7 +17,9 @@ from torch.nn.functional import silu
 from llmpolicy.policies.causal_lm.as_written import is_changed
 
 COPY = 2**31
-"""Bytes of weights of which a second copy is held meanwhile, 2 GiB; those beyond are read where they lie."""
+"""Bytes of weights of which a second copy is held meanwhile, 2 GiB; those beyond are read where
+they lie.
+"""
 
 
 class Asked:
@@ -26,7 +30,11 @@ class Asked:
 
     def __call__(self, x: Tensor) -> Tensor:
         """(N, in) to (N, all out): the layers side by side."""
-        return self.calls[0](x) if len(self.calls) == 1 else torch.cat([call(x) for call in self.calls], dim=-1)
+        return (
+            self.calls[0](x)
+            if len(self.calls) == 1
+            else torch.cat([call(x) for call in self.calls], dim=-1)
+        )
 
     def silu(self, x: Tensor) -> Tensor:
         """SiLU of the product."""
@@ -42,13 +50,17 @@ class Asked:
 
 
 class Packed(Asked):
-    """Plain linear layers of one input as one product; what follows it is done in the same pass over the result.
+    """Plain linear layers of one input as one product; what follows it is done in the same pass
+    over the result.
 
-    Weights are packed at the first call, in the dtype of the model's own forward, which autocast may choose inside it.
+    Weights are packed at the first call, in the dtype of the model's own forward, which autocast
+    may choose inside it.
     """
 
     def __init__(self, *layers: nn.Linear) -> None:
-        super().__init__(*(partial(nn.Linear.forward, layer) for layer in layers))  # not a forward put in its place
+        super().__init__(
+            *(partial(nn.Linear.forward, layer) for layer in layers)
+        )  # not a forward put in its place
         self.layers: tuple[Any, ...] = layers
         self.dtype: torch.dtype | None = None  # once it is known
         self.weight: Tensor | None = None  # once it is packed
@@ -89,7 +101,9 @@ class Packed(Asked):
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _one(self, x: Tensor, then: str) -> Tensor:
-        made: Tensor = torch.ops.mkldnn._linear_pointwise(x.to(self.dtype), self.weight, self.bias, then, [], "")
+        made: Tensor = torch.ops.mkldnn._linear_pointwise(
+            x.to(self.dtype), self.weight, self.bias, then, [], ""
+        )
         return made
 
     def _two(self, x: Tensor, other: Tensor, then: str) -> Tensor:
@@ -99,7 +113,9 @@ class Packed(Asked):
 
 
 class Products:
-    """Makes products of a model's layers: packed where that is possible, as long as there is room; asked elsewhere."""
+    """Makes products of a model's layers: packed where that is possible, as long as there is room;
+    asked elsewhere.
+    """
 
     def __init__(self) -> None:
         self.room = COPY
@@ -123,7 +139,14 @@ def _packs(layer: Any) -> bool:
 
 @cache
 def serves(dtype: torch.dtype) -> bool:
-    """Whether oneDNN multiplies in this dtype on this machine; on ARM torch's own product is the better one."""
-    if platform.machine().lower() not in ("x86_64", "amd64") or not torch.backends.mkldnn.is_available():
+    """Whether oneDNN multiplies in this dtype on this machine; on ARM torch's own product is the
+    better one.
+    """
+    if (
+        platform.machine().lower() not in ("x86_64", "amd64")
+        or not torch.backends.mkldnn.is_available()
+    ):
         return False
-    return dtype == torch.float32 or (dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return dtype == torch.float32 or (
+        dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    )

@@ -10,11 +10,15 @@ from torch import Tensor
 from llmpolicy.policies.causal_lm.group_attention import Rectangle, causal
 
 _WORTH = 0.5
-"""A common start is read apart if it has this share of the longest prompt: what follows needs a mask, and more scores."""
+"""A common start is read apart if it has this share of the longest prompt: what follows needs a
+mask, and more scores.
+"""
 
 
 def common_start(prompts: Sequence[Sequence[int]]) -> int:
-    """How many first tokens the prompts share, if enough to be worth it; each prompt keeps a token of its own."""
+    """How many first tokens the prompts share, if enough to be worth it; each prompt keeps a token
+    of its own.
+    """
     if len(prompts) < 2:
         return 0
     same = (len(set(tokens)) == 1 for tokens in zip(*prompts, strict=False))
@@ -25,15 +29,22 @@ def common_start(prompts: Sequence[Sequence[int]]) -> int:
 class Prompts:
     """D prompts as N tokens: the S that all begin with, then the rest of each.
 
-    ``token_ids`` and ``position_ids`` (N,) say what is read where, ``last`` (D,) where in these each prompt ends.
+    ``token_ids`` and ``position_ids`` (N,) say what is read where, ``last`` (D,) where in these
+    each prompt ends.
     """
 
     def __init__(self, prompts: Sequence[Sequence[int]], device: torch.device) -> None:
         self.start = common_start(prompts)
         lengths = [len(prompt) for prompt in prompts]
         rests = [length - self.start for length in lengths]
-        self.token_ids = [*prompts[0][: self.start], *(token for prompt in prompts for token in prompt[self.start :])]
-        self.position_ids = [*range(self.start), *(place for length in lengths for place in range(self.start, length))]
+        self.token_ids = [
+            *prompts[0][: self.start],
+            *(token for prompt in prompts for token in prompt[self.start :]),
+        ]
+        self.position_ids = [
+            *range(self.start),
+            *(place for length in lengths for place in range(self.start, length)),
+        ]
         self.last = [self.start + end - 1 for end in accumulate(rests)]
         self.rest = Rectangle(rests, device)
         self.lengths, self.longest = self.rest.lengths + self.start, max(lengths)  # (D,), P
@@ -42,9 +53,13 @@ class Prompts:
     def attend(
         self, q: Tensor, k: Tensor, v: Tensor, scale: float, window: int | None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """What the tokens see, (N, H, d), and each prompt's keys and values, (D, P, K, d), filled on the right."""
+        """What the tokens see, (N, H, d), and each prompt's keys and values, (D, P, K, d), filled
+        on the right.
+        """
         start = self.start
-        asked, key, value = (self.rest.fill(side[start:]) for side in (q, k, v))  # (D, P - S, heads, d)
+        asked, key, value = (
+            self.rest.fill(side[start:]) for side in (q, k, v)
+        )  # (D, P - S, heads, d)
         if not start:
             return self.rest.pack(causal(asked, key, value, scale, window, self.masks)), key, value
         first, *shared = (side[None, :start] for side in (q, k, v))  # (1, S, heads, d)
@@ -53,4 +68,8 @@ class Prompts:
             for side, own in zip(shared, (key, value), strict=True)
         )
         seen = self.rest.pack(causal(asked, key, value, scale, window, self.masks))
-        return torch.cat([causal(first, shared[0], shared[1], scale, window, self.masks)[0], seen]), key, value
+        return (
+            torch.cat([causal(first, shared[0], shared[1], scale, window, self.masks)[0], seen]),
+            key,
+            value,
+        )

@@ -1,4 +1,6 @@
-"""LoRA while tokens are chosen: W x + s B A x in three operations a layer; PEFT's eight cost a quarter of a step."""
+"""LoRA while tokens are chosen: W x + s B A x in three operations a layer; PEFT's eight cost a
+quarter of a step.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,9 +15,11 @@ from llmpolicy.policies.causal_lm.products import Products
 
 @contextmanager
 def quick_lora(model: nn.Module, product: Products) -> Iterator[None]:
-    """While it lasts, LoRA on linear layers is computed in the dtype of their weights or of autocast, without gradients.
+    """While it lasts, LoRA on linear layers is computed in the dtype of their weights or of
+    autocast, without gradients.
 
-    The base's weights are not touched, and layers with anything but one plain adapter stay with PEFT.
+    The base's weights are not touched, and layers with anything but one plain adapter stay with
+    PEFT.
     """
     with ExitStack() as changed:
         for layer in model.modules():
@@ -26,19 +30,31 @@ def quick_lora(model: nn.Module, product: Products) -> Iterator[None]:
 
 
 def _plain_adapter(layer: lora.Linear) -> str | None:
-    """The name of the one adapter that is on, if all that it does is to add a product of its two matrices."""
+    """The name of the one adapter that is on, if all that it does is to add a product of its two
+    matrices.
+    """
     on = [name for name in layer.active_adapters if name in layer.lora_A]
     if layer.disable_adapters or layer.merged or len(on) != 1 or "forward" in vars(layer):
         return None
     drops = layer.training and not isinstance(layer.lora_dropout[on[0]], nn.Identity)
     both = (layer.lora_A[on[0]], layer.lora_B[on[0]])
-    is_plain = on[0] not in layer.lora_variant and both[1].bias is None and not drops and not any(map(is_changed, both))
-    return on[0] if is_plain and all(type(one) is nn.Linear for one in (layer.get_base_layer(), *both)) else None
+    is_plain = (
+        on[0] not in layer.lora_variant
+        and both[1].bias is None
+        and not drops
+        and not any(map(is_changed, both))
+    )
+    return (
+        on[0]
+        if is_plain and all(type(one) is nn.Linear for one in (layer.get_base_layer(), *both))
+        else None
+    )
 
 
 def _forward(layer: lora.Linear, name: str, product: Products) -> Callable[[Tensor], Tensor]:
     weight, a, b = (
-        next(part.parameters()) for part in (layer.get_base_layer(), layer.lora_A[name], layer.lora_B[name])
+        next(part.parameters())
+        for part in (layer.get_base_layer(), layer.lora_A[name], layer.lora_B[name])
     )
     base = product(layer.get_base_layer())
     down, up = a.to(weight.dtype), (b * layer.scaling[name]).to(weight.dtype).T  # (r, in), (r, out)

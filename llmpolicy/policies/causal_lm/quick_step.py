@@ -1,7 +1,8 @@
 """Decoder layers in fewer operations while tokens are chosen on a CPU: the same mathematics.
 
-A step of a few rows costs what its weights cost to read and what its thousands of small operations do. The scorer calls
-the layers as transformers wrote them, so the check of sampler against scorer before the first update is one of this too.
+A step of a few rows costs what its weights cost to read and what its thousands of small operations
+do. The scorer calls the layers as transformers wrote them, so the check of sampler against scorer
+before the first update is one of this too.
 """
 
 from collections.abc import Callable, Iterator
@@ -26,10 +27,11 @@ _SILU = ("SiLU", "SiLUActivation")
 
 @contextmanager
 def quick_step(model: nn.Module, attend: Attend, product: Products) -> Iterator[None]:
-    """While it lasts the decoder layers of these families are computed here, without gradients, attention by ``attend``.
+    """While it lasts the decoder layers of these families are computed here, without gradients,
+    attention by ``attend``.
 
-    The head of any model is packed too, if there is room. A layer into which anything but adapters was put (a hook,
-    another module, a forward of its own) is left as it is.
+    The head of any model is packed too, if there is room. A layer into which anything but adapters
+    was put (a hook, another module, a forward of its own) is left as it is.
     """
     turn = _Turn()
     with ExitStack() as changed:
@@ -48,12 +50,16 @@ def _is_known(layer: Any) -> bool:
     family = type(layer).__name__.removesuffix("DecoderLayer")
     if family not in _FAMILIES or not is_written(layer, {f"{family}DecoderLayer"}):
         return False
-    known = is_written(layer.self_attn, {f"{family}Attention"}) and is_written(layer.mlp, {f"{family}MLP"})
+    known = is_written(layer.self_attn, {f"{family}Attention"}) and is_written(
+        layer.mlp, {f"{family}MLP"}
+    )
     return known and not any(map(is_changed, _bypassed(layer)))
 
 
 def _bypassed(layer: Any) -> Iterator[nn.Module]:
-    """The layer and the modules in it whose own call is left out: not what an adapter has put in their place."""
+    """The layer and the modules in it whose own call is left out: not what an adapter has put in
+    their place.
+    """
     for module in layer.modules():
         if module in (layer, layer.self_attn, layer.mlp) or type(module).__module__.startswith(
             ("transformers.", "torch.")
@@ -62,21 +68,30 @@ def _bypassed(layer: Any) -> Iterator[nn.Module]:
 
 
 class _Turn:
-    """Cosines and sines as the layers of a step share them: asked with the same pair again, it makes nothing anew."""
+    """Cosines and sines as the layers of a step share them: asked with the same pair again, it
+    makes nothing anew.
+    """
 
     def __init__(self) -> None:
         self.pair: tuple[Tensor, Tensor] | None = None
 
     def __call__(self, x: Tensor, pair: tuple[Tensor, Tensor]) -> Tensor:
-        """x (N, H, d) turned by its position, (x1 cos - x2 sin, x2 cos + x1 sin); a pair of (1, N, d)."""
+        """x (N, H, d) turned by its position, (x1 cos - x2 sin, x2 cos + x1 sin); a pair of (1, N,
+        d).
+        """
         half = x.shape[-1] // 2
         if pair is not self.pair:
             (cos, sin), self.pair = pair, pair
-            self.cos, self.sin = cos[0, :, None], torch.cat([-sin[..., :half], sin[..., half:]], dim=-1)[0, :, None]
+            self.cos, self.sin = (
+                cos[0, :, None],
+                torch.cat([-sin[..., :half], sin[..., half:]], dim=-1)[0, :, None],
+            )
         return (x * self.cos).addcmul_(x.roll(half, -1), self.sin)
 
 
-def _decoder_layer(layer: Any, attend: Attend, product: Products, turn: _Turn) -> Callable[..., Tensor]:
+def _decoder_layer(
+    layer: Any, attend: Attend, product: Products, turn: _Turn
+) -> Callable[..., Tensor]:
     """Norm, attention, sum, norm, MLP, sum; Gemma-3 has norms behind attention and MLP too."""
     seen, out = _attention(layer.self_attn, attend, product, turn), product(layer.self_attn.o_proj)
     made, down = _mlp(layer.mlp, product), product(layer.mlp.down_proj)
@@ -84,10 +99,15 @@ def _decoder_layer(layer: Any, attend: Attend, product: Products, turn: _Turn) -
     add_seen: Add = out.plus
     add_made: Add = down.plus
     if hasattr(layer, "pre_feedforward_layernorm"):
-        add_seen, add_made = _normed(out, between), _normed(down, _norm(layer.post_feedforward_layernorm))
+        add_seen, add_made = (
+            _normed(out, between),
+            _normed(down, _norm(layer.post_feedforward_layernorm)),
+        )
         between = _norm(layer.pre_feedforward_layernorm)
 
-    def forward(hidden_states: Tensor, *, position_embeddings: tuple[Tensor, Tensor], **_: Any) -> Tensor:
+    def forward(
+        hidden_states: Tensor, *, position_embeddings: tuple[Tensor, Tensor], **_: Any
+    ) -> Tensor:
         x = hidden_states[0]  # (N, h)
         x = add_seen(seen(before(x), position_embeddings), x)
         return add_made(made(between(x)), x)[None]
@@ -102,7 +122,9 @@ def _normed(product: Asked, norm: Part) -> Add:
 def _attention(
     layer: Any, attend: Attend, product: Products, turn: _Turn
 ) -> Callable[[Tensor, tuple[Tensor, Tensor]], Tensor]:
-    """Projections, norms of heads where there are some, one rotation of queries and keys together, attention."""
+    """Projections, norms of heads where there are some, one rotation of queries and keys together,
+    attention.
+    """
     size, window, place, scale = layer.head_dim, _window(layer), layer.layer_idx, layer.scaling
     project, shared = product(layer.q_proj, layer.k_proj, layer.v_proj), layer.num_key_value_groups
     norms = (_norm(layer.q_norm), _norm(layer.k_norm)) if hasattr(layer, "q_norm") else None
@@ -114,8 +136,12 @@ def _attention(
         both, value = made[:, :-keys], made[:, -keys:]
         if norms is not None:
             both = torch.cat([norms[0](both[:, :-keys]), norms[1](both[:, -keys:])], dim=1)
-        both = turn(both, angles).to(value.dtype)  # under autocast what was turned is float32, values are not
-        return attend(place, both[:, :-keys], both[:, -keys:], value, scale, window).reshape(rows, -1)
+        both = turn(both, angles).to(
+            value.dtype
+        )  # under autocast what was turned is float32, values are not
+        return attend(place, both[:, :-keys], both[:, -keys:], value, scale, window).reshape(
+            rows, -1
+        )
 
     return forward
 

@@ -1,4 +1,6 @@
-"""How the generator has prompts and tokens read: by groups, or in padded rows for models that groups cannot serve."""
+"""How the generator has prompts and tokens read: by groups, or in padded rows for models that
+groups cannot serve.
+"""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -31,9 +33,13 @@ class Reader(Protocol):
 
 
 class GroupReader:
-    """Packed tokens: each prompt once and without padding, its keys shared by its rows, a common start read once."""
+    """Packed tokens: each prompt once and without padding, its keys shared by its rows, a common
+    start read once.
+    """
 
-    def __init__(self, model: nn.Module, prompts: Sequence[Sequence[int]], prompt_of: Tensor, steps: int) -> None:
+    def __init__(
+        self, model: nn.Module, prompts: Sequence[Sequence[int]], prompt_of: Tensor, steps: int
+    ) -> None:
         self.model, self.device = model, prompt_of.device
         self.packed = Prompts(prompts, self.device)
         self.position_ids = self.packed.lengths[prompt_of] - 1  # (b,)
@@ -61,16 +67,25 @@ class GroupReader:
 
 
 class PaddedReader:
-    """Rows padded on the left, and a key-value cache of transformers that is copied when rows leave."""
+    """Rows padded on the left, and a key-value cache of transformers that is copied when rows
+    leave.
+    """
 
     def __init__(
-        self, model: nn.Module, prompts: Sequence[Sequence[int]], prompt_of: Tensor, steps: int, pad_id: int
+        self,
+        model: nn.Module,
+        prompts: Sequence[Sequence[int]],
+        prompt_of: Tensor,
+        steps: int,
+        pad_id: int,
     ) -> None:
         self.model, self.prompt_of = model, prompt_of
         self.ids, mask = left_pad(prompts, pad_id, prompt_of.device)  # (D, P)
         self.width = mask.shape[1]
         self.position_ids = positions(mask)  # (D, P), then (b, 1)
-        self.mask = torch.nn.functional.pad(mask, (0, steps), value=1)  # (D, P + T), then (b, P + T)
+        self.mask = torch.nn.functional.pad(
+            mask, (0, steps), value=1
+        )  # (D, P + T), then (b, P + T)
         self.cache = DynamicCache(config=bare(model).config.get_text_config(decoder=True))
 
     def prompts(self) -> Tensor:
@@ -95,5 +110,7 @@ class PaddedReader:
 
     def _read(self, ids: Tensor) -> Tensor:
         cache = {str(cache_argument(self.model)): self.cache, "use_cache": True}
-        logits, _ = forward(self.model, ids, self.mask[:, : self.width], self.position_ids, 1, **cache)
+        logits, _ = forward(
+            self.model, ids, self.mask[:, : self.width], self.position_ids, 1, **cache
+        )
         return logits[:, -1]

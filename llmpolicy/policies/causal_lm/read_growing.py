@@ -1,4 +1,6 @@
-"""How rows are read that grow past a length from which on the model has other frequencies: they are read anew there."""
+"""How rows are read that grow past a length from which on the model has other frequencies: they are
+read anew there.
+"""
 
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
@@ -9,17 +11,25 @@ from torch import Tensor
 from llmpolicy.policies.causal_lm.read import Reader
 
 Make = Callable[[Sequence[Sequence[int]], Tensor, int], Reader]
-"""(prompts, the prompt of each row, tokens to come) to the reader of rows whose contexts have one set of frequencies."""
+"""(prompts, the prompt of each row, tokens to come) to the reader of rows whose contexts have one
+set of frequencies.
+"""
 
 
 class GrowingReader:
-    """Readers of rows on each side of the limits; a row that crosses one is read whole by a new reader.
+    """Readers of rows on each side of the limits; a row that crosses one is read whole by a new
+    reader.
 
     ``limits`` are the lengths of contexts above which frequencies are others.
     """
 
     def __init__(
-        self, make: Make, limits: Sequence[int], prompts: Sequence[Sequence[int]], prompt_of: Tensor, steps: int
+        self,
+        make: Make,
+        limits: Sequence[int],
+        prompts: Sequence[Sequence[int]],
+        prompt_of: Tensor,
+        steps: int,
     ) -> None:
         self.make, self.limits, self.distinct, self.steps = make, list(limits), list(prompts), steps
         self.prompt_of, self.device = prompt_of, prompt_of.device
@@ -36,7 +46,9 @@ class GrowingReader:
         for places in sides.values():
             rows = [row for row, place in enumerate(row_of) if place in places]
             reader = self._begin(
-                rows, [self.distinct[place] for place in places], [places.index(row_of[r]) for r in rows]
+                rows,
+                [self.distinct[place] for place in places],
+                [places.index(row_of[r]) for r in rows],
             )
             logits |= zip(places, reader.prompts(), strict=True)
         return torch.stack([logits[place] for place in range(len(self.distinct))])
@@ -47,13 +59,17 @@ class GrowingReader:
         for context, chosen in zip(self.contexts, token.tolist(), strict=True):
             context.append(chosen)
         self.steps -= 1
-        crossed = [row for row, context in enumerate(self.contexts) if self._side(context) != before[row]]
+        crossed = [
+            row for row, context in enumerate(self.contexts) if self._side(context) != before[row]
+        ]
         self._keep([row for row in range(len(self.contexts)) if row not in crossed])
         logits: dict[int, Tensor] = {}
         for rows, reader in self.parts:
             logits |= zip(rows, reader.tokens(token[self._places(rows)]), strict=True)
         if crossed:
-            reader = self._begin(crossed, [self.contexts[row] for row in crossed], list(range(len(crossed))))
+            reader = self._begin(
+                crossed, [self.contexts[row] for row in crossed], list(range(len(crossed)))
+            )
             logits |= zip(crossed, reader.prompts(), strict=True)
         return torch.stack([logits[row] for row in range(len(self.contexts))])
 
@@ -68,7 +84,9 @@ class GrowingReader:
     def _side(self, context: Sequence[int]) -> int:
         return bisect_left(self.limits, len(context))
 
-    def _begin(self, rows: list[int], prompts: Sequence[Sequence[int]], row_of: list[int]) -> Reader:
+    def _begin(
+        self, rows: list[int], prompts: Sequence[Sequence[int]], row_of: list[int]
+    ) -> Reader:
         reader = self.make(prompts, self._places(row_of), self.steps)
         self.parts.append((rows, reader))
         return reader

@@ -1,6 +1,8 @@
-"""How prompts and tokens are read by models that padding on the left would change: recurrent and hybrid ones.
+"""How prompts and tokens are read by models that padding on the left would change: recurrent and
+hybrid ones.
 
-Prompts of one length are read together, without padding. Where the caches can be joined the rows then go on as one batch.
+Prompts of one length are read together, without padding. Where the caches can be joined the rows
+then go on as one batch.
 """
 
 import logging
@@ -26,7 +28,9 @@ logger = logging.getLogger("llmpolicy")
 
 @dataclass
 class _Part:
-    """Rows that are read together: their places in the batch, (b,), and the place of their last token in its row."""
+    """Rows that are read together: their places in the batch, (b,), and the place of their last
+    token in its row.
+    """
 
     rows: Tensor
     position_ids: Tensor
@@ -36,9 +40,11 @@ class _Part:
 
 
 class StateReader:
-    """What a model carries on after a prompt is copied to the prompt's rows, and selected when rows leave.
+    """What a model carries on after a prompt is copied to the prompt's rows, and selected when rows
+    leave.
 
-    ``cache`` gives the arguments with which prompts of one length are read, where the model's own cache is not to be used.
+    ``cache`` gives the arguments with which prompts of one length are read, where the model's own
+    cache is not to be used.
     """
 
     def __init__(
@@ -49,7 +55,12 @@ class StateReader:
         steps: int,
         cache: Callable[[], dict[str, Any]] = dict,
     ) -> None:
-        self.model, self.device, self.prompt_of, self.steps = model, prompt_of.device, prompt_of, steps
+        self.model, self.device, self.prompt_of, self.steps = (
+            model,
+            prompt_of.device,
+            prompt_of,
+            steps,
+        )
         self.cache = cache
         self.by_length: dict[int, list[int]] = {}
         for place, prompt in enumerate(prompts):
@@ -60,9 +71,13 @@ class StateReader:
         """The logits after each prompt, (D, V)."""
         logits: list[Tensor] = [torch.empty(0)] * len(self.prompt_ids)
         for length, places in self.by_length.items():
-            ids = torch.tensor([list(self.prompt_ids[place]) for place in places], device=self.device)  # (d, P)
+            ids = torch.tensor(
+                [list(self.prompt_ids[place]) for place in places], device=self.device
+            )  # (d, P)
             position_ids = torch.arange(length, device=self.device).expand(len(ids), -1)
-            found, output = forward(self.model, ids, None, position_ids, 1, use_cache=True, **self.cache())
+            found, output = forward(
+                self.model, ids, None, position_ids, 1, use_cache=True, **self.cache()
+            )
             for place, row in zip(places, found[:, -1], strict=True):
                 logits[place] = row
             self.parts.append(self._part(places, length, *carried(self.model, output)))
@@ -72,7 +87,9 @@ class StateReader:
     def _part(self, places: list[int], length: int, name: str, state: Any) -> _Part:
         """The rows of some prompts of one length, each with a state of its own."""
         among = torch.full((len(self.prompt_ids),), -1, device=self.device)
-        among[torch.tensor(places, device=self.device)] = torch.arange(len(places), device=self.device)
+        among[torch.tensor(places, device=self.device)] = torch.arange(
+            len(places), device=self.device
+        )
         source = among[self.prompt_of]  # (B,): -1 for rows of other prompts
         rows = (source >= 0).nonzero()[:, 0]
         last = torch.full_like(rows, length - 1)
@@ -80,7 +97,11 @@ class StateReader:
 
     def _join(self) -> None:
         """Go on with all rows as one batch, if their caches can be joined."""
-        if len(self.parts) == 1 or not accepts(self.model, "position_ids") and has_keys(self.parts[0].state):
+        if (
+            len(self.parts) == 1
+            or not accepts(self.model, "position_ids")
+            and has_keys(self.parts[0].state)
+        ):
             return
         if counts_columns(self.model, max(self.by_length) + self.steps):
             return
@@ -90,7 +111,9 @@ class StateReader:
         width, mask = int(position_ids.max()) + 1, None
         if has_keys(state):
             place = torch.arange(width, device=self.device)
-            mask = pad((place >= width - 1 - position_ids[:, None]).long(), (0, self.steps), value=1)  # (B, P + T)
+            mask = pad(
+                (place >= width - 1 - position_ids[:, None]).long(), (0, self.steps), value=1
+            )  # (B, P + T)
         rows = torch.cat([part.rows for part in self.parts])
         self.parts = [_Part(rows, position_ids, self.parts[0].name, state, mask)]
 
@@ -105,7 +128,9 @@ class StateReader:
 
     def _read(self, part: _Part, ids: Tensor) -> Tensor:
         width, mask = ids.shape[1], part.mask
-        position_ids = part.position_ids[:, None] + torch.arange(1, width + 1, device=self.device)  # (b, t)
+        position_ids = part.position_ids[:, None] + torch.arange(
+            1, width + 1, device=self.device
+        )  # (b, t)
         if mask is not None:
             self.steps -= width
             mask = mask[:, : mask.shape[1] - self.steps]
@@ -128,14 +153,24 @@ class StateReader:
 
 
 class RowsReader:
-    """Whole rows are read again for every token: exact for every causal model, whatever it carries, and slow."""
+    """Whole rows are read again for every token: exact for every causal model, whatever it carries,
+    and slow.
+    """
 
     def __init__(
-        self, model: nn.Module, prompts: Sequence[Sequence[int]], prompt_of: Tensor, steps: int, pad_id: int
+        self,
+        model: nn.Module,
+        prompts: Sequence[Sequence[int]],
+        prompt_of: Tensor,
+        steps: int,
+        pad_id: int,
     ) -> None:
         self.model, self.prompt_of = model, prompt_of
         ids, mask = right_pad(prompts, pad_id, prompt_of.device)  # (D, P)
-        self.ids, self.lengths = pad(ids, (0, steps), value=pad_id), mask.sum(1)  # (D, P + T), (D,); then (b, ...)
+        self.ids, self.lengths = (
+            pad(ids, (0, steps), value=pad_id),
+            mask.sum(1),
+        )  # (D, P + T), (D,); then (b, ...)
 
     def prompts(self) -> Tensor:
         """The logits after each prompt, (D, V)."""
@@ -158,16 +193,30 @@ class RowsReader:
 
 
 def state_reason(model: nn.Module) -> str | None:
-    """Why what a model carries cannot be copied to rows, in words, or None if it can; tried out once a model."""
-    return _tried(model, "state", lambda prompts, prompt_of, steps: StateReader(model, prompts, prompt_of, steps))
+    """Why what a model carries cannot be copied to rows, in words, or None if it can; tried out
+    once a model.
+    """
+    return _tried(
+        model,
+        "state",
+        lambda prompts, prompt_of, steps: StateReader(model, prompts, prompt_of, steps),
+    )
 
 
 def cache_reason(model: nn.Module) -> str | None:
-    """Why rows padded on the left cannot go on from a model's cache, in words, or None if they can; tried out once."""
-    return _tried(model, "cache", lambda prompts, prompt_of, steps: PaddedReader(model, prompts, prompt_of, steps, 0))
+    """Why rows padded on the left cannot go on from a model's cache, in words, or None if they can;
+    tried out once.
+    """
+    return _tried(
+        model,
+        "cache",
+        lambda prompts, prompt_of, steps: PaddedReader(model, prompts, prompt_of, steps, 0),
+    )
 
 
-def _tried(model: nn.Module, carried: str, reader: Callable[[list[list[int]], Tensor, int], Reader]) -> str | None:
+def _tried(
+    model: nn.Module, carried: str, reader: Callable[[list[list[int]], Tensor, int], Reader]
+) -> str | None:
     reasons, kind = _reasons.setdefault(bare(model), {}), type(bare(model)).__name__
     if carried not in reasons:
         limit = 1e-3 if next(model.parameters()).dtype == torch.float32 else 0.3
@@ -176,14 +225,26 @@ def _tried(model: nn.Module, carried: str, reader: Callable[[list[list[int]], Te
         except CANNOT as error:
             reasons[carried] = f"{kind} cannot go on from a {carried} of its own ({error})"
         else:
-            reasons[carried] = f"its {carried} is not its rows' alone, by {apart:.2g} nats" if apart > limit else None
+            reasons[carried] = (
+                f"its {carried} is not its rows' alone, by {apart:.2g} nats"
+                if apart > limit
+                else None
+            )
         if reasons[carried] and carried == "cache":
-            logger.warning("%s: %s; whole rows are read again for every token, which is slow", kind, reasons[carried])
+            logger.warning(
+                "%s: %s; whole rows are read again for every token, which is slow",
+                kind,
+                reasons[carried],
+            )
     return reasons[carried]
 
 
-def _disagreement(model: nn.Module, reader: Callable[[list[list[int]], Tensor, int], Reader]) -> float:
-    """How far tokens after what was copied, joined and selected are from those after whole rows read again, in nats."""
+def _disagreement(
+    model: nn.Module, reader: Callable[[list[list[int]], Tensor, int], Reader]
+) -> float:
+    """How far tokens after what was copied, joined and selected are from those after whole rows
+    read again, in nats.
+    """
     device, tokens = next(model.parameters()).device, vocabulary(model)
     ids = (torch.arange(13) * 7919 % tokens).tolist()
     prompts, prompt_of = [ids[:5], ids[5:8], ids[8:]], torch.tensor([0, 1, 2, 0, 1], device=device)
@@ -192,11 +253,15 @@ def _disagreement(model: nn.Module, reader: Callable[[list[list[int]], Tensor, i
     for kept in ([0, 1, 2, 3, 4], [0, 3, 4], [1, 2]):
         for side in readers:
             side.leave(torch.tensor(kept, device=device))
-        worst.append(_apart(side.tokens(torch.tensor(ids[: len(kept)], device=device)) for side in readers))
+        worst.append(
+            _apart(side.tokens(torch.tensor(ids[: len(kept)], device=device)) for side in readers)
+        )
     return max(worst)
 
 
 def _apart(logits: Iterable[Tensor]) -> float:
-    """The largest difference of a row's log-probabilities, weighted by the probabilities themselves."""
+    """The largest difference of a row's log-probabilities, weighted by the probabilities
+    themselves.
+    """
     expected, found = (torch.log_softmax(side.float(), -1) for side in logits)
     return float(weighted_apart(expected, found).max())

@@ -1,4 +1,6 @@
-"""Tokens as a person reads them: thinking and answer told apart, without the marks that frame a turn."""
+"""Tokens as a person reads them: thinking and answer told apart, without the marks that frame a
+turn.
+"""
 
 import json
 import logging
@@ -30,8 +32,11 @@ _CHANNELS: dict[str, Any] = {
         "commentary": {"open": "<|channel|>commentary<|message|>", **_TEXT_OF_CHANNEL},
         "content": {"open": "<|channel|>final<|message|>", **_TEXT_OF_CHANNEL},
         "tool_calls": {
-            "open_pattern": r"(?:<\|channel\|>commentary )?to=functions\.(?P<name>[\w.-]+)(?:<\|channel\|>commentary)?"
-            r"\s*(?:<\|constrain\|>)?\s*(?:json)?<\|message\|>",
+            "open_pattern": (
+                r"(?:<\|channel\|>commentary"
+                r" )?to=functions\.(?P<name>[\w.-]+)(?:<\|channel\|>commentary)?"
+                r"\s*(?:<\|constrain\|>)?\s*(?:json)?<\|message\|>"
+            ),
             "close_pattern": r"<\|call\|>\s*",
             "repeats": True,
             "content": "json",
@@ -39,18 +44,23 @@ _CHANNELS: dict[str, Any] = {
         },
     },
 }
-"""OpenAI's harmony format, as a response template: its channels are its own whatever a tokenizer says."""
+"""OpenAI's harmony format, as a response template: its channels are its own whatever a tokenizer
+says.
+"""
 
 
 class Reader:
     """The text of a tokenizer's tokens.
 
-    Left out are the named special tokens (begin, end, pad ...), those that end a completion, and those that the chat
-    template writes around messages; other special tokens (``<answer>``, ``<tool_call>``) are text. Thinking is always between
-    ``<think>`` and ``</think>``, whatever marks the model has for it, and a model of channels has its final one behind it.
+    Left out are the named special tokens (begin, end, pad ...), those that end a completion, and
+    those that the chat template writes around messages; other special tokens (``<answer>``,
+    ``<tool_call>``) are text. Thinking is always between ``<think>`` and ``</think>``, whatever
+    marks the model has for it, and a model of channels has its final one behind it.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, template: Template, stop_ids: Sequence[int]) -> None:
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, template: Template, stop_ids: Sequence[int]
+    ) -> None:
         self.tokenizer, self.template, self.stop_ids = tokenizer, template, list(stop_ids)
         self._said: set[str] = set()
         self._gone: set[int] = set()
@@ -66,7 +76,9 @@ class Reader:
         ids = list(token_ids)
         if ids and ids[-1] in self.stop_ids:
             ids.pop()
-        channels = None if self._parsed is None else self._channels(self.raw(ids, after), self.raw(after))
+        channels = (
+            None if self._parsed is None else self._channels(self.raw(ids, after), self.raw(after))
+        )
         if channels is not None:
             return channels
         gone = sorted({token for token in ids if token in self.left_out} - self._gone)
@@ -74,23 +86,30 @@ class Reader:
             self._gone.update(gone)
             names = ", ".join(map(str, self.tokenizer.convert_ids_to_tokens(gone)))
             self._say(
-                f"some completions have special tokens inside ({names}), which the text that rewards read leaves out; "
-                "a reward gets all that was written by the name `raw`"
+                f"some completions have special tokens inside ({names}), which the text that"
+                " rewards read leaves out; a reward gets all that was written by the name `raw`"
             )
-        return self._thoughts_read(_apart([self.raw(piece, before) for before, piece in self._pieces(ids, after)]))
+        return self._thoughts_read(
+            _apart([self.raw(piece, before) for before, piece in self._pieces(ids, after)])
+        )
 
     def prompt(self, token_ids: Sequence[int], unknown: Sequence[str] | None = None) -> str:
         """What a prompt says, up to the thinking that it opens for the completion.
 
-        ``unknown`` is what was asked in the place of each token for the unknown; without it they are left out.
+        ``unknown`` is what was asked in the place of each token for the unknown; without it they
+        are left out.
         """
         if self._parsed is not None:
             written = self.raw(token_ids)
             begun = self._parsed.truncate_past_last_anchor(written)
             events = ResponseParser(self._parsed, prefix=written).initial_events
             if events and begun != written:
-                return self._without_frame(written[: len(written) - len(begun)]) + self._told(events, closed=True)
-        words = self._words(list(token_ids), keep=None if unknown is None else self.tokenizer.unk_token_id)
+                return self._without_frame(written[: len(written) - len(begun)]) + self._told(
+                    events, closed=True
+                )
+        words = self._words(
+            list(token_ids), keep=None if unknown is None else self.tokenizer.unk_token_id
+        )
         parts = words.split(str(self.tokenizer.unk_token))
         if unknown is None or len(parts) != len(unknown) + 1:
             return words
@@ -99,8 +118,8 @@ class Reader:
     def raw(self, token_ids: Sequence[int], after: Sequence[int] = ()) -> str:
         """All that was written ``after`` those tokens, special tokens included.
 
-        Many decoders take a blank away from the beginning of a text, or join its first token in another way: what follows
-        on other words is read behind a letter, which is cut off again.
+        Many decoders take a blank away from the beginning of a text, or join its first token in
+        another way: what follows on other words is read behind a letter, which is cut off again.
         """
         ids = list(token_ids)
         if ids and after and not self._begins_a_text(after[-1]):
@@ -113,18 +132,31 @@ class Reader:
     @cached_property
     def left_out(self) -> frozenset[int]:
         """The special tokens that are no part of a text."""
-        named = [getattr(self.tokenizer, f"{name}_id", None) for name in self.tokenizer.SPECIAL_TOKENS_ATTRIBUTES]
+        named = [
+            getattr(self.tokenizer, f"{name}_id", None)
+            for name in self.tokenizer.SPECIAL_TOKENS_ATTRIBUTES
+        ]
         marks = {str(token): index for index, token in self._special.items()}
         # Without a template nothing tells what frames a turn but the look of its marks.
-        written = self.template.frame() if self.template.exists else "".join(filter(_FRAMES.fullmatch, marks))
-        framing = [index for mark, index in marks.items() if mark in written and mark not in self._thoughts]
-        return frozenset(token for token in [*named, *self.stop_ids, *framing] if isinstance(token, int))
+        written = (
+            self.template.frame()
+            if self.template.exists
+            else "".join(filter(_FRAMES.fullmatch, marks))
+        )
+        framing = [
+            index for mark, index in marks.items() if mark in written and mark not in self._thoughts
+        ]
+        return frozenset(
+            token for token in [*named, *self.stop_ids, *framing] if isinstance(token, int)
+        )
 
     def _words(self, ids: Sequence[int], keep: int | None = None) -> str:
         kept = [token for token in ids if token == keep or token not in self.left_out]
         return self._thoughts_read(self.raw(kept))
 
-    def _pieces(self, ids: Sequence[int], after: Sequence[int]) -> list[tuple[Sequence[int], list[int]]]:
+    def _pieces(
+        self, ids: Sequence[int], after: Sequence[int]
+    ) -> list[tuple[Sequence[int], list[int]]]:
         """The tokens between those that are left out, each with what stands before them.
 
         A token that only stands for an unknown character parts nothing.
@@ -138,7 +170,9 @@ class Reader:
         return [(before, piece) for before, piece in pieces if piece]
 
     def _begins_a_text(self, token: int) -> bool:
-        """Whether the tokenizer writes what follows on this token in the same way as the beginning of a text."""
+        """Whether the tokenizer writes what follows on this token in the same way as the beginning
+        of a text.
+        """
         if token not in self._begins:
             mark = self.tokenizer.added_tokens_decoder.get(token)
             known = mark is not None and token != self.tokenizer.unk_token_id
@@ -168,8 +202,14 @@ class Reader:
     @cached_property
     def _special(self) -> dict[int, Any]:
         """The special tokens by their ids."""
-        added = {index: str(token) for index, token in self.tokenizer.added_tokens_decoder.items() if token.special}
-        return added | dict(zip(self.tokenizer.all_special_ids, self.tokenizer.all_special_tokens, strict=True))
+        added = {
+            index: str(token)
+            for index, token in self.tokenizer.added_tokens_decoder.items()
+            if token.special
+        }
+        return added | dict(
+            zip(self.tokenizer.all_special_ids, self.tokenizer.all_special_tokens, strict=True)
+        )
 
     @cached_property
     def _thoughts(self) -> dict[str, str]:
@@ -179,21 +219,30 @@ class Reader:
 
     @cached_property
     def _parsed(self) -> Any:
-        """The response template, where what it tells apart is not in the text already; None where it is."""
+        """The response template, where what it tells apart is not in the text already; None where
+        it is.
+        """
         spec = self._response_template()
         if spec is None:
             return None
         try:
             parsed = load_response_template(spec)
         except ValueError as error:
-            raise PolicyError(f"the tokenizer's response template cannot be read ({error})") from error
+            raise PolicyError(
+                f"the tokenizer's response template cannot be read ({error})"
+            ) from error
         thinking = [field for name, field in parsed.fields.items() if name in THINKING]
         content = parsed.fields.get("content")
-        read = all(field.close_re and TAGS.search(field.close_re.pattern.replace("\\", "")) for field in thinking)
+        read = all(
+            field.close_re and TAGS.search(field.close_re.pattern.replace("\\", ""))
+            for field in thinking
+        )
         return None if read and (content is None or content.open_re is None) else parsed
 
     def _response_template(self) -> Any:
-        """How this tokenizer's replies are read: as it says, as its tokens do, or as is known of its chat template."""
+        """How this tokenizer's replies are read: as it says, as its tokens do, or as is known of
+        its chat template.
+        """
         from trl.chat_template_utils import add_response_schema
 
         own = getattr(self.tokenizer, "response_template", None)
@@ -209,7 +258,9 @@ class Reader:
         return getattr(known, "response_template", None)
 
     def _channels(self, text: str, before: str) -> str | None:
-        """A completion in channels as thinking and answer; None where it has none, or they cannot be read."""
+        """A completion in channels as thinking and answer; None where it has none, or they cannot
+        be read.
+        """
         parser = ResponseParser(self._parsed, prefix=before)
         try:
             events = parser.feed(text)
@@ -219,24 +270,33 @@ class Reader:
         if not events:
             return None
         self._say(
-            "completions are read by the tokenizer's response template: thinking stands between <think> and </think>, "
-            "the answer behind it; a reward gets all that was written by the name `raw`"
+            "completions are read by the tokenizer's response template: thinking stands between"
+            " <think> and </think>, the answer behind it; a reward gets all that was written by the"
+            " name `raw`"
         )
         return self._told(events, closed=self._ends_closed(events, text))
 
     def _ends_closed(self, events: Sequence[Mapping[str, Any]], text: str) -> bool:
-        """Whether the last region was closed by its own mark, and not only by the end of the text."""
+        """Whether the last region was closed by its own mark, and not only by the end of the
+        text.
+        """
         close = self._parsed.fields[events[-1]["field"]].close_re
-        return close is not None and any(found.end() == len(text) and found.group() for found in close.finditer(text))
+        return close is not None and any(
+            found.end() == len(text) and found.group() for found in close.finditer(text)
+        )
 
     def _told(self, events: Sequence[Mapping[str, Any]], *, closed: bool) -> str:
-        """The regions of a reply one after the other; of thinking that goes on, the end is left open."""
+        """The regions of a reply one after the other; of thinking that goes on, the end is left
+        open.
+        """
         text = ""
         for place, event in enumerate(events):
             last = place == len(events) - 1
             kind, field = event["type"], self._parsed.fields[event["field"]]
             if field.name in THINKING and kind == "region_open":
-                goes_on = text.endswith("</think>")  # what is thought in two regions is thought in one
+                goes_on = text.endswith(
+                    "</think>"
+                )  # what is thought in two regions is thought in one
                 text = text.removesuffix("</think>") + "\n" if goes_on else text + "<think>"
             elif field.name in THINKING:
                 ends = "</think>" if closed or not last else ""
@@ -256,10 +316,14 @@ class Reader:
 
 
 def _apart(texts: Sequence[str]) -> str:
-    """Texts one after the other, on a line of its own each: run together they would say something else."""
+    """Texts one after the other, on a line of its own each: run together they would say something
+    else.
+    """
     joined = ""
     for text in texts:
-        joined += ("\n" if joined and not joined[-1].isspace() and not text[:1].isspace() else "") + text
+        joined += (
+            "\n" if joined and not joined[-1].isspace() and not text[:1].isspace() else ""
+        ) + text
     return joined
 
 

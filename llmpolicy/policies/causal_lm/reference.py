@@ -19,8 +19,9 @@ _SAMPLE = 16
 class Reference:
     """π at the start.
 
-    With an adapter it is the same model with that adapter off, or with its frozen copy ``ref``; with full weights it is
-    a second model, copied when it is first needed (or by ``freeze``), since it takes as much memory again.
+    With an adapter it is the same model with that adapter off, or with its frozen copy ``ref``;
+    with full weights it is a second model, copied when it is first needed (or by ``freeze``), since
+    it takes as much memory again.
     """
 
     def __init__(self, policy: "CausalLMPolicy", *, fresh: bool) -> None:
@@ -36,7 +37,11 @@ class Reference:
         """What the reference is, in words."""
         if not self._policy.is_adapter:
             return "the model as it was at the start"
-        return "the base model, adapter off" if self._adapter is None else "the adapter as it was at the start"
+        return (
+            "the base model, adapter off"
+            if self._adapter is None
+            else "the adapter as it was at the start"
+        )
 
     @property
     def model(self) -> Any:
@@ -44,7 +49,9 @@ class Reference:
         return None if self._policy.is_adapter else self.freeze()._model
 
     def freeze(self) -> "Reference":
-        """Copy full weights unless that was done; raises PolicyError if they have been changed since the start."""
+        """Copy full weights unless that was done; raises PolicyError if they have been changed
+        since the start.
+        """
         if self._model is None and self._start is not None:
             found = _fingerprint(self._policy.model)
             if found.shape != self._start.shape or not torch.equal(found, self._start):
@@ -58,16 +65,29 @@ class Reference:
     def log_prob(
         self, prompts: Sequence[Any], actions: Sequence[Any], *, batch_size: int | None = None
     ) -> tuple[Tensor, Tensor]:
-        """The log-probability under the start of every decision, and its mask, both (B, T); no gradient."""
-        policy, padded = self._policy, torch.is_grad_enabled()  # as the policy's own, so that both round alike
+        """The log-probability under the start of every decision, and its mask, both (B, T); no
+        gradient.
+        """
+        policy, padded = (
+            self._policy,
+            torch.is_grad_enabled(),
+        )  # as the policy's own, so that both round alike
         acting = adapter.active(policy.model, self._adapter) if policy.is_adapter else nullcontext()
         model = self.model or policy.model
         with acting, torch.no_grad():
-            scored, mask = policy.score(prompts, actions, batch_size=batch_size, model=model, padded=padded)
+            scored, mask = policy.score(
+                prompts, actions, batch_size=batch_size, model=model, padded=padded
+            )
         return scored.log_prob, mask
 
 
 def _fingerprint(model: nn.Module) -> Tensor:
-    """A few numbers of every weight tensor: any optimiser step changes them, however it writes the weights."""
-    parts = [p.detach().flatten()[:_SAMPLE].to("cpu", torch.float64) for p in model.parameters() if not p.is_meta]
+    """A few numbers of every weight tensor: any optimiser step changes them, however it writes the
+    weights.
+    """
+    parts = [
+        p.detach().flatten()[:_SAMPLE].to("cpu", torch.float64)
+        for p in model.parameters()
+        if not p.is_meta
+    ]
     return torch.cat(parts) if parts else torch.zeros(0)

@@ -1,4 +1,6 @@
-"""Saving, rehearsed before anything is learned: what could not be written at the end is refused in one sentence now."""
+"""Saving, rehearsed before anything is learned: what could not be written at the end is refused in
+one sentence now.
+"""
 
 import json
 import logging
@@ -18,8 +20,18 @@ from llmpolicy.policies.causal_lm.forward import bare, is_there, vocabulary
 from llmpolicy.policies.causal_lm.trial import moved
 
 REALLY = 2**26
-"""Bytes of weights, 64 MB, up to which they are written, into a folder that goes away; larger ones are only looked at."""
-_FAILURES = (ValueError, TypeError, KeyError, AttributeError, RuntimeError, NotImplementedError, SafetensorError)
+"""Bytes of weights, 64 MB, up to which they are written, into a folder that goes away; larger ones
+are only looked at.
+"""
+_FAILURES = (
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    RuntimeError,
+    NotImplementedError,
+    SafetensorError,
+)
 
 
 def rehearse(
@@ -32,17 +44,18 @@ def rehearse(
     *,
     trained_only: bool,
 ) -> None:
-    """Save a policy and throw it away; of large weights all but their bytes. Raises PolicyError if that cannot be done.
+    """Save a policy and throw it away; of large weights all but their bytes. Raises PolicyError if
+    that cannot be done.
 
-    ``save`` writes it into a folder, ``look`` holds what lies there against the policy, a step away from its start, and
-    ``outline`` the configurations alone, where the weights are too large to be written.
-    ``trained_only``: only the weights that are trained, as an adapter is.
+    ``save`` writes it into a folder, ``look`` holds what lies there against the policy, a step away
+    from its start, and ``outline`` the configurations alone, where the weights are too large to be
+    written. ``trained_only``: only the weights that are trained, as an adapter is.
     """
     inner = bare(model)
     if mend_generation(inner):
         logging.getLogger("llmpolicy").warning(
-            "%s: its generation_config names a temperature, top_p or the like without do_sample, which cannot be saved; "
-            "what is saved says do_sample: true",
+            "%s: its generation_config names a temperature, top_p or the like without do_sample,"
+            " which cannot be saved; what is saved says do_sample: true",
             name,
         )
     if trained_only:
@@ -51,7 +64,9 @@ def rehearse(
         _check_class(name, inner.config)
     with tempfile.TemporaryDirectory(prefix="llmpolicy-rehearsal-") as folder:
         try:
-            if not trained_only:  # PEFT writes what layers of an adapter share once for each of them
+            if (
+                not trained_only
+            ):  # PEFT writes what layers of an adapter share once for each of them
                 _check_shared(inner)
             really = _size(model, trained_only) <= REALLY
             if really:
@@ -73,7 +88,9 @@ def rehearse(
 
 
 def mend_generation(model: Any) -> bool:
-    """Whether a generation configuration that cannot be saved could be made one that can, by saying that it samples."""
+    """Whether a generation configuration that cannot be saved could be made one that can, by saying
+    that it samples.
+    """
     config = getattr(model, "generation_config", None)
     if config is None or _is_valid(config):
         return False
@@ -93,33 +110,49 @@ def _is_valid(config: Any) -> bool:
 
 
 def _size(model: nn.Module, trained_only: bool) -> int:
-    return sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad or not trained_only)
+    return sum(
+        p.numel() * p.element_size()
+        for p in model.parameters()
+        if p.requires_grad or not trained_only
+    )
 
 
 def _check_shared(inner: Any) -> None:
-    """Let transformers look for tensors that share memory and are not said to: it refuses to write them."""
+    """Let transformers look for tensors that share memory and are not said to: it refuses to write
+    them.
+    """
     if is_there(inner):
         remove_tied_weights_from_state_dict(dict(inner.state_dict()), inner)
 
 
 def _check_class(name: str, config: Any) -> None:
-    """Whether full weights can be loaded again: parts of some models are saved with a class that no loader knows."""
+    """Whether full weights can be loaded again: parts of some models are saved with a class that no
+    loader knows.
+    """
     if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING and not getattr(config, "auto_map", None):
         raise PolicyError(
-            f"{name} would be saved with {type(config).__name__} as its configuration, with which AutoModelForCausalLM "
-            "cannot load it again; expected an adapter to be trained on it (lora: {}), or a model of another class"
+            f"{name} would be saved with {type(config).__name__} as its configuration, with which"
+            " AutoModelForCausalLM cannot load it again; expected an adapter to be trained on it"
+            " (lora: {}), or a model of another class"
         )
 
 
 def _check_vocabulary(name: str, inner: Any) -> None:
-    """An adapter is saved alone: the base that it is put on again must have the embeddings that it was trained with."""
+    """An adapter is saved alone: the base that it is put on again must have the embeddings that it
+    was trained with.
+    """
     file = Path(str(inner.config.name_or_path)) / "config.json"
     if not file.is_file():
         return
     content = json.loads(file.read_text(encoding="utf-8"))
     there = content.get("vocab_size") or content.get("text_config", {}).get("vocab_size")
-    if there and vocabulary(inner) != there and inner.config.get_text_config(decoder=True).vocab_size != there:
+    if (
+        there
+        and vocabulary(inner) != there
+        and inner.config.get_text_config(decoder=True).vocab_size != there
+    ):
         raise PolicyError(
-            f"{name} has embeddings of {vocabulary(inner)} tokens in memory and of {there} in {file.parent}, on which its "
-            "adapter would be loaded again; expected the resized model saved first and loaded from there"
+            f"{name} has embeddings of {vocabulary(inner)} tokens in memory and of {there} in"
+            f" {file.parent}, on which its adapter would be loaded again; expected the resized"
+            " model saved first and loaded from there"
         )

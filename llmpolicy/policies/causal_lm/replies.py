@@ -1,4 +1,6 @@
-"""Replies to learn: what stands behind the text that a generation goes on from, as the chat template writes it."""
+"""Replies to learn: what stands behind the text that a generation goes on from, as the chat
+template writes it.
+"""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -6,26 +8,48 @@ from typing import Any
 
 from llmpolicy.errors import PolicyError
 from llmpolicy.messages import Message, Reply, content_text, read_messages, thought
-from llmpolicy.policies.causal_lm.template import OPENED, THOUGHT, Template, as_object, called, forms, letters
+from llmpolicy.policies.causal_lm.template import (
+    OPENED,
+    THOUGHT,
+    Template,
+    as_object,
+    called,
+    forms,
+    letters,
+)
 
 _TAG = re.compile(r"(?:<|\[)/?(?:\w+:)?think(?:ing)?(?:>|\])", re.IGNORECASE)
 _CLOSED = re.compile(r"\s*[<\[]\W*(\w+)[^<>\[\]]*[>\]]\s*(?:\w+\s*)?[<\[]\W*\1\W*[>\]]\s*")
-"""A block of thinking that is empty: ``<think>\n\n</think>\n\n``, ``<|channel>thought\n<channel|>``."""
+"""A block of thinking that is empty: ``<think>\n\n</think>\n\n``,
+``<|channel>thought\n<channel|>``.
+"""
 
 
-def continuation(template: Template, prompt: Sequence[Message], reply: Reply, where: str) -> tuple[str, str]:
-    """The text that a generation goes on from, and what the reply is behind it, its end of turn included.
+def continuation(
+    template: Template, prompt: Sequence[Message], reply: Reply, where: str
+) -> tuple[str, str]:
+    """The text that a generation goes on from, and what the reply is behind it, its end of turn
+    included.
 
-    Raises PolicyError in one sentence where the chat template leaves out what the reply holds, or begins it elsewhere.
+    Raises PolicyError in one sentence where the chat template leaves out what the reply holds, or
+    begins it elsewhere.
     """
     opened = template.text(prompt, where)
-    said: Message = {"role": "assistant", "content": reply} if isinstance(reply, str) else dict(reply)
+    said: Message = (
+        {"role": "assistant", "content": reply} if isinstance(reply, str) else dict(reply)
+    )
     *asked, last = read_messages(prompt)
     begun = last if last["role"] == "assistant" and not last.get("tool_calls") else None
     asked += [] if begun else [last]
     prefill = content_text(begun["content"]) if begun else ""
     whole: Message = {**(begun or {}), **said, "content": prefill + content_text(said["content"])}
-    talk, options = template.fitted([*asked, whole]), {**template.arguments, **getattr(prompt, "options", {})}
+    talk, options = (
+        template.fitted([*asked, whole]),
+        {
+            **template.arguments,
+            **getattr(prompt, "options", {}),
+        },
+    )
     for text in _texts(template, talk, options):
         if text.startswith(opened) and _holds(text[len(opened) :], said):
             template.say_marks(text[len(opened) :])
@@ -48,9 +72,11 @@ def _texts(template: Template, talk: list[Message], options: Mapping[str, Any]) 
 
 
 def _words(opened: str, said: Message, prefill: str, before: str) -> str | None:
-    """The reply as it goes on from what a generation begins with, where the template alone does not write it so.
+    """The reply as it goes on from what a generation begins with, where the template alone does not
+    write it so.
 
-    None where nothing tells how: a generation begins inside of thinking and the reply has none, say.
+    None where nothing tells how: a generation begins inside of thinking and the reply has none,
+    say.
     """
     content, given = content_text(said["content"]), thought(said)
     opens = OPENED.search(opened)
@@ -86,7 +112,9 @@ def _closes(opened: str) -> bool:
 
 
 def _holds(text: str, said: Message) -> bool:
-    """Whether a text has all that a reply holds: thinking, then content, letter by letter, and its tool calls."""
+    """Whether a text has all that a reply holds: thinking, then content, letter by letter, and its
+    tool calls.
+    """
     return not _lost(text, said)
 
 
@@ -103,13 +131,17 @@ def _lost(text: str, said: Message) -> str:
             return "words"
         place = found + len(letters(part))
     values = [value for call in said.get("tool_calls") or [] for value in _leaves(call)]
-    if any(name not in text for name in called([said])) or any(letters(value) not in seen for value in values):
+    if any(name not in text for name in called([said])) or any(
+        letters(value) not in seen for value in values
+    ):
         return "the tool calls"
     return ""
 
 
 def _leaves(call: Any) -> Iterator[str]:
-    """The names and values of a tool call's arguments; without those that templates may write in another way."""
+    """The names and values of a tool call's arguments; without those that templates may write in
+    another way.
+    """
     inner = call.get("function", call) if isinstance(call, Mapping) else {}
     waiting = [as_object(inner.get("arguments"))] if isinstance(inner, Mapping) else []
     while waiting:
@@ -122,28 +154,33 @@ def _leaves(call: Any) -> Iterator[str]:
             yield str(value)
 
 
-def _reason(template: Template, talk: list[Message], options: Mapping[str, Any], opened: str, said: Message) -> str:
+def _reason(
+    template: Template, talk: list[Message], options: Mapping[str, Any], opened: str, said: Message
+) -> str:
     opens, texts = OPENED.search(opened), list(_texts(template, talk, options))
     if not texts:
         return "the chat template refuses these messages with their reply"
     if opens and not thought(said) and not _TAG.search(content_text(said["content"])):
         tag = opens.group().strip()
         return (
-            f"a generation begins inside of thinking (behind {opens.group()!r}), and the reply has none; expected "
-            f"reasoning_content beside its content, or {tag}...{tag.replace('<', '</').replace('[', '[/')} before its words"
+            f"a generation begins inside of thinking (behind {opens.group()!r}), and the reply has"
+            " none; expected reasoning_content beside its content, or"
+            f" {tag}...{tag.replace('<', '</').replace('[', '[/')} before its words"
         )
     if lost := min((_lost(text, said) for text in texts), key=len):
         return (
-            f"the chat template leaves out {lost} of the reply; expected a model whose template writes them, or the reply "
-            "as the text that the model should write"
+            f"the chat template leaves out {lost} of the reply; expected a model whose template"
+            " writes them, or the reply as the text that the model should write"
         )
     common = max((_begins_alike(text, opened) for text in texts), default=0)
     return (
-        f"a generation begins with {opened[common:]!r}, and the chat template writes this reply behind something else; "
-        "expected a reply that goes on from there"
+        f"a generation begins with {opened[common:]!r}, and the chat template writes this reply"
+        " behind something else; expected a reply that goes on from there"
     )
 
 
 def _begins_alike(text: str, other: str) -> int:
-    same = (place for place, both in enumerate(zip(text, other, strict=False)) if both[0] != both[1])
+    same = (
+        place for place, both in enumerate(zip(text, other, strict=False)) if both[0] != both[1]
+    )
     return next(same, min(len(text), len(other)))

@@ -1,4 +1,6 @@
-"""Rows of prompts and completions, the groups that they form, and passes over whole groups of bounded size."""
+"""Rows of prompts and completions, the groups that they form, and passes over whole groups of
+bounded size.
+"""
 
 from collections.abc import Iterator, Sequence
 
@@ -11,7 +13,9 @@ Group = list[int]
 
 
 class Rows:
-    """Prompts and completions of B rows, taken from padded tensors, and the groups that they form."""
+    """Prompts and completions of B rows, taken from padded tensors, and the groups that they
+    form.
+    """
 
     def __init__(self, input_ids: Tensor, attention_mask: Tensor, keep: int) -> None:
         width = input_ids.shape[1] - keep
@@ -36,18 +40,29 @@ class Rows:
 
     def _tokens(self, group: Group, start: int) -> int:
         """What a group adds to a pass that has read the first ``start`` tokens of its prompt."""
-        return len(self.prompts[group[0]]) - start + sum(len(self.completions[row]) - 1 for row in group)
+        return (
+            len(self.prompts[group[0]])
+            - start
+            + sum(len(self.completions[row]) - 1 for row in group)
+        )
 
     def batches(self, rows: Sequence[int], budget: int, *, once: bool = True) -> list[list[int]]:
-        """Split rows into batches of whole groups of at most ``budget`` tokens, those of like length together.
+        """Split rows into batches of whole groups of at most ``budget`` tokens, those of like
+        length together.
 
-        A group above the budget is split, and its prompt read again; a row above it stands alone. What all prompts have
-        in common at their start is read ``once`` a batch, or with each of them.
+        A group above the budget is split, and its prompt read again; a row above it stands alone.
+        What all prompts have in common at their start is read ``once`` a batch, or with each of
+        them.
         """
         groups = self.groups(rows)
         parts = [part for group in groups for part in self._split(group, budget)]
-        start = common_start([self.prompts[group[0]] for group in groups]) if once else 0  # or more, for some of them
-        sized = [(max(len(self.completions[row]) for row in part), self._tokens(part, start), part) for part in parts]
+        start = (
+            common_start([self.prompts[group[0]] for group in groups]) if once else 0
+        )  # or more, for some of them
+        sized = [
+            (max(len(self.completions[row]) for row in part), self._tokens(part, start), part)
+            for part in parts
+        ]
         batches: list[list[int]] = []
         room = 0
         for _, tokens, part in sorted(sized):

@@ -10,7 +10,14 @@ from torch import Tensor, nn
 
 from llmpolicy.errors import PolicyError
 from llmpolicy.policies.causal_lm.as_written import structure
-from llmpolicy.policies.causal_lm.forward import accepts, bare, forward, innermost, on_the_left, positions
+from llmpolicy.policies.causal_lm.forward import (
+    accepts,
+    bare,
+    forward,
+    innermost,
+    on_the_left,
+    positions,
+)
 from llmpolicy.policies.causal_lm.frequencies import by_context, own_positions
 from llmpolicy.policies.causal_lm.states import unpadded
 from llmpolicy.policies.causal_lm.trial import log_apart
@@ -18,7 +25,9 @@ from llmpolicy.policies.causal_lm.trial import log_apart
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """Of the last ``keep`` tokens a row: log-probability and entropy, (B, keep); and a MoE's balance loss, ()."""
+    """Of the last ``keep`` tokens a row: log-probability and entropy, (B, keep); and a MoE's
+    balance loss, ().
+    """
 
     log_prob: Tensor
     entropy: Tensor | None = None
@@ -39,29 +48,49 @@ def score(
 ) -> Scored:
     """Score the last ``keep`` tokens of input_ids (B, L) under softmax(logits / temperature).
 
-    Only their logits are computed, and normalised in float32. Where attention_mask is 0 the figures mean nothing.
-    ``entropy`` adds the entropy of each decision, with a gradient only if ``entropy_grad``; ``aux_loss`` the
-    load-balancing loss of a mixture of experts. ``fused``: the model carries TRL's fused LM head, made with the same
-    temperature: use it, so that logits are never held for all positions at once, if it is the model's own head.
+    Only their logits are computed, and normalised in float32. Where attention_mask is 0 the figures
+    mean nothing. ``entropy`` adds the entropy of each decision, with a gradient only if
+    ``entropy_grad``; ``aux_loss`` the load-balancing loss of a mixture of experts. ``fused``: the
+    model carries TRL's fused LM head, made with the same temperature: use it, so that logits are
+    never held for all positions at once, if it is the model's own head.
     """
     wanted: dict[str, Any] = {"output_router_logits": True} if aux_loss else {}
     fused = fused and fused_is_plain(model, temperature, wanted)
     if unpadded(model, input_ids.shape[1]):
-        return _unpadded(model, input_ids, attention_mask, keep, temperature, entropy, entropy_grad, fused, wanted)
-    return _score(model, input_ids, attention_mask, keep, temperature, entropy, entropy_grad, fused, wanted)
+        return _unpadded(
+            model,
+            input_ids,
+            attention_mask,
+            keep,
+            temperature,
+            entropy,
+            entropy_grad,
+            fused,
+            wanted,
+        )
+    return _score(
+        model, input_ids, attention_mask, keep, temperature, entropy, entropy_grad, fused, wanted
+    )
 
 
 def last_logits(model: nn.Module, input_ids: Tensor, lengths: Tensor) -> Tensor:
-    """The logits after the first ``lengths`` (B,) tokens of each row, (B, V): rows stand on the left, (B, L).
+    """The logits after the first ``lengths`` (B,) tokens of each row, (B, V): rows stand on the
+    left, (B, L).
 
-    Rows are moved to the right edge, so that the head computes one place of each, where the model may be padded there.
+    Rows are moved to the right edge, so that the head computes one place of each, where the model
+    may be padded there.
     """
     shortest, longest = int(lengths.min()), int(lengths.max())
     if shortest == 0:
-        raise PolicyError(f"prompt {int(lengths.argmin())} is empty; expected at least one token to start from")
+        raise PolicyError(
+            f"prompt {int(lengths.argmin())} is empty; expected at least one token to start from"
+        )
     shift = torch.zeros_like(lengths) if unpadded(model, longest) else longest - lengths  # (B,)
     place = torch.arange(longest, device=input_ids.device) - shift[:, None]  # (B, longest)
-    ids, mask = input_ids.gather(1, place.clamp(min=0)), ((place >= 0) & (place < lengths[:, None])).long()
+    ids, mask = (
+        input_ids.gather(1, place.clamp(min=0)),
+        ((place >= 0) & (place < lengths[:, None])).long(),
+    )
     ends = lengths + shift - 1  # (B,): the place of each row's last token
     keep = longest - int(ends.min())
     rows = torch.arange(len(ids), device=ids.device)
@@ -73,8 +102,12 @@ def last_logits(model: nn.Module, input_ids: Tensor, lengths: Tensor) -> Tensor:
     return by_context(model, place.clamp(min=0), lengths, read)
 
 
-def _unpadded(model: nn.Module, input_ids: Tensor, attention_mask: Tensor, keep: int, *settings: Any) -> Scored:
-    """Score rows that start at the left edge, so that nothing comes before what a model carries on from."""
+def _unpadded(
+    model: nn.Module, input_ids: Tensor, attention_mask: Tensor, keep: int, *settings: Any
+) -> Scored:
+    """Score rows that start at the left edge, so that nothing comes before what a model carries on
+    from.
+    """
     ids, mask, shift = on_the_left(input_ids, attention_mask)  # (B, W)
     prompts = (input_ids.shape[1] - keep - shift).clamp(min=1)  # (B,): tokens of each prompt
     first = min(int(prompts.min()), max(ids.shape[1] - 1, 1))
@@ -110,7 +143,9 @@ def _score(
 
 
 def _joined(result: Scored, scored: Scored, serves: Tensor | None) -> Scored:
-    """The places that a further pass serves taken from it; a balance loss is that of all tokens in the last pass."""
+    """The places that a further pass serves taken from it; a balance loss is that of all tokens in
+    the last pass.
+    """
     assert serves is not None
     entropy = None
     if result.entropy is not None and scored.entropy is not None:
@@ -144,10 +179,16 @@ def _plain(
 def fused_is_plain(model: nn.Module, temperature: float, wanted: dict[str, Any]) -> bool:
     """Whether TRL's fused head gives what the model's own forward gives; tried out once a model.
 
-    It does not know what a family does to its logits after the head (RecurrentGemma, xLSTM) nor how each family of
-    experts counts them.
+    It does not know what a family does to its logits after the head (RecurrentGemma, xLSTM) nor how
+    each family of experts counts them.
     """
-    tried, asked = _fused_is_plain.setdefault(bare(model), {}), (bool(wanted), structure(bare(model)))
+    tried, asked = (
+        _fused_is_plain.setdefault(bare(model), {}),
+        (
+            bool(wanted),
+            structure(bare(model)),
+        ),
+    )
     if asked not in tried:
         tried[asked] = _is_plain(model, temperature, wanted)
     return tried[asked]
@@ -159,9 +200,13 @@ _fused_is_plain: WeakKeyDictionary[nn.Module, dict[tuple[bool, int], bool]] = We
 @torch.no_grad()
 def _is_plain(model: nn.Module, temperature: float, wanted: dict[str, Any]) -> bool:
     if isinstance(bare(model).get_output_embeddings(), TrainableTokensWrapper):
-        return False  # its weights are two tensors, of which the fused head would see one, with the adapter off alone
+        # its weights are two tensors, of which the fused head would see one, with the adapter off
+        # alone
+        return False
     parameter = next(model.parameters())
-    tokens = innermost(bare(model).get_input_embeddings()).num_embeddings  # weights may be shared out
+    tokens = innermost(
+        bare(model).get_input_embeddings()
+    ).num_embeddings  # weights may be shared out
     ids = (torch.arange(32, device=parameter.device) * 7919 % tokens).view(2, 16)  # (B, L)
     mask, settings = torch.ones_like(ids), (15, temperature, False, False)
     plain = _score(model, ids, mask, *settings, False, wanted)
@@ -169,7 +214,9 @@ def _is_plain(model: nn.Module, temperature: float, wanted: dict[str, Any]) -> b
         fused = _score(model, ids, mask, *settings, True, wanted)
     except AttributeError:  # a configuration without TRL's name for the number of experts
         return False
-    exact = parameter.dtype == torch.float32 and not torch.is_autocast_enabled(parameter.device.type)
+    exact = parameter.dtype == torch.float32 and not torch.is_autocast_enabled(
+        parameter.device.type
+    )
     limit = 1e-3 if exact else 0.05  # nats, mean over tokens
     apart = [log_apart(plain.log_prob, fused.log_prob).mean()]
     if plain.aux_loss is not None and fused.aux_loss is not None:
@@ -197,7 +244,13 @@ def _fused(
     labels[:, : labels.shape[1] - keep] = -100
     if accepts(model, "position_ids"):
         wanted = {**wanted, "position_ids": position_ids}
-    output = model(input_ids=input_ids, attention_mask=attention_mask, labels=labels, fused_lm_head=True, **wanted)
+    output = model(
+        input_ids=input_ids,
+        attention_mask=attention_mask,
+        labels=labels,
+        fused_lm_head=True,
+        **wanted,
+    )
     width = output.log_probs.shape[1]
     found = output.entropy[:, width - keep :] if entropy else None
     if found is not None and not entropy_grad:

@@ -1,4 +1,6 @@
-"""The scorer by groups: log π(token|context) of the completions of several prompts, each prompt read once."""
+"""The scorer by groups: log π(token|context) of the completions of several prompts, each prompt
+read once.
+"""
 
 from contextlib import ExitStack
 
@@ -27,11 +29,16 @@ def score_groups(
 ) -> Scored:
     """Score all rows under softmax(logits / temperature), (B, keep); 0 where there is no token.
 
-    ``budget`` bounds the tokens of one pass. The entropy has no gradient. A backward that recomputes activations must
-    find attention as the forward did: pass ``held``, one pass without a budget, and close it after the backward.
+    ``budget`` bounds the tokens of one pass. The entropy has no gradient. A backward that
+    recomputes activations must find attention as the forward did: pass ``held``, one pass without a
+    budget, and close it after the backward.
     """
     everything, by_states = range(len(rows.prompts)), is_recurrent(model)
-    batches = [list(everything)] if budget is None else rows.batches(everything, budget, once=not by_states)
+    batches = (
+        [list(everything)]
+        if budget is None
+        else rows.batches(everything, budget, once=not by_states)
+    )
     read = state_pass if by_states else _pass
     shape, device = rows.places.shape, rows.places.device
     log_prob = torch.zeros(shape.numel(), device=device)
@@ -43,7 +50,12 @@ def score_groups(
         if not groups:
             continue
         found = read(model, rows, groups, temperature, entropy, held)  # (S, 2)
-        order = [place for group in groups for row in group for place in range(starts[row], starts[row + 1])]
+        order = [
+            place
+            for group in groups
+            for row in group
+            for place in range(starts[row], starts[row + 1])
+        ]
         places = inner[torch.tensor(order, device=device)]  # (S,)
         log_prob = log_prob.index_copy(0, places, found[:, 0])
         if entropies is not None:
@@ -52,11 +64,21 @@ def score_groups(
 
 
 def _pass(
-    model: nn.Module, rows: Rows, groups: list[Group], temperature: float, entropy: bool, held: ExitStack | None
+    model: nn.Module,
+    rows: Rows,
+    groups: list[Group],
+    temperature: float,
+    entropy: bool,
+    held: ExitStack | None,
 ) -> Tensor:
-    """Log-probability and entropy of each completion token, (S, 2), row after row of group after group."""
+    """Log-probability and entropy of each completion token, (S, 2), row after row of group after
+    group.
+    """
     device = rows.places.device
-    packed = pack([(rows.prompts[group[0]], [rows.completions[row] for row in group]) for group in groups], device)
+    packed = pack(
+        [(rows.prompts[group[0]], [rows.completions[row] for row in group]) for group in groups],
+        device,
+    )
     with ExitStack() as own:
         (held or own).enter_context(attending(model, packed.attend))
         (held or own).enter_context(quick_norms(model))

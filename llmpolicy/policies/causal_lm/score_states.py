@@ -1,7 +1,9 @@
-"""The scorer by states: each prompt is read once, and what the model carries on after it is given to all its completions.
+"""The scorer by states: each prompt is read once, and what the model carries on after it is given
+to all its completions.
 
-Transformers writes states into a cache in place; here each layer keeps a new tensor instead, so that there is a way back
-through them to the prompt. Which models go on from a state over several tokens is tried out, gradient included.
+Transformers writes states into a cache in place; here each layer keeps a new tensor instead, so
+that there is a way back through them to the prompt. Which models go on from a state over several
+tokens is tried out, gradient included.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -36,31 +38,51 @@ from llmpolicy.policies.causal_lm.score import entropy_of, score
 from llmpolicy.policies.causal_lm.trial import log_apart
 
 _NATS, _NATS_16, _SHARE, _SHARE_16 = 1e-3, 0.1, 1e-2, 0.1
-"""How far log-probabilities, in nats, and gradients, in parts of their size, may lie from those of whole rows."""
+"""How far log-probabilities, in nats, and gradients, in parts of their size, may lie from those of
+whole rows.
+"""
 
 
 def state_pass(
-    model: nn.Module, rows: Rows, groups: Sequence[Group], temperature: float, entropy: bool, _: Any = None
+    model: nn.Module,
+    rows: Rows,
+    groups: Sequence[Group],
+    temperature: float,
+    entropy: bool,
+    _: Any = None,
 ) -> Tensor:
-    """Log-probability and entropy of each completion token, (S, 2), row after row of group after group."""
+    """Log-probability and entropy of each completion token, (S, 2), row after row of group after
+    group.
+    """
     device = rows.places.device
     order = [row for group in groups for row in group]
-    prompt_of = torch.tensor([place for place, group in enumerate(groups) for _ in group], device=device)  # (R,)
+    prompt_of = torch.tensor(
+        [place for place, group in enumerate(groups) for _ in group], device=device
+    )  # (R,)
     labels, there = right_pad([rows.completions[row] for row in order], 0, device)  # (R, T)
     head = _head(model)
     with nullcontext() if head is None else _hidden(head):
-        found = _read(model, [rows.prompts[group[0]] for group in groups], prompt_of, labels[:, :-1])  # (R, T, any)
+        found = _read(
+            model, [rows.prompts[group[0]] for group in groups], prompt_of, labels[:, :-1]
+        )  # (R, T, any)
     chosen, seen = labels[there.bool()], found[there.bool()]  # (S,), (S, any)
     if head is not None:
         return torch.stack(
-            log_prob_of(seen, head.weight, getattr(head, "bias", None), chosen, temperature, entropy), -1
+            log_prob_of(
+                seen, head.weight, getattr(head, "bias", None), chosen, temperature, entropy
+            ),
+            -1,
         )
     log_probs = torch.log_softmax(seen.float() / temperature, -1)  # (S, V)
-    return torch.stack([log_probs.gather(1, chosen[:, None])[:, 0], entropy_of(log_probs.detach())], -1)
+    return torch.stack(
+        [log_probs.gather(1, chosen[:, None])[:, 0], entropy_of(log_probs.detach())], -1
+    )
 
 
 def _read(model: nn.Module, prompts: list[list[int]], prompt_of: Tensor, ids: Tensor) -> Tensor:
-    """What the model gives after each prompt's rows, and after each of their tokens (R, T - 1), (R, T, any)."""
+    """What the model gives after each prompt's rows, and after each of their tokens (R, T - 1), (R,
+    T, any).
+    """
     # A single token is read by kernels that write states in place.
     wide = pad(ids, (0, max(2 - ids.shape[1], 0)))
     reader = StateReader(model, prompts, prompt_of, wide.shape[1], partial(_cache, model))
@@ -74,20 +96,32 @@ def _cache(model: nn.Module) -> dict[str, Any]:
     for layer in cache.layers:
         if hasattr(layer, "conv_states"):
             vars(layer).update(
-                update_conv_state=partial(_keep_conv, layer), update_recurrent_state=partial(_keep_recurrent, layer)
+                update_conv_state=partial(_keep_conv, layer),
+                update_recurrent_state=partial(_keep_recurrent, layer),
             )
     return {str(cache_argument(model)): cache}
 
 
-def _keep_conv(layer: Any, new: Tensor, state_idx: int = 0, conv_kernel_size: int | None = None, **_: Any) -> Tensor:
-    """The inputs of a convolution with those before them, (b, d, S + t), of which the last are kept."""
+def _keep_conv(
+    layer: Any, new: Tensor, state_idx: int = 0, conv_kernel_size: int | None = None, **_: Any
+) -> Tensor:
+    """The inputs of a convolution with those before them, (b, d, S + t), of which the last are
+    kept.
+    """
     if layer.has_previous_state[state_idx]:
-        size, whole = layer.conv_kernel_size[state_idx], torch.cat([layer.conv_states[state_idx], new], -1)
+        size, whole = (
+            layer.conv_kernel_size[state_idx],
+            torch.cat([layer.conv_states[state_idx], new], -1),
+        )
     else:
         size = conv_kernel_size or new.shape[-1]
         whole = pad(new, (max(size - new.shape[-1], 0), 0))
     layer.conv_kernel_size[state_idx], layer.has_previous_state[state_idx] = size, True
-    layer.is_conv_states_initialized[state_idx], layer.dtype, layer.device = True, new.dtype, new.device
+    layer.is_conv_states_initialized[state_idx], layer.dtype, layer.device = (
+        True,
+        new.dtype,
+        new.device,
+    )
     layer.conv_states[state_idx] = whole[..., -size:]
     return whole
 
@@ -101,7 +135,9 @@ def _keep_recurrent(layer: Any, new: Tensor, state_idx: int = 0, **_: Any) -> Te
 
 
 def state_path(model: nn.Module) -> str | None:
-    """Why a recurrent model's rows cannot go on from their prompt's state in training, or None; tried out once a model."""
+    """Why a recurrent model's rows cannot go on from their prompt's state in training, or None;
+    tried out once a model.
+    """
     whole = unwrapped(model)
     if whole not in _reasons:
         _reasons[whole] = _reason(whole)
@@ -114,7 +150,9 @@ _heads: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
 
 
 def _head(model: nn.Module) -> Any:
-    """The output head, None where the model does something else to logits than to scale them; tried out once a model."""
+    """The output head, None where the model does something else to logits than to scale them; tried
+    out once a model.
+    """
     inner = bare(model)
     if inner not in _heads:
         _heads[inner] = _is_last(model, inner.get_output_embeddings())
@@ -139,7 +177,9 @@ def _is_last(model: nn.Module, head: Any) -> bool:
 
 @contextmanager
 def _hidden(head: Any) -> Iterator[None]:
-    """While it lasts what the head is given takes the place of logits, so that those of all places are never held."""
+    """While it lasts what the head is given takes the place of logits, so that those of all places
+    are never held.
+    """
     head.forward = lambda hidden: hidden
     try:
         yield
@@ -164,32 +204,53 @@ def _reason(model: Any) -> str | None:
 
 
 def _unread(model: nn.Module) -> str | None:
-    """In words, if some layer reads several tokens as if its state were not there, as Mamba's scan does."""
+    """In words, if some layer reads several tokens as if its state were not there, as Mamba's scan
+    does.
+    """
     device = next(model.parameters()).device
     ids = (torch.arange(12, device=device) * 7919 % vocabulary(model)).tolist()
-    reader = StateReader(model, [ids[:8]], torch.zeros(1, dtype=torch.long, device=device), 4, partial(_cache, model))
+    reader = StateReader(
+        model, [ids[:8]], torch.zeros(1, dtype=torch.long, device=device), 4, partial(_cache, model)
+    )
     with train_mode(model), torch.enable_grad():
         reader.prompts()
         states = []
-        for held in [vars(layer).get("recurrent_states", {}) for layer in reader.parts[0].state.layers]:
-            held.update({place: one.detach().requires_grad_() for place, one in held.items() if one is not None})
+        for held in [
+            vars(layer).get("recurrent_states", {}) for layer in reader.parts[0].state.layers
+        ]:
+            held.update(
+                {
+                    place: one.detach().requires_grad_()
+                    for place, one in held.items()
+                    if one is not None
+                }
+            )
             states += [one for one in held.values() if one is not None]
         total = reader.read(torch.tensor([ids[8:]], device=device)).float().sum()
     used = torch.autograd.grad(total, states, allow_unused=True) if states else ()
-    unread = f"{type(bare(model)).__name__} does not go on from a state of its own over several tokens"
+    unread = (
+        f"{type(bare(model)).__name__} does not go on from a state of its own over several tokens"
+    )
     return unread if any(one is None for one in used) else None
 
 
 def _difference(model: nn.Module) -> str | None:
-    """In words, if a few rows have other log-probabilities or gradients by their prompts' states than as a whole."""
+    """In words, if a few rows have other log-probabilities or gradients by their prompts' states
+    than as a whole.
+    """
     parameter = next(model.parameters())
     tokens = (torch.arange(48) * 7919 % vocabulary(model)).tolist()
-    first, second, ends = tokens[:20], tokens[20:36], [tokens[36:39], tokens[39:40], tokens[40:46], tokens[46:48]]
+    first, second, ends = (
+        tokens[:20],
+        tokens[20:36],
+        [tokens[36:39], tokens[39:40], tokens[40:46], tokens[46:48]],
+    )
     prompts, prompt_mask = left_pad([first, first, second, second], 0, parameter.device)
     actions, action_mask = right_pad(ends, 0, parameter.device)
     ids, mask = torch.cat([prompts, actions], 1), torch.cat([prompt_mask, action_mask], 1)
     known = torch.tensor([*first[:10], *second[:8]], device=parameter.device)
-    # The first token of a completion is chosen from its prompt alone; what later ones owe to it came through the state.
+    # The first token of a completion is chosen from its prompt alone; what later ones owe to it
+    # came through the state.
     later = torch.cat([torch.arange(len(end)) for end in ends]).sin().to(parameter.device)
     rows, keep = Rows(ids, mask, actions.shape[1]), actions.shape[1]
     sides = (
@@ -197,17 +258,26 @@ def _difference(model: nn.Module) -> str | None:
         lambda: state_pass(model, rows, [[0, 1], [2, 3]], 1.0, False)[:, 0],
     )
     with train_mode(model), torch.enable_grad():
-        (expected, slope), (found, own_slope) = (_with_slope(model, known, later, side) for side in sides)
+        (expected, slope), (found, own_slope) = (
+            _with_slope(model, known, later, side) for side in sides
+        )
     exact = parameter.dtype == torch.float32
     apart = float(log_apart(expected, found).mean())
     share = float((slope - own_slope).norm() / slope.norm())
     if apart <= (_NATS if exact else _NATS_16) and share <= (_SHARE if exact else _SHARE_16):
         return None
-    return f"{type(bare(model)).__name__} does not go on from a state of its own as it began, by {apart:.2g} nats"
+    return (
+        f"{type(bare(model)).__name__} does not go on from a state of its own as it began, by"
+        f" {apart:.2g} nats"
+    )
 
 
-def _with_slope(model: nn.Module, tokens: Tensor, later: Tensor, read: Callable[[], Tensor]) -> tuple[Tensor, Tensor]:
-    """Log-probabilities (S,), and the gradient of a sum of them by what each token is embedded as, (V', h)."""
+def _with_slope(
+    model: nn.Module, tokens: Tensor, later: Tensor, read: Callable[[], Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Log-probabilities (S,), and the gradient of a sum of them by what each token is embedded as,
+    (V', h).
+    """
     embedded: list[tuple[Tensor, Tensor]] = []
 
     def hook(_: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> Tensor:

@@ -1,4 +1,6 @@
-"""What recurrent and hybrid models carry from token to token: whether a model does, and what it carries, row by row."""
+"""What recurrent and hybrid models carry from token to token: whether a model does, and what it
+carries, row by row.
+"""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -31,7 +33,8 @@ _recurrent: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
 
 
 def is_recurrent(model: nn.Module) -> bool:
-    """Whether some layer carries a state over all tokens before: padding on the left can then leak into every token.
+    """Whether some layer carries a state over all tokens before: padding on the left can then leak
+    into every token.
 
     A model without a cache that is known counts too: nothing is known of what it carries.
     """
@@ -70,7 +73,9 @@ def unpadded(model: nn.Module, width: int) -> bool:
 
 
 def carried(model: nn.Module, output: Any) -> tuple[str, Any]:
-    """What a model carries on after reading, and the argument that takes it; KeyError if its output has none."""
+    """What a model carries on after reading, and the argument that takes it; KeyError if its output
+    has none.
+    """
     for name in STATES:
         if accepts(model, name) and getattr(output, name, None) is not None:
             return name, getattr(output, name)
@@ -78,7 +83,9 @@ def carried(model: nn.Module, output: Any) -> tuple[str, Any]:
 
 
 def select(state: Any, rows: Tensor, count: int) -> Any:
-    """The state of the rows at these places, of ``count`` rows; a cache is changed in place, a row may come twice."""
+    """The state of the rows at these places, of ``count`` rows; a cache is changed in place, a row
+    may come twice.
+    """
     if isinstance(state, Tensor):
         return state.index_select(0, rows) if state.dim() and len(state) == count else state
     if isinstance(state, list | tuple):
@@ -86,7 +93,9 @@ def select(state: Any, rows: Tensor, count: int) -> Any:
     if isinstance(state, dict):
         return {key: select(part, rows, count) for key, part in state.items()}
     for layer in getattr(state, "layers", []):
-        layer.reorder_cache(rows)  # the one way to select rows that every kind of layer has for all that it holds
+        layer.reorder_cache(
+            rows
+        )  # the one way to select rows that every kind of layer has for all that it holds
     for name, part in getattr(state, "__dict__", {}).items():
         if name != "layers" and isinstance(part, Tensor | list | tuple | dict):
             setattr(state, name, select(part, rows, count))
@@ -95,11 +104,15 @@ def select(state: Any, rows: Tensor, count: int) -> Any:
 
 def has_keys(state: Any) -> bool:
     """Whether some layer of a cache holds keys, which grow with every token."""
-    return any(isinstance(getattr(layer, "keys", None), Tensor) for layer in getattr(state, "layers", []))
+    return any(
+        isinstance(getattr(layer, "keys", None), Tensor) for layer in getattr(state, "layers", [])
+    )
 
 
 def join(states: Sequence[Any]) -> Any:
-    """Caches of rows of several lengths as one, keys and values filled on the left; None if these cannot be joined."""
+    """Caches of rows of several lengths as one, keys and values filled on the left; None if these
+    cannot be joined.
+    """
     layers = [layer for state in states for layer in getattr(state, "layers", [None])]
     if any(type(state) is not DynamicCache for state in states) or any(
         type(layer).__name__ not in _JOINED for layer in layers
@@ -117,23 +130,39 @@ def _join_layers(first: Any, layers: Sequence[Any]) -> None:
         if isinstance(getattr(first, name, None), Tensor):
             sides = [getattr(layer, name) for layer in layers]  # (b, K, P, d), of several b and P
             width = max(side.shape[-2] for side in sides)
-            setattr(first, name, torch.cat([pad(side, (0, 0, width - side.shape[-2], 0)) for side in sides]))
+            setattr(
+                first,
+                name,
+                torch.cat([pad(side, (0, 0, width - side.shape[-2], 0)) for side in sides]),
+            )
     if hasattr(first, "cumulative_length"):
         first.cumulative_length = max(layer.cumulative_length for layer in layers)
     for name in ("conv_states", "recurrent_states"):
         for index, part in getattr(first, name, {}).items():
             if part is not None:
-                getattr(first, name)[index] = torch.cat([getattr(layer, name)[index] for layer in layers])
+                getattr(first, name)[index] = torch.cat(
+                    [getattr(layer, name)[index] for layer in layers]
+                )
 
 
 @contextmanager
 def limited_steps(model: nn.Module) -> Iterator[None]:
-    """While it lasts Mamba-2 layers keep softplus(dt + bias) within its limits for single tokens, as for whole rows.
+    """While it lasts Mamba-2 layers keep softplus(dt + bias) within its limits for single tokens,
+    as for whole rows.
 
-    transformers does so in the scan of whole rows alone, so that what is sampled would not be what is scored.
+    transformers does so in the scan of whole rows alone, so that what is sampled would not be what
+    is scored.
     """
-    limits = {type(module).__module__: limit for module in model.modules() if (limit := _limit(module)) is not None}
-    modules = [(sys.modules[name], limit) for name, limit in limits.items() if hasattr(sys.modules[name], _STEP)]
+    limits = {
+        type(module).__module__: limit
+        for module in model.modules()
+        if (limit := _limit(module)) is not None
+    }
+    modules = [
+        (sys.modules[name], limit)
+        for name, limit in limits.items()
+        if hasattr(sys.modules[name], _STEP)
+    ]
     before = [(module, getattr(module, _STEP)) for module, _ in modules]
     for module, limit in modules:
         setattr(module, _STEP, _limited(getattr(module, _STEP), limit))
@@ -152,7 +181,13 @@ def _limit(module: nn.Module) -> tuple[float, float] | None:
 
 def _limited(step: Any, limit: tuple[float, float]) -> Any:
     def limited(
-        state: Tensor, x: Tensor, dt: Tensor, *rest: Any, dt_bias: Tensor, dt_softplus: bool, **more: Any
+        state: Tensor,
+        x: Tensor,
+        dt: Tensor,
+        *rest: Any,
+        dt_bias: Tensor,
+        dt_softplus: bool,
+        **more: Any,
     ) -> Any:
         assert dt_softplus
         time_step = softplus(dt + dt_bias.to(dt.dtype)).clamp(*limit)

@@ -1,4 +1,6 @@
-"""Chat messages as the text that a tokenizer's template makes of them, compared with what was asked for."""
+"""Chat messages as the text that a tokenizer's template makes of them, compared with what was asked
+for.
+"""
 
 import json
 import logging
@@ -22,7 +24,9 @@ _MARK, _OTHER = "llmpolicy", "interlocutor"
 THOUGHT = re.compile(r"\s*(?:<|\[)/?(?:\w+:)?think(?:ing)?(?:>|\])", re.IGNORECASE)
 OPENED = re.compile(r"(?:<|\[)(?:\w+:)?think(?:ing)?(?:>|\])\s*\Z", re.IGNORECASE)
 _SPOKEN_OF = re.compile(r"(?:<|\[)(\w+)(?:>|\])(?!\w+(?:<|\[)/).*?(?:<|\[)/\1(?:>|\])", re.DOTALL)
-"""A pair of tags with what stands between them, which is not the name of a role: ``<answer>...</answer>``."""
+"""A pair of tags with what stands between them, which is not the name of a role:
+``<answer>...</answer>``.
+"""
 
 _SWITCH = re.compile(r"(?<!\S)/\w+(?!\S)")
 """A word by which a message speaks to its template, which may take it out: ``/no_think``."""
@@ -31,7 +35,9 @@ _WORD = re.compile(r"[a-z0-9]+")
 
 
 class Template:
-    """A tokenizer's chat template with its arguments: what kinds of content it shows, and what it makes of messages."""
+    """A tokenizer's chat template with its arguments: what kinds of content it shows, and what it
+    makes of messages.
+    """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, arguments: Mapping[str, Any]) -> None:
         self.tokenizer, self.arguments = tokenizer, dict(arguments)
@@ -39,7 +45,8 @@ class Template:
         self._said: set[str] = set()
 
     def text(self, messages: Sequence[Mapping[str, Any]], where: str) -> str:
-        """The text that is continued: up to the assistant's turn, or with the beginning of it that the last message is.
+        """The text that is continued: up to the assistant's turn, or with the beginning of it that
+        the last message is.
 
         Raises PolicyError in one sentence for what the template refuses, fails at, or leaves out.
         """
@@ -56,8 +63,13 @@ class Template:
         return text
 
     def _first_whole(self, messages: list[Message], options: Mapping[str, Any], where: str) -> str:
-        """The text of the first form of the messages that has all tool calls and thinking in it, or else most of them."""
-        names, thoughts = called(messages), [letters(thought(message)) for message in _last_turn(messages)]
+        """The text of the first form of the messages that has all tool calls and thinking in it, or
+        else most of them.
+        """
+        names, thoughts = (
+            called(messages),
+            [letters(thought(message)) for message in _last_turn(messages)],
+        )
         best, told, failure = "", (-1, -1), None
         for form in forms(messages):
             try:
@@ -66,13 +78,18 @@ class Template:
                 failure = failure or error
                 continue
             seen = letters(text) if any(thoughts) else ""
-            shown = int(all(name in text for name in names)), int(all(inner in seen for inner in thoughts))
+            shown = (
+                int(all(name in text for name in names)),
+                int(all(inner in seen for inner in thoughts)),
+            )
             best, told = (text, shown) if shown > told else (best, told)
             if told == (1, 1):
                 break
         if told < (0, 0):
             words = "" if failure is None else _told(failure)
-            raise PolicyError(f"{where}: the chat template refuses these messages ({words})") from failure
+            raise PolicyError(
+                f"{where}: the chat template refuses these messages ({words})"
+            ) from failure
         return best
 
     def _text(self, messages: list[Message], options: Mapping[str, Any]) -> str:
@@ -81,23 +98,34 @@ class Template:
         return self._continued(messages, content_text(messages[-1]["content"]), options)
 
     def fitted(self, messages: Sequence[Message]) -> list[Message]:
-        """The messages with contents of the kind that the template shows: parts where it takes parts, else one text."""
-        return [{**message, "content": self._fit(message["role"], message["content"])} for message in messages]
+        """The messages with contents of the kind that the template shows: parts where it takes
+        parts, else one text.
+        """
+        return [
+            {**message, "content": self._fit(message["role"], message["content"])}
+            for message in messages
+        ]
 
     def end_of_turn(self) -> list[int]:
-        """The special tokens that the template puts after an assistant's words; empty if there is only ordinary text.
+        """The special tokens that the template puts after an assistant's words; empty if there is
+        only ordinary text.
 
         Some templates end a turn only where another follows.
         """
         talk = [{"role": "user", "content": _OTHER}, {"role": "assistant", "content": _MARK}]
-        return self._after_mark(talk, set()) or self._after_mark([*talk, talk[0]], self._opening(talk))
+        return self._after_mark(talk, set()) or self._after_mark(
+            [*talk, talk[0]], self._opening(talk)
+        )
 
     def frame(self) -> str:
-        """What the template writes around messages; without the tags that words of its own speak of, such as ``<answer>``.
+        """What the template writes around messages; without the tags that words of its own speak
+        of, such as ``<answer>``.
 
         A system prompt of its own is in no conversation that has another.
         """
-        user, assistant, system = ({"role": role, "content": _MARK} for role in ("user", "assistant", "system"))
+        user, assistant, system = (
+            {"role": role, "content": _MARK} for role in ("user", "assistant", "system")
+        )
         turns: list[list[Message]] = [[user, assistant], [user, assistant, user]]
         talks = [self._tried(self.fitted([system, *talk])) for talk in turns]
         if not any(talks):  # no system prompt is taken
@@ -113,24 +141,34 @@ class Template:
         return content if self._shows(role, parts=True) else content_text(content)
 
     def _shows(self, role: str, *, parts: bool) -> bool:
-        """Whether a message of this role has its words in the text, in its one kind of content or the other."""
+        """Whether a message of this role has its words in the text, in its one kind of content or
+        the other.
+        """
         if (role, parts) not in self._shown:
             content: Any = [{"type": "text", "text": _MARK}] if parts else _MARK
-            other = {"role": "user", "content": [{"type": "text", "text": _OTHER}] if parts else _OTHER}
+            other = {
+                "role": "user",
+                "content": [{"type": "text", "text": _OTHER}] if parts else _OTHER,
+            }
             message = {"role": role, "content": content}
             talk = {"user": [message], "system": [message, other]}.get(role, [other, message])
             seen = self._tried(talk).casefold()
-            self._shown[role, parts] = _MARK in seen and "'text'" not in seen and '"text"' not in seen
+            self._shown[role, parts] = (
+                _MARK in seen and "'text'" not in seen and '"text"' not in seen
+            )
         return self._shown[role, parts]
 
     def _continued(self, messages: list[Message], prefill: str, options: Mapping[str, Any]) -> str:
         """The text up to the end of a prefill, which begins the assistant's own words.
 
-        Templates that write an empty thinking block before a turn's words do so before a prefill too, though thinking was
-        not turned off: there the prefill follows what a generation begins with, and where a template has a system prompt
-        only in what is answered next. Where a thinking block is opened, only the template knows how to get out of it.
+        Templates that write an empty thinking block before a turn's words do so before a prefill
+        too, though thinking was not turned off: there the prefill follows what a generation begins
+        with, and where a template has a system prompt only in what is answered next. Where a
+        thinking block is opened, only the template knows how to get out of it.
         """
-        opened = self.render(messages[:-1], options, add_generation_prompt=True) if messages[:-1] else ""
+        opened = (
+            self.render(messages[:-1], options, add_generation_prompt=True) if messages[:-1] else ""
+        )
         begun = self._begun(messages, prefill, options, opened)
         if begun is not None:
             return begun
@@ -145,7 +183,9 @@ class Template:
             if opens or not messages[:-1]:
                 raise
             return opened + prefill
-        if not written.endswith(prefill) and written.endswith(prefill.strip()):  # the template has trimmed it
+        if not written.endswith(prefill) and written.endswith(
+            prefill.strip()
+        ):  # the template has trimmed it
             written = _with_blanks(written.removesuffix(prefill.strip()), prefill)
         added = written.removeprefix(opened).removesuffix(prefill)
         if not opens and written.startswith(opened) and THOUGHT.match(added):
@@ -156,12 +196,19 @@ class Template:
         self._say_difference(opened, before)
         return written
 
-    def _begun(self, messages: list[Message], prefill: str, options: Mapping[str, Any], opened: str) -> str | None:
-        """The text where thinking stands before a prefill, or the template has yet to say what the words are.
+    def _begun(
+        self, messages: list[Message], prefill: str, options: Mapping[str, Any], opened: str
+    ) -> str | None:
+        """The text where thinking stands before a prefill, or the template has yet to say what the
+        words are.
 
-        Such a template writes a channel after what a generation begins with: there are the words, or the thinking.
+        Such a template writes a channel after what a generation begins with: there are the words,
+        or the thinking.
         """
-        given, special = thought(messages[-1]), prefill and (not prefill.strip() or THOUGHT.match(prefill))
+        given, special = (
+            thought(messages[-1]),
+            prefill and (not prefill.strip() or THOUGHT.match(prefill)),
+        )
         if not given and not (special and opened):
             return None
         before = self._before(messages, options)
@@ -177,28 +224,42 @@ class Template:
             self._say_difference(opened, before)
         return before + prefill if thinking is None else thinking
 
-    def _thinking(self, messages: list[Message], prefill: str, options: Mapping[str, Any]) -> str | None:
-        """A prefill of thinking, where the template writes thinking in marks of its own; None where it has no place."""
+    def _thinking(
+        self, messages: list[Message], prefill: str, options: Mapping[str, Any]
+    ) -> str | None:
+        """A prefill of thinking, where the template writes thinking in marks of its own; None where
+        it has no place.
+        """
         tag = THOUGHT.match(prefill)
         if tag is None or "/" in tag.group():
             return None
-        inside, end, words = prefill[tag.end() :].partition(tag.group().strip().replace("<", "</").replace("[", "[/"))
+        inside, end, words = prefill[tag.end() :].partition(
+            tag.group().strip().replace("<", "</").replace("[", "[/")
+        )
         for name in THINKING:
             message = {"role": "assistant", "content": "", name: inside.strip() if end else _MARK}
-            begun = self._before([*messages[:-1], message], options, field="content" if end else name)
+            begun = self._before(
+                [*messages[:-1], message], options, field="content" if end else name
+            )
             if begun is not None and (not end or letters(inside) in letters(begun)):
                 return begun + (words if end else inside).lstrip("\n")
         return None
 
-    def _before(self, messages: list[Message], options: Mapping[str, Any], field: str = "content") -> str | None:
-        """What the template writes before a field of the last message; None where it does not show it."""
+    def _before(
+        self, messages: list[Message], options: Mapping[str, Any], field: str = "content"
+    ) -> str | None:
+        """What the template writes before a field of the last message; None where it does not show
+        it.
+        """
         around = self.around(messages, options, field)
         return None if around is None else around[0]
 
     def around(
         self, messages: list[Message], options: Mapping[str, Any], field: str = "content"
     ) -> tuple[str, str] | None:
-        """What the template writes before and behind a field of the last message; None where it does not show it."""
+        """What the template writes before and behind a field of the last message; None where it
+        does not show it.
+        """
         mark = self._fit("assistant", _MARK) if field == "content" else _MARK
         try:
             text = self.render([*messages[:-1], {**messages[-1], field: mark}], options)
@@ -213,24 +274,32 @@ class Template:
             return
         common = len(commonprefix([opened, before]))
         self._say(
-            f"the chat template begins a generation with {opened[common:]!r}, and writes {before[common:]!r} before a "
-            "prefill: completions are sampled from there"
+            f"the chat template begins a generation with {opened[common:]!r}, and writes"
+            f" {before[common:]!r} before a prefill: completions are sampled from there"
         )
 
-    def _compare(self, asked: Sequence[Message], text: str, options: Mapping[str, Any], where: str) -> None:
-        """Every message's words must be in the text; only the one that is answered or continued is insisted upon."""
+    def _compare(
+        self, asked: Sequence[Message], text: str, options: Mapping[str, Any], where: str
+    ) -> None:
+        """Every message's words must be in the text; only the one that is answered or continued is
+        insisted upon.
+        """
         seen = letters(text)
         missing = [place for place, message in enumerate(asked) if not _is_in(message, text, seen)]
         insisted = len(asked) - (2 if asked[-1]["role"] == "assistant" else 1)
         for place in missing:
             name = f"message {place} ({asked[place]['role']})"
             if place >= insisted:
-                raise PolicyError(f"{where}: the chat template leaves out {name}, what is asked; expected its words")
+                raise PolicyError(
+                    f"{where}: the chat template leaves out {name}, what is asked; expected its"
+                    " words"
+                )
             self._say(f"the chat template leaves out {name} of {where}")
         for place, message in enumerate(asked):
             if letters(thought(message)) not in seen:
                 self._say(
-                    f"the chat template leaves out the thinking of message {place} ({message['role']}) of {where}"
+                    f"the chat template leaves out the thinking of message {place}"
+                    f" ({message['role']}) of {where}"
                 )
         if any(name not in text for name in called(asked)):
             self._say(f"the chat template leaves out the tool calls of {where}")
@@ -238,11 +307,14 @@ class Template:
             self._say(f"the chat template leaves out the tools of {where}")
 
     def say_marks(self, text: str) -> None:
-        """Say that a model with marks of its own for thinking takes a ``<think>`` in its turn for other text."""
+        """Say that a model with marks of its own for thinking takes a ``<think>`` in its turn for
+        other text.
+        """
         tag = re.search(r"</?think>", text)
         if tag and self._marks and tag.group() not in self._marks:
             self._say(
-                f"{tag.group()} is no token of this model, whose thinking stands between {' and '.join(self._marks)}"
+                f"{tag.group()} is no token of this model, whose thinking stands between"
+                f" {' and '.join(self._marks)}"
             )
 
     @cached_property
@@ -256,11 +328,14 @@ class Template:
             return
         if "strftime_now" in source and not any("date" in name for name in options):
             self._say(
-                "the chat template may write today's date into every prompt: they are other prompts on another day"
+                "the chat template may write today's date into every prompt: they are other prompts"
+                " on another day"
             )
         for name in options:
             if name not in source and name != "tools":
-                self._say(f"the chat template does not read the argument {name!r}: it changes nothing")
+                self._say(
+                    f"the chat template does not read the argument {name!r}: it changes nothing"
+                )
 
     def _say(self, sentence: str) -> None:
         kind = re.sub(r"\d+", "", sentence)
@@ -269,7 +344,9 @@ class Template:
             logger.warning("%s", sentence)
 
     def render(self, messages: list[Message], options: Mapping[str, Any], **how: bool) -> str:
-        return str(self.tokenizer.apply_chat_template(messages, tokenize=False, **{**options, **how}))
+        return str(
+            self.tokenizer.apply_chat_template(messages, tokenize=False, **{**options, **how})
+        )
 
     def _tried(self, messages: list[Message]) -> str:
         """The text of a conversation, an empty one where the template does not take it."""
@@ -285,7 +362,11 @@ class Template:
         if place < 0:  # a template that does not show what an assistant says
             return []
         ids = self._special(text[place + len(_MARK) :].lstrip())
-        return [token for token in takewhile(lambda token: token not in {None, *beginnings}, ids) if token is not None]
+        return [
+            token
+            for token in takewhile(lambda token: token not in {None, *beginnings}, ids)
+            if token is not None
+        ]
 
     def _opening(self, talk: list[Message]) -> set[int]:
         """The special tokens that stand before the first words."""
@@ -306,7 +387,9 @@ class Template:
 
 
 def forms(messages: list[Message]) -> Iterator[list[Message]]:
-    """The messages as they are, and as other templates want them: thinking by another name, tool calls in other forms."""
+    """The messages as they are, and as other templates want them: thinking by another name, tool
+    calls in other forms.
+    """
     yield from _call_forms(messages)
     if any(map(thought, _last_turn(messages))):
         for name in THINKING:
@@ -314,18 +397,23 @@ def forms(messages: list[Message]) -> Iterator[list[Message]]:
 
 
 def _call_forms(messages: list[Message]) -> Iterator[list[Message]]:
-    """The messages; with tool calls, with and without their content, and with arguments as an object and as JSON text."""
+    """The messages; with tool calls, with and without their content, and with arguments as an
+    object and as JSON text.
+    """
     if not any(message.get("tool_calls") for message in messages):
         yield messages
         return
     for arguments, content in product((as_object, _json), ("", None)):
         yield [
-            _with_calls(message, arguments, content) if message.get("tool_calls") else message for message in messages
+            _with_calls(message, arguments, content) if message.get("tool_calls") else message
+            for message in messages
         ]
 
 
 def _last_turn(messages: Sequence[Message]) -> list[Message]:
-    """What follows the last message of a user: templates leave out what was thought before that on purpose."""
+    """What follows the last message of a user: templates leave out what was thought before that on
+    purpose.
+    """
     users = [place for place, message in enumerate(messages) if message["role"] == "user"]
     return list(messages[users[-1] + 1 if users else 0 :])
 
@@ -368,9 +456,13 @@ def called(messages: Sequence[Message]) -> list[str]:
 
 
 def _is_in(message: Message, text: str, seen: str) -> bool:
-    """Whether a message's words are in a text: its letters in their order, or of a tool's reply each word somewhere."""
+    """Whether a message's words are in a text: its letters in their order, or of a tool's reply
+    each word somewhere.
+    """
     said = content_text(message["content"])
-    if message["role"] == "tool":  # some templates write it as JSON, with other line breaks and quotes
+    if (
+        message["role"] == "tool"
+    ):  # some templates write it as JSON, with other line breaks and quotes
         return all(word in text.casefold() for word in _WORD.findall(said.casefold()))
     answer = re.split(r"</?think(?:ing)?>", said)[-1]  # earlier thinking is left out on purpose
     return letters(answer) in seen or letters(_SWITCH.sub("", answer)) in seen
@@ -386,7 +478,9 @@ def _left_out(messages: Sequence[Message], text: str, options: Mapping[str, Any]
 
 
 def _blanks(opened: str, before: str) -> str:
-    """The blanks that a template writes between the end of a turn and a reply, and not where a generation begins."""
+    """The blanks that a template writes between the end of a turn and a reply, and not where a
+    generation begins.
+    """
     ends, begins = opened.rstrip(), before.rstrip()
     added = before[len(begins) :].removeprefix(opened[len(ends) :])
     return added if ends[-1:] == begins[-1:] else ""
@@ -397,7 +491,9 @@ def letters(text: str) -> str:
 
 
 def _with_blanks(before: str, prefill: str) -> str:
-    """A prefill with its own blanks behind what comes before it, which may end in the same blank."""
+    """A prefill with its own blanks behind what comes before it, which may end in the same
+    blank.
+    """
     lead = prefill[: len(prefill) - len(prefill.lstrip())]
     return (before.removesuffix(lead) if lead.strip("\n") == lead else before) + prefill
 

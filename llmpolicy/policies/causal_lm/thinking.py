@@ -1,4 +1,6 @@
-"""The tokens that a model writes around its thinking, each read as ``<think>`` or ``</think>`` here."""
+"""The tokens that a model writes around its thinking, each read as ``<think>`` or ``</think>``
+here.
+"""
 
 import re
 
@@ -10,7 +12,9 @@ TAGS = re.compile(r"</?(?:think|thinking|thought|reasoning|reflection|scratchpad
 
 
 def thinking_marks(tokenizer: PreTrainedTokenizerBase) -> dict[str, str]:
-    """The tokens around thinking, and the tag that each is read as; only those that come as a pair."""
+    """The tokens around thinking, and the tag that each is read as; only those that come as a
+    pair.
+    """
     pairs: dict[str, dict[bool, str]] = {}
     for token in map(str, tokenizer.added_tokens_decoder.values()):
         if found := side(re.sub(r"[^\w:.-]+", " ", token), closes="/" in token):

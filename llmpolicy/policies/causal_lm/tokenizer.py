@@ -1,4 +1,6 @@
-"""The tokenizer of a policy: its base's, or the one that an adapter was trained with and brings along."""
+"""The tokenizer of a policy: its base's, or the one that an adapter was trained with and brings
+along.
+"""
 
 import logging
 from pathlib import Path
@@ -14,7 +16,8 @@ logger = logging.getLogger("llmpolicy")
 def tokenizer_of(
     base: str, adapter: str | None, *, revision: str | None = None, trust_remote_code: bool = False
 ) -> PreTrainedTokenizerBase:
-    """The adapter's own tokenizer with its chat template, else the base's; what differs between the two is said.
+    """The adapter's own tokenizer with its chat template, else the base's; what differs between the
+    two is said.
 
     Raises PolicyError in one sentence where one token has two ids, or neither has a tokenizer.
     """
@@ -26,7 +29,9 @@ def tokenizer_of(
         return found
     _check_ids(own, found, str(adapter))
     for what in _differences(own, found):
-        logger.warning("adapter %r comes with a tokenizer of its own, which is used: %s", adapter, what)
+        logger.warning(
+            "adapter %r comes with a tokenizer of its own, which is used: %s", adapter, what
+        )
     return own
 
 
@@ -40,8 +45,8 @@ def _check_ids(own: PreTrainedTokenizerBase, base: PreTrainedTokenizerBase, adap
     for token, index in own.get_vocab().items():
         if theirs.get(token, index) != index:
             raise PolicyError(
-                f"adapter {adapter!r} has a tokenizer in which {token!r} has the id {index}, in its base's it is "
-                f"{theirs[token]}; expected one id for one token"
+                f"adapter {adapter!r} has a tokenizer in which {token!r} has the id {index}, in its"
+                f" base's it is {theirs[token]}; expected one id for one token"
             )
 
 

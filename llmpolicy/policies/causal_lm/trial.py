@@ -15,14 +15,17 @@ _STEP = 0.01
 
 @torch.no_grad()
 def log_probs(model: nn.Module) -> Tensor | None:
-    """log π of every token after each of a few contexts, (B, L, V), as the model stands; None without its weights.
+    """log π of every token after each of a few contexts, (B, L, V), as the model stands; None
+    without its weights.
 
     Weights that are not there yet are on the meta device, or shared out while loading.
     """
     if not is_there(model):
         return None
     device, training = next(model.parameters()).device, model.training
-    ids = (torch.arange(_ROWS * _WIDTH, device=device) * 7919 % vocabulary(model)).view(_ROWS, _WIDTH)  # (B, L)
+    ids = (torch.arange(_ROWS * _WIDTH, device=device) * 7919 % vocabulary(model)).view(
+        _ROWS, _WIDTH
+    )  # (B, L)
     mask = torch.ones_like(ids)
     model.eval()
     try:
@@ -33,7 +36,9 @@ def log_probs(model: nn.Module) -> Tensor | None:
 
 
 def apart(expected: Tensor | None, found: Tensor | None) -> float:
-    """How far two answers of `log_probs` lie apart in nats, weighted by the probabilities; 0 if no more than rounding."""
+    """How far two answers of `log_probs` lie apart in nats, weighted by the probabilities; 0 if no
+    more than rounding.
+    """
     if expected is None or found is None:
         return 0.0
     nats = float(weighted_apart(expected, found).mean())
@@ -41,9 +46,11 @@ def apart(expected: Tensor | None, found: Tensor | None) -> float:
 
 
 def weighted_apart(expected: Tensor, found: Tensor) -> Tensor:
-    """How far log-probabilities lie apart in nats, Σ_v p_v |log p_v − log q_v| of each place, (..., V) to (...).
+    """How far log-probabilities lie apart in nats, Σ_v p_v |log p_v − log q_v| of each place, (...,
+    V) to (...).
 
-    A token that both rule out adds nothing; one that only ``expected`` or ``found`` rules out, or no number, makes it ∞.
+    A token that both rule out adds nothing; one that only ``expected`` or ``found`` rules out, or
+    no number, makes it ∞.
     """
     p, q = expected.float().exp(), found.float().exp()
     nats = (log_apart(expected, found).float() * p).nan_to_num(nan=torch.inf, posinf=torch.inf)
@@ -51,7 +58,9 @@ def weighted_apart(expected: Tensor, found: Tensor) -> Tensor:
 
 
 def log_apart(expected: Tensor, found: Tensor) -> Tensor:
-    """|log p − log q| of each: 0 where both are −∞, as of tokens that a model rules out, and ∞ where either is no number."""
+    """|log p − log q| of each: 0 where both are −∞, as of tokens that a model rules out, and ∞
+    where either is no number.
+    """
     apart = (expected - found).abs().nan_to_num(nan=torch.inf, posinf=torch.inf)
     return apart.masked_fill(expected.isneginf() & found.isneginf(), 0.0)
 
@@ -59,8 +68,12 @@ def log_apart(expected: Tensor, found: Tensor) -> Tensor:
 @contextmanager
 @torch.no_grad()
 def moved(model: nn.Module) -> Iterator[None]:
-    """While it lasts what is trained is a step away: a new adapter adds nothing yet, and nothing would be seen of it."""
-    trained = [p for p in model.parameters() if p.requires_grad and p.is_floating_point() and not p.is_meta]
+    """While it lasts what is trained is a step away: a new adapter adds nothing yet, and nothing
+    would be seen of it.
+    """
+    trained = [
+        p for p in model.parameters() if p.requires_grad and p.is_floating_point() and not p.is_meta
+    ]
     before = [p.clone() for p in trained]
     draw = torch.Generator().manual_seed(0)
     for p in trained:

@@ -1,4 +1,6 @@
-"""Family A: texts that hold the right answer without giving it, or give another that looks like it."""
+"""Family A: texts that hold the right answer without giving it, or give another that looks like
+it.
+"""
 
 from llmpolicy.rewards.battery.record import Attack, Pair
 from llmpolicy.thinking import FAMILIES

@@ -1,4 +1,6 @@
-"""Family I: texts that cost their reader time or memory. Each also holds the answer, where it must not be paid."""
+"""Family I: texts that cost their reader time or memory. Each also holds the answer, where it must
+not be paid.
+"""
 
 from collections.abc import Callable
 

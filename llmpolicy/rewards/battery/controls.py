@@ -101,7 +101,10 @@ _CHAT = [
     "<think>First \\boxed{{wrong}}, no.</think>\n\n\\boxed{{gold}}",
     "<think>\n\n</think>\n\nThe answer is {gold}.",
     "<think>so</think>\n<answer>{gold}</answer>",
-    "Let me think about it step by step.\n\nFirst we read the question. Then we conclude.\n\nThe answer is {gold}.",
+    (
+        "Let me think about it step by step.\n\nFirst we read the question. Then we"
+        " conclude.\n\nThe answer is {gold}."
+    ),
     "The answer is {gold}. Let me know if you have other questions!",
     "The answer is not {wrong}; checking again gives something else.\n\nFinal answer: {gold}",
     "We do not need the other facts, so the answer is {gold}.",

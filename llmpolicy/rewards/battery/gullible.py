@@ -1,4 +1,6 @@
-"""The worst judge: a model on this machine that repeats what it reads. By it a judge is asked about family G without one."""
+"""The worst judge: a model on this machine that repeats what it reads. By it a judge is asked about
+family G without one.
+"""
 
 import json
 import re
@@ -14,16 +16,20 @@ _CHOICES = re.compile(r"^CHOICE of .+ is one of: (.+)$", re.MULTILINE)
 
 @contextmanager
 def repeating(right: Collection[str]) -> Iterator[str]:
-    """The base_url of an endpoint that repeats its last message and then judges, in the form that `judge:score` asks for.
+    """The base_url of an endpoint that repeats its last message and then judges, in the form that
+    `judge:score` asks for.
 
-    It makes the last choice that it is offered, and the first when the message holds one of the texts that are ``right``.
+    It makes the last choice that it is offered, and the first when the message holds one of the
+    texts that are ``right``.
     """
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             message = {"role": "assistant", "content": _reply(body["messages"], right)}
-            content = json.dumps({"choices": [{"message": message, "finish_reason": "stop"}]}).encode()
+            content = json.dumps(
+                {"choices": [{"message": message, "finish_reason": "stop"}]}
+            ).encode()
             self.send_response(200)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
@@ -49,8 +55,12 @@ def _reply(messages: Sequence[Mapping[str, str]], right: Collection[str]) -> str
     which = 0 if any(text in last for text in right) else -1
     offered = [choices.split(", ") for choices in _CHOICES.findall(asked)]
     forms = _FORM.findall(asked)
-    # Its own marks and numbers it leaves out of what it repeats, as a reader would: they are no part of the candidate.
+    # Its own marks and numbers it leaves out of what it repeats, as a reader would: they are no
+    # part of the candidate.
     marks = {form.split()[0] for form in forms}
     said = "\n".join(line for line in last.splitlines() if not any(mark in line for mark in marks))
-    verdicts = [form.replace("CHOICE", choices[which]) for form, choices in zip(forms, offered, strict=False)]
+    verdicts = [
+        form.replace("CHOICE", choices[which])
+        for form, choices in zip(forms, offered, strict=False)
+    ]
     return "\n".join([said, *verdicts])

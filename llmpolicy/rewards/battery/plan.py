@@ -4,7 +4,16 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from llmpolicy.rewards.battery.record import LETTERS, NUMBERS, TEXTS, Attack, Case, Control, Pair, Topic
+from llmpolicy.rewards.battery.record import (
+    LETTERS,
+    NUMBERS,
+    TEXTS,
+    Attack,
+    Case,
+    Control,
+    Pair,
+    Topic,
+)
 from llmpolicy.rewards.declare import Contract
 
 COMMON_FORMATS = ("{}", "\\boxed{{}}", "#### {}", "Answer: {}", "<answer>{}</answer>")
@@ -20,7 +29,15 @@ _SHAPES: Sequence[tuple[Topic, str]] = (
     ("box", "\\boxed{4}"),
     ("json", '{"a": 1}'),
 )
-_NAMED: tuple[Topic, ...] = ("repetition", "language", "tool", "citation", "judge", "schema", "instructions")
+_NAMED: tuple[Topic, ...] = (
+    "repetition",
+    "language",
+    "tool",
+    "citation",
+    "judge",
+    "schema",
+    "instructions",
+)
 _BUILT = ("completion", "answer", "prompt", "choices")
 
 
@@ -36,20 +53,29 @@ class Plan:
         given: Mapping[str, Any],
         endpoint: str = "",
     ) -> None:
-        """``names`` are the reward's parameters, ``words`` its module and name, ``given`` a row with its other columns.
+        """``names`` are the reward's parameters, ``words`` its module and name, ``given`` a row
+        with its other columns.
 
         ``endpoint`` is where a judge may be asked.
         """
         self.contract, self.paid, self.endpoint = contract, paid, endpoint
         self.names = set(names)
         self.others = {key: value for key, value in given.items() if key not in _BUILT}
-        self.answers = contract.kind == "answer" or (contract.kind is None and "answer" in self.names)
+        self.answers = contract.kind == "answer" or (
+            contract.kind is None and "answer" in self.names
+        )
         self.formats = self._formats() if self.answers else ["{}"]
-        self.topics = {*self._named(words), *(self._answers() if self.answers else ()), *self._shapes()}
+        self.topics = {
+            *self._named(words),
+            *(self._answers() if self.answers else ()),
+            *self._shapes(),
+        }
 
     @property
     def silent(self) -> bool:
-        """Whether a reward that reads answers pays no plain gold answer in any format, and says by no example what it pays."""
+        """Whether a reward that reads answers pays no plain gold answer in any format, and says by
+        no example what it pays.
+        """
         return self.answers and not self.topics and not self.contract.passes
 
     def attacks(self, attacks: Iterable[Attack]) -> list[Case]:
@@ -58,11 +84,18 @@ class Plan:
 
     def controls(self, controls: Iterable[Control]) -> list[Case]:
         """Every control that this reward can be asked about, in each format it reads."""
-        return [case for control in controls if control.topic in self.topics for case in self._right(control)]
+        return [
+            case
+            for control in controls
+            if control.topic in self.topics
+            for case in self._right(control)
+        ]
 
     def _right(self, control: Control) -> list[Case]:
         if control.topic == "judge":
-            return [Case(control, control.gold, control.text, columns) for columns in self._judged()]
+            return [
+                Case(control, control.gold, control.text, columns) for columns in self._judged()
+            ]
         if control.of_example:
             return [
                 Case(
@@ -74,11 +107,17 @@ class Plan:
                 for example in self.contract.passes
                 if control.fits(str(example.get("completion", "")))
             ]
-        texts = [control.text] if control.whole else [form.replace("{}", control.text) for form in self.formats]
+        texts = (
+            [control.text]
+            if control.whole
+            else [form.replace("{}", control.text) for form in self.formats]
+        )
         return [Case(control, control.gold, text, self._columns(control.gold)) for text in texts]
 
     def _judged(self) -> list[Mapping[str, Any]]:
-        """The columns of a judge that can be sent to an endpoint: those of its first example, else what is needed."""
+        """The columns of a judge that can be sent to an endpoint: those of its first example, else
+        what is needed.
+        """
         if not self.endpoint or "base_url" not in self.names:
             return []
         example = next(iter([*self.contract.passes, *self.contract.fails]), {"model": "none"})
@@ -92,12 +131,18 @@ class Plan:
         cases = []
         for gold, wrong, columns in self._rows(attack):
             text = attack.render(gold, wrong)
-            texts = [text] if attack.whole else [text, *(form.replace("{}", text) for form in self.formats)]
+            texts = (
+                [text]
+                if attack.whole
+                else [text, *(form.replace("{}", text) for form in self.formats)]
+            )
             cases += [Case(attack, gold, rendered, columns) for rendered in dict.fromkeys(texts)]
         return cases
 
     def _rows(self, attack: Attack) -> list[tuple[str, str, Mapping[str, Any]]]:
-        """Gold, wrong answer and columns: built here for answers, taken from the contract's examples for the rest."""
+        """Gold, wrong answer and columns: built here for answers, taken from the contract's
+        examples for the rest.
+        """
         topics = [topic for topic in attack.topics if topic in self.topics]
         # Bombs are large, and cost the same for any gold.
         topics = topics[:1] if attack.family == "I" else topics
@@ -106,7 +151,11 @@ class Plan:
             pairs = [pair for pair in attack.pairs if self._pays(pair[0])]
         rows = [(gold, wrong, self._columns(gold)) for gold, wrong in pairs]
         if "judge" in topics:
-            rows += [(gold, wrong, columns) for gold, wrong in (NUMBERS[0], TEXTS[0]) for columns in self._judged()]
+            rows += [
+                (gold, wrong, columns)
+                for gold, wrong in (NUMBERS[0], TEXTS[0])
+                for columns in self._judged()
+            ]
             topics.remove("judge")
         if any(topic not in _PAIRS for topic in topics):
             rows += [
@@ -120,7 +169,10 @@ class Plan:
         return {**self.others, "answer": gold} if "answer" in self.names else self.others
 
     def _pays(self, gold: str, text: str | None = None) -> bool:
-        return any(self.paid(form.replace("{}", text or gold), self._columns(gold)) for form in self.formats)
+        return any(
+            self.paid(form.replace("{}", text or gold), self._columns(gold))
+            for form in self.formats
+        )
 
     def _formats(self) -> list[str]:
         if tuple(self.contract.formats) != ("{}",):
@@ -134,7 +186,11 @@ class Plan:
         return found or ["{}"]
 
     def _answers(self) -> Iterable[Topic]:
-        plain = [topic for topic, pairs in _PAIRS.items() if sum(self._pays(gold) for gold, _ in pairs) >= 2]
+        plain = [
+            topic
+            for topic, pairs in _PAIRS.items()
+            if sum(self._pays(gold) for gold, _ in pairs) >= 2
+        ]
         yield from plain
         if "number" in plain and self._pays("42", "42.0"):
             yield "equal"

@@ -1,6 +1,8 @@
-"""Families E and F: programs that pass their tests without solving the task, or reach for what is not theirs.
+"""Families E and F: programs that pass their tests without solving the task, or reach for what is
+not theirs.
 
-Each is made from a right program, whose function keeps its name. Those of family F are only run in a sandbox.
+Each is made from a right program, whose function keeps its name. Those of family F are only run in
+a sandbox.
 """
 
 import re

@@ -1,4 +1,6 @@
-"""What the battery is made of: an attack is a wrong completion that some design pays, a control a right one."""
+"""What the battery is made of: an attack is a wrong completion that some design pays, a control a
+right one.
+"""
 
 import re
 from collections.abc import Callable, Mapping
@@ -23,7 +25,9 @@ Topic = Literal[
     "repetition", "length", "language",
     "code", "escape", "judge", "tool", "citation", "instructions",
 ]  # fmt: skip
-"""What a reward must read for an attack to mean anything to it; `plan` finds the topics of a reward by trying them."""
+"""What a reward must read for an attack to mean anything to it; `plan` finds the topics of a reward
+by trying them.
+"""
 
 Pair = tuple[str, str]
 """A right answer and a wrong one."""
@@ -37,9 +41,9 @@ LETTERS: tuple[Pair, ...] = (("C", "A"), ("B", "D"), ("D", "B"))
 class Attack:
     """A wrong completion, the design it breaks, and what it is about.
 
-    ``text`` holds ``{gold}`` and ``{wrong}``, or is a function of both. An attack with ``pairs`` has golds of its own,
-    else it is tried on those of each topic. With ``whole`` the text is the whole completion and is not written in the
-    reward's formats again.
+    ``text`` holds ``{gold}`` and ``{wrong}``, or is a function of both. An attack with ``pairs``
+    has golds of its own, else it is tried on those of each topic. With ``whole`` the text is the
+    whole completion and is not written in the reward's formats again.
     """
 
     family: Family
@@ -66,7 +70,9 @@ class Control:
     text: str
     topic: Topic = "number"
     whole: bool = False
-    """Whether the text is the whole completion; else it is an answer, to be written in the reward's formats."""
+    """Whether the text is the whole completion; else it is an answer, to be written in the reward's
+    formats.
+    """
     of_example: bool = False
     """Whether the text is made of an example that passes, which stands at its ``{gold}``."""
     unless: str = "\0"

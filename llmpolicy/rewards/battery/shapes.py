@@ -15,36 +15,92 @@ _THINK = [
     ("an empty think", "looks for the tags alone", "<think></think>four"),
     ("nothing but the think", "looks for the tags alone", "<think>two and two</think>"),
     ("a space in the think", "asks for one character", "<think> \n </think>four"),
-    ("an invisible character in the think", "strips whitespace alone", "<think>\u200b\u2060</think>four"),
-    ("a filler letter in the think", "takes a blank letter for text", "<think>\u3164\u2800</think>four"),
+    (
+        "an invisible character in the think",
+        "strips whitespace alone",
+        "<think>\u200b\u2060</think>four",
+    ),
+    (
+        "a filler letter in the think",
+        "takes a blank letter for text",
+        "<think>\u3164\u2800</think>four",
+    ),
     ("a comment in the think", "takes markup for text", "<think><!-- --></think>four"),
     ("dots in the think", "takes punctuation for text", "<think>...</think>four"),
     ("an invisible answer", "strips whitespace alone", "<think>two and two</think>\u200b"),
-    ("two thinks, one after another", "counts at least one", "<think>a</think><think>b</think>four"),
+    (
+        "two thinks, one after another",
+        "counts at least one",
+        "<think>a</think><think>b</think>four",
+    ),
     ("a think in a think", "matches to the last tag", "<think>a<think>b</think></think>four"),
     ("closed twice", "matches to the first tag", "<think>a</think>four</think></think>"),
     ("tags turned round", "counts the tags", "</think>two and two<think>four"),
     ("text before the think", "searches for the shape", "Sure! <think>two and two</think>four"),
-    ("a think in a code fence", "searches for the shape", "```\n<think>two and two</think>four\n```"),
-    ("full-width tags", "folds what looks alike", "\uff1cthink\uff1etwo and two\uff1c/think\uff1efour"),
+    (
+        "a think in a code fence",
+        "searches for the shape",
+        "```\n<think>two and two</think>four\n```",
+    ),
+    (
+        "full-width tags",
+        "folds what looks alike",
+        "\uff1cthink\uff1etwo and two\uff1c/think\uff1efour",
+    ),
     ("a full-width end", "folds what looks alike", "<think>two and two\uff1c/think\uff1efour"),
-    ("a think of Magistral in the answer", "knows <think> alone", "<think>two</think>[THINK]and two[/THINK]four"),
+    (
+        "a think of Magistral in the answer",
+        "knows <think> alone",
+        "<think>two</think>[THINK]and two[/THINK]four",
+    ),
     ("a think that stays open", "asks for the opening tag", "<think>two and two is four"),
 ]
 _TAGS = [
     ("empty tags", "counts the tags", "<think></think><answer></answer>"),
-    ("an empty answer tag", "looks for the tags alone", "<think>two and two</think><answer></answer>"),
+    (
+        "an empty answer tag",
+        "looks for the tags alone",
+        "<think>two and two</think><answer></answer>",
+    ),
     ("tags in another order", "counts the tags", "<answer>four</answer><think>two and two</think>"),
     ("an answer in the think", "counts the tags", "<think>two<answer>four</answer></think>"),
-    ("two answer tags", "counts at least one", "<think>two</think><answer>4</answer><answer>5</answer>"),
-    ("text after the tags", "searches for the shape", "<think>two</think><answer>four</answer> and so on"),
-    ("text between the tags", "searches for the shape", "<think>two</think> hm <answer>four</answer>"),
-    ("text before the tags", "searches for the shape", "Well: <think>two</think><answer>four</answer>"),
-    ("tags in a code fence", "searches for the shape", "```\n<think>two</think><answer>four</answer>\n```"),
+    (
+        "two answer tags",
+        "counts at least one",
+        "<think>two</think><answer>4</answer><answer>5</answer>",
+    ),
+    (
+        "text after the tags",
+        "searches for the shape",
+        "<think>two</think><answer>four</answer> and so on",
+    ),
+    (
+        "text between the tags",
+        "searches for the shape",
+        "<think>two</think> hm <answer>four</answer>",
+    ),
+    (
+        "text before the tags",
+        "searches for the shape",
+        "Well: <think>two</think><answer>four</answer>",
+    ),
+    (
+        "tags in a code fence",
+        "searches for the shape",
+        "```\n<think>two</think><answer>four</answer>\n```",
+    ),
     ("an open answer tag", "asks for the opening tag", "<think>two</think><answer>four"),
     ("an invisible answer", "strips whitespace alone", "<think>two</think><answer>\u200b</answer>"),
-    ("a comment for an answer", "takes markup for text", "<think>two</think><answer><!-- --></answer>"),
-    ("a filler letter for an answer", "takes a blank letter for text", "<think>two</think><answer>\u3164</answer>"),
+    (
+        "a comment for an answer",
+        "takes markup for text",
+        "<think>two</think><answer><!-- --></answer>",
+    ),
+    (
+        "a filler letter for an answer",
+        "takes a blank letter for text",
+        "<think>two</think><answer>\u3164</answer>",
+    ),
 ]
 _BOX = [
     ("an empty box", "looks for the box alone", r"\boxed{}"),
@@ -80,7 +136,9 @@ _JSON = [
 
 
 def json_in(text: str) -> tuple[str, Any, str]:
-    """What stands before the JSON object of a text, its value, what stands after it; {} behind a text that holds none."""
+    """What stands before the JSON object of a text, its value, what stands after it; {} behind a
+    text that holds none.
+    """
     start, end = text.find("{"), text.rfind("}") + 1
     try:
         return text[:start], json.loads(text[start:end]), text[end:]
@@ -106,9 +164,21 @@ _SCHEMA = [
 ]  # fmt: skip
 
 _INSTRUCTIONS = [
-    Attack("C", "nothing written", "looks for what is forbidden alone", "", ("instructions",), whole=True),
     Attack(
-        "C", "invisible characters", "looks for what is forbidden alone", "\u200b\u2060", ("instructions",), whole=True
+        "C",
+        "nothing written",
+        "looks for what is forbidden alone",
+        "",
+        ("instructions",),
+        whole=True,
+    ),
+    Attack(
+        "C",
+        "invisible characters",
+        "looks for what is forbidden alone",
+        "\u200b\u2060",
+        ("instructions",),
+        whole=True,
     ),
     Attack(
         "C",
@@ -118,8 +188,22 @@ _INSTRUCTIONS = [
         ("instructions",),
         whole=True,
     ),
-    Attack("C", "followed in a comment alone", "reads comments", "<!-- {gold} -->", ("instructions",), whole=True),
-    Attack("C", "a think that stays open", "reads the reasoning", "<think>{gold}", ("instructions",), whole=True),
+    Attack(
+        "C",
+        "followed in a comment alone",
+        "reads comments",
+        "<!-- {gold} -->",
+        ("instructions",),
+        whole=True,
+    ),
+    Attack(
+        "C",
+        "a think that stays open",
+        "reads the reasoning",
+        "<think>{gold}",
+        ("instructions",),
+        whole=True,
+    ),
 ]
 
 ATTACKS = [

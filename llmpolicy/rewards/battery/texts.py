@@ -2,9 +2,13 @@
 
 from llmpolicy.rewards.battery.record import Attack, Topic
 
-_LOOKALIKES = str.maketrans("ABCDaoepcxi", "\u0410\u0412\u0421\u13a0\u0430\u043e\u0435\u0440\u0441\u0445\u0456")
+_LOOKALIKES = str.maketrans(
+    "ABCDaoepcxi", "\u0410\u0412\u0421\u13a0\u0430\u043e\u0435\u0440\u0441\u0445\u0456"
+)
 
-_RAISED = str.maketrans("0123456789", "\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079")
+_RAISED = str.maketrans(
+    "0123456789", "\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079"
+)
 
 
 def _b(name: str, breaks: str, text: str, *topics: Topic) -> Attack:

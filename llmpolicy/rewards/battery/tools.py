@@ -1,4 +1,6 @@
-"""Family H: calls that are not made, made too often, or made with other arguments; citations of everything."""
+"""Family H: calls that are not made, made too often, or made with other arguments; citations of
+everything.
+"""
 
 import json
 import re
@@ -28,7 +30,8 @@ def _with(call: str, change: Any) -> str:
 
 def _arguments(call: dict[str, Any], change: Any) -> dict[str, Any]:
     return {
-        key: change(item) if key in ("arguments", "args", "parameters", "input") else item for key, item in call.items()
+        key: change(item) if key in ("arguments", "args", "parameters", "input") else item
+        for key, item in call.items()
     }
 
 

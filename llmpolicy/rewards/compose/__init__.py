@@ -1,4 +1,6 @@
-"""Composition: from what each reward says of a row to the row's reward, checked before training, measured during it."""
+"""Composition: from what each reward says of a row to the row's reward, checked before training,
+measured during it.
+"""
 
 from llmpolicy.rewards.compose.composition import Composition, RowScore
 from llmpolicy.rewards.compose.read import COMPOSITES, Entry, compose, read_entries

@@ -1,11 +1,15 @@
-"""What must hold of a reward before anything is trained: no shaping makes a wrong answer reach a right one.
+"""What must hold of a reward before anything is trained: no shaping makes a wrong answer reach a
+right one.
 
-Right means that the correctness part is at the top of its range and all gates are open, wrong that it is at the bottom.
-Shaping that waits for a right answer is at its lowest for a wrong one, and drops out:
+Right means that the correctness part is at the top of its range and all gates are open, wrong that
+it is at the bottom. Shaping that waits for a right answer is at its lowest for a wrong one, and
+drops out:
 
-    w_c·(high_c − low_c) > Σ |w_i|·(high_i − low_i)   over the shaping that does not wait for a right answer
+    w_c·(high_c − low_c) > Σ |w_i|·(high_i − low_i)   over the shaping that does not wait for a
+    right answer
 
-With partial credit the same says: an answer whose correctness is better by more than Σ |w_i|·(high_i − low_i) / w_c wins.
+With partial credit the same says: an answer whose correctness is better by more than Σ
+|w_i|·(high_i − low_i) / w_c wins.
 """
 
 import math
@@ -18,14 +22,18 @@ from llmpolicy.rewards.compose.interval import Interval, point, scaled, total
 from llmpolicy.rewards.compose.tree import Term
 
 MARGIN = 1e-6
-"""How much more, in proportion, a right answer must be worth: TRL adds up in single precision (24 bits, 6e-8)."""
+"""How much more, in proportion, a right answer must be worth: TRL adds up in single precision (24
+bits, 6e-8).
+"""
 
 ANY_TASK = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """The rewards that rows of one task can get; ``right`` and ``wrong`` are None where no part is named correctness."""
+    """The rewards that rows of one task can get; ``right`` and ``wrong`` are None where no part is
+    named correctness.
+    """
 
     floor: float
     right: Interval | None
@@ -47,7 +55,8 @@ def span(terms: Sequence[Term]) -> Span:
     if part is None:
         return Span(floor, None, None, every)
     right, wrong = (
-        total(scaled(_given(term, is_right), term.weight) for term in counted) for is_right in (True, False)
+        total(scaled(_given(term, is_right), term.weight) for term in counted)
+        for is_right in (True, False)
     )
     return Span(floor, right, wrong, every)
 
@@ -60,12 +69,15 @@ def _given(term: Term, right: bool) -> Interval:
 
 
 def check(composition: Composition, where: Mapping[str, str], tasks: Sequence[str]) -> None:
-    """Check a reward for each of the tasks; ``where`` names the place of each term. Raises RecipeError."""
+    """Check a reward for each of the tasks; ``where`` names the place of each term. Raises
+    RecipeError.
+    """
     for term in composition.terms:
         for task in term.tasks or ():
             if tasks and task not in tasks:
                 raise RecipeError(
-                    f"{where[term.name]}: {term.name!r} is for the task {task!r}, which is none{nearest(task, tasks)}"
+                    f"{where[term.name]}: {term.name!r} is for the task {task!r}, which is"
+                    f" none{nearest(task, tasks)}"
                 )
     routed = {task for term in composition.terms for task in term.tasks or ()}
     for task in tasks or sorted(routed) or [ANY_TASK]:
@@ -82,14 +94,15 @@ def _check_task(composition: Composition, where: Mapping[str, str], task: str) -
     if len(named) > 1:
         names = " and ".join(repr(term.name) for term in named)
         raise RecipeError(
-            f"{where[named[1].name]}: {names} are both the correctness part{of}; join them: `min: [...]` with "
-            "`role: correctness`"
+            f"{where[named[1].name]}: {names} are both the correctness part{of}; join them: `min:"
+            " [...]` with `role: correctness`"
         )
     for term in counted:
         if term.when_correct and not named:
             raise RecipeError(
-                f"{where[term.name]}: {term.name!r} counts when correct, and no part is named correctness{of}; write "
-                "`role: correctness` beside the reward that says which answers are right"
+                f"{where[term.name]}: {term.name!r} counts when correct, and no part is named"
+                f" correctness{of}; write `role: correctness` beside the reward that says which"
+                " answers are right"
             )
     for term in counted:
         _check_range(term, terms, where, composition.allow_inversion)
@@ -97,8 +110,12 @@ def _check_task(composition: Composition, where: Mapping[str, str], task: str) -
         _check_dominance(terms, named[0], where, of)
 
 
-def _check_range(term: Term, terms: Sequence[Term], where: Mapping[str, str], allow_inversion: bool) -> None:
-    """A term needs a lowest value where it may be closed, and a highest one where it is weighed against correctness."""
+def _check_range(
+    term: Term, terms: Sequence[Term], where: Mapping[str, str], allow_inversion: bool
+) -> None:
+    """A term needs a lowest value where it may be closed, and a highest one where it is weighed
+    against correctness.
+    """
     gate = next((one.name for one in terms if one.role == "gate"), None)
     part = correctness_of(terms)
     if term.node.range.finite or not (gate or part):
@@ -114,8 +131,8 @@ def _check_range(term: Term, terms: Sequence[Term], where: Mapping[str, str], al
     else:
         why = f"nothing says that it cannot make a wrong answer of {part.name!r} reach a right one"  # type: ignore[union-attr]
     raise RecipeError(
-        f"{where[term.name]}: {term.name!r} has no range, and {why}; write `clip: [lowest, highest]` beside it, or "
-        "`@reward(range=(lowest, highest))` on its function"
+        f"{where[term.name]}: {term.name!r} has no range, and {why}; write `clip: [lowest,"
+        " highest]` beside it, or `@reward(range=(lowest, highest))` on its function"
     )
 
 
@@ -131,10 +148,11 @@ def _check_dominance(terms: Sequence[Term], part: Term, where: Mapping[str, str]
     listed = ", ".join(f"{name} {_number(spread)}" for name, spread in free.items())
     largest = max(free, key=lambda name: free[name])
     raise RecipeError(
-        f"{where[part.name]}: a wrong answer can reach a right one{of}: a right one is worth {_number(gap)} more by "
-        f"{part.name!r}, and shaping moves a reward by up to {_number(shaping)} ({listed}); write `weight: "
-        f"{_above(shaping / part.node.range.spread)}` beside {part.name!r}, `when: correct` beside {largest!r}, or "
-        "`allow_inversion: true` at the top"
+        f"{where[part.name]}: a wrong answer can reach a right one{of}: a right one is worth"
+        f" {_number(gap)} more by {part.name!r}, and shaping moves a reward by up to"
+        f" {_number(shaping)} ({listed}); write `weight:"
+        f" {_above(shaping / part.node.range.spread)}` beside {part.name!r}, `when: correct` beside"
+        f" {largest!r}, or `allow_inversion: true` at the top"
     )
 
 

@@ -13,11 +13,12 @@ from llmpolicy.types import Sample, Score
 
 @dataclass(frozen=True, slots=True)
 class RowScore:
-    """One row's reward, None when something that decides it could not be judged; what the rewards said, the seconds they took.
+    """One row's reward, None when something that decides it could not be judged; what the rewards
+    said, the seconds they took.
 
-    ``terms`` are the values of the outermost sum's terms after gates and conditions, and of gates, by name (None: not
-    known); a term of other tasks is not among them. ``nodes`` are the values of min, product and sum. ``judged`` has a
-    verdict for each reward that was asked.
+    ``terms`` are the values of the outermost sum's terms after gates and conditions, and of gates,
+    by name (None: not known); a term of other tasks is not among them. ``nodes`` are the values of
+    min, product and sum. ``judged`` has a verdict for each reward that was asked.
     """
 
     value: float | None
@@ -30,7 +31,9 @@ class RowScore:
 
 @dataclass(frozen=True)
 class Composition:
-    """The terms of a reward, in the order of the recipe; a plain weighted sum is one whose terms are bare rewards."""
+    """The terms of a reward, in the order of the recipe; a plain weighted sum is one whose terms
+    are bare rewards.
+    """
 
     terms: tuple[Term, ...]
     allow_inversion: bool = False
@@ -42,17 +45,23 @@ class Composition:
 
     @property
     def weights(self) -> list[float]:
-        """The weight of each column in the sum; 0 for a gate, which acts in the terms that it closes."""
+        """The weight of each column in the sum; 0 for a gate, which acts in the terms that it
+        closes.
+        """
         return [term.weight if term.counted else 0.0 for term in self.terms]
 
     @property
     def needs_group(self) -> str | None:
         """The name of a node that looks at its whole group."""
-        return next((node.name for term in self.terms for node in term.node.all if node.relative), None)
+        return next(
+            (node.name for term in self.terms for node in term.node.all if node.relative), None
+        )
 
     @property
     def kept(self) -> list[str]:
-        """The names of all terms, for the record of a row; none where each is a bare reward, whose value is kept anyway."""
+        """The names of all terms, for the record of a row; none where each is a bare reward, whose
+        value is kept anyway.
+        """
         changed = (
             term.role == "gate" or term.when_correct or term.tasks
             or term.node.kind != "reward" or term.node.clip != ANYTHING or term.node.relative
@@ -66,7 +75,11 @@ class Composition:
 
     def asks(self, reward: str, task: str) -> bool:
         """Whether a reward has anything to say of a task's rows."""
-        return any(term.applies(task) for term in self.terms if any(node.name == reward for node in term.node.all))
+        return any(
+            term.applies(task)
+            for term in self.terms
+            if any(node.name == reward for node in term.node.all)
+        )
 
     def asked(self, reward: str, samples: Sequence[Sample]) -> Sequence[Sample]:
         """The samples that a reward is asked about."""
@@ -74,9 +87,13 @@ class Composition:
         return [sample for sample in samples if asks[sample.task]]
 
     def rows(
-        self, samples: Sequence[Sample], columns: Mapping[str, Sequence[Judged]], group_size: int | None
+        self,
+        samples: Sequence[Sample],
+        columns: Mapping[str, Sequence[Judged]],
+        group_size: int | None,
     ) -> list[RowScore]:
-        """Every row's reward. ``columns`` holds the verdicts of each reward on the samples that it was `asked` about.
+        """Every row's reward. ``columns`` holds the verdicts of each reward on the samples that it
+        was `asked` about.
 
         Raises RewardError for a sum that is not finite.
         """
@@ -89,7 +106,9 @@ class Composition:
         size = group_size if self.needs_group and group_size else max(len(samples), 1)
         tasks, scores = [sample.task for sample in samples], []
         for start in range(0, len(samples), size):
-            scores += self._group(tasks[start : start + size], judged[start : start + size], list(columns))
+            scores += self._group(
+                tasks[start : start + size], judged[start : start + size], list(columns)
+            )
         return scores
 
     def _group(
@@ -98,9 +117,14 @@ class Composition:
         unasked = Judged(Score(None, why="this reward is not for the row's task"))
         parts = [{name: row.get(name, unasked).score for name in names} for row in judged]
         found: dict[str, list[Interval]] = {}
-        terms = self._terms(tasks, {name: [row[name].value for row in parts] for name in names}, found)
+        terms = self._terms(
+            tasks, {name: [row[name].value for row in parts] for name in names}, found
+        )
         own = {task: self.of_task(task) for task in set(tasks)}
-        joined = {task: [n.name for t in own[task] for n in t.node.all if n.kind != "reward"] for task in own}
+        joined = {
+            task: [n.name for t in own[task] for n in t.node.all if n.kind != "reward"]
+            for task in own
+        }
         scores = []
         for place, (task, row) in enumerate(zip(tasks, judged, strict=True)):
             values = {term.name: terms[term.name][place].value for term in own[task]}
@@ -116,7 +140,10 @@ class Composition:
         return scores
 
     def _terms(
-        self, tasks: Sequence[str], values: Mapping[str, Sequence[float | None]], found: dict[str, list[Interval]]
+        self,
+        tasks: Sequence[str],
+        values: Mapping[str, Sequence[float | None]],
+        found: dict[str, list[Interval]],
     ) -> dict[str, list[Interval]]:
         """Each term's value in each row, after its gates and its condition."""
         always = [True] * len(tasks)
@@ -127,23 +154,41 @@ class Composition:
         for term in self.terms:
             if not term.counted:
                 continue
-            states = [both(a, b) for a, b in zip(is_open, is_right, strict=True)] if term.when_correct else is_open
+            states = (
+                [both(a, b) for a, b in zip(is_open, is_right, strict=True)]
+                if term.when_correct
+                else is_open
+            )
             if term.name not in terms:
-                counting = [state == YES and term.applies(task) for state, task in zip(states, tasks, strict=True)]
+                counting = [
+                    state == YES and term.applies(task)
+                    for state, task in zip(states, tasks, strict=True)
+                ]
                 terms[term.name] = term.node.evaluate(values, counting, found)
-            terms[term.name] = [term.counts(x, state) for x, state in zip(terms[term.name], states, strict=True)]
+            terms[term.name] = [
+                term.counts(x, state) for x, state in zip(terms[term.name], states, strict=True)
+            ]
         return terms
 
-    def _hold(self, role: Role, values: Mapping[str, Sequence[Interval]], tasks: Sequence[str]) -> list[Interval]:
+    def _hold(
+        self, role: Role, values: Mapping[str, Sequence[Interval]], tasks: Sequence[str]
+    ) -> list[Interval]:
         """Whether all gates of a row are open, or whether its answer is right."""
         terms = [term for term in self.terms if term.role == role]
         return [
-            smallest([YES, *(term.holds(values[term.name][place]) for term in terms if term.applies(task))])
+            smallest(
+                [
+                    YES,
+                    *(term.holds(values[term.name][place]) for term in terms if term.applies(task)),
+                ]
+            )
             for place, task in enumerate(tasks)
         ]
 
     def _sum(self, terms: Sequence[Term], values: Mapping[str, float | None]) -> float | None:
-        """Σ w·term over the terms of a row; None when one is not known, or when the recipe's terms are all for other tasks."""
+        """Σ w·term over the terms of a row; None when one is not known, or when the recipe's terms
+        are all for other tasks.
+        """
         counted = [term for term in terms if term.counted]
         if not counted and any(term.counted for term in self.terms):
             return None
@@ -154,5 +199,7 @@ class Composition:
                 return None
             reward += term.weight * value
         if not math.isfinite(reward):
-            raise RewardError(f"The weighted sum of {', '.join(self.names)} is {reward}; scale the rewards down.")
+            raise RewardError(
+                f"The weighted sum of {', '.join(self.names)} is {reward}; scale the rewards down."
+            )
         return reward

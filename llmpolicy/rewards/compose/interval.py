@@ -1,7 +1,9 @@
-"""Closed intervals of numbers: what a reward may be (Moore 1966, "Interval Analysis"). A known value is a single point.
+"""Closed intervals of numbers: what a reward may be (Moore 1966, "Interval Analysis"). A known
+value is a single point.
 
-The same few functions serve the check of a recipe, where a reward may be anything in its declared range, and the score
-of a row, where each reward is known or, if it could not be judged, anything in its range.
+The same few functions serve the check of a recipe, where a reward may be anything in its declared
+range, and the score of a row, where each reward is known or, if it could not be judged, anything in
+its range.
 """
 
 import math
@@ -83,5 +85,6 @@ def difference(x: Interval) -> Interval:
 
 
 def _product(a: float, b: float) -> float:
-    # Nothing times anything is nothing, also where it has no bound: infinity is no value here, but the lack of one.
+    # Nothing times anything is nothing, also where it has no bound: infinity is no value here, but
+    # the lack of one.
     return 0.0 if a == 0 or b == 0 else a * b

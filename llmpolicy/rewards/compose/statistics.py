@@ -1,4 +1,6 @@
-"""What one generation says of each part of the reward: pure arithmetic on the scores of its rows, group by group."""
+"""What one generation says of each part of the reward: pure arithmetic on the scores of its rows,
+group by group.
+"""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,12 +15,14 @@ ROUNDING = 1e-12
 
 @dataclass(frozen=True, slots=True)
 class PartStatistics:
-    """One part over the rows that it was asked about; None where there is too little to say it from.
+    """One part over the rows that it was asked about; None where there is too little to say it
+    from.
 
-    ``std`` is √(Σ (x − mean)² / n). ``none`` is the share of rows without a value; ``error`` and ``timeout`` are the shares
-    where that was ours: an exception or a lost worker, a time-out. ``seconds_p50`` and ``seconds_p95`` are quantiles of a
-    completion's time. ``zero_spread_groups`` is the share of groups whose values do not differ. ``length_correlation`` is
-    Pearson's r between the value and the completion's tokens.
+    ``std`` is √(Σ (x − mean)² / n). ``none`` is the share of rows without a value; ``error`` and
+    ``timeout`` are the shares where that was ours: an exception or a lost worker, a time-out.
+    ``seconds_p50`` and ``seconds_p95`` are quantiles of a completion's time. ``zero_spread_groups``
+    is the share of groups whose values do not differ. ``length_correlation`` is Pearson's r between
+    the value and the completion's tokens.
     """
 
     mean: float | None
@@ -35,8 +39,12 @@ class PartStatistics:
 def part_statistics(
     scores: Sequence[RowScore], lengths: Sequence[int], group_size: int, name: str
 ) -> PartStatistics | None:
-    """Of a reward, or of a min, product or sum by its name; None when no row has it. ``lengths`` are in tokens."""
-    own = [place for place, score in enumerate(scores) if name in score.judged or name in score.nodes]
+    """Of a reward, or of a min, product or sum by its name; None when no row has it. ``lengths``
+    are in tokens.
+    """
+    own = [
+        place for place, score in enumerate(scores) if name in score.judged or name in score.nodes
+    ]
     if not own:
         return None
     values = {place: _value(scores[place], name) for place in own}
@@ -50,7 +58,11 @@ def part_statistics(
         mean=fmean(known.values()) if known else None,
         std=pstdev(known.values()) if known else None,
         none=1 - len(known) / len(own),
-        error=sum(fault in ("error", "infrastructure") for fault in faults) / len(own) if faults else None,
+        error=(
+            sum(fault in ("error", "infrastructure") for fault in faults) / len(own)
+            if faults
+            else None
+        ),
         timeout=sum(fault == "timeout" for fault in faults) / len(own) if faults else None,
         seconds_p50=quantile(seconds, 50),
         seconds_p95=quantile(seconds, 95),
@@ -64,29 +76,38 @@ def _value(score: RowScore, name: str) -> float | None:
 
 
 def quantile(values: Sequence[float], percent: int) -> float | None:
-    """The value below which so many per cent lie, linear between neighbours (Hyndman & Fan 1996, type 7)."""
+    """The value below which so many per cent lie, linear between neighbours (Hyndman & Fan 1996,
+    type 7).
+    """
     if len(values) < 2:
         return values[0] if values else None
     return quantiles(values, n=100, method="inclusive")[percent - 1]
 
 
 def correlation(x: Sequence[float], y: Sequence[float]) -> float | None:
-    """Pearson's r = Σ (x − x̄)(y − ȳ) / √(Σ (x − x̄)² · Σ (y − ȳ)²), or None where one of them does not vary."""
+    """Pearson's r = Σ (x − x̄)(y − ȳ) / √(Σ (x − x̄)² · Σ (y − ȳ)²), or None where one of them does
+    not vary.
+    """
     if len(x) < 2:
         return None
     dx, dy = _deviations(x), _deviations(y)
     scale = math.hypot(*dx) * math.hypot(*dy)
-    return max(-1.0, min(1.0, math.fsum(a * b for a, b in zip(dx, dy, strict=True)) / scale)) if scale > 0 else None
+    return (
+        max(-1.0, min(1.0, math.fsum(a * b for a, b in zip(dx, dy, strict=True)) / scale))
+        if scale > 0
+        else None
+    )
 
 
 def variance_shares(
     scores: Sequence[RowScore], weights: Mapping[str, float], group_size: int
 ) -> dict[str, float] | None:
-    """Each term's share of the reward's variance within groups; None where rewards do not vary within any group.
+    """Each term's share of the reward's variance within groups; None where rewards do not vary
+    within any group.
 
-    With R = Σ w_k·t_k and deviations from the mean of the row's group, share_k = Σ δ(w_k·t_k)·δR / Σ (δR)², that is
-    cov(w_k·t_k, R) / var(R). The shares add to 1. A gate acts in the terms that it closes. Rows without a reward are left out;
-    a term of other tasks adds nothing to a row.
+    With R = Σ w_k·t_k and deviations from the mean of the row's group, share_k = Σ δ(w_k·t_k)·δR /
+    Σ (δR)², that is cov(w_k·t_k, R) / var(R). The shares add to 1. A gate acts in the terms that it
+    closes. Rows without a reward are left out; a term of other tasks adds nothing to a row.
     """
     shared = dict.fromkeys(weights, 0.0)
     variance = noise = 0.0
@@ -116,7 +137,9 @@ def _deviations(values: Sequence[float]) -> list[float]:
 def metrics(
     composition: Composition, scores: Sequence[RowScore], lengths: Sequence[int], group_size: int
 ) -> Iterator[tuple[str, float]]:
-    """What is logged of a generation: ``parts/NAME/...`` for each node, ``terms/NAME/variance_share`` for each term."""
+    """What is logged of a generation: ``parts/NAME/...`` for each node,
+    ``terms/NAME/variance_share`` for each term.
+    """
     for node in (node for term in composition.terms for node in term.node.all):
         found = part_statistics(scores, lengths, group_size, node.name)
         for field in PartStatistics.__slots__ if found else ():

@@ -9,18 +9,21 @@ from llmpolicy.rewards.compose.interval import ANYTHING, Interval
 from llmpolicy.rewards.compose.tree import Node, Term
 
 NO_CORRECTNESS = (
-    "no part is named correctness, so nothing here says that a right answer is paid more than a wrong one "
-    "(`role: correctness` names it)"
+    "no part is named correctness, so nothing here says that a right answer is paid more than a"
+    " wrong one (`role: correctness` names it)"
 )
 NORMALISED = (
-    "multi_objective_aggregation: normalize_then_sum gives every term of the reward unit variance within its group, so a "
-    "nearly constant term counts as much as the others, and its noise with it"
+    "multi_objective_aggregation: normalize_then_sum gives every term of the reward unit variance"
+    " within its group, so a nearly constant term counts as much as the others, and its noise"
+    " with it"
 )
 """Of GDPO: arXiv 2601.05242 normalises each reward in its group before they are added."""
 
 
 def formula(terms: Sequence[Term]) -> str:
-    """Such as ``[formats.think] × (math_answer.correct + 0.2·length.target when correct)``; a gate stands in brackets."""
+    """Such as ``[formats.think] × (math_answer.correct + 0.2·length.target when correct)``; a gate
+    stands in brackets.
+    """
     gates = "".join(f"[{_node(term.node)}] × " for term in terms if term.role == "gate")
     counted = [_weighted(term) for term in terms if term.counted]
     added = " + ".join(counted) or "0"
@@ -28,20 +31,27 @@ def formula(terms: Sequence[Term]) -> str:
 
 
 def sentences(composition: Composition, tasks: Sequence[str] = ()) -> list[str]:
-    """The formula and what it can come to, for each set of tasks that share it; then what is only logged."""
+    """The formula and what it can come to, for each set of tasks that share it; then what is only
+    logged.
+    """
     said: dict[str, list[str]] = {}
     for task in tasks or _routed(composition):
         said.setdefault("\n".join(_of_task(composition.of_task(task))), []).append(task)
     lines = []
     for text, names in said.items():
         first, *rest = text.split("\n")
-        lines += [first if len(said) == 1 else f"{', '.join(names)}: {first}", *(f"  {line}" for line in rest)]
+        lines += [
+            first if len(said) == 1 else f"{', '.join(names)}: {first}",
+            *(f"  {line}" for line in rest),
+        ]
     logged = [term.name for term in composition.terms if term.role != "gate" and not term.counted]
     return [*lines, *([f"only logged: {', '.join(logged)}"] if logged else [])]
 
 
 def facts(composition: Composition, tasks: Sequence[str] = ()) -> dict[str, Any]:
-    """For the manifest: each task's formula, its correctness part (None: none is named) and its floor."""
+    """For the manifest: each task's formula, its correctness part (None: none is named) and its
+    floor.
+    """
     return {
         "allow_inversion": composition.allow_inversion,
         "tasks": {
@@ -83,14 +93,24 @@ def _node(node: Node) -> str:
     inner = [_node(child) for child in node.children]
     if node.kind == "sum":
         parts = zip(inner, node.weights, strict=True)
-        text = "(" + " + ".join(part if weight == 1 else f"{_number(weight)}·{part}" for part, weight in parts) + ")"
+        text = (
+            "("
+            + " + ".join(
+                part if weight == 1 else f"{_number(weight)}·{part}" for part, weight in parts
+            )
+            + ")"
+        )
     elif node.kind == "product":
         text = " × ".join(inner)
     elif node.kind == "min":
         text = f"min({', '.join(inner)})"
     else:
         text = node.name
-    text = text if node.clip == ANYTHING else f"clip({text}, {_number(node.clip.low)}, {_number(node.clip.high)})"
+    text = (
+        text
+        if node.clip == ANYTHING
+        else f"clip({text}, {_number(node.clip.low)}, {_number(node.clip.high)})"
+    )
     return f"({text} − its group's mean)" if node.relative else text
 
 

@@ -1,7 +1,9 @@
-"""The reward as a tree: rewards, min, product and sum of them, each clipped or taken relative to its group; then terms.
+"""The reward as a tree: rewards, min, product and sum of them, each clipped or taken relative to
+its group; then terms.
 
-R = floor where a gate is closed, else Σ w·term. A term that does not count (its gate is closed; it waits for a right
-answer) is at the lowest that it can bring, so the floor is the lowest reward there is.
+R = floor where a gate is closed, else Σ w·term. A term that does not count (its gate is closed; it
+waits for a right answer) is at the lowest that it can bring, so the floor is the lowest reward
+there is.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,7 +33,8 @@ NO, YES = point(0.0), point(1.0)
 
 @dataclass(frozen=True)
 class Node:
-    """One reward, by its name, or min, product or weighted sum of nodes; then moved into ``clip``, then less its group's mean.
+    """One reward, by its name, or min, product or weighted sum of nodes; then moved into ``clip``,
+    then less its group's mean.
 
     A reward is first moved into the range that it ``declared``.
     """
@@ -77,11 +80,15 @@ class Node:
     ) -> list[Interval]:
         """The node's value in each row of one group, kept in ``found`` for it and all below it.
 
-        ``judged`` holds the rows of each reward, None where it could not judge: then it may be anything in its range, and
-        the node is known only where that makes no difference. The group's mean is that of the rows that are ``counting``.
+        ``judged`` holds the rows of each reward, None where it could not judge: then it may be
+        anything in its range, and the node is known only where that makes no difference. The
+        group's mean is that of the rows that are ``counting``.
         """
         if self.kind == "reward":
-            values = [self.bounds if one is None else clipped(point(one), self.bounds) for one in judged[self.name]]
+            values = [
+                self.bounds if one is None else clipped(point(one), self.bounds)
+                for one in judged[self.name]
+            ]
         else:
             below = [child.evaluate(judged, counting, found) for child in self.children]
             values = [clipped(self.join(parts), self.clip) for parts in zip(*below, strict=True)]
@@ -91,14 +98,23 @@ class Node:
         return values
 
     def _relative(self, values: Sequence[Interval], counting: Sequence[bool]) -> list[Interval]:
-        known = [x.low for x, counts in zip(values, counting, strict=True) if counts and x.value is not None]
+        known = [
+            x.low
+            for x, counts in zip(values, counting, strict=True)
+            if counts and x.value is not None
+        ]
         mean = sum(known) / len(known) if known else 0.0
-        return [self.range if x.value is None else clipped(point(x.low - mean), self.range) for x in values]
+        return [
+            self.range if x.value is None else clipped(point(x.low - mean), self.range)
+            for x in values
+        ]
 
 
 @dataclass(frozen=True)
 class Term:
-    """One entry of the outermost sum, or a gate that closes all of it; for rows of ``tasks`` only, where they are named."""
+    """One entry of the outermost sum, or a gate that closes all of it; for rows of ``tasks`` only,
+    where they are named.
+    """
 
     node: Node
     weight: float = 1.0
@@ -123,7 +139,9 @@ class Term:
 
     @property
     def top(self) -> float:
-        """The value at which a gate is open, or an answer right: the highest of its range, 1 where it declares none."""
+        """The value at which a gate is open, or an answer right: the highest of its range, 1 where
+        it declares none.
+        """
         return self.node.range.high if self.node.range.finite else 1.0
 
     def holds(self, x: Interval) -> Interval:

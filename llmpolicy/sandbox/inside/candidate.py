@@ -1,7 +1,9 @@
-"""Running a candidate: call its function and write what it returned, or let its program read and print.
+"""Running a candidate: call its function and write what it returned, or let its program read and
+print.
 
-The result is what was computed, never whether it is right: the expected value is not here. What this process could do to
-its own result, by finding it on the stack or in memory, it could do by computing it.
+The result is what was computed, never whether it is right: the expected value is not here. What
+this process could do to its own result, by finding it on the stack or in memory, it could do by
+computing it.
 """
 
 import atexit
@@ -15,18 +17,29 @@ from typing import Any, NoReturn
 
 from .values import decode, returned
 
-_write, _exit, _dumps, _returned = os.write, os._exit, json.JSONEncoder(separators=(",", ":")).encode, returned
+_write, _exit, _dumps, _returned = (
+    os.write,
+    os._exit,
+    json.JSONEncoder(separators=(",", ":")).encode,
+    returned,
+)
 
 
 def run(job: Mapping[str, Any], files: Mapping[str, int], tell: int) -> NoReturn:
-    """Run one job and end this process. ``files``: descriptors of the input, the output and the errors.
+    """Run one job and end this process. ``files``: descriptors of the input, the output and the
+    errors.
 
-    On ``tell`` goes the word that the process is confined and ready; from then on nothing is the sandbox's fault.
+    On ``tell`` goes the word that the process is confined and ready; from then on nothing is the
+    sandbox's fault.
     """
     _forget_ourselves()
     result = os.dup(files["output"])
     null = os.open(os.devnull, os.O_RDWR)
-    given = [null] * 3 if job["call"] is not None else [files[name] for name in ("input", "output", "error")]
+    given = (
+        [null] * 3
+        if job["call"] is not None
+        else [files[name] for name in ("input", "output", "error")]
+    )
     for target, descriptor in enumerate(given):
         os.dup2(descriptor, target)
     for descriptor in (null, *files.values()):
@@ -60,7 +73,9 @@ def _module(name: str) -> dict[str, Any]:
 
 
 def _function(job: Mapping[str, Any], result: int) -> NoReturn:
-    """Call a function of the candidate's; the result is one line, the nonce and JSON, in a file of its own."""
+    """Call a function of the candidate's; the result is one line, the nonce and JSON, in a file of
+    its own.
+    """
     nonce: str = job["nonce"]
     try:
         namespace = _module("solution")
@@ -75,7 +90,9 @@ def _function(job: Mapping[str, Any], result: int) -> NoReturn:
 
 
 def _found(namespace: Mapping[str, Any], name: str) -> Callable[..., Any]:
-    """A function by its name, ``Class.method`` of a new object, or a method of a class called Solution."""
+    """A function by its name, ``Class.method`` of a new object, or a method of a class called
+    Solution.
+    """
     owner, dot, method = name.rpartition(".")
     if not dot and name not in namespace and "Solution" in namespace:
         owner, method = "Solution", name
@@ -98,7 +115,9 @@ def _program(job: Mapping[str, Any]) -> NoReturn:
         ended = 1
     try:
         if "threading" in sys.modules:
-            sys.modules["threading"]._shutdown()  # wait for its threads, as at the end of any program
+            sys.modules[
+                "threading"
+            ]._shutdown()  # wait for its threads, as at the end of any program
         atexit._run_exitfuncs()
         sys.stdout.flush()
     except BaseException:  # noqa: BLE001

@@ -16,15 +16,23 @@ _SET_KEEP_CAPABILITIES = 8
 _CAPABILITY_VERSION = 0x20080522
 _READ_SEARCH = 1 << 2
 UIDS = 0x70000000
-"""No user, and no container's users, have numbers from here up; the keeper's process id is added."""
+"""No user, and no container's users, have numbers from here up; the keeper's process id is
+added.
+"""
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random")
 _LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib")
 
 
 def readable() -> tuple[list[str], list[str]]:
-    """What a candidate may read: the standard library without site-packages, shared libraries, four devices; may list."""
+    """What a candidate may read: the standard library without site-packages, shared libraries, four
+    devices; may list.
+    """
     standard = os.path.dirname(os.__file__)
-    read = [entry.path for entry in os.scandir(standard) if entry.name not in ("site-packages", "dist-packages")]
+    read = [
+        entry.path
+        for entry in os.scandir(standard)
+        if entry.name not in ("site-packages", "dist-packages")
+    ]
     for folder in dict.fromkeys((*_LIBRARIES, os.path.join(sys.base_prefix, "lib"))):
         if os.path.isdir(folder):
             read += [entry.path for entry in os.scandir(folder) if _is_library(entry)]
@@ -38,7 +46,9 @@ def _is_library(entry: "os.DirEntry[str]") -> bool:
 
 
 def confine(limits: Mapping[str, Any], keeper: int, ruleset: int | None) -> None:
-    """Give up everything but reading the standard library and computing; OSError where a step is refused."""
+    """Give up everything but reading the standard library and computing; OSError where a step is
+    refused.
+    """
     os.setsid()
     os.chdir("/")
     if not limits.get("confined", True):
@@ -80,11 +90,14 @@ def _set(limit: int, soft: int, hard: int | None = None) -> None:
 
 
 def _drop_root(keeper: int) -> bool:
-    """Become a user that nobody is, when root; the limit on processes does not hold for root. False where it cannot be."""
+    """Become a user that nobody is, when root; the limit on processes does not hold for root. False
+    where it cannot be.
+    """
     if os.getuid() != 0:
         return False
     libc = ctypes.CDLL(None, use_errno=True)
-    # A standard library in root's own folder can be read by no one else without this one capability.
+    # A standard library in root's own folder can be read by no one else without this one
+    # capability.
     kept = 0 if open_to_all(os.__file__) else _READ_SEARCH
     if kept:
         libc.prctl(_SET_KEEP_CAPABILITIES, 1, 0, 0, 0)

@@ -1,7 +1,9 @@
-"""The processes that come from this one, however they hid: adopted when they lose their parent, and all of them ended.
+"""The processes that come from this one, however they hid: adopted when they lose their parent, and
+all of them ended.
 
-On Linux an orphan goes to its nearest ancestor that adopts (PR_SET_CHILD_SUBREAPER, prctl(2)), so that neither a second
-fork nor a session of its own takes a process out of the family. Elsewhere only those are found whose parents live.
+On Linux an orphan goes to its nearest ancestor that adopts (PR_SET_CHILD_SUBREAPER, prctl(2)), so
+that neither a second fork nor a session of its own takes a process out of the family. Elsewhere
+only those are found whose parents live.
 """
 
 import contextlib
@@ -31,7 +33,9 @@ def die_with(parent: int, number: int = signal.SIGKILL) -> None:
 
 
 def end_all() -> None:
-    """Kill all that come from this process, again until none is left; what loses its parent meanwhile is found next."""
+    """Kill all that come from this process, again until none is left; what loses its parent
+    meanwhile is found next.
+    """
     until = time.monotonic() + _PATIENCE  # what hangs in the kernel ends when it comes back
     while time.monotonic() < until:
         for process in descendants(os.getpid()):
@@ -46,14 +50,21 @@ def end_all() -> None:
 
 
 def children(process: int) -> list[int]:
-    """The processes that one has started and not yet buried; none where the system cannot be asked."""
-    with contextlib.suppress(OSError), open(f"/proc/{process}/task/{process}/children", "rb") as listed:
+    """The processes that one has started and not yet buried; none where the system cannot be
+    asked.
+    """
+    with (
+        contextlib.suppress(OSError),
+        open(f"/proc/{process}/task/{process}/children", "rb") as listed,
+    ):
         return [int(child) for child in listed.read().split()]
     return [child for child, parent in _parents().items() if parent == process]
 
 
 def descendants(process: int) -> list[int]:
-    """The processes that come from one, by what the system says of their parents; none where it cannot be asked."""
+    """The processes that come from one, by what the system says of their parents; none where it
+    cannot be asked.
+    """
     parents = _parents()
     family, before = {process}, 0
     while len(family) > before:

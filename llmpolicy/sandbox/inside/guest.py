@@ -1,7 +1,9 @@
 # ruff: noqa: BLE001, S102, S307
-"""What runs in WebAssembly before a candidate: `values` is put in front of it, the job comes as the first argument.
+"""What runs in WebAssembly before a candidate: `values` is put in front of it, the job comes as the
+first argument.
 
-It imports nothing that a run of a few hundredths of a second would notice; the job is written as a Python literal.
+It imports nothing that a run of a few hundredths of a second would notice; the job is written as a
+Python literal.
 """
 
 import builtins

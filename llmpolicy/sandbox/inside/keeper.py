@@ -1,8 +1,10 @@
-"""The keeper: a small single-threaded process that forks one confined child for each job, watches it and reaps it.
+"""The keeper: a small single-threaded process that forks one confined child for each job, watches
+it and reaps it.
 
-It speaks with the process that started it over one socket. A job arrives as one message of limits with the descriptors of
-four files (job, input, output, error); the answer is one message of how the child ended. It never runs a candidate's code,
-never reads what one wrote and keeps nothing of how one ended. It ends when the socket is closed.
+It speaks with the process that started it over one socket. A job arrives as one message of limits
+with the descriptors of four files (job, input, output, error); the answer is one message of how the
+child ended. It never runs a candidate's code, never reads what one wrote and keeps nothing of how
+one ended. It ends when the socket is closed.
 """
 
 import array
@@ -25,7 +27,9 @@ from . import candidate, confine, descendants, landlock, seccomp
 
 Job = Mapping[str, Any]
 Child = Callable[[Job, Mapping[str, Any], Mapping[str, int], int], NoReturn]
-"""What a forked process does with a job, its limits, its files and the descriptor on which it says that it is confined."""
+"""What a forked process does with a job, its limits, its files and the descriptor on which it says
+that it is confined.
+"""
 
 _LARGEST = 65_536
 _FILES = ("job", "input", "output", "error")
@@ -35,19 +39,41 @@ LOOK = 0.05
 
 KILLED = (None, "cpu", "patience", "told", "closed")
 REPORT = struct.Struct("=iddi4q112x")
-"""Why the keeper killed it, seconds by the clock, seconds that the keeper woke late; then as wait4(2) tells them: status,
-user and system time, each in seconds and microseconds. It is in no object of Python's that the next job could find."""
+"""Why the keeper killed it, seconds by the clock, seconds that the keeper woke late; then as
+wait4(2) tells them: status, user and system time, each in seconds and microseconds. It is in no
+object of Python's that the next job could find."""
 
 _STATUS, _USAGE = 20, 24
 
 _FLOATS = 256
 _libc = ctypes.CDLL(None, use_errno=True)
-_PRELOADED = ("bisect", "collections", "decimal", "fractions", "functools", "heapq", "itertools", "math", "random", "re",
-              "statistics", "string", "threading", "typing", "dataclasses", "copy", "operator", "datetime")  # fmt: skip
+_PRELOADED = (
+    "bisect",
+    "collections",
+    "decimal",
+    "fractions",
+    "functools",
+    "heapq",
+    "itertools",
+    "math",
+    "random",
+    "re",
+    # fmt: skip
+    "statistics",
+    "string",
+    "threading",
+    "typing",
+    "dataclasses",
+    "copy",
+    "operator",
+    "datetime",
+)
 
 
 def main() -> None:
-    """Serve jobs on the socket whose descriptor is the first argument; the second says which rules to use."""
+    """Serve jobs on the socket whose descriptor is the first argument; the second says which rules
+    to use.
+    """
     link, rules = socket.socket(fileno=int(sys.argv[1])), json.loads(sys.argv[2])
     for name in _PRELOADED:
         importlib.import_module(name)
@@ -91,7 +117,9 @@ def _skip_numbers() -> None:
 
 
 def _forget() -> None:
-    """Write over the times of a job where they were in memory, of which the next job's process is a copy."""
+    """Write over the times of a job where they were in memory, of which the next job's process is a
+    copy.
+    """
     _ = [float(i) for i in range(_FLOATS)]
 
 
@@ -104,7 +132,9 @@ def _received(link: socket.socket) -> tuple[bytes, dict[str, int]]:
     return message, dict(zip(_FILES, found, strict=False))
 
 
-def _supervise(link: socket.socket, limits: Mapping[str, Any], files: Mapping[str, int], child: Child) -> None:
+def _supervise(
+    link: socket.socket, limits: Mapping[str, Any], files: Mapping[str, int], child: Child
+) -> None:
     told, tell = os.pipe()
     started = time.monotonic()
     forked = os.fork()
@@ -124,7 +154,9 @@ def _supervise(link: socket.socket, limits: Mapping[str, Any], files: Mapping[st
     report = bytearray(REPORT.size)
     REPORT.pack_into(report, 0, KILLED.index(killed), wall, late, 0, 0, 0, 0, 0)
     place = (ctypes.c_char * REPORT.size).from_buffer(report)
-    while _libc.wait4(forked, ctypes.byref(place, _STATUS), 0, ctypes.byref(place, _USAGE)) != forked:
+    while (
+        _libc.wait4(forked, ctypes.byref(place, _STATUS), 0, ctypes.byref(place, _USAGE)) != forked
+    ):
         if ctypes.get_errno() != errno.EINTR:
             raise OSError(ctypes.get_errno(), "wait4")
     if not limits.get("confined", True):
@@ -133,20 +165,33 @@ def _supervise(link: socket.socket, limits: Mapping[str, Any], files: Mapping[st
     report[:] = bytes(REPORT.size)
 
 
-def _become(child: Child, limits: Mapping[str, Any], files: Mapping[str, int], tell: int) -> NoReturn:
-    """Be the child; what goes wrong before it says that it is confined is no fault of the candidate's."""
+def _become(
+    child: Child, limits: Mapping[str, Any], files: Mapping[str, int], tell: int
+) -> NoReturn:
+    """Be the child; what goes wrong before it says that it is confined is no fault of the
+    candidate's.
+    """
     try:
         with open(files["job"], "rb") as text:
             job = json.loads(text.read())
-        child(job, limits, {name: descriptor for name, descriptor in files.items() if name != "job"}, tell)
+        child(
+            job,
+            limits,
+            {name: descriptor for name, descriptor in files.items() if name != "job"},
+            tell,
+        )
     except BaseException as error:  # noqa: BLE001 - this process must end here
         os.write(tell, f"{type(error).__name__}: {error}".encode("utf-8", "replace")[:300])
     finally:
         os._exit(1)
 
 
-def _watch(link: socket.socket, child: int, limits: Mapping[str, Any], started: float) -> tuple[str | None, float]:
-    """Wait for the child's end, and kill it at a limit or when told to: why (None: it ended), and how late we woke."""
+def _watch(
+    link: socket.socket, child: int, limits: Mapping[str, Any], started: float
+) -> tuple[str | None, float]:
+    """Wait for the child's end, and kill it at a limit or when told to: why (None: it ended), and
+    how late we woke.
+    """
     ends, killed, late = _end_of(child), None, 0.0
     while killed is None:
         spent, now = _processor_time(child), time.monotonic()
@@ -172,12 +217,16 @@ def _end_of(child: int) -> int:
         return os.pidfd_open(child)
     events: Any = select  # a name that the types of one system alone know
     queue = events.kqueue()
-    queue.control([events.kevent(child, events.KQ_FILTER_PROC, events.KQ_EV_ADD, events.KQ_NOTE_EXIT)], 0)
+    queue.control(
+        [events.kevent(child, events.KQ_FILTER_PROC, events.KQ_EV_ADD, events.KQ_NOTE_EXIT)], 0
+    )
     return os.dup(queue.fileno())
 
 
 def _processor_time(child: int) -> float:
-    """Seconds that a process has used; 0.0 where that cannot be asked, and its own limit in whole seconds holds."""
+    """Seconds that a process has used; 0.0 where that cannot be asked, and its own limit in whole
+    seconds holds.
+    """
     if sys.platform != "linux":
         return 0.0
     # The clock of a whole process, numbered as by clock_getcpuclockid(3).

@@ -15,12 +15,16 @@ _NETWORK, _SCOPES = 0b11, 0b11
 
 
 def version() -> int:
-    """The version of Landlock's interface; OSError (ENOSYS, EOPNOTSUPP) where the kernel has none."""
+    """The version of Landlock's interface; OSError (ENOSYS, EOPNOTSUPP) where the kernel has
+    none.
+    """
     return _call(_CREATE, None, 0, 1)
 
 
 def ruleset(read: Iterable[str], listed: Iterable[str]) -> int:
-    """A ruleset as a descriptor: below ``read`` everything may be read, below ``listed`` folders may be listed."""
+    """A ruleset as a descriptor: below ``read`` everything may be read, below ``listed`` folders
+    may be listed.
+    """
     known = version()
     rights = (1 << _FILE_RIGHTS.get(known, 16)) - 1
     words = [rights] + [_NETWORK] * (known >= 4) + [_SCOPES] * (known >= 6)

@@ -1,7 +1,9 @@
-"""The system calls that a candidate may make, as a seccomp filter in classic BPF, for x86-64 and 64-bit ARM.
+"""The system calls that a candidate may make, as a seccomp filter in classic BPF, for x86-64 and
+64-bit ARM.
 
-An allow-list: what is not named here fails with EPERM, so a call that a later kernel adds is refused as well. No process
-can be made, no program started, no socket to anywhere, no signal sent to another process, no memory shared.
+An allow-list: what is not named here fails with EPERM, so a call that a later kernel adds is
+refused as well. No process can be made, no program started, no socket to anywhere, no signal sent
+to another process, no memory shared.
 """
 
 import ctypes
@@ -56,7 +58,9 @@ _PARTLY: dict[str, tuple[int, int]] = {
 }  # fmt: skip
 
 _FCNTL = (0, 1, 2, 3, 4, 1030)
-"""Duplicate and flags; not locks, which another test could ask for, nor F_SETOWN and F_SETSIG, which send signals."""
+"""Duplicate and flags; not locks, which another test could ask for, nor F_SETOWN and F_SETSIG,
+which send signals.
+"""
 _IOCTL = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
 """Is it a terminal, how much can be read, blocking, close-on-exec."""
 
@@ -66,12 +70,16 @@ _STACKS = [
     (_LOAD, 0, 0, _ARGUMENTS + 8), (_AT_LEAST, 0, 1, _SMALLEST_STACK),
     (_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, _ERRNO | errno.ENOMEM),
 ]  # fmt: skip
-"""Memory, but no stack of a thread below 1 MiB: so the limit on memory is also one on threads, which root has no other."""
+"""Memory, but no stack of a thread below 1 MiB: so the limit on memory is also one on threads,
+which root has no other.
+"""
 
 
 @dataclass(frozen=True)
 class _Condition:
-    """One argument of a call, its lower or upper 32 bits, under a mask, must have one of these values."""
+    """One argument of a call, its lower or upper 32 bits, under a mask, must have one of these
+    values.
+    """
 
     argument: int
     values: tuple[int, ...]
@@ -88,22 +96,32 @@ def _conditions(pid: int) -> dict[str, list[_Condition]]:
         "ioctl": [_Condition(1, _IOCTL)],
         # A thread of this process, never a process.
         "clone": [_Condition(0, (_THREAD,), mask=_THREAD)],
-        # An event loop wakes itself through a pair of connected sockets; neither end can be given another address.
+        # An event loop wakes itself through a pair of connected sockets; neither end can be given
+        # another address.
         "socketpair": [_Condition(0, (1,)), _Condition(1, (1,), mask=0xF)],
         "sendto": [_Condition(4, (0,)), _Condition(4, (0,), upper=True)],
     }
 
 
 def program(machine: str, pid: int) -> bytes:
-    """The filter for one process id, as an array of 8-byte BPF instructions; KeyError for another machine."""
+    """The filter for one process id, as an array of 8-byte BPF instructions; KeyError for another
+    machine.
+    """
     return prepared(machine).replace(struct.pack("<I", _ANY_PID), struct.pack("<I", pid))
 
 
 @lru_cache
 def prepared(machine: str) -> bytes:
-    """The filter before a process id is put in: made once by the keeper, for it takes as long as all the rest."""
+    """The filter before a process id is put in: made once by the keeper, for it takes as long as
+    all the rest.
+    """
     architecture, column = _ARCHITECTURES[machine]
-    code = [(_LOAD, 0, 0, _ARCH), (_EQUAL, 1, 0, architecture), (_RETURN, 0, 0, _KILL), (_LOAD, 0, 0, _NUMBER)]
+    code = [
+        (_LOAD, 0, 0, _ARCH),
+        (_EQUAL, 1, 0, architecture),
+        (_RETURN, 0, 0, _KILL),
+        (_LOAD, 0, 0, _NUMBER),
+    ]
     for numbers in _CALLS.values():
         number = numbers[column]
         if number is not None:
@@ -112,7 +130,8 @@ def prepared(machine: str) -> bytes:
         body = [step for one in conditions for step in _checked(one)] + [(_RETURN, 0, 0, _ALLOW)]
         code += [(_EQUAL, 0, len(body), _PARTLY[name][column]), *body]
     code += [(_EQUAL, 0, len(_STACKS), _PARTLY["mmap"][column]), *_STACKS]
-    # The C library then makes threads by clone, whose flags can be read; those of clone3 lie in memory.
+    # The C library then makes threads by clone, whose flags can be read; those of clone3 lie in
+    # memory.
     code += [(_EQUAL, 0, 1, _PARTLY["clone3"][column]), (_RETURN, 0, 0, _ERRNO | errno.ENOSYS)]
     code.append((_RETURN, 0, 0, _ERRNO | errno.EPERM))
     return b"".join(struct.pack("<HBBI", *step) for step in code)
@@ -128,12 +147,16 @@ def _checked(condition: _Condition) -> Iterator[tuple[int, int, int, int]]:
 
 
 def no_new_privileges() -> None:
-    """From here on no program can give this process more rights than it has; both filters ask for it first."""
+    """From here on no program can give this process more rights than it has; both filters ask for
+    it first.
+    """
     _prctl(_SET_NO_NEW_PRIVS, 1, None)
 
 
 def install(code: bytes) -> None:
-    """Put this thread, and all that come from it, under a filter for good; OSError when the kernel refuses."""
+    """Put this thread, and all that come from it, under a filter for good; OSError when the kernel
+    refuses.
+    """
     no_new_privileges()
     buffer = ctypes.create_string_buffer(code, len(code))
     _prctl(_SET_SECCOMP, _FILTER, struct.pack("HxxxxxxP", len(code) // 8, ctypes.addressof(buffer)))
@@ -141,7 +164,13 @@ def install(code: bytes) -> None:
 
 def _prctl(what: int, first: int, second: bytes | None) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl.argtypes = [ctypes.c_int, ctypes.c_ulong, ctypes.c_void_p, ctypes.c_ulong, ctypes.c_ulong]
+    libc.prctl.argtypes = [
+        ctypes.c_int,
+        ctypes.c_ulong,
+        ctypes.c_void_p,
+        ctypes.c_ulong,
+        ctypes.c_ulong,
+    ]
     if libc.prctl(what, first, second, 0, 0):
         number = ctypes.get_errno()
         raise OSError(number, f"prctl({what}): {os.strerror(number)}")

@@ -1,7 +1,9 @@
-"""Python values as JSON and back, exactly: only the builtin types themselves, and what collections makes of them.
+"""Python values as JSON and back, exactly: only the builtin types themselves, and what collections
+makes of them.
 
-A number of up to 15 digits, a text, a bool and None are themselves, a list is a list; all else is an object with one key
-that names its type: ``{"tuple": [...]}``, ``{"dict": [[key, value], ...]}``, ``{"int": "0x..."}``.
+A number of up to 15 digits, a text, a bool and None are themselves, a list is a list; all else is
+an object with one key that names its type: ``{"tuple": [...]}``, ``{"dict": [[key, value], ...]}``,
+``{"int": "0x..."}``.
 """
 
 from __future__ import annotations
@@ -18,13 +20,16 @@ _MADE: dict[str, Any] = {name: made for made, name in _ITEMS.items()}
 
 
 class NotPlain(TypeError):
-    """A value is of no builtin type that can be compared from outside; the message names its type."""
+    """A value is of no builtin type that can be compared from outside; the message names its
+    type.
+    """
 
 
 def encode(value: Any) -> Any:
     """A value as JSON-ready data; raises NotPlain for any other type, RecursionError for a cycle.
 
-    A Counter, defaultdict or OrderedDict is the dict, a named tuple the tuple, that Python too finds equal to it.
+    A Counter, defaultdict or OrderedDict is the dict, a named tuple the tuple, that Python too
+    finds equal to it.
     """
     kind = type(value)
     if value is None or kind is bool or kind is str:
@@ -43,7 +48,9 @@ def encode(value: Any) -> Any:
         return {"bytes": value.hex()}
     if kind is complex:
         return {"complex": [float.hex(value.real), float.hex(value.imag)]}
-    if isinstance(value, dict) and kind.__module__ == "collections":  # Counter, defaultdict, OrderedDict
+    if (
+        isinstance(value, dict) and kind.__module__ == "collections"
+    ):  # Counter, defaultdict, OrderedDict
         return encode(dict(value))
     if isinstance(value, tuple) and hasattr(kind, "_fields"):  # a named tuple
         return encode(tuple(value))
@@ -51,7 +58,8 @@ def encode(value: Any) -> Any:
 
 
 def returned(value: Any) -> Any:
-    """A result as JSON-ready data: as `encode` writes it, or ``{"items": [...]}`` for an iterable of any other kind.
+    """A result as JSON-ready data: as `encode` writes it, or ``{"items": [...]}`` for an iterable
+    of any other kind.
 
     Such as a generator, a view, a range; it is cut where no test looks, and `decode` refuses it.
     """
@@ -69,7 +77,9 @@ def returned(value: Any) -> Any:
 
 
 def decode(data: Any) -> Any:
-    """The value that `encode` wrote; raises NotPlain or ValueError for what it cannot have written."""
+    """The value that `encode` wrote; raises NotPlain or ValueError for what it cannot have
+    written.
+    """
     if data is None or type(data) in (bool, str, int):
         return data
     if type(data) is list:
@@ -78,7 +88,9 @@ def decode(data: Any) -> Any:
         raise NotPlain("not one of the forms of a value")
     ((name, held),) = data.items()
     if name in _MADE and type(held) is list:
-        return _MADE[name](map(decode, held) if name == "tuple" else spread(list(map(decode, held))))
+        return _MADE[name](
+            map(decode, held) if name == "tuple" else spread(list(map(decode, held)))
+        )
     if name == "dict" and type(held) is list:
         keys = spread([decode(key) for key, _ in held])
         return dict(zip(keys, (decode(one) for _, one in held), strict=True))
@@ -86,7 +98,9 @@ def decode(data: Any) -> Any:
 
 
 def spread(items: list[Any]) -> list[Any]:
-    """The items of a set or the keys of a dict; NotPlain where so many have one hash that it would take long to build."""
+    """The items of a set or the keys of a dict; NotPlain where so many have one hash that it would
+    take long to build.
+    """
     if len(items) > _COLLIDING:
         hashes = sorted(map(hash, items))
         if any(map(int.__eq__, hashes, hashes[_COLLIDING:])):

@@ -1,4 +1,6 @@
-"""The keeper of the WebAssembly mechanism: it loads CPython's module once, and each forked child runs one instance of it."""
+"""The keeper of the WebAssembly mechanism: it loads CPython's module once, and each forked child
+runs one instance of it.
+"""
 
 import json
 import math
@@ -22,11 +24,15 @@ _ENVIRONMENT = [("PYTHONHASHSEED", "0")]
 
 
 def main() -> None:
-    """Serve jobs on the socket of the first argument with the compiled module that the rules name."""
+    """Serve jobs on the socket of the first argument with the compiled module that the rules
+    name.
+    """
     link, rules = socket.socket(fileno=int(sys.argv[1])), json.loads(sys.argv[2])
     engine = wasmtime.Engine()
     module = wasmtime.Module.deserialize_file(engine, rules["module"])
-    guest = "\n".join((_HERE / name).read_text(encoding="utf-8") for name in ("values.py", "guest.py"))
+    guest = "\n".join(
+        (_HERE / name).read_text(encoding="utf-8") for name in ("values.py", "guest.py")
+    )
     linker = wasmtime.Linker(engine)
     linker.define_wasi()
     keeper = os.getpid()
