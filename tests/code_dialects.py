@@ -1,4 +1,3 @@
-# ruff: noqa: E501
 """Rows as public data sets of programming tasks have them: the columns, programs that are right,
 programs that are wrong.
 
