@@ -236,11 +236,11 @@ def _behind_think(text: str, opened: Mark | None) -> int:
     ):
         return 0
     end = text.find("</think>")
-    return (
-        0
-        if end < 0 or not text.isascii() or _AGAIN.search(text, begins, end)
-        else end + len("</think>")
-    )
+    if end < 0 or not text.isascii():
+        return 0
+    # Most thoughts have neither sign, and a search for one is ten times as fast as the pattern.
+    signs = text.find("<", begins, end) >= 0 or text.find(";", begins, end) >= 0
+    return 0 if signs and _AGAIN.search(text, begins, end) else end + len("</think>")
 
 
 def _opened_by(prompt: str, own: Pairs) -> Mark | None:

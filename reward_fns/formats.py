@@ -54,7 +54,7 @@ def think(completion: str, prompt: str = "", thinking_marks: ThinkingMarks = ())
     their place. After a prompt that ends in the first of a pair the completion begins inside the
     block.
     """
-    pairs = pairs_of(thinking_marks or _THINK)
+    pairs = pairs_of(thinking_marks) if thinking_marks else _THINK
     text = _begun(completion.strip(), prompt, [opens for opens, _ in pairs])
     opening, closing = next((pair for pair in pairs if text.startswith(pair[0])), pairs[0])
     if text.count(opening) != 1 or text.count(closing) != 1 or not text.startswith(opening):

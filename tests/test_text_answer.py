@@ -90,3 +90,11 @@ def test_f1_pays_no_denial_and_no_part_of_yes_or_no():
     ]:
         assert text_answer.f1(completion, gold).value == 0.0
     assert text_answer.f1("not here", "not here now").value > 0
+
+
+@pytest.mark.parametrize("marked", ["Answer: Paris", "<answer>Paris</answer>"])
+def test_a_long_reply_is_read_where_it_marks_a_short_answer(marked):
+    reply = "Many cities come to mind. " * 300
+    assert text_answer.match(f"{reply}\n\n{marked}", "Paris").value == 1.0
+    assert text_answer.match(f"{reply}\n\n{marked}", "London").value == 0.0
+    assert text_answer.match(reply + "Paris", "Paris").value == 0.0
