@@ -20,8 +20,8 @@ from safetensors.torch import load_file, save_file
 from trl import GRPOConfig, GRPOTrainer
 from trl.trainer.utils import add_fused_lm_head
 
-from llmpolicy.build import build_policy
 from llmpolicy.errors import PolicyError
+from llmpolicy.plan import build_policy
 from llmpolicy.policies import CausalLMPolicy
 from llmpolicy.policies.causal_lm import load as loading
 from llmpolicy.recipe import make_recipe

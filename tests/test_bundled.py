@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from llmpolicy.build import plan
 from llmpolicy.bundled import MODEL
 from llmpolicy.bundled.addition import canonical, questions
+from llmpolicy.plan import plan_recipe
 from llmpolicy.policies.causal_lm import CausalLMPolicy
 from llmpolicy.recipe import load_recipe
 from llmpolicy.tasks import Row
@@ -40,7 +40,7 @@ def model() -> Any:
 
 @pytest.fixture(scope="module")
 def held_out() -> list[Row]:
-    return list(plan(load_recipe("quickstart")).held_out)
+    return list(plan_recipe(load_recipe("quickstart")).held_out)
 
 
 def test_the_base_answers_a_third_in_the_right_form(model: Any, held_out: list[Row]) -> None:
@@ -76,7 +76,7 @@ def test_no_constant_answer_is_worth_anything(held_out: list[Row]) -> None:
 
 
 def test_held_out_questions_are_in_no_training_data(held_out: list[Row]) -> None:
-    data, trained = split(), list(plan(load_recipe("quickstart")).train_rows)
+    data, trained = split(), list(plan_recipe(load_recipe("quickstart")).train_rows)
     unseen = numbers(held_out)
     assert len(unseen) == 500
     assert numbers(data.held_out) == unseen
@@ -87,7 +87,7 @@ def test_held_out_questions_are_in_no_training_data(held_out: list[Row]) -> None
 
 
 def test_more_held_out_questions_are_still_new_to_the_model() -> None:
-    wider = plan(load_recipe("quickstart", ["evaluate.n=3500"]))
+    wider = plan_recipe(load_recipe("quickstart", ["evaluate.n=3500"]))
     assert not numbers(split().learned) & numbers(list(wider.held_out))
 
 

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from llmpolicy.build import build_rewards, plan, reward_lines
-from llmpolicy.diagnose.explain import explain_recipe
 from llmpolicy.errors import RecipeError, RewardError
+from llmpolicy.plan import build_rewards, explain_recipe, plan_recipe, reward_lines
 from llmpolicy.recipe import load_recipe
 
 HEAD = """\
@@ -57,7 +56,7 @@ def write(folder: Path, rewards: str, more: str = "") -> str:
 
 
 def test_rewards_of_a_task_need_only_its_columns_and_are_explained_by_task(folder: Path) -> None:
-    made = plan(load_recipe(write(folder, ROUTED)))
+    made = plan_recipe(load_recipe(write(folder, ROUTED)))
     assert reward_lines(made) == [
         (
             "sums: reward = clip(exact.match, 0, 1) + 0.5·min(mine.brief, clip(length.target, 0,"
@@ -83,7 +82,7 @@ def test_rewards_of_a_task_need_only_its_columns_and_are_explained_by_task(folde
         .replace("chat", "code")
     )
     with pytest.raises(RewardError, match=r"'mine.passes' asks for 'tests'"):
-        plan(load_recipe(write(folder, swapped)))
+        plan_recipe(load_recipe(write(folder, swapped)))
 
 
 FAULTS = [
@@ -116,7 +115,7 @@ def test_a_fault_is_named_with_its_line(
     folder: Path, written: str, instead: str, said: str
 ) -> None:
     with pytest.raises(RecipeError) as found:
-        plan(load_recipe(write(folder, ROUTED.replace(written, instead, 1))))
+        plan_recipe(load_recipe(write(folder, ROUTED.replace(written, instead, 1))))
     assert said in str(found.value)
 
 
@@ -139,7 +138,7 @@ def test_a_recipe_as_a_run_writes_it_out_means_what_it_meant(folder: Path) -> No
 
 def test_an_inversion_that_the_recipe_allows(folder: Path) -> None:
     text = ROUTED.replace("    when: correct\n", "").replace("weight: 0.5", "weight: 2")
-    made = plan(load_recipe(write(folder, text, "allow_inversion: true\n")))
+    made = plan_recipe(load_recipe(write(folder, text, "allow_inversion: true\n")))
     assert reward_lines(made).count("  allow_inversion: a wrong answer can reach a right one") == 2
 
 

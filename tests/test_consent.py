@@ -15,9 +15,9 @@ import pytest
 import yaml
 
 from llmpolicy import consent
-from llmpolicy.diagnose.explain import explain_recipe
 from llmpolicy.diagnose.reward import replay
 from llmpolicy.errors import ConsentError, LLMPolicyError, RecipeError
+from llmpolicy.plan import explain_recipe
 from llmpolicy.recipe import load_recipe
 from llmpolicy.rewards import RewardError, Rewards, RewardSpec
 from llmpolicy.run import Run

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from llmpolicy.diagnose.explain import explain_recipe
+from llmpolicy.plan import explain_recipe
 from llmpolicy.recipe import Recipe, load_recipe
 from llmpolicy.session import train_recipe
 

@@ -19,9 +19,9 @@ from transformers import Trainer
 from trl import GRPOConfig
 from trl.trainer.utils import RepeatSampler
 
-from llmpolicy.diagnose.batch import Batch, nearest_valid
-from llmpolicy.diagnose.explain import TRL_DEFAULTS, Explanation, explain, explain_recipe
 from llmpolicy.errors import RecipeError
+from llmpolicy.plan import TRL_DEFAULTS, Explanation, explain_grpo, explain_recipe
+from llmpolicy.plan.batch import Batch, nearest_valid
 
 SMALL = st.integers(1, 12)
 KNOBS = st.fixed_dictionaries(
@@ -84,7 +84,7 @@ def trl_accepts(frozen: tuple[tuple[str, int], ...], processes: int) -> tuple[in
 
 def try_explain(grpo: dict[str, int], rows: int, processes: int) -> Explanation | None:
     try:
-        return explain(grpo, rows=rows, processes=processes)
+        return explain_grpo(grpo, rows=rows, processes=processes)
     except RecipeError:
         return None
 
@@ -189,8 +189,8 @@ def test_the_counts_are_those_of_a_walk_through_the_run(
     block: tuple[dict[str, int], int], more: int, passes: int
 ) -> None:
     grpo, processes = block
-    prompts = explain(grpo, rows=1000, processes=processes).arithmetic.prompts_per_generation
-    a = explain(
+    prompts = explain_grpo(grpo, rows=1000, processes=processes).arithmetic.prompts_per_generation
+    a = explain_grpo(
         {**grpo, "num_train_epochs": passes}, rows=prompts + more, processes=processes
     ).arithmetic
     seen = walk(a, grpo, passes)
@@ -207,8 +207,8 @@ def test_a_run_that_ends_inside_a_pass_is_counted_too(
     block: tuple[dict[str, int], int], more: int, steps: int
 ) -> None:
     grpo, processes = block
-    prompts = explain(grpo, rows=1000, processes=processes).arithmetic.prompts_per_generation
-    a = explain(
+    prompts = explain_grpo(grpo, rows=1000, processes=processes).arithmetic.prompts_per_generation
+    a = explain_grpo(
         {**grpo, "max_steps": steps}, rows=3 * prompts + more, processes=processes
     ).arithmetic
     seen = walk(a, grpo, passes=math.ceil(a.passes), limit=steps)
@@ -224,8 +224,8 @@ def test_a_run_that_ends_inside_a_pass_is_counted_too(
 @given(possible())
 def test_a_long_pass_shows_the_full_staleness_and_step(block: tuple[dict[str, int], int]) -> None:
     grpo, processes = block
-    prompts = explain(grpo, rows=1000, processes=processes).arithmetic.prompts_per_generation
-    a = explain(
+    prompts = explain_grpo(grpo, rows=1000, processes=processes).arithmetic.prompts_per_generation
+    a = explain_grpo(
         grpo, rows=prompts * 7, processes=processes
     ).arithmetic  # 7 > 6: all places in a step are begun at
     seen = walk(a, grpo, 1)
@@ -243,9 +243,9 @@ def test_the_run_is_as_long_as_the_trainer_says(
     grpo, processes = block
     lengths = {"max_steps": max_steps, "num_train_epochs": epochs}
     rows = max(
-        rows, explain(grpo, rows=1000, processes=processes).arithmetic.prompts_per_generation
+        rows, explain_grpo(grpo, rows=1000, processes=processes).arithmetic.prompts_per_generation
     )
-    a = explain({**grpo, **lengths}, rows=rows, processes=processes).arithmetic
+    a = explain_grpo({**grpo, **lengths}, rows=rows, processes=processes).arithmetic
     arguments = FakeArguments(grpo["gradient_accumulation_steps"], max_steps, epochs)
     found = Trainer.set_initial_training_values(FakeTrainer(), arguments, local_batches(a, grpo, 0))
     assert (a.optimiser_steps_per_pass, a.optimiser_steps) == (found[1], found[6])
@@ -280,7 +280,7 @@ def test_the_defaults_are_those_of_the_installed_trl() -> None:
 
 
 def test_the_arithmetic_in_literal_numbers() -> None:
-    a = explain(POSSIBLE, rows=101, mean_prompt_tokens=30.0).arithmetic
+    a = explain_grpo(POSSIBLE, rows=101, mean_prompt_tokens=30.0).arithmetic
     assert (a.prompts_per_generation, a.rollouts_per_generation, a.rollouts_per_step) == (2, 16, 16)
     assert (a.on_policy, a.staleness, a.optimiser_steps_per_generation, a.prompts_per_step) == (
         True,
@@ -299,10 +299,10 @@ def test_the_arithmetic_in_literal_numbers() -> None:
 
 
 def test_stale_rollouts_and_split_groups_are_said() -> None:
-    reused = explain({**POSSIBLE, "num_iterations": 3}, rows=100)
+    reused = explain_grpo({**POSSIBLE, "num_iterations": 3}, rows=100)
     assert (reused.arithmetic.staleness, reused.arithmetic.optimiser_steps_per_generation) == (2, 3)
     assert "off-policy, rollouts up to 2 steps old" in str(reused)
-    split = explain({**POSSIBLE, "gradient_accumulation_steps": 1}, rows=100, processes=2)
+    split = explain_grpo({**POSSIBLE, "gradient_accumulation_steps": 1}, rows=100, processes=2)
     assert split.arithmetic.groups_span_ranks
     assert any("groups span processes" in note for note in split.notes)
     assert "1 new prompts, for per_device_train_batch_size counts completions" in str(split)
@@ -310,18 +310,18 @@ def test_stale_rollouts_and_split_groups_are_said() -> None:
 
 def test_notes_say_what_is_wasted_or_uneven() -> None:
     def notes(**changes: Any) -> str:
-        return " ".join(explain({**POSSIBLE, **changes}, rows=101).notes)
+        return " ".join(explain_grpo({**POSSIBLE, **changes}, rows=101).notes)
 
     assert notes() == ""
     assert "repeats the same gradient" in notes(steps_per_generation=2, num_iterations=2)
     assert "begin inside a step" in notes(steps_per_generation=6)
     assert "has fewer rollouts" in notes(steps_per_generation=6)
     assert "needs a GPU" in notes(use_vllm=True)
-    assert explain({**POSSIBLE, "use_vllm": True}, rows=101, target="gpu").notes == ()
+    assert explain_grpo({**POSSIBLE, "use_vllm": True}, rows=101, target="gpu").notes == ()
 
 
 def test_every_value_says_who_set_it() -> None:
-    explanation = explain({**POSSIBLE, "max_steps": 20}, rows=100, overrides={"max_steps"})
+    explanation = explain_grpo({**POSSIBLE, "max_steps": 20}, rows=100, overrides={"max_steps"})
     values = {value.name: value for value in explanation.values}
     assert (values["num_generations"].value, values["num_generations"].source) == (8, "recipe")
     assert (values["max_steps"].value, values["max_steps"].source) == (20, "override")
@@ -331,12 +331,12 @@ def test_every_value_says_who_set_it() -> None:
         4,
         "gradient_accumulation_steps",
     )
-    on_gpu = {value.name: value for value in explain(POSSIBLE, rows=100, target="gpu").values}
+    on_gpu = {value.name: value for value in explain_grpo(POSSIBLE, rows=100, target="gpu").values}
     assert (on_gpu["bf16"].value, on_gpu["bf16"].source) == (None, "TRL default")
 
 
 def test_the_record_survives_json_and_the_text_names_each_value() -> None:
-    explanation = explain(POSSIBLE, rows=100)
+    explanation = explain_grpo(POSSIBLE, rows=100)
     data = json.loads(json.dumps(explanation.to_dict()))
     assert data == explanation.to_dict()
     assert data["schema"] == 1
@@ -382,14 +382,14 @@ def test_the_impossible_is_refused_in_a_sentence(
     changes: dict[str, Any], rows: int, said: str
 ) -> None:
     with pytest.raises(RecipeError) as refusal:
-        explain({**POSSIBLE, **changes}, rows=rows)
+        explain_grpo({**POSSIBLE, **changes}, rows=rows)
     assert said in str(refusal.value)
     assert "\n" not in str(refusal.value)
 
 
 def test_an_unknown_target_names_the_known_ones() -> None:
     with pytest.raises(RecipeError, match="--for gpus: no such target; did you mean 'gpu'"):
-        explain(POSSIBLE, rows=100, target="gpus")
+        explain_grpo(POSSIBLE, rows=100, target="gpus")
 
 
 def test_a_recipe_is_explained_with_its_rows_and_overrides(tmp_path: Path) -> None:

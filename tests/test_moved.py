@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import yaml
 
-from llmpolicy.build import plan
 from llmpolicy.bundled import MODEL
 from llmpolicy.diagnose.reward import replay
 from llmpolicy.errors import PolicyError, PublishError, RecipeError, RunError
+from llmpolicy.plan import plan_recipe
 from llmpolicy.policies.causal_lm import CausalLMPolicy
 from llmpolicy.publish.artefact import build, choose
 from llmpolicy.recipe import load_recipe
@@ -308,7 +308,7 @@ def test_a_run_that_leaves_its_project_still_reads_what_it_was_made_from(tmp_pat
 def test_a_base_that_lies_in_no_folder_any_more_is_missed(tmp_path: Path) -> None:
     """The Hub may have one of its name."""
     CausalLMPolicy.load(MODEL).save(tmp_path / "base")
-    planned = plan(load_recipe(recipe(tmp_path, model={"path": "base"})))
+    planned = plan_recipe(load_recipe(recipe(tmp_path, model={"path": "base"})))
     run = Run.create(tmp_path / "run", {}, **source_facts(planned))
     now = source_facts(planned, weights=False)
     with pytest.raises(RunError, match="other content of .*model config.json"):

@@ -11,9 +11,9 @@ import torch
 from transformers import TrainingArguments
 from trl import GRPOConfig
 
-from llmpolicy.diagnose.explain import explain
 from llmpolicy.errors import RecipeError
 from llmpolicy.grpo.config import grpo_config
+from llmpolicy.plan import explain_grpo
 from llmpolicy.recipe.grpo import NEUTRAL_SAMPLER, check_grpo, grpo_defaults, grpo_fields
 from llmpolicy.recipe.no_effect import NO_EFFECT, OF_LOSSES, RENAMED, SWITCHES
 from llmpolicy.reward_model import reward_config
@@ -139,7 +139,7 @@ def test_the_beginnings_are_those_of_fields_and_the_losses_read_no_more() -> Non
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="float16 has its effect on a GPU")
 def test_float16_on_a_cpu_is_refused_in_every_block(tmp_path: Path) -> None:
-    assert any("fp16" in note for note in explain({"fp16": True}, rows=8).notes)
+    assert any("fp16" in note for note in explain_grpo({"fp16": True}, rows=8).notes)
     with pytest.raises(
         RecipeError, match=r"grpo\.fp16 would change nothing: it is for GPUs, .*; remove it"
     ):

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from llmpolicy.diagnose.explain import explain_recipe
+from llmpolicy.plan import explain_recipe
 from llmpolicy.rewards import Rewards, RewardSpec, Sample
 from llmpolicy.session import train_recipe
 from reward_fns.json_answer import schema, valid

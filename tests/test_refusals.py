@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 
-from llmpolicy.build import model_path, plan
-from llmpolicy.diagnose.explain import explain_recipe
 from llmpolicy.errors import LLMPolicyError, PolicyError, RecipeError, RewardError, TaskError
+from llmpolicy.plan import explain_recipe, model_path, plan_recipe
 from llmpolicy.recipe import ModelBlock, load_recipe
 from llmpolicy.recipe.grpo import STAGES, config_fields
 from llmpolicy.recipe.needs import OPTIMISERS, TORCH_OPTIMISERS, TRACKERS
@@ -217,7 +216,7 @@ def test_paths_of_an_override_start_from_the_current_folder(
     recipe.write_text(
         RECIPE.replace("exact:match]", "mine.py:f]")
     )  # written in the recipe: beside it
-    assert plan(load_recipe(recipe)).rewards.components[0].function("") == 9.0
+    assert plan_recipe(load_recipe(recipe)).rewards.components[0].function("") == 9.0
 
 
 def test_a_file_that_lies_at_the_other_place_is_named(
@@ -227,7 +226,7 @@ def test_a_file_that_lies_at_the_other_place_is_named(
     (tmp_path / "mine.py").write_text(REWARD)
     recipe.write_text(RECIPE.replace("exact:match]", "mine.py:f]"))
     with pytest.raises(RewardError) as refusal:
-        plan(load_recipe(recipe))
+        plan_recipe(load_recipe(recipe))
     assert (
         f"{tmp_path}/mine.py is in the current folder; a path written in a recipe starts from"
         in str(refusal.value)
@@ -235,7 +234,7 @@ def test_a_file_that_lies_at_the_other_place_is_named(
     with pytest.raises(
         RewardError, match=f"no file {recipe.parent}/gone.py, nor {tmp_path}/gone.py"
     ):
-        plan(load_recipe(recipe, ["rewards=gone.py:f"]))
+        plan_recipe(load_recipe(recipe, ["rewards=gone.py:f"]))
     assert train.__doc__  # the same from Python:
     with pytest.raises(RewardError, match="gone.py"):
         train(recipe, rewards=["gone.py:f"], out=tmp_path / "run")
@@ -248,9 +247,9 @@ def test_a_folder_where_a_file_is_expected_is_said(recipe: Path) -> None:
     (recipe.parent / "data").mkdir()
     (recipe.parent / "mine.py").mkdir()
     with pytest.raises(TaskError, match="data is a folder; expected a data file"):
-        plan(load_recipe(recipe, ["task.file=data"]))
+        plan_recipe(load_recipe(recipe, ["task.file=data"]))
     with pytest.raises(RewardError, match=r"mine\.py is a folder; expected a Python file"):
-        plan(load_recipe(recipe, ["rewards=mine.py:f"]))
+        plan_recipe(load_recipe(recipe, ["rewards=mine.py:f"]))
 
 
 def test_a_run_is_no_model_and_no_recipe(recipe: Path, tmp_path: Path) -> None:
@@ -261,7 +260,7 @@ def test_a_run_is_no_model_and_no_recipe(recipe: Path, tmp_path: Path) -> None:
     with pytest.raises(
         PolicyError, match=f"{run} is a run, not a model; what it trained is {run}/policy"
     ):
-        plan(load_recipe(recipe, [f"model.path={run}"]))
+        plan_recipe(load_recipe(recipe, [f"model.path={run}"]))
     with pytest.raises(
         RecipeError, match=f"{run} is a run, not a recipe; its recipe is {run}/recipe.yaml"
     ):

@@ -16,13 +16,13 @@ import torch
 
 from llmpolicy import tasks
 from llmpolicy.baselines import GroupMean, LearnedValue, TimeStepMean
-from llmpolicy.build import Plan
 from llmpolicy.environments.base import Outcome
 from llmpolicy.environments.gymnasium import build_environment
 from llmpolicy.environments.prompts import PromptEnvironment
 from llmpolicy.errors import LLMPolicyError, RecipeError, RunError, TaskError
 from llmpolicy.grpo.rollouts import Generation, rollout_rows
 from llmpolicy.objectives import group_advantages, return_to_go
+from llmpolicy.plan import Plan
 from llmpolicy.policies import CategoricalMLP
 from llmpolicy.policies.causal_lm import CausalLMPolicy
 from llmpolicy.policies.mlp import build_mlp_policy, load_mlp_policy

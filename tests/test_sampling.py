@@ -15,12 +15,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmpolicy.diagnose.explain import explain
 from llmpolicy.errors import RecipeError
 from llmpolicy.grpo.memory import HALF_LIFE, Memory
 from llmpolicy.grpo.sampling import Group, Limits, Sampling, Written, _differ, filled
 from llmpolicy.grpo.trainer import PolicyTrainer
 from llmpolicy.objectives import group_advantages
+from llmpolicy.plan import explain_grpo
 from llmpolicy.recipe import SamplingBlock, make_recipe
 from llmpolicy.rewards import RowScore, Sample
 from llmpolicy.run import Run
@@ -484,16 +484,16 @@ def test_what_could_change_nothing_or_not_hold_its_cap_is_refused(
     block: dict[str, Any], rows: int, words: str
 ) -> None:
     with pytest.raises(RecipeError, match=words):
-        explain(GRPO, rows=rows, sampling=SamplingBlock(**block))
+        explain_grpo(GRPO, rows=rows, sampling=SamplingBlock(**block))
 
 
 def test_explain_says_what_sampling_changes() -> None:
-    notes = explain(
+    notes = explain_grpo(
         GRPO, rows=9, sampling=SamplingBlock(refill=True, max_tokens=400, memory=True)
     ).notes
     assert any("below 400 new tokens (2.5 times" in note for note in notes)
     assert any("sampling.memory" in note for note in notes)
-    assert not any("sampling" in note for note in explain(GRPO, rows=9).notes)
+    assert not any("sampling" in note for note in explain_grpo(GRPO, rows=9).notes)
 
 
 def test_a_recipe_trains_with_it_and_goes_on(tmp_path: Path) -> None:

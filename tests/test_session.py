@@ -15,14 +15,14 @@ import yaml
 from trl import GRPOConfig
 
 from llmpolicy import train
-from llmpolicy.build import (
+from llmpolicy.errors import LLMPolicyError, RunError
+from llmpolicy.plan import (
     build_policy,
     completion_length,
     evaluated_length,
     loaded_weights,
     policy_at,
 )
-from llmpolicy.errors import LLMPolicyError, RunError
 from llmpolicy.policies.causal_lm import CausalLMPolicy
 from llmpolicy.recipe import load_recipe, make_recipe
 from llmpolicy.recipe.needs import TRACKERS

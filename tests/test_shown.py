@@ -17,12 +17,12 @@ from safetensors.torch import load_file
 from transformers import TrainerState
 
 import llmpolicy
-from llmpolicy.diagnose.explain import explain_recipe
 from llmpolicy.diagnose.reward import told
 from llmpolicy.evaluation import table
 from llmpolicy.evaluation.measure import ks
 from llmpolicy.evaluation.record import Evaluation
 from llmpolicy.grpo.progress import SILENT_STEPS, Progress, loss_note, progress_line
+from llmpolicy.plan import explain_recipe
 from llmpolicy.policies.causal_lm import CausalLMPolicy
 from llmpolicy.policies.causal_lm.adapter import folded
 from llmpolicy.report.plot import plot_run

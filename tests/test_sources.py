@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from llmpolicy.build import plan, policy_at
 from llmpolicy.bundled import MODEL
 from llmpolicy.errors import RunError
+from llmpolicy.plan import plan_recipe, policy_at
 from llmpolicy.policies.causal_lm import CausalLMPolicy
 from llmpolicy.recipe import load_recipe
 from llmpolicy.rewards.files import files_of, named_files
@@ -50,7 +50,7 @@ def project(tmp_path: Path) -> Path:
 def made(project: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.syspath_prepend(str(project))
     planned = load_recipe(str(project / "mine.yaml"))
-    return Run.create(project / "run", planned.resolved(), **source_facts(plan(planned)))
+    return Run.create(project / "run", planned.resolved(), **source_facts(plan_recipe(planned)))
 
 
 def edit(project: Path) -> None:
@@ -89,9 +89,9 @@ def test_a_changed_file_is_named_refused_and_can_be_accepted(
 ) -> None:
     run = made(project, monkeypatch)
     planned = load_recipe(str(project / "mine.yaml"))
-    assert refuse_changes(run, source_facts(plan(planned)), accept=False, say=quietly) == []
+    assert refuse_changes(run, source_facts(plan_recipe(planned)), accept=False, say=quietly) == []
     change(project)
-    now = source_facts(plan(planned))
+    now = source_facts(plan_recipe(planned))
     with pytest.raises(RunError) as caught:
         refuse_changes(run, now, accept=False, say=quietly)
     assert f"was made with other content of {named}" in str(caught.value)
@@ -107,14 +107,14 @@ def test_rows_that_would_hold_out_other_questions_are_never_accepted(
 ) -> None:
     """An edit of the data once moved held-out questions into training."""
     run = made(project, monkeypatch)
-    moved = plan(load_recipe(str(project / "mine.yaml"))).held_out[0].question
+    moved = plan_recipe(load_recipe(str(project / "mine.yaml"))).held_out[0].question
     rows = [
         {**row, "question": f"What is {row['question']}?"} if row["question"] == moved else row
         for row in ROWS
     ]
     assert rows != ROWS
     (project / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    now = source_facts(plan(load_recipe(str(project / "mine.yaml"))))
+    now = source_facts(plan_recipe(load_recipe(str(project / "mine.yaml"))))
     with pytest.raises(RunError, match="other questions would be held out"):
         refuse_changes(run, now, accept=accept, say=quietly)
 
@@ -125,10 +125,10 @@ def test_rows_that_no_file_holds_are_compared_too(tmp_path: Path) -> None:
         "    return [{'question': f'{a}+1', 'answer': answer} for a in range(200)]\n"
     )
     path = recipe(tmp_path, task={"generator": "made.py:rows", "prompt": "{question}"})
-    run = Run.create(tmp_path / "run", {}, **source_facts(plan(load_recipe(path))))
+    run = Run.create(tmp_path / "run", {}, **source_facts(plan_recipe(load_recipe(path))))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ROWS_OF_A_TEST", "3")
-        now = source_facts(plan(load_recipe(path)))
+        now = source_facts(plan_recipe(load_recipe(path)))
     with pytest.raises(RunError, match="other content of the train and held-out rows"):
         refuse_changes(run, now, accept=False, say=quietly)
 
@@ -139,14 +139,14 @@ def test_another_reward_in_the_recipe_is_no_changed_file(
     run = made(project, monkeypatch)
     other = load_recipe(str(project / "mine.yaml"), ["rewards=[exact:match]"])
     edit(project)
-    assert refuse_changes(run, source_facts(plan(other)), accept=False, say=quietly) == []
+    assert refuse_changes(run, source_facts(plan_recipe(other)), accept=False, say=quietly) == []
 
 
 def test_the_shipped_rewards_of_another_version_are_said(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = made(project, monkeypatch)
-    now: dict[str, Any] = source_facts(plan(load_recipe(str(project / "mine.yaml"))))
+    now: dict[str, Any] = source_facts(plan_recipe(load_recipe(str(project / "mine.yaml"))))
     for item in now["files"]:
         if item["file"] == "reward_fns/exact.py":
             item["sha256"] = "0"
@@ -191,7 +191,9 @@ def test_of_a_model_what_loading_reads_is_compared(tmp_path: Path) -> None:
         (base / name).write_text("other")
     planned = load_recipe(recipe(tmp_path, model={"path": "base"}))
     names = {
-        item["file"] for item in source_facts(plan(planned))["files"] if item["for"] == "model"
+        item["file"]
+        for item in source_facts(plan_recipe(planned))["files"]
+        if item["for"] == "model"
     }
     assert {"config.json", "model.safetensors", "tokenizer.json", "code/a.py"} <= names
     assert not {"README.md", "pytorch_model.bin"} & names
@@ -348,7 +350,7 @@ def test_a_function_that_no_file_holds_is_compared_by_its_code_and_its_values(
         planned.rewards = [
             planned.rewards[0].model_copy(update={"fn": in_a_cell(text.format(value))})
         ]
-        return source_facts(plan(planned))
+        return source_facts(plan_recipe(planned))
 
     run = Run.create(tmp_path / "run", {}, **facts(1))
     assert refuse_changes(run, facts(1), accept=False, say=quietly) == []
@@ -378,6 +380,6 @@ def test_what_cannot_be_compared_is_said_to_be_unknown(tmp_path: Path) -> None:
         " LOCK.locked()\n"
     )
     planned.rewards = [planned.rewards[0].model_copy(update={"fn": mine})]
-    said = list(unknown_lines(source_facts(plan(planned))["files"]))
+    said = list(unknown_lines(source_facts(plan_recipe(planned))["files"]))
     assert len(said) == 1
     assert said[0].startswith("note: mine holds _thread.lock, whose content is unknown")

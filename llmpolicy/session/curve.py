@@ -5,7 +5,7 @@ not choose it.
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from llmpolicy.build import Plan, evaluated_length, policy_at
+from llmpolicy.plan import Plan, evaluated_length, policy_at
 from llmpolicy.run import Run
 from llmpolicy.session.evaluate import evaluate_policy, start_of
 from llmpolicy.session.grpo import judges

@@ -7,17 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmpolicy import consent
-from llmpolicy.build import (
+from llmpolicy.errors import RecipeError, RunError
+from llmpolicy.plan import (
     Plan,
     build_policy,
     evaluated_length,
     fit_held_out,
     loaded_weights,
-    plan,
+    plan_recipe,
     policy_at,
     require_sandbox,
 )
-from llmpolicy.errors import RecipeError, RunError
 from llmpolicy.recipe import Recipe, load_recipe
 from llmpolicy.rewards.printed import printed
 from llmpolicy.run import Run, facts_of
@@ -126,7 +126,7 @@ def evaluate_model(
     quiet()
     if run is not None and (recipe.sft is not None or recipe.reward_model is not None):
         recipe = after_stages(recipe.within(run.path), run.path, dry_run=False)
-    made = plan(recipe, target=target())
+    made = plan_recipe(recipe, target=target())
     require_sandbox(made)
     refuse_damaged_arguments(recipe)
     if run is None and (Path(model) / "adapter_config.json").is_file():
@@ -159,7 +159,7 @@ def _checked(run: Run, made: Plan, *, accept: bool, yes: bool, say: Say) -> list
         made.recipe.seed,
         made.recipe.evaluate,
     )
-    mine = made if same else plan(own)
+    mine = made if same else plan_recipe(own)
     now = source_facts(replace(mine, recipe=made.recipe))
     changed = refuse_changes(run, now, accept=accept, say=say)
     if (

@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmpolicy import consent
-from llmpolicy.build import (
+from llmpolicy.errors import RecipeError, RunError, nearest
+from llmpolicy.plan import (
     Plan,
     build_policy,
     completion_length,
     fit,
     loaded_adapter,
     loaded_weights,
-    plan,
+    plan_recipe,
     policy_at,
     require_sandbox,
     reward_facts,
@@ -23,7 +24,6 @@ from llmpolicy.build import (
     task_facts,
     template_arguments,
 )
-from llmpolicy.errors import RecipeError, RunError, nearest
 from llmpolicy.recipe import Recipe, check_packages, from_here, load_recipe, make_recipe
 from llmpolicy.rewards.printed import printed
 from llmpolicy.run import Run, mend, new_run_path, written_whole
@@ -293,7 +293,7 @@ def _checked(recipe: Recipe, given: "CausalLMPolicy | None") -> Plan:
     """
     from llmpolicy.policies.causal_lm.adapter import lora_config
 
-    made = plan(recipe, processes=world_size(), target=target(), in_memory=given is not None)
+    made = plan_recipe(recipe, processes=world_size(), target=target(), in_memory=given is not None)
     if recipe.reinforce is not None:
         check_reinforce(recipe, len(made.train_rows))
     else:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmpolicy.build import Plan, evaluated_length
+from llmpolicy.plan import Plan, evaluated_length
 from llmpolicy.recipe import Recipe
 from llmpolicy.run import Run, drop_oldest
 from llmpolicy.session.going_on import last_step, only_ends, reached, refuse_last_step, steps_of

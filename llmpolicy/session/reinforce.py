@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmpolicy.build import Plan
 from llmpolicy.errors import RecipeError, RunError
 from llmpolicy.grpo.rollouts import Generation, rollout_rows
+from llmpolicy.plan import Plan
 from llmpolicy.recipe import Recipe
 from llmpolicy.run import Run, add_checkpoint, new_run_path, written_whole
 from llmpolicy.run.checkpoints import RECORD

@@ -10,8 +10,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from llmpolicy.build import Plan, loaded_adapter, loaded_weights, reward_functions
 from llmpolicy.errors import PolicyError, RewardError, RunError
+from llmpolicy.plan import Plan, loaded_adapter, loaded_weights, reward_functions
 from llmpolicy.recipe import Recipe
 from llmpolicy.rewards.code import UNKNOWN, code_facts
 from llmpolicy.rewards.files import files_of, named_files

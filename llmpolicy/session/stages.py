@@ -16,8 +16,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from llmpolicy.bounded import read_json
-from llmpolicy.build import SCORER, build_policy, model_path, refuse_damage
 from llmpolicy.errors import RecipeError, RunError, nearest
+from llmpolicy.plan import SCORER, build_policy, model_path, refuse_damage
 from llmpolicy.recipe import STAGES, ModelBlock, Recipe, RewardBlock
 from llmpolicy.reward_model import REPORT as REWARD_MODEL_REPORT
 from llmpolicy.reward_model import begin, reward_config, table, train_reward_model

@@ -10,9 +10,9 @@ from typing import Any
 import yaml
 
 from llmpolicy.bounded import load_yaml
-from llmpolicy.build import loaded_adapter, loaded_weights
-from llmpolicy.diagnose.batch import Batch
 from llmpolicy.errors import RunError
+from llmpolicy.plan import loaded_adapter, loaded_weights
+from llmpolicy.plan.batch import Batch
 from llmpolicy.recipe import Recipe
 from llmpolicy.run import Run
 from llmpolicy.session.process import world_size

@@ -135,10 +135,10 @@ def one_cell(task: str, arm: str, seed: int) -> Figures:
     """Train one way on one task until the tokens are spent; held-out greedy accuracy half way and
     at the end.
     """
-    from llmpolicy.build import build_policy, plan
     from llmpolicy.evaluation import greedy_accuracy
     from llmpolicy.grpo.config import grpo_config
     from llmpolicy.grpo.trainer import PolicyTrainer
+    from llmpolicy.plan import build_policy, plan_recipe
     from llmpolicy.recipe import SamplingBlock, load_recipe
     from llmpolicy.session.process import use_threads
     from llmpolicy.terminal import quiet
@@ -147,7 +147,7 @@ def one_cell(task: str, arm: str, seed: int) -> Figures:
     recipe = load_recipe(
         "quickstart", [f"seed={seed}", "grpo.lr_scheduler_type=constant", *TASKS[task]]
     )
-    made, policy = plan(recipe), build_policy(recipe)
+    made, policy = plan_recipe(recipe), build_policy(recipe)
     use_threads(policy)
     correct, sampling = made.correct, ARMS[arm] and SamplingBlock(**ARMS[arm])
     assert correct is not None

@@ -79,14 +79,14 @@ def by_supervision(seed: int, seconds: float) -> Figures:
     """
     import torch
 
-    from llmpolicy.build import build_policy, plan
+    from llmpolicy.plan import build_policy, plan_recipe
     from llmpolicy.recipe import load_recipe
     from llmpolicy.session.evaluate import evaluate_policy
     from scripts.pretrain_bundled import BATCH, encode
 
     torch.manual_seed(seed)
     recipe = load_recipe("quickstart", [f"seed={seed}"])
-    made, policy = plan(recipe), build_policy(recipe)
+    made, policy = plan_recipe(recipe), build_policy(recipe)
     ids, labels = encode(policy, made.train_rows)  # (N, T)
     optimizer = torch.optim.AdamW(
         policy.model.parameters(), lr=(recipe.grpo or {})["learning_rate"], weight_decay=0.0

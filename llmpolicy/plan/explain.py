@@ -10,16 +10,13 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from llmpolicy import consent
-from llmpolicy.diagnose.batch import Arithmetic, Batch, arithmetic, generation_knob, nearest_valid
 from llmpolicy.errors import RecipeError, nearest
+from llmpolicy.plan.batch import Arithmetic, Batch, arithmetic, generation_knob, nearest_valid
 from llmpolicy.recipe import (
     GRPO_DEFAULTS,
     TARGET_DEFAULTS,
     Recipe,
     SamplingBlock,
-    load_recipe,
-    missing_packages,
 )
 from llmpolicy.terminal import visible
 
@@ -147,7 +144,7 @@ class RecipeExplanation:
         )
 
 
-def explain(
+def explain_grpo(
     grpo: Mapping[str, Any],
     *,
     rows: int,
@@ -192,40 +189,7 @@ def explain(
     return Explanation(target, values, counts, tuple(notes))
 
 
-def explain_recipe(
-    name: str,
-    overrides: Sequence[str] = (),
-    *,
-    target: str = "cpu",
-    processes: int = 1,
-    yes: bool = False,
-) -> RecipeExplanation:
-    """The explanation of a recipe file (or bundled recipe), with the rows counted that GRPO trains
-    on.
-
-    ``yes`` lets it run rewards and generators that have not run here before; see
-    `llmpolicy.consent`.
-    """
-    from llmpolicy.build import (
-        plan,
-        reward_lines,
-    )  # it explains every recipe it plans, so it lies above this module
-
-    recipe = load_recipe(name, overrides)
-    consent.need(f"explaining {name}", recipe.model_dump(), recipe.base_dir, yes=yes)
-    made = plan(recipe, processes=processes, target=target) if recipe.rewards else None
-    if recipe.reinforce is not None:
-        from llmpolicy.session.reinforce import check_reinforce
-
-        check_reinforce(recipe, len(made.train_rows) if made else None)
-    reward = reward_lines(made) if made else []
-    explanation = made.explanation if made else None
-    return RecipeExplanation(
-        tuple(_blocks(recipe)), explanation, tuple(reward), tuple(missing_packages(recipe))
-    )
-
-
-def _blocks(recipe: Recipe) -> Iterator[Value]:
+def written_values(recipe: Recipe) -> Iterator[Value]:
     """Every value outside `grpo:` that was written, or that is not empty by default."""
     for name, value, given in _leaves(recipe):
         where = recipe.written_at(name) if given else ""

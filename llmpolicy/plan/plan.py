@@ -8,11 +8,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmpolicy.diagnose.explain import TRL_DEFAULTS, Explanation, explain
+from llmpolicy import consent
 from llmpolicy.errors import PolicyError, RecipeError
 from llmpolicy.messages import content_text
 from llmpolicy.places import adapter_folder, hub_hint, model_folder
-from llmpolicy.recipe import ModelBlock, Recipe, RewardBlock
+from llmpolicy.plan.explain import (
+    TRL_DEFAULTS,
+    Explanation,
+    RecipeExplanation,
+    explain_grpo,
+    written_values,
+)
+from llmpolicy.recipe import ModelBlock, Recipe, RewardBlock, load_recipe, missing_packages
 from llmpolicy.rewards import Rewards, RewardSpec, describe
 from llmpolicy.rewards.compose import COMPOSITES, NORMALISED, sentences
 from llmpolicy.rewards.compose import facts as composition_facts
@@ -39,7 +46,7 @@ class Plan:
     explanation: Explanation | None
 
 
-def plan(
+def plan_recipe(
     recipe: Recipe, *, processes: int = 1, target: str = "cpu", in_memory: bool = False
 ) -> Plan:
     """Load the rows and rewards of a recipe and check them against each other and against the batch
@@ -89,7 +96,7 @@ def _explained(
         for key, where in recipe.origin.items()
         if where.startswith("override")
     }
-    return explain(
+    return explain_grpo(
         recipe.grpo,
         rows=len(rows),
         mean_prompt_tokens=_mean_prompt_tokens(recipe, rows),
@@ -122,6 +129,34 @@ def _mean_prompt_tokens(recipe: Recipe, rows: Sequence[Row]) -> float | None:
     ]
     return sum(len(one.ids) for one in Tokenizer.from_file(str(file)).encode_batch(texts)) / len(
         texts
+    )
+
+
+def explain_recipe(
+    name: str,
+    overrides: Sequence[str] = (),
+    *,
+    target: str = "cpu",
+    processes: int = 1,
+    yes: bool = False,
+) -> RecipeExplanation:
+    """The explanation of a recipe file (or bundled recipe), with the rows counted that GRPO trains
+    on.
+
+    ``yes`` lets it run rewards and generators that have not run here before; see
+    `llmpolicy.consent`.
+    """
+    recipe = load_recipe(name, overrides)
+    consent.need(f"explaining {name}", recipe.model_dump(), recipe.base_dir, yes=yes)
+    made = plan_recipe(recipe, processes=processes, target=target) if recipe.rewards else None
+    if recipe.reinforce is not None:
+        from llmpolicy.session.reinforce import check_reinforce
+
+        check_reinforce(recipe, len(made.train_rows) if made else None)
+    reward = reward_lines(made) if made else []
+    explanation = made.explanation if made else None
+    return RecipeExplanation(
+        tuple(written_values(recipe)), explanation, tuple(reward), tuple(missing_packages(recipe))
     )
 
 
