@@ -35,8 +35,8 @@ from trl import GRPOTrainer
 
 from llmpolicy.bundled import MODEL
 from llmpolicy.grpo.config import grpo_config
+from llmpolicy.grpo.groups import subset
 from llmpolicy.grpo.trainer import PolicyTrainer
-from llmpolicy.grpo.window import subset
 from llmpolicy.policies.causal_lm import CausalLMPolicy
 from llmpolicy.policies.causal_lm.choose import Chosen
 from llmpolicy.rewards import Rewards, RewardSpec

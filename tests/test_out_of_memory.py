@@ -181,7 +181,7 @@ def test_where_one_completion_is_too_much_a_sentence_says_what_to_lower(
 def test_several_processes_do_not_repeat_a_step_of_which_others_know_nothing(
     tmp_path: Path,
 ) -> None:
-    from llmpolicy.grpo.window import _Batch, _check_can_shrink
+    from llmpolicy.grpo.update import _Batch, _check_can_shrink
 
     made = trainer(tmp_path)
     _check_can_shrink(made, [_Batch([0, 1], {}, 1.0)])

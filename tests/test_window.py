@@ -13,9 +13,10 @@ import torch
 from accelerate.utils import DistributedType
 from trl import GRPOTrainer
 
+from llmpolicy.grpo.groups import equal_rewards, live_groups, shuffled_groups, subset
+from llmpolicy.grpo.path import stock_reason
 from llmpolicy.grpo.rollouts import Generation
 from llmpolicy.grpo.trainer import PolicyTrainer
-from llmpolicy.grpo.window import equal_rewards, live_groups, shuffled_groups, stock_reason, subset
 from tests import training
 
 LENGTH = 9

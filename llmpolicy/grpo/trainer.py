@@ -22,20 +22,13 @@ from trl.trainer.utils import RepeatSampler
 from llmpolicy.errors import RewardError
 from llmpolicy.grpo.callbacks import WholeGenerations
 from llmpolicy.grpo.checkpoint import mean_loss, whole_checkpoint
+from llmpolicy.grpo.groups import live_groups, wide
 from llmpolicy.grpo.parity import disagreement
+from llmpolicy.grpo.path import samples_itself, stock_reason
 from llmpolicy.grpo.reference import check_sync, load_reference, save_reference
 from llmpolicy.grpo.rollouts import Generation, rollout_rows
 from llmpolicy.grpo.sampling import Sampling, number
-from llmpolicy.grpo.window import (
-    Window,
-    live_groups,
-    next_inputs,
-    score_padded,
-    stock_reason,
-    wide,
-    window_loss,
-    without_signal,
-)
+from llmpolicy.grpo.update import Window, next_inputs, score_padded, window_loss, without_signal
 from llmpolicy.policies.causal_lm import CausalLMPolicy
 from llmpolicy.policies.causal_lm.checks import check_checkpointing, check_left_padding
 from llmpolicy.policies.causal_lm.experts import settle_aux_loss
@@ -149,7 +142,7 @@ class PolicyTrainer(GRPOTrainer):
         self.window, self.token_budget = Window(), token_budget
         self.parity: float | None = None
         self.stock_reason = stock_reason(self)
-        if not (self._samples_itself() or self.use_vllm):
+        if not (samples_itself(self) or self.use_vllm):
             check_left_padding(policy.model, policy.name)
             policy.lengths.check_stock(lengths, most)
         if args.gradient_checkpointing:
@@ -227,7 +220,7 @@ class PolicyTrainer(GRPOTrainer):
         if self.generation.given is not None:  # by dynamic sampling, which has scored it as well
             return self.generation.given
         start = time.perf_counter()
-        if self._samples_itself():
+        if samples_itself(self):
             with torch.no_grad():
                 generated = generate(
                     self.policy.model,
@@ -252,25 +245,6 @@ class PolicyTrainer(GRPOTrainer):
         self.generation.seconds = time.perf_counter() - start
         self._begin_rewards(ids)
         return ids, log_probs
-
-    def _samples_itself(self) -> bool:
-        """Whether π is sampled by the policy's generator: not under vLLM, sharded weights or a
-        biased sampler.
-        """
-        biased = (self.top_p, self.top_k, self.min_p, self.repetition_penalty) != (
-            1.0,
-            0,
-            None,
-            1.0,
-        )
-        engine = self.use_vllm or self.use_transformers_continuous_batching
-        return not (
-            engine
-            or biased
-            or self.args.generation_kwargs
-            or self.is_fsdp_enabled
-            or self.is_deepspeed_enabled
-        )
 
     def _get_per_token_logps_and_entropies(
         self,

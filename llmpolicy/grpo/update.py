@@ -15,27 +15,17 @@ from functools import partial
 from typing import Any
 
 import torch
-from accelerate.utils import DistributedType
 from torch import Tensor
 from trl.trainer.utils import split_tensor_dict
 
 from llmpolicy.errors import PolicyError
+from llmpolicy.grpo.groups import Inputs, equal_rewards, joined, live_rows, shuffled_groups, subset
+from llmpolicy.grpo.path import BY_ROWS
 from llmpolicy.policies.causal_lm.out_of_memory import random_state, say_once, unless_out_of_memory
-from llmpolicy.policies.causal_lm.paths import shared_path
 from llmpolicy.policies.causal_lm.rows import Rows
 from llmpolicy.policies.causal_lm.score import Scored
 from llmpolicy.policies.causal_lm.score_groups import score_groups
 from llmpolicy.policies.causal_lm.states import is_recurrent
-
-BY_ROWS = ("grpo", "sapo", "dr_grpo", "luspo")
-BY_TOKENS = ("dapo", "cispo", "vespo")
-BY_STATES = ("cpu",)
-"""Devices on which it pays to read prompts of each length by themselves, a pass each."""
-Inputs = dict[str, Any]
-LEAST = 1e-6
-"""An advantage of this size or less moves nothing: the gradient is far below Adam's epsilon of
-1e-8.
-"""
 
 _HELD = 1.25
 """Tokens of a pass for each that TRL would hold with its logits, which are not held here: long
@@ -55,49 +45,6 @@ class Window:
     last: Scored | None = None
     divisor: int = 1
     """By how much passes are smaller than they may be, since memory ran out."""
-
-
-def stock_reason(trainer: Any) -> str | None:
-    """Why a trainer takes TRL's own path for its update, in words; None if it goes by groups."""
-    args = trainer.args
-    if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
-        return "weights are sharded"
-    if args.n_gpu > 1:
-        return "one process drives several devices"
-    if trainer.accelerator.distributed_type not in (DistributedType.NO, *_REPLICATED):
-        return f"distributed_type is {trainer.accelerator.distributed_type.value}"
-    if trainer.loss_type not in (*BY_ROWS, *BY_TOKENS):
-        return f"loss_type {trainer.loss_type} divides by the tokens of a micro-batch"
-    if trainer._entropy_bonus_enabled or trainer.top_entropy_quantile < 1.0:
-        return "entropy terms are taken over a micro-batch"
-    if trainer.aux_loss_enabled:
-        return "the auxiliary loss of a mixture of experts is taken over a micro-batch"
-    if args.cast_lm_head_to_fp32 or args.torch_compile or getattr(args, "use_liger_kernel", False):
-        return "cast_lm_head_to_fp32, torch_compile or use_liger_kernel was asked for"
-    return (is_recurrent(trainer.policy.model) and _no_state_reason(trainer)) or shared_path(
-        trainer.policy.model
-    )
-
-
-def _no_state_reason(trainer: Any) -> str | None:
-    """Why a trainer's prompts are read with each of their completions although the model carries a
-    state.
-    """
-    if trainer.accelerator.device.type not in BY_STATES:
-        return f"sharing a prompt's state was measured on {', '.join(BY_STATES)} only"
-    if trainer.args.gradient_checkpointing:
-        return "a state is not carried over checkpoints of activations"
-    if trainer.accelerator.num_processes > 1:
-        return "several processes exchange gradients after one forward pass"
-    return None
-
-
-_REPLICATED = (
-    DistributedType.MULTI_CPU,
-    DistributedType.MULTI_GPU,
-    DistributedType.MULTI_XPU,
-    DistributedType.MULTI_NPU,
-)
 
 
 def score_padded(
@@ -147,7 +94,7 @@ def window_loss(
     window.parts.append(inputs)
     if not _is_complete(trainer):
         return torch.zeros((), device=trainer.accelerator.device, requires_grad=True)
-    whole, steps = _joined(window.parts), len(window.parts)
+    whole, steps = joined(window.parts), len(window.parts)
     window.parts = []
     # TRL takes the mean over the rows it is given, divided by the micro-steps of an update.
     share = steps / len(whole["advantages"]) if trainer.loss_type in BY_ROWS else None
@@ -346,48 +293,6 @@ def without_signal(trainer: Any) -> Tensor:
     return torch.stack(terms).all(0)
 
 
-def equal_rewards(table: Tensor, weights: Tensor, size: int) -> Tensor:
-    """Whether each row's group of ``size`` has one reward for all whose terms, (B, terms), are
-    known; (B,).
-
-    Its advantages are 0, though a mean of equal numbers, or the order of a sum, may be off by a
-    rounding error.
-    """
-    rewards = (
-        (table * weights.to(table.device)).nansum(1).view(-1, size)
-    )  # (D, G), as TRL adds them up
-    unknown = table.isnan().all(1).view_as(rewards)
-    lowest = rewards.masked_fill(unknown, float("inf")).amin(1)
-    highest = rewards.masked_fill(unknown, float("-inf")).amax(1)
-    rounding = 16 * torch.finfo(rewards.dtype).eps * torch.maximum(highest.abs(), lowest.abs())
-    return ((highest <= lowest) | (highest - lowest <= rounding)).repeat_interleave(size)
-
-
-def wide(device: torch.device) -> torch.dtype:
-    """The type in which rewards become advantages: 32 bits cannot tell 100,000,001 from
-    100,000,000.
-    """
-    return torch.float32 if device.type == "mps" else torch.float64
-
-
-def live_groups(advantages: Tensor, size: int) -> float:
-    """The share of groups of ``size`` rows in which some advantage, of (B,) or (B, T), is not 0 or
-    next to it.
-    """
-    live = (advantages.view(len(advantages), -1).abs() > LEAST).any(1)  # (B,)
-    return float(live.view(-1, size).any(1).float().mean())
-
-
-def live_rows(inputs: Inputs, beta: float) -> list[int]:
-    """The rows that can contribute to the gradient: some completion token counts and, at beta 0, so
-    does the advantage.
-    """
-    live = inputs["completion_mask"].bool().any(1)  # (B,)
-    if beta == 0.0:
-        live = live & (inputs["advantages"].view(len(live), -1) != 0).any(1)
-    return [int(row) for row in live.nonzero()[:, 0].tolist()]
-
-
 @dataclass(frozen=True, slots=True)
 class _Batch:
     """Rows that are back-propagated together, and 1, or 0 for one that only keeps the processes in
@@ -432,28 +337,6 @@ def _no_gradient(model: torch.nn.Module) -> None:
             parameter.grad = torch.zeros_like(parameter)
 
 
-def subset(inputs: Inputs, rows: list[int]) -> Inputs:
-    """Some rows of a batch; what is not by row stays."""
-
-    def take(value: Any) -> Any:
-        if isinstance(value, Tensor) and value.dim():
-            return value[rows]
-        return [value[row] for row in rows] if isinstance(value, list) else value
-
-    return {key: take(value) for key, value in inputs.items()}
-
-
-def _joined(parts: list[Inputs]) -> Inputs:
-    """Micro-steps of one generation as one batch."""
-
-    def join(values: list[Any]) -> Any:
-        if isinstance(values[0], Tensor) and values[0].dim():
-            return torch.cat(values)
-        return sum(values, []) if isinstance(values[0], list) else values[0]
-
-    return {key: join([part[key] for part in parts]) for key in parts[0]}
-
-
 def next_inputs(trainer: Any, generation_batch: Any) -> Inputs:
     """The rows of this micro-step, of a new generation when the last is used up; TRL shuffles rows,
     here groups are.
@@ -466,13 +349,3 @@ def next_inputs(trainer: Any, generation_batch: Any) -> Inputs:
         )
     inputs: Inputs = trainer._buffered_inputs[trainer._step % steps]
     return inputs
-
-
-def shuffled_groups(inputs: Inputs, size: int) -> Inputs:
-    """A generation with its groups of ``size`` rows in another order, so that they stay in one
-    window; rows, if cut.
-    """
-    rows = len(inputs["advantages"])
-    size = 1 if rows % size else size
-    order = torch.randperm(rows // size)[:, None] * size + torch.arange(size)
-    return subset(inputs, order.flatten().tolist())

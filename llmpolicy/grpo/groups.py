@@ -1,0 +1,90 @@
+"""Pure functions of groups: which rows and groups have a signal, and how rows are taken, joined and
+put in order.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Inputs = dict[str, Any]
+
+
+LEAST = 1e-6
+"""An advantage of this size or less moves nothing: the gradient is far below Adam's epsilon of
+1e-8.
+"""
+
+
+def equal_rewards(table: Tensor, weights: Tensor, size: int) -> Tensor:
+    """Whether each row's group of ``size`` has one reward for all whose terms, (B, terms), are
+    known; (B,).
+
+    Its advantages are 0, though a mean of equal numbers, or the order of a sum, may be off by a
+    rounding error.
+    """
+    rewards = (
+        (table * weights.to(table.device)).nansum(1).view(-1, size)
+    )  # (D, G), as TRL adds them up
+    unknown = table.isnan().all(1).view_as(rewards)
+    lowest = rewards.masked_fill(unknown, float("inf")).amin(1)
+    highest = rewards.masked_fill(unknown, float("-inf")).amax(1)
+    rounding = 16 * torch.finfo(rewards.dtype).eps * torch.maximum(highest.abs(), lowest.abs())
+    return ((highest <= lowest) | (highest - lowest <= rounding)).repeat_interleave(size)
+
+
+def wide(device: torch.device) -> torch.dtype:
+    """The type in which rewards become advantages: 32 bits cannot tell 100,000,001 from
+    100,000,000.
+    """
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
+def live_groups(advantages: Tensor, size: int) -> float:
+    """The share of groups of ``size`` rows in which some advantage, of (B,) or (B, T), is not 0 or
+    next to it.
+    """
+    live = (advantages.view(len(advantages), -1).abs() > LEAST).any(1)  # (B,)
+    return float(live.view(-1, size).any(1).float().mean())
+
+
+def live_rows(inputs: Inputs, beta: float) -> list[int]:
+    """The rows that can contribute to the gradient: some completion token counts and, at beta 0, so
+    does the advantage.
+    """
+    live = inputs["completion_mask"].bool().any(1)  # (B,)
+    if beta == 0.0:
+        live = live & (inputs["advantages"].view(len(live), -1) != 0).any(1)
+    return [int(row) for row in live.nonzero()[:, 0].tolist()]
+
+
+def subset(inputs: Inputs, rows: list[int]) -> Inputs:
+    """Some rows of a batch; what is not by row stays."""
+
+    def take(value: Any) -> Any:
+        if isinstance(value, Tensor) and value.dim():
+            return value[rows]
+        return [value[row] for row in rows] if isinstance(value, list) else value
+
+    return {key: take(value) for key, value in inputs.items()}
+
+
+def joined(parts: list[Inputs]) -> Inputs:
+    """Micro-steps of one generation as one batch."""
+
+    def join(values: list[Any]) -> Any:
+        if isinstance(values[0], Tensor) and values[0].dim():
+            return torch.cat(values)
+        return sum(values, []) if isinstance(values[0], list) else values[0]
+
+    return {key: join([part[key] for part in parts]) for key in parts[0]}
+
+
+def shuffled_groups(inputs: Inputs, size: int) -> Inputs:
+    """A generation with its groups of ``size`` rows in another order, so that they stay in one
+    window; rows, if cut.
+    """
+    rows = len(inputs["advantages"])
+    size = 1 if rows % size else size
+    order = torch.randperm(rows // size)[:, None] * size + torch.arange(size)
+    return subset(inputs, order.flatten().tolist())
