@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from llmpolicy.rewards import Score, reward
     from llmpolicy.run import Run
     from llmpolicy.session import evaluate_model
-    from llmpolicy.session.flow import train
+    from llmpolicy.session.training import train
 
 __all__ = [
     "CausalLMPolicy",
@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "train": "llmpolicy.session.flow",
+    "train": "llmpolicy.session.training",
     "evaluate_model": "llmpolicy.session",
     "CausalLMPolicy": "llmpolicy.policies.causal_lm",
     "Run": "llmpolicy.run",

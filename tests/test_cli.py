@@ -20,8 +20,8 @@ from llmpolicy.errors import LLMPolicyError
 from llmpolicy.recipe import load_recipe, recipe_folders
 from llmpolicy.run import Run
 from llmpolicy.session import train_recipe
-from llmpolicy.session.process import end_stopped
 from llmpolicy.signals import Signals
+from llmpolicy.stages.process import end_stopped
 
 ROOT = Path(__file__).parent.parent
 TINY = [

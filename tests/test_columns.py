@@ -24,10 +24,10 @@ from llmpolicy.policies.causal_lm import CausalLMPolicy
 from llmpolicy.policies.causal_lm.codec import Codec
 from llmpolicy.recipe import make_recipe
 from llmpolicy.rewards import Rewards, Sample
-from llmpolicy.session.flow import _task, train
+from llmpolicy.session.training import _task, train
+from llmpolicy.stages.sft import _dataset, sft_config
 from llmpolicy.tasks import load_demonstrations, load_pairs, load_task, load_tasks, prompt_text
 from llmpolicy.tasks.spec import TaskSpec
-from llmpolicy.warm_start import _dataset, sft_config
 from reward_fns.code_tests import passes
 from reward_fns.tool_call import match
 from tests import models

@@ -25,7 +25,7 @@ from llmpolicy.run import Run, add_checkpoint, damage, mend, written_whole
 from llmpolicy.run.disk import DiskError
 from llmpolicy.session import train_recipe
 from llmpolicy.session.evaluate import evaluate_model
-from llmpolicy.session.reinforce import train_environment
+from llmpolicy.stages.reinforce import train_environment
 from tests.test_reinforce import cartpole, quietly
 from tests.test_run import RECIPE
 from tests.test_session import EVALUATE, GRPO, run_of

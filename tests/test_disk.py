@@ -18,7 +18,7 @@ from llmpolicy.run import Run, place, written_whole
 from llmpolicy.run.disk import DiskError
 from llmpolicy.run.lock import release
 from llmpolicy.run.sealed import damage
-from llmpolicy.session.process import drawn, failing
+from llmpolicy.stages.process import drawn, failing
 from tests import training
 
 RECIPE = {"name": "x", "seed": 3}

@@ -13,8 +13,8 @@ from transformers import GPT2LMHeadModel
 
 from llmpolicy.errors import PolicyError
 from llmpolicy.policies.causal_lm import CausalLMPolicy
+from llmpolicy.stages.sft import sft_config, warm_start
 from llmpolicy.tasks import Demonstration
-from llmpolicy.warm_start import sft_config, warm_start
 from tests import models, training
 
 EXPERTS = {"num_local_experts": 4, "num_experts_per_tok": 2}

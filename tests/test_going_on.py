@@ -14,7 +14,7 @@ from llmpolicy.errors import LLMPolicyError, RunError
 from llmpolicy.recipe import load_recipe
 from llmpolicy.run import Run, written_whole
 from llmpolicy.session import train_recipe
-from llmpolicy.session.process import failing
+from llmpolicy.stages.process import failing
 from tests.test_reinforce import cartpole
 from tests.test_session import GRPO, ROWS, run_of
 

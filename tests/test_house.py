@@ -18,7 +18,7 @@ FLOORS = {
     "recipe": 2, "run": 2, "policies": 2, "environments": 2,
     "consent": 3, "rollout": 3, "evaluation": 3,
     "baselines": 4, "reinforce": 4, "grpo": 4, "returns": 4,
-    "warm_start": 4, "reward_model": 5, "report": 5, "publish": 5, "plan": 4, "diagnose": 5,
+    "report": 5, "publish": 5, "plan": 4, "diagnose": 5, "stages": 5,
     "session": 7, "pytest_plugin": 7,
     "cli": 8, "__main__": 9, "__init__": 9,
 }  # fmt: skip

@@ -20,8 +20,8 @@ from llmpolicy.errors import PolicyError
 from llmpolicy.policies.causal_lm import CausalLMPolicy
 from llmpolicy.policies.causal_lm.frequencies import context_length
 from llmpolicy.policies.causal_lm.paths import group_path
+from llmpolicy.stages.sft import sft_config, warm_start
 from llmpolicy.tasks import Demonstration
-from llmpolicy.warm_start import sft_config, warm_start
 from scripts.zoo import build, cases
 from tests import models, training
 

@@ -22,7 +22,7 @@ from llmpolicy.run import Run
 from llmpolicy.run.files import write_text
 from llmpolicy.session import train_recipe
 from llmpolicy.session.evaluate import evaluate_model
-from llmpolicy.session.sources import refuse_changes, source_facts
+from llmpolicy.stages.sources import refuse_changes, source_facts
 from tests.test_session import recipe, run_of
 from tests.test_stages import project
 

@@ -16,8 +16,8 @@ from llmpolicy.grpo.config import grpo_config
 from llmpolicy.plan import explain_grpo
 from llmpolicy.recipe.grpo import NEUTRAL_SAMPLER, check_grpo, grpo_defaults, grpo_fields
 from llmpolicy.recipe.no_effect import NO_EFFECT, OF_LOSSES, RENAMED, SWITCHES
-from llmpolicy.reward_model import reward_config
-from llmpolicy.warm_start import sft_config
+from llmpolicy.stages.reward_model import reward_config
+from llmpolicy.stages.sft import sft_config
 
 OTHER: dict[str, Any] = {
     "label_smoothing_factor": 0.1, "label_names": ["x"], "train_sampling_strategy": "sequential", "data_seed": 1,

@@ -17,7 +17,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from llmpolicy.errors import PolicyError
 from llmpolicy.policies import CausalLMPolicy
 from llmpolicy.policies.causal_lm.load import load_model
-from llmpolicy.reward_model import begin
+from llmpolicy.stages.reward_model import begin
 from scripts.zoo import build
 from tests import models, training
 from tests.test_kinds import ACTIONS, PROMPTS, move

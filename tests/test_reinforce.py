@@ -32,8 +32,8 @@ from llmpolicy.returns import ReturnEvaluation, evaluate_returns, mean_return
 from llmpolicy.rewards import Rewards, RewardSpec, reward
 from llmpolicy.rollout import Rollout, rollout
 from llmpolicy.run import Run
-from llmpolicy.session.process import DRY_RUN, Say
-from llmpolicy.session.reinforce import check_reinforce, train_environment, train_reinforce
+from llmpolicy.stages.process import DRY_RUN, Say
+from llmpolicy.stages.reinforce import check_reinforce, train_environment, train_reinforce
 from llmpolicy.types import Action, Episode, Sample, Step
 from tests import models
 

@@ -15,9 +15,9 @@ from llmpolicy.errors import PolicyError, RecipeError
 from llmpolicy.policies.causal_lm import CausalLMPolicy
 from llmpolicy.policies.causal_lm.codec import Codec
 from llmpolicy.recipe import make_recipe
-from llmpolicy.reward_model import _rows, begin, reward_config
+from llmpolicy.stages.reward_model import _rows, begin, reward_config
+from llmpolicy.stages.sft import _dataset, sft_config, warm_start
 from llmpolicy.tasks import Demonstration, Pair, Pairs, TaskSpec, load_demonstrations, load_pairs
-from llmpolicy.warm_start import _dataset, sft_config, warm_start
 from reward_fns import reward_model
 from tests import models
 from tests.chats import chat

@@ -16,9 +16,9 @@ from transformers import AutoModelForSequenceClassification
 
 from llmpolicy.errors import PolicyError, RecipeError
 from llmpolicy.recipe import make_recipe
-from llmpolicy.reward_model import begin, measured, reward_config, table, train_reward_model
 from llmpolicy.rewards import RewardError, Rewards, RewardSpec, Sample
 from llmpolicy.run.sealed import seal
+from llmpolicy.stages.reward_model import begin, measured, reward_config, table, train_reward_model
 from llmpolicy.tasks import Pair, Pairs
 from reward_fns import reward_model
 from scripts.zoo import build, cases

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from llmpolicy import train
-from llmpolicy.session.process import use_threads
+from llmpolicy.stages.process import use_threads
 from tests import training
 from tests.test_session import GRPO, ROWS
 

@@ -28,9 +28,9 @@ from llmpolicy.policies.causal_lm.adapter import folded
 from llmpolicy.report.plot import plot_run
 from llmpolicy.rewards.check import check_reward
 from llmpolicy.run import Run
-from llmpolicy.session import process
-from llmpolicy.session.grpo import EVENTS, events_in
-from llmpolicy.session.process import end_stopped
+from llmpolicy.stages import process
+from llmpolicy.stages.grpo import EVENTS, events_in
+from llmpolicy.stages.process import end_stopped
 from llmpolicy.statistics import paired_interval, wilson
 from llmpolicy.terminal import COMMAND, visible, wrapped
 from tests import models, training

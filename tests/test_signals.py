@@ -17,8 +17,8 @@ import psutil
 import pytest
 
 from llmpolicy.run import Run
-from llmpolicy.session.process import go_on
 from llmpolicy.signals import Interrupted, Signals, terminable
+from llmpolicy.stages.process import go_on
 
 ROOT = Path(__file__).parent.parent
 BRIEF = [
@@ -52,8 +52,8 @@ run()
 GENERATION = ("llmpolicy.grpo.trainer", "generate", 2)
 REWARDS = ("llmpolicy.grpo.trainer", "waited", 2)
 LOOK = ("llmpolicy.evaluation", "greedy_accuracy", 2)
-LOADING = ("llmpolicy.session.flow", "build_policy", 1)
-EVALUATION = ("llmpolicy.session.flow", "evaluate_policy", 1)
+LOADING = ("llmpolicy.session.training", "build_policy", 1)
+EVALUATION = ("llmpolicy.session.training", "evaluate_policy", 1)
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -236,7 +236,7 @@ def test_the_command_that_goes_on_starts_as_many_processes_with_the_rights_that_
     )
 
 
-LOOK = "from llmpolicy.session.process import launcher; print(repr(launcher()))"
+LOOK = "from llmpolicy.stages.process import launcher; print(repr(launcher()))"
 STARTS = [
     "torchrun --nproc_per_node 2",
     "accelerate launch --config_file ddp.yaml --num_processes 2",

@@ -18,7 +18,7 @@ from llmpolicy.rewards.files import files_of, named_files
 from llmpolicy.run import Run, contents
 from llmpolicy.run.contents import content_digest
 from llmpolicy.session.evaluate import evaluate_model
-from llmpolicy.session.sources import refuse_changes, source_facts, unknown_lines
+from llmpolicy.stages.sources import refuse_changes, source_facts, unknown_lines
 from tests.test_session import ROWS, recipe, run_of
 
 REWARD = """

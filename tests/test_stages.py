@@ -22,9 +22,10 @@ from llmpolicy.policies.causal_lm import CausalLMPolicy
 from llmpolicy.recipe import load_recipe
 from llmpolicy.run import Run, fingerprint, is_live
 from llmpolicy.run.sealed import seal
-from llmpolicy.session import stages, train_recipe, train_stages
+from llmpolicy.session import train_recipe, train_stages
 from llmpolicy.session.evaluate import evaluate_model
 from llmpolicy.signals import Interrupted
+from llmpolicy.stages import folders
 from tests.test_session import EVALUATE, GRPO
 
 ONE_STEP = {"max_steps": 1, "per_device_train_batch_size": 8}
@@ -143,7 +144,7 @@ def test_a_stage_of_an_earlier_version_goes_on_and_what_is_unknown_is_said(
     made: Path, tmp_path: Path
 ) -> None:
     folder = Path(shutil.copytree(made, tmp_path / "copy"))
-    for report in stages.REPORTS.values():
+    for report in folders.REPORTS.values():
         file = folder / "run" / report
         content = json.loads(file.read_text())
         file.write_text(json.dumps({**content, "made_from": content["made_from"]["recipe"]}))
@@ -162,13 +163,13 @@ def test_a_stage_of_an_earlier_version_goes_on_and_what_is_unknown_is_said(
 
 def at_the_call(monkeypatch: pytest.MonkeyPatch, name: str, act: Callable[[], None]) -> None:
     """Do something at the beginning of a stage, which then goes on."""
-    real = getattr(stages, name)
+    real = getattr(folders, name)
 
     def then(*args: Any, **kwargs: Any) -> Any:
         act()
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(stages, name, then)
+    monkeypatch.setattr(folders, name, then)
 
 
 def test_a_second_start_on_the_same_folder_is_refused_before_it_trains(
@@ -218,7 +219,7 @@ def test_a_signal_in_a_stage_says_what_is_kept_and_the_same_command_goes_on_from
     said.clear()
     assert train_stages(load_recipe(path), out, until="reward_model", say=said.append) is None
     assert f"sft: found in {out / 'warm_start'}" in said
-    assert (out / stages.REPORTS["reward_model"]).is_file()
+    assert (out / folders.REPORTS["reward_model"]).is_file()
 
 
 def test_a_recipe_that_is_refused_leaves_no_folder(tmp_path: Path) -> None:

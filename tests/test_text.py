@@ -21,7 +21,7 @@ from llmpolicy.messages import Conversation
 from llmpolicy.policies.causal_lm import CausalLMPolicy
 from llmpolicy.policies.causal_lm.codec import Codec
 from llmpolicy.rewards import Rewards, RewardSpec
-from llmpolicy.session.reinforce import reader
+from llmpolicy.stages.reinforce import reader
 from llmpolicy.tasks import Row
 from llmpolicy.types import Action, Sample, Score
 from reward_fns import formats, math_answer

@@ -142,7 +142,7 @@ def test_processes_that_have_read_other_settings_do_not_train_together(tmp_path:
     script.write_text(
         "import os, pathlib, accelerate\n"
         "from llmpolicy.errors import RunError\n"
-        "from llmpolicy.session.process import refuse_other_words\n"
+        "from llmpolicy.stages.process import refuse_other_words\n"
         "accelerate.PartialState(cpu=True)\n"
         "refuse_other_words('the same')\n"
         "try:\n    refuse_other_words(os.environ['RANK'])\n"

@@ -150,7 +150,7 @@ def explain_recipe(
     consent.need(f"explaining {name}", recipe.model_dump(), recipe.base_dir, yes=yes)
     made = plan_recipe(recipe, processes=processes, target=target) if recipe.rewards else None
     if recipe.reinforce is not None:
-        from llmpolicy.session.reinforce import check_reinforce
+        from llmpolicy.stages.reinforce import check_reinforce
 
         check_reinforce(recipe, len(made.train_rows) if made else None)
     reward = reward_lines(made) if made else []

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from llmpolicy.plan import Plan, evaluated_length, policy_at
 from llmpolicy.run import Run
 from llmpolicy.session.evaluate import evaluate_policy, start_of
-from llmpolicy.session.grpo import judges
-from llmpolicy.session.process import Say, drawn, placed
+from llmpolicy.stages.grpo import judges
+from llmpolicy.stages.process import Say, drawn, placed
 
 if TYPE_CHECKING:
     from llmpolicy.policies.causal_lm import CausalLMPolicy

@@ -6,8 +6,8 @@ from pathlib import Path
 from llmpolicy.errors import RunError
 from llmpolicy.recipe import load_recipe
 from llmpolicy.run import Run, clear, is_failed_start, is_live, read_manifest
-from llmpolicy.session.flow import train_recipe
-from llmpolicy.session.process import Say
+from llmpolicy.session.training import train_recipe
+from llmpolicy.stages.process import Say
 from llmpolicy.terminal import tell
 
 RECIPE = "quickstart"

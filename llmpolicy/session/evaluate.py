@@ -21,15 +21,15 @@ from llmpolicy.plan import (
 from llmpolicy.recipe import Recipe, load_recipe
 from llmpolicy.rewards.printed import printed
 from llmpolicy.run import Run, facts_of
-from llmpolicy.session.process import Say, by_itself, placed, target
-from llmpolicy.session.reinforce import evaluate_environment
-from llmpolicy.session.sources import (
+from llmpolicy.stages.folders import after_stages
+from llmpolicy.stages.process import Say, by_itself, placed, target
+from llmpolicy.stages.reinforce import evaluate_environment
+from llmpolicy.stages.sources import (
     refuse_changes,
     refuse_damaged_arguments,
     refuse_other_base,
     source_facts,
 )
-from llmpolicy.session.stages import after_stages
 from llmpolicy.tasks import check_disjoint
 from llmpolicy.terminal import quiet, tell
 

@@ -140,7 +140,7 @@ def one_cell(task: str, arm: str, seed: int) -> Figures:
     from llmpolicy.grpo.trainer import PolicyTrainer
     from llmpolicy.plan import build_policy, plan_recipe
     from llmpolicy.recipe import SamplingBlock, load_recipe
-    from llmpolicy.session.process import use_threads
+    from llmpolicy.stages.process import use_threads
     from llmpolicy.terminal import quiet
 
     quiet()

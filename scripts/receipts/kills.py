@@ -31,8 +31,8 @@ SOURCES = [
     "llmpolicy/bundled/**/*",
     "llmpolicy/run/*.py",
     "llmpolicy/grpo/*.py",
-    "llmpolicy/session/flow.py",
-    "llmpolicy/session/g*.py",
+    "llmpolicy/session/training.py",
+    "llmpolicy/stages/g*.py",
     "llmpolicy/session/evaluate.py",
 ]
 CASES = 200

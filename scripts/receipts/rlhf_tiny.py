@@ -17,12 +17,12 @@ SOURCES = [
     "scripts/receipts/rlhf_tiny.py",
     "llmpolicy/bundled/**/*",
     "llmpolicy/evaluation/overoptimisation.py",
-    "llmpolicy/reward_model.py",
+    "llmpolicy/stages/reward_model.py",
     "llmpolicy/session/curve.py",
-    "llmpolicy/session/stages.py",
+    "llmpolicy/stages/folders.py",
     "llmpolicy/tasks/demonstrations.py",
     "llmpolicy/tasks/preferences.py",
-    "llmpolicy/warm_start.py",
+    "llmpolicy/stages/sft.py",
     "reward_fns/reward_model.py",
 ]
 SEEDS = (0, 1, 2)

@@ -19,7 +19,7 @@ from llmpolicy.rewards.resolve import SHIPPED
 from llmpolicy.run import Run, broken
 from llmpolicy.run.contents import WEIGHTS, content_digest
 from llmpolicy.run.paths import from_run
-from llmpolicy.session.process import Say
+from llmpolicy.stages.process import Say
 from llmpolicy.tasks import Row, TaskSpec
 from llmpolicy.tasks.sources import find_file
 

@@ -19,20 +19,20 @@ from llmpolicy.bounded import read_json
 from llmpolicy.errors import RecipeError, RunError, nearest
 from llmpolicy.plan import SCORER, build_policy, model_path, refuse_damage
 from llmpolicy.recipe import STAGES, ModelBlock, Recipe, RewardBlock
-from llmpolicy.reward_model import REPORT as REWARD_MODEL_REPORT
-from llmpolicy.reward_model import begin, reward_config, table, train_reward_model
 from llmpolicy.rewards.compose import COMPOSITES
 from llmpolicy.run import damage, is_failed_start, keep_damaged, recover
 from llmpolicy.run.contents import content_digest
 from llmpolicy.run.lock import holds, lock, release
 from llmpolicy.run.place import claim
-from llmpolicy.session.process import DRY_RUN, Say, by_itself, is_main, silent, target, use_threads
-from llmpolicy.session.sources import digest, weight_files
 from llmpolicy.signals import Interrupted, terminable
+from llmpolicy.stages.process import DRY_RUN, Say, by_itself, is_main, silent, target, use_threads
+from llmpolicy.stages.reward_model import REPORT as REWARD_MODEL_REPORT
+from llmpolicy.stages.reward_model import begin, reward_config, table, train_reward_model
+from llmpolicy.stages.sft import REPORT as WARM_START_REPORT
+from llmpolicy.stages.sft import sft_config, warm_start
+from llmpolicy.stages.sources import digest, weight_files
 from llmpolicy.tasks import Demonstration, Pair, Pairs, load_demonstrations, load_pairs, load_tasks
 from llmpolicy.terminal import quiet
-from llmpolicy.warm_start import REPORT as WARM_START_REPORT
-from llmpolicy.warm_start import sft_config, warm_start
 
 REPORTS = {
     "sft": Path("warm_start") / WARM_START_REPORT,

@@ -18,9 +18,9 @@ from llmpolicy.run import Run, add_checkpoint, new_run_path, written_whole
 from llmpolicy.run.checkpoints import RECORD
 from llmpolicy.run.disk import size_of, writing
 from llmpolicy.run.paths import base_facts
-from llmpolicy.session.going_on import check_going_on, note_going_on
-from llmpolicy.session.process import DRY_RUN, Say, drawn, end_stopped, failing, world_size
 from llmpolicy.signals import Signals
+from llmpolicy.stages.going_on import check_going_on, note_going_on
+from llmpolicy.stages.process import DRY_RUN, Say, drawn, end_stopped, failing, world_size
 from llmpolicy.types import Completion
 
 if TYPE_CHECKING:

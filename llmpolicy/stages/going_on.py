@@ -14,8 +14,8 @@ from llmpolicy.run.checkpoints import RECORD
 from llmpolicy.run.files import read_checked
 from llmpolicy.run.paths import base_facts
 from llmpolicy.run.sealed import keep_aside
-from llmpolicy.session.process import Say, world_size
-from llmpolicy.session.unchanged import (
+from llmpolicy.stages.process import Say, world_size
+from llmpolicy.stages.unchanged import (
     refuse_other_generations,
     refuse_other_optimiser,
     refuse_other_questions,

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from llmpolicy.plan import Plan, evaluated_length
 from llmpolicy.recipe import Recipe
 from llmpolicy.run import Run, drop_oldest
-from llmpolicy.session.going_on import last_step, only_ends, reached, refuse_last_step, steps_of
-from llmpolicy.session.process import Say, end_stopped, refuse_other_words
-from llmpolicy.session.sources import row_facts
+from llmpolicy.stages.going_on import last_step, only_ends, reached, refuse_last_step, steps_of
+from llmpolicy.stages.process import Say, end_stopped, refuse_other_words
+from llmpolicy.stages.sources import row_facts
 from llmpolicy.tasks import Row
 
 if TYPE_CHECKING:

@@ -31,9 +31,10 @@ from llmpolicy.run.paths import base_facts
 from llmpolicy.sandbox import unsafe
 from llmpolicy.session.curve import close_curve
 from llmpolicy.session.evaluate import evaluate_policy
-from llmpolicy.session.going_on import check_going_on, note_going_on, reached
-from llmpolicy.session.grpo import check_grpo_block, train_grpo
-from llmpolicy.session.process import (
+from llmpolicy.stages.folders import after_stages, staged, train_stages
+from llmpolicy.stages.going_on import check_going_on, note_going_on, reached
+from llmpolicy.stages.grpo import check_grpo_block, train_grpo
+from llmpolicy.stages.process import (
     DRY_RUN,
     Say,
     by_itself,
@@ -47,8 +48,8 @@ from llmpolicy.session.process import (
     use_threads,
     world_size,
 )
-from llmpolicy.session.reinforce import check_reinforce, train_environment, train_reinforce
-from llmpolicy.session.sources import (
+from llmpolicy.stages.reinforce import check_reinforce, train_environment, train_reinforce
+from llmpolicy.stages.sources import (
     Files,
     files_of_stages,
     refuse_changes,
@@ -58,7 +59,6 @@ from llmpolicy.session.sources import (
     stage_files,
     unknown_lines,
 )
-from llmpolicy.session.stages import after_stages, staged, train_stages
 from llmpolicy.tasks.arrow import dataset_rows, is_dataset
 from llmpolicy.tasks.spec import SOURCES, TaskSpec
 from llmpolicy.terminal import quiet, tell

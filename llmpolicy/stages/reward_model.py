@@ -18,9 +18,9 @@ from typing import Any
 from llmpolicy.errors import PolicyError
 from llmpolicy.messages import Reply, content_text, thought
 from llmpolicy.run import written_whole
+from llmpolicy.stages.sft import drop_printers, lengths, stage_config, write_report
 from llmpolicy.statistics import Interval, wilson
 from llmpolicy.tasks import Pair, Pairs
-from llmpolicy.warm_start import drop_printers, lengths, stage_config, write_report
 
 logger = logging.getLogger("llmpolicy")
 

@@ -15,7 +15,7 @@ from llmpolicy.plan import loaded_adapter, loaded_weights
 from llmpolicy.plan.batch import Batch
 from llmpolicy.recipe import Recipe
 from llmpolicy.run import Run
-from llmpolicy.session.process import world_size
+from llmpolicy.stages.process import world_size
 
 START = ("revision", "adapter", "lora", "quantize", "dtype")
 """What of a ``model:`` block decides where a run starts, besides its path."""
