@@ -19,7 +19,15 @@ from llmpolicy.plan.explain import (
     explain_grpo,
     written_values,
 )
-from llmpolicy.recipe import ModelBlock, Recipe, RewardBlock, load_recipe, missing_packages
+from llmpolicy.recipe import (
+    ModelBlock,
+    Recipe,
+    RewardBlock,
+    Stage,
+    load_recipe,
+    missing_packages,
+    stages_of,
+)
 from llmpolicy.rewards import Rewards, RewardSpec, describe
 from llmpolicy.rewards.compose import COMPOSITES, NORMALISED, sentences
 from llmpolicy.rewards.compose import facts as composition_facts
@@ -44,6 +52,11 @@ class Plan:
     rewards: Rewards
     correct: Rewards | None
     explanation: Explanation | None
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """What is carried out, in order; the one that trains the policy comes last."""
+        return stages_of(self.recipe)
 
 
 def plan_recipe(

@@ -18,6 +18,15 @@ from llmpolicy.recipe.grpo import (
 from llmpolicy.recipe.load import find_recipe, load_recipe, make_recipe, recipe_folders
 from llmpolicy.recipe.needs import check_packages, missing_packages, trackers
 from llmpolicy.recipe.override import from_here
+from llmpolicy.recipe.stages import (
+    Grpo,
+    Play,
+    PreferenceModel,
+    Reinforce,
+    Stage,
+    WarmStart,
+    stages_of,
+)
 
 __all__ = [
     "GRPO_DEFAULTS",
@@ -27,10 +36,16 @@ __all__ = [
     "STAGE_DEFAULTS",
     "TARGET_DEFAULTS",
     "EvaluateBlock",
+    "Grpo",
     "ModelBlock",
+    "Play",
+    "PreferenceModel",
     "Recipe",
+    "Reinforce",
     "RewardBlock",
     "SamplingBlock",
+    "Stage",
+    "WarmStart",
     "check_grpo",
     "check_packages",
     "check_stage",
@@ -42,5 +57,6 @@ __all__ = [
     "make_recipe",
     "missing_packages",
     "recipe_folders",
+    "stages_of",
     "trackers",
 ]

@@ -23,7 +23,6 @@ from llmpolicy.recipe.blocks import (
 )
 from llmpolicy.recipe.grpo import (
     SEVERAL_TURNS,
-    STAGES,
     TURNS,
     check_grpo,
     check_stage,
@@ -33,6 +32,7 @@ from llmpolicy.recipe.grpo import (
 from llmpolicy.recipe.override import override
 from llmpolicy.recipe.ranges import LORA_RANGES, expected_of
 from llmpolicy.recipe.secret import refuse_secrets
+from llmpolicy.recipe.stages import Grpo, PreferenceModel, WarmStart, stages_of
 from llmpolicy.run.files import read_manifest
 from llmpolicy.run.paths import RUN, in_paths, moved, run_of
 from llmpolicy.tasks import Example, TaskSpec
@@ -117,12 +117,17 @@ def make_recipe(
         raise RecipeError(_sentence(error, origin)) from error
     recipe._base_dir, recipe._origin = base_dir, origin
     refuse_secrets(data, origin)
-    _check_shape(recipe)
-    _check_stages(recipe, origin)
+    stages = stages_of(recipe)
+    for stage in stages:
+        if isinstance(stage, WarmStart | PreferenceModel):
+            check_stage(stage.name, stage.settings, origin)
     _check_model(recipe)
-    if recipe.grpo is not None:
-        check_grpo(recipe.grpo, allow_biased_sampler=recipe.allow_biased_sampler, origin=origin)
-        _check_reference(recipe, recipe.grpo)
+    for stage in stages:
+        if isinstance(stage, Grpo):
+            check_grpo(
+                stage.settings, allow_biased_sampler=recipe.allow_biased_sampler, origin=origin
+            )
+            _check_reference(recipe, stage.settings)
     return recipe
 
 
@@ -278,44 +283,6 @@ def _refuse_run(data: Mapping[str, Any]) -> None:
     in_paths(data, act)
 
 
-def _check_shape(recipe: Recipe) -> None:
-    """A recipe trains a language model on a task, or a small policy in an environment; by one
-    algorithm.
-    """
-    if recipe.sampling is not None and recipe.grpo is None:
-        raise RecipeError(f"{written_at('sampling', recipe.origin)}sampling chooses the prompts of grpo, and there is "
-                          f"no grpo block in recipe {recipe.name!r}; remove it")  # fmt: skip
-    if (
-        recipe.grpo is None
-        and recipe.reinforce is None
-        and (recipe.sft is not None or recipe.reward_model is not None)
-    ):
-        return
-    if (recipe.grpo is None) == (recipe.reinforce is None):
-        raise RecipeError(
-            f"recipe {recipe.name!r}: expected exactly one of the blocks grpo and reinforce"
-        )
-    if recipe.environment is not None:
-        if recipe.grpo is not None:
-            raise RecipeError(
-                f"recipe {recipe.name!r}: an environment is trained by reinforce, not by grpo"
-            )
-        if recipe.model or recipe.task or recipe.rewards:
-            raise RecipeError(
-                f"recipe {recipe.name!r}: an environment has its own task and reward; drop model,"
-                " task, rewards"
-            )
-        return
-    for block in ("model", "task", "rewards"):
-        if not getattr(recipe, block):
-            raise RecipeError(f"recipe {recipe.name!r}: the block {block!r} is missing")
-    if recipe.evaluate is not None and recipe.evaluate.correct is None:
-        raise RecipeError(
-            f"recipe {recipe.name!r}: evaluate needs `correct: module:function`, what counts as a"
-            " right answer"
-        )
-
-
 def _check_model(recipe: Recipe) -> None:
     """An adapter is made anew or continued, not both; the numbers of a new one are such that it can
     learn.
@@ -341,24 +308,6 @@ def _check_model(recipe: Recipe) -> None:
             )
         if expected := expected_of(key, value, LORA_RANGES):
             raise RecipeError(f"{where}model.lora.{key} is {value}; expected {expected}")
-
-
-def _check_stages(recipe: Recipe, origin: Mapping[str, str]) -> None:
-    """A stage has what it learns from, and goes before GRPO or stands alone."""
-    sources = {"sft": "demonstrations", "reward_model": "preferences"}
-    for stage in STAGES:
-        settings, source = getattr(recipe, stage), sources[stage]
-        if (settings is None) != (getattr(recipe, source) is None):
-            lacking = stage if settings is None else source
-            raise RecipeError(f"recipe {recipe.name!r}: sft learns from demonstrations and reward_model from preferences; "
-                              f"the block {lacking!r} is missing")  # fmt: skip
-        if settings is None:
-            continue
-        if recipe.model is None or recipe.reinforce is not None or recipe.environment is not None:
-            raise RecipeError(
-                f"recipe {recipe.name!r}: {stage} is for a `model`, alone or before grpo"
-            )
-        check_stage(stage, settings, origin)
 
 
 def _check_reference(recipe: Recipe, grpo: Mapping[str, Any]) -> None:
