@@ -6,8 +6,8 @@ from typing import Any
 
 from llmpolicy.rewards import RewardError, Score, reward
 
-from ._json import NotJson, gold
-from ._text import NoAnswer, ThinkingMarks, final_text, normalise, says_something
+from ._json.document import NotJson, gold
+from ._text.completion import NoAnswer, ThinkingMarks, final_text, normalise, says_something
 
 _CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`|<!--.*?(?:-->|\Z)", re.DOTALL)
 _CITED = re.compile(r"[\[【]([^\[\]【】\n]{1,100})[\]】](?!\()")

@@ -14,13 +14,13 @@ from llmpolicy.rewards import RewardError, Score, reward
 from llmpolicy.sandbox import Limits, Outcome, sandbox
 from llmpolicy.sandbox.need import needs_sandbox
 
-from ._code import code_of
-from ._code_case import Case, IsProgram, Unreadable
-from ._code_cases import read_cases
-from ._code_names import with_names
-from ._code_script import Script, script_of
-from ._code_values import Tolerance, room
-from ._text import NoAnswer, ThinkingMarks
+from ._code.case import Case, IsProgram, Unreadable
+from ._code.cases import read_cases
+from ._code.names import with_names
+from ._code.program import code_of
+from ._code.script import Script, script_of
+from ._code.values import Tolerance, room
+from ._text.completion import NoAnswer, ThinkingMarks
 
 _SPARE = 2**20
 _ADD = "```python\ndef add(a, b):\n    return a + b\n```"

@@ -5,7 +5,7 @@ from typing import Any
 
 from llmpolicy.rewards import Score, reward
 
-from ._text import NoAnswer, ThinkingMarks, final_text, gold_text
+from ._text.completion import NoAnswer, ThinkingMarks, final_text, gold_text
 
 
 @reward(

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from llmpolicy.rewards import RewardError, Score, reward
 from llmpolicy.thinking import may_hold_marks, side
 
-from ._answer import visible
-from ._marks import boxes
-from ._text import (
+from ._answers.final import visible
+from ._answers.marks import boxes
+from ._text.completion import (
     NoAnswer,
     ThinkingMarks,
     after_reasoning,

@@ -6,8 +6,8 @@ from typing import Any
 
 from llmpolicy.rewards import Score, reward
 
-from ._instructions import CHECKS, read
-from ._text import NoAnswer, ThinkingMarks, final_text, says_something
+from ._instructions.checks import CHECKS, read
+from ._text.completion import NoAnswer, ThinkingMarks, final_text, says_something
 
 _COLUMNS = {
     "instruction_id_list": ["punctuation:no_comma", "length_constraints:number_words"],

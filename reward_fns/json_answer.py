@@ -9,9 +9,9 @@ from typing import Any
 
 from llmpolicy.rewards import Score, reward
 
-from ._json import NotJson, begun, gold, identity, said
-from ._schema import misfit
-from ._text import ThinkingMarks
+from ._json.document import NotJson, begun, gold, identity, said
+from ._json.schema import misfit
+from ._text.completion import ThinkingMarks
 
 _PERSON = {"type": "object", "properties": {"age": {"type": "integer"}}, "required": ["age"]}
 

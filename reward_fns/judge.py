@@ -6,9 +6,16 @@ from typing import Any
 from llmpolicy.rewards import RewardError, Score, reward
 from llmpolicy.rewards.endpoint import Endpoint
 
-from ._canaries import ARITHMETIC, canaries_of, judged
-from ._judge import TEMPLATE, Case, Criterion, Questionnaire, candidate_of, check_template
-from ._text import NoAnswer, ThinkingMarks
+from ._judges.canaries import ARITHMETIC, canaries_of, judged
+from ._judges.questionnaire import (
+    TEMPLATE,
+    Case,
+    Criterion,
+    Questionnaire,
+    candidate_of,
+    check_template,
+)
+from ._text.completion import NoAnswer, ThinkingMarks
 
 CRITERION = (
     "Is the candidate a correct and complete answer to the question? Compare its final answer with"

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from llmpolicy.errors import nearest
 from llmpolicy.rewards import RewardError, Score, reward
 
-from ._regex import compiled, encodable
-from ._text import NoAnswer, ThinkingMarks, final_text, normalise
+from ._text.completion import NoAnswer, ThinkingMarks, final_text, normalise
+from ._text.regex import compiled, encodable
 
 SCRIPTS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(

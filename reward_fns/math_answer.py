@@ -12,12 +12,12 @@ from typing import Any, Literal, get_args
 
 from llmpolicy.rewards import RewardError, Score, reward
 
-from ._answer import Extract, Several, final_answer
-from ._forms import Form, GoldUnreadable, read, same, value_of
-from ._latex import canonical, clean
-from ._locale import Locale, localised
-from ._marks import boxes
-from ._text import NoAnswer, ThinkingMarks, gold_text, normalise
+from ._answers.final import Extract, Several, final_answer
+from ._answers.locale import Locale, localised
+from ._answers.marks import boxes
+from ._maths.forms import Form, GoldUnreadable, read, same, value_of
+from ._maths.latex import canonical, clean
+from ._text.completion import NoAnswer, ThinkingMarks, gold_text, normalise
 
 Units = Literal["strict", "ignore"]
 

@@ -6,11 +6,11 @@ from typing import Any, Literal
 
 from llmpolicy.rewards import RewardError, Score, reward
 
-from ._answer import alone, marked_answers, visible
-from ._assertion import why_not_asserted
-from ._forms import MAX_ANSWER
-from ._latex import clean
-from ._text import NoAnswer, ThinkingMarks, final_text, gold_text
+from ._answers.assertion import why_not_asserted
+from ._answers.final import alone, marked_answers, visible
+from ._maths.forms import MAX_ANSWER
+from ._maths.latex import clean
+from ._text.completion import NoAnswer, ThinkingMarks, final_text, gold_text
 
 _MAX_LINE = 100
 _LETTER = re.compile(r"(?:(?:option|choice|letter)\s+)?[(\[]?\s*([A-Z])\s*[)\]]?:?", re.IGNORECASE)

@@ -5,13 +5,13 @@ from typing import Any
 
 from llmpolicy.rewards import RewardError, Score, reward
 
-from ._answer import Extract, Several, final_answer
-from ._chains import approximated
-from ._forms import value_of
-from ._locale import Locale
-from ._numbers import agree
-from ._text import NoAnswer, ThinkingMarks
-from ._units import units_agree
+from ._answers.final import Extract, Several, final_answer
+from ._answers.locale import Locale
+from ._maths.chains import approximated
+from ._maths.forms import value_of
+from ._maths.numbers import agree
+from ._maths.units import units_agree
+from ._text.completion import NoAnswer, ThinkingMarks
 from .math_answer import MARKS, Units, check_options, gold_of
 
 

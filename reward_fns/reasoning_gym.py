@@ -11,7 +11,7 @@ from typing import Any
 
 from llmpolicy.rewards import RewardError, Score, reward
 
-from ._text import NoAnswer, ThinkingMarks, final_text
+from ._text.completion import NoAnswer, ThinkingMarks, final_text
 
 _MAX_CHARS = 10_000
 _ARITHMETIC = re.compile(r"[\d+\-*/(). ]{1,200}")

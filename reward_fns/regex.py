@@ -2,8 +2,8 @@
 
 from llmpolicy.rewards import Score, reward
 
-from ._regex import compiled, encodable
-from ._text import MAX_CHARS
+from ._text.completion import MAX_CHARS
+from ._text.regex import compiled, encodable
 
 
 @reward(

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from llmpolicy.rewards import RewardError, reward
 
-from ._text import NoAnswer, normalise
+from ._text.completion import NoAnswer, normalise
 
 _WORD = re.compile(r"[^\W\d_]+")
 _LONG, _LONGEST_RULE = 24, 120

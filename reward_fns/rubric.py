@@ -9,9 +9,16 @@ from typing import Any, Literal, get_args
 from llmpolicy.rewards import RewardError, Score, reward
 from llmpolicy.rewards.endpoint import Endpoint
 
-from ._canaries import canaries_of, judged, value_of
-from ._judge import TEMPLATE, Case, Criterion, Questionnaire, candidate_of, check_template
-from ._text import NoAnswer, ThinkingMarks
+from ._judges.canaries import canaries_of, judged, value_of
+from ._judges.questionnaire import (
+    TEMPLATE,
+    Case,
+    Criterion,
+    Questionnaire,
+    candidate_of,
+    check_template,
+)
+from ._text.completion import NoAnswer, ThinkingMarks
 from .judge import checked_choices
 
 Aggregate = Literal["weighted", "min", "all"]

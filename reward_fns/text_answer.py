@@ -13,9 +13,9 @@ from typing import Any
 
 from llmpolicy.rewards import Score, reward
 
-from ._answer import marked_answers, stated, visible
-from ._json import NotJson, gold
-from ._text import NoAnswer, ThinkingMarks, final_text, gold_text, normalise
+from ._answers.final import marked_answers, stated, visible
+from ._json.document import NotJson, gold
+from ._text.completion import NoAnswer, ThinkingMarks, final_text, gold_text, normalise
 
 _NUMBER = re.compile(r"(?<![\w.])([-+]?\d+(?:,\d{3})*(?:\.\d+)?(?:/\d+)?)(?!\w)")
 _INITIALS = re.compile(r"(?<![^\W_])(?:[^\W\d_]\.)+[^\W\d_](?![^\W_])\.?")

@@ -9,11 +9,11 @@ from typing import Any
 from llmpolicy.messages import present
 from llmpolicy.rewards import RewardError, Score, reward
 
-from ._json import NotJson, gold, identity, read, unfenced
-from ._reply import reply
-from ._schema import misfit
-from ._text import NoAnswer, ThinkingMarks, says_something
-from ._tool_calls import Call, Untyped, calls_in, calls_of
+from ._json.calls import Call, Untyped, calls_in, calls_of
+from ._json.document import NotJson, gold, identity, read, unfenced
+from ._json.schema import misfit
+from ._text.completion import NoAnswer, ThinkingMarks, says_something
+from ._text.reply import reply
 
 _MENTIONED = re.compile(
     r"[\"'`\u2018\u201c\u00ab][ \t]*\0|\0["

@@ -22,11 +22,11 @@ from llmpolicy.sandbox import choose
 from llmpolicy.sandbox.inside.values import NotPlain, decode, encode
 from llmpolicy.sandbox.outcome import Report, outcome
 from llmpolicy.sandbox.records import Job, Limits
-from reward_fns import _code_script
-from reward_fns._code_asserts import cases_of
-from reward_fns._code_case import Unreadable
-from reward_fns._code_names import _LEETCODE, _TYPING
-from reward_fns._code_values import Expected, Tolerance, agrees, same_output
+from reward_fns._code import script
+from reward_fns._code.asserts import cases_of
+from reward_fns._code.case import Unreadable
+from reward_fns._code.names import _LEETCODE, _TYPING
+from reward_fns._code.values import Expected, Tolerance, agrees, same_output
 from reward_fns.code_tests import passes
 
 CALLS = [{"function": "f", "args": [x], "expected": y} for x, y in HIDDEN]
@@ -437,7 +437,7 @@ def test_a_row_that_cannot_be_judged_says_so(name):
     "text", ["assert f() == 10 ** (10 ** 9)", "import time\ntime.sleep(1000)\nassert f() == 1"]
 )
 def test_tests_that_do_not_end_are_tried_once(text, monkeypatch):
-    monkeypatch.setattr(_code_script, "_TESTS", Limits(cpu=0.3))
+    monkeypatch.setattr(script, "_TESTS", Limits(cpu=0.3))
     began = time.perf_counter()
     for _ in range(20):
         score = passes("def f(): return 1", tests=text)
@@ -530,7 +530,7 @@ def test_what_a_program_of_tests_expects_never_enters_the_process_of_the_program
             handed.extend(jobs)
             return pool.each(jobs, limits)
 
-    monkeypatch.setattr(_code_script, "sandbox", Box)
+    monkeypatch.setattr(script, "sandbox", Box)
     for expected in ("'SECRET'", "['SECRET']", "f('SECRET' * 0) + 'SECRET'"):
         text = f"from solution import f\ndef test_f():\n    assert f('a') == {expected}\n"
         text += f"    assert f('b') in ('SECRET', {expected})\n"

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from reward_fns import instructions
-from reward_fns._instructions import CHECKS, paragraphs, sentences
-from reward_fns._languages import _COMMON, is_in
+from reward_fns._instructions.checks import CHECKS, paragraphs, sentences
+from reward_fns._instructions.languages import _COMMON, is_in
 
 RIGHT_AND_WRONG = [
     ("keywords:existence", {"keywords": ["sea", "north wind"]}, "The sea and the North wind.", "The seaside and the north wind."),

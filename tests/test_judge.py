@@ -20,8 +20,9 @@ from judge_server import KEY, Answer, always, candidate, says, serving, verdict_
 from llmpolicy.rewards import RewardError, Rewards, RewardSpec, Sample, Score, firewall
 from llmpolicy.rewards import endpoint as endpoints
 from llmpolicy.rewards.endpoint import Endpoint, EndpointError, ask, usage
-from reward_fns import _canaries, judge, rubric
-from reward_fns._judge import Criterion, JudgeError, filled, read_verdicts
+from reward_fns import judge, rubric
+from reward_fns._judges import canaries
+from reward_fns._judges.questionnaire import Criterion, JudgeError, filled, read_verdicts
 
 QUESTION, GOLD = "What is 6 * 7?", "42"
 
@@ -29,7 +30,7 @@ QUESTION, GOLD = "What is 6 * 7?", "42"
 @pytest.fixture(autouse=True)
 def _fresh(monkeypatch):
     endpoints._usage.clear()
-    _canaries._counts.clear()
+    canaries._counts.clear()
     monkeypatch.setattr(endpoints, "_LONGEST_WAIT", 0.02)
 
 

@@ -17,7 +17,7 @@ import pytest
 from llmpolicy.sandbox import MECHANISMS, Job, Limits, Pool, SandboxFault, probe
 from llmpolicy.sandbox.inside.values import encode
 from llmpolicy.sandbox.starved import starved
-from reward_fns._code_values import Expected, Tolerance, agrees, same_output
+from reward_fns._code.values import Expected, Tolerance, agrees, same_output
 from reward_fns.code_tests import passes
 
 LIMITS = Limits(cpu=0.4)

@@ -1,0 +1,1 @@
+"""Where a completion tells its final answer, and whether it asserts it."""

@@ -1,0 +1,1 @@
+"""Programs that a model wrote and the tests they must pass."""

@@ -1,0 +1,146 @@
+"""The one program that a completion hands in: its last Python block, or what is Python of a
+completion without one.
+"""
+
+import ast
+import re
+import warnings
+
+from .._text.completion import MAX_CHARS, NoAnswer, ThinkingMarks, after_reasoning
+
+_FENCE = re.compile(r"^([ ]{0,12})(`{3,}|~{3,})[ \t]*([^\s`]*)[^\n`]*$", re.MULTILINE)
+_PYTHON = re.compile(r"\{?\.?(?:python|py)[\d.]*\}?", re.IGNORECASE)
+_CODE = re.compile(
+    r"(?:async\s+)?def\s+\w+\s*\(|class\s+\w+\s*[:(]|import\s+\w+(?:\.\w+)*\s*(?:$|,|as\s)|from\s+[\w.]+\s+import\s|@\w"
+    r"|[A-Za-z_][\w, .\[\]]*=[^=]|print\(|(?:for|while|if|with|try)\b.*:\s*$|#"
+)
+_QUOTED = re.compile(r"(['\"]{1,3})\s*((?:def|class|import|from|async|@).*)\1", re.DOTALL)
+_LONGEST = 20_000
+_CUTS = 8
+
+
+def code_of(
+    completion: str, prompt: str = "", name: str | None = None, thinking_marks: ThinkingMarks = ()
+) -> str:
+    """The program of a completion, unchanged; raises NoAnswer when there is none or it is too long.
+
+    It stands after the last closed think. Of several blocks marked as Python the last counts that
+    defines ``name``, the function to be called, or else the last; where none is marked, of those
+    without a mark. The last block need not be closed. Without a block it is what stands between
+    [BEGIN] and [DONE], or all of the completion but the prose around.
+    """
+    if len(completion) > MAX_CHARS:
+        raise NoAnswer(f"{len(completion)} characters are more than {MAX_CHARS}")
+    text = after_reasoning(completion, prompt, thinking_marks)
+    blocks = _blocks(text)
+    framed = [("", _unquoted(content)) for content in _frames(text)]
+    for found in (
+        [content for language, content in blocks if _PYTHON.fullmatch(language)],
+        [content for language, content in blocks if not language],
+        [content for _, content in framed],
+    ):
+        if found:
+            return next((block for block in reversed(found) if _defines(block, name)), found[-1])
+    if blocks or not text.strip():
+        raise NoAnswer("there is no Python block")
+    return _without_prose(text)
+
+
+def _defines(block: str, name: str | None) -> bool:
+    """Whether a block makes a function, a class (also Solution) or a variable of the name: it is no
+    example of its use.
+    """
+    if name is None:
+        return False
+    wanted = re.escape(name.partition(".")[0])
+    made = rf"^(?:(?:async\s+)?def|class)\s+(?:{wanted}|Solution)\b|^{wanted}\s*=(?!=)"
+    return re.search(made, block, re.MULTILINE) is not None
+
+
+def _blocks(text: str) -> list[tuple[str, str]]:
+    """Language and content of each block that holds something; the last may end with the text."""
+    blocks: list[tuple[str, str]] = []
+    opened: re.Match[str] | None = None
+    for fence in _FENCE.finditer(text):
+        if opened is None:
+            opened = fence
+        elif (
+            fence[2].startswith(opened[2]) and not fence[3] and len(fence[1]) <= len(opened[1]) + 3
+        ):
+            blocks.append(
+                (
+                    opened[3].lower(),
+                    _outdented(text[opened.end() + 1 : fence.start()], len(opened[1])),
+                )
+            )
+            opened = None
+    if opened is not None:
+        before, rest = text[: opened.start()], text[opened.end() + 1 :].partition(opened[2])[0]
+        if (
+            not blocks
+            and not opened[3]
+            and len(before) <= _LONGEST
+            and before.strip()
+            and _error_line(before) is None
+        ):
+            rest = before  # the prompt has opened the block that this fence closes
+        blocks.append((opened[3].lower(), _outdented(rest, len(opened[1]))))
+    return [block for block in blocks if block[1].strip() or block[0]]
+
+
+def _outdented(block: str, spaces: int) -> str:
+    """The block without the indentation of its fence, as in a list."""
+    return re.sub(rf"^ {{1,{spaces}}}", "", block, flags=re.MULTILINE) if spaces else block
+
+
+def _frames(text: str) -> list[str]:
+    """What stands between MBPP's own marks, of which the prompt may hold the first."""
+    if "[BEGIN]" not in text and "[DONE]" not in text:
+        return []
+    parts = text.split("[BEGIN]")
+    return [part.partition("[DONE]")[0] for part in parts[1:] or parts]
+
+
+def _unquoted(content: str) -> str:
+    found = _QUOTED.fullmatch(content.strip())
+    return found[2] if found else content
+
+
+def _without_prose(text: str) -> str:
+    """A text without the sentences before and after its program; the text itself where that does
+    not make it Python.
+    """
+    if len(text) > _LONGEST or _error_line(text) is None:
+        return text
+    lines = [line for line in text.split("\n") if not _FENCE.match(line)]
+    start = next((number for number, line in enumerate(lines) if _CODE.match(line)), None)
+    if start is None:
+        return text
+    lines = lines[start:]
+    for _ in range(_CUTS):
+        program = "\n".join(lines)
+        wrong = _error_line(program)
+        if wrong is None:
+            return program
+        prose = [number for number, line in enumerate(lines[:wrong]) if number and _is_prose(line)]
+        if not prose:
+            return text
+        lines = lines[: prose[-1]]
+    return text
+
+
+def _is_prose(line: str) -> bool:
+    words = " " in line.strip() or line.startswith("</")
+    return bool(line) and not line[0].isspace() and words and not _CODE.match(line)
+
+
+def _error_line(text: str) -> int | None:
+    """The line, from 1, at which a text stops being Python; None when all of it is."""
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            ast.parse(text)
+    except SyntaxError as error:
+        return error.lineno or 1
+    except (ValueError, RecursionError, MemoryError):
+        return 1
+    return None

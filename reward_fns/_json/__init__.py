@@ -1,0 +1,1 @@
+"""JSON as a model writes it: a document, its schema, calls of tools."""

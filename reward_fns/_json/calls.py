@@ -1,0 +1,355 @@
+"""The calls that a reply makes, in the dialects that models write them in."""
+
+import ast
+import re
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .document import NotJson, read
+
+MAX_CALLS = 64
+_MAX_PYTHON = 20_000
+
+_FRAMES = {
+    "<tool_call>": "</tool_call>",
+    "<tool_calls>": "</tool_calls>",
+    "<TOOLCALL>": "</TOOLCALL>",
+    "<function_calls>": "</function_calls>",
+    "<minimax:tool_call>": "</minimax:tool_call>",
+    "<seed:tool_call>": "</seed:tool_call>",
+    "<|tool_call_start|>": "<|tool_call_end|>",
+    "<|tool_call_begin|>": "<|tool_call_end|>",
+    "<|START_ACTION|>": "<|END_ACTION|>",
+    "<|action_start|>": "<|action_end|>",
+    "<｜tool▁call▁begin｜>": "<｜tool▁call▁end｜>",
+    "[TOOL_CALLS]": "",
+    "<|python_tag|>": "",
+    "<|tool_call|>": "",
+}
+"""What a call stands between: Hermes, Qwen and GLM; Hunyuan; Nemotron; OLMo; MiniMax; Seed; LFM;
+Kimi; Command; InternLM; DeepSeek. The last three, Mistral, Llama and Granite, go on to the next or
+to the end."""
+
+_HARMONY = re.compile(
+    r"(?:<\|end\|>\s*)?(?:<\|start\|>\s*assistant\s*)?(?:<\|channel\|>\s*\w+\s*)?to=(?:functions\.)?(?P<name>[\w.-]+)"
+    r"(?:\s*<\|channel\|>\s*\w+)?\s*(?:<\|constrain\|>\s*)?(?:json)?\s*<\|message\|>"
+)
+_MARKS = "|".join([*map(re.escape, _FRAMES), "<function=", "<invoke "])
+_OPENS, _OPENS_OR_HARMONY = re.compile(_MARKS), re.compile(f"{_MARKS}|{_HARMONY.pattern}")
+_CLOSES = re.compile(
+    "|".join(re.escape(closes) for closes in dict.fromkeys(_FRAMES.values()) if closes)
+)
+_WRAPPERS = re.compile(
+    r"<\|tool_calls_section_(?:begin|end)\|>|<｜tool▁calls▁(?:begin|end)｜>|<\|plugin\|>|<\|/tool_call\|>|<\|call\|>"
+)
+_CODE = re.compile(r"(?:```)?tool_code\s*\n(.*?)(?:\n```)?", re.DOTALL)
+_ACTION = re.compile(r"Action:\s*```json\s*\n(.*)\n```", re.DOTALL)
+_MISTRAL = re.compile(r"\s*([\w.-]+)(?:\[CALL_ID\]\w*)?\[ARGS\]\s*(\{.*\})\s*", re.DOTALL)
+_KIMI = re.compile(
+    r"\s*(?:functions\.)?([\w.-]+?)(?::\d+)?\s*<\|tool_call_argument_begin\|>(.*)", re.DOTALL
+)
+_DEEPSEEK = re.compile(
+    r"\s*(?:function)?<｜tool▁sep｜>\s*([\w.-]+)\s*```json\s*(.*?)\s*```\s*|\s*([\w.-]+)<｜tool▁sep｜>(.*)",
+    re.DOTALL,
+)
+_FUNCTION = re.compile(r"\s*(?:<function=([\w.-]+)\s*>|<invoke\s+name=[\"']?([\w.-]+)[\"']?\s*>)")
+_PARAMETER = re.compile(r"\s*<parameter(?:=([\w.-]+)|\s+name=[\"']?([\w.-]+)[\"']?)\s*>")
+_GLM = re.compile(r"\s*<(arg_key|arg_value)>")
+_PYTHON = re.compile(r"\[\s*(?:[A-Za-z_][\w.]*\s*\(|\])|[A-Za-z_][\w.]*\s*\(")
+_ELEMENTS = {"<function=": "</function>", "<invoke ": "</invoke>"}
+_IDS = {"id", "type", "index", "tool_call_id"}
+
+
+class Untyped(str):
+    """The text of an argument in a dialect that writes all of them as text; what it means, the
+    tool's schema says.
+    """
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of a tool."""
+
+    name: str
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """The calls of a reply, and what stands around them, each a NUL; nothing where the whole reply
+    is calls, or none are.
+    """
+
+    calls: Sequence[Call]
+    around: str = ""
+
+
+def calls_in(text: str, *, text_arguments: bool = False) -> Calls:
+    """The calls that a text makes, in any dialect; NotJson for one that is begun and cannot be
+    read.
+    """
+    spans: list[tuple[int, int]] = []
+    calls: list[Call] = []
+    at, begins = 0, _OPENS_OR_HARMONY if "to=" in text and "<|message|>" in text else _OPENS
+    while (opens := begins.search(text, at)) and len(calls) <= MAX_CALLS:
+        end, body = _framed(text, opens)
+        calls += _read(opens, body, text_arguments)
+        spans.append((opens.start(), end))
+        at = end
+    around = _around(text, spans)
+    if ("</" in around or "|>" in around or "｜>" in around) and _CLOSES.search(around):
+        raise NotJson("the end of a call that has not begun")
+    if len(calls) > MAX_CALLS:
+        raise NotJson(f"more than {MAX_CALLS} calls")
+    return Calls(calls, around) if spans else Calls(_bare(text.strip(), text_arguments))
+
+
+def calls_of(value: Any, *, text_arguments: bool) -> list[Call]:
+    """The calls that a JSON value is: one, a list of them, or such under ``tool_calls``; NotJson
+    for any other.
+    """
+    if isinstance(value, Mapping) and set(value) == {"tool_calls"}:
+        value = value["tool_calls"]
+    values = value if isinstance(value, list | tuple) else [value]
+    if len(values) > MAX_CALLS:
+        raise NotJson(f"more than {MAX_CALLS} calls")
+    return [_call(item, text_arguments) for item in values]
+
+
+def _around(text: str, spans: Sequence[tuple[int, int]]) -> str:
+    """The text with a NUL in the place of each call, without the tokens that stand around
+    several.
+    """
+    if not spans:
+        return text
+    ends = [0, *(end for _, end in spans)]
+    between = [
+        text[end:start].replace("\0", " ") for end, (start, _) in zip(ends, spans, strict=False)
+    ]
+    around = "\0".join([*between, text[ends[-1] :].replace("\0", " ")])
+    return _WRAPPERS.sub("", around) if "<" in around else around
+
+
+def _framed(text: str, opens: re.Match[str]) -> tuple[int, str]:
+    """Where a call that is begun ends, and what stands in it; NotJson where it does not end."""
+    start, closes = opens.end(), _FRAMES.get(opens[0], "<|call|>")
+    if opens[0] in _ELEMENTS:
+        start, closes = opens.start(), _ELEMENTS[opens[0]]
+    place = text.find(closes, start) if closes else -1
+    if place < 0 and (not closes or closes == "<|call|>"):
+        following = text.find(opens[0], start) if opens[0] == "[TOOL_CALLS]" else -1
+        place, closes = following if following >= 0 else len(text), ""
+    if place < 0:
+        raise NotJson("a call that is not closed")
+    if opens[0] in text[opens.end() : place] and opens[0] not in _ELEMENTS:
+        raise NotJson("a call inside another")
+    end = place + len(closes)
+    return end, text[start : end if opens[0] in _ELEMENTS else place]
+
+
+def _read(opens: re.Match[str], body: str, text_arguments: bool) -> list[Call]:
+    if (
+        opens[0] not in _FRAMES
+        and opens[0] not in _ELEMENTS
+        and (harmony := _HARMONY.fullmatch(opens[0]))
+    ):
+        return [_named(harmony["name"], _WRAPPERS.sub("", body))]
+    if opens[0] == "[TOOL_CALLS]" and (mistral := _MISTRAL.fullmatch(body)):
+        return [_named(mistral[1], mistral[2])]
+    if opens[0] == "<|tool_call_begin|>" and (kimi := _KIMI.fullmatch(body)):
+        return [_named(kimi[1], kimi[2])]
+    if opens[0] == "<｜tool▁call▁begin｜>" and (deepseek := _DEEPSEEK.fullmatch(body)):
+        return [_named(deepseek[1] or deepseek[3], deepseek[2] or deepseek[4])]
+    body = (_WRAPPERS.sub("", body) if "<" in body else body).strip()
+    if opens[0] == "<|python_tag|>" and body.startswith("{"):
+        return [
+            call
+            for part in re.split(r"(?<=\})\s*;\s*(?=\{)", body)
+            for call in calls_of(read(part), text_arguments=text_arguments)
+        ]
+    if body.startswith("<"):
+        return list(_elements(body))
+    if body.startswith("{") or re.match(r"\[\s*(?:\{|\])", body):
+        return calls_of(read(body), text_arguments=text_arguments)
+    if "<arg_key>" in body or re.fullmatch(r"[\w.-]+", body):
+        return [_glm(body)]
+    calls = _python(body)
+    if not calls:
+        raise NotJson("a call that cannot be read")
+    return [
+        Call(
+            call.name.removesuffix(".call") if opens[0] == "<|python_tag|>" else call.name,
+            call.arguments,
+        )
+        for call in calls
+    ]
+
+
+def _bare(text: str, text_arguments: bool) -> list[Call]:
+    """The calls that a whole text is, without anything that marks it as such; none where it is
+    something else.
+    """
+    if text.startswith("Action") and (shown := _ACTION.fullmatch(text)):
+        return calls_of(read(shown[1]), text_arguments=text_arguments)
+    if "tool_code" in text[:20] and (shown := _CODE.fullmatch(text)):
+        return _python(shown[1].strip())
+    if _PYTHON.match(text) and (calls := _python(text)):
+        return calls
+    if not text.startswith(("{", "[")):
+        return []
+    try:
+        value = read(text)
+    except NotJson:
+        return []
+    values = value if isinstance(value, list) else [value]
+    like_calls = any(map(_is_like_a_call, values)) or (
+        isinstance(value, dict) and set(value) == {"tool_calls"}
+    )
+    return calls_of(value, text_arguments=text_arguments) if like_calls else []
+
+
+def _is_like_a_call(value: Any) -> bool:
+    inner = value.get("function", value) if isinstance(value, dict | Mapping) else None
+    if not isinstance(inner, dict | Mapping) or not isinstance(
+        inner.get("name", inner.get("tool_name")), str
+    ):
+        return False
+    return bool({"arguments", "parameters"} & set(inner)) or set(inner) <= {
+        "name",
+        "tool_name",
+        *_IDS,
+    }
+
+
+def _named(name: str, arguments: str) -> Call:
+    value = read(arguments.strip())
+    if not isinstance(value, Mapping):
+        raise NotJson("arguments that are no object")
+    return Call(name, value)
+
+
+def _call(value: Any, text_arguments: bool) -> Call:
+    inner = value.get("function", value) if isinstance(value, dict | Mapping) else None
+    name = (
+        None if not isinstance(inner, dict | Mapping) else inner.get("name", inner.get("tool_name"))
+    )
+    if not isinstance(inner, dict | Mapping) or not isinstance(name, str):
+        raise NotJson("a call without a name")
+    arguments = inner.get("arguments", inner.get("parameters", {}))
+    others = (
+        set(inner) - _IDS - {"name" if "name" in inner else "tool_name", "arguments", "parameters"}
+    )
+    if ("arguments" in inner and "parameters" in inner) or others:
+        raise NotJson("a call with other parts than a name and arguments")
+    if isinstance(arguments, str) and text_arguments:
+        arguments = read(arguments)
+    if not isinstance(arguments, dict | Mapping):
+        raise NotJson("arguments that are no object")
+    return Call(name, arguments)
+
+
+def _elements(body: str) -> Iterator[Call]:
+    """Calls as elements: ``<function=f><parameter=x>1</parameter></function>``, or ``<invoke
+    name="f">``.
+    """
+    for opens, inner in _each(
+        body, _FUNCTION, lambda opens: "</function>" if opens[1] else "</invoke>"
+    ):
+        name, written = opens[1] or opens[2], inner.strip()
+        yield (
+            _named(name, written)
+            if written.startswith("{")
+            else Call(name, _arguments(_parameters(written)))
+        )
+
+
+def _parameters(written: str) -> Iterator[tuple[str, str]]:
+    for opens, value in _each(written, _PARAMETER, lambda _: "</parameter>"):
+        yield opens[1] or opens[2], value
+
+
+def _glm(body: str) -> Call:
+    """A call as GLM writes it: its name, then ``<arg_key>`` and ``<arg_value>`` by turns."""
+    name, keyed, rest = body.partition("<arg_key>")
+    pairs = [value for _, value in _each(keyed + rest, _GLM, lambda opens: f"</{opens[1]}>")]
+    if len(pairs) % 2:
+        raise NotJson("an argument without a value")
+    return Call(name.strip(), _arguments(zip(map(str.strip, pairs[::2]), pairs[1::2], strict=True)))
+
+
+def _each(
+    text: str, opening: re.Pattern[str], closing: Callable[[re.Match[str]], str]
+) -> Iterator[tuple[re.Match[str], str]]:
+    """Each element of a text that holds nothing else, and what stands in it; NotJson for any other
+    text.
+    """
+    at, text = 0, text.rstrip()
+    while at < len(text):
+        opens = opening.match(text, at)
+        closes = "" if opens is None else closing(opens)
+        end = -1 if opens is None else text.find(closes, opens.end())
+        if opens is None or end < 0:
+            raise NotJson("a call that cannot be read")
+        yield opens, text[opens.end() : end]
+        at = end + len(closes)
+
+
+def _arguments(pairs: Iterable[tuple[str, str]]) -> dict[str, Untyped]:
+    arguments: dict[str, Untyped] = {}
+    for name, value in pairs:
+        if name in arguments:
+            raise NotJson("an argument comes twice")
+        arguments[name] = Untyped(value.removeprefix("\n").removesuffix("\n"))
+    return arguments
+
+
+def _python(text: str) -> list[Call]:
+    """Calls as Python writes them, ``[f(a=1), g()]``, with named literal arguments; none where it
+    is something else.
+    """
+    if len(text) > _MAX_PYTHON:
+        return []
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            body = ast.parse(text).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return []
+    values = [line.value if isinstance(line, ast.Expr) else None for line in body]
+    nodes = values[0].elts if len(values) == 1 and isinstance(values[0], ast.List) else values
+    try:
+        return [_python_call(node) for node in nodes]
+    except (ValueError, RecursionError, MemoryError):
+        return []
+
+
+def _python_call(node: ast.AST | None) -> Call:
+    if (
+        not isinstance(node, ast.Call)
+        or node.args
+        or not all(keyword.arg for keyword in node.keywords)
+    ):
+        raise ValueError("no call with named arguments")
+    name = ast.unparse(node.func)
+    if not re.fullmatch(r"[A-Za-z_][\w.]*", name) or len(
+        {keyword.arg for keyword in node.keywords}
+    ) < len(node.keywords):
+        raise ValueError("no call by a name")
+    return Call(
+        name,
+        {str(keyword.arg): _literal(ast.literal_eval(keyword.value)) for keyword in node.keywords},
+    )
+
+
+def _literal(value: Any) -> Any:
+    """A Python literal as a JSON value; ValueError for what JSON has not."""
+    if isinstance(value, list | tuple):
+        return [_literal(item) for item in value]
+    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+        return {key: _literal(item) for key, item in value.items()}
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    raise ValueError(f"a {type(value).__name__} is no JSON value")

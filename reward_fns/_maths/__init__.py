@@ -1,0 +1,1 @@
+"""Answers as values: numbers, units, algebra, sets; when two are the same."""

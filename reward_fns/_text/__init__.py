@@ -1,0 +1,1 @@
+"""What a completion says: its text behind the reasoning, its words, patterns."""
