@@ -6,7 +6,7 @@ An MLP's action is one decision (T = 1); a language model's is its completion y_
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 Prompt = str | Sequence[Mapping[str, Any]]
 """A plain prompt, or a list of chat messages ``{"role", "content"}``."""
@@ -90,6 +90,42 @@ class Score:
                 f"a completion that was not judged has no value ({self.why or 'no reason given'})"
             )
         return float(self.value)
+
+
+Fault = Literal["error", "timeout", "infrastructure"]
+"""Why a reward could not judge, where that is ours and never the model's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What one reward said of one completion, the seconds it took, and whose fault it is when it
+    could not judge.
+
+    A ``fault`` is ours, never the model's: the reward raised, waited too long for something, or its
+    worker was lost.
+    """
+
+    score: Score
+    seconds: float = 0.0
+    fault: Fault | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RowScore:
+    """One row's reward, None when something that decides it could not be judged; what the rewards
+    said, the seconds they took.
+
+    ``terms`` are the values of the outermost sum's terms after gates and conditions, and of gates,
+    by name (None: not known); a term of other tasks is not among them. ``nodes`` are the values of
+    min, product and sum. ``judged`` has a verdict for each reward that was asked.
+    """
+
+    value: float | None
+    parts: Mapping[str, Score] = field(default_factory=dict)
+    seconds: float = 0.0
+    terms: Mapping[str, float | None] = field(default_factory=dict)
+    nodes: Mapping[str, float | None] = field(default_factory=dict)
+    judged: Mapping[str, Judged] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from llmpolicy.rewards.compose.statistics import (
     quantile,
     variance_shares,
 )
-from llmpolicy.rewards.verdict import Judged
+from llmpolicy.types import Judged
 from tests.test_composition import CORRECT, leaf
 from tests.test_composition import score as scored
 

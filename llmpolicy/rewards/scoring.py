@@ -13,7 +13,7 @@ from typing import Any
 
 from llmpolicy.errors import RewardError
 from llmpolicy.rewards.calls import Call, make_here
-from llmpolicy.rewards.compose import RowScore, compose, read_entries
+from llmpolicy.rewards.compose import compose, read_entries
 from llmpolicy.rewards.contract import (
     Component,
     check_columns_are_free,
@@ -24,8 +24,8 @@ from llmpolicy.rewards.contract import (
 )
 from llmpolicy.rewards.crossing import Crossed, crossed, stays
 from llmpolicy.rewards.health import Health
-from llmpolicy.rewards.verdict import Judged, Outcome
-from llmpolicy.types import Sample, Score, TrainerSnapshot
+from llmpolicy.rewards.verdict import Outcome
+from llmpolicy.types import Judged, RowScore, Sample, Score, TrainerSnapshot
 
 _CANNOT = (pickle.PickleError, TypeError, AttributeError, ValueError, RuntimeError)
 

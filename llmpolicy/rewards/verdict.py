@@ -11,26 +11,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from llmpolicy.errors import RewardError
-from llmpolicy.types import Sample, Score
+from llmpolicy.types import Fault, Sample, Score
 
 _EXCERPT = 200
 _SAID = 500
-
-Fault = Literal["error", "timeout", "infrastructure"]
-
-
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """What one reward said of one completion, the seconds it took, and whose fault it is when it
-    could not judge.
-
-    A ``fault`` is ours, never the model's: the reward raised, waited too long for something, or its
-    worker was lost.
-    """
-
-    score: Score
-    seconds: float = 0.0
-    fault: Fault | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 measured during it.
 """
 
-from llmpolicy.rewards.compose.composition import Composition, RowScore
+from llmpolicy.rewards.compose.composition import Composition
 from llmpolicy.rewards.compose.read import COMPOSITES, Entry, compose, read_entries
 from llmpolicy.rewards.compose.text import NO_CORRECTNESS, NORMALISED, facts, formula, sentences
 
@@ -12,7 +12,6 @@ __all__ = [
     "NO_CORRECTNESS",
     "Composition",
     "Entry",
-    "RowScore",
     "compose",
     "facts",
     "formula",

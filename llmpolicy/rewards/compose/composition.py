@@ -2,31 +2,12 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from llmpolicy.errors import RewardError
 from llmpolicy.rewards.compose.interval import ANYTHING, Interval, smallest
 from llmpolicy.rewards.compose.tree import YES, Role, Term, both
-from llmpolicy.rewards.verdict import Judged
-from llmpolicy.types import Sample, Score
-
-
-@dataclass(frozen=True, slots=True)
-class RowScore:
-    """One row's reward, None when something that decides it could not be judged; what the rewards
-    said, the seconds they took.
-
-    ``terms`` are the values of the outermost sum's terms after gates and conditions, and of gates,
-    by name (None: not known); a term of other tasks is not among them. ``nodes`` are the values of
-    min, product and sum. ``judged`` has a verdict for each reward that was asked.
-    """
-
-    value: float | None
-    parts: dict[str, Score]
-    seconds: float
-    terms: dict[str, float | None] = field(default_factory=dict)
-    nodes: dict[str, float | None] = field(default_factory=dict)
-    judged: dict[str, Judged] = field(default_factory=dict)
+from llmpolicy.types import Judged, RowScore, Sample, Score
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, pstdev, quantiles
 
-from llmpolicy.rewards.compose.composition import Composition, RowScore
+from llmpolicy.rewards.compose.composition import Composition
+from llmpolicy.types import RowScore
 
 ROUNDING = 1e-12
 """Deviations of the reward below this share of its terms' own are rounding, not variance."""
