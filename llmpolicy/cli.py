@@ -315,7 +315,7 @@ def spin_less() -> None:
     loaded, which reads it then.
 
     Where anything else runs, threads that spin for longer take the cores from each other
-    (docs/log.md).
+    (log/2026-11.md).
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
@@ -332,7 +332,7 @@ def keep_memory() -> None:
     """Keep freed memory for the next tensor, unless the user said how; glibc would have it zeroed
     anew each time.
 
-    Pages that are new took a tenth of an update (docs/log.md). Does nothing where the C library has
+    Pages that are new took a tenth of an update (log/2026-11.md). Does nothing where the C library has
     no such setting.
     """
     asked = any(name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ)

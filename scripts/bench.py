@@ -416,7 +416,7 @@ def growth(dtype: torch.dtype, until: float) -> Iterator[dict[str, Any]]:
     small = Workload(2, 128, (16,), 1024, True)
     grown = [replace(small, group=size, micro=min(16, 2 * size)) for size in (4, 8, 16, 32)]
     # Stock TRL's micro-batches of 16 long rows need more memory than 24 GB, and smaller ones take
-    # no longer (docs/log.md).
+    # no longer (log/2026-11.md).
     grown += [
         replace(small, prompt=length, micro=min(16, 2048 // length))
         for length in (64, 256, 512, 1024)

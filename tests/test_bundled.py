@@ -181,6 +181,6 @@ def one_thread() -> Iterator[None]:
 def test_the_script_builds_a_model_as_good_again(held_out: list[Row]) -> None:
     committed = CausalLMPolicy.load(str(MODEL), max_new_tokens=5)
     again = measure(pretrain(), held_out)
-    # .362 with AVX2, .42 with AVX-512, which rounds otherwise; seeds give .36 to .43 (docs/log.md).
+    # .362 with AVX2, .42 with AVX-512, which rounds otherwise; seeds give .36 to .43 (log/2026-11.md).
     assert abs(again.right - measure(committed, held_out).right) <= 0.08
     assert again.well_formed >= 0.95

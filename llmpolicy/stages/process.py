@@ -39,7 +39,7 @@ def use_threads(policy: Any) -> None:
     fivefold when it is not.
 
     Measured on 2 cores with the bundled model of 0.35 million parameters, 256 completions a step:
-    see docs/log.md.
+    see log/2026-11.md.
     """
     import torch
 

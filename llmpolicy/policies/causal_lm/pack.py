@@ -152,7 +152,7 @@ def _blocks(lengths: Sequence[Sequence[int]], longest: int) -> list[tuple[int, i
     together, scores of each other.
 
     Copies cost most where completions are short, scores where they are long (measured in
-    docs/log.md).
+    log/2026-11.md).
     """
     if max(map(sum, lengths)) <= _BLOCK * longest:
         return [(group, sum(of)) for group, of in enumerate(lengths)]
