@@ -115,13 +115,14 @@ def _said(text: str) -> str:
     """The one answer that a text marks, else all of it; raises NoAnswer for several that differ."""
     text = visible(text)
     marked = marked_answers(text) or stated(text)
-    # Of a long reply the paragraphs are short, and so is the one that answers.
-    longest = max(map(len, text.splitlines()), default=0) if marked else len(text)
-    if longest > _MAX_CHARS:
-        raise NoAnswer(f"an answer of {longest} characters; at most {_MAX_CHARS} are read")
     if len({tuple(tokens(answer)) for answer in marked}) > 1:
         raise NoAnswer(f"{len(marked)} answers are marked, and they differ")
-    return marked[-1] if marked else text
+    answer = marked[-1] if marked else text
+    # A long reply may mark a short answer, but not in a paragraph that floods.
+    longest = max([len(answer), *(len(line) for line in text.splitlines() if answer in line)])
+    if longest > _MAX_CHARS:
+        raise NoAnswer(f"an answer of {longest} characters; at most {_MAX_CHARS} are read")
+    return answer
 
 
 def _golds(answer: Any) -> list[str]:
