@@ -17,24 +17,17 @@ from peft import LoraConfig, get_peft_model
 from torch.nn.functional import scaled_dot_product_attention as sdpa
 
 from llmpolicy.policies import CausalLMPolicy
-from llmpolicy.policies.causal_lm import (
-    choose,
-    generate,
-    group_attention,
-    head,
-    products,
-    quick_step,
-    score,
-)
-from llmpolicy.policies.causal_lm import kv_buffer as buffers
-from llmpolicy.policies.causal_lm import pack as packing
+from llmpolicy.policies.causal_lm import choose, generate, score
+from llmpolicy.policies.causal_lm.fast import group_attention, head, products, quick_step
+from llmpolicy.policies.causal_lm.fast import kv_buffer as buffers
+from llmpolicy.policies.causal_lm.fast import pack as packing
+from llmpolicy.policies.causal_lm.fast.door import group_path
+from llmpolicy.policies.causal_lm.fast.pack import pack
+from llmpolicy.policies.causal_lm.fast.packed_prompts import common_start
+from llmpolicy.policies.causal_lm.fast.quick_lora import quick_lora
+from llmpolicy.policies.causal_lm.fast.rows import Rows
+from llmpolicy.policies.causal_lm.fast.score_groups import score_groups
 from llmpolicy.policies.causal_lm.forward import left_pad, right_pad
-from llmpolicy.policies.causal_lm.pack import pack
-from llmpolicy.policies.causal_lm.paths import group_path
-from llmpolicy.policies.causal_lm.prompts import common_start
-from llmpolicy.policies.causal_lm.quick_lora import quick_lora
-from llmpolicy.policies.causal_lm.rows import Rows
-from llmpolicy.policies.causal_lm.score_groups import score_groups
 from tests import models
 
 SMALL = group_attention._SMALL

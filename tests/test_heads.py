@@ -14,7 +14,7 @@ from transformers.models.llama import modeling_llama
 from transformers.models.llama.modeling_llama import LlamaMLP, LlamaRMSNorm
 
 from llmpolicy.policies.causal_lm import CausalLMPolicy
-from llmpolicy.policies.causal_lm.paths import group_path, shared_path
+from llmpolicy.policies.causal_lm.fast.door import group_path, shared_path
 from scripts.zoo.plain import Plain
 from tests import models, training
 

@@ -17,12 +17,12 @@ from trl.trainer.utils import add_fused_lm_head
 
 from llmpolicy.errors import PolicyError
 from llmpolicy.policies import CausalLMPolicy
+from llmpolicy.policies.causal_lm.fast.door import group_path
+from llmpolicy.policies.causal_lm.fast.rows import Rows
+from llmpolicy.policies.causal_lm.fast.score_groups import score_groups
 from llmpolicy.policies.causal_lm.forward import bare, left_pad, right_pad
 from llmpolicy.policies.causal_lm.kinds import _REFUSED, SERVED
-from llmpolicy.policies.causal_lm.paths import group_path
-from llmpolicy.policies.causal_lm.rows import Rows
 from llmpolicy.policies.causal_lm.score import score
-from llmpolicy.policies.causal_lm.score_groups import score_groups
 from scripts.zoo import build, cases
 from tests import models
 

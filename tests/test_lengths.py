@@ -18,8 +18,8 @@ from transformers import (
 
 from llmpolicy.errors import PolicyError
 from llmpolicy.policies.causal_lm import CausalLMPolicy
+from llmpolicy.policies.causal_lm.fast.door import group_path
 from llmpolicy.policies.causal_lm.frequencies import context_length
-from llmpolicy.policies.causal_lm.paths import group_path
 from llmpolicy.stages.sft import sft_config, warm_start
 from llmpolicy.tasks import Demonstration
 from scripts.zoo import build, cases

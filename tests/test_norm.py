@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
-from llmpolicy.policies.causal_lm.norm import is_plain_norm, quick_norms
+from llmpolicy.policies.causal_lm.fast.norm import is_plain_norm, quick_norms
 from tests import models
 
 PLAIN = ("llama", "mistral", "qwen2", "qwen3")

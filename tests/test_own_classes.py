@@ -19,7 +19,7 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from llmpolicy.errors import PolicyError
 from llmpolicy.policies.causal_lm import CausalLMPolicy
-from llmpolicy.policies.causal_lm.head import log_prob_of
+from llmpolicy.policies.causal_lm.fast.head import log_prob_of
 from llmpolicy.policies.causal_lm.score import entropy_of
 from llmpolicy.policies.causal_lm.trial import log_apart, weighted_apart
 from scripts.zoo import build

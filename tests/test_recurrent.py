@@ -12,12 +12,12 @@ from trl.trainer.utils import add_fused_lm_head
 
 from llmpolicy.errors import PolicyError
 from llmpolicy.policies.causal_lm import CausalLMPolicy
+from llmpolicy.policies.causal_lm.fast.read_states import state_reason
+from llmpolicy.policies.causal_lm.fast.rows import Rows
+from llmpolicy.policies.causal_lm.fast.score_groups import score_groups
+from llmpolicy.policies.causal_lm.fast.score_states import state_path
 from llmpolicy.policies.causal_lm.forward import left_pad, right_pad
-from llmpolicy.policies.causal_lm.read_states import state_reason
-from llmpolicy.policies.causal_lm.rows import Rows
 from llmpolicy.policies.causal_lm.score import fused_is_plain, score
-from llmpolicy.policies.causal_lm.score_groups import score_groups
-from llmpolicy.policies.causal_lm.score_states import state_path
 from tests import models, training
 from tests.recurrent_models import RECURRENT
 from tests.test_window import Stock, rollouts, same, trainer_of, update

@@ -4,7 +4,7 @@ from typing import Any
 
 from accelerate.utils import DistributedType
 
-from llmpolicy.policies.causal_lm.paths import shared_path
+from llmpolicy.policies.causal_lm.fast.door import shared_path
 from llmpolicy.policies.causal_lm.states import is_recurrent
 
 BY_ROWS = ("grpo", "sapo", "dr_grpo", "luspo")

@@ -21,10 +21,10 @@ from trl.trainer.utils import split_tensor_dict
 from llmpolicy.errors import PolicyError
 from llmpolicy.grpo.groups import Inputs, equal_rewards, joined, live_rows, shuffled_groups, subset
 from llmpolicy.grpo.path import BY_ROWS
+from llmpolicy.policies.causal_lm.fast.rows import Rows
+from llmpolicy.policies.causal_lm.fast.score_groups import score_groups
 from llmpolicy.policies.causal_lm.out_of_memory import random_state, say_once, unless_out_of_memory
-from llmpolicy.policies.causal_lm.rows import Rows
 from llmpolicy.policies.causal_lm.score import Scored
-from llmpolicy.policies.causal_lm.score_groups import score_groups
 from llmpolicy.policies.causal_lm.states import is_recurrent
 
 _HELD = 1.25

@@ -24,7 +24,7 @@ SOURCES = [
     "scripts/receipts/dynamic_sampling.py",
     "llmpolicy/bundled/**/*",
     "llmpolicy/grpo/*.py",
-    "llmpolicy/policies/causal_lm/*.py",
+    "llmpolicy/policies/causal_lm/**/*.py",
     "llmpolicy/evaluation/*.py",
     "llmpolicy/tasks/*.py",
     "reward_fns/exact.py",

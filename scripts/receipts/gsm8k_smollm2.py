@@ -18,7 +18,7 @@ SOURCES = [
     "scripts/get_smollm2.py",
     "scripts/receipts/gsm8k_smollm2.py",
     "llmpolicy/grpo/*.py",
-    "llmpolicy/policies/causal_lm/*.py",
+    "llmpolicy/policies/causal_lm/**/*.py",
     "llmpolicy/evaluation/*.py",
     "llmpolicy/tasks/*.py",
     "reward_fns/math_answer.py",

@@ -17,7 +17,7 @@ SOURCES = [
     "scripts/receipts/quickstart_controls.py",
     "llmpolicy/bundled/**/*",
     "llmpolicy/grpo/*.py",
-    "llmpolicy/policies/causal_lm/*.py",
+    "llmpolicy/policies/causal_lm/**/*.py",
     "llmpolicy/evaluation/*.py",
     "llmpolicy/tasks/*.py",
     "reward_fns/exact.py",

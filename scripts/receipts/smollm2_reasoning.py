@@ -23,7 +23,7 @@ SOURCES = [
     "scripts/get_smollm2.py",
     "scripts/receipts/smollm2_reasoning.py",
     "llmpolicy/grpo/*.py",
-    "llmpolicy/policies/causal_lm/*.py",
+    "llmpolicy/policies/causal_lm/**/*.py",
     "llmpolicy/evaluation/*.py",
     "llmpolicy/tasks/*.py",
     "reward_fns/exact.py",

@@ -18,7 +18,7 @@ SOURCES = [
     "tests/models.py",
     "tests/training.py",
     "llmpolicy/grpo/*.py",
-    "llmpolicy/policies/causal_lm/*.py",
+    "llmpolicy/policies/causal_lm/**/*.py",
 ]
 PACKAGES = ("torch", "transformers", "peft", "trl")
 

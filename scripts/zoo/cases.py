@@ -12,8 +12,8 @@ import torch
 
 from llmpolicy.errors import LLMPolicyError
 from llmpolicy.policies.causal_lm import CausalLMPolicy
-from llmpolicy.policies.causal_lm.paths import group_path, shared_path
-from llmpolicy.policies.causal_lm.read_states import cache_reason, state_reason
+from llmpolicy.policies.causal_lm.fast.door import group_path, shared_path
+from llmpolicy.policies.causal_lm.fast.read_states import cache_reason, state_reason
 from llmpolicy.policies.causal_lm.states import is_recurrent
 from scripts.zoo import laws
 from scripts.zoo.build import ALPHABET, VARIANTS, build, small

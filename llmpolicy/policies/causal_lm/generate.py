@@ -14,21 +14,21 @@ from torch import Tensor, nn
 
 from llmpolicy.errors import PolicyError
 from llmpolicy.policies.causal_lm.choose import choose
-from llmpolicy.policies.causal_lm.frequencies import check_lengths, grows_past, switches
-from llmpolicy.policies.causal_lm.group_attention import attending
-from llmpolicy.policies.causal_lm.out_of_memory import random_state, say_once, unless_out_of_memory
-from llmpolicy.policies.causal_lm.paths import BY_GROUPS, group_path
-from llmpolicy.policies.causal_lm.products import Products
-from llmpolicy.policies.causal_lm.quick_lora import quick_lora
-from llmpolicy.policies.causal_lm.quick_step import quick_step
-from llmpolicy.policies.causal_lm.read import GroupReader, PaddedReader, Reader
-from llmpolicy.policies.causal_lm.read_growing import GrowingReader
-from llmpolicy.policies.causal_lm.read_states import (
+from llmpolicy.policies.causal_lm.fast.door import BY_GROUPS, group_path
+from llmpolicy.policies.causal_lm.fast.group_attention import attending
+from llmpolicy.policies.causal_lm.fast.products import Products
+from llmpolicy.policies.causal_lm.fast.quick_lora import quick_lora
+from llmpolicy.policies.causal_lm.fast.quick_step import quick_step
+from llmpolicy.policies.causal_lm.fast.read import GroupReader, PaddedReader, Reader
+from llmpolicy.policies.causal_lm.fast.read_growing import GrowingReader
+from llmpolicy.policies.causal_lm.fast.read_states import (
     RowsReader,
     StateReader,
     cache_reason,
     state_reason,
 )
+from llmpolicy.policies.causal_lm.frequencies import check_lengths, grows_past, switches
+from llmpolicy.policies.causal_lm.out_of_memory import random_state, say_once, unless_out_of_memory
 from llmpolicy.policies.causal_lm.states import limited_steps, unpadded
 
 LOOK_EVERY = {"cpu": 1}

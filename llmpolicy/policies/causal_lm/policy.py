@@ -27,12 +27,14 @@ from llmpolicy.policies.causal_lm.checks import (
     untouched,
 )
 from llmpolicy.policies.causal_lm.codec import Codec
+from llmpolicy.policies.causal_lm.fast.door import group_path
+from llmpolicy.policies.causal_lm.fast.rows import Rows
+from llmpolicy.policies.causal_lm.fast.score_groups import score_groups
 from llmpolicy.policies.causal_lm.forward import bare, left_pad, right_pad, vocabulary
 from llmpolicy.policies.causal_lm.frequencies import context_length
 from llmpolicy.policies.causal_lm.generate import Generated, generate, joined
 from llmpolicy.policies.causal_lm.kinds import adapter_reason
 from llmpolicy.policies.causal_lm.lengths import Lengths
-from llmpolicy.policies.causal_lm.paths import group_path
 from llmpolicy.policies.causal_lm.reference import Reference
 from llmpolicy.policies.causal_lm.rehearse import mend_generation, rehearse
 from llmpolicy.policies.causal_lm.roundtrip import (
@@ -42,9 +44,7 @@ from llmpolicy.policies.causal_lm.roundtrip import (
     check_written,
     settle_patterns,
 )
-from llmpolicy.policies.causal_lm.rows import Rows
 from llmpolicy.policies.causal_lm.score import Scored, last_logits, score
-from llmpolicy.policies.causal_lm.score_groups import score_groups
 from llmpolicy.policies.causal_lm.tokenizer import tokenizer_of
 from llmpolicy.policies.causal_lm.trained import adapter_is_on
 from llmpolicy.policies.causal_lm.trial import moved

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from llmpolicy.policies.causal_lm.as_written import is_changed
-from llmpolicy.policies.causal_lm.products import Products
+from llmpolicy.policies.causal_lm.fast.products import Products
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from llmpolicy.policies.causal_lm.group_attention import (
+from llmpolicy.policies.causal_lm.fast.group_attention import (
     Rectangle,
     attention,
     fold,
@@ -17,7 +17,7 @@ from llmpolicy.policies.causal_lm.group_attention import (
     numbers_to_add,
     unfold,
 )
-from llmpolicy.policies.causal_lm.prompts import Prompts
+from llmpolicy.policies.causal_lm.fast.packed_prompts import Prompts
 
 _BLOCK = 1.0
 """A group's completions are one block if together they are no longer than this many of the longest

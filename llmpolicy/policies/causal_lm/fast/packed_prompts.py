@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from llmpolicy.policies.causal_lm.group_attention import Rectangle, causal
+from llmpolicy.policies.causal_lm.fast.group_attention import Rectangle, causal
 
 _WORTH = 0.5
 """A common start is read apart if it has this share of the longest prompt: what follows needs a

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from llmpolicy.policies.causal_lm.as_written import is_changed, is_written
+from llmpolicy.policies.causal_lm.fast.group_attention import Attend
+from llmpolicy.policies.causal_lm.fast.norm import is_plain_norm, rms_norm
+from llmpolicy.policies.causal_lm.fast.products import Asked, Packed, Products
 from llmpolicy.policies.causal_lm.forward import bare
-from llmpolicy.policies.causal_lm.group_attention import Attend
-from llmpolicy.policies.causal_lm.norm import is_plain_norm, rms_norm
-from llmpolicy.policies.causal_lm.products import Asked, Packed, Products
 
 Part = Callable[[Tensor], Tensor]
 Add = Callable[[Tensor, Tensor], Tensor]

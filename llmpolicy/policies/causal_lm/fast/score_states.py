@@ -18,6 +18,9 @@ from torch.nn.functional import pad
 from transformers import DynamicCache
 
 from llmpolicy.policies.causal_lm.checks import train_mode
+from llmpolicy.policies.causal_lm.fast.head import head_reason, log_prob_of
+from llmpolicy.policies.causal_lm.fast.read_states import CANNOT, StateReader
+from llmpolicy.policies.causal_lm.fast.rows import Group, Rows
 from llmpolicy.policies.causal_lm.forward import (
     accepts,
     bare,
@@ -30,10 +33,7 @@ from llmpolicy.policies.causal_lm.forward import (
     vocabulary,
 )
 from llmpolicy.policies.causal_lm.frequencies import switches
-from llmpolicy.policies.causal_lm.head import head_reason, log_prob_of
 from llmpolicy.policies.causal_lm.kinds import adapter_reason
-from llmpolicy.policies.causal_lm.read_states import CANNOT, StateReader
-from llmpolicy.policies.causal_lm.rows import Group, Rows
 from llmpolicy.policies.causal_lm.score import entropy_of, score
 from llmpolicy.policies.causal_lm.trial import log_apart
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from torch import Tensor
 
-from llmpolicy.policies.causal_lm.prompts import common_start
+from llmpolicy.policies.causal_lm.fast.packed_prompts import common_start
 
 Group = list[int]
 """Rows that have one prompt."""

@@ -7,14 +7,14 @@ from contextlib import ExitStack
 import torch
 from torch import Tensor, nn
 
+from llmpolicy.policies.causal_lm.fast.group_attention import attending, packed_forward
+from llmpolicy.policies.causal_lm.fast.head import scoring_head
+from llmpolicy.policies.causal_lm.fast.norm import quick_norms
+from llmpolicy.policies.causal_lm.fast.pack import pack
+from llmpolicy.policies.causal_lm.fast.rows import Group, Rows
+from llmpolicy.policies.causal_lm.fast.score_states import state_pass
 from llmpolicy.policies.causal_lm.frequencies import by_context
-from llmpolicy.policies.causal_lm.group_attention import attending, packed_forward
-from llmpolicy.policies.causal_lm.head import scoring_head
-from llmpolicy.policies.causal_lm.norm import quick_norms
-from llmpolicy.policies.causal_lm.pack import pack
-from llmpolicy.policies.causal_lm.rows import Group, Rows
 from llmpolicy.policies.causal_lm.score import Scored
-from llmpolicy.policies.causal_lm.score_states import state_pass
 from llmpolicy.policies.causal_lm.states import is_recurrent
 
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from transformers import DynamicCache
 
+from llmpolicy.policies.causal_lm.fast.group_attention import packed_forward
+from llmpolicy.policies.causal_lm.fast.kv_buffer import KeyValueBuffer
+from llmpolicy.policies.causal_lm.fast.packed_prompts import Prompts
 from llmpolicy.policies.causal_lm.forward import bare, cache_argument, forward, left_pad, positions
-from llmpolicy.policies.causal_lm.group_attention import packed_forward
-from llmpolicy.policies.causal_lm.kv_buffer import KeyValueBuffer
-from llmpolicy.policies.causal_lm.prompts import Prompts
 from llmpolicy.policies.causal_lm.states import select
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from llmpolicy.policies.causal_lm.read import Reader
+from llmpolicy.policies.causal_lm.fast.read import Reader
 
 Make = Callable[[Sequence[Sequence[int]], Tensor, int], Reader]
 """(prompts, the prompt of each row, tokens to come) to the reader of rows whose contexts have one

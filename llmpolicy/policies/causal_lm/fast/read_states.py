@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from llmpolicy.policies.causal_lm.fast.read import PaddedReader, Reader
 from llmpolicy.policies.causal_lm.forward import accepts, bare, forward, right_pad, vocabulary
-from llmpolicy.policies.causal_lm.read import PaddedReader, Reader
 from llmpolicy.policies.causal_lm.score import last_logits
 from llmpolicy.policies.causal_lm.states import carried, counts_columns, has_keys, join, select
 from llmpolicy.policies.causal_lm.trial import weighted_apart

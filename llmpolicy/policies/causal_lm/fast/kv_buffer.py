@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from llmpolicy.policies.causal_lm.group_attention import fold
-from llmpolicy.policies.causal_lm.prompts import Prompts
+from llmpolicy.policies.causal_lm.fast.group_attention import fold
+from llmpolicy.policies.causal_lm.fast.packed_prompts import Prompts
 
 _ROOM = 32
 _FEWER = 7 / 8

@@ -11,6 +11,16 @@ from torch import Tensor, nn
 from llmpolicy.policies.causal_lm.adapter import first_line
 from llmpolicy.policies.causal_lm.as_written import is_hooked, is_written, structure
 from llmpolicy.policies.causal_lm.checks import train_mode
+from llmpolicy.policies.causal_lm.fast.group_attention import attending
+from llmpolicy.policies.causal_lm.fast.head import head_reason
+from llmpolicy.policies.causal_lm.fast.products import Products
+from llmpolicy.policies.causal_lm.fast.quick_lora import quick_lora
+from llmpolicy.policies.causal_lm.fast.quick_step import quick_step
+from llmpolicy.policies.causal_lm.fast.read import GroupReader
+from llmpolicy.policies.causal_lm.fast.read_states import CANNOT
+from llmpolicy.policies.causal_lm.fast.rows import Rows
+from llmpolicy.policies.causal_lm.fast.score_groups import score_groups
+from llmpolicy.policies.causal_lm.fast.score_states import state_path
 from llmpolicy.policies.causal_lm.forward import (
     accepts,
     bare,
@@ -24,19 +34,9 @@ from llmpolicy.policies.causal_lm.forward import (
     vocabulary,
 )
 from llmpolicy.policies.causal_lm.frequencies import context_length, grows_past
-from llmpolicy.policies.causal_lm.group_attention import attending
-from llmpolicy.policies.causal_lm.head import head_reason
 from llmpolicy.policies.causal_lm.kinds import adapter_reason
 from llmpolicy.policies.causal_lm.out_of_memory import ran_out
-from llmpolicy.policies.causal_lm.products import Products
-from llmpolicy.policies.causal_lm.quick_lora import quick_lora
-from llmpolicy.policies.causal_lm.quick_step import quick_step
-from llmpolicy.policies.causal_lm.read import GroupReader
-from llmpolicy.policies.causal_lm.read_states import CANNOT
-from llmpolicy.policies.causal_lm.rows import Rows
 from llmpolicy.policies.causal_lm.score import score
-from llmpolicy.policies.causal_lm.score_groups import score_groups
-from llmpolicy.policies.causal_lm.score_states import state_path
 from llmpolicy.policies.causal_lm.states import is_recurrent
 from llmpolicy.policies.causal_lm.trial import log_apart, weighted_apart
 
