@@ -226,7 +226,7 @@ def check_reward(
     """Check a reward without a model: its examples, gold answers, determinism, time, and what it
     pays that is wrong.
     """
-    from llmpolicy.diagnose.reward import check, replay
+    from llmpolicy.audit.show import check, replay
 
     if again is not None:
         tell(replay(again, yes=yes))

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from llmpolicy.errors import ConsentError
+from llmpolicy.provenance.files import installed, written_files
 from llmpolicy.recipe import Recipe
-from llmpolicy.rewards.files import installed, written_files
-from llmpolicy.rewards.resolve import SHIPPED, shipped_names
+from llmpolicy.reference import SHIPPED, shipped_names
 from llmpolicy.terminal import again, ask, visible
 
 FUNCTIONS = ("fn", "correct", "generator", "canonical")

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from llmpolicy.endpoint import Endpoint
 from llmpolicy.rewards import RewardError, Score, reward
-from llmpolicy.rewards.endpoint import Endpoint
 
 from ._judges.canaries import ARITHMETIC, canaries_of, judged
 from ._judges.questionnaire import (

@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 
+from llmpolicy.endpoint import Endpoint
 from llmpolicy.rewards import RewardError, Score, reward
-from llmpolicy.rewards.endpoint import Endpoint
 
 from ._judges.canaries import canaries_of, judged, value_of
 from ._judges.questionnaire import (

@@ -16,11 +16,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from llmpolicy.audit.battery import ATTACKS, Attack
+from llmpolicy.audit.check import Report, check_reward
 from llmpolicy.errors import LLMPolicyError
+from llmpolicy.reference import SHIPPED, shipped_names
 from llmpolicy.rewards import contract_of, reward
-from llmpolicy.rewards.battery import ATTACKS, Attack
-from llmpolicy.rewards.check import Report, check_reward
-from llmpolicy.rewards.resolve import SHIPPED, shipped_names
 
 NOT_RUN = {"reward_model"}
 """It is a model, and no text it reads is right or wrong."""

@@ -11,10 +11,10 @@ import urllib.request
 import pytest
 import weak_graders
 
+from llmpolicy.audit.battery import ATTACKS, CONTROLS, FAMILIES, Attack
+from llmpolicy.audit.check import MIN_CONTROLS, check_reward
+from llmpolicy.reference import SHIPPED
 from llmpolicy.rewards import Score, reward
-from llmpolicy.rewards.battery import ATTACKS, CONTROLS, FAMILIES, Attack
-from llmpolicy.rewards.check import MIN_CONTROLS, check_reward
-from llmpolicy.rewards.resolve import SHIPPED
 
 OURS = (
     "math_answer:correct",

@@ -165,7 +165,7 @@ def test_pipes_and_devices_are_no_files(tmp_path: Path) -> None:
     for path in ("pipe.yaml", "zero.yaml"):
         with pytest.raises(RecipeError):
             load_recipe(tmp_path / path)
-    from llmpolicy.diagnose.reward import check, replay
+    from llmpolicy.audit.show import check, replay
 
     for door in (
         lambda: check("exact:match", attacks=tmp_path / "pipe.jsonl"),
@@ -186,7 +186,7 @@ def test_what_a_run_holds(tmp_path: Path, content: str) -> None:
         file.write(f"{content}\n")
     assert [line["step"] for line in run.metrics("train")] == [1]
     (run.path / "faults.jsonl").write_text(content)
-    from llmpolicy.rewards.replay import replay
+    from llmpolicy.audit.replay import replay
 
     with pytest.raises(RewardError):
         replay(run.path / "faults.jsonl", 1)

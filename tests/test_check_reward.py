@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from llmpolicy.diagnose.reward import check
+from llmpolicy.audit.check import check_reward
+from llmpolicy.audit.show import check
 from llmpolicy.errors import LLMPolicyError, RewardError
 from llmpolicy.rewards import Score, reward
-from llmpolicy.rewards.check import check_reward
 
 ROOT = Path(__file__).parent.parent
 GSM8K = ROOT.parent / "shared" / "data" / "gsm8k"
@@ -345,9 +345,9 @@ def plugin():
     """The plugin by name where its entry point is not installed."""
     from importlib.metadata import entry_points
 
-    return [] if any(e.value == "llmpolicy.pytest_plugin" for e in entry_points(group="pytest11")) else [
-        "-p", "llmpolicy.pytest_plugin",
-    ]  # fmt: skip
+    installed = [entry.value for entry in entry_points(group="pytest11")]
+    by_entry = any(value.startswith("llmpolicy.") for value in installed)
+    return [] if by_entry else ["-p", "llmpolicy.audit.pytest_plugin"]
 
 
 def test_pytest_makes_each_contract_a_test(polite):
@@ -366,7 +366,7 @@ def test_pytest_makes_each_contract_a_test(polite):
 
 def test_the_plugin_costs_other_sessions_nothing():
     code = (
-        "import sys, llmpolicy.pytest_plugin\nprint([m for m in sys.modules if m.split('.')[0] in"
+        "import sys, llmpolicy.audit.pytest_plugin\nprint([m for m in sys.modules if m.split('.')[0] in"
         " ('torch', 'pydantic', 'yaml', 'typer') or m == 'llmpolicy.rewards'])"
     )
     done = subprocess.run(

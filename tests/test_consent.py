@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from llmpolicy import consent
-from llmpolicy.diagnose.reward import replay
+from llmpolicy.audit.show import replay
 from llmpolicy.errors import ConsentError, LLMPolicyError, RecipeError
 from llmpolicy.plan import explain_recipe
 from llmpolicy.recipe import load_recipe

@@ -14,7 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from llmpolicy.rewards import Rewards, RewardSpec, Sample, firewall
+from llmpolicy.rewards import Rewards, RewardSpec, Sample
+from llmpolicy.rewards.workers import pool as firewall
 from llmpolicy.sandbox import Job, Limits, unsafe
 
 pytestmark = pytest.mark.skipif(

@@ -23,11 +23,12 @@ import numpy as np
 import psutil
 import pytest
 
-from llmpolicy.rewards import RewardError, Rewards, RewardSpec, RowScore, Sample, firewall, reward
-from llmpolicy.rewards.firewall import Clock
-from llmpolicy.rewards.health import FaultBudgetError
-from llmpolicy.rewards.progress import IDLE, Position, Progress, shared_memory
-from llmpolicy.rewards.replay import replay, replay_command
+from llmpolicy.audit.replay import replay
+from llmpolicy.rewards import RewardError, Rewards, RewardSpec, RowScore, Sample, reward
+from llmpolicy.rewards.health import FaultBudgetError, replay_command
+from llmpolicy.rewards.workers import pool as firewall
+from llmpolicy.rewards.workers.pool import Clock
+from llmpolicy.rewards.workers.progress import IDLE, Position, Progress, shared_memory
 from llmpolicy.run import Run
 
 ROOT = Path(__file__).parent.parent
@@ -537,7 +538,8 @@ def test_a_recorded_call_can_be_made_again(tmp_path: Path) -> None:
 
 PROGRAM = """
 import os, signal, sys, time
-from llmpolicy.rewards import Rewards, RewardSpec, Sample, firewall
+from llmpolicy.rewards import Rewards, RewardSpec, Sample
+from llmpolicy.rewards.workers import pool as firewall
 
 def spins(completion):
     while completion == "spin":
@@ -684,7 +686,7 @@ def test_a_record_is_never_read_half_written() -> None:
     descriptor = shared_memory()
     progress = Progress(descriptor)
     code = (
-        "import itertools, sys; from llmpolicy.rewards.progress import Progress; write ="
+        "import itertools, sys; from llmpolicy.rewards.workers.progress import Progress; write ="
         " Progress(int(sys.argv[1])).write\nfor n in itertools.count(1): write(n, started=float(n),"
         " importing=float(n)), sum(range(50))"
     )

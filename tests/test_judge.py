@@ -17,9 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from judge_server import KEY, Answer, always, candidate, says, serving, verdict_lines
 
-from llmpolicy.rewards import RewardError, Rewards, RewardSpec, Sample, Score, firewall
-from llmpolicy.rewards import endpoint as endpoints
-from llmpolicy.rewards.endpoint import Endpoint, EndpointError, ask, usage
+from llmpolicy import endpoint as endpoints
+from llmpolicy.endpoint import Endpoint, EndpointError, ask, usage
+from llmpolicy.rewards import RewardError, Rewards, RewardSpec, Sample, Score
+from llmpolicy.rewards.workers import pool as firewall
 from reward_fns import judge, rubric
 from reward_fns._judges import canaries
 from reward_fns._judges.questionnaire import Criterion, JudgeError, filled, read_verdicts

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
+from llmpolicy.audit.show import replay
 from llmpolicy.bundled import MODEL
-from llmpolicy.diagnose.reward import replay
 from llmpolicy.errors import PolicyError, PublishError, RecipeError, RunError
 from llmpolicy.plan import plan_recipe
 from llmpolicy.policies.causal_lm import CausalLMPolicy

@@ -34,7 +34,7 @@ from llmpolicy.rewards import (
 )
 from llmpolicy.rewards import resolve as resolve_function
 
-RESOLVE = sys.modules["llmpolicy.rewards.resolve"]
+RESOLVE = sys.modules["llmpolicy.reference"]
 
 SHIPPED = [
     "math_answer:correct", "exact:match", "numeric:equal", "multiple_choice:correct", "regex:match", "formats:think",

@@ -17,7 +17,8 @@ from safetensors.torch import load_file
 from transformers import TrainerState
 
 import llmpolicy
-from llmpolicy.diagnose.reward import told
+from llmpolicy.audit.check import check_reward
+from llmpolicy.audit.show import told
 from llmpolicy.evaluation import table
 from llmpolicy.evaluation.measure import ks
 from llmpolicy.evaluation.record import Evaluation
@@ -26,7 +27,6 @@ from llmpolicy.plan import explain_recipe
 from llmpolicy.policies.causal_lm import CausalLMPolicy
 from llmpolicy.policies.causal_lm.adapter import folded
 from llmpolicy.report.plot import plot_run
-from llmpolicy.rewards.check import check_reward
 from llmpolicy.run import Run
 from llmpolicy.stages import process
 from llmpolicy.stages.grpo import EVENTS, events_in

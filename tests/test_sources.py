@@ -13,8 +13,8 @@ from llmpolicy.bundled import MODEL
 from llmpolicy.errors import RunError
 from llmpolicy.plan import plan_recipe, policy_at
 from llmpolicy.policies.causal_lm import CausalLMPolicy
+from llmpolicy.provenance.files import files_of, named_files
 from llmpolicy.recipe import load_recipe
-from llmpolicy.rewards.files import files_of, named_files
 from llmpolicy.run import Run, contents
 from llmpolicy.run.contents import content_digest
 from llmpolicy.session.evaluate import evaluate_model

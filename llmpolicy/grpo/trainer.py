@@ -39,7 +39,7 @@ from llmpolicy.policies.causal_lm.trained import check_trained, kept_frozen
 from llmpolicy.recipe import SamplingBlock
 from llmpolicy.rewards import Rewards, RowScore, Sample
 from llmpolicy.rewards.compose.statistics import metrics as part_metrics
-from llmpolicy.rewards.replay import replay_command
+from llmpolicy.rewards.health import replay_command
 from llmpolicy.rewards.scoring import waited
 from llmpolicy.run import Run
 from llmpolicy.tasks import Row

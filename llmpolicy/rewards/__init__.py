@@ -3,9 +3,10 @@ here.
 """
 
 from llmpolicy.errors import RewardError
+from llmpolicy.provenance.code import describe
+from llmpolicy.reference import resolve
 from llmpolicy.rewards.contract import RESERVED, RewardSpec
 from llmpolicy.rewards.declare import Contract, contract_of, reward
-from llmpolicy.rewards.resolve import describe, resolve
 from llmpolicy.rewards.scoring import Rewards, RowScore
 from llmpolicy.types import Sample, Score
 

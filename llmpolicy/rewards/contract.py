@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from llmpolicy.errors import RewardError, nearest
+from llmpolicy.reference import resolve
 from llmpolicy.rewards.declare import Contract, contract_of
-from llmpolicy.rewards.resolve import resolve
 from llmpolicy.types import Sample, TrainerSnapshot
 
 Style = Literal["single", "group", "trl"]

@@ -3,6 +3,7 @@ must not go on.
 """
 
 import json
+import shlex
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -122,6 +123,12 @@ def fault_record(
             ),
         },
     }
+
+
+def replay_command(record: Mapping[str, Any], place: str) -> str:
+    """The command that makes a recorded call again; ``place`` is FILE:LINE."""
+    reference = record["call"]["fn"] or record["reward"]
+    return f"llmpolicy check-reward {shlex.quote(reference)} --replay {shlex.quote(place)}"
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any] | None:

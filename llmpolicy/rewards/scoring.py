@@ -22,9 +22,9 @@ from llmpolicy.rewards.contract import (
     offered_single,
     offered_trl,
 )
-from llmpolicy.rewards.crossing import Crossed, crossed, stays
 from llmpolicy.rewards.health import Health
 from llmpolicy.rewards.verdict import Outcome
+from llmpolicy.rewards.workers.crossing import Crossed, crossed, stays
 from llmpolicy.types import Judged, RowScore, Sample, Score, TrainerSnapshot
 
 _CANNOT = (pickle.PickleError, TypeError, AttributeError, ValueError, RuntimeError)
@@ -188,14 +188,14 @@ class Rewards:
         """What came of the distinct calls of each batch: in workers, and meanwhile those that stay
         here.
         """
-        from llmpolicy.rewards import firewall  # processes are of no use to who only reads a recipe
+        from llmpolicy.rewards.workers import (
+            pool,  # processes are of no use to who only reads a recipe
+        )
 
         try:
             parts = [
                 (
-                    firewall.start(
-                        one.reward, one.messages, stop, self._pace.get(one.component.name)
-                    )
+                    pool.start(one.reward, one.messages, stop, self._pace.get(one.component.name))
                     if one.reward
                     else None
                 )
@@ -206,7 +206,7 @@ class Rewards:
                 (
                     _refusing(list(itertools.islice(made, len(batch.here))))
                     if part is None
-                    else firewall.outcomes(part)
+                    else pool.outcomes(part)
                 )
                 for batch, part in zip(batches, parts, strict=True)
             ]

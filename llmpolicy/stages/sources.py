@@ -12,10 +12,10 @@ from typing import Any
 
 from llmpolicy.errors import PolicyError, RewardError, RunError
 from llmpolicy.plan import Plan, loaded_adapter, loaded_weights, reward_functions
+from llmpolicy.provenance.code import UNKNOWN, code_facts
+from llmpolicy.provenance.files import files_of, named_files
 from llmpolicy.recipe import Recipe
-from llmpolicy.rewards.code import UNKNOWN, code_facts
-from llmpolicy.rewards.files import files_of, named_files
-from llmpolicy.rewards.resolve import SHIPPED
+from llmpolicy.reference import SHIPPED
 from llmpolicy.run import Run, broken
 from llmpolicy.run.contents import WEIGHTS, content_digest
 from llmpolicy.run.paths import from_run

@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from llmpolicy.endpoint import Endpoint, ask
 from llmpolicy.errors import LLMPolicyError
 from llmpolicy.rewards import RewardError
-from llmpolicy.rewards.endpoint import Endpoint, ask
 
 from .._text.completion import NoAnswer, ThinkingMarks, after_reasoning, says_something
 from .._text.reply import reply

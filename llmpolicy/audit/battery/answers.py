@@ -2,7 +2,7 @@
 it.
 """
 
-from llmpolicy.rewards.battery.record import Attack, Pair
+from llmpolicy.audit.battery.record import Attack, Pair
 from llmpolicy.thinking import FAMILIES
 
 

@@ -1,6 +1,6 @@
 """Family B: letters and words that only look like the answer, or that hold every answer at once."""
 
-from llmpolicy.rewards.battery.record import Attack, Topic
+from llmpolicy.audit.battery.record import Attack, Topic
 
 _LOOKALIKES = str.maketrans(
     "ABCDaoepcxi", "\u0410\u0412\u0421\u13a0\u0430\u043e\u0435\u0440\u0441\u0445\u0456"

@@ -4,7 +4,7 @@ not be paid.
 
 from collections.abc import Callable
 
-from llmpolicy.rewards.battery.record import Attack
+from llmpolicy.audit.battery.record import Attack
 
 
 def _box(text: str) -> str:

@@ -12,10 +12,10 @@ from typing import Any
 import yaml
 
 from llmpolicy import consent
+from llmpolicy.audit.battery import ATTACKS, Attack
+from llmpolicy.audit.check import PARTS, Report, check_reward
 from llmpolicy.bounded import load_json, load_yaml, read_text
 from llmpolicy.errors import RewardError
-from llmpolicy.rewards.battery import ATTACKS, Attack
-from llmpolicy.rewards.check import PARTS, Report, check_reward
 from llmpolicy.rewards.contract import Style
 from llmpolicy.rewards.printed import printed
 from llmpolicy.run import Run
@@ -100,7 +100,7 @@ def replay(place: str, *, yes: bool = False) -> str:
     file, _, line = place.rpartition(":")
     if not file or not line.isdigit():
         raise RewardError(f"--replay got {place!r}; expected FILE:LINE.")
-    from llmpolicy.rewards.replay import (
+    from llmpolicy.audit.replay import (
         replay as again,
     )  # starts workers: of no use to who only checks
 

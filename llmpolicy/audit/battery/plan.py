@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from llmpolicy.rewards.battery.record import (
+from llmpolicy.audit.battery.record import (
     LETTERS,
     NUMBERS,
     TEXTS,

@@ -15,9 +15,34 @@ from pathlib import Path, PurePath
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
+from llmpolicy.reference import SHIPPED, resolve
+
 UNKNOWN = "unknown"
 LARGEST = 2**28
 """Bytes of an array above which it is not read."""
+
+
+def describe(
+    reference: str | Callable[..., Any], base_dir: Path | str | None = None
+) -> dict[str, str | None]:
+    """Which file a function comes from (relative where it can be) and its sha256, for a manifest."""
+    function = resolve(reference, base_dir) if isinstance(reference, str) else reference
+    inner = inspect.unwrap(getattr(function, "func", function))
+    try:
+        source = inspect.getsourcefile(inner if hasattr(inner, "__code__") else type(inner))
+    except (OSError, TypeError):
+        source = None
+    if source is None or not Path(source).is_file():
+        return {"file": None, "sha256": code_facts(function).get("code")}
+    path = Path(source).resolve()
+    return {"file": _short(path, base_dir), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+
+
+def _short(path: Path, base_dir: Path | str | None) -> str:
+    for folder, prefix in ((SHIPPED, "reward_fns/"), (base_dir and Path(base_dir).resolve(), "")):
+        if folder and path.is_relative_to(folder):
+            return prefix + path.relative_to(folder).as_posix()
+    return str(path)
 
 
 def code_facts(function: Callable[..., Any]) -> dict[str, str]:

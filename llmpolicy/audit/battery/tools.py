@@ -6,8 +6,8 @@ import json
 import re
 from typing import Any
 
-from llmpolicy.rewards.battery.record import Attack
-from llmpolicy.rewards.battery.shapes import json_in
+from llmpolicy.audit.battery.record import Attack
+from llmpolicy.audit.battery.shapes import json_in
 
 
 def _changed(value: Any) -> Any:

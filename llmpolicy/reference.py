@@ -20,9 +20,8 @@ from types import CodeType, ModuleType
 from typing import Any
 
 from llmpolicy.errors import RewardError, nearest
-from llmpolicy.rewards.code import code_facts
 
-SHIPPED = Path(__file__).resolve().parents[2] / "reward_fns"
+SHIPPED = Path(__file__).resolve().parents[1] / "reward_fns"
 """The folder of the reward functions that come with the package."""
 
 # Libraries that the shipped file of their name is made from: they are no rewards that could be
@@ -57,25 +56,6 @@ def keep(path: Path, content: bytes) -> None:
     has one text of it.
     """
     _kept[path.resolve()] = content
-
-
-def describe(
-    reference: str | Callable[..., Any], base_dir: Path | str | None = None
-) -> dict[str, str | None]:
-    """Which file a reward comes from (relative where it can be) and its sha256, for a run's
-    manifest.
-    """
-    function = resolve(reference, base_dir) if isinstance(reference, str) else reference
-    inner = inspect.unwrap(getattr(function, "func", function))
-    home = inner if hasattr(inner, "__code__") else type(inner)
-    try:
-        source = inspect.getsourcefile(home)
-    except (OSError, TypeError):
-        source = None
-    if source is None or not Path(source).is_file():
-        return {"file": None, "sha256": code_facts(function).get("code")}
-    path = Path(source).resolve()
-    return {"file": _short(path, base_dir), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
 
 
 def shipped_names() -> list[str]:
@@ -287,10 +267,3 @@ def _found(name: str) -> Path | None:
 
 def _search_path() -> list[str]:
     return [entry or "." for entry in sys.path]
-
-
-def _short(path: Path, base_dir: Path | str | None) -> str:
-    for folder, prefix in ((SHIPPED, "reward_fns/"), (base_dir and Path(base_dir).resolve(), "")):
-        if folder and path.is_relative_to(folder):
-            return prefix + path.relative_to(folder).as_posix()
-    return str(path)

@@ -2,7 +2,7 @@
 rejects.
 """
 
-from llmpolicy.rewards.battery import (
+from llmpolicy.audit.battery import (
     answers,
     bombs,
     judges,
@@ -12,8 +12,8 @@ from llmpolicy.rewards.battery import (
     texts,
     tools,
 )
-from llmpolicy.rewards.battery.controls import CONTROLS
-from llmpolicy.rewards.battery.record import (
+from llmpolicy.audit.battery.controls import CONTROLS
+from llmpolicy.audit.battery.record import (
     FAMILIES,
     LETTERS,
     NUMBERS,

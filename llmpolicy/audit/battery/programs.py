@@ -7,7 +7,7 @@ a sandbox.
 
 import re
 
-from llmpolicy.rewards.battery.record import Attack, Family
+from llmpolicy.audit.battery.record import Attack, Family
 
 
 def name_of(program: str) -> str:

@@ -16,8 +16,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from llmpolicy.rewards.code import names_in
-from llmpolicy.rewards.resolve import SHIPPED, resolve
+from llmpolicy.provenance.code import names_in
+from llmpolicy.reference import SHIPPED, resolve
 
 LONGEST = 200
 """Characters of a text in a module that may be the name of a file."""

@@ -3,7 +3,7 @@
 import base64
 import random
 
-from llmpolicy.rewards.battery.record import Attack
+from llmpolicy.audit.battery.record import Attack
 
 _LINE = "The quick answer is that we add the numbers again"
 _FILLER = base64.b64encode(random.Random(0).randbytes(60)).decode()

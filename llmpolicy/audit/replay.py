@@ -1,6 +1,5 @@
 """Making a call again in which a reward failed, from its line in a run's faults.jsonl."""
 
-import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -8,14 +7,8 @@ from typing import Any
 from llmpolicy.bounded import load_json, read_text
 from llmpolicy.errors import RewardError
 from llmpolicy.rewards.contract import TRAINERS, Component, RewardSpec
-from llmpolicy.rewards.crossing import crossed
 from llmpolicy.rewards.verdict import Outcome
-
-
-def replay_command(record: Mapping[str, Any], place: str) -> str:
-    """The command that makes a recorded call again; ``place`` is FILE:LINE."""
-    reference = record["call"]["fn"] or record["reward"]
-    return f"llmpolicy check-reward {shlex.quote(reference)} --replay {shlex.quote(place)}"
+from llmpolicy.rewards.workers.crossing import crossed
 
 
 def replay(file: Path, line: int, now: Callable[[Any], Any] = lambda call: call) -> str:
@@ -71,8 +64,8 @@ def _made(component: Component, chosen: Mapping[str, Any], row: int) -> Outcome:
     import pickle
     import threading
 
-    from llmpolicy.rewards import firewall
     from llmpolicy.rewards.calls import Call, make_here
+    from llmpolicy.rewards.workers import pool
 
     rows = [row]
     if component.style != "single":
@@ -86,7 +79,7 @@ def _made(component: Component, chosen: Mapping[str, Any], row: int) -> Outcome:
     if reward is None:
         return make_here([(component, Call(chosen, rows))])[0]
     calls = [(pickle.dumps(dict(chosen)), rows)]
-    return firewall.outcomes(firewall.start(reward, calls, threading.Event()))[0]
+    return pool.outcomes(pool.start(reward, calls, threading.Event()))[0]
 
 
 def _said(outcome: Outcome) -> str:

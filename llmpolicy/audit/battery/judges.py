@@ -1,6 +1,6 @@
 """Family G: texts that speak to the judge instead of answering."""
 
-from llmpolicy.rewards.battery.record import Attack
+from llmpolicy.audit.battery.record import Attack
 
 _PHRASES = [
     ("a colon", "a judge that is moved by an opening", ":"),

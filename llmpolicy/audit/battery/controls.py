@@ -1,6 +1,6 @@
 """Right completions, as models write them: a reward that rejects everything fails as well."""
 
-from llmpolicy.rewards.battery.record import Control, Topic
+from llmpolicy.audit.battery.record import Control, Topic
 
 _EQUAL = """
 42 | 42

@@ -20,11 +20,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llmpolicy.errors import RewardError
-from llmpolicy.rewards.crossing import Crossed
-from llmpolicy.rewards.process import Worker, WorkerLost
-from llmpolicy.rewards.progress import IDLE, IMPORT_SECONDS, LOADING, LOOP
 from llmpolicy.rewards.verdict import Outcome, as_score
-from llmpolicy.rewards.worker import Surroundings, Work
+from llmpolicy.rewards.workers.crossing import Crossed
+from llmpolicy.rewards.workers.process import Worker, WorkerLost
+from llmpolicy.rewards.workers.progress import IDLE, IMPORT_SECONDS, LOADING, LOOP
+from llmpolicy.rewards.workers.worker import Surroundings, Work
 from llmpolicy.sandbox import unsafe
 from llmpolicy.types import Score
 

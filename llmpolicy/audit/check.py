@@ -14,11 +14,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from llmpolicy.audit.asking import Answered, answers, directly, misfits, sample_of
+from llmpolicy.audit.battery import ATTACKS, CONTROLS, Attack, Case
+from llmpolicy.audit.battery.gullible import repeating
+from llmpolicy.audit.battery.plan import COMMON_FORMATS, Plan
 from llmpolicy.errors import RewardError, nearest
-from llmpolicy.rewards.asking import Answered, answers, directly, misfits, sample_of
-from llmpolicy.rewards.battery import ATTACKS, CONTROLS, Attack, Case
-from llmpolicy.rewards.battery.gullible import repeating
-from llmpolicy.rewards.battery.plan import COMMON_FORMATS, Plan
 from llmpolicy.rewards.contract import OFFERED, RESERVED, Component, RewardSpec, Style
 from llmpolicy.rewards.scoring import Rewards
 from llmpolicy.rewards.verdict import sentence
@@ -438,7 +438,7 @@ class _Checked:
 
     def _elsewhere(self, samples: Sequence[Sample]) -> list[float | None]:
         code = (
-            f"import sys; sys.path[:] = {sys.path!r}; from llmpolicy.rewards.asking import"
+            f"import sys; sys.path[:] = {sys.path!r}; from llmpolicy.audit.asking import"
             " answer_there; answer_there()"
         )
         sent = pickle.dumps((self.spec, self.base_dir, list(samples)))

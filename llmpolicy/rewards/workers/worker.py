@@ -21,12 +21,12 @@ from pathlib import Path
 from typing import Any
 
 from llmpolicy.errors import RewardError
-from llmpolicy.rewards import keeper
+from llmpolicy.reference import keep
 from llmpolicy.rewards.calls import Call, attempt
 from llmpolicy.rewards.contract import Component, RewardSpec
-from llmpolicy.rewards.progress import IDLE, LOADING, LOOP, Progress
-from llmpolicy.rewards.resolve import keep
 from llmpolicy.rewards.verdict import Outcome
+from llmpolicy.rewards.workers import keeper
+from llmpolicy.rewards.workers.progress import IDLE, LOADING, LOOP, Progress
 from llmpolicy.sandbox import unsafe
 
 TOGETHER = 64
@@ -108,7 +108,7 @@ class Server:
 
     def _carry(self, spent: Sequence[tuple[str, str, int, int]]) -> None:
         if spent:
-            from llmpolicy.rewards.endpoint import carry
+            from llmpolicy.endpoint import carry
 
             carry(spent)
             self.known = {
@@ -117,7 +117,7 @@ class Server:
 
     def _spent(self) -> list[list[Any]]:
         """What was asked of endpoints since it was told last."""
-        endpoint = sys.modules.get("llmpolicy.rewards.endpoint")
+        endpoint = sys.modules.get("llmpolicy.endpoint")
         more = []
         for address, model, answered, tokens in endpoint.spent() if endpoint else ():
             before = self.known.get((address, model), (0, 0))

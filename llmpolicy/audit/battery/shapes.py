@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from llmpolicy.rewards.battery.record import Attack, Topic
+from llmpolicy.audit.battery.record import Attack, Topic
 
 
 def _c(name: str, breaks: str, text: str, topic: Topic) -> Attack:

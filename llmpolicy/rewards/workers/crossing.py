@@ -18,8 +18,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from llmpolicy.provenance.code import describe
+from llmpolicy.reference import SHIPPED
 from llmpolicy.rewards.contract import Component
-from llmpolicy.rewards.resolve import SHIPPED, describe
 
 MOST_BYTES = 64 * 2**20
 """A function that drags along more than this (a model, a data set) stays where it is."""
@@ -39,7 +40,7 @@ _LIBRARIES = {
 _LIBRARIES |= {
     Path(folder).resolve() for folder in (*site.getsitepackages(), site.getusersitepackages())
 }
-_OURS = Path(__file__).resolve().parents[1]
+_OURS = Path(__file__).resolve().parents[2]
 
 _numbers = itertools.count()
 _registering = threading.Lock()

@@ -16,19 +16,19 @@ from typing import Any
 
 from llmpolicy.errors import RewardError
 from llmpolicy.rewards.printed import printed
-from llmpolicy.rewards.progress import IDLE, IMPORT_SECONDS, Progress, shared_memory
+from llmpolicy.rewards.workers.progress import IDLE, IMPORT_SECONDS, Progress, shared_memory
 
 MEMORY = int(float(os.environ.get("LLMPOLICY_REWARD_GIB", "4")) * 2**30)
 """Bytes that a worker may allocate."""
 
 _WORN_MEMORY, _WORN_FILES, _WORN_THREADS = MEMORY // 4, 256, 512
 _ENDING_SECONDS = 8.0
-_ROOT = str(Path(__file__).resolve().parents[2])
+_ROOT = str(Path(__file__).resolve().parents[3])
 # The parent's own llmpolicy, wherever it came from; the rest of its sys.path follows with the first
 # work.
 _START = (
     f"import sys; sys.path[:0] = [] if {_ROOT!r} in sys.path else [{_ROOT!r}]; "
-    "from llmpolicy.rewards.worker import main; main()"
+    "from llmpolicy.rewards.workers.worker import main; main()"
 )
 
 

@@ -1,0 +1,1 @@
+"""What a function is made of: its files, its code where no file holds it, its bound values."""
