@@ -8,6 +8,7 @@ sine. A computer algebra system has no bound on its time, and cannot be stopped 
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any
@@ -23,6 +24,7 @@ _ALL_SMALL = 6
 _COUNTERS = frozenset("nkmNKM")
 """Variables that stand for whole numbers beside a floor or a factorial."""
 _ENOUGH = 3
+_NO_NUMBER = {None, POLE, STEEP}
 _STEPPED = {"abs", "floor", "ceil", "max", "min", "mod"}
 _COUNTED = {"gcd", "lcm", "!", "!!", "binomial", "sum", "product"}
 
@@ -32,11 +34,14 @@ class Expression:
 
     def __init__(self, read: Tree) -> None:
         self.tree = read
-        kinds = {node[0] for node in nodes(read)}
-        bound = [node[1] for node in nodes(read) if node[0] in ("sum", "product")]
-        self.variables = {
-            node[1] for node in nodes(read) if node[0] == "variable" and node not in bound
-        }
+        kinds, variables, bound = set(), set(), set()
+        for node in nodes(read):
+            kinds.add(node[0])
+            if node[0] == "variable":
+                variables.add(node[1])
+            elif node[0] in ("sum", "product"):
+                bound.add(node[1])
+        self.variables = {name for name in variables if ("variable", name) not in bound}
         self.stepped, self.counted = bool(kinds & _STEPPED), bool(kinds & _COUNTED)
         self.summed, self.imaginary = bool(bound), "i" in kinds
         self._kept: dict[Any, Any] = {}
@@ -44,10 +49,10 @@ class Expression:
     def with_unit(self, name: str) -> "Expression":
         """The expression with the imaginary unit in the place of a variable."""
 
-        def put(node: Tree) -> Tree:
+        def put(node: Any) -> Any:
             if node == ("variable", name):
                 return ("i",)
-            return tuple(put(part) if isinstance(part, tuple) else part for part in node)
+            return tuple(map(put, node)) if isinstance(node, tuple) else node
 
         return Expression(put(self.tree))
 
@@ -100,104 +105,119 @@ def same_value(gold: Expression, answer: Expression) -> bool:
         return False
     variables = gold.variables | answer.variables
     whole_points = 1
-    if variables and any(side.stepped or side.counted for side in (gold, answer)):
+    if variables and (gold.stepped or gold.counted or answer.stepped or answer.counted):
         whole_points = rationals.WHOLE_POINTS
-    pairs = [(gold.exactly(point), answer.exactly(point)) for point in range(whole_points)]
-    exact = [(a, b) for a, b in pairs if a is not None and b is not None]
-    if any(a != b for a, b in exact):
-        return False
-    if exact and (
-        not variables or (whole_points > 1 and variables <= _COUNTERS and len(exact) >= _ALL_SMALL)
-    ):
+    equal = 0
+    for point in range(whole_points):
+        pair = (gold.exactly(point), answer.exactly(point))
+        if None not in pair:
+            if pair[0] != pair[1]:
+                return False
+            equal += 1
+    if equal and not variables:
+        return True
+    if whole_points > 1 and variables <= _COUNTERS and equal >= _ALL_SMALL:
         return True
     close = _same_digits(gold, answer)
     if close is not None:
         return close
-    return True if len(exact) >= _ENOUGH else _same_modulo(gold, answer)
+    return equal >= _ENOUGH or _same_modulo(gold, answer)
 
 
 def proportional(gold: Expression, answer: Expression, signed: bool = False) -> bool:
     """Whether one expression is the other times a constant (with signed, a positive one); raises as
     `same_value` does.
     """
-    (a, b), digits, tolerance, _ = _to_enough_digits(gold, answer)
-    if a is None:
+    values = _to_enough_digits(gold, answer)
+    if values.gold is None:
         raise Unreadable("no value can be taken")
-    if b is None or any(raw in (None, POLE, STEEP) for raw in (*a, *b)):
+    if values.answer is None or not _NO_NUMBER.isdisjoint([*values.gold, *values.answer]):
         return False
-    with multiprecision.context(digits) as mp:
-        values = [
-            (multiprecision.number(x, mp), multiprecision.number(y, mp))
-            for x, y in zip(a, b, strict=True)
-        ]
-        if any(x == 0 or y == 0 for x, y in values):
+    with multiprecision.context(values.digits) as mp:
+        ratios = []
+        for raw, raw_answer in zip(values.gold, values.answer, strict=True):
+            divisor = multiprecision.number(raw, mp)
+            ratio = divisor and multiprecision.number(raw_answer, mp) / divisor
+            if not ratio:
+                return False
+            ratios.append(ratio)
+        constant = ratios.pop(0)
+        slack = abs(constant) * mp.mpf(10) ** -values.share
+        if signed and (abs(mp.im(constant)) > slack or mp.re(constant) < 0):
             return False
-        first, *others = [y / x for x, y in values]
-        if signed and (
-            abs(mp.im(first)) > abs(first) * mp.mpf(10) ** -tolerance or mp.re(first) < 0
-        ):
-            return False
-        return len(others) > 0 and all(
-            abs(first - ratio) <= abs(first) * mp.mpf(10) ** -tolerance for ratio in others
-        )
+        return len(ratios) > 0 and all(abs(constant - ratio) <= slack for ratio in ratios)
 
 
-def near(expected: Expression, found: Expression, rel_tol: float) -> bool:
+def near(expected: Expression, approximate: Expression, rel_tol: float) -> bool:
     """Whether two expressions without variables have nearly the same value."""
-    values = [side.digits([0], DIGITS) for side in (expected, found)]
-    raw = [value[0][0] for value in values if value is not None and value[0][0] not in (None, POLE)]
-    if len(raw) < 2:
+    raw = [_at_once(expected), _at_once(approximate)]
+    if None in raw:
         return False
     with multiprecision.context(DIGITS) as mp:
         a, b = (multiprecision.number(value, mp) for value in raw)
         return bool(abs(a - b) <= rel_tol * max(abs(a), abs(b)))
 
 
+def _at_once(side: Expression) -> Any:
+    """The raw value without variables to the usual digits, None for none that is finite."""
+    values = side.digits([0], DIGITS)
+    return None if values is None or values[0][0] == POLE else values[0][0]
+
+
 def _same_digits(gold: Expression, answer: Expression) -> bool | None:
     """Whether all values agree; None when the gold one has none, or none could be compared."""
-    (a, b), digits, share, floor = _to_enough_digits(gold, answer)
-    if a is None:
+    values = _to_enough_digits(gold, answer)
+    if values.gold is None:
         return None
-    if b is None:
+    if values.answer is None:
         return False
-    if STEEP in a:
+    if STEEP in values.gold:
         return None
-    unknown = (None, STEEP)
-    pairs = [
-        (x, y)
-        for x, y in zip(a, b, strict=True)
-        if x is not None and y not in unknown and (x, y) != (POLE, POLE)
-    ]
+    pairs = []
+    for x, y in zip(values.gold, values.answer, strict=True):
+        if x is not None and y not in (None, STEEP) and (x, y) != (POLE, POLE):
+            pairs.append((x, y))
     if not pairs:
-        return False if any(x is not None for x in a) and all(y is None for y in b) else None
+        silent = not any(values.answer)
+        return False if any(values.gold) and silent else None
     if any(POLE in pair for pair in pairs):
         return False
-    with multiprecision.context(digits) as mp:
-        return all(multiprecision.close(x, y, share, floor, mp) for x, y in pairs)
+    with multiprecision.context(values.digits) as mp:
+        return all(multiprecision.close(x, y, values.share, values.floor, mp) for x, y in pairs)
 
 
-def _to_enough_digits(
-    gold: Expression, answer: Expression
-) -> tuple[tuple[Any, Any], int, int, int | None]:
-    """The values of both (None when too large), their digits, how many count, and how many zeros
-    make a 0.
+@dataclass(frozen=True, slots=True)
+class _Values:
+    """The raw values of both (None when too large), their digits, how many count, and how many
+    zeros make a 0.
     """
+
+    gold: list[Any] | None
+    answer: list[Any] | None
+    digits: int
+    share: int
+    floor: int | None
+
+
+def _to_enough_digits(gold: Expression, answer: Expression) -> _Values:
     points: Iterable[int] = [0]
     if gold.variables or answer.variables:
-        points = multiprecision.REAL if gold.stepped or answer.stepped else multiprecision.GENERIC
+        points = multiprecision.GENERIC
+        if gold.stepped or answer.stepped:
+            points = multiprecision.REAL
     digits = DIGITS
-    values = [side.digits(points, digits) for side in (gold, answer)]
-    scale = max([_SMALL, *(value[1] for value in values if value is not None)])
+    values = [gold.digits(points, digits), answer.digits(points, digits)]
+    scale = max([_SMALL, *(scale for _, scale in filter(None, values))])
     fine = scale <= _FINE
     if scale > _SMALL:
-        digits = DIGITS + (4 * scale if fine else scale + scale // 2)
-        values = [
-            value and side.digits(points, digits)
-            for side, value in zip((gold, answer), values, strict=True)
-        ]
-    share = DIGITS - SPARE + (2 * scale if fine else scale + scale // 4)
-    floor = digits - scale - SPARE // 2 if fine else None
-    return (values[0] and values[0][0], values[1] and values[1][0]), digits, share, floor
+        digits += 4 * scale if fine else scale + scale // 2
+        for number, side in enumerate((gold, answer)):
+            values[number] = values[number] and side.digits(points, digits)
+    raw_gold, raw_answer = (value and value[0] for value in values)
+    if fine:
+        share, floor = DIGITS - SPARE + 2 * scale, digits - scale - SPARE // 2
+        return _Values(raw_gold, raw_answer, digits, share, floor)
+    return _Values(raw_gold, raw_answer, digits, DIGITS - SPARE + scale + scale // 4, None)
 
 
 def _same_modulo(gold: Expression, answer: Expression) -> bool:
@@ -217,14 +237,9 @@ def real(read: Expression) -> Fraction | None:
     exact = read.exactly(0)
     if exact is not None:
         return exact
-    values = read.digits([0], DIGITS)
-    if (
-        values is None
-        or values[0][0] in (None, POLE)
-        or values[1] > _FINE
-        or len(values[0][0]) == 2
-    ):
+    raw, values = _at_once(read), read.digits([0], DIGITS)
+    if raw is None or values is None or values[1] > _FINE or len(raw) == 2:
         return None
     with multiprecision.context(DIGITS) as mp:
-        sign, mantissa, exponent, _ = multiprecision.number(values[0][0], mp)._mpf_
-    return Fraction(-mantissa if sign else mantissa) * Fraction(2) ** exponent
+        sign, mantissa, exponent, _ = multiprecision.number(raw, mp)._mpf_
+    return Fraction((-1) ** sign * mantissa) * Fraction(2) ** exponent

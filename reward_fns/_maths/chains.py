@@ -37,12 +37,8 @@ def approximated(form: Form) -> Form:
     """What a form says approximately: 3.14 of ``\\approx 3.14``, 0.785 of ``\\pi/4 \\approx
     0.785``.
     """
-    if (
-        form.kind == "relation"
-        and form.mark.split()[-1] in ("\\approx", "\\sim")
-        and _near_enough(form)
-        or _assigns(form)
-    ):
+    about = form.kind == "relation" and form.mark.split()[-1] in ("\\approx", "\\sim")
+    if _assigns(form) or (about and _near_enough(form)):
         form = form.parts[-1]
     return form.parts[0] if form.kind == "approximate" else form
 
@@ -57,11 +53,7 @@ def _near_enough(form: Form) -> bool:
 
 def assigned(form: Form) -> str:
     """The name that a form gives a value to, "" for none."""
-    return (
-        form.parts[0].text
-        if form.kind == "relation" and form.mark == "=" and _assigns(form)
-        else ""
-    )
+    return form.parts[0].text if form.mark == "=" and _assigns(form) else ""
 
 
 def coordinates(form: Form) -> tuple[Form, ...] | None:
@@ -72,11 +64,8 @@ def coordinates(form: Form) -> tuple[Form, ...] | None:
         return form.parts
     if form.kind == "matrix" and form.mark in (f"[{len(form.parts)}]", str([1] * len(form.parts))):
         return form.parts
-    if form.kind == "list" and (names := named(form)):
-        return tuple(
-            part.parts[-1]
-            for _, part in sorted(zip(names, form.parts, strict=True), key=lambda pair: pair[0])
-        )
+    if named(form):
+        return tuple(part.parts[-1] for part in sorted(form.parts, key=assigned))
     return None
 
 
@@ -84,24 +73,23 @@ def named(form: Form) -> list[str]:
     """The names of a list of assignments to different letters, [] for any other form; x_1 and x_2
     are one letter's.
     """
-    names = [assigned(part) for part in form.parts] if form.kind == "list" else []
-    return (
-        names
-        if all(names) and len({name.partition("_")[0] for name in names}) == len(names)
-        else []
-    )
+    if form.kind != "list":
+        return []
+    names = [assigned(part) for part in form.parts]
+    letters = {name.partition("_")[0] for name in names}
+    return names if all(names) and len(letters) == len(names) else []
 
 
 def read_expression(form: Form) -> Expression | None:
     """The expression that a form is, None when it is none that can be read."""
-    return (
-        algebra.expression(form.text) if form.number is None else algebra.plain(form.number.value)
-    )
+    if form.number is None:
+        return algebra.expression(form.text)
+    return algebra.plain(form.number.value)
 
 
-def same_value(expected: Expression | None, found: Expression | None) -> bool:
+def same_value(gold: Expression | None, answer: Expression | None) -> bool:
     """Whether both can be read and are equal; raises Unreadable as `algebra.same_value` does."""
-    return expected is not None and found is not None and algebra.same_value(expected, found)
+    return gold is not None and answer is not None and algebra.same_value(gold, answer)
 
 
 def _assigns(form: Form) -> bool:
@@ -142,11 +130,9 @@ def _exact(form: Form) -> Form:
     exact, near = map(read_expression, form.parts[-2:])
     if exact is None or near is None or not algebra.near(exact, near, _NEAR):
         return form
-    return (
-        Form("relation", form.text, form.parts[:-1], " ".join(signs[:-1]))
-        if len(signs) > 1
-        else form.parts[0]
-    )
+    if len(signs) == 1:
+        return form.parts[0]
+    return Form("relation", form.text, form.parts[:-1], " ".join(signs[:-1]))
 
 
 def _worked_out(form: Form) -> bool:
@@ -159,22 +145,30 @@ def _worked_out(form: Form) -> bool:
         or form.parts[-1].kind not in ("number", "expression")
     ):
         return False
-    steps = form.parts[1:] if _asks(form) else form.parts
-    return len({step.text for step in steps}) > 1 and all(
-        _equal_value(step, steps[-1]) for step in steps[:-1]
-    )
+    *steps, result = form.parts
+    if _asks(form):
+        steps = steps[1:]
+    if all(step.text == result.text for step in steps):
+        return False
+    return all(_equal_value(step, result) for step in steps)
 
 
 def _asks(form: Form) -> bool:
     """Whether the first side is what was asked for, as in ``m+n = 256+37 = 293``, and no step of
     the calculation.
     """
-    first = form.parts[0]
-    if _QUANTITY.fullmatch(first.text) or first.kind == "words":
+    asked, *steps = form.parts
+    if _QUANTITY.fullmatch(asked.text) or asked.kind == "words":
         return True
-    values = [read_expression(part) for part in form.parts]
-    constant = all(value is not None and not value.variables for value in values[1:])
-    return len(values) > 2 and constant and values[0] is not None and len(values[0].variables) > 0
+    if len(steps) < 2 or not _names_any(asked):
+        return False
+    return all(_names_any(step) is False for step in steps)
+
+
+def _names_any(form: Form) -> bool | None:
+    """Whether variables stand in an expression, None when it cannot be read."""
+    read = read_expression(form)
+    return None if read is None else bool(read.variables)
 
 
 def _equal_value(step: Form, result: Form) -> bool:

@@ -17,14 +17,18 @@ Tree = tuple[Any, ...]
 ("e",), ("i",).
 """
 
-_FUNCTIONS = {
-    name: name
-    for name in ("sin", "cos", "tan", "cot", "sec", "csc", "sinh", "cosh", "tanh", "exp", "ln")
-}
+_PLAIN_FUNCTIONS = ("sin", "cos", "tan", "cot", "sec", "csc", "sinh", "cosh", "tanh", "exp", "ln")
+_FUNCTIONS = dict(zip(_PLAIN_FUNCTIONS, _PLAIN_FUNCTIONS, strict=True))
 _FUNCTIONS |= {"arcsin": "asin", "arccos": "acos", "arctan": "atan", "log": "log10", "lg": "log10"}
 _INVERSES = {"sin": "asin", "cos": "acos", "tan": "atan"}
 _OF_SEVERAL = ("max", "min", "gcd", "lcm")
 _SUMS = {"sum": "sum", "prod": "product"}
+_FACTORS = {
+    *("frac", "sqrt", "pi", "binom", "lfloor", "lceil", "(", "{", "["),
+    *_OF_SEVERAL,
+    *_SUMS,
+}
+"""Signs and commands with which a factor begins."""
 _GREEK = (
     "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi"
     " rho sigma tau upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi"
@@ -41,31 +45,18 @@ _TOKEN = re.compile(
 )
 _PLAIN = re.compile(rf"(?<![\\A-Za-z])(pi|sqrt|max|min|gcd|lcm|{'|'.join(_FUNCTIONS)})(?![A-Za-z])")
 _SPELLINGS = {
-    "\u230a": "lfloor",
-    "\u230b": "rfloor",
-    "\u2308": "lceil",
-    "\u2309": "rceil",
-    "dbinom": "binom",
-}
-_SPELLINGS |= {
-    "tbinom": "binom",
-    "mod": "bmod",
-    "lvert": "|",
-    "rvert": "|",
-    "vert": "|",
-    "times": "*",
-    "cdot": "*",
+    **{"\u230a": "lfloor", "\u230b": "rfloor", "\u2308": "lceil", "\u2309": "rceil"},
+    **{"dbinom": "binom", "tbinom": "binom", "mod": "bmod", "times": "*", "cdot": "*"},
+    **{"lvert": "|", "rvert": "|", "vert": "|"},
 }
 _CLOSING = {
-    "(": ")",
-    "{": "}",
-    "[": "]",
-    "|": "|",
-    "lfloor": "rfloor",
-    "lceil": "rceil",
-    "\\{": "\\}",
+    **{"(": ")", "{": "}", "[": "]", "|": "|", "\\{": "\\}"},
+    **{"lfloor": "rfloor", "lceil": "rceil"},
 }
 _MEANING = {"|": "abs", "lfloor": "floor", "lceil": "ceil"}
+
+
+_DEGREE: Tree = ("/", ("pi",), ("number", Fraction(180)))
 
 
 class Unreadable(ValueError):
@@ -97,22 +88,21 @@ def tokenise(text: str) -> list[tuple[str, str]]:
     tokens: list[tuple[str, str]] = []
     position = depth = 0
     while position < len(text):
-        found = _TOKEN.match(text, position)
-        if found is None:
+        read = _TOKEN.match(text, position)
+        if read is None:
             raise Unreadable(f"{text[position : position + 10]!r} is not known")
-        if found.lastgroup:
-            token = found[found.lastgroup]
-            token = "\u00b0" if "circ" in token else _SPELLINGS.get(token, token)
-            tokens.append((found.lastgroup if token != "|" else "sign", token))
-            depth += (token in _CLOSING and token != "|") - (
-                token in (")", "}", "]", "\\}", "rfloor", "rceil")
-            )
-        position = found.end()
-        if (
-            depth > MAX_NESTING
-            or len(tokens) > MAX_TOKENS
-            or (found["number"] and len(found[0]) > MAX_DIGITS)
-        ):
+        if kind := read.lastgroup:
+            token = _SPELLINGS.get(read[kind], read[kind])
+            if "circ" in token:
+                token = "\u00b0"
+            elif token == "|":
+                kind = "sign"
+            else:
+                depth += (token in _CLOSING) - (token in _CLOSING.values())
+            tokens.append((kind, token))
+        position = read.end()
+        large = depth > MAX_NESTING or len(tokens) > MAX_TOKENS
+        if large or (read["number"] and len(read[0]) > MAX_DIGITS):
             raise Unreadable("too large")
     return tokens
 
@@ -121,14 +111,14 @@ class _Reader:
     """Reads tokens by recursive descent."""
 
     def __init__(self, tokens: list[tuple[str, str]]) -> None:
-        self.tokens = tokens
+        self.tokens = [*tokens, ("", "")]
         self.position = self.bars = 0
 
     def look(self) -> str:
-        return self.tokens[self.position][1] if self.position < len(self.tokens) else ""
+        return self.tokens[self.position][1]
 
     def kind(self) -> str:
-        return self.tokens[self.position][0] if self.position < len(self.tokens) else ""
+        return self.tokens[self.position][0]
 
     def take(self, *wanted: str) -> str:
         """The next token's text when it is one of these signs or commands, else ""."""
@@ -172,20 +162,7 @@ class _Reader:
             return functions
         if text == "|":
             return not self.bars
-        opens = text in (
-            "frac",
-            "sqrt",
-            "pi",
-            "binom",
-            "lfloor",
-            "lceil",
-            "(",
-            "{",
-            "[",
-            *_OF_SEVERAL,
-            *_SUMS,
-        )
-        return kind == "variable" or (kind in ("sign", "command") and opens)
+        return kind == "variable" or (kind in ("sign", "command") and text in _FACTORS)
 
     def factor(self) -> Tree:
         if self.take("-"):
@@ -197,11 +174,7 @@ class _Reader:
     def power(self) -> Tree:
         base = self.atom()
         while sign := self.take("!", "!!", "\u00b0"):
-            base = (
-                ("*", base, ("/", ("pi",), ("number", Fraction(180))))
-                if sign == "\u00b0"
-                else (sign, base)
-            )
+            base = ("*", base, _DEGREE) if sign == "\u00b0" else (sign, base)
         return ("^", base, self.exponent()) if self.take("^") else base
 
     def exponent(self) -> Tree:
@@ -211,9 +184,12 @@ class _Reader:
         kind, text = self.kind(), self.look()
         if kind in ("number", "variable", "function"):
             self.position += 1
-            if kind == "function":
-                return self.function(text)
-            return ("number", Fraction(text)) if kind == "number" else _named(text)
+        if kind == "number":
+            return ("number", Fraction(text))
+        if kind == "variable":
+            return _named(text)
+        if kind == "function":
+            return self.function(text)
         if self.take("pi"):
             return ("pi",)
         if command := self.take("frac", "binom"):
@@ -266,9 +242,9 @@ class _Reader:
         value = self.operand()
         if exponent == ("negative", ("number", Fraction(1))) and name in _INVERSES:
             return (_INVERSES[name], value)
-        result: Tree = (_FUNCTIONS[name] if base is None else "ln", value)
+        result: Tree = (_FUNCTIONS[name], value)
         if base is not None:
-            result = ("/", result, ("ln", base))
+            result = ("/", ("ln", value), ("ln", base))
         return result if exponent is None else ("^", result, exponent)
 
     def operand(self) -> Tree:

@@ -7,6 +7,7 @@ A number must be worked out, an equation solved where the gold answer is; units 
 import re
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 
 from . import algebra
 from .algebra import Expression
@@ -65,8 +66,8 @@ def _same_shape(gold: Form, answer: Form, units: str) -> bool:
     if len(kinds) == 1 and gold.kind in ("group", "matrix", "approximate", "without"):
         return gold.mark == answer.mark and _same_parts(gold.parts, answer.parts, units)
     if kinds & {"group", "matrix"}:
-        columns, others = coordinates(gold), coordinates(answer)
-        return columns is not None and others is not None and _same_parts(columns, others, units)
+        expected, parts = coordinates(gold), coordinates(answer)
+        return expected is not None and parts is not None and _same_parts(expected, parts, units)
     return False
 
 
@@ -79,11 +80,9 @@ def _unqualified(gold: Form, answer: Form) -> tuple[Form, Form]:
     (plain, name), (plain_answer, name_answer) = _without_integer(gold), _without_integer(answer)
     if bool(name) != bool(name_answer):
         return plain, plain_answer
-    return (
-        (gold, answer)
-        if name == name_answer
-        else (plain, _renamed(plain_answer, name_answer, name))
-    )
+    if name == name_answer:
+        return gold, answer
+    return plain, _renamed(plain_answer, name_answer, name)
 
 
 def _without_integer(form: Form) -> tuple[Form, str]:
@@ -91,13 +90,15 @@ def _without_integer(form: Form) -> tuple[Form, str]:
     if form.kind != "list" or form.parts[-1].kind != "relation" or form.parts[-1].mark != "\\in":
         return form, ""
     name, integers = form.parts[-1].parts
-    rest = form.parts[:-1]
-    used = all(part.mark in ("", "=") and re.search(_letter(name.text), part.text) for part in rest)
-    if integers.text not in _INTEGERS or not used or len(name.text) != 1:
+    if integers.text not in _INTEGERS or len(name.text) != 1:
         return form, ""
-    return (
-        rest[0] if len(rest) == 1 else Form("list", form.text.rpartition(",")[0], rest, form.mark)
-    ), name.text
+    rest, letter = form.parts[:-1], _letter(name.text)
+    for part in rest:
+        if part.mark not in ("", "=") or not re.search(letter, part.text):
+            return form, ""
+    if len(rest) == 1:
+        return rest[0], name.text
+    return Form("list", form.text.rpartition(",")[0], rest, form.mark), name.text
 
 
 def _renamed(form: Form, old: str, new: str) -> Form:
@@ -120,24 +121,25 @@ def _unassigned(gold: Form, answer: Form) -> tuple[Form, Form]:
 
 
 def _same_parts(gold: tuple[Form, ...], answer: tuple[Form, ...], units: str) -> bool:
-    return len(gold) == len(answer) and all(
-        same(g, a, units) for g, a in zip(gold, answer, strict=True)
-    )
+    if len(gold) != len(answer):
+        return False
+    pairs = zip(gold, answer, strict=True)
+    return all(same(expected, part, units) for expected, part in pairs)
 
 
 def _same_collection(gold: Form, answer: Form, units: str) -> bool:
     """The same parts in any order; in the order of the names when the gold answer alone has
     names.
     """
-    if gold.mark == "mixed" and any(not part.mark for part in answer.parts):
-        return False
     if len(gold.parts) != len(answer.parts):
+        return False
+    if gold.mark == "mixed" and not all(part.mark for part in answer.parts):
         return False
     if named(gold) and all(part.kind != "relation" for part in answer.parts):
         return _same_parts(gold.parts, answer.parts, units)
     left = list(answer.parts)
-    for part in gold.parts:
-        match = next((other for other in left if same(part, other, units)), None)
+    for expected in gold.parts:
+        match = next((part for part in left if same(expected, part, units)), None)
         if match is None:
             return False
         left.remove(match)
@@ -163,24 +165,23 @@ def _same_curve(gold: Form, answer: Form) -> bool:
         return False
     if _FLIPPED.get(gold.mark, "=") == answer.mark:
         answer = _flipped(answer)
-    expected, found = _sides(gold), _sides(answer)
-    if gold.mark != answer.mark or expected is None or found is None:
+    difference, answered = _sides(gold), _sides(answer)
+    if gold.mark != answer.mark or difference is None or answered is None:
         return False
-    solved = any(VARIABLE.fullmatch(part.text) for part in gold.parts) or gold.mark != "="
-    if not expected.variables or (solved and len(expected.variables) < 2):
+    solved = gold.mark != "=" or any(VARIABLE.fullmatch(part.text) for part in gold.parts)
+    if not difference.variables or (solved and len(difference.variables) < 2):
         return False
     try:
-        return algebra.proportional(expected, found, signed=gold.mark != "=")
+        return algebra.proportional(difference, answered, signed=gold.mark != "=")
     except Unreadable:
         return False
 
 
 def _sides(form: Form) -> Expression | None:
     """The left side of a relation minus its right side."""
-    left, right = (
-        read_expression(part) if part.kind in ("number", "expression", "range") else None
-        for part in form.parts
-    )
+    if not {part.kind for part in form.parts} <= {"number", "expression", "range"}:
+        return None
+    left, right = map(read_expression, form.parts)
     return Expression(("-", left.tree, right.tree)) if left and right else None
 
 
@@ -191,12 +192,10 @@ def _same_set(gold: Form, answer: Form, units: str) -> bool:
     ):
         return False
     expected = real_set(gold)
-    found = real_set(answer) if expected is not None else None
-    return (
-        expected is not None
-        and found is not None
-        and same_set(expected, found, lambda a, b: same(a, b, units))
-    )
+    described = expected and real_set(answer)
+    if expected is None or described is None:
+        return False
+    return same_set(expected, described, partial(same, units=units))
 
 
 def _is_set(form: Form) -> bool:

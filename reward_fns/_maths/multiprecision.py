@@ -7,14 +7,14 @@ expression takes long.
 
 import math
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from typing import Any
 
 from . import rationals
 from .expression import Tree, Unreadable
-from .rationals import NotExact, TooLarge
+from .rationals import PLAIN, NotExact, TooLarge
 
 POLE = "pole"
 """Stands for a value that is not finite."""
@@ -76,11 +76,11 @@ def evaluated(tree: Tree, points: Sequence[int], digits: int) -> tuple[list[Any]
     return values, evaluation.scale
 
 
-def close(one: Any, other: Any, share: int, floor: int | None, mp: Any) -> bool:
+def close(expected: Any, raw: Any, share: int, floor: int | None, mp: Any) -> bool:
     """Whether two raw values differ by no more than 10^-share of the larger, or are both 0 to
     10^-floor.
     """
-    a, b = number(one, mp), number(other, mp)
+    a, b = number(expected, mp), number(raw, mp)
     larger = max(abs(a), abs(b))
     # What is smaller by far than any rounding has vanished by itself, and is compared by its share
     # alone.
@@ -123,7 +123,7 @@ class _Floating:
             return None
         if not self.mp.isfinite(value):
             return POLE
-        return value._mpc_ if hasattr(value, "_mpc_") else value._mpf_
+        return getattr(value, "_mpc_", None) or value._mpf_
 
     def value(self, node: Tree) -> Any:
         kind = node[0]
@@ -132,7 +132,9 @@ class _Floating:
             self.scale = max(self.scale, (max(top.bit_length(), bottom.bit_length()) * 3) // 10)
             return self.sized(self.mp.mpf(top) / bottom)
         if kind == "variable":
-            return self.bound[node[1]] if node[1] in self.bound else self.variable(node[1])
+            if node[1] in self.bound:
+                return self.bound[node[1]]
+            return self.variable(node[1])
         if kind in ("pi", "e"):
             return +getattr(self.mp, kind)
         if kind == "i":
@@ -161,18 +163,19 @@ class _Floating:
         if self.point in GENERIC:
             return (size, -size, self.mp.mpc(size, -size / 3))[self.point]
         # Four sizes; at each a sign for every variable, the other signs, and signs drawn anew.
-        place, turn = divmod(self.point - REAL.start, 3)
-        sign = rationals.drawn(f"{place}/{turn == 2}/{name}") >> 7 & 1
-        return size * (1, 3, 30, 3_000)[place] * (-1 if sign ^ (turn == 1) else 1)
+        scale, turn = divmod(self.point - REAL.start, 3)
+        sign = rationals.drawn(f"{scale}/{turn == 2}/{name}") >> 7 & 1
+        return size * (1, 3, 30, 3_000)[scale] * (-1) ** (sign ^ (turn == 1))
 
     def applied(self, kind: str, parts: list[Any]) -> Any:
-        plain = _PLAIN.get(kind)
-        if plain is not None:
-            return plain(*parts)
+        if kind in PLAIN:
+            return PLAIN[kind](*parts)
         if kind == "^":
             return self.raised(*parts)
         if kind == "root":
-            return self.mp.sqrt(parts[0]) if parts[1] == 2 else self.raised(parts[0], 1 / parts[1])
+            if parts[1] == 2:
+                return self.mp.sqrt(parts[0])
+            return self.raised(parts[0], 1 / parts[1])
         if kind in _TRANSCENDENTAL:
             return self.function(kind, parts[0])
         if kind in ("!", "binomial"):
@@ -215,9 +218,9 @@ class _Floating:
             exact = rationals.OPERATIONS[kind](*(Fraction(int(part.real)) for part in parts))
             return self.mp.mpf(exact.numerator) / exact.denominator
         if kind == "binomial" and parts[1] == int(parts[1].real) and 0 <= parts[1].real <= 200:
-            chosen = int(parts[1].real)
+            total, chosen = parts[0], int(parts[1].real)
             self.spend(chosen)
-            return self.mp.fprod(parts[0] - i for i in range(chosen)) / math.factorial(chosen)
+            return self.mp.fprod(total - i for i in range(chosen)) / math.factorial(chosen)
         if not self.fine or any(abs(part) > _MAX_GAMMA for part in parts):
             raise NotExact("no gamma function of this size")
         self.spend(50)
@@ -226,18 +229,10 @@ class _Floating:
     def stepped(self, kind: str, parts: list[Any]) -> Any:
         if any(self.mp.im(part) for part in parts):
             raise NotExact(f"{kind} is for real numbers")
-        if kind in ("max", "min"):
-            return max(parts) if kind == "max" else min(parts)
+        if kind == "max":
+            return max(parts)
+        if kind == "min":
+            return min(parts)
         if kind == "mod":
             return parts[0] - parts[1] * self.mp.floor(parts[0] / parts[1])
         return getattr(self.mp, kind)(parts[0])
-
-
-_PLAIN: dict[str, Callable[..., Any]] = {
-    "+": lambda a, b: a + b,
-    "-": lambda a, b: a - b,
-    "*": lambda a, b: a * b,
-    "/": lambda a, b: a / b,
-    "negative": lambda a: -a,
-    "abs": abs,
-}

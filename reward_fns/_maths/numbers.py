@@ -67,39 +67,36 @@ def read_quantity(text: str) -> Quantity | None:
     text = _GROUPED.sub("", text.strip())
     if "(" in text:
         text = _unbracketed(text)
-    sign, text = (
-        ("-", text[1:].lstrip())
-        if text[:1] == "-" and text[1:].lstrip()[:1] in CURRENCY
-        else ("", text)
-    )
+    negative = text[:1] == "-" and text[1:].lstrip()[:1] in CURRENCY
+    if negative:
+        text = text[1:].lstrip()
     money = CURRENCY.get(text[:1], "")
     if money:
         text = text[1:].lstrip()
     for form in _FORMS:
-        found = form.match(text)
-        rest = text[found.end() :] if found else ""
-        unit = read_unit(rest)
-        if unit is None:
-            unit = _described(rest)
-            unit = (
-                money
-                if unit is not None and money and plain_unit(rest.split()[0]) is None
-                else unit
-            )
-        # 5m is five times m, 5 m is five metres.
-        if (
-            found is None
-            or unit is None
-            or re.fullmatch("[A-Za-z]", rest)
-            or (money and unit not in ("", money))
-        ):
-            continue
-        value = _value(found.groupdict())
-        if value is not None:
-            divided = found["bottom"] if "bottom" in form.groupindex else None
-            undone = divided is not None and value.denominator == 1
-            return Quantity(-value if sign else value, money or unit, not undone)
+        written = form.match(text)
+        unit = written and _unit_of(text[written.end() :], money)
+        value = None
+        if written is not None and unit is not None:
+            value = _value(written.groupdict())
+        if value is not None and written is not None:
+            divided = "bottom" in form.groupindex and written["bottom"] is not None
+            undone = divided and value.denominator == 1
+            return Quantity(-value if negative else value, money or unit or "", not undone)
     return None
+
+
+def _unit_of(rest: str, money: str) -> str | None:
+    """The unit that follows a number, None when what follows is none."""
+    # 5m is five times m, 5 m is five metres.
+    if re.fullmatch("[A-Za-z]", rest):
+        return None
+    unit = read_unit(rest)
+    if unit is None:
+        unit = _described(rest)
+        if unit is not None and money and plain_unit(rest.split()[0]) is None:
+            return money
+    return None if money and unit not in ("", money) else unit
 
 
 def _unbracketed(text: str) -> str:
@@ -118,18 +115,16 @@ def _described(rest: str) -> str | None:
     change its value.
     """
     words = rest.split()
-    if (
-        not rest[:1].isspace()
-        or not 1 <= len(words) <= _MAX_WORDS
-        or not all(map(_PLAIN_WORD.fullmatch, words))
-    ):
+    if not rest[:1].isspace() or not 1 <= len(words) <= _MAX_WORDS:
         return None
-    if not (len(words) == 1 and _TIMES.fullmatch(words[0])) and any(
-        CHANGES.fullmatch(word) for word in words
-    ):
+    if not all(map(_PLAIN_WORD.fullmatch, words)):
+        return None
+    times = len(words) == 1 and _TIMES.fullmatch(words[0])
+    if not times and any(map(CHANGES.fullmatch, words)):
         return None
     # "18 in all" is no length.
-    return (plain_unit(words[0]) if words[0] != "in" else None) or " ".join(words).lower()
+    unit = None if words[0] == "in" else plain_unit(words[0])
+    return unit or " ".join(words).lower()
 
 
 def agree(gold: Quantity, answer: Quantity, units: str = "strict") -> bool:

@@ -6,6 +6,7 @@ Every step is measured before it is taken, so that no expression takes long.
 
 import hashlib
 import math
+import operator
 import secrets
 from collections.abc import Callable, Mapping
 from fractions import Fraction
@@ -66,11 +67,9 @@ class Rational:
         if kind == "number":
             return self.sized(node[1])
         if kind == "variable":
-            return (
-                self.bound[node[1]]
-                if node[1] in self.bound
-                else whole_variable(node[1], self.point)
-            )
+            if node[1] in self.bound:
+                return self.bound[node[1]]
+            return whole_variable(node[1], self.point)
         if kind in ("sum", "product"):
             return Fraction(summed(node, self))
         apply = OPERATIONS.get(kind)
@@ -94,15 +93,15 @@ def summed(node: Tree, arithmetic: Any) -> Any:
     kind, index, start, end, term = node
     if index[0] != "variable" or index[1] in arithmetic.bound:
         raise NotExact("the index is no variable")
-    first, last = whole(arithmetic.value(start)), whole(arithmetic.value(end))
-    if last - first > _MAX_FACTORIAL:
+    begin, last = whole(arithmetic.value(start)), whole(arithmetic.value(end))
+    if last - begin > _MAX_FACTORIAL:
         raise TooLarge("too many terms")
     total = arithmetic.integer(kind == "product")
+    combine = operator.mul if kind == "product" else operator.add
     try:
-        for position in range(first, last + 1):
+        for position in range(begin, last + 1):
             arithmetic.bound[index[1]] = arithmetic.integer(position)
-            part = arithmetic.value(term)
-            total = arithmetic.sized(total * part if kind == "product" else total + part)
+            total = arithmetic.sized(combine(total, arithmetic.value(term)))
     finally:
         arithmetic.bound.pop(index[1], None)
     return total
@@ -156,18 +155,22 @@ def _modulo(value: Fraction, modulus: Fraction) -> Fraction:
     return value - modulus * math.floor(value / modulus)
 
 
+PLAIN: Mapping[str, Callable[..., Any]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": operator.truediv,
+    "negative": operator.neg,
+    "abs": abs,
+}
+"""Operations that mean the same in any arithmetic."""
 OPERATIONS: Mapping[str, Callable[..., Fraction]] = {
-    "+": lambda a, b: a + b,
-    "-": lambda a, b: a - b,
-    "*": lambda a, b: a * b,
-    "/": lambda a, b: a / b,
-    "negative": lambda a: -a,
+    **PLAIN,
     "^": _power,
     "root": _root,
     "!": _factorial,
     "!!": lambda a: _factorial(a, 2),
     "binomial": _binomial,
-    "abs": abs,
     "floor": lambda a: Fraction(math.floor(a)),
     "ceil": lambda a: Fraction(math.ceil(a)),
     "mod": _modulo,

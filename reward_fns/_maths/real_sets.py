@@ -2,9 +2,10 @@
 from left to right.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import groupby
 
 from . import algebra
 from .shapes import VARIABLE, Form
@@ -21,10 +22,6 @@ class Piece:
     low: Form | None
     high: Form | None
     closed: tuple[bool, bool] = (False, False)
-
-
-Cells = list[bool]
-"""Which of the gaps and ends on the line belong to a set: gap, end, gap, end ... gap."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +43,17 @@ class _Built:
     parts: tuple["_Built", ...] = ()
 
 
+def _leaf(*pieces: Piece) -> _Built:
+    return _Built("leaf", pieces)
+
+
+def _point(end: Form) -> Piece:
+    return Piece(end, end, (True, True))
+
+
+_LINE = _leaf(Piece(None, None))
+
+
 def real_set(form: Form) -> RealSet | None:
     """The set of real numbers that a form describes, None when it describes none."""
     names: set[str] = set()
@@ -53,116 +61,110 @@ def real_set(form: Form) -> RealSet | None:
     if built is None or len(names) > 1:
         return None
     pieces = _pieces(built)
-    return None if pieces is None else RealSet(pieces, next(iter(names), ""))
+    return None if pieces is None else RealSet(pieces, "".join(names))
 
 
 def same_set(gold: RealSet, answer: RealSet, same: Callable[[Form, Form], bool]) -> bool:
     """Whether two sets have the same pieces, their ends compared as answers are."""
-
-    def same_end(one: Form | None, other: Form | None) -> bool:
-        return one is other if one is None or other is None else same(one, other)
-
     if gold.variable and answer.variable and gold.variable != answer.variable:
         return False
-    return len(gold.pieces) == len(answer.pieces) and all(
-        a.closed == b.closed and same_end(a.low, b.low) and same_end(a.high, b.high)
-        for a, b in zip(gold.pieces, answer.pieces, strict=True)
-    )
+    if len(gold.pieces) != len(answer.pieces):
+        return False
+    pairs = zip(gold.pieces, answer.pieces, strict=True)
+    return all(_same_piece(expected, piece, same) for expected, piece in pairs)
+
+
+def _same_piece(gold: Piece, answer: Piece, same: Callable[[Form, Form], bool]) -> bool:
+    if gold.closed != answer.closed:
+        return False
+    for expected, end in ((gold.low, answer.low), (gold.high, answer.high)):
+        if expected is None or end is None:
+            if expected is not end:
+                return False
+        elif not same(expected, end):
+            return False
+    return True
 
 
 def _build(form: Form, names: set[str]) -> _Built | None:
     if form.kind == "literal" and form.text == "\\mathbb{R}":
-        return _Built("leaf", (Piece(None, None),))
+        return _LINE
     if form.kind == "group" and len(form.parts) == 2 and form.mark in ("()", "(]", "[)", "[]"):
         return _interval(form)
     if form.kind == "set":
-        return _Built(
-            "leaf", tuple(Piece(end, end, (True, True)) for end in form.parts if _is_end(end))
-        )
-    if form.kind in ("union", "without"):
-        return _joined("or" if form.kind == "union" else "minus", form.parts, names)
-    if (
-        form.kind == "list"
-        and form.mark != "mixed"
-        and all(part.kind == "relation" for part in form.parts)
-    ):
-        return _joined(form.mark, form.parts, names)
+        return _leaf(*map(_point, filter(_is_end, form.parts)))
+    if form.kind == "union":
+        return _joined("or", form.parts, names)
+    if form.kind == "without":
+        return _joined("minus", form.parts, names)
+    if form.kind == "list" and form.mark != "mixed":
+        related = all(part.kind == "relation" for part in form.parts)
+        return _joined(form.mark, form.parts, names) if related else None
     return _relation(form, names) if form.kind == "relation" else None
 
 
 def _joined(how: str, forms: Sequence[Form], names: set[str]) -> _Built | None:
-    parts = [_build(part, names) for part in forms]
-    return (
-        None
-        if None in parts
-        else _Built(how, parts=tuple(part for part in parts if part is not None))
-    )
+    parts = []
+    for form in forms:
+        part = _build(form, names)
+        if part is None:
+            return None
+        parts.append(part)
+    return _Built(how, parts=tuple(parts))
 
 
 def _interval(form: Form) -> _Built | None:
-    low, high = form.parts
     closed = (form.mark[0] == "[", form.mark[1] == "]")
-    if low.text == "-\\infty":
-        if high.text == "\\infty":
-            return None if any(closed) else _Built("leaf", (Piece(None, None),))
-        return (
-            _Built("leaf", (Piece(None, high, closed),))
-            if _is_end(high) and not closed[0]
-            else None
-        )
-    if not _is_end(low):
-        return None
-    if high.text == "\\infty":
-        return None if closed[1] else _Built("leaf", (Piece(low, None, closed),))
-    if not _is_end(high):
-        return None
-    first, last = _place(low), _place(high)
-    # (2, 1) is a point and no interval.
-    ordered = first is None or last is None or first < last
-    return _Built("leaf", (Piece(low, high, closed),)) if ordered else None
+    low = None if form.parts[0].text == "-\\infty" else form.parts[0]
+    high = None if form.parts[1].text == "\\infty" else form.parts[1]
+    for end, belongs in ((low, closed[0]), (high, closed[1])):
+        if belongs if end is None else not _is_end(end):
+            return None
+    if low is not None and high is not None:
+        start, stop = _place(low), _place(high)
+        # (2, 1) is a point and no interval.
+        if start is not None and stop is not None and start >= stop:
+            return None
+    return _leaf(Piece(low, high, closed))
 
 
 def _relation(form: Form, names: set[str]) -> _Built | None:
     signs, sides = form.mark.split(), list(form.parts)
     if signs == ["\\in"] and _is_name(sides[0]):
         names.add(sides[0].text)
-        return (
-            _Built("leaf", (Piece(None, None),))
-            if sides[1].text == "R"
-            else _build(sides[1], names)
-        )
+        return _LINE if sides[1].text == "R" else _build(sides[1], names)
     if signs in (["\\ne"], ["="]) and _is_name(sides[0]) and _is_end(sides[1]):
         names.add(sides[0].text)
         if signs == ["="]:
-            return _Built("leaf", (Piece(sides[1], sides[1], (True, True)),))
-        return _Built("leaf", (Piece(None, sides[1]), Piece(sides[1], None)))
-    if any(sign not in _TURNED for sign in signs):
-        return None
+            return _leaf(_point(sides[1]))
+        return _leaf(Piece(None, sides[1]), Piece(sides[1], None))
     if signs[0] in (">", "\\ge"):
-        signs, sides = [_TURNED[sign] for sign in reversed(signs)], sides[::-1]
-    return _ordered(signs, sides, names) if all(sign in ("<", "\\le") for sign in signs) else None
+        signs, sides = [_TURNED.get(sign, sign) for sign in reversed(signs)], sides[::-1]
+    return _ordered(signs, sides, names) if {"<", "\\le"}.issuperset(signs) else None
 
 
 def _ordered(signs: list[str], sides: list[Form], names: set[str]) -> _Built | None:
     """``low < x <= high``, ``x < high``, ``low < x``, ``|x| < high`` or ``low < |x|``."""
-    if sides[-1].text == "\\infty" and signs[-1] == "<" and len(sides) == 3:
+    if len(sides) == 3 and sides[-1].text == "\\infty" and signs[-1] == "<":
         signs, sides = signs[:-1], sides[:-1]
-    if sides[0].text == "-\\infty" and signs[0] == "<" and len(sides) == 3:
+    if len(sides) == 3 and sides[0].text == "-\\infty" and signs[0] == "<":
         signs, sides = signs[1:], sides[1:]
     closed = [sign == "\\le" for sign in signs]
     if len(sides) == 3 and _is_name(sides[1]) and _is_end(sides[0]) and _is_end(sides[2]):
         names.add(sides[1].text)
-        return _Built("leaf", (Piece(sides[0], sides[2], (closed[0], closed[1])),))
-    places = [place for place, side in enumerate(sides) if _is_name(side) or _is_name(side, "|")]
-    if len(sides) != 2 or len(places) != 1 or not _is_end(sides[1 - places[0]]):
+        return _leaf(Piece(sides[0], sides[2], (closed[0], closed[1])))
+    if len(sides) != 2:
         return None
-    name, end = sides[places[0]], sides[1 - places[0]]
+    named = [_is_name(side) or _is_name(side, "|") for side in sides]
+    name, end = sides if named[0] else reversed(sides)
+    if all(named) or not any(named) or not _is_end(end):
+        return None
     names.add(name.text.strip("|"))
     if not _is_name(name):
-        return _around(end, closed[0], inside=places[0] == 0)
-    if places[0] == 0:
-        return _Built("leaf", (Piece(None, end, (False, closed[0])),))
-    return _Built("leaf", (Piece(end, None, (closed[0], False)),))
+        return _around(end, closed[0], inside=named[0])
+    if named[0]:
+        return _leaf(Piece(None, end, (False, closed[0])))
+    return _leaf(Piece(end, None, (closed[0], False)))
 
 
 def _around(end: Form, closed: bool, inside: bool) -> _Built | None:
@@ -171,8 +173,8 @@ def _around(end: Form, closed: bool, inside: bool) -> _Built | None:
         return None
     minus = Form("number", f"-{end.text}", number=replace(end.number, value=-end.number.value))
     if inside:
-        return _Built("leaf", (Piece(minus, end, (closed, closed)),))
-    return _Built("leaf", (Piece(None, minus, (False, closed)), Piece(end, None, (closed, False))))
+        return _leaf(Piece(minus, end, (closed, closed)))
+    return _leaf(Piece(None, minus, (False, closed)), Piece(end, None, (closed, False)))
 
 
 def _is_name(form: Form, around: str = "") -> bool:
@@ -181,12 +183,9 @@ def _is_name(form: Form, around: str = "") -> bool:
         if not (len(text) > 2 and text[0] == text[-1] == around):
             return False
         text = text[1:-1]
-    return (
-        form.kind == "expression"
-        and not form.mark
-        and bool(VARIABLE.fullmatch(text))
-        and text not in ("e", "\\pi", "i")
-    )
+    if form.kind != "expression" or form.mark or text in ("e", "\\pi", "i"):
+        return False
+    return VARIABLE.fullmatch(text) is not None
 
 
 def _is_end(form: Form) -> bool:
@@ -206,64 +205,57 @@ def _pieces(built: _Built) -> tuple[Piece, ...] | None:
     if len(ends) > _MAX_ENDS:
         return None
     places = sorted(ends)
-    cells = _cells(built, places)
-    pieces, start = [], -1
-    for position in range(len(cells) + 1):
-        inside = position < len(cells) and cells[position]
-        if inside and start < 0:
-            start = position
-        elif not inside and start >= 0:
-            pieces.append(_piece(start, position - 1, [ends[place] for place in places]))
-            start = -1
+    bounds = [None, *map(ends.__getitem__, places), None]
+    pieces, start = [], 0
+    for inside, run in groupby(_cells(built, places)):
+        stop = start + len(list(run))
+        if inside:
+            closed = (start % 2 == 1, stop % 2 == 0)
+            pieces.append(Piece(bounds[(start + 1) // 2], bounds[(stop + 1) // 2], closed))
+        start = stop
     return tuple(pieces)
 
 
-def _piece(first: int, last: int, ends: list[Form]) -> Piece:
-    low = None if first == 0 else ends[(first - 1) // 2]
-    high = None if last == 2 * len(ends) else ends[last // 2]
-    return Piece(low, high, (first % 2 == 1, last % 2 == 1))
-
-
-def _ends(built: _Built) -> list[Form]:
-    own = [end for piece in built.pieces for end in (piece.low, piece.high) if end is not None]
-    return own + [end for part in built.parts for end in _ends(part)]
+def _ends(built: _Built) -> Iterator[Form]:
+    for piece in built.pieces:
+        yield from filter(None, (piece.low, piece.high))
+    for part in built.parts:
+        yield from _ends(part)
 
 
 def _place(end: Form) -> int | None:
     """Where an end lies on the line, in steps of 10^-40; None when it has variables."""
+    value: Fraction | None = None
     if end.number:
-        value: Fraction | None = end.number.value
-    else:
-        read = algebra.expression(end.text)
-        value = algebra.real(read) if read else None
+        value = end.number.value
+    elif read := algebra.expression(end.text):
+        value = algebra.real(read)
     return None if value is None else round(value * _FINE)
 
 
-def _cells(built: _Built, places: list[int]) -> Cells:
+def _cells(built: _Built, places: list[int]) -> list[bool]:
+    """Which of the gaps and ends on the line belong to a set: gap, end, gap, end ... gap."""
     if built.how == "leaf":
-        spans = [_span(piece, places) for piece in built.pieces]
-        return [
-            any(low <= cell <= high for low, high in spans) for cell in range(2 * len(places) + 1)
-        ]
-    parts = [_cells(part, places) for part in built.parts]
-    if built.how == "or":
-        return [any(cell) for cell in zip(*parts, strict=True)]
+        cells = [False] * (2 * len(places) + 1)
+        for piece in built.pieces:
+            for cell in _span(piece, places):
+                cells[cell] = True
+        return cells
+    columns = list(zip(*[_cells(part, places) for part in built.parts], strict=True))
     if built.how == "minus":
-        first, *others = parts
-        return [cell and not any(other[i] for other in others) for i, cell in enumerate(first)]
-    met = [all(cell) for cell in zip(*parts, strict=True)]
+        return [kept and not any(taken) for kept, *taken in columns]
+    met = list(map(all, columns))
     # "x < -1, x > 1" can only mean either.
-    return (
-        met if built.how == "and" or any(met) else [any(cell) for cell in zip(*parts, strict=True)]
-    )
+    if built.how == "or" or (built.how != "and" and not any(met)):
+        return list(map(any, columns))
+    return met
 
 
-def _span(piece: Piece, places: list[int]) -> tuple[int, int]:
-    low = high = None
+def _span(piece: Piece, places: list[int]) -> range:
+    """The cells that an interval covers."""
+    start, stop = 0, 2 * len(places) + 1
     if piece.low is not None:
-        low = places.index(_place(piece.low) or 0)
+        start = 2 * places.index(_place(piece.low) or 0) + 2 - piece.closed[0]
     if piece.high is not None:
-        high = places.index(_place(piece.high) or 0)
-    first = 0 if low is None else 2 * low + (1 if piece.closed[0] else 2)
-    last = 2 * len(places) if high is None else 2 * high + (1 if piece.closed[1] else 0)
-    return first, last
+        stop = 2 * places.index(_place(piece.high) or 0) + 1 + piece.closed[1]
+    return range(start, stop)

@@ -117,13 +117,16 @@ def read(text: str) -> Form:
     if _PLAIN_NUMBER.fullmatch(text):  # most answers: nothing of it is LaTeX
         return Form("number", text, number=Quantity(Fraction(text)))
     form = _read(clean(text), 0)
-    if sum(len(leaf.text) for leaf in _leaves(form) if leaf.kind == "expression") > 2 * MAX_CHARS:
+    if _algebra_in(form) > 2 * MAX_CHARS:
         raise NoAnswer(f"more than {2 * MAX_CHARS} characters of algebra")
     return form
 
 
-def _leaves(form: Form) -> list[Form]:
-    return [leaf for part in form.parts for leaf in _leaves(part)] if form.parts else [form]
+def _algebra_in(form: Form) -> int:
+    """How many characters of a form are expressions."""
+    if form.parts:
+        return sum(map(_algebra_in, form.parts))
+    return len(form.text) if form.kind == "expression" else 0
 
 
 def _read(text: str, depth: int) -> Form:
@@ -137,8 +140,7 @@ def _read(text: str, depth: int) -> Form:
     if quantity is not None:
         return Form("number", canonical(text), number=quantity, mark=quantity.unit)
     for reader in _READERS:
-        form = reader(text, depth)
-        if form is not None:
+        if form := reader(text, depth):
             return form
     return _read_leaf(text)
 
@@ -151,17 +153,19 @@ def _read_approximate(text: str, depth: int) -> Form | None:
 
 
 def _read_congruence(text: str, depth: int) -> Form | None:
-    congruent = _CONGRUENT.fullmatch(text) if "mod" in text else None
-    if congruent is None or int(congruent[2]) == 0:
+    if "mod" not in text or not (congruent := _CONGRUENT.fullmatch(text)):
         return None
     modulus = int(congruent[2])
-    residues = sorted({int(residue) % modulus for residue in re.findall(r"-?\d+", congruent[1])})
-    return Form("congruence", f"{residues} mod {modulus}")
+    if modulus == 0:
+        return None
+    residues = {int(residue) % modulus for residue in re.findall(r"-?\d+", congruent[1])}
+    return Form("congruence", f"{sorted(residues)} mod {modulus}")
 
 
 def _read_list(text: str, depth: int) -> Form | None:
     if text.count("\\pm") == 1:
-        return _form("list", text, [text.replace("\\pm", sign) for sign in "+-"], depth, ",")
+        both = [text.replace("\\pm", "+"), text.replace("\\pm", "-")]
+        return _form("list", text, both, depth, ",")
     if _MIXED.fullmatch(text):
         items = _EACH.findall(text)
         units = [read_unit(re.sub(r"[\d.\s]", "", item)) for item in items]
@@ -170,13 +174,12 @@ def _read_list(text: str, depth: int) -> Form | None:
     items, separators = split(text, _LIST)
     if not separators:
         return None
-    words = {
-        "or" if _OR.search(separator) else "and" if separator[-1] not in ",;" else ","
-        for separator in separators
-    }
-    return _form(
-        "list", text, items, depth, "or" if "or" in words else "and" if "and" in words else ","
-    )
+    mark = ","
+    if any(map(_OR.search, separators)):
+        mark = "or"
+    elif not all(separator.endswith((",", ";")) for separator in separators):
+        mark = "and"
+    return _form("list", text, items, depth, mark)
 
 
 def _read_relation(text: str, depth: int) -> Form | None:
@@ -188,24 +191,22 @@ def _read_relation(text: str, depth: int) -> Form | None:
 
 def _read_matrix(text: str, depth: int) -> Form | None:
     if "^" in text and (transposed := _TRANSPOSED.fullmatch(text)):
-        return _transposed(_read(bare(transposed[1]), depth + 1)) if text[0] in "([\\" else None
+        if text[0] not in "([\\":
+            return None
+        return _transposed(_read(bare(transposed[1]), depth + 1))
     if "\\begin" not in text:
         return None
-    matrix = _MATRIX.fullmatch(text)
-    if matrix:
-        rows = [row.split("&") for row in matrix[2].strip().removesuffix("\\\\").split("\\\\")]
+    if matrix := _MATRIX.fullmatch(text):
+        cells, widths = list[str](), list[int]()
+        for row in matrix[2].strip().removesuffix("\\\\").split("\\\\"):
+            columns = row.split("&")
+            cells += columns
+            widths.append(len(columns))
         bars = "|" if matrix[1] in ("v", "V") else ""
-        return _form(
-            "matrix",
-            text,
-            [cell for row in rows for cell in row],
-            depth,
-            f"{bars}{[len(row) for row in rows]}",
-        )
-    scaled = _SCALED.fullmatch(text)
-    return (
-        _scaled(_read(bare(scaled[1]), depth + 1), _read(scaled[2], depth + 1)) if scaled else None
-    )
+        return _form("matrix", text, cells, depth, f"{bars}{widths}")
+    if scaled := _SCALED.fullmatch(text):
+        return _scaled(_read(bare(scaled[1]), depth + 1), _read(scaled[2], depth + 1))
+    return None
 
 
 def _transposed(form: Form) -> Form | None:
@@ -233,44 +234,48 @@ def _scaled(scalar: Form, matrix: Form) -> Form | None:
 
 def _read_cases(text: str, depth: int) -> Form | None:
     """A piecewise function, its rows in any order, or a system of equations."""
-    cases = _CASES.fullmatch(text) if "cases}" in text else None
-    if cases is None:
+    if "cases}" not in text or not (cases := _CASES.fullmatch(text)):
         return None
-    rows = [row.strip() for row in cases[1].split("\\\\") if row.strip()]
-    cells = [row.split("&") if "&" in row else _INLINE_WHEN.split(row, maxsplit=1) for row in rows]
-    if all(len(row) == 1 for row in cells):
+    rows = list(filter(None, map(str.strip, cases[1].split("\\\\"))))
+    cells = list(map(_cells, rows))
+    widths = set(map(len, cells))
+    if widths <= {1}:
         return _form("list", text, rows, depth, ",")
-    if len(cells) > _MAX_PARTS or any(len(row) != 2 for row in cells):
+    if len(cells) > _MAX_PARTS or widths != {2}:
         return None
     return Form(
         "cases", canonical(text), tuple(_row(value, condition, depth) for value, condition in cells)
     )
 
 
+def _cells(row: str) -> list[str]:
+    """The value and the condition of a row, or what else is in it."""
+    return row.split("&") if "&" in row else _INLINE_WHEN.split(row, maxsplit=1)
+
+
 def _row(value: str, condition: str, depth: int) -> Form:
-    plain = _WHEN.sub("", condition)
-    when = (
-        Form("words", "otherwise") if _OTHERWISE.fullmatch(plain) else _read(bare(plain), depth + 1)
-    )
+    plain, when = _WHEN.sub("", condition), Form("words", "otherwise")
+    if not _OTHERWISE.fullmatch(plain):
+        when = _read(bare(plain), depth + 1)
     return Form("group", canonical(value + condition), (_read(bare(value), depth + 1), when), "row")
 
 
 def _read_union(text: str, depth: int) -> Form | None:
-    for kind, separator in (("union", _UNION), ("without", _WITHOUT)):
-        items = split(text, separator)[0]
-        if len(items) > 1:
-            return _form("union" if kind == "union" else "without", text, items, depth)
-    return None
+    items, separators = split(text, _UNION)
+    if separators:
+        return _form("union", text, items, depth)
+    items, separators = split(text, _WITHOUT)
+    return _form("without", text, items, depth) if separators else None
 
 
 def _read_brackets(text: str, depth: int) -> Form | None:
     if text.startswith("\\{") and text.endswith("\\}") and closes_at_end(text[1:-2] + "}"):
         inside = text[2:-2].strip()
         if described := _SUCH_THAT.fullmatch(inside):
-            restricted = (described[2] or described[3] or "R") != "R"
-            return _read(
-                bare(f"{described[4]}, {described[1]}" if restricted else described[4]), depth + 1
-            )
+            condition = described[4]
+            if (described[2] or described[3] or "R") != "R":
+                condition += f", {described[1]}"
+            return _read(bare(condition), depth + 1)
         return _form("set", text, split(inside, _COMMA)[0], depth) if inside else EMPTY
     if not (text[0] in "([" and text[-1] in ")]" and closes_at_end(text)):
         return None
@@ -294,45 +299,46 @@ _READERS: tuple[Callable[[str, int], Form | None], ...] = (
 
 
 def _read_leaf(text: str) -> Form:
-    if _SYMBOL.fullmatch(canonical(text)):
-        return Form("literal", canonical(text).lstrip("+"))
-    if _RATIO.fullmatch(text):
-        return Form(
-            "literal",
-            re.sub(
-                r"[\s.]*([ap])[.\s]*m\Z", r"\1m", re.sub(r"\s*:\s*", ":", text), flags=re.IGNORECASE
-            ),
-        )
-    if based := _BASED.fullmatch(text):
-        return Form("literal", f"{based[1]}_{_BASES.get(based[2], based[2])}")
-    if prefixed := _PREFIXED.fullmatch(text):
-        return Form(
-            "literal",
-            f"{prefixed[prefixed.lastindex or 1]}_{(2, 8, 16)[(prefixed.lastindex or 1) - 1]}",
-        )
+    if literal := _literal(text):
+        return Form("literal", literal)
     if _WORDS.fullmatch(text):
         return _read_words(" ".join(text.split()))
-    beside = _BESIDE.fullmatch(text)
-    unit = read_unit(beside["unit"] or beside["degree"]) if beside else None
-    expression = (beside["value"] or beside["angle"]) if beside and unit else text
+    expression, unit = text, ""
+    if beside := _BESIDE.fullmatch(text):
+        unit = read_unit(beside["unit"] or beside["degree"]) or ""
+        if unit:
+            expression = beside["value"] or beside["angle"]
     if _RANGE.fullmatch(expression):
-        return Form(
-            "range",
-            re.sub(r"(?<!\d)0+(?=\d)", "", canonical(expression).replace("--", "-")),
-            mark=unit or "",
-        )
+        written = canonical(expression).replace("--", "-")
+        return Form("range", re.sub(r"(?<!\d)0+(?=\d)", "", written), mark=unit)
     if _PROSE.search(expression):
         return Form("literal", canonical(text))
-    return Form("expression", canonical(expression), mark=unit or "")
+    return Form("expression", canonical(expression), mark=unit)
+
+
+def _literal(text: str) -> str:
+    """One spelling of a symbol, a ratio or time, or a number of another base; "" for all else."""
+    plain = canonical(text)
+    if _SYMBOL.fullmatch(plain):
+        return plain.lstrip("+")
+    if _RATIO.fullmatch(text):
+        ratio = re.sub(r"\s*:\s*", ":", text)
+        return re.sub(r"[\s.]*([ap])[.\s]*m\Z", r"\1m", ratio, flags=re.IGNORECASE)
+    if based := _BASED.fullmatch(text):
+        return f"{based[1]}_{_BASES.get(based[2], based[2])}"
+    if prefixed := _PREFIXED.fullmatch(text):
+        group = prefixed.lastindex or 1
+        return f"{prefixed[group]}_{(2, 8, 16)[group - 1]}"
+    return ""
 
 
 def _read_words(text: str) -> Form:
     plain = text.rstrip(".")
     if _NO_SOLUTION.fullmatch(plain):
         return EMPTY
-    return (
-        REALS if _REALS.fullmatch(plain) else Form("words", _SYNONYMS.get(plain.casefold(), text))
-    )
+    if _REALS.fullmatch(plain):
+        return REALS
+    return Form("words", _SYNONYMS.get(plain.casefold(), text))
 
 
 def _form(kind: Kind, text: str, items: list[str], depth: int, mark: str = "") -> Form:
@@ -352,11 +358,10 @@ def split(text: str, separator: re.Pattern[str]) -> tuple[list[str], list[str]]:
         if text[i] == "\\" and (environment := _ENVIRONMENT.match(text, i)):
             depth += 1 if environment[1] == "begin" else -1
         depth += (text[i] in "([{") - (text[i] in ")]}")
-        found = separator.match(text, i) if depth == 0 else None
-        if found:
+        if depth == 0 and (parting := separator.match(text, i)):
             parts.append(text[start:i])
-            separators.append(found[0].strip())
-            start = i = found.end()
+            separators.append(parting[0].strip())
+            start = i = parting.end()
         else:
             i += 1
     return [*parts, text[start:]], separators

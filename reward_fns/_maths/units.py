@@ -96,7 +96,9 @@ def read_unit(text: str) -> str | None:
 
 def plain_unit(text: str) -> str | None:
     """The canonical name of a unit that is one word."""
-    word = _UNITS.get(text) or (_UNITS.get(text.lower()) if len(text) > 1 or text == "L" else None)
+    word = _UNITS.get(text)
+    if word is None and (len(text) > 1 or text == "L"):
+        word = _UNITS.get(text.lower())
     return word and _joined(dict(_powers(word)))
 
 
@@ -117,24 +119,25 @@ def _product(text: str) -> str | None:
     text = re.sub(r"\s*\^\s*", "^", re.sub(r"\\cdot(?![a-z])|[*\u00b7]", " ", text))
     top, *bottoms = re.split(r"\s*/\s*|\s+per\s+", text)
     powers: dict[str, int] = {}
-    for sign, part in [(1, top), *((-1, bottom) for bottom in bottoms)]:
-        inside = part.strip().removeprefix("(").removesuffix(")") if sign < 0 else part
-        for factor in inside.split():
-            found = _FACTOR.fullmatch(factor)
-            word = found and (_UNITS.get(found[1]) or plain_unit(found[1]))
-            if not found or not word:
+    for number, part in enumerate([top, *bottoms]):
+        sign = 1
+        if number:
+            part, sign = part.strip().removeprefix("(").removesuffix(")"), -1
+        for factor in part.split():
+            written = _FACTOR.fullmatch(factor)
+            word = written and (_UNITS.get(written[1]) or plain_unit(written[1]))
+            if not written or not word:
                 return None
             for name, power in _powers(word):
-                powers[name] = powers.get(name, 0) + sign * power * int(found[2] or 1)
+                powers[name] = powers.get(name, 0) + sign * power * int(written[2] or 1)
     return _joined(powers) or None
 
 
 def _powers(word: str) -> list[tuple[str, int]]:
-    top, _, bottom = word.partition("/")
-    return [(top, 1), *([(bottom, -1)] if bottom else [])]
+    top, slash, bottom = word.partition("/")
+    return [(top, 1), (bottom, -1)] if slash else [(top, 1)]
 
 
 def _joined(powers: dict[str, int]) -> str:
-    return " ".join(
-        f"{name}^{power}" if power != 1 else name for name, power in sorted(powers.items()) if power
-    )
+    written = [f"{name}^{power}" for name, power in sorted(powers.items()) if power]
+    return " ".join(factor.removesuffix("^1") for factor in written)
