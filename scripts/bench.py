@@ -36,6 +36,7 @@ from trl import GRPOTrainer
 from llmpolicy.bundled import MODEL
 from llmpolicy.grpo.config import grpo_config
 from llmpolicy.grpo.groups import subset
+from llmpolicy.grpo.step import sampled
 from llmpolicy.grpo.trainer import PolicyTrainer
 from llmpolicy.policies.causal_lm import CausalLMPolicy
 from llmpolicy.policies.causal_lm.choose import Chosen
@@ -117,8 +118,8 @@ class Stock(PolicyTrainer):
 class Ours(PolicyTrainer):
     """The trainer as it is; the rewards of the trace are known, so none are asked for."""
 
-    def _begin_rewards(self, completion_ids: list[list[int]]) -> None:
-        pass
+    def _generate_single_turn(self, prompt_ids: list[list[int]], *_: Any, **__: Any) -> Any:
+        return sampled(self, prompt_ids)
 
 
 def device() -> torch.device:

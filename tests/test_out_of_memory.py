@@ -125,11 +125,11 @@ def test_a_window_that_needs_too_much_memory_is_made_of_smaller_passes(
 ) -> None:
     made, rows = trainer(tmp_path), inputs()
     whole, peak = peak_of(lambda: update(made, rows))
-    assert made.window.divisor == 1 and not [line for line in caplog.messages if "memory" in line]
+    assert made.budget.divisor == 1 and not [line for line in caplog.messages if "memory" in line]
     with room(0.6 * peak):
         smaller = update(made, rows)
         again = update(made, rows)
-    assert made.window.divisor > 1
+    assert made.budget.divisor > 1
     assert [line for line in caplog.messages if "memory" in line] == [
         "memory ran out in an update; it is done again, and from now on, in smaller parts"
     ]
@@ -153,7 +153,7 @@ def test_what_had_been_accumulated_before_the_window_is_kept(tmp_path: Path) -> 
     whole, peak = peak_of(second_window)
     with room(0.6 * peak):
         smaller = second_window()
-    assert made.window.divisor > 1
+    assert made.budget.divisor > 1
     for name, gradient in whole.items():
         torch.testing.assert_close(smaller[name], gradient, rtol=1e-4, atol=1e-4)
 
@@ -162,6 +162,7 @@ def test_where_one_completion_is_too_much_a_sentence_says_what_to_lower(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made, sizes = trainer(tmp_path), []
+    usual = made.scorer
 
     def never(model: Any, inputs: Any) -> Any:
         sizes.append(len(inputs["advantages"]))
@@ -174,23 +175,23 @@ def test_where_one_completion_is_too_much_a_sentence_says_what_to_lower(
         update(made, inputs())
     assert sizes[0] == ROWS and sizes[-1] == 1 and sorted(sizes, reverse=True) == sizes
     monkeypatch.undo()
-    assert made.window.held is None and made.window.given is None
+    assert made.scorer is usual
     assert all(parameter.grad is None for parameter in made.model.parameters())
 
 
 def test_several_processes_do_not_repeat_a_step_of_which_others_know_nothing(
     tmp_path: Path,
 ) -> None:
-    from llmpolicy.grpo.update import _Batch, _check_can_shrink
+    from llmpolicy.grpo.update import check_can_shrink
 
     made = trainer(tmp_path)
-    _check_can_shrink(made, [_Batch([0, 1], {}, 1.0)])
+    check_can_shrink(made, [2])
     made.accelerator.state._shared_state["num_processes"] = 2
     try:
         with pytest.raises(
             PolicyError, match="several processes, which cannot be made again by one of them alone"
         ):
-            _check_can_shrink(made, [_Batch([0, 1], {}, 1.0)])
+            check_can_shrink(made, [2])
     finally:
         made.accelerator.state._shared_state["num_processes"] = 1
 

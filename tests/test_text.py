@@ -16,6 +16,7 @@ import trl
 from llmpolicy.environments.prompts import PromptEnvironment
 from llmpolicy.errors import PolicyError
 from llmpolicy.evaluation.answers import samples_of
+from llmpolicy.grpo import judging
 from llmpolicy.grpo.rollouts import rollout_rows
 from llmpolicy.messages import Conversation
 from llmpolicy.policies.causal_lm import CausalLMPolicy
@@ -593,7 +594,7 @@ class TestBlanks:
             assert "1+1=" + str(told.raw) == words.decode([*before, *told.token_ids])
         stepped = trainer(tmp_path, made, chat=False)
         stepped.generation.row_indices = [0]
-        [sample] = stepped._samples([ids])
+        [sample] = judging.samples(stepped, [ids])
         assert (sample.completion, sample.raw) == (" 4", " 4")
 
 
@@ -751,7 +752,7 @@ class TestPlaces:
         first = trainer(tmp_path, self.policy(), reward=reward)
         first.generation.row_indices = [0]
         ids = first.policy.tokenizer(self.TEXT, add_special_tokens=False)["input_ids"]
-        [sample] = first._samples([ids])
+        [sample] = judging.samples(first, [ids])
         assert (sample.completion, sample.raw, sample.truncated) == (self.READ, self.TEXT, False)
         assert sample.prompt.endswith("user1+1assistant")
         assert [row["raw"] for row in rollout_rows(stepped.generation, [0.0] * 8)] == [

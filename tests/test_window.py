@@ -173,7 +173,7 @@ def test_a_window_is_one_step_of_stock_trl(
     expected = update(trainer_of(Stock, tmp_path / "stock", rows, **options), inputs)
     ours = trainer_of(PolicyTrainer, tmp_path / "ours", rows, steps, **options)
     assert ours.stock_reason is None
-    ours.token_budget = budget
+    ours.budget.tokens = budget
     found = update(ours, inputs, steps)
     same(found, expected)
     assert ("entropy/live" in found[2]) == (beta == 0.0)
@@ -236,7 +236,7 @@ def test_other_architectures_and_adapters(
     expected = update(trainer_of(Stock, tmp_path / "stock", 12, **options), inputs)
     torch.manual_seed(0)
     ours = trainer_of(PolicyTrainer, tmp_path / "ours", 12, **options)
-    ours.token_budget = 30
+    ours.budget.tokens = 30
     same(update(ours, inputs), expected)
 
 
@@ -371,15 +371,15 @@ def test_sharded_weights_take_the_path_of_stock_trl(
     expected = update(trainer_of(Stock, tmp_path / "stock", 12), inputs)
     ours = trainer_of(PolicyTrainer, tmp_path / "ours", 12)
     ours.is_fsdp_enabled = True
-    ours.stock_reason = stock_reason(ours)
+    ours.take_path()
     assert ours.path == "stock (weights are sharded)"
     monkeypatch.setattr(GRPOTrainer, "_generate_single_turn", lambda *_: ([[5, 4]], None))
-    monkeypatch.setattr(ours, "_begin_rewards", lambda _: None)
+    monkeypatch.setattr("llmpolicy.grpo.judging.begin", lambda *_: None)
     assert ours._generate_single_turn([[5]], None, {}, 1) == ([[5, 4]], None)
     monkeypatch.setattr(
-        "llmpolicy.grpo.trainer.window_loss", lambda *_: pytest.fail("the update by groups")
+        "llmpolicy.grpo.step.window_loss", lambda *_: pytest.fail("the update by groups")
     )
     monkeypatch.setattr(
-        "llmpolicy.grpo.trainer.score_padded", lambda *_: pytest.fail("the scorer by groups")
+        "llmpolicy.grpo.scorer.score_groups", lambda *_: pytest.fail("the scorer by groups")
     )
     same(update(ours, inputs), expected)

@@ -103,7 +103,7 @@ def update(
         shuffle_dataset=False,
         **grpo,
     )
-    trainer.token_budget = budget
+    trainer.budget.tokens = budget
     before = training.vector(policy.model)
     advantages: list[float] = []
     wrapped = trainer._generate_and_score_completions

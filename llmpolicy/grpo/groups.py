@@ -69,6 +69,16 @@ def subset(inputs: Inputs, rows: list[int]) -> Inputs:
     return {key: take(value) for key, value in inputs.items()}
 
 
+def one_token(inputs: Inputs) -> Inputs:
+    """The first row, of which one token that was chosen counts: at a place that is padded a loss
+    may be infinite, and 0 times it no number.
+    """
+    row = subset(inputs, [0])
+    row["completion_mask"] = torch.zeros_like(row["completion_mask"])
+    row["completion_mask"][:, 0] = 1
+    return row
+
+
 def joined(parts: list[Inputs]) -> Inputs:
     """Micro-steps of one generation as one batch."""
 

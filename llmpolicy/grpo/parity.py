@@ -3,12 +3,15 @@ both.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from llmpolicy.errors import PolicyError
+
+if TYPE_CHECKING:
+    from llmpolicy.grpo.trainer import PolicyTrainer
 
 EXACT, ROUNDED = 0.01, 0.3
 """The largest mean over a completion, in nats a token: in 32 bits or more, and where numbers are
@@ -22,7 +25,7 @@ _KEYS = ("prompt_ids", "prompt_mask", "completion_ids", "completion_mask")
 
 
 def disagreement(
-    trainer: Any, inputs: dict[str, Any], sampled: Sequence[Sequence[float | None]]
+    trainer: "PolicyTrainer", inputs: dict[str, Any], sampled: Sequence[Sequence[float | None]]
 ) -> float | None:
     """Score some groups of a generation again; returns the largest mean difference of a completion,
     in nats a token.
@@ -31,7 +34,7 @@ def disagreement(
     log-probability is known. Raises PolicyError on every process when it is beyond the tolerance of
     the policy's precision on any.
     """
-    rows = GROUPS * trainer.num_generations
+    rows = GROUPS * trainer.group_size
     differences = _differences(
         trainer, {key: inputs[key][:rows] for key in _KEYS}, sampled[:rows]
     )  # (b,)
@@ -55,7 +58,7 @@ def disagreement(
 
 
 def _differences(
-    trainer: Any, inputs: dict[str, Tensor], sampled: Sequence[Sequence[float | None]]
+    trainer: "PolicyTrainer", inputs: dict[str, Tensor], sampled: Sequence[Sequence[float | None]]
 ) -> Tensor:
     """The mean over its tokens of each completion's absolute difference, (b,); _NOTHING where no
     token can be compared.
@@ -65,7 +68,7 @@ def _differences(
     keep = inputs["completion_ids"].shape[1]
     # By groups one pass, with what both prompts begin with; in padded rows no more at once than a
     # group.
-    size = len(ids) if trainer.stock_reason is None else trainer.num_generations
+    size = len(ids) if trainer.stock_reason is None else trainer.group_size
     with torch.no_grad():
         scored = trainer._get_per_token_logps_and_entropies(
             trainer.model, ids, mask, keep, batch_size=size

@@ -1,11 +1,14 @@
 """Which way the update goes, and why: by groups, or as TRL does it."""
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from accelerate.utils import DistributedType
 
 from llmpolicy.policies.causal_lm.fast.door import shared_path
 from llmpolicy.policies.causal_lm.states import is_recurrent
+
+if TYPE_CHECKING:
+    from llmpolicy.grpo.trainer import PolicyTrainer
 
 BY_ROWS = ("grpo", "sapo", "dr_grpo", "luspo")
 BY_TOKENS = ("dapo", "cispo", "vespo")
@@ -19,7 +22,7 @@ BY_STATES = ("cpu",)
 """Devices on which it pays to read prompts of each length by themselves, a pass each."""
 
 
-def stock_reason(trainer: Any) -> str | None:
+def stock_reason(trainer: "PolicyTrainer") -> str | None:
     """Why a trainer takes TRL's own path for its update, in words; None if it goes by groups."""
     args = trainer.args
     if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
@@ -41,7 +44,7 @@ def stock_reason(trainer: Any) -> str | None:
     )
 
 
-def _no_state_reason(trainer: Any) -> str | None:
+def _no_state_reason(trainer: "PolicyTrainer") -> str | None:
     """Why a trainer's prompts are read with each of their completions although the model carries a
     state.
     """
@@ -54,7 +57,7 @@ def _no_state_reason(trainer: Any) -> str | None:
     return None
 
 
-def samples_itself(trainer: Any) -> bool:
+def samples_itself(trainer: "PolicyTrainer") -> bool:
     """Whether π is sampled by the policy's generator: not under vLLM, sharded weights or a biased
     sampler.
     """

@@ -3,12 +3,15 @@ weights, and read back.
 """
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from safetensors.torch import load_file, load_model, save_file, save_model
 
 from llmpolicy.errors import PolicyError
 from llmpolicy.policies.causal_lm.adapter import REFERENCE, place, state
+
+if TYPE_CHECKING:
+    from llmpolicy.grpo.trainer import PolicyTrainer
 
 FILE = "reference.safetensors"
 
@@ -36,7 +39,42 @@ def check_sync(args: Any, *, adapter: bool, sharded: bool = False) -> None:
         )
 
 
-def save_reference(trainer: Any, folder: Path) -> None:
+def take_reference(trainer: "PolicyTrainer", beta: float, sync: bool) -> None:
+    """Use the policy's reference: TRL would add a second adapter, or load full weights again by
+    their name.
+    """
+    from trl.trainer.callbacks import SyncRefModelCallback
+    from trl.trainer.utils import add_fused_lm_head
+
+    args, policy = trainer.args, trainer.policy
+    trainer.beta = args.beta = beta
+    args.sync_ref_model = sync
+    sharded = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
+    check_sync(args, adapter=policy.is_adapter, sharded=sharded)
+    if beta == 0.0 or policy.is_adapter:
+        return
+    model: Any = policy.freeze_reference().model
+    add_fused_lm_head(
+        model, temperature=trainer.temperature, cast_lm_head_to_fp32=args.cast_lm_head_to_fp32
+    )
+    trainer.ref_model = _prepared(trainer, model)
+    if sync:
+        trainer.add_callback(
+            SyncRefModelCallback(ref_model=trainer.ref_model, accelerator=trainer.accelerator)
+        )
+
+
+def _prepared(trainer: "PolicyTrainer", model: Any) -> Any:
+    from trl.models import prepare_deepspeed, prepare_fsdp
+
+    if trainer.is_deepspeed_enabled:
+        return prepare_deepspeed(model, trainer.accelerator)
+    if trainer.is_fsdp_enabled:
+        return prepare_fsdp(model, trainer.accelerator)
+    return trainer.accelerator.prepare_model(model, evaluation_mode=True)
+
+
+def save_reference(trainer: "PolicyTrainer", folder: Path) -> None:
     """Write the reference into a checkpoint's folder, if there is one that moves or that is an
     adapter of its own.
     """
@@ -55,7 +93,7 @@ def save_reference(trainer: Any, folder: Path) -> None:
         )
 
 
-def load_reference(trainer: Any, folder: Path) -> None:
+def load_reference(trainer: "PolicyTrainer", folder: Path) -> None:
     """Take the reference from a checkpoint's folder; raises PolicyError if one that moves is not
     there.
     """
@@ -72,5 +110,5 @@ def load_reference(trainer: Any, folder: Path) -> None:
         place(trainer.policy.model, load_file(file), str(file), trainer.policy.name, REFERENCE)
 
 
-def _has_adapter(trainer: Any) -> bool:
+def _has_adapter(trainer: "PolicyTrainer") -> bool:
     return trainer.policy.is_adapter and REFERENCE in trainer.policy.model.peft_config

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from accelerate.utils import gather_object
 
+from llmpolicy.grpo import judging
 from llmpolicy.grpo.memory import Memory
 from llmpolicy.grpo.rollouts import Generation, rollout_rows
 from llmpolicy.recipe import SamplingBlock
@@ -185,7 +186,7 @@ class Sampling:
         """
         names = trainer.rewards.composition.names
         table = torch.tensor(
-            [[number(one.score, name) for name in names] for one in group]
+            [[judging.number(one.score, name) for name in names] for one in group]
         )  # (G, terms)
         weights = trainer.reward_weights.to(table.device)  # (terms,)
         judged = table[~table.isnan().all(1)]  # (g, terms)
@@ -211,14 +212,6 @@ def _differ(values: Sequence[float], tolerance: float) -> bool:
     return bool(known) and max(known) - min(known) > tolerance + slack
 
 
-def number(row: RowScore, name: str) -> float:
-    """The value of a term as TRL takes it: NaN where it is not known, and everywhere in a row that
-    cannot be judged.
-    """
-    value = None if row.value is None else row.terms.get(name)
-    return nan if value is None else value
-
-
 def _generated(trainer: Any, prompts: Sequence[int], rounds: list[Generation]) -> list[Group]:
     """The groups of some prompts: each process writes and scores its share of the rows, and all get
     all of them.
@@ -232,7 +225,7 @@ def _generated(trainer: Any, prompts: Sequence[int], rounds: list[Generation]) -
     ids, handed = trainer._generate_single_turn(
         [trainer.prompt_ids[row] for row in mine], None, {}, size
     )
-    trainer.judge(ids)
+    judging.score(trainer, ids)
     unknown = [None] * share
     columns = (mine, ids, made.log_probs or unknown, handed or unknown, made.samples, made.scores)
     written = [Written(*one) for one in zip(*columns, strict=True)]

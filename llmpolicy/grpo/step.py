@@ -1,0 +1,222 @@
+"""A GRPO step: choose prompts -> act -> judge -> weigh -> improve."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from accelerate.utils import gather, gather_object
+from torch import Tensor
+from trl.trainer.utils import RepeatSampler, split_tensor_dict
+
+from llmpolicy.grpo import judging
+from llmpolicy.grpo.groups import Inputs, equal_rewards, live_groups, shuffled_groups, wide
+from llmpolicy.grpo.parity import disagreement
+from llmpolicy.grpo.path import samples_itself
+from llmpolicy.grpo.rollouts import Generation, rollout_rows
+from llmpolicy.grpo.update import window_loss
+from llmpolicy.policies.causal_lm.generate import Generated, generate
+from llmpolicy.policies.causal_lm.trained import kept_frozen
+from llmpolicy.rewards.compose.statistics import metrics as part_metrics
+from llmpolicy.types import TrainerSnapshot
+
+if TYPE_CHECKING:
+    from llmpolicy.grpo.trainer import PolicyTrainer
+
+Items = list[dict[str, Any]]
+"""What TRL's data gives a generation: for each completion the number of its ``row``."""
+Written = tuple[list[list[int]], list[list[float]] | None]
+"""Completions as token ids, and the log-probabilities that TRL is to have."""
+
+
+class Order(RepeatSampler):
+    """TRL's order of the data, in later passes from a seed of their own: a resumed run goes on in
+    the order it had.
+
+    ``passes`` tells how many passes are behind.
+    """
+
+    def __init__(self, stock: Any, passes: Callable[[], int]) -> None:
+        vars(self).update(vars(stock))
+        self.passes = passes
+
+    def __iter__(self) -> Iterator[int]:
+        if self.shuffle and (passes := self.passes()):
+            seed = np.random.SeedSequence([self.seed or 0, passes]).generate_state(1)[0]
+            self.generator.manual_seed(int(seed))
+        return super().__iter__()
+
+
+def next_inputs(trainer: "PolicyTrainer", items: Items) -> Inputs:
+    """The rows of this micro-step, of a new generation when the last is used up; TRL shuffles rows,
+    here groups are.
+    """
+    steps = trainer.args.steps_per_generation or 1
+    if is_used_up(trainer) or trainer._buffered_inputs is None:
+        output = trainer._generate_and_score_completions(items)
+        trainer._buffered_inputs = split_tensor_dict(
+            shuffled_groups(output, trainer.group_size), steps
+        )
+    inputs: Inputs = trainer._buffered_inputs[trainer._step % steps]
+    return inputs
+
+
+def is_used_up(trainer: "PolicyTrainer") -> bool:
+    """Whether the next micro-step begins a generation."""
+    steps = (trainer.args.steps_per_generation or 1) * trainer.num_iterations
+    return int(trainer._step) % steps == 0
+
+
+def generation(trainer: "PolicyTrainer", items: Items, by_trl: Callable[[Items], Inputs]) -> Inputs:
+    """A generation from its prompts to its advantages: TRL asks for `act` and `judge` on its way."""
+    try:
+        items = choose(trainer, items)
+        with kept_frozen(trainer.policy.model):  # TRL switches to the reference and back
+            output = by_trl(items)
+    finally:
+        if trainer.generation.scoring is not None:  # interrupted before anyone waited for it
+            trainer.generation.scoring.cancel()
+    weigh(trainer, output)
+    check_parity(trainer, output)
+    keep(trainer, output)
+    return output
+
+
+def choose(trainer: "PolicyTrainer", items: Items) -> Items:
+    """Begin a generation of the prompts that are next in the data, or of those that dynamic
+    sampling takes, which it has acted on and judged then.
+    """
+    trainer.rewards.trainer_state = TrainerSnapshot.of(trainer.state)
+    begin(trainer, [item["row"] for item in items])
+    if trainer.sampling is None or not trainer.model.training:
+        return items
+    return trainer.sampling.fill(trainer, items)
+
+
+def begin(trainer: "PolicyTrainer", rows: Sequence[int]) -> Generation:
+    """A new generation of these rows on this process."""
+    trainer.generation = Generation(rows, terms=trainer.rewards.composition.kept)
+    return trainer.generation
+
+
+def act(
+    trainer: "PolicyTrainer", prompt_ids: list[list[int]], by_trl: Callable[[], Written]
+) -> Written:
+    """Sample a completion of each prompt, by the policy's generator or ``by_trl``, and let the
+    rewards begin.
+    """
+    current = trainer.generation
+    if current.given is not None:  # by dynamic sampling, which has scored it as well
+        return current.given
+    start = time.perf_counter()
+    if samples_itself(trainer):
+        generated = sampled(trainer, prompt_ids)
+        # TRL would read handed-over log-probs as a licence to correct off-policy drift; they go to
+        # the rollouts only.
+        written: Written = generated.token_ids, None
+        current.log_probs = generated.log_probs
+    else:
+        written = by_trl()
+        current.log_probs = written[1]
+    current.seconds = time.perf_counter() - start
+    judging.begin(trainer, written[0])
+    return written
+
+
+@torch.no_grad()
+def sampled(trainer: "PolicyTrainer", prompt_ids: list[list[int]]) -> Generated:
+    """What the policy's own generator writes after each prompt."""
+    policy = trainer.policy
+    return generate(
+        policy.model,
+        prompt_ids,
+        max_new_tokens=trainer.args.max_completion_length or policy.max_new_tokens,
+        temperature=trainer.temperature,
+        stop_ids=policy.stop_ids,
+        pad_id=policy.pad_id,
+    )
+
+
+def judge(trainer: "PolicyTrainer", completion_ids: list[list[int]]) -> Tensor:
+    """Score what was generated; every term of every row, (B of all processes, terms)."""
+    current, names = trainer.generation, trainer.rewards.composition.names
+    if current.given is None:
+        judging.score(trainer, completion_ids)
+    # TRL counts a term that is None as 0 unless the whole row is NaN: a row that cannot be judged
+    # is all NaN.
+    device = trainer.accelerator.device
+    terms = [[judging.number(row, name) for name in names] for row in current.scores]
+    current.table = gather(torch.tensor(terms, dtype=wide(device), device=device))
+    return current.table
+
+
+def weigh(trainer: "PolicyTrainer", output: Inputs) -> None:
+    """Make the advantages of groups whose rewards are equal exactly 0; TRL's may be off by a
+    rounding error.
+    """
+    advantages = output["advantages"]  # (B,)
+    start = trainer.accelerator.process_index * len(advantages)
+    advantages[without_signal(trainer)[start : start + len(advantages)]] = 0.0
+    output["advantages"] = advantages.float()
+
+
+def without_signal(trainer: "PolicyTrainer") -> Tensor:
+    """The rows, (B,) of all processes, whose advantages are 0: their group's rewards, or each of
+    their terms, are equal.
+    """
+    table, weights, size = trainer.generation.table, trainer.reward_weights, trainer.group_size
+    if trainer.multi_objective_aggregation == "sum_then_normalize":
+        return equal_rewards(table, weights, size)
+    counted = weights.nonzero()[:, 0].tolist()
+    equal = [equal_rewards(table[:, [term]], torch.ones(1), size) for term in counted]
+    return torch.stack(equal).all(0)
+
+
+def improve(trainer: "PolicyTrainer", model: torch.nn.Module, inputs: Inputs) -> Tensor:
+    """The loss of a micro-step; the last one of an optimiser step, or of a generation, accumulates
+    the gradient of all.
+    """
+    return window_loss(trainer, model, inputs)
+
+
+def check_parity(trainer: "PolicyTrainer", output: Inputs) -> None:
+    """Before the first update, stop a run whose sampler and scorer are not one policy."""
+    log_probs, run = trainer.generation.log_probs, trainer.run
+    if trainer.parity is not None or log_probs is None or not trainer.model.training:
+        return
+    trainer.parity = disagreement(trainer, output, log_probs)
+    if trainer.parity is None:  # then the next generation is looked at
+        return
+    if run is not None and "sampler_parity" in run.manifest:
+        return  # a run that goes on looks again, and its record stays that of the first step
+    trainer._metrics["train"]["sampler/parity"].append(trainer.parity)
+    if run is not None:
+        run.update_manifest(sampler_parity=trainer.parity)
+
+
+def keep(trainer: "PolicyTrainer", output: Inputs) -> None:
+    """Write what all processes generated, and log what stock metrics leave out: statistics of
+    parts, seconds by phase, rows that could not be judged, groups with an advantage.
+
+    Only the first process has a run, but all must take part in the gathering.
+    """
+    current, size = trainer.generation, trainer.group_size
+    mode = "train" if trainer.model.training else "eval"
+    metrics = trainer._metrics[mode]
+    rows = rollout_rows(current, output["advantages"].tolist())
+    pairs = list(zip(rows, current.scores, strict=True))
+    if trainer.accelerator.num_processes > 1:
+        pairs = gather_object(pairs)
+    lengths = [len(row["token_ids"]) for row, _ in pairs]
+    scores = [row_score for _, row_score in pairs]
+    for name, value in part_metrics(trainer.rewards.composition, scores, lengths, size):
+        metrics[name].append(value)
+    if trainer.run is not None:
+        numbered = [{**row, "group": place // size} for place, (row, _) in enumerate(pairs)]
+        trainer.run.write_rollouts(trainer.state.global_step + 1, numbered, mode)
+    unjudged = [row_score for row_score in current.scores if row_score.value is None]
+    metrics["seconds/generation"].append(current.seconds)
+    metrics["seconds/rewards"].append(current.reward_seconds)
+    metrics["rewards/unjudged"].append(len(unjudged) / len(current.scores))
+    metrics["advantages/live"].append(live_groups(gather(output["advantages"]), size))
