@@ -4,13 +4,17 @@ trusted.
 
 import hashlib
 import inspect
+import re
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from trl import GRPOTrainer
 
+from llmpolicy.grpo import step
 from llmpolicy.grpo.trainer import PolicyTrainer
+from llmpolicy.run import Run
 from tests import training
 
 SOURCES = {
@@ -87,6 +91,37 @@ def test_every_override_is_listed() -> None:
     }
     module_attributes = {"_abc_impl"}
     assert inherited - module_attributes <= set(SOURCES)
+
+
+def test_the_page_of_a_step_names_each_seam_in_the_order_in_which_it_is_asked(
+    tmp_path: Path,
+) -> None:
+    seams = {
+        vars(PolicyTrainer)[name].__code__: name for name in SOURCES if name in vars(PolicyTrainer)
+    }
+    asked: list[str] = []
+
+    def note(frame: Any, event: str, _: Any) -> None:
+        if event == "call" and frame.f_code in seams:
+            asked.append(seams[frame.f_code])
+
+    run = Run.create(tmp_path / "run", {"name": "tiny"})
+    made = training.trainer(
+        tmp_path / "out",
+        training.policy(),
+        options={"run": run},
+        beta=0.1,
+        save_strategy="steps",
+        save_steps=1,
+    )
+    sys.setprofile(note)
+    try:
+        made.train()
+    finally:
+        sys.setprofile(None)
+    told = re.findall(r"^ ?\d+   (\w+)", step.__doc__ or "", re.MULTILINE)
+    assert asked[: len(told)] == told
+    assert asked[len(told) :] == ["log", "_get_output_dir"]  # the end of the run
 
 
 def test_nobody_is_told_that_a_run_began(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

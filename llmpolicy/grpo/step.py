@@ -1,4 +1,39 @@
-"""A GRPO step: choose prompts -> act -> judge -> weigh -> improve."""
+"""A GRPO step: choose prompts -> act -> judge -> weigh -> improve.
+
+TRL's trainer drives: it takes the data round, turns rewards into advantages and computes every loss
+and metric. On its way it asks the seams of `trainer.py`, which ask the functions of this page. A
+generation and its first update, in order (``tests/test_seams.py`` follows one):
+
+     seam                                   function here  what it hands back
+     =====================================  =============  =======================================
+ 1   _get_train_sampler                     Order          rows in an order that a resume goes on in
+ 2   _prepare_inputs                        next_inputs    the rows of a micro-step
+ 3   _generate_and_score_completions        generation     a generation from prompts to advantages
+                                            choose         its prompts; dynamic sampling: its groups
+ 4   _tokenize_prompts                                     token ids that were encoded once
+ 5   _generate_single_turn                  act            completions, and the rewards begin
+                                                           TRL: text, lengths, padded tensors
+ 6   _get_per_token_logps_and_entropies                    the reference's, at beta above 0
+ 7   _calculate_rewards                     judge          every term of every row, of all processes
+                                                           TRL: rewards -> advantages, metrics
+                                            weigh          exactly 0 where rewards are equal
+ 8   _get_per_token_logps_and_entropies     check_parity   once: sampler and scorer are one policy
+                                            keep           rows in the run, figures in the log
+ 9   compute_loss                           improve        0 until a window of micro-steps is whole
+10   _get_per_token_logps_and_entropies                    of each micro-batch: TRL's loss, backward
+11   _get_per_token_logps_and_entropies                    of the window, scored already: TRL's loss
+                                                           and metrics, then the optimiser's step
+12   log                                                   a line in the run
+13   _save_checkpoint                                      a folder that is whole or not there:
+14   create_model_card                                     nothing
+15   _get_output_dir                                       the folder in which it is written
+16   _save                                                 the policy
+17   _save_optimizer_and_scheduler                         and a reference that moves
+
+Who answers 6, 8, 10 and 11 is the trainer's ``scorer`` (`scorer.py`), which an update replaces for
+10 and 11 (`update.py`). An update that cannot go by groups (`path.py`) goes as TRL's does: it then
+shuffles rows in 2, and 9 to 11 are one loss for each micro-step.
+"""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -69,7 +104,7 @@ def is_used_up(trainer: "PolicyTrainer") -> bool:
 
 
 def generation(trainer: "PolicyTrainer", items: Items, by_trl: Callable[[Items], Inputs]) -> Inputs:
-    """A generation from its prompts to its advantages: TRL asks for `act` and `judge` on its way."""
+    """A generation from its prompts to its advantages; TRL asks for `act` and `judge` on its way."""
     try:
         items = choose(trainer, items)
         with kept_frozen(trainer.policy.model):  # TRL switches to the reference and back
