@@ -21,9 +21,9 @@ from llmpolicy.errors import PolicyError
 from llmpolicy.types import RowScore
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Turn:
-    """What a policy saw, what it chose there, and how that ended.
+    """What a policy saw, what it chose there, and how that ended, which who plays it fills in.
 
     ``log_probs`` has one number a decision of the ``action``, None where nobody noted them.
     Terminated: over by its own rules (a stop token, a fallen pole). Truncated: cut off by a limit.
@@ -41,6 +41,11 @@ class Turn:
     prompt: str = ""
     text: str = ""
     raw: str | None = None
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether another turn follows."""
+        return not (self.terminated or self.truncated)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +80,11 @@ class Episode:
     def truncated(self) -> bool:
         """Whether it was cut off by a limit."""
         return self.turns[-1].truncated
+
+    @property
+    def text(self) -> str:
+        """What a language model said in the end: the text of its last turn."""
+        return self.turns[-1].text
 
     def judged(self, score: RowScore) -> "Episode":
         """With its score, which the last turn earns."""

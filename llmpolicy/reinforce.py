@@ -62,26 +62,30 @@ def reinforce(
     seed: int = 0,
     state: "State | None" = None,
     time_limit: float | None = None,
-    on_rollout: Callable[[int, Rollout, Tensor], None] | None = None,
+    on_rollout: Callable[[int, Rollout], None] | None = None,
     on_update: Callable[[int, Metrics], bool | None] | None = None,
 ) -> "Trained":
     """Train the policy in place and return what happened.
 
     Goes on from ``state`` if one is given. ``time_limit`` is in seconds. ``on_rollout`` gets the
-    number of the update, from 1, what was played for it and its weights (N, L). ``on_update`` gets
-    the number of finished updates and the metrics of the last one; it may return True to stop. The
-    same seed gives the same run.
+    number of the update, from 1, and what was played and weighed for it. ``on_update`` gets the
+    number of finished updates and the metrics of the last one; it may return True to stop. The same
+    seed gives the same run.
     """
     state = state or State.begin(policy, environment, settings, seed)
     trained, started = Trained(state), time.monotonic()
     while state.update < settings.updates:
-        experience = rollout(
-            policy, environment, seed=_seed(seed, state.update), horizon=settings.horizon
+        played = rollout(
+            policy,
+            environment,
+            seed=_seed(seed, state.update),
+            horizon=settings.horizon,
+            version=state.update,
         )
-        weight = state.baseline.weight(experience)  # (N, L)
+        experience = played.weighed(state.baseline.weight(played))
         if on_rollout:
-            on_rollout(state.update + 1, experience, weight)
-        metrics = improve(policy, state.optimizer, experience, weight)
+            on_rollout(state.update + 1, experience)
+        metrics = improve(policy, state.optimizer, experience)
         state.baseline.learn(experience)
         state.update += 1
         trained.metrics.append({**metrics, "seconds": time.monotonic() - started})
@@ -94,11 +98,9 @@ def reinforce(
     return trained
 
 
-def improve(
-    policy: Policy, optimizer: torch.optim.Optimizer, experience: Rollout, weight: Tensor
-) -> Metrics:
+def improve(policy: Policy, optimizer: torch.optim.Optimizer, experience: Rollout) -> Metrics:
     """One step of the optimiser along the policy gradient."""
-    loss = surrogate(policy, experience, weight)
+    loss = surrogate(policy, experience)
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
@@ -110,13 +112,11 @@ def improve(
     }
 
 
-def surrogate(policy: Policy, experience: Rollout, weight: Tensor) -> Tensor:
-    """The loss whose gradient is minus the policy gradient, averaged over episodes; ``weight`` (N,
-    L) has one number a step.
-    """
+def surrogate(policy: Policy, experience: Rollout) -> Tensor:
+    """The loss whose gradient is minus the policy gradient, averaged over episodes."""
     log_prob, mask = policy.log_prob(experience.states, experience.actions)  # (B, T)
-    per_row = weight[experience.mask].unsqueeze(1).to(log_prob)  # (B, 1)
-    return policy_gradient_loss(log_prob, per_row, mask, count=len(experience.episodes))
+    weight = experience.weights.unsqueeze(1).to(log_prob)  # (B, 1)
+    return policy_gradient_loss(log_prob, weight, mask, count=len(experience.episodes))
 
 
 @dataclass

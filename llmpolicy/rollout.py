@@ -3,7 +3,7 @@ record.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -11,48 +11,70 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from llmpolicy.environments.base import Environment
+from llmpolicy.episode import Episode, Turn
 from llmpolicy.policies.base import Policy
-from llmpolicy.types import Episode, Step
+from llmpolicy.types import Action, RowScore
 
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """N episodes, and for each the state it ended in. As tensors they are (N, L), right-padded to
-    the longest.
+    """N episodes as tensors: (N, L), right-padded to the longest.
 
-    ``states`` and ``actions`` list the B steps of all episodes, one episode after the other: the
+    ``states`` and ``actions`` list the B turns of all episodes, one episode after the other: the
     rows at which ``mask`` holds, in its order.
     """
 
     episodes: Sequence[Episode]
-    final_states: Sequence[Any]
+
+    @property
+    def turns(self) -> list[Turn]:
+        """Each of the B turns."""
+        return [turn for episode in self.episodes for turn in episode.turns]
 
     @property
     def states(self) -> list[Any]:
-        """The state of each of the B steps."""
-        return [step.state for episode in self.episodes for step in episode.steps]
+        """The state of each of the B turns."""
+        return [turn.state for turn in self.turns]
 
     @property
     def actions(self) -> list[Any]:
-        """The action of each of the B steps."""
-        return [step.action for episode in self.episodes for step in episode.steps]
+        """The action of each of the B turns."""
+        return [turn.action for turn in self.turns]
+
+    @property
+    def final_states(self) -> list[Any]:
+        """The state that each episode ended in."""
+        return [episode.final for episode in self.episodes]
 
     @property
     def rewards(self) -> Tensor:
-        """What each step earned, 0 behind an episode's end."""
-        rows = [torch.tensor([step.reward for step in episode.steps]) for episode in self.episodes]
+        """What each turn earned, 0 behind an episode's end."""
+        rows = [torch.tensor(episode.rewards) for episode in self.episodes]
         return pad_sequence(rows, batch_first=True)  # (N, L)
 
     @property
+    def weights(self) -> Tensor:
+        """How much each of the B turns weighs, in 64 bits."""
+        weights = [weight for episode in self.episodes for weight in episode.weights]
+        return torch.tensor(weights, dtype=torch.float64)  # (B,)
+
+    @property
     def mask(self) -> Tensor:
-        """Where an episode has a step."""
-        lengths = torch.tensor([len(episode.steps) for episode in self.episodes])  # (N,)
+        """Where an episode has a turn."""
+        lengths = torch.tensor([len(episode.turns) for episode in self.episodes])  # (N,)
         return torch.arange(int(lengths.max())) < lengths[:, None]  # (N, L)
 
     @property
     def terminated(self) -> Tensor:
         """Which episodes ended by their environment's own rules; the others were only cut off."""
-        return torch.tensor([episode.steps[-1].terminated for episode in self.episodes])  # (N,)
+        return torch.tensor([episode.terminated for episode in self.episodes])  # (N,)
+
+    def weighed(self, weight: Tensor) -> "Rollout":
+        """The same episodes with a weight (N, L) for each turn."""
+        episodes = []
+        for episode, row in zip(self.episodes, weight.tolist(), strict=True):
+            episodes.append(replace(episode, weights=row[: len(episode.turns)]))
+        return Rollout(episodes)
 
 
 def rollout(
@@ -62,31 +84,49 @@ def rollout(
     seed: int,
     greedy: bool = False,
     horizon: int | None = None,
+    version: int = 0,
 ) -> Rollout:
     """One episode in each of the environment's places: state -> policy -> action -> environment ->
     next state and reward.
 
-    All randomness follows from ``seed``. After ``horizon`` steps an episode that still runs is cut
-    off (truncated).
+    All randomness follows from ``seed``. After ``horizon`` turns an episode that still runs is cut
+    off (truncated). ``version`` is how many updates the policy has had.
     """
     generator = torch.Generator(device=next(iter(policy.parameters())).device).manual_seed(seed)
     states = list(environment.reset(seed))
-    steps: list[list[Step]] = [[] for _ in states]
+    turns: list[list[Turn]] = [[] for _ in states]
+    rewards: list[list[float]] = [[] for _ in states]
+    scores: list[RowScore | None] = [None] * len(states)
     running = list(range(len(states)))
     while running:
         here = [states[row] for row in running]
         action = policy.act(here, greedy=greedy, generator=generator)
-        there = environment.step(running, action)
-        cut = len(steps[running[0]]) + 1 == horizon
-        for i, row in enumerate(running):
-            ended = bool(there.terminated[i])
-            truncated = not ended and (cut or bool(there.truncated[i]))
-            steps[row].append(Step(here[i], action.value[i], there.rewards[i], ended, truncated))
-            states[row] = there.states[i]
-        running = [
-            row for row in running if not (steps[row][-1].terminated or steps[row][-1].truncated)
-        ]
-    return Rollout(
-        [Episode(done, group) for done, group in zip(steps, environment.groups, strict=True)],
-        states,
-    )
+        chosen = action.turns or _turns(here, action)
+        for turn in chosen:
+            turn.version = version
+        outcome = environment.step(running, action)
+        cut = len(turns[running[0]]) + 1 == horizon
+        for i, (row, turn) in enumerate(zip(running, chosen, strict=True)):
+            turn.terminated = bool(outcome.terminated[i])
+            turn.truncated = not turn.terminated and (cut or bool(outcome.truncated[i]))
+            turns[row].append(turn)
+            rewards[row].append(outcome.rewards[i])
+            states[row] = outcome.states[i]
+            if outcome.scores:
+                scores[row] = outcome.scores[i]
+        running = [row for row in running if turns[row][-1].goes_on]
+    episodes = []
+    for row, group in enumerate(environment.groups):
+        episodes.append(Episode(turns[row], group, 0, rewards[row], scores[row], (), states[row]))
+    return Rollout(episodes)
+
+
+def _turns(states: Sequence[Any], action: Action) -> list[Turn]:
+    """A turn a row, of an action that is kept in columns."""
+    if action.log_prob is None:
+        return [Turn(state, value) for state, value in zip(states, action.value, strict=True)]
+    turns = []
+    columns = (states, action.value, action.log_prob.tolist(), action.mask.sum(1).tolist())
+    for state, value, log_probs, decisions in zip(*columns, strict=True):
+        turns.append(Turn(state, value, log_probs[:decisions]))
+    return turns

@@ -6,7 +6,10 @@ An MLP's action is one decision (T = 1); a language model's is its completion y_
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from llmpolicy.episode import Turn
 
 Prompt = str | Sequence[Mapping[str, Any]]
 """A plain prompt, or a list of chat messages ``{"role", "content"}``."""
@@ -18,55 +21,15 @@ class Action:
 
     ``value`` is indexable by row: a (B, ...) tensor, or a list of B lists of token ids.
     ``log_prob`` and ``mask`` are (B, T); ``terminated`` is (B,): the action ended by itself (a stop
-    id), not by a limit.
+    id), not by a limit. ``turns`` are the same B actions as records, from a policy that keeps them
+    so.
     """
 
     value: Any
     log_prob: Any
     mask: Any
     terminated: Any
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One turn of the loop: in ``state`` the policy took ``action`` and the environment paid
-    ``reward``.
-    """
-
-    state: Any
-    action: Any
-    reward: float
-    terminated: bool
-    truncated: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Episode:
-    """The steps from a reset to the end; ``group`` says which episodes began in the same state."""
-
-    steps: Sequence[Step]
-    group: int = 0
-
-    @property
-    def total(self) -> float:
-        """The undiscounted return."""
-        return sum(step.reward for step in self.steps)
-
-
-@dataclass(frozen=True, slots=True)
-class Completion:
-    """One completion of one prompt: its text (always text, chat or plain) and how it ended.
-
-    ``raw`` is all that was written, special tokens included; None where nobody kept it.
-    """
-
-    prompt: Prompt
-    text: str
-    token_ids: Sequence[int] = ()
-    log_probs: Sequence[float] | None = None
-    terminated: bool = True
-    truncated: bool = False
-    raw: str | None = None
+    turns: Sequence["Turn"] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -724,10 +724,11 @@ def test_complete_says_how_each_completion_ended():
     found = pi.complete(prompts, generator=torch.Generator().manual_seed(3), batch_size=5)
     assert {record.terminated for record in found} == {True, False}
     for prompt, record in zip(prompts, found, strict=True):
-        assert record.prompt == prompt
-        assert record.truncated == (not record.terminated) == (record.token_ids[-1] != 4)
-        assert len(record.log_probs) == len(record.token_ids)
-        assert record.text == pi.decode(record.token_ids)
+        assert record.state == pi.encode([prompt])[0]
+        assert record.prompt == pi.quote(prompt)
+        assert record.truncated == (not record.terminated) == (record.action[-1] != 4)
+        assert len(record.log_probs) == len(record.action)
+        assert record.text == pi.decode(record.action, record.state)
 
 
 def test_a_stop_is_read_as_it_stands_within_a_text():

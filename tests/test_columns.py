@@ -19,6 +19,7 @@ import pytest
 from PIL import Image
 from trl import SFTTrainer
 
+from llmpolicy.episode import Episode, Turn
 from llmpolicy.errors import PolicyError, RecipeError, TaskError
 from llmpolicy.policies.causal_lm import CausalLMPolicy
 from llmpolicy.policies.causal_lm.codec import Codec
@@ -61,7 +62,7 @@ def test_parts_are_the_question_that_their_text_is() -> None:
     row, whole = only({"prompt": [PARTS], "answer": "4"}), only({"prompt": [USER], "answer": "4"})
     assert row.question == whole.question == TEXT
     assert prompt_text(row.prompt) == TEXT
-    assert row.sample("", "4", [], False).messages == [USER]
+    assert row.sample(Episode([Turn((), (), text="4")])).messages == [USER]
     with pytest.raises(TaskError, match="also training questions"):
         load_tasks(
             [{"rows": [{"prompt": [USER]}]}],

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from llmpolicy.episode import Episode, Turn
 from llmpolicy.errors import RecipeError, RewardError
 from llmpolicy.plan import build_rewards, explain_recipe, plan_recipe, reward_lines
 from llmpolicy.recipe import load_recipe
@@ -72,7 +73,7 @@ def test_rewards_of_a_task_need_only_its_columns_and_are_explained_by_task(folde
     ]
     rows = {row.task: row for row in made.train_rows}
     samples = [
-        rows[task].sample("", text, [1] * 5, False)
+        rows[task].sample(Episode([Turn((), [1] * 5, text=text)]))
         for task, text in (("sums", "2"), ("code", "x"), ("code", "y"))
     ]
     assert [one.value for one in made.rewards.score(samples)] == [1.5, 1.5, 0]

@@ -13,6 +13,7 @@ import torch
 from llmpolicy import tasks
 from llmpolicy.environments.gymnasium import GymnasiumEnvironment, build_environment
 from llmpolicy.environments.prompts import PromptEnvironment
+from llmpolicy.episode import Turn
 from llmpolicy.errors import RecipeError, TaskError
 from llmpolicy.rewards import Rewards, RewardSpec
 from llmpolicy.types import Action, Prompt, Sample
@@ -170,8 +171,14 @@ ROWS = [
 ]
 
 
-def decode(token_ids: Sequence[int]) -> str:
-    return "".join(map(str, token_ids))
+def said(texts: Sequence[str], ended: Sequence[bool], version: int = 0) -> Action:
+    """Completions of these texts, a token a character."""
+    turns = [
+        Turn([], list(map(int, text)), None, end, not end, version, "2+2", text)
+        for text, end in zip(texts, ended, strict=True)
+    ]
+    value = [turn.action for turn in turns]
+    return Action(value, None, None, torch.tensor(ended), turns)
 
 
 def right(completion: str, answer: str) -> float | None:
@@ -179,7 +186,7 @@ def right(completion: str, answer: str) -> float | None:
 
 
 def prompts(**sizes: int) -> PromptEnvironment:
-    return PromptEnvironment(ROWS, Rewards([RewardSpec(right)]), decode, **sizes)
+    return PromptEnvironment(ROWS, Rewards([RewardSpec(right)]), **sizes)
 
 
 def test_prompts_come_in_groups_without_repetition() -> None:
@@ -202,10 +209,10 @@ def test_the_seed_decides_which_prompts_are_drawn() -> None:
 def test_every_completion_is_judged_by_its_own_row() -> None:
     environment = prompts(prompts=3, group_size=3)
     environment.reset(0)
-    answers = [int(row.columns["answer"]) for row in environment.drawn]
-    value = [[answers[0]], [9], [0], [answers[3]], [answers[4]], [9], [0], [0], [answers[8], 7]]
+    answers = [row.columns["answer"] for row in environment.drawn]
+    texts = [answers[0], "9", "0", answers[3], answers[4], "9", "0", "0", f"{answers[8]}7"]
     ended = [True, False] * 4 + [True]
-    outcome = environment.step(range(9), act(value, ended))
+    outcome = environment.step(range(9), said(texts, ended))
     assert [str(reward) for reward in outcome.rewards] == [
         "1.0",
         "0.0",
@@ -219,6 +226,7 @@ def test_every_completion_is_judged_by_its_own_row() -> None:
     ]
     assert outcome.terminated == ended
     assert outcome.truncated == [not end for end in ended]
+    assert [score.value for score in outcome.scores][:3] == [1.0, 0.0, None]
 
 
 class Recorder:
@@ -231,9 +239,9 @@ class Recorder:
 
 def test_the_rewards_see_the_whole_sample() -> None:
     recorder = Recorder()
-    environment = PromptEnvironment([ROWS[1]], recorder, decode, prompts=1, group_size=2)
+    environment = PromptEnvironment([ROWS[1]], recorder, prompts=1, group_size=2)
     environment.reset(0)
-    assert environment.step([0, 1], act([[4], [4, 4]], [True, False])).rewards == [0.5, 0.5]
+    assert environment.step([0, 1], said(["4", "44"], [True, False], 3)).rewards == [0.5, 0.5]
     first, second = recorder.samples
     assert first == Sample(
         "4",
@@ -242,27 +250,12 @@ def test_the_rewards_see_the_whole_sample() -> None:
         messages=CHAT,
         completion_ids=[4],
         truncated=False,
+        step=3,
         row=1,
         task="sums",
     )
     assert (second.completion, second.truncated) == ("44", True)
     assert recorder.group_size == 2
-
-
-def test_the_last_batch_is_kept_with_the_log_probability_of_every_token() -> None:
-    environment = prompts(prompts=1, group_size=2)
-    for update in range(2):
-        environment.reset(update)
-        log_prob = torch.tensor(
-            [[-1.0, 0.0], [-0.5, -0.25]]
-        )  # the first completion is one token shorter
-        environment.step([0, 1], Action([[2], [4, 4]], log_prob, None, torch.tensor([True, False])))
-        batch = environment.batch
-        assert batch is not None
-        assert batch.log_probs == [[-1.0], [-0.5, -0.25]]
-        assert [sample.completion for sample in batch.samples] == ["2", "44"]
-        assert [sample.step for sample in batch.samples] == [update, update]
-        assert [score.value for score in batch.scores][1] == 0.0
 
 
 def test_too_few_rows_are_refused() -> None:

@@ -13,6 +13,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmpolicy.episode import Turn
 from llmpolicy.errors import RewardError, TaskError
 from llmpolicy.evaluation import (
     Evaluation,
@@ -27,7 +28,6 @@ from llmpolicy.policies.causal_lm import CausalLMPolicy
 from llmpolicy.rewards import Rewards, RewardSpec
 from llmpolicy.statistics import paired_interval, wilson
 from llmpolicy.tasks import Row
-from llmpolicy.types import Completion
 from tests.models import model, tokenizer
 
 WORDS = ("0", "1", "2", "?")
@@ -66,9 +66,6 @@ class Table:
     def encode(self, prompts: Sequence[str]) -> list[list[int]]:
         return [[9] * int(prompt) + [int(prompt)] for prompt in prompts]
 
-    def quote(self, token_ids: Sequence[int]) -> str:
-        return " ".join(map(str, token_ids))
-
     def complete(
         self,
         prompts: Sequence[Sequence[int]],
@@ -76,7 +73,7 @@ class Table:
         greedy: bool = False,
         generator: torch.Generator | None = None,
         max_new_tokens: int | None = None,
-    ) -> list[Completion]:
+    ) -> list[Turn]:
         self.sizes.append(len(prompts))
         rows = self.log_probs[[ids[-1] for ids in prompts]]  # (B, 4)
         words = (
@@ -84,15 +81,12 @@ class Table:
             if greedy
             else torch.multinomial(rows.exp(), 1, generator=generator)[:, 0]
         )
-        return [
-            self.completion(ids, word) for ids, word in zip(prompts, words.tolist(), strict=True)
-        ]
+        return [self.turn(ids, word) for ids, word in zip(prompts, words.tolist(), strict=True)]
 
-    def completion(self, ids: Sequence[int], word: int) -> Completion:
+    def turn(self, ids: Sequence[int], word: int) -> Turn:
         cut = WORDS[word] == "2"  # this word is always cut off before its stop token
-        return Completion(
-            ids, WORDS[word], (word,) if cut else (word, STOP), terminated=not cut, truncated=cut
-        )
+        action = (word,) if cut else (word, STOP)
+        return Turn(ids, action, None, not cut, cut, text=WORDS[word])
 
     def log_prob(self, prompts: Any, actions: Any) -> tuple[torch.Tensor, torch.Tensor]:
         first = self.log_probs[[ids[-1] for ids in prompts], [action[0] for action in actions]]
@@ -188,17 +182,15 @@ def test_drift_is_k3_over_the_first_sample_of_each_question() -> None:
     """Written out: the mean of q/p - 1 - log(q/p), by completion and by token."""
     policy, base, asked = random_table(50, 1), random_table(50, 2), rows("0" * 50)
     found = evaluate(policy, asked, CORRECT, base=base, samples=3, seed=5)
-    prompts = [ids for ids in policy.encode([row.prompt for row in asked]) for _ in range(3)]
-    drawn = complete(policy, prompts, generator=torch.Generator().manual_seed(5))[::3]
+    drawn = complete(policy, asked, samples=3, generator=torch.Generator().manual_seed(5))[::3]
+    assert [episode.group for episode in drawn] == list(range(50))
     total = 0.0
-    for i, completion in enumerate(drawn):
-        ratio = math.exp(
-            base.log_probs[i, completion.token_ids[0]]
-            - policy.log_probs[i, completion.token_ids[0]]
-        )
+    for i, episode in enumerate(drawn):
+        word = episode.turns[0].action[0]
+        ratio = math.exp(base.log_probs[i, word] - policy.log_probs[i, word])
         total += ratio - 1 - math.log(ratio)
     assert found.kl_to_base_per_completion == pytest.approx(total / 50)
-    assert found.kl_to_base == pytest.approx(total / sum(len(one.token_ids) for one in drawn))
+    assert found.kl_to_base == pytest.approx(total / sum(len(one.turns[0].action) for one in drawn))
 
 
 def test_what_cannot_be_judged_is_in_no_share() -> None:
@@ -484,6 +476,6 @@ def test_real_completions_agree_with_the_policy_one_by_one() -> None:
     found: Evaluation = evaluate(policy, QUESTIONS, rewards(digits), samples=1)
     alone = [policy.complete([row.prompt], greedy=True)[0] for row in QUESTIONS]
     assert [one.greedy for one in found.questions] == [digits(one.text, "") == 1.0 for one in alone]
-    assert found.mean_length == sum(len(one.token_ids) for one in alone) / len(alone)
+    assert found.mean_length == sum(len(one.action) for one in alone) / len(alone)
     assert found.truncated == sum(one.truncated for one in alone) / len(alone)
     assert [e.completion for e in found.examples] == [one.text for one in alone[:3]]

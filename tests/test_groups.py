@@ -75,15 +75,16 @@ def test_what_groups_cannot_serve_has_its_reason_in_words() -> None:
 def written(of: str | torch.nn.Module, prompts: list[list[int]], steps: int, seed: int = 0) -> None:
     """Generate; every log-probability is that of a plain forward of its row."""
     network = model(of) if isinstance(of, str) else of
-    made = generate(
+    turns = generate(
         network, prompts, max_new_tokens=steps, temperature=0.8, stop_ids=[4, 9, 17], pad_id=0,
         generator=torch.Generator().manual_seed(seed),
     )  # fmt: skip
-    for prompt, ids, log_probs in zip(prompts, made.token_ids, made.log_probs, strict=True):
+    for prompt, turn in zip(prompts, turns, strict=True):
+        ids = turn.action
         with torch.no_grad():
             logits = network(torch.tensor([prompt + ids])).logits[0, len(prompt) - 1 : -1] / 0.8
         truth = torch.log_softmax(logits, -1).gather(1, torch.tensor(ids)[:, None])[:, 0]
-        torch.testing.assert_close(torch.tensor(log_probs), truth, atol=1e-4, rtol=0)
+        torch.testing.assert_close(torch.tensor(turn.log_probs), truth, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize(("start", "small"), [(0, SMALL), (0, 0), (2, SMALL), (14, SMALL), (14, 0)])

@@ -19,8 +19,8 @@ from llmpolicy.baselines import GroupMean, LearnedValue, TimeStepMean
 from llmpolicy.environments.base import Outcome
 from llmpolicy.environments.gymnasium import build_environment
 from llmpolicy.environments.prompts import PromptEnvironment
+from llmpolicy.episode import Episode, Turn
 from llmpolicy.errors import LLMPolicyError, RecipeError, RunError, TaskError
-from llmpolicy.grpo.rollouts import Generation, rollout_rows
 from llmpolicy.objectives import group_advantages, return_to_go
 from llmpolicy.plan import Plan
 from llmpolicy.policies import CategoricalMLP
@@ -34,7 +34,7 @@ from llmpolicy.rollout import Rollout, rollout
 from llmpolicy.run import Run
 from llmpolicy.stages.process import DRY_RUN, Say
 from llmpolicy.stages.reinforce import check_reinforce, train_environment, train_reinforce
-from llmpolicy.types import Action, Episode, Sample, Step
+from llmpolicy.types import Action
 from tests import models
 
 RECIPES = Path(__file__).parent.parent / "recipes"
@@ -90,10 +90,7 @@ def test_an_episode_is_truncated_by_its_environment_or_by_the_horizon(
     limit: int, horizon: int | None
 ) -> None:
     experience = rollout(CategoricalMLP(1, 2), Countdown(3, limit), seed=0, horizon=horizon)
-    last = [
-        (episode.steps[-1].terminated, episode.steps[-1].truncated)
-        for episode in experience.episodes
-    ]
+    last = [(episode.terminated, episode.truncated) for episode in experience.episodes]
     assert last == [(True, False), (True, False), (False, True)]
     assert experience.terminated.tolist() == [True, True, False]
     assert [state.item() for state in experience.final_states] == [0, 0, 1]
@@ -120,8 +117,8 @@ def test_an_episode_that_cannot_be_judged_weighs_nothing(
     environment = Countdown(3)
     environment.groups = [0, 0, 0]
     rewards = [1.0, float("nan"), 2.0]
-    episodes = [Episode([Step(None, None, reward, True, False)]) for reward in rewards]
-    found = baseline(environment, 1.0, 0).weight(Rollout(episodes, [None] * 3)).squeeze(1)
+    episodes = [Episode([Turn(None, None)], rewards=[reward]) for reward in rewards]
+    found = baseline(environment, 1.0, 0).weight(Rollout(episodes)).squeeze(1)
     assert found[1] == 0
     assert found[0] < 0 < found[2]
     assert found.sum().item() == pytest.approx(0.0, abs=1e-6)
@@ -152,12 +149,12 @@ def test_the_value_baseline_learns_what_is_earned() -> None:
 
 def test_the_group_baseline_is_that_of_grpo() -> None:
     episodes = [
-        Episode([Step(None, None, reward, True, False)], n // 2)
+        Episode([Turn(None, None)], n // 2, rewards=[reward])
         for n, reward in enumerate([1.0, 3.0, 5.0, 5.0])
     ]
     environment = Countdown(4)
     environment.groups = [0, 0, 1, 1]
-    found = GroupMean(environment, 1.0, 0).weight(Rollout(episodes, [None] * 4))
+    found = GroupMean(environment, 1.0, 0).weight(Rollout(episodes))
     assert torch.equal(found, group_advantages(torch.tensor([[1.0, 3.0], [5.0, 5.0]])).view(4, 1))
 
 
@@ -191,25 +188,18 @@ def trajectories() -> list[Rollout]:
     """Every episode that can happen from state 0, each as a rollout of its own."""
     found: list[Rollout] = []
     for actions in itertools.product((0, 1), repeat=HORIZON):
-        state, steps = 0, []
+        state, turns, rewards = 0, list[Turn](), list[float]()
         for t, action in enumerate(actions):
             after, reward, ended = transition(state, action)
-            steps.append(
-                Step(
-                    one_hot(state),
-                    torch.tensor(action),
-                    reward,
-                    ended,
-                    t + 1 == HORIZON and not ended,
-                )
-            )
+            cut = t + 1 == HORIZON and not ended
+            turns.append(Turn(one_hot(state), torch.tensor(action), None, ended, cut))
+            rewards.append(reward)
             state = after
             if ended:
                 break
-        taken = [int(step.action) for step in steps]
         # Episodes that end early are met once for each way their unused actions could be filled in.
-        if not any(actions[len(taken) :]):
-            found.append(Rollout([Episode(steps)], [one_hot(state)]))
+        if not any(actions[len(turns) :]):
+            found.append(Rollout([Episode(turns, rewards=rewards, final=one_hot(state))]))
     return found
 
 
@@ -222,7 +212,7 @@ def expected_surrogate(policy: CategoricalMLP, offset: float) -> torch.Tensor:
         probability = policy.log_prob(experience.states, experience.actions)[0].sum().exp()
         returns = return_to_go(experience.rewards.double(), experience.mask, 1.0)
         weight = returns - offset * torch.arange(1, returns.shape[1] + 1)
-        total = total + probability.detach() * surrogate(policy, experience, weight)
+        total = total + probability.detach() * surrogate(policy, experience.weighed(weight))
     return total
 
 
@@ -367,9 +357,7 @@ def test_a_baseline_that_could_never_teach_anything_is_refused() -> None:
     with pytest.raises(
         RecipeError, match="'value': found prompts; expected states that are vectors"
     ):
-        LearnedValue(
-            PromptEnvironment([Row("1")], Rewards([RewardSpec(fives)]), str, prompts=1), 0.9, 0
-        )
+        LearnedValue(PromptEnvironment([Row("1")], Rewards([RewardSpec(fives)]), prompts=1), 0.9, 0)
 
 
 def test_a_learned_value_needs_a_discount() -> None:
@@ -424,11 +412,9 @@ def fives(completion: str) -> float:
     return completion.count("5") / 3
 
 
-def language_environment(policy: CausalLMPolicy) -> PromptEnvironment:
+def language_environment() -> PromptEnvironment:
     rows = [Row(str(number), number) for number in range(10)]
-    return PromptEnvironment(
-        rows, Rewards([RewardSpec(fives)]), policy.decode, prompts=4, group_size=8
-    )
+    return PromptEnvironment(rows, Rewards([RewardSpec(fives)]), prompts=4, group_size=8)
 
 
 def test_one_update_of_a_language_model_is_the_grpo_gradient_at_ratio_one() -> None:
@@ -436,7 +422,7 @@ def test_one_update_of_a_language_model_is_the_grpo_gradient_at_ratio_one() -> N
     next-token distribution.
     """
     policy = language_policy()
-    environment = language_environment(policy)
+    environment = language_environment()
     experience = rollout(policy, environment, seed=0)
     rewards = experience.rewards.squeeze(1)  # (B,)
     advantages = (rewards.view(4, 8) - rewards.view(4, 8).mean(1, keepdim=True)) / (
@@ -456,7 +442,7 @@ def test_one_update_of_a_language_model_is_the_grpo_gradient_at_ratio_one() -> N
     parameters = list(policy.parameters())
     expected = torch.autograd.grad(objective / 32, parameters)
     weight = GroupMean(environment, 1.0, 0).weight(experience)
-    improve(policy, torch.optim.SGD(parameters, lr=0.0), experience, weight)
+    improve(policy, torch.optim.SGD(parameters, lr=0.0), experience.weighed(weight))
     for parameter, wanted in zip(parameters, expected, strict=True):
         assert parameter.grad is not None
         assert torch.allclose(parameter.grad, -wanted, atol=1e-5)
@@ -465,7 +451,7 @@ def test_one_update_of_a_language_model_is_the_grpo_gradient_at_ratio_one() -> N
 def test_the_loop_that_balances_a_pole_teaches_a_language_model() -> None:
     policy = language_policy()
     settings = Settings(updates=40, learning_rate=1e-2, baseline="group")
-    trained = reinforce(policy, language_environment(policy), settings, seed=0)
+    trained = reinforce(policy, language_environment(), settings, seed=0)
     assert trained.metrics[0]["return"] < 0.3
     assert trained.metrics[-1]["return"] > 0.9
     assert {completion.text for completion in policy.complete(["3", "7"], greedy=True)} == {"555"}
@@ -649,6 +635,13 @@ def language_run(
     return run
 
 
+COLUMNS = [
+    *("schema", "step", "mode", "row", "prompt", "completion", "raw", "token_ids", "log_probs"),
+    *("reward", "reward/fives", "advantage", "terminated", "truncated", "seconds", "group"),
+]
+"""Of a run's rollouts: what is written today and reads what was written before."""
+
+
 def test_every_completion_of_a_language_model_is_kept_as_grpo_keeps_it(tmp_path: Path) -> None:
     SPELT.clear()
     run = language_run(tmp_path, 2)
@@ -656,9 +649,7 @@ def test_every_completion_of_a_language_model_is_kept_as_grpo_keeps_it(tmp_path:
     assert [row["step"] for row in kept] == [1] * 16 + [2] * 16
     assert [row["completion"] for row in kept] == [completion for completion, _ in SPELT]
     assert [row["group"] for row in kept] == ([0] * 8 + [1] * 8) * 2
-    scored = Rewards([RewardSpec(fives)]).score([Sample("5")])
-    columns = rollout_rows(Generation(samples=[Sample("5")], scores=scored), [0.0])[0]
-    assert set(kept[0]) == {*columns, "schema", "step", "mode", "group"}
+    assert list(kept[0]) == COLUMNS
     first = language_policy()
     for row in kept[:16]:
         assert first.decode(row["token_ids"]) == row["completion"]

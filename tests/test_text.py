@@ -5,7 +5,6 @@ person would read.
 import json
 import logging
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import torch
 import trl
 
 from llmpolicy.environments.prompts import PromptEnvironment
+from llmpolicy.episode import Episode, Turn
 from llmpolicy.errors import PolicyError
 from llmpolicy.evaluation.answers import samples_of
 from llmpolicy.grpo import judging
@@ -22,7 +22,6 @@ from llmpolicy.messages import Conversation
 from llmpolicy.policies.causal_lm import CausalLMPolicy
 from llmpolicy.policies.causal_lm.codec import Codec
 from llmpolicy.rewards import Rewards, RewardSpec
-from llmpolicy.stages.reinforce import reader
 from llmpolicy.tasks import Row
 from llmpolicy.types import Action, Sample, Score
 from reward_fns import formats, math_answer
@@ -588,10 +587,10 @@ class TestBlanks:
         )
         ids = words.convert_tokens_to_ids(["▁", "4"])
         before = made.encode(["1+1="])[0]
-        told = reader(made)("1+1=", ids)
+        told = made.codec.legible(Turn(before, ids))
         assert (told.prompt, told.text, told.raw) == ("1+1=", " 4", " 4")
         for told in made.complete(["1+1="] * 4, generator=torch.Generator().manual_seed(0)):
-            assert "1+1=" + str(told.raw) == words.decode([*before, *told.token_ids])
+            assert "1+1=" + str(told.raw) == words.decode([*before, *told.action])
         stepped = trainer(tmp_path, made, chat=False)
         stepped.generation.row_indices = [0]
         [sample] = judging.samples(stepped, [ids])
@@ -764,9 +763,9 @@ class TestPlaces:
         question = Row([PARTS], {"answer": "4"}, 0, "q", "t")
         told = made.complete([[PARTS]])[0]
         before = made.encode([[PARTS]])[0]
-        assert told.raw == made.tokenizer.decode(list(told.token_ids))
-        assert told.text == made.decode(told.token_ids, before)
-        [sample] = samples_of([question], [replace(told, prompt=made.quote([PARTS]))])
+        assert told.raw == made.tokenizer.decode(list(told.action))
+        assert told.text == made.decode(told.action, before)
+        [sample] = samples_of([question], [Episode([told])])
         assert (sample.completion, sample.raw) == (told.text, told.raw)
         assert sample.prompt.endswith("userWhat is 2+2?assistant")
         assert sample.messages == [QUESTION]
@@ -782,11 +781,10 @@ class TestPlaces:
                 seen.extend(samples)
                 return [Score(1.0) for _ in samples]
 
-        environment = PromptEnvironment(
-            rows_, Judge(), made.decode, read=reader(made), prompts=1, group_size=1
-        )
-        environment.reset(0)
-        environment.step([0], Action([ids], None, None, [True]))
+        environment = PromptEnvironment(rows_, Judge(), prompts=1, group_size=1)
+        [state] = environment.reset(0)
+        turn = made.codec.legible(Turn(made.encode([state])[0], ids))
+        environment.step([0], Action([ids], None, None, [True], [turn]))
         assert [(s.completion, s.raw, s.prompt[-10:]) for s in seen] == [
             (self.READ, self.TEXT, "?assistant")
         ]

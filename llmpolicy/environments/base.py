@@ -6,22 +6,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from llmpolicy.types import Action
+from llmpolicy.types import Action, RowScore
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What b episodes answered to one action each; all four have length b.
+    """What b episodes answered to one action each; all have length b.
 
     ``states`` are the next states, of ended episodes too. Terminated: the episode is over by its
     own rules, nothing can be earned any more. Truncated: it was only cut off (a time limit), and
-    would have gone on earning.
+    would have gone on earning. ``scores`` are what the rewards of a recipe said, where they judged.
     """
 
     states: Sequence[Any]
     rewards: Sequence[float]
     terminated: Sequence[bool]
     truncated: Sequence[bool]
+    scores: Sequence[RowScore] = ()
 
 
 class Environment(Protocol):

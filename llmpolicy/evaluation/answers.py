@@ -1,20 +1,24 @@
 """Asking a policy many questions: completions in large batches, and the verdict on each of them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from llmpolicy.episode import Episode, Turn
 from llmpolicy.rewards import Rewards, Sample
-from llmpolicy.tasks import Row, prompt_text
-from llmpolicy.types import Completion
+from llmpolicy.tasks import Row
 
 TOKENS_AT_ONCE = 32_768
 """Most tokens (prompts and longest possible completions, padding included) that are generated side
 by side.
+"""
+
+SCORED_AT_ONCE = 2_048
+"""Most completion tokens, padding included, whose log-probabilities are computed side by side: each
+holds V logits.
 """
 
 
@@ -35,12 +39,8 @@ class LanguagePolicy(Protocol):
         greedy: bool = False,
         generator: torch.Generator | None = None,
         max_new_tokens: int | None = None,
-    ) -> list[Completion]:
+    ) -> list[Turn]:
         """One completion a prompt."""
-        ...
-
-    def quote(self, prompt: Sequence[int]) -> str:
-        """The text of a prompt."""
         ...
 
     def log_prob(self, states: Any, actions: Any) -> tuple[Tensor, Tensor]:
@@ -50,33 +50,32 @@ class LanguagePolicy(Protocol):
 
 def complete(
     policy: LanguagePolicy,
-    prompts: Sequence[Sequence[int]],
+    rows: Sequence[Row],
     *,
+    samples: int = 1,
     greedy: bool = False,
     generator: torch.Generator | None = None,
     max_new_tokens: int | None = None,
     batch_size: int | None = None,
-) -> list[Completion]:
-    """One completion a prompt (token ids), in the order of the prompts; as many at once as
-    TOKENS_AT_ONCE allows.
+) -> list[Episode]:
+    """An episode a sample of each row, those of a row next to each other in a group; as many at
+    once as TOKENS_AT_ONCE allows.
 
     Prompts of like length go together. ``batch_size`` limits the number at once, whatever their
     length.
     """
-    length = max_new_tokens or policy.max_new_tokens
-    found: dict[int, Completion] = {}
-    for batch in batches([len(ids) + length for ids in prompts], TOKENS_AT_ONCE, batch_size):
-        completions = policy.complete(
-            [prompts[i] for i in batch], greedy=greedy, generator=generator, max_new_tokens=length
+    most = max_new_tokens or policy.max_new_tokens
+    prompts = [ids for ids in policy.encode([row.prompt for row in rows]) for _ in range(samples)]
+    lengths = [len(ids) + most for ids in prompts]
+    episodes: dict[int, Episode] = {}
+    for batch in batches(lengths, TOKENS_AT_ONCE, batch_size):
+        turns = policy.complete(
+            [prompts[i] for i in batch], greedy=greedy, generator=generator, max_new_tokens=most
         )
-        # Rewards see the text that was continued, its opening of a thinking block included.
-        found.update(
-            {
-                i: replace(one, prompt=policy.quote(prompts[i]))
-                for i, one in zip(batch, completions, strict=True)
-            }
-        )
-    return [found[i] for i in range(len(prompts))]
+        for i, turn in zip(batch, turns, strict=True):
+            group = i // samples
+            episodes[i] = Episode([turn], group, rows[group].index)
+    return [episodes[i] for i in range(len(prompts))]
 
 
 def batches(lengths: Sequence[int], budget: int, limit: int | None = None) -> Iterator[list[int]]:
@@ -93,33 +92,39 @@ def batches(lengths: Sequence[int], budget: int, limit: int | None = None) -> It
         yield batch
 
 
+def turns_of(episodes: Sequence[Episode]) -> list[Turn]:
+    """The turns of all episodes, one episode after the other."""
+    return [turn for episode in episodes for turn in episode.turns]
+
+
+def scored_together(episodes: Sequence[Episode]) -> Iterator[tuple[list[Any], list[Any]]]:
+    """States and actions of all turns, as many at once as SCORED_AT_ONCE allows."""
+    turns = turns_of(episodes)
+    for batch in batches([len(turn.action) for turn in turns], SCORED_AT_ONCE):
+        yield [turns[i].state for i in batch], [turns[i].action for i in batch]
+
+
 def judge(
     correct: Rewards,
     rows: Sequence[Row],
-    completions: Sequence[Completion],
+    episodes: Sequence[Episode],
     threshold: float,
     group_size: int = 1,
 ) -> list[bool | None]:
-    """Whether each completion's score reaches the threshold; None where it could not be judged."""
-    samples = samples_of(rows, completions)
-    return [
-        None if row.value is None else row.value >= threshold
-        for row in correct.score(samples, group_size)
-    ]
+    """Whether each episode's score reaches the threshold; None where it could not be judged."""
+    scores = correct.score(samples_of(rows, episodes), group_size)
+    return [None if score.value is None else score.value >= threshold for score in scores]
 
 
-def samples_of(rows: Sequence[Row], completions: Sequence[Completion]) -> list[Sample]:
-    """Completions as the rewards see them."""
-    return [
-        row.sample(
-            one.prompt if isinstance(one.prompt, str) else prompt_text(row.prompt),
-            one.text,
-            one.token_ids,
-            one.truncated,
-            raw=one.raw,
-        )
-        for row, one in zip(rows, completions, strict=True)
-    ]
+def samples_of(rows: Sequence[Row], episodes: Sequence[Episode]) -> list[Sample]:
+    """Episodes as the rewards see them; the group of each is the place of its row."""
+    return [rows[episode.group].sample(episode) for episode in episodes]
+
+
+def known_mean(values: Iterable[float | None]) -> float | None:
+    """The mean of the values that are known; None if none is."""
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
 
 
 @contextmanager
@@ -153,15 +158,11 @@ class WithoutAdapter:
         ids: list[list[int]] = self.policy.encode(prompts)
         return ids
 
-    def quote(self, prompt: Sequence[int]) -> str:
-        """The text of a prompt."""
-        return str(self.policy.quote(prompt))
-
-    def complete(self, prompts: Sequence[Any], **how: Any) -> list[Completion]:
+    def complete(self, prompts: Sequence[Any], **how: Any) -> list[Turn]:
         """One completion a prompt, by the base."""
         with self.policy.adapter_off():
-            completions: list[Completion] = self.policy.complete(prompts, **how)
-        return completions
+            turns: list[Turn] = self.policy.complete(prompts, **how)
+        return turns
 
     def log_prob(self, states: Any, actions: Any) -> tuple[Tensor, Tensor]:
         """The base's log-probability of each token, and the mask, both (B, T)."""

@@ -5,10 +5,10 @@ beat.
 from collections import Counter
 from collections.abc import Sequence
 
+from llmpolicy.episode import Episode, Turn
 from llmpolicy.evaluation.answers import judge
 from llmpolicy.rewards import Rewards
-from llmpolicy.tasks import Row
-from llmpolicy.types import Completion
+from llmpolicy.tasks import Row, prompt_text
 
 CONSTANTS, SCORINGS = 50, 10_000
 """How many answers are tried, the most frequent first, and how many scorings that may cost."""
@@ -31,29 +31,32 @@ def best_constant(
     tried = [
         answer for answer, _ in counts.most_common(min(CONSTANTS, max(1, SCORINGS // len(rows))))
     ]
-    completions = [
-        text
-        for answer in tried
-        if (text := _accepted(answer, rows, correct, threshold)) is not None
-    ]
-    accuracies = [(_accuracy(text, rows, correct, threshold), text) for text in completions]
+    accuracies = []
+    for answer in tried:
+        text = _accepted(answer, rows, correct, threshold)
+        if text is not None:
+            accuracies.append((_accuracy(text, rows, correct, threshold), text))
     return max(accuracies, key=lambda pair: pair[0], default=None)
 
 
 def _accepted(answer: str, rows: Sequence[Row], correct: Rewards, threshold: float) -> str | None:
     """The answer in the first form that is right on a row of that answer."""
-    own = next(row for row in rows if str(row.columns.get("answer")) == answer)
-    texts = (form.format(answer) for form in FORMS)
-    return next(
-        (
-            text
-            for text in texts
-            if judge(correct, [own], [Completion(own.prompt, text)], threshold)[0]
-        ),
-        None,
-    )
+    asked = next(row for row in rows if str(row.columns.get("answer")) == answer)
+    for form in FORMS:
+        text = form.format(answer)
+        if judge(correct, [asked], _said([asked], text), threshold)[0]:
+            return text
+    return None
 
 
 def _accuracy(text: str, rows: Sequence[Row], correct: Rewards, threshold: float) -> float:
-    verdicts = judge(correct, rows, [Completion(row.prompt, text) for row in rows], threshold)
+    verdicts = judge(correct, rows, _said(rows, text), threshold)
     return verdicts.count(True) / (len(verdicts) - verdicts.count(None))
+
+
+def _said(rows: Sequence[Row], text: str) -> list[Episode]:
+    """The same text as the answer to every row, by no policy."""
+    return [
+        Episode([Turn((), (), prompt=prompt_text(row.prompt), text=text)], group, row.index)
+        for group, row in enumerate(rows)
+    ]

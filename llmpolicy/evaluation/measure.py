@@ -7,32 +7,31 @@ A completion is right when ``correct`` gives it at least ``threshold``. One that
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
+from llmpolicy.episode import Episode
 from llmpolicy.errors import RewardError, TaskError
 from llmpolicy.evaluation.answers import (
     LanguagePolicy,
     WithoutAdapter,
-    batches,
     complete,
     evaluating,
     judge,
+    known_mean,
     samples_of,
+    scored_together,
+    turns_of,
 )
 from llmpolicy.evaluation.constant import best_constant
 from llmpolicy.evaluation.record import Evaluation, Example, Question
 from llmpolicy.objectives import k3
 from llmpolicy.rewards import Rewards
-from llmpolicy.statistics import mean_interval, paired_interval, pass_at_k, wilson
+from llmpolicy.statistics import Interval, mean_interval, paired_interval, pass_at_k, wilson
 from llmpolicy.tasks import Row, prompt_text
-from llmpolicy.types import Completion
 
 EXAMPLES = 3
-SCORED_AT_ONCE = 2_048
-"""Most completion tokens, padding included, whose log-probabilities are computed side by side: each
-holds V logits.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,20 +49,15 @@ class Setting:
     recipe_hash: str
     constant: tuple[float, str] | None
 
-    @property
-    def repeated(self) -> list[Row]:
-        """The row of each sampled completion."""
-        return [row for row in self.rows for _ in range(self.samples)]
-
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What one policy answered: one greedy completion a row, ``samples`` sampled ones a row side by
+    """What one policy answered: one greedy episode a row, ``samples`` sampled ones a row side by
     side.
     """
 
-    greedy: Sequence[Completion]
-    sampled: Sequence[Completion]
+    greedy: Sequence[Episode]
+    sampled: Sequence[Episode]
     questions: tuple[Question, ...]
 
 
@@ -124,9 +118,7 @@ def evaluate(
         if base is None:
             return figures(policy, after, setting)
         before = figures(base, ask(base, setting), setting, drift=Drift(0.0, 0.0))
-        moved = drift(
-            policy, base, policy.encode([row.prompt for row in rows]), after.sampled[::samples]
-        )
+        moved = drift(policy, base, after.sampled[::samples])
         return figures(policy, after, setting, drift=moved, base=before)
 
 
@@ -143,42 +135,41 @@ def greedy_accuracy(
     during training.
     """
     with evaluating(policy), torch.no_grad():
-        prompts = policy.encode([row.prompt for row in rows])
-        completions = complete(
-            policy, prompts, greedy=True, batch_size=batch_size, max_new_tokens=max_new_tokens
+        episodes = complete(
+            policy, rows, greedy=True, batch_size=batch_size, max_new_tokens=max_new_tokens
         )
-    return _mean(judge(correct, rows, completions, threshold)) or 0.0
+    return known_mean(judge(correct, rows, episodes, threshold)) or 0.0
 
 
 def ask(policy: LanguagePolicy, setting: Setting) -> Answers:
     """Let a policy answer every question, greedily and by sampling, and judge the answers."""
-    size, length = setting.batch_size, setting.max_new_tokens
-    prompts = policy.encode([row.prompt for row in setting.rows])
-    greedy = complete(policy, prompts, greedy=True, batch_size=size, max_new_tokens=length)
-    generator = torch.Generator().manual_seed(setting.seed)
-    repeated = [ids for ids in prompts for _ in range(setting.samples)]
-    sampled = complete(
-        policy, repeated, generator=generator, batch_size=size, max_new_tokens=length
-    )
-    best = judge(setting.correct, setting.rows, greedy, setting.threshold)
-    right = judge(setting.correct, setting.repeated, sampled, setting.threshold, setting.samples)
-    groups = [right[i : i + setting.samples] for i in range(0, len(right), setting.samples)]
-    questions = tuple(
-        Question(one, group.count(True), len(group) - group.count(None))
-        for one, group in zip(best, groups, strict=True)
-    )
+    limits: dict[str, Any] = {
+        "batch_size": setting.batch_size,
+        "max_new_tokens": setting.max_new_tokens,
+    }
+    rows, size, draw = setting.rows, setting.samples, torch.Generator().manual_seed(setting.seed)
+    greedy = complete(policy, rows, greedy=True, **limits)
+    sampled = complete(policy, rows, samples=size, generator=draw, **limits)
+    best = judge(setting.correct, rows, greedy, setting.threshold)
+    right = judge(setting.correct, rows, sampled, setting.threshold, size)
+    questions = []
+    for i, verdict in enumerate(best):
+        group = right[i * size : (i + 1) * size]
+        questions.append(Question(verdict, group.count(True), size - group.count(None)))
     _refuse_unjudged(questions, setting.correct)
-    return Answers(greedy, sampled, questions)
+    return Answers(greedy, sampled, tuple(questions))
 
 
 def _refuse_unjudged(questions: Sequence[Question], correct: Rewards) -> None:
-    if all(one.greedy is None for one in questions) or not any(one.judged for one in questions):
-        how = f": {correct.first_fault}" if correct.first_fault else ""
-        raise RewardError(
-            f"evaluate.correct ({', '.join(correct.names)}) judged none of the answers to"
-            f" {len(questions)} questions{how}; expected a number for whatever can be judged, 0.0"
-            " for a wrong answer"
-        )
+    greedy = any(question.greedy is not None for question in questions)
+    if greedy and any(question.judged for question in questions):
+        return
+    how = f": {correct.first_fault}" if correct.first_fault else ""
+    raise RewardError(
+        f"evaluate.correct ({', '.join(correct.names)}) judged none of the answers to"
+        f" {len(questions)} questions{how}; expected a number for whatever can be judged, 0.0"
+        " for a wrong answer"
+    )
 
 
 def figures(
@@ -191,13 +182,12 @@ def figures(
 ) -> Evaluation:
     """What the answers of a policy come to."""
     questions = answers.questions
-    best = [one.greedy for one in questions if one.greedy is not None]
+    greedy = [question.greedy for question in questions]
+    rates = [question.rate for question in questions]
+    before = base.questions if base else (Question(None, 0, 0),) * len(questions)
+    judged = sum(question.judged for question in questions)
     reward, parts = _rewards(answers.sampled, setting)
-    pairs = list(zip(base.questions, questions, strict=True)) if base else []
-    greedy = [
-        b.greedy - a.greedy for a, b in pairs if a.greedy is not None and b.greedy is not None
-    ]
-    sampled = [b.rate - a.rate for a, b in pairs if a.rate is not None and b.rate is not None]
+    constant, answer = setting.constant or (None, None)
     return Evaluation(
         n=len(questions),
         seed=setting.seed,
@@ -208,69 +198,54 @@ def figures(
             "temperature": policy.temperature,
             "max_new_tokens": setting.max_new_tokens or policy.max_new_tokens,
         },
-        accuracy=wilson(sum(best), len(best)),
-        pass_at_k={
-            str(k): _mean([_pass(one, k) for one in questions]) for k in ks(setting.samples)
-        },
-        truncated=_mean([one.truncated for one in answers.greedy]) or 0.0,
-        mean_length=_mean([len(one.token_ids) for one in answers.greedy]) or 0.0,
+        accuracy=wilson(greedy.count(True), len(greedy) - greedy.count(None)),
+        pass_at_k={str(k): _pass_at(k, questions) for k in ks(setting.samples)},
+        truncated=known_mean(episode.truncated for episode in answers.greedy) or 0.0,
+        mean_length=known_mean(len(turn.action) for turn in turns_of(answers.greedy)) or 0.0,
         kl_to_base=drift.per_token if drift else None,
-        best_constant=setting.constant[0] if setting.constant else None,
+        best_constant=constant,
         base=base,
-        paired_difference=paired_interval(greedy) if greedy else None,
-        sampled_accuracy=mean_interval([one.rate for one in questions if one.rate is not None]),
-        paired_difference_sampled=paired_interval(sampled) if sampled else None,
+        paired_difference=_paired([question.greedy for question in before], greedy),
+        sampled_accuracy=mean_interval([rate for rate in rates if rate is not None]),
+        paired_difference_sampled=_paired([question.rate for question in before], rates),
         kl_to_base_per_completion=drift.per_completion if drift else None,
-        best_constant_answer=setting.constant[1] if setting.constant else None,
+        best_constant_answer=answer,
         mean_reward=reward,
         parts=parts,
-        unjudged={
-            "greedy": len(questions) - len(best),
-            "sampled": len(answers.sampled) - sum(one.judged for one in questions),
-        },
+        unjudged={"greedy": greedy.count(None), "sampled": len(answers.sampled) - judged},
         examples=_examples(answers, setting),
         questions=questions,
     )
 
 
-def drift(
-    policy: LanguagePolicy,
-    base: LanguagePolicy,
-    prompts: Sequence[Sequence[int]],
-    completions: Sequence[Completion],
-) -> Drift:
-    """How far a policy has moved from its base: the k3 estimate of KL(π ‖ base) over completions
-    that π sampled.
+def drift(policy: LanguagePolicy, base: LanguagePolicy, episodes: Sequence[Episode]) -> Drift:
+    """How far a policy has moved from its base: the k3 estimate of KL(π ‖ base) over episodes that
+    π sampled.
     """
     total, tokens = 0.0, 0
-    for batch in batches([len(one.token_ids) for one in completions], SCORED_AT_ONCE):
-        states, actions = (
-            [prompts[i] for i in batch],
-            [list(completions[i].token_ids) for i in batch],
-        )
+    for states, actions in scored_together(episodes):
         log_prob, mask = policy.log_prob(states, actions)  # (B, T)
         base_log_prob, _ = base.log_prob(states, actions)  # (B, T)
-        kl = k3(
-            log_prob.cpu().double(), base_log_prob.cpu().double()
-        )  # (B, T); Apple's devices have no double
+        # Apple's devices have no double.
+        kl = k3(log_prob.cpu().double(), base_log_prob.cpu().double())  # (B, T)
         total += torch.where(mask.bool().cpu(), kl, 0.0).sum().item()
         tokens += int(mask.sum())
-    return Drift(total / tokens, total / len(completions))
+    return Drift(total / tokens, total / len(episodes))
 
 
 def _rewards(
-    sampled: Sequence[Completion], setting: Setting
+    sampled: Sequence[Episode], setting: Setting
 ) -> tuple[float | None, dict[str, float | None]]:
-    """The mean reward of the sampled completions, and that of each part; what could not be judged
-    is left out.
+    """The mean reward of the sampled episodes, and that of each part; what could not be judged is
+    left out.
     """
     if setting.rewards is None:
         return None, {}
-    scores = setting.rewards.score(samples_of(setting.repeated, sampled), setting.samples)
-    parts = {
-        name: _mean([score.parts[name].value for score in scores]) for name in setting.rewards.names
-    }
-    return _mean([score.value for score in scores]), parts
+    scores = setting.rewards.score(samples_of(setting.rows, sampled), setting.samples)
+    parts = {}
+    for name in setting.rewards.names:
+        parts[name] = known_mean(score.parts[name].value for score in scores)
+    return known_mean(score.value for score in scores), parts
 
 
 def ks(samples: int) -> list[int]:
@@ -278,22 +253,23 @@ def ks(samples: int) -> list[int]:
     return sorted({*(2**power for power in range(samples.bit_length())), samples})
 
 
-def _pass(question: Question, k: int) -> float | None:
-    """pass@k of one question from its judged samples; None if they are fewer than k."""
-    return pass_at_k(question.judged, question.right, k) if question.judged >= k else None
+def _pass_at(k: int, questions: Sequence[Question]) -> float | None:
+    """The mean pass@k of the questions that have k judged samples; None if none has."""
+    enough = [question for question in questions if question.judged >= k]
+    return known_mean(pass_at_k(question.judged, question.right, k) for question in enough)
+
+
+def _paired(before: Sequence[float | None], after: Sequence[float | None]) -> Interval | None:
+    """The mean difference on the questions that have both figures, with its interval."""
+    pairs = zip(before, after, strict=True)
+    differences = [new - old for old, new in pairs if old is not None and new is not None]
+    return paired_interval(differences) if differences else None
 
 
 def _examples(answers: Answers, setting: Setting) -> tuple[Example, ...]:
     """The first questions, so that none is picked for its answer; the base keeps the same ones."""
-    triples = zip(setting.rows, answers.greedy, answers.questions, strict=True)
-    shown = [
-        Example(prompt_text(row.prompt), one.text, question.greedy)
-        for row, one, question in triples
-    ]
-    return tuple(shown[:EXAMPLES])
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    """The mean of the values that are known; None if none is."""
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None
+    shown = zip(setting.rows[:EXAMPLES], answers.greedy, answers.questions, strict=False)
+    return tuple(
+        Example(prompt_text(row.prompt), episode.text, question.greedy)
+        for row, episode, question in shown
+    )

@@ -12,14 +12,18 @@ from typing import Any
 
 import torch
 
-from llmpolicy.evaluation.answers import LanguagePolicy, batches, complete, evaluating, samples_of
+from llmpolicy.episode import Episode
+from llmpolicy.evaluation.answers import (
+    LanguagePolicy,
+    complete,
+    evaluating,
+    known_mean,
+    samples_of,
+    scored_together,
+)
 from llmpolicy.rewards import Rewards
 from llmpolicy.statistics import Interval, mean_interval
 from llmpolicy.tasks import Row
-from llmpolicy.types import Completion
-
-SCORED_AT_ONCE = 2_048
-"""Most completion tokens, padding included, whose log-probabilities are computed side by side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,25 +81,22 @@ class Watch:
         """Sample one reply a prompt and measure it; touches no global random state."""
         replies = sample(self.policy, self.rows, self.seed, **self.how)
         with evaluating(self.policy):
-            kl = _kl(self.policy, self.policy.encode([row.prompt for row in self.rows]), replies)
-        proxies = [row.value for row in self.rewards.score(samples_of(self.rows, replies), 1)]
-        found = truths(self.correct, self.rows, replies)
-        return Look(kl, _mean(proxies), _mean(found), preference(found, self.start))
+            kl = _kl(self.policy, replies)
+        proxies = truths(self.rewards, self.rows, replies)
+        scores = truths(self.correct, self.rows, replies)
+        return Look(kl, known_mean(proxies), known_mean(scores), preference(scores, self.start))
 
 
 @torch.no_grad()
-def sample(policy: LanguagePolicy, rows: Sequence[Row], seed: int, **how: Any) -> list[Completion]:
+def sample(policy: LanguagePolicy, rows: Sequence[Row], seed: int, **how: Any) -> list[Episode]:
     """One sampled reply a row; the seed alone decides which."""
-    prompts = policy.encode([row.prompt for row in rows])
     with evaluating(policy):
-        return complete(policy, prompts, generator=torch.Generator().manual_seed(seed), **how)
+        return complete(policy, rows, generator=torch.Generator().manual_seed(seed), **how)
 
 
-def truths(
-    correct: Rewards, rows: Sequence[Row], replies: Sequence[Completion]
-) -> list[float | None]:
+def truths(correct: Rewards, rows: Sequence[Row], replies: Sequence[Episode]) -> list[float | None]:
     """What the truth says of each reply."""
-    return [row.value for row in correct.score(samples_of(rows, replies), 1)]
+    return [score.value for score in correct.score(samples_of(rows, replies), 1)]
 
 
 def preference(after: Sequence[float | None], before: Sequence[float | None]) -> Interval | None:
@@ -106,19 +107,13 @@ def preference(after: Sequence[float | None], before: Sequence[float | None]) ->
     return mean_interval([(a > b) + 0.5 * (a == b) for a, b in both]) if both else None
 
 
-def _kl(policy: Any, prompts: Sequence[Sequence[int]], replies: Sequence[Completion]) -> float:
+def _kl(policy: Any, replies: Sequence[Episode]) -> float:
     """The mean over replies that π sampled of log π(y) - log start(y): KL(π ‖ start), without bias
     however far apart.
     """
     total = 0.0
-    for batch in batches([len(one.token_ids) for one in replies], SCORED_AT_ONCE):
-        states, actions = [prompts[i] for i in batch], [list(replies[i].token_ids) for i in batch]
+    for states, actions in scored_together(replies):
         log_prob, _ = policy.log_prob(states, actions)  # (B, T), 0 behind the end
         start, _ = policy.reference.log_prob(states, actions)  # (B, T)
         total += (log_prob.cpu().double() - start.cpu().double()).sum().item()
     return total / len(replies)
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from accelerate.utils import gather_object
 
+from llmpolicy.episode import Episode, Turn
 from llmpolicy.errors import RewardError
 from llmpolicy.rewards import RowScore, Sample
 from llmpolicy.rewards.health import replay_command
@@ -26,12 +27,9 @@ def samples(trainer: "PolicyTrainer", completion_ids: Sequence[list[int]]) -> li
     """Completions of the generation's rows as the rewards see them."""
     codec, samples = trainer.policy.codec, []
     for index, ids in zip(trainer.generation.row_indices, completion_ids, strict=True):
-        prompt, truncated = trainer.prompt_ids[index], ids[-1] not in codec.stop_ids
-        text, raw = codec.read(ids, prompt)
-        step = trainer.state.global_step
-        samples.append(
-            trainer.rows[index].sample(codec.quote(prompt), text, ids, truncated, step, raw)
-        )
+        stopped, version = ids[-1] in codec.stop_ids, trainer.state.global_step
+        turn = Turn(trainer.prompt_ids[index], ids, None, stopped, not stopped, version)
+        samples.append(trainer.rows[index].sample(Episode([codec.legible(turn)])))
     return samples
 
 

@@ -45,13 +45,14 @@ from accelerate.utils import gather, gather_object
 from torch import Tensor
 from trl.trainer.utils import RepeatSampler, split_tensor_dict
 
+from llmpolicy.episode import Turn
 from llmpolicy.grpo import judging
 from llmpolicy.grpo.groups import Inputs, equal_rewards, live_groups, shuffled_groups, wide
 from llmpolicy.grpo.parity import disagreement
 from llmpolicy.grpo.path import samples_itself
 from llmpolicy.grpo.rollouts import Generation, rollout_rows
 from llmpolicy.grpo.update import window_loss
-from llmpolicy.policies.causal_lm.generate import Generated, generate
+from llmpolicy.policies.causal_lm.generate import generate
 from llmpolicy.policies.causal_lm.trained import kept_frozen
 from llmpolicy.rewards.compose.statistics import metrics as part_metrics
 from llmpolicy.types import TrainerSnapshot
@@ -146,11 +147,11 @@ def act(
         return current.given
     start = time.perf_counter()
     if samples_itself(trainer):
-        generated = sampled(trainer, prompt_ids)
+        turns = sampled(trainer, prompt_ids)
         # TRL would read handed-over log-probs as a licence to correct off-policy drift; they go to
         # the rollouts only.
-        written: Written = generated.token_ids, None
-        current.log_probs = generated.log_probs
+        written: Written = [turn.action for turn in turns], None
+        current.log_probs = [turn.log_probs or () for turn in turns]
     else:
         written = by_trl()
         current.log_probs = written[1]
@@ -160,7 +161,7 @@ def act(
 
 
 @torch.no_grad()
-def sampled(trainer: "PolicyTrainer", prompt_ids: list[list[int]]) -> Generated:
+def sampled(trainer: "PolicyTrainer", prompt_ids: list[list[int]]) -> list[Turn]:
     """What the policy's own generator writes after each prompt."""
     policy = trainer.policy
     return generate(

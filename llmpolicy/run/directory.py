@@ -1,6 +1,5 @@
 """A run directory, open for writing or reading."""
 
-import itertools
 import json
 import logging
 import os
@@ -17,6 +16,14 @@ from llmpolicy.errors import RunError, nearest
 from llmpolicy.run import show
 from llmpolicy.run.checkpoints import checkpoints, step_of
 from llmpolicy.run.disk import writing
+from llmpolicy.run.episodes import (
+    attempt_of,
+    mode_of,
+    read_rows,
+    row_files,
+    step_of_rows,
+    write_rows,
+)
 from llmpolicy.run.files import (
     SCHEMA,
     cut_later_lines,
@@ -213,7 +220,7 @@ class Run:
         self.update_manifest(**facts)
         cut_later_lines(self.path / "metrics.jsonl", step)
         for file in self.rollout_files():
-            if int(file.stem.split("-")[1]) > step:
+            if step_of_rows(file) > step:
                 file.unlink()
         self.before = None
 
@@ -277,22 +284,7 @@ class Run:
         self, step: int, rows: Sequence[Mapping[str, Any]], mode: str = "train"
     ) -> None:
         """Write the completions of one generation as one parquet file; never over another one."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        folder = self.path / "rollouts"
-        name = f"{mode}-{step:06d}-{self.attempt:02d}"
-        part = sum(1 for _ in folder.glob(f"{name}-*.parquet"))
-        table = pa.Table.from_pylist(
-            [{"schema": SCHEMA, "step": step, "mode": mode, **row} for row in rows]
-        )
-        temporary = folder / f"{name}-{part:02d}.part"
-        with writing(temporary.with_suffix(".parquet"), table.nbytes):
-            try:
-                pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
-                os.replace(temporary, temporary.with_suffix(".parquet"))
-            finally:
-                temporary.unlink(missing_ok=True)
+        write_rows(self.path / "rollouts", step, mode, self.attempt, rows)
 
     def keep_record(self, folder: Path) -> None:
         """Copy what the run knows of itself into a checkpoint, which is whole with it, and let the
@@ -360,7 +352,7 @@ class Run:
 
     def rollout_files(self) -> list[Path]:
         """The files of rollouts/ in order of step."""
-        return sorted((self.path / "rollouts").glob("*-*.parquet"), key=_place)
+        return row_files(self.path / "rollouts")
 
     def rollouts(self, mode: str | None = None) -> Iterator[dict[str, Any]]:
         """The rows of rollouts/*.parquet in order of step; of a step that was taken again, those
@@ -368,15 +360,9 @@ class Run:
 
         Damaged files are left out, with a warning.
         """
-        _check_mode(mode, {path.stem.split("-")[0] for path in self.rollout_files()})
-        for _, same in itertools.groupby(
-            self.rollout_files(), lambda path: path.stem.split("-")[1]
-        ):
-            parts = list(same)
-            newest = max(map(attempt_of, parts))
-            for path in parts:
-                if attempt_of(path) == newest and mode in (None, path.stem.split("-")[0]):
-                    yield from _rows(path)
+        files = self.rollout_files()
+        _check_mode(mode, set(map(mode_of, files)))
+        yield from read_rows(files, mode)
 
     def evaluation(self, *, of_best: bool = False) -> dict[str, Any] | None:
         """The content of evaluation.json, of the last step or the best, or None before it is
@@ -404,35 +390,8 @@ def _identity(recipe: str, files: Any) -> str:
     ).hexdigest()[:32]
 
 
-def _place(rollouts: Path) -> tuple[list[str], str]:
-    """Where a file of rollouts comes among the others: by step, attempt and part, then by its
-    kind.
-    """
-    mode, *numbers = rollouts.stem.split("-")
-    return numbers, mode
-
-
-def _rows(path: Path) -> list[dict[str, Any]]:
-    import pyarrow
-    import pyarrow.parquet as pq
-
-    try:
-        return pq.read_table(path, page_checksum_verification=True).to_pylist()
-    except (pyarrow.ArrowException, OSError) as error:
-        _LOG.warning("%s: damaged and left out: %s", path, " ".join(str(error).split())[:120])
-        return []
-
-
 def _check_mode(mode: str | None, written: Collection[str]) -> None:
     """Raise RunError for a mode that no run writes and this one did not."""
     modes = {*MODES, *written}
     if mode is not None and mode not in modes:
         raise RunError(f"a run has nothing of the mode {mode!r}{nearest(mode, modes)}")
-
-
-def attempt_of(rollouts: Path) -> int:
-    """How often the run had been resumed when it wrote ``mode-step-attempt-part.parquet``; older
-    files do not say: -1.
-    """
-    parts = rollouts.stem.split("-")[2:-1]
-    return int(parts[0]) if parts and parts[0].isdigit() else -1

@@ -7,26 +7,27 @@ import math
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmpolicy.errors import RecipeError, RunError
-from llmpolicy.grpo.rollouts import Generation, rollout_rows
 from llmpolicy.plan import Plan
 from llmpolicy.recipe import Recipe
 from llmpolicy.run import Run, add_checkpoint, new_run_path, written_whole
 from llmpolicy.run.checkpoints import RECORD
 from llmpolicy.run.disk import size_of, writing
+from llmpolicy.run.episodes import episode_rows
 from llmpolicy.run.paths import base_facts
 from llmpolicy.signals import Signals
 from llmpolicy.stages.going_on import check_going_on, note_going_on
 from llmpolicy.stages.process import DRY_RUN, Say, drawn, end_stopped, failing, world_size
-from llmpolicy.types import Completion
 
 if TYPE_CHECKING:
     from llmpolicy.environments.prompts import PromptEnvironment
     from llmpolicy.policies.causal_lm import CausalLMPolicy
     from llmpolicy.reinforce import Settings, State
+    from llmpolicy.rollout import Rollout
 
 LANGUAGE_COUNTS = ("prompts", "group_size", "max_completion_length")
 LANGUAGE_KEYS = (*LANGUAGE_COUNTS, "temperature")
@@ -75,7 +76,7 @@ def _check_baseline(settings: "Settings", block: Mapping[str, Any], rows: int | 
     from llmpolicy.environments.prompts import PromptEnvironment
 
     blank: Any = range(sys.maxsize if rows is None else rows)
-    environment = PromptEnvironment(blank, blank, blank, **_sizes(block))
+    environment = PromptEnvironment(blank, blank, **_sizes(block))
     BASELINES[settings.baseline](environment, settings.gamma, 0)
 
 
@@ -105,9 +106,8 @@ def train_reinforce(
     settings = check_reinforce(made.recipe, len(rows))
 
     sizes = _sizes(made.recipe.reinforce or {})
-    environment = PromptEnvironment(rows, made.rewards, policy.decode, read=reader(policy), **sizes)
+    environment = PromptEnvironment(rows, made.rewards, **sizes)
     state = _begin(policy, environment, settings, made.recipe, run if resume else None)
-    environment.update = state.update
     begin()
     return loop(
         policy,
@@ -121,34 +121,19 @@ def train_reinforce(
     )
 
 
-def reader(policy: "CausalLMPolicy") -> Callable[[Any, Sequence[int]], Completion]:
-    """How a policy's prompts and completions are read: the text that was continued, what was
-    written, and all of it.
-    """
-
-    def read(prompt: Any, ids: Sequence[int]) -> Completion:
-        before, codec = policy.encode([prompt])[0], policy.codec
-        return Completion(
-            codec.quote(before), codec.decode(ids, before), raw=codec.raw(ids, before)
-        )
-
-    return read
-
-
 def _keep(
     environment: "PromptEnvironment", run: Run, terms: Sequence[str]
-) -> Callable[[int, Any, Any], None]:
+) -> Callable[[int, "Rollout"], None]:
     """Write every completion of an update, in the columns of GRPO's rollouts; its advantage is its
     weight.
     """
 
-    def keep(update: int, experience: Any, weight: Any) -> None:
-        batch = environment.batch
-        assert batch is not None
-        generation = Generation((), batch.log_probs, batch.samples, batch.scores, terms)
-        rows = rollout_rows(generation, weight[:, 0].tolist())
-        grouped = zip(rows, environment.groups, strict=True)
-        run.write_rollouts(update, [{**row, "group": group} for row, group in grouped])
+    def keep(update: int, experience: "Rollout") -> None:
+        episodes = [
+            replace(episode, row=row.index)
+            for episode, row in zip(experience.episodes, environment.drawn, strict=True)
+        ]
+        run.write_rollouts(update, episode_rows(episodes, terms))
 
     return keep
 
@@ -233,7 +218,7 @@ def loop(
     run: Run,
     say: Say,
     *,
-    on_rollout: Callable[[int, Any, Any], None] | None = None,
+    on_rollout: Callable[[int, "Rollout"], None] | None = None,
 ) -> str | None:
     """Run ``reinforce`` with its log, a progress line and a state to go on from; returns why it
     stopped early, or None.

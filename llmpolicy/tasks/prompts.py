@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from llmpolicy.bounded import load_json
+from llmpolicy.episode import Episode
 from llmpolicy.errors import TaskError, nearest
 from llmpolicy.messages import (
     Conversation,
@@ -59,30 +60,20 @@ class Row:
     question: str
     task: str
 
-    def sample(
-        self,
-        prompt: str,
-        text: str,
-        token_ids: Sequence[int],
-        truncated: bool,
-        step: int = 0,
-        raw: str | None = None,
-    ) -> Sample:
-        """A completion of this row as the rewards see it; ``prompt`` is the text that the model
-        continued.
-        """
-        messages = None if isinstance(self.prompt, str) else plain(self.prompt)
+    def sample(self, episode: Episode) -> Sample:
+        """An episode of this row as the rewards see it: what was continued, and what came of it."""
+        first, last = episode.turns[0], episode.turns[-1]
         return Sample(
-            text,
+            last.text,
             self.columns,
-            prompt,
-            messages,
-            token_ids,
-            truncated,
-            step,
+            first.prompt,
+            None if isinstance(self.prompt, str) else plain(self.prompt),
+            episode.tokens()[0],
+            last.truncated,
+            last.version,
             self.index,
             self.task,
-            raw,
+            last.raw,
         )
 
 

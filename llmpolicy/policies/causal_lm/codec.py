@@ -4,11 +4,13 @@ chat templates.
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from operator import index
 from typing import Any
 
 from transformers import GenerationConfig, PreTrainedTokenizerBase
 
+from llmpolicy.episode import Turn
 from llmpolicy.errors import PolicyError, nearest
 from llmpolicy.messages import Reply, content_text
 from llmpolicy.policies.causal_lm.reading import Reader
@@ -85,11 +87,10 @@ class Codec:
         """
         return self.reader.completion(token_ids, after)
 
-    def read(self, token_ids: Sequence[int], after: Sequence[int]) -> tuple[str, str]:
-        """The text of a completion after the ids of its prompt, as a person reads it and as all
-        that was written.
-        """
-        return self.decode(token_ids, after), self.raw(token_ids, after)
+    def legible(self, turn: Turn) -> Turn:
+        """A turn with the text of its state, of its action, and of all that was written."""
+        text, raw = self.decode(turn.action, turn.state), self.raw(turn.action, turn.state)
+        return replace(turn, prompt=self.quote(turn.state), text=text, raw=raw)
 
     def quote(self, prompt_ids: Sequence[int]) -> str:
         """The text of a prompt, without the marks around its messages; with ``<think>`` at the end

@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
+from llmpolicy.episode import Turn
 from llmpolicy.errors import PolicyError
 from llmpolicy.policies.causal_lm.choose import choose
 from llmpolicy.policies.causal_lm.fast.door import BY_GROUPS, group_path
@@ -37,17 +38,6 @@ device.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Generated:
-    """One completion a row: its tokens (the stop token included), the log-probability of each,
-    whether it stopped.
-    """
-
-    token_ids: list[list[int]]
-    log_probs: list[list[float]]
-    terminated: list[bool]
-
-
 def generate(
     model: nn.Module,
     prompt_ids: Sequence[Sequence[int]],
@@ -58,7 +48,7 @@ def generate(
     pad_id: int,
     greedy: bool = False,
     generator: torch.Generator | None = None,
-) -> Generated:
+) -> list[Turn]:
     """Continue each prompt until one of stop_ids was chosen (it is kept) or max_new_tokens were.
 
     A prompt that is there several times (a group) is read once. The mode of the model (train or
@@ -76,9 +66,9 @@ def generate(
     )
     while True:
         parts = [prompt_ids[start : start + size] for start in range(0, len(prompt_ids), size)]
-        written: list[Generated] | None = unless_out_of_memory(partial(_each, write, parts))
-        if written is not None:
-            return joined(written)
+        turns: list[Turn] | None = unless_out_of_memory(partial(_each, write, parts))
+        if turns is not None:
+            return turns
         if size == 1:
             raise PolicyError(
                 f"memory ran out while one completion of up to {max_new_tokens} tokens was written;"
@@ -89,21 +79,12 @@ def generate(
         size = _rows_at_once[model] = (size + 1) // 2
 
 
-def _each(write: Callable[..., Generated], parts: Sequence[Any]) -> list[Generated]:
-    return [write(part) for part in parts]
+def _each(write: Callable[..., list[Turn]], parts: Sequence[Any]) -> list[Turn]:
+    return [turn for part in parts for turn in write(part)]
 
 
 _rows_at_once: "WeakKeyDictionary[nn.Module, int]" = WeakKeyDictionary()
 """How many rows a model writes at once since its memory ran out."""
-
-
-def joined(parts: Sequence[Generated]) -> Generated:
-    """The rows of several generations as one."""
-    return Generated(
-        [row for part in parts for row in part.token_ids],
-        [row for part in parts for row in part.log_probs],
-        [row for part in parts for row in part.terminated],
-    )
 
 
 @torch.inference_mode()
@@ -116,7 +97,7 @@ def _written(
     greedy: bool,
     generator: torch.Generator | None,
     prompt_ids: Sequence[Sequence[int]],
-) -> Generated:
+) -> list[Turn]:
     """All rows at once."""
     device = next(model.parameters()).device
     distinct = {
@@ -130,7 +111,7 @@ def _written(
         steps = list(
             _steps(reader, prompt_of, max_new_tokens, temperature, stop, greedy, generator)
         )
-    return _by_row(steps, len(prompt_of), set(stop_ids))
+    return _by_row(steps, prompt_ids, set(stop_ids))
 
 
 @contextmanager
@@ -232,19 +213,25 @@ def _look(going: Tensor, finite: Tensor) -> list[bool]:
     return goes_on
 
 
-def _by_row(steps: Sequence[_Step], rows: int, stop_ids: set[int]) -> Generated:
-    token_ids: list[list[int]] = [[] for _ in range(rows)]
-    log_probs: list[list[float]] = [[] for _ in range(rows)]
-    flat = [
+def _by_row(
+    steps: Sequence[_Step], prompt_ids: Sequence[Sequence[int]], stop_ids: set[int]
+) -> list[Turn]:
+    actions: list[list[int]] = [[] for _ in prompt_ids]
+    log_probs: list[list[float]] = [[] for _ in prompt_ids]
+    columns = [
         torch.cat([getattr(step, name) for step in steps]).tolist()
         for name in ("rows", "token", "log_prob")
     ]
-    for row, token, log_prob in zip(*flat, strict=True):
-        if token_ids[row] and token_ids[row][-1] in stop_ids:  # it went on until the host looked
+    for row, token, log_prob in zip(*columns, strict=True):
+        if actions[row] and actions[row][-1] in stop_ids:  # it went on until the host looked
             continue
-        token_ids[row].append(token)
+        actions[row].append(token)
         log_probs[row].append(log_prob)
-    return Generated(token_ids, log_probs, [row[-1] in stop_ids for row in token_ids])
+    turns = []
+    for state, action, noted in zip(prompt_ids, actions, log_probs, strict=True):
+        stopped = action[-1] in stop_ids
+        turns.append(Turn(list(state), action, noted, stopped, not stopped))
+    return turns
 
 
 def _check(model: nn.Module, prompt_ids: Sequence[Sequence[int]], max_new_tokens: int) -> None:

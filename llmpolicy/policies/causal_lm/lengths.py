@@ -111,11 +111,11 @@ class Lengths:
         ids, before = tokens[:start], max(limit - start, 1)
         prompts = [ids, ids[:_SHORT], tokens]
         with train_mode(model):
-            written = generate(
+            turns = generate(
                 model, prompts, max_new_tokens=steps, temperature=policy.temperature, stop_ids=[],
                 pad_id=policy.pad_id, greedy=True,
             )  # fmt: skip
-            actions = written.token_ids
+            actions = [turn.action for turn in turns]
             together = policy.score(prompts, actions)[0].log_prob  # (3, T)
             padded = policy.score(prompts, actions, padded=True)[0].log_prob
             alone = torch.cat(
@@ -124,7 +124,7 @@ class Lengths:
             part = policy.score([ids], [actions[0][:before]])[0].log_prob
         self._same(
             alone,
-            torch.tensor(written.log_probs, device=alone.device),
+            torch.tensor([turn.log_probs for turn in turns], device=alone.device),
             limit,
             "while it is written",
         )

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from llmpolicy.episode import Turn
 from llmpolicy.errors import PolicyError
 from llmpolicy.objectives import k3
 from llmpolicy.policies.causal_lm import adapter as adapters
@@ -32,7 +33,7 @@ from llmpolicy.policies.causal_lm.fast.rows import Rows
 from llmpolicy.policies.causal_lm.fast.score_groups import score_groups
 from llmpolicy.policies.causal_lm.forward import bare, left_pad, right_pad, vocabulary
 from llmpolicy.policies.causal_lm.frequencies import context_length
-from llmpolicy.policies.causal_lm.generate import Generated, generate, joined
+from llmpolicy.policies.causal_lm.generate import generate
 from llmpolicy.policies.causal_lm.kinds import adapter_reason
 from llmpolicy.policies.causal_lm.lengths import Lengths
 from llmpolicy.policies.causal_lm.reference import Reference
@@ -48,7 +49,7 @@ from llmpolicy.policies.causal_lm.score import Scored, last_logits, score
 from llmpolicy.policies.causal_lm.tokenizer import tokenizer_of
 from llmpolicy.policies.causal_lm.trained import adapter_is_on
 from llmpolicy.policies.causal_lm.trial import moved
-from llmpolicy.types import Action, Completion
+from llmpolicy.types import Action
 
 TOKENS_AT_ONCE = 2**14
 """Most tokens of a pass that scores by groups, which it does where no gradient is asked for."""
@@ -248,14 +249,20 @@ class CausalLMPolicy:
         """Complete each prompt; ``value`` is a list of token ids a row, log_prob and mask (B, T),
         terminated (B,).
         """
-        made = self._generate(prompts, greedy, generator, max_new_tokens, batch_size)
-        _, mask = right_pad(made.token_ids, self.pad_id, self.device)  # (B, T)
-        width = mask.shape[1]
-        rows = [row + [0.0] * (width - len(row)) for row in made.log_probs]
-        log_prob = torch.tensor(rows, device=self.device)  # (B, T)
-        return Action(
-            made.token_ids, log_prob, mask.bool(), torch.tensor(made.terminated, device=self.device)
+        turns = self.complete(
+            prompts,
+            greedy=greedy,
+            generator=generator,
+            max_new_tokens=max_new_tokens,
+            batch_size=batch_size,
         )
+        value = [turn.action for turn in turns]
+        _, mask = right_pad(value, self.pad_id, self.device)  # (B, T)
+        log_prob = torch.zeros(mask.shape, device=self.device)  # (B, T)
+        for row, turn in enumerate(turns):
+            log_prob[row, : len(turn.action)] = torch.tensor(turn.log_probs, device=self.device)
+        terminated = torch.tensor([turn.terminated for turn in turns], device=self.device)
+        return Action(value, log_prob, mask.bool(), terminated, turns)
 
     def complete(
         self,
@@ -265,24 +272,25 @@ class CausalLMPolicy:
         generator: torch.Generator | None = None,
         max_new_tokens: int | None = None,
         batch_size: int | None = None,
-    ) -> list[Completion]:
-        """Complete each prompt, as records with the text."""
+    ) -> list[Turn]:
+        """Complete each prompt: a turn of its token ids and text."""
         prompt_ids = self.encode(prompts)
-        made = self._generate(prompt_ids, greedy, generator, max_new_tokens, batch_size)
-        return [
-            Completion(
-                prompt,
-                self.decode(ids, before),
-                tuple(ids),
-                tuple(scored),
-                ended,
-                not ended,
-                self.codec.raw(ids, before),
+        most = self.max_new_tokens if max_new_tokens is None else max_new_tokens
+        self.lengths.check([len(ids) for ids in prompt_ids], most)
+        size = batch_size or max(len(prompt_ids), 1)
+        turns: list[Turn] = []
+        for start in range(0, max(len(prompt_ids), 1), size):
+            turns += generate(
+                self.model,
+                prompt_ids[start : start + size],
+                max_new_tokens=most,
+                temperature=self.temperature,
+                stop_ids=self.stop_ids,
+                pad_id=self.pad_id,
+                greedy=greedy,
+                generator=generator,
             )
-            for prompt, before, ids, scored, ended in zip(
-                prompts, prompt_ids, made.token_ids, made.log_probs, made.terminated, strict=True
-            )
-        ]
+        return [self.codec.legible(turn) for turn in turns]
 
     def log_prob(
         self, prompts: Sequence[Any], actions: Sequence[Any], *, batch_size: int | None = None
@@ -392,33 +400,6 @@ class CausalLMPolicy:
             else None
         )  # (b, T)
         return Scored(log_prob, found), pad(mask, fill)
-
-    def _generate(
-        self,
-        prompts: Sequence[Any],
-        greedy: bool,
-        generator: torch.Generator | None,
-        max_new_tokens: int | None,
-        batch_size: int | None,
-    ) -> Generated:
-        prompt_ids = self.encode(prompts)
-        most = self.max_new_tokens if max_new_tokens is None else max_new_tokens
-        self.lengths.check([len(ids) for ids in prompt_ids], most)
-        size = batch_size or max(len(prompt_ids), 1)
-        parts = [
-            generate(
-                self.model,
-                prompt_ids[start : start + size],
-                max_new_tokens=most,
-                temperature=self.temperature,
-                stop_ids=self.stop_ids,
-                pad_id=self.pad_id,
-                greedy=greedy,
-                generator=generator,
-            )
-            for start in range(0, max(len(prompt_ids), 1), size)
-        ]
-        return joined(parts)
 
     # the adapter's life
 

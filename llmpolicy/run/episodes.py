@@ -1,0 +1,114 @@
+"""The rows of episodes in a run: one flat record an episode, a parquet file a generation."""
+
+import itertools
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from llmpolicy.episode import Episode
+from llmpolicy.run.disk import writing
+from llmpolicy.run.files import SCHEMA
+from llmpolicy.types import RowScore
+
+_LOG = logging.getLogger("llmpolicy")
+
+
+def episode_rows(episodes: Sequence[Episode], terms: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """One flat record an episode: text, tokens, log-probs, every reward part and the values of
+    these terms, advantage, how it ended, seconds.
+    """
+    return [_row(episode, terms) for episode in episodes]
+
+
+def _row(episode: Episode, terms: Sequence[str]) -> dict[str, Any]:
+    score = episode.score or RowScore(None)
+    return {
+        "row": episode.row,
+        "prompt": episode.turns[0].prompt,
+        "completion": episode.text,
+        "raw": episode.turns[-1].raw,
+        "token_ids": episode.tokens()[0],
+        "log_probs": episode.log_probs(),
+        "reward": score.value,
+        **{f"reward/{name}": part.value for name, part in score.parts.items()},
+        **{f"term/{name}": score.terms.get(name) for name in terms},
+        "advantage": episode.weights[0],  # how much better than expected it went on from its start
+        "terminated": episode.terminated,
+        "truncated": episode.truncated,
+        "seconds": score.seconds,
+        "group": episode.group,
+    }
+
+
+def write_rows(
+    folder: Path, step: int, mode: str, attempt: int, rows: Sequence[Mapping[str, Any]]
+) -> None:
+    """Write the rows of one generation as one parquet file; never over another one."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    name = f"{mode}-{step:06d}-{attempt:02d}"
+    part = sum(1 for _ in folder.glob(f"{name}-*.parquet"))
+    table = pa.Table.from_pylist(
+        [{"schema": SCHEMA, "step": step, "mode": mode, **row} for row in rows]
+    )
+    temporary = folder / f"{name}-{part:02d}.part"
+    with writing(temporary.with_suffix(".parquet"), table.nbytes):
+        try:
+            pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
+            os.replace(temporary, temporary.with_suffix(".parquet"))
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def row_files(folder: Path) -> list[Path]:
+    """The files of rows in order of step, attempt and part, then by their mode."""
+    return sorted(folder.glob("*-*.parquet"), key=_order)
+
+
+def read_rows(files: Sequence[Path], mode: str | None) -> Iterator[dict[str, Any]]:
+    """The rows of these files, or those of one mode; of a step that was taken again, those written
+    last.
+
+    Damaged files are left out, with a warning.
+    """
+    for _, parts in itertools.groupby(files, step_of_rows):
+        of_step = list(parts)
+        newest = max(map(attempt_of, of_step))
+        for file in of_step:
+            if attempt_of(file) == newest and mode in (None, mode_of(file)):
+                yield from _rows(file)
+
+
+def mode_of(file: Path) -> str:
+    """What the rows of ``mode-step-attempt-part.parquet`` are about."""
+    return file.stem.partition("-")[0]
+
+
+def step_of_rows(file: Path) -> int:
+    """The step that the rows of a file were written for."""
+    return int(file.stem.split("-")[1])
+
+
+def attempt_of(file: Path) -> int:
+    """How often the run had been resumed when it wrote a file; older files do not say: -1."""
+    parts = file.stem.split("-")[2:-1]
+    return int(parts[0]) if parts and parts[0].isdigit() else -1
+
+
+def _order(file: Path) -> tuple[list[str], str]:
+    mode, *numbers = file.stem.split("-")
+    return numbers, mode
+
+
+def _rows(file: Path) -> list[dict[str, Any]]:
+    import pyarrow
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_table(file, page_checksum_verification=True).to_pylist()
+    except (pyarrow.ArrowException, OSError) as error:
+        _LOG.warning("%s: damaged and left out: %s", file, " ".join(str(error).split())[:120])
+        return []
