@@ -97,8 +97,9 @@ def forgive_trackers(callbacks: list[Any], say: Callable[[str], None]) -> None:
     """
     for callback in callbacks:
         if type(callback).__module__ == "transformers.integrations.integration_utils":
-            for event in [name for name in dir(TrainerCallback) if name.startswith("on_")]:
-                setattr(callback, event, _forgiving(getattr(callback, event), callback, say))
+            for event in dir(TrainerCallback):
+                if event.startswith("on_"):
+                    setattr(callback, event, _forgiving(getattr(callback, event), callback, say))
 
 
 def _forgiving(
@@ -138,13 +139,8 @@ class BestCheckpoint(TrainerCallback):
         *,
         at_start: bool = False,
     ) -> None:
-        self.run, self.every, self.measure, self.save, self.at_start = (
-            run,
-            every,
-            measure,
-            save,
-            at_start,
-        )
+        self.run, self.every, self.at_start = run, every, at_start
+        self.measure, self.save = measure, save
         self._begin()
 
     def _begin(self) -> None:

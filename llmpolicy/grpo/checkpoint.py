@@ -98,7 +98,7 @@ def note_end(trainer: "PolicyTrainer", file: Path) -> None:
     if (
         file.is_file()
         and run is not None
-        and state.global_step not in [at["step"] for at in run.metrics("summary")]
+        and state.global_step not in (line["step"] for line in run.metrics("summary"))
     ):
         figures = {
             "train_loss": mean_loss(state),

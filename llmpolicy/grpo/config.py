@@ -25,11 +25,9 @@ def target() -> str:
     """``gpu`` where torch finds an accelerator other than Apple's, else ``cpu`` (MPS trains in fp32
     like a CPU).
     """
-    return (
-        "gpu"
-        if torch.cuda.is_available() or (hasattr(torch, "xpu") and torch.xpu.is_available())
-        else "cpu"
-    )
+    if torch.cuda.is_available() or (hasattr(torch, "xpu") and torch.xpu.is_available()):
+        return "gpu"
+    return "cpu"
 
 
 def grpo_config(

@@ -3,6 +3,7 @@ both.
 """
 
 from collections.abc import Sequence
+from math import nan
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,7 +22,6 @@ rounded to fewer.
 GROUPS = 2
 """Of different prompts: what they begin with is read once, as in training."""
 _NOTHING = -1.0
-_KEYS = ("prompt_ids", "prompt_mask", "completion_ids", "completion_mask")
 
 
 def disagreement(
@@ -35,18 +35,13 @@ def disagreement(
     the policy's precision on any.
     """
     rows = GROUPS * trainer.group_size
-    differences = _differences(
-        trainer, {key: inputs[key][:rows] for key in _KEYS}, sampled[:rows]
-    )  # (b,)
+    differences = _differences(trainer, inputs, sampled[:rows])  # (b,)
     largest = float(trainer.accelerator.gather(differences.max()[None]).max())
     if largest == _NOTHING:
         return None
     dtype = trainer.policy.model.dtype
-    rounds = dtype not in (torch.float32, torch.float64) or trainer.accelerator.mixed_precision in (
-        "fp16",
-        "bf16",
-    )
-    allowed = ROUNDED if rounds else EXACT
+    mixed = trainer.accelerator.mixed_precision in ("fp16", "bf16")
+    allowed = EXACT if dtype in (torch.float32, torch.float64) and not mixed else ROUNDED
     if not largest <= allowed:
         raise PolicyError(
             "The log-probabilities of a completion as it was sampled and as training computes them"
@@ -60,11 +55,12 @@ def disagreement(
 def _differences(
     trainer: "PolicyTrainer", inputs: dict[str, Tensor], sampled: Sequence[Sequence[float | None]]
 ) -> Tensor:
-    """The mean over its tokens of each completion's absolute difference, (b,); _NOTHING where no
+    """The mean over its tokens of each sampled completion's absolute difference, (b,); _NOTHING where no
     token can be compared.
     """
-    ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1)
-    mask = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], dim=1)
+    rows, completion_mask = len(sampled), inputs["completion_mask"][: len(sampled)].bool()
+    ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1)[:rows]
+    mask = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], dim=1)[:rows]
     keep = inputs["completion_ids"].shape[1]
     # By groups one pass, with what both prompts begin with; in padded rows no more at once than a
     # group.
@@ -73,10 +69,10 @@ def _differences(
         scored = trainer._get_per_token_logps_and_entropies(
             trainer.model, ids, mask, keep, batch_size=size
         )[0]
-    given = torch.full_like(scored, float("nan"), dtype=torch.float32)
+    drawn = torch.full_like(scored, nan, dtype=torch.float32)  # (b, T)
     for row, values in enumerate(sampled):
-        known = [float("nan") if value is None else float(value) for value in values]
-        given[row, : len(known)] = torch.tensor(known, device=given.device)
-    counted = inputs["completion_mask"].bool() & ~given.isnan()
-    differences = (scored.float() - given).abs().where(counted, 0.0)
+        numbers = [nan if value is None else float(value) for value in values]
+        drawn[row, : len(numbers)] = torch.tensor(numbers, device=drawn.device)
+    counted = completion_mask & ~drawn.isnan()
+    differences = (scored.float() - drawn).abs().where(counted, 0.0)
     return (differences.sum(1) / counted.sum(1)).where(counted.any(1), _NOTHING)

@@ -34,7 +34,7 @@ class Progress(TrainerCallback):
     """
 
     def __init__(
-        self, say: Callable[[str], None], *, seconds: float = 5.0, samples: Samples | None = None
+        self, say: Callable[[str], None], *, seconds: float = 5.0, samples: Samples = tuple
     ) -> None:
         self.say, self.seconds, self.samples = say, seconds, samples
         self.started, self.first_step, self.said = time.monotonic(), 0, 0.0
@@ -58,11 +58,8 @@ class Progress(TrainerCallback):
         done, now = state.global_step - self.first_step, time.monotonic()
         if done <= 1 or now - self.said >= self.seconds or state.global_step >= state.max_steps:
             self.said = now
-            left = (
-                (time.monotonic() - self.started)
-                / max(done, 1)
-                * (state.max_steps - state.global_step)
-            )
+            a_step = (time.monotonic() - self.started) / max(done, 1)
+            left = a_step * (state.max_steps - state.global_step)
             self.say(progress_line(state.global_step, state.max_steps, logs, left))
         self._note(args, logs)
 
@@ -72,9 +69,10 @@ class Progress(TrainerCallback):
         has_signal = not unjudged and logs.get("advantages/live", 1.0) > 0
         self.silent = 0 if has_signal else self.silent + 1
         if not has_signal:
-            self._once("step", f"  note: {UNJUDGED_NOTE if unjudged else SIGNAL_NOTE}")
+            why = UNJUDGED_NOTE if unjudged else SIGNAL_NOTE
+            self._once("step", f"  note: {why}")
             if self.silent >= SILENT_STEPS and "silence" not in self.noted:
-                samples = self.samples() if self.samples else ()
+                samples = self.samples()
                 self._once("silence", silence(self.silent, logs, samples, unjudged=unjudged))
         elif abs(logs.get("loss") or 0.0) < 1e-3:
             self._once("loss", f"  note: {loss_note(args)}")
@@ -100,14 +98,13 @@ def loss_note(args: Any) -> str:
             "the advantages of a group add up to 0, and the ratio, which is 1 at a generation's"
             " first update, stays near 1 in the later ones"
         )
-    kl = getattr(args, "beta", 0.0)
-    distance = (
-        f"; beta x KL, {kl:g} times a distance that is 0 at the start, is added to it: watch the"
-        " KL too"
-        if kl
-        else ""
-    )
-    return f"the loss is about 0 and that is right: {why}; watch the reward{distance}"
+    note = f"the loss is about 0 and that is right: {why}; watch the reward"
+    if kl := getattr(args, "beta", 0.0):
+        note += (
+            f"; beta x KL, {kl:g} times a distance that is 0 at the start, is added to it: watch"
+            " the KL too"
+        )
+    return note
 
 
 def silence(
@@ -115,14 +112,12 @@ def silence(
 ) -> str:
     """That nothing was learned for some steps, with two completions, and what to try."""
     reward, cut = logs.get("reward"), logs.get("completions/clipped_ratio") or 0.0
-    found = (
-        "each returned None"
-        if unjudged or reward is None
-        else f"the reward of the last step is {reward:.3f}"
-    )
+    paid = "each returned None"
+    if reward is not None and not unjudged:
+        paid = f"the reward of the last step is {reward:.3f}"
     lines = [
         f"  note: nothing was learned for {steps} steps: the completions of a prompt are all paid"
-        f" the same ({found})"
+        f" the same ({paid})"
     ]
     for sample in [*samples[:1], *samples[len(samples) // 2 :][:1]]:
         lines.append(f"    prompt:     {_line(sample.prompt, end=True)}")
@@ -144,28 +139,22 @@ def progress_line(step: int, steps: int, logs: Mapping[str, Any], seconds_left: 
     """The line of one step, as text; KL to the reference and entropy, in nats a token, where they
     are known.
     """
-    parts = {
-        key.split("/")[1]: value
-        for key, value in logs.items()
-        if key.startswith("rewards/") and key.endswith("/mean")
-    }
-    shown = (
-        ""
-        if len(parts) < 2
-        else " (" + ", ".join(f"{name} {_short(value)}" for name, value in parts.items()) + ")"
-    )
+    parts = []
+    for key, value in logs.items():
+        if key.startswith("rewards/") and key.endswith("/mean"):
+            parts.append(f"{key.split('/')[1]} {_short(value)}")
+    shown = f" ({', '.join(parts)})" if len(parts) > 1 else ""
     generation, rewards = logs.get("seconds/generation") or 0.0, logs.get("seconds/rewards") or 0.0
     update = max((logs.get("step_time") or 0.0) - generation - rewards, 0.0)
     live = logs.get("advantages/live") or 0.0
     cut = logs.get("completions/clipped_ratio") or 0.0
-    known = [
-        f"{name} {logs[key]:.3g}  "
-        for key, name in (("kl", "KL"), ("entropy", "entropy"))
-        if _is_number(logs.get(key))
-    ]
+    distances = ""  # KL and entropy
+    for key, name in (("kl", "KL"), ("entropy", "entropy")):
+        if _is_number(logs.get(key)):
+            distances += f"{name} {logs[key]:.3g}  "
     return (
         f"step {step}/{steps}  reward {_short(logs.get('reward'))}{shown}  signal in {live:.0%} of"
-        f" groups  truncated {cut:.0%}  {''.join(known)}gen {generation:.2f}s + rewards"
+        f" groups  truncated {cut:.0%}  {distances}gen {generation:.2f}s + rewards"
         f" {rewards:.2f}s + update {update:.2f}s  {clock(seconds_left)} left"
     )
 

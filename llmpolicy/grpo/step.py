@@ -105,7 +105,7 @@ def is_used_up(trainer: "PolicyTrainer") -> bool:
 
 
 def generation(trainer: "PolicyTrainer", items: Items, by_trl: Callable[[Items], Inputs]) -> Inputs:
-    """A generation from its prompts to its advantages; TRL asks for `act` and `judge` on its way."""
+    """A generation, from its prompts to its advantages; TRL asks for `act` and `judge` in it."""
     try:
         items = choose(trainer, items)
         with kept_frozen(trainer.policy.model):  # TRL switches to the reference and back
