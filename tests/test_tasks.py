@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from llmpolicy.errors import TaskError
 from llmpolicy.rewards import RESERVED
 from llmpolicy.tasks import Row, TaskSpec, hold_out, load_task, load_tasks, within
-from llmpolicy.tasks.prompts import fill, text, unordered_numbers
+from llmpolicy.tasks.rows import fill, text, unordered_numbers
 from llmpolicy.tasks.split import check_disjoint, mix, question_hash, shares
 
 GSM8K = Path(__file__).parents[2] / "shared" / "data" / "gsm8k"

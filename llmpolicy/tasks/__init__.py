@@ -3,9 +3,9 @@ No torch here.
 """
 
 from llmpolicy.tasks.demonstrations import Demonstration, load_demonstrations
-from llmpolicy.tasks.load import Tasks, load_task, load_tasks
+from llmpolicy.tasks.mixture import Tasks, load_task, load_tasks
 from llmpolicy.tasks.preferences import Pair, Pairs, load_pairs
-from llmpolicy.tasks.prompts import Row, prompt_text
+from llmpolicy.tasks.rows import Row, prompt_text
 from llmpolicy.tasks.spec import Example, TaskSpec
 from llmpolicy.tasks.split import check_disjoint, hold_out, within
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from llmpolicy.errors import TaskError, nearest
 from llmpolicy.messages import Message, Reply, content_text, read_messages
-from llmpolicy.tasks.prompts import make_rows, messages_in
+from llmpolicy.tasks.rows import make_rows, messages_in
 from llmpolicy.tasks.sources import read_rows
 from llmpolicy.tasks.spec import TaskSpec
 from llmpolicy.types import Prompt

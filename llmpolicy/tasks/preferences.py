@@ -12,7 +12,7 @@ from typing import Any
 from llmpolicy.errors import TaskError, nearest
 from llmpolicy.messages import Reply, is_messages, plain, read_messages
 from llmpolicy.tasks.demonstrations import read_reply, refuse_two_replies, talk_in
-from llmpolicy.tasks.prompts import make_rows
+from llmpolicy.tasks.rows import make_rows
 from llmpolicy.tasks.sources import read_rows
 from llmpolicy.tasks.spec import TaskSpec
 from llmpolicy.tasks.split import question_hash

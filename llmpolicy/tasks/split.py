@@ -10,7 +10,7 @@ from fractions import Fraction
 from typing import Literal
 
 from llmpolicy.errors import TaskError
-from llmpolicy.tasks.prompts import Row
+from llmpolicy.tasks.rows import Row
 
 
 def hold_out(rows: Sequence[Row], n: int | float) -> tuple[list[Row], list[Row]]:

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from llmpolicy.errors import TaskError, nearest
-from llmpolicy.tasks.prompts import Row, make_rows, rule_name
+from llmpolicy.tasks.rows import Row, make_rows, rule_name
 from llmpolicy.tasks.sources import read_rows
 from llmpolicy.tasks.spec import TaskSpec
 from llmpolicy.tasks.split import (
