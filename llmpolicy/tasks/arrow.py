@@ -2,11 +2,12 @@
 fields, JSON decoded.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from llmpolicy.bounded import load_json
 from llmpolicy.errors import TaskError
+from llmpolicy.tasks.content import comes_from
 
 if TYPE_CHECKING:
     import pyarrow
@@ -21,26 +22,26 @@ def table_rows(table: "pyarrow.Table") -> list[dict[str, Any]]:
     """The rows of a table; in nested columns a field that is None is absent, and columns of JSON
     are values, not text.
     """
-    columns = [
-        [_value(item, field.type) for item in table[field.name].to_pylist()]
-        for field in table.schema
-    ]
-    return [dict(zip(table.schema.names, row, strict=True)) for row in zip(*columns, strict=True)]
+    columns = []
+    for field in table.schema:
+        columns.append([_value(item, field.type) for item in table[field.name].to_pylist()])
+    names = table.schema.names
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def is_dataset(value: Any) -> bool:
     """Whether a value is an object of the library `datasets`, or a table; no library is imported to
     find out.
     """
-    return _is_table(value) or any(
-        kind.__module__.partition(".")[0] == "datasets" for kind in type(value).__mro__
-    )
+    return comes_from(value, "datasets") or _is_table(value)
 
 
 def _is_table(value: Any) -> bool:
     """Whether a value is a DataFrame of pandas or polars, or a Table of pyarrow."""
-    homes = {(kind.__module__.partition(".")[0], kind.__name__) for kind in type(value).__mro__}
-    return bool(homes & {("pandas", "DataFrame"), ("polars", "DataFrame"), ("pyarrow", "Table")})
+    kinds = [kind.__name__ for kind in type(value).__mro__]
+    if "DataFrame" in kinds:
+        return comes_from(value, "pandas", "polars")
+    return "Table" in kinds and comes_from(value, "pyarrow")
 
 
 def _as_arrow(value: Any) -> "pyarrow.Table":
@@ -49,15 +50,10 @@ def _as_arrow(value: Any) -> "pyarrow.Table":
     if isinstance(value, pyarrow.Table):
         return value
     try:
-        return (
-            value.to_arrow()
-            if hasattr(value, "to_arrow")
-            else pyarrow.Table.from_pandas(value, preserve_index=False)
-        )
-    except (
-        ValueError,
-        TypeError,
-    ) as error:  # what pyarrow raises for a column of several types, or two of one name
+        if hasattr(value, "to_arrow"):
+            return value.to_arrow()
+        return pyarrow.Table.from_pandas(value, preserve_index=False)
+    except (ValueError, TypeError) as error:  # of a column of several types, or two of one name
         raise TaskError(
             f"the DataFrame cannot be read as a table: {' '.join(str(error).split())[:200]}"
         ) from error
@@ -79,8 +75,8 @@ def dataset_rows(value: Any, limit: int | None = None) -> list[dict[str, Any]]:
     if limit is not None:
         value = value.take(limit) if streamed else value.select(range(min(limit, len(value))))
     rows: list[dict[str, Any]] = []
-    for some in _batches(value):
-        rows += some
+    for batch in _batches(value):
+        rows += batch
         if streamed and len(rows) > MOST_ROWS:
             raise TaskError(
                 f"the stream gave more than {MOST_ROWS} rows; say how many to take: data.take(n)"
@@ -89,10 +85,9 @@ def dataset_rows(value: Any, limit: int | None = None) -> list[dict[str, Any]]:
 
 
 def _batches(value: Any) -> Iterator[Sequence[dict[str, Any]]]:
-    if value.features is None or _is_transformed(
-        value
-    ):  # Python's own rows, which Arrow has not filled in
-        yield from ([dict(row)] for row in value)
+    if value.features is None or _is_transformed(value):
+        for row in value:  # Python's own, which Arrow has not filled in
+            yield [dict(row)]
         return
     for table in value.with_format("arrow").iter(batch_size=1000):
         yield table_rows(table)
@@ -113,14 +108,15 @@ def _value(value: Any, kind: "pyarrow.DataType") -> Any:
     if getattr(kind, "extension_name", "") == "arrow.json":
         return load_json(value)
     if types.is_struct(kind):
-        inner = {field.name: _value(value[field.name], field.type) for field in kind}
         # The bytes of an image that lies elsewhere are said to be absent, or its path would be a
         # text like any other.
-        return {
-            name: item
-            for name, item in inner.items()
-            if item is not None or set(inner) == {"bytes", "path"}
-        }
+        is_image = {field.name for field in kind} == {"bytes", "path"}
+        record = {}
+        for field in kind:
+            item = _value(value[field.name], field.type)
+            if item is not None or is_image:
+                record[field.name] = item
+        return record
     if types.is_map(kind):
         return {key: _value(item, kind.item_type) for key, item in value}
     if _is_list(kind):
@@ -131,10 +127,9 @@ def _value(value: Any, kind: "pyarrow.DataType") -> Any:
 def _is_list(kind: "pyarrow.DataType") -> bool:
     from pyarrow import types
 
-    tests: Iterable[Any] = (
-        types.is_list,
-        types.is_large_list,
-        types.is_fixed_size_list,
-        types.is_list_view,
+    return bool(
+        types.is_list(kind)
+        or types.is_large_list(kind)
+        or types.is_fixed_size_list(kind)
+        or types.is_list_view(kind)
     )
-    return any(test(kind) for test in tests)

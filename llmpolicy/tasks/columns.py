@@ -61,9 +61,8 @@ def refuse_media(
     the rewards.
     """
     for name, value in columns.items():
-        none_there = (
-            isinstance(value, bool | int | float) and not value
-        )  # has none, or a count of 0
+        # It has none, or a count of 0.
+        none_there = isinstance(value, bool | int | float) and not value
         if name in asked or none_there or _empty(present(value)):
             continue
         if names_media(name) or (name not in renamed and is_media(value)):
@@ -108,9 +107,11 @@ def say_unused(columns: Collection[str], label: str) -> None:
     unused = [name for name in OPTIONS if name in columns]
     if unused:
         logging.getLogger("llmpolicy").warning(
-            "task %r: prompts of plain text (chat: false) leave out the columns %s; only the rewards get them",
-            label, ", ".join(unused),
-        )  # fmt: skip
+            "task %r: prompts of plain text (chat: false) leave out the columns %s; only the"
+            " rewards get them",
+            label,
+            ", ".join(unused),
+        )
 
 
 def _empty(value: Any) -> bool:

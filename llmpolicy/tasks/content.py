@@ -16,6 +16,7 @@ MOST_BITS = 14_000
 """Of an integer: some more has over 4,300 digits, which Python does not write."""
 
 _KINDS = ("image", "video", "audio")
+_DATA_URLS = ("data:image/", "data:video/", "data:audio/")
 _HOLDS = ("url", "path", "data", "source", "bytes", "base64", "file", "file_id")
 _HELD = re.compile(r"(?:input_)?(?:image|video|audio)(?:_url|_file)?")
 """What a part of a message holds its image or its sound by: its place or its bytes, or the name of
@@ -62,10 +63,10 @@ def unwritable(value: Any) -> str:
                 f"holds an integer of {item.bit_length()} bits, expected at most {MOST_BITS}, or a"
                 " text"
             )
-        if isinstance(item, Mapping) and (
-            name := next((key for key in item if not isinstance(key, str)), None)
-        ):
-            return f"holds a record with the key {name!r:.40}, expected keys that are texts"
+        keys = item if isinstance(item, Mapping) else ()
+        for key in keys:
+            if not isinstance(key, str):
+                return f"holds a record with the key {key!r:.40}, expected keys that are texts"
     return ""
 
 
@@ -74,16 +75,22 @@ def is_media(value: Any) -> bool:
     a message with one.
     """
     if isinstance(value, str):
-        return value.startswith(tuple(f"data:{kind}/" for kind in _KINDS))
+        return value.startswith(_DATA_URLS)
     if isinstance(value, BYTES):
         return bytes(value[:12]).startswith(_SIGNATURES) or bytes(value[4:8]) == b"ftyp"
     if isinstance(value, Mapping):
-        return _is_media_record(value) or any(is_media(item) for item in value.values())
+        return _is_media_record(value) or any(map(is_media, value.values()))
     if isinstance(value, list | tuple):
         return any(is_media(item) or _is_place(item) for item in value)
-    return any(
-        kind.__module__.partition(".")[0] in ("PIL", "torchcodec") for kind in type(value).__mro__
-    )
+    return comes_from(value, "PIL", "torchcodec")
+
+
+def comes_from(value: Any, *libraries: str) -> bool:
+    """Whether a value's class, or one that it inherits from, is of one of these libraries; none is
+    imported to find out.
+    """
+    homes = [kind.__module__.partition(".")[0] for kind in type(value).__mro__]
+    return not set(libraries).isdisjoint(homes)
 
 
 def _is_place(value: Any) -> bool:
@@ -116,7 +123,7 @@ def _is_media_record(value: Mapping[Any, Any]) -> bool:
     return {"array", "sampling_rate"} <= names
 
 
-def said(value: Any, name: str, where: str) -> str:
+def column_text(value: Any, name: str, where: str) -> str:
     """A column as part of a text: parts of content as what they say, other values as Python writes
     them.
 
@@ -130,15 +137,16 @@ def said(value: Any, name: str, where: str) -> str:
             f"{where}: the column {name!r} is an image, a video or a sound; a language model here"
             " reads text alone"
         )
-    if any(isinstance(item, BYTES) for item in _inner(value)):
-        raise TaskError(
-            f"{where}: the column {name!r} is {value!r:.60}, expected a text, not bytes"
-        )
-    if any(is_talk(item) for item in _inner(value)):
-        raise TaskError(
-            f"{where}: the column {name!r} holds messages, which are no part of a text; "
-            f"write `prompt: '{{{name}}}'` and nothing else to ask them"
-        )
+    for item in _inner(value):
+        if isinstance(item, BYTES):
+            raise TaskError(
+                f"{where}: the column {name!r} is {value!r:.60}, expected a text, not bytes"
+            )
+        if is_talk(item):
+            raise TaskError(
+                f"{where}: the column {name!r} holds messages, which are no part of a text; "
+                f"write `prompt: '{{{name}}}'` and nothing else to ask them"
+            )
     return content_text(value) if is_parts(value) else str(value)
 
 
@@ -147,7 +155,7 @@ def is_parts(value: Any) -> bool:
     return (
         isinstance(value, list)
         and bool(value)
-        and all(isinstance(p, Mapping) and "text" in p for p in value)
+        and all(isinstance(part, Mapping) and "text" in part for part in value)
     )
 
 
@@ -163,13 +171,17 @@ def refuse_gold(value: Any, name: str, where: str) -> None:
     bytes.
     """
     value = as_python(value)
-    blank = isinstance(value, str) and not value.strip()
     items = value if isinstance(value, list | tuple) else [value]
-    unfit = any(
-        isinstance(item, BYTES) or (item is not None and is_missing(item)) for item in items
-    )
-    if value is None or blank or unfit:
+    if value is None or _is_blank(value) or any(map(_is_no_answer, items)):
         raise TaskError(f"{where}: {name} is {value!r:.60}, expected a gold answer")
+
+
+def _is_blank(value: Any) -> bool:
+    return isinstance(value, str) and not value.strip()
+
+
+def _is_no_answer(item: Any) -> bool:
+    return isinstance(item, BYTES) or (item is not None and is_missing(item))
 
 
 def is_talk(value: Any) -> bool:

@@ -40,16 +40,16 @@ def load_demonstrations(spec: TaskSpec, base_dir: Path | None = None) -> list[De
 def _replied(row: Mapping[str, Any], spec: TaskSpec, index: int) -> dict[str, Any]:
     """The row with its reply in the column ``reply``, and with messages as prompt and reply."""
     where = f"demonstrations {spec.label!r}, row {index}"
-    found = dict(row)
-    if "messages" in found and "reply" not in found and "prompt" not in found:
-        *found["prompt"], found["reply"] = _talk(found.pop("messages"), where)
-    elif "reply" not in found and "completion" in found:
-        found["reply"] = found.pop("completion")
-    named = spec.columns.get("reply", "reply")
-    if named not in found:
-        raise TaskError(f"{where}: no column {named!r} with the reply{nearest(named, found)}")
-    found[named] = read_reply(found[named], where)
-    return found
+    columns = dict(row)
+    if "messages" in columns and "reply" not in columns and "prompt" not in columns:
+        *columns["prompt"], columns["reply"] = _talk(columns.pop("messages"), where)
+    elif "reply" not in columns and "completion" in columns:
+        columns["reply"] = columns.pop("completion")
+    reply = spec.columns.get("reply", "reply")
+    if reply not in columns:
+        raise TaskError(f"{where}: no column {reply!r} with the reply{nearest(reply, columns)}")
+    columns[reply] = read_reply(columns[reply], where)
+    return columns
 
 
 def _talk(value: Any, where: str) -> Sequence[Any]:
@@ -84,11 +84,12 @@ def talk_in(value: Any, where: str) -> Any:
     """
     if not isinstance(value, str):
         return messages_in(value, where)
-    given = messages_in(f"[{value}]" if value.lstrip().startswith("{") else value, where)
-    talk = not isinstance(given, str) and all(
-        message.get("role", "user") in ROLES for message in given
-    )
-    return given if talk else value
+    listed = f"[{value}]" if value.lstrip().startswith("{") else value
+    messages = messages_in(listed, where)
+    if isinstance(messages, str):
+        return value
+    roles = {message.get("role", "user") for message in messages}
+    return messages if roles.issubset(ROLES) else value
 
 
 def read_reply(reply: Any, where: str) -> Reply:
@@ -97,17 +98,17 @@ def read_reply(reply: Any, where: str) -> Reply:
 
     Messages may stand in JSON text. Raises TaskError for anything else.
     """
-    given = talk_in(reply, where)
-    if isinstance(given, list | tuple) and len(given) == 1:
-        given = given[0]
-    if isinstance(given, Mapping) and given.get("role") == "assistant":
-        return _said(given, where)
-    if not isinstance(given, str):
+    message = talk_in(reply, where)
+    if isinstance(message, list | tuple) and len(message) == 1:
+        message = message[0]
+    if isinstance(message, Mapping) and message.get("role") == "assistant":
+        return _said(message, where)
+    if not isinstance(message, str):
         raise TaskError(
             f"{where}: found {reply!r:.60}, expected one reply: a text or a message of the"
             " assistant"
         )
-    return _spoken(given, where)
+    return _spoken(message, where)
 
 
 def _said(message: Mapping[str, Any], where: str) -> Reply:

@@ -1,6 +1,7 @@
 """All tasks of a recipe as one list to train on and one that training never sees."""
 
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +10,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from llmpolicy.errors import TaskError, nearest
-from llmpolicy.tasks.rows import Row, make_rows, rule_name
+from llmpolicy.tasks.question import rule_name
+from llmpolicy.tasks.rows import Row, make_rows
 from llmpolicy.tasks.sources import read_rows
-from llmpolicy.tasks.spec import TaskSpec
+from llmpolicy.tasks.spec import Example, TaskSpec
 from llmpolicy.tasks.split import (
     by_question,
     check_disjoint,
@@ -39,15 +41,20 @@ class Tasks:
         rows: dict[str, list[Row]] = {}
         for row in [*self.train, *self.held_out]:
             rows.setdefault(row.task, []).append(row)
-        return {task: _columns(own) for task, own in rows.items()}
+        return {task: _columns(task_rows) for task, task_rows in rows.items()}
 
 
 def load_task(spec: TaskSpec | Mapping[str, Any], base_dir: Path | None = None) -> list[Row]:
     """All rows of one task; relative paths start from ``base_dir``. Raises TaskError in one
     sentence.
     """
-    spec = _checked(spec)
-    return make_rows(spec, read_rows(spec, base_dir), base_dir)
+    return _rows(_checked(spec), base_dir)
+
+
+def _rows(
+    spec: TaskSpec, base_dir: Path | None, examples: Sequence[Example] | None = None
+) -> list[Row]:
+    return make_rows(spec, read_rows(spec, base_dir), base_dir, examples)
 
 
 def load_tasks(
@@ -58,42 +65,36 @@ def load_tasks(
     held_out: int = 0,
     held_out_task: TaskSpec | Mapping[str, Any] | None = None,
 ) -> Tasks:
-    """The rows of several tasks, mixed by weight, and ``held_out`` questions that none of them
-    keeps.
+    """The rows of several tasks, mixed in proportion to their weights, and ``held_out`` questions
+    that none of them keeps.
 
     The held-out questions come from the tasks themselves in the same proportions or, with
     ``held_out_task``, from a dataset of their own, and then a question that is on both sides raises
     TaskError.
     """
     checked = [_checked(spec) for spec in specs]
-    weights = {spec.label: spec.weight for spec in checked}
-    if not checked or len(weights) < len(checked):
+    proportions = {spec.label: spec.weight for spec in checked}
+    if not checked or len(proportions) < len(checked):
         raise TaskError(
             "expected one or more tasks with different names, found"
             f" {[spec.label for spec in checked]}"
         )
     examples = [example for spec in checked for example in spec.few_shot]
-    tasks = {
-        spec.label: make_rows(spec, read_rows(spec, base_dir), base_dir, examples)
-        for spec in checked
-    }
-    if held_out_task is not None:
-        other = _by_the_same_rule(_checked(held_out_task), checked)
-        kept, held = (
-            tasks,
-            _first(make_rows(other, read_rows(other, base_dir), base_dir, examples), held_out),
-        )
+    tasks = {spec.label: _rows(spec, base_dir, examples) for spec in checked}
+    if held_out_task is None:
+        held = _hold_out(tasks, proportions, held_out)
     else:
-        kept, held = _split(tasks, weights, held_out)
-    train = mix(kept, weights, seed)
+        apart = _by_the_same_rule(_checked(held_out_task), checked)
+        held = _lowest(_rows(apart, base_dir, examples), held_out)
+    train = mix(tasks, proportions, seed)
     check_disjoint(train, held)
-    for name, rows in kept.items():
-        used = sum(row.task == name for row in train)
-        if used < len(rows):
+    used = Counter(row.task for row in train)
+    for name, rows in tasks.items():
+        if used[name] < len(rows):
             log.info(
                 "task %r: %d of %d rows are used, to keep the tasks' proportions",
                 name,
-                used,
+                used[name],
                 len(rows),
             )
     return Tasks(train, held, _columns([*train, *held]))
@@ -105,13 +106,13 @@ def _checked(spec: TaskSpec | Mapping[str, Any]) -> TaskSpec:
     try:
         return TaskSpec.model_validate(spec)
     except ValidationError as error:
-        first = error.errors()[0]
-        *_, name = [str(part) for part in first["loc"]] or ["sources"]
-        if first["type"] == "extra_forbidden":
+        fault = error.errors()[0]
+        *_, name = "sources", *fault["loc"]
+        if fault["type"] == "extra_forbidden":
             raise TaskError(
-                f"task: unknown key {name!r}{nearest(name, TaskSpec.model_fields)}"
+                f"task: unknown key {name!r}{nearest(str(name), TaskSpec.model_fields)}"
             ) from error
-        raise TaskError(f"task, {name}: {first['msg'].removeprefix('Value error, ')}") from error
+        raise TaskError(f"task, {name}: {fault['msg'].removeprefix('Value error, ')}") from error
 
 
 def _by_the_same_rule(held_out: TaskSpec, tasks: Sequence[TaskSpec]) -> TaskSpec:
@@ -120,7 +121,8 @@ def _by_the_same_rule(held_out: TaskSpec, tasks: Sequence[TaskSpec]) -> TaskSpec
     """
     rules = {rule_name(spec): spec.canonical or rule_name(spec) for spec in tasks}
     if held_out.canonical is None and len(rules) == 1:
-        return held_out.model_copy(update={"canonical": next(iter(rules.values()))})
+        [rule] = rules.values()
+        return held_out.model_copy(update={"canonical": rule})
     if set(rules) != {rule_name(held_out)}:
         raise TaskError(
             f"the held-out task {held_out.label!r} has the canonical rule {rule_name(held_out)!r}"
@@ -130,36 +132,38 @@ def _by_the_same_rule(held_out: TaskSpec, tasks: Sequence[TaskSpec]) -> TaskSpec
     return held_out
 
 
-def _split(
-    tasks: Mapping[str, list[Row]], weights: Mapping[str, float], held_out: int
-) -> tuple[dict[str, list[Row]], list[Row]]:
-    """Hold questions out of each task in proportion to its weight; a question of two tasks is held
+def _hold_out(
+    tasks: dict[str, list[Row]], proportions: Mapping[str, float], count: int
+) -> list[Row]:
+    """Take questions out of each task, ``count`` in these proportions; one of two tasks is taken
     out of both.
     """
     held: dict[str, Row] = {}
-    for name, count in shares(weights, held_out).items() if held_out else ():
+    counts = shares(proportions, count) if count else {}
+    for name, number in counts.items():
         fresh = [row for row in tasks[name] if row.question not in held]
-        held |= {row.question: row for row in hold_out(fresh, count)[1]}
-    kept = {name: [row for row in rows if row.question not in held] for name, rows in tasks.items()}
-    for name, rows in kept.items():
-        if not rows:
+        held |= {row.question: row for row in hold_out(fresh, number)[1]}
+    for name, rows in tasks.items():
+        tasks[name] = [row for row in rows if row.question not in held]
+        if not tasks[name]:
             raise TaskError(
                 f"task {name!r}: all its questions are held out for another task, none is left to"
                 " train on"
             )
-    return kept, list(held.values())
+    return list(held.values())
 
 
-def _first(rows: list[Row], count: int) -> list[Row]:
+def _lowest(rows: list[Row], count: int) -> list[Row]:
     """The ``count`` questions of a dataset of its own with the lowest hash, each once; all when
     there are fewer.
     """
     groups = by_question(rows)
-    return [
-        representative(groups[question]) for question in sorted(groups, key=question_hash)[:count]
-    ]
+    lowest = sorted(groups, key=question_hash)[:count]
+    return [representative(groups[question]) for question in lowest]
 
 
 def _columns(rows: Sequence[Row]) -> tuple[str, ...]:
-    shared = set(rows[0].columns).intersection(*(row.columns for row in rows)) if rows else set()
-    return tuple(sorted(shared))
+    """The columns that every one of these rows has, in order of the alphabet."""
+    if not rows:
+        return ()
+    return tuple(sorted(set(rows[0].columns).intersection(*(row.columns for row in rows))))

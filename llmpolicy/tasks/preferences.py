@@ -5,14 +5,13 @@ or a local file.
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from llmpolicy.errors import TaskError, nearest
 from llmpolicy.messages import Reply, is_messages, plain, read_messages
 from llmpolicy.tasks.demonstrations import read_reply, refuse_two_replies, talk_in
-from llmpolicy.tasks.rows import make_rows
+from llmpolicy.tasks.rows import Row, make_rows
 from llmpolicy.tasks.sources import read_rows
 from llmpolicy.tasks.spec import TaskSpec
 from llmpolicy.tasks.split import question_hash
@@ -62,22 +61,18 @@ def load_pairs(
         raise TaskError(
             f"preferences {spec.label!r}: in all {len(raws)} pairs chosen and rejected are equal"
         )
-    rows = [
-        row
-        for text in (False, True)
-        for row in _rows(spec, [raw for raw in kept if raw["transcript"] is text], base_dir, text)
-    ]
-    pairs = [
-        Pair(row.prompt, row.columns["chosen"], row.columns["rejected"], row.question)
-        for row in rows
-    ]
-    if len(kept) < len(raws):
+    pairs = []
+    for transcript in (False, True):
+        alike = [row for row in kept if row["transcript"] is transcript]
+        for row in _rows(spec, alike, base_dir, transcript):
+            chosen, rejected = row.columns["chosen"], row.columns["rejected"]
+            pairs.append(Pair(row.prompt, chosen, rejected, row.question))
+    dropped = len(raws) - len(kept)
+    if dropped:
         logging.getLogger("llmpolicy").warning(
-            "%d of %d pairs dropped: chosen and rejected are equal",
-            len(raws) - len(kept),
-            len(raws),
+            "%d of %d pairs dropped: chosen and rejected are equal", dropped, len(raws)
         )
-    return _split(spec, pairs, held_out, never, len(raws) - len(kept))
+    return _split(spec, pairs, held_out, never, dropped)
 
 
 def _split(
@@ -86,33 +81,28 @@ def _split(
     asked = sorted({pair.question for pair in pairs}, key=question_hash)
     aside = {*asked[:n], *never}
     train = [pair for pair in pairs if pair.question not in aside]
+    held = [pair for pair in pairs if pair.question in aside]
     if not train:
         raise TaskError(
             f"preferences {spec.label!r} have {len(asked)} distinct prompts, all of them held out; "
             f"expected more than the {n} that are asked for"
         )
-    return Pairs(train, [pair for pair in pairs if pair.question in aside], dropped)
+    return Pairs(train, held, dropped)
 
 
 def _rows(
-    spec: TaskSpec, raws: list[dict[str, Any]], base_dir: Path | None, text: bool
-) -> list[Any]:
+    spec: TaskSpec, raws: list[dict[str, Any]], base_dir: Path | None, transcript: bool
+) -> list[Row]:
     """Rows with their prompts; a transcript in one text has its turns written out and goes through
     no chat template.
     """
     if not raws:
         return []
-    plain: dict[str, Any] = {
-        "chat": False,
-        "prompt": None,
-        "system": None,
-        "few_shot": [],
-        "prefill": None,
-    }
-    others = {name: column for name, column in spec.columns.items() if name not in COLUMNS}
-    return make_rows(
-        spec.model_copy(update={"columns": others, **(plain if text else {})}), raws, base_dir
-    )
+    update: dict[str, Any] = {}
+    if transcript:
+        update = {"chat": False, "prompt": None, "system": None, "few_shot": [], "prefill": None}
+    columns = {name: column for name, column in spec.columns.items() if name not in COLUMNS}
+    return make_rows(spec.model_copy(update={"columns": columns, **update}), raws, base_dir)
 
 
 def _explicit(spec: TaskSpec, row: Mapping[str, Any], index: int) -> dict[str, Any]:
@@ -122,35 +112,35 @@ def _explicit(spec: TaskSpec, row: Mapping[str, Any], index: int) -> dict[str, A
     A pair of equal replies keeps them as they are: it is dropped, and counted.
     """
     where = f"preferences {spec.label!r}, row {index}"
-    found = dict(row)
+    pair = dict(row)
     for name in COLUMNS:
         column = spec.columns.get(name, name)
-        if column in found:
-            found[name] = _read(found[column], f"{where}, {name}")
+        if column in pair:
+            pair[name] = _read(pair[column], f"{where}, {name}")
         elif name != "prompt":
             raise TaskError(f"{where}: no column {column!r}{nearest(column, row)}")
     for name in ("chosen", "rejected"):
-        if not found[name]:
+        if not pair[name]:
             raise TaskError(f"{where}: {name} is empty, expected a reply")
-    chat = isinstance(found["chosen"], list)
-    implicit = spec.prompt is None and not _has_prompt(found, chat)
-    found["transcript"] = implicit and not chat
-    if found["chosen"] == found["rejected"]:
-        return found
+    chat = isinstance(pair["chosen"], list)
+    implicit = spec.prompt is None and not _has_prompt(pair, chat)
+    pair["transcript"] = implicit and not chat
+    if pair["chosen"] == pair["rejected"]:
+        return pair
     if implicit:
-        found |= _without_prompt(found, where)
-    return found | {
-        name: read_reply(found[name], f"{where}, {name}") for name in ("chosen", "rejected")
-    }
+        pair |= _without_prompt(pair, where)
+    for name in ("chosen", "rejected"):
+        pair[name] = read_reply(pair[name], f"{where}, {name}")
+    return pair
 
 
 def _read(value: Any, where: str) -> Any:
     """Messages in one form, so that replies which begin alike are seen to; anything else as it
     is.
     """
-    given = talk_in(value, where)
+    talk = talk_in(value, where)
     try:
-        return plain(read_messages(given)) if is_messages(given) else given
+        return plain(read_messages(talk)) if is_messages(talk) else talk
     except ValueError as error:
         raise TaskError(f"{where}: {error}") from error
 
@@ -172,11 +162,9 @@ def _without_prompt(row: Mapping[str, Any], where: str) -> dict[str, Any]:
             f"{where}: chosen is {chosen!r:.40} and rejected {rejected!r:.40}; expected two texts"
             " or two conversations"
         )
-    end = (
-        _common_words(chosen, rejected)
-        if isinstance(chosen, str)
-        else len(_common(chosen, rejected))
-    )
+    end = _common(chosen, rejected)
+    if isinstance(chosen, str):
+        end = _common_words(chosen, rejected, end)
     if not end:
         raise TaskError(
             f"{where}: chosen and rejected share no beginning, and there is no column 'prompt'"
@@ -191,34 +179,27 @@ def _without_prompt(row: Mapping[str, Any], where: str) -> dict[str, Any]:
     return {"prompt": chosen[:end], "chosen": chosen[end:], "rejected": rejected[end:]}
 
 
-def _common(chosen: Sequence[Any], rejected: Sequence[Any]) -> Sequence[Any]:
-    """What both begin with, element by element."""
-    same = takewhile(lambda both: both[0] == both[1], zip(chosen, rejected, strict=False))
-    return chosen[: sum(1 for _ in same)]
+def _common(chosen: Sequence[Any], rejected: Sequence[Any]) -> int:
+    """Up to which element both are the same."""
+    for index, (left, right) in enumerate(zip(chosen, rejected, strict=False)):
+        if left != right:
+            return index
+    return min(len(chosen), len(rejected))
 
 
-def _common_words(chosen: str, rejected: str) -> int:
+def _common_words(chosen: str, rejected: str, end: int) -> int:
     """Where the replies of two texts begin: behind the last assistant's turn that both have, else
     where a word does.
 
     The blank before a word is the reply's, a line break the prompt's. What two replies begin with
     alike is theirs behind such a turn; elsewhere nothing tells it from the prompt.
     """
-    common = str(_common(chosen, rejected))
+    common = chosen[:end]
     if TURN in common:
         return common.rindex(TURN) + len(TURN)
-    both = (chosen, rejected)
-    ends = (
-        place
-        for place in range(len(common), 0, -1)
-        if (common[place - 1].isspace() and common[place - 1] != " ")
-        or all(text[place : place + 1] == " " != common[place - 1] for text in both)
-    )
-    return next(
-        (
-            place
-            for place in ends
-            if all(text[place:].strip() for text in both) and common[:place].strip()
-        ),
-        0,
-    )
+    for end in range(len(common), 0, -1):
+        last, blanks = common[end - 1], chosen[end : end + 1] == rejected[end : end + 1] == " "
+        ends = last != " " and (last.isspace() or blanks)
+        if ends and chosen[end:].strip() and rejected[end:].strip() and common[:end].strip():
+            return end
+    return 0

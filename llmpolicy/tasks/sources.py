@@ -79,13 +79,17 @@ def find_file(name: str, base_dir: Path | None) -> Path:
     for path in places:
         if path.is_file():
             return path
-    if folders := [path for path in places if path.is_dir()]:
-        raise TaskError(
-            f"{folders[0]} is a folder; expected a data file ({', '.join(sorted(READERS))})"
-        )
-    folder = next((path.parent for path in places if path.parent.is_dir()), None)
-    siblings = [path.name for path in folder.iterdir() if path.suffix in READERS] if folder else []
-    hint = nearest(Path(name).name, siblings) if siblings else ""
+    for path in places:
+        if path.is_dir():
+            raise TaskError(
+                f"{path} is a folder; expected a data file ({', '.join(sorted(READERS))})"
+            )
+    siblings: list[str] = []
+    for path in places:
+        if path.parent.is_dir():
+            siblings = [file.name for file in path.parent.iterdir() if file.suffix in READERS]
+            break
+    hint = nearest(Path(name).name, siblings)
     raise TaskError(f"no data file {name!r} beside the recipe or in the current folder{hint}")
 
 
@@ -135,15 +139,16 @@ def _each_once(where: str, pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_doubles(names: Sequence[str], where: str) -> None:
     """Raise TaskError for a name that stands twice: the values of one would be lost."""
-    if doubles := [name for name, count in Counter(names).items() if count > 1]:
-        raise TaskError(f"{where}: found {doubles[0]!r} twice, expected each column once")
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise TaskError(f"{where}: found {name!r} twice, expected each column once")
 
 
 def _csv(path: Path) -> Iterator[Raw]:
     with path.open(encoding="utf-8-sig", newline="") as file, _long_fields():
         reader = csv.DictReader(_lines(file, path), strict=True)
         try:
-            _refuse_doubles([name for name in reader.fieldnames or () if name], path.name)
+            _refuse_doubles(list(filter(None, reader.fieldnames or ())), path.name)
             for row in reader:
                 if None in row or None in row.values():
                     expected = len(reader.fieldnames or ())
@@ -208,7 +213,7 @@ def _parquet(path: Path) -> Iterator[Raw]:
         table = pyarrow.parquet.read_table(path, **how)
     except (pyarrow.ArrowException, OSError) as error:
         raise TaskError(
-            f"{path.name}: not a Parquet file, or a damaged one: {_told(error)}"
+            f"{path.name}: not a Parquet file, or a damaged one: {_in_words(error)}"
         ) from error
     yield from _table_rows(table, path)
 
@@ -224,35 +229,37 @@ def _refuse_bombs(path: Path) -> None:
 
     with pyarrow.parquet.ParquetFile(path) as file:
         facts, room = file.metadata, _room()
-        groups = [facts.row_group(number) for number in range(facts.num_row_groups)]
-        columns = [group.column(number) for group in groups for number in range(group.num_columns)]
-    unpacked, values = (
-        sum(getattr(column, key) for column in columns)
-        for key in ("total_uncompressed_size", "num_values")
-    )
+        columns = list(_column_chunks(facts))
+    unpacked = sum(column.total_uncompressed_size for column in columns)
+    values = sum(column.num_values for column in columns)
     if unpacked > room or values * LEAST > room:
         raise TaskError(f"{path.name}: its {values:,} values {TOO_MUCH}")
-    texts = sorted(
-        {column.path_in_schema for column in columns if column.physical_type == "BYTE_ARRAY"}
-    )
+    texts = {column.path_in_schema for column in columns if column.physical_type == "BYTE_ARRAY"}
     if not texts:
         return
-    with pyarrow.parquet.ParquetFile(path, read_dictionary=texts) as file:
-        sizes = [
-            size for batch in file.iter_batches(10_000, columns=texts) for size in _sizes(batch)
-        ]
-    if max((longest for longest, _ in sizes), default=0) > MOST_CHARACTERS:
+    longest = total = 0
+    with pyarrow.parquet.ParquetFile(path, read_dictionary=sorted(texts)) as file:
+        for batch in file.iter_batches(10_000, columns=sorted(texts)):
+            for longest_here, total_here in _sizes(batch):
+                longest, total = max(longest, longest_here), total + total_here
+    if longest > MOST_CHARACTERS:
         raise TaskError(
             f"{path.name}: one of its values has more than {MOST_CHARACTERS:,} characters"
         )
-    told = sum(all_of for _, all_of in sizes)
-    if told > room:
-        raise TaskError(f"{path.name}: its texts, of {told:,} bytes in all, {TOO_MUCH}")
-    if told > max(_REPEATED, _SWOLLEN * (size := path.stat().st_size)):
+    if total > room:
+        raise TaskError(f"{path.name}: its texts, of {total:,} bytes in all, {TOO_MUCH}")
+    if total > max(_REPEATED, _SWOLLEN * (size := path.stat().st_size)):
         raise TaskError(
-            f"{path.name}: its texts, of {told:,} bytes in all, repeat what {size:,} bytes hold;"
+            f"{path.name}: its texts, of {total:,} bytes in all, repeat what {size:,} bytes hold;"
             " take a part of the file"
         )
+
+
+def _column_chunks(facts: Any) -> Iterator[Any]:
+    """What a Parquet file says of each column of each of its groups of rows."""
+    for number in range(facts.num_row_groups):
+        group = facts.row_group(number)
+        yield from map(group.column, range(group.num_columns))
 
 
 def _sizes(batch: Any) -> Iterator[tuple[int, int]]:
@@ -278,15 +285,12 @@ def _table_rows(table: "pyarrow.Table", path: Path) -> list[Raw]:
 
     try:
         return table_rows(table)
-    except (
-        pyarrow.ArrowException,
-        OverflowError,
-        ValueError,
-    ) as error:  # a date or a text that Python cannot hold
-        raise TaskError(f"{path.name}: its values cannot be read: {_told(error)}") from error
+    except (pyarrow.ArrowException, OverflowError, ValueError) as error:
+        # A date or a text that Python cannot hold.
+        raise TaskError(f"{path.name}: its values cannot be read: {_in_words(error)}") from error
 
 
-def _told(error: Exception) -> str:
+def _in_words(error: Exception) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
@@ -306,10 +310,10 @@ def _from_hub(spec: TaskSpec) -> Iterable[Raw]:
     try:
         return dataset_rows(load_dataset(str(spec.hub), spec.config, split=split), spec.limit)
     except (OSError, ValueError, DatasetsError) as error:
-        name = f"{spec.hub}{f'/{spec.config}' if spec.config else ''}, split {split!r}"
+        name = "/".join(filter(None, (spec.hub, spec.config)))
         raise TaskError(
-            f"the Hub dataset {name} could not be loaded: {_told(error)}; a local copy can be named"
-            " by `file:`"
+            f"the Hub dataset {name}, split {split!r} could not be loaded: {_in_words(error)}; a"
+            " local copy can be named by `file:`"
         ) from error
 
 
@@ -326,17 +330,19 @@ def _from_reasoning_gym(spec: TaskSpec) -> Iterator[Raw]:
     name, args = str(spec.reasoning_gym), {"seed": 0, **spec.args}
     if name not in DATASETS:
         raise TaskError(f"reasoning-gym has no generator {name!r}{nearest(name, DATASETS)}")
-    known = [field.name for field in dataclasses.fields(DATASETS[name][1])]
+    arguments = [field.name for field in dataclasses.fields(DATASETS[name][1])]
     for key in args:
-        if key not in known:
+        if key not in arguments:
             raise TaskError(
-                f"reasoning-gym {name!r} takes no argument {key!r}{nearest(key, known)}"
+                f"reasoning-gym {name!r} takes no argument {key!r}{nearest(key, arguments)}"
             )
     try:
         dataset = reasoning_gym.create_dataset(name, **args)
         for entry in dataset:
-            own = {key: value for key, value in entry["metadata"].items() if key not in RESERVED}
-            yield own | {key: entry[key] for key in ("question", "answer", "metadata")}
+            row = {key: value for key, value in entry["metadata"].items() if key not in RESERVED}
+            for key in ("question", "answer", "metadata"):
+                row[key] = entry[key]
+            yield row
     except (AssertionError, LookupError, TypeError, ValueError) as error:
         raise TaskError(
             f"reasoning-gym {name!r} refuses these args: {error or type(error).__name__}"
@@ -344,11 +350,9 @@ def _from_reasoning_gym(spec: TaskSpec) -> Iterator[Raw]:
 
 
 def _from_generator(spec: TaskSpec, base_dir: Path | None) -> Iterable[Raw]:
-    function = (
-        spec.generator
-        if callable(spec.generator)
-        else find_function(str(spec.generator), base_dir, "generator")
-    )
+    function = spec.generator
+    if not callable(function):
+        function = find_function(str(function), base_dir, "generator")
     try:
         inspect.signature(function).bind(**spec.args)
     except TypeError as error:

@@ -27,10 +27,11 @@ class Example(BaseModel):
 
     @field_validator("user", "assistant", mode="before")
     @classmethod
-    def _joined(cls, said: Any) -> Any:
-        if not isinstance(said, list):
-            return said
-        return content_text(read_messages([{"role": "few_shot", "content": said}])[0]["content"])
+    def _joined(cls, content: Any) -> Any:
+        if not isinstance(content, list):
+            return content
+        [message] = read_messages([{"role": "few_shot", "content": content}])
+        return content_text(message["content"])
 
 
 class TaskSpec(BaseModel):
@@ -66,15 +67,17 @@ class TaskSpec(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _from_dataset(cls, given: Any) -> Any:
-        if is_dataset(given):
-            return {"rows": dataset_rows(given)}
-        rows = given.get("rows") if isinstance(given, dict) else None
+    def _from_dataset(cls, block: Any) -> Any:
+        if is_dataset(block):
+            return {"rows": dataset_rows(block)}
+        if not isinstance(block, dict):
+            return block
+        rows, limit = block.get("rows"), block.get("limit")
         if is_dataset(rows):
-            return {**given, "rows": dataset_rows(rows, given.get("limit"))}
+            return {**block, "rows": dataset_rows(rows, limit)}
         if isinstance(rows, tuple | Iterator):
-            return {**given, "rows": list(islice(rows, given.get("limit")))}
-        return given
+            return {**block, "rows": list(islice(rows, limit))}
+        return block
 
     @field_validator("file", mode="before")
     @classmethod
@@ -83,17 +86,16 @@ class TaskSpec(BaseModel):
 
     @model_validator(mode="after")
     def _one_source(self) -> "TaskSpec":
-        given = [source for source in SOURCES if getattr(self, source) is not None]
-        if len(given) != 1 and given != ["hub", "file"]:
-            found = " and ".join(given) or "none"
+        sources = [source for source in SOURCES if getattr(self, source) is not None]
+        if len(sources) != 1 and sources != ["hub", "file"]:
             raise ValueError(
                 f"a task has exactly one of {', '.join(SOURCES)} (or file beside hub), found"
-                f" {found}"
+                f" {' and '.join(sources) or 'none'}"
             )
-        if self.args and given[0] not in ("reasoning_gym", "generator"):
-            raise ValueError(f"args belong to reasoning_gym or generator, not to {given[0]}")
+        if self.args and sources[0] not in ("reasoning_gym", "generator"):
+            raise ValueError(f"args belong to reasoning_gym or generator, not to {sources[0]}")
         if (self.config or self.split) and self.hub is None:
-            raise ValueError(f"config and split belong to a hub dataset, not to {given[0]}")
+            raise ValueError(f"config and split belong to a hub dataset, not to {sources[0]}")
         return self
 
     @field_validator("extract")
@@ -109,6 +111,11 @@ class TaskSpec(BaseModel):
                     f"extract {column!r} has {groups} groups, expected exactly one (...)"
                 )
         return extract
+
+    @property
+    def template(self) -> str:
+        """The prompt's template; without one the question is asked as it is."""
+        return "{question}" if self.prompt is None else self.prompt
 
     @property
     def label(self) -> str:

@@ -31,9 +31,8 @@ def hold_out(rows: Sequence[Row], n: int | float) -> tuple[list[Row], list[Row]]
         )
     chosen = sorted(groups, key=question_hash)[:count]
     held_out = set(chosen)
-    return [row for row in rows if row.question not in held_out], [
-        representative(groups[name]) for name in chosen
-    ]
+    train = [row for row in rows if row.question not in held_out]
+    return train, [representative(groups[question]) for question in chosen]
 
 
 def by_question(rows: Iterable[Row]) -> dict[str, list[Row]]:
@@ -59,45 +58,48 @@ def check_disjoint(train: Sequence[Row], held_out: Sequence[Row]) -> None:
     trained = {row.question: row for row in train}
     shared = [row for row in held_out if row.question in trained]
     if shared:
-        first, twin = shared[0], trained[shared[0].question]
+        row = shared[0]
+        twin = trained[row.question]
         raise TaskError(
             f"{len(shared)} of {len(held_out)} held-out questions are also training questions; the"
-            f" first is row {first.index} of task {first.task!r}, training row {twin.index} of"
-            f" {twin.task!r}: {first.question!r:.80}"
+            f" first is row {row.index} of task {row.task!r}, training row {twin.index} of"
+            f" {twin.task!r}: {row.question!r:.80}"
         )
 
 
-def shares(weights: Mapping[str, float], total: int) -> dict[str, int]:
-    """``total`` split in proportion to the weights; what rounding leaves goes to the largest
-    remainders.
-    """
-    whole = sum(Fraction(weight) for weight in weights.values())
-    exact = {name: total * Fraction(weight) / whole for name, weight in weights.items()}
-    counts = {name: int(share) for name, share in exact.items()}
-    late = sorted(exact, key=lambda name: (counts[name] - exact[name], name))
+def shares(proportions: Mapping[str, float], total: int) -> dict[str, int]:
+    """``total`` split in these proportions; what rounding leaves goes to the largest remainders."""
+    whole = sum(map(Fraction, proportions.values()))
+    counts, missing = {}, {}
+    for name, proportion in proportions.items():
+        share = total * Fraction(proportion) / whole
+        counts[name] = int(share)
+        missing[name] = share - int(share)
+    late = sorted(missing, key=lambda name: (-missing[name], name))
     for name in late[: total - sum(counts.values())]:
         counts[name] += 1
     return counts
 
 
-def mix(tasks: Mapping[str, Sequence[Row]], weights: Mapping[str, float], seed: int) -> list[Row]:
+def mix(
+    tasks: Mapping[str, Sequence[Row]], proportions: Mapping[str, float], seed: int
+) -> list[Row]:
     """As many rows as the proportions allow without using one twice, each task spread evenly over
     the list.
 
     Which rows of an over-full task are used depends on the seed; one task alone stays as it is.
     """
     if len(tasks) == 1:
-        return [row for rows in tasks.values() for row in rows]
-    whole = sum(Fraction(weight) for weight in weights.values())
-    total = min(int(len(rows) * whole / Fraction(weights[name])) for name, rows in tasks.items())
-    counts = shares(weights, total)
+        [rows] = tasks.values()
+        return list(rows)
+    whole = sum(map(Fraction, proportions.values()))
+    most = [len(rows) * whole / Fraction(proportions[name]) for name, rows in tasks.items()]
+    counts = shares(proportions, int(min(most)))
     placed = []
     for order, (name, rows) in enumerate(tasks.items()):
         chosen = random.Random(f"{seed}:{name}").sample(list(rows), min(counts[name], len(rows)))
-        placed += [
-            (Fraction(2 * place + 1, 2 * len(chosen)), order, row)
-            for place, row in enumerate(chosen)
-        ]
+        for index, row in enumerate(chosen):
+            placed.append((Fraction(2 * index + 1, 2 * len(chosen)), order, row))
     return [row for _, _, row in sorted(placed, key=lambda item: item[:2])]
 
 
@@ -113,13 +115,13 @@ def within(
     kept = [row for row, length in zip(rows, lengths, strict=True) if length <= limit]
     if len(kept) == len(rows):
         return kept
-    worst = max(range(len(rows)), key=lambda place: lengths[place])
-    found = (
+    longest = rows[lengths.index(max(lengths))]
+    too_long = (
         f"{len(rows) - len(kept)} of {len(rows)} prompts have more than {limit} tokens; the longest"
-        f" is row {rows[worst].index} of task {rows[worst].task!r} with {lengths[worst]}"
+        f" is row {longest.index} of task {longest.task!r} with {max(lengths)}"
     )
     if policy == "refuse":
-        raise TaskError(f"{found}; raise max_prompt_tokens or write `over_long: drop`")
+        raise TaskError(f"{too_long}; raise max_prompt_tokens or write `over_long: drop`")
     if not kept:
-        raise TaskError(f"{found}; none is left to train on")
+        raise TaskError(f"{too_long}; none is left to train on")
     return kept
