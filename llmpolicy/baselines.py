@@ -12,6 +12,7 @@ from llmpolicy.environments.base import Environment
 from llmpolicy.errors import RecipeError
 from llmpolicy.objectives import group_advantages, return_to_go
 from llmpolicy.policies.network import mlp, stack
+from llmpolicy.recipe import BaselineName
 from llmpolicy.rollout import Rollout
 
 
@@ -145,7 +146,7 @@ class LearnedValue(nn.Module):
         self.optimizer.load_state_dict(state)
 
 
-BASELINES: dict[str, Callable[[Any, float, int], Baseline]] = {
+BASELINES: dict[BaselineName, Callable[[Any, float, int], Baseline]] = {
     "time_step": TimeStepMean,
     "value": LearnedValue,
     "group": GroupMean,

@@ -18,22 +18,21 @@ mask)``, so the same loop trains a network of four numbers and a language model:
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
-from pydantic import Field, TypeAdapter, ValidationError
 from torch import Tensor
 
 from llmpolicy.baselines import BASELINES, Baseline
 from llmpolicy.bounded import read_json
 from llmpolicy.environments.base import Environment
-from llmpolicy.errors import RecipeError, RunError, nearest
+from llmpolicy.errors import RunError
 from llmpolicy.objectives import policy_gradient_loss
 from llmpolicy.policies.base import Policy
+from llmpolicy.recipe import BaselineName, ReinforceBlock
 from llmpolicy.rollout import Rollout, rollout
 
 Metrics = dict[str, float]
@@ -41,17 +40,22 @@ Metrics = dict[str, float]
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """A recipe's ``reinforce:`` block.
+    """How the loop goes, as a recipe's ``reinforce:`` block says.
 
     ``gamma`` discounts what is earned later; ``horizon`` cuts training episodes off after so many
     steps.
     """
 
-    updates: Annotated[int, Field(ge=1)]
-    learning_rate: Annotated[float, Field(gt=0)]
-    baseline: Literal["time_step", "value", "group"]
-    gamma: Annotated[float, Field(ge=0, le=1)] = 1.0
-    horizon: Annotated[int, Field(ge=1)] | None = None
+    updates: int
+    learning_rate: float
+    baseline: BaselineName
+    gamma: float = 1.0
+    horizon: int | None = None
+
+    @classmethod
+    def of(cls, block: ReinforceBlock) -> "Settings":
+        """What a recipe's block says of the loop."""
+        return cls(**block.only(field.name for field in fields(cls)))
 
 
 def reinforce(
@@ -176,27 +180,6 @@ class Trained:
     state: State
     metrics: list[Metrics] = field(default_factory=list)
     stopped: str | None = None
-
-
-def build_settings(block: Mapping[str, Any], besides: Sequence[str] = ()) -> Settings:
-    """The settings of a recipe's ``reinforce:`` block; raises RecipeError for a key or value that
-    makes no sense.
-
-    The keys ``besides`` are valid too, but not the loop's.
-    """
-    names = [found.name for found in fields(Settings)]
-    for key in block:
-        if key not in (*names, *besides):
-            raise RecipeError(f"reinforce: unknown key {key!r}{nearest(key, (*names, *besides))}")
-    try:
-        return TypeAdapter(Settings).validate_python(
-            {key: block[key] for key in names if key in block}
-        )
-    except ValidationError as error:
-        first = error.errors()[0]
-        key, message = str(first["loc"][0]), first["msg"]
-        found = "" if first["type"] == "missing" else f"; found {block[key]!r}"
-        raise RecipeError(f"reinforce.{key}: {message[0].lower()}{message[1:]}{found}") from error
 
 
 def _seed(seed: int, update: int) -> int:

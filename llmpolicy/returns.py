@@ -3,13 +3,14 @@ sampled, each with its interval.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
 from llmpolicy.environments.gymnasium import build_environment
 from llmpolicy.policies.base import Policy
+from llmpolicy.recipe import EnvironmentBlock
 from llmpolicy.rollout import rollout
 from llmpolicy.statistics import Interval, Z
 
@@ -35,12 +36,12 @@ class ReturnEvaluation:
 
 
 def evaluate_returns(
-    policy: Policy, block: Mapping[str, Any], *, episodes: int = 100, seed: int = 0
+    policy: Policy, block: EnvironmentBlock, *, episodes: int = 100, seed: int = 0
 ) -> ReturnEvaluation:
     """Play fresh episodes of a recipe's environment, greedy and sampled from the same
     beginnings.
     """
-    environment = build_environment({**block, "count": episodes})
+    environment = build_environment(block.model_copy(update={"count": episodes}))
     greedy, sampled = (
         mean_return(
             [

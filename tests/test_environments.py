@@ -15,6 +15,7 @@ from llmpolicy.environments.gymnasium import GymnasiumEnvironment, build_environ
 from llmpolicy.environments.prompts import PromptEnvironment
 from llmpolicy.episode import Turn
 from llmpolicy.errors import RecipeError, TaskError
+from llmpolicy.recipe import make_recipe
 from llmpolicy.rewards import Rewards, RewardSpec
 from llmpolicy.types import Action, Prompt, Sample
 
@@ -24,7 +25,7 @@ def act(value: Any, terminated: Sequence[bool] = ()) -> Action:
 
 
 def test_each_copy_is_gymnasiums_own_environment() -> None:
-    environment = build_environment({"id": "CartPole-v1", "count": 3})
+    environment = GymnasiumEnvironment("CartPole-v1", 3)
     states = environment.reset(5)
     seeds = np.random.SeedSequence(5).generate_state(3)
     for row in range(3):
@@ -39,7 +40,7 @@ def test_each_copy_is_gymnasiums_own_environment() -> None:
 
 
 def test_only_the_rows_that_act_move() -> None:
-    environment = build_environment({"id": "Pendulum-v1", "count": 3})
+    environment = GymnasiumEnvironment("Pendulum-v1", 3)
     environment.reset(0)
     before = [copy.unwrapped.state.copy() for copy in environment.copies]
     answer = environment.step([0, 2], act(torch.zeros(2, 1)))
@@ -69,21 +70,18 @@ def until_the_end(
 
 
 def test_falling_terminates_and_a_time_limit_truncates() -> None:
-    fallen = until_the_end(build_environment({"id": "CartPole-v1", "count": 1}), torch.tensor([1]))
+    fallen = until_the_end(GymnasiumEnvironment("CartPole-v1", 1), torch.tensor([1]))
     assert fallen[0] < 20
     assert fallen[1:] == (True, False)
-    timed_out = until_the_end(
-        build_environment({"id": "Pendulum-v1", "count": 1}), torch.tensor([[0.0]])
-    )
+    timed_out = until_the_end(GymnasiumEnvironment("Pendulum-v1", 1), torch.tensor([[0.0]]))
     assert timed_out == (200, False, True)
-    shorter = {"id": "Pendulum-v1", "count": 1, "max_episode_steps": 7}
-    assert until_the_end(build_environment(shorter), torch.tensor([[0.0]])) == (7, False, True)
+    shorter = GymnasiumEnvironment("Pendulum-v1", 1, max_episode_steps=7)
+    assert until_the_end(shorter, torch.tensor([[0.0]])) == (7, False, True)
 
 
 def test_the_seed_decides_where_episodes_begin() -> None:
     first, again, other = (
-        torch.stack(list(build_environment({"id": "CartPole-v1", "count": 4}).reset(seed)))
-        for seed in (1, 1, 2)
+        torch.stack(list(GymnasiumEnvironment("CartPole-v1", 4).reset(seed))) for seed in (1, 1, 2)
     )
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
@@ -113,9 +111,7 @@ def echo() -> Iterator[str]:
 
 
 def test_actions_are_handed_over_in_the_environments_own_numbers(echo: str) -> None:
-    environment = build_environment(
-        {"id": echo, "count": 2, "actions": gymnasium.spaces.Discrete(2, start=5)}
-    )
+    environment = GymnasiumEnvironment(echo, 2, actions=gymnasium.spaces.Discrete(2, start=5))
     environment.reset(0)
     assert (environment.obs_dim, environment.n_actions) == (2, 2)
     assert environment.step([0, 1], act(torch.tensor([0, 1]))).rewards == [5.0, 6.0]
@@ -123,7 +119,7 @@ def test_actions_are_handed_over_in_the_environments_own_numbers(echo: str) -> N
 
 def test_vector_actions_are_clipped_to_the_bounds(echo: str) -> None:
     bounds = gymnasium.spaces.Box(np.array([-1.0, 0.0]), np.array([2.0, 8.0]), dtype=np.float64)
-    environment = build_environment({"id": echo, "count": 3, "actions": bounds})
+    environment = GymnasiumEnvironment(echo, 3, actions=bounds)
     environment.reset(0)
     assert (environment.n_actions, environment.action_dim) == (None, 2)
     drawn = torch.tensor([[1.5, 4.0], [3.0, 9.0], [-7.0, -7.0]])
@@ -135,14 +131,17 @@ def test_vector_actions_are_clipped_to_the_bounds(echo: str) -> None:
     ], "what the policy drew stays as it was"
 
 
+LOOP = {"updates": 1, "learning_rate": 0.1, "baseline": "time_step"}
+
+
 @pytest.mark.parametrize(
     ("block", "message"),
     [
         ({"id": "CartPol-v1"}, "gymnasium has no 'CartPol-v1'; did you mean 'CartPole-v1'"),
-        ({"count": 3}, "found no key 'id'"),
-        ({"id": 3}, "environment.id: found 3"),
-        ({"id": "CartPole-v1", "count": 0}, "environment.count: found 0"),
-        ({"id": "CartPole-v1", "count": "many"}, "environment.count: found 'many'"),
+        ({"count": 3}, "environment.id is missing; expected the name of a gymnasium environment"),
+        ({"id": 3}, "environment.id: input should be a valid string; found 3"),
+        ({"id": "CartPole-v1", "count": 0}, "environment.count: input should be .*; found 0"),
+        ({"id": "CartPole-v1", "count": "many"}, "environment.count: .*; found 'many'"),
         (
             {"id": "CartPole-v1", "gravitation": 3},
             "'CartPole-v1' cannot be made with {'gravitation': 3}: .*gravitation",
@@ -156,7 +155,7 @@ def test_vector_actions_are_clipped_to_the_bounds(echo: str) -> None:
 )
 def test_what_cannot_be_made_is_one_sentence(block: dict[str, Any], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
-        build_environment(block)
+        build_environment(make_recipe({"environment": block, "reinforce": LOOP}).environment)
 
 
 def Row(prompt: Prompt, index: int, columns: dict[str, Any]) -> tasks.Row:

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from llmpolicy.environments.gymnasium import build_environment
+from llmpolicy.environments.gymnasium import GymnasiumEnvironment
 from llmpolicy.errors import PolicyError, RecipeError
 from llmpolicy.policies import CategoricalMLP, DeterministicPolicy, GaussianMLP, Policy
 from llmpolicy.policies.mlp import MLPPolicy, build_mlp_policy, load_mlp_policy
+from llmpolicy.recipe import PolicyBlock, make_recipe
 
 STATES = torch.linspace(-1, 1, 15).view(5, 3)  # (B, obs_dim)
 
@@ -177,8 +178,8 @@ def test_an_untrained_policy_prefers_nothing() -> None:
 def test_the_environment_decides_which_policy_is_built(
     name: str, kind: type[MLPPolicy], block: dict[str, object]
 ) -> None:
-    environment = build_environment({"id": name, "count": 2})
-    policy = build_mlp_policy(block, environment, seed=3)
+    environment = GymnasiumEnvironment(name, 2)
+    policy = build_mlp_policy(PolicyBlock.model_validate(block), environment, seed=3)
     assert type(policy) is kind
     assert policy.config["hidden"] == [4]
     states = environment.reset(0)
@@ -186,28 +187,26 @@ def test_the_environment_decides_which_policy_is_built(
 
 
 def test_a_setting_that_the_policy_does_not_have_is_refused() -> None:
-    environment = build_environment({"id": "CartPole-v1", "count": 1})
-    with pytest.raises(
-        RecipeError, match="'hiden' is no setting of the categorical policy; did you mean 'hidden'"
-    ):
-        build_mlp_policy({"hiden": [4]}, environment)
+    environment = GymnasiumEnvironment("CartPole-v1", 1)
     with pytest.raises(RecipeError, match="'std' is no setting of the categorical policy"):
-        build_mlp_policy({"std": 1.0}, environment)
+        build_mlp_policy(PolicyBlock(std=1.0), environment)
 
 
 @pytest.mark.parametrize(
     ("block", "message"),
     [
-        ({"hidden": 64}, "policy.hidden: found 64; expected a list of layer sizes"),
-        ({"hidden": [64, 0]}, r"policy.hidden: found \[64, 0\]"),
-        ({"std": 0}, "policy.std: found 0; expected a standard deviation above 0"),
+        ({"hiden": [4]}, "unknown key 'hiden' in policy; did you mean 'hidden'"),
+        ({"hidden": 64}, "policy.hidden: input should be a valid list; found 64"),
+        ({"hidden": [64, 0]}, "policy.hidden.1: input should be .*; found 0"),
+        ({"std": 0}, "policy.std: input should be greater than 0; found 0"),
     ],
 )
 def test_a_value_that_makes_no_sense_is_one_sentence(
     block: dict[str, object], message: str
 ) -> None:
+    loop = {"updates": 1, "learning_rate": 0.1, "baseline": "time_step"}
     with pytest.raises(RecipeError, match=message):
-        build_mlp_policy(block, build_environment({"id": "Pendulum-v1", "count": 1}))
+        make_recipe({"environment": {"id": "Pendulum-v1"}, "policy": block, "reinforce": loop})
 
 
 def test_a_folder_without_that_policy_is_refused(tmp_path: Path) -> None:

@@ -26,14 +26,14 @@ from llmpolicy.plan import Plan
 from llmpolicy.policies import CategoricalMLP
 from llmpolicy.policies.causal_lm import CausalLMPolicy
 from llmpolicy.policies.mlp import build_mlp_policy, load_mlp_policy
-from llmpolicy.recipe import Recipe, load_recipe, make_recipe
-from llmpolicy.reinforce import Settings, State, build_settings, improve, reinforce, surrogate
+from llmpolicy.recipe import EnvironmentBlock, PolicyBlock, Recipe, load_recipe, make_recipe
+from llmpolicy.reinforce import Settings, State, improve, reinforce, surrogate
 from llmpolicy.returns import ReturnEvaluation, evaluate_returns, mean_return
 from llmpolicy.rewards import Rewards, RewardSpec, reward
 from llmpolicy.rollout import Rollout, rollout
 from llmpolicy.run import Run
 from llmpolicy.stages.process import DRY_RUN, Say
-from llmpolicy.stages.reinforce import check_reinforce, train_environment, train_reinforce
+from llmpolicy.stages.reinforce import check_reinforce, loop_of, train_environment, train_reinforce
 from llmpolicy.types import Action
 from tests import models
 
@@ -239,7 +239,7 @@ def test_the_expected_gradient_is_that_of_the_expected_return_whatever_the_basel
 
 # --- the same seed, the same run
 
-CARTPOLE = {"id": "CartPole-v1", "count": 4}
+CARTPOLE = EnvironmentBlock(id="CartPole-v1", count=4)
 BRIEF = Settings(updates=3, learning_rate=1e-2, baseline="time_step")
 VALUED = Settings(updates=3, learning_rate=1e-2, baseline="value", gamma=0.9, horizon=10)
 
@@ -248,7 +248,7 @@ def short_run(
     settings: Settings, seed: int, **options: Any
 ) -> tuple[CategoricalMLP, list[dict[str, float]]]:
     environment = build_environment(CARTPOLE)
-    policy = build_mlp_policy({"hidden": [8]}, environment, seed)
+    policy = build_mlp_policy(PolicyBlock(hidden=[8]), environment, seed)
     metrics = reinforce(policy, environment, settings, seed=seed, **options).metrics
     assert isinstance(policy, CategoricalMLP)
     return policy, [
@@ -275,7 +275,7 @@ def test_every_update_plays_episodes_of_its_own(monkeypatch: pytest.MonkeyPatch)
     begin = environment.reset
     monkeypatch.setattr(environment, "reset", lambda seed: [seeds.append(seed), begin(seed)][1])
     for seed in (0, 1):
-        reinforce(build_mlp_policy(None, environment), environment, BRIEF, seed=seed)
+        reinforce(build_mlp_policy(PolicyBlock(), environment), environment, BRIEF, seed=seed)
     assert len(seeds) == len(set(seeds)) == 2 * BRIEF.updates
 
 
@@ -283,7 +283,7 @@ def test_every_update_plays_episodes_of_its_own(monkeypatch: pytest.MonkeyPatch)
 def test_a_run_goes_on_as_if_it_had_never_stopped(settings: Settings, tmp_path: Path) -> None:
     whole, metrics = short_run(settings, 0)
     environment = build_environment(CARTPOLE)
-    policy = build_mlp_policy({"hidden": [8]}, environment, 0)
+    policy = build_mlp_policy(PolicyBlock(hidden=[8]), environment, 0)
     stopped = reinforce(
         policy, environment, settings, seed=0, on_update=lambda update, _: update == 2
     )
@@ -300,30 +300,40 @@ def test_a_run_goes_on_as_if_it_had_never_stopped(settings: Settings, tmp_path: 
 
 def test_a_folder_without_a_state_is_refused(tmp_path: Path) -> None:
     environment = build_environment(CARTPOLE)
-    policy = build_mlp_policy(None, environment)
+    policy = build_mlp_policy(PolicyBlock(), environment)
     with pytest.raises(RunError, match="holds no state to go on from"):
         State.begin(policy, environment, BRIEF).load(tmp_path)
 
 
 def test_the_time_limit_ends_a_run_after_the_update_it_is_in() -> None:
     environment = build_environment(CARTPOLE)
-    trained = reinforce(build_mlp_policy(None, environment), environment, BRIEF, time_limit=0.0)
+    trained = reinforce(
+        build_mlp_policy(PolicyBlock(), environment), environment, BRIEF, time_limit=0.0
+    )
     assert (trained.state.update, trained.stopped, len(trained.metrics)) == (1, "time limit", 1)
 
 
 BLOCK = {"updates": 3, "learning_rate": 1e-3, "baseline": "value"}
 
 
+def in_cartpole(block: dict[str, Any]) -> Recipe:
+    return make_recipe({"environment": {"id": "CartPole-v1"}, "reinforce": block})
+
+
 def test_a_number_that_yaml_reads_as_text_is_a_number() -> None:
     """YAML 1.1 takes 3e-3, without a point, for text."""
-    assert build_settings({**BLOCK, "learning_rate": "3e-3"}).learning_rate == 0.003
+    recipe = in_cartpole({**BLOCK, "learning_rate": "3e-3"})
+    assert check_reinforce(recipe).learning_rate == 0.003
 
 
 @pytest.mark.parametrize(
     ("block", "message"),
     [
-        ({"update": 3}, "reinforce: unknown key 'update'; did you mean 'updates'"),
-        ({"updates": 3, "learning_rate": 1e-3}, "^reinforce.baseline: field required$"),
+        ({"update": 3}, "unknown key 'update' in reinforce; did you mean 'updates'"),
+        (
+            {"updates": 3, "learning_rate": 1e-3},
+            "^reinforce.baseline is missing; expected time_step or value or group$",
+        ),
         (
             {**BLOCK, "baseline": "values"},
             "reinforce.baseline: input should be 'time_step', 'value' or 'group'; found 'values'",
@@ -342,7 +352,7 @@ def test_a_number_that_yaml_reads_as_text_is_a_number() -> None:
 )
 def test_a_block_that_makes_no_sense_is_one_sentence(block: dict[str, Any], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
-        build_settings(block)
+        in_cartpole(block)
 
 
 def test_a_baseline_that_could_never_teach_anything_is_refused() -> None:
@@ -468,7 +478,8 @@ def quietly(_: str) -> None:
 
 def cartpole(folder: Path, *overrides: str, **options: Any) -> Run:
     recipe = load_recipe(RECIPES / "cartpole.yaml", [*BRIEFLY, *overrides])
-    return train_environment(recipe, folder, **{"resume": False, "say": quietly, **options})
+    options = {"resume": False, "say": quietly, **options}
+    return train_environment(recipe, loop_of(recipe), folder, **options)
 
 
 def interrupted(folder: Path, number: signal.Signals, times: int, said: list[str]) -> None:
@@ -504,9 +515,8 @@ def test_a_signal_ends_a_run_after_its_update_and_the_run_can_go_on(
         == f"go on with: llmpolicy train {run.path / 'recipe.yaml'} --out {run.path} --resume"
     )
 
-    again = train_environment(
-        load_recipe(run.path / "recipe.yaml"), run.path, resume=True, say=quietly
-    )
+    kept = load_recipe(run.path / "recipe.yaml")
+    again = train_environment(kept, loop_of(kept), run.path, resume=True, say=quietly)
     whole = cartpole(tmp_path / "whole")
     assert (again.manifest["status"], again.manifest["steps"]) == ("finished", 3)
     assert same(load_mlp_policy(again.policy_dir), load_mlp_policy(whole.policy_dir))
@@ -539,9 +549,9 @@ def test_the_manifest_of_an_environment_says_where_the_run_came_from(tmp_path: P
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("lerning_rate=1", "reinforce: unknown key 'lerning_rate'; did you mean 'learning_rate'"),
+        ("lerning_rate=1", "unknown key 'lerning_rate' in reinforce; did you mean 'learning_rate'"),
         ("updates=0", "reinforce.updates: .*found 0"),
-        ("prompts=4", "reinforce: unknown key 'prompts'"),
+        ("prompts=4", "override reinforce.prompts=4: reinforce.prompts is for a language model"),
         ("baseline=value", "baseline 'value': found gamma 1.0; expected below 1"),
         ("baseline=group", "baseline 'group': found groups of 1 episode"),
     ],
@@ -557,16 +567,16 @@ def test_bad_settings_of_an_environment_leave_no_run(
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("promts=3", "reinforce: unknown key 'promts'; did you mean 'prompts'"),
+        ("promts=3", "unknown key 'promts' in reinforce; did you mean 'prompts'"),
         ("lerning_rate=1", "did you mean 'learning_rate'"),
-        ("prompts=0", "reinforce.prompts: found 0; expected a whole number, at least 1"),
-        ("group_size=0", "reinforce.group_size: found 0"),
+        ("prompts=0", "reinforce.prompts: .* greater than or equal to 1; found 0"),
+        ("group_size=0", "reinforce.group_size: .*found 0"),
         ("group_size=1", "baseline 'group': found groups of 1 episode"),
-        ("group_size=2.5", "reinforce.group_size: found 2.5"),
-        ("max_completion_length=0", "reinforce.max_completion_length: found 0"),
-        ("temperature=0", "reinforce.temperature: found 0; expected a number above 0"),
-        ("temperature=.nan", "reinforce.temperature: found nan"),
-        ("temperature=warm", "reinforce.temperature: found 'warm'"),
+        ("group_size=2.5", "reinforce.group_size: .*found 2.5"),
+        ("max_completion_length=0", "reinforce.max_completion_length: .*found 0"),
+        ("temperature=0", "reinforce.temperature: .*greater than 0; found 0"),
+        ("temperature=.nan", "reinforce.temperature: .*finite number; found nan"),
+        ("temperature=warm", "reinforce.temperature: .*found 'warm'"),
         ("updates=0", "reinforce.updates: .*found 0"),
         ("baseline=value", "baseline 'value': found prompts"),
     ],
@@ -695,11 +705,10 @@ def learn(recipe: str, seed: int) -> tuple[ReturnEvaluation, float]:
     torch.set_num_threads(1)
     plan = load_recipe(RECIPES / f"{recipe}.yaml")
     assert plan.environment is not None
-    assert plan.reinforce is not None
     environment = build_environment(plan.environment)
-    policy = build_mlp_policy(plan.policy, environment, seed)
+    policy = build_mlp_policy(plan.policy or PolicyBlock(), environment, seed)
     started = time.process_time()
-    reinforce(policy, environment, build_settings(plan.reinforce), seed=seed)
+    reinforce(policy, environment, check_reinforce(plan), seed=seed)
     seconds = time.process_time() - started
     return evaluate_returns(policy, plan.environment, episodes=100, seed=seed), seconds
 
@@ -710,8 +719,8 @@ def learn_all(recipe: str) -> list[tuple[ReturnEvaluation, float]]:
 
 
 def test_a_few_updates_already_balance_the_pole_for_longer() -> None:
-    environment = build_environment({"id": "CartPole-v1", "count": 16})
-    policy = build_mlp_policy(None, environment, 0)
+    environment = build_environment(EnvironmentBlock(id="CartPole-v1", count=16))
+    policy = build_mlp_policy(PolicyBlock(), environment, 0)
     settings = Settings(updates=25, learning_rate=3e-3, baseline="time_step")
     metrics = reinforce(policy, environment, settings, seed=0).metrics
     assert metrics[0]["return"] < 30
@@ -739,7 +748,7 @@ def test_pendulum_is_swung_up_from_four_of_five_seeds_in_under_three_minutes_eac
 def test_an_untrained_policy_is_far_below_those_bars(recipe: str) -> None:
     plan = load_recipe(RECIPES / f"{recipe}.yaml")
     assert plan.environment is not None
-    policy = build_mlp_policy(plan.policy, build_environment(plan.environment), 0)
+    policy = build_mlp_policy(plan.policy or PolicyBlock(), build_environment(plan.environment), 0)
     assert (
         evaluate_returns(policy, plan.environment, seed=0).sampled.value
         < {"cartpole": 60, "pendulum": -900}[recipe]

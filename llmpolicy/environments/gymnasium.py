@@ -11,6 +11,7 @@ from torch import Tensor
 
 from llmpolicy.environments.base import Outcome
 from llmpolicy.errors import RecipeError, nearest
+from llmpolicy.recipe import EnvironmentBlock
 from llmpolicy.types import Action
 
 
@@ -66,29 +67,12 @@ class GymnasiumEnvironment:
         return [int(number) + int(self.actions.start) for number in array]
 
 
-def build_environment(block: Mapping[str, Any]) -> GymnasiumEnvironment:
-    """The environment of a recipe's ``environment:`` block: ``id``, ``count``, and the
-    environment's own settings.
-    """
-    if "id" not in block:
-        raise RecipeError(
-            "environment: found no key 'id'; expected the name of a gymnasium environment, such as"
-            " CartPole-v1"
-        )
-    if not isinstance(block.get("count", 1), int) or block.get("count", 1) < 1:
-        raise RecipeError(
-            f"environment.count: found {block['count']!r}; expected how many copies run side by"
-            " side, at least 1"
-        )
-    return GymnasiumEnvironment(**block)
+def build_environment(block: EnvironmentBlock) -> GymnasiumEnvironment:
+    """The environment of a recipe's ``environment:`` block."""
+    return GymnasiumEnvironment(**block.model_dump())
 
 
 def _make(id: str, settings: Mapping[str, Any]) -> Any:
-    if not isinstance(id, str):
-        raise RecipeError(
-            f"environment.id: found {id!r}; expected the name of a gymnasium environment, such as"
-            " CartPole-v1"
-        )
     try:
         return gymnasium.make(id, disable_env_checker=True, **settings)
     except gymnasium.error.Error as error:

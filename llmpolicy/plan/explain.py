@@ -205,7 +205,7 @@ def _leaves(value: Any, name: str = "", given: bool = True) -> Iterator[tuple[st
     """Each value below a block with its dotted name, and whether it was given or is a default."""
     start = name and f"{name}."
     if isinstance(value, BaseModel):
-        for key in type(value).model_fields:
+        for key in (*type(value).model_fields, *(value.model_extra or {})):
             if start or key != "grpo":
                 yield from _leaves(
                     getattr(value, key), start + key, given and key in value.model_fields_set

@@ -20,8 +20,10 @@ from llmpolicy.plan.explain import (
     written_values,
 )
 from llmpolicy.recipe import (
+    Grpo,
     ModelBlock,
     Recipe,
+    Reinforce,
     RewardBlock,
     Stage,
     load_recipe,
@@ -324,7 +326,6 @@ def build_policy(
     if recipe.model is None:
         raise RecipeError(f"recipe {recipe.name!r} has no model")
     block = recipe.model
-    settings = recipe.grpo or recipe.reinforce or {}
     continued = str(adapter) if adapter else loaded_adapter(recipe)
     path = model_path(block, recipe.base_dir)
     for folder in (path, None if base_only else continued):
@@ -341,7 +342,7 @@ def build_policy(
         dtype=block.dtype,
         trust_remote_code=block.trust_remote_code,
         stop=block.stop,
-        temperature=settings.get("temperature", 1.0),
+        temperature=temperature(recipe),
         max_new_tokens=completion_length(recipe),
         chat_template_kwargs=template_arguments(recipe),
     )
@@ -430,8 +431,22 @@ def loaded_adapter(recipe: Recipe) -> str | None:
 
 def completion_length(recipe: Recipe) -> int:
     """The most tokens of a completion, in training, and in evaluation unless that names its own."""
-    settings = recipe.grpo or recipe.reinforce or {}
-    return int(settings.get("max_completion_length") or TRL_DEFAULTS["max_completion_length"])
+    return int(_of_policy(recipe, "max_completion_length"))
+
+
+def temperature(recipe: Recipe) -> float:
+    """By which the policy divides its logits, in training and in evaluation."""
+    return float(_of_policy(recipe, "temperature"))
+
+
+def _of_policy(recipe: Recipe, key: str) -> Any:
+    """A setting that GRPO and the loop have in common, or TRL's default of it."""
+    for stage in stages_of(recipe):
+        if isinstance(stage, Grpo) and stage.settings.get(key) is not None:
+            return stage.settings[key]
+        if isinstance(stage, Reinforce) and stage.settings.only((key,)):
+            return getattr(stage.settings, key)
+    return TRL_DEFAULTS[key]
 
 
 def evaluated_length(recipe: Recipe) -> int:

@@ -2,7 +2,17 @@
 read without torch.
 """
 
-from llmpolicy.recipe.blocks import EvaluateBlock, ModelBlock, Recipe, RewardBlock, SamplingBlock
+from llmpolicy.recipe.blocks import (
+    BaselineName,
+    EnvironmentBlock,
+    EvaluateBlock,
+    ModelBlock,
+    PolicyBlock,
+    Recipe,
+    ReinforceBlock,
+    RewardBlock,
+    SamplingBlock,
+)
 from llmpolicy.recipe.grpo import (
     GRPO_DEFAULTS,
     OWNED,
@@ -35,13 +45,17 @@ __all__ = [
     "STAGES",
     "STAGE_DEFAULTS",
     "TARGET_DEFAULTS",
+    "BaselineName",
+    "EnvironmentBlock",
     "EvaluateBlock",
     "Grpo",
     "ModelBlock",
     "Play",
+    "PolicyBlock",
     "PreferenceModel",
     "Recipe",
     "Reinforce",
+    "ReinforceBlock",
     "RewardBlock",
     "SamplingBlock",
     "Stage",

@@ -6,12 +6,21 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from llmpolicy.run.paths import from_run, in_paths
 from llmpolicy.tasks import TaskSpec
@@ -130,6 +139,57 @@ class SamplingBlock(Block):
         return self
 
 
+class AsWritten(Block):
+    """A block that is kept with its run as it was written; what is not written is left to whoever
+    reads the block.
+    """
+
+    @model_serializer(mode="wrap")
+    def _as_written(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {key: value for key, value in dump(self).items() if key in self.model_fields_set}
+
+
+BaselineName = Literal["time_step", "value", "group"]
+
+
+class ReinforceBlock(AsWritten):
+    """The loop of REINFORCE: its settings (llmpolicy.reinforce), and what a language model needs
+    besides.
+    """
+
+    updates: Annotated[int, Field(ge=1)]
+    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    baseline: BaselineName
+    gamma: Annotated[float, Field(ge=0, le=1)] | None = None
+    horizon: Annotated[int, Field(ge=1)] | None = None
+    prompts: Annotated[int, Field(ge=1)] | None = None
+    group_size: Annotated[int, Field(ge=1)] | None = None
+    max_completion_length: Annotated[int, Field(ge=1)] | None = None
+    temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+
+    def only(self, keys: Iterable[str]) -> dict[str, Any]:
+        """Those of the settings that were written."""
+        return {key: value for key in keys if (value := getattr(self, key)) is not None}
+
+
+class EnvironmentBlock(AsWritten):
+    """A gymnasium environment, how many copies are played side by side, and settings of its own."""
+
+    model_config = ConfigDict(extra="allow")
+
+    id: str
+    count: Annotated[int, Field(ge=1)] | None = None
+
+
+class PolicyBlock(AsWritten):
+    """A small policy: the sizes of its layers and, where its actions are vectors, their standard
+    deviation at first.
+    """
+
+    hidden: list[Annotated[int, Field(ge=1)]] | None = None
+    std: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+
+
 class EvaluateBlock(Block):
     """How right answers are recognised on held-out prompts; for environments, how many episodes are
     played.
@@ -180,9 +240,9 @@ class Recipe(Block):
     reward_model: dict[str, Any] | None = None
     grpo: dict[str, Any] | None = None
     sampling: SamplingBlock | None = None
-    reinforce: dict[str, Any] | None = None
-    environment: dict[str, Any] | None = None
-    policy: dict[str, Any] | None = None
+    reinforce: ReinforceBlock | None = None
+    environment: EnvironmentBlock | None = None
+    policy: PolicyBlock | None = None
     max_prompt_tokens: Annotated[int, Field(ge=1)] | None = None
     over_long: Literal["drop", "refuse"] = "drop"
     allow_biased_sampler: bool = False

@@ -6,7 +6,7 @@ import copy
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -14,9 +14,12 @@ from pydantic import BaseModel, ValidationError
 from llmpolicy.bounded import load_nodes, read_text
 from llmpolicy.errors import RecipeError, nearest
 from llmpolicy.recipe.blocks import (
+    BaselineName,
     EvaluateBlock,
     ModelBlock,
+    PolicyBlock,
     Recipe,
+    ReinforceBlock,
     RewardBlock,
     SamplingBlock,
     written_at,
@@ -48,6 +51,11 @@ LORA_NAMES = (
     "lora_dropout",
 )
 """What a recipe asks of an adapter most, to be named where something else was written."""
+MISSED = {
+    "environment.id": "the name of a gymnasium environment, such as CartPole-v1",
+    "reinforce.baseline": " or ".join(get_args(BaselineName)),
+}
+"""What a key that is missing should say."""
 NO_RECIPES = {
     ".py": "a Python file", ".jsonl": "a data file", ".csv": "a data file", ".parquet": "a data file",
     ".safetensors": "a file of weights",
@@ -230,7 +238,8 @@ def _sentence(error: ValidationError, origin: Mapping[str, str]) -> str:
             f" {name!r}{' in ' + '.'.join(parents) if parents else ''}{_meant(name, parents)}"
         )
     if first["type"] == "missing":
-        return f"{where}{shown} is missing"
+        what = MISSED.get(key, "")
+        return f"{where}{shown} is missing{what and f'; expected {what}'}"
     message = re.sub(r" or instance of \w+", "", first["msg"])
     message = message.replace("dictionary", "mapping").removeprefix("Value error, ")
     return f"{where}{shown}: {message[0].lower() + message[1:]}; found {first['input']!r:.80}"
@@ -263,6 +272,7 @@ def _fields(parents: Sequence[str]) -> list[str]:
         "model": ModelBlock, "task": TaskSpec, "few_shot": Example, "rewards": RewardBlock, "evaluate": EvaluateBlock,
         "min": RewardBlock, "product": RewardBlock, "sum": RewardBlock,
         "demonstrations": TaskSpec, "preferences": TaskSpec, "sampling": SamplingBlock,
+        "reinforce": ReinforceBlock, "policy": PolicyBlock,
     }  # fmt: skip
     names = [parent for parent in parents if not parent.isdigit()]
     block = blocks.get(names[-1], Recipe) if names else Recipe

@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from llmpolicy.errors import RecipeError
-from llmpolicy.recipe.blocks import ModelBlock, Recipe, SamplingBlock, written_at
+from llmpolicy.recipe.blocks import (
+    EnvironmentBlock,
+    ModelBlock,
+    PolicyBlock,
+    Recipe,
+    ReinforceBlock,
+    SamplingBlock,
+    written_at,
+)
 from llmpolicy.tasks import TaskSpec
 
 Settings = Mapping[str, Any]
@@ -48,7 +56,7 @@ class Reinforce:
     """A language model on its task by the readable loop."""
 
     name: ClassVar = "reinforce"
-    settings: Settings
+    settings: ReinforceBlock
     model: ModelBlock
 
 
@@ -57,12 +65,15 @@ class Play:
     """A small policy in an environment by the readable loop."""
 
     name: ClassVar = "environment"
-    settings: Settings
-    environment: Mapping[str, Any]
-    policy: Mapping[str, Any]
+    settings: ReinforceBlock
+    environment: EnvironmentBlock
+    policy: PolicyBlock
 
 
 Stage = WarmStart | PreferenceModel | Grpo | Reinforce | Play
+
+OF_LANGUAGE = ("prompts", "group_size", "max_completion_length", "temperature")
+"""The settings of the loop that only a language model has."""
 
 LEARNS_FROM = {"sft": "demonstrations", "reward_model": "preferences"}
 """The block that each stage before GRPO learns from."""
@@ -100,15 +111,26 @@ def _last(recipe: Recipe) -> Iterator[Stage]:
         )
     if grpo is not None:
         yield Grpo(grpo, recipe.sampling, _language_model(recipe))
-    elif environment is None:
-        yield Reinforce(loop or {}, _language_model(recipe))
-    elif recipe.model or recipe.task or recipe.rewards:
+    elif loop is not None and environment is None:
+        yield Reinforce(loop, _language_model(recipe))
+    elif loop is not None and environment is not None:
+        _check_play(recipe, loop)
+        yield Play(loop, environment, recipe.policy or PolicyBlock())
+
+
+def _check_play(recipe: Recipe, loop: ReinforceBlock) -> None:
+    """A small policy in an environment has nothing of a language model."""
+    if recipe.model or recipe.task or recipe.rewards:
         raise RecipeError(
             f"recipe {recipe.name!r}: an environment has its own task and reward; drop model,"
             " task, rewards"
         )
-    else:
-        yield Play(loop or {}, environment, recipe.policy or {})
+    for key in loop.only(OF_LANGUAGE):
+        where = written_at(f"reinforce.{key}", recipe.origin)
+        raise RecipeError(
+            f"{where}reinforce.{key} is for a language model, and recipe {recipe.name!r} plays in"
+            " an environment; remove it"
+        )
 
 
 def _language_model(recipe: Recipe) -> ModelBlock:

@@ -18,7 +18,7 @@ from llmpolicy.plan import (
     policy_at,
     require_sandbox,
 )
-from llmpolicy.recipe import Recipe, load_recipe
+from llmpolicy.recipe import Play, Recipe, load_recipe, stages_of
 from llmpolicy.rewards.printed import printed
 from llmpolicy.run import Run, facts_of
 from llmpolicy.stages.folders import after_stages
@@ -112,8 +112,9 @@ def evaluate_model(
         )
     recipe = load_recipe(recipe_name or str(Path(model) / "recipe.yaml"), overrides)
     consent.need(f"evaluating {model}", recipe.model_dump(), recipe.base_dir, yes=yes)
-    if recipe.environment is not None:
-        return evaluate_environment(run, recipe, say)
+    last = stages_of(recipe)[-1]
+    if isinstance(last, Play):
+        return evaluate_environment(run, recipe, last, say)
     if recipe.evaluate is None:
         raise RecipeError(
             f"recipe {recipe.name!r} has no evaluate block: write `evaluate: {{correct:"

@@ -24,7 +24,15 @@ from llmpolicy.plan import (
     task_facts,
     template_arguments,
 )
-from llmpolicy.recipe import Recipe, check_packages, from_here, load_recipe, make_recipe
+from llmpolicy.recipe import (
+    Play,
+    Recipe,
+    check_packages,
+    from_here,
+    load_recipe,
+    make_recipe,
+    stages_of,
+)
 from llmpolicy.rewards.printed import printed
 from llmpolicy.run import Run, mend, new_run_path, written_whole
 from llmpolicy.run.paths import base_facts
@@ -250,8 +258,9 @@ def _train(
     until: str | None = None,
     made_by: str | None = None,
 ) -> Run:
-    if recipe.environment is not None:
-        return train_environment(recipe, out, resume=resume, dry_run=dry_run, say=say)
+    last = stages_of(recipe)[-1]
+    if isinstance(last, Play):
+        return train_environment(recipe, last, out, resume=resume, dry_run=dry_run, say=say)
     if resume and out is None:
         raise RunError("--resume needs --out DIR, the run to go on with")
     if out is None and world_size() > 1:

@@ -43,7 +43,7 @@ def last_step(run: Run, recipe: Recipe) -> int | None:
     many.
     """
     if recipe.reinforce is not None:
-        return int(recipe.reinforce["updates"])
+        return recipe.reinforce.updates
     asked = int((recipe.grpo or {}).get("max_steps") or 0)
     if asked > 0:
         return asked

@@ -3,7 +3,6 @@ the same loop.
 """
 
 import copy
-import math
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmpolicy.errors import RecipeError, RunError
 from llmpolicy.plan import Plan
-from llmpolicy.recipe import Recipe
+from llmpolicy.recipe import Play, Recipe, Reinforce, stages_of
 from llmpolicy.run import Run, add_checkpoint, new_run_path, written_whole
 from llmpolicy.run.checkpoints import RECORD
 from llmpolicy.run.disk import size_of, writing
@@ -29,46 +28,34 @@ if TYPE_CHECKING:
     from llmpolicy.reinforce import Settings, State
     from llmpolicy.rollout import Rollout
 
-LANGUAGE_COUNTS = ("prompts", "group_size", "max_completion_length")
-LANGUAGE_KEYS = (*LANGUAGE_COUNTS, "temperature")
-"""What a language model's ``reinforce:`` block says besides the settings of the loop."""
-
-
 KEPT, CHECKPOINTS = 2, 10
 """How many checkpoints are kept, and how many a run writes on its way."""
 
 
 def check_reinforce(recipe: Recipe, rows: int | None = None) -> "Settings":
-    """The settings of a recipe's ``reinforce:`` block, checked without a model; ``rows`` is how
-    many there are to train on.
+    """The settings of a recipe's loop, checked without a model; ``rows`` is how many there are to
+    train on.
 
-    Raises RecipeError for a key or value that makes no sense, TaskError for too few rows.
+    Raises RecipeError for a baseline that could teach nothing, TaskError for too few rows.
     """
-    from llmpolicy.reinforce import build_settings
+    from llmpolicy.reinforce import Settings
 
-    block = recipe.reinforce or {}
-    if recipe.environment is not None:
-        return build_settings(block)
-    settings = build_settings(block, besides=LANGUAGE_KEYS)
-    _check_language(block)
-    _check_baseline(settings, block, rows)
+    loop = loop_of(recipe)
+    settings = Settings.of(loop.settings)
+    if isinstance(loop, Reinforce):
+        _check_baseline(settings, loop.settings.only(("prompts", "group_size")), rows)
     return settings
 
 
-def _check_language(block: Mapping[str, Any]) -> None:
-    for key in LANGUAGE_COUNTS:
-        if type(block.get(key, 1)) is not int or block.get(key, 1) < 1:
-            raise RecipeError(
-                f"reinforce.{key}: found {block[key]!r}; expected a whole number, at least 1"
-            )
-    temperature = block.get("temperature", 1.0)
-    if not (isinstance(temperature, int | float) and 0 < temperature < math.inf):
-        raise RecipeError(
-            f"reinforce.temperature: found {temperature!r}; expected a number above 0"
-        )
+def loop_of(recipe: Recipe) -> Reinforce | Play:
+    """The stage that is carried out by the readable loop."""
+    for stage in stages_of(recipe):
+        if isinstance(stage, Reinforce | Play):
+            return stage
+    raise RecipeError(f"recipe {recipe.name!r} has no block reinforce")
 
 
-def _check_baseline(settings: "Settings", block: Mapping[str, Any], rows: int | None) -> None:
+def _check_baseline(settings: "Settings", sizes: Mapping[str, Any], rows: int | None) -> None:
     """Let the baseline look at an environment of the right size, whose prompts and rewards it does
     not ask for.
     """
@@ -76,12 +63,8 @@ def _check_baseline(settings: "Settings", block: Mapping[str, Any], rows: int | 
     from llmpolicy.environments.prompts import PromptEnvironment
 
     blank: Any = range(sys.maxsize if rows is None else rows)
-    environment = PromptEnvironment(blank, blank, **_sizes(block))
+    environment = PromptEnvironment(blank, blank, **sizes)
     BASELINES[settings.baseline](environment, settings.gamma, 0)
-
-
-def _sizes(block: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: block[key] for key in ("prompts", "group_size") if key in block}
 
 
 def train_reinforce(
@@ -104,8 +87,7 @@ def train_reinforce(
     if run is None:
         raise RunError("reinforce trains in one process; grpo trains in several")
     settings = check_reinforce(made.recipe, len(rows))
-
-    sizes = _sizes(made.recipe.reinforce or {})
+    sizes = loop_of(made.recipe).settings.only(("prompts", "group_size"))
     environment = PromptEnvironment(rows, made.rewards, **sizes)
     state = _begin(policy, environment, settings, made.recipe, run if resume else None)
     begin()
@@ -139,7 +121,7 @@ def _keep(
 
 
 def train_environment(
-    recipe: Recipe, out: Path | None, *, resume: bool, dry_run: bool = False, say: Say
+    recipe: Recipe, play: Play, out: Path | None, *, resume: bool, dry_run: bool = False, say: Say
 ) -> Run:
     """Train a small policy in an environment and evaluate it, greedy and sampled; a dry run only
     checks the recipe.
@@ -152,7 +134,7 @@ def train_environment(
     torch.set_num_threads(1)  # measured: these networks are too small to share among threads
     if resume and out is None:
         raise RunError("--resume needs --out DIR, the run to go on with")
-    settings, environment, untrained = _prepare(recipe)
+    settings, environment, untrained = _prepare(recipe, play)
     if resume and out is not None:
         check_going_on(Run.open(out), recipe)
     if dry_run:
@@ -166,14 +148,14 @@ def train_environment(
         stopped = loop(policy, environment, settings, state, recipe, run, say)
         with written_whole(run.policy_dir, step=state.update, run=run.id) as folder:
             policy.save(folder)
-        run.write_evaluation(evaluate_returns_of(recipe, policy, untrained, say))
+        run.write_evaluation(evaluate_returns_of(recipe, play, policy, untrained, say))
         run.finish("stopped" if stopped else "finished", steps=state.update, reason=stopped)
         drawn("plot", lambda: plot_run(run), say)
         say(f"run:  {run.path}")
         return run
 
 
-def _prepare(recipe: Recipe) -> tuple["Settings", Any, Any]:
+def _prepare(recipe: Recipe, play: Play) -> tuple["Settings", Any, Any]:
     """Settings, environment and untrained policy: what a recipe can be refused for is refused here,
     before a run begins.
     """
@@ -181,8 +163,8 @@ def _prepare(recipe: Recipe) -> tuple["Settings", Any, Any]:
     from llmpolicy.policies.mlp import build_mlp_policy
 
     settings = check_reinforce(recipe)
-    environment = build_environment(recipe.environment or {})
-    untrained = build_mlp_policy(recipe.policy, environment, recipe.seed)
+    environment = build_environment(play.environment)
+    untrained = build_mlp_policy(play.policy, environment, recipe.seed)
     _begin(untrained, environment, settings, recipe, None)
     return settings, environment, untrained
 
@@ -289,7 +271,7 @@ def _note(
     return note
 
 
-def evaluate_environment(run: Run | None, recipe: Recipe, say: Say) -> dict[str, Any]:
+def evaluate_environment(run: Run | None, recipe: Recipe, play: Play, say: Say) -> dict[str, Any]:
     """The mean return of a run's policy over fresh episodes, beside an untrained one."""
     from llmpolicy.environments.gymnasium import build_environment
     from llmpolicy.policies.mlp import build_mlp_policy, load_mlp_policy
@@ -298,13 +280,13 @@ def evaluate_environment(run: Run | None, recipe: Recipe, say: Say) -> dict[str,
         raise RunError(
             f"recipe {recipe.name!r} plays in an environment: name a run that trained it"
         )
-    untrained = build_mlp_policy(
-        recipe.policy, build_environment(recipe.environment or {}), recipe.seed
-    )
-    return evaluate_returns_of(recipe, load_mlp_policy(run.policy_dir), untrained, say)
+    untrained = build_mlp_policy(play.policy, build_environment(play.environment), recipe.seed)
+    return evaluate_returns_of(recipe, play, load_mlp_policy(run.policy_dir), untrained, say)
 
 
-def evaluate_returns_of(recipe: Recipe, policy: Any, untrained: Any, say: Say) -> dict[str, Any]:
+def evaluate_returns_of(
+    recipe: Recipe, play: Play, policy: Any, untrained: Any, say: Say
+) -> dict[str, Any]:
     """Greedy and sampled return with their intervals, before and after, as evaluation.json holds
     them.
     """
@@ -312,7 +294,7 @@ def evaluate_returns_of(recipe: Recipe, policy: Any, untrained: Any, say: Say) -
 
     episodes = recipe.evaluate.episodes if recipe.evaluate else 100
     before, after = (
-        evaluate_returns(one, recipe.environment or {}, episodes=episodes, seed=recipe.seed)
+        evaluate_returns(one, play.environment, episodes=episodes, seed=recipe.seed)
         for one in (untrained, policy)
     )
     for name, old, new in (

@@ -73,7 +73,7 @@ def refuse_other_optimiser(run: Run, recipe: Recipe) -> None:
     else:
         old, new = (
             {f"reinforce.{key}": (block or {}).get(key) for key in ("learning_rate", "baseline")}
-            for block in (run.recipe.get("reinforce"), recipe.reinforce)
+            for block in (run.recipe.get("reinforce"), _plain(recipe)["reinforce"])
         )
     _refuse(run, old, new, f"the optimiser goes on as it was saved, so {way_out(run, recipe)}")
 
@@ -88,7 +88,7 @@ def refuse_other_generations(run: Run, recipe: Recipe) -> None:
     if recipe.grpo is None:
         old, new = (
             {f"reinforce.{key}": (block or {}).get(key) for key in ("prompts", "group_size")}
-            for block in (run.recipe.get("reinforce"), recipe.reinforce)
+            for block in (run.recipe.get("reinforce"), _plain(recipe)["reinforce"])
         )
     else:
         before, now = run.recipe.get("grpo") or {}, recipe.grpo
