@@ -14,8 +14,9 @@ from trl import GRPOConfig
 from llmpolicy.errors import RecipeError
 from llmpolicy.grpo.config import grpo_config
 from llmpolicy.plan import explain_grpo
-from llmpolicy.recipe.grpo import NEUTRAL_SAMPLER, check_grpo, grpo_defaults, grpo_fields
+from llmpolicy.recipe.grpo import NEUTRAL_SAMPLER, check_grpo
 from llmpolicy.recipe.no_effect import NO_EFFECT, OF_LOSSES, RENAMED, SWITCHES
+from llmpolicy.recipe.trl import grpo_defaults, grpo_fields
 from llmpolicy.stages.reward_model import reward_config
 from llmpolicy.stages.sft import sft_config
 

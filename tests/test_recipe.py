@@ -26,7 +26,7 @@ from llmpolicy.recipe import (
     make_recipe,
     recipe_folders,
 )
-from llmpolicy.recipe.grpo import lora_fields
+from llmpolicy.recipe.trl import lora_fields
 
 RECIPE = """\
 model: bundled
@@ -130,10 +130,14 @@ def test_a_neutral_sampler_value_is_accepted(tmp_path: Path) -> None:
 )
 def test_a_number_with_an_exponent_is_a_number(tmp_path: Path, text: str, value: float) -> None:
     recipe = load_recipe(
-        write(tmp_path, f"{RECIPE}  lr_scheduler_kwargs: {{power: {text}}}\n"), [f"policy.x={text}"]
+        write(tmp_path, f"{RECIPE}  lr_scheduler_kwargs: {{power: {text}}}\n"),
+        [f"evaluate.args.x={text}"],
     )
-    assert recipe.grpo is not None and recipe.policy is not None
-    assert (recipe.grpo["lr_scheduler_kwargs"]["power"], recipe.policy["x"]) == (value, value)
+    assert recipe.grpo is not None and recipe.evaluate is not None
+    assert (recipe.grpo["lr_scheduler_kwargs"]["power"], recipe.evaluate.args["x"]) == (
+        value,
+        value,
+    )
 
 
 @pytest.mark.parametrize("text", ["1e", "e5", "1e-4x", "'1e-4'", "e", ".e"])
@@ -211,6 +215,10 @@ def test_a_malformed_override_is_one_sentence(tmp_path: Path, override: str) -> 
         ),
         (RECIPE + "environment:\n  id: CartPole-v1\n", "an environment is trained by reinforce"),
         (RECIPE.replace("model: bundled\n", ""), "the block 'model' is missing"),
+        (
+            RECIPE + "policy:\n  hidden: [8]\n",
+            "mine.yaml:11: policy is the small one of an environment",
+        ),
         (RECIPE.replace("  correct: exact:match\n", "  n: 5\n"), "evaluate needs `correct"),
         (RECIPE + "time_limit: soon\n", "not a duration"),
         (RECIPE + "schema: 9\n", "another version"),

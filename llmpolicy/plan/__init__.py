@@ -2,7 +2,7 @@
 here.
 """
 
-from llmpolicy.plan.explain import TRL_DEFAULTS, Explanation, RecipeExplanation, explain_grpo
+from llmpolicy.plan.explain import Explanation, RecipeExplanation, explain_grpo
 from llmpolicy.plan.plan import (
     SCORER,
     Plan,
@@ -29,7 +29,6 @@ from llmpolicy.plan.plan import (
 
 __all__ = [
     "SCORER",
-    "TRL_DEFAULTS",
     "Explanation",
     "Plan",
     "RecipeExplanation",

@@ -17,40 +17,39 @@ from llmpolicy.recipe import (
     TARGET_DEFAULTS,
     Recipe,
     SamplingBlock,
+    grpo_defaults,
 )
 from llmpolicy.terminal import visible
 
-TRL_DEFAULTS: Mapping[str, Any] = {
-    "per_device_train_batch_size": 8,
-    "gradient_accumulation_steps": 1,
-    "steps_per_generation": None,
-    "generation_batch_size": None,
-    "num_generations": 8,
-    "num_iterations": 1,
-    "max_steps": -1,
-    "num_train_epochs": 3.0,
-    "max_completion_length": 512,
-    "temperature": 1.0,
-    "loss_type": "dapo",
-    "scale_rewards": "group",
-    "importance_sampling_level": "token",
-    "beta": 0.0,
-    "epsilon": 0.2,
-    "epsilon_high": None,
-    "mask_truncated_completions": False,
-    "learning_rate": 1e-6,
-    "lr_scheduler_type": "linear",
-    "max_grad_norm": 1.0,
-    "weight_decay": 0.0,
-    "gradient_checkpointing": True,
-    "bf16": None,
-    "use_vllm": False,
-    "vllm_mode": "colocate",
-    "shuffle_dataset": True,
-}
-"""The defaults of TRL 1.16's GRPOConfig that decide what a run does; a test compares them with the
-installed one.
-"""
+SHOWN = (
+    "per_device_train_batch_size",
+    "gradient_accumulation_steps",
+    "steps_per_generation",
+    "generation_batch_size",
+    "num_generations",
+    "num_iterations",
+    "max_steps",
+    "num_train_epochs",
+    "max_completion_length",
+    "temperature",
+    "loss_type",
+    "scale_rewards",
+    "importance_sampling_level",
+    "beta",
+    "epsilon",
+    "epsilon_high",
+    "mask_truncated_completions",
+    "learning_rate",
+    "lr_scheduler_type",
+    "max_grad_norm",
+    "weight_decay",
+    "gradient_checkpointing",
+    "bf16",
+    "use_vllm",
+    "vllm_mode",
+    "shuffle_dataset",
+)
+"""The settings that decide what a run does, shown with TRL's default where nobody wrote them."""
 
 VALUE = 24
 """Columns of the values in a table; a longer one moves what follows it."""
@@ -162,7 +161,8 @@ def explain_grpo(
     """
     if target not in TARGET_DEFAULTS:
         raise RecipeError(f"--for {target}: no such target{nearest(target, TARGET_DEFAULTS)}")
-    settings = {**TRL_DEFAULTS, **GRPO_DEFAULTS, **TARGET_DEFAULTS[target], **grpo}
+    stock = {name: grpo_defaults()[name] for name in SHOWN}
+    settings = {**stock, **GRPO_DEFAULTS, **TARGET_DEFAULTS[target], **grpo}
     _check_counts(settings, rows, processes)
     _check_length(settings)
     batch = Batch(

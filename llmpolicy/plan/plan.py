@@ -13,7 +13,6 @@ from llmpolicy.errors import PolicyError, RecipeError
 from llmpolicy.messages import content_text
 from llmpolicy.places import adapter_folder, hub_hint, model_folder
 from llmpolicy.plan.explain import (
-    TRL_DEFAULTS,
     Explanation,
     RecipeExplanation,
     explain_grpo,
@@ -26,6 +25,7 @@ from llmpolicy.recipe import (
     Reinforce,
     RewardBlock,
     Stage,
+    grpo_defaults,
     load_recipe,
     missing_packages,
     stages_of,
@@ -446,7 +446,7 @@ def _of_policy(recipe: Recipe, key: str) -> Any:
             return stage.settings[key]
         if isinstance(stage, Reinforce) and stage.settings.only((key,)):
             return getattr(stage.settings, key)
-    return TRL_DEFAULTS[key]
+    return grpo_defaults()[key]
 
 
 def evaluated_length(recipe: Recipe) -> int:

@@ -22,8 +22,6 @@ from llmpolicy.recipe.grpo import (
     TARGET_DEFAULTS,
     check_grpo,
     check_stage,
-    grpo_choices,
-    grpo_fields,
 )
 from llmpolicy.recipe.load import find_recipe, load_recipe, make_recipe, recipe_folders
 from llmpolicy.recipe.needs import check_packages, missing_packages, trackers
@@ -37,6 +35,7 @@ from llmpolicy.recipe.stages import (
     WarmStart,
     stages_of,
 )
+from llmpolicy.recipe.trl import grpo_choices, grpo_defaults, grpo_fields
 
 __all__ = [
     "GRPO_DEFAULTS",
@@ -66,6 +65,7 @@ __all__ = [
     "find_recipe",
     "from_here",
     "grpo_choices",
+    "grpo_defaults",
     "grpo_fields",
     "load_recipe",
     "make_recipe",

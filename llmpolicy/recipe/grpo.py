@@ -1,19 +1,15 @@
-"""What may stand in ``grpo:``: the fields, types and choices of the installed TRL, and what
-llmpolicy owns of them.
+"""What may stand in ``grpo:``, ``sft:`` and ``reward_model:``: what TRL takes, but for what
+llmpolicy owns.
 """
 
-import ast
-import importlib.util
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
-from functools import lru_cache
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from llmpolicy.errors import RecipeError, nearest
 from llmpolicy.recipe.blocks import Recipe, written_at
 from llmpolicy.recipe.no_effect import RENAMED, why_no_effect
 from llmpolicy.recipe.ranges import disagreement, expected_of
+from llmpolicy.recipe.trl import config_fields, enums, grpo_choices, grpo_defaults, grpo_fields
 
 OWNED = {
     "output_dir": "pass --out DIR on the command line",
@@ -120,10 +116,6 @@ KINDS: dict[str, tuple[type, ...]] = {
     "None": (type(None),),
 }  # fmt: skip
 """The types of a value that a type in GRPOConfig allows; a type that is not here allows all."""
-
-WIDER = {"scale_rewards": "str | bool", "fsdp": "str | bool | list | None"}
-"""Fields of GRPOConfig that read more than their annotation says."""
-
 
 STAGES = {"sft": "SFTConfig", "reward_model": "RewardConfig"}
 """The configuration that the block of each stage goes to."""
@@ -239,7 +231,7 @@ def _check_value(key: str, value: Any, annotation: str, where: str, block: str =
     choices = grpo_choices().get(key, set()) if block == "grpo" else set()
     wrong_text = bool(choices) and isinstance(value, str) and value not in list(choices)
     # A recipe writes the member of an enum as a text, and the annotation has `| str` for it.
-    kinds = {kind.split("[")[0] for kind in annotation.split(" | ")} - _classes().keys()
+    kinds = {kind.split("[")[0] for kind in annotation.split(" | ")} - enums()
     if wrong_text or not _fits(value, kinds):
         meant = ALIASES.get(str(value).lower(), str(value)) if key == "optim" else str(value)
         expected = nearest(meant, choices) or f"; expected {annotation.replace('None', 'null')}"
@@ -262,110 +254,3 @@ def _fits(value: Any, kinds: set[str]) -> bool:
     if isinstance(value, bool):
         return "bool" in kinds
     return any(isinstance(value, KINDS[kind]) for kind in kinds)
-
-
-def grpo_fields() -> dict[str, str]:
-    """The fields of the installed GRPOConfig with their types, read from its source: nothing heavy
-    is imported.
-    """
-    return config_fields("GRPOConfig")
-
-
-@lru_cache
-def grpo_defaults() -> dict[str, Any]:
-    """What the fields of the installed GRPOConfig are where nothing is written; only those that its
-    source spells out.
-    """
-    defaults = {}
-    for item in (
-        item
-        for name in ("TrainingArguments", "_BaseConfig", "GRPOConfig")
-        for item in _classes()[name].body
-    ):
-        if (
-            isinstance(item, ast.AnnAssign)
-            and isinstance(item.target, ast.Name)
-            and isinstance(item.value, ast.Call)
-        ):
-            given = next(
-                (part.value for part in item.value.keywords if part.arg == "default"), None
-            )
-            with suppress(ValueError):  # the member of an enum, say
-                defaults[item.target.id] = None if given is None else ast.literal_eval(given)
-    return defaults
-
-
-@lru_cache
-def config_fields(config: str) -> dict[str, str]:
-    """The fields of one of TRL's installed configurations with their types."""
-    return _fields("TrainingArguments", "_BaseConfig", config)
-
-
-def lora_fields() -> dict[str, str]:
-    """The fields of the installed LoraConfig with their types."""
-    return _fields("PeftConfigMixin", "PeftConfig", "LoraConfig")
-
-
-def _fields(*kinds: str) -> dict[str, str]:
-    classes = _classes()
-    return {
-        item.target.id: WIDER.get(item.target.id, ast.unparse(item.annotation))
-        for name in kinds
-        for item in classes[name].body
-        if isinstance(item, ast.AnnAssign)
-        and isinstance(item.target, ast.Name)
-        and item.target.id[0] != "_"
-    }
-
-
-@lru_cache
-def grpo_choices() -> dict[str, set[str]]:
-    """The valid texts of a field: the members of its enum, or else what TRL's trainer compares it
-    with.
-    """
-    classes, fields = _classes(), grpo_fields()
-    found = {
-        key: set(_texts(item for item in classes[kind].body if isinstance(item, ast.Assign)))
-        for key, annotation in fields.items()
-        for kind in annotation.split(" | ")
-        if kind in classes
-    }
-    for node in ast.walk(_source("trl", "trainer/grpo_trainer.py")):
-        key = (
-            node.left.attr
-            if isinstance(node, ast.Compare) and isinstance(node.left, ast.Attribute)
-            else ""
-        )
-        if fields.get(key) in ("str", "str | bool"):
-            found.setdefault(key, set()).update(_texts([node]))
-    levels = {"detail", "debug", "info", "warning", "error", "critical", "passive"}
-    return {**found, "log_level": levels, "log_level_replica": levels}
-
-
-def _texts(nodes: Iterable[ast.AST]) -> Iterator[str]:
-    for node in nodes:
-        constants = [part.value for part in ast.walk(node) if isinstance(part, ast.Constant)]
-        yield from (value for value in constants if isinstance(value, str))
-
-
-@lru_cache
-def _classes() -> dict[str, ast.ClassDef]:
-    files = (
-        ("transformers", "trainer_utils.py"), ("transformers", "training_args.py"),
-        ("trl", "trainer/base_config.py"), ("trl", "trainer/grpo_config.py"),
-        ("trl", "trainer/sft_config.py"), ("trl", "trainer/reward_config.py"),
-        ("peft", "config.py"), ("peft", "tuners/lora/config.py"),
-    )  # fmt: skip
-    trees = [_source(package, file) for package, file in files]
-    return {
-        node.name: node for tree in trees for node in tree.body if isinstance(node, ast.ClassDef)
-    }
-
-
-def _source(package: str, file: str) -> ast.Module:
-    spec = importlib.util.find_spec(package)
-    if spec is None or spec.origin is None:
-        raise RecipeError(
-            f"the package {package} is not installed; install llmpolicy with its dependencies"
-        )
-    return ast.parse((Path(spec.origin).parent / file).read_text(encoding="utf-8"))

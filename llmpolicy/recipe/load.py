@@ -29,13 +29,12 @@ from llmpolicy.recipe.grpo import (
     TURNS,
     check_grpo,
     check_stage,
-    grpo_fields,
-    lora_fields,
 )
 from llmpolicy.recipe.override import override
 from llmpolicy.recipe.ranges import LORA_RANGES, expected_of
 from llmpolicy.recipe.secret import refuse_secrets
 from llmpolicy.recipe.stages import Grpo, PreferenceModel, WarmStart, stages_of
+from llmpolicy.recipe.trl import grpo_fields, lora_fields
 from llmpolicy.run.files import read_manifest
 from llmpolicy.run.paths import RUN, in_paths, moved, run_of
 from llmpolicy.tasks import Example, TaskSpec

@@ -136,6 +136,11 @@ def _check_play(recipe: Recipe, loop: ReinforceBlock) -> None:
 def _language_model(recipe: Recipe) -> ModelBlock:
     """The model of a recipe that has all that one is trained with."""
     missing = [block for block in ("model", "task", "rewards") if not getattr(recipe, block)]
+    if recipe.policy:
+        raise RecipeError(
+            f"{written_at('policy', recipe.origin)}policy is the small one of an environment, and"
+            f" recipe {recipe.name!r} trains a model; remove it"
+        )
     if missing or not recipe.model:
         raise RecipeError(f"recipe {recipe.name!r}: the block {missing[0]!r} is missing")
     if recipe.evaluate is not None and recipe.evaluate.correct is None:

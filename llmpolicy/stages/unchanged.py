@@ -3,7 +3,6 @@ whose state is loaded.
 """
 
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from llmpolicy.bounded import load_yaml
 from llmpolicy.errors import RunError
 from llmpolicy.plan import loaded_adapter, loaded_weights
 from llmpolicy.plan.batch import Batch
-from llmpolicy.recipe import Recipe
+from llmpolicy.recipe import Recipe, grpo_defaults
 from llmpolicy.run import Run
 from llmpolicy.stages.process import world_size
 
@@ -65,7 +64,7 @@ def refuse_other_optimiser(run: Run, recipe: Recipe) -> None:
     noted and not used.
     """
     if recipe.grpo is not None:
-        defaults = _defaults()
+        defaults = grpo_defaults()
         old, new = (
             {f"grpo.{key}": _value(block.get(key, defaults.get(key))) for key in OPTIMISER}
             for block in (run.recipe.get("grpo") or {}, recipe.grpo)
@@ -95,7 +94,7 @@ def refuse_other_generations(run: Run, recipe: Recipe) -> None:
         if _step_of(before) == _step_of(now):
             return
         old, new = (
-            {f"grpo.{key}": block.get(key, _defaults()[key]) for key in SIZES}
+            {f"grpo.{key}": block.get(key, grpo_defaults()[key]) for key in SIZES}
             for block in (before, now)
         )
     _refuse(run, old, new, f"its steps would have other prompts, so {way_out(run, recipe)}")
@@ -105,7 +104,9 @@ def _step_of(block: Mapping[str, Any]) -> tuple[int, ...]:
     """Completions of a step and of a generation a process, of a group, and how often a generation
     is used.
     """
-    given = {key: value for key in SIZES if (value := block.get(key, _defaults()[key])) is not None}
+    given = {
+        key: value for key in SIZES if (value := block.get(key, grpo_defaults()[key])) is not None
+    }
     batch = Batch(**{"gradient_accumulation_steps": 1, **given}, processes=world_size())
     accumulated = batch.micro * batch.gradient_accumulation_steps
     return accumulated, batch.completions, batch.num_generations, batch.num_iterations
@@ -164,7 +165,7 @@ def _questions(recipe: Mapping[str, Any], *, files: bool) -> dict[str, Any]:
         "task": tasks
     }
     return asked | {
-        f"grpo.{key}": grpo.get(key, _defaults()[key])
+        f"grpo.{key}": grpo.get(key, grpo_defaults()[key])
         for key in ("shuffle_dataset", "chat_template_kwargs")
     }
 
@@ -184,9 +185,3 @@ def _plain(recipe: Recipe) -> dict[str, Any]:
 def _value(setting: Any) -> Any:
     """A setting as a recipe writes it; no arguments are none."""
     return None if setting in ({}, "") else getattr(setting, "value", setting)
-
-
-def _defaults() -> dict[str, Any]:
-    from trl import GRPOConfig
-
-    return {field.name: field.default for field in fields(GRPOConfig)}
