@@ -9,7 +9,7 @@ from typing import Any
 
 from llmpolicy.rewards import Score, reward
 
-from ._json.document import NotJson, begun, gold, identity, said
+from ._json.document import NotJson, answered, begun, gold, identity
 from ._json.schema import misfit
 from ._text.completion import ThinkingMarks
 
@@ -42,7 +42,7 @@ def valid(
     brace, is part of it.
     """
     try:
-        said(begun(completion, prompt, messages), prompt, thinking_marks)
+        answered(begun(completion, prompt, messages), prompt, thinking_marks)
     except NotJson as reason:
         return Score(0.0, why=str(reason))
     return Score(1.0)
@@ -96,7 +96,7 @@ def schema(
         if why:
             return Score(None, why=f"the answer column does not fit the schema: {why}")
     try:
-        value = said(begun(completion, prompt, messages), prompt, thinking_marks)
+        value = answered(begun(completion, prompt, messages), prompt, thinking_marks)
     except NotJson as reason:
         return Score(0.0, why=str(reason))
     why = misfit(value, schema, "json_answer:schema")

@@ -95,85 +95,83 @@ def match(
     arguments written as JSON text in a string. None for an answer that cannot be read; RewardError
     for tools that are none.
     """
-    known = _tools(tools)
+    schemas = _schemas(tools)
     try:
-        expected = calls_of(_given(answer), text_arguments=True)
+        expected = calls_of(_wanted(answer), text_arguments=True)
     except NotJson as reason:
         return Score(None, why=f"the answer column cannot be read: {reason}")
-    if why := next(filter(None, (_misfit(call, known) for call in expected)), ""):
-        return Score(None, why=f"the answer column does not fit the tools: {why}")
+    for call in expected:
+        if why := _misfit(call, schemas):
+            return Score(None, why=f"the answer column does not fit the tools: {why}")
     try:
-        found = _said(
-            unfenced(reply(completion, prompt, thinking_marks)),
-            text_arguments,
-            known,
-            silent=not expected,
-        )
+        text = unfenced(reply(completion, prompt, thinking_marks))
+        calls = _made(text, text_arguments)
+        if not calls:
+            _check_silent(text, schemas, attempts=bool(expected))
     except (NoAnswer, NotJson) as reason:
         return Score(0.0, why=str(reason))
     if not isinstance(answer, str):
-        found = [Call(call.name, present(call.arguments)) for call in found]
-    why = _difference(expected, found, known, ordered)
-    return Score(0.0 if why else 1.0, parsed=", ".join(call.name for call in found)[:200], why=why)
+        calls = [Call(call.name, present(call.arguments)) for call in calls]
+    why = _difference(expected, calls, schemas, ordered)
+    return Score(0.0 if why else 1.0, parsed=", ".join(call.name for call in calls)[:200], why=why)
 
 
 def _difference(
-    expected: Sequence[Call], found: Sequence[Call], known: Mapping[str, Any], ordered: bool
+    expected: Sequence[Call], calls: Sequence[Call], schemas: Mapping[str, Any], ordered: bool
 ) -> str:
-    if len(found) != len(expected):
-        return f"{len(found)} calls; expected {len(expected)}"
+    if len(calls) != len(expected):
+        return f"{len(calls)} calls; expected {len(expected)}"
     left = list(expected)
-    for call in found:
-        tried = [
-            (i, _typed(call, other, known)) for i, other in enumerate(left[:1] if ordered else left)
-        ]
-        misfits = {i: _misfit(typed, known) for i, typed in tried}
-        same = [
-            i
-            for i, typed in tried
-            if not misfits[i] and _identity(typed, known) == _identity(left[i], known)
-        ]
-        if not same:
-            return next(filter(None, misfits.values()), "other calls than expected")
-        del left[same[0]]
+    for call in calls:
+        why = ""
+        for number, wanted in enumerate(left[:1] if ordered else left):
+            typed = _typed(call, wanted, schemas)
+            unfit = _misfit(typed, schemas)
+            if not unfit and _identity(typed, schemas) == _identity(wanted, schemas):
+                del left[number]
+                break
+            why = why or unfit
+        else:
+            return why or "other calls than expected"
     return ""
 
 
-def _said(text: str, text_arguments: bool, known: Mapping[str, Any], *, silent: bool) -> list[Call]:
-    """The calls that a reply makes; NotJson for one that is only spoken of and, where none is
-    expected, for an attempt.
-    """
-    found = calls_in(text, text_arguments=text_arguments)
-    if found.around.strip("\0 \n") and _mentions(found.around):
+def _made(text: str, text_arguments: bool) -> Sequence[Call]:
+    """The calls that a reply makes; NotJson for one that is only spoken of."""
+    written = calls_in(text, text_arguments=text_arguments)
+    if written.around.strip("\0 \n") and _mentions(written.around):
         raise NotJson("a call that is spoken of, not made")
-    if not found.calls:
-        if not says_something(text):
-            raise NotJson("it says nothing")
-        if silent and (_ATTEMPT.search(text) or any(f"{name}(" in text for name in known)):
-            raise NotJson("an attempt at a call")
-    return list(found.calls)
+    return written.calls
 
 
-def _typed(call: Call, expected: Call, known: Mapping[str, Any]) -> Call:
+def _check_silent(text: str, schemas: Mapping[str, Any], *, attempts: bool) -> None:
+    """Raise NotJson for a reply without calls that says nothing or, unless ``attempts`` may be, has
+    an attempt at a call in it.
+    """
+    if not says_something(text):
+        raise NotJson("it says nothing")
+    if not attempts and (_ATTEMPT.search(text) or any(f"{name}(" in text for name in schemas)):
+        raise NotJson("an attempt at a call")
+
+
+def _typed(call: Call, expected: Call, schemas: Mapping[str, Any]) -> Call:
     """The call with arguments that its dialect writes as text read as the expected ones, or as the
     schema, have it.
     """
-    if call.name != expected.name or not any(
-        isinstance(value, Untyped) for value in call.arguments.values()
-    ):
+    if call.name != expected.name:
         return call
-    properties = known.get(call.name, {}).get("properties", {})
-    return Call(call.name, {
-        name: _meant(value, expected.arguments.get(name), properties.get(name)) for name, value in call.arguments.items()
-    })  # fmt: skip
+    properties = schemas.get(call.name, {}).get("properties", {})
+    arguments = dict(call.arguments)
+    for name, value in call.arguments.items():
+        if isinstance(value, Untyped):
+            arguments[name] = _meant(value, expected.arguments.get(name), properties.get(name))
+    return Call(call.name, arguments)
 
 
-def _meant(value: Any, expected: Any, schema: Any) -> Any:
-    is_text = isinstance(expected, str) or (
-        expected is None and isinstance(schema, Mapping) and schema.get("type") == "string"
-    )
-    if not isinstance(value, Untyped) or is_text:
-        return str(value) if isinstance(value, Untyped) else value
+def _meant(value: Untyped, expected: Any, schema: Any) -> Any:
+    texts = isinstance(schema, Mapping) and schema.get("type") == "string"
+    if isinstance(expected, str) or (expected is None and texts):
+        return str(value)
     try:
         return read(_PYTHON_WORDS.get(value.strip(), value.strip()))
     except NotJson:
@@ -188,41 +186,39 @@ def _mentions(around: str) -> bool:
     return any(pattern.search(around) for pattern in (_GOES_ON, _MENTIONED, _WOULD))
 
 
-def _given(answer: Any) -> Any:
+def _wanted(answer: Any) -> Any:
     """The calls of a column; of objects a field that is None is absent, since Arrow fills it in."""
     return gold(answer) if isinstance(answer, str) else present(gold(answer))
 
 
-def _tools(tools: Any) -> dict[str, Any]:
+def _schemas(tools: Any) -> dict[str, Any]:
     """The schema of each tool's arguments by its name."""
     try:
         rows = gold(tools) if isinstance(tools, str) else present(tools) or []
     except NotJson as reason:
         raise RewardError(f"tool_call:match got tools that are no JSON: {reason}.") from None
-    known = {}
+    schemas = {}
     for row in rows if isinstance(rows, list | tuple) else [rows]:
         inner = row.get("function", row) if isinstance(row, Mapping) else None
         if not isinstance(inner, Mapping) or not isinstance(inner.get("name"), str):
             raise RewardError(
                 f"tool_call:match got the tool {row!r:.80}; expected a name and parameters."
             )
-        known[inner["name"]] = inner.get("parameters") or {}
-    return known
+        schemas[inner["name"]] = inner.get("parameters") or {}
+    return schemas
 
 
-def _misfit(call: Call, known: Mapping[str, Any]) -> str:
-    if not known:
+def _misfit(call: Call, schemas: Mapping[str, Any]) -> str:
+    if not schemas:
         return ""
-    if call.name not in known:
+    if call.name not in schemas:
         return f"there is no tool {call.name[:60]!r}"
-    return misfit(dict(call.arguments), known[call.name], f"tool_call:match, tool {call.name!r}")
+    return misfit(dict(call.arguments), schemas[call.name], f"tool_call:match, tool {call.name!r}")
 
 
-def _identity(call: Call, known: Mapping[str, Any]) -> Any:
-    properties = known.get(call.name, {}).get("properties", {})
-    defaults = {
-        name: one["default"]
-        for name, one in properties.items()
-        if isinstance(one, Mapping) and "default" in one
-    }
-    return (call.name, identity({**defaults, **call.arguments}))
+def _identity(call: Call, schemas: Mapping[str, Any]) -> Any:
+    arguments = {}
+    for name, schema in schemas.get(call.name, {}).get("properties", {}).items():
+        if isinstance(schema, Mapping) and "default" in schema:
+            arguments[name] = schema["default"]
+    return (call.name, identity(arguments | dict(call.arguments)))

@@ -176,7 +176,7 @@ def _why_not_led(before: str) -> str:
     clause = _CONCLUDES.split(before)[-1]
     if _denied(clause) or DENIES.search(OF_SOME.sub(" ", clause)):
         return "the answer is denied"
-    if any("," not in clause[found.end() :].lstrip(", ") for found in SUPPOSES.finditer(clause)):
+    if any("," not in clause[word.end() :].lstrip(", ") for word in SUPPOSES.finditer(clause)):
         return "the answer is supposed, not asserted"
     if MISTAKES.search(before) or DOUBTS.search(clause) or _WOULD.search(clause):
         return "the answer is doubted, or somebody else's"
@@ -201,8 +201,8 @@ def _why_undone(before: str, after: str) -> str:
         return ""
     rest = _OF_OTHERS.sub("", _CONTRAST.sub("", rest))
     # Of "9 + 9 = 18 were sold" it is said what was counted, of "18 is ..." what 18 is.
-    told = _ABOUT_VALUE.match(rest) and not _IS_IT.match(rest) and not _COMPUTED.search(before)
-    if told or UNDOES.search(rest) or DENIES.search(rest):
+    more = _ABOUT_VALUE.match(rest) and not _IS_IT.match(rest) and not _COMPUTED.search(before)
+    if more or UNDOES.search(rest) or DENIES.search(rest):
         return "the answer is taken back"
     return ""
 
@@ -213,8 +213,8 @@ def _why_retracted(later: str) -> str:
 
 def _denied(clause: str) -> bool:
     for pattern in (_NEGATION, _REJECTION):
-        for found in pattern.finditer(clause):
-            tail = clause[found.end() :]
+        for word in pattern.finditer(clause):
+            tail = clause[word.end() :]
             if pattern is _REJECTION and _COPULA.search(tail.partition(",")[2]):
                 continue
             # "those who do not play are 42" asserts 42; "it is not true that the answer is 42" does
@@ -234,5 +234,7 @@ def _sentence_before(before: str) -> str:
     previous = head.rpartition("\n")[2]
     if newline and _CONTINUES.search(previous):
         line = previous + " " + line
-    ends = [found.end() for found in _SENTENCE_END.finditer(line)]
-    return line[ends[-1] :] if ends else line
+    start = 0
+    for stop in _SENTENCE_END.finditer(line):
+        start = stop.end()
+    return line[start:]

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from itertools import zip_longest
 from typing import Literal
 
 from .._maths.forms import Form, GoldUnreadable, read, same, value_of
@@ -53,7 +54,6 @@ _HIDDEN = (
     ("<s>", "</s>"),
     ("<del>", "</del>"),
     ("\\iffalse", "\\fi"),
-    # fmt: skip
     ("\\begin{comment}", "\\end{comment}"),
     ("\\begin{verbatim}", "\\end{verbatim}"),
 )
@@ -80,7 +80,7 @@ def final_answer(
     if not answers:
         answers = stated(text)
         if extract == "last_number" and (not answers or _is_prose(answers[0])):
-            answers = [found[0] for found in _NUMBER.finditer(text)][-1:]
+            answers = [number[0] for number in _NUMBER.finditer(text)][-1:]
     if not answers:
         raise NoAnswer(
             "no answer is marked by \\boxed{...}, '#### ...', 'Answer: ...' or <answer>...</answer>"
@@ -106,8 +106,10 @@ def marked_answers(
         return []
     last = marks[-1]
     _must_be_asserted(text, last)
-    said = [mark.content for mark in marks if mark is last or not _NOT.match(mark.content)]
-    return [last.content] if several == "last" else list(dict.fromkeys(said))
+    if several == "last":
+        return [last.content]
+    contents = [mark.content for mark in marks if mark is last or not _NOT.match(mark.content)]
+    return list(dict.fromkeys(contents))
 
 
 def listed_answers(text: str) -> list[str]:
@@ -115,20 +117,18 @@ def listed_answers(text: str) -> list[str]:
     not asserted.
     """
     marks = [mark for mark in all_marks(text, TELLS) if not _NOT.match(mark.content)]
-    begin = 0
-    for i, mark in enumerate(marks):
+    begin, joined = 0, False
+    for mark, following in zip_longest(marks, marks[1:]):
         start = max(mark.start, mark.said_from)
-        joined = i + 1 < len(marks) and _BETWEEN.fullmatch(text, mark.end, marks[i + 1].start)
-        if i == 0 or not _BETWEEN.fullmatch(text, marks[i - 1].end, mark.start):
+        if not joined:
             begin = start
+        joined = bool(following and _BETWEEN.fullmatch(text, mark.end, following.start))
         if not joined:
             if begin < start and _BRACKET.search(text, max(0, begin - 10), begin):
                 raise NoAnswer("the answers are parts of a larger expression")
             # Members that follow each other are led to together: "x is 1 or 2".
-            alone = text[:begin] + text[start:]
-            _must_be_asserted(
-                alone, replace(mark, start=begin, end=begin + mark.end - start, said_from=-1)
-            )
+            member = replace(mark, start=begin, end=begin + mark.end - start, said_from=-1)
+            _must_be_asserted(text[:begin] + text[start:], member)
     return list(dict.fromkeys(mark.content for mark in marks))
 
 
@@ -136,11 +136,9 @@ def _is_prose(answer: str) -> bool:
     """Whether a short text is a sentence with a number in it, and no number or formula by
     itself.
     """
-    return (
-        not is_number(answer)
-        and len(_WORD.findall(_COMMAND.sub(" ", answer))) > 1
-        and bool(_NUMBER.search(answer))
-    )
+    if is_number(answer) or not _NUMBER.search(answer):
+        return False
+    return len(_WORD.findall(_COMMAND.sub(" ", answer))) > 1
 
 
 def _must_be_asserted(text: str, mark: Mark) -> None:
@@ -152,11 +150,9 @@ def _must_be_asserted(text: str, mark: Mark) -> None:
     ):
         raise NoAnswer("the answer is part of an equation that does not hold")
     another = _ANOTHER.fullmatch(text, mark.end)
-    if (
-        another
-        and (not another[1].isalpha() or not re.search(r"\d", mark.content))
-        and not _same(another[1], mark.content)
-    ):
+    if another is None or (another[1].isalpha() and re.search(r"\d", mark.content)):
+        return
+    if not _same(another[1], mark.content):
         raise NoAnswer("another value follows the marked answer")
 
 
@@ -166,12 +162,12 @@ def _equal_to(content: str, sides: re.Match[str] | None) -> bool:
         return True
     try:
         form = value_of(read(content))
-        return all(
-            bool(_NAME.fullmatch(side.strip())) or same(read(side), form, "ignore")
-            for side in sides[1].split("=")
-        )
+        for side in sides[1].split("="):
+            if not _NAME.fullmatch(side.strip()) and not same(read(side), form, "ignore"):
+                return False
     except (NoAnswer, GoldUnreadable):
-        return True
+        pass
+    return True
 
 
 def alone(text: str) -> list[str]:
@@ -183,16 +179,15 @@ def stated(text: str) -> list[str]:
     """A text that is one answer, or one sentence that states it (``The total is 18.``); raises
     NoAnswer for a denial.
     """
-    short = alone(_formula_alone(text))
-    said = _STATES.match(short[0]) if short else None
-    if said is None:
-        return short
-    content = first_sentence(short[0][said.end() :])
-    start = short[0].find(content, said.end())
-    why = why_not_asserted(short[0], start, start + len(content))
-    if why:
-        raise NoAnswer(why)
-    return [content]
+    answers = alone(_formula_alone(text))
+    for line in answers:
+        if states := _STATES.match(line):
+            content = first_sentence(line[states.end() :])
+            start = line.find(content, states.end())
+            if why := why_not_asserted(line, start, start + len(content)):
+                raise NoAnswer(why)
+            return [content]
+    return answers
 
 
 def _formula_alone(text: str) -> str:
@@ -216,26 +211,26 @@ def visible(text: str) -> str:
     return text.strip()
 
 
-def _same(one: str, other: str) -> bool:
+def _same(another: str, marked: str) -> bool:
     try:
-        return _agree(read(one), read(other))
+        return _agree(read(another), read(marked))
     except NoAnswer:
         return False
 
 
-def _agree(one: Form, other: Form) -> bool:
+def _agree(form: Form, later: Form) -> bool:
     try:
-        return same(one, other)
+        return same(form, later)
     except GoldUnreadable:
         return False
 
 
 def _without(text: str, opening: str, closing: str) -> str:
-    kept, position = [], 0
+    kept, position = "", 0
     while (start := text.find(opening, position)) >= 0:
+        kept += text[position:start]
         stop = text.find(closing, start + len(opening))
-        if stop < 0 and closing not in ("```", "-->"):
-            break
-        kept.append(text[position:start])
-        position = len(text) if stop < 0 else stop + len(closing)
-    return "".join([*kept, text[position:]])
+        if stop < 0:
+            return kept if closing in ("```", "-->") else kept + text[start:]
+        position = stop + len(closing)
+    return kept + text[position:]

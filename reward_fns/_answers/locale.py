@@ -8,7 +8,7 @@ Locale = Literal["en", "de", "fr", "es", "pt", "it", "ru", "zh", "ja", "ko"]
 _COMMA, _POINT_GROUPS = {"de", "fr", "es", "pt", "it", "ru"}, {"de", "es", "pt", "it"}
 _GROUPED = r"\d{1,3}(?:\.\d{3})+(?![\d.])"
 _NUMBER = re.compile(
-    rf"(?<![\w.,([])(?<!\\\{{)(?P<whole>{_GROUPED}|\d+)(?:(?:,|\{{,\}})(?P<decimals>\d+))?(?![.,]?\d|,\w)",
+    rf"(?<![\w.,([])(?<!\\\{{)({_GROUPED}|\d+)(?:(?:,|\{{,\}})(\d+))?(?![.,]?\d|,\w)",
     re.ASCII,
 )
 
@@ -19,9 +19,15 @@ def localised(text: str, locale: Locale) -> str:
     A comma right behind an opening bracket's first number, as in ``(1,2)``, still separates; so
     does one before a space.
     """
-    return _NUMBER.sub(lambda number: _english(number, locale), text) if locale in _COMMA else text
+    if locale not in _COMMA:
+        return text
+    grouped = locale in _POINT_GROUPS
+    return _NUMBER.sub(_in_groups if grouped else _with_point, text)
 
 
-def _english(number: re.Match[str], locale: Locale) -> str:
-    whole = number["whole"].replace(".", "") if locale in _POINT_GROUPS else number["whole"]
-    return f"{whole}.{number['decimals']}" if number["decimals"] else whole
+def _with_point(number: re.Match[str]) -> str:
+    return ".".join(filter(None, number.groups()))
+
+
+def _in_groups(number: re.Match[str]) -> str:
+    return ".".join(filter(None, (number[1].replace(".", ""), number[2])))

@@ -3,10 +3,9 @@
 """
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import islice
+from itertools import chain, islice
 
 from .._maths.forms import MAX_ANSWER, read, value_of
 from .._maths.latex import clean
@@ -125,23 +124,22 @@ def all_marks(text: str, telling: re.Pattern[str]) -> list[Mark]:
 
 def boxes(text: str) -> list[Mark]:
     """The boxes of a text that hold something; raises NoAnswer for one that is not closed."""
-    found_boxes = []
-    for found in _BOX.finditer(text):
-        start = _end(_BRACE, text, found.end())
+    marks: list[Mark] = []
+    for box in _BOX.finditer(text):
+        start = _end(_BRACE, text, box.end())
         if text[start : start + 1] == "{":
             end = brace_end(text, start)
-            content = text[start + 1 : end - 1]
+            content = text[start + 1 : end - 1].strip()
         else:
             end = _end(_TOKEN, text, start)
-            content = text[start:end]
-        if content.strip():
-            minus = "-" if _MINUS.search(text, max(0, found.start() - 10), found.start()) else ""
-            found_boxes.append(
-                Mark(minus + content.strip() + _unit_after(text, end), found.start(), end, True)
-            )
-        if len(found_boxes) > MAX_MARKS:
+            content = text[start:end].strip()
+        if content:
+            if _MINUS.search(text, max(0, box.start() - 10), box.start()):
+                content = f"-{content}"
+            marks.append(Mark(content + _unit_after(text, end), box.start(), end, True))
+        if len(marks) > MAX_MARKS:
             break
-    return found_boxes
+    return marks
 
 
 def _unit_after(text: str, position: int) -> str:
@@ -171,12 +169,11 @@ def _tags(text: str) -> list[Mark]:
     start = lower.find("<answer>")
     while start >= 0 and len(tags) <= MAX_MARKS:
         stop = lower.find("</answer>", start)
-        # A stop string may have cut the closing tag off.
-        inner, end = (
-            (text[start + 8 : stop], stop + 9) if stop >= 0 else (text[start + 8 :], len(text))
-        )
-        if inner.strip():
-            tags.append(Mark(inner.strip(), start, end, True))
+        if stop < 0:
+            stop = len(text)  # a stop string may have cut the closing tag off
+        end = min(stop + len("</answer>"), len(text))
+        if inner := text[start + len("<answer>") : stop].strip():
+            tags.append(Mark(inner, start, end, True))
         start = lower.find("<answer>", end)
     return tags
 
@@ -185,57 +182,59 @@ def _hashes(text: str) -> list[Mark]:
     begin = text.find("####")
     if begin < 0:
         return []
-    found = (
-        mark
-        for mark in _HASHES.finditer(text, begin)
-        if mark[1].strip() and not _HEADING.match(mark[1])
-    )
-    return [
-        Mark(first_sentence(mark[1]), mark.start(), mark.end(), False)
-        for mark in islice(found, MAX_MARKS + 1)
-    ]
+    marks: list[Mark] = []
+    for hashes in _HASHES.finditer(text, begin):
+        if hashes[1].strip() and not _HEADING.match(hashes[1]):
+            marks.append(Mark(first_sentence(hashes[1]), hashes.start(), hashes.end(), False))
+        if len(marks) > MAX_MARKS:
+            break
+    return marks
 
 
 def _lines(text: str) -> list[Mark]:
     begin = _first_word(text)
     if begin < 0:
         return []
-    lines = [
-        Mark(found[1], *found.span(), False, said_from=found.start())
-        for found in _reversed(text, begin)
-    ]
-    for found in [*_headings(text, begin), *islice(_LINE.finditer(text, begin), MAX_MARKS + 1)]:
-        begin, end = found.end(), _end(_REST, text, found.end())
-        if not text[begin:end].strip(" *_`$\\[("):
-            end = _end(_NEXT, text, end)
-            begin = max(found.end(), text.rfind("\n", 0, end) + 1)
-            begin = _end(_OPENED, text, begin)
-        kept = _value_said(first_sentence(text[begin:end]))
-        if kept:
-            said = text.find(kept, begin)
-            kept, end = (
-                _with_items(text, kept, said)
-                if _ITEM.search(text, found.end(), said)
-                else (kept, said + len(kept))
-            )
-            lines.append(Mark(kept, found.start(), end, False, said_from=said))
-        if len(lines) > MAX_MARKS:
+    # "18 is the answer", lines that are the words "Final Answer" and no more, "Answer: 18".
+    marks = []
+    for line in islice(_IS_THE_ANSWER.finditer(text, begin), MAX_MARKS + 1):
+        marks.append(Mark(line[1], *line.span(), False, said_from=line.start()))
+    headings = islice(_HEADED.finditer(text, begin), MAX_MARKS + 1)
+    for line in chain(headings, islice(_LINE.finditer(text, begin), MAX_MARKS + 1)):
+        if mark := _line(text, line):
+            marks.append(mark)
+        if len(marks) > MAX_MARKS:
             break
-    return lines
+    return marks
 
 
-def _with_items(text: str, first: str, start: int) -> tuple[str, int]:
-    """The list of numbers that begins with the first item at start, and where the last of them
-    ends.
-    """
-    values, end = [first], start + len(first)
+def _line(text: str, line: re.Match[str]) -> Mark | None:
+    """What the words for an answer lead to, on their line or below it; None for nothing."""
+    begin, end = line.end(), _end(_REST, text, line.end())
+    if not text[begin:end].strip(" *_`$\\[("):
+        end = _end(_NEXT, text, end)
+        begin = max(line.end(), text.rfind("\n", 0, end) + 1)
+        begin = _end(_OPENED, text, begin)
+    content = _value_said(first_sentence(text[begin:end]))
+    if not content:
+        return None
+    start = text.find(content, begin)
+    end = start + len(content)
+    if _ITEM.search(text, line.end(), start):
+        content, end = _with_items(text, content, start)
+    return Mark(content, line.start(), end, False, said_from=start)
+
+
+def _with_items(text: str, content: str, start: int) -> tuple[str, int]:
+    """The list of numbers that begins with an item at start, and where the last of them ends."""
+    values, end = [content.strip("*_ ")], start + len(content)
     while len(values) <= MAX_MARKS and (item := _NEXT_ITEM.match(text, end)):
         value = _value_said(first_sentence(item[1])).strip("*_ ")
         if not is_number(value):
             break
         values.append(value)
         end = item.end(1)
-    return ", ".join(value.strip("*_ ") for value in values) if len(values) > 1 else first, end
+    return ", ".join(values) if len(values) > 1 else content, end
 
 
 def _value_said(content: str) -> str:
@@ -243,9 +242,9 @@ def _value_said(content: str) -> str:
     is.
     """
     sentence = _SENTENCE.match(content)
-    return (
-        content[sentence.end() :] if sentence and is_number(content[sentence.end() :]) else content
-    )
+    if sentence and is_number(content[sentence.end() :]):
+        return content[sentence.end() :]
+    return content
 
 
 def _first_word(text: str) -> int:
@@ -253,21 +252,15 @@ def _first_word(text: str) -> int:
     fast.
     """
     lower = text.lower()
-    places = [place for stem in STEMS if (place := lower.find(stem)) >= 0]
-    if not places:
+    begin = len(lower)
+    for stem in STEMS:
+        at = lower.find(stem, 0, begin)
+        if at >= 0:
+            begin = at
+    if begin == len(lower):
         return -1
     # The lower case of a few characters is longer than they are.
-    return text.rfind("\n", 0, min(places)) + 1 if len(lower) == len(text) else 0
-
-
-def _headings(text: str, begin: int) -> Iterator[re.Match[str]]:
-    """Lines that are the words "Final Answer" and no more: what follows is the answer."""
-    return islice(_HEADED.finditer(text, begin), MAX_MARKS + 1)
-
-
-def _reversed(text: str, begin: int) -> Iterator[re.Match[str]]:
-    """``18 is the answer``."""
-    return islice(_IS_THE_ANSWER.finditer(text, begin), MAX_MARKS + 1)
+    return text.rfind("\n", 0, begin) + 1 if len(lower) == len(text) else 0
 
 
 def is_number(answer: str) -> bool:
@@ -278,8 +271,8 @@ def is_number(answer: str) -> bool:
 
 
 def _end(pattern: re.Pattern[str], text: str, start: int) -> int:
-    found = pattern.match(text, start)
-    return found.end() if found else start
+    matched = pattern.match(text, start)
+    return matched.end() if matched else start
 
 
 def first_sentence(content: str) -> str:
@@ -291,19 +284,18 @@ def first_sentence(content: str) -> str:
     explained = _AFTER_A_VALUE.search(kept)
     if explained and re.search(r"[\d\\]", kept[: explained.start()]):
         kept = kept[: explained.start()]
-    # A line that is too long to be an answer is handed on as such.
-    return (
-        content[: MAX_ANSWER + 1] if len(content) > len(start) and kept == start.strip() else kept
-    )
+    if len(content) > len(start) and kept == start.strip():
+        return content[: MAX_ANSWER + 1]  # too long to be an answer, and handed on as such
+    return kept
 
 
 def _only_holds(text: str, outer: Mark, inner: Mark) -> bool:
     """Whether a mark only leads to another inside it, as ``Answer: \\boxed{5}`` does, and adds no
     number of its own.
     """
-    if inner is outer or not (outer.start <= inner.start and inner.end <= outer.end):
-        return False
     if (outer.start, outer.end) == (inner.start, inner.end):
+        return False
+    if not outer.start <= inner.start <= inner.end <= outer.end:
         return False
     before, after = text[outer.start : inner.start], text[inner.end : outer.end]
     before = re.sub(r"\A\W*\banswer\b", "", before)

@@ -3,7 +3,7 @@
 import ast
 import re
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,9 +38,7 @@ _HARMONY = re.compile(
 )
 _MARKS = "|".join([*map(re.escape, _FRAMES), "<function=", "<invoke "])
 _OPENS, _OPENS_OR_HARMONY = re.compile(_MARKS), re.compile(f"{_MARKS}|{_HARMONY.pattern}")
-_CLOSES = re.compile(
-    "|".join(re.escape(closes) for closes in dict.fromkeys(_FRAMES.values()) if closes)
-)
+_CLOSES = re.compile("|".join(map(re.escape, filter(None, dict.fromkeys(_FRAMES.values())))))
 _WRAPPERS = re.compile(
     r"<\|tool_calls_section_(?:begin|end)\|>|<｜tool▁calls▁(?:begin|end)｜>|<\|plugin\|>|<\|/tool_call\|>|<\|call\|>"
 )
@@ -54,9 +52,11 @@ _DEEPSEEK = re.compile(
     r"\s*(?:function)?<｜tool▁sep｜>\s*([\w.-]+)\s*```json\s*(.*?)\s*```\s*|\s*([\w.-]+)<｜tool▁sep｜>(.*)",
     re.DOTALL,
 )
-_FUNCTION = re.compile(r"\s*(?:<function=([\w.-]+)\s*>|<invoke\s+name=[\"']?([\w.-]+)[\"']?\s*>)")
-_PARAMETER = re.compile(r"\s*<parameter(?:=([\w.-]+)|\s+name=[\"']?([\w.-]+)[\"']?)\s*>")
-_GLM = re.compile(r"\s*<(arg_key|arg_value)>")
+_FUNCTION = re.compile(
+    r"\s*<(?P<tag>function(?==)|invoke(?=\s))(?:=([\w.-]+)|\s+name=[\"']?([\w.-]+)[\"']?)\s*>"
+)
+_PARAMETER = re.compile(r"\s*<(?P<tag>parameter)(?:=([\w.-]+)|\s+name=[\"']?([\w.-]+)[\"']?)\s*>")
+_GLM = re.compile(r"\s*<(?P<tag>arg_key|arg_value)>")
 _PYTHON = re.compile(r"\[\s*(?:[A-Za-z_][\w.]*\s*\(|\])|[A-Za-z_][\w.]*\s*\(")
 _ELEMENTS = {"<function=": "</function>", "<invoke ": "</invoke>"}
 _IDS = {"id", "type", "index", "tool_call_id"}
@@ -126,12 +126,16 @@ def _around(text: str, spans: Sequence[tuple[int, int]]) -> str:
     """
     if not spans:
         return text
-    ends = [0, *(end for _, end in spans)]
-    between = [
-        text[end:start].replace("\0", " ") for end, (start, _) in zip(ends, spans, strict=False)
-    ]
-    around = "\0".join([*between, text[ends[-1] :].replace("\0", " ")])
-    return _WRAPPERS.sub("", around) if "<" in around else around
+    around, at = [], 0
+    for start, end in spans:
+        around.append(text[at:start].replace("\0", " "))
+        at = end
+    around.append(text[at:].replace("\0", " "))
+    return _unwrapped("\0".join(around))
+
+
+def _unwrapped(text: str) -> str:
+    return _WRAPPERS.sub("", text) if "<" in text else text
 
 
 def _framed(text: str, opens: re.Match[str]) -> tuple[int, str]:
@@ -139,24 +143,25 @@ def _framed(text: str, opens: re.Match[str]) -> tuple[int, str]:
     start, closes = opens.end(), _FRAMES.get(opens[0], "<|call|>")
     if opens[0] in _ELEMENTS:
         start, closes = opens.start(), _ELEMENTS[opens[0]]
-    place = text.find(closes, start) if closes else -1
-    if place < 0 and (not closes or closes == "<|call|>"):
-        following = text.find(opens[0], start) if opens[0] == "[TOOL_CALLS]" else -1
-        place, closes = following if following >= 0 else len(text), ""
-    if place < 0:
+    stop = text.find(closes, start) if closes else -1
+    if stop < 0 and closes in ("", "<|call|>"):
+        stop = text.find(opens[0], start) if opens[0] == "[TOOL_CALLS]" else -1
+        if stop < 0:
+            stop = len(text)
+        closes = ""
+    if stop < 0:
         raise NotJson("a call that is not closed")
-    if opens[0] in text[opens.end() : place] and opens[0] not in _ELEMENTS:
+    end = stop + len(closes)
+    if opens[0] in _ELEMENTS:
+        return end, text[start:end]
+    if opens[0] in text[start:stop]:
         raise NotJson("a call inside another")
-    end = place + len(closes)
-    return end, text[start : end if opens[0] in _ELEMENTS else place]
+    return end, text[start:stop]
 
 
 def _read(opens: re.Match[str], body: str, text_arguments: bool) -> list[Call]:
-    if (
-        opens[0] not in _FRAMES
-        and opens[0] not in _ELEMENTS
-        and (harmony := _HARMONY.fullmatch(opens[0]))
-    ):
+    unframed = opens[0] not in _FRAMES and opens[0] not in _ELEMENTS
+    if unframed and (harmony := _HARMONY.fullmatch(opens[0])):
         return [_named(harmony["name"], _WRAPPERS.sub("", body))]
     if opens[0] == "[TOOL_CALLS]" and (mistral := _MISTRAL.fullmatch(body)):
         return [_named(mistral[1], mistral[2])]
@@ -164,13 +169,11 @@ def _read(opens: re.Match[str], body: str, text_arguments: bool) -> list[Call]:
         return [_named(kimi[1], kimi[2])]
     if opens[0] == "<｜tool▁call▁begin｜>" and (deepseek := _DEEPSEEK.fullmatch(body)):
         return [_named(deepseek[1] or deepseek[3], deepseek[2] or deepseek[4])]
-    body = (_WRAPPERS.sub("", body) if "<" in body else body).strip()
+    body, calls = _unwrapped(body).strip(), list[Call]()
     if opens[0] == "<|python_tag|>" and body.startswith("{"):
-        return [
-            call
-            for part in re.split(r"(?<=\})\s*;\s*(?=\{)", body)
-            for call in calls_of(read(part), text_arguments=text_arguments)
-        ]
+        for part in re.split(r"(?<=\})\s*;\s*(?=\{)", body):
+            calls += calls_of(read(part), text_arguments=text_arguments)
+        return calls
     if body.startswith("<"):
         return list(_elements(body))
     if body.startswith("{") or re.match(r"\[\s*(?:\{|\])", body):
@@ -180,13 +183,9 @@ def _read(opens: re.Match[str], body: str, text_arguments: bool) -> list[Call]:
     calls = _python(body)
     if not calls:
         raise NotJson("a call that cannot be read")
-    return [
-        Call(
-            call.name.removesuffix(".call") if opens[0] == "<|python_tag|>" else call.name,
-            call.arguments,
-        )
-        for call in calls
-    ]
+    if opens[0] == "<|python_tag|>":
+        return [Call(call.name.removesuffix(".call"), call.arguments) for call in calls]
+    return calls
 
 
 def _bare(text: str, text_arguments: bool) -> list[Call]:
@@ -205,24 +204,28 @@ def _bare(text: str, text_arguments: bool) -> list[Call]:
         value = read(text)
     except NotJson:
         return []
+    held = isinstance(value, dict) and set(value) == {"tool_calls"}
     values = value if isinstance(value, list) else [value]
-    like_calls = any(map(_is_like_a_call, values)) or (
-        isinstance(value, dict) and set(value) == {"tool_calls"}
-    )
-    return calls_of(value, text_arguments=text_arguments) if like_calls else []
+    if not held and not any(map(_is_like_a_call, values)):
+        return []
+    return calls_of(value, text_arguments=text_arguments)
+
+
+def _function(value: Any) -> tuple[str, Mapping[str, Any]] | None:
+    """The name and the record of a call, also of one under ``function``; None for all else."""
+    inner = value.get("function", value) if isinstance(value, Mapping) else None
+    if not isinstance(inner, Mapping):
+        return None
+    name = inner.get("name", inner.get("tool_name"))
+    return (name, inner) if isinstance(name, str) else None
 
 
 def _is_like_a_call(value: Any) -> bool:
-    inner = value.get("function", value) if isinstance(value, dict | Mapping) else None
-    if not isinstance(inner, dict | Mapping) or not isinstance(
-        inner.get("name", inner.get("tool_name")), str
-    ):
+    called = _function(value)
+    if called is None:
         return False
-    return bool({"arguments", "parameters"} & set(inner)) or set(inner) <= {
-        "name",
-        "tool_name",
-        *_IDS,
-    }
+    keys = set(called[1])
+    return bool({"arguments", "parameters"} & keys) or keys <= {"name", "tool_name", *_IDS}
 
 
 def _named(name: str, arguments: str) -> Call:
@@ -233,21 +236,17 @@ def _named(name: str, arguments: str) -> Call:
 
 
 def _call(value: Any, text_arguments: bool) -> Call:
-    inner = value.get("function", value) if isinstance(value, dict | Mapping) else None
-    name = (
-        None if not isinstance(inner, dict | Mapping) else inner.get("name", inner.get("tool_name"))
-    )
-    if not isinstance(inner, dict | Mapping) or not isinstance(name, str):
+    called = _function(value)
+    if called is None:
         raise NotJson("a call without a name")
+    name, inner = called
     arguments = inner.get("arguments", inner.get("parameters", {}))
-    others = (
-        set(inner) - _IDS - {"name" if "name" in inner else "tool_name", "arguments", "parameters"}
-    )
-    if ("arguments" in inner and "parameters" in inner) or others:
+    parts = {"name" if "name" in inner else "tool_name", "arguments", "parameters"}
+    if ("arguments" in inner and "parameters" in inner) or set(inner) - _IDS - parts:
         raise NotJson("a call with other parts than a name and arguments")
     if isinstance(arguments, str) and text_arguments:
         arguments = read(arguments)
-    if not isinstance(arguments, dict | Mapping):
+    if not isinstance(arguments, Mapping):
         raise NotJson("arguments that are no object")
     return Call(name, arguments)
 
@@ -256,43 +255,39 @@ def _elements(body: str) -> Iterator[Call]:
     """Calls as elements: ``<function=f><parameter=x>1</parameter></function>``, or ``<invoke
     name="f">``.
     """
-    for opens, inner in _each(
-        body, _FUNCTION, lambda opens: "</function>" if opens[1] else "</invoke>"
-    ):
-        name, written = opens[1] or opens[2], inner.strip()
-        yield (
-            _named(name, written)
-            if written.startswith("{")
-            else Call(name, _arguments(_parameters(written)))
-        )
-
-
-def _parameters(written: str) -> Iterator[tuple[str, str]]:
-    for opens, value in _each(written, _PARAMETER, lambda _: "</parameter>"):
-        yield opens[1] or opens[2], value
+    for opens, inner in _each(body, _FUNCTION):
+        name, written = opens[2] or opens[3], inner.strip()
+        if written.startswith("{"):
+            yield _named(name, written)
+        else:
+            parameters = (
+                (starts[2] or starts[3], value) for starts, value in _each(written, _PARAMETER)
+            )
+            yield Call(name, _arguments(parameters))
 
 
 def _glm(body: str) -> Call:
     """A call as GLM writes it: its name, then ``<arg_key>`` and ``<arg_value>`` by turns."""
     name, keyed, rest = body.partition("<arg_key>")
-    pairs = [value for _, value in _each(keyed + rest, _GLM, lambda opens: f"</{opens[1]}>")]
-    if len(pairs) % 2:
+    texts = [inner for _, inner in _each(keyed + rest, _GLM)]
+    if len(texts) % 2:
         raise NotJson("an argument without a value")
-    return Call(name.strip(), _arguments(zip(map(str.strip, pairs[::2]), pairs[1::2], strict=True)))
+    keys = map(str.strip, texts[::2])
+    return Call(name.strip(), _arguments(zip(keys, texts[1::2], strict=True)))
 
 
-def _each(
-    text: str, opening: re.Pattern[str], closing: Callable[[re.Match[str]], str]
-) -> Iterator[tuple[re.Match[str], str]]:
+def _each(text: str, opening: re.Pattern[str]) -> Iterator[tuple[re.Match[str], str]]:
     """Each element of a text that holds nothing else, and what stands in it; NotJson for any other
     text.
     """
     at, text = 0, text.rstrip()
     while at < len(text):
         opens = opening.match(text, at)
-        closes = "" if opens is None else closing(opens)
-        end = -1 if opens is None else text.find(closes, opens.end())
-        if opens is None or end < 0:
+        if opens is None:
+            raise NotJson("a call that cannot be read")
+        closes = f"</{opens['tag']}>"
+        end = text.find(closes, opens.end())
+        if end < 0:
             raise NotJson("a call that cannot be read")
         yield opens, text[opens.end() : end]
         at = end + len(closes)
@@ -318,30 +313,27 @@ def _python(text: str) -> list[Call]:
             body = ast.parse(text).body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return []
-    values = [line.value if isinstance(line, ast.Expr) else None for line in body]
-    nodes = values[0].elts if len(values) == 1 and isinstance(values[0], ast.List) else values
+    nodes = [getattr(line, "value", None) for line in body]
+    if not all(isinstance(line, ast.Expr) for line in body):
+        return []
+    if len(nodes) == 1 and isinstance(nodes[0], ast.List):
+        nodes = list(nodes[0].elts)
     try:
-        return [_python_call(node) for node in nodes]
+        return list(map(_python_call, nodes))
     except (ValueError, RecursionError, MemoryError):
         return []
 
 
 def _python_call(node: ast.AST | None) -> Call:
-    if (
-        not isinstance(node, ast.Call)
-        or node.args
-        or not all(keyword.arg for keyword in node.keywords)
-    ):
+    if not isinstance(node, ast.Call) or node.args:
         raise ValueError("no call with named arguments")
-    name = ast.unparse(node.func)
-    if not re.fullmatch(r"[A-Za-z_][\w.]*", name) or len(
-        {keyword.arg for keyword in node.keywords}
-    ) < len(node.keywords):
+    name, names = ast.unparse(node.func), [keyword.arg for keyword in node.keywords]
+    if not re.fullmatch(r"[A-Za-z_][\w.]*", name):
         raise ValueError("no call by a name")
-    return Call(
-        name,
-        {str(keyword.arg): _literal(ast.literal_eval(keyword.value)) for keyword in node.keywords},
-    )
+    if None in names or len(set(names)) < len(names):
+        raise ValueError("an argument without a name of its own")
+    values = [_literal(ast.literal_eval(keyword.value)) for keyword in node.keywords]
+    return Call(name, dict(zip(map(str, names), values, strict=True)))
 
 
 def _literal(value: Any) -> Any:

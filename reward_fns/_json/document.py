@@ -29,7 +29,7 @@ class NotJson(ValueError):
     """The text is no JSON document within the caps; the message says why."""
 
 
-def said(completion: str, prompt: str = "", thinking_marks: ThinkingMarks = ()) -> Any:
+def answered(completion: str, prompt: str = "", thinking_marks: ThinkingMarks = ()) -> Any:
     """The one JSON value that a completion consists of, alone or in one code fence, after its
     reasoning; or NotJson.
     """
@@ -57,16 +57,15 @@ def begun(completion: str, prompt: str = "", messages: Any = None) -> str:
     Of chat messages the prefill is the last one where that is the assistant's; a plain prompt has
     begun a document where it ends in an opening brace or bracket.
     """
-    if messages:
-        last = messages[-1]
-        prefill = last.get("content") if last.get("role") == "assistant" else ""
-        return (
-            prefill + completion
-            if isinstance(prefill, str) and prefill.lstrip().startswith(_OPENINGS)
-            else completion
-        )
-    opening = _OPEN_END.search(prompt)
-    return opening[0] + completion if opening else completion
+    prefill = ""
+    if not messages:
+        opening = _OPEN_END.search(prompt)
+        prefill = opening[0] if opening else ""
+    elif messages[-1].get("role") == "assistant":
+        content = messages[-1].get("content")
+        if isinstance(content, str) and content.lstrip().startswith(_OPENINGS):
+            prefill = content
+    return prefill + completion
 
 
 def unfenced(text: str) -> str:
@@ -149,13 +148,13 @@ def _check_size(value: Any) -> None:
     """Raise NotJson for a value nested too deep or with too many parts."""
     count, levels, level = 0, -1, [value]
     while level:
-        count, levels = count + len(level), levels + 1
-        containers = [item for item in level if isinstance(item, dict | list)]
-        level = [
-            inner
-            for item in containers
-            for inner in (item.values() if isinstance(item, dict) else item)
-        ]
+        count, levels, inside = count + len(level), levels + 1, list[Any]()
+        for item in level:
+            if isinstance(item, dict):
+                inside += item.values()
+            elif isinstance(item, list):
+                inside += item
+        level = inside
         if levels > MAX_DEPTH or count > _MAX_VALUES:
             raise NotJson(f"nested deeper than {MAX_DEPTH}, or more than {_MAX_VALUES} values")
 
@@ -172,7 +171,9 @@ def _opened(prompt: str, thinking_marks: ThinkingMarks) -> bool:
 def _decimal(value: Any) -> Decimal:
     if isinstance(value, numbers.Integral):
         return Decimal(int(value))
-    number = value if isinstance(value, Decimal) else Decimal(repr(float(value)))
+    number = value
+    if not isinstance(value, Decimal):
+        number = Decimal(repr(float(value)))
     if not number.is_finite():
         raise TypeError(f"{value} is no JSON number")
     return number
@@ -191,11 +192,8 @@ def _constant(name: str) -> Any:
 
 def _float(text: str) -> float:
     value = float(text)
-    if (
-        math.isinf(value)
-        or (value == 0 and re.match(r"[^eE]*[1-9]", text))
-        or len(text) > _MAX_DIGITS
-    ):
+    lost = math.isinf(value) or (value == 0 and re.match(r"[^eE]*[1-9]", text))
+    if lost or len(text) > _MAX_DIGITS:
         raise NotJson("a number too large or too small")
     if abs(value) < 2**53 and value.is_integer() and Decimal(text) != Decimal(value):
         raise NotJson("a fraction with more digits than a double holds")

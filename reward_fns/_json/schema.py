@@ -5,7 +5,7 @@ backtracking.
 import datetime
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any
@@ -35,8 +35,11 @@ def misfit(value: Any, schema: Any, where: str) -> str:
         raise RewardError(f"{where}: the schema refers to itself without end.") from None
     if error is None:
         return ""
-    place = "".join(f"[{part!r}]" for part in error.absolute_path)
-    return f"the value{place} breaks {error.validator!r} of the schema"
+    return f"the value{_path(error)} breaks {error.validator!r} of the schema"
+
+
+def _path(error: Any) -> str:
+    return "".join(f"[{part!r}]" for part in error.absolute_path)
 
 
 def _as_text(schema: Any, where: str) -> str:
@@ -64,12 +67,12 @@ def _validator(text: str, where: str) -> Any:
     try:
         draft.check_schema(schema)
     except SchemaError as error:
-        place = "".join(f"[{part!r}]" for part in error.absolute_path)
         raise RewardError(
-            f"{where}: this is no JSON schema: schema{place} holds {error.instance!r:.80}."
+            f"{where}: this is no JSON schema: schema{_path(error)} holds {error.instance!r:.80}."
         ) from error
-    for ref in _references(schema):
-        if "://" in ref and ref.partition("#")[0] not in set(_ids(schema)):
+    ids = {name.rstrip("#") for name in _texts(schema, "$id", "id")}
+    for ref in _texts(schema, "$ref", "$dynamicRef"):
+        if "://" in ref and ref.partition("#")[0] not in ids:
             raise RewardError(
                 f"{where}: the schema refers to {ref!r}; nothing is fetched, so put it under"
                 " '$defs'."
@@ -84,14 +87,16 @@ def _hardened(draft: Any) -> Any:
     """
     from jsonschema.validators import extend
 
-    own = {
+    checks = {
         "pattern": _pattern,
         "patternProperties": _pattern_properties,
         "additionalProperties": _additional_properties,
         "uniqueItems": _unique_items,
         "multipleOf": _multiple_of,
     }
-    return extend(draft, {name: check for name, check in own.items() if name in draft.VALIDATORS})
+    for name in set(checks).difference(draft.VALIDATORS):
+        del checks[name]
+    return extend(draft, checks)
 
 
 @lru_cache
@@ -138,11 +143,9 @@ def _pattern_properties(
 
 def _additional_properties(validator: Any, inner: Any, value: Any, schema: Any) -> Iterator[Any]:
     if isinstance(value, dict):
-        patterns = schema.get("patternProperties", {})
+        known, patterns = schema.get("properties", {}), schema.get("patternProperties", {})
         for key in value:
-            if key not in schema.get("properties", {}) and not any(
-                _found(pattern, key) for pattern in patterns
-            ):
+            if key not in known and not any(_found(pattern, key) for pattern in patterns):
                 yield from validator.descend(value[key], inner, path=key)
 
 
@@ -157,27 +160,11 @@ def _multiple_of(validator: Any, step: Any, value: Any, schema: Any) -> Iterator
         yield _error("no multiple")
 
 
-def _references(schema: Any) -> Iterator[str]:
-    return (
-        value
-        for key, value in _entries(schema)
-        if key in ("$ref", "$dynamicRef") and isinstance(value, str)
-    )
-
-
-def _ids(schema: Any) -> Iterator[str]:
-    return (
-        value.rstrip("#")
-        for key, value in _entries(schema)
-        if key in ("$id", "id") and isinstance(value, str)
-    )
-
-
-def _entries(schema: Any) -> Iterator[tuple[str, Any]]:
-    """Every key of every object, with its value."""
+def _texts(schema: Any, *keys: str) -> Iterator[str]:
+    """The texts under these keys of any object in a schema."""
+    inner: Iterable[Any] = schema if isinstance(schema, list) else ()
     if isinstance(schema, dict):
-        yield from schema.items()
-    for inner in (
-        schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ()
-    ):
-        yield from _entries(inner)
+        inner = schema.values()
+        yield from (schema[key] for key in keys if isinstance(schema.get(key), str))
+    for part in inner:
+        yield from _texts(part, *keys)

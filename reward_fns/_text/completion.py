@@ -94,17 +94,17 @@ def after_reasoning(text: str, prompt: str = "", thinking_marks: ThinkingMarks =
     ``thinking_marks``, pairs of one's own. It hides all in it. No text may stand between two, nor
     before the first but whole sentences, which are read too.
     """
-    own = pairs_of(thinking_marks) if thinking_marks else ()
-    opened = _opened_by(prompt, own) if prompt and may_hold_marks(prompt, own) else None
-    if opened is None and not may_hold_marks(text, own) and not begins_in_words(text):
+    pairs = pairs_of(thinking_marks) if thinking_marks else ()
+    opened = _opened_by(prompt, pairs)
+    if opened is None and not may_hold_marks(text, pairs) and not begins_in_words(text):
         return text
     start = _behind_think(text, opened)
     if start:
         opened = None
-        if not may_hold_marks(text[start:], own):
+        if not may_hold_marks(text[start:], pairs):
             return text[start:]
-    said, seen, begun = "", start > 0, opened is not None
-    for mark in marks_behind(text, start, own) if start else marks(text, own):
+    shown, seen, begun = "", start > 0, opened is not None
+    for mark in marks_behind(text, start, pairs) if start else marks(text, pairs):
         if opened is not None:
             if mark.closes(opened):
                 opened, seen, start = None, True, mark.start if mark.role == "call" else mark.end
@@ -114,45 +114,42 @@ def after_reasoning(text: str, prompt: str = "", thinking_marks: ThinkingMarks =
         elif mark.is_common and _in_code(text, start, mark.start):
             continue
         elif mark.role == "answer":
-            said, start = said + text[start : mark.start], mark.end
+            shown, start = shown + text[start : mark.start], mark.end
         elif mark.role == "open":
-            said += text[start : mark.start]
-            if said.strip() and (seen or not _is_whole(said)):
+            shown += text[start : mark.start]
+            if shown.strip() and (seen or not _is_whole(shown)):
                 raise NoAnswer("an answer before the last reasoning block")
             opened = mark
         elif mark.role == "odd" or (
-            mark.role == "close" and (seen or said.strip() or not mark.plain)
+            mark.role == "close" and (seen or shown.strip() or not mark.plain)
         ):
             raise NoAnswer("a reasoning tag without its partner")
         elif mark.role == "close":
             # The first closing tag may lack its partner: many chat templates open the block in the
             # prompt.
-            said, seen, start = "", True, mark.end
+            shown, seen, start = "", True, mark.end
     if opened is not None:
         raise NoAnswer("the reasoning block is not closed")
-    return _unframed(said + text[start:] if text[start:].strip() else "")
+    return _unframed(shown + text[start:]) if text[start:].strip() else ""
 
 
 def pairs_of(thinking_marks: ThinkingMarks) -> Pairs:
     """Thinking marks of one's own as pairs; RewardError for what is no list of pairs of two
     different texts.
     """
-    pairs = (
-        [thinking_marks]
-        if all(isinstance(mark, str) for mark in thinking_marks)
-        else thinking_marks
-    )
-    if isinstance(thinking_marks, str) or not all(
-        isinstance(pair, Sequence)
-        and len({*map(str, pair)}) == len(pair) == 2
-        and all(map(str.strip, map(str, pair)))
-        for pair in pairs
-    ):
+    alone = all(isinstance(mark, str) for mark in thinking_marks)
+    pairs = [thinking_marks] if alone else thinking_marks
+    if isinstance(thinking_marks, str) or not all(map(_is_pair, pairs)):
         raise RewardError(
             f"thinking_marks is {thinking_marks!r:.80}; expected pairs of what opens and what"
             ' closes a thought, such as [["<mull>", "</mull>"]].'
         )
     return tuple((str(opens), str(ends)) for opens, ends in pairs)
+
+
+def _is_pair(pair: Any) -> bool:
+    texts = list(map(str, pair)) if isinstance(pair, Sequence) else []
+    return len(set(texts)) == len(texts) == 2 and all(map(str.strip, texts))
 
 
 def gold_text(answer: Any) -> str:
@@ -201,39 +198,42 @@ def _fold(character: str) -> str:
 def _longest_run_of_marks(text: str) -> int:
     longest = run = 0
     for character in text:
-        run = run + 1 if unicodedata.combining(character) else 0
+        run += 1
+        if not unicodedata.combining(character):
+            run = 0
         longest = max(longest, run)
     return longest
 
 
-def _is_whole(said: str) -> bool:
+def _is_whole(text: str) -> bool:
     """Whether a text is of whole sentences, in which nothing is open that what follows could close,
     and no box.
     """
-    paired = (
-        all(said.count(opens) == said.count(ends) for opens, ends in ("{}", "[]", "()"))
-        and said.count("$") % 2 == 0
-    )
-    return paired and "boxed" not in said and _OPENING.fullmatch(said) is not None
+    for opens, ends in ("{}", "[]", "()"):
+        if text.count(opens) != text.count(ends):
+            return False
+    if text.count("$") % 2 or "boxed" in text:
+        return False
+    return _OPENING.fullmatch(text) is not None
 
 
-def _in_code(text: str, start: int, place: int) -> bool:
+def _in_code(text: str, start: int, at: int) -> bool:
     """Whether a place behind the last thought stands in a code block, or right behind a quotation
     mark.
     """
-    return text[place - 1 : place] in ("`", '"', "'") or text.count("```", start, place) % 2 == 1
+    return text[at - 1 : at] in ("`", '"', "'") or text.count("```", start, at) % 2 == 1
 
 
 def _behind_think(text: str, opened: Mark | None) -> int:
     """The end of a first plain think block, found fast; 0 where the marks must be looked at one by
     one.
     """
-    begins = 0 if opened is not None else len("<think>")
-    if (
-        not text.startswith("<think>")
-        if opened is None
-        else opened.key != "<think" or not opened.plain
-    ):
+    begins = 0
+    if opened is None:
+        if not text.startswith("<think>"):
+            return 0
+        begins = len("<think>")
+    elif opened.key != "<think" or not opened.plain:
         return 0
     end = text.find("</think>")
     if end < 0 or not text.isascii():
@@ -243,12 +243,14 @@ def _behind_think(text: str, opened: Mark | None) -> int:
     return 0 if signs and _AGAIN.search(text, begins, end) else end + len("</think>")
 
 
-def _opened_by(prompt: str, own: Pairs) -> Mark | None:
+def _opened_by(prompt: str, pairs: Pairs) -> Mark | None:
     """The mark behind which the prompt ends inside of a thought: at its end, or where words of the
     reply begin.
     """
+    if not prompt or not may_hold_marks(prompt, pairs):
+        return None
     tail = prompt[-_TAIL:]
-    last = next(iter(deque(marks_behind(tail, own=own), maxlen=1)), None)
+    last = next(iter(deque(marks_behind(tail, own=pairs), maxlen=1)), None)
     if last is None or last.role != "open":
         return None
     spoken = tail[last.end :].strip() and not _BEGINS_WORDS.search(tail[: last.start])
@@ -263,16 +265,14 @@ def _unframed(text: str) -> str:
         text = _ENDS.sub("", text)
     if "<|" not in text:
         return text
-    text = _BEGINS.sub("", text, count=1) if _BEGINS.match(text) else text
+    if begins := _BEGINS.match(text):
+        text = text[begins.end() :]
     sides: dict[str, set[bool]] = {}
     for token in _SPECIAL.finditer(text):
-        named = _SIDES.search(token[2])
+        name, opens, named = token[2], True, _SIDES.search(token[2])
         if token[1] or named:
-            sides.setdefault(_SIDES.sub("", token[2]).strip("_").lower(), set()).add(
-                bool(named and named[1])
-            )
-        else:
-            sides.setdefault(token[2].lower(), set()).add(True)
+            name, opens = _SIDES.sub("", name).strip("_"), bool(named and named[1])
+        sides.setdefault(name.lower(), set()).add(opens)
     for name, both in sides.items():
         if len(both) == 2 and not _FRAMES.fullmatch(name):
             raise NoAnswer(

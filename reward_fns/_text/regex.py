@@ -46,18 +46,16 @@ def encodable(text: str) -> str:
 
 
 def _why(pattern: str, where: str, error: Exception) -> str:
-    told = (
-        error.args[0].decode("utf-8", "replace")
-        if error.args and isinstance(error.args[0], bytes)
-        else str(error)
-    )
+    reason = str(error)
+    if error.args and isinstance(error.args[0], bytes):
+        reason = error.args[0].decode("utf-8", "replace")
     try:
         re.compile(pattern)
     except (re.error, OverflowError, RecursionError):
         # Only newer Pythons know these two.
         if not re.search(r"\(\?>|[*+?}]\+", pattern):
             return (
-                f"{where} got the pattern {pattern!r}, which is not a regular expression: {told}."
+                f"{where} got the pattern {pattern!r}, which is not a regular expression: {reason}."
             )
     for sign, needs, remedy in _NOT_LINEAR:
         if re.search(sign, pattern):
@@ -67,5 +65,5 @@ def _why(pattern: str, where: str, error: Exception) -> str:
             )
     return (
         f"{where} got the pattern {pattern!r}, which the linear-time engine (RE2) cannot match:"
-        f" {told}."
+        f" {reason}."
     )
