@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from itertools import count
 from typing import Any
 
 from llmpolicy.rewards import RewardError, Score, reward
@@ -16,6 +17,7 @@ _QUOTED = re.compile(
     r"[\"\u201c\u201d\u00ab\u00bb\u300d\u300f][ \t]*[.,;:\u3002]?[ \t]*(?=[\[【])"
 )
 _ID = re.compile(r"(?:source|doc|document|ref)?\s*#?\s*(.+)", re.IGNORECASE)
+_STRAIGHT = str.maketrans("\u2019\u2018\u201c\u201d", "''\"\"")
 _MIN_QUOTE = 12
 _SOURCES = [
     "Oslo is the capital of Norway.",
@@ -77,15 +79,13 @@ def score(
         text = _CODE.sub(" ", final_text(completion, prompt, thinking_marks))
     except NoAnswer as reason:
         return Score(0.0, why=str(reason))
-    cited = {one for found in _CITED.finditer(text) for one in _ids(found[1])}
+    cited = _ids(",".join(citation[1] for citation in _CITED.finditer(text)))
+    shown = ", ".join(sorted(cited))[:200]
     why = _wrong(text, cited, texts, quote)
     if why:
-        return Score(0.0, parsed=", ".join(sorted(cited))[:200], why=why)
+        return Score(0.0, parsed=shown, why=why)
     chance = _f1(set(texts), expected)
-    return Score(
-        max(0.0, (_f1(cited, expected) - chance) / (1 - chance)),
-        parsed=", ".join(sorted(cited))[:200],
-    )
+    return Score(max(0.0, (_f1(cited, expected) - chance) / (1 - chance)), parsed=shown)
 
 
 def _wrong(text: str, cited: set[str], texts: Mapping[str, str], quote: bool) -> str:
@@ -96,13 +96,14 @@ def _wrong(text: str, cited: set[str], texts: Mapping[str, str], quote: bool) ->
     if not says_something(_CITED.sub("", text)):
         return "nothing but citations"
     quoted: set[str] = set()
-    for found in _QUOTED.finditer(text):
-        beside = _CITED.match(text, found.end())
+    for quotation in _QUOTED.finditer(text):
+        words, beside = _spoken(quotation[1]), _CITED.match(text, quotation.end())
         ids = _ids(beside[1]) if beside else set()
-        holding = {one for one in ids if _spoken(found[1]) in texts[one]}
+        holding = {name for name in ids if words in texts[name]}
         if ids and not holding:
             return "a quotation that is not in its source"
-        quoted |= holding if len(_spoken(found[1])) >= _MIN_QUOTE else set()
+        if len(words) >= _MIN_QUOTE:
+            quoted |= holding
     return "a source that is cited without a quotation" if quote and cited - quoted else ""
 
 
@@ -111,8 +112,7 @@ def _f1(cited: set[str], expected: set[str]) -> float:
 
 
 def _ids(text: str) -> set[str]:
-    parts = [part.strip() for part in re.split(r"[,;]", text)]
-    return {_bare(part) for part in parts if part}
+    return set(map(_bare, filter(None, map(str.strip, re.split(r"[,;]", text)))))
 
 
 def _bare(part: str) -> str:
@@ -124,27 +124,15 @@ def _spoken(text: str) -> str:
     """The text as one compares quotations: without case, and with straight quotation marks and
     single spaces.
     """
-    straight = (
-        text.replace("\u2019", "'")
-        .replace("\u2018", "'")
-        .replace("\u201c", '"')
-        .replace("\u201d", '"')
-    )
-    return " ".join(straight.casefold().split()).strip(" .,;:\u2026")
+    straight = text.translate(_STRAIGHT).casefold()
+    return " ".join(straight.split()).strip(" .,;:\u2026")
 
 
 def _texts(sources: Any) -> dict[str, str]:
     """The text of each source by its id; RewardError for sources that are none."""
     try:
         rows = gold(sources) if isinstance(sources, str) else sources
-        if isinstance(rows, Mapping):
-            pairs = [(name, text) for name, text in rows.items()]
-        else:
-            listed = [
-                row if isinstance(row, Mapping) else {"id": i, "text": row}
-                for i, row in enumerate(rows, 1)
-            ]
-            pairs = [(row["id"], row["text"]) for row in listed]
+        pairs = list(rows.items() if isinstance(rows, Mapping) else map(_source, rows, count(1)))
         texts = {_id(name): _spoken(normalise(text)) for name, text in pairs}
     except (NotJson, NoAnswer, TypeError, KeyError, AttributeError) as error:
         raise RewardError(
@@ -153,6 +141,11 @@ def _texts(sources: Any) -> dict[str, str]:
     if len(texts) < max(2, len(pairs)):
         raise RewardError("citation:score expects two or more sources, each with an id of its own.")
     return texts
+
+
+def _source(row: Any, number: int) -> tuple[Any, Any]:
+    """The id and the text of a source in a list."""
+    return (row["id"], row["text"]) if isinstance(row, Mapping) else (number, row)
 
 
 def _id(name: Any) -> str:
@@ -164,5 +157,8 @@ def _expected(answer: Any) -> set[str]:
         value = gold(answer) if isinstance(answer, str) else answer
     except NotJson:
         value = answer
-    rows = list(value) if isinstance(value, list | tuple | set) else [value]
-    return {one for row in rows if row is not None for one in _ids(str(row))}
+    ids: set[str] = set()
+    for name in value if isinstance(value, list | tuple | set) else [value]:
+        if name is not None:
+            ids |= _ids(str(name))
+    return ids

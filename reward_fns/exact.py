@@ -6,6 +6,7 @@ from typing import Any
 from llmpolicy.rewards import Score, reward
 
 from ._text.completion import NoAnswer, ThinkingMarks, final_text, gold_text
+from ._text.passed import passed
 
 
 @reward(
@@ -45,8 +46,8 @@ def match(
         text = " ".join(final_text(completion, prompt, thinking_marks).split())
     except NoAnswer as reason:
         return Score(0.0, why=str(reason))
-    same = text.casefold() in map(str.casefold, golds) if ignore_case else text in golds
-    return Score(1.0 if same else 0.0, parsed=text[:200], why="" if same else "not the same text")
+    same = text in golds or (ignore_case and text.casefold() in map(str.casefold, golds))
+    return passed(same, "not the same text", text[:200])
 
 
 def _several(answer: Any) -> Sequence[Any]:

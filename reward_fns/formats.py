@@ -57,7 +57,7 @@ def think(completion: str, prompt: str = "", thinking_marks: ThinkingMarks = ())
     pairs = pairs_of(thinking_marks) if thinking_marks else _THINK
     text = _begun(completion.strip(), prompt, [opens for opens, _ in pairs])
     opening, closing = next((pair for pair in pairs if text.startswith(pair[0])), pairs[0])
-    if text.count(opening) != 1 or text.count(closing) != 1 or not text.startswith(opening):
+    if not text.startswith(opening) or text.count(opening) != 1 or text.count(closing) != 1:
         return Score(0.0, why=f"expected one {opening}...{closing}, at the start")
     inside, _, answer = text.removeprefix(opening).partition(closing)
     try:
@@ -95,12 +95,8 @@ def tags(
     it. What is none of the tags may hold no thought in other marks, those of ``thinking_marks``
     included. RewardError for a name that cannot be a tag, or twice the same.
     """
-    if (
-        isinstance(tags, str)
-        or not tags
-        or len(set(tags)) < len(tags)
-        or not all(map(_NAME.fullmatch, tags))
-    ):
+    different = not isinstance(tags, str) and 0 < len(tags) == len(set(tags))
+    if not different or not all(map(_NAME.fullmatch, tags)):
         raise RewardError(
             f"formats:tags got tags {tags!r}; expected a list of different tag names."
         )
@@ -108,12 +104,7 @@ def tags(
     parts: dict[str, str] = {}
     for tag in tags:
         opening, closing = f"<{tag}>", f"</{tag}>"
-        if (
-            text.count(opening) > 1
-            or text.count(closing) > 1
-            or not text.startswith(opening)
-            or closing not in text
-        ):
+        if not text.startswith(opening) or text.count(opening) != 1 or text.count(closing) != 1:
             return Score(0.0, why=f"expected one {opening}...{closing} here")
         parts[tag], _, text = text.removeprefix(opening).partition(closing)
         text = text.lstrip()
@@ -124,9 +115,8 @@ def tags(
         parts = {tag: normalise(part) for tag, part in parts.items()}
     except NoAnswer as reason:
         return Score(0.0, why=str(reason))
-    if hides or any(
-        f"<{slash}{tag}>" in part for part in parts.values() for tag in tags for slash in ("", "/")
-    ):
+    written = "\0".join(parts.values())
+    if hides or any(f"<{tag}>" in written or f"</{tag}>" in written for tag in tags):
         return Score(0.0, why="a tag inside another")
     return _filled(parts)
 
@@ -153,29 +143,30 @@ def boxed(completion: str, prompt: str = "", thinking_marks: ThinkingMarks = ())
     one's own that a thought stands between.
     """
     try:
-        written = after_reasoning(completion, prompt, thinking_marks)
-        text = normalise(written if written.isascii() else written.translate(_LOOKALIKES)).strip()
+        written = text = after_reasoning(completion, prompt, thinking_marks)
+        if not written.isascii():
+            text = written.translate(_LOOKALIKES)
+        text = normalise(text).strip()
         seen = visible(text)
-        found = [box for box in boxes(seen) if not _in_inline_code(seen, box.start, box.end)]
+        filled = [box for box in boxes(seen) if not _in_inline_code(seen, box.start, box.end)]
     except NoAnswer as reason:
         return Score(0.0, why=str(reason))
     opened = len(_BOX.findall(text))
-    if opened != 1 or len(found) != 1 or not _BOX.search(written):
-        return Score(
-            0.0, why=f"{opened} boxes with braces, {len(found)} with something in it; expected one"
-        )
-    content = _TEX_COMMENT.sub(" ", found[0].content)
-    return (
-        Score(1.0)
-        if _CONSTANT.fullmatch(content)
-        else _filled({"box": _COMMAND.sub(" ", without_markup(content))})
-    )
+    if opened != 1 or len(filled) != 1 or not _BOX.search(written):
+        why = f"{opened} boxes with braces, {len(filled)} with something in it; expected one"
+        return Score(0.0, why=why)
+    content = _TEX_COMMENT.sub(" ", filled[0].content)
+    if _CONSTANT.fullmatch(content):
+        return Score(1.0)
+    return _filled({"box": _COMMAND.sub(" ", without_markup(content))})
 
 
 def _begun(text: str, prompt: str, openings: Sequence[str]) -> str:
     """The text with the tag before it that the end of the prompt has opened."""
-    begun = next((opens for opens in openings if prompt.rstrip().endswith(opens.strip())), "")
-    return text if text.startswith(begun) else begun + text
+    for opening in openings:
+        if prompt.rstrip().endswith(opening.strip()):
+            return text if text.startswith(opening) else opening + text
+    return text
 
 
 def _hides(tag: str, part: str, thinking_marks: ThinkingMarks) -> bool:
@@ -190,11 +181,12 @@ def _hides(tag: str, part: str, thinking_marks: ThinkingMarks) -> bool:
 
 
 def _in_inline_code(text: str, start: int, end: int) -> bool:
-    return bool(
-        _CODE_BEFORE.search(text[max(0, start - 20) : start]) and _CODE_AFTER.match(text, end)
-    )
+    before = _CODE_BEFORE.search(text[max(0, start - 20) : start])
+    return before is not None and _CODE_AFTER.match(text, end) is not None
 
 
 def _filled(parts: dict[str, str]) -> Score:
-    empty = [name for name, part in parts.items() if not says_something(part)]
-    return Score(0.0, why=f"nothing in {empty[0]}") if empty else Score(1.0)
+    for name, part in parts.items():
+        if not says_something(part):
+            return Score(0.0, why=f"nothing in {name}")
+    return Score(1.0)

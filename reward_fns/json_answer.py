@@ -12,6 +12,7 @@ from llmpolicy.rewards import Score, reward
 from ._json.document import NotJson, answered, begun, gold, identity
 from ._json.schema import misfit
 from ._text.completion import ThinkingMarks
+from ._text.passed import passed
 
 _PERSON = {"type": "object", "properties": {"age": {"type": "integer"}}, "required": ["age"]}
 
@@ -102,4 +103,4 @@ def schema(
     why = misfit(value, schema, "json_answer:schema")
     if not why and answer is not None and identity(value) != identity(expected):
         why = "not equal to the answer"
-    return Score(0.0 if why else 1.0, parsed=completion.strip()[-200:], why=why)
+    return passed(not why, why, completion.strip()[-200:])

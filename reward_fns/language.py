@@ -85,8 +85,9 @@ def script(
     total = len(letters) - _count(r"[\p{Common}\p{Inherited}]", letters)
     if total <= 0:
         return Score(0.0, why="no letters")
-    own = _count("[" + "".join(rf"\p{{{name}}}" for name in SCRIPTS[language]) + "]", letters)
-    return Score(own / total, why=f"{own} of {total} letters")
+    scripts = "".join(rf"\p{{{name}}}" for name in SCRIPTS[language])
+    count = _count(f"[{scripts}]", letters)
+    return Score(count / total, why=f"{count} of {total} letters")
 
 
 def _count(pattern: str, text: str) -> int:

@@ -91,16 +91,16 @@ def cosine(
             " wrong one."
         )
     judged = resolve(correctness)(completion, answer, prompt=prompt)
-    value, why = (judged.value, judged.why) if isinstance(judged, Score) else (judged, "")
-    if value is None:
-        return Score(None, why=why)
-    short, long = (
-        (max_value_correct, min_value_correct) if value >= 1 else (min_value_wrong, max_value_wrong)
-    )
+    if not isinstance(judged, Score):
+        judged = Score(judged)
+    if judged.value is None:
+        return Score(None, why=judged.why)
+    short, long = min_value_wrong, max_value_wrong
+    if judged.value >= 1:
+        short, long = max_value_correct, min_value_correct
     cosine = math.cos(math.pi * min(len(completion_ids) / max_length, 1.0))
-    return Score(
-        long + (short - long) * (1 + cosine) / 2, parsed=getattr(judged, "parsed", None), why=why
-    )
+    value = long + (short - long) * (1 + cosine) / 2
+    return Score(value, parsed=judged.parsed, why=judged.why)
 
 
 @reward(

@@ -18,6 +18,7 @@ from ._answers.marks import boxes
 from ._maths.forms import Form, GoldUnreadable, read, same, value_of
 from ._maths.latex import canonical, clean
 from ._text.completion import NoAnswer, ThinkingMarks, gold_text, normalise
+from ._text.passed import passed
 
 Units = Literal["strict", "ignore"]
 
@@ -90,23 +91,21 @@ def correct(
         return Score(None, why=str(reason))
     if right and _restates(form, gold, prompt):
         return Score(0.0, parsed=text, why="the answer restates an expression of the question")
-    return Score(1.0 if right else 0.0, parsed=text, why="" if right else "not equal to the answer")
+    return passed(right, "not equal to the answer", text)
 
 
 def check_options(reward: str, extract: str, units: str, several: str, locale: str) -> None:
     """Raise RewardError for an option that does not exist."""
-    given = {
+    options = {
         "extract": (extract, Extract),
         "units": (units, Units),
         "several": (several, Several),
         "locale": (locale, Locale),
     }
-    for name, (value, type_) in given.items():
+    for name, (value, type_) in options.items():
         if value not in get_args(type_):
-            raise RewardError(
-                f"{reward} got {name} {value!r}; expected"
-                f" {' or '.join(map(repr, get_args(type_)))}."
-            )
+            known = " or ".join(map(repr, get_args(type_)))
+            raise RewardError(f"{reward} got {name} {value!r}; expected {known}.")
 
 
 def gold_of(answer: Any, locale: Locale = "en") -> Form:
@@ -114,7 +113,9 @@ def gold_of(answer: Any, locale: Locale = "en") -> Form:
     NoAnswer.
     """
     text = gold_text(answer)
-    return gold_form(localised(text, locale) if isinstance(answer, str) else text)
+    if isinstance(answer, str):
+        text = localised(text, locale)
+    return gold_form(text)
 
 
 @lru_cache(maxsize=4096)
@@ -125,7 +126,7 @@ def gold_form(text: str) -> Form:
     if "####" in text:
         text = text.rpartition("####")[2]
     elif "\\boxed" in text:
-        text = boxes(text)[-1].content if boxes(text) else ""
+        text = next((box.content for box in reversed(boxes(text))), "")
     return read(text)
 
 

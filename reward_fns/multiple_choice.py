@@ -11,6 +11,7 @@ from ._answers.final import alone, marked_answers, visible
 from ._maths.forms import MAX_ANSWER
 from ._maths.latex import clean
 from ._text.completion import NoAnswer, ThinkingMarks, final_text, gold_text
+from ._text.passed import passed
 
 _MAX_LINE = 100
 _LETTER = re.compile(r"(?:(?:option|choice|letter)\s+)?[(\[]?\s*([A-Z])\s*[)\]]?:?", re.IGNORECASE)
@@ -93,7 +94,7 @@ def correct(
         return Score(0.0, why="no answer is marked")
     if len(letters) > 1 or None in letters:
         return Score(0.0, parsed=answers[-1][:200], why="not one letter")
-    return Score(1.0 if letters == {gold} else 0.0, parsed=letters.pop())
+    return passed(letters == {gold}, "", letters.pop())
 
 
 def spoken(text: str) -> list[str]:
@@ -101,26 +102,27 @@ def spoken(text: str) -> list[str]:
     correct.``
     """
     line = text.rpartition("\n")[2]
-    said = _SPOKEN.fullmatch(line) if len(line) <= _MAX_LINE else None
-    if said is None or len(re.findall(r"[^\W\d_]", line)) < 2:
+    if len(line) > _MAX_LINE or len(re.findall(r"[^\W\d_]", line)) < 2:
         return []
-    start = len(text) - len(line)
-    letter = 1 if said[1] else 2
-    why = why_not_asserted(text, start + said.start(letter), start + said.end(letter))
+    sentence = _SPOKEN.fullmatch(line)
+    if sentence is None:
+        return []
+    start, letter = len(text) - len(line), sentence.lastindex or 1
+    why = why_not_asserted(text, start + sentence.start(letter), start + sentence.end(letter))
     if why:
         raise NoAnswer(why)
-    return [said[letter]]
+    return [sentence[letter]]
 
 
 def _of_choices(answers: list[str], choices: Any) -> list[str]:
     """The answers without the formulas that lead to the last one, when that is a letter."""
     if len(answers) < 2 or _letter(answers[-1], choices) is None:
         return answers
-    return [
-        answer
-        for answer in answers
-        if _letter(answer, choices) or not _FORMULA.search(_FONT.sub(" ", answer))
-    ]
+    kept = []
+    for answer in answers:
+        if _letter(answer, choices) or not _FORMULA.search(_FONT.sub(" ", answer)):
+            kept.append(answer)
+    return kept
 
 
 def _gold_letter(answer: Any, choices: Any) -> str | None:
@@ -133,8 +135,10 @@ def _gold_letter(answer: Any, choices: Any) -> str | None:
         return string.ascii_uppercase[int(bare)] if int(bare) < 26 else None
     if re.fullmatch("[A-Za-z]", bare):
         return bare.upper()
-    beside = _WITH_TEXT.fullmatch(text)
-    return _index_of(text, choices) or (_letter(text, choices) if beside else None)
+    letter = _index_of(text, choices)
+    if letter is None and _WITH_TEXT.fullmatch(text):
+        return _letter(text, choices)
+    return letter
 
 
 def _letter(content: str, choices: Any) -> str | None:
@@ -149,19 +153,20 @@ def _letter(content: str, choices: Any) -> str | None:
         return _index_of(text, choices)
     letter, words = beside[1] or beside[2], beside[3]
     index = string.ascii_uppercase.index(letter)
-    if choices is not None:
-        return (
-            letter
-            if index < len(choices) and _plain(words.strip("()")) == _plain(str(choices[index]))
-            else None
-        )
-    return None if _ANOTHER.search(words) else letter
+    if choices is None:
+        return None if _ANOTHER.search(words) else letter
+    if index < len(choices) and _plain(words.strip("()")) == _plain(str(choices[index])):
+        return letter
+    return None
 
 
 def _index_of(text: str, choices: Any) -> str | None:
     """The letter of the one choice with this text."""
-    same = [i for i, choice in enumerate(choices or ()) if _plain(str(choice)) == _plain(text)]
-    return string.ascii_uppercase[same[0]] if len(same) == 1 and same[0] < 26 else None
+    plain = [_plain(str(choice)) for choice in choices or ()]
+    if plain.count(_plain(text)) != 1:
+        return None
+    index = plain.index(_plain(text))
+    return string.ascii_uppercase[index] if index < 26 else None
 
 
 def _plain(text: str) -> str:

@@ -1,5 +1,6 @@
 """Numeric equality: the final answer is a number, compared exactly or within a stated tolerance."""
 
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -10,8 +11,8 @@ from ._answers.locale import Locale
 from ._maths.chains import approximated
 from ._maths.forms import value_of
 from ._maths.numbers import agree
-from ._maths.units import units_agree
 from ._text.completion import NoAnswer, ThinkingMarks
+from ._text.passed import passed
 from .math_answer import MARKS, Units, check_options, gold_of
 
 
@@ -64,15 +65,12 @@ def equal(
         form, text = final_answer(completion, prompt, extract, several, locale, thinking_marks)
     except NoAnswer as reason:
         return Score(0.0, why=str(reason))
-    found = value_of(form).number
-    if found is None and (rel_tol or abs_tol):
-        found = approximated(form).number
-    if found is None:
+    number = value_of(form).number
+    if number is None and (rel_tol or abs_tol):
+        number = approximated(form).number
+    if number is None:
         return Score(0.0, parsed=text, why="not a number")
-    near = abs(found.value - gold.value) <= max(
-        Fraction(rel_tol) * abs(gold.value), Fraction(abs_tol)
-    )
-    right = agree(gold, found, units) or (
-        near and found.evaluated and (units == "ignore" or units_agree(gold.unit, found.unit))
-    )
-    return Score(1.0 if right else 0.0, parsed=text, why="" if right else "not equal to the answer")
+    tolerance = max(Fraction(rel_tol) * abs(gold.value), Fraction(abs_tol))
+    if abs(number.value - gold.value) <= tolerance:
+        number = replace(number, value=gold.value)
+    return passed(agree(gold, number, units), "not equal to the answer", text)

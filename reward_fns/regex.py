@@ -3,6 +3,7 @@
 from llmpolicy.rewards import Score, reward
 
 from ._text.completion import MAX_CHARS
+from ._text.passed import passed
 from ._text.regex import compiled, encodable
 
 
@@ -21,5 +22,6 @@ def match(completion: str, pattern: str, ignore_case: bool = False) -> Score:
     """
     if len(completion) > MAX_CHARS:
         return Score(0.0, why=f"{len(completion)} characters are more than {MAX_CHARS}")
-    found = compiled(pattern, "regex:match", ignore_case).fullmatch(encodable(completion.strip()))
-    return Score(1.0 if found else 0.0, why="" if found else "no match")
+    text = encodable(completion.strip())
+    matched = compiled(pattern, "regex:match", ignore_case).fullmatch(text)
+    return passed(matched is not None, "no match")

@@ -11,6 +11,7 @@ is the largest of them.
 import re
 import zlib
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any, Literal
 
 from llmpolicy.rewards import RewardError, reward
@@ -62,8 +63,13 @@ def penalty(
         units: Sequence[Any] = completion_ids if unit == "tokens" else _units(completion)
     except NoAnswer:
         return max_penalty
-    grams = [tuple(units[i : i + n]) for i in range(len(units) - n + 1)]
-    return max_penalty * (1 - len(set(grams)) / len(grams)) + 0.0 if grams else 0.0
+    grams = [tuple(units[start : start + n]) for start in range(len(units) - n + 1)]
+    return max_penalty * _recurring(grams) + 0.0
+
+
+def _recurring(items: Sequence[Any]) -> float:
+    """1 - different items / all items."""
+    return 1 - len(set(items)) / len(items) if items else 0.0
 
 
 @reward(passes=[_FRESH], fails=[], range=(-1, 0), kind="style")
@@ -76,13 +82,11 @@ def lines(completion: str, max_penalty: float = -1.0) -> float:
     """
     _check_penalty("lines", max_penalty)
     try:
-        said = [
-            tuple(_WORD.findall(line)) for line in normalise(completion).casefold().splitlines()
-        ]
+        text = normalise(completion).casefold()
     except NoAnswer:
         return max_penalty
-    said = [words for words in said if len(words) > 1]
-    return max_penalty * (1 - len(set(said)) / len(said)) + 0.0 if said else 0.0
+    rows = [tuple(_WORD.findall(line)) for line in text.splitlines()]
+    return max_penalty * _recurring([words for words in rows if len(words) > 1]) + 0.0
 
 
 @reward(passes=[_FRESH], fails=[_STUCK], range=(-1, 0), kind="style")
@@ -118,12 +122,12 @@ def worst(
     """The largest of the penalties for n-grams of words, n-grams of tokens, lines, and
     compression.
     """
-    found = [penalty(completion, n=n, max_penalty=max_penalty), lines(completion, max_penalty)]
-    found += [
+    return min(
+        penalty(completion, n=n, max_penalty=max_penalty),
         penalty(completion, completion_ids, n, max_penalty, "tokens"),
+        lines(completion, max_penalty),
         compression(completion, max_penalty),
-    ]
-    return min(found)
+    )
 
 
 def _units(completion: str) -> list[str]:
@@ -133,7 +137,7 @@ def _units(completion: str) -> list[str]:
     # Of every long stretch a few characters in a row are in a sample of the text.
     if max(map(len, words), default=0) < _LONG and not _FEW.search(text[:: _LONGEST_RULE // 4]):
         return words
-    return [unit for stretch in _STRETCH.findall(text) for unit in _parted(stretch)]
+    return list(chain.from_iterable(map(_parted, _STRETCH.findall(text))))
 
 
 def _parted(stretch: str) -> list[str]:
@@ -141,20 +145,20 @@ def _parted(stretch: str) -> list[str]:
     if len(stretch) < _LONG:
         return [stretch]
     is_word = _WORD.match(stretch) is not None
-    runs = [run for run in _RUN.finditer(stretch) if is_word or len(run[0]) >= _LONGEST_RULE]
-    units = [run[1] for run in runs for _ in range(len(run[0]) // len(run[1]))]
-    return units or ([stretch] if is_word else [])
+    units: list[str] = []
+    for run in _RUN.finditer(stretch):
+        if is_word or len(run[0]) >= _LONGEST_RULE:
+            units += [run[1]] * (len(run[0]) // len(run[1]))
+    return units or [stretch] * is_word
 
 
 def _shown(completion: str) -> str:
     """The text with blanks for a flood of characters that nobody sees: none of them is left when it
     is normalised.
     """
-    return (
-        completion
-        if completion.isascii()
-        else _FLOOD.sub(lambda flood: " " * len(flood[0]), completion)
-    )
+    if completion.isascii():
+        return completion
+    return _FLOOD.sub(lambda flood: " " * len(flood[0]), completion)
 
 
 def _check_penalty(name: str, max_penalty: float) -> None:

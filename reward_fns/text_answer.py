@@ -9,6 +9,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
+from operator import eq
 from typing import Any
 
 from llmpolicy.rewards import Score, reward
@@ -63,9 +64,7 @@ def match(
     that stands after the thinking. ``answer`` is a text, a number, or a list of them; None where it
     holds nothing.
     """
-    return _best(
-        completion, answer, prompt, thinking_marks, lambda said, right: float(said == right)
-    )
+    return _best(completion, answer, prompt, thinking_marks, eq)
 
 
 @reward(
@@ -101,17 +100,17 @@ def _best(
     except NoAnswer as reason:
         return Score(None, why=str(reason))
     try:
-        text = _said(final_text(completion, prompt, thinking_marks))
+        text = _answer(final_text(completion, prompt, thinking_marks))
     except NoAnswer as reason:
         return Score(0.0, why=str(reason))
-    said = tokens(text)
-    if not said or len(said) > _MAX_TOKENS:
-        return Score(0.0, why=f"{len(said)} tokens; expected 1 to {_MAX_TOKENS}")
-    value = max(measure(said, right) for right in golds)
+    answered = tokens(text)
+    if not answered or len(answered) > _MAX_TOKENS:
+        return Score(0.0, why=f"{len(answered)} tokens; expected 1 to {_MAX_TOKENS}")
+    value = max(float(measure(answered, right)) for right in golds)
     return Score(value, parsed=text[:200], why="" if value else "none of the golds")
 
 
-def _said(text: str) -> str:
+def _answer(text: str) -> str:
     """The one answer that a text marks, else all of it; raises NoAnswer for several that differ."""
     text = visible(text)
     marked = marked_answers(text) or stated(text)
@@ -152,15 +151,11 @@ def tokens(text: str) -> list[str]:
     plain = _INITIALS.sub(lambda initials: initials[0].replace(".", ""), plain)
     whole = _WHOLLY_IN.fullmatch(plain)
     parts = _NUMBER.split(plain)
-    words = [
-        word
-        for i, part in enumerate(parts)
-        for word in ([part.replace(",", "")] if i % 2 else _words(part))
-    ]
-    return [
-        *(whole.groups() if whole else ()),
-        *([word for word in words if word not in _ARTICLES] or words),
-    ]
+    words = _words(parts[0])
+    for number, text in zip(parts[1::2], parts[2::2], strict=True):
+        words += [number.replace(",", ""), *_words(text)]
+    brackets = whole.groups() if whole else ()
+    return [*brackets, *([word for word in words if word not in _ARTICLES] or words)]
 
 
 def _words(text: str) -> list[str]:
@@ -168,31 +163,31 @@ def _words(text: str) -> list[str]:
     signs.
     """
     text = re.sub(r"[\u2019']", "", re.sub(r"(?<![^\W\d_])#|#(?=\w)", " ", text))
-    signs = {
-        ord(sign): f" {sign} "
-        for sign in set(text)
-        if sign == "%" or unicodedata.category(sign) == "Sc"
-    }
-    gaps = {
-        ord(sign): " "
-        for sign in set(text)
-        if sign in "`|~^" or (sign != "#" and unicodedata.category(sign)[0] in "PZC")
-    }
-    return text.translate({**gaps, **signs}).split()
+    return text.translate({ord(sign): _parted(sign) for sign in set(text)}).split()
 
 
-def _f1(said: Sequence[str], right: Sequence[str]) -> float:
-    if said == right:
+def _parted(sign: str) -> str:
+    """A sign of value as a word of its own, a space or punctuation as a gap, all else as it is."""
+    kind = unicodedata.category(sign)
+    if sign == "%" or kind == "Sc":
+        return f" {sign} "
+    if sign in "`|~^" or (sign != "#" and kind[0] in "PZC"):
+        return " "
+    return sign
+
+
+def _f1(words: Sequence[str], right: Sequence[str]) -> float:
+    if words == right:
         return 1.0
-    if any(len(text) == 1 and text[0] in _WHOLE for text in (said, right)) or _denied(
-        said
-    ) - _denied(right):
+    for whole in (words, right):
+        if len(whole) == 1 and whole[0] in _WHOLE:
+            return 0.0
+    if _denied(words) - _denied(right):
         return 0.0
-    common = sum((Counter(said) & Counter(right)).values())
-    return 2 * common / (len(said) + len(right))
+    common = sum((Counter(words) & Counter(right)).values())
+    return 2 * common / (len(words) + len(right))
 
 
 def _denied(words: Sequence[str]) -> set[str]:
-    return {
-        word for word in words if word in _DENIALS or word.endswith("nt") and word[:-2] in _VERBS
-    }
+    contracted = {word for word in words if word.endswith("nt") and word[:-2] in _VERBS}
+    return contracted | _DENIALS.intersection(words)

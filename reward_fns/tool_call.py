@@ -13,6 +13,7 @@ from ._json.calls import Call, Untyped, calls_in, calls_of
 from ._json.document import NotJson, gold, identity, read, unfenced
 from ._json.schema import misfit
 from ._text.completion import NoAnswer, ThinkingMarks, says_something
+from ._text.passed import passed
 from ._text.reply import reply
 
 _MENTIONED = re.compile(
@@ -113,7 +114,7 @@ def match(
     if not isinstance(answer, str):
         calls = [Call(call.name, present(call.arguments)) for call in calls]
     why = _difference(expected, calls, schemas, ordered)
-    return Score(0.0 if why else 1.0, parsed=", ".join(call.name for call in calls)[:200], why=why)
+    return passed(not why, why, ", ".join(call.name for call in calls)[:200])
 
 
 def _difference(

@@ -43,20 +43,22 @@ def read(instructions: Any, arguments: Any) -> list[tuple[str, dict[str, Any]]]:
     """The instructions of a row with their arguments; raises NoAnswer for one that is unknown or
     lacks an argument.
     """
-    names, given = _listed(instructions), _listed(arguments) or [{}] * len(_listed(instructions))
-    if not names or len(names) != len(given):
+    names = _listed(instructions)
+    rows = _listed(arguments) or [{}] * len(names)
+    if not names or len(names) != len(rows):
         raise NoAnswer(
-            f"{len(names)} instructions and {len(given)} mappings of arguments; expected as many of"
+            f"{len(names)} instructions and {len(rows)} mappings of arguments; expected as many of"
             " both"
         )
-    return [_checked(str(name), row) for name, row in zip(names, given, strict=True)]
+    return [_checked(str(name), row) for name, row in zip(names, rows, strict=True)]
 
 
 def _listed(value: Any) -> list[Any]:
-    try:
-        value = gold(value) if isinstance(value, str) and value.lstrip().startswith("[") else value
-    except NotJson as error:
-        raise NoAnswer(f"the instructions cannot be read: {error}") from error
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        try:
+            value = gold(value)
+        except NotJson as error:
+            raise NoAnswer(f"the instructions cannot be read: {error}") from error
     return [value] if isinstance(value, str) else list(value or ())
 
 
@@ -72,10 +74,11 @@ def _checked(name: str, row: Any) -> tuple[str, dict[str, Any]]:
         )
     code = CHECKS[name].__code__
     takes = code.co_varnames[1 : code.co_argcount]
-    lacking = [parameter for parameter in takes if row.get(parameter) is None]
-    if lacking:
-        raise NoAnswer(f"the instruction {name!r} has no {lacking[0]!r}")
-    arguments = {parameter: row[parameter] for parameter in takes}
+    arguments = {}
+    for parameter in takes:
+        if row.get(parameter) is None:
+            raise NoAnswer(f"the instruction {name!r} has no {parameter!r}")
+        arguments[parameter] = row[parameter]
     try:
         CHECKS[name]("word", **arguments)
     except (TypeError, ValueError, AttributeError) as error:
@@ -100,11 +103,12 @@ def _occurrences(text: str, word: str) -> int:
     """How often a word or phrase stands in a text as such, and not within another word."""
     if not str(word).strip():
         raise ValueError("an empty keyword")
-    left, right = (
-        (r"(?<!\w)" if word[0].isalnum() else ""),
-        (r"(?!\w)" if word[-1].isalnum() else ""),
-    )
-    return len(re.findall(left + re.escape(word) + right, text, re.IGNORECASE))
+    pattern = re.escape(word)
+    if word[0].isalnum():
+        pattern = rf"(?<!\w){pattern}"
+    if word[-1].isalnum():
+        pattern = rf"{pattern}(?!\w)"
+    return len(re.findall(pattern, text, re.IGNORECASE))
 
 
 def sentences(text: str) -> int:
@@ -112,15 +116,15 @@ def sentences(text: str) -> int:
     after the last.
     """
     count = position = 0
-    for found in _SENTENCE_END.finditer(text):
-        if not _ABBREVIATION.search(text, max(0, found.start() - 10), found.start() + 1):
-            count, position = count + 1, found.end()
+    for stop in _SENTENCE_END.finditer(text):
+        if not _ABBREVIATION.search(text, max(0, stop.start() - 10), stop.start() + 1):
+            count, position = count + 1, stop.end()
     return count + bool(re.search(r"\w", text[position:]))
 
 
 def paragraphs(text: str, separator: str = r"\n\s*\n") -> list[str]:
     """The parts between separators; an empty one is none."""
-    return [part.strip() for part in re.split(separator, text) if part.strip()]
+    return list(filter(None, map(str.strip, re.split(separator, text))))
 
 
 @instruction("keywords:existence")
@@ -170,12 +174,10 @@ def _paragraphs(text: str, num_paragraphs: int) -> bool:
 @instruction("length_constraints:nth_paragraph_first_word")
 def _first_word(text: str, num_paragraphs: int, nth_paragraph: int, first_word: str) -> bool:
     parts, nth = paragraphs(text), int(nth_paragraph)
-    word = _words(parts[nth - 1]) if 0 < nth <= len(parts) else []
-    return (
-        len(parts) == int(num_paragraphs)
-        and word[:1] != []
-        and word[0].lower() == first_word.lower()
-    )
+    if len(parts) != int(num_paragraphs) or not 0 < nth <= len(parts):
+        return False
+    words = _words(parts[nth - 1])
+    return words != [] and words[0].lower() == first_word.lower()
 
 
 @instruction("detectable_content:number_placeholders")
@@ -191,16 +193,14 @@ def _postscript(text: str, postscript_marker: str) -> bool:
 
 @instruction("detectable_format:number_bullet_lists")
 def _bullets(text: str, num_bullets: int) -> bool:
-    return len(re.findall(r"^[ \t]*(?:\*(?!\*)|-(?!-)|\u2022)[ \t]*\S", text, re.MULTILINE)) == int(
-        num_bullets
-    )
+    bullets = re.findall(r"^[ \t]*(?:\*(?!\*)|-(?!-)|\u2022)[ \t]*\S", text, re.MULTILINE)
+    return len(bullets) == int(num_bullets)
 
 
 @instruction("detectable_format:number_highlighted_sections")
 def _highlights(text: str, num_highlights: int) -> bool:
-    return len(re.findall(r"\*\*[^\n*]*\w[^\n*]*\*\*|\*[^\n*]*\w[^\n*]*\*", text)) >= int(
-        num_highlights
-    )
+    highlights = re.findall(r"\*\*[^\n*]*\w[^\n*]*\*\*|\*[^\n*]*\w[^\n*]*\*", text)
+    return len(highlights) >= int(num_highlights)
 
 
 @instruction("detectable_format:multiple_sections")
@@ -237,10 +237,9 @@ def _two_responses(text: str) -> bool:
 @instruction("combination:repeat_prompt")
 def _repeats(text: str, prompt_to_repeat: str) -> bool:
     asked = prompt_to_repeat.strip().lower()
-    return (
-        text.strip().lower().startswith(asked)
-        and re.search(r"\w", text.strip()[len(asked) :]) is not None
-    )
+    if not text.strip().lower().startswith(asked):
+        return False
+    return re.search(r"\w", text.strip()[len(asked) :]) is not None
 
 
 @instruction("startend:end_checker")
@@ -255,9 +254,8 @@ def _quoted(text: str) -> bool:
 
 @instruction("change_case:capital_word_frequency")
 def _capital_words(text: str, capital_frequency: int, capital_relation: str) -> bool:
-    return _compared(
-        sum(word.isupper() for word in _words(text)), capital_relation, capital_frequency
-    )
+    capitals = sum(map(str.isupper, _words(text)))
+    return _compared(capitals, capital_relation, capital_frequency)
 
 
 @instruction("change_case:english_capital")

@@ -3,13 +3,11 @@ words.
 """
 
 import re
-from collections.abc import Mapping
+from collections import Counter
 
 from ..language import SCRIPTS, script
 
-_COMMON: Mapping[str, frozenset[str]] = {
-    line.split(":")[0]: frozenset(line.split(":")[1].split())
-    for line in """
+_WORDS = """
 de:der die das und ist nicht ein eine zu den mit von sich auf für im dem auch es wie
 en:the of and to in is that it was for with as on are this be at have not you
 es:el la los las de que y en un una es se por con para del como su al lo
@@ -36,8 +34,11 @@ ur:کے میں کی ہے اور سے کا کو یہ پر نے کہ ہیں
 hi:के है में की और से का को यह पर हैं ने कि
 mr:आहे आणि च्या हे ते या मध्ये होते तर की नाही
 ne:को छ र मा हो यो का पनि लागि गर्न हुन्छ
-""".strip().splitlines()
-}
+"""
+_COMMON: dict[str, frozenset[str]] = {}
+for _line in _WORDS.split("\n")[1:-1]:
+    _language, _, _words = _line.partition(":")
+    _COMMON[_language] = frozenset(_words.split())
 
 
 def known(language: str) -> bool:
@@ -49,13 +50,20 @@ def is_in(text: str, language: str) -> bool:
     """Whether most letters are of the language's script, and no other language of that script has
     more of its words.
     """
-    names = SCRIPTS.get(language, ("Latin",))
-    of_script = {key for key in _COMMON if SCRIPTS.get(key, ("Latin",)) == names}
-    stand_in = language if language in SCRIPTS else "en"  # Latin, as all that SCRIPTS leaves out
-    if (script(text, stand_in).value or 0.0) < 0.5:
+    # All that SCRIPTS leaves out is Latin.
+    if (script(text, language if language in SCRIPTS else "en").value or 0.0) < 0.5:
         return False
-    if language not in of_script:
+    if language not in _COMMON:
         return True
-    words = re.findall(r"[^\W\d_]+", text.lower())
-    seen = {key: sum(word in _COMMON[key] for word in words) for key in of_script}
-    return seen[language] > 0 and seen[language] == max(seen.values())
+    words = Counter(re.findall(r"[^\W\d_]+", text.lower()))
+    seen = _seen(words, language)
+    if seen == 0:
+        return False
+    names = SCRIPTS.get(language, ("Latin",))
+    rivals = [rival for rival in _COMMON if SCRIPTS.get(rival, ("Latin",)) == names]
+    return seen == max(_seen(words, rival) for rival in rivals)
+
+
+def _seen(words: Counter[str], language: str) -> int:
+    """How many of the words are common ones of the language."""
+    return sum(map(words.__getitem__, _COMMON[language]))

@@ -148,11 +148,11 @@ async def verdicts(form: Questionnaire, case: Case) -> dict[str, str]:
     why = ""
     for _ in range(_ASKS):
         nonce = secrets.token_hex(8)
-        said = await ask(form.endpoint, messages(form, case, nonce), form.request)
+        answer = await ask(form.endpoint, messages(form, case, nonce), form.request)
         try:
-            if not said.finished:
+            if not answer.finished:
                 raise JudgeError("the reply was refused or cut off")
-            return read_verdicts(said.text, nonce, form.criteria)
+            return read_verdicts(answer.text, nonce, form.criteria)
         except JudgeError as error:
             why = str(error)
     raise JudgeError(f"The judge {form.endpoint.model} gave no verdict in {_ASKS} replies: {why}.")
@@ -162,22 +162,24 @@ def messages(form: Questionnaire, case: Case, nonce: str) -> list[dict[str, str]
     """The chat: the rules first, and the candidate in the last message only, between two lines with
     the nonce.
     """
-    several = len(form.criteria) > 1
+    lines, verdict_lines, choices = "one line in this form", [], []
+    if len(form.criteria) > 1:
+        lines = "one line for each name below, in this form"
+    for criterion in form.criteria:
+        verdict_lines.append(f"{nonce} {criterion.name}: CHOICE")
+        choices.append(f"CHOICE of {criterion.name} is one of: {', '.join(criterion.choices)}")
     rules = _RULES.format(
-        nonce=nonce,
-        lines="one line for each name below, in this form" if several else "one line in this form",
-        form="\n".join(f"{nonce} {criterion.name}: CHOICE" for criterion in form.criteria),
-        choices="\n".join(
-            f"CHOICE of {c.name} is one of: {', '.join(c.choices)}" for c in form.criteria
-        ),
+        nonce=nonce, lines=lines, form="\n".join(verdict_lines), choices="\n".join(choices)
     )
     fence = f"{nonce}-candidate"
     values = {
         "criterion": form.criterion,
         "question": _tame(case.question),
-        "reference": _tame(case.reference) if case.reference is not None else "(there is none)",
+        "reference": "(there is none)",
         "candidate": f"{fence}\n{_tame(case.candidate)}\n{fence}",
     }
+    if case.reference is not None:
+        values["reference"] = _tame(case.reference)
     return [
         {"role": "system", "content": rules},
         {"role": "user", "content": filled(form.template, values)},
@@ -188,7 +190,7 @@ def filled(template: str, values: Mapping[str, str]) -> str:
     """The template with its placeholders replaced in one pass: what a value says is never a
     placeholder.
     """
-    return _PLACEHOLDER.sub(lambda found: values.get(found[1], found[0]), template)
+    return _PLACEHOLDER.sub(lambda named: values.get(named[1], named[0]), template)
 
 
 def check_template(template: str, where: str) -> None:
@@ -215,12 +217,12 @@ def read_verdicts(text: str, nonce: str, criteria: Sequence[Criterion]) -> dict[
     if len(text) > _MAX_REPLY:
         raise JudgeError("the reply is too long")
     try:
-        lines = [bare for line in after_reasoning(text).splitlines() if (bare := _bare(line))]
+        lines = list(filter(None, map(_bare, after_reasoning(text).splitlines())))
     except NoAnswer as reason:
         raise JudgeError(f"its thinking cannot be told from its reply: {reason}") from None
-    choices = {
-        criterion.name: _choice(lines, nonce, criterion, len(criteria)) for criterion in criteria
-    }
+    choices = {}
+    for criterion in criteria:
+        choices[criterion.name] = _choice(lines, nonce, criterion, len(criteria))
     if sum(nonce in line for line in lines[-len(criteria) :]) != len(criteria):
         raise JudgeError(f"the last {len(criteria)} lines are no verdicts")
     return choices
@@ -231,16 +233,15 @@ def _choice(lines: Sequence[str], nonce: str, criterion: Criterion, last: int) -
     names = {_bare(name).casefold(): name for name in criterion.choices}
     if len(names) < len(criterion.choices):
         names = {_bare(name): name for name in criterion.choices}
-    told = "\n".join(lines).casefold().count(start)
-    if told != 1:
-        raise JudgeError(f"{told} verdicts for {criterion.name!r} instead of 1")
-    said = [
-        line[len(start) :].strip() for line in lines[-last:] if line.casefold().startswith(start)
-    ]
-    choice = names.get(said[0]) or names.get(said[0].casefold()) if said else None
-    if choice is None:
-        raise JudgeError(f"no choice for {criterion.name!r} in the last lines")
-    return choice
+    count = "\n".join(lines).casefold().count(start)
+    if count != 1:
+        raise JudgeError(f"{count} verdicts for {criterion.name!r} instead of 1")
+    for line in lines[-last:]:
+        if line.casefold().startswith(start):
+            written = line[len(start) :].strip()
+            if choice := names.get(written) or names.get(written.casefold()):
+                return choice
+    raise JudgeError(f"no choice for {criterion.name!r} in the last lines")
 
 
 def _bare(line: str) -> str:
@@ -253,7 +254,7 @@ def _bare(line: str) -> str:
 def _tame(text: str) -> str:
     """The text with what a chat template or a server could take for a control token opened up."""
     text = text.encode("utf-8", "replace").decode()
-    return _CONTROL.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text)
+    return _CONTROL.sub(lambda token: f"{token[0][0]} {token[0][1:]}", text)
 
 
 def _shown(character: str) -> bool:
@@ -280,7 +281,9 @@ def _repeats(text: str, prompt: str) -> bool:
 
 
 def _plain(text: str) -> str:
-    words = "".join(
-        c for c in unicodedata.normalize("NFKC", text.casefold()) if c.isalnum() or c.isspace()
-    )
-    return " ".join(words.split())
+    folded = unicodedata.normalize("NFKC", text.casefold())
+    return " ".join("".join(filter(_is_plain, folded)).split())
+
+
+def _is_plain(character: str) -> bool:
+    return character.isalnum() or character.isspace()
