@@ -3,7 +3,10 @@ other, sums as ever.
 """
 
 import itertools
+import os
 import random
+import sys
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,7 +16,10 @@ from hypothesis import strategies as st
 
 from llmpolicy.errors import RecipeError, RewardError
 from llmpolicy.rewards import Rewards, RewardSpec, RowScore, Sample, Score, reward
-from llmpolicy.rewards.compose import formula, sentences
+from llmpolicy.rewards.compose import Composition, formula, sentences
+from llmpolicy.rewards.compose.interval import ANYTHING, Interval
+from llmpolicy.rewards.compose.tree import Node, Role, Term
+from llmpolicy.types import Judged
 
 Values = Mapping[str, float | None]
 
@@ -264,6 +270,54 @@ def test_terms_times_weights_are_the_reward(data: Any) -> None:
         assert sum(
             w * t for w, t in zip(made.composition.weights, terms, strict=True)
         ) == pytest.approx(row.value)  # type: ignore[operator]
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(st.none() | st.floats(-9, 9), min_size=1, max_size=6),
+    st.floats(-3, 3).filter(bool),
+    st.sampled_from([None, (0.0, 1.0), (-2.0, 5.0)]),
+    st.sampled_from(["correctness", "shaping"]),
+)
+def test_a_bare_reward_takes_the_short_way_to_the_same_rows(
+    said: list[float | None], weight: float, limits: tuple[float, float] | None, role: Role
+) -> None:
+    declared = ANYTHING if limits is None else Interval(*limits)
+    composition = Composition((Term(Node("r", declared=declared), weight, role),))
+    assert composition.only is not None
+    verdicts = [Judged(Score(value, why="so"), 0.5) for value in said]
+    short = composition.rows([Sample("")] * len(said), {"r": verdicts}, None)
+    general = composition._group([""] * len(said), [{"r": one} for one in verdicts], ["r"])
+    assert short == general
+
+
+def test_what_is_put_together_takes_no_short_way() -> None:
+    bare, clip = Node("r"), Interval(0, 1)
+    terms = [
+        *(Term(bare, 0.0), Term(bare, role="gate"), Term(bare, when_correct=True)),
+        *(Term(bare, tasks=("a",)), Term(Node("r", clip=clip)), Term(Node("r", relative=True))),
+        Term(Node("s", "sum", (bare,), (1.0,))),
+    ]
+    assert [Composition((term,)).only for term in terms] == [None] * len(terms)
+    assert Composition((Term(bare), Term(Node("s")))).only is None
+
+
+def test_a_bare_reward_walks_through_few_functions() -> None:
+    """Of this package, in the process that asks, for a batch once the worker is there."""
+    rewards, entered = Rewards(["exact:match"]), set()
+    samples = [Sample(word, {"answer": "Paris"}, row=row) for row, word in enumerate("abc")]
+    rewards.score(samples)
+
+    def enter(frame: Any, event: str, _: Any) -> None:
+        if event == "call" and f"{os.sep}llmpolicy{os.sep}" in frame.f_code.co_filename:
+            entered.add(frame.f_code.co_qualname)
+
+    threading.setprofile(enter)
+    sys.setprofile(enter)
+    rewards.score(samples)
+    sys.setprofile(None)
+    threading.setprofile(None)  # type: ignore[arg-type]
+    assert len({name for name in entered if not name.endswith(">")}) <= 40, sorted(entered)
 
 
 @settings(deadline=None, max_examples=60)

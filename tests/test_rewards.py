@@ -155,7 +155,7 @@ def test_needed_columns_are_those_without_default_arg_or_reserved_name():
         return 0
 
     rewards = Rewards([RewardSpec(reward, args={"level": 1})])
-    assert rewards.needed_columns == {"answer"}
+    assert {name for component in rewards.components for name in component.columns} == {"answer"}
     rewards.check_columns(["answer"])
 
 
@@ -398,7 +398,7 @@ def test_a_group_reward_gets_one_prompts_rows_as_lists():
     rewards = Rewards([RewardSpec(rank, style="group")])
     assert rewards.needs_group
     assert [score.value for score in rewards.score(samples(4), group_size=2)] == [0, 1, 0, 1]
-    assert rewards.needed_columns == {"answer"}
+    assert {name for component in rewards.components for name in component.columns} == {"answer"}
 
 
 def test_a_function_that_declares_groups_needs_no_style_and_a_plain_one_is_told_it():
@@ -473,7 +473,7 @@ def test_a_trl_function_is_called_as_trl_calls_it():
     rewards.score([replace(s, messages=chat) for s in plain_rows])
     assert seen[1][0] == [chat, chat]
     assert seen[1][1][0] == [{"role": "assistant", "content": "completion 0"}]
-    assert rewards.needed_columns == {"answer"}
+    assert {name for component in rewards.components for name in component.columns} == {"answer"}
     assert not rewards.needs_group
 
 
@@ -487,7 +487,7 @@ def test_a_trl_function_may_require_all_that_trl_passes():
 
     rewards = Rewards([RewardSpec(trl_style, style="trl")])
     rewards.check_columns(["answer"])
-    assert rewards.needed_columns == set()
+    assert not any(component.columns for component in rewards.components)
     assert [s.value for s in rewards.score(samples(2))] == [1.0, 1.0]
 
 

@@ -194,36 +194,38 @@ class Component:
 
 def offered_single(sample: Sample) -> dict[str, Any]:
     """The reserved names of one sample."""
-    return {name: getattr(sample, name) for name in RESERVED} | {"raw": _raw(sample)}
+    offered = {name: getattr(sample, name) for name in RESERVED}
+    if sample.raw is None:
+        offered["raw"] = sample.completion
+    return offered
 
 
 def offered_group(samples: Sequence[Sample]) -> dict[str, Any]:
     """The reserved names of one prompt's group, each a list over its samples."""
-    lists: dict[str, Any] = {name: [getattr(s, name) for s in samples] for name in RESERVED[1:]}
-    return (
-        {"completions": [s.completion for s in samples]} | lists | {"raw": list(map(_raw, samples))}
-    )
+    rows = [offered_single(sample) for sample in samples]
+    offered = {name: [row[name] for row in rows] for name in RESERVED}
+    return {"completions": offered.pop("completion"), **offered}
 
 
 def offered_trl(samples: Sequence[Sample], state: TrainerSnapshot | None = None) -> dict[str, Any]:
     """What TRL passes: for chat prompts a completion is a list of one assistant message, as its
     rewards expect.
     """
+    prompts: list[Any] = []
+    completions: list[Any] = []
+    for sample in samples:
+        chat = sample.messages
+        prompts.append(sample.prompt if chat is None else list(chat))
+        said = {"role": "assistant", "content": sample.completion}
+        completions.append(sample.completion if chat is None else [said])
     return {
-        "prompts": [s.prompt if s.messages is None else list(s.messages) for s in samples],
-        "completions": [
-            s.completion if s.messages is None else [{"role": "assistant", "content": s.completion}]
-            for s in samples
-        ],
-        "completion_ids": [list(s.completion_ids) for s in samples],
+        "prompts": prompts,
+        "completions": completions,
+        "completion_ids": [list(sample.completion_ids) for sample in samples],
         **TRAINERS,
         "trainer_state": state or TrainerSnapshot(samples[0].step),
-        "raw": list(map(_raw, samples)),
+        "raw": [offered_single(sample)["raw"] for sample in samples],
     }
-
-
-def _raw(sample: Sample) -> str:
-    return sample.completion if sample.raw is None else sample.raw
 
 
 def default_name(fn: str | Callable[..., Any]) -> str:

@@ -5,11 +5,12 @@ import logging
 import os
 import pickle
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmpolicy.errors import RewardError
 from llmpolicy.rewards.calls import Call, make_here
@@ -27,13 +28,16 @@ from llmpolicy.rewards.verdict import Outcome
 from llmpolicy.rewards.workers.crossing import Crossed, crossed, stays
 from llmpolicy.types import Judged, RowScore, Sample, Score, TrainerSnapshot
 
+if TYPE_CHECKING:
+    from llmpolicy.rewards.workers.pool import Part
+
 _CANNOT = (pickle.PickleError, TypeError, AttributeError, ValueError, RuntimeError)
 
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """One reward's calls for a batch. ``made`` holds, for each of them, the place of the call that
-    answers it.
+    """One reward's calls for a batch, and the place of the call that answers each of them: of
+    equal calls only the first is made.
 
     ``reward`` is None where they are made in this process.
     """
@@ -41,24 +45,23 @@ class _Batch:
     component: Component
     calls: Sequence[Call]
     samples: Sequence[Sequence[Sample]]
-    made: Sequence[int]
+    answers: Sequence[int]
     reward: Crossed | None = None
     pickled: Sequence[bytes] = ()
 
     @property
     def distinct(self) -> list[int]:
         """The places of the calls that are made; the others repeat one of them."""
-        return [place for place, answer in enumerate(self.made) if place == answer]
+        return sorted(set(self.answers))
 
-    @property
-    def here(self) -> list[Call]:
-        """The distinct calls, where they are made in this process."""
-        return [] if self.reward else [self.calls[place] for place in self.distinct]
+    def begin(self, stop: threading.Event, pace: float | None) -> "list[Part] | None":
+        """Have the distinct calls made by workers; None where they are to be made here."""
+        if self.reward is None:
+            return None
+        from llmpolicy.rewards.workers import pool
 
-    @property
-    def messages(self) -> list[tuple[bytes, Sequence[int]]]:
-        """The distinct calls as they go to a worker."""
-        return [(self.pickled[place], self.calls[place].rows) for place in self.distinct]
+        messages = [(self.pickled[place], self.calls[place].rows) for place in self.distinct]
+        return pool.start(self.reward, messages, stop, pace)
 
 
 class Rewards:
@@ -95,6 +98,7 @@ class Rewards:
             entries, self.components, tasks=tasks, allow_inversion=allow_inversion
         )
         self.isolate, self.stops = isolate, stops
+        self._looks_at_group = self._find_group()
         self.health = {component.name: Health(component) for component in self.components}
         self.trainer_state: TrainerSnapshot | None = None
         """What rewards of TRL's style see of the trainer; it sets this before each batch."""
@@ -112,15 +116,12 @@ class Rewards:
         """Whether a reward looks at a whole group, so that `group_size` must be given."""
         return self._looks_at_group is not None
 
-    @property
-    def _looks_at_group(self) -> str | None:
-        styled = (component.name for component in self.components if component.style == "group")
-        return next(styled, None) or self.composition.needs_group
-
-    @property
-    def needed_columns(self) -> set[str]:
-        """The columns without which some reward cannot be called."""
-        return {name for component in self.components for name in component.columns}
+    def _find_group(self) -> str | None:
+        """The name of a reward, or of a node, that looks at a whole group."""
+        for component in self.components:
+            if component.style == "group":
+                return component.name
+        return self.composition.needs_group
 
     def check_columns(self, columns: Iterable[str], task: str | None = None) -> None:
         """Raise RewardError for a column with a reserved name, or a parameter that nothing fills.
@@ -144,9 +145,10 @@ class Rewards:
         often, or for a value that is no score.
         """
         _check_samples(samples)
-        self._check_groups(samples, group_size)
+        if self._looks_at_group is not None:
+            self._check_groups(self._looks_at_group, samples, group_size)
         stop = threading.Event()
-        return _in_thread(lambda: self._score(samples, group_size, stop), stop)
+        return _in_thread(partial(self._score, samples, group_size, stop), stop)
 
     def score(self, samples: Sequence[Sample], group_size: int | None = None) -> list[RowScore]:
         """The waiting form of `submit`."""
@@ -176,40 +178,26 @@ class Rewards:
     def _score(
         self, samples: Sequence[Sample], group_size: int | None, stop: threading.Event
     ) -> list[RowScore]:
-        asked = [(one, self.composition.asked(one.name, samples)) for one in self.components]
-        batches = [self._batch(component, some, group_size) for component, some in asked]
-        columns = {
-            batch.component.name: self._judged(batch, outcomes)
-            for batch, outcomes in zip(batches, self._outcomes(batches, stop), strict=True)
-        }
+        batches = []
+        for component in self.components:
+            asked = self.composition.asked(component.name, samples)
+            batches.append(self._batch(component, asked, group_size))
+        columns = {}
+        for batch, outcomes in zip(batches, self._outcomes(batches, stop), strict=True):
+            columns[batch.component.name] = self._judged(batch, outcomes)
         return self.composition.rows(samples, columns, group_size)
 
     def _outcomes(self, batches: Sequence[_Batch], stop: threading.Event) -> list[list[Outcome]]:
         """What came of the distinct calls of each batch: in workers, and meanwhile those that stay
         here.
         """
-        from llmpolicy.rewards.workers import (
-            pool,  # processes are of no use to who only reads a recipe
-        )
+        from llmpolicy.rewards.workers import pool  # of no use to who only reads a recipe
 
         try:
-            parts = [
-                (
-                    pool.start(one.reward, one.messages, stop, self._pace.get(one.component.name))
-                    if one.reward
-                    else None
-                )
-                for one in batches
-            ]
-            made = iter(make_here([(one.component, call) for one in batches for call in one.here]))
-            return [
-                (
-                    _refusing(list(itertools.islice(made, len(batch.here))))
-                    if part is None
-                    else pool.outcomes(part)
-                )
-                for batch, part in zip(batches, parts, strict=True)
-            ]
+            parts = [batch.begin(stop, self._pace.get(batch.component.name)) for batch in batches]
+            here = [batch for batch in batches if batch.reward is None]
+            made = iter(_made_here(here) if here else ())
+            return [next(made) if part is None else pool.outcomes(part) for part in parts]
         except BaseException:
             stop.set()
             raise
@@ -220,11 +208,11 @@ class Rewards:
         """The calls of one reward; of those with equal arguments one is made, unless the reward
         draws lots.
         """
-        rows = list(_rows(component, samples, group_size))
-        calls = [
-            Call(_chosen(component, some, self.trainer_state), [sample.row for sample in some])
-            for some in rows
-        ]
+        rows = _rows(component, samples, group_size)
+        calls = []
+        for some in rows:
+            chosen = _chosen(component, some, self.trainer_state)
+            calls.append(Call(chosen, [sample.row for sample in some]))
         reward = self._guarded(component)
         try:
             pickled = [pickle.dumps(call.chosen, pickle.HIGHEST_PROTOCOL) for call in calls]
@@ -233,10 +221,10 @@ class Rewards:
                 stays(component.name, error)
                 self._crossed[component.name] = reward = None
             pickled = []
-        first: dict[Any, int] = {}
+        places: dict[Any, int] = {}
         keys = pickled if component.contract.deterministic and pickled else range(len(calls))
-        made = [first.setdefault(key, place) for place, key in enumerate(keys)]
-        return _Batch(component, calls, rows, made, reward, pickled)
+        answers = [places.setdefault(key, place) for place, key in enumerate(keys)]
+        return _Batch(component, calls, rows, answers, reward, pickled)
 
     def _guarded(self, component: Component) -> Crossed | None:
         """The reward as it crosses to a worker, or None where it is called here."""
@@ -248,35 +236,31 @@ class Rewards:
 
     def _judged(self, batch: _Batch, outcomes: Sequence[Outcome]) -> list[Judged]:
         """One verdict a sample, faults counted; FaultBudgetError when they are too many."""
-        name, answers = batch.component.name, dict(zip(batch.distinct, outcomes, strict=True))
-        health, judged, spent = self.health[name], [], []
+        name, made = batch.component.name, dict(zip(batch.distinct, outcomes, strict=True))
+        health, verdicts, spent = self.health[name], list[Judged](), list[bool]()
         if outcomes:
             self._pace[name] = sum(outcome.seconds for outcome in outcomes) / len(outcomes)
-        for place, answer in enumerate(batch.made):
-            outcome = answers[answer]
+        for place, answer in enumerate(batch.answers):
+            outcome, rows = made[answer], len(batch.calls[place].rows)
             if place != answer:
                 self.repeated[name] += 1
             elif outcome.blame is not None:
                 self._note(health, outcome, batch.calls[place], batch.samples[place][0])
-            judged += _verdicts(outcome, len(batch.calls[place].rows), took=place == answer)
-            spent += [outcome.blame == "model"] * len(batch.calls[place].rows)
+            verdicts += _verdicts(outcome, rows, took=place == answer)
+            spent += [outcome.blame == "model"] * rows
         if self.stops:
-            health.check([one.fault is not None for one in judged], spent)
-        return judged
+            health.check([verdict.fault is not None for verdict in verdicts], spent)
+        return verdicts
 
     def _note(self, health: Health, outcome: Outcome, call: Call, sample: Sample) -> None:
         if not health.counts and self.stops:
-            said = (
-                f"Reward {health.component.name!r} {outcome.why} on row {sample.row}; it is counted"
-                " from here on"
+            logging.getLogger("llmpolicy").warning(
+                "Reward %r %s on row %s; it is counted from here on",
+                *(health.component.name, outcome.why, sample.row),
             )
-            logging.getLogger("llmpolicy").warning("%s", said)
         health.note(outcome, call.chosen, sample)
 
-    def _check_groups(self, samples: Sequence[Sample], group_size: int | None) -> None:
-        name = self._looks_at_group
-        if name is None:
-            return
+    def _check_groups(self, name: str, samples: Sequence[Sample], group_size: int | None) -> None:
         if group_size is None or group_size < 1 or len(samples) % group_size:
             raise RewardError(
                 f"Reward {name!r} scores whole groups: {len(samples)} samples do not divide by"
@@ -304,19 +288,26 @@ def _groups(samples: Sequence[Sample], size: int) -> list[Sequence[Sample]]:
 
 def _rows(
     component: Component, samples: Sequence[Sample], group_size: int | None
-) -> Iterator[Sequence[Sample]]:
-    if component.style == "single":
-        return ([sample] for sample in samples)
-    if component.style == "group":
-        return iter(_groups(samples, group_size or 1))
-    return iter([samples] if samples else [])
+) -> list[Sequence[Sample]]:
+    """The samples of each call of a reward."""
+    if component.style == "trl":
+        return [samples] if samples else []
+    return _groups(samples, 1 if component.style == "single" else group_size or 1)
 
 
-def _refusing(outcomes: list[Outcome]) -> list[Outcome]:
+def _made_here(batches: Sequence[_Batch]) -> list[list[Outcome]]:
+    """What comes of the calls of each batch in this process; RewardError for one that is
+    refused.
+    """
+    calls = []
+    for batch in batches:
+        calls += [(batch.component, batch.calls[place]) for place in batch.distinct]
+    outcomes = make_here(calls)
     for outcome in outcomes:
         if outcome.blame == "refused":
             raise RewardError(outcome.why)
-    return outcomes
+    ordered = iter(outcomes)
+    return [list(itertools.islice(ordered, len(batch.distinct))) for batch in batches]
 
 
 def _verdicts(outcome: Outcome, rows: int, took: bool) -> list[Judged]:
@@ -335,22 +326,19 @@ def _chosen(
     try:
         if component.style == "single":
             return component.chosen(offered_single(samples[0]), samples[0].columns)
-        names = {name: None for sample in samples for name in sample.columns}
+        names = dict.fromkeys(name for sample in samples for name in sample.columns)
         check_columns_are_free(names, component.style)
-        columns = {
+        columns = {}
+        for name in names:
             # Rows of different tasks differ in columns; what a row lacks is None, as in a dataset,
             # unless it is required.
-            name: [
-                s.columns[name] if name in component.required else s.columns.get(name)
-                for s in samples
-            ]
-            for name in names
-            if component.takes_all or name in (*component.required, *component.optional)
-        }
-        offered = (
-            offered_group(samples) if component.style == "group" else offered_trl(samples, state)
-        )
-        return component.chosen(offered, columns)
+            if name in component.required:
+                columns[name] = [sample.columns[name] for sample in samples]
+            elif component.takes_all or name in component.optional:
+                columns[name] = [sample.columns.get(name) for sample in samples]
+        if component.style == "group":
+            return component.chosen(offered_group(samples), columns)
+        return component.chosen(offered_trl(samples, state), columns)
     except KeyError as error:
         lacking = error.args[0]
         row = next(s.row for s in samples if lacking not in s.columns)

@@ -3,11 +3,14 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from llmpolicy.errors import RewardError
-from llmpolicy.rewards.compose.interval import ANYTHING, Interval, smallest
-from llmpolicy.rewards.compose.tree import YES, Role, Term, both
+from llmpolicy.rewards.compose.interval import Interval
+from llmpolicy.rewards.compose.tree import YES, Node, Role, Term, both
 from llmpolicy.types import Judged, RowScore, Sample, Score
+
+UNASKED = Judged(Score(None, why="this reward is not for the row's task"))
 
 
 @dataclass(frozen=True)
@@ -31,41 +34,46 @@ class Composition:
         """
         return [term.weight if term.counted else 0.0 for term in self.terms]
 
-    @property
+    @cached_property
+    def nodes(self) -> list[Node]:
+        """The nodes of all terms, each before those below it."""
+        return [node for term in self.terms for node in term.node.all]
+
+    @cached_property
     def needs_group(self) -> str | None:
         """The name of a node that looks at its whole group."""
-        return next(
-            (node.name for term in self.terms for node in term.node.all if node.relative), None
-        )
+        return next((node.name for node in self.nodes if node.relative), None)
 
     @property
     def kept(self) -> list[str]:
         """The names of all terms, for the record of a row; none where each is a bare reward, whose
         value is kept anyway.
         """
-        changed = (
-            term.role == "gate" or term.when_correct or term.tasks
-            or term.node.kind != "reward" or term.node.clip != ANYTHING or term.node.relative
-            for term in self.terms
-        )  # fmt: skip
-        return self.names if any(changed) else []
+        return [] if all(term.bare for term in self.terms) else self.names
+
+    @cached_property
+    def only(self) -> Term | None:
+        """The term of a reward that is one bare function; None where anything is put together."""
+        alone = len(self.terms) == 1 and self.terms[0].bare and self.terms[0].counted
+        return self.terms[0] if alone else None
 
     def of_task(self, task: str) -> list[Term]:
         """The terms and gates of a task's rows."""
         return [term for term in self.terms if term.applies(task)]
 
+    @cached_property
+    def _term_of(self) -> dict[str, Term]:
+        """The term that a reward is in, by the reward's name."""
+        return {node.name: term for term in self.terms for node in term.node.all}
+
     def asks(self, reward: str, task: str) -> bool:
         """Whether a reward has anything to say of a task's rows."""
-        return any(
-            term.applies(task)
-            for term in self.terms
-            if any(node.name == reward for node in term.node.all)
-        )
+        return self._term_of[reward].applies(task)
 
     def asked(self, reward: str, samples: Sequence[Sample]) -> Sequence[Sample]:
         """The samples that a reward is asked about."""
-        asks = {task: self.asks(reward, task) for task in {sample.task for sample in samples}}
-        return [sample for sample in samples if asks[sample.task]]
+        tasks = self._term_of[reward].tasks
+        return samples if tasks is None else [row for row in samples if row.task in tasks]
 
     def rows(
         self,
@@ -78,43 +86,52 @@ class Composition:
 
         Raises RewardError for a sum that is not finite.
         """
+        if self.only is not None:
+            return self._bare(self.only, columns[self.only.name])
         judged: list[dict[str, Judged]] = [{} for _ in samples]
         for name, column in columns.items():
-            asks = {task: self.asks(name, task) for task in {sample.task for sample in samples}}
-            rows = [row for row, sample in zip(judged, samples, strict=True) if asks[sample.task]]
-            for row, one in zip(rows, column, strict=True):
-                row[name] = one
+            asked = [place for place, row in enumerate(samples) if self.asks(name, row.task)]
+            for place, verdict in zip(asked, column, strict=True):
+                judged[place][name] = verdict
         size = group_size if self.needs_group and group_size else max(len(samples), 1)
         tasks, scores = [sample.task for sample in samples], []
         for start in range(0, len(samples), size):
-            scores += self._group(
-                tasks[start : start + size], judged[start : start + size], list(columns)
-            )
+            group = slice(start, start + size)
+            scores += self._group(tasks[group], judged[group], list(columns))
+        return scores
+
+    def _bare(self, term: Term, column: Sequence[Judged]) -> list[RowScore]:
+        """What `_group` comes to for one bare function: its value, within its range, times its
+        weight.
+        """
+        name, scores = term.name, []
+        for verdict in column:
+            value = reward = verdict.score.value
+            if value is not None:
+                value = term.node.bounds.nearest(value)
+                reward = self._finite(term.weight * value)
+            parts, judged = {name: verdict.score}, {name: verdict}
+            scores.append(RowScore(reward, parts, verdict.seconds, {name: value}, {}, judged))
         return scores
 
     def _group(
         self, tasks: Sequence[str], judged: Sequence[Mapping[str, Judged]], names: Sequence[str]
     ) -> list[RowScore]:
-        unasked = Judged(Score(None, why="this reward is not for the row's task"))
-        parts = [{name: row.get(name, unasked).score for name in names} for row in judged]
-        found: dict[str, list[Interval]] = {}
-        terms = self._terms(
-            tasks, {name: [row[name].value for row in parts] for name in names}, found
-        )
-        own = {task: self.of_task(task) for task in set(tasks)}
-        joined = {
-            task: [n.name for t in own[task] for n in t.node.all if n.kind != "reward"]
-            for task in own
-        }
+        verdicts = {name: [row.get(name, UNASKED) for row in judged] for name in names}
+        values = {name: [row.score.value for row in column] for name, column in verdicts.items()}
+        nodes: dict[str, list[Interval]] = {}
+        terms = self._terms(tasks, values, nodes)
+        of_task = {task: self.of_task(task) for task in set(tasks)}
+        joined = {task: _joined(of_task[task]) for task in of_task}
         scores = []
         for place, (task, row) in enumerate(zip(tasks, judged, strict=True)):
-            values = {term.name: terms[term.name][place].value for term in own[task]}
+            known = {term.name: terms[term.name][place].value for term in of_task[task]}
             score = RowScore(
-                value=self._sum(own[task], values),
-                parts=parts[place],
-                seconds=sum(one.seconds for one in row.values()),
-                terms=values,
-                nodes={name: found[name][place].value for name in joined[task]},
+                value=self._sum(of_task[task], known),
+                parts={name: column[place].score for name, column in verdicts.items()},
+                seconds=sum(verdict.seconds for verdict in row.values()),
+                terms=known,
+                nodes={name: nodes[name][place].value for name in joined[task]},
                 judged=dict(row),
             )
             scores.append(score)
@@ -124,31 +141,27 @@ class Composition:
         self,
         tasks: Sequence[str],
         values: Mapping[str, Sequence[float | None]],
-        found: dict[str, list[Interval]],
+        nodes: dict[str, list[Interval]],
     ) -> dict[str, list[Interval]]:
         """Each term's value in each row, after its gates and its condition."""
         always = [True] * len(tasks)
-        first = [term for term in self.terms if term.role != "shaping" or not term.counted]
-        terms = {term.name: term.node.evaluate(values, always, found) for term in first}
+        terms = {}
+        for term in self.terms:
+            if term.role != "shaping" or not term.counted:
+                terms[term.name] = term.node.evaluate(values, always, nodes)
         is_open = self._hold("gate", terms, tasks)
         is_right = self._hold("correctness", terms, tasks)
         for term in self.terms:
             if not term.counted:
                 continue
-            states = (
-                [both(a, b) for a, b in zip(is_open, is_right, strict=True)]
-                if term.when_correct
-                else is_open
-            )
+            states = is_open
+            if term.when_correct:
+                states = list(map(both, is_open, is_right))
             if term.name not in terms:
-                counting = [
-                    state == YES and term.applies(task)
-                    for state, task in zip(states, tasks, strict=True)
-                ]
-                terms[term.name] = term.node.evaluate(values, counting, found)
-            terms[term.name] = [
-                term.counts(x, state) for x, state in zip(terms[term.name], states, strict=True)
-            ]
+                pairs = zip(states, tasks, strict=True)
+                counting = [state == YES and term.applies(task) for state, task in pairs]
+                terms[term.name] = term.node.evaluate(values, counting, nodes)
+            terms[term.name] = list(map(term.counts, terms[term.name], states))
         return terms
 
     def _hold(
@@ -156,15 +169,12 @@ class Composition:
     ) -> list[Interval]:
         """Whether all gates of a row are open, or whether its answer is right."""
         terms = [term for term in self.terms if term.role == role]
-        return [
-            smallest(
-                [
-                    YES,
-                    *(term.holds(values[term.name][place]) for term in terms if term.applies(task)),
-                ]
-            )
-            for place, task in enumerate(tasks)
-        ]
+        states = [YES] * len(tasks)
+        for term in terms:
+            for place, task in enumerate(tasks):
+                if term.applies(task):
+                    states[place] = both(states[place], term.holds(values[term.name][place]))
+        return states
 
     def _sum(self, terms: Sequence[Term], values: Mapping[str, float | None]) -> float | None:
         """Σ w·term over the terms of a row; None when one is not known, or when the recipe's terms
@@ -179,8 +189,17 @@ class Composition:
             if value is None:
                 return None
             reward += term.weight * value
+        return self._finite(reward)
+
+    def _finite(self, reward: float) -> float:
         if not math.isfinite(reward):
             raise RewardError(
                 f"The weighted sum of {', '.join(self.names)} is {reward}; scale the rewards down."
             )
-        return reward
+        return reward + 0.0
+
+
+def _joined(terms: Sequence[Term]) -> list[str]:
+    """The names of the nodes that join others."""
+    nodes = [node for term in terms for node in term.node.all]
+    return [node.name for node in nodes if node.kind != "reward"]

@@ -32,6 +32,10 @@ class Interval(NamedTuple):
         """high - low."""
         return self.high - self.low
 
+    def nearest(self, x: float) -> float:
+        """The nearest number of it."""
+        return min(max(x, self.low), self.high)
+
 
 ANYTHING = Interval(-math.inf, math.inf)
 
@@ -49,7 +53,7 @@ def scaled(x: Interval, weight: float) -> Interval:
 
 def clipped(x: Interval, into: Interval) -> Interval:
     """Each number of x, moved to the nearest one of the second interval."""
-    return Interval(min(max(x.low, into.low), into.high), min(max(x.high, into.low), into.high))
+    return Interval(into.nearest(x.low), into.nearest(x.high))
 
 
 def hull(x: Interval, y: Interval) -> Interval:
@@ -72,11 +76,11 @@ def smallest(parts: Sequence[Interval]) -> Interval:
 
 def product(parts: Iterable[Interval]) -> Interval:
     """x * y * ..."""
-    found = point(1.0)
+    joined = point(1.0)
     for part in parts:
-        ends = [_product(a, b) for a in found for b in part]
-        found = Interval(min(ends), max(ends))
-    return found
+        ends = [_product(a, b) for a in joined for b in part]
+        joined = Interval(min(ends), max(ends))
+    return joined
 
 
 def difference(x: Interval) -> Interval:

@@ -76,38 +76,38 @@ class Node:
         self,
         judged: Mapping[str, Sequence[float | None]],
         counting: Sequence[bool],
-        found: dict[str, list[Interval]],
+        nodes: dict[str, list[Interval]],
     ) -> list[Interval]:
-        """The node's value in each row of one group, kept in ``found`` for it and all below it.
+        """The node's value in each row of one group, kept in ``nodes`` for it and all below it.
 
         ``judged`` holds the rows of each reward, None where it could not judge: then it may be
         anything in its range, and the node is known only where that makes no difference. The
         group's mean is that of the rows that are ``counting``.
         """
         if self.kind == "reward":
-            values = [
-                self.bounds if one is None else clipped(point(one), self.bounds)
-                for one in judged[self.name]
-            ]
+            values = [self._within(value) for value in judged[self.name]]
         else:
-            below = [child.evaluate(judged, counting, found) for child in self.children]
+            below = [child.evaluate(judged, counting, nodes) for child in self.children]
             values = [clipped(self.join(parts), self.clip) for parts in zip(*below, strict=True)]
         if self.relative:
             values = self._relative(values, counting)
-        found[self.name] = values
+        nodes[self.name] = values
         return values
 
+    def _within(self, value: float | None) -> Interval:
+        """A reward's value within its range; the range where it could not judge."""
+        return self.bounds if value is None else clipped(point(value), self.bounds)
+
     def _relative(self, values: Sequence[Interval], counting: Sequence[bool]) -> list[Interval]:
-        known = [
-            x.low
-            for x, counts in zip(values, counting, strict=True)
-            if counts and x.value is not None
-        ]
+        known = []
+        for x, counts in zip(values, counting, strict=True):
+            if counts and x.value is not None:
+                known.append(x.low)
         mean = sum(known) / len(known) if known else 0.0
-        return [
-            self.range if x.value is None else clipped(point(x.low - mean), self.range)
-            for x in values
-        ]
+        return [self._less(x, mean) for x in values]
+
+    def _less(self, x: Interval, mean: float) -> Interval:
+        return self.range if x.value is None else clipped(point(x.low - mean), self.range)
 
 
 @dataclass(frozen=True)
@@ -126,6 +126,12 @@ class Term:
     def name(self) -> str:
         """The name of its node."""
         return self.node.name
+
+    @property
+    def bare(self) -> bool:
+        """Whether it is a reward's value as it is, in every row."""
+        changed = self.when_correct or self.role == "gate" or self.tasks
+        return not changed and self.node == Node(self.name, declared=self.node.declared)
 
     @property
     def counted(self) -> bool:
