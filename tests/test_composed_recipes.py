@@ -101,7 +101,7 @@ FAULTS = [
     (
         "{fn: repetition:penalty, ",
         "{",
-        "mixed.yaml:13: rewards.3: a reward is exactly one of fn, min, product, sum, found none",
+        "mixed.yaml:13: a reward is exactly one of fn, min, product, sum; found none",
     ),
     (
         "weight: 0.5\n    when: correct",

@@ -3,7 +3,7 @@ before a model loads.
 """
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +31,7 @@ from llmpolicy.recipe import (
     stages_of,
 )
 from llmpolicy.rewards import Rewards, RewardSpec, describe
-from llmpolicy.rewards.compose import COMPOSITES, NORMALISED, sentences
+from llmpolicy.rewards.compose import NORMALISED, sentences
 from llmpolicy.rewards.compose import facts as composition_facts
 from llmpolicy.run import broken
 from llmpolicy.sandbox.need import require
@@ -177,8 +177,12 @@ def explain_recipe(
 
 def build_rewards(recipe: Recipe) -> Rewards:
     """The rewards of a recipe, found and inspected, and their composition checked."""
+
+    def placed(block: RewardBlock) -> dict[str, Any]:
+        return _placed_model(block.fn, block.args, recipe.base_dir)
+
     return Rewards(
-        [_entry(block, recipe.base_dir) for block in recipe.rewards],
+        [block.with_args(placed).mapping() for block in recipe.rewards],
         recipe.base_dir,
         tasks=_labels(recipe),
         allow_inversion=recipe.allow_inversion,
@@ -202,17 +206,6 @@ def _tasks(recipe: Recipe) -> list[TaskSpec]:
     ]
 
 
-def _entry(block: RewardBlock, base: Path | None) -> dict[str, Any]:
-    """An entry of the reward as a mapping of what was written, for the functions must not be
-    copied.
-    """
-    given: dict[str, Any] = {key: getattr(block, key) for key in type(block).model_fields}
-    for key in COMPOSITES:
-        given[key] = given[key] and [_entry(one, base) for one in given[key]]
-    given["args"] = _placed_model(block.fn, block.args, base)
-    return {key: value for key, value in given.items() if value is not None}
-
-
 def _placed_model(fn: Any, args: Mapping[str, Any], base: Path | None) -> dict[str, Any]:
     """A function's arguments, in which a reward model's folder starts from where every path of a
     recipe does.
@@ -220,13 +213,6 @@ def _placed_model(fn: Any, args: Mapping[str, Any], base: Path | None) -> dict[s
     if not isinstance(fn, str) or not fn.endswith(SCORER) or not isinstance(args.get("model"), str):
         return dict(args)
     return {**args, "model": _relative(args["model"], base)}
-
-
-def reward_functions(blocks: Sequence[RewardBlock]) -> Iterator[RewardBlock]:
-    """The entries that are functions, those inside others included."""
-    for block in blocks:
-        inner = [getattr(block, key) for key in COMPOSITES if getattr(block, key) is not None]
-        yield from [block] if block.fn is not None else reward_functions(inner[0])
 
 
 def build_correct(recipe: Recipe) -> Rewards | None:
@@ -275,15 +261,10 @@ def reward_facts(recipe: Recipe) -> dict[str, Any]:
     add up to.
     """
     rewards = build_rewards(recipe)
-    terms = [
-        (term, node)
-        for term in rewards.composition.terms
-        for node in term.node.all
-        if node.kind == "reward"
-    ]
+    terms = [rewards.composition.term_of[name] for name in rewards.names]
     found = []
-    for block, (term, node) in zip(reward_functions(recipe.rewards), terms, strict=True):
-        within = {} if node is term.node else {"within": term.name}
+    for block, name, term in zip(recipe.reward_functions, rewards.names, terms, strict=True):
+        within = {} if name == term.name else {"within": term.name}
         facts = {"fn": str(block.fn), "weight": term.weight, "role": term.role, **within}
         facts["args"] = recipe.portable(block.args, named=True)
         found.append({**facts, **describe(block.fn, recipe.base_dir)})

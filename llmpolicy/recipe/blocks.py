@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -22,6 +22,7 @@ from pydantic import (
     model_validator,
 )
 
+from llmpolicy.rewards.compose import COMPOSITES
 from llmpolicy.run.paths import from_run, in_paths
 from llmpolicy.tasks import TaskSpec
 
@@ -95,17 +96,28 @@ class RewardBlock(Block):
     relative: Literal["group"] | None = None
     tasks: Annotated[list[str], BeforeValidator(_listed)] | None = None
 
-    @model_validator(mode="after")
-    def _one_source(self) -> "RewardBlock":
-        given = [
-            name for name in ("fn", "min", "product", "sum") if getattr(self, name) is not None
-        ]
-        if len(given) != 1:
-            raise ValueError(
-                "a reward is exactly one of fn, min, product, sum, found"
-                f" {' and '.join(given) or 'none'}"
-            )
-        return self
+    def functions(self) -> Iterator["RewardBlock"]:
+        """The entries of functions below it, or itself."""
+        if self.fn is not None:
+            yield self
+        for block in self.min or self.product or self.sum or ():
+            yield from block.functions()
+
+    def with_args(self, args_of: Callable[["RewardBlock"], dict[str, Any]]) -> "RewardBlock":
+        """The same entry, in which each function has the arguments that ``args_of`` says."""
+        changes: dict[str, Any] = {"args": args_of(self)}
+        for key in COMPOSITES:
+            if blocks := getattr(self, key):
+                changes[key] = [block.with_args(args_of) for block in blocks]
+        return self.model_copy(update=changes)
+
+    def mapping(self) -> dict[str, Any]:
+        """What was written, for the reader of rewards, which checks it; functions are the same."""
+        written = {key: value for key, value in self if value is not None}
+        for key in COMPOSITES:
+            if key in written:
+                written[key] = [block.mapping() for block in written[key]]
+        return written
 
 
 RewardList = Annotated[list[RewardBlock], BeforeValidator(_rewards)]
@@ -251,6 +263,11 @@ class Recipe(Block):
     _base_dir: Path | None = None
     _run: Path | None = None
     _origin: dict[str, str] = {}
+
+    @property
+    def reward_functions(self) -> list[RewardBlock]:
+        """The entries of ``rewards`` that name a function, at whatever depth, in order."""
+        return [function for block in self.rewards for function in block.functions()]
 
     @property
     def base_dir(self) -> Path | None:

@@ -35,6 +35,7 @@ from llmpolicy.recipe.ranges import LORA_RANGES, expected_of
 from llmpolicy.recipe.secret import refuse_secrets
 from llmpolicy.recipe.stages import Grpo, PreferenceModel, WarmStart, stages_of
 from llmpolicy.recipe.trl import grpo_fields, lora_fields
+from llmpolicy.rewards.compose import COMPOSITES
 from llmpolicy.run.files import read_manifest
 from llmpolicy.run.paths import RUN, in_paths, moved, run_of
 from llmpolicy.tasks import Example, TaskSpec
@@ -268,8 +269,8 @@ def _meant(name: str, parents: Sequence[str]) -> str:
 def _fields(parents: Sequence[str]) -> list[str]:
     """The valid keys of the block that the dotted parents lead to."""
     blocks: dict[str, type[BaseModel]] = {
-        "model": ModelBlock, "task": TaskSpec, "few_shot": Example, "rewards": RewardBlock, "evaluate": EvaluateBlock,
-        "min": RewardBlock, "product": RewardBlock, "sum": RewardBlock,
+        "model": ModelBlock, "task": TaskSpec, "few_shot": Example, "evaluate": EvaluateBlock,
+        **dict.fromkeys(("rewards", *COMPOSITES), RewardBlock),
         "demonstrations": TaskSpec, "preferences": TaskSpec, "sampling": SamplingBlock,
         "reinforce": ReinforceBlock, "policy": PolicyBlock,
     }  # fmt: skip

@@ -11,6 +11,7 @@ import shlex
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +20,6 @@ from llmpolicy.bounded import read_json
 from llmpolicy.errors import RecipeError, RunError, nearest
 from llmpolicy.plan import SCORER, build_policy, model_path, refuse_damage
 from llmpolicy.recipe import STAGES, ModelBlock, Recipe, RewardBlock
-from llmpolicy.rewards.compose import COMPOSITES
 from llmpolicy.run import damage, is_failed_start, keep_damaged, recover
 from llmpolicy.run.contents import content_digest
 from llmpolicy.run.lock import holds, lock, release
@@ -359,7 +359,7 @@ def after_stages(recipe: Recipe, out: Path, *, dry_run: bool) -> Recipe:
     )
     if recipe.reward_model is not None:
         path = str(out / REPORTS["reward_model"].parent)
-        changes["rewards"] = [_paid_by(block, path) for block in recipe.rewards]
+        changes["rewards"] = [block.with_args(partial(_paid_by, path)) for block in recipe.rewards]
     if recipe.sft is not None and recipe.model is not None and not dry_run:
         note = (
             f"{recipe.model.hub_id or recipe.model.path} after supervised training on"
@@ -376,15 +376,6 @@ def after_stages(recipe: Recipe, out: Path, *, dry_run: bool) -> Recipe:
     return recipe.model_copy(update=changes)
 
 
-def _paid_by(block: RewardBlock, path: str) -> RewardBlock:
-    """An entry of the reward in which the reward model that was trained scores, at whatever
-    depth.
-    """
-    changes: dict[str, Any] = {
-        key: [_paid_by(one, path) for one in getattr(block, key)]
-        for key in COMPOSITES
-        if getattr(block, key)
-    }
-    if block.fn == SCORER:
-        changes["args"] = {"model": path, **block.args}
-    return block.model_copy(update=changes)
+def _paid_by(path: str, block: RewardBlock) -> dict[str, Any]:
+    """A function's arguments, in which the reward model that was trained scores."""
+    return {"model": path, **block.args} if block.fn == SCORER else block.args

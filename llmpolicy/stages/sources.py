@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from llmpolicy.errors import PolicyError, RewardError, RunError
-from llmpolicy.plan import Plan, loaded_adapter, loaded_weights, reward_functions
+from llmpolicy.plan import Plan, loaded_adapter, loaded_weights
 from llmpolicy.provenance.code import UNKNOWN, code_facts
 from llmpolicy.provenance.files import files_of, named_files
 from llmpolicy.recipe import Recipe
@@ -254,7 +254,7 @@ def _beyond_an_upgrade(run: Run, changed: list[str], say: Say) -> list[str]:
 
 def _asked(recipe: Recipe) -> Iterator[tuple[Any, Mapping[str, Any]]]:
     """The functions of the reward, and the one that says what is right, with their arguments."""
-    yield from ((block.fn, block.args) for block in reward_functions(recipe.rewards))
+    yield from ((block.fn, block.args) for block in recipe.reward_functions)
     if recipe.evaluate is not None and recipe.evaluate.correct is not None:
         yield recipe.evaluate.correct, recipe.evaluate.args
 

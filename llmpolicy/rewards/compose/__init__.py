@@ -3,7 +3,7 @@ measured during it.
 """
 
 from llmpolicy.rewards.compose.composition import Composition
-from llmpolicy.rewards.compose.read import COMPOSITES, Entry, compose, read_entries
+from llmpolicy.rewards.compose.entries import COMPOSITES, Entry, compose, read_entries
 from llmpolicy.rewards.compose.text import NO_CORRECTNESS, NORMALISED, facts, formula, sentences
 
 __all__ = [

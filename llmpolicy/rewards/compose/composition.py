@@ -62,17 +62,17 @@ class Composition:
         return [term for term in self.terms if term.applies(task)]
 
     @cached_property
-    def _term_of(self) -> dict[str, Term]:
+    def term_of(self) -> dict[str, Term]:
         """The term that a reward is in, by the reward's name."""
         return {node.name: term for term in self.terms for node in term.node.all}
 
     def asks(self, reward: str, task: str) -> bool:
         """Whether a reward has anything to say of a task's rows."""
-        return self._term_of[reward].applies(task)
+        return self.term_of[reward].applies(task)
 
     def asked(self, reward: str, samples: Sequence[Sample]) -> Sequence[Sample]:
         """The samples that a reward is asked about."""
-        tasks = self._term_of[reward].tasks
+        tasks = self.term_of[reward].tasks
         return samples if tasks is None else [row for row in samples if row.task in tasks]
 
     def rows(
