@@ -25,6 +25,7 @@ from llmpolicy.errors import PolicyError
 from llmpolicy.policies import CausalLMPolicy, Policy
 from llmpolicy.policies.causal_lm import choose, generate, score
 from llmpolicy.policies.causal_lm.codec import Codec
+from llmpolicy.policies.causal_lm.fast import door, read
 from llmpolicy.policies.causal_lm.forward import bare, left_pad
 from tests import models
 
@@ -304,8 +305,8 @@ def test_padded_rows_as_a_gpu_reads_them_are_the_same_policy(monkeypatch, archit
     pi, prompts = policy(architecture, SMALL), prompts_of(SMALL, 5) * 4
     greedy = pi.act(prompts, greedy=True)
     generating = import_module("llmpolicy.policies.causal_lm.generate")
-    monkeypatch.setattr(generating, "BY_GROUPS", ())
-    monkeypatch.setattr(generating, "GroupReader", None)  # to call it would fail
+    monkeypatch.setattr(door, "BY_GROUPS", ())
+    monkeypatch.setattr(read, "GroupReader", None)  # to call it would fail
     monkeypatch.setitem(generating.LOOK_EVERY, "cpu", 8)
     assert pi.act(prompts, greedy=True).value == greedy.value
     action = pi.act(prompts, generator=torch.Generator().manual_seed(3))

@@ -24,7 +24,8 @@ from llmpolicy.policies.causal_lm.fast import pack as packing
 from llmpolicy.policies.causal_lm.fast.door import group_path
 from llmpolicy.policies.causal_lm.fast.pack import pack
 from llmpolicy.policies.causal_lm.fast.packed_prompts import common_start
-from llmpolicy.policies.causal_lm.fast.quick_lora import quick_lora
+from llmpolicy.policies.causal_lm.fast.patched import Forward, patched
+from llmpolicy.policies.causal_lm.fast.quick_lora import lora_forwards
 from llmpolicy.policies.causal_lm.fast.rows import Rows
 from llmpolicy.policies.causal_lm.fast.score_groups import score_groups
 from llmpolicy.policies.causal_lm.forward import left_pad, right_pad
@@ -150,8 +151,7 @@ def test_dropout_of_an_adapter_keeps_its_layers_with_peft() -> None:
     network = get_peft_model(models.model("llama", vocab_size=50), config)
     quick = {}
     for mode in (True, False):
-        with quick_lora(network.train(mode), products.Products()):
-            quick[mode] = any("forward" in vars(layer) for layer in network.modules())
+        quick[mode] = bool([*lora_forwards(network.train(mode), products.Products())])
     assert quick == {True: False, False: True}
 
 
@@ -170,7 +170,7 @@ def test_quick_layers_in_bfloat16_are_as_near_to_float32_as_the_layers(
     prompts = rows_of([3, 9, 5, 5], seed=2) * 8
     monkeypatch.setattr(products, "COPY", room)  # 0: weights are read where they lie
     action = pi.act(prompts, generator=torch.Generator().manual_seed(0))
-    monkeypatch.setattr(quick_step, "_FAMILIES", ())
+    monkeypatch.setattr(quick_step, "LAYERS", ())
     plain = replay(pi, prompts, action.value)
     pi.model.float()
     exact = replay(pi, prompts, action.value)
@@ -199,13 +199,17 @@ def replay(pi: CausalLMPolicy, prompts: list[list[int]], actions: list[list[int]
         generating.choose = true
 
 
+def quick_layers(made: torch.nn.Module) -> list[Forward]:
+    return [*quick_step.layer_forwards(made, lambda *_: torch.empty(0), products.Products())]
+
+
 @pytest.mark.parametrize("architecture", [*FAMILIES, "gpt2", "qwen3_moe", "mixtral"])
 def test_quick_layers_stand_in_only_while_it_lasts_and_for_what_they_know(
     architecture: str,
 ) -> None:
     made = models.model(architecture, vocab_size=50)
     layers = made.transformer.h if architecture == "gpt2" else made.model.layers
-    with quick_step.quick_step(made, lambda *_: None, products.Products()):
+    with patched(made, None, quick_layers(made)):
         assert ["forward" in vars(layer) for layer in layers] == [architecture in FAMILIES] * 2
     assert not any("forward" in vars(module) for module in made.modules())
 
@@ -225,14 +229,13 @@ def test_a_layer_into_which_something_was_put_is_left_as_it_is() -> None:
         return true(*arguments, **named)
 
     inner.forward = forward
-    with quick_step.quick_step(made, lambda *_: None, products.Products()):
-        assert not any("forward" in vars(layer) for layer in made.model.layers)
+    assert not {layer for layer, _ in quick_layers(made)} & {*made.model.layers}
     pi.act([[7, 8]], greedy=True)
     assert {"hook", "forward"} == set(calls)
     handle.remove()
     made.model.layers[1].self_attn = torch.nn.Identity()
-    with quick_step.quick_step(made, lambda *_: None, products.Products()):
-        assert ["forward" in vars(layer) for layer in made.model.layers] == [True, False]
+    assert [layer for layer, _ in quick_layers(made)][:1] == [made.model.layers[0]]
+    assert made.model.layers[1] not in [layer for layer, _ in quick_layers(made)]
 
 
 packs = pytest.mark.skipif(

@@ -373,7 +373,7 @@ def test_vllm_gets_every_stop_id_and_its_completions_are_trained(
         > {made.tokenizer.eos_token_id}
     )
     assert asked["synced"] == 2
-    assert trainer.path == "group"
+    assert trainer.ways.path == "group"
     assert not torch.equal(training.vector(made.model), before)
     kept = list(run.rollouts())
     assert len(kept) == 16

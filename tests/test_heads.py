@@ -231,7 +231,7 @@ def test_a_model_with_another_head_is_trained_as_stock_trains_it(name: str, tmp_
     CHANGES[name](model)
     policy = CausalLMPolicy(model, words, lora={"r": 2, "target_modules": ["q_proj"]})
     trainer = training.trainer(tmp_path, policy, learning_rate=1e-2)
-    assert NOT_BY_GROUPS[name][1] in trainer.path
+    assert NOT_BY_GROUPS[name][1] in trainer.ways.path
     trainer.train()
     assert trainer.parity is not None
     assert trainer.parity < 1e-5

@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FLOORS = {
-    "types": 0, "errors": 0, "episode": 0, "reference": 0, "endpoint": 0, "provenance": 0,
+    "types": 0, "errors": 0, "episode": 0, "speed": 0, "reference": 0, "endpoint": 0, "provenance": 0,
     "messages": 0, "thinking": 0, "signals": 0, "terminal": 0, "bounded": 0, "places": 1,
     "secrets": 1, "rewards": 1, "sandbox": 1, "tasks": 1, "statistics": 1, "objectives": 1, "bundled": 1,
     "recipe": 2, "run": 2, "policies": 2, "environments": 2,

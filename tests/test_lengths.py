@@ -179,7 +179,7 @@ def test_an_update_on_both_sides_is_the_gradient_of_each_row_alone(
         "output", wrapped(inputs)
     )  # type: ignore[method-assign]
     trainer.train()
-    assert trainer.path.startswith(path)
+    assert trainer.ways.path.startswith(path)
     assert trainer.parity is not None
     assert trainer.parity < 1e-4
     found = [before - after.detach() for before, after in zip(start, parameters, strict=True)]

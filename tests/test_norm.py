@@ -2,6 +2,7 @@
 known to be the same.
 """
 
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
@@ -11,10 +12,15 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
-from llmpolicy.policies.causal_lm.fast.norm import is_plain_norm, quick_norms
+from llmpolicy.policies.causal_lm.fast.norm import is_plain_norm, norm_forwards
+from llmpolicy.policies.causal_lm.fast.patched import patched
 from tests import models
 
 PLAIN = ("llama", "mistral", "qwen2", "qwen3")
+
+
+def quick_norms(model: nn.Module) -> AbstractContextManager[None]:
+    return patched(model, None, [*norm_forwards(model)])
 
 
 class Model(nn.Module):

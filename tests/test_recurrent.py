@@ -156,7 +156,7 @@ def test_a_window_is_one_step_of_stock_trl(tmp_path: Path, family: str) -> None:
         if family in ("jamba", "minimax")
         else "does not go on from a state of its own"
     )
-    assert ours.path == "state" if family in BY_STATES else words in ours.path
+    assert ours.ways.path == "state" if family in BY_STATES else words in ours.ways.path
     same(update(ours, inputs), expected)
 
 
@@ -216,7 +216,7 @@ def test_a_step_of_grpo_moves_the_policy_and_its_sampler_is_its_scorer(
     pi = training.policy(family, lora=lora)
     before = training.vector(pi.model)
     trainer = training.trainer(tmp_path, pi, gradient_checkpointing=checkpoints)
-    assert (trainer.path == "state") == (family == "qwen3_5" and not checkpoints)
+    assert (trainer.ways.path == "state") == (family == "qwen3_5" and not checkpoints)
     trainer.train()
     assert trainer.parity is not None and trainer.parity < 1e-4
     assert not torch.equal(training.vector(pi.model), before)

@@ -14,7 +14,7 @@ from accelerate.utils import DistributedType
 from trl import GRPOTrainer
 
 from llmpolicy.grpo.groups import equal_rewards, live_groups, shuffled_groups, subset
-from llmpolicy.grpo.path import stock_reason
+from llmpolicy.grpo.path import ways_of
 from llmpolicy.grpo.rollouts import Generation
 from llmpolicy.grpo.trainer import PolicyTrainer
 from tests import training
@@ -221,7 +221,7 @@ def test_mixtures_of_experts_without_their_auxiliary_loss(
     inputs = rollouts(3, 4, old=True, beta=0.0, start=8)
     expected = update(trainer_of(Stock, tmp_path / "stock", 12, **options), inputs)
     ours = trainer_of(PolicyTrainer, tmp_path / "ours", 12, **options)
-    assert ours.path == "group"
+    assert ours.ways.path == "group"
     same(update(ours, inputs), expected)
 
 
@@ -357,11 +357,11 @@ def test_each_other_path_has_its_reason(tmp_path: Path) -> None:
     for kind in (DistributedType.FSDP, DistributedType.DEEPSPEED):
         ours.accelerator.state.distributed_type = kind
         try:
-            assert stock_reason(ours) is not None
+            assert ways_of(ours).update.reason is not None
         finally:
             ours.accelerator.state.distributed_type = DistributedType.NO
     ours.args._n_gpu = 2
-    assert "several devices" in str(stock_reason(ours))
+    assert "several devices" in str(ways_of(ours).update)
 
 
 def test_sharded_weights_take_the_path_of_stock_trl(
@@ -372,7 +372,7 @@ def test_sharded_weights_take_the_path_of_stock_trl(
     ours = trainer_of(PolicyTrainer, tmp_path / "ours", 12)
     ours.is_fsdp_enabled = True
     ours.take_path()
-    assert ours.path == "stock (weights are sharded)"
+    assert ours.ways.path == "stock (weights are sharded)"
     monkeypatch.setattr(GRPOTrainer, "_generate_single_turn", lambda *_: ([[5, 4]], None))
     monkeypatch.setattr("llmpolicy.grpo.judging.begin", lambda *_: None)
     assert ours._generate_single_turn([[5]], None, {}, 1) == ([[5, 4]], None)

@@ -49,7 +49,6 @@ from llmpolicy.episode import Turn
 from llmpolicy.grpo import judging
 from llmpolicy.grpo.groups import Inputs, equal_rewards, live_groups, shuffled_groups, wide
 from llmpolicy.grpo.parity import disagreement
-from llmpolicy.grpo.path import samples_itself
 from llmpolicy.grpo.rollouts import Generation, rollout_rows
 from llmpolicy.grpo.update import window_loss
 from llmpolicy.policies.causal_lm.generate import generate
@@ -146,7 +145,7 @@ def act(
     if current.given is not None:  # by dynamic sampling, which has scored it as well
         return current.given
     start = time.perf_counter()
-    if samples_itself(trainer):
+    if trainer.ways.samples_itself:
         turns = sampled(trainer, prompt_ids)
         # TRL would read handed-over log-probs as a licence to correct off-policy drift; they go to
         # the rollouts only.

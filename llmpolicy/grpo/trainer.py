@@ -20,7 +20,7 @@ from llmpolicy.grpo import step
 from llmpolicy.grpo.callbacks import WholeGenerations
 from llmpolicy.grpo.checkpoint import mean_loss, whole_checkpoint
 from llmpolicy.grpo.groups import Inputs
-from llmpolicy.grpo.path import samples_itself, stock_reason
+from llmpolicy.grpo.path import ways_of
 from llmpolicy.grpo.reference import load_reference, save_reference, take_reference
 from llmpolicy.grpo.rollouts import Generation
 from llmpolicy.grpo.sampling import Sampling
@@ -28,11 +28,11 @@ from llmpolicy.grpo.scorer import Asked, Budget, Scorer, by_groups, padded
 from llmpolicy.policies.causal_lm import CausalLMPolicy
 from llmpolicy.policies.causal_lm.checks import check_checkpointing, check_left_padding
 from llmpolicy.policies.causal_lm.experts import settle_aux_loss
-from llmpolicy.policies.causal_lm.states import is_recurrent
 from llmpolicy.policies.causal_lm.trained import check_trained
 from llmpolicy.recipe import SamplingBlock
 from llmpolicy.rewards import Rewards
 from llmpolicy.run import Run
+from llmpolicy.speed import TRL
 from llmpolicy.tasks import Row
 
 
@@ -109,7 +109,7 @@ class PolicyTrainer(GRPOTrainer):
         self.budget, self.waiting = Budget(token_budget), list[Inputs]()
         self.parity: float | None = None
         self.take_path()
-        if not (samples_itself(self) or self.use_vllm):
+        if self.ways.generation.name == TRL:
             check_left_padding(policy.model, policy.name)
             policy.lengths.check_stock(lengths, most)
         if args.gradient_checkpointing:
@@ -118,16 +118,13 @@ class PolicyTrainer(GRPOTrainer):
 
     def take_path(self) -> None:
         """Decide which way the update goes, and who answers for log-probabilities."""
-        self.stock_reason = stock_reason(self)
+        self.ways = ways_of(self)
         self.scorer: Scorer = by_groups(self) if self.stock_reason is None else padded(self)
 
     @property
-    def path(self) -> str:
-        """How the update goes: ``group``, ``state`` for recurrent models, or ``stock`` with the
-        reason in brackets.
-        """
-        shared = "state" if is_recurrent(self.policy.model) else "group"
-        return shared if self.stock_reason is None else f"stock ({self.stock_reason})"
+    def stock_reason(self) -> str | None:
+        """Why the update goes as TRL's own, in words; None if it goes by groups or states."""
+        return self.ways.update.reason
 
     def _send_telemetry(self) -> None:
         """Nothing: TRL would report to the Hub that a run began, which not every caller of

@@ -19,13 +19,13 @@ from torch import Tensor
 
 from llmpolicy.errors import PolicyError
 from llmpolicy.grpo.groups import Inputs, joined, live_rows, one_token, subset
-from llmpolicy.grpo.path import BY_ROWS
 from llmpolicy.grpo.scorer import Asked, scoring
 from llmpolicy.policies.causal_lm.fast.rows import Rows
 from llmpolicy.policies.causal_lm.fast.score_groups import score_groups
 from llmpolicy.policies.causal_lm.out_of_memory import random_state, say_once, unless_out_of_memory
 from llmpolicy.policies.causal_lm.score import Scored
 from llmpolicy.policies.causal_lm.states import is_recurrent
+from llmpolicy.speed import BY_ROWS
 
 if TYPE_CHECKING:
     from llmpolicy.grpo.trainer import PolicyTrainer

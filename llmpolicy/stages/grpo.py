@@ -142,7 +142,7 @@ def _begin(
     if newest is not None:
         follow_schedule(trainer, steps_of(newest), say)
     if run is not None:
-        run.update_manifest(path=trainer.path)
+        run.update_manifest(path=trainer.ways.path, ways=trainer.ways.facts())
         run.write_config(trainer.args.to_dict())
 
 
@@ -170,7 +170,8 @@ def _introduce(trainer: Any, home: Path, say: Say) -> None:
     """Say how the trainer goes about it, in our words alone."""
     from llmpolicy.grpo.callbacks import forgive_trackers
 
-    say(f"path: {trainer.path}")
+    for line in trainer.ways.lines():
+        say(line)
     if "tensorboard" in trainer.args.report_to:
         say(f"tensorboard: {os.environ.get(EVENTS) or home / 'tensorboard'}")
     _drop_stock_printers(trainer)

@@ -59,7 +59,7 @@ class Window:
                 kind=_Keeping,
                 **self.settings,
             )
-            self.path, self.aux = trainer.path, bool(trainer.aux_loss_enabled)
+            self.path, self.aux = trainer.ways.path, bool(trainer.aux_loss_enabled)
             trainer.train()
         self.trainer = trainer
         after = dict(policy.model.named_parameters())

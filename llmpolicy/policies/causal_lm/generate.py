@@ -15,22 +15,10 @@ from torch import Tensor, nn
 from llmpolicy.episode import Turn
 from llmpolicy.errors import PolicyError
 from llmpolicy.policies.causal_lm.choose import choose
-from llmpolicy.policies.causal_lm.fast.door import BY_GROUPS, group_path
-from llmpolicy.policies.causal_lm.fast.group_attention import attending
-from llmpolicy.policies.causal_lm.fast.products import Products
-from llmpolicy.policies.causal_lm.fast.quick_lora import quick_lora
-from llmpolicy.policies.causal_lm.fast.quick_step import quick_step
-from llmpolicy.policies.causal_lm.fast.read import GroupReader, PaddedReader, Reader
-from llmpolicy.policies.causal_lm.fast.read_growing import GrowingReader
-from llmpolicy.policies.causal_lm.fast.read_states import (
-    RowsReader,
-    StateReader,
-    cache_reason,
-    state_reason,
-)
-from llmpolicy.policies.causal_lm.frequencies import check_lengths, grows_past, switches
+from llmpolicy.policies.causal_lm.fast.read import Reader
+from llmpolicy.policies.causal_lm.fast.writing import reading
+from llmpolicy.policies.causal_lm.frequencies import check_lengths
 from llmpolicy.policies.causal_lm.out_of_memory import random_state, say_once, unless_out_of_memory
-from llmpolicy.policies.causal_lm.states import limited_steps, unpadded
 
 LOOK_EVERY = {"cpu": 1}
 """Tokens after which the host looks which rows have ended; 8 where it would have to wait for the
@@ -100,54 +88,16 @@ def _written(
 ) -> list[Turn]:
     """All rows at once."""
     device = next(model.parameters()).device
-    distinct = {
-        tuple(ids): place for place, ids in enumerate(dict.fromkeys(map(tuple, prompt_ids)))
-    }
-    prompt_of = torch.tensor([distinct[tuple(ids)] for ids in prompt_ids], device=device)  # (B,)
+    prompts = list(dict.fromkeys(map(tuple, prompt_ids)))
+    index = {ids: number for number, ids in enumerate(prompts)}
+    prompt_of = torch.tensor([index[tuple(ids)] for ids in prompt_ids], device=device)  # (B,)
     stop = torch.tensor(list(stop_ids), dtype=torch.long, device=device)
-    product = Products()
-    reading = _reading(model, product, list(distinct), prompt_of, max_new_tokens, pad_id)
-    with _no_checkpointing(model), quick_lora(model, product), reading as reader:
+    reads = reading(model, prompts, prompt_of, max_new_tokens, pad_id)
+    with _no_checkpointing(model), reads as reader:
         steps = list(
             _steps(reader, prompt_of, max_new_tokens, temperature, stop, greedy, generator)
         )
     return _by_row(steps, prompt_ids, set(stop_ids))
-
-
-@contextmanager
-def _reading(
-    model: nn.Module,
-    product: Products,
-    prompts: Sequence[Sequence[int]],
-    prompt_of: Tensor,
-    steps: int,
-    pad_id: int,
-) -> Iterator[Reader]:
-    """The reader that serves this model, ready to read."""
-    if unpadded(model, max(map(len, prompts)) + steps):
-        with limited_steps(model):
-            copied = state_reason(model) is None
-            yield (
-                StateReader(model, prompts, prompt_of, steps)
-                if copied
-                else RowsReader(model, prompts, prompt_of, steps, pad_id)
-            )
-        return
-    if grows_past(model, [len(prompt) for prompt in prompts], steps):
-        yield GrowingReader(
-            lambda begun, row_of, left: PaddedReader(model, begun, row_of, left, pad_id),
-            switches(model), prompts, prompt_of, steps,
-        )  # fmt: skip
-        return
-    if group_path(model) is not None and cache_reason(model) is not None:
-        yield RowsReader(model, prompts, prompt_of, steps, pad_id)
-        return
-    if group_path(model) is not None or prompt_of.device.type not in BY_GROUPS:
-        yield PaddedReader(model, prompts, prompt_of, steps, pad_id)
-        return
-    reader = GroupReader(model, prompts, prompt_of, steps)
-    with attending(model, reader.buffer.attend), quick_step(model, reader.buffer.attend, product):
-        yield reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,27 +125,20 @@ def _steps(
     """
     rows = torch.arange(len(prompt_of), device=prompt_of.device)  # (b,)
     every = LOOK_EVERY.get(rows.device.type, 8)
-    going, finite = (
-        torch.ones_like(rows, dtype=torch.bool),
-        torch.ones((), dtype=torch.bool, device=rows.device),
-    )
+    going = torch.ones_like(rows, dtype=torch.bool)
+    finite = torch.ones((), dtype=torch.bool, device=rows.device)
     logits = reader.prompts()[prompt_of]  # (b, V)
     for t in range(1, max_new_tokens + 1):
         chosen = choose(logits, temperature, greedy, generator)
-        token, going, finite = (
-            chosen.token,
-            going & ~torch.isin(chosen.token, stop),
-            finite & chosen.finite,
-        )
+        token, finite = chosen.token, finite & chosen.finite
+        going = going & ~torch.isin(token, stop)
         yield _Step(rows, token, chosen.log_prob)
         if t % every == 0 or t == max_new_tokens:
             goes_on = _look(going, finite)
             if t == max_new_tokens or not any(goes_on):
                 return
             if not all(goes_on):
-                left = torch.tensor(
-                    [place for place, goes in enumerate(goes_on) if goes], device=rows.device
-                )
+                left = torch.tensor(goes_on, device=rows.device).nonzero()[:, 0]
                 rows, token, going = rows[left], token[left], going[left]
                 reader.leave(left)
         logits = reader.tokens(token)

@@ -28,7 +28,7 @@ from llmpolicy.policies.causal_lm.checks import (
     untouched,
 )
 from llmpolicy.policies.causal_lm.codec import Codec
-from llmpolicy.policies.causal_lm.fast.door import group_path
+from llmpolicy.policies.causal_lm.fast import door
 from llmpolicy.policies.causal_lm.fast.rows import Rows
 from llmpolicy.policies.causal_lm.fast.score_groups import score_groups
 from llmpolicy.policies.causal_lm.forward import bare, left_pad, right_pad, vocabulary
@@ -49,6 +49,7 @@ from llmpolicy.policies.causal_lm.score import Scored, last_logits, score
 from llmpolicy.policies.causal_lm.tokenizer import tokenizer_of
 from llmpolicy.policies.causal_lm.trained import adapter_is_on
 from llmpolicy.policies.causal_lm.trial import moved
+from llmpolicy.speed import PADDED
 from llmpolicy.types import Action
 
 TOKENS_AT_ONCE = 2**14
@@ -110,9 +111,8 @@ class CausalLMPolicy:
             self, fresh=lora is not None and adapters.starts_as_base(self.model)
         )
         with moved(self.model) if self.is_adapter else nullcontext():
-            group_path(
-                self.model
-            )  # tried out now, a step away from its start, before anything is wrapped around it
+            # tried out now, a step away from its start, before anything is wrapped around it
+            door.scoring(self.model)
 
     @classmethod
     def load(
@@ -382,7 +382,7 @@ class CausalLMPolicy:
             torch.cat([prompt_mask, action_mask], dim=1),
         )
         keep = actions.shape[1]
-        if padded or group_path(model) is not None:
+        if padded or door.scoring(model).name == PADDED:
             scored = score(
                 model, ids, there, keep, self.temperature, entropy=entropy, entropy_grad=True
             )

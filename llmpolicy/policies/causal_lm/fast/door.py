@@ -1,58 +1,165 @@
-"""Which way a model is read: by groups, where its parts are known and a few rows come out as by its
-own forward.
+"""The door to the speed: which way a model's generation, layers, scoring and update go, and why not
+the fast one.
 """
 
+from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor, nn
+from peft.tuners.tuners_utils import BaseTunerLayer
+from torch import nn
 
-from llmpolicy.policies.causal_lm.adapter import first_line
 from llmpolicy.policies.causal_lm.as_written import is_hooked, is_written, structure
-from llmpolicy.policies.causal_lm.checks import train_mode
-from llmpolicy.policies.causal_lm.fast.group_attention import attending
 from llmpolicy.policies.causal_lm.fast.head import head_reason
+from llmpolicy.policies.causal_lm.fast.norm import NOT_IN_16_BITS, norm_reason
 from llmpolicy.policies.causal_lm.fast.products import Products
-from llmpolicy.policies.causal_lm.fast.quick_lora import quick_lora
-from llmpolicy.policies.causal_lm.fast.quick_step import quick_step
-from llmpolicy.policies.causal_lm.fast.read import GroupReader
-from llmpolicy.policies.causal_lm.fast.read_states import CANNOT
-from llmpolicy.policies.causal_lm.fast.rows import Rows
-from llmpolicy.policies.causal_lm.fast.score_groups import score_groups
-from llmpolicy.policies.causal_lm.fast.score_states import state_path
-from llmpolicy.policies.causal_lm.forward import (
-    accepts,
-    bare,
-    forward,
-    innermost,
-    is_there,
-    left_pad,
-    positions,
-    right_pad,
-    unwrapped,
-    vocabulary,
+from llmpolicy.policies.causal_lm.fast.quick_lora import lora_forwards, lora_reason
+from llmpolicy.policies.causal_lm.fast.quick_step import (
+    decoder_layers,
+    layer_forwards,
+    layer_reason,
 )
-from llmpolicy.policies.causal_lm.frequencies import context_length, grows_past
+from llmpolicy.policies.causal_lm.fast.read_states import cache_reason, state_reason
+from llmpolicy.policies.causal_lm.fast.score_states import state_path
+from llmpolicy.policies.causal_lm.fast.tried_out import difference
+from llmpolicy.policies.causal_lm.forward import accepts, bare, innermost, unwrapped
 from llmpolicy.policies.causal_lm.kinds import adapter_reason
-from llmpolicy.policies.causal_lm.out_of_memory import ran_out
-from llmpolicy.policies.causal_lm.score import score
 from llmpolicy.policies.causal_lm.states import is_recurrent
-from llmpolicy.policies.causal_lm.trial import log_apart, weighted_apart
+from llmpolicy.speed import (
+    BY_GROUPS,
+    FAMILIES,
+    GROUPS,
+    PADDED,
+    STATES,
+    TRL,
+    VLLM,
+    WHOLE,
+    Conditions,
+    Way,
+    Ways,
+    engine,
+    off_cpu,
+    state_update_reason,
+    update_reason,
+)
 
-SERVED = ("llama", "qwen2", "qwen3", "mistral", "gemma3_text", "gpt2", "qwen3_moe", "mixtral")
-"""Model types whose attention is known to be softmax(q·k) with, at most, a sliding window."""
-BY_GROUPS = ("cpu",)
-"""Devices that generate by groups: on a GPU the time goes into asking for small kernels, of which
-padded rows need fewer.
-"""
+_AS_WRITTEN = "as written"
 
-_NATS, _NATS_16 = 1e-3, 0.3
-"""How far log-probabilities by groups may lie from those of padded rows by rounding, in 32 bits and
-in 16.
-"""
-_LONGEST, _STEPS = 13, 2
 _reasons: WeakKeyDictionary[nn.Module, tuple[int, str | None]] = WeakKeyDictionary()
+
+
+@torch.no_grad()
+def ways(model: nn.Module, conditions: Conditions | None = None) -> Ways:
+    """Every decision of a run under these conditions, or of a policy that is asked by itself."""
+    conditions = conditions or Conditions()
+    written = engine(conditions) or generation(model)
+    return Ways(
+        generation=written,
+        adapter=_adapter(model, written),
+        layers=_layers(model, written),
+        products=_products(model, written),
+        norms=_norms(model),
+        scoring=scoring(model),
+        update=update(model, conditions),
+    )
+
+
+def generation(model: nn.Module) -> Way:
+    """How the policy's own generator reads prompts and tokens."""
+    if is_recurrent(model):
+        return carrying(model)
+    reason = group_path(model)
+    if reason is not None and (uncached := cache_reason(model)) is not None:
+        return Way(WHOLE, uncached)
+    device = next(model.parameters()).device.type
+    if reason is None and device not in BY_GROUPS:
+        reason = off_cpu(device)
+    return Way(GROUPS) if reason is None else Way(PADDED, reason)
+
+
+def carrying(model: nn.Module) -> Way:
+    """How rows are read that must have no padding on the left."""
+    reason = state_reason(model)
+    return Way(STATES) if reason is None else Way(WHOLE, reason)
+
+
+def scoring(model: nn.Module) -> Way:
+    """How rows are scored without a gradient."""
+    reason = group_path(model)
+    return Way(GROUPS) if reason is None else Way(PADDED, reason)
+
+
+def update(model: nn.Module, conditions: Conditions) -> Way:
+    """How an update goes: ``group``, ``state`` or ``stock``."""
+    if (reason := update_reason(conditions)) is not None:
+        return Way("stock", reason)
+    if not is_recurrent(model):
+        reason = group_path(model)
+        return Way("group") if reason is None else Way("stock", reason)
+    device = next(model.parameters()).device.type
+    reason = state_update_reason(conditions, device) or state_path(model)
+    return Way("state") if reason is None else Way("stock", reason)
+
+
+# what is computed in the place of the model's own modules while tokens are chosen, and scored
+
+
+def _adapter(model: nn.Module, written: Way) -> Way:
+    layers = [layer for layer in model.modules() if isinstance(layer, BaseTunerLayer)]
+    if not layers:
+        return Way("none")
+    if written.name in (TRL, VLLM):
+        return Way("PEFT's", written.reason)
+    return _of_all("in three operations", "PEFT's", map(lora_reason, layers))
+
+
+def _layers(model: nn.Module, written: Way) -> Way:
+    if written.name != GROUPS:
+        return Way(_AS_WRITTEN, written.reason)
+    layers = decoder_layers(model)
+    if not layers:
+        return Way(_AS_WRITTEN, f"layers of {type(bare(model)).__name__} are not known")
+    return _of_all("in fewer operations", _AS_WRITTEN, map(layer_reason, layers))
+
+
+def _products(model: nn.Module, written: Way) -> Way:
+    """Those of the base under an adapter, of layers that are known, and of the head."""
+    if written.name != GROUPS:
+        return Way(_AS_WRITTEN, written.reason)
+    product = Products()
+    for _ in (*lora_forwards(model, product), *layer_forwards(model, _unasked, product)):
+        pass
+    return _most(product.packed, product.reasons, "packed", _AS_WRITTEN)
+
+
+def _unasked(*_: Any) -> Any:
+    raise AssertionError("no attention is computed while ways are looked for")
+
+
+def _norms(model: nn.Module) -> Way:
+    norms = [layer for layer in bare(model).modules() if type(layer).__name__.endswith("RMSNorm")]
+    reasons = [norm_reason(norm) for norm in norms]
+    if not norms or set(reasons) == {NOT_IN_16_BITS}:
+        return Way(_AS_WRITTEN)
+    return _of_all("in fewer passes", _AS_WRITTEN, reasons)
+
+
+def _of_all(fast: str, slow: str, reasons: Iterable[str | None]) -> Way:
+    counts = Counter(reasons)
+    return _most(counts.pop(None, 0), counts, fast, slow)
+
+
+def _most(quick: int, reasons: Counter[Any], fast: str, slow: str) -> Way:
+    """The way of several modules; where some are slow, how many, and the reason of most of them."""
+    if not reasons.total():
+        return Way(fast)
+    reason, _ = reasons.most_common(1)[0]
+    return Way(f"{quick} of {quick + reasons.total()} {fast}" if quick else slow, reason)
+
+
+# whether a model can be run by groups
 
 
 def shared_path(model: nn.Module) -> str | None:
@@ -74,7 +181,7 @@ def group_path(model: nn.Module) -> str | None:
     now = structure(whole, *_wrappers(whole), *([] if head is None else [head, innermost(head)]))
     before, reason = _reasons.get(whole, (None, None))
     if before != now:
-        reason = _reason(whole, inner) or adapter_reason(whole) or _difference(whole)
+        reason = _reason(whole, inner) or adapter_reason(whole) or difference(whole)
         _reasons[whole] = (now, reason)
     return reason
 
@@ -88,7 +195,7 @@ def _reason(whole: Any, model: Any) -> str | None:
     config, kind = model.config.get_text_config(decoder=True), type(model).__name__
     if is_recurrent(model):
         return f"{config.model_type} carries a state over all tokens before"
-    if config.model_type not in SERVED or model.config is not config:
+    if config.model_type not in FAMILIES or model.config is not config:
         return f"attention of {config.model_type} is not known to be plain"
     if not (accepts(model, "position_ids") and accepts(model, "logits_to_keep")):
         return f"{kind} takes no position_ids or no logits_to_keep"
@@ -113,73 +220,3 @@ def _reason(whole: Any, model: Any) -> str | None:
     if getattr(model, "hf_device_map", None) and len(set(model.hf_device_map.values())) > 1:
         return "the model is spread over several devices"
     return None
-
-
-@torch.no_grad()
-def _difference(model: nn.Module) -> str | None:
-    """In words, if a few rows have other log-probabilities by groups than padded, whatever was done
-    to the model's parts.
-    """
-    if not is_there(model) or (context_length(model) or _LONGEST) < _LONGEST:
-        return None
-    parameter, kind = next(model.parameters()), type(bare(model)).__name__
-    try:
-        with train_mode(model, on=False):
-            nats = _apart(model)
-    except CANNOT as error:
-        if ran_out(error):
-            raise
-        return f"{kind} cannot be read by groups ({first_line(error)})"
-    if nats <= (_NATS if parameter.dtype == torch.float32 else _NATS_16):
-        return None
-    return (
-        f"read by groups {kind} gives other log-probabilities than its own forward, by {nats:.2g}"
-        " nats"
-    )
-
-
-def _apart(model: nn.Module) -> float:
-    """How far scorer and generator by groups are from padded rows on two prompts that begin alike,
-    in nats.
-    """
-    device = next(model.parameters()).device
-    tokens = (torch.arange(22) * 7919 % vocabulary(model)).tolist()
-    first, second = tokens[:8], [*tokens[:6], *tokens[8:9]]
-    ends = [tokens[9:14], tokens[14:15], tokens[15:18], tokens[18:22]]
-    prompts, prompt_mask = left_pad([first, first, second, second], 0, device)
-    actions, action_mask = right_pad(ends, 0, device)
-    ids, mask, keep = (
-        torch.cat([prompts, actions], 1),
-        torch.cat([prompt_mask, action_mask], 1),
-        actions.shape[1],
-    )
-    expected = score(model, ids, mask, keep, 1.0).log_prob
-    found = score_groups(model, Rows(ids, mask, keep), 1.0).log_prob
-    apart = [float(log_apart(expected, found)[action_mask.bool()].mean())]
-    if device.type in BY_GROUPS and not grows_past(model, [len(first), len(second)], _STEPS + 1):
-        begun, there = ids[:, : _STEPS - keep], mask[:, : _STEPS - keep]
-        logits, _ = forward(model, begun, there, positions(there), _STEPS + 1, use_cache=False)
-        log_probs = torch.log_softmax(logits.float(), -1)  # (4, 3, V)
-        written = _written(model, [first, second], actions)
-        for (rows, step), one in zip(
-            (([0, 2], 0), ([0, 1, 2, 3], 1), ([0, 2, 3], 2)), written, strict=True
-        ):
-            apart.append(float(weighted_apart(log_probs[rows, step], one).max()))
-    return max(apart)
-
-
-def _written(model: nn.Module, prompts: list[list[int]], actions: Tensor) -> list[Tensor]:
-    """What the generator chooses from after two prompts, after a token of each of four rows, and
-    one more of the others.
-    """
-    prompt_of, going = (
-        torch.tensor(places, device=actions.device) for places in ([0, 0, 1, 1], [0, 2, 3])
-    )
-    reader, product = GroupReader(model, prompts, prompt_of, _STEPS), Products()
-    product.room = 0  # weights are asked where they lie
-    attend = reader.buffer.attend
-    with quick_lora(model, product), attending(model, attend), quick_step(model, attend, product):
-        logits = [reader.prompts(), reader.tokens(actions[:, 0])]
-        reader.leave(going)
-        logits.append(reader.tokens(actions[going, 1]))
-    return [torch.log_softmax(one.float(), -1) for one in logits]

@@ -1,92 +1,22 @@
-"""Attention by groups: a pass over the unique tokens of several prompts and their completions,
-packed in one row.
+"""Attention by groups: the sums of a pass over the unique tokens of several prompts and their
+completions, packed in one row.
 
 Every layer but attention works token by token, so it needs no rows: packed as (1, N) it sees each
-token once and no padding. Attention is handed to a function of ours, by way of the attention
-interface of transformers, while ``attending`` lasts; that function knows which token belongs to
-which prompt and completion.
+token once and no padding. Attention is handed to a function of ours (``patched``), which knows
+which token belongs to which prompt and completion.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import scaled_dot_product_attention
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
-
-from llmpolicy.policies.causal_lm.forward import bare
-
-NAME = "llmpolicy_groups"
-Attend = Callable[[int, Tensor, Tensor, Tensor, float, int | None], Tensor]
-"""(layer, q (N, H, d), k (N, K, d), v (N, K, d), scale, window) to (N, H, d); H is a multiple of
-K.
-"""
 
 _SMALL = 2**21
 """Scores of one call in float32, 8 MB for the backward; in bfloat16 four times as many, 16 MB."""
-
-_passes: list[Attend] = []
-
-
-@contextmanager
-def attending(model: nn.Module, attend: Attend) -> Iterator[None]:
-    """While it lasts the model's attention is ``attend``; a backward that recomputes activations
-    must lie inside.
-    """
-    found = {
-        id(module.config): module.config
-        for module in bare(model).modules()
-        if hasattr(module, "config")
-    }
-    before = [(config, config._attn_implementation_internal) for config in found.values()]
-    _passes.append(attend)
-    for config, _ in before:
-        config._attn_implementation_internal = (
-            NAME  # a name without a mask function: the model makes no mask
-        )
-    try:
-        yield
-    finally:
-        _passes.pop()
-        for config, name in before:
-            config._attn_implementation_internal = name
-
-
-def packed_forward(model: nn.Module, token_ids: Tensor, position_ids: Tensor, keep: Tensor) -> Any:
-    """The model's output on packed tokens, both (1, N), with logits at the places ``keep``, (K,);
-    inside ``attending``.
-    """
-    return model(
-        input_ids=token_ids, position_ids=position_ids, logits_to_keep=keep, use_cache=False
-    )
-
-
-def _by_group(
-    module: Any,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: Tensor | None,
-    *,
-    scaling: float,
-    sliding_window: int | None = None,
-    **_: Any,
-) -> tuple[Tensor, None]:
-    """The attention function that transformers calls: q (1, H, N, d), k and v (1, K, N, d) to (1,
-    N, H, d).
-    """
-    device = (
-        value.device.type
-    )  # under autocast rotated queries and keys are float32, values are not
-    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else value.dtype
-    q, k, v = (side.transpose(1, 2)[0].to(dtype) for side in (query, key, value))
-    return _passes[-1](module.layer_idx, q, k, v, scaling, sliding_window)[None], None
-
-
-ALL_ATTENTION_FUNCTIONS.register(NAME, _by_group)
 
 
 class Rectangle:
@@ -104,21 +34,22 @@ class Rectangle:
         self.is_full = self.rows * self.length == self.total
         self.lengths = sizes.to(device)  # (R,)
         self.inside = inside.to(device)
-        self.source = (
-            (starts[:, None] + column).where(inside, 0).flatten().to(device)
-        )  # (R L,): the packed place
-        self.place = inside.flatten().nonzero()[:, 0].to(device)  # (N,): the place in the rectangle
+        source = (starts[:, None] + column).where(inside, 0)
+        self.source = source.flatten().to(device)  # (R L,): the packed token
+        self.inner = (
+            inside.flatten().nonzero()[:, 0].to(device)
+        )  # (N,): where it stands in the rows
         self.outside = (~inside).flatten().nonzero()[:, 0].to(device)  # (R L - N,): what is filled
 
     def fill(self, packed: Tensor) -> Tensor:
         """(N, ...) to (R, L, ...)."""
-        rows = packed if self.is_full else _Move.apply(packed, self.source, self.place, None)
+        rows = packed if self.is_full else _Move.apply(packed, self.source, self.inner, None)
         return rows.reshape(self.rows, self.length, *packed.shape[1:])
 
     def pack(self, rows: Tensor) -> Tensor:
         """(R, L, ...) to (N, ...)."""
         flat = rows.reshape(self.rows * self.length, *rows.shape[2:])
-        return flat if self.is_full else _Move.apply(flat, self.place, self.source, self.outside)
+        return flat if self.is_full else _Move.apply(flat, self.inner, self.source, self.outside)
 
 
 class _Move(torch.autograd.Function):
@@ -172,8 +103,8 @@ def _causal_mask(
     """What the last of ``length`` tokens, those after ``before``, see of all: (L, S + L) numbers to
     add to scores.
     """
-    place = torch.arange(length, device=device)
-    apart = place[before:, None] - place  # (L, S + L)
+    column = torch.arange(length, device=device)
+    apart = column[before:, None] - column  # (L, S + L)
     return numbers_to_add((apart >= 0) & (apart < window), dtype)
 
 

@@ -3,7 +3,6 @@ at once.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -13,6 +12,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import linear
 
 from llmpolicy.policies.causal_lm.as_written import is_hooked
+from llmpolicy.policies.causal_lm.fast.patched import Forward
 from llmpolicy.policies.causal_lm.forward import bare, innermost
 
 TILE = 2**25
@@ -56,12 +56,9 @@ def head_reason(model: nn.Module) -> str | None:
     return None
 
 
-@contextmanager
-def scoring_head(
-    model: nn.Module, labels: Tensor, temperature: float, entropy: bool
-) -> Iterator[None]:
-    """While it lasts the model's logits (1, S, V) are (1, S, 2): log-probability of each label
-    (S,), and entropy.
+def scoring_head(model: nn.Module, labels: Tensor, temperature: float, entropy: bool) -> Forward:
+    """The output head that gives (1, S, 2) in the place of logits (1, S, V): log-probability of each
+    label (S,), and entropy.
 
     The head is asked inside the model's own forward, so that what wraps the model (DDP) sees its
     weights used.
@@ -69,16 +66,11 @@ def scoring_head(
     head = bare(model).get_output_embeddings()
 
     def forward(hidden: Tensor) -> Tensor:
-        found = log_prob_of(
-            hidden[0], head.weight, getattr(head, "bias", None), labels, temperature, entropy
-        )
-        return torch.stack(found, dim=-1)[None]  # (1, S, 2)
+        bias = getattr(head, "bias", None)
+        figures = log_prob_of(hidden[0], head.weight, bias, labels, temperature, entropy)
+        return torch.stack(figures, dim=-1)[None]  # (1, S, 2)
 
-    head.forward = forward
-    try:
-        yield
-    finally:
-        del head.forward
+    return head, forward
 
 
 def log_prob_of(

@@ -3,7 +3,6 @@ same mathematics.
 """
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
@@ -12,14 +11,16 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from llmpolicy.policies.causal_lm.as_written import is_written
+from llmpolicy.policies.causal_lm.fast.patched import Forward
 from llmpolicy.policies.causal_lm.forward import bare
+from llmpolicy.speed import NORMS, off_cpu
 
-_PLAIN = tuple(f"{family}RMSNorm" for family in ("Llama", "Mistral", "Qwen2", "Qwen3"))
+NOT_IN_16_BITS = "weights are not in bfloat16"
 
 
 def is_plain_norm(module: nn.Module) -> bool:
     """Whether a module is an RMS norm of transformers whose weight is a plain factor."""
-    return is_written(module, _PLAIN)
+    return is_written(module, NORMS)
 
 
 def rms_norm(x: Tensor, twice: Tensor, eps: float) -> tuple[Tensor, Tensor]:
@@ -35,25 +36,23 @@ def rms_norm(x: Tensor, twice: Tensor, eps: float) -> tuple[Tensor, Tensor]:
     return both[..., : x.shape[-1]].contiguous(), scale
 
 
-@contextmanager
-def quick_norms(model: nn.Module) -> Iterator[None]:
-    """While it lasts plain RMS norms in bfloat16 on a CPU, and their gradients, are computed
+def norm_forwards(model: nn.Module) -> Iterator[Forward]:
+    """Plain RMS norms in bfloat16 on a CPU, and their gradients."""
+    for layer in bare(model).modules():
+        if is_plain_norm(layer) and norm_reason(layer) is None:
+            yield layer, partial(_normed, layer)
+
+
+def norm_reason(layer: nn.Module) -> str | None:
+    """Why an RMS norm is computed as transformers wrote it, in words; None if it is computed
     here.
     """
-    with ExitStack() as changed:
-        for layer in bare(model).modules():
-            if is_plain_norm(layer) and "forward" not in vars(layer) and _serves(layer.weight):
-                vars(layer)["forward"] = partial(_normed, layer)
-                changed.callback(delattr, layer, "forward")
-        yield
-
-
-def _serves(weight: Any) -> bool:
-    return (
-        isinstance(weight, Tensor)
-        and weight.device.type == "cpu"
-        and weight.dtype == torch.bfloat16
-    )
+    if "forward" in vars(layer) or not is_plain_norm(layer):
+        return f"the weight of {type(layer).__name__} is not known to be a plain factor"
+    weight = layer.weight
+    if not isinstance(weight, Tensor) or weight.dtype != torch.bfloat16:
+        return NOT_IN_16_BITS
+    return None if weight.device.type == "cpu" else off_cpu(weight.device.type)
 
 
 def _normed(layer: Any, x: Tensor) -> Tensor:

@@ -6,15 +6,18 @@ each time.
 """
 
 import platform
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from typing import Any
 
 import torch
+from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
 from llmpolicy.policies.causal_lm.as_written import is_changed
+from llmpolicy.speed import off_cpu
 
 COPY = 2**31
 """Bytes of weights of which a second copy is held meanwhile, 2 GiB; those beyond are read where
@@ -30,23 +33,21 @@ class Asked:
 
     def __call__(self, x: Tensor) -> Tensor:
         """(N, in) to (N, all out): the layers side by side."""
-        return (
-            self.calls[0](x)
-            if len(self.calls) == 1
-            else torch.cat([call(x) for call in self.calls], dim=-1)
-        )
+        if len(self.calls) == 1:
+            return self.calls[0](x)
+        return torch.cat([call(x) for call in self.calls], dim=-1)
 
     def silu(self, x: Tensor) -> Tensor:
         """SiLU of the product."""
         return silu(self(x))
 
-    def times(self, x: Tensor, other: Tensor) -> Tensor:
-        """The product times ``other``, of its shape."""
-        return other * self(x)
+    def times(self, x: Tensor, operand: Tensor) -> Tensor:
+        """The product times ``operand``, of its shape."""
+        return operand * self(x)
 
-    def plus(self, x: Tensor, other: Tensor) -> Tensor:
-        """The product plus ``other``, of its shape."""
-        return other + self(x)
+    def plus(self, x: Tensor, operand: Tensor) -> Tensor:
+        """The product plus ``operand``, of its shape."""
+        return operand + self(x)
 
 
 class Packed(Asked):
@@ -74,15 +75,15 @@ class Packed(Asked):
         """SiLU of the product."""
         return self._one(x, "swish") if self._is_packed() else super().silu(x)
 
-    def times(self, x: Tensor, other: Tensor) -> Tensor:
-        """The product times ``other``, of its shape."""
-        fuses = self._is_packed() and other.dtype == self.dtype
-        return self._two(x, other, "mul") if fuses else super().times(x, other)
+    def times(self, x: Tensor, operand: Tensor) -> Tensor:
+        """The product times ``operand``, of its shape."""
+        fuses = self._is_packed() and operand.dtype == self.dtype
+        return self._two(x, operand, "mul") if fuses else super().times(x, operand)
 
-    def plus(self, x: Tensor, other: Tensor) -> Tensor:
-        """The product plus ``other``, of its shape."""
-        fuses = self._is_packed() and other.dtype == self.dtype
-        return self._two(x, other, "add") if fuses else super().plus(x, other)
+    def plus(self, x: Tensor, operand: Tensor) -> Tensor:
+        """The product plus ``operand``, of its shape."""
+        fuses = self._is_packed() and operand.dtype == self.dtype
+        return self._two(x, operand, "add") if fuses else super().plus(x, operand)
 
     def _is_packed(self) -> bool:
         if self.dtype is None:
@@ -101,40 +102,61 @@ class Packed(Asked):
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _one(self, x: Tensor, then: str) -> Tensor:
-        made: Tensor = torch.ops.mkldnn._linear_pointwise(
-            x.to(self.dtype), self.weight, self.bias, then, [], ""
-        )
-        return made
+        operation: Any = torch.ops.mkldnn._linear_pointwise
+        product: Tensor = operation(x.to(self.dtype), self.weight, self.bias, then, [], "")
+        return product
 
-    def _two(self, x: Tensor, other: Tensor, then: str) -> Tensor:
+    def _two(self, x: Tensor, operand: Tensor, then: str) -> Tensor:
         operation: Any = torch.ops.mkldnn._linear_pointwise.binary
-        made: Tensor = operation(x.to(self.dtype), other, self.weight, self.bias, then)
-        return made
+        product: Tensor = operation(x.to(self.dtype), operand, self.weight, self.bias, then)
+        return product
 
 
 class Products:
-    """Makes products of a model's layers: packed where that is possible, as long as there is room;
-    asked elsewhere.
+    """Makes products of a model's layers: packed where that is possible, as long as there is
+    ``room``, in bytes; asked elsewhere.
+
+    ``packed`` counts the layers that are, ``reasons`` says why others are not; those under an adapter
+    are counted by themselves.
     """
 
     def __init__(self) -> None:
         self.room = COPY
+        self.packed, self.reasons = 0, Counter[str]()
 
     def __call__(self, *layers: Any) -> Asked:
         """The product of one or more layers of one input, side by side."""
-        if not all(map(_packs, layers)) or len({layer.bias is None for layer in layers}) > 1:
-            return Asked(*layers)
-        needed = sum(layer.weight.numel() * layer.weight.element_size() for layer in layers)
-        if needed > self.room:
+        needed = sum(layer.weight.nbytes for layer in layers if type(layer) is nn.Linear)
+        reason = self._reason(layers, needed)
+        if reason is not None:
+            self.reasons[reason] += sum(not isinstance(layer, BaseTunerLayer) for layer in layers)
             return Asked(*layers)
         self.room -= needed
+        self.packed += len(layers)
         return Packed(*layers)
 
+    def _reason(self, layers: Sequence[Any], needed: int) -> str | None:
+        for layer in layers:
+            if reason := pack_reason(layer):
+                return reason
+        if len({layer.bias is None for layer in layers}) > 1:
+            return "layers side by side differ in their bias"
+        return (
+            f"weights beyond {COPY >> 20} MiB have no second copy" if needed > self.room else None
+        )
 
-def _packs(layer: Any) -> bool:
-    if type(layer) is not nn.Linear or is_changed(layer) or type(layer.weight) is not nn.Parameter:
-        return False
-    return layer.weight.device.type == "cpu" and serves(layer.weight.dtype)
+
+def pack_reason(layer: Any) -> str | None:
+    """Why a layer's weights are read where they lie, in words; None if they can be packed."""
+    if type(layer) is not nn.Linear or type(layer.weight) is not nn.Parameter:
+        return f"{type(layer).__name__} is no plain linear layer"
+    if is_changed(layer):
+        return "a hook or a forward of its own was put into a linear layer"
+    if layer.weight.device.type != "cpu":
+        return off_cpu(layer.weight.device.type)
+    if not serves(layer.weight.dtype):
+        return f"oneDNN does not multiply in {str(layer.weight.dtype).removeprefix('torch.')} on this machine"
+    return None
 
 
 @cache
@@ -142,11 +164,9 @@ def serves(dtype: torch.dtype) -> bool:
     """Whether oneDNN multiplies in this dtype on this machine; on ARM torch's own product is the
     better one.
     """
-    if (
-        platform.machine().lower() not in ("x86_64", "amd64")
-        or not torch.backends.mkldnn.is_available()
-    ):
+    is_x86 = platform.machine().lower() in ("x86_64", "amd64")
+    if not is_x86 or not torch.backends.mkldnn.is_available():
         return False
-    return dtype == torch.float32 or (
-        dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    )
+    if dtype == torch.bfloat16:
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return dtype == torch.float32

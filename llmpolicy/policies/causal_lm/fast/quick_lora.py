@@ -3,52 +3,55 @@ quarter of a step.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
 
 from peft.tuners import lora
+from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from llmpolicy.policies.causal_lm.as_written import is_changed
+from llmpolicy.policies.causal_lm.fast.patched import Forward
 from llmpolicy.policies.causal_lm.fast.products import Products
 
 
-@contextmanager
-def quick_lora(model: nn.Module, product: Products) -> Iterator[None]:
-    """While it lasts, LoRA on linear layers is computed in the dtype of their weights or of
-    autocast, without gradients.
+def lora_forwards(model: nn.Module, product: Products) -> Iterator[Forward]:
+    """LoRA on linear layers in the dtype of their weights or of autocast, without gradients.
 
     The base's weights are not touched, and layers with anything but one plain adapter stay with
     PEFT.
     """
-    with ExitStack() as changed:
-        for layer in model.modules():
-            if type(layer) is lora.Linear and (name := _plain_adapter(layer)) is not None:
-                vars(layer)["forward"] = _forward(layer, name, product)
-                changed.callback(delattr, layer, "forward")
-        yield
+    for layer in model.modules():
+        if type(layer) is lora.Linear and lora_reason(layer) is None:
+            yield layer, _forward(layer, _active(layer)[0], product)
 
 
-def _plain_adapter(layer: lora.Linear) -> str | None:
-    """The name of the one adapter that is on, if all that it does is to add a product of its two
-    matrices.
+def lora_reason(layer: BaseTunerLayer) -> str | None:
+    """Why a layer with an adapter stays with PEFT, in words; None if all that is on in it adds one
+    product of two matrices.
     """
-    on = [name for name in layer.active_adapters if name in layer.lora_A]
-    if layer.disable_adapters or layer.merged or len(on) != 1 or "forward" in vars(layer):
-        return None
-    drops = layer.training and not isinstance(layer.lora_dropout[on[0]], nn.Identity)
-    both = (layer.lora_A[on[0]], layer.lora_B[on[0]])
-    is_plain = (
-        on[0] not in layer.lora_variant
-        and both[1].bias is None
-        and not drops
-        and not any(map(is_changed, both))
-    )
-    return (
-        on[0]
-        if is_plain and all(type(one) is nn.Linear for one in (layer.get_base_layer(), *both))
-        else None
-    )
+    if type(layer) is not lora.Linear:
+        return (
+            f"{type(layer).__module__.rpartition('.')[0]}.{type(layer).__name__} is no plain LoRA"
+        )
+    if layer.disable_adapters or layer.merged:
+        return "an adapter is switched off or merged"
+    if len(active := _active(layer)) != 1:
+        return f"{len(active)} adapters are on in a layer"
+    down, up = layer.lora_A[active[0]], layer.lora_B[active[0]]
+    if active[0] in layer.lora_variant or up.bias is not None:
+        return "a variant of LoRA was asked for"
+    if layer.training and not isinstance(layer.lora_dropout[active[0]], nn.Identity):
+        return "an adapter has dropout"
+    if "forward" in vars(layer) or is_changed(down) or is_changed(up):
+        return "a hook or a forward of its own was put into an adapter"
+    parts = (layer.get_base_layer(), down, up)
+    if any(type(part) is not nn.Linear for part in parts):
+        return f"an adapter lies on {type(parts[0]).__name__}"
+    return None
+
+
+def _active(layer: lora.Linear) -> list[str]:
+    return [name for name in layer.active_adapters if name in layer.lora_A]
 
 
 def _forward(layer: lora.Linear, name: str, product: Products) -> Callable[[Tensor], Tensor]:

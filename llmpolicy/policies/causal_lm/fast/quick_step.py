@@ -6,54 +6,62 @@ before the first update is one of this too.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from llmpolicy.policies.causal_lm.as_written import is_changed, is_written
-from llmpolicy.policies.causal_lm.fast.group_attention import Attend
 from llmpolicy.policies.causal_lm.fast.norm import is_plain_norm, rms_norm
+from llmpolicy.policies.causal_lm.fast.patched import Attend, Forward
 from llmpolicy.policies.causal_lm.fast.products import Asked, Packed, Products
 from llmpolicy.policies.causal_lm.forward import bare
+from llmpolicy.speed import LAYERS
 
 Part = Callable[[Tensor], Tensor]
 Add = Callable[[Tensor, Tensor], Tensor]
 
-_FAMILIES = ("Llama", "Mistral", "Qwen2", "Qwen3", "Gemma3")
+_LAYER = "DecoderLayer"
 _SILU = ("SiLU", "SiLUActivation")
 
 
-@contextmanager
-def quick_step(model: nn.Module, attend: Attend, product: Products) -> Iterator[None]:
-    """While it lasts the decoder layers of these families are computed here, without gradients,
-    attention by ``attend``.
+def layer_forwards(model: nn.Module, attend: Attend, product: Products) -> Iterator[Forward]:
+    """Decoder layers of the families whose layers are known, without gradients, with attention by
+    ``attend``; and the head of any model, if there is room.
 
-    The head of any model is packed too, if there is room. A layer into which anything but adapters
-    was put (a hook, another module, a forward of its own) is left as it is.
+    A layer into which anything but adapters was put (a hook, another module, a forward of its own)
+    is left as it is.
     """
     turn = _Turn()
-    with ExitStack() as changed:
-        for layer in bare(model).modules():
-            if _is_known(layer):
-                vars(layer)["forward"] = _decoder_layer(layer, attend, product, turn)
-                changed.callback(delattr, layer, "forward")
-        head = bare(model).get_output_embeddings()
-        if isinstance(packed := product(head), Packed):
-            vars(head)["forward"] = packed
-            changed.callback(delattr, head, "forward")
-        yield
+    for layer in decoder_layers(model):
+        if layer_reason(layer) is None:
+            yield layer, _decoder_layer(layer, attend, product, turn)
+    head = bare(model).get_output_embeddings()
+    if isinstance(packed := product(head), Packed):
+        yield head, packed
 
 
-def _is_known(layer: Any) -> bool:
-    family = type(layer).__name__.removesuffix("DecoderLayer")
-    if family not in _FAMILIES or not is_written(layer, {f"{family}DecoderLayer"}):
-        return False
-    known = is_written(layer.self_attn, {f"{family}Attention"}) and is_written(
-        layer.mlp, {f"{family}MLP"}
-    )
-    return known and not any(map(is_changed, _bypassed(layer)))
+def decoder_layers(model: nn.Module) -> list[Any]:
+    """The layers of a model that are called so."""
+    return [layer for layer in bare(model).modules() if type(layer).__name__.endswith(_LAYER)]
+
+
+def layer_reason(layer: Any) -> str | None:
+    """Why a decoder layer is computed as transformers wrote it, in words; None if it is computed
+    here.
+    """
+    name = type(layer).__name__
+    family = name.removesuffix(_LAYER)
+    if family not in LAYERS:
+        return f"{name} is not known"
+    if not is_written(layer, {name}):
+        return f"a {name} has a forward of its own"
+    for part, wanted in ((layer.self_attn, f"{family}Attention"), (layer.mlp, f"{family}MLP")):
+        if not is_written(part, {wanted}):
+            return f"a {name} has {type(part).__name__} in the place of its {wanted}"
+    if any(map(is_changed, _bypassed(layer))):
+        return f"a hook or a forward of its own was put into a {name}"
+    return None
 
 
 def _bypassed(layer: Any) -> Iterator[nn.Module]:
@@ -82,10 +90,8 @@ class _Turn:
         half = x.shape[-1] // 2
         if pair is not self.pair:
             (cos, sin), self.pair = pair, pair
-            self.cos, self.sin = (
-                cos[0, :, None],
-                torch.cat([-sin[..., :half], sin[..., half:]], dim=-1)[0, :, None],
-            )
+            self.cos = cos[0, :, None]
+            self.sin = torch.cat([-sin[..., :half], sin[..., half:]], dim=-1)[0, :, None]
         return (x * self.cos).addcmul_(x.roll(half, -1), self.sin)
 
 
@@ -93,24 +99,25 @@ def _decoder_layer(
     layer: Any, attend: Attend, product: Products, turn: _Turn
 ) -> Callable[..., Tensor]:
     """Norm, attention, sum, norm, MLP, sum; Gemma-3 has norms behind attention and MLP too."""
-    seen, out = _attention(layer.self_attn, attend, product, turn), product(layer.self_attn.o_proj)
-    made, down = _mlp(layer.mlp, product), product(layer.mlp.down_proj)
+    attention, out = (
+        _attention(layer.self_attn, attend, product, turn),
+        product(layer.self_attn.o_proj),
+    )
+    mlp, down = _mlp(layer.mlp, product), product(layer.mlp.down_proj)
     before, between = _norm(layer.input_layernorm), _norm(layer.post_attention_layernorm)
-    add_seen: Add = out.plus
-    add_made: Add = down.plus
+    add_attention: Add = out.plus
+    add_mlp: Add = down.plus
     if hasattr(layer, "pre_feedforward_layernorm"):
-        add_seen, add_made = (
-            _normed(out, between),
-            _normed(down, _norm(layer.post_feedforward_layernorm)),
-        )
+        add_attention = _normed(out, between)
+        add_mlp = _normed(down, _norm(layer.post_feedforward_layernorm))
         between = _norm(layer.pre_feedforward_layernorm)
 
     def forward(
         hidden_states: Tensor, *, position_embeddings: tuple[Tensor, Tensor], **_: Any
     ) -> Tensor:
         x = hidden_states[0]  # (N, h)
-        x = add_seen(seen(before(x), position_embeddings), x)
-        return add_made(made(between(x)), x)[None]
+        x = add_attention(attention(before(x), position_embeddings), x)
+        return add_mlp(mlp(between(x)), x)[None]
 
     return forward
 
@@ -125,23 +132,21 @@ def _attention(
     """Projections, norms of heads where there are some, one rotation of queries and keys together,
     attention.
     """
-    size, window, place, scale = layer.head_dim, _window(layer), layer.layer_idx, layer.scaling
+    size, window, index, scale = layer.head_dim, _window(layer), layer.layer_idx, layer.scaling
     project, shared = product(layer.q_proj, layer.k_proj, layer.v_proj), layer.num_key_value_groups
     norms = (_norm(layer.q_norm), _norm(layer.k_norm)) if hasattr(layer, "q_norm") else None
 
     def forward(x: Tensor, angles: tuple[Tensor, Tensor]) -> Tensor:
         rows = x.shape[0]
-        made = project(x).view(rows, -1, size)  # (N, H + 2 K, d)
-        keys = made.shape[1] // (shared + 2)
-        both, value = made[:, :-keys], made[:, -keys:]
+        heads = project(x).view(rows, -1, size)  # (N, H + 2 K, d)
+        keys = heads.shape[1] // (shared + 2)
+        both, value = heads[:, :-keys], heads[:, -keys:]
         if norms is not None:
             both = torch.cat([norms[0](both[:, :-keys]), norms[1](both[:, -keys:])], dim=1)
-        both = turn(both, angles).to(
-            value.dtype
-        )  # under autocast what was turned is float32, values are not
-        return attend(place, both[:, :-keys], both[:, -keys:], value, scale, window).reshape(
-            rows, -1
-        )
+        # under autocast what was turned is float32, values are not
+        both = turn(both, angles).to(value.dtype)
+        out = attend(index, both[:, :-keys], both[:, -keys:], value, scale, window)
+        return out.reshape(rows, -1)
 
     return forward
 

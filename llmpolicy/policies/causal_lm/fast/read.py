@@ -2,16 +2,20 @@
 groups cannot serve.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 from transformers import DynamicCache
 
-from llmpolicy.policies.causal_lm.fast.group_attention import packed_forward
 from llmpolicy.policies.causal_lm.fast.kv_buffer import KeyValueBuffer
 from llmpolicy.policies.causal_lm.fast.packed_prompts import Prompts
+from llmpolicy.policies.causal_lm.fast.patched import packed_forward, patched
+from llmpolicy.policies.causal_lm.fast.products import Products
+from llmpolicy.policies.causal_lm.fast.quick_lora import lora_forwards
+from llmpolicy.policies.causal_lm.fast.quick_step import layer_forwards
 from llmpolicy.policies.causal_lm.forward import bare, cache_argument, forward, left_pad, positions
 from llmpolicy.policies.causal_lm.states import select
 
@@ -47,8 +51,11 @@ class GroupReader:
 
     def prompts(self) -> Tensor:
         """The logits after each prompt, (D, V)."""
-        read = (self.packed.token_ids, self.packed.position_ids, self.packed.last)
-        return self._read(*(torch.tensor(one, device=self.device) for one in read))
+        ids, positions, last = (
+            torch.tensor(numbers, device=self.device)
+            for numbers in (self.packed.token_ids, self.packed.position_ids, self.packed.last)
+        )
+        return self._read(ids, positions, last)
 
     def tokens(self, token: Tensor) -> Tensor:
         """The logits after each row's next token, (b,) to (b, V)."""
@@ -61,9 +68,27 @@ class GroupReader:
         self.position_ids = self.position_ids[going]
         self.buffer.leave(going)
 
-    def _read(self, ids: Tensor, place: Tensor, keep: Tensor) -> Tensor:
-        logits: Tensor = packed_forward(self.model, ids[None], place[None], keep).logits
+    def _read(self, ids: Tensor, position_ids: Tensor, keep: Tensor) -> Tensor:
+        logits: Tensor = packed_forward(self.model, ids[None], position_ids[None], keep).logits
         return logits[0]
+
+
+@contextmanager
+def reading_groups(
+    model: nn.Module,
+    prompts: Sequence[Sequence[int]],
+    prompt_of: Tensor,
+    steps: int,
+    product: Products,
+) -> Iterator[Reader]:
+    """A `GroupReader`, whose attention, adapters and layers take the place of the model's while it
+    lasts.
+    """
+    reader = GroupReader(model, prompts, prompt_of, steps)
+    attend = reader.buffer.attend
+    forwards = [*lora_forwards(model, product), *layer_forwards(model, attend, product)]
+    with patched(model, attend, forwards):
+        yield reader
 
 
 class PaddedReader:

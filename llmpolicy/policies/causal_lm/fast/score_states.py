@@ -6,8 +6,7 @@ that there is a way back through them to the prompt. Which models go on from a s
 tokens is tried out, gradient included.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -19,6 +18,7 @@ from transformers import DynamicCache
 
 from llmpolicy.policies.causal_lm.checks import train_mode
 from llmpolicy.policies.causal_lm.fast.head import head_reason, log_prob_of
+from llmpolicy.policies.causal_lm.fast.patched import patched
 from llmpolicy.policies.causal_lm.fast.read_states import CANNOT, StateReader
 from llmpolicy.policies.causal_lm.fast.rows import Group, Rows
 from llmpolicy.policies.causal_lm.forward import (
@@ -54,29 +54,29 @@ def state_pass(
     """Log-probability and entropy of each completion token, (S, 2), row after row of group after
     group.
     """
-    device = rows.places.device
-    order = [row for group in groups for row in group]
-    prompt_of = torch.tensor(
-        [place for place, group in enumerate(groups) for _ in group], device=device
-    )  # (R,)
+    device, order, prompt_of = rows.places.device, list[int](), list[int]()
+    for prompt, group in enumerate(groups):
+        order += group
+        prompt_of += [prompt] * len(group)
     labels, there = right_pad([rows.completions[row] for row in order], 0, device)  # (R, T)
+    prompts, inner = [rows.prompts[group[0]] for group in groups], there.bool()
     head = _head(model)
-    with nullcontext() if head is None else _hidden(head):
-        found = _read(
-            model, [rows.prompts[group[0]] for group in groups], prompt_of, labels[:, :-1]
-        )  # (R, T, any)
-    chosen, seen = labels[there.bool()], found[there.bool()]  # (S,), (S, any)
-    if head is not None:
-        return torch.stack(
-            log_prob_of(
-                seen, head.weight, getattr(head, "bias", None), chosen, temperature, entropy
-            ),
-            -1,
-        )
-    log_probs = torch.log_softmax(seen.float() / temperature, -1)  # (S, V)
-    return torch.stack(
-        [log_probs.gather(1, chosen[:, None])[:, 0], entropy_of(log_probs.detach())], -1
-    )
+    with patched(model, None, [] if head is None else [(head, _itself)]):
+        read = _read(model, prompts, torch.tensor(prompt_of, device=device), labels[:, :-1])
+    chosen, seen = labels[inner], read[inner]  # (S,), (S, any)
+    if head is None:
+        log_probs = torch.log_softmax(seen.float() / temperature, -1)  # (S, V)
+        of_chosen = log_probs.gather(1, chosen[:, None])[:, 0]
+        return torch.stack([of_chosen, entropy_of(log_probs.detach())], -1)
+    bias = getattr(head, "bias", None)
+    return torch.stack(log_prob_of(seen, head.weight, bias, chosen, temperature, entropy), -1)
+
+
+def _itself(hidden: Tensor) -> Tensor:
+    """What a head is given takes the place of logits, so that those of all places are never
+    held.
+    """
+    return hidden
 
 
 def _read(model: nn.Module, prompts: list[list[int]], prompt_of: Tensor, ids: Tensor) -> Tensor:
@@ -165,26 +165,16 @@ def _is_last(model: nn.Module, head: Any) -> bool:
         return False
     ids = torch.arange(1, 3, device=head.weight.device)[None]
     steep = torch.linspace(-300, 300, len(head.weight), device=head.weight.device)  # (V,)
-    head.forward = lambda hidden: steep.to(hidden.dtype).expand(*hidden.shape[:-1], -1)
-    try:
+
+    def steepest(hidden: Tensor) -> Tensor:
+        return steep.to(hidden.dtype).expand(*hidden.shape[:-1], -1)
+
+    with patched(model, None, [(head, steepest)]):
         logits, _ = forward(model, ids, None, ids - 1, 1, use_cache=False)
-    finally:
-        del head.forward
-    return len(steep) == logits.shape[-1] and torch.allclose(
-        logits[0, 0].float(), steep * (logits[0, 0, -1].float() / steep[-1]), rtol=1e-2, atol=1e-2
-    )
-
-
-@contextmanager
-def _hidden(head: Any) -> Iterator[None]:
-    """While it lasts what the head is given takes the place of logits, so that those of all places
-    are never held.
-    """
-    head.forward = lambda hidden: hidden
-    try:
-        yield
-    finally:
-        del head.forward
+    if len(steep) != logits.shape[-1]:
+        return False
+    multiple = steep * (logits[0, 0, -1].float() / steep[-1])
+    return torch.allclose(logits[0, 0].float(), multiple, rtol=1e-2, atol=1e-2)
 
 
 def _reason(model: Any) -> str | None:
