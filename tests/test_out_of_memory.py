@@ -186,13 +186,13 @@ def test_several_processes_do_not_repeat_a_step_of_which_others_know_nothing(
     from llmpolicy.grpo.update import check_can_shrink
 
     made = trainer(tmp_path)
-    check_can_shrink(made, [2])
+    check_can_shrink(made, [[0, 1]])
     made.accelerator.state._shared_state["num_processes"] = 2
     try:
         with pytest.raises(
             PolicyError, match="several processes, which cannot be made again by one of them alone"
         ):
-            check_can_shrink(made, [2])
+            check_can_shrink(made, [[0, 1]])
     finally:
         made.accelerator.state._shared_state["num_processes"] = 1
 

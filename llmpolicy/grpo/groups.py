@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 Inputs = dict[str, Any]
+"""A batch as TRL holds it: tensors by name, (B, ...), or () where all rows have one number."""
 
 
 LEAST = 1e-6
@@ -55,18 +56,17 @@ def live_rows(inputs: Inputs, beta: float) -> list[int]:
     live = inputs["completion_mask"].bool().any(1)  # (B,)
     if beta == 0.0:
         live = live & (inputs["advantages"].view(len(live), -1) != 0).any(1)
-    return [int(row) for row in live.nonzero()[:, 0].tolist()]
+    rows: list[int] = live.nonzero()[:, 0].tolist()
+    return rows
 
 
 def subset(inputs: Inputs, rows: list[int]) -> Inputs:
     """Some rows of a batch; what is not by row stays."""
-
-    def take(value: Any) -> Any:
-        if isinstance(value, Tensor) and value.dim():
-            return value[rows]
-        return [value[row] for row in rows] if isinstance(value, list) else value
-
-    return {key: take(value) for key, value in inputs.items()}
+    part = dict(inputs)
+    for name, value in inputs.items():
+        if value.dim():
+            part[name] = value[rows]
+    return part
 
 
 def one_token(inputs: Inputs) -> Inputs:
@@ -81,13 +81,11 @@ def one_token(inputs: Inputs) -> Inputs:
 
 def joined(parts: list[Inputs]) -> Inputs:
     """Micro-steps of one generation as one batch."""
-
-    def join(values: list[Any]) -> Any:
-        if isinstance(values[0], Tensor) and values[0].dim():
-            return torch.cat(values)
-        return sum(values, []) if isinstance(values[0], list) else values[0]
-
-    return {key: join([part[key] for part in parts]) for key in parts[0]}
+    whole = dict(parts[0])
+    for name, value in parts[0].items():
+        if value.dim():
+            whole[name] = torch.cat([part[name] for part in parts])
+    return whole
 
 
 def shuffled_groups(inputs: Inputs, size: int) -> Inputs:
@@ -95,6 +93,7 @@ def shuffled_groups(inputs: Inputs, size: int) -> Inputs:
     window; rows, if cut.
     """
     rows = len(inputs["advantages"])
-    size = 1 if rows % size else size
+    if rows % size:
+        size = 1
     order = torch.randperm(rows // size)[:, None] * size + torch.arange(size)
     return subset(inputs, order.flatten().tolist())

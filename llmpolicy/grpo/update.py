@@ -52,12 +52,21 @@ class Window:
     steps: int
 
     @property
-    def share(self) -> float | None:
-        """What a row weighs where TRL takes the mean over the rows it is given, divided by the
-        micro-steps of an update; None where it divides by the window's tokens.
+    def by_rows(self) -> bool:
+        """Whether TRL takes the mean over the rows it is given, divided by the micro-steps of an
+        update; else it divides by the window's tokens, and a part's loss is a part of the loss.
         """
-        by_rows = self.trainer.loss_type in BY_ROWS
-        return self.steps / len(self.inputs["advantages"]) if by_rows else None
+        return self.trainer.loss_type in BY_ROWS
+
+    def part(self, rows: list[int]) -> Inputs:
+        """The inputs of a micro-batch; without rows, of one that only keeps processes in step."""
+        return subset(self.inputs, rows) if rows else one_token(self.inputs)
+
+    def weight(self, rows: list[int]) -> float:
+        """What the loss of a micro-batch weighs in the window's."""
+        if not self.by_rows:
+            return float(bool(rows))
+        return self.steps / len(self.inputs["advantages"]) * len(rows)
 
 
 def window_loss(trainer: "PolicyTrainer", model: torch.nn.Module, inputs: Inputs) -> Tensor:
@@ -71,7 +80,7 @@ def window_loss(trainer: "PolicyTrainer", model: torch.nn.Module, inputs: Inputs
     whole = joined(parts)
     window = Window(trainer, model, whole, live_rows(whole, trainer.beta), len(parts))
     loss = _figures(window, _gradients(window))
-    if window.share is not None:
+    if window.by_rows:
         loss = loss * window.steps
     return loss.detach().requires_grad_()
 
@@ -94,18 +103,18 @@ def _gradients(window: Window) -> Scored:
         scored: Scored | None = unless_out_of_memory(partial(_back_propagated, window, batches))
         if scored is not None:
             return scored
-        check_can_shrink(window.trainer, [len(batch.rows) for batch in batches])
+        check_can_shrink(window.trainer, batches)
         say_once("an update")
         go_back()
         passes = len(batches)
-        while len(batches) == passes and max(len(batch.rows) for batch in batches) > 1:
+        while len(batches) == passes and max(map(len, batches)) > 1:
             window.trainer.budget.divisor *= 2
             batches = micro_batches(window)
 
 
-def check_can_shrink(trainer: "PolicyTrainer", sizes: list[int]) -> None:
-    """Raise PolicyError where a window of passes of these sizes cannot be made again: with
-    processes that have gone on, or of single rows.
+def check_can_shrink(trainer: "PolicyTrainer", batches: list[list[int]]) -> None:
+    """Raise PolicyError where a window cannot be made again: with processes that have gone on, or
+    of single rows.
     """
     if trainer.accelerator.num_processes > 1:
         raise PolicyError(
@@ -113,7 +122,7 @@ def check_can_shrink(trainer: "PolicyTrainer", sizes: list[int]) -> None:
             " of them alone: lower per_device_train_batch_size and raise"
             f" gradient_accumulation_steps, or {SMALLER}"
         )
-    if max(sizes) == 1:
+    if max(map(len, batches)) == 1:
         raise PolicyError(
             f"memory ran out in the update although each completion was taken alone: {SMALLER}"
         )
@@ -140,72 +149,56 @@ def _noted(model: torch.nn.Module, device: torch.device) -> Callable[[], None]:
     return go_back
 
 
-@dataclass(frozen=True, slots=True)
-class MicroBatch:
-    """Rows that are back-propagated together, and what their loss weighs: 0 for one that only keeps
-    the processes in step.
-    """
-
-    rows: list[int]
-    inputs: Inputs
-    weight: float
-
-
-def micro_batches(window: Window) -> list[MicroBatch]:
-    """The micro-batches of a window, as many on every process."""
+def micro_batches(window: Window) -> list[list[int]]:
+    """The rows of each micro-batch of a window, of which every process has as many."""
     trainer, inputs = window.trainer, window.inputs
     ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1)
     mask = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], dim=1)
+    rows = Rows(ids, mask, inputs["completion_ids"].shape[1])
     budget = trainer.budget.of(int(HELD * ids.numel()) // window.steps)
-    parts = Rows(ids, mask, inputs["completion_ids"].shape[1]).batches(
-        window.live, budget, once=not is_recurrent(trainer.policy.model)
-    )
-    batches = []
-    for rows in parts:
-        weight = 1.0 if window.share is None else window.share * len(rows)
-        batches.append(MicroBatch(rows, subset(inputs, rows), weight))
+    once = not is_recurrent(trainer.policy.model)
+    batches = rows.batches(window.live, budget, once=once)
     if trainer.accelerator.num_processes > 1:
         counts = trainer.accelerator.gather(torch.tensor([len(batches)], device=ids.device))
         # Processes exchange gradients in the last backward of an optimiser step, those of its
         # earlier windows too.
         most = max(int(counts.max()), int(trainer.accelerator.sync_gradients))
-        batches += [MicroBatch([], one_token(inputs), 0.0)] * (most - len(batches))
+        batches += [[]] * (most - len(batches))
     return batches
 
 
-def _back_propagated(window: Window, batches: list[MicroBatch]) -> Scored:
+def _back_propagated(window: Window, batches: list[list[int]]) -> Scored:
     """Accumulate the gradient of all batches; the figures of rows in none of them are 0."""
     shape, accelerator = window.inputs["completion_mask"].shape, window.trainer.accelerator
     log_prob, entropy = torch.zeros(2, *shape, device=accelerator.device)  # (B, T) each
-    for number, batch in enumerate(batches, start=1):
+    for number, rows in enumerate(batches, start=1):
         with accelerator.no_sync(window.model) if number < len(batches) else nullcontext():
-            scored = _backward(window, batch)
-        if batch.rows and scored.entropy is not None:
-            log_prob[batch.rows] = scored.log_prob.detach().float()
-            entropy[batch.rows] = scored.entropy.float()
+            scored = _backward(window, rows)
+        if rows and scored.entropy is not None:
+            log_prob[rows] = scored.log_prob.detach().float()
+            entropy[rows] = scored.entropy.float()
     if not batches:
         _no_gradient(window.model)
     return Scored(log_prob, entropy)
 
 
-def _backward(window: Window, batch: MicroBatch) -> Scored:
-    """Accumulate the gradient of a batch's weighted loss; what was scored for it, in one pass whose
-    size was decided.
+def _backward(window: Window, rows: list[int]) -> Scored:
+    """Accumulate the gradient of a micro-batch's weighted loss; what was scored for it, in one pass
+    whose size was decided.
     """
     trainer, answers = window.trainer, list[Scored]()
     with _unrecorded(trainer), _unshared(trainer.accelerator), ExitStack() as held:
 
         def in_one_pass(asked: Asked) -> Scored:
-            answers.append(
-                score_groups(
-                    asked.model, asked.rows, trainer.temperature, entropy=asked.entropy, held=held
-                )
+            scored = score_groups(
+                asked.model, asked.rows, trainer.temperature, entropy=asked.entropy, held=held
             )
-            return answers[-1]
+            answers.append(scored)
+            return scored
 
         with scoring(trainer, in_one_pass):
-            loss = trainer._compute_loss(window.model, batch.inputs)
-            trainer.accelerator.backward(loss * batch.weight)
+            loss = trainer._compute_loss(window.model, window.part(rows))
+            trainer.accelerator.backward(loss * window.weight(rows))
     return answers[-1]
 
 
