@@ -2,27 +2,20 @@
 here.
 """
 
-from llmpolicy.plan.explain import Explanation, RecipeExplanation, explain_grpo
-from llmpolicy.plan.plan import (
-    SCORER,
-    Plan,
-    build_policy,
-    build_rewards,
+from llmpolicy.plan.explain import Explanation, RecipeExplanation, explain_grpo, written_values
+from llmpolicy.plan.facts import recipe_facts, reward_facts, task_facts
+from llmpolicy.plan.fit import fit, fit_held_out
+from llmpolicy.plan.plan import Plan, explain_recipe, plan_recipe, require_sandbox, reward_lines
+from llmpolicy.plan.policy import build_policy, policy_at
+from llmpolicy.plan.reward import SCORER, build_rewards
+from llmpolicy.plan.weights import (
     completion_length,
     evaluated_length,
-    explain_recipe,
-    fit,
-    fit_held_out,
     loaded_adapter,
     loaded_weights,
     model_path,
-    plan_recipe,
-    policy_at,
     refuse_damage,
-    require_sandbox,
-    reward_facts,
-    reward_lines,
-    task_facts,
+    temperature,
     template_arguments,
 )
 
@@ -45,9 +38,12 @@ __all__ = [
     "plan_recipe",
     "policy_at",
     "refuse_damage",
+    "recipe_facts",
     "require_sandbox",
     "reward_facts",
     "reward_lines",
     "task_facts",
+    "temperature",
     "template_arguments",
+    "written_values",
 ]

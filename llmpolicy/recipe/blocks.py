@@ -22,6 +22,7 @@ from pydantic import (
     model_validator,
 )
 
+from llmpolicy.errors import RecipeError
 from llmpolicy.rewards.compose import COMPOSITES
 from llmpolicy.run.paths import from_run, in_paths
 from llmpolicy.tasks import TaskSpec
@@ -273,6 +274,19 @@ class Recipe(Block):
     def base_dir(self) -> Path | None:
         """The folder that relative paths of this recipe start from."""
         return self._base_dir
+
+    @property
+    def language_model(self) -> ModelBlock:
+        """The model; raises RecipeError for a recipe of a small policy, which has none."""
+        if self.model is None:
+            raise RecipeError(f"recipe {self.name!r} has no model")
+        return self.model
+
+    @property
+    def every_task(self) -> list[TaskSpec]:
+        """The tasks that are trained on, and the held-out one."""
+        held_out = self.evaluate.task if self.evaluate else None
+        return [*self.task, held_out] if held_out else list(self.task)
 
     @property
     def origin(self) -> dict[str, str]:

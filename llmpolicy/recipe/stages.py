@@ -112,7 +112,13 @@ def _last(recipe: Recipe) -> Iterator[Stage]:
     if grpo is not None:
         yield Grpo(grpo, recipe.sampling, _language_model(recipe))
     elif loop is not None and environment is None:
-        yield Reinforce(loop, _language_model(recipe))
+        model = _language_model(recipe)
+        if recipe.evaluate is not None and recipe.evaluate.every:
+            raise RecipeError(
+                f"{written_at('evaluate.every', recipe.origin)}recipe {recipe.name!r}:"
+                " evaluate.every needs grpo; the loop of reinforce evaluates at the end"
+            )
+        yield Reinforce(loop, model)
     elif loop is not None and environment is not None:
         _check_play(recipe, loop)
         yield Play(loop, environment, recipe.policy or PolicyBlock())

@@ -383,7 +383,7 @@ def _carry_out(
         policy.rehearse()
     facts = {
         "weights": recipe.portable(weights, named=True),
-        **reward_facts(recipe),
+        **reward_facts(made),
         "tasks": task_facts(recipe),
         **sources,
     }
