@@ -18,7 +18,7 @@ FLOORS = {
     "secrets": 1, "rewards": 1, "sandbox": 1, "tasks": 1, "statistics": 1, "objectives": 1, "bundled": 1,
     "recipe": 2, "run": 2, "policies": 2, "environments": 2,
     "consent": 3, "rollout": 3, "evaluation": 3,
-    "baselines": 4, "reinforce": 4, "grpo": 4, "returns": 4, "audit": 4,
+    "prove": 1, "baselines": 4, "reinforce": 4, "grpo": 4, "returns": 4, "audit": 4,
     "report": 5, "publish": 5, "plan": 4, "stages": 5,
     "session": 7, "pytest_plugin": 7,
     "cli": 8, "__main__": 9, "__init__": 9,
