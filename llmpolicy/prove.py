@@ -45,6 +45,29 @@ def advantages_of(function: Advantage, name: str, scores: Tensor) -> Tensor:
     return advantages.detach()
 
 
+def advantages_in_groups(function: Advantage, scores: Tensor, size: int) -> Tensor:
+    """The advantages of rows in groups of ``size``, (B,), from their scores, NaN where nobody could
+    judge: such a row is left out of its group, and has the advantage 0, as one alone has.
+    """
+    advantages = torch.zeros_like(scores)
+    for start in range(0, len(scores), size):
+        judged = start + (~scores[start : start + size].isnan()).nonzero()[:, 0]
+        if len(judged) > 1:
+            group = advantages_of(function, name_of(function), scores[judged])
+            advantages[judged] = group.to(advantages)
+    if not advantages.isfinite().all():
+        raise RecipeError(
+            f"advantage {name_of(function)!r} gave a number that is not finite for the scores"
+            f" {scores.tolist()}; expected finite numbers"
+        )
+    return advantages
+
+
+def name_of(function: Any) -> str:
+    """What a function is called in a sentence."""
+    return str(getattr(function, "__qualname__", type(function).__name__))
+
+
 def prove_loss(function: Loss, name: str) -> None:
     """Raise RecipeError where a loss is not one finite number a decision, does not move the policy
     towards what is well rewarded, or has another gradient than its values show.

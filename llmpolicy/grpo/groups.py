@@ -24,14 +24,20 @@ def equal_rewards(table: Tensor, weights: Tensor, size: int) -> Tensor:
     Its advantages are 0, though a mean of equal numbers, or the order of a sum, may be off by a
     rounding error.
     """
-    rewards = (
-        (table * weights.to(table.device)).nansum(1).view(-1, size)
-    )  # (D, G), as TRL adds them up
-    unknown = table.isnan().all(1).view_as(rewards)
+    rewards = totals(table, weights).view(-1, size)  # (D, G)
+    unknown = rewards.isnan()
     lowest = rewards.masked_fill(unknown, float("inf")).amin(1)
     highest = rewards.masked_fill(unknown, float("-inf")).amax(1)
     rounding = 16 * torch.finfo(rewards.dtype).eps * torch.maximum(highest.abs(), lowest.abs())
     return ((highest <= lowest) | (highest - lowest <= rounding)).repeat_interleave(size)
+
+
+def totals(table: Tensor, weights: Tensor) -> Tensor:
+    """The reward of each row of a table, (B, terms), as TRL adds it up, NaN where no term is known;
+    (B,).
+    """
+    rewards = (table * weights.to(table.device)).nansum(1)
+    return rewards.masked_fill(table.isnan().all(1), float("nan"))
 
 
 def wide(device: torch.device) -> torch.dtype:
@@ -49,12 +55,12 @@ def live_groups(advantages: Tensor, size: int) -> float:
     return float(live.view(-1, size).any(1).float().mean())
 
 
-def live_rows(inputs: Inputs, beta: float) -> list[int]:
-    """The rows that can contribute to the gradient: some completion token counts and, at beta 0, so
-    does the advantage.
+def live_rows(inputs: Inputs, *, by_advantage: bool) -> list[int]:
+    """The rows that can contribute to the gradient: some completion token counts and, where all
+    that is learned is weighed by the advantage, that is not 0.
     """
     live = inputs["completion_mask"].bool().any(1)  # (B,)
-    if beta == 0.0:
+    if by_advantage:
         live = live & (inputs["advantages"].view(len(live), -1) != 0).any(1)
     rows: list[int] = live.nonzero()[:, 0].tolist()
     return rows

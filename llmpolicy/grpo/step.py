@@ -20,19 +20,22 @@ generation and its first update, in order (``tests/test_seams.py`` follows one):
  8   _get_per_token_logps_and_entropies     check_parity   once: sampler and scorer are one policy
                                             keep           rows in the run, figures in the log
  9   compute_loss                           improve        0 until a window of micro-steps is whole
-10   _get_per_token_logps_and_entropies                    of each micro-batch: TRL's loss, backward
-11   _get_per_token_logps_and_entropies                    of the window, scored already: TRL's loss
-                                                           and metrics, then the optimiser's step
-12   log                                                   a line in the run
-13   _save_checkpoint                                      a folder that is whole or not there:
-14   create_model_card                                     nothing
-15   _get_output_dir                                       the folder in which it is written
-16   _save                                                 the policy
-17   _save_optimizer_and_scheduler                         and a reference that moves
+10   _compute_loss                          own_loss       of each micro-batch: TRL's loss, or in it
+                                                           one's own, and the backward pass
+11   _get_per_token_logps_and_entropies
+12   _compute_loss                          own_loss       of the window, scored already: loss and
+                                                           metrics, then the optimiser's step
+13   _get_per_token_logps_and_entropies
+14   log                                                   a line in the run
+15   _save_checkpoint                                      a folder that is whole or not there:
+16   create_model_card                                     nothing
+17   _get_output_dir                                       the folder in which it is written
+18   _save                                                 the policy
+19   _save_optimizer_and_scheduler                         and a reference that moves
 
-Who answers 6, 8, 10 and 11 is the trainer's ``scorer`` (`scorer.py`), which an update replaces for
-10 and 11 (`update.py`). An update that cannot go by groups (`path.py`) goes as TRL's does: it then
-shuffles rows in 2, and 9 to 11 are one loss for each micro-step.
+Who answers 6, 8, 11 and 13 is the trainer's ``scorer`` (`scorer.py`), which an update replaces for
+11 and 13 (`update.py`). An update that cannot go by groups (`path.py`) goes as TRL's does: it then
+shuffles rows in 2, and 9 to 13 are one loss for each micro-step.
 """
 
 import time
@@ -47,12 +50,22 @@ from trl.trainer.utils import RepeatSampler, split_tensor_dict
 
 from llmpolicy.episode import Turn
 from llmpolicy.grpo import judging
-from llmpolicy.grpo.groups import Inputs, equal_rewards, live_groups, shuffled_groups, wide
+from llmpolicy.grpo.groups import (
+    Inputs,
+    equal_rewards,
+    live_groups,
+    shuffled_groups,
+    totals,
+    wide,
+)
 from llmpolicy.grpo.parity import disagreement
 from llmpolicy.grpo.rollouts import Generation, rollout_rows
+from llmpolicy.grpo.scorer import Asked, scoring
 from llmpolicy.grpo.update import window_loss
 from llmpolicy.policies.causal_lm.generate import generate
+from llmpolicy.policies.causal_lm.score import Scored
 from llmpolicy.policies.causal_lm.trained import kept_frozen
+from llmpolicy.prove import advantages_in_groups, losses_of, name_of
 from llmpolicy.rewards.compose.statistics import metrics as part_metrics
 from llmpolicy.types import TrainerSnapshot
 
@@ -188,11 +201,16 @@ def judge(trainer: "PolicyTrainer", completion_ids: list[list[int]]) -> Tensor:
 
 def weigh(trainer: "PolicyTrainer", output: Inputs) -> None:
     """Make the advantages of groups whose rewards are equal exactly 0; TRL's may be off by a
-    rounding error.
+    rounding error. A function of one's own gives them in TRL's place.
     """
     advantages = output["advantages"]  # (B,)
     start = trainer.accelerator.process_index * len(advantages)
-    advantages[without_signal(trainer)[start : start + len(advantages)]] = 0.0
+    mine = slice(start, start + len(advantages))
+    if trainer.advantage is None:
+        advantages[without_signal(trainer)[mine]] = 0.0
+    else:
+        scores = totals(trainer.generation.table, trainer.reward_weights)
+        advantages = advantages_in_groups(trainer.advantage, scores, trainer.group_size)[mine]
     output["advantages"] = advantages.float()
 
 
@@ -213,6 +231,32 @@ def improve(trainer: "PolicyTrainer", model: torch.nn.Module, inputs: Inputs) ->
     the gradient of all.
     """
     return window_loss(trainer, model, inputs)
+
+
+def own_loss(
+    trainer: "PolicyTrainer", inputs: Inputs, by_trl: Callable[[Inputs], Tensor]
+) -> Tensor:
+    """TRL's loss of a batch, with one's own in the place of its clipped ratio.
+
+    TRL takes −min(r A, clip(r) A) of each decision, r = π / π_old, and nothing is clipped here: A =
+    −loss / r makes that the loss itself. Its mean, the KL and the figures stay TRL's.
+    """
+    usual, loss, handed = trainer.scorer, trainer.loss, dict(inputs)
+    assert loss is not None
+    mask = inputs["completion_mask"] * inputs.get("tool_mask", 1)  # (B, T)
+
+    def scorer(asked: Asked) -> Scored:
+        scored = usual(asked)
+        old = inputs.get("old_per_token_logps")  # (B, T)
+        old = scored.log_prob.detach() if old is None else old
+        advantage = inputs["advantages"].view(len(mask), -1)  # (B, 1)
+        losses = losses_of(loss, name_of(loss), scored.log_prob, old, advantage, mask)
+        inverse = (old - scored.log_prob).exp()
+        handed["advantages"] = -(losses * inverse).where(mask.bool(), 0.0)
+        return scored
+
+    with scoring(trainer, scorer):
+        return by_trl(handed)
 
 
 def check_parity(trainer: "PolicyTrainer", output: Inputs) -> None:

@@ -29,6 +29,7 @@ from llmpolicy.policies.causal_lm import CausalLMPolicy
 from llmpolicy.policies.causal_lm.checks import check_checkpointing, check_left_padding
 from llmpolicy.policies.causal_lm.experts import settle_aux_loss
 from llmpolicy.policies.causal_lm.trained import check_trained
+from llmpolicy.prove import Advantage, Loss
 from llmpolicy.recipe import SamplingBlock
 from llmpolicy.rewards import Rewards
 from llmpolicy.run import Run
@@ -56,7 +57,7 @@ class PolicyTrainer(GRPOTrainer):
 
     ``token_budget`` bounds the tokens forwarded together in an update; without it they are at most
     1.25 times TRL's. With ``sampling`` the prompts of a generation, and which of their groups are
-    trained on, are chosen dynamically.
+    trained on, are chosen dynamically. ``advantage`` and ``loss`` take the place of TRL's.
     """
 
     args: GRPOConfig
@@ -74,9 +75,12 @@ class PolicyTrainer(GRPOTrainer):
         callbacks: list[TrainerCallback] | None = None,
         token_budget: int | None = None,
         sampling: SamplingBlock | None = None,
+        advantage: Advantage | None = None,
+        loss: Loss | None = None,
         **options: Any,
     ) -> None:
         self.policy, self.rewards, self.rows, self.run = policy, rewards, list(rows), run
+        self.advantage, self.loss = advantage, loss
         check_trained(policy.model, policy.name, args)
         self.sampling = None if sampling is None else Sampling(sampling, self.rows)
         self.prompt_ids = policy.encode([row.prompt for row in self.rows])
@@ -105,6 +109,8 @@ class PolicyTrainer(GRPOTrainer):
         )
         self.eos_token_ids = list(policy.stop_ids)
         take_reference(self, beta, sync)
+        if loss is not None:  # which clips for itself (step.own_loss)
+            self.epsilon_low, self.epsilon_high = 1.0, float("inf")
         settle_aux_loss(self, policy.model, args.router_aux_loss_coef)
         self.budget, self.waiting = Budget(token_budget), list[Inputs]()
         self.parity: float | None = None
@@ -191,6 +197,10 @@ class PolicyTrainer(GRPOTrainer):
         if self.stock_reason is not None or not self.model.training:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         return step.improve(self, model, inputs)
+
+    def _compute_loss(self, model: torch.nn.Module, inputs: dict[str, Any]) -> torch.Tensor:
+        by_trl = partial(super()._compute_loss, model)
+        return by_trl(inputs) if self.loss is None else step.own_loss(self, inputs, by_trl)
 
     @property
     def group_size(self) -> int:

@@ -78,7 +78,8 @@ def window_loss(trainer: "PolicyTrainer", model: torch.nn.Module, inputs: Inputs
         return torch.zeros((), device=trainer.accelerator.device, requires_grad=True)
     parts, trainer.waiting = trainer.waiting, []
     whole = joined(parts)
-    window = Window(trainer, model, whole, live_rows(whole, trainer.beta), len(parts))
+    live = live_rows(whole, by_advantage=trainer.beta == 0.0 and trainer.loss is None)
+    window = Window(trainer, model, whole, live, len(parts))
     loss = _figures(window, _gradients(window))
     if window.by_rows:
         loss = loss * window.steps
