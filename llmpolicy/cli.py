@@ -187,7 +187,7 @@ def explain(
     """Say what a recipe means: where each value came from, and the arithmetic of its steps. Loads
     no model.
     """
-    from llmpolicy.plan import explain_recipe
+    from llmpolicy.session.explain import explain_recipe
 
     _check_file(json_file)
     explanation = explain_recipe(

@@ -25,7 +25,8 @@ from llmpolicy.policies.causal_lm import CausalLMPolicy
 from llmpolicy.policies.causal_lm.codec import Codec
 from llmpolicy.recipe import make_recipe
 from llmpolicy.rewards import Rewards, Sample
-from llmpolicy.session.training import _task, train
+from llmpolicy.session.arguments import task_block
+from llmpolicy.session.training import train
 from llmpolicy.stages.sft import _dataset, sft_config
 from llmpolicy.tasks import load_demonstrations, load_pairs, load_task, load_tasks, prompt_text
 from llmpolicy.tasks.spec import TaskSpec
@@ -147,7 +148,7 @@ def test_datasets_are_taken_and_a_choice_of_splits_is_asked_for() -> None:
             {
                 "name": "n",
                 "model": {"path": "bundled"},
-                "task": _task(task),
+                "task": task_block(task),
                 "rewards": ["exact:correct"],
                 "grpo": {},
             }
@@ -160,7 +161,7 @@ def test_datasets_are_taken_and_a_choice_of_splits_is_asked_for() -> None:
         datasets.IterableDatasetDict(train=data.to_iterable_dataset()),
     ):
         with pytest.raises(TaskError, match="splits train.*data.'train'."):
-            _task(task)
+            task_block(task)
 
 
 def test_a_dataset_gives_the_rows_that_its_transform_makes() -> None:
@@ -172,7 +173,7 @@ def test_a_dataset_gives_the_rows_that_its_transform_makes() -> None:
             "answer": ["8"] * len(batch["answer"]),
         }
 
-    rows = load_task(_task(plain.with_transform(longer)))
+    rows = load_task(task_block(plain.with_transform(longer)))
     assert [(prompt_text(row.prompt), row.columns["answer"]) for row in rows] == [("1+3+4", "8")]
 
 
@@ -195,7 +196,7 @@ def test_a_dataset_gives_the_rows_that_its_transform_makes() -> None:
 )
 def test_what_cannot_be_written_down_is_refused(column: dict[str, Any], why: str) -> None:
     with pytest.raises(TaskError, match=why):
-        load_task(_task([{"question": "3+4", "answer": "7", **column}]))
+        load_task(task_block([{"question": "3+4", "answer": "7", **column}]))
 
 
 @pytest.mark.parametrize(
@@ -426,7 +427,7 @@ FRAME = pandas.DataFrame({"question": ["a", "b"], "answer": [1, 2]}, index=[7, 8
 def test_tables_are_taken_like_datasets(table: Any) -> None:
     expected = [{"question": "a", "answer": 1}, {"question": "b", "answer": 2}]
     for task in (table, {"rows": table}, {"generator": lambda: table}):
-        block = _task(task)
+        block = task_block(task)
         assert [dict(row.columns) for row in load_task(block)] == expected
         assert len(load_task({**block, "limit": 1})) == 1
     messages = pandas.DataFrame({"prompt": [[USER]], "answer": [None]})
@@ -441,9 +442,9 @@ def test_tables_are_taken_like_datasets(table: Any) -> None:
 @pytest.mark.parametrize("name", ["file", "hub", "generator", "rows", "reasoning_gym"])
 def test_a_row_may_have_a_column_that_is_named_like_a_source(name: str) -> None:
     rows = [{"question": "a", name: "x", "answer": "1"}, {"prompt": "b", "answer": "1"}]
-    assert _task(rows) == _task(tuple(rows)) == {"rows": rows}
+    assert task_block(rows) == task_block(tuple(rows)) == {"rows": rows}
     blocks = [{name: "x", "prompt": "{question}"}, {name: "y", "promt": "{question}"}]
-    assert _task(blocks) == _task(tuple(blocks)) == blocks
+    assert task_block(blocks) == task_block(tuple(blocks)) == blocks
 
 
 def test_rows_may_come_one_by_one_and_files_as_paths(tmp_path: Path) -> None:
@@ -481,7 +482,7 @@ def test_what_is_no_recipe_is_one_sentence_and_rewards_may_be_a_tuple() -> None:
         RecipeError, match="the recipe is .1., a list; expected a file, a name or a mapping"
     ):
         train([1])  # type: ignore[arg-type]
-    given = {"name": "n", "model": "bundled", "task": _task(FRAME), "grpo": {}}
+    given = {"name": "n", "model": "bundled", "task": task_block(FRAME), "grpo": {}}
     both = [
         make_recipe({**given, "rewards": kind(["exact:match", "numeric:equal"])}).rewards
         for kind in (tuple, list)

@@ -9,8 +9,9 @@ import pytest
 
 from llmpolicy.episode import Episode, Turn
 from llmpolicy.errors import RecipeError, RewardError
-from llmpolicy.plan import build_rewards, explain_recipe, plan_recipe, reward_lines
+from llmpolicy.plan import build_rewards, plan_recipe, reward_lines
 from llmpolicy.recipe import load_recipe
+from llmpolicy.session.explain import explain_recipe
 
 HEAD = """\
 model: bundled

@@ -17,11 +17,11 @@ import yaml
 from llmpolicy import consent
 from llmpolicy.audit.show import replay
 from llmpolicy.errors import ConsentError, LLMPolicyError, RecipeError
-from llmpolicy.plan import explain_recipe
 from llmpolicy.recipe import load_recipe
 from llmpolicy.rewards import RewardError, Rewards, RewardSpec
 from llmpolicy.run import Run
 from llmpolicy.session import evaluate_model, train_recipe
+from llmpolicy.session.explain import explain_recipe
 
 ROOT = Path(__file__).parent.parent
 EVIL = """

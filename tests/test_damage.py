@@ -25,8 +25,7 @@ from llmpolicy.run import Run, add_checkpoint, damage, mend, written_whole
 from llmpolicy.run.disk import DiskError
 from llmpolicy.session import train_recipe
 from llmpolicy.session.evaluate import evaluate_model
-from llmpolicy.stages.reinforce import loop_of, train_environment
-from tests.test_reinforce import cartpole, quietly
+from tests.test_reinforce import cartpole, quietly, trained
 from tests.test_run import RECIPE
 from tests.test_session import EVALUATE, GRPO, run_of
 
@@ -572,8 +571,7 @@ def test_the_loop_of_reinforce_goes_on_from_its_older_checkpoint_to_the_same_end
     said: list[str] = []
     mend(run.path, said.append)
     assert said[0].startswith("note: checkpoint-3 is damaged (state.pt is not what was written)")
-    kept = load_recipe(run.path / "recipe.yaml")
-    train_environment(kept, loop_of(kept), run.path, resume=True, say=quietly)
+    trained(load_recipe(run.path / "recipe.yaml"), run.path, resume=True)
     assert kills.differences(kills.contents(whole.path), kills.contents(run.path)) == []
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from llmpolicy.plan import explain_recipe
 from llmpolicy.recipe import Recipe, load_recipe
 from llmpolicy.session import train_recipe
+from llmpolicy.session.explain import explain_recipe
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "recipes" / "README.md"]

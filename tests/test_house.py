@@ -117,5 +117,4 @@ def test_no_function_is_longer_than_a_screen() -> None:
     ]:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno:
-                longest = 80 if node.name in ("train", "train_grpo") else 60  # wait to be split
-                assert node.end_lineno - node.lineno < longest, f"{path.name}: {node.name}"
+                assert node.end_lineno - node.lineno < 60, f"{path.name}: {node.name}"

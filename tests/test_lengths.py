@@ -310,7 +310,7 @@ def test_a_stage_that_reads_whole_rows_refuses_those_that_cross(tmp_path: Path) 
 
 @pytest.mark.parametrize("kind", ["llama", "gemma3"])
 def test_a_reward_model_scores_a_text_as_it_does_alone(kind: str, tmp_path: Path) -> None:
-    from reward_fns.reward_model import load, score_texts
+    from llmpolicy.policies.rewarder import load, score_texts
 
     config = network(kind).config
     config.num_labels = 1

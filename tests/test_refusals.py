@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 
 from llmpolicy.errors import LLMPolicyError, PolicyError, RecipeError, RewardError, TaskError
-from llmpolicy.plan import explain_recipe, model_path, plan_recipe
+from llmpolicy.plan import model_path, plan_recipe
 from llmpolicy.recipe import ModelBlock, load_recipe
 from llmpolicy.recipe.grpo import STAGES
 from llmpolicy.recipe.needs import OPTIMISERS, TORCH_OPTIMISERS, TRACKERS
 from llmpolicy.recipe.ranges import LORA_RANGES, RANGES, expected_of
 from llmpolicy.recipe.trl import config_fields
 from llmpolicy.session import evaluate_model, train, train_recipe
+from llmpolicy.session.explain import explain_recipe
 
 RECIPE = """model: bundled
 task: {file: rows.jsonl, prompt: "{question}"}

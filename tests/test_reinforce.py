@@ -26,14 +26,25 @@ from llmpolicy.plan import Plan
 from llmpolicy.policies import CategoricalMLP
 from llmpolicy.policies.causal_lm import CausalLMPolicy
 from llmpolicy.policies.mlp import build_mlp_policy, load_mlp_policy
-from llmpolicy.recipe import EnvironmentBlock, PolicyBlock, Recipe, load_recipe, make_recipe
+from llmpolicy.recipe import (
+    EnvironmentBlock,
+    PolicyBlock,
+    Recipe,
+    Reinforce,
+    load_recipe,
+    make_recipe,
+    stages_of,
+)
 from llmpolicy.reinforce import Settings, State, improve, reinforce, surrogate
 from llmpolicy.returns import ReturnEvaluation, evaluate_returns, mean_return
 from llmpolicy.rewards import Rewards, RewardSpec, reward
 from llmpolicy.rollout import Rollout, rollout
 from llmpolicy.run import Run
+from llmpolicy.session.training import train_requested
+from llmpolicy.stages.language import Loaded
 from llmpolicy.stages.process import DRY_RUN, Say
-from llmpolicy.stages.reinforce import check_reinforce, loop_of, train_environment, train_reinforce
+from llmpolicy.stages.reinforce import check_settings, train
+from llmpolicy.stages.request import Request
 from llmpolicy.types import Action
 from tests import models
 
@@ -323,7 +334,8 @@ def in_cartpole(block: dict[str, Any]) -> Recipe:
 def test_a_number_that_yaml_reads_as_text_is_a_number() -> None:
     """YAML 1.1 takes 3e-3, without a point, for text."""
     recipe = in_cartpole({**BLOCK, "learning_rate": "3e-3"})
-    assert check_reinforce(recipe).learning_rate == 0.003
+    (play,) = stages_of(recipe)
+    assert Settings.of(play.settings).learning_rate == 0.003
 
 
 @pytest.mark.parametrize(
@@ -478,8 +490,11 @@ def quietly(_: str) -> None:
 
 def cartpole(folder: Path, *overrides: str, **options: Any) -> Run:
     recipe = load_recipe(RECIPES / "cartpole.yaml", [*BRIEFLY, *overrides])
-    options = {"resume": False, "say": quietly, **options}
-    return train_environment(recipe, loop_of(recipe), folder, **options)
+    return trained(recipe, folder, **options)
+
+
+def trained(recipe: Recipe, folder: Path, **options: Any) -> Run:
+    return train_requested(Request(recipe, folder, **{"say": quietly, **options}))
 
 
 def interrupted(folder: Path, number: signal.Signals, times: int, said: list[str]) -> None:
@@ -515,8 +530,7 @@ def test_a_signal_ends_a_run_after_its_update_and_the_run_can_go_on(
         == f"go on with: llmpolicy train {run.path / 'recipe.yaml'} --out {run.path} --resume"
     )
 
-    kept = load_recipe(run.path / "recipe.yaml")
-    again = train_environment(kept, loop_of(kept), run.path, resume=True, say=quietly)
+    again = trained(load_recipe(run.path / "recipe.yaml"), run.path, resume=True)
     whole = cartpole(tmp_path / "whole")
     assert (again.manifest["status"], again.manifest["steps"]) == ("finished", 3)
     assert same(load_mlp_policy(again.policy_dir), load_mlp_policy(whole.policy_dir))
@@ -564,6 +578,12 @@ def test_bad_settings_of_an_environment_leave_no_run(
     assert not (tmp_path / "run").exists()
 
 
+def last_stage(*overrides: str) -> Reinforce:
+    stage = stages_of(load_recipe(RECIPES / "reinforce_addition.yaml", overrides))[-1]
+    assert isinstance(stage, Reinforce)
+    return stage
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
@@ -585,17 +605,17 @@ def test_bad_settings_of_a_language_model_are_found_without_a_model(
     override: str, message: str
 ) -> None:
     with pytest.raises(LLMPolicyError, match=message) as found:
-        check_reinforce(load_recipe(RECIPES / "reinforce_addition.yaml", [f"reinforce.{override}"]))
+        check_settings(last_stage(f"reinforce.{override}"))
     assert "\n" not in str(found.value)
 
 
 def test_good_settings_pass_and_too_few_rows_do_not() -> None:
-    recipe = load_recipe(RECIPES / "reinforce_addition.yaml")
-    assert check_reinforce(recipe, 32).updates == 100
+    block = last_stage()
+    assert check_settings(block, 32).updates == 100
     with pytest.raises(
         TaskError, match="32 different prompts are drawn at a time, but the task has 31 rows"
     ):
-        check_reinforce(recipe, 31)
+        check_settings(block, 31)
 
 
 SPELT: list[tuple[str, int]] = []
@@ -635,12 +655,12 @@ def language_run(
     rows = [Row(str(number), number) for number in range(10)]
     run = resumed or Run.create(folder, recipe.resolved())
     made = Plan(recipe, rows, [], rewards, None, None)
-    assert (
-        train_reinforce(
-            made, language_policy(), rows, run, lambda: None, resume=resumed is not None, say=say
-        )
-        is None
-    )
+    request = Request(recipe, folder, say, resume=resumed is not None)
+    (block,) = made.stages
+    assert isinstance(block, Reinforce)
+    settings = check_settings(block, len(rows))
+    loaded = Loaded(made, request, language_policy(), None, {})
+    assert train(block, settings, loaded, run).reason is None
     run.finish("finished")
     return run
 
@@ -708,7 +728,7 @@ def learn(recipe: str, seed: int) -> tuple[ReturnEvaluation, float]:
     environment = build_environment(plan.environment)
     policy = build_mlp_policy(plan.policy or PolicyBlock(), environment, seed)
     started = time.process_time()
-    reinforce(policy, environment, check_reinforce(plan), seed=seed)
+    reinforce(policy, environment, Settings.of(plan.reinforce), seed=seed)
     seconds = time.process_time() - started
     return evaluate_returns(policy, plan.environment, episodes=100, seed=seed), seconds
 

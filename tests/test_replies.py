@@ -14,11 +14,11 @@ from trl import RewardTrainer, SFTTrainer
 from llmpolicy.errors import PolicyError, RecipeError
 from llmpolicy.policies.causal_lm import CausalLMPolicy
 from llmpolicy.policies.causal_lm.codec import Codec
+from llmpolicy.policies.rewarder import load, token_ids
 from llmpolicy.recipe import make_recipe
 from llmpolicy.stages.reward_model import _rows, begin, reward_config
 from llmpolicy.stages.sft import _dataset, sft_config, warm_start
 from llmpolicy.tasks import Demonstration, Pair, Pairs, TaskSpec, load_demonstrations, load_pairs
-from reward_fns import reward_model
 from tests import models
 from tests.chats import chat
 
@@ -343,13 +343,11 @@ def test_a_reward_model_is_trained_on_what_it_will_score(name: str, tmp_path: Pa
     rows, left = _rows(given, model, tokenizer, None)
     trainer = RewardTrainer(model, args, train_dataset=rows, processing_class=tokenizer)
     trainer.model.save_pretrained(tmp_path)
-    scored = reward_model.load(str(tmp_path), 1)
+    scored = load(str(tmp_path), 1)
     for pair, row in zip(left.train, trainer.train_dataset, strict=True):
         for side in ("chosen", "rejected"):
             said = scored.tokenizer.decode(row[f"{side}_ids"])
-            assert row[f"{side}_ids"] == reward_model.token_ids(
-                scored, pair.prompt, getattr(pair, side)
-            )
+            assert row[f"{side}_ids"] == token_ids(scored, pair.prompt, getattr(pair, side))
             assert getattr(pair, side).split("</think>")[-1].strip().casefold() in said.casefold()
     assert rows[2]["chosen_ids"][-1] == tokenizer.eos_token_id
 

@@ -15,10 +15,12 @@ from hypothesis import strategies as st
 from transformers import AutoModelForSequenceClassification
 
 from llmpolicy.errors import PolicyError, RecipeError
+from llmpolicy.evaluation.calibration import measured, table
+from llmpolicy.policies import rewarder
 from llmpolicy.recipe import make_recipe
 from llmpolicy.rewards import RewardError, Rewards, RewardSpec, Sample
 from llmpolicy.run.sealed import seal
-from llmpolicy.stages.reward_model import begin, measured, reward_config, table, train_reward_model
+from llmpolicy.stages.reward_model import begin, reward_config, train_reward_model
 from llmpolicy.tasks import Pair, Pairs
 from reward_fns import reward_model
 from scripts.zoo import build, cases
@@ -122,12 +124,12 @@ def test_a_text_that_is_too_long_loses_its_beginning_and_the_score_says_so(saved
 
 
 def test_scoring_is_deterministic_and_leaves_the_random_state_alone(saved: str) -> None:
-    reward_model.load.cache_clear()
+    rewarder.load.cache_clear()
     before = torch.get_rng_state()
     first = reward_model.score("4", messages=messages(), model=saved)
     assert torch.equal(before, torch.get_rng_state())
     assert reward_model.score("4", messages=messages(), model=saved) == first
-    assert reward_model.load.cache_info().misses == 1
+    assert rewarder.load.cache_info().misses == 1
 
 
 def test_a_model_that_is_no_reward_model_is_refused(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from llmpolicy.report.overoptimisation import plot_curve
 from llmpolicy.rewards import Rewards, RewardSpec
 from llmpolicy.run import Run
 from llmpolicy.session import train_recipe, train_stages
-from llmpolicy.stages.grpo import chooses, judges
+from llmpolicy.stages.evaluation import chooses, judges
 from llmpolicy.stages.sft import sft_config, warm_start
 from llmpolicy.tasks import Row, load_demonstrations
 from tests.training import policy, rows

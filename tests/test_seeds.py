@@ -8,7 +8,6 @@ import random
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -76,11 +75,11 @@ def test_a_small_model_before_does_not_leave_a_larger_one_with_one_thread() -> N
     """Threads decide how sums are split, so a run would come to other bytes than in a process of
     its own.
     """
-    large = SimpleNamespace(device=torch.device("cpu"), model=torch.nn.Embedding(2_000_001, 1))
+    large = torch.nn.Embedding(2_000_001, 1)
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(3)
-        use_threads(training.policy())
+        use_threads(training.policy().model)
         assert torch.get_num_threads() == 1
         use_threads(large)
         assert torch.get_num_threads() == 3

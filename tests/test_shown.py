@@ -23,11 +23,11 @@ from llmpolicy.evaluation import table
 from llmpolicy.evaluation.measure import ks
 from llmpolicy.evaluation.record import Evaluation
 from llmpolicy.grpo.progress import SILENT_STEPS, Progress, loss_note, progress_line
-from llmpolicy.plan import explain_recipe
 from llmpolicy.policies.causal_lm import CausalLMPolicy
 from llmpolicy.policies.causal_lm.adapter import folded
 from llmpolicy.report.plot import plot_run
 from llmpolicy.run import Run
+from llmpolicy.session.explain import explain_recipe
 from llmpolicy.stages import process
 from llmpolicy.stages.grpo import EVENTS, events_in
 from llmpolicy.stages.process import end_stopped

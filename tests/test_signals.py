@@ -52,8 +52,8 @@ run()
 GENERATION = ("llmpolicy.grpo.trainer", "generate", 2)
 REWARDS = ("llmpolicy.grpo.trainer", "waited", 2)
 LOOK = ("llmpolicy.evaluation", "greedy_accuracy", 2)
-LOADING = ("llmpolicy.session.training", "build_policy", 1)
-EVALUATION = ("llmpolicy.session.training", "evaluate_policy", 1)
+LOADING = ("llmpolicy.stages.language", "build_policy", 1)
+EVALUATION = ("llmpolicy.stages.evaluation", "evaluate_policy", 1)
 
 
 def environment(folder: Path) -> dict[str, str]:

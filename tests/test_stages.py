@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -25,7 +26,7 @@ from llmpolicy.run.sealed import seal
 from llmpolicy.session import train_recipe, train_stages
 from llmpolicy.session.evaluate import evaluate_model
 from llmpolicy.signals import Interrupted
-from llmpolicy.stages import folders
+from llmpolicy.stages import folders, reward_model, sft
 from tests.test_session import EVALUATE, GRPO
 
 ONE_STEP = {"max_steps": 1, "per_device_train_batch_size": 8}
@@ -161,15 +162,17 @@ def test_a_stage_of_an_earlier_version_goes_on_and_what_is_unknown_is_said(
     assert f"sft: found in {folder / 'run/warm_start'}" in said
 
 
-def at_the_call(monkeypatch: pytest.MonkeyPatch, name: str, act: Callable[[], None]) -> None:
+def at_the_call(
+    monkeypatch: pytest.MonkeyPatch, kind: ModuleType, name: str, act: Callable[[], None]
+) -> None:
     """Do something at the beginning of a stage, which then goes on."""
-    real = getattr(folders, name)
+    real = getattr(kind, name)
 
     def then(*args: Any, **kwargs: Any) -> Any:
         act()
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(folders, name, then)
+    monkeypatch.setattr(kind, name, then)
 
 
 def test_a_second_start_on_the_same_folder_is_refused_before_it_trains(
@@ -192,7 +195,7 @@ def test_a_second_start_on_the_same_folder_is_refused_before_it_trains(
         done = subprocess.run(command, capture_output=True, text=True)
         errors.append(done.stderr + done.stdout)
 
-    at_the_call(monkeypatch, "warm_start", start_again)
+    at_the_call(monkeypatch, sft, "warm_start", start_again)
     train_stages(load_recipe(path), out, until="sft", say=lambda _: None)
     assert "is being written by process" in " ".join(errors[0].split())
     assert "demonstrations," not in errors[0]
@@ -205,7 +208,7 @@ def test_a_signal_in_a_stage_says_what_is_kept_and_the_same_command_goes_on_from
 ) -> None:
     path, out, said = project(tmp_path), tmp_path / "run", list[str]()
     with monkeypatch.context() as patch:
-        at_the_call(patch, "train_reward_model", lambda: os.kill(os.getpid(), number))
+        at_the_call(patch, reward_model, "train_reward_model", lambda: os.kill(os.getpid(), number))
         with pytest.raises(
             Interrupted, match=r"stopped at once: warm_start/ is kept; .* with --out .*/run$"
         ) as caught:

@@ -5,7 +5,7 @@ here.
 from llmpolicy.plan.explain import Explanation, RecipeExplanation, explain_grpo, written_values
 from llmpolicy.plan.facts import recipe_facts, reward_facts, task_facts
 from llmpolicy.plan.fit import fit, fit_held_out
-from llmpolicy.plan.plan import Plan, explain_recipe, plan_recipe, require_sandbox, reward_lines
+from llmpolicy.plan.plan import Plan, plan_recipe, require_sandbox, reward_lines
 from llmpolicy.plan.policy import build_policy, policy_at
 from llmpolicy.plan.reward import SCORER, build_rewards
 from llmpolicy.plan.weights import (
@@ -29,7 +29,6 @@ __all__ = [
     "completion_length",
     "evaluated_length",
     "explain_grpo",
-    "explain_recipe",
     "fit",
     "fit_held_out",
     "loaded_adapter",
@@ -45,5 +44,6 @@ __all__ = [
     "task_facts",
     "temperature",
     "template_arguments",
+    "written_values",
     "written_values",
 ]

@@ -7,20 +7,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from llmpolicy import consent
 from llmpolicy.errors import PolicyError, RecipeError
 from llmpolicy.messages import content_text
-from llmpolicy.plan.explain import Explanation, RecipeExplanation, explain_grpo, written_values
+from llmpolicy.plan.explain import Explanation, explain_grpo
 from llmpolicy.plan.reward import build_correct, build_rewards, reward_sentences
 from llmpolicy.plan.weights import loaded_adapter, loaded_weights
 from llmpolicy.recipe import (
     Grpo,
     Play,
     Recipe,
-    Reinforce,
     Stage,
-    load_recipe,
-    missing_packages,
     stages_of,
 )
 from llmpolicy.rewards import Rewards
@@ -181,28 +177,3 @@ def reward_lines(plan: Plan) -> list[str]:
     about it.
     """
     return reward_sentences(plan.recipe, plan.rewards)
-
-
-def explain_recipe(
-    name: str,
-    overrides: Sequence[str] = (),
-    *,
-    target: str = "cpu",
-    processes: int = 1,
-    yes: bool = False,
-) -> RecipeExplanation:
-    """The explanation of a recipe file (or bundled recipe), with the rows counted that GRPO trains
-    on.
-
-    ``yes`` lets it run rewards and generators that have not run here before; see
-    `llmpolicy.consent`.
-    """
-    recipe = load_recipe(name, overrides)
-    consent.need(f"explaining {name}", recipe.model_dump(), recipe.base_dir, yes=yes)
-    plan = plan_recipe(recipe, processes=processes, target=target)
-    if isinstance(plan.stages[-1], Reinforce):
-        from llmpolicy.stages.reinforce import check_reinforce
-
-        check_reinforce(recipe, len(plan.train_rows))
-    values, missing = tuple(written_values(recipe)), tuple(missing_packages(recipe))
-    return RecipeExplanation(values, plan.explanation, tuple(reward_lines(plan)), missing)

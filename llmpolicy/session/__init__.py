@@ -4,7 +4,6 @@ demo.
 
 from llmpolicy.session.demo import run_demo
 from llmpolicy.session.evaluate import evaluate_model
-from llmpolicy.session.training import train, train_recipe
-from llmpolicy.stages.folders import train_stages
+from llmpolicy.session.training import train, train_recipe, train_stages
 
 __all__ = ["evaluate_model", "run_demo", "train", "train_recipe", "train_stages"]

@@ -1,21 +1,27 @@
-"""The GRPO part of a run: the trainer with its callbacks, from the first step or from a
+"""GRPO of a language model: the trainer with its callbacks, from the first step or from a
 checkpoint.
 """
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmpolicy.plan import Plan, evaluated_length
-from llmpolicy.recipe import Recipe
+from llmpolicy.recipe import Grpo, Recipe
 from llmpolicy.run import Run, drop_oldest
+from llmpolicy.stages.evaluation import chooses, judged_by
 from llmpolicy.stages.going_on import last_step, only_ends, reached, refuse_last_step, steps_of
-from llmpolicy.stages.process import Say, end_stopped, refuse_other_words
+from llmpolicy.stages.language import Checked, Loaded
+from llmpolicy.stages.process import end_stopped, refuse_other_words
+from llmpolicy.stages.record import Ended
+from llmpolicy.stages.request import Request
 from llmpolicy.stages.sources import row_facts
-from llmpolicy.tasks import Row
+from llmpolicy.stages.trainers import drop_printers
 
 if TYPE_CHECKING:
     from llmpolicy.grpo.trainer import PolicyTrainer
@@ -25,157 +31,185 @@ EVENTS = "TENSORBOARD_LOGGING_DIR"
 """Where transformers looks for the folder of TensorBoard's files."""
 
 
-def check_grpo_block(recipe: Recipe) -> None:
-    """Let TRL and torch look at a recipe's ``grpo:`` block before anything is loaded; raises
-    RecipeError.
-    """
+@dataclass(frozen=True)
+class GrpoStage:
+    """GRPO that can begin."""
+
+    checked: Checked
+
+    def lines(self) -> Iterator[str]:
+        """What the reward pays, and the arithmetic of the steps."""
+        yield from self.checked.lines()
+        yield str(self.checked.plan.explanation)
+
+    def carry_out(self) -> None:
+        """Load the policy, train it, and evaluate it beside the one it started from."""
+        loaded = self.checked.load()
+        with loaded.run() as run:
+            loaded.close(run, train(loaded, run))
+
+
+def check(block: Grpo, request: Request) -> GrpoStage:
+    """The GRPO of a recipe, its options seen by TRL and torch."""
     from llmpolicy.grpo.config import grpo_config
 
-    grpo_config(recipe.grpo or {}, output_dir=Path(), seed=recipe.seed, reward_weights=[1.0])
+    grpo_config(block.settings, output_dir=Path(), seed=request.recipe.seed, reward_weights=[1.0])
+    return GrpoStage(Checked.of(block.model, request))
 
 
-def train_grpo(
-    made: Plan,
-    policy: "CausalLMPolicy",
-    run: Run | None,
-    out: Path | None,
-    begin: Callable[[], None],
-    *,
-    resume: bool,
-    say: Say,
-) -> tuple[str | None, bool, int]:
-    """The GRPO part of a run; returns why it stopped early, or None, whether the policy is written
-    already, and its step.
-
-    ``begin`` is called when the first step, or the end, is next: a checkpoint to go on from has
-    been taken by then. Where processes share out the weights (FSDP, DeepSpeed), all of them write
-    it together.
+def train(loaded: Loaded, run: Run | None) -> Ended:
+    """Take the steps that are left; where processes share out the weights (FSDP, DeepSpeed) all of
+    them write the policy together.
     """
     from llmpolicy.grpo.callbacks import BeforeFirst, CleanStop
-    from llmpolicy.grpo.checkpoint import save_together
-    from llmpolicy.grpo.config import grpo_config
-    from llmpolicy.grpo.progress import Progress
-    from llmpolicy.grpo.trainer import PolicyTrainer
 
-    recipe = made.recipe
-    home = run.path if run else out or Path()
-    args = grpo_config(
-        recipe.grpo or {},
-        output_dir=home / "checkpoints",
-        seed=recipe.seed,
-        reward_weights=made.rewards.composition.weights,
-    )
-    stop = CleanStop(recipe.time_limit)
-    progress = Progress(say)
-    callbacks = [BeforeFirst(lambda: _begin(trainer, run, begin, newest, say)), stop, progress]
-    options: dict[str, Any] = {"run": run, "callbacks": callbacks, "sampling": recipe.sampling}
-    with events_in(home / "tensorboard"):
-        trainer = PolicyTrainer(policy, made.rewards, made.train_rows, args, **options)
-    _agree(made)
-    progress.samples = lambda: trainer.generation.samples
-    _introduce(trainer, home, say)
-    _look_on(trainer, made, policy, run, say)
-    going_on = Run.open(home) if resume else None
-    last = _last(trainer, going_on, recipe) if going_on else None
-    if going_on is not None and last is not None:
-        say(f"all steps are taken: finishing with the weights of {last.name}")
-        return (
-            None,
-            False,
-            _take(trainer, going_on, last, lambda: _begin(trainer, run, begin, None, say)),
-        )
-    newest = going_on.checkpoints()[-1] if going_on else None
+    plan, request = loaded.plan, loaded.request
+    stop = CleanStop(plan.recipe.time_limit)
+    trainer = _trainer(loaded, run, stop)
+    earlier = Run.open(request.out) if request.resume else None
+    weights = _last(trainer, earlier, plan.recipe) if earlier else None
+    if earlier is not None and weights is not None:
+        request.say(f"all steps are taken: finishing with the weights of {weights.name}")
+        begin = partial(_begin, trainer, loaded, run, None)
+        return Ended(None, _take(trainer, earlier, weights, begin))
+    newest = earlier.checkpoints()[-1] if earlier else None
+    trainer.add_callback(BeforeFirst(partial(_begin, trainer, loaded, run, newest)))
+    _look_on(trainer, loaded, run)
     stop.listen()
     try:
         trainer.train(resume_from_checkpoint=str(newest) if newest else None)
     finally:
         stop.forget()
+    return _ended(trainer, run, stop, request)
+
+
+def _trainer(loaded: Loaded, run: Run | None, stop: Any) -> "PolicyTrainer":
+    """The trainer of a plan; how it goes about it is said in our words alone."""
+    from llmpolicy.grpo.callbacks import forgive_trackers
+    from llmpolicy.grpo.config import grpo_config
+    from llmpolicy.grpo.progress import Progress
+    from llmpolicy.grpo.trainer import PolicyTrainer
+
+    plan, out, say = loaded.plan, loaded.request.out, loaded.request.say
+    args = grpo_config(
+        plan.recipe.grpo or {},
+        output_dir=out / "checkpoints",
+        seed=plan.recipe.seed,
+        reward_weights=plan.rewards.composition.weights,
+    )
+    progress = Progress(say)
+    options: dict[str, Any] = {"run": run, "callbacks": [stop, progress]}
+    options["sampling"] = plan.recipe.sampling
+    with events_in(out / "tensorboard"):
+        trainer = PolicyTrainer(loaded.policy, plan.rewards, plan.train_rows, args, **options)
+    _agree(plan)
+    progress.samples = lambda: trainer.generation.samples
+    for line in trainer.ways.lines():
+        say(line)
+    if "tensorboard" in (trainer.args.report_to or ()):
+        say(f"tensorboard: {os.environ.get(EVENTS) or out / 'tensorboard'}")
+    drop_printers(trainer)
+    forgive_trackers(trainer.callback_handler.callbacks, say)
+    return trainer
+
+
+def _agree(plan: Plan) -> None:
+    """Refuse processes that have read other settings or rows than one another; raises RunError."""
+    facts = [plan.recipe.seed, plan.recipe.grpo, row_facts(plan.train_rows, plan.held_out)]
+    refuse_other_words(json.dumps(facts, sort_keys=True, default=str))
+
+
+def _ended(trainer: "PolicyTrainer", run: Run | None, stop: Any, request: Request) -> Ended:
+    """How the steps ended; after a signal the process leaves with its exit code."""
+    from llmpolicy.grpo.checkpoint import save_together
+
+    step = trainer.state.global_step
     if stop.signal is not None:
-        say(f"stopped by {stop.reason} at step {trainer.state.global_step}; a checkpoint was saved")
-        end_stopped(run, trainer.state.global_step, stop, say)
+        request.say(f"stopped by {stop.reason} at step {step}; a checkpoint was saved")
+        end_stopped(run, step, stop, request.say)
     shared = shares_weights(trainer)
     if shared:
-        save_together(trainer, home / "policy")
-    return stop.reason, shared, trainer.state.global_step
+        save_together(trainer, request.out / "policy")
+    return Ended(stop.reason, step, written=shared)
 
 
-def _look_on(
-    trainer: "PolicyTrainer", made: Plan, policy: "CausalLMPolicy", run: Run | None, say: Say
-) -> None:
-    """Let the trainer measure the policy on its way, where the recipe asks for it."""
-    from llmpolicy.grpo.callbacks import BestCheckpoint
-
-    settings = made.recipe.evaluate
-    if not (settings and settings.every and made.correct):
-        return
-    if shares_weights(trainer):
-        say("evaluate.every is left out: no process has all weights while FSDP or DeepSpeed trains")
-        return
-    measure = _measure_of(made, policy)
-    trainer.add_callback(
-        BestCheckpoint(run, settings.every, measure, policy.save, at_start=settings.curve)
-    )
-
-
-def _last(trainer: "PolicyTrainer", going_on: Run, recipe: Recipe) -> Path | None:
+def _last(trainer: "PolicyTrainer", earlier: Run, recipe: Recipe) -> Path | None:
     """The weights of the last step, if it is taken; how many steps other epochs come to is the
     trainer's to say.
     """
-    if last_step(going_on, recipe) is not None:
-        return only_ends(going_on, recipe)
+    if last_step(earlier, recipe) is not None:
+        return only_ends(earlier, recipe)
     steps = trainer.set_initial_training_values(trainer.args, trainer.get_train_dataloader())[-1]
-    refuse_last_step(going_on, recipe, steps)
-    return going_on.latest() if reached(going_on) == steps else None
+    refuse_last_step(earlier, recipe, steps)
+    return earlier.latest() if reached(earlier) == steps else None
 
 
-def _begin(
-    trainer: "PolicyTrainer",
-    run: Run | None,
-    begin: Callable[[], None],
-    newest: Path | None,
-    say: Say,
-) -> None:
+def _begin(trainer: "PolicyTrainer", loaded: Loaded, run: Run | None, newest: Path | None) -> None:
     """Note what the run goes on with, and every option of its trainer."""
     from llmpolicy.grpo.checkpoint import follow_schedule
 
-    begin()
+    loaded.begin(run)
     if newest is not None:
-        follow_schedule(trainer, steps_of(newest), say)
+        follow_schedule(trainer, steps_of(newest), loaded.request.say)
     if run is not None:
         run.update_manifest(path=trainer.ways.path, ways=trainer.ways.facts())
         run.write_config(trainer.args.to_dict())
 
 
-def _take(trainer: "PolicyTrainer", going_on: Run, weights: Path, begin: Callable[[], None]) -> int:
+def _take(trainer: "PolicyTrainer", earlier: Run, weights: Path, begin: Callable[[], None]) -> int:
     """End with weights of the last step, as the trainer would have; returns the step."""
     from llmpolicy.grpo.checkpoint import take_weights
 
     take_weights(trainer, weights, begin)
-    step = reached(going_on)
+    step = reached(earlier)
     trainer.accelerator.wait_for_everyone()
-    if (
-        trainer.args.should_save
-    ):  # the kill may have come after the last checkpoint and before an older one was dropped
-        drop_oldest(going_on.checkpoint_dir, trainer.args.save_total_limit)
+    if trainer.args.should_save:
+        # The kill may have come after the last checkpoint and before an older one was dropped.
+        drop_oldest(earlier.checkpoint_dir, trainer.args.save_total_limit)
     return step
 
 
-def _agree(made: Plan) -> None:
-    """Refuse processes that have read other settings or rows than one another; raises RunError."""
-    facts = [made.recipe.seed, made.recipe.grpo, row_facts(made.train_rows, made.held_out)]
-    refuse_other_words(json.dumps(facts, sort_keys=True, default=str))
+def _look_on(trainer: "PolicyTrainer", loaded: Loaded, run: Run | None) -> None:
+    """Let the trainer measure the policy on its way, where the recipe asks for it."""
+    from llmpolicy.grpo.callbacks import BestCheckpoint
+
+    plan, policy = loaded.plan, loaded.policy
+    settings = plan.recipe.evaluate
+    if not (settings and settings.every and plan.correct):
+        return
+    if shares_weights(trainer):
+        loaded.request.say(
+            "evaluate.every is left out: no process has all weights while FSDP or DeepSpeed trains"
+        )
+        return
+    measure = _measure_of(plan, policy)
+    trainer.add_callback(
+        BestCheckpoint(run, settings.every, measure, policy.save, at_start=settings.curve)
+    )
 
 
-def _introduce(trainer: Any, home: Path, say: Say) -> None:
-    """Say how the trainer goes about it, in our words alone."""
-    from llmpolicy.grpo.callbacks import forgive_trackers
+def _measure_of(plan: Plan, policy: "CausalLMPolicy") -> Callable[[], dict[str, Any]]:
+    """What a look during training measures: greedy accuracy and, with ``evaluate.curve``, proxy,
+    truth and KL as well.
+    """
+    from llmpolicy.evaluation import Watch, greedy_accuracy
 
-    for line in trainer.ways.lines():
-        say(line)
-    if "tensorboard" in trainer.args.report_to:
-        say(f"tensorboard: {os.environ.get(EVENTS) or home / 'tensorboard'}")
-    _drop_stock_printers(trainer)
-    forgive_trackers(trainer.callback_handler.callbacks, say)
+    settings, correct = judged_by(plan)
+    asked: dict[str, Any] = {
+        "batch_size": settings.batch_size,
+        "max_new_tokens": evaluated_length(plan.recipe),
+    }
+    # What chooses the best step is not what then says how good it is.
+    rows, watch = plan.held_out, None
+    if settings.curve:
+        rows = chooses(rows)
+        watch = Watch(policy, rows, correct, plan.rewards, seed=plan.recipe.seed, **asked)
+
+    def measure() -> dict[str, Any]:
+        accuracy = greedy_accuracy(policy, rows, correct, threshold=settings.threshold, **asked)
+        return {"accuracy": accuracy} | (watch.look().to_dict() if watch else {})
+
+    return measure
 
 
 @contextmanager
@@ -196,48 +230,3 @@ def events_in(folder: Path) -> Iterator[None]:
 def shares_weights(trainer: Any) -> bool:
     """Whether no process has all weights."""
     return bool(trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled)
-
-
-def _drop_stock_printers(trainer: Any) -> None:
-    from transformers import PrinterCallback, ProgressCallback
-
-    trainer.remove_callback(PrinterCallback)
-    trainer.remove_callback(ProgressCallback)
-
-
-def _measure_of(made: Plan, policy: "CausalLMPolicy") -> Callable[[], dict[str, Any]]:
-    """What a look during training measures: greedy accuracy and, with ``evaluate.curve``, proxy,
-    truth and KL as well.
-    """
-    from llmpolicy.evaluation import Watch, greedy_accuracy
-
-    settings = made.recipe.evaluate
-    assert settings is not None and made.correct is not None
-    correct = made.correct
-    asked: dict[str, Any] = {
-        "batch_size": settings.batch_size,
-        "max_new_tokens": evaluated_length(made.recipe),
-    }
-    # What chooses the best step is not what then says how good it is.
-    rows = chooses(made.held_out) if settings.curve else made.held_out
-    watch = (
-        Watch(policy, rows, correct, made.rewards, seed=made.recipe.seed, **asked)
-        if settings.curve
-        else None
-    )
-
-    def measure() -> dict[str, Any]:
-        accuracy = greedy_accuracy(policy, rows, correct, threshold=settings.threshold, **asked)
-        return {"accuracy": accuracy} | (watch.look().to_dict() if watch else {})
-
-    return measure
-
-
-def chooses(rows: Sequence[Row]) -> Sequence[Row]:
-    """The half of the held-out rows by which the best step is chosen."""
-    return rows[::2]
-
-
-def judges(rows: Sequence[Row]) -> Sequence[Row]:
-    """The other half, which says how good the chosen step is."""
-    return rows[1::2]

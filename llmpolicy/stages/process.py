@@ -34,7 +34,7 @@ def is_main() -> bool:
     return int(os.environ.get("RANK", "0")) == 0
 
 
-def use_threads(policy: Any) -> None:
+def use_threads(model: Any) -> None:
     """One thread for a small model on a CPU: more gain little when the machine is free and cost
     fivefold when it is not.
 
@@ -47,7 +47,9 @@ def use_threads(policy: Any) -> None:
         torch.get_num_threads(), *_threads, 1
     )  # a larger model gets back what a small one before it gave up
     _threads.clear()
-    if policy.device.type == "cpu" and sum(p.numel() for p in policy.model.parameters()) < SMALL:
+    parameters = list(model.parameters())
+    size = sum(weights.numel() for weights in parameters)
+    if parameters[0].device.type == "cpu" and size < SMALL:
         _threads.append(threads)
         threads = 1
     torch.set_num_threads(threads)
@@ -62,7 +64,7 @@ def placed(policy: Any) -> Any:
     device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     if device is not None and not getattr(policy.model, "is_quantized", False):
         policy.to(device)
-    use_threads(policy)
+    use_threads(policy.model)
     return policy
 
 

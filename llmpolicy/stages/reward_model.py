@@ -1,61 +1,94 @@
-"""A reward model from preference pairs: TRL's RewardTrainer, and how far its scores can be
-believed.
-
-The model is Bradley and Terry's: P(a is preferred to b) = σ(r(a) - r(b)) (Bradley & Terry 1952,
-"Rank analysis of incomplete block designs", Biometrika 39:324-345). It is calibrated when of the
-pairs with a margin m a share σ(m) is ordered rightly.
-"""
+"""A reward model from preference pairs, by TRL's RewardTrainer, measured on pairs held out."""
 
 import logging
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from statistics import fmean, pstdev
 from typing import Any
 
 from llmpolicy.errors import PolicyError
+from llmpolicy.evaluation.calibration import Measured, measured, table
 from llmpolicy.messages import Reply, content_text, thought
+from llmpolicy.plan import model_path, refuse_damage
+from llmpolicy.policies.rewarder import RewardModel, load, score_texts, token_ids, written
+from llmpolicy.recipe import PreferenceModel
 from llmpolicy.run import written_whole
-from llmpolicy.stages.sft import drop_printers, lengths, stage_config, write_report
-from llmpolicy.statistics import Interval, wilson
+from llmpolicy.stages.folders import StageFolder, be_quiet
+from llmpolicy.stages.process import is_main, target, use_threads
+from llmpolicy.stages.request import Request
+from llmpolicy.stages.rest import REPORTS
+from llmpolicy.stages.trainers import drop_printers, lengths, stage_config, write_report
 from llmpolicy.tasks import Pair, Pairs
 
 logger = logging.getLogger("llmpolicy")
 
-REPORT = "reward_model.json"
-BINS = 5
+
+@dataclass(frozen=True)
+class PreferenceStage:
+    """A reward model that can be trained: its pairs, and those of held-out prompts."""
+
+    block: PreferenceModel
+    request: Request
+    folder: StageFolder
+    args: Any
+
+    def lines(self) -> Iterator[str]:
+        """How many pairs there are."""
+        pairs = self.request.plan.pairs
+        yield (
+            f"reward_model: {len(pairs.train)} pairs, {len(pairs.held_out)} of held-out prompts"
+            " kept apart"
+        )
+
+    def carry_out(self) -> None:
+        """Train a new head on the recipe's model, or on its warm start, and write it, unless it
+        lies there made from the same.
+        """
+        from llmpolicy.report.reward_model import plot_reward_model
+
+        say, path = self.request.say, self.folder.path
+        if self.folder.is_there(say):
+            return
+        for line in self.lines():
+            say(line)
+        be_quiet()
+        model, tokenizer = self._begin()
+        use_threads(model)
+        facts = {"made_from": self.folder.made_from}
+        report = train_reward_model(
+            model,
+            tokenizer,
+            self.request.plan.pairs,
+            self.args,
+            path,
+            facts,
+            lora=self.block.model.lora,
+        )
+        say(table(report))
+        if is_main() and report["held_out"]:
+            say(f"plot: {plot_reward_model(report, path / 'calibration.png')}")
+
+    def _begin(self) -> tuple[Any, Any]:
+        """The model that gets a head, as a warm start left it where there is one, and its
+        tokenizer.
+        """
+        recipe, block = self.request.recipe, self.block.model
+        base, revision = model_path(block, recipe.base_dir), block.revision
+        if recipe.sft is not None:
+            base, revision = str((self.request.out / REPORTS["sft"]).parent), None
+        refuse_damage(base)
+        options = {"dtype": block.dtype, "trust_remote_code": block.trust_remote_code}
+        return begin(base, seed=recipe.seed, revision=revision, **options)
 
 
-@dataclass(frozen=True, slots=True)
-class Bin:
-    """Held-out pairs whose margins |r(chosen) - r(rejected)| lie between low and high.
-
-    ``expected`` is the mean of σ(margin), the accuracy that the margins promise; ``accuracy`` is
-    the one that was found.
-    """
-
-    low: float
-    high: float
-    n: int
-    expected: float
-    accuracy: Interval
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """A reward model on held-out pairs: accuracy, how large its rewards are, and its
-    calibration.
-    """
-
-    n: int
-    accuracy: Interval
-    log_loss: float
-    mean: float
-    std: float
-    calibration_error: float
-    bins: tuple[Bin, ...]
+def check(block: PreferenceModel, request: Request) -> PreferenceStage:
+    """The reward model of a recipe, its pairs read and TRL's options checked."""
+    folder = StageFolder.of(block.name, request)
+    args = reward_config(
+        block.settings, folder=folder.path, seed=request.recipe.seed, target=target()
+    )
+    return PreferenceStage(block, request, folder, args)
 
 
 def reward_config(settings: Mapping[str, Any], *, folder: Path, seed: int, target: str) -> Any:
@@ -116,7 +149,7 @@ def train_reward_model(
             tokenizer.save_pretrained(str(staged))
             if pairs.held_out:
                 report["held_out"] = asdict(measure(staged, pairs.held_out))
-            write_report(staged / REPORT, report)
+            write_report(staged / REPORTS["reward_model"].name, report)
     trainer.accelerator.wait_for_everyone()
     return report
 
@@ -244,8 +277,6 @@ def _read(pairs: Sequence[Pair], rewarder: Any) -> list[tuple[Pair, list[int], l
     """Pairs with their replies as texts, and the ids of both as `reward_model:score` reads them; no
     two equal ones.
     """
-    from reward_fns.reward_model import token_ids
-
     if any(getattr(pair.prompt, "options", {}) for pair in pairs):
         logger.warning(
             "reward_model: a reward reads messages alone, without tools and chat_template_kwargs of"
@@ -270,8 +301,6 @@ def _rows(pairs: Pairs, model: Any, tokenizer: Any, most: int | None) -> tuple[A
     dropped and counted.
     """
     from datasets import Dataset
-
-    from reward_fns.reward_model import RewardModel
 
     rewarder = RewardModel(str(model.config.name_or_path), model, tokenizer, 0)
     train, held_out = _read(pairs.train, rewarder), _read(pairs.held_out, rewarder)
@@ -316,73 +345,9 @@ def measure(folder: Path, pairs: Sequence[Pair]) -> Measured:
     """How the reward model in a folder orders pairs that it was not trained on; it is scored as in
     training by GRPO.
     """
-    from reward_fns.reward_model import score
-
-    prompts = [pair.prompt for pair in pairs] * 2
-    texts = [pair.chosen for pair in pairs] + [pair.rejected for pair in pairs]
-    scores = [float(one) for one in score(completions=texts, prompts=prompts, model=str(folder))]  # type: ignore[union-attr]
-    return measured(scores[: len(pairs)], scores[len(pairs) :])
-
-
-def measured(chosen: Sequence[float], rejected: Sequence[float]) -> Measured:
-    """The figures of held-out pairs from their two rewards; a tie is not ordered rightly.
-
-    The calibration error is Σ_b n_b/N · |accuracy_b - expected_b| over bins of like size (Naeini et
-    al. 2015, AAAI, eq. 3, with equal counts instead of equal widths).
-    """
-    margins = [c - r for c, r in zip(chosen, rejected, strict=True)]
-    ordered = sorted(margins, key=abs)
-    edges = [round(i * len(ordered) / BINS) for i in range(BINS + 1)]
-    groups = [ordered[a:b] for a, b in zip(edges, edges[1:], strict=False) if b > a]
-    bins = tuple(_bin(group) for group in groups)
-    both = [*chosen, *rejected]
-    return Measured(
-        n=len(margins),
-        accuracy=wilson(sum(m > 0 for m in margins), len(margins)),
-        log_loss=fmean(_softplus(-m) for m in margins),
-        mean=fmean(both),
-        std=pstdev(both),
-        calibration_error=sum(b.n * abs(b.accuracy.value - b.expected) for b in bins)
-        / len(margins),
-        bins=bins,
-    )
-
-
-def _bin(margins: Sequence[float]) -> Bin:
-    sizes = [abs(m) for m in margins]
-    expected = fmean(math.exp(-_softplus(-size)) for size in sizes)
-    return Bin(
-        min(sizes),
-        max(sizes),
-        len(sizes),
-        expected,
-        wilson(sum(m > 0 for m in margins), len(margins)),
-    )
-
-
-def _softplus(x: float) -> float:
-    """log(1 + eˣ) = -log σ(-x), without overflow."""
-    return max(x, 0.0) + math.log1p(math.exp(-abs(x)))
-
-
-def table(report: Mapping[str, Any]) -> str:
-    """The report of a reward model as a few lines of text."""
-    found = report["held_out"]
-    if found is None:
-        return f"reward model: {report['train']['n']} pairs, none held out"
-    accuracy = found["accuracy"]
-    lines = [
-        (
-            f"reward model on {found['n']} held-out pairs: accuracy {accuracy['value']:.3f}"
-            f" [{accuracy['low']:.3f}, {accuracy['high']:.3f}]  log loss {found['log_loss']:.3f} "
-            f" rewards {found['mean']:+.2f} ± {found['std']:.2f}  calibration error"
-            f" {found['calibration_error']:.3f}"
-        ),
-        "  margin         pairs  promised  found",
-    ]
-    lines += [
-        f"  {b['low']:5.2f} to {b['high']:5.2f} {b['n']:6}     {b['expected']:.3f} "
-        f" {b['accuracy']['value']:.3f} [{b['accuracy']['low']:.3f}, {b['accuracy']['high']:.3f}]"
-        for b in found["bins"]
-    ]
-    return "\n".join(lines)
+    rewarder = load(str(folder), written(str(folder)))
+    replies = [(pair.prompt, str(pair.chosen)) for pair in pairs]
+    replies += [(pair.prompt, str(pair.rejected)) for pair in pairs]
+    scores = score_texts(rewarder, [token_ids(rewarder, *reply) for reply in replies])
+    values = [float(score) for score in scores]
+    return measured(values[: len(pairs)], values[len(pairs) :])

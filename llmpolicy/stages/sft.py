@@ -1,17 +1,21 @@
 """The supervised warm start: TRL's SFTTrainer on demonstrations, written as a normal model."""
 
-import json
 import logging
 import math
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmpolicy.errors import PolicyError, RecipeError
-from llmpolicy.recipe import GRPO_DEFAULTS, STAGE_DEFAULTS, TARGET_DEFAULTS
-from llmpolicy.recipe.no_effect import check_device
+from llmpolicy.plan import build_policy
+from llmpolicy.recipe import WarmStart
 from llmpolicy.run import written_whole
+from llmpolicy.stages.folders import StageFolder, be_quiet
+from llmpolicy.stages.process import target, use_threads
+from llmpolicy.stages.request import Request
+from llmpolicy.stages.rest import REPORTS
+from llmpolicy.stages.trainers import drop_printers, lengths, stage_config, write_report
 from llmpolicy.tasks import Demonstration
 
 if TYPE_CHECKING:
@@ -22,41 +26,56 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("llmpolicy")
 
-REPORT = "warm_start.json"
+
+@dataclass(frozen=True)
+class SupervisedStage:
+    """A warm start that can begin: its demonstrations, and those of held-out questions."""
+
+    request: Request
+    folder: StageFolder
+    args: Any
+    train: Sequence[Demonstration]
+    held_out: Sequence[Demonstration]
+
+    def lines(self) -> Iterator[str]:
+        """How many demonstrations there are."""
+        yield (
+            f"sft: {len(self.train)} demonstrations, {len(self.held_out)} of held-out questions"
+            " kept apart"
+        )
+
+    def carry_out(self) -> None:
+        """Train the recipe's model and write it, unless it lies there made from the same."""
+        say, path = self.request.say, self.folder.path
+        if self.folder.is_there(say):
+            return
+        for line in self.lines():
+            say(line)
+        be_quiet()
+        policy = build_policy(self.request.recipe)
+        use_threads(policy.model)
+        facts = {"made_from": self.folder.made_from}
+        report = warm_start(policy, self.train, self.held_out, self.args, path, facts)
+        held_out = report["held_out"]
+        measured = f", held out {held_out['loss']:.3f}" if held_out else ""
+        say(f"sft: loss {report['train']['loss']:.3f} nats a token{measured}; {path}")
 
 
-def stage_config(
-    config: Any, block: str, settings: Mapping[str, Any], *, folder: Path, seed: int, target: str
-) -> Any:
-    """A stage's configuration: the recipe's block, and the defaults that make it run anywhere.
-
-    Raises RecipeError when TRL refuses a value.
+def check(block: WarmStart, request: Request) -> SupervisedStage:
+    """The warm start of a recipe; raises RecipeError where every demonstration is of a held-out
+    question.
     """
-    own = {
-        "output_dir": str(folder.with_name(f"{folder.name}_trainer")),
-        "seed": seed,
-        "push_to_hub": False,
-        "disable_tqdm": True,
-    }
-    shared = {
-        key: GRPO_DEFAULTS[key]
-        for key in ("gradient_checkpointing", "report_to", "logging_nan_inf_filter")
-    }
-    defaults = {
-        **shared,
-        "save_strategy": "no",
-        "logging_steps": 20,
-        **TARGET_DEFAULTS[target],
-        **STAGE_DEFAULTS[block],
-    }
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)
-            args = config(**defaults | dict(settings) | own)
-    except (TypeError, ValueError) as error:
-        raise RecipeError(f"{block}: {' '.join(str(error).split())}") from error
-    check_device(block, args)
-    return args
+    recipe, plan = request.recipe, request.plan
+    rows, kept_apart = plan.demonstrations, plan.held_out_questions
+    folder = StageFolder.of(block.name, request)
+    args = sft_config(block.settings, folder=folder.path, seed=recipe.seed, target=target())
+    train = [row for row in rows if row.question not in kept_apart]
+    if not train:
+        raise RecipeError(
+            f"recipe {recipe.name!r}: all {len(rows)} demonstrations are of held-out questions"
+        )
+    held_out = [row for row in rows if row.question in kept_apart]
+    return SupervisedStage(request, folder, args, train, held_out)
 
 
 def sft_config(settings: Mapping[str, Any], *, folder: Path, seed: int, target: str) -> Any:
@@ -119,16 +138,9 @@ def warm_start(
     if trainer.is_world_process_zero():
         with written_whole(folder) as staged:
             (policy.merge() if policy.is_adapter else policy).save(staged)
-            write_report(staged / REPORT, report)
+            write_report(staged / REPORTS["sft"].name, report)
     trainer.accelerator.wait_for_everyone()
     return report
-
-
-def lengths(rows: Any, *columns: str) -> list[int]:
-    """The tokens of each row; of those that were packed in one, each by itself."""
-    if "seq_lengths" in rows.column_names:
-        return [length for several in rows["seq_lengths"] for length in several]
-    return [len(ids) for column in columns for ids in rows[column]]
 
 
 def _dataset(rows: Sequence[Demonstration], codec: "Codec", args: Any) -> "Dataset":
@@ -166,16 +178,3 @@ def _dataset(rows: Sequence[Demonstration], codec: "Codec", args: Any) -> "Datas
             for before, reply in read
         ]
     )
-
-
-def drop_printers(trainer: Any) -> None:
-    """Leave the output to llmpolicy."""
-    from transformers import PrinterCallback, ProgressCallback
-
-    trainer.remove_callback(PrinterCallback)
-    trainer.remove_callback(ProgressCallback)
-
-
-def write_report(path: Path, report: Mapping[str, Any]) -> None:
-    """Write a stage's report; it comes last, so that a stage with a report is whole."""
-    path.write_text(json.dumps(report, indent=2, default=float) + "\n", encoding="utf-8")

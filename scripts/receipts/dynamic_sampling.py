@@ -148,7 +148,7 @@ def one_cell(task: str, arm: str, seed: int) -> Figures:
         "quickstart", [f"seed={seed}", "grpo.lr_scheduler_type=constant", *TASKS[task]]
     )
     made, policy = plan_recipe(recipe), build_policy(recipe)
-    use_threads(policy)
+    use_threads(policy.model)
     correct, sampling = made.correct, ARMS[arm] and SamplingBlock(**ARMS[arm])
     assert correct is not None
 

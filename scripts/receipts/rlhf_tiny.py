@@ -23,6 +23,7 @@ SOURCES = [
     "llmpolicy/tasks/demonstrations.py",
     "llmpolicy/tasks/preferences.py",
     "llmpolicy/stages/sft.py",
+    "llmpolicy/policies/rewarder.py",
     "reward_fns/reward_model.py",
 ]
 SEEDS = (0, 1, 2)

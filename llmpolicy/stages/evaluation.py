@@ -1,0 +1,138 @@
+"""How good a trained policy is on held-out prompts, beside the one that it started from; with an
+over-optimisation curve also how good the kept step is, on prompts that did not choose it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from llmpolicy.plan import Plan, build_policy, evaluated_length, policy_at
+from llmpolicy.recipe import EvaluateBlock, Recipe
+from llmpolicy.rewards import Rewards
+from llmpolicy.run import Run
+from llmpolicy.stages.process import Say, drawn, placed
+from llmpolicy.tasks import Row
+from llmpolicy.terminal import tell
+
+if TYPE_CHECKING:
+    from llmpolicy.policies.causal_lm import CausalLMPolicy
+
+
+def judged_by(plan: Plan) -> tuple[EvaluateBlock, Rewards]:
+    """How a plan that evaluates does it, and what says which answers are right."""
+    assert plan.recipe.evaluate is not None and plan.correct is not None
+    return plan.recipe.evaluate, plan.correct
+
+
+def evaluate_policy(
+    plan: Plan, policy: "CausalLMPolicy", *, start: "CausalLMPolicy | None" = None, say: Say = tell
+) -> dict[str, Any]:
+    """Held-out accuracy of a policy beside the one it started from, printed and in the form of
+    evaluation.json.
+    """
+    from llmpolicy.evaluation import evaluate, examples, table
+
+    recipe, (settings, correct) = plan.recipe, judged_by(plan)
+    result = evaluate(
+        policy,
+        plan.held_out,
+        correct,
+        threshold=settings.threshold,
+        samples=settings.samples,
+        rewards=plan.rewards,
+        batch_size=settings.batch_size,
+        seed=recipe.seed,
+        base=start or _other_weights(recipe, policy),
+        recipe_hash=recipe.hash(),
+        max_new_tokens=evaluated_length(recipe),
+    )
+    say(table(result))
+    say(examples(result))
+    return result.to_dict()
+
+
+def _start_of(recipe: Recipe, policy: "CausalLMPolicy") -> Any:
+    """The policy that training started from, the trained one without its adapter included."""
+    from llmpolicy.evaluation.answers import WithoutAdapter
+
+    return _other_weights(recipe, policy) or WithoutAdapter(policy)
+
+
+def _other_weights(recipe: Recipe, policy: "CausalLMPolicy") -> "CausalLMPolicy | None":
+    """The policy that training started from; None for a fresh adapter, which is measured without it
+    instead.
+    """
+    if recipe.model is None or (policy.is_adapter and recipe.model.adapter is None):
+        return None
+    return build_policy(recipe, base_only=recipe.model.adapter is None).to(policy.device)
+
+
+def evaluate_run(
+    plan: Plan, policy: "CausalLMPolicy", run: Run, start: "CausalLMPolicy | None", say: Say
+) -> None:
+    """Evaluate what a run trained, as its recipe asks for it."""
+    if plan.correct is None or plan.recipe.evaluate is None:
+        return
+    if start is not None:
+        start = start.to(policy.device)
+    run.write_evaluation(evaluate_policy(plan, policy, start=start, say=say))
+    if plan.recipe.evaluate.curve and run.best_dir.is_dir():
+        _close_curve(plan, policy, run, start, say)
+
+
+def _close_curve(
+    plan: Plan, policy: "CausalLMPolicy", run: Run, start: "CausalLMPolicy | None", say: Say
+) -> None:
+    """Evaluate the best step, ask the truth whether it and the last one are preferred to the start,
+    and draw the curve.
+    """
+    from llmpolicy.report.overoptimisation import plot_curve
+
+    rest = replace(plan, held_out=judges(plan.held_out))
+    best = placed(policy_at(run.best_dir, plan.recipe))
+    say(
+        f"best step {run.manifest['best']['step']}, on the {len(rest.held_out)} held-out prompts"
+        " that did not choose it:"
+    )
+    run.write_evaluation(evaluate_policy(rest, best, start=start, say=say), of_best=True)
+    before = start or _start_of(rest.recipe, policy)
+    preferred = _preferences(rest, {"best": best, "last": policy, "start": before})
+    run.update_manifest(preference=preferred)
+    for name in ("best", "last"):
+        share = preferred[name]
+        say(
+            f"the {name} step's reply is preferred to the start's on {share['value']:.1%} "
+            f"[{share['low']:.1%}, {share['high']:.1%}] of {preferred['n']} prompts (ties count"
+            " half)"
+        )
+    drawn("curve", lambda: plot_curve(run), say)
+
+
+def _preferences(plan: Plan, policies: Mapping[str, Any]) -> dict[str, Any]:
+    """How often the truth prefers the best and the last step's reply to the start's, one sample
+    each a prompt.
+    """
+    from llmpolicy.evaluation import preference, sample, truths
+
+    recipe, (settings, correct) = plan.recipe, judged_by(plan)
+    length, truth = evaluated_length(recipe), {}
+    for seed, (name, policy) in enumerate(policies.items(), recipe.seed + 2):
+        replies = sample(
+            policy, plan.held_out, seed, batch_size=settings.batch_size, max_new_tokens=length
+        )
+        truth[name] = truths(correct, plan.held_out, replies)
+    preferred: dict[str, Any] = {"n": len(plan.held_out)}
+    for name in ("best", "last"):
+        if share := preference(truth[name], truth["start"]):
+            preferred[name] = share.to_dict()
+    return preferred
+
+
+def chooses(rows: Sequence[Row]) -> Sequence[Row]:
+    """The half of the held-out rows by which the best step is chosen."""
+    return rows[::2]
+
+
+def judges(rows: Sequence[Row]) -> Sequence[Row]:
+    """The other half, which says how good the chosen step is."""
+    return rows[1::2]

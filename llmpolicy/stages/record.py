@@ -1,0 +1,50 @@
+"""The run that a stage writes: its manifest begins, goes on and ends here."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from llmpolicy.plan import recipe_facts
+from llmpolicy.recipe import Recipe
+from llmpolicy.run import Run, written_whole
+from llmpolicy.stages.process import Say, drawn, is_main, launcher, world_size
+from llmpolicy.stages.request import Request
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How training ended: why it stopped early, if it did, at which step, and whether the policy is
+    written already.
+    """
+
+    reason: str | None
+    step: int
+    written: bool = False
+
+
+def open_run(recipe: Recipe, request: Request, facts: Mapping[str, Any]) -> Run | None:
+    """The run of a recipe, begun with ``facts`` in its manifest or claimed to go on; None in a
+    process that writes none.
+    """
+    if not is_main():
+        return None
+    if request.resume:
+        return Run.resume(request.out)
+    begun = recipe_facts(recipe, request.out)
+    begun |= {"world_size": world_size(), "launcher": launcher()}
+    return Run.create(request.out, recipe.resolved(), **begun, **facts)
+
+
+def write_policy(policy: Any, run: Run, step: int) -> None:
+    """Write the policy of a step, whole or not at all."""
+    with written_whole(run.policy_dir, step=step, run=run.id) as folder:
+        policy.save(folder)
+
+
+def close_run(run: Run, ended: Ended, say: Say) -> None:
+    """Note how a run ended, draw its plot and say where everything lies."""
+    from llmpolicy.report.plot import plot_run
+
+    run.finish("stopped" if ended.reason else "finished", steps=ended.step, reason=ended.reason)
+    drawn("plot", lambda: plot_run(run), say)
+    say(f"run:  {run.path}")
