@@ -1,21 +1,14 @@
 """A language model as the judge of one completion, behind any OpenAI-compatible endpoint."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from llmpolicy.endpoint import Endpoint
-from llmpolicy.rewards import RewardError, Score, reward
+from llmpolicy.rewards import Score, reward
 
-from ._judges.canaries import ARITHMETIC, canaries_of, judged
-from ._judges.questionnaire import (
-    TEMPLATE,
-    Case,
-    Criterion,
-    Questionnaire,
-    candidate_of,
-    check_template,
-)
-from ._text.completion import NoAnswer, ThinkingMarks
+from ._judges.asking import ask_judge, with_options
+from ._judges.canaries import ARITHMETIC
+from ._judges.questionnaire import Criterion, checked_choices
+from ._text.completion import NoAnswer
 
 CRITERION = (
     "Is the candidate a correct and complete answer to the question? Compare its final answer with"
@@ -23,44 +16,33 @@ CRITERION = (
     " incorrect."
 )
 CHOICES: Mapping[str, float] = {"correct": 1.0, "incorrect": 0.0}
+_ASKED = {
+    "prompt": "What is 6 * 7?",
+    "answer": "42",
+    "base_url": "http://127.0.0.1:9",
+    "model": "none",
+    "api_key_env": None,
+}
+_SAY_NOTHING = ("", ":", "Thought process:", "<think>42", "What is 6 * 7?")
 
 
 @reward(
-    fails=[
-        {
-            "completion": text,
-            "prompt": "What is 6 * 7?",
-            "answer": "42",
-            "base_url": "http://127.0.0.1:9",
-            "model": "none",
-        }
-        | {"api_key_env": None}
-        for text in ("", ":", "Thought process:", "<think>42", "What is 6 * 7?")
-    ],
+    fails=[_ASKED | {"completion": text} for text in _SAY_NOTHING],
     range=(0, 1),
     timeout=180.0,
     deterministic=False,
     kind="judge",
     settings=("base_url", "model", "api_key_env", "template", "request"),
 )
+@with_options
 async def score(
     completion: str,
     prompt: str = "",
     answer: Any = None,
     *,
-    base_url: str,
-    model: str,
-    api_key_env: str | None = "OPENAI_API_KEY",
     criterion: str = CRITERION,
     choices: Mapping[str, float] | None = None,
-    template: str = TEMPLATE,
-    canaries: Sequence[Mapping[str, Any]] | None = None,
-    canary_rate: float = 0.05,
-    budget: int | None = None,
-    concurrency: int = 16,
-    max_tokens: int = 512,
-    request: Mapping[str, Any] | None = None,
-    thinking_marks: ThinkingMarks = (),
+    **options: Any,
 ) -> Score:
     """The value of the choice that a judge makes for the text after the last closed think; 0.0
     unasked for what says nothing.
@@ -73,48 +55,12 @@ async def score(
     arguments, a missing key, a spent budget, and a judge that misjudges too many canaries. See
     `Endpoint`.
     """
-    endpoint = Endpoint(
-        base_url,
-        model,
-        api_key_env=api_key_env,
-        budget=budget,
-        concurrency=concurrency,
-        max_tokens=max_tokens,
-    )
-    check_template(template, "judge:score")
     asked = Criterion("verdict", checked_choices(choices or CHOICES, "judge:score"))
-    form = Questionnaire(endpoint, [asked], criterion, template, request or {})
-    known = (
-        ARITHMETIC
-        if (criterion, asked.choices) == (CRITERION, CHOICES) and canaries is None
-        else canaries or []
-    )
-    known = known if known is ARITHMETIC else canaries_of(known, "judge:score")  # type: ignore[arg-type]
-    reference = None if answer is None else str(answer)
+    usual = ARITHMETIC if (criterion, asked.choices) == (CRITERION, CHOICES) else []
     try:
-        candidate = candidate_of(completion, prompt, reference, thinking_marks)
+        choice, why = await ask_judge(
+            "judge:score", [asked], criterion, completion, prompt, answer, usual, **options
+        )
     except NoAnswer as reason:
         return Score(0.0, why=f"the judge was not asked: {reason}")
-    told, why = await judged(form, Case(prompt, candidate, reference), known, canary_rate)
-    return Score(asked.choices[told["verdict"]], parsed=told["verdict"], why=why)
-
-
-def checked_choices(choices: Mapping[str, float], where: str) -> dict[str, float]:
-    """The choices and their values; RewardError unless there are two or more short names with
-    values from 0 to 1.
-    """
-    told = dict(choices) if isinstance(choices, Mapping) else {}
-    sound = all(
-        isinstance(name, str)
-        and name == name.strip()
-        and 0 < len(name) < 60
-        and name.isprintable()
-        and name != "CHOICE"
-        for name in told
-    ) and all(isinstance(value, int | float) and 0 <= value <= 1 for value in told.values())
-    if len(told) < 2 or not sound:
-        raise RewardError(
-            f"{where} got the choices {choices!r:.100}; expected two or more names with values from"
-            " 0 to 1."
-        )
-    return {name: float(value) for name, value in told.items()}
+    return Score(asked.choices[choice["verdict"]], parsed=choice["verdict"], why=why)

@@ -58,24 +58,20 @@ async def score(
             f"rule_then_judge:score got asks {asks!r}; expected"
             f" {' or '.join(map(repr, get_args(Asks)))}."
         )
-    settled, told = await _ruled(
-        RewardSpec(rule, args=rule_args or {}), completion, prompt, {**columns, "answer": answer}
-    )
-    if settled or (asks == "unread" and told.value is not None):
-        return Score(told.value, parsed=told.parsed, why=f"by {rule}: {told.why or 'right'}")
+    spec = RewardSpec(rule, args=rule_args or {})
+    settled, ruled = await _ruled(spec, completion, prompt, {**columns, "answer": answer})
+    if settled or (asks == "unread" and ruled.value is not None):
+        return Score(ruled.value, parsed=ruled.parsed, why=f"by {rule}: {ruled.why or 'right'}")
     try:
-        said = await judged(
+        verdict = await judged(
             completion, prompt, answer, base_url=base_url, model=model, **(judge or {})
         )
     except TypeError as error:
         raise RewardError(
             f"rule_then_judge:score got judge {dict(judge or {})!r:.80}: {error}."
         ) from error
-    return Score(
-        said.value,
-        parsed=said.parsed,
-        why=f"by the judge ({rule}: {told.why or 'not paid'}) {said.why}".strip(),
-    )
+    why = f"by the judge ({rule}: {ruled.why or 'not paid'}) {verdict.why}".strip()
+    return Score(verdict.value, parsed=verdict.parsed, why=why)
 
 
 async def _ruled(
@@ -85,5 +81,7 @@ async def _ruled(
     rule = Component.of(spec)
     rule.check(columns)
     returned = rule.call(rule.chosen(offered_single(Sample(completion, columns, prompt)), columns))
-    score = as_score(await returned if inspect.isawaitable(returned) else returned, rule.name, 0)
+    if inspect.isawaitable(returned):
+        returned = await returned
+    score = as_score(returned, rule.name, 0)
     return score.value is not None and score.value >= (rule.contract.range or (0.0, 1.0))[1], score

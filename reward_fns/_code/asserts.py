@@ -100,55 +100,49 @@ class _Reader:
                 ast.Call(func=ast.Name(id="abs"), args=[ast.BinOp(left=a, op=ast.Sub(), right=b)]),
                 ast.Lt() | ast.LtE(),
             ):
-                called, value = (a, b) if self._calls(a) else (b, a)
+                called, value = self._sides(a, b)
                 tolerance = Tolerance(0.0, float(self._value(right)))
                 return self._made(called, Expected(float(self._value(value)), tolerance=tolerance))
         if not isinstance(op, ast.Eq | ast.Is | ast.NotEq | ast.IsNot):
             _refuse(left, "is compared by something other than ==")
-        called, value = (left, right) if self._calls(left) else (right, left)
+        called, value = self._sides(left, right)
         how = "equal" if isinstance(op, ast.Eq | ast.Is) else "differs"
         return self._made(called, Expected(self._value(value), how))  # type: ignore[arg-type]
 
     def _close(self, left: ast.expr, right: ast.expr, options: Sequence[ast.keyword]) -> Case:
-        called, value = (left, right) if self._calls(left) else (right, left)
-        given = {option.arg: float(self._value(option.value)) for option in options}
-        relative = given.get("rel_tol", given.get("rtol", 1e-9))
-        tolerance = Tolerance(relative, given.get("abs_tol", given.get("atol", 0.0)))
+        called, value = self._sides(left, right)
+        named = {option.arg: float(self._value(option.value)) for option in options}
+        relative = named.get("rel_tol", named.get("rtol", 1e-9))
+        tolerance = Tolerance(relative, named.get("abs_tol", named.get("atol", 0.0)))
         return self._made(called, Expected(float(self._value(value)), tolerance=tolerance))
+
+    def _sides(self, left: ast.expr, right: ast.expr) -> tuple[ast.expr, ast.expr]:
+        """The side that is the call, and the other."""
+        return (left, right) if self._calls(left) else (right, left)
 
     def _calls(self, node: ast.expr) -> bool:
         """Whether this side is the call: of the function, of the stand-in, or of any name that
         makes no value.
         """
-        while (
-            isinstance(node, ast.Call)
-            and isinstance(node.func, ast.Name)
-            and node.func.id in OUTER
-            and node.args
-        ):
-            if node.func.id in (self.function, self.stand_in):
+        while (name := _called(node)) in OUTER and node.args:  # type: ignore[attr-defined]
+            if name in (self.function, self.stand_in):
                 return True
-            node = node.args[0]
-        return isinstance(node, ast.Call) and not (
-            isinstance(node.func, ast.Name) and node.func.id in _MAKERS
-        )
+            node = node.args[0]  # type: ignore[attr-defined]
+        return isinstance(node, ast.Call) and name not in _MAKERS
 
     def _made(self, node: ast.expr, expected: Expected) -> Case:
         outer: list[tuple[str, tuple[Any, ...]]] = []
-        while (
-            isinstance(node, ast.Call)
-            and isinstance(node.func, ast.Name)
-            and node.func.id in OUTER
-            and node.func.id not in (self.function, self.stand_in)
-        ):
-            if len(node.args) not in ((1, 2) if node.func.id == "round" else (1,)) or node.keywords:
+        while isinstance(node, ast.Call) and (name := _called(node)) in OUTER:
+            if name in (self.function, self.stand_in):
+                break
+            if not 1 <= len(node.args) <= 1 + (name == "round") or node.keywords:
                 _refuse(node, "applies more than a builtin function to the result")
-            outer.insert(0, (node.func.id, tuple(self._value(one) for one in node.args[1:])))
+            outer.insert(0, (name, tuple(map(self._value, node.args[1:]))))
             node = node.args[0]
         if not isinstance(node, ast.Call) or any(option.arg is None for option in node.keywords):
             _refuse(node, "is no call of the function")
         how = Expected(expected.value, expected.how, outer, False, expected.tolerance)
-        args = [self._value(one) for one in node.args]
+        args = list(map(self._value, node.args))
         kwargs = {str(option.arg): self._value(option.value) for option in node.keywords}
         return Case(how, call=self._name(node.func), args=args, kwargs=kwargs)
 
@@ -188,36 +182,32 @@ class _Reader:
             case ast.Call(func=ast.Name(id=name), args=args, keywords=[]) if name in _MAKERS:
                 return _MAKERS[name](*map(self._constant, args))
             case ast.List(elts=items):
-                return [self._constant(one) for one in items]
+                return list(map(self._constant, items))
             case ast.Tuple(elts=items):
-                return tuple(self._constant(one) for one in items)
+                return tuple(map(self._constant, items))
             case ast.Set(elts=items):
-                return {self._constant(one) for one in items}
-            case ast.Dict(keys=keys, values=values) if None not in keys:
-                return {
-                    self._constant(k): self._constant(v)
-                    for k, v in zip(keys, values, strict=True)
-                    if k
-                }
+                return set(map(self._constant, items))
+            case ast.Dict(keys=keys, values=items) if None not in keys:
+                pairs = zip(filter(None, keys), items, strict=True)
+                return {self._constant(key): self._constant(item) for key, item in pairs}
             case ast.UnaryOp(op=ast.USub(), operand=inner):
                 return -self._constant(inner)
         return ast.literal_eval(node)
 
 
+def _called(node: ast.expr) -> str:
+    """The name that a call calls; "" for all else."""
+    named = isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    return node.func.id if named else ""  # type: ignore[attr-defined]
+
+
 def _bounded(op: ast.operator, left: Any, right: Any) -> Any:
-    if (
-        isinstance(op, ast.Mult)
-        and _size(left) * _size(right) > _MOST
-        and not _both_numbers(left, right)
-    ):
+    numbers = not hasattr(left, "__len__") and not hasattr(right, "__len__")
+    if isinstance(op, ast.Mult) and _size(left) * _size(right) > _MOST and not numbers:
         raise ValueError("too large")
     if isinstance(op, ast.Mod) and isinstance(left, str | bytes):
         raise ValueError("a format can be of any length")
     return _small(_OPERATORS[type(op)](left, right))
-
-
-def _both_numbers(left: Any, right: Any) -> bool:
-    return not hasattr(left, "__len__") and not hasattr(right, "__len__")
 
 
 def _size(value: Any) -> int:

@@ -40,10 +40,10 @@ class Case:
     def failed(self, outcome: Outcome, tolerance: Tolerance) -> str:
         """Why an outcome is not as expected; an empty text when it is."""
         if outcome.ended == "returned":
-            return (
-                "" if agrees(self.expected, outcome.value, tolerance) else "returned something else"
-            )
-        if outcome.ended == "finished":
+            same, why = agrees(self.expected, outcome.value, tolerance), "returned something else"
+        elif outcome.ended == "finished":
             same = same_output(self.expected.value, outcome.stdout, tolerance)
-            return "" if same else "printed something else"
-        return outcome.why
+            why = "printed something else"
+        else:
+            return outcome.why
+        return "" if same else why

@@ -4,7 +4,7 @@ import ast
 import json
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -21,22 +21,12 @@ _STDOUT = ("stdout", "output", "outputs", "expected_output", "expected")
 _RESULT = ("expected", "output", "outputs", "expected_output")
 _LISTS = (("inputs", "outputs"), ("input", "output"))
 _PARTS = (
-    "public_tests",
-    "private_tests",
-    "generated_tests",
-    "public_test_cases",
-    "private_test_cases",
-    "official_tests",
+    *("public_tests", "private_tests", "generated_tests"),
+    *("public_test_cases", "private_test_cases", "official_tests"),
 )
 _HOLDERS = (
-    "input_output",
-    "verification_info",
-    "test_cases",
-    "unit_tests",
-    "test_list",
-    "tests",
-    "test",
-    "ground_truth",
+    *("input_output", "verification_info", "test_cases", "unit_tests"),
+    *("test_list", "tests", "test", "ground_truth"),
 )
 _SETUP = ("test_imports", "test_setup_code")
 _CALLS = ("functional", "function_call", "call", "call_based")
@@ -98,29 +88,27 @@ def _from_json(column: Any) -> Any:
 def _looks_like_tests(data: Any) -> bool:
     if isinstance(data, Mapping):
         return any(name in data for name in (*_FUNCTION, *_STDIN, *_PARTS, *_HOLDERS, "args"))
-    return bool(data) and all(
-        (
-            _looks_like_tests(one)
-            if isinstance(one, Mapping)
-            else isinstance(one, str) and _has_assert(one)
-        )
-        for one in data
-    )
+    return bool(data) and all(map(_looks_like_a_test, data))
+
+
+def _looks_like_a_test(item: Any) -> bool:
+    if isinstance(item, Mapping):
+        return _looks_like_tests(item)
+    return isinstance(item, str) and _has_assert(item)
 
 
 def _has_assert(text: str) -> bool:
-    return _is_python(text) and any(
-        isinstance(node, ast.Assert) for node in ast.walk(ast.parse(text))
-    )
+    tree = _parsed(text)
+    return tree is not None and any(isinstance(node, ast.Assert) for node in ast.walk(tree))
 
 
-def _is_python(text: str) -> bool:
+def _parsed(text: str) -> ast.Module | None:
+    """A text of Python, None for any other."""
     try:
         with warnings.catch_warnings(action="ignore"):
-            ast.parse(text)
+            return ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False
-    return True
+        return None
 
 
 def _cases(data: Any, name: str | None) -> list[Case]:
@@ -141,23 +129,28 @@ def _cases(data: Any, name: str | None) -> list[Case]:
         return list(_of_record(data, "the row", name, alone=True))
     if not isinstance(data, Sequence) or not data:
         raise Unreadable("tests are no list of tests")
-    if all(isinstance(one, str) for one in data):
-        records = [_from_json(one) for one in data]
+    if _all_of(str, data):
+        records = list(map(_from_json, data))
+        if any(isinstance(record, Mapping) for record in records):
+            return _cases(records, name)
         # One text, so that what an earlier line names is known to a later one.
-        return _cases(
-            records if any(isinstance(one, Mapping) for one in records) else "\n".join(data), name
-        )
-    return [
-        case for number, one in enumerate(data) for case in _of_record(one, f"test {number}", name)
-    ]
+        return _cases("\n".join(data), name)
+    cases: list[Case] = []
+    for number, record in enumerate(data):
+        cases += _of_record(record, f"test {number}", name)
+    return cases
+
+
+def _all_of(kind: type, items: Iterable[Any]) -> bool:
+    return all(isinstance(item, kind) for item in items)
 
 
 def _of_text(text: str, name: str | None) -> list[Case]:
     """The cases of asserts; raises IsProgram for tests that have to be run."""
-    found = _read_text(text, name)
-    if isinstance(found, Exception):
-        raise found
-    return list(found)
+    cases = _read_text(text, name)
+    if isinstance(cases, Exception):
+        raise cases
+    return list(cases)
 
 
 @lru_cache(maxsize=256)
@@ -165,7 +158,7 @@ def _read_text(text: str, name: str | None) -> Sequence[Case] | Exception:
     try:
         return cases_of(text, name)
     except Unreadable as reason:
-        return IsProgram(text, name) if _is_python(text) else reason
+        return IsProgram(text, name) if _parsed(text) else reason
 
 
 def _of_record(data: Any, where: str, name: str | None, alone: bool = False) -> Iterator[Case]:
@@ -177,24 +170,25 @@ def _of_record(data: Any, where: str, name: str | None, alone: bool = False) -> 
     if not isinstance(data, Mapping):
         raise Unreadable(f"{where} is a {type(data).__name__}, not a record")
     _refuse_others_rules(data, where)
-    name = _name_in(data) or name
-    parts = [data[key] for key in _PARTS if data.get(key)]
-    held = parts or [data[key] for key in _HOLDERS if data.get(key)][:1]
+    called = _name_in(data)
+    name = called or name
+    held = _filled(data, _PARTS) or _filled(data, _HOLDERS)[:1]
     if held:
-        setup = [_text(data[key]) for key in _SETUP if data.get(key)]
-        for one in held:
-            yield from _cases(_with_setup(one, setup), name)
+        setup = list(map(_text, _filled(data, _SETUP)))
+        for tests in held:
+            yield from _cases(_with_setup(tests, setup), name)
         return
-    own = _name_in(data)
     for inputs, outputs in _LISTS:
         if not isinstance(data.get(inputs), list) or not isinstance(data.get(outputs), list):
             continue
-        if (own is None and (alone or inputs == "inputs")) or (
-            own and inputs == "inputs" and _all_lists(data[inputs])
-        ):
-            yield from _paired(data[inputs], data[outputs], where, own, name)
+        if called is None:
+            several = alone or inputs == "inputs"
+        else:
+            several = called != "" and inputs == "inputs" and _all_of(list, data[inputs])
+        if several:
+            yield from _paired(data[inputs], data[outputs], where, called, name)
             return
-        if own is None and len(data[inputs]) == len(data[outputs]) > 1:
+        if called is None and len(data[inputs]) == len(data[outputs]) > 1:
             raise Unreadable(
                 f"{where} has lists of several tests, or of the lines of one: name them inputs, or"
                 " write text"
@@ -207,7 +201,9 @@ def _with_setup(tests: Any, setup: Sequence[str]) -> Any:
     if not setup:
         return tests
     listed = _from_json(tests)
-    return "\n".join([*setup, *(listed if isinstance(listed, list) else [str(tests)])])
+    if not isinstance(listed, list):
+        listed = [str(tests)]
+    return "\n".join([*setup, *listed])
 
 
 def _refuse_others_rules(data: Mapping[str, Any], where: str) -> None:
@@ -224,35 +220,32 @@ def _refuse_others_rules(data: Mapping[str, Any], where: str) -> None:
 
 def _name_in(data: Mapping[str, Any]) -> str | None:
     """The function that a record names, also in LiveCodeBench's ``metadata``."""
-    more = _from_json(data.get("metadata"))
-    name = _first(data, _FUNCTION) or (
-        _first(more, _FUNCTION) if isinstance(more, Mapping) else None
-    )
+    name = _first(data, _FUNCTION)
+    if not name:
+        more = _from_json(data.get("metadata"))
+        name = _first(more, _FUNCTION) if isinstance(more, Mapping) else None
     return None if name is None else str(name).replace("()", "")
 
 
 def _paired(
-    given: list[Any], wanted: list[Any], where: str, own: str | None, name: str | None
+    inputs: list[Any], outputs: list[Any], where: str, called: str | None, name: str | None
 ) -> Iterator[Case]:
     """``{"inputs": [...], "outputs": [...]}``: arguments and results where a function is named,
     else texts.
     """
-    if len(given) != len(wanted):
+    if len(inputs) != len(outputs):
         raise Unreadable(f"{where}: inputs and outputs are not two lists of one length")
-    called = own is not None or (
-        name is not None and not any(isinstance(one, str) for one in given)
-    )
-    for number, (one, result) in enumerate(zip(given, wanted, strict=True)):
-        test = (
-            {"fn_name": name, "input": one, "output": result}
-            if called
-            else {"stdin": one, "stdout": result}
-        )
+    texts = called is None and (name is None or any(isinstance(item, str) for item in inputs))
+    for number, (read, result) in enumerate(zip(inputs, outputs, strict=True)):
+        test = {"stdin": read, "stdout": result}
+        if not texts:
+            test = {"fn_name": name, "input": read, "output": result}
         yield _case(test, f"test {number}", name)
 
 
-def _all_lists(values: list[Any]) -> bool:
-    return all(isinstance(one, list) for one in values)
+def _filled(data: Mapping[str, Any], keys: Sequence[str]) -> list[Any]:
+    """What stands under these keys, and is not empty."""
+    return list(filter(None, map(data.get, keys)))
 
 
 def _case(test: Mapping[str, Any], where: str, name: str | None) -> Case:
@@ -262,24 +255,25 @@ def _case(test: Mapping[str, Any], where: str, name: str | None) -> Case:
             f"{where} is of the type {kind!r:.30}, not one of"
             f" {', '.join((_CALLS[0], *_PROGRAMS[:2]))}"
         )
-    own = _name_in(test)
-    called = kind in _CALLS or _first(test, ("args", "kwargs")) is not None
-    if kind in _PROGRAMS or not (called or own):
+    called = _name_in(test)
+    calls = called or kind in _CALLS or _first(test, ("args", "kwargs")) is not None
+    if kind in _PROGRAMS or not calls:
         return _program_case(test, where)
-    if own is None and name is None:
+    if called is None and name is None:
         raise Unreadable(
             f"{where} has arguments and names no function (function, or a column entry_point)"
         )
-    return _call_case(test, where, str(own or name), kind)
+    return _call_case(test, where, str(called or name), kind)
 
 
 def _call_case(test: Mapping[str, Any], where: str, name: str, kind: Any) -> Case:
     # A field that is None may be one that Arrow filled in, and is what is expected only where there
     # is no other.
-    wanted = sorted((key for key in _RESULT if key in test), key=lambda key: test[key] is None)
-    if not wanted:
+    results = list(filter(test.__contains__, _RESULT))
+    if not results:
         raise Unreadable(f"{where} says not what is expected")
-    expected = test[wanted[0]]
+    result = min(results, key=lambda key: test[key] is None)
+    expected = test[result]
     args, kwargs = _first(test, ("args", "input", "inputs")), test.get("kwargs") or {}
     if kind in _CALLS and isinstance(args, str):
         args, expected = _lines_of_json(args, where), _json_of(expected, where)
@@ -293,18 +287,10 @@ def _call_case(test: Mapping[str, Any], where: str, name: str, kind: Any) -> Cas
             encode(list(value) if isinstance(value, tuple) else value)
         except (NotPlain, RecursionError) as error:
             raise Unreadable(f"{where} holds no plain value: {error}") from error
-    wrapped = (
-        "fn_name" in test
-        and wanted[0] != "expected"
-        and isinstance(expected, list)
-        and len(expected) == 1
-    )
-    return Case(
-        Expected(expected, json=True, wrapped=wrapped),
-        call=name,
-        args=list(args),
-        kwargs=dict(kwargs),
-    )
+    item = isinstance(expected, list) and len(expected) == 1
+    wrapped = item and "fn_name" in test and result != "expected"
+    how = Expected(expected, json=True, wrapped=wrapped)
+    return Case(how, call=name, args=list(args), kwargs=dict(kwargs))
 
 
 def _lines_of_json(text: str, where: str) -> list[Any]:
@@ -324,19 +310,22 @@ def _json_of(text: Any, where: str) -> Any:
 
 
 def _program_case(test: Mapping[str, Any], where: str) -> Case:
-    wanted = [key for key in _STDOUT if test.get(key) is not None]
-    if not wanted:
+    printed = _first(test, _STDOUT)
+    if printed is None:
         raise Unreadable(f"{where} says not what is expected")
-    return Case(Expected(_text(test[wanted[0]])), stdin=_text(_first(test, _STDIN) or ""))
+    return Case(Expected(_text(printed)), stdin=_text(_first(test, _STDIN) or ""))
 
 
 def _first(data: Mapping[str, Any], names: Sequence[str]) -> Any:
-    return next((data[name] for name in names if data.get(name) is not None), None)
+    for name in names:
+        if data.get(name) is not None:
+            return data[name]
+    return None
 
 
 def _text(value: Any) -> str:
     """A text, a number, or a list of the lines of a text."""
-    if isinstance(value, list) and all(isinstance(line, str) for line in value):
+    if isinstance(value, list) and _all_of(str, value):
         return "\n".join(value)
     if not isinstance(value, str | int | float):
         raise Unreadable(f"a {type(value).__name__} is no text of a program")

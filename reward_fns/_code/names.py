@@ -36,23 +36,21 @@ def with_names(code: str, called: Collection[str | None]) -> str:
     it stays without it.
     """
     used = set(_WORD.findall(code)).difference(called)
-    lines = [_from("typing", _TYPING, used)]
+    imports = _from("typing", _TYPING, used)
     if "Solution" in used and _SOLUTION.search(code):
-        lines += [f"import {module}\n" for module in _MODULES if module in used]
+        for module in filter(used.__contains__, _MODULES):
+            imports += f"import {module}\n"
         # copy and bisect are functions of that name too, which LeetCode's star imports leave; a
         # program writes copy.copy.
-        lines += [_from(module, names, used - set(_MODULES)) for module, names in _LEETCODE.items()]
-    given = "".join(lines)
-    if not given:
-        return code
-    start = (
-        max((line.end() for line in _FUTURE.finditer(code)), default=0)
-        if "__future__" in code
-        else 0
-    )
-    return code[:start] + given + code[start:]
+        for module, names in _LEETCODE.items():
+            imports += _from(module, names, used.difference(_MODULES))
+    start = 0
+    if imports and "__future__" in code:
+        for line in _FUTURE.finditer(code):
+            start = line.end()
+    return code[:start] + imports + code[start:]
 
 
 def _from(module: str, names: str, used: set[str]) -> str:
-    wanted = [name for name in names.split() if name in used]
-    return f"from {module} import {', '.join(wanted)}\n" if wanted else ""
+    wanted = ", ".join(filter(used.__contains__, names.split()))
+    return f"from {module} import {wanted}\n" if wanted else ""

@@ -5,6 +5,7 @@ completion without one.
 import ast
 import re
 import warnings
+from itertools import dropwhile, filterfalse
 
 from .._text.completion import MAX_CHARS, NoAnswer, ThinkingMarks, after_reasoning
 
@@ -33,14 +34,14 @@ def code_of(
         raise NoAnswer(f"{len(completion)} characters are more than {MAX_CHARS}")
     text = after_reasoning(completion, prompt, thinking_marks)
     blocks = _blocks(text)
-    framed = [("", _unquoted(content)) for content in _frames(text)]
-    for found in (
+    for programs in (
         [content for language, content in blocks if _PYTHON.fullmatch(language)],
         [content for language, content in blocks if not language],
-        [content for _, content in framed],
+        list(map(_unquoted, _frames(text))),
     ):
-        if found:
-            return next((block for block in reversed(found) if _defines(block, name)), found[-1])
+        if programs:
+            defining = (block for block in reversed(programs) if _defines(block, name))
+            return next(defining, programs[-1])
     if blocks or not text.strip():
         raise NoAnswer("there is no Python block")
     return _without_prose(text)
@@ -53,8 +54,8 @@ def _defines(block: str, name: str | None) -> bool:
     if name is None:
         return False
     wanted = re.escape(name.partition(".")[0])
-    made = rf"^(?:(?:async\s+)?def|class)\s+(?:{wanted}|Solution)\b|^{wanted}\s*=(?!=)"
-    return re.search(made, block, re.MULTILINE) is not None
+    definition = rf"^(?:(?:async\s+)?def|class)\s+(?:{wanted}|Solution)\b|^{wanted}\s*=(?!=)"
+    return re.search(definition, block, re.MULTILINE) is not None
 
 
 def _blocks(text: str) -> list[tuple[str, str]]:
@@ -67,30 +68,21 @@ def _blocks(text: str) -> list[tuple[str, str]]:
         elif (
             fence[2].startswith(opened[2]) and not fence[3] and len(fence[1]) <= len(opened[1]) + 3
         ):
-            blocks.append(
-                (
-                    opened[3].lower(),
-                    _outdented(text[opened.end() + 1 : fence.start()], len(opened[1])),
-                )
-            )
+            blocks.append(_block(opened, text[opened.end() + 1 : fence.start()]))
             opened = None
     if opened is not None:
         before, rest = text[: opened.start()], text[opened.end() + 1 :].partition(opened[2])[0]
-        if (
-            not blocks
-            and not opened[3]
-            and len(before) <= _LONGEST
-            and before.strip()
-            and _error_line(before) is None
-        ):
+        if not blocks and not opened[3] and before.strip() and _is_python(before):
             rest = before  # the prompt has opened the block that this fence closes
-        blocks.append((opened[3].lower(), _outdented(rest, len(opened[1]))))
+        blocks.append(_block(opened, rest))
     return [block for block in blocks if block[1].strip() or block[0]]
 
 
-def _outdented(block: str, spaces: int) -> str:
-    """The block without the indentation of its fence, as in a list."""
-    return re.sub(rf"^ {{1,{spaces}}}", "", block, flags=re.MULTILINE) if spaces else block
+def _block(fence: re.Match[str], content: str) -> tuple[str, str]:
+    """The language, and the content without the indentation of its fence, as in a list."""
+    if fence[1]:
+        content = re.sub(rf"^ {{1,{len(fence[1])}}}", "", content, flags=re.MULTILINE)
+    return fence[3].lower(), content
 
 
 def _frames(text: str) -> list[str]:
@@ -102,8 +94,8 @@ def _frames(text: str) -> list[str]:
 
 
 def _unquoted(content: str) -> str:
-    found = _QUOTED.fullmatch(content.strip())
-    return found[2] if found else content
+    quoted = _QUOTED.fullmatch(content.strip())
+    return quoted[2] if quoted else content
 
 
 def _without_prose(text: str) -> str:
@@ -112,26 +104,31 @@ def _without_prose(text: str) -> str:
     """
     if len(text) > _LONGEST or _error_line(text) is None:
         return text
-    lines = [line for line in text.split("\n") if not _FENCE.match(line)]
-    start = next((number for number, line in enumerate(lines) if _CODE.match(line)), None)
-    if start is None:
+    unfenced = filterfalse(_FENCE.match, text.split("\n"))
+    lines = list(dropwhile(lambda line: not _CODE.match(line), unfenced))
+    if not lines:
         return text
-    lines = lines[start:]
     for _ in range(_CUTS):
         program = "\n".join(lines)
         wrong = _error_line(program)
         if wrong is None:
             return program
-        prose = [number for number, line in enumerate(lines[:wrong]) if number and _is_prose(line)]
-        if not prose:
+        last = min(wrong, len(lines)) - 1
+        while last > 0 and not _is_prose(lines[last]):
+            last -= 1
+        if last <= 0:
             return text
-        lines = lines[: prose[-1]]
+        lines = lines[:last]
     return text
 
 
 def _is_prose(line: str) -> bool:
     words = " " in line.strip() or line.startswith("</")
     return bool(line) and not line[0].isspace() and words and not _CODE.match(line)
+
+
+def _is_python(text: str) -> bool:
+    return len(text) <= _LONGEST and _error_line(text) is None
 
 
 def _error_line(text: str) -> int | None:

@@ -62,21 +62,17 @@ class Expected:
 def agrees(expected: Expected, data: Any, tolerance: Tolerance) -> bool:
     """Whether an encoded result is as expected; what cannot be read, or not be compared, is not."""
     try:
-        if (
-            isinstance(data, dict)
-            and data.keys() == {"items"}
-            and expected.outer
-            and expected.outer[0][0] in ITERATING
-        ):
+        walked = expected.outer and expected.outer[0][0] in ITERATING
+        if walked and isinstance(data, dict) and data.keys() == {"items"}:
             data = data["items"]
         for name, more in expected.outer:
             data = encode(_OUTER[name](_decoded(data), *more))
         if expected.how in ("true", "false"):
             return bool(_decoded(data)) is (expected.how == "true")
-        values = [expected.value, *(expected.value if expected.wrapped else ())]
-        equal = any(
-            _same(value, data, expected.tolerance or tolerance, expected.json) for value in values
-        )
+        compared = _Compared(expected.tolerance or tolerance, expected.json)
+        equal = compared.same(expected.value, data)
+        if not equal and expected.wrapped:
+            equal = any(compared.same(value, data) for value in expected.value)
         return equal is (expected.how == "equal")
     except (NotPlain, ValueError, TypeError, KeyError, IndexError, OverflowError, RecursionError):
         return False
@@ -98,59 +94,66 @@ def _size(data: Any) -> int:
     return 1 + sum(map(_size, data)) if isinstance(data, list) else 1
 
 
-def _same(expected: Any, data: Any, tolerance: Tolerance, json: bool) -> bool:
-    """Equal and of the same type; an int and a float may be equal, a bool and a number may not."""
-    kind = type(expected)
-    if expected is None or kind in (bool, str):
-        return type(data) is kind and bool(data == expected)
-    if kind in (int, float):
-        return _same_number(expected, data, tolerance)
-    if kind in (list, tuple):
-        items = _items(kind, data, json)
-        return (
-            items is not None
-            and len(items) == len(expected)
-            and all(
-                _same(one, item, tolerance, json) for one, item in zip(expected, items, strict=True)
-            )
-        )
-    if kind is dict:
-        return _same_mapping(expected, data, tolerance, json)
-    # Sizes first: nobody builds a large set of another's choice.
-    if _size(data) != _size(encode(expected)):
-        return False
-    found = decode(data)
-    return type(found) is kind and bool(found == expected)
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    """How a value is compared with an encoded one: equal and of the same type.
 
+    An int and a float may be equal, a bool and a number may not.
+    """
 
-def _same_number(expected: float, data: Any, tolerance: Tolerance) -> bool:
-    found = decode(data) if isinstance(data, dict) and data.keys() <= {"int", "float"} else data
-    if type(found) not in (int, float):
-        return False
-    if type(expected) is int:
-        return bool(found == expected)
-    return tolerance.close(float(expected), float(found))
+    tolerance: Tolerance
+    json: bool
 
+    def same(self, expected: Any, data: Any) -> bool:
+        kind = type(expected)
+        if expected is None or kind in (bool, str):
+            return type(data) is kind and bool(data == expected)
+        if kind in (int, float):
+            return self.same_number(expected, data)
+        if kind in (list, tuple):
+            items = self.items(kind, data)
+            if items is None or len(items) != len(expected):
+                return False
+            return all(map(self.same, expected, items))
+        if kind is dict:
+            return self.same_mapping(expected, data)
+        # Sizes first: nobody builds a large set of another's choice.
+        if _size(data) != _size(encode(expected)):
+            return False
+        value = decode(data)
+        return type(value) is kind and bool(value == expected)
 
-def _items(kind: type, data: Any, json: bool) -> Sequence[Any] | None:
-    if isinstance(data, list):
-        return data if kind is list else None
-    inner = data.get("tuple") if isinstance(data, dict) and (kind is tuple or json) else None
-    return inner if isinstance(inner, list) else None
+    def same_number(self, expected: float, data: Any) -> bool:
+        number = data
+        if isinstance(data, dict) and data.keys() <= {"int", "float"}:
+            number = decode(data)
+        if type(number) not in (int, float):
+            return False
+        if type(expected) is int:
+            return bool(number == expected)
+        return self.tolerance.close(float(expected), float(number))
 
+    def items(self, kind: type, data: Any) -> Sequence[Any] | None:
+        """The items of an encoded list or tuple, None for another value than is expected."""
+        if isinstance(data, dict) and (kind is tuple or self.json):
+            items = data.get("tuple")
+            return items if isinstance(items, list) else None
+        return data if isinstance(data, list) and kind is list else None
 
-def _same_mapping(expected: Mapping[Any, Any], data: Any, tolerance: Tolerance, json: bool) -> bool:
-    pairs = data.get("dict") if isinstance(data, dict) else None
-    if not isinstance(pairs, list) or len(pairs) != len(expected):
-        return False
-    if _size([key for key, _ in pairs]) != _size(encode(list(expected))):
-        return False
-    keys = spread([_json_key(decode(key)) if json else decode(key) for key, _ in pairs])
-    found = dict(zip(keys, (value for _, value in pairs), strict=True))
-    return len(found) == len(expected) and all(
-        key in found and _same(value, found[key], tolerance, json)
-        for key, value in expected.items()
-    )
+    def same_mapping(self, expected: Mapping[Any, Any], data: Any) -> bool:
+        pairs = data.get("dict") if isinstance(data, dict) else None
+        if not isinstance(pairs, list) or len(pairs) != len(expected):
+            return False
+        encoded = [key for key, _ in pairs]
+        if _size(encoded) != _size(encode(list(expected))):
+            return False
+        keys = list(map(decode, encoded))
+        if self.json:
+            keys = list(map(_json_key, keys))
+        values = dict(zip(spread(keys), (value for _, value in pairs), strict=True))
+        if values.keys() != expected.keys():
+            return False
+        return all(self.same(value, values[key]) for key, value in expected.items())
 
 
 def _json_key(key: Any) -> Any:
@@ -171,10 +174,11 @@ def same_output(expected: str, printed: str, tolerance: Tolerance) -> bool:
     A decimal fraction that is expected may differ by the tolerance; all else is compared character
     by character.
     """
-    wanted, found = _lines(expected), _lines(printed)
-    return len(wanted) == len(found) and all(
-        a == b or _same_line(a, b, tolerance) for a, b in zip(wanted, found, strict=True)
-    )
+    wanted, lines = _lines(expected), _lines(printed)
+    if len(wanted) != len(lines):
+        return False
+    pairs = zip(wanted, lines, strict=True)
+    return all(a == b or _same_line(a, b, tolerance) for a, b in pairs)
 
 
 def _lines(text: str) -> list[str]:
@@ -182,11 +186,13 @@ def _lines(text: str) -> list[str]:
 
 
 def _same_line(expected: str, printed: str, tolerance: Tolerance) -> bool:
-    wanted, found = _SPACES.split(expected), _SPACES.split(printed)
-    return len(wanted) == len(found) and all(
-        a == b or (_is_float(a, b) and tolerance.close(float(a), float(b)))
-        for a, b in zip(wanted, found, strict=True)
-    )
+    wanted, words = _SPACES.split(expected), _SPACES.split(printed)
+    if len(wanted) != len(words):
+        return False
+    for a, b in zip(wanted, words, strict=True):
+        if a != b and not (_is_float(a, b) and tolerance.close(float(a), float(b))):
+            return False
+    return True
 
 
 def _is_float(expected: str, printed: str) -> bool:

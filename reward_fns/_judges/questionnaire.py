@@ -11,7 +11,7 @@ import secrets
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 
 from llmpolicy.endpoint import Endpoint, ask
 from llmpolicy.errors import LLMPolicyError
@@ -204,6 +204,29 @@ def check_template(template: str, where: str) -> None:
             f"{where} got a template with the placeholders {names}; expected {{candidate}} once,"
             " and {criterion}, {question} and {reference} as needed."
         )
+
+
+def checked_choices(choices: Mapping[str, float], where: str) -> dict[str, float]:
+    """The choices and their values; RewardError unless there are two or more short names with
+    values from 0 to 1.
+    """
+    values = dict(choices) if isinstance(choices, Mapping) else {}
+    checked = {}
+    for name, value in values.items():
+        valued = isinstance(value, int | float) and 0 <= value <= 1
+        if valued and is_printed(name) and len(name) < 60 and name != "CHOICE":
+            checked[name] = float(value)
+    if len(checked) < max(2, len(values)):
+        raise RewardError(
+            f"{where} got the choices {choices!r:.100}; expected two or more names with values from"
+            " 0 to 1."
+        )
+    return checked
+
+
+def is_printed(name: Any) -> TypeGuard[str]:
+    """Whether a name is one line of text that is not blank, nor begins or ends with a blank."""
+    return isinstance(name, str) and name.isprintable() and name == name.strip() != ""
 
 
 def read_verdicts(text: str, nonce: str, criteria: Sequence[Criterion]) -> dict[str, str]:
