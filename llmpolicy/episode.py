@@ -20,6 +20,8 @@ from typing import Any
 from llmpolicy.errors import PolicyError
 from llmpolicy.types import RowScore
 
+NOT_JUDGED = RowScore(None)
+
 
 @dataclass(slots=True)
 class Turn:
@@ -34,7 +36,7 @@ class Turn:
 
     state: Any
     action: Any
-    log_probs: Sequence[float] | None = None
+    log_probs: Sequence[float | None] | None = None
     terminated: bool = True
     truncated: bool = False
     version: int = 0
@@ -62,7 +64,7 @@ class Episode:
     group: int = 0
     row: int = 0
     rewards: Sequence[float] = ()
-    score: RowScore | None = None
+    score: RowScore = NOT_JUDGED
     weights: Sequence[float] = ()
     final: Any = None
 
@@ -118,7 +120,7 @@ class Episode:
         """One number for each of `tokens`, None where the environment spoke; None altogether where
         nobody noted them.
         """
-        noted: list[float] = []
+        noted: list[float | None] = []
         for turn in self.turns:
             if turn.log_probs is None:
                 return None

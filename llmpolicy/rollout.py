@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from llmpolicy.environments.base import Environment
-from llmpolicy.episode import Episode, Turn
+from llmpolicy.episode import NOT_JUDGED, Episode, Turn
 from llmpolicy.policies.base import Policy
-from llmpolicy.types import Action, RowScore
+from llmpolicy.types import Action
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ def rollout(
     states = list(environment.reset(seed))
     turns: list[list[Turn]] = [[] for _ in states]
     rewards: list[list[float]] = [[] for _ in states]
-    scores: list[RowScore | None] = [None] * len(states)
+    scores = [NOT_JUDGED] * len(states)
     running = list(range(len(states)))
     while running:
         here = [states[row] for row in running]

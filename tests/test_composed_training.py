@@ -108,7 +108,7 @@ def test_terms_are_normalised_before_they_are_added_where_the_recipe_says_so(
         "output", wrapped(inputs)
     )  # type: ignore[method-assign]
     trainer.train()
-    scores = trainer.generation.scores
+    scores = [episode.score for episode in trainer.generation.episodes]
     total = torch.zeros(len(scores))
     for name, weight in zip(
         trainer.rewards.composition.names, trainer.rewards.composition.weights, strict=True

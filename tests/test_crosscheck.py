@@ -76,14 +76,13 @@ def test_one_step_of_ours_is_the_reinforce_gradient(
     before = training.vector(policy.model)
     trainer.train()
     moved = training.vector(policy.model) - before
-    samples, scores = trainer.generation.samples, trainer.generation.scores
+    episodes = trainer.generation.episodes
     fresh = training.policy(architecture, temperature=temperature)
-    prompts = [trainer.rows[sample.row].prompt for sample in samples]
-    rewards = [score.value or 0.0 for score in scores]
-    expected = reinforce_gradient(
-        fresh, prompts, [list(s.completion_ids) for s in samples], rewards, loss
-    )
-    assert len(samples) == 16
+    prompts = [trainer.rows[episode.row].prompt for episode in episodes]
+    rewards = [episode.total for episode in episodes]
+    actions = [episode.tokens()[0] for episode in episodes]
+    expected = reinforce_gradient(fresh, prompts, actions, rewards, loss)
+    assert len(episodes) == 16
     assert relative_error(moved, expected) <= MAX_RELATIVE_ERROR
 
 
@@ -120,10 +119,10 @@ def test_the_check_sees_each_mistake(tmp_path: Path, mistake: str) -> None:
     before = training.vector(policy.model)
     trainer.train()
     moved = training.vector(policy.model) - before
-    samples = trainer.generation.samples
-    actions = [list(sample.completion_ids) for sample in samples]
-    rewards = [score.value or 0.0 for score in trainer.generation.scores]
-    prompts: list[Any] = [trainer.rows[sample.row].prompt for sample in samples]
+    episodes = trainer.generation.episodes
+    actions = [episode.tokens()[0] for episode in episodes]
+    rewards = [episode.total for episode in episodes]
+    prompts: list[Any] = [trainer.rows[episode.row].prompt for episode in episodes]
     fresh = training.policy(temperature=1.0 if mistake == "temperature" else 0.7)
     if mistake == "eos":
         actions = [ids[:-1] if len(ids) > 1 else ids for ids in actions]

@@ -41,7 +41,7 @@ def test_a_row_that_cannot_be_judged_is_kept_out_of_its_groups_mean(tmp_path: Pa
         "output", wrapped(inputs)
     )  # type: ignore[method-assign]
     trainer.train()
-    values = [score.value for score in trainer.generation.scores]
+    values = [episode.score.value for episode in trainer.generation.episodes]
     assert None in values
     rewards = torch.tensor([float("nan") if value is None else value for value in values])
     expected = group_advantages(rewards.view(-1, 4)).flatten()
@@ -67,7 +67,7 @@ def test_a_part_that_is_none_makes_the_row_none_instead_of_zero(tmp_path: Path) 
     wrapped = trainer._calculate_rewards
     trainer._calculate_rewards = lambda *arguments: seen.append(wrapped(*arguments)) or seen[-1]  # type: ignore[method-assign,func-returns-value]
     trainer.train()
-    unjudged = [sum(sample.completion_ids) % 2 == 1 for sample in trainer.generation.samples]
+    unjudged = [sum(episode.tokens()[0]) % 2 == 1 for episode in trainer.generation.episodes]
     assert any(unjudged)
     assert seen[0].isnan().all(dim=1).tolist() == unjudged
     assert not seen[0][[not flag for flag in unjudged]].isnan().any()
@@ -101,11 +101,9 @@ def test_kl_is_zero_at_step_0_and_the_reference_is_the_policys_own(
     trainer.train()
     assert trainer.state.log_history[0]["kl"] == pytest.approx(0.0, abs=1e-6)
     assert trainer.state.log_history[1]["kl"] > 1e-6
-    samples = trainer.generation.samples
-    prompts = [trainer.rows[sample.row].prompt for sample in samples]
-    expected, mask = made.reference.log_prob(
-        prompts, [list(sample.completion_ids) for sample in samples]
-    )
+    episodes = trainer.generation.episodes
+    prompts = [trainer.rows[episode.row].prompt for episode in episodes]
+    expected, mask = made.reference.log_prob(prompts, [episode.tokens()[0] for episode in episodes])
     found = outputs[-1]["ref_per_token_logps"]
     torch.testing.assert_close(found * mask, expected * mask, atol=1e-4, rtol=0)
 

@@ -37,8 +37,8 @@ def test_where_no_token_counts_there_is_nothing_to_compare(tmp_path: Path) -> No
     made = trainer._generate_and_score_completions(
         [{"prompt": "", "row": row} for row in (0, 0, 0, 0, 1, 1, 1, 1)]
     )
-    log_probs = trainer.generation.log_probs
-    assert log_probs is not None
+    log_probs = [episode.log_probs() for episode in trainer.generation.episodes]
+    assert None not in log_probs
     cut = {**made, "completion_mask": torch.zeros_like(made["completion_mask"])}
     assert disagreement(trainer, cut, log_probs) is None
     one = made["completion_mask"].clone()

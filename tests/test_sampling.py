@@ -15,14 +15,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from llmpolicy.episode import Episode, Turn
 from llmpolicy.errors import RecipeError
 from llmpolicy.grpo.memory import HALF_LIFE, Memory
-from llmpolicy.grpo.sampling import Group, Limits, Sampling, Written, _differ, filled
+from llmpolicy.grpo.sampling import Group, Limits, Sampling, _differ, filled
 from llmpolicy.grpo.trainer import PolicyTrainer
 from llmpolicy.objectives import group_advantages
 from llmpolicy.plan import explain_grpo
 from llmpolicy.recipe import SamplingBlock, make_recipe
-from llmpolicy.rewards import RowScore, Sample
+from llmpolicy.rewards import RowScore
 from llmpolicy.run import Run
 from llmpolicy.session import train
 from tests import training
@@ -74,9 +75,8 @@ def completions(group: Sequence[dict[str, Any]]) -> list[list[int]]:
 # the filling of a generation, apart from any trainer
 
 
-def written(row: int, length: int, value: float | None = None) -> Written:
-    score = RowScore(value, {}, 0.0, {"r": value})
-    return Written(row, [5] * length, None, None, Sample("", {}), score)
+def written(row: int, length: int) -> Episode:
+    return Episode([Turn([], [5] * length)], row=row)
 
 
 @st.composite
@@ -113,12 +113,13 @@ def test_places_are_filled_while_the_cap_and_the_prompts_allow(
     rows = [group[0].row for group in everything]
     assert rows == list(range(len(rows)))  # no prompt twice, in the order given
     assert [row for row, _ in found.seen] == rows
+    assert [group[0].row for group in found.groups] == found.rows
     assert sorted(group[0].row for group in [*found.groups, *found.dropped]) == rows
     assert found.live == [group[0].row in live for group in found.groups]
     for place in range(first):
         assert found.groups[place][0].row == place or (place not in live and found.live[place])
     assert found.refilled == sum(group[0].row >= first for group in found.groups)
-    assert found.tokens == sum(len(one.token_ids) for group in everything for one in group)
+    assert found.tokens == sum(len(one.tokens()[0]) for group in everything for one in group)
     assert limits.max_tokens is None or found.tokens <= limits.max_tokens
     assert all(len(groups) % limits.unit == 0 for groups in rounds[1:])
     if False in found.live and limits.max_tokens is not None:
@@ -157,14 +158,7 @@ def signal(
     )
     sums = [None if None in row else 0.0 for row in terms]
     group = [
-        Written(
-            0,
-            [5],
-            None,
-            None,
-            Sample("", {}),
-            RowScore(total, {}, 0.0, dict(zip(names, row, strict=True))),
-        )
+        written(0, 1).judged(RowScore(total, terms=dict(zip(names, row, strict=True))))
         for total, row in zip(sums, terms, strict=True)
     ]
     return Sampling(SamplingBlock(memory=True, tolerance=tolerance), [])._has_signal(trainer, group)
@@ -421,7 +415,9 @@ def test_completions_of_another_sampler_are_handed_over_with_their_log_probs(
     trainer.train()
     assert calls[0] == 16 and len(calls) > 1 and all(rows % 4 == 0 for rows in calls)
     given = outputs[0]["sampling_per_token_logps"]
-    for row, log_probs in zip(given.tolist(), trainer.generation.log_probs or [], strict=True):
+    for row, episode in zip(given.tolist(), trainer.generation.episodes, strict=True):
+        log_probs = episode.log_probs()
+        assert log_probs is not None
         assert row[: len(log_probs)] == pytest.approx(log_probs, abs=1e-5)
 
 

@@ -57,7 +57,7 @@ def test_that_nothing_is_learned_is_said_once_with_two_completions_and_what_to_t
         max_steps=steps,
         logging_steps=1,
     )
-    progress.samples = lambda: trainer.generation.samples
+    progress.episodes = lambda: trainer.generation.episodes
     trainer.train()
     notes = [line for line in said if "note:" in line]
     assert len([line for line in said if line.startswith("step ")]) == steps

@@ -16,12 +16,13 @@ from llmpolicy.environments.prompts import PromptEnvironment
 from llmpolicy.episode import Episode, Turn
 from llmpolicy.errors import PolicyError
 from llmpolicy.evaluation.answers import samples_of
-from llmpolicy.grpo import judging
-from llmpolicy.grpo.rollouts import rollout_rows
+from llmpolicy.grpo import step
+from llmpolicy.grpo.generation import acted, samples
 from llmpolicy.messages import Conversation
 from llmpolicy.policies.causal_lm import CausalLMPolicy
 from llmpolicy.policies.causal_lm.codec import Codec
 from llmpolicy.rewards import Rewards, RewardSpec
+from llmpolicy.run.episodes import episode_rows
 from llmpolicy.tasks import Row
 from llmpolicy.types import Action, Sample, Score
 from reward_fns import formats, math_answer
@@ -592,8 +593,9 @@ class TestBlanks:
         for told in made.complete(["1+1="] * 4, generator=torch.Generator().manual_seed(0)):
             assert "1+1=" + str(told.raw) == words.decode([*before, *told.action])
         stepped = trainer(tmp_path, made, chat=False)
-        stepped.generation.row_indices = [0]
-        [sample] = judging.samples(stepped, [ids])
+        stepped.generation.rows = [0]
+        stepped.generation.episodes = acted(stepped, [Turn(before, ids)])
+        [sample] = samples(stepped)
         assert (sample.completion, sample.raw) == (" 4", " 4")
 
 
@@ -749,12 +751,14 @@ class TestPlaces:
             stepped = trainer(tmp_path, made, reward=reward)
             stepped.train()  # with a response template TRL would decode in its own way
         first = trainer(tmp_path, self.policy(), reward=reward)
-        first.generation.row_indices = [0]
+        first.generation.rows = [0]
         ids = first.policy.tokenizer(self.TEXT, add_special_tokens=False)["input_ids"]
-        [sample] = judging.samples(first, [ids])
+        [turn] = step.read(first, first.prompt_ids[:1], ([ids], None))
+        first.generation.episodes = acted(first, [turn])
+        [sample] = samples(first)
         assert (sample.completion, sample.raw, sample.truncated) == (self.READ, self.TEXT, False)
         assert sample.prompt.endswith("user1+1assistant")
-        assert [row["raw"] for row in rollout_rows(stepped.generation, [0.0] * 8)] == [
+        assert [row["raw"] for row in episode_rows(stepped.generation.episodes)] == [
             raw for _, raw, _, _ in seen[8:]
         ]
 

@@ -13,9 +13,9 @@ import torch
 from accelerate.utils import DistributedType
 from trl import GRPOTrainer
 
+from llmpolicy.grpo.generation import Generation
 from llmpolicy.grpo.groups import equal_rewards, live_groups, shuffled_groups, subset
 from llmpolicy.grpo.path import ways_of
-from llmpolicy.grpo.rollouts import Generation
 from llmpolicy.grpo.trainer import PolicyTrainer
 from tests import training
 
@@ -374,6 +374,7 @@ def test_sharded_weights_take_the_path_of_stock_trl(
     assert ours.ways.path == "stock (weights are sharded)"
     monkeypatch.setattr(GRPOTrainer, "_generate_single_turn", lambda *_: ([[5, 4]], None))
     monkeypatch.setattr("llmpolicy.grpo.judging.begin", lambda *_: None)
+    ours.generation = Generation([0])
     assert ours._generate_single_turn([[5]], None, {}, 1) == ([[5, 4]], None)
     monkeypatch.setattr(
         "llmpolicy.grpo.step.window_loss", lambda *_: pytest.fail("the update by groups")

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from llmpolicy.grpo import step
 from llmpolicy.grpo.trainer import PolicyTrainer
 from llmpolicy.recipe import SamplingBlock
 from tests import training
@@ -18,16 +19,17 @@ from tests import training
 GROUP, ROLLOUTS = 8, 24  # on two processes the second of the three groups spans both: 12 = 8 + 4
 
 
+step.samples_itself = lambda _: False  # but what is replayed, like an engine
+
+
 class Replayed(PolicyTrainer):
     """The trainer with completions that depend only on the place of a row in the whole
     generation.
     """
 
-    def _generate_single_turn(
-        self, prompt_ids: list[list[int]], *_: Any, **__: Any
-    ) -> tuple[list[list[int]], None]:
-        first = self.accelerator.process_index * len(prompt_ids)
-        return [completion(first + place) for place in range(len(prompt_ids))], None
+    def _generate_single_turn(self, prompt_ids: list[list[int]], *_: Any, **__: Any) -> step.Chosen:
+        start, rows = self.accelerator.process_index * len(prompt_ids), range(len(prompt_ids))
+        return step.act(self, prompt_ids, lambda: ([completion(start + row) for row in rows], None))
 
 
 def completion(place: int) -> list[int]:
@@ -120,7 +122,7 @@ def update(
         "advantages": torch.tensor(advantages),
         "logged": trainer.state.log_history[0],
         "world_size": trainer.accelerator.num_processes,
-        "rows": len(trainer.generation.samples),
+        "rows": len(trainer.generation.episodes),
         "memory": trainer.sampling and trainer.sampling.memory and trainer.sampling.memory.state(),
     }
 

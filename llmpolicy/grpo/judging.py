@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from accelerate.utils import gather_object
 
-from llmpolicy.episode import Episode, Turn
 from llmpolicy.errors import RewardError
+from llmpolicy.grpo.generation import samples
 from llmpolicy.rewards import RowScore, Sample
 from llmpolicy.rewards.health import replay_command
 from llmpolicy.rewards.scoring import waited
@@ -23,32 +23,20 @@ MOST = 1e18
 """The largest size of a score that training takes."""
 
 
-def samples(trainer: "PolicyTrainer", completion_ids: Sequence[list[int]]) -> list[Sample]:
-    """Completions of the generation's rows as the rewards see them."""
-    codec, samples = trainer.policy.codec, []
-    for index, ids in zip(trainer.generation.row_indices, completion_ids, strict=True):
-        stopped, version = ids[-1] in codec.stop_ids, trainer.state.global_step
-        turn = Turn(trainer.prompt_ids[index], ids, None, stopped, not stopped, version)
-        samples.append(trainer.rows[index].sample(Episode([codec.legible(turn)])))
-    return samples
-
-
-def begin(trainer: "PolicyTrainer", completion_ids: Sequence[list[int]]) -> None:
+def begin(trainer: "PolicyTrainer") -> None:
     """Let the rewards begin while reference and old log-probabilities are computed, where nothing
     of theirs runs here.
     """
-    generation = trainer.generation
-    generation.samples = samples(trainer, completion_ids)
-    if trainer.rewards.apart and not _spans(trainer, generation.samples):
-        generation.scoring = trainer.rewards.submit(generation.samples, trainer.group_size)
+    asked = samples(trainer)
+    if trainer.rewards.apart and not _spans(trainer, asked):
+        trainer.generation.scoring = trainer.rewards.submit(asked, trainer.group_size)
 
 
-def score(trainer: "PolicyTrainer", completion_ids: list[list[int]]) -> None:
+def score(trainer: "PolicyTrainer") -> None:
     """Score what this process has generated, or wait for the scores that were begun."""
     generation, start = trainer.generation, time.perf_counter()
-    if not generation.samples:
-        generation.samples = samples(trainer, completion_ids)
-    generation.scores = _scores(trainer, generation.samples)
+    pairs = zip(generation.episodes, _scores(trainer, samples(trainer)), strict=True)
+    generation.episodes = [episode.judged(row_score) for episode, row_score in pairs]
     generation.reward_seconds = time.perf_counter() - start
 
 
@@ -60,17 +48,17 @@ def number(score: RowScore, term: str) -> float:
     return nan if value is None else value
 
 
-def _scores(trainer: "PolicyTrainer", samples: Sequence[Sample]) -> list[RowScore]:
+def _scores(trainer: "PolicyTrainer", asked: Sequence[Sample]) -> list[RowScore]:
     """The scores of this process's samples; a group that spans processes is scored whole where a
     reward asks for groups.
 
     Raises RewardError on every process when a reward failed too often on any.
     """
-    generation, spans = trainer.generation, _spans(trainer, samples)
+    generation, spans = trainer.generation, _spans(trainer, asked)
     begun, generation.scoring = generation.scoring, None
     failure, scores = None, []
     try:
-        together = gather_object(samples) if spans else samples
+        together = gather_object(asked) if spans else asked
         scores = waited(begun or trainer.rewards.submit(together, trainer.group_size))
         check_size(scores)
     except RewardError as error:
@@ -85,14 +73,14 @@ def _scores(trainer: "PolicyTrainer", samples: Sequence[Sample]) -> list[RowScor
         raise RewardError(f"{failed}{advice}") from failed
     if not spans:
         return scores
-    start = trainer.accelerator.process_index * len(samples)
-    return scores[start : start + len(samples)]
+    start = trainer.accelerator.process_index * len(asked)
+    return scores[start : start + len(asked)]
 
 
-def _spans(trainer: "PolicyTrainer", samples: Sequence[Sample]) -> bool:
+def _spans(trainer: "PolicyTrainer", asked: Sequence[Sample]) -> bool:
     """Whether a reward asks for whole groups, and some lie on several processes."""
     several = trainer.accelerator.num_processes > 1
-    return several and trainer.rewards.needs_group and len(samples) % trainer.group_size != 0
+    return several and trainer.rewards.needs_group and len(asked) % trainer.group_size != 0
 
 
 def _keep_faults(trainer: "PolicyTrainer", faults: list[dict[str, Any]]) -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from llmpolicy.rewards import Sample
+from llmpolicy.episode import Episode
 from llmpolicy.terminal import visible
 
 SIGNAL_NOTE = (
@@ -22,21 +22,21 @@ SILENT_STEPS = 10
 """Steps without a signal, one after the other, after which what to try is said."""
 SHOWN = 200
 
-Samples = Callable[[], Sequence[Sample]]
+Episodes = Callable[[], Sequence[Episode]]
 
 
 class Progress(TrainerCallback):
     """A line every few seconds: reward with its parts, groups with a signal, truncation, seconds by
     phase, time left.
 
-    What a line needs to be understood is said once. ``samples`` gives the completions of the last
+    What a line needs to be understood is said once. ``episodes`` gives the completions of the last
     generation.
     """
 
     def __init__(
-        self, say: Callable[[str], None], *, seconds: float = 5.0, samples: Samples = tuple
+        self, say: Callable[[str], None], *, seconds: float = 5.0, episodes: Episodes = tuple
     ) -> None:
-        self.say, self.seconds, self.samples = say, seconds, samples
+        self.say, self.seconds, self.episodes = say, seconds, episodes
         self.started, self.first_step, self.said = time.monotonic(), 0, 0.0
         self.silent, self.noted = 0, set[str]()
 
@@ -72,8 +72,8 @@ class Progress(TrainerCallback):
             why = UNJUDGED_NOTE if unjudged else SIGNAL_NOTE
             self._once("step", f"  note: {why}")
             if self.silent >= SILENT_STEPS and "silence" not in self.noted:
-                samples = self.samples()
-                self._once("silence", silence(self.silent, logs, samples, unjudged=unjudged))
+                episodes = self.episodes()
+                self._once("silence", silence(self.silent, logs, episodes, unjudged=unjudged))
         elif abs(logs.get("loss") or 0.0) < 1e-3:
             self._once("loss", f"  note: {loss_note(args)}")
 
@@ -108,7 +108,7 @@ def loss_note(args: Any) -> str:
 
 
 def silence(
-    steps: int, logs: Mapping[str, Any], samples: Sequence[Sample], *, unjudged: bool
+    steps: int, logs: Mapping[str, Any], episodes: Sequence[Episode], *, unjudged: bool
 ) -> str:
     """That nothing was learned for some steps, with two completions, and what to try."""
     reward, cut = logs.get("reward"), logs.get("completions/clipped_ratio") or 0.0
@@ -119,9 +119,9 @@ def silence(
         f"  note: nothing was learned for {steps} steps: the completions of a prompt are all paid"
         f" the same ({paid})"
     ]
-    for sample in [*samples[:1], *samples[len(samples) // 2 :][:1]]:
-        lines.append(f"    prompt:     {_line(sample.prompt, end=True)}")
-        lines.append(f"    completion: {_line(sample.completion)}")
+    for episode in [*episodes[:1], *episodes[len(episodes) // 2 :][:1]]:
+        lines.append(f"    prompt:     {_line(episode.turns[0].prompt, end=True)}")
+        lines.append(f"    completion: {_line(episode.text)}")
     longer = f"a larger max_completion_length ({cut:.0%} are cut off now), " if cut > 0.1 else ""
     lines.append(
         f"    If these are wrong, try {longer}a few worked examples (task.few_shot), the beginning"

@@ -9,7 +9,7 @@ part in the same collectives, whosever groups were without a signal.
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import gcd, nan
 from typing import Any
 
@@ -17,29 +17,15 @@ import numpy as np
 import torch
 from accelerate.utils import gather_object
 
+from llmpolicy.episode import Episode
 from llmpolicy.grpo import judging
+from llmpolicy.grpo.generation import Generation, begin
 from llmpolicy.grpo.memory import Memory
-from llmpolicy.grpo.rollouts import Generation, rollout_rows
 from llmpolicy.recipe import SamplingBlock
-from llmpolicy.rewards import RowScore, Sample
+from llmpolicy.run.episodes import episode_rows
 from llmpolicy.tasks import Row
 
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """One completion of the prompt ``row`` and its score; ``handed`` are the log-probabilities that
-    TRL is to get, if any.
-    """
-
-    row: int
-    token_ids: list[int]
-    log_probs: Sequence[float] | None
-    handed: Sequence[float] | None
-    sample: Sample
-    score: RowScore
-
-
-Group = list[Written]
+Group = list[Episode]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +42,14 @@ class Limits:
 
 @dataclass(slots=True)
 class Filling:
-    """One generation as it fills: its places with their groups, whether each has a signal, and what
-    was dropped.
+    """One generation as it fills: the ``rows`` of its prompts with their groups, whether each has a
+    signal, and what was dropped.
 
     ``seen`` are the rows of all groups that were generated, in order, with whether they had a
     signal.
     """
 
+    rows: list[int]
     groups: list[Group]
     live: list[bool]
     seen: list[tuple[int, bool]]
@@ -70,26 +57,33 @@ class Filling:
     refilled: int = 0
 
     @property
-    def written(self) -> list[Written]:
+    def episodes(self) -> list[Episode]:
         """Everything that was generated."""
-        return [one for group in [*self.groups, *self.dropped] for one in group]
+        return numbered([*self.groups, *self.dropped])
 
     @property
     def tokens(self) -> int:
         """Completion tokens of everything that was generated."""
-        return sum(len(one.token_ids) for one in self.written)
+        return sum(len(episode.tokens()[0]) for episode in self.episodes)
 
-    def take(self, group: Group, live: bool) -> None:
-        """Put a new group into the first place without a signal if it has one, and drop the other
-        of the two.
+    def take(self, row: int, group: Group, live: bool) -> None:
+        """Put a new group in the stead of the first without a signal if it has one, and drop the
+        other of the two.
         """
-        self.seen.append((group[0].row, live))
+        self.seen.append((row, live))
         if live and False in self.live:
-            place = self.live.index(False)
-            group, self.groups[place] = self.groups[place], group
-            self.live[place] = True
+            dead = self.live.index(False)
+            group, self.groups[dead] = self.groups[dead], group
+            self.rows[dead], self.live[dead] = row, True
             self.refilled += 1
         self.dropped.append(group)
+
+
+def numbered(groups: Sequence[Group]) -> list[Episode]:
+    """The episodes of these groups, one group after the other, with its number."""
+    return [
+        replace(episode, group=number) for number, group in enumerate(groups) for episode in group
+    ]
 
 
 def filled(
@@ -102,23 +96,23 @@ def filled(
     """Generate the prompts, then of others as many as have no signal, until all have one or a limit
     is met.
     """
-    first = generated(prompts)
-    live = [has_signal(group) for group in first]
-    found = Filling(list(first), live, list(zip(prompts, live, strict=True)))
-    while more := _affordable(found, others, limits):
-        for group in generated(more):
-            found.take(group, has_signal(group))
-    return found
+    groups = generated(prompts)
+    live = [has_signal(group) for group in groups]
+    filling = Filling(list(prompts), list(groups), live, list(zip(prompts, live, strict=True)))
+    while more := _affordable(filling, others, limits):
+        for row, group in zip(more, generated(more), strict=True):
+            filling.take(row, group, has_signal(group))
+    return filling
 
 
-def _affordable(found: Filling, others: Iterator[int], limits: Limits) -> list[int]:
+def _affordable(filling: Filling, others: Iterator[int], limits: Limits) -> list[int]:
     """The prompts of the next round; as many as would keep the cap if every completion were of the
     greatest length.
     """
-    lacking = found.live.count(False)
+    lacking = filling.live.count(False)
     if limits.max_tokens is None or not lacking:
         return []
-    most = max(limits.max_tokens - found.tokens, 0) // (limits.size * limits.longest)
+    most = max(limits.max_tokens - filling.tokens, 0) // (limits.size * limits.longest)
     wanted = min(-(-lacking // limits.unit), most // limits.unit) * limits.unit
     rows = list(itertools.islice(others, wanted))
     return rows[: len(rows) // limits.unit * limits.unit]
@@ -140,29 +134,28 @@ class Sampling:
         taken.
         """
         rounds: list[Generation] = []
-
-        def generated(prompts: Sequence[int]) -> list[Group]:
-            return _generated(trainer, prompts, rounds)
-
         prompts, others = self._chosen(trainer, inputs)
-        found = filled(
+        filling = filled(
             prompts,
             others,
-            generated,
+            lambda rows: _generated(trainer, rows, rounds),
             lambda group: self._has_signal(trainer, group),
             self._limits(trainer),
         )
         if self.memory is not None:
-            self.memory.note(found.seen)
-        _note(trainer, found)
-        _keep_dropped(trainer, found.dropped)
-        written = [one for group in found.groups for one in group]
-        first = trainer.accelerator.process_index * len(inputs)
-        trainer.generation = _joined(written[first : first + len(inputs)], rounds)
-        return [
-            {**item, "row": row}
-            for item, row in zip(inputs, trainer.generation.row_indices, strict=True)
-        ]
+            self.memory.note(filling.seen)
+        _note(trainer, filling)
+        _keep_dropped(trainer, numbered(filling.dropped))
+        rows = _repeated(filling.rows, trainer.num_generations)
+        start = trainer.accelerator.process_index * len(inputs)
+        mine = slice(start, start + len(inputs))
+        trainer.generation = Generation(
+            rows[mine],
+            numbered(filling.groups)[mine],
+            seconds=sum(generation.seconds for generation in rounds),
+            reward_seconds=sum(generation.reward_seconds for generation in rounds),
+        )
+        return [{**item, "row": row} for item, row in zip(inputs, rows[mine], strict=True)]
 
     def _chosen(
         self, trainer: Any, inputs: list[dict[str, Any]]
@@ -185,9 +178,8 @@ class Sampling:
         without rows of no value.
         """
         names = trainer.rewards.composition.names
-        table = torch.tensor(
-            [[judging.number(one.score, name) for name in names] for one in group]
-        )  # (G, terms)
+        terms = [[judging.number(episode.score, name) for name in names] for episode in group]
+        table = torch.tensor(terms)  # (G, terms)
         weights = trainer.reward_weights.to(table.device)  # (terms,)
         judged = table[~table.isnan().all(1)]  # (g, terms)
         if trainer.multi_objective_aggregation == "sum_then_normalize":
@@ -212,85 +204,54 @@ def _differ(values: Sequence[float], tolerance: float) -> bool:
     return bool(known) and max(known) - min(known) > tolerance + slack
 
 
+def _repeated(rows: Sequence[int], size: int) -> list[int]:
+    return [row for row in rows for _ in range(size)]
+
+
 def _generated(trainer: Any, prompts: Sequence[int], rounds: list[Generation]) -> list[Group]:
     """The groups of some prompts: each process writes and scores its share of the rows, and all get
     all of them.
     """
-    size, several = trainer.num_generations, trainer.accelerator.num_processes
-    rows = [row for row in prompts for _ in range(size)]
-    share = len(rows) // several
+    size, processes = trainer.num_generations, trainer.accelerator.num_processes
+    rows = _repeated(prompts, size)
+    share = len(rows) // processes
     mine = rows[trainer.accelerator.process_index * share :][:share]
-    made = trainer.generation = Generation(mine, terms=trainer.rewards.composition.kept)
-    rounds.append(made)
-    ids, handed = trainer._generate_single_turn(
-        [trainer.prompt_ids[row] for row in mine], None, {}, size
-    )
-    judging.score(trainer, ids)
-    unknown = [None] * share
-    columns = (mine, ids, made.log_probs or unknown, handed or unknown, made.samples, made.scores)
-    written = [Written(*one) for one in zip(*columns, strict=True)]
-    written = gather_object(written) if several > 1 else written
-    return [written[start : start + size] for start in range(0, len(written), size)]
+    rounds.append(begin(trainer, mine))
+    trainer._generate_single_turn([trainer.prompt_ids[row] for row in mine], None, {}, size)
+    judging.score(trainer)
+    episodes = trainer.generation.episodes
+    if processes > 1:
+        episodes = gather_object(episodes)
+    return [episodes[start : start + size] for start in range(0, len(episodes), size)]
 
 
-def _joined(written: Sequence[Written], rounds: Sequence[Generation]) -> Generation:
-    """Completions of several rounds as one generation that was made already."""
-    handed: Any = (
-        None if any(one.handed is None for one in written) else [one.handed for one in written]
-    )
-    return Generation(
-        [one.row for one in written],
-        log_probs=_log_probs(written),
-        samples=[one.sample for one in written],
-        scores=[one.score for one in written],
-        terms=rounds[0].terms,
-        seconds=sum(made.seconds for made in rounds),
-        reward_seconds=sum(made.reward_seconds for made in rounds),
-        given=([one.token_ids for one in written], handed),
-    )
-
-
-def _log_probs(written: Sequence[Written]) -> list[Sequence[float]] | None:
-    known = [one.log_probs for one in written if one.log_probs is not None]
-    return known if len(known) == len(written) else None
-
-
-def _note(trainer: Any, found: Filling) -> None:
+def _note(trainer: Any, filling: Filling) -> None:
     """Log what was generated and what became of it, and count what was dropped among the tokens
     that were seen.
     """
-    values = [one.score.value for one in found.written if one.score.value is not None]
+    scores = [episode.score.value for episode in filling.episodes]
+    values = [value for value in scores if value is not None]
     figures = {
         "reward": sum(values) / len(values) if values else nan,
-        "refilled": found.refilled,
-        "dead": found.live.count(False),
-        "prompts": len(found.seen),
-        "signal": sum(live for _, live in found.seen) / len(found.seen),
-        "tokens": found.tokens,
+        "refilled": filling.refilled,
+        "dead": filling.live.count(False),
+        "prompts": len(filling.seen),
+        "signal": sum(live for _, live in filling.seen) / len(filling.seen),
+        "tokens": filling.tokens,
     }
     for name, value in figures.items():
         trainer._metrics["train"][f"sampling/{name}"].append(float(value))
-    dropped = [one for group in found.dropped for one in group]
-    trainer.state.num_input_tokens_seen += sum(
-        len(trainer.prompt_ids[one.row]) + len(one.token_ids) for one in dropped
-    )
+    for episode in numbered(filling.dropped):
+        read = len(episode.turns[0].state) + len(episode.tokens()[0])
+        trainer.state.num_input_tokens_seen += read
 
 
-def _keep_dropped(trainer: Any, dropped: Sequence[Group]) -> None:
+def _keep_dropped(trainer: Any, dropped: Sequence[Episode]) -> None:
     """Write the completions that nothing is learned from into the rollouts, in files of their
     own.
     """
     if trainer.run is None or not dropped:
         return
-    written = [one for group in dropped for one in group]
-    made = Generation(
-        log_probs=_log_probs(written),
-        samples=[one.sample for one in written],
-        scores=[one.score for one in written],
-        terms=trainer.rewards.composition.kept,
-    )
-    rows = rollout_rows(made, [nan] * len(written))
-    numbered = [
-        {**row, "group": place // trainer.num_generations} for place, row in enumerate(rows)
-    ]
-    trainer.run.write_rollouts(trainer.state.global_step + 1, numbered, "dropped")
+    unweighed = [episode.weighed(nan) for episode in dropped]
+    rows = episode_rows(unweighed, trainer.rewards.composition.kept)
+    trainer.run.write_rollouts(trainer.state.global_step + 1, rows, "dropped")

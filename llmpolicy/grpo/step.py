@@ -39,7 +39,7 @@ shuffles rows in 2, and 9 to 13 are one loss for each micro-step.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -50,6 +50,7 @@ from trl.trainer.utils import RepeatSampler, split_tensor_dict
 
 from llmpolicy.episode import Turn
 from llmpolicy.grpo import judging
+from llmpolicy.grpo.generation import acted, begin, log_probs
 from llmpolicy.grpo.groups import (
     Inputs,
     equal_rewards,
@@ -59,7 +60,6 @@ from llmpolicy.grpo.groups import (
     wide,
 )
 from llmpolicy.grpo.parity import disagreement
-from llmpolicy.grpo.rollouts import Generation, rollout_rows
 from llmpolicy.grpo.scorer import Asked, scoring
 from llmpolicy.grpo.update import window_loss
 from llmpolicy.policies.causal_lm.generate import generate
@@ -67,6 +67,7 @@ from llmpolicy.policies.causal_lm.score import Scored
 from llmpolicy.policies.causal_lm.trained import kept_frozen
 from llmpolicy.prove import advantages_in_groups, losses_of, name_of
 from llmpolicy.rewards.compose.statistics import metrics as part_metrics
+from llmpolicy.run.episodes import episode_rows
 from llmpolicy.types import TrainerSnapshot
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ if TYPE_CHECKING:
 
 Items = list[dict[str, Any]]
 """What TRL's data gives a generation: for each completion the number of its ``row``."""
-Written = tuple[list[list[int]], list[list[float]] | None]
+Chosen = tuple[list[list[int]], list[list[float | None]] | None]
 """Completions as token ids, and the log-probabilities that TRL is to have."""
 
 
@@ -142,34 +143,23 @@ def choose(trainer: "PolicyTrainer", items: Items) -> Items:
     return trainer.sampling.fill(trainer, items)
 
 
-def begin(trainer: "PolicyTrainer", rows: Sequence[int]) -> Generation:
-    """A new generation of these rows on this process."""
-    trainer.generation = Generation(rows, terms=trainer.rewards.composition.kept)
-    return trainer.generation
-
-
 def act(
-    trainer: "PolicyTrainer", prompt_ids: list[list[int]], by_trl: Callable[[], Written]
-) -> Written:
+    trainer: "PolicyTrainer", prompt_ids: list[list[int]], by_trl: Callable[[], Chosen]
+) -> Chosen:
     """Sample a completion of each prompt, by the policy's generator or ``by_trl``, and let the
-    rewards begin.
+    rewards begin; dynamic sampling has done both.
     """
-    current = trainer.generation
-    if current.given is not None:  # by dynamic sampling, which has scored it as well
-        return current.given
-    start = time.perf_counter()
-    if trainer.ways.samples_itself:
-        turns = sampled(trainer, prompt_ids)
-        # TRL would read handed-over log-probs as a licence to correct off-policy drift; they go to
-        # the rollouts only.
-        written: Written = [turn.action for turn in turns], None
-        current.log_probs = [turn.log_probs or () for turn in turns]
-    else:
-        written = by_trl()
-        current.log_probs = written[1]
-    current.seconds = time.perf_counter() - start
-    judging.begin(trainer, written[0])
-    return written
+    current, itself = trainer.generation, trainer.ways.samples_itself
+    if not current.episodes:
+        start = time.perf_counter()
+        turns = sampled(trainer, prompt_ids) if itself else read(trainer, prompt_ids, by_trl())
+        current.seconds = time.perf_counter() - start
+        current.episodes = acted(trainer, turns)
+        judging.begin(trainer)
+    ids = [episode.tokens()[0] for episode in current.episodes]
+    # TRL would read handed-over log-probs as a licence to correct off-policy drift: those of the
+    # policy's own generator go to the rollouts only.
+    return ids, None if itself else log_probs(current.episodes)
 
 
 @torch.no_grad()
@@ -186,22 +176,33 @@ def sampled(trainer: "PolicyTrainer", prompt_ids: list[list[int]]) -> list[Turn]
     )
 
 
-def judge(trainer: "PolicyTrainer", completion_ids: list[list[int]]) -> Tensor:
+def read(trainer: "PolicyTrainer", prompt_ids: list[list[int]], chosen: Chosen) -> list[Turn]:
+    """What TRL's sampler, or an engine, wrote after each prompt."""
+    ids, noted = chosen
+    turns = []
+    for row, (state, action) in enumerate(zip(prompt_ids, ids, strict=True)):
+        stopped = action[-1] in trainer.policy.stop_ids
+        turns.append(Turn(state, action, noted[row] if noted else None, stopped, not stopped))
+    return turns
+
+
+def judge(trainer: "PolicyTrainer") -> Tensor:
     """Score what was generated; every term of every row, (B of all processes, terms)."""
     current, names = trainer.generation, trainer.rewards.composition.names
-    if current.given is None:
-        judging.score(trainer, completion_ids)
+    if not all(episode.rewards for episode in current.episodes):  # dynamic sampling judges
+        judging.score(trainer)
     # TRL counts a term that is None as 0 unless the whole row is NaN: a row that cannot be judged
     # is all NaN.
     device = trainer.accelerator.device
-    terms = [[judging.number(row, name) for name in names] for row in current.scores]
+    scores = [episode.score for episode in current.episodes]
+    terms = [[judging.number(score, name) for name in names] for score in scores]
     current.table = gather(torch.tensor(terms, dtype=wide(device), device=device))
     return current.table
 
 
 def weigh(trainer: "PolicyTrainer", output: Inputs) -> None:
-    """Make the advantages of groups whose rewards are equal exactly 0; TRL's may be off by a
-    rounding error. A function of one's own gives them in TRL's place.
+    """Weigh the episodes by TRL's advantages, which of groups whose rewards are equal are made
+    exactly 0 (they may be off by a rounding error), or by those of a function of one's own.
     """
     advantages = output["advantages"]  # (B,)
     start = trainer.accelerator.process_index * len(advantages)
@@ -212,6 +213,8 @@ def weigh(trainer: "PolicyTrainer", output: Inputs) -> None:
         scores = totals(trainer.generation.table, trainer.reward_weights)
         advantages = advantages_in_groups(trainer.advantage, scores, trainer.group_size)[mine]
     output["advantages"] = advantages.float()
+    pairs = zip(trainer.generation.episodes, output["advantages"].tolist(), strict=True)
+    trainer.generation.episodes = [episode.weighed(weight) for episode, weight in pairs]
 
 
 def without_signal(trainer: "PolicyTrainer") -> Tensor:
@@ -261,10 +264,10 @@ def own_loss(
 
 def check_parity(trainer: "PolicyTrainer", output: Inputs) -> None:
     """Before the first update, stop a run whose sampler and scorer are not one policy."""
-    log_probs, run = trainer.generation.log_probs, trainer.run
-    if trainer.parity is not None or log_probs is None or not trainer.model.training:
+    noted, run = log_probs(trainer.generation.episodes), trainer.run
+    if trainer.parity is not None or noted is None or not trainer.model.training:
         return
-    trainer.parity = disagreement(trainer, output, log_probs)
+    trainer.parity = disagreement(trainer, output, noted)
     if trainer.parity is None:  # then the next generation is looked at
         return
     if run is not None and "sampler_parity" in run.manifest:
@@ -283,19 +286,18 @@ def keep(trainer: "PolicyTrainer", output: Inputs) -> None:
     current, size = trainer.generation, trainer.group_size
     mode = "train" if trainer.model.training else "eval"
     metrics = trainer._metrics[mode]
-    rows = rollout_rows(current, output["advantages"].tolist())
-    pairs = list(zip(rows, current.scores, strict=True))
+    episodes = current.episodes
     if trainer.accelerator.num_processes > 1:
-        pairs = gather_object(pairs)
-    lengths = [len(row["token_ids"]) for row, _ in pairs]
-    scores = [row_score for _, row_score in pairs]
-    for name, value in part_metrics(trainer.rewards.composition, scores, lengths, size):
+        episodes = gather_object(episodes)
+    composition, scores = trainer.rewards.composition, [episode.score for episode in episodes]
+    lengths = [len(episode.tokens()[0]) for episode in episodes]
+    for name, value in part_metrics(composition, scores, lengths, size):
         metrics[name].append(value)
     if trainer.run is not None:
-        numbered = [{**row, "group": place // size} for place, (row, _) in enumerate(pairs)]
-        trainer.run.write_rollouts(trainer.state.global_step + 1, numbered, mode)
-    unjudged = [row_score for row_score in current.scores if row_score.value is None]
+        rows = episode_rows(episodes, composition.kept)
+        trainer.run.write_rollouts(trainer.state.global_step + 1, rows, mode)
+    unjudged = [episode for episode in current.episodes if episode.score.value is None]
     metrics["seconds/generation"].append(current.seconds)
     metrics["seconds/rewards"].append(current.reward_seconds)
-    metrics["rewards/unjudged"].append(len(unjudged) / len(current.scores))
+    metrics["rewards/unjudged"].append(len(unjudged) / len(current.episodes))
     metrics["advantages/live"].append(live_groups(gather(output["advantages"]), size))

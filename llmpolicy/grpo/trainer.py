@@ -19,10 +19,10 @@ from llmpolicy.errors import RewardError
 from llmpolicy.grpo import step
 from llmpolicy.grpo.callbacks import WholeGenerations
 from llmpolicy.grpo.checkpoint import mean_loss, whole_checkpoint
+from llmpolicy.grpo.generation import Generation
 from llmpolicy.grpo.groups import Inputs
 from llmpolicy.grpo.path import ways_of
 from llmpolicy.grpo.reference import load_reference, save_reference, take_reference
-from llmpolicy.grpo.rollouts import Generation
 from llmpolicy.grpo.sampling import Sampling
 from llmpolicy.grpo.scorer import Asked, Budget, Scorer, by_groups, padded
 from llmpolicy.policies.causal_lm import CausalLMPolicy
@@ -151,11 +151,11 @@ class PolicyTrainer(GRPOTrainer):
         return step.generation(self, inputs, super()._generate_and_score_completions)
 
     def _tokenize_prompts(self, prompts: list[Any]) -> tuple[list[list[int]], None, dict[str, Any]]:
-        return [self.prompt_ids[index] for index in self.generation.row_indices], None, {}
+        return [self.prompt_ids[row] for row in self.generation.rows], None, {}
 
     def _generate_single_turn(
         self, prompt_ids: list[list[int]], *settings: Any, **named: Any
-    ) -> step.Written:
+    ) -> step.Chosen:
         by_trl = partial(super()._generate_single_turn, prompt_ids, *settings, **named)
         return step.act(self, prompt_ids, by_trl)
 
@@ -166,7 +166,7 @@ class PolicyTrainer(GRPOTrainer):
         completions: list[Any],
         completion_ids_list: list[list[int]],
     ) -> torch.Tensor:
-        return step.judge(self, completion_ids_list)
+        return step.judge(self)
 
     def _get_per_token_logps_and_entropies(
         self,

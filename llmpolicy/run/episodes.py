@@ -10,7 +10,6 @@ from typing import Any
 from llmpolicy.episode import Episode
 from llmpolicy.run.disk import writing
 from llmpolicy.run.files import SCHEMA
-from llmpolicy.types import RowScore
 
 _LOG = logging.getLogger("llmpolicy")
 
@@ -23,7 +22,7 @@ def episode_rows(episodes: Sequence[Episode], terms: Sequence[str] = ()) -> list
 
 
 def _row(episode: Episode, terms: Sequence[str]) -> dict[str, Any]:
-    score = episode.score or RowScore(None)
+    score = episode.score
     return {
         "row": episode.row,
         "prompt": episode.turns[0].prompt,

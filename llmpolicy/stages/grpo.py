@@ -103,7 +103,7 @@ def _trainer(loaded: Loaded, run: Run | None, stop: Any) -> "PolicyTrainer":
     with events_in(out / "tensorboard"):
         trainer = PolicyTrainer(loaded.policy, plan.rewards, plan.train_rows, args, **options)
     _agree(plan)
-    progress.samples = lambda: trainer.generation.samples
+    progress.episodes = lambda: trainer.generation.episodes
     for line in trainer.ways.lines():
         say(line)
     if "tensorboard" in (trainer.args.report_to or ()):
