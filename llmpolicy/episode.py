@@ -14,7 +14,6 @@ written to the run and shown.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import nan
 from typing import Any
 
 from llmpolicy.errors import PolicyError
@@ -90,8 +89,8 @@ class Episode:
 
     def judged(self, score: RowScore) -> "Episode":
         """With its score, which the last turn earns."""
-        value = nan if score.value is None else float(score.value)
-        return replace(self, score=score, rewards=(*[0.0] * (len(self.turns) - 1), value))
+        before = [0.0] * (len(self.turns) - 1)
+        return replace(self, score=score, rewards=(*before, score.number))
 
     def weighed(self, weight: float) -> "Episode":
         """With one weight for all turns."""

@@ -6,6 +6,7 @@ An MLP's action is one decision (T = 1); a language model's is its completion y_
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import nan
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -89,6 +90,11 @@ class RowScore:
     terms: Mapping[str, float | None] = field(default_factory=dict)
     nodes: Mapping[str, float | None] = field(default_factory=dict)
     judged: Mapping[str, Judged] = field(default_factory=dict)
+
+    @property
+    def number(self) -> float:
+        """The value, NaN where it is not known."""
+        return nan if self.value is None else float(self.value)
 
 
 @dataclass(frozen=True, slots=True)

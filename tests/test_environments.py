@@ -16,7 +16,7 @@ from llmpolicy.environments.prompts import PromptEnvironment
 from llmpolicy.episode import Turn
 from llmpolicy.errors import RecipeError, TaskError
 from llmpolicy.recipe import make_recipe
-from llmpolicy.rewards import Rewards, RewardSpec
+from llmpolicy.rewards import Rewards, RewardSpec, RowScore
 from llmpolicy.types import Action, Prompt, Sample
 
 
@@ -233,7 +233,7 @@ class Recorder:
 
     def score(self, samples: Sequence[Sample], group_size: int | None = None) -> list[Any]:
         self.samples, self.group_size = samples, group_size
-        return [type("Scored", (), {"value": 0.5})() for _ in samples]
+        return [RowScore(0.5) for _ in samples]
 
 
 def test_the_rewards_see_the_whole_sample() -> None:

@@ -24,7 +24,7 @@ from llmpolicy.policies.causal_lm.codec import Codec
 from llmpolicy.rewards import Rewards, RewardSpec
 from llmpolicy.run.episodes import episode_rows
 from llmpolicy.tasks import Row
-from llmpolicy.types import Action, Sample, Score
+from llmpolicy.types import Action, RowScore, Sample
 from reward_fns import formats, math_answer
 from reward_fns.tool_call import match
 from tests.chats import TEMPLATES, chat, pieces
@@ -783,7 +783,7 @@ class TestPlaces:
         class Judge:
             def score(self, samples: Any, group_size: int | None = None) -> Any:
                 seen.extend(samples)
-                return [Score(1.0) for _ in samples]
+                return [RowScore(1.0) for _ in samples]
 
         environment = PromptEnvironment(rows_, Judge(), prompts=1, group_size=1)
         [state] = environment.reset(0)

@@ -46,18 +46,17 @@ class GymnasiumEnvironment:
     def reset(self, seed: int) -> Sequence[Tensor]:
         """Begin an episode in every copy, each from its own seed."""
         seeds = np.random.SeedSequence(seed).generate_state(len(self.copies))
-        return _rows(
-            [copy.reset(seed=int(own))[0] for copy, own in zip(self.copies, seeds, strict=True)]
-        )
+        pairs = zip(self.copies, seeds, strict=True)
+        return _rows([copy.reset(seed=int(seed))[0] for copy, seed in pairs])
 
     def step(self, rows: Sequence[int], action: Action) -> Outcome:
         """One step of physics in each of the copies ``rows``; ``action.value`` is (b,) or (b,
         action_dim).
         """
-        chosen = self._executable(action.value)
-        answers = [self.copies[row].step(one) for row, one in zip(rows, chosen, strict=True)]
+        pairs = zip(rows, self._executable(action.value), strict=True)
+        answers = [self.copies[row].step(chosen) for row, chosen in pairs]
         states, rewards, terminated, truncated, _ = zip(*answers, strict=True)
-        return Outcome(_rows(states), [float(r) for r in rewards], terminated, truncated)
+        return Outcome(_rows(states), list(map(float, rewards)), terminated, truncated)
 
     def _executable(self, value: Tensor) -> Sequence[Any]:
         """The actions as gymnasium takes them: its own numbering, or vectors within its bounds."""

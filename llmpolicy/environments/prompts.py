@@ -4,7 +4,6 @@ it, and that is all.
 
 import random
 from collections.abc import Sequence
-from math import nan
 from typing import Protocol
 
 from llmpolicy.environments.base import Outcome
@@ -45,21 +44,17 @@ class PromptEnvironment:
 
     def reset(self, seed: int) -> Sequence[Prompt]:
         """Draw prompts without repetition; each is the state of one group."""
-        drawn = random.Random(seed).sample(range(len(self.rows)), self.prompts)
-        self.drawn = [self.rows[drawn[group]] for group in self.groups]
+        places = random.Random(seed).sample(range(len(self.rows)), self.prompts)
+        self.drawn = [self.rows[places[group]] for group in self.groups]
         return [row.prompt for row in self.drawn]
 
     def step(self, rows: Sequence[int], action: Action) -> Outcome:
         """Judge every completion, which is a turn of ``action.turns``. Every episode ends here."""
-        asked = [self.drawn[row] for row in rows]
-        samples = [
-            row.sample(Episode([turn])) for row, turn in zip(asked, action.turns, strict=True)
-        ]
+        states, samples = [], []
+        for row, turn in zip(rows, action.turns, strict=True):
+            states.append(self.drawn[row].prompt)
+            samples.append(self.drawn[row].sample(Episode([turn])))
         scores = self.rewards.score(samples, group_size=self.group_size)
-        return Outcome(
-            [row.prompt for row in asked],
-            [nan if score.value is None else float(score.value) for score in scores],
-            [turn.terminated for turn in action.turns],
-            [turn.truncated for turn in action.turns],
-            scores,
-        )
+        rewards = [score.number for score in scores]
+        terminated = [turn.terminated for turn in action.turns]
+        return Outcome(states, rewards, terminated, [not ended for ended in terminated], scores)

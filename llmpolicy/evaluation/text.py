@@ -28,16 +28,14 @@ def table(evaluation: Evaluation, width: int | None = None) -> str:
     base = evaluation.base
     wide = (width or columns(120)) >= WIDE
     grid = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for heading in (
-        ["", "base", "trained", *(["difference"] if wide else [])] if base else ["", "policy"]
-    ):
+    headings = ["base", "trained", "difference"] if base else ["policy"]
+    shown = len(headings) if wide else 2
+    for heading in ["", *headings[:shown]]:
         grid.add_column(heading, justify="left", no_wrap=True)
     for name, figure, difference in _figures(evaluation):
-        cells = (
-            [figure(base), figure(evaluation), *([difference] if wide else [])]
-            if base
-            else [figure(evaluation)]
-        )
+        cells = [figure(evaluation)]
+        if base:
+            cells = [figure(base), figure(evaluation), difference][:shown]
         grid.add_row(escape(visible(name)), *cells)
         if difference and not wide:
             grid.add_row("  difference", "", difference)
@@ -51,10 +49,10 @@ def examples(evaluation: Evaluation) -> str:
     """The first few questions with the greedy answers before and after."""
     before = evaluation.base.examples if evaluation.base else ()
     lines: list[str] = []
-    for place, after in enumerate(evaluation.examples):
+    for number, after in enumerate(evaluation.examples):
         lines.append(f"prompt:  {_short(after.prompt, end=True)}")
         if before:
-            lines.append(f"  before {_mark(before[place])} {_short(before[place].completion)}")
+            lines.append(f"  before {_mark(before[number])} {_short(before[number].completion)}")
         lines.append(f"  after  {_mark(after)} {_short(after.completion)}")
     return "\n".join(lines)
 

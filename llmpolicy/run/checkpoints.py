@@ -79,10 +79,10 @@ def newest_whole(folder: Path, say: Callable[[str], None], run: str | None = Non
     for path in reversed(checkpoints(folder)):
         clause = damage(path, run=run, step=step_of(path))
         if clause is None:
-            for other, why in broken:
-                kept = keep_aside(other)
+            for damaged, why in broken:
+                kept = keep_aside(damaged)
                 say(
-                    f"note: {other.name} is damaged ({why}) and kept as {kept.name}; going on from"
+                    f"note: {damaged.name} is damaged ({why}) and kept as {kept.name}; going on from"
                     f" {path.name}"
                 )
             return path

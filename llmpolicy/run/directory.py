@@ -197,12 +197,12 @@ class Run:
         """
         if not self.best_dir.is_dir():
             return None
-        said = (
-            facts_of(self.best_dir)
-            if (self.best_dir / SEAL).is_file()
-            else self.manifest.get("best") or {}
-        )
-        return {key: said[key] for key in ("step", "accuracy")} if "accuracy" in said else None
+        facts = self.manifest.get("best") or {}
+        if (self.best_dir / SEAL).is_file():
+            facts = facts_of(self.best_dir)
+        if "accuracy" not in facts:
+            return None
+        return {"step": facts["step"], "accuracy": facts["accuracy"]}
 
     # Writing
 
@@ -258,23 +258,22 @@ class Run:
         record.
         """
         path = self.path / "faults.jsonl"
-        first = 1 + (path.read_bytes().count(b"\n") if path.exists() else 0)
-        lines = [
-            json.dumps({"schema": SCHEMA, **self._portable(record)}, default=str) + "\n"
-            for record in records
-        ]
-        self._append("faults.jsonl", "".join(lines))
-        return [f"{path}:{first + place}" for place in range(len(records))]
+        before = path.read_bytes().count(b"\n") if path.exists() else 0
+        lines, written = "", []
+        for number, record in enumerate(records, start=before + 1):
+            fault = {"schema": SCHEMA, **self._portable(record)}
+            lines += json.dumps(fault, default=str) + "\n"
+            written.append(f"{path}:{number}")
+        self._append("faults.jsonl", lines)
+        return written
 
     def _portable(self, record: Mapping[str, Any]) -> Mapping[str, Any]:
         """A fault whose call names what lies below the run from there, and whose sentences tell no
         secret.
         """
         call, home = record.get("call") or {}, self.path.resolve()
-        record = {
-            **record,
-            **{key: redact(record[key]) for key in ("why", "traceback") if record.get(key)},
-        }
+        masked = {key: redact(record[key]) for key in ("why", "traceback") if record.get(key)}
+        record = {**record, **masked}
         if not call.get("args"):
             return record
         args = in_paths(call["args"], lambda text: from_run(text, home), named=True)

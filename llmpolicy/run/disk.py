@@ -54,8 +54,8 @@ def unwritten(error: BaseException) -> str | None:
     of that.
     """
     number = getattr(error, "errno", None)
-    if number is None and (said := _IN_TEXT.search(str(error))):
-        number = int(said[1])
+    if number is None and (written := _IN_TEXT.search(str(error))):
+        number = int(written[1])
     if number in _NUMBERS:
         return os.strerror(number)
     return os.strerror(errno.ENOSPC) if _UNWRITTEN.search(str(error)) else None

@@ -71,12 +71,12 @@ def read_checked(path: Path) -> dict[str, Any]:
     """A JSON object that was written with a checksum, without it; ValueError where it is not what
     was written.
     """
-    said = read_json(path)
-    if not isinstance(said, dict):
+    content = read_json(path)
+    if not isinstance(content, dict):
         raise ValueError("no JSON object")
-    if said.get("checksum") not in (None, checksum(said)):
+    if content.get("checksum") not in (None, checksum(content)):
         raise ValueError("it is not what was written")
-    return {key: value for key, value in said.items() if key != "checksum"}
+    return {key: value for key, value in content.items() if key != "checksum"}
 
 
 def parse_lines(content: bytes) -> tuple[list[dict[str, Any]], list[int]]:

@@ -42,8 +42,8 @@ class Owner:
     def of(cls, text: str) -> Self:
         """What a lock file says; earlier versions wrote process and host as two words."""
         with contextlib.suppress(ValueError, TypeError, KeyError):
-            said = load_json(text)
-            return cls(int(said["process"]), str(said["host"]), str(said["since"]))
+            facts = load_json(text)
+            return cls(int(facts["process"]), str(facts["host"]), str(facts["since"]))
         process, _, host = text.strip().partition(" ")
         return cls(int(process), host) if process.isdecimal() else cls()
 

@@ -59,13 +59,10 @@ def _drop_leftovers(path: Path) -> None:
         recover(checkpoints / replaced.name.removeprefix(".").removesuffix(".old"))
     for folder in [checkpoints / ".new", *checkpoints.glob(".checkpoint-*.gone")]:
         shutil.rmtree(folder, ignore_errors=True)
-    unfinished = [
-        file
-        for name in WRITTEN
-        for home in (path, path / "best")
-        for file in home.glob(f".{name}.*")
-    ]
-    for file in [*unfinished, *(path / "rollouts").glob("*.part")]:
+    unfinished = [*(path / "rollouts").glob("*.part")]
+    for name in WRITTEN:
+        unfinished += [*path.glob(f".{name}.*"), *(path / "best").glob(f".{name}.*")]
+    for file in unfinished:
         file.unlink(missing_ok=True)
 
 
@@ -81,14 +78,11 @@ def _mend_record(path: Path, checkpoint: Path, say: Callable[[str], None]) -> No
     ):
         if not (saved / name).is_file() or (clause := wrong(path, saved)) is None:
             continue
-        content = (saved / name).read_bytes() + (
-            _later_lines(path, saved) if name == "metrics.jsonl" else b""
-        )
-        kept = (
-            f"; the damaged one is kept as {keep_aside(path / name).name}"
-            if (path / name).exists()
-            else ""
-        )
+        content, kept = (saved / name).read_bytes(), ""
+        if name == "metrics.jsonl":
+            content += _later_lines(path, saved)
+        if (path / name).exists():
+            kept = f"; the damaged one is kept as {keep_aside(path / name).name}"
         write_bytes(path / name, content)
         say(f"note: {name} {clause}: taken from {checkpoint.name}, as it was then{kept}")
 
@@ -100,11 +94,8 @@ def _manifest(path: Path, saved: Path) -> str | None:
         manifest = read_manifest(path)
     except RunError:
         return "cannot be read"
-    return (
-        None
-        if manifest.get("checksum") in (None, checksum(manifest))
-        else "is not what was written"
-    )
+    whole = manifest.get("checksum") in (None, checksum(manifest))
+    return None if whole else "is not what was written"
 
 
 def _recipe(path: Path, saved: Path) -> str | None:
@@ -112,12 +103,9 @@ def _recipe(path: Path, saved: Path) -> str | None:
     if not (path / "recipe.yaml").is_file():
         return "is missing"
     written = read_manifest(path).get("recipe_sha256")
-    own = sha256((path / "recipe.yaml").read_bytes()).hexdigest()
-    return (
-        None
-        if written in (None, own)
-        else "is not what was written (changes are given as KEY=VALUE)"
-    )
+    if written in (None, sha256((path / "recipe.yaml").read_bytes()).hexdigest()):
+        return None
+    return "is not what was written (changes are given as KEY=VALUE)"
 
 
 def _metrics(path: Path, saved: Path) -> str | None:
@@ -131,9 +119,12 @@ def _metrics(path: Path, saved: Path) -> str | None:
 def _later_lines(path: Path, saved: Path) -> bytes:
     """The lines that were added after a checkpoint, as far as they can be read."""
     file = path / "metrics.jsonl"
-    known = {
-        (line["mode"], line["step"]) for line in parse_lines((saved / file.name).read_bytes())[0]
-    }
-    own = parse_lines(file.read_bytes())[0] if file.is_file() else []
-    later = [line for line in own if (line["mode"], line["step"]) not in known]
-    return b"".join(json.dumps(line).encode() + b"\n" for line in later)
+    if not file.is_file():
+        return b""
+    before, _ = parse_lines((saved / file.name).read_bytes())
+    known = {(line["mode"], line["step"]) for line in before}
+    later = b""
+    for line in parse_lines(file.read_bytes())[0]:
+        if (line["mode"], line["step"]) not in known:
+            later += json.dumps(line).encode() + b"\n"
+    return later

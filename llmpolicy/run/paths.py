@@ -92,11 +92,11 @@ def base_of(run: Path, manifest: Mapping[str, Any], recipe: Mapping[str, Any]) -
     if near == [noted]:
         return noted
     files = dict(_named(manifest, recipe))
-    there = [place for place in (*near, noted, run, *run.parents[:3]) if place.is_dir()]
-    fitting = (
-        place for place in there if all(_is(place / name, sha256) for name, sha256 in files.items())
-    )
-    return next(fitting, there[0] if seen is not None else noted)
+    folders = [folder for folder in (*near, noted, run, *run.parents[:3]) if folder.is_dir()]
+    for folder in folders:
+        if all(_is(folder / name, sha256) for name, sha256 in files.items()):
+            return folder
+    return noted if seen is None else folders[0]
 
 
 def _named(manifest: Mapping[str, Any], recipe: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -113,7 +113,8 @@ def _named(manifest: Mapping[str, Any], recipe: Mapping[str, Any]) -> Iterator[t
             and not name.startswith(ELSEWHERE)
         ):
             path = os.path.join(folder, name)
-            yield from () if os.path.isabs(path) else [(path, item["sha256"])]
+            if not os.path.isabs(path):
+                yield path, item["sha256"]
 
 
 def _is(file: Path, sha256: str) -> bool:
@@ -145,14 +146,14 @@ def moved(
         ):
             return str(run / path.name)  # as earlier versions wrote it
         shifted = _put(text, noted, str(base)) if noted else text
-        return (
-            shifted if _file(shifted).exists() or not _file(text).exists() else text
-        )  # what was left behind is there still
+        if _file(text).exists() and not _file(shifted).exists():  # left behind where it was
+            return text
+        return shifted
 
     return now, base
 
 
 def _file(text: str) -> Path:
     """The file of a path, or of a function named by its file."""
-    place, _, _ = text.rpartition(":")
-    return Path(place if place.endswith(".py") else text)
+    file, _, _ = text.rpartition(":")
+    return Path(file if file.endswith(".py") else text)

@@ -76,11 +76,11 @@ def seal(folder: Path, **facts: Any) -> None:
         sync(path)
 
 
-def damage(folder: Path, **own: Any) -> str | None:
+def damage(folder: Path, **facts: Any) -> str | None:
     """What is wrong with a sealed folder, as a clause, or None: every byte is read and checked,
     sizes first.
 
-    ``own`` is what its seal must say, where it says it: a whole folder of another ``run`` or
+    ``facts`` are what its seal must say, where it says it: a whole folder of another ``run`` or
     ``step`` has no place here.
     """
     if not (folder / SEAL).is_file():
@@ -101,10 +101,10 @@ def damage(folder: Path, **own: Any) -> str | None:
         return f"{SEAL} cannot be read"
     except OSError as error:
         return f"{error.filename or 'a file'} cannot be read ({error.strerror})"
-    said = facts_of(folder)
-    for name, value in own.items():
-        if value is not None and said.get(name, value) != value:
-            return f"it is of {name} {said[name]}, not of {value}"
+    sealed = facts_of(folder)
+    for name, value in facts.items():
+        if value is not None and sealed.get(name, value) != value:
+            return f"it is of {name} {sealed[name]}, not of {value}"
     return None
 
 
@@ -116,10 +116,10 @@ def broken(folder: Path) -> str | None:
 def facts_of(folder: Path) -> Mapping[str, Any]:
     """What a folder's seal says; nothing where there is none that can be read."""
     try:
-        said = read_json(folder / SEAL)
+        facts = read_json(folder / SEAL)
     except (OSError, ValueError):
         return {}
-    return said if isinstance(said, dict) else {}
+    return facts if isinstance(facts, dict) else {}
 
 
 def fingerprint(path: Path) -> dict[str, Any]:
@@ -148,9 +148,11 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def keep_damaged(folder: Path, say: Callable[[str], None], **own: Any) -> bool:
-    """Whether a folder is damaged, or not the run's ``own``; if so it is kept aside, and said."""
-    clause = damage(folder, **own) if folder.is_dir() else None
+def keep_damaged(folder: Path, say: Callable[[str], None], **facts: Any) -> bool:
+    """Whether a folder is damaged, or its seal says other ``facts``; if so it is kept aside, and
+    said.
+    """
+    clause = damage(folder, **facts) if folder.is_dir() else None
     if clause is not None:
         say(f"note: {folder.name}/ is damaged ({clause}) and kept as {keep_aside(folder).name}/")
     return clause is not None
@@ -160,12 +162,12 @@ def keep_aside(path: Path, why: str = "broken") -> Path:
     """Rename what does not count any more to the first free of broken-NAME, broken-NAME-2 ...;
     nothing is deleted.
     """
-    place, number = path.with_name(f"{why}-{path.name}"), 1
-    while place.exists():
+    kept, number = path.with_name(f"{why}-{path.name}"), 1
+    while kept.exists():
         number += 1
-        place = path.with_name(f"{why}-{path.name}-{number}")
-    os.rename(path, place)
-    return place
+        kept = path.with_name(f"{why}-{path.name}-{number}")
+    os.rename(path, kept)
+    return kept
 
 
 def _aside(target: Path, which: str) -> Path:

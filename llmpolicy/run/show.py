@@ -41,17 +41,17 @@ def _facts(run: "Run") -> Iterator[tuple[str, str]]:
         settings = run.recipe.get("grpo") or {}
         most = settings.get("max_steps", 0)
         yield "step", f"{lines[-1]['step']}{f' of {most}' if most > 0 else ''}"
-        first, last = (
-            f"{row['reward']:.3g}" if row["reward"] is not None else "-"
-            for row in (lines[0], lines[-1])
-        )
-        yield "reward", f"{first} -> {last}"
+        yield "reward", f"{_reward(lines[0])} -> {_reward(lines[-1])}"
     if run.manifest.get("best"):
         yield "best step", str(run.manifest["best"].get("step"))
     evaluation = run.evaluation() or {}
     if after := _accuracy(evaluation):
         before = _accuracy(evaluation.get("base") or {})
         yield "held-out accuracy", f"{before} -> {after}" if before else after
+
+
+def _reward(line: dict[str, Any]) -> str:
+    return "-" if line["reward"] is None else f"{line['reward']:.3g}"
 
 
 def _accuracy(evaluation: dict[str, Any]) -> str:
