@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from llmpolicy.episode import Turn
 from llmpolicy.grpo import step
 from llmpolicy.grpo.trainer import PolicyTrainer
 from llmpolicy.recipe import SamplingBlock
@@ -19,17 +20,16 @@ from tests import training
 GROUP, ROLLOUTS = 8, 24  # on two processes the second of the three groups spans both: 12 = 8 + 4
 
 
-step.samples_itself = lambda _: False  # but what is replayed, like an engine
+def replayed(trainer: PolicyTrainer, prompt_ids: list[list[int]]) -> list[Turn]:
+    """Completions that depend only on the place of a row in the whole generation."""
+    start, turns = trainer.accelerator.process_index * len(prompt_ids), []
+    for place, state in enumerate(prompt_ids, start=start):
+        action = completion(place)
+        turns.append(Turn(state, action, None, action[-1] == 4, action[-1] != 4))
+    return turns
 
 
-class Replayed(PolicyTrainer):
-    """The trainer with completions that depend only on the place of a row in the whole
-    generation.
-    """
-
-    def _generate_single_turn(self, prompt_ids: list[list[int]], *_: Any, **__: Any) -> step.Chosen:
-        start, rows = self.accelerator.process_index * len(prompt_ids), range(len(prompt_ids))
-        return step.act(self, prompt_ids, lambda: ([completion(start + row) for row in rows], None))
+step.sampled = replayed
 
 
 def completion(place: int) -> list[int]:
@@ -93,7 +93,6 @@ def update(
     trainer = training.trainer(
         folder,
         policy,
-        kind=Replayed,
         reward=reward,
         questions=(
             [f"{place}+{place}" for place in range(9)] if sampling or many else training.QUESTIONS
