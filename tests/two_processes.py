@@ -29,9 +29,6 @@ def replayed(trainer: PolicyTrainer, prompt_ids: list[list[int]]) -> list[Turn]:
     return turns
 
 
-step.sampled = replayed
-
-
 def completion(place: int) -> list[int]:
     """Between one and four tokens, fewer on the second half of the rows; every third one ends by
     itself.
@@ -142,4 +139,5 @@ def main(folder: Path, losses: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    step.sampled = replayed
     main(Path(sys.argv[1]), sys.argv[2:])
