@@ -67,13 +67,13 @@ class Window:
 
     def by_hand(self) -> float:
         """How far the step is from the gradient of −Σ A log π / Σ T, row by row without padding."""
-        generation = self.trainer.generation
-        rewards = torch.tensor([score.value for score in generation.scores]).view(-1, 4)  # (D, G)
+        episodes = self.trainer.generation.episodes
+        rewards = torch.tensor([episode.total for episode in episodes]).view(-1, 4)  # (D, G)
         advantages = (
             (rewards - rewards.mean(1, keepdim=True)) / (rewards.std(1, keepdim=True) + 1e-4)
         ).flatten()
-        actions = [list(sample.completion_ids) for sample in generation.samples]
-        prompts = [self.trainer.prompt_ids[sample.row] for sample in generation.samples]
+        turns = [turn for episode in episodes for turn in episode.turns]
+        actions, prompts = [turn.action for turn in turns], [turn.state for turn in turns]
         if not advantages.any():
             raise Differs("no group has a signal: expected another seed")
         rows = [
