@@ -25,10 +25,10 @@ from llmpolicy.recipe import Recipe
 from llmpolicy.reference import SHIPPED, shipped_names
 from llmpolicy.terminal import again, ask, visible
 
-FUNCTIONS = ("fn", "correct", "generator", "canonical")
+FUNCTIONS = ("fn", "correct", "generator", "canonical", "advantage", "loss", "baseline")
 """The keys of a recipe whose text names a function."""
 
-DATA = ("args", "rows", "grpo", "sft", "reward_model", "reinforce")
+DATA = ("args", "rows", "grpo", "sft", "reward_model")
 """The keys of a recipe below which no function is named."""
 
 REFERENCE = re.compile(r"(?:[\w.]+|.*\.py):[\w.]+", re.DOTALL)

@@ -10,6 +10,7 @@ import importlib
 import importlib.abc
 import importlib.util
 import inspect
+import re
 import sys
 import traceback
 import warnings
@@ -19,7 +20,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
-from llmpolicy.errors import RewardError, nearest
+from llmpolicy.errors import RecipeError, RewardError, nearest
 
 SHIPPED = Path(__file__).resolve().parents[1] / "reward_fns"
 """The folder of the reward functions that come with the package."""
@@ -49,6 +50,22 @@ def resolve(reference: str, base_dir: Path | str | None = None) -> Callable[...,
         else _load_module(reference, place, base)
     )
     return _attribute(reference, module, function)
+
+
+def named(
+    role: str, function: Any, base_dir: Path | str | None, error: type[Exception] = RecipeError
+) -> Callable[..., Any]:
+    """The function behind a recipe's key, which is one already or names one; ``role`` begins the
+    sentence of the error.
+    """
+    if callable(function):
+        return function
+    if not isinstance(function, str):
+        raise error(f"{role}: found {function!r:.80}; expected module:function or path.py:function")
+    try:
+        return resolve(function, base_dir)
+    except RewardError as reason:
+        raise error(f"{role}: {re.sub('^Reward (reference )?', '', str(reason))}") from reason
 
 
 def keep(path: Path, content: bytes) -> None:

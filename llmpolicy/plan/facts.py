@@ -57,3 +57,8 @@ def task_facts(recipe: Recipe) -> list[dict[str, Any]]:
         for fn in functions
         if callable(fn) or (fn and ":" in fn)
     ]
+
+
+def function_facts(recipe: Recipe) -> list[dict[str, Any]]:
+    """The file and hash of each other function that a recipe is carried out with, and its key."""
+    return [_function(recipe, fn, {"key": key}, args) for key, fn, args in recipe.functions]

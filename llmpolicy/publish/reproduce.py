@@ -20,6 +20,8 @@ SOURCE = re.compile(r"[A-Za-z_][\w-]*\.py")
 FREE = ("args", "grpo", "sft", "chat_template_kwargs", "lora")
 """Blocks whose keys are not the recipe's own: an empty value there says something."""
 SHIPPED = ("reward_fns/", "the code", "the values")
+CALLED = ("rewards", "tasks", "functions")
+"""What of a manifest names the functions that the run called."""
 """How the sources that come with llmpolicy, and those that are no files, begin in a manifest."""
 
 
@@ -78,7 +80,7 @@ def _is_for_others(run: Run, file: Path, machine: Machine) -> bool:
 
 
 def _recorded(run: Run) -> list[Mapping[str, Any]]:
-    return [item for key in ("files", "rewards", "tasks") for item in run.manifest.get(key) or ()]
+    return [item for key in ("files", *CALLED) for item in run.manifest.get(key) or ()]
 
 
 def _told(run: Run, file: Path) -> str:
@@ -94,7 +96,7 @@ def _told(run: Run, file: Path) -> str:
 def _elsewhere(run: Run, recipe: Mapping[str, Any]) -> Iterator[str]:
     """Modules that do not come with llmpolicy, and rows that were given in Python."""
     code = str(Path(__file__).parent.parent)
-    for item in [*(run.manifest.get("rewards") or ()), *(run.manifest.get("tasks") or ())]:
+    for item in [item for key in CALLED for item in run.manifest.get(key) or ()]:
         name, file = str(item.get("fn")), str(item.get("file") or "")
         if file and ".py:" not in name and not file.startswith((code, *SHIPPED)) and ":" in name:
             yield f"the Python module {name.partition(':')[0]}"

@@ -253,6 +253,8 @@ class Recipe(Block):
     reward_model: dict[str, Any] | None = None
     grpo: dict[str, Any] | None = None
     sampling: SamplingBlock | None = None
+    advantage: Any = None
+    loss: Any = None
     reinforce: ReinforceBlock | None = None
     environment: EnvironmentBlock | None = None
     policy: PolicyBlock | None = None
@@ -287,6 +289,17 @@ class Recipe(Block):
         """The tasks that are trained on, and the held-out one."""
         held_out = self.evaluate.task if self.evaluate else None
         return [*self.task, held_out] if held_out else list(self.task)
+
+    @property
+    def functions(self) -> list[tuple[str, Any, dict[str, Any]]]:
+        """The functions besides rewards and tasks that this recipe is carried out with: the key of
+        each, itself or its name, and its arguments.
+        """
+        named: list[tuple[str, Any, dict[str, Any]]] = [
+            ("advantage", self.advantage, {}),
+            ("loss", self.loss, {}),
+        ]
+        return [(key, fn, args) for key, fn, args in named if fn is not None]
 
     @property
     def origin(self) -> dict[str, str]:

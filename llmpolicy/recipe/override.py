@@ -11,7 +11,10 @@ import yaml
 from llmpolicy.bounded import load_yaml
 from llmpolicy.errors import RecipeError
 
-FUNCTIONS = ("rewards", "fn", "min", "product", "sum", "correct", "generator", "canonical")
+FUNCTIONS = (
+    *("rewards", "fn", "min", "product", "sum", "correct", "generator", "canonical"),
+    *("advantage", "loss", "baseline"),
+)
 """The keys whose text is a function, ``module:function`` or ``path.py:function``."""
 
 

@@ -43,12 +43,16 @@ class PreferenceModel:
 
 @dataclass(frozen=True, slots=True)
 class Grpo:
-    """GRPO through TRL; ``settings`` are its GRPOConfig."""
+    """GRPO through TRL; ``settings`` are its GRPOConfig. ``advantage`` and ``loss`` are functions
+    in the place of TRL's, or their names.
+    """
 
     name: ClassVar = "grpo"
     settings: Settings
     sampling: SamplingBlock | None
     model: ModelBlock
+    advantage: Any = None
+    loss: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,22 @@ Stage = WarmStart | PreferenceModel | Grpo | Reinforce | Play
 OF_LANGUAGE = ("prompts", "group_size", "max_completion_length", "temperature")
 """The settings of the loop that only a language model has."""
 
+OF_GRPO = {
+    "sampling": "chooses the prompts",
+    "advantage": "weighs the completions",
+    "loss": "takes the place of that",
+}
+"""The blocks beside ``grpo``, and what they do."""
+
+REPLACED = {
+    "advantage": ("scale_rewards", "multi_objective_aggregation"),
+    "loss": ("epsilon", "epsilon_high", "delta", "importance_sampling_level", "use_liger_kernel"),
+}
+"""The settings of TRL's that a function of one's own leaves without a meaning."""
+
+MEANS = ("dapo", "grpo", "dr_grpo", "bnpo", "luspo")
+"""TRL's losses that differ in what the mean is over; the first is its default."""
+
 LEARNS_FROM = {"sft": "demonstrations", "reward_model": "preferences"}
 """The block that each stage before GRPO learns from."""
 
@@ -93,11 +113,12 @@ def _last(recipe: Recipe) -> Iterator[Stage]:
     others stand alone.
     """
     grpo, loop, environment = recipe.grpo, recipe.reinforce, recipe.environment
-    if recipe.sampling is not None and grpo is None:
-        raise RecipeError(
-            f"{written_at('sampling', recipe.origin)}sampling chooses the prompts of grpo, and"
-            f" there is no grpo block in recipe {recipe.name!r}; remove it"
-        )
+    for key, does in OF_GRPO.items():
+        if getattr(recipe, key) is not None and grpo is None:
+            raise RecipeError(
+                f"{written_at(key, recipe.origin)}{key} {does} of grpo, and there is no grpo block"
+                f" in recipe {recipe.name!r}; remove it"
+            )
     early = [name for name in LEARNS_FROM if getattr(recipe, name) is not None]
     if early and grpo is None and loop is None:
         return
@@ -110,7 +131,9 @@ def _last(recipe: Recipe) -> Iterator[Stage]:
             f"recipe {recipe.name!r}: an environment is trained by reinforce, not by grpo"
         )
     if grpo is not None:
-        yield Grpo(grpo, recipe.sampling, _language_model(recipe))
+        _check_own(recipe, grpo)
+        model = _language_model(recipe)
+        yield Grpo(grpo, recipe.sampling, model, recipe.advantage, recipe.loss)
     elif loop is not None and environment is None:
         model = _language_model(recipe)
         if recipe.evaluate is not None and recipe.evaluate.every:
@@ -122,6 +145,23 @@ def _last(recipe: Recipe) -> Iterator[Stage]:
     elif loop is not None and environment is not None:
         _check_play(recipe, loop)
         yield Play(loop, environment, recipe.policy or PolicyBlock())
+
+
+def _check_own(recipe: Recipe, grpo: Settings) -> None:
+    """What a function of one's own replaces is not set beside it."""
+    for own, settings in REPLACED.items():
+        for key in settings:
+            if getattr(recipe, own) is not None and key in grpo:
+                raise RecipeError(
+                    f"{written_at(f'grpo.{key}', recipe.origin)}grpo.{key} belongs to TRL's {own},"
+                    f" in whose place recipe {recipe.name!r} has its own; remove one of them"
+                )
+    loss_type = grpo.get("loss_type", MEANS[0])
+    if recipe.loss is not None and loss_type not in MEANS:
+        raise RecipeError(
+            f"{written_at('grpo.loss_type', recipe.origin)}grpo.loss_type {loss_type!r} is no mean"
+            f" of another loss; beside one's own expected {', '.join(MEANS)}"
+        )
 
 
 def _check_play(recipe: Recipe, loop: ReinforceBlock) -> None:

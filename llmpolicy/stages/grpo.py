@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmpolicy.plan import Plan, evaluated_length
 from llmpolicy.recipe import Grpo, Recipe
+from llmpolicy.reference import named
 from llmpolicy.run import Run, drop_oldest
 from llmpolicy.stages.evaluation import chooses, judged_by
 from llmpolicy.stages.going_on import last_step, only_ends, reached, refuse_last_step, steps_of
@@ -54,7 +55,23 @@ def check(block: Grpo, request: Request) -> GrpoStage:
     from llmpolicy.grpo.config import grpo_config
 
     grpo_config(block.settings, output_dir=Path(), seed=request.recipe.seed, reward_weights=[1.0])
+    _prove(block, request.recipe)
     return GrpoStage(Checked.of(block.model, request))
+
+
+def _prove(block: Grpo, recipe: Recipe) -> None:
+    """Look at the advantage and the loss that take the place of TRL's, before a model loads."""
+    from llmpolicy.prove import prove_advantage, prove_loss
+
+    functions = _own_functions(recipe)
+    if "advantage" in functions:
+        prove_advantage(functions["advantage"], str(block.advantage))
+    if "loss" in functions:
+        prove_loss(functions["loss"], str(block.loss))
+
+
+def _own_functions(recipe: Recipe) -> dict[str, Callable[..., Any]]:
+    return {key: named(key, function, recipe.base_dir) for key, function, _ in recipe.functions}
 
 
 def train(loaded: Loaded, run: Run | None) -> Ended:
@@ -100,6 +117,7 @@ def _trainer(loaded: Loaded, run: Run | None, stop: Any) -> "PolicyTrainer":
     progress = Progress(say)
     options: dict[str, Any] = {"run": run, "callbacks": [stop, progress]}
     options["sampling"] = plan.recipe.sampling
+    options |= _own_functions(plan.recipe)
     with events_in(out / "tensorboard"):
         trainer = PolicyTrainer(loaded.policy, plan.rewards, plan.train_rows, args, **options)
     _agree(plan)

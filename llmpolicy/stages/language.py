@@ -22,6 +22,7 @@ from llmpolicy.plan import (
     reward_facts,
     reward_lines,
     task_facts,
+    function_facts,
 )
 from llmpolicy.recipe import ModelBlock
 from llmpolicy.rewards.printed import printed
@@ -128,7 +129,8 @@ class Checked:
         facts = {"weights": recipe.portable(weights, named=True), **reward_facts(plan)}
         if self.code_runs_in is not None:
             facts["code_runs_in"] = self.code_runs_in
-        return {**facts, "tasks": task_facts(recipe), **sources}
+        functions = function_facts(recipe)
+        return {**facts, "tasks": task_facts(recipe), "functions": functions, **sources}
 
 
 @dataclass(frozen=True)

@@ -253,10 +253,13 @@ def _beyond_an_upgrade(run: Run, changed: list[str], say: Say) -> list[str]:
 
 
 def _asked(recipe: Recipe) -> Iterator[tuple[Any, Mapping[str, Any]]]:
-    """The functions of the reward, and the one that says what is right, with their arguments."""
+    """The functions of the reward, the one that says what is right, and those that the recipe is
+    carried out with, with their arguments.
+    """
     yield from ((block.fn, block.args) for block in recipe.reward_functions)
     if recipe.evaluate is not None and recipe.evaluate.correct is not None:
         yield recipe.evaluate.correct, recipe.evaluate.args
+    yield from ((fn, args) for _, fn, args in recipe.functions)
 
 
 def _reward_files(recipe: Recipe) -> Iterable[tuple[str, str, Path]]:
