@@ -15,6 +15,7 @@ from llmpolicy.plan import (
     build_policy,
     completion_length,
     fit,
+    function_facts,
     loaded_adapter,
     loaded_weights,
     policy_at,
@@ -22,7 +23,6 @@ from llmpolicy.plan import (
     reward_facts,
     reward_lines,
     task_facts,
-    function_facts,
 )
 from llmpolicy.recipe import ModelBlock
 from llmpolicy.rewards.printed import printed
