@@ -27,8 +27,8 @@ from llmpolicy.audit.replay import replay
 from llmpolicy.rewards import RewardError, Rewards, RewardSpec, RowScore, Sample, reward
 from llmpolicy.rewards.health import FaultBudgetError, replay_command
 from llmpolicy.rewards.workers import pool as firewall
-from llmpolicy.rewards.workers.pool import Clock
 from llmpolicy.rewards.workers.progress import IDLE, Position, Progress, shared_memory
+from llmpolicy.rewards.workers.supervisor import Clock
 from llmpolicy.run import Run
 
 ROOT = Path(__file__).parent.parent

@@ -118,3 +118,39 @@ def test_no_function_is_longer_than_a_screen() -> None:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno:
                 assert node.end_lineno - node.lineno < 60, f"{path.name}: {node.name}"
+
+
+INSIDE = {
+    "rewards": {
+        "declare": 0, "verdict": 0, "printed": 0, "contract": 1, "compose": 2, "calls": 2, "health": 2,
+        "workers": 3, "scoring": 4, "__init__": 5,
+    },
+    "rewards/compose": {
+        "interval": 0, "tree": 1, "composition": 2, "check": 3, "statistics": 3, "text": 4, "entries": 4,
+        "__init__": 5,
+    },
+    "rewards/workers": {
+        "__init__": 0, "progress": 0, "keeper": 0, "crossing": 0, "worker": 1, "process": 1, "parts": 2,
+        "supervisor": 3, "pool": 4,
+    },
+    "audit": {
+        "__init__": 0, "report": 0, "asking": 0, "battery": 0, "replay": 0, "subject": 1, "golds": 2, "attacks": 2,
+        "determinism": 3, "check": 4, "show": 5, "pytest_plugin": 6,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("room", INSIDE)
+def test_imports_go_down_inside_a_room(room: str) -> None:
+    """Of a file, or a room within, to those below it alone, wherever the import stands."""
+    home, floors = ROOT / "llmpolicy" / room, INSIDE[room]
+    prefix = f"llmpolicy.{room.replace('/', '.')}."
+    for path in home.rglob("*.py"):
+        part = path.relative_to(home).parts[0].removesuffix(".py")
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.ImportFrom) or node.module is None:
+                continue
+            for name in (node.module, *(f"{node.module}.{alias.name}" for alias in node.names)):
+                below = name.removeprefix(prefix).split(".")[0]
+                if name.startswith(prefix) and below in floors and below != part:
+                    assert floors[below] < floors[part], f"{room}/{part} imports {below}"
