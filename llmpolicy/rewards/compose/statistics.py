@@ -4,11 +4,12 @@ group by group.
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from operator import mul
 from statistics import fmean, pstdev, quantiles
 
 from llmpolicy.rewards.compose.composition import Composition
-from llmpolicy.types import RowScore
+from llmpolicy.types import Judged, RowScore
 
 ROUNDING = 1e-12
 """Deviations of the reward below this share of its terms' own are rounding, not variance."""
@@ -43,37 +44,34 @@ def part_statistics(
     """Of a reward, or of a min, product or sum by its name; None when no row has it. ``lengths``
     are in tokens.
     """
-    own = [
-        place for place, score in enumerate(scores) if name in score.judged or name in score.nodes
-    ]
-    if not own:
+    values: dict[int, float | None] = {}
+    verdicts: list[Judged] = []
+    for row, score in enumerate(scores):
+        if name in score.judged:
+            verdicts.append(score.judged[name])
+            values[row] = score.judged[name].score.value
+        elif name in score.nodes:
+            values[row] = score.nodes[name]
+    if not values:
         return None
-    values = {place: _value(scores[place], name) for place in own}
-    known = {place: value for place, value in values.items() if value is not None}
-    faults = [scores[place].judged[name].fault for place in own if name in scores[place].judged]
-    seconds = [scores[place].judged[name].seconds for place in own if name in scores[place].judged]
-    groups: dict[int, set[float | None]] = {}
-    for place, value in values.items():
-        groups.setdefault(place // group_size, set()).add(value)
+    known = {row: value for row, value in values.items() if value is not None}
+    groups: dict[int, set[float]] = {row // group_size: set() for row in values}
+    for row, value in known.items():
+        groups[row // group_size].add(value)
+    faults = [verdict.fault for verdict in verdicts]
+    seconds = [verdict.seconds for verdict in verdicts]
+    ours = faults.count("error") + faults.count("infrastructure")
     return PartStatistics(
         mean=fmean(known.values()) if known else None,
         std=pstdev(known.values()) if known else None,
-        none=1 - len(known) / len(own),
-        error=(
-            sum(fault in ("error", "infrastructure") for fault in faults) / len(own)
-            if faults
-            else None
-        ),
-        timeout=sum(fault == "timeout" for fault in faults) / len(own) if faults else None,
+        none=1 - len(known) / len(values),
+        error=ours / len(values) if faults else None,
+        timeout=faults.count("timeout") / len(values) if faults else None,
         seconds_p50=quantile(seconds, 50),
         seconds_p95=quantile(seconds, 95),
-        zero_spread_groups=sum(len(found - {None}) < 2 for found in groups.values()) / len(groups),
-        length_correlation=correlation(list(known.values()), [lengths[place] for place in known]),
+        zero_spread_groups=sum(len(group) < 2 for group in groups.values()) / len(groups),
+        length_correlation=correlation(list(known.values()), [lengths[row] for row in known]),
     )
-
-
-def _value(score: RowScore, name: str) -> float | None:
-    return score.judged[name].score.value if name in score.judged else score.nodes[name]
 
 
 def quantile(values: Sequence[float], percent: int) -> float | None:
@@ -93,11 +91,9 @@ def correlation(x: Sequence[float], y: Sequence[float]) -> float | None:
         return None
     dx, dy = _deviations(x), _deviations(y)
     scale = math.hypot(*dx) * math.hypot(*dy)
-    return (
-        max(-1.0, min(1.0, math.fsum(a * b for a, b in zip(dx, dy, strict=True)) / scale))
-        if scale > 0
-        else None
-    )
+    if not scale > 0:
+        return None
+    return max(-1.0, min(1.0, math.fsum(map(mul, dx, dy)) / scale))
 
 
 def variance_shares(
@@ -113,18 +109,19 @@ def variance_shares(
     shared = dict.fromkeys(weights, 0.0)
     variance = noise = 0.0
     for start in range(0, len(scores), group_size):
-        rows = [score for score in scores[start : start + group_size] if score.value is not None]
+        group = scores[start : start + group_size]
+        rows = [score for score in group if score.value is not None]
         if not rows:
             continue
-        parts = {
-            name: _deviations([weight * (row.terms.get(name) or 0.0) for row in rows])
-            for name, weight in weights.items()
-        }
-        for row in zip(*parts.values(), strict=True):
+        columns = []
+        for name, weight in weights.items():
+            columns.append(_deviations([weight * (row.terms.get(name) or 0.0) for row in rows]))
+        for row in zip(*columns, strict=True):
             reward = math.fsum(row)
-            variance, noise = variance + reward**2, noise + math.fsum(one**2 for one in row)
-            for name, one in zip(parts, row, strict=True):
-                shared[name] += one * reward
+            variance += reward**2
+            noise += math.fsum(part**2 for part in row)
+            for name, part in zip(weights, row, strict=True):
+                shared[name] += part * reward
     if variance <= ROUNDING**2 * noise:
         return None
     return {name: covariance / variance for name, covariance in shared.items()}
@@ -141,10 +138,10 @@ def metrics(
     """What is logged of a generation: ``parts/NAME/...`` for each node,
     ``terms/NAME/variance_share`` for each term.
     """
-    for node in (node for term in composition.terms for node in term.node.all):
-        found = part_statistics(scores, lengths, group_size, node.name)
-        for field in PartStatistics.__slots__ if found else ():
-            if (value := getattr(found, field)) is not None:
+    for node in composition.nodes:
+        part = part_statistics(scores, lengths, group_size, node.name)
+        for field, value in asdict(part).items() if part else ():
+            if value is not None:
                 yield f"parts/{node.name}/{field}", value
     counted = {term.name: term.weight for term in composition.terms if term.counted}
     for name, share in (variance_shares(scores, counted, group_size) or {}).items():

@@ -34,36 +34,33 @@ def sentences(composition: Composition, tasks: Sequence[str] = ()) -> list[str]:
     """The formula and what it can come to, for each set of tasks that share it; then what is only
     logged.
     """
-    said: dict[str, list[str]] = {}
+    named: dict[tuple[str, ...], list[str]] = {}
     for task in tasks or _routed(composition):
-        said.setdefault("\n".join(_of_task(composition.of_task(task))), []).append(task)
+        named.setdefault(tuple(_of_task(composition.of_task(task))), []).append(task)
     lines = []
-    for text, names in said.items():
-        first, *rest = text.split("\n")
-        lines += [
-            first if len(said) == 1 else f"{', '.join(names)}: {first}",
-            *(f"  {line}" for line in rest),
-        ]
+    for (reward, *more), names in named.items():
+        lines.append(reward if len(named) == 1 else f"{', '.join(names)}: {reward}")
+        lines += [f"  {line}" for line in more]
     logged = [term.name for term in composition.terms if term.role != "gate" and not term.counted]
-    return [*lines, *([f"only logged: {', '.join(logged)}"] if logged else [])]
+    if logged:
+        lines.append(f"only logged: {', '.join(logged)}")
+    return lines
 
 
 def facts(composition: Composition, tasks: Sequence[str] = ()) -> dict[str, Any]:
     """For the manifest: each task's formula, its correctness part (None: none is named) and its
     floor.
     """
-    return {
-        "allow_inversion": composition.allow_inversion,
-        "tasks": {
-            task or "any": {
+    of_task = {}
+    for task in tasks or _routed(composition):
+        if terms := composition.of_task(task):
+            part, reach = correctness_of(terms), span(terms)
+            of_task[task or "any"] = {
                 "formula": formula(terms),
-                "correctness": part.name if (part := correctness_of(terms)) else None,
-                "floor": span(terms).floor if span(terms).every.finite else None,
+                "correctness": part and part.name,
+                "floor": reach.floor if reach.every.finite else None,
             }
-            for task in tasks or _routed(composition)
-            if (terms := composition.of_task(task))
-        },
-    }
+    return {"allow_inversion": composition.allow_inversion, "tasks": of_task}
 
 
 def _routed(composition: Composition) -> list[str]:
@@ -84,33 +81,26 @@ def _of_task(terms: Sequence[Term]) -> Iterator[str]:
 
 
 def _weighted(term: Term) -> str:
-    text = _node(term.node)
-    text = text if term.weight == 1 else f"{_number(term.weight)}·{text}"
+    text = _times(term.weight, _node(term.node))
     return f"{text} when correct" if term.when_correct else text
 
 
+def _times(weight: float, text: str) -> str:
+    return text if weight == 1 else f"{_number(weight)}·{text}"
+
+
 def _node(node: Node) -> str:
-    inner = [_node(child) for child in node.children]
+    below = [_node(child) for child in node.children]
     if node.kind == "sum":
-        parts = zip(inner, node.weights, strict=True)
-        text = (
-            "("
-            + " + ".join(
-                part if weight == 1 else f"{_number(weight)}·{part}" for part, weight in parts
-            )
-            + ")"
-        )
+        text = f"({' + '.join(map(_times, node.weights, below))})"
     elif node.kind == "product":
-        text = " × ".join(inner)
+        text = " × ".join(below)
     elif node.kind == "min":
-        text = f"min({', '.join(inner)})"
+        text = f"min({', '.join(below)})"
     else:
         text = node.name
-    text = (
-        text
-        if node.clip == ANYTHING
-        else f"clip({text}, {_number(node.clip.low)}, {_number(node.clip.high)})"
-    )
+    if node.clip != ANYTHING:
+        text = f"clip({text}, {_number(node.clip.low)}, {_number(node.clip.high)})"
     return f"({text} − its group's mean)" if node.relative else text
 
 
