@@ -146,24 +146,24 @@ def nearest_valid(batch: Batch, rows: int) -> list[Change]:
         drops: list[Change] = [{"generation_batch_size": None}, {"steps_per_generation": None}]
         return [drop for drop in drops if not batch.changed(drop).fault(rows)]
     knobs = [generation_knob(batch), "per_device_train_batch_size", "num_generations"]
-    found: list[Change] = []
+    changes: list[Change] = []
     for knob in knobs:
         value = getattr(batch, knob)
         for candidates in (
             range(value - 1, max(0, value - REACH), -1),
             range(value + 1, value + REACH),
         ):
-            found += _first_valid(batch, rows, ({knob: x} for x in candidates))
-    return found or _nearest_pair(batch, rows, knobs)
+            changes += _first_valid(batch, rows, ({knob: x} for x in candidates))
+    return changes or _nearest_pair(batch, rows, knobs)
 
 
 def _nearest_pair(batch: Batch, rows: int, knobs: list[str]) -> list[Change]:
     """The one change of two numbers that moves them least in proportion."""
     ways: list[tuple[float, Change]] = []
-    for one, other in itertools.combinations(knobs, 2):
-        old = getattr(batch, one), getattr(batch, other)
+    for a, b in itertools.combinations(knobs, 2):
+        old = getattr(batch, a), getattr(batch, b)
         for x, y in itertools.product(range(1, PAIRED + 1), repeat=2):
-            ways.append((abs(math.log(x / old[0])) + abs(math.log(y / old[1])), {one: x, other: y}))
+            ways.append((abs(math.log(x / old[0])) + abs(math.log(y / old[1])), {a: x, b: y}))
     return _first_valid(batch, rows, (way for _, way in sorted(ways, key=lambda pair: pair[0])))
 
 

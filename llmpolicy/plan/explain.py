@@ -99,11 +99,10 @@ class Explanation:
 
     def __str__(self) -> str:
         """The same as lines for a terminal."""
-        sentences = [f"  {sentence}" for sentence in _sentences(self.arithmetic)]
-        notes = [f"note: {note}" for note in self.notes]
-        return "\n".join(
-            [f"settings, for {self.target}", *_table(self.values), "arithmetic", *sentences, *notes]
-        )
+        lines = [f"settings, for {self.target}", *_table(self.values), "arithmetic"]
+        lines += [f"  {sentence}" for sentence in _sentences(self.arithmetic)]
+        lines += [f"note: {note}" for note in self.notes]
+        return "\n".join(lines)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,17 +129,13 @@ class RecipeExplanation:
 
     def __str__(self) -> str:
         """The same as lines for a terminal."""
-        reward = ["reward", *(f"  {line}" for line in self.reward)] if self.reward else []
-        lacking = [f"note: {sentence}" for sentence in self.lacking]
-        return "\n".join(
-            [
-                "recipe",
-                *_table(self.blocks),
-                *reward,
-                *([str(self.grpo)] if self.grpo else []),
-                *lacking,
-            ]
-        )
+        lines = ["recipe", *_table(self.blocks)]
+        if self.reward:
+            lines += ["reward", *(f"  {line}" for line in self.reward)]
+        if self.grpo:
+            lines.append(str(self.grpo))
+        lines += [f"note: {sentence}" for sentence in self.lacking]
+        return "\n".join(lines)
 
 
 def explain_grpo(
@@ -178,21 +173,19 @@ def explain_grpo(
         max_completion=settings["max_completion_length"],
         mean_prompt=mean_prompt_tokens,
     )
-    values = tuple(
-        _value(name, settings[name], _source(name, grpo, target, overrides), batch)
-        for name in settings
-    )
-    notes = [
-        *_notes(counts, batch, settings, target),
-        *(_sampling_notes(sampling, counts) if sampling else []),
-    ]
-    return Explanation(target, values, counts, tuple(notes))
+    values = []
+    for name, value in settings.items():
+        values.append(_value(name, value, _source(name, grpo, target, overrides), batch))
+    notes = [*_notes(counts, batch, settings, target)]
+    if sampling:
+        notes += _sampling_notes(sampling, counts)
+    return Explanation(target, tuple(values), counts, tuple(notes))
 
 
 def written_values(recipe: Recipe) -> Iterator[Value]:
     """Every value outside `grpo:` that was written, or that is not empty by default."""
-    for name, value, given in _leaves(recipe):
-        where = recipe.written_at(name) if given else ""
+    for name, value, written in _leaves(recipe):
+        where = recipe.written_at(name) if written else ""
         if where.startswith("override"):
             yield Value(name, value, "override")
         elif where:
@@ -201,48 +194,39 @@ def written_values(recipe: Recipe) -> Iterator[Value]:
             yield Value(name, value, "llmpolicy default")
 
 
-def _leaves(value: Any, name: str = "", given: bool = True) -> Iterator[tuple[str, Any, bool]]:
-    """Each value below a block with its dotted name, and whether it was given or is a default."""
+def _leaves(value: Any, name: str = "", written: bool = True) -> Iterator[tuple[str, Any, bool]]:
+    """Each value below a block with its dotted name, and whether it was written or is a default."""
     start = name and f"{name}."
     if isinstance(value, BaseModel):
         for key in (*type(value).model_fields, *(value.model_extra or {})):
             if start or key != "grpo":
                 yield from _leaves(
-                    getattr(value, key), start + key, given and key in value.model_fields_set
+                    getattr(value, key), start + key, written and key in value.model_fields_set
                 )
     elif isinstance(value, dict) and value:
         for key, item in value.items():
-            yield from _leaves(item, f"{start}{key}", given)
+            yield from _leaves(item, f"{start}{key}", written)
     elif isinstance(value, list) and value and isinstance(value[0], BaseModel):
         for index, item in enumerate(value):
-            yield from _leaves(item, f"{start}{index}", given)
+            yield from _leaves(item, f"{start}{index}", written)
     else:
-        yield name, value, given
+        yield name, value, written
 
 
 def _table(values: Sequence[Value]) -> list[str]:
-    wide, width = (
-        max(map(len, column))
-        for column in zip(*((x.name, _show(x.value)) for x in values), strict=True)
-    )
-    width = min(width, VALUE)
-    return [
-        f"  {x.name:<{wide}}  {_show(x.value):<{width}}  {x.source}{x.note and f' ({x.note})'}"
-        for x in values
-    ]
+    wide = max(len(x.name) for x in values)
+    width = min(max(len(_show(x.value)) for x in values), VALUE)
+    lines = []
+    for x in values:
+        note = f" ({x.note})" if x.note else ""
+        lines.append(f"  {x.name:<{wide}}  {_show(x.value):<{width}}  {x.source}{note}")
+    return lines
 
 
 def _check_counts(settings: Mapping[str, Any], rows: int, processes: int) -> None:
-    names = [
-        *COUNTS,
-        "max_completion_length",
-        *(key for key in OPTIONAL_COUNTS if settings[key] is not None),
-    ]
-    for name, value in {
-        **{key: settings[key] for key in names},
-        "rows": rows,
-        "processes": processes,
-    }.items():
+    counts = {key: settings[key] for key in (*COUNTS, "max_completion_length")}
+    counts |= {key: settings[key] for key in OPTIONAL_COUNTS if settings[key] is not None}
+    for name, value in {**counts, "rows": rows, "processes": processes}.items():
         if not _is_int(value) or value < 1:
             raise RecipeError(f"grpo: {name} is {value!r}; expected a whole number of at least 1")
 
@@ -270,21 +254,20 @@ def _is_int(value: Any) -> bool:
 
 
 def _advice(batch: Batch, rows: int) -> str:
-    ways = [
-        " and ".join(f"{key}: {_show(x)}" for key, x in way.items())
-        for way in nearest_valid(batch, rows)
-    ]
+    ways = []
+    for way in nearest_valid(batch, rows):
+        ways.append(" and ".join(f"{key}: {_show(x)}" for key, x in way.items()))
     return f"; nearest valid: {', or '.join(ways)}" if ways else ""
 
 
 def _source(name: str, grpo: Mapping[str, Any], target: str, overrides: Collection[str]) -> str:
+    if name in overrides and name in grpo:
+        return "override"
     if name in grpo:
-        return "override" if name in overrides else "recipe"
-    return (
-        "llmpolicy default"
-        if name in GRPO_DEFAULTS or name in TARGET_DEFAULTS[target]
-        else "TRL default"
-    )
+        return "recipe"
+    if name in GRPO_DEFAULTS or name in TARGET_DEFAULTS[target]:
+        return "llmpolicy default"
+    return "TRL default"
 
 
 def _value(name: str, value: Any, source: str, batch: Batch) -> Value:

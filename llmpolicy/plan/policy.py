@@ -31,9 +31,12 @@ def build_policy(
     from llmpolicy.policies.causal_lm import CausalLMPolicy
 
     block = recipe.language_model
-    continued = str(adapter) if adapter else loaded_adapter(recipe)
-    path = model_path(block, recipe.base_dir)
-    for folder in (path, None if base_only else continued):
+    path, lora, continued = model_path(block, recipe.base_dir), block.lora, loaded_adapter(recipe)
+    if adapter is not None:
+        continued = str(adapter)
+    if base_only:
+        lora = continued = None
+    for folder in (path, continued):
         refuse_damage(folder)
     set_seed(recipe.seed)
     return CausalLMPolicy.load(
@@ -41,8 +44,8 @@ def build_policy(
         hub_id=block.hub_id,
         revision=block.revision,
         note=true_note(block, path),
-        adapter=None if base_only else continued,
-        lora=None if base_only or continued else block.lora,
+        adapter=continued,
+        lora=None if continued else lora,
         quantize=block.quantize,
         dtype=block.dtype,
         trust_remote_code=block.trust_remote_code,
@@ -60,14 +63,5 @@ def policy_at(folder: Path, recipe: Recipe) -> "CausalLMPolicy":
     if (folder / "adapter_config.json").is_file():
         return build_policy(recipe, adapter=folder.resolve())
     path = str(folder.resolve()) if folder.is_dir() else str(folder)
-    # What the recipe says of its own model is not true of another one.
-    other = {
-        "path": path,
-        "hub_id": None,
-        "revision": None,
-        "note": None,
-        "lora": None,
-        "adapter": None,
-    }
-    block = recipe.language_model.model_copy(update=other)
-    return build_policy(recipe.model_copy(update={"model": block}))
+    whole = recipe.language_model.elsewhere(path).model_copy(update={"lora": None})
+    return build_policy(recipe.model_copy(update={"model": whole}))

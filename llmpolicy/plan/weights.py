@@ -105,10 +105,12 @@ def template_arguments(recipe: Recipe) -> dict[str, Any]:
     """The chat template's arguments, which all tasks of one recipe share; raises RecipeError when
     they differ.
     """
-    arguments = [task.chat_template_kwargs or {} for task in recipe.every_task]
-    if any(other != arguments[0] for other in arguments):
-        raise RecipeError(
-            f"recipe {recipe.name!r}: its tasks differ in chat_template_kwargs; one policy has one"
-            " template"
-        )
-    return arguments[0] if arguments else {}
+    arguments: dict[str, Any] | None = None
+    for task in recipe.every_task:
+        if arguments not in (None, task.chat_template_kwargs or {}):
+            raise RecipeError(
+                f"recipe {recipe.name!r}: its tasks differ in chat_template_kwargs; one policy has"
+                " one template"
+            )
+        arguments = task.chat_template_kwargs or {}
+    return arguments or {}

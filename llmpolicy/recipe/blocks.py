@@ -32,10 +32,10 @@ def _seconds(value: Any) -> float | None:
     """Seconds from a number or from a text such as '90s', '10m', '2h'."""
     if value is None or (isinstance(value, (int, float)) and 0 < value < math.inf):
         return value
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh]?)\s*", str(value))
-    if not found or not float(found[1]):
+    duration = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh]?)\s*", str(value))
+    if not duration or not float(duration[1]):
         raise ValueError(f"{value!r} is not a duration above 0, such as 90s, 10m or 2h")
-    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
+    return float(duration[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[duration[2]]
 
 
 def _listed(value: Any) -> Any:
@@ -68,6 +68,11 @@ class ModelBlock(Block):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] | None = None
     trust_remote_code: bool = False
     stop: list[str] = []
+
+    def elsewhere(self, path: str, note: str | None = None) -> "ModelBlock":
+        """The block of other weights, of which nothing is true that says where these come from."""
+        origin = dict.fromkeys(("hub_id", "revision", "adapter"))
+        return self.model_copy(update={**origin, "path": path, "note": note})
 
 
 def _rewards(value: Any) -> Any:
@@ -321,9 +326,9 @@ class Recipe(Block):
 
     def within(self, run: Path | None) -> "Recipe":
         """The recipe as that of the run in a folder, or of none."""
-        own = self.model_copy()
-        own._run = run.resolve() if run else None
-        return own
+        recipe = self.model_copy()
+        recipe._run = run.resolve() if run else None
+        return recipe
 
     def resolved(self) -> dict[str, Any]:
         """The recipe as plain data, every default filled in; functions become their names.

@@ -4,7 +4,7 @@ the nearest valid key.
 
 import copy
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -90,7 +90,7 @@ def load_recipe(
     for written in overrides:
         key = override(data, written)
         origin = {
-            place: by for place, by in origin.items() if not place.startswith(f"{key}.")
+            below: by for below, by in origin.items() if not below.startswith(f"{key}.")
         }  # what it replaced
         origin[key] = f"override {written}"
     if not remote_code:
@@ -143,24 +143,22 @@ def _refuse_remote_code(value: Any, origin: Mapping[str, str], key: str = "") ->
     """Who writes a recipe does not say that the code of its model may run here: who gives the
     command does.
     """
-    pairs = (
-        value.items()
-        if isinstance(value, Mapping)
-        else enumerate(value)
-        if isinstance(value, list)
-        else ()
-    )
+    pairs: Iterable[tuple[Any, Any]] = ()
+    if isinstance(value, Mapping):
+        pairs = value.items()
+    elif isinstance(value, list):
+        pairs = enumerate(value)
     for name, inner in pairs:
-        place = f"{key}.{name}".lstrip(".")
-        where = written_at(place, origin)
+        dotted = f"{key}.{name}".lstrip(".")
+        where = written_at(dotted, origin)
         if name == "trust_remote_code" and inner and not where.startswith("override"):
-            flag = "--trust-remote-code" if place == f"model.{name}" else f"{place}=true"
+            flag = "--trust-remote-code" if dotted == f"model.{name}" else f"{dotted}=true"
             raise RecipeError(
-                f"{where}{place}: {inner!r:.40}; code that comes with a model runs only when the"
+                f"{where}{dotted}: {inner!r:.40}; code that comes with a model runs only when the"
                 f" command says so: read it, then give {flag}"
             )
         if name != "rows":
-            _refuse_remote_code(inner, origin, place)
+            _refuse_remote_code(inner, origin, dotted)
 
 
 def find_recipe(name: str) -> Path:
@@ -174,9 +172,8 @@ def find_recipe(name: str) -> Path:
         )
     if path.is_file():
         return path
-    bundled = {
-        found.stem: found for folder in recipe_folders() for found in sorted(folder.glob("*.yaml"))
-    }
+    files = [file for folder in recipe_folders() for file in sorted(folder.glob("*.yaml"))]
+    bundled = {file.stem: file for file in files}
     if name in bundled:
         return bundled[name]
     if (path / "recipe.yaml").is_file():
@@ -208,41 +205,37 @@ def _lines(node: yaml.Node | None, file: str, prefix: str = "") -> dict[str, str
         pairs = [(str(index), value, value) for index, value in enumerate(node.value)]
     else:
         return {}
-    own: dict[str, str] = {}
-    below: dict[str, str] = {}
+    lines: dict[str, str] = {}
     for name, mark, value in pairs:
-        line = f"{file}:{mark.start_mark.line + 1}"
-        if name in own:
+        key, line = prefix + name, f"{file}:{mark.start_mark.line + 1}"
+        if key in lines:
             raise RecipeError(
-                f"{line}: the key {prefix + name!r} is written a second time, first in {own[name]}"
+                f"{line}: the key {key!r} is written a second time, first in {lines[key]}"
             )
-        own[name] = line
-        below |= _lines(value, file, f"{prefix}{name}.")
-    return {prefix + name: line for name, line in own.items()} | below
+        lines |= {key: line, **_lines(value, file, f"{key}.")}
+    return lines
 
 
 def _sentence(error: ValidationError, origin: Mapping[str, str]) -> str:
     """The first validation error as one sentence with its line; an unknown key before the one that
     it leaves missing.
     """
-    first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
-    key = ".".join(str(part) for part in first["loc"])
+    fault = min(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")
+    key = ".".join(str(part) for part in fault["loc"])
     shown = key.removesuffix(".0") if key not in origin else key
     where = written_at(key, origin)
-    if first["type"] == "extra_forbidden":
-        *parents, name = [str(part) for part in first["loc"]]
+    if fault["type"] == "extra_forbidden":
+        *parents, name = [str(part) for part in fault["loc"]]
         if name in TURNS:
             return f"{where}{key}: {SEVERAL_TURNS}"
-        return (
-            f"{where}unknown key"
-            f" {name!r}{' in ' + '.'.join(parents) if parents else ''}{_meant(name, parents)}"
-        )
-    if first["type"] == "missing":
+        block = f" in {'.'.join(parents)}" if parents else ""
+        return f"{where}unknown key {name!r}{block}{_meant(name, parents)}"
+    if fault["type"] == "missing":
         what = MISSED.get(key, "")
         return f"{where}{shown} is missing{what and f'; expected {what}'}"
-    message = re.sub(r" or instance of \w+", "", first["msg"])
+    message = re.sub(r" or instance of \w+", "", fault["msg"])
     message = message.replace("dictionary", "mapping").removeprefix("Value error, ")
-    return f"{where}{shown}: {message[0].lower() + message[1:]}; found {first['input']!r:.80}"
+    return f"{where}{shown}: {message[0].lower() + message[1:]}; found {fault['input']!r:.80}"
 
 
 def _meant(name: str, parents: Sequence[str]) -> str:
@@ -297,10 +290,10 @@ def _check_model(recipe: Recipe) -> None:
     """An adapter is made anew or continued, not both; the numbers of a new one are such that it can
     learn.
     """
-    lora = recipe.model.lora if recipe.model else None
-    if recipe.model is None or lora is None:
+    model = recipe.model
+    if not model or model.lora is None:
         return
-    if recipe.model.adapter is not None:
+    if model.adapter is not None:
         key = max(
             ("model.lora", "model.adapter"),
             key=lambda key: recipe.written_at(key).startswith("override"),
@@ -308,9 +301,9 @@ def _check_model(recipe: Recipe) -> None:
         raise RecipeError(
             f"{written_at(key, recipe.origin)}model.adapter is continued as it is, so model.lora,"
             " which makes a new adapter, has no place beside it; write model.lora=null to go on"
-            f" with {recipe.model.adapter!r:.60}, or leave model.adapter out"
+            f" with {model.adapter!r:.60}, or leave model.adapter out"
         )
-    for key, value in lora.items():
+    for key, value in model.lora.items():
         where = written_at(f"model.lora.{key}", recipe.origin)
         if key not in lora_fields():
             raise RecipeError(

@@ -9,6 +9,7 @@ from typing import Any
 
 from llmpolicy.errors import RecipeError, nearest
 from llmpolicy.recipe.blocks import Recipe, written_at
+from llmpolicy.recipe.stages import Grpo, PreferenceModel, WarmStart, stages_of
 
 FLAGS = {"use_vllm": "vllm", "use_liger_kernel": "liger_kernel", "deepspeed": "deepspeed"}
 """The package of a setting that is switched on."""
@@ -54,13 +55,14 @@ def missing_packages(recipe: Recipe) -> Iterator[str]:
     """A sentence for each setting of a recipe whose package is not installed; RecipeError for an
     unknown tracker.
     """
-    if recipe.model is not None and recipe.model.quantize and not _is_installed("bitsandbytes"):
-        yield _sentence("model.quantize", recipe.model.quantize, "bitsandbytes", recipe)
-    for block in ("sft", "reward_model", "grpo"):
-        settings = getattr(recipe, block) or {}
-        for key, value, package in _wanted(settings, f"{block}.", recipe):
-            if not _is_installed(package):
-                yield _sentence(f"{block}.{key}", value, package, recipe)
+    quantize = recipe.model.quantize if recipe.model else None
+    if quantize and not _is_installed("bitsandbytes"):
+        yield _sentence("model.quantize", quantize, "bitsandbytes", recipe)
+    for stage in stages_of(recipe):
+        if isinstance(stage, WarmStart | PreferenceModel | Grpo):
+            for key, value, package in _wanted(stage.settings, f"{stage.name}.", recipe):
+                if not _is_installed(package):
+                    yield _sentence(f"{stage.name}.{key}", value, package, recipe)
 
 
 def trackers(report_to: Any) -> list[str]:
@@ -73,36 +75,35 @@ def _wanted(
     settings: Mapping[str, Any], start: str, recipe: Recipe
 ) -> Iterator[tuple[str, Any, str]]:
     """Each setting that needs a package, its value, and the package."""
-    yield from (
-        (key, settings[key], package) for key, package in FLAGS.items() if settings.get(key)
-    )
+    for key, package in FLAGS.items():
+        if settings.get(key):
+            yield key, settings[key], package
     optimiser = str(settings.get("optim") or "adamw_torch")
-    if optimiser not in TORCH_OPTIMISERS:
-        found = next(
-            (package for told, package in OPTIMISERS.items() if re.fullmatch(told, optimiser)), None
-        )
-        yield from [("optim", optimiser, found)] if found else []
+    packages = [package for form, package in OPTIMISERS.items() if re.fullmatch(form, optimiser)]
+    if packages and optimiser not in TORCH_OPTIMISERS:
+        yield "optim", optimiser, packages[0]
     for name in trackers(settings.get("report_to")):
         if name not in TRACKERS and name != "all":
             where = written_at(f"{start}report_to", recipe.origin)
             raise RecipeError(
                 f"{where}{start}report_to: no tracker {name!r}{nearest(name, TRACKERS)}"
             )
-        yield from (("report_to", name, package) for package in TRACKERS.get(name, ()))
+        for package in TRACKERS.get(name, ()):
+            yield "report_to", name, package
 
 
 def _is_installed(package: str) -> bool:
-    names = [package, *([_STANDS_IN[package]] if package in _STANDS_IN else [])]
+    names = {package, _STANDS_IN.get(package, package)}
     return any(importlib.util.find_spec(name) is not None for name in names)
 
 
 def _sentence(key: str, value: Any, package: str, recipe: Recipe) -> str:
-    said = f"{key}: {str(value).lower() if isinstance(value, bool) else value!s:.60}"
-    extra = (
-        f'pip install ".[{_EXTRAS[package]}]" in the checkout, or ' if package in _EXTRAS else ""
-    )
+    shown = "true" if value is True else f"{value!s:.60}"
+    install = f"pip install {_INSTALL.get(package, package)}"
+    if package in _EXTRAS:
+        install = f'pip install ".[{_EXTRAS[package]}]" in the checkout, or {install}'
     return (
-        f"{written_at(key, recipe.origin)}{said} needs the package {package.replace('_', '-')},"
-        f" which is not installed; install it ({extra}pip install {_INSTALL.get(package, package)})"
-        " or remove the setting"
+        f"{written_at(key, recipe.origin)}{key}: {shown} needs the package"
+        f" {package.replace('_', '-')}, which is not installed; install it ({install}) or remove"
+        " the setting"
     )

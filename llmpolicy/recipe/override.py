@@ -43,11 +43,11 @@ def override(data: dict[str, Any], written: str) -> str:
     *parents, last = key.split(".")
     target: Any = data
     for parent in parents:
-        place = _place(target, parent, written)
-        if isinstance(target, dict) and target.get(place) is None:
-            target[place] = {}
-        target = target[place]
-    target[_place(target, last, written)] = from_here(value, key.split("."))
+        step = _step(target, parent, written)
+        if isinstance(target, dict) and target.get(step) is None:
+            target[step] = {}
+        target = target[step]
+    target[_step(target, last, written)] = from_here(value, key.split("."))
     return key
 
 
@@ -66,9 +66,9 @@ def from_here(value: Any, key: Sequence[str]) -> Any:
     if not isinstance(value, str):
         return value
     names = [part for part in key if not part.isdecimal()]
-    place, colon, function = value.rpartition(":")
-    if names[-1] in FUNCTIONS and colon and place.endswith(".py"):
-        return f"{_here(place)}:{function}"
+    file, colon, function = value.rpartition(":")
+    if names[-1] in FUNCTIONS and colon and file.endswith(".py"):
+        return f"{_here(file)}:{function}"
     if names[-1] == "file":
         return _here(value)
     if names in (["model"], ["model", "path"], ["model", "adapter"]) and value != "bundled":
@@ -88,10 +88,13 @@ def _write_out(data: dict[str, Any]) -> None:
     rewards = data.get("rewards")
     if isinstance(rewards, str | list):
         listed = [rewards] if isinstance(rewards, str) else rewards
-        data["rewards"] = [{"fn": item} if isinstance(item, str) else item for item in listed]
+        for index, entry in enumerate(listed):
+            if isinstance(entry, str):
+                listed[index] = {"fn": entry}
+        data["rewards"] = listed
 
 
-def _place(target: Any, name: str, written: str) -> str | int:
+def _step(target: Any, name: str, written: str) -> str | int:
     """The key of a block, or the index of a list, that one part of an override names."""
     if isinstance(target, dict):
         return name

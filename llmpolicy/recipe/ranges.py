@@ -69,22 +69,20 @@ def expected_of(key: str, value: Any, ranges: Mapping[str, tuple[str, ...]] = RA
     """
     if isinstance(value, bool) or not isinstance(value, int | float):
         return ""
-    expected = next((told for told, keys in ranges.items() if key in keys), "")
+    expected = next((words for words, keys in ranges.items() if key in keys), "")
     if not math.isfinite(value):
         return expected or "a finite number"
-    return (
-        ""
-        if not expected or any(_within(value, part) for part in expected.split(", or "))
-        else expected
-    )
+    if not expected or any(_within(value, part) for part in expected.split(", or ")):
+        return ""
+    return expected
 
 
-def _within(value: float, told: str) -> bool:
-    """Whether a number is the one that is told, or keeps all bounds that are."""
-    bounds = _BOUND.findall(told)
+def _within(value: float, words: str) -> bool:
+    """Whether a number is the one that the words name, or keeps all bounds in them."""
+    bounds = _BOUND.findall(words)
     if not bounds:
-        return value == float(told)
-    whole = "whole" not in told or value == int(value)
+        return value == float(words)
+    whole = "whole" not in words or value == int(value)
     return whole and all(_HOLDS[how](value, float(bound)) for how, bound in bounds)
 
 
@@ -96,9 +94,9 @@ def disagreement(settings: Mapping[str, Any]) -> tuple[str, str]:
         least, most = settings.get(low), settings.get(high)
         if least is not None and most is not None and least > most:
             return low, f"is {least}, above {high} {most}; expected at most that"
-    for one, other in (("bf16", "fp16"), ("steps_per_generation", "generation_batch_size")):
-        if settings.get(one) and settings.get(other):
-            return one, f"and {other} are both set; expected one of them"
+    for key, rival in (("bf16", "fp16"), ("steps_per_generation", "generation_batch_size")):
+        if settings.get(key) and settings.get(rival):
+            return key, f"and {rival} are both set; expected one of them"
     if settings.get("lr_scheduler_type") in ("reduce_lr_on_plateau", "greedy"):
         return (
             "lr_scheduler_type",

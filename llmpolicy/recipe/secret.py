@@ -31,7 +31,8 @@ def _texts(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
         yield key, value
     elif isinstance(value, Mapping):
         for name, item in value.items():
-            yield from () if name == "rows" else _texts(item, f"{key}.{name}".lstrip("."))
+            if name != "rows":
+                yield from _texts(item, f"{key}.{name}".lstrip("."))
     elif isinstance(value, list | tuple):
-        for place, item in enumerate(value):
-            yield from _texts(item, f"{key}.{place}".lstrip("."))
+        for index, item in enumerate(value):
+            yield from _texts(item, f"{key}.{index}".lstrip("."))

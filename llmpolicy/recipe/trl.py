@@ -99,28 +99,26 @@ def grpo_choices() -> dict[str, set[str]]:
     with.
     """
     classes, fields = _classes(), grpo_fields()
-    found = {
-        key: set(_texts(item for item in classes[kind].body if isinstance(item, ast.Assign)))
-        for key, annotation in fields.items()
-        for kind in annotation.split(" | ")
-        if kind in classes
-    }
+    choices: dict[str, set[str]] = {}
+    for key, annotation in fields.items():
+        for kind in annotation.split(" | "):
+            if kind in classes:
+                members = [item for item in classes[kind].body if isinstance(item, ast.Assign)]
+                choices[key] = set(_texts(members))
     for node in ast.walk(_source("trl", "trainer/grpo_trainer.py")):
-        key = (
-            node.left.attr
-            if isinstance(node, ast.Compare) and isinstance(node.left, ast.Attribute)
-            else ""
-        )
-        if fields.get(key) in ("str", "str | bool"):
-            found.setdefault(key, set()).update(_texts([node]))
+        if isinstance(node, ast.Compare) and isinstance(node.left, ast.Attribute):
+            key = node.left.attr
+            if fields.get(key) in ("str", "str | bool"):
+                choices.setdefault(key, set()).update(_texts([node]))
     levels = {"detail", "debug", "info", "warning", "error", "critical", "passive"}
-    return {**found, "log_level": levels, "log_level_replica": levels}
+    return {**choices, "log_level": levels, "log_level_replica": levels}
 
 
 def _texts(nodes: Iterable[ast.AST]) -> Iterator[str]:
     for node in nodes:
-        constants = [part.value for part in ast.walk(node) if isinstance(part, ast.Constant)]
-        yield from (value for value in constants if isinstance(value, str))
+        for part in ast.walk(node):
+            if isinstance(part, ast.Constant) and isinstance(part.value, str):
+                yield part.value
 
 
 @lru_cache
