@@ -1,5 +1,5 @@
-"""What a manifest says of a recipe: where its functions come from, by hash, and what the reward adds
-up to.
+"""What a manifest says of a recipe: where its functions come from, by hash, and what the reward
+adds up to.
 """
 
 from collections.abc import Mapping

@@ -1,5 +1,5 @@
-"""What a recipe comes to before a model loads: rows, rewards and the arithmetic of a step. All that can
-be checked is checked here.
+"""What a recipe comes to before a model loads: rows, rewards and the arithmetic of a step. All that
+can be checked is checked here.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,4 @@
-"""The reward of a recipe: its functions read and inspected, what they add up to, in words and for the
-manifest.
-"""
+"""The reward of a recipe: its functions read and inspected, and what they add up to, in words."""
 
 from collections.abc import Mapping
 from pathlib import Path

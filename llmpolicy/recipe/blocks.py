@@ -354,7 +354,8 @@ class Recipe(Block):
 
 def _plain(value: Any) -> str:
     if callable(value):
-        return f"{getattr(value, '__module__', '')}:{getattr(value, '__qualname__', type(value).__name__)}"
+        name = getattr(value, "__qualname__", type(value).__name__)
+        return f"{getattr(value, '__module__', '')}:{name}"
     return str(value)
 
 

@@ -112,7 +112,8 @@ trained.
 """
 
 KINDS: dict[str, tuple[type, ...]] = {
-    "int": (int,), "float": (int, float), "bool": (bool,), "str": (str,), "dict": (dict,), "list": (list, tuple),
+    "int": (int,), "float": (int, float), "bool": (bool,), "str": (str,), "dict": (dict,),
+    "list": (list, tuple),
     "None": (type(None),),
 }  # fmt: skip
 """The types of a value that a type in GRPOConfig allows; a type that is not here allows all."""

@@ -57,7 +57,8 @@ MISSED = {
 }
 """What a key that is missing should say."""
 NO_RECIPES = {
-    ".py": "a Python file", ".jsonl": "a data file", ".csv": "a data file", ".parquet": "a data file",
+    ".py": "a Python file", ".jsonl": "a data file", ".csv": "a data file",
+    ".parquet": "a data file",
     ".safetensors": "a file of weights",
 }  # fmt: skip
 """Files that are given by mistake, by how their names end."""

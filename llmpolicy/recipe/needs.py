@@ -15,9 +15,12 @@ FLAGS = {"use_vllm": "vllm", "use_liger_kernel": "liger_kernel", "deepspeed": "d
 """The package of a setting that is switched on."""
 
 OPTIMISERS = {
-    r"adamw_torch_[48]bit": "torchao", r"adamw_torch_xla": "torch_xla", r"adamw_torch_npu_fused": "torch_npu",
-    r"galore_.*": "galore_torch", r"apollo_.*": "apollo_torch", r"(ada)?lomo": "lomo_optim", r"grokadamw": "grokadamw",
-    r"schedule_free_.*": "schedulefree", r"stable_adamw": "optimi", r"adamw_anyprecision": "torchdistx",
+    r"adamw_torch_[48]bit": "torchao", r"adamw_torch_xla": "torch_xla",
+    r"adamw_torch_npu_fused": "torch_npu",
+    r"galore_.*": "galore_torch", r"apollo_.*": "apollo_torch", r"(ada)?lomo": "lomo_optim",
+    r"grokadamw": "grokadamw",
+    r"schedule_free_.*": "schedulefree", r"stable_adamw": "optimi",
+    r"adamw_anyprecision": "torchdistx",
     r"(paged_|lion_|ademamix|adamw_).*|rmsprop_.*": "bitsandbytes",
 }  # fmt: skip
 """The package of an optimiser, by the first pattern that its name fits; the other ones are
@@ -26,9 +29,12 @@ torch's.
 TORCH_OPTIMISERS = ("adamw_torch", "adamw_torch_fused", "adafactor", "sgd", "adagrad", "rmsprop")
 
 TRACKERS: dict[str, tuple[str, ...]] = {
-    "azure_ml": ("azureml",), "clearml": ("clearml",), "codecarbon": ("codecarbon",), "comet_ml": ("comet_ml",),
-    "dagshub": ("dagshub", "mlflow"), "dvclive": ("dvclive",), "flyte": ("flytekit",), "kubeflow": (),
-    "mlflow": ("mlflow",), "neptune": ("neptune",), "swanlab": ("swanlab",), "tensorboard": ("tensorboard",),
+    "azure_ml": ("azureml",), "clearml": ("clearml",), "codecarbon": ("codecarbon",),
+    "comet_ml": ("comet_ml",),
+    "dagshub": ("dagshub", "mlflow"), "dvclive": ("dvclive",), "flyte": ("flytekit",),
+    "kubeflow": (),
+    "mlflow": ("mlflow",), "neptune": ("neptune",), "swanlab": ("swanlab",),
+    "tensorboard": ("tensorboard",),
     "trackio": ("trackio",), "wandb": ("wandb",),
 }  # fmt: skip
 """The packages of each experiment tracker of transformers; a test compares the names with the

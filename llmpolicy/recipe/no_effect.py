@@ -68,7 +68,8 @@ nothing, and why.
 SWITCHES = {
     "vllm_": "use_vllm", "ref_model_": "sync_ref_model", "liger_kernel_config": "use_liger_kernel",
     "entropy_coef_": "use_adaptive_entropy", "entropy_target": "use_adaptive_entropy",
-    "transformers_continuous_batching_config": "use_transformers_continuous_batching", "fsdp_config": "fsdp",
+    "transformers_continuous_batching_config": "use_transformers_continuous_batching",
+    "fsdp_config": "fsdp",
     "use_bias_correction_kl": "beta",
 }  # fmt: skip
 """The beginnings of settings that are read only where another one is switched on."""

@@ -1,5 +1,5 @@
-"""TRL's configurations as the installed ones are: fields, types, choices and defaults, read from their
-source; nothing heavy is imported.
+"""TRL's configurations as installed: fields, types, choices and defaults, read from their source;
+nothing heavy is imported.
 """
 
 import ast
