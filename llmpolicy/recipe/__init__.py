@@ -34,6 +34,7 @@ from llmpolicy.recipe.stages import (
     Stage,
     WarmStart,
     stages_of,
+    trained_by,
 )
 from llmpolicy.recipe.trl import grpo_choices, grpo_defaults, grpo_fields
 
@@ -73,4 +74,5 @@ __all__ = [
     "recipe_folders",
     "stages_of",
     "trackers",
+    "trained_by",
 ]

@@ -54,22 +54,44 @@ class Grpo:
     advantage: Any = None
     loss: Any = None
 
+    @property
+    def steps(self) -> int | None:
+        """How many steps are asked for; None where they follow from epochs."""
+        steps = int(self.settings.get("max_steps") or 0)
+        return steps if steps > 0 else None
+
+    @property
+    def length_key(self) -> str:
+        """The setting that makes it longer."""
+        return "grpo.max_steps" if self.steps else "grpo.num_train_epochs"
+
 
 @dataclass(frozen=True, slots=True)
-class Reinforce:
+class Loop:
+    """A policy trained by the readable loop."""
+
+    length_key: ClassVar = "reinforce.updates"
+    settings: ReinforceBlock
+
+    @property
+    def steps(self) -> int:
+        """How many updates are asked for."""
+        return self.settings.updates
+
+
+@dataclass(frozen=True, slots=True)
+class Reinforce(Loop):
     """A language model on its task by the readable loop."""
 
     name: ClassVar = "reinforce"
-    settings: ReinforceBlock
     model: ModelBlock
 
 
 @dataclass(frozen=True, slots=True)
-class Play:
+class Play(Loop):
     """A small policy in an environment by the readable loop."""
 
     name: ClassVar = "environment"
-    settings: ReinforceBlock
     environment: EnvironmentBlock
     policy: PolicyBlock
 
@@ -106,6 +128,16 @@ def stages_of(recipe: Recipe) -> tuple[Stage, ...]:
     """
     last = tuple(_last(recipe))
     return (*_early(recipe), *last)
+
+
+def trained_by(recipe: Recipe) -> Grpo | Reinforce | Play:
+    """The stage that trains the policy; raises RecipeError for a recipe of stages before it
+    alone.
+    """
+    last = stages_of(recipe)[-1]
+    if isinstance(last, WarmStart | PreferenceModel):
+        raise RecipeError(f"recipe {recipe.name!r} ends in {last.name}; expected grpo or reinforce")
+    return last
 
 
 def _last(recipe: Recipe) -> Iterator[Stage]:

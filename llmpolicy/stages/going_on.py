@@ -8,7 +8,7 @@ from typing import Any
 
 from llmpolicy.bounded import load_yaml, read_json, read_text
 from llmpolicy.errors import RunError
-from llmpolicy.recipe import Recipe
+from llmpolicy.recipe import Grpo, Play, Recipe, trained_by
 from llmpolicy.run import Run, step_of
 from llmpolicy.run.checkpoints import RECORD
 from llmpolicy.run.files import read_checked
@@ -42,11 +42,9 @@ def last_step(run: Run, recipe: Recipe) -> int | None:
     """The step with which the recipe ends; counted in epochs it is known from a checkpoint of as
     many.
     """
-    if recipe.reinforce is not None:
-        return recipe.reinforce.updates
-    asked = int((recipe.grpo or {}).get("max_steps") or 0)
-    if asked > 0:
-        return asked
+    steps = trained_by(recipe).steps
+    if steps is not None:
+        return steps
     checkpoints = run.checkpoints()
     if not checkpoints or _length(_recipe_of(run, checkpoints[-1])) != _length(recipe.resolved()):
         return None
@@ -91,14 +89,7 @@ def refuse_last_step(run: Run, recipe: Recipe, last: int | None) -> None:
     """
     step = reached(run)
     if last is not None and (step > last or (step == last and is_complete(run, recipe))):
-        by_steps = int((recipe.grpo or {}).get("max_steps") or 0) > 0
-        key = (
-            "grpo.max_steps"
-            if by_steps
-            else "grpo.num_train_epochs"
-            if recipe.grpo
-            else "reinforce.updates"
-        )
+        key = trained_by(recipe).length_key
         raise RunError(f"{run.path} is already at step {step} of {last}; raise {key} to go on")
 
 
@@ -121,7 +112,7 @@ def only_ends(run: Run, recipe: Recipe) -> Path | None:
     """The weights of the last step, when all steps are taken and only the end of the run is
     missing.
     """
-    last = last_step(run, recipe) if recipe.grpo is not None else None
+    last = last_step(run, recipe) if isinstance(trained_by(recipe), Grpo) else None
     return run.latest() if last is not None and reached(run) >= last else None
 
 
@@ -165,11 +156,12 @@ def refuse_half_generation(run: Run, recipe: Recipe) -> None:
     """
     from llmpolicy.grpo.config import grpo_config
 
-    if recipe.grpo is None or not run.checkpoints():
+    stage = trained_by(recipe)
+    if not isinstance(stage, Grpo) or not run.checkpoints():
         return
     newest = run.checkpoints()[-1]
     then = _recipe_of(run, newest).get("grpo") or {}
-    block = {key: value for key, value in recipe.grpo.items() if key not in LENGTH}
+    block = {key: value for key, value in stage.settings.items() if key not in LENGTH}
     block |= {key: then[key] for key in LENGTH if key in then}
     args = grpo_config(block, output_dir=Path(), seed=recipe.seed, reward_weights=[1.0])
     lasts = (
@@ -196,11 +188,9 @@ def refuse_without_checkpoint(run: Run, recipe: Recipe) -> None:
 
 def is_complete(run: Run, recipe: Recipe) -> bool:
     """Whether a run came to its end, and policy, evaluation and plot lie there whole."""
-    files = [
-        run.plot_path,
-        *([run.path / "evaluation.json"] if recipe.environment is not None else []),
-    ]
-    if recipe.evaluate is not None and recipe.evaluate.correct is not None:
+    files = [run.plot_path]
+    judged = recipe.evaluate is not None and recipe.evaluate.correct is not None
+    if judged or isinstance(trained_by(recipe), Play):
         files.append(run.path / "evaluation.json")
     if recipe.evaluate is not None and recipe.evaluate.curve and run.best_dir.is_dir():
         files += [run.best_dir / "evaluation.json", run.curve_path]

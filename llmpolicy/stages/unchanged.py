@@ -2,7 +2,7 @@
 whose state is loaded.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from llmpolicy.bounded import load_yaml
 from llmpolicy.errors import RunError
 from llmpolicy.plan import loaded_adapter, loaded_weights
 from llmpolicy.plan.batch import Batch
-from llmpolicy.recipe import Recipe, grpo_defaults
+from llmpolicy.recipe import Grpo, Play, Recipe, grpo_defaults, trained_by
 from llmpolicy.run import Run
 from llmpolicy.stages.process import world_size
 
@@ -49,13 +49,13 @@ def refuse_other_start(run: Run, recipe: Recipe) -> None:
     """
     old, new = _start(run.recipe_here()), _start(_plain(recipe))
     kept = {file.get("for") for file in run.manifest.get("files") or []}
-    places = {"path": loaded_weights(recipe), "adapter": loaded_adapter(recipe)}
-    for key, role in (("path", "model"), ("adapter", "adapter")):
-        place = places[key]
-        if role in kept and place and Path(place).is_dir():
-            old[f"model.{key}"] = new[
-                f"model.{key}"
-            ]  # a folder, which may have moved: its content is compared
+    folders: dict[str, str | None] = {}
+    if not isinstance(trained_by(recipe), Play):
+        folders = {"model": loaded_weights(recipe), "adapter": loaded_adapter(recipe)}
+    for role, folder in folders.items():
+        key = "model.path" if role == "model" else "model.adapter"
+        if role in kept and folder and Path(folder).is_dir():
+            old[key] = new[key]  # a folder, which may have moved: its content is compared
     _refuse(run, old, new, "start a new run for it")
 
 
@@ -63,17 +63,10 @@ def refuse_other_optimiser(run: Run, recipe: Recipe) -> None:
     """The optimiser goes on as it was saved, with its learning rate, so another setting would be
     noted and not used.
     """
-    if recipe.grpo is not None:
-        defaults = grpo_defaults()
-        old, new = (
-            {f"grpo.{key}": _value(block.get(key, defaults.get(key))) for key in OPTIMISER}
-            for block in (run.recipe.get("grpo") or {}, recipe.grpo)
-        )
-    else:
-        old, new = (
-            {f"reinforce.{key}": (block or {}).get(key) for key in ("learning_rate", "baseline")}
-            for block in (run.recipe.get("reinforce"), _plain(recipe)["reinforce"])
-        )
+    how: tuple[str, Sequence[str]] = ("reinforce", ("learning_rate", "baseline"))
+    if isinstance(trained_by(recipe), Grpo):
+        how = ("grpo", OPTIMISER)
+    old, new = _settings(run.recipe, *how), _settings(_plain(recipe), *how)
     _refuse(run, old, new, f"the optimiser goes on as it was saved, so {way_out(run, recipe)}")
 
 
@@ -84,30 +77,29 @@ def refuse_other_generations(run: Run, recipe: Recipe) -> None:
     Smaller passes for the same completions (half the batch, twice the accumulation) are no other
     step.
     """
-    if recipe.grpo is None:
-        old, new = (
-            {f"reinforce.{key}": (block or {}).get(key) for key in ("prompts", "group_size")}
-            for block in (run.recipe.get("reinforce"), _plain(recipe)["reinforce"])
-        )
-    else:
-        before, now = run.recipe.get("grpo") or {}, recipe.grpo
-        if _step_of(before) == _step_of(now):
+    how: tuple[str, Sequence[str]] = ("reinforce", ("prompts", "group_size"))
+    stage = trained_by(recipe)
+    if isinstance(stage, Grpo):
+        if _step_of(run.recipe.get("grpo") or {}) == _step_of(stage.settings):
             return
-        old, new = (
-            {f"grpo.{key}": block.get(key, grpo_defaults()[key]) for key in SIZES}
-            for block in (before, now)
-        )
+        how = ("grpo", SIZES)
+    old, new = _settings(run.recipe, *how), _settings(_plain(recipe), *how)
     _refuse(run, old, new, f"its steps would have other prompts, so {way_out(run, recipe)}")
+
+
+def _settings(recipe: Mapping[str, Any], block: str, keys: Sequence[str]) -> dict[str, Any]:
+    """Settings of a block by their dotted keys; TRL's default where ``grpo:`` has none."""
+    written = recipe.get(block) or {}
+    defaults = grpo_defaults() if block == "grpo" else {}
+    return {f"{block}.{key}": _value(written.get(key, defaults.get(key))) for key in keys}
 
 
 def _step_of(block: Mapping[str, Any]) -> tuple[int, ...]:
     """Completions of a step and of a generation a process, of a group, and how often a generation
     is used.
     """
-    given = {
-        key: value for key in SIZES if (value := block.get(key, grpo_defaults()[key])) is not None
-    }
-    batch = Batch(**{"gradient_accumulation_steps": 1, **given}, processes=world_size())
+    sizes = {key: block.get(key, grpo_defaults()[key]) for key in SIZES}
+    batch = Batch(**sizes, processes=world_size())
     accumulated = batch.micro * batch.gradient_accumulation_steps
     return accumulated, batch.completions, batch.num_generations, batch.num_iterations
 
@@ -115,10 +107,11 @@ def _step_of(block: Mapping[str, Any]) -> tuple[int, ...]:
 def way_out(run: Run, recipe: Recipe) -> str:
     """How a run is begun from the weights of another one, as a clause."""
     weights = run.latest() or run.policy_dir
-    if recipe.model is None:
+    stage = trained_by(recipe)
+    if isinstance(stage, Play):
         return "start a new run for it"
     is_adapter = (weights / "adapter_config.json").is_file()
-    fresh = " model.lora=null" if is_adapter and recipe.model.lora is not None else ""
+    fresh = " model.lora=null" if is_adapter and stage.model.lora is not None else ""
     key = "adapter" if is_adapter else "path"
     return (
         f"start a new run from its weights with model.{key}={weights}{fresh} and another --out DIR"
