@@ -5,10 +5,10 @@ from dataclasses import replace
 from typing import Any
 
 from llmpolicy.audit.asking import Answered, answers, misfits, sample_of
-from llmpolicy.audit.battery.plan import COMMON_FORMATS
 from llmpolicy.audit.subject import SHOWN, Subject
 from llmpolicy.errors import RewardError
 from llmpolicy.rewards.contract import RESERVED
+from llmpolicy.rewards.declare import COMMON_FORMATS
 from llmpolicy.types import Sample
 
 MOST_SEEN = 150

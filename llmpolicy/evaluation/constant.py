@@ -8,15 +8,11 @@ from collections.abc import Sequence
 from llmpolicy.episode import Episode, Turn
 from llmpolicy.evaluation.answers import judge
 from llmpolicy.rewards import Rewards
+from llmpolicy.rewards.declare import COMMON_FORMATS
 from llmpolicy.tasks import Row, prompt_text
 
 CONSTANTS, SCORINGS = 50, 10_000
 """How many answers are tried, the most frequent first, and how many scorings that may cost."""
-
-FORMS = ("{}", "\\boxed{{{}}}", "<answer>{}</answer>", "#### {}")
-"""How an answer may be written; the first form that is right on a question of that answer is
-used.
-"""
 
 
 def best_constant(
@@ -42,8 +38,8 @@ def best_constant(
 def _accepted(answer: str, rows: Sequence[Row], correct: Rewards, threshold: float) -> str | None:
     """The answer in the first form that is right on a row of that answer."""
     asked = next(row for row in rows if str(row.columns.get("answer")) == answer)
-    for form in FORMS:
-        text = form.format(answer)
+    for form in COMMON_FORMATS:
+        text = form.replace("{}", answer)
         if judge(correct, [asked], _said([asked], text), threshold)[0]:
             return text
     return None

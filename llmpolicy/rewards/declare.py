@@ -14,6 +14,9 @@ Kind = Literal["answer", "format", "length", "style", "code", "judge"]
 TIMEOUT = 5.0
 """Seconds that one completion may take when its reward does not say."""
 
+COMMON_FORMATS = ("{}", "\\boxed{{}}", "#### {}", "Answer: {}", "<answer>{}</answer>")
+"""Ways to write an answer that are tried on a reward that declares none, ``{}`` for the answer."""
+
 _DECLARED = "__llmpolicy_contract__"
 
 

@@ -14,10 +14,7 @@ from llmpolicy.audit.battery.record import (
     Pair,
     Topic,
 )
-from llmpolicy.rewards.declare import Contract
-
-COMMON_FORMATS = ("{}", "\\boxed{{}}", "#### {}", "Answer: {}", "<answer>{}</answer>")
-"""The formats that are tried on a reward that declares none."""
+from llmpolicy.rewards.declare import COMMON_FORMATS, Contract
 
 Paid = Callable[[str, Mapping[str, Any]], bool]
 """Whether a reward pays a completion of a row with these columns."""
