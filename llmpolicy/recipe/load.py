@@ -56,6 +56,14 @@ MISSED = {
     "reinforce.baseline": " or ".join(get_args(BaselineName)),
 }
 """What a key that is missing should say."""
+BLOCKS: dict[str, type[BaseModel]] = {
+    "model": ModelBlock, "task": TaskSpec, "few_shot": Example, "evaluate": EvaluateBlock,
+    **dict.fromkeys(("rewards", *COMPOSITES), RewardBlock),
+    "demonstrations": TaskSpec, "preferences": TaskSpec, "sampling": SamplingBlock,
+    "reinforce": ReinforceBlock, "policy": PolicyBlock,
+}  # fmt: skip
+"""What the value of a key, or each entry of its list, is."""
+
 NO_RECIPES = {
     ".py": "a Python file", ".jsonl": "a data file", ".csv": "a data file",
     ".parquet": "a data file",
@@ -245,14 +253,9 @@ def _meant(name: str, parents: Sequence[str]) -> str:
     """
     valid = _fields(parents)
     close = nearest(name, valid)
-    blocks: dict[str, type[BaseModel]] = {
-        "model": ModelBlock,
-        "task": TaskSpec,
-        "evaluate": EvaluateBlock,
-        "sampling": SamplingBlock,
-    }
     homes = [f"grpo.{name}"] if name in grpo_fields() else []
-    homes += [f"{block}.{name}" for block, kind in blocks.items() if name in kind.model_fields]
+    blocks = ("model", "task", "evaluate", "sampling")
+    homes += [f"{block}.{name}" for block in blocks if name in BLOCKS[block].model_fields]
     homes += [name] if parents and name in Recipe.model_fields else []
     if not homes or "did you mean" in close:
         return close
@@ -262,14 +265,8 @@ def _meant(name: str, parents: Sequence[str]) -> str:
 
 def _fields(parents: Sequence[str]) -> list[str]:
     """The valid keys of the block that the dotted parents lead to."""
-    blocks: dict[str, type[BaseModel]] = {
-        "model": ModelBlock, "task": TaskSpec, "few_shot": Example, "evaluate": EvaluateBlock,
-        **dict.fromkeys(("rewards", *COMPOSITES), RewardBlock),
-        "demonstrations": TaskSpec, "preferences": TaskSpec, "sampling": SamplingBlock,
-        "reinforce": ReinforceBlock, "policy": PolicyBlock,
-    }  # fmt: skip
     names = [parent for parent in parents if not parent.isdigit()]
-    block = blocks.get(names[-1], Recipe) if names else Recipe
+    block = BLOCKS.get(names[-1], Recipe) if names else Recipe
     return list(block.model_fields)
 
 
