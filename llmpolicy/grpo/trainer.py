@@ -216,18 +216,15 @@ class PolicyTrainer(GRPOTrainer):
         if self.run is not None and self.accelerator.is_main_process:
             # The summary at the end belongs to no step, and must not take the last one's place.
             mode = "summary" if "train_runtime" in logs else "train"
-            self.run.log(
-                self.state.global_step,
-                {key: value for key, value in logs.items() if key != "step"},
-                mode,
-            )
+            figures = dict(logs)
+            figures.pop("step", None)
+            self.run.log(self.state.global_step, figures, mode)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         if self.sampling is not None and self.sampling.memory is not None:
-            state: Any = (
-                self.state
-            )  # in trainer_state.json, without which a checkpoint does not count
-            state.stateful_callbacks["memory"] = self.sampling.memory.state()
+            # in trainer_state.json, without which a checkpoint does not count
+            kept: Any = self.state.stateful_callbacks
+            kept["memory"] = self.sampling.memory.state()
         with whole_checkpoint(self):
             super()._save_checkpoint(model, trial)
 
@@ -255,8 +252,8 @@ class PolicyTrainer(GRPOTrainer):
     def _load_callback_state(self) -> None:
         super()._load_callback_state()
         if self.sampling is not None and self.sampling.memory is not None:
-            state: Any = self.state
-            self.sampling.memory.load(state.stateful_callbacks.get("memory", {}))
+            kept: Any = self.state.stateful_callbacks
+            self.sampling.memory.load(kept.get("memory", {}))
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """No card in checkpoints: publishing writes one, with the evidence."""
