@@ -11,7 +11,7 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from math import gcd, nan
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -24,6 +24,9 @@ from llmpolicy.grpo.memory import Memory
 from llmpolicy.recipe import SamplingBlock
 from llmpolicy.run.episodes import episode_rows
 from llmpolicy.tasks import Row
+
+if TYPE_CHECKING:
+    from llmpolicy.grpo.trainer import PolicyTrainer
 
 Group = list[Episode]
 
@@ -129,7 +132,7 @@ class Sampling:
             Memory([f"{row.task}/{row.index}" for row in rows]) if settings.memory else None
         )
 
-    def fill(self, trainer: Any, inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def fill(self, trainer: "PolicyTrainer", inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Generate and score what this step trains on; returns the inputs of the groups that were
         taken.
         """
@@ -146,7 +149,7 @@ class Sampling:
             self.memory.note(filling.seen)
         _note(trainer, filling)
         _keep_dropped(trainer, numbered(filling.dropped))
-        rows = _repeated(filling.rows, trainer.num_generations)
+        rows = _repeated(filling.rows, trainer.group_size)
         start = trainer.accelerator.process_index * len(inputs)
         mine = slice(start, start + len(inputs))
         trainer.generation = Generation(
@@ -158,14 +161,14 @@ class Sampling:
         return [{**item, "row": row} for item, row in zip(inputs, rows[mine], strict=True)]
 
     def _chosen(
-        self, trainer: Any, inputs: list[dict[str, Any]]
+        self, trainer: "PolicyTrainer", inputs: list[dict[str, Any]]
     ) -> tuple[list[int], Iterator[int]]:
         """The prompts of the generation and, in the order in which they are taken, all others.
 
         Drawn from the run's seed, the step and the rows that are next in the data, which are the
         same after a resume.
         """
-        rows = gather_object([item["row"] for item in inputs])[:: trainer.num_generations]
+        rows = gather_object([item["row"] for item in inputs])[:: trainer.group_size]
         draw = np.random.default_rng([trainer.args.seed, trainer.state.global_step, *rows])
         if self.memory is not None:
             order = self.memory.order(draw)
@@ -173,7 +176,7 @@ class Sampling:
         taken = set(rows)
         return rows, (row for row in draw.permutation(self.rows).tolist() if row not in taken)
 
-    def _has_signal(self, trainer: Any, group: Group) -> bool:
+    def _has_signal(self, trainer: "PolicyTrainer", group: Group) -> bool:
         """Whether rewards differ by more than the tolerance, as TRL adds them up: in 32 bits,
         without rows of no value.
         """
@@ -188,8 +191,8 @@ class Sampling:
             judged = judged[:, weights != 0]
         return any(_differ(column, self.settings.tolerance) for column in judged.T.tolist())
 
-    def _limits(self, trainer: Any) -> Limits:
-        size = trainer.num_generations
+    def _limits(self, trainer: "PolicyTrainer") -> Limits:
+        size = trainer.group_size
         unit = trainer.accelerator.num_processes // gcd(trainer.accelerator.num_processes, size)
         longest = trainer.args.max_completion_length or trainer.policy.max_new_tokens
         return Limits(size, longest, self.settings.max_tokens, unit)
@@ -208,11 +211,13 @@ def _repeated(rows: Sequence[int], size: int) -> list[int]:
     return [row for row in rows for _ in range(size)]
 
 
-def _generated(trainer: Any, prompts: Sequence[int], rounds: list[Generation]) -> list[Group]:
+def _generated(
+    trainer: "PolicyTrainer", prompts: Sequence[int], rounds: list[Generation]
+) -> list[Group]:
     """The groups of some prompts: each process writes and scores its share of the rows, and all get
     all of them.
     """
-    size, processes = trainer.num_generations, trainer.accelerator.num_processes
+    size, processes = trainer.group_size, trainer.accelerator.num_processes
     rows = _repeated(prompts, size)
     share = len(rows) // processes
     mine = rows[trainer.accelerator.process_index * share :][:share]
@@ -225,7 +230,7 @@ def _generated(trainer: Any, prompts: Sequence[int], rounds: list[Generation]) -
     return [episodes[start : start + size] for start in range(0, len(episodes), size)]
 
 
-def _note(trainer: Any, filling: Filling) -> None:
+def _note(trainer: "PolicyTrainer", filling: Filling) -> None:
     """Log what was generated and what became of it, and count what was dropped among the tokens
     that were seen.
     """
@@ -246,7 +251,7 @@ def _note(trainer: Any, filling: Filling) -> None:
         trainer.state.num_input_tokens_seen += read
 
 
-def _keep_dropped(trainer: Any, dropped: Sequence[Episode]) -> None:
+def _keep_dropped(trainer: "PolicyTrainer", dropped: Sequence[Episode]) -> None:
     """Write the completions that nothing is learned from into the rollouts, in files of their
     own.
     """

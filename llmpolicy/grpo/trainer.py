@@ -159,13 +159,7 @@ class PolicyTrainer(GRPOTrainer):
         by_trl = partial(super()._generate_single_turn, prompt_ids, *settings, **named)
         return step.act(self, prompt_ids, by_trl)
 
-    def _calculate_rewards(
-        self,
-        inputs: list[dict[str, Any]],
-        prompts: list[Any],
-        completions: list[Any],
-        completion_ids_list: list[list[int]],
-    ) -> torch.Tensor:
+    def _calculate_rewards(self, *_: Any) -> torch.Tensor:
         return step.judge(self)
 
     def _get_per_token_logps_and_entropies(
@@ -188,14 +182,10 @@ class PolicyTrainer(GRPOTrainer):
         return scored.log_prob, scored.entropy, scored.aux_loss
 
     def compute_loss(
-        self,
-        model: torch.nn.Module,
-        inputs: dict[str, Any],
-        return_outputs: bool = False,
-        num_items_in_batch: torch.Tensor | int | None = None,
-    ) -> Any:
+        self, model: torch.nn.Module, inputs: dict[str, Any], *settings: Any, **named: Any
+    ) -> torch.Tensor:
         if self.stock_reason is not None or not self.model.training:
-            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+            return super().compute_loss(model, inputs, *settings, **named)
         return step.improve(self, model, inputs)
 
     def _compute_loss(self, model: torch.nn.Module, inputs: dict[str, Any]) -> torch.Tensor:
