@@ -10,7 +10,9 @@ import pytest
 from llmpolicy.episode import Episode, Turn
 from llmpolicy.errors import RecipeError, RewardError
 from llmpolicy.plan import build_rewards, plan_recipe, reward_lines
-from llmpolicy.recipe import load_recipe
+from llmpolicy.recipe import find_recipe, load_recipe
+from llmpolicy.rewards import Sample
+from llmpolicy.rewards.compose import sentences
 from llmpolicy.session.explain import explain_recipe
 
 HEAD = """\
@@ -164,3 +166,22 @@ def test_a_judge_alone_says_that_no_part_is_correctness(folder: Path) -> None:
             " than a wrong one (`role: correctness` names it)"
         ),
     )
+
+
+@pytest.mark.parametrize("name", ["gsm8k_qwen_gpu", "gsm8k_qwen_multi_gpu"])
+def test_a_shipped_recipe_punishes_length_below_any_right_answer(name: str) -> None:
+    recipe = load_recipe(find_recipe(name))
+    rewards = build_rewards(recipe)
+    assert sentences(rewards.composition, ["train"]) == [
+        "reward = math_answer.correct + 0.5·length.overlong",
+        "  right answers 0.5 to 1, wrong answers -0.5 to 0",
+    ]
+    assert recipe.grpo is not None
+    limit = recipe.grpo["max_completion_length"]
+    assert recipe.rewards[1].args["max_length"] == limit
+    texts = [("\\boxed{4}", limit), ("\\boxed{5}", 9), ("\\boxed{4}", limit - 64)]
+    samples = [
+        Sample(text, {"answer": "4"}, completion_ids=range(length), row=row)
+        for row, (text, length) in enumerate(texts)
+    ]
+    assert [row.value for row in rewards.score(samples)] == [0.5, 0.0, 0.75]
