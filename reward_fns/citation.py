@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from itertools import count
 from typing import Any
 
@@ -131,7 +132,9 @@ def _spoken(text: str) -> str:
 def _texts(sources: Any) -> dict[str, str]:
     """The text of each source by its id; RewardError for sources that are none."""
     try:
-        rows = gold(sources) if isinstance(sources, str) else sources
+        rows = sources
+        if isinstance(sources, str):
+            rows = gold(sources)
         pairs = list(rows.items() if isinstance(rows, Mapping) else map(_source, rows, count(1)))
         texts = {_id(name): _spoken(normalise(text)) for name, text in pairs}
     except (NotJson, NoAnswer, TypeError, KeyError, AttributeError) as error:
@@ -153,12 +156,11 @@ def _id(name: Any) -> str:
 
 
 def _expected(answer: Any) -> set[str]:
-    try:
-        value = gold(answer) if isinstance(answer, str) else answer
-    except NotJson:
-        value = answer
+    if isinstance(answer, str):
+        with suppress(NotJson):
+            answer = gold(answer)
     ids: set[str] = set()
-    for name in value if isinstance(value, list | tuple | set) else [value]:
+    for name in answer if isinstance(answer, list | tuple | set) else [answer]:
         if name is not None:
             ids |= _ids(str(name))
     return ids

@@ -5,13 +5,13 @@ A fresh process for each test, with no file, no network, no other process and on
 library. What it returned or printed comes out and is compared outside.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any
 
 from llmpolicy.rewards import RewardError, Score, reward
-from llmpolicy.sandbox import Limits, Outcome, sandbox
+from llmpolicy.sandbox import Limits, sandbox
 from llmpolicy.sandbox.need import needs_sandbox
 
 from ._code.case import Case, IsProgram, Unreadable
@@ -21,6 +21,7 @@ from ._code.program import code_of
 from ._code.script import Script, script_of
 from ._code.values import Tolerance, room
 from ._text.completion import NoAnswer, ThinkingMarks
+from ._text.passed import passed
 
 _SPARE = 2**20
 _ADD = "```python\ndef add(a, b):\n    return a + b\n```"
@@ -80,19 +81,15 @@ def passes(
     except Unreadable as reason:
         return Score(None, why=f"the tests cannot be read: {reason}")
     try:
-        code = with_names(
-            code_of(completion, prompt, next(iter(judge.names), None), thinking_marks), judge.names
-        )
+        code = code_of(completion, prompt, next(iter(judge.names), None), thinking_marks)
     except NoAnswer as reason:
         return Score(0.0, why=str(reason))
-    failures = judge.failures(code, limits, partial, total_seconds)
-    passed = judge.total - len(failures)
-    value = passed / judge.total if partial else float(not failures)
-    return Score(
-        value,
-        parsed=f"{passed} of {judge.total} tests passed" if partial else None,
-        why="; ".join(failures[:1]),
-    )
+    failures = judge.failures(with_names(code, judge.names), limits, partial, total_seconds)
+    why = "; ".join(failures[:1])
+    if not partial:
+        return passed(not failures, why)
+    count = judge.total - len(failures)
+    return Score(count / judge.total, parsed=f"{count} of {judge.total} tests passed", why=why)
 
 
 def _judge_of(
@@ -127,36 +124,21 @@ class _Cases:
         # So that the number of a test says nothing of it.
         order = Random(code.encode("utf-8", "surrogatepass")).sample(range(self.total), self.total)
         jobs = [self.cases[number].job(code, self.most[number]) for number in order]
-        ordered = [(number, self.cases[number]) for number in order]
-        return _failures(
-            ordered, sandbox().each(jobs, limits), limits, self.tolerance, go_on, total_seconds
-        )
-
-
-def _failures(
-    cases: Sequence[tuple[int, Case]],
-    outcomes: Iterable[Outcome],
-    limits: Limits,
-    tolerance: Tolerance,
-    go_on: bool,
-    total_seconds: float,
-) -> list[str]:
-    """Why tests failed, each in a few words: all of them, or one only unless told to go on."""
-    failures: dict[int, str] = {}
-    left = total_seconds
-    for done, ((number, case), outcome) in enumerate(zip(cases, outcomes, strict=False), 1):
-        why = case.failed(outcome, tolerance)
-        left -= outcome.cost(limits)
-        if left < 0:
-            why = why or f"more than {total_seconds:g} s for all tests"
-        if why:
-            failures[number] = why
-        if failures and not go_on:
-            break
-        if left < 0:
-            failures |= {later: "no time left" for later, _ in cases[done:]}
-            break
-    return [f"test {number}: {why}" for number, why in sorted(failures.items())]
+        failures, left = dict[int, str](), total_seconds
+        outcomes = sandbox().each(jobs, limits)
+        for done, (number, outcome) in enumerate(zip(order, outcomes, strict=False), 1):
+            why = self.cases[number].failed(outcome, self.tolerance)
+            left -= outcome.cost(limits)
+            if left < 0:
+                why = why or f"more than {total_seconds:g} s for all tests"
+            if why:
+                failures[number] = why
+            if failures and not go_on:
+                break
+            if left < 0:
+                failures |= dict.fromkeys(order[done:], "no time left")
+                break
+        return [f"test {number}: {why}" for number, why in sorted(failures.items())]
 
 
 def _most(cases: Sequence[Case], limits: Limits) -> list[int]:

@@ -9,6 +9,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import filterfalse
 from operator import eq
 from typing import Any
 
@@ -96,7 +97,7 @@ def _best(
     completion: str, answer: Any, prompt: str, thinking_marks: ThinkingMarks, measure: Measure
 ) -> Score:
     try:
-        golds = [tokens(text) for text in _golds(answer)]
+        golds = list(map(tokens, _golds(answer)))
     except NoAnswer as reason:
         return Score(None, why=str(reason))
     try:
@@ -114,7 +115,7 @@ def _answer(text: str) -> str:
     """The one answer that a text marks, else all of it; raises NoAnswer for several that differ."""
     text = visible(text)
     marked = marked_answers(text) or stated(text)
-    if len({tuple(tokens(answer)) for answer in marked}) > 1:
+    if len(set(map(tuple, map(tokens, marked)))) > 1:
         raise NoAnswer(f"{len(marked)} answers are marked, and they differ")
     answer = marked[-1] if marked else text
     # A long reply may mark a short answer, but not in a paragraph that floods.
@@ -131,8 +132,8 @@ def _golds(answer: Any) -> list[str]:
             answer = gold(answer)
         except NotJson:
             answer = [answer]
-    several = answer if isinstance(answer, Sequence) and not isinstance(answer, str) else [answer]
-    texts = [gold_text(text) for text in several]
+    several = isinstance(answer, Sequence) and not isinstance(answer, str)
+    texts = list(map(gold_text, answer if several else [answer]))
     if not texts or not all(map(tokens, texts)):
         raise NoAnswer(
             f"the answer column holds {str(answer)[:60]!r}; expected one text or several, none of"
@@ -154,8 +155,8 @@ def tokens(text: str) -> list[str]:
     words = _words(parts[0])
     for number, text in zip(parts[1::2], parts[2::2], strict=True):
         words += [number.replace(",", ""), *_words(text)]
-    brackets = whole.groups() if whole else ()
-    return [*brackets, *([word for word in words if word not in _ARTICLES] or words)]
+    words = list(filterfalse(_ARTICLES.__contains__, words)) or words
+    return [*whole.groups(), *words] if whole else words
 
 
 def _words(text: str) -> list[str]:

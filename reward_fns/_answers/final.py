@@ -20,11 +20,10 @@ _ANOTHER = re.compile(
 )
 _NOT = re.compile(r"(?:not|never)\b", re.IGNORECASE)
 _STATES = re.compile(
-    r"(?:[\w"
-    r" ,'$\\]{0,60}\b(?:it|this|that|which|(?:result|solution|total|value|sum|number|amount|ratio|probability"
-    r"|area|perimeter"
-    r"|volume|length|difference|product|average|mean|maximum|minimum|cost|price|remainder)(?:\s+of\s+[^\W\d][^\W\d"
-    r" ]{0,40})?)"
+    r"(?:[\w ,'$\\]{0,60}\b(?:it|this|that|which"
+    r"|(?:result|solution|total|value|sum|number|amount|ratio|probability|area|perimeter|volume"
+    r"|length|difference|product|average|mean|maximum|minimum|cost|price|remainder)"
+    r"(?:\s+of\s+[^\W\d][^\W\d ]{0,40})?)"
     r"\s+(?:is|equals)\b"
     r"|\W*(?:(?:so|thus|hence|therefore)\b,?\s*)?there (?:is|are|was|were|will be)\b"
     r"|(?:\W*(?:final\s+)?(?:result|solution|total|value|output|ans?)\W*:))[\s*:]*(?:equal to\s+)?",

@@ -15,8 +15,8 @@ _STYLE = (
     r"|(?:text)?color)"
 )
 _SPACE = (
-    r"~|\\[,;:!"
-    r" ]|\\q?quad(?![a-z])|\\(?:displaystyle|tiny|small|[lL]arge|LARGE|[hH]uge|left|right|hfill)(?![a-z])"
+    r"~|\\[,;:! ]|\\q?quad(?![a-z])"
+    r"|\\(?:displaystyle|tiny|small|[lL]arge|LARGE|[hH]uge|left|right|hfill)(?![a-z])"
 )
 _WORD = re.compile(r"(?<![\\A-Za-z])[^\W\d_]{2,}|[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]")
 _SOFT_BEFORE = re.compile(
@@ -76,8 +76,8 @@ _TEXT = re.compile(r"\\(?:text\w*|mathrm|mbox|hbox|operatorname)\s*\{([^{}]*)\}"
 _LETTERS = re.compile(r"[^\W\d_]+")
 _BRACKET = re.compile(r"[(\[]([^()\[\]\n]*)")
 _OPERATOR = re.compile(
-    r"(?:["
-    r" \t&{}*$]|\\q?quad|\\[\[(,;])*(?:[-+\u00d7\u00f7\u00b7*/^\u2212]|\\(?:times|cdot|div|pm|sqrt|frac))\s*[\d\\$({a-z]"
+    r"(?:[ \t&{}*$]|\\q?quad|\\[\[(,;])*"
+    r"(?:[-+\u00d7\u00f7\u00b7*/^\u2212]|\\(?:times|cdot|div|pm|sqrt|frac))\s*[\d\\$({a-z]"
 )
 _COMMAND = re.compile(r"\\(?:begin|end)\s*\{[^{}]*\}|\\[A-Za-z]+")
 _BRACKETS = re.compile(r"\\[{}]|[][(){}]")

@@ -48,8 +48,8 @@ _IS_THE_ANSWER = re.compile(
 _ABOUT = re.compile(r"\A~(?=\s*[-$\d])")
 _SENTENCE = re.compile(
     r"(?![^\d]*(?:\b(?:not?|never|nobody|none|nothing|neither|nor|or|if|unless|would|could|might|may|cannot|without)\b|n['\u2019]t))"
-    r"(?:that\s+)?[A-Za-z][\w"
-    r" ,'\u2019-]{0,60}?\b(?:is|are|was|were|equals?|has|have|had|makes?|made|earn(?:s|ed)?|needs?|gets?|got"
+    r"(?:that\s+)?[A-Za-z][\w ,'\u2019-]{0,60}?"
+    r"\b(?:is|are|was|were|equals?|has|have|had|makes?|made|earn(?:s|ed)?|needs?|gets?|got"
     r"|costs?|spen[dt]s?|sold|pa(?:id|ys?)|saves?|saved|weighs?|takes?|took"
     r"|runs?|ran|walks?|eats?|ate|drives?|drove|reads?|buys?|bought)\s+(?:a total"
     r" of\s+|now\s+)?(?=[-$\\(*]*\d)",

@@ -9,12 +9,10 @@ from typing import Any, NoReturn
 from llmpolicy.sandbox.inside.values import encode
 
 from .case import Case, Unreadable
-from .values import OUTER, Expected, Tolerance
+from .values import BUILTINS, OUTER, Expected, Tolerance
 
 _MAKERS: Mapping[str, Callable[..., Any]] = {
-    "set": set, "frozenset": frozenset, "tuple": tuple, "list": list, "sorted": sorted, "dict": dict, "float": float,
-    "int": int, "str": str, "round": round, "len": len, "sum": sum, "abs": abs, "complex": complex, "bool": bool,
-    "range": lambda *bounds: _short(range(*bounds)),
+    **BUILTINS, "dict": dict, "complex": complex, "range": lambda *bounds: _short(range(*bounds))
 }  # fmt: skip
 _OPERATORS: Mapping[type, Callable[[Any, Any], Any]] = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,

@@ -7,7 +7,7 @@ import re
 import warnings
 from itertools import dropwhile, filterfalse
 
-from .._text.completion import MAX_CHARS, NoAnswer, ThinkingMarks, after_reasoning
+from .._text.completion import NoAnswer, ThinkingMarks, after_reasoning, check_length
 
 _FENCE = re.compile(r"^([ ]{0,12})(`{3,}|~{3,})[ \t]*([^\s`]*)[^\n`]*$", re.MULTILINE)
 _PYTHON = re.compile(r"\{?\.?(?:python|py)[\d.]*\}?", re.IGNORECASE)
@@ -30,8 +30,7 @@ def code_of(
     without a mark. The last block need not be closed. Without a block it is what stands between
     [BEGIN] and [DONE], or all of the completion but the prose around.
     """
-    if len(completion) > MAX_CHARS:
-        raise NoAnswer(f"{len(completion)} characters are more than {MAX_CHARS}")
+    check_length(completion)
     text = after_reasoning(completion, prompt, thinking_marks)
     blocks = _blocks(text)
     for programs in (

@@ -26,11 +26,11 @@ _NAME = re.compile(r'\{"ref": "(\w+)"\}')
 _ENTRY = "_enter_what_is_handed_in"
 _DOOR = f"""
 
-def {_ENTRY}(version, code, text, name, given):
+def {_ENTRY}(version, code, text, name, args):
     import marshal, sys
     names = {{"__name__": "handed_in"}}
     exec(marshal.loads(code) if sys.version == version else text, names)
-    return names[name](globals(), *given)
+    return names[name](globals(), *args)
 """
 _STAGE = ("wire.py", "stage.py", "stage_tools.py", "stage_tests.py")
 _PERFORM = ("wire.py", "perform.py")
@@ -60,36 +60,25 @@ class Script:
         answer once given is kept.
         """
         order = Random(code.encode("utf-8", "surrogatepass")).sample(range(self.total), self.total)
-        asked, whys, left = (
-            {number: self.units[number] for number in order},
-            dict[int, str](),
-            total_seconds,
-        )
-        told: dict[int, list[tuple[int, str]]] = {number: [] for number in order}
-        kept, checks = dict.fromkeys(order, 0), 0
+        asked = {number: self.units[number] for number in order}
+        answered: dict[int, list[tuple[int, str]]] = {number: [] for number in order}
+        kept, whys, checks, left = dict.fromkeys(order, 0), dict[int, str](), 0, total_seconds
         for turn in range(_ROUNDS):
             answers, wrong, spent = _answers(asked, code, limits, go_on)
             whys |= wrong
             if left - spent < 0 or (whys and not go_on):
                 break
             for number, answer in answers.items():
-                told[number].append((kept[number], answer))
-            verdicts, later = self._verdicts(
-                {n: asked[n] for n in answers}, {n: told[n] for n in answers}, turn < _CAREFUL
-            )
-            left -= spent + later
-            whys |= {
-                number: verdict["failed"]
-                for number, verdict in verdicts.items()
-                if "failed" in verdict
-            }
-            checks += sum(verdict.get("passed", 0) for verdict in verdicts.values())
-            asked = {
-                number: json.dumps(verdict["asks"])
-                for number, verdict in verdicts.items()
-                if "asks" in verdict
-            }
-            kept |= {number: verdicts[number]["kept"] for number in asked}
+                answered[number].append((kept[number], answer))
+            so_far = {number: answered[number] for number in answers}
+            verdicts, later = self._verdicts(asked, so_far, turn < _CAREFUL)
+            left, asked = left - spent - later, {}
+            for number, verdict in verdicts.items():
+                checks += verdict.get("passed", 0)
+                if "failed" in verdict:
+                    whys[number] = verdict["failed"]
+                elif "asks" in verdict:
+                    asked[number], kept[number] = json.dumps(verdict["asks"]), verdict["kept"]
             if not asked or left < 0 or (whys and not go_on):
                 break
         if asked and (go_on or not whys):
@@ -109,19 +98,14 @@ class Script:
         """
         if not answers:
             return {}, 0.0
-        questions = json.dumps({number: json.loads(text) for number, text in asked.items()})
-        given = [self.text, self.entry, questions, json.dumps(answers), careful]
-        outcome = sandbox().run(_job("", _STAGE, "verify", given, _MOST), _TESTS)
+        questions = json.dumps({number: json.loads(asked[number]) for number in answers})
+        args = [self.text, self.entry, questions, json.dumps(answers), careful]
+        outcome = sandbox().run(_job("", _STAGE, "verify", args, _MOST), _TESTS)
         if outcome.ended != "returned":
-            return (
-                dict.fromkeys(
-                    answers, {"failed": f"what it returned breaks the tests: {outcome.why}"}
-                ),
-                outcome.cpu,
-            )
-        return {
-            int(number): told for number, told in json.loads(outcome.value).items()
-        }, outcome.cpu
+            why = f"what it returned breaks the tests: {outcome.why}"
+            return dict.fromkeys(answers, {"failed": why}), outcome.cpu
+        verdicts = json.loads(outcome.value)
+        return dict(zip(map(int, verdicts), verdicts.values(), strict=True)), outcome.cpu
 
 
 def _answers(
@@ -146,10 +130,10 @@ def script_of(text: str, entry: str | None) -> Script:
     """The tests of a text, once tried without a program; raises Unreadable for tests that cannot be
     run so.
     """
-    told = _surveyed(text, entry)
-    if isinstance(told, str):
-        raise Unreadable(told)
-    return told
+    script = _surveyed(text, entry)
+    if isinstance(script, str):
+        raise Unreadable(script)
+    return script
 
 
 @lru_cache(maxsize=256)
@@ -157,22 +141,17 @@ def _surveyed(text: str, entry: str | None) -> Script | str:
     outcome = sandbox().run(_job("", _STAGE, "survey", [text, entry], _MOST), _TESTS)
     if outcome.ended != "returned":
         return f"the tests do not run by themselves: {outcome.why}"
-    told = json.loads(outcome.value)
-    if "refused" in told:
-        return f"the tests cannot be run apart from the program: {told['refused']}"
-    units = tuple(json.dumps(asked) for asked in told["units"])
-    return Script(
-        text,
-        entry,
-        units,
-        tuple(dict.fromkeys(name for unit in units for name in _NAME.findall(unit))),
-    )
+    survey = json.loads(outcome.value)
+    if "refused" in survey:
+        return f"the tests cannot be run apart from the program: {survey['refused']}"
+    units = tuple(map(json.dumps, survey["units"]))
+    return Script(text, entry, units, tuple(dict.fromkeys(_NAME.findall("\n".join(units)))))
 
 
-def _job(code: str, files: tuple[str, ...], name: str, given: Sequence[Any], most: int) -> Job:
+def _job(code: str, files: tuple[str, ...], name: str, args: Sequence[Any], most: int) -> Job:
     """Call a function of our own files beside a program (or none), whose names come first."""
     text, compiled = _compiled(files)
-    return Job(code + _DOOR, _ENTRY, [sys.version, compiled, text, name, list(given)], most=most)
+    return Job(code + _DOOR, _ENTRY, [sys.version, compiled, text, name, list(args)], most=most)
 
 
 @lru_cache(maxsize=2)

@@ -12,10 +12,17 @@ from typing import Any, Literal
 from llmpolicy.sandbox.inside.values import NotPlain, decode, encode, spread
 
 _MOST = 10_000
-_OUTER: dict[str, Any] = {
-    "set": set, "frozenset": frozenset, "sorted": sorted, "list": list, "tuple": tuple, "len": len, "sum": sum,
-    "round": round, "abs": abs, "str": str, "int": int, "float": float, "bool": bool, "max": max, "min": min,
-}  # fmt: skip
+
+
+def by_name(*functions: Any) -> dict[str, Any]:
+    """Functions by the name that each has."""
+    return {function.__name__: function for function in functions}
+
+
+BUILTINS = by_name(
+    set, frozenset, sorted, list, tuple, len, sum, round, abs, str, int, float, bool
+)  # fmt: skip
+_OUTER = {**BUILTINS, "max": max, "min": min}
 OUTER = frozenset(_OUTER)
 """The builtin functions that a test may apply to a result before it compares."""
 ITERATING = OUTER & {"set", "frozenset", "sorted", "list", "tuple", "sum", "max", "min"}
@@ -135,10 +142,10 @@ class _Compared:
 
     def items(self, kind: type, data: Any) -> Sequence[Any] | None:
         """The items of an encoded list or tuple, None for another value than is expected."""
+        items = data if kind is list else None
         if isinstance(data, dict) and (kind is tuple or self.json):
             items = data.get("tuple")
-            return items if isinstance(items, list) else None
-        return data if isinstance(data, list) and kind is list else None
+        return items if isinstance(items, list) else None
 
     def same_mapping(self, expected: Mapping[Any, Any], data: Any) -> bool:
         pairs = data.get("dict") if isinstance(data, dict) else None

@@ -94,7 +94,9 @@ def calls_in(text: str, *, text_arguments: bool = False) -> Calls:
     """
     spans: list[tuple[int, int]] = []
     calls: list[Call] = []
-    at, begins = 0, _OPENS_OR_HARMONY if "to=" in text and "<|message|>" in text else _OPENS
+    at, begins = 0, _OPENS
+    if "to=" in text and "<|message|>" in text:
+        begins = _OPENS_OR_HARMONY
     while (opens := begins.search(text, at)) and len(calls) <= MAX_CALLS:
         end, body = _framed(text, opens)
         calls += _read(opens, body, text_arguments)
@@ -145,10 +147,9 @@ def _framed(text: str, opens: re.Match[str]) -> tuple[int, str]:
         start, closes = opens.start(), _ELEMENTS[opens[0]]
     stop = text.find(closes, start) if closes else -1
     if stop < 0 and closes in ("", "<|call|>"):
-        stop = text.find(opens[0], start) if opens[0] == "[TOOL_CALLS]" else -1
-        if stop < 0:
-            stop = len(text)
-        closes = ""
+        closes, stop = "", len(text)
+        if opens[0] == "[TOOL_CALLS]" and opens[0] in text[start:]:
+            stop = text.index(opens[0], start)
     if stop < 0:
         raise NotJson("a call that is not closed")
     end = stop + len(closes)
@@ -213,11 +214,13 @@ def _bare(text: str, text_arguments: bool) -> list[Call]:
 
 def _function(value: Any) -> tuple[str, Mapping[str, Any]] | None:
     """The name and the record of a call, also of one under ``function``; None for all else."""
-    inner = value.get("function", value) if isinstance(value, Mapping) else None
-    if not isinstance(inner, Mapping):
-        return None
-    name = inner.get("name", inner.get("tool_name"))
-    return (name, inner) if isinstance(name, str) else None
+    if isinstance(value, Mapping):
+        inner = value.get("function", value)
+        if isinstance(inner, Mapping):
+            name = inner.get("name", inner.get("tool_name"))
+            if isinstance(name, str):
+                return name, inner
+    return None
 
 
 def _is_like_a_call(value: Any) -> bool:
@@ -339,9 +342,9 @@ def _python_call(node: ast.AST | None) -> Call:
 def _literal(value: Any) -> Any:
     """A Python literal as a JSON value; ValueError for what JSON has not."""
     if isinstance(value, list | tuple):
-        return [_literal(item) for item in value]
+        return list(map(_literal, value))
     if isinstance(value, dict) and all(isinstance(key, str) for key in value):
-        return {key: _literal(item) for key, item in value.items()}
+        return dict(zip(value, map(_literal, value.values()), strict=True))
     if value is None or isinstance(value, str | bool | int | float):
         return value
     raise ValueError(f"a {type(value).__name__} is no JSON value")

@@ -75,7 +75,7 @@ def named(form: Form) -> list[str]:
     """
     if form.kind != "list":
         return []
-    names = [assigned(part) for part in form.parts]
+    names = list(map(assigned, form.parts))
     letters = {name.partition("_")[0] for name in names}
     return names if all(names) and len(letters) == len(names) else []
 

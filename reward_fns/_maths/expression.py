@@ -35,7 +35,10 @@ _GREEK = (
     " Omega"
 ).replace(" ", "|")
 _SUBSCRIPT = r"(?:_(?:[A-Za-z0-9]|\{[A-Za-z0-9]{1,3}\}))?"
-_COMMANDS = "frac|sqrt|pi|cdot|times|div|[dt]?binom|choose|b?mod|[lr]floor|[lr]ceil|[lr]?vert|sum|prod|max|min|gcd|lcm"
+_COMMANDS = (
+    "frac|sqrt|pi|cdot|times|div|[dt]?binom|choose|b?mod|[lr]floor|[lr]ceil|[lr]?vert|sum|prod"
+    "|max|min|gcd|lcm"
+)
 _TOKEN = re.compile(
     rf"\\(?P<function>{'|'.join(sorted(_FUNCTIONS, key=len, reverse=True))})(?![A-Za-z])"
     rf"|\\(?P<command>{_COMMANDS})(?![A-Za-z])"

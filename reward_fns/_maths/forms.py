@@ -108,7 +108,8 @@ def _renamed(form: Form, old: str, new: str) -> Form:
 
 def _letter(name: str) -> str:
     """Where a letter is a variable, and no part of a command."""
-    return rf"(?<![A-Za-z\\]){re.escape(name)}(?![A-Za-z])|(?<=\d){re.escape(name)}|(?<=\\pi){re.escape(name)}"
+    letter = re.escape(name)
+    return rf"(?<![A-Za-z\\]){letter}(?![A-Za-z])|(?<=\d){letter}|(?<=\\pi){letter}"
 
 
 def _unassigned(gold: Form, answer: Form) -> tuple[Form, Form]:

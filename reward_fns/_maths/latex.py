@@ -174,6 +174,6 @@ def closes_at_end(text: str) -> bool:
     return False
 
 
-def _vulgar(found: re.Match[str]) -> str:
-    top, _, bottom = unicodedata.normalize("NFKC", found[0]).partition("\u2044")
+def _vulgar(fraction: re.Match[str]) -> str:
+    top, _, bottom = unicodedata.normalize("NFKC", fraction[0]).partition("\u2044")
     return f" \\frac{{{top}}}{{{bottom}}} "

@@ -40,11 +40,10 @@ _MAX_ANGLE = 10**300
 _MAX_GAMMA = 1_000
 _MAX_GAMMA_DIGITS = 100
 _WORK = 10_000
-_TRANSCENDENTAL = frozenset(
-    ["sin", "cos", "tan", "cot", "sec", "csc", "sinh", "cosh", "tanh", "asin", "acos", "atan", "exp", "ln", "log10"]
-)  # fmt: skip
 _INVERSES = ("asin", "acos", "atan")
 _STEEP = ("sinh", "cosh", "tanh", "exp")
+_BOUNDED = ("sin", "cos", "tan", "cot", "sec", "csc", "ln", "log10")
+_TRANSCENDENTAL = {*_INVERSES, *_STEEP, *_BOUNDED}
 _local = threading.local()
 
 

@@ -98,9 +98,11 @@ def _build(form: Form, names: set[str]) -> _Built | None:
     if form.kind == "without":
         return _joined("minus", form.parts, names)
     if form.kind == "list" and form.mark != "mixed":
-        related = all(part.kind == "relation" for part in form.parts)
-        return _joined(form.mark, form.parts, names) if related else None
-    return _relation(form, names) if form.kind == "relation" else None
+        if all(part.kind == "relation" for part in form.parts):
+            return _joined(form.mark, form.parts, names)
+    elif form.kind == "relation":
+        return _relation(form, names)
+    return None
 
 
 def _joined(how: str, forms: Sequence[Form], names: set[str]) -> _Built | None:
@@ -115,11 +117,13 @@ def _joined(how: str, forms: Sequence[Form], names: set[str]) -> _Built | None:
 
 def _interval(form: Form) -> _Built | None:
     closed = (form.mark[0] == "[", form.mark[1] == "]")
-    low = None if form.parts[0].text == "-\\infty" else form.parts[0]
-    high = None if form.parts[1].text == "\\infty" else form.parts[1]
-    for end, belongs in ((low, closed[0]), (high, closed[1])):
-        if belongs if end is None else not _is_end(end):
+    ends: list[Form | None] = []
+    for end, infinity, belongs in zip(form.parts, ("-\\infty", "\\infty"), closed, strict=True):
+        at_infinity = end.text == infinity
+        if belongs and at_infinity or not (at_infinity or _is_end(end)):
             return None
+        ends.append(None if at_infinity else end)
+    low, high = ends
     if low is not None and high is not None:
         start, stop = _place(low), _place(high)
         # (2, 1) is a point and no interval.

@@ -88,8 +88,8 @@ _ABOUT = re.compile(
 _PLAIN_NUMBER = re.compile(r"-?\d{1,15}(?:\.\d{1,15})?", re.ASCII)
 
 Kind = Literal[
-    "number", "words", "expression", "list", "set", "group", "union", "without", "relation", "matrix", "cases",
-    "congruence", "range", "approximate", "literal",
+    "number", "words", "expression", "list", "set", "group", "union", "without", "relation",
+    "matrix", "cases", "congruence", "range", "approximate", "literal",
 ]  # fmt: skip
 
 

@@ -58,14 +58,19 @@ class NoAnswer(ValueError):
     """The completion holds no answer that can be judged; the message says why."""
 
 
+def check_length(text: str, most: int = MAX_CHARS) -> None:
+    """Raise NoAnswer for a text that is too long to be judged."""
+    if len(text) > most:
+        raise NoAnswer(f"{len(text)} characters are more than {most}")
+
+
 def normalise(text: str) -> str:
     """NFKC without zero-width characters; raises NoAnswer for a text too long or flooded with
     combining marks.
 
     Superscripts, fractions and circled digits are kept as they are: 4² is not 42.
     """
-    if len(text) > MAX_CHARS:
-        raise NoAnswer(f"{len(text)} characters are more than {MAX_CHARS}")
+    check_length(text)
     if text.isascii():
         return text
     text = text.translate(_HIDDEN)
@@ -81,8 +86,7 @@ def final_text(completion: str, prompt: str = "", thinking_marks: ThinkingMarks 
     A prompt that ends in ``<think>``, or in a thought behind it, has opened a block for the
     completion.
     """
-    if len(completion) > MAX_CHARS:
-        raise NoAnswer(f"{len(completion)} characters are more than {MAX_CHARS}")
+    check_length(completion)
     return normalise(after_reasoning(completion, prompt, thinking_marks)).strip()
 
 

@@ -1,6 +1,6 @@
 """The text outside of the thinking, exactly as it was written."""
 
-from .completion import MAX_CHARS, NoAnswer, ThinkingMarks, after_reasoning
+from .completion import ThinkingMarks, after_reasoning, check_length
 
 _HIDDEN = "\u200b\u200c\u200d\u2060\ufeff\u00ad"
 
@@ -11,6 +11,5 @@ def reply(completion: str, prompt: str = "", thinking_marks: ThinkingMarks = ())
 
     Nothing is normalised, for rewards to which another spelling is another value, such as JSON.
     """
-    if len(completion) > MAX_CHARS:
-        raise NoAnswer(f"{len(completion)} characters are more than {MAX_CHARS}")
+    check_length(completion)
     return after_reasoning(completion, prompt, thinking_marks).strip().strip(_HIDDEN).strip()

@@ -12,9 +12,10 @@ it risposta(?: (?:finale|corretta|giusta|esatta))?
 ru ответ
 """
 STEMS = (
-    "answer", " option", " choice", " letter", " result", "antwort", "endergebnis", "lösung", "réponse", "respuesta",
-    "resposta", "risposta", "ответ", "答案", "答え", "解答", "正解", "正答", "정답", "답",
-)  # fmt: skip
+    *("answer", " option", " choice", " letter", " result", "antwort", "endergebnis", "lösung"),
+    *("réponse", "respuesta", "resposta", "risposta", "ответ"),
+    *("答案", "答え", "解答", "正解", "正答", "정답", "답"),
+)
 """In lower case, one of them is in every word for an answer: where none is, nothing more need be
 looked for.
 """
@@ -44,7 +45,8 @@ pt (?:portanto|então|a opção)
 it (?:quindi|dunque|la|l'opzione)
 """
 _DENY = r"""
-de nicht|kein\w*|nie|niemals|weder|falsch\w*|wäre|würde|könnte|vielleicht|vermutlich|möglicherweise|unmöglich|(?:be)?zweif\w*
+de nicht|kein\w*|nie|niemals|weder|falsch\w*|wäre|würde|könnte|vielleicht|vermutlich|möglicherweise
+de unmöglich|(?:be)?zweif\w*
 de sagt|meint|behauptet|glaubt|laut|irrt\w*|buch (?:steht|nennt)|stimmt nicht
 de (?:meinen|behaupten|glauben|denken)(?! wir\b)|angeblich
 fr pas|jamais|fau(?:x|sse)|mauvaise?|incorrecte|erronée?|serait|pourrait|peut-être|selon|prétend|dit
@@ -53,12 +55,16 @@ fr impossible que|doute|que \w+ soit
 fr ne (?:peut|convient|sera|vaut|donne)|n['’]est|(?:livre|manuel|corrigé) (?:donne|indique)
 es no (?:es|son|está|creo|puede|será|sería|sea|fue)|nunca|jamás|tampoco|quizás?|tal vez|sería|podría
 es imposible|dudo|(?:no|que) sea
-es está mal|no estoy|no (?:sirve|vale)|fals[oa]|incorrect[oa]|erróne[oa]|equivoca\w*|dice que|dijo|según|libro dice
+es está mal|no estoy|no (?:sirve|vale)|fals[oa]|incorrect[oa]|erróne[oa]|equivoca\w*|dice que|dijo
+es según|libro dice
 es dir[ií]an?|(?:dice|piensa|cree|opina)n
-pt não|(?:dize|pensa|acha|acredita|diria)m|errad[oa]|incorret[oa]|seria|poderia|talvez|diz|segundo o|impossível|duvid\w*|que seja
-it non (?:è|può|sono|credo|ha|sarà|sia|va|vale)|mai (?:è|sarà|può|la)|sbagliat[oa]|errat[oa]|sarebbe|potrebbe|forse|dice che
+pt não|(?:dize|pensa|acha|acredita|diria)m|errad[oa]|incorret[oa]|seria|poderia|talvez|diz
+pt segundo o|impossível|duvid\w*|que seja
+it non (?:è|può|sono|credo|ha|sarà|sia|va|vale)|mai (?:è|sarà|può|la)|sbagliat[oa]|errat[oa]
+it sarebbe|potrebbe|forse|dice che
 it (?:dicono|pensano|credono|direbbero)|secondo il|dubit\w*|che sia
-ru не|нельзя|неправда|невер\w*|неправиль\w*|ошиб\w*|никогда|бы|возможно|может быть|написано|указано|говорит|по мнению|сомнева\w*
+ru не|нельзя|неправда|невер\w*|неправиль\w*|ошиб\w*|никогда|бы|возможно|может быть|написано|указано
+ru говорит|по мнению|сомнева\w*
 ru говорят|думают|считают|якобы
 """
 _DENY_UNSPACED = """
@@ -69,43 +75,54 @@ ja ではありません|ではない|じゃない|間違|誤り|不正解|か�
 ko 아닙|아니|틀렸|틀린|아마|오답
 """
 _DOUBT = r"""
-en maybe|perhaps|possibly|conceivably|hypothetically|supposedly|allegedly|tempt\w*|according to|rumou?r\w*|misprint|typo
-en hardly|barely|scarcely|nobody|no one|decoy|placeholder|dummy|look(?:s|ing)? like|try(?:ing)?|(?:rough|the|my|an) estimate
+en maybe|perhaps|possibly|conceivably|hypothetically|supposedly|allegedly|tempt\w*|according to
+en rumou?r\w*|misprint|typo
+en hardly|barely|scarcely|nobody|no one|decoy|placeholder|dummy|look(?:s|ing)? like|try(?:ing)?
+en (?:rough|the|my|an) estimate
 en (?<!no )(?<!without )(?<!beyond )doubts?|(?:upper|lower) (?:bound|limit)
 en (?:format|template|notation)\W*(?:\w+\W+)?(?:is|be|like)
 en thought|thinks|claim(?:s|ed)|believe[sd]|suggest(?:s|ed)|told|argue[sd]|insist(?:s|ed)|swears?
 en guess(?:es)?|would bet|['’]d bet
 en (?<!problem )(?<!question )(?<!statement )(?<!\bit )(?:says|said)
-en (?:you|one|people|students|some|many) (?:might|may|could) (?:\w+ )?(?:get|obtain|find|write|arrive|end)
-en (?:might|may|could|would|they|people|some|others|many|students|friends) (?:\w+ )?(?:say|think|guess|answer|expect)
+en (?:you|one|people|students|some|many) (?:might|may|could) (?:\w+ )?(?:get|obtain|find|write|
+  arrive|end)
+en (?:might|may|could|would|they|people|some|others|many|students|friends) (?:\w+ )?(?:say|think|
+  guess|answer|expect)
 en (?:they|people|some|others|many|students|friends) (?:\w+ )?(?:claim|believe)
 en (?:answer|i|we) (?:used to|was going to|were going to)|in the form
 en (?:earlier|previously|originally|initially|first|at first),? (?:i|we)
 en (?:i|we) (?:earlier|previously|originally|initially|first)
-en (?:false|untrue|wrong|incorrect|absurd|nonsense|impossible|unlikely|doubtful|an? (?:lie|myth|mistake))\W+(?:that|to \w+)
+en (?:false|untrue|wrong|incorrect|absurd|nonsense|impossible|unlikely|doubtful|an? (?:lie|myth|
+  mistake))\W+(?:that|to \w+)
 """
 _MISTAKE = r"""
-en (?:common|typical|frequent|usual|classic|easy|naive|tempting) (?:mistake|error|trap|pitfall|answer|guess|slip)
+en (?:common|typical|frequent|usual|classic|easy|naive|tempting) (?:mistake|error|trap|pitfall|
+  answer|guess|slip)
 en (?:forgetting|neglecting|overlooking|misreading|misusing|miscounting)(?=[^,]*\Z)
-en if (?:you|one|we|i|they|he|she) (?:forg[eo]t|ignored?|neglect|overlook|misread|misuse|miscount|skip)
+en if (?:you|one|we|i|they|he|she) (?:forg[eo]t|ignored?|neglect|overlook|misread|misuse|miscount|
+  skip)
 en mistaken(?:ly)?|erroneously|wrongly|falsely|incorrectly|naive(?:ly)?|(?:by|in) mistake
 """
 _FLAWED = """
-en wrong|incorrect|false|invalid|erroneous|flawed|faulty|fake|bogus|bad|trap|extraneous|rejected|previous
+en wrong|incorrect|false|invalid|erroneous|flawed|faulty|fake|bogus|bad|trap|extraneous|rejected
+en previous
 en other|another|different|next
 en old|earlier|first|initial|failed|former|outdated|tentative|provisional
 """
 _THINGS = """
-en answer|value|result|solution|choice|option|guess|claim|conclusion|method|approach|calculation|computation
+en answer|value|result|solution|choice|option|guess|claim|conclusion|method|approach|calculation
+en computation
 en argument|reasoning
 en formula|assumption|attempt|try|root|problem|question|exercise|task|example|universe|world
 """
 _PEOPLE = """
-en friend|student|some(?:one|body)|teacher|tutor|professor|classmate|brother|sister|colleague|another|other
+en friend|student|some(?:one|body)|teacher|tutor|professor|classmate|brother|sister|colleague
+en another|other
 en else|(?:his|her|their|your|whose)
 """
 _SOURCES = """
-en reader|solver|author|(?:text)?book|source|website|wikipedia|chatgpt|internet|calculator|key|manual|sign
+en reader|solver|author|(?:text)?book|source|website|wikipedia|chatgpt|internet|calculator|key
+en manual|sign
 en (?:official|model|published) solution
 """
 _CLAIMS = """
@@ -115,50 +132,67 @@ _PRINTS = """
 en print|list|give|gave|state|show|shown|report|quote|answer|obtain
 """
 _TURNS = r"""
-en wrong|incorrect|false|invalid|untrue|nonsense|absurd|lie|trap|distractor|example|for instance|such as|e\.g
+en wrong|incorrect|false|invalid|untrue|nonsense|absurd|lie|trap|distractor|example|for instance
+en such as|e\.g
 en like (?:this|so)|as in
 en somewhere (?:around|near|about)|(?:vicinity|neighbou?rhood) of
-en other than|unlike|than|instead of|except(?: for)?|different from|(?:anything|nothing|everything|all) but
+en other than|unlike|than|instead of|except(?: for)?|different from
+en (?:anything|nothing|everything|all) but
 en far from|or|either|between
-en versus|vs|contrary to|close(?:r|st)? to|near(?:er|est)?(?: to)?|from|bounded by|opposed to|least|most
+en versus|vs|contrary to|close(?:r|st)? to|near(?:er|est)?(?: to)?|from|bounded by|opposed to|least
+en most
 en (?:exceed|surpass)(?:s|es)?
-en (?:answer|it) were|divisible by|next to|(?<!round )(?<!rounds )(?<!rounded )up to|over|under|beyond
+en (?:answer|it) were|divisible by|next to|(?<!round )(?<!rounds )(?<!rounded )up to|over|under
+en beyond
 en (?:half|third|quarter|square|cube|root|absolute value) of
-en (?:opposite|reciprocal|inverse|negative|double|multiple|factor|divisor|power|function|fraction|part) of
+en (?:opposite|reciprocal|inverse|negative|double|multiple|factor|divisor|power|function|fraction|
+  part) of
 en (?:successor|predecessor) of
-en (?:factorial|log(?:arithm)?|sine|cosine|tangent|base \w+) of|as (?:many|much|big|large|long) as|between [^,.]{1,20} and
-en unlikely|impossible|doubtful|(?:one|some|any|out|%\W*|percent) of|(?:sum|product|difference|quotient) of [^,.]{1,30} and
+en (?:factorial|log(?:arithm)?|sine|cosine|tangent|base \w+) of|as (?:many|much|big|large|long) as
+en between [^,.]{1,20} and
+en unlikely|impossible|doubtful|(?:one|some|any|out|%\W*|percent) of
+en (?:sum|product|difference|quotient) of [^,.]{1,30} and
 en (?:old|previous|earlier|initial|former|outdated|tentative|provisional) (?:answer|result|solution)
 """
 _NAMES_ONLY = """
-en let['’]s (?:say|try|test|check)|twice|thrice|triple|minus|negative|double|half|let|consider|check|test
+en let['’]s (?:say|try|test|check)|twice|thrice|triple|minus|negative|double|half|let|consider
+en check|test
 en examine|delete|replace|change|output|box
 en answer\\b.*\\b(?:before|after|below|above|within|past)
 """
 _UNDO = r"""
-en (?:wrong|incorrect|false)(?! (?:answers|questions|coins?|ones)\b)|untrue|invalid|mistaken|absurd|nonsense
+en (?:wrong|incorrect|false)(?! (?:answers|questions|coins?|ones)\b)|untrue|invalid|mistaken|absurd
+en nonsense
 en misprint|typo|extraneous
-en wrongly|mistakenly|erroneously|incorrectly|(?:over|under|(?:which|that|this|it) (?:double|triple)[ -]?)(?:counts?|estimates?)
-en impossible|unlikely|contradict\w*|violat\w*|says|said|claim(?:s|ed)|according to|supposedly|allegedly
+en wrongly|mistakenly|erroneously|incorrectly
+en (?:over|under|(?:which|that|this|it) (?:double|triple)[ -]?)(?:counts?|estimates?)
+en impossible|unlikely|contradict\w*|violat\w*|says|said|claim(?:s|ed)|according to|supposedly
+en allegedly
 en unless|fails|disagree|dispute
 en had (?:we|i|you|he|she|it|they|the \w+) (?:not )?(?:\w+ed|been|had|lost)
-en (?:can(?:no|['’])t|could(?: not|n['’]t)|do(?: not|n['’]t)) (?:confirm|verify|believe|vouch|endorse|trust)
+en (?:can(?:no|['’])t|could(?: not|n['’]t)|do(?: not|n['’]t)) (?:confirm|verify|believe|vouch|
+  endorse|trust)
 en doubt|rejected|excluded|ruled out|naive|falls? short|off by|just misses|remains to be
 en (?:upper|lower) bound|mistake|trap|decoy
-en if (?:and only if|it|the|there)|only if|would (?:be|have)\b.*\bif|red herring|guess|lie|book['’]s|my first
+en if (?:and only if|it|the|there)|only if|would (?:be|have)\b.*\bif|red herring|guess|lie
+en book['’]s|my first
 en (?:another|different|previous|other|first|last) (?:part|problem|question|exercise|case)
 en not (?:quite|exact|right|correct|true|valid|the|an?|possible|agree)|in (?:binary|octal|hex\w*)
-en but (?:the (?:actual|real|true|correct|right|final)|it|actually|in fact|really|i|we|that|this|not|my|mine)(?!\w)
+en but (?:the (?:actual|real|true|correct|right|final)|it|actually|in fact|really|i|we|that|this|
+  not|my|mine)(?!\w)
 en or (?:more|less|so|fewer|perhaps|maybe)
 en if (?:you|one|we|i|they|he|she) (?:forg[eo]t|ignore|neglect|overlook|misread|misuse|skip)
 en (?:it|which|that) (?:cannot|can['’]t|isn['’]t|does not|is not)
 """
 _RETRACT = r"""
-de (?:das|dies|es|sie|die antwort) (?:ist|wäre|war) (?:\w+ )?(?:(?:falsch|inkorrekt)\b|nicht (?:richtig|wahr)|ein (?:fehler|irrtum))
+de (?:das|dies|es|sie|die antwort) (?:ist|wäre|war) (?:\w+ )?(?:(?:falsch|inkorrekt)\b|
+  nicht (?:richtig|wahr)|ein (?:fehler|irrtum))
 de stimmt (?:\w+ )?nicht
-fr (?:c['’]est|(?:cela|ceci|elle) est) (?:\w+ )?(?:fau(?:x|sse)|inexacte?|incorrecte?|erronée?|une erreur)
+fr (?:c['’]est|(?:cela|ceci|elle) est) (?:\w+ )?(?:fau(?:x|sse)|inexacte?|incorrecte?|erronée?|
+  une erreur)
 fr (?:ce|cela|ceci) n['’]est pas (?:vrai|juste|correct|exact|le cas)
-es (?:es[oa]|est[oa]|ello|pero|[.!?;]) ?(?:es|está|están) (?:\w+ )?(?:fals[oa]|incorrect[oa]|erróne[oa]|mal|equivocad\w+|un error)
+es (?:es[oa]|est[oa]|ello|pero|[.!?;]) ?(?:es|está|están) (?:\w+ )?(?:fals[oa]|incorrect[oa]|
+  erróne[oa]|mal|equivocad\w+|un error)
 es (?:es[oa]|est[oa]|ello|pero|[.!?;]) ?no es (?:ciert[oa]|correct[oa]|verdad|así)
 pt (?:iss?t?o|mas|[.!?;]) ?(?:é|está) (?:\w+ )?(?:fals[oa]|incorret[oa]|errad[oa]|um erro)
 pt (?:iss?t?o|mas|[.!?;]) ?não é (?:verdade|correto|certo)
@@ -214,10 +248,12 @@ _CHANGES = r"""
 de hoch|quadrat|geteilt|durch|weniger|als|oder|und|nicht|kein\w*|höchstens|mindestens
 de ungefähr|etwa|halb\w*|drittel|viertel|bis|falsch
 fr puissance|carré|cube|divisé|moins|ou|et|non|environ|demie?|factorielle|faux
-es elevad[oa]|cuadrado|cubo|dividid[oa]|menos|o|y|no|medi[oa]|tercios?|cuartos?|aproximadamente|fals[oa]
+es elevad[oa]|cuadrado|cubo|dividid[oa]|menos|o|y|no|medi[oa]|tercios?|cuartos?|aproximadamente
+es fals[oa]
 pt elevad[oa]|quadrado|dividid[oa]|ou|e|não|mei[oa]|terços?
 it elevat[oa]|quadrato|divis[oa]|meno|mezz[oa]|terz[oi]|circa
-ru или|не|и|минус|плюс|умножить|разделить|деленное|степен\w*|квадрат\w*|куб\w*|меньше|менее|половин\w*|трет\w*|четверт\w*
+ru или|не|и|минус|плюс|умножить|разделить|деленное|степен\w*|квадрат\w*|куб\w*|меньше|менее
+ru половин\w*|трет\w*|четверт\w*
 ru примерно|процент\w*|неверно
 """
 _TIMES = "en times\nde mal\nfr fois\nes veces\npt vezes\nit volte\nru раза?"
@@ -238,8 +274,9 @@ ko 약|대략
 
 
 def _any(table: str) -> str:
-    """One pattern of a table whose lines begin with a language."""
-    return "|".join(line.split(" ", 1)[1] for line in table.strip().splitlines())
+    """One pattern of a table whose lines begin with a language, and go on where one is indented."""
+    lines = table.strip().replace("\n  ", "").splitlines()
+    return "|".join(line.split(" ", 1)[1] for line in lines)
 
 
 ANSWER = rf"(?:(?<![^\W\d_])(?:{_any(_ANSWERS)})|{_any(_ANSWERS_UNSPACED)})"
@@ -250,7 +287,8 @@ FILLER = rf"(?:{_any(_FILLERS)})(?=\s*(?:[\d$\\(*-]|[A-Ja-j]\b))"
 _ANSWERS_OF = "(?:answer|value|result|solution|choice|option|guess|claim|conclusion)"
 DOUBTS = re.compile(
     rf"\b(?:{_any(_DOUBT)})\b|\b(?:{_any(_FLAWED)})\s+(?:\w+\s+)?(?:{_any(_THINGS)})\b"
-    rf"|\b(?:{_any(_PEOPLE)}|{_any(_SOURCES)})s?(?:['’]s?)?\s+(?:\w+\s+)?(?:{_ANSWERS_OF}|(?:{_any(_CLAIMS)})(?:s|d|ed)?)\b"
+    rf"|\b(?:{_any(_PEOPLE)}|{_any(_SOURCES)})s?(?:['’]s?)?\s+(?:\w+\s+)?"
+    rf"(?:{_ANSWERS_OF}|(?:{_any(_CLAIMS)})(?:s|d|ed)?)\b"
     rf"|\b(?:{_any(_SOURCES)})s?\s+(?:\w+\s+)?(?:{_any(_PRINTS)})(?:s|d|ed)?\b"
     r"|\b(?:solver|reader|author|classmate|key|wikipedia|chatgpt|(?:an?|my|some|another) (?:\w+"
     r" )?(?:student|friend))s?"

@@ -7,6 +7,7 @@ this text.
 """
 
 import builtins
+import itertools
 import json
 import operator
 
@@ -33,14 +34,8 @@ def perform(names: "dict[str, Any]", asked: str) -> str:
             answers.append({"value": pack(value, _keeper(inner)), "changed": changed})
         except BaseException as error:  # SystemExit and the like are answers as well
             done.append(None)
-            answers.append(
-                {
-                    "raised": [
-                        f"{one.__module__}.{one.__qualname__}" for one in type(error).__mro__
-                    ],
-                    "said": _said(error),
-                }
-            )
+            classes = [f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__]
+            answers.append({"raised": classes, "said": _said(error)})
     return _dumps(answers)
 
 
@@ -74,13 +69,14 @@ def _do(what: str, parts: "list[Any]", held: "Any") -> "tuple[Any, dict[str, Any
     if what != "call":
         return _DONE[what](*values), {}
     function, args, named = values
-    before = [_shown(one) for one in args]
+    before = list(map(_shown, args))
+    changed: dict[str, Any] = {}
     value = function(*args, **named)
-    after = [_shown(one) for one in args]
-    changed = {
-        str(i): after[i] for i in range(len(args)) if after[i] is not None and after[i] != before[i]
-    }
-    return value, changed if value is None else {}
+    after = list(map(_shown, args)) if value is None else []
+    for number, packed in enumerate(after):
+        if packed is not None and packed != before[number]:
+            changed[str(number)] = packed
+    return value, changed
 
 
 def _shown(value: "Any") -> "Any":
@@ -94,12 +90,7 @@ def _shown(value: "Any") -> "Any":
 
 
 def _listed(value: "Any") -> "list[Any]":
-    items = []
-    for one in value:
-        items.append(one)
-        if len(items) > _LONGEST:
-            break
-    return items
+    return list(itertools.islice(value, _LONGEST + 1))
 
 
 def _said(error: BaseException) -> str:
@@ -109,11 +100,15 @@ def _said(error: BaseException) -> str:
         return ""
 
 
+_OPERATIONS = (
+    "getitem setitem delitem contains add sub mul truediv floordiv mod pow neg and_ or_ xor matmul"
+    " invert"
+)
+_BUILTINS = "len bool str repr int float abs round next hash isinstance"
 _DONE: "dict[str, Any]" = {
-    "value": lambda value: value, "get": getattr, "set": setattr, "list": _listed, "isinstance": isinstance,
-    "enter": lambda value: value.__enter__(), "exit": lambda value: value.__exit__(None, None, None),
-    **{name: getattr(builtins, name) for name in ("len", "bool", "str", "repr", "int", "float", "abs", "round", "next", "hash")},
-    **{name: getattr(operator, name) for name in (
-        "getitem", "setitem", "delitem", "contains", "add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "neg",
-        "and_", "or_", "xor", "matmul", "invert")},
-}  # fmt: skip
+    **{"value": lambda value: value, "get": getattr, "set": setattr, "list": _listed},
+    "enter": lambda value: value.__enter__(),
+    "exit": lambda value: value.__exit__(None, None, None),
+    **{name: getattr(builtins, name) for name in _BUILTINS.split()},
+    **{name: getattr(operator, name) for name in _OPERATIONS.split()},
+}

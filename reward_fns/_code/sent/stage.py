@@ -87,9 +87,11 @@ class Desk:
 
 def _is_common(packed: "Any") -> bool:
     """A value that turns up everywhere, so that seeing it tells nothing."""
-    if isinstance(packed, str | list | dict):
-        return len(packed) < (4 if isinstance(packed, str) else 1)
-    return packed is None or (packed == int(packed) if abs(packed) < 1000 else False)
+    if isinstance(packed, str):
+        return len(packed) < 4
+    if isinstance(packed, list | dict):
+        return not packed
+    return packed is None or (abs(packed) < 1000 and packed == int(packed))
 
 
 desk = Desk([])
@@ -110,9 +112,11 @@ def _is_built(packed: "list[Any]") -> bool:
     """Whether an object comes from a class of the program that the tests name, or is made of
     such.
     """
-    what, target = packed[0], packed[1] if len(packed) > 1 else None
-    ref = target.get("ref") if type(target) is dict else None
-    return what == "call" and type(ref) is str and ref[:1].isupper()
+    what, *parts = packed
+    if what != "call" or type(parts[0]) is not dict:
+        return False
+    ref = parts[0].get("ref")
+    return type(ref) is str and ref[:1].isupper()
 
 
 def _answered(
@@ -120,12 +124,14 @@ def _answered(
 ) -> "Any":
     if "raised" in answer:
         raise _raised(answer["raised"], answer["said"])
-    for place, now in answer["changed"].items():
-        _change(parts[1][int(place)], unpack(now, lambda ref: None))
+    for position, now in answer["changed"].items():
+        _change(parts[1][int(position)], unpack(now, lambda ref: None))
     built = _is_built(packed)
-    return unpack(
-        answer["value"], lambda ref: Thing("object", ref if ref != [number, 0] else number, built)
-    )
+
+    def refer(ref: "Any") -> Thing:
+        return Thing("object", number if ref == [number, 0] else ref, built)
+
+    return unpack(answer["value"], refer)
 
 
 def _change(held: "Any", now: "Any") -> None:
@@ -136,28 +142,27 @@ def _change(held: "Any", now: "Any") -> None:
         held.update(now)
 
 
-def _raised(names: "list[str]", said: str) -> BaseException:
+def _raised(names: "list[str]", message: str) -> BaseException:
     """An exception as the program raised it: of a class of Python's, or of one that is named
     alike.
     """
-    bases = [found for name in names if (found := _class_of(name)) is not None]
-    own = bases[0] if bases else Exception
+    kind = next(filter(None, map(_class_of, names)), Exception)
     if _class_of(names[0]) is None:
-        own = type(names[0].rpartition(".")[2], (own,), {})
+        kind = type(names[0].rpartition(".")[2], (kind,), {})
     try:
-        return own(said)
+        return kind(message)
     except Exception:
-        made = own.__new__(own)
-        made.args = (said,)
-        return made
+        error = kind.__new__(kind)
+        error.args = (message,)
+        return error
 
 
 def _class_of(name: str) -> "type[BaseException] | None":
     module, _, last = name.rpartition(".")
-    if last in errors and module == "solution":
-        return errors[last]
-    found = getattr(sys.modules.get(module), last, None) if module != "solution" else None
-    return found if isinstance(found, type) and issubclass(found, BaseException) else None
+    if module == "solution":
+        return errors.get(last)
+    kind = getattr(sys.modules.get(module), last, None)
+    return kind if isinstance(kind, type) and issubclass(kind, BaseException) else None
 
 
 errors: "dict[str, type[BaseException]]" = {}
@@ -166,8 +171,8 @@ errors: "dict[str, type[BaseException]]" = {}
 def _reference(value: "Any") -> "Any":
     if type(value) is Thing and value._kind != "derived":
         return value._ref
-    for name, made in errors.items():
-        if value is made:
+    for name, error in errors.items():
+        if value is error:
             return name
     if desk.guessing and type(value) is Thing:
         raise Lost
@@ -192,28 +197,17 @@ class Thing:
             desk.ask("set", self, name, value)
 
     def __call__(self, *args: "Any", **named: "Any") -> "Any":
-        return (
-            Thing("derived")
-            if self._kind == "derived"
-            else desk.ask("call", self, list(args), named)
-        )
+        if self._kind == "derived":
+            return Thing("derived")
+        return desk.ask("call", self, list(args), named)
 
     def __instancecheck__(self, value: "Any") -> "Any":
-        return type(value) is Thing and (
-            value._kind == "derived" or desk.ask("isinstance", value, self)
-        )
+        if type(value) is not Thing:
+            return False
+        return value._kind == "derived" or desk.ask("isinstance", value, self)
 
 
-_COMPARED = {
-    "eq": True,
-    "ne": True,
-    "lt": True,
-    "le": True,
-    "gt": True,
-    "ge": True,
-    "contains": True,
-    "bool": True,
-}
+_COMPARED = dict.fromkeys(("eq", "ne", "lt", "le", "gt", "ge", "contains", "bool"), True)
 _PLAIN = {"len": 1, "int": 1, "float": 1.0, "index": 1, "str": "?", "repr": "?", "format": "?"}
 _PAIRS = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "and", "or", "xor", "matmul")
 _ALONE = ("neg", "abs", "round", "invert")
@@ -222,14 +216,12 @@ _WALKED = ("iter", "next", "enter", "exit", "hash")
 
 
 def _dunder(name: str) -> "Callable[..., Any]":
-    def method(thing: Thing, *others: "Any") -> "Any":
-        if thing._kind == "name":
-            return _of_name(name, thing, others)
-        return (
-            _of_object(name, thing, others)
-            if thing._kind == "object"
-            else _of_unknown(name, thing, others)
-        )
+    def method(asked: Thing, *operands: "Any") -> "Any":
+        if asked._kind == "name":
+            return _of_name(name, asked, operands)
+        if asked._kind == "object":
+            return _of_object(name, asked, operands)
+        return _of_unknown(name, asked, operands)
 
     return method
 
@@ -238,7 +230,7 @@ for _name in (
     *_COMPARED,
     *_PLAIN,
     *_PAIRS,
-    *(f"r{one}" for one in _PAIRS),
+    *(f"r{_pair}" for _pair in _PAIRS),
     *_ALONE,
     *_KEYED,
     *_WALKED,
@@ -246,48 +238,55 @@ for _name in (
     setattr(Thing, f"__{_name}__", _dunder(_name))
 
 
-def _of_name(name: str, thing: Thing, others: "tuple[Any, ...]") -> "Any":
-    if name == "hash" or (name in ("eq", "ne") and others[0] is thing):
-        return hash(thing._ref) if name == "hash" else name == "eq"
-    value = desk.ask("value", thing)
-    return getattr(value, f"__{name}__")(*others)
+def _of_name(name: str, asked: Thing, operands: "tuple[Any, ...]") -> "Any":
+    if name == "hash":
+        return hash(asked._ref)
+    if name in ("eq", "ne") and operands[0] is asked:
+        return name == "eq"
+    value = desk.ask("value", asked)
+    return getattr(value, f"__{name}__")(*operands)
 
 
-def _of_unknown(name: str, thing: Thing, others: "tuple[Any, ...]") -> "Any":
-    if name in ("eq", "ne") and type(others[0]) is Thing and (thing._built or others[0]._built):
+def _of_unknown(name: str, asked: Thing, operands: "tuple[Any, ...]") -> "Any":
+    if name in ("eq", "ne") and type(operands[0]) is Thing and (asked._built or operands[0]._built):
         raise Refused(
             "compare objects of the program's own classes, which only the program itself could do"
         )
     if name == "eq":
-        desk.expect(others[0])
+        desk.expect(operands[0])
     elif name in _COMPARED:
         desk.decide()
     if name in _COMPARED or name in _PLAIN:
         return {**_COMPARED, **_PLAIN}[name]
-    if name in ("iter", "next", "hash", "exit", "setitem", "delitem"):
-        return iter(()) if name == "iter" else id(thing) if name == "hash" else None
-    return thing if name == "enter" else Thing("derived")
+    if name in ("next", "exit", "setitem", "delitem"):
+        return None
+    if name == "iter":
+        return iter(())
+    if name == "hash":
+        return id(asked)
+    return asked if name == "enter" else Thing("derived")
 
 
-def _of_object(name: str, thing: Thing, others: "tuple[Any, ...]") -> "Any":
+def _of_object(name: str, asked: Thing, operands: "tuple[Any, ...]") -> "Any":
     """An operation on an object; what is expected stands beside it and must not reach it, so it is
     equal to itself alone.
     """
     if name in ("eq", "ne"):
-        return (type(others[0]) is Thing and others[0]._ref == thing._ref) is (name == "eq")
+        return (type(operands[0]) is Thing and operands[0]._ref == asked._ref) is (name == "eq")
     if name == "hash":
-        return hash(str(thing._ref))
+        return hash(str(asked._ref))
     if name == "iter":
-        return iter(desk.ask("list", thing))
-    if name in ("len", "bool", "str", "repr", "getitem", "next", "enter", "exit"):
-        return desk.ask(name, thing, *(others if name == "getitem" else ()))
-    plain = (
-        name.removeprefix("r") if name.removeprefix("r") in _PAIRS and name not in _PAIRS else name
-    )
-    if not thing._built or name in ("lt", "le", "gt", "ge", "index", "format"):
+        return iter(desk.ask("list", asked))
+    if name == "getitem":
+        return desk.ask(name, asked, *operands)
+    if name in ("len", "bool", "str", "repr", "next", "enter", "exit"):
+        return desk.ask(name, asked)
+    if not asked._built or name in ("lt", "le", "gt", "ge", "index", "format"):
         raise TypeError(f"an object of the program's own has no {name} here")
-    pair = (others[0], thing) if plain != name else (thing, *others)
-    result = desk.ask(f"{plain}_" if plain in ("and", "or") else plain, *pair)
+    sides = (asked, *operands)
+    if name not in _PAIRS and name.removeprefix("r") in _PAIRS:
+        name, sides = name.removeprefix("r"), (operands[0], asked)
+    result = desk.ask(f"{name}_" if name in ("and", "or") else name, *sides)
     if type(result) is Thing:
         result.__dict__["_built"] = True
     return result

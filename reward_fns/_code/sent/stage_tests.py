@@ -22,31 +22,12 @@ if TYPE_CHECKING:
 
 
 _ALIEN = (
-    "asyncio",
-    "concurrent",
-    "inspect",
-    "multiprocessing",
-    "signal",
-    "socket",
-    "subprocess",
-    "threading",
-    "tempfile",
-    "pathlib",
-    "shutil",
-    "sqlite3",
+    *("asyncio", "concurrent", "inspect", "multiprocessing", "signal", "socket", "subprocess"),
+    *("threading", "tempfile", "pathlib", "shutil", "sqlite3"),
 )
 _BESIDE = (
-    "capsys",
-    "capfd",
-    "caplog",
-    "monkeypatch",
-    "mocker",
-    "redirect_stdout",
-    "tmp_path",
-    "tmpdir",
-    "mock",
-    "patch",
-    "open",
+    *("capsys", "capfd", "caplog", "monkeypatch", "mocker", "redirect_stdout", "tmp_path"),
+    *("tmpdir", "mock", "patch", "open"),
 )
 _RAISING = ("raises", "assertRaises", "assertRaisesRegex")
 _STREAMS = ("stdin", "stdout", "stderr", "argv", "modules")
@@ -68,73 +49,88 @@ class _Asserts(ast.NodeTransformer):
 def _tree(text: str) -> ast.Module:
     """The tests as they will run; raises Refused for what is known to fail here."""
     tree = ast.parse(text)
-    caught.update(name.id for node in ast.walk(tree) for name in _expected_errors(node))
     for node in ast.walk(tree):
-        modules = [one.name for one in node.names] if isinstance(node, ast.Import) else []
-        modules += [node.module or "."] if isinstance(node, ast.ImportFrom) else []
-        for module in modules:
-            _refuse_module(module, node)
-        word = (
-            node.attr
-            if isinstance(node, ast.Attribute)
-            else node.id
-            if isinstance(node, ast.Name)
-            else ""
-        )
-        word = node.arg if isinstance(node, ast.arg) else word
-        if word in _BESIDE or (
-            isinstance(node, ast.Attribute)
-            and word in _STREAMS
-            and getattr(node.value, "id", "") == "sys"
-        ):
-            raise Refused(f"look beside the program ({word})")
-        if isinstance(node, ast.AsyncFunctionDef):
+        caught.update(_expected_errors(node))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                _refuse_module(alias.name)
+        elif isinstance(node, ast.ImportFrom):
+            _refuse_module(node.module or ".", node.names[0].name == "*")
+        elif isinstance(node, ast.AsyncFunctionDef):
             raise Refused("are coroutines")
+        else:
+            _refuse_word(node)
     return ast.fix_missing_locations(_Asserts().visit(tree))
 
 
-def _expected_errors(node: ast.AST) -> "Iterator[ast.Name]":
+def _refuse_word(node: ast.AST) -> None:
+    word, of_sys = "", False
+    if isinstance(node, ast.Attribute):
+        word, of_sys = node.attr, getattr(node.value, "id", "") == "sys"
+    elif isinstance(node, ast.Name):
+        word = node.id
+    elif isinstance(node, ast.arg):
+        word = node.arg
+    if word in _BESIDE or (of_sys and word in _STREAMS):
+        raise Refused(f"look beside the program ({word})")
+
+
+def _expected_errors(node: ast.AST) -> "Iterator[str]":
     """The names of exceptions that are caught, or that a call wants raised."""
-    within = node.type if isinstance(node, ast.ExceptHandler) else None
-    if (
-        isinstance(node, ast.Call)
-        and node.args
-        and ast.unparse(node.func).rpartition(".")[2] in _RAISING
-    ):
+    within: ast.AST | None = None
+    if isinstance(node, ast.ExceptHandler):
+        within = node.type
+    elif isinstance(node, ast.Call) and node.args and _last_name(node.func) in _RAISING:
         within = node.args[0]
-    yield from (name for name in ast.walk(within) if isinstance(name, ast.Name)) if within else ()
+    for name in ast.walk(within) if within else ():
+        if isinstance(name, ast.Name):
+            yield name.id
 
 
-def _refuse_module(module: str, node: ast.AST) -> None:
-    first = module.split(".")[0]
-    if first in MODULES and not any(one.name == "*" for one in getattr(node, "names", [])):
+def _last_name(function: ast.expr) -> str:
+    return ast.unparse(function).rpartition(".")[2]
+
+
+def _refuse_module(module: str, all_of_it: bool = False) -> None:
+    package = module.split(".")[0]
+    if package in MODULES:
+        if all_of_it:
+            raise Refused(f"import * from {module}")
         return
-    known = first in sys.stdlib_module_names or first in ("numpy", "pytest", "__future__")
-    if first in MODULES or first in _ALIEN or module == "unittest.mock" or not known:
-        raise Refused(f"import {'* from ' if first in MODULES else ''}{module}")
+    known = package in sys.stdlib_module_names or package in ("numpy", "pytest", "__future__")
+    if package in _ALIEN or module == "unittest.mock" or not known:
+        raise Refused(f"import {module}")
 
 
 def _free(tree: ast.Module, entry: "str | None") -> "set[str]":
     """Names that the tests use and nobody makes: those of the program."""
-    used, made = set[str](), set[str]()
+    used, bound = set[str](), {*dir(builtins)} - {entry}
+    bound |= {"_counted_", "_soft_", "__name__", "__file__"}
     for node in ast.walk(tree):
         if isinstance(node, ast.Name):
-            (used if isinstance(node.ctx, ast.Load) else made).add(node.id)
+            (used if isinstance(node.ctx, ast.Load) else bound).add(node.id)
         elif isinstance(node, ast.FunctionDef | ast.ClassDef):
-            made.add(node.name)
+            bound.add(node.name)
         elif isinstance(node, ast.arg):
-            made.add(node.arg)
-        elif isinstance(node, ast.Import | ast.ImportFrom):
-            made.update((one.asname or one.name).split(".")[0] for one in node.names)
+            bound.add(node.arg)
+        elif isinstance(node, ast.alias):
+            bound.add((node.asname or node.name).split(".")[0])
         elif isinstance(node, ast.ExceptHandler) and node.name:
-            made.add(node.name)
-    given = {name for name in dir(builtins) if name != entry} | {
-        "_counted_",
-        "_soft_",
-        "__name__",
-        "__file__",
-    }
-    return used - made - given
+            bound.add(node.name)
+    return used - bound
+
+
+def _is_parted(node: ast.stmt) -> bool:
+    """Whether a statement is a unit of tests, or holds some."""
+    if isinstance(node, ast.FunctionDef):
+        return node.name.startswith(("test", "check"))
+    return isinstance(node, ast.ClassDef)
+
+
+def _calls_check(node: ast.stmt) -> bool:
+    call = getattr(node, "value", None) if isinstance(node, ast.Expr) else None
+    return isinstance(call, ast.Call) and getattr(call.func, "id", "") == "check"
 
 
 class Tests:
@@ -144,30 +140,21 @@ class Tests:
         self.entry = entry
         self.tree = _tree(text)
         self.total = 1
-        self.parted = any(
-            isinstance(node, ast.ClassDef)
-            or (isinstance(node, ast.FunctionDef) and node.name.startswith(("test", "check")))
-            for node in self.tree.body
-        )
+        self.parted = any(map(_is_parted, self.tree.body))
         self.code = compile(self.tree, "tests.py", "exec", dont_inherit=True)
         self.free = _free(self.tree, entry)
         imported = {node.module for node in ast.walk(self.tree) if isinstance(node, ast.ImportFrom)}
         if imported & set(MODULES) and self.free - {entry}:
             raise Refused(f"use {min(self.free)}, which nobody makes")
-        self.called = any(
-            isinstance(node, ast.Expr)
-            and isinstance(node.value, ast.Call)
-            and getattr(node.value.func, "id", "") == "check"
-            for node in self.tree.body
-        )
+        self.called = any(map(_calls_check, self.tree.body))
 
     def run(self, number: int) -> None:
         """Run one unit. Raises whatever fails."""
         random.seed(0)
         space = types.ModuleType("tests")
-        space.__dict__.update(
-            {name: named(name) for name in sorted(self.free)}, _counted_=counted, _soft_=soft
-        )
+        space.__dict__.update(_counted_=counted, _soft_=soft)
+        for name in sorted(self.free):
+            space.__dict__[name] = named(name)
         try:
             exec(self.code, space.__dict__)
         except BaseException as error:
@@ -186,25 +173,25 @@ class Tests:
         check = space.get("check")
         if isinstance(check, types.FunctionType) and self.entry and not self.called:
             yield partial(self._checked, check)
-        fixtures = {name: made for name, made in space.items() if _is_fixture(made)}
-        for name, made in list(space.items()):
-            if (
-                isinstance(made, types.FunctionType)
-                and name.startswith("test")
-                and name not in fixtures
-            ):
-                yield from _with_cases(
-                    list(getattr(made, "_cases", ())), partial(_itself, made), fixtures
-                )
-            elif isinstance(made, type) and made.__module__ == "tests":
-                if "unittest" in sys.modules and issubclass(made, sys.modules["unittest"].TestCase):
-                    yield from _of_case(made)
+        fixtures = {name: value for name, value in space.items() if _is_fixture(value)}
+        for name, value in list(space.items()):
+            if isinstance(value, types.FunctionType):
+                if name.startswith("test") and name not in fixtures:
+                    tables = list(getattr(value, "_cases", ()))
+                    yield from _with_cases(tables, partial(_itself, value), fixtures)
+            elif isinstance(value, type) and value.__module__ == "tests":
+                if _is_case(value):
+                    yield from _of_case(value)
                 elif name.startswith("Test"):
-                    yield from _of_class(made, fixtures)
+                    yield from _of_class(value, fixtures)
 
 
-def _is_fixture(made: "Any") -> bool:
-    return isinstance(made, types.FunctionType) and hasattr(made, "_autouse")
+def _is_fixture(value: "Any") -> bool:
+    return isinstance(value, types.FunctionType) and hasattr(value, "_autouse")
+
+
+def _is_case(kind: type) -> bool:
+    return "unittest" in sys.modules and issubclass(kind, sys.modules["unittest"].TestCase)
 
 
 def _target(entry: str) -> "Any":
@@ -217,86 +204,94 @@ def _with_cases(
     tables: "list[Any]", bind: "Callable[[], Any]", fixtures: "dict[str, Any]"
 ) -> "Iterator[Callable[[], Any]]":
     for rows in itertools.product(*tables):
-        yield partial(
-            _bound, bind, {name: value for row in rows for name, value in row.items()}, fixtures
-        )
+        arguments: dict[str, Any] = {}
+        for row in rows:
+            arguments |= row
+        yield partial(_bound, bind, arguments, fixtures)
 
 
-def _itself(made: "Any") -> "Any":
-    return made
+def _itself(function: "Any") -> "Any":
+    return function
 
 
-def _bound(bind: "Callable[[], Any]", given: "dict[str, Any]", fixtures: "dict[str, Any]") -> "Any":
-    made: dict[str, Any] = {}
+def _bound(
+    bind: "Callable[[], Any]", arguments: "dict[str, Any]", fixtures: "dict[str, Any]"
+) -> "Any":
     function = bind()
-    owner = getattr(function, "__self__", None)
+    prepared = Prepared(fixtures, getattr(function, "__self__", None))
     for name, fixture in fixtures.items():
         if fixture._autouse:
-            _made(name, fixtures, owner, made)
-    return function(**_named_for(function, given, fixtures, owner, made))
+            prepared.value(name)
+    return function(**prepared.named_for(function, arguments))
 
 
-def _named_for(
-    function: "Any",
-    given: "dict[str, Any]",
-    fixtures: "dict[str, Any]",
-    owner: "Any",
-    made: "dict[str, Any]",
-) -> "dict[str, Any]":
-    """What a function is called with: values of its table, and fixtures, each made once."""
-    code = function.__code__
-    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount][
-        hasattr(function, "__self__") :
-    ]
-    missing = len(names) - len(function.__defaults__ or ())
-    named = {}
-    for place, name in enumerate(names):
-        if name in given:
-            named[name] = given[name]
-        elif name in fixtures:
-            named[name] = _made(name, fixtures, owner, made)
-        elif place < missing:
-            raise Refused(f"ask for {name}, which is not here")
-    return named
+class Prepared:
+    """The values of fixtures for one unit, each made once; ``owner``: the object of its method."""
+
+    def __init__(self, fixtures: "dict[str, Any]", owner: "Any") -> None:
+        self.fixtures, self.owner = fixtures, owner
+        self.values: dict[str, Any] = {}
+
+    def named_for(self, function: "Any", arguments: "dict[str, Any]") -> "dict[str, Any]":
+        """What a function is called with: values of its table, and fixtures."""
+        code = function.__code__
+        named: dict[str, Any] = {}
+        names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+        names = names[hasattr(function, "__self__") :]
+        missing = len(names) - len(function.__defaults__ or ())
+        for number, name in enumerate(names):
+            if name in arguments:
+                named[name] = arguments[name]
+            elif name in self.fixtures:
+                named[name] = self.value(name)
+            elif number < missing:
+                raise Refused(f"ask for {name}, which is not here")
+        return named
+
+    def value(self, name: str) -> "Any":
+        if name not in self.values:
+            fixture = self.fixtures[name]
+            if getattr(type(self.owner), name, None) is fixture:
+                fixture = getattr(self.owner, name)
+            value = fixture(**self.named_for(fixture, {}))
+            if isinstance(value, types.GeneratorType):
+                value = next(value)
+            self.values[name] = value
+        return self.values[name]
 
 
-def _made(name: str, fixtures: "dict[str, Any]", owner: "Any", made: "dict[str, Any]") -> "Any":
-    if name not in made:
-        fixture = fixtures[name]
-        if getattr(type(owner), name, None) is fixture:
-            fixture = getattr(owner, name)
-        value = fixture(**_named_for(fixture, {}, fixtures, owner, made))
-        made[name] = next(value) if isinstance(value, types.GeneratorType) else value
-    return made[name]
+def _of_class(kind: "Any", fixtures: "dict[str, Any]") -> "Iterator[Callable[[], Any]]":
+    members = {name: getattr(kind, name) for name in dir(kind)}
+    inner = {name: member for name, member in members.items() if _is_fixture(member)}
+    for name, member in members.items():
+        if name.startswith("test") and name not in inner:
+            tables = [*getattr(kind, "_cases", ()), *getattr(member, "_cases", ())]
+            bind = partial(_set_up, kind, name, inner)
+            yield from _with_cases(tables, bind, {**fixtures, **inner})
 
 
-def _of_class(made: "Any", fixtures: "dict[str, Any]") -> "Iterator[Callable[[], Any]]":
-    own = {name: getattr(made, name) for name in dir(made) if _is_fixture(getattr(made, name))}
-    for name in [name for name in dir(made) if name.startswith("test") and name not in own]:
-
-        def bind(name: str = name) -> "Any":
-            held = made()
-            for before in ("setup_class", "setup_method", "setup", "setUp"):
-                if hasattr(held, before) and before not in own:
-                    method = getattr(held, before)
-                    method(*[None] * (method.__code__.co_argcount - 1))
-            return getattr(held, name)
-
-        tables = [*getattr(made, "_cases", ()), *getattr(getattr(made, name), "_cases", ())]
-        yield from _with_cases(tables, bind, {**fixtures, **own})
+def _set_up(kind: "Any", name: str, fixtures: "dict[str, Any]") -> "Any":
+    """The method of a new object, after what the class has for it to begin with."""
+    held = kind()
+    for before in ("setup_class", "setup_method", "setup", "setUp"):
+        if hasattr(held, before) and before not in fixtures:
+            method = getattr(held, before)
+            method(*[None] * (method.__code__.co_argcount - 1))
+    return getattr(held, name)
 
 
-def _of_case(made: "Any") -> "Iterator[Callable[[], Any]]":
-    for name in [name for name in dir(made) if name.startswith("test")]:
+def _of_case(kind: "Any") -> "Iterator[Callable[[], Any]]":
+    for name in dir(kind):
+        if name.startswith("test"):
+            yield partial(_run_case, kind, name)
 
-        def run(name: str = name) -> None:
-            made.setUpClass()
-            held = made(name)
-            held.setUp()
-            getattr(held, name)()
-            held.tearDown()
 
-        yield run
+def _run_case(kind: "Any", name: str) -> None:
+    kind.setUpClass()
+    held = kind(name)
+    held.setUp()
+    getattr(held, name)()
+    held.tearDown()
 
 
 def _run(tests: Tests, number: int, seat: Desk) -> str:
@@ -330,23 +325,20 @@ def survey(_: "Any", text: str, entry: "str | None") -> str:
 def _surveyed(tests: Tests) -> "list[Any]":
     units: list[Any] = []
     while len(units) < tests.total:
-        first, again = Desk([]), Desk([])
-        why = _run(tests, len(units), first)
+        seat, again = Desk([]), Desk([])
+        why = _run(tests, len(units), seat)
         _run(tests, len(units), again)
-        if why and not first.guessing:
+        if why and not seat.guessing:
             raise Refused(f"fail by themselves: {why}")
-        if first.asked != again.asked:
+        if seat.asked != again.asked:
             raise Refused("ask something else each time")
-        units.append(first.asked)
+        units.append(seat.asked)
     if not any(units):
         raise Refused("never call the program")
-    if all(
-        not _run(tests, number, Desk([], (null,)))
-        for number in range(tests.total)
-        for null in (None, "\0nothing")
-    ):
-        raise Refused("pass whatever the program returns")
-    return units
+    for number, null in itertools.product(range(tests.total), (None, "\0nothing")):
+        if _run(tests, number, Desk([], (null,))):
+            return units
+    raise Refused("pass whatever the program returns")
 
 
 def verify(
@@ -360,16 +352,16 @@ def verify(
     furnish(text)
     tests = Tests(text, entry)
     questions, verdicts = json.loads(asked), {}
-    for number, told in json.loads(answers).items():
-        verdicts[number] = _verdict(tests, int(number), questions[number], told, careful)
+    for number, texts in json.loads(answers).items():
+        verdicts[number] = _verdict(tests, int(number), questions[number], texts, careful)
     return json.dumps(verdicts)
 
 
 def _verdict(
-    tests: Tests, number: int, asked: "list[Any]", told: "list[Any]", careful: bool
+    tests: Tests, number: int, asked: "list[Any]", texts: "list[Any]", careful: bool
 ) -> "Any":
     answers: list[Any] = []
-    for start, text in told:
+    for start, text in texts:
         answers[start:] = json.loads(text)[start:]
     seat = Desk(list(zip(asked, answers, strict=True)), careful=careful)
     try:

@@ -76,41 +76,29 @@ class Approx:
         abs: "float | None" = None,
         nan_ok: bool = False,
     ) -> None:
-        relative = rel if rel is not None else 0.0 if abs is not None else 1e-6
-        self.expected, self.near, self.nan = (
-            expected,
-            {"rel_tol": relative, "abs_tol": 1e-12 if abs is None else abs},
-            nan_ok,
-        )
+        self.expected, self.nan = expected, nan_ok
+        self.absolute = 1e-12 if abs is None else abs
+        self.relative = float(abs is None) * 1e-6 if rel is None else rel
 
-    def __eq__(self, other: object) -> bool:
-        return type(other) is Thing or self._same(self.expected, other)
+    def __eq__(self, value: object) -> bool:
+        return type(value) is Thing or self._same(self.expected, value)
 
-    def _same(self, wanted: "Any", found: "Any") -> bool:
+    def _same(self, wanted: "Any", value: "Any") -> bool:
         if isinstance(wanted, dict):
-            return (
-                isinstance(found, dict)
-                and wanted.keys() == found.keys()
-                and all(self._same(wanted[k], found[k]) for k in wanted)
-            )
+            if not isinstance(value, dict) or wanted.keys() != value.keys():
+                return False
+            return all(self._same(wanted[key], value[key]) for key in wanted)
         if isinstance(wanted, list | tuple):
-            return (
-                type(found) is type(wanted)
-                and len(found) == len(wanted)
-                and all(map(self._same, wanted, found))
-            )
-        if (
-            isinstance(wanted, bool)
-            or not isinstance(wanted, int | float)
-            or not isinstance(found, int | float)
-        ):
-            return bool(wanted == found)
-        near, a, b = self.near, float(wanted), float(found)
-        return (
-            a == b
-            or abs(a - b) <= max(near["rel_tol"] * abs(a), near["abs_tol"]) < math.inf
-            or (self.nan and a != a and b != b)
-        )
+            if type(value) is not type(wanted) or len(value) != len(wanted):
+                return False
+            return all(map(self._same, wanted, value))
+        numbers = isinstance(wanted, int | float) and isinstance(value, int | float)
+        if not numbers or isinstance(wanted, bool):
+            return bool(wanted == value)
+        a, b = float(wanted), float(value)
+        if a == b or (self.nan and a != a and b != b):
+            return True
+        return abs(a - b) <= max(self.relative * abs(a), self.absolute) < math.inf
 
 
 class _Param:
@@ -119,28 +107,35 @@ class _Param:
 
 
 def _parametrize(names: "Any", rows: "Any", **_: "Any") -> "Any":
-    listed = [name.strip() for name in names.split(",")] if isinstance(names, str) else list(names)
+    listed = list(map(str.strip, names.split(","))) if isinstance(names, str) else list(names)
     cases = []
     for row in rows:
-        values = row.values if isinstance(row, _Param) else (row,) if len(listed) == 1 else row
+        values = (row,) if len(listed) == 1 else row
+        if isinstance(row, _Param):
+            values = row.values
         cases.append(dict(zip(listed, values, strict=True)))
 
-    def mark(made: "Any") -> "Any":
-        made._cases = [*getattr(made, "_cases", ()), cases]
-        return made
+    def mark(function: "Any") -> "Any":
+        function._cases = [*getattr(function, "_cases", ()), cases]
+        return function
 
     return mark
 
 
-def _fixture(function: "Any" = None, autouse: bool = False, **others: "Any") -> "Any":
-    if "params" in others or "name" in others:
+def _fixture(function: "Any" = None, autouse: bool = False, **options: "Any") -> "Any":
+    if "params" in options or "name" in options:
         raise Refused("give a fixture params or a name")
 
-    def mark(made: "Any") -> "Any":
-        made._autouse = autouse
-        return made
+    def mark(function: "Any") -> "Any":
+        function._autouse = autouse
+        return function
 
     return mark if function is None else mark(function)
+
+
+def _unmarked(*args: "Any", **_: "Any") -> "Any":
+    """A mark that says nothing here, with or without arguments."""
+    return args[0] if args and callable(args[0]) else _unmarked
 
 
 class _Marks:
@@ -149,70 +144,58 @@ class _Marks:
     def __getattr__(self, name: str) -> "Any":
         if name in ("skip", "skipif", "xfail", "asyncio"):
             raise Refused(f"are marked {name}")
-        return lambda *args, **_: args[0] if args and callable(args[0]) else lambda made: made
+        return _unmarked
 
 
 def _module(name: str, **names: "Any") -> types.ModuleType:
-    made = types.ModuleType(name)
+    module = types.ModuleType(name)
 
     def missing(asked: str) -> "Any":
         if asked[:1] == "_":
             raise AttributeError(asked)
         raise Refused(f"use {name}.{asked}, which is not here")
 
-    made.__dict__.update(names, __getattr__=missing)
-    sys.modules[name] = made
-    return made
+    module.__dict__.update(names, __getattr__=missing)
+    sys.modules[name] = module
+    return module
 
 
 def _near(
-    found: "Any",
+    value: "Any",
     wanted: "Any",
     rtol: float = 1e-5,
     atol: float = 1e-8,
     equal_nan: bool = False,
     **_: "Any",
 ) -> bool:
-    if type(found) is Thing:
-        return found._kind != "object"
+    if type(value) is Thing:
+        return value._kind != "object"
+    listed = isinstance(value, list | tuple)
     if isinstance(wanted, list | tuple):
-        return (
-            isinstance(found, list | tuple)
-            and len(found) == len(wanted)
-            and all(_near(a, b, rtol, atol, equal_nan) for a, b in zip(found, wanted, strict=True))
-        )
-    if isinstance(found, list | tuple):
+        if not listed or len(value) != len(wanted):
+            return False
+        pairs = zip(value, wanted, strict=True)
+        return all(_near(a, b, rtol, atol, equal_nan) for a, b in pairs)
+    if listed:
         return False
-    return bool(
-        found == wanted
-        or abs(found - wanted) <= atol + rtol * abs(wanted)
-        or (equal_nan and found != found and wanted != wanted)
-    )
+    if value == wanted or (equal_nan and value != value and wanted != wanted):
+        return True
+    return bool(abs(value - wanted) <= atol + rtol * abs(wanted))
 
 
 def _assert_near(
-    found: "Any", wanted: "Any", rtol: float = 1e-7, atol: float = 0.0, **_: "Any"
+    value: "Any", wanted: "Any", rtol: float = 1e-7, atol: float = 0.0, **_: "Any"
 ) -> None:
-    assert check_softly(lambda: _near(found, wanted, rtol, atol, True))
+    assert check_softly(lambda: _near(value, wanted, rtol, atol, True))
 
 
 def _numpy() -> None:
     """As much of numpy as the tests of HumanEval+ and MBPP+ name."""
-    kinds = {
-        name: type(name, (), {})
-        for name in ("ndarray", "float64", "float32", "floating", "integer")
-    }
     testing = _module("numpy.testing", assert_allclose=_assert_near)
-    _module(
-        "numpy",
-        allclose=_near,
-        isclose=_near,
-        inf=math.inf,
-        nan=math.nan,
-        pi=math.pi,
-        testing=testing,
-        **kinds,
-    )
+    numpy = _module("numpy", allclose=_near, isclose=_near, testing=testing)
+    numpy.__dict__.update(inf=math.inf, nan=math.nan, pi=math.pi)
+    for name in ("ndarray", "float64", "float32", "floating", "integer"):
+        setattr(numpy, name, type(name, (), {}))
 
 
 class _Solution(types.ModuleType):
@@ -235,41 +218,41 @@ caught: "set[str]" = set()
 
 def _soften(unittest: "Any") -> None:
     """unittest's own asserts, counted, and failing only when the answers are known."""
-    for name in [name for name in dir(unittest.TestCase) if name.startswith(("assert", "fail"))]:
-        real = getattr(unittest.TestCase, name)
-        setattr(
-            unittest.TestCase,
-            name,
-            lambda *args, real=real, **named: check_softly(lambda: real(*args, **named)),
-        )
-    unittest.TestCase.assertRaises = lambda _, *args, **named: raises(
-        *args, **{key: named[key] for key in named if key != "msg"}
-    )
-    unittest.TestCase.assertRaisesRegex = lambda _, kind, match, *args, **named: (
-        raises(kind, match=match)
-        if not args
-        else check_softly(lambda: raises(kind, *args, **named))
-    )
+    case = unittest.TestCase
+    for name in dir(case):
+        if name.startswith(("assert", "fail")):
+            setattr(case, name, _softly(getattr(case, name)))
+    case.assertRaises, case.assertRaisesRegex = _assert_raises, _assert_raises_regex
     unittest.main = lambda *args, **named: None
 
 
+def _softly(check: "Any") -> "Any":
+    return lambda *args, **named: check_softly(lambda: check(*args, **named))
+
+
+def _assert_raises(_: "Any", *args: "Any", msg: "Any" = None, **named: "Any") -> "Any":
+    return raises(*args, **named)
+
+
+def _assert_raises_regex(
+    _: "Any", kind: "Any", match: "Any", *args: "Any", **named: "Any"
+) -> "Any":
+    if not args:
+        return raises(kind, match=match)
+    return check_softly(lambda: raises(kind, *args, **named))
+
+
 def furnish(text: str) -> None:
-    modules = [_Solution(name) for name in MODULES]
-    sys.modules.update({module.__name__: module for module in modules})
-    _module(
-        "pytest",
-        raises=raises,
-        approx=Approx,
-        mark=_Marks(),
-        param=_Param,
-        fixture=_fixture,
-        main=lambda *_: 0,
-        fail=_fail,
-    )
+    sys.modules.update(zip(MODULES, map(_Solution, MODULES), strict=True))
+    pytest = _module("pytest", raises=raises, approx=Approx, fail=_fail, main=lambda *_: 0)
+    pytest.__dict__.update(mark=_Marks(), param=_Param, fixture=_fixture)
     _numpy()
     if "unittest" in text:
         _soften(importlib.import_module("unittest"))
 
 
 def _fail(reason: str = "", **_: "Any") -> None:
-    check_softly(lambda: (_ for _ in ()).throw(AssertionError(reason)))
+    def fail() -> None:
+        raise AssertionError(reason)
+
+    check_softly(fail)

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 _SMALL = 10**15
 _ITEMS: "dict[type, str]" = {tuple: "tuple", set: "set", frozenset: "frozenset", deque: "deque"}
-_MADE: "dict[str, Any]" = {name: made for made, name in _ITEMS.items()} | {
+_MADE: "dict[str, Any]" = {
+    **dict(zip(_ITEMS.values(), _ITEMS, strict=True)),
     "int": lambda text: int(text, 16),
     "bytes": bytes.fromhex,
     "bytearray": bytearray.fromhex,
@@ -28,29 +29,27 @@ _MADE: "dict[str, Any]" = {name: made for made, name in _ITEMS.items()} | {
 }
 
 
-def pack(value: "Any", other: "Any") -> "Any":
-    """A value as JSON-ready data; ``other`` packs what is of no known type itself."""
+def pack(value: "Any", refer: "Any") -> "Any":
+    """A value as JSON-ready data; ``refer`` packs what is of no known type itself."""
     kind = type(value)
     if value is None or kind is bool or kind is str or kind is float:
         return value
     if kind is int:
         return value if -_SMALL < value < _SMALL else {"int": hex(value)}
     if kind is list:
-        return [pack(one, other) for one in value]
+        return [pack(item, refer) for item in value]
     if kind is dict:
-        return {"dict": [[pack(key, other), pack(one, other)] for key, one in value.items()]}
+        return {"dict": [[pack(key, refer), pack(item, refer)] for key, item in value.items()]}
     if kind in _ITEMS:
-        return {_ITEMS[kind]: [pack(one, other) for one in value]}
-    if kind.__module__ == "collections" and isinstance(
-        value, dict
-    ):  # Counter, defaultdict, OrderedDict
-        return pack(dict(value), other)
+        return {_ITEMS[kind]: pack(list(value), refer)}
+    if kind.__module__ == "collections" and isinstance(value, dict):
+        return pack(dict(value), refer)  # Counter, defaultdict, OrderedDict
     if isinstance(value, tuple) and hasattr(kind, "_fields"):
-        return {"named": [list(kind._fields), [pack(one, other) for one in value]]}
-    return _rarer(value, kind, other)
+        return {"named": [list(kind._fields), pack(list(value), refer)]}
+    return _rarer(value, kind, refer)
 
 
-def _rarer(value: "Any", kind: type, other: "Any") -> "Any":
+def _rarer(value: "Any", kind: type, refer: "Any") -> "Any":
     name = kind.__name__
     if kind is bytes or kind is bytearray:
         return {name: value.hex()}
@@ -66,22 +65,22 @@ def _rarer(value: "Any", kind: type, other: "Any") -> "Any":
         return {name: value.isoformat()}
     if kind is datetime.timedelta:
         return {name: [value.days, value.seconds, value.microseconds]}
-    return {"ref": other(value)}
+    return {"ref": refer(value)}
 
 
-def unpack(data: "Any", other: "Any") -> "Any":
-    """The value that `pack` wrote; ``other`` makes one of a reference."""
+def unpack(data: "Any", refer: "Any") -> "Any":
+    """The value that `pack` wrote; ``refer`` makes one of a reference."""
     if type(data) is list:
-        return [unpack(one, other) for one in data]
+        return [unpack(item, refer) for item in data]
     if type(data) is not dict:
         return data
     ((name, held),) = data.items()
     if name == "ref":
-        return other(held)
+        return refer(held)
     if name == "dict":
-        return {unpack(key, other): unpack(one, other) for key, one in held}
+        return {unpack(key, refer): unpack(item, refer) for key, item in held}
     if name == "named":
-        return namedtuple("named", held[0])(*(unpack(one, other) for one in held[1]))
+        return namedtuple("named", held[0])(*(unpack(item, refer) for item in held[1]))
     if name in _ITEMS.values():
-        return _MADE[name]([unpack(one, other) for one in held])
+        return _MADE[name]([unpack(item, refer) for item in held])
     return _MADE[name](held)
