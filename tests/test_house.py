@@ -77,6 +77,18 @@ def test_imports_go_down() -> None:
             )
 
 
+def test_rooms_that_rewards_share_import_down() -> None:
+    floors = {"_text": 0, "_maths": 1, "_json": 1, "_code": 1, "_judges": 1, "_answers": 2}
+    floors |= {"_instructions": 2}
+    shared = ROOT / "reward_fns"
+    for path in shared.glob("_*/**/*.py"):
+        folders = path.relative_to(shared).parts[:-1]
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.level > len(folders):
+                room = (node.module or node.names[0].name).partition(".")[0]
+                assert floors.get(room, 9) < floors[folders[0]], f"{path}: {room} lies above it"
+
+
 def test_only_grpo_imports_the_trainer() -> None:
     for path in (ROOT / "llmpolicy").rglob("*.py"):
         if "GRPOTrainer" in path.read_text():

@@ -5,7 +5,7 @@ words.
 import re
 from collections import Counter
 
-from ..language import SCRIPTS, script
+from .._text.scripts import SCRIPTS, in_scripts
 
 _WORDS = """
 de:der die das und ist nicht ein eine zu den mit von sich auf für im dem auch es wie
@@ -51,7 +51,8 @@ def is_in(text: str, language: str) -> bool:
     more of its words.
     """
     # All that SCRIPTS leaves out is Latin.
-    if (script(text, language if language in SCRIPTS else "en").value or 0.0) < 0.5:
+    count, total = in_scripts(text, language if language in SCRIPTS else "en")
+    if total <= 0 or count < total / 2:
         return False
     if language not in _COMMON:
         return True
