@@ -14,7 +14,8 @@ from ._text.completion import NoAnswer, ThinkingMarks, final_text, normalise, sa
 _CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`|<!--.*?(?:-->|\Z)", re.DOTALL)
 _CITED = re.compile(r"[\[【]([^\[\]【】\n]{1,100})[\]】](?!\()")
 _QUOTED = re.compile(
-    r"[\"\u201c\u201d\u201e\u00ab\u00bb\u300c\u300e]([^\"\u201c\u201d\u201e\u00ab\u00bb\u300c\u300d\u300e\u300f]{1,2000})"
+    r"[\"\u201c\u201d\u201e\u00ab\u00bb\u300c\u300e]"
+    r"([^\"\u201c\u201d\u201e\u00ab\u00bb\u300c\u300d\u300e\u300f]{1,2000})"
     r"[\"\u201c\u201d\u00ab\u00bb\u300d\u300f][ \t]*[.,;:\u3002]?[ \t]*(?=[\[【])"
 )
 _ID = re.compile(r"(?:source|doc|document|ref)?\s*#?\s*(.+)", re.IGNORECASE)

@@ -16,7 +16,8 @@ from ._text.passed import passed
 _MAX_LINE = 100
 _LETTER = re.compile(r"(?:(?:option|choice|letter)\s+)?[(\[]?\s*([A-Z])\s*[)\]]?:?", re.IGNORECASE)
 _WITH_TEXT = re.compile(
-    r"(?:(?:option|choice)\s+)?(?:\(([A-Z])\)|([A-Z])(?:\s*[).:]|(?:,(?=\s+\w{2})|\s+[-\u2014](?=\s+\w{2})|(?=\s+\([^()]*\)\Z))(?!.*\b[A-Z]\b)))[\s*_]+(\S.*)",
+    r"(?:(?:option|choice)\s+)?(?:\(([A-Z])\)|([A-Z])(?:\s*[).:]|(?:,(?=\s+\w{2})"
+    r"|\s+[-\u2014](?=\s+\w{2})|(?=\s+\([^()]*\)\Z))(?!.*\b[A-Z]\b)))[\s*_]+(\S.*)",
     re.DOTALL,
 )
 _SPOKEN = re.compile(
@@ -25,7 +26,8 @@ _SPOKEN = re.compile(
     r"|it(?:['\u2019]s| is)|it must be|my (?:choice|pick)(?:\s+is|:))\s+)?"
     r"\W*(?:(?:option|choice|letter|antwort|opción)\s+)?\W*(?-i:([A-Z]))(?!\w)"
     r"(?:[)*_\s]*\s[-\u2013\u2014]+\s+(?-i:(?!.*\b[A-J]\b))[^\n]*"
-    r"|\W*(?:\s+(?:is|ist|es|est)\s+(?:the\s+)?(?:(?:correct|right|best|richtig|correcta?|exacte)\b\s*)?(?:answer|option|choice|one)?)?[.!*_)\s]*)"
+    r"|\W*(?:\s+(?:is|ist|es|est)\s+(?:the\s+)?(?:(?:correct|right|best|richtig|correcta?"
+    r"|exacte)\b\s*)?(?:answer|option|choice|one)?)?[.!*_)\s]*)"
     r"|(?:故|因此|所以|综上|应|答案?|我|，|,|\s)*选择?[:：]?\s*\(?(?-i:([A-J]))\)?[。.*]*",
     re.IGNORECASE,
 )
@@ -33,7 +35,8 @@ _TELLS = re.compile(r"[\d\\]|\A\W*[A-J]\b")
 _FORMULA = re.compile(r"\\[A-Za-z]{2,}|[\d=^_+]|\s[<>]\s")
 _FONT = re.compile(r"\\(?:text\w*|math(?:rm|bf|it)|left|right|boxed|quad|[,;: ])")
 _ANOTHER = re.compile(
-    r"(?<![A-Za-z])\(?[A-Z][).:](?!\w)|\b(?:or|and)\s+\(?[A-Z]\b(?![a-z'])|[/,&]\s*\(?[A-Z]\b(?!\s*[a-z'])"
+    r"(?<![A-Za-z])\(?[A-Z][).:](?!\w)|\b(?:or|and)\s+\(?[A-Z]\b(?![a-z'])"
+    r"|[/,&]\s*\(?[A-Z]\b(?!\s*[a-z'])"
 )
 
 

@@ -24,13 +24,15 @@ _MENTIONED = re.compile(
 _GOES_ON = re.compile(r"\0[ \t]*[,;]?[ \t]*[^\W\d_A-ZÀ-ÞА-Я\0]|\0\s*[,;]?\s*[a-z]")
 _WOULD = re.compile(
     r"(?:\b(?:would|could|might|cannot|can['’]t|won['’]t|not|never)|n['’]t|I['’]d)\s+(?:\w+\s+)?"
-    r"(?:call|use|make|write|run|send|invoke)(?:\s+(?:it|this|that|the|an?|such|tools?|functions?|calls?|following|as|like))*"
+    r"(?:call|use|make|write|run|send|invoke)(?:\s+(?:it|this|that|the|an?|such|tools?|functions?"
+    r"|calls?|following|as|like))*"
     r"\s*[:,]?\s*\0",
     re.IGNORECASE,
 )
 """The sentence goes on behind a call, or says that it would be made or is not."""
 _ATTEMPT = re.compile(
-    r"<[|\uff5c/]*\s*(?:tool|function|invoke|action|python_tag|parameter)|\[TOOL_CALLS|<arg_|to=functions\.|```tool"
+    r"<[|\uff5c/]*\s*(?:tool|function|invoke|action|python_tag|parameter)|\[TOOL_CALLS|<arg_"
+    r"|to=functions\.|```tool"
     r"|(?m:^\s*Action(?: Input)?\s*:)|\[\s*[A-Za-z_][\w.]*\(\s*[A-Za-z_]\w*\s*="
     r"|[\"'](?:name|tool_name|function)[\"']\s*:[^{}]{0,200}[\"'](?:arguments|parameters)[\"']\s*:"
     r"|[\"'](?:arguments|parameters)[\"']\s*:.{0,400}[\"'](?:name|tool_name)[\"']\s*:",

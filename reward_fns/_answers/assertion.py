@@ -28,7 +28,8 @@ _LATER = 4_000
 
 _SENTENCE_END = re.compile(r"(?<![ei]\.[ge])[.!?]+[\"')\]*_}$]*\s|[。！？]")
 _CONTINUES = re.compile(
-    r"(?:[:,]|\b(?:not|never|than|of|out|says?|said|if|were|be|is|are|was|were|equals?|to|that|or|but)|n['\u2019]t)\W*\Z"
+    r"(?:[:,]|\b(?:not|never|than|of|out|says?|said|if|were|be|is|are|was|were|equals?|to|that|or"
+    r"|but)|n['\u2019]t)\W*\Z"
 )
 _CONCLUDES = re.compile(
     r"\b(?:so|thus|hence|therefore|then|which"
@@ -45,13 +46,15 @@ _PLAIN_LEAD = re.compile(
     r" ,:]*(?:that )?)?"
     rf"(?:(?:the|our|my|your)\s+)?(?:(?:final|correct|right|best|required)\s+)?{ANSWER}(?:\s+to"
     r" this (?:problem|question))?"
-    rf"[\s*_]*(?:is|equals|:|=|{LINK})[\s:*_]*(?:therefore|thus|simply|exactly|just|then)?[\s$\\(\[{{*_:=]*",
+    rf"[\s*_]*(?:is|equals|:|=|{LINK})[\s:*_]*(?:therefore|thus|simply|exactly|just"
+    rf"|then)?[\s$\\(\[{{*_:=]*",
 )
 """The lead of most answers."""
 
 _LETTER = re.compile(r"[^\W\d_]|[<>\u2260]|!=")
 _COPULA = re.compile(
-    r"\b(?:is|are|was|were|equals|has|have|had|gets?|got|kept|keeps?|ate|sold|bought|took|makes|costs?|needs?"
+    r"\b(?:is|are|was|were|equals|has|have|had|gets?|got|kept|keeps?|ate|sold|bought|took|makes"
+    r"|costs?|needs?"
     r"|earns?|there|(?:must|will) be)\b|="
 )
 _NEGATION = re.compile(
@@ -73,7 +76,8 @@ _WOULD = re.compile(
     r" case))\b.*\bwould\b"
     r"|(?<!that )\b(?:could|might|may)\s+(?:\w+\s+){0,2}?(?:be|equal|have"
     r" been)\b(?!\W*is\b)\W*(?:\w+\W+){0,3}\Z"
-    r"|\b(?:says?|asks?|asked|tells?|told|wants?|wanted|please)\b.*\b(?:write|put|say|output|print|box|reply|return)\b"
+    r"|\b(?:says?|asks?|asked|tells?|told|wants?|wanted|please)\b.*\b(?:write|put|say|output|print"
+    r"|box|reply|return)\b"
     r"(?:\W+\w+){0,4}\W*\Z"
 )
 """What would be, might be, or is asked for."""
@@ -108,8 +112,10 @@ _ALTERNATIVE = re.compile(
     r"|\W*[-\u2013\u2014,(]\s*(?:or|or perhaps|maybe|perhaps)\b)"
 )
 _ABOUT_VALUE = re.compile(
-    rf"{_SOFT}(?:is|was|be|isn['\u2019]t|seems|looks|would|could|might|may|can(?:not|['\u2019]t)?|does(?:n['\u2019]t)?|must"
-    r"|should|remains|leads|falls|fails|contradicts|violates|exceeds|minus|plus|squared|cubed|divided|multiplied"
+    rf"{_SOFT}(?:is|was|be|isn['\u2019]t|seems|looks|would|could|might|may|can(?:not|['\u2019]t)?"
+    rf"|does(?:n['\u2019]t)?|must"
+    r"|should|remains|leads|falls|fails|contradicts|violates|exceeds|minus|plus|squared|cubed"
+    r"|divided|multiplied"
     r"|factorial|mod|to the power|and a (?:half|third|quarter)|(?:in"
     rf" |\()?base)\b|{_SOFT}(?:over|to|times|less)\s+[\d$\\]"
     rf"|{_SOFT},\s*(?:minus|plus|times|divided by|multiplied by)\b"
@@ -149,7 +155,8 @@ _RETRACTED = re.compile(
     r" (?:that|it)\s+[-$\\(*]*\d"
     r"|\bon (?:reflection|second thoughts)\b|\blet me (?:correct|redo|fix|revise|change)\b"
     r"|\b(?:nein|perd\u00f3n|espera|attendez|d\u00e9sol\u00e9|entschuldigung|stimmt nicht"
-    r"|\u043f\u043e\u0434\u043e\u0436\u0434\u0438\w*)\b|\u7b49\u7b49|\u7b49\u4e00\u4e0b|\u62b1\u6b49"
+    r"|\u043f\u043e\u0434\u043e\u0436\u0434\u0438\w*)\b|\u7b49\u7b49|\u7b49\u4e00\u4e0b"
+    r"|\u62b1\u6b49"
 )
 """What takes an answer back in a later sentence."""
 

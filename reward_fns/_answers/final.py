@@ -30,7 +30,8 @@ _STATES = re.compile(
     re.IGNORECASE,
 )
 _BETWEEN = re.compile(
-    r"(?:[\s$,;]|\\[()\[\],;]|\\q?quad)*(?:(?:\\text\w*\s*\{\s*)?(?:and|or|und|oder|y|o|et|ou|e|и|или|和"
+    r"(?:[\s$,;]|\\[()\[\],;]|\\q?quad)*(?:(?:\\text\w*\s*\{\s*)?(?:and|or|und|oder|y|o|et|ou|e|и"
+    r"|или|和"
     r"|或)(?:\s*\})?(?:[\s$]|\\[(\[,;])*)?"
     r"(?:[A-Za-z](?:_\w|_\{\w+\})?\s*=\s*)?(?:\$|\\[(\[])?"
 )
@@ -59,7 +60,8 @@ _HIDDEN = (
 _END_TOKENS = re.compile(r"(?:\s*(?:<\|[A-Za-z_]{1,30}\|>|</s>|<eos>))+\s*\Z")
 _NAME = re.compile(r"\\?[A-Za-z]+(?:_\w|_\{\w+\})?|[A-Za-z]\([\w,]+\)|[A-Z]{1,3}")
 _EQUALS = re.compile(
-    r"[\s$*}&]*(?:\\[\])])?\s*=\s*((?:(?!\\\\|\\[\])]|\\end|\\text|\\q?quad|[$,;\n]|\.(?!\d)|\s[A-Za-z]{2}).)+)"
+    r"[\s$*}&]*(?:\\[\])])?\s*=\s*((?:(?!\\\\|\\[\])]|\\end|\\text|\\q?quad|[$,;\n]|\.(?!\d)"
+    r"|\s[A-Za-z]{2}).)+)"
 )
 
 

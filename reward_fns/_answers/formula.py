@@ -11,7 +11,8 @@ from .._maths.units import read_unit
 
 _NEAR, _CLOSE = 200, 30
 _STYLE = (
-    r"\\(?:math(?:bf|rm|it|sf|bb)|text(?:bf|it|rm|sf|normal)?|bm|boldsymbol|emph|underline|displaystyle|mbox|hbox"
+    r"\\(?:math(?:bf|rm|it|sf|bb)|text(?:bf|it|rm|sf|normal)?|bm|boldsymbol|emph|underline"
+    r"|displaystyle|mbox|hbox"
     r"|(?:text)?color)"
 )
 _SPACE = (
@@ -20,7 +21,8 @@ _SPACE = (
 )
 _WORD = re.compile(r"(?<![\\A-Za-z])[^\W\d_]{2,}|[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]")
 _SOFT_BEFORE = re.compile(
-    rf"(?:\s|</?[a-z]+>|{_SPACE}|\*\*|__|(?<![\w)\]}}])[*_]|\\\$|[\u20ac\u00a3\u00a5\u20b9\"'`\u201c\u2018\u00ab]"
+    rf"(?:\s|</?[a-z]+>|{_SPACE}|\*\*|__|(?<![\w)\]}}])[*_]|\\\$"
+    rf"|[\u20ac\u00a3\u00a5\u20b9\"'`\u201c\u2018\u00ab]"
     rf"|{_STYLE}\s*\{{|(?<![\w\\^_}}\])])\{{)+\Z"
 )
 _BORDER_BEFORE = re.compile(
@@ -31,18 +33,21 @@ _FOREIGN = r"[\u00e0-\u00f6\u00f8-\u02ff\u0400-\u1fff\u2190-\u21ff\u2600-\U0001f
 """Letters of other alphabets, which are no symbols of mathematics, and ornaments."""
 _BRACKETED = re.compile(r"(?<!\\)[(\[][\s$]*\Z")
 _ARROWS = (
-    r"\\(?:implies|iff|(?:Long|long)?(?:[Rr]ight|Left[Rr]ight)arrow|to|therefore|because)(?![a-z])|[=-]>"
+    r"\\(?:implies|iff|(?:Long|long)?(?:[Rr]ight|Left[Rr]ight)arrow|to|therefore|because)(?![a-z])"
+    r"|[=-]>"
     r"|[\u21d2\u2192\u2234\u27f9]"
 )
 _LEADS = re.compile(
     rf"(?:[=:,.;!?>\u2026\u2248\u2261\u3001\u3002\u2013\u2014#\u2022\"')\]]|\\\\|{_ARROWS}"
     r"|\\(?:approx|equiv|cong|in|item|newline|par|hline|end\s*\{[a-z]+\*?\}|text\w*\s*\{[^{}]*\})"
-    rf"|(?:\A|(?<=[\s(*_]))[aAI]|['\u2019](?:s|re|d|ll|ve)|(?<![\\A-Za-z])[^\W\d_]{{2,}}|{_FOREIGN})\Z"
+    rf"|(?:\A|(?<=[\s(*_]))[aAI]|['\u2019](?:s|re|d|ll|ve)|(?<![\\A-Za-z])[^\W\d_]{{2,}}"
+    rf"|{_FOREIGN})\Z"
 )
 _FUNCTION = re.compile(r"\b(?:ln|log|sin|cos|tan|exp|sqrt|det|gcd|lcm|max|min|mod)\Z")
 _DASH = re.compile(r"(?:\A|(?<![\\A-Za-z])[^\W\d_]{2,}|[:.*)\]=\n])[ \t*]*[-\u2013\u2014]{1,3}\Z")
 _SIGN = re.compile(
-    r"(?:\A|[=:\n,;]|(?<![\\A-Za-z])[^\W\d_]{2,}|\\(?:approx|equiv|in)|(?<!\\)\$\$?|\\[\[(]|&)\s*[-\u2212]\Z"
+    r"(?:\A|[=:\n,;]|(?<![\\A-Za-z])[^\W\d_]{2,}|\\(?:approx|equiv|in)|(?<!\\)\$\$?|\\[\[(]"
+    r"|&)\s*[-\u2212]\Z"
 )
 _DECIMAL = re.compile(r"\d[.:,]\Z|(?<![A-Za-z)\]}*])\.\Z")
 _ITEM = re.compile(r"(?:\A|\n)\s*\(\w\)\Z")
@@ -57,15 +62,18 @@ _SOFT_AFTER = re.compile(
 _ENDS = re.compile(r"(?<!\\)\$\$?|\\[\])]|\\end\s*\{[a-z]+\*?\}")
 _CLOSES = re.compile(rf"{_ENDS.pattern}|[)\]]")
 _UNIT_SIGN = re.compile(
-    r"\\?%|\^\s*\{?\s*\\circ\s*\}?\s*[CF]?\b|\^\s*\{\s*\\circ\s*\}|\u00b0[CF]?|[\u20ac\u00a2\u00a3\u00a5]|\\\$|\\degree"
+    r"\\?%|\^\s*\{?\s*\\circ\s*\}?\s*[CF]?\b|\^\s*\{\s*\\circ\s*\}|\u00b0[CF]?"
+    r"|[\u20ac\u00a2\u00a3\u00a5]|\\\$|\\degree"
 )
 _STOP = re.compile(
-    r"[.!?\u2026]+(?![\d.]|\\(?:overline|bar|dot))|[,;:](?![\d\\=])(?!\s*[$\\(]*-?\d[\d.,]*[$)]*\s*(?:[.;]?\s*\Z|\n))(?!\s*\{)|[\u3001\u3002]"
+    r"[.!?\u2026]+(?![\d.]|\\(?:overline|bar|dot))"
+    r"|[,;:](?![\d\\=])(?!\s*[$\\(]*-?\d[\d.,]*[$)]*\s*(?:[.;]?\s*\Z|\n))(?!\s*\{)|[\u3001\u3002]"
 )
 _RATIO = re.compile(r"\s*:\s*[\d$\\]")
 _FACTORIAL = re.compile(r"!\s*(?:\$|\\[\])]|[-+*/=!^\\])")
 _GOES_ON = re.compile(
-    rf"(?:{_ARROWS}|\\(?:blacksquare|square|qed|checkmark|tag|label|pmod|mod|because|therefore|newline|cr|hline)"
+    rf"(?:{_ARROWS}|\\(?:blacksquare|square|qed|checkmark|tag|label|pmod|mod|because|therefore"
+    rf"|newline|cr|hline)"
     rf"|(?:\\approx|[\u2248\u2261]|\\equiv)\s*-?\$?[\d\\][\d.,]*(?![\d.,]|\s?[A-Za-z](?![A-Za-z]))"
     rf"|[\u25a0\u25a1\u220e]|</?[a-z]{{1,10}}>|\|(?=\s|\Z)|#|&|\\\\|{_FOREIGN})"
 )

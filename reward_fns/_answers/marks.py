@@ -25,7 +25,8 @@ _HEADING = re.compile(
 )
 _LINE = re.compile(
     rf"{ANSWER}"
-    r"(?:\s+(?:to|of|for|à|auf|zur?|alla)\s+[^.:\n]{1,60}?|\s+(?:that\s+)?(?:we|i)\s+\w+|\s+here)?[*_`]*["
+    r"(?:\s+(?:to|of|for|à|auf|zur?|alla)\s+[^.:\n]{1,60}?|\s+(?:that\s+)?(?:we|i)\s+\w+"
+    r"|\s+here)?[*_`]*["
     r" \t]*"
     r"(?:,[ \t]*\w+(?:[ \t]\w+)?,[ \t]*|[ \t]*\((?:in|to|rounded)\b[^()\n]{1,30}\)[ \t]*)?"
     r"(?:(?:[:=】]|\u2192|\u662f|\u4e3a)[*_`]*(?:[ \t]*\})?|\b(?:is|equals"
@@ -47,7 +48,8 @@ _IS_THE_ANSWER = re.compile(
 )
 _ABOUT = re.compile(r"\A~(?=\s*[-$\d])")
 _SENTENCE = re.compile(
-    r"(?![^\d]*(?:\b(?:not?|never|nobody|none|nothing|neither|nor|or|if|unless|would|could|might|may|cannot|without)\b|n['\u2019]t))"
+    r"(?![^\d]*(?:\b(?:not?|never|nobody|none|nothing|neither|nor|or|if|unless|would|could|might"
+    r"|may|cannot|without)\b|n['\u2019]t))"
     r"(?:that\s+)?[A-Za-z][\w ,'\u2019-]{0,60}?"
     r"\b(?:is|are|was|were|equals?|has|have|had|makes?|made|earn(?:s|ed)?|needs?|gets?|got"
     r"|costs?|spen[dt]s?|sold|pa(?:id|ys?)|saves?|saved|weighs?|takes?|took"
@@ -72,7 +74,8 @@ _REASON = re.compile(
     re.IGNORECASE,
 )
 _AFTER_A_VALUE = re.compile(
-    r"\s+[-\u2013\u2014]{1,3}\s+(?:[aA]\s|[^\W\d_]{2}).*|;\s+[^\W\d_]{2}.*|,\s+(?!(?:and|or)\b)[a-z]{3,}\b[^\d\\]*\Z|,\s+for\s+.*"
+    r"\s+[-\u2013\u2014]{1,3}\s+(?:[aA]\s|[^\W\d_]{2}).*|;\s+[^\W\d_]{2}.*|,\s+(?!(?:and"
+    r"|or)\b)[a-z]{3,}\b[^\d\\]*\Z|,\s+for\s+.*"
     r"|,?\s+(?:(?:when|if)\s+(?:we\s+)?)?(?:rounded|round to|(?:correct |accurate )?to (?:the"
     r" nearest|\w+ (?:decimal|significant)))"
     r"\b[^\d\\]*(?:\d\s+[a-z ]+)?\Z"
@@ -86,11 +89,13 @@ _TOKEN = re.compile(r"\s*[^\s$,.;]*")
 _MINUS = re.compile(r"(?:=\s*-\s*|(?:\A|[\s$(\[])-)\Z")
 _UNIT = re.compile(
     r"[ \t$]*(?!in[ \t$]+\w)"
-    r"(\\text\s*\{[^{}]{1,30}\}|\\?%|\^\s*\{?\\circ\}?|[\u00b0\u00a2]|[A-Za-z]{1,12}(?:/[A-Za-z]{1,4})?(?![A-Za-z]))"
+    r"(\\text\s*\{[^{}]{1,30}\}|\\?%|\^\s*\{?\\circ\}?|[\u00b0\u00a2]"
+    r"|[A-Za-z]{1,12}(?:/[A-Za-z]{1,4})?(?![A-Za-z]))"
 )
 _SAID_AFTER = re.compile(
     r"(?<=[\dA-J])\s*(?:です|である|だ|입니다|이다|입니다)[。"
-    r".]?\Z|(?<=\d)[个個只隻元人张張件天年岁歲次种種名位块塊棵朵条條枚円個人개명원](?:(?![半多余餘左右或点點倍万萬亿億千百十不])[\u4e00-\u9fff]){0,6}\Z"
+    r".]?\Z|(?<=\d)[个個只隻元人张張件天年岁歲次种種名位块塊棵朵条條枚円個人개명원]"
+    r"(?:(?![半多余餘左右或点點倍万萬亿億千百十不])[\u4e00-\u9fff]){0,6}\Z"
 )
 
 

@@ -12,7 +12,8 @@ from .._text.completion import NoAnswer, ThinkingMarks, after_reasoning, check_l
 _FENCE = re.compile(r"^([ ]{0,12})(`{3,}|~{3,})[ \t]*([^\s`]*)[^\n`]*$", re.MULTILINE)
 _PYTHON = re.compile(r"\{?\.?(?:python|py)[\d.]*\}?", re.IGNORECASE)
 _CODE = re.compile(
-    r"(?:async\s+)?def\s+\w+\s*\(|class\s+\w+\s*[:(]|import\s+\w+(?:\.\w+)*\s*(?:$|,|as\s)|from\s+[\w.]+\s+import\s|@\w"
+    r"(?:async\s+)?def\s+\w+\s*\(|class\s+\w+\s*[:(]|import\s+\w+(?:\.\w+)*\s*(?:$|,|as\s)"
+    r"|from\s+[\w.]+\s+import\s|@\w"
     r"|[A-Za-z_][\w, .\[\]]*=[^=]|print\(|(?:for|while|if|with|try)\b.*:\s*$|#"
 )
 _QUOTED = re.compile(r"(['\"]{1,3})\s*((?:def|class|import|from|async|@).*)\1", re.DOTALL)

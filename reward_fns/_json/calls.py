@@ -33,14 +33,16 @@ Kimi; Command; InternLM; DeepSeek. The last three, Mistral, Llama and Granite, g
 to the end."""
 
 _HARMONY = re.compile(
-    r"(?:<\|end\|>\s*)?(?:<\|start\|>\s*assistant\s*)?(?:<\|channel\|>\s*\w+\s*)?to=(?:functions\.)?(?P<name>[\w.-]+)"
+    r"(?:<\|end\|>\s*)?(?:<\|start\|>\s*assistant\s*)?(?:<\|channel\|>\s*\w+\s*)?"
+    r"to=(?:functions\.)?(?P<name>[\w.-]+)"
     r"(?:\s*<\|channel\|>\s*\w+)?\s*(?:<\|constrain\|>\s*)?(?:json)?\s*<\|message\|>"
 )
 _MARKS = "|".join([*map(re.escape, _FRAMES), "<function=", "<invoke "])
 _OPENS, _OPENS_OR_HARMONY = re.compile(_MARKS), re.compile(f"{_MARKS}|{_HARMONY.pattern}")
 _CLOSES = re.compile("|".join(map(re.escape, filter(None, dict.fromkeys(_FRAMES.values())))))
 _WRAPPERS = re.compile(
-    r"<\|tool_calls_section_(?:begin|end)\|>|<｜tool▁calls▁(?:begin|end)｜>|<\|plugin\|>|<\|/tool_call\|>|<\|call\|>"
+    r"<\|tool_calls_section_(?:begin|end)\|>|<｜tool▁calls▁(?:begin|end)｜>|<\|plugin\|>"
+    r"|<\|/tool_call\|>|<\|call\|>"
 )
 _CODE = re.compile(r"(?:```)?tool_code\s*\n(.*?)(?:\n```)?", re.DOTALL)
 _ACTION = re.compile(r"Action:\s*```json\s*\n(.*)\n```", re.DOTALL)
@@ -49,7 +51,8 @@ _KIMI = re.compile(
     r"\s*(?:functions\.)?([\w.-]+?)(?::\d+)?\s*<\|tool_call_argument_begin\|>(.*)", re.DOTALL
 )
 _DEEPSEEK = re.compile(
-    r"\s*(?:function)?<｜tool▁sep｜>\s*([\w.-]+)\s*```json\s*(.*?)\s*```\s*|\s*([\w.-]+)<｜tool▁sep｜>(.*)",
+    r"\s*(?:function)?<｜tool▁sep｜>\s*([\w.-]+)\s*```json\s*(.*?)\s*```\s*"
+    r"|\s*([\w.-]+)<｜tool▁sep｜>(.*)",
     re.DOTALL,
 )
 _FUNCTION = re.compile(

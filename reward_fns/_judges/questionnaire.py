@@ -52,7 +52,8 @@ You may reason first, briefly. End with {lines}, and write {nonce} nowhere else:
 
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 _CONTROL = re.compile(
-    r"<\|[^|<>\n]{1,40}\|>|</?(?:s|bos|eos|pad|unk|start_of_turn|end_of_turn|tool_call|tool_response)>"
+    r"<\|[^|<>\n]{1,40}\|>|</?(?:s|bos|eos|pad|unk|start_of_turn|end_of_turn|tool_call"
+    r"|tool_response)>"
     r"|\[/?(?:INST|SYS|SYSTEM_PROMPT|AVAILABLE_TOOLS)\]|<</?SYS>>|<\uff5c[^<>\n]{1,40}\uff5c>"
 )
 # A candidate of such words alone announces an answer and gives none, whatever their order.

@@ -12,9 +12,11 @@ from .shapes import VARIABLE, Form
 
 _NEAR = 0.01
 _QUANTITY = re.compile(
-    rf"(?:{VARIABLE.pattern})(?:[-+](?:{VARIABLE.pattern}))*|[A-Za-z](?:_\w|_\{{\w+\}})?\([A-Za-z0-9,]+\)"
+    rf"(?:{VARIABLE.pattern})(?:[-+](?:{VARIABLE.pattern}))*|[A-Za-z](?:_\w"
+    rf"|_\{{\w+\}})?\([A-Za-z0-9,]+\)"
     r"|\|?(?:m?\\angle|\\triangle|\\overline\{?)? ?\[?[A-Z]{1,4}\}?\]?\|?"
-    r"|\\(?:lim|int|sum|prod|det|max|min|arg|dim|rank|deg)(?![a-z]).*|\\(?:sin|cos|tan|cot|sec|csc)(?:\\?[A-Za-z]+|\([A-Za-z]\))"
+    r"|\\(?:lim|int|sum|prod|det|max|min|arg|dim|rank|deg)(?![a-z]).*|\\(?:sin|cos|tan|cot|sec"
+    r"|csc)(?:\\?[A-Za-z]+|\([A-Za-z]\))"
 )
 """What a value is given to: x, x_1, m+n, f(2), P(A), AB, |AB|, an angle or area by its corners, a
 limit.

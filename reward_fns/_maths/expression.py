@@ -43,7 +43,8 @@ _TOKEN = re.compile(
     rf"\\(?P<function>{'|'.join(sorted(_FUNCTIONS, key=len, reverse=True))})(?![A-Za-z])"
     rf"|\\(?P<command>{_COMMANDS})(?![A-Za-z])"
     rf"|(?P<variable>(?:[A-Za-z]|\\(?:{_GREEK})(?![A-Za-z])){_SUBSCRIPT})"
-    r"|(?P<number>\d+(?:\.\d+)?|\.\d+)|(?P<sign>!!|\\[{}]|\^\s*(?:\\circ(?![A-Za-z])|\{\s*\\circ\s*\})|[-+*/^|_(){}\[\],=!\u00b0\u230a\u230b\u2308\u2309])|\s+",
+    r"|(?P<number>\d+(?:\.\d+)?|\.\d+)|(?P<sign>!!|\\[{}]|\^\s*(?:\\circ(?![A-Za-z])"
+    r"|\{\s*\\circ\s*\})|[-+*/^|_(){}\[\],=!\u00b0\u230a\u230b\u2308\u2309])|\s+",
     re.ASCII,
 )
 _PLAIN = re.compile(rf"(?<![\\A-Za-z])(pi|sqrt|max|min|gcd|lcm|{'|'.join(_FUNCTIONS)})(?![A-Za-z])")

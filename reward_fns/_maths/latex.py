@@ -19,7 +19,8 @@ _SCRIPT_DIGITS = str.maketrans(
 _ROOT = re.compile(r"\u221a\s*(\d+|[A-Za-z]|(?=[({]))")
 _SYMBOLS = dict(
     zip(
-        "\u2212\u2013\u00d7\u00f7\u00b7\u22c5\u03c0\u221e\u2264\u2265\u2260\u00b1\u222a\u2208\u2248\u03b8\u03b1\u03b2\u03bb",
+        "\u2212\u2013\u00d7\u00f7\u00b7\u22c5\u03c0\u221e\u2264\u2265\u2260\u00b1"
+        "\u222a\u2208\u2248\u03b8\u03b1\u03b2\u03bb",
         ("-", "-", *(f"\\{name} " for name in _NAMES.split())),
         strict=True,
     )
@@ -32,7 +33,8 @@ _REWRITES = [
         (r"(?<=\d)\{,\}(?=\d{3}(?!\d))", ""),
         (r"(?<![\d.,}])(\d+)\{,\}(?=\d+(?![\d.,{]))", r"\1."),
         (
-            r"(?:\^\s*(?:\{\s*\\circ\s*\}|\\circ)|\u00b0)\s*(?:\\(?:text|mathrm)\s*\{\s*([CF])\s*\}|([CF])(?![A-Za-z]))",
+            r"(?:\^\s*(?:\{\s*\\circ\s*\}|\\circ)|\u00b0)\s*(?:\\(?:text"
+            r"|mathrm)\s*\{\s*([CF])\s*\}|([CF])(?![A-Za-z]))",
             "\u00b0\\1\\2",
         ),
         (r"(?<![\\^_A-Za-z}])\{([-+:=<>])\}", r"\1"),
@@ -44,7 +46,8 @@ _REWRITES = [
         (r"\\sqrt\s*(\d)", r"\\sqrt{\1}"),
         (r"\\(le|ge|ne)q(?:slant)?(?![a-z])", r"\\\1"),
         (
-            r"\\(?:text)?color\s*\{[^{}]*\}|\\(?:tiny|small|normalsize|[lL]arge|LARGE|[hH]uge|bf|it|rm)(?![A-Za-z])",
+            r"\\(?:text)?color\s*\{[^{}]*\}|\\(?:tiny|small|normalsize|[lL]arge|LARGE|[hH]uge|bf"
+            r"|it|rm)(?![A-Za-z])",
             "",
         ),
         (r"[(\[]\s*\\begin\{array\}\s*\{[^{}]*\}", r"\\begin{pmatrix}"),
@@ -79,7 +82,8 @@ _REWRITES = [
 ]
 _QUOTES = ('""', "\u201c\u201d", "''", "\u2018\u2019")
 _FONT = re.compile(
-    r"\\(?:text(?:bf|it|rm|sf)?|math(?:rm|bf|it|sf|normal)|operatorname|mbox|hbox|bm|boldsymbol|emph|f?boxed|fbox)"
+    r"\\(?:text(?:bf|it|rm|sf)?|math(?:rm|bf|it|sf|normal)|operatorname|mbox|hbox|bm|boldsymbol"
+    r"|emph|f?boxed|fbox)"
     r"\s*\{((?:[^{}]|\{[^{}]*+\})*+)\}"
 )
 _INTEGER = re.compile(
@@ -87,7 +91,8 @@ _INTEGER = re.compile(
     r"|[,;]?\s*(?:(?:where|for|with)\s+)?([a-z])\s+(?:is\s+)?(?:an|any)\s+integer\Z"
 )
 _FOR_ALL = re.compile(
-    r",?\s*(?:for\s+(?:all|any|every|each)|\\forall)\s*(?:reals?\s+(?:numbers?\s+)?)?[a-z](?:\s*\\in\s*\\mathbb\{R\})?\Z"
+    r",?\s*(?:for\s+(?:all|any|every|each)"
+    r"|\\forall)\s*(?:reals?\s+(?:numbers?\s+)?)?[a-z](?:\s*\\in\s*\\mathbb\{R\})?\Z"
 )
 _REVERSED = re.compile(r"(?:\A|\\cup|\\in(?![a-z])|=)\s*\]|\[\s*(?:\Z|\\cup)")
 _INTERVAL = re.compile(r"([\[\]])([^\[\](),;]+)[,;]([^\[\](),;]+)([\[\]])")

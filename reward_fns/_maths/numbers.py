@@ -17,10 +17,12 @@ _FORMS = [
     for pattern in (
         rf"{_SIGN}(?P<whole>\d+)\s*\\frac\s*\{{\s*(?P<top>\d+)\s*\}}\s*\{{\s*(?P<bottom>\d+)\s*\}}",
         rf"{_SIGN}(?P<whole>\d+)\s+(?P<top>\d+)\s*/\s*(?P<bottom>\d+)",
-        rf"{_SIGN}\\frac\s*\{{\s*(?P<top>[-+]?{_DIGITS})\s*\}}\s*\{{\s*(?P<bottom>[-+]?{_DIGITS})\s*\}}",
+        rf"{_SIGN}\\frac\s*\{{\s*(?P<top>[-+]?{_DIGITS})\s*\}}"
+        rf"\s*\{{\s*(?P<bottom>[-+]?{_DIGITS})\s*\}}",
         rf"{_SIGN}(?P<top>{_DIGITS})\s*/\s*(?P<bottom>{_DIGITS})",
         rf"{_SIGN}(?P<top>{_DECIMAL})\s*(?:\\times|\\cdot|\*|x)\s*{_POWER.replace('{n}', 'ten')}",
-        rf"{_SIGN}(?P<head>\d+)\.(?P<once>\d{{0,20}})\\(?:overline|bar|dot)\s*(?:\{{(?P<again>\d{{1,20}})\}}|(?P<again_bare>\d))",
+        rf"{_SIGN}(?P<head>\d+)\.(?P<once>\d{{0,20}})\\(?:overline|bar"
+        rf"|dot)\s*(?:\{{(?P<again>\d{{1,20}})\}}|(?P<again_bare>\d))",
         rf"{_SIGN}(?P<top>{_DECIMAL})[eE](?P<exponent>[-+]?\d{{1,3}})",
         rf"{_SIGN}{_POWER.replace('{n}', 'ten')}",
         rf"{_SIGN}(?P<top>{_DECIMAL})",
@@ -40,13 +42,19 @@ _LETTER = "[A-Za-zÀ-ÖØ-öø-ɏЀ-ӿ]"
 _PLAIN_WORD = re.compile(rf"{_LETTER}+(?:['\u2019-]{_LETTER}+)*['\u2019]?|/")
 _TIMES = re.compile(TIMES, re.IGNORECASE)
 CHANGES = re.compile(
-    r"[b-z]|and|n?or|not|no|never|but|if|unless|plus|minus|times|multiplied|divided|over|under|above|below|less|than|mod|modulo"
-    r"|squared|cubed|factorial|percent\w*|per-?cents?|base|binary|octal|hex\w*|point|negative|versus|vs"
-    r"|dozens?|scores?|gross|couples?|pairs?|hal(?:f|ves)|double|twice|triple|tens?|hundreds?|thousands?|lakhs?|crores?"
+    r"[b-z]|and|n?or|not|no|never|but|if|unless|plus|minus|times|multiplied|divided|over|under"
+    r"|above|below|less|than|mod|modulo"
+    r"|squared|cubed|factorial|percent\w*|per-?cents?|base|binary|octal|hex\w*|point|negative"
+    r"|versus|vs"
+    r"|dozens?|scores?|gross|couples?|pairs?|hal(?:f|ves)|double|twice|triple|tens?|hundreds?"
+    r"|thousands?|lakhs?|crores?"
     rf"|(?:m|b|tr|quadr)illions?|{SCALES}|{CHANGE}|{TIMES}"
-    r"|mil|mn|bn|kilo|mega|giga|thirds?|quarters?|\w*(?:if|x|ven|gh|in|n|t?een|tie|red|sand|lion)ths?"
-    r"|is|are|was|were|be|isn['\u2019]t|aren['\u2019]t|wrong|false|incorrect|invalid|right|correct|true"
-    r"|approx\w*|about|around|roughly|nearly|almost|maybe|perhaps|probably|possibly|most|least|up|to|through|between|instead",
+    r"|mil|mn|bn|kilo|mega|giga|thirds?|quarters?|\w*(?:if|x|ven|gh|in|n|t?een|tie|red|sand"
+    r"|lion)ths?"
+    r"|is|are|was|were|be|isn['\u2019]t|aren['\u2019]t|wrong|false|incorrect|invalid|right|correct"
+    r"|true"
+    r"|approx\w*|about|around|roughly|nearly|almost|maybe|perhaps|probably|possibly|most|least|up"
+    r"|to|through|between|instead",
     re.IGNORECASE,
 )
 """Words after a number that change its value, or say something of it."""

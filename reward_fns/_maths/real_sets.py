@@ -202,10 +202,10 @@ def _pieces(built: _Built) -> tuple[Piece, ...] | None:
     """
     ends: dict[int, Form] = {}
     for end in _ends(built):
-        place = _place(end)
-        if place is None:
+        at = _place(end)
+        if at is None:
             return built.pieces if built.how == "leaf" else None
-        ends.setdefault(place, end)
+        ends.setdefault(at, end)
     if len(ends) > _MAX_ENDS:
         return None
     places = sorted(ends)

@@ -54,7 +54,8 @@ _RATIO = re.compile(
 _BESIDE = re.compile(
     r"(?P<value>.*?\S)\s+(?P<unit>(?:square |cubic )?[A-Za-z]{2,}(?:\s*\^\s*\{?-?[123]\}?)?"
     r"|[A-Za-z]{1,12}\s*(?:/|\bper\b)\s*[A-Za-z]{1,12}(?:\s*\^\s*\{?[123]\}?)?)"
-    r"|(?P<angle>(?!.*\\(?:sin|cos|tan|cot|sec|csc|pi)(?![a-z])).*\S)\s*(?P<degree>\^\s*(?:\{\s*\\circ\s*\}|\\circ)|\u00b0)",
+    r"|(?P<angle>(?!.*\\(?:sin|cos|tan|cot|sec|csc"
+    r"|pi)(?![a-z])).*\S)\s*(?P<degree>\^\s*(?:\{\s*\\circ\s*\}|\\circ)|\u00b0)",
 )
 _PROSE = re.compile(r"(?<![\\A-Za-z])(?!sqrt|sinh|cosh|tanh|arc)[A-Za-z]{4,}")
 _MIXED = re.compile(
@@ -63,7 +64,8 @@ _MIXED = re.compile(
 )
 _EACH = re.compile(r"(\d+(?:\.\d+)?\s*[A-Za-z]{1,12})(?:,?\s+and\s+|,?\s*)")
 _CONGRUENT = re.compile(
-    r"(?:[A-Za-z]\s*\\equiv\s*)?(-?\d{1,40}(?:\s*(?:,|or|and)\s*-?\d{1,40})*)\s*\(?\s*(?:\\[pb]?mod(?![a-z])|\bmod\b)\s*\{?\s*(\d{1,40})\s*\}?\s*\)?"
+    r"(?:[A-Za-z]\s*\\equiv\s*)?(-?\d{1,40}(?:\s*(?:,|or"
+    r"|and)\s*-?\d{1,40})*)\s*\(?\s*(?:\\[pb]?mod(?![a-z])|\bmod\b)\s*\{?\s*(\d{1,40})\s*\}?\s*\)?"
 )
 _ENVIRONMENT = re.compile(r"\\(begin|end)\{")
 _MATRIX = re.compile(r"\\begin\{([pbvBV]?)matrix\}(.*)\\end\{\1matrix\}", re.DOTALL)

@@ -22,8 +22,10 @@ _KEPT = ("<super>", "<sub>", "<fraction>", "<circle>", "<square>")
 _BLANKS = "\u115f\u1160\u2800\u3164\uffa0"
 _MARKUP = re.compile(
     r"<!--.{0,5000}?(?:-->|\Z)|</?[A-Za-z][^<>]{0,200}>|&(?:[A-Za-z]{2,10}|#\w{1,7});"
-    r"|\\(?:[hv]?phantom|[hv]space|[hvm]skip|kern|rule|[xb]?cancel|sout|label|color)\*?\s*(?:\{[^{}]{0,200}\})?"
-    r"|\\(?:boxed|fbox|text|mbox|hbox|mathrm|mathbf|quad|qquad|n|t|r|left|right|big|displaystyle)(?![A-Za-z])",
+    r"|\\(?:[hv]?phantom|[hv]space|[hvm]skip|kern|rule|[xb]?cancel|sout|label"
+    r"|color)\*?\s*(?:\{[^{}]{0,200}\})?"
+    r"|\\(?:boxed|fbox|text|mbox|hbox|mathrm|mathbf|quad|qquad|n|t|r|left|right|big"
+    r"|displaystyle)(?![A-Za-z])",
     re.DOTALL,
 )
 _OPENING = re.compile(r"[^<>`#]*(?:[.!?:…。！？]\s*|\n\s*)")
@@ -32,7 +34,8 @@ _TAIL = 4_000
 _AGAIN = re.compile(r"[<;][\s\\/]*[\w:.-]{0,20}think", re.IGNORECASE)
 _BEGINS_WORDS = re.compile(r"(?:\A|\n|[|｜]>|\[/INST\]|assistant)[ \t]*\Z")
 _ENDS = re.compile(
-    r"(?:\s*<\|(?:im_end|eot_id|eom_id|end|return|endoftext|end_of_text|end_of_turn|END_OF_TURN_TOKEN|END_RESPONSE"
+    r"(?:\s*<\|(?:im_end|eot_id|eom_id|end|return|endoftext|end_of_text|end_of_turn"
+    r"|END_OF_TURN_TOKEN|END_RESPONSE"
     r"|end_of_solution)\|>|\s*<(?:end_of_turn|turn\||/s|eos|｜end▁of▁sentence｜)>)+\s*\Z"
 )
 _BEGINS = re.compile(r"\s*<\|(?:START_RESPONSE|begin_of_solution)\|>")
@@ -41,7 +44,8 @@ _SIDES = re.compile(
     r"(?:\b|_)(?:(begin|start|open|prefix)|end|stop|close|suffix)(?:\b|_)(?:of_)?", re.IGNORECASE
 )
 _FRAMES = re.compile(
-    r"im|header_id|text|sentence|turn|response|solution|answer|box|object_ref|quad|vision|image|audio|fim|code|role|content|"
+    r"im|header_id|text|sentence|turn|response|solution|answer|box|object_ref|quad|vision|image"
+    r"|audio|fim|code|role|content|"
     r".*(?:tool|function|call|action|plugin).*|",
     re.IGNORECASE,
 )
@@ -173,7 +177,8 @@ def says_something(text: str) -> bool:
     punctuation are gone.
     """
     # No markup begins in front of these, so that a letter there is one that is shown.
-    return any(map(_says, _BEFORE_MARKUP.match(text)[0])) or any(map(_says, without_markup(text)))  # type: ignore[index]
+    shown = _BEFORE_MARKUP.match(text)
+    return any(map(_says, shown[0] if shown else "")) or any(map(_says, without_markup(text)))
 
 
 def without_markup(text: str) -> str:
