@@ -100,15 +100,16 @@ def make_here(calls: Sequence[tuple[Component, Call]]) -> list[Outcome]:
 
     KeyboardInterrupt is raised; nothing else is, and nothing can stop a call that does not return.
     """
-    made = [attempt(component, call, through=(KeyboardInterrupt,)) for component, call in calls]
-    waiting = [place for place, one in enumerate(made) if not isinstance(one, Outcome)]
-    if waiting:
+    interrupts = (KeyboardInterrupt,)
+    outcomes = [attempt(component, call, through=interrupts) for component, call in calls]
+    pending = {i: each for i, each in enumerate(outcomes) if not isinstance(each, Outcome)}
+    if pending:
         import asyncio
 
-        finished = asyncio.run(_together([made[place] for place in waiting]))  # type: ignore[misc]
-        for place, outcome in zip(waiting, finished, strict=True):
-            made[place] = outcome
-    return [one for one in made if isinstance(one, Outcome)]
+        finished = asyncio.run(_together(list(pending.values())))
+        for index, outcome in zip(pending, finished, strict=True):
+            outcomes[index] = outcome
+    return [outcome for outcome in outcomes if isinstance(outcome, Outcome)]
 
 
 async def _together(pending: Sequence[Awaitable[Outcome]]) -> list[Outcome]:

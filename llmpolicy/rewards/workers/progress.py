@@ -63,20 +63,18 @@ class Progress:
 
     def read(self) -> Position:
         """Where the worker is, or was when it ended."""
-        first = self._whole[0]
+        begun = self._whole[0]
         for _ in range(_TRIES):
             count = self._whole[0]
-            found = Position(self._whole[1], self._real[2], self._real[3])
+            position = Position(self._whole[1], self._real[2], self._real[3])
             if count % 2 == 0 and count == self._whole[0]:
-                return found
-        if (
-            count != first
-        ):  # it goes from call to call faster than can be read: none of them is late
-            return Position(found.index, time.monotonic(), 0.0)
+                return position
+        if count != begun:
+            # It goes from call to call faster than can be read: none of them is late.
+            return Position(position.index, time.monotonic(), 0.0)
         time.sleep(1e-3)
-        return (
-            found if self._whole[0] == first else self.read()
-        )  # it ended, or was stopped, while it wrote
+        # It ended, or was stopped, while it wrote.
+        return position if self._whole[0] == begun else self.read()
 
     def close(self) -> None:
         """Unmap the record."""
