@@ -126,3 +126,8 @@ class Episode:
             noted += turn.log_probs
         numbers = iter(noted)
         return [next(numbers) if mine else None for mine in self.tokens()[1]]
+
+
+def turns_of(episodes: Sequence[Episode]) -> list[Turn]:
+    """The turns of all episodes, one episode after the other."""
+    return [turn for episode in episodes for turn in episode.turns]

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from llmpolicy.environments.base import Environment
-from llmpolicy.episode import NOT_JUDGED, Episode, Turn
+from llmpolicy.episode import NOT_JUDGED, Episode, Turn, turns_of
 from llmpolicy.policies.base import Policy
 from llmpolicy.types import Action
 
@@ -29,7 +29,7 @@ class Rollout:
     @property
     def turns(self) -> list[Turn]:
         """Each of the B turns."""
-        return [turn for episode in self.episodes for turn in episode.turns]
+        return turns_of(self.episodes)
 
     @property
     def states(self) -> list[Any]:
@@ -55,7 +55,9 @@ class Rollout:
     @property
     def weights(self) -> Tensor:
         """How much each of the B turns weighs, in 64 bits."""
-        weights = [weight for episode in self.episodes for weight in episode.weights]
+        weights: list[float] = []
+        for episode in self.episodes:
+            weights += episode.weights
         return torch.tensor(weights, dtype=torch.float64)  # (B,)
 
     @property
@@ -123,10 +125,9 @@ def rollout(
 
 def _turns(states: Sequence[Any], action: Action) -> list[Turn]:
     """A turn a row, of an action that is kept in columns."""
-    if action.log_prob is None:
-        return [Turn(state, value) for state, value in zip(states, action.value, strict=True)]
-    turns = []
-    columns = (states, action.value, action.log_prob.tolist(), action.mask.sum(1).tolist())
-    for state, value, log_probs, decisions in zip(*columns, strict=True):
-        turns.append(Turn(state, value, log_probs[:decisions]))
+    turns = [Turn(state, value) for state, value in zip(states, action.value, strict=True)]
+    if action.log_prob is not None:
+        columns = (turns, action.log_prob.tolist(), action.mask.sum(1).tolist())
+        for turn, log_probs, decisions in zip(*columns, strict=True):
+            turn.log_probs = log_probs[:decisions]
     return turns

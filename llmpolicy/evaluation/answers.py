@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from llmpolicy.episode import Episode, Turn
+from llmpolicy.episode import Episode, Turn, turns_of
 from llmpolicy.rewards import Rewards, Sample
 from llmpolicy.tasks import Row
 
@@ -65,17 +65,20 @@ def complete(
     length.
     """
     most = max_new_tokens or policy.max_new_tokens
-    prompts = [ids for ids in policy.encode([row.prompt for row in rows]) for _ in range(samples)]
-    lengths = [len(ids) + most for ids in prompts]
+    prompts = policy.encode([row.prompt for row in rows])
+    lengths = [len(prompts[i // samples]) + most for i in range(len(rows) * samples)]
     episodes: dict[int, Episode] = {}
     for batch in batches(lengths, TOKENS_AT_ONCE, batch_size):
         turns = policy.complete(
-            [prompts[i] for i in batch], greedy=greedy, generator=generator, max_new_tokens=most
+            [prompts[i // samples] for i in batch],
+            greedy=greedy,
+            generator=generator,
+            max_new_tokens=most,
         )
         for i, turn in zip(batch, turns, strict=True):
             group = i // samples
             episodes[i] = Episode([turn], group, rows[group].index)
-    return [episodes[i] for i in range(len(prompts))]
+    return [episodes[i] for i in range(len(lengths))]
 
 
 def batches(lengths: Sequence[int], budget: int, limit: int | None = None) -> Iterator[list[int]]:
@@ -90,11 +93,6 @@ def batches(lengths: Sequence[int], budget: int, limit: int | None = None) -> It
         batch.append(row)
     if batch:
         yield batch
-
-
-def turns_of(episodes: Sequence[Episode]) -> list[Turn]:
-    """The turns of all episodes, one episode after the other."""
-    return [turn for episode in episodes for turn in episode.turns]
 
 
 def scored_together(episodes: Sequence[Episode]) -> Iterator[tuple[list[Any], list[Any]]]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from llmpolicy.episode import Episode
+from llmpolicy.episode import Episode, turns_of
 from llmpolicy.errors import RewardError, TaskError
 from llmpolicy.evaluation.answers import (
     LanguagePolicy,
@@ -22,7 +22,6 @@ from llmpolicy.evaluation.answers import (
     known_mean,
     samples_of,
     scored_together,
-    turns_of,
 )
 from llmpolicy.evaluation.constant import best_constant
 from llmpolicy.evaluation.record import Evaluation, Example, Question

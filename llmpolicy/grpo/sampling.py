@@ -84,31 +84,32 @@ class Filling:
 
 def numbered(groups: Sequence[Group]) -> list[Episode]:
     """The episodes of these groups, one group after the other, with its number."""
-    return [
-        replace(episode, group=number) for number, group in enumerate(groups) for episode in group
-    ]
+    episodes: list[Episode] = []
+    for number, group in enumerate(groups):
+        episodes += [replace(episode, group=number) for episode in group]
+    return episodes
 
 
 def filled(
     prompts: Sequence[int],
-    others: Iterator[int],
+    spare: Iterator[int],
     generated: Callable[[Sequence[int]], list[Group]],
     has_signal: Callable[[Group], bool],
     limits: Limits,
 ) -> Filling:
-    """Generate the prompts, then of others as many as have no signal, until all have one or a limit
-    is met.
+    """Generate the prompts, then of the spare ones as many as have no signal, until all have one or
+    a limit is met.
     """
     groups = generated(prompts)
     live = [has_signal(group) for group in groups]
     filling = Filling(list(prompts), list(groups), live, list(zip(prompts, live, strict=True)))
-    while more := _affordable(filling, others, limits):
+    while more := _affordable(filling, spare, limits):
         for row, group in zip(more, generated(more), strict=True):
             filling.take(row, group, has_signal(group))
     return filling
 
 
-def _affordable(filling: Filling, others: Iterator[int], limits: Limits) -> list[int]:
+def _affordable(filling: Filling, spare: Iterator[int], limits: Limits) -> list[int]:
     """The prompts of the next round; as many as would keep the cap if every completion were of the
     greatest length.
     """
@@ -117,7 +118,7 @@ def _affordable(filling: Filling, others: Iterator[int], limits: Limits) -> list
         return []
     most = max(limits.max_tokens - filling.tokens, 0) // (limits.size * limits.longest)
     wanted = min(-(-lacking // limits.unit), most // limits.unit) * limits.unit
-    rows = list(itertools.islice(others, wanted))
+    rows = list(itertools.islice(spare, wanted))
     return rows[: len(rows) // limits.unit * limits.unit]
 
 
@@ -128,19 +129,19 @@ class Sampling:
 
     def __init__(self, settings: SamplingBlock, rows: Sequence[Row]) -> None:
         self.settings, self.rows = settings, len(rows)
-        self.memory = (
-            Memory([f"{row.task}/{row.index}" for row in rows]) if settings.memory else None
-        )
+        self.memory: Memory | None = None
+        if settings.memory:
+            self.memory = Memory([f"{row.task}/{row.index}" for row in rows])
 
     def fill(self, trainer: "PolicyTrainer", inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Generate and score what this step trains on; returns the inputs of the groups that were
         taken.
         """
         rounds: list[Generation] = []
-        prompts, others = self._chosen(trainer, inputs)
+        prompts, spare = self._chosen(trainer, inputs)
         filling = filled(
             prompts,
-            others,
+            spare,
             lambda rows: _generated(trainer, rows, rounds),
             lambda group: self._has_signal(trainer, group),
             self._limits(trainer),
