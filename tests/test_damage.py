@@ -19,7 +19,7 @@ import pytest
 from llmpolicy import cli
 from llmpolicy.errors import PolicyError, PublishError, RunError
 from llmpolicy.grpo.callbacks import BestCheckpoint
-from llmpolicy.publish.artefact import choose
+from llmpolicy.publish.choice import choose
 from llmpolicy.recipe import load_recipe
 from llmpolicy.run import Run, add_checkpoint, damage, mend, written_whole
 from llmpolicy.run.disk import DiskError

@@ -16,7 +16,8 @@ from llmpolicy.bundled import MODEL
 from llmpolicy.errors import PolicyError, PublishError, RecipeError, RunError
 from llmpolicy.plan import plan_recipe
 from llmpolicy.policies.causal_lm import CausalLMPolicy
-from llmpolicy.publish.artefact import build, choose
+from llmpolicy.publish.artefact import build
+from llmpolicy.publish.choice import choose
 from llmpolicy.recipe import load_recipe
 from llmpolicy.run import Run
 from llmpolicy.run.files import write_text

@@ -21,7 +21,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from llmpolicy.errors import PublishError
 from llmpolicy.publish import publish, publish_run
-from llmpolicy.publish.artefact import base_hub_id, build, choose
+from llmpolicy.publish.artefact import build
+from llmpolicy.publish.base import base_hub_id
+from llmpolicy.publish.choice import choose
 from llmpolicy.publish.files import check
 from llmpolicy.run import Run
 from tests.hub_client import NAME, ROOT, Client, environment, start

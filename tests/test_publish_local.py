@@ -18,8 +18,9 @@ from safetensors.torch import load_file, save_file
 
 from llmpolicy.errors import PublishError
 from llmpolicy.publish import publish, publish_run
-from llmpolicy.publish.artefact import build, choose
-from llmpolicy.publish.local import Machine, Told, local_in, portable, portable_text
+from llmpolicy.publish.artefact import build
+from llmpolicy.publish.choice import choose
+from llmpolicy.publish.local import Machine, Replaced, local_in, portable, portable_text
 from llmpolicy.publish.weights import not_finite, text_in
 from llmpolicy.run import Run
 from tests.models import model, tokenizer
@@ -71,25 +72,25 @@ KEPT = (
 
 @pytest.mark.parametrize("text", CUT)
 def test_of_a_path_the_last_name_is_left_and_of_an_address_no_password(text: str) -> None:
-    told = Told()
-    assert portable_text(text, THERE, told) == CUT[text]
-    assert told.counts
+    replaced = Replaced()
+    assert portable_text(text, THERE, replaced) == CUT[text]
+    assert replaced.counts
     assert local_in(CUT[text], THERE) is None
 
 
 @pytest.mark.parametrize("text", KEPT)
 def test_other_texts_stay_as_they_are(text: str) -> None:
-    told = Told()
-    assert portable_text(text, THERE, told) == text
-    assert not told.counts
+    replaced = Replaced()
+    assert portable_text(text, THERE, replaced) == text
+    assert not replaced.counts
     assert local_in(text, THERE) is None
 
 
 def test_it_is_found_in_keys_lists_and_mappings_of_any_depth() -> None:
     value: Any = {"/mnt/a/x": [{"q": ("~/b/y", 3, None, Path("/mnt/c/z"))}]}
-    told = Told(file="recipe.yaml")
-    assert portable(value, THERE, told) == {"x": [{"q": ["y", 3, None, "z"]}]}
-    assert told.lines() == ("recipe.yaml: 3 x a path, of which the last name is left",)
+    replaced = Replaced(file="recipe.yaml")
+    assert portable(value, THERE, replaced) == {"x": [{"q": ["y", 3, None, "z"]}]}
+    assert replaced.lines() == ("recipe.yaml: 3 x a path, of which the last name is left",)
 
 
 # In what is published
@@ -108,13 +109,13 @@ def run(tmp_path: Path, weights: Path) -> Run:
     return make_run(tmp_path / "run", weights, weights)
 
 
-def staged(run: Run, folder: Path) -> tuple[dict[str, str], Told]:
+def staged(run: Run, folder: Path) -> tuple[dict[str, str], Replaced]:
     folder.mkdir()
-    told = Told()
-    build(run, choose(run), NAME, folder, told)
+    replaced = Replaced()
+    build(run, choose(run), NAME, folder, replaced)
     return {
         path.name: path.read_text() for path in folder.iterdir() if path.suffix != ".safetensors"
-    }, told
+    }, replaced
 
 
 def test_no_key_of_recipe_manifest_and_evaluation_hides_a_path(
@@ -139,7 +140,7 @@ def test_no_key_of_recipe_manifest_and_evaluation_hides_a_path(
     run.manifest["failure"] = {"trace": [f'File "{tmp_path}/cellar/x.py", line 1 on gpu-07']}
     run.manifest["files"] = [{"file": r"C:\Users\cellar\rows.jsonl", "sha256": "ab" * 32}]
     run.write_evaluation({**EVALUATION, "rows_from": {f"{tmp_path}/cellar/t.jsonl": 3}})
-    texts, told = staged(run, tmp_path / "staged")
+    texts, replaced = staged(run, tmp_path / "staged")
     for name, text in texts.items():
         told_of = [word for word in ("cellar", str(tmp_path), "jdoe42", "gpu-07") if word in text]
         assert not told_of, (name, [line for line in text.splitlines() if told_of[0] in line])
@@ -148,7 +149,7 @@ def test_no_key_of_recipe_manifest_and_evaluation_hides_a_path(
     assert recipe["task"][0]["system"] == "Look into notes.md, ask [user]@[host]."
     assert recipe["task"][0]["url"] == "https://example.com/rows?token=[removed]"
     assert json.loads(texts["evaluation.json"])["rows_from"] == {"t.jsonl": 3}
-    assert {line.partition(":")[0] for line in told.lines()} >= {
+    assert {line.partition(":")[0] for line in replaced.lines()} >= {
         "recipe.yaml",
         "evaluation.json",
         "llmpolicy_manifest.json",
@@ -167,11 +168,11 @@ def test_a_setting_beside_the_weights_that_is_a_path_keeps_its_last_name(
         file.write_text(
             json.dumps({**json.loads(file.read_text()), key: f"{tmp_path}/models/tiny"})
         )
-    texts, told = staged(run, tmp_path / "staged")
+    texts, replaced = staged(run, tmp_path / "staged")
     assert json.loads(texts["config.json"])["_name_or_path"] == "tiny"
     assert json.loads(texts["tokenizer_config.json"])["vocab_file"] == "tiny"
     said = "config.json: 1 x a path, of which the last name is left"
-    assert said in told.lines()
+    assert said in replaced.lines()
     console = Console(record=True, width=200, file=io.StringIO())
     publish_run(run.path, NAME, dry_run=True, console=console)
     assert f"replaced: {said}" in console.export_text()

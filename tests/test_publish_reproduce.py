@@ -19,7 +19,8 @@ from huggingface_hub import ModelCard
 from llmpolicy.environments.gymnasium import GymnasiumEnvironment
 from llmpolicy.policies.categorical import CategoricalMLP
 from llmpolicy.policies.mlp import load_mlp_policy
-from llmpolicy.publish.artefact import build, choose
+from llmpolicy.publish.artefact import build
+from llmpolicy.publish.choice import choose
 from llmpolicy.recipe import load_recipe
 from llmpolicy.rollout import rollout
 from llmpolicy.run import Run

@@ -14,7 +14,8 @@ from llmpolicy.bundled import MODEL
 from llmpolicy.errors import PolicyError, RecipeError, RunError
 from llmpolicy.evaluation import Watch, preference
 from llmpolicy.policies.causal_lm import CausalLMPolicy
-from llmpolicy.publish.artefact import build, choose
+from llmpolicy.publish.artefact import build
+from llmpolicy.publish.choice import choose
 from llmpolicy.recipe import load_recipe, make_recipe
 from llmpolicy.report.overoptimisation import plot_curve
 from llmpolicy.rewards import Rewards, RewardSpec

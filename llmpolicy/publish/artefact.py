@@ -2,129 +2,50 @@
 and evidence.
 """
 
-import hashlib
 import json
 import os
-import re
 import tempfile
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
-from huggingface_hub import ModelCard, try_to_load_from_cache
-from huggingface_hub.errors import HFValidationError
 
-from llmpolicy.errors import PublishError, nearest
-from llmpolicy.publish.card import CardFacts, card, tasks_of
+from llmpolicy.errors import PublishError
+from llmpolicy.publish.base import base_folder, base_license, base_name, datasets_of
+from llmpolicy.publish.card import CardFacts, card
+from llmpolicy.publish.choice import Choice
 from llmpolicy.publish.files import (
     PublishedFile,
-    What,
     check,
     copy_plain,
     describe,
     refuse_links,
     stage,
 )
-from llmpolicy.publish.local import Machine, Told, paths_shortened, portable, this_machine
-from llmpolicy.publish.reproduce import Kit, kit
+from llmpolicy.publish.local import Machine, Replaced, paths_shortened, portable, this_machine
+from llmpolicy.publish.reproduce import Kit, kit_of
 from llmpolicy.publish.texts import no_figure
 from llmpolicy.run import Run, broken, facts_of
 from llmpolicy.run.contents import content_digest
-from llmpolicy.run.paths import below, moved
+from llmpolicy.run.paths import below
 from llmpolicy.terminal import quiet
 
-Which = Literal["last", "best"]
 SCHEMA = 1
 READ = ("recipe.yaml", "manifest.json", "evaluation.json", "metrics.jsonl", "best/evaluation.json")
 """The files of a run whose content publishing writes anew."""
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """What of a run is published: the form, the weights and their folder, and the evaluation that
-    speaks for them.
-    """
-
-    what: What
-    which: Which
-    trained: Literal["adapter", "full"]
-    source: Path
-    hub_id: str | None
-    evaluation: Mapping[str, Any] | None
-    measured_on_last: bool
-    samples: bool = False
-
-
-def choose(
-    run: Run, what: str | None = None, which: str | None = None, samples: bool | None = None
-) -> Choice:
-    """Decide what is published, or raise PublishError in a sentence that names what can be.
-
-    ``samples`` of the evaluation are shown on the card when the rows are others' already, or as it
-    says.
-
-    The form is the adapter when one was trained and its base has a Hub id, else the merged (or
-    full) weights. The weights are the best ones when the evaluation speaks for them, else the last.
-    """
-    small = not run.recipe.get("model")
-    if small and what is not None:
-        raise PublishError(
-            f"{run.path} trained a small policy, which has one form; leave out --what {what}"
-        )
-    _one_of("--what", what, ("adapter", "merged"))
-    _one_of("--which", which, ("last", "best"))
-    best = (run.best_dir / "evaluation.json").is_file() or _same_weights(
-        run.best_dir, run.policy_dir
-    )
-    weights: Which = "best" if which == "best" or (which is None and best) else "last"
-    source = run.best_dir if weights == "best" else run.policy_dir
-    if not source.is_dir():
-        state = run.manifest.get("status", "unknown")
-        raise PublishError(
-            f"{run.path} has no {source.name}/ weights to publish (the run's status: {state})"
-        )
-    if (clause := run.damage(source)) and facts_of(source):
-        raise PublishError(
-            f"{source} is not what the run wrote ({clause}); train with --resume, which puts it in"
-            " order"
-        )
-    trained: Literal["adapter", "full"] = (
-        "adapter" if (source / "adapter_config.json").is_file() else "full"
-    )
-    evaluation, measured_on_last = _evidence(run, weights)
-    if small:
-        return Choice("policy", weights, "full", source, None, evaluation, measured_on_last)
-    hub_id = base_hub_id(run)
-    form, shown = (
-        _form(run, what, trained, hub_id),
-        (_are_others(run) if samples is None else samples),
-    )
-    return Choice(form, weights, trained, source, hub_id, evaluation, measured_on_last, shown)
-
-
-def _are_others(run: Run) -> bool:
-    """Whether all rows come from the Hub, from reasoning-gym or from a program of llmpolicy, and
-    none from a file here.
-    """
-    return all(
-        task.get("hub")
-        or task.get("reasoning_gym")
-        or str(task.get("generator") or "").startswith("llmpolicy.")
-        for task in tasks_of(run.recipe)
-    )
-
-
 def build(
-    run: Run, choice: Choice, repo: str, folder: Path, told: Told | None = None
+    run: Run, choice: Choice, repo: str, folder: Path, replaced: Replaced | None = None
 ) -> tuple[PublishedFile, ...]:
     """Fill an empty folder with all that is published, check every file, and return the list.
 
-    What told of this machine, and is said otherwise now, is counted in ``told``. Raises
+    What told of this machine, and is said otherwise now, is counted in ``replaced``. Raises
     PublishError; the run itself is only read.
     """
-    told, machine = told or Told(), _machine(run)
+    replaced, machine = replaced or Replaced(), _machine(run)
     refuse_links(run.path / name for name in READ)
     if choice.what == "merged" and choice.trained == "adapter":
         with tempfile.TemporaryDirectory(prefix="llmpolicy-merge-") as merged:
@@ -137,8 +58,8 @@ def build(
         _name_base(
             folder / "adapter_config.json", choice.hub_id, run.recipe["model"].get("revision")
         )
-    _make_configs_portable(folder, machine, told)
-    sources = _write_evidence(run, choice, repo, folder, machine, told)
+    _make_configs_portable(folder, machine, replaced)
+    sources = _write_evidence(run, choice, repo, folder, machine, replaced)
     files = describe(folder)
     check(folder, choice.what, machine=machine, sources=sources)
     if describe(folder) != files:
@@ -149,55 +70,58 @@ def build(
 
 
 def _write_evidence(
-    run: Run, choice: Choice, repo: str, folder: Path, machine: Machine, told: Told
+    run: Run, choice: Choice, repo: str, folder: Path, machine: Machine, replaced: Replaced
 ) -> Collection[str]:
     """The four files that publishing writes itself, of which nothing tells of this machine; returns
     the sources beside them.
     """
-    things = kit(run, _rows_counted(_as_loaded(run)), choice.hub_id, machine)
-    for name, source in things.sources.items():
+    kit = kit_of(run, _rows_counted(_as_loaded(run)), choice.hub_id, machine)
+    for name, source in kit.sources.items():
         copy_plain(source, folder / name)
-    recipe = _for_others("recipe.yaml", things.recipe, machine, told)
+    recipe = _for_others("recipe.yaml", kit.recipe, machine, replaced)
     of_here = ("base_dir", "base_dir_from_run", "weights")
     noted = {key: value for key, value in run.manifest.items() if key not in of_here}
-    manifest = _for_others("llmpolicy_manifest.json", noted, machine, told)
+    manifest = _for_others("llmpolicy_manifest.json", noted, machine, replaced)
     if choice.evaluation is not None:
         evaluation = _for_others(
-            "evaluation.json", _without_examples(choice.evaluation), machine, told
+            "evaluation.json", _without_examples(choice.evaluation), machine, replaced
         )
         _write_json(folder / "evaluation.json", evaluation)
         shown = choice.evaluation if choice.samples else evaluation
-        choice = replace(choice, evaluation=_for_others("README.md", shown, machine, told))
-    _write_text(folder / "README.md", card(_facts(run, choice, repo, recipe, manifest, things)))
+        choice = replace(choice, evaluation=_for_others("README.md", shown, machine, replaced))
+    _write_text(folder / "README.md", card(_facts(run, choice, repo, recipe, manifest, kit)))
     _write_text(folder / "recipe.yaml", yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True))
     _write_json(
         folder / "llmpolicy_manifest.json",
         _manifest(recipe.get("model") or {}, choice, manifest, describe(folder)),
     )
-    return things.sources.keys()
+    return kit.sources.keys()
 
 
 def _machine(run: Run) -> Machine:
     """This machine, and the folders that the run has noted of the one it was trained on."""
-    noted = [run.manifest.get(key) for key in ("base_dir", "weights")] + [
-        (run.recipe.get("model") or {}).get("path")
-    ]
-    own = [run.path.resolve(), base_folder(run) if run.recipe.get("model") else None]
-    return this_machine([*own, *(path for path in noted if path and os.path.isabs(path))])
+    model = run.recipe.get("model") or {}
+    folders: list[Path | str | None] = [run.path.resolve()]
+    if model:
+        folders.append(base_folder(run))
+    for path in (run.manifest.get("base_dir"), run.manifest.get("weights"), model.get("path")):
+        if path and os.path.isabs(path):
+            folders.append(path)
+    return this_machine(folders)
 
 
-def _for_others(file: str, content: Any, machine: Machine, told: Told) -> Any:
-    told.file = file
-    return portable(content, machine, told)
+def _for_others(file: str, content: Any, machine: Machine, replaced: Replaced) -> Any:
+    replaced.file = file
+    return portable(content, machine, replaced)
 
 
-def _make_configs_portable(folder: Path, machine: Machine, told: Told) -> None:
+def _make_configs_portable(folder: Path, machine: Machine, replaced: Replaced) -> None:
     """A path that is the whole value of a setting beside the weights is a note of no use elsewhere:
     its last name stays.
     """
     for path in sorted(folder.glob("*config.json")):
-        content, told.file = json.loads(path.read_text(encoding="utf-8")), path.name
-        shorter = paths_shortened(content, machine, told)
+        content, replaced.file = json.loads(path.read_text(encoding="utf-8")), path.name
+        shorter = paths_shortened(content, machine, replaced)
         if shorter != content:
             _write_text(path, json.dumps(shorter, indent=2, ensure_ascii=False) + "\n")
 
@@ -215,38 +139,6 @@ def _refuse_other_than_sealed(source: Path, folder: Path) -> None:
             )
 
 
-def base_hub_id(run: Run) -> str | None:
-    """The Hub id of the base: as written, or the path itself when it was loaded from the Hub; None
-    when unknown.
-    """
-    model = run.recipe["model"]
-    if model.get("hub_id"):
-        return str(model["hub_id"])
-    path = str(model["path"])
-    if base_folder(run) is not None:
-        return None
-    # A path such as models/SmolLM2 looks like a Hub id; only what lies in the Hub's cache proves
-    # that it was one.
-    try:
-        return path if isinstance(try_to_load_from_cache(path, "config.json"), str) else None
-    except HFValidationError:
-        return None
-
-
-def base_folder(run: Run) -> Path | None:
-    """The local folder that the base was loaded from, when it came from one and it is still
-    there.
-    """
-    if run.recipe["model"]["path"] == "bundled":
-        from llmpolicy.bundled import MODEL
-
-        return Path(MODEL)
-    now, base = moved(run.path.resolve(), run.manifest, run.recipe)
-    path, weights = Path(now(run.recipe["model"]["path"])).expanduser(), run.manifest.get("weights")
-    loaded = [Path(now(weights))] if weights else [base / path, path]
-    return next((folder for folder in loaded if folder.is_dir()), None)
-
-
 def _as_loaded(run: Run) -> dict[str, Any]:
     """The recipe, without its note on a local folder where the Hub's weights were loaded in its
     place.
@@ -257,48 +149,6 @@ def _as_loaded(run: Run) -> dict[str, Any]:
     if run.manifest.get("weights") == model.get("hub_id") != model["path"]:
         model["note"] = None
     return {**run.recipe, "model": model}
-
-
-def _one_of(option: str, value: str | None, valid: tuple[str, ...]) -> None:
-    if value is not None and value not in valid:
-        raise PublishError(f"{option} {value!r} is unknown{nearest(value, valid)}")
-
-
-def _form(run: Run, what: str | None, trained: str, hub_id: str | None) -> What:
-    if what == "adapter" and trained == "full":
-        raise PublishError(
-            f"{run.path} trained full weights, it has no adapter; publish them with --what merged"
-        )
-    if what == "adapter" and hub_id is None:
-        raise PublishError(
-            f"{run.path}: nobody could load the adapter, because its base has no model.hub_id;"
-            " publish the merged weights instead with --what merged"
-        )
-    return (
-        "adapter" if trained == "adapter" and hub_id is not None and what != "merged" else "merged"
-    )
-
-
-def _evidence(run: Run, which: Which) -> tuple[dict[str, Any] | None, bool]:
-    """The evaluation to show, and whether it was measured on the last weights while others are
-    published.
-    """
-    own = run.best_dir / "evaluation.json"
-    if which == "best" and own.is_file():
-        return run.evaluation(of_best=True), False
-    return run.evaluation(), which == "best" and not _same_weights(run.best_dir, run.policy_dir)
-
-
-def _same_weights(first: Path, second: Path) -> bool:
-    """Whether two folders hold the same weights, byte for byte."""
-    if not first.is_dir() or not second.is_dir():
-        return False
-    names = [{path.name for path in folder.glob("*.safetensors")} for folder in (first, second)]
-    return (
-        bool(names[0])
-        and names[0] == names[1]
-        and all(_digest(first / n) == _digest(second / n) for n in names[0])
-    )
 
 
 def _merge(run: Run, adapter: Path, folder: Path) -> None:
@@ -340,9 +190,8 @@ def _refuse_another_base(run: Run, base: Path) -> None:
         )
     for item in run.manifest.get("files") or []:
         file = base / item["file"]
-        if item["for"] == "model" and not (
-            file.is_file() and content_digest(file) == item["sha256"]
-        ):
+        same = file.is_file() and content_digest(file) == item["sha256"]
+        if item["for"] == "model" and not same:
             raise PublishError(
                 f"{file} is not what {run.path} was trained on; bring the base back to merge the"
                 " adapter into it"
@@ -363,7 +212,7 @@ def _facts(
     repo: str,
     recipe: dict[str, Any],
     manifest: dict[str, Any],
-    things: Kit,
+    kit: Kit,
 ) -> CardFacts:
     return CardFacts(
         repo=repo,
@@ -373,77 +222,16 @@ def _facts(
         recipe=recipe,
         manifest=manifest,
         evaluation=choice.evaluation,
-        base=choice.hub_id or _base_name(run),
+        base=choice.hub_id or base_name(run),
         hub_id=choice.hub_id,
         measured_on_last=choice.measured_on_last,
-        license=_license(run, choice.hub_id),
-        datasets=_datasets(run),
+        license=base_license(run, choice.hub_id),
+        datasets=datasets_of(run),
         train=run.metrics("train"),
         looks=run.metrics("eval"),
-        sources=tuple(things.sources),
-        missing=things.missing,
+        sources=tuple(kit.sources),
+        missing=kit.missing,
     )
-
-
-def _base_name(run: Run) -> str:
-    if not run.recipe.get("model"):
-        config = json.loads((run.policy_dir / "config.json").read_text(encoding="utf-8"))
-        return str(config.get("policy", "small"))
-    path = str(run.recipe["model"]["path"])
-    return "the model that comes with llmpolicy" if path == "bundled" else Path(path).name
-
-
-def _license(run: Run, hub_id: str | None) -> dict[str, str] | None:
-    """The license that the base's own card states, when a card of it lies on this machine; else
-    unknown.
-    """
-    if not run.recipe.get("model"):
-        return None
-    if run.recipe["model"]["path"] == "bundled":
-        return {"license": "apache-2.0"}
-    folder = base_folder(run)
-    cards = [
-        folder / "README.md" if folder else None,
-        _cached_card(hub_id, "model") if hub_id else None,
-    ]
-    return next((stated for path in cards if path and (stated := _stated(path))), None)
-
-
-def _datasets(run: Run) -> dict[str, str | None]:
-    """The Hub's datasets that the rows came from, with the license that their card states if it
-    lies here.
-    """
-    base = moved(run.path.resolve(), run.manifest, run.recipe)[1]
-    names = [str(task["hub"]) for task in tasks_of(run.recipe) if task.get("hub")]
-    of_hub = [
-        name
-        for name in names
-        if re.fullmatch(r"[\w-][\w.-]*(/[\w.-]+)?", name) and not (base / name).exists()
-    ]
-    return {name: (_stated(_cached_card(name, "dataset")) or {}).get("license") for name in of_hub}
-
-
-def _cached_card(name: str, kind: str) -> Path | None:
-    try:
-        path = try_to_load_from_cache(name, "README.md", repo_type=kind)
-    except HFValidationError:
-        return None
-    return Path(path) if isinstance(path, str) else None
-
-
-def _stated(path: Path | None) -> dict[str, str] | None:
-    """The license in the head of a card, with its name and address when it is none of the Hub's
-    list.
-    """
-    if path is None or not path.is_file():
-        return None
-    try:
-        head = ModelCard.load(path, ignore_metadata_errors=True).data.to_dict()
-    except (ValueError, yaml.YAMLError):
-        return None
-    keys = ("license", "license_name", "license_link")
-    known = {key: head[key] for key in keys if isinstance(head.get(key), str)}
-    return known if "license" in known else None
 
 
 def _manifest(
@@ -469,26 +257,22 @@ def _manifest(
 
 def _without_examples(evaluation: Mapping[str, Any]) -> dict[str, Any]:
     """The evaluation's figures; prompts and completions stay on this machine."""
-    kept = {key: value for key, value in evaluation.items() if key != "examples"}
-    return {**kept, "base": _without_examples(kept["base"])} if kept.get("base") else kept
+    kept = dict(evaluation)
+    kept.pop("examples", None)
+    if kept.get("base"):
+        kept["base"] = _without_examples(kept["base"])
+    return kept
 
 
 def _rows_counted(recipe: Any, key: str = "") -> Any:
     """The recipe with the number of rows in the place of rows that were given in Python."""
+    if isinstance(recipe, list) and key == "rows":
+        return f"{len(recipe)} rows given in Python"
     if isinstance(recipe, list):
-        return (
-            f"{len(recipe)} rows given in Python"
-            if key == "rows"
-            else [_rows_counted(item) for item in recipe]
-        )
+        return list(map(_rows_counted, recipe))
     if isinstance(recipe, Mapping):
         return {name: _rows_counted(value, str(name)) for name, value in recipe.items()}
     return recipe
-
-
-def _digest(path: Path) -> bytes:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
 
 
 def _write_text(path: Path, text: str) -> None:

@@ -13,11 +13,19 @@ import yaml
 from huggingface_hub import EvalResult, ModelCardData
 
 from llmpolicy.publish import small
+from llmpolicy.publish.measured import percent, table, verdict
 from llmpolicy.publish.shown import curve, escape, framed, samples, usage
+from llmpolicy.tasks.spec import SOURCES
 
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+TIME = "%Y-%m-%dT%H:%M:%S%z"
 RELEASES = ("llmpolicy", "torch", "transformers", "trl", "peft", "accelerate")
-TASK_SOURCES = ("hub", "reasoning_gym", "file", "generator")
+FORMS = {
+    ("adapter", "adapter"): "a LoRA adapter",
+    ("merged", "adapter"): "merged weights",
+    ("merged", "full"): "full weights",
+}
+STEPS = {"best": "the step with the best held-out accuracy", "last": "the last step"}
 NOT_CHECKED = (
     "any task, language or prompt format other than the held-out prompts above",
     (
@@ -63,24 +71,26 @@ def card(facts: CardFacts) -> str:
     """The text of README.md: the Hub's metadata as YAML, then Markdown in which every name is
     escaped.
     """
-    is_small = facts.what == "policy"
+    data: list[str] = []
+    not_checked: tuple[str, ...] = NOT_CHECKED
+    if facts.what == "policy":
+        head = small.head(facts.repo, facts.base, facts.recipe, facts.which)
+        use, not_checked = small.usage(facts.repo, facts.recipe), small.NOT_CHECKED
+    else:
+        head, use, data = _head(facts), _usage(facts), _data(facts)
     sections = (
-        small.head(facts.repo, facts.base, facts.recipe, facts.which) if is_small else _head(facts),
+        head,
         _results(facts),
         samples(facts.evaluation),
         curve(facts.train, facts.looks, facts.manifest.get("seed", facts.recipe.get("seed", 0))),
-        small.usage(facts.repo, facts.recipe) if is_small else _usage(facts),
+        use,
         _rewards(facts.manifest.get("rewards") or facts.recipe.get("rewards") or ()),
-        [] if is_small else _data(facts),
+        data,
         _again(facts),
         _recipe(facts.recipe),
-        [
-            "## What it was not checked for",
-            "",
-            *(f"- {line}" for line in (small.NOT_CHECKED if is_small else NOT_CHECKED)),
-        ],
+        ["## What it was not checked for", "", *map("- {}".format, not_checked)],
     )
-    body = "\n\n".join("\n".join(section) for section in sections if section)
+    body = "\n\n".join(map("\n".join, filter(None, sections)))
     return f"---\n{metadata(facts).to_yaml()}\n---\n\n{body}\n"
 
 
@@ -89,38 +99,50 @@ def metadata(facts: CardFacts) -> ModelCardData:
     are known.
     """
     if facts.what == "policy":
-        return small.metadata(
-            facts.repo, facts.recipe, None if facts.measured_on_last else facts.evaluation
-        )
-    algorithm = "grpo" if facts.recipe.get("grpo") is not None else "reinforce"
-    lora = ["lora"] if facts.trained == "adapter" else []
-    relation = "adapter" if facts.what == "adapter" else "finetune"
+        measured = None if facts.measured_on_last else facts.evaluation
+        return small.metadata(facts.repo, facts.recipe, measured)
+    tags = ["llmpolicy", "reinforcement-learning", _algorithm(facts).lower()]
+    library, relation = "transformers", "finetune"
+    if facts.trained == "adapter":
+        tags.append("lora")
+    if facts.what == "adapter":
+        library, relation = "peft", "adapter"
+    known: dict[str, Any] = dict(facts.license or {})
+    if facts.hub_id:
+        known["base_model_relation"] = relation
     return ModelCardData(
-        library_name="peft" if facts.what == "adapter" else "transformers",
-        **(facts.license or {}),  # type: ignore[arg-type]
+        library_name=library,
         pipeline_tag="text-generation",
-        tags=["llmpolicy", "reinforcement-learning", algorithm, *lora],
+        tags=tags,
         datasets=list(facts.datasets) or None,
         model_name=facts.repo.rpartition("/")[2],
         eval_results=_model_index(facts),
         base_model=facts.hub_id,
-        **({"base_model_relation": relation} if facts.hub_id else {}),  # type: ignore[arg-type]
+        **known,
     )
+
+
+def _algorithm(facts: CardFacts) -> str:
+    return "REINFORCE" if facts.recipe.get("grpo") is None else "GRPO"
+
+
+def _task(facts: CardFacts) -> Mapping[str, Any]:
+    """The recipe's task, or the first of several."""
+    return next(iter(tasks_of(facts.recipe)), {})
 
 
 def _model_index(facts: CardFacts) -> list[EvalResult] | None:
     accuracy = (facts.evaluation or {}).get("accuracy")
     if not accuracy or facts.evaluation is None or facts.measured_on_last:
         return None
-    task = (tasks_of(facts.recipe) or [{}])[0]
+    task = _task(facts)
+    hub, config = task.get("hub"), task.get("config")
     return [
         EvalResult(
             task_type="text-generation",
-            dataset_type=str(
-                task["hub"] if task.get("hub") in facts.datasets else "llmpolicy-held-out"
-            ),
+            dataset_type=str(hub) if hub in facts.datasets else "llmpolicy-held-out",
             dataset_name=f"{task_name(task)} (held out)",
-            dataset_config=task.get("config") if isinstance(task.get("config"), str) else None,
+            dataset_config=config if isinstance(config, str) else None,
             metric_type="accuracy",
             metric_name=f"greedy accuracy on {facts.evaluation.get('n')} held-out prompts",
             metric_value=round(float(accuracy["value"]), 4),
@@ -129,24 +151,22 @@ def _model_index(facts: CardFacts) -> list[EvalResult] | None:
 
 
 def _head(facts: CardFacts) -> list[str]:
-    weights = "full weights" if facts.trained == "full" else "merged weights"
-    form = "a LoRA adapter" if facts.what == "adapter" else weights
-    moment = (
-        "the step with the best held-out accuracy" if facts.which == "best" else "the last step"
-    )
-    tasks = (
-        ", ".join(escape(task_name(task)) for task in tasks_of(facts.recipe)) or "an unnamed task"
-    )
-    method = "GRPO" if facts.recipe.get("grpo") is not None else "REINFORCE"
+    form = FORMS[facts.what, facts.trained]
+    moment = STEPS[facts.which]
+    names = map(task_name, tasks_of(facts.recipe))
+    tasks = ", ".join(map(escape, names)) or "an unnamed task"
     lines = [
         f"# {escape(facts.repo.rpartition('/')[2])}",
         "",
         (
-            f"This is {escape(facts.base)}, fine-tuned by reinforcement learning ({method}) on"
-            f" {tasks}: {form} of {moment}, trained and published with llmpolicy."
+            f"This is {escape(facts.base)}, fine-tuned by reinforcement learning"
+            f" ({_algorithm(facts)}) on {tasks}: {form} of {moment}, trained and published with"
+            " llmpolicy."
         ),
     ]
-    return lines + [line for note in _notes(facts) for line in ("", note)]
+    for note in _notes(facts):
+        lines += ["", note]
+    return lines
 
 
 def _notes(facts: CardFacts) -> Iterator[str]:
@@ -179,93 +199,38 @@ def _results(facts: CardFacts) -> list[str]:
             f"**Measured on the last step, not on the published weights** ({_best(best)}).",
             "",
         ]
-    said = (
-        f"; decoding: {escape(_flat(evaluation['decoding']))}" if evaluation.get("decoding") else ""
-    )
-    asked = (
-        "episodes" if facts.what == "policy" else "held-out prompts, none of them seen in training"
-    )
-    lines += [
-        (
-            f"{evaluation.get('n')} {asked}{said}. One training run, seed"
-            f" {escape(facts.recipe.get('seed', 0))}."
-        ),
-        "",
-    ]
+    how = f"{evaluation.get('n')} held-out prompts, none of them seen in training"
+    if facts.what == "policy":
+        how = f"{evaluation.get('n')} episodes"
+    if evaluation.get("decoding"):
+        how += f"; decoding: {escape(_flat(evaluation['decoding']))}"
+    lines += [f"{how}. One training run, seed {escape(facts.recipe.get('seed', 0))}.", ""]
     if facts.what == "merged" and facts.trained == "adapter":
         lines += ["Measured before the adapter was merged.", ""]
-    return [*lines, *_table(evaluation), *_verdict(evaluation)]
+    return [*lines, *table(evaluation), *verdict(evaluation)]
 
 
 def _best(best: Mapping[str, Any]) -> str:
     if not best:
         return "these were not evaluated"
     return (
-        f"step {best.get('step')}; its accuracy during training was"
-        f" {_percent(best.get('accuracy'))}"
+        f"step {best.get('step')}; its accuracy during training was {percent(best.get('accuracy'))}"
     )
 
 
-def _table(evaluation: Mapping[str, Any]) -> list[str]:
-    base = evaluation.get("base") or {}
-    rows = [
-        (f"{label} accuracy [95 % interval]", _interval(base.get(key)), _interval(evaluation[key]))
-        for label, key in (("greedy", "accuracy"), ("sampled", "sampled_accuracy"))
-        if evaluation.get(key)
-    ]
-    rows += [
-        (f"{label} return [95 % interval]", _return(base.get(key)), _return(evaluation[key]))
-        for label, key in (("greedy", "return"), ("sampled", "sampled_return"))
-        if evaluation.get(key)
-    ]
-    before, after = base.get("pass_at_k") or {}, evaluation.get("pass_at_k") or {}
-    rows += [
-        (f"pass@{escape(k)}, sampled", _percent(before.get(k)), _percent(after[k])) for k in after
-    ]
-    for label, key, show in (
-        ("cut off by the length limit", "truncated", _percent),
-        ("mean length, tokens", "mean_length", _number),
-        ("KL to the base, nats a token", "kl_to_base", _number),
-    ):
-        if evaluation.get(key) is not None:
-            rows.append((label, show(base.get(key)), show(evaluation[key])))
-    start = "untrained" if evaluation.get("return") else "base"
-    return [
-        f"| | {start} | trained |",
-        "|---|---|---|",
-        *(f"| {' | '.join(row)} |" for row in rows),
-    ]
-
-
-def _verdict(evaluation: Mapping[str, Any]) -> Iterator[str]:
-    for label, key in (("greedy", "paired_difference"), ("sampled", "paired_difference_sampled")):
-        if evaluation.get(key):
-            low, high, value = (
-                100 * float(evaluation[key][end]) for end in ("low", "high", "value")
-            )
-            points = f"{value:+.1f} points [{low:+.1f}, {high:+.1f}]"
-            yield from ("", f"Paired difference on the same prompts, {label}: {points}, 95 %.")
-    if evaluation.get("best_constant") is not None:
-        answer = evaluation.get("best_constant_answer")
-        said = f" ({escape(answer)})" if answer is not None else ""
-        yield from (
-            "",
-            f"The best constant answer{said} would score {_percent(evaluation['best_constant'])}.",
-        )
-
-
 def _rewards(rewards: Iterable[Mapping[str, Any]]) -> list[str]:
-    rows = [
-        f"| {escape(reward.get('fn') or reward.get('name'))} | {_weight(reward)} | "
-        f"{escape(reward.get('sha256') or 'not recorded')} |"
-        for reward in rewards
-    ]
-    head = ["## Rewards", "", "| function | weight | sha256 of its source |", "|---|---|---|"]
-    return [*head, *rows] if rows else []
+    lines = ["## Rewards", "", "| function | weight | sha256 of its source |", "|---|---|---|"]
+    for reward in rewards:
+        name, digest = reward.get("fn") or reward.get("name"), reward.get("sha256")
+        cells = (escape(name), _weight(reward), escape(digest or "not recorded"))
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines if rewards else []
 
 
 def _weight(reward: Mapping[str, Any]) -> str:
-    weight = "gate" if reward.get("role") == "gate" else reward.get("weight", 1.0)
+    if reward.get("role") == "gate":
+        return "gate"
+    weight = reward.get("weight", 1.0)
     return "only in the evaluation" if weight is None else escape(weight)
 
 
@@ -275,26 +240,16 @@ def _recipe(recipe: Mapping[str, Any]) -> list[str]:
 
 
 def _usage(facts: CardFacts) -> list[str]:
-    task, examples = (
-        (tasks_of(facts.recipe) or [{}])[0],
-        (facts.evaluation or {}).get("examples") or (),
-    )
-    prompt = str(examples[0]["prompt"] if examples else task.get("prompt") or "{prompt}")
-    decoding = (facts.evaluation or {}).get("decoding") or {}
-    tokens = (
-        decoding.get("max_new_tokens")
-        or (facts.recipe.get("grpo") or {}).get("max_completion_length")
-        or 256
-    )
+    task, evaluation = _task(facts), facts.evaluation or {}
+    prompt = task.get("prompt") or "{prompt}"
+    for example in evaluation.get("examples") or ():
+        prompt = example["prompt"]
+        break
+    decoding, grpo = evaluation.get("decoding") or {}, facts.recipe.get("grpo") or {}
+    tokens = decoding.get("max_new_tokens") or grpo.get("max_completion_length") or 256
     revision = (facts.recipe.get("model") or {}).get("revision")
-    return usage(
-        facts.repo,
-        facts.hub_id if facts.what == "adapter" else None,
-        revision,
-        task,
-        prompt,
-        int(tokens),
-    )
+    base = facts.hub_id if facts.what == "adapter" else None
+    return usage(facts.repo, base, revision, task, str(prompt), int(tokens))
 
 
 def _data(facts: CardFacts) -> list[str]:
@@ -303,14 +258,13 @@ def _data(facts: CardFacts) -> list[str]:
     stated = (facts.license or {}).get("license_name") or (facts.license or {}).get("license")
     lines.append(f"- base: {_link(facts.base, facts.hub_id, '')}, {_licence(stated)}")
     for task in tasks_of(facts.recipe):
-        hub = task.get("hub") if task.get("hub") in facts.datasets else None
-        made = (
-            "made by a program"
-            if not task.get("hub") and not task.get("file") and not task.get("rows")
-            else ""
-        )
-        terms = _licence(facts.datasets.get(str(hub))) if hub else made or _licence(None)
-        lines.append(f"- data: {_link(task_name(task), hub, 'datasets/')}, {terms}")
+        hub, linked = task.get("hub"), None
+        terms = _licence(facts.datasets.get(str(hub)))
+        if hub in facts.datasets:
+            linked = hub
+        elif not hub and not task.get("file") and not task.get("rows"):
+            terms = "made by a program"
+        lines.append(f"- data: {_link(task_name(task), linked, 'datasets/')}, {terms}")
     for name, rows in (facts.manifest.get("rows") or {}).items():
         if isinstance(rows, Mapping) and rows.get("n") is not None:
             lines.append(
@@ -370,41 +324,38 @@ def _again(facts: CardFacts) -> list[str]:
 def _made(facts: CardFacts) -> Iterator[str]:
     manifest = facts.manifest
     versions = manifest.get("versions") or {}
-    known = {
+    releases = [f"{name} {versions[name]}" for name in RELEASES if versions.get(name)]
+    recorded = {
         "steps": manifest.get("steps"),
         "seed": manifest.get("seed"),
-        "made with": ", ".join(
-            f"{name} {versions[name]}" for name in RELEASES if versions.get(name)
-        ),
+        "made with": ", ".join(releases),
         "on": _hardware(manifest),
         "took": _took(manifest),
         "recipe": manifest.get("recipe_hash"),
     }
-    yield from (
-        f"- {key}: {escape(value)}" for key, value in known.items() if value not in (None, "")
-    )
+    for key, value in recorded.items():
+        if value not in (None, ""):
+            yield f"- {key}: {escape(value)}"
     yield "- all else that was recorded: llmpolicy\\_manifest.json"
 
 
 def _hardware(manifest: Mapping[str, Any]) -> str:
     hardware = manifest.get("hardware") or {}
     processes = manifest.get("world_size") or 1
-    parts = [
-        *(hardware.get("gpus") or []),
-        f"{hardware['cores']} cores" if hardware.get("cores") else "",
-    ]
-    parts += [f"{processes} processes" if processes > 1 else ""]
-    return ", ".join(str(part) for part in parts if part)
+    parts = list(filter(None, hardware.get("gpus") or ()))
+    if hardware.get("cores"):
+        parts.append(f"{hardware['cores']} cores")
+    if processes > 1:
+        parts.append(f"{processes} processes")
+    return ", ".join(map(str, parts))
 
 
 def _took(manifest: Mapping[str, Any]) -> str | None:
     try:
-        begun, ended = (
-            datetime.strptime(manifest[key], "%Y-%m-%dT%H:%M:%S%z") for key in ("started", "ended")
-        )
+        begun = datetime.strptime(manifest["started"], TIME)
+        seconds = (datetime.strptime(manifest["ended"], TIME) - begun).total_seconds()
     except (KeyError, TypeError, ValueError):
         return None
-    seconds = (ended - begun).total_seconds()
     return f"{seconds / 60:.1f} minutes" if seconds >= 60 else f"{seconds:.0f} seconds"
 
 
@@ -414,14 +365,15 @@ def task_name(task: Mapping[str, Any]) -> str:
     """
     if task.get("name"):
         return str(task["name"])
-    for source in TASK_SOURCES:
-        if task.get(source):
-            name = str(task[source])
-            return PurePosixPath(name).name if source in ("file", "generator") else name
+    for source in SOURCES:
+        name = task.get(source)
+        if name and source != "rows":
+            return PurePosixPath(str(name)).name if source in ("file", "generator") else str(name)
     return "an unnamed task"
 
 
 def tasks_of(recipe: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The tasks of a recipe, which may be one or a list."""
     task = recipe.get("task") or []
     return [task] if isinstance(task, Mapping) else list(task)
 
@@ -430,24 +382,5 @@ def _flat(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{key}: {_flat(item)}" for key, item in value.items())
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return ", ".join(_flat(item) for item in value)
+        return ", ".join(map(_flat, value))
     return str(value)
-
-
-def _percent(value: Any) -> str:
-    return "–" if value is None else f"{100 * float(value):.1f} %"
-
-
-def _number(value: Any) -> str:
-    return "–" if value is None else f"{float(value):.3g}"
-
-
-def _return(value: Mapping[str, Any] | None) -> str:
-    return f"{value['value']:.4g} [{value['low']:.4g}, {value['high']:.4g}]" if value else "–"
-
-
-def _interval(value: Mapping[str, Any] | None) -> str:
-    if not value:
-        return "–"
-    low, high = (100 * float(value[end]) for end in ("low", "high"))
-    return f"{_percent(value['value'])} [{low:.1f}, {high:.1f}]"

@@ -10,6 +10,7 @@ import re
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import starmap
 from pathlib import Path
 from stat import S_ISREG
 from typing import Literal
@@ -75,7 +76,8 @@ def allowed(name: str, what: What) -> bool:
     """
     if what == "policy":
         return name in SMALL
-    return _matches(name, (*(ADAPTER if what == "adapter" else MODEL), *TOKENIZER))
+    weights = ADAPTER if what == "adapter" else MODEL
+    return _matches(name, weights + TOKENIZER)
 
 
 def ours(name: str) -> bool:
@@ -131,10 +133,8 @@ def copy_plain(source: Path, target: Path) -> None:
         after = os.fstat(descriptor)
     finally:
         os.close(descriptor)
-    if (before.st_size, before.st_mtime_ns) != (
-        after.st_size,
-        after.st_mtime_ns,
-    ) or copied != before.st_size:
+    same = after.st_size == before.st_size and after.st_mtime_ns == before.st_mtime_ns
+    if not same or copied != before.st_size:
         target.unlink()
         raise PublishError(
             f"{source} changed while it was read; publish again when nothing writes there"
@@ -191,14 +191,13 @@ def check(
     """
     listed = {*WRITTEN, *sources}
     values, machine = tuple(values_of(environment)), machine or this_machine()
-    for name, path in sorted(
-        _entries(folder), key=lambda entry: entry[0] == "README.md"
-    ):  # it repeats the others
+    # The card comes last, for it repeats the others.
+    for name, path in sorted(_entries(folder), key=lambda entry: entry[0] == "README.md"):
         if path.is_symlink() or not path.is_file() or not (allowed(name, what) or name in listed):
             raise PublishError(f"{name} is not on the list of files that may be published")
         _check_format(path)
-        said, words = readable(path)
-        if secret := secret_in(said, values) or secret_in(words, values, forms_only=True):
+        says, words = readable(path)
+        if secret := secret_in(says, values) or secret_in(words, values, forms_only=True):
             raise PublishError(f"{path.name} holds {secret}; remove it there and publish again")
         _refuse_local(path, machine)
 
@@ -208,13 +207,13 @@ def _refuse_local(path: Path, machine: Machine) -> None:
     refused.
     """
     for text in texts(path):
-        if told := local_in(text, machine):
-            raise PublishError(f"{path.name} holds {told}; remove it there and publish again")
+        if clue := local_in(text, machine):
+            raise PublishError(f"{path.name} holds {clue}; remove it there and publish again")
 
 
 def describe(folder: Path) -> tuple[PublishedFile, ...]:
     """Every file of a folder with its size and hashes, in order of name."""
-    return tuple(_describe(name, path) for name, path in _entries(folder))
+    return tuple(starmap(_describe, _entries(folder)))
 
 
 def _entries(folder: Path) -> Iterator[tuple[str, Path]]:
@@ -223,7 +222,8 @@ def _entries(folder: Path) -> Iterator[tuple[str, Path]]:
     """
     for path in sorted(folder.iterdir()):
         if path.name == FOLDER and path.is_dir() and not path.is_symlink():
-            yield from ((f"{FOLDER}/{inner.name}", inner) for inner in sorted(path.iterdir()))
+            for inner in sorted(path.iterdir()):
+                yield f"{FOLDER}/{inner.name}", inner
         else:
             yield path.name, path
 
@@ -233,11 +233,9 @@ def _matches(name: str, patterns: Iterable[str]) -> bool:
 
 
 def _expected(what: What) -> str:
-    return (
-        "an adapter (adapter_model and adapter_config)"
-        if what == "adapter"
-        else "a model (model and config)"
-    )
+    if what == "adapter":
+        return "an adapter (adapter_model and adapter_config)"
+    return "a model (model and config)"
 
 
 def _required(folder: Path, what: What) -> set[str]:

@@ -104,17 +104,17 @@ def careful() -> Iterator[None]:
     """
     usual, without_xet = _http._GLOBAL_CLIENT_FACTORY, constants.HF_HUB_DISABLE_XET
 
-    def client() -> Any:
-        made = usual()
-        if made.timeout.read is None:
-            made.timeout = ANSWER
-        hooks = made.event_hooks
-        made.event_hooks = {**hooks, "request": [*hooks["request"], _keep_token]}
-        return made
+    def patient() -> Any:
+        client = usual()
+        if client.timeout.read is None:
+            client.timeout = ANSWER
+        hooks = client.event_hooks
+        client.event_hooks = {**hooks, "request": [*hooks["request"], _keep_token]}
+        return client
 
     for name, value in XET.items():
         os.environ.setdefault(name, value)
-    set_client_factory(client)
+    set_client_factory(patient)
     try:
         yield
     finally:
@@ -132,11 +132,8 @@ def check_endpoint(endpoint: str) -> None:
             " read the token; use https"
         )
     parts, proxies = urlsplit(endpoint), getproxies()
-    if (
-        parts.scheme == "http"
-        and (proxies.get("http") or proxies.get("all"))
-        and not proxy_bypass(parts.hostname or "")
-    ):
+    proxy = parts.scheme == "http" and (proxies.get("http") or proxies.get("all"))
+    if proxy and not proxy_bypass(parts.hostname or ""):
         raise PublishError(
             f"HF_ENDPOINT {visible(endpoint)!r} is plain http, which a proxy of the environment"
             f" would read; set NO_PROXY to {parts.hostname}"
@@ -196,7 +193,7 @@ def refused(repo: str, error: Exception, end: str = NOTHING, attempts: int = 1) 
 
 def said(error: Exception) -> str:
     """What an error says, and what caused it, in one line without the token."""
-    causes = [error, error.__cause__] if error.__cause__ else [error]
+    causes = filter(None, (error, error.__cause__))
     text = ": ".join(str(cause) or type(cause).__name__ for cause in causes)
     if isinstance(error, (LookupError, TypeError, AttributeError)):
         text = f"an answer in another form than expected: {text}"
@@ -216,23 +213,25 @@ def _passing(error: Exception) -> bool:
 
 def _of_ours(error: Exception) -> PublishError | None:
     """Our own refusal, also inside the error that the client made of it."""
-    return next(
-        (cause for cause in (error, error.__cause__) if isinstance(cause, PublishError)), None
-    )
+    for cause in (error, error.__cause__):
+        if isinstance(cause, PublishError):
+            return cause
+    return None
 
 
 def _asked(error: Exception | None) -> float:
     """The seconds that the Hub asks to wait: in its limits of requests, or in Retry-After as a
     number or a date.
     """
-    answers = [
-        getattr(cause, "response", None) for cause in (error, getattr(error, "__cause__", None))
-    ]
-    headers: Mapping[str, str] = next(
-        (answer.headers for answer in answers if answer is not None), {}
-    )
+    headers: Mapping[str, str] = {}
+    for cause in (getattr(error, "__cause__", None), error):
+        answer = getattr(cause, "response", None)
+        if answer is not None:
+            headers = answer.headers
     limits = parse_ratelimit_headers(headers)
-    of_limits = limits.reset_in_seconds + 1.0 if limits and limits.remaining == 0 else 0.0
+    of_limits = 0.0
+    if limits and limits.remaining == 0:
+        of_limits = limits.reset_in_seconds + 1.0
     text = headers.get("Retry-After", "").strip()
     if text.isascii() and text.isdecimal():
         return max(of_limits, float(text))
@@ -240,7 +239,8 @@ def _asked(error: Exception | None) -> float:
         moment = parsedate_to_datetime(text)
     except (ValueError, TypeError, IndexError):
         return of_limits
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    if not moment.tzinfo:
+        moment = moment.replace(tzinfo=UTC)
     return max(of_limits, (moment - datetime.now(UTC)).total_seconds())
 
 

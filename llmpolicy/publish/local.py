@@ -38,8 +38,10 @@ SHARE = re.compile(
 FORMULA = re.compile(r"[{}^]|\$.*\$|\\[(\[]")
 """Signs of LaTeX, whose two backslashes begin no share."""
 ROOTS = (
-    "home", "Users", "root", "mnt", "media", "Volumes", "data", "datasets", "scratch", "work", "workspace", "workspaces", "tmp",
-    "var", "opt", "srv", "private", "lustre", "gpfs", "nfs", "project", "projects", "storage", "content", "kaggle", "run", "efs",
+    "home", "Users", "root", "mnt", "media", "Volumes", "data", "datasets", "scratch", "work",
+    "workspace", "workspaces", "tmp",
+    "var", "opt", "srv", "private", "lustre", "gpfs", "nfs", "project", "projects", "storage",
+    "content", "kaggle", "run", "efs",
     "fsx",
 )  # fmt: skip
 """First folders of paths that tell of a person, a project or a cluster."""
@@ -52,7 +54,8 @@ SECRET_PARAMETER = re.compile(
     r"[\w.-]*|key|sig|code|pw|jwt)=)(?!\[removed\])[^&;#\s]+"
 )
 COMMON_NAMES = (
-    "administrator", "debian", "ec2-user", "runner", "vagrant", "docker", "jovyan", "nobody", "localhost", "default", "computer",
+    "administrator", "debian", "ec2-user", "runner", "vagrant", "docker", "jovyan", "nobody",
+    "localhost", "default", "computer",
     "localhost.localdomain", "notebook", "workstation", "training",
 )  # fmt: skip
 
@@ -69,7 +72,7 @@ class Machine:
 
 
 @dataclass(slots=True)
-class Told:
+class Replaced:
     """What was replaced before publishing: how often each kind, in each file."""
 
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -82,9 +85,7 @@ class Told:
         """One line a file and kind, such as ``recipe.yaml: 2 x a path, of which the last name is
         left``.
         """
-        return tuple(
-            f"{file}: {count} x {kind}" for (file, kind), count in sorted(self.counts.items())
-        )
+        return tuple(f"{file}: {n} x {kind}" for (file, kind), n in sorted(self.counts.items()))
 
 
 PATH = "a path, of which the last name is left"
@@ -95,71 +96,63 @@ NAMES = "the name of this machine's user or host, now [user] or [host]"
 def this_machine(folders: Iterable[str | Path | None] = ()) -> Machine:
     """The machine this runs on, with further folders that a run has noted."""
     home, host = Path.home(), socket.gethostname()
-    near = [
-        home,
-        Path.cwd(),
-        os.environ.get("HF_HOME"),
-        os.environ.get("VIRTUAL_ENV"),
-        os.environ.get("TMPDIR"),
-        *folders,
-    ]
-    known = {form for folder in near if folder for form in (str(folder), os.path.realpath(folder))}
-    users = {
-        getpass.getuser(),
-        home.name,
-        *map(os.environ.get, ("USER", "LOGNAME", "USERNAME", "SUDO_USER")),
-    }
-    hosts = {host, host.partition(".")[0], *map(os.environ.get, ("HOSTNAME", "COMPUTERNAME"))}
-    deep = {folder for folder in known if os.path.isabs(folder) and len(Path(folder).parts) > 2}
+    noted = map(os.environ.get, ("HF_HOME", "VIRTUAL_ENV", "TMPDIR"))
+    deep = set()
+    for folder in map(str, filter(None, (home, Path.cwd(), *noted, *folders))):
+        for path in (folder, os.path.realpath(folder)):
+            if os.path.isabs(path) and len(Path(path).parts) > 2:
+                deep.add(path)
+    users = map(os.environ.get, ("USER", "LOGNAME", "USERNAME", "SUDO_USER"))
+    hosts = map(os.environ.get, ("HOSTNAME", "COMPUTERNAME"))
     return Machine(
-        _longest_first(deep), _longest_first(_distinct(users)), _longest_first(_distinct(hosts))
+        _longest_first(deep),
+        _longest_first(_distinct({getpass.getuser(), home.name, *users})),
+        _longest_first(_distinct({host, host.partition(".")[0], *hosts})),
     )
 
 
-def portable(value: Any, machine: Machine, told: Told) -> Any:
+def portable(value: Any, machine: Machine, replaced: Replaced) -> Any:
     """Plain data for others: every text in it, keys too, without what it tells of this machine or
     of the run's folder.
     """
     if isinstance(value, Mapping):
-        return {
-            portable(key, machine, told): portable(item, machine, told)
-            for key, item in value.items()
-        }
+        items = portable(list(value.items()), machine, replaced)
+        return dict(items)
     if isinstance(value, list | tuple):
-        return [portable(item, machine, told) for item in value]
+        return [portable(item, machine, replaced) for item in value]
     if isinstance(value, str | os.PathLike):
-        return portable_text(os.fspath(value), machine, told)
+        return portable_text(os.fspath(value), machine, replaced)
     return value
 
 
-def portable_text(text: str, machine: Machine, told: Told) -> str:
+def portable_text(text: str, machine: Machine, replaced: Replaced) -> str:
     """A text in which of every path the last name is left, of an address no password, of user and
     host no name.
     """
     text = text.removeprefix(f"{RUN}/")
     if _is_path(text):
-        told.add(PATH)
-        return _without_names(_last(text), machine, told)
+        replaced.add(PATH)
+        return _without_names(_last(text), machine, replaced)
     parts, end = [], 0
     for address in URL.finditer(text):
         parts += [
-            _without_paths(text[end : address.start()], machine, told),
-            _address(address.group(), machine, told),
+            _without_paths(text[end : address.start()], machine, replaced),
+            _address(address.group(), machine, replaced),
         ]
         end = address.end()
-    return "".join([*parts, _without_paths(text[end:], machine, told)])
+    return "".join([*parts, _without_paths(text[end:], machine, replaced)])
 
 
-def paths_shortened(value: Any, machine: Machine, told: Told) -> Any:
+def paths_shortened(value: Any, machine: Machine, replaced: Replaced) -> Any:
     """Plain data in which a text that is a path, as a whole, is its last name; all other texts stay
     as they are.
     """
     if isinstance(value, Mapping):
-        return {key: paths_shortened(item, machine, told) for key, item in value.items()}
+        return {key: paths_shortened(item, machine, replaced) for key, item in value.items()}
     if isinstance(value, list):
-        return [paths_shortened(item, machine, told) for item in value]
+        return [paths_shortened(item, machine, replaced) for item in value]
     if isinstance(value, str) and (_is_path(value) or value.startswith("file:/")):
-        return portable_text(value, machine, told)
+        return portable_text(value, machine, replaced)
     return value
 
 
@@ -169,15 +162,26 @@ def local_in(text: str, machine: Machine) -> str | None:
     """
     for seen in {text, unquote(text)}:
         for address in map(re.Match.group, URL.finditer(seen)):
-            if _address(address, machine, Told()) != address:
+            if _address(address, machine, Replaced()) != address:
                 return "an address that names a file, a password or this machine"
         rest = URL.sub(" ", seen)
-        forms = (_known(machine), WINDOWS, HOME, FAR, *([] if FORMULA.search(rest) else [SHARE]))
-        if any(form.search(rest) for form in forms) or any(map(_private, ABSOLUTE.findall(rest))):
+        if _has_path(rest, machine):
             return "a path of the machine it was made on"
         if (names := _names(machine)) and names.search(rest):
             return "the name of this machine's user or host"
     return None
+
+
+def _has_path(text: str, machine: Machine) -> bool:
+    for form in (_known(machine), WINDOWS, HOME, FAR, *_shares(text)):
+        if form.search(text):
+            return True
+    return any(map(_private, ABSOLUTE.findall(text)))
+
+
+def _shares(text: str) -> list[re.Pattern[str]]:
+    """The form of a share, in a text without formulas."""
+    return [] if FORMULA.search(text) else [SHARE]
 
 
 def _is_path(text: str) -> bool:
@@ -186,21 +190,24 @@ def _is_path(text: str) -> bool:
     """
     if len(text) > 1000 or "\n" in text or not re.match(r"[/~]|[A-Za-z]:[\\/]|\\\\[\w.]", text):
         return False
-    if any(form.fullmatch(text) for form in (HOME, WINDOWS, SHARE)):
+    if HOME.fullmatch(text) or WINDOWS.fullmatch(text) or SHARE.fullmatch(text):
         return True
     names = text.strip("/").split("/")
-    few_words = names[0] in ROOTS and all(
-        len(name.split()) < 5 and name[-1:] not in ",:;" for name in names
-    )
+    if len(names) < 2:
+        return False
+    if ABSOLUTE.fullmatch(text) or (names[0] in ROOTS and all(map(_is_short, names))):
+        return True
     folder = os.path.dirname(os.path.expanduser(text.rstrip("/")))
-    return len(names) > 1 and (
-        few_words or bool(ABSOLUTE.fullmatch(text)) or (folder != "/" and os.path.isdir(folder))
-    )
+    return folder != "/" and os.path.isdir(folder)
 
 
-def _without_paths(text: str, machine: Machine, told: Told) -> str:
+def _is_short(name: str) -> bool:
+    return len(name.split()) < 5 and name[-1:] not in ",:;"
+
+
+def _without_paths(text: str, machine: Machine, replaced: Replaced) -> str:
     def cut(path: re.Match[str]) -> str:
-        told.add(PATH)
+        replaced.add(PATH)
         return _last(path.group())
 
     def cut_absolute(path: re.Match[str]) -> str:
@@ -208,10 +215,10 @@ def _without_paths(text: str, machine: Machine, told: Told) -> str:
 
     if "/" in text or "\\" in text:
         text = _known(machine).sub(cut, text)
-        for form in (WINDOWS, HOME, CLIMBING, *([] if FORMULA.search(text) else [SHARE])):
+        for form in (WINDOWS, HOME, CLIMBING, *_shares(text)):
             text = form.sub(cut, text)
         text = ABSOLUTE.sub(cut_absolute, text)
-    return _without_names(text, machine, told)
+    return _without_names(text, machine, replaced)
 
 
 def _last(path: str) -> str:
@@ -246,23 +253,22 @@ def _known(machine: Machine) -> re.Pattern[str]:
     return re.compile(rf"(?:{folders})(?![\w.-])(?:[/\\]+{NAME})*[/\\]*")
 
 
-def _address(address: str, machine: Machine, told: Told) -> str:
+def _address(address: str, machine: Machine, replaced: Replaced) -> str:
     """An address without user and password, and without the values of parameters that are named as
     secrets.
     """
     if address.lower().startswith("file:"):
-        told.add(PATH)
+        replaced.add(PATH)
         return _last(unquote(address))
     scheme, _, rest = address.partition("://")
-    place, slash, below = rest.partition("/")
-    before, at, host = place.rpartition("@")
-    if not at and "@" in rest and ":" in place:  # a slash within the password
-        before, at, below = rest.rpartition("@")
-        host, slash, below = below.partition("/")
+    authority, slash, below = rest.partition("/")
+    _, at, host = authority.rpartition("@")
+    if not at and "@" in rest and ":" in authority:  # a slash within the password
+        host, slash, below = rest.rpartition("@")[2].partition("/")
     shown = SECRET_PARAMETER.sub(r"\1[removed]", f"{scheme}://{host}{slash}{below}")
     if shown != address:
-        told.add(PASSWORD)
-    return _without_names(shown, machine, told)
+        replaced.add(PASSWORD)
+    return _without_names(shown, machine, replaced)
 
 
 @lru_cache
@@ -271,13 +277,13 @@ def _names(machine: Machine) -> re.Pattern[str] | None:
     return re.compile(rf"(?<![\w/.-])(?:{words})(?![\w/-])") if words else None
 
 
-def _without_names(text: str, machine: Machine, told: Told) -> str:
+def _without_names(text: str, machine: Machine, replaced: Replaced) -> str:
     names = _names(machine)
     if names is None:
         return text
 
     def instead(name: re.Match[str]) -> str:
-        told.add(NAMES)
+        replaced.add(NAMES)
         return "[host]" if name.group() in machine.hosts else "[user]"
 
     return names.sub(instead, text)
@@ -287,8 +293,12 @@ def _distinct(names: Iterable[str | None]) -> set[str]:
     """The names that no word of ordinary text looks like: with a digit or a sign in them, or of
     eight letters and more.
     """
-    long = {name for name in names if name and len(name) > 3 and name.lower() not in COMMON_NAMES}
-    return {name for name in long if len(name) > 7 or not name.isalpha()}
+    distinct = set()
+    for name in filter(None, names):
+        shortest = 8 if name.isalpha() else 4
+        if len(name) >= shortest and name.lower() not in COMMON_NAMES:
+            distinct.add(name)
+    return distinct
 
 
 def _longest_first(names: Iterable[str]) -> tuple[str, ...]:

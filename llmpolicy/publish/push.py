@@ -17,9 +17,10 @@ from huggingface_hub.utils._runtime import is_xet_available
 
 from llmpolicy.errors import PublishError
 from llmpolicy.publish import hub
-from llmpolicy.publish.artefact import Choice, build, choose
+from llmpolicy.publish.artefact import build
+from llmpolicy.publish.choice import Choice, choose
 from llmpolicy.publish.files import PublishedFile, What, ours
-from llmpolicy.publish.local import Told
+from llmpolicy.publish.local import Replaced
 from llmpolicy.run import Run
 from llmpolicy.terminal import tell
 
@@ -80,20 +81,20 @@ def publish(
         raise PublishError(
             "no token for the Hub: run `hf auth login`, or set HF_TOKEN to one that may write"
         )
-    told = Told()
+    replaced = Replaced()
     with tempfile.TemporaryDirectory(prefix="llmpolicy-publish-") as temporary:
         folder = Path(temporary)
-        files = _built(run, choice, repo, folder, told)
+        files = _built(run, choice, repo, folder, replaced)
         api = HfApi()
         commit = None if dry_run else _push(api, repo, folder, files, private, overwrite)
-    return Published(f"{api.endpoint}/{repo}", files, commit, choice, told.lines())
+    return Published(f"{api.endpoint}/{repo}", files, commit, choice, replaced.lines())
 
 
 def _built(
-    run: Run, choice: Choice, repo: str, folder: Path, told: Told
+    run: Run, choice: Choice, repo: str, folder: Path, replaced: Replaced
 ) -> tuple[PublishedFile, ...]:
     try:
-        return build(run, choice, repo, folder, told)
+        return build(run, choice, repo, folder, replaced)
     except OSError as error:
         failed = f"{error.filename or folder}: {error.strerror or error}"
         raise PublishError(f"{failed}; nothing was sent (TMPDIR moves the work folder)") from error
@@ -142,18 +143,20 @@ def _check_destination(repo: str, head: Head, private: bool) -> None:
     origin.
     """
     if head.private != private:
-        found, asked = ("private", "public") if head.private else ("public", "private")
+        visibility, asked, flag = "public", "private", "with"
+        if head.private:
+            visibility, asked, flag = "private", "public", "without"
         raise PublishError(
-            f"{repo} exists and is {found}, {asked} was asked for; change it in its settings on the"
-            f" Hub, publish {'without' if head.private else 'with'} --public, or choose another"
-            " name"
+            f"{repo} exists and is {visibility}, {asked} was asked for; change it in its settings"
+            f" on the Hub, publish {flag} --public, or choose another name"
         )
-    foreign = sorted(name for name in head.content if name.endswith(WEIGHTS))
-    if foreign and MANIFEST not in head.content:
-        raise PublishError(
-            f"{repo} holds weights that llmpolicy did not publish ({foreign[0]}); choose another"
-            " name"
-        )
+    if MANIFEST in head.content:
+        return
+    for name in sorted(head.content):
+        if name.endswith(WEIGHTS):
+            raise PublishError(
+                f"{repo} holds weights that llmpolicy did not publish ({name}); choose another name"
+            )
 
 
 def _edited(api: HfApi, repo: str, head: Head, files: tuple[PublishedFile, ...]) -> Iterator[str]:
@@ -163,11 +166,11 @@ def _edited(api: HfApi, repo: str, head: Head, files: tuple[PublishedFile, ...])
     recorded = _recorded(api, repo, head)
     sent = {file.name: (file.sha256, file.blob_id) for file in files}
     for name, there in head.content.items():
-        known = (*sent.get(name, ()), recorded.get(name))
-        if not (ours(name) or name in sent) or name == MANIFEST or there in known:
+        contents = (*sent.get(name, ()), recorded.get(name))
+        if not (ours(name) or name in sent) or name == MANIFEST or there in contents:
             continue
         # The Hub lists small files by git's hash, the record has their sha256.
-        if len(there) == SHA256 or _sha256(api, repo, name, head.commit) not in known:
+        if len(there) == SHA256 or _sha256(api, repo, name, head.commit) not in contents:
             yield name
 
 
@@ -177,10 +180,8 @@ def _recorded(api: HfApi, repo: str, head: Head) -> Mapping[str, str]:
         return {}
     with _fetched(api, repo, MANIFEST, head.commit) as path:
         try:
-            return {
-                name: file["sha256"]
-                for name, file in json.loads(path.read_bytes())["files"].items()
-            }
+            files = json.loads(path.read_bytes())["files"]
+            return {name: file["sha256"] for name, file in files.items()}
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             return {}
 
@@ -193,17 +194,15 @@ def _fetched(
     with tempfile.TemporaryDirectory(prefix="llmpolicy-read-") as folder:
 
         def fetch() -> str:
-            own = tempfile.mkdtemp(
-                dir=folder
-            )  # an attempt that was given up holds the lock of its own
+            # An attempt that was given up holds the lock of its folder.
+            target = tempfile.mkdtemp(dir=folder)
             return api.hf_hub_download(
-                repo, name, revision=revision, local_dir=own, force_download=True
+                repo, name, revision=revision, local_dir=target, force_download=True
             )
 
         # The client waits as long as any answer asks for.
-        yield Path(
-            hub.again(repo, lambda: hub.within(hub.TRANSFER + size / hub.SLOWEST, fetch), end)
-        )
+        seconds = hub.TRANSFER + size / hub.SLOWEST
+        yield Path(hub.again(repo, lambda: hub.within(seconds, fetch), end))
 
 
 def _sha256(
@@ -279,13 +278,13 @@ def _operations(
 
     Made anew for each attempt, because the client marks the operations it has worked on.
     """
+    operations: list[CommitOperationAdd | CommitOperationDelete] = []
     names = {file.name for file in files}
-    stale = sorted(name for name in head.content if ours(name) and name not in names)
-    adds = [
-        CommitOperationAdd(path_in_repo=name, path_or_fileobj=folder / name)
-        for name in sorted(names)
-    ]
-    return [*adds, *(CommitOperationDelete(path_in_repo=name) for name in stale)]
+    for name in sorted(names):
+        operations.append(CommitOperationAdd(path_in_repo=name, path_or_fileobj=folder / name))
+    for name in sorted(filter(ours, head.content.keys() - names)):
+        operations.append(CommitOperationDelete(path_in_repo=name))
+    return operations
 
 
 def _head(api: HfApi, repo: str, revision: str | None = None, end: str = hub.NOTHING) -> Head:
@@ -294,10 +293,9 @@ def _head(api: HfApi, repo: str, revision: str | None = None, end: str = hub.NOT
         lambda: api.model_info(repo, revision=revision, files_metadata=True, timeout=hub.ANSWER),
         end,
     )
-    content = {
-        file.rfilename: file.lfs.sha256 if file.lfs else str(file.blob_id)
-        for file in info.siblings or ()
-    }
+    content = {}
+    for file in info.siblings or ():
+        content[file.rfilename] = file.lfs.sha256 if file.lfs else str(file.blob_id)
     return Head(info.sha, bool(info.private), content)
 
 
@@ -305,10 +303,11 @@ def _holds(head: Head, files: tuple[PublishedFile, ...]) -> bool:
     """Whether the repository holds exactly these contents, and nothing left of an earlier
     publication.
     """
-    names = {file.name for file in files}
-    return {name for name in head.content if ours(name) or name in names} == names and all(
-        head.content[file.name] in (file.sha256, file.blob_id) for file in files
-    )
+    for file in files:
+        if head.content.get(file.name) not in (file.sha256, file.blob_id):
+            return False
+    left = head.content.keys() - {file.name for file in files}
+    return not any(map(ours, left))
 
 
 def _compare(api: HfApi, repo: str, commit: str, files: tuple[PublishedFile, ...]) -> None:

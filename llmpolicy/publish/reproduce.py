@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from llmpolicy.errors import RecipeError
+from llmpolicy.publish.card import tasks_of
 from llmpolicy.publish.local import Machine, local_in
 from llmpolicy.recipe import make_recipe
 from llmpolicy.run import Run
@@ -36,7 +37,7 @@ class Kit:
     missing: tuple[str, ...]
 
 
-def kit(run: Run, recipe: Mapping[str, Any], hub_id: str | None, machine: Machine) -> Kit:
+def kit_of(run: Run, recipe: Mapping[str, Any], hub_id: str | None, machine: Machine) -> Kit:
     """The recipe of a run with each path as a name beside it, and the base by its Hub id where it
     has one.
 
@@ -48,30 +49,26 @@ def kit(run: Run, recipe: Mapping[str, Any], hub_id: str | None, machine: Machin
     missing: dict[str, None] = {}
 
     def beside(text: str) -> str:
-        place, colon, function = text.rpartition(":") if ".py:" in text else (text, "", "")
-        file = base / Path(now(place)).expanduser()
-        if not file.exists() or place in ("", "."):
+        path = text.rpartition(":")[0] if ".py:" in text else text
+        file = base / Path(now(path)).expanduser()
+        if not file.exists() or path in ("", "."):
             return text
-        if colon and sources.get(file.name, file) == file and _is_for_others(run, file, machine):
+        is_source = path != text and sources.get(file.name, file) == file
+        if is_source and _is_for_others(run, file, machine):
             sources[file.name] = file
         else:
-            missing[f"{file.name}{_told(run, file)}"] = None
-        return f"{file.name}{colon}{function}"
+            missing[f"{file.name}{_with_hash(run, file)}"] = None
+        return file.name + text[len(path) :]
 
-    model = {**recipe["model"], "path": hub_id} if hub_id else recipe.get("model")
-    data = in_paths({**recipe, "model": model}, beside)
-    for part in _elsewhere(run, data):
-        missing[part] = None
+    if hub_id:
+        recipe = {**recipe, "model": {**recipe["model"], "path": hub_id}}
+    data = in_paths(recipe, beside)
+    missing |= dict.fromkeys(_elsewhere(run, data))
     return Kit(_short(data), sources, tuple(missing))
 
 
 def _is_for_others(run: Run, file: Path, machine: Machine) -> bool:
-    recorded = [
-        item.get("sha256")
-        for item in _recorded(run)
-        if Path(str(item.get("file"))).name == file.name
-    ]
-    if not SOURCE.fullmatch(file.name) or content_digest(file) not in recorded:
+    if not SOURCE.fullmatch(file.name) or content_digest(file) not in _digests(run, file):
         return False
     try:
         return local_in(file.read_text(encoding="utf-8"), machine) is None
@@ -79,34 +76,36 @@ def _is_for_others(run: Run, file: Path, machine: Machine) -> bool:
         return False
 
 
-def _recorded(run: Run) -> list[Mapping[str, Any]]:
-    return [item for key in ("files", *CALLED) for item in run.manifest.get(key) or ()]
+def _recorded(run: Run, *kinds: str) -> Iterator[Mapping[str, Any]]:
+    """What the manifest says of these kinds: a file or a function each."""
+    for kind in kinds:
+        yield from run.manifest.get(kind) or ()
 
 
-def _told(run: Run, file: Path) -> str:
-    """The hash of a file that is needed and not published, where the run recorded one."""
-    digests = [
-        item.get("sha256")
-        for item in _recorded(run)
-        if Path(str(item.get("file"))).name == file.name
+def _digests(run: Run, file: Path) -> list[Any]:
+    """The hashes that the run recorded of files of this name."""
+    entries = _recorded(run, "files", *CALLED)
+    return [
+        entry.get("sha256") for entry in entries if Path(str(entry.get("file"))).name == file.name
     ]
-    return f" (sha256 {digests[0]})" if digests and digests[0] else ""
+
+
+def _with_hash(run: Run, file: Path) -> str:
+    """The hash of a file that is needed and not published, where the run recorded one."""
+    digest = next(iter(_digests(run, file)), None)
+    return f" (sha256 {digest})" if digest else ""
 
 
 def _elsewhere(run: Run, recipe: Mapping[str, Any]) -> Iterator[str]:
     """Modules that do not come with llmpolicy, and rows that were given in Python."""
     code = str(Path(__file__).parent.parent)
-    for item in [item for key in CALLED for item in run.manifest.get(key) or ()]:
-        name, file = str(item.get("fn")), str(item.get("file") or "")
+    for entry in _recorded(run, *CALLED):
+        name, file = str(entry.get("fn")), str(entry.get("file") or "")
         if file and ".py:" not in name and not file.startswith((code, *SHIPPED)) and ":" in name:
             yield f"the Python module {name.partition(':')[0]}"
-    if any(isinstance(task, Mapping) and task.get("rows") for task in _tasks(recipe)):
-        yield "the rows, which were given in Python"
-
-
-def _tasks(recipe: Mapping[str, Any]) -> list[Any]:
-    tasks = recipe.get("task") or []
-    return [tasks] if isinstance(tasks, Mapping) else list(tasks)
+    for task in tasks_of(recipe):
+        if isinstance(task, Mapping) and task.get("rows"):
+            yield "the rows, which were given in Python"
 
 
 def _short(recipe: dict[str, Any]) -> dict[str, Any]:
@@ -120,11 +119,20 @@ def _short(recipe: dict[str, Any]) -> dict[str, Any]:
 
 
 def _resolved(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    return make_recipe({key: value for key, value in recipe.items() if key != "schema"}).resolved()
+    blocks = dict(recipe)
+    blocks.pop("schema", None)
+    return make_recipe(blocks).resolved()
 
 
 def _without_empty(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        inner = {key: item if key in FREE else _without_empty(item) for key, item in value.items()}
-        return {key: item for key, item in inner.items() if item not in (None, [], {})}
-    return [_without_empty(item) for item in value] if isinstance(value, list) else value
+    if isinstance(value, list):
+        return list(map(_without_empty, value))
+    if not isinstance(value, Mapping):
+        return value
+    full = {}
+    for key, item in value.items():
+        if key not in FREE:
+            item = _without_empty(item)
+        if item not in (None, [], {}):
+            full[key] = item
+    return full

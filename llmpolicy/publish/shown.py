@@ -3,9 +3,12 @@ the same way.
 """
 
 import html
+import math
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+from statistics import fmean
 from typing import Any
 
 from llmpolicy.terminal import visible
@@ -41,19 +44,22 @@ def curve(
 ) -> list[str]:
     """The training curve as one line of bars and a table of some steps; empty without a metric."""
     looks = {line["step"]: line for line in evaluations}
-    lines = [
-        {**looks.get(line["step"], {}), **line} for line in train if _finite(line.get("reward"))
-    ]
+    lines, rewards = [], []
+    for line in train:
+        if _finite(line.get("reward")):
+            lines.append({**looks.get(line["step"], {}), **line})
+            rewards.append(float(line["reward"]))
     if not lines:
         return []
-    columns = [
-        (key, title) for key, title in CURVES if any(_finite(line.get(key)) for line in lines)
-    ]
-    rewards = [float(line["reward"]) for line in lines]
-    body = [
-        f"| {line['step']} | {' | '.join(_figure(line.get(key)) for key, _ in columns)} |"
-        for line in _spread(lines, looks)
-    ]
+    columns = {"step": "step"}
+    for key, title in CURVES:
+        if any(_finite(line.get(key)) for line in lines):
+            columns[key] = title
+    body = []
+    for line in _spread(lines, looks):
+        figures = [_figure(line.get(key)) for key in columns]
+        figures[0] = str(line["step"])
+        body.append(f"| {' | '.join(figures)} |")
     return [
         "## Training curve",
         "",
@@ -66,8 +72,8 @@ def curve(
         bars(rewards),
         "```",
         "",
-        f"| step | {' | '.join(title for _, title in columns)} |",
-        f"|---|{'---|' * len(columns)}",
+        f"| {' | '.join(columns.values())} |",
+        f"|{'---|' * len(columns)}",
         *body,
     ]
 
@@ -77,10 +83,10 @@ def bars(values: Sequence[float], width: int = WIDTH) -> str:
     than ``width``.
     """
     count = min(width, len(values))
-    cuts = [round(place * len(values) / count) for place in range(count + 1)]
-    means = [sum(values[a:b]) / (b - a) for a, b in zip(cuts, cuts[1:], strict=False)]
+    cuts = [round(index * len(values) / count) for index in range(count + 1)]
+    means = [fmean(values[start:end]) for start, end in pairwise(cuts)]
     low, high = min(means), max(means)
-    scale = (len(BARS) - 1) / (high - low) if high > low else 0.0
+    scale = (len(BARS) - 1) / ((high - low) or math.inf)
     return "".join(BARS[round((mean - low) * scale)] for mean in means)
 
 
@@ -88,42 +94,43 @@ def samples(evaluation: Mapping[str, Any] | None) -> list[str]:
     """The first held-out prompts with what the base and the trained policy wrote; empty where none
     were kept.
     """
-    after = (evaluation or {}).get("examples") or ()
+    after = _examples(evaluation)
+    if not after:
+        return []
     before = {
-        str(item["prompt"]): item
-        for item in ((evaluation or {}).get("base") or {}).get("examples") or ()
+        str(example["prompt"]): example for example in _examples((evaluation or {}).get("base"))
     }
     lines = [
         "## Before and after, in its own words",
         "",
         "The first held-out prompts, greedy; none was picked.",
     ]
-    for item in after:
-        lines += ["", "Prompt:", "", *fenced(item["prompt"])]
-        for name, written in (("base", before.get(str(item["prompt"]))), ("trained", item)):
+    for example in after:
+        lines += ["", "Prompt:", "", *fenced(example["prompt"])]
+        untrained = before.get(str(example["prompt"]))
+        for name, written in (("base", untrained), ("trained", example)):
             if written:
-                lines += [
-                    "",
-                    f"The {name} model wrote, {_judged(written.get('right'))}:",
-                    "",
-                    *fenced(written["completion"]),
-                ]
-    return lines if after else []
+                head = f"The {name} model wrote, {_judged(written.get('right'))}:"
+                lines += ["", head, "", *fenced(written["completion"])]
+    return lines
+
+
+def _examples(evaluation: Mapping[str, Any] | None) -> Sequence[Mapping[str, Any]]:
+    return (evaluation or {}).get("examples") or ()
 
 
 def fenced(text: Any) -> list[str]:
     """A text as it is, in which nothing can end its frame or be markup, and nothing is hidden."""
-    whole = str(text)
-    shown = whole if len(whole) <= LONGEST else f"{whole[:LONGEST]} ... ({len(whole)} characters)"
-    plain = [visible(line) for line in shown.split("\n")]
-    return framed(plain, "text")
+    shown = str(text)
+    if len(shown) > LONGEST:
+        shown = f"{shown[:LONGEST]} ... ({len(shown)} characters)"
+    return framed(list(map(visible, shown.split("\n"))), "text")
 
 
 def framed(lines: Sequence[str], kind: str) -> list[str]:
     """Lines of code in a frame that none of them can end."""
-    fence = "`" * max(
-        3, 1 + max((len(run) for line in lines for run in re.findall(r"`+", line)), default=0)
-    )
+    longest = max(re.findall(r"`+", "\n".join(lines)), key=len, default="")
+    fence = "`" * max(3, 1 + len(longest))
     return [f"{fence}{kind}", *lines, fence]
 
 
@@ -138,14 +145,19 @@ def usage(
     """Python that loads what was published and asks it as in training; ``base`` for an adapter of
     that model.
     """
-    pinned = f", revision={revision!r}" if revision else ""
-    chat = task.get("chat", True)
-    peft = ["from peft import PeftModel"] if base else []
-    load = [
-        f"model = AutoModelForCausalLM.from_pretrained({base or repo!r}{pinned if base else ''})"
-    ]
-    load += [f"model = PeftModel.from_pretrained(model, {repo!r})"] if base else []
-    ask = _chat(task, prompt) if chat else [f'inputs = tokenizer({prompt!r}, return_tensors="pt")']
+    peft, load = [], [f"model = AutoModelForCausalLM.from_pretrained({repo!r})"]
+    if base:
+        peft = ["from peft import PeftModel"]
+        pinned = f", revision={revision!r}" if revision else ""
+        load = [
+            f"model = AutoModelForCausalLM.from_pretrained({base!r}{pinned})",
+            f"model = PeftModel.from_pretrained(model, {repo!r})",
+        ]
+    ask = [f'inputs = tokenizer({prompt!r}, return_tensors="pt")']
+    form = "The prompt is plain text without a chat template, as in training:"
+    if task.get("chat", True):
+        ask = _chat(task, prompt)
+        form = "The prompt is a conversation in the chat template of its tokenizer, as in training:"
     code = [
         *peft,
         "from transformers import AutoModelForCausalLM, AutoTokenizer",
@@ -159,46 +171,38 @@ def usage(
             " skip_special_tokens=True))"
         ),
     ]
-    return [
-        "## How to use it",
-        "",
-        (
-            "The prompt is a conversation in the chat template of its tokenizer, as in training:"
-            if chat
-            else "The prompt is plain text without a chat template, as in training:"
-        ),
-        "",
-        *framed(code, "python"),
-    ]
+    return ["## How to use it", "", form, "", *framed(code, "python")]
 
 
 def _chat(task: Mapping[str, Any], prompt: str) -> list[str]:
-    shots = [(role, said) for shot in task.get("few_shot") or () for role, said in _turns(shot)]
-    turns = [
-        ("system", task.get("system")),
-        *shots,
-        ("user", prompt),
-        ("assistant", task.get("prefill")),
-    ]
-    messages = [{"role": role, "content": said} for role, said in turns if said is not None]
-    ends = "continue_final_message" if task.get("prefill") is not None else "add_generation_prompt"
-    kwargs = (task.get("chat_template_kwargs") or {}).items()
-    options = "".join(f", {key}={value!r}" for key, value in kwargs if key.isidentifier())
+    turns = [("system", task.get("system"))]
+    for shot in task.get("few_shot") or ():
+        turns += [("user", shot["user"]), ("assistant", shot["assistant"])]
+    turns += [("user", prompt), ("assistant", task.get("prefill"))]
+    lines = ["messages = ["]
+    for role, content in turns:
+        if content is not None:
+            message = {"role": role, "content": content}
+            lines.append(f"    {message!r},")
+    ends = "add_generation_prompt" if task.get("prefill") is None else "continue_final_message"
+    options = arguments(task.get("chat_template_kwargs") or {})
     return [
-        "messages = [",
-        *(f"    {message!r}," for message in messages),
+        *lines,
         "]",
         f"inputs = tokenizer.apply_chat_template(messages, {ends}=True, return_dict=True, "
         f'return_tensors="pt"{options})',
     ]
 
 
-def _turns(shot: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    yield from ((role, shot[role]) for role in ("user", "assistant"))
+def arguments(options: Mapping[str, Any]) -> str:
+    """Further arguments of a call, as Python writes them."""
+    return "".join(f", {key}={value!r}" for key, value in options.items() if key.isidentifier())
 
 
 def _judged(right: Any) -> str:
-    return "not judged" if right is None else "judged right" if right else "judged wrong"
+    if right is None:
+        return "not judged"
+    return "judged right" if right else "judged wrong"
 
 
 def _spread(
@@ -207,21 +211,18 @@ def _spread(
     """Some lines from the first to the last, evenly spread; those with a held-out accuracy rather
     than others.
     """
-    looked = [line for line in lines if line["step"] in looks]
-    among = (
-        lines
-        if len(looked) < 2
-        else [*lines[:1], *(line for line in looked if line is not lines[0])]
-    )
-    last = len(among) - 1
-    places = sorted({round(place * last / (POINTS - 1)) for place in range(POINTS)})
-    return [among[place] for place in places]
+    begun, *later = lines
+    looked = [line for line in later if line["step"] in looks]
+    if len(looked) + (begun["step"] in looks) > 1:
+        lines = [begun, *looked]
+    last = len(lines) - 1
+    indices = {round(point * last / (POINTS - 1)) for point in range(POINTS)}
+    return [lines[index] for index in sorted(indices)]
 
 
 def _finite(value: Any) -> bool:
-    return (
-        isinstance(value, int | float) and abs(value) <= sys.float_info.max
-    )  # an integer may be longer than a float
+    # An integer may be longer than a float.
+    return isinstance(value, int | float) and abs(value) <= sys.float_info.max
 
 
 def _figure(value: Any) -> str:

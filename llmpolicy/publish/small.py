@@ -7,7 +7,7 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
-from llmpolicy.publish.shown import escape, framed
+from llmpolicy.publish.shown import arguments, escape, framed
 
 NOT_CHECKED = (
     "any environment, or version of it, other than the one above",
@@ -38,22 +38,23 @@ def metadata(
     repo: str, recipe: Mapping[str, Any], evaluation: Mapping[str, Any] | None
 ) -> ModelCardData:
     """What the Hub reads of the card; ``evaluation`` is of the published weights."""
-    name = environment_name(recipe)
-    measured = (evaluation or {}).get("return")
-    result = EvalResult(
-        task_type="reinforcement-learning",
-        dataset_type=name,
-        dataset_name=name,
-        metric_type="mean_reward",
-        metric_name=f"greedy return, mean of {(evaluation or {}).get('n')} episodes",
-        metric_value=round(float(measured["value"]), 4) if measured else None,
-    )
+    name, evaluation, results = environment_name(recipe), evaluation or {}, []
+    if measured := evaluation.get("return"):
+        result = EvalResult(
+            task_type="reinforcement-learning",
+            dataset_type=name,
+            dataset_name=name,
+            metric_type="mean_reward",
+            metric_name=f"greedy return, mean of {evaluation.get('n')} episodes",
+            metric_value=round(float(measured["value"]), 4),
+        )
+        results.append(result)
     return ModelCardData(
         library_name="llmpolicy",
         pipeline_tag="reinforcement-learning",
         tags=["llmpolicy", "reinforcement-learning", "reinforce", name],
         model_name=repo.rpartition("/")[2],
-        eval_results=[result] if measured else None,
+        eval_results=results or None,
     )
 
 
@@ -61,7 +62,6 @@ def usage(repo: str, recipe: Mapping[str, Any]) -> list[str]:
     """Python that loads the policy and plays one episode, greedily."""
     block = recipe.get("environment") or {}
     settings = {key: value for key, value in block.items() if key not in ("id", "count")}
-    given = "".join(f", {key}={value!r}" for key, value in settings.items() if key.isidentifier())
     code = [
         "from huggingface_hub import snapshot_download",
         "from llmpolicy.environments.gymnasium import GymnasiumEnvironment",
@@ -69,7 +69,7 @@ def usage(repo: str, recipe: Mapping[str, Any]) -> list[str]:
         "from llmpolicy.rollout import rollout",
         "",
         f"policy = load_mlp_policy(snapshot_download({repo!r}))",
-        f"environment = GymnasiumEnvironment({block.get('id')!r}, count=1{given})",
+        f"environment = GymnasiumEnvironment({block.get('id')!r}, count=1{arguments(settings)})",
         "print(rollout(policy, environment, greedy=True, seed=0).episodes[0].total)",
     ]
     return ["## How to use it", "", *framed(code, "python")]

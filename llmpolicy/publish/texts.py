@@ -35,9 +35,9 @@ def texts(path: Path) -> Iterator[str]:
         return
     elif path.suffix == ".json":
         content = json.loads(path.read_text(encoding="utf-8"))
-        yield from strings(
-            without_vocabulary(content) if path.name == "tokenizer.json" else content
-        )
+        if path.name == "tokenizer.json":
+            content = without_vocabulary(content)
+        yield from strings(content)
     else:
         yield path.read_text(encoding="utf-8")
 
@@ -55,18 +55,18 @@ def readable(path: Path) -> tuple[str, str]:
     if path.name not in (*VOCABULARIES, "tokenizer.json"):
         return text, ""
     words = "\n".join(LONG_PIECE.findall(text))
-    return (
-        "" if path.name in VOCABULARIES else json.dumps(without_vocabulary(json.loads(text)))
-    ), words
+    if path.name in VOCABULARIES:
+        return "", words
+    return json.dumps(without_vocabulary(json.loads(text))), words
 
 
 def without_vocabulary(tokenizer: Any) -> Any:
     """The content of tokenizer.json without the pieces of its model."""
     if not isinstance(tokenizer, Mapping) or not isinstance(tokenizer.get("model"), Mapping):
         return tokenizer
-    model = {
-        key: value for key, value in tokenizer["model"].items() if key not in ("vocab", "merges")
-    }
+    model = dict(tokenizer["model"])
+    model.pop("vocab", None)
+    model.pop("merges", None)
     return {**tokenizer, "model": model}
 
 
@@ -87,14 +87,11 @@ def no_figure(value: Any, key: str = "") -> str | None:
     """The dotted key of the first NaN or infinity in plain data, or None."""
     if isinstance(value, float):
         return None if math.isfinite(value) else key
-    items = (
-        value.items()
-        if isinstance(value, Mapping)
-        else enumerate(value)
-        if isinstance(value, list | tuple)
-        else ()
-    )
-    return next(
-        (name for inner, item in items if (name := no_figure(item, f"{key}.{inner}".lstrip(".")))),
-        None,
-    )
+    if isinstance(value, list | tuple):
+        value = dict(enumerate(value))
+    elif not isinstance(value, Mapping):
+        return None
+    for inner, item in value.items():
+        if name := no_figure(item, f"{key}.{inner}".lstrip(".")):
+            return name
+    return None

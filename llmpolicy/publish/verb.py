@@ -52,16 +52,12 @@ def publish_run(
 def show(published: Published, console: Console, visibility: str) -> None:
     """Print the table of files and one line that says where they went."""
     choice = published.choice
-    table = Table(
-        title=(
-            f"{choice.what if choice.trained == 'adapter' else 'full weights'}, {choice.which} step"
-        )
-    )
+    form = choice.what if choice.trained == "adapter" else "full weights"
+    table = Table(title=f"{form}, {choice.which} step")
     table.add_column("file", no_wrap=True)
     table.add_column("bytes", justify="right", no_wrap=True)
-    table.add_column(
-        "sha256", overflow="ellipsis"
-    )  # it alone gives way where the terminal is narrow
+    # The hash alone gives way where the terminal is narrow.
+    table.add_column("sha256", overflow="ellipsis")
     for file in published.files:
         table.add_row(escape(visible(file.name)), f"{file.size:,}", file.sha256)
     console.print(table)

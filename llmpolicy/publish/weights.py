@@ -16,7 +16,8 @@ BLOCK = 1 << 22
 SHORTEST_TEXT, LONGEST_SECRET = 16, 1 << 14
 LARGEST_HEADER = 100_000_000  # that of the format's own reader
 NOT_FINITE = {
-    "F64": ("<u8", 0x7FF0_0000_0000_0000), "F32": ("<u4", 0x7F80_0000), "BF16": ("<u2", 0x7F80), "F16": ("<u2", 0x7C00),
+    "F64": ("<u8", 0x7FF0_0000_0000_0000), "F32": ("<u4", 0x7F80_0000), "BF16": ("<u2", 0x7F80),
+    "F16": ("<u2", 0x7C00),
     "F8_E5M2": ("<u1", 0x7C), "F8_E4M3": ("<u1", 0x7F),
 }  # fmt: skip
 """Of each kind of number its unsigned form, and the bits that are all set in NaN and infinity alone
@@ -30,9 +31,8 @@ def weights_end(file: BinaryIO) -> int:
     """The length in bytes that a file of safetensors has by its header; -1 where it has none."""
     try:
         header, start = read_header(file)
-        return start + max(
-            (int(entry["data_offsets"][1]) for entry in _tensors(header).values()), default=0
-        )
+        ends = [int(entry["data_offsets"][1]) for entry in _tensors(header).values()]
+        return start + max(ends, default=0)
     except (ValueError, KeyError, TypeError, IndexError):
         return -1
 
@@ -56,11 +56,11 @@ def not_finite(path: Path) -> str | None:
         header, start = read_header(file)
         for name, entry in _tensors(header).items():
             kind, bits = NOT_FINITE.get(entry["dtype"], ("", 0))
-            if kind and any(
-                (np.frombuffer(part, kind) & bits == bits).any()
-                for part in _data(file, start, entry)
-            ):
-                return name
+            if not kind:
+                continue
+            for part in _data(file, start, entry):
+                if (np.frombuffer(part, kind) & bits == bits).any():
+                    return name
     return None
 
 
@@ -74,12 +74,10 @@ def text_in(path: Path) -> str:
         while block := file.read(BLOCK):
             content = rest + block
             readable = PRINTABLE[np.frombuffer(content, np.uint8)]
-            open_end = int(np.argmin(readable[::-1])) if not readable.all() else len(content)
-            runs += (
-                content[start:end]
-                for start, end in _runs(readable)
-                if end < len(content) or open_end > BLOCK
-            )
+            open_end = len(content) if readable.all() else int(np.argmin(readable[::-1]))
+            for start, end in _runs(readable):
+                if end < len(content) or open_end > BLOCK:
+                    runs.append(content[start:end])
             rest = content[-min(open_end, LONGEST_SECRET) :] if open_end else b""
     return b"\n".join([*runs, rest]).decode("ascii")
 
@@ -90,20 +88,20 @@ def _runs(readable: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
     for width in (1, 2, 4, 8):
         inside = inside[width:] & inside[:-width]
     edges = np.flatnonzero(np.diff(inside, prepend=False, append=False))
-    return (
-        (int(start), int(end) + SHORTEST_TEXT - 1)
-        for start, end in zip(edges[::2], edges[1::2], strict=True)
-    )
+    for start, end in zip(edges[::2], edges[1::2], strict=True):
+        yield int(start), int(end) + SHORTEST_TEXT - 1
 
 
 def _tensors(header: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: entry for name, entry in header.items() if name != "__metadata__"}
+    tensors = dict(header)
+    tensors.pop("__metadata__", None)
+    return tensors
 
 
 def _data(file: BinaryIO, start: int, entry: Mapping[str, Any]) -> Iterator[bytes]:
-    first, end = entry["data_offsets"]
-    file.seek(start + first)
-    left = end - first
+    begin, end = entry["data_offsets"]
+    file.seek(start + begin)
+    left = end - begin
     while left and (part := file.read(min(BLOCK, left))):
         left -= len(part)
         yield part
