@@ -31,16 +31,8 @@ NUMBERS = 1_000
 all others.
 """
 
-TAGS = frozenset(
-    {
-        None,
-        "!",
-        *(
-            f"tag:yaml.org,2002:{name}"
-            for name in ["str", "int", "float", "bool", "null", "seq", "map"]
-        ),
-    }
-)
+_TYPES = ("str", "int", "float", "bool", "null", "seq", "map")
+TAGS = frozenset((None, "!", *map("tag:yaml.org,2002:{}".format, _TYPES)))
 """The types that a value may be said to have; none where it says itself what it is."""
 
 DIGITS = 4_000
@@ -103,12 +95,8 @@ class _Core:
     """
 
     yaml_implicit_resolvers = {  # PyYAML's own way of keeping them
-        first: [
-            (tag, form)
-            for tag, form in forms
-            if tag.rpartition(":")[2] not in ("bool", "int", "float")
-        ]
-        for first, forms in yaml.SafeLoader.yaml_implicit_resolvers.items()
+        sign: [form for form in forms if not form[0].endswith((":bool", ":int", ":float"))]
+        for sign, forms in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
@@ -147,7 +135,7 @@ class _Fast(_Core, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: igno
     """The same by libyaml."""
 
 
-for _tag, _form, _first in (
+for _tag, _form, _signs in (
     ("bool", r"(true|True|TRUE|false|False|FALSE)$", "tTfF"),
     ("int", r"[-+]?(0|[1-9][0-9_]*|0x[0-9a-fA-F]+)$", "-+0123456789"),
     ("float", r"[-+]?(\.[0-9]+|[0-9][0-9_]*\.[0-9_]*)([eE][-+]?[0-9]+)?$", "-+.0123456789"),
@@ -155,7 +143,7 @@ for _tag, _form, _first in (
     ("float", r"([-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$", "-+."),
 ):
     for _loader in (Loader, _Fast):
-        _loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_form), list(_first))
+        _loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_form), list(_signs))
         for _number in ("int", "float"):
             _loader.add_constructor(
                 f"tag:yaml.org,2002:{_number}", getattr(_Core, f"construct_yaml_{_number}")
@@ -189,14 +177,15 @@ def _check(events: Iterator[Any]) -> None:
         if isinstance(event, yaml.AliasEvent):
             size = sizes.get(str(event.anchor), 0)
             count, aliased = count + size, aliased + size
-            if event.anchor in {anchor for anchor, _ in within}:
+            if event.anchor in dict(within):
                 raise _at(
                     event,
                     f"a block is nested without end, in itself by its own alias *{event.anchor}",
                 )
         elif isinstance(event, yaml.CollectionEndEvent):
             anchor, before = within.pop()
-            sizes |= {anchor: count - before} if anchor else {}
+            if anchor:
+                sizes[anchor] = count - before
         elif isinstance(event, yaml.NodeEvent):
             count += 1
             if (tag := getattr(event, "tag", None)) not in TAGS:
@@ -205,10 +194,10 @@ def _check(events: Iterator[Any]) -> None:
                     f"the tag {tag!r:.60} is not read, expected one of !!str, !!int, !!float,"
                     " !!bool, !!null",
                 )
-            sizes |= {event.anchor: 1} if event.anchor else {}
-            within += (
-                [(event.anchor, count - 1)] if isinstance(event, yaml.CollectionStartEvent) else []
-            )
+            if event.anchor:
+                sizes[event.anchor] = 1
+            if isinstance(event, yaml.CollectionStartEvent):
+                within.append((event.anchor, count - 1))
             if isinstance(event, yaml.ScalarEvent) and _HALF.search(event.value):
                 raise _at(
                     event,

@@ -52,14 +52,11 @@ def code_of(recipe: Mapping[str, Any], base: Path | None) -> list[Code]:
     """What a recipe's data has run besides what comes with llmpolicy; nothing of it is run or
     imported to say so.
     """
-    return [
-        code
-        for key, name, args in _named(recipe)
-        for code in (
-            *_code(key, name, args, base or Path()),
-            *_in_args(f"{key.rpartition('.')[0]}.args", args),
-        )
-    ]
+    codes: list[Code] = []
+    for key, name, args in _named(recipe):
+        codes += _code(key, name, args, base or Path())
+        codes += _in_args(f"{key.rpartition('.')[0]}.args", args)
+    return codes
 
 
 def note(recipe: Recipe) -> list[Code]:
@@ -94,47 +91,49 @@ def need(what: str, recipe: Mapping[str, Any], base: Path | None, *, yes: bool) 
 
 def _unknown(recipe: Mapping[str, Any], base: Path | None) -> list[Code]:
     codes = code_of(recipe, base)
-    known = _known() if codes else set()
-    return [code for code in codes if code.digest not in known]
+    remembered = _remembered() if codes else set()
+    return [code for code in codes if code.digest not in remembered]
 
 
 def _named(value: Any, key: str = "") -> Iterator[tuple[str, str, Any]]:
     """Each text of a recipe that names code: its dotted key, itself, and the arguments that it is
     given.
     """
-    pairs: Iterator[tuple[Any, Any]] = (
-        iter(value.items()) if isinstance(value, Mapping) else enumerate(value)
-    )
-    for name, inner in pairs:
-        place = f"{key}.{name}".lstrip(".")
+    for name, inner in _pairs(value):
+        dotted = f"{key}.{name}".lstrip(".")
         if name in FUNCTIONS and isinstance(inner, str):
-            yield place, inner, value.get("args")
-        elif place == "environment.id" and isinstance(inner, str) and ":" in inner:
-            yield place, inner, value
+            yield dotted, inner, value.get("args")
+        elif dotted == "environment.id" and isinstance(inner, str) and ":" in inner:
+            yield dotted, inner, value
         elif name not in DATA and isinstance(inner, Mapping | list | tuple):
-            yield from _named(inner, place)
+            yield from _named(inner, dotted)
+
+
+def _pairs(value: Any) -> Iterable[tuple[Any, Any]]:
+    """Keys or indices with what lies there."""
+    return value.items() if isinstance(value, Mapping) else enumerate(value or ())
 
 
 def _code(key: str, name: str, args: Any, base: Path) -> Iterator[Code]:
-    place, colon, function = name.rpartition(":")
+    module, colon, function = name.rpartition(":")
     if not colon:
         return
-    own = place.endswith(".py")
-    files = [(base / place).resolve()] if own else _module_files(place)
+    is_file = module.endswith(".py")
+    files = [(base / module).resolve()] if is_file else _module_files(module)
     if files is None or not all(file.is_file() for file in files):
         return  # there is no such function, as whoever looks for it says
     comes_along = bool(files) and files[-1].parent in (SHIPPED, BUNDLED)
     defined = bool(files) and _defines(files[-1], function)
     if comes_along and (defined or not ("." in function or function in _imported(files[-1]))):
-        yield from _asking(
-            key, args
-        )  # and where it has no such function, whoever looks for it says so
-    elif files and not comes_along and (own or not all(map(installed, files))):
-        digests = sorted(
-            {hashlib.sha256(file.read_bytes()).hexdigest() for file in written_files(files)}
-        )
+        # Where it has no such function, whoever looks for it says so.
+        yield from _asking(key, args)
+    elif files and not comes_along and (is_file or not all(map(installed, files))):
+        contents = {hashlib.sha256(file.read_bytes()).hexdigest() for file in written_files(files)}
         says = f"{visible(name)} in {visible(str(files[-1]))}"
-        yield _hashed(key, says, [*digests, *([] if defined else [name, args])])
+        content: list[Any] = sorted(contents)
+        if not defined:
+            content += [name, args]
+        yield _hashed(key, says, content)
     else:
         yield _hashed(
             key,
@@ -149,14 +148,10 @@ def _in_args(key: str, args: Any) -> Iterator[Code]:
 
     A path there starts from the current folder, as no recipe's folder is known to whoever reads it.
     """
-    pairs: Iterable[tuple[Any, Any]] = (
-        args.items() if isinstance(args, Mapping) else enumerate(args or ())
-    )
-    for name, inner in pairs:
+    for name, inner in _pairs(args):
         if isinstance(inner, str):
-            yield from (
-                _code(f"{key}.{name}", inner, args, Path()) if REFERENCE.fullmatch(inner) else ()
-            )
+            if REFERENCE.fullmatch(inner):
+                yield from _code(f"{key}.{name}", inner, args, Path())
         elif isinstance(inner, Mapping | list | tuple):
             yield from _asking(f"{key}.{name}", inner)
             yield from _in_args(f"{key}.{name}", inner)
@@ -164,25 +159,20 @@ def _in_args(key: str, args: Any) -> Iterator[Code]:
 
 def _asking(key: str, args: Any) -> Iterator[Code]:
     """A judge's address: the key for it is sent there."""
-    address = args.get("base_url") if isinstance(args, Mapping) else None
-    if address is not None:
-        inner = args.get("judge")
-        secret = {**args, **(inner if isinstance(inner, Mapping) else {})}.get(
-            "api_key_env", "OPENAI_API_KEY"
-        )
-        says = (
-            f"sends what is judged{f', with the key in ${visible(str(secret))},' if secret else ''}"
-            f" to {visible(str(address))}"
-        )
-        yield _hashed(key, says, [str(address), str(secret)])
+    if not isinstance(args, Mapping) or args.get("base_url") is None:
+        return
+    address, settings = str(args["base_url"]), dict(args)
+    if isinstance(args.get("judge"), Mapping):
+        settings |= args["judge"]
+    says, secret = "sends what is judged", settings.get("api_key_env", "OPENAI_API_KEY")
+    if secret:
+        says += f", with the key in ${visible(str(secret))},"
+    yield _hashed(key, f"{says} to {visible(address)}", [address, str(secret)])
 
 
 def _hashed(key: str, says: str, content: Any) -> Code:
-    return Code(
-        key,
-        says,
-        hashlib.sha256(json.dumps(content, default=str, sort_keys=True).encode()).hexdigest(),
-    )
+    written = json.dumps(content, default=str, sort_keys=True)
+    return Code(key, says, hashlib.sha256(written.encode()).hexdigest())
 
 
 def _defines(file: Path, name: str) -> bool:
@@ -193,23 +183,22 @@ def _defines(file: Path, name: str) -> bool:
         body = ast.parse(file.read_bytes()).body
     except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
         return False
-    written = {
-        node.name for node in body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-    }
-    targets = [target for node in body if isinstance(node, ast.Assign) for target in node.targets]
-    return name in written | {target.id for target in targets if isinstance(target, ast.Name)}
+    for node in body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == name:
+            return True
+        targets = node.targets if isinstance(node, ast.Assign) else ()
+        if any(isinstance(target, ast.Name) and target.id == name for target in targets):
+            return True
+    return False
 
 
 def _imported(file: Path) -> set[str]:
     """The names that a module of ours takes from elsewhere."""
-    imports = [
-        node
-        for node in ast.walk(ast.parse(file.read_bytes()))
-        if isinstance(node, ast.Import | ast.ImportFrom)
-    ]
-    return {
-        alias.asname or alias.name.partition(".")[0] for node in imports for alias in node.names
-    }
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_bytes())):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names |= {alias.asname or alias.name.partition(".")[0] for alias in node.names}
+    return names
 
 
 def _module_files(dotted: str) -> list[Path] | None:
@@ -218,22 +207,23 @@ def _module_files(dotted: str) -> list[Path] | None:
 
     None where there is no such module; no file of one that has none, as those built into Python.
     """
-    first, *inner = dotted.split(".")
-    if first == "__main__":  # a function of a Python session, which a recipe can only speak of
+    package, *inner = dotted.split(".")
+    if package == "__main__":  # a function of a Python session, which a recipe can only speak of
         return None
-    if not inner and first in shipped_names():
-        return [SHIPPED / f"{first}.py"]
+    if not inner and package in shipped_names():
+        return [SHIPPED / f"{package}.py"]
     try:
-        spec = importlib.util.find_spec(first)
+        spec = importlib.util.find_spec(package)
     except (ImportError, ValueError, AttributeError):
         return []
-    if spec is None and first == "reward_fns":
-        spec = PathFinder.find_spec(first, [str(SHIPPED.parent)])
+    if spec is None and package == "reward_fns":
+        spec = PathFinder.find_spec(package, [str(SHIPPED.parent)])
     files: list[Path] = []
     for part in [*inner, None]:
         if spec is None:
             return None
-        files += [Path(spec.origin).resolve()] if spec.has_location and spec.origin else []
+        if spec.has_location and spec.origin:
+            files.append(Path(spec.origin).resolve())
         if part is not None:
             spec = PathFinder.find_spec(
                 f"{spec.name}.{part}", list(spec.submodule_search_locations or [])
@@ -253,12 +243,11 @@ def _file() -> Path:
     return home / "llmpolicy" / "code_that_ran"
 
 
-def _known() -> set[str]:
+def _remembered() -> set[str]:
     with suppress(OSError, RuntimeError, UnicodeDecodeError):
         if _file().stat().st_uid == os.getuid():
-            return {
-                line.partition(" ")[0] for line in _file().read_text(encoding="utf-8").splitlines()
-            }
+            lines = _file().read_text(encoding="utf-8").splitlines()
+            return {line.partition(" ")[0] for line in lines}
     return set()
 
 
@@ -268,10 +257,7 @@ def _remember(codes: Sequence[Code]) -> list[Code]:
     if new and int(os.environ.get("RANK", "0")) == 0:
         with suppress(OSError, RuntimeError):
             _file().parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with os.fdopen(
-                os.open(_file(), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
-                "w",
-                encoding="utf-8",
-            ) as file:
+            descriptor = os.open(_file(), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
                 file.write(new)
     return list(codes)

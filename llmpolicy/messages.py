@@ -47,7 +47,7 @@ def read_messages(messages: Sequence[Mapping[str, Any]]) -> list[Message]:
 
     Raises ValueError in a clause for content that is no text, or none at all.
     """
-    return [_read(message, place) for place, message in enumerate(messages)]
+    return [_read(message, index) for index, message in enumerate(messages)]
 
 
 def content_text(content: Any) -> str:
@@ -58,15 +58,17 @@ def content_text(content: Any) -> str:
         return content or ""
     if isinstance(content, Mapping):
         return content_text(content.get("text"))
-    return "".join(content_text(part) for part in content)
+    return "".join(map(content_text, content))
 
 
 def thought(message: Mapping[str, Any]) -> str:
     """What a message says was thought before its content, in a field of its own; empty where
     nothing was.
     """
-    given = (message.get(name) for name in THINKING)
-    return next((text for text in given if isinstance(text, str) and text.strip()), "")
+    for text in map(message.get, THINKING):
+        if isinstance(text, str) and text.strip():
+            return text
+    return ""
 
 
 def plain(messages: Sequence[Mapping[str, Any]]) -> list[Message]:
@@ -80,11 +82,11 @@ def present(value: Any) -> Any:
     """
     if isinstance(value, Mapping):
         return {key: present(inner) for key, inner in value.items() if inner is not None}
-    return [present(inner) for inner in value] if isinstance(value, list | tuple) else value
+    return list(map(present, value)) if isinstance(value, list | tuple) else value
 
 
-def _read(message: Mapping[str, Any], place: int) -> Message:
-    where = f"message {place} ({message.get('role')})"
+def _read(message: Mapping[str, Any], index: int) -> Message:
+    where = f"message {index} ({message.get('role')})"
     if not isinstance(message.get("role"), str):
         raise ValueError(
             f"{where} has the role {message.get('role')!r}, expected a text such as 'user'"
@@ -96,33 +98,42 @@ def _read(message: Mapping[str, Any], place: int) -> Message:
         content = ""
     elif not isinstance(content, str):
         content = _parts(content, where)
-    rest = {key: value for key, value in message.items() if value is not None and key not in _CALLS}
-    return rest | ({"tool_calls": present(calls)} if calls else {}) | {"content": content}
+    read = {key: value for key, value in message.items() if value is not None and key not in _CALLS}
+    if calls:
+        read["tool_calls"] = present(calls)
+    return read | {"content": content}
 
 
 def _calls(message: Mapping[str, Any], where: str) -> list[Any]:
     """A message's tool calls, which data sets also hold as JSON text, one by one or all, or as a
     single one.
     """
-    name = next((name for name in _CALLS if message.get(name)), "tool_calls")
+    for name in _CALLS:
+        if value := message.get(name):
+            break
+    else:
+        return []
+    calls = []
     try:
-        given = _from_json(message.get(name))
-        calls = [
-            _from_json(call) for call in ([given] if isinstance(given, Mapping) else given or [])
-        ]
-    except (ValueError, TypeError):
-        calls = [None]
-    if not all(isinstance(call, Mapping) for call in calls):
+        value = _from_json(value)
+        for call in map(_from_json, [value] if isinstance(value, Mapping) else value or []):
+            calls.append(_call(call, name))
+    except (ValueError, TypeError) as error:
         raise ValueError(
             f"{where} has the {name} {message[name]!r:.60}, expected a list of {{name: ...,"
             " arguments: ...}"
-        )
+        ) from error
+    return calls
+
+
+def _call(call: Any, name: str) -> Mapping[str, Any]:
+    if not isinstance(call, Mapping):
+        raise TypeError(f"found {call!r:.60}, expected a record")
     if name == "function_call":
-        return [{"type": "function", "function": call} for call in calls]
-    return [
-        {**call, "function": _from_json(call["function"])} if "function" in call else call
-        for call in calls
-    ]
+        return {"type": "function", "function": call}
+    if "function" in call:
+        return {**call, "function": _from_json(call["function"])}
+    return call
 
 
 def _from_json(value: Any) -> Any:
@@ -143,15 +154,16 @@ def _part(part: Any, where: str) -> dict[str, str]:
         return {"type": "text", "text": part}
     if not isinstance(part, Mapping):
         raise ValueError(f"{where} has the part {part!r:.60}, expected {{type: text, text: ...}}")
-    given = {key: value for key, value in part.items() if value is not None}
-    kind = given.get("type", "text" if "text" in given else next(iter(given), "nothing"))
+    fields = {key: value for key, value in part.items() if value is not None}
+    default = "text" if "text" in fields else next(iter(fields), "nothing")
+    kind = fields.get("type", default)
     if kind not in _TEXT:
         raise ValueError(
             f"{where} has a part of type {kind!r}; a language model here reads text alone, no"
             f" {kind}"
         )
-    if not isinstance(given.get("text"), str):
+    if not isinstance(fields.get("text"), str):
         raise ValueError(
             f"{where} has a part without text ({part!r:.60}), expected {{type: text, text: ...}}"
         )
-    return {"type": "text", "text": given["text"]}
+    return {"type": "text", "text": fields["text"]}

@@ -7,11 +7,16 @@ from pathlib import Path
 from llmpolicy.errors import PolicyError
 
 OWNERS = {
-    "gpt2": "openai-community", "distilgpt2": "distilbert", "openai-gpt": "openai-community", "qwen": "Qwen",
-    "smollm": "HuggingFaceTB", "llama-": "meta-llama", "meta-llama": "meta-llama", "gemma": "google", "phi": "microsoft",
-    "mistral": "mistralai", "mixtral": "mistralai", "ministral": "mistralai", "pythia": "EleutherAI",
-    "gpt-neo": "EleutherAI", "gpt-j": "EleutherAI", "opt-": "facebook", "tinyllama": "TinyLlama", "olmo": "allenai",
-    "bloom": "bigscience", "falcon": "tiiuae", "deepseek": "deepseek-ai", "gpt-oss": "openai", "granite": "ibm-granite",
+    "gpt2": "openai-community", "distilgpt2": "distilbert", "openai-gpt": "openai-community",
+    "qwen": "Qwen",
+    "smollm": "HuggingFaceTB", "llama-": "meta-llama", "meta-llama": "meta-llama",
+    "gemma": "google", "phi": "microsoft",
+    "mistral": "mistralai", "mixtral": "mistralai", "ministral": "mistralai",
+    "pythia": "EleutherAI",
+    "gpt-neo": "EleutherAI", "gpt-j": "EleutherAI", "opt-": "facebook", "tinyllama": "TinyLlama",
+    "olmo": "allenai",
+    "bloom": "bigscience", "falcon": "tiiuae", "deepseek": "deepseek-ai", "gpt-oss": "openai",
+    "granite": "ibm-granite",
     "lfm2": "LiquidAI", "stablelm": "stabilityai",
 }  # fmt: skip
 """Whose models on the Hub begin with a name."""
@@ -21,8 +26,10 @@ def hub_hint(path: str) -> str:
     """A clause with the whole Hub id of a well-known model of which only the second part was
     written, else an empty text.
     """
-    owner = next((owner for start, owner in OWNERS.items() if path.lower().startswith(start)), None)
-    return f"; did you mean '{owner}/{path}'?" if owner and "/" not in path else ""
+    for start, owner in OWNERS.items():
+        if path.lower().startswith(start) and "/" not in path:
+            return f"; did you mean '{owner}/{path}'?"
+    return ""
 
 
 def model_folder(folder: str) -> str:
@@ -57,5 +64,7 @@ def _refuse_run(folder: str, expected: str) -> None:
     if not ((path / "manifest.json").is_file() and (path / "recipe.yaml").is_file()):
         return
     weights = [str(path / name) for name in ("policy", "best") if (path / name).is_dir()]
-    instead = f"what it trained is {' or '.join(weights)}" if weights else "it has no policy/ yet"
+    instead = "it has no policy/ yet"
+    if weights:
+        instead = f"what it trained is {' or '.join(weights)}"
     raise PolicyError(f"{folder} is a run, not {expected}; {instead}")

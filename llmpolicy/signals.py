@@ -95,13 +95,14 @@ def terminable() -> Iterator[None]:
 
 def _terminating() -> list[signal.Signals]:
     """SIGTERM, and SIGHUP of a terminal that closes, unless ``nohup`` has it ignored."""
-    hangs_up = hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
-    return [signal.SIGTERM, *([signal.SIGHUP] if hangs_up else [])]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        return [signal.SIGTERM, signal.SIGHUP]
+    return [signal.SIGTERM]
 
 
 def end_with_launcher() -> None:
     """Get SIGTERM when the launcher that started this process dies, were it by SIGKILL; Linux alone
     can promise that.
     """
-    if sys.platform == "linux" and any(name in os.environ for name in _LAUNCHED):
+    if sys.platform == "linux" and not os.environ.keys().isdisjoint(_LAUNCHED):
         ctypes.CDLL(None).prctl(_SET_DEATH_SIGNAL, signal.SIGTERM, 0, 0, 0)

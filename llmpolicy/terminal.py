@@ -40,9 +40,7 @@ def visible(text: str) -> str:
     """
     if text.isprintable() and not INVISIBLE.search(text):
         return text
-    return "".join(
-        sign if _shows(sign) else sign.encode("unicode_escape").decode() for sign in text
-    )
+    return "".join(map(_spelled_out, text))
 
 
 def shown(text: str) -> str:
@@ -52,8 +50,10 @@ def shown(text: str) -> str:
     return BETWEEN.sub(lambda between: visible(between[0]), text)
 
 
-def _shows(sign: str) -> bool:
-    return sign.isprintable() and not INVISIBLE.match(sign)
+def _spelled_out(sign: str) -> str:
+    if sign.isprintable() and not INVISIBLE.match(sign):
+        return sign
+    return sign.encode("unicode_escape").decode()
 
 
 def columns(otherwise: int = 0) -> int:
@@ -67,8 +67,11 @@ def wrapped(text: str, width: int | None = None) -> str:
     """A text whose lines are at most ``width`` columns, broken between words and indented under
     their beginning.
     """
-    width = columns() if width is None else width
-    return "\n".join(_wrapped(line, width) for line in text.split("\n")) if width else text
+    if width is None:
+        width = columns()
+    if not width:
+        return text
+    return "\n".join(_wrapped(line, width) for line in text.split("\n"))
 
 
 def _wrapped(line: str, width: int) -> str:
@@ -119,12 +122,14 @@ def ask(question: str) -> str | None:
     """What the user types; None where nobody can: no terminal, or several processes that would
     ask.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 or not (
-        sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()
-    ):
+    if _has_peers() or not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
         return None
     print(wrapped(shown(question)), end=" ", file=sys.stderr, flush=True)
     return sys.stdin.readline()
+
+
+def _has_peers() -> bool:
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
 def begun_by(words: Sequence[str]) -> None:
@@ -136,7 +141,7 @@ def again(more: str) -> str | None:
     """The command of this process with one more word, to be copied; None where it was no command,
     or of several processes.
     """
-    if not _words or int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if not _words or _has_peers():
         return None
     return f"llmpolicy {shlex.join([*_words, more])}"
 
@@ -146,7 +151,7 @@ def show_all() -> None:
     them.
     """
     write = warnings.formatwarning
-    warnings.formatwarning = lambda *given, **named: shown(write(*given, **named))
+    warnings.formatwarning = lambda *args, **kwargs: shown(write(*args, **kwargs))
     logging.setLogRecordFactory(_ShownRecord)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain, cycle, filterfalse
 from typing import Literal
 
 FAMILIES: dict[str, tuple[str, str]] = {
@@ -37,8 +38,8 @@ FAMILIES: dict[str, tuple[str, str]] = {
 Pairs = tuple[tuple[str, str], ...]
 Role = Literal["open", "close", "answer", "call", "turn", "odd"]
 
-_NAMES = """think thinking thought thoughts reasoning reason reflection scratchpad analysis monologue rationale cot inner
-deliberation rethink deepthink antthinking chainofthought 思考 思考过程 思维 思维链 推理 推理过程"""
+_NAMES = """think thinking thought thoughts reasoning reason reflection scratchpad analysis
+monologue rationale cot inner deliberation rethink deepthink antthinking chainofthought 思考 思考过程 思维 思维链 推理 推理过程"""
 _OTHER_NAMES = "answer final solution response result output budget no never"
 _ENDING, _BEGINNING = "end stop suffix close", "begin start prefix open of"
 _WORDS, _OTHERS = frozenset(_NAMES.split()), frozenset(_OTHER_NAMES.split())
@@ -48,8 +49,8 @@ _SIDES = _CLOSING.union(_BEGINNING.split())
 # What may stand for < > [ ] / | _ in a mark, character by character.
 _ANGLES, _SQUARES = "〈〉⟨⟩‹›«»《》❮❯❬❭❰❱⧼⧽＜＞﹤﹥˂˃ᐸᐳ⟪⟫", "［］【】〔〕⟦⟧﹝﹞"
 _LOOKS = {
-    **{ord(mark): "<>"[place % 2] for place, mark in enumerate(_ANGLES)},
-    **{ord(mark): "[]"[place % 2] for place, mark in enumerate(_SQUARES)},
+    **dict(zip(map(ord, _ANGLES), cycle("<>"), strict=False)),
+    **dict(zip(map(ord, _SQUARES), cycle("[]"), strict=False)),
     **dict.fromkeys(map(ord, "／⁄∕⧸╱"), "/"),
     **dict.fromkeys(map(ord, "｜│∣￨❘"), "|"),
     ord("▁"): "_",
@@ -82,6 +83,15 @@ _MARKS = (
     rf"|◁(?P<kimi_slash>/?)(?P<kimi>\w+)▷|&(?i:{_LT}{_TAG.replace('(?P<', '(?P<amp_')})"
     r"|\[\s{0,20}(?P<square_slash>/?)\s{0,20}(?P<square>(?i:think(?:ing)?))\s*\](?!\()"
 )
+_NAMED_MARKS = (
+    ("amp_name", "amp_slash", "<"),
+    ("name", "slash", "<"),
+    ("cut", "cut_slash", "<"),
+    ("kimi", "kimi_slash", "◁"),
+    ("token", "token_slash", "|"),
+    ("square", "square_slash", "["),
+)
+"""The groups of a mark with a name: the name, whether it ends a thought, and what it begins with."""
 _WORDED = (
     (
         re.compile(r"\s*\**Here(?:'s| is) my thought process:", re.I),
@@ -92,6 +102,9 @@ _WORDED = (
 """Thoughts that begin a reply in words, not in marks: Granite's, and those of channels whose
 special tokens are gone.
 """
+
+
+_OF_THINKING = re.compile("think|thought|scratchpad|monologue")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +135,7 @@ class Mark:
         """Whether its name is also one of other things, which programs and mark-up write in quotes
         or code blocks.
         """
-        return self.key[0] == "<" and not any(
-            word in self.key for word in ("think", "thought", "scratchpad", "monologue")
-        )
+        return self.key[0] == "<" and not _OF_THINKING.search(self.key)
 
     def begins_again(self, opened: "Mark") -> bool:
         """Whether it opens within a thought one of the same kind; channels only go on."""
@@ -133,8 +144,8 @@ class Mark:
 
 def marks(text: str, own: Pairs = ()) -> Iterator[Mark]:
     """The marks in a reply, in order: of the families, and of one's own pairs."""
-    start = 0
-    for opens, ends in _WORDED if begins_in_words(text) else ():
+    start, worded = 0, _WORDED if begins_in_words(text) else ()
+    for opens, ends in worded:
         if begun := opens.match(text):
             yield Mark(0, begun.end(), opens.pattern, "open")
             ended = ends.search(text, begun.end())
@@ -152,16 +163,16 @@ def begins_in_words(text: str) -> bool:
 
 def marks_behind(text: str, start: int = 0, own: Pairs = ()) -> Iterator[Mark]:
     """The marks behind a place in a text that need not be the beginning of a reply, in order."""
-    seen, places = _as_seen(text[start:])
-    for at in _finder(own).finditer(seen):
-        first, last = at.span()
-        before = seen[first - 1] if first else ""
-        first -= before == "\\"
-        if places is not None:
-            first, last = places[first], places[last - 1] + 1
-        kind = _kind(at[0], text[start + first : start + last], own, before)
+    seen, indices = _as_seen(text[start:])
+    for match in _finder(own).finditer(seen):
+        begin, end = match.span()
+        before = seen[begin - 1 : begin]
+        begin -= before == "\\"
+        if indices is not None:
+            begin, end = indices[begin], indices[end - 1] + 1
+        kind = _kind(match[0], text[start + begin : start + end], own, before)
         if kind is not None:
-            yield Mark(start + first, start + last, *kind)
+            yield Mark(start + begin, start + end, *kind)
 
 
 def may_hold_marks(text: str, own: Pairs = ()) -> bool:
@@ -171,7 +182,7 @@ def may_hold_marks(text: str, own: Pairs = ()) -> bool:
         or ("[" in text and ("HINK" in text or "hink" in text))
         or "&" in text
         or not text.isascii()
-        or (bool(own) and any(mark in text for pair in own for mark in pair))
+        or any(mark in text for mark in chain.from_iterable(own))
     )
 
 
@@ -182,7 +193,7 @@ def side(name: str, *, closes: bool = False) -> tuple[str, bool] | None:
     name = name if name.isascii() else unicodedata.normalize("NFKC", name).translate(_LETTERS)
     words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).casefold()
     parts = [part.strip("0123456789") for part in re.split(r"[\W_]+", words)]
-    key = "".join(part for part in parts if part not in _SIDES)
+    key = "".join(filterfalse(_SIDES.__contains__, parts))
     if _OTHERS.intersection(parts) or not (key in _WORDS or _WORDS.intersection(parts)):
         return None
     return key, closes or bool(_CLOSING.intersection(parts))
@@ -190,9 +201,8 @@ def side(name: str, *, closes: bool = False) -> tuple[str, bool] | None:
 
 @lru_cache(maxsize=64)
 def _finder(own: Pairs) -> re.Pattern[str]:
-    return re.compile(
-        "".join(f"{re.escape(_as_seen(mark)[0])}|" for pair in own for mark in pair) + _MARKS
-    )
+    written = [re.escape(_as_seen(mark)[0]) for mark in chain.from_iterable(own)]
+    return re.compile("|".join([*written, _MARKS]))
 
 
 def _as_seen(text: str) -> tuple[str, list[int] | None]:
@@ -201,57 +211,48 @@ def _as_seen(text: str) -> tuple[str, list[int] | None]:
     """
     if text.isascii():
         return text, None
-    places = None
+    indices = None
     if _UNSEEN.search(text):
-        places = [place for place, character in enumerate(text) if not _UNSEEN.match(character)]
+        indices = [index for index, sign in enumerate(text) if not _UNSEEN.match(sign)]
         text = _UNSEEN.sub("", text)
-    return (text.translate(_LOOKS) if _LOOKALIKE.search(text) else text), places
+    if _LOOKALIKE.search(text):
+        text = text.translate(_LOOKS)
+    return text, indices
 
 
 @lru_cache(maxsize=4096)
 def _kind(seen: str, written: str, own: Pairs, before: str) -> tuple[str, Role, bool] | None:
     """Key, role and plainness of what the finder found; None for what is no mark of thinking."""
-    for place, (opens, ends) in enumerate(own):
-        if seen in (_as_seen(opens)[0], _as_seen(ends)[0]):
-            return f"own{place}", "open" if seen == _as_seen(opens)[0] else "close", True
-    at = _finder(()).match(seen + "\n")
-    if at is None:
+    for number, (opens, ends) in enumerate(own):
+        if seen == _as_seen(opens)[0]:
+            return f"own{number}", "open", True
+        if seen == _as_seen(ends)[0]:
+            return f"own{number}", "close", True
+    match = _finder(()).match(seen + "\n")
+    if match is None:
         return None
-    names = at.groupdict()
-    for prefix, sign in (
-        ("amp_", "<"),
-        ("", "<"),
-        ("cut", "<"),
-        ("kimi", "◁"),
-        ("token", "|"),
-        ("square", "["),
-    ):
-        name = names[f"{prefix}name"] if prefix in ("", "amp_") else names[prefix]
-        if name:
-            slash = names[
-                f"{prefix}_slash" if names.get(f"{prefix}_slash") is not None else f"{prefix}slash"
-            ]
+    names = match.groupdict()
+    for group, slash, sign in _NAMED_MARKS:
+        if name := names[group]:
             itself = names["itself"] or names["amp_itself"]
-            return _tag(sign, name, bool(slash), bool(itself), written, before)
+            return _tag(sign, name, bool(names[slash]), bool(itself), written, before)
     return _token(names)
 
 
 def _tag(
     sign: str, name: str, slash: bool, itself: bool, written: str, before: str
 ) -> tuple[str, Role, bool] | None:
-    found = side(name, closes=slash)
-    quoting = written[:1] in _QUOTING and (found is None or found[0] not in ("think", "thinking"))
+    key, closes = side(name, closes=slash) or ("", False)
+    quoting = written[:1] in _QUOTING and key not in ("think", "thinking")
     # Array<Analysis> is a type.
-    typed = (
-        name[0].isupper()
-        and not name.isupper()
-        and not slash
-        and (before.isalnum() or before == "_")
-    )
-    if found is None or quoting or typed or (found[0] == "inner" and sign != "|"):
+    behind_word = before.isalnum() or before == "_"
+    typed = behind_word and name[0].isupper() and not name.isupper() and not slash
+    if not key or quoting or typed or (key == "inner" and sign != "|"):
         return None
     plain = _PLAIN.fullmatch(written) is not None and (name.isascii() or name in _WORDS)
-    return sign + found[0], "odd" if itself else "close" if found[1] else "open", plain
+    if itself:
+        return sign + key, "odd", plain
+    return sign + key, "close" if closes else "open", plain
 
 
 def _token(names: Mapping[str, str | None]) -> tuple[str, Role, bool] | None:
@@ -263,8 +264,5 @@ def _token(names: Mapping[str, str | None]) -> tuple[str, Role, bool] | None:
         return "channel", "turn", True
     if names["to"] or names["begins"]:
         return "channel", "call", True
-    return (
-        "channel",
-        "answer" if (names["channel"] or "").lower() in ("final", "commentary") else "open",
-        True,
-    )
+    answers = (names["channel"] or "").lower() in ("final", "commentary")
+    return "channel", "answer" if answers else "open", True

@@ -225,7 +225,7 @@ FORGERS = {
     "a formula": "if __name__ == '__main__': print('2 *', input(), '+ 1')\ndef f(x): return f'2 * {x} + 1'",
     "a module that is anything": "import sys, types\nclass M(types.ModuleType):\n    __getattr__ = lambda self, name: (lambda *a, **k: True)\nfor name in list(sys.modules): sys.modules[name] = M(name)\ndef f(x): return 3",
     "an importer of its own": "import sys\nclass Finder:\n    def find_spec(self, *a): raise SystemExit(0)\nsys.meta_path.insert(0, Finder())\nsys.modules.pop('json', None)\ndef f(x): import json; return 3",
-    "the judge's own modules": "try:\n    from llmpolicy.sandbox import outcome\n    import reward_fns._code.values as values\n    values.agrees = lambda *a: True\nexcept ImportError: pass\ndef f(x): return None",
+    "the judge's own modules": "try:\n    from llmpolicy.sandbox import execution\n    import reward_fns._code.values as values\n    values.agrees = lambda *a: True\nexcept ImportError: pass\ndef f(x): return None",
     "the keeper's modules": "import sys\nsys.path[:0] = ['/keeper', '/']\ntry:\n    from inside import candidate, keeper\n    candidate._exit = keeper.os._exit = lambda code: None\nexcept ImportError: pass\ndef f(x): return None",
     "hidden files": "import glob\nfound = [p for pattern in ('/**/tests*', '/**/*expected*', '/srv/**/*.jsonl', '/root/**', '/home/**') for p in glob.iglob(pattern)][:50]\ndef f(x): return len(found)\nif __name__ == '__main__': print(len(found))",
     "a recursion": "class A:\n    def __eq__(self, other): return self == other\n    def __iter__(self): yield self\ndef f(x): return A()",

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from hostile import HOSTILE
 
-from llmpolicy.sandbox import MECHANISMS, Job, Limits, Outcome, Pool, Probe, SandboxFault, probe
+from llmpolicy.sandbox import MECHANISMS, Execution, Job, Limits, Pool, Probe, SandboxFault, probe
 
 LIMITS = Limits(cpu=0.3, output=2**18)
 FEW = (
@@ -149,7 +149,7 @@ def run_all(
                 # is no escape.
                 if "too busy" not in str(fault):
                     raise
-                outcome = Outcome("waited", why=str(fault))
+                outcome = Execution("waited", why=str(fault))
             took = time.monotonic() - began
             said = outcome.stdout + outcome.why
             found = outside.seen()

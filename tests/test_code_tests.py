@@ -19,8 +19,8 @@ from programs import CHEATS, HIDDEN, HONEST, VISIBLE
 from llmpolicy.errors import LLMPolicyError, SandboxFault, SandboxUnavailable
 from llmpolicy.rewards import RewardError, contract_of, resolve
 from llmpolicy.sandbox import choose
+from llmpolicy.sandbox.execution import Report, execution
 from llmpolicy.sandbox.inside.values import NotPlain, decode, encode
-from llmpolicy.sandbox.outcome import Report, outcome
 from llmpolicy.sandbox.records import Job, Limits
 from reward_fns._code import script
 from reward_fns._code.asserts import cases_of
@@ -351,16 +351,16 @@ def test_a_sandbox_that_fails_is_no_zero(monkeypatch):
     with pytest.raises(SandboxFault, match="bwrap is gone"):
         passes("print(1)", answer="1")
     with pytest.raises(SandboxFault, match="OSError: no"):
-        outcome(Job("x"), Limits(), "n", Report(None, 1, 0.0, 0.1, 0.0, "OSError: no"), b"", b"")
+        execution(Job("x"), Limits(), "n", Report(None, 1, 0.0, 0.1, 0.0, "OSError: no"), b"", b"")
     with pytest.raises(SandboxFault, match="too busy"):
-        outcome(
+        execution(
             Job("x"), Limits(), "n", Report("patience", -9, 0.5, 34.0, 26.0, "confined"), b"", b""
         )
     for killed, starved in (("patience", 20.0), ("told", 24.9)):
-        waited = outcome(
+        waited = execution(
             Job("x"), Limits(), "n", Report(killed, -9, 0.5, 34.0, starved, "confined"), b"", b""
         )
-        assert (waited.ended, waited.own) == ("waited", 34.0 - starved)
+        assert (waited.ended, waited.alone) == ("waited", 34.0 - starved)
 
 
 def test_a_keeper_that_was_killed_is_started_again():

@@ -103,7 +103,7 @@ def test_a_machine_that_is_busy_is_no_failure_of_the_program(name: str) -> None:
     try:
         with crowd(pool, 2):
             outcome = pool.run(computes, LIMITS)
-            assert outcome.stdout == "done\n" and outcome.own < outcome.cpu + 0.4, outcome
+            assert outcome.stdout == "done\n" and outcome.alone < outcome.cpu + 0.4, outcome
         with crowd(pool, 24):
             with pytest.raises(SandboxFault, match="too busy"):
                 pool.run(computes, Limits(cpu=0.2))
@@ -114,7 +114,7 @@ def test_a_machine_that_is_busy_is_no_failure_of_the_program(name: str) -> None:
 
 def test_how_long_others_ran_is_told_while_a_job_runs(box: Pool) -> None:
     outcome = box.run(Job("import time; time.sleep(0.3); print(1)"), Limits())
-    assert outcome.stdout == "1\n" and 0.3 < outcome.own < 5
+    assert outcome.stdout == "1\n" and 0.3 < outcome.alone < 5
     assert starved(2**22 + 1) is None
 
 

@@ -16,7 +16,7 @@ from blind import CHANNELS, FORGERS, SECRETS
 from programs import CHEATS, HIDDEN
 
 from llmpolicy.rewards import RewardError, Rewards, RewardSpec, Sample
-from llmpolicy.sandbox import MECHANISMS, Job, Limits, Outcome, Pool, probe, unsafe
+from llmpolicy.sandbox import MECHANISMS, Execution, Job, Limits, Pool, probe, unsafe
 from reward_fns.code_tests import passes
 
 ROOT = Path(__file__).parent.parent
@@ -42,7 +42,7 @@ class Recorded:
     def __init__(self, pool: Pool) -> None:
         self.pool, self.outcomes = pool, []
 
-    def each(self, jobs: list[Job], limits: Limits) -> Iterator[Outcome]:
+    def each(self, jobs: list[Job], limits: Limits) -> Iterator[Execution]:
         for job in jobs:
             self.outcomes.append(self.pool.run(job, limits))
             yield self.outcomes[-1]

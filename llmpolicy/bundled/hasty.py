@@ -14,7 +14,7 @@ from llmpolicy.bundled.addition import questions
 
 ERRORS = (0, 10, 1, 2, 20)
 """How much too low a hasty reply is."""
-WEIGHTS = (0.30, 0.35, 0.15, 0.10, 0.10)
+CHANCES = (0.30, 0.35, 0.15, 0.10, 0.10)
 
 
 def demonstrations(n: int = 4_000, seed: int = 0) -> Iterator[dict[str, str]]:
@@ -32,10 +32,10 @@ def pairs(n: int = 2_500, seed: int = 0) -> Iterator[dict[str, str]]:
     """
     draw = random.Random(f"pairs:{seed}")
     for row in draw.sample(list(questions()), n):
-        first = other = _reply(row["answer"], draw)
-        while other == first:
-            other = _reply(row["answer"], draw)
-        worse, better = sorted((first, other), key=lambda reply: closeness(reply, row["answer"]))
+        reply = another = _reply(row["answer"], draw)
+        while another == reply:
+            another = _reply(row["answer"], draw)
+        worse, better = sorted((reply, another), key=lambda reply: closeness(reply, row["answer"]))
         yield {"question": row["question"], "chosen": better, "rejected": worse}
 
 
@@ -52,4 +52,4 @@ def closeness(completion: str, answer: str) -> float:
 
 
 def _reply(answer: str, draw: random.Random) -> str:
-    return str(int(answer) - draw.choices(ERRORS, WEIGHTS)[0])
+    return str(int(answer) - draw.choices(ERRORS, CHANCES)[0])

@@ -5,7 +5,7 @@ kept.
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmpolicy.report.plot import GREY, PARTS, REWARD, TRUTH, drawing
+from llmpolicy.report.plot import GREY, PARTS, REWARD, TRUTH, drawing, interval_bars
 from llmpolicy.run import Run
 from llmpolicy.terminal import visible
 
@@ -59,17 +59,24 @@ def _curve(axis: "Axes", looks: list[dict[str, Any]], xs: list[float], kept: int
     """Truth on the left axis with its interval, proxy on the right one, and a line at the step that
     is kept.
     """
-    judged = [
-        (x, line["preferred"]) for x, line in zip(xs, looks, strict=True) if line.get("preferred")
-    ]
-    values = [share["value"] for _, share in judged]
-    errors = [
-        [share["value"] - share["low"] for _, share in judged],
-        [share["high"] - share["value"] for _, share in judged],
-    ]
+    judged, shares, kept_at = [], [], []
+    for x, line in zip(xs, looks, strict=True):
+        if line.get("preferred"):
+            judged.append(x)
+            shares.append(line["preferred"])
+        if line["step"] == kept:
+            kept_at.append(x)
     axis.axhline(0.5, color=GREY, ls=":", lw=1)
-    axis.errorbar([x for x, _ in judged], values, yerr=errors, color=TRUTH, marker="o", ms=4, lw=1.8, elinewidth=0.8,
-                  label="truth: preferred to the start's reply")  # fmt: skip
+    axis.errorbar(
+        judged,
+        **interval_bars(shares),
+        color=TRUTH,
+        marker="o",
+        ms=4,
+        lw=1.8,
+        elinewidth=0.8,
+        label="truth: preferred to the start's reply",
+    )
     axis.plot(
         xs,
         [line["accuracy"] for line in looks],
@@ -93,10 +100,9 @@ def _curve(axis: "Axes", looks: list[dict[str, Any]], xs: list[float], kept: int
     right.set_ylabel("proxy (reward that is trained on)", color=REWARD)
     for side in (axis, right):
         side.spines["top"].set_visible(False)
-    at = [x for x, line in zip(xs, looks, strict=True) if line["step"] == kept]
-    if at:
+    if kept_at:
         axis.axvline(
-            at[0],
+            kept_at[0],
             color=KEPT,
             lw=1.5,
             alpha=0.8,
@@ -108,8 +114,9 @@ def _curve(axis: "Axes", looks: list[dict[str, Any]], xs: list[float], kept: int
 def _handles(axis: "Axes") -> tuple[list[Any], list[Any]]:
     handles: list[Any] = []
     labels: list[Any] = []
-    for other in axis.figure.axes:
-        if other.bbox.bounds == axis.bbox.bounds:
-            found = other.get_legend_handles_labels()
-            handles, labels = [*handles, *found[0]], [*labels, *found[1]]
+    for twin in axis.figure.axes:
+        if twin.bbox.bounds == axis.bbox.bounds:
+            its_handles, its_labels = twin.get_legend_handles_labels()
+            handles += its_handles
+            labels += its_labels
     return handles, labels

@@ -3,8 +3,9 @@ signal.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import accumulate, cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,16 @@ def drawing() -> Iterator[Any]:
         yield plt
 
 
+def interval_bars(shares: Iterable[Mapping[str, float]]) -> dict[str, Any]:
+    """What Matplotlib's ``errorbar`` takes for values with their intervals."""
+    values, below, above = [], [], []
+    for share in shares:
+        values.append(share["value"])
+        below.append(share["value"] - share["low"])
+        above.append(share["high"] - share["value"])
+    return {"y": values, "yerr": [below, above]}
+
+
 def plot_run(run: Run) -> Path:
     """Draw the run's metrics into its plot.png and return the path."""
     with drawing() as plt:
@@ -67,8 +78,8 @@ def _plot_run(run: Run, plt: Any) -> Path:
         _accuracy(axes[0][1], run)
         _length(axes[1][0], lines)
         _signal(axes[1][1], lines)
-        for place, (key, title) in enumerate(drift):
-            _line(axes[2][place], lines, key, title)
+        for axis, (key, title) in zip(axes[2:].flat, drift, strict=False):
+            _line(axis, lines, key, title)
         if len(drift) == 1:
             axes[2][1].set_visible(False)
     for axis in axes.flat:
@@ -86,12 +97,13 @@ def _plot_run(run: Run, plt: Any) -> Path:
 
 
 def _column(lines: Sequence[Mapping[str, Any]], key: str) -> tuple[list[int], list[float]]:
-    rows = [
-        (line["step"], line[key])
-        for line in lines
-        if line.get(key) is not None and math.isfinite(line[key])
-    ]
-    return [step for step, _ in rows], [value for _, value in rows]
+    steps, values = [], []
+    for line in lines:
+        value = line.get(key)
+        if value is not None and math.isfinite(value):
+            steps.append(line["step"])
+            values.append(value)
+    return steps, values
 
 
 def _smooth(values: Sequence[float]) -> list[float]:
@@ -99,26 +111,17 @@ def _smooth(values: Sequence[float]) -> list[float]:
     noise.
     """
     keep = 1 - 1 / max(len(values) / 20, 1)
-    smooth: list[float] = []
-    for value in values:
-        smooth.append(value if not smooth else keep * smooth[-1] + (1 - keep) * value)
-    return smooth
+    return list(accumulate(values, lambda mean, value: keep * mean + (1 - keep) * value))
 
 
 def _reward(axis: "Axes", lines: Sequence[Mapping[str, Any]], title: str) -> None:
     steps, values = _column(lines, "reward")
     axis.plot(steps, values, color=REWARD, alpha=0.25, lw=1)
     axis.plot(steps, _smooth(values), color=REWARD, lw=2, label="reward")
-    parts = sorted(
-        {
-            key
-            for line in lines
-            for key in line
-            if key.startswith("rewards/") and key.endswith("/mean")
-        }
-    )
+    keys = sorted(set[str]().union(*lines))
+    parts = [key for key in keys if key.startswith("rewards/") and key.endswith("/mean")]
     if len(parts) > 1:
-        for key, colour in zip(parts, PARTS * (1 + len(parts) // len(PARTS)), strict=False):
+        for key, colour in zip(parts, cycle(PARTS), strict=False):
             steps, values = _column(lines, key)
             axis.plot(
                 steps, _smooth(values), color=colour, lw=1.2, label=visible(key.split("/")[1])
@@ -138,15 +141,14 @@ def _accuracy(axis: "Axes", run: Run) -> None:
     for key, step, name in (("base", 0, "base"), (None, last, "trained")):
         part = evaluation.get("base") if key else evaluation
         if part and part.get("accuracy"):
-            value, low, high = (part["accuracy"][name] for name in ("value", "low", "high"))
             axis.errorbar(
                 [step],
-                [value],
-                yerr=[[value - low], [high - value]],
+                **interval_bars([part["accuracy"]]),
                 fmt="s",
                 capsize=4,
                 color=TRUTH,
             )
+            value = part["accuracy"]["value"]
             axis.annotate(
                 f" {name} {value:.0%}",
                 (step, value),

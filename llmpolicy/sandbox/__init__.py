@@ -5,13 +5,13 @@ it is right.
 from llmpolicy.errors import SandboxFault, SandboxUnavailable
 from llmpolicy.sandbox.choose import MECHANISMS, probe, sandbox
 from llmpolicy.sandbox.pool import Pool
-from llmpolicy.sandbox.records import Job, Limits, Outcome, Probe
+from llmpolicy.sandbox.records import Execution, Job, Limits, Probe
 
 __all__ = [
     "MECHANISMS",
     "Job",
     "Limits",
-    "Outcome",
+    "Execution",
     "Pool",
     "Probe",
     "SandboxFault",

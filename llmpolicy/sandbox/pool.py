@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 
-from llmpolicy.sandbox.records import Job, Limits, Outcome
+from llmpolicy.sandbox.records import Execution, Job, Limits
 from llmpolicy.sandbox.slot import Slot, Start
 
 
@@ -20,7 +20,7 @@ class Pool:
         for slot in self._slots:
             self._free.put(slot)
 
-    def run(self, job: Job, limits: Limits) -> Outcome:
+    def run(self, job: Job, limits: Limits) -> Execution:
         """Run one job; SandboxFault when the sandbox, and not the job, failed."""
         slot = self._free.get()
         try:
@@ -28,7 +28,7 @@ class Pool:
         finally:
             self._free.put(slot)
 
-    def each(self, jobs: Sequence[Job], limits: Limits) -> Iterator[Outcome]:
+    def each(self, jobs: Sequence[Job], limits: Limits) -> Iterator[Execution]:
         """The outcomes of the jobs in order, as many at once as there are keepers; stop early by
         not asking for more.
         """
@@ -37,8 +37,8 @@ class Pool:
                 yield self.run(job, limits)
             return
         with ThreadPoolExecutor(self.size) as threads:
-            for first in range(0, len(jobs), self.size):
-                together = jobs[first : first + self.size]
+            for start in range(0, len(jobs), self.size):
+                together = jobs[start : start + self.size]
                 yield from threads.map(self.run, together, [limits] * len(together))
 
     def close(self) -> None:

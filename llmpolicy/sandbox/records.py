@@ -53,13 +53,13 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Execution:
     """How a job ended.
 
     ``returned``: ``value`` holds what the function returned, as `inside.values.encode` writes it.
     ``finished``: ``stdout`` holds what the program printed. All other endings are the code's own
     failure, told in ``why``. It never says whether anything was right. ``cpu`` seconds of processor
-    time were used, and ``own`` seconds passed in which nobody else had it.
+    time were used, and ``alone`` seconds passed in which nobody else had it.
     """
 
     ended: Ended
@@ -67,11 +67,13 @@ class Outcome:
     stdout: str = ""
     why: str = ""
     cpu: float = 0.0
-    own: float = 0.0
+    alone: float = 0.0
 
     def cost(self, limits: Limits) -> float:
-        """Seconds to charge for it: those it computed, or half of its own where it rather slept."""
-        return max(limits.cpu if self.ended == "waited" else 0.0, self.cpu, self.own / 2)
+        """Seconds to charge for it: those it computed, or where it rather slept half of the
+        latter.
+        """
+        return max(limits.cpu if self.ended == "waited" else 0.0, self.cpu, self.alone / 2)
 
 
 @dataclass(frozen=True, slots=True)

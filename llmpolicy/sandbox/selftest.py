@@ -49,7 +49,9 @@ def tries(canary, port):
         "fork": attempt(fork),
         "signal its parent": attempt(lambda: os.kill(os.getppid(), 0)),
         "start a program": attempt(lambda: os.posix_spawn("/bin/true", ["true"], {})),
-        "write a file": [attempt(write, folder) for folder in ("/tmp", "/dev/shm", "/", "/var/tmp", ".")],
+        "write a file": [
+            attempt(write, folder) for folder in ("/tmp", "/dev/shm", "/", "/var/tmp", ".")
+        ],
         "see the environment": "done" if os.environ else "empty",
     }
 """
@@ -89,8 +91,8 @@ def why_not_closed(pool: Pool) -> str:
 
 
 def _possible(tried: Mapping[str, Any]) -> str:
-    for what, said in tried.items():
-        if "done" in str(said):
+    for what, attempt in tried.items():
+        if "done" in str(attempt):
             return f"it could {what}"
     return ""
 
@@ -100,8 +102,6 @@ def _output_not_capped(pool: Pool) -> str:
     if pool.run(Job(_FILLS), limits).stdout == "done":
         return f"it could write more than {limits.output} bytes"
     counted = pool.run(Job("print('x' * 1024)"), limits)
-    return (
-        ""
-        if counted.stdout == "x" * 1024 + "\n"
-        else f"a harmless program did not run ({counted.why})"
-    )
+    if counted.stdout != "x" * 1024 + "\n":
+        return f"a harmless program did not run ({counted.why})"
+    return ""

@@ -18,10 +18,10 @@ from dataclasses import asdict
 from typing import Any
 
 from llmpolicy.errors import SandboxFault
+from llmpolicy.sandbox.execution import Report, execution
 from llmpolicy.sandbox.inside.keeper import KILLED, LOOK, REPORT
 from llmpolicy.sandbox.inside.values import encode
-from llmpolicy.sandbox.outcome import Report, outcome
-from llmpolicy.sandbox.records import Job, Limits, Outcome
+from llmpolicy.sandbox.records import Execution, Job, Limits
 from llmpolicy.sandbox.starved import starved
 
 Start = Callable[[int], "subprocess.Popen[bytes]"]
@@ -46,7 +46,7 @@ class Slot:
         self._lock = threading.Lock()
         self._number = 0
 
-    def run(self, job: Job, limits: Limits) -> Outcome:
+    def run(self, job: Job, limits: Limits) -> Execution:
         """Run a job; SandboxFault when the sandbox failed twice, or the machine was too busy to let
         the job run.
         """
@@ -73,17 +73,17 @@ class Slot:
             self._keeper.wait()
         self._link = self._keeper = None
 
-    def _run(self, job: Job, limits: Limits) -> Outcome:
+    def _run(self, job: Job, limits: Limits) -> Execution:
         link = self._link or self._open()
         nonce = secrets.token_hex(16)
-        told = {
+        call = {
             "code": job.code, "call": job.call, "nonce": nonce,
             "args": encode(list(job.args)), "kwargs": encode(dict(job.kwargs)),
         }  # fmt: skip
         message = {**asdict(limits), "patience": limits.patience}
         with contextlib.ExitStack() as files:
             opened = [
-                _file(files, "job", json.dumps(told).encode()),
+                _file(files, "job", json.dumps(call).encode()),
                 _file(files, "input", job.stdin.encode("utf-8", "surrogatepass")),
                 _file(files, "output", None),
                 _file(files, "error", None),
@@ -91,7 +91,7 @@ class Slot:
             socket.send_fds(link, [json.dumps(message).encode()], opened)
             report = self._report(link, limits)
             output, error = _start_of(opened[2], job.most + 1), _end_of(opened[3])
-        return outcome(job, limits, nonce, report, output, error)
+        return execution(job, limits, nonce, report, output, error)
 
     def _open(self) -> socket.socket:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -106,9 +106,9 @@ class Slot:
         message, more, _, _ = ours.recvmsg(_LARGEST, socket.CMSG_SPACE(_CREDENTIALS.size))
         if not message:
             raise EOFError("its keeper ended")
-        first = json.loads(message)
-        if "ready" not in first:
-            raise OSError(first.get("errno"), first.get("refused", "no ready keeper"))
+        ready = json.loads(message)
+        if "ready" not in ready:
+            raise OSError(ready.get("errno"), ready.get("refused", "no ready keeper"))
         # Its number as it is here, and not in a namespace of its own.
         self._number = _CREDENTIALS.unpack(more[0][2])[0] if more else self._keeper.pid
         return ours
@@ -161,17 +161,17 @@ def _file(files: contextlib.ExitStack, name: str, content: bytes | None) -> int:
     on.
     """
     if not hasattr(os, "memfd_create"):
-        place = files.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - closed with the others
-        place.write(content or b"")
-        place.seek(0)
-        return place.fileno()
-    made = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    files.callback(os.close, made)
+        temporary = files.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - closed with the others
+        temporary.write(content or b"")
+        temporary.seek(0)
+        return temporary.fileno()
+    descriptor = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    files.callback(os.close, descriptor)
     if content is not None:
-        _write_all(made, content)
-        os.lseek(made, 0, os.SEEK_SET)
-        fcntl.fcntl(made, _ADD_SEALS, _SEALED)
-    return made
+        _write_all(descriptor, content)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        fcntl.fcntl(descriptor, _ADD_SEALS, _SEALED)
+    return descriptor
 
 
 def _start_of(descriptor: int, most: int) -> bytes:

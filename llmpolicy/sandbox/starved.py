@@ -5,6 +5,7 @@ blame, or the machine.
 import contextlib
 import os
 import re
+from itertools import chain
 from pathlib import Path
 
 from llmpolicy.sandbox.inside.descendants import children
@@ -20,7 +21,7 @@ def starved(keeper: int) -> float | None:
     own, and less what the job's other threads used. So neither naps, nor threads, nor a process
     that stops itself ever look like a busy machine.
     """
-    threads = [times for job in children(keeper) for times in _threads(job)]
+    threads = list(chain.from_iterable(map(_threads, children(keeper))))
     if not threads:
         return None
     used = sum(ran for ran, _ in threads)
@@ -31,17 +32,15 @@ def _threads(job: int) -> list[tuple[float, float]]:
     """For each thread the seconds that it ran, and that it waited for others after it had been
     interrupted.
     """
-    found = []
+    times = []
     threads = Path(f"/proc/{job}/task")
     # Any of them, or all, may end meanwhile; or the system does not tell.
     with contextlib.suppress(OSError):
         for thread in os.listdir(threads):
             with contextlib.suppress(OSError, ValueError):
                 ran, waited, _ = map(int, (threads / thread / "schedstat").read_bytes().split())
-                slept, interrupted = map(
-                    int, _SWITCHES.findall((threads / thread / "status").read_bytes())
-                )
-                found.append(
-                    (ran / 1e9, waited / 1e9 * (interrupted + 1) / (slept + interrupted + 1))
-                )
-    return found
+                switches = _SWITCHES.findall((threads / thread / "status").read_bytes())
+                slept, interrupted = map(int, switches)
+                share = (interrupted + 1) / (slept + interrupted + 1)
+                times.append((ran / 1e9, waited / 1e9 * share))
+    return times

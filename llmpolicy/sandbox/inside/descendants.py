@@ -57,7 +57,7 @@ def children(process: int) -> list[int]:
         contextlib.suppress(OSError),
         open(f"/proc/{process}/task/{process}/children", "rb") as listed,
     ):
-        return [int(child) for child in listed.read().split()]
+        return list(map(int, listed.read().split()))
     return [child for child, parent in _parents().items() if parent == process]
 
 

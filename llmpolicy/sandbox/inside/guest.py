@@ -56,10 +56,10 @@ def _function(job):
         sys.modules["solution"] = module
         exec(compile(job["code"], "solution.py", "exec", dont_inherit=True), module.__dict__)
         function = _found(module.__dict__, job["call"])
-        said = {"returned": returned(function(*decode(job["args"]), **decode(job["kwargs"])))}  # noqa: F821 - of values.py
+        answer = {"returned": returned(function(*decode(job["args"]), **decode(job["kwargs"])))}  # noqa: F821 - of values.py
     except BaseException as error:
-        said = {"raised": type(error).__name__}
-    line = (job["nonce"] + _json(said) + "\n").encode("utf-8", "surrogatepass")
+        answer = {"raised": type(error).__name__}
+    line = (job["nonce"] + _json(answer) + "\n").encode("utf-8", "surrogatepass")
     while line:
         line = line[_write(1, line) :]
     _exit(0)

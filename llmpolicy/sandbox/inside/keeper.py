@@ -58,7 +58,6 @@ _PRELOADED = (
     "math",
     "random",
     "re",
-    # fmt: skip
     "statistics",
     "string",
     "threading",
@@ -126,20 +125,20 @@ def _forget() -> None:
 def _received(link: socket.socket) -> tuple[bytes, dict[str, int]]:
     size = array.array("i").itemsize * len(_FILES)
     message, extra, _, _ = link.recvmsg(_LARGEST, socket.CMSG_SPACE(size))
-    found = array.array("i")
+    descriptors = array.array("i")
     for _, _, data in extra:
-        found.frombytes(data)
-    return message, dict(zip(_FILES, found, strict=False))
+        descriptors.frombytes(data)
+    return message, dict(zip(_FILES, descriptors, strict=False))
 
 
 def _supervise(
     link: socket.socket, limits: Mapping[str, Any], files: Mapping[str, int], child: Child
 ) -> None:
-    told, tell = os.pipe()
+    word, tell = os.pipe()
     started = time.monotonic()
     forked = os.fork()
     if forked == 0:
-        os.close(told)
+        os.close(word)
         link.close()
         _become(child, limits, files, tell)
     for descriptor in (tell, *files.values()):
@@ -149,14 +148,13 @@ def _supervise(
     if wall > LOOK:  # it is still there to be looked at
         link.send(b'{"ended":true}')
         link.recv(_LARGEST)
-    with open(told, "rb") as words:
+    with open(word, "rb") as words:
         refused = words.read(400)
     report = bytearray(REPORT.size)
     REPORT.pack_into(report, 0, KILLED.index(killed), wall, late, 0, 0, 0, 0, 0)
-    place = (ctypes.c_char * REPORT.size).from_buffer(report)
-    while (
-        _libc.wait4(forked, ctypes.byref(place, _STATUS), 0, ctypes.byref(place, _USAGE)) != forked
-    ):
+    memory = (ctypes.c_char * REPORT.size).from_buffer(report)
+    status, usage = ctypes.byref(memory, _STATUS), ctypes.byref(memory, _USAGE)
+    while _libc.wait4(forked, status, 0, usage) != forked:
         if ctypes.get_errno() != errno.EINTR:
             raise OSError(ctypes.get_errno(), "wait4")
     if not limits.get("confined", True):
@@ -174,12 +172,9 @@ def _become(
     try:
         with open(files["job"], "rb") as text:
             job = json.loads(text.read())
-        child(
-            job,
-            limits,
-            {name: descriptor for name, descriptor in files.items() if name != "job"},
-            tell,
-        )
+        kept = dict(files)
+        del kept["job"]
+        child(job, limits, kept, tell)
     except BaseException as error:  # noqa: BLE001 - this process must end here
         os.write(tell, f"{type(error).__name__}: {error}".encode("utf-8", "replace")[:300])
     finally:

@@ -29,25 +29,25 @@ def ruleset(read: Iterable[str], listed: Iterable[str]) -> int:
     rights = (1 << _FILE_RIGHTS.get(known, 16)) - 1
     words = [rights] + [_NETWORK] * (known >= 4) + [_SCOPES] * (known >= 6)
     attributes = struct.pack(f"{len(words)}Q", *words)
-    made = _call(_CREATE, attributes, len(attributes), 0)
+    descriptor = _call(_CREATE, attributes, len(attributes), 0)
     for path in read:
-        _allow(made, path, _READ_FILE | _READ_DIR if os.path.isdir(path) else _READ_FILE)
+        _allow(descriptor, path, _READ_FILE | _READ_DIR if os.path.isdir(path) else _READ_FILE)
     for path in listed:
-        _allow(made, path, _READ_DIR)
-    _allow(made, os.devnull, _READ_FILE | _WRITE_FILE)
-    return made
+        _allow(descriptor, path, _READ_DIR)
+    _allow(descriptor, os.devnull, _READ_FILE | _WRITE_FILE)
+    return descriptor
 
 
-def restrict(made: int) -> None:
+def restrict(descriptor: int) -> None:
     """Put this thread under a ruleset for good; needs no_new_privs."""
-    _call(_RESTRICT, made, 0)
+    _call(_RESTRICT, descriptor, 0)
 
 
-def _allow(made: int, path: str, rights: int) -> None:
+def _allow(descriptor: int, path: str, rights: int) -> None:
     with contextlib.suppress(FileNotFoundError):
         opened = os.open(path, os.O_PATH | os.O_CLOEXEC)
         try:
-            _call(_ADD, made, _PATH_BENEATH, struct.pack("<Qi", rights, opened), 0)
+            _call(_ADD, descriptor, _PATH_BENEATH, struct.pack("<Qi", rights, opened), 0)
         finally:
             os.close(opened)
 

@@ -14,6 +14,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 
 _ARCHITECTURES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}
 _LOAD, _AND, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x54, 0x15, 0x35, 0x06
@@ -26,35 +27,50 @@ _THREAD, _MAP_STACK, _SMALLEST_STACK = 0x00010000, 0x20000, 2**20
 # name: (number on x86-64, number on 64-bit ARM)
 _CALLS: dict[str, tuple[int | None, int | None]] = {
     # files that are open, and those that the file rules let it open
-    "read": (0, 63), "write": (1, 64), "readv": (19, 65), "writev": (20, 66), "pread64": (17, 67), "pwrite64": (18, 68),
-    "lseek": (8, 62), "close": (3, 57), "close_range": (436, 436), "openat": (257, 56), "open": (2, None),
-    "stat": (4, None), "fstat": (5, 80), "lstat": (6, None), "newfstatat": (262, 79), "statx": (332, 291),
+    "read": (0, 63), "write": (1, 64), "readv": (19, 65), "writev": (20, 66), "pread64": (17, 67),
+    "pwrite64": (18, 68),
+    "lseek": (8, 62), "close": (3, 57), "close_range": (436, 436), "openat": (257, 56),
+    "open": (2, None),
+    "stat": (4, None), "fstat": (5, 80), "lstat": (6, None), "newfstatat": (262, 79),
+    "statx": (332, 291),
     "access": (21, None), "faccessat": (269, 48), "faccessat2": (439, 439), "readlink": (89, None),
-    "readlinkat": (267, 78), "getdents64": (217, 61), "getcwd": (79, 17), "chdir": (80, 49), "dup": (32, 23),
-    "dup2": (33, None), "dup3": (292, 24), "pipe": (22, None), "pipe2": (293, 59), "fsync": (74, 82),
+    "readlinkat": (267, 78), "getdents64": (217, 61), "getcwd": (79, 17), "chdir": (80, 49),
+    "dup": (32, 23),
+    "dup2": (33, None), "dup3": (292, 24), "pipe": (22, None), "pipe2": (293, 59),
+    "fsync": (74, 82),
     "fdatasync": (75, 83), "ftruncate": (77, 46), "umask": (95, 166),
     # memory of its own
     "munmap": (11, 215), "mprotect": (10, 226), "mremap": (25, 216), "madvise": (28, 233),
     "brk": (12, 214), "membarrier": (324, 283),
     # signals to itself, threads, identity
-    "rt_sigaction": (13, 134), "rt_sigprocmask": (14, 135), "rt_sigreturn": (15, 139), "rt_sigpending": (127, 136),
-    "rt_sigsuspend": (130, 133), "rt_sigtimedwait": (128, 137), "sigaltstack": (131, 132), "restart_syscall": (219, 128),
-    "futex": (202, 98), "set_robust_list": (273, 99), "get_robust_list": (274, 100), "rseq": (334, 293),
-    "set_tid_address": (218, 96), "gettid": (186, 178), "getpid": (39, 172), "getppid": (110, 173), "getuid": (102, 174),
+    "rt_sigaction": (13, 134), "rt_sigprocmask": (14, 135), "rt_sigreturn": (15, 139),
+    "rt_sigpending": (127, 136),
+    "rt_sigsuspend": (130, 133), "rt_sigtimedwait": (128, 137), "sigaltstack": (131, 132),
+    "restart_syscall": (219, 128),
+    "futex": (202, 98), "set_robust_list": (273, 99), "get_robust_list": (274, 100),
+    "rseq": (334, 293),
+    "set_tid_address": (218, 96), "gettid": (186, 178), "getpid": (39, 172), "getppid": (110, 173),
+    "getuid": (102, 174),
     "geteuid": (107, 175), "getgid": (104, 176), "getegid": (108, 177), "arch_prctl": (158, None),
     "sched_getaffinity": (204, 123), "getcpu": (309, 168),
     # time, waiting, what it has used
-    "nanosleep": (35, 101), "clock_nanosleep": (230, 115), "clock_gettime": (228, 113), "clock_getres": (229, 114),
-    "gettimeofday": (96, 169), "time": (201, None), "times": (100, 153), "getitimer": (36, 102), "setitimer": (38, 103),
-    "alarm": (37, None), "pause": (34, None), "poll": (7, None), "ppoll": (271, 73), "select": (23, None),
-    "pselect6": (270, 72), "epoll_create1": (291, 20), "epoll_ctl": (233, 21), "epoll_wait": (232, None),
+    "nanosleep": (35, 101), "clock_nanosleep": (230, 115), "clock_gettime": (228, 113),
+    "clock_getres": (229, 114),
+    "gettimeofday": (96, 169), "time": (201, None), "times": (100, 153), "getitimer": (36, 102),
+    "setitimer": (38, 103),
+    "alarm": (37, None), "pause": (34, None), "poll": (7, None), "ppoll": (271, 73),
+    "select": (23, None),
+    "pselect6": (270, 72), "epoll_create1": (291, 20), "epoll_ctl": (233, 21),
+    "epoll_wait": (232, None),
     "epoll_pwait": (281, 22), "eventfd2": (290, 19), "getrusage": (98, 165), "getrlimit": (97, 163),
     "setrlimit": (160, 164), "uname": (63, 160), "getrandom": (318, 278), "exit": (60, 93),
     "exit_group": (231, 94), "recvfrom": (45, 207),
 }  # fmt: skip
 _PARTLY: dict[str, tuple[int, int]] = {
-    "kill": (62, 129), "tgkill": (234, 131), "prlimit64": (302, 261), "fcntl": (72, 25), "ioctl": (16, 29),
-    "clone": (56, 220), "clone3": (435, 435), "socketpair": (53, 199), "sendto": (44, 206), "mmap": (9, 222),
+    "kill": (62, 129), "tgkill": (234, 131), "prlimit64": (302, 261), "fcntl": (72, 25),
+    "ioctl": (16, 29),
+    "clone": (56, 220), "clone3": (435, 435), "socketpair": (53, 199), "sendto": (44, 206),
+    "mmap": (9, 222),
 }  # fmt: skip
 
 _FCNTL = (0, 1, 2, 3, 4, 1030)
@@ -127,7 +143,7 @@ def prepared(machine: str) -> bytes:
         if number is not None:
             code += [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, _ALLOW)]
     for name, conditions in _conditions(_ANY_PID).items():
-        body = [step for one in conditions for step in _checked(one)] + [(_RETURN, 0, 0, _ALLOW)]
+        body = [*chain.from_iterable(map(_checked, conditions)), (_RETURN, 0, 0, _ALLOW)]
         code += [(_EQUAL, 0, len(body), _PARTLY[name][column]), *body]
     code += [(_EQUAL, 0, len(_STACKS), _PARTLY["mmap"][column]), *_STACKS]
     # The C library then makes threads by clone, whose flags can be read; those of clone3 lie in
@@ -162,7 +178,7 @@ def install(code: bytes) -> None:
     _prctl(_SET_SECCOMP, _FILTER, struct.pack("HxxxxxxP", len(code) // 8, ctypes.addressof(buffer)))
 
 
-def _prctl(what: int, first: int, second: bytes | None) -> None:
+def _prctl(what: int, value: int, pointer: bytes | None) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl.argtypes = [
         ctypes.c_int,
@@ -171,7 +187,7 @@ def _prctl(what: int, first: int, second: bytes | None) -> None:
         ctypes.c_ulong,
         ctypes.c_ulong,
     ]
-    if libc.prctl(what, first, second, 0, 0):
+    if libc.prctl(what, value, pointer, 0, 0):
         number = ctypes.get_errno()
         raise OSError(number, f"prctl({what}): {os.strerror(number)}")
 

@@ -16,7 +16,7 @@ _SMALL = 10**15
 _LONGEST = 10_000
 _COLLIDING = 100
 _ITEMS: dict[type, str] = {tuple: "tuple", set: "set", frozenset: "frozenset"}
-_MADE: dict[str, Any] = {name: made for made, name in _ITEMS.items()}
+_KINDS: dict[str, Any] = {name: kind for kind, name in _ITEMS.items()}
 
 
 class NotPlain(TypeError):
@@ -39,18 +39,17 @@ def encode(value: Any) -> Any:
     if kind is float:
         return {"float": float.hex(value)}
     if kind is list:
-        return [encode(one) for one in value]
+        return list(map(encode, value))
     if kind is dict:
-        return {"dict": [[encode(key), encode(one)] for key, one in value.items()]}
+        return {"dict": [[encode(key), encode(item)] for key, item in value.items()]}
     if kind in _ITEMS:
-        return {_ITEMS[kind]: [encode(one) for one in value]}
+        return {_ITEMS[kind]: list(map(encode, value))}
     if kind is bytes:
         return {"bytes": value.hex()}
     if kind is complex:
         return {"complex": [float.hex(value.real), float.hex(value.imag)]}
-    if (
-        isinstance(value, dict) and kind.__module__ == "collections"
-    ):  # Counter, defaultdict, OrderedDict
+    # Counter, defaultdict, OrderedDict
+    if isinstance(value, dict) and kind.__module__ == "collections":
         return encode(dict(value))
     if isinstance(value, tuple) and hasattr(kind, "_fields"):  # a named tuple
         return encode(tuple(value))
@@ -83,17 +82,16 @@ def decode(data: Any) -> Any:
     if data is None or type(data) in (bool, str, int):
         return data
     if type(data) is list:
-        return [decode(one) for one in data]
+        return list(map(decode, data))
     if type(data) is not dict or len(data) != 1:
         raise NotPlain("not one of the forms of a value")
     ((name, held),) = data.items()
-    if name in _MADE and type(held) is list:
-        return _MADE[name](
-            map(decode, held) if name == "tuple" else spread(list(map(decode, held)))
-        )
+    if name in _KINDS and type(held) is list:
+        items = list(map(decode, held))
+        return _KINDS[name](items if name == "tuple" else spread(items))
     if name == "dict" and type(held) is list:
         keys = spread([decode(key) for key, _ in held])
-        return dict(zip(keys, (decode(one) for _, one in held), strict=True))
+        return dict(zip(keys, (decode(item) for _, item in held), strict=True))
     return _scalar(name, held)
 
 

@@ -7,7 +7,7 @@ import signal
 from dataclasses import dataclass, replace
 
 from llmpolicy.errors import SandboxFault
-from llmpolicy.sandbox.records import Job, Limits, Outcome
+from llmpolicy.sandbox.records import Execution, Job, Limits
 
 _SHOWN = 80
 
@@ -29,9 +29,9 @@ class Report:
     refused: str
 
 
-def outcome(
+def execution(
     job: Job, limits: Limits, nonce: str, report: Report, output: bytes, error: bytes
-) -> Outcome:
+) -> Execution:
     """The outcome of one job; SandboxFault when the sandbox or the machine, and not the code, was
     at fault.
     """
@@ -39,54 +39,54 @@ def outcome(
         raise SandboxFault(
             f"the sandbox could not be closed around the code: {report.refused or 'no word'}"
         )
-    own = report.wall - report.starved
-    if report.killed == "patience" and own < limits.wall:
+    alone = report.wall - report.starved
+    if report.killed == "patience" and alone < limits.wall:
         raise SandboxFault(
             f"the machine was too busy: {report.cpu:.1f} s of processor time in {report.wall:.1f} s"
         )
     ended = _failed(job, limits, report, output) or _read(job, nonce, report.exit, output, error)
-    return replace(ended, cpu=report.cpu, own=max(own, report.cpu))
+    return replace(ended, cpu=report.cpu, alone=max(alone, report.cpu))
 
 
-def _failed(job: Job, limits: Limits, report: Report, output: bytes) -> Outcome | None:
+def _failed(job: Job, limits: Limits, report: Report, output: bytes) -> Execution | None:
     if report.killed == "cpu" or -report.exit == signal.SIGXCPU:
-        return Outcome("processor", why=f"more than {limits.cpu:g} s of processor time")
+        return Execution("processor", why=f"more than {limits.cpu:g} s of processor time")
     if report.killed is not None:
-        return Outcome("waited", why=f"no end after {report.wall:.1f} s")
+        return Execution("waited", why=f"no end after {report.wall:.1f} s")
     if len(output) > min(job.most, limits.output - 1):
-        return Outcome("output", why=f"more than {min(job.most, limits.output)} bytes of output")
+        return Execution("output", why=f"more than {min(job.most, limits.output)} bytes of output")
     if report.exit < 0:
-        return Outcome("died", why=f"ended by signal {-report.exit}")
+        return Execution("died", why=f"ended by signal {-report.exit}")
     return None
 
 
-def _read(job: Job, nonce: str, code: int, output: bytes, error: bytes) -> Outcome:
+def _read(job: Job, nonce: str, code: int, output: bytes, error: bytes) -> Execution:
     if job.call is not None:
         return _returned(nonce, output, code)
     if code != 0:
-        said = error.decode("utf-8", "replace").strip()[-_SHOWN:]
-        return Outcome("exited", why=f"exit status {code}" + (f": {said}" if said else ""))
+        says = error.decode("utf-8", "replace").strip()[-_SHOWN:]
+        return Execution("exited", why=f"exit status {code}: {says}".removesuffix(": "))
     try:
-        return Outcome("finished", stdout=output.decode("utf-8"))
+        return Execution("finished", stdout=output.decode("utf-8"))
     except UnicodeDecodeError:
-        return Outcome("exited", why="the output is no UTF-8 text")
+        return Execution("exited", why="the output is no UTF-8 text")
 
 
-def _returned(nonce: str, output: bytes, code: int) -> Outcome:
+def _returned(nonce: str, output: bytes, code: int) -> Execution:
     """Exactly one line, with the nonce in front; anything else came from the code, or it ended
     before it returned.
     """
     if not output:
-        return Outcome("exited", why=f"it ended without a result, exit status {code}")
+        return Execution("exited", why=f"it ended without a result, exit status {code}")
     line = output.removesuffix(b"\n")
     if b"\n" in line or len(line) == len(output) or not line.startswith(nonce.encode()):
-        return Outcome("forged", why="the result is not the one line that was expected")
+        return Execution("forged", why="the result is not the one line that was expected")
     try:
-        said = json.loads(line[len(nonce) :].decode("utf-8", "surrogatepass"))
+        result = json.loads(line[len(nonce) :].decode("utf-8", "surrogatepass"))
     except (ValueError, RecursionError):
-        said = None
-    if not isinstance(said, dict) or len(said) != 1:
-        return Outcome("forged", why="the result cannot be read")
-    if "returned" in said:
-        return Outcome("returned", value=said["returned"])
-    return Outcome("raised", why=f"raised {said.get('raised')!s:.{_SHOWN}}")
+        result = None
+    if not isinstance(result, dict) or len(result) != 1:
+        return Execution("forged", why="the result cannot be read")
+    if "returned" in result:
+        return Execution("returned", value=result["returned"])
+    return Execution("raised", why=f"raised {result.get('raised')!s:.{_SHOWN}}")

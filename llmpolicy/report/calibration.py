@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from llmpolicy.report.plot import GREY, REWARD, drawing
+from llmpolicy.report.plot import GREY, REWARD, drawing, interval_bars
 
 
 def plot_reward_model(report: Mapping[str, Any], path: Path) -> Path:
@@ -14,26 +14,31 @@ def plot_reward_model(report: Mapping[str, Any], path: Path) -> Path:
 
 
 def _reward_model(report: Mapping[str, Any], path: Path, plt: Any) -> Path:
-    found = report["held_out"]
-    bins = found["bins"]
+    held_out = report["held_out"]
+    bins = held_out["bins"]
+    shares = [margins["accuracy"] for margins in bins]
     figure, axis = plt.subplots(figsize=(5.2, 4.6), layout="constrained")
     axis.plot([0.5, 1], [0.5, 1], color=GREY, ls=":", lw=1, label="calibrated")
-    values = [one["accuracy"]["value"] for one in bins]
-    errors = [
-        [one["accuracy"]["value"] - one["accuracy"]["low"] for one in bins],
-        [one["accuracy"]["high"] - one["accuracy"]["value"] for one in bins],
-    ]
-    axis.errorbar([one["expected"] for one in bins], values, yerr=errors, fmt="o-", color=REWARD, capsize=3, lw=1.5,
-                  label=f"held-out pairs, {bins[0]['n']} a bin")  # fmt: skip
+    axis.errorbar(
+        [margins["expected"] for margins in bins],
+        **interval_bars(shares),
+        fmt="o-",
+        color=REWARD,
+        capsize=3,
+        lw=1.5,
+        label=f"held-out pairs, {bins[0]['n']} a bin",
+    )
     axis.set_xlim(0.48, 1.02)
-    axis.set_ylim(min(0.48, *(one["accuracy"]["low"] for one in bins)) - 0.02, 1.02)
+    axis.set_ylim(min(0.48, *(share["low"] for share in shares)) - 0.02, 1.02)
     axis.set_xlabel("accuracy that the margins promise, mean σ(|margin|)")
     axis.set_ylabel("share ordered rightly, 95 % interval")
-    accuracy = found["accuracy"]
+    accuracy = held_out["accuracy"]
     axis.set_title(
-        f"reward model: {accuracy['value']:.1%} of {found['n']} pairs right [{accuracy['low']:.1%}, {accuracy['high']:.1%}]",
-        fontsize=10, loc="left",
-    )  # fmt: skip
+        f"reward model: {accuracy['value']:.1%} of {held_out['n']} pairs right"
+        f" [{accuracy['low']:.1%}, {accuracy['high']:.1%}]",
+        fontsize=10,
+        loc="left",
+    )
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(alpha=0.25)
     axis.legend(fontsize=8, frameon=False, loc="lower right")
