@@ -39,7 +39,8 @@ Pairs = tuple[tuple[str, str], ...]
 Role = Literal["open", "close", "answer", "call", "turn", "odd"]
 
 _NAMES = """think thinking thought thoughts reasoning reason reflection scratchpad analysis
-monologue rationale cot inner deliberation rethink deepthink antthinking chainofthought 思考 思考过程 思维 思维链 推理 推理过程"""
+monologue rationale cot inner deliberation rethink deepthink antthinking chainofthought
+思考 思考过程 思维 思维链 推理 推理过程"""
 _OTHER_NAMES = "answer final solution response result output budget no never"
 _ENDING, _BEGINNING = "end stop suffix close", "begin start prefix open of"
 _WORDS, _OTHERS = frozenset(_NAMES.split()), frozenset(_OTHER_NAMES.split())
@@ -91,7 +92,7 @@ _NAMED_MARKS = (
     ("token", "token_slash", "|"),
     ("square", "square_slash", "["),
 )
-"""The groups of a mark with a name: the name, whether it ends a thought, and what it begins with."""
+"""The groups of a mark with a name, its slash, and the sign that it begins with."""
 _WORDED = (
     (
         re.compile(r"\s*\**Here(?:'s| is) my thought process:", re.I),

@@ -12,17 +12,8 @@ PINS = Path(__file__).parent.parent / "constraints.txt"
 
 def main(pip_audit: str) -> int:
     """Run pip-audit; 0 where nothing is known or nobody could be asked, 1 where something is."""
-    command = [
-        pip_audit,
-        "--no-deps",
-        "--disable-pip",
-        "--progress-spinner",
-        "off",
-        "--format",
-        "json",
-        "-r",
-        str(PINS),
-    ]
+    options = "--no-deps --disable-pip --progress-spinner off --format json -r"
+    command = [pip_audit, *options.split(), str(PINS)]
     done = subprocess.run(command, capture_output=True, text=True)
     try:
         packages = json.loads(done.stdout)["dependencies"]
@@ -41,16 +32,13 @@ def main(pip_audit: str) -> int:
                 f"audit: {package['name']} {package['version']}: {vulnerability['id']}, fixed in"
                 f" {fixed}"
             )
-    unknown = len(packages) - len(asked)
-    done_or_not = (
-        "NOT DONE, the service of this index knows none of"
-        if not asked
-        else f"{len(bad)} with known vulnerabilities, of"
-    )
-    print(
-        f"audit: {done_or_not} {len(packages)} packages"
-        + (f"; not known there: {unknown}" if asked and unknown else "")
-    )
+    if not asked:
+        print(f"audit: NOT DONE, the service of this index knows none of {len(packages)} packages")
+        return 0
+    result = f"{len(bad)} with known vulnerabilities, of {len(packages)} packages"
+    if unknown := len(packages) - len(asked):
+        result += f"; not known there: {unknown}"
+    print(f"audit: {result}")
     return int(bool(bad))
 
 

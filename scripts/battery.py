@@ -40,7 +40,9 @@ def main(argv: list[str] | None = None) -> int:
         f"{'reward':36} {'attacks':>7} {'holes':>5} {'controls':>9} {'worst s':>8} {'errors':>6}"
         f" {'all s':>6}"
     )
-    clean = [_row(name, name) for name in options.names or ours()]
+    clean = True
+    for name in options.names or ours():
+        clean &= _row(name, name)
     if not options.names and not options.no_trl:
         for name, function in trl_rewards().items():
             _row(name, function, SPARED)
@@ -48,23 +50,21 @@ def main(argv: list[str] | None = None) -> int:
             "TRL's rewards are spared family I: off the main thread nothing stops math-verify on a"
             " bomb."
         )
-    return 0 if all(clean) else 1
+    return int(not clean)
 
 
 def ours() -> list[str]:
     """The rewards of reward_fns that declare a contract, by name."""
     if str(SHIPPED.parent) not in sys.path:
         sys.path.append(str(SHIPPED.parent))
-    found = []
+    rewards = []
     for module in shipped_names():
         if module not in NOT_RUN:
-            members = inspect.getmembers(
-                importlib.import_module(f"reward_fns.{module}"), inspect.isfunction
-            )
-            found += [
-                f"{module}:{name}" for name, function in members if _declared(function, module)
-            ]
-    return found
+            members = importlib.import_module(f"reward_fns.{module}")
+            for name, function in inspect.getmembers(members, inspect.isfunction):
+                if _declared(function, module):
+                    rewards.append(f"{module}:{name}")
+    return rewards
 
 
 def _declared(function: Callable[..., Any], module: str) -> bool:
@@ -94,7 +94,9 @@ def trl_rewards() -> dict[str, Callable[..., Any]]:
     from trl import rewards
 
     logging.getLogger("math_verify").setLevel(logging.CRITICAL)
-    told = [{"role": "assistant", "content": ""}]
+
+    def turn(completion: str) -> list[list[dict[str, str]]]:
+        return [[{"role": "assistant", "content": completion}]]
 
     @reward(
         kind="answer",
@@ -104,11 +106,7 @@ def trl_rewards() -> dict[str, Callable[..., Any]]:
         formats=("\\boxed{{}}", "${}$"),
     )
     def accuracy_reward(completion: str, answer: str) -> float | None:
-        return _one(
-            rewards.accuracy_reward(
-                [[{**told[0], "content": completion}]], solution=[f"${answer}$"]
-            )
-        )
+        return _only(rewards.accuracy_reward(turn(completion), solution=[f"${answer}$"]))
 
     @reward(
         kind="answer",
@@ -118,24 +116,23 @@ def trl_rewards() -> dict[str, Callable[..., Any]]:
         formats=("<think>so</think>\\boxed{{}}",),
     )
     def reasoning_accuracy_reward(completion: str, answer: str) -> float | None:
-        return _one(
-            rewards.reasoning_accuracy_reward(
-                [[{**told[0], "content": completion}]], solution=[f"${answer}$"]
-            )
-        )
+        solution = [f"${answer}$"]
+        return _only(rewards.reasoning_accuracy_reward(turn(completion), solution=solution))
 
     @reward(kind="format", range=(0, 1))
     def think_format_reward(completion: str) -> float | None:
-        return _one(rewards.think_format_reward([[{**told[0], "content": completion}]]))
+        return _only(rewards.think_format_reward(turn(completion)))
 
     return {
-        f"trl {f.__name__}": f
-        for f in (accuracy_reward, reasoning_accuracy_reward, think_format_reward)
+        "trl accuracy_reward": accuracy_reward,
+        "trl reasoning_accuracy_reward": reasoning_accuracy_reward,
+        "trl think_format_reward": think_format_reward,
     }
 
 
-def _one(values: Sequence[float | None]) -> float | None:
-    return None if values[0] is None or not math.isfinite(values[0]) else values[0]
+def _only(values: Sequence[float | None]) -> float | None:
+    [value] = values
+    return None if value is None or not math.isfinite(value) else value
 
 
 if __name__ == "__main__":

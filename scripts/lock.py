@@ -17,7 +17,7 @@ HEADER = (
     "# Written by scripts/lock.py from constraints.txt: every file that an installation takes, by"
     " its sha256 (make install).\n"
 )
-GLIBC = (
+GLIBC = [
     "_2_5",
     "_2_12",
     "_2_17",
@@ -30,10 +30,10 @@ GLIBC = (
     "2014",
     "2010",
     "1",
-)
+]
 PLATFORMS = {
-    "Linux, x86": tuple(f"manylinux{glibc}_x86_64" for glibc in GLIBC),
-    "Linux, ARM": tuple(f"manylinux{glibc}_aarch64" for glibc in GLIBC[2:10]),
+    "Linux, x86": tuple(map("manylinux{}_x86_64".format, GLIBC)),
+    "Linux, ARM": tuple(map("manylinux{}_aarch64".format, GLIBC[2:10])),
     "macOS, ARM": ("macosx_14_0_arm64",),
 }
 PYTHONS = ("3.11", "3.12")
@@ -47,30 +47,20 @@ pip is set up for.
 
 def main() -> None:
     """Ask pip for every platform and version of Python."""
-    pins = [
-        line
-        for line in (ROOT / "constraints.txt").read_text().splitlines()
-        if "==" in line and line.partition("==")[0] not in OF_EXTRAS
-    ]
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pins = [line for line in lines if "==" in line and _name(line) not in OF_EXTRAS]
     hashes: dict[str, set[str]] = defaultdict(set)
     for platform, tags in PLATFORMS.items():
         for python in PYTHONS:
-            for name, sha256 in _files(
-                [
-                    pin
-                    for pin in pins
-                    if "x86" in platform or pin.partition("==")[0] not in ONLY_X86
-                ],
-                tags,
-                python,
-            ):
+            wanted = [pin for pin in pins if "x86" in platform or _name(pin) not in ONLY_X86]
+            for name, sha256 in _files(wanted, tags, python):
                 hashes[_plain(name)].add(sha256)
             print(
                 f"{platform}, Python {python}: {sum(map(len, hashes.values()))} files so far",
                 flush=True,
             )
-    lines = [_line(pin, sorted(hashes[_plain(pin.partition("==")[0])])) for pin in pins]
-    (ROOT / "requirements.lock").write_text(HEADER + "".join(lines))
+    entries = [_entry(pin, sorted(hashes[_plain(_name(pin))])) for pin in pins]
+    (ROOT / "requirements.lock").write_text(HEADER + "".join(entries))
 
 
 def _files(pins: list[str], tags: tuple[str, ...], python: str) -> list[tuple[str, str]]:
@@ -80,46 +70,31 @@ def _files(pins: list[str], tags: tuple[str, ...], python: str) -> list[tuple[st
     with TemporaryDirectory() as folder:
         asked = Path(folder, "pins.txt")
         asked.write_text("\n".join(pins))
-        command = [
-            sys.executable,
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--dry-run",
-            "--ignore-installed",
-            "--no-deps",
-        ]
-        command += [
-            "--target",
-            folder,
-            "--python-version",
-            python,
-            "--report",
-            f"{folder}/report.json",
-            "-r",
-            str(asked),
-        ]
-        command += [f"--platform={tag}" for tag in tags]
+        command = [sys.executable, *["-m", "pip", "install", "--quiet", "--dry-run"]]
+        command += ["--ignore-installed", "--no-deps", "--target", folder]
+        command += ["--python-version", python, "--report", f"{folder}/report.json"]
+        command += ["-r", str(asked), *map("--platform={}".format, tags)]
         subprocess.run(command, check=True)
         report = json.loads(Path(folder, "report.json").read_text())
-    return [
-        (item["metadata"]["name"], item["download_info"]["archive_info"]["hashes"]["sha256"])
-        for item in report["install"]
-    ]
+    files = []
+    for item in report["install"]:
+        sha256 = item["download_info"]["archive_info"]["hashes"]["sha256"]
+        files.append((item["metadata"]["name"], sha256))
+    return files
+
+
+def _name(pin: str) -> str:
+    return pin.partition("==")[0]
 
 
 def _plain(name: str) -> str:
     return name.lower().replace("_", "-").replace(".", "-")
 
 
-def _line(pin: str, hashes: list[str]) -> str:
-    marker = ONLY_X86.get(pin.partition("==")[0])
-    return (
-        f"{pin}{f' ; {marker}' if marker else ''}"
-        + "".join(f" \\\n    --hash=sha256:{sha256}" for sha256 in hashes)
-        + "\n"
-    )
+def _entry(pin: str, hashes: list[str]) -> str:
+    if marker := ONLY_X86.get(_name(pin)):
+        pin = f"{pin} ; {marker}"
+    return " \\\n    --hash=sha256:".join([pin, *hashes]) + "\n"
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import argparse
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -53,8 +54,8 @@ def split() -> Split:
     tasks = load_tasks(recipe.task, recipe.base_dir, seed=recipe.seed, held_out=recipe.evaluate.n)
     groups = by_question(tasks.train)
     ranked = [groups[question] for question in sorted(groups, key=question_hash)]
-    learned = [row for rows in ranked[-LEARNED:] for row in rows]
-    return Split(learned, [representative(rows) for rows in ranked[:CHECKED]], tasks.held_out)
+    learned = list(chain.from_iterable(ranked[-LEARNED:]))
+    return Split(learned, list(map(representative, ranked[:CHECKED])), tasks.held_out)
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
@@ -62,9 +63,8 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
     template.
     """
     words = [PAD, UNKNOWN, END, *ROLES, *CHARACTERS]
-    core = Tokenizer(
-        models.WordLevel({word: index for index, word in enumerate(words)}, unk_token=UNKNOWN)
-    )
+    numbers = dict(zip(words, range(len(words)), strict=True))
+    core = Tokenizer(models.WordLevel(numbers, unk_token=UNKNOWN))
     core.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), behavior="isolated")
     core.decoder = decoders.Fuse()
     tokenizer = PreTrainedTokenizerFast(
@@ -108,13 +108,13 @@ def encode(policy: CausalLMPolicy, rows: Sequence[Row]) -> tuple[Tensor, Tensor]
     """
     prompts = policy.encode([row.prompt for row in rows])
     answers = policy.encode([row.columns["answer"] + END for row in rows])
-    ids = [torch.tensor(prompt + answer) for prompt, answer in zip(prompts, answers, strict=True)]
-    labels = [
-        torch.tensor([-100] * len(prompt) + answer)
-        for prompt, answer in zip(prompts, answers, strict=True)
-    ]
-    return pad_sequence(ids, batch_first=True), pad_sequence(
-        labels, batch_first=True, padding_value=-100
+    ids, labels = [], []
+    for prompt, answer in zip(prompts, answers, strict=True):
+        ids.append(torch.tensor(prompt + answer))
+        labels.append(torch.tensor([-100] * len(prompt) + answer))
+    return (
+        pad_sequence(ids, batch_first=True),
+        pad_sequence(labels, batch_first=True, padding_value=-100),
     )
 
 
@@ -154,11 +154,11 @@ class Measure:
 def measure(policy: CausalLMPolicy, rows: Sequence[Row]) -> Measure:
     """Ask a policy for greedy answers to rows."""
     answers = policy.complete([row.prompt for row in rows], greedy=True)
-    pairs = list(zip(answers, rows, strict=True))
-    right = sum(answer.terminated and answer.text == row.columns["answer"] for answer, row in pairs)
-    formed = sum(
-        answer.terminated and re.fullmatch("[0-9]+", answer.text) is not None for answer in answers
-    )
+    right = formed = 0
+    for answer, row in zip(answers, rows, strict=True):
+        if answer.terminated:
+            right += answer.text == row.columns["answer"]
+            formed += re.fullmatch("[0-9]+", answer.text) is not None
     return Measure(right / len(rows), formed / len(rows))
 
 
@@ -171,8 +171,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=MODEL)
     arguments = parser.parse_args()
     policy = pretrain(arguments.seed)
-    found = measure(policy, split().held_out)
-    print(f"held out: {found.right:.3f} right, {found.well_formed:.3f} well formed")
+    share = measure(policy, split().held_out)
+    print(f"held out: {share.right:.3f} right, {share.well_formed:.3f} well formed")
     policy.save(arguments.out)
 
 

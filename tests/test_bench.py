@@ -10,6 +10,8 @@ from types import ModuleType
 
 import pytest
 
+from scripts import bench_sides
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -23,7 +25,7 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.setitem(sys.modules, "bench", module)
     spec.loader.exec_module(module)
     thin = {"hidden_size": 36, "intermediate_size": 48, "num_hidden_layers": 2, "vocab_size": 10000}
-    monkeypatch.setattr(module, "SHAPE", {**module.SHAPE, **thin})
+    monkeypatch.setattr(bench_sides, "SHAPE", {**bench_sides.SHAPE, **thin})
     return module
 
 

@@ -288,15 +288,15 @@ def _operations(
 
 
 def _head(api: HfApi, repo: str, revision: str | None = None, end: str = hub.NOTHING) -> Head:
-    info = hub.again(
+    repository = hub.again(
         repo,
         lambda: api.model_info(repo, revision=revision, files_metadata=True, timeout=hub.ANSWER),
         end,
     )
     content = {}
-    for file in info.siblings or ():
+    for file in repository.siblings or ():
         content[file.rfilename] = file.lfs.sha256 if file.lfs else str(file.blob_id)
-    return Head(info.sha, bool(info.private), content)
+    return Head(repository.sha, bool(repository.private), content)
 
 
 def _holds(head: Head, files: tuple[PublishedFile, ...]) -> bool:

@@ -42,14 +42,12 @@ def fingerprint(sources: list[str]) -> str:
     """
     digest = hashlib.sha256()
     for pattern in sorted(sources):
-        paths = sorted(
-            path
-            for path in ROOT.glob(pattern)
-            if path.is_file() and "__pycache__" not in path.parts
-        )
+        paths = sorted(filter(Path.is_file, ROOT.glob(pattern)))
         if not paths:
             raise SystemExit(f"receipts: no file matches the source {pattern!r}")
         for path in paths:
+            if "__pycache__" in path.parts:
+                continue
             digest.update(str(path.relative_to(ROOT)).encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 
@@ -90,9 +88,9 @@ def check() -> None:
         path = OUT / f"{name}.json"
         if not path.exists():
             print(f"warning: receipt {name} has not been measured")
-        elif json.loads(path.read_text(encoding="utf-8"))["sources_sha256"] != fingerprint(
-            load(name).SOURCES
-        ):
+            continue
+        measured = json.loads(path.read_text(encoding="utf-8"))["sources_sha256"]
+        if measured != fingerprint(load(name).SOURCES):
             print(f"warning: receipt {name} was measured on other sources than these")
         else:
             print(f"receipt {name} is up to date")

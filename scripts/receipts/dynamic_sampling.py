@@ -9,6 +9,7 @@ A cell that was measured on the same sources is not measured again.
 """
 
 import hashlib
+import itertools
 import json
 import math
 import statistics
@@ -58,13 +59,11 @@ def measure() -> Figures:
     seed by seed.
     """
     tasks = {task: one_task(task) for task in TASKS}
-    seconds = [
-        cell["seconds"]
-        for found in tasks.values()
-        for cells in found["cells"].values()
-        for cell in cells
-    ]
-    return {"tokens": TOKENS, "seconds_of_training_in_all": round(sum(seconds)), "tasks": tasks}
+    seconds = 0.0
+    for figures in tasks.values():
+        for cells in figures["cells"].values():
+            seconds += sum(cell["seconds"] for cell in cells)
+    return {"tokens": TOKENS, "seconds_of_training_in_all": round(seconds), "tasks": tasks}
 
 
 def one_task(task: str) -> Figures:
@@ -75,29 +74,28 @@ def one_task(task: str) -> Figures:
     for seed in SEEDS:
         for arm in ARMS:
             cells[arm].append(kept(task, arm, seed))
-    against = {
-        f"{arm} - {base}": differences(cells[arm], cells[base])
-        for base in ("uniform", "larger")
-        for arm in ARMS
-        if arm not in ("uniform", base)
-    }
+    against = {}
+    for base, arm in itertools.product(("uniform", "larger"), ARMS):
+        if arm not in ("uniform", base):
+            against[f"{arm} - {base}"] = differences(cells[arm], cells[base])
     return {"cells": cells, "differences": against}
 
 
 def differences(ours: list[Figures], theirs: list[Figures]) -> Figures:
     """The mean over seeds of ours − theirs with its 95 % interval, by Student's t."""
-    found = {}
+    intervals = {}
     for name in ("greedy_half", "greedy", "seconds"):
-        values = [one[name] - other[name] for one, other in zip(ours, theirs, strict=True)]
-        mean, half = (
-            statistics.fmean(values),
-            T_FOUR * statistics.stdev(values) / math.sqrt(len(values)),
-        )
-        ends = {"mean": mean, "low": mean - half, "high": mean + half}
-        found[name] = {end: round(value, 4) for end, value in ends.items()} | {
-            "seeds_above": sum(v > 0 for v in values)
+        pairs = zip(ours, theirs, strict=True)
+        values = [our_cell[name] - their_cell[name] for our_cell, their_cell in pairs]
+        mean = statistics.fmean(values)
+        half = T_FOUR * statistics.stdev(values) / math.sqrt(len(values))
+        intervals[name] = {
+            "mean": round(mean, 4),
+            "low": round(mean - half, 4),
+            "high": round(mean + half, 4),
+            "seeds_above": sum(value > 0 for value in values),
         }
-    return found
+    return intervals
 
 
 def kept(task: str, arm: str, seed: int) -> Figures:
@@ -108,22 +106,20 @@ def kept(task: str, arm: str, seed: int) -> Figures:
         PARTS.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(figures), encoding="utf-8")
         print(f"{task} {arm} {seed}: {figures}", flush=True)
-    found: Figures = json.loads(path.read_text(encoding="utf-8"))
-    return found
+    cell: Figures = json.loads(path.read_text(encoding="utf-8"))
+    return cell
 
 
 def stamp(task: str, arm: str) -> str:
     """A short hash of what a cell depends on: the sources, this file among them, and its
     settings.
     """
-    paths = sorted(
-        path
-        for pattern in SOURCES
-        for path in ROOT.glob(pattern)
-        if path.suffix != ".pyc" and path.is_file()
-    )
-    settings = repr([TOKENS, TASKS[task], ARMS[arm], completions(task, arm)]).encode()
-    return hashlib.sha256(b"".join(path.read_bytes() for path in paths) + settings).hexdigest()[:12]
+    digest = hashlib.sha256()
+    for path in sorted(itertools.chain.from_iterable(map(ROOT.glob, SOURCES))):
+        if path.suffix != ".pyc" and path.is_file():
+            digest.update(path.read_bytes())
+    digest.update(repr([TOKENS, TASKS[task], ARMS[arm], completions(task, arm)]).encode())
+    return digest.hexdigest()[:12]
 
 
 def completions(task: str, arm: str) -> int:
@@ -147,13 +143,13 @@ def one_cell(task: str, arm: str, seed: int) -> Figures:
     recipe = load_recipe(
         "quickstart", [f"seed={seed}", "grpo.lr_scheduler_type=constant", *TASKS[task]]
     )
-    made, policy = plan_recipe(recipe), build_policy(recipe)
+    plan, policy = plan_recipe(recipe), build_policy(recipe)
     use_threads(policy.model)
-    correct, sampling = made.correct, ARMS[arm] and SamplingBlock(**ARMS[arm])
+    correct, sampling = plan.correct, ARMS[arm] and SamplingBlock(**ARMS[arm])
     assert correct is not None
 
     def accuracy() -> float:
-        return greedy_accuracy(policy, made.held_out, correct, batch_size=256, max_new_tokens=5)
+        return greedy_accuracy(policy, plan.held_out, correct, batch_size=256, max_new_tokens=5)
 
     spending = _spending()(accuracy)
     with tempfile.TemporaryDirectory() as folder:
@@ -166,8 +162,8 @@ def one_cell(task: str, arm: str, seed: int) -> Figures:
         args = grpo_config(settings, output_dir=Path(folder), seed=seed, reward_weights=[1.0])
         trainer = PolicyTrainer(
             policy,
-            made.rewards,
-            made.train_rows,
+            plan.rewards,
+            plan.train_rows,
             args,
             callbacks=[spending],
             sampling=sampling or None,

@@ -21,16 +21,15 @@ def measure() -> dict[str, list[str]]:
     """For each extra the versions that the resolver chose for it; raises CalledProcessError when
     one does not resolve.
     """
-    found = {}
+    versions = {}
     for extra, constraints in CONSTRAINTS.items():
         with tempfile.TemporaryDirectory() as folder:
-            command = [
-                sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--quiet", "--report",
-                f"{folder}/report.json", "-c", str(ROOT / constraints), f"{ROOT}[{extra}]",
-            ]  # fmt: skip
+            command = [sys.executable, *["-m", "pip", "install", "--dry-run", "--ignore-installed"]]
+            command += ["--quiet", "--report", f"{folder}/report.json"]
+            command += ["-c", str(ROOT / constraints), f"{ROOT}[{extra}]"]
             subprocess.run(command, check=True)
-            found[extra] = _versions(Path(folder) / "report.json")
-    return found
+            versions[extra] = _versions(Path(folder) / "report.json")
+    return versions
 
 
 def _versions(report: Path) -> list[str]:

@@ -11,6 +11,7 @@ imported everything. A case that was measured on the same sources is not measure
 import contextlib
 import hashlib
 import importlib
+import itertools
 import json
 import os
 import random
@@ -20,14 +21,18 @@ import sys
 import tempfile
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
+
+from scripts.same_run import contents, differences
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PARTS = ROOT / "runs" / "receipts" / "kills"
 SOURCES = [
     "scripts/receipts/kills.py",
+    "scripts/same_run.py",
     "llmpolicy/bundled/**/*",
     "llmpolicy/run/*.py",
     "llmpolicy/grpo/*.py",
@@ -70,7 +75,6 @@ WITH_WORKERS = "full"
 KINDS = ("writing", "any", "last", "writing")
 """Where the cases are killed, in turn."""
 
-TIMED = ("time", "train_runtime", "step_time", "train_samples_per_second", "train_steps_per_second")
 Events = list[tuple[float, str]]
 
 
@@ -78,10 +82,10 @@ def recipe(folder: Path, variant: str) -> Path:
     """The recipe of a variant, with 48 rows so that later steps are in a second epoch."""
     import yaml
 
-    rows = [
-        {"question": f"{a}+{b}", "answer": str(a + b)} for a in range(2, 10) for b in range(2, 9)
-    ]
-    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    lines = []
+    for a, b in itertools.product(range(2, 10), range(2, 9)):
+        lines.append(json.dumps({"question": f"{a}+{b}", "answer": str(a + b)}) + "\n")
+    (folder / "rows.jsonl").write_text("".join(lines))
     data = {
         "name": variant,
         "task": {"file": "rows.jsonl", "prompt": "{question}"},
@@ -157,11 +161,8 @@ def watched(out: Path, event: Callable[[int, str], None]) -> None:
         nonlocal number
         if name not in names or home not in str(args[0]):
             return
-        if (
-            name == "open"
-            and not (isinstance(args[1], str) and set(args[1]) & set("wax+"))
-            and args[2] & 3 == 0
-        ):
+        writes = isinstance(args[1], str) and not set(args[1]).isdisjoint("wax+")
+        if name == "open" and not writes and args[2] & 3 == 0:
             return
         number += 1
         event(number, f"{name} {str(args[0]).removeprefix(home)}")
@@ -173,9 +174,8 @@ def trained(path: Path, out: Path, *, resume: bool) -> None:
     from llmpolicy.errors import RunError
     from llmpolicy.session import train_recipe
 
-    if (
-        path.parent.name != WITH_WORKERS
-    ):  # a worker is a process of its own, which takes longer to start than a step
+    # A worker is a process of its own, which takes longer to start than a step.
+    if path.parent.name != WITH_WORKERS:
         os.environ["LLMPOLICY_REWARD_WORKERS"] = "0"
     try:
         train_recipe(str(path), (), out=out, resume=resume)
@@ -201,7 +201,7 @@ def straight(path: Path, out: Path, log: Path) -> Events:
         (out.parent / "modules.json").write_text(json.dumps(sorted(sys.modules)))
 
     assert forked(work, log) == 0, log.read_text()[-3000:]
-    return [(moment, name) for moment, name in json.loads(times.read_text())]
+    return list(map(tuple, json.loads(times.read_text())))
 
 
 def moment_of(case: int, kind: str, events: Events) -> tuple[int, float]:
@@ -209,13 +209,12 @@ def moment_of(case: int, kind: str, events: Events) -> tuple[int, float]:
     chance = random.Random(case)
     if kind == "writing":
         return chance.randrange(1, len(events)), chance.choice([0.0, 0.0, chance.uniform(0, 0.004)])
-    logged = [moment for moment, name in events if name.endswith("metrics.jsonl")]
-    first = (
-        logged[-5] if kind == "last" else 0.0
-    )  # each step logs its evaluation and itself, the end a summary
-    moment = chance.uniform(first, events[-2][0])
-    before = [number for number, (begun, _) in enumerate(events, 1) if begun <= moment] or [1]
-    return before[-1], max(moment - events[before[-1] - 1][0], 0.0)
+    earliest = 0.0
+    if kind == "last":  # each step logs its evaluation and itself, the end a summary
+        earliest = [moment for moment, name in events if name.endswith("metrics.jsonl")][-5]
+    moment = chance.uniform(earliest, events[-2][0])
+    number = max(1, sum(begun <= moment for begun, _ in events))
+    return number, max(moment - events[number - 1][0], 0.0)
 
 
 def killed(path: Path, out: Path, at: tuple[int, float], log: Path, *, resume: bool) -> int:
@@ -223,10 +222,10 @@ def killed(path: Path, out: Path, at: tuple[int, float], log: Path, *, resume: b
     number, seconds = at
     reading, writing = os.pipe()
 
-    def event(place: int, _: str) -> None:
-        if place == number and seconds == 0.0:
+    def event(operation: int, _: str) -> None:
+        if operation == number and seconds == 0.0:
             os.kill(os.getpid(), signal.SIGKILL)
-        if place == number:
+        if operation == number:
             os.write(writing, b"x")
 
     def work() -> None:
@@ -260,14 +259,16 @@ def finished(path: Path, out: Path, log: Path) -> tuple[int, Path]:
     code and the run.
     """
     code = forked(lambda: trained(path, out, resume=True), log)
-    said = "".join(log.read_text().splitlines()[-1:]) if code == 2 else ""
-    if "already at step" in said:
+    if code != 2:
+        return code, out
+    refusal = "".join(log.read_text().splitlines()[-1:])
+    if "already at step" in refusal:
         return 0, out
-    other = "start it anew with another --out DIR" in said
-    if other or "start it anew without --resume" in said or "holds no run" in said:
-        again = out.with_name(f"{out.name}-again") if other else out
-        return forked(lambda: trained(path, again, resume=False), log), again
-    return code, out
+    if "start it anew with another --out DIR" in refusal:
+        out = out.with_name(f"{out.name}-again")
+    elif "start it anew without --resume" not in refusal and "holds no run" not in refusal:
+        return code, out
+    return forked(lambda: trained(path, out, resume=False), log), out
 
 
 def one_case(
@@ -281,16 +282,13 @@ def one_case(
     begun = time.monotonic()
     kills = [killed(path, out, at, log, resume=False)]
     if kills[0] == -signal.SIGKILL and case % 7 == 3:  # and once more, while it goes on
-        again = moment_of(
-            case + 10**6, "any", [event for event in events if event[0] < events[-1][0] / 2]
-        )
+        early = [event for event in events if event[0] < events[-1][0] / 2]
+        again = moment_of(case + 10**6, "any", early)
         kills.append(killed(path, out, again, log, resume=True))
     code, end = finished(path, out, log)
-    different = (
-        [f"exit code {code}: {log.read_text()[-600:]}"]
-        if code
-        else differences(expected, contents(end))
-    )
+    different = [f"exit code {code}: {log.read_text()[-600:]}"]
+    if not code:
+        different = differences(expected, contents(end))
     record = {
         "case": case,
         "variant": variant,
@@ -306,99 +304,6 @@ def one_case(
             shutil.rmtree(folder, ignore_errors=True)
         log.unlink()
     return record
-
-
-# what is compared
-
-
-def contents(out: Path) -> dict[str, Any]:
-    """All that a run came to, by name: hashes of tensors and states, rows of metrics and rollouts,
-    the evaluation.
-    """
-    from safetensors.torch import load_file
-
-    from llmpolicy.run import Run, damage
-
-    run = Run.open(out)
-    found: dict[str, Any] = {"status": run.manifest["status"], "best": run.manifest.get("best")}
-    found["evaluation"] = run.evaluation()
-    found["metrics"] = [_untimed(line) for line in run.metrics()]
-    found["rollouts"] = [
-        {key: value for key, value in row.items() if key != "seconds"} for row in run.rollouts()
-    ]
-    folders = {"policy": run.policy_dir, "best/": run.best_dir}
-    folders |= {path.name: path for path in run.checkpoints()}
-    for name, folder in folders.items():
-        found[f"{name} whole"] = damage(folder)
-        for file in sorted(folder.rglob("*.safetensors")):
-            tensors = load_file(file)
-            found[f"{name} {file.relative_to(folder)}"] = {
-                key: _hash(tensors[key]) for key in sorted(tensors)
-            }
-        for state in ("optimizer.pt", "scheduler.pt", "rng_state.pth"):
-            if (folder / state).is_file():
-                found[f"{name} {state}"] = _hash(_loaded(folder / state))
-        if (folder / "trainer_state.json").is_file():
-            found[f"{name} state"] = _state(folder / "trainer_state.json")
-    found["left over"] = sorted(path.name for path in out.rglob(".*") if path.name != ".lock")
-    return found
-
-
-def _untimed(line: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in line.items() if key not in TIMED and "seconds" not in key}
-
-
-def _loaded(path: Path) -> Any:
-    import torch
-
-    return torch.load(path, weights_only=False)
-
-
-def _state(path: Path) -> Any:
-    state = json.loads(path.read_text())
-    state["log_history"] = [_untimed(line) for line in state.get("log_history", [])]
-    return {
-        key: value
-        for key, value in state.items()
-        if key not in ("total_flos", "num_input_tokens_seen")
-    }
-
-
-def _hash(value: Any) -> str:
-    import pickle
-
-    import torch
-
-    def plain(item: Any) -> Any:
-        if isinstance(item, torch.Tensor):
-            return (
-                str(item.dtype),
-                tuple(item.shape),
-                item.detach().contiguous().view(-1).view(torch.uint8).numpy().tobytes(),
-            )
-        if isinstance(item, dict):
-            return [(str(key), plain(item[key])) for key in item]
-        return [plain(part) for part in item] if isinstance(item, list | tuple) else repr(item)
-
-    return hashlib.sha256(pickle.dumps(plain(value))).hexdigest()[:16]
-
-
-def differences(expected: Any, found: Any, where: str = "") -> list[str]:
-    """Where two contents differ, down to the key."""
-    if isinstance(expected, dict) and isinstance(found, dict):
-        return [
-            line
-            for key in sorted({*expected, *found}, key=str)
-            for line in differences(expected.get(key), found.get(key), f"{where}/{key}")
-        ]
-    if isinstance(expected, list) and isinstance(found, list) and len(expected) == len(found):
-        return [
-            line
-            for place, pair in enumerate(zip(expected, found, strict=True))
-            for line in differences(*pair, f"{where}/{place}")
-        ]
-    same = expected == found or (expected != expected and found != found)
-    return [] if same else [f"{where}: {expected!r:.80} became {found!r:.80}"]
 
 
 # all of it
@@ -431,9 +336,8 @@ def cases(
         home = folder / variant
         if variant not in measures:
             home.mkdir(parents=True, exist_ok=True)
-            importlib.import_module("llmpolicy.recipe").load_recipe(
-                str(recipe(home, variant))
-            )  # reads TRL's source, once
+            # It reads TRL's source, once.
+            importlib.import_module("llmpolicy.recipe").load_recipe(str(recipe(home, variant)))
             events = straight(recipe(home, variant), home / "straight", home / "straight.log")
             measures[variant] = (contents(home / "straight"), events)
             prepare(json.loads((home / "modules.json").read_text()))
@@ -467,18 +371,19 @@ def measure() -> dict[str, Any]:
     to.
     """
     records = part(range(CASES), kept())
-    count = {
-        kind: sum(r["kind"] == kind and r["killed"] > 0 for r in records)
-        for kind in dict.fromkeys(KINDS)
-    }
+    killed = [record for record in records if record["killed"] > 0]
+    different = [record for record in records if record["different"]]
     return {
         "cases": len(records),
-        "killed": sum(record["killed"] > 0 for record in records),
+        "killed": len(killed),
         "kills": sum(record["killed"] for record in records),
-        "killed_by_kind": count,
-        "variants": {
-            name: sum(record["variant"] == name for record in records) for name in VARIANTS
-        },
-        "identical": sum(not record["different"] for record in records),
-        "different": [record for record in records if record["different"]],
+        "killed_by_kind": _counts(killed, "kind", KINDS),
+        "variants": _counts(records, "variant", VARIANTS),
+        "identical": len(records) - len(different),
+        "different": different,
     }
+
+
+def _counts(records: list[dict[str, Any]], key: str, names: Iterable[str]) -> dict[str, int]:
+    counts = Counter(record[key] for record in records)
+    return {name: counts[name] for name in names}

@@ -86,8 +86,8 @@ def by_supervision(seed: int, seconds: float) -> Figures:
 
     torch.manual_seed(seed)
     recipe = load_recipe("quickstart", [f"seed={seed}"])
-    made, policy = plan_recipe(recipe), build_policy(recipe)
-    ids, labels = encode(policy, made.train_rows)  # (N, T)
+    plan, policy = plan_recipe(recipe), build_policy(recipe)
+    ids, labels = encode(policy, plan.train_rows)  # (N, T)
     optimizer = torch.optim.AdamW(
         policy.model.parameters(), lr=(recipe.grpo or {})["learning_rate"], weight_decay=0.0
     )
@@ -100,7 +100,7 @@ def by_supervision(seed: int, seconds: float) -> Figures:
         optimizer.zero_grad()
         steps += 1
     return {"seed": seed, "seconds": seconds, "steps": steps} | figures(
-        evaluate_policy(made, policy)
+        evaluate_policy(plan, policy)
     )
 
 

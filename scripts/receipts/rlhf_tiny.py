@@ -36,47 +36,49 @@ def measure() -> Figures:
     """Per seed: the reward model on held-out pairs, and per KL coefficient the preference rates and
     the last look.
     """
-    found = [one_seed(seed) for seed in SEEDS]
+    seeds = list(map(one_seed, SEEDS))
+    worse = {}
+    for beta in BETAS:
+        worse[str(beta)] = count(seeds, beta, "last", lambda share: share["high"] < 0.5)
     return {
-        "seeds": found,
-        "best_preferred_to_the_start": count(found, 0.1, "best", lambda share: share["low"] > 0.5),
-        "last_worse_than_the_start": {
-            str(beta): count(found, beta, "last", lambda share: share["high"] < 0.5)
-            for beta in BETAS
-        },
+        "seeds": seeds,
+        "best_preferred_to_the_start": count(seeds, 0.1, "best", lambda share: share["low"] > 0.5),
+        "last_worse_than_the_start": worse,
     }
 
 
-def count(found: list[Figures], beta: float, which: str, holds: Any) -> int:
+def count(seeds: list[Figures], beta: float, which: str, holds: Any) -> int:
     """In how many seeds a preference rate's interval lies where it is asked to."""
-    return sum(holds(seed["runs"][str(beta)]["preference"][which]) for seed in found)
+    return sum(holds(seed["runs"][str(beta)]["preference"][which]) for seed in seeds)
 
 
 def one_seed(seed: int) -> Figures:
     """The stages once, and GRPO for each KL coefficient."""
     with tempfile.TemporaryDirectory() as folder:
-        first = Path(folder) / str(BETAS[0])
-        runs = {str(beta): one_run(seed, beta, Path(folder) / str(beta), first) for beta in BETAS}
-        report = json.loads(
-            (first / "reward_model" / "reward_model.json").read_text(encoding="utf-8")
-        )
+        staged = Path(folder) / str(BETAS[0])
+        runs = {str(beta): one_run(seed, beta, Path(folder) / str(beta), staged) for beta in BETAS}
+        written = staged / "reward_model" / "reward_model.json"
+        report = json.loads(written.read_text(encoding="utf-8"))
         return {"seed": seed, "reward_model": report["held_out"], "runs": runs}
 
 
-def one_run(seed: int, beta: float, out: Path, first: Path) -> Figures:
-    """One run; all but the first take over its stages."""
+def one_run(seed: int, beta: float, out: Path, staged: Path) -> Figures:
+    """One run; all but the first, in the folder ``staged``, take over its stages."""
     from llmpolicy.session import train_recipe
 
-    for stage in STAGES if out != first else ():
-        shutil.copytree(first / stage, out / stage)
+    for stage in STAGES if out != staged else ():
+        shutil.copytree(staged / stage, out / stage)
     run = train_recipe(
         "rlhf_tiny", [f"seed={seed}", f"grpo.beta={beta}", "evaluate.samples=1"], out=out
     )
     looks, kept = run.metrics("eval"), ("step", "accuracy", "kl", "proxy", "truth")
-    seconds = [line["time"] for line in run.metrics("train")]
+    begun, *_, ended = (line["time"] for line in run.metrics("train"))
+    rounded = []
+    for look in looks:
+        rounded.append({key: round(look[key], 3) for key in kept})
     return {
         "best_step": run.manifest["best"]["step"],
         "preference": run.manifest["preference"],
-        "seconds_of_training": round(seconds[-1] - seconds[0], 1),
-        "looks": [{key: round(look[key], 3) for key in kept} for look in looks],
+        "seconds_of_training": round(ended - begun, 1),
+        "looks": rounded,
     }

@@ -4,7 +4,6 @@ SIGTERM in step 11 and resumed.
 A seed that this very code has finished is not trained again, so the whole can be measured in parts.
 """
 
-import importlib.util
 import os
 import shutil
 import signal
@@ -39,57 +38,50 @@ def measure() -> dict[str, Any]:
     does not end well.
     """
     rates = _matrix_gflops()
-    command = [*COMMAND, *(IN_16_BITS if rates["torch.bfloat16"] > rates["torch.float32"] else [])]
-    found: dict[str, Any] = {
+    command = list(COMMAND)
+    if rates["torch.bfloat16"] > rates["torch.float32"]:
+        command += IN_16_BITS
+    figures: dict[str, Any] = {
         "command": " ".join([*command, "seed=SEED"]),
         "threads": os.environ.get("OMP_NUM_THREADS"),
     }
-    found["matrix_gflops"] = rates
+    figures["matrix_gflops"] = rates
     for seed in SEEDS:
         run = _finished(command, seed)
         steps = run.metrics("train")
-        found[f"seed {seed}"] = {
+        figures[f"seed {seed}"] = {
             "steps": len(steps),
             "seconds_of_steps": round(sum(line["step_time"] for line in steps)),
             "seconds_a_step": [round(line["step_time"], 1) for line in steps],
             "reward": [round(line["reward"], 3) for line in steps],
             "evaluation": run.evaluation(),
         }
-    return found
+    return figures
 
 
 def _matrix_gflops() -> dict[str, float]:
     """The machine's matrix rate today, as the bench measures it."""
     import torch
 
-    spec = importlib.util.spec_from_file_location("bench", ROOT / "scripts" / "bench.py")
-    assert spec is not None
-    assert spec.loader is not None
-    bench = importlib.util.module_from_spec(spec)
-    sys.modules["bench"] = bench
-    spec.loader.exec_module(bench)
-    return {
-        str(dtype): round(bench.matrix_rate(dtype)) for dtype in (torch.float32, torch.bfloat16)
-    }
+    from scripts.bench import matrix_rate
+
+    return {str(dtype): round(matrix_rate(dtype)) for dtype in (torch.float32, torch.bfloat16)}
 
 
 def _finished(command: list[str], seed: int) -> Run:
     """The run of a seed, trained now unless this code has done it already."""
     folder = RUNS / "_".join([str(seed), *command[len(COMMAND) :]])
     revision = git_revision(ROOT) or ""
-    is_exact = not revision.endswith(
-        "+changes"
-    )  # of a tree with changes nobody knows which they were
-    if (
-        (folder / "evaluation.json").exists()
-        and is_exact
-        and Run.open(folder).manifest["git"] == revision
-    ):
-        return Run.open(folder)
+    # Of a tree with changes nobody knows which they were.
+    if (folder / "evaluation.json").exists() and not revision.endswith("+changes"):
+        run = Run.open(folder)
+        if run.manifest["git"] == revision:
+            return run
     shutil.rmtree(folder, ignore_errors=True)
     train = [sys.executable, "-m", *command, f"seed={seed}", "--out", str(folder)]
-    resume = ["--resume"] if seed == 0 and _is_stopped(train, folder) else []
-    subprocess.run([*train, *resume], cwd=ROOT, check=True)
+    if seed == 0 and _is_stopped(train, folder):
+        train.append("--resume")
+    subprocess.run(train, cwd=ROOT, check=True)
     return Run.open(folder)
 
 
@@ -99,9 +91,8 @@ def _is_stopped(train: list[str], folder: Path) -> bool:
     """
     process = subprocess.Popen(train, cwd=ROOT)
     while process.poll() is None:
-        if (folder / "metrics.jsonl").exists() and len(
-            Run.open(folder).metrics("train")
-        ) >= STOP_AFTER:
+        logged = (folder / "metrics.jsonl").exists()
+        if logged and len(Run.open(folder).metrics("train")) >= STOP_AFTER:
             process.send_signal(signal.SIGTERM)
             break
         time.sleep(1)

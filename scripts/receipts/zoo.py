@@ -8,6 +8,8 @@ measured again.
 import hashlib
 import importlib.metadata
 import os
+from collections import Counter
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +40,10 @@ def measure() -> dict[str, Any]:
     isolate.run(animals, out)
     rows = {row["name"]: row for row in isolate.rows(out)}
     kept = [rows[name] for name, _ in animals]
-    outcomes = [row["outcome"] for row in kept]
+    outcomes = Counter(row["outcome"] for row in kept)
     return {
         "versions": versions,
-        "outcomes": {outcome: outcomes.count(outcome) for outcome in sorted(set(outcomes))},
+        "outcomes": dict(sorted(outcomes.items())),
         "processor_seconds": round(sum(row["seconds"] for row in kept)),
         "animals": kept,
     }
@@ -49,7 +51,9 @@ def measure() -> dict[str, Any]:
 
 def _stamp(versions: dict[str, str]) -> str:
     """A short hash of what an animal's line depends on."""
-    paths = sorted(path for pattern in SOURCES for path in ROOT.glob(pattern) if path.is_file())
-    return hashlib.sha256(
-        b"".join(path.read_bytes() for path in paths) + repr(versions).encode()
-    ).hexdigest()[:12]
+    paths = chain.from_iterable(map(ROOT.glob, SOURCES))
+    digest = hashlib.sha256()
+    for path in sorted(filter(Path.is_file, paths)):
+        digest.update(path.read_bytes())
+    digest.update(repr(versions).encode())
+    return digest.hexdigest()[:12]

@@ -25,9 +25,8 @@ def items() -> list[Any]:
 
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    families = [
-        (name, partial(cases.family, name)) for name in [*build.families(), *build.VARIANTS]
-    ]
+    names = (*build.families(), *build.VARIANTS)
+    families = [(name, partial(cases.family, name)) for name in names]
     return [*families, *adapters.items().items()]
 
 
@@ -45,10 +44,11 @@ def main() -> None:
     from scripts.zoo import isolate
 
     asked.out.parent.mkdir(parents=True, exist_ok=True)
-    wanted = asked.names or ["*"]
-    isolate.run(
-        [item for item in items() if any(fnmatch(item[0], name) for name in wanted)], asked.out
-    )
+    animals = []
+    for name, call in items():
+        if not asked.names or any(fnmatch(name, pattern) for pattern in asked.names):
+            animals.append((name, call))
+    isolate.run(animals, asked.out)
 
 
 if __name__ == "__main__":

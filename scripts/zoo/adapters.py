@@ -99,21 +99,21 @@ PARAMETERS = {"target_parameters": ["mlp.experts.gate_up_proj", "mlp.experts.dow
 
 def items() -> dict[str, Callable[[], dict[str, Any]]]:
     """All cases by name."""
-    kinds = [kind.value for kind in PEFT_TYPE_TO_CONFIG_MAPPING if kind is not PeftType.LORA]
-    found: dict[str, Callable[[], dict[str, Any]]] = {
-        f"peft {kind}": partial(given, kind) for kind in kinds
-    }
+    calls: dict[str, Callable[[], dict[str, Any]]] = {}
+    for kind in PEFT_TYPE_TO_CONFIG_MAPPING:
+        if kind is not PeftType.LORA:
+            calls[f"peft {kind.value}"] = partial(given, kind.value)
     for name, settings in VARIANTS.items():
-        found[f"peft LORA {name}"] = partial(given, "LORA", **settings)
-        found[f"lora: {name}"] = partial(asked, **settings)
+        calls[f"peft LORA {name}"] = partial(given, "LORA", **settings)
+        calls[f"lora: {name}"] = partial(asked, **settings)
     for family in ("mixtral", "qwen3_moe"):
-        found[f"lora: experts of {family}"] = partial(asked, family=family, **PARAMETERS)
+        calls[f"lora: experts of {family}"] = partial(asked, family=family, **PARAMETERS)
     for family in ("gpt2", "qwen2", "gemma3_text"):
-        found[f"lora: lora_bias on {family}"] = partial(asked, family=family, lora_bias=True)
-        found[f"lora: embeddings of {family}"] = partial(
+        calls[f"lora: lora_bias on {family}"] = partial(asked, family=family, lora_bias=True)
+        calls[f"lora: embeddings of {family}"] = partial(
             asked, family=family, trainable_token_indices=[5, 9]
         )
-    return found
+    return calls
 
 
 def config_of(kind: str, **settings: Any) -> Any:
@@ -121,27 +121,23 @@ def config_of(kind: str, **settings: Any) -> Any:
     defaults.
     """
     config_class: Any = PEFT_TYPE_TO_CONFIG_MAPPING[PeftType(kind)]
-    known = {field.name for field in dataclasses.fields(config_class)}
-    common = {"task_type": "CAUSAL_LM", "target_modules": TARGETS}
-    chosen = {
-        **{k: v for k, v in common.items() if k in known},
-        **SMALL.get(kind, {}),
-        **_made(settings),
-    }
-    return config_class(**({"r": 4} if kind == "LORA" else {}), **chosen)
+    fields = {field.name for field in dataclasses.fields(config_class)}
+    chosen: dict[str, Any] = {"task_type": "CAUSAL_LM"}
+    if "target_modules" in fields:
+        chosen["target_modules"] = TARGETS
+    if kind == "LORA":
+        chosen["r"] = 4
+    return config_class(**{**chosen, **SMALL.get(kind, {}), **_made(settings)})
 
 
 def _made(settings: dict[str, Any]) -> dict[str, Any]:
     from peft.tuners import lora
 
-    return {
-        name: (
-            getattr(lora.config, value)()
-            if isinstance(value, str) and value.endswith("Config")
-            else value
-        )
-        for name, value in settings.items()
-    }
+    made = dict(settings)
+    for name, value in settings.items():
+        if isinstance(value, str) and value.endswith("Config"):
+            made[name] = getattr(lora.config, value)()
+    return made
 
 
 def given(kind: str, **settings: Any) -> dict[str, Any]:
@@ -172,9 +168,8 @@ def _wrapped(kind: str, settings: dict[str, Any]) -> Any:
             get_peft_model(build(small("llama")), config_of("LORA")).save_pretrained(
                 f"{folder}/{name}"
             )
-        return get_peft_model(
-            model, config_of(kind, hidden_size=32, adapters={n: f"{folder}/{n}" for n in "01"})
-        )
+        adapters = {"0": f"{folder}/0", "1": f"{folder}/1"}
+        return get_peft_model(model, config_of(kind, hidden_size=32, adapters=adapters))
 
 
 def _base(folder: Path, family: str) -> Plain:

@@ -78,12 +78,15 @@ SIZES: tuple[tuple[str, int], ...] = (
 """Names of sizes and what they are cut to."""
 
 KEY_HEADS = r"num_key_value_heads|num_kv_heads|swa_num_key_value_heads"
-LAYERS = r"num_hidden_layers|n_layers?|num_layers|encoder_layers|decoder_layers|num_(en|de)coder_layers|num_blocks"
+LAYERS = (
+    r"num_hidden_layers|n_layers?|num_layers|(en|de)coder_layers|num_(en|de)coder_layers|num_blocks"
+)
 KEPT = r"chunk_size_feed_forward|chunk_size_lm_head|classifier_.*|num_codebooks"
 
 _ROPE = {"rope_type": "default", "rope_theta": 10000.0}
 _INDEXED = {
-    "indexer_n_heads": 4, "indexer_kv_heads": 1, "indexer_head_dim": 8, "indexer_budget": 64, "indexer_compress_ratio": 4,
+    "indexer_n_heads": 4, "indexer_kv_heads": 1, "indexer_head_dim": 8, "indexer_budget": 64,
+    "indexer_compress_ratio": 4,
 }  # fmt: skip
 _MOE = {
     "n_routed_experts": 4,
@@ -92,12 +95,14 @@ _MOE = {
     "n_shared_experts": 1,
 }
 _SLIDING = {
-    "swa_num_attention_heads": 4, "swa_num_key_value_heads": 4, "swa_q_lora_rank": 8, "swa_kv_lora_rank": 8,
+    "swa_num_attention_heads": 4, "swa_num_key_value_heads": 4, "swa_q_lora_rank": 8,
+    "swa_kv_lora_rank": 8,
     "swa_head_dim": 16, "swa_qk_nope_head_dim": 8, "swa_v_head_dim": 8,
 }  # fmt: skip
 EXCEPTIONS: dict[str, dict[str, Any]] = {
     "bamba": {"attn_layer_indices": [1], "num_hidden_layers": 3},
-    "cohere_compass_text": {"rope_parameters": {"full_attention": _ROPE, "sliding_attention": _ROPE}},
+    "cohere_compass_text": {"rope_parameters": {"full_attention": _ROPE,
+    "sliding_attention": _ROPE}},
     "dbrx": {
         "attn_config": {"rope_theta": 1e4, "kv_n_heads": 2, "clip_qkv": 8.0},
         "ffn_config": {"moe_num_experts": 4, "moe_top_k": 2},
@@ -112,15 +117,18 @@ EXCEPTIONS: dict[str, dict[str, Any]] = {
     "dots3_note_text": _SLIDING,
     "falcon_h1": {"mamba_d_ssm": 64, "mamba_n_heads": 8, "mamba_d_head": 8},
     "gemma3n_text": {
-        "num_hidden_layers": 6, "num_kv_shared_layers": 2, "layer_types": ["sliding_attention", "full_attention"] * 3,
+        "num_hidden_layers": 6, "num_kv_shared_layers": 2, "layer_types": ["sliding_attention",
+        "full_attention"] * 3,
         "intermediate_size": 48, "activation_sparsity_pattern": [0.5, 0.5, 0.0, 0.0, 0.0, 0.0],
     },
     "granitemoehybrid": {"layer_types": ["mamba", "attention", "mamba"], "num_hidden_layers": 3},
     "hunyuan_v1_dense": {"head_dim": 8},
     "hunyuan_v1_moe": {"head_dim": 8},
     "jamba": {"attn_layer_period": 2, "attn_layer_offset": 1, "num_hidden_layers": 4},
-    "lfm2_moe": {"layer_types": ["conv", "full_attention", "conv"], "num_hidden_layers": 3, "num_dense_layers": 1},
-    "longcat_flash": {"qk_rope_head_dim": 8, "qk_nope_head_dim": 8, "head_dim": 8, "qk_head_dim": 16},
+    "lfm2_moe": {"layer_types": ["conv", "full_attention", "conv"], "num_hidden_layers": 3,
+    "num_dense_layers": 1},
+    "longcat_flash": {"qk_rope_head_dim": 8, "qk_nope_head_dim": 8, "head_dim": 8,
+    "qk_head_dim": 16},
     "mamba2": {"num_heads": 8, "head_dim": 8},
     "ministral": {"head_dim": 8},
     "nemotron": {"num_key_value_heads": 2, "head_dim": 8},
@@ -132,14 +140,16 @@ EXCEPTIONS: dict[str, dict[str, Any]] = {
     "xmod": {"languages": ["en_XX"], "default_language": "en_XX"},
     "zamba": {
         "num_hidden_layers": 5, "attention_hidden_size": 64, "attention_head_dim": 16,
-        "layers_block_type": ["linear_attention", "linear_attention", "hybrid", "linear_attention", "hybrid"],
+        "layers_block_type": ["linear_attention", "linear_attention", "hybrid", "linear_attention",
+        "hybrid"],
     },
     "zamba2": {"mamba_headdim": 8, "attention_hidden_size": 64, "attention_head_dim": 16},
 }  # fmt: skip
 """What a type needs beside the sizes."""
 
 _LONG = {
-    "rope_type": "longrope", "rope_theta": 1e4, "original_max_position_embeddings": 16, "factor": 16.0,
+    "rope_type": "longrope", "rope_theta": 1e4, "original_max_position_embeddings": 16,
+    "factor": 16.0,
     "short_factor": [1.0, 1.1, 1.2, 1.3], "long_factor": [2.0, 3.0, 4.0, 5.0],
 }  # fmt: skip
 _YARN = {
@@ -152,25 +162,30 @@ _LLAMA3 = {**_YARN, "rope_type": "llama3", "low_freq_factor": 1.0, "high_freq_fa
 _DYNAMIC = {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 4.0}
 _DECODER = {"is_decoder": True}
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
-    "llama, linear RoPE": ("llama", {"rope_parameters": {"rope_type": "linear", "rope_theta": 1e4, "factor": 4.0}}),
+    "llama, linear RoPE": ("llama", {"rope_parameters": {"rope_type": "linear", "rope_theta": 1e4,
+    "factor": 4.0}}),
     "llama, dynamic RoPE": ("llama", {"rope_parameters": _DYNAMIC, "max_position_embeddings": 16}),
     "llama, longrope": ("llama", {"rope_parameters": _LONG}),
     "llama, yarn": ("llama", {"rope_parameters": _YARN}),
     "llama, llama3 RoPE": ("llama", {"rope_parameters": _LLAMA3}),
     "phi3, longrope": ("phi3", {"rope_parameters": _LONG, "original_max_position_embeddings": 16}),
-    "phimoe, longrope": ("phimoe", {"rope_parameters": {**_LONG, "short_mscale": 1.0, "long_mscale": 1.2}}),
+    "phimoe, longrope": ("phimoe", {"rope_parameters": {**_LONG, "short_mscale": 1.0,
+    "long_mscale": 1.2}}),
     "minicpm3, longrope": ("minicpm3", {"rope_parameters": _LONG}),
     "qwen2, yarn": ("qwen2", {"rope_parameters": _YARN}),
     "llama, biases and tied": (
-        "llama", {"attention_bias": True, "mlp_bias": True, "tie_word_embeddings": True, "attention_dropout": 0.1},
+        "llama", {"attention_bias": True, "mlp_bias": True, "tie_word_embeddings": True,
+        "attention_dropout": 0.1},
     ),
     "llama, hidden_act gelu": ("llama", {"hidden_act": "gelu_pytorch_tanh"}),
-    "qwen2, sliding": ("qwen2", {"use_sliding_window": True, "sliding_window": WINDOW, "max_window_layers": 1}),
+    "qwen2, sliding": ("qwen2", {"use_sliding_window": True, "sliding_window": WINDOW,
+    "max_window_layers": 1}),
     "mistral, no window": ("mistral", {"sliding_window": None}),
     "mixtral, jitter": ("mixtral", {"router_jitter_noise": 0.1, "output_router_logits": True}),
     "phimoe, jitter": ("phimoe", {"router_jitter_noise": 0.3, "input_jitter_noise": 0.1}),
     "gpt2, scaled by layer": (
-        "gpt2", {"scale_attn_by_inverse_layer_idx": True, "reorder_and_upcast_attn": True, "tie_word_embeddings": False},
+        "gpt2", {"scale_attn_by_inverse_layer_idx": True, "reorder_and_upcast_attn": True,
+        "tie_word_embeddings": False},
     ),
     "gpt_bigcode, many heads": ("gpt_bigcode", {"multi_query": False}),
     "falcon, alibi": ("falcon", {"alibi": True}),
@@ -178,11 +193,13 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "gpt_neox, one after another": ("gpt_neox", {"use_parallel_residual": False}),
     "opt, norms behind": ("opt", {"do_layer_norm_before": False, "word_embed_proj_dim": 16}),
     "bloom, norms behind": ("bloom", {"apply_residual_connection_post_layernorm": True}),
-    "llama4_text, temperature": ("llama4_text", {"floor_scale": 4, "attn_scale": 0.5, "attn_temperature_tuning": True}),
+    "llama4_text, temperature": ("llama4_text", {"floor_scale": 4, "attn_scale": 0.5,
+    "attn_temperature_tuning": True}),
     "ministral3, temperature": (
         "ministral3", {"rope_parameters": {**_YARN, "llama_4_scaling_beta": 0.5, "type": "yarn"}},
     ),
-    "gemma2, no caps": ("gemma2", {"attn_logit_softcapping": None, "final_logit_softcapping": None}),
+    "gemma2, no caps": ("gemma2", {"attn_logit_softcapping": None,
+    "final_logit_softcapping": None}),
     "gemma3_text, both ways": ("gemma3_text", {"use_bidirectional_attention": True}),
     "gemma4_text, shared keys": ("gemma4_text", {"num_kv_shared_layers": 2, "num_hidden_layers": 6,
         "layer_types": ["sliding_attention", "full_attention"] * 3}),
@@ -221,12 +238,11 @@ def small(model_type: str, **changes: Any) -> PreTrainedConfig:
 
 def merged(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Settings with changes; those of a configuration inside a configuration are merged too."""
-    inner = {
-        k: merged(settings[k], v)
-        for k, v in changes.items()
-        if isinstance(v, dict) and settings.get(k)
-    }
-    return {**settings, **changes, **inner}
+    both = {**settings, **changes}
+    for key, change in changes.items():
+        if isinstance(change, dict) and settings.get(key):
+            both[key] = merged(settings[key], change)
+    return both
 
 
 def shrunk(config_class: type[PreTrainedConfig]) -> dict[str, Any]:
@@ -235,15 +251,15 @@ def shrunk(config_class: type[PreTrainedConfig]) -> dict[str, Any]:
     """
     default = config_class()
     values = {name: value for name, value in vars(default).items() if not name.startswith("_")}
-    found: dict[str, Any] = {"bos_token_id": 2, "eos_token_id": 4, "pad_token_id": 0}
+    settings: dict[str, Any] = {"bos_token_id": 2, "eos_token_id": 4, "pad_token_id": 0}
     layers = _layers(values)
     for name, value in values.items():
         if name in config_class.sub_configs:
             if value is not None:
-                found[name] = shrunk(type(value))
+                settings[name] = shrunk(type(value))
         elif (cut := _cut(name, value, values, layers)) is not None:
-            found[name] = cut
-    return {**found, **_markers(values)}
+            settings[name] = cut
+    return {**settings, **_markers(values)}
 
 
 def _cut(name: str, value: Any, values: Mapping[str, Any], layers: tuple[int, int]) -> Any:
@@ -251,44 +267,38 @@ def _cut(name: str, value: Any, values: Mapping[str, Any], layers: tuple[int, in
     before, kept = layers
     if isinstance(value, list) and len(value) == before and before > kept:
         return value[:kept]
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int)
-        or re.fullmatch(KEPT, name)
-        or value == 0
-    ):
+    if isinstance(value, bool) or not isinstance(value, int):
+        return None
+    if value == 0 or re.fullmatch(KEPT, name):
         return None
     if re.fullmatch(LAYERS, name):
         return min(value, kept)
     if re.fullmatch(KEY_HEADS, name):
         heads = values.get("num_attention_heads", 0)
         return 4 if value == heads else min(value, 2)
-    return next((min(value, size) for pattern, size in SIZES if re.fullmatch(pattern, name)), None)
+    for pattern, size in SIZES:
+        if re.fullmatch(pattern, name):
+            return min(value, size)
+    return None
 
 
 def _layers(values: Mapping[str, Any]) -> tuple[int, int]:
     """The number of layers before and after: as few as show every kind of layer that there is."""
-    count = next(
-        (
-            values[name]
-            for name in values
-            if re.fullmatch(LAYERS, name) and name != "encoder_layers"
-        ),
-        2,
-    )
-    lists = [
-        value for value in values.values() if isinstance(value, list) and len(value) == count > 2
-    ]
-    kept = max([2, *(_covering(kinds) for kinds in lists)])
-    return int(count), min(kept, int(count))
+    count, kept = 2, 2
+    for name, value in values.items():
+        if re.fullmatch(LAYERS, name) and name != "encoder_layers":
+            count = int(value)
+            break
+    for kinds in values.values():
+        if isinstance(kinds, list) and len(kinds) == count > 2:
+            kept = max(kept, _covering(kinds))
+    return count, min(kept, count)
 
 
 def _covering(kinds: list[Any]) -> int:
     """How many first layers hold every kind, if few enough."""
-    wanted = set(map(str, kinds))
-    needed = next(
-        length for length in range(1, len(kinds) + 1) if set(map(str, kinds[:length])) == wanted
-    )
+    names = list(map(str, kinds))
+    needed = 1 + max(map(names.index, names))
     return needed if needed <= MOST_LAYERS else 2
 
 
@@ -296,24 +306,21 @@ def _markers(values: Mapping[str, Any]) -> dict[str, int]:
     """Ids of images, sounds and the like, which lie beyond the vocabulary now, as its last
     tokens.
     """
-    names = [
-        name
-        for name, value in values.items()
-        if re.fullmatch(r".*_token_(id|index)", name)
-        and isinstance(value, int)
-        and value >= VOCABULARY
-    ]
-    known = {"bos_token_id", "eos_token_id", "pad_token_id"}
-    return {name: VOCABULARY - 1 - place for place, name in enumerate(sorted(set(names) - known))}
+    markers: dict[str, int] = {}
+    for name, value in sorted(values.items()):
+        beyond = isinstance(value, int) and value >= VOCABULARY
+        if beyond and re.fullmatch(r"(?!(bos|eos|pad)_token_id$).*_token_(id|index)", name):
+            markers[name] = VOCABULARY - 1 - len(markers)
+    return markers
 
 
 def build(config: PreTrainedConfig, seed: int = 0) -> PreTrainedModel:
     """The model of a configuration, in float32, with weights of our own."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        made: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-        liven(made)
-    return made.train()
+        model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+        liven(model)
+    return model.train()
 
 
 STATE = r".*(A_log|dt_bias|time_|\.D$|rg_lru|recurrent_param|inv_freq|decay|lambda|altup|coef).*"

@@ -67,27 +67,21 @@ class Report:
         """``wrong``, ``error``, ``late`` (trained, then not saved), ``refused`` or ``right``: the
         worst that was seen.
         """
-        late = any(
-            f"{part}window" in self.figures and f"{part}save" in self.refused
-            for part in ("", "lora ")
-        )
-        refused = {name for name in self.refused if not name.endswith("merge")}
-        kinds = {
-            "wrong": self.broken,
-            "error": self.errors,
-            "late": late,
-            "refused": refused,
-            "right": True,
-        }
-        return next(name for name, seen in kinds.items() if seen)
+        if self.broken:
+            return "wrong"
+        if self.errors:
+            return "error"
+        for part in ("", "lora "):
+            if f"{part}window" in self.figures and f"{part}save" in self.refused:
+                return "late"
+        if all(name.endswith("merge") for name in self.refused):
+            return "right"
+        return "refused"
 
     def record(self) -> dict[str, Any]:
         """As plain data."""
-        return {
-            "outcome": self.outcome,
-            **self.facts,
-            **{name: value for name, value in vars(self).items() if name != "facts" and value},
-        }
+        seen = {name: value for name, value in vars(self).items() if name != "facts" and value}
+        return {"outcome": self.outcome, **self.facts, **seen}
 
 
 def _where(error: Exception) -> str:
@@ -110,12 +104,14 @@ def family(name: str) -> dict[str, Any]:
     model_type, changes = VARIANTS.get(name, (name, {}))
     report = Report()
     with tempfile.TemporaryDirectory() as folder:
-        made = report.attempt("build", lambda: build(small(model_type, **changes)))
-        plain = report.attempt("plain forward", lambda: _seeing(made)) if made is not None else None
+        model = report.attempt("build", lambda: build(small(model_type, **changes)))
+        plain = (
+            report.attempt("plain forward", lambda: _seeing(model)) if model is not None else None
+        )
         if plain is None:
             return {**report.record(), "outcome": "not built"}
         report.facts["sensitivity"] = round(plain.sensitivity(laws.PROMPTS[1]), 4)
-        full(report, made, plain, Path(folder) / "base")
+        full(report, model, plain, Path(folder) / "base")
         if not report.refused.get("policy"):
             with_lora(report, build(small(model_type, **changes)), plain, Path(folder) / "base")
     return report.record()

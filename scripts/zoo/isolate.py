@@ -32,11 +32,9 @@ def run(items: Iterable[Item], out: Path) -> None:
 
 def rows(out: Path) -> list[dict[str, Any]]:
     """What was written so far."""
-    return (
-        [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
-        if out.exists()
-        else []
-    )
+    if not out.exists():
+        return []
+    return list(map(json.loads, out.read_text(encoding="utf-8").splitlines()))
 
 
 def apart(name: str, call: Callable[[], dict[str, Any]], log: Path) -> dict[str, Any]:

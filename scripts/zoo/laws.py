@@ -38,13 +38,13 @@ class Differs(Exception):
     """A law is broken in a way that no figure says."""
 
 
-def apart(found: Tensor, expected: Sequence[Tensor]) -> float:
+def apart(actual: Tensor, expected: Sequence[Tensor]) -> float:
     """The largest difference between rows that are padded with zeros, (B, T), and each row's own
     values.
     """
     return max(
-        float((row[: len(own)] - own).abs().max())
-        for row, own in zip(found.detach(), expected, strict=True)
+        float((row[: len(expected_row)] - expected_row).abs().max())
+        for row, expected_row in zip(actual.detach(), expected, strict=True)
     )
 
 
@@ -74,10 +74,10 @@ def beside(policy: CausalLMPolicy, plain: Plain) -> float:
 
 def twice(policy: CausalLMPolicy, plain: Plain) -> float:
     """The same call gives the same, whatever was asked between."""
-    first = policy.log_prob(PROMPTS[:1], ACTIONS[:1])[0]
+    before = policy.log_prob(PROMPTS[:1], ACTIONS[:1])[0]
     policy.act(PROMPTS[1:2], greedy=True, max_new_tokens=TOKENS)
     policy.log_prob(PROMPTS[1:], ACTIONS[1:])
-    return apart(policy.log_prob(PROMPTS[:1], ACTIONS[:1])[0], [first[0].detach()])
+    return apart(policy.log_prob(PROMPTS[:1], ACTIONS[:1])[0], [before[0].detach()])
 
 
 def greedy(policy: CausalLMPolicy, plain: Plain) -> float:
@@ -156,8 +156,8 @@ def reference(policy: CausalLMPolicy, base: Plain, start: Plain) -> float:
         base if "adapter off" in policy.reference.kind else start, PROMPTS, ACTIONS
     )
     before = policy.log_prob(PROMPTS, ACTIONS)[0]
-    found = apart(policy.reference.log_prob(PROMPTS, ACTIONS)[0], expected)
-    return max(found, apart(policy.log_prob(PROMPTS, ACTIONS)[0], list(before.detach())))
+    distance = apart(policy.reference.log_prob(PROMPTS, ACTIONS)[0], expected)
+    return max(distance, apart(policy.log_prob(PROMPTS, ACTIONS)[0], list(before.detach())))
 
 
 def merged(policy: CausalLMPolicy, plain: Plain) -> float:
@@ -168,6 +168,12 @@ def merged(policy: CausalLMPolicy, plain: Plain) -> float:
 
 
 LAWS: dict[str, Law] = {
-    "padded": padded, "packed": packed, "beside": beside, "twice": twice, "greedy": greedy, "sampled": sampled,
-    "groups": groups, "gradient": gradient,
-}  # fmt: skip
+    "padded": padded,
+    "packed": packed,
+    "beside": beside,
+    "twice": twice,
+    "greedy": greedy,
+    "sampled": sampled,
+    "groups": groups,
+    "gradient": gradient,
+}

@@ -5,7 +5,8 @@ lists that must be empty.
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from itertools import filterfalse
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +46,8 @@ def failures(rows: Iterable[Row]) -> list[Row]:
 def page(receipt: Mapping[str, Any]) -> str:
     """The whole page."""
     rows: list[Row] = receipt["figure"]["animals"]
-    families, adapters = (
-        [r for r in rows if not _is_adapter(r)],
-        [r for r in rows if _is_adapter(r)],
-    )
+    families = list(filterfalse(_is_adapter, rows))
+    adapters = list(filter(_is_adapter, rows))
     parts = [
         _intro(receipt, families, adapters),
         "## Families\n\n" + _served(families),
@@ -70,9 +69,7 @@ def _is_adapter(row: Row) -> bool:
 
 
 def _intro(receipt: Mapping[str, Any], families: list[Row], adapters: list[Row]) -> str:
-    versions = ", ".join(
-        f"{name} {version}" for name, version in receipt["figure"]["versions"].items()
-    )
+    versions = ", ".join(map(" ".join, receipt["figure"]["versions"].items()))
     built = sum(row["outcome"] != "not built" for row in families)
     return (
         "# Models: which are served, and how\n\nWritten by `make zoo` from `receipts/zoo.json`"
@@ -88,45 +85,43 @@ def _names(rows: Iterable[Row]) -> str:
 
 
 def _table(head: tuple[str, str], lines: Iterable[tuple[str, str]]) -> str:
-    return "\n".join(
-        [
-            f"| {head[0]} | {head[1]} |",
-            "|---|---|",
-            *(f"| {left} | {right} |" for left, right in lines),
-        ]
-    )
+    rows = [f"| {left} | {right} |" for left, right in lines]
+    return "\n".join([f"| {head[0]} | {head[1]} |", "|---|---|", *rows])
+
+
+def _grouped(rows: Iterable[Row], key: Callable[[Row], str]) -> dict[str, list[Row]]:
+    groups: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        groups[key(row)].append(row)
+    return groups
+
+
+def _ending(rows: Iterable[Row], outcome: str) -> list[Row]:
+    return [row for row in rows if row["outcome"] == outcome]
 
 
 def _served(rows: list[Row]) -> str:
-    right = [row for row in rows if row["outcome"] == "right"]
-    by_path = [(path, [row for row in right if row.get("path") == path]) for path in PATHS]
-    return _table(
-        ("served", f"families ({len(right)})"),
-        ((PATHS[path], _names(some)) for path, some in by_path if some),
-    )
+    right = _ending(rows, "right")
+    by_path = _grouped(right, lambda row: str(row.get("path")))
+    lines = [(text, _names(by_path[path])) for path, text in PATHS.items() if path in by_path]
+    return _table(("served", f"families ({len(right)})"), lines)
 
 
 def _kinds(rows: list[Row]) -> str:
-    right = [row for row in rows if row["outcome"] == "right"]
-    by_path: dict[str, list[Row]] = defaultdict(list)
-    for row in right:
-        by_path[str(row.get("update", "not trained"))].append(row)
-    return _table(
-        (f"right ({len(right)}): the update", "kinds"),
-        ((path, _names(some)) for path, some in by_path.items()),
-    )
+    right = _ending(rows, "right")
+    by_path = _grouped(right, lambda row: str(row.get("update", "not trained")))
+    return _table((f"right ({len(right)}): the update", "kinds"), _named(by_path.items()))
 
 
 def _refused(rows: list[Row]) -> str:
-    by_sentence: dict[str, list[Row]] = defaultdict(list)
-    refused = [row for row in rows if row["outcome"] == "refused"]
-    for row in refused:
-        by_sentence[_general(first_refusal(row))].append(row)
+    refused = _ending(rows, "refused")
+    by_sentence = _grouped(refused, lambda row: _general(first_refusal(row)))
     ordered = sorted(by_sentence.items(), key=lambda item: -len(item[1]))
-    return _table(
-        (f"refused ({len(refused)})", "which"),
-        ((sentence, _names(some)) for sentence, some in ordered),
-    )
+    return _table((f"refused ({len(refused)})", "which"), _named(ordered))
+
+
+def _named(groups: Iterable[tuple[str, list[Row]]]) -> list[tuple[str, str]]:
+    return [(text, _names(rows)) for text, rows in groups]
 
 
 def first_refusal(row: Row) -> str:
@@ -146,31 +141,22 @@ def _general(sentence: str) -> str:
 
 
 def _failures(rows: list[Row]) -> str:
-    found = failures(rows)
-    if not found:
+    failed = failures(rows)
+    if not failed:
         return (
             "None: nothing is wrong without a word, ends in a bare error, or is refused only after"
             " it was trained."
         )
-    return _table(
-        ("kind", "which"),
-        ((o, _names(r for r in found if r["outcome"] == o)) for o in MUST_BE_EMPTY),
-    )
+    lines = [(outcome, _names(_ending(failed, outcome))) for outcome in MUST_BE_EMPTY]
+    return _table(("kind", "which"), lines)
 
 
 def _not_built(rows: list[Row]) -> str:
-    missing = [row for row in rows if row["outcome"] == "not built"]
-    reasons = (
-        (
-            f"`{row['name']}`",
-            next(iter({**row.get("errors", {}), **row.get("broken", {})}.values())),
-        )
-        for row in missing
-    )
-    return _table(
-        ("not built small", "because"),
-        ((name, str(reason).replace("|", "\\|")) for name, reason in reasons),
-    )
+    lines = []
+    for row in _ending(rows, "not built"):
+        reason, *_ = {**row.get("errors", {}), **row.get("broken", {})}.values()
+        lines.append((f"`{row['name']}`", str(reason).replace("|", "\\|")))
+    return _table(("not built small", "because"), lines)
 
 
 LAWS = {
@@ -195,9 +181,8 @@ LAWS = {
 
 
 def _laws(rows: list[Row]) -> str:
-    right = [row for row in rows if row["outcome"] == "right"]
     largest: dict[str, float] = defaultdict(float)
-    for row in right:
+    for row in _ending(rows, "right"):
         for name, figure in row["figures"].items():
             law = name.removeprefix("lora ")
             largest[law] = max(largest[law], figure)
@@ -210,30 +195,29 @@ def _laws(rows: list[Row]) -> str:
 
 
 def _stock(families: list[Row]) -> str:
-    right = [row for row in families if row["outcome"] == "right"]
-    figures = [(row, row.get("stock")) for row in right]
-    same = [
-        row
-        for row, figure in figures
-        if isinstance(figure, float | int) and figure <= STOCK_DIFFERS
-    ]
-    other = [
-        row for row, figure in figures if isinstance(figure, float | int) and figure > STOCK_DIFFERS
-    ]
-    fails = [row for row, figure in figures if isinstance(figure, str)]
+    by_figure = _grouped(_ending(families, "right"), lambda row: _beside_stock(row.get("stock")))
+    same, differ, fails = by_figure["same"], by_figure["differs"], by_figure["fails"]
     lines = [
         (
             f"The step of {len(same)} of these families is stock TRL's on the same rows too"
             f" ({STOCK_DIFFERS:g} apart at most)."
         ),
         (
-            f"For {len(other)} it is not, since stock TRL pads on the left and gives no positions,"
-            f" or no right ones: {_names(other)}."
+            f"For {len(differ)} it is not, since stock TRL pads on the left and gives no positions,"
+            f" or no right ones: {_names(differ)}."
         ),
     ]
     if fails:
         lines.append(f"Stock TRL does not train {len(fails)}: {_names(fails)}.")
     return "\n".join(lines)
+
+
+def _beside_stock(figure: float | str | None) -> str:
+    if isinstance(figure, str):
+        return "fails"
+    if figure is None:
+        return "not tried"
+    return "same" if figure <= STOCK_DIFFERS else "differs"
 
 
 def write() -> list[Row]:

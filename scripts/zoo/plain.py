@@ -4,7 +4,9 @@ cache, eval mode.
 
 import copy
 import inspect
+import re
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import torch
@@ -21,19 +23,14 @@ class Plain:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        parts = (part for module in model.modules() for part in vars(module).values())
-        kept = {
-            id(part): part.detach()
-            for part in parts
-            if isinstance(part, Tensor) and part.grad_fn is not None
-        }
-        self.model: Any = copy.deepcopy(
-            model, kept
-        ).eval()  # a graph that a module holds on to cannot be copied
-        self.by_length = "longrope" in repr(self.model.config) or '"dynamic"' in repr(
-            self.model.config
-        )
-        self.start = [(module, _state(module)) for module in self.model.modules() if _state(module)]
+        kept = {}  # a graph that a module holds on to cannot be copied
+        for part in chain.from_iterable(vars(module).values() for module in model.modules()):
+            if isinstance(part, Tensor) and part.grad_fn is not None:
+                kept[id(part)] = part.detach()
+        self.model: Any = copy.deepcopy(model, kept).eval()
+        self.by_length = re.search('longrope|"dynamic"', repr(self.model.config)) is not None
+        states = [(module, _state(module)) for module in self.model.modules()]
+        self.start = [(module, state) for module, state in states if state]
         taken = inspect.signature(type(bare(self.model)).forward).parameters
         self.arguments = {"use_cache": False} if "use_cache" in taken else {}
 
@@ -50,13 +47,15 @@ class Plain:
         """
         row = [*prompt, *action]
         if self.by_length:
-            logits = (
-                torch.stack([self.logits(row[:end])[-1] for end in range(len(prompt), len(row))])
-                / temperature
-            )
+            ends = range(len(prompt), len(row))
+            logits = torch.stack([self.logits(row[:end])[-1] for end in ends])
         else:
-            logits = self.logits(row)[-len(action) - 1 : -1] / temperature
-        return logits.log_softmax(-1).gather(-1, torch.tensor(list(action))[:, None])[:, 0]
+            logits = self.logits(row)[-len(action) - 1 : -1]
+        return (
+            (logits / temperature)
+            .log_softmax(-1)
+            .gather(-1, torch.tensor(list(action))[:, None])[:, 0]
+        )
 
     def greedy(self, prompt: Ids, stop: Sequence[int], most: int) -> tuple[list[int], float]:
         """The likeliest token a step, and by how much the closest of these choices was made, in
@@ -78,11 +77,11 @@ class Plain:
         The first may lie beyond what sliding windows see.
         """
         with torch.no_grad():
-            own, *others = [
+            before, far, near = (
                 self.logits(row)[-1].log_softmax(-1)
-                for row in (ids, _other(ids, 0), _other(ids, -4))
-            ]
-        return max(float((own - other).abs().mean()) for other in others)
+                for row in (ids, _changed(ids, 0), _changed(ids, -4))
+            )
+        return max(float((before - far).abs().mean()), float((before - near).abs().mean()))
 
     def gradient(self, loss: Tensor) -> dict[str, Tensor]:
         """The gradient of a loss by name of the trainable parameter, zeros where there is none."""
@@ -91,10 +90,10 @@ class Plain:
         return gradients(self.model)
 
 
-def _other(ids: Ids, place: int) -> list[int]:
+def _changed(ids: Ids, index: int) -> list[int]:
     """The tokens with another one at a place."""
     row = list(ids)
-    row[place] += 1
+    row[index] += 1
     return row
 
 
@@ -107,10 +106,14 @@ def gradients(model: nn.Module) -> dict[str, Tensor]:
     }
 
 
-def relative(found: dict[str, Tensor], expected: dict[str, Tensor]) -> float:
+def relative(actual: dict[str, Tensor], expected: dict[str, Tensor]) -> float:
     """The norm of the difference of two gradients as a share of the second's."""
-    apart = sum(float((found[name] - expected[name]).pow(2).sum()) for name in expected)
-    return float(apart**0.5 / sum(float(value.pow(2).sum()) for value in expected.values()) ** 0.5)
+    apart = {name: actual[name] - value for name, value in expected.items()}
+    return _norm(apart) / _norm(expected)
+
+
+def _norm(gradient: dict[str, Tensor]) -> float:
+    return float(sum(float(value.pow(2).sum()) for value in gradient.values()) ** 0.5)
 
 
 def _state(module: nn.Module) -> dict[str, Any]:

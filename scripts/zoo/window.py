@@ -31,7 +31,10 @@ class _Keeping(PolicyTrainer):
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         output = super()._generate_and_score_completions(inputs)
-        self.kept = {k: v.clone() if isinstance(v, Tensor) else v for k, v in output.items()}
+        self.kept = dict(output)
+        for key, value in output.items():
+            if isinstance(value, Tensor):
+                self.kept[key] = value.clone()
         return output
 
 
@@ -45,11 +48,10 @@ class Window:
 
     def __init__(self, policy: CausalLMPolicy, plain: Plain, **grpo: Any) -> None:
         self.plain, self.settings = plain, {**SETTINGS, **grpo}
-        before = {
-            name: p.detach().double()
-            for name, p in policy.model.named_parameters()
-            if p.requires_grad
-        }
+        before = {}
+        for name, parameter in policy.model.named_parameters():
+            if parameter.requires_grad:
+                before[name] = parameter.detach().double()
         with tempfile.TemporaryDirectory() as folder:
             trainer: Any = training.trainer(
                 Path(folder),
