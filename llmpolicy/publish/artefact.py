@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from llmpolicy.bounded import read_json
 from llmpolicy.errors import PublishError
 from llmpolicy.publish.base import base_folder, base_license, base_name, datasets_of
 from llmpolicy.publish.card import CardFacts, card
@@ -120,7 +121,7 @@ def _make_configs_portable(folder: Path, machine: Machine, replaced: Replaced) -
     its last name stays.
     """
     for path in sorted(folder.glob("*config.json")):
-        content, replaced.file = json.loads(path.read_text(encoding="utf-8")), path.name
+        content, replaced.file = read_json(path), path.name
         shorter = paths_shortened(content, machine, replaced)
         if shorter != content:
             _write_text(path, json.dumps(shorter, indent=2, ensure_ascii=False) + "\n")
@@ -202,7 +203,7 @@ def _name_base(config: Path, hub_id: str | None, revision: str | None) -> None:
     """Let the adapter name its base as others can find it: never a folder of the machine it was
     trained on.
     """
-    content = json.loads(config.read_text(encoding="utf-8"))
+    content = read_json(config)
     _write_json(config, {**content, "base_model_name_or_path": hub_id, "revision": revision})
 
 

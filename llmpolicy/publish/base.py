@@ -2,7 +2,6 @@
 called, and by which licence they are given.
 """
 
-import json
 import re
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import yaml
 from huggingface_hub import ModelCard, try_to_load_from_cache
 from huggingface_hub.errors import HFValidationError
 
+from llmpolicy.bounded import read_json
 from llmpolicy.publish.card import tasks_of
 from llmpolicy.run import Run
 from llmpolicy.run.paths import moved
@@ -49,7 +49,7 @@ def base_folder(run: Run) -> Path | None:
 def base_name(run: Run) -> str:
     """What the base is called on the card, where it has no Hub id."""
     if not run.recipe.get("model"):
-        config = json.loads((run.policy_dir / "config.json").read_text(encoding="utf-8"))
+        config = read_json(run.policy_dir / "config.json")
         return str(config.get("policy", "small"))
     path = str(run.recipe["model"]["path"])
     return "the model that comes with llmpolicy" if path == "bundled" else Path(path).name

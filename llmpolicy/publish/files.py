@@ -17,6 +17,7 @@ from typing import Literal
 
 from safetensors import SafetensorError, safe_open
 
+from llmpolicy.bounded import read_json
 from llmpolicy.errors import PublishError
 from llmpolicy.publish.local import Machine, local_in, this_machine
 from llmpolicy.publish.texts import readable, texts
@@ -248,7 +249,7 @@ def _required(folder: Path, what: What) -> set[str]:
     if not index.is_file():
         return {"config.json", "model.safetensors"}
     try:
-        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        shards = set(read_json(index)["weight_map"].values())
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise PublishError(
             f"{index.name} is no index of safetensors shards: {error!r:.80}"

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from llmpolicy.report.plot import GREY, REWARD, drawing, interval_bars
+from llmpolicy.report.plot import GREY, REWARD, drawing, interval_bars, saved
 
 
 def plot_reward_model(report: Mapping[str, Any], path: Path) -> Path:
@@ -42,6 +42,4 @@ def _reward_model(report: Mapping[str, Any], path: Path, plt: Any) -> Path:
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(alpha=0.25)
     axis.legend(fontsize=8, frameon=False, loc="lower right")
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
-    return path
+    return saved(figure, path, plt)

@@ -5,7 +5,7 @@ kept.
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmpolicy.report.plot import GREY, PARTS, REWARD, TRUTH, drawing, interval_bars
+from llmpolicy.report.plot import GREY, PARTS, REWARD, TRUTH, drawing, interval_bars, saved
 from llmpolicy.run import Run
 from llmpolicy.terminal import visible
 
@@ -42,9 +42,7 @@ def _plot_curve(run: Run, plt: Any) -> Path:
         visible(f"{run.recipe.get('name')}: reward and truth on held-out prompts, beta {beta:g}"),
         fontsize=12,
     )
-    figure.savefig(run.curve_path, dpi=120)
-    plt.close(figure)
-    return run.curve_path
+    return saved(figure, run.curve_path, plt)
 
 
 def _root(x: Any) -> Any:

@@ -87,13 +87,16 @@ def _plot_run(run: Run, plt: Any) -> Path:
         axis.grid(alpha=0.25)
         axis.set_xlabel("step")
         axis.xaxis.get_major_locator().set_params(integer=True)
-    figure.suptitle(
-        visible(f"{run.recipe.get('name', run.path.name)}: seed {run.recipe.get('seed', 0)}"),
-        fontsize=12,
-    )
-    figure.savefig(run.plot_path, dpi=120)
+    name, seed = run.recipe.get("name", run.path.name), run.recipe.get("seed", 0)
+    figure.suptitle(visible(f"{name}: seed {seed}"), fontsize=12)
+    return saved(figure, run.plot_path, plt)
+
+
+def saved(figure: Any, path: Path, plt: Any) -> Path:
+    """Write a picture into its file, and forget it; returns the path."""
+    figure.savefig(path, dpi=120)
     plt.close(figure)
-    return run.plot_path
+    return path
 
 
 def _column(lines: Sequence[Mapping[str, Any]], key: str) -> tuple[list[int], list[float]]:
@@ -115,9 +118,7 @@ def _smooth(values: Sequence[float]) -> list[float]:
 
 
 def _reward(axis: "Axes", lines: Sequence[Mapping[str, Any]], title: str) -> None:
-    steps, values = _column(lines, "reward")
-    axis.plot(steps, values, color=REWARD, alpha=0.25, lw=1)
-    axis.plot(steps, _smooth(values), color=REWARD, lw=2, label="reward")
+    _smoothed(axis, lines, "reward", label="reward")
     keys = sorted(set[str]().union(*lines))
     parts = [key for key in keys if key.startswith("rewards/") and key.endswith("/mean")]
     if len(parts) > 1:
@@ -179,19 +180,24 @@ def _length(axis: "Axes", lines: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _signal(axis: "Axes", lines: Sequence[Mapping[str, Any]]) -> None:
-    steps, values = _column(lines, "advantages/live")
-    axis.plot(steps, values, color=REWARD, alpha=0.25, lw=1)
-    axis.plot(steps, _smooth(values), color=REWARD, lw=2)
+    _smoothed(axis, lines, "advantages/live")
     axis.set_ylim(-0.02, 1.02)
     axis.set_title("share of groups with a signal (an advantage is not 0)", fontsize=10, loc="left")
 
 
 def _line(axis: "Axes", lines: Sequence[Mapping[str, Any]], key: str, title: str) -> None:
+    axis.set_ylim(bottom=min(0.0, *_smoothed(axis, lines, key)))
+    axis.set_title(title, fontsize=10, loc="left")
+
+
+def _smoothed(
+    axis: "Axes", lines: Sequence[Mapping[str, Any]], key: str, **options: Any
+) -> list[float]:
+    """Draw a column as it is, faintly, and its trend; returns its values."""
     steps, values = _column(lines, key)
     axis.plot(steps, values, color=REWARD, alpha=0.25, lw=1)
-    axis.plot(steps, _smooth(values), color=REWARD, lw=2)
-    axis.set_ylim(bottom=min(0.0, *values))
-    axis.set_title(title, fontsize=10, loc="left")
+    axis.plot(steps, _smooth(values), color=REWARD, lw=2, **options)
+    return values
 
 
 def _episodes(axis: "Axes", lines: Sequence[Mapping[str, Any]]) -> None:

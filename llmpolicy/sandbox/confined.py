@@ -20,7 +20,10 @@ from llmpolicy.sandbox.slot import Start, spawn
 
 INSIDE = Path(__file__).parent / "inside"
 _SERVE = "import sys; sys.path.insert(0, sys.argv.pop(1)); from inside.keeper import main; main()"
+_ISOLATED = "-s -S -B -P -X utf8 -c"
 _NOBODY = "65534"
+_UNSHARED = f"""--unshare-user --unshare-all --disable-userns --die-with-parent --new-session
+--cap-drop ALL --clearenv --setenv PYTHONHASHSEED 0 --uid {_NOBODY} --gid {_NOBODY} --chdir /"""
 _SYSTEM = ("/bin", "/lib", "/lib64", "/lib32", "/sbin")
 _MASKED = "1048576"
 
@@ -32,20 +35,7 @@ def interpreter() -> str:
 
 def keeper(python: str, folder: str, link: int, **rules: bool) -> list[str]:
     """The command of a keeper: isolated from the user's site, environment and current folder."""
-    return [
-        python,
-        "-s",
-        "-S",
-        "-B",
-        "-P",
-        "-X",
-        "utf8",
-        "-c",
-        _SERVE,
-        folder,
-        str(link),
-        json.dumps(rules),
-    ]
+    return [python, *_ISOLATED.split(), _SERVE, folder, str(link), json.dumps(rules)]
 
 
 def start_landlock(link: int) -> "subprocess.Popen[bytes]":
@@ -119,26 +109,7 @@ def start_bubblewrap(binary: str, narrowed: bool, link: int) -> "subprocess.Pope
 
 
 def _profile(python: str) -> Iterator[str]:
-    yield from (
-        "--unshare-user",
-        "--unshare-all",
-        "--disable-userns",
-        "--die-with-parent",
-        "--new-session",
-    )
-    yield from ("--cap-drop", "ALL")
-    yield from (
-        "--clearenv",
-        "--setenv",
-        "PYTHONHASHSEED",
-        "0",
-        "--uid",
-        _NOBODY,
-        "--gid",
-        _NOBODY,
-        "--chdir",
-        "/",
-    )
+    yield from _UNSHARED.split()
     yield from ("--ro-bind", "/usr", "/usr")
     for path in _SYSTEM:
         if os.path.islink(path):

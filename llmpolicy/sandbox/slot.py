@@ -198,20 +198,13 @@ def spawn(command: Sequence[str], link: int, **options: Any) -> "subprocess.Pope
     """Start a keeper in a session and process group of its own, with an empty environment and
     nothing but its link.
     """
-    environment = {
-        "PYTHONHASHSEED": "0"
-    }  # the order of a set of texts is then the same in every test and every run
-    quiet = {
-        "stdin": subprocess.DEVNULL,
-        "stdout": subprocess.DEVNULL,
-        "stderr": subprocess.DEVNULL,
-    }
     options = {
         "pass_fds": (link,),
-        "env": environment,
+        # The order of a set of texts is then the same in every test and every run.
+        "env": {"PYTHONHASHSEED": "0"},
         "start_new_session": True,
         "cwd": "/",
-        **quiet,
+        **dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL),
         **options,
     }
     with _lock:

@@ -23,6 +23,7 @@ from llmpolicy.sandbox.confined import INSIDE
 from llmpolicy.sandbox.slot import Start, spawn
 
 SHA256 = "e5dc5a398b07b54ea8fdb503bf68fb583d533f10ec3f930963e02b9505f7a763"
+_ISOLATED = "-s -B -P -X utf8 -c"
 _REMEDY = "`pip install 'llmpolicy[wasm]'`"
 _SERVE = (
     "import sys; sys.path.insert(0, sys.argv.pop(1)); from inside.webassembly import main; main()"
@@ -85,17 +86,5 @@ def _cache() -> Path:
 
 def _start(module: Path, link: int) -> "subprocess.Popen[bytes]":
     rules = json.dumps({"module": str(module)})
-    command = [
-        sys.executable,
-        "-s",
-        "-B",
-        "-P",
-        "-X",
-        "utf8",
-        "-c",
-        _SERVE,
-        str(INSIDE.parent),
-        str(link),
-        rules,
-    ]
+    command = [sys.executable, *_ISOLATED.split(), _SERVE, str(INSIDE.parent), str(link), rules]
     return spawn(command, link)

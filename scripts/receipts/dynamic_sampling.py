@@ -18,6 +18,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from llmpolicy.bounded import read_json
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 PARTS = ROOT / "runs" / "receipts" / "dynamic_sampling"
 SOURCES = [
@@ -106,7 +108,7 @@ def kept(task: str, arm: str, seed: int) -> Figures:
         PARTS.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(figures), encoding="utf-8")
         print(f"{task} {arm} {seed}: {figures}", flush=True)
-    cell: Figures = json.loads(path.read_text(encoding="utf-8"))
+    cell: Figures = read_json(path)
     return cell
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
 SOURCES = ["pyproject.toml", "constraints.txt", "constraints-vllm.txt"]
+ASK = "-m pip install --dry-run --ignore-installed --quiet"
 CONSTRAINTS = {
     "vllm": "constraints-vllm.txt",
     "quantization": "constraints.txt",
@@ -24,8 +25,7 @@ def measure() -> dict[str, list[str]]:
     versions = {}
     for extra, constraints in CONSTRAINTS.items():
         with tempfile.TemporaryDirectory() as folder:
-            command = [sys.executable, *["-m", "pip", "install", "--dry-run", "--ignore-installed"]]
-            command += ["--quiet", "--report", f"{folder}/report.json"]
+            command = [sys.executable, *ASK.split(), "--report", f"{folder}/report.json"]
             command += ["-c", str(ROOT / constraints), f"{ROOT}[{extra}]"]
             subprocess.run(command, check=True)
             versions[extra] = _versions(Path(folder) / "report.json")

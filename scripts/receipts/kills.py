@@ -75,6 +75,8 @@ WITH_WORKERS = "full"
 KINDS = ("writing", "any", "last", "writing")
 """Where the cases are killed, in turn."""
 
+OPERATIONS = """open os.rename os.remove os.rmdir os.mkdir os.truncate shutil.copyfile
+shutil.rmtree"""
 Events = list[tuple[float, str]]
 
 
@@ -145,16 +147,7 @@ def _kill_after(pid: int, gate: int, seconds: float) -> None:
 def watched(out: Path, event: Callable[[int, str], None]) -> None:
     """Call ``event`` before every operation on a file of the run, with its number and name."""
     number = 0
-    names = {
-        "open",
-        "os.rename",
-        "os.remove",
-        "os.rmdir",
-        "os.mkdir",
-        "os.truncate",
-        "shutil.copyfile",
-        "shutil.rmtree",
-    }
+    names = OPERATIONS.split()
     home = str(out)
 
     def hook(name: str, args: tuple[Any, ...]) -> None:

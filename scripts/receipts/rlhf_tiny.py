@@ -6,11 +6,12 @@ held-out prompts that did not choose the step that is kept, but for the last loo
 prompts that did.
 """
 
-import json
 import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
+
+from llmpolicy.bounded import read_json
 
 SOURCES = [
     "recipes/rlhf_tiny.yaml",
@@ -58,7 +59,7 @@ def one_seed(seed: int) -> Figures:
         staged = Path(folder) / str(BETAS[0])
         runs = {str(beta): one_run(seed, beta, Path(folder) / str(beta), staged) for beta in BETAS}
         written = staged / "reward_model" / "reward_model.json"
-        report = json.loads(written.read_text(encoding="utf-8"))
+        report = read_json(written)
         return {"seed": seed, "reward_model": report["held_out"], "runs": runs}
 
 

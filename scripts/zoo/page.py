@@ -2,13 +2,14 @@
 lists that must be empty.
 """
 
-import json
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from itertools import filterfalse
 from pathlib import Path
 from typing import Any
+
+from llmpolicy.bounded import read_json
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 RECEIPT, PAGE = ROOT / "receipts" / "zoo.json", ROOT / "docs" / "models.md"
@@ -222,6 +223,6 @@ def _beside_stock(figure: float | str | None) -> str:
 
 def write() -> list[Row]:
     """Write the page from the receipt; returns what should not be there."""
-    receipt = json.loads(RECEIPT.read_text(encoding="utf-8"))
+    receipt = read_json(RECEIPT)
     PAGE.write_text(page(receipt), encoding="utf-8")
     return failures(receipt["figure"]["animals"])

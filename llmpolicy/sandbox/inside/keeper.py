@@ -47,26 +47,8 @@ _STATUS, _USAGE = 20, 24
 
 _FLOATS = 256
 _libc = ctypes.CDLL(None, use_errno=True)
-_PRELOADED = (
-    "bisect",
-    "collections",
-    "decimal",
-    "fractions",
-    "functools",
-    "heapq",
-    "itertools",
-    "math",
-    "random",
-    "re",
-    "statistics",
-    "string",
-    "threading",
-    "typing",
-    "dataclasses",
-    "copy",
-    "operator",
-    "datetime",
-)
+_PRELOADED = """bisect collections decimal fractions functools heapq itertools math random re
+statistics string threading typing dataclasses copy operator datetime"""
 
 
 def main() -> None:
@@ -74,7 +56,7 @@ def main() -> None:
     to use.
     """
     link, rules = socket.socket(fileno=int(sys.argv[1])), json.loads(sys.argv[2])
-    for name in _PRELOADED:
+    for name in _PRELOADED.split():
         importlib.import_module(name)
     try:
         ruleset = landlock.ruleset(*confine.readable()) if rules["landlock"] else None
