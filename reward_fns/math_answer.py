@@ -10,7 +10,7 @@ import re
 from functools import lru_cache
 from typing import Any, Literal, get_args
 
-from llmpolicy.rewards import RewardError, Score, reward
+from llmpolicy.rewards import COMMON_FORMATS, RewardError, Score, reward
 
 from ._answers.final import Extract, Several, final_answer
 from ._answers.locale import Locale, localised
@@ -22,7 +22,7 @@ from ._text.passed import passed
 
 Units = Literal["strict", "ignore"]
 
-MARKS = ("\\boxed{{}}", "{}", "#### {}", "Answer: {}", "The answer is {}.", "<answer>{}</answer>")
+MARKS = tuple(dict.fromkeys(("\\boxed{{}}", *COMMON_FORMATS, "The answer is {}.")))
 """Ways to mark a final answer."""
 
 

@@ -6,11 +6,12 @@ from llmpolicy.errors import RewardError
 from llmpolicy.provenance.code import describe
 from llmpolicy.reference import resolve
 from llmpolicy.rewards.contract import RESERVED, RewardSpec
-from llmpolicy.rewards.declare import Contract, contract_of, reward
+from llmpolicy.rewards.declare import COMMON_FORMATS, Contract, contract_of, reward
 from llmpolicy.rewards.scoring import Rewards, RowScore
 from llmpolicy.types import Sample, Score
 
 __all__ = [
+    "COMMON_FORMATS",
     "RESERVED",
     "Contract",
     "RewardError",
