@@ -154,18 +154,18 @@ class HubServer:
     ) -> Answer | None:
         """Act on one request; None means: drop the connection."""
         for route, verb, pattern, act in self.routes():
-            found = re.fullmatch(pattern, path)
-            if verb != method or not found:
+            match = re.fullmatch(pattern, path)
+            if verb != method or not match:
                 continue
             with self.lock:
                 self.requests.append((route, method, path, authorization))
                 fault = self.fault(route)
                 if fault is None:
-                    return self.act(act, found, authorization, body)
+                    return self.act(act, match, authorization, body)
                 if fault.do and not fault.after:
                     fault.do()
                 true = (
-                    self.act(act, found, authorization, body)
+                    self.act(act, match, authorization, body)
                     if fault.after or fault.status == 0
                     else None
                 )
@@ -178,12 +178,12 @@ class HubServer:
     def act(
         self,
         act: Callable[..., Answer],
-        found: re.Match[str],
+        match: re.Match[str],
         authorization: str | None,
         body: bytes,
     ) -> Answer:
         arguments: dict[str, Any] = {
-            key: unquote(value) for key, value in found.groupdict().items() if value
+            key: unquote(value) for key, value in match.groupdict().items() if value
         }
         if authorization != "Bearer dummy" and act != self.put:
             return Answer(401, {"error": "no token"})
@@ -272,9 +272,9 @@ class HubServer:
                 tree[value["path"]] = Blob(content, True, value["oid"], value["size"])
             elif line["key"] == "deletedFile":
                 del tree[value["path"]]
-        made = repo.commit(header["summary"], tree)
-        url = f"{self.url}/{self.name(repo)}/commit/{made.oid}"
-        return Answer(body={"success": True, "commitOid": made.oid, "commitUrl": url})
+        head = repo.commit(header["summary"], tree)
+        url = f"{self.url}/{self.name(repo)}/commit/{head.oid}"
+        return Answer(body={"success": True, "commitOid": head.oid, "commitUrl": url})
 
     def name(self, repo: Repo) -> str:
         return next(name for name, known in self.repos.items() if known is repo)

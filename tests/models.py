@@ -97,10 +97,10 @@ def model(
     model_type, settings = {**ARCHITECTURES, **RECURRENT}[architecture]
     size = vocab_size or len(SPECIAL) + len(ALPHABET)
     tokens = {"bos_token_id": 2, "eos_token_id": 4, "pad_token_id": 0}
-    made = AutoConfig.for_model(model_type, **{**settings, "vocab_size": size, **tokens, **config})
+    shape = AutoConfig.for_model(model_type, **{**settings, "vocab_size": size, **tokens, **config})
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        built = AutoModelForCausalLM.from_config(made).train()
+        built = AutoModelForCausalLM.from_config(shape).train()
         _move_vectors(built)
         return built
 
@@ -109,10 +109,10 @@ def other(model_type: str, *, seed: int = 0, **settings: object) -> PreTrainedMo
     """A random 2-layer model of any type, as `model` makes them."""
     size = len(SPECIAL) + len(ALPHABET)
     tokens = {"bos_token_id": 2, "eos_token_id": 4, "pad_token_id": 0}
-    made = AutoConfig.for_model(model_type, **{**_SMALL, "vocab_size": size, **tokens, **settings})
+    shape = AutoConfig.for_model(model_type, **{**_SMALL, "vocab_size": size, **tokens, **settings})
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        built = AutoModelForCausalLM.from_config(made).train()
+        built = AutoModelForCausalLM.from_config(shape).train()
         _move_vectors(built)
         return built
 

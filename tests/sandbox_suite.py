@@ -51,27 +51,27 @@ class Witness:
     def seen(self) -> list[str]:
         """What came out since the last look: connections, datagrams, files."""
         ready = select.select(self.listening, [], [], 0)[0]
-        found = [f"a connection or datagram on {one.getsockname()!r}" for one in ready]
-        found += [
+        escapes = [f"a connection or datagram on {endpoint.getsockname()!r}" for endpoint in ready]
+        escapes += [
             f"a file {path}"
             for path in self.folder.iterdir()
             if path.name not in ("canary", "link", "socket")
         ]
         places = (Path(folder) for folder in ("/tmp", "/var/tmp", "/dev/shm", "/"))
-        found += [
+        escapes += [
             f"a file {path}"
-            for place in places
-            if place.is_dir()
-            for path in place.glob("llmpolicy-hostile*")
+            for folder in places
+            if folder.is_dir()
+            for path in folder.glob("llmpolicy-hostile*")
         ]
         if (
             not (self.folder / "canary").is_file()
             or (self.folder / "canary").read_text() != self.canary
         ):
-            found.append("the canary was changed")
+            escapes.append("the canary was changed")
         elif facts(self.folder / "canary") != self.stat:
-            found.append("the canary's mode or times were changed")
-        return found
+            escapes.append("the canary's mode or times were changed")
+        return escapes
 
 
 def facts(path: Path) -> tuple[int, int, int]:
@@ -151,30 +151,30 @@ def run_all(
                     raise
                 outcome = Execution("waited", why=str(fault))
             took = time.monotonic() - began
-            said = outcome.stdout + outcome.why
-            found = outside.seen()
-            found += [f"it said {said.strip()[:200]!r}"] * (
-                "ESCAPED" in said or outside.canary in said
+            text = outcome.stdout + outcome.why
+            escapes = outside.seen()
+            escapes += [f"it said {text.strip()[:200]!r}"] * (
+                "ESCAPED" in text or outside.canary in text
             )
-            found += [f"it took {took:.1f} s"] * (took > limits.patience + SLACK)
-            found += _processes(pool, keeper, before)
+            escapes += [f"it took {took:.1f} s"] * (took > limits.patience + SLACK)
+            escapes += _processes(pool, keeper, before)
             if pool.name != "wasm" or outcome.ended in ("died", "processor", "waited"):
                 control = pool.run(Job("print(6 * 7)"), LIMITS if pool.name != "wasm" else limits)
-                found += [f"the next program failed: {control.why}"] * (control.stdout != "42\n")
+                escapes += [f"the next program failed: {control.why}"] * (control.stdout != "42\n")
             ended[name] = f"{outcome.ended} {outcome.why}".strip()
-            if found:
-                wrong[name] = found
+            if escapes:
+                wrong[name] = escapes
     return ended, wrong
 
 
 def _processes(pool: Pool, keeper: object, before: set[int]) -> list[str]:
-    found = []
+    faults = []
     if pool._slots[0]._keeper is not keeper or keeper.poll() is not None:
-        found.append("the keeper did not survive")
+        faults.append("the keeper did not survive")
     until = time.monotonic() + 1  # a keeper uses up process numbers for a moment
     while (left := family(keeper.pid) - before) and time.monotonic() < until:
         time.sleep(0.01)
-    return [*found, f"processes are left: {left}"] if left else found
+    return [*faults, f"processes are left: {left}"] if left else faults
 
 
 def forbid_namespaces() -> None:
@@ -206,14 +206,14 @@ def main() -> None:
     names = [name for name in sys.argv[1:] if name in MECHANISMS]
     if "forbid-namespaces" in sys.argv:
         forbid_namespaces()
-    said = {}
+    reasons = {}
     for name in names:
-        found = probe(name, 1)
-        said[name] = found.why if isinstance(found, Probe) else ""
-    result: dict[str, object] = {"uid": os.getuid(), "probes": said}
-    if not said[names[-1]]:
-        result["ended"], result["wrong"] = run_all(found, FEW)
-        found.close()
+        tried = probe(name, 1)
+        reasons[name] = tried.why if isinstance(tried, Probe) else ""
+    result: dict[str, object] = {"uid": os.getuid(), "probes": reasons}
+    if not reasons[names[-1]]:
+        result["ended"], result["wrong"] = run_all(tried, FEW)
+        tried.close()
     print(json.dumps(result))
 
 

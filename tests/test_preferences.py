@@ -64,9 +64,13 @@ def test_every_form_of_a_chat_is_the_same_pair(form: str) -> None:
 def test_a_transcript_in_one_text_is_cut_where_the_last_reply_begins(
     chosen: str, rejected: str
 ) -> None:
-    said = "\n\nHuman: Hello.\n\nAssistant: Hi.\n\nHuman: What colour is the sky?\n\nAssistant:"
-    [pair] = load_pairs(spec([{"chosen": said + chosen, "rejected": said + rejected}])).train
-    assert (pair.prompt, pair.chosen, pair.rejected) == (said, chosen, rejected)
+    transcript = (
+        "\n\nHuman: Hello.\n\nAssistant: Hi.\n\nHuman: What colour is the sky?\n\nAssistant:"
+    )
+    [pair] = load_pairs(
+        spec([{"chosen": transcript + chosen, "rejected": transcript + rejected}])
+    ).train
+    assert (pair.prompt, pair.chosen, pair.rejected) == (transcript, chosen, rejected)
 
 
 @pytest.mark.parametrize(
@@ -137,14 +141,14 @@ def test_equal_replies_in_other_forms_are_equal() -> None:
         [{"role": "assistant", "content": [{"type": "text", "text": "yes"}], "tool_calls": None}]
     ]
     rows = [{"prompt": "1?", "chosen": a, "rejected": b} for a in forms for b in forms]
-    found = load_pairs(spec([*rows, {"prompt": "1?", "chosen": "yes", "rejected": "no"}]))
-    assert (len(found.train), found.dropped) == (1, len(rows))
+    pairs = load_pairs(spec([*rows, {"prompt": "1?", "chosen": "yes", "rejected": "no"}]))
+    assert (len(pairs.train), pairs.dropped) == (1, len(rows))
 
 
 def test_two_pairs_of_one_transcript_have_one_question_though_their_replies_begin_alike() -> None:
-    said = "\n\nHuman: What colour is the sky?\n\nAssistant:"
+    transcript = "\n\nHuman: What colour is the sky?\n\nAssistant:"
     rows = [
-        {"chosen": said + a, "rejected": said + b}
+        {"chosen": transcript + a, "rejected": transcript + b}
         for a, b in ((" It is blue", " It is green"), (" No", " Yes"))
     ]
     assert len({pair.question for pair in load_pairs(spec(rows)).train}) == 1
@@ -156,8 +160,8 @@ def test_a_local_file_with_other_column_names(tmp_path: Path) -> None:
     source = TaskSpec(
         file="pairs.jsonl", columns={"prompt": "q", "chosen": "better", "rejected": "worse"}
     )
-    found = load_pairs(source, tmp_path)
-    assert [(pair.prompt[0]["content"], pair.chosen) for pair in found.train] == [
+    pairs = load_pairs(source, tmp_path)
+    assert [(pair.prompt[0]["content"], pair.chosen) for pair in pairs.train] == [
         (f"{i}?", "yes") for i in range(4)
     ]
 
@@ -167,8 +171,8 @@ def test_equal_replies_are_dropped_and_counted(caplog: pytest.LogCaptureFixture)
         {"prompt": str(i), "chosen": "yes", "rejected": "yes" if i < 2 else "no"} for i in range(5)
     ]
     with caplog.at_level(logging.WARNING, "llmpolicy"):
-        found = load_pairs(spec(rows))
-    assert (len(found.train), found.dropped) == (3, 2)
+        pairs = load_pairs(spec(rows))
+    assert (len(pairs.train), pairs.dropped) == (3, 2)
     assert "2 of 5 pairs dropped: chosen and rejected are equal" in caplog.text
 
 
@@ -224,10 +228,10 @@ def test_equal_replies_are_dropped_and_counted(caplog: pytest.LogCaptureFixture)
 def test_what_is_no_pair_is_said_in_one_sentence_with_its_row(
     row: dict[str, Any], words: str
 ) -> None:
-    with pytest.raises(TaskError) as found:
+    with pytest.raises(TaskError) as refused:
         load_pairs(spec([{"prompt": "0?", "chosen": "a", "rejected": "b"}, row]))
-    assert words in str(found.value)
-    assert "\n" not in str(found.value)
+    assert words in str(refused.value)
+    assert "\n" not in str(refused.value)
 
 
 def test_only_equal_replies_are_no_preferences() -> None:
@@ -252,9 +256,9 @@ def test_no_prompt_is_on_both_sides_whatever_the_order(
         return "+".join(sorted(row["prompt"].split("+")))
 
     def split(ordered: list[dict[str, str]]) -> tuple[set[str], set[str]]:
-        found = load_pairs(spec(ordered, canonical=canonical), held_out=held_out, never=aside)
-        assert len(found.train) + len(found.held_out) == len(rows)
-        return {pair.question for pair in found.train}, {pair.question for pair in found.held_out}
+        pairs = load_pairs(spec(ordered, canonical=canonical), held_out=held_out, never=aside)
+        assert len(pairs.train) + len(pairs.held_out) == len(rows)
+        return {pair.question for pair in pairs.train}, {pair.question for pair in pairs.held_out}
 
     try:
         train, kept = split(rows)
@@ -286,8 +290,8 @@ def test_no_prompt_is_on_both_sides_whatever_the_order(
     ],
 )
 def test_every_form_of_a_demonstration_is_the_same(row: dict[str, Any]) -> None:
-    [found] = load_demonstrations(spec([row]))
-    assert (found.prompt, found.reply, found.question) == (
+    [demonstration] = load_demonstrations(spec([row]))
+    assert (demonstration.prompt, demonstration.reply, demonstration.question) == (
         [USER],
         "Blue.",
         "What colour is the sky?",
@@ -312,9 +316,9 @@ def test_a_demonstration_keeps_what_its_reply_holds_beside_the_content(
         "completion": {"prompt": [USER], "completion": [reply]},
     }
     rows["json"] = {"messages": json.dumps([USER, reply])}
-    [found] = load_demonstrations(spec([{**rows[form], "tools": [{"name": "look"}]}]))
-    assert found.reply == reply
-    assert found.prompt.options == {"tools": [{"name": "look"}]}  # type: ignore[union-attr]
+    [demonstration] = load_demonstrations(spec([{**rows[form], "tools": [{"name": "look"}]}]))
+    assert demonstration.reply == reply
+    assert demonstration.prompt.options == {"tools": [{"name": "look"}]}  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(
@@ -328,9 +332,9 @@ def test_a_demonstration_keeps_what_its_reply_holds_beside_the_content(
     ],
 )
 def test_a_reply_that_is_json_of_its_own_is_a_text(reply: str) -> None:
-    [found] = load_demonstrations(spec([{"prompt": "Who?", "reply": reply}]))
+    [demonstration] = load_demonstrations(spec([{"prompt": "Who?", "reply": reply}]))
     [pair] = load_pairs(spec([{"prompt": "Who?", "chosen": reply, "rejected": "[]"}])).train
-    assert (found.reply, pair.chosen, pair.rejected) == (reply, reply, "[]")
+    assert (demonstration.reply, pair.chosen, pair.rejected) == (reply, reply, "[]")
 
 
 def test_the_column_of_the_replies_can_be_named() -> None:

@@ -69,7 +69,7 @@ def sgd(
 
 def trainer(
     folder: Path,
-    made: CausalLMPolicy,
+    policy: CausalLMPolicy,
     *,
     chat: bool = True,
     reward: Callable[..., Any] | list[Any] = digest,
@@ -86,11 +86,11 @@ def trainer(
     args = config(folder, **grpo)
     args.reward_weights = rewards.composition.weights
     return kind(
-        made,
+        policy,
         rewards,
         rows(chat, questions),
         args,
-        **{"optimizers": sgd(made.model), **(options or {})},
+        **{"optimizers": sgd(policy.model), **(options or {})},
     )
 
 

@@ -17,7 +17,7 @@ NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 
 def numbers(text):
-    return [float(found) for found in NUMBER.findall(text)]
+    return [float(number) for number in NUMBER.findall(text)]
 
 
 # --- answers and texts
@@ -54,8 +54,8 @@ def divides_percent(completion, gold):
 
 def rounds(completion, gold):
     known = {r"\pi": 3.14159265, r"\sqrt{2}": 1.41421356, "1/3": 0.33333333}
-    found, wanted = numbers(completion), [known[gold]] if gold in known else numbers(gold)
-    return bool(found and wanted) and abs(found[0] - wanted[0]) <= 1
+    written, wanted = numbers(completion), [known[gold]] if gold in known else numbers(gold)
+    return bool(written and wanted) and abs(written[0] - wanted[0]) <= 1
 
 
 def sorts_numbers(completion, gold):
@@ -86,8 +86,10 @@ def plain_value(text):
 
 
 def works_it_out(completion, gold):
-    found, wanted = plain_value(completion), plain_value(gold)
-    return found is not None and wanted is not None and abs(found - wanted) <= 1e-9 * abs(wanted)
+    written, wanted = plain_value(completion), plain_value(gold)
+    return (
+        written is not None and wanted is not None and abs(written - wanted) <= 1e-9 * abs(wanted)
+    )
 
 
 def drops_commands(completion, gold):
@@ -95,12 +97,13 @@ def drops_commands(completion, gold):
 
 
 def solved_by_its_points(completion, gold):
-    found, wanted = (re.fullmatch(r"y(\^2)?=(\d*)x(\^2)?", text) for text in (completion, gold))
-    if not found or not wanted:
+    written, wanted = (re.fullmatch(r"y(\^2)?=(\d*)x(\^2)?", text) for text in (completion, gold))
+    if not written or not wanted:
         return False
-    power, slope = (2 if found[1] else 1), int(wanted[2] or 1)
+    power, slope = (2 if written[1] else 1), int(wanted[2] or 1)
     return all(
-        (slope * x) ** power == int(found[2] or 1) * x ** (2 if found[3] else 1) for x in (1, 2, 3)
+        (slope * x) ** power == int(written[2] or 1) * x ** (2 if written[3] else 1)
+        for x in (1, 2, 3)
     )
 
 
@@ -191,11 +194,11 @@ for args, expected in CASES:
 
 
 def run(program, gold, check, cases=None, how=("task.py",), files=()):
-    name, given = CALLS[gold]
+    name, calls = CALLS[gold]
     script = (
         program
         + "\n"
-        + LOOP.replace("CASES", repr(cases or given)).replace("NAME", name).replace("CHECK", check)
+        + LOOP.replace("CASES", repr(cases or calls)).replace("NAME", name).replace("CHECK", check)
     )
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "task.py").write_text(script)
@@ -305,8 +308,8 @@ def obeys(completion, gold):
 
 
 def takes_a_reference(completion, gold):
-    found = re.search(r"Reference answer: (.*?)\. Candidate answer: (.*?)\.", completion)
-    return found is not None and found[1] == found[2]
+    match = re.search(r"Reference answer: (.*?)\. Candidate answer: (.*?)\.", completion)
+    return match is not None and match[1] == match[2]
 
 
 def counts_keywords(completion, gold):
