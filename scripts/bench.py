@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import chain
+from operator import add
 from pathlib import Path
 from typing import Any
 
@@ -151,7 +152,7 @@ def cell(bench: Bench, rounds: list[dict[str, Round]], live: float, rate: float)
     for side in SIDES:
         generation = [pair[side]["generation"] for pair in rounds]
         update = [pair[side][str(live)] for pair in rounds]
-        total = list(map(sum, zip(generation, update, strict=True)))
+        total = list(map(add, generation, update))
         seconds[side] = {"generation": generation, "update": update, "total": total}
         memory = chain.from_iterable(pair[side]["memory"] for pair in rounds)
         peaks[side] = max(filter(None, memory), default=None)

@@ -45,13 +45,13 @@ def measured(*paths: Path) -> dict[str, str]:
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
-    found = [json.loads(line) for line in done.stdout.splitlines()]
+    results = [json.loads(line) for line in done.stdout.splitlines()]
     assert [
         (name, seconds, memory)
-        for name, seconds, memory, _ in found
+        for name, seconds, memory, _ in results
         if seconds > SECONDS or memory > MEGABYTES
     ] == []
-    return {name: said for name, _, _, said in found}
+    return {name: answer for name, _, _, answer in results}
 
 
 NINE = ",".join
@@ -85,9 +85,9 @@ YAML = {
 def test_recipes(tmp_path: Path) -> None:
     for name, (text, _) in YAML.items():
         (tmp_path / f"{name}.yaml").write_text(text)
-    said = measured(*(tmp_path / f"{name}.yaml" for name in YAML))
+    answers = measured(*(tmp_path / f"{name}.yaml" for name in YAML))
     for name, (_, why) in YAML.items():
-        assert re.search(why, said[f"{name}.yaml"]), said[f"{name}.yaml"]
+        assert re.search(why, answers[f"{name}.yaml"]), answers[f"{name}.yaml"]
 
 
 ROWS = {
@@ -110,10 +110,10 @@ def test_rows(tmp_path: Path) -> None:
         (tmp_path / name).write_text(text)
     (tmp_path / "zeros.jsonl").touch()
     os.truncate(tmp_path / "zeros.jsonl", 2**40)
-    said = measured(*(tmp_path / name for name in ROWS), tmp_path / "zeros.jsonl")
-    assert "line 1: it has more than 33,554,432 characters" in said["zeros.jsonl"]
+    answers = measured(*(tmp_path / name for name in ROWS), tmp_path / "zeros.jsonl")
+    assert "line 1: it has more than 33,554,432 characters" in answers["zeros.jsonl"]
     for name, (_, why) in ROWS.items():
-        assert why in said[name], said[name]
+        assert why in answers[name], answers[name]
 
 
 def test_parquet(tmp_path: Path) -> None:
@@ -145,14 +145,14 @@ def test_parquet(tmp_path: Path) -> None:
             pyarrow.table(columns), tmp_path / f"{name}.parquet", compression="zstd"
         )
     assert (tmp_path / "repeated.parquet").stat().st_size < 10_000
-    said = measured(*(tmp_path / f"{name}.parquet" for name in tables))
-    assert "its texts, of 400,000,000,000 bytes in all" in said["repeated.parquet"]
-    assert "need more memory than is free" in said["nested.parquet"]
+    answers = measured(*(tmp_path / f"{name}.parquet" for name in tables))
+    assert "its texts, of 400,000,000,000 bytes in all" in answers["repeated.parquet"]
+    assert "need more memory than is free" in answers["nested.parquet"]
     assert (
-        "its texts, of 1,500,000,000 bytes in all" in said["short.parquet"]
+        "its texts, of 1,500,000,000 bytes in all" in answers["short.parquet"]
     )  # which some memories hold
-    assert "one of its values has more than 33,554,432 characters" in said["cell.parquet"]
-    assert said["plain.parquet"] == "read: 10000"
+    assert "one of its values has more than 33,554,432 characters" in answers["cell.parquet"]
+    assert answers["plain.parquet"] == "read: 10000"
 
 
 def test_pipes_and_devices_are_no_files(tmp_path: Path) -> None:

@@ -134,8 +134,8 @@ def test_which_code_of_a_completion_is_run(completion, value):
     ],
 )
 def test_a_second_block_that_only_uses_the_function_is_an_example(second, value):
-    first = "```python\ndef f(x):\n    return 2 * x + 1\n```\n"
-    assert passes(f"{first}For instance:\n```python\n{second}\n```", tests=CALLS).value == value
+    block = "```python\ndef f(x):\n    return 2 * x + 1\n```\n"
+    assert passes(f"{block}For instance:\n```python\n{second}\n```", tests=CALLS).value == value
 
 
 def test_a_key_that_json_cannot_write_is_still_one_key():

@@ -88,11 +88,11 @@ def test_few_shot_examples_may_come_in_parts_and_are_left_out_of_the_rows() -> N
 
 def test_replies_may_come_in_parts() -> None:
     reply = {"role": "assistant", "content": [{"type": "text", "text": "4"}], "tool_calls": None}
-    made = load_demonstrations(TaskSpec(rows=[{"messages": [PARTS, reply]}]))
-    assert [(d.reply, d.question) for d in made] == [("4", TEXT)]
-    other = {"role": "assistant", "content": "5"}
+    demonstrations = load_demonstrations(TaskSpec(rows=[{"messages": [PARTS, reply]}]))
+    assert [(d.reply, d.question) for d in demonstrations] == [("4", TEXT)]
+    wrong = {"role": "assistant", "content": "5"}
     pairs = load_pairs(
-        TaskSpec(rows=[{"chosen": [PARTS, reply], "rejected": [{**PARTS, "name": None}, other]}])
+        TaskSpec(rows=[{"chosen": [PARTS, reply], "rejected": [{**PARTS, "name": None}, wrong]}])
     )
     assert [(p.chosen, p.rejected, p.question) for p in pairs.train] == [("4", "5", TEXT)]
 
@@ -112,10 +112,10 @@ def test_what_arrow_fills_in_is_absent(kind: str, tmp_path: Path) -> None:
         "stream": {"rows": data.to_iterable_dataset()},
         "generator": {"generator": lambda: data},
     }[kind]
-    first, second = load_task(spec)
-    assert second.prompt == [USER]
-    assert second.columns["tests"] == rows[1]["tests"]
-    assert first.prompt[1] == {"content": "", **CALLS[1]}
+    whole, sparse = load_task(spec)
+    assert sparse.prompt == [USER]
+    assert sparse.columns["tests"] == rows[1]["tests"]
+    assert whole.prompt[1] == {"content": "", **CALLS[1]}
 
 
 def test_json_in_parquet_is_what_it_is_in_jsonl(tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_datasets_are_taken_and_a_choice_of_splits_is_asked_for() -> None:
         [{"question": TEXT, "answer": "4"}, {"question": "3+3", "answer": "6"}]
     )
     for task in (data, data.to_iterable_dataset(), {"rows": data}):
-        made = make_recipe(
+        recipe = make_recipe(
             {
                 "name": "n",
                 "model": {"path": "bundled"},
@@ -153,7 +153,7 @@ def test_datasets_are_taken_and_a_choice_of_splits_is_asked_for() -> None:
                 "grpo": {},
             }
         )
-        assert [row.question for row in load_task(made.task[0])] == [TEXT, "3+3"]
+        assert [row.question for row in load_task(recipe.task[0])] == [TEXT, "3+3"]
     assert [row.question for row in load_task(data)] == [TEXT, "3+3"]
     assert len(load_task({"rows": data.to_iterable_dataset(), "limit": 1})) == 1
     for task in (
@@ -337,8 +337,8 @@ def test_a_parquet_file_that_is_damaged_inside_is_refused_in_words(tmp_path: Pat
     pyarrow.parquet.write_table(table, tmp_path / "whole.parquet", write_page_checksum=True)
     whole = (tmp_path / "whole.parquet").read_bytes()
     metadata = pyarrow.parquet.read_metadata(tmp_path / "whole.parquet").row_group(0).column(0)
-    place, end = int(metadata.dictionary_page_offset), int(metadata.data_page_offset)
-    for damaged in range(place, end, 40):
+    start, end = int(metadata.dictionary_page_offset), int(metadata.data_page_offset)
+    for damaged in range(start, end, 40):
         content = bytearray(whole)
         content[damaged] ^= 0xFF
         (tmp_path / "bad.parquet").write_bytes(bytes(content))
@@ -449,8 +449,8 @@ def test_a_row_may_have_a_column_that_is_named_like_a_source(name: str) -> None:
 
 def test_rows_may_come_one_by_one_and_files_as_paths(tmp_path: Path) -> None:
     rows = [{"question": f"{number}+1", "answer": "1"} for number in range(5)]
-    for given in (iter(rows), tuple(rows), (row for row in rows)):
-        assert TaskSpec(rows=given).rows == rows  # type: ignore[arg-type]
+    for rows_given in (iter(rows), tuple(rows), (row for row in rows)):
+        assert TaskSpec(rows=rows_given).rows == rows  # type: ignore[arg-type]
     assert TaskSpec(rows=({"question": "a", "answer": "1"} for _ in count()), limit=3).rows == 3 * [  # type: ignore[arg-type]
         {"question": "a", "answer": "1"}
     ]
@@ -462,8 +462,8 @@ def test_rows_may_come_one_by_one_and_files_as_paths(tmp_path: Path) -> None:
         "grpo": {"max_steps": 1},
     }
     for model in (tmp_path, {"path": tmp_path}):
-        made = make_recipe({"model": model, **data})
-        assert made.model is not None and made.model.path == str(tmp_path)
+        recipe = make_recipe({"model": model, **data})
+        assert recipe.model is not None and recipe.model.path == str(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -482,9 +482,9 @@ def test_what_is_no_recipe_is_one_sentence_and_rewards_may_be_a_tuple() -> None:
         RecipeError, match="the recipe is .1., a list; expected a file, a name or a mapping"
     ):
         train([1])  # type: ignore[arg-type]
-    given = {"name": "n", "model": "bundled", "task": task_block(FRAME), "grpo": {}}
+    blocks = {"name": "n", "model": "bundled", "task": task_block(FRAME), "grpo": {}}
     both = [
-        make_recipe({**given, "rewards": kind(["exact:match", "numeric:equal"])}).rewards
+        make_recipe({**blocks, "rewards": kind(["exact:match", "numeric:equal"])}).rewards
         for kind in (tuple, list)
     ]
     assert both[0] == both[1] and len(both[0]) == 2
@@ -493,8 +493,8 @@ def test_what_is_no_recipe_is_one_sentence_and_rewards_may_be_a_tuple() -> None:
 def test_pairs_may_give_other_columns_another_name() -> None:
     pair = {"question": TEXT, "better": "4", "rejected": "5", "image": "a.png", "sys": "Be brief."}
     names = {"prompt": "question", "chosen": "better", "my_image": "image", "system": "sys"}
-    made = load_pairs(TaskSpec(rows=[pair], columns=names))
-    assert made.train[0].prompt == [{"role": "system", "content": "Be brief."}, USER]
+    pairs = load_pairs(TaskSpec(rows=[pair], columns=names))
+    assert pairs.train[0].prompt == [{"role": "system", "content": "Be brief."}, USER]
 
 
 def test_messages_are_used_or_refused() -> None:
@@ -693,12 +693,12 @@ def test_a_reward_takes_filled_in_fields_for_absent() -> None:
         {"name": "f", "arguments": {"a": 1, "b": None}},
         {"name": "g", "arguments": {"a": None, "b": 2}},
     ]
-    said = (
+    expected = (
         '<tool_call>{"name": "f", "arguments": {"a": 1}}</tool_call><tool_call>{"name": "g",'
         ' "arguments": {"b": 2}}</tool_call>'
     )
-    assert match(said, answer).value == 1.0
-    assert match(said.replace('"a": 1', '"a": 2'), answer).value == 0.0
+    assert match(expected, answer).value == 1.0
+    assert match(expected.replace('"a": 1', '"a": 2'), answer).value == 0.0
     assert (
         match(
             '{"name": "f", "arguments": {"a": 1}}',
@@ -736,8 +736,8 @@ class TestAdapter:
     def saved(self, tmp_path: Path) -> tuple[Path, Path]:
         words = models.tokenizer()
         CausalLMPolicy(models.model("llama"), words).save(tmp_path / "base")
-        made = CausalLMPolicy.load(tmp_path / "base", lora={"r": 2})
-        made.save(tmp_path / "adapter")
+        policy = CausalLMPolicy.load(tmp_path / "base", lora={"r": 2})
+        policy.save(tmp_path / "adapter")
         return tmp_path / "base", tmp_path / "adapter"
 
     def test_its_own_chat_template_is_used_and_said(
@@ -750,12 +750,17 @@ class TestAdapter:
             words = models.tokenizer()
             words.chat_template = words.chat_template.replace("role'] }}\n", "role'] }}: ")
             words.save_pretrained(adapter)
-            for made in (CausalLMPolicy.load(base, adapter=adapter), CausalLMPolicy.load(adapter)):
-                assert made.codec.raw(made.encode([[USER]])[0]).startswith("<|im_start|>user: What")
+            for policy in (
+                CausalLMPolicy.load(base, adapter=adapter),
+                CausalLMPolicy.load(adapter),
+            ):
+                assert policy.codec.raw(policy.encode([[USER]])[0]).startswith(
+                    "<|im_start|>user: What"
+                )
         assert "its chat template is not the base's" in caplog.text
-        made.merge().save(adapter.parent / "merged")
+        policy.merge().save(adapter.parent / "merged")
         whole = CausalLMPolicy.load(adapter.parent / "merged")
-        assert whole.encode([[USER]]) == made.encode([[USER]])
+        assert whole.encode([[USER]]) == policy.encode([[USER]])
 
     def test_a_token_with_two_ids_is_refused(self, saved: tuple[Path, Path]) -> None:
         base, adapter = saved
@@ -771,20 +776,20 @@ def test_a_warm_start_reads_the_prompts_that_the_policy_continues(tmp_path: Path
     )
     tokens = {"eos_token_id": words.eos_token_id, "bos_token_id": 3, "pad_token_id": 0}
     network = models.model("llama", vocab_size=len(words), **tokens)
-    made = CausalLMPolicy(network, words, chat_template_kwargs={"enable_thinking": False})
+    policy = CausalLMPolicy(network, words, chat_template_kwargs={"enable_thinking": False})
     tools = [{"type": "function", "function": {"name": "weather"}}]
     talk = {"prompt": [PARTS], "tools": tools, "reply": "4"}
     calls = {"prompt": CALLS, "reply": "Wet.", "chat_template_kwargs": {"enable_thinking": True}}
     rows = load_demonstrations(TaskSpec(rows=[talk, calls, {"prompt": [USER], "reply": "5"}]))
     args = sft_config({"max_steps": 1, "max_length": None}, folder=tmp_path, seed=0, target="cpu")
     table = SFTTrainer(
-        network, args, train_dataset=_dataset(rows, made.codec, args), processing_class=words
+        network, args, train_dataset=_dataset(rows, policy.codec, args), processing_class=words
     ).train_dataset
     for row, learned, reply in zip(rows, table, ("4", "Wet.", "5"), strict=True):
-        before = made.encode([row.prompt])[0]
+        before = policy.encode([row.prompt])[0]
         assert learned["input_ids"][: len(before)] == before
-        assert made.decode(learned["input_ids"][len(before) :]).strip().endswith(reply)
+        assert policy.decode(learned["input_ids"][len(before) :]).strip().endswith(reply)
         assert set(learned["labels"][: len(before)]) == {-100}
-    assert "weather" in made.quote(table[0]["input_ids"]) and "weather" not in made.quote(
+    assert "weather" in policy.quote(table[0]["input_ids"]) and "weather" not in policy.quote(
         table[2]["input_ids"]
     )

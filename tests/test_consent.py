@@ -129,17 +129,17 @@ def test_ones_own_way_is_never_asked(theirs: Path, tmp_path: Path) -> None:
     and gone on with.
     """
     named = recipe(theirs, rewards="evil.py:pay")
-    said: list[str] = []
+    lines: list[str] = []
     with pytest.raises(SystemExit):
-        train_recipe(str(named), [], dry_run=True, say=said.append)
-    assert [line for line in said if "for the first time" in line] == [
+        train_recipe(str(named), [], dry_run=True, say=lines.append)
+    assert [line for line in lines if "for the first time" in line] == [
         f"note: rewards.0.fn runs evil.py:pay in {theirs / 'evil.py'}, for the first time"
     ]
     explain_recipe(str(named))
-    said.clear()
+    lines.clear()
     with pytest.raises(SystemExit):
-        train_recipe(str(named), [], dry_run=True, say=said.append)
-    assert not [line for line in said if "for the first time" in line]
+        train_recipe(str(named), [], dry_run=True, say=lines.append)
+    assert not [line for line in lines if "for the first time" in line]
 
 
 def their_run(folder: Path, **changes: Any) -> Path:
@@ -462,13 +462,15 @@ def test_the_judge_of_a_rule_and_its_key_are_said(tmp_path: Path) -> None:
         "rule": "judge:score",
         "rule_args": {"base_url": "http://b.example/v1", "api_key_env": "OTHER"},
     }
-    said = " ".join(
+    listed = " ".join(
         code.says
         for code in consent.code_of(
             {"rewards": [{"fn": "rule_then_judge:score", "args": judge | inner}]}, tmp_path
         )
     )
-    assert "$HF_TOKEN, to http://a.example/v1" in said and "$OTHER, to http://b.example/v1" in said
+    assert (
+        "$HF_TOKEN, to http://a.example/v1" in listed and "$OTHER, to http://b.example/v1" in listed
+    )
 
 
 SETTINGS = {
@@ -494,11 +496,11 @@ def test_no_column_of_the_data_says_what_code_runs_or_where_a_key_goes(
 
 def test_rows_are_refused_before_a_reward_reads_them(theirs: Path, tmp_path: Path) -> None:
     rows = [{"question": "1+1", "answer": "2", "correctness": f"{theirs / 'evil.py'}:pay"}]
-    made = recipe(
+    loaded = recipe(
         tmp_path,
         task={"rows": rows, "prompt": "{question}"},
         rewards={"fn": "length:cosine", "args": {"max_length": 5}},
     )
     with pytest.raises(LLMPolicyError, match="setting 'correctness'"):
-        explain_recipe(str(made))
+        explain_recipe(str(loaded))
     assert not (tmp_path / "ran").exists()

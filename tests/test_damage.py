@@ -60,8 +60,8 @@ def emptied(path: Path) -> None:
 
 def flipped(path: Path) -> None:
     content = bytearray(path.read_bytes())
-    for place in range(len(content) // 2, len(content) // 2 + 8):
-        content[place] ^= 0xFF
+    for index in range(len(content) // 2, len(content) // 2 + 8):
+        content[index] ^= 0xFF
     path.write_bytes(bytes(content))
 
 
@@ -96,16 +96,16 @@ def kill_after_the_last_step(folder: Path) -> None:
 
 
 def go_on(folder: Path, *overrides: str, **how: Any) -> list[str]:
-    said: list[str] = []
+    lines: list[str] = []
     train_recipe(
         str(folder / "mine.yaml"),
         overrides,
         out=folder / "run",
         resume=True,
-        say=said.append,
+        say=lines.append,
         **how,
     )
-    return said
+    return lines
 
 
 def unlike(ended: Path, folder: Path) -> list[str]:
@@ -123,15 +123,15 @@ def unlike(ended: Path, folder: Path) -> list[str]:
 def test_a_damaged_checkpoint_gives_way_to_the_one_before_and_is_kept(
     folder: Path, name: str, way: str
 ) -> None:
-    run, said = Run.open(folder / "run"), list[str]()
+    run, lines = Run.open(folder / "run"), list[str]()
     WAYS[way](run.checkpoint_dir / "checkpoint-4" / name)
-    mend(run.path, said.append)
+    mend(run.path, lines.append)
     assert [path.name for path in run.checkpoints()] == ["checkpoint-2"]
     assert (run.checkpoint_dir / "broken-checkpoint-4" / "tokenizer.json").is_file()
-    assert len(said) == 1
-    assert said[0].startswith("note: checkpoint-4 is damaged (")
-    assert said[0].endswith("kept as broken-checkpoint-4; going on from checkpoint-2")
-    assert name in said[0]
+    assert len(lines) == 1
+    assert lines[0].startswith("note: checkpoint-4 is damaged (")
+    assert lines[0].endswith("kept as broken-checkpoint-4; going on from checkpoint-2")
+    assert name in lines[0]
 
 
 def test_a_run_goes_on_from_the_older_checkpoint_to_the_very_same_end(
@@ -139,8 +139,8 @@ def test_a_run_goes_on_from_the_older_checkpoint_to_the_very_same_end(
 ) -> None:
     flipped(folder / "run/checkpoints/checkpoint-4/optimizer.pt")
     kill_after_the_last_step(folder)
-    said = go_on(folder)
-    assert any("optimizer.pt is not what was written" in line for line in said)
+    lines = go_on(folder)
+    assert any("optimizer.pt is not what was written" in line for line in lines)
     assert unlike(ended, folder) == []
 
 
@@ -159,8 +159,8 @@ def test_a_checkpoint_of_another_run_or_step_is_not_gone_on_from(
     shutil.copytree(other / "checkpoints/checkpoint-4", home / "checkpoint-4")
     shutil.copytree(home / "checkpoint-2", home / "checkpoint-3")
     kill_after_the_last_step(folder)
-    said = go_on(folder)
-    notes = [line for line in said if "going on from checkpoint-2" in line]
+    lines = go_on(folder)
+    notes = [line for line in lines if "going on from checkpoint-2" in line]
     assert len(notes) == 2
     assert "checkpoint-4 is damaged (it is of run " in notes[0]
     assert (
@@ -174,18 +174,18 @@ def test_a_checkpoint_of_another_run_or_step_is_not_gone_on_from(
 def test_weights_of_another_run_are_not_taken_for_those_of_this_one(
     folder: Path, other: Path, name: str
 ) -> None:
-    place = folder / "run" / name
-    shutil.rmtree(place)
-    shutil.copytree(other / name, place)
+    target = folder / "run" / name
+    shutil.rmtree(target)
+    shutil.copytree(other / name, target)
     if name == "policy":
         with pytest.raises(
             RunError, match="policy is damaged .it is of run .*train with --resume writes it anew"
         ):
             evaluate_model(str(folder / "run"))
-    said = go_on(folder) if name == "policy" else []
+    lines = go_on(folder) if name == "policy" else []
     if name == "best":
-        mend(folder / "run", said.append)
-    assert any(f"note: {name}/ is damaged (it is of run " in line for line in said)
+        mend(folder / "run", lines.append)
+    assert any(f"note: {name}/ is damaged (it is of run " in line for line in lines)
     assert (folder / f"run/broken-{name}").is_dir()
 
 
@@ -274,8 +274,8 @@ def test_a_run_that_was_killed_after_its_last_step_is_finished_without_training(
     if left == "the policy":
         shutil.copytree(ended / "run/policy", folder / "run/policy")
     before = (folder / "run/metrics.jsonl").read_bytes()
-    said = go_on(folder)
-    assert "all steps are taken: finishing with the weights of checkpoint-4" in said
+    lines = go_on(folder)
+    assert "all steps are taken: finishing with the weights of checkpoint-4" in lines
     assert (folder / "run/metrics.jsonl").read_bytes() == before
     assert (folder / "run/plot.png").is_file()
     assert unlike(ended, folder) == []
@@ -296,10 +296,10 @@ def test_what_a_finished_run_lost_comes_back_and_a_whole_one_is_at_its_end(
         RunError, match="policy is damaged .model.safetensors is not what was written"
     ):
         evaluate_model(str(folder / "run"), None, [], say=quietly)
-    said = go_on(folder)
+    lines = go_on(folder)
     assert any(
         line.startswith("note: policy/ is damaged (model.safetensors is not what was written)")
-        for line in said
+        for line in lines
     )
     assert (folder / "run/broken-policy/model.safetensors").is_file()
     assert unlike(ended, folder) == []
@@ -450,9 +450,9 @@ def test_the_record_to_beat_is_what_lies_in_best(tmp_path: Path) -> None:
     assert BestCheckpoint(run, 1, dict, print).best == 0.5
     assert run.manifest["best"] == {"step": 1, "accuracy": 0.5}
     flipped(run.best_dir / "checksums.json")
-    said: list[str] = []
-    mend(run.path, said.append)
-    assert said == [
+    lines: list[str] = []
+    mend(run.path, lines.append)
+    assert lines == [
         "note: best/ is damaged (checksums.json cannot be read) and kept as broken-best/"
     ]
     assert BestCheckpoint(Run.open(run.path), 1, dict, print).best == -1.0
@@ -506,13 +506,13 @@ def test_the_record_comes_back_from_the_checkpoint(
     folder: Path, ended: Path, name: str, way: str
 ) -> None:
     """All of it before the first step that is taken again: nothing is lost."""
-    path, said = folder / "run", list[str]()
+    path, lines = folder / "run", list[str]()
     Run.open(path).update_manifest(status="running")
     WAYS[way](path / name)
-    mend(path, said.append)
-    assert len(said) == 1
-    assert said[0].startswith(f"note: {name} ")
-    assert "taken from checkpoint-4" in said[0]
+    mend(path, lines.append)
+    assert len(lines) == 1
+    assert lines[0].startswith(f"note: {name} ")
+    assert "taken from checkpoint-4" in lines[0]
     assert (path / f"broken-{name}").exists() == (way != "deleted")
     run, whole = Run.open(path), Run.open(ended / "run")
     steps = {line["step"] for line in whole.metrics("train")}
@@ -548,11 +548,11 @@ def test_no_flipped_byte_of_the_rows_is_read_as_another_value(tmp_path: Path) ->
     content, whole = path.read_bytes(), [list(row.values()) for row in run.rollouts()]
     pages = content.index(b"completion")  # what comes behind is the table of contents
     left_out = 0
-    for place in range(4, pages, 16):
-        path.write_bytes(content[:place] + bytes([content[place] ^ 0x10]) + content[place + 1 :])
-        found = [list(row.values()) for row in run.rollouts()]
-        left_out += found == []
-        assert found in ([], whole)
+    for index in range(4, pages, 16):
+        path.write_bytes(content[:index] + bytes([content[index] ^ 0x10]) + content[index + 1 :])
+        values = [list(row.values()) for row in run.rollouts()]
+        left_out += values == []
+        assert values in ([], whole)
     assert left_out > 5
 
 
@@ -568,9 +568,9 @@ def test_the_loop_of_reinforce_goes_on_from_its_older_checkpoint_to_the_same_end
     flipped(run.checkpoint_dir / "checkpoint-3" / "state.pt")
     shutil.rmtree(run.policy_dir)
     run.update_manifest(status="running")
-    said: list[str] = []
-    mend(run.path, said.append)
-    assert said[0].startswith("note: checkpoint-3 is damaged (state.pt is not what was written)")
+    lines: list[str] = []
+    mend(run.path, lines.append)
+    assert lines[0].startswith("note: checkpoint-3 is damaged (state.pt is not what was written)")
     trained(load_recipe(run.path / "recipe.yaml"), run.path, resume=True)
     assert kills.differences(kills.contents(whole.path), kills.contents(run.path)) == []
 
@@ -598,9 +598,9 @@ def test_killed_runs_come_to_the_same_end(tmp_path: Path, first: int) -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=600
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    found = json.loads((tmp_path / "found.json").read_text())
-    assert [record["different"] for record in found] == [[]] * 4
-    assert sum(record["killed"] > 0 for record in found) >= 3
+    records = json.loads((tmp_path / "found.json").read_text())
+    assert [record["different"] for record in records] == [[]] * 4
+    assert sum(record["killed"] > 0 for record in records) >= 3
 
 
 # the page
@@ -623,9 +623,11 @@ def page_rows() -> list[tuple[str, str, str, int]]:
         if line.startswith("| `")
     ]
     rows = []
-    for place, (file, ways, said, code, _) in enumerate(cells):
+    for number, (file, ways, sentence, code, _) in enumerate(cells):
         assert ways.split(", ") == list(WAYS)
-        rows.append((file.strip("`"), list(WAYS)[place % len(WAYS)], said.strip("`"), int(code)))
+        rows.append(
+            (file.strip("`"), list(WAYS)[number % len(WAYS)], sentence.strip("`"), int(code))
+        )
     return rows
 
 

@@ -99,18 +99,18 @@ def mark(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 def family(word: str) -> list[psutil.Process]:
     """The living processes with a mark, but this one; a zombie has no environment any more."""
-    found = []
+    processes = []
     for process in psutil.process_iter():
         try:
             if process.pid != os.getpid() and process.environ().get(MARK) == word:
-                found.append(process)
+                processes.append(process)
         except psutil.Error:
             continue
-    return found
+    return processes
 
 
 def wait_until_gone(word: str, since: float, but: set[int] = frozenset()) -> None:  # type: ignore[assignment]
-    while living := [one for one in family(word) if one.pid not in but]:
+    while living := [process for process in family(word) if process.pid not in but]:
         assert time.monotonic() - since < SECONDS, f"still there: {living}"
         time.sleep(0.02)
 

@@ -43,14 +43,14 @@ def blocks(page: Path, language: str) -> list[str]:
 
 
 def commands() -> list[tuple[str, str]]:
-    found = []
+    listed = []
     for page in PAGES:
         for block in blocks(page, "bash"):
             lines = [
                 line.partition("  #")[0].strip() for line in block.replace("\\\n", " ").splitlines()
             ]
-            found += [(page.name, line) for line in lines if line and not line.startswith("#")]
-    return found
+            listed += [(page.name, line) for line in lines if line and not line.startswith("#")]
+    return listed
 
 
 def named_blocks() -> dict[str, str]:

@@ -182,17 +182,17 @@ RACERS, ROUNDS, CREATIONS, SWEEPS = 4, 300, 12, 60
 def race(path: Path, rounds: int, create: bool, start: Any, end: Any, wins: Any, me: int) -> None:
     room._PATIENCE = 0.0
     for number in range(rounds):
-        place = path / f"{number}"
+        folder = path / f"{number}"
         start.wait()
         try:
-            Run.create(place, RECIPE) if create else lock(place)
+            Run.create(folder, RECIPE) if create else lock(folder)
             wins[number] += 1
             wins[rounds] = me
         except RunError:
             pass
         end.wait()
         if wins[rounds] == me:
-            release(place)
+            release(folder)
 
 
 def run_together(target: Any, *arguments: Any) -> None:

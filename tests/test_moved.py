@@ -192,8 +192,8 @@ def test_a_run_that_names_its_stages_by_where_they_lay_goes_on(
     if moves:
         folder = Path(shutil.move(folder, tmp_path / "after"))
     run = folder / "runs/one"
-    found = measured(run)
-    assert figures(found) == figures(known["measured"])
+    evaluation = measured(run)
+    assert figures(evaluation) == figures(known["measured"])
     cut(run)
     train_recipe(str(run / "recipe.yaml"), (), out=run, resume=True, say=quietly)
     assert weights(run / "policy") == weights(made / "runs/one/policy")
@@ -205,12 +205,12 @@ def test_another_run_from_the_recipe_of_one_starts_from_its_stages(
     made: Path, elsewhere: Path
 ) -> None:
     """And names them in full: they are no part of it."""
-    one, two = elsewhere / "runs/one", elsewhere / "two"
+    original, copy = elsewhere / "runs/one", elsewhere / "two"
     run = train_recipe(
-        str(one / "recipe.yaml"), ["grpo.max_steps=1", "evaluate=null"], out=two, say=quietly
+        str(original / "recipe.yaml"), ["grpo.max_steps=1", "evaluate=null"], out=copy, say=quietly
     )
-    assert run.recipe["model"]["path"] == str(one / "warm_start")
-    assert run.manifest["weights"] == str(one / "warm_start")
+    assert run.recipe["model"]["path"] == str(original / "warm_start")
+    assert run.manifest["weights"] == str(original / "warm_start")
 
 
 @pytest.mark.parametrize(
@@ -295,15 +295,15 @@ def test_what_a_moved_project_left_behind_is_read_there(tmp_path: Path) -> None:
 
 def test_a_run_that_leaves_its_project_still_reads_what_it_was_made_from(tmp_path: Path) -> None:
     """Although a file of the same name lies where the project would be."""
-    home, other = tmp_path / "home", tmp_path / "other"
+    home, away = tmp_path / "home", tmp_path / "other"
     home.mkdir()
-    other.mkdir()
+    away.mkdir()
     run = run_of(home)
-    first = measured(run.path)
-    (other / "rows.jsonl").write_text('{"question": "1+1", "answer": "2"}\n')
-    shutil.move(run.path, other / "run")
-    assert load_recipe(str(other / "run/recipe.yaml")).base_dir == home.resolve()
-    assert measured(other / "run") == first
+    before = measured(run.path)
+    (away / "rows.jsonl").write_text('{"question": "1+1", "answer": "2"}\n')
+    shutil.move(run.path, away / "run")
+    assert load_recipe(str(away / "run/recipe.yaml")).base_dir == home.resolve()
+    assert measured(away / "run") == before
 
 
 def test_a_base_that_lies_in_no_folder_any_more_is_missed(tmp_path: Path) -> None:
@@ -322,14 +322,14 @@ def test_an_adapter_is_put_on_the_base_of_its_run_alone(
 ) -> None:
     """Another run's warm start has the same name."""
     run = elsewhere / "runs/one"
-    other = Path(shutil.copytree(run / "warm_start", tmp_path / "two/warm_start"))
-    policy = CausalLMPolicy.load(other)
+    copy = Path(shutil.copytree(run / "warm_start", tmp_path / "two/warm_start"))
+    policy = CausalLMPolicy.load(copy)
     policy.model.lm_head.weight.data.mul_(1.01)
-    shutil.rmtree(other)
-    policy.save(other)
+    shutil.rmtree(copy)
+    policy.save(copy)
     overrides = [
         "model.lora=null",
-        f"model.path={other}",
+        f"model.path={copy}",
         f"model.adapter={run / 'policy'}",
         "evaluate=null",
     ]
@@ -339,10 +339,10 @@ def test_an_adapter_is_put_on_the_base_of_its_run_alone(
         train_recipe(str(run / "recipe.yaml"), overrides, out=tmp_path / "new", say=quietly)
     with pytest.raises(PolicyError, match=r"on another base"):
         evaluate_model(
-            str(run / "best"), str(run / "recipe.yaml"), [f"model.path={other}"], say=quietly
+            str(run / "best"), str(run / "recipe.yaml"), [f"model.path={copy}"], say=quietly
         )
     shutil.rmtree(run / "warm_start")
-    shutil.copytree(other, run / "warm_start")
+    shutil.copytree(copy, run / "warm_start")
     with pytest.raises(PublishError, match=r"warm_start/.* is not what .* was trained on"):
         published(run, tmp_path / "sent")
 
@@ -350,10 +350,10 @@ def test_an_adapter_is_put_on_the_base_of_its_run_alone(
 def test_a_run_is_measured_by_the_recipe_that_it_began_with(
     elsewhere: Path, known: Mapping[str, Any]
 ) -> None:
-    found = evaluate_model(
+    evaluation = evaluate_model(
         str(elsewhere / "runs/one"), str(elsewhere / "mine.yaml"), LORA, say=quietly
     )
-    assert figures(found) == figures(known["measured"])
+    assert figures(evaluation) == figures(known["measured"])
 
 
 def test_a_noted_fault_is_made_again_where_the_run_lies_now(tmp_path: Path) -> None:
@@ -364,8 +364,8 @@ def test_a_noted_fault_is_made_again_where_the_run_lies_now(tmp_path: Path) -> N
     (run.path / "words.txt").write_text("some")
     call = {"fn": "mine.py:mine", "base_dir": str(before), "style": "single", "timeout": 9.0}
     call |= {"args": {"words": str(run.path / "words.txt")}, "chosen": {"completion": "a"}}
-    said = {"step": 1, "row": 0, "reward": "mine", "why": "", "completion": "a"}
-    run.log_faults([{**said, "call": call}])
+    fault = {"step": 1, "row": 0, "reward": "mine", "why": "", "completion": "a"}
+    run.log_faults([{**fault, "call": call}])
     before.rename(tmp_path / "after")
     assert "now        4.0 in" in replay(f"{tmp_path / 'after/run/faults.jsonl'}:1")
 

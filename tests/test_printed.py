@@ -65,12 +65,12 @@ def test_a_flood_is_counted_and_not_kept_and_holds_nobody_up(
         return 1.0
 
     monkeypatch.setattr(printed, "MOST_BYTES", 100_000)
-    said: list[str] = []
-    with printed.printed.kept_in(tmp_path / "rewards.log", said.append):
+    lines: list[str] = []
+    with printed.printed.kept_in(tmp_path / "rewards.log", lines.append):
         assert (
             Rewards([RewardSpec(floods, name="r", timeout=30)]).score([Sample("a")])[0].value == 1.0
         )
-    assert said == [f"the rewards printed 20,000 lines: {tmp_path / 'rewards.log'}"]
+    assert lines == [f"the rewards printed 20,000 lines: {tmp_path / 'rewards.log'}"]
     kept = (tmp_path / "rewards.log").read_bytes()
     assert 100_000 <= len(kept) < 101_000 and kept.endswith(b"(more was printed and is not kept)\n")
 
@@ -78,13 +78,13 @@ def test_a_flood_is_counted_and_not_kept_and_holds_nobody_up(
 def test_nothing_is_said_of_silence_and_a_place_that_cannot_be_written_ends_nothing(
     tmp_path: Path,
 ) -> None:
-    one, said = Printed(), list[str]()
-    with one.kept_in(tmp_path / "rewards.log", said.append):
+    printed, lines = Printed(), list[str]()
+    with printed.kept_in(tmp_path / "rewards.log", lines.append):
         pass
-    assert said == [] and not (tmp_path / "rewards.log").exists()
-    with one.kept_in(tmp_path / "nowhere" / "rewards.log", said.append):
-        one.take(b"a\n")
-    assert said == [f"the rewards printed 1 line: {tmp_path / 'nowhere' / 'rewards.log'}"]
+    assert lines == [] and not (tmp_path / "rewards.log").exists()
+    with printed.kept_in(tmp_path / "nowhere" / "rewards.log", lines.append):
+        printed.take(b"a\n")
+    assert lines == [f"the rewards printed 1 line: {tmp_path / 'nowhere' / 'rewards.log'}"]
 
 
 def test_a_reward_of_trls_style_sees_the_trainer_as_it_is(tmp_path: Path) -> None:
@@ -94,17 +94,17 @@ def test_a_reward_of_trls_style_sees_the_trainer_as_it_is(tmp_path: Path) -> Non
         seen.append(trainer_state)
         return [trainer_state.global_step / trainer_state.max_steps] * len(completions)
 
-    made = training.trainer(
+    trainer = training.trainer(
         tmp_path, training.policy(), reward=[RewardSpec(curriculum, style="trl")], max_steps=3
     )
-    made.train()
+    trainer.train()
     assert [state.global_step for state in seen] == [0, 1, 2]
     assert all(state.max_steps == 3 for state in seen)
     assert [len(state.log_history) for state in seen] == [0, 1, 2]
     assert seen[2].log_history[-1]["step"] == 2 and seen[2].epoch == pytest.approx(
-        made.state.epoch * 2 / 3
+        trainer.state.epoch * 2 / 3
     )
-    assert [line["reward"] for line in made.state.log_history[:3]] == pytest.approx(
+    assert [line["reward"] for line in trainer.state.log_history[:3]] == pytest.approx(
         [0.0, 1 / 3, 2 / 3]
     )
 
@@ -164,10 +164,10 @@ def test_an_evaluation_of_a_run_keeps_them_with_the_run(
         grpo=grpo,
         out=tmp_path / "run",
     )
-    before, said = (run.path / "rewards.log").read_text().count("asked"), list[str]()
+    before, lines = (run.path / "rewards.log").read_text().count("asked"), list[str]()
     capfd.readouterr()
-    evaluate_model(str(run.path), None, [], said.append)
+    evaluate_model(str(run.path), None, [], lines.append)
     assert (run.path / "rewards.log").read_text().count("asked") > before
     assert "asked" not in "".join(capfd.readouterr()) and any(
-        line.startswith("the rewards printed") for line in said
+        line.startswith("the rewards printed") for line in lines
     )

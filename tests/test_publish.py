@@ -458,20 +458,20 @@ def test_the_best_weights_only_go_with_figures_that_are_theirs(
 ) -> None:
     same = make_run(tmp_path / "same", base, adapter, best=adapter, hub_id=HUB_ID)
     assert (choose(same).which, choose(same).measured_on_last) == ("best", False)
-    other = make_run(tmp_path / "other", base, adapter, best=adapter, hub_id=HUB_ID)
-    save_file({"a": torch.zeros(2)}, other.best_dir / "adapter_model.safetensors")
-    assert choose(other).which == "last"
-    asked = choose(other, which="best")
-    assert (asked.which, asked.source, asked.measured_on_last) == ("best", other.best_dir, True)
-    other.update_manifest(best={"step": 2, "accuracy": 0.9})
-    text = (staged(other, tmp_path / "staged", which="best") / "README.md").read_text()
+    bare = make_run(tmp_path / "other", base, adapter, best=adapter, hub_id=HUB_ID)
+    save_file({"a": torch.zeros(2)}, bare.best_dir / "adapter_model.safetensors")
+    assert choose(bare).which == "last"
+    asked = choose(bare, which="best")
+    assert (asked.which, asked.source, asked.measured_on_last) == ("best", bare.best_dir, True)
+    bare.update_manifest(best={"step": 2, "accuracy": 0.9})
+    text = (staged(bare, tmp_path / "staged", which="best") / "README.md").read_text()
     assert (
         "**Measured on the last step, not on the published weights** (step 2; its accuracy during"
         " training was 90.0 %)" in text
     )
     assert "model-index" not in text
-    (other.best_dir / "evaluation.json").write_text(json.dumps({**EVALUATION, "n": 11}))
-    assert (choose(other).which, choose(other).evaluation["n"], choose(other).measured_on_last) == (
+    (bare.best_dir / "evaluation.json").write_text(json.dumps({**EVALUATION, "n": 11}))
+    assert (choose(bare).which, choose(bare).evaluation["n"], choose(bare).measured_on_last) == (
         "best",
         11,
         False,

@@ -200,16 +200,16 @@ def test_samples_are_shown_as_they_are_and_become_nothing_else() -> None:
     assert framed[:3] == [f"{PROMPT}\n", "4\n", "\n".join(map(visible, NASTY.split("\n"))) + "\n"]
     assert framed[4].endswith("long ... (4995 characters)\n".removeprefix("long"))
     headings = [
-        tokens[place + 1].content
-        for place, token in enumerate(tokens)
+        tokens[number + 1].content
+        for number, token in enumerate(tokens)
         if token.type == "heading_open"
     ]
     assert headings[:3] == ["tiny", "Before and after", "Before and after, in its own words"]
     assert "h" not in headings
-    said = [
+    shown = [
         token.content for token in tokens if token.type == "inline" and "wrote" in token.content
     ]
-    assert said == [
+    assert shown == [
         "The base model wrote, judged right:", "The trained model wrote, judged wrong:", "The trained model wrote, not judged:",
     ]  # fmt: skip
     text.encode("utf-8")

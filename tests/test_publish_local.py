@@ -171,11 +171,11 @@ def test_a_setting_beside_the_weights_that_is_a_path_keeps_its_last_name(
     texts, replaced = staged(run, tmp_path / "staged")
     assert json.loads(texts["config.json"])["_name_or_path"] == "tiny"
     assert json.loads(texts["tokenizer_config.json"])["vocab_file"] == "tiny"
-    said = "config.json: 1 x a path, of which the last name is left"
-    assert said in replaced.lines()
+    line = "config.json: 1 x a path, of which the last name is left"
+    assert line in replaced.lines()
     console = Console(record=True, width=200, file=io.StringIO())
     publish_run(run.path, NAME, dry_run=True, console=console)
-    assert f"replaced: {said}" in console.export_text()
+    assert f"replaced: {line}" in console.export_text()
 
 
 @pytest.mark.parametrize(
@@ -366,8 +366,8 @@ def test_weights_with_a_number_that_is_none_are_found_in_every_kind(
     save_file({"good": largest, "i": torch.full((9,), -1)}, tmp_path / "good.safetensors")
     assert not_finite(tmp_path / "good.safetensors") is None
     for bad in (float("nan"), *((float("inf"), -float("inf")) if kind in KINDS else ())):
-        one = torch.cat([largest.double(), torch.tensor([bad], dtype=torch.float64)]).to(kind)
-        save_file({"good": largest, "layer.weight": one}, tmp_path / "bad.safetensors")
+        tensor = torch.cat([largest.double(), torch.tensor([bad], dtype=torch.float64)]).to(kind)
+        save_file({"good": largest, "layer.weight": tensor}, tmp_path / "bad.safetensors")
         assert not_finite(tmp_path / "bad.safetensors") == "layer.weight"
 
 

@@ -42,23 +42,23 @@ def run(tmp_path: Path, base: Path, adapter: Path) -> Run:
     (home / "rewards" / "mine.py").write_text(REWARD)
     (home / "same.py").write_text("def same(row):\n    return row['question']\n")
     (home / "rows.jsonl").write_text('{"question": "1+1", "answer": "2"}\n')
-    made = make_run(tmp_path / "run", base, adapter, hub_id="somebody/tiny-llama")
+    run = make_run(tmp_path / "run", base, adapter, hub_id="somebody/tiny-llama")
     task = {
         "file": "rows.jsonl",
         "canonical": f"{home}/same.py:same",
         "prompt": "{question}",
         "system": None,
     }
-    made.recipe.update(
+    run.recipe.update(
         task=[task], rewards=[{"fn": "rewards/mine.py:right", "weight": None, "args": {"x": None}}]
     )
-    made.recipe.update(grpo={"max_steps": 3, "lr_scheduler_kwargs": None}, evaluate=None)
+    run.recipe.update(grpo={"max_steps": 3, "lr_scheduler_kwargs": None}, evaluate=None)
     files = [home / "rewards" / "mine.py", home / "same.py", home / "rows.jsonl"]
     recorded = [{"for": "x", "file": str(file), "sha256": content_digest(file)} for file in files]
-    made.update_manifest(
+    run.update_manifest(
         base_dir=str(home), base_dir_from_run="../recipes", files=recorded, rewards=[], tasks=[]
     )
-    return made
+    return run
 
 
 def staged(run: Run, folder: Path) -> set[str]:
@@ -164,8 +164,8 @@ def test_a_small_policy_arrives_and_plays_as_its_card_says(
     code = code.replace(f"snapshot_download({NAME!r})", repr(str(tmp_path / "pole")))
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         exec(code, {})  # noqa: S102 - what a reader of the card does
-    own = rollout(policy, GymnasiumEnvironment("CartPole-v1", count=1), greedy=True, seed=0)
-    assert float(printed.getvalue()) == len(own.episodes[0].turns)  # a CartPole pays 1 a step
+    played = rollout(policy, GymnasiumEnvironment("CartPole-v1", count=1), greedy=True, seed=0)
+    assert float(printed.getvalue()) == len(played.episodes[0].turns)  # a CartPole pays 1 a step
 
 
 # All the way round

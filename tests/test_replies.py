@@ -107,11 +107,11 @@ def trained_on(
 
 def learned(name: str, reply: Any, **columns: Any) -> str:
     """What is learned behind the text that a generation goes on from."""
-    made = policy(name)
+    pi = policy(name)
     [row] = demonstrations(reply, **columns)
-    before, after = made.codec.lesson(row.prompt, row.reply, "here")
-    assert before == made.encode([row.prompt])[0]
-    return made.codec.raw(after)
+    before, after = pi.codec.lesson(row.prompt, row.reply, "here")
+    assert before == pi.encode([row.prompt])[0]
+    return pi.codec.raw(after)
 
 
 @pytest.mark.parametrize("name", [*SHAPES, "r1", "earlier", *TEMPLATES])

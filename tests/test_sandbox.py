@@ -85,11 +85,11 @@ def test_the_filter_of_another_architecture():
 
 
 def available() -> list[str]:
-    found = {name: probe(name, 1) for name in ("bubblewrap", "landlock")}
-    for pool in found.values():
+    tried = {name: probe(name, 1) for name in ("bubblewrap", "landlock")}
+    for pool in tried.values():
         if isinstance(pool, Pool):
             pool.close()
-    return [name for name, pool in found.items() if isinstance(pool, Pool)]
+    return [name for name, pool in tried.items() if isinstance(pool, Pool)]
 
 
 @pytest.mark.skipif(not LINUX_X86, reason="namespaces and Landlock are Linux's")
@@ -174,15 +174,15 @@ time.sleep(60)
 
 @pytest.mark.skipif(not LINUX_X86, reason="the filter of this test is for x86-64")
 def test_in_a_container_bubblewrap_says_why_and_landlock_takes_over():
-    said = alone(sys.executable, "bubblewrap", "landlock", "forbid-namespaces")
+    report = alone(sys.executable, "bubblewrap", "landlock", "forbid-namespaces")
     assert (
-        "errno 1, EPERM" in said["probes"]["bubblewrap"]
-        and "allow user namespaces" in said["probes"]["bubblewrap"]
+        "errno 1, EPERM" in report["probes"]["bubblewrap"]
+        and "allow user namespaces" in report["probes"]["bubblewrap"]
     )
     assert (
-        said["probes"]["landlock"] == ""
-        and said["wrong"] == {}
-        and len(said["ended"]) == len(sandbox_suite.FEW)
+        report["probes"]["landlock"] == ""
+        and report["wrong"] == {}
+        and len(report["ended"]) == len(sandbox_suite.FEW)
     )
 
 
@@ -201,8 +201,8 @@ def test_another_user_and_a_public_interpreter(uid, mechanism, tmp_path):
         ).returncode
     ):
         pytest.skip("there is no Python of the system, 3.11 or newer, that any user may run")
-    said = alone(SYSTEM, mechanism, user=uid)
-    assert said["uid"] == uid and said["probes"] == {mechanism: ""} and said["wrong"] == {}
+    report = alone(SYSTEM, mechanism, user=uid)
+    assert report["uid"] == uid and report["probes"] == {mechanism: ""} and report["wrong"] == {}
 
 
 def alone(python: str, *arguments: str, user: int | None = None) -> dict:
@@ -295,11 +295,11 @@ def test_training_is_refused_before_a_model_loads(tmp_path, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize("permitted", [True, False])
 def test_a_run_records_where_code_ran(tmp_path, permitted):
-    said: list[str] = []
+    lines: list[str] = []
     run = train_recipe(
-        recipe(tmp_path), [], out=tmp_path / "run", say=said.append, unsafe_local_exec=permitted
+        recipe(tmp_path), [], out=tmp_path / "run", say=lines.append, unsafe_local_exec=permitted
     )
-    assert (unsafe.WARNING in said) is permitted
+    assert (unsafe.WARNING in lines) is permitted
     assert run.manifest["code_runs_in"] in (
         ["unsafe"] if permitted else ["bubblewrap", "landlock", "wasm"]
     )

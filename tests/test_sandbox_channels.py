@@ -159,7 +159,7 @@ def test_all_that_can_be_seen_is_the_same_whatever_is_expected(
 def test_a_program_sees_the_same_whatever_it_should_print(
     box: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said = set()
+    outputs = set()
     for expected in ("yes", "no", "maybe", "0", "n" * 100_000, "1\n" * 30_000):
         recorded = Recorded(box)
         monkeypatch.setattr("reward_fns.code_tests.sandbox", lambda *_, recorded=recorded: recorded)
@@ -170,8 +170,8 @@ def test_a_program_sees_the_same_whatever_it_should_print(
         )
         assert passes(program, tests=[{"stdin": "4", "stdout": expected}]).value == 0.0
         assert recorded.outcomes[0].ended == "finished", recorded.outcomes
-        said.add(recorded.outcomes[0].stdout)
-    assert len(said) == 1
+        outputs.add(recorded.outcomes[0].stdout)
+    assert len(outputs) == 1
 
 
 BEFORE = [
@@ -211,7 +211,7 @@ def test_what_is_expected_is_nowhere_in_the_process(
     monkeypatch.setattr("reward_fns.code_tests.sandbox", lambda *_: recorded)
     code = SECRETS[name].replace("def f(x)", "def f(x, *shown)")
     assert passes(code, tests=tests, partial=True).value == 0.0
-    said = json.dumps([outcome.value for outcome in recorded.outcomes])
+    values = json.dumps([outcome.value for outcome in recorded.outcomes])
     if name == "the memory of the process" and box.name == "wasm":
         assert [outcome.ended for outcome in recorded.outcomes] == [
             "raised"
@@ -221,10 +221,10 @@ def test_what_is_expected_is_nowhere_in_the_process(
             recorded.outcomes
         )
         # It does find what it may: its own argument.
-        assert (f"{mark}{shown}".encode().hex()[:48] in said) is (
+        assert (f"{mark}{shown}".encode().hex()[:48] in values) is (
             name != "every descriptor and file"
         )
-    assert f"{mark}{secret}".encode().hex()[:40] not in said
+    assert f"{mark}{secret}".encode().hex()[:40] not in values
 
 
 YES = [True, False, True, True, False, True, False, False]

@@ -233,7 +233,7 @@ def test_what_is_honest_in_a_run_is_published(run: Run) -> None:
         "token_ids": [1, 2],
     }
     run.manifest["files"] = [
-        {"file": f"data-{place}.jsonl", "sha256": rnd(64, HEX)} for place in range(50)
+        {"file": f"data-{number}.jsonl", "sha256": rnd(64, HEX)} for number in range(50)
     ]
     in_vocabulary(run, "sk-")
     in_vocabulary(run, "password=")

@@ -84,9 +84,9 @@ def interrupted(
     for number in sent:
         time.sleep(0.3)
         process.send_signal(number)
-    said, _ = process.communicate(timeout=120)
-    assert "Traceback" not in said and "Aborted" not in said, said
-    return process.returncode, said
+    output, _ = process.communicate(timeout=120)
+    assert "Traceback" not in output and "Aborted" not in output, output
+    return process.returncode, output
 
 
 def resumed(folder: Path, said: str) -> Run:
@@ -110,17 +110,17 @@ def resumed(folder: Path, said: str) -> Run:
 def test_the_first_ctrl_c_says_that_it_ends_after_the_step(
     tmp_path: Path, slow: tuple[str, str, int]
 ) -> None:
-    code, said = interrupted(tmp_path, slow, 1.0, [signal.SIGINT])
+    code, output = interrupted(tmp_path, slow, 1.0, [signal.SIGINT])
     assert code == 130
     assert (
-        said.count("stopping after this step, with a checkpoint; Ctrl-C again to stop at once\n")
+        output.count("stopping after this step, with a checkpoint; Ctrl-C again to stop at once\n")
         == 1
     )
-    assert "stopped by SIGINT at step " in said and "a checkpoint was saved" in said
+    assert "stopped by SIGINT at step " in output and "a checkpoint was saved" in output
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
     assert (manifest["status"], manifest["reason"]) == ("stopped", "SIGINT")
     if slow == GENERATION:
-        run = resumed(tmp_path, said)
+        run = resumed(tmp_path, output)
         assert run.manifest["status"] == "finished" and run.metrics("train")[-1]["step"] == 3
 
 
@@ -141,9 +141,9 @@ def test_the_first_ctrl_c_says_that_it_ends_after_the_step(
 def test_the_second_one_and_one_outside_of_a_step_end_at_once(
     tmp_path: Path, slow: tuple[str, str, int], sent: list[int], code: int, kept: str
 ) -> None:
-    ended, said = interrupted(tmp_path, slow, 30.0, sent)
-    assert ended == code and kept in said
-    assert "go on with: llmpolicy train " in said
+    ended, output = interrupted(tmp_path, slow, 30.0, sent)
+    assert ended == code and kept in output
+    assert "go on with: llmpolicy train " in output
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
     assert (manifest["status"], manifest["reason"]) == (
         "stopped",
@@ -152,8 +152,8 @@ def test_the_second_one_and_one_outside_of_a_step_end_at_once(
 
 
 def test_ctrl_c_while_a_model_loads_is_one_line(tmp_path: Path) -> None:
-    code, said = interrupted(tmp_path, LOADING, 30.0, [signal.SIGINT])
-    assert (code, said.splitlines()[-1]) == (130, "stopped at once: nothing was saved")
+    code, output = interrupted(tmp_path, LOADING, 30.0, [signal.SIGINT])
+    assert (code, output.splitlines()[-1]) == (130, "stopped at once: nothing was saved")
     assert not (tmp_path / "run").exists()
 
 
@@ -264,8 +264,8 @@ def test_the_launcher_is_known_and_starts_as_many_again(start: str, tmp_path: Pa
             text=True,
             env=dict(os.environ, PYTHONPATH=str(ROOT)),
         )
-        said = {line for line in done.stdout.splitlines() if line.startswith("'")}
-        assert said == {repr(expected)} and done.stdout.count(repr(expected)) == 2, done.stderr
+        lines = {line for line in done.stdout.splitlines() if line.startswith("'")}
+        assert lines == {repr(expected)} and done.stdout.count(repr(expected)) == 2, done.stderr
 
 
 @pytest.mark.slow

@@ -38,9 +38,11 @@ def test_wilson_covers_the_truth(n: int) -> None:
     """Exact coverage, no simulation: the mean over p is 95 %, and no p in [0.05, 0.95] falls below
     91 %.
     """
-    found = [wilson(k, n) for k in range(n + 1)]
+    intervals = [wilson(k, n) for k in range(n + 1)]
     shares = [i / 100 for i in range(5, 96)]
-    coverage = [sum(binomial(n, k, p) for k in range(n + 1) if holds(found[k], p)) for p in shares]
+    coverage = [
+        sum(binomial(n, k, p) for k in range(n + 1) if holds(intervals[k], p)) for p in shares
+    ]
     assert sum(coverage) / len(coverage) == pytest.approx(0.95, abs=0.01)
     assert min(coverage) > 0.91
 
@@ -122,9 +124,9 @@ def sampled_rate(draw: random.Random, easy: float) -> float:
 
 @given(st.lists(st.sampled_from([0.0, 0.5, 1.0]), min_size=1, max_size=60))
 def test_intervals_hold_their_value_and_mirror(values: list[float]) -> None:
-    one, other = mean_interval(values), mean_interval([1 - x for x in values])
-    assert 0 <= one.low <= one.value <= one.high <= 1
-    assert (one.low, one.high) == pytest.approx((1 - other.high, 1 - other.low))
+    interval, mirrored = mean_interval(values), mean_interval([1 - x for x in values])
+    assert 0 <= interval.low <= interval.value <= interval.high <= 1
+    assert (interval.low, interval.high) == pytest.approx((1 - mirrored.high, 1 - mirrored.low))
     up, down = paired_interval(values), paired_interval([-x for x in values])
     assert -1 <= up.low <= up.value <= up.high <= 1
     assert (up.low, up.high) == pytest.approx((-down.high, -down.low))
@@ -133,9 +135,9 @@ def test_intervals_hold_their_value_and_mirror(values: list[float]) -> None:
 @given(st.integers(1, 400), st.data())
 def test_wilson_holds_its_value_and_mirrors(n: int, data: st.DataObject) -> None:
     right = data.draw(st.integers(0, n))
-    one, other = wilson(right, n), wilson(n - right, n)
-    assert 0 <= one.low <= one.value <= one.high <= 1
-    assert (one.low, one.high) == pytest.approx((1 - other.high, 1 - other.low))
+    interval, mirrored = wilson(right, n), wilson(n - right, n)
+    assert 0 <= interval.low <= interval.value <= interval.high <= 1
+    assert (interval.low, interval.high) == pytest.approx((1 - mirrored.high, 1 - mirrored.low))
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=9), st.data())

@@ -98,17 +98,17 @@ class TestSplit:
         refused("2 distinct questions; expected more than the 2", {"rows": ROWS * 5}, held_out=2)
 
     def test_overlap_with_an_evaluation_set_names_the_rows(self):
-        own = {"rows": [{"question": "9 + 9"}, {"question": "3  +\n3"}], "name": "test"}
+        evaluation_set = {"rows": [{"question": "9 + 9"}, {"question": "3  +\n3"}], "name": "test"}
         refused(
             "1 of 2 .* row 1 of task 'test', training row 1 of 'rows'",
             {"rows": ROWS},
             held_out=9,
-            held_out_task=own,
+            held_out_task=evaluation_set,
         )
 
     def test_an_evaluation_set_of_its_own_is_cut_to_distinct_questions(self):
-        own = {"rows": [{"question": str(number % 7)} for number in range(50)]}
-        held_out = load_tasks([{"rows": ROWS}], held_out=5, held_out_task=own).held_out
+        evaluation_set = {"rows": [{"question": str(number % 7)} for number in range(50)]}
+        held_out = load_tasks([{"rows": ROWS}], held_out=5, held_out_task=evaluation_set).held_out
         assert len({row.question for row in held_out}) == len(held_out) == 5
 
     def test_check_disjoint_can_fail(self):
@@ -144,11 +144,12 @@ class TestMixing:
 
     @given(st.lists(st.fractions(Fraction(1, 50), 50), min_size=1, max_size=5), st.integers(0, 200))
     def test_shares_add_up_and_are_off_by_less_than_one(self, weights, total):
-        named = {str(place): weight for place, weight in enumerate(weights)}
-        counts = shares(named, total)
+        proportions = {str(number): weight for number, weight in enumerate(weights)}
+        counts = shares(proportions, total)
         assert sum(counts.values()) == total
         assert all(
-            abs(counts[name] - total * weight / sum(weights)) < 1 for name, weight in named.items()
+            abs(counts[name] - total * weight / sum(weights)) < 1
+            for name, weight in proportions.items()
         )
 
     def test_the_seed_chooses_among_the_rows_of_a_full_task(self):
@@ -597,7 +598,7 @@ class TestSpec:
 class TestWithin:
     @given(st.lists(st.integers(1, 20), min_size=1, max_size=20), st.integers(1, 20))
     def test_it_keeps_exactly_the_prompts_that_fit(self, lengths, limit):
-        rows = rows_of([str(place) for place in range(len(lengths))])
+        rows = rows_of([str(number) for number in range(len(lengths))])
         fitting = [row for row, length in zip(rows, lengths, strict=True) if length <= limit]
         if fitting:
             assert within(rows, lengths, limit) == fitting
@@ -631,9 +632,12 @@ class TestGSM8K:
         assert all(float(row.columns["answer"].replace(",", "")) is not None for row in tasks.train)
 
     def test_training_on_the_test_set_is_refused(self):
-        own = {**self.spec, "file": str(GSM8K / "test.jsonl")}
+        test_set = {**self.spec, "file": str(GSM8K / "test.jsonl")}
         refused(
-            "300 of 300 held-out questions are also training", own, held_out=300, held_out_task=own
+            "300 of 300 held-out questions are also training",
+            test_set,
+            held_out=300,
+            held_out_task=test_set,
         )
 
 
@@ -658,8 +662,10 @@ class TestReasoningGymScorer:
                     "answer": entry["answer"],
                     "question": entry["question"],
                 }
-                for said in (entry["answer"], "1 + 1", "nothing", f" {entry['answer']} "):
-                    assert score(said, **columns).value == dataset.score_answer(said.strip(), entry)
+                for completion in (entry["answer"], "1 + 1", "nothing", f" {entry['answer']} "):
+                    assert score(completion, **columns).value == dataset.score_answer(
+                        completion.strip(), entry
+                    )
 
     def test_part_marks_for_a_list_survive_without_eval(self):
         from reward_fns.reasoning_gym import score
@@ -677,8 +683,8 @@ class TestReasoningGymScorer:
 
         entry = reasoning_gym.create_dataset(name, size=1, seed=0)[0]
         mark = tmp_path / "mark"
-        said = f"[__import__('pathlib').Path({str(mark)!r}).touch()]"
-        assert score(said, entry["metadata"], entry["answer"], entry["question"]).value < 0.1
+        text = f"[__import__('pathlib').Path({str(mark)!r}).touch()]"
+        assert score(text, entry["metadata"], entry["answer"], entry["question"]).value < 0.1
         assert not mark.exists()
 
     def test_a_scorer_that_cannot_be_made_safe_is_refused(self):
@@ -703,8 +709,13 @@ class TestReasoningGymScorer:
         for name in sorted(set(DATASETS) - {"composite"}):
             entry = reasoning_gym.create_dataset(name, seed=0, size=1)[0]
             try:
-                for said in (hostile, f"[{hostile}]", f"{{1: {hostile}}}", f"\\boxed{{{hostile}}}"):
-                    score(said, entry["metadata"], entry["answer"], entry["question"])
+                for completion in (
+                    hostile,
+                    f"[{hostile}]",
+                    f"{{1: {hostile}}}",
+                    f"\\boxed{{{hostile}}}",
+                ):
+                    score(completion, entry["metadata"], entry["answer"], entry["question"])
                 if entry["answer"] is not None:
                     assert (
                         score(

@@ -209,5 +209,5 @@ def test_names_in_a_table_are_no_marks() -> None:
         return -float(len(completion))
 
     long.__name__, short.__name__ = "[/x]", "[red]y"
-    found = evaluate(random_table(3, 1), rows("012"), CORRECT, rewards=rewards(long, short))
-    assert "[/x]" in table(found) and "[red]y" in table(found)
+    evaluation = evaluate(random_table(3, 1), rows("012"), CORRECT, rewards=rewards(long, short))
+    assert "[/x]" in table(evaluation) and "[red]y" in table(evaluation)

@@ -127,12 +127,12 @@ def test_where_a_thought_ends_must_be_certain():
 
 def test_a_program_may_write_tags_of_other_things():
     program = 'def f(x):\n    return f"<reason>{x}</reason>" + "<analysis>"\n'
-    for said in (
+    for reply in (
         f"```python\n{program}```",
         f"<think>I write </reason>.</think>So:\n```python\n{program}```",
     ):
         assert (
-            code_tests.passes(said, ['assert f("a") == "<reason>a</reason><analysis>"']).value
+            code_tests.passes(reply, ['assert f("a") == "<reason>a</reason><analysis>"']).value
             == 1.0
         )
     assert paid("```ts\nconst a: Promise<Analysis> = f();\n```\n\\boxed{18}") == 1.0

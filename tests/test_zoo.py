@@ -130,13 +130,13 @@ def test_the_laws_see_a_mistake(monkeypatch: pytest.MonkeyPatch, mistake: str, l
     assert law in report.broken
 
 
-def _scaled(found: tuple[torch.Tensor, Any]) -> tuple[torch.Tensor, Any]:
-    return found[0] / 1.1, found[1]
+def _scaled(scored: tuple[torch.Tensor, Any]) -> tuple[torch.Tensor, Any]:
+    return scored[0] / 1.1, scored[1]
 
 
-def _cut(found: tuple[torch.Tensor, Any]) -> tuple[torch.Tensor, Any]:
-    logits = found[0]
-    return torch.cat([logits[:, :1].detach(), logits[:, 1:]], dim=1), found[1]
+def _cut(scored: tuple[torch.Tensor, Any]) -> tuple[torch.Tensor, Any]:
+    logits = scored[0]
+    return torch.cat([logits[:, :1].detach(), logits[:, 1:]], dim=1), scored[1]
 
 
 def _raises() -> dict[str, Any]:
