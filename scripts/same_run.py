@@ -18,10 +18,13 @@ def contents(out: Path) -> dict[str, Any]:
     from llmpolicy.run import Run, damage
 
     run = Run.open(out)
-    facts: dict[str, Any] = {"status": run.manifest["status"], "best": run.manifest.get("best")}
-    facts["evaluation"] = run.evaluation()
-    facts["metrics"] = list(map(_untimed, run.metrics()))
-    facts["rollouts"] = [_without(row, ("seconds",)) for row in run.rollouts()]
+    facts: dict[str, Any] = {
+        "status": run.manifest["status"],
+        "best": run.manifest.get("best"),
+        "evaluation": run.evaluation(),
+        "metrics": list(map(_untimed, run.metrics())),
+        "rollouts": [_without(row, ("seconds",)) for row in run.rollouts()],
+    }
     folders = {"policy": run.policy_dir, "best/": run.best_dir}
     folders |= {path.name: path for path in run.checkpoints()}
     for name, folder in folders.items():

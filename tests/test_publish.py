@@ -24,7 +24,7 @@ from llmpolicy.publish import publish, publish_run
 from llmpolicy.publish.artefact import build
 from llmpolicy.publish.base import base_hub_id
 from llmpolicy.publish.choice import choose
-from llmpolicy.publish.files import check
+from llmpolicy.publish.files import check_folder
 from llmpolicy.run import Run
 from tests.hub_client import NAME, ROOT, Client, environment, start
 from tests.hub_server import HubServer, plain
@@ -327,7 +327,7 @@ def test_a_later_publication_leaves_no_file_of_an_earlier_one(
 def test_the_value_of_a_secret_variable_is_found(run: Run, tmp_path: Path) -> None:
     folder = staged(run, tmp_path / "staged")
     (folder / "chat_template.jinja").write_text("{# a-key-of-no-known-form #}")
-    check(
+    check_folder(
         folder,
         "adapter",
         {"WANDB_API_KEY": "something else, long enough", "HOME": "a-key-of-no-known-form"},
@@ -335,7 +335,7 @@ def test_the_value_of_a_secret_variable_is_found(run: Run, tmp_path: Path) -> No
     with pytest.raises(
         PublishError, match=r"chat_template.jinja holds the value of \$WANDB_API_KEY"
     ):
-        check(folder, "adapter", {"WANDB_API_KEY": "a-key-of-no-known-form"})
+        check_folder(folder, "adapter", {"WANDB_API_KEY": "a-key-of-no-known-form"})
 
 
 @pytest.mark.parametrize(
@@ -352,10 +352,10 @@ def test_the_last_look_before_sending(
     name: str, content: bytes, said: str, run: Run, tmp_path: Path
 ) -> None:
     folder = staged(run, tmp_path / "staged")
-    check(folder, "adapter")
+    check_folder(folder, "adapter")
     (folder / name).write_bytes(content)
     with pytest.raises(PublishError, match=rf"{name} {said}"):
-        check(folder, "adapter")
+        check_folder(folder, "adapter")
 
 
 def test_no_folder_of_this_machine_is_published(run: Run, adapter: Path, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 
 from llmpolicy.errors import PublishError, RecipeError
 from llmpolicy.publish import publish
-from llmpolicy.publish.files import check
+from llmpolicy.publish.files import check_folder
 from llmpolicy.recipe.load import make_recipe
 from llmpolicy.run import Run, redact
 from llmpolicy.secrets import secret_in, values_of
@@ -250,7 +250,7 @@ def test_the_search_is_as_fast_as_a_disk(tmp_path: Path) -> None:
     )
     (tmp_path / "config.json").write_text("{}")
     begun = time.process_time()
-    check(tmp_path, "merged")
+    check_folder(tmp_path, "merged")
     assert (tmp_path / "model.safetensors").stat().st_size / 1e6 / (
         time.process_time() - begun
     ) > 50

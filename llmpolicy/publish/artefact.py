@@ -19,7 +19,7 @@ from llmpolicy.publish.card import CardFacts, card
 from llmpolicy.publish.choice import Choice
 from llmpolicy.publish.files import (
     PublishedFile,
-    check,
+    check_folder,
     copy_plain,
     describe,
     refuse_links,
@@ -62,7 +62,7 @@ def build(
     _make_configs_portable(folder, machine, replaced)
     sources = _write_evidence(run, choice, repo, folder, machine, replaced)
     files = describe(folder)
-    check(folder, choice.what, machine=machine, sources=sources)
+    check_folder(folder, choice.what, machine=machine, sources=sources)
     if describe(folder) != files:
         raise PublishError(
             f"{folder} changed while it was checked; publish again when nothing writes there"

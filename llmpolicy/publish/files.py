@@ -26,29 +26,17 @@ from llmpolicy.secrets import secret_in, values_of
 
 What = Literal["adapter", "merged", "policy"]
 
-ADAPTER = (r"adapter_model\.safetensors", r"adapter_config\.json")
+ADAPTER = r"adapter_model\.safetensors|adapter_config\.json"
 MODEL = (
-    r"model\.safetensors",
-    r"model-\d{5}-of-\d{5}\.safetensors",
-    r"model\.safetensors\.index\.json",
-    r"config\.json",
-    r"generation_config\.json",
+    r"model\.safetensors|model-\d{5}-of-\d{5}\.safetensors|model\.safetensors\.index\.json"
+    r"|config\.json|generation_config\.json"
 )
 SMALL = ("config.json", "model.safetensors")
 """A small policy: the arguments that build its network, and its weights."""
 TOKENIZER = (
-    r"tokenizer\.json",
-    r"tokenizer_config\.json",
-    r"special_tokens_map\.json",
-    r"added_tokens\.json",
-    r"vocab\.json",
-    r"vocab\.txt",
-    r"merges\.txt",
-    r"tokenizer\.model",
-    r"spiece\.model",
-    r"sentencepiece\.bpe\.model",
-    r"chat_template\.jinja",
-    r"additional_chat_templates/[A-Za-z0-9][\w.-]*\.jinja",
+    r"tokenizer\.json|tokenizer_config\.json|special_tokens_map\.json|added_tokens\.json"
+    r"|vocab\.json|vocab\.txt|merges\.txt|tokenizer\.model|spiece\.model|sentencepiece\.bpe\.model"
+    r"|chat_template\.jinja|additional_chat_templates/[A-Za-z0-9][\w.-]*\.jinja"
 )
 FOLDER = "additional_chat_templates"
 """The one folder beside the weights that transformers reads."""
@@ -78,14 +66,14 @@ def allowed(name: str, what: What) -> bool:
     if what == "policy":
         return name in SMALL
     weights = ADAPTER if what == "adapter" else MODEL
-    return _matches(name, weights + TOKENIZER)
+    return re.fullmatch(f"{weights}|{TOKENIZER}", name) is not None
 
 
 def ours(name: str) -> bool:
     """Whether some publication may hold a file of this name, so that a later one replaces or
     removes it.
     """
-    return _matches(name, (*ADAPTER, *MODEL, *TOKENIZER)) or name in WRITTEN
+    return name in WRITTEN or allowed(name, "adapter") or allowed(name, "merged")
 
 
 def stage(source: Path, target: Path, what: What) -> None:
@@ -178,7 +166,7 @@ def _refuse_special(source: Path, status: os.stat_result) -> None:
         )
 
 
-def check(
+def check_folder(
     folder: Path,
     what: What,
     environment: Mapping[str, str] = os.environ,
@@ -227,10 +215,6 @@ def _entries(folder: Path) -> Iterator[tuple[str, Path]]:
                 yield f"{FOLDER}/{inner.name}", inner
         else:
             yield path.name, path
-
-
-def _matches(name: str, patterns: Iterable[str]) -> bool:
-    return any(re.fullmatch(pattern, name) for pattern in patterns)
 
 
 def _expected(what: What) -> str:

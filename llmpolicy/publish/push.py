@@ -19,7 +19,7 @@ from llmpolicy.errors import PublishError
 from llmpolicy.publish import hub
 from llmpolicy.publish.artefact import build
 from llmpolicy.publish.choice import Choice, choose
-from llmpolicy.publish.files import PublishedFile, What, ours
+from llmpolicy.publish.files import PublishedFile, ours
 from llmpolicy.publish.local import Replaced
 from llmpolicy.run import Run
 from llmpolicy.terminal import tell
@@ -58,7 +58,7 @@ def publish(
     run: Run,
     repo: str,
     *,
-    what: What | None = None,
+    what: str | None = None,
     which: str | None = None,
     private: bool = True,
     dry_run: bool = False,

@@ -4,6 +4,7 @@ and what is not published.
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,11 +112,10 @@ def _elsewhere(run: Run, recipe: Mapping[str, Any]) -> Iterator[str]:
 def _short(recipe: dict[str, Any]) -> dict[str, Any]:
     """The recipe without what it does not set, where it means the same so."""
     short = _without_empty(recipe)
-    try:
-        same = _resolved(short) == _resolved(recipe)
-    except RecipeError:
-        same = True  # as rows that were given in Python, it cannot be loaded anyhow
-    return short if same else recipe
+    with suppress(RecipeError):  # with rows that were given in Python, it cannot be loaded anyhow
+        if _resolved(short) != _resolved(recipe):
+            return recipe
+    return short
 
 
 def _resolved(recipe: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,13 +1,11 @@
 """The verb of the command line: publish a run folder, and show what was (or would be) sent."""
 
 from pathlib import Path
-from typing import cast
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from llmpolicy.publish.files import What
 from llmpolicy.publish.push import Published, publish
 from llmpolicy.run import Run
 from llmpolicy.terminal import visible
@@ -34,13 +32,12 @@ def publish_run(
     """
     opened = Run.open(run)
     opened.remote_code = trust_remote_code
-    private, form = not public, cast(What | None, what)
     published = publish(
         opened,
         repo,
-        what=form,
+        what=what,
         which=which,
-        private=private,
+        private=not public,
         dry_run=dry_run,
         overwrite=overwrite,
         samples=samples,

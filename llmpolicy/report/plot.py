@@ -139,8 +139,11 @@ def _accuracy(axis: "Axes", run: Run) -> None:
         )
     evaluation = run.evaluation() or {}
     last = max((line["step"] for line in run.metrics("train")), default=1)
-    for key, step, name in (("base", 0, "base"), (None, last, "trained")):
-        part = evaluation.get("base") if key else evaluation
+    base = evaluation.get("base")
+    for part, step, name, side in (
+        (base, 0, "base", "left"),
+        (evaluation, last, "trained", "right"),
+    ):
         if part and part.get("accuracy"):
             axis.errorbar(
                 [step],
@@ -154,7 +157,7 @@ def _accuracy(axis: "Axes", run: Run) -> None:
                 f" {name} {value:.0%}",
                 (step, value),
                 fontsize=8,
-                ha="left" if key else "right",
+                ha=side,
                 va="bottom",
             )
     if evaluation.get("best_constant") is not None:

@@ -6,19 +6,14 @@ from functools import lru_cache
 from importlib import import_module
 from typing import Any
 
-DETECTORS = (
-    "artifactory.ArtifactoryDetector", "aws.AWSKeyDetector",
-    "azure_storage_key.AzureStorageKeyDetector",
-    "basic_auth.BasicAuthDetector", "discord.DiscordBotTokenDetector",
-    "github_token.GitHubTokenDetector",
-    "gitlab_token.GitLabTokenDetector", "jwt.JwtTokenDetector", "mailchimp.MailchimpDetector",
-    "npm.NpmDetector",
-    "openai.OpenAIDetector", "pypi_token.PypiTokenDetector", "sendgrid.SendGridDetector",
-    "slack.SlackDetector",
-    "square_oauth.SquareOAuthDetector", "stripe.StripeDetector",
-    "telegram_token.TelegramBotTokenDetector",
-    "twilio.TwilioKeyDetector",
-)  # fmt: skip
+DETECTORS = """
+artifactory.ArtifactoryDetector aws.AWSKeyDetector azure_storage_key.AzureStorageKeyDetector
+basic_auth.BasicAuthDetector discord.DiscordBotTokenDetector github_token.GitHubTokenDetector
+gitlab_token.GitLabTokenDetector jwt.JwtTokenDetector mailchimp.MailchimpDetector
+npm.NpmDetector openai.OpenAIDetector pypi_token.PypiTokenDetector sendgrid.SendGridDetector
+slack.SlackDetector square_oauth.SquareOAuthDetector stripe.StripeDetector
+telegram_token.TelegramBotTokenDetector twilio.TwilioKeyDetector
+"""
 """Those of https://github.com/Yelp/detect-secrets that know a form; its keyword and entropy rules
 find prose and hashes.
 """
@@ -181,7 +176,7 @@ def _compiled(spaced: bool) -> list[tuple[str, re.Pattern[str]]]:
 @lru_cache(1)
 def _detectors() -> list[Any]:
     detectors = []
-    for name in DETECTORS:
+    for name in DETECTORS.split():
         module, _, kind = name.partition(".")
         detectors.append(getattr(import_module(f"detect_secrets.plugins.{module}"), kind)())
     return detectors

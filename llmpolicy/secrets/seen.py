@@ -27,8 +27,7 @@ def plain(text: str) -> str:
         lambda code: chr(int(code[1] or code[2] or code[3], 8 if code[3] else 16)),
         html.unescape(text),
     )
-    text = unquote(text) if "%" in text else text
-    return UNSEEN.sub("", BREAK.sub("\n", text).replace("\\", ""))
+    return UNSEEN.sub("", BREAK.sub("\n", unquote(text)).replace("\\", ""))
 
 
 def joined(text: str) -> str:
