@@ -51,7 +51,7 @@ def choose(
         )
     _one_of("--what", what, ("adapter", "merged"))
     _one_of("--which", which, ("last", "best"))
-    weights, source = _weights(run, which)
+    last_or_best, source = _weights(run, which)
     if not source.is_dir():
         state = run.manifest.get("status", "unknown")
         raise PublishError(
@@ -64,14 +64,16 @@ def choose(
         )
     adapter = (source / "adapter_config.json").is_file()
     trained: Literal["adapter", "full"] = "adapter" if adapter else "full"
-    evaluation, measured_on_last = _evidence(run, weights)
+    evaluation, measured_on_last = _evidence(run, last_or_best)
     if small:
-        return Choice("policy", weights, "full", source, None, evaluation, measured_on_last)
+        return Choice("policy", last_or_best, "full", source, None, evaluation, measured_on_last)
     hub_id = base_hub_id(run)
     form = _form(run, what, trained, hub_id)
     if samples is None:
         samples = all(map(_is_others, tasks_of(run.recipe)))
-    return Choice(form, weights, trained, source, hub_id, evaluation, measured_on_last, samples)
+    return Choice(
+        form, last_or_best, trained, source, hub_id, evaluation, measured_on_last, samples
+    )
 
 
 def _weights(run: Run, which: str | None) -> tuple[Which, Path]:
