@@ -19,9 +19,6 @@ COMMON_FORMATS = ("{}", "\\boxed{{}}", "#### {}", "Answer: {}", "<answer>{}</ans
 
 _DECLARED = "__llmpolicy_contract__"
 
-COMMON_FORMATS = ("{}", "\\boxed{{}}", "#### {}", "Answer: {}", "<answer>{}</answer>")
-"""How an answer may be written, ``{}`` in its place: what is tried where nothing is declared."""
-
 
 @dataclass(frozen=True, slots=True)
 class Contract:
