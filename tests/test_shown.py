@@ -24,7 +24,7 @@ from llmpolicy.evaluation.measure import ks
 from llmpolicy.evaluation.record import Evaluation
 from llmpolicy.grpo.progress import SILENT_STEPS, Progress, loss_note, progress_line
 from llmpolicy.policies.causal_lm import CausalLMPolicy
-from llmpolicy.policies.causal_lm.adapter import folded
+from llmpolicy.policies.causal_lm.folding import folded
 from llmpolicy.report.plot import plot_run
 from llmpolicy.run import Run
 from llmpolicy.session.explain import explain_recipe

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from llmpolicy.policies.causal_lm import adapter, forward
+from llmpolicy.policies.causal_lm import folding, forward
 from scripts.zoo import adapters, build, cases, isolate
 from scripts.zoo.plain import Plain
 
@@ -88,7 +88,7 @@ def test_a_model_that_keeps_what_it_computed_last_can_be_copied() -> None:
     model = build.build(build.small("llama"))
     model(input_ids=torch.tensor([[5, 6, 7]])).logits.sum().backward()
     model.model.last = model(input_ids=torch.tensor([[5, 6, 7]])).logits
-    twin = adapter.detached(model)
+    twin = folding.detached(model)
     assert torch.equal(twin.model.last, model.model.last)
     assert twin.model.last.grad_fn is None
 

@@ -87,7 +87,7 @@ def load(folder: str | Path, classes: Sequence[type[SmallPolicy]]) -> Any:
         raise PolicyError(
             f"{folder} holds no saved policy: expected {CONFIG} and {WEIGHTS} in it"
         ) from error
-    known = {found.__name__: found for found in classes}
+    known = {kind.__name__: kind for kind in classes}
     name = config.pop("policy", None)
     if name not in known:
         raise PolicyError(f"{folder / CONFIG}: found policy {name!r}{nearest(str(name), known)}")

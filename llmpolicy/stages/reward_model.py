@@ -119,7 +119,8 @@ def train_reward_model(
     """
     from trl import RewardTrainer
 
-    from llmpolicy.policies.causal_lm.adapter import first_line, folded
+    from llmpolicy.policies.causal_lm.adapter import first_line
+    from llmpolicy.policies.causal_lm.folding import folded
     from llmpolicy.policies.causal_lm.frequencies import check_rows
     from llmpolicy.policies.causal_lm.trained import check_trained
 
@@ -209,7 +210,7 @@ def _rehearse(name: str, model: Any, tokenizer: Any) -> None:
     from peft import PeftModel
     from transformers import AutoModelForSequenceClassification
 
-    from llmpolicy.policies.causal_lm.adapter import folded
+    from llmpolicy.policies.causal_lm.folding import folded
     from llmpolicy.policies.causal_lm.forward import is_there
     from llmpolicy.policies.causal_lm.load import check_placed
     from llmpolicy.policies.causal_lm.rehearse import rehearse

@@ -1,5 +1,4 @@
-"""The life of an adapter: made, loaded, switched off, frozen as a reference, saved, folded into its
-base.
+"""The life of an adapter: made, loaded, switched off, frozen as a reference, saved.
 
 The one that is trained is called ``default``. A frozen copy of an adapter that was continued is
 called ``ref``, the name under which TRL looks for a reference.
@@ -9,8 +8,7 @@ import copy
 import dataclasses
 import json
 import re
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,13 +22,12 @@ from peft import (
     get_peft_model_state_dict,
     set_peft_model_state_dict,
 )
-from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from llmpolicy.errors import PolicyError, nearest
-from llmpolicy.policies.causal_lm.forward import bare, innermost
+from llmpolicy.policies.causal_lm.forward import bare
 from llmpolicy.policies.causal_lm.kinds import REFERENCE, TRAINED, adapter_reason, config_reason
 from llmpolicy.policies.causal_lm.multimodal import fit_names
 from llmpolicy.policies.causal_lm.targets import endings, read_past, watched
@@ -209,8 +206,8 @@ def _wrap(
                 f"{where}: with the adapter off the model is not its base (by {nats:.2g} nats); "
                 "expected an adapter that leaves the base's weights as they are"
             )
-    made = wrapped.peft_config[TRAINED]
-    made.base_model_name_or_path, made.revision = base, revision
+    trained = wrapped.peft_config[TRAINED]
+    trained.base_model_name_or_path, trained.revision = base, revision
     return wrapped
 
 
@@ -236,12 +233,12 @@ def place(
     if converted is None:
         return
     for key in sorted(expected.keys() | weights.keys()):
-        found, wanted = (
+        shape, wanted = (
             tuple(side[key].shape) if key in side else None for side in (weights, expected)
         )
-        if found != wanted:
+        if shape != wanted:
             raise PolicyError(
-                f"{where} does not fit {base!r}: {key} is {found or 'missing'} in the adapter, "
+                f"{where} does not fit {base!r}: {key} is {shape or 'missing'} in the adapter, "
                 f"{wanted or 'missing'} in the model{converted}; expected an adapter of this base"
             )
     with torch.no_grad():
@@ -274,8 +271,8 @@ def _converted(model: PeftModel, weights: Mapping[str, Tensor], name: str) -> st
         report: Any = set_peft_model_state_dict(model, dict(weights), adapter_name=name)
     except (RuntimeError, KeyError, ValueError, TypeError) as error:
         return f" ({first_line(error)})"
-    own = {key for key, _ in model.named_parameters() if f".{name}." in f"{key}."}
-    lost = [*report.unexpected_keys, *(key for key in report.missing_keys if key in own)]
+    expected = {key for key, _ in model.named_parameters() if f".{name}." in f"{key}."}
+    lost = [*report.unexpected_keys, *(key for key in report.missing_keys if key in expected)]
     return f" ({len(lost)} tensors without a place, {min(lost)} among them)" if lost else None
 
 
@@ -288,10 +285,10 @@ def _without_base(
     there: dict[str, Tensor] = {
         key: tensor for key, tensor in model.named_parameters() if f".{TRAINED}." not in key
     }
-    own = set(state(model))
+    adapter = set(state(model))
     kept = {}
     for key, tensor in weights.items():
-        if key in own or key not in there:
+        if key in adapter or key not in there:
             kept[key] = tensor
         elif tensor.shape != there[key].shape or not torch.equal(tensor.to(there[key]), there[key]):
             raise PolicyError(
@@ -329,8 +326,8 @@ def freeze_copy(model: PeftModel) -> None:
         return
     start = log_probs(model)
     with kept_frozen(model):
-        made = copy.deepcopy(model.peft_config[TRAINED])
-        model.add_adapter(REFERENCE, made, autocast_adapter_dtype=is_float32(model))
+        config = copy.deepcopy(model.peft_config[TRAINED])
+        model.add_adapter(REFERENCE, config, autocast_adapter_dtype=is_float32(model))
         place(model, state(model), "the copy of the adapter", "the model", REFERENCE)
         with active(model, REFERENCE):
             if (nats := apart(start, log_probs(model))) > 0:
@@ -380,103 +377,6 @@ def _sort_sets(config: Path) -> None:
         if isinstance(content.get(key), list):
             content[key] = sorted(content[key])
     config.write_text(json.dumps(content, indent=2, sort_keys=True), encoding="utf-8")
-
-
-def detached(model: nn.Module) -> Any:
-    """A copy that shares nothing with the model.
-
-    Patches of ``forward`` (TRL's fused head, autocast) call the model they were made for, and would
-    do so from the copy too: they are left behind.
-    """
-    for module in (
-        model.modules()
-    ):  # RecurrentGemma leaves its last state, with the way back of a loss, in its layers
-        states = {
-            name: value
-            for name, value in vars(module).items()
-            if isinstance(value, Tensor) and not value.is_leaf
-        }
-        vars(module).update({name: value.detach() for name, value in states.items()})
-    twin = copy.deepcopy(model)
-    for module in twin.modules():
-        if not hasattr(module, "_hf_hook"):
-            vars(module).pop("forward", None)
-    return twin
-
-
-def folded(model: PeftModel) -> Any:
-    """A copy of the base with the trained adapter added to its weights (W + BA·alpha/r); raises
-    PolicyError if it cannot be.
-
-    A head that shares its weights with the embeddings is parted from them where the adapter changes
-    one of the two.
-    """
-    if shared := _shared_layer(model):
-        raise PolicyError(
-            f"the adapter cannot be added to its base's weights: those of {shared} are shared by"
-            " several layers, each with its own part of the adapter; keep it as an adapter"
-        )
-    twin = detached(model)
-    tied = _part(twin.get_base_model())
-    try:
-        merged: Any = twin.merge_and_unload(safe_merge=True, adapter_names=[TRAINED])
-    except (RuntimeError, ValueError, NotImplementedError, AttributeError) as error:
-        raise PolicyError(
-            f"the adapter cannot be added to its base's weights ({first_line(error)})"
-        ) from error
-    if tied:
-        _join(merged, tied)
-    return merged
-
-
-def _shared_layer(model: PeftModel) -> str | None:
-    """The name of an adapted layer whose weight is another layer's too (Zamba's blocks); the head's
-    is parted from it.
-    """
-    own = [
-        module._parameters.get("weight")
-        for module in model.modules()
-        if not isinstance(module, nn.Embedding)
-    ]
-    owners = Counter(id(weight) for weight in own if weight is not None)
-    for name, layer in model.named_modules():
-        if (
-            isinstance(layer, BaseTunerLayer)
-            and owners[id(getattr(layer.get_base_layer(), "weight", None))] > 1
-        ):
-            return name
-    return None
-
-
-def _part(base: Any) -> list[Any]:
-    """Give the head weights of its own, which merging can change alone; the configurations that
-    said they were shared.
-    """
-    embeddings, head = (
-        innermost(base.get_input_embeddings()),
-        innermost(base.get_output_embeddings()),
-    )
-    if head is None:
-        return []
-    if head.weight is embeddings.weight:
-        head.weight = nn.Parameter(embeddings.weight.detach().clone(), requires_grad=False)
-    configs = (base.config, base.config.get_text_config(decoder=True))
-    return [config for config in configs if getattr(config, "tie_word_embeddings", False)]
-
-
-def _join(merged: Any, tied: Sequence[Any]) -> None:
-    """Tie the head to the embeddings again if merging left them equal; else no configuration may
-    say that they are.
-
-    PEFT, which finds them parted, has changed the outer one (Gemma 3 has one within); a model looks
-    at either.
-    """
-    embeddings, head = merged.get_input_embeddings(), merged.get_output_embeddings()
-    equal = torch.equal(embeddings.weight, head.weight)
-    if equal:
-        head.weight = embeddings.weight
-    for config in tied:
-        config.tie_word_embeddings = equal
 
 
 def first_line(error: Exception) -> str:

@@ -45,9 +45,11 @@ def structure(model: nn.Module, *parts: nn.Module) -> int:
     """A number that changes when a module of a model is replaced, or a hook is put into one of
     these parts or taken away.
     """
-    found: list[Any] = [key for name in _HOOKS for key in getattr(torch_module, f"_global{name}")]
+    identity: list[Any] = [
+        key for name in _HOOKS for key in getattr(torch_module, f"_global{name}")
+    ]
     for module in model.modules():
-        found += (id(module), type(module))
+        identity += (id(module), type(module))
     for part in parts:
-        found += (key for name in _HOOKS for key in getattr(part, name))
-    return hash(tuple(found))
+        identity += (key for name in _HOOKS for key in getattr(part, name))
+    return hash(tuple(identity))

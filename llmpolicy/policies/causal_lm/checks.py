@@ -116,9 +116,9 @@ def check_left_padding(model: nn.Module, name: str) -> None:
         return
     with train_mode(model):
         ids = _some_tokens(model)
-        expected, found = _log_probs(model, ids, 0), _log_probs(model, ids, _PADDING)
+        expected, padded = _log_probs(model, ids, 0), _log_probs(model, ids, _PADDING)
     limit = 1e-3 if expected.dtype == torch.float32 else 0.2
-    if (nats := float(weighted_apart(expected, found).mean())) > limit:
+    if (nats := float(weighted_apart(expected, padded).mean())) > limit:
         raise PolicyError(
             f"{name} changes its mind by {nats:.2g} nats when prompts are padded on the left, as"
             " TRL's sampler pads them; expected the policy's own: top_p 1, top_k 0, no min_p,"
@@ -162,30 +162,30 @@ def check(model: nn.Module, name: str, expected: Tensor | None) -> None:
         return
     ids = _some_tokens(model)  # (B, L)
     with train_mode(model), _in_words(model, ids):
-        first, second = _log_probs(model, ids, 0), _log_probs(model, ids, 0)  # (B, L, V)
+        once, again = _log_probs(model, ids, 0), _log_probs(model, ids, 0)  # (B, L, V)
         half = ids.shape[1] // 2
         changed = torch.cat(
             [ids[:, :half], ids[:, half:].roll(1, 0)], dim=1
         )  # (B, L): other tokens in the second half
         later = _log_probs(model, changed, 0)
-        padded = first if unpadded(model, _WIDTH + _PADDING) else _log_probs(model, ids, _PADDING)
+        padded = once if unpadded(model, _WIDTH + _PADDING) else _log_probs(model, ids, _PADDING)
     limit = _limit(model)
     _same(
-        first,
-        second,
+        once,
+        again,
         limit / 10,
         f"{name} is still random in train mode after its dropout was set to 0",
     )
-    own = (
+    different = (
         f"{name} is not what its own forward computes when its noise is off and positions are"
         " counted from 0"
     )
-    _same(expected, first, limit, own)
-    moves = float(weighted_apart(first[:, half:], later[:, half:]).mean())
-    is_exact = first.dtype == torch.float32 or first.device.type == "cpu"
+    _same(expected, once, limit, different)
+    moves = float(weighted_apart(once[:, half:], later[:, half:]).mean())
+    is_exact = once.dtype == torch.float32 or once.device.type == "cpu"
     ahead = min(limit, max(_ROUNDING, _AHEAD * moves)) if is_exact else limit
-    _same(first[:, :half], later[:, :half], ahead, f"{name} lets a token see what comes after it")
-    _same(first, padded, limit, f"{name} changes its mind when the prompt is padded on the left")
+    _same(once[:, :half], later[:, :half], ahead, f"{name} lets a token see what comes after it")
+    _same(once, padded, limit, f"{name} changes its mind when the prompt is padded on the left")
 
 
 def check_checkpointing(model: nn.Module, name: str, options: Any = None) -> None:
@@ -245,9 +245,9 @@ def _limit(model: nn.Module) -> float:
     return 1e-2 if next(model.parameters()).dtype == torch.float32 else 0.2
 
 
-def _same(expected: Tensor, found: Tensor, limit: float, what: str) -> None:
+def _same(expected: Tensor, answer: Tensor, limit: float, what: str) -> None:
     """Raise PolicyError if two answers lie further apart than rounding."""
-    if (nats := float(weighted_apart(expected, found).mean())) > limit:
+    if (nats := float(weighted_apart(expected, answer).mean())) > limit:
         raise PolicyError(
             f"{what} (by {nats:.2g} nats); expected a decoder-only language model whose π is a"
             " function"

@@ -55,8 +55,8 @@ def _draw(chunks: Tensor, sums: Tensor, generator: torch.Generator | None) -> Te
     )  # (b, 1)
     chunk, rest = _invert(sums.to(exact), uniform)
     inner = chunks.gather(1, chunk[..., None].expand(-1, -1, _CHUNK))[:, 0]  # (b, chunk)
-    place, _ = _invert(inner.to(exact), rest)
-    return chunk * _CHUNK + place
+    inside, _ = _invert(inner.to(exact), rest)
+    return chunk * _CHUNK + inside
 
 
 def _invert(weights: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
@@ -65,9 +65,9 @@ def _invert(weights: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
     """
     upto = weights.cumsum(-1)  # (b, n)
     target = uniform * upto[:, -1:]
-    place = torch.searchsorted(upto, target, right=True).clamp_(
+    index = torch.searchsorted(upto, target, right=True).clamp_(
         max=weights.shape[1] - 1
     )  # never a weight of 0
-    weight = weights.gather(1, place)
-    rest = (target - (upto.gather(1, place) - weight)) / weight
-    return place, rest.clamp_(0.0, 1.0 - torch.finfo(weights.dtype).eps)
+    weight = weights.gather(1, index)
+    rest = (target - (upto.gather(1, index) - weight)) / weight
+    return index, rest.clamp_(0.0, 1.0 - torch.finfo(weights.dtype).eps)

@@ -64,8 +64,10 @@ class Codec:
         on its prompt.
         """
         before = self._encode(prompt, where)
-        said = reply if isinstance(reply, str) else content_text(reply.get("content"))
-        self.unknown.look(said, self.tokenizer(said, add_special_tokens=False)["input_ids"], where)
+        uttered = reply if isinstance(reply, str) else content_text(reply.get("content"))
+        self.unknown.look(
+            uttered, self.tokenizer(uttered, add_special_tokens=False)["input_ids"], where
+        )
         self._say_unknown()
         if not isinstance(prompt, str):
             opened, words = continuation(self.template, prompt, reply, where)
@@ -186,14 +188,14 @@ class Codec:
     def _ended(self, ids: Sequence[int], ends: Sequence[int], where: str) -> list[int]:
         """The ids of a reply with an end: one without would teach to go on for ever."""
         self._check_vocabulary(ids, where)
-        first = next((place for place, token in enumerate(ids) if token in self.stop_ids), None)
-        if first is None:
+        end = next((index for index, token in enumerate(ids) if token in self.stop_ids), None)
+        if end is None:
             known = [*ends, self.tokenizer.eos_token_id, *self.stop_ids]
             return [*ids, next(token for token in known if token in self.stop_ids)]
         marks = {*self.stop_ids, *self.tokenizer.added_tokens_decoder}
-        behind = self.raw([token for token in ids[first + 1 :] if token not in marks])
+        behind = self.raw([token for token in ids[end + 1 :] if token not in marks])
         if any(character.isalnum() for character in behind):
-            name = self.tokenizer.convert_ids_to_tokens(ids[first])
+            name = self.tokenizer.convert_ids_to_tokens(ids[end])
             raise PolicyError(
                 f"{where}: {name!r} ends a completion, so that what the reply has behind it"
                 f" ({behind!r:.40}) is never generated; expected a reply without it"
@@ -202,10 +204,10 @@ class Codec:
 
     def _check_ends(self) -> None:
         """A prompt must end in its own last token, or nothing goes on from there."""
-        own = self.tokenizer("a", add_special_tokens=False)["input_ids"]
-        given = self.tokenizer("a")["input_ids"]
-        if own and given[-1] != own[-1]:
-            name = self.tokenizer.convert_ids_to_tokens(given[-1])
+        plain = self.tokenizer("a", add_special_tokens=False)["input_ids"]
+        encoded = self.tokenizer("a")["input_ids"]
+        if plain and encoded[-1] != plain[-1]:
+            name = self.tokenizer.convert_ids_to_tokens(encoded[-1])
             raise PolicyError(
                 f"the tokenizer ends every text with {name!r}, its end token or another; expected"
                 " add_eos_token=False (no such token from its post-processor) for prompts"
@@ -251,13 +253,13 @@ def _stop_ids(
     declared = declared if isinstance(declared, list) else [declared]
     asked = [_token_id(tokenizer, name) for name in stop]
     ids = [tokenizer.eos_token_id, *declared, *asked]
-    found = list(dict.fromkeys(int(token) for token in ids if token is not None))
-    if not found:
+    known_ids = list(dict.fromkeys(int(token) for token in ids if token is not None))
+    if not known_ids:
         raise PolicyError(
             "neither tokenizer nor model name an end token; expected at least one (model: stop:"
             " [...])"
         )
-    return found
+    return known_ids
 
 
 def _token_id(tokenizer: PreTrainedTokenizerBase, name: str | int) -> int:

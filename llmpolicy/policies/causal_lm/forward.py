@@ -130,9 +130,9 @@ def on_the_left(input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tens
     """
     shift = (attention_mask.cumsum(1) == 0).sum(1)  # (B,)
     length, width = input_ids.shape[1], max(int(attention_mask.sum(1).max()), 1)
-    place = torch.arange(width, device=input_ids.device) + shift[:, None]  # (B, W)
-    inside, place = place < length, place.clamp(max=length - 1)
-    return input_ids.gather(1, place), attention_mask.gather(1, place) * inside, shift
+    column = torch.arange(width, device=input_ids.device) + shift[:, None]  # (B, W)
+    inside, column = column < length, column.clamp(max=length - 1)
+    return input_ids.gather(1, column), attention_mask.gather(1, column) * inside, shift
 
 
 def left_pad(

@@ -28,13 +28,13 @@ _CONTEXTS = (
 def switches(model: nn.Module) -> tuple[int, ...]:
     """The lengths of contexts above which a LongRoPE model has other frequencies, ascending."""
     config = _text_config(model)
-    own = getattr(config, "original_max_position_embeddings", None)
-    found = {
-        rope.get("original_max_position_embeddings") or own or config.max_position_embeddings
+    original = getattr(config, "original_max_position_embeddings", None)
+    limits = {
+        rope.get("original_max_position_embeddings") or original or config.max_position_embeddings
         for rope in _ropes(config)
         if rope["rope_type"] == "longrope"
     }
-    return tuple(sorted(found))
+    return tuple(sorted(limits))
 
 
 def context_length(model: nn.Module) -> int | None:
@@ -81,10 +81,10 @@ def check_rows(model: nn.Module, lengths: Sequence[int], where: str) -> None:
     check_whole(model, lengths, 0, f"{where}: the model")
     limits = [*switches(model), *([context_length(model)] if _is_dynamic(model) else [])]
     limit = min(filter(None, limits), default=max(lengths, default=0))
-    for place, length in enumerate(lengths):
+    for row, length in enumerate(lengths):
         if length > limit:
             raise PolicyError(
-                f"{where}: row {place} has {length} tokens, and above {limit} this model's RoPE"
+                f"{where}: row {row} has {length} tokens, and above {limit} this model's RoPE"
                 f" would change with the longest row of a batch; expected at most {limit}"
                 f" (max_length: {limit} cuts longer rows)"
             )
@@ -108,7 +108,7 @@ def own_positions(
         passes.append((position_ids.clamp(max=limit - 1), (contexts > below) & (contexts <= limit)))
         below = limit
     passes.append((position_ids, contexts > below))
-    return [one for one in passes if bool(torch.as_tensor(one[1]).any())] or passes[:1]
+    return [part for part in passes if bool(torch.as_tensor(part[1]).any())] or passes[:1]
 
 
 def by_context(
@@ -117,9 +117,9 @@ def by_context(
     """What ``read`` gives at given positions, of each place from the pass that serves it:
     (contexts..., any).
     """
-    first, *others = own_positions(model, position_ids, contexts)
-    result = read(first[0])
-    for places, serves in others:
+    begun, *later = own_positions(model, position_ids, contexts)
+    result = read(begun[0])
+    for places, serves in later:
         assert serves is not None
         result = torch.where(
             serves.view(*serves.shape, *[1] * (result.dim() - serves.dim())), read(places), result
@@ -131,8 +131,8 @@ def grows_past(model: nn.Module, lengths: Sequence[int], steps: int) -> bool:
     """Whether rows that begin with so many tokens come to have other frequencies than the first of
     them.
     """
-    first, last = min(lengths), max(lengths) + steps - 1
-    return any(first <= limit < last for limit in switches(model))
+    shortest, longest = min(lengths), max(lengths) + steps - 1
+    return any(shortest <= limit < longest for limit in switches(model))
 
 
 def _is_dynamic(model: nn.Module) -> bool:
@@ -146,6 +146,6 @@ def _text_config(model: nn.Module) -> Any:
 def _ropes(config: Any) -> Iterator[dict[str, Any]]:
     """The parameters of the rotary embedding, or of each kind of layer."""
     rope = getattr(config, "rope_parameters", None) or {}
-    for one in (rope, *rope.values()):
-        if isinstance(one, dict) and one.get("rope_type"):
-            yield one
+    for parameters in (rope, *rope.values()):
+        if isinstance(parameters, dict) and parameters.get("rope_type"):
+            yield parameters

@@ -111,8 +111,8 @@ def config_reason(config: Any) -> str | None:
 
 def _lora_reason(config: LoraConfig) -> str | None:
     for field in dataclasses.fields(LoraConfig):
-        made: Any = field.default_factory
-        default = field.default if made is dataclasses.MISSING else made()
+        factory: Any = field.default_factory
+        default = field.default if factory is dataclasses.MISSING else factory()
         value, asked = getattr(config, field.name), f"{field.name} was asked for: it"
         if field.name in _LORA_REFUSED and value not in (None, False, default):
             return f"{asked} {_LORA_REFUSED[field.name]}"
@@ -147,9 +147,9 @@ def adapter_reason(model: nn.Module) -> str | None:
         if reason := config_reason(config):
             return reason
     if names - {TRAINED, REFERENCE} or set(_layer_adapters(model)) - names:
-        others = sorted({*names, *_layer_adapters(model)} - {TRAINED, REFERENCE})
+        beside = sorted({*names, *_layer_adapters(model)} - {TRAINED, REFERENCE})
         return (
-            f"another adapter lies beside the trained one ({', '.join(others)}); expected"
+            f"another adapter lies beside the trained one ({', '.join(beside)}); expected"
             f" {TRAINED!r} alone"
         )
     return _state_reason(model) or _layer_reason(model)

@@ -132,8 +132,8 @@ class Lengths:
         self._same(alone, padded, limit, "beside padding")
         self._same(alone[:1, :before], part, limit, "before it goes on")
 
-    def _same(self, expected: Tensor, found: Tensor, limit: int, when: str) -> None:
-        apart = float(log_apart(expected, found).mean())
+    def _same(self, expected: Tensor, answer: Tensor, limit: int, when: str) -> None:
+        apart = float(log_apart(expected, answer).mean())
         if apart > (1e-3 if next(self.policy.model.parameters()).dtype == torch.float32 else 0.2):
             raise PolicyError(
                 f"{self.policy.name} reads a row around {limit} tokens, a length that its"

@@ -81,14 +81,14 @@ def adapter_files(path: str, revision: str | None = None) -> tuple[Path, Path]:
     """Where the configuration and the weights of an adapter lie; raises PolicyError if either is
     missing.
     """
-    found = find(path, CONFIG, revision), find(path, WEIGHTS, revision)
-    if found[0] is None or found[1] is None:
-        missing = CONFIG if found[0] is None else WEIGHTS
+    files = find(path, CONFIG, revision), find(path, WEIGHTS, revision)
+    if files[0] is None or files[1] is None:
+        missing = CONFIG if files[0] is None else WEIGHTS
         raise PolicyError(
             f"adapter {path!r} has no {missing}; expected the folder of a saved LoRA adapter"
             " (safetensors)"
         )
-    return found[0], found[1]
+    return files[0], files[1]
 
 
 def load_model(
@@ -127,8 +127,8 @@ def load_model(
         raise PolicyError(
             f"cannot load {path!r} as a causal language model ({first_line(error)})"
         ) from error
-    model, found = loaded
-    check_placed(path, model, found)
+    model, report = loaded
+    check_placed(path, model, report)
     if quantize is None:
         _keep_padding_row(model, path, revision)
     return model if quantize or device is None else model.to(device)
@@ -209,17 +209,19 @@ def _check_folder(path: str, revision: str | None) -> None:
             " language model"
         )
     if Path(path).is_dir() and not list(Path(path).glob("*.safetensors")):
-        others = sorted(file.name for file in Path(path).glob("*.bin"))
-        found = (
-            f"only {', '.join(others)}, and pickled weights are refused" if others else "no weights"
+        pickled = sorted(file.name for file in Path(path).glob("*.bin"))
+        content = (
+            f"only {', '.join(pickled)}, and pickled weights are refused"
+            if pickled
+            else "no weights"
         )
-        raise PolicyError(f"{path!r} has {found}; expected *.safetensors")
+        raise PolicyError(f"{path!r} has {content}; expected *.safetensors")
 
 
 def check_placed(
     path: str,
     model: nn.Module,
-    found: Mapping[str, Any],
+    report: Mapping[str, Any],
     *,
     new: tuple[str, ...] = (),
     apart: tuple[str, ...] = (),
@@ -230,19 +232,19 @@ def check_placed(
     ``new`` begins the names of what a checkpoint need not have, ``apart`` of what the model has no
     use for.
     """
-    if found["mismatched_keys"]:
-        key, saved, wanted = min(found["mismatched_keys"])
+    if report["mismatched_keys"]:
+        key, saved, wanted = min(report["mismatched_keys"])
         raise PolicyError(
             f"{path!r} does not fit its config.json: {key} is {tuple(saved)} in the weights;"
             f" expected {tuple(wanted)}"
         )
-    if missing := [key for key in found["missing_keys"] if not key.startswith(new)]:
+    if missing := [key for key in report["missing_keys"] if not key.startswith(new)]:
         raise PolicyError(
             f"{path!r} has no weights for {min(missing)} ({len(missing)} missing in all); expected"
             " a complete checkpoint"
         )
     _check_left_over(
-        path, model, [key for key in found["unexpected_keys"] if not key.startswith(apart)]
+        path, model, [key for key in report["unexpected_keys"] if not key.startswith(apart)]
     )
 
 
@@ -282,11 +284,11 @@ def _layers_ahead(model: nn.Module, unexpected: Collection[str]) -> list[str]:
     """
     whole: Any = getattr(model, "config", None)
     config = None if whole is None else whole.get_text_config(decoder=True)
-    first = getattr(config, "num_hidden_layers", None) or 0
+    layer_count = getattr(config, "num_hidden_layers", None) or 0
     count = next(
         (value for name in _AHEAD if isinstance(value := getattr(config, name, None), int)), 0
     )
-    layers = [f".layers.{place}." for place in range(first, first + count)]
+    layers = [f".layers.{index}." for index in range(layer_count, layer_count + count)]
     return [
         layer
         for layer in layers
@@ -325,8 +327,8 @@ def take_weights(model: PreTrainedModel, folder: Path) -> None:
             dtype=model.dtype,
             local_files_only=True,
         )
-        saved, found = loaded
-        check_placed(str(folder), saved, found)
+        saved, report = loaded
+        check_placed(str(folder), saved, report)
         model.load_state_dict(saved.state_dict())
     except FAILURES as error:
         if ran_out(error):
@@ -368,8 +370,8 @@ def saved_dtype(path: str, revision: str | None = None) -> torch.dtype | None:
         (part[key] for part in (config, text) for key in ("dtype", "torch_dtype") if part.get(key)),
         None,
     )
-    found = getattr(torch, str(name).removeprefix("torch."), None)
-    return found if isinstance(found, torch.dtype) else None
+    dtype = getattr(torch, str(name).removeprefix("torch."), None)
+    return dtype if isinstance(dtype, torch.dtype) else None
 
 
 def cast_weights(model: Any, dtype: torch.dtype | None) -> Any:

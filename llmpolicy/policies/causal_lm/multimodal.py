@@ -32,20 +32,20 @@ def fit_names(
     Raises PolicyError for an adapter that also changes what the model does not have, such as a
     vision tower.
     """
-    own = {_plain(name): name for name, module in model.named_modules() if module._parameters}
+    names = {_plain(name): name for name, module in model.named_modules() if module._parameters}
     fitting: dict[str, Tensor] = {}
     layers: dict[str, str] = {}  # by the adapter's names for them, those of the model
     elsewhere = []
     for key, tensor in weights.items():
         name = _plain(key.removeprefix(_PREFIX))
-        layer = _layer(name, own)
+        layer = _layer(name, names)
         if layer is None:
             elsewhere += [key] if key.startswith(_PREFIX) else []
             fitting[key] = tensor
             continue
         rest = name.removeprefix(layer)
-        layers[key.removeprefix(_PREFIX).removesuffix(rest)] = own[layer]
-        fitting[f"{_PREFIX}{own[layer]}{rest}"] = tensor
+        layers[key.removeprefix(_PREFIX).removesuffix(rest)] = names[layer]
+        fitting[f"{_PREFIX}{names[layer]}{rest}"] = tensor
     if all(name == here for name, here in layers.items()):
         return dict(weights)
     if elsewhere:

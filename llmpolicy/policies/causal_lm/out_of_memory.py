@@ -56,7 +56,9 @@ def random_state(
         return partial(_restore, [generator.set_state], [generator.get_state()])
     modules = [torch] if device.type == "cpu" else [torch, torch.get_device_module(device)]
     return partial(
-        _restore, [one.set_rng_state for one in modules], [one.get_rng_state() for one in modules]
+        _restore,
+        [module.set_rng_state for module in modules],
+        [module.get_rng_state() for module in modules],
     )
 
 

@@ -2,7 +2,6 @@
 token.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -12,7 +11,6 @@ from typing import Any, Self
 import torch
 from peft import PeftModel
 from torch import Tensor, nn
-from torch.nn.functional import pad
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from llmpolicy.episode import Turn
@@ -20,6 +18,7 @@ from llmpolicy.errors import PolicyError
 from llmpolicy.objectives import k3
 from llmpolicy.policies.causal_lm import adapter as adapters
 from llmpolicy.policies.causal_lm import load as loading
+from llmpolicy.policies.causal_lm.batching import Batching
 from llmpolicy.policies.causal_lm.checks import (
     check,
     check_generates,
@@ -29,13 +28,12 @@ from llmpolicy.policies.causal_lm.checks import (
 )
 from llmpolicy.policies.causal_lm.codec import Codec
 from llmpolicy.policies.causal_lm.fast import door
-from llmpolicy.policies.causal_lm.fast.rows import Rows
-from llmpolicy.policies.causal_lm.fast.score_groups import score_groups
-from llmpolicy.policies.causal_lm.forward import bare, left_pad, right_pad, vocabulary
+from llmpolicy.policies.causal_lm.folding import folded
+from llmpolicy.policies.causal_lm.forward import bare, right_pad, vocabulary
 from llmpolicy.policies.causal_lm.frequencies import context_length
 from llmpolicy.policies.causal_lm.generate import generate
-from llmpolicy.policies.causal_lm.kinds import adapter_reason
 from llmpolicy.policies.causal_lm.lengths import Lengths
+from llmpolicy.policies.causal_lm.opening import open_files, wrapped
 from llmpolicy.policies.causal_lm.reference import Reference
 from llmpolicy.policies.causal_lm.rehearse import mend_generation, rehearse
 from llmpolicy.policies.causal_lm.roundtrip import (
@@ -43,17 +41,10 @@ from llmpolicy.policies.causal_lm.roundtrip import (
     check_folder,
     check_outline,
     check_written,
-    settle_patterns,
 )
-from llmpolicy.policies.causal_lm.score import Scored, last_logits, score
-from llmpolicy.policies.causal_lm.tokenizer import tokenizer_of
-from llmpolicy.policies.causal_lm.trained import adapter_is_on
+from llmpolicy.policies.causal_lm.score import Scored, last_logits
 from llmpolicy.policies.causal_lm.trial import moved
-from llmpolicy.speed import PADDED
 from llmpolicy.types import Action
-
-TOKENS_AT_ONCE = 2**14
-"""Most tokens of a pass that scores by groups, which it does where no gradient is asked for."""
 
 
 class CausalLMPolicy:
@@ -92,7 +83,7 @@ class CausalLMPolicy:
         self.hub_id, self.revision, self.note = hub_id, revision, note
         self.saved_dtype: torch.dtype | None = None
         check_generates(model, self.name)
-        self.model: Any = _wrapped(model, lora, hub_id or path, revision)
+        self.model: Any = wrapped(model, lora, hub_id or path, revision)
         self.tokenizer = tokenizer
         self.codec = Codec(
             tokenizer,
@@ -137,35 +128,12 @@ class CausalLMPolicy:
         ``device`` None leaves the model on the CPU, for a trainer to place. Raises PolicyError if
         anything is missing, unreadable, or does not fit.
         """
-        if adapter is not None and lora is not None:
-            raise PolicyError(
-                f"both adapter {str(adapter)!r} and lora are given; expected one: continue an"
-                " adapter or begin one"
-            )
-        base, revision, adapter = _base_of(str(path), revision, adapter)
-        files = loading.adapter_files(adapter) if adapter else None
-        frozen = (
-            bool(adapter or lora or quantize) and torch.cuda.is_available() and str(device) != "cpu"
+        opened = open_files(
+            path, hub_id, revision, adapter, lora, quantize, dtype, device, trust_remote_code
         )
-        model: Any = loading.load_model(
-            base,
-            revision=revision,
-            quantize=quantize,
-            dtype=dtype or ("auto" if frozen else "float32"),
-            device=device,
-            trust_remote_code=trust_remote_code,
-        )
-        tokenizer = tokenizer_of(
-            base, adapter, revision=revision, trust_remote_code=trust_remote_code
-        )
-        if adapter and files:
-            model = adapters.load_adapter(
-                model, *files, [name for name in (hub_id, base) if name], adapter
-            )
-        policy = cls(
-            model, tokenizer, lora=lora, hub_id=hub_id, revision=revision, note=note, **settings
-        )
-        policy.saved_dtype = loading.saved_dtype(base, revision)
+        names: dict[str, Any] = {"hub_id": hub_id, "revision": opened.revision, "note": note}
+        policy = cls(opened.model, opened.tokenizer, lora=lora, **names, **settings)
+        policy.saved_dtype = opened.saved_dtype
         return policy
 
     # what it is
@@ -346,60 +314,10 @@ class CausalLMPolicy:
                 " prompt"
             )
         self.lengths.check([len(p) + len(a) for p, a in zip(prompt_ids, action_ids, strict=True)])
-        size = batch_size or max(len(prompt_ids), 1)
-        width = max(map(len, action_ids), default=0)
-        chunks = [
-            self._score_batch(
-                model or self.model,
-                prompt_ids[i : i + size],
-                action_ids[i : i + size],
-                width,
-                entropy,
-                padded,
-            )
-            for i in range(0, size if not prompt_ids else len(prompt_ids), size)
-        ]
-        entropies = [scored.entropy for scored, _ in chunks if scored.entropy is not None]
-        joined = Scored(
-            torch.cat([scored.log_prob for scored, _ in chunks]),
-            torch.cat(entropies) if entropies else None,
+        batch = Batching(
+            model or self.model, self.pad_id, self.temperature, self.device, entropy, padded
         )
-        return joined, torch.cat([mask for _, mask in chunks])
-
-    def _score_batch(
-        self,
-        model: nn.Module,
-        prompt_ids: list[list[int]],
-        action_ids: list[list[int]],
-        width: int,
-        entropy: bool,
-        padded: bool,
-    ) -> tuple[Scored, Tensor]:
-        prompts, prompt_mask = left_pad(prompt_ids, self.pad_id, self.device)  # (b, P)
-        actions, action_mask = right_pad(action_ids, self.pad_id, self.device)  # (b, t)
-        ids, there = (
-            torch.cat([prompts, actions], dim=1),
-            torch.cat([prompt_mask, action_mask], dim=1),
-        )
-        keep = actions.shape[1]
-        if padded or door.scoring(model).name == PADDED:
-            scored = score(
-                model, ids, there, keep, self.temperature, entropy=entropy, entropy_grad=True
-            )
-        else:
-            rows = Rows(ids, there, keep)
-            scored = score_groups(
-                model, rows, self.temperature, entropy=entropy, budget=TOKENS_AT_ONCE
-            )
-        mask = action_mask.bool()
-        fill = (0, width - actions.shape[1])
-        log_prob = pad(scored.log_prob.masked_fill(~mask, 0.0), fill)  # (b, T)
-        found = (
-            pad(scored.entropy.masked_fill(~mask, 0.0), fill)
-            if scored.entropy is not None
-            else None
-        )  # (b, T)
-        return Scored(log_prob, found), pad(mask, fill)
+        return batch.score(prompt_ids, action_ids, batch_size or max(len(prompt_ids), 1))
 
     # the adapter's life
 
@@ -440,14 +358,9 @@ class CausalLMPolicy:
             else (check_folder, check_outline)
         )
         look, outline = (partial(check, self.model, where=self.name) for check in checks)
+        alone = self.is_adapter
         rehearse(
-            self.name,
-            self.model,
-            self.tokenizer,
-            self.save,
-            look,
-            outline,
-            trained_only=self.is_adapter,
+            self.name, self.model, self.tokenizer, self.save, look, outline, trained_only=alone
         )
 
     def take(self, folder: str | Path) -> None:
@@ -473,7 +386,7 @@ class CausalLMPolicy:
                 "expected it loaded without quantize"
             )
         return CausalLMPolicy(
-            loading.cast_weights(adapters.folded(self.model), self.saved_dtype),
+            loading.cast_weights(folded(self.model), self.saved_dtype),
             self.tokenizer,
             temperature=self.temperature,
             stop=self.stop,
@@ -481,50 +394,3 @@ class CausalLMPolicy:
             chat_template_kwargs=self.codec.chat_template_kwargs,
             note=self.note,
         )
-
-
-def _wrapped(
-    model: PreTrainedModel | PeftModel,
-    lora: Mapping[str, Any] | None,
-    base: str | None,
-    revision: str | None,
-) -> Any:
-    """The model with the adapter that is asked for; raises PolicyError for what is no policy or
-    what TRL would not find.
-    """
-    if reason := adapter_reason(model) or adapter_is_on(model):
-        raise PolicyError(f"{base or 'the model'}: {reason}")
-    if lora is not None:
-        if isinstance(model, PeftModel):
-            raise PolicyError(
-                "the model has an adapter already and lora asks for another; expected one of"
-                " the two"
-            )
-        model = adapters.add_lora(model, lora, base, revision)
-    if isinstance(model, PeftModel):
-        settle_patterns(model)
-    return model
-
-
-def _base_of(
-    path: str, revision: str | None, adapter: str | Path | None
-) -> tuple[str, str | None, str | None]:
-    """The base, its revision and the adapter, whether ``path`` names the base or an adapter that
-    names its base.
-    """
-    if adapter is not None:
-        return path, revision, str(adapter)
-    config = (
-        None
-        if loading.find(path, "config.json", revision)
-        else loading.find(path, adapters.CONFIG, revision)
-    )
-    if config is None:
-        return path, revision, None
-    recorded = json.loads(config.read_text(encoding="utf-8"))
-    if not recorded.get("base_model_name_or_path"):
-        raise PolicyError(
-            f"adapter {path!r} does not say which base it belongs to; expected the base as path,"
-            " the folder as adapter"
-        )
-    return recorded["base_model_name_or_path"], recorded.get("revision"), path

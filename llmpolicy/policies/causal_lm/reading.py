@@ -245,9 +245,9 @@ class Reader:
         """
         from trl.chat_template_utils import add_response_schema
 
-        own = getattr(self.tokenizer, "response_template", None)
-        if own is not None:
-            return own
+        template = getattr(self.tokenizer, "response_template", None)
+        if template is not None:
+            return template
         if set(_HARMONY) <= set(self._special.values()):
             return _CHANNELS
         known: Any = SimpleNamespace(chat_template=self.tokenizer.chat_template)
@@ -282,7 +282,7 @@ class Reader:
         """
         close = self._parsed.fields[events[-1]["field"]].close_re
         return close is not None and any(
-            found.end() == len(text) and found.group() for found in close.finditer(text)
+            match.end() == len(text) and match.group() for match in close.finditer(text)
         )
 
     def _told(self, events: Sequence[Mapping[str, Any]], *, closed: bool) -> str:
@@ -290,8 +290,8 @@ class Reader:
         open.
         """
         text = ""
-        for place, event in enumerate(events):
-            last = place == len(events) - 1
+        for index, event in enumerate(events):
+            last = index == len(events) - 1
             kind, field = event["type"], self._parsed.fields[event["field"]]
             if field.name in THINKING and kind == "region_open":
                 goes_on = text.endswith(

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from llmpolicy.errors import PolicyError
 from llmpolicy.policies.causal_lm import adapter
+from llmpolicy.policies.causal_lm.folding import detached
 
 if TYPE_CHECKING:
     from llmpolicy.policies.causal_lm.policy import CausalLMPolicy
@@ -53,13 +54,13 @@ class Reference:
         since the start.
         """
         if self._model is None and self._start is not None:
-            found = _fingerprint(self._policy.model)
-            if found.shape != self._start.shape or not torch.equal(found, self._start):
+            now = _fingerprint(self._policy.model)
+            if now.shape != self._start.shape or not torch.equal(now, self._start):
                 raise PolicyError(
                     "the weights have changed since the policy was made, so its reference is lost; "
                     "expected policy.freeze_reference() before the first update"
                 )
-            self._model = adapter.detached(self._policy.model).eval().requires_grad_(False)
+            self._model = detached(self._policy.model).eval().requires_grad_(False)
         return self
 
     def log_prob(

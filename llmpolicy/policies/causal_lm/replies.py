@@ -8,15 +8,8 @@ from typing import Any
 
 from llmpolicy.errors import PolicyError
 from llmpolicy.messages import Message, Reply, content_text, read_messages, thought
-from llmpolicy.policies.causal_lm.template import (
-    OPENED,
-    THOUGHT,
-    Template,
-    as_object,
-    called,
-    forms,
-    letters,
-)
+from llmpolicy.policies.causal_lm.message_forms import as_object, called, forms, letters
+from llmpolicy.policies.causal_lm.template import OPENED, THOUGHT, Template
 
 _TAG = re.compile(r"(?:<|\[)/?(?:\w+:)?think(?:ing)?(?:>|\])", re.IGNORECASE)
 _CLOSED = re.compile(r"\s*[<\[]\W*(\w+)[^<>\[\]]*[>\]]\s*(?:\w+\s*)?[<\[]\W*\1\W*[>\]]\s*")
@@ -35,14 +28,18 @@ def continuation(
     begins it elsewhere.
     """
     opened = template.text(prompt, where)
-    said: Message = (
+    answer: Message = (
         {"role": "assistant", "content": reply} if isinstance(reply, str) else dict(reply)
     )
     *asked, last = read_messages(prompt)
     begun = last if last["role"] == "assistant" and not last.get("tool_calls") else None
     asked += [] if begun else [last]
     prefill = content_text(begun["content"]) if begun else ""
-    whole: Message = {**(begun or {}), **said, "content": prefill + content_text(said["content"])}
+    whole: Message = {
+        **(begun or {}),
+        **answer,
+        "content": prefill + content_text(answer["content"]),
+    }
     talk, options = (
         template.fitted([*asked, whole]),
         {
@@ -51,13 +48,13 @@ def continuation(
         },
     )
     for text in _texts(template, talk, options):
-        if text.startswith(opened) and _holds(text[len(opened) :], said):
+        if text.startswith(opened) and _holds(text[len(opened) :], answer):
             template.say_marks(text[len(opened) :])
             return opened, text[len(opened) :]
     around = template.around([*talk[:-1], {"role": "assistant", "content": ""}], options)
-    words = None if around is None else _words(opened, said, prefill, around[0])
-    if words is None or around is None or not _holds(words, said):
-        raise PolicyError(f"{where}: {_reason(template, talk, options, opened, said)}")
+    words = None if around is None else _words(opened, answer, prefill, around[0])
+    if words is None or around is None or not _holds(words, answer):
+        raise PolicyError(f"{where}: {_reason(template, talk, options, opened, answer)}")
     template.say_marks(words)
     return opened, words + around[1]
 
@@ -71,19 +68,19 @@ def _texts(template: Template, talk: list[Message], options: Mapping[str, Any]) 
             continue
 
 
-def _words(opened: str, said: Message, prefill: str, before: str) -> str | None:
+def _words(opened: str, reply: Message, prefill: str, before: str) -> str | None:
     """The reply as it goes on from what a generation begins with, where the template alone does not
     write it so.
 
     None where nothing tells how: a generation begins inside of thinking and the reply has none,
     say.
     """
-    content, given = content_text(said["content"]), thought(said)
+    content, thinking = content_text(reply["content"]), thought(reply)
     opens = OPENED.search(opened)
-    if said.get("tool_calls") or (given and not opens):
+    if reply.get("tool_calls") or (thinking and not opens):
         return None
     if opens:
-        return _into_thinking(opens.group(), content, given)
+        return _into_thinking(opens.group(), content, thinking)
     tag = THOUGHT.match(content)
     thinks = tag is not None and "/" not in tag.group()
     if thinks:  # which the template cuts out of what was said
@@ -92,15 +89,15 @@ def _words(opened: str, said: Message, prefill: str, before: str) -> str | None:
     return content if empty or (prefill and opened.endswith(prefill)) else None
 
 
-def _into_thinking(tag: str, content: str, given: str) -> str | None:
+def _into_thinking(tag: str, content: str, thinking: str) -> str | None:
     """What follows on a tag of thinking, with its blanks, that is open already."""
     close = tag.strip().replace("<", "</").replace("[", "[/")
     lead = "" if tag.endswith("\n") else "\n"
-    if given:
-        return f"{lead}{given.strip()}\n{close}\n\n{content.lstrip()}"
-    own = THOUGHT.match(content)
-    if own and "/" not in own.group() and close in content:
-        inside = content[own.end() :]
+    if thinking:
+        return f"{lead}{thinking.strip()}\n{close}\n\n{content.lstrip()}"
+    begun = THOUGHT.match(content)
+    if begun and "/" not in begun.group() and close in content:
+        inside = content[begun.end() :]
         return inside if lead else inside.removeprefix("\n")
     return content if close in content else None
 
@@ -111,27 +108,27 @@ def _closes(opened: str) -> bool:
     return bool(tags) and "/" in tags[0].group()
 
 
-def _holds(text: str, said: Message) -> bool:
+def _holds(text: str, reply: Message) -> bool:
     """Whether a text has all that a reply holds: thinking, then content, letter by letter, and its
     tool calls.
     """
-    return not _lost(text, said)
+    return not _lost(text, reply)
 
 
-def _lost(text: str, said: Message) -> str:
+def _lost(text: str, reply: Message) -> str:
     """What of a reply is not in a text, in words; empty where all is."""
     seen, bare = letters(text), "".join(text.split())
-    place = seen.find(letters(thought(said)))
-    if place < 0:
+    end = seen.find(letters(thought(reply)))
+    if end < 0:
         return "the thinking"
-    place += len(letters(thought(said)))
-    for part in _TAG.split(content_text(said["content"])):
-        found = seen.find(letters(part), place)
-        if found < 0 or (not letters(part) and "".join(part.split()) not in bare):
+    end += len(letters(thought(reply)))
+    for part in _TAG.split(content_text(reply["content"])):
+        start = seen.find(letters(part), end)
+        if start < 0 or (not letters(part) and "".join(part.split()) not in bare):
             return "words"
-        place = found + len(letters(part))
-    values = [value for call in said.get("tool_calls") or [] for value in _leaves(call)]
-    if any(name not in text for name in called([said])) or any(
+        end = start + len(letters(part))
+    values = [value for call in reply.get("tool_calls") or [] for value in _leaves(call)]
+    if any(name not in text for name in called([reply])) or any(
         letters(value) not in seen for value in values
     ):
         return "the tool calls"
@@ -155,19 +152,19 @@ def _leaves(call: Any) -> Iterator[str]:
 
 
 def _reason(
-    template: Template, talk: list[Message], options: Mapping[str, Any], opened: str, said: Message
+    template: Template, talk: list[Message], options: Mapping[str, Any], opened: str, reply: Message
 ) -> str:
     opens, texts = OPENED.search(opened), list(_texts(template, talk, options))
     if not texts:
         return "the chat template refuses these messages with their reply"
-    if opens and not thought(said) and not _TAG.search(content_text(said["content"])):
+    if opens and not thought(reply) and not _TAG.search(content_text(reply["content"])):
         tag = opens.group().strip()
         return (
             f"a generation begins inside of thinking (behind {opens.group()!r}), and the reply has"
             " none; expected reasoning_content beside its content, or"
             f" {tag}...{tag.replace('<', '</').replace('[', '[/')} before its words"
         )
-    if lost := min((_lost(text, said) for text in texts), key=len):
+    if lost := min((_lost(text, reply) for text in texts), key=len):
         return (
             f"the chat template leaves out {lost} of the reply; expected a model whose template"
             " writes them, or the reply as the text that the model should write"
@@ -179,8 +176,8 @@ def _reason(
     )
 
 
-def _begins_alike(text: str, other: str) -> int:
+def _begins_alike(text: str, written: str) -> int:
     same = (
-        place for place, both in enumerate(zip(text, other, strict=False)) if both[0] != both[1]
+        index for index, both in enumerate(zip(text, written, strict=False)) if both[0] != both[1]
     )
-    return next(same, min(len(text), len(other)))
+    return next(same, min(len(text), len(written)))

@@ -105,9 +105,9 @@ def check_outline(model: PreTrainedModel, folder: Path, where: str) -> None:
 
 def _outline(model: nn.Module) -> dict[str, str]:
     """Of each parameter its shape, and the first that it shares its memory with."""
-    first: dict[int, str] = {}
+    names: dict[int, str] = {}
     parameters = dict(model.named_parameters(remove_duplicate=False))
-    shared = {name: first.setdefault(id(parameter), name) for name, parameter in parameters.items()}
+    shared = {name: names.setdefault(id(parameter), name) for name, parameter in parameters.items()}
     return {
         name: f"{tuple(parameter.shape)}" + (f" of {shared[name]}" if shared[name] != name else "")
         for name, parameter in parameters.items()

@@ -86,10 +86,10 @@ def last_logits(model: nn.Module, input_ids: Tensor, lengths: Tensor) -> Tensor:
             f"prompt {int(lengths.argmin())} is empty; expected at least one token to start from"
         )
     shift = torch.zeros_like(lengths) if unpadded(model, longest) else longest - lengths  # (B,)
-    place = torch.arange(longest, device=input_ids.device) - shift[:, None]  # (B, longest)
+    column = torch.arange(longest, device=input_ids.device) - shift[:, None]  # (B, longest)
     ids, mask = (
-        input_ids.gather(1, place.clamp(min=0)),
-        ((place >= 0) & (place < lengths[:, None])).long(),
+        input_ids.gather(1, column.clamp(min=0)),
+        ((column >= 0) & (column < lengths[:, None])).long(),
     )
     ends = lengths + shift - 1  # (B,): the place of each row's last token
     keep = longest - int(ends.min())
@@ -99,7 +99,7 @@ def last_logits(model: nn.Module, input_ids: Tensor, lengths: Tensor) -> Tensor:
         logits, _ = forward(model, ids, mask, places, keep, use_cache=False)
         return logits[rows, ends - (longest - keep)]
 
-    return by_context(model, place.clamp(min=0), lengths, read)
+    return by_context(model, column.clamp(min=0), lengths, read)
 
 
 def _unpadded(
@@ -110,13 +110,13 @@ def _unpadded(
     """
     ids, mask, shift = on_the_left(input_ids, attention_mask)  # (B, W)
     prompts = (input_ids.shape[1] - keep - shift).clamp(min=1)  # (B,): tokens of each prompt
-    first = min(int(prompts.min()), max(ids.shape[1] - 1, 1))
-    width = max(ids.shape[1] - first, 1)
+    shortest = min(int(prompts.min()), max(ids.shape[1] - 1, 1))
+    width = max(ids.shape[1] - shortest, 1)
     scored = _score(model, ids, mask, width, *settings)
-    place = prompts[:, None] - first + torch.arange(keep, device=ids.device)  # (B, keep)
-    place = place.clamp(max=width - 1)
-    entropy = None if scored.entropy is None else scored.entropy.gather(1, place)
-    return Scored(scored.log_prob.gather(1, place), entropy, scored.aux_loss)
+    column = prompts[:, None] - shortest + torch.arange(keep, device=ids.device)  # (B, keep)
+    column = column.clamp(max=width - 1)
+    entropy = None if scored.entropy is None else scored.entropy.gather(1, column)
+    return Scored(scored.log_prob.gather(1, column), entropy, scored.aux_loss)
 
 
 def _score(
@@ -252,7 +252,7 @@ def _fused(
         **wanted,
     )
     width = output.log_probs.shape[1]
-    found = output.entropy[:, width - keep :] if entropy else None
-    if found is not None and not entropy_grad:
-        found = found.detach()
-    return Scored(output.log_probs[:, width - keep :], found, output.aux_loss)
+    entropies = output.entropy[:, width - keep :] if entropy else None
+    if entropies is not None and not entropy_grad:
+        entropies = entropies.detach()
+    return Scored(output.log_probs[:, width - keep :], entropies, output.aux_loss)

@@ -118,29 +118,29 @@ def join(states: Sequence[Any]) -> Any:
         type(layer).__name__ not in _JOINED for layer in layers
     ):
         return None
-    first, *_ = states
-    for place, layer in enumerate(first.layers):
-        _join_layers(layer, [state.layers[place] for state in states])
-    return first
+    joined, *_ = states
+    for index, layer in enumerate(joined.layers):
+        _join_layers(layer, [state.layers[index] for state in states])
+    return joined
 
 
-def _join_layers(first: Any, layers: Sequence[Any]) -> None:
+def _join_layers(joined: Any, layers: Sequence[Any]) -> None:
     """Put into the first layer what all of them hold."""
     for name in ("keys", "values"):
-        if isinstance(getattr(first, name, None), Tensor):
+        if isinstance(getattr(joined, name, None), Tensor):
             sides = [getattr(layer, name) for layer in layers]  # (b, K, P, d), of several b and P
             width = max(side.shape[-2] for side in sides)
             setattr(
-                first,
+                joined,
                 name,
                 torch.cat([pad(side, (0, 0, width - side.shape[-2], 0)) for side in sides]),
             )
-    if hasattr(first, "cumulative_length"):
-        first.cumulative_length = max(layer.cumulative_length for layer in layers)
+    if hasattr(joined, "cumulative_length"):
+        joined.cumulative_length = max(layer.cumulative_length for layer in layers)
     for name in ("conv_states", "recurrent_states"):
-        for index, part in getattr(first, name, {}).items():
+        for index, part in getattr(joined, name, {}).items():
             if part is not None:
-                getattr(first, name)[index] = torch.cat(
+                getattr(joined, name)[index] = torch.cat(
                     [getattr(layer, name)[index] for layer in layers]
                 )
 

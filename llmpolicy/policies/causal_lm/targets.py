@@ -37,9 +37,9 @@ def watched(model: nn.Module) -> Iterator[set[str]]:
     """
     names: set[str] = set()
 
-    def look(name: str, layer: nn.Linear, given: Any, result: Any) -> None:
+    def look(name: str, layer: nn.Linear, inputs: Any, result: Any) -> None:
         product = isinstance(result, Tensor) and result.shape == (
-            *given[0].shape[:-1],
+            *inputs[0].shape[:-1],
             layer.out_features,
         )
         if not product:

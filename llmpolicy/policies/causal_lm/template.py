@@ -2,20 +2,29 @@
 for.
 """
 
-import json
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from itertools import product, takewhile
+from itertools import takewhile
 from os.path import commonprefix
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from llmpolicy.bounded import load_json
 from llmpolicy.errors import PolicyError
 from llmpolicy.messages import THINKING, Message, content_text, read_messages, thought
+from llmpolicy.policies.causal_lm.message_forms import (
+    blanks,
+    called,
+    forms,
+    is_in,
+    last_turn,
+    left_out,
+    letters,
+    name_of,
+    with_blanks,
+)
 from llmpolicy.policies.causal_lm.thinking import thinking_marks
 
 logger = logging.getLogger("llmpolicy")
@@ -27,11 +36,6 @@ _SPOKEN_OF = re.compile(r"(?:<|\[)(\w+)(?:>|\])(?!\w+(?:<|\[)/).*?(?:<|\[)/\1(?:
 """A pair of tags with what stands between them, which is not the name of a role:
 ``<answer>...</answer>``.
 """
-
-_SWITCH = re.compile(r"(?<!\S)/\w+(?!\S)")
-"""A word by which a message speaks to its template, which may take it out: ``/no_think``."""
-
-_WORD = re.compile(r"[a-z0-9]+")
 
 
 class Template:
@@ -68,9 +72,9 @@ class Template:
         """
         names, thoughts = (
             called(messages),
-            [letters(thought(message)) for message in _last_turn(messages)],
+            [letters(thought(message)) for message in last_turn(messages)],
         )
-        best, told, failure = "", (-1, -1), None
+        best, most, failure = "", (-1, -1), None
         for form in forms(messages):
             try:
                 text = self._text(form, options)
@@ -82,10 +86,10 @@ class Template:
                 int(all(name in text for name in names)),
                 int(all(inner in seen for inner in thoughts)),
             )
-            best, told = (text, shown) if shown > told else (best, told)
-            if told == (1, 1):
+            best, most = (text, shown) if shown > most else (best, most)
+            if most == (1, 1):
                 break
-        if told < (0, 0):
+        if most < (0, 0):
             words = "" if failure is None else _told(failure)
             raise PolicyError(
                 f"{where}: the chat template refuses these messages ({words})"
@@ -146,12 +150,12 @@ class Template:
         """
         if (role, parts) not in self._shown:
             content: Any = [{"type": "text", "text": _MARK}] if parts else _MARK
-            other = {
+            answered = {
                 "role": "user",
                 "content": [{"type": "text", "text": _OTHER}] if parts else _OTHER,
             }
             message = {"role": role, "content": content}
-            talk = {"user": [message], "system": [message, other]}.get(role, [other, message])
+            talk = {"user": [message], "system": [message, answered]}.get(role, [answered, message])
             seen = self._tried(talk).casefold()
             self._shown[role, parts] = (
                 _MARK in seen and "'text'" not in seen and '"text"' not in seen
@@ -186,13 +190,13 @@ class Template:
         if not written.endswith(prefill) and written.endswith(
             prefill.strip()
         ):  # the template has trimmed it
-            written = _with_blanks(written.removesuffix(prefill.strip()), prefill)
+            written = with_blanks(written.removesuffix(prefill.strip()), prefill)
         added = written.removeprefix(opened).removesuffix(prefill)
         if not opens and written.startswith(opened) and THOUGHT.match(added):
             return opened + prefill
         before = written.removesuffix(prefill)
-        if _left_out(messages[:-1], opened, options) < _left_out(messages[:-1], before, options):
-            return opened + _blanks(opened, before) + prefill
+        if left_out(messages[:-1], opened, options) < left_out(messages[:-1], before, options):
+            return opened + blanks(opened, before) + prefill
         self._say_difference(opened, before)
         return written
 
@@ -205,18 +209,18 @@ class Template:
         Such a template writes a channel after what a generation begins with: there are the words,
         or the thinking.
         """
-        given, special = (
+        inner, special = (
             thought(messages[-1]),
             prefill and (not prefill.strip() or THOUGHT.match(prefill)),
         )
-        if not given and not (special and opened):
+        if not inner and not (special and opened):
             return None
         before = self._before(messages, options)
         added = "" if before is None else before[len(commonprefix([opened, before])) :]
-        if before is None or (given and letters(given) not in letters(added)):
+        if before is None or (inner and letters(inner) not in letters(added)):
             return None
-        if given:
-            return _with_blanks(before, prefill)
+        if inner:
+            return with_blanks(before, prefill)
         if not before.startswith(opened) or not added.strip() or THOUGHT.match(added):
             return None
         thinking = self._thinking(messages, prefill, options)
@@ -285,20 +289,20 @@ class Template:
         insisted upon.
         """
         seen = letters(text)
-        missing = [place for place, message in enumerate(asked) if not _is_in(message, text, seen)]
+        missing = [index for index, message in enumerate(asked) if not is_in(message, text, seen)]
         insisted = len(asked) - (2 if asked[-1]["role"] == "assistant" else 1)
-        for place in missing:
-            name = f"message {place} ({asked[place]['role']})"
-            if place >= insisted:
+        for index in missing:
+            name = f"message {index} ({asked[index]['role']})"
+            if index >= insisted:
                 raise PolicyError(
                     f"{where}: the chat template leaves out {name}, what is asked; expected its"
                     " words"
                 )
             self._say(f"the chat template leaves out {name} of {where}")
-        for place, message in enumerate(asked):
+        for index, message in enumerate(asked):
             if letters(thought(message)) not in seen:
                 self._say(
-                    f"the chat template leaves out the thinking of message {place}"
+                    f"the chat template leaves out the thinking of message {index}"
                     f" ({message['role']}) of {where}"
                 )
         if any(name not in text for name in called(asked)):
@@ -358,10 +362,10 @@ class Template:
     def _after_mark(self, talk: list[Message], beginnings: set[int]) -> list[int]:
         """The special tokens behind the mark, up to one that the template begins a turn with."""
         text = self._tried(self.fitted(talk))
-        place = text.casefold().rfind(_MARK)
-        if place < 0:  # a template that does not show what an assistant says
+        start = text.casefold().rfind(_MARK)
+        if start < 0:  # a template that does not show what an assistant says
             return []
-        ids = self._special(text[place + len(_MARK) :].lstrip())
+        ids = self._special(text[start + len(_MARK) :].lstrip())
         return [
             token
             for token in takewhile(lambda token: token not in {None, *beginnings}, ids)
@@ -384,123 +388,6 @@ class Template:
     def exists(self) -> bool:
         """Whether the tokenizer has a chat template at all."""
         return bool(self.tokenizer.chat_template)
-
-
-def forms(messages: list[Message]) -> Iterator[list[Message]]:
-    """The messages as they are, and as other templates want them: thinking by another name, tool
-    calls in other forms.
-    """
-    yield from _call_forms(messages)
-    if any(map(thought, _last_turn(messages))):
-        for name in THINKING:
-            yield from _call_forms([_with_thought(message, name) for message in messages])
-
-
-def _call_forms(messages: list[Message]) -> Iterator[list[Message]]:
-    """The messages; with tool calls, with and without their content, and with arguments as an
-    object and as JSON text.
-    """
-    if not any(message.get("tool_calls") for message in messages):
-        yield messages
-        return
-    for arguments, content in product((as_object, _json), ("", None)):
-        yield [
-            _with_calls(message, arguments, content) if message.get("tool_calls") else message
-            for message in messages
-        ]
-
-
-def _last_turn(messages: Sequence[Message]) -> list[Message]:
-    """What follows the last message of a user: templates leave out what was thought before that on
-    purpose.
-    """
-    users = [place for place, message in enumerate(messages) if message["role"] == "user"]
-    return list(messages[users[-1] + 1 if users else 0 :])
-
-
-def _with_thought(message: Message, name: str) -> Message:
-    rest = {key: value for key, value in message.items() if key not in THINKING}
-    return {**rest, name: thought(message)} if thought(message) else message
-
-
-def _with_calls(message: Message, arguments: Callable[[Any], Any], content: str | None) -> Message:
-    calls = [_rewritten(call, arguments) for call in message["tool_calls"]]
-    return {**message, "tool_calls": calls, "content": message["content"] or content}
-
-
-def _rewritten(call: Any, arguments: Callable[[Any], Any]) -> Any:
-    if not isinstance(call, Mapping):
-        return call
-    inner = call.get("function", call)
-    if not isinstance(inner, Mapping) or "arguments" not in inner:
-        return call
-    written = {**inner, "arguments": arguments(inner["arguments"])}
-    return {**call, "function": written} if "function" in call else written
-
-
-def as_object(arguments: Any) -> Any:
-    """A tool call's arguments, which may stand in JSON text, as an object."""
-    try:
-        return load_json(arguments) if isinstance(arguments, str) else arguments
-    except json.JSONDecodeError:
-        return arguments
-
-
-def _json(arguments: Any) -> Any:
-    return arguments if isinstance(arguments, str) else json.dumps(arguments)
-
-
-def called(messages: Sequence[Message]) -> list[str]:
-    """The names of the tools that are called."""
-    return [name_of(call) for message in messages for call in message.get("tool_calls") or []]
-
-
-def _is_in(message: Message, text: str, seen: str) -> bool:
-    """Whether a message's words are in a text: its letters in their order, or of a tool's reply
-    each word somewhere.
-    """
-    said = content_text(message["content"])
-    if (
-        message["role"] == "tool"
-    ):  # some templates write it as JSON, with other line breaks and quotes
-        return all(word in text.casefold() for word in _WORD.findall(said.casefold()))
-    answer = re.split(r"</?think(?:ing)?>", said)[-1]  # earlier thinking is left out on purpose
-    return letters(answer) in seen or letters(_SWITCH.sub("", answer)) in seen
-
-
-def _left_out(messages: Sequence[Message], text: str, options: Mapping[str, Any]) -> set[int | str]:
-    """The places of the messages, and the names of the tools, that a text does not hold."""
-    seen = letters(text)
-    tools = {name_of(tool) for tool in options.get("tools") or []}
-    return {place for place, message in enumerate(messages) if not _is_in(message, text, seen)} | {
-        name for name in tools if name not in text
-    }
-
-
-def _blanks(opened: str, before: str) -> str:
-    """The blanks that a template writes between the end of a turn and a reply, and not where a
-    generation begins.
-    """
-    ends, begins = opened.rstrip(), before.rstrip()
-    added = before[len(begins) :].removeprefix(opened[len(ends) :])
-    return added if ends[-1:] == begins[-1:] else ""
-
-
-def letters(text: str) -> str:
-    return "".join(character for character in text.casefold() if character.isalnum())
-
-
-def _with_blanks(before: str, prefill: str) -> str:
-    """A prefill with its own blanks behind what comes before it, which may end in the same
-    blank.
-    """
-    lead = prefill[: len(prefill) - len(prefill.lstrip())]
-    return (before.removesuffix(lead) if lead.strip("\n") == lead else before) + prefill
-
-
-def name_of(tool: Any) -> str:
-    inner = tool.get("function", tool) if isinstance(tool, Mapping) else {}
-    return str(inner.get("name", "")) if isinstance(inner, Mapping) else ""
 
 
 def _told(error: Exception) -> str:

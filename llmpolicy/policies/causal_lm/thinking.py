@@ -17,8 +17,8 @@ def thinking_marks(tokenizer: PreTrainedTokenizerBase) -> dict[str, str]:
     """
     pairs: dict[str, dict[bool, str]] = {}
     for token in map(str, tokenizer.added_tokens_decoder.values()):
-        if found := side(re.sub(r"[^\w:.-]+", " ", token), closes="/" in token):
-            pairs.setdefault(found[0], {})[found[1]] = token
+        if match := side(re.sub(r"[^\w:.-]+", " ", token), closes="/" in token):
+            pairs.setdefault(match[0], {})[match[1]] = token
     tags: dict[str, str] = {}
     for pair in pairs.values():
         if len(pair) == 2:

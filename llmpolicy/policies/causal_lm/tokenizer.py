@@ -21,18 +21,18 @@ def tokenizer_of(
 
     Raises PolicyError in one sentence where one token has two ids, or neither has a tokenizer.
     """
-    own = None if adapter is None or not _has_tokenizer(adapter) else load_tokenizer(adapter)
-    if own is not None and Path(base).is_dir() and not _has_tokenizer(base):
-        return own
-    found = load_tokenizer(base, revision=revision, trust_remote_code=trust_remote_code)
-    if own is None:
-        return found
-    _check_ids(own, found, str(adapter))
-    for what in _differences(own, found):
+    adapted = None if adapter is None or not _has_tokenizer(adapter) else load_tokenizer(adapter)
+    if adapted is not None and Path(base).is_dir() and not _has_tokenizer(base):
+        return adapted
+    tokenizer = load_tokenizer(base, revision=revision, trust_remote_code=trust_remote_code)
+    if adapted is None:
+        return tokenizer
+    _check_ids(adapted, tokenizer, str(adapter))
+    for what in _differences(adapted, tokenizer):
         logger.warning(
             "adapter %r comes with a tokenizer of its own, which is used: %s", adapter, what
         )
-    return own
+    return adapted
 
 
 def _has_tokenizer(path: str) -> bool:
@@ -40,9 +40,11 @@ def _has_tokenizer(path: str) -> bool:
     return any(find(path, name) is not None for name in names)
 
 
-def _check_ids(own: PreTrainedTokenizerBase, base: PreTrainedTokenizerBase, adapter: str) -> None:
+def _check_ids(
+    adapted: PreTrainedTokenizerBase, base: PreTrainedTokenizerBase, adapter: str
+) -> None:
     theirs = base.get_vocab()
-    for token, index in own.get_vocab().items():
+    for token, index in adapted.get_vocab().items():
         if theirs.get(token, index) != index:
             raise PolicyError(
                 f"adapter {adapter!r} has a tokenizer in which {token!r} has the id {index}, in its"
@@ -50,11 +52,13 @@ def _check_ids(own: PreTrainedTokenizerBase, base: PreTrainedTokenizerBase, adap
             )
 
 
-def _differences(own: PreTrainedTokenizerBase, base: PreTrainedTokenizerBase) -> list[str]:
-    new = sorted(own.get_vocab().keys() - base.get_vocab().keys())
-    found = [f"{len(new)} tokens are new, such as {new[0]!r}"] if new else []
-    if own.chat_template != base.chat_template:
-        found.append("its chat template is not the base's")
-    if own.eos_token != base.eos_token:
-        found.append(f"it ends texts with {own.eos_token!r}, the base's with {base.eos_token!r}")
-    return found
+def _differences(adapted: PreTrainedTokenizerBase, base: PreTrainedTokenizerBase) -> list[str]:
+    new = sorted(adapted.get_vocab().keys() - base.get_vocab().keys())
+    sentences = [f"{len(new)} tokens are new, such as {new[0]!r}"] if new else []
+    if adapted.chat_template != base.chat_template:
+        sentences.append("its chat template is not the base's")
+    if adapted.eos_token != base.eos_token:
+        sentences.append(
+            f"it ends texts with {adapted.eos_token!r}, the base's with {base.eos_token!r}"
+        )
+    return sentences

@@ -35,34 +35,34 @@ def log_probs(model: nn.Module) -> Tensor | None:
     return torch.log_softmax(logits.float(), dim=-1)
 
 
-def apart(expected: Tensor | None, found: Tensor | None) -> float:
+def apart(expected: Tensor | None, answer: Tensor | None) -> float:
     """How far two answers of `log_probs` lie apart in nats, weighted by the probabilities; 0 if no
     more than rounding.
     """
-    if expected is None or found is None:
+    if expected is None or answer is None:
         return 0.0
-    nats = float(weighted_apart(expected, found).mean())
+    nats = float(weighted_apart(expected, answer).mean())
     return nats if nats > _LIMIT else 0.0
 
 
-def weighted_apart(expected: Tensor, found: Tensor) -> Tensor:
+def weighted_apart(expected: Tensor, answer: Tensor) -> Tensor:
     """How far log-probabilities lie apart in nats, Σ_v p_v |log p_v − log q_v| of each place, (...,
     V) to (...).
 
     A token that both rule out adds nothing; one that only ``expected`` or ``found`` rules out, or
     no number, makes it ∞.
     """
-    p, q = expected.float().exp(), found.float().exp()
-    nats = (log_apart(expected, found).float() * p).nan_to_num(nan=torch.inf, posinf=torch.inf)
+    p, q = expected.float().exp(), answer.float().exp()
+    nats = (log_apart(expected, answer).float() * p).nan_to_num(nan=torch.inf, posinf=torch.inf)
     return nats.masked_fill((p == 0) & (q == 0), 0.0).sum(-1)
 
 
-def log_apart(expected: Tensor, found: Tensor) -> Tensor:
+def log_apart(expected: Tensor, answer: Tensor) -> Tensor:
     """|log p − log q| of each: 0 where both are −∞, as of tokens that a model rules out, and ∞
     where either is no number.
     """
-    apart = (expected - found).abs().nan_to_num(nan=torch.inf, posinf=torch.inf)
-    return apart.masked_fill(expected.isneginf() & found.isneginf(), 0.0)
+    apart = (expected - answer).abs().nan_to_num(nan=torch.inf, posinf=torch.inf)
+    return apart.masked_fill(expected.isneginf() & answer.isneginf(), 0.0)
 
 
 @contextmanager

@@ -33,7 +33,7 @@ class Unknown:
         if known and not self._drops:
             return
         places = self._places(text)
-        unknown = [place for place in places if text[slice(*place)] != mark]
+        unknown = [span for span in places if text[slice(*span)] != mark]
         for start, end in unknown:
             if text[start:end] not in self._said:
                 self._new.setdefault(
@@ -74,15 +74,15 @@ class Unknown:
         """Whether characters without a token vanish altogether, so that one is read as any
         other.
         """
-        first, *others = map(self._ids, _RARE)
-        return self.tokenizer.unk_token_id not in first and all(other == first for other in others)
+        rarest, *rare = map(self._ids, _RARE)
+        return self.tokenizer.unk_token_id not in rarest and all(ids == rarest for ids in rare)
 
     def _places(self, text: str) -> list[tuple[int, int]]:
         if (
             self._drops or not self.tokenizer.is_fast
         ):  # no places are told, or wrong ones: each character by itself
             lost = {character for character in set(text) if self._is_lost(character)}
-            return [(place, place + 1) for place, character in enumerate(text) if character in lost]
+            return [(index, index + 1) for index, character in enumerate(text) if character in lost]
         encoded = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         pairs = zip(encoded["input_ids"], encoded["offset_mapping"], strict=True)
         return [

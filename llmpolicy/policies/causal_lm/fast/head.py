@@ -88,8 +88,10 @@ def log_prob_of(
     """
     device = hidden.device.type
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
-    log_prob, found = _TiledLogProb.apply(hidden, weight, bias, labels, temperature, entropy, dtype)
-    return log_prob, found
+    log_prob, entropies = _TiledLogProb.apply(
+        hidden, weight, bias, labels, temperature, entropy, dtype
+    )
+    return log_prob, entropies
 
 
 class _TiledLogProb(torch.autograd.Function):
@@ -109,32 +111,32 @@ class _TiledLogProb(torch.autograd.Function):
         dtype: torch.dtype,
     ) -> tuple[Tensor, Tensor]:
         mass = hidden.new_empty(len(labels), dtype=torch.float32)  # (S,): log Σ exp
-        log_prob, found = torch.empty_like(mass), torch.zeros_like(mass)
+        log_prob, entropies = torch.empty_like(mass), torch.zeros_like(mass)
         cast = _cast(weight, bias, dtype)
         may_keep = hidden.requires_grad and bias is None and dtype.itemsize == 2
-        first = min(KEPT // (len(weight) * dtype.itemsize), len(labels)) if may_keep else 0
+        kept = min(KEPT // (len(weight) * dtype.itemsize), len(labels)) if may_keep else 0
         ctx.temperature, ctx.dtype, ctx.kept = temperature, dtype, None
-        ctx.tiles = list(_tiles(len(labels), len(weight), TILE // dtype.itemsize, first))
+        ctx.tiles = list(_tiles(len(labels), len(weight), TILE // dtype.itemsize, kept))
         for tile in ctx.tiles:
-            keeps = tile.stop == first
+            keeps = tile.stop == kept
             logits = linear(hidden[tile].to(dtype), *cast)  # (s, V)
             for part in _parts(logits):
-                place = slice(tile.start + part.start, tile.start + part.stop)
+                span = slice(tile.start + part.start, tile.start + part.stop)
                 scaled = logits[part].float().div_(temperature)
                 share = scaled.softmax(
                     -1
                 )  # of its exponentials come the mass, the entropy and the backward
-                mass[place] = scaled.amax(-1) - share.amax(-1).log()
-                log_prob[place] = scaled.gather(1, labels[place, None])[:, 0] - mass[place]
+                mass[span] = scaled.amax(-1) - share.amax(-1).log()
+                log_prob[span] = scaled.gather(1, labels[span, None])[:, 0] - mass[span]
                 if entropy:
-                    found[place] = mass[place] - scaled.clamp_(min=_LEAST).mul_(share).sum(-1)
+                    entropies[span] = mass[span] - scaled.clamp_(min=_LEAST).mul_(share).sum(-1)
                 if keeps:
                     logits[part] = share
             if keeps:
                 ctx.kept = logits
         ctx.save_for_backward(hidden, weight, bias, labels, mass, log_prob)
-        ctx.mark_non_differentiable(found)
-        return log_prob, found
+        ctx.mark_non_differentiable(entropies)
+        return log_prob, entropies
 
     @staticmethod
     @once_differentiable
@@ -158,11 +160,11 @@ class _TiledLogProb(torch.autograd.Function):
             kept, ctx.kept = ctx.kept, None
             share = linear(seen, *cast) if kept is None else kept  # (s, V): p - 1_y in the end
             for part in _parts(share) if kept is None else ():
-                place = slice(tile.start + part.start, tile.start + part.stop)
-                exact = share[part].float().div_(ctx.temperature).sub_(mass[place, None]).exp_()
+                span = slice(tile.start + part.start, tile.start + part.stop)
+                exact = share[part].float().div_(ctx.temperature).sub_(mass[span, None]).exp_()
                 share[part] = exact
                 if of_bias is not None:
-                    of_bias += scale[place, 0] @ exact
+                    of_bias += scale[span, 0] @ exact
             share[places[: len(share)], labels[tile]] = of_label[
                 tile
             ]  # on a CPU scatter_ would copy all of it
@@ -213,14 +215,14 @@ def _cast(weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> tuple[Tens
     return weight.to(dtype), None if bias is None else bias.to(dtype)
 
 
-def _tiles(places: int, vocabulary: int, numbers: int, first: int = 0) -> Iterator[slice]:
+def _tiles(places: int, vocabulary: int, numbers: int, begin: int = 0) -> Iterator[slice]:
     """Slices of places: the ``first`` of them in one, then each of so many logits, or of one
     place.
     """
     size = max(1, numbers // vocabulary)
-    if first:
-        yield slice(0, first)
-    yield from (slice(start, min(start + size, places)) for start in range(first, places, size))
+    if begin:
+        yield slice(0, begin)
+    yield from (slice(start, min(start + size, places)) for start in range(begin, places, size))
 
 
 def _parts(logits: Tensor) -> Iterator[slice]:

@@ -23,7 +23,7 @@ class _Layer:
     """Of one layer: prompts' keys and values (D, K, P, d), rows' own (S, K, room, d)."""
 
     prompt: tuple[Tensor, Tensor]
-    own: tuple[Tensor, Tensor] | None = None
+    written: tuple[Tensor, Tensor] | None = None
 
 
 class KeyValueBuffer:
@@ -64,8 +64,8 @@ class KeyValueBuffer:
 
     def _cut_rows(self) -> None:
         for layer in self.layers.values():
-            if layer.own is not None:
-                layer.own = tuple(side.index_select(0, self.slot_of) for side in layer.own)  # type: ignore[assignment]
+            if layer.written is not None:
+                layer.written = tuple(side.index_select(0, self.slot_of) for side in layer.written)  # type: ignore[assignment]
         self.slots, self.slot_of = (
             len(self.slot_of),
             torch.arange(len(self.slot_of), device=self.slot_of.device),
@@ -110,23 +110,23 @@ class KeyValueBuffer:
             return self._read_prompts(layer, q, k, v, scale, window)
         held = self.layers[layer]
         self._write(held, k, v)
-        assert held.own is not None
-        first = 0 if window is None else max(0, self.step + 1 - window)
-        keys, values = (side[:, :, first : self.step + 1] for side in held.own)
+        assert held.written is not None
+        oldest = 0 if window is None else max(0, self.step + 1 - window)
+        keys, values = (side[:, :, oldest : self.step + 1] for side in held.written)
         slotted = self._to_slots(q)
         by_key = slotted.view(self.slots, k.shape[1], -1, k.shape[2])  # (S, K, H/K, d)
-        own, mass = attend_with_mass(by_key, keys, values, None, scale)
+        out, mass = attend_with_mass(by_key, keys, values, None, scale)
         if slotted is not q:
-            own, mass = own[self.slot_of], mass[self.slot_of]
+            out, mass = out[self.slot_of], mass[self.slot_of]
         if window is not None and self.step >= window - 1:
-            return own.reshape(q.shape)  # the window has left the prompt behind
+            return out.reshape(q.shape)  # the window has left the prompt behind
         before, of_before = self._attend_prompt(
             held, q, scale, window
         )  # as own and mass, rows in one dimension or two
         share = torch.sigmoid(of_before - mass.view(of_before.shape)).to(
             q.dtype
         )  # of both sums of exp, the prompt's
-        return own.view(before.shape).lerp_(before, share[..., None]).reshape(q.shape)
+        return out.view(before.shape).lerp_(before, share[..., None]).reshape(q.shape)
 
     def _read_prompts(
         self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float, window: int | None
@@ -138,13 +138,13 @@ class KeyValueBuffer:
         return seen
 
     def _write(self, held: _Layer, k: Tensor, v: Tensor) -> None:
-        if held.own is None or self.step >= held.own[0].shape[2]:
-            had = 0 if held.own is None else held.own[0].shape[2]
+        if held.written is None or self.step >= held.written[0].shape[2]:
+            had = 0 if held.written is None else held.written[0].shape[2]
             more = min(max(had, _ROOM), max(self.steps - had, 1))
             shape = (self.slots, k.shape[1], 0, k.shape[2])
-            own = held.own or (k.new_empty(shape), v.new_empty(shape))
-            held.own = (pad(own[0], (0, 0, 0, more)), pad(own[1], (0, 0, 0, more)))
-        for side, new in zip(held.own, (k, v), strict=True):
+            sides = held.written or (k.new_empty(shape), v.new_empty(shape))
+            held.written = (pad(sides[0], (0, 0, 0, more)), pad(sides[1], (0, 0, 0, more)))
+        for side, new in zip(held.written, (k, v), strict=True):
             if new.shape[0] == self.slots:
                 side[:, :, self.step] = new
             else:
@@ -186,10 +186,10 @@ class KeyValueBuffer:
         """What rows see of their prompts, as numbers to add, (D, 1, 1, P); None if they see all."""
         if window is None and self.prompts.rest.is_full:
             return None
-        place = torch.arange(longest, device=self.lengths.device)
-        seen = place < self.lengths[:, None]  # (D, P)
+        column = torch.arange(longest, device=self.lengths.device)
+        seen = column < self.lengths[:, None]  # (D, P)
         if window is not None:
-            seen = seen & (self.lengths[:, None] + self.step - place < window)
+            seen = seen & (self.lengths[:, None] + self.step - column < window)
         mask = torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(
             ~seen, float("-inf")
         )

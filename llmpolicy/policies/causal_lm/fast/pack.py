@@ -62,14 +62,14 @@ class Pack:
         )  # key (D, P, K, d)
         if not self.blocks.total:
             return seen
-        own = [self.blocks.fill(rest) for _, rest in sides]  # (B, T, heads, d)
+        filled = [self.blocks.fill(rest) for _, rest in sides]  # (B, T, heads, d)
         keys, values = (
-            torch.cat([self._of_each_block(one), mine], dim=1).transpose(1, 2)
-            for one, mine in ((key, own[1]), (value, own[2]))
+            torch.cat([self._of_each_block(shared), mine], dim=1).transpose(1, 2)
+            for shared, mine in ((key, filled[1]), (value, filled[2]))
         )  # (B, K, P + T, d)
-        mask = self._mask(window, mask_dtype(own[0], keys.shape[2]), q.shape[1] // k.shape[1])
-        out = attention(fold(own[0], k.shape[1]), keys, values, mask, scale)
-        return torch.cat([seen, self.blocks.pack(unfold(out, own[0].shape[1]))])
+        mask = self._mask(window, mask_dtype(filled[0], keys.shape[2]), q.shape[1] // k.shape[1])
+        out = attention(fold(filled[0], k.shape[1]), keys, values, mask, scale)
+        return torch.cat([seen, self.blocks.pack(unfold(out, filled[0].shape[1]))])
 
     def _of_each_block(self, prompts: Tensor) -> Tensor:
         if (
@@ -91,18 +91,18 @@ class Pack:
     def _seen(self, window: int | None) -> tuple[Tensor, Tensor]:
         """Whether a block's tokens see their prompt's, (B, T, P), and each other, (B, T, T)."""
         length = self.prompts.lengths[self.prompt_of][:, None, None]  # (B, 1, 1)
-        row, step = (self.blocks.fill(one) for one in (self.row, self.step))  # (B, T)
-        place = torch.arange(self.prompts.longest, device=row.device)  # (P,)
-        before = (place < length).expand(-1, row.shape[1], -1)  # (B, T, P)
+        row, step = (self.blocks.fill(packed) for packed in (self.row, self.step))  # (B, T)
+        column = torch.arange(self.prompts.longest, device=row.device)  # (P,)
+        before = (column < length).expand(-1, row.shape[1], -1)  # (B, T, P)
         apart = step[:, :, None] - step[:, None]  # (B, T, T)
-        own = (row[:, :, None] == row[:, None]) & (apart >= 0) & self.blocks.inside[:, None]
+        among = (row[:, :, None] == row[:, None]) & (apart >= 0) & self.blocks.inside[:, None]
         if window is not None:
-            before = before & (length + step[:, :, None] - place < window)
-            own = own & (apart < window)
+            before = before & (length + step[:, :, None] - column < window)
+            among = among & (apart < window)
         itself = torch.eye(
             row.shape[1], dtype=torch.bool, device=row.device
         )  # filled places too: no softmax of nothing
-        return before, own | itself
+        return before, among | itself
 
 
 def pack(
@@ -111,20 +111,20 @@ def pack(
     """Pack groups, each a prompt and its completions; none of them may be empty."""
     prompts = Prompts([prompt for prompt, _ in groups], device)
     rows = [
-        (place, list(ids)) for place, (_, completions) in enumerate(groups) for ids in completions
+        (group, list(ids)) for group, (_, completions) in enumerate(groups) for ids in completions
     ]
     tokens, places = [*prompts.token_ids], [*prompts.position_ids]
     keep, start = [], len(tokens)
-    for place, ids in rows:
-        length = len(groups[place][0])
-        keep += [prompts.last[place], *range(start, start + len(ids) - 1)]
+    for group, ids in rows:
+        length = len(groups[group][0])
+        keep += [prompts.last[group], *range(start, start + len(ids) - 1)]
         tokens += ids[:-1]
         places += range(length, length + len(ids) - 1)
         start += len(ids) - 1
     blocks = _blocks(
         [[len(ids) - 1 for ids in completions] for _, completions in groups], prompts.longest
     )
-    several = set(Counter(place for place, _ in blocks).values())
+    several = set(Counter(group for group, _ in blocks).values())
     return Pack(
         torch.tensor([tokens], device=device),
         torch.tensor([places], device=device),
@@ -132,7 +132,7 @@ def pack(
         torch.tensor([token for _, ids in rows for token in ids], device=device),
         prompts,
         Rectangle([length for _, length in blocks], device),
-        torch.tensor([place for place, _ in blocks], device=device),
+        torch.tensor([group for group, _ in blocks], device=device),
         torch.tensor(
             [row for row, (_, ids) in enumerate(rows) for _ in ids[:-1]],
             dtype=torch.long,

@@ -43,7 +43,7 @@ class Prompts:
         ]
         self.position_ids = [
             *range(self.start),
-            *(place for length in lengths for place in range(self.start, length)),
+            *(position for length in lengths for position in range(self.start, length)),
         ]
         self.last = [self.start + end - 1 for end in accumulate(rests)]
         self.rest = Rectangle(rests, device)
@@ -62,14 +62,14 @@ class Prompts:
         )  # (D, P - S, heads, d)
         if not start:
             return self.rest.pack(causal(asked, key, value, scale, window, self.masks)), key, value
-        first, *shared = (side[None, :start] for side in (q, k, v))  # (1, S, heads, d)
+        begun, *shared = (side[None, :start] for side in (q, k, v))  # (1, S, heads, d)
         key, value = (
-            torch.cat([side.expand(len(own), -1, -1, -1), own], dim=1)
-            for side, own in zip(shared, (key, value), strict=True)
+            torch.cat([side.expand(len(rest), -1, -1, -1), rest], dim=1)
+            for side, rest in zip(shared, (key, value), strict=True)
         )
         seen = self.rest.pack(causal(asked, key, value, scale, window, self.masks))
         return (
-            torch.cat([causal(first, shared[0], shared[1], scale, window, self.masks)[0], seen]),
+            torch.cat([causal(begun, shared[0], shared[1], scale, window, self.masks)[0], seen]),
             key,
             value,
         )

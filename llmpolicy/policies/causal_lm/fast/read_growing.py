@@ -33,25 +33,25 @@ class GrowingReader:
     ) -> None:
         self.make, self.limits, self.distinct, self.steps = make, list(limits), list(prompts), steps
         self.prompt_of, self.device = prompt_of, prompt_of.device
-        self.contexts = [list(prompts[place]) for place in prompt_of.tolist()]
+        self.contexts = [list(prompts[prompt]) for prompt in prompt_of.tolist()]
         self.parts: list[tuple[list[int], Reader]] = []  # rows, ascending, and who reads them
 
     def prompts(self) -> Tensor:
         """The logits after each prompt, (D, V)."""
         sides: dict[int, list[int]] = {}
-        for place, prompt in enumerate(self.distinct):
-            sides.setdefault(self._side(prompt), []).append(place)
+        for index, prompt in enumerate(self.distinct):
+            sides.setdefault(self._side(prompt), []).append(index)
         logits: dict[int, Tensor] = {}
         row_of = self.prompt_of.tolist()
         for places in sides.values():
-            rows = [row for row, place in enumerate(row_of) if place in places]
+            rows = [row for row, index in enumerate(row_of) if index in places]
             reader = self._begin(
                 rows,
-                [self.distinct[place] for place in places],
+                [self.distinct[index] for index in places],
                 [places.index(row_of[r]) for r in rows],
             )
             logits |= zip(places, reader.prompts(), strict=True)
-        return torch.stack([logits[place] for place in range(len(self.distinct))])
+        return torch.stack([logits[index] for index in range(len(self.distinct))])
 
     def tokens(self, token: Tensor) -> Tensor:
         """The logits after each row's next token, (b,) to (b, V)."""
@@ -78,7 +78,7 @@ class GrowingReader:
         rows = going.tolist()
         self._keep(rows)
         self.contexts = [self.contexts[row] for row in rows]
-        number = {row: place for place, row in enumerate(rows)}
+        number = {row: index for index, row in enumerate(rows)}
         self.parts = [([number[row] for row in part], reader) for part, reader in self.parts]
 
     def _side(self, context: Sequence[int]) -> int:
@@ -95,11 +95,11 @@ class GrowingReader:
         """Let all other rows leave their readers."""
         kept: list[tuple[list[int], Reader]] = []
         for part, reader in self.parts:
-            stays = [place for place, row in enumerate(part) if row in set(rows)]
+            stays = [index for index, row in enumerate(part) if row in set(rows)]
             if len(stays) < len(part) and stays:
                 reader.leave(self._places(stays))
             if stays:
-                kept.append(([part[place] for place in stays], reader))
+                kept.append(([part[index] for index in stays], reader))
         self.parts = kept
 
     def _places(self, places: list[int]) -> Tensor:

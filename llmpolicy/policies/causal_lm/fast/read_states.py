@@ -63,8 +63,8 @@ class StateReader:
         )
         self.cache = cache
         self.by_length: dict[int, list[int]] = {}
-        for place, prompt in enumerate(prompts):
-            self.by_length.setdefault(len(prompt), []).append(place)
+        for index, prompt in enumerate(prompts):
+            self.by_length.setdefault(len(prompt), []).append(index)
         self.prompt_ids, self.parts = prompts, list[_Part]()
 
     def prompts(self) -> Tensor:
@@ -72,14 +72,14 @@ class StateReader:
         logits: list[Tensor] = [torch.empty(0)] * len(self.prompt_ids)
         for length, places in self.by_length.items():
             ids = torch.tensor(
-                [list(self.prompt_ids[place]) for place in places], device=self.device
+                [list(self.prompt_ids[index]) for index in places], device=self.device
             )  # (d, P)
             position_ids = torch.arange(length, device=self.device).expand(len(ids), -1)
-            found, output = forward(
+            read, output = forward(
                 self.model, ids, None, position_ids, 1, use_cache=True, **self.cache()
             )
-            for place, row in zip(places, found[:, -1], strict=True):
-                logits[place] = row
+            for index, row in zip(places, read[:, -1], strict=True):
+                logits[index] = row
             self.parts.append(self._part(places, length, *carried(self.model, output)))
         self._join()
         return torch.stack(logits)
@@ -110,9 +110,9 @@ class StateReader:
         position_ids = torch.cat([part.position_ids for part in self.parts])
         width, mask = int(position_ids.max()) + 1, None
         if has_keys(state):
-            place = torch.arange(width, device=self.device)
+            column = torch.arange(width, device=self.device)
             mask = pad(
-                (place >= width - 1 - position_ids[:, None]).long(), (0, self.steps), value=1
+                (column >= width - 1 - position_ids[:, None]).long(), (0, self.steps), value=1
             )  # (B, P + T)
         rows = torch.cat([part.rows for part in self.parts])
         self.parts = [_Part(rows, position_ids, self.parts[0].name, state, mask)]
@@ -142,12 +142,12 @@ class StateReader:
     def leave(self, going: Tensor) -> None:
         """Go on with the rows at these places."""
         count = sum(len(part.rows) for part in self.parts)
-        place = torch.full((count,), -1, device=self.device)
-        place[going] = torch.arange(len(going), device=self.device)
+        column = torch.full((count,), -1, device=self.device)
+        column[going] = torch.arange(len(going), device=self.device)
         for part in self.parts:
-            kept = (place[part.rows] >= 0).nonzero()[:, 0]
+            kept = (column[part.rows] >= 0).nonzero()[:, 0]
             part.state = select(part.state, kept, len(part.rows))
-            part.rows, part.position_ids = place[part.rows[kept]], part.position_ids[kept]
+            part.rows, part.position_ids = column[part.rows[kept]], part.position_ids[kept]
             part.mask = None if part.mask is None else part.mask[kept]
         self.parts = [part for part in self.parts if len(part.rows)]
 
@@ -263,5 +263,5 @@ def _apart(logits: Iterable[Tensor]) -> float:
     """The largest difference of a row's log-probabilities, weighted by the probabilities
     themselves.
     """
-    expected, found = (torch.log_softmax(side.float(), -1) for side in logits)
-    return float(weighted_apart(expected, found).max())
+    expected, copied = (torch.log_softmax(side.float(), -1) for side in logits)
+    return float(weighted_apart(expected, copied).max())

@@ -32,11 +32,11 @@ class Rows:
 
     def groups(self, rows: Sequence[int]) -> list[Group]:
         """These of the rows, by prompt; a row without completion is left out."""
-        found: dict[tuple[int, ...], Group] = {}
+        by_prompt: dict[tuple[int, ...], Group] = {}
         for row in rows:
             if self.completions[row]:
-                found.setdefault(tuple(self.prompts[row]), []).append(row)
-        return list(found.values())
+                by_prompt.setdefault(tuple(self.prompts[row]), []).append(row)
+        return list(by_prompt.values())
 
     def _tokens(self, group: Group, start: int) -> int:
         """What a group adds to a pass that has read the first ``start`` tokens of its prompt."""

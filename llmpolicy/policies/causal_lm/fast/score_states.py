@@ -86,8 +86,8 @@ def _read(model: nn.Module, prompts: list[list[int]], prompt_of: Tensor, ids: Te
     # A single token is read by kernels that write states in place.
     wide = pad(ids, (0, max(2 - ids.shape[1], 0)))
     reader = StateReader(model, prompts, prompt_of, wide.shape[1], partial(_cache, model))
-    first = reader.prompts()[prompt_of][:, None]
-    return torch.cat([first, reader.read(wide)[:, : ids.shape[1]]], 1) if ids.shape[1] else first
+    begun = reader.prompts()[prompt_of][:, None]
+    return torch.cat([begun, reader.read(wide)[:, : ids.shape[1]]], 1) if ids.shape[1] else begun
 
 
 def _cache(model: nn.Module) -> dict[str, Any]:
@@ -210,18 +210,18 @@ def _unread(model: nn.Module) -> str | None:
         ]:
             held.update(
                 {
-                    place: one.detach().requires_grad_()
-                    for place, one in held.items()
-                    if one is not None
+                    layer_index: carried.detach().requires_grad_()
+                    for layer_index, carried in held.items()
+                    if carried is not None
                 }
             )
-            states += [one for one in held.values() if one is not None]
+            states += [carried for carried in held.values() if carried is not None]
         total = reader.read(torch.tensor([ids[8:]], device=device)).float().sum()
     used = torch.autograd.grad(total, states, allow_unused=True) if states else ()
     unread = (
         f"{type(bare(model)).__name__} does not go on from a state of its own over several tokens"
     )
-    return unread if any(one is None for one in used) else None
+    return unread if any(carried is None for carried in used) else None
 
 
 def _difference(model: nn.Module) -> str | None:
@@ -230,15 +230,15 @@ def _difference(model: nn.Module) -> str | None:
     """
     parameter = next(model.parameters())
     tokens = (torch.arange(48) * 7919 % vocabulary(model)).tolist()
-    first, second, ends = (
+    long, short, ends = (
         tokens[:20],
         tokens[20:36],
         [tokens[36:39], tokens[39:40], tokens[40:46], tokens[46:48]],
     )
-    prompts, prompt_mask = left_pad([first, first, second, second], 0, parameter.device)
+    prompts, prompt_mask = left_pad([long, long, short, short], 0, parameter.device)
     actions, action_mask = right_pad(ends, 0, parameter.device)
     ids, mask = torch.cat([prompts, actions], 1), torch.cat([prompt_mask, action_mask], 1)
-    known = torch.tensor([*first[:10], *second[:8]], device=parameter.device)
+    known = torch.tensor([*long[:10], *short[:8]], device=parameter.device)
     # The first token of a completion is chosen from its prompt alone; what later ones owe to it
     # came through the state.
     later = torch.cat([torch.arange(len(end)) for end in ends]).sin().to(parameter.device)
@@ -248,12 +248,12 @@ def _difference(model: nn.Module) -> str | None:
         lambda: state_pass(model, rows, [[0, 1], [2, 3]], 1.0, False)[:, 0],
     )
     with train_mode(model), torch.enable_grad():
-        (expected, slope), (found, own_slope) = (
+        (expected, slope), (shared, shared_slope) = (
             _with_slope(model, known, later, side) for side in sides
         )
     exact = parameter.dtype == torch.float32
-    apart = float(log_apart(expected, found).mean())
-    share = float((slope - own_slope).norm() / slope.norm())
+    apart = float(log_apart(expected, shared).mean())
+    share = float((slope - shared_slope).norm() / slope.norm())
     if apart <= (_NATS if exact else _NATS_16) and share <= (_SHARE if exact else _SHARE_16):
         return None
     return (
@@ -270,8 +270,8 @@ def _with_slope(
     """
     embedded: list[tuple[Tensor, Tensor]] = []
 
-    def hook(_: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        embedded.append((given[0].flatten(), output.detach().requires_grad_()))
+    def hook(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        embedded.append((inputs[0].flatten(), output.detach().requires_grad_()))
         return embedded[-1][1]
 
     handle = bare(model).get_input_embeddings().register_forward_hook(hook)
@@ -280,6 +280,6 @@ def _with_slope(
     finally:
         handle.remove()
     gradients = torch.autograd.grad((log_prob * later).sum(), [output for _, output in embedded])
-    slopes = torch.cat([one.flatten(0, -2).float() for one in gradients])
+    slopes = torch.cat([gradient.flatten(0, -2).float() for gradient in gradients])
     is_of = torch.cat([ids for ids, _ in embedded]) == tokens[:, None]  # (V', N)
     return log_prob.detach().float(), is_of.float() @ slopes
