@@ -184,6 +184,8 @@ def test_a_reward_that_judges_nothing_does_not_look_healthy(tmp_path: Path) -> N
         and "no part is named correctness" in said[1]
     )
     assert said[2] == "path: group"
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    assert (manifest["path"], manifest["ways"]["generation"]) == ("group", "groups")
     assert "signal in 0% of groups" in said[3]
     assert "the rewards judged no completion" in said[4]
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
+from llmpolicy.session.explain import explain_recipe
 from llmpolicy.policies import CausalLMPolicy
 from llmpolicy.policies.causal_lm.fast.door import ways
 from llmpolicy.speed import FAMILIES, LATER, Conditions, Way, Ways, engine, foreseen, update_reason
@@ -90,6 +91,13 @@ def test_before_a_model_is_loaded_what_is_not_known_is_said_to_come_later() -> N
     assert foreseen(None, Conditions()) == {"generation": LATER, "update": LATER}
     assert foreseen("strange", Conditions())["update"].startswith(LATER)
     assert "groups" in foreseen("llama", Conditions())["generation"]
+
+
+def test_explaining_a_recipe_says_what_is_known_of_its_speed() -> None:
+    plain, other = (explain_recipe("quickstart", more) for more in ((), ["grpo.loss_type=bnpo"]))
+    assert plain.ways == foreseen("llama", Conditions())
+    assert other.to_dict()["ways"]["update"].startswith("stock (loss_type bnpo")
+    assert "update: stock (loss_type bnpo" in str(other).partition("\nspeed\n")[2]
 
 
 def test_a_reason_is_said_once_with_all_that_it_holds_for() -> None:

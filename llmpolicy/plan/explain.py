@@ -5,7 +5,7 @@ of a GRPO step.
 import json
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pydantic import BaseModel
@@ -110,13 +110,15 @@ class RecipeExplanation:
     """A whole recipe, explained: the values of its other blocks, its reward, and its `grpo:` block
     where it has one.
 
-    ``lacking`` says which settings need a package that is not installed here.
+    ``lacking`` says which settings need a package that is not installed here, ``ways`` how
+    generation and update go, as far as that is known without a model.
     """
 
     blocks: tuple[Value, ...]
     grpo: Explanation | None
     reward: tuple[str, ...] = ()
     lacking: tuple[str, ...] = ()
+    ways: Mapping[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain lists and dicts, for ``--json``."""
@@ -125,7 +127,9 @@ class RecipeExplanation:
             {**asdict(value), "value": json.loads(json.dumps(value.value, default=str))}
             for value in self.blocks
         ]
-        return {**grpo, "blocks": blocks, "reward": [*self.reward], "lacking": [*self.lacking]}
+        reward, lacking = [*self.reward], [*self.lacking]
+        ways = {"ways": dict(self.ways)} if self.ways else {}
+        return {**grpo, "blocks": blocks, "reward": reward, "lacking": lacking, **ways}
 
     def __str__(self) -> str:
         """The same as lines for a terminal."""
@@ -134,6 +138,8 @@ class RecipeExplanation:
             lines += ["reward", *(f"  {line}" for line in self.reward)]
         if self.grpo:
             lines.append(str(self.grpo))
+        if self.ways:
+            lines += ["speed", *(f"  {part}: {way}" for part, way in self.ways.items())]
         lines += [f"note: {sentence}" for sentence in self.lacking]
         return "\n".join(lines)
 

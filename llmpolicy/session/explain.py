@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 from llmpolicy import consent
 from llmpolicy.plan import RecipeExplanation, plan_recipe, reward_lines, written_values
+from llmpolicy.plan.ways import foreseen_ways
+from llmpolicy.plan.weights import loaded_weights
 from llmpolicy.recipe import Reinforce, load_recipe, missing_packages
 
 
@@ -31,4 +33,8 @@ def explain_recipe(
         check_settings(last, len(plan.train_rows))
     reward = reward_lines(plan) if plan.rewards.components else []
     values, missing = tuple(written_values(recipe)), tuple(missing_packages(recipe))
-    return RecipeExplanation(values, plan.explanation, tuple(reward), missing)
+    ways: dict[str, str] = {}
+    if plan.explanation is not None:
+        settings = {value.name: value.value for value in plan.explanation.values}
+        ways = foreseen_ways(loaded_weights(recipe), settings, processes)
+    return RecipeExplanation(values, plan.explanation, tuple(reward), missing, ways)
