@@ -188,11 +188,12 @@ class Codec:
     def _ended(self, ids: Sequence[int], ends: Sequence[int], where: str) -> list[int]:
         """The ids of a reply with an end: one without would teach to go on for ever."""
         self._check_vocabulary(ids, where)
-        end = next((index for index, token in enumerate(ids) if token in self.stop_ids), None)
-        if end is None:
+        stops = [index for index, token in enumerate(ids) if token in self.stop_ids]
+        if not stops:
             known = [*ends, self.tokenizer.eos_token_id, *self.stop_ids]
             return [*ids, next(token for token in known if token in self.stop_ids)]
         marks = {*self.stop_ids, *self.tokenizer.added_tokens_decoder}
+        end = stops[0]
         behind = self.raw([token for token in ids[end + 1 :] if token not in marks])
         if any(character.isalnum() for character in behind):
             name = self.tokenizer.convert_ids_to_tokens(ids[end])

@@ -161,10 +161,10 @@ def _by_row(
 ) -> list[Turn]:
     actions: list[list[int]] = [[] for _ in prompt_ids]
     log_probs: list[list[float]] = [[] for _ in prompt_ids]
-    columns = [
-        torch.cat([getattr(step, name) for step in steps]).tolist()
-        for name in ("rows", "token", "log_prob")
-    ]
+    rows = torch.cat([step.rows for step in steps])
+    tokens = torch.cat([step.token for step in steps])
+    figures = torch.cat([step.log_prob for step in steps])
+    columns = (rows.tolist(), tokens.tolist(), figures.tolist())
     for row, token, log_prob in zip(*columns, strict=True):
         if actions[row] and actions[row][-1] in stop_ids:  # it went on until the host looked
             continue

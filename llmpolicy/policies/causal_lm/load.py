@@ -285,15 +285,15 @@ def _layers_ahead(model: nn.Module, unexpected: Collection[str]) -> list[str]:
     whole: Any = getattr(model, "config", None)
     config = None if whole is None else whole.get_text_config(decoder=True)
     layer_count = getattr(config, "num_hidden_layers", None) or 0
-    count = next(
-        (value for name in _AHEAD if isinstance(value := getattr(config, name, None), int)), 0
-    )
-    layers = [f".layers.{index}." for index in range(layer_count, layer_count + count)]
-    return [
-        layer
-        for layer in layers
-        if any(f"{layer}{part}" in f".{key}" for key in unexpected for part in _AHEAD_PARTS)
-    ]
+    counts = [getattr(config, name, None) for name in _AHEAD]
+    count = next((count for count in counts if isinstance(count, int)), 0)
+    keys = "\n".join(f".{key}" for key in unexpected)
+    layers: list[str] = []
+    for index in range(layer_count, layer_count + count):
+        layer = f".layers.{index}."
+        if any(f"{layer}{part}" in keys for part in _AHEAD_PARTS):
+            layers.append(layer)
+    return layers
 
 
 def _ancestors(key: str) -> set[str]:
@@ -366,10 +366,8 @@ def saved_dtype(path: str, revision: str | None = None) -> torch.dtype | None:
     file = find(path, "config.json", revision)
     config = json.loads(file.read_text(encoding="utf-8")) if file else {}
     text = config.get("text_config") or {}
-    name = next(
-        (part[key] for part in (config, text) for key in ("dtype", "torch_dtype") if part.get(key)),
-        None,
-    )
+    names = [part.get(key) for part in (config, text) for key in ("dtype", "torch_dtype")]
+    name = next(filter(None, names), None)
     dtype = getattr(torch, str(name).removeprefix("torch."), None)
     return dtype if isinstance(dtype, torch.dtype) else None
 

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any
 
@@ -33,26 +33,31 @@ def _call_forms(messages: list[Message]) -> Iterator[list[Message]]:
         yield messages
         return
     for arguments, content in product((as_object, _json), ("", None)):
-        yield [
-            _with_calls(message, arguments, content) if message.get("tool_calls") else message
-            for message in messages
-        ]
+        yield [_with_calls(message, arguments, content) for message in messages]
 
 
 def last_turn(messages: Sequence[Message]) -> list[Message]:
     """What follows the last message of a user: templates leave out what was thought before that on
     purpose.
     """
-    users = [index for index, message in enumerate(messages) if message["role"] == "user"]
-    return list(messages[users[-1] + 1 if users else 0 :])
+    turn: list[Message] = []
+    for message in messages:
+        turn.append(message)
+        if message["role"] == "user":
+            turn.clear()
+    return turn
 
 
 def _with_thought(message: Message, name: str) -> Message:
+    if not thought(message):
+        return message
     rest = {key: value for key, value in message.items() if key not in THINKING}
-    return {**rest, name: thought(message)} if thought(message) else message
+    return {**rest, name: thought(message)}
 
 
 def _with_calls(message: Message, arguments: Callable[[Any], Any], content: str | None) -> Message:
+    if not message.get("tool_calls"):
+        return message
     calls = [_rewritten(call, arguments) for call in message["tool_calls"]]
     return {**message, "tool_calls": calls, "content": message["content"] or content}
 
@@ -92,18 +97,26 @@ def is_in(message: Message, text: str, seen: str) -> bool:
     if (
         message["role"] == "tool"
     ):  # some templates write it as JSON, with other line breaks and quotes
-        return all(word in text.casefold() for word in _WORD.findall(words.casefold()))
+        return holds_all(text.casefold(), _WORD.findall(words.casefold()))
     answer = re.split(r"</?think(?:ing)?>", words)[-1]  # earlier thinking is left out on purpose
     return letters(answer) in seen or letters(_SWITCH.sub("", answer)) in seen
 
 
 def left_out(messages: Sequence[Message], text: str, options: Mapping[str, Any]) -> set[int | str]:
     """The places of the messages, and the names of the tools, that a text does not hold."""
-    seen = letters(text)
-    tools = {name_of(tool) for tool in options.get("tools") or []}
-    return {index for index, message in enumerate(messages) if not is_in(message, text, seen)} | {
-        name for name in tools if name not in text
-    }
+    seen, missing = letters(text), set[int | str]()
+    for index, message in enumerate(messages):
+        if not is_in(message, text, seen):
+            missing.add(index)
+    for name in map(name_of, options.get("tools") or ()):
+        if name not in text:
+            missing.add(name)
+    return missing
+
+
+def holds_all(text: str, words: Iterable[str]) -> bool:
+    """Whether all of these are in a text."""
+    return all(word in text for word in words)
 
 
 def blanks(opened: str, before: str) -> str:
@@ -117,7 +130,7 @@ def blanks(opened: str, before: str) -> str:
 
 def letters(text: str) -> str:
     """Letters and digits alone, in lower case."""
-    return "".join(character for character in text.casefold() if character.isalnum())
+    return "".join(filter(str.isalnum, text.casefold()))
 
 
 def with_blanks(before: str, prefill: str) -> str:
@@ -125,7 +138,9 @@ def with_blanks(before: str, prefill: str) -> str:
     blank.
     """
     lead = prefill[: len(prefill) - len(prefill.lstrip())]
-    return (before.removesuffix(lead) if lead.strip("\n") == lead else before) + prefill
+    if lead.strip("\n") == lead:
+        before = before.removesuffix(lead)
+    return before + prefill
 
 
 def name_of(tool: Any) -> str:

@@ -40,7 +40,8 @@ def fit_names(
         name = _plain(key.removeprefix(_PREFIX))
         layer = _layer(name, names)
         if layer is None:
-            elsewhere += [key] if key.startswith(_PREFIX) else []
+            if key.startswith(_PREFIX):
+                elsewhere.append(key)
             fitting[key] = tensor
             continue
         rest = name.removeprefix(layer)
@@ -71,16 +72,14 @@ def _layer(name: str, layers: Collection[str]) -> str | None:
 
 def _name_layers(config: Any, layers: Mapping[str, str], where: str) -> None:
     """Let a configuration name one by one the layers that it means, as this model calls them."""
-    patterns = {
-        field: value
-        for field, value in vars(config).items()
-        if field.endswith("_pattern") and value and isinstance(value, dict)
-    }
-    targets = {
-        here
-        for name, here in layers.items()
-        if config.target_modules and check_target_module_exists(config, name)
-    }
+    patterns: dict[str, dict[str, Any]] = {}
+    for field, value in vars(config).items():
+        if field.endswith("_pattern") and value and isinstance(value, dict):
+            patterns[field] = value
+    targets: set[str] = set()
+    for name, here in layers.items():
+        if config.target_modules and check_target_module_exists(config, name):
+            targets.add(here)
     for field, value in vars(config).items():
         ours = field in (*patterns, "target_modules", "base_model_name_or_path", *_NARROWER)
         if (not ours and _PARTS.search(str(value))) or (
@@ -91,14 +90,12 @@ def _name_layers(config: Any, layers: Mapping[str, str], where: str) -> None:
                 " be told by the names of this one; expected target_modules alone"
             )
     for field, pattern in patterns.items():
-        chosen = {
-            here: pattern.get(get_pattern_key(list(pattern), name)) for name, here in layers.items()
-        }
-        setattr(
-            config,
-            field,
-            {f"^{re.escape(here)}": value for here, value in chosen.items() if value is not None},
-        )
+        chosen: dict[str, Any] = {}
+        for name, here in layers.items():
+            value = pattern.get(get_pattern_key(list(pattern), name))
+            if value is not None:
+                chosen[f"^{re.escape(here)}"] = value
+        setattr(config, field, chosen)
     config.target_modules = targets or config.target_modules
     for field in filter(partial(hasattr, config), _NARROWER):
         setattr(config, field, None)

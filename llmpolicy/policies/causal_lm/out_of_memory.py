@@ -55,11 +55,8 @@ def random_state(
     if generator is not None:
         return partial(_restore, [generator.set_state], [generator.get_state()])
     modules = [torch] if device.type == "cpu" else [torch, torch.get_device_module(device)]
-    return partial(
-        _restore,
-        [module.set_rng_state for module in modules],
-        [module.get_rng_state() for module in modules],
-    )
+    states = [module.get_rng_state() for module in modules]
+    return partial(_restore, [module.set_rng_state for module in modules], states)
 
 
 def _restore(setters: Sequence[Callable[[Tensor], Any]], states: Sequence[Tensor]) -> None:

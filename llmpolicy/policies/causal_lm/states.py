@@ -4,7 +4,7 @@ carries, row by row.
 
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -113,11 +113,11 @@ def join(states: Sequence[Any]) -> Any:
     """Caches of rows of several lengths as one, keys and values filled on the left; None if these
     cannot be joined.
     """
-    layers = [layer for state in states for layer in getattr(state, "layers", [None])]
-    if any(type(state) is not DynamicCache for state in states) or any(
-        type(layer).__name__ not in _JOINED for layer in layers
-    ):
-        return None
+    for state in states:
+        if type(state) is not DynamicCache:
+            return None
+        if any(type(layer).__name__ not in _JOINED for layer in state.layers):
+            return None
     joined, *_ = states
     for index, layer in enumerate(joined.layers):
         _join_layers(layer, [state.layers[index] for state in states])
@@ -130,19 +130,15 @@ def _join_layers(joined: Any, layers: Sequence[Any]) -> None:
         if isinstance(getattr(joined, name, None), Tensor):
             sides = [getattr(layer, name) for layer in layers]  # (b, K, P, d), of several b and P
             width = max(side.shape[-2] for side in sides)
-            setattr(
-                joined,
-                name,
-                torch.cat([pad(side, (0, 0, width - side.shape[-2], 0)) for side in sides]),
-            )
+            filled = [pad(side, (0, 0, width - side.shape[-2], 0)) for side in sides]
+            setattr(joined, name, torch.cat(filled))
     if hasattr(joined, "cumulative_length"):
         joined.cumulative_length = max(layer.cumulative_length for layer in layers)
     for name in ("conv_states", "recurrent_states"):
         for index, part in getattr(joined, name, {}).items():
             if part is not None:
-                getattr(joined, name)[index] = torch.cat(
-                    [getattr(layer, name)[index] for layer in layers]
-                )
+                held = [getattr(layer, name)[index] for layer in layers]
+                getattr(joined, name)[index] = torch.cat(held)
 
 
 @contextmanager
@@ -153,24 +149,18 @@ def limited_steps(model: nn.Module) -> Iterator[None]:
     transformers does so in the scan of whole rows alone, so that what is sampled would not be what
     is scored.
     """
-    limits = {
-        type(module).__module__: limit
-        for module in model.modules()
-        if (limit := _limit(module)) is not None
-    }
-    modules = [
-        (sys.modules[name], limit)
-        for name, limit in limits.items()
-        if hasattr(sys.modules[name], _STEP)
-    ]
-    before = [(module, getattr(module, _STEP)) for module, _ in modules]
-    for module, limit in modules:
-        setattr(module, _STEP, _limited(getattr(module, _STEP), limit))
-    try:
+    limits: dict[str, tuple[float, float]] = {}
+    for layer in model.modules():
+        if (limit := _limit(layer)) is not None:
+            limits[type(layer).__module__] = limit
+    with ExitStack() as undone:
+        for name, limit in limits.items():
+            module = sys.modules[name]
+            if hasattr(module, _STEP):
+                step = getattr(module, _STEP)
+                setattr(module, _STEP, _limited(step, limit))
+                undone.callback(setattr, module, _STEP, step)
         yield
-    finally:
-        for module, step in before:
-            setattr(module, _STEP, step)
 
 
 def _limit(module: nn.Module) -> tuple[float, float] | None:

@@ -18,6 +18,7 @@ from llmpolicy.policies.causal_lm.message_forms import (
     blanks,
     called,
     forms,
+    holds_all,
     is_in,
     last_turn,
     left_out,
@@ -70,10 +71,8 @@ class Template:
         """The text of the first form of the messages that has all tool calls and thinking in it, or
         else most of them.
         """
-        names, thoughts = (
-            called(messages),
-            [letters(thought(message)) for message in last_turn(messages)],
-        )
+        names = called(messages)
+        thoughts = [letters(thought(message)) for message in last_turn(messages)]
         best, most, failure = "", (-1, -1), None
         for form in forms(messages):
             try:
@@ -82,11 +81,9 @@ class Template:
                 failure = failure or error
                 continue
             seen = letters(text) if any(thoughts) else ""
-            shown = (
-                int(all(name in text for name in names)),
-                int(all(inner in seen for inner in thoughts)),
-            )
-            best, most = (text, shown) if shown > most else (best, most)
+            shown = holds_all(text, names), holds_all(seen, thoughts)
+            if shown > most:
+                best, most = text, shown
             if most == (1, 1):
                 break
         if most < (0, 0):
@@ -127,15 +124,17 @@ class Template:
 
         A system prompt of its own is in no conversation that has another.
         """
-        user, assistant, system = (
-            {"role": role, "content": _MARK} for role in ("user", "assistant", "system")
-        )
+        user: Message = {"role": "user", "content": _MARK}
+        assistant, system = {**user, "role": "assistant"}, {**user, "role": "system"}
         turns: list[list[Message]] = [[user, assistant], [user, assistant, user]]
         talks = [self._tried(self.fitted([system, *talk])) for talk in turns]
         if not any(talks):  # no system prompt is taken
             talks = [self._tried(self.fitted(talk)) for talk in ([user], *turns)]
-        between = (gap for talk in talks for gap in re.split(_MARK, talk, flags=re.IGNORECASE))
-        return "".join(_SPOKEN_OF.sub("", gap) for gap in between)
+        between = ""
+        for talk in talks:
+            for gap in re.split(_MARK, talk, flags=re.IGNORECASE):
+                between += _SPOKEN_OF.sub("", gap)
+        return between
 
     def _fit(self, role: str, content: Any) -> Any:
         if isinstance(content, str):
@@ -289,10 +288,11 @@ class Template:
         insisted upon.
         """
         seen = letters(text)
-        missing = [index for index, message in enumerate(asked) if not is_in(message, text, seen)]
-        insisted = len(asked) - (2 if asked[-1]["role"] == "assistant" else 1)
-        for index in missing:
-            name = f"message {index} ({asked[index]['role']})"
+        insisted = len(asked) - 1 - (asked[-1]["role"] == "assistant")
+        for index, message in enumerate(asked):
+            if is_in(message, text, seen):
+                continue
+            name = f"message {index} ({message['role']})"
             if index >= insisted:
                 raise PolicyError(
                     f"{where}: the chat template leaves out {name}, what is asked; expected its"
@@ -305,9 +305,9 @@ class Template:
                     f"the chat template leaves out the thinking of message {index}"
                     f" ({message['role']}) of {where}"
                 )
-        if any(name not in text for name in called(asked)):
+        if not holds_all(text, called(asked)):
             self._say(f"the chat template leaves out the tool calls of {where}")
-        if any(name_of(tool) not in text for tool in options.get("tools") or []):
+        if not holds_all(text, map(name_of, options.get("tools") or ())):
             self._say(f"the chat template leaves out the tools of {where}")
 
     def say_marks(self, text: str) -> None:

@@ -33,14 +33,16 @@ def kept_frozen(model: nn.Module) -> Iterator[None]:
 
 def adapter_is_on(model: nn.Module) -> str | None:
     """Why nothing of an adapter would be trained as it stands, in words, or None."""
-    layers = [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
-    if any(layer.disable_adapters for layer in layers):
-        return (
-            "the layers of its adapter are switched off; expected"
-            " model.base_model.enable_adapter_layers() before"
-        )
-    if any(layer.merged for layer in layers):
-        return "its adapter is merged into its base; expected model.unmerge_adapter() before"
+    for layer in model.modules():
+        if not isinstance(layer, BaseTunerLayer):
+            continue
+        if layer.disable_adapters:
+            return (
+                "the layers of its adapter are switched off; expected"
+                " model.base_model.enable_adapter_layers() before"
+            )
+        if layer.merged:
+            return "its adapter is merged into its base; expected model.unmerge_adapter() before"
     return None
 
 

@@ -144,15 +144,12 @@ class _TiledLogProb(torch.autograd.Function):
         hidden, weight, bias, labels, mass, log_prob = ctx.saved_tensors
         of_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
         of_weight = _Sum(weight, ctx.dtype) if ctx.needs_input_grad[1] else None
-        of_bias = (
-            torch.zeros_like(bias, dtype=torch.float32)
-            if bias is not None and ctx.needs_input_grad[2]
-            else None
-        )
+        of_bias = None
+        if bias is not None and ctx.needs_input_grad[2]:
+            of_bias = torch.zeros_like(bias, dtype=torch.float32)
         cast = _cast(weight, bias, ctx.dtype)
-        scale = (-gradient / ctx.temperature)[
-            :, None
-        ]  # (S, 1), put on hidden states, not on logits
+        # (S, 1), put on hidden states, not on logits
+        scale = (-gradient / ctx.temperature)[:, None]
         of_label = log_prob.expm1().to(ctx.dtype)  # (S,): p_y - 1, exact where p_y is nearly 1
         places = torch.arange(len(labels), device=labels.device)  # (S,)
         for tile in ctx.tiles:
@@ -165,25 +162,16 @@ class _TiledLogProb(torch.autograd.Function):
                 share[part] = exact
                 if of_bias is not None:
                     of_bias += scale[span, 0] @ exact
-            share[places[: len(share)], labels[tile]] = of_label[
-                tile
-            ]  # on a CPU scatter_ would copy all of it
+            # on a CPU scatter_ would copy all of it
+            share[places[: len(share)], labels[tile]] = of_label[tile]
             if of_hidden is not None:
                 of_hidden[tile] = (share @ cast[0]).float().mul_(scale[tile]).to(hidden.dtype)
             if of_weight is not None:
                 of_weight.add(share.T, (seen.float() * scale[tile]).to(ctx.dtype))
         if of_bias is not None:
-            of_bias.index_add_(0, labels, -scale[:, 0])
+            of_bias = of_bias.index_add_(0, labels, -scale[:, 0]).to(bias.dtype)
         moved = None if of_weight is None else of_weight.total().to(weight.dtype)
-        return (
-            of_hidden,
-            moved,
-            None if of_bias is None else of_bias.to(bias.dtype),
-            None,
-            None,
-            None,
-            None,
-        )
+        return of_hidden, moved, of_bias, None, None, None, None
 
 
 class _Sum:

@@ -5,6 +5,7 @@ need.
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -110,40 +111,33 @@ def pack(
 ) -> Pack:
     """Pack groups, each a prompt and its completions; none of them may be empty."""
     prompts = Prompts([prompt for prompt, _ in groups], device)
-    rows = [
-        (group, list(ids)) for group, (_, completions) in enumerate(groups) for ids in completions
-    ]
-    tokens, places = [*prompts.token_ids], [*prompts.position_ids]
-    keep, start = [], len(tokens)
-    for group, ids in rows:
-        length = len(groups[group][0])
-        keep += [prompts.last[group], *range(start, start + len(ids) - 1)]
-        tokens += ids[:-1]
-        places += range(length, length + len(ids) - 1)
-        start += len(ids) - 1
-    blocks = _blocks(
-        [[len(ids) - 1 for ids in completions] for _, completions in groups], prompts.longest
-    )
-    several = set(Counter(group for group, _ in blocks).values())
+    tokens, positions = [*prompts.token_ids], [*prompts.position_ids]
+    keep, labels = list[int](), list[int]()
+    row_of, step_of, row = list[int](), list[int](), 0
+    for number, (prompt, completions) in enumerate(groups):
+        for ids in completions:
+            more = len(ids) - 1
+            keep += [prompts.last[number], *range(len(tokens), len(tokens) + more)]
+            labels += ids
+            tokens += ids[:-1]
+            positions += range(len(prompt), len(prompt) + more)
+            row_of += [row] * more
+            step_of += range(more)
+            row += 1
+    lengths = [[len(ids) - 1 for ids in completions] for _, completions in groups]
+    block_of, sizes = zip(*_blocks(lengths, prompts.longest), strict=True)
+    tensor = partial(torch.tensor, dtype=torch.long, device=device)
     return Pack(
-        torch.tensor([tokens], device=device),
-        torch.tensor([places], device=device),
-        torch.tensor(keep, device=device),
-        torch.tensor([token for _, ids in rows for token in ids], device=device),
+        tensor([tokens]),
+        tensor([positions]),
+        tensor(keep),
+        tensor(labels),
         prompts,
-        Rectangle([length for _, length in blocks], device),
-        torch.tensor([group for group, _ in blocks], device=device),
-        torch.tensor(
-            [row for row, (_, ids) in enumerate(rows) for _ in ids[:-1]],
-            dtype=torch.long,
-            device=device,
-        ),
-        torch.tensor(
-            [step for _, ids in rows for step in range(len(ids) - 1)],
-            dtype=torch.long,
-            device=device,
-        ),
-        len(several) == 1,
+        Rectangle([*sizes], device),
+        tensor(block_of),
+        tensor(row_of),
+        tensor(step_of),
+        len(set(Counter(block_of).values())) == 1,
     )
 
 

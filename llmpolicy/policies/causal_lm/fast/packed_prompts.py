@@ -34,18 +34,14 @@ class Prompts:
     """
 
     def __init__(self, prompts: Sequence[Sequence[int]], device: torch.device) -> None:
-        self.start = common_start(prompts)
-        lengths = [len(prompt) for prompt in prompts]
-        rests = [length - self.start for length in lengths]
-        self.token_ids = [
-            *prompts[0][: self.start],
-            *(token for prompt in prompts for token in prompt[self.start :]),
-        ]
-        self.position_ids = [
-            *range(self.start),
-            *(position for length in lengths for position in range(self.start, length)),
-        ]
-        self.last = [self.start + end - 1 for end in accumulate(rests)]
+        self.start = start = common_start(prompts)
+        lengths, rests = [*map(len, prompts)], list[int]()
+        self.token_ids, self.position_ids = [*prompts[0][:start]], [*range(start)]
+        for prompt in prompts:
+            self.token_ids += prompt[start:]
+            self.position_ids += range(start, len(prompt))
+            rests.append(len(prompt) - start)
+        self.last = [start + end - 1 for end in accumulate(rests)]
         self.rest = Rectangle(rests, device)
         self.lengths, self.longest = self.rest.lengths + self.start, max(lengths)  # (D,), P
         self.masks: dict[tuple[Any, ...], Tensor] = {}
@@ -57,19 +53,14 @@ class Prompts:
         on the right.
         """
         start = self.start
-        asked, key, value = (
-            self.rest.fill(side[start:]) for side in (q, k, v)
-        )  # (D, P - S, heads, d)
-        if not start:
+        asked, key, value = (self.rest.fill(side[start:]) for side in (q, k, v))
+        if not start:  # (D, P - S, heads, d)
             return self.rest.pack(causal(asked, key, value, scale, window, self.masks)), key, value
-        begun, *shared = (side[None, :start] for side in (q, k, v))  # (1, S, heads, d)
+        first_q, first_k, first_v = (side[None, :start] for side in (q, k, v))  # (1, S, heads, d)
         key, value = (
             torch.cat([side.expand(len(rest), -1, -1, -1), rest], dim=1)
-            for side, rest in zip(shared, (key, value), strict=True)
+            for side, rest in ((first_k, key), (first_v, value))
         )
         seen = self.rest.pack(causal(asked, key, value, scale, window, self.masks))
-        return (
-            torch.cat([causal(begun, shared[0], shared[1], scale, window, self.masks)[0], seen]),
-            key,
-            value,
-        )
+        of_start = causal(first_q, first_k, first_v, scale, window, self.masks)[0]
+        return torch.cat([of_start, seen]), key, value

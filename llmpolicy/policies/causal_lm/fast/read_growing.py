@@ -42,65 +42,65 @@ class GrowingReader:
         for index, prompt in enumerate(self.distinct):
             sides.setdefault(self._side(prompt), []).append(index)
         logits: dict[int, Tensor] = {}
-        row_of = self.prompt_of.tolist()
         for places in sides.values():
-            rows = [row for row, index in enumerate(row_of) if index in places]
-            reader = self._begin(
-                rows,
-                [self.distinct[index] for index in places],
-                [places.index(row_of[r]) for r in rows],
-            )
+            of_side: dict[int, int] = {}
+            for row, index in enumerate(self.prompt_of.tolist()):
+                if index in places:
+                    of_side[row] = places.index(index)
+            reader = self._begin(of_side, [self.distinct[index] for index in places])
             logits |= zip(places, reader.prompts(), strict=True)
-        return torch.stack([logits[index] for index in range(len(self.distinct))])
+        return _in_order(logits)
 
     def tokens(self, token: Tensor) -> Tensor:
         """The logits after each row's next token, (b,) to (b, V)."""
-        before = [self._side(context) for context in self.contexts]
-        for context, chosen in zip(self.contexts, token.tolist(), strict=True):
-            context.append(chosen)
+        crossed: list[int] = []
+        for row, chosen in enumerate(token.tolist()):
+            side = self._side(self.contexts[row])
+            self.contexts[row].append(chosen)
+            if self._side(self.contexts[row]) != side:
+                crossed.append(row)
         self.steps -= 1
-        crossed = [
-            row for row, context in enumerate(self.contexts) if self._side(context) != before[row]
-        ]
-        self._keep([row for row in range(len(self.contexts)) if row not in crossed])
+        self._keep(sorted({*range(len(self.contexts))} - {*crossed}))
         logits: dict[int, Tensor] = {}
         for rows, reader in self.parts:
             logits |= zip(rows, reader.tokens(token[self._places(rows)]), strict=True)
         if crossed:
-            reader = self._begin(
-                crossed, [self.contexts[row] for row in crossed], list(range(len(crossed)))
-            )
+            numbers = {row: number for number, row in enumerate(crossed)}
+            reader = self._begin(numbers, [self.contexts[row] for row in crossed])
             logits |= zip(crossed, reader.prompts(), strict=True)
-        return torch.stack([logits[row] for row in range(len(self.contexts))])
+        return _in_order(logits)
 
     def leave(self, going: Tensor) -> None:
         """Go on with the rows at these places."""
         rows = going.tolist()
         self._keep(rows)
         self.contexts = [self.contexts[row] for row in rows]
-        number = {row: index for index, row in enumerate(rows)}
-        self.parts = [([number[row] for row in part], reader) for part, reader in self.parts]
+        for part, _ in self.parts:
+            part[:] = map(rows.index, part)
 
     def _side(self, context: Sequence[int]) -> int:
         return bisect_left(self.limits, len(context))
 
-    def _begin(
-        self, rows: list[int], prompts: Sequence[Sequence[int]], row_of: list[int]
-    ) -> Reader:
-        reader = self.make(prompts, self._places(row_of), self.steps)
-        self.parts.append((rows, reader))
+    def _begin(self, row_of: dict[int, int], prompts: Sequence[Sequence[int]]) -> Reader:
+        """Read rows, each with the number of its prompt, by a reader of their own."""
+        reader = self.make(prompts, self._places(list(row_of.values())), self.steps)
+        self.parts.append((list(row_of), reader))
         return reader
 
     def _keep(self, rows: Sequence[int]) -> None:
         """Let all other rows leave their readers."""
         kept: list[tuple[list[int], Reader]] = []
         for part, reader in self.parts:
-            stays = [index for index, row in enumerate(part) if row in set(rows)]
+            stays = sorted({*part} & {*rows})
             if len(stays) < len(part) and stays:
-                reader.leave(self._places(stays))
+                reader.leave(self._places([*map(part.index, stays)]))
             if stays:
-                kept.append(([part[index] for index in stays], reader))
+                kept.append((stays, reader))
         self.parts = kept
 
     def _places(self, places: list[int]) -> Tensor:
         return torch.tensor(places, dtype=torch.long, device=self.device)
+
+
+def _in_order(logits: dict[int, Tensor]) -> Tensor:
+    return torch.stack([logits[index] for index in sorted(logits)])

@@ -71,9 +71,8 @@ class StateReader:
         """The logits after each prompt, (D, V)."""
         logits: list[Tensor] = [torch.empty(0)] * len(self.prompt_ids)
         for length, places in self.by_length.items():
-            ids = torch.tensor(
-                [list(self.prompt_ids[index]) for index in places], device=self.device
-            )  # (d, P)
+            rows = [list(self.prompt_ids[index]) for index in places]
+            ids = torch.tensor(rows, device=self.device)  # (d, P)
             position_ids = torch.arange(length, device=self.device).expand(len(ids), -1)
             read, output = forward(
                 self.model, ids, None, position_ids, 1, use_cache=True, **self.cache()

@@ -3,6 +3,7 @@ bounded size.
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 from torch import Tensor
 
@@ -18,17 +19,10 @@ class Rows:
     """
 
     def __init__(self, input_ids: Tensor, attention_mask: Tensor, keep: int) -> None:
-        width = input_ids.shape[1] - keep
-        ids, masks = input_ids.tolist(), attention_mask.bool()
-        there = masks.tolist()
-        pairs = [
-            [token for token, is_there in zip(row, mask, strict=True) if is_there]
-            for row, mask in zip(ids, there, strict=True)
-        ]
-        prompt_lengths = masks[:, :width].sum(1).tolist()
-        self.prompts = [row[:length] for row, length in zip(pairs, prompt_lengths, strict=True)]
-        self.completions = [row[length:] for row, length in zip(pairs, prompt_lengths, strict=True)]
+        width, masks = input_ids.shape[1] - keep, attention_mask.bool()
         self.places = masks[:, width:]  # (B, keep)
+        self.prompts = _tokens_of(input_ids[:, :width], masks[:, :width])
+        self.completions = _tokens_of(input_ids[:, width:], self.places)
 
     def groups(self, rows: Sequence[int]) -> list[Group]:
         """These of the rows, by prompt; a row without completion is left out."""
@@ -40,11 +34,8 @@ class Rows:
 
     def _tokens(self, group: Group, start: int) -> int:
         """What a group adds to a pass that has read the first ``start`` tokens of its prompt."""
-        return (
-            len(self.prompts[group[0]])
-            - start
-            + sum(len(self.completions[row]) - 1 for row in group)
-        )
+        completions = sum(len(self.completions[row]) - 1 for row in group)
+        return len(self.prompts[group[0]]) - start + completions
 
     def batches(self, rows: Sequence[int], budget: int, *, once: bool = True) -> list[list[int]]:
         """Split rows into batches of whole groups of at most ``budget`` tokens, those of like
@@ -55,14 +46,12 @@ class Rows:
         them.
         """
         groups = self.groups(rows)
-        parts = [part for group in groups for part in self._split(group, budget)]
-        start = (
-            common_start([self.prompts[group[0]] for group in groups]) if once else 0
-        )  # or more, for some of them
-        sized = [
-            (max(len(self.completions[row]) for row in part), self._tokens(part, start), part)
-            for part in parts
-        ]
+        start = 0  # or more, for some of them
+        if once:
+            start = common_start([self.prompts[group[0]] for group in groups])
+        sized: list[tuple[int, int, Group]] = []
+        for part in chain.from_iterable(self._split(group, budget) for group in groups):
+            sized.append((len(self.completions[part[-1]]), self._tokens(part, start), part))
         batches: list[list[int]] = []
         room = 0
         for _, tokens, part in sorted(sized):
@@ -74,6 +63,7 @@ class Rows:
         return batches
 
     def _split(self, group: Group, budget: int) -> Iterator[Group]:
+        """Parts of a group, the longest completion last."""
         part: Group = []
         for row in sorted(group, key=lambda row: len(self.completions[row])):
             if part and self._tokens([*part, row], 0) > budget:
@@ -81,3 +71,9 @@ class Rows:
                 part = []
             part.append(row)
         yield part
+
+
+def _tokens_of(ids: Tensor, mask: Tensor) -> list[list[int]]:
+    """The tokens of each row where its mask is; both (B, any)."""
+    rows = ids[mask].cpu().split(mask.sum(1).tolist())
+    return [row.tolist() for row in rows]

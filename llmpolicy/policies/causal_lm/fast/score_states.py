@@ -199,29 +199,22 @@ def _unread(model: nn.Module) -> str | None:
     """
     device = next(model.parameters()).device
     ids = (torch.arange(12, device=device) * 7919 % vocabulary(model)).tolist()
-    reader = StateReader(
-        model, [ids[:8]], torch.zeros(1, dtype=torch.long, device=device), 4, partial(_cache, model)
-    )
+    prompt_of, states = torch.zeros(1, dtype=torch.long, device=device), list[Tensor]()
+    reader = StateReader(model, [ids[:8]], prompt_of, 4, partial(_cache, model))
     with train_mode(model), torch.enable_grad():
         reader.prompts()
-        states = []
-        for held in [
-            vars(layer).get("recurrent_states", {}) for layer in reader.parts[0].state.layers
-        ]:
-            held.update(
-                {
-                    layer_index: carried.detach().requires_grad_()
-                    for layer_index, carried in held.items()
-                    if carried is not None
-                }
-            )
-            states += [carried for carried in held.values() if carried is not None]
+        for layer in reader.parts[0].state.layers:
+            held = vars(layer).get("recurrent_states", {})
+            for index, carried in held.items():
+                if carried is not None:
+                    held[index] = carried.detach().requires_grad_()
+                    states.append(held[index])
         total = reader.read(torch.tensor([ids[8:]], device=device)).float().sum()
     used = torch.autograd.grad(total, states, allow_unused=True) if states else ()
     unread = (
         f"{type(bare(model)).__name__} does not go on from a state of its own over several tokens"
     )
-    return unread if any(carried is None for carried in used) else None
+    return unread if any(gradient is None for gradient in used) else None
 
 
 def _difference(model: nn.Module) -> str | None:
