@@ -8,9 +8,9 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from llmpolicy.session.explain import explain_recipe
 from llmpolicy.policies import CausalLMPolicy
 from llmpolicy.policies.causal_lm.fast.door import ways
+from llmpolicy.session.explain import explain_recipe
 from llmpolicy.speed import FAMILIES, LATER, Conditions, Way, Ways, engine, foreseen, update_reason
 from tests import models
 

@@ -26,7 +26,7 @@ from llmpolicy.policies.causal_lm.fast.score_states import state_path
 from llmpolicy.policies.causal_lm.fast.tried_out import difference
 from llmpolicy.policies.causal_lm.forward import accepts, bare, innermost, unwrapped
 from llmpolicy.policies.causal_lm.kinds import adapter_reason
-from llmpolicy.policies.causal_lm.states import is_recurrent
+from llmpolicy.policies.causal_lm.states import is_recurrent, limited_steps
 from llmpolicy.speed import (
     BY_GROUPS,
     FAMILIES,
@@ -81,7 +81,8 @@ def generation(model: nn.Module) -> Way:
 
 def carrying(model: nn.Module) -> Way:
     """How rows are read that must have no padding on the left."""
-    reason = state_reason(model)
+    with limited_steps(model):  # as it is then written
+        reason = state_reason(model)
     return Way(STATES) if reason is None else Way(WHOLE, reason)
 
 
