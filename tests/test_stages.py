@@ -22,11 +22,12 @@ from llmpolicy.errors import LLMPolicyError, RewardError, RunError
 from llmpolicy.policies.causal_lm import CausalLMPolicy
 from llmpolicy.recipe import load_recipe
 from llmpolicy.run import Run, fingerprint, is_live
+from llmpolicy.run.place import REPORTS
 from llmpolicy.run.sealed import seal
 from llmpolicy.session import train_recipe, train_stages
 from llmpolicy.session.evaluate import evaluate_model
 from llmpolicy.signals import Interrupted
-from llmpolicy.stages import folders, reward_model, sft
+from llmpolicy.stages import reward_model, sft
 from tests.test_session import EVALUATE, GRPO
 
 ONE_STEP = {"max_steps": 1, "per_device_train_batch_size": 8}
@@ -145,7 +146,7 @@ def test_a_stage_of_an_earlier_version_goes_on_and_what_is_unknown_is_said(
     made: Path, tmp_path: Path
 ) -> None:
     folder = Path(shutil.copytree(made, tmp_path / "copy"))
-    for report in folders.REPORTS.values():
+    for report in REPORTS.values():
         file = folder / "run" / report
         content = json.loads(file.read_text())
         file.write_text(json.dumps({**content, "made_from": content["made_from"]["recipe"]}))
@@ -222,7 +223,7 @@ def test_a_signal_in_a_stage_says_what_is_kept_and_the_same_command_goes_on_from
     said.clear()
     assert train_stages(load_recipe(path), out, until="reward_model", say=said.append) is None
     assert f"sft: found in {out / 'warm_start'}" in said
-    assert (out / folders.REPORTS["reward_model"]).is_file()
+    assert (out / REPORTS["reward_model"]).is_file()
 
 
 def test_a_recipe_that_is_refused_leaves_no_folder(tmp_path: Path) -> None:

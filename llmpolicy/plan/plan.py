@@ -13,6 +13,7 @@ from llmpolicy.plan.explain import Explanation, explain_grpo
 from llmpolicy.plan.reward import build_correct, build_rewards, reward_sentences
 from llmpolicy.plan.weights import loaded_adapter, loaded_weights
 from llmpolicy.recipe import (
+    EvaluateBlock,
     Grpo,
     Play,
     Recipe,
@@ -50,6 +51,19 @@ class Plan:
     def stages(self) -> tuple[Stage, ...]:
         """What is carried out, in order; the one that trains the policy comes last."""
         return stages_of(self.recipe)
+
+    @property
+    def judged_by(self) -> tuple[EvaluateBlock, Rewards]:
+        """How it is evaluated, and what says which answers are right; raises RecipeError where
+        nothing does.
+        """
+        settings = self.recipe.evaluate
+        if settings is None or self.correct is None:
+            raise RecipeError(
+                f"recipe {self.recipe.name!r} has no evaluate block: write `evaluate: {{correct:"
+                " module:function}`"
+            )
+        return settings, self.correct
 
     @cached_property
     def held_out_questions(self) -> frozenset[str]:

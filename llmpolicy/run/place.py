@@ -27,6 +27,12 @@ WRITTEN = (
 )
 PICTURES = ("plot.png", "overoptimisation.png")
 
+REPORTS = {
+    "sft": Path("warm_start") / "warm_start.json",
+    "reward_model": Path("reward_model") / "reward_model.json",
+}
+"""What a stage writes last, from the run's directory: a stage with its report is whole."""
+
 MINIMUM_FREE_BYTES = 200 * 2**20
 
 
@@ -112,7 +118,8 @@ def refuse_other_kinds(path: Path) -> None:
                 f"{path / name} is a folder, and a run writes a file there; move it, or choose"
                 " another --out DIR"
             )
-    for name in (*FOLDERS, "policy", "best", "tensorboard", "warm_start", "reward_model"):
+    stages = [report.parent.name for report in REPORTS.values()]
+    for name in (*FOLDERS, "policy", "best", "tensorboard", *stages):
         if (path / name).exists() and not (path / name).is_dir():
             raise RunError(
                 f"{path / name} is a file, and a run makes a folder there; move it, or choose"

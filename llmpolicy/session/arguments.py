@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from llmpolicy.errors import RecipeError, nearest
 from llmpolicy.plan import template_arguments
-from llmpolicy.recipe import Recipe, from_here, make_recipe
+from llmpolicy.recipe import Recipe, from_here, make_recipe, stages_of
+from llmpolicy.recipe.stages import LEARNS_FROM
 from llmpolicy.tasks.arrow import dataset_rows, is_dataset
 from llmpolicy.tasks.spec import SOURCES, TaskSpec
 
@@ -41,7 +42,7 @@ def recipe_with(
             if data.get(key) is not None:
                 data[key] = {"temperature": policy.temperature, **data[key]}
     recipe = make_recipe(data, base_dir=folder)
-    if recipe.grpo is None and recipe.reinforce is None:
+    if stages_of(recipe)[-1].name in LEARNS_FROM:
         raise RecipeError(
             "train ends in grpo or reinforce; llmpolicy.session.train_stages carries out sft or"
             " reward_model"

@@ -7,8 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from llmpolicy.plan import Plan, build_policy, evaluated_length, policy_at
-from llmpolicy.recipe import EvaluateBlock, Recipe
-from llmpolicy.rewards import Rewards
+from llmpolicy.recipe import Recipe
 from llmpolicy.run import Run
 from llmpolicy.stages.process import Say, drawn, placed
 from llmpolicy.tasks import Row
@@ -16,12 +15,6 @@ from llmpolicy.terminal import tell
 
 if TYPE_CHECKING:
     from llmpolicy.policies.causal_lm import CausalLMPolicy
-
-
-def judged_by(plan: Plan) -> tuple[EvaluateBlock, Rewards]:
-    """How a plan that evaluates does it, and what says which answers are right."""
-    assert plan.recipe.evaluate is not None and plan.correct is not None
-    return plan.recipe.evaluate, plan.correct
 
 
 def evaluate_policy(
@@ -32,7 +25,7 @@ def evaluate_policy(
     """
     from llmpolicy.evaluation import evaluate, examples, table
 
-    recipe, (settings, correct) = plan.recipe, judged_by(plan)
+    recipe, (settings, correct) = plan.recipe, plan.judged_by
     result = evaluate(
         policy,
         plan.held_out,
@@ -62,9 +55,10 @@ def _other_weights(recipe: Recipe, policy: "CausalLMPolicy") -> "CausalLMPolicy 
     """The policy that training started from; None for a fresh adapter, which is measured without it
     instead.
     """
-    if recipe.model is None or (policy.is_adapter and recipe.model.adapter is None):
+    adapter = recipe.language_model.adapter
+    if policy.is_adapter and adapter is None:
         return None
-    return build_policy(recipe, base_only=recipe.model.adapter is None).to(policy.device)
+    return build_policy(recipe, base_only=adapter is None).to(policy.device)
 
 
 def evaluate_run(
@@ -114,7 +108,7 @@ def _preferences(plan: Plan, policies: Mapping[str, Any]) -> dict[str, Any]:
     """
     from llmpolicy.evaluation import preference, sample, truths
 
-    recipe, (settings, correct) = plan.recipe, judged_by(plan)
+    recipe, (settings, correct) = plan.recipe, plan.judged_by
     length, truth = evaluated_length(recipe), {}
     for seed, (name, policy) in enumerate(policies.items(), recipe.seed + 2):
         replies = sample(

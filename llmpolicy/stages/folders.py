@@ -17,11 +17,10 @@ from llmpolicy.plan import Plan
 from llmpolicy.run import damage, is_failed_start, keep_damaged, recover
 from llmpolicy.run.contents import content_digest
 from llmpolicy.run.lock import holds, lock, release
-from llmpolicy.run.place import claim
+from llmpolicy.run.place import REPORTS, claim
 from llmpolicy.signals import Interrupted, terminable
 from llmpolicy.stages.process import Say, is_main
 from llmpolicy.stages.request import Request
-from llmpolicy.stages.rest import REPORTS
 from llmpolicy.stages.sources import digest, weight_files
 from llmpolicy.tasks import Demonstration, Pair
 from llmpolicy.terminal import quiet

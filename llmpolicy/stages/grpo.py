@@ -15,7 +15,7 @@ from llmpolicy.plan import Plan, evaluated_length
 from llmpolicy.recipe import Grpo, Recipe
 from llmpolicy.reference import named
 from llmpolicy.run import Run, drop_oldest
-from llmpolicy.stages.evaluation import chooses, judged_by
+from llmpolicy.stages.evaluation import chooses
 from llmpolicy.stages.going_on import last_step, only_ends, reached, refuse_last_step, steps_of
 from llmpolicy.stages.language import Checked, Loaded
 from llmpolicy.stages.process import end_stopped, refuse_other_words
@@ -212,7 +212,7 @@ def _measure_of(plan: Plan, policy: "CausalLMPolicy") -> Callable[[], dict[str, 
     """
     from llmpolicy.evaluation import Watch, greedy_accuracy
 
-    settings, correct = judged_by(plan)
+    settings, correct = plan.judged_by
     asked: dict[str, Any] = {
         "batch_size": settings.batch_size,
         "max_new_tokens": evaluated_length(plan.recipe),

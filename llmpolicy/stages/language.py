@@ -23,6 +23,7 @@ from llmpolicy.plan import (
     reward_facts,
     reward_lines,
     task_facts,
+    temperature,
 )
 from llmpolicy.recipe import ModelBlock
 from llmpolicy.rewards.printed import printed
@@ -116,6 +117,7 @@ class Checked:
             start = copy.deepcopy(policy)
         if policy is None:
             policy = policy_at(checkpoint, recipe) if checkpoint else build_policy(recipe)
+        policy.temperature = temperature(recipe)
         policy.max_new_tokens = completion_length(recipe)
         use_threads(policy.model)
         plan = fit(plan, policy, processes=world_size(), target=target())

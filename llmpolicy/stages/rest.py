@@ -5,18 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from llmpolicy.plan import SCORER
-from llmpolicy.recipe import ModelBlock, Recipe, RewardBlock
-
-REPORTS = {
-    "sft": Path("warm_start") / "warm_start.json",
-    "reward_model": Path("reward_model") / "reward_model.json",
-}
-"""What a stage writes last, from the run's directory: a stage with its report is whole."""
+from llmpolicy.recipe import PreferenceModel, Recipe, RewardBlock, WarmStart, stages_of
+from llmpolicy.run.place import REPORTS
 
 
 def paid(recipe: Recipe, out: Path) -> Recipe:
     """The recipe that is paid by the reward model which is trained in ``out``, if it trains one."""
-    if recipe.reward_model is None:
+    if not any(isinstance(stage, PreferenceModel) for stage in stages_of(recipe)):
         return recipe
     folder = str((out / REPORTS["reward_model"]).parent.resolve())
     rewards = [block.with_args(partial(_paid_by, folder)) for block in recipe.rewards]
@@ -30,16 +25,12 @@ def rest_of(recipe: Recipe, out: Path) -> Recipe:
     changes: dict[str, Any] = dict.fromkeys(
         ("demonstrations", "sft", "preferences", "reward_model")
     )
-    if recipe.sft is not None and recipe.model is not None:
-        name = recipe.model.hub_id or recipe.model.path
-        start = {
-            "path": str((out / REPORTS["sft"]).parent.resolve()),
-            "hub_id": None,
-            "revision": None,
-            "adapter": None,
-            "note": f"{name} after supervised training on demonstrations",
-        }
-        changes["model"] = ModelBlock(**{**recipe.model.model_dump(), **start})
+    for stage in stages_of(recipe):
+        if isinstance(stage, WarmStart):
+            name = stage.model.hub_id or stage.model.path
+            folder = str((out / REPORTS["sft"]).parent.resolve())
+            note = f"{name} after supervised training on demonstrations"
+            changes["model"] = stage.model.elsewhere(folder, note)
     return paid(recipe, out).model_copy(update=changes)
 
 

@@ -12,12 +12,12 @@ from llmpolicy.evaluation.calibration import Measured, measured, table
 from llmpolicy.messages import Reply, content_text, thought
 from llmpolicy.plan import model_path, refuse_damage
 from llmpolicy.policies.rewarder import RewardModel, load, score_texts, token_ids, written
-from llmpolicy.recipe import PreferenceModel
+from llmpolicy.recipe import PreferenceModel, WarmStart, stages_of
 from llmpolicy.run import written_whole
+from llmpolicy.run.place import REPORTS
 from llmpolicy.stages.folders import StageFolder, be_quiet
 from llmpolicy.stages.process import is_main, target, use_threads
 from llmpolicy.stages.request import Request
-from llmpolicy.stages.rest import REPORTS
 from llmpolicy.stages.trainers import drop_printers, lengths, stage_config, write_report
 from llmpolicy.tasks import Pair, Pairs
 
@@ -75,7 +75,7 @@ class PreferenceStage:
         """
         recipe, block = self.request.recipe, self.block.model
         base, revision = model_path(block, recipe.base_dir), block.revision
-        if recipe.sft is not None:
+        if any(isinstance(stage, WarmStart) for stage in stages_of(recipe)):
             base, revision = str((self.request.out / REPORTS["sft"]).parent), None
         refuse_damage(base)
         options = {"dtype": block.dtype, "trust_remote_code": block.trust_remote_code}

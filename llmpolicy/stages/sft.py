@@ -11,10 +11,10 @@ from llmpolicy.errors import PolicyError, RecipeError
 from llmpolicy.plan import build_policy
 from llmpolicy.recipe import WarmStart
 from llmpolicy.run import written_whole
+from llmpolicy.run.place import REPORTS
 from llmpolicy.stages.folders import StageFolder, be_quiet
 from llmpolicy.stages.process import target, use_threads
 from llmpolicy.stages.request import Request
-from llmpolicy.stages.rest import REPORTS
 from llmpolicy.stages.trainers import drop_printers, lengths, stage_config, write_report
 from llmpolicy.tasks import Demonstration
 

@@ -285,11 +285,7 @@ def _function_files(
 
 
 def _task_files(recipe: Recipe) -> Iterable[tuple[str, str, Path]]:
-    tasks = [
-        *recipe.task,
-        *([recipe.evaluate.task] if recipe.evaluate and recipe.evaluate.task else []),
-    ]
-    for task in tasks:
+    for task in recipe.every_task:
         yield from _spec_files("data", task, recipe)
 
 
