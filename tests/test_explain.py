@@ -443,3 +443,9 @@ def test_a_recipe_without_grpo_says_where_its_values_came_from(tmp_path: Path) -
     assert "arithmetic" not in str(explanation)
     assert all(f"  {name} " in str(explanation) for name in blocks)
     assert explanation.to_dict()["schema"] == 1
+
+
+def test_a_recipe_that_trains_its_own_reward_model_is_explained() -> None:
+    explanation = explain_recipe("rlhf_tiny")
+    assert explanation.grpo is not None
+    assert any("reward_model.score" in line for line in explanation.reward)

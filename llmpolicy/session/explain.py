@@ -1,12 +1,14 @@
 """What a recipe means, before anything is trained."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from llmpolicy import consent
 from llmpolicy.plan import RecipeExplanation, plan_recipe, reward_lines, written_values
 from llmpolicy.plan.ways import foreseen_ways
 from llmpolicy.plan.weights import loaded_weights
 from llmpolicy.recipe import Reinforce, load_recipe, missing_packages
+from llmpolicy.stages.rest import paid
 
 
 def explain_recipe(
@@ -25,7 +27,8 @@ def explain_recipe(
     """
     recipe = load_recipe(name, overrides)
     consent.need(f"explaining {name}", recipe.model_dump(), recipe.base_dir, yes=yes)
-    plan = plan_recipe(recipe, processes=processes, target=target)
+    folder = recipe.run or Path(recipe.name)
+    plan = plan_recipe(paid(recipe, folder), processes=processes, target=target)
     last = plan.stages[-1]
     if isinstance(last, Reinforce):
         from llmpolicy.stages.reinforce import check_settings  # which loads torch
