@@ -34,6 +34,7 @@ from tests import training
 ROWS = [
     {"question": f"{a}+{b}", "answer": str(a + b)} for a in range(10, 40) for b in range(10, 40)
 ]
+LOOP = {"updates": 1, "learning_rate": 0.1, "baseline": "group"}
 GRPO = {
     "max_steps": 1,
     "per_device_train_batch_size": 16,
@@ -300,7 +301,7 @@ def test_policy_and_base_write_the_same_length_also_when_nobody_names_one(tmp_pa
     for block, length in (
         ({"grpo": unnamed}, default),
         (
-            {"grpo": None, "reinforce": {"max_completion_length": 7}},
+            {"grpo": None, "reinforce": {**LOOP, "max_completion_length": 7}},
             7,
         ),
     ):
@@ -486,9 +487,9 @@ def test_a_look_during_training_is_not_promised_where_there_is_none(tmp_path: Pa
         "evaluate.every needs grpo",
         tmp_path,
         grpo=None,
-        reinforce={},
+        reinforce=LOOP,
         evaluate={**EVALUATE, "every": 5},
     )
     assert make_recipe(
-        {"model": "bundled", "task": {"rows": ROWS}, "rewards": ["exact:match"], "reinforce": {}}
+        {"model": "bundled", "task": {"rows": ROWS}, "rewards": ["exact:match"], "reinforce": LOOP}
     )
