@@ -332,8 +332,8 @@ def keep_memory() -> None:
     """Keep freed memory for the next tensor, unless the user said how; glibc would have it zeroed
     anew each time.
 
-    Pages that are new took a tenth of an update (log/2026-11.md). Does nothing where the C library has
-    no such setting.
+    Pages that are new took a tenth of an update (log/2026-11.md). Does nothing where the C library
+    has no such setting.
     """
     asked = any(name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ)
     set_option = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
@@ -393,8 +393,8 @@ def _sentence(error: Exception) -> str | None:
     if isinstance(error, OSError) and (error.filename or error.errno) is not None:
         return f"{error.filename or 'a file'}: {error.strerror or error}"
     if any(kind.__name__ == "ClickException" for kind in type(error).__mro__):
-        said = getattr(error, "format_message", lambda: str(error))
-        return str(said())
+        words = getattr(error, "format_message", lambda: str(error))
+        return str(words())
     return None
 
 

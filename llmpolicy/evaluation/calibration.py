@@ -90,22 +90,22 @@ def _softplus(x: float) -> float:
 
 def table(report: Mapping[str, Any]) -> str:
     """The report of a reward model as a few lines of text."""
-    found = report["held_out"]
-    if found is None:
+    held_out = report["held_out"]
+    if held_out is None:
         return f"reward model: {report['train']['n']} pairs, none held out"
-    accuracy = found["accuracy"]
+    accuracy = held_out["accuracy"]
     lines = [
         (
-            f"reward model on {found['n']} held-out pairs: accuracy {accuracy['value']:.3f}"
-            f" [{accuracy['low']:.3f}, {accuracy['high']:.3f}]  log loss {found['log_loss']:.3f} "
-            f" rewards {found['mean']:+.2f} ± {found['std']:.2f}  calibration error"
-            f" {found['calibration_error']:.3f}"
+            f"reward model on {held_out['n']} held-out pairs: accuracy {accuracy['value']:.3f}"
+            f" [{accuracy['low']:.3f}, {accuracy['high']:.3f}]  log loss {held_out['log_loss']:.3f} "
+            f" rewards {held_out['mean']:+.2f} ± {held_out['std']:.2f}  calibration error"
+            f" {held_out['calibration_error']:.3f}"
         ),
         "  margin         pairs  promised  found",
     ]
     lines += [
         f"  {b['low']:5.2f} to {b['high']:5.2f} {b['n']:6}     {b['expected']:.3f} "
         f" {b['accuracy']['value']:.3f} [{b['accuracy']['low']:.3f}, {b['accuracy']['high']:.3f}]"
-        for b in found["bins"]
+        for b in held_out["bins"]
     ]
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""A trained reward model: a sequence classifier with one label, read with its own tokenizer and chat
+"""A trained reward model: a sequence classifier with one label, with its own tokenizer and chat
 template.
 """
 

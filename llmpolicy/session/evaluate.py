@@ -127,6 +127,6 @@ def _checked(run: Run, plan: Plan, *, accept: bool, yes: bool, say: Say) -> list
     now = source_facts(replace(trained, recipe=recipe))
     changed = refuse_changes(run, now, accept=accept, say=say)
     if not same:
-        # What a run was trained on is no evidence: a larger or another held-out part may contain it.
+        # What was trained on is no evidence: a larger or another held-out part may contain it.
         check_disjoint(trained.train_rows, plan.held_out)
     return changed

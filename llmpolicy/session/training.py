@@ -57,9 +57,9 @@ def train(
     if not isinstance(base, Recipe) or changes:
         base = recipe_with(base, changes, policy)
         consent.note(base)
-    place = where(out, base.name, resume=resume)
+    folder = where(out, base.name, resume=resume)
     how: dict[str, Any] = {"resume": resume, "accept": accept_changes, "policy": policy}
-    return train_requested(Request(base, place, said_once(say), **how))
+    return train_requested(Request(base, folder, said_once(say), **how))
 
 
 def _base(recipe: Any, *, yes: bool, say: Say) -> Recipe | Mapping[str, Any] | None:
@@ -95,10 +95,10 @@ def train_recipe(
     unsafe.allow(unsafe_local_exec)
     _mend(out, resume and not dry_run, say)
     recipe = _agreed(load_recipe(name, overrides), yes=yes, say=say)
-    place = where(out, recipe.name, resume=resume)
+    folder = where(out, recipe.name, resume=resume)
     how: dict[str, Any] = {"resume": resume, "accept": accept_changes, "dry_run": dry_run}
     return train_requested(
-        Request(recipe, place, said_once(say), until=until, made_by=made_by, **how)
+        Request(recipe, folder, said_once(say), until=until, made_by=made_by, **how)
     )
 
 

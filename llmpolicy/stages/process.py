@@ -150,7 +150,7 @@ def go_on(run: Run) -> str:
     of a Python session.
     """
     named = str([run.recipe.get("rewards"), run.recipe.get("evaluate")])
-    if any(place in named for place in _IN_MEMORY):
+    if any(mark in named for mark in _IN_MEMORY):
         return (
             f"{COMMAND}train(...), with the same arguments, out={str(run.path)!r} and resume=True"
         )

@@ -49,8 +49,8 @@ class Request:
 
 
 def where(out: str | Path | None, name: str, *, resume: bool) -> Path:
-    """The run's directory, the first free one of that name by default; raises RunError where it must
-    be named.
+    """The run's directory, by default the first free one of that name; RunError where it must be
+    named.
     """
     if out:
         return Path(out)

@@ -177,8 +177,8 @@ def begin(base: str, *, seed: int, **options: Any) -> tuple[Any, Any]:
                 output_loading_info=True,
                 **shared,
             )
-        model, found = loaded
-        check_placed(base, model, found, new=("score.",), apart=("lm_head.",))
+        model, report = loaded
+        check_placed(base, model, report, new=("score.",), apart=("lm_head.",))
         return model, AutoTokenizer.from_pretrained(base, **shared)
     except FAILURES as error:
         raise PolicyError(
@@ -250,9 +250,9 @@ def _scores(model: Any) -> Any:
     return scores.float()
 
 
-def _same(name: str, expected: Any, found: Any, when: str, dtype: Any) -> None:
+def _same(name: str, expected: Any, scores: Any, when: str, dtype: Any) -> None:
     """Raise PolicyError if scores differ by more than rounding."""
-    apart = float((expected - found).abs().max())
+    apart = float((expected - scores).abs().max())
     if not apart <= (1e-2 if dtype.itemsize == 4 else 0.2) * max(1.0, float(expected.abs().max())):
         raise PolicyError(
             f"{name}: what is trained would score otherwise once it is {when} (by {apart:.2g})"
@@ -286,14 +286,11 @@ def _read(pairs: Sequence[Pair], rewarder: Any) -> list[tuple[Pair, list[int], l
     rows: list[tuple[Pair, list[int], list[int]]] = []
     for pair in pairs:
         where = f"reward_model, pair {pair.question!r:.60}"
-        told = replace(
-            pair, chosen=as_text(pair.chosen, where), rejected=as_text(pair.rejected, where)
-        )
-        chosen, rejected = (
-            token_ids(rewarder, pair.prompt, str(text)) for text in (told.chosen, told.rejected)
-        )
+        better, worse = as_text(pair.chosen, where), as_text(pair.rejected, where)
+        chosen = token_ids(rewarder, pair.prompt, better)
+        rejected = token_ids(rewarder, pair.prompt, worse)
         if chosen != rejected:
-            rows.append((told, chosen, rejected))
+            rows.append((replace(pair, chosen=better, rejected=worse), chosen, rejected))
     return rows
 
 

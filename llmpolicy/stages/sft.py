@@ -160,15 +160,16 @@ def _dataset(rows: Sequence[Demonstration], codec: "Codec", args: Any) -> "Datas
             f"sft: every prompt fills max_length = {most} tokens, and no reply is left to learn;"
             " raise it"
         )
-    longer = sum(
-        args.max_length is not None and len(before) + len(reply) > args.max_length
-        for before, reply in read
-    )
+    longest = args.max_length or math.inf
+    longer = sum(len(before) + len(reply) > longest for before, reply in read)
     if longer:
         logger.warning(
-            "sft: %d of %d demonstrations have more than max_length = %d tokens, and lose what is beyond",
-            longer, len(read), args.max_length,
-        )  # fmt: skip
+            "sft: %d of %d demonstrations have more than max_length = %d tokens, and lose what is"
+            " beyond",
+            longer,
+            len(read),
+            args.max_length,
+        )
     return Dataset.from_list(
         [
             {

@@ -33,18 +33,18 @@ LEARNT_FROM = ("demonstrations", "preferences")
 """The blocks of a recipe that its stages learn from."""
 
 
-def source_facts(made: Plan, *, weights: bool = True) -> dict[str, Any]:
+def source_facts(plan: Plan, *, weights: bool = True) -> dict[str, Any]:
     """For the manifest: ``files`` with the sha256 of each, and the sha256 of the rows and of the
     held-out questions.
     """
-    recipe = made.recipe
+    recipe = plan.recipe
     pairs = [
         *_reward_files(recipe),
         *_task_files(recipe),
         *(weight_files(recipe) if weights else []),
     ]
     listed = _listed(pairs, recipe)
-    return {"files": [*listed, *_code(recipe)], "rows": row_facts(made.train_rows, made.held_out)}
+    return {"files": [*listed, *_code(recipe)], "rows": row_facts(plan.train_rows, plan.held_out)}
 
 
 def _listed(pairs: Iterable[tuple[str, str, Path]], recipe: Recipe) -> Files:
@@ -90,12 +90,12 @@ def refuse_damaged_arguments(recipe: Recipe, *, besides: Path | None = None) -> 
     What lies in ``besides`` may be made anew. Raises RewardError.
     """
     for fn, args in _asked(recipe):
-        for place in named_files(dict(args), recipe.base_dir):
-            if not (besides and place.is_relative_to(besides.resolve())) and (
-                clause := broken(place)
-            ):
+        for path in named_files(dict(args), recipe.base_dir):
+            if besides and path.is_relative_to(besides.resolve()):
+                continue
+            if clause := broken(path):
                 raise RewardError(
-                    f"{_role(fn)}: {place} is damaged ({clause}); bring back what was written, or"
+                    f"{_role(fn)}: {path} is damaged ({clause}); bring back what was written, or"
                     " make it anew"
                 )
 
@@ -106,16 +106,13 @@ def refuse_other_base(adapter: Path, base: str | None) -> None:
 
     Raises PolicyError.
     """
-    home = next(
-        (
-            home
-            for home in (adapter.parent, *adapter.parents[1:2])
-            if (home / "manifest.json").is_file()
-        ),
-        None,
-    )
-    if home is None or base is None or not Path(base).is_dir():
+    if base is None or not Path(base).is_dir():
         return
+    homes = [adapter.parent, *adapter.parents[1:2]]
+    runs = [home for home in homes if (home / "manifest.json").is_file()]
+    if not runs:
+        return
+    home = runs[0]
     for item in Run.open(home).manifest.get("files") or []:
         file = Path(base) / item["file"]
         if item["for"] == "model" and not (
@@ -144,18 +141,16 @@ def _code(recipe: Recipe) -> Files:
     """The code and bound values of functions that are given as such; those of one name count as
     one.
     """
-    found: dict[tuple[str, str], list[str]] = {}
+    digests: dict[tuple[str, str], list[str]] = {}
     for fn, _ in _asked(recipe):
-        for name, sha256 in (code_facts(fn) if callable(fn) else {}).items():
-            found.setdefault((_role(fn), name), []).append(sha256)
-    return [
-        {
-            "for": role,
-            "file": f"the {name}",
-            "sha256": all_of[0] if len(all_of) == 1 else digest(all_of),
-        }
-        for (role, name), all_of in found.items()
-    ]
+        if callable(fn):
+            for name, sha256 in code_facts(fn).items():
+                digests.setdefault((_role(fn), name), []).append(sha256)
+    listed = []
+    for (role, name), alike in digests.items():
+        sha256 = alike[0] if len(alike) == 1 else digest(alike)
+        listed.append({"for": role, "file": f"the {name}", "sha256": sha256})
+    return listed
 
 
 def row_facts(train: Sequence[Row], held_out: Sequence[Row]) -> dict[str, Any]:
@@ -225,13 +220,13 @@ def _changed_files(before: Files, now: Files, *, always: Collection[str] = ()) -
     new = {(item["for"], item["file"]): item["sha256"] for item in now}
     roles = {role for role, _ in new} | set(always)
     contents = {(role, Path(name).name, new[role, name]) for role, name in new}
-    return [
-        f"{role} {name}" if role in ("data", *WEIGHED, *LEARNT_FROM) else f"{name} (of {role})"
-        for (role, name), sha256 in was.items()
-        if role in roles
-        and new.get((role, name)) != sha256
-        and ((role, name) in new or (role, Path(name).name, sha256) not in contents)
-    ]
+    changed = []
+    for (role, name), sha256 in was.items():
+        moved = (role, name) not in new and (role, Path(name).name, sha256) in contents
+        if role in roles and new.get((role, name)) != sha256 and not moved:
+            by_role = role in ("data", *WEIGHED, *LEARNT_FROM)
+            changed.append(f"{role} {name}" if by_role else f"{name} (of {role})")
+    return changed
 
 
 def _beyond_an_upgrade(run: Run, changed: list[str], say: Say) -> list[str]:
@@ -301,39 +296,37 @@ def weight_files(recipe: Recipe) -> Iterable[tuple[str, str, Path]]:
     """The files of a model or adapter that lies in a folder; what comes from the Hub is named by
     its revision.
     """
-    for role, place in {"model": loaded_weights(recipe), "adapter": loaded_adapter(recipe)}.items():
-        if place is not None and Path(place).is_dir():
-            for path in _loaded(Path(place)):
-                yield role, path.relative_to(place).as_posix(), path
+    folders = {"model": loaded_weights(recipe), "adapter": loaded_adapter(recipe)}
+    for role, folder in folders.items():
+        if folder is not None and Path(folder).is_dir():
+            for path in _loaded(Path(folder)):
+                yield role, path.relative_to(folder).as_posix(), path
 
 
 def _loaded(folder: Path) -> list[Path]:
     """What loading reads of a model's folder: no pages, no weights in formats beside safetensors,
     no runs that lie there.
     """
-    files = [
-        path
-        for path in _within(folder)
-        if path.suffix != ".md"
-        and (
-            path.parent == folder
-            or path.suffix == ".py"
-            or path.parent.name == "additional_chat_templates"
-        )
-    ]
-    others = WEIGHTS[1:] if any(path.suffix == WEIGHTS[0] for path in files) else ()
-    return [path for path in files if path.suffix not in others]
+    files = [path for path in _within(folder) if path.suffix != ".md" and _is_read(path, folder)]
+    beside = WEIGHTS[1:] if any(path.suffix == WEIGHTS[0] for path in files) else ()
+    return [path for path in files if path.suffix not in beside]
 
 
-def _within(place: Path) -> list[Path]:
-    if place.is_file():
-        return [place]
-    files = (path for path in sorted(place.rglob("*")) if path.is_file())
-    return [
-        path
-        for path in files
-        if not any(part.startswith((".", "__pycache__")) for part in path.relative_to(place).parts)
-    ]
+def _is_read(path: Path, folder: Path) -> bool:
+    below = path.parent.name == "additional_chat_templates" or path.suffix == ".py"
+    return path.parent == folder or below
+
+
+def _within(folder: Path) -> list[Path]:
+    """The files below a folder but hidden ones, or the file itself."""
+    if folder.is_file():
+        return [folder]
+    files = []
+    for path in sorted(folder.rglob("*")):
+        parts = path.relative_to(folder).parts
+        if path.is_file() and not any(part.startswith((".", "__pycache__")) for part in parts):
+            files.append(path)
+    return files
 
 
 def _short(path: Path) -> str:
