@@ -3,7 +3,7 @@ here.
 """
 
 from llmpolicy.plan.explain import Explanation, RecipeExplanation, explain_grpo, written_values
-from llmpolicy.plan.facts import function_facts, recipe_facts, reward_facts, task_facts
+from llmpolicy.plan.facts import function_facts, reward_facts, task_facts
 from llmpolicy.plan.fit import fit, fit_held_out
 from llmpolicy.plan.plan import Plan, plan_recipe, require_sandbox, reward_lines
 from llmpolicy.plan.policy import build_policy, policy_at
@@ -37,7 +37,6 @@ __all__ = [
     "plan_recipe",
     "policy_at",
     "refuse_damage",
-    "recipe_facts",
     "require_sandbox",
     "function_facts",
     "reward_facts",

@@ -3,7 +3,6 @@ adds up to.
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from llmpolicy.plan.plan import Plan
@@ -11,16 +10,6 @@ from llmpolicy.plan.reward import rewarded_tasks
 from llmpolicy.recipe import Recipe
 from llmpolicy.rewards import describe
 from llmpolicy.rewards.compose import facts as composition_facts
-from llmpolicy.run.paths import base_facts
-
-
-def recipe_facts(recipe: Recipe, out: Path) -> dict[str, Any]:
-    """Which recipe a run in a folder is of."""
-    return {
-        "recipe_hash": recipe.hash(),
-        "seed": recipe.seed,
-        **base_facts(recipe.base_dir, out),
-    }
 
 
 def reward_facts(plan: Plan) -> dict[str, Any]:

@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from llmpolicy import consent
-from llmpolicy.errors import RecipeError, nearest
+from llmpolicy.errors import RecipeError, RunError, nearest
 from llmpolicy.recipe import Recipe, load_recipe, stages_of
 from llmpolicy.recipe import Stage as Block
 from llmpolicy.recipe.stages import LEARNS_FROM
-from llmpolicy.run import Run, mend
+from llmpolicy.run import Run, mend, new_run_path
 from llmpolicy.sandbox import unsafe
 from llmpolicy.session.arguments import blocks_of, recipe_with
 from llmpolicy.stages.folders import held
-from llmpolicy.stages.process import DRY_RUN, Say, by_itself, is_main
-from llmpolicy.stages.request import Request, Stage, said_once, where
+from llmpolicy.stages.process import DRY_RUN, Say, by_itself, is_main, silent, world_size
+from llmpolicy.stages.request import Request, Stage
 from llmpolicy.stages.rest import rest_of
 from llmpolicy.terminal import tell
 
@@ -57,9 +57,9 @@ def train(
     if not isinstance(base, Recipe) or changes:
         base = recipe_with(base, changes, policy)
         consent.note(base)
-    folder = where(out, base.name, resume=resume)
+    folder = _where(out, base.name, resume=resume)
     how: dict[str, Any] = {"resume": resume, "accept": accept_changes, "policy": policy}
-    return train_requested(Request(base, folder, said_once(say), **how))
+    return train_requested(Request(base, folder, _said_once(say), **how))
 
 
 def _base(recipe: Any, *, yes: bool, say: Say) -> Recipe | Mapping[str, Any] | None:
@@ -95,10 +95,10 @@ def train_recipe(
     unsafe.allow(unsafe_local_exec)
     _mend(out, resume and not dry_run, say)
     recipe = _agreed(load_recipe(name, overrides), yes=yes, say=say)
-    folder = where(out, recipe.name, resume=resume)
+    folder = _where(out, recipe.name, resume=resume)
     how: dict[str, Any] = {"resume": resume, "accept": accept_changes, "dry_run": dry_run}
     return train_requested(
-        Request(recipe, folder, said_once(say), until=until, made_by=made_by, **how)
+        Request(recipe, folder, _said_once(say), until=until, made_by=made_by, **how)
     )
 
 
@@ -111,6 +111,27 @@ def _agreed(recipe: Recipe, *, yes: bool, say: Say) -> Recipe:
     for code in consent.note(recipe):
         say(f"note: {code.key} runs {code.says}, for the first time")
     return recipe
+
+
+def _where(out: str | Path | None, name: str, *, resume: bool) -> Path:
+    """The run's directory, by default the first free one of that name; RunError where it must be
+    named.
+    """
+    if out:
+        return Path(out)
+    if resume:
+        raise RunError("--resume needs --out DIR, the run to go on with")
+    if world_size() > 1:
+        raise RunError(
+            "more than one process trains: name the run's directory with --out DIR, the same"
+            " for all"
+        )
+    return new_run_path(name)
+
+
+def _said_once(say: Say) -> Say:
+    """What says lines in one process alone."""
+    return say if is_main() else silent
 
 
 def _mend(out: str | Path | None, resume: bool, say: Say) -> None:
@@ -187,5 +208,5 @@ def train_stages(
     """
     *early, last = (block.name for block in stages_of(recipe))
     first_part = until or (last if last in LEARNS_FROM else early[-1])
-    carry_out(Request(recipe, out, said_once(say), resume, dry_run=dry_run, until=first_part))
+    carry_out(Request(recipe, out, _said_once(say), resume, dry_run=dry_run, until=first_part))
     return None if until or last in LEARNS_FROM else rest_of(recipe.within(out), out)

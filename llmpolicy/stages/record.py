@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from llmpolicy.plan import recipe_facts
 from llmpolicy.recipe import Recipe
 from llmpolicy.run import Run, written_whole
+from llmpolicy.run.paths import base_facts
 from llmpolicy.stages.process import Say, drawn, is_main, launcher, world_size
 from llmpolicy.stages.request import Request
 
@@ -30,8 +30,13 @@ def open_run(recipe: Recipe, request: Request, facts: Mapping[str, Any]) -> Run 
         return None
     if request.resume:
         return Run.resume(request.out)
-    begun = recipe_facts(recipe, request.out)
-    begun |= {"world_size": world_size(), "launcher": launcher()}
+    begun = {
+        "recipe_hash": recipe.hash(),
+        "seed": recipe.seed,
+        **base_facts(recipe.base_dir, request.out),
+        "world_size": world_size(),
+        "launcher": launcher(),
+    }
     return Run.create(request.out, recipe.resolved(), **begun, **facts)
 
 

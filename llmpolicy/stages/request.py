@@ -8,11 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from llmpolicy.errors import RunError
 from llmpolicy.plan import Plan, plan_recipe
 from llmpolicy.recipe import Recipe, check_packages
-from llmpolicy.run import new_run_path
-from llmpolicy.stages.process import Say, is_main, silent, target, world_size
+from llmpolicy.stages.process import Say, target, world_size
 from llmpolicy.stages.rest import paid
 from llmpolicy.terminal import tell
 
@@ -46,27 +44,6 @@ class Request:
         check_packages(self.recipe)
         recipe, in_memory = paid(self.recipe, self.out), self.policy is not None
         return plan_recipe(recipe, processes=world_size(), target=target(), in_memory=in_memory)
-
-
-def where(out: str | Path | None, name: str, *, resume: bool) -> Path:
-    """The run's directory, by default the first free one of that name; RunError where it must be
-    named.
-    """
-    if out:
-        return Path(out)
-    if resume:
-        raise RunError("--resume needs --out DIR, the run to go on with")
-    if world_size() > 1:
-        raise RunError(
-            "more than one process trains: name the run's directory with --out DIR, the same"
-            " for all"
-        )
-    return new_run_path(name)
-
-
-def said_once(say: Say) -> Say:
-    """What says lines in one process alone."""
-    return say if is_main() else silent
 
 
 class Stage(Protocol):

@@ -38,7 +38,9 @@ SOURCES = [
     "llmpolicy/grpo/*.py",
     "llmpolicy/session/training.py",
     "llmpolicy/stages/g*.py",
-    "llmpolicy/session/evaluate.py",
+    "llmpolicy/stages/evaluation.py",
+    "llmpolicy/stages/language.py",
+    "llmpolicy/stages/record.py",
 ]
 CASES = 200
 GRPO: dict[str, Any] = {

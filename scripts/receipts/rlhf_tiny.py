@@ -19,7 +19,7 @@ SOURCES = [
     "llmpolicy/bundled/**/*",
     "llmpolicy/evaluation/overoptimisation.py",
     "llmpolicy/stages/reward_model.py",
-    "llmpolicy/session/curve.py",
+    "llmpolicy/stages/evaluation.py",
     "llmpolicy/stages/folders.py",
     "llmpolicy/tasks/demonstrations.py",
     "llmpolicy/tasks/preferences.py",
