@@ -16,7 +16,7 @@ from transformers import AutoModelForSequenceClassification
 
 from llmpolicy.errors import PolicyError, RecipeError
 from llmpolicy.evaluation.calibration import measured, table
-from llmpolicy.policies import rewarder
+from llmpolicy.policies import rewarder as scoring
 from llmpolicy.recipe import make_recipe
 from llmpolicy.rewards import RewardError, Rewards, RewardSpec, Sample
 from llmpolicy.run.sealed import seal
@@ -109,7 +109,7 @@ def test_all_styles_and_all_orders_of_a_batch_give_the_same_scores(
 def test_many_texts_go_in_several_passes(saved: str, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = {"completions": list(REPLIES), "prompts": [messages()] * len(REPLIES), "model": saved}
     whole = reward_model.score(**asked)
-    monkeypatch.setattr(reward_model, "TOKENS_AT_ONCE", 1)
+    monkeypatch.setattr(scoring, "TOKENS_AT_ONCE", 1)
     assert [float(s) for s in reward_model.score(**asked)] == pytest.approx(
         [float(s) for s in whole], abs=1e-5
     )
@@ -124,12 +124,12 @@ def test_a_text_that_is_too_long_loses_its_beginning_and_the_score_says_so(saved
 
 
 def test_scoring_is_deterministic_and_leaves_the_random_state_alone(saved: str) -> None:
-    rewarder.load.cache_clear()
+    scoring.load.cache_clear()
     before = torch.get_rng_state()
     first = reward_model.score("4", messages=messages(), model=saved)
     assert torch.equal(before, torch.get_rng_state())
     assert reward_model.score("4", messages=messages(), model=saved) == first
-    assert rewarder.load.cache_info().misses == 1
+    assert scoring.load.cache_info().misses == 1
 
 
 def test_a_model_that_is_no_reward_model_is_refused(tmp_path: Path) -> None:
@@ -318,7 +318,7 @@ def test_a_stage_is_checked_like_the_grpo_block(change: dict[str, Any], words: s
 def test_the_chat_template_is_tried_out_once_a_model(
     saved: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rewarder = reward_model.load(saved, reward_model._written(saved), None, False)
+    rewarder = scoring.load(saved, scoring.written(saved), None, False)
     reward_model.score("4", messages=messages(), model=saved)
     rendered: list[Any] = []
     stock = rewarder.tokenizer.apply_chat_template

@@ -54,7 +54,8 @@ def check(block: Grpo, request: Request) -> GrpoStage:
     """The GRPO of a recipe, its options seen by TRL and torch."""
     from llmpolicy.grpo.config import grpo_config
 
-    grpo_config(block.settings, output_dir=Path(), seed=request.recipe.seed, reward_weights=[1.0])
+    seed = request.plan.recipe.seed  # what the plan refuses is said first
+    grpo_config(block.settings, output_dir=Path(), seed=seed, reward_weights=[1.0])
     _prove(block, request.recipe)
     return GrpoStage(Checked.of(block.model, request))
 
