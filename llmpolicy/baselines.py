@@ -146,8 +146,34 @@ class LearnedValue(nn.Module):
         self.optimizer.load_state_dict(state)
 
 
-BASELINES: dict[BaselineName, Callable[[Any, float, int], Baseline]] = {
+Make = Callable[[Any, float, int], Baseline]
+"""What makes a baseline of an environment, gamma and a seed."""
+
+METHODS = ("weight", "learn", "state_dict", "load_state_dict")
+
+BASELINES: dict[BaselineName, Make] = {
     "time_step": TimeStepMean,
     "value": LearnedValue,
     "group": GroupMean,
 }
+
+
+def make_baseline(
+    baseline: BaselineName | Make, environment: Environment, gamma: float, seed: int
+) -> Baseline:
+    """A baseline by its name, or by the function that makes it; RecipeError for what is none."""
+    if isinstance(baseline, str):
+        return BASELINES[baseline](environment, gamma, seed)
+    try:
+        made = baseline(environment, gamma, seed)
+    except TypeError as error:
+        raise RecipeError(
+            f"reinforce.baseline failed with an environment, gamma and a seed: {error}"
+        ) from error
+    lacking = [name for name in METHODS if not hasattr(made, name)]
+    if lacking:
+        raise RecipeError(
+            f"reinforce.baseline made a {type(made).__name__} without {lacking[0]!r}; expected"
+            f" {', '.join(METHODS)}"
+        )
+    return made

@@ -34,9 +34,11 @@ _kept: dict[Path, bytes] = {}
 _reported: set[tuple[str, Path]] = set()
 
 
-def resolve(reference: str, base_dir: Path | str | None = None) -> Callable[..., Any]:
-    """The function that a reference names; ``path.py`` is relative to base_dir; RewardError with
-    the nearest name.
+def resolve(
+    reference: str, base_dir: Path | str | None = None, *, classes: bool = False
+) -> Callable[..., Any]:
+    """The function that a reference names, or with ``classes`` a class; ``path.py`` is relative to
+    base_dir; RewardError with the nearest name.
     """
     place, colon, function = reference.rpartition(":")
     if not (place and colon and function):
@@ -49,11 +51,16 @@ def resolve(reference: str, base_dir: Path | str | None = None) -> Callable[...,
         if place.endswith(".py")
         else _load_module(reference, place, base)
     )
-    return _attribute(reference, module, function)
+    return _attribute(reference, module, function, classes)
 
 
 def named(
-    role: str, function: Any, base_dir: Path | str | None, error: type[Exception] = RecipeError
+    role: str,
+    function: Any,
+    base_dir: Path | str | None,
+    error: type[Exception] = RecipeError,
+    *,
+    classes: bool = False,
 ) -> Callable[..., Any]:
     """The function behind a recipe's key, which is one already or names one; ``role`` begins the
     sentence of the error.
@@ -63,7 +70,7 @@ def named(
     if not isinstance(function, str):
         raise error(f"{role}: found {function!r:.80}; expected module:function or path.py:function")
     try:
-        return resolve(function, base_dir)
+        return resolve(function, base_dir, classes=classes)
     except RewardError as reason:
         raise error(f"{role}: {re.sub('^Reward (reference )?', '', str(reason))}") from reason
 
@@ -207,7 +214,9 @@ def _import_failed(reference: str, place: str, error: BaseException) -> RewardEr
     )
 
 
-def _attribute(reference: str, module: ModuleType, dotted: str) -> Callable[..., Any]:
+def _attribute(
+    reference: str, module: ModuleType, dotted: str, classes: bool
+) -> Callable[..., Any]:
     value: Any = module
     for part in dotted.split("."):
         if not hasattr(value, part):
@@ -229,10 +238,10 @@ def _attribute(reference: str, module: ModuleType, dotted: str) -> Callable[...,
                 f"Reward {reference!r}: {where} has no {part!r}{nearest(part, offered)}"
             )
         value = getattr(value, part)
-    if not callable(value) or inspect.isclass(value):
-        found = "class" if inspect.isclass(value) else type(value).__name__
+    if not callable(value) or (inspect.isclass(value) and not classes):
+        kind = "class" if inspect.isclass(value) else type(value).__name__
         raise RewardError(
-            f"Reward {reference!r} names a {found}; expected a function, or an object that can be"
+            f"Reward {reference!r} names a {kind}; expected a function, or an object that can be"
             " called."
         )
     return value

@@ -26,13 +26,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from llmpolicy.baselines import BASELINES, Baseline
+from llmpolicy.baselines import BASELINES, Baseline, Make, make_baseline
 from llmpolicy.bounded import read_json
 from llmpolicy.environments.base import Environment
 from llmpolicy.errors import RunError
 from llmpolicy.objectives import policy_gradient_loss
 from llmpolicy.policies.base import Policy
 from llmpolicy.recipe import BaselineName, ReinforceBlock
+from llmpolicy.reference import named
 from llmpolicy.rollout import Rollout, rollout
 
 Metrics = dict[str, float]
@@ -48,14 +49,19 @@ class Settings:
 
     updates: int
     learning_rate: float
-    baseline: BaselineName
+    baseline: BaselineName | Make
     gamma: float = 1.0
     horizon: int | None = None
 
     @classmethod
-    def of(cls, block: ReinforceBlock) -> "Settings":
-        """What a recipe's block says of the loop."""
-        return cls(**block.only(field.name for field in fields(cls)))
+    def of(cls, block: ReinforceBlock, base_dir: Path | None = None) -> "Settings":
+        """What a recipe's block says of the loop; its files start from ``base_dir``."""
+        settings = block.only(field.name for field in fields(cls))
+        if block.baseline not in BASELINES:
+            settings["baseline"] = named(
+                "reinforce.baseline", block.baseline, base_dir, classes=True
+            )
+        return cls(**settings)
 
 
 def reinforce(
@@ -139,7 +145,7 @@ class State:
     ) -> "State":
         """Nothing learnt yet."""
         trainable = [parameter for parameter in policy.parameters() if parameter.requires_grad]
-        baseline = BASELINES[settings.baseline](environment, settings.gamma, seed)
+        baseline = make_baseline(settings.baseline, environment, settings.gamma, seed)
         return cls(baseline, torch.optim.Adam(trainable, lr=settings.learning_rate))
 
     def save(self, folder: str | Path) -> None:

@@ -5,10 +5,11 @@ sampled, each with its interval.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from llmpolicy.environments.gymnasium import build_environment
+from llmpolicy.environments.build import build_environment
 from llmpolicy.policies.base import Policy
 from llmpolicy.recipe import EnvironmentBlock
 from llmpolicy.rollout import rollout
@@ -36,12 +37,17 @@ class ReturnEvaluation:
 
 
 def evaluate_returns(
-    policy: Policy, block: EnvironmentBlock, *, episodes: int = 100, seed: int = 0
+    policy: Policy,
+    block: EnvironmentBlock,
+    *,
+    episodes: int = 100,
+    seed: int = 0,
+    base_dir: Path | None = None,
 ) -> ReturnEvaluation:
     """Play fresh episodes of a recipe's environment, greedy and sampled from the same
     beginnings.
     """
-    environment = build_environment(block.model_copy(update={"count": episodes}))
+    environment = build_environment(block.model_copy(update={"count": episodes}), base_dir)
     greedy, sampled = (
         mean_return(
             [

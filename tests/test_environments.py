@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from llmpolicy import tasks
-from llmpolicy.environments.gymnasium import GymnasiumEnvironment, build_environment
+from llmpolicy.environments.build import build_environment
+from llmpolicy.environments.gymnasium import GymnasiumEnvironment
 from llmpolicy.environments.prompts import PromptEnvironment
 from llmpolicy.episode import Turn
 from llmpolicy.errors import RecipeError, TaskError

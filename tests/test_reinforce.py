@@ -17,7 +17,7 @@ import torch
 from llmpolicy import tasks
 from llmpolicy.baselines import GroupMean, LearnedValue, TimeStepMean
 from llmpolicy.environments.base import Outcome
-from llmpolicy.environments.gymnasium import build_environment
+from llmpolicy.environments.build import build_environment
 from llmpolicy.environments.prompts import PromptEnvironment
 from llmpolicy.episode import Episode, Turn
 from llmpolicy.errors import LLMPolicyError, RecipeError, RunError, TaskError

@@ -11,12 +11,11 @@ from torch import Tensor
 
 from llmpolicy.environments.base import Outcome
 from llmpolicy.errors import RecipeError, nearest
-from llmpolicy.recipe import EnvironmentBlock
 from llmpolicy.types import Action
 
 
 class GymnasiumEnvironment:
-    """``count`` copies of one environment with vector states and numbered or vector actions.
+    """``count`` copies of one environment whose states and actions are numbered or vectors.
 
     Vector actions are clipped to the environment's bounds here, so that a policy's log_prob stays
     that of what it drew. Raises RecipeError for an unknown id, a setting that the environment
@@ -24,30 +23,38 @@ class GymnasiumEnvironment:
     """
 
     def __init__(self, id: str, count: int = 16, **settings: Any) -> None:
-        self.copies = [_make(id, settings) for _ in range(count)]
-        self.groups: Sequence[int] = range(count)
-        observations, actions = self.copies[0].observation_space, self.copies[0].action_space
-        if not (isinstance(observations, Box) and len(observations.shape) == 1):
+        self._take([_make(id, settings) for _ in range(count)], id)
+
+    @classmethod
+    def of(cls, copies: Sequence[Any], name: str) -> "GymnasiumEnvironment":
+        """Environments of one's own that have gymnasium's spaces and methods."""
+        environment = cls.__new__(cls)
+        environment._take(copies, name)
+        return environment
+
+    def _take(self, copies: Sequence[Any], name: str) -> None:
+        self.copies, self.groups = copies, range(len(copies))
+        observations, actions = copies[0].observation_space, copies[0].action_space
+        if not _is_flat(observations):
             raise RecipeError(
-                f"environment {id!r} has states {observations}; expected a Box of one axis, such as"
-                " CartPole-v1's"
+                f"environment {name!r} has states {observations}; expected Discrete, or a Box of"
+                " one axis, such as CartPole-v1's"
             )
-        if not isinstance(actions, Discrete) and not (
-            isinstance(actions, Box) and len(actions.shape) == 1
-        ):
+        if not _is_flat(actions):
             raise RecipeError(
-                f"environment {id!r} has actions {actions}; expected Discrete, or a Box of one axis"
+                f"environment {name!r} has actions {actions}; expected Discrete, or a Box of one"
+                " axis"
             )
-        self.actions = actions
-        self.obs_dim = observations.shape[0]
+        self.observations, self.actions = observations, actions
+        self.obs_dim = _size(observations)
         self.n_actions = int(actions.n) if isinstance(actions, Discrete) else None
-        self.action_dim = 1 if isinstance(actions, Discrete) else actions.shape[0]
+        self.action_dim = 1 if isinstance(actions, Discrete) else _size(actions)
 
     def reset(self, seed: int) -> Sequence[Tensor]:
         """Begin an episode in every copy, each from its own seed."""
         seeds = np.random.SeedSequence(seed).generate_state(len(self.copies))
         pairs = zip(self.copies, seeds, strict=True)
-        return _rows([copy.reset(seed=int(seed))[0] for copy, seed in pairs])
+        return self._vectors([copy.reset(seed=int(seed))[0] for copy, seed in pairs])
 
     def step(self, rows: Sequence[int], action: Action) -> Outcome:
         """One step of physics in each of the copies ``rows``; ``action.value`` is (b,) or (b,
@@ -56,7 +63,14 @@ class GymnasiumEnvironment:
         pairs = zip(rows, self._executable(action.value), strict=True)
         answers = [self.copies[row].step(chosen) for row, chosen in pairs]
         states, rewards, terminated, truncated, _ = zip(*answers, strict=True)
-        return Outcome(_rows(states), list(map(float, rewards)), terminated, truncated)
+        return Outcome(self._vectors(states), list(map(float, rewards)), terminated, truncated)
+
+    def _vectors(self, states: Sequence[Any]) -> Sequence[Tensor]:
+        """The states as vectors; of a numbered one that is 1 at its number and 0 elsewhere."""
+        if isinstance(self.observations, Discrete):
+            numbers = np.array(states) - int(self.observations.start)
+            return torch.eye(self.obs_dim)[torch.from_numpy(numbers)].unbind()
+        return torch.from_numpy(np.stack(states).astype(np.float32)).unbind()
 
     def _executable(self, value: Tensor) -> Sequence[Any]:
         """The actions as gymnasium takes them: its own numbering, or vectors within its bounds."""
@@ -66,9 +80,13 @@ class GymnasiumEnvironment:
         return [int(number) + int(self.actions.start) for number in array]
 
 
-def build_environment(block: EnvironmentBlock) -> GymnasiumEnvironment:
-    """The environment of a recipe's ``environment:`` block."""
-    return GymnasiumEnvironment(**block.model_dump())
+def _is_flat(space: Any) -> bool:
+    return isinstance(space, Discrete) or (isinstance(space, Box) and len(space.shape) == 1)
+
+
+def _size(space: Any) -> int:
+    """The numbers of a vector in a space; a numbered one has as many as it has numbers."""
+    return int(space.n) if isinstance(space, Discrete) else int(space.shape[0])
 
 
 def _make(id: str, settings: Mapping[str, Any]) -> Any:
@@ -88,7 +106,3 @@ def _make(id: str, settings: Mapping[str, Any]) -> Any:
 
 def _line(error: Exception) -> str:
     return " ".join(str(error).split())
-
-
-def _rows(states: Sequence[Any]) -> Sequence[Tensor]:
-    return torch.from_numpy(np.stack(states).astype(np.float32)).unbind()

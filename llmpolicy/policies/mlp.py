@@ -5,19 +5,22 @@ saved.
 from pathlib import Path
 from typing import Any
 
+from llmpolicy.environments.base import Environment
 from llmpolicy.environments.gymnasium import GymnasiumEnvironment
 from llmpolicy.errors import RecipeError
 from llmpolicy.policies import network
 from llmpolicy.policies.categorical import CategoricalMLP
 from llmpolicy.policies.deterministic import DeterministicPolicy
 from llmpolicy.policies.gaussian import GaussianMLP
+from llmpolicy.policies.own import OwnPolicy, make_policy
 from llmpolicy.recipe import PolicyBlock
+from llmpolicy.reference import named
 
-MLPPolicy = CategoricalMLP | GaussianMLP | DeterministicPolicy
+MLPPolicy = CategoricalMLP | GaussianMLP | DeterministicPolicy | OwnPolicy
 
 
 def build_mlp_policy(
-    block: PolicyBlock, environment: GymnasiumEnvironment, seed: int = 0
+    block: PolicyBlock, environment: Environment, seed: int = 0, base_dir: Path | None = None
 ) -> MLPPolicy:
     """The policy for an environment's actions: categorical when they are numbered, Gaussian when
     they are a vector.
@@ -25,6 +28,14 @@ def build_mlp_policy(
     Raises RecipeError for a setting that this policy does not have.
     """
     settings: dict[str, Any] = block.model_dump()
+    if block.fn is not None:
+        function, name = named("policy.fn", block.fn, base_dir, classes=True), str(block.fn)
+        return make_policy(function, name, environment, seed, block.args)
+    if not isinstance(environment, GymnasiumEnvironment):
+        raise RecipeError(
+            f"environment: a {type(environment).__name__} has no spaces from which a policy can be"
+            " made; name a function that makes one as policy.fn"
+        )
     if environment.n_actions is None:
         return GaussianMLP(environment.obs_dim, environment.action_dim, seed=seed, **settings)
     if "std" in settings:

@@ -26,16 +26,30 @@ def describe(
     reference: str | Callable[..., Any], base_dir: Path | str | None = None
 ) -> dict[str, str | None]:
     """Which file a function comes from (relative where it can be) and its sha256, for a manifest."""
-    function = resolve(reference, base_dir) if isinstance(reference, str) else reference
-    inner = inspect.unwrap(getattr(function, "func", function))
-    try:
-        source = inspect.getsourcefile(inner if hasattr(inner, "__code__") else type(inner))
-    except (OSError, TypeError):
-        source = None
-    if source is None or not Path(source).is_file():
+    function = function_at(reference, base_dir)
+    path = source_of(inspect.unwrap(getattr(function, "func", function)))
+    if path is None:
         return {"file": None, "sha256": code_facts(function).get("code")}
-    path = Path(source).resolve()
     return {"file": _short(path, base_dir), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+
+
+def function_at(
+    reference: str | Callable[..., Any], base_dir: Path | str | None = None
+) -> Callable[..., Any]:
+    """What a reference names, or what it is already."""
+    if isinstance(reference, str):
+        return resolve(reference, base_dir, classes=True)
+    return reference
+
+
+def source_of(function: Any) -> Path | None:
+    """The file of a function, a class, or of an object's class; None where there is none."""
+    has_source = hasattr(function, "__code__") or inspect.isclass(function)
+    try:
+        source = inspect.getsourcefile(function if has_source else type(function))
+    except (OSError, TypeError):
+        return None
+    return Path(source).resolve() if source is not None and Path(source).is_file() else None
 
 
 def _short(path: Path, base_dir: Path | str | None) -> str:

@@ -16,8 +16,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from llmpolicy.provenance.code import names_in
-from llmpolicy.reference import SHIPPED, resolve
+from llmpolicy.provenance.code import function_at, names_in, source_of
+from llmpolicy.reference import SHIPPED
 
 LONGEST = 200
 """Characters of a text in a module that may be the name of a file."""
@@ -45,16 +45,12 @@ def files_of(reference: str | Callable[..., Any], base_dir: Path | str | None = 
     """The files of a function that are no installed package's: sorted, without those of the Python
     it runs in.
     """
-    function = resolve(reference, base_dir) if isinstance(reference, str) else reference
-    inner: Any = function
+    inner: Any = function_at(reference, base_dir)
     while isinstance(inner, functools.partial):
         inner = inner.func
     inner = inspect.unwrap(inner)
-    try:
-        source = inspect.getsourcefile(inner if hasattr(inner, "__code__") else type(inner))
-    except (OSError, TypeError):
-        source = None
-    own = [Path(source).resolve()] if source is not None and Path(source).is_file() else []
+    source = source_of(inner)
+    own = [source] if source is not None else []
     return _with_named(own, own or _of_globals(inner))
 
 

@@ -49,6 +49,12 @@ def choose(
         raise PublishError(
             f"{run.path} trained a small policy, which has one form; leave out --what {what}"
         )
+    own = [key for key in ("environment", "policy") if (run.recipe.get(key) or {}).get("fn")]
+    if small and own:
+        raise PublishError(
+            f"{run.path} is of a recipe with {own[0]}.fn, whose code a reader of the Hub does not"
+            " have; publish that code and the weights in policy/ by hand"
+        )
     _one_of("--what", what, ("adapter", "merged"))
     _one_of("--which", which, ("last", "best"))
     last_or_best, source = _weights(run, which)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     AfterValidator,
@@ -22,7 +22,7 @@ from pydantic import (
     model_validator,
 )
 
-from llmpolicy.errors import RecipeError
+from llmpolicy.errors import RecipeError, nearest
 from llmpolicy.rewards.compose import COMPOSITES
 from llmpolicy.run.paths import from_run, in_paths
 from llmpolicy.tasks import TaskSpec
@@ -170,6 +170,18 @@ class AsWritten(Block):
 BaselineName = Literal["time_step", "value", "group"]
 
 
+def _baseline(value: Any) -> Any:
+    """A baseline by its name, or a function that makes one."""
+    if callable(value) or (isinstance(value, str) and ":" in value):
+        return value
+    if value not in get_args(BaselineName):
+        names = get_args(BaselineName)
+        raise ValueError(
+            f"expected {', '.join(names)}, or module:function{nearest(str(value), names)}"
+        )
+    return value
+
+
 class ReinforceBlock(AsWritten):
     """The loop of REINFORCE: its settings (llmpolicy.reinforce), and what a language model needs
     besides.
@@ -177,7 +189,7 @@ class ReinforceBlock(AsWritten):
 
     updates: Annotated[int, Field(ge=1)]
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)]
-    baseline: BaselineName
+    baseline: Annotated[Any, AfterValidator(_baseline)]
     gamma: Annotated[float, Field(ge=0, le=1)] | None = None
     horizon: Annotated[int, Field(ge=1)] | None = None
     prompts: Annotated[int, Field(ge=1)] | None = None
@@ -191,21 +203,42 @@ class ReinforceBlock(AsWritten):
 
 
 class EnvironmentBlock(AsWritten):
-    """A gymnasium environment, how many copies are played side by side, and settings of its own."""
+    """A gymnasium environment by its ``id``, with settings of its own, or a function ``fn`` of
+    ``args`` that makes one; and how many copies are played side by side.
+    """
 
     model_config = ConfigDict(extra="allow")
 
-    id: str
+    id: str | None = None
+    fn: Any = None
+    args: dict[str, Any] = {}
     count: Annotated[int, Field(ge=1)] | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "EnvironmentBlock":
+        if (self.id is None) == (self.fn is None):
+            raise ValueError("expected one of id, such as CartPole-v1, and fn, module:function")
+        if self.fn is not None and self.model_extra:
+            name = min(self.model_extra)
+            raise ValueError(f"{name!r} beside fn; expected what the function takes in args")
+        return self
 
 
 class PolicyBlock(AsWritten):
     """A small policy: the sizes of its layers and, where its actions are vectors, their standard
-    deviation at first.
+    deviation at first; or a function ``fn`` of the environment, a seed and ``args`` that makes one.
     """
 
     hidden: list[Annotated[int, Field(ge=1)]] | None = None
     std: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    fn: Any = None
+    args: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "PolicyBlock":
+        if self.fn is not None and (self.hidden is not None or self.std is not None):
+            raise ValueError("hidden and std are of the shipped policies; expected them in args")
+        return self
 
 
 class EvaluateBlock(Block):
@@ -304,6 +337,11 @@ class Recipe(Block):
             ("advantage", self.advantage, {}),
             ("loss", self.loss, {}),
         ]
+        if self.reinforce and self.reinforce.baseline not in get_args(BaselineName):
+            named.append(("reinforce.baseline", self.reinforce.baseline, {}))
+        for key, block in (("environment", self.environment), ("policy", self.policy)):
+            if block is not None:
+                named.append((f"{key}.fn", block.fn, block.args))
         return [(key, fn, args) for key, fn, args in named if fn is not None]
 
     @property

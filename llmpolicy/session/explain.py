@@ -33,7 +33,7 @@ def explain_recipe(
     if isinstance(last, Reinforce):
         from llmpolicy.stages.reinforce import check_settings  # which loads torch
 
-        check_settings(last, len(plan.train_rows))
+        check_settings(last, len(plan.train_rows), plan.recipe.base_dir)
     reward = reward_lines(plan) if plan.rewards.components else []
     values, missing = tuple(written_values(recipe)), tuple(missing_packages(recipe))
     ways: dict[str, str] = {}

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from llmpolicy.baselines import BASELINES
+from llmpolicy.baselines import make_baseline
 from llmpolicy.environments.prompts import PromptEnvironment
 from llmpolicy.errors import RunError
 from llmpolicy.recipe import Reinforce
@@ -49,21 +49,23 @@ class ReinforceStage:
 
 def check(block: Reinforce, request: Request) -> ReinforceStage:
     """The REINFORCE of a recipe, with settings that make sense for its rows."""
-    settings = check_settings(block, len(request.plan.train_rows))
+    settings = check_settings(block, len(request.plan.train_rows), request.recipe.base_dir)
     return ReinforceStage(Checked.of(block.model, request), block, settings)
 
 
-def check_settings(block: Reinforce, rows: int | None = None) -> Settings:
+def check_settings(
+    block: Reinforce, rows: int | None = None, base_dir: Path | None = None
+) -> Settings:
     """The settings of the loop, checked without a model; ``rows`` is how many there are to train
-    on.
+    on, and files start from ``base_dir``.
 
     Raises RecipeError for a baseline that could teach nothing, TaskError for too few rows.
     """
-    settings = Settings.of(block.settings)
+    settings = Settings.of(block.settings, base_dir)
     # The baseline looks at an environment of the right size, and asks for no prompt of it.
     blank: Any = range(sys.maxsize if rows is None else rows)
     environment = PromptEnvironment(blank, blank, **block.settings.only(SIZES))
-    BASELINES[settings.baseline](environment, settings.gamma, 0)
+    make_baseline(settings.baseline, environment, settings.gamma, 0)
     return settings
 
 

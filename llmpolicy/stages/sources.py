@@ -76,6 +76,11 @@ def stage_files(recipe: Recipe) -> Files:
     return _listed(pairs, recipe)
 
 
+def function_files(recipe: Recipe) -> Files:
+    """The files of the functions that a recipe is carried out with, with the sha256 of each."""
+    return _listed(_reward_files(recipe), recipe)
+
+
 def files_of_stages(run: Run) -> Files:
     """The same as a run has noted them, for one that goes on by the recipe that its stages are no
     part of.

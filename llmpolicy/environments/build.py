@@ -1,0 +1,61 @@
+"""The environment of a recipe: gymnasium's by its id, or one that a function makes."""
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from llmpolicy.environments.base import Environment
+from llmpolicy.environments.gymnasium import GymnasiumEnvironment
+from llmpolicy.errors import RecipeError
+from llmpolicy.recipe import EnvironmentBlock
+from llmpolicy.reference import named
+
+COUNT = 16
+"""Episodes that are played side by side where a recipe does not say how many."""
+
+
+def build_environment(block: EnvironmentBlock, base_dir: Path | None = None) -> Environment:
+    """The environment of a recipe's ``environment:`` block, whose files start from ``base_dir``.
+
+    A function with a parameter ``count`` makes all episodes; any other makes a gymnasium
+    environment, and is called for each of them. Raises RecipeError where it cannot be made.
+    """
+    settings = block.model_dump()
+    if block.fn is None:
+        return GymnasiumEnvironment(**settings)
+    make, count = named("environment.fn", block.fn, base_dir, classes=True), block.count or COUNT
+    if "count" in inspect.signature(make).parameters:
+        return _episodes(_made(make, block, count=count), str(block.fn), count)
+    return GymnasiumEnvironment.of([_made(make, block) for _ in range(count)], str(block.fn))
+
+
+def _made(make: Callable[..., Any], block: EnvironmentBlock, **count: int) -> Any:
+    try:
+        environment = make(**block.args, **count)
+    except Exception as error:
+        text = " ".join(str(error).split())
+        raise RecipeError(
+            f"environment.fn {str(block.fn)!r} failed with {block.args}: {type(error).__name__}:"
+            f" {text}"
+        ) from error
+    return _with(environment, ("reset", "step"), str(block.fn))
+
+
+def _episodes(environment: Any, name: str, count: int) -> Environment:
+    _with(environment, ("groups",), name)
+    if len(environment.groups) != count:
+        raise RecipeError(
+            f"environment.fn {name!r} made {len(environment.groups)} episodes; expected {count}"
+        )
+    return environment
+
+
+def _with(environment: Any, methods: tuple[str, ...], name: str) -> Any:
+    missing = [method for method in methods if not hasattr(environment, method)]
+    if missing:
+        raise RecipeError(
+            f"environment.fn {name!r} made a {type(environment).__name__} without {missing[0]!r};"
+            " expected an environment (llmpolicy.environments.base), or one of gymnasium's kind"
+        )
+    return environment
