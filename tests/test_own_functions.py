@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from llmpolicy.consent import code_of
-from llmpolicy.errors import RecipeError
+from llmpolicy.errors import RecipeError, RunError
 from llmpolicy.recipe import load_recipe, stages_of
 from llmpolicy.session import train_recipe
+from llmpolicy.session.evaluate import evaluate_model
 
 MINE = """
 import torch
@@ -25,6 +26,77 @@ def clipped(log_prob, old, advantage, mask):
 def wrong(log_prob, old, advantage, mask):
     return log_prob * advantage
 """
+WALK = '''
+import numpy as np
+import torch
+from gymnasium.spaces import Discrete
+from llmpolicy.types import Action
+
+
+class Corridor:
+    """Seven places; the right end pays 1."""
+
+    observation_space = Discrete(7)
+    action_space = Discrete(2)
+
+    def reset(self, seed=None):
+        self.place, self.steps = 3, 0
+        return self.place, {}
+
+    def step(self, action):
+        self.place += 1 if action == 1 else -1
+        self.steps += 1
+        ended = self.place in (0, 6)
+        return self.place, float(self.place == 6), ended, self.steps >= 30, {}
+
+
+class Linear(torch.nn.Module):
+    def __init__(self, environment, seed, scale=0.01):
+        super().__init__()
+        torch.manual_seed(seed)
+        self.layer = torch.nn.Linear(environment.obs_dim, environment.n_actions)
+        with torch.no_grad():
+            self.layer.weight.mul_(scale)
+
+    def distribution(self, states):
+        return torch.distributions.Categorical(logits=self.layer(torch.stack(list(states))))
+
+    def act(self, states, *, greedy=False, generator=None):
+        pi = self.distribution(states)
+        value = pi.mode if greedy else torch.multinomial(pi.probs, 1, generator=generator)[:, 0]
+        ones = torch.ones(len(value), 1, dtype=torch.bool)
+        return Action(value, pi.log_prob(value)[:, None], ones, ones[:, 0])
+
+    def log_prob(self, states, actions):
+        log_prob = self.distribution(states).log_prob(torch.as_tensor(actions))[:, None]
+        return log_prob, torch.ones_like(log_prob, dtype=torch.bool)
+
+
+class Mean(torch.nn.Module):
+    """What all steps of an update earned on average."""
+
+    def __init__(self, environment, gamma, seed):
+        super().__init__()
+
+    def weight(self, experience):
+        totals = experience.rewards.sum(1, keepdim=True)
+        return (totals - totals.mean()) * experience.mask
+
+    def learn(self, experience):
+        pass
+
+
+class Silent(Linear):
+    def log_prob(self, states, actions):
+        log_prob, mask = super().log_prob(states, actions)
+        return log_prob - 1, mask
+'''
+CORRIDOR = """
+environment: {fn: walk.py:Corridor, count: 16}
+policy: {fn: walk.py:Linear, args: {scale: 0.1}}
+reinforce: {updates: 40, learning_rate: 0.1, baseline: "walk.py:Mean"}
+evaluate: {episodes: 50}
+"""
 SHORT = ["grpo.max_steps=1", "grpo.per_device_train_batch_size=32", "evaluate=null"]
 OWN = ["advantage=mine.py:centred", "loss=mine.py:clipped"]
 
@@ -32,6 +104,8 @@ OWN = ["advantage=mine.py:centred", "loss=mine.py:clipped"]
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "mine.py").write_text(MINE)
+    (tmp_path / "walk.py").write_text(WALK)
+    (tmp_path / "corridor.yaml").write_text(CORRIDOR)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     return tmp_path
@@ -80,3 +154,58 @@ def test_what_they_replace_is_not_set_beside_them(
 ) -> None:
     with pytest.raises(RecipeError, match=words):
         stages_of(load_recipe(recipe, overrides))
+
+
+def test_an_environment_a_policy_and_a_baseline_are_one_file(here: Path) -> None:
+    run = train_recipe("corridor.yaml", [], out=here / "run")
+    evaluation = run.evaluation()
+    assert (
+        evaluation["sampled_return"]["value"] > 0.9 > evaluation["base"]["sampled_return"]["value"]
+    )
+    noted = {item["key"] for item in run.manifest["functions"]}
+    assert noted == {"environment.fn", "policy.fn", "reinforce.baseline"}
+    assert {code.key for code in code_of(run.recipe, here)} == noted
+    again = evaluate_model(str(here / "run"))
+    assert again["sampled_return"] == evaluation["sampled_return"]
+
+
+def test_such_a_run_goes_on_as_one_that_was_not_interrupted(here: Path) -> None:
+    whole = train_recipe("corridor.yaml", ["reinforce.updates=6"], out=here / "whole")
+    train_recipe("corridor.yaml", ["reinforce.updates=3"], out=here / "parts")
+    parts = train_recipe("corridor.yaml", ["reinforce.updates=6"], out=here / "parts", resume=True)
+    weights = [(run.policy_dir / "model.safetensors").read_bytes() for run in (whole, parts)]
+    assert weights[0] == weights[1]
+    (here / "walk.py").write_text(WALK.replace(">= 30", ">= 31"))
+    with pytest.raises(RunError, match="other content of walk.py"):
+        train_recipe("corridor.yaml", ["reinforce.updates=9"], out=here / "parts", resume=True)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["environment.fn=walk.py:Corider"], "did you mean 'Corridor'"),
+        (["environment.fn=walk.py:Linear"], "environment.fn .* failed"),
+        (["environment.args.size=3"], "failed with .*takes no arguments"),
+        (["environment.size=3"], "'size' beside fn"),
+        (["environment.id=CartPole-v1"], "expected one of id"),
+        (["policy.fn=walk.py:Mean"], "policy.fn .* failed"),
+        (["policy.fn=walk.py:Silent"], "not the log_prob that policy.act drew it with"),
+        (["policy.hidden=[3]"], "hidden and std are of the shipped policies"),
+        (["reinforce.baseline=walk.py:Corridor"], "takes no arguments"),
+        (["reinforce.baseline=valu"], "did you mean 'value'"),
+    ],
+)
+def test_what_is_wrong_with_a_part_of_ones_own_is_one_sentence(
+    here: Path, overrides: list[str], words: str
+) -> None:
+    with pytest.raises(RecipeError, match=words) as refused:
+        train_recipe("corridor.yaml", overrides, out=here / "run")
+    assert "\n" not in str(refused.value) and not (here / "run").exists()
+
+
+def test_numbered_states_are_learnt_by_the_shipped_policy(here: Path) -> None:
+    lake = ["environment.id=FrozenLake-v1", "environment.is_slippery=false", "environment.count=32"]
+    loop = ["reinforce.updates=60", "reinforce.learning_rate=0.03", "reinforce.baseline=time_step"]
+    (here / "lake.yaml").write_text("evaluate: {episodes: 20}\n")
+    run = train_recipe("lake.yaml", [*lake, *loop], out=here / "run")
+    assert run.evaluation()["return"]["value"] == 1.0
