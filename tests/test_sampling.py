@@ -450,10 +450,13 @@ def test_a_block_that_cannot_be_meant_is_refused_in_words(
         make_recipe({**RECIPE, "sampling": block})
 
 
+REINFORCE = {"updates": 2, "learning_rate": 1e-3, "baseline": "group"}
+
+
 def test_it_belongs_to_grpo() -> None:
     changed = {key: value for key, value in RECIPE.items() if key != "grpo"}
     with pytest.raises(RecipeError, match="sampling chooses the prompts of grpo"):
-        make_recipe({**changed, "reinforce": {"updates": 2}, "sampling": REFILL})
+        make_recipe({**changed, "reinforce": REINFORCE, "sampling": REFILL})
 
 
 GRPO = {

@@ -553,7 +553,8 @@ class TestBlanks:
         head, body = self.CODE.split(":\n")
         before = made.encode([head + ":\n"])[0]
         rest = made.encode([self.CODE])[0][len(before) :]
-        assert made.read(rest, before) == (body, body)
+        turn = made.legible(Turn(before, rest))
+        assert (turn.text, turn.raw) == (body, body)
         compile(made.quote(before) + made.decode(rest, before), "x", "exec")
 
     @pytest.mark.parametrize(
