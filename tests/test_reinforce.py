@@ -348,7 +348,7 @@ def test_a_number_that_yaml_reads_as_text_is_a_number() -> None:
         ),
         (
             {**BLOCK, "baseline": "values"},
-            "reinforce.baseline: input should be 'time_step', 'value' or 'group'; found 'values'",
+            "reinforce.baseline: expected time_step, value, group, .* did you mean 'value'",
         ),
         (
             {**BLOCK, "updates": 0},
