@@ -43,7 +43,8 @@ def stop(self, *arguments, **named):
     def stepped(*_):
         sys.setprofile(None)
         root = os.environ["LLMPOLICY_HOUSE"] + os.sep
-        mine = sorted(path.removeprefix(root) for path in opened if path.startswith(root))
+        inside = (path.removeprefix(root) for path in opened if path.startswith(root))
+        mine = sorted(path for path in inside if path.startswith(("llmpolicy/", "reward_fns/")))
         print("OPENED", len(mine), flush=True)
         print("\\n".join(mine), flush=True)
         os._exit(0)
