@@ -21,10 +21,10 @@ from trl import GRPOConfig, GRPOTrainer
 from trl.trainer.utils import add_fused_lm_head
 
 from llmpolicy.errors import PolicyError
-from llmpolicy.plan import build_policy
 from llmpolicy.policies import CausalLMPolicy
 from llmpolicy.policies.causal_lm import load as loading
 from llmpolicy.recipe import make_recipe
+from llmpolicy.stages.policy import build_policy
 from tests import models
 
 PROMPTS = ["7", "What is 12 + 34 ? ", [{"role": "user", "content": "hi"}]]

@@ -17,11 +17,9 @@ from trl import GRPOConfig
 from llmpolicy import train
 from llmpolicy.errors import LLMPolicyError, RunError
 from llmpolicy.plan import (
-    build_policy,
     completion_length,
     evaluated_length,
     loaded_weights,
-    policy_at,
 )
 from llmpolicy.policies.causal_lm import CausalLMPolicy
 from llmpolicy.recipe import load_recipe, make_recipe
@@ -29,6 +27,7 @@ from llmpolicy.recipe.needs import TRACKERS
 from llmpolicy.run import Run
 from llmpolicy.session import train_recipe
 from llmpolicy.session.evaluate import evaluate_model
+from llmpolicy.stages.policy import build_policy, policy_at
 from tests import training
 
 ROWS = [

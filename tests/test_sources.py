@@ -11,13 +11,14 @@ import yaml
 
 from llmpolicy.bundled import MODEL
 from llmpolicy.errors import RunError
-from llmpolicy.plan import plan_recipe, policy_at
+from llmpolicy.plan import plan_recipe
 from llmpolicy.policies.causal_lm import CausalLMPolicy
 from llmpolicy.provenance.files import files_of, named_files
 from llmpolicy.recipe import load_recipe
 from llmpolicy.run import Run, contents
 from llmpolicy.run.contents import content_digest
 from llmpolicy.session.evaluate import evaluate_model
+from llmpolicy.stages.policy import policy_at
 from llmpolicy.stages.sources import refuse_changes, source_facts, unknown_lines
 from tests.test_session import ROWS, recipe, run_of
 

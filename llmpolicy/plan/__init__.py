@@ -6,7 +6,6 @@ from llmpolicy.plan.explain import Explanation, RecipeExplanation, explain_grpo,
 from llmpolicy.plan.facts import function_facts, reward_facts, task_facts
 from llmpolicy.plan.fit import fit, fit_held_out
 from llmpolicy.plan.plan import Plan, plan_recipe, require_sandbox, reward_lines
-from llmpolicy.plan.policy import build_policy, policy_at
 from llmpolicy.plan.reward import SCORER, build_rewards
 from llmpolicy.plan.weights import (
     completion_length,
@@ -24,7 +23,6 @@ __all__ = [
     "Explanation",
     "Plan",
     "RecipeExplanation",
-    "build_policy",
     "build_rewards",
     "completion_length",
     "evaluated_length",
@@ -35,7 +33,6 @@ __all__ = [
     "loaded_weights",
     "model_path",
     "plan_recipe",
-    "policy_at",
     "refuse_damage",
     "require_sandbox",
     "function_facts",
@@ -44,6 +41,5 @@ __all__ = [
     "task_facts",
     "temperature",
     "template_arguments",
-    "written_values",
     "written_values",
 ]

@@ -13,13 +13,13 @@ from llmpolicy.plan import (
     fit_held_out,
     loaded_weights,
     plan_recipe,
-    policy_at,
     require_sandbox,
 )
 from llmpolicy.recipe import Play, Recipe, load_recipe, stages_of
 from llmpolicy.rewards.printed import printed
 from llmpolicy.run import Run, facts_of
 from llmpolicy.stages.evaluation import evaluate_policy
+from llmpolicy.stages.policy import policy_at
 from llmpolicy.stages.process import Say, by_itself, placed, target
 from llmpolicy.stages.rest import rest_of
 from llmpolicy.stages.sources import (

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from llmpolicy.plan import Plan, build_policy, evaluated_length, policy_at
+from llmpolicy.plan import Plan, evaluated_length
 from llmpolicy.recipe import Recipe
 from llmpolicy.run import Run
+from llmpolicy.stages.policy import build_policy, policy_at
 from llmpolicy.stages.process import Say, drawn, placed
 from llmpolicy.tasks import Row
 from llmpolicy.terminal import tell

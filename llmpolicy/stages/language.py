@@ -12,13 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from llmpolicy.plan import (
     Plan,
-    build_policy,
     completion_length,
     fit,
     function_facts,
     loaded_adapter,
     loaded_weights,
-    policy_at,
     require_sandbox,
     reward_facts,
     reward_lines,
@@ -31,6 +29,7 @@ from llmpolicy.run import Run
 from llmpolicy.sandbox import unsafe
 from llmpolicy.stages.evaluation import evaluate_run
 from llmpolicy.stages.going_on import check_going_on, note_going_on, reached
+from llmpolicy.stages.policy import build_policy, policy_at
 from llmpolicy.stages.process import failing, is_main, placed, target, use_threads, world_size
 from llmpolicy.stages.record import Ended, close_run, open_run, write_policy
 from llmpolicy.stages.request import Request

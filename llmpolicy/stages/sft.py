@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmpolicy.errors import PolicyError, RecipeError
-from llmpolicy.plan import build_policy
 from llmpolicy.recipe import WarmStart
 from llmpolicy.run import written_whole
 from llmpolicy.run.place import REPORTS
 from llmpolicy.stages.folders import StageFolder, be_quiet
+from llmpolicy.stages.policy import build_policy
 from llmpolicy.stages.process import target, use_threads
 from llmpolicy.stages.request import Request
 from llmpolicy.stages.trainers import drop_printers, lengths, stage_config, write_report

@@ -136,8 +136,9 @@ def one_cell(task: str, arm: str, seed: int) -> Figures:
     from llmpolicy.evaluation import greedy_accuracy
     from llmpolicy.grpo.config import grpo_config
     from llmpolicy.grpo.trainer import PolicyTrainer
-    from llmpolicy.plan import build_policy, plan_recipe
+    from llmpolicy.plan import plan_recipe
     from llmpolicy.recipe import SamplingBlock, load_recipe
+    from llmpolicy.stages.policy import build_policy
     from llmpolicy.stages.process import use_threads
     from llmpolicy.terminal import quiet
 

@@ -79,9 +79,10 @@ def by_supervision(seed: int, seconds: float) -> Figures:
     """
     import torch
 
-    from llmpolicy.plan import build_policy, plan_recipe
+    from llmpolicy.plan import plan_recipe
     from llmpolicy.recipe import load_recipe
     from llmpolicy.session.evaluate import evaluate_policy
+    from llmpolicy.stages.policy import build_policy
     from scripts.pretrain_bundled import BATCH, encode
 
     torch.manual_seed(seed)

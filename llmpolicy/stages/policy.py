@@ -3,15 +3,15 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llmpolicy.plan.weights import (
+from llmpolicy.plan import (
     completion_length,
     loaded_adapter,
     model_path,
     refuse_damage,
     temperature,
     template_arguments,
-    true_note,
 )
+from llmpolicy.plan.weights import true_note
 from llmpolicy.recipe import Recipe
 
 if TYPE_CHECKING:
