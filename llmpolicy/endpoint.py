@@ -40,8 +40,8 @@ class _Passing(Exception):
     seconds.
     """
 
-    def __init__(self, told: str, wait: float | None = None) -> None:
-        super().__init__(told)
+    def __init__(self, reason: str, wait: float | None = None) -> None:
+        super().__init__(reason)
         self.wait = wait
 
 
@@ -170,8 +170,8 @@ async def ask(
     """
     import asyncio
 
-    own = await _of_this_loop()
-    gate = own.gates.setdefault(endpoint, asyncio.Semaphore(endpoint.concurrency))
+    connection = await _of_this_loop()
+    gate = connection.gates.setdefault(endpoint, asyncio.Semaphore(endpoint.concurrency))
     body = {
         "model": endpoint.model,
         "messages": list(messages),
@@ -183,7 +183,7 @@ async def ask(
         counted = usage(endpoint)
         _check_open(endpoint, counted)
         try:
-            reply = await _attempts(endpoint, own.client, body)
+            reply = await _attempts(endpoint, connection.client, body)
         except EndpointError:
             counted.failed += 1
             counted.in_a_row += 1
@@ -213,7 +213,7 @@ async def _of_this_loop() -> _OfLoop:
 
     loop = asyncio.get_running_loop()
     if loop not in _loops:
-        for old in [other for other in _loops if other.is_closed()]:
+        for old in [known for known in _loops if known.is_closed()]:
             del _loops[old]
         life = _life_of_client()
         _loops[loop] = _OfLoop(await anext(life), life)
@@ -267,9 +267,9 @@ async def _attempts(endpoint: Endpoint, client: Any, body: Mapping[str, Any]) ->
                 _once(endpoint, client, body, key), max(0.001, min(endpoint.timeout, left))
             )
         except TimeoutError:
-            told, wait = f"no reply within {min(endpoint.timeout, left):.3g} s", None
+            reason, wait = f"no reply within {min(endpoint.timeout, left):.3g} s", None
         except _Passing as failure:
-            told, wait = str(failure), failure.wait
+            reason, wait = str(failure), failure.wait
         left = endpoint.deadline - (time.monotonic() - started)
         pause = _pause(endpoint, attempt, wait)
         if attempt == endpoint.attempts or pause >= left:
@@ -278,7 +278,7 @@ async def _attempts(endpoint: Endpoint, client: Any, body: Mapping[str, Any]) ->
                 f" {time.monotonic() - started:.1f} s"
             )
             raise EndpointError(
-                f"{endpoint.base_url} ({endpoint.model}): {_redacted(told, key)}, {why}."
+                f"{endpoint.base_url} ({endpoint.model}): {_redacted(reason, key)}, {why}."
             )
         await asyncio.sleep(pause)
     raise AssertionError("the last attempt returns or raises")
@@ -309,8 +309,8 @@ async def _once(endpoint: Endpoint, client: Any, body: Mapping[str, Any], key: s
             _retry_after(response.headers.get("retry-after")),
         )
     if response.status_code != 200:
-        told = _redacted(_status(response.status_code, content), key)
-        raise EndpointError(f"{endpoint.base_url} ({endpoint.model}): {told}.")
+        status = _redacted(_status(response.status_code, content), key)
+        raise EndpointError(f"{endpoint.base_url} ({endpoint.model}): {status}.")
     return _reply(content, len(json.dumps(body)))
 
 

@@ -10,7 +10,6 @@ import importlib
 import importlib.abc
 import importlib.util
 import inspect
-import re
 import sys
 import traceback
 import warnings
@@ -35,23 +34,21 @@ _reported: set[tuple[str, Path]] = set()
 
 
 def resolve(
-    reference: str, base_dir: Path | str | None = None, *, classes: bool = False
+    reference: str,
+    base_dir: Path | str | None = None,
+    *,
+    role: str = "Reward",
+    classes: bool = False,
 ) -> Callable[..., Any]:
     """The function that a reference names, or with ``classes`` a class; ``path.py`` is relative to
-    base_dir; RewardError with the nearest name.
+    base_dir; RewardError, whose sentence ``role`` begins, with the nearest name.
     """
-    place, colon, function = reference.rpartition(":")
-    if not (place and colon and function):
-        raise RewardError(
-            f"Reward reference {reference!r} should read `module:function` or `path.py:function`."
-        )
-    base = Path(base_dir) if base_dir is not None else Path()
-    module = (
-        _load_file(reference, base, place)
-        if place.endswith(".py")
-        else _load_module(reference, place, base)
-    )
-    return _attribute(reference, module, function, classes)
+    source, colon, function = reference.rpartition(":")
+    asked = f"{role} {reference!r}"
+    if not (source and colon and function):
+        raise RewardError(f"{asked} should read `module:function` or `path.py:function`.")
+    load = _load_file if source.endswith(".py") else _load_module
+    return _attribute(asked, load(asked, Path(base_dir or ""), source), function, classes)
 
 
 def named(
@@ -70,9 +67,9 @@ def named(
     if not isinstance(function, str):
         raise error(f"{role}: found {function!r:.80}; expected module:function or path.py:function")
     try:
-        return resolve(function, base_dir, classes=classes)
+        return resolve(function, base_dir, role=f"{role}:", classes=classes)
     except RewardError as reason:
-        raise error(f"{role}: {re.sub('^Reward (reference )?', '', str(reason))}") from reason
+        raise error(str(reason)) from reason
 
 
 def keep(path: Path, content: bytes) -> None:
@@ -87,24 +84,22 @@ def shipped_names() -> list[str]:
     return sorted(path.stem for path in SHIPPED.glob("[!_]*.py"))
 
 
-def _load_file(reference: str, base: Path, place: str) -> ModuleType:
-    path = base / place
+def _load_file(asked: str, base: Path, source: str) -> ModuleType:
+    path = base / source
     content = _kept.get(path.resolve())
     if content is None and not path.is_file():
-        raise RewardError(f"Reward {reference!r}: {_no_file(base, place)}")
+        raise RewardError(f"{asked}: {_no_file(base, source)}")
     path = path.resolve()
     digest = hashlib.sha256(str(path).encode() + (content or path.read_bytes())).hexdigest()[:12]
     name = f"llmpolicy_reward_{path.stem}_{digest}"
     if name not in sys.modules:
-        _execute(
-            reference, name, path, loader=_Kept(path, content) if content is not None else None
-        )
+        _execute(asked, name, path, loader=None if content is None else _Kept(path, content))
     return sys.modules[name]
 
 
-def _no_file(base: Path, place: str) -> str:
+def _no_file(base: Path, source: str) -> str:
     """Why a file cannot be read, and where one of that name lies."""
-    path, here = base / place, Path.cwd() / place
+    path, here = base / source, Path.cwd() / source
     if path.is_dir():
         return f"{path} is a folder; expected a Python file"
     if here.is_file():
@@ -113,56 +108,51 @@ def _no_file(base: Path, place: str) -> str:
             " recipe starts from the recipe's folder, one given on the command line from the"
             " current folder"
         )
-    nor = f", nor {here}" if here != path.absolute() else ""
-    return (
-        "there is no file"
-        f" {path}{nor}{nearest(path.name, [p.name for p in path.parent.glob('*.py')])}"
-    )
+    nor = "" if here == path.absolute() else f", nor {here}"
+    beside = [file.name for file in path.parent.glob("*.py")]
+    return f"there is no file {path}{nor}{nearest(path.name, beside)}"
 
 
-def _load_module(reference: str, place: str, base: Path) -> ModuleType:
-    if place in shipped_names():
-        _report_rivals(reference, place, base)
-        return _load_shipped(reference, place)
-    package, _, rest = place.partition(".")
+def _load_module(asked: str, base: Path, source: str) -> ModuleType:
+    if source in shipped_names():
+        _report_rivals(asked, source, base)
+        return _load_shipped(asked, source)
+    package, _, rest = source.partition(".")
     if package == "reward_fns" and rest in shipped_names():
-        found = _found("reward_fns")
-        if found in (None, SHIPPED / "__init__.py"):
-            return _load_shipped(reference, rest)
+        package_file = _found("reward_fns")
+        if package_file in (None, SHIPPED / "__init__.py"):
+            return _load_shipped(asked, rest)
         # A dotted name is a normal import, so here the other package wins.
-        _report(reference, found or SHIPPED, SHIPPED / f"{rest}.py")
+        _report(asked, package_file or SHIPPED, SHIPPED / f"{rest}.py")
     try:
-        return importlib.import_module(place)
+        return importlib.import_module(source)
     except ModuleNotFoundError as error:
-        if error.name is None or not (place == error.name or place.startswith(error.name + ".")):
-            raise _import_failed(reference, place, error) from error
-        raise RewardError(
-            f"Reward {reference!r}: there is no module {place!r}{_hint(place, base)}"
-        ) from error
+        if error.name is None or not (source == error.name or source.startswith(error.name + ".")):
+            raise _import_failed(asked, source, error) from error
+        raise RewardError(f"{asked}: there is no module {source!r}{_hint(source, base)}") from error
     except (Exception, SystemExit) as error:
-        raise _import_failed(reference, place, error) from error
+        raise _import_failed(asked, source, error) from error
 
 
-def _load_shipped(reference: str, place: str) -> ModuleType:
+def _load_shipped(asked: str, module: str) -> ModuleType:
     if _found("reward_fns") in (None, SHIPPED / "__init__.py") and not _shadowed_in_memory():
-        _ensure_package(reference, "reward_fns")
-        return importlib.import_module(f"reward_fns.{place}")
+        _ensure_package(asked, "reward_fns")
+        return importlib.import_module(f"reward_fns.{module}")
     # Another reward_fns comes first on sys.path: the shipped one is loaded beside it, under a name
     # of its own.
-    _ensure_package(reference, "llmpolicy_reward_fns")
-    return importlib.import_module(f"llmpolicy_reward_fns.{place}")
+    _ensure_package(asked, "llmpolicy_reward_fns")
+    return importlib.import_module(f"llmpolicy_reward_fns.{module}")
 
 
-def _ensure_package(reference: str, name: str) -> None:
+def _ensure_package(asked: str, name: str) -> None:
     if name not in sys.modules:
-        _execute(reference, name, SHIPPED / "__init__.py", package=True)
+        _execute(asked, name, SHIPPED / "__init__.py", package=True)
 
 
 def _shadowed_in_memory() -> bool:
     loaded = sys.modules.get("reward_fns")
-    return loaded is not None and SHIPPED not in [
-        Path(p).resolve() for p in getattr(loaded, "__path__", [])
-    ]
+    folders = map(Path, getattr(loaded, "__path__", ()))
+    return loaded is not None and SHIPPED not in map(Path.resolve, folders)
 
 
 class _Kept(importlib.abc.InspectLoader):
@@ -179,7 +169,7 @@ class _Kept(importlib.abc.InspectLoader):
 
 
 def _execute(
-    reference: str,
+    asked: str,
     name: str,
     path: Path,
     package: bool = False,
@@ -197,85 +187,78 @@ def _execute(
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
-        raise _import_failed(reference, path.name, error) from error
+        raise _import_failed(asked, path.name, error) from error
 
 
-def _import_failed(reference: str, place: str, error: BaseException) -> RewardError:
+def _import_failed(asked: str, source: str, error: BaseException) -> RewardError:
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if Path(frame.filename).name == place] or frames
-    # A syntax error says its own line, and none of the module has run.
-    where = (
-        ""
-        if isinstance(error, SyntaxError)
-        else f" ({Path(own[-1].filename).name}:{own[-1].lineno})"
-    )
-    return RewardError(
-        f"Reward {reference!r}: importing {place} raised {type(error).__name__}: {error}{where}."
-    )
+    inside = [frame for frame in frames if Path(frame.filename).name == source] or frames
+    reason = f"{asked}: importing {source} raised {type(error).__name__}: {error}"
+    if isinstance(error, SyntaxError):  # it says its own line, and none of the module has run
+        return RewardError(f"{reason}.")
+    return RewardError(f"{reason} ({Path(inside[-1].filename).name}:{inside[-1].lineno}).")
 
 
-def _attribute(
-    reference: str, module: ModuleType, dotted: str, classes: bool
-) -> Callable[..., Any]:
+def _attribute(asked: str, module: ModuleType, dotted: str, classes: bool) -> Callable[..., Any]:
     value: Any = module
     for part in dotted.split("."):
         if not hasattr(value, part):
-            own = [
-                name
-                for name, item in vars(value).items()
-                if getattr(item, "__module__", "") == module.__name__
-            ]
-            offered = [
-                name for name in own if callable(getattr(value, name)) and not name.startswith("_")
-            ]
-            where = getattr(module, "__file__", module.__name__)
             if module.__name__ == "__main__":
                 raise RewardError(
-                    f"Reward {reference!r} was a function of the Python session that wrote this"
+                    f"{asked} was a function of the Python session that wrote this"
                     " recipe; put it into a file and write FILE.py:NAME."
                 )
-            raise RewardError(
-                f"Reward {reference!r}: {where} has no {part!r}{nearest(part, offered)}"
-            )
+            where = getattr(module, "__file__", module.__name__)
+            offered = nearest(part, _offered(value, module))
+            raise RewardError(f"{asked}: {where} has no {part!r}{offered}")
         value = getattr(value, part)
     if not callable(value) or (inspect.isclass(value) and not classes):
         kind = "class" if inspect.isclass(value) else type(value).__name__
         raise RewardError(
-            f"Reward {reference!r} names a {kind}; expected a function, or an object that can be"
-            " called."
+            f"{asked} names a {kind}; expected a function, or an object that can be called."
         )
     return value
 
 
-def _hint(place: str, base: Path) -> str:
-    for candidate in (f"{place}.py", f"reward_fns/{place}.py"):
+def _offered(holder: Any, module: ModuleType) -> list[str]:
+    """The public functions and classes of a module, or of a class in it, that it defines."""
+    names = []
+    for name, item in vars(holder).items():
+        mine = getattr(item, "__module__", "") == module.__name__
+        if mine and callable(getattr(holder, name)) and not name.startswith("_"):
+            names.append(name)
+    return names
+
+
+def _hint(module: str, base: Path) -> str:
+    for candidate in (f"{module}.py", f"reward_fns/{module}.py"):
         if (base / candidate).is_file() or Path(candidate).is_file():
             return f"; for the file write '{candidate}:...'"
-    return nearest(place, shipped_names())
+    return nearest(module, shipped_names())
 
 
-def _report_rivals(reference: str, place: str, base: Path) -> None:
-    ours = SHIPPED / f"{place}.py"
+def _report_rivals(asked: str, module: str, base: Path) -> None:
+    ours = SHIPPED / f"{module}.py"
     rivals = [
-        base / f"{place}.py",
-        base / "reward_fns" / f"{place}.py",
-        Path("reward_fns") / f"{place}.py",
+        base / f"{module}.py",
+        base / "reward_fns" / f"{module}.py",
+        Path("reward_fns") / f"{module}.py",
     ]
-    importable = None if place in _NO_RIVAL else _found(place)
-    for other in [*rivals, importable]:
-        if other is not None and other.is_file() and other.resolve() != ours:
-            _report(reference, ours, other.resolve())
+    importable = None if module in _NO_RIVAL else _found(module)
+    for rival in [*rivals, importable]:
+        if rival is not None and rival.is_file() and rival.resolve() != ours:
+            _report(asked, ours, rival.resolve())
     package = _found("reward_fns")
     if package not in (None, SHIPPED / "__init__.py"):
-        _report(reference, ours, package)
+        _report(asked, ours, package)
 
 
-def _report(reference: str, used: Path, other: Path | None) -> None:
-    if other is None or (reference, other) in _reported:
+def _report(asked: str, used: Path, rival: Path | None) -> None:
+    if rival is None or (asked, rival) in _reported:
         return
-    _reported.add((reference, other))
+    _reported.add((asked, rival))
     warnings.warn(
-        f"Reward {reference!r} means {used}, and there is also {other}: write `path.py:function` to"
+        f"{asked} means {used}, and there is also {rival}: write `path.py:function` to"
         " say which one.",
         stacklevel=2,
     )
@@ -283,13 +266,10 @@ def _report(reference: str, used: Path, other: Path | None) -> None:
 
 def _found(name: str) -> Path | None:
     """The file, or the folder, that `import name` would load, without importing it."""
-    spec = PathFinder.find_spec(name, _search_path())
+    spec = PathFinder.find_spec(name, [entry or "." for entry in sys.path])
     if spec is None:
         return None
     if spec.origin is not None:
         return Path(spec.origin).resolve()
-    return next((Path(folder).resolve() for folder in spec.submodule_search_locations or []), None)
-
-
-def _search_path() -> list[str]:
-    return [entry or "." for entry in sys.path]
+    folders = spec.submodule_search_locations
+    return Path(next(iter(folders))).resolve() if folders else None

@@ -38,19 +38,19 @@ def answers(rewards: Rewards, samples: Sequence[Sample]) -> list[Answered]:
     if (
         len(samples) > 1 and component.style == "trl"
     ):  # it is called once for all, and would fail for all
-        return [one for sample in samples for one in answers(rewards, [sample])]
+        return [answer for sample in samples for answer in answers(rewards, [sample])]
     try:
         scored = rewards.score(samples, 1)
     except RewardError as error:
         if len(samples) == 1:
             return [Answered(None, str(error), 0.0, refused=True)]
-        return [one for sample in samples for one in answers(rewards, [sample])]
-    told = [
+        return [answer for sample in samples for answer in answers(rewards, [sample])]
+    parts = [
         (row.parts[component.name], row.seconds, row.judged[component.name].fault) for row in scored
     ]
     return [
         Answered(part.value, part.why, seconds, fault=fault is not None)
-        for part, seconds, fault in told
+        for part, seconds, fault in parts
     ]
 
 
@@ -61,8 +61,8 @@ def answer_there() -> None:
     out = sys.stdout.buffer
     spec, base_dir, samples = pickle.loads(sys.stdin.buffer.read())
     sys.stdout = sys.stderr
-    told = answers(Rewards([spec], base_dir, stops=False), samples)
-    out.write(pickle.dumps([one.value for one in told]))
+    answered = answers(Rewards([spec], base_dir, stops=False), samples)
+    out.write(pickle.dumps([answer.value for answer in answered]))
     out.flush()
 
 

@@ -53,8 +53,8 @@ def pytest_collection_modifyitems(
 class RewardItem(pytest.Item):
     """One part of the check of one reward."""
 
-    def __init__(self, reference: str, part: str, data: str | None, **given: Any) -> None:
-        super().__init__(**given)
+    def __init__(self, reference: str, part: str, data: str | None, **settings: Any) -> None:
+        super().__init__(**settings)
         self.reference, self.part, self.data = reference, part, data
 
     def runtest(self) -> None:

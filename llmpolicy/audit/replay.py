@@ -87,6 +87,7 @@ def _said(outcome: Outcome) -> str:
     if outcome.scores is None:
         return f"failed after {took} ({outcome.blame}): {outcome.why}\n{outcome.traceback}".rstrip()
     scores = ", ".join(
-        f"{one.value} ({one.why})" if one.why else str(one.value) for one in outcome.scores
+        f"{score.value} ({score.why})" if score.why else str(score.value)
+        for score in outcome.scores
     )
     return f"{scores} in {took}"

@@ -43,11 +43,11 @@ def check(
     RewardError or TaskError when the reward or a file cannot be read.
     """
     rows = _rows(data) if data else []
-    own = _attacks(attacks) if attacks else []
-    given = dict(map(_argument, args))
+    more = _attacks(attacks) if attacks else []
+    named = dict(map(_argument, args))
     with _prints_shortened(show=not quiet):
         report = check_reward(
-            reference, rows=rows, args=given, attacks=[*ATTACKS, *own], parts=parts, style=style
+            reference, rows=rows, args=named, attacks=[*ATTACKS, *more], parts=parts, style=style
         )
     if not quiet:
         show(report)
@@ -93,13 +93,13 @@ def _prints_shortened(show: bool) -> Iterator[None]:
                     tell(f"  {_plain(line)}")
 
 
-def replay(place: str, *, yes: bool = False) -> str:
+def replay(noted: str, *, yes: bool = False) -> str:
     """What a reward says when a noted call, ``FILE:LINE``, is made again; ``yes``: also one that
     has not run here before.
     """
-    file, _, line = place.rpartition(":")
+    file, _, line = noted.rpartition(":")
     if not file or not line.isdigit():
-        raise RewardError(f"--replay got {place!r}; expected FILE:LINE.")
+        raise RewardError(f"--replay got {noted!r}; expected FILE:LINE.")
     from llmpolicy.audit.replay import (
         replay as again,
     )  # starts workers: of no use to who only checks
@@ -109,7 +109,7 @@ def replay(place: str, *, yes: bool = False) -> str:
 
     def agreed(call: Mapping[str, Any]) -> dict[str, Any]:
         now = here(call)
-        consent.need(f"calling what {place} has noted", now, Path(now["base_dir"]), yes=yes)
+        consent.need(f"calling what {noted} has noted", now, Path(now["base_dir"]), yes=yes)
         return now
 
     return again(Path(file), int(line), agreed)

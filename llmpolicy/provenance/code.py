@@ -70,11 +70,11 @@ def code_facts(function: Callable[..., Any]) -> dict[str, str]:
         facts = {"code": seen.code(function), "values": seen.values(function)}
     except RecursionError:
         return {"values": f"{UNKNOWN}: values in one another without end"}
-    return {name: _sha256(told) for name, told in facts.items() if told}
+    return {name: _sha256(fact) for name, fact in facts.items() if fact}
 
 
-def _sha256(told: Any) -> str:
-    text = json.dumps(told, sort_keys=True)
+def _sha256(fact: Any) -> str:
+    text = json.dumps(fact, sort_keys=True)
     kinds = sorted(set(re.findall(r'"unknown: ([^"]*)"', text)))
     if kinds:
         return f"{UNKNOWN}: {', '.join(kinds)}"
@@ -110,13 +110,13 @@ class _Seen:
 
     def _class(self, kind: type) -> Any:
         """The methods of a class that lie in no file."""
-        own = [
+        functions = [
             item
             for base in kind.__mro__
             for item in vars(base).values()
             if isinstance(item, FunctionType)
         ]
-        return [told for item in own if (told := self.code(item))] or None
+        return [code for item in functions if (code := self.code(item))] or None
 
     def values(self, function: Any) -> Any:
         """Arguments of a partial, the state of an object, what a closure holds, defaults."""

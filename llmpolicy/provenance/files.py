@@ -50,8 +50,8 @@ def files_of(reference: str | Callable[..., Any], base_dir: Path | str | None = 
         inner = inner.func
     inner = inspect.unwrap(inner)
     source = source_of(inner)
-    own = [source] if source is not None else []
-    return _with_named(own, own or _of_globals(inner))
+    files = [source] if source is not None else []
+    return _with_named(files, files or _of_globals(inner))
 
 
 def written_files(modules: Sequence[Path]) -> list[Path]:
@@ -61,12 +61,12 @@ def written_files(modules: Sequence[Path]) -> list[Path]:
     return [path for path in _with_named(modules, modules) if path.suffix == ".py"]
 
 
-def _with_named(own: Collection[Path], begin: Sequence[Path]) -> list[Path]:
+def _with_named(always: Collection[Path], begin: Sequence[Path]) -> list[Path]:
     seen: dict[Path, None] = {}
     waiting = [*begin]
     while waiting:
         path = waiting.pop()
-        if path not in seen and (path in own or not installed(path)):
+        if path not in seen and (path in always or not installed(path)):
             seen[path] = None
             waiting += _named_in(path) if path.suffix == ".py" else []
     return sorted(seen)
@@ -99,14 +99,14 @@ def named_files(value: Any, base_dir: Path | None) -> Iterator[Path]:
         and "\n" not in value
         and "\0" not in value
     ):
-        given = Path(
+        path = Path(
             os.path.expanduser(value)
         )  # unlike Path.expanduser it leaves an unknown ~name as it is
-        for place in ((base_dir or Path()) / given, given):
-            if _is_there(place) and (
-                place.is_file() or "/" in value or "\\" in value or _is_model(place)
+        for candidate in ((base_dir or Path()) / path, path):
+            if _is_there(candidate) and (
+                candidate.is_file() or "/" in value or "\\" in value or _is_model(candidate)
             ):
-                yield place.resolve()
+                yield candidate.resolve()
                 return
 
 
@@ -115,19 +115,19 @@ def _named_in(path: Path) -> list[Path]:
         tree = ast.parse(path.read_bytes())
     except (OSError, SyntaxError, ValueError):
         return []
-    found: list[Path] = []
+    files: list[Path] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found += [file for alias in node.names for file in _modules(alias.name, path.parent)]
+            files += [file for alias in node.names for file in _modules(alias.name, path.parent)]
         elif isinstance(node, ast.ImportFrom):
-            found += _imported_from(node, path.parent)
+            files += _imported_from(node, path.parent)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            found += [
+            files += [
                 file
                 for file in named_files(node.value, path.parent)
                 if _beside(file, path, node.value)
             ]
-    return [*found, *_put_together(tree, path)]
+    return [*files, *_put_together(tree, path)]
 
 
 def _put_together(tree: ast.AST, module: Path) -> Iterator[Path]:
@@ -169,7 +169,7 @@ def _put_together(tree: ast.AST, module: Path) -> Iterator[Path]:
         yield from (
             file
             for file in home.iterdir()
-            if file.is_file() and any(fnmatch(file.name, one) for one in patterns)
+            if file.is_file() and any(fnmatch(file.name, pattern) for pattern in patterns)
         )
         for folder in {
             (home / word).resolve() for word in words if word.strip("./") and _is_there(home / word)
@@ -185,7 +185,7 @@ def _of_folder(
         if number >= MOST or "__pycache__" in file.parts or not file.is_file():
             continue
         named = file.name in words or file.relative_to(folder).as_posix() in words
-        if whole or named or any(fnmatch(file.name, Path(one).name) for one in patterns):
+        if whole or named or any(fnmatch(file.name, Path(pattern).name) for pattern in patterns):
             yield file
 
 
@@ -207,9 +207,9 @@ def _pattern(text: ast.JoinedStr) -> str:
     )
 
 
-def _is_there(place: Path) -> bool:
+def _is_there(path: Path) -> bool:
     try:
-        return place.exists()
+        return path.exists()
     except (OSError, ValueError):  # a text too long or too odd for a name
         return False
 
@@ -234,11 +234,11 @@ def _imported_from(node: ast.ImportFrom, folder: Path) -> list[Path]:
         home = home.parent
     inner = (node.module or "").split(".") if node.module else []
     base = home.joinpath(*inner)
-    places = [base, *(base / alias.name for alias in node.names)]
+    modules = [base, *(base / alias.name for alias in node.names)]
     return [
         file
-        for place in places
-        for file in (place.with_suffix(".py"), place / "__init__.py")
+        for module in modules
+        for file in (module.with_suffix(".py"), module / "__init__.py")
         if file.is_file()
     ]
 
@@ -255,7 +255,7 @@ def _modules(dotted: str, folder: Path) -> list[Path]:
         str(SHIPPED.parent),
         *(entry or "." for entry in sys.path),
     ]
-    found: list[Path] = []
+    files: list[Path] = []
     for part in parts:
         try:
             spec = PathFinder.find_spec(part, search)
@@ -264,15 +264,15 @@ def _modules(dotted: str, folder: Path) -> list[Path]:
         if spec is None:
             break
         if spec.origin and spec.origin.endswith(".py"):
-            found.append(Path(spec.origin).resolve())
+            files.append(Path(spec.origin).resolve())
         search = list(spec.submodule_search_locations or [])
-    return found
+    return files
 
 
 def installed(path: Path) -> bool:
     """Whether a file is an installed package's or the standard library's, or llmpolicy's own."""
-    own = Path(__file__).resolve().parent.parent
-    homes = {own, *map(Path, site.getsitepackages()), Path(site.getusersitepackages())}
+    ours = Path(__file__).resolve().parent.parent
+    homes = {ours, *map(Path, site.getsitepackages()), Path(site.getusersitepackages())}
     homes |= {
         Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")
     }

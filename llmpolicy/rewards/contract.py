@@ -216,8 +216,8 @@ def offered_trl(samples: Sequence[Sample], state: TrainerSnapshot | None = None)
     for sample in samples:
         chat = sample.messages
         prompts.append(sample.prompt if chat is None else list(chat))
-        said = {"role": "assistant", "content": sample.completion}
-        completions.append(sample.completion if chat is None else [said])
+        message = {"role": "assistant", "content": sample.completion}
+        completions.append(sample.completion if chat is None else [message])
     return {
         "prompts": prompts,
         "completions": completions,
@@ -233,8 +233,8 @@ def default_name(fn: str | Callable[..., Any]) -> str:
     class.
     """
     if isinstance(fn, str):
-        place, _, function = fn.rpartition(":")
-        return f"{_LAST_PART.split(place.removesuffix('.py'))[-1]}.{function}"
+        module, _, function = fn.rpartition(":")
+        return f"{_LAST_PART.split(module.removesuffix('.py'))[-1]}.{function}"
     while isinstance(fn, partial):
         fn = fn.func
     name = getattr(fn, "__name__", type(fn).__name__)

@@ -79,10 +79,10 @@ def reward(function: Any = None, /, **terms: Any) -> Any:
     for name in terms:
         if name not in known:
             raise RewardError(f"@reward takes no {name!r}{nearest(name, known)}")
-    given: dict[str, Any] = {
+    plain: dict[str, Any] = {
         name: tuple(term) if isinstance(term, list) else term for name, term in terms.items()
     }
-    contract = Contract(**given)
+    contract = Contract(**plain)
 
     def declare(function: Function) -> Function:
         _check(getattr(function, "__name__", "reward"), contract)
@@ -117,6 +117,9 @@ def _check(name: str, contract: Contract) -> None:
             )
 
 
-def _is_range(given: Any) -> bool:
-    ends = isinstance(given, tuple) and all(isinstance(end, int | float) for end in given)
-    return ends and len(given) == 2 and given[0] < given[1]
+def _is_range(ends: Any) -> bool:
+    if not isinstance(ends, tuple) or len(ends) != 2:
+        return False
+    lowest, highest = ends
+    numbers = isinstance(lowest, int | float) and isinstance(highest, int | float)
+    return numbers and lowest < highest

@@ -32,8 +32,8 @@ class FaultBudgetError(RewardError):
     name.
     """
 
-    def __init__(self, said: str, reward: str = "") -> None:
-        super().__init__(said)
+    def __init__(self, sentence: str, reward: str = "") -> None:
+        super().__init__(sentence)
         self.reward = reward
 
 
@@ -49,10 +49,10 @@ class Share:
         """Count a batch; a text such as ``12 of the last 40`` when it was too often, else an empty
         one.
         """
-        first = not self.seen
+        begins = not self.seen
         self.seen += len(happened)
         self.recent.extend(happened)
-        if first and len(happened) >= FIRST and all(happened):
+        if begins and len(happened) >= FIRST and all(happened):
             return f"all {len(happened)} completions of the first batch"
         times = sum(self.recent)
         if len(self.recent) >= FEWEST and times > self.most * len(self.recent):
@@ -125,10 +125,10 @@ def fault_record(
     }
 
 
-def replay_command(record: Mapping[str, Any], place: str) -> str:
-    """The command that makes a recorded call again; ``place`` is FILE:LINE."""
+def replay_command(record: Mapping[str, Any], line: str) -> str:
+    """The command that makes a recorded call again; ``line`` is FILE:LINE."""
     reference = record["call"]["fn"] or record["reward"]
-    return f"llmpolicy check-reward {shlex.quote(reference)} --replay {shlex.quote(place)}"
+    return f"llmpolicy check-reward {shlex.quote(reference)} --replay {shlex.quote(line)}"
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any] | None:

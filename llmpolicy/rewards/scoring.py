@@ -60,7 +60,7 @@ class _Batch:
             return None
         from llmpolicy.rewards.workers import pool
 
-        messages = [(self.pickled[place], self.calls[place].rows) for place in self.distinct]
+        messages = [(self.pickled[index], self.calls[index].rows) for index in self.distinct]
         return pool.start(self.reward, messages, stop, pace)
 
 
@@ -196,8 +196,8 @@ class Rewards:
         try:
             parts = [batch.begin(stop, self._pace.get(batch.component.name)) for batch in batches]
             here = [batch for batch in batches if batch.reward is None]
-            made = iter(_made_here(here) if here else ())
-            return [next(made) if part is None else pool.outcomes(part) for part in parts]
+            local = iter(_made_here(here) if here else ())
+            return [next(local) if part is None else pool.outcomes(part) for part in parts]
         except BaseException:
             stop.set()
             raise
@@ -223,7 +223,7 @@ class Rewards:
             pickled = []
         places: dict[Any, int] = {}
         keys = pickled if component.contract.deterministic and pickled else range(len(calls))
-        answers = [places.setdefault(key, place) for place, key in enumerate(keys)]
+        answers = [places.setdefault(key, index) for index, key in enumerate(keys)]
         return _Batch(component, calls, rows, answers, reward, pickled)
 
     def _guarded(self, component: Component) -> Crossed | None:
@@ -236,17 +236,17 @@ class Rewards:
 
     def _judged(self, batch: _Batch, outcomes: Sequence[Outcome]) -> list[Judged]:
         """One verdict a sample, faults counted; FaultBudgetError when they are too many."""
-        name, made = batch.component.name, dict(zip(batch.distinct, outcomes, strict=True))
+        name, outcome_of = batch.component.name, dict(zip(batch.distinct, outcomes, strict=True))
         health, verdicts, spent = self.health[name], list[Judged](), list[bool]()
         if outcomes:
             self._pace[name] = sum(outcome.seconds for outcome in outcomes) / len(outcomes)
-        for place, answer in enumerate(batch.answers):
-            outcome, rows = made[answer], len(batch.calls[place].rows)
-            if place != answer:
+        for index, answer in enumerate(batch.answers):
+            outcome, rows = outcome_of[answer], len(batch.calls[index].rows)
+            if index != answer:
                 self.repeated[name] += 1
             elif outcome.blame is not None:
-                self._note(health, outcome, batch.calls[place], batch.samples[place][0])
-            verdicts += _verdicts(outcome, rows, took=place == answer)
+                self._note(health, outcome, batch.calls[index], batch.samples[index][0])
+            verdicts += _verdicts(outcome, rows, took=index == answer)
             spent += [outcome.blame == "model"] * rows
         if self.stops:
             health.check([verdict.fault is not None for verdict in verdicts], spent)
@@ -301,7 +301,7 @@ def _made_here(batches: Sequence[_Batch]) -> list[list[Outcome]]:
     """
     calls = []
     for batch in batches:
-        calls += [(batch.component, batch.calls[place]) for place in batch.distinct]
+        calls += [(batch.component, batch.calls[index]) for index in batch.distinct]
     outcomes = make_here(calls)
     for outcome in outcomes:
         if outcome.blame == "refused":

@@ -65,8 +65,8 @@ def told(error: BaseException, function: Callable[..., Any]) -> str:
         words = str(error)
     except Exception:  # noqa: BLE001 - a reward's exception may be of a class that cannot be printed
         words = "its message cannot be printed"
-    said = " ".join(f"{type(error).__name__}: {words}".rstrip(": ").split())
-    return f"({_place(error, function)}) raised {said[:_SAID]}"
+    message = " ".join(f"{type(error).__name__}: {words}".rstrip(": ").split())
+    return f"({_place(error, function)}) raised {message[:_SAID]}"
 
 
 def sentence(reward: str, why: str, sample: Sample) -> str:
@@ -106,8 +106,8 @@ def _told(value: Any) -> str:
 
 def _place(error: BaseException, function: Callable[..., Any]) -> str:
     frames = traceback.extract_tb(error.__traceback__)
-    own = getattr(getattr(function, "__code__", None), "co_filename", None)
+    file = getattr(getattr(function, "__code__", None), "co_filename", None)
     # The line in the reward's own file says more than a line deep in a library; the first frame is
     # ours.
-    frame = next((f for f in reversed(frames) if f.filename == own), frames[-1])
+    frame = next((f for f in reversed(frames) if f.filename == file), frames[-1])
     return f"{Path(frame.filename).name}:{frame.lineno}"

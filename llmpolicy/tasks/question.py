@@ -9,7 +9,7 @@ from typing import Any
 
 from llmpolicy.errors import TaskError, nearest
 from llmpolicy.messages import content_text, is_messages
-from llmpolicy.tasks.sources import find_function
+from llmpolicy.reference import named
 from llmpolicy.tasks.spec import TaskSpec
 
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
@@ -36,7 +36,7 @@ def users_rule(spec: TaskSpec, base_dir: Path | None) -> Callable[[Mapping[str, 
         return None
     if ":" not in name:
         raise TaskError(f"task {spec.label!r}: no canonical rule {name!r}{nearest(name, BUILT_IN)}")
-    return find_function(name, base_dir, "canonical")
+    return named("canonical", name, base_dir, TaskError)
 
 
 def text(prompt: Any) -> str:

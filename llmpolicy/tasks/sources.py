@@ -7,7 +7,6 @@ import dataclasses
 import inspect
 import itertools
 import json
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,8 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from llmpolicy.bounded import MOST_CHARACTERS, load_json
-from llmpolicy.errors import RewardError, TaskError, nearest
-from llmpolicy.rewards import RESERVED, resolve
+from llmpolicy.errors import TaskError, nearest
+from llmpolicy.reference import named
+from llmpolicy.rewards import RESERVED
 from llmpolicy.tasks.arrow import dataset_rows, is_dataset, table_rows
 from llmpolicy.tasks.content import unwritable
 from llmpolicy.tasks.spec import TaskSpec
@@ -352,7 +352,7 @@ def _from_reasoning_gym(spec: TaskSpec) -> Iterator[Raw]:
 def _from_generator(spec: TaskSpec, base_dir: Path | None) -> Iterable[Raw]:
     function = spec.generator
     if not callable(function):
-        function = find_function(str(function), base_dir, "generator")
+        function = named("generator", str(function), base_dir, TaskError)
     try:
         inspect.signature(function).bind(**spec.args)
     except TypeError as error:
@@ -369,13 +369,3 @@ def _from_generator(spec: TaskSpec, base_dir: Path | None) -> Iterable[Raw]:
             " dicts"
         )
     return rows
-
-
-def find_function(reference: str, base_dir: Path | None, role: str) -> Callable[..., Any]:
-    """The function that ``module:function`` or ``path.py:function`` names; raises TaskError with
-    the nearest name.
-    """
-    try:
-        return resolve(reference, base_dir)
-    except RewardError as error:
-        raise TaskError(f"{role}: {re.sub('^Reward (reference )?', '', str(error))}") from error

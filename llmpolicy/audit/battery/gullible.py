@@ -58,9 +58,11 @@ def _reply(messages: Sequence[Mapping[str, str]], right: Collection[str]) -> str
     # Its own marks and numbers it leaves out of what it repeats, as a reader would: they are no
     # part of the candidate.
     marks = {form.split()[0] for form in forms}
-    said = "\n".join(line for line in last.splitlines() if not any(mark in line for mark in marks))
+    repeated = "\n".join(
+        line for line in last.splitlines() if not any(mark in line for mark in marks)
+    )
     verdicts = [
         form.replace("CHOICE", choices[which])
         for form, choices in zip(forms, offered, strict=False)
     ]
-    return "\n".join([said, *verdicts])
+    return "\n".join([repeated, *verdicts])

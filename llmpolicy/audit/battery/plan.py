@@ -47,17 +47,17 @@ class Plan:
         names: Iterable[str],
         paid: Paid,
         words: str,
-        given: Mapping[str, Any],
+        row: Mapping[str, Any],
         endpoint: str = "",
     ) -> None:
-        """``names`` are the reward's parameters, ``words`` its module and name, ``given`` a row
+        """``names`` are the reward's parameters, ``words`` its module and name, ``row`` one
         with its other columns.
 
         ``endpoint`` is where a judge may be asked.
         """
         self.contract, self.paid, self.endpoint = contract, paid, endpoint
         self.names = set(names)
-        self.others = {key: value for key, value in given.items() if key not in _BUILT}
+        self.others = {key: value for key, value in row.items() if key not in _BUILT}
         self.answers = contract.kind == "answer" or (
             contract.kind is None and "answer" in self.names
         )
@@ -175,12 +175,12 @@ class Plan:
         if tuple(self.contract.formats) != ("{}",):
             return list(self.contract.formats)
         golds = [pairs[0][0] for pairs in _PAIRS.values()]
-        found = [
+        paid = [
             form
             for form in COMMON_FORMATS
             if any(self.paid(form.replace("{}", gold), self._columns(gold)) for gold in golds)
         ]
-        return found or ["{}"]
+        return paid or ["{}"]
 
     def _answers(self) -> Iterable[Topic]:
         plain = [
@@ -210,9 +210,9 @@ class Plan:
         """The topics of the other families, which a reward's kind, name or parameters tell."""
         if self.contract.kind == "code":
             yield "code"
-        said = re.findall("[a-z]+", words.lower())
+        parts = re.findall("[a-z]+", words.lower())
         for topic in _NAMED:
-            if topic in said or topic in self.names or self.contract.kind == topic:
+            if topic in parts or topic in self.names or self.contract.kind == topic:
                 yield topic
 
 

@@ -12,8 +12,8 @@ from llmpolicy.audit.battery.record import Attack, Family
 
 def name_of(program: str) -> str:
     """The name of the last function of a right program; "solve" when it has none."""
-    found = re.findall(r"^def (\w+)", program, re.MULTILINE)
-    return found[-1] if found else "solve"
+    functions = re.findall(r"^def (\w+)", program, re.MULTILINE)
+    return functions[-1] if functions else "solve"
 
 
 def _program(family: Family, name: str, breaks: str, source: str) -> Attack:

@@ -116,7 +116,7 @@ def _check_range(
     """A term needs a lowest value where it may be closed, and a highest one where it is weighed
     against correctness.
     """
-    gate = next((one.name for one in terms if one.role == "gate"), None)
+    gate = next((term.name for term in terms if term.role == "gate"), None)
     part = correctness_of(terms)
     if term.node.range.finite or not (gate or part):
         return

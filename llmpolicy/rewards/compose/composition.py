@@ -90,9 +90,9 @@ class Composition:
             return self._bare(self.only, columns[self.only.name])
         judged: list[dict[str, Judged]] = [{} for _ in samples]
         for name, column in columns.items():
-            asked = [place for place, row in enumerate(samples) if self.asks(name, row.task)]
-            for place, verdict in zip(asked, column, strict=True):
-                judged[place][name] = verdict
+            asked = [index for index, row in enumerate(samples) if self.asks(name, row.task)]
+            for index, verdict in zip(asked, column, strict=True):
+                judged[index][name] = verdict
         size = group_size if self.needs_group and group_size else max(len(samples), 1)
         tasks, scores = [sample.task for sample in samples], []
         for start in range(0, len(samples), size):
@@ -124,14 +124,14 @@ class Composition:
         of_task = {task: self.of_task(task) for task in set(tasks)}
         joined = {task: _joined(of_task[task]) for task in of_task}
         scores = []
-        for place, (task, row) in enumerate(zip(tasks, judged, strict=True)):
-            known = {term.name: terms[term.name][place].value for term in of_task[task]}
+        for index, (task, row) in enumerate(zip(tasks, judged, strict=True)):
+            known = {term.name: terms[term.name][index].value for term in of_task[task]}
             score = RowScore(
                 value=self._sum(of_task[task], known),
-                parts={name: column[place].score for name, column in verdicts.items()},
+                parts={name: column[index].score for name, column in verdicts.items()},
                 seconds=sum(verdict.seconds for verdict in row.values()),
                 terms=known,
-                nodes={name: nodes[name][place].value for name in joined[task]},
+                nodes={name: nodes[name][index].value for name in joined[task]},
                 judged=dict(row),
             )
             scores.append(score)
@@ -171,9 +171,9 @@ class Composition:
         terms = [term for term in self.terms if term.role == role]
         states = [YES] * len(tasks)
         for term in terms:
-            for place, task in enumerate(tasks):
+            for index, task in enumerate(tasks):
                 if term.applies(task):
-                    states[place] = both(states[place], term.holds(values[term.name][place]))
+                    states[index] = both(states[index], term.holds(values[term.name][index]))
         return states
 
     def _sum(self, terms: Sequence[Term], values: Mapping[str, float | None]) -> float | None:

@@ -67,10 +67,10 @@ def _watch(trainer: int, worker: int, watched: int | None, wakes: tuple[int, int
     for descriptor in (woken, watched):
         if descriptor is not None:
             poll.register(descriptor, select.POLLIN)
-    code, told = None, False
-    while code is None and not told and os.getppid() == trainer:
+    code, asked = None, False
+    while code is None and not asked and os.getppid() == trainer:
         for descriptor, _ in poll.poll(_LOOK_MILLISECONDS if watched is None else None):
-            told = told or descriptor == watched or bool(set(os.read(woken, 4096)) & set(_ENDS))
+            asked = asked or descriptor == watched or bool(set(os.read(woken, 4096)) & set(_ENDS))
         code = _reaped(worker)
     with contextlib.suppress(OSError):
         os.killpg(worker, signal.SIGKILL)
@@ -85,11 +85,11 @@ def _let_go(kept: set[int | None]) -> None:
     nothing = os.open(os.devnull, os.O_RDWR)
     for standard in range(3):
         os.dup2(nothing, standard)
-    first = 3
-    for descriptor in sorted(one for one in kept if one is not None):
-        os.closerange(first, descriptor)
-        first = descriptor + 1
-    os.closerange(first, 4096)
+    lowest = 3
+    for descriptor in sorted(number for number in kept if number is not None):
+        os.closerange(lowest, descriptor)
+        lowest = descriptor + 1
+    os.closerange(lowest, 4096)
     os.chdir("/")
 
 

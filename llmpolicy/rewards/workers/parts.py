@@ -40,7 +40,7 @@ class Part:
     @property
     def left(self) -> list[int]:
         """The places of the calls that nothing is known of."""
-        return [place for place, outcome in enumerate(self.outcomes) if outcome is None]
+        return [call for call, outcome in enumerate(self.outcomes) if outcome is None]
 
     @property
     def wore(self) -> bool:
@@ -68,12 +68,12 @@ def take(line: dict[str, Any], part: Part, left: Sequence[int]) -> bool:
     try:
         _add(line.get("spent", ()))
         for index, scores, seconds, blame, why, traceback in line.get("told", ()):
-            place = left[index]
-            judged = _scores(scores, part.reward.name, part.calls[place][1])
+            call = left[index]
+            judged = _scores(scores, part.reward.name, part.calls[call][1])
             outcome = Outcome(judged, float(seconds), blame, why, traceback)
             if blame == "memory":
                 outcome = _used_up(part.reward, outcome, "memory")
-            part.outcomes[place] = outcome
+            part.outcomes[call] = outcome
             if blame == "refused":
                 part.stop.set()
     except (TypeError, ValueError, IndexError, AttributeError) as error:

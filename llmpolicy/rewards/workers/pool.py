@@ -110,14 +110,14 @@ def size() -> int:
 
     LLMPOLICY_REWARD_WORKERS says another number; 0 leaves all rewards in the trainer's process.
     """
-    told = os.environ.get("LLMPOLICY_REWARD_WORKERS")
-    if told is not None:
-        if not told.isdecimal():
+    setting = os.environ.get("LLMPOLICY_REWARD_WORKERS")
+    if setting is not None:
+        if not setting.isdecimal():
             raise RewardError(
-                f"LLMPOLICY_REWARD_WORKERS is {told!r}; expected a number of processes, or 0 for"
+                f"LLMPOLICY_REWARD_WORKERS is {setting!r}; expected a number of processes, or 0 for"
                 " none."
             )
-        return int(told)
+        return int(setting)
     cores = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )

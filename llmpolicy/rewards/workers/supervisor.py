@@ -183,7 +183,7 @@ def _work(worker: Worker, part: Part, left: Sequence[int], alone: bool) -> Work:
     worker.knows = [*(each for each in knows if each != number), number]
     return Work(
         reward=number,
-        calls=[part.calls[place] for place in left],
+        calls=[part.calls[call] for call in left],
         load=None if number in knows else part.reward.load,
         alone=alone,
         forget=forget,

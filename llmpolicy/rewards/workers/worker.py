@@ -155,7 +155,7 @@ class Server:
             # One loop for good: what a judge keeps open between batches belongs to it.
             self.loop = asyncio.new_event_loop()
         asyncio.set_event_loop(self.loop)
-        groups = [[one] for one in pending] if alone else [pending]
+        groups = [[awaited] for awaited in pending] if alone else [pending]
         for group in groups:
             self.progress.write(group[0][0] if alone else LOOP)
             self.loop.run_until_complete(self._together(group, component.timeout, beat=not alone))
@@ -167,12 +167,12 @@ class Server:
 
         gate = asyncio.Semaphore(TOGETHER)
 
-        async def one(index: int, making: Awaitable[Outcome]) -> None:
+        async def awaited(index: int, making: Awaitable[Outcome]) -> None:
             async with gate:
                 self.answer(index, await _in_time(asyncio.ensure_future(making), timeout))
 
         beats = asyncio.ensure_future(self._beat()) if beat else None
-        await asyncio.gather(*(one(index, making) for index, making in pending))
+        await asyncio.gather(*(awaited(index, making) for index, making in pending))
         if beats is not None:
             beats.cancel()
 
