@@ -8,15 +8,17 @@ import random
 import sys
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from llmpolicy.errors import RecipeError, RewardError
+from llmpolicy.recipe import RewardBlock
 from llmpolicy.rewards import Rewards, RewardSpec, RowScore, Sample, Score, reward
 from llmpolicy.rewards.compose import Composition, formula, sentences
+from llmpolicy.rewards.compose.entries import CHOICES, KEYS
 from llmpolicy.rewards.compose.interval import ANYTHING, Interval
 from llmpolicy.rewards.compose.tree import Node, Role, Term
 from llmpolicy.types import Judged
@@ -605,3 +607,10 @@ def test_a_score_keeps_what_the_reward_said() -> None:
     )[0]
     assert row.parts["says"] == Score(0.5, "x", "half")
     assert (row.terms["says"], row.value) == (0.25, 2.25)
+
+
+def test_an_entry_has_the_same_keys_in_a_recipe_and_in_python() -> None:
+    assert set(RewardBlock.model_fields) == set(KEYS)
+    for key, choices in CHOICES.items():
+        written, _ = get_args(RewardBlock.model_fields[key].annotation)
+        assert get_args(written) == choices, key

@@ -35,23 +35,24 @@ def answers(rewards: Rewards, samples: Sequence[Sample]) -> list[Answered]:
     after the other.
     """
     (component,) = rewards.components
-    if (
-        len(samples) > 1 and component.style == "trl"
-    ):  # it is called once for all, and would fail for all
-        return [answer for sample in samples for answer in answers(rewards, [sample])]
+    if len(samples) > 1 and component.style == "trl":
+        # It is called once for all, and would fail for all.
+        return _apart(rewards, samples)
     try:
         scored = rewards.score(samples, 1)
     except RewardError as error:
         if len(samples) == 1:
             return [Answered(None, str(error), 0.0, refused=True)]
-        return [answer for sample in samples for answer in answers(rewards, [sample])]
-    parts = [
-        (row.parts[component.name], row.seconds, row.judged[component.name].fault) for row in scored
-    ]
-    return [
-        Answered(part.value, part.why, seconds, fault=fault is not None)
-        for part, seconds, fault in parts
-    ]
+        return _apart(rewards, samples)
+    answered = []
+    for row in scored:
+        part, fault = row.parts[component.name], row.judged[component.name].fault
+        answered.append(Answered(part.value, part.why, row.seconds, fault=fault is not None))
+    return answered
+
+
+def _apart(rewards: Rewards, samples: Sequence[Sample]) -> list[Answered]:
+    return [answer for sample in samples for answer in answers(rewards, [sample])]
 
 
 def answer_there() -> None:

@@ -152,7 +152,9 @@ def _written(form: str, answer: Any) -> str:
     is.
     """
     final = str(answer).rpartition("####")[2].strip()
-    return final if "\\boxed" in final else form.replace("{}", final)
+    if "\\boxed" in final:
+        return final
+    return form.replace("{}", final)
 
 
 def _shown(answer: Any) -> str:

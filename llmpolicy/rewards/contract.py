@@ -99,9 +99,8 @@ class Component:
         name = spec.name or default_name(spec.fn)
         _check_spec(name, spec)
         contract = contract_of(function)
-        if (
-            contract.group and spec.style == "single"
-        ):  # the function has said it, the recipe need not
+        if contract.group and spec.style == "single":
+            # The function has said it, the recipe need not.
             spec = replace(spec, style="group")
         parameters = _parameters(name, function)
         takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters)
@@ -155,14 +154,10 @@ class Component:
                 )
         for name in self.columns:
             if name not in present:
-                styles = " or ".join(
-                    f"`style: {style}`" for style, names in OFFERED.items() if name in names
-                )
-                hint = (
-                    f"; write {styles}"
-                    if styles
-                    else nearest(name, [*present, *OFFERED[self.style]])
-                )
+                styles = [f"`style: {style}`" for style in OFFERED if name in OFFERED[style]]
+                hint = nearest(name, [*present, *OFFERED[self.style]])
+                if styles:
+                    hint = f"; write {' or '.join(styles)}"
                 raise RewardError(
                     f"Reward {self.name!r} asks for {name!r}, which is no column of the task, no"
                     f" reserved name and not in its args{hint}"
@@ -173,15 +168,15 @@ class Component:
         row lacks.
         """
         chosen: dict[str, Any] = dict(columns) if self.takes_all else {}
+        known = {**columns, **offered}
         if self.takes_all and self.style == "trl":
-            chosen |= {
-                name: value for name, value in offered.items() if name != "raw"
-            }  # TRL has no such name
+            # TRL has no such name as raw.
+            chosen |= {name: value for name, value in offered.items() if name != "raw"}
         for name in self.required:
-            chosen[name] = offered[name] if name in offered else columns[name]
+            chosen[name] = known[name]
         for name in self.optional:
-            if name in offered or name in columns:
-                chosen[name] = offered[name] if name in offered else columns[name]
+            if name in known:
+                chosen[name] = known[name]
         return chosen
 
     def call(self, chosen: Mapping[str, Any]) -> Any:

@@ -195,8 +195,7 @@ class Rewards:
 
         try:
             parts = [batch.begin(stop, self._pace.get(batch.component.name)) for batch in batches]
-            here = [batch for batch in batches if batch.reward is None]
-            local = iter(_made_here(here) if here else ())
+            local = iter(_made_here([batch for batch in batches if batch.reward is None]))
             return [next(local) if part is None else pool.outcomes(part) for part in parts]
         except BaseException:
             stop.set()
@@ -290,15 +289,16 @@ def _rows(
     component: Component, samples: Sequence[Sample], group_size: int | None
 ) -> list[Sequence[Sample]]:
     """The samples of each call of a reward."""
-    if component.style == "trl":
-        return [samples] if samples else []
-    return _groups(samples, 1 if component.style == "single" else group_size or 1)
+    sizes = {"single": 1, "group": group_size or 1, "trl": len(samples) or 1}
+    return _groups(samples, sizes[component.style])
 
 
 def _made_here(batches: Sequence[_Batch]) -> list[list[Outcome]]:
     """What comes of the calls of each batch in this process; RewardError for one that is
     refused.
     """
+    if not batches:
+        return []
     calls = []
     for batch in batches:
         calls += [(batch.component, batch.calls[index]) for index in batch.distinct]

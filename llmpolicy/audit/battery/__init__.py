@@ -27,7 +27,7 @@ ATTACKS: list[Attack] = [
     attack
     for room in (answers, texts, shapes, padding, programs, judges, tools, bombs)
     for attack in room.ATTACKS
-]  # fmt: skip
+]
 
 __all__ = [
     "ATTACKS",

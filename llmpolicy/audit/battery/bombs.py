@@ -24,27 +24,58 @@ _BOXED = [
 ]
 _MADE: list[tuple[str, str, Callable[[str, str], str]]] = [
     ("two thousand brackets", "reads by recursion", lambda g, _: _box("(" * 2000 + g + ")" * 2000)),
-    ("three hundred nested fractions", "reads by recursion", lambda g, _: _box(r"\frac{1}{" * 300 + g + "}" * 300)),
-    ("three hundred nested roots", "reads by recursion", lambda g, _: _box(r"\sqrt{" * 300 + g + "}" * 300)),
+    (
+        "three hundred nested fractions",
+        "reads by recursion",
+        lambda g, _: _box(r"\frac{1}{" * 300 + g + "}" * 300),
+    ),
+    (
+        "three hundred nested roots",
+        "reads by recursion",
+        lambda g, _: _box(r"\sqrt{" * 300 + g + "}" * 300),
+    ),
     ("a million digits", "turns any digits into a number", lambda g, _: _box(g + "0" * 1_000_000)),
-    ("a set of five thousand", "compares each with each", lambda g, _: _box(r"\{" + ",".join(map(str, range(5000))) + g + r"\}")),
-    ("a large matrix", "lets algebra do it",
-     lambda g, _: _box(r"\begin{pmatrix}" + ("1&" * 29 + r"1\\") * 30 + g + r"\end{pmatrix}")),
+    (
+        "a set of five thousand",
+        "compares each with each",
+        lambda g, _: _box(r"\{" + ",".join(map(str, range(5000))) + g + r"\}"),
+    ),
+    (
+        "a large matrix",
+        "lets algebra do it",
+        lambda g, _: _box(r"\begin{pmatrix}" + ("1&" * 29 + r"1\\") * 30 + g + r"\end{pmatrix}"),
+    ),
     ("200 kB of spaces", "backtracks", lambda g, w: _box(w + " " * 200_000 + g)),
     ("50 kB of dollar signs", "backtracks", lambda g, w: "$" * 50_000 + g + "$" * 50_000 + w),
     ("50,000 opening tags", "searches again from each", lambda g, w: "<think>" * 50_000 + g + w),
     ("20,000 boxes", "searches again from each", lambda g, w: _box(w) * 20_000 + _box(g)),
     ("20,000 open braces", "searches again from each", lambda g, _: r"\boxed{" * 20_000 + g),
-    ("20,000 answer lines", "searches again from each", lambda g, w: f"Answer: {w}\n" * 20_000 + f"Answer: {g}"),
+    (
+        "20,000 answer lines",
+        "searches again from each",
+        lambda g, w: f"Answer: {w}\n" * 20_000 + f"Answer: {g}",
+    ),
     ("lone surrogates", "encodes the text", lambda g, w: f"{w}\ud800\udfff{g}\ud800"),
     ("NUL characters", "hands the text to C", lambda g, w: f"{w}\0{g}\0"),
     ("a line of ten megabytes", "reads any length", lambda g, w: w + " and" * 2_500_000 + g),
-    ("a flood of combining marks", "normalises any text", lambda g, w: w + "e" + "\u0301" * 100_000 + g),
-    ("a flood of direction marks", "normalises any text", lambda g, w: w + "\u202e\u202d" * 50_000 + g),
+    (
+        "a flood of combining marks",
+        "normalises any text",
+        lambda g, w: w + "e" + "\u0301" * 100_000 + g,
+    ),
+    (
+        "a flood of direction marks",
+        "normalises any text",
+        lambda g, w: w + "\u202e\u202d" * 50_000 + g,
+    ),
     ("words without an end", "backtracks", lambda g, w: f"{w} " + "a" * 100_000 + f"! {g}"),
     ("deep JSON", "reads by recursion", lambda g, _: '{"a":' * 50_000 + f'"{g}"' + "}" * 50_000),
-    ("100,000 commas", "compares each with each", lambda g, _: f"Answer: {g}" + "," * 100_000 + "1"),
-]  # fmt: skip
+    (
+        "100,000 commas",
+        "compares each with each",
+        lambda g, _: f"Answer: {g}" + "," * 100_000 + "1",
+    ),
+]
 
 ATTACKS = [
     *(Attack("I", name, breaks, _box(text), whole=True) for name, breaks, text in _BOXED),

@@ -21,10 +21,29 @@ FAMILIES: Mapping[str, str] = {
 }
 
 Topic = Literal[
-    "number", "text", "letter", "equal", "algebra", "chat", "sums", "choice", "think", "tags", "box", "json", "schema",
-    "repetition", "length", "language",
-    "code", "escape", "judge", "tool", "citation", "instructions",
-]  # fmt: skip
+    "number",
+    "text",
+    "letter",
+    "equal",
+    "algebra",
+    "chat",
+    "sums",
+    "choice",
+    "think",
+    "tags",
+    "box",
+    "json",
+    "schema",
+    "repetition",
+    "length",
+    "language",
+    "code",
+    "escape",
+    "judge",
+    "tool",
+    "citation",
+    "instructions",
+]
 """What a reward must read for an attack to mean anything to it; `plan` finds the topics of a reward
 by trying them.
 """

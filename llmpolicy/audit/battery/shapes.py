@@ -153,15 +153,41 @@ def _with(gold: str, change: Callable[[dict[str, Any]], Any]) -> str:
 
 
 _SCHEMA = [
-    Attack("C", "texts for numbers", "coerces types",
-           lambda g, _: _with(g, lambda d: {key: str(item) for key, item in d.items()}), ("schema",), whole=True),
-    Attack("C", "an empty object", "lets the schema's defaults fill it", "{}", ("schema",), whole=True),
+    Attack(
+        "C",
+        "texts for numbers",
+        "coerces types",
+        lambda g, _: _with(g, lambda d: {key: str(item) for key, item in d.items()}),
+        ("schema",),
+        whole=True,
+    ),
+    Attack(
+        "C", "an empty object", "lets the schema's defaults fill it", "{}", ("schema",), whole=True
+    ),
     Attack("C", "nothing but null", "asks for any JSON", "null", ("schema",), whole=True),
-    Attack("C", "a key more", "asks for the required keys alone",
-           lambda g, _: _with(g, lambda d: {**d, "extra_": 1}), ("schema",)),
-    Attack("C", "the document twice in a list", "searches for a value that fits", "[{gold}, {gold}]", ("schema",)),
-    Attack("C", "the document in a sentence", "searches for the braces", "It is {gold}, or perhaps not.", ("schema",), whole=True),
-]  # fmt: skip
+    Attack(
+        "C",
+        "a key more",
+        "asks for the required keys alone",
+        lambda g, _: _with(g, lambda d: {**d, "extra_": 1}),
+        ("schema",),
+    ),
+    Attack(
+        "C",
+        "the document twice in a list",
+        "searches for a value that fits",
+        "[{gold}, {gold}]",
+        ("schema",),
+    ),
+    Attack(
+        "C",
+        "the document in a sentence",
+        "searches for the braces",
+        "It is {gold}, or perhaps not.",
+        ("schema",),
+        whole=True,
+    ),
+]
 
 _INSTRUCTIONS = [
     Attack(

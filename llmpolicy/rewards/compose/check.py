@@ -17,16 +17,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from llmpolicy.errors import RecipeError, nearest
-from llmpolicy.rewards.compose.composition import Composition
+from llmpolicy.rewards.compose.composition import ANY_TASK, Composition
 from llmpolicy.rewards.compose.interval import Interval, point, scaled, total
-from llmpolicy.rewards.compose.tree import Term
+from llmpolicy.rewards.compose.tree import Term, counted, of_role
 
 MARGIN = 1e-6
 """How much more, in proportion, a right answer must be worth: TRL adds up in single precision (24
 bits, 6e-8).
 """
-
-ANY_TASK = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,29 +41,32 @@ class Span:
 
 def correctness_of(terms: Sequence[Term]) -> Term | None:
     """The correctness part of a task's terms."""
-    return next((term for term in terms if term.role == "correctness"), None)
+    return next(iter(of_role(terms, "correctness")), None)
 
 
 def span(terms: Sequence[Term]) -> Span:
     """What a task's terms add up to, by interval arithmetic: no reward lies outside."""
-    counted = [term for term in terms if term.counted]
-    part = correctness_of(terms)
-    floor = sum(term.weight * term.lowest for term in counted)
-    every = total(scaled(term.node.range, term.weight) for term in counted)
-    if part is None:
-        return Span(floor, None, None, every)
-    right, wrong = (
-        total(scaled(_given(term, is_right), term.weight) for term in counted)
-        for is_right in (True, False)
-    )
-    return Span(floor, right, wrong, every)
+    every, right, wrong = list[Interval](), list[Interval](), list[Interval]()
+    floor = sum(term.weight * term.lowest for term in counted(terms))
+    for term in counted(terms):
+        every.append(scaled(term.node.range, term.weight))
+        right.append(scaled(_where_right(term), term.weight))
+        wrong.append(scaled(_where_wrong(term), term.weight))
+    if correctness_of(terms) is None:
+        return Span(floor, None, None, total(every))
+    return Span(floor, total(right), total(wrong), total(every))
 
 
-def _given(term: Term, right: bool) -> Interval:
-    """What a term can be where all gates are open and the answer is right, or wrong."""
+def _where_right(term: Term) -> Interval:
+    """What a term can be where all gates are open and the answer is right."""
+    return point(term.node.range.high) if term.role == "correctness" else term.node.range
+
+
+def _where_wrong(term: Term) -> Interval:
+    """What a term can be where all gates are open and the answer is wrong."""
     if term.role == "correctness":
-        return point(term.node.range.high if right else term.node.range.low)
-    return point(term.lowest) if term.when_correct and not right else term.node.range
+        return point(term.node.range.low)
+    return point(term.lowest) if term.when_correct else term.node.range
 
 
 def check(composition: Composition, where: Mapping[str, str], tasks: Sequence[str]) -> None:
@@ -79,32 +80,32 @@ def check(composition: Composition, where: Mapping[str, str], tasks: Sequence[st
                     f"{where[term.name]}: {term.name!r} is for the task {task!r}, which is"
                     f" none{nearest(task, tasks)}"
                 )
-    routed = {task for term in composition.terms for task in term.tasks or ()}
-    for task in tasks or sorted(routed) or [ANY_TASK]:
+    for task in tasks or composition.routed:
         _check_task(composition, where, task)
 
 
 def _check_task(composition: Composition, where: Mapping[str, str], task: str) -> None:
     terms = composition.of_task(task)
-    counted = [term for term in terms if term.counted]
-    of = f" for task {task!r}" if any(term.tasks for term in composition.terms) else ""
-    if not counted and any(term.counted for term in composition.terms):
+    added, of = counted(terms), ""
+    if composition.routed != [ANY_TASK]:
+        of = f" for task {task!r}"
+    if not added and counted(composition.terms):
         raise RecipeError(f"no reward with a weight{of}: every `tasks:` names others")
-    named = [term for term in terms if term.role == "correctness"]
+    named = of_role(terms, "correctness")
     if len(named) > 1:
         names = " and ".join(repr(term.name) for term in named)
         raise RecipeError(
             f"{where[named[1].name]}: {names} are both the correctness part{of}; join them: `min:"
             " [...]` with `role: correctness`"
         )
-    for term in counted:
+    for term in added:
         if term.when_correct and not named:
             raise RecipeError(
                 f"{where[term.name]}: {term.name!r} counts when correct, and no part is named"
                 f" correctness{of}; write `role: correctness` beside the reward that says which"
                 " answers are right"
             )
-    for term in counted:
+    for term in added:
         _check_range(term, terms, where, composition.allow_inversion)
     if named and not composition.allow_inversion:
         _check_dominance(terms, named[0], where, of)
@@ -116,12 +117,11 @@ def _check_range(
     """A term needs a lowest value where it may be closed, and a highest one where it is weighed
     against correctness.
     """
-    gate = next((term.name for term in terms if term.role == "gate"), None)
-    part = correctness_of(terms)
-    if term.node.range.finite or not (gate or part):
+    gates, part = of_role(terms, "gate"), correctness_of(terms)
+    if term.node.range.finite or not (gates or part):
         return
-    if gate:
-        why = f"the gate {gate!r} must know the lowest that it can bring"
+    if gates:
+        why = f"the gate {gates[0].name!r} must know the lowest that it can bring"
     elif term.when_correct:
         why = "a wrong answer gets the lowest that it can bring"
     elif term is part:
@@ -137,11 +137,10 @@ def _check_range(
 
 
 def _check_dominance(terms: Sequence[Term], part: Term, where: Mapping[str, str], of: str) -> None:
-    free = {
-        term.name: abs(term.weight) * term.node.range.spread
-        for term in terms
-        if term.counted and term.role == "shaping" and not term.when_correct
-    }
+    free = {}
+    for term in counted(terms):
+        if term.role == "shaping" and not term.when_correct:
+            free[term.name] = abs(term.weight) * term.node.range.spread
     gap, shaping = part.weight * part.node.range.spread, sum(free.values())
     if gap > shaping * (1 + MARGIN):
         return

@@ -7,9 +7,10 @@ from functools import cached_property
 
 from llmpolicy.errors import RewardError
 from llmpolicy.rewards.compose.interval import Interval
-from llmpolicy.rewards.compose.tree import YES, Node, Role, Term, both
+from llmpolicy.rewards.compose.tree import YES, Node, Role, Term, both, counted, of_role
 from llmpolicy.types import Judged, RowScore, Sample, Score
 
+ANY_TASK = ""
 UNASKED = Judged(Score(None, why="this reward is not for the row's task"))
 
 
@@ -57,6 +58,11 @@ class Composition:
         alone = len(self.terms) == 1 and self.terms[0].bare and self.terms[0].counted
         return self.terms[0] if alone else None
 
+    @property
+    def routed(self) -> list[str]:
+        """The tasks that terms are for, in order; `ANY_TASK` alone where none is named."""
+        return sorted({task for term in self.terms for task in term.tasks or ()}) or [ANY_TASK]
+
     def of_task(self, task: str) -> list[Term]:
         """The terms and gates of a task's rows."""
         return [term for term in self.terms if term.applies(task)]
@@ -93,7 +99,7 @@ class Composition:
             asked = [index for index, row in enumerate(samples) if self.asks(name, row.task)]
             for index, verdict in zip(asked, column, strict=True):
                 judged[index][name] = verdict
-        size = group_size if self.needs_group and group_size else max(len(samples), 1)
+        size = (self.needs_group and group_size) or max(len(samples), 1)
         tasks, scores = [sample.task for sample in samples], []
         for start in range(0, len(samples), size):
             group = slice(start, start + size)
@@ -168,9 +174,8 @@ class Composition:
         self, role: Role, values: Mapping[str, Sequence[Interval]], tasks: Sequence[str]
     ) -> list[Interval]:
         """Whether all gates of a row are open, or whether its answer is right."""
-        terms = [term for term in self.terms if term.role == role]
         states = [YES] * len(tasks)
-        for term in terms:
+        for term in of_role(self.terms, role):
             for index, task in enumerate(tasks):
                 if term.applies(task):
                     states[index] = both(states[index], term.holds(values[term.name][index]))
@@ -180,11 +185,11 @@ class Composition:
         """Σ w·term over the terms of a row; None when one is not known, or when the recipe's terms
         are all for other tasks.
         """
-        counted = [term for term in terms if term.counted]
-        if not counted and any(term.counted for term in self.terms):
+        added = counted(terms)
+        if not added and counted(self.terms):
             return None
         reward = 0.0
-        for term in counted:
+        for term in added:
             value = values[term.name]
             if value is None:
                 return None
@@ -201,5 +206,7 @@ class Composition:
 
 def _joined(terms: Sequence[Term]) -> list[str]:
     """The names of the nodes that join others."""
-    nodes = [node for term in terms for node in term.node.all]
-    return [node.name for node in nodes if node.kind != "reward"]
+    names = []
+    for term in terms:
+        names += [node.name for node in term.node.all if node.kind != "reward"]
+    return names

@@ -9,6 +9,7 @@ from operator import mul
 from statistics import fmean, pstdev, quantiles
 
 from llmpolicy.rewards.compose.composition import Composition
+from llmpolicy.rewards.compose.tree import counted
 from llmpolicy.types import Judged, RowScore
 
 ROUNDING = 1e-12
@@ -140,9 +141,11 @@ def metrics(
     """
     for node in composition.nodes:
         part = part_statistics(scores, lengths, group_size, node.name)
-        for field, value in asdict(part).items() if part else ():
+        if part is None:
+            continue
+        for field, value in asdict(part).items():
             if value is not None:
                 yield f"parts/{node.name}/{field}", value
-    counted = {term.name: term.weight for term in composition.terms if term.counted}
-    for name, share in (variance_shares(scores, counted, group_size) or {}).items():
+    weights = {term.name: term.weight for term in counted(composition.terms)}
+    for name, share in (variance_shares(scores, weights, group_size) or {}).items():
         yield f"terms/{name}/variance_share", share

@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from llmpolicy.rewards.compose.check import ANY_TASK, correctness_of, span
+from llmpolicy.rewards.compose.check import correctness_of, span
 from llmpolicy.rewards.compose.composition import Composition
 from llmpolicy.rewards.compose.interval import ANYTHING, Interval
-from llmpolicy.rewards.compose.tree import Node, Term
+from llmpolicy.rewards.compose.tree import Node, Term, counted, of_role
 
 NO_CORRECTNESS = (
     "no part is named correctness, so nothing here says that a right answer is paid more than a"
@@ -24,10 +24,10 @@ def formula(terms: Sequence[Term]) -> str:
     """Such as ``[formats.think] × (math_answer.correct + 0.2·length.target when correct)``; a gate
     stands in brackets.
     """
-    gates = "".join(f"[{_node(term.node)}] × " for term in terms if term.role == "gate")
-    counted = [_weighted(term) for term in terms if term.counted]
-    added = " + ".join(counted) or "0"
-    return f"{gates}({added})" if gates and len(counted) > 1 else gates + added
+    gates = "".join(f"[{_node(term.node)}] × " for term in of_role(terms, "gate"))
+    parts = list(map(_weighted, counted(terms)))
+    added = " + ".join(parts) or "0"
+    return f"{gates}({added})" if gates and len(parts) > 1 else gates + added
 
 
 def sentences(composition: Composition, tasks: Sequence[str] = ()) -> list[str]:
@@ -35,7 +35,7 @@ def sentences(composition: Composition, tasks: Sequence[str] = ()) -> list[str]:
     logged.
     """
     named: dict[tuple[str, ...], list[str]] = {}
-    for task in tasks or _routed(composition):
+    for task in tasks or composition.routed:
         named.setdefault(tuple(_of_task(composition.of_task(task))), []).append(task)
     lines = []
     for (reward, *more), names in named.items():
@@ -52,7 +52,7 @@ def facts(composition: Composition, tasks: Sequence[str] = ()) -> dict[str, Any]
     floor.
     """
     of_task = {}
-    for task in tasks or _routed(composition):
+    for task in tasks or composition.routed:
         if terms := composition.of_task(task):
             part, reach = correctness_of(terms), span(terms)
             of_task[task or "any"] = {
@@ -63,18 +63,13 @@ def facts(composition: Composition, tasks: Sequence[str] = ()) -> dict[str, Any]
     return {"allow_inversion": composition.allow_inversion, "tasks": of_task}
 
 
-def _routed(composition: Composition) -> list[str]:
-    return sorted({task for term in composition.terms for task in term.tasks or ()}) or [ANY_TASK]
-
-
 def _of_task(terms: Sequence[Term]) -> Iterator[str]:
     yield f"reward = {formula(terms)}"
     reach = span(terms)
     if reach.right is None or reach.wrong is None:
         yield NO_CORRECTNESS
         return
-    gates = any(term.role == "gate" for term in terms)
-    closed = f", a closed gate {_number(reach.floor)}" if gates else ""
+    closed = f", a closed gate {_number(reach.floor)}" if of_role(terms, "gate") else ""
     yield f"right answers {_span(reach.right)}, wrong answers {_span(reach.wrong)}{closed}"
     if reach.wrong.high >= reach.right.low:
         yield "allow_inversion: a wrong answer can reach a right one"
@@ -90,7 +85,7 @@ def _times(weight: float, text: str) -> str:
 
 
 def _node(node: Node) -> str:
-    below = [_node(child) for child in node.children]
+    below = list(map(_node, node.children))
     if node.kind == "sum":
         text = f"({' + '.join(map(_times, node.weights, below))})"
     elif node.kind == "product":

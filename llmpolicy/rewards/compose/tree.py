@@ -6,7 +6,7 @@ waits for a right answer) is at the lowest that it can bring, so the floor is th
 there is.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -85,7 +85,7 @@ class Node:
         group's mean is that of the rows that are ``counting``.
         """
         if self.kind == "reward":
-            values = [self._within(value) for value in judged[self.name]]
+            values = list(map(self._within, judged[self.name]))
         else:
             below = [child.evaluate(judged, counting, nodes) for child in self.children]
             values = [clipped(self.join(parts), self.clip) for parts in zip(*below, strict=True)]
@@ -96,7 +96,9 @@ class Node:
 
     def _within(self, value: float | None) -> Interval:
         """A reward's value within its range; the range where it could not judge."""
-        return self.bounds if value is None else clipped(point(value), self.bounds)
+        if value is None:
+            return self.bounds
+        return clipped(point(value), self.bounds)
 
     def _relative(self, values: Sequence[Interval], counting: Sequence[bool]) -> list[Interval]:
         known = []
@@ -107,7 +109,9 @@ class Node:
         return [self._less(x, mean) for x in values]
 
     def _less(self, x: Interval, mean: float) -> Interval:
-        return self.range if x.value is None else clipped(point(x.low - mean), self.range)
+        if x.value is None:
+            return self.range
+        return clipped(point(x.low - mean), self.range)
 
 
 @dataclass(frozen=True)
@@ -164,6 +168,16 @@ class Term:
             return x
         lowest = point(self.lowest)
         return lowest if state == NO else hull(x, lowest)
+
+
+def counted(terms: Iterable[Term]) -> list[Term]:
+    """Those that are part of the sum."""
+    return [term for term in terms if term.counted]
+
+
+def of_role(terms: Iterable[Term], role: Role) -> list[Term]:
+    """Those of one role."""
+    return [term for term in terms if term.role == role]
 
 
 def both(x: Interval, y: Interval) -> Interval:
