@@ -165,15 +165,15 @@ def make_baseline(
     if isinstance(baseline, str):
         return BASELINES[baseline](environment, gamma, seed)
     try:
-        made = baseline(environment, gamma, seed)
+        instance = baseline(environment, gamma, seed)
     except TypeError as error:
         raise RecipeError(
             f"reinforce.baseline failed with an environment, gamma and a seed: {error}"
         ) from error
-    lacking = [name for name in METHODS if not hasattr(made, name)]
+    lacking = [name for name in METHODS if not hasattr(instance, name)]
     if lacking:
         raise RecipeError(
-            f"reinforce.baseline made a {type(made).__name__} without {lacking[0]!r}; expected"
+            f"reinforce.baseline made a {type(instance).__name__} without {lacking[0]!r}; expected"
             f" {', '.join(METHODS)}"
         )
-    return made
+    return instance

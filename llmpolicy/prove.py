@@ -108,11 +108,11 @@ def _check_gradient(function: Loss, name: str, arguments: tuple[Tensor, ...]) ->
         gradient = _gradient(value, at, name)
         expected = _differences(total, log_prob)
     if not torch.allclose(gradient, expected, _RELATIVE, _ABSOLUTE):
-        row, place = divmod(int((gradient - expected).abs().argmax()), log_prob.shape[1])
+        row, column = divmod(int((gradient - expected).abs().argmax()), log_prob.shape[1])
         raise RecipeError(
-            f"loss {name!r} has the gradient {gradient[row, place]:.4g} where finite differences of"
-            f" its values give {expected[row, place]:.4g}; what is to be held constant is written"
-            " with .detach(), not under no_grad"
+            f"loss {name!r} has the gradient {gradient[row, column]:.4g} where finite differences"
+            f" of its values give {expected[row, column]:.4g}; what is to be held constant is"
+            " written with .detach(), not under no_grad"
         )
     if (gradient[~counts] != 0).any():
         raise RecipeError(
@@ -137,11 +137,11 @@ def _differences(total: Callable[[Tensor], Tensor], log_prob: Tensor) -> Tensor:
     """Central differences of a total for each log-probability, (B, T)."""
     differences = torch.zeros_like(log_prob)
     with torch.no_grad():
-        for place in range(log_prob.numel()):
+        for number in range(log_prob.numel()):
             step = torch.zeros_like(log_prob)
-            step.view(-1)[place] = _STEP
+            step.view(-1)[number] = _STEP
             rise = total(log_prob + step) - total(log_prob - step)
-            differences.view(-1)[place] = rise / (2 * _STEP)
+            differences.view(-1)[number] = rise / (2 * _STEP)
     return differences
 
 

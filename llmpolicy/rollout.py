@@ -2,6 +2,7 @@
 record.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -96,8 +97,8 @@ def rollout(
     """
     generator = torch.Generator(device=next(iter(policy.parameters())).device).manual_seed(seed)
     states = list(environment.reset(seed))
-    turns: list[list[Turn]] = [[] for _ in states]
-    rewards: list[list[float]] = [[] for _ in states]
+    turns: dict[int, list[Turn]] = defaultdict(list)
+    rewards: dict[int, list[float]] = defaultdict(list)
     scores = [NOT_JUDGED] * len(states)
     running = list(range(len(states)))
     while running:
@@ -127,7 +128,7 @@ def _turns(states: Sequence[Any], action: Action) -> list[Turn]:
     """A turn a row, of an action that is kept in columns."""
     turns = [Turn(state, value) for state, value in zip(states, action.value, strict=True)]
     if action.log_prob is not None:
-        columns = (turns, action.log_prob.tolist(), action.mask.sum(1).tolist())
-        for turn, log_probs, decisions in zip(*columns, strict=True):
-            turn.log_probs = log_probs[:decisions]
+        counts = action.mask.sum(1).tolist()
+        for turn, log_probs, count in zip(turns, action.log_prob.tolist(), counts, strict=True):
+            turn.log_probs = log_probs[:count]
     return turns

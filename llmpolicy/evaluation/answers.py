@@ -66,7 +66,9 @@ def complete(
     """
     most = max_new_tokens or policy.max_new_tokens
     prompts = policy.encode([row.prompt for row in rows])
-    lengths = [len(prompts[i // samples]) + most for i in range(len(rows) * samples)]
+    lengths: list[int] = []
+    for prompt in prompts:
+        lengths += [len(prompt) + most] * samples
     episodes: dict[int, Episode] = {}
     for batch in batches(lengths, TOKENS_AT_ONCE, batch_size):
         turns = policy.complete(
@@ -110,8 +112,10 @@ def judge(
     group_size: int = 1,
 ) -> list[bool | None]:
     """Whether each episode's score reaches the threshold; None where it could not be judged."""
-    scores = correct.score(samples_of(rows, episodes), group_size)
-    return [None if score.value is None else score.value >= threshold for score in scores]
+    verdicts: list[bool | None] = []
+    for score in correct.score(samples_of(rows, episodes), group_size):
+        verdicts.append(None if score.value is None else score.value >= threshold)
+    return verdicts
 
 
 def samples_of(rows: Sequence[Row], episodes: Sequence[Episode]) -> list[Sample]:
@@ -121,8 +125,15 @@ def samples_of(rows: Sequence[Row], episodes: Sequence[Episode]) -> list[Sample]
 
 def known_mean(values: Iterable[float | None]) -> float | None:
     """The mean of the values that are known; None if none is."""
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None
+    numbers = known(values)
+    if numbers:
+        return sum(numbers) / len(numbers)
+    return None
+
+
+def known(values: Iterable[float | None]) -> list[float]:
+    """The values that are not None."""
+    return [value for value in values if value is not None]
 
 
 @contextmanager
@@ -130,16 +141,17 @@ def evaluating(*policies: Any) -> Iterator[None]:
     """Put the policies' models into eval mode, and every module back into its own mode
     afterwards.
     """
-    models = [
-        policy.model for policy in policies if isinstance(getattr(policy, "model", None), nn.Module)
-    ]
-    modes = [(module, module.training) for model in models for module in model.modules()]
-    for model in models:
-        model.eval()
+    modes: dict[nn.Module, bool] = {}
+    for policy in policies:
+        model = getattr(policy, "model", None)
+        if isinstance(model, nn.Module):
+            for module in model.modules():
+                modes.setdefault(module, module.training)
+            model.eval()
     try:
         yield
     finally:
-        for module, training in modes:
+        for module, training in modes.items():
             module.training = training
 
 

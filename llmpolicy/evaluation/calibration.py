@@ -9,6 +9,7 @@ pairs with a margin m a share σ(m) is ordered rightly.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import fmean, pstdev
 from typing import Any
 
@@ -56,31 +57,31 @@ def measured(chosen: Sequence[float], rejected: Sequence[float]) -> Measured:
     margins = [c - r for c, r in zip(chosen, rejected, strict=True)]
     ordered = sorted(margins, key=abs)
     edges = [round(i * len(ordered) / BINS) for i in range(BINS + 1)]
-    groups = [ordered[a:b] for a, b in zip(edges, edges[1:], strict=False) if b > a]
-    bins = tuple(_bin(group) for group in groups)
+    bins = []
+    for start, end in pairwise(edges):
+        if end > start:
+            bins.append(_bin(ordered[start:end]))
     both = [*chosen, *rejected]
     return Measured(
         n=len(margins),
-        accuracy=wilson(sum(m > 0 for m in margins), len(margins)),
+        accuracy=_accuracy(margins),
         log_loss=fmean(_softplus(-m) for m in margins),
         mean=fmean(both),
         std=pstdev(both),
         calibration_error=sum(b.n * abs(b.accuracy.value - b.expected) for b in bins)
         / len(margins),
-        bins=bins,
+        bins=tuple(bins),
     )
 
 
 def _bin(margins: Sequence[float]) -> Bin:
-    sizes = [abs(m) for m in margins]
+    sizes = list(map(abs, margins))
     expected = fmean(math.exp(-_softplus(-size)) for size in sizes)
-    return Bin(
-        min(sizes),
-        max(sizes),
-        len(sizes),
-        expected,
-        wilson(sum(m > 0 for m in margins), len(margins)),
-    )
+    return Bin(min(sizes), max(sizes), len(sizes), expected, _accuracy(margins))
+
+
+def _accuracy(margins: Sequence[float]) -> Interval:
+    return wilson(sum(margin > 0 for margin in margins), len(margins))
 
 
 def _softplus(x: float) -> float:
@@ -103,9 +104,10 @@ def table(report: Mapping[str, Any]) -> str:
         ),
         "  margin         pairs  promised  found",
     ]
-    lines += [
-        f"  {b['low']:5.2f} to {b['high']:5.2f} {b['n']:6}     {b['expected']:.3f} "
-        f" {b['accuracy']['value']:.3f} [{b['accuracy']['low']:.3f}, {b['accuracy']['high']:.3f}]"
-        for b in held_out["bins"]
-    ]
+    for b in held_out["bins"]:
+        share = b["accuracy"]
+        lines.append(
+            f"  {b['low']:5.2f} to {b['high']:5.2f} {b['n']:6}     {b['expected']:.3f} "
+            f" {share['value']:.3f} [{share['low']:.3f}, {share['high']:.3f}]"
+        )
     return "\n".join(lines)

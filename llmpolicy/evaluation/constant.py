@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from llmpolicy.episode import Episode, Turn
-from llmpolicy.evaluation.answers import judge
+from llmpolicy.evaluation.answers import judge, known_mean
 from llmpolicy.rewards import Rewards
 from llmpolicy.rewards.declare import COMMON_FORMATS
 from llmpolicy.tasks import Row, prompt_text
@@ -24,14 +24,12 @@ def best_constant(
     an answer is right on its own question, so that nothing can be said.
     """
     counts = Counter(str(row.columns["answer"]) for row in rows if "answer" in row.columns)
-    tried = [
-        answer for answer, _ in counts.most_common(min(CONSTANTS, max(1, SCORINGS // len(rows))))
-    ]
     accuracies = []
-    for answer in tried:
+    for answer, _ in counts.most_common(min(CONSTANTS, max(1, SCORINGS // len(rows)))):
         text = _accepted(answer, rows, correct, threshold)
         if text is not None:
-            accuracies.append((_accuracy(text, rows, correct, threshold), text))
+            verdicts = judge(correct, rows, _said(rows, text), threshold)
+            accuracies.append((known_mean(verdicts) or 0.0, text))
     return max(accuracies, key=lambda pair: pair[0], default=None)
 
 
@@ -43,11 +41,6 @@ def _accepted(answer: str, rows: Sequence[Row], correct: Rewards, threshold: flo
         if judge(correct, [asked], _said([asked], text), threshold)[0]:
             return text
     return None
-
-
-def _accuracy(text: str, rows: Sequence[Row], correct: Rewards, threshold: float) -> float:
-    verdicts = judge(correct, rows, _said(rows, text), threshold)
-    return verdicts.count(True) / (len(verdicts) - verdicts.count(None))
 
 
 def _said(rows: Sequence[Row], text: str) -> list[Episode]:

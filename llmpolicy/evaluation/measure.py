@@ -5,8 +5,9 @@ A completion is right when ``correct`` gives it at least ``threshold``. One that
 (None) is neither right nor wrong: it leaves every share, and is counted.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from llmpolicy.evaluation.answers import (
     complete,
     evaluating,
     judge,
+    known,
     known_mean,
     samples_of,
     scored_together,
@@ -31,6 +33,9 @@ from llmpolicy.statistics import Interval, mean_interval, paired_interval, pass_
 from llmpolicy.tasks import Row, prompt_text
 
 EXAMPLES = 3
+
+GREEDY, RATE = attrgetter("greedy"), attrgetter("rate")
+"""The figures of a question."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +67,13 @@ class Answers:
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """KL(π ‖ base) in nats: a token's mean, and a completion's."""
+    """KL(π ‖ base) in nats: a token's mean, and a completion's; None without a base."""
 
-    per_token: float
-    per_completion: float
+    per_token: float | None
+    per_completion: float | None
+
+
+NO_DRIFT = Drift(None, None)
 
 
 def evaluate(
@@ -176,14 +184,12 @@ def figures(
     answers: Answers,
     setting: Setting,
     *,
-    drift: Drift | None = None,
+    drift: Drift = NO_DRIFT,
     base: Evaluation | None = None,
 ) -> Evaluation:
     """What the answers of a policy come to."""
     questions = answers.questions
-    greedy = [question.greedy for question in questions]
-    rates = [question.rate for question in questions]
-    before = base.questions if base else (Question(None, 0, 0),) * len(questions)
+    greedy = list(map(GREEDY, questions))
     judged = sum(question.judged for question in questions)
     reward, parts = _rewards(answers.sampled, setting)
     constant, answer = setting.constant or (None, None)
@@ -201,13 +207,13 @@ def figures(
         pass_at_k={str(k): _pass_at(k, questions) for k in ks(setting.samples)},
         truncated=known_mean(episode.truncated for episode in answers.greedy) or 0.0,
         mean_length=known_mean(len(turn.action) for turn in turns_of(answers.greedy)) or 0.0,
-        kl_to_base=drift.per_token if drift else None,
+        kl_to_base=drift.per_token,
         best_constant=constant,
         base=base,
-        paired_difference=_paired([question.greedy for question in before], greedy),
-        sampled_accuracy=mean_interval([rate for rate in rates if rate is not None]),
-        paired_difference_sampled=_paired([question.rate for question in before], rates),
-        kl_to_base_per_completion=drift.per_completion if drift else None,
+        paired_difference=_paired(base, questions, GREEDY),
+        sampled_accuracy=mean_interval(known(map(RATE, questions))),
+        paired_difference_sampled=_paired(base, questions, RATE),
+        kl_to_base_per_completion=drift.per_completion,
         best_constant_answer=answer,
         mean_reward=reward,
         parts=parts,
@@ -258,11 +264,23 @@ def _pass_at(k: int, questions: Sequence[Question]) -> float | None:
     return known_mean(pass_at_k(question.judged, question.right, k) for question in enough)
 
 
-def _paired(before: Sequence[float | None], after: Sequence[float | None]) -> Interval | None:
-    """The mean difference on the questions that have both figures, with its interval."""
-    pairs = zip(before, after, strict=True)
-    differences = [new - old for old, new in pairs if old is not None and new is not None]
-    return paired_interval(differences) if differences else None
+def _paired(
+    base: Evaluation | None,
+    questions: Sequence[Question],
+    figure: Callable[[Question], float | None],
+) -> Interval | None:
+    """The mean difference to the base on the questions that have both figures, with its
+    interval.
+    """
+    differences = []
+    if base:
+        for before, after in zip(base.questions, questions, strict=True):
+            old, new = figure(before), figure(after)
+            if old is not None and new is not None:
+                differences.append(new - old)
+    if not differences:
+        return None
+    return paired_interval(differences)
 
 
 def _examples(answers: Answers, setting: Setting) -> tuple[Example, ...]:

@@ -43,7 +43,7 @@ class Look:
 
     def to_dict(self) -> dict[str, Any]:
         """The figures by name, as they stand in metrics.jsonl."""
-        preferred = self.preferred.to_dict() if self.preferred else None
+        preferred = self.preferred and self.preferred.to_dict()
         return {"kl": self.kl, "proxy": self.proxy, "truth": self.truth, "preferred": preferred}
 
 
@@ -103,8 +103,13 @@ def preference(after: Sequence[float | None], before: Sequence[float | None]) ->
     """The share of prompts whose score is higher after than before, ties counted half, with its 95
     % interval.
     """
-    both = [(a, b) for a, b in zip(after, before, strict=True) if a is not None and b is not None]
-    return mean_interval([(a > b) + 0.5 * (a == b) for a, b in both]) if both else None
+    wins = []
+    for new, old in zip(after, before, strict=True):
+        if new is not None and old is not None:
+            wins.append((new > old) + 0.5 * (new == old))
+    if not wins:
+        return None
+    return mean_interval(wins)
 
 
 def _kl(policy: Any, replies: Sequence[Episode]) -> float:

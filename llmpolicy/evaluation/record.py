@@ -74,9 +74,11 @@ class Evaluation:
         """The form of evaluation.json; ``base`` has the same keys, with no base and no difference
         of its own.
         """
-        names = [field.name for field in fields(self) if field.name not in ("base", "questions")]
-        figures = {name: _plain(getattr(self, name)) for name in names}
-        return {"schema": 1, **figures, "base": self.base.to_dict() if self.base else None}
+        figures: dict[str, Any] = {"schema": 1}
+        for field in fields(self):
+            if field.name not in ("base", "questions"):
+                figures[field.name] = _plain(getattr(self, field.name))
+        return {**figures, "base": self.base and self.base.to_dict()}
 
 
 def _plain(value: Any) -> Any:
@@ -84,4 +86,6 @@ def _plain(value: Any) -> Any:
         return value.to_dict()
     if isinstance(value, tuple):
         return [asdict(item) for item in value]
-    return dict(value) if isinstance(value, Mapping) else value
+    if isinstance(value, Mapping):
+        return dict(value)
+    return value

@@ -28,9 +28,10 @@ def table(evaluation: Evaluation, width: int | None = None) -> str:
     base = evaluation.base
     wide = (width or columns(120)) >= WIDE
     grid = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    headings = ["base", "trained", "difference"] if base else ["policy"]
-    shown = len(headings) if wide else 2
-    for heading in ["", *headings[:shown]]:
+    shown, headings = 2 + wide, ["policy"]
+    if base:
+        headings = ["base", "trained", "difference"][:shown]
+    for heading in ["", *headings]:
         grid.add_column(heading, justify="left", no_wrap=True)
     for name, figure, difference in _figures(evaluation):
         cells = [figure(evaluation)]
@@ -133,4 +134,6 @@ def _short(text: str, width: int = 100, *, end: bool = False) -> str:
     line = visible(" ".join(text.split()))
     if len(line) <= width:
         return line
-    return "..." + line[3 - width :] if end else line[: width - 3] + "..."
+    if end:
+        return "..." + line[3 - width :]
+    return line[: width - 3] + "..."
