@@ -38,21 +38,21 @@ def source_facts(plan: Plan, *, weights: bool = True) -> dict[str, Any]:
     held-out questions.
     """
     recipe = plan.recipe
-    pairs = [
-        *_reward_files(recipe),
-        *_task_files(recipe),
-        *(weight_files(recipe) if weights else []),
-    ]
+    pairs = [*_reward_files(recipe), *_task_files(recipe)]
+    if weights:
+        pairs += weight_files(recipe)
     listed = _listed(pairs, recipe)
     return {"files": [*listed, *_code(recipe)], "rows": row_facts(plan.train_rows, plan.held_out)}
 
 
 def _listed(pairs: Iterable[tuple[str, str, Path]], recipe: Recipe) -> Files:
-    files = {(_seen(role, recipe), _seen(name, recipe)): path for role, name, path in pairs}
-    return [
-        {"for": role, "file": name, "sha256": content_digest(path)}
-        for (role, name), path in files.items()
-    ]
+    files = {}
+    for role, name, path in pairs:
+        files[_seen(role, recipe), _seen(name, recipe)] = path
+    listed = []
+    for (role, name), path in files.items():
+        listed.append({"for": role, "file": name, "sha256": content_digest(path)})
+    return listed
 
 
 def _seen(name: str, recipe: Recipe) -> str:
@@ -67,12 +67,12 @@ def stage_files(recipe: Recipe) -> Files:
     """The files that the stages before GRPO learn from, with the sha256 of each, for the
     manifest.
     """
-    specs = {kind: spec for kind in LEARNT_FROM if (spec := getattr(recipe, kind)) is not None}
-    pairs = (
-        (kind, name, path)
-        for kind, spec in specs.items()
-        for _, name, path in _spec_files(kind, spec, recipe)
-    )
+    pairs = []
+    for kind in LEARNT_FROM:
+        spec = getattr(recipe, kind)
+        if spec is not None:
+            for _, name, path in _spec_files(kind, spec, recipe):
+                pairs.append((kind, name, path))
     return _listed(pairs, recipe)
 
 
@@ -162,8 +162,8 @@ def row_facts(train: Sequence[Row], held_out: Sequence[Row]) -> dict[str, Any]:
     """How many rows there are, and a sha256 of their content, in their order."""
     questions = sorted({row.question for row in held_out})
     return {
-        "train": {"n": len(train), "sha256": digest(_plain(row) for row in train)},
-        "held_out": {"n": len(held_out), "sha256": digest(_plain(row) for row in held_out)},
+        "train": {"n": len(train), "sha256": digest(map(_plain, train))},
+        "held_out": {"n": len(held_out), "sha256": digest(map(_plain, held_out))},
         "held_out_questions": digest(questions),
     }
 
@@ -221,8 +221,7 @@ def _changed_files(before: Files, now: Files, *, always: Collection[str] = ()) -
     A file of the same name and content in another folder is the same one, moved. What is ``always``
     named is missed.
     """
-    was = {(item["for"], item["file"]): item["sha256"] for item in before}
-    new = {(item["for"], item["file"]): item["sha256"] for item in now}
+    was, new = _digests(before), _digests(now)
     roles = {role for role, _ in new} | set(always)
     contents = {(role, Path(name).name, new[role, name]) for role, name in new}
     changed = []
@@ -232,6 +231,10 @@ def _changed_files(before: Files, now: Files, *, always: Collection[str] = ()) -
             by_role = role in ("data", *WEIGHED, *LEARNT_FROM)
             changed.append(f"{role} {name}" if by_role else f"{name} (of {role})")
     return changed
+
+
+def _digests(files: Files) -> dict[tuple[str, str], str]:
+    return {(item["for"], item["file"]): item["sha256"] for item in files}
 
 
 def _beyond_an_upgrade(run: Run, changed: list[str], say: Say) -> list[str]:
@@ -256,10 +259,12 @@ def _asked(recipe: Recipe) -> Iterator[tuple[Any, Mapping[str, Any]]]:
     """The functions of the reward, the one that says what is right, and those that the recipe is
     carried out with, with their arguments.
     """
-    yield from ((block.fn, block.args) for block in recipe.reward_functions)
+    for block in recipe.reward_functions:
+        yield block.fn, block.args
     if recipe.evaluate is not None and recipe.evaluate.correct is not None:
         yield recipe.evaluate.correct, recipe.evaluate.args
-    yield from ((fn, args) for _, fn, args in recipe.functions)
+    for _, fn, args in recipe.functions:
+        yield fn, args
 
 
 def _reward_files(recipe: Recipe) -> Iterable[tuple[str, str, Path]]:
@@ -270,7 +275,9 @@ def _reward_files(recipe: Recipe) -> Iterable[tuple[str, str, Path]]:
 def _role(fn: Any) -> str:
     while isinstance(fn, partial):
         fn = fn.func
-    return fn if isinstance(fn, str) else getattr(fn, "__name__", type(fn).__name__)
+    if not isinstance(fn, str):
+        fn = getattr(fn, "__name__", type(fn).__name__)
+    return str(fn)
 
 
 def _function_files(
@@ -292,9 +299,9 @@ def _task_files(recipe: Recipe) -> Iterable[tuple[str, str, Path]]:
 def _spec_files(kind: str, spec: TaskSpec, recipe: Recipe) -> Iterable[tuple[str, str, Path]]:
     if spec.file is not None:
         yield kind, spec.file, find_file(spec.file, recipe.base_dir)
-    for fn in (spec.generator, spec.canonical):
+    for fn, args in ((spec.generator, spec.args), (spec.canonical, {})):
         if callable(fn) or (fn and ":" in fn):
-            yield from _function_files(fn, spec.args if fn is spec.generator else {}, recipe)
+            yield from _function_files(fn, args, recipe)
 
 
 def weight_files(recipe: Recipe) -> Iterable[tuple[str, str, Path]]:
@@ -313,8 +320,9 @@ def _loaded(folder: Path) -> list[Path]:
     no runs that lie there.
     """
     files = [path for path in _within(folder) if path.suffix != ".md" and _is_read(path, folder)]
-    beside = WEIGHTS[1:] if any(path.suffix == WEIGHTS[0] for path in files) else ()
-    return [path for path in files if path.suffix not in beside]
+    if any(path.suffix == WEIGHTS[0] for path in files):
+        return [path for path in files if path.suffix not in WEIGHTS[1:]]
+    return files
 
 
 def _is_read(path: Path, folder: Path) -> bool:
@@ -336,11 +344,9 @@ def _within(folder: Path) -> list[Path]:
 
 def _short(path: Path) -> str:
     """The whole path, but of a reward that comes with the package."""
-    return (
-        f"{SHIPPED.name}/{path.relative_to(SHIPPED).as_posix()}"
-        if path.is_relative_to(SHIPPED)
-        else str(path)
-    )
+    if path.is_relative_to(SHIPPED):
+        return f"{SHIPPED.name}/{path.relative_to(SHIPPED).as_posix()}"
+    return str(path)
 
 
 def _plain(row: Row) -> list[Any]:

@@ -36,10 +36,8 @@ def refuse_other_questions(run: Run, recipe: Recipe) -> None:
     """A run goes on with the questions it began with: others could put held-out ones into training,
     or the reverse.
     """
-    kept = {file.get("for") for file in run.manifest.get("files") or []}
-    old, new = (
-        _questions(said, files="data" in kept) for said in (run.recipe_here(), _plain(recipe))
-    )
+    files = "data" in _kept(run)
+    old, new = _questions(run.recipe_here(), files=files), _questions(_plain(recipe), files=files)
     _refuse(run, old, new, "start a new run for it")
 
 
@@ -48,15 +46,19 @@ def refuse_other_start(run: Run, recipe: Recipe) -> None:
     loaded over, or not fit.
     """
     old, new = _start(run.recipe_here()), _start(_plain(recipe))
-    kept = {file.get("for") for file in run.manifest.get("files") or []}
     folders: dict[str, str | None] = {}
     if not isinstance(trained_by(recipe), Play):
         folders = {"model": loaded_weights(recipe), "adapter": loaded_adapter(recipe)}
     for role, folder in folders.items():
         key = "model.path" if role == "model" else "model.adapter"
-        if role in kept and folder and Path(folder).is_dir():
+        if role in _kept(run) and folder and Path(folder).is_dir():
             old[key] = new[key]  # a folder, which may have moved: its content is compared
     _refuse(run, old, new, "start a new run for it")
+
+
+def _kept(run: Run) -> set[Any]:
+    """What a run has noted the content of."""
+    return {file.get("for") for file in run.manifest.get("files") or []}
 
 
 def refuse_other_optimiser(run: Run, recipe: Recipe) -> None:
@@ -110,12 +112,10 @@ def way_out(run: Run, recipe: Recipe) -> str:
     stage = trained_by(recipe)
     if isinstance(stage, Play):
         return "start a new run for it"
-    is_adapter = (weights / "adapter_config.json").is_file()
-    fresh = " model.lora=null" if is_adapter and stage.model.lora is not None else ""
-    key = "adapter" if is_adapter else "path"
-    return (
-        f"start a new run from its weights with model.{key}={weights}{fresh} and another --out DIR"
-    )
+    start = f"model.path={weights}"
+    if (weights / "adapter_config.json").is_file():
+        start = f"model.adapter={weights}" + " model.lora=null" * (stage.model.lora is not None)
+    return f"start a new run from its weights with {start} and another --out DIR"
 
 
 def _refuse(run: Run, old: Mapping[str, Any], new: Mapping[str, Any], instead: str) -> None:
@@ -146,21 +146,18 @@ def _questions(recipe: Mapping[str, Any], *, files: bool) -> dict[str, Any]:
     Of ``files``, whose content is compared, the names alone: they may have moved.
     """
     held_out, grpo = recipe.get("evaluate") or {}, recipe.get("grpo") or {}
-    tasks, other = (
-        [dict(task) for task in recipe.get("task") or []],
-        held_out.get("task") and dict(held_out["task"]),
-    )
-    for task in [*tasks, *([other] if other else [])]:
+    tasks = [dict(task) for task in recipe.get("task") or []]
+    measured = held_out.get("task") and dict(held_out["task"])
+    for task in [*tasks, measured or {}]:
         if files and task.get("file") is not None:
             task["file"] = Path(task["file"]).name
-    asked = {"evaluate.n": held_out.get("n"), "evaluate.task": other}
-    asked |= {key: recipe.get(key) for key in ("seed", "max_prompt_tokens", "over_long")} | {
-        "task": tasks
-    }
-    return asked | {
-        f"grpo.{key}": grpo.get(key, grpo_defaults()[key])
-        for key in ("shuffle_dataset", "chat_template_kwargs")
-    }
+    asked = {"evaluate.n": held_out.get("n"), "evaluate.task": measured}
+    for key in ("seed", "max_prompt_tokens", "over_long"):
+        asked[key] = recipe.get(key)
+    asked["task"] = tasks
+    for key in ("shuffle_dataset", "chat_template_kwargs"):
+        asked[f"grpo.{key}"] = grpo.get(key, grpo_defaults()[key])
+    return asked
 
 
 def _start(recipe: Mapping[str, Any]) -> dict[str, Any]:
