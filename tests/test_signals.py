@@ -49,8 +49,8 @@ run()
 """
 """The command line, with one function that takes long when it is called for the n-th time."""
 
-GENERATION = ("llmpolicy.grpo.trainer", "generate", 2)
-REWARDS = ("llmpolicy.grpo.trainer", "waited", 2)
+GENERATION = ("llmpolicy.grpo.step", "generate", 2)
+REWARDS = ("llmpolicy.grpo.judging", "waited", 2)
 LOOK = ("llmpolicy.evaluation", "greedy_accuracy", 2)
 LOADING = ("llmpolicy.stages.language", "build_policy", 1)
 EVALUATION = ("llmpolicy.stages.evaluation", "evaluate_policy", 1)
