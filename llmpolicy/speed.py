@@ -1,4 +1,5 @@
-"""Which way each part of the work on a language model goes, and in words why it is not the fast one.
+"""Which way each part of the work on a language model goes, and in words why it is not the fast
+one.
 
 What is decided of a loaded model is decided in ``policies/causal_lm/fast/door.py``; here is the
 record of it, and what can be said without a model. No torch.

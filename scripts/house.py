@@ -1,4 +1,5 @@
-"""How the house is built, in figures: how dense its lines are, what its names say, what a run opens.
+"""How the house is built, in figures: how dense its lines are, what its names say, what a run
+opens.
 
 ``python scripts/house.py`` reads the code, or the rooms named; with ``--run`` it also counts the
 files that `llmpolicy train quickstart` opens until its first gradient step.
@@ -189,7 +190,9 @@ def asks_for_kind(node: ast.AST) -> bool:
 
 
 def opened(recipe: str, shorter: list[str]) -> tuple[int, list[str]]:
-    """How many files of ours a training has called into when its first gradient step is done, and which."""
+    """How many files of ours a training has called into when its first gradient step is done, and
+    which.
+    """
     with tempfile.TemporaryDirectory() as folder:
         command = [
             sys.executable,

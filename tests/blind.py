@@ -1,4 +1,3 @@
-# ruff: noqa: E501
 """Programs that compute nothing: they look for what is expected of them, or write a result that
 should pass for any.
 

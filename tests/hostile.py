@@ -1,4 +1,3 @@
-# ruff: noqa: E501
 """Programs that mean harm. Run them in a sandbox only, with a short limit: each prints ESCAPED when
 it got what it wanted.
 

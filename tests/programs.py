@@ -1,4 +1,3 @@
-# ruff: noqa: E501
 """Programs for the graders of code: cheats that must not be paid, and honest ones that must be.
 
 A cheat is graded twice: as a call of ``f``, which should return ``2 * x + 1``, and as a program

@@ -1,4 +1,3 @@
-# ruff: noqa: E501
 """Run every hostile program in one mechanism, with a witness outside; also as a program of its own,
 for another user.
 

@@ -1,4 +1,3 @@
-# ruff: noqa: E501
 """The sandbox: the filter call by call, whose fault a failure is, refusals in words, and hostile
 programs in each mechanism.
 """

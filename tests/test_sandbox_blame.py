@@ -1,4 +1,3 @@
-# ruff: noqa: E501
 """Who is to blame when a program comes to no result: whatever it does itself is its own failure,
 never the machine's.
 """

@@ -1,4 +1,3 @@
-# ruff: noqa: E501
 """What a program can learn beside its own input: nothing of what is expected of it, by any way that
 leads into the sandbox.
 """

@@ -98,7 +98,8 @@ def table(report: Mapping[str, Any]) -> str:
     lines = [
         (
             f"reward model on {held_out['n']} held-out pairs: accuracy {accuracy['value']:.3f}"
-            f" [{accuracy['low']:.3f}, {accuracy['high']:.3f}]  log loss {held_out['log_loss']:.3f} "
+            f" [{accuracy['low']:.3f}, {accuracy['high']:.3f}] "
+            f" log loss {held_out['log_loss']:.3f} "
             f" rewards {held_out['mean']:+.2f} ± {held_out['std']:.2f}  calibration error"
             f" {held_out['calibration_error']:.3f}"
         ),

@@ -55,8 +55,8 @@ def disagreement(
 def _differences(
     trainer: "PolicyTrainer", inputs: dict[str, Tensor], sampled: Sequence[Sequence[float | None]]
 ) -> Tensor:
-    """The mean over its tokens of each sampled completion's absolute difference, (b,); _NOTHING where no
-    token can be compared.
+    """The mean over its tokens of each sampled completion's absolute difference, (b,); _NOTHING
+    where no token can be compared.
     """
     rows, completion_mask = len(sampled), inputs["completion_mask"][: len(sampled)].bool()
     ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1)[:rows]

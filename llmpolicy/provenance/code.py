@@ -25,7 +25,9 @@ LARGEST = 2**28
 def describe(
     reference: str | Callable[..., Any], base_dir: Path | str | None = None
 ) -> dict[str, str | None]:
-    """Which file a function comes from (relative where it can be) and its sha256, for a manifest."""
+    """Which file a function comes from (relative where it can be) and its sha256, for a
+    manifest.
+    """
     function = function_at(reference, base_dir)
     path = source_of(inspect.unwrap(getattr(function, "func", function)))
     if path is None:

@@ -82,8 +82,8 @@ def newest_whole(folder: Path, say: Callable[[str], None], run: str | None = Non
             for damaged, why in broken:
                 kept = keep_aside(damaged)
                 say(
-                    f"note: {damaged.name} is damaged ({why}) and kept as {kept.name}; going on from"
-                    f" {path.name}"
+                    f"note: {damaged.name} is damaged ({why}) and kept as {kept.name};"
+                    f" going on from {path.name}"
                 )
             return path
         broken.append((path, clause))

@@ -24,7 +24,8 @@ from llmpolicy.stages.unchanged import (
 )
 
 LENGTH = (
-    "max_steps", "num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps", "num_generations",
+    "max_steps", "num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps",
+    "num_generations",
     "steps_per_generation", "generation_batch_size", "num_iterations", "dataloader_drop_last",
 )  # fmt: skip
 """What of a ``grpo:`` block decides how many steps its epochs have."""

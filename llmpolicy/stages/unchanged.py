@@ -20,13 +20,15 @@ START = ("revision", "adapter", "lora", "quantize", "dtype")
 """What of a ``model:`` block decides where a run starts, besides its path."""
 
 SIZES = (
-    "num_generations", "num_iterations", "generation_batch_size", "steps_per_generation", "gradient_accumulation_steps",
+    "num_generations", "num_iterations", "generation_batch_size", "steps_per_generation",
+    "gradient_accumulation_steps",
     "per_device_train_batch_size",
 )  # fmt: skip
 """What of a ``grpo:`` block decides which prompts a step has."""
 
 OPTIMISER = (
-    "learning_rate", "weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon", "optim", "optim_args",
+    "learning_rate", "weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon", "optim",
+    "optim_args",
     "optim_target_modules", "lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps",
 )  # fmt: skip
 """What of a ``grpo:`` block the saved optimiser and its schedule hold."""

@@ -37,7 +37,8 @@ from llmpolicy.policies.causal_lm.trial import apart, log_probs
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 _ZERO_STARTS = (True, "gaussian")
 _UNFIT = (
-    ValueError, TypeError, AttributeError, NotImplementedError, RuntimeError, ImportError, KeyError, IndexError, re.error,
+    ValueError, TypeError, AttributeError, NotImplementedError, RuntimeError, ImportError,
+    KeyError, IndexError, re.error,
 )  # fmt: skip
 
 

@@ -19,7 +19,8 @@ from llmpolicy.policies.causal_lm.forward import bare
 from llmpolicy.policies.causal_lm.sparse import check_whole
 
 _CONTEXTS = (
-    "max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length", "max_seq_length", "model_max_length",
+    "max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length",
+    "max_seq_length", "model_max_length",
     "max_target_positions", "context_length", "n_ctx",
 )  # fmt: skip
 """What configurations call the most tokens of a row, the likeliest first; MPT has max_seq_len."""

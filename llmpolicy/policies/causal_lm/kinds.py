@@ -50,6 +50,7 @@ SERVED = [
     "GLORA",
     "UNILORA",
 ]
+_NOT_HELD = "is not among the kinds that were held against a plain forward"
 _REFUSED = {
     "ADALORA": "counts on a trainer that tells it the step, which TRL does not",
     "POLY": "asks for a task with every row",
@@ -78,10 +79,14 @@ _LORA_REFUSED = {
     "use_qalora": "is bound to groups of a quantised base",
 }
 _LORA_KNOWN = {
-    "r", "target_modules", "exclude_modules", "lora_alpha", "lora_dropout", "fan_in_fan_out", "bias", "use_rslora",
-    "modules_to_save", "init_lora_weights", "layers_to_transform", "layers_pattern", "rank_pattern", "alpha_pattern",
-    "trainable_token_indices", "use_dora", "runtime_config", "target_parameters", "ensure_weight_tying", "lora_bias",
-    "use_bdlora", "loftq_config", "eva_config", "corda_config", "lora_ga_config", "megatron_config", "megatron_core",
+    "r", "target_modules", "exclude_modules", "lora_alpha", "lora_dropout", "fan_in_fan_out",
+    "bias", "use_rslora",
+    "modules_to_save", "init_lora_weights", "layers_to_transform", "layers_pattern",
+    "rank_pattern", "alpha_pattern",
+    "trainable_token_indices", "use_dora", "runtime_config", "target_parameters",
+    "ensure_weight_tying", "lora_bias",
+    "use_bdlora", "loftq_config", "eva_config", "corda_config", "lora_ga_config",
+    "megatron_config", "megatron_core",
 }  # fmt: skip
 _SHARED = {field.name for field in dataclasses.fields(PeftConfig)}
 _CHANGES_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
@@ -98,10 +103,7 @@ def config_reason(config: Any) -> str | None:
             " room for"
         )
     if kind not in SERVED:
-        return (
-            f"{kind}"
-            f" {_REFUSED.get(kind, 'is not among the kinds that were held against a plain forward')}"
-        )
+        return f"{kind} {_REFUSED.get(kind, _NOT_HELD)}"
     if config.task_type not in (None, "CAUSAL_LM"):
         return f"task_type is {config.task_type}; expected CAUSAL_LM"
     if getattr(config, "bias", "none") != "none":

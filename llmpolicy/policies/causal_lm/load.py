@@ -48,7 +48,8 @@ _AHEAD = ("num_nextn_predict_layers", "num_mtp_layers")
 _AHEAD_PARTS = ("eh_proj.", "enorm.", "hnorm.", "shared_head.")
 _SHARDS = "model*.safetensors"
 FAILURES = (
-    OSError, ValueError, LookupError, TypeError, AttributeError, ImportError, RuntimeError, ArithmeticError,
+    OSError, ValueError, LookupError, TypeError, AttributeError, ImportError, RuntimeError,
+    ArithmeticError,
     AssertionError, SafetensorError, StrictDataclassError,
 )  # fmt: skip
 """What transformers raises for a folder that holds no model of the kind that is asked for."""

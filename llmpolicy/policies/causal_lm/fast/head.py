@@ -57,8 +57,8 @@ def head_reason(model: nn.Module) -> str | None:
 
 
 def scoring_head(model: nn.Module, labels: Tensor, temperature: float, entropy: bool) -> Forward:
-    """The output head that gives (1, S, 2) in the place of logits (1, S, V): log-probability of each
-    label (S,), and entropy.
+    """The output head that gives (1, S, 2) in the place of logits (1, S, V): log-probability of
+    each label (S,), and entropy.
 
     The head is asked inside the model's own forward, so that what wraps the model (DDP) sees its
     weights used.

@@ -116,8 +116,8 @@ class Products:
     """Makes products of a model's layers: packed where that is possible, as long as there is
     ``room``, in bytes; asked elsewhere.
 
-    ``packed`` counts the layers that are, ``reasons`` says why others are not; those under an adapter
-    are counted by themselves.
+    ``packed`` counts the layers that are, ``reasons`` says why others are not; those under an
+    adapter are counted by themselves.
     """
 
     def __init__(self) -> None:
@@ -155,7 +155,8 @@ def pack_reason(layer: Any) -> str | None:
     if layer.weight.device.type != "cpu":
         return off_cpu(layer.weight.device.type)
     if not serves(layer.weight.dtype):
-        return f"oneDNN does not multiply in {str(layer.weight.dtype).removeprefix('torch.')} on this machine"
+        kind = str(layer.weight.dtype).removeprefix("torch.")
+        return f"oneDNN does not multiply in {kind} on this machine"
     return None
 
 
