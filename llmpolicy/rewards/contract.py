@@ -168,15 +168,16 @@ class Component:
         row lacks.
         """
         chosen: dict[str, Any] = dict(columns) if self.takes_all else {}
-        known = {**columns, **offered}
         if self.takes_all and self.style == "trl":
             # TRL has no such name as raw.
             chosen |= {name: value for name, value in offered.items() if name != "raw"}
         for name in self.required:
-            chosen[name] = known[name]
+            chosen[name] = offered[name] if name in offered else columns[name]
         for name in self.optional:
-            if name in known:
-                chosen[name] = known[name]
+            if name in offered:
+                chosen[name] = offered[name]
+            elif name in columns:
+                chosen[name] = columns[name]
         return chosen
 
     def call(self, chosen: Mapping[str, Any]) -> Any:
