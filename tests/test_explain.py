@@ -425,7 +425,12 @@ def test_a_recipe_is_explained_with_its_rows_and_overrides(tmp_path: Path) -> No
     assert not any(name.startswith("grpo") for name in blocks)
     data = explanation.to_dict()
     assert data == json.loads(json.dumps(data))
-    assert data.keys() == explanation.grpo.to_dict().keys() | {"blocks", "reward", "lacking"}
+    assert data.keys() == explanation.grpo.to_dict().keys() | {
+        "blocks",
+        "reward",
+        "lacking",
+        "ways",
+    }
 
 
 def test_a_recipe_without_grpo_says_where_its_values_came_from(tmp_path: Path) -> None:

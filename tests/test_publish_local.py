@@ -303,7 +303,7 @@ def test_what_changes_while_it_is_read_is_not_sent(
         (folder / "README.md").write_text("written after the check")
 
     seal(run.policy_dir)
-    monkeypatch.setattr(artefact, "check", check_and_write)
+    monkeypatch.setattr(artefact, "check_folder", check_and_write)
     (tmp_path / "third").mkdir()
     with pytest.raises(PublishError, match=r"changed while it was checked"):
         build(run, choose(run), NAME, tmp_path / "third")
