@@ -250,4 +250,5 @@ def test_no_marks_take_long():
     ):  # fmt: skip
         started = time.thread_time()
         paid(text)
-        assert time.thread_time() - started < 0.8, text[:20]
+        # .25 s on a quiet machine; what is quadratic takes minutes.
+        assert time.thread_time() - started < 2.5, text[:20]
