@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from llmpolicy.environments.base import Environment
-from llmpolicy.errors import RecipeError
+from llmpolicy.errors import RecipeError, called
 from llmpolicy.objectives import group_advantages, return_to_go
 from llmpolicy.policies.network import mlp, stack
 from llmpolicy.recipe import BaselineName
+from llmpolicy.reference import name_of
 from llmpolicy.rollout import Rollout
 
 
@@ -164,12 +165,8 @@ def make_baseline(
     """A baseline by its name, or by the function that makes it; RecipeError for what is none."""
     if isinstance(baseline, str):
         return BASELINES[baseline](environment, gamma, seed)
-    try:
+    with called(f"reinforce.baseline {name_of(baseline)!r} of an environment, gamma and a seed"):
         instance = baseline(environment, gamma, seed)
-    except TypeError as error:
-        raise RecipeError(
-            f"reinforce.baseline failed with an environment, gamma and a seed: {error}"
-        ) from error
     lacking = [name for name in METHODS if not hasattr(instance, name)]
     if lacking:
         raise RecipeError(

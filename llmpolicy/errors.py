@@ -3,7 +3,8 @@ nearest valid name.
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class LLMPolicyError(Exception):
@@ -46,6 +47,18 @@ class ConsentError(LLMPolicyError):
 
 class PublishError(LLMPolicyError):
     """The result cannot be published as asked."""
+
+
+@contextmanager
+def called(what: str) -> Iterator[None]:
+    """What a function of a user's raises is a RecipeError of one sentence that begins with
+    ``what``.
+    """
+    try:
+        yield
+    except Exception as error:
+        text = " ".join(str(error).split())
+        raise RecipeError(f"{what} failed: {type(error).__name__}: {text}") from error
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

@@ -1,16 +1,16 @@
-"""An advantage or a loss of one's own is proved before a model learns from it: shapes, finite
-numbers, and a gradient that is the one of finite differences.
+"""What a recipe names of a user's own is proved before anything learns from it: shapes, finite
+numbers, a gradient that is the one of finite differences, a log_prob that is that of the action.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from llmpolicy.errors import RecipeError
+from llmpolicy.errors import RecipeError, called
+from llmpolicy.reference import name_of
 
 Advantage = Callable[[Tensor], Tensor]
 """From the scores of a group, (G,), to how much better than expected each of them is, (G,)."""
@@ -22,6 +22,7 @@ was no decision.
 """
 
 _STEP, _RELATIVE, _ABSOLUTE = 1e-6, 1e-3, 1e-5
+_EQUAL = 1e-4
 _GROUPS = ([0.0, 1.0], [1.0, 1.0, 1.0], [0.5, -2.0, 3.0, 0.0], [0.0] * 7 + [1.0])
 
 
@@ -39,7 +40,7 @@ def prove_advantage(function: Advantage, name: str) -> None:
 
 def advantages_of(function: Advantage, name: str, scores: Tensor) -> Tensor:
     """A group's advantages, (G,); RecipeError for another shape, or where the function fails."""
-    with _telling(f"advantage {name!r} of the scores {scores.tolist()}"):
+    with called(f"advantage {name!r} of the scores {scores.tolist()}"):
         advantages = function(scores.clone())
     _check_shape(f"advantage {name!r}", advantages, scores, "one number a completion")
     return advantages.detach()
@@ -63,11 +64,6 @@ def advantages_in_groups(function: Advantage, scores: Tensor, size: int) -> Tens
     return advantages
 
 
-def name_of(function: Any) -> str:
-    """What a function is called in a sentence."""
-    return str(getattr(function, "__qualname__", type(function).__name__))
-
-
 def prove_loss(function: Loss, name: str) -> None:
     """Raise RecipeError where a loss is not one finite number a decision, does not move the policy
     towards what is well rewarded, or has another gradient than its values show.
@@ -85,7 +81,7 @@ def prove_loss(function: Loss, name: str) -> None:
 
 def losses_of(function: Loss, name: str, *arguments: Tensor) -> Tensor:
     """What each decision costs, (B, T); RecipeError for another shape, or where it fails."""
-    with _telling(f"loss {name!r}"):
+    with called(f"loss {name!r}"):
         losses = function(*arguments)
     _check_shape(f"loss {name!r}", losses, arguments[0], "one number a decision")
     return losses
@@ -178,10 +174,29 @@ def _check_shape(what: str, result: Any, like: Tensor, expected: str) -> None:
         )
 
 
-@contextmanager
-def _telling(what: str) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        text = " ".join(str(error).split())
-        raise RecipeError(f"{what} failed: {type(error).__name__}: {text}") from error
+def prove_play(environment: Any, policy: Any) -> None:
+    """Play one step; RecipeError where an environment or a policy does not do what a rollout asks
+    for, or where log_prob is not the log-probability with which the policy acted.
+    """
+    states, count = environment.reset(0), len(environment.groups)
+    if len(states) != count:
+        raise RecipeError(f"environment.reset gave {len(states)} states; expected {count}")
+    with torch.no_grad():
+        action = policy.act(states, generator=torch.Generator().manual_seed(0))
+        log_prob, mask = policy.log_prob(states, action.value)
+    if log_prob.ndim != 2 or log_prob.shape[0] != count or mask.shape != log_prob.shape:
+        raise RecipeError(
+            f"policy.log_prob gave the shapes {tuple(log_prob.shape)} and {tuple(mask.shape)};"
+            f" expected ({count}, T) twice, one number a decision"
+        )
+    if action.log_prob is None or not torch.allclose(log_prob, action.log_prob, atol=_EQUAL):
+        raise RecipeError(
+            "policy.log_prob of an action is not the log_prob that policy.act drew it with;"
+            " expected the same numbers"
+        )
+    outcome = environment.step(range(count), action)
+    for key in ("states", "rewards", "terminated", "truncated"):
+        if len(getattr(outcome, key)) != count:
+            raise RecipeError(
+                f"environment.step gave {len(getattr(outcome, key))} {key} for {count} actions"
+            )

@@ -14,6 +14,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable
+from functools import partial
 from importlib.machinery import PathFinder
 from pathlib import Path
 from types import CodeType, ModuleType
@@ -70,6 +71,15 @@ def named(
         return resolve(function, base_dir, role=f"{role}:", classes=classes)
     except RewardError as reason:
         raise error(str(reason)) from reason
+
+
+def name_of(function: Any) -> str:
+    """What a function, or the text that names one, is called in a sentence."""
+    while isinstance(function, partial):
+        function = function.func
+    if isinstance(function, str):
+        return function
+    return str(getattr(function, "__name__", type(function).__name__))
 
 
 def keep(path: Path, content: bytes) -> None:

@@ -242,13 +242,17 @@ def test_they_hide_a_thought_from_every_kind_of_reward():
         assert reward(f"<mull>{said}</mull>", **more, thinking_marks=MULL).value == 0.0
 
 
+def seconds(text):
+    started = time.thread_time()
+    paid(text)
+    return time.thread_time() - started
+
+
 def test_no_marks_take_long():
     for text in (
         ("&lt;" + " " * 300) * 600, ("[" + " " * 300) * 600, "<a" + " " * 190_000, "＜think＞" * 25_000, "<|channel|>" * 18_000,
         "<|channel|>analysis<|message|>a<|end|>" * 5_000, "a. " * 60_000 + "<think>b</think>c",
         "".join(f"<|x{i}|>" for i in range(20_000)),
     ):  # fmt: skip
-        started = time.thread_time()
-        paid(text)
-        # .25 s on a quiet machine; what is quadratic takes minutes.
-        assert time.thread_time() - started < 2.5, text[:20]
+        # What a busy machine adds is not what it takes: one of three goes is within the bound.
+        assert any(seconds(text) < 0.8 for _ in range(3)), text[:20]

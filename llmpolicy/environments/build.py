@@ -6,13 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from llmpolicy.environments.base import Environment
-from llmpolicy.environments.gymnasium import GymnasiumEnvironment
-from llmpolicy.errors import RecipeError
+from llmpolicy.environments.gymnasium import COUNT, GymnasiumEnvironment
+from llmpolicy.errors import RecipeError, called
 from llmpolicy.recipe import EnvironmentBlock
-from llmpolicy.reference import named
-
-COUNT = 16
-"""Episodes that are played side by side where a recipe does not say how many."""
+from llmpolicy.reference import name_of, named
 
 
 def build_environment(block: EnvironmentBlock, base_dir: Path | None = None) -> Environment:
@@ -21,25 +18,20 @@ def build_environment(block: EnvironmentBlock, base_dir: Path | None = None) -> 
     A function with a parameter ``count`` makes all episodes; any other makes a gymnasium
     environment, and is called for each of them. Raises RecipeError where it cannot be made.
     """
-    settings = block.model_dump()
     if block.fn is None:
-        return GymnasiumEnvironment(**settings)
+        return GymnasiumEnvironment(**block.model_dump())
+    name = name_of(block.fn)
     make, count = named("environment.fn", block.fn, base_dir, classes=True), block.count or COUNT
     if "count" in inspect.signature(make).parameters:
-        return _episodes(_made(make, block, count=count), str(block.fn), count)
-    return GymnasiumEnvironment.of([_made(make, block) for _ in range(count)], str(block.fn))
+        return _episodes(_made(make, block, count=count), name, count)
+    return GymnasiumEnvironment.of([_made(make, block) for _ in range(count)], name)
 
 
 def _made(make: Callable[..., Any], block: EnvironmentBlock, **count: int) -> Any:
-    try:
+    name = name_of(block.fn)
+    with called(f"environment.fn {name!r} of {block.args}"):
         environment = make(**block.args, **count)
-    except Exception as error:
-        text = " ".join(str(error).split())
-        raise RecipeError(
-            f"environment.fn {str(block.fn)!r} failed with {block.args}: {type(error).__name__}:"
-            f" {text}"
-        ) from error
-    return _with(environment, ("reset", "step"), str(block.fn))
+    return _with(environment, ("reset", "step"), name)
 
 
 def _episodes(environment: Any, name: str, count: int) -> Environment:

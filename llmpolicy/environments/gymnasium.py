@@ -13,6 +13,9 @@ from llmpolicy.environments.base import Outcome
 from llmpolicy.errors import RecipeError, nearest
 from llmpolicy.types import Action
 
+COUNT = 16
+"""Episodes that are played side by side where nobody says how many."""
+
 
 class GymnasiumEnvironment:
     """``count`` copies of one environment whose states and actions are numbered or vectors.
@@ -22,7 +25,7 @@ class GymnasiumEnvironment:
     refuses, or spaces of another kind.
     """
 
-    def __init__(self, id: str, count: int = 16, **settings: Any) -> None:
+    def __init__(self, id: str, count: int = COUNT, **settings: Any) -> None:
         self._take([_make(id, settings) for _ in range(count)], id)
 
     @classmethod

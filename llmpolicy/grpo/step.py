@@ -65,7 +65,8 @@ from llmpolicy.grpo.update import window_loss
 from llmpolicy.policies.causal_lm.generate import generate
 from llmpolicy.policies.causal_lm.score import Scored
 from llmpolicy.policies.causal_lm.trained import kept_frozen
-from llmpolicy.prove import advantages_in_groups, losses_of, name_of
+from llmpolicy.prove import advantages_in_groups, losses_of
+from llmpolicy.reference import name_of
 from llmpolicy.rewards.compose.statistics import metrics as part_metrics
 from llmpolicy.run.episodes import episode_rows
 from llmpolicy.types import TrainerSnapshot

@@ -14,7 +14,7 @@ from llmpolicy.policies.deterministic import DeterministicPolicy
 from llmpolicy.policies.gaussian import GaussianMLP
 from llmpolicy.policies.own import OwnPolicy, make_policy
 from llmpolicy.recipe import PolicyBlock
-from llmpolicy.reference import named
+from llmpolicy.reference import name_of, named
 
 MLPPolicy = CategoricalMLP | GaussianMLP | DeterministicPolicy | OwnPolicy
 
@@ -29,7 +29,7 @@ def build_mlp_policy(
     """
     settings: dict[str, Any] = block.model_dump()
     if block.fn is not None:
-        function, name = named("policy.fn", block.fn, base_dir, classes=True), str(block.fn)
+        function, name = named("policy.fn", block.fn, base_dir, classes=True), name_of(block.fn)
         return make_policy(function, name, environment, seed, block.args)
     if not isinstance(environment, GymnasiumEnvironment):
         raise RecipeError(
@@ -41,6 +41,11 @@ def build_mlp_policy(
     if "std" in settings:
         raise RecipeError("policy: 'std' is no setting of the categorical policy; expected hidden")
     return CategoricalMLP(environment.obs_dim, environment.n_actions, seed=seed, **settings)
+
+
+def read_policy(folder: Path, like: MLPPolicy) -> MLPPolicy:
+    """The policy that was saved in a folder, made as ``like`` was."""
+    return like.read(folder) if isinstance(like, OwnPolicy) else load_mlp_policy(folder)
 
 
 def load_mlp_policy(folder: str | Path) -> MLPPolicy:

@@ -10,8 +10,8 @@ import torch
 from llmpolicy.environments.build import build_environment
 from llmpolicy.errors import RunError
 from llmpolicy.plan import function_facts
-from llmpolicy.policies.mlp import build_mlp_policy
-from llmpolicy.policies.own import prove_play, read_policy
+from llmpolicy.policies.mlp import build_mlp_policy, read_policy
+from llmpolicy.prove import prove_play
 from llmpolicy.recipe import Play, Recipe
 from llmpolicy.reinforce import Settings
 from llmpolicy.returns import evaluate_returns

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmpolicy.plan import Plan, evaluated_length
 from llmpolicy.recipe import Grpo, Recipe
-from llmpolicy.reference import named
+from llmpolicy.reference import name_of, named
 from llmpolicy.run import Run, drop_oldest
 from llmpolicy.stages.evaluation import chooses
 from llmpolicy.stages.going_on import last_step, only_ends, reached, refuse_last_step, steps_of
@@ -66,9 +66,9 @@ def _prove(block: Grpo, recipe: Recipe) -> None:
 
     functions = _own_functions(recipe)
     if "advantage" in functions:
-        prove_advantage(functions["advantage"], str(block.advantage))
+        prove_advantage(functions["advantage"], name_of(block.advantage))
     if "loss" in functions:
-        prove_loss(functions["loss"], str(block.loss))
+        prove_loss(functions["loss"], name_of(block.loss))
 
 
 def _own_functions(recipe: Recipe) -> dict[str, Callable[..., Any]]:

@@ -5,7 +5,6 @@ is refused, or accepted.
 import hashlib
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from llmpolicy.plan import Plan, loaded_adapter, loaded_weights
 from llmpolicy.provenance.code import UNKNOWN, code_facts
 from llmpolicy.provenance.files import files_of, named_files
 from llmpolicy.recipe import Recipe
-from llmpolicy.reference import SHIPPED
+from llmpolicy.reference import SHIPPED, name_of
 from llmpolicy.run import Run, broken
 from llmpolicy.run.contents import WEIGHTS, content_digest
 from llmpolicy.run.paths import from_run
@@ -100,7 +99,7 @@ def refuse_damaged_arguments(recipe: Recipe, *, besides: Path | None = None) -> 
                 continue
             if clause := broken(path):
                 raise RewardError(
-                    f"{_role(fn)}: {path} is damaged ({clause}); bring back what was written, or"
+                    f"{name_of(fn)}: {path} is damaged ({clause}); bring back what was written, or"
                     " make it anew"
                 )
 
@@ -150,7 +149,7 @@ def _code(recipe: Recipe) -> Files:
     for fn, _ in _asked(recipe):
         if callable(fn):
             for name, sha256 in code_facts(fn).items():
-                digests.setdefault((_role(fn), name), []).append(sha256)
+                digests.setdefault((name_of(fn), name), []).append(sha256)
     listed = []
     for (role, name), alike in digests.items():
         sha256 = alike[0] if len(alike) == 1 else digest(alike)
@@ -272,18 +271,10 @@ def _reward_files(recipe: Recipe) -> Iterable[tuple[str, str, Path]]:
         yield from _function_files(fn, args, recipe)
 
 
-def _role(fn: Any) -> str:
-    while isinstance(fn, partial):
-        fn = fn.func
-    if not isinstance(fn, str):
-        fn = getattr(fn, "__name__", type(fn).__name__)
-    return str(fn)
-
-
 def _function_files(
     fn: Any, args: Mapping[str, Any], recipe: Recipe
 ) -> Iterable[tuple[str, str, Path]]:
-    role = _role(fn)
+    role = name_of(fn)
     for path in files_of(fn, recipe.base_dir):
         yield role, _short(path), path
     for named in named_files(dict(args), recipe.base_dir):
