@@ -16,6 +16,7 @@ from typing import Any
 from llmpolicy.rewards import Score, reward
 
 from ._answers.final import marked_answers, stated, visible
+from ._answers.marks import TELLS, all_marks
 from ._json.document import NotJson, gold
 from ._text.completion import NoAnswer, ThinkingMarks, final_text, gold_text, normalise
 
@@ -114,15 +115,22 @@ def _best(
 def _answer(text: str) -> str:
     """The one answer that a text marks, else all of it; raises NoAnswer for several that differ."""
     text = visible(text)
-    marked = marked_answers(text) or stated(text)
-    if len(set(map(tuple, map(tokens, marked)))) > 1:
-        raise NoAnswer(f"{len(marked)} answers are marked, and they differ")
-    answer = marked[-1] if marked else text
-    # A long reply may mark a short answer, but not in a paragraph that floods.
-    longest = max([len(answer), *(len(line) for line in text.splitlines() if answer in line)])
-    if longest > _MAX_CHARS:
-        raise NoAnswer(f"an answer of {longest} characters; at most {_MAX_CHARS} are read")
-    return answer
+    answers = marked_answers(text)
+    length = _length_of_last_mark(text) if answers else len(text)
+    if length > _MAX_CHARS:
+        raise NoAnswer(f"an answer of {length} characters; at most {_MAX_CHARS} are read")
+    answers = answers or stated(text) or [text]
+    if len({tuple(tokens(answer)) for answer in answers}) > 1:
+        raise NoAnswer(f"{len(answers)} answers are marked, and they differ")
+    return answers[-1]
+
+
+def _length_of_last_mark(text: str) -> int:
+    """The characters from the last mark to the end of its line: a long reply may mark a short
+    answer, but none that is flooded.
+    """
+    mark = all_marks(text, TELLS)[-1]
+    return len(text[mark.start : mark.end]) + len(text[mark.end :].partition("\n")[0])
 
 
 def _golds(answer: Any) -> list[str]:

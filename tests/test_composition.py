@@ -316,9 +316,12 @@ def test_a_bare_reward_walks_through_few_functions() -> None:
 
     threading.setprofile(enter)
     sys.setprofile(enter)
-    rewards.score(samples)
-    sys.setprofile(None)
-    threading.setprofile(None)  # type: ignore[arg-type]
+    try:
+        rewards.score(samples)
+    finally:
+        sys.setprofile(None)
+        threading.setprofile(None)  # type: ignore[arg-type]
+    assert "Rewards.score" in entered
     assert len({name for name in entered if not name.endswith(">")}) <= 40, sorted(entered)
 
 

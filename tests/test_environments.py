@@ -141,6 +141,7 @@ LOOP = {"updates": 1, "learning_rate": 0.1, "baseline": "time_step"}
         ({"id": "CartPol-v1"}, "gymnasium has no 'CartPol-v1'; did you mean 'CartPole-v1'"),
         ({"count": 3}, "environment: expected one of id, such as CartPole-v1, and fn"),
         ({"id": 3}, "environment.id: input should be a valid string; found 3"),
+        ({"id": "CartPole-v1", "count": None}, "environment: count is null; expected a value"),
         ({"id": "CartPole-v1", "count": 0}, "environment.count: input should be .*; found 0"),
         ({"id": "CartPole-v1", "count": "many"}, "environment.count: .*; found 'many'"),
         (

@@ -4,12 +4,16 @@ import math
 import subprocess
 import sys
 from dataclasses import replace
+from typing import Any
 
 import pytest
+import torch
 
+from llmpolicy.environments.base import Outcome
 from llmpolicy.episode import Episode, Turn
 from llmpolicy.errors import PolicyError
-from llmpolicy.types import RowScore, Score
+from llmpolicy.rollout import rollout
+from llmpolicy.types import Action, RowScore, Score
 
 PUSHES = [Turn([0.1, 0.2], 0, [-0.7], False), Turn([0.3, 0.4], 1, [-0.6], False, True)]
 REPLY = Turn([1, 2], [3, 4, 5], [-1.0, -2.0, -3.0])
@@ -68,3 +72,28 @@ def test_the_record_needs_no_torch() -> None:
     code = "import llmpolicy.episode, sys; print('torch' in sys.modules)"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "False"
+
+
+def test_a_turn_keeps_the_log_probs_of_its_own_decisions_alone() -> None:
+    class Fixed:
+        """Two rows, the first of one decision and the second of two, in padded columns."""
+
+        def parameters(self) -> Any:
+            return iter([torch.nn.Parameter(torch.zeros(1))])
+
+        def act(self, states: Any, **_: Any) -> Action:
+            mask = torch.tensor([[True, False], [True, True]])
+            log_prob = torch.tensor([[-1.0, 0.0], [-0.5, -0.25]])
+            return Action([[2], [4, 4]], log_prob, mask, torch.tensor([True, True]))
+
+    class Once:
+        groups = (0, 0)
+
+        def reset(self, seed: int) -> list[str]:
+            return ["a", "a"]
+
+        def step(self, rows: Any, action: Action) -> Outcome:
+            return Outcome(["a", "a"], [0.0, 1.0], [True, True], [False, False])
+
+    episodes = rollout(Fixed(), Once(), seed=0).episodes  # type: ignore[arg-type]
+    assert [episode.turns[0].log_probs for episode in episodes] == [[-1.0], [-0.5, -0.25]]

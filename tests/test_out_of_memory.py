@@ -197,12 +197,12 @@ def test_several_processes_do_not_repeat_a_step_of_which_others_know_nothing(
         made.accelerator.state._shared_state["num_processes"] = 1
 
 
-@pytest.mark.alone
-@pytest.mark.slow
 def actions(turns: list[Turn]) -> list[list[int]]:
     return [turn.action for turn in turns]
 
 
+@pytest.mark.alone
+@pytest.mark.slow
 def test_fewer_rows_are_written_at_once_when_memory_runs_out(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -190,10 +190,16 @@ def test_such_a_run_goes_on_as_one_that_was_not_interrupted(here: Path) -> None:
     [
         (["environment.fn=walk.py:Corider"], "did you mean 'Corridor'"),
         (["environment.fn=walk.py:Linear"], "environment.fn .* failed"),
-        (["environment.args.size=3"], "environment.fn .* of {'size': 3} failed: .*takes no arguments"),
+        (
+            ["environment.args.size=3"],
+            "environment.fn .* of {'size': 3} failed: .*takes no arguments",
+        ),
         (["environment.size=3"], "'size' beside fn"),
         (["environment.id=CartPole-v1"], "expected one of id"),
         (["policy.fn=null"], "args are those of fn"),
+        (["policy.hidden=null"], "hidden is null"),
+        (["policy.std=null"], "std is null"),
+        (["reinforce.gamma=null"], "gamma is null"),
         (["reinforce.baseline=walk.py:Fails"], "'Fails' .* failed: KeyError"),
         (["policy.fn=walk.py:Mean"], "policy.fn .* failed"),
         (["policy.fn=walk.py:Silent"], "not the log_prob that policy.act drew it with"),

@@ -150,7 +150,7 @@ def test_keyword_catch_all_gets_all_columns_and_positional_only_works():
     assert one(positional).value == 1.0
 
 
-def test_needed_columns_are_those_without_default_arg_or_reserved_name():
+def test_a_reward_asks_for_the_columns_without_default_arg_or_reserved_name():
     def reward(completion, prompt, answer, level, style="x"):
         return 0
 

@@ -98,4 +98,6 @@ def test_a_long_reply_is_read_where_it_marks_a_short_answer(marked):
     assert text_answer.match(f"{reply}\n\n{marked}", "Paris").value == 1.0
     assert text_answer.match(f"{reply}\n\n{marked}", "London").value == 0.0
     assert text_answer.match(reply + "Paris", "Paris").value == 0.0
+    assert text_answer.match(reply.replace("cities", "Paris") + f"\n{marked}", "Paris").value == 1.0
     assert text_answer.match(marked + "," * 6000, "Paris").value == 0.0
+    assert text_answer.match(marked + "," * 6000 + "\nParis", "Paris").value == 0.0

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from llmpolicy import thinking
 from llmpolicy.rewards import RewardError
 from llmpolicy.thinking import FAMILIES
 from reward_fns import (
@@ -243,6 +244,7 @@ def test_they_hide_a_thought_from_every_kind_of_reward():
 
 
 def seconds(text):
+    thinking._kind.cache_clear()
     started = time.thread_time()
     paid(text)
     return time.thread_time() - started

@@ -5,7 +5,7 @@ drift, intervals.
 from llmpolicy.evaluation.answers import LanguagePolicy, complete, judge, samples_of
 from llmpolicy.evaluation.constant import best_constant
 from llmpolicy.evaluation.measure import evaluate, greedy_accuracy
-from llmpolicy.evaluation.overoptimisation import Look, Watch, preference, sample, truths
+from llmpolicy.evaluation.overoptimisation import Look, Watch, preference, sample, values_of
 from llmpolicy.evaluation.record import Evaluation, Example, Question
 from llmpolicy.evaluation.text import examples, table
 
@@ -26,5 +26,5 @@ __all__ = [
     "sample",
     "samples_of",
     "table",
-    "truths",
+    "values_of",
 ]

@@ -74,7 +74,7 @@ class Watch:
         policy.freeze_reference()
         # Another seed than the looks': with the same one the start would agree with itself word for
         # word.
-        self.start = truths(correct, rows, sample(policy, rows, seed + 1, **self.how))
+        self.start = values_of(correct, rows, sample(policy, rows, seed + 1, **self.how))
 
     @torch.no_grad()
     def look(self) -> Look:
@@ -82,8 +82,8 @@ class Watch:
         replies = sample(self.policy, self.rows, self.seed, **self.how)
         with evaluating(self.policy):
             kl = _kl(self.policy, replies)
-        proxies = truths(self.rewards, self.rows, replies)
-        scores = truths(self.correct, self.rows, replies)
+        proxies = values_of(self.rewards, self.rows, replies)
+        scores = values_of(self.correct, self.rows, replies)
         return Look(kl, known_mean(proxies), known_mean(scores), preference(scores, self.start))
 
 
@@ -94,9 +94,11 @@ def sample(policy: LanguagePolicy, rows: Sequence[Row], seed: int, **how: Any) -
         return complete(policy, rows, generator=torch.Generator().manual_seed(seed), **how)
 
 
-def truths(correct: Rewards, rows: Sequence[Row], replies: Sequence[Episode]) -> list[float | None]:
-    """What the truth says of each reply."""
-    return [score.value for score in correct.score(samples_of(rows, replies), 1)]
+def values_of(
+    rewards: Rewards, rows: Sequence[Row], replies: Sequence[Episode]
+) -> list[float | None]:
+    """What these rewards, or the truth, say of each reply."""
+    return [score.value for score in rewards.score(samples_of(rows, replies), 1)]
 
 
 def preference(after: Sequence[float | None], before: Sequence[float | None]) -> Interval | None:

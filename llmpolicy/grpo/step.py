@@ -265,8 +265,10 @@ def own_loss(
 
 def check_parity(trainer: "PolicyTrainer", output: Inputs) -> None:
     """Before the first update, stop a run whose sampler and scorer are not one policy."""
+    if trainer.parity is not None or not trainer.model.training:
+        return
     noted, run = log_probs(trainer.generation.episodes), trainer.run
-    if trainer.parity is not None or noted is None or not trainer.model.training:
+    if noted is None:
         return
     trainer.parity = disagreement(trainer, output, noted)
     if trainer.parity is None:  # then the next generation is looked at

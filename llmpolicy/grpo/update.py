@@ -175,7 +175,8 @@ def _back_propagated(window: Window, batches: list[list[int]]) -> Scored:
     for number, rows in enumerate(batches, start=1):
         with accelerator.no_sync(window.model) if number < len(batches) else nullcontext():
             scored = _backward(window, rows)
-        if rows and scored.entropy is not None:
+        if rows:
+            assert scored.entropy is not None
             log_prob[rows] = scored.log_prob.detach().float()
             entropy[rows] = scored.entropy.float()
     if not batches:

@@ -28,6 +28,8 @@ class ReinforceBlock(AsWritten):
     besides.
     """
 
+    MAY_BE_NULL = ("horizon",)
+
     updates: Annotated[int, Field(ge=1)]
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     baseline: Annotated[Any, AfterValidator(_baseline)]
@@ -50,6 +52,8 @@ class EnvironmentBlock(AsWritten):
 
     model_config = ConfigDict(extra="allow")
 
+    MAY_BE_NULL = ("id", "fn")
+
     id: str | None = None
     fn: Any = None
     args: dict[str, Any] = {}
@@ -71,6 +75,8 @@ class PolicyBlock(AsWritten):
     """A small policy: the sizes of its layers and, where its actions are vectors, their standard
     deviation at first; or a function ``fn`` of the environment, a seed and ``args`` that makes one.
     """
+
+    MAY_BE_NULL = ("fn",)
 
     hidden: list[Annotated[int, Field(ge=1)]] | None = None
     std: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None

@@ -107,7 +107,7 @@ def _preferences(plan: Plan, policies: Mapping[str, Any]) -> dict[str, Any]:
     """How often the truth prefers the best and the last step's reply to the start's, one sample
     each a prompt.
     """
-    from llmpolicy.evaluation import preference, sample, truths
+    from llmpolicy.evaluation import preference, sample, values_of
 
     recipe, (settings, correct) = plan.recipe, plan.judged_by
     length, truth = evaluated_length(recipe), {}
@@ -115,7 +115,7 @@ def _preferences(plan: Plan, policies: Mapping[str, Any]) -> dict[str, Any]:
         replies = sample(
             policy, plan.held_out, seed, batch_size=settings.batch_size, max_new_tokens=length
         )
-        truth[name] = truths(correct, plan.held_out, replies)
+        truth[name] = values_of(correct, plan.held_out, replies)
     preferred: dict[str, Any] = {"n": len(plan.held_out)}
     for name in ("best", "last"):
         if share := preference(truth[name], truth["start"]):

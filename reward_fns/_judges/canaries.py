@@ -146,8 +146,6 @@ async def _try(form: Questionnaire, canary: Canary, seen: Counts) -> None:
 
 def value_of(criteria: Sequence[Criterion], choices: Mapping[str, str]) -> float:
     """The weighted mean of the choices' values."""
-    total = weights = 0.0
-    for criterion in criteria:
-        total += criterion.weight * criterion.choices[choices[criterion.name]]
-        weights += criterion.weight
-    return total / weights
+    weights = sum(criterion.weight for criterion in criteria)
+    chosen = (each.weight * each.choices[choices[each.name]] for each in criteria)
+    return sum(chosen) / weights
