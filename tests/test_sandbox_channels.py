@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -226,7 +226,21 @@ def test_what_is_expected_is_nowhere_in_the_process(
     assert f"{mark}{secret}".encode().hex()[:40] not in values
 
 
-YES = [True, False, True, True, False, True, False, False]
+PATTERNS = (
+    [True, False, True, True, False, True, False, False],
+    [False, False, True, False, True, True, True, False],
+    [True, True, False, True, False, False, False, True],
+)
+"""What eight tests expect. A program that guesses is right about all eight once in 256 times, so it
+is paid only if it is right about every pattern."""
+
+
+def told(code: str, shape: Callable[[int, bool], dict[str, Any]]) -> bool:
+    """Whether a program is paid whatever its tests expect."""
+    return all(
+        passes(code, tests=[shape(*test) for test in enumerate(expected)], seconds=1.5).value
+        for expected in PATTERNS
+    )
 
 
 @pytest.mark.slow
@@ -239,14 +253,17 @@ def test_a_program_that_reads_a_number_and_computes_nothing_is_not_paid(
             " every test"
         )
     monkeypatch.setattr("reward_fns.code_tests.sandbox", lambda *_: box)
-    calls = [{"function": "f", "args": [i], "expected": yes} for i, yes in enumerate(YES)]
-    programs = [{"stdin": "1", "stdout": "yes" if yes else "no"} for yes in YES]
+
+    def call(number: int, expected: bool) -> dict[str, Any]:
+        return {"function": "f", "args": [number], "expected": expected}
+
+    def program(number: int, expected: bool) -> dict[str, Any]:
+        return {"stdin": "1", "stdout": "yes" if expected else "no"}
+
     for name, code in CHANNELS.items():
         for flip in ("0", "1"):
-            for tests in (calls, programs):
-                assert passes(code.replace("FLIP", flip), tests=tests, seconds=1.5).value == 0.0, (
-                    name
-                )
+            for shape in (call, program):
+                assert not told(code.replace("FLIP", flip), shape), name
 
 
 def test_the_room_of_its_result_tells_no_program_what_is_right(
