@@ -1,1 +1,1 @@
-"""Where a policy acts: classic control, and prompts whose completions are scored."""
+"""Where a policy acts: classic control, prompts whose completions are scored, conversations."""
