@@ -23,13 +23,8 @@ from llmpolicy.errors import ConsentError
 from llmpolicy.provenance.files import installed, written_files
 from llmpolicy.recipe import Recipe
 from llmpolicy.reference import SHIPPED, shipped_names
+from llmpolicy.run.paths import functions_in
 from llmpolicy.terminal import again, ask, visible
-
-FUNCTIONS = ("fn", "correct", "generator", "canonical", "advantage", "loss", "baseline")
-"""The keys of a recipe whose text names a function."""
-
-DATA = ("args", "rows", "grpo", "sft", "reward_model")
-"""The keys of a recipe below which no function is named."""
 
 REFERENCE = re.compile(r"(?:[\w.]+|.*\.py):[\w.]+", re.DOTALL)
 """A text among arguments that may name a function."""
@@ -95,18 +90,15 @@ def _unknown(recipe: Mapping[str, Any], base: Path | None) -> list[Code]:
     return [code for code in codes if code.digest not in remembered]
 
 
-def _named(value: Any, key: str = "") -> Iterator[tuple[str, str, Any]]:
+def _named(recipe: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
     """Each text of a recipe that names code: its dotted key, itself, and the arguments that it is
     given.
     """
-    for name, inner in _pairs(value):
-        dotted = f"{key}.{name}".lstrip(".")
-        if name in FUNCTIONS and isinstance(inner, str):
-            yield dotted, inner, value.get("args")
-        elif dotted == "environment.id" and isinstance(inner, str) and ":" in inner:
-            yield dotted, inner, value
-        elif name not in DATA and isinstance(inner, Mapping | list | tuple):
-            yield from _named(inner, dotted)
+    for key, name, block in functions_in(recipe):
+        yield key, name, block.get("args") if isinstance(block, Mapping) else None
+    environment = recipe.get("environment")
+    if isinstance(environment, Mapping) and ":" in str(environment.get("id")):
+        yield "environment.id", str(environment["id"]), environment
 
 
 def _pairs(value: Any) -> Iterable[tuple[Any, Any]]:
@@ -132,7 +124,7 @@ def _code(key: str, name: str, args: Any, base: Path) -> Iterator[Code]:
         says = f"{visible(name)} in {visible(str(files[-1]))}"
         content: list[Any] = sorted(contents)
         if not defined:
-            content += [name, args]
+            content += [function, args]
         yield _hashed(key, says, content)
     else:
         yield _hashed(

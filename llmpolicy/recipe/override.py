@@ -10,12 +10,7 @@ import yaml
 
 from llmpolicy.bounded import load_yaml
 from llmpolicy.errors import RecipeError
-
-FUNCTIONS = (
-    *("rewards", "fn", "min", "product", "sum", "correct", "generator", "canonical"),
-    *("advantage", "loss", "baseline"),
-)
-"""The keys whose text is a function, ``module:function`` or ``path.py:function``."""
+from llmpolicy.run.paths import FUNCTIONS
 
 
 def override(data: dict[str, Any], written: str) -> str:

@@ -9,6 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from llmpolicy.rewards.compose import COMPOSITES
 from llmpolicy.run.checkpoints import RECORD
 from llmpolicy.run.contents import content_digest
 
@@ -17,8 +18,19 @@ RUN = "{run}"
 the run keeps.
 """
 
-KEYS = ("path", "adapter", "file", "fn", "correct", "generator", "canonical", "args")
-"""The keys of a recipe in which a text may be a path, or begin with one."""
+FUNCTIONS = (
+    *("fn", "correct", "generator", "canonical", "advantage", "loss", "baseline"),
+    *("rewards", *COMPOSITES),
+)
+"""The keys of a recipe whose text, or each text of their list, names a function, ``module:function``
+or ``path.py:function``.
+"""
+
+DATA = ("args", "rows", "grpo", "sft", "reward_model")
+"""The keys of a recipe below which no function is named by its key."""
+
+PATHS = ("path", "adapter", "file")
+"""The keys of a recipe whose text is a path, or may be one."""
 
 ELSEWHERE = (RUN, "~", "reward_fns/", "the code", "the values")
 """How files begin in a manifest that do not lie in the folder of the recipe, or are none."""
@@ -28,21 +40,39 @@ STAGES = ("warm_start", "reward_model")
 
 
 def in_paths(value: Any, act: Callable[[str], str], *, named: bool = False) -> Any:
-    """A recipe's data with ``act`` done to every text that may be a path; the rows that it holds
-    are no such texts.
+    """A recipe's data with ``act`` done to every text that may be a path, or begin with one, with
+    ``named`` to every text at all; the rows that it holds are no such texts.
     """
     if isinstance(value, Mapping):
-        return {
-            key: (
-                inner
-                if key == "rows" and not named
-                else in_paths(inner, act, named=named or key in KEYS)
-            )
-            for key, inner in value.items()
-        }
+        return {key: _below_key(key, inner, act, named=named) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [in_paths(inner, act, named=named) for inner in value]
     return act(value) if named and isinstance(value, str) else value
+
+
+def _below_key(key: str, value: Any, act: Callable[[str], str], *, named: bool) -> Any:
+    if named or key == "args":
+        return in_paths(value, act, named=True)
+    if key == "rows":
+        return value
+    if key in (*PATHS, *FUNCTIONS) and isinstance(value, str):
+        return act(value)
+    if key in FUNCTIONS and isinstance(value, list | tuple):
+        return [_below_key(key, inner, act, named=False) for inner in value]
+    return in_paths(value, act)
+
+
+def functions_in(value: Any, key: str = "") -> Iterator[tuple[str, str, Any]]:
+    """Each text of a recipe's data that names a function: its dotted key, itself, and the block or
+    list around it.
+    """
+    for name, inner in value.items() if isinstance(value, Mapping) else enumerate(value):
+        dotted = f"{key}.{name}".lstrip(".")
+        listed = isinstance(name, int) and key.rpartition(".")[2] in FUNCTIONS
+        if isinstance(inner, str) and (name in FUNCTIONS or listed):
+            yield dotted, inner, value
+        elif name not in DATA and isinstance(inner, Mapping | list | tuple):
+            yield from functions_in(inner, dotted)
 
 
 def from_run(text: str, run: Path) -> str:

@@ -70,7 +70,7 @@ def refuse_other_optimiser(run: Run, recipe: Recipe) -> None:
     how: tuple[str, Sequence[str]] = ("reinforce", ("learning_rate", "baseline"))
     if isinstance(trained_by(recipe), Grpo):
         how = ("grpo", OPTIMISER)
-    old, new = _settings(run.recipe, *how), _settings(_plain(recipe), *how)
+    old, new = _settings(run.recipe_here(), *how), _settings(_plain(recipe), *how)
     _refuse(run, old, new, f"the optimiser goes on as it was saved, so {way_out(run, recipe)}")
 
 
