@@ -22,8 +22,8 @@ FUNCTIONS = (
     *("fn", "correct", "generator", "canonical", "advantage", "loss", "baseline"),
     *("rewards", *COMPOSITES),
 )
-"""The keys of a recipe whose text, or each text of their list, names a function, ``module:function``
-or ``path.py:function``.
+"""The keys of a recipe whose text, or each text of their list, is ``module:function`` or
+``path.py:function``.
 """
 
 DATA = ("args", "rows", "grpo", "sft", "reward_model")
