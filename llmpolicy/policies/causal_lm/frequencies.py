@@ -9,6 +9,7 @@ refused.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from operator import add
 from typing import Any
 
 import torch
@@ -51,19 +52,20 @@ def context_length(model: nn.Module) -> int | None:
     return None
 
 
-def check_lengths(model: nn.Module, lengths: Sequence[int], more: int = 0) -> None:
-    """Raise PolicyError if rows of so many tokens, and ``more`` to come, are longer than the
-    model's context.
+def check_lengths(model: nn.Module, lengths: Sequence[int], more: int | Sequence[int] = 0) -> None:
+    """Raise PolicyError if rows of so many tokens, and ``more`` to come, of all or of each, are
+    longer than the model's context.
     """
-    context, longest = context_length(model), max(lengths, default=0)
-    if not context or longest + more <= context:
+    each = [more] * len(lengths) if isinstance(more, int) else more
+    context, totals = context_length(model), list(map(add, lengths, each))
+    if not context or max(totals, default=0) <= context:
         return
-    row = list(lengths).index(longest)
-    what = f"row {row} has {longest} tokens"
+    row = totals.index(max(totals))
+    what = f"row {row} has {lengths[row]} tokens"
     if more:
         what = (
-            f"prompt {row} has {longest} tokens and max_new_tokens is {more}, {longest + more}"
-            " in all"
+            f"prompt {row} has {lengths[row]} tokens and max_new_tokens is {each[row]},"
+            f" {totals[row]} in all"
         )
     why = (
         " (beyond it, its dynamic RoPE turns each token by the length of the longest row)"

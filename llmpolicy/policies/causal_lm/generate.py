@@ -30,14 +30,15 @@ def generate(
     model: nn.Module,
     prompt_ids: Sequence[Sequence[int]],
     *,
-    max_new_tokens: int,
+    max_new_tokens: int | Sequence[int],
     temperature: float,
     stop_ids: Sequence[int],
     pad_id: int,
     greedy: bool = False,
     generator: torch.Generator | None = None,
 ) -> list[Turn]:
-    """Continue each prompt until one of stop_ids was chosen (it is kept) or max_new_tokens were.
+    """Continue each prompt until one of stop_ids was chosen (it is kept) or max_new_tokens were,
+    one number for all or one for each.
 
     A prompt that is there several times (a group) is read once. The mode of the model (train or
     eval) is left as it is. Tokens are drawn on the generator's device, so that a CPU generator
@@ -46,20 +47,20 @@ def generate(
     number is another. Raises PolicyError if a prompt is empty, if it leaves too little of the
     context, if the logits are not finite, or if there is no memory for one row.
     """
-    _check(model, prompt_ids, max_new_tokens)
+    limits = _limits(prompt_ids, max_new_tokens)
+    _check(model, prompt_ids, limits)
     again = random_state(next(model.parameters()).device, generator)
-    size = min(len(prompt_ids), _rows_at_once.get(model, len(prompt_ids)))
-    write = partial(
-        _written, model, max_new_tokens, temperature, stop_ids, pad_id, greedy, generator
-    )
+    rows = list(zip(prompt_ids, limits, strict=True))
+    size = min(len(rows), _rows_at_once.get(model, len(rows)))
+    write = partial(_written, model, temperature, stop_ids, pad_id, greedy, generator)
     while True:
-        parts = [prompt_ids[start : start + size] for start in range(0, len(prompt_ids), size)]
+        parts = [rows[start : start + size] for start in range(0, len(rows), size)]
         turns: list[Turn] | None = unless_out_of_memory(partial(_each, write, parts))
         if turns is not None:
             return turns
         if size == 1:
             raise PolicyError(
-                f"memory ran out while one completion of up to {max_new_tokens} tokens was written;"
+                f"memory ran out while one completion of up to {max(limits)} tokens was written;"
                 " lower max_completion_length, or load the model in 16 or 4 bits, or a smaller one"
             )
         say_once("generation")
@@ -78,26 +79,24 @@ _rows_at_once: "WeakKeyDictionary[nn.Module, int]" = WeakKeyDictionary()
 @torch.inference_mode()
 def _written(
     model: nn.Module,
-    max_new_tokens: int,
     temperature: float,
     stop_ids: Sequence[int],
     pad_id: int,
     greedy: bool,
     generator: torch.Generator | None,
-    prompt_ids: Sequence[Sequence[int]],
+    rows: Sequence[tuple[Sequence[int], int]],
 ) -> list[Turn]:
-    """All rows at once."""
+    """All rows at once, each a prompt and its most new tokens."""
     device = next(model.parameters()).device
+    prompt_ids, limits = zip(*rows, strict=True)
     prompts = list(dict.fromkeys(map(tuple, prompt_ids)))
     index = {ids: number for number, ids in enumerate(prompts)}
     prompt_of = torch.tensor([index[tuple(ids)] for ids in prompt_ids], device=device)  # (B,)
     stop = torch.tensor(list(stop_ids), dtype=torch.long, device=device)
-    reads = reading(model, prompts, prompt_of, max_new_tokens, pad_id)
+    reads = reading(model, prompts, prompt_of, max(limits), pad_id)
     with _no_checkpointing(model), reads as reader:
-        steps = list(
-            _steps(reader, prompt_of, max_new_tokens, temperature, stop, greedy, generator)
-        )
-    return _by_row(steps, prompt_ids, set(stop_ids))
+        steps = list(_steps(reader, prompt_of, limits, temperature, stop, greedy, generator))
+    return _by_row(steps, rows, set(stop_ids))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,32 +113,33 @@ class _Step:
 def _steps(
     reader: Reader,
     prompt_of: Tensor,
-    max_new_tokens: int,
+    limits: Sequence[int],
     temperature: float,
     stop: Tensor,
     greedy: bool,
     generator: torch.Generator | None,
 ) -> Iterator[_Step]:
-    """One token for every unfinished row a step; a row that stopped leaves the batch at the next
-    look.
+    """One token for every unfinished row a step; a row that stopped, or has as many as it may,
+    leaves the batch at the next look.
     """
     rows = torch.arange(len(prompt_of), device=prompt_of.device)  # (b,)
     every = LOOK_EVERY.get(rows.device.type, 8)
-    going = torch.ones_like(rows, dtype=torch.bool)
+    going, most = torch.ones_like(rows, dtype=torch.bool), max(limits)
+    limit = torch.tensor(limits, device=rows.device)  # (b,)
     finite = torch.ones((), dtype=torch.bool, device=rows.device)
     logits = reader.prompts()[prompt_of]  # (b, V)
-    for t in range(1, max_new_tokens + 1):
+    for t in range(1, most + 1):
         chosen = choose(logits, temperature, greedy, generator)
         token, finite = chosen.token, finite & chosen.finite
-        going = going & ~torch.isin(token, stop)
+        going = going & ~torch.isin(token, stop) & (limit > t)
         yield _Step(rows, token, chosen.log_prob)
-        if t % every == 0 or t == max_new_tokens:
+        if t % every == 0 or t == most:
             goes_on = _look(going, finite)
-            if t == max_new_tokens or not any(goes_on):
+            if not any(goes_on):
                 return
             if not all(goes_on):
                 left = torch.tensor(goes_on, device=rows.device).nonzero()[:, 0]
-                rows, token, going = rows[left], token[left], going[left]
+                rows, token, going, limit = rows[left], token[left], going[left], limit[left]
                 reader.leave(left)
         logits = reader.tokens(token)
 
@@ -157,37 +157,52 @@ def _look(going: Tensor, finite: Tensor) -> list[bool]:
 
 
 def _by_row(
-    steps: Sequence[_Step], prompt_ids: Sequence[Sequence[int]], stop_ids: set[int]
+    steps: Sequence[_Step], rows: Sequence[tuple[Sequence[int], int]], stop_ids: set[int]
 ) -> list[Turn]:
-    actions: list[list[int]] = [[] for _ in prompt_ids]
-    log_probs: list[list[float]] = [[] for _ in prompt_ids]
-    rows = torch.cat([step.rows for step in steps])
+    actions: list[list[int]] = [[] for _ in rows]
+    log_probs: list[list[float]] = [[] for _ in rows]
+    order = torch.cat([step.rows for step in steps])
     tokens = torch.cat([step.token for step in steps])
     figures = torch.cat([step.log_prob for step in steps])
-    columns = (rows.tolist(), tokens.tolist(), figures.tolist())
+    columns = (order.tolist(), tokens.tolist(), figures.tolist())
     for row, token, log_prob in zip(*columns, strict=True):
-        if actions[row] and actions[row][-1] in stop_ids:  # it went on until the host looked
-            continue
-        actions[row].append(token)
+        action = actions[row]
+        if len(action) == rows[row][1] or action and action[-1] in stop_ids:
+            continue  # it went on until the host looked
+        action.append(token)
         log_probs[row].append(log_prob)
     turns = []
-    for state, action, noted in zip(prompt_ids, actions, log_probs, strict=True):
+    for (state, _), action, noted in zip(rows, actions, log_probs, strict=True):
         stopped = action[-1] in stop_ids
         turns.append(Turn(list(state), action, noted, stopped, not stopped))
     return turns
 
 
-def _check(model: nn.Module, prompt_ids: Sequence[Sequence[int]], max_new_tokens: int) -> None:
-    if max_new_tokens < 1:
-        raise PolicyError(f"max_new_tokens is {max_new_tokens}; expected at least 1")
+def _limits(
+    prompt_ids: Sequence[Sequence[int]], max_new_tokens: int | Sequence[int]
+) -> Sequence[int]:
+    """The most new tokens of each row."""
+    if isinstance(max_new_tokens, int):
+        return [max_new_tokens] * len(prompt_ids)
+    if len(max_new_tokens) != len(prompt_ids):
+        raise PolicyError(
+            f"max_new_tokens has {len(max_new_tokens)} numbers for {len(prompt_ids)} prompts;"
+            " expected one number for all, or one for each"
+        )
+    return max_new_tokens
+
+
+def _check(model: nn.Module, prompt_ids: Sequence[Sequence[int]], limits: Sequence[int]) -> None:
     if not prompt_ids:
         raise PolicyError("there is no prompt to continue; expected at least one")
+    if min(limits) < 1:
+        raise PolicyError(f"max_new_tokens is {min(limits)}; expected at least 1")
     lengths = [len(ids) for ids in prompt_ids]
     if min(lengths) == 0:
         raise PolicyError(
             f"prompt {lengths.index(0)} is empty; expected at least one token to start from"
         )
-    check_lengths(model, lengths, max_new_tokens)
+    check_lengths(model, lengths, limits)
 
 
 @contextmanager
