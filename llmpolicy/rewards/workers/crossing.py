@@ -105,18 +105,18 @@ def _dumped(component: Component) -> bytes:
         place = spec.fn.rpartition(":")[0]
         text = (base_dir / place).read_bytes() if place.endswith(".py") else None
         return bytes(cloudpickle.dumps((spec, base_dir, text)))
-    with _by_value(_innermost(spec.fn)):
+    with by_value(spec.fn):
         return bytes(cloudpickle.dumps((spec, base_dir, None)))
 
 
 @contextmanager
-def _by_value(function: Callable[..., Any]) -> Iterator[None]:
-    """Copy a user's function rather than import its module again in the worker, with all that such
-    a script does.
+def by_value(function: Callable[..., Any]) -> Iterator[None]:
+    """Copy a user's function, or class, rather than import its module again in the worker, with all
+    that such a script does.
     """
     import cloudpickle
 
-    module = sys.modules.get(function.__module__ or "")
+    module = sys.modules.get(_innermost(function).__module__ or "")
     if module is None or _is_library(module):
         yield
         return

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,7 @@ _ENDING_SECONDS = 8.0
 _ROOT = str(Path(__file__).resolve().parents[3])
 # The parent's own llmpolicy, wherever it came from; the rest of its sys.path follows with the first
 # work.
-_START = (
-    f"import sys; sys.path[:0] = [] if {_ROOT!r} in sys.path else [{_ROOT!r}]; "
-    "from llmpolicy.rewards.workers.worker import main; main()"
-)
+_START = f"import sys; sys.path[:0] = [] if {_ROOT!r} in sys.path else [{_ROOT!r}]; "
 
 
 class WorkerLost(Exception):
@@ -40,22 +37,29 @@ class Worker:
     """A process for rewards with its own memory cap, and its keeper, with which it ends; both end
     with this process.
 
-    ``process`` is the keeper, ``pid`` the number of the worker beneath it.
+    ``process`` is the keeper, ``pid`` the number of the worker beneath it. It runs the ``main`` of
+    ``module``, which is handed the ``descriptors``.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        module: str = "llmpolicy.rewards.workers.worker",
+        descriptors: Sequence[int] = (),
+        **environment: str,
+    ) -> None:
         descriptor = shared_memory()
         self.progress = Progress(descriptor)
         self.progress.write(IDLE)
-        words = [str(descriptor), str(os.getpid()), str(MEMORY)]
+        words = [str(word) for word in (descriptor, os.getpid(), MEMORY, *descriptors)]
         self.process = subprocess.Popen(
-            [sys.executable, "-P", "-c", _START, *words],
+            [sys.executable, "-P", "-c", f"{_START}from {module} import main; main()", *words],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
-            pass_fds=[descriptor],
+            pass_fds=[descriptor, *descriptors],
             bufsize=0,
+            env={**os.environ, **environment},
         )
         os.close(descriptor)
         assert self.process.stdin is not None

@@ -264,9 +264,11 @@ class ImportClock:
         return watched
 
 
-def main() -> None:
-    """Serve the process that started this one; the words of the command line are descriptor, parent
-    and memory cap.
+def begin() -> tuple[Any, int, Progress]:
+    """Become a worker beneath its keeper; what it reads requests from, where it answers, and the
+    record of where it is.
+
+    The words of the command line are descriptor, parent and memory cap.
     """
     descriptor, parent, memory = (int(word) for word in sys.argv[1:4])
     requests, answers = os.fdopen(os.dup(0), "rb"), os.dup(1)
@@ -280,6 +282,12 @@ def main() -> None:
     _limit(memory)
     progress = Progress(descriptor)
     os.close(descriptor)
+    return requests, answers, progress
+
+
+def main() -> None:
+    """Serve the process that started this one."""
+    requests, answers, progress = begin()
     ImportClock(progress).install()
     with contextlib.suppress(BrokenPipeError):
         Server(requests, answers, progress).serve()

@@ -1,0 +1,206 @@
+"""A player as its parent sees it: a process that is asked over a socket, watched, and ended when it
+is late; and the process that such ones are forked from.
+"""
+
+import contextlib
+import itertools
+import os
+import pickle
+import select
+import socket
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from llmpolicy.bounded import load_json
+from llmpolicy.environments.asks import Offer, What
+from llmpolicy.errors import RecipeError, RewardError
+from llmpolicy.rewards.workers.process import Worker, WorkerLost
+from llmpolicy.rewards.workers.progress import (
+    IDLE,
+    IMPORT_SECONDS,
+    Progress,
+    shared_memory,
+)
+
+_MOST_BYTES = 2**28
+"""Of one answer; a player that announces more talks nonsense."""
+
+_LINK_SECONDS = 30.0
+
+PROBE = -1
+"""The number of the player that is only looked at."""
+
+
+class Live:
+    """One player's process. ``stale``: something went wrong in it, so that it is replaced at the
+    next reset; ``ending`` says how it ended, once it has.
+    """
+
+    def __init__(self, number: int, connection: socket.socket, progress: Progress) -> None:
+        self.number, self.connection, self.progress = number, connection, progress
+        connection.setblocking(False)
+        self.index, self.sent = IDLE, 0.0
+        self.stale, self.deaf, self.ending = False, False, ""
+        self._inbox, self._outbox = bytearray(), b""
+
+    def ask(self, what: What, given: Mapping[str, Any]) -> None:
+        """Begin to ask; the answer comes by `pump`."""
+        body = pickle.dumps((what, dict(given)))
+        self._outbox += len(body).to_bytes(8, "big") + body
+        self.index, self.sent = self.index + 1, time.monotonic()
+
+    def events(self) -> int:
+        """What to poll its socket for."""
+        if self.deaf:
+            return 0
+        return select.POLLIN | (select.POLLOUT if self._outbox else 0)
+
+    def ready(self, seconds: float) -> bool:
+        """Whether something came within some seconds."""
+        return bool(select.select([self.connection], [], [], seconds)[0])
+
+    def pump(self) -> dict[str, Any] | None:
+        """Write and read what can be at once; its answer, if that is complete."""
+        try:
+            if self._outbox:
+                self._outbox = self._outbox[self.connection.send(self._outbox) :]
+            while data := self.connection.recv(1 << 20):
+                self._inbox += data
+            self.deaf = True
+        except BlockingIOError:
+            pass
+        except OSError:  # it has ended
+            self.deaf = True
+        size = int.from_bytes(self._inbox[:8], "big")
+        if len(self._inbox) < 8 + size or not size:
+            self.deaf = self.deaf or size > _MOST_BYTES
+            return None
+        body = bytes(self._inbox[8 : 8 + size])
+        self._inbox.clear()
+        return _record(body)
+
+    def seconds(self) -> tuple[float, float]:
+        """How long it has been in its ask, imports left out, and what that may take beyond the
+        limit of a call: it may still be made, or wait for a processor.
+        """
+        here, waited = self.progress.read(), time.monotonic() - self.sent
+        if here.index != self.index:
+            return waited, IMPORT_SECONDS
+        return (here.seconds if here.importing else min(here.seconds, waited)), 0.0
+
+    def close(self) -> None:
+        """Give back what this process holds of it."""
+        self.connection.close()
+        self.progress.close()
+
+
+class Nursery:
+    """The process that players are forked from, beneath a keeper, with which all of them end."""
+
+    def __init__(self, load: bytes) -> None:
+        self.link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.link.settimeout(_LINK_SECONDS)
+        self._numbers = itertools.count()
+        # Else the order of a set, and a game that walks over one, would differ from run to run.
+        order = os.environ.get("PYTHONHASHSEED", "0")
+        try:
+            with theirs:
+                module = "llmpolicy.environments.player_worker"
+                self.worker = Worker(module, [theirs.fileno()], PYTHONHASHSEED=order)
+        except RewardError as error:
+            raise RecipeError(str(error)) from error
+        self.worker.send(pickle.dumps((sys.path, load)))
+
+    def offer(self) -> Offer:
+        """What the user's class offers, after a look at one instance; RecipeError where there is
+        none.
+        """
+        self._await_load()
+        probe = self._forked("look", PROBE)
+        try:
+            answer = self._look(probe)
+        finally:
+            self.end(probe)
+        if "refused" in answer:
+            raise RecipeError(str(answer["refused"]))
+        self._send("import", 0)
+        self.worker.send(pickle.dumps(answer["needed"]))
+        offered = answer["offer"]
+        wants = None if offered["wants"] is None else tuple(offered["wants"])
+        return Offer(**{**offered, "wants": wants, "needs": tuple(offered["needs"])})
+
+    def fork(self) -> Live:
+        """A new player; WorkerLost where there is nothing to fork from, OSError where no room."""
+        return self._forked("fork", next(self._numbers))
+
+    def end(self, live: Live) -> None:
+        """End a player, and do not wait."""
+        live.close()
+        with contextlib.suppress(WorkerLost):
+            self._send("end", live.number)
+
+    def close(self) -> None:
+        """End all of them, and wait for the end."""
+        self.link.close()
+        self.worker.close()
+
+    def _await_load(self) -> None:
+        until = time.monotonic() + IMPORT_SECONDS
+        with _lost("was lost while it was imported"):
+            while time.monotonic() < until:
+                for line in self.worker.receive(1.0):
+                    if "refused" in line:
+                        raise RecipeError(str(line["refused"]))
+                    return
+        raise RecipeError(f"Environment: its import took more than {IMPORT_SECONDS:g} s")
+
+    def _look(self, probe: Live) -> dict[str, Any]:
+        until = time.monotonic() + IMPORT_SECONDS
+        with _lost("was lost while an instance was made"):
+            while time.monotonic() < until:
+                if answer := probe.pump():
+                    return answer
+                for line in self.worker.receive(0.0 if probe.ready(0.05) else 0.01):
+                    if line.get("ended") == PROBE:
+                        why = f"making it took its process down ({line['why']})"
+                        return probe.pump() or {"refused": f"Environment: {why}"}
+        raise RecipeError(f"Environment: making it took more than {IMPORT_SECONDS:g} s")
+
+    def _forked(self, word: str, number: int) -> Live:
+        ours, theirs = socket.socketpair()
+        memory = shared_memory()
+        try:
+            progress = Progress(memory)
+            progress.write(IDLE)
+            self._send(word, number, theirs.fileno(), memory)
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+            os.close(memory)
+        return Live(number, ours, progress)
+
+    def _send(self, word: str, number: int, *descriptors: int) -> None:
+        try:
+            socket.send_fds(self.link, [f"{word} {number}".encode()], descriptors)
+        except OSError as error:
+            raise WorkerLost from error
+
+
+@contextlib.contextmanager
+def _lost(how: str) -> Iterator[None]:
+    try:
+        yield
+    except WorkerLost as error:
+        raise RecipeError(f"Environment: its process {how}") from error
+
+
+def _record(body: bytes) -> dict[str, Any] | None:
+    """An answer, or None for what is none."""
+    with contextlib.suppress(ValueError):
+        answer = load_json(body)
+        return answer if isinstance(answer, dict) else None
+    return None
