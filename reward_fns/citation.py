@@ -7,8 +7,9 @@ from itertools import count
 from typing import Any
 
 from llmpolicy.rewards import RewardError, Score, reward
+from llmpolicy.strict_json import NotJson
 
-from ._json.document import NotJson, gold
+from ._json.document import gold
 from ._text.completion import NoAnswer, ThinkingMarks, final_text, normalise, says_something
 
 _CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`|<!--.*?(?:-->|\Z)", re.DOTALL)

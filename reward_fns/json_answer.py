@@ -8,8 +8,9 @@ may fit it. Only with an `answer` column is the value itself judged.
 from typing import Any
 
 from llmpolicy.rewards import Score, reward
+from llmpolicy.strict_json import NotJson
 
-from ._json.document import NotJson, answered, begun, gold, identity
+from ._json.document import answered, begun, gold, identity
 from ._json.schema import misfit
 from ._text.completion import ThinkingMarks
 from ._text.passed import passed

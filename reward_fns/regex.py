@@ -1,8 +1,8 @@
 """A regular expression that the whole completion must match, in time linear in the text."""
 
 from llmpolicy.rewards import Score, reward
+from llmpolicy.strict_json import MAX_CHARS
 
-from ._text.completion import MAX_CHARS
 from ._text.passed import passed
 from ._text.regex import compiled, encodable
 

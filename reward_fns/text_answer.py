@@ -14,10 +14,11 @@ from operator import eq
 from typing import Any
 
 from llmpolicy.rewards import Score, reward
+from llmpolicy.strict_json import NotJson
 
 from ._answers.final import marked_answers, stated, visible
 from ._answers.marks import TELLS, all_marks
-from ._json.document import NotJson, gold
+from ._json.document import gold
 from ._text.completion import NoAnswer, ThinkingMarks, final_text, gold_text, normalise
 
 _NUMBER = re.compile(r"(?<![\w.])([-+]?\d+(?:,\d{3})*(?:\.\d+)?(?:/\d+)?)(?!\w)")

@@ -6,11 +6,12 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from llmpolicy.dialects import Call, Untyped, calls_in, calls_of, meant, unfenced
 from llmpolicy.messages import present
 from llmpolicy.rewards import RewardError, Score, reward
+from llmpolicy.strict_json import NotJson
 
-from ._json.calls import Call, Untyped, calls_in, calls_of
-from ._json.document import NotJson, gold, identity, read, unfenced
+from ._json.document import gold, identity
 from ._json.schema import misfit
 from ._text.completion import NoAnswer, ThinkingMarks, says_something
 from ._text.passed import passed
@@ -38,7 +39,6 @@ _ATTEMPT = re.compile(
     r"|[\"'](?:arguments|parameters)[\"']\s*:.{0,400}[\"'](?:name|tool_name)[\"']\s*:",
     re.IGNORECASE | re.DOTALL,
 )
-_PYTHON_WORDS = {"True": "true", "False": "false", "None": "null"}
 _WEATHER = {"name": "weather", "arguments": {"city": "Oslo"}}
 
 
@@ -175,10 +175,7 @@ def _meant(value: Untyped, expected: Any, schema: Any) -> Any:
     texts = isinstance(schema, Mapping) and schema.get("type") == "string"
     if isinstance(expected, str) or (expected is None and texts):
         return str(value)
-    try:
-        return read(_PYTHON_WORDS.get(value.strip(), value.strip()))
-    except NotJson:
-        return str(value)
+    return meant(value)
 
 
 def _mentions(around: str) -> bool:

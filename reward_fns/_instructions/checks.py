@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from llmpolicy.errors import nearest
+from llmpolicy.strict_json import NotJson
 
-from .._json.document import NotJson, gold
+from .._json.document import gold
 from .._text.completion import NoAnswer
 from .languages import is_in, known
 

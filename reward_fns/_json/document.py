@@ -1,32 +1,20 @@
-"""JSON as RFC 8259 writes it and no more: no NaN, no doubled keys, nothing around it, within
-caps.
-"""
+"""The JSON document that a completion or a column holds, and when two are the same value."""
 
-import json
-import math
 import numbers
 import re
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
+from llmpolicy.dialects import unfenced
+from llmpolicy.strict_json import MAX_CHARS, NotJson, read
 from llmpolicy.thinking import may_hold_marks
 
-from .._text.completion import MAX_CHARS, NoAnswer, ThinkingMarks
+from .._text.completion import NoAnswer, ThinkingMarks
 from .._text.reply import reply
-
-MAX_DEPTH = 50
-_MAX_DIGITS = 400
-_MAX_VALUES = 20_000
-_FENCE = re.compile(r"(`{3,}|~{3,})[ \t]*(?:json(?![A-Za-z]))?", re.IGNORECASE)
-
 
 _OPENINGS = ("{", "[", '"', "`" * 3, "~~~")
 _OPEN_END = re.compile(r"(?:(?:`{3,}|~{3,})(?:json)?\s*)?[{\[]\s*$")
-
-
-class NotJson(ValueError):
-    """The text is no JSON document within the caps; the message says why."""
 
 
 def answered(completion: str, prompt: str = "", thinking_marks: ThinkingMarks = ()) -> Any:
@@ -66,34 +54,6 @@ def begun(completion: str, prompt: str = "", messages: Any = None) -> str:
         if isinstance(content, str) and content.lstrip().startswith(_OPENINGS):
             prefill = content
     return prefill + completion
-
-
-def unfenced(text: str) -> str:
-    """The content of a code fence around the whole text, or the text itself."""
-    fence = _FENCE.match(text)
-    if fence is None or not text.endswith(fence[1]) or len(text) < fence.end() + len(fence[1]):
-        return text
-    return text[fence.end() : -len(fence[1])].strip()
-
-
-def read(text: str) -> Any:
-    """The value of a JSON document; raises NotJson with what is wrong."""
-    if len(text) > MAX_CHARS:
-        raise NotJson(f"{len(text)} characters are more than {MAX_CHARS}")
-    try:
-        value = json.loads(
-            text,
-            object_pairs_hook=_object,
-            parse_constant=_constant,
-            parse_float=_float,
-            parse_int=_int,
-        )
-    except RecursionError as error:
-        raise NotJson(f"nested deeper than {MAX_DEPTH}") from error
-    except json.JSONDecodeError as error:
-        raise NotJson(f"not JSON: {error.msg} at character {error.pos}") from error
-    _check_size(value)
-    return value
 
 
 def identity(value: Any) -> Any:
@@ -144,21 +104,6 @@ def gold(answer: Any) -> Any:
     return answer
 
 
-def _check_size(value: Any) -> None:
-    """Raise NotJson for a value nested too deep or with too many parts."""
-    count, levels, level = 0, -1, [value]
-    while level:
-        count, levels, inside = count + len(level), levels + 1, list[Any]()
-        for item in level:
-            if isinstance(item, dict):
-                inside += item.values()
-            elif isinstance(item, list):
-                inside += item
-        level = inside
-        if levels > MAX_DEPTH or count > _MAX_VALUES:
-            raise NotJson(f"nested deeper than {MAX_DEPTH}, or more than {_MAX_VALUES} values")
-
-
 def _opened(prompt: str, thinking_marks: ThinkingMarks) -> bool:
     """Whether the prompt has opened a reasoning block: then a completion alone is not an answer."""
     try:
@@ -177,30 +122,3 @@ def _decimal(value: Any) -> Decimal:
     if not number.is_finite():
         raise TypeError(f"{value} is no JSON number")
     return number
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) < len(pairs):
-        raise NotJson("an object has the same key twice")
-    return value
-
-
-def _constant(name: str) -> Any:
-    raise NotJson(f"{name} is no JSON number")
-
-
-def _float(text: str) -> float:
-    value = float(text)
-    lost = math.isinf(value) or (value == 0 and re.match(r"[^eE]*[1-9]", text))
-    if lost or len(text) > _MAX_DIGITS:
-        raise NotJson("a number too large or too small")
-    if abs(value) < 2**53 and value.is_integer() and Decimal(text) != Decimal(value):
-        raise NotJson("a fraction with more digits than a double holds")
-    return value
-
-
-def _int(text: str) -> int:
-    if len(text) > _MAX_DIGITS:
-        raise NotJson(f"a number of {len(text)} digits")
-    return int(text)

@@ -11,9 +11,10 @@ from functools import lru_cache
 from typing import Any
 
 from llmpolicy.rewards import RewardError
+from llmpolicy.strict_json import NotJson, read
 
 from .._text.regex import compiled, encodable
-from .document import NotJson, identity, read
+from .document import identity
 
 _DATE_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 

@@ -11,10 +11,8 @@ from decimal import Decimal
 from typing import Any
 
 from llmpolicy.rewards import RewardError
+from llmpolicy.strict_json import MAX_CHARS
 from llmpolicy.thinking import Mark, Pairs, begins_in_words, marks, marks_behind, may_hold_marks
-
-MAX_CHARS = 200_000
-"""A longer completion is judged wrong unread."""
 
 _MAX_MARKS = 16
 _HIDDEN = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff\u00ad"))

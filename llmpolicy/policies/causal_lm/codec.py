@@ -56,6 +56,26 @@ class Codec:
         self._say_unknown()
         return ids
 
+    def prompt(self, prompt: Any, where: str) -> list[int]:
+        """Token ids of one prompt, as `encode` gives them; what cannot be read is said to be of
+        ``where``.
+        """
+        ids = self._encode(prompt, where)
+        self._say_unknown()
+        return ids
+
+    def behind(self, text: str) -> list[int]:
+        """Token ids of a text that stands behind other tokens, read alone.
+
+        Some tokenizers put a blank before a text, and none within: it is read behind a letter,
+        which is cut off again.
+        """
+        alone, letter, after = (
+            list(self.tokenizer(words, add_special_tokens=False)["input_ids"])
+            for words in (text, "a", f"a{text}")
+        )
+        return after[len(letter) :] if after[: len(letter)] == letter else alone
+
     def lesson(self, prompt: Any, reply: Reply, where: str) -> tuple[list[int], list[int]]:
         """Token ids of a prompt as `encode` gives them, and those of its reply behind it, which end
         in a stop token.
@@ -71,7 +91,7 @@ class Codec:
         self._say_unknown()
         if not isinstance(prompt, str):
             opened, words = continuation(self.template, prompt, reply, where)
-            learned = self._behind(before, words, self._rendered(opened + words), where)
+            learned = self._behind(before, words, self.rendered(opened + words), where)
             return before, self._ended(learned, self.template.end_of_turn(), where)
         if not isinstance(reply, str):
             beside = ", ".join(sorted(reply.keys() - {"role", "content"}))
@@ -144,7 +164,7 @@ class Codec:
     def _chat(self, messages: Sequence[Mapping[str, Any]], where: str) -> list[int]:
         self._check_chat()
         text = self.template.text(messages, where)
-        ids = self._rendered(text)
+        ids = self.rendered(text)
         self.unknown.look(text, ids, where)
         return ids
 
@@ -152,7 +172,7 @@ class Codec:
         if sentence := self.unknown.told():
             logger.warning("%s", sentence)
 
-    def _rendered(self, text: str) -> list[int]:
+    def rendered(self, text: str) -> list[int]:
         """The ids of what a chat template wrote."""
         ids = list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
         twice = (

@@ -89,7 +89,7 @@ class Reader:
                 f"some completions have special tokens inside ({names}), which the text that"
                 " rewards read leaves out; a reward gets all that was written by the name `raw`"
             )
-        return self._thoughts_read(
+        return self.thoughts_read(
             _apart([self.raw(piece, before) for before, piece in self._pieces(ids, after)])
         )
 
@@ -152,7 +152,7 @@ class Reader:
 
     def _words(self, ids: Sequence[int], keep: int | None = None) -> str:
         kept = [token for token in ids if token == keep or token not in self.left_out]
-        return self._thoughts_read(self.raw(kept))
+        return self.thoughts_read(self.raw(kept))
 
     def _pieces(
         self, ids: Sequence[int], after: Sequence[int]
@@ -189,7 +189,7 @@ class Reader:
     def _decoded(self, ids: Sequence[int]) -> str:
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=False))
 
-    def _thoughts_read(self, text: str) -> str:
+    def thoughts_read(self, text: str) -> str:
         for mark, tag in self._thoughts.items():
             text = text.replace(mark, tag)
         return text

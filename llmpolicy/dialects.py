@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .document import NotJson, read
+from llmpolicy.strict_json import NotJson, read
 
 MAX_CALLS = 64
 _MAX_PYTHON = 20_000
@@ -55,6 +55,7 @@ _DEEPSEEK = re.compile(
     r"|\s*([\w.-]+)<｜tool▁sep｜>(.*)",
     re.DOTALL,
 )
+_FENCE = re.compile(r"(`{3,}|~{3,})[ \t]*(?:json(?![A-Za-z]))?", re.IGNORECASE)
 _FUNCTION = re.compile(
     r"\s*<(?P<tag>function(?==)|invoke(?=\s))(?:=([\w.-]+)|\s+name=[\"']?([\w.-]+)[\"']?)\s*>"
 )
@@ -63,6 +64,7 @@ _GLM = re.compile(r"\s*<(?P<tag>arg_key|arg_value)>")
 _PYTHON = re.compile(r"\[\s*(?:[A-Za-z_][\w.]*\s*\(|\])|[A-Za-z_][\w.]*\s*\(")
 _ELEMENTS = {"<function=": "</function>", "<invoke ": "</invoke>"}
 _IDS = {"id", "type", "index", "tool_call_id"}
+_PYTHON_WORDS = {"True": "true", "False": "false", "None": "null"}
 
 
 class Untyped(str):
@@ -89,6 +91,8 @@ class Calls:
 
     calls: Sequence[Call]
     around: str = ""
+    bare: bool = False
+    """Whether nothing marks them as calls."""
 
 
 def calls_in(text: str, *, text_arguments: bool = False) -> Calls:
@@ -110,7 +114,23 @@ def calls_in(text: str, *, text_arguments: bool = False) -> Calls:
         raise NotJson("the end of a call that has not begun")
     if len(calls) > MAX_CALLS:
         raise NotJson(f"more than {MAX_CALLS} calls")
-    return Calls(calls, around) if spans else Calls(_bare(text.strip(), text_arguments))
+    return Calls(calls, around) if spans else Calls(_bare(text.strip(), text_arguments), bare=True)
+
+
+def unfenced(text: str) -> str:
+    """The content of a code fence around the whole text, or the text itself."""
+    fence = _FENCE.match(text)
+    if fence is None or not text.endswith(fence[1]) or len(text) < fence.end() + len(fence[1]):
+        return text
+    return text[fence.end() : -len(fence[1])].strip()
+
+
+def meant(value: Untyped) -> Any:
+    """What an argument that is written as bare text says: a JSON value, else the text."""
+    try:
+        return read(_PYTHON_WORDS.get(value.strip(), value.strip()))
+    except NotJson:
+        return str(value)
 
 
 def calls_of(value: Any, *, text_arguments: bool) -> list[Call]:

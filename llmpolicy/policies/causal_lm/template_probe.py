@@ -1,0 +1,253 @@
+"""Does a chat template keep what was said, once more is said? Asked before a training begins."""
+
+import copy
+from collections.abc import Iterator, Sequence
+from os.path import commonprefix
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from llmpolicy.errors import PolicyError
+from llmpolicy.messages import THINKING, Message, content_text
+from llmpolicy.policies.causal_lm.codec import Codec
+from llmpolicy.policies.causal_lm.dialogue import following, opening, told
+from llmpolicy.policies.causal_lm.message_forms import forms, holds_all, name_of
+from llmpolicy.policies.causal_lm.template import OPENED, Template
+from llmpolicy.policies.causal_lm.tool_calls import Tool, plain_call
+
+_WORDS, _THOUGHT, _HERE = "llmpolicy", "pondered", "the probe"
+_USER: Message = {"role": "user", "content": "interlocutor"}
+_SAID: Message = {"role": "assistant", "content": _WORDS}
+
+_PROMPTED = "environment: tools_in: prompt, which describes the tools in words"
+_KEEPING = {
+    "preserve_thinking": True,
+    "keep_thinking": True,
+    "keep_past_thinking": True,
+    "truncate_history_thinking": False,
+    "clear_thinking": False,
+    "enable_thinking": False,
+}
+"""Arguments by which templates keep what was thought, or have nothing thought."""
+
+
+class _Rewrites(Exception):
+    """What a template makes of a conversation is not what its pieces make; the message says how."""
+
+
+def check_turns(codec: Codec, tools: Sequence[Tool] = ()) -> None:
+    """Raise PolicyError in one sentence for a template in which a conversation of many turns is not
+    its pieces, or which cannot show tools.
+    """
+    fault = _fault(codec, tools)
+    if fault:
+        choices = list(_choices(codec, tools)) or [
+            "another template: TRL's variants and the arguments known here change nothing"
+        ]
+        raise PolicyError(f"the chat template {fault}; expected {', or '.join(choices)}")
+
+
+def _choices(codec: Codec, tools: Sequence[Tool]) -> Iterator[str]:
+    """What a user may write to have the template, or its like, carry the conversation."""
+    source = _source(codec)
+    for name, value in _KEEPING.items():
+        if name in source and not _fault(_with(codec, **{name: value}), tools):
+            yield f"task: chat_template_kwargs: {{{name}: {str(value).lower()}}}"
+    variant = training_template(codec.tokenizer)
+    if variant is not None and not _fault(_with(codec, chat_template=variant), tools):
+        yield (
+            "environment: template: training, which takes TRL's variant of it for training and"
+            " saves it with the policy"
+        )
+    if tools and not _fault(codec, ()):
+        yield _PROMPTED
+    elif tools:
+        yield from (f"{_PROMPTED}, with {choice}" for choice in _choices(codec, ()))
+
+
+def training_template(tokenizer: PreTrainedTokenizerBase) -> str | None:
+    """TRL's variant of the tokenizer's chat template for training, or that template itself where it
+    needs none; None for a template that TRL does not know.
+    """
+    from trl.chat_template_utils import get_training_chat_template
+
+    try:
+        variant = get_training_chat_template(tokenizer)
+    except Exception:  # noqa: BLE001 - TRL renders the template, a program of somebody else's that may raise anything
+        return None
+    return str(tokenizer.chat_template if variant is None else variant)
+
+
+def take_training_template(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Give the tokenizer TRL's variant of its chat template for training, with which it is saved.
+
+    Raises PolicyError in one sentence where there is none.
+    """
+    variant = training_template(tokenizer)
+    if variant is None:
+        raise PolicyError(
+            "environment: template: training: TRL has no variant of this chat template for"
+            " training; expected no such key, or the template of a model that TRL knows"
+        )
+    tokenizer.chat_template = variant
+
+
+def _with(codec: Codec, **options: Any) -> Codec:
+    changed = copy.copy(codec)
+    changed.template = Template(codec.tokenizer, {**codec.template.arguments, **options})
+    return changed
+
+
+def _source(codec: Codec) -> str:
+    return str(codec.template.arguments.get("chat_template") or codec.tokenizer.chat_template)
+
+
+def _fault(codec: Codec, tools: Sequence[Tool]) -> str:
+    """What is wrong with the template, as a clause; empty where nothing is."""
+    try:
+        if tools and not holds_all(
+            _shown(codec, [_USER], tools, next_turn=True), map(name_of, tools)
+        ):
+            raise _Rewrites("has no place for tools: their names are not in what it writes")
+        for voice in _voices(codec):
+            for talk in _talks(codec, voice, tools):
+                _check(codec, talk, tools)
+    except _Rewrites as fault:
+        return str(fault)
+    return ""
+
+
+def _voices(codec: Codec) -> Iterator[Message]:
+    """How an assistant begins what it says: with words, and with a thought where a generation may
+    think.
+    """
+    begun = _shown(codec, [_USER], (), next_turn=True)
+    if not OPENED.search(begun):
+        yield _SAID
+    if not begun.rstrip().endswith("</think>"):
+        yield from _thinking(codec)
+
+
+def _thinking(codec: Codec) -> Iterator[Message]:
+    """The first form of a thought that the template shows, or in words where it knows of thoughts
+    at all.
+    """
+    for name in THINKING:
+        said = {**_SAID, name: _THOUGHT}
+        if _THOUGHT in _attempt(codec, [_USER, said]):
+            yield said
+            return
+    if "</think>" in _source(codec):
+        yield {**_SAID, "content": f"<think>\n{_THOUGHT}\n</think>\n\n{_WORDS}"}
+
+
+def _talks(codec: Codec, said: Message, tools: Sequence[Tool]) -> Iterator[list[Message]]:
+    """Conversations of the shapes that are met: of words, then with calls of tools."""
+    yield [_USER, said, _USER, said, _USER]
+    if not tools:
+        return
+    one, two = (_calling(codec, said, tools, count) for count in (1, 2))
+    answer: Message = {"role": "tool", "name": name_of(tools[0]), "content": "answered"}
+    yield [_USER, one, answer, said, _USER, one, answer]
+    yield [_USER, one, answer, one, answer, said, _USER]
+    if ("tool_calls" in one) == ("tool_calls" in two):  # else it shows one call a turn
+        yield [_USER, two, answer, answer, said, _USER]
+
+
+def _calling(codec: Codec, said: Message, tools: Sequence[Tool], count: int) -> Message:
+    """A turn with calls, in the first form that the template shows, else as words of the turn."""
+    name, values = name_of(tools[0]), [f"argued{number}" for number in range(count)]
+    calls = [{"name": name, "arguments": {"value": value}} for value in values]
+    before = content_text(said["content"]).removesuffix(_WORDS)
+    turn = {
+        **said,
+        "content": before,
+        "tool_calls": [{"type": "function", "function": call} for call in calls],
+    }
+    for form in forms([_USER, turn]):
+        if holds_all(_attempt(codec, form, tools), values):
+            return form[1]
+    return {
+        **said,
+        "content": before + "\n".join(plain_call(name, {"value": value}) for value in values),
+    }
+
+
+def _check(codec: Codec, talk: list[Message], tools: Sequence[Tool]) -> None:
+    """Raise where the template's ids of a conversation are not those of its pieces."""
+    turns = [index for index, message in enumerate(talk) if message["role"] == "assistant"]
+    ids, stops = opening(codec, talk[: turns[0]], tools), set[int]()
+    for index, after in zip(turns, [*turns[1:], len(talk)], strict=True):
+        turn = _turn(codec, talk, index, tools)
+        ends = next((place for place, token in enumerate(turn) if token in codec.stop_ids), None)
+        ids += turn if ends is None else turn[: ends + 1]
+        if ends is not None:
+            stops.add(len(ids) - 1)
+        try:
+            ids += following(codec, ids, talk[index + 1 : after], tools, ends is not None, _HERE)
+        except PolicyError as error:
+            reason = str(error).removeprefix(f"{_HERE}: the chat template ")
+            raise _Rewrites(f"{reason}, in a conversation of {_roles(talk)}") from error
+    whole = codec.rendered(_shown(codec, talk, tools, next_turn=True))
+    _compare(codec, ids, whole, stops, talk)
+
+
+def _turn(codec: Codec, talk: list[Message], index: int, tools: Sequence[Tool]) -> list[int]:
+    """The ids of a turn as a generation would write it, which is how the template writes the
+    last.
+    """
+    begun = _shown(codec, talk[:index], tools, next_turn=True)
+    last = _shown(codec, talk[: index + 1], tools)
+    if last.startswith(begun):
+        return codec.behind(last[len(begun) :])
+    common = len(commonprefix([begun, last]))
+    raise _Rewrites(
+        f"begins a generation with {_end(begun[common:])} and writes"
+        f" {_start(last[common:])} there once a turn is over"
+    )
+
+
+def _compare(
+    codec: Codec, pieces: list[int], whole: list[int], stops: set[int], talk: list[Message]
+) -> None:
+    for index, (kept, token) in enumerate(zip(pieces, whole, strict=False)):
+        if kept != token and index not in stops:
+            break
+    else:
+        if len(pieces) == len(whole):
+            return
+        index = min(len(pieces), len(whole))
+    raise _Rewrites(
+        f"rewrites what was said before: {_start(codec.raw(pieces[index:]))} becomes"
+        f" {_start(codec.raw(whole[index:]))} in a conversation of {_roles(talk)}"
+    )
+
+
+def _shown(
+    codec: Codec, talk: list[Message], tools: Sequence[Tool], *, next_turn: bool = False
+) -> str:
+    template = codec.template
+    options = {**template.arguments, **({"tools": list(tools)} if tools else {})}
+    try:
+        return template.render(template.fitted(talk), options, add_generation_prompt=next_turn)
+    except Exception as error:
+        raise _Rewrites(f"refuses a conversation of {_roles(talk)} ({told(error)})") from error
+
+
+def _attempt(codec: Codec, talk: list[Message], tools: Sequence[Tool] = ()) -> str:
+    try:
+        return _shown(codec, talk, tools)
+    except _Rewrites:
+        return ""
+
+
+def _roles(talk: Sequence[Message]) -> str:
+    return ", ".join(str(message["role"]) for message in talk)
+
+
+def _start(text: str) -> str:
+    return repr(text[:40]) if text else "nothing"
+
+
+def _end(text: str) -> str:
+    return repr(text[-40:]) if text else "nothing"

@@ -1,0 +1,280 @@
+"""Calls of tools in what a model said, whether they fit the tools, and tools in words."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from llmpolicy.dialects import Call, Untyped, calls_in, meant, unfenced
+from llmpolicy.environments.conversation import ToolCall
+from llmpolicy.errors import nearest
+from llmpolicy.messages import Message, content_text
+from llmpolicy.policies.causal_lm.codec import Codec
+from llmpolicy.policies.causal_lm.message_forms import name_of
+from llmpolicy.policies.causal_lm.template import OPENED
+from llmpolicy.strict_json import NotJson
+
+Tool = Mapping[str, Any]
+"""The definition of a tool, with the JSON schema of its arguments."""
+
+_CLOSES = re.compile(r".*(?:</think>|<\|channel\|>final<\|message\|>)", re.DOTALL)
+_UNCLOSED = re.compile(
+    r"<think>.*|<\|channel\|>analysis<\|message\|>(?:(?!<\|end\|>).)*", re.DOTALL
+)
+_ATTEMPT = re.compile(
+    r"<[|\uff5c/]{0,2}\s*(?:tool[_\u2581]?calls?\b|function=|invoke\s)|\[TOOL_CALLS|to=functions\."
+    r"|[\"'](?:name|tool_name)[\"']\s*:[^{}]{0,200}[\"'](?:arguments|parameters)[\"']\s*:",
+    re.IGNORECASE,
+)
+"""What only a call has in it, well written or not."""
+_ARGUMENTS = re.compile(r"[\"'](?:arguments|parameters)[\"']\s*:")
+
+
+class Said(NamedTuple):
+    """What a reply says: its text as a person reads it, its calls, and why one cannot be read."""
+
+    text: str
+    calls: list[ToolCall]
+    problem: str | None = None
+
+
+def read_reply(
+    codec: Codec,
+    token_ids: Sequence[int],
+    after: Sequence[int] = (),
+    tools: Sequence[Tool] = (),
+) -> Said:
+    """What a reply says ``after`` the tokens of its state; without tools there are no calls.
+
+    Calls are read behind the thinking, in any of the dialects that models write them in (the
+    template's own among them), or in the plain form ``<tool_call>{"name": ..., "arguments":
+    ...}</tool_call>``. A whole reply that is JSON or Python of a call is one without marks too, if
+    it names a tool or has arguments. ``problem`` is a sentence to the model, where a call is begun
+    that cannot be read; then there are no calls.
+    """
+    text = codec.decode(token_ids, after)
+    if not tools:
+        return Said(text, [])
+    raw = _behind_thinking(_written(codec, token_ids, after), codec.raw(after))
+    try:
+        calls = _calls(raw, tools) or _calls(_behind_thinking(text, codec.raw(after)), tools)
+    except NotJson as reason:
+        return Said(text, [], f"the call of a tool cannot be read: {reason}; write it again")
+    calls = calls or _by_response_template(codec, token_ids, after, tools)
+    if not calls and _ATTEMPT.search(raw):
+        return Said(
+            text, [], "the call of a tool cannot be read; write it again, with nothing else"
+        )
+    return Said(text, [_fitted(call, tools) for call in calls])
+
+
+def check_call(call: ToolCall, tools: Sequence[Tool]) -> str | None:
+    """Why a call does not fit the tools, as a sentence to the model; None where it does.
+
+    Checked are the tool's name, and names, presence and JSON types of the arguments. A call from
+    `read_reply` has been given the types of its schema where nothing is lost by it: a whole number
+    written as 3.0 for an integer, and the bare text that some dialects write all values as.
+    """
+    schemas = _schemas(tools)
+    if call.name not in schemas:
+        return f"there is no tool {call.name[:80]!r}{nearest(call.name, schemas)}"
+    faults = list(_misfits(dict(call.arguments), schemas[call.name] | {"type": "object"}, ""))
+    return f"{call.name}: {'; '.join(faults[:3])}" if faults else None
+
+
+def plain_call(name: str, arguments: Mapping[str, Any]) -> str:
+    """A call as any model may write it, also one whose template knows of no tools."""
+    call = json.dumps({"name": name, "arguments": dict(arguments)}, ensure_ascii=False)
+    return f"<tool_call>\n{call}\n</tool_call>"
+
+
+def plain_tools(tools: Sequence[Tool]) -> str:
+    """Tools in words, for a prompt of a model whose template has no place for them."""
+    lines = ["You may call these tools:", ""]
+    for tool in tools:
+        inner = tool.get("function", tool)
+        schema = inner.get("parameters") or {}
+        properties, required = schema.get("properties") or {}, schema.get("required") or ()
+        names = (name if name in required else f"{name}?" for name in properties)
+        description = " ".join(str(inner.get("description") or "").split())
+        lines.append(f"- {name_of(tool)}({', '.join(names)}): {description}".rstrip(": "))
+        for name, what in properties.items():
+            words = " ".join(str(what.get("description") or "").split())
+            lines.append(f"    {name}: {_type(what)}{', ' if words else ''}{words}")
+    form = plain_call("NAME", {"ARGUMENT": "VALUE"})
+    return "\n".join(
+        [*lines, "", f"To call one, write\n\n{form}\n\nand stop: its answer comes next."]
+    )
+
+
+def plain_answer(message: Message) -> str:
+    """A tool's answer in words, for a model whose template has no place for it."""
+    return f"<tool_response>\n{content_text(message.get('content'))}\n</tool_response>"
+
+
+def in_words(messages: Sequence[Message]) -> list[Message]:
+    """The messages with tools' answers as a user's words, those in a row as one message: templates
+    without tools often want user and assistant by turns.
+    """
+    spoken: list[Message] = []
+    joins = False
+    for message in messages:
+        if message["role"] == "tool":
+            message = {"role": "user", "content": plain_answer(message)}
+            joins, before = True, joins
+        else:
+            joins, before = False, joins and message["role"] == "user"
+        if before and spoken:
+            words = f"{spoken[-1]['content']}\n{content_text(message['content'])}"
+            spoken[-1] = {"role": "user", "content": words}
+        else:
+            spoken.append(dict(message))
+    return spoken
+
+
+def _written(codec: Codec, token_ids: Sequence[int], after: Sequence[int]) -> str:
+    ids = list(token_ids)
+    if ids and ids[-1] in codec.stop_ids:
+        ids.pop()
+    return codec.reader.thoughts_read(codec.raw(ids, after))
+
+
+def _behind_thinking(text: str, before: str) -> str:
+    """What stands behind the last thought; nothing where one goes on to the end."""
+    if OPENED.search(before[-40:]) and "</think>" not in text:
+        return ""
+    return _UNCLOSED.sub("", _CLOSES.sub("", text, count=1))
+
+
+def _calls(text: str, tools: Sequence[Tool]) -> list[Call]:
+    """The calls in a text; NotJson for one that is begun and cannot be read."""
+    words = unfenced(text.strip())
+    written, names = calls_in(words, text_arguments=True), set(map(name_of, tools))
+    if written.bare and not _ARGUMENTS.search(words):
+        return [call for call in written.calls if call.name in names]
+    return list(written.calls)
+
+
+def _by_response_template(
+    codec: Codec, token_ids: Sequence[int], after: Sequence[int], tools: Sequence[Tool]
+) -> list[Call]:
+    """The calls that the tokenizer's own response template tells apart, in a dialect of its own."""
+    template = getattr(codec.tokenizer, "response_template", None)
+    if template is None:
+        return []
+    try:
+        message = codec.tokenizer.parse_response(
+            list(token_ids), template, prefix=list(after), tools=list(map(dict, tools))
+        )
+        calls = [call.get("function", call) for call in message.get("tool_calls") or []]
+        return [Call(str(call["name"]), dict(call.get("arguments") or {})) for call in calls]
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return []
+
+
+def _schemas(tools: Sequence[Tool]) -> dict[str, dict[str, Any]]:
+    """The schema of each tool's arguments by its name."""
+    return {
+        name_of(tool): dict(tool.get("function", tool).get("parameters") or {}) for tool in tools
+    }
+
+
+def _fitted(call: Call, tools: Sequence[Tool]) -> ToolCall:
+    properties = _schemas(tools).get(call.name, {}).get("properties") or {}
+    return ToolCall(
+        call.name,
+        {name: _fit(value, properties.get(name)) for name, value in call.arguments.items()},
+    )
+
+
+def _fit(value: Any, schema: Any) -> Any:
+    """A value in the type of its schema, where that is the same value."""
+    types = _types(schema)
+    if isinstance(value, Untyped):
+        read = meant(value)
+        fits = types and not any(map(_is_of, [read] * len(types), types))
+        if types == ["string"] or ("string" in types and fits):
+            return str(value)
+        value = read
+    if isinstance(value, float) and value.is_integer() and types and "number" not in types:
+        return int(value) if "integer" in types else value
+    inner = schema if isinstance(schema, Mapping) else {}
+    if isinstance(value, list):
+        return [_fit(item, inner.get("items")) for item in value]
+    if isinstance(value, Mapping):
+        known = inner.get("properties") or {}
+        return {name: _fit(item, known.get(name)) for name, item in value.items()}
+    return value
+
+
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "string": str,
+    "integer": int,
+    "number": (int, float),
+    "boolean": bool,
+    "array": list,
+    "object": Mapping,
+    "null": type(None),
+}
+
+
+def _is_of(value: Any, kind: str) -> bool:
+    if isinstance(value, bool):
+        return kind == "boolean"
+    return kind not in _KINDS or isinstance(value, _KINDS[kind])
+
+
+def _types(schema: Any) -> list[str]:
+    """The JSON types that a schema allows, in order; none where it says nothing of them."""
+    if not isinstance(schema, Mapping):
+        return []
+    options = schema.get("anyOf") or schema.get("oneOf")
+    if options:
+        kinds = [_types(option) for option in options]
+        types = [kind for inner in kinds for kind in inner] if all(kinds) else []
+    else:
+        kind = schema.get("type")
+        types = [kind] if isinstance(kind, str) else list(kind or ())
+    return types + ["null"] if types and schema.get("nullable") else types
+
+
+def _type(schema: Any) -> str:
+    words = " or ".join(dict.fromkeys(_types(schema))) or "any value"
+    choices = schema.get("enum") if isinstance(schema, Mapping) else None
+    return f"{words}, one of {_json(choices)}" if choices else words
+
+
+def _misfits(value: Any, schema: Any, where: str) -> Iterator[str]:
+    """What about a value does not fit its schema, a clause each."""
+    if not isinstance(schema, Mapping):
+        return
+    types = _types(schema)
+    label = f"the argument {where!r}"
+    if types and not any(_is_of(value, kind) for kind in types):
+        yield f"{label} is {_json(value)}, expected {_type(schema)}"
+    elif schema.get("enum") and value not in schema["enum"]:
+        yield f"{label} is {_json(value)}, expected one of {_json(schema['enum'])}"
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _misfits(item, schema.get("items"), f"{where}[{index}]")
+    elif isinstance(value, Mapping):
+        yield from _misfits_of_object(value, schema, where)
+
+
+def _misfits_of_object(
+    value: Mapping[str, Any], schema: Mapping[str, Any], where: str
+) -> Iterator[str]:
+    known, prefix = schema.get("properties") or {}, f"{where}." if where else ""
+    for name in schema.get("required") or ():
+        if name not in value:
+            yield f"the argument {prefix + name!r} is missing ({_type(known.get(name))})"
+    for name, item in value.items():
+        if name in known:
+            yield from _misfits(item, known[name], prefix + name)
+        elif not schema.get("additionalProperties") and (known or not where):
+            yield f"there is no argument {prefix + str(name)[:80]!r}{nearest(str(name), known)}"
+
+
+def _json(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 60 else text[:57] + "..."
