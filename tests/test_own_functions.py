@@ -1,14 +1,25 @@
 """What a recipe names in a file of its own: proved before a model loads, noted with its run."""
 
+import os
+import signal
+import threading
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import gymnasium
 import pytest
 
 from llmpolicy.consent import code_of
 from llmpolicy.errors import RecipeError, RunError
-from llmpolicy.recipe import load_recipe, stages_of
-from llmpolicy.session import train_recipe
+from llmpolicy.recipe import load_recipe, make_recipe, stages_of
+from llmpolicy.run import Run
+from llmpolicy.session import train, train_recipe
 from llmpolicy.session.evaluate import evaluate_model
+from llmpolicy.session.training import train_requested
+from llmpolicy.stages.process import go_on
+from llmpolicy.stages.request import Request
 
 MINE = """
 import torch
@@ -103,6 +114,7 @@ reinforce: {updates: 40, learning_rate: 0.1, baseline: "walk.py:Mean"}
 evaluate: {episodes: 50}
 """
 SHORT = ["grpo.max_steps=1", "grpo.per_device_train_batch_size=32", "evaluate=null"]
+LOOP = {"updates": 1, "learning_rate": 0.1, "baseline": "time_step"}
 OWN = ["advantage=mine.py:centred", "loss=mine.py:clipped"]
 
 
@@ -222,3 +234,95 @@ def test_numbered_states_are_learnt_by_the_shipped_policy(here: Path) -> None:
     (here / "lake.yaml").write_text("evaluate: {episodes: 20}\n")
     run = train_recipe("lake.yaml", [*lake, *loop], out=here / "run")
     assert run.evaluation()["return"]["value"] == 1.0
+
+
+def held(scores: Any) -> Any:
+    return scores
+
+
+IN_MEMORY = {
+    "advantage": {"advantage": lambda scores: scores},
+    "loss": {"loss": partial(held)},
+    "canonical": {"task": [{"file": "rows.jsonl", "canonical": lambda row: row}]},
+    "baseline": {"reinforce": {**LOOP, "baseline": lambda *_: None}, "grpo": None},
+}
+
+
+@pytest.mark.parametrize("blocks", IN_MEMORY.values(), ids=IN_MEMORY.keys())
+def test_a_run_with_a_function_of_a_session_goes_on_by_the_call(
+    tmp_path: Path, blocks: dict[str, Any]
+) -> None:
+    data = {"model": "bundled", "task": {"file": "rows.jsonl"}, "rewards": ["exact:match"]}
+    planned = make_recipe({**data, "grpo": {"max_steps": 1}, **blocks})
+    run = Run.create(tmp_path / "run", planned.resolved())
+    call = f"train(...), with the same arguments, out={str(run.path)!r} and resume=True"
+    assert go_on(run).endswith(call)
+
+
+def test_a_loop_with_parts_of_a_session_is_cut_short_and_goes_on(here: Path) -> None:
+    class Slow(gymnasium.Wrapper):  # type: ignore[type-arg]
+        def __init__(self) -> None:
+            super().__init__(gymnasium.make("CartPole-v1"))
+
+        def reset(self, **how: Any) -> Any:
+            if len(played) == 8:
+                os.kill(os.getpid(), signal.SIGTERM)
+            played.append(1)
+            return super().reset(**how)
+
+    played: list[int] = []
+    said: list[str] = []
+    asked: dict[str, Any] = {"environment": {"fn": Slow, "count": 2}, "say": said.append}
+    asked |= {"reinforce": {**LOOP, "updates": 9}, "evaluate": {"episodes": 2}, "out": here / "run"}
+    with pytest.raises(SystemExit):
+        train(**asked)
+    out = str(here / "run")
+    assert any(f"train(...), with the same arguments, out={out!r}" in line for line in said)
+    assert train(**asked, resume=True).manifest["status"] == "finished"
+
+
+def test_changes_that_were_accepted_of_a_loop_are_noted(here: Path) -> None:
+    """Each time, and a start after it takes the file as it was accepted."""
+
+    def go_on_to(updates: int, **how: Any) -> Run:
+        asked = [f"reinforce.updates={updates}", "evaluate.episodes=2"]
+        return train_recipe("corridor.yaml", asked, out=here / "run", **how)
+
+    go_on_to(2)
+    (here / "walk.py").write_text(WALK.replace(">= 30", ">= 31"))
+    run = go_on_to(3, resume=True, accept_changes=True)
+    (first,) = run.manifest["accepted_changes"]
+    assert first["at_step"] == 2
+    assert all(line.startswith("walk.py (of walk.py:") for line in first["changed"])
+    assert "accepted_changes" in go_on_to(4, resume=True).manifest
+    (here / "walk.py").write_text(WALK)
+    with pytest.raises(RunError, match="other content of walk.py"):
+        go_on_to(5, resume=True)
+    noted = go_on_to(5, resume=True, accept_changes=True).manifest["accepted_changes"]
+    assert [change["at_step"] for change in noted] == [2, 4]
+
+
+def test_what_a_part_holds_and_cannot_be_compared_is_said(here: Path) -> None:
+    class Locked:
+        def __init__(self) -> None:
+            self.lock = threading.Lock()
+
+        def __call__(self) -> Any:
+            return gymnasium.make("CartPole-v1")
+
+    asked = {"environment": {"fn": Locked(), "count": 2}, "reinforce": {**LOOP, "updates": 1}}
+    planned, unknown = make_recipe(asked), "note: Locked holds _thread.lock, whose content is unkn"
+    for how in ({"dry_run": True}, {}, {"dry_run": True, "resume": True}, {"resume": True}):
+        said: list[str] = []
+        now = planned
+        if "resume" in how:
+            now = make_recipe({**asked, "reinforce": {**LOOP, "updates": 2}})
+        with suppress(SystemExit):
+            train_requested(Request(now, here / "run", said.append, **how))
+        assert [line for line in said if line.startswith(unknown)], how
+
+
+def test_a_recipe_without_them_is_written_as_before_there_were_any() -> None:
+    assert not {"advantage", "loss"} & set(load_recipe("quickstart").resolved())
+    with_one = load_recipe("quickstart", ["loss=a:b"]).resolved()
+    assert with_one["loss"] == "a:b" and "advantage" not in with_one

@@ -13,6 +13,7 @@ from llmpolicy.bundled import MODEL
 from llmpolicy.errors import RunError
 from llmpolicy.plan import plan_recipe
 from llmpolicy.policies.causal_lm import CausalLMPolicy
+from llmpolicy.provenance.code import code_facts
 from llmpolicy.provenance.files import files_of, named_files
 from llmpolicy.recipe import load_recipe
 from llmpolicy.run import Run, contents
@@ -381,6 +382,14 @@ def test_what_cannot_be_compared_is_said_to_be_unknown(tmp_path: Path) -> None:
         " LOCK.locked()\n"
     )
     planned.rewards = [planned.rewards[0].model_copy(update={"fn": mine})]
-    said = list(unknown_lines(source_facts(plan_recipe(planned))["files"]))
+    said = list(unknown_lines(planned))
     assert len(said) == 1
     assert said[0].startswith("note: mine holds _thread.lock, whose content is unknown")
+
+
+def test_a_class_of_a_session_is_known_by_its_methods() -> None:
+    """An environment, a policy or a baseline may be one."""
+    text = "class mine:\n    def step(self, action):\n        return action + {}\n"
+    first, again, changed = (code_facts(in_a_cell(text.format(n))) for n in (1, 1, 2))
+    assert first == again != changed
+    assert list(first) == ["code"]

@@ -90,12 +90,14 @@ class _Seen:
         self.ids: set[int] = set()
 
     def code(self, function: Any) -> Any:
-        """The code of a function, or of an object's class, that lies in no file; with the globals
-        that it reads.
+        """The code of a function, a class, or an object's class, that lies in no file; with the
+        globals that it reads.
         """
         inner = _inner(function)
         if isinstance(inner, MethodType):
             return self.code(inner.__func__) and self._class(type(inner.__self__))
+        if isinstance(inner, type):
+            return self._class(inner)
         if not isinstance(inner, FunctionType):
             return self._class(type(inner))
         if Path(inner.__code__.co_filename).is_file():

@@ -278,12 +278,14 @@ class Recipe(Block):
         return recipe
 
     def resolved(self) -> dict[str, Any]:
-        """The recipe as plain data, every default filled in; functions become their names.
+        """The recipe as plain data, every default filled in but for functions that there are none
+        of; functions become their names.
 
         A path below the recipe's run begins with ``{run}``, so that the run can be moved.
         """
-        data: dict[str, Any] = json.loads(json.dumps(self.model_dump(), default=_plain))
-        return self.portable(data)
+        none = {key for key in ("advantage", "loss") if getattr(self, key) is None}
+        data = json.loads(json.dumps(self.model_dump(exclude=none), default=_plain))
+        return dict(self.portable(data))
 
     def portable(self, value: Any, *, named: bool = False) -> Any:
         """Data of a recipe (with ``named`` of a part that may be paths) as its run writes it

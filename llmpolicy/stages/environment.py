@@ -1,7 +1,7 @@
 """A small policy in an environment, by the readable loop, evaluated greedy and sampled."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,40 +16,36 @@ from llmpolicy.recipe import Play, Recipe
 from llmpolicy.reinforce import Settings
 from llmpolicy.returns import evaluate_returns
 from llmpolicy.run import Run
-from llmpolicy.stages.going_on import check_going_on, note_going_on
+from llmpolicy.stages.going_on import accepted_changes, note_going_on
 from llmpolicy.stages.loop import begin, loop
 from llmpolicy.stages.process import Say, failing
 from llmpolicy.stages.record import close_run, open_run, write_policy
 from llmpolicy.stages.request import Request
-from llmpolicy.stages.sources import function_files, refuse_changes
+from llmpolicy.stages.sources import function_files, unknown_lines
 
 
 @dataclass(frozen=True)
 class PlayStage:
-    """A small policy, untrained, in its environment."""
+    """A small policy, untrained, in its environment; ``facts`` are what the manifest says of the
+    functions that the run is carried out with.
+    """
 
     block: Play
     request: Request
     settings: Settings
     environment: Any
     untrained: Any
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """What the manifest says of the functions that the run is carried out with."""
-        recipe = self.request.recipe
-        facts: dict[str, Any] = {"rewards": []}
-        if recipe.functions:
-            facts |= {"functions": function_facts(recipe), "files": function_files(recipe)}
-        return facts
+    facts: Mapping[str, Any]
 
     def lines(self) -> Iterator[str]:
-        """Nothing that the recipe does not say."""
-        yield from ()
+        """What is known of no function's values."""
+        yield from unknown_lines(self.request.recipe)
 
     def carry_out(self) -> None:
         """Train the policy, and evaluate it beside the untrained one."""
         request, recipe, say = self.request, self.request.recipe, self.request.say
+        for line in self.lines():
+            say(line)
         torch.set_num_threads(1)  # measured: these networks are too small to share among threads
         run = open_run(recipe, request, self.facts)
         if run is None:
@@ -60,7 +56,7 @@ class PlayStage:
                 earlier, policy = run, read_policy(run.checkpoints()[-1], self.untrained)
             state = begin(policy, self.environment, self.settings, recipe.seed, earlier)
             if earlier:
-                note_going_on(run, recipe, {}, say)
+                note_going_on(run, recipe, self.facts, say)
             ended = loop(policy, self.environment, self.settings, state, recipe, run, say)
             write_policy(policy, run, ended.step)
             run.write_evaluation(_returns(recipe, self.block, policy, self.untrained, say))
@@ -77,12 +73,22 @@ def check(block: Play, request: Request) -> PlayStage:
     if recipe.functions:
         prove_play(environment, untrained)
     begin(untrained, environment, settings, recipe.seed, None)
+    return PlayStage(block, request, settings, environment, untrained, _facts(request))
+
+
+def _facts(request: Request) -> dict[str, Any]:
+    """What the run of a request notes of its functions, and of the changes of them that were
+    accepted; RunError for a run that cannot go on.
+    """
+    recipe, facts = request.recipe, dict[str, Any](rewards=[])
+    files = function_files(recipe)
+    if recipe.functions:
+        facts |= {"functions": function_facts(recipe), "files": files}
     if request.resume:
-        earlier = Run.open(request.out)
-        check_going_on(earlier, recipe)
-        now = {"files": function_files(recipe), "rows": {}}
-        refuse_changes(earlier, now, accept=request.accept, say=request.say)
-    return PlayStage(block, request, settings, environment, untrained)
+        earlier, now = Run.open(request.out), {"files": files, "rows": {}}
+        if accepted := accepted_changes(earlier, recipe, now, request):
+            facts["accepted_changes"] = accepted
+    return facts
 
 
 def evaluate_environment(run: Run | None, recipe: Recipe, play: Play, say: Say) -> dict[str, Any]:

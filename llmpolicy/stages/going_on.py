@@ -15,6 +15,8 @@ from llmpolicy.run.files import read_checked
 from llmpolicy.run.paths import base_facts
 from llmpolicy.run.sealed import keep_aside
 from llmpolicy.stages.process import Say, world_size
+from llmpolicy.stages.request import Request
+from llmpolicy.stages.sources import refuse_changes
 from llmpolicy.stages.unchanged import (
     refuse_other_generations,
     refuse_other_optimiser,
@@ -92,6 +94,20 @@ def refuse_last_step(run: Run, recipe: Recipe, last: int | None) -> None:
     if last is not None and (step > last or (step == last and is_complete(run, recipe))):
         key = trained_by(recipe).length_key
         raise RunError(f"{run.path} is already at step {step} of {last}; raise {key} to go on")
+
+
+def accepted_changes(
+    run: Run, recipe: Recipe, now: Mapping[str, Any], request: Request, *, weights: bool = True
+) -> list[dict[str, Any]]:
+    """For the manifest: all changes of what a run was made from that were accepted, in this start
+    and earlier ones; RunError for what cannot go on.
+    """
+    check_going_on(run, recipe)
+    changed = refuse_changes(run, now, accept=request.accept, say=request.say, weights=weights)
+    accepted: list[dict[str, Any]] = run.manifest.get("accepted_changes") or []
+    if changed:
+        accepted = [*accepted, {"at_step": reached(run), "changed": changed}]
+    return accepted
 
 
 def note_going_on(run: Run, recipe: Recipe, facts: Mapping[str, Any], say: Say) -> None:

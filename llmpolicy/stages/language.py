@@ -28,7 +28,7 @@ from llmpolicy.rewards.printed import printed
 from llmpolicy.run import Run
 from llmpolicy.sandbox import unsafe
 from llmpolicy.stages.evaluation import evaluate_run
-from llmpolicy.stages.going_on import check_going_on, note_going_on, reached
+from llmpolicy.stages.going_on import accepted_changes, note_going_on
 from llmpolicy.stages.policy import build_policy, policy_at
 from llmpolicy.stages.process import failing, is_main, placed, target, use_threads, world_size
 from llmpolicy.stages.record import Ended, close_run, open_run, write_policy
@@ -36,7 +36,6 @@ from llmpolicy.stages.request import Request
 from llmpolicy.stages.rest import rest_of
 from llmpolicy.stages.sources import (
     files_of_stages,
-    refuse_changes,
     refuse_damaged_arguments,
     refuse_other_base,
     source_facts,
@@ -81,6 +80,7 @@ class Checked:
         if self.code_runs_in == "unsafe":
             yield unsafe.WARNING
         yield from reward_lines(self.plan)
+        yield from unknown_lines(self.plan.recipe)
 
     def going_on(self) -> tuple[Plan, dict[str, Any]]:
         """The plan of what is left after the stages, and what it is made from; RunError for a run
@@ -96,7 +96,9 @@ class Checked:
             run = Run.open(request.out)
             if len(self.plan.stages) == 1:
                 facts["files"] += files_of_stages(run)
-            facts["accepted_changes"] = _accepted(run, plan, facts, request)
+            facts["accepted_changes"] = accepted_changes(
+                run, plan.recipe, facts, request, weights=not in_memory
+            )
         if request.made_by:
             facts["made_by"] = request.made_by
         return plan, facts
@@ -106,8 +108,6 @@ class Checked:
         for line in self.lines():
             self.request.say(line)
         plan, facts = self.going_on()
-        for line in unknown_lines(facts.get("files", [])):
-            self.request.say(line)
         quiet()
         recipe, policy = plan.recipe, self.request.policy
         random.seed(recipe.seed)
@@ -170,16 +170,3 @@ class Loaded:
             write_policy(policy, run, ended.step)
         evaluate_run(self.plan, policy, run, self.start, self.request.say)
         close_run(run, ended, self.request.say)
-
-
-def _accepted(
-    run: Run, plan: Plan, sources: Mapping[str, Any], request: Request
-) -> list[dict[str, Any]]:
-    """All changes that were accepted, now and earlier; RunError for what cannot go on."""
-    check_going_on(run, plan.recipe)
-    weights = request.policy is None
-    changed = refuse_changes(run, sources, accept=request.accept, say=request.say, weights=weights)
-    accepted: list[dict[str, Any]] = run.manifest.get("accepted_changes") or []
-    if changed:
-        accepted = [*accepted, {"at_step": reached(run), "changed": changed}]
-    return accepted

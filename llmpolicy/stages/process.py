@@ -4,7 +4,7 @@ import os
 import shlex
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import psutil
 from llmpolicy.errors import RunError
 from llmpolicy.run import Run
 from llmpolicy.run.disk import DiskError, unwritten
+from llmpolicy.run.paths import functions_in
 from llmpolicy.signals import Interrupted, Signals, terminable
 from llmpolicy.terminal import COMMAND
 
@@ -141,16 +142,15 @@ def _kept(run: Run) -> str:
     return f"stopped at once: what came after the checkpoint of step {saved} is lost\n{go_on(run)}"
 
 
-_IN_MEMORY = ("__main__:", "<locals>", "<lambda>")
+_IN_MEMORY = ("__main__:", "<locals>", "<lambda>", "functools:partial")
 """What stands in the name of a function that no command finds."""
 
 
 def go_on(run: Run) -> str:
-    """The line that names the command to go on with a run; a call where its rewards are functions
+    """The line that names the command to go on with a run; a call where some function of it is one
     of a Python session.
     """
-    named = str([run.recipe.get("rewards"), run.recipe.get("evaluate")])
-    if any(mark in named for mark in _IN_MEMORY):
+    if any(mark in text for text in _named(run) for mark in _IN_MEMORY):
         return (
             f"{COMMAND}train(...), with the same arguments, out={str(run.path)!r} and resume=True"
         )
@@ -163,6 +163,14 @@ def go_on(run: Run) -> str:
         " --trust-remote-code" if (run.recipe.get("model") or {}).get("trust_remote_code") else ""
     )
     return f"{COMMAND}{start} train {recipe} --out {out} --resume{unsafe}"
+
+
+def _named(run: Run) -> Iterator[str]:
+    """What a run's recipe names as its functions, and their arguments, which may be functions."""
+    for _, name, block in functions_in(run.recipe):
+        yield name
+        if isinstance(block, Mapping):
+            yield str(block.get("args"))
 
 
 def launcher() -> str | None:

@@ -40,8 +40,8 @@ def source_facts(plan: Plan, *, weights: bool = True) -> dict[str, Any]:
     pairs = [*_reward_files(recipe), *_task_files(recipe)]
     if weights:
         pairs += weight_files(recipe)
-    listed = _listed(pairs, recipe)
-    return {"files": [*listed, *_code(recipe)], "rows": row_facts(plan.train_rows, plan.held_out)}
+    files = [*_listed(pairs, recipe), *_code(recipe)]
+    return {"files": files, "rows": row_facts(plan.train_rows, plan.held_out)}
 
 
 def _listed(pairs: Iterable[tuple[str, str, Path]], recipe: Recipe) -> Files:
@@ -76,8 +76,10 @@ def stage_files(recipe: Recipe) -> Files:
 
 
 def function_files(recipe: Recipe) -> Files:
-    """The files of the functions that a recipe is carried out with, with the sha256 of each."""
-    return _listed(_reward_files(recipe), recipe)
+    """The files of the functions that a recipe is carried out with, with the sha256 of each, and
+    what they are beside their files.
+    """
+    return [*_listed(_reward_files(recipe), recipe), *_code(recipe)]
 
 
 def files_of_stages(run: Run) -> Files:
@@ -128,11 +130,11 @@ def refuse_other_base(adapter: Path, base: str | None) -> None:
             )
 
 
-def unknown_lines(files: Files) -> Iterator[str]:
+def unknown_lines(recipe: Recipe) -> Iterator[str]:
     """What is known of no function's values, and so cannot be compared when a run goes on, in
     words.
     """
-    for item in files:
+    for item in _code(recipe):
         if item["sha256"].startswith(UNKNOWN):
             kinds = item["sha256"].removeprefix(f"{UNKNOWN}: ")
             yield (
