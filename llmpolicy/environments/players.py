@@ -54,6 +54,7 @@ class Players:
         self._asked: dict[int, list[Ask]] = {}
         self._last: dict[int, tuple[Ask, Told]] = {}
         self._nursery: Nursery | None = None
+        self._closed = False
         self.offer = self._begin()
 
     def _begin(self) -> Offer:
@@ -73,7 +74,7 @@ class Players:
         for live in self._live.values():
             live.close()
         self._live.clear()
-        self._nursery = None
+        self._nursery, self._closed = None, True
         self._ending()
 
     def ask(self, asks: Sequence[Ask]) -> list[Told]:
@@ -139,10 +140,10 @@ class Players:
         live = self._live.get(ask.player)
         if ask.what != "reset" or not (live is None or live.stale or live.ending):
             return live
-        if self._nursery is None:
+        if self._nursery is None and not self._closed:
             self._begin()
         if self._nursery is None:
-            raise WorkerLost
+            raise WorkerLost("the players were closed")
         if live is not None:
             self._nursery.end(self._live.pop(ask.player))
         self._live[ask.player] = self._nursery.fork()
