@@ -27,6 +27,8 @@ LIGHT = (
     "llmpolicy.cli",
     "llmpolicy.tasks",
     "llmpolicy.plan.explain",
+    "llmpolicy.environments.players",
+    "llmpolicy.environments.player_worker",
 )
 HEAVY = (
     "torch",

@@ -117,6 +117,10 @@ class Game(Base):
     def _nan(self): return Answer("x", float("nan"))
     def _done_nan(self): return Done(float("inf"))
     def _text_reward(self): return Answer("x", "1")
+    def _import(self):
+        sys.path.append(os.path.dirname(__file__))
+        import slow_to_import
+        return "imported"
     def _answer(self): return Answer("well", 0.5)
     def _messages(self): return [{"role": "user", "content": "a"}, {"role": "user", "content": [{"type": "text", "text": "b"}]}]
     def _done(self): return Done(1, "won")
@@ -259,6 +263,7 @@ def tool(name: str, player: int = 0, **arguments: Any) -> Ask:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("players")
     (folder / "game.py").write_text(GAME)
+    (folder / "slow_to_import.py").write_text("import time\ntime.sleep(1.5)\n")
     return folder
 
 
@@ -421,9 +426,7 @@ def test_a_model_is_told_what_it_did_wrong(players: Players, ask: Ask, words: st
         st.sampled_from(["n", "kind", "deep", "maybe", "x"]),
         st.recursive(
             st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
-            lambda inner: (
-                st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=2), inner)
-            ),
+            lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=2), inner),
             max_leaves=4,
         ),
     )
@@ -453,10 +456,7 @@ def test_arguments_that_are_not_refused_are_of_their_types(arguments: dict[str, 
             and arguments.get("kind", "a") in ("a", "b")
             and isinstance(deep, list)
             and all(isinstance(each, str) or integer(each) for each in deep)
-            and (
-                maybe is None
-                or (isinstance(maybe, int | float) and not isinstance(maybe, bool))
-            )
+            and (maybe is None or (isinstance(maybe, int | float) and not isinstance(maybe, bool)))
         )
 
     assert (why == "") == fits(), why
@@ -509,6 +509,19 @@ def test_a_call_that_ends_its_episode_ends_no_other(
         after = players.ask([step("say")])[0]
         assert after.fault == "infrastructure" and "has no process" in after.why
     assert players.ask([reset(), step("say")])[1].words == "turn 1"
+
+
+def test_what_a_call_imports_does_not_count(players: Players) -> None:
+    assert players.ask([step("import")])[0].words == "imported"
+
+
+def test_an_ask_that_cannot_cross_is_told(players: Players) -> None:
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+    told = players.ask([reset(word=deep), reset(1, word=print), reset(2), tool("add", 2, a=deep)])
+    assert [each.fault for each in told] == ["error", None, None, None]
+    assert told[3].misused
 
 
 def test_an_error_of_one_row_is_its_own_and_all_rows_can_err(players: Players) -> None:
@@ -579,6 +592,11 @@ def test_a_lost_zygote_is_replaced(folder: Path) -> None:
         told = players.ask([step("parent"), step("wait", 1)])
         assert [each.fault for each in told] == ["infrastructure"] * 2
         assert players.ask([reset(), step("say")])[1].words == "turn 1"
+        zygote = psutil.Process(players._nursery.worker.pid)  # type: ignore[union-attr]
+        zygote.kill()
+        assert gone({zygote.pid})
+        told = players.ask([step("say"), reset(1), step("say", 1), reset(), step("say")])
+        assert [each.fault for each in told] == ["infrastructure", None, None, None, None]
     finally:
         players.close()
 

@@ -65,12 +65,12 @@ class Player:
         name, function = self._asked(what, given)
         try:
             if "seed" in given:
-                _seed(given["seed"])
+                seed_all(given["seed"])
             if self.instance is None and what == "reset":  # functions alone have none
                 return Told()
             if function is None:
                 raise Misread("is not there")
-            returned = self.waited(function(**_arguments(function, what, given)))
+            returned = self.waited(_called(function, what, given))
             answered = _READ[what](returned)
         except Misread as error:
             answered = Told(why=f"{name} {error}", fault="error")
@@ -88,7 +88,7 @@ class Player:
         return f"{type(self.instance).__name__}.{method}", getattr(self.instance, method, None)
 
 
-def _seed(seed: int) -> None:
+def seed_all(seed: int) -> None:
     """Let what a class draws from global generators follow from the seed alone."""
     random.seed(seed)
     for name, most in (("numpy", 2**32), ("torch", 2**63)):
@@ -97,19 +97,13 @@ def _seed(seed: int) -> None:
             (generator.seed if name == "numpy" else generator.manual_seed)(seed % most)
 
 
-def _arguments(function: Tool, what: What, given: Mapping[str, Any]) -> Mapping[str, Any]:
+def _called(function: Tool, what: What, given: Mapping[str, Any]) -> Any:
+    if what == "step":
+        calls = [ToolCall(**call) for call in given.get("calls", ())]
+        return function(Reply(given["text"], calls, given.get("token_ids", ())))
     if what == "tool":
-        return given["arguments"]
-    if what == "reset":
-        return _row(function, given)
-    if what == "reward":
-        return {}
-    calls = [ToolCall(**call) for call in given.get("calls", ())]
-    reply = Reply(given["text"], calls, given.get("token_ids", ()))
-    name = next(iter(inspect.signature(function).parameters), None)
-    if name is None:
-        raise Misread("takes nothing; expected a parameter for what the model replied")
-    return {name: reply}
+        return function(**given["arguments"])
+    return function(**_row(function, given)) if what == "reset" else function()
 
 
 def _row(reset: Tool, given: Mapping[str, Any]) -> dict[str, Any]:

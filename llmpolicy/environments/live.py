@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from llmpolicy.bounded import load_json
-from llmpolicy.environments.asks import Offer, What
+from llmpolicy.environments.asks import Offer, Told, What
 from llmpolicy.errors import RecipeError, RewardError
 from llmpolicy.rewards.workers.process import Worker, WorkerLost
 from llmpolicy.rewards.workers.progress import (
@@ -28,6 +28,8 @@ _MOST_BYTES = 2**28
 """Of one answer; a player that announces more talks nonsense."""
 
 _LINK_SECONDS = 30.0
+
+_numbers = itertools.count()
 
 PROBE = -1
 """The number of the player that is only looked at."""
@@ -46,8 +48,11 @@ class Live:
         self._inbox, self._outbox = bytearray(), b""
 
     def ask(self, what: What, given: Mapping[str, Any]) -> None:
-        """Begin to ask; the answer comes by `pump`."""
-        body = pickle.dumps((what, dict(given)))
+        """Begin to ask; the answer comes by `pump`. ValueError for what cannot be handed over."""
+        try:
+            body = pickle.dumps((what, dict(given)))
+        except (pickle.PickleError, TypeError, AttributeError, RecursionError) as error:
+            raise ValueError(" ".join(f"{type(error).__name__}: {error}".split())) from error
         self._outbox += len(body).to_bytes(8, "big") + body
         self.index, self.sent = self.index + 1, time.monotonic()
 
@@ -61,7 +66,7 @@ class Live:
         """Whether something came within some seconds."""
         return bool(select.select([self.connection], [], [], seconds)[0])
 
-    def pump(self) -> dict[str, Any] | None:
+    def pump(self) -> bytes | None:
         """Write and read what can be at once; its answer, if that is complete."""
         try:
             if self._outbox:
@@ -79,7 +84,7 @@ class Live:
             return None
         body = bytes(self._inbox[8 : 8 + size])
         self._inbox.clear()
-        return _record(body)
+        return body
 
     def seconds(self) -> tuple[float, float]:
         """How long it has been in its ask, imports left out, and what that may take beyond the
@@ -102,7 +107,6 @@ class Nursery:
     def __init__(self, load: bytes) -> None:
         self.link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.link.settimeout(_LINK_SECONDS)
-        self._numbers = itertools.count()
         # Else the order of a set, and a game that walks over one, would differ from run to run.
         order = os.environ.get("PYTHONHASHSEED", "0")
         try:
@@ -133,7 +137,7 @@ class Nursery:
 
     def fork(self) -> Live:
         """A new player; WorkerLost where there is nothing to fork from, OSError where no room."""
-        return self._forked("fork", next(self._numbers))
+        return self._forked("fork", next(_numbers))
 
     def end(self, live: Live) -> None:
         """End a player, and do not wait."""
@@ -144,7 +148,10 @@ class Nursery:
     def close(self) -> None:
         """End all of them, and wait for the end."""
         self.link.close()
-        self.worker.close()
+        self.worker.kill()
+        for _ in self.worker.rest():  # what was printed last
+            continue
+        self.worker.disown()
 
     def _await_load(self) -> None:
         until = time.monotonic() + IMPORT_SECONDS
@@ -161,11 +168,13 @@ class Nursery:
         with _lost("was lost while an instance was made"):
             while time.monotonic() < until:
                 if answer := probe.pump():
-                    return answer
+                    return dict(load_json(answer))
                 for line in self.worker.receive(0.0 if probe.ready(0.05) else 0.01):
                     if line.get("ended") == PROBE:
                         why = f"making it took its process down ({line['why']})"
-                        return probe.pump() or {"refused": f"Environment: {why}"}
+                        answer = probe.pump()
+                        refused = {"refused": f"Environment: {why}"}
+                        return dict(load_json(answer)) if answer else refused
         raise RecipeError(f"Environment: making it took more than {IMPORT_SECONDS:g} s")
 
     def _forked(self, word: str, number: int) -> Live:
@@ -198,9 +207,9 @@ def _lost(how: str) -> Iterator[None]:
         raise RecipeError(f"Environment: its process {how}") from error
 
 
-def _record(body: bytes) -> dict[str, Any] | None:
-    """An answer, or None for what is none."""
-    with contextlib.suppress(ValueError):
-        answer = load_json(body)
-        return answer if isinstance(answer, dict) else None
-    return None
+def told_of(body: bytes) -> Told:
+    """An answer as it crossed."""
+    try:
+        return Told(**load_json(body))
+    except (ValueError, TypeError):
+        return Told(why="its process talks nonsense", fault="infrastructure")

@@ -85,8 +85,6 @@ def _schema(tool: Tool) -> dict[str, Any]:
     """As transformers describes a tool to a chat template; a parameter that the docstring leaves
     out is described by its name.
     """
-    from transformers.utils import chat_template_utils as templates
-
     name = name_of(tool)
     if not (inspect.getdoc(tool) or "").strip():
         raise RecipeError(
@@ -94,6 +92,8 @@ def _schema(tool: Tool) -> dict[str, Any]:
             f" begin its name with _ where it is no tool"
         )
     _check_parameters(name, tool)
+    from transformers.utils import chat_template_utils as templates
+
     if "torch" not in sys.modules:  # it would be imported, to tell a tensor by its type
         templates.is_torch_available = lambda: False
     try:
@@ -138,6 +138,13 @@ def misuse(schemas: Sequence[Mapping[str, Any]], name: str, arguments: Any) -> s
     """What is wrong with a model's call of a tool, in a clause for the model; empty where nothing
     is.
     """
+    try:
+        return _misuse(schemas, name, arguments)
+    except RecursionError:
+        return f"the arguments of {name:.80} are nested too deeply"
+
+
+def _misuse(schemas: Sequence[Mapping[str, Any]], name: str, arguments: Any) -> str:
     known = {schema["function"]["name"]: schema["function"]["parameters"] for schema in schemas}
     if name not in known:
         return (

@@ -12,7 +12,6 @@ import importlib
 import json
 import os
 import pickle
-import random
 import select
 import signal
 import socket
@@ -22,7 +21,7 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any, NoReturn
 
-from llmpolicy.environments.answered import Player
+from llmpolicy.environments.answered import Player, seed_all
 from llmpolicy.environments.asks import Told
 from llmpolicy.environments.crossed import Load
 from llmpolicy.environments.offered import Tool, offer
@@ -54,7 +53,7 @@ class Zygote:
     def load(self, load: Load) -> None:
         """Import what the user wrote; RecipeError where that cannot be done."""
         importlib.import_module("numpy.random")  # before a seed is set, not after
-        random.seed(0)
+        seed_all(0)  # what a module or a constructor draws
         try:
             self.functions = [each.load("Tool", load.base_dir) for each in load.tools]
             if load.source is not None:

@@ -17,7 +17,7 @@ from typing import Any
 
 from llmpolicy.environments.asks import Ask, Offer, Told
 from llmpolicy.environments.crossed import Source, load_of, reference_of
-from llmpolicy.environments.live import Live, Nursery
+from llmpolicy.environments.live import Live, Nursery, told_of
 from llmpolicy.environments.offered import misuse
 from llmpolicy.errors import RecipeError
 from llmpolicy.reference import name_of
@@ -100,6 +100,7 @@ class Players:
         self, waiting: Waiting, running: dict[int, tuple[int, Ask]]
     ) -> Iterator[tuple[int, Told]]:
         free = list(waiting)
+        self._take_endings()
         while free or running:
             for player in free:
                 while waiting[player] and player not in running:
@@ -132,7 +133,10 @@ class Players:
         if live is None or live.ending:
             how = live.ending if live else "it was not reset"
             return Told(why=f"{self._name(ask)} has no process: {how}", fault="infrastructure")
-        live.ask(ask.what, ask.given)
+        try:
+            live.ask(ask.what, ask.given)
+        except ValueError as error:
+            return Told(why=f"{self._name(ask)} cannot be asked: {error}", fault="error")
         return None
 
     def _ready(self, ask: Ask) -> Live | None:
@@ -152,14 +156,13 @@ class Players:
     def _heard(self, running: Mapping[int, tuple[int, Ask]]) -> list[tuple[int, Told]]:
         """What players say within a moment, or what is said of those that ended or are late."""
         ready = self._ready_files(running)
-        if self._nursery is not None:
-            self._take_endings(self._nursery, ready)
+        self._take_endings()
         answers = []
         for player, (_, ask) in running.items():
             live = self._live[player]
             answer = live.pump() if live.connection.fileno() in ready or live.ending else None
             if answer is not None:
-                answers.append((player, Told(**answer)))
+                answers.append((player, told_of(answer)))
             elif live.ending:
                 why = f"{self._name(ask)} took its process down ({live.ending})"
                 answers.append((player, Told(why=why, fault="infrastructure")))
@@ -184,15 +187,15 @@ class Players:
                 poll.register(file, select.POLLIN)
         return {file for file, _ in poll.poll(most * 1000 + 1)}
 
-    def _take_endings(self, nursery: Nursery, ready: set[int]) -> None:
+    def _take_endings(self) -> None:
         """Note which players have ended, and pass on what was printed."""
-        if not ready & {nursery.worker.answers, nursery.worker.prints}:
+        if self._nursery is None:
             return
         numbers = {live.number: live for live in self._live.values()}
         try:
-            for line in nursery.worker.receive(0.0):
+            for line in self._nursery.worker.receive(0.0):
                 if live := numbers.get(line.get("ended", -1)):
-                    live.ending = line["why"]
+                    live.ending = live.ending or line["why"]
         except WorkerLost:
             for live in numbers.values():
                 live.ending = live.ending or "the process that it came from was lost"
