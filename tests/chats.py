@@ -5,10 +5,13 @@ per character.
 short.
 """
 
+import re
 import string
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+import trl
 from tokenizers import (
     AddedToken,
     Regex,
@@ -18,6 +21,7 @@ from tokenizers import (
     normalizers,
     pre_tokenizers,
     processors,
+    trainers,
 )
 from transformers import PreTrainedTokenizerFast
 
@@ -221,3 +225,63 @@ def pieces(
     )
     made.chat_template = chat_template
     return made
+
+
+STOPS = {
+    "<|im_end|>",
+    "<|eot_id|>",
+    "<|END_OF_TURN_TOKEN|>",
+    "<｜end▁of▁sentence｜>",
+    "<end_of_turn>",
+    "<turn|>",
+    "<|return|>",
+    "<|call|>",
+    "<|user|>",
+    "<|observation|>",
+    "<|tool_response>",
+    "<end_of_utterance>",
+    "<|endoftext|>",
+}
+"""The tokens that end a generation, of the families that TRL has templates of."""
+
+_MARK = re.compile(
+    r"<\|[^<>|\s]{1,40}\|?>|<[a-z_]{1,20}\|>|<｜[^<>\s]{1,40}｜>|<(?:start|end)_of_\w+>"
+    r"|<BOS_TOKEN>|</?(?:think|tool_call|tool_response)>|\[gMASK\]|<sop>"
+)
+_PIECES = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+"""What Qwen and Llama 3 take apart before they merge bytes, but for English contractions."""
+
+
+def real(name: str) -> PreTrainedTokenizerFast:
+    """A byte-level tokenizer with a real template that TRL holds, its special tokens, and merges
+    learned from that template.
+    """
+    template = (Path(trl.__file__).parent / "chat_templates" / f"{name}.jinja").read_text()
+    marks = sorted({*_MARK.findall(template), "<|endoftext|>", "<pad>", "<s>"})
+    family = "phi3" if name.startswith("phi3") else name
+    ends = ["<|end|>"] if family == "phi3" else sorted(STOPS.intersection(marks))
+    raw = Tokenizer(models.BPE())
+    raw.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(_PIECES), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    raw.decoder = decoders.ByteLevel()
+    learner = trainers.BpeTrainer(
+        vocab_size=400,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    raw.train_from_iterator([template.replace("\\n", "\n")] * 2, learner)
+    raw.add_special_tokens([AddedToken(mark, special=True, normalized=False) for mark in marks])
+    end = next(
+        (mark for mark in ends if mark not in ("<|call|>", "<|endoftext|>")), "<|endoftext|>"
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=raw,
+        eos_token=end,
+        pad_token="<pad>",
+        bos_token="<s>",
+        chat_template=template,
+    )

@@ -70,11 +70,8 @@ class Codec:
         Some tokenizers put a blank before a text, and none within: it is read behind a letter,
         which is cut off again.
         """
-        alone, letter, after = (
-            list(self.tokenizer(words, add_special_tokens=False)["input_ids"])
-            for words in (text, "a", f"a{text}")
-        )
-        return after[len(letter) :] if after[: len(letter)] == letter else alone
+        letter, after = self._plain("a"), self._plain(f"a{text}")
+        return after[len(letter) :] if after[: len(letter)] == letter else self._plain(text)
 
     def lesson(self, prompt: Any, reply: Reply, where: str) -> tuple[list[int], list[int]]:
         """Token ids of a prompt as `encode` gives them, and those of its reply behind it, which end
@@ -161,8 +158,11 @@ class Codec:
         )
         return ids[1:] if twice else ids
 
+    def _plain(self, text: str) -> list[int]:
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
     def _chat(self, messages: Sequence[Mapping[str, Any]], where: str) -> list[int]:
-        self._check_chat()
+        self.check_chat()
         text = self.template.text(messages, where)
         ids = self.rendered(text)
         self.unknown.look(text, ids, where)
@@ -241,7 +241,7 @@ class Codec:
                 f" to {self.vocabulary - 1}; expected the tokenizer that belongs to the model"
             )
 
-    def _check_chat(self) -> None:
+    def check_chat(self) -> None:
         """Once, before the first chat prompt: there is a template, and its end of turn ends a
         completion.
         """

@@ -82,7 +82,7 @@ def _seam(codec: Codec, messages: list[Message], tools: Sequence[Tool], where: s
             continue
         _check_shown(messages, behind, where)
         return _cut(codec, alone, behind)
-    words = "it leaves out what the assistant says" if failure is None else told(failure)
+    words = "it leaves out what the assistant says" if failure is None else reason(failure)
     roles = ", ".join(str(message["role"]) for message in messages)
     raise PolicyError(
         f"{where}: the chat template refuses new messages ({roles}) behind a turn of the"
@@ -113,8 +113,8 @@ def _talks(messages: Sequence[Message], mark: str) -> Iterator[list[Message]]:
     ]
     for called in (names, names[:1])[: len(names)]:
         calls = [_call(name, mark) for name in called]
-        said: Message = {"role": "assistant", "content": "", "tool_calls": calls}
-        yield from forms([asked, said])
+        turn: Message = {"role": "assistant", "content": "", "tool_calls": calls}
+        yield from forms([asked, turn])
     yield [asked, {"role": "assistant", "content": mark}]
 
 
@@ -150,6 +150,6 @@ def _check_shown(messages: Sequence[Message], text: str, where: str) -> None:
             )
 
 
-def told(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """The first line of what an error says, or its kind."""
     return str(error).strip().partition("\n")[0] or type(error).__name__

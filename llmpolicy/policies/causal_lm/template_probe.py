@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 from llmpolicy.errors import PolicyError
 from llmpolicy.messages import THINKING, Message, content_text
 from llmpolicy.policies.causal_lm.codec import Codec
-from llmpolicy.policies.causal_lm.dialogue import following, opening, told
+from llmpolicy.policies.causal_lm.dialogue import following, reason
 from llmpolicy.policies.causal_lm.message_forms import forms, holds_all, name_of
 from llmpolicy.policies.causal_lm.template import OPENED, Template
 from llmpolicy.policies.causal_lm.tool_calls import Tool, plain_call
@@ -39,6 +39,7 @@ def check_turns(codec: Codec, tools: Sequence[Tool] = ()) -> None:
     """Raise PolicyError in one sentence for a template in which a conversation of many turns is not
     its pieces, or which cannot show tools.
     """
+    codec.check_chat()
     fault = _fault(codec, tools)
     if fault:
         choices = list(_choices(codec, tools)) or [
@@ -133,90 +134,89 @@ def _thinking(codec: Codec) -> Iterator[Message]:
     at all.
     """
     for name in THINKING:
-        said = {**_SAID, name: _THOUGHT}
-        if _THOUGHT in _attempt(codec, [_USER, said]):
-            yield said
+        turn = {**_SAID, name: _THOUGHT}
+        if _THOUGHT in _attempt(codec, [_USER, turn]):
+            yield turn
             return
     if "</think>" in _source(codec):
         yield {**_SAID, "content": f"<think>\n{_THOUGHT}\n</think>\n\n{_WORDS}"}
 
 
-def _talks(codec: Codec, said: Message, tools: Sequence[Tool]) -> Iterator[list[Message]]:
+def _talks(codec: Codec, turn: Message, tools: Sequence[Tool]) -> Iterator[list[Message]]:
     """Conversations of the shapes that are met: of words, then with calls of tools."""
-    yield [_USER, said, _USER, said, _USER]
+    yield [_USER, turn, _USER, turn, _USER]
     if not tools:
         return
-    one, two = (_calling(codec, said, tools, count) for count in (1, 2))
+    single, double = (_calling(codec, turn, tools, count) for count in (1, 2))
     answer: Message = {"role": "tool", "name": name_of(tools[0]), "content": "answered"}
-    yield [_USER, one, answer, said, _USER, one, answer]
-    yield [_USER, one, answer, one, answer, said, _USER]
-    if ("tool_calls" in one) == ("tool_calls" in two):  # else it shows one call a turn
-        yield [_USER, two, answer, answer, said, _USER]
+    yield [_USER, single, answer, turn, _USER, single, answer]
+    yield [_USER, single, answer, single, answer, turn, _USER]
+    if ("tool_calls" in single) == ("tool_calls" in double):  # else it shows one call a turn
+        yield [_USER, double, answer, answer, turn, _USER]
 
 
-def _calling(codec: Codec, said: Message, tools: Sequence[Tool], count: int) -> Message:
+def _calling(codec: Codec, turn: Message, tools: Sequence[Tool], count: int) -> Message:
     """A turn with calls, in the first form that the template shows, else as words of the turn."""
     name, values = name_of(tools[0]), [f"argued{number}" for number in range(count)]
-    calls = [{"name": name, "arguments": {"value": value}} for value in values]
-    before = content_text(said["content"]).removesuffix(_WORDS)
-    turn = {
-        **said,
-        "content": before,
-        "tool_calls": [{"type": "function", "function": call} for call in calls],
-    }
-    for form in forms([_USER, turn]):
+    before = content_text(turn["content"]).removesuffix(_WORDS)
+    functions = [{"name": name, "arguments": {"value": value}} for value in values]
+    calls = [{"type": "function", "function": function} for function in functions]
+    for form in forms([_USER, {**turn, "content": before, "tool_calls": calls}]):
         if holds_all(_attempt(codec, form, tools), values):
             return form[1]
-    return {
-        **said,
-        "content": before + "\n".join(plain_call(name, {"value": value}) for value in values),
-    }
+    words = "\n".join(plain_call(name, {"value": value}) for value in values)
+    return {**turn, "content": before + words}
 
 
 def _check(codec: Codec, talk: list[Message], tools: Sequence[Tool]) -> None:
     """Raise where the template's ids of a conversation are not those of its pieces."""
     turns = [index for index, message in enumerate(talk) if message["role"] == "assistant"]
-    ids, stops = opening(codec, talk[: turns[0]], tools), set[int]()
+    ids = codec.rendered(_shown(codec, talk[: turns[0]], tools, next_turn=True))
+    stops = set[int]()
     for index, after in zip(turns, [*turns[1:], len(talk)], strict=True):
-        turn = _turn(codec, talk, index, tools)
-        ends = next((place for place, token in enumerate(turn) if token in codec.stop_ids), None)
-        ids += turn if ends is None else turn[: ends + 1]
-        if ends is not None:
+        turn = list(_turn(codec, talk, index, tools))
+        ids += turn
+        ended = turn[-1] in codec.stop_ids
+        if ended:
             stops.add(len(ids) - 1)
         try:
-            ids += following(codec, ids, talk[index + 1 : after], tools, ends is not None, _HERE)
+            ids += following(codec, ids, talk[index + 1 : after], tools, ended, _HERE)
         except PolicyError as error:
-            reason = str(error).removeprefix(f"{_HERE}: the chat template ")
-            raise _Rewrites(f"{reason}, in a conversation of {_roles(talk)}") from error
+            clause = str(error).removeprefix(f"{_HERE}: the chat template ")
+            raise _Rewrites(f"{clause}, in a conversation of {_roles(talk)}") from error
     whole = codec.rendered(_shown(codec, talk, tools, next_turn=True))
     _compare(codec, ids, whole, stops, talk)
 
 
-def _turn(codec: Codec, talk: list[Message], index: int, tools: Sequence[Tool]) -> list[int]:
-    """The ids of a turn as a generation would write it, which is how the template writes the
-    last.
+def _turn(codec: Codec, talk: list[Message], index: int, tools: Sequence[Tool]) -> Iterator[int]:
+    """The ids of a turn as a generation would write it, up to its stop token: the template writes
+    the last turn so.
     """
     begun = _shown(codec, talk[:index], tools, next_turn=True)
     last = _shown(codec, talk[: index + 1], tools)
-    if last.startswith(begun):
-        return codec.behind(last[len(begun) :])
-    common = len(commonprefix([begun, last]))
-    raise _Rewrites(
-        f"begins a generation with {_end(begun[common:])} and writes"
-        f" {_start(last[common:])} there once a turn is over"
-    )
+    if not last.startswith(begun):
+        common = len(commonprefix([begun, last]))
+        raise _Rewrites(
+            f"begins a generation with {_end(begun[common:])} and writes"
+            f" {_start(last[common:])} there once a turn is over"
+        )
+    for token in codec.behind(last[len(begun) :]):
+        yield token
+        if token in codec.stop_ids:
+            return
 
 
 def _compare(
     codec: Codec, pieces: list[int], whole: list[int], stops: set[int], talk: list[Message]
 ) -> None:
-    for index, (kept, token) in enumerate(zip(pieces, whole, strict=False)):
-        if kept != token and index not in stops:
-            break
-    else:
-        if len(pieces) == len(whole):
-            return
-        index = min(len(pieces), len(whole))
+    """Raise where ids differ, but for a stop token in another's place, and words in other
+    tokens.
+    """
+    pairs = enumerate(zip(pieces, whole, strict=False))
+    shorter = min(len(pieces), len(whole))
+    index = next((at for at, (a, b) in pairs if a != b and at not in stops), shorter)
+    if index == len(pieces) == len(whole) or codec.raw(pieces) == codec.raw(whole):
+        return
     raise _Rewrites(
         f"rewrites what was said before: {_start(codec.raw(pieces[index:]))} becomes"
         f" {_start(codec.raw(whole[index:]))} in a conversation of {_roles(talk)}"
@@ -231,7 +231,7 @@ def _shown(
     try:
         return template.render(template.fitted(talk), options, add_generation_prompt=next_turn)
     except Exception as error:
-        raise _Rewrites(f"refuses a conversation of {_roles(talk)} ({told(error)})") from error
+        raise _Rewrites(f"refuses a conversation of {_roles(talk)} ({reason(error)})") from error
 
 
 def _attempt(codec: Codec, talk: list[Message], tools: Sequence[Tool] = ()) -> str:

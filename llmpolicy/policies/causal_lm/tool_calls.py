@@ -27,6 +27,8 @@ _ATTEMPT = re.compile(
     re.IGNORECASE,
 )
 """What only a call has in it, well written or not."""
+_TAG_TOKENS = 24
+"""At the end of a state, in which a tag stands that opens a thought."""
 _ARGUMENTS = re.compile(r"[\"'](?:arguments|parameters)[\"']\s*:")
 
 
@@ -55,9 +57,10 @@ def read_reply(
     text = codec.decode(token_ids, after)
     if not tools:
         return Said(text, [])
-    raw = _behind_thinking(_written(codec, token_ids, after), codec.raw(after))
+    thinks = OPENED.search(codec.raw(after[-_TAG_TOKENS:])) is not None
+    raw = _behind_thinking(_written(codec, token_ids, after), thinks)
     try:
-        calls = _calls(raw, tools) or _calls(_behind_thinking(text, codec.raw(after)), tools)
+        calls = _calls(raw, tools) or _calls(_behind_thinking(text, thinks), tools)
     except NotJson as reason:
         return Said(text, [], f"the call of a tool cannot be read: {reason}; write it again")
     calls = calls or _by_response_template(codec, token_ids, after, tools)
@@ -139,9 +142,9 @@ def _written(codec: Codec, token_ids: Sequence[int], after: Sequence[int]) -> st
     return codec.reader.thoughts_read(codec.raw(ids, after))
 
 
-def _behind_thinking(text: str, before: str) -> str:
+def _behind_thinking(text: str, thinks: bool) -> str:
     """What stands behind the last thought; nothing where one goes on to the end."""
-    if OPENED.search(before[-40:]) and "</think>" not in text:
+    if thinks and "</think>" not in text:
         return ""
     return _UNCLOSED.sub("", _CLOSES.sub("", text, count=1))
 
