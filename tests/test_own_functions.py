@@ -16,7 +16,9 @@ from llmpolicy.errors import RecipeError, RunError
 from llmpolicy.recipe import load_recipe, make_recipe, stages_of
 from llmpolicy.run import Run
 from llmpolicy.session import train, train_recipe
+from llmpolicy.session.arguments import blocks_of, recipe_with
 from llmpolicy.session.evaluate import evaluate_model
+from llmpolicy.session.explain import explain_recipe
 from llmpolicy.session.training import train_requested
 from llmpolicy.stages.process import go_on
 from llmpolicy.stages.request import Request
@@ -326,3 +328,61 @@ def test_a_recipe_without_them_is_written_as_before_there_were_any() -> None:
     assert not {"advantage", "loss"} & set(load_recipe("quickstart").resolved())
     with_one = load_recipe("quickstart", ["loss=a:b"]).resolved()
     assert with_one["loss"] == "a:b" and "advantage" not in with_one
+
+
+class Net:
+    """What is a policy already: it has a log_prob."""
+
+    def log_prob(self) -> None: ...
+    def __call__(self) -> None: ...
+
+
+POLICIES: dict[str, Any] = {
+    "a text": "walk.py:Linear",
+    "a path": Path("walk.py:Linear"),
+    "a block": {"fn": Path("walk.py:Linear")},
+}
+
+
+@pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES.keys())
+def test_a_policy_is_named_by_its_function_alone(here: Path, policy: Any) -> None:
+    block = blocks_of(None, None, None, {"policy": policy})
+    loaded = recipe_with(load_recipe("cartpole"), block, None)
+    assert loaded.resolved()["policy"] == {"fn": f"{here}/walk.py:Linear"}
+    short = load_recipe("cartpole", ["policy=walk.py:Linear", "policy.args.scale=0.3"])
+    assert short.policy is not None
+    assert (short.policy.fn, short.policy.args) == (f"{here}/walk.py:Linear", {"scale": 0.3})
+
+
+@pytest.mark.parametrize("policy", [Path("runs/one/policy"), "net", 3, ["a:b"], Net()], ids=repr)
+def test_what_names_no_policy_is_one_sentence(here: Path, policy: Any) -> None:
+    blocks = blocks_of(None, None, None, {"policy": policy})
+    with pytest.raises(RecipeError, match="policy: expected a mapping .* or a function that makes"):
+        recipe_with(load_recipe("cartpole"), blocks, None)
+
+
+@pytest.mark.parametrize("key", ["reinforce", "environment", "policy", "grpo", "loss", "evaluate"])
+def test_a_block_that_is_null_is_one_that_is_not_there(key: str) -> None:
+    name = "quickstart" if key in ("grpo", "loss") else "cartpole"
+    without = load_recipe(name).model_dump(exclude={key}, exclude_unset=True)
+
+    def meant(data: dict[str, Any]) -> Any:
+        try:
+            return make_recipe(data).resolved()
+        except RecipeError as error:
+            return str(error)
+
+    assert meant({**without, key: None}) == meant(without)
+
+
+@pytest.mark.parametrize("kind", ["sft", "reward_model", "environment"])
+def test_a_recipe_without_rewards_is_explained_without_any(here: Path, kind: str) -> None:
+    texts = {
+        "sft": "model: bundled\ndemonstrations: {file: no.jsonl}\nsft: {max_steps: 1}\n",
+        "reward_model": "model: bundled\npreferences: {file: no.jsonl}\nreward_model: {}\n",
+        "environment": CORRIDOR,
+    }
+    (here / "it.yaml").write_text(texts[kind])
+    explained = explain_recipe(str(here / "it.yaml"), yes=True)
+    assert (explained.reward, explained.grpo, explained.ways) == ((), None, {})
+    assert "\nreward\n" not in str(explained)

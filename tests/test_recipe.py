@@ -440,3 +440,12 @@ def test_noise_that_the_sampler_does_not_have_is_for_warm_starts_alone() -> None
     ):
         check_grpo({"neftune_noise_alpha": 0.2}, allow_biased_sampler=True)
     check_stage("sft", {"neftune_noise_alpha": 0.2})
+
+
+def test_of_blocks_that_yaml_writes_once_each_is_overridden_alone(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(
+        "model: bundled\ndemonstrations: {file: a}\nsft: &once {max_steps: 1}\n"
+        "preferences: {file: a}\nreward_model: *once\n"
+    )
+    loaded = load_recipe(tmp_path / "mine.yaml", ["reward_model.max_steps=2"])
+    assert (loaded.sft, loaded.reward_model) == ({"max_steps": 1}, {"max_steps": 2})

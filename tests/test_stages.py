@@ -13,14 +13,15 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import psutil
 import pytest
 import yaml
 
 from llmpolicy.bundled import MODEL
 from llmpolicy.bundled.hasty import demonstrations, pairs
-from llmpolicy.errors import LLMPolicyError, RewardError, RunError
+from llmpolicy.errors import LLMPolicyError, RecipeError, RewardError, RunError
 from llmpolicy.policies.causal_lm import CausalLMPolicy
-from llmpolicy.recipe import load_recipe
+from llmpolicy.recipe import load_recipe, stages_of
 from llmpolicy.run import Run, fingerprint, is_live
 from llmpolicy.run.place import REPORTS
 from llmpolicy.run.sealed import seal
@@ -28,6 +29,7 @@ from llmpolicy.session import train_recipe, train_stages
 from llmpolicy.session.evaluate import evaluate_model
 from llmpolicy.signals import Interrupted
 from llmpolicy.stages import reward_model, sft
+from llmpolicy.stages.rest import rest_of
 from tests.test_session import EVALUATE, GRPO
 
 ONE_STEP = {"max_steps": 1, "per_device_train_batch_size": 8}
@@ -299,3 +301,71 @@ def test_a_reward_model_that_is_not_what_was_written_is_refused_before_a_policy_
     (run / "recipe.yaml").write_text(yaml.safe_dump(recipe))
     with pytest.raises(RewardError, match="reward_model is damaged"):
         evaluate_model(str(run), None, [], say=lambda _: None)
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+@pytest.mark.parametrize(("name", "last"), [("quickstart", "grpo"), ("cartpole", "environment")])
+def test_a_recipe_without_stages_before_it_says_so(
+    tmp_path: Path, name: str, last: str, dry_run: bool
+) -> None:
+    with pytest.raises(RecipeError, match=f"no stage before {last}; expected a block sft or"):
+        train_stages(load_recipe(name), tmp_path / "run", dry_run=dry_run, say=lambda _: None)
+    with pytest.raises(RecipeError, match="has no stage 'sft'"):
+        train_recipe(name, [], out=tmp_path / "run", until="sft", dry_run=dry_run)
+    assert not (tmp_path / "run").exists()
+
+
+def test_stages_are_planned_without_any_training(tmp_path: Path) -> None:
+    said: list[str] = []
+    rest = train_stages(
+        load_recipe(project(tmp_path)), tmp_path / "run", dry_run=True, say=said.append
+    )
+    assert rest is not None and said[-1].startswith("dry run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("loss=mine.py:gone", "has no 'gone'"),
+        ("grpo.fp16=true", "fp16"),
+        ("rewards=[reward_model:scor]", "has no 'scor'"),
+        ("reward_model.lr_scheduler_type=linaer", "reward_model: linaer"),
+    ],
+)
+def test_a_first_stage_alone_is_not_begun_where_a_later_one_would_be_refused(
+    tmp_path: Path, override: str, sentence: str
+) -> None:
+    path, said = project(tmp_path), list[str]()
+    (tmp_path / "mine.py").write_text("")
+    with pytest.raises(LLMPolicyError, match=sentence):
+        train_recipe(path, [override], out=tmp_path / "run", until="sft", say=said.append)
+    assert not any(line.startswith("sft") for line in said) and not (tmp_path / "run").exists()
+
+
+def test_a_first_stage_alone_asks_for_no_sandbox_no_worker_and_no_later_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise AssertionError("a sandbox was asked for")
+
+    monkeypatch.setattr("llmpolicy.stages.language.require_sandbox", refuse)
+    path, before = project(tmp_path), psutil.Process().children()
+    (tmp_path / "pairs.jsonl").unlink()
+    train_stages(load_recipe(path), tmp_path / "run", until="sft", say=lambda _: None)
+    assert (tmp_path / "run" / REPORTS["sft"]).is_file()
+    assert psutil.Process().children() == before
+
+
+def test_what_is_left_of_stages_alone_is_a_recipe_that_measures(made: Path, tmp_path: Path) -> None:
+    """Also a run, and the model that the stage has made, whose longest answer only it can say."""
+    short = {**EVALUATE, "n": 8, "max_completion_length": 5}
+    path = project(
+        tmp_path, reward_model=None, preferences=None, evaluate=short, rewards=[], grpo=None
+    )
+    rest = rest_of(load_recipe(path), made / "run")
+    assert [stage.name for stage in stages_of(rest)] == ["sft"]
+    assert rest.language_model.path == str(made / "run/warm_start")
+    for model in (made / "run", made / "run/warm_start"):
+        found = evaluate_model(str(model), path, say=lambda _: None)
+        assert found["decoding"]["max_new_tokens"] == 5

@@ -81,7 +81,12 @@ def temperature(recipe: Recipe) -> float:
 
 
 def completion_length(recipe: Recipe) -> int:
-    """The most tokens of a completion, in training, and in evaluation unless that names its own."""
+    """The most tokens of a completion, in training, and in evaluation unless that names its own;
+    of a recipe that trains no policy on a task, the latter.
+    """
+    longest = recipe.evaluate.max_completion_length if recipe.evaluate else None
+    if longest is not None and not isinstance(stages_of(recipe)[-1], Grpo | Reinforce):
+        return longest
     return int(_of_policy(recipe, "max_completion_length"))
 
 

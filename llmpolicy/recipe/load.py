@@ -30,7 +30,7 @@ from llmpolicy.recipe.grpo import (
     check_grpo,
     check_stage,
 )
-from llmpolicy.recipe.override import override
+from llmpolicy.recipe.override import apart, override
 from llmpolicy.recipe.ranges import LORA_RANGES, expected_of
 from llmpolicy.recipe.secret import refuse_secrets
 from llmpolicy.recipe.stages import Grpo, PreferenceModel, WarmStart, stages_of
@@ -96,6 +96,7 @@ def load_recipe(
     if run is not None:
         now, base_dir = moved(run, read_manifest(path.parent), data)
         data = in_paths(data, now)
+    data = apart(data)
     for written in overrides:
         key = override(data, written)
         origin = {

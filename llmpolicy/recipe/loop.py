@@ -1,6 +1,6 @@
 """The blocks of a run by the readable loop: its settings, an environment, a small policy."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
@@ -73,7 +73,8 @@ class EnvironmentBlock(AsWritten):
 
 class PolicyBlock(AsWritten):
     """A small policy: the sizes of its layers and, where its actions are vectors, their standard
-    deviation at first; or a function ``fn`` of the environment, a seed and ``args`` that makes one.
+    deviation at first; or a function ``fn`` of the environment, a seed and ``args`` that makes one,
+    which may stand for the block.
     """
 
     MAY_BE_NULL = ("fn",)
@@ -82,6 +83,19 @@ class PolicyBlock(AsWritten):
     std: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     fn: Any = None
     args: dict[str, Any] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_its_function(cls, value: Any) -> Any:
+        if isinstance(value, Mapping | cls):
+            return value
+        made = hasattr(value, "log_prob") and not isinstance(value, type)
+        if made or not (callable(value) or (isinstance(value, str) and ":" in value)):
+            raise ValueError(
+                "expected a mapping such as {hidden: [64]}, or a function that makes the policy,"
+                " module:function or path.py:function"
+            )
+        return {"fn": value}
 
     @model_validator(mode="after")
     def _one_source(self) -> "PolicyBlock":

@@ -3,6 +3,7 @@ paths start from.
 """
 
 from collections.abc import Mapping, Sequence
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,15 @@ def override(data: dict[str, Any], written: str) -> str:
     return key
 
 
+def apart(value: Any) -> Any:
+    """Data in which no block is another one too, as YAML's anchors make them: one of them may be
+    overridden alone.
+    """
+    if isinstance(value, dict):
+        return {key: apart(inner) for key, inner in value.items()}
+    return [apart(inner) for inner in value] if isinstance(value, list) else value
+
+
 def from_here(value: Any, key: Sequence[str]) -> Any:
     """A value with each relative path that lies in the current folder made absolute; ``key`` is
     where it is written.
@@ -54,6 +64,8 @@ def from_here(value: Any, key: Sequence[str]) -> Any:
     """
     if "args" in key or "rows" in key:
         return value
+    if isinstance(value, PathLike):
+        value = fspath(value)
     if isinstance(value, Mapping):
         return {name: from_here(inner, [*key, str(name)]) for name, inner in value.items()}
     if isinstance(value, list):
@@ -87,6 +99,8 @@ def _write_out(data: dict[str, Any]) -> None:
             if isinstance(entry, str):
                 listed[index] = {"fn": entry}
         data["rewards"] = listed
+    if isinstance(data.get("policy"), str):
+        data["policy"] = {"fn": data["policy"]}
 
 
 def _step(target: Any, name: str, written: str) -> str | int:

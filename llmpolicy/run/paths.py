@@ -19,7 +19,7 @@ the run keeps.
 """
 
 FUNCTIONS = (
-    *("fn", "correct", "generator", "canonical", "advantage", "loss", "baseline"),
+    *("fn", "correct", "generator", "canonical", "advantage", "loss", "baseline", "policy"),
     *("rewards", *COMPOSITES),
 )
 """The keys of a recipe whose text, or each text of their list, is ``module:function`` or

@@ -152,22 +152,23 @@ def train_requested(request: Request) -> Run:
 def carry_out(request: Request) -> Block:
     """Check every stage of a recipe, then carry out each; returns the last one."""
     request = replace(request, recipe=request.recipe.within(request.out))
-    blocks = _wanted(request.recipe, request.until)
+    blocks = stages_of(request.recipe)
+    wanted = _wanted(request.recipe, request.until)
     with held(request) if blocks[0].name in LEARNS_FROM else nullcontext():
-        stages = [_checked(block, request) for block in blocks]
+        stages: list[Stage] = [_kind(block).check(block, request) for block in wanted]
+        for later in blocks[len(wanted) :]:
+            _kind(later).foresee(later, request)
         if request.dry_run:
             _introduce(stages, request.say)
-            return blocks[-1]
+            return wanted[-1]
         for stage in stages:
             stage.carry_out()
-    return blocks[-1]
+    return wanted[-1]
 
 
-def _checked(block: Block, request: Request) -> Stage:
-    """A stage by the file of its kind, which is loaded when a recipe has one: most load torch."""
-    kind: Any = importlib.import_module(f"llmpolicy.stages.{block.name}")
-    stage: Stage = kind.check(block, request)
-    return stage
+def _kind(block: Block) -> Any:
+    """The file of a stage's kind, which is loaded when a recipe has one: most load torch."""
+    return importlib.import_module(f"llmpolicy.stages.{block.name}")
 
 
 def _introduce(stages: Sequence[Stage], say: Say) -> None:
@@ -206,7 +207,14 @@ def train_stages(
     Raises LLMPolicyError in one sentence; with ``dry_run`` all is checked that can be without a
     model.
     """
-    *early, last = (block.name for block in stages_of(recipe))
-    first_part = until or (last if last in LEARNS_FROM else early[-1])
-    carry_out(Request(recipe, out, _said_once(say), resume, dry_run=dry_run, until=first_part))
-    return None if until or last in LEARNS_FROM else rest_of(recipe.within(out), out)
+    blocks = stages_of(recipe)
+    early = [block.name for block in blocks if block.name in LEARNS_FROM]
+    if not early:
+        raise RecipeError(
+            f"recipe {recipe.name!r} has no stage before {blocks[-1].name}; expected a block sft or"
+            " reward_model"
+        )
+    last = until or early[-1]
+    carry_out(Request(recipe, out, _said_once(say), resume, dry_run=dry_run, until=last))
+    alone = len(early) == len(blocks)
+    return None if until or alone else rest_of(recipe.within(out), out)

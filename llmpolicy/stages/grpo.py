@@ -15,6 +15,7 @@ from llmpolicy.plan import Plan, evaluated_length
 from llmpolicy.recipe import Grpo, Recipe
 from llmpolicy.reference import name_of, named
 from llmpolicy.run import Run, drop_oldest
+from llmpolicy.stages import language
 from llmpolicy.stages.evaluation import chooses
 from llmpolicy.stages.going_on import last_step, only_ends, reached, refuse_last_step, steps_of
 from llmpolicy.stages.language import Checked, Loaded
@@ -52,12 +53,22 @@ class GrpoStage:
 
 def check(block: Grpo, request: Request) -> GrpoStage:
     """The GRPO of a recipe, its options seen by TRL and torch."""
+    _look_at(block, request)
+    return GrpoStage(Checked.of(block.model, request))
+
+
+def foresee(block: Grpo, request: Request) -> None:
+    """Refuse what the stages before it cannot mend, before they train."""
+    _look_at(block, request)
+    language.foresee(block.model, request)
+
+
+def _look_at(block: Grpo, request: Request) -> None:
     from llmpolicy.grpo.config import grpo_config
 
     seed = request.plan.recipe.seed  # what the plan refuses is said first
     grpo_config(block.settings, output_dir=Path(), seed=seed, reward_weights=[1.0])
     _prove(block, request.recipe)
-    return GrpoStage(Checked.of(block.model, request))
 
 
 def _prove(block: Grpo, recipe: Recipe) -> None:

@@ -61,16 +61,8 @@ class Checked:
     @classmethod
     def of(cls, model: ModelBlock, request: Request) -> "Checked":
         """The plan of a request with all that can be checked before anything is loaded."""
-        from llmpolicy.policies.causal_lm.adapter import lora_config
-
-        plan = request.plan
-        if model.lora is not None:
-            lora_config(model.lora)
-        checked = cls(plan, request, require_sandbox(plan))
-        made_here = request.out if request.dry_run or len(plan.stages) > 1 else None
-        refuse_damaged_arguments(plan.recipe, besides=made_here)
-        if model.adapter is not None and request.policy is None:
-            refuse_other_base(Path(loaded_adapter(plan.recipe) or ""), loaded_weights(plan.recipe))
+        foresee(model, request)
+        checked = cls(request.plan, request, require_sandbox(request.plan))
         if request.dry_run and request.resume:
             checked.going_on()
         return checked
@@ -132,6 +124,21 @@ class Checked:
             facts["code_runs_in"] = self.code_runs_in
         functions = function_facts(recipe)
         return {**facts, "tasks": task_facts(recipe), "functions": functions, **sources}
+
+
+def foresee(model: ModelBlock, request: Request) -> None:
+    """Refuse what is refused whatever the stages before it come to: rows, rewards, arguments and
+    adapter; where their code will run is not asked.
+    """
+    from llmpolicy.policies.causal_lm.adapter import lora_config
+
+    plan = request.plan
+    if model.lora is not None:
+        lora_config(model.lora)
+    made_here = request.out if request.dry_run or len(plan.stages) > 1 else None
+    refuse_damaged_arguments(plan.recipe, besides=made_here)
+    if model.adapter is not None and request.policy is None:
+        refuse_other_base(Path(loaded_adapter(plan.recipe) or ""), loaded_weights(plan.recipe))
 
 
 @dataclass(frozen=True)

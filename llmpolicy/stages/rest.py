@@ -6,6 +6,7 @@ from typing import Any
 
 from llmpolicy.plan import SCORER
 from llmpolicy.recipe import PreferenceModel, Recipe, RewardBlock, WarmStart, stages_of
+from llmpolicy.recipe.stages import LEARNS_FROM
 from llmpolicy.run.place import REPORTS
 
 
@@ -20,12 +21,12 @@ def paid(recipe: Recipe, out: Path) -> Recipe:
 
 def rest_of(recipe: Recipe, out: Path) -> Recipe:
     """The recipe of what comes after the stages in ``out``: it starts from the warm start, and is
-    paid by the reward model that was trained.
+    paid by the reward model that was trained. Of stages alone nothing is left, and they stay.
     """
-    changes: dict[str, Any] = dict.fromkeys(
-        ("demonstrations", "sft", "preferences", "reward_model")
-    )
-    for stage in stages_of(recipe):
+    stages, changes = stages_of(recipe), dict[str, Any]()
+    if stages[-1].name not in LEARNS_FROM:
+        changes |= dict.fromkeys((*LEARNS_FROM, *LEARNS_FROM.values()))
+    for stage in stages:
         if isinstance(stage, WarmStart):
             name = stage.model.hub_id or stage.model.path
             folder = str((out / REPORTS["sft"]).parent.resolve())

@@ -84,11 +84,15 @@ class PreferenceStage:
 
 def check(block: PreferenceModel, request: Request) -> PreferenceStage:
     """The reward model of a recipe, its pairs read and TRL's options checked."""
-    folder = StageFolder.of(block.name, request)
-    args = reward_config(
-        block.settings, folder=folder.path, seed=request.recipe.seed, target=target()
+    return PreferenceStage(
+        block, request, StageFolder.of(block.name, request), foresee(block, request)
     )
-    return PreferenceStage(block, request, folder, args)
+
+
+def foresee(block: PreferenceModel, request: Request) -> Any:
+    """TRL's options of a reward model, checked; its pairs may be there when its time comes."""
+    folder = (request.out / REPORTS["reward_model"]).parent
+    return reward_config(block.settings, folder=folder, seed=request.recipe.seed, target=target())
 
 
 def reward_config(settings: Mapping[str, Any], *, folder: Path, seed: int, target: str) -> Any:
