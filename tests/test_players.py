@@ -80,6 +80,9 @@ class Game(Base):
     def _exit(self): sys.exit("enough")
     def _segfault(self): ctypes.string_at(0)
     def _bomb(self): return bytearray(2**40)
+    def _grow(self):
+        held = []
+        while True: held.append(bytearray(2**24))
     def _print(self):
         os.write(1, b'{"words": "forged"}\\n')
         print("printed by the game", flush=True)
@@ -244,6 +247,7 @@ def untyped(x):
 '''
 
 
+REFUSING = GAME[: GAME.index('raise KeyError("key")')].count("\n") + 1
 BROKEN = GAME[: GAME.index("raise RuntimeError")].count("\n") + 1
 
 
@@ -263,6 +267,8 @@ def tool(name: str, player: int = 0, **arguments: Any) -> Ask:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("players")
     (folder / "game.py").write_text(GAME)
+    (folder / "exits.py").write_text("import os\nos._exit(0)\n")
+    (folder / "raises.py").write_text("raise ValueError('x')\n")
     (folder / "slow_to_import.py").write_text("import time\ntime.sleep(1.5)\n")
     return folder
 
@@ -544,6 +550,18 @@ def test_asks_that_nobody_waits_for_are_given_up(players: Players) -> None:
     assert players.ask([reset(), step("say")])[1].words == "turn 1"
 
 
+@linux
+def test_memory_that_grows_is_capped(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llmpolicy.rewards.workers.process.MEMORY", 2**29)
+    players = Players("game.py:Game", base_dir=folder)
+    try:
+        told = players.ask([reset(), reset(1), step("grow"), step("say", 1), reset(), step("say")])
+        assert told[2].fault == "error" and "MemoryError" in told[2].why
+        assert [told[3].words, told[5].words] == ["turn 1", "turn 1"]
+    finally:
+        players.close()
+
+
 def test_what_was_not_reset_has_no_process(players: Players) -> None:
     told = players.ask([step("say", 99)])[0]
     assert (told.fault, told.why) == (
@@ -601,6 +619,42 @@ def test_a_lost_zygote_is_replaced(folder: Path) -> None:
         players.close()
 
 
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    asks=st.lists(
+        st.tuples(
+            st.integers(0, 2), st.sampled_from(["reset", "say", "say", "raise", "leave", "number"])
+        ),
+        max_size=24,
+    )
+)
+def test_any_order_of_asks_counts_the_turns_of_each_player(
+    players: Players, asks: list[tuple[int, str]]
+) -> None:
+    begin = [(i, "reset") for i in range(3)]
+    turns: dict[int, int | None] = {}
+    expected = []
+    for player, what in [*begin, *asks]:
+        before = turns.get(player)
+        if what == "reset":
+            turns[player], answer = 0, "reset"
+        elif before is None:
+            answer = "infrastructure"
+        else:
+            turns[player] = None if what == "leave" else before + 1
+            answer = {"leave": "infrastructure", "say": f"turn {before + 1}"}.get(what, "error")
+        expected.append(answer)
+    calls = [reset(i) if what == "reset" else step(what, i) for i, what in [*begin, *asks]]
+    answers = players.ask(calls)
+    seen = [
+        "reset" if call.what == "reset" and not each.fault else each.fault or each.words
+        for call, each in zip(calls, answers, strict=True)
+    ]
+    assert seen == expected
+
+
 # --- seeds
 
 
@@ -656,7 +710,13 @@ def test_what_making_an_instance_needs_is_imported_once(folder: Path) -> None:
         ("no_such_module:Game", (), "there is no module 'no_such_module'"),
         ("game.py", (), "should read `module:function` or `path.py:function`"),
         (7, (), "found 7; expected module:name or path.py:name"),
-        ("game.py:Refusing", (), "failed: KeyError: 'key'"),
+        (
+            "game.py:Refusing",
+            (),
+            f"Environment 'Refusing': (game.py:{REFUSING}) raised KeyError: 'key'",
+        ),
+        ("exits.py:Game", (), "its process was lost while it was imported"),
+        ("raises.py:Game", (), "importing raises.py raised ValueError: x (raises.py:1)"),
         ("game.py:Dies", (), "making it took its process down (exit code 5)"),
         ("game.py:NoReset", (), "'NoReset' has no reset; did you mean 'restart'?"),
         ("game.py:Untyped", (), "Tool 'move' has the parameter 'where' without a type"),
@@ -791,7 +851,7 @@ def test_sixty_four_players_start_at_once_and_are_small(folder: Path) -> None:
         assert seconds < 10, seconds  # measured: 0.7 s on two cores
         processes = [psutil.Process(process) for process in family()]
         own = [process.memory_full_info().uss for process in processes]
-        assert sorted(own)[len(own) // 2] < 8 * 2**20
+        assert sorted(own)[len(own) // 2] < 8 * 2**20  # measured: 2.6 MiB
     finally:
         players.close()
 

@@ -2,6 +2,7 @@
 read, what it raised told.
 """
 
+import contextlib
 import inspect
 import json
 import math
@@ -10,7 +11,7 @@ import os
 import random
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +21,7 @@ from llmpolicy.environments.conversation import Answer, Done, Reply, ToolCall
 from llmpolicy.environments.offered import NAMED, Tool, tools
 from llmpolicy.errors import nearest
 from llmpolicy.messages import is_messages, plain, read_messages
-from llmpolicy.rewards.verdict import told as raised
+from llmpolicy.rewards.verdict import told
 
 _MESSAGE = 500
 """Most characters of an exception's message that a model reads."""
@@ -41,8 +42,9 @@ class Player:
 
     def begin(self) -> None:
         """Make the instance; what that raises is the user's."""
-        self.instance = self.waited(self.make()) if self.make is not None else None
-        self.tools = tools(self.instance, self.functions)
+        with _one_process():
+            self.instance = self.waited(self.make()) if self.make is not None else None
+            self.tools = tools(self.instance, self.functions)
 
     def waited(self, returned: Any) -> Any:
         """What a method returned, or, where it is async, what it comes to; on one loop for good."""
@@ -61,7 +63,12 @@ class Player:
 
     def answer(self, what: What, given: Mapping[str, Any]) -> Told:
         """What came of one ask; nothing is raised."""
-        started, process = time.perf_counter(), os.getpid()
+        started = time.perf_counter()
+        with _one_process():
+            answer = self._answer(what, given)
+        return replace(answer, seconds=time.perf_counter() - started)
+
+    def _answer(self, what: What, given: Mapping[str, Any]) -> Told:
         name, function = self._asked(what, given)
         try:
             if "seed" in given:
@@ -71,21 +78,35 @@ class Player:
             if function is None:
                 raise Misread("is not there")
             returned = self.waited(_called(function, what, given))
-            answered = _READ[what](returned)
+            return _READ[what](returned)
         except Misread as error:
-            answered = Told(why=f"{name} {error}", fault="error")
+            return Told(why=f"{name} {error}", fault="error")
         except BaseException as error:  # noqa: BLE001 - SystemExit too: it is told, not followed
-            answered = _failure(what, name, function, error)
-        finally:
-            if os.getpid() != process:  # a fork of the user's came back here: it would answer too
-                os._exit(1)
-        return replace(answered, seconds=time.perf_counter() - started)
+            return _failure(what, name, function, error)
 
     def _asked(self, what: What, given: Mapping[str, Any]) -> tuple[str, Tool | None]:
         if what == "tool":
             return given["name"], self.tools.get(given["name"])
         method = "get_reward" if what == "reward" else what
         return f"{type(self.instance).__name__}.{method}", getattr(self.instance, method, None)
+
+
+@contextlib.contextmanager
+def _one_process() -> Iterator[None]:
+    """End a fork of the user's that comes back from a call: it would answer beside its parent."""
+    process = os.getpid()
+    try:
+        yield
+    finally:
+        if os.getpid() != process:
+            os._exit(1)
+
+
+def raised(error: BaseException, function: Callable[..., Any] | None) -> str:
+    """What an exception was, and where in the user's file, or deeper, it arose."""
+    clause = told(error, function or raised)
+    here, _, rest = clause.partition(") ")
+    return rest if here.startswith(f"({os.path.basename(__file__)}:") else clause
 
 
 def seed_all(seed: int) -> None:
@@ -122,7 +143,7 @@ def _row(reset: Tool, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _failure(what: What, name: str, function: Tool | None, error: BaseException) -> Told:
-    why = f"{name} {raised(error, function or _failure)}"
+    why = f"{name} {raised(error, function)}"
     if what != "tool" or not isinstance(error, Exception):
         return Told(why=why, fault="error")
     try:

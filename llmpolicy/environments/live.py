@@ -10,7 +10,7 @@ import select
 import socket
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from llmpolicy.bounded import load_json
@@ -62,10 +62,6 @@ class Live:
             return 0
         return select.POLLIN | (select.POLLOUT if self._outbox else 0)
 
-    def ready(self, seconds: float) -> bool:
-        """Whether something came within some seconds."""
-        return bool(select.select([self.connection], [], [], seconds)[0])
-
     def pump(self) -> bytes | None:
         """Write and read what can be at once; its answer, if that is complete."""
         try:
@@ -115,12 +111,21 @@ class Nursery:
                 self.worker = Worker(module, [theirs.fileno()], PYTHONHASHSEED=order)
         except RewardError as error:
             raise RecipeError(str(error)) from error
-        self.worker.send(pickle.dumps((sys.path, load)))
+        self._load = load
 
     def offer(self) -> Offer:
         """What the user's class offers, after a look at one instance; RecipeError where there is
         none.
         """
+        try:
+            offered = self._offered()
+        except WorkerLost as error:
+            raise RecipeError("Environment: its process was lost while it was imported") from error
+        wants = None if offered["wants"] is None else tuple(offered["wants"])
+        return Offer(**{**offered, "wants": wants, "needs": tuple(offered["needs"])})
+
+    def _offered(self) -> dict[str, Any]:
+        self.worker.send(pickle.dumps((sys.path, self._load)))
         self._await_load()
         probe = self._forked("look", PROBE)
         try:
@@ -131,9 +136,7 @@ class Nursery:
             raise RecipeError(str(answer["refused"]))
         self._send("import", 0)
         self.worker.send(pickle.dumps(answer["needed"]))
-        offered = answer["offer"]
-        wants = None if offered["wants"] is None else tuple(offered["wants"])
-        return Offer(**{**offered, "wants": wants, "needs": tuple(offered["needs"])})
+        return dict(answer["offer"])
 
     def fork(self) -> Live:
         """A new player; WorkerLost where there is nothing to fork from, OSError where no room."""
@@ -155,26 +158,23 @@ class Nursery:
 
     def _await_load(self) -> None:
         until = time.monotonic() + IMPORT_SECONDS
-        with _lost("was lost while it was imported"):
-            while time.monotonic() < until:
-                for line in self.worker.receive(1.0):
-                    if "refused" in line:
-                        raise RecipeError(str(line["refused"]))
-                    return
+        while time.monotonic() < until:
+            for line in self.worker.receive(1.0):
+                if "refused" in line:
+                    raise RecipeError(str(line["refused"]))
+                return
         raise RecipeError(f"Environment: its import took more than {IMPORT_SECONDS:g} s")
 
     def _look(self, probe: Live) -> dict[str, Any]:
         until = time.monotonic() + IMPORT_SECONDS
-        with _lost("was lost while an instance was made"):
-            while time.monotonic() < until:
-                if answer := probe.pump():
-                    return dict(load_json(answer))
-                for line in self.worker.receive(0.0 if probe.ready(0.05) else 0.01):
-                    if line.get("ended") == PROBE:
-                        why = f"making it took its process down ({line['why']})"
-                        answer = probe.pump()
-                        refused = {"refused": f"Environment: {why}"}
-                        return dict(load_json(answer)) if answer else refused
+        ending = ""
+        while time.monotonic() < until:
+            if answer := probe.pump():
+                return dict(load_json(answer))
+            if ending:
+                raise RecipeError(f"Environment: making it took its process down ({ending})")
+            for line in self.worker.receive(0.02):
+                ending = line.get("why", "")
         raise RecipeError(f"Environment: making it took more than {IMPORT_SECONDS:g} s")
 
     def _forked(self, word: str, number: int) -> Live:
@@ -197,14 +197,6 @@ class Nursery:
             socket.send_fds(self.link, [f"{word} {number}".encode()], descriptors)
         except OSError as error:
             raise WorkerLost from error
-
-
-@contextlib.contextmanager
-def _lost(how: str) -> Iterator[None]:
-    try:
-        yield
-    except WorkerLost as error:
-        raise RecipeError(f"Environment: its process {how}") from error
 
 
 def told_of(body: bytes) -> Told:

@@ -21,13 +21,12 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any, NoReturn
 
-from llmpolicy.environments.answered import Player, seed_all
+from llmpolicy.environments.answered import Player, raised, seed_all
 from llmpolicy.environments.asks import Told
 from llmpolicy.environments.crossed import Load
 from llmpolicy.environments.offered import Tool, offer
-from llmpolicy.errors import RecipeError, RewardError, called
+from llmpolicy.errors import RecipeError, RewardError
 from llmpolicy.reference import name_of
-from llmpolicy.rewards.verdict import told as raised
 from llmpolicy.rewards.workers.progress import IDLE, LOADING, Progress
 from llmpolicy.rewards.workers.worker import ImportClock, begin
 from llmpolicy.sandbox.inside import descendants
@@ -119,6 +118,7 @@ class Zygote:
             os.setsid()
             descendants.die_with(zygote)
             descendants.adopt()
+            _end_before_others()
             self.link.close()
             for file in (self.woken, self.wake, self.answers, self.requests.fileno()):
                 os.close(file)
@@ -160,18 +160,24 @@ def _ending(status: int) -> str:
     return f"exit code {code}" if code >= 0 else signal.Signals(-code).name
 
 
+def _end_before_others() -> None:
+    """Where memory runs out, let the system end a player rather than the trainer."""
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as score:
+        score.write("1000")
+
+
 def _look(connection: socket.socket, player: Player) -> None:
     """Make an instance, and tell what it offers and which modules it needed."""
     before = set(sys.modules)
     try:
-        with called(f"Environment {name_of(getattr(player.make, 'func', None))!r}"):
-            player.begin()
+        player.begin()
         needed = [name for name in sys.modules if name not in before]
         answer = {"offer": asdict(offer(player.instance, player.functions)), "needed": needed}
     except RecipeError as error:
         answer = {"refused": str(error)}
     except BaseException as error:  # noqa: BLE001 - SystemExit of a constructor's
-        answer = {"refused": f"Environment {raised(error, _look)}"}
+        make = getattr(player.make, "func", None)
+        answer = {"refused": f"Environment {name_of(make)!r}: {raised(error, make)}"}
     send(connection, json.dumps(answer).encode())
 
 
@@ -195,15 +201,11 @@ def _live(connection: socket.socket, progress: Progress, player: Player) -> None
 
 
 def _begun(player: Player) -> Told | None:
-    process = os.getpid()
     try:
         player.begin()
     except BaseException as error:  # noqa: BLE001 - told with the first ask
-        make = getattr(player.make, "func", _begun)
+        make = getattr(player.make, "func", None)
         return Told(why=f"{name_of(make)} {raised(error, make)}", fault="error")
-    finally:
-        if os.getpid() != process:
-            os._exit(1)
     return None
 
 

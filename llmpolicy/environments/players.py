@@ -9,6 +9,7 @@ raised is replaced at its next reset.
 import json
 import os
 import select
+import time
 import weakref
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +23,7 @@ from llmpolicy.environments.offered import misuse
 from llmpolicy.errors import RecipeError
 from llmpolicy.reference import name_of
 from llmpolicy.rewards.workers.process import WorkerLost
+from llmpolicy.rewards.workers.progress import IMPORT_SECONDS
 
 __all__ = ["Ask", "Offer", "Players", "Told", "replay"]
 
@@ -105,16 +107,16 @@ class Players:
             for player in free:
                 while waiting[player] and player not in running:
                     index, ask = waiting[player].popleft()
-                    told = self._send(ask)
-                    if told is None:
+                    answer = self._send(ask)
+                    if answer is None:
                         running[player] = index, ask
                     else:
-                        yield index, self._noted(ask, told)
+                        yield index, self._noted(ask, answer)
             free = []
-            for player, told in self._heard(running):
+            for player, answer in self._heard(running):
                 index, ask = running.pop(player)
                 free.append(player)
-                yield index, self._noted(ask, told)
+                yield index, self._noted(ask, answer)
 
     def _send(self, ask: Ask) -> Told | None:
         """Ask, or what can be said without asking."""
@@ -166,9 +168,9 @@ class Players:
             elif live.ending:
                 why = f"{self._name(ask)} took its process down ({live.ending})"
                 answers.append((player, Told(why=why, fault="infrastructure")))
-            elif told := self._late(live, ask):
-                answers.append((player, told))
-                self._lose(player, told.why)
+            elif late := self._late(live, ask):
+                answers.append((player, late))
+                self._lose(player, late.why)
         return answers
 
     def _ready_files(self, running: Mapping[int, tuple[int, Ask]]) -> set[int]:
@@ -207,7 +209,9 @@ class Players:
         if seconds <= self.seconds + more:
             return None
         why = f"{self._name(ask)} took more than {self.seconds + more:g} s"
-        return Told(why=why, fault="timeout", seconds=seconds)
+        if seconds == float("inf"):
+            why = f"{self._name(ask)} took more than {IMPORT_SECONDS:g} s to import a module"
+        return Told(why=why, fault="timeout", seconds=time.monotonic() - live.sent)
 
     def _lose(self, player: int, ending: str) -> None:
         """End a player, which stays lost until its next reset."""
@@ -216,11 +220,11 @@ class Players:
         if self._nursery is not None:
             self._nursery.end(live)
 
-    def _noted(self, ask: Ask, told: Told) -> Told:
-        self._last[ask.player] = ask, told
-        if told.fault and (live := self._live.get(ask.player)):
+    def _noted(self, ask: Ask, answer: Told) -> Told:
+        self._last[ask.player] = ask, answer
+        if answer.fault and (live := self._live.get(ask.player)):
             live.stale = True
-        return told
+        return answer
 
     def _name(self, ask: Ask) -> str:
         if ask.what == "tool":
@@ -232,8 +236,8 @@ class Players:
         """What `replay` needs to ask again what a player was asked since its reset, as plain data;
         ``at`` is the last of it, and what came of it.
         """
-        ask, told = self._last[player]
-        at = {"what": ask.what, "fault": told.fault, "why": told.why, "seconds": told.seconds}
+        ask, last = self._last[player]
+        at = {"what": ask.what, "fault": last.fault, "why": last.why, "seconds": last.seconds}
         asks = [{"what": each.what, "given": each.given} for each in self._asked[player]]
         record = {
             "source": reference_of(self.source),
