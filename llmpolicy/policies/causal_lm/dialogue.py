@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 
 from llmpolicy.errors import PolicyError
-from llmpolicy.messages import Conversation, Message, read_messages
+from llmpolicy.messages import Conversation, Message, content_text, read_messages
 from llmpolicy.policies.causal_lm.codec import Codec
 from llmpolicy.policies.causal_lm.message_forms import forms, is_in, letters
 from llmpolicy.policies.causal_lm.tool_calls import Tool
@@ -49,11 +49,14 @@ def following(
     is appended exactly as it is written.
     """
     if isinstance(new_messages, str):
+        _check_characters(new_messages, where)
         return codec.behind(new_messages)
     try:
         messages = codec.template.fitted(read_messages(new_messages))
     except ValueError as error:
         raise PolicyError(f"{where}: {error}") from error
+    for message in messages:
+        _check_characters(content_text(message["content"]), where)
     seam = _seam(codec, messages, tools, where)
     if ended and (seam.ends or list(held[-1:]) == seam.ids[:1]):
         return seam.ids[1:]
@@ -148,6 +151,15 @@ def _check_shown(messages: Sequence[Message], text: str, where: str) -> None:
             raise PolicyError(
                 f"{where}: the chat template leaves out new message {index} ({message['role']})"
             )
+
+
+def _check_characters(text: str, where: str) -> None:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise PolicyError(
+            f"{where}: {text[: error.end]!r:.60} ends in half of a surrogate pair; expected a text"
+        ) from error
 
 
 def reason(error: Exception) -> str:

@@ -80,7 +80,7 @@ def check_call(call: ToolCall, tools: Sequence[Tool]) -> str | None:
     """
     schemas = _schemas(tools)
     if call.name not in schemas:
-        return f"there is no tool {call.name[:80]!r}{nearest(call.name, schemas)}"
+        return f"there is no tool {_clean(call.name[:80])!r}{nearest(call.name, schemas)}"
     faults = list(_misfits(dict(call.arguments), schemas[call.name] | {"type": "object"}, ""))
     return f"{call.name}: {'; '.join(faults[:3])}" if faults else None
 
@@ -120,18 +120,16 @@ def in_words(messages: Sequence[Message]) -> list[Message]:
     without tools often want user and assistant by turns.
     """
     spoken: list[Message] = []
-    joins = False
+    answered = False
     for message in messages:
-        if message["role"] == "tool":
-            message = {"role": "user", "content": plain_answer(message)}
-            joins, before = True, joins
+        answers, before = message["role"] == "tool", spoken[-1:]
+        words = plain_answer(message) if answers else content_text(message.get("content"))
+        joins = (answers or answered) and (answers or message["role"] == "user")
+        if joins and before and before[0]["role"] == "user":
+            spoken[-1] = {"role": "user", "content": f"{before[0]['content']}\n{words}"}
         else:
-            joins, before = False, joins and message["role"] == "user"
-        if before and spoken:
-            words = f"{spoken[-1]['content']}\n{content_text(message['content'])}"
-            spoken[-1] = {"role": "user", "content": words}
-        else:
-            spoken.append(dict(message))
+            spoken.append({"role": "user", "content": words} if answers else dict(message))
+        answered = answers
     return spoken
 
 
@@ -275,9 +273,15 @@ def _misfits_of_object(
         if name in known:
             yield from _misfits(item, known[name], prefix + name)
         elif not schema.get("additionalProperties") and (known or not where):
-            yield f"there is no argument {prefix + str(name)[:80]!r}{nearest(str(name), known)}"
+            label = _clean(prefix + str(name)[:80])
+            yield f"there is no argument {label!r}{nearest(str(name), known)}"
 
 
 def _json(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    text = _clean(json.dumps(value, ensure_ascii=False, default=str))
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _clean(text: str) -> str:
+    """A text without half of a surrogate pair, which JSON can say and no tokenizer takes."""
+    return text.encode("utf-8", "replace").decode("utf-8")
