@@ -40,6 +40,8 @@ GROUPS, PADDED, STATES, WHOLE = "groups", "padded rows", "states", "whole rows"
 """How the policy's own generator reads: prompts once, rows as a batch, what a model carries, or all
 of a row for each token.
 """
+KEPT, READ_AGAIN = "kept between turns", "whole rows read again each turn"
+"""What becomes between two turns of a dialogue of all that was read."""
 TRL, VLLM = "TRL's", "vLLM's"
 """Who else may sample."""
 
@@ -113,6 +115,8 @@ class Conditions:
     joined: str | None = None
     """What joins processes, where it is not torch's DDP."""
     aux_loss: bool = False
+    turns: bool = False
+    """Whether rows are dialogues, which go on after a turn."""
 
     def get(self, name: str, default: Any = None) -> Any:
         """A setting, or the default where it is not among them."""

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from llmpolicy.episode import Turn
 from llmpolicy.errors import PolicyError
 from llmpolicy.policies.causal_lm.choose import choose
+from llmpolicy.policies.causal_lm.fast.memory import memory_of
 from llmpolicy.policies.causal_lm.fast.read import Reader
 from llmpolicy.policies.causal_lm.fast.writing import reading
 from llmpolicy.policies.causal_lm.frequencies import check_lengths
@@ -40,7 +41,8 @@ def generate(
     """Continue each prompt until one of stop_ids was chosen (it is kept) or max_new_tokens were,
     one number for all or one for each.
 
-    A prompt that is there several times (a group) is read once. The mode of the model (train or
+    A prompt that is there several times (a group) is read once, and within `remembering` a row that
+    goes on with a dialogue from where it was read. The mode of the model (train or
     eval) is left as it is. Tokens are drawn on the generator's device, so that a CPU generator
     serves a model anywhere; without one, the global stream of the model's device is used. When
     memory runs out, fewer rows are written at once: from the same stream, but which row gets which
@@ -64,6 +66,8 @@ def generate(
                 " lower max_completion_length, or load the model in 16 or 4 bits, or a smaller one"
             )
         say_once("generation")
+        if (memory := memory_of(model)) is not None:
+            memory.clear()
         again()
         size = _rows_at_once[model] = (size + 1) // 2
 
@@ -96,7 +100,10 @@ def _written(
     reads = reading(model, prompts, prompt_of, max(limits), pad_id)
     with _no_checkpointing(model), reads as reader:
         steps = list(_steps(reader, prompt_of, limits, temperature, stop, greedy, generator))
-    return _by_row(steps, rows, set(stop_ids))
+    turns = _by_row(steps, rows, set(stop_ids))
+    if (memory := memory_of(model)) is not None:
+        memory.keep(turns)
+    return turns
 
 
 @dataclass(frozen=True, slots=True)

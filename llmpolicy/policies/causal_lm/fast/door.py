@@ -25,13 +25,16 @@ from llmpolicy.policies.causal_lm.fast.read_states import cache_reason, state_re
 from llmpolicy.policies.causal_lm.fast.score_states import state_path
 from llmpolicy.policies.causal_lm.fast.tried_out import difference
 from llmpolicy.policies.causal_lm.forward import accepts, bare, innermost, unwrapped
+from llmpolicy.policies.causal_lm.frequencies import switches
 from llmpolicy.policies.causal_lm.kinds import adapter_reason
 from llmpolicy.policies.causal_lm.states import is_recurrent, limited_steps
 from llmpolicy.speed import (
     BY_GROUPS,
     FAMILIES,
     GROUPS,
+    KEPT,
     PADDED,
+    READ_AGAIN,
     STATES,
     TRL,
     VLLM,
@@ -56,7 +59,7 @@ def ways(model: nn.Module, conditions: Conditions | None = None) -> Ways:
     conditions = conditions or Conditions()
     written = engine(conditions) or generation(model)
     return Ways(
-        generation=written,
+        generation=between_turns(model, written) if conditions.turns else written,
         adapter=_adapter(model, written),
         layers=_layers(model, written),
         products=_products(model, written),
@@ -77,6 +80,24 @@ def generation(model: nn.Module) -> Way:
     if reason is None and device not in BY_GROUPS:
         reason = off_cpu(device)
     return Way(GROUPS) if reason is None else Way(PADDED, reason)
+
+
+def between_turns(model: nn.Module, written: Way) -> Way:
+    """How the turns of a dialogue are read, one after the other."""
+    if written.name in (TRL, VLLM):
+        return written
+    if written.name != GROUPS:
+        return Way(f"{written.name}, {READ_AGAIN}", written.reason)
+    reason = keeps(model)
+    return Way(f"{GROUPS}, {READ_AGAIN if reason else KEPT}", reason)
+
+
+def keeps(model: nn.Module) -> str | None:
+    """Why keys and values that were read by groups cannot be kept between turns, in words; None if
+    they can.
+    """
+    limits = ", ".join(map(str, switches(model)))
+    return f"its rotary embedding has other frequencies above {limits} tokens" if limits else None
 
 
 def carrying(model: nn.Module) -> Way:

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from transformers import DynamicCache
 
+from llmpolicy.policies.causal_lm.fast.first_pass import FirstPass, HeldRow
 from llmpolicy.policies.causal_lm.fast.kv_buffer import KeyValueBuffer
-from llmpolicy.policies.causal_lm.fast.packed_prompts import Prompts
-from llmpolicy.policies.causal_lm.fast.patched import packed_forward, patched
+from llmpolicy.policies.causal_lm.fast.patched import Attend, Forward, packed_forward, patched
 from llmpolicy.policies.causal_lm.fast.products import Products
 from llmpolicy.policies.causal_lm.fast.quick_lora import lora_forwards
 from llmpolicy.policies.causal_lm.fast.quick_step import layer_forwards
@@ -38,24 +38,41 @@ class Reader(Protocol):
 
 class GroupReader:
     """Packed tokens: each prompt once and without padding, its keys shared by its rows, a common
-    start read once.
+    start read once; rows of which something is ``held`` go on behind that.
     """
 
     def __init__(
-        self, model: nn.Module, prompts: Sequence[Sequence[int]], prompt_of: Tensor, steps: int
+        self,
+        model: nn.Module,
+        prompts: Sequence[Sequence[int]],
+        prompt_of: Tensor,
+        steps: int,
+        held: Sequence[HeldRow | None] = (),
     ) -> None:
         self.model, self.device = model, prompt_of.device
-        self.packed = Prompts(prompts, self.device)
-        self.position_ids = self.packed.lengths[prompt_of] - 1  # (b,)
-        self.buffer = KeyValueBuffer(self.packed, prompt_of, steps)
+        self.prompt_of, self.steps = prompt_of, steps
+        self.begun = FirstPass(prompts, held or [None] * len(prompts), self.device)
+        self.position_ids = self.begun.lengths[prompt_of] - 1  # (b,)
+        self.buffer: KeyValueBuffer  # once that is read
+        self.attending: Attend = self.begun.attend
+
+    def attend(
+        self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float, window: int | None
+    ) -> Tensor:
+        """The attention of what is now read."""
+        return self.attending(layer, q, k, v, scale, window)
 
     def prompts(self) -> Tensor:
         """The logits after each prompt, (D, V)."""
+        begun = self.begun
         ids, positions, last = (
             torch.tensor(numbers, device=self.device)
-            for numbers in (self.packed.token_ids, self.packed.position_ids, self.packed.last)
+            for numbers in (begun.token_ids, begun.position_ids, begun.last)
         )
-        return self._read(ids, positions, last)
+        logits = self._read(ids, positions, last)
+        self.buffer = begun.buffer(self.prompt_of, self.steps)
+        self.attending = self.buffer.attend
+        return logits
 
     def tokens(self, token: Tensor) -> Tensor:
         """The logits after each row's next token, (b,) to (b, V)."""
@@ -85,10 +102,13 @@ def reading_groups(
     lasts.
     """
     reader = GroupReader(model, prompts, prompt_of, steps)
-    attend = reader.buffer.attend
-    forwards = [*lora_forwards(model, product), *layer_forwards(model, attend, product)]
-    with patched(model, attend, forwards):
+    with patched(model, reader.attend, group_forwards(model, reader.attend, product)):
         yield reader
+
+
+def group_forwards(model: nn.Module, attend: Attend, product: Products) -> list[Forward]:
+    """Adapters and layers as groups are read by them."""
+    return [*lora_forwards(model, product), *layer_forwards(model, attend, product)]
 
 
 class PaddedReader:

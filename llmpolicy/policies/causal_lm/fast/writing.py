@@ -6,7 +6,8 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from llmpolicy.policies.causal_lm.fast.door import carrying, generation
+from llmpolicy.policies.causal_lm.fast.door import carrying, generation, keeps
+from llmpolicy.policies.causal_lm.fast.memory import memory_of
 from llmpolicy.policies.causal_lm.fast.patched import patched
 from llmpolicy.policies.causal_lm.fast.products import Products
 from llmpolicy.policies.causal_lm.fast.quick_lora import lora_forwards
@@ -32,6 +33,11 @@ def reading(
     the model, and as far as lengths decide.
     """
     product, way = Products(), _way(model, [len(prompt) for prompt in prompts], steps)
+    memory = memory_of(model)
+    if way == GROUPS and memory is not None and keeps(model) is None:
+        with memory.reading(prompts, prompt_of, steps) as reader:
+            yield reader
+        return
     if way == GROUPS:
         with reading_groups(model, prompts, prompt_of, steps, product) as reader:
             yield reader
