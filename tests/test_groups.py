@@ -19,8 +19,8 @@ from torch.nn.functional import scaled_dot_product_attention as sdpa
 from llmpolicy.policies import CausalLMPolicy
 from llmpolicy.policies.causal_lm import choose, generate, score
 from llmpolicy.policies.causal_lm.fast import group_attention, head, products, quick_step
-from llmpolicy.policies.causal_lm.fast import prompt_queries as buffers
 from llmpolicy.policies.causal_lm.fast import pack as packing
+from llmpolicy.policies.causal_lm.fast import prompt_queries as buffers
 from llmpolicy.policies.causal_lm.fast.door import group_path
 from llmpolicy.policies.causal_lm.fast.pack import pack
 from llmpolicy.policies.causal_lm.fast.packed_prompts import common_start
