@@ -124,6 +124,12 @@ class Game(Base):
         sys.path.append(os.path.dirname(__file__))
         import slow_to_import
         return "imported"
+    def _heavy(self):
+        return str([name for name in ("torch", "transformers") if name in sys.modules])
+    def _mute(self):
+        sys.stdout.close()
+        sys.stderr = None
+        return "muted"
     def _answer(self): return Answer("well", 0.5)
     def _messages(self): return [{"role": "user", "content": "a"}, {"role": "user", "content": [{"type": "text", "text": "b"}]}]
     def _done(self): return Done(1, "won")
@@ -585,6 +591,14 @@ def test_prints_never_come_between_the_answers(players: Players, tmp_path: Path)
     text = (tmp_path / "printed.txt").read_text()
     assert "printed by the game\n" in text and "forged" in text and "by a child" in text
     assert text.count("x" * 1023) == 300
+
+
+def test_a_player_holds_nothing_heavy_that_its_class_does_not(players: Players) -> None:
+    assert players.ask([step("heavy")])[0].words == "[]"
+
+
+def test_a_class_that_closes_its_streams_is_heard(players: Players) -> None:
+    assert [each.words for each in players.ask([step("mute"), step("say")])] == ["muted", "turn 2"]
 
 
 def test_threads_and_copies_of_the_process_change_no_answer(players: Players) -> None:

@@ -29,12 +29,12 @@ class Named:
     text: bytes | None = None
     value: bytes = b""
 
-    def load(self, role: str, base_dir: Path | None, classes: bool = False) -> Callable[..., Any]:
+    def load(self, role: str, base_dir: Path, classes: bool = False) -> Callable[..., Any]:
         """What it names, in this process; RewardError where nothing can be loaded."""
         if self.reference is None:
             return pickle.loads(self.value)
         if self.text is not None:
-            keep((base_dir or Path()) / self.reference.rpartition(":")[0], self.text)
+            keep(base_dir / self.reference.rpartition(":")[0], self.text)
         return resolve(self.reference, base_dir, role=role, classes=classes)
 
 
@@ -45,7 +45,7 @@ class Load:
     source: Named | None
     arguments: bytes
     tools: Sequence[Named]
-    base_dir: Path | None
+    base_dir: Path
 
 
 def load_of(
@@ -57,7 +57,7 @@ def load_of(
     """A `Load`, pickled; RecipeError for what cannot be copied to another process."""
     import cloudpickle
 
-    folder = None if base_dir is None else base_dir.resolve()
+    folder = (base_dir or Path()).resolve()
     load = Load(
         source=None if source is None else _named("Environment", source, folder),
         arguments=_copied(f"The arguments of environment {name_of(source)!r}", dict(arguments)),
@@ -67,12 +67,12 @@ def load_of(
     return bytes(cloudpickle.dumps(load))
 
 
-def _named(role: str, source: Source, base_dir: Path | None) -> Named:
+def _named(role: str, source: Source, base_dir: Path) -> Named:
     if callable(source):
         return Named(None, value=_copied(f"{role} {name_of(source)!r}", source))
     if not isinstance(source, str):
         raise RecipeError(f"{role}: found {source!r:.80}; expected module:name or path.py:name")
-    file = (base_dir or Path()) / source.rpartition(":")[0]
+    file = base_dir / source.rpartition(":")[0]
     is_file = file.suffix == ".py" and file.is_file()
     return Named(source, file.read_bytes() if is_file else None)
 

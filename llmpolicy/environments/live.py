@@ -53,6 +53,8 @@ class Live:
             body = pickle.dumps((what, dict(given)))
         except (pickle.PickleError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(" ".join(f"{type(error).__name__}: {error}".split())) from error
+        self.pump()
+        self._inbox.clear()  # what was said when nothing was asked is no answer
         self._outbox += len(body).to_bytes(8, "big") + body
         self.index, self.sent = self.index + 1, time.monotonic()
 
@@ -69,6 +71,8 @@ class Live:
                 self._outbox = self._outbox[self.connection.send(self._outbox) :]
             while data := self.connection.recv(1 << 20):
                 self._inbox += data
+                if len(self._inbox) > _MOST_BYTES:
+                    break
             self.deaf = True
         except BlockingIOError:
             pass
@@ -103,12 +107,10 @@ class Nursery:
     def __init__(self, load: bytes) -> None:
         self.link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.link.settimeout(_LINK_SECONDS)
-        # Else the order of a set, and a game that walks over one, would differ from run to run.
-        order = os.environ.get("PYTHONHASHSEED", "0")
         try:
             with theirs:
                 module = "llmpolicy.environments.player_worker"
-                self.worker = Worker(module, [theirs.fileno()], PYTHONHASHSEED=order)
+                self.worker = Worker(module, [theirs.fileno()], **_environment())
         except RewardError as error:
             raise RecipeError(str(error)) from error
         self._load = load
@@ -197,6 +199,13 @@ class Nursery:
             socket.send_fds(self.link, [f"{word} {number}".encode()], descriptors)
         except OSError as error:
             raise WorkerLost from error
+
+
+def _environment() -> dict[str, str]:
+    """What is different for players: the order of a set is the same in every run, and libraries
+    begin no threads to compute in, which a fork would not have.
+    """
+    return {"PYTHONHASHSEED": os.environ.get("PYTHONHASHSEED", "0"), "OMP_NUM_THREADS": "1"}
 
 
 def told_of(body: bytes) -> Told:

@@ -96,9 +96,8 @@ class Zygote:
             if number in self.players:
                 os.kill(self.players[number], signal.SIGKILL)
             return
+        _flush()
         try:
-            for stream in (sys.stdout, sys.stderr):
-                stream.flush()
             process = os.fork()
         except OSError as error:
             self.tell(ended=number, why=f"cannot be started: {error}")
@@ -160,6 +159,13 @@ def _ending(status: int) -> str:
     return f"exit code {code}" if code >= 0 else signal.Signals(-code).name
 
 
+def _flush() -> None:
+    """Let go of what was printed, unless a class has closed or replaced where it prints to."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
+
+
 def _end_before_others() -> None:
     """Where memory runs out, let the system end a player rather than the trainer."""
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as score:
@@ -194,9 +200,7 @@ def _live(connection: socket.socket, progress: Progress, player: Player) -> None
         what, given = pickle.loads(body)
         answer = failure or player.answer(what, given)
         progress.write(IDLE)
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(Exception):
-                stream.flush()
+        _flush()
         send(connection, json.dumps(asdict(answer)).encode())
 
 

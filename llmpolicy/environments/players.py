@@ -162,13 +162,14 @@ class Players:
         answers = []
         for player, (_, ask) in running.items():
             live = self._live[player]
-            answer = live.pump() if live.connection.fileno() in ready or live.ending else None
+            heard = live.connection.fileno() in ready
+            answer = live.pump() if heard or live.ending else None
             if answer is not None:
                 answers.append((player, told_of(answer)))
             elif live.ending:
                 why = f"{self._name(ask)} took its process down ({live.ending})"
                 answers.append((player, Told(why=why, fault="infrastructure")))
-            elif late := self._late(live, ask):
+            elif not heard and (late := self._late(live, ask)):
                 answers.append((player, late))
                 self._lose(player, late.why)
         return answers
