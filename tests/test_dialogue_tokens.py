@@ -32,6 +32,7 @@ from llmpolicy.policies.causal_lm.tool_calls import (
     plain_call,
     plain_tools,
     read_reply,
+    with_tools,
 )
 from tests.chats import STOPS, chat, pieces, real
 
@@ -316,7 +317,7 @@ class TestProbe:
             check_turns(codec(name))
         words = str(refused.value)
         assert choice in words
-        assert "rewrites what was said before" in words or "begins a generation with" in words
+        assert "rewrites what" in words
         assert "\n" not in words
 
     @pytest.mark.parametrize("name", ["qwen3", "qwen3_5_think", "deepseek_r1_distill"])
@@ -345,10 +346,26 @@ class TestProbe:
         with pytest.raises(PolicyError, match="becomes 'llmpolicy<.*expected another template"):
             check_turns(of(chat("qwen3")))
 
+    def test_a_template_that_moves_its_tools_to_the_last_question(self) -> None:
+        tokenizer = chat("mistral", special=["[TOOLS]"])
+        tokenizer.chat_template = (
+            "{% for m in messages %}{% if m.role == 'user' %}{% if loop.last and tools %}[TOOLS]"
+            "{{ tools | tojson }}{% endif %}[INST]{{ m.content }}[/INST]{% elif m.role == 'tool' %}"
+            "{% if m.tool_call_id is not defined %}{{ raise_exception('no id') }}{% endif %}"
+            "{% else %}{{ m.content }}{{ eos_token }}{% endif %}{% endfor %}"
+        )
+        check_turns(of(tokenizer))
+        moved = "rewrites what a turn follows on: 'TOOLS.*expected environment: tools_in: prompt"
+        with pytest.raises(PolicyError, match=moved):
+            check_turns(of(tokenizer), TOOLS)
+        tokenizer.chat_template = str(tokenizer.chat_template).replace("loop.last", "loop.first")
+        with pytest.raises(PolicyError, match="refuses.*no id.*expected environment: tools_in"):
+            check_turns(of(tokenizer), TOOLS)
+
     def test_shapes_in_short(self) -> None:
         for name in ("chatml", "llama3", "mistral", "gemma", "phi", "earlier", "llama2"):
             check_turns(of(chat(name)))
-        with pytest.raises(PolicyError, match="rewrites what was said|begins a generation"):
+        with pytest.raises(PolicyError, match="rewrites what"):
             check_turns(of(chat("r1")))
 
     @pytest.mark.parametrize("name", [name for name in STABLE if name != "lfm2"])
@@ -359,7 +376,7 @@ class TestProbe:
 
     @pytest.mark.parametrize("name", FORGETS)
     def test_templates_that_forget_are_refused(self, name: str) -> None:
-        with pytest.raises(PolicyError, match="^the chat template (rewrites|begins)"):
+        with pytest.raises(PolicyError, match="^the chat template rewrites what"):
             check_turns(codec(name))
 
     def test_a_probe_says_nothing_beside(self, caplog: pytest.LogCaptureFixture) -> None:
@@ -548,6 +565,13 @@ class TestInWords:
             assert words in text
         assert 'unit: string, one of ["m", "km"]' in text
         assert plain_call("NAME", {"ARGUMENT": "VALUE"}) in text
+
+    def test_a_prompt_begins_with_them(self) -> None:
+        for asked in (
+            with_tools([user("where?")], TOOLS)[0]["content"],
+            with_tools("where?", TOOLS),
+        ):
+            assert asked == f"{plain_tools(TOOLS)}\n\nwhere?"
 
     def test_answers_become_a_users_words(self) -> None:
         talk = [answer("north"), answer("west"), user("and?"), user("so?")]

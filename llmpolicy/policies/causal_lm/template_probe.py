@@ -66,7 +66,7 @@ def _choices(codec: Codec, tools: Sequence[Tool]) -> Iterator[str]:
         yield from (f"{_PROMPTED}, with {choice}" for choice in _choices(codec, ()))
 
 
-def training_template(tokenizer: PreTrainedTokenizerBase) -> str | None:
+def training_template(tokenizer: PreTrainedTokenizerBase) -> Any:
     """TRL's variant of the tokenizer's chat template for training, or that template itself where it
     needs none; None for a template that TRL does not know.
     """
@@ -76,7 +76,7 @@ def training_template(tokenizer: PreTrainedTokenizerBase) -> str | None:
         variant = get_training_chat_template(tokenizer)
     except Exception:  # noqa: BLE001 - TRL renders the template, a program of somebody else's that may raise anything
         return None
-    return str(tokenizer.chat_template if variant is None else variant)
+    return tokenizer.chat_template if variant is None else variant
 
 
 def take_training_template(tokenizer: PreTrainedTokenizerBase) -> None:
@@ -197,8 +197,8 @@ def _turn(codec: Codec, talk: list[Message], index: int, tools: Sequence[Tool]) 
     if not last.startswith(begun):
         common = len(commonprefix([begun, last]))
         raise _Rewrites(
-            f"begins a generation with {_end(begun[common:])} and writes"
-            f" {_start(last[common:])} there once a turn is over"
+            f"rewrites what a turn follows on: {_start(begun[common:])} becomes"
+            f" {_start(last[common:])} once the turn is over"
         )
     for token in codec.behind(last[len(begun) :]):
         yield token
@@ -247,7 +247,3 @@ def _roles(talk: Sequence[Message]) -> str:
 
 def _start(text: str) -> str:
     return repr(text[:40]) if text else "nothing"
-
-
-def _end(text: str) -> str:
-    return repr(text[-40:]) if text else "nothing"

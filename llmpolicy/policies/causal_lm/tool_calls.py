@@ -110,6 +110,18 @@ def plain_tools(tools: Sequence[Tool]) -> str:
     )
 
 
+def with_tools(messages: str | Sequence[Message], tools: Sequence[Tool]) -> str | list[Message]:
+    """A prompt that begins with its tools in words: in its first message, a system's or a user's,
+    since some templates take no system's.
+    """
+    words = plain_tools(tools)
+    if isinstance(messages, str):
+        return f"{words}\n\n{messages}"
+    asked = [dict(message) for message in messages]
+    asked[0]["content"] = f"{words}\n\n{content_text(asked[0].get('content'))}"
+    return asked
+
+
 def plain_answer(message: Message) -> str:
     """A tool's answer in words, for a model whose template has no place for it."""
     return f"<tool_response>\n{content_text(message.get('content'))}\n</tool_response>"
