@@ -46,13 +46,17 @@ def answers(rewards: Rewards, samples: Sequence[Sample]) -> list[Answered]:
         return _apart(rewards, samples)
     answered = []
     for row in scored:
-        part, fault = row.parts[component.name], row.judged[component.name].fault
-        answered.append(Answered(part.value, part.why, row.seconds, fault=fault is not None))
+        verdict = row.judged[component.name]
+        part, fault = verdict.score, verdict.fault is not None
+        answered.append(Answered(part.value, part.why, row.seconds, fault=fault))
     return answered
 
 
 def _apart(rewards: Rewards, samples: Sequence[Sample]) -> list[Answered]:
-    return [answer for sample in samples for answer in answers(rewards, [sample])]
+    answered = []
+    for sample in samples:
+        answered += answers(rewards, [sample])
+    return answered
 
 
 def answer_there() -> None:
@@ -81,7 +85,9 @@ def directly(component: Component, sample: Sample) -> float | None:
     except Exception:  # noqa: BLE001 - told by the run that is compared with
         return None
     value = getattr(returned, "value", returned)
-    return None if value is None or not isinstance(value, int | float) else float(value)
+    if isinstance(value, int | float):
+        return float(value)
+    return None
 
 
 async def _waited(pending: Any) -> Any:
@@ -92,9 +98,8 @@ def misfits(example: Mapping[str, Any], component: Component) -> Iterator[str]:
     """What keeps an example from being a call of the reward: a name that it does not take, or one
     that is lacking.
     """
-    taken = {
-        _singular(name) for name in (*component.required, *component.optional, *component.fixed)
-    }
+    names = (*component.required, *component.optional, *component.fixed)
+    taken = set(map(_singular, names))
     for name in example:
         if name not in taken and name not in RESERVED and not component.takes_all:
             yield f"gives {name!r}, which the reward does not take{nearest(name, taken)}"
@@ -105,13 +110,14 @@ def misfits(example: Mapping[str, Any], component: Component) -> Iterator[str]:
 
 def sample_of(example: Mapping[str, Any], component: Component) -> Sample:
     """A call that an example states, as the sample that leads to it."""
-    reserved = {key: value for key, value in example.items() if key in RESERVED}
-    columns = {
-        key: value
-        for key, value in example.items()
-        if key not in RESERVED and key not in component.fixed
-    }
-    return Sample(columns=columns, **{"completion": "", **reserved})
+    reserved: dict[str, Any] = {"completion": ""}
+    columns = {}
+    for key, value in example.items():
+        if key in RESERVED:
+            reserved[key] = value
+        elif key not in component.fixed:
+            columns[key] = value
+    return Sample(columns=columns, **reserved)
 
 
 def _singular(name: str) -> str:

@@ -34,16 +34,12 @@ def replay(file: Path, line: int, now: Callable[[Any], Any] = lambda call: call)
         call["fn"], 1.0, call["args"], record["reward"], call["style"], call["timeout"]
     )
     outcome = _made(Component.of(spec, Path(call["base_dir"])), call["chosen"], record["row"])
-    return "\n".join(
-        [
-            (
-                f"reward     {record['reward']} ({call['fn']}), row {record['row']} at step"
-                f" {record['step']}"
-            ),
-            f"completion {record['completion']!r:.500}",
-            f"then       {record['why']}",
-            f"now        {_said(outcome)}",
-        ]
+    return (
+        f"reward     {record['reward']} ({call['fn']}), row {record['row']} at step"
+        f" {record['step']}\n"
+        f"completion {record['completion']!r:.500}\n"
+        f"then       {record['why']}\n"
+        f"now        {_said(outcome)}"
     )
 
 
@@ -71,10 +67,8 @@ def _made(component: Component, chosen: Mapping[str, Any], row: int) -> Outcome:
     if component.style != "single":
         rows *= next(len(values) for values in chosen.values() if isinstance(values, list))
     if component.style == "trl":
-        chosen = {
-            **chosen,
-            **{name: value for name, value in TRAINERS.items() if name in component.asked},
-        }
+        trainers = {name: TRAINERS[name] for name in TRAINERS if name in component.asked}
+        chosen = {**chosen, **trainers}
     reward = crossed(component)
     if reward is None:
         return make_here([(component, Call(chosen, rows))])[0]
@@ -86,8 +80,9 @@ def _said(outcome: Outcome) -> str:
     took = f"{outcome.seconds:.3f} s"
     if outcome.scores is None:
         return f"failed after {took} ({outcome.blame}): {outcome.why}\n{outcome.traceback}".rstrip()
-    scores = ", ".join(
-        f"{score.value} ({score.why})" if score.why else str(score.value)
-        for score in outcome.scores
-    )
-    return f"{scores} in {took}"
+    scores = []
+    for score in outcome.scores:
+        scores.append(str(score.value))
+        if score.why:
+            scores[-1] += f" ({score.why})"
+    return f"{', '.join(scores)} in {took}"

@@ -1,6 +1,6 @@
 """What the check of a reward comes to: holes, errors, and the figures around them."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
@@ -46,10 +46,12 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """The record that ``--json`` writes."""
-        shown = ("family", "attack", "completion", "score")
+        holes = list(map(asdict, self.holes))
+        for hole in holes:
+            del hole["breaks"]
         return {
             "schema": 1,
-            "holes": [{name: getattr(hole, name) for name in shown} for hole in self.holes],
+            "holes": holes,
             "controls": {"accepted": self.accepted, "total": self.total},
             "worst_seconds": self.worst_seconds,
             "errors": self.errors,

@@ -140,31 +140,30 @@ def show(report: Report) -> None:
 
 def told(report: Report) -> list[str]:
     """A report as lines of text."""
-    holes = [
-        f"hole: {hole.attack} (family {hole.family}) scored {hole.score:g}:"
-        f" {_plain(hole.completion)}"
-        for hole in report.holes
-    ]
-    return [*holes, *_rows_shown(report), *_wrong(report), *summary(report)]
+    lines = []
+    for hole in report.holes:
+        line = f"hole: {hole.attack} (family {hole.family}) scored {hole.score:g}"
+        lines.append(f"{line}: {_plain(hole.completion)}")
+    return [*lines, *_rows_shown(report), *_wrong(report), *summary(report)]
 
 
 def _rows_shown(report: Report) -> Iterable[str]:
     if report.shown:
         yield "gold answers of the rows, as completions:"
     for row, value, why in report.shown:
-        yield (
-            f"  {_plain(row)} scored"
-            f" {'None' if value is None else f'{value:g}'}{f' ({_plain(why)})' if why else ''}"
-        )
+        line = f"  {_plain(row)} scored {'None' if value is None else f'{value:g}'}"
+        if why:
+            line += f" ({_plain(why)})"
+        yield line
 
 
 def _wrong(report: Report) -> Iterable[str]:
-    yield from (f"wrong: {_plain(sentence)}" for sentence in report.errors)
+    for sentence in report.errors:
+        yield f"wrong: {_plain(sentence)}"
     if report.rejected:
         yield "right, but rejected:"
-    yield from (
-        f"  for {gold!r}: {_plain(completion)}" for gold, completion in report.rejected[:_LISTED]
-    )
+    for gold, completion in report.rejected[:_LISTED]:
+        yield f"  for {gold!r}: {_plain(completion)}"
 
 
 def summary(report: Report) -> Iterable[str]:
@@ -183,17 +182,18 @@ def summary(report: Report) -> Iterable[str]:
     if report.asked:
         worst = f"at worst {report.worst_seconds:.2f} s ({_plain(report.worst)[:60]})"
         yield f"{1000 * report.mean_seconds:.2f} ms a completion, {worst}"
-    yield (
-        "clean"
-        if report.clean
-        else f"not clean: {len(report.holes)} holes, {len(report.errors)} errors"
-    )
+    if report.clean:
+        yield "clean"
+    else:
+        yield f"not clean: {len(report.holes)} holes, {len(report.errors)} errors"
 
 
 def _plain(text: str) -> str:
     """Text that a terminal can show: one line, what is invisible spelled out, cut when long."""
     shown = visible(text)
-    return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}... ({len(text)} characters)"
+    if len(shown) > _SHOWN:
+        shown = f"{shown[:_SHOWN]}... ({len(text)} characters)"
+    return shown
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:

@@ -46,12 +46,15 @@ def function_at(
 
 def source_of(function: Any) -> Path | None:
     """The file of a function, a class, or of an object's class; None where there is none."""
-    has_source = hasattr(function, "__code__") or inspect.isclass(function)
+    if not hasattr(function, "__code__") and not inspect.isclass(function):
+        function = type(function)
     try:
-        source = inspect.getsourcefile(function if has_source else type(function))
+        source = inspect.getsourcefile(function)
     except (OSError, TypeError):
         return None
-    return Path(source).resolve() if source is not None and Path(source).is_file() else None
+    if source is None or not Path(source).is_file():
+        return None
+    return Path(source).resolve()
 
 
 def _short(path: Path, base_dir: Path | str | None) -> str:
@@ -105,37 +108,32 @@ class _Seen:
         if id(inner) in self.ids:
             return inner.__qualname__
         self.ids.add(id(inner))
-        names = {
-            name: inner.__globals__[name]
-            for name in names_in(inner.__code__)
-            if name in inner.__globals__
-        }
-        return [_text(inner), {name: self.plain(value) for name, value in names.items()}]
+        values = {}
+        for name in names_in(inner.__code__):
+            if name in inner.__globals__:
+                values[name] = self.plain(inner.__globals__[name])
+        return [_text(inner), values]
 
     def _class(self, kind: type) -> Any:
         """The methods of a class that lie in no file."""
-        functions = [
-            item
-            for base in kind.__mro__
-            for item in vars(base).values()
-            if isinstance(item, FunctionType)
-        ]
-        return [code for item in functions if (code := self.code(item))] or None
+        codes = []
+        for base in kind.__mro__:
+            for item in vars(base).values():
+                if isinstance(item, FunctionType):
+                    codes.append(self.code(item))
+        return list(filter(None, codes)) or None
 
     def values(self, function: Any) -> Any:
         """Arguments of a partial, the state of an object, what a closure holds, defaults."""
         if isinstance(function, functools.partial):
-            return [
-                self.plain(function.args),
-                self.plain(function.keywords),
-                self.values(function.func),
-            ]
+            bound = self.plain([function.args, function.keywords])
+            return [*bound, self.values(function.func)]
         function = inspect.unwrap(function)
         if isinstance(function, MethodType):
             return [self.plain(function.__self__), self.values(function.__func__)]
         if not isinstance(function, FunctionType):
             return self.plain(function) if _state(function) else None
-        cells = [_content(cell) for cell in function.__closure__ or ()]
+        cells = list(map(_content, function.__closure__ or ()))
         bound = [cells, function.__defaults__ or (), function.__kwdefaults__ or {}]
         return self.plain(bound) if any(bound) else None
 
@@ -148,18 +146,17 @@ class _Seen:
         ):
             return [type(value).__name__, str(value)]
         if isinstance(value, Mapping):
-            return ["mapping", [[self.plain(key), self.plain(item)] for key, item in value.items()]]
+            return ["mapping", self.plain(list(value.items()))]
         if isinstance(value, list | tuple):
-            return [self.plain(item) for item in value]
+            return list(map(self.plain, value))
         if isinstance(value, set | frozenset):
-            return ["set", sorted((self.plain(item) for item in value), key=json.dumps)]
+            return ["set", sorted(map(self.plain, value), key=json.dumps)]
         if isinstance(value, ModuleType):
             return value.__name__
-        if isinstance(value, type | BuiltinFunctionType):
-            return [
-                f"{value.__module__}.{value.__qualname__}",
-                self._class(value) if isinstance(value, type) else None,
-            ]
+        if isinstance(value, type):
+            return [f"{value.__module__}.{value.__qualname__}", self._class(value)]
+        if isinstance(value, BuiltinFunctionType):
+            return [f"{value.__module__}.{value.__qualname__}", None]
         return self._deep(value)
 
     def _deep(self, value: Any) -> Any:
@@ -175,13 +172,13 @@ class _Seen:
         self.ids.add(id(value))
         name = f"{type(value).__module__}.{type(value).__qualname__}"
         if hasattr(value, "nbytes") and (hasattr(value, "tobytes") or hasattr(value, "detach")):
-            return (
-                f"unknown: {name}"
-                if value.nbytes > LARGEST
-                else [name, hashlib.sha256(_array(value)).hexdigest()]
-            )
+            if value.nbytes > LARGEST:
+                return f"unknown: {name}"
+            return [name, hashlib.sha256(_array(value)).hexdigest()]
         state = _state(value)
-        return f"unknown: {name}" if state is None else [name, self.plain(state)]
+        if state is None:
+            return f"unknown: {name}"
+        return [name, self.plain(state)]
 
 
 def _inner(function: Any) -> Any:
@@ -192,10 +189,11 @@ def _inner(function: Any) -> Any:
 
 def names_in(code: CodeType) -> list[str]:
     """The names that code, and what is defined in it, looks up."""
-    inner = [
-        name for item in code.co_consts if isinstance(item, CodeType) for name in names_in(item)
-    ]
-    return sorted({*code.co_names, *inner})
+    names = set(code.co_names)
+    for item in code.co_consts:
+        if isinstance(item, CodeType):
+            names.update(names_in(item))
+    return sorted(names)
 
 
 def _text(function: FunctionType) -> Any:
@@ -207,14 +205,16 @@ def _text(function: FunctionType) -> Any:
 
 
 def _bytes(code: CodeType) -> Any:
-    constants = [
-        _bytes(item) if isinstance(item, CodeType) else _constant(item) for item in code.co_consts
-    ]
+    constants = list(map(_constant, code.co_consts))
     return [code.co_code.hex(), list(code.co_names), list(code.co_varnames), constants]
 
 
 def _constant(value: Any) -> Any:
-    return sorted(map(repr, value)) if isinstance(value, frozenset) else repr(value)
+    if isinstance(value, CodeType):
+        return _bytes(value)
+    if isinstance(value, frozenset):
+        return sorted(map(repr, value))
+    return repr(value)
 
 
 def _content(cell: Any) -> Any:
@@ -228,15 +228,18 @@ def _state(value: Any) -> dict[str, Any] | None:
     """The attributes of an object; None where Python does not show what it holds."""
     if is_dataclass(value):
         return {field.name: getattr(value, field.name, None) for field in fields(value)}
-    slots = [name for kind in type(value).__mro__ for name in getattr(kind, "__slots__", ())]
+    slots: list[str] = []
+    for kind in type(value).__mro__:
+        slots += getattr(kind, "__slots__", ())
     if type(value).__flags__ & (1 << 9) == 0 or (
         not hasattr(value, "__dict__") and not slots
     ):  # no class statement made it
         return None
-    return {
-        **getattr(value, "__dict__", {}),
-        **{name: getattr(value, name) for name in slots if hasattr(value, name)},
-    }
+    state = dict(getattr(value, "__dict__", {}))
+    for name in slots:
+        if hasattr(value, name):
+            state[name] = getattr(value, name)
+    return state
 
 
 def _array(value: Any) -> bytes:

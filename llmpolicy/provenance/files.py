@@ -12,12 +12,14 @@ import sysconfig
 from collections.abc import Callable, Collection, Iterator, Sequence
 from fnmatch import fnmatch
 from importlib.machinery import PathFinder
+from itertools import filterfalse
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from llmpolicy.provenance.code import function_at, names_in, source_of
 from llmpolicy.reference import SHIPPED
+
+OURS = Path(__file__).resolve().parent.parent
 
 LONGEST = 200
 """Characters of a text in a module that may be the name of a file."""
@@ -50,8 +52,9 @@ def files_of(reference: str | Callable[..., Any], base_dir: Path | str | None = 
         inner = inner.func
     inner = inspect.unwrap(inner)
     source = source_of(inner)
-    files = [source] if source is not None else []
-    return _with_named(files, files or _of_globals(inner))
+    if source is None:
+        return _with_named((), _of_globals(inner))
+    return _with_named([source], [source])
 
 
 def written_files(modules: Sequence[Path]) -> list[Path]:
@@ -62,36 +65,38 @@ def written_files(modules: Sequence[Path]) -> list[Path]:
 
 
 def _with_named(always: Collection[Path], begin: Sequence[Path]) -> list[Path]:
-    seen: dict[Path, None] = {}
+    seen = set[Path]()
     waiting = [*begin]
     while waiting:
         path = waiting.pop()
         if path not in seen and (path in always or not installed(path)):
-            seen[path] = None
-            waiting += _named_in(path) if path.suffix == ".py" else []
+            seen.add(path)
+            if path.suffix == ".py":
+                waiting += _named_in(path)
     return sorted(seen)
 
 
 def _of_globals(function: Any) -> list[Path]:
     """The files of modules and functions that the code of a function without a file looks up."""
+    files: list[Path] = []
     if not hasattr(function, "__code__"):
-        return []
-    used = [function.__globals__.get(name) for name in names_in(function.__code__)]
-    modules = [
-        value if isinstance(value, ModuleType) else inspect.getmodule(value)
-        for value in used
-        if value is not None
-    ]
-    files = [Path(module.__file__) for module in modules if getattr(module, "__file__", None)]  # type: ignore[union-attr, arg-type]
-    return [file.resolve() for file in files if file.suffix == ".py" and file.is_file()]
+        return files
+    for name in names_in(function.__code__):
+        module = inspect.getmodule(function.__globals__.get(name))
+        file = Path(getattr(module, "__file__", None) or "")
+        if file.suffix == ".py" and file.is_file():
+            files.append(file.resolve())
+    return files
 
 
 def named_files(value: Any, base_dir: Path | None) -> Iterator[Path]:
     """The files and folders that the arguments of a function name, beside the recipe or in the
     current folder.
     """
-    if isinstance(value, dict | list | tuple):
-        for item in value.values() if isinstance(value, dict) else value:
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for item in value:
             yield from named_files(item, base_dir)
     elif (
         isinstance(value, str)
@@ -99,35 +104,35 @@ def named_files(value: Any, base_dir: Path | None) -> Iterator[Path]:
         and "\n" not in value
         and "\0" not in value
     ):
-        path = Path(
-            os.path.expanduser(value)
-        )  # unlike Path.expanduser it leaves an unknown ~name as it is
+        # Unlike Path.expanduser it leaves an unknown ~name as it is.
+        path = Path(os.path.expanduser(value))
         for candidate in ((base_dir or Path()) / path, path):
             if _is_there(candidate) and (
-                candidate.is_file() or "/" in value or "\\" in value or _is_model(candidate)
+                candidate.is_file()
+                or "/" in value
+                or "\\" in value
+                or (candidate / "config.json").is_file()  # a model
             ):
                 yield candidate.resolve()
                 return
 
 
-def _named_in(path: Path) -> list[Path]:
+def _named_in(path: Path) -> Iterator[Path]:
     try:
         tree = ast.parse(path.read_bytes())
     except (OSError, SyntaxError, ValueError):
-        return []
-    files: list[Path] = []
+        return
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            files += [file for alias in node.names for file in _modules(alias.name, path.parent)]
+            for alias in node.names:
+                yield from _modules(alias.name, path.parent)
         elif isinstance(node, ast.ImportFrom):
-            files += _imported_from(node, path.parent)
+            yield from _imported_from(node, path.parent)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            files += [
-                file
-                for file in named_files(node.value, path.parent)
-                if _beside(file, path, node.value)
-            ]
-    return [*files, *_put_together(tree, path)]
+            for file in named_files(node.value, path.parent):
+                if _beside(file, path, node.value):
+                    yield file
+    yield from _put_together(tree, path)
 
 
 def _put_together(tree: ast.AST, module: Path) -> Iterator[Path]:
@@ -137,74 +142,72 @@ def _put_together(tree: ast.AST, module: Path) -> Iterator[Path]:
     A folder that it lists is read whole; of another those files whose names, or patterns of them,
     it writes.
     """
-    nodes = list(ast.walk(tree))
-    texts = {
-        node.value
-        for node in nodes
-        if isinstance(node, ast.Constant) and isinstance(node.value, str)
-    }
-    words = {text for text in texts if 0 < len(text) <= LONGEST and text.isprintable()}
-    called = {
-        name
-        for node in nodes
-        if isinstance(node, ast.Attribute | ast.Name)
-        for name in [_name(node)]
-    }
+    words, called, patterns = _mentions(tree)
     if called & IMPORTS:
-        names = [
-            word.lstrip(".") for word in words if word.lstrip(".").replace(".", "_").isidentifier()
-        ]
-        yield from (
-            file for name in names for file in _modules(name, module.parent) if not installed(file)
-        )
-    patterns = {word for word in words if "*" in word} | {
-        _pattern(node) for node in nodes if isinstance(node, ast.JoinedStr)
-    }
-    patterns = {word for word in patterns if len(word.strip("*")) > 1}
-    for home in (
-        (module.parent, module.parent.parent)
-        if called & UPWARD or ".." in words or _up_twice(nodes)
-        else (module.parent,)
-    ):
-        yield from (
-            file
-            for file in home.iterdir()
-            if file.is_file() and any(fnmatch(file.name, pattern) for pattern in patterns)
-        )
-        for folder in {
-            (home / word).resolve() for word in words if word.strip("./") and _is_there(home / word)
-        }:
+        for word in words:
+            name = word.lstrip(".")
+            if name.replace(".", "_").isidentifier():
+                yield from filterfalse(installed, _modules(name, module.parent))
+    homes = [module.parent]
+    if called & UPWARD or ".." in words:
+        homes.append(module.parent.parent)
+    for home in homes:
+        for file in home.iterdir():
+            if file.is_file() and _fits(file, patterns):
+                yield file
+        folders = set[Path]()
+        for word in words:
+            if word.strip("./") and _is_there(home / word):
+                folders.add((home / word).resolve())
+        for folder in folders:
             if folder.is_dir() and folder.is_relative_to(home.resolve()):
                 yield from _of_folder(folder, words, patterns, whole=bool(called & LISTINGS))
+
+
+def _mentions(tree: ast.AST) -> tuple[set[str], set[str], set[str]]:
+    """The short texts of a module, the names that it looks up, and its patterns of file names."""
+    words, called, patterns = set[str](), set[str](), set[str]()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name):
+            called.add(node.id)
+        elif isinstance(node, ast.Attribute):
+            called.add(node.attr)
+            if node.attr == "parent" and getattr(node.value, "attr", "") == "parent":
+                called.add("parents")
+        elif isinstance(node, ast.JoinedStr):
+            patterns.add(_pattern(node))
+        elif isinstance(node, ast.Constant) and _is_short(node.value):
+            words.add(str(node.value))
+    patterns.update(word for word in words if "*" in word)
+    return words, called, {pattern for pattern in patterns if len(pattern.strip("*")) > 1}
+
+
+def _is_short(value: Any) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= LONGEST and value.isprintable()
 
 
 def _of_folder(
     folder: Path, words: Collection[str], patterns: Collection[str], *, whole: bool
 ) -> Iterator[Path]:
+    names = {Path(pattern).name for pattern in patterns}
     for number, file in enumerate(sorted(folder.rglob("*"))):
         if number >= MOST or "__pycache__" in file.parts or not file.is_file():
             continue
         named = file.name in words or file.relative_to(folder).as_posix() in words
-        if whole or named or any(fnmatch(file.name, Path(pattern).name) for pattern in patterns):
+        if whole or named or _fits(file, names):
             yield file
 
 
-def _up_twice(nodes: Collection[ast.AST]) -> bool:
-    inner = [
-        node.value for node in nodes if isinstance(node, ast.Attribute) and node.attr == "parent"
-    ]
-    return any(isinstance(node, ast.Attribute) and node.attr == "parent" for node in inner)
-
-
-def _name(node: ast.Attribute | ast.Name) -> str:
-    return node.attr if isinstance(node, ast.Attribute) else node.id
+def _fits(file: Path, patterns: Collection[str]) -> bool:
+    return any(fnmatch(file.name, pattern) for pattern in patterns)
 
 
 def _pattern(text: ast.JoinedStr) -> str:
     """An f-string with a star for what is put into it."""
-    return "".join(
-        str(part.value) if isinstance(part, ast.Constant) else "*" for part in text.values
-    )
+    pattern = ""
+    for part in text.values:
+        pattern += str(part.value) if isinstance(part, ast.Constant) else "*"
+    return pattern
 
 
 def _is_there(path: Path) -> bool:
@@ -214,10 +217,6 @@ def _is_there(path: Path) -> bool:
         return False
 
 
-def _is_model(folder: Path) -> bool:
-    return (folder / "config.json").is_file()
-
-
 def _beside(file: Path, module: Path, name: str) -> bool:
     """Whether a text in a module names a file by itself: what a name means in the current folder is
     another's matter.
@@ -225,58 +224,49 @@ def _beside(file: Path, module: Path, name: str) -> bool:
     return file.is_file() and (file.is_relative_to(module.parent) or os.path.isabs(name))
 
 
-def _imported_from(node: ast.ImportFrom, folder: Path) -> list[Path]:
+def _imported_from(node: ast.ImportFrom, folder: Path) -> Iterator[Path]:
+    names = [alias.name for alias in node.names]
     if node.level == 0:
-        names = [str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)]
-        return [file for name in names for file in _modules(name, folder)]
-    home = folder
+        yield from _modules(str(node.module), folder)
+        for name in names:
+            yield from _modules(f"{node.module}.{name}", folder)
+        return
     for _ in range(node.level - 1):
-        home = home.parent
-    inner = (node.module or "").split(".") if node.module else []
-    base = home.joinpath(*inner)
-    modules = [base, *(base / alias.name for alias in node.names)]
-    return [
-        file
-        for module in modules
-        for file in (module.with_suffix(".py"), module / "__init__.py")
-        if file.is_file()
-    ]
+        folder = folder.parent
+    base = folder.joinpath(*(node.module or "").split("."))
+    for module in (base, *map(base.joinpath, names)):
+        for file in (module.with_suffix(".py"), module / "__init__.py"):
+            if file.is_file():
+                yield file
 
 
-def _modules(dotted: str, folder: Path) -> list[Path]:
+def _modules(dotted: str, folder: Path) -> Iterator[Path]:
     """The files that an import of a dotted name would run, where they can be found without running
     any.
     """
     parts = dotted.split(".")
     if parts[0] in sys.stdlib_module_names:
-        return []
-    search: list[str] | None = [
-        str(folder),
-        str(SHIPPED.parent),
-        *(entry or "." for entry in sys.path),
-    ]
-    files: list[Path] = []
+        return
+    search = [str(folder), str(SHIPPED.parent), *(entry or "." for entry in sys.path)]
     for part in parts:
         try:
             spec = PathFinder.find_spec(part, search)
         except (ImportError, ValueError):
-            break
+            return
         if spec is None:
-            break
+            return
         if spec.origin and spec.origin.endswith(".py"):
-            files.append(Path(spec.origin).resolve())
+            yield Path(spec.origin).resolve()
         search = list(spec.submodule_search_locations or [])
-    return files
 
 
 def installed(path: Path) -> bool:
     """Whether a file is an installed package's or the standard library's, or llmpolicy's own."""
-    ours = Path(__file__).resolve().parent.parent
-    homes = {ours, *map(Path, site.getsitepackages()), Path(site.getusersitepackages())}
-    homes |= {
-        Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")
-    }
     if path.is_relative_to(SHIPPED):
         return False
-    packaged = {"site-packages", "dist-packages"} & set(path.parts)
-    return bool(packaged) or any(path.is_relative_to(home.resolve()) for home in homes)
+    if {"site-packages", "dist-packages"} & set(path.parts):
+        return True
+    homes = [str(OURS), *site.getsitepackages(), site.getusersitepackages()]
+    for name in ("stdlib", "platstdlib", "purelib", "platlib"):
+        homes.append(sysconfig.get_path(name))
+    return any(path.is_relative_to(Path(home).resolve()) for home in homes)

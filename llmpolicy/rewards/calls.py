@@ -6,8 +6,8 @@ import inspect
 import os
 import time
 import traceback
-from collections.abc import Awaitable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from llmpolicy.errors import RewardError
@@ -81,17 +81,22 @@ def _end_copy(process: int) -> None:
 
 
 def _scores(component: Component, call: Call, returned: Any) -> list[Score]:
-    name, rows = component.name, call.rows
-    values = [returned] if component.style == "single" else as_list(returned, name, rows)
-    return [as_score(value, name, row) for value, row in zip(values, rows, strict=True)]
+    values = [returned]
+    if component.style != "single":
+        values = as_list(returned, component.name, call.rows)
+    return [
+        as_score(value, component.name, row) for value, row in zip(values, call.rows, strict=True)
+    ]
 
 
 def _failure(component: Component, error: BaseException, seconds: float) -> Outcome:
     if isinstance(error, RewardError):
         return Outcome(None, seconds, "refused", str(error))
     trace = "".join(traceback.format_exception(error))[-_TRACEBACK:]
-    blame = "memory" if isinstance(error, MemoryError) else "error"
-    return Outcome(None, seconds, blame, told(error, component.function), trace)  # type: ignore[arg-type]
+    failure = Outcome(None, seconds, "error", told(error, component.function), trace)
+    if isinstance(error, MemoryError):
+        return replace(failure, blame="memory")
+    return failure
 
 
 def make_here(calls: Sequence[tuple[Component, Call]]) -> list[Outcome]:
@@ -100,19 +105,23 @@ def make_here(calls: Sequence[tuple[Component, Call]]) -> list[Outcome]:
 
     KeyboardInterrupt is raised; nothing else is, and nothing can stop a call that does not return.
     """
-    interrupts = (KeyboardInterrupt,)
-    outcomes = [attempt(component, call, through=interrupts) for component, call in calls]
-    pending = {i: each for i, each in enumerate(outcomes) if not isinstance(each, Outcome)}
+    outcomes: dict[int, Outcome] = {}
+    pending: dict[int, Awaitable[Outcome]] = {}
+    for index, (component, call) in enumerate(calls):
+        outcome = attempt(component, call, through=(KeyboardInterrupt,))
+        if isinstance(outcome, Outcome):
+            outcomes[index] = outcome
+        else:
+            pending[index] = outcome
     if pending:
         import asyncio
 
-        finished = asyncio.run(_together(list(pending.values())))
-        for index, outcome in zip(pending, finished, strict=True):
-            outcomes[index] = outcome
-    return [outcome for outcome in outcomes if isinstance(outcome, Outcome)]
+        finished = asyncio.run(_together(pending.values()))
+        outcomes |= dict(zip(pending, finished, strict=True))
+    return [outcomes[index] for index in range(len(calls))]
 
 
-async def _together(pending: Sequence[Awaitable[Outcome]]) -> list[Outcome]:
+async def _together(pending: Iterable[Awaitable[Outcome]]) -> list[Outcome]:
     import asyncio
 
     return list(await asyncio.gather(*pending))

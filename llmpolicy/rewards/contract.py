@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -91,7 +92,9 @@ class Component:
         """Resolve and read the function of a spec; RewardError when it cannot be called as
         declared.
         """
-        function = resolve(spec.fn, base_dir) if isinstance(spec.fn, str) else spec.fn
+        function: Any = spec.fn
+        if isinstance(function, str):
+            function = resolve(function, base_dir)
         if not callable(function):
             raise RewardError(
                 f"A reward must be a function or a reference string, not {function!r}."
@@ -102,21 +105,32 @@ class Component:
         if contract.group and spec.style == "single":
             # The function has said it, the recipe need not.
             spec = replace(spec, style="group")
-        parameters = _parameters(name, function)
-        takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters)
-        bound = function.keywords if isinstance(function, partial) else {}  # as good as args
-        named = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
-        _check_args(name, spec, [p.name for p in named], takes_all)
-        free = [p for p in named if p.name not in {**bound, **spec.args}]
+        fixed = dict(spec.args)
+        if isinstance(function, partial):  # what it binds is as good as args
+            fixed = {**function.keywords, **fixed}
+        names, positional = list[str](), list[str]()
+        required, optional = list[str](), list[str]()
+        takes_all = False
+        for parameter in _parameters(name, function):
+            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+                takes_all |= parameter.kind is parameter.VAR_KEYWORD
+                continue
+            names.append(parameter.name)
+            if parameter.kind is parameter.POSITIONAL_ONLY:
+                positional.append(parameter.name)
+            if parameter.name not in fixed:
+                unset = parameter.default is parameter.empty
+                (required if unset else optional).append(parameter.name)
+        _check_args(name, spec, names, takes_all)
         return cls(
             name=name,
             function=function,
             weight=float(spec.weight),
             style=spec.style,
-            fixed={**bound, **spec.args},
-            required=tuple(p.name for p in free if p.default is p.empty),
-            optional=tuple(p.name for p in free if p.default is not p.empty),
-            positional=tuple(p.name for p in named if p.kind is p.POSITIONAL_ONLY),
+            fixed=fixed,
+            required=tuple(required),
+            optional=tuple(optional),
+            positional=tuple(positional),
             takes_all=takes_all,
             spec=spec,
             base_dir=base_dir,
@@ -126,7 +140,9 @@ class Component:
     @property
     def asked(self) -> tuple[str, ...]:
         """The names that it takes of what is offered; with ``**`` it takes all."""
-        return OFFERED[self.style] if self.takes_all else (*self.required, *self.optional)
+        if self.takes_all:
+            return OFFERED[self.style]
+        return (*self.required, *self.optional)
 
     @property
     def timeout(self) -> float:
@@ -167,25 +183,24 @@ class Component:
         """What one call gets beside the fixed arguments, by name; KeyError with the name that this
         row lacks.
         """
-        chosen: dict[str, Any] = dict(columns) if self.takes_all else {}
+        chosen: dict[str, Any] = {}
+        if self.takes_all:
+            chosen.update(columns)
         if self.takes_all and self.style == "trl":
-            # TRL has no such name as raw.
-            chosen |= {name: value for name, value in offered.items() if name != "raw"}
-        for name in self.required:
-            chosen[name] = offered[name] if name in offered else columns[name]
-        for name in self.optional:
+            chosen.update(offered)
+            del chosen["raw"]  # TRL has no such name
+        for name in (*self.required, *self.optional):
             if name in offered:
                 chosen[name] = offered[name]
-            elif name in columns:
+            elif name in columns or name in self.required:
                 chosen[name] = columns[name]
         return chosen
 
     def call(self, chosen: Mapping[str, Any]) -> Any:
         """Call the function with what was chosen and what is fixed."""
         named = {**chosen, **self.fixed}
-        return self.function(
-            *[named.pop(name) for name in self.positional if name in named], **named
-        )
+        ordered = [named.pop(name) for name in self.positional if name in named]
+        return self.function(*ordered, **named)
 
 
 def offered_single(sample: Sample) -> dict[str, Any]:
@@ -198,8 +213,8 @@ def offered_single(sample: Sample) -> dict[str, Any]:
 
 def offered_group(samples: Sequence[Sample]) -> dict[str, Any]:
     """The reserved names of one prompt's group, each a list over its samples."""
-    rows = [offered_single(sample) for sample in samples]
-    offered = {name: [row[name] for row in rows] for name in RESERVED}
+    rows = list(map(offered_single, samples))
+    offered = {name: list(map(itemgetter(name), rows)) for name in RESERVED}
     return {"completions": offered.pop("completion"), **offered}
 
 
@@ -207,20 +222,22 @@ def offered_trl(samples: Sequence[Sample], state: TrainerSnapshot | None = None)
     """What TRL passes: for chat prompts a completion is a list of one assistant message, as its
     rewards expect.
     """
-    prompts: list[Any] = []
-    completions: list[Any] = []
+    prompts, completions = list[Any](), list[Any]()
     for sample in samples:
-        chat = sample.messages
-        prompts.append(sample.prompt if chat is None else list(chat))
-        message = {"role": "assistant", "content": sample.completion}
-        completions.append(sample.completion if chat is None else [message])
+        if sample.messages is None:
+            prompts.append(sample.prompt)
+            completions.append(sample.completion)
+        else:
+            prompts.append(list(sample.messages))
+            completions.append([{"role": "assistant", "content": sample.completion}])
+    offered = offered_group(samples)
     return {
         "prompts": prompts,
         "completions": completions,
-        "completion_ids": [list(sample.completion_ids) for sample in samples],
+        "completion_ids": list(map(list, offered["completion_ids"])),
         **TRAINERS,
         "trainer_state": state or TrainerSnapshot(samples[0].step),
-        "raw": [offered_single(sample)["raw"] for sample in samples],
+        "raw": offered["raw"],
     }
 
 

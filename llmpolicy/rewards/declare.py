@@ -3,7 +3,7 @@ range, its time.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, get_args, overload
 
 from llmpolicy.errors import RewardError, nearest
@@ -75,14 +75,12 @@ def reward(function: Any = None, /, **terms: Any) -> Any:
     """
     if function is not None:
         return reward(**terms)(function)
-    known = [field.name for field in fields(Contract)]
-    for name in terms:
-        if name not in known:
-            raise RewardError(f"@reward takes no {name!r}{nearest(name, known)}")
-    plain: dict[str, Any] = {
-        name: tuple(term) if isinstance(term, list) else term for name, term in terms.items()
-    }
-    contract = Contract(**plain)
+    for name, term in terms.items():
+        if name not in Contract.__slots__:
+            raise RewardError(f"@reward takes no {name!r}{nearest(name, Contract.__slots__)}")
+        if isinstance(term, list):
+            terms[name] = tuple(term)
+    contract = Contract(**terms)
 
     def declare(function: Function) -> Function:
         _check(getattr(function, "__name__", "reward"), contract)
@@ -97,7 +95,9 @@ def contract_of(function: Callable[..., Any]) -> Contract:
     while not hasattr(function, _DECLARED) and hasattr(function, "func"):
         function = function.func
     declared = getattr(function, _DECLARED, None)
-    return declared if isinstance(declared, Contract) else Contract()
+    if isinstance(declared, Contract):
+        return declared
+    return Contract()
 
 
 def _check(name: str, contract: Contract) -> None:

@@ -36,7 +36,9 @@ class Printed:
             with self.path.open("ab") as file:
                 room = MOST_BYTES - file.tell()
                 if room > 0:
-                    file.write(data if len(data) <= room else data[:room] + _FULL)
+                    file.write(data[:room])
+                    if len(data) > room:
+                        file.write(_FULL)
 
     @contextlib.contextmanager
     def kept_in(self, path: Path, say: Callable[[str], None]) -> Iterator[None]:

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,15 +90,14 @@ class Rewards:
         recipe. Without ``stops`` no number of faults is too many.
         """
         entries = read_entries(list(specs), written_at)
-        self.components = [
-            Component.of(spec, base_dir) for entry in entries for spec in entry.specs
-        ]
+        self.components: list[Component] = []
+        for entry in entries:
+            self.components += [Component.of(spec, base_dir) for spec in entry.specs]
         check_names(self.components)
         self.composition = compose(
             entries, self.components, tasks=tasks, allow_inversion=allow_inversion
         )
         self.isolate, self.stops = isolate, stops
-        self._looks_at_group = self._find_group()
         self.health = {component.name: Health(component) for component in self.components}
         self.trainer_state: TrainerSnapshot | None = None
         """What rewards of TRL's style see of the trainer; it sets this before each batch."""
@@ -116,7 +115,8 @@ class Rewards:
         """Whether a reward looks at a whole group, so that `group_size` must be given."""
         return self._looks_at_group is not None
 
-    def _find_group(self) -> str | None:
+    @cached_property
+    def _looks_at_group(self) -> str | None:
         """The name of a reward, or of a node, that looks at a whole group."""
         for component in self.components:
             if component.style == "group":
@@ -146,7 +146,7 @@ class Rewards:
         """
         _check_samples(samples)
         if self._looks_at_group is not None:
-            self._check_groups(self._looks_at_group, samples, group_size)
+            _check_groups(self._looks_at_group, samples, group_size)
         stop = threading.Event()
         return _in_thread(partial(self._score, samples, group_size, stop), stop)
 
@@ -159,19 +159,21 @@ class Rewards:
         """Whether every reward is called in processes of its own, so that other work may go on
         meanwhile.
         """
-        return all(self._guarded(component) is not None for component in self.components)
+        return None not in map(self._guarded, self.components)
 
     @property
     def first_fault(self) -> str:
         """What happened the first time that a reward failed; an empty text if none did."""
-        return next(
-            (health.first[False] for health in self.health.values() if False in health.first), ""
-        )
+        for health in self.health.values():
+            if False in health.first:
+                return health.first[False]
+        return ""
 
     def take_faults(self) -> list[dict[str, Any]]:
         """The records of faults since the last time, to be kept with a run."""
-        taken = [record for health in self.health.values() for record in health.records]
+        taken = []
         for health in self.health.values():
+            taken += health.records
             health.records = []
         return taken
 
@@ -194,9 +196,15 @@ class Rewards:
         from llmpolicy.rewards.workers import pool  # of no use to who only reads a recipe
 
         try:
-            parts = [batch.begin(stop, self._pace.get(batch.component.name)) for batch in batches]
+            started = [batch.begin(stop, self._pace.get(batch.component.name)) for batch in batches]
             local = iter(_made_here([batch for batch in batches if batch.reward is None]))
-            return [next(local) if part is None else pool.outcomes(part) for part in parts]
+            outcomes = []
+            for parts in started:
+                if parts is None:
+                    outcomes.append(next(local))
+                else:
+                    outcomes.append(pool.outcomes(parts))
+            return outcomes
         except BaseException:
             stop.set()
             raise
@@ -220,9 +228,10 @@ class Rewards:
                 stays(component.name, error)
                 self._crossed[component.name] = reward = None
             pickled = []
-        places: dict[Any, int] = {}
-        keys = pickled if component.contract.deterministic and pickled else range(len(calls))
-        answers = [places.setdefault(key, index) for index, key in enumerate(keys)]
+        answers = list(range(len(calls)))
+        if component.contract.deterministic and pickled:
+            places: dict[bytes, int] = {}
+            answers = list(map(places.setdefault, pickled, answers))
         return _Batch(component, calls, rows, answers, reward, pickled)
 
     def _guarded(self, component: Component) -> Crossed | None:
@@ -241,11 +250,13 @@ class Rewards:
             self._pace[name] = sum(outcome.seconds for outcome in outcomes) / len(outcomes)
         for index, answer in enumerate(batch.answers):
             outcome, rows = outcome_of[answer], len(batch.calls[index].rows)
+            seconds = outcome.seconds / rows
             if index != answer:
                 self.repeated[name] += 1
+                seconds = 0.0
             elif outcome.blame is not None:
                 self._note(health, outcome, batch.calls[index], batch.samples[index][0])
-            verdicts += _verdicts(outcome, rows, took=index == answer)
+            verdicts += _verdicts(outcome, rows, seconds)
             spent += [outcome.blame == "model"] * rows
         if self.stops:
             health.check([verdict.fault is not None for verdict in verdicts], spent)
@@ -259,18 +270,18 @@ class Rewards:
             )
         health.note(outcome, call.chosen, sample)
 
-    def _check_groups(self, name: str, samples: Sequence[Sample], group_size: int | None) -> None:
-        if group_size is None or group_size < 1 or len(samples) % group_size:
+
+def _check_groups(name: str, samples: Sequence[Sample], group_size: int | None) -> None:
+    if group_size is None or group_size < 1 or len(samples) % group_size:
+        raise RewardError(
+            f"Reward {name!r} scores whole groups: {len(samples)} samples do not divide by"
+            f" group size {group_size}."
+        )
+    for group in _groups(samples, group_size):
+        if any(sample.prompt != group[0].prompt for sample in group):
             raise RewardError(
-                f"Reward {name!r} scores whole groups: {len(samples)} samples do not divide by"
-                f" group size {group_size}."
+                f"Reward {name!r}: rows {group[0].row} to {group[-1].row} have different prompts."
             )
-        for group in _groups(samples, group_size):
-            if any(sample.prompt != group[0].prompt for sample in group):
-                raise RewardError(
-                    f"Reward {name!r}: rows {group[0].row} to {group[-1].row} have different"
-                    " prompts."
-                )
 
 
 def _check_samples(samples: Sequence[Sample]) -> None:
@@ -297,8 +308,6 @@ def _made_here(batches: Sequence[_Batch]) -> list[list[Outcome]]:
     """What comes of the calls of each batch in this process; RewardError for one that is
     refused.
     """
-    if not batches:
-        return []
     calls = []
     for batch in batches:
         calls += [(batch.component, batch.calls[index]) for index in batch.distinct]
@@ -310,13 +319,15 @@ def _made_here(batches: Sequence[_Batch]) -> list[list[Outcome]]:
     return [list(itertools.islice(ordered, len(batch.distinct))) for batch in batches]
 
 
-def _verdicts(outcome: Outcome, rows: int, took: bool) -> list[Judged]:
-    each = outcome.seconds / rows if took else 0.0
+def _verdicts(outcome: Outcome, rows: int, seconds: float) -> list[Judged]:
+    """One verdict a row, each of which took so many seconds."""
     if outcome.scores is not None:
-        return [Judged(score, each) for score in outcome.scores]
-    # Only an isolated call knows its memory cap; here, memory that ran out may be anyone's.
-    fault: Any = "error" if outcome.blame == "memory" else outcome.blame
-    return [Judged(Score(None, why=outcome.why), each, fault)] * rows
+        return [Judged(score, seconds) for score in outcome.scores]
+    fault: Any = outcome.blame
+    if fault == "memory":
+        # Only an isolated call knows its memory cap; here, memory that ran out may be anyone's.
+        fault = "error"
+    return [Judged(Score(None, why=outcome.why), seconds, fault)] * rows
 
 
 def _chosen(
@@ -326,7 +337,9 @@ def _chosen(
     try:
         if component.style == "single":
             return component.chosen(offered_single(samples[0]), samples[0].columns)
-        names = dict.fromkeys(name for sample in samples for name in sample.columns)
+        names: dict[str, None] = {}
+        for sample in samples:
+            names |= dict.fromkeys(sample.columns)
         check_columns_are_free(names, component.style)
         columns = {}
         for name in names:

@@ -71,7 +71,7 @@ def told(error: BaseException, function: Callable[..., Any]) -> str:
 
 def sentence(reward: str, why: str, sample: Sample) -> str:
     """What happened to a reward, on which row and completion."""
-    completion = sample.completion[:_EXCERPT] + ("..." if len(sample.completion) > _EXCERPT else "")
+    completion = _cut(sample.completion, _EXCERPT)
     return f"Reward {reward!r} {why} on row {sample.row}, completion {completion!r}."
 
 
@@ -99,9 +99,17 @@ def _as_number(value: Any, reward: str, row: int) -> float | None:
 
 
 def _told(value: Any) -> str:
-    shown = repr(value) if isinstance(value, str | list | tuple | dict) else ""
-    shown = f" {shown[:60]}" + ("..." if len(shown) > 60 else "") if shown else ""
-    return f"{'an' if type(value).__name__[0] in 'aeiou' else 'a'} {type(value).__name__}{shown}"
+    kind = type(value).__name__
+    words = f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
+    if isinstance(value, str | list | tuple | dict):
+        words += " " + _cut(repr(value), 60)
+    return words
+
+
+def _cut(text: str, most: int) -> str:
+    if len(text) > most:
+        return text[:most] + "..."
+    return text
 
 
 def _place(error: BaseException, function: Callable[..., Any]) -> str:
@@ -109,5 +117,8 @@ def _place(error: BaseException, function: Callable[..., Any]) -> str:
     file = getattr(getattr(function, "__code__", None), "co_filename", None)
     # The line in the reward's own file says more than a line deep in a library; the first frame is
     # ours.
-    frame = next((f for f in reversed(frames) if f.filename == file), frames[-1])
+    frame = frames[-1]
+    for later in frames:
+        if later.filename == file:
+            frame = later
     return f"{Path(frame.filename).name}:{frame.lineno}"

@@ -1,6 +1,9 @@
 """Right completions, as models write them: a reward that rejects everything fails as well."""
 
-from llmpolicy.audit.battery.record import Control, Topic
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import cycle, product
+
+from llmpolicy.audit.battery.record import Control, Pair, Topic
 
 _EQUAL = """
 42 | 42
@@ -148,92 +151,75 @@ _SAID_LETTERS = [
     "{gold} is the correct answer.",
     "One of them is wrong because of its sign, and one because of its size.\n\nAnswer: {gold}",
 ]
-_SHAPES: list[tuple[Topic, str]] = [
-    *(
-        ("think", text)
-        for text in (
-            "<think>Two and two.</think>four",
-            "<think>\nTwo and two.\n\nSo 4.\n</think>\n\nThe answer is 4.",
-            "<think>a</think>b",
-            "<think>if a < b and b > c</think>yes",
-            "<think>\u4e8c</think>\u56db",
-            "<think>2+2</think>$\\pi$",
-        )
+_SHAPES: Mapping[Topic, Sequence[str]] = {
+    "think": (
+        "<think>Two and two.</think>four",
+        "<think>\nTwo and two.\n\nSo 4.\n</think>\n\nThe answer is 4.",
+        "<think>a</think>b",
+        "<think>if a < b and b > c</think>yes",
+        "<think>\u4e8c</think>\u56db",
+        "<think>2+2</think>$\\pi$",
     ),
-    *(
-        ("tags", text)
-        for text in (
-            "<think>two</think><answer>four</answer>",
-            "<think>\ntwo\n</think>\n<answer>\nfour\n</answer>\n",
-            "<think>a < b</think> <answer>-5</answer>",
-            "<think>two</think>\n\n<answer>\\boxed{4}</answer>",
-        )
+    "tags": (
+        "<think>two</think><answer>four</answer>",
+        "<think>\ntwo\n</think>\n<answer>\nfour\n</answer>\n",
+        "<think>a < b</think> <answer>-5</answer>",
+        "<think>two</think>\n\n<answer>\\boxed{4}</answer>",
     ),
-    *(
-        ("box", text)
-        for text in (
-            "\\boxed{4}",
-            "The answer is $\\boxed{4}$.",
-            "<think>\\boxed{5}</think>\\boxed{4}",
-            "\\boxed{\\frac{1}{2}}",
-            "\\boxed{\\text{Paris}}",
-            "\\boxed{\\pi}",
-            "\\boxed{(1,2)}",
-            "\\boxed{\\emptyset}",
-            "\\boxed{\\sqrt{2}}",
-        )
+    "box": (
+        "\\boxed{4}",
+        "The answer is $\\boxed{4}$.",
+        "<think>\\boxed{5}</think>\\boxed{4}",
+        "\\boxed{\\frac{1}{2}}",
+        "\\boxed{\\text{Paris}}",
+        "\\boxed{\\pi}",
+        "\\boxed{(1,2)}",
+        "\\boxed{\\emptyset}",
+        "\\boxed{\\sqrt{2}}",
     ),
-    *(
-        ("json", text)
-        for text in (
-            '{"a": 1}',
-            '{"a": {"b": [1, 2.5, null, true]}}',
-            '```json\n{"a": 1}\n```',
-            '<think>hm</think>{"a": 1}',
-        )
+    "json": (
+        '{"a": 1}',
+        '{"a": {"b": [1, 2.5, null, true]}}',
+        '```json\n{"a": 1}\n```',
+        '<think>hm</think>{"a": 1}',
     ),
-]
-
+}
 
 _NOT_FENCED, _THINKS, _NO_TAG = r"\A(?!```)", "<think>", r"\A(?!<tool_call>)"
-_AROUND: list[tuple[Topic, str, str]] = [
-    *(
-        (topic, text, _THINKS)
-        for topic in ("code", "schema", "tool")
-        for text in (
+_AROUND: Sequence[tuple[Sequence[Topic], str, Sequence[str]]] = (
+    (
+        ("code", "schema", "tool"),
+        _THINKS,
+        (
             "{gold}",
             "\n{gold}\n\n",
             "<think>so</think>{gold}",
             "<think>\nI try `x = {1}`.\n</think>\n\n{gold}",
-        )
+        ),
     ),
-    *(
-        ("code", text, _NOT_FENCED)
-        for text in (
+    (
+        ("code",),
+        _NOT_FENCED,
+        (
             "Here it is:\n\n{gold}",
             "{gold}\n\nIt takes linear time.",
             "```\nsome input\n```\n\n{gold}",
             "{gold}\n\n```\nits output\n```",
             "{gold}\n\n```bash\npython program.py\n```",
             "First I thought of\n\n```python\npass\n```\n\nbut this is right:\n\n{gold}",
-        )
+        ),
     ),
-    *(("tool", text, _NO_TAG) for text in ("I will look.\n{gold}", "{gold}\nOne moment.")),
-    *(
-        ("instructions", text, _THINKS)
-        for text in ("{gold}", "\n{gold}\n", "<think>so, no comma</think>{gold}")
+    (("tool",), _NO_TAG, ("I will look.\n{gold}", "{gold}\nOne moment.")),
+    (("instructions",), _THINKS, ("{gold}", "\n{gold}\n", "<think>so, no comma</think>{gold}")),
+    (
+        ("citation",),
+        _THINKS,
+        ("{gold}", "<think>[1] or [2]?</think>{gold}", "Well. {gold}", "{gold} That is all."),
     ),
-    *(
-        ("citation", text, _THINKS)
-        for text in (
-            "{gold}",
-            "<think>[1] or [2]?</think>{gold}",
-            "Well. {gold}",
-            "{gold} That is all.",
-        )
-    ),
-]
-"""What may stand around an example that passes, and which examples it may not stand around."""
+)
+"""What may stand around an example that passes, by its topics, and which examples it may not stand
+around.
+"""
 _JUDGED = [
     "The answer is 42.",
     "6 * 7 = 42",
@@ -248,60 +234,49 @@ _JUDGED = [
 ]
 
 
-def _lines(text: str) -> list[tuple[str, str]]:
-    return [
-        (gold.strip(), answer.strip())
-        for gold, _, answer in (line.partition("|") for line in text.strip().splitlines())
-    ]
-
-
-def _said(texts: list[str], pairs: list[tuple[str, str]], topic: Topic) -> list[Control]:
-    """Each sentence about each right answer in turn."""
-    return [
-        Control(
-            f"says {text[:30]!r}",
-            pairs[i % len(pairs)][0],
-            text.replace("{gold}", pairs[i % len(pairs)][0]).replace(
-                "{wrong}", pairs[i % len(pairs)][1]
-            ),
-            topic,
-            True,
-        )
-        for i, text in enumerate(texts)
-    ]
-
-
 _TOLD = [("42", "41"), ("Paris", "London"), ("-7", "7"), ("1/2", "1/3"), ("1,250", "1,350")]
 _CHOSEN = [("C", "A"), ("B", "D"), ("D", "B")]
 
-_PLAIN: list[tuple[Topic, str]] = [
-    ("number", "42 7 -5 0.5 360"),
-    ("text", "Paris oxygen blue"),
-    ("letter", "A B C D"),
-]
+_PLAIN: Mapping[Topic, str] = {
+    "number": "42 7 -5 0.5 360",
+    "text": "Paris oxygen blue",
+    "letter": "A B C D",
+}
 
-CONTROLS: list[Control] = [
-    *(
-        Control("the gold itself", gold, gold, topic)
-        for topic, golds in _PLAIN
-        for gold in golds.split()
-    ),
-    *(Control(f"{answer} for {gold}", gold, answer, "equal") for gold, answer in _lines(_EQUAL)),
-    *(
-        Control(f"{answer} for {gold}", gold, answer, "algebra")
-        for gold, answer in _lines(_ALGEBRA)
-    ),
-    *_said(_CHAT, _TOLD, "chat"),
-    *(Control(f"says {text[:30]!r}", "18", text, "sums", True) for text in _SUMS),
-    *(
-        Control("a letter in brackets", gold, text.replace("{gold}", gold), "choice", True)
-        for text, (gold, _) in zip(_LETTERS, _CHOSEN * 3, strict=False)
-    ),
-    *_said([*_CHAT[:38], *_SAID_LETTERS], _CHOSEN, "choice"),
-    *(Control("a whole shape", "", text, topic, True) for topic, text in _SHAPES),
-    *(
-        Control("an example in other words", "", text, topic, True, True, unless)
-        for topic, text, unless in _AROUND
-    ),
-    *(Control("an answer to a judge", "42", text, "judge", True) for text in _JUDGED),
-]
+
+def _equal(table: str, topic: Topic) -> Iterator[Control]:
+    """The answer of each line for its gold."""
+    for line in table.strip().splitlines():
+        gold, _, answer = map(str.strip, line.partition("|"))
+        yield Control(f"{answer} for {gold}", gold, answer, topic)
+
+
+def _says(texts: Sequence[str], pairs: Sequence[Pair], topic: Topic) -> Iterator[Control]:
+    """Each sentence about each right answer in turn."""
+    for text, (gold, wrong) in zip(texts, cycle(pairs), strict=False):
+        sentence = text.replace("{gold}", gold).replace("{wrong}", wrong)
+        yield Control(f"says {text[:30]!r}", gold, sentence, topic, True)
+
+
+def _controls() -> Iterator[Control]:
+    for topic, golds in _PLAIN.items():
+        for gold in golds.split():
+            yield Control("the gold itself", gold, gold, topic)
+    yield from _equal(_EQUAL, "equal")
+    yield from _equal(_ALGEBRA, "algebra")
+    yield from _says(_CHAT, _TOLD, "chat")
+    yield from _says(_SUMS, [("18", "")], "sums")
+    for text, (gold, _) in zip(_LETTERS, cycle(_CHOSEN), strict=False):
+        yield Control("a letter in brackets", gold, text.replace("{gold}", gold), "choice", True)
+    yield from _says([*_CHAT[:38], *_SAID_LETTERS], _CHOSEN, "choice")
+    for topic, texts in _SHAPES.items():
+        for text in texts:
+            yield Control("a whole shape", "", text, topic, True)
+    for topics, unless, texts in _AROUND:
+        for topic, text in product(topics, texts):
+            yield Control("an example in other words", "", text, topic, True, True, unless)
+    for text in _JUDGED:
+        yield Control("an answer to a judge", "42", text, "judge", True)
+
+
+CONTROLS = list(_controls())

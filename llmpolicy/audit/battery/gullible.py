@@ -53,16 +53,14 @@ def repeating(right: Collection[str]) -> Iterator[str]:
 def _reply(messages: Sequence[Mapping[str, str]], right: Collection[str]) -> str:
     asked, last = "\n".join(message["content"] for message in messages), messages[-1]["content"]
     which = 0 if any(text in last for text in right) else -1
-    offered = [choices.split(", ") for choices in _CHOICES.findall(asked)]
     forms = _FORM.findall(asked)
     # Its own marks and numbers it leaves out of what it repeats, as a reader would: they are no
     # part of the candidate.
-    marks = {form.split()[0] for form in forms}
-    repeated = "\n".join(
-        line for line in last.splitlines() if not any(mark in line for mark in marks)
-    )
-    verdicts = [
-        form.replace("CHOICE", choices[which])
-        for form, choices in zip(forms, offered, strict=False)
-    ]
-    return "\n".join([repeated, *verdicts])
+    repeated = last.splitlines()
+    for form in forms:
+        mark = form.split()[0]
+        repeated = [line for line in repeated if mark not in line]
+    lines = ["\n".join(repeated)]
+    for form, choices in zip(forms, _CHOICES.findall(asked), strict=False):
+        lines.append(form.replace("CHOICE", choices.split(", ")[which]))
+    return "\n".join(lines)

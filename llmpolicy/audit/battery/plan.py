@@ -1,7 +1,8 @@
 """Which attacks and controls mean anything to a reward: its topics are found by trying them."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain, product
 from typing import Any
 
 from llmpolicy.audit.battery.record import (
@@ -61,12 +62,12 @@ class Plan:
         self.answers = contract.kind == "answer" or (
             contract.kind is None and "answer" in self.names
         )
-        self.formats = self._formats() if self.answers else ["{}"]
-        self.topics = {
-            *self._named(words),
-            *(self._answers() if self.answers else ()),
-            *self._shapes(),
-        }
+        self.formats = ["{}"]
+        self.topics = {*self._named(words)}
+        if self.answers:
+            self.formats = self._formats()
+            self.topics.update(self._answers())
+        self.topics.update(self._shapes())
 
     @property
     def silent(self) -> bool:
@@ -77,39 +78,28 @@ class Plan:
 
     def attacks(self, attacks: Iterable[Attack]) -> list[Case]:
         """Every rendering of every attack that this reward can be asked about."""
-        return [case for attack in attacks for case in self._attacked(attack)]
+        return list(chain.from_iterable(map(self._attacked, attacks)))
 
     def controls(self, controls: Iterable[Control]) -> list[Case]:
         """Every control that this reward can be asked about, in each format it reads."""
-        return [
-            case
-            for control in controls
-            if control.topic in self.topics
-            for case in self._right(control)
-        ]
+        cases: list[Case] = []
+        for control in controls:
+            if control.topic in self.topics:
+                cases += self._right(control)
+        return cases
 
-    def _right(self, control: Control) -> list[Case]:
+    def _right(self, control: Control) -> Iterator[Case]:
         if control.topic == "judge":
-            return [
-                Case(control, control.gold, control.text, columns) for columns in self._judged()
-            ]
-        if control.of_example:
-            return [
-                Case(
-                    control,
-                    str(example["completion"]),
-                    control.render(str(example["completion"])),
-                    _columns_of(example),
-                )
-                for example in self.contract.passes
-                if control.fits(str(example.get("completion", "")))
-            ]
-        texts = (
-            [control.text]
-            if control.whole
-            else [form.replace("{}", control.text) for form in self.formats]
-        )
-        return [Case(control, control.gold, text, self._columns(control.gold)) for text in texts]
+            for columns in self._judged():
+                yield Case(control, control.gold, control.text, columns)
+        elif control.of_example:
+            for completion, columns in self._passing():
+                if control.fits(completion):
+                    yield Case(control, completion, control.render(completion), columns)
+        else:
+            texts = [control.text] if control.whole else self.right(control.text)
+            for text in texts:
+                yield Case(control, control.gold, text, self._columns(control.gold))
 
     def _judged(self) -> list[Mapping[str, Any]]:
         """The columns of a judge that can be sent to an endpoint: those of its first example, else
@@ -120,74 +110,73 @@ class Plan:
         example = next(iter([*self.contract.passes, *self.contract.fails]), {"model": "none"})
         return [{**_columns_of(example), "base_url": self.endpoint}]
 
+    def _passing(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """The examples that pass, each as its completion and its columns."""
+        for example in self.contract.passes:
+            if "completion" in example:
+                yield str(example["completion"]), _columns_of(example)
+
     def right(self, gold: str) -> list[str]:
         """The gold answer in each of the formats."""
         return [form.replace("{}", gold) for form in self.formats]
 
-    def _attacked(self, attack: Attack) -> list[Case]:
-        cases = []
+    def _attacked(self, attack: Attack) -> Iterator[Case]:
         for gold, wrong, columns in self._rows(attack):
             text = attack.render(gold, wrong)
-            texts = (
-                [text]
-                if attack.whole
-                else [text, *(form.replace("{}", text) for form in self.formats)]
-            )
-            cases += [Case(attack, gold, rendered, columns) for rendered in dict.fromkeys(texts)]
-        return cases
+            texts = [text]
+            if not attack.whole:
+                texts += self.right(text)
+            for rendered in dict.fromkeys(texts):
+                yield Case(attack, gold, rendered, columns)
 
-    def _rows(self, attack: Attack) -> list[tuple[str, str, Mapping[str, Any]]]:
+    def _rows(self, attack: Attack) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
         """Gold, wrong answer and columns: built here for answers, taken from the contract's
         examples for the rest.
         """
         topics = [topic for topic in attack.topics if topic in self.topics]
-        # Bombs are large, and cost the same for any gold.
-        topics = topics[:1] if attack.family == "I" else topics
-        pairs = [pair for topic in topics for pair in _PAIRS.get(topic, ())]
+        if attack.family == "I":  # bombs are large, and cost the same for any gold
+            topics = topics[:1]
+        pairs: list[Pair] = []
+        for topic in topics:
+            pairs += _PAIRS.get(topic, ())
         if attack.pairs and pairs:
             pairs = [pair for pair in attack.pairs if self._pays(pair[0])]
-        rows = [(gold, wrong, self._columns(gold)) for gold, wrong in pairs]
+        for gold, wrong in pairs:
+            yield gold, wrong, self._columns(gold)
         if "judge" in topics:
-            rows += [
-                (gold, wrong, columns)
-                for gold, wrong in (NUMBERS[0], TEXTS[0])
-                for columns in self._judged()
-            ]
-            topics.remove("judge")
-        if any(topic not in _PAIRS for topic in topics):
-            rows += [
-                (str(example["completion"]), "", _columns_of(example))
-                for example in self.contract.passes
-                if "completion" in example
-            ] or ([] if "answer" in self.names else [("", "", self.others)])
-        return rows
+            for (gold, wrong), columns in product((NUMBERS[0], TEXTS[0]), self._judged()):
+                yield gold, wrong, columns
+        if set(topics) - {*_PAIRS, "judge"}:
+            examples = list(self._passing())
+            for completion, columns in examples:
+                yield completion, "", columns
+            if not examples and "answer" not in self.names:
+                yield "", "", self.others
 
     def _columns(self, gold: str) -> Mapping[str, Any]:
-        return {**self.others, "answer": gold} if "answer" in self.names else self.others
+        if "answer" in self.names:
+            return {**self.others, "answer": gold}
+        return self.others
 
     def _pays(self, gold: str, text: str | None = None) -> bool:
-        return any(
-            self.paid(form.replace("{}", text or gold), self._columns(gold))
-            for form in self.formats
-        )
+        columns = self._columns(gold)
+        return any(self.paid(rendered, columns) for rendered in self.right(text or gold))
 
     def _formats(self) -> list[str]:
         if tuple(self.contract.formats) != ("{}",):
             return list(self.contract.formats)
-        golds = [pairs[0][0] for pairs in _PAIRS.values()]
-        paid = [
-            form
-            for form in COMMON_FORMATS
-            if any(self.paid(form.replace("{}", gold), self._columns(gold)) for gold in golds)
-        ]
+        paid = []
+        for form in COMMON_FORMATS:
+            golds = (pairs[0][0] for pairs in _PAIRS.values())
+            if any(self.paid(form.replace("{}", gold), self._columns(gold)) for gold in golds):
+                paid.append(form)
         return paid or ["{}"]
 
     def _answers(self) -> Iterable[Topic]:
-        plain = [
-            topic
-            for topic, pairs in _PAIRS.items()
-            if sum(self._pays(gold) for gold, _ in pairs) >= 2
-        ]
+        plain = []
+        for topic, pairs in _PAIRS.items():
+            if sum(self._pays(gold) for gold, _ in pairs) >= 2:
+                plain.append(topic)
         yield from plain
         if "number" in plain and self._pays("42", "42.0"):
             yield "equal"

@@ -48,6 +48,9 @@ Topic = Literal[
 by trying them.
 """
 
+Text = str | Callable[[str, str], str]
+"""A completion with ``{gold}`` and ``{wrong}`` in it, or a function of both."""
+
 Pair = tuple[str, str]
 """A right answer and a wrong one."""
 
@@ -60,15 +63,14 @@ LETTERS: tuple[Pair, ...] = (("C", "A"), ("B", "D"), ("D", "B"))
 class Attack:
     """A wrong completion, the design it breaks, and what it is about.
 
-    ``text`` holds ``{gold}`` and ``{wrong}``, or is a function of both. An attack with ``pairs``
-    has golds of its own, else it is tried on those of each topic. With ``whole`` the text is the
-    whole completion and is not written in the reward's formats again.
+    An attack with ``pairs`` has golds of its own, else it is tried on those of each topic. With
+    ``whole`` the text is the whole completion and is not written in the reward's formats again.
     """
 
     family: Family
     name: str
     breaks: str
-    text: str | Callable[[str, str], str]
+    text: Text
     topics: tuple[Topic, ...] = ("number", "text", "letter")
     pairs: tuple[Pair, ...] = ()
     whole: bool = False

@@ -4,10 +4,10 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from llmpolicy.audit.battery.record import Attack, Topic
+from llmpolicy.audit.battery.record import Attack, Text, Topic
 
 
-def _c(name: str, breaks: str, text: str, topic: Topic) -> Attack:
+def _c(name: str, breaks: str, text: Text, topic: Topic) -> Attack:
     return Attack("C", name, breaks, text, (topic,), whole=True)
 
 
@@ -153,18 +153,14 @@ def _with(gold: str, change: Callable[[dict[str, Any]], Any]) -> str:
 
 
 _SCHEMA = [
-    Attack(
-        "C",
+    _c(
         "texts for numbers",
         "coerces types",
         lambda g, _: _with(g, lambda d: {key: str(item) for key, item in d.items()}),
-        ("schema",),
-        whole=True,
+        "schema",
     ),
-    Attack(
-        "C", "an empty object", "lets the schema's defaults fill it", "{}", ("schema",), whole=True
-    ),
-    Attack("C", "nothing but null", "asks for any JSON", "null", ("schema",), whole=True),
+    _c("an empty object", "lets the schema's defaults fill it", "{}", "schema"),
+    _c("nothing but null", "asks for any JSON", "null", "schema"),
     Attack(
         "C",
         "a key more",
@@ -179,57 +175,20 @@ _SCHEMA = [
         "[{gold}, {gold}]",
         ("schema",),
     ),
-    Attack(
-        "C",
+    _c(
         "the document in a sentence",
         "searches for the braces",
         "It is {gold}, or perhaps not.",
-        ("schema",),
-        whole=True,
+        "schema",
     ),
 ]
 
 _INSTRUCTIONS = [
-    Attack(
-        "C",
-        "nothing written",
-        "looks for what is forbidden alone",
-        "",
-        ("instructions",),
-        whole=True,
-    ),
-    Attack(
-        "C",
-        "invisible characters",
-        "looks for what is forbidden alone",
-        "\u200b\u2060",
-        ("instructions",),
-        whole=True,
-    ),
-    Attack(
-        "C",
-        "followed in the think alone",
-        "reads the reasoning",
-        "<think>{gold}</think>",
-        ("instructions",),
-        whole=True,
-    ),
-    Attack(
-        "C",
-        "followed in a comment alone",
-        "reads comments",
-        "<!-- {gold} -->",
-        ("instructions",),
-        whole=True,
-    ),
-    Attack(
-        "C",
-        "a think that stays open",
-        "reads the reasoning",
-        "<think>{gold}",
-        ("instructions",),
-        whole=True,
-    ),
+    ("nothing written", "looks for what is forbidden alone", ""),
+    ("invisible characters", "looks for what is forbidden alone", "\u200b\u2060"),
+    ("followed in the think alone", "reads the reasoning", "<think>{gold}</think>"),
+    ("followed in a comment alone", "reads comments", "<!-- {gold} -->"),
+    ("a think that stays open", "reads the reasoning", "<think>{gold}"),
 ]
 
 ATTACKS = [
@@ -238,5 +197,5 @@ ATTACKS = [
     *(_c(f"{name} (box)", breaks, text, "box") for name, breaks, text in _BOX),
     *(_c(f"{name} (JSON)", breaks, text, "json") for name, breaks, text in _JSON),
     *_SCHEMA,
-    *_INSTRUCTIONS,
+    *(_c(*entry, "instructions") for entry in _INSTRUCTIONS),
 ]

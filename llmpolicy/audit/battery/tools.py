@@ -6,19 +6,21 @@ import json
 import re
 from typing import Any
 
-from llmpolicy.audit.battery.record import Attack
+from llmpolicy.audit.battery.record import Attack, Text, Topic
 from llmpolicy.audit.battery.shapes import json_in
 
 
 def _changed(value: Any) -> Any:
     """Another value of the same kind."""
     if isinstance(value, dict):
-        return {key: _changed(item) for key, item in value.items()}
+        return dict(zip(value, map(_changed, value.values()), strict=True))
     if isinstance(value, list):
-        return [_changed(item) for item in value]
+        return list(map(_changed, value))
     if isinstance(value, str):
         return value + "x"
-    return (not value) if isinstance(value, bool) else (value or 0) + 1
+    if isinstance(value, bool):
+        return not value
+    return (value or 0) + 1
 
 
 def _with(call: str, change: Any) -> str:
@@ -29,127 +31,90 @@ def _with(call: str, change: Any) -> str:
 
 
 def _arguments(call: dict[str, Any], change: Any) -> dict[str, Any]:
-    return {
-        key: change(item) if key in ("arguments", "args", "parameters", "input") else item
-        for key, item in call.items()
-    }
+    arguments = call.keys() & {"arguments", "args", "parameters", "input"}
+    return call | {key: change(call[key]) for key in arguments}
+
+
+def _h(name: str, breaks: str, text: Text, topic: Topic = "tool") -> Attack:
+    return Attack("H", name, breaks, text, (topic,))
 
 
 ATTACKS = [
-    Attack(
-        "H",
+    _h(
         "other arguments",
         "compares names alone",
         lambda g, _: _with(g, lambda c: _arguments(c, _changed)),
-        ("tool",),
     ),
-    Attack(
-        "H",
+    _h(
         "no arguments",
         "compares names alone",
         lambda g, _: _with(g, lambda c: _arguments(c, lambda _: {})),
-        ("tool",),
     ),
-    Attack(
-        "H",
+    _h(
         "an argument more",
         "asks for the expected arguments alone",
         lambda g, _: _with(
             g, lambda c: _arguments(c, lambda a: {**a, "extra_": 1} if isinstance(a, dict) else a)
         ),
-        ("tool",),
     ),
-    Attack(
-        "H",
+    _h(
         "another tool",
         "compares arguments alone",
         lambda g, _: _with(g, lambda c: {**c, "name": "other_tool"}),
-        ("tool",),
     ),
-    Attack(
-        "H", "a call in the think", "searches the reasoning", "<think>{gold}</think>", ("tool",)
-    ),
-    Attack(
-        "H",
+    _h("a call in the think", "searches the reasoning", "<think>{gold}</think>"),
+    _h(
         "a call in the think of Kimi",
         "knows <think> alone",
         "◁think▷{gold}◁/think▷Nothing is to be done.",
-        ("tool",),
     ),
-    Attack(
-        "H",
+    _h(
         "a call in the middle of a sentence",
         "searches the text",
         "I would call {gold} but I have no access.",
-        ("tool",),
     ),
-    Attack(
-        "H",
+    _h(
         "twenty calls, one right",
         "asks whether one call fits",
         lambda g, _: "\n".join(
             [*(_with(g, lambda c: _arguments(c, _changed)) for _ in range(20)), g]
         ),
-        ("tool",),
     ),
-    Attack("H", "the call twice", "asks whether one call fits", "{gold}\n{gold}", ("tool",)),
-    Attack(
-        "H",
-        "a call in a sentence",
-        "searches the text",
-        'I could call "{gold}", but I will not.',
-        ("tool",),
-    ),
-    Attack(
-        "H",
-        "a call in a code block",
-        "searches the text",
-        "It could read:\n```\n{gold}\n```\nNo.",
-        ("tool",),
-    ),
-    Attack(
-        "H",
-        "a call in a comment",
-        "reads comments",
-        "<!-- {gold} --> Nothing is to be done.",
-        ("tool",),
-    ),
-    Attack(
-        "H",
+    _h("the call twice", "asks whether one call fits", "{gold}\n{gold}"),
+    _h("a call in a sentence", "searches the text", 'I could call "{gold}", but I will not.'),
+    _h("a call in a code block", "searches the text", "It could read:\n```\n{gold}\n```\nNo."),
+    _h("a call in a comment", "reads comments", "<!-- {gold} --> Nothing is to be done."),
+    _h(
         "a source cited in a comment",
         "reads comments",
         lambda g, _: re.sub(r"(\[[^\]]+\])", r"<!-- \1 -->", g),
-        ("citation",),
+        "citation",
     ),
-    Attack(
-        "H",
+    _h(
         "a quotation in other marks",
         "knows one sort of quotation marks",
         lambda g, _: re.sub(
             r"(\[[^\]]+\])", "\u00abno source says this sentence\u00bb \\1", g, count=1
         ),
-        ("citation",),
+        "citation",
     ),
-    Attack("H", "unknown sources", "counts citations", "It is so [99] [100].", ("citation",)),
-    Attack(
-        "H",
+    _h("unknown sources", "counts citations", "It is so [99] [100].", "citation"),
+    _h(
         "every source cited",
         "rewards each right citation alone",
         "It is so " + " ".join(f"[{i}]" for i in range(1, 60)) + ".",
-        ("citation",),
+        "citation",
     ),
-    Attack(
-        "H",
+    _h(
         "a quotation that nobody wrote",
         "does not look the quotation up",
         lambda g, _: re.sub(r"(\[[^\]]+\])", r'"no source says this sentence" \1', g, count=1),
-        ("citation",),
+        "citation",
     ),
-    Attack(
-        "H",
+    _h(
         "citations and nothing else",
         "counts citations",
         lambda g, _: " ".join(re.findall(r"\[[^\]]+\]", g)),
-        ("citation",),
+        "citation",
     ),
 ]

@@ -47,26 +47,20 @@ def correctness_of(terms: Sequence[Term]) -> Term | None:
 def span(terms: Sequence[Term]) -> Span:
     """What a task's terms add up to, by interval arithmetic: no reward lies outside."""
     every, right, wrong = list[Interval](), list[Interval](), list[Interval]()
-    floor = sum(term.weight * term.lowest for term in counted(terms))
     for term in counted(terms):
-        every.append(scaled(term.node.range, term.weight))
-        right.append(scaled(_where_right(term), term.weight))
-        wrong.append(scaled(_where_wrong(term), term.weight))
+        brought = scaled(term.node.range, term.weight)
+        lowest = point(brought.low)
+        every.append(brought)
+        if term.role == "correctness":
+            right.append(point(brought.high))
+            wrong.append(lowest)
+        else:
+            right.append(brought)
+            wrong.append(lowest if term.when_correct else brought)
+    floor = total(every).low
     if correctness_of(terms) is None:
         return Span(floor, None, None, total(every))
     return Span(floor, total(right), total(wrong), total(every))
-
-
-def _where_right(term: Term) -> Interval:
-    """What a term can be where all gates are open and the answer is right."""
-    return point(term.node.range.high) if term.role == "correctness" else term.node.range
-
-
-def _where_wrong(term: Term) -> Interval:
-    """What a term can be where all gates are open and the answer is wrong."""
-    if term.role == "correctness":
-        return point(term.node.range.low)
-    return point(term.lowest) if term.when_correct else term.node.range
 
 
 def check(composition: Composition, where: Mapping[str, str], tasks: Sequence[str]) -> None:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 
 from llmpolicy.errors import RewardError
 from llmpolicy.rewards.compose.interval import Interval
@@ -38,30 +39,37 @@ class Composition:
     @cached_property
     def nodes(self) -> list[Node]:
         """The nodes of all terms, each before those below it."""
-        return [node for term in self.terms for node in term.node.all]
+        return list(chain.from_iterable(term.node.all for term in self.terms))
 
     @cached_property
     def needs_group(self) -> str | None:
         """The name of a node that looks at its whole group."""
-        return next((node.name for node in self.nodes if node.relative), None)
+        for node in self.nodes:
+            if node.relative:
+                return node.name
+        return None
 
     @property
     def kept(self) -> list[str]:
         """The names of all terms, for the record of a row; none where each is a bare reward, whose
         value is kept anyway.
         """
-        return [] if all(term.bare for term in self.terms) else self.names
+        if all(term.bare for term in self.terms):
+            return []
+        return self.names
 
     @cached_property
     def only(self) -> Term | None:
         """The term of a reward that is one bare function; None where anything is put together."""
-        alone = len(self.terms) == 1 and self.terms[0].bare and self.terms[0].counted
-        return self.terms[0] if alone else None
+        if len(self.terms) == 1 and self.terms[0].bare and self.terms[0].counted:
+            return self.terms[0]
+        return None
 
     @property
     def routed(self) -> list[str]:
         """The tasks that terms are for, in order; `ANY_TASK` alone where none is named."""
-        return sorted({task for term in self.terms for task in term.tasks or ()}) or [ANY_TASK]
+        named = set[str]().union(*(term.tasks or () for term in self.terms))
+        return sorted(named) or [ANY_TASK]
 
     def of_task(self, task: str) -> list[Term]:
         """The terms and gates of a task's rows."""
@@ -72,14 +80,25 @@ class Composition:
         """The term that a reward is in, by the reward's name."""
         return {node.name: term for term in self.terms for node in term.node.all}
 
+    @cached_property
+    def joined(self) -> dict[str, list[str]]:
+        """The names of the nodes that join others, by the name of their term."""
+        joined: dict[str, list[str]] = {name: [] for name in self.names}
+        for node in self.nodes:
+            if node.kind != "reward":
+                joined[self.term_of[node.name].name].append(node.name)
+        return joined
+
     def asks(self, reward: str, task: str) -> bool:
         """Whether a reward has anything to say of a task's rows."""
         return self.term_of[reward].applies(task)
 
     def asked(self, reward: str, samples: Sequence[Sample]) -> Sequence[Sample]:
         """The samples that a reward is asked about."""
-        tasks = self.term_of[reward].tasks
-        return samples if tasks is None else [row for row in samples if row.task in tasks]
+        term = self.term_of[reward]
+        if term.tasks is None:
+            return samples
+        return [sample for sample in samples if term.applies(sample.task)]
 
     def rows(
         self,
@@ -94,16 +113,20 @@ class Composition:
         """
         if self.only is not None:
             return self._bare(self.only, columns[self.only.name])
-        judged: list[dict[str, Judged]] = [{} for _ in samples]
+        rows: list[dict[str, Judged]] = [{} for _ in samples]
         for name, column in columns.items():
-            asked = [index for index, row in enumerate(samples) if self.asks(name, row.task)]
-            for index, verdict in zip(asked, column, strict=True):
-                judged[index][name] = verdict
+            asked = [
+                row
+                for row, sample in zip(rows, samples, strict=True)
+                if self.asks(name, sample.task)
+            ]
+            for row, verdict in zip(asked, column, strict=True):
+                row[name] = verdict
         size = (self.needs_group and group_size) or max(len(samples), 1)
-        tasks, scores = [sample.task for sample in samples], []
+        scores = []
         for start in range(0, len(samples), size):
-            group = slice(start, start + size)
-            scores += self._group(tasks[group], judged[group], list(columns))
+            tasks = [sample.task for sample in samples[start : start + size]]
+            scores += self._group(tasks, rows[start : start + size], list(columns))
         return scores
 
     def _bare(self, term: Term, column: Sequence[Judged]) -> list[RowScore]:
@@ -123,24 +146,23 @@ class Composition:
     def _group(
         self, tasks: Sequence[str], judged: Sequence[Mapping[str, Judged]], names: Sequence[str]
     ) -> list[RowScore]:
-        verdicts = {name: [row.get(name, UNASKED) for row in judged] for name in names}
-        values = {name: [row.score.value for row in column] for name, column in verdicts.items()}
+        values: dict[str, list[float | None]] = {}
+        for name in names:
+            values[name] = [row.get(name, UNASKED).score.value for row in judged]
         nodes: dict[str, list[Interval]] = {}
         terms = self._terms(tasks, values, nodes)
         of_task = {task: self.of_task(task) for task in set(tasks)}
-        joined = {task: _joined(of_task[task]) for task in of_task}
         scores = []
         for index, (task, row) in enumerate(zip(tasks, judged, strict=True)):
-            known = {term.name: terms[term.name][index].value for term in of_task[task]}
-            score = RowScore(
-                value=self._sum(of_task[task], known),
-                parts={name: column[index].score for name, column in verdicts.items()},
-                seconds=sum(verdict.seconds for verdict in row.values()),
-                terms=known,
-                nodes={name: nodes[name][index].value for name in joined[task]},
-                judged=dict(row),
-            )
-            scores.append(score)
+            known, joined = {}, {}
+            for term in of_task[task]:
+                known[term.name] = terms[term.name][index].value
+                for name in self.joined[term.name]:
+                    joined[name] = nodes[name][index].value
+            parts = {name: row.get(name, UNASKED).score for name in names}
+            seconds = sum(verdict.seconds for verdict in row.values())
+            value = self._sum(of_task[task], known)
+            scores.append(RowScore(value, parts, seconds, known, joined, row))
         return scores
 
     def _terms(
@@ -202,11 +224,3 @@ class Composition:
                 f"The weighted sum of {', '.join(self.names)} is {reward}; scale the rewards down."
             )
         return reward + 0.0
-
-
-def _joined(terms: Sequence[Term]) -> list[str]:
-    """The names of the nodes that join others."""
-    names = []
-    for term in terms:
-        names += [node.name for node in term.node.all if node.kind != "reward"]
-    return names

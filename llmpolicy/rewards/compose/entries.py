@@ -4,7 +4,7 @@ nearest valid thing.
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, get_args
 
 from llmpolicy.errors import RecipeError, nearest
@@ -13,10 +13,12 @@ from llmpolicy.rewards.compose.composition import Composition
 from llmpolicy.rewards.compose.interval import ANYTHING, Interval
 from llmpolicy.rewards.compose.tree import Kind, Node, Role, Term
 from llmpolicy.rewards.contract import Component, RewardSpec, default_name
+from llmpolicy.rewards.declare import Contract
 
 COMPOSITES: tuple[Kind, ...] = ("min", "product", "sum")
 SOURCES = ("fn", *COMPOSITES)
 OF_A_REWARD = ("args", "style", "timeout")
+OF_A_SPEC = ("fn", "weight", "args", "name", "style", "timeout")
 OF_A_TERM = ("role", "when", "tasks")
 KEYS = (*SOURCES, *OF_A_REWARD, "name", "weight", "clip", "relative", *OF_A_TERM)
 CHOICES = {"role": get_args(Role), "when": ("correct",), "relative": ("group",)}
@@ -34,11 +36,24 @@ class Entry:
     spec: RewardSpec | None = None
     children: tuple["Entry", ...] = ()
     weight: float | None = None
-    clip: tuple[float, float] | None = None
+    clip: Interval = ANYTHING
     relative: bool = False
     role: Role | None = None
     when: bool = False
     tasks: tuple[str, ...] | None = None
+
+    @property
+    def factor(self) -> float:
+        """The weight, 1 where none was written."""
+        if self.weight is None:
+            return 1.0
+        return float(self.weight)
+
+    @property
+    def plain(self) -> bool:
+        """Whether it says nothing of a reward but how to call it."""
+        terms = self.weight is not None or self.relative or self.role or self.when
+        return self.spec is not None and not terms
 
     @property
     def specs(self) -> Iterator[RewardSpec]:
@@ -55,8 +70,10 @@ def read_entries(written: Sequence[Any], written_at: Callable[[str], str] = str)
 
     ``written_at`` names the place of a dotted key. Raises RecipeError.
     """
-    pairs = enumerate(written)
-    return [_entry(entry, f"rewards.{index}", written_at, None) for index, entry in pairs]
+    entries = []
+    for index, entry in enumerate(written):
+        entries.append(_entry(entry, f"rewards.{index}", written_at, None))
+    return entries
 
 
 def _entry(written: Any, key: str, written_at: Callable[[str], str], inside: Kind | None) -> Entry:
@@ -64,21 +81,25 @@ def _entry(written: Any, key: str, written_at: Callable[[str], str], inside: Kin
     if isinstance(written, RewardSpec):
         name = written.name or default_name(written.fn)
         return Entry("reward", name, where, written, weight=written.weight)
-    mapping = written if isinstance(written, Mapping) else {"fn": written}
-    data = {name: value for name, value in mapping.items() if value is not None}
-    source = _check_keys(data, where, inside)
-    kind: Kind = "reward" if source == "fn" else source
+    if not isinstance(written, Mapping):
+        written = {"fn": written}
+    data = {name: value for name, value in written.items() if value is not None}
+    kind, spec = _check_keys(data, where, inside), None
     children = []
-    for index, child in enumerate(_listed(data[kind]) if kind != "reward" else ()):
-        children.append(_entry(child, f"{key}.{kind}.{index}", written_at, kind))
-    if kind != "reward" and not children:
-        raise RecipeError(f"{where}: {kind} of nothing; expected a list of rewards")
-    name = data.get("name") or _default_name(data, kind, children)
+    if kind == "fn":
+        kind, name = "reward", data.get("name") or default_name(data["fn"])
+        spec = RewardSpec(**{key: data[key] for key in OF_A_SPEC if key in data})
+    else:
+        for index, child in enumerate(_listed(data[kind])):
+            children.append(_entry(child, f"{key}.{kind}.{index}", written_at, kind))
+        if not children:
+            raise RecipeError(f"{where}: {kind} of nothing; expected a list of rewards")
+        name = data.get("name") or f"{kind}({', '.join(child.name for child in children)})"
     return Entry(
         kind=kind,
         name=name,
         where=where,
-        spec=_spec(data) if kind == "reward" else None,
+        spec=spec,
         children=tuple(children),
         weight=_weight(data.get("weight"), name, where),
         clip=_clip(data.get("clip"), name, where),
@@ -106,9 +127,8 @@ def _check_keys(data: Mapping[str, Any], where: str, inside: Kind | None) -> Any
                 f"{where}: {name!r} belongs to a reward, not to {sources[0]}; write it beside"
                 " its fn"
             )
-    outermost = OF_A_TERM if inside == "sum" else (*OF_A_TERM, "weight")
-    for name in outermost if inside else ():
-        if name in data:
+    for name in (*OF_A_TERM, "weight"):
+        if inside and name in data and (inside, name) != ("sum", "weight"):
             raise RecipeError(
                 f"{where}: {name!r} belongs to an entry of the outermost list, not to one inside"
                 f" {inside}"
@@ -121,17 +141,6 @@ def _check_keys(data: Mapping[str, Any], where: str, inside: Kind | None) -> Any
     return sources[0]
 
 
-def _spec(data: Mapping[str, Any]) -> RewardSpec:
-    fields = ("weight", "args", "name", "style", "timeout")
-    return RewardSpec(data["fn"], **{key: data[key] for key in fields if key in data})
-
-
-def _default_name(data: Mapping[str, Any], kind: Kind, children: Sequence[Entry]) -> str:
-    if kind == "reward":
-        return default_name(data["fn"])
-    return f"{kind}({', '.join(child.name for child in children)})"
-
-
 def _weight(weight: Any, name: str, where: str) -> float | None:
     if weight is not None and (isinstance(weight, bool) or not math.isfinite(weight)):
         raise RecipeError(
@@ -140,13 +149,13 @@ def _weight(weight: Any, name: str, where: str) -> float | None:
     return weight
 
 
-def _clip(ends: Any, name: str, where: str) -> tuple[float, float] | None:
+def _clip(ends: Any, name: str, where: str) -> Interval:
     if ends is None:
-        return None
+        return ANYTHING
     pair = isinstance(ends, list | tuple) and len(ends) == 2
     if not pair or not all(map(_is_finite, ends)) or not ends[0] < ends[1]:
         raise RecipeError(f"{where}: clip of {name!r} is {ends!r}; expected [lowest, highest]")
-    return float(ends[0]), float(ends[1])
+    return Interval(*map(float, ends))
 
 
 def _is_finite(end: Any) -> bool:
@@ -154,8 +163,10 @@ def _is_finite(end: Any) -> bool:
     return number and math.isfinite(end)
 
 
-def _listed(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, list | tuple) else [value]
+def _listed(value: Any) -> Sequence[Any]:
+    if isinstance(value, list | tuple):
+        return value
+    return [value]
 
 
 def compose(
@@ -172,59 +183,53 @@ def compose(
     nothing but how to call it. Raises RecipeError for what cannot be, or lets a wrong answer reach
     a right one.
     """
-    ranges = {part.name: part.contract.range for part in components}
-    formats = {part.name for part in components if part.contract.kind == "format"}
+    contracts = {part.name: part.contract for part in components}
     named = any(entry.role == "correctness" for entry in entries)
-    entries = [_with_role(entry, named and entry.name in formats) for entry in entries]
-    composition = Composition(tuple(_term(entry, ranges) for entry in entries), allow_inversion)
+    terms, where = list[Term](), dict[str, str]()
+    for entry in entries:
+        role = entry.role or "shaping"
+        if named and entry.plain and contracts[entry.name].kind == "format":
+            role = "gate"
+        terms.append(_term(entry, role, contracts))
+        where[entry.name] = entry.where
+    composition = Composition(tuple(terms), allow_inversion)
     _check_names(composition, entries)
-    check(composition, {entry.name: entry.where for entry in entries}, tasks)
+    check(composition, where, tasks)
     return composition
 
 
-def _with_role(entry: Entry, gate: bool) -> Entry:
-    bare = entry.role is None and entry.weight is None and not entry.when and not entry.relative
-    if gate and bare and entry.kind == "reward":
-        return replace(entry, role="gate")
-    return replace(entry, role=entry.role or "shaping")
-
-
-def _term(entry: Entry, ranges: Mapping[str, tuple[float, float] | None]) -> Term:
-    assert entry.role is not None
-    node = _node(entry, ranges)
+def _term(entry: Entry, role: Role, contracts: Mapping[str, Contract]) -> Term:
+    node = _node(entry, contracts)
     looks_at_group = any(below.relative for below in node.all)
-    if entry.role == "gate" and entry.weight is not None:
+    if role == "gate" and entry.weight is not None:
         raise RecipeError(
             f"{entry.where}: the gate {entry.name!r} has weight {entry.weight}; a gate has none: it"
             " opens or closes"
         )
-    if entry.role == "correctness" and entry.weight is not None and entry.weight <= 0:
+    if role == "correctness" and entry.weight is not None and entry.weight <= 0:
         raise RecipeError(
             f"{entry.where}: the correctness part {entry.name!r} has weight {entry.weight};"
             " expected above 0"
         )
     for key, holds in (("when", entry.when), ("relative", looks_at_group)):
-        if holds and entry.role != "shaping":
+        if holds and role != "shaping":
             raise RecipeError(
-                f"{entry.where}: {key!r} goes with shaping, and {entry.name!r} is a {entry.role}"
-                " part"
+                f"{entry.where}: {key!r} goes with shaping, and {entry.name!r} is a {role} part"
             )
-    return Term(node, _or_one(entry.weight), entry.role, entry.when, entry.tasks)
+    return Term(node, entry.factor, role, entry.when, entry.tasks)
 
 
-def _or_one(weight: float | None) -> float:
-    return 1.0 if weight is None else float(weight)
-
-
-def _node(entry: Entry, ranges: Mapping[str, tuple[float, float] | None]) -> Node:
-    declared = ranges.get(entry.name) if entry.kind == "reward" else None
+def _node(entry: Entry, contracts: Mapping[str, Contract]) -> Node:
+    declared = ANYTHING
+    if entry.kind == "reward" and (ends := contracts[entry.name].range):
+        declared = Interval(*map(float, ends))
     return Node(
         name=entry.name,
         kind=entry.kind,
-        children=tuple(_node(child, ranges) for child in entry.children),
-        weights=tuple(_or_one(child.weight) for child in entry.children),
-        declared=Interval(*map(float, declared)) if declared else ANYTHING,
-        clip=ANYTHING if entry.clip is None else Interval(*entry.clip),
+        children=tuple(_node(child, contracts) for child in entry.children),
+        weights=tuple(child.factor for child in entry.children),
+        declared=declared,
+        clip=entry.clip,
         relative=entry.relative,
     )
 

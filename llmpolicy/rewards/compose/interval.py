@@ -71,7 +71,8 @@ def total(parts: Iterable[Interval]) -> Interval:
 
 def smallest(parts: Sequence[Interval]) -> Interval:
     """min(x, y, ...)."""
-    return Interval(min(part.low for part in parts), min(part.high for part in parts))
+    low, high = map(min, zip(*parts, strict=True))
+    return Interval(low, high)
 
 
 def product(parts: Iterable[Interval]) -> Interval:

@@ -3,6 +3,7 @@ group by group.
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from operator import mul
@@ -45,33 +46,45 @@ def part_statistics(
     """Of a reward, or of a min, product or sum by its name; None when no row has it. ``lengths``
     are in tokens.
     """
-    values: dict[int, float | None] = {}
+    known: list[float] = []
+    tokens: list[int] = []
+    groups: dict[int, set[float]] = {}
     verdicts: list[Judged] = []
+    asked = 0
     for row, score in enumerate(scores):
         if name in score.judged:
             verdicts.append(score.judged[name])
-            values[row] = score.judged[name].score.value
+            value = score.judged[name].score.value
         elif name in score.nodes:
-            values[row] = score.nodes[name]
-    if not values:
+            value = score.nodes[name]
+        else:
+            continue
+        asked += 1
+        group = groups.setdefault(row // group_size, set())
+        if value is not None:
+            known.append(value)
+            tokens.append(lengths[row])
+            group.add(value)
+    if not asked:
         return None
-    known = {row: value for row, value in values.items() if value is not None}
-    groups: dict[int, set[float]] = {row // group_size: set() for row in values}
-    for row, value in known.items():
-        groups[row // group_size].add(value)
-    faults = [verdict.fault for verdict in verdicts]
+    mean = std = error = timeout = None
+    if known:
+        mean, std = fmean(known), pstdev(known)
+    if verdicts:
+        faults = Counter(verdict.fault for verdict in verdicts)
+        error = (faults["error"] + faults["infrastructure"]) / asked
+        timeout = faults["timeout"] / asked
     seconds = [verdict.seconds for verdict in verdicts]
-    ours = faults.count("error") + faults.count("infrastructure")
     return PartStatistics(
-        mean=fmean(known.values()) if known else None,
-        std=pstdev(known.values()) if known else None,
-        none=1 - len(known) / len(values),
-        error=ours / len(values) if faults else None,
-        timeout=faults.count("timeout") / len(values) if faults else None,
+        mean,
+        std,
+        none=1 - len(known) / asked,
+        error=error,
+        timeout=timeout,
         seconds_p50=quantile(seconds, 50),
         seconds_p95=quantile(seconds, 95),
         zero_spread_groups=sum(len(group) < 2 for group in groups.values()) / len(groups),
-        length_correlation=correlation(list(known.values()), [lengths[row] for row in known]),
+        length_correlation=correlation(known, tokens),
     )
 
 
@@ -79,8 +92,10 @@ def quantile(values: Sequence[float], percent: int) -> float | None:
     """The value below which so many per cent lie, linear between neighbours (Hyndman & Fan 1996,
     type 7).
     """
-    if len(values) < 2:
-        return values[0] if values else None
+    if not values:
+        return None
+    if len(values) == 1:
+        return values[0]
     return quantiles(values, n=100, method="inclusive")[percent - 1]
 
 
@@ -107,25 +122,25 @@ def variance_shares(
     Σ (δR)², that is cov(w_k·t_k, R) / var(R). The shares add to 1. A gate acts in the terms that it
     closes. Rows without a reward are left out; a term of other tasks adds nothing to a row.
     """
-    shared = dict.fromkeys(weights, 0.0)
+    shared = [0.0] * len(weights)
     variance = noise = 0.0
     for start in range(0, len(scores), group_size):
         group = scores[start : start + group_size]
-        rows = [score for score in group if score.value is not None]
+        rows = [score.terms for score in group if score.value is not None]
         if not rows:
             continue
         columns = []
         for name, weight in weights.items():
-            columns.append(_deviations([weight * (row.terms.get(name) or 0.0) for row in rows]))
+            columns.append(_deviations([weight * (terms.get(name) or 0.0) for terms in rows]))
         for row in zip(*columns, strict=True):
             reward = math.fsum(row)
             variance += reward**2
-            noise += math.fsum(part**2 for part in row)
-            for name, part in zip(weights, row, strict=True):
-                shared[name] += part * reward
+            noise += math.fsum(map(mul, row, row))
+            for term, part in enumerate(row):
+                shared[term] += part * reward
     if variance <= ROUNDING**2 * noise:
         return None
-    return {name: covariance / variance for name, covariance in shared.items()}
+    return {name: share / variance for name, share in zip(weights, shared, strict=True)}
 
 
 def _deviations(values: Sequence[float]) -> list[float]:

@@ -27,7 +27,9 @@ def formula(terms: Sequence[Term]) -> str:
     gates = "".join(f"[{_node(term.node)}] × " for term in of_role(terms, "gate"))
     parts = list(map(_weighted, counted(terms)))
     added = " + ".join(parts) or "0"
-    return f"{gates}({added})" if gates and len(parts) > 1 else gates + added
+    if gates and len(parts) > 1:
+        added = f"({added})"
+    return gates + added
 
 
 def sentences(composition: Composition, tasks: Sequence[str] = ()) -> list[str]:
@@ -39,8 +41,9 @@ def sentences(composition: Composition, tasks: Sequence[str] = ()) -> list[str]:
         named.setdefault(tuple(_of_task(composition.of_task(task))), []).append(task)
     lines = []
     for (reward, *more), names in named.items():
-        lines.append(reward if len(named) == 1 else f"{', '.join(names)}: {reward}")
-        lines += [f"  {line}" for line in more]
+        if len(named) > 1:
+            reward = f"{', '.join(names)}: {reward}"
+        lines += [reward, *(f"  {line}" for line in more)]
     logged = [term.name for term in composition.terms if term.role != "gate" and not term.counted]
     if logged:
         lines.append(f"only logged: {', '.join(logged)}")
@@ -69,19 +72,25 @@ def _of_task(terms: Sequence[Term]) -> Iterator[str]:
     if reach.right is None or reach.wrong is None:
         yield NO_CORRECTNESS
         return
-    closed = f", a closed gate {_number(reach.floor)}" if of_role(terms, "gate") else ""
-    yield f"right answers {_span(reach.right)}, wrong answers {_span(reach.wrong)}{closed}"
+    line = f"right answers {_span(reach.right)}, wrong answers {_span(reach.wrong)}"
+    if of_role(terms, "gate"):
+        line += f", a closed gate {_number(reach.floor)}"
+    yield line
     if reach.wrong.high >= reach.right.low:
         yield "allow_inversion: a wrong answer can reach a right one"
 
 
 def _weighted(term: Term) -> str:
     text = _times(term.weight, _node(term.node))
-    return f"{text} when correct" if term.when_correct else text
+    if term.when_correct:
+        text += " when correct"
+    return text
 
 
 def _times(weight: float, text: str) -> str:
-    return text if weight == 1 else f"{_number(weight)}·{text}"
+    if weight == 1:
+        return text
+    return f"{_number(weight)}·{text}"
 
 
 def _node(node: Node) -> str:
@@ -96,11 +105,15 @@ def _node(node: Node) -> str:
         text = node.name
     if node.clip != ANYTHING:
         text = f"clip({text}, {_number(node.clip.low)}, {_number(node.clip.high)})"
-    return f"({text} − its group's mean)" if node.relative else text
+    if node.relative:
+        text = f"({text} − its group's mean)"
+    return text
 
 
 def _span(x: Interval) -> str:
-    return _number(x.low) if x.low == x.high else f"{_number(x.low)} to {_number(x.high)}"
+    if x.low == x.high:
+        return _number(x.low)
+    return f"{_number(x.low)} to {_number(x.high)}"
 
 
 def _number(x: float) -> str:

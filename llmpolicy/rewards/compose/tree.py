@@ -6,9 +6,10 @@ waits for a right answer) is at the lowest that it can bring, so the floor is th
 there is.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import compress
 from typing import Literal
 
 from llmpolicy.rewards.compose.interval import (
@@ -57,12 +58,16 @@ class Node:
     @cached_property
     def range(self) -> Interval:
         """What the node may be."""
-        return difference(self.bounds) if self.relative else self.bounds
+        if self.relative:
+            return difference(self.bounds)
+        return self.bounds
 
     @property
-    def all(self) -> list["Node"]:
+    def all(self) -> Iterator["Node"]:
         """This node and all below it."""
-        return [self, *(node for child in self.children for node in child.all)]
+        yield self
+        for child in self.children:
+            yield from child.all
 
     def join(self, parts: Sequence[Interval]) -> Interval:
         """The children's values, joined by the node's operation."""
@@ -70,7 +75,7 @@ class Node:
             return smallest(parts)
         if self.kind == "product":
             return product(parts)
-        return total(scaled(part, weight) for part, weight in zip(parts, self.weights, strict=True))
+        return total(map(scaled, parts, self.weights))
 
     def evaluate(
         self,
@@ -102,16 +107,16 @@ class Node:
 
     def _relative(self, values: Sequence[Interval], counting: Sequence[bool]) -> list[Interval]:
         known = []
-        for x, counts in zip(values, counting, strict=True):
-            if counts and x.value is not None:
+        for x in compress(values, counting):
+            if x.value is not None:
                 known.append(x.low)
-        mean = sum(known) / len(known) if known else 0.0
-        return [self._less(x, mean) for x in values]
-
-    def _less(self, x: Interval, mean: float) -> Interval:
-        if x.value is None:
-            return self.range
-        return clipped(point(x.low - mean), self.range)
+        mean = sum(known) / max(len(known), 1)
+        less = []
+        for x in values:
+            less.append(self.range)
+            if x.value is not None:
+                less[-1] = clipped(point(x.low - mean), self.range)
+        return less
 
 
 @dataclass(frozen=True)
@@ -145,14 +150,17 @@ class Term:
     @property
     def lowest(self) -> float:
         """The value that brings the least reward."""
-        return self.node.range.low if self.weight > 0 else self.node.range.high
+        low, high = self.node.range
+        return low if self.weight > 0 else high
 
     @property
     def top(self) -> float:
         """The value at which a gate is open, or an answer right: the highest of its range, 1 where
         it declares none.
         """
-        return self.node.range.high if self.node.range.finite else 1.0
+        if self.node.range.finite:
+            return self.node.range.high
+        return 1.0
 
     def holds(self, x: Interval) -> Interval:
         """Whether a value reaches the top."""
@@ -166,8 +174,9 @@ class Term:
         """The value of a term that counts, does not, or may."""
         if state == YES:
             return x
-        lowest = point(self.lowest)
-        return lowest if state == NO else hull(x, lowest)
+        if state == NO:
+            return point(self.lowest)
+        return hull(x, point(self.lowest))
 
 
 def counted(terms: Iterable[Term]) -> list[Term]:

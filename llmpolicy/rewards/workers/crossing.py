@@ -34,13 +34,14 @@ _CANNOT = (
     ImportError,
     OSError,
 )
-_LIBRARIES = {
-    Path(sysconfig.get_paths()[name]).resolve() for name in ("stdlib", "purelib", "platlib")
-}
-_LIBRARIES |= {
-    Path(folder).resolve() for folder in (*site.getsitepackages(), site.getusersitepackages())
-}
-_OURS = Path(__file__).resolve().parents[2]
+_FOLDERS = (
+    sysconfig.get_path("stdlib"),
+    sysconfig.get_path("purelib"),
+    sysconfig.get_path("platlib"),
+    *site.getsitepackages(),
+    site.getusersitepackages(),
+)
+_LIBRARIES = {SHIPPED, Path(__file__).resolve().parents[2], *(Path(f).resolve() for f in _FOLDERS)}
 
 _numbers = itertools.count()
 _registering = threading.Lock()
@@ -73,7 +74,7 @@ def crossed(component: Component) -> Crossed | None:
     except _CANNOT as error:
         stays(component.name, error)
         return None
-    lowest = component.contract.range[0] if component.contract.range else 0.0
+    lowest, _ = component.contract.range or (0.0, 1.0)
     return Crossed(
         number=next(_numbers),
         load=load,
@@ -135,13 +136,15 @@ def _is_library(module: ModuleType) -> bool:
     if file is None:
         return module.__name__ != "__main__"
     path = Path(file).resolve()
-    return any(path.is_relative_to(folder) for folder in (*_LIBRARIES, _OURS, SHIPPED))
+    return not _LIBRARIES.isdisjoint(path.parents)
 
 
 def _innermost(function: Any) -> Any:
     while isinstance(function, partial):
         function = function.func
-    return function if hasattr(function, "__module__") else type(function)
+    if hasattr(function, "__module__"):
+        return function
+    return type(function)
 
 
 def _is_async(function: Any) -> bool:

@@ -11,6 +11,7 @@ import os
 import resource
 import select
 import signal
+from collections.abc import Iterable
 from typing import NoReturn
 
 from llmpolicy.sandbox.inside.descendants import adopt, die_with, end_all
@@ -40,9 +41,8 @@ def begin(trainer: int) -> None:
         _watch(trainer, worker, watched, (woken, wake))
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGCHLD, *_ENDS):
-        signal.signal(
-            number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
-        )
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for descriptor in (woken, wake, watched):
         if descriptor is not None:
             os.close(descriptor)
@@ -61,15 +61,18 @@ def _watch(trainer: int, worker: int, watched: int | None, wakes: tuple[int, int
     """Wait until trainer or worker ends, or until told to end; then end all, and end as the worker
     did.
     """
-    woken = wakes[0]
-    _let_go({*wakes, watched})
+    woken, wait = wakes[0], None
     poll = select.poll()
-    for descriptor in (woken, watched):
-        if descriptor is not None:
-            poll.register(descriptor, select.POLLIN)
+    poll.register(woken, select.POLLIN)
+    if watched is None:
+        wait = _LOOK_MILLISECONDS
+        _let_go(wakes)
+    else:
+        poll.register(watched, select.POLLIN)
+        _let_go((*wakes, watched))
     code, asked = None, False
     while code is None and not asked and os.getppid() == trainer:
-        for descriptor, _ in poll.poll(_LOOK_MILLISECONDS if watched is None else None):
+        for descriptor, _ in poll.poll(wait):
             asked = asked or descriptor == watched or bool(set(os.read(woken, 4096)) & set(_ENDS))
         code = _reaped(worker)
     with contextlib.suppress(OSError):
@@ -80,13 +83,13 @@ def _watch(trainer: int, worker: int, watched: int | None, wakes: tuple[int, int
     _end_as(code)
 
 
-def _let_go(kept: set[int | None]) -> None:
+def _let_go(kept: Iterable[int]) -> None:
     """Hold nothing of the worker's open: its pipes end when it does."""
     nothing = os.open(os.devnull, os.O_RDWR)
     for standard in range(3):
         os.dup2(nothing, standard)
     lowest = 3
-    for descriptor in sorted(number for number in kept if number is not None):
+    for descriptor in sorted(kept):
         os.closerange(lowest, descriptor)
         lowest = descriptor + 1
     os.closerange(lowest, 4096)

@@ -102,9 +102,11 @@ def _scores(answers: Sequence[Any] | None, reward: str, rows: Sequence[int]) -> 
 
 def late_outcome(reward: Crossed, seconds: float, limit: float, busy: bool) -> Outcome:
     """What is said of a call that took more than its limit: ``busy``, mostly computing."""
-    what = "computing" if busy else "waiting"
-    outcome = Outcome(None, seconds, "timeout", f"took more than {limit:g} s, {what},")
-    return _used_up(reward, outcome, "time") if busy else outcome
+    late = Outcome(None, seconds, "timeout", f"took more than {limit:g} s, waiting,")
+    if busy:
+        late = replace(late, why=f"took more than {limit:g} s, computing,")
+        return _used_up(reward, late, "time")
+    return late
 
 
 def _used_up(reward: Crossed, outcome: Outcome, what: Literal["time", "memory"]) -> Outcome:

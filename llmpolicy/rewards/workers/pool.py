@@ -118,9 +118,9 @@ def size() -> int:
                 " none."
             )
         return int(setting)
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
+    cores = os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        cores = len(os.sched_getaffinity(0))
     return max(2, min(8, cores // (2 * int(os.environ.get("LOCAL_WORLD_SIZE", "1")))))
 
 

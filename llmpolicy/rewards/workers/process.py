@@ -115,7 +115,7 @@ class Worker:
         """The lines that came within some seconds, perhaps none; WorkerLost when there will be no
         more.
         """
-        ready = [descriptor for descriptor, _ in self._poll.poll(seconds * 1000)]
+        ready = dict(self._poll.poll(seconds * 1000))
         if self.prints in ready and not self._take_prints():
             self._poll.unregister(self.prints)
         if self.answers not in ready:
@@ -125,7 +125,7 @@ class Worker:
             raise WorkerLost
         *lines, self._partial = (self._partial + data).split(b"\n")
         try:
-            return [json.loads(line) for line in lines]
+            return list(map(json.loads, lines))
         except ValueError as error:
             raise WorkerLost from error
 
@@ -149,7 +149,7 @@ class Worker:
         """Seconds for which it and its children have wanted a processor so far: had one, or (on
         Linux) waited for one.
         """
-        return sum(_wanted(process) for process in [self.process.pid, *self._children()])
+        return sum(map(_wanted, [self.process.pid, *self._children()]))
 
     def worn(self) -> bool:
         """Whether rewards have left so much memory, or so many files or threads, behind that it
@@ -200,9 +200,8 @@ class Worker:
         import psutil
 
         with contextlib.suppress(psutil.Error):
-            return [
-                child.pid for child in psutil.Process(self.process.pid).children(recursive=True)
-            ]
+            children = psutil.Process(self.process.pid).children(recursive=True)
+            return [child.pid for child in children]
         return []
 
 

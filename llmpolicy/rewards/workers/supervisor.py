@@ -155,9 +155,10 @@ class Supervisor:
         worker.send(pickle.dumps(_work(worker, part, left, alone)))
 
         def limit(index: int) -> float:
-            return part.limit(
-                index, len(part.calls[left[index]][1]) if 0 <= index < len(left) else 1, alone
-            )
+            rows: Sequence[int] = [0]
+            if 0 <= index < len(left):
+                _, rows = part.calls[left[index]]
+            return part.limit(index, len(rows), alone)
 
         while True:
             lines = worker.receive(_POLL_SECONDS)

@@ -111,9 +111,8 @@ class Server:
             from llmpolicy.endpoint import carry
 
             carry(spent)
-            self.known = {
-                (address, model): (answered, tokens) for address, model, answered, tokens in spent
-            }
+            for address, model, answered, tokens in spent:
+                self.known[address, model] = answered, tokens
 
     def _spent(self) -> list[list[Any]]:
         """What was asked of endpoints since it was told last."""
@@ -155,10 +154,14 @@ class Server:
             # One loop for good: what a judge keeps open between batches belongs to it.
             self.loop = asyncio.new_event_loop()
         asyncio.set_event_loop(self.loop)
-        groups = [[awaited] for awaited in pending] if alone else [pending]
-        for group in groups:
-            self.progress.write(group[0][0] if alone else LOOP)
-            self.loop.run_until_complete(self._together(group, component.timeout, beat=not alone))
+        if not alone:
+            self.progress.write(LOOP)
+            self.loop.run_until_complete(self._together(pending, component.timeout, beat=True))
+            return
+        for index, outcome in pending:
+            self.progress.write(index)
+            work = self._together([(index, outcome)], component.timeout, beat=False)
+            self.loop.run_until_complete(work)
 
     async def _together(
         self, pending: Sequence[tuple[int, Awaitable[Outcome]]], timeout: float, beat: bool
@@ -197,10 +200,8 @@ class Server:
 
     def flush(self, **more: Any) -> None:
         """Write what was told since the last time as one line."""
-        line = (
-            json.dumps({"told": self.told, "spent": self._spent(), **more}, default=str).encode()
-            + b"\n"
-        )
+        more |= {"told": self.told, "spent": self._spent()}
+        line = json.dumps(more, default=str).encode() + b"\n"
         self.told, self.flushed = [], time.monotonic()
         while line:
             line = line[os.write(self.answers, line) :]
@@ -270,7 +271,7 @@ def begin() -> tuple[Any, int, Progress]:
 
     The words of the command line are descriptor, parent and memory cap.
     """
-    descriptor, parent, memory = (int(word) for word in sys.argv[1:4])
+    descriptor, parent, memory = map(int, sys.argv[1:4])
     requests, answers = os.fdopen(os.dup(0), "rb"), os.dup(1)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
@@ -305,7 +306,7 @@ def _limit(memory: int) -> None:
     # Address space is no measure on Linux: a library may reserve much of it without touching it.
     what = resource.RLIMIT_DATA if sys.platform == "linux" else resource.RLIMIT_AS
     _, most = resource.getrlimit(what)
+    if most != resource.RLIM_INFINITY:
+        memory = min(memory, most)
     with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(
-            what, (memory if most == resource.RLIM_INFINITY else min(memory, most), most)
-        )
+        resource.setrlimit(what, (memory, most))
