@@ -14,14 +14,11 @@ from llmpolicy.rewards import RewardError, Score, reward
 from llmpolicy.sandbox import Limits, sandbox
 from llmpolicy.sandbox.need import needs_sandbox
 
-from ._code.case import Case, IsProgram, Unreadable
 from ._code.cases import read_cases
-from ._code.names import with_names
-from ._code.program import code_of
+from ._code.program import code_of, with_names
 from ._code.script import Script, script_of
-from ._code.values import Tolerance, room
-from ._text.completion import NoAnswer, ThinkingMarks
-from ._text.passed import passed
+from ._code.values import Case, IsProgram, Tolerance, Unreadable, room
+from ._text.completion import NoAnswer, ThinkingMarks, passed
 
 _SPARE = 2**20
 _ADD = "```python\ndef add(a, b):\n    return a + b\n```"

@@ -5,8 +5,7 @@ from typing import Any
 
 from llmpolicy.rewards import Score, reward
 
-from ._text.completion import NoAnswer, ThinkingMarks, final_text, gold_text
-from ._text.passed import passed
+from ._text.completion import NoAnswer, ThinkingMarks, final_text, gold_text, passed
 
 
 @reward(

@@ -12,8 +12,7 @@ from llmpolicy.strict_json import NotJson
 
 from ._json.document import answered, begun, gold, identity
 from ._json.schema import misfit
-from ._text.completion import ThinkingMarks
-from ._text.passed import passed
+from ._text.completion import ThinkingMarks, passed
 
 _PERSON = {"type": "object", "properties": {"age": {"type": "integer"}}, "required": ["age"]}
 

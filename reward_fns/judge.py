@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from llmpolicy.rewards import Score, reward
+from llmpolicy.rewards import Score
 
-from ._judges.asking import ask_judge, with_options
+from ._judges.asking import ask_judge, judges
 from ._judges.canaries import ARITHMETIC
 from ._judges.questionnaire import Criterion, checked_choices
 from ._text.completion import NoAnswer
@@ -16,25 +16,10 @@ CRITERION = (
     " incorrect."
 )
 CHOICES: Mapping[str, float] = {"correct": 1.0, "incorrect": 0.0}
-_ASKED = {
-    "prompt": "What is 6 * 7?",
-    "answer": "42",
-    "base_url": "http://127.0.0.1:9",
-    "model": "none",
-    "api_key_env": None,
-}
-_SAY_NOTHING = ("", ":", "Thought process:", "<think>42", "What is 6 * 7?")
+_ASKED = {"prompt": "What is 6 * 7?", "answer": "42"}
 
 
-@reward(
-    fails=[_ASKED | {"completion": text} for text in _SAY_NOTHING],
-    range=(0, 1),
-    timeout=180.0,
-    deterministic=False,
-    kind="judge",
-    settings=("base_url", "model", "api_key_env", "template", "request"),
-)
-@with_options
+@judges(_ASKED, say_nothing=("", ":", "Thought process:", "<think>42", "What is 6 * 7?"))
 async def score(
     completion: str,
     prompt: str = "",

@@ -12,13 +12,11 @@ from typing import Any, Literal, get_args
 
 from llmpolicy.rewards import COMMON_FORMATS, RewardError, Score, reward
 
-from ._answers.final import Extract, Several, final_answer
-from ._answers.locale import Locale, localised
+from ._answers.final import Extract, Locale, Several, final_answer, localised
 from ._answers.marks import boxes
 from ._maths.forms import Form, GoldUnreadable, read, same, value_of
 from ._maths.latex import canonical, clean
-from ._text.completion import NoAnswer, ThinkingMarks, gold_text, normalise
-from ._text.passed import passed
+from ._text.completion import NoAnswer, ThinkingMarks, gold_text, normalise, passed
 
 Units = Literal["strict", "ignore"]
 

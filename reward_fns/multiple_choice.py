@@ -10,8 +10,7 @@ from ._answers.assertion import why_not_asserted
 from ._answers.final import alone, marked_answers, visible
 from ._maths.forms import MAX_ANSWER
 from ._maths.latex import clean
-from ._text.completion import NoAnswer, ThinkingMarks, final_text, gold_text
-from ._text.passed import passed
+from ._text.completion import NoAnswer, ThinkingMarks, final_text, gold_text, passed
 
 _MAX_LINE = 100
 _LETTER = re.compile(r"(?:(?:option|choice|letter)\s+)?[(\[]?\s*([A-Z])\s*[)\]]?:?", re.IGNORECASE)

@@ -6,13 +6,11 @@ from typing import Any
 
 from llmpolicy.rewards import RewardError, Score, reward
 
-from ._answers.final import Extract, Several, final_answer
-from ._answers.locale import Locale
+from ._answers.final import Extract, Locale, Several, final_answer
 from ._maths.chains import approximated
 from ._maths.forms import value_of
 from ._maths.numbers import agree
-from ._text.completion import NoAnswer, ThinkingMarks
-from ._text.passed import passed
+from ._text.completion import NoAnswer, ThinkingMarks, passed
 from .math_answer import MARKS, Units, check_options, gold_of
 
 

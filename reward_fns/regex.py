@@ -3,7 +3,7 @@
 from llmpolicy.rewards import Score, reward
 from llmpolicy.strict_json import MAX_CHARS
 
-from ._text.passed import passed
+from ._text.completion import passed
 from ._text.regex import compiled, encodable
 
 

@@ -6,36 +6,19 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 
-from llmpolicy.rewards import RewardError, Score, reward
+from llmpolicy.rewards import RewardError, Score
 
-from ._judges.asking import ask_judge, with_options
+from ._judges.asking import ask_judge, judges
 from ._judges.canaries import value_of
 from ._judges.questionnaire import Criterion, checked_choices, is_printed
 from ._text.completion import NoAnswer
 
 Aggregate = Literal["weighted", "min", "all"]
 _RHYME = {"name": "rhyme", "text": "Does it rhyme?", "choices": {"yes": 1.0, "no": 0.0}}
+_ASKED = {"prompt": "Write a poem.", "criteria": [_RHYME]}
 
 
-_ASKED = {
-    "prompt": "Write a poem.",
-    "criteria": [_RHYME],
-    "base_url": "http://127.0.0.1:9",
-    "model": "none",
-    "api_key_env": None,
-}
-_SAY_NOTHING = ("", ":", "Solution", "<think>roses", "Write a poem.")
-
-
-@reward(
-    fails=[_ASKED | {"completion": text} for text in _SAY_NOTHING],
-    range=(0, 1),
-    timeout=180.0,
-    deterministic=False,
-    kind="judge",
-    settings=("base_url", "model", "api_key_env", "template", "request"),
-)
-@with_options
+@judges(_ASKED, say_nothing=("", ":", "Solution", "<think>roses", "Write a poem."))
 async def score(
     completion: str,
     criteria: Any,
@@ -60,8 +43,9 @@ async def score(
             f" {' or '.join(get_args(Aggregate))}."
         )
     asked = criteria_of(criteria)
-    lines = [f"{criterion.name}: {criterion.text}" for criterion in asked]
-    text = "\n".join(["Judge the candidate by each criterion:", *lines])
+    text = "Judge the candidate by each criterion:"
+    for criterion in asked:
+        text += f"\n{criterion.name}: {criterion.text}"
     options["max_tokens"] = max_tokens
     try:
         choices, why = await ask_judge(

@@ -8,6 +8,7 @@ from llmpolicy.rewards import RewardError, RewardSpec, Sample, Score, reward
 from llmpolicy.rewards.contract import Component, offered_single
 from llmpolicy.rewards.verdict import as_score
 
+from ._judges.asking import NOBODY
 from .judge import score as judged
 
 Asks = Literal["unpaid", "unread"]
@@ -16,10 +17,11 @@ Asks = Literal["unpaid", "unread"]
 _ASKED: dict[str, Any] = {
     "answer": "42",
     "rule": "math_answer:correct",
-    "base_url": "http://127.0.0.1:9",
+    "base_url": NOBODY["base_url"],
     "model": "none",
+    "prompt": "What is 6 * 7?",
+    "judge": {"api_key_env": None},
 }
-_ASKED |= {"prompt": "What is 6 * 7?", "judge": {"api_key_env": None}}
 
 
 @reward(

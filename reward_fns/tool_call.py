@@ -13,9 +13,7 @@ from llmpolicy.strict_json import NotJson
 
 from ._json.document import gold, identity
 from ._json.schema import misfit
-from ._text.completion import NoAnswer, ThinkingMarks, says_something
-from ._text.passed import passed
-from ._text.reply import reply
+from ._text.completion import NoAnswer, ThinkingMarks, passed, reply, says_something
 
 _MENTIONED = re.compile(
     r"[\"'`\u2018\u201c\u00ab][ \t]*\0|\0["

@@ -24,9 +24,8 @@ from llmpolicy.sandbox.inside.values import NotPlain, decode, encode
 from llmpolicy.sandbox.records import Job, Limits
 from reward_fns._code import script
 from reward_fns._code.asserts import cases_of
-from reward_fns._code.case import Unreadable
-from reward_fns._code.names import _LEETCODE, _TYPING
-from reward_fns._code.values import Expected, Tolerance, agrees, same_output
+from reward_fns._code.program import _LEETCODE, _TYPING
+from reward_fns._code.values import Expected, Tolerance, Unreadable, agrees, same_output
 from reward_fns.code_tests import passes
 
 CALLS = [{"function": "f", "args": [x], "expected": y} for x, y in HIDDEN]

@@ -151,7 +151,7 @@ INSIDE = {
         "supervisor": 3, "pool": 4,
     },
     "audit": {
-        "__init__": 0, "report": 0, "asking": 0, "battery": 0, "replay": 0, "subject": 1, "golds": 2, "attacks": 2,
+        "__init__": 0, "asking": 0, "battery": 0, "replay": 0, "subject": 1, "golds": 2, "attacks": 2,
         "determinism": 3, "check": 4, "show": 5, "pytest_plugin": 6,
     },
 }  # fmt: skip

@@ -20,9 +20,9 @@ from pydantic import ValidationError
 from llmpolicy.errors import TaskError
 from llmpolicy.rewards import RESERVED
 from llmpolicy.tasks import Row, TaskSpec, hold_out, load_task, load_tasks, within
+from llmpolicy.tasks.content import fill
 from llmpolicy.tasks.question import text, unordered_numbers
 from llmpolicy.tasks.split import check_disjoint, mix, question_hash, shares
-from llmpolicy.tasks.template import fill
 
 GSM8K = Path(__file__).parents[2] / "shared" / "data" / "gsm8k"
 ROWS = [{"question": "2 + 2", "answer": "4"}, {"question": "3 + 3", "answer": "6"}]

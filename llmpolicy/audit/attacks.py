@@ -7,8 +7,7 @@ from llmpolicy.audit.asking import Answered, sample_of
 from llmpolicy.audit.battery import CONTROLS, Attack, Case
 from llmpolicy.audit.battery.gullible import repeating
 from llmpolicy.audit.battery.plan import Plan
-from llmpolicy.audit.report import Hole
-from llmpolicy.audit.subject import Subject
+from llmpolicy.audit.subject import Hole, Subject
 from llmpolicy.errors import nearest
 from llmpolicy.rewards.contract import OFFERED
 from llmpolicy.types import Sample

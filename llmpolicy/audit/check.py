@@ -10,8 +10,7 @@ from llmpolicy.audit.attacks import MIN_CONTROLS, NOTHING, check_battery
 from llmpolicy.audit.battery import ATTACKS, Attack
 from llmpolicy.audit.determinism import check_determinism, check_groups
 from llmpolicy.audit.golds import check_examples, check_golds
-from llmpolicy.audit.report import Hole, Report
-from llmpolicy.audit.subject import Subject
+from llmpolicy.audit.subject import Hole, Report, Subject
 from llmpolicy.rewards.contract import Style
 
 __all__ = ["MIN_CONTROLS", "NOTHING", "PARTS", "Hole", "Report", "check_reward"]

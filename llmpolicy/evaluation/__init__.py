@@ -2,8 +2,7 @@
 drift, intervals.
 """
 
-from llmpolicy.evaluation.answers import LanguagePolicy, complete, judge, samples_of
-from llmpolicy.evaluation.constant import best_constant
+from llmpolicy.evaluation.answers import LanguagePolicy, best_constant, complete, judge, samples_of
 from llmpolicy.evaluation.measure import evaluate, greedy_accuracy
 from llmpolicy.evaluation.overoptimisation import Look, Watch, preference, sample, values_of
 from llmpolicy.evaluation.record import Evaluation, Example, Question

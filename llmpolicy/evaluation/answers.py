@@ -1,5 +1,8 @@
-"""Asking a policy many questions: completions in large batches, and the verdict on each of them."""
+"""Asking a policy many questions: completions in large batches, the verdict on each, and the best
+answer that reads none of them.
+"""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -8,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from llmpolicy.episode import Episode, Turn, turns_of
-from llmpolicy.rewards import Rewards, Sample
-from llmpolicy.tasks import Row
+from llmpolicy.rewards import COMMON_FORMATS, Rewards, Sample
+from llmpolicy.tasks import Row, prompt_text
 
 TOKENS_AT_ONCE = 32_768
 """Most tokens (prompts and longest possible completions, padding included) that are generated side
@@ -20,6 +23,9 @@ SCORED_AT_ONCE = 2_048
 """Most completion tokens, padding included, whose log-probabilities are computed side by side: each
 holds V logits.
 """
+
+CONSTANTS, SCORINGS = 50, 10_000
+"""How many answers are tried, the most frequent first, and how many scorings that may cost."""
 
 
 class LanguagePolicy(Protocol):
@@ -114,13 +120,52 @@ def judge(
     """Whether each episode's score reaches the threshold; None where it could not be judged."""
     verdicts: list[bool | None] = []
     for score in correct.score(samples_of(rows, episodes), group_size):
-        verdicts.append(None if score.value is None else score.value >= threshold)
+        verdicts.append(None)
+        if score.value is not None:
+            verdicts[-1] = score.value >= threshold
     return verdicts
 
 
 def samples_of(rows: Sequence[Row], episodes: Sequence[Episode]) -> list[Sample]:
     """Episodes as the rewards see them; the group of each is the place of its row."""
     return [rows[episode.group].sample(episode) for episode in episodes]
+
+
+def best_constant(
+    rows: Sequence[Row], correct: Rewards, threshold: float = 1.0
+) -> tuple[float, str] | None:
+    """The highest accuracy of one and the same completion on all rows, and that completion.
+
+    Tried are the values of the column ``answer``. None if there is no such column, or if no form of
+    an answer is right on its own question, so that nothing can be said.
+    """
+    counts = Counter(str(row.columns["answer"]) for row in rows if "answer" in row.columns)
+    accuracies = []
+    for answer, _ in counts.most_common(min(CONSTANTS, max(1, SCORINGS // len(rows)))):
+        text = _accepted(answer, rows, correct, threshold)
+        if text is not None:
+            verdicts = judge(correct, rows, _said(rows, text), threshold)
+            accuracies.append((known_mean(verdicts) or 0.0, text))
+    return max(accuracies, key=lambda pair: pair[0], default=None)
+
+
+def _accepted(answer: str, rows: Sequence[Row], correct: Rewards, threshold: float) -> str | None:
+    """The answer in the first form that is right on a row of that answer."""
+    asked = next(row for row in rows if str(row.columns.get("answer")) == answer)
+    for form in COMMON_FORMATS:
+        text = form.replace("{}", answer)
+        if judge(correct, [asked], _said([asked], text), threshold)[0]:
+            return text
+    return None
+
+
+def _said(rows: Sequence[Row], text: str) -> list[Episode]:
+    """The same text as the answer to every row, by no policy."""
+    episodes = []
+    for group, row in enumerate(rows):
+        turn = Turn((), (), prompt=prompt_text(row.prompt), text=text)
+        episodes.append(Episode([turn], group, row.index))
+    return episodes
 
 
 def known_mean(values: Iterable[float | None]) -> float | None:

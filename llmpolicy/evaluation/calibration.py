@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from operator import sub
 from statistics import fmean, pstdev
 from typing import Any
 
@@ -54,7 +55,7 @@ def measured(chosen: Sequence[float], rejected: Sequence[float]) -> Measured:
     The calibration error is Σ_b n_b/N · |accuracy_b - expected_b| over bins of like size (Naeini et
     al. 2015, AAAI, eq. 3, with equal counts instead of equal widths).
     """
-    margins = [c - r for c, r in zip(chosen, rejected, strict=True)]
+    margins = list(map(sub, chosen, rejected))
     ordered = sorted(margins, key=abs)
     edges = [round(i * len(ordered) / BINS) for i in range(BINS + 1)]
     bins = []

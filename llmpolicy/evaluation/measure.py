@@ -17,6 +17,7 @@ from llmpolicy.errors import RewardError, TaskError
 from llmpolicy.evaluation.answers import (
     LanguagePolicy,
     WithoutAdapter,
+    best_constant,
     complete,
     evaluating,
     judge,
@@ -25,7 +26,6 @@ from llmpolicy.evaluation.answers import (
     samples_of,
     scored_together,
 )
-from llmpolicy.evaluation.constant import best_constant
 from llmpolicy.evaluation.record import Evaluation, Example, Question
 from llmpolicy.objectives import k3
 from llmpolicy.rewards import Rewards

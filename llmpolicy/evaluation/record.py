@@ -31,7 +31,9 @@ class Question:
     @property
     def rate(self) -> float | None:
         """Right samples a judged sample; None if none was judged."""
-        return self.right / self.judged if self.judged else None
+        if not self.judged:
+            return None
+        return self.right / self.judged
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Interval):
         return value.to_dict()
     if isinstance(value, tuple):
-        return [asdict(item) for item in value]
+        return list(map(asdict, value))
     if isinstance(value, Mapping):
         return dict(value)
     return value

@@ -118,11 +118,15 @@ def _points(interval: Interval | None) -> str:
 
 
 def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:.1f} %"
+    if share is None:
+        return "-"
+    return f"{100 * share:.1f} %"
 
 
 def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3g}"
+    if value is None:
+        return "-"
+    return f"{value:.3g}"
 
 
 def _mark(example: Example) -> str:

@@ -189,10 +189,12 @@ class Component:
         if self.takes_all and self.style == "trl":
             chosen.update(offered)
             del chosen["raw"]  # TRL has no such name
-        for name in (*self.required, *self.optional):
+        for name in self.required:
+            chosen[name] = offered[name] if name in offered else columns[name]
+        for name in self.optional:
             if name in offered:
                 chosen[name] = offered[name]
-            elif name in columns or name in self.required:
+            elif name in columns:
                 chosen[name] = columns[name]
         return chosen
 

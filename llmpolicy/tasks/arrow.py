@@ -72,8 +72,10 @@ def dataset_rows(value: Any, limit: int | None = None) -> list[dict[str, Any]]:
             " data['train']"
         )
     streamed = not hasattr(value, "num_rows")
-    if limit is not None:
-        value = value.take(limit) if streamed else value.select(range(min(limit, len(value))))
+    if limit is not None and streamed:
+        value = value.take(limit)
+    elif limit is not None:
+        value = value.select(range(min(limit, len(value))))
     rows: list[dict[str, Any]] = []
     for batch in _batches(value):
         rows += batch

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from mimetypes import guess_type
 from typing import Any
 
-from llmpolicy.errors import TaskError
+from llmpolicy.errors import TaskError, nearest
 from llmpolicy.messages import content_text, is_messages, present
 
 BYTES = bytes | bytearray | memoryview
@@ -15,6 +15,7 @@ BYTES = bytes | bytearray | memoryview
 MOST_BITS = 14_000
 """Of an integer: some more has over 4,300 digits, which Python does not write."""
 
+FIELD = re.compile(r"\{(\{\w+\})\}|\{([^\W\d]\w*)\}")
 _KINDS = ("image", "video", "audio")
 _DATA_URLS = ("data:image/", "data:video/", "data:audio/")
 _HOLDS = ("url", "path", "data", "source", "bytes", "base64", "file", "file_id")
@@ -39,7 +40,9 @@ _SIGNATURES = (
 
 def as_python(value: Any) -> Any:
     """An array or a number of numpy as Python's own; anything else as it is."""
-    return value.tolist() if type(value).__module__ == "numpy" and not is_missing(value) else value
+    if type(value).__module__ == "numpy" and not is_missing(value):
+        return value.tolist()
+    return value
 
 
 def is_missing(value: Any) -> bool:
@@ -63,8 +66,9 @@ def unwritable(value: Any) -> str:
                 f"holds an integer of {item.bit_length()} bits, expected at most {MOST_BITS}, or a"
                 " text"
             )
-        keys = item if isinstance(item, Mapping) else ()
-        for key in keys:
+        if not isinstance(item, Mapping):
+            continue
+        for key in item:
             if not isinstance(key, str):
                 return f"holds a record with the key {key!r:.40}, expected keys that are texts"
     return ""
@@ -147,7 +151,9 @@ def column_text(value: Any, name: str, where: str) -> str:
                 f"{where}: the column {name!r} holds messages, which are no part of a text; "
                 f"write `prompt: '{{{name}}}'` and nothing else to ask them"
             )
-    return content_text(value) if is_parts(value) else str(value)
+    if is_parts(value):
+        return content_text(value)
+    return str(value)
 
 
 def is_parts(value: Any) -> bool:
@@ -172,12 +178,9 @@ def refuse_gold(value: Any, name: str, where: str) -> None:
     """
     value = as_python(value)
     items = value if isinstance(value, list | tuple) else [value]
-    if value is None or _is_blank(value) or any(map(_is_no_answer, items)):
+    blank = isinstance(value, str) and not value.strip()
+    if value is None or blank or any(map(_is_no_answer, items)):
         raise TaskError(f"{where}: {name} is {value!r:.60}, expected a gold answer")
-
-
-def _is_blank(value: Any) -> bool:
-    return isinstance(value, str) and not value.strip()
 
 
 def _is_no_answer(item: Any) -> bool:
@@ -201,3 +204,35 @@ def _inner(value: Any) -> Iterator[Any]:
     if isinstance(value, list | tuple | set):
         for item in value:
             yield from _inner(item)
+
+
+def only_field(template: str) -> str | None:
+    """The one column that a template consists of; None where it says more."""
+    field = FIELD.fullmatch(template.strip())
+    return field and field[2]
+
+
+def fields(template: str) -> list[str]:
+    """The columns that a template asks for."""
+    return [name for _, name in FIELD.findall(template) if name]
+
+
+def fill(template: str, columns: Mapping[str, Any], where: str = "template") -> str:
+    """Put columns into the ``{name}`` fields of a template; ``{{name}}`` gives ``{name}``; all
+    other braces stay.
+
+    Raises TaskError with the nearest column for a field that no column fills.
+    """
+
+    def value(field: re.Match[str]) -> str:
+        literal, name = field.groups()
+        if literal is not None:
+            return str(literal)
+        if name not in columns:
+            raise TaskError(
+                f"{where}: the template asks for {{{name}}}, which is no"
+                f" column{nearest(name, columns)}"
+            )
+        return column_text(columns[name], name, where)
+
+    return FIELD.sub(value, template)

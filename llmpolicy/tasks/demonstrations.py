@@ -30,11 +30,12 @@ def load_demonstrations(spec: TaskSpec, base_dir: Path | None = None) -> list[De
 
     Raises TaskError in one sentence, naming the row.
     """
-    raws = [_replied(row, spec, index) for index, row in enumerate(read_rows(spec, base_dir))]
-    return [
-        Demonstration(row.prompt, row.columns["reply"], row.question)
-        for row in make_rows(spec, raws, base_dir)
-    ]
+    raws, demonstrations = [], []
+    for index, raw in enumerate(read_rows(spec, base_dir)):
+        raws.append(_replied(raw, spec, index))
+    for row in make_rows(spec, raws, base_dir):
+        demonstrations.append(Demonstration(row.prompt, row.columns["reply"], row.question))
+    return demonstrations
 
 
 def _replied(row: Mapping[str, Any], spec: TaskSpec, index: int) -> dict[str, Any]:
@@ -88,8 +89,10 @@ def talk_in(value: Any, where: str) -> Any:
     messages = messages_in(listed, where)
     if isinstance(messages, str):
         return value
-    roles = {message.get("role", "user") for message in messages}
-    return messages if roles.issubset(ROLES) else value
+    for message in messages:
+        if message.get("role", "user") not in ROLES:
+            return value
+    return messages
 
 
 def read_reply(reply: Any, where: str) -> Reply:

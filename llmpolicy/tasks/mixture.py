@@ -15,13 +15,12 @@ from llmpolicy.tasks.rows import Row, make_rows
 from llmpolicy.tasks.sources import read_rows
 from llmpolicy.tasks.spec import Example, TaskSpec
 from llmpolicy.tasks.split import (
-    by_question,
     check_disjoint,
     hold_out,
+    lowest,
     mix,
-    question_hash,
-    representative,
     shares,
+    without,
 )
 
 log = logging.getLogger("llmpolicy")
@@ -41,7 +40,7 @@ class Tasks:
         rows: dict[str, list[Row]] = {}
         for row in [*self.train, *self.held_out]:
             rows.setdefault(row.task, []).append(row)
-        return {task: _columns(task_rows) for task, task_rows in rows.items()}
+        return dict(zip(rows, map(_columns, rows.values()), strict=True))
 
 
 def load_task(spec: TaskSpec | Mapping[str, Any], base_dir: Path | None = None) -> list[Row]:
@@ -72,31 +71,27 @@ def load_tasks(
     ``held_out_task``, from a dataset of their own, and then a question that is on both sides raises
     TaskError.
     """
-    checked = [_checked(spec) for spec in specs]
+    checked = list(map(_checked, specs))
+    names = [spec.label for spec in checked]
+    if not checked or len(set(names)) < len(names):
+        raise TaskError(f"expected one or more tasks with different names, found {names}")
     proportions = {spec.label: spec.weight for spec in checked}
-    if not checked or len(proportions) < len(checked):
-        raise TaskError(
-            "expected one or more tasks with different names, found"
-            f" {[spec.label for spec in checked]}"
-        )
-    examples = [example for spec in checked for example in spec.few_shot]
+    examples: list[Example] = []
+    for spec in checked:
+        examples += spec.few_shot
     tasks = {spec.label: _rows(spec, base_dir, examples) for spec in checked}
     if held_out_task is None:
         held = _hold_out(tasks, proportions, held_out)
     else:
         apart = _by_the_same_rule(_checked(held_out_task), checked)
-        held = _lowest(_rows(apart, base_dir, examples), held_out)
+        held = lowest(_rows(apart, base_dir, examples), held_out)
     train = mix(tasks, proportions, seed)
     check_disjoint(train, held)
     used = Counter(row.task for row in train)
+    unused = "task %r: %d of %d rows are used, to keep the tasks' proportions"
     for name, rows in tasks.items():
         if used[name] < len(rows):
-            log.info(
-                "task %r: %d of %d rows are used, to keep the tasks' proportions",
-                name,
-                used[name],
-                len(rows),
-            )
+            log.info(unused, name, used[name], len(rows))
     return Tasks(train, held, _columns([*train, *held]))
 
 
@@ -138,28 +133,18 @@ def _hold_out(
     """Take questions out of each task, ``count`` in these proportions; one of two tasks is taken
     out of both.
     """
-    held: dict[str, Row] = {}
-    counts = shares(proportions, count) if count else {}
-    for name, number in counts.items():
-        fresh = [row for row in tasks[name] if row.question not in held]
-        held |= {row.question: row for row in hold_out(fresh, number)[1]}
+    held: list[Row] = []
+    if count:
+        for name, number in shares(proportions, count).items():
+            held += hold_out(without(tasks[name], held), number)[1]
     for name, rows in tasks.items():
-        tasks[name] = [row for row in rows if row.question not in held]
+        tasks[name] = without(rows, held)
         if not tasks[name]:
             raise TaskError(
                 f"task {name!r}: all its questions are held out for another task, none is left to"
                 " train on"
             )
-    return list(held.values())
-
-
-def _lowest(rows: list[Row], count: int) -> list[Row]:
-    """The ``count`` questions of a dataset of its own with the lowest hash, each once; all when
-    there are fewer.
-    """
-    groups = by_question(rows)
-    lowest = sorted(groups, key=question_hash)[:count]
-    return [representative(groups[question]) for question in lowest]
+    return held
 
 
 def _columns(rows: Sequence[Row]) -> tuple[str, ...]:

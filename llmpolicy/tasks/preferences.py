@@ -54,9 +54,11 @@ def load_pairs(
     words. Held out are all pairs of the ``held_out`` questions with the lowest hash, and of those
     in ``never``. Raises TaskError in one sentence, naming the row.
     """
-    raws = read_rows(spec, base_dir)
-    explicit = [_explicit(spec, row, index) for index, row in enumerate(raws)]
-    kept = [row for row in explicit if row["chosen"] != row["rejected"]]
+    raws, kept = read_rows(spec, base_dir), []
+    for index, raw in enumerate(raws):
+        pair = _explicit(spec, raw, index)
+        if pair["chosen"] != pair["rejected"]:
+            kept.append(pair)
     if not kept:
         raise TaskError(
             f"preferences {spec.label!r}: in all {len(raws)} pairs chosen and rejected are equal"
@@ -80,8 +82,9 @@ def _split(
 ) -> Pairs:
     asked = sorted({pair.question for pair in pairs}, key=question_hash)
     aside = {*asked[:n], *never}
-    train = [pair for pair in pairs if pair.question not in aside]
-    held = [pair for pair in pairs if pair.question in aside]
+    train, held = list[Pair](), list[Pair]()
+    for pair in pairs:
+        (held if pair.question in aside else train).append(pair)
     if not train:
         raise TaskError(
             f"preferences {spec.label!r} have {len(asked)} distinct prompts, all of them held out; "

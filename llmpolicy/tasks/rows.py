@@ -34,14 +34,16 @@ from llmpolicy.tasks.columns import (
 from llmpolicy.tasks.content import (
     as_python,
     column_text,
+    fields,
+    fill,
     is_media,
     is_talk,
     is_text,
+    only_field,
     refuse_gold,
 )
 from llmpolicy.tasks.question import BUILT_IN, rule_name, text, users_rule
 from llmpolicy.tasks.spec import Example, TaskSpec
-from llmpolicy.tasks.template import fields, fill, only_field
 from llmpolicy.types import Prompt, Sample
 
 _ROLE = re.compile(r"""["'](?:role|from)["']""")
@@ -65,12 +67,14 @@ class Row:
 
     def sample(self, episode: Episode) -> Sample:
         """An episode of this row as the rewards see it: what was continued, and what came of it."""
-        first, last = episode.turns[0], episode.turns[-1]
+        last, messages = episode.turns[-1], None
+        if not isinstance(self.prompt, str):
+            messages = plain(self.prompt)
         return Sample(
             last.text,
             self.columns,
-            first.prompt,
-            None if isinstance(self.prompt, str) else plain(self.prompt),
+            episode.turns[0].prompt,
+            messages,
             episode.tokens()[0],
             last.truncated,
             last.version,

@@ -7,6 +7,7 @@ import random
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
+from operator import itemgetter
 from typing import Literal
 
 from llmpolicy.errors import TaskError
@@ -21,18 +22,28 @@ def hold_out(rows: Sequence[Row], n: int | float) -> tuple[list[Row], list[Row]]
     questions are held out whatever the order of the rows or the seed of a run. Raises TaskError
     when nothing would be left to train on.
     """
-    groups = by_question(rows)
-    count = round(n * len(groups)) if isinstance(n, float) else n
-    if count < 0 or count >= len(groups):
+    distinct = len(by_question(rows))
+    count = round(n * distinct) if isinstance(n, float) else n
+    if count < 0 or count >= distinct:
         task = rows[0].task if rows else "without rows"
         raise TaskError(
-            f"task {task!r} has {len(groups)} distinct questions; expected more than the {count} to"
+            f"task {task!r} has {distinct} distinct questions; expected more than the {count} to"
             " be held out"
         )
-    chosen = sorted(groups, key=question_hash)[:count]
-    held_out = set(chosen)
-    train = [row for row in rows if row.question not in held_out]
-    return train, [representative(groups[question]) for question in chosen]
+    held_out = lowest(rows, count)
+    return without(rows, held_out), held_out
+
+
+def lowest(rows: Iterable[Row], count: int) -> list[Row]:
+    """The ``count`` questions with the lowest hash, each once; all when there are fewer."""
+    groups = by_question(rows)
+    return [representative(groups[name]) for name in sorted(groups, key=question_hash)[:count]]
+
+
+def without(rows: Iterable[Row], held_out: Iterable[Row]) -> list[Row]:
+    """The rows whose question is not held out."""
+    questions = {row.question for row in held_out}
+    return [row for row in rows if row.question not in questions]
 
 
 def by_question(rows: Iterable[Row]) -> dict[str, list[Row]]:
@@ -57,8 +68,7 @@ def check_disjoint(train: Sequence[Row], held_out: Sequence[Row]) -> None:
     """Raise TaskError naming the rows when a held-out question is also a training question."""
     trained = {row.question: row for row in train}
     shared = [row for row in held_out if row.question in trained]
-    if shared:
-        row = shared[0]
+    for row in shared:
         twin = trained[row.question]
         raise TaskError(
             f"{len(shared)} of {len(held_out)} held-out questions are also training questions; the"
@@ -93,14 +103,15 @@ def mix(
         [rows] = tasks.values()
         return list(rows)
     whole = sum(map(Fraction, proportions.values()))
-    most = [len(rows) * whole / Fraction(proportions[name]) for name, rows in tasks.items()]
-    counts = shares(proportions, int(min(most)))
+    most = min(len(rows) * whole / Fraction(proportions[name]) for name, rows in tasks.items())
+    counts = shares(proportions, int(most))
     placed = []
-    for order, (name, rows) in enumerate(tasks.items()):
+    for name, rows in tasks.items():
         chosen = random.Random(f"{seed}:{name}").sample(list(rows), min(counts[name], len(rows)))
         for index, row in enumerate(chosen):
-            placed.append((Fraction(2 * index + 1, 2 * len(chosen)), order, row))
-    return [row for _, _, row in sorted(placed, key=lambda item: item[:2])]
+            placed.append((Fraction(2 * index + 1, 2 * len(chosen)), row))
+    placed.sort(key=itemgetter(0))  # stable: of equal places the first task's
+    return list(map(itemgetter(1), placed))
 
 
 def within(

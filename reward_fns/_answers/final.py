@@ -8,9 +8,9 @@ from typing import Literal
 from .._maths.forms import Form, GoldUnreadable, read, same, value_of
 from .._text.completion import NoAnswer, ThinkingMarks, final_text
 from .assertion import why_not_asserted
-from .locale import Locale, localised
 from .marks import MAX_MARKS, TELLS, Mark, all_marks, brace_end, first_sentence, is_number
 
+Locale = Literal["en", "de", "fr", "es", "pt", "it", "ru", "zh", "ja", "ko"]
 Extract = Literal["strict", "last_number"]
 Several = Literal["agree", "last", "list"]
 _MAX_BARE = 200
@@ -62,6 +62,12 @@ _NAME = re.compile(r"\\?[A-Za-z]+(?:_\w|_\{\w+\})?|[A-Za-z]\([\w,]+\)|[A-Z]{1,3}
 _EQUALS = re.compile(
     r"[\s$*}&]*(?:\\[\])])?\s*=\s*((?:(?!\\\\|\\[\])]|\\end|\\text|\\q?quad|[$,;\n]|\.(?!\d)"
     r"|\s[A-Za-z]{2}).)+)"
+)
+_COMMA, _POINT_GROUPS = {"de", "fr", "es", "pt", "it", "ru"}, {"de", "es", "pt", "it"}
+_GROUPED = r"\d{1,3}(?:\.\d{3})+(?![\d.])"
+_WRITTEN_NUMBER = re.compile(
+    rf"(?<![\w.,([])(?<!\\\{{)({_GROUPED}|\d+)(?:(?:,|\{{,\}})(\d+))?(?![.,]?\d|,\w)",
+    re.ASCII,
 )
 
 
@@ -235,3 +241,23 @@ def _without(text: str, opening: str, closing: str) -> str:
             return kept if closing in ("```", "-->") else kept + text[start:]
         position = stop + len(closing)
     return kept + text[position:]
+
+
+def localised(text: str, locale: Locale) -> str:
+    """The text with its numbers as English writes them, for a locale with a decimal comma.
+
+    A comma right behind an opening bracket's first number, as in ``(1,2)``, still separates; so
+    does one before a space.
+    """
+    if locale not in _COMMA:
+        return text
+    grouped = locale in _POINT_GROUPS
+    return _WRITTEN_NUMBER.sub(_in_groups if grouped else _with_point, text)
+
+
+def _with_point(number: re.Match[str]) -> str:
+    return ".".join(filter(None, number.groups()))
+
+
+def _in_groups(number: re.Match[str]) -> str:
+    return ".".join(filter(None, (number[1].replace(".", ""), number[2])))

@@ -8,8 +8,7 @@ from typing import Any, NoReturn
 
 from llmpolicy.sandbox.inside.values import encode
 
-from .case import Case, Unreadable
-from .values import BUILTINS, OUTER, Expected, Tolerance
+from .values import BUILTINS, OUTER, Case, Expected, Tolerance, Unreadable
 
 _MAKERS: Mapping[str, Callable[..., Any]] = {
     **BUILTINS, "dict": dict, "complex": complex, "range": lambda *bounds: _short(range(*bounds))

@@ -12,8 +12,7 @@ from typing import Any
 from llmpolicy.sandbox.inside.values import NotPlain, encode
 
 from .asserts import cases_of
-from .case import Case, IsProgram, Unreadable
-from .values import Expected
+from .values import Case, Expected, IsProgram, Unreadable
 
 _FUNCTION = ("function", "entry_point", "fn_name", "func_name")
 _STDIN = ("stdin", "input", "inputs")

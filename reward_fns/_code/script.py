@@ -15,7 +15,7 @@ from typing import Any
 
 from llmpolicy.sandbox import Job, Limits, sandbox
 
-from .case import Unreadable
+from .values import Unreadable
 
 _SENT = Path(__file__).parent / "sent"
 _TESTS = Limits(cpu=5.0)

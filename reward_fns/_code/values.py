@@ -5,10 +5,11 @@ by type.
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from json import dumps
 from typing import Any, Literal
 
+from llmpolicy.sandbox import Execution, Job
 from llmpolicy.sandbox.inside.values import NotPlain, decode, encode, spread
 
 _MOST = 10_000
@@ -98,7 +99,9 @@ def _size(data: Any) -> int:
     """How many values an encoded value is made of."""
     if isinstance(data, Mapping):
         return sum(map(_size, data.values()))
-    return 1 + sum(map(_size, data)) if isinstance(data, list) else 1
+    if isinstance(data, list):
+        return 1 + sum(map(_size, data))
+    return 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +168,9 @@ class _Compared:
 
 def _json_key(key: Any) -> Any:
     """The text that JSON makes of a key."""
-    return dumps(key) if key is None or type(key) in (bool, int, float) else key
+    if key is None or type(key) in (bool, int, float):
+        return dumps(key)
+    return key
 
 
 def room(expected: Expected) -> int:
@@ -204,3 +209,43 @@ def _same_line(expected: str, printed: str, tolerance: Tolerance) -> bool:
 
 def _is_float(expected: str, printed: str) -> bool:
     return bool(_DECIMAL.fullmatch(expected) and _NUMBER.fullmatch(printed))
+
+
+class Unreadable(ValueError):
+    """The tests of a row cannot be used; the message says why."""
+
+
+class IsProgram(Exception):
+    """The tests of a row are a program, which is run and not read."""
+
+    def __init__(self, text: str, name: str | None) -> None:
+        super().__init__(text)
+        self.text, self.name = text, name
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A call with its arguments, or, without ``call``, a program with its ``stdin``; ``expected``
+    never leaves here.
+    """
+
+    expected: Expected
+    call: str | None = None
+    args: Sequence[Any] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    stdin: str = ""
+
+    def job(self, code: str, most: int) -> Job:
+        """What enters the sandbox, and how many bytes of what comes out are looked at."""
+        return Job(code, self.call, self.args, self.kwargs, self.stdin, most)
+
+    def failed(self, outcome: Execution, tolerance: Tolerance) -> str:
+        """Why an outcome is not as expected; an empty text when it is."""
+        if outcome.ended == "returned":
+            same, why = agrees(self.expected, outcome.value, tolerance), "returned something else"
+        elif outcome.ended == "finished":
+            same = same_output(self.expected.value, outcome.stdout, tolerance)
+            why = "printed something else"
+        else:
+            return outcome.why
+        return "" if same else why

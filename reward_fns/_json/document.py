@@ -10,8 +10,7 @@ from llmpolicy.dialects import unfenced
 from llmpolicy.strict_json import MAX_CHARS, NotJson, read
 from llmpolicy.thinking import may_hold_marks
 
-from .._text.completion import NoAnswer, ThinkingMarks
-from .._text.reply import reply
+from .._text.completion import NoAnswer, ThinkingMarks, reply
 
 _OPENINGS = ("{", "[", '"', "`" * 3, "~~~")
 _OPEN_END = re.compile(r"(?:(?:`{3,}|~{3,})(?:json)?\s*)?[{\[]\s*$")

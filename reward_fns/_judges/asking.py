@@ -5,13 +5,15 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from llmpolicy.endpoint import Endpoint
-from llmpolicy.rewards import Score
+from llmpolicy.rewards import Score, reward
 
 from .._text.completion import ThinkingMarks
 from .canaries import Canary, canaries_of, judged
 from .questionnaire import TEMPLATE, Case, Criterion, Questionnaire, candidate_of, check_template
 
 Judge = Callable[..., Awaitable[Score]]
+NOBODY = {"base_url": "http://127.0.0.1:9", "model": "none", "api_key_env": None}
+"""An endpoint where nobody listens, for what is paid without being asked about."""
 
 
 async def ask_judge(
@@ -54,10 +56,23 @@ async def ask_judge(
     return await judged(form, Case(prompt, candidate, reference), known, canary_rate)
 
 
-def with_options(score: Judge) -> Judge:
-    """The reward with the options of `ask_judge`, but those it has itself, in the place of its
-    ``**options``.
+def judges(asked: Mapping[str, Any], say_nothing: Sequence[str]) -> Callable[[Judge], Judge]:
+    """Declare a reward that asks a judge, but not about texts that say nothing, which get 0.
+
+    It has the options of `ask_judge`, but those it has itself, in the place of its ``**options``.
     """
+    declare = reward(
+        fails=[{**asked, **NOBODY, "completion": text} for text in say_nothing],
+        range=(0, 1),
+        timeout=180.0,
+        deterministic=False,
+        kind="judge",
+        settings=("base_url", "model", "api_key_env", "template", "request"),
+    )
+    return lambda score: declare(_with_options(score))
+
+
+def _with_options(score: Judge) -> Judge:
     parameters = dict(inspect.signature(score).parameters)
     del parameters["options"]
     for name, option in inspect.signature(ask_judge).parameters.items():

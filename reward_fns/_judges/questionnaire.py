@@ -22,9 +22,9 @@ from .._text.completion import (
     ThinkingMarks,
     after_reasoning,
     check_length,
+    reply,
     says_something,
 )
-from .._text.reply import reply
 
 MAX_CHARS = 20_000
 _MAX_REPLY = 100_000

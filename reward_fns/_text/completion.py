@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
-from llmpolicy.rewards import RewardError
+from llmpolicy.rewards import RewardError, Score
 from llmpolicy.strict_json import MAX_CHARS
 from llmpolicy.thinking import Mark, Pairs, begins_in_words, marks, marks_behind, may_hold_marks
 
 _MAX_MARKS = 16
-_HIDDEN = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff\u00ad"))
+_INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff\u00ad"
+_HIDDEN = dict.fromkeys(map(ord, _INVISIBLE))
 _KEPT = ("<super>", "<sub>", "<fraction>", "<circle>", "<square>")
 _BLANKS = "\u115f\u1160\u2800\u3164\uffa0"
 _MARKUP = re.compile(
@@ -60,6 +61,13 @@ class NoAnswer(ValueError):
     """The completion holds no answer that can be judged; the message says why."""
 
 
+def passed(right: bool, why: str, parsed: str | None = None) -> Score:
+    """1.0 where it is right; else 0.0, and why."""
+    if right:
+        return Score(1.0, parsed=parsed)
+    return Score(0.0, parsed=parsed, why=why)
+
+
 def check_length(text: str, most: int = MAX_CHARS) -> None:
     """Raise NoAnswer for a text that is too long to be judged."""
     if len(text) > most:
@@ -90,6 +98,16 @@ def final_text(completion: str, prompt: str = "", thinking_marks: ThinkingMarks 
     """
     check_length(completion)
     return normalise(after_reasoning(completion, prompt, thinking_marks)).strip()
+
+
+def reply(completion: str, prompt: str = "", thinking_marks: ThinkingMarks = ()) -> str:
+    """What is not thinking, without the whitespace around it; raises NoAnswer as `after_reasoning`
+    does.
+
+    Nothing is normalised, for rewards to which another spelling is another value, such as JSON.
+    """
+    check_length(completion)
+    return after_reasoning(completion, prompt, thinking_marks).strip().strip(_INVISIBLE).strip()
 
 
 def after_reasoning(text: str, prompt: str = "", thinking_marks: ThinkingMarks = ()) -> str:

@@ -80,7 +80,7 @@ def unpack(data: "Any", refer: "Any") -> "Any":
     if name == "dict":
         return {unpack(key, refer): unpack(item, refer) for key, item in held}
     if name == "named":
-        return namedtuple("named", held[0])(*(unpack(item, refer) for item in held[1]))
+        return namedtuple("named", held[0])(*unpack(held[1], refer))
     if name in _ITEMS.values():
-        return _MADE[name]([unpack(item, refer) for item in held])
+        held = unpack(held, refer)
     return _MADE[name](held)
