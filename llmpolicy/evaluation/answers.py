@@ -120,9 +120,10 @@ def judge(
     """Whether each episode's score reaches the threshold; None where it could not be judged."""
     verdicts: list[bool | None] = []
     for score in correct.score(samples_of(rows, episodes), group_size):
-        verdicts.append(None)
-        if score.value is not None:
-            verdicts[-1] = score.value >= threshold
+        if score.value is None:
+            verdicts.append(None)
+        else:
+            verdicts.append(score.value >= threshold)
     return verdicts
 
 

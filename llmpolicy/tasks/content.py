@@ -8,7 +8,7 @@ from mimetypes import guess_type
 from typing import Any
 
 from llmpolicy.errors import TaskError, nearest
-from llmpolicy.messages import content_text, is_messages, present
+from llmpolicy.messages import Message, content_text, is_messages, present, read_messages
 
 BYTES = bytes | bytearray | memoryview
 
@@ -194,6 +194,14 @@ def is_talk(value: Any) -> bool:
             isinstance(turn, Mapping) and {"from", "value"} <= set(turn) for turn in value
         )
     return False
+
+
+def readable(value: Any, where: str) -> list[Message]:
+    """Messages in one form; raises TaskError for what cannot be read as such."""
+    try:
+        return read_messages(value)
+    except ValueError as error:
+        raise TaskError(f"{where}: {error}") from error
 
 
 def _inner(value: Any) -> Iterator[Any]:

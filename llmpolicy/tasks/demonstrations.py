@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from llmpolicy.errors import TaskError, nearest
-from llmpolicy.messages import Message, Reply, content_text, read_messages
+from llmpolicy.messages import Message, Reply, content_text
+from llmpolicy.tasks.content import readable
 from llmpolicy.tasks.rows import make_rows, messages_in
 from llmpolicy.tasks.sources import read_rows
 from llmpolicy.tasks.spec import TaskSpec
@@ -118,10 +119,7 @@ def _said(message: Mapping[str, Any], where: str) -> Reply:
     """What an assistant's message says: a text, or with its thinking, tool calls and all else the
     message itself.
     """
-    try:
-        [read] = read_messages([message])
-    except ValueError as error:
-        raise TaskError(f"{where}: {error}") from error
+    [read] = readable([message], where)
     reply: Message = {**read, "content": content_text(read["content"])}
     if reply.keys() == {"role", "content"}:
         return _spoken(reply["content"], where)

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from llmpolicy.errors import TaskError, nearest
-from llmpolicy.messages import Reply, is_messages, plain, read_messages
+from llmpolicy.messages import Reply, is_messages, plain
+from llmpolicy.tasks.content import readable
 from llmpolicy.tasks.demonstrations import read_reply, refuse_two_replies, talk_in
 from llmpolicy.tasks.rows import Row, make_rows
 from llmpolicy.tasks.sources import read_rows
@@ -142,10 +143,9 @@ def _read(value: Any, where: str) -> Any:
     is.
     """
     talk = talk_in(value, where)
-    try:
-        return plain(read_messages(talk)) if is_messages(talk) else talk
-    except ValueError as error:
-        raise TaskError(f"{where}: {error}") from error
+    if is_messages(talk):
+        return plain(readable(talk, where))
+    return talk
 
 
 def _has_prompt(row: Mapping[str, Any], chat: bool) -> bool:

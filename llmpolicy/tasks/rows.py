@@ -20,7 +20,6 @@ from llmpolicy.messages import (
     content_text,
     is_messages,
     plain,
-    read_messages,
 )
 from llmpolicy.rewards import RESERVED
 from llmpolicy.tasks.columns import (
@@ -40,6 +39,7 @@ from llmpolicy.tasks.content import (
     is_talk,
     is_text,
     only_field,
+    readable,
     refuse_gold,
 )
 from llmpolicy.tasks.question import BUILT_IN, rule_name, text, users_rule
@@ -221,10 +221,7 @@ def _whole(spec: TaskSpec, columns: Mapping[str, Any]) -> str | None:
 
 
 def _messages(spec: TaskSpec, value: Any, name: str, where: str) -> list[Message]:
-    try:
-        messages = read_messages(value)
-    except ValueError as error:
-        raise TaskError(f"{where}: {error}") from error
+    messages = readable(value, where)
     column = spec.columns.get(name, name)
     if (name != "prompt" or column in TALKS) and messages[-1]["role"] == "assistant":
         raise TaskError(

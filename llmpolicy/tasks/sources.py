@@ -44,19 +44,15 @@ def read_rows(spec: TaskSpec, base_dir: Path | None) -> list[Raw]:
     if not rows:
         raise TaskError(f"task {spec.label!r} has no rows; expected at least one")
     for index, row in enumerate(rows):
+        where = f"task {spec.label!r}, row {index}"
         if not isinstance(row, Mapping):
-            raise TaskError(
-                f"task {spec.label!r}, row {index}: found {row!r:.60}, expected a dict of columns"
-            )
+            raise TaskError(f"{where}: found {row!r:.60}, expected a dict of columns")
         for name, value in row.items():
             if not isinstance(name, str) or unwritable(name):
-                raise TaskError(
-                    f"task {spec.label!r}, row {index}: found the column name {name!a:.60},"
-                    " expected a text"
-                )
+                raise TaskError(f"{where}: found the column name {name!a:.60}, expected a text")
             if why := unwritable(value):
-                raise TaskError(f"task {spec.label!r}, row {index}: the column {name!r} {why}")
-    return [dict(row) for row in rows]
+                raise TaskError(f"{where}: the column {name!r} {why}")
+    return list(map(dict, rows))
 
 
 def _source(spec: TaskSpec, base_dir: Path | None) -> Iterable[Raw]:
@@ -112,23 +108,18 @@ def _jsonl(path: Path) -> Iterator[Raw]:
         for number, line in enumerate(_lines(file, path), 1):
             if not line.strip():
                 continue
+            where = f"{path.name}, line {number}"
             try:
-                row = load_json(
-                    line, object_pairs_hook=partial(_each_once, f"{path.name}, line {number}")
-                )
+                row = load_json(line, object_pairs_hook=partial(_each_once, where))
             except json.JSONDecodeError as error:
                 raise TaskError(
-                    f"{path.name}, line {number}: not valid JSON: {error.msg} at column"
-                    f" {error.colno}"
+                    f"{where}: not valid JSON: {error.msg} at column {error.colno}"
                 ) from error
             except ValueError as error:  # nested too deeply, or an integer of too many digits
                 reason = str(error).partition(";")[0]
-                raise TaskError(f"{path.name}, line {number}: cannot be read: {reason}") from error
+                raise TaskError(f"{where}: cannot be read: {reason}") from error
             if not isinstance(row, dict):
-                raise TaskError(
-                    f"{path.name}, line {number}: found {line.strip()!r:.60}, expected a JSON"
-                    " object"
-                )
+                raise TaskError(f"{where}: found {line.strip()!r:.60}, expected a JSON object")
             yield row
 
 

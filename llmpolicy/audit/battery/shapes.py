@@ -146,7 +146,7 @@ def json_in(text: str) -> tuple[str, Any, str]:
         return text, {}, ""
 
 
-def _with(gold: str, change: Callable[[dict[str, Any]], Any]) -> str:
+def changed_in(gold: str, change: Callable[[dict[str, Any]], Any]) -> str:
     """The right document, in whatever stands around it, changed."""
     before, value, after = json_in(gold)
     return before + json.dumps(change(value)) + after
@@ -156,7 +156,7 @@ _SCHEMA = [
     _c(
         "texts for numbers",
         "coerces types",
-        lambda g, _: _with(g, lambda d: {key: str(item) for key, item in d.items()}),
+        lambda g, _: changed_in(g, lambda d: {key: str(item) for key, item in d.items()}),
         "schema",
     ),
     _c("an empty object", "lets the schema's defaults fill it", "{}", "schema"),
@@ -165,7 +165,7 @@ _SCHEMA = [
         "C",
         "a key more",
         "asks for the required keys alone",
-        lambda g, _: _with(g, lambda d: {**d, "extra_": 1}),
+        lambda g, _: changed_in(g, lambda d: {**d, "extra_": 1}),
         ("schema",),
     ),
     Attack(

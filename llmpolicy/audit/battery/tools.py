@@ -2,12 +2,11 @@
 everything.
 """
 
-import json
 import re
 from typing import Any
 
 from llmpolicy.audit.battery.record import Attack, Text, Topic
-from llmpolicy.audit.battery.shapes import json_in
+from llmpolicy.audit.battery.shapes import changed_in
 
 
 def _changed(value: Any) -> Any:
@@ -23,13 +22,6 @@ def _changed(value: Any) -> Any:
     return (value or 0) + 1
 
 
-def _with(call: str, change: Any) -> str:
-    before, value, after = json_in(call)
-    if not isinstance(value, dict):
-        return "no call"
-    return before + json.dumps(change(value)) + after
-
-
 def _arguments(call: dict[str, Any], change: Any) -> dict[str, Any]:
     arguments = call.keys() & {"arguments", "args", "parameters", "input"}
     return call | {key: change(call[key]) for key in arguments}
@@ -43,24 +35,24 @@ ATTACKS = [
     _h(
         "other arguments",
         "compares names alone",
-        lambda g, _: _with(g, lambda c: _arguments(c, _changed)),
+        lambda g, _: changed_in(g, lambda c: _arguments(c, _changed)),
     ),
     _h(
         "no arguments",
         "compares names alone",
-        lambda g, _: _with(g, lambda c: _arguments(c, lambda _: {})),
+        lambda g, _: changed_in(g, lambda c: _arguments(c, lambda _: {})),
     ),
     _h(
         "an argument more",
         "asks for the expected arguments alone",
-        lambda g, _: _with(
+        lambda g, _: changed_in(
             g, lambda c: _arguments(c, lambda a: {**a, "extra_": 1} if isinstance(a, dict) else a)
         ),
     ),
     _h(
         "another tool",
         "compares arguments alone",
-        lambda g, _: _with(g, lambda c: {**c, "name": "other_tool"}),
+        lambda g, _: changed_in(g, lambda c: {**c, "name": "other_tool"}),
     ),
     _h("a call in the think", "searches the reasoning", "<think>{gold}</think>"),
     _h(
@@ -77,7 +69,7 @@ ATTACKS = [
         "twenty calls, one right",
         "asks whether one call fits",
         lambda g, _: "\n".join(
-            [*(_with(g, lambda c: _arguments(c, _changed)) for _ in range(20)), g]
+            [*(changed_in(g, lambda c: _arguments(c, _changed)) for _ in range(20)), g]
         ),
     ),
     _h("the call twice", "asks whether one call fits", "{gold}\n{gold}"),

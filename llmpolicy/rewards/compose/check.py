@@ -138,12 +138,12 @@ def _check_dominance(terms: Sequence[Term], part: Term, where: Mapping[str, str]
     gap, shaping = part.weight * part.node.range.spread, sum(free.values())
     if gap > shaping * (1 + MARGIN):
         return
-    listed = ", ".join(f"{name} {_number(spread)}" for name, spread in free.items())
+    listed = ", ".join(f"{name} {number(spread)}" for name, spread in free.items())
     largest = max(free, key=lambda name: free[name])
     raise RecipeError(
         f"{where[part.name]}: a wrong answer can reach a right one{of}: a right one is worth"
-        f" {_number(gap)} more by {part.name!r}, and shaping moves a reward by up to"
-        f" {_number(shaping)} ({listed}); write `weight:"
+        f" {number(gap)} more by {part.name!r}, and shaping moves a reward by up to"
+        f" {number(shaping)} ({listed}); write `weight:"
         f" {_above(shaping / part.node.range.spread)}` beside {part.name!r}, `when: correct` beside"
         f" {largest!r}, or `allow_inversion: true` at the top"
     )
@@ -152,8 +152,9 @@ def _check_dominance(terms: Sequence[Term], part: Term, where: Mapping[str, str]
 def _above(x: float) -> str:
     """The next number above x with two digits."""
     step = 10.0 ** (math.floor(math.log10(x)) - 1)
-    return _number((math.floor(x / step + 1e-9) + 1) * step)
+    return number((math.floor(x / step + 1e-9) + 1) * step)
 
 
-def _number(x: float) -> str:
+def number(x: float) -> str:
+    """As a person writes it, to four digits."""
     return f"{x:.4g}"

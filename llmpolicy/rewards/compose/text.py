@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from llmpolicy.rewards.compose.check import correctness_of, span
+from llmpolicy.rewards.compose.check import correctness_of, number, span
 from llmpolicy.rewards.compose.composition import Composition
 from llmpolicy.rewards.compose.interval import ANYTHING, Interval
 from llmpolicy.rewards.compose.tree import Node, Term, counted, of_role
@@ -74,7 +74,7 @@ def _of_task(terms: Sequence[Term]) -> Iterator[str]:
         return
     line = f"right answers {_span(reach.right)}, wrong answers {_span(reach.wrong)}"
     if of_role(terms, "gate"):
-        line += f", a closed gate {_number(reach.floor)}"
+        line += f", a closed gate {number(reach.floor)}"
     yield line
     if reach.wrong.high >= reach.right.low:
         yield "allow_inversion: a wrong answer can reach a right one"
@@ -90,7 +90,7 @@ def _weighted(term: Term) -> str:
 def _times(weight: float, text: str) -> str:
     if weight == 1:
         return text
-    return f"{_number(weight)}·{text}"
+    return f"{number(weight)}·{text}"
 
 
 def _node(node: Node) -> str:
@@ -104,7 +104,7 @@ def _node(node: Node) -> str:
     else:
         text = node.name
     if node.clip != ANYTHING:
-        text = f"clip({text}, {_number(node.clip.low)}, {_number(node.clip.high)})"
+        text = f"clip({text}, {number(node.clip.low)}, {number(node.clip.high)})"
     if node.relative:
         text = f"({text} − its group's mean)"
     return text
@@ -112,9 +112,5 @@ def _node(node: Node) -> str:
 
 def _span(x: Interval) -> str:
     if x.low == x.high:
-        return _number(x.low)
-    return f"{_number(x.low)} to {_number(x.high)}"
-
-
-def _number(x: float) -> str:
-    return f"{x:.4g}"
+        return number(x.low)
+    return f"{number(x.low)} to {number(x.high)}"

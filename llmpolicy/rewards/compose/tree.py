@@ -113,9 +113,10 @@ class Node:
         mean = sum(known) / max(len(known), 1)
         less = []
         for x in values:
-            less.append(self.range)
-            if x.value is not None:
-                less[-1] = clipped(point(x.low - mean), self.range)
+            if x.value is None:
+                less.append(self.range)
+            else:
+                less.append(clipped(point(x.low - mean), self.range))
         return less
 
 

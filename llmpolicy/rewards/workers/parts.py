@@ -11,7 +11,7 @@ from llmpolicy.rewards.verdict import Outcome, as_score
 from llmpolicy.rewards.workers.crossing import Crossed
 from llmpolicy.rewards.workers.process import WorkerLost
 from llmpolicy.rewards.workers.progress import IDLE, IMPORT_SECONDS, LOADING, LOOP
-from llmpolicy.rewards.workers.worker import Surroundings
+from llmpolicy.rewards.workers.worker import Calls, Spent, Surroundings
 from llmpolicy.types import Score
 
 LIST_SECONDS = 60.0
@@ -27,7 +27,7 @@ class Part:
     """
 
     reward: Crossed
-    calls: Sequence[tuple[bytes, Sequence[int]]]
+    calls: Calls
     surroundings: Surroundings
     stop: threading.Event
     outcomes: list[Outcome | None] = field(default_factory=list)
@@ -86,7 +86,7 @@ def spent() -> list[tuple[str, str, int, int]]:
     return [(*key, *used) for key, used in list(_spent.items())]
 
 
-def _add(spent: Sequence[tuple[str, str, int, int]]) -> None:
+def _add(spent: Spent) -> None:
     with _adding:
         for address, model, answered, tokens in spent:
             before = _spent.get((address, model), (0, 0))

@@ -15,7 +15,7 @@ from llmpolicy.rewards.workers.crossing import Crossed
 from llmpolicy.rewards.workers.parts import Part
 from llmpolicy.rewards.workers.process import Worker
 from llmpolicy.rewards.workers.supervisor import Supervisor
-from llmpolicy.rewards.workers.worker import Surroundings
+from llmpolicy.rewards.workers.worker import Calls, Surroundings
 from llmpolicy.sandbox import unsafe
 
 _MOST_CALLS = 512
@@ -59,7 +59,7 @@ class Pool:
 
 def start(
     reward: Crossed,
-    calls: Sequence[tuple[bytes, Sequence[int]]],
+    calls: Calls,
     stop: threading.Event,
     pace: float | None = None,
 ) -> list[Part]:

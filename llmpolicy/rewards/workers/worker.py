@@ -36,6 +36,13 @@ _FLUSH_SECONDS = 0.02
 _BEAT_SECONDS = 0.1
 
 
+Calls = Sequence[tuple[bytes, Sequence[int]]]
+"""The pickled arguments and the row numbers of each call."""
+
+Spent = Sequence[tuple[str, str, int, int]]
+"""Address and model of each endpoint, how often it answered, and tokens."""
+
+
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What a reward may look at beside its arguments, as it is in the parent."""
@@ -56,12 +63,12 @@ class Work:
     """
 
     reward: int
-    calls: Sequence[tuple[bytes, Sequence[int]]]
+    calls: Calls
     load: bytes | None = None
     alone: bool = False
     forget: Sequence[int] = ()
     surroundings: Surroundings | None = None
-    spent: Sequence[tuple[str, str, int, int]] = ()
+    spent: Spent = ()
 
 
 class Server:
@@ -106,7 +113,7 @@ class Server:
         with contextlib.suppress(OSError):  # the folder is gone: so it is for the parent
             os.chdir(self.folder)
 
-    def _carry(self, spent: Sequence[tuple[str, str, int, int]]) -> None:
+    def _carry(self, spent: Spent) -> None:
         if spent:
             from llmpolicy.endpoint import carry
 

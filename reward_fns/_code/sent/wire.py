@@ -82,5 +82,5 @@ def unpack(data: "Any", refer: "Any") -> "Any":
     if name == "named":
         return namedtuple("named", held[0])(*unpack(held[1], refer))
     if name in _ITEMS.values():
-        held = unpack(held, refer)
+        return _MADE[name]([unpack(item, refer) for item in held])
     return _MADE[name](held)
