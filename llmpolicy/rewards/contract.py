@@ -76,7 +76,6 @@ class Component:
 
     name: str
     function: Callable[..., Any]
-    weight: float
     style: Style
     fixed: Mapping[str, Any]
     required: tuple[str, ...]
@@ -125,7 +124,6 @@ class Component:
         return cls(
             name=name,
             function=function,
-            weight=float(spec.weight),
             style=spec.style,
             fixed=fixed,
             required=tuple(required),
