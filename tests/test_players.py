@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from llmpolicy.environments.conversation import Answer, Done
+from llmpolicy.environments.crossed import reference_of
 from llmpolicy.environments.offered import misuse
 from llmpolicy.environments.players import Ask, Players, Told, replay
 from llmpolicy.errors import RecipeError
@@ -849,6 +850,12 @@ def test_a_fault_can_be_written_down_and_replayed(players: Players) -> None:
     assert record["at"]["fault"] == "error"
     told = replay(record)
     assert told.fault == "error" and told.why == record["at"]["why"]
+
+
+def test_a_reference_finds_a_class_again() -> None:
+    assert reference_of(Done) == "llmpolicy.environments.conversation:Done"
+    assert reference_of("game.py:Game") == "game.py:Game"
+    assert reference_of(lambda: None) is None and reference_of(None) is None
 
 
 # --- many of them, and their end

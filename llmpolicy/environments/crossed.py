@@ -99,6 +99,7 @@ def reference_of(source: Source | None) -> str | None:
     if source is None or isinstance(source, str):
         return source
     name, file = getattr(source, "__qualname__", "<none>"), source_of(source)
-    if file is None or "<" in name or inspect.getmodule(source) is None:
+    module = inspect.getmodule(source)
+    if file is None or module is None or "<" in name:
         return None
-    return f"{file}:{name}"
+    return f"{module.__name__ if module.__package__ else file}:{name}"
