@@ -45,6 +45,8 @@ KEPT, READ_AGAIN = "kept between turns", "whole rows read again each turn"
 TRL, VLLM = "TRL's", "vLLM's"
 """Who else may sample."""
 
+OF_THE_LOOP = "the readable loop back-propagates all completions of an update as one batch"
+"""Why an update of REINFORCE is not the fast one."""
 LATER = "decided when the model is loaded"
 
 
@@ -75,8 +77,8 @@ class Ways:
 
     @property
     def path(self) -> str:
-        """The update's way alone: ``group``, ``state`` for recurrent models, or ``stock`` with the
-        reason in brackets.
+        """The update's way alone: ``group``, ``state`` for recurrent models, or ``stock``, and
+        ``padded rows`` of the readable loop, with the reason in brackets.
         """
         return str(self.update)
 
@@ -117,6 +119,8 @@ class Conditions:
     aux_loss: bool = False
     turns: bool = False
     """Whether rows are dialogues, which go on after a turn."""
+    loop: bool = False
+    """Whether the update is that of the readable loop, not of TRL's trainer."""
 
     def get(self, name: str, default: Any = None) -> Any:
         """A setting, or the default where it is not among them."""
@@ -141,6 +145,14 @@ def update_reason(conditions: Conditions) -> str | None:
     if any(map(conditions.get, ("cast_lm_head_to_fp32", "torch_compile", "use_liger_kernel"))):
         return "cast_lm_head_to_fp32, torch_compile or use_liger_kernel was asked for"
     return None
+
+
+def update_decided(conditions: Conditions) -> Way | None:
+    """The way of an update that goes the same whatever the model; None if the model decides."""
+    if conditions.loop:
+        return Way(PADDED, OF_THE_LOOP)
+    reason = update_reason(conditions)
+    return None if reason is None else Way("stock", reason)
 
 
 def state_update_reason(conditions: Conditions, device: str) -> str | None:
@@ -178,11 +190,8 @@ def off_cpu(device: str) -> str:
 
 def foreseen(model_type: str | None, conditions: Conditions) -> dict[str, str]:
     """What is known of generation and update before a model is loaded, whose type may be known."""
-    generation, update, family = (
-        engine(conditions),
-        update_reason(conditions),
-        FAMILIES.get(model_type or ""),
-    )
+    generation, family = engine(conditions), FAMILIES.get(model_type or "")
+    update = update_decided(conditions)
     if family is None:
         kind = f", {model_type} is not among the known families" if model_type else ""
         model = {"generation": LATER + kind, "update": LATER + kind}
@@ -192,5 +201,5 @@ def foreseen(model_type: str | None, conditions: Conditions) -> dict[str, str]:
     if generation is not None:
         model["generation"] = str(generation)
     if update is not None:
-        model["update"] = str(Way("stock", update))
+        model["update"] = str(update)
     return model

@@ -10,9 +10,21 @@ from transformers import PreTrainedModel
 
 from llmpolicy.policies import CausalLMPolicy
 from llmpolicy.policies.causal_lm.fast.door import ways
+from llmpolicy.session import train_recipe
 from llmpolicy.session.explain import explain_recipe
-from llmpolicy.speed import FAMILIES, LATER, Conditions, Way, Ways, engine, foreseen, update_reason
+from llmpolicy.speed import (
+    FAMILIES,
+    LATER,
+    OF_THE_LOOP,
+    Conditions,
+    Way,
+    Ways,
+    engine,
+    foreseen,
+    update_reason,
+)
 from tests import models
+from tests.test_session import LOOP, recipe
 
 PAGE = Path(__file__).parent.parent / "docs" / "speed.md"
 PARTS = ("generation", "adapter", "layers", "norms", "update")
@@ -98,6 +110,27 @@ def test_explaining_a_recipe_says_what_is_known_of_its_speed() -> None:
     assert plain.ways == foreseen("llama", Conditions())
     assert other.to_dict()["ways"]["update"].startswith("stock (loss_type bnpo")
     assert "update: stock (loss_type bnpo" in str(other).partition("\nspeed\n")[2]
+
+
+def test_reinforce_says_its_ways_too_in_its_lines_its_manifest_and_before_it(
+    tmp_path: Path,
+) -> None:
+    said: list[str] = []
+    path = recipe(
+        tmp_path, grpo=None, reinforce={**LOOP, "max_completion_length": 5}, evaluate=None
+    )
+    run = train_recipe(path, [], out=tmp_path / "run", say=said.append)
+    slow = f"padded rows ({OF_THE_LOOP})"
+    assert said.index(f"path: {slow}") < next(
+        place for place, line in enumerate(said) if line.startswith("update 1/1")
+    )
+    assert run.manifest["path"] == run.manifest["ways"]["update"] == slow
+    policy = CausalLMPolicy.load(run.policy_dir)
+    assert run.manifest["ways"] == ways(policy.model, Conditions(loop=True)).facts()
+    assert run.manifest["ways"]["generation"] == "groups"
+    explained = explain_recipe(path)
+    assert explained.ways == foreseen("llama", Conditions(loop=True))
+    assert f"update: {slow}" in str(explained).partition("\nspeed\n")[2]
 
 
 def test_a_reason_is_said_once_with_all_that_it_holds_for() -> None:

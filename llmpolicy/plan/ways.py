@@ -9,11 +9,13 @@ from llmpolicy.speed import Conditions, foreseen
 
 
 def foreseen_ways(
-    folder: str | None, settings: Mapping[str, Any], processes: int
+    folder: str | None, settings: Mapping[str, Any] | None, processes: int
 ) -> dict[str, str]:
     """The ways of generation and update, as far as the configuration in a folder and the settings
-    of a ``grpo:`` block decide them.
+    of a ``grpo:`` block decide them; without any they are those of the readable loop.
     """
+    if settings is None:
+        return foreseen(_config(folder).get("model_type"), Conditions(loop=True))
     config = _config(folder)
     balanced = "output_router_logits" in config and settings.get("router_aux_loss_coef") != 0
     conditions = Conditions(settings, processes=processes, aux_loss=balanced)

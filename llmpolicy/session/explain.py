@@ -7,7 +7,7 @@ from llmpolicy import consent
 from llmpolicy.plan import RecipeExplanation, plan_recipe, reward_lines, written_values
 from llmpolicy.plan.ways import foreseen_ways
 from llmpolicy.plan.weights import loaded_weights
-from llmpolicy.recipe import Reinforce, load_recipe, missing_packages
+from llmpolicy.recipe import Grpo, Reinforce, load_recipe, missing_packages
 from llmpolicy.stages.rest import paid
 
 
@@ -37,7 +37,8 @@ def explain_recipe(
     reward = reward_lines(plan) if plan.rewards.components else []
     values, missing = tuple(written_values(recipe)), tuple(missing_packages(recipe))
     ways: dict[str, str] = {}
-    if plan.explanation is not None:
-        settings = {value.name: value.value for value in plan.explanation.values}
+    if isinstance(last, Grpo | Reinforce):
+        grpo = plan.explanation
+        settings = None if grpo is None else {value.name: value.value for value in grpo.values}
         ways = foreseen_ways(loaded_weights(recipe), settings, processes)
     return RecipeExplanation(values, plan.explanation, tuple(reward), missing, ways)

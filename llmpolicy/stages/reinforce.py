@@ -9,11 +9,13 @@ from typing import Any
 from llmpolicy.baselines import make_baseline
 from llmpolicy.environments.prompts import PromptEnvironment
 from llmpolicy.errors import RunError
+from llmpolicy.policies.causal_lm.fast.door import ways
 from llmpolicy.recipe import Reinforce
 from llmpolicy.reinforce import Settings
 from llmpolicy.rollout import Rollout
 from llmpolicy.run import Run
 from llmpolicy.run.episodes import episode_rows
+from llmpolicy.speed import Conditions
 from llmpolicy.stages.language import Checked, Loaded
 from llmpolicy.stages.loop import Keep, begin, loop
 from llmpolicy.stages.record import Ended
@@ -78,10 +80,19 @@ def train(block: Reinforce, settings: Settings, loaded: Loaded, run: Run | None)
     earlier = run if request.resume else None
     state = begin(policy, environment, settings, plan.recipe.seed, earlier)
     loaded.begin(run)
+    _say_ways(loaded, run)
     keep = _keep(environment, run, plan.rewards.composition.kept)
     return loop(
         policy, environment, settings, state, plan.recipe, run, request.say, on_rollout=keep
     )
+
+
+def _say_ways(loaded: Loaded, run: Run) -> None:
+    """Say and note which way each part of the work goes, and why it is not the fast one."""
+    found = ways(loaded.policy.model, Conditions(loop=True))
+    for line in found.lines():
+        loaded.request.say(line)
+    run.update_manifest(path=found.path, ways=found.facts())
 
 
 def _keep(environment: PromptEnvironment, run: Run, terms: Sequence[str]) -> Keep:

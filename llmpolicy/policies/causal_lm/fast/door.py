@@ -45,7 +45,7 @@ from llmpolicy.speed import (
     engine,
     off_cpu,
     state_update_reason,
-    update_reason,
+    update_decided,
 )
 
 _AS_WRITTEN = "as written"
@@ -114,9 +114,9 @@ def scoring(model: nn.Module) -> Way:
 
 
 def update(model: nn.Module, conditions: Conditions) -> Way:
-    """How an update goes: ``group``, ``state`` or ``stock``."""
-    if (reason := update_reason(conditions)) is not None:
-        return Way("stock", reason)
+    """How an update goes: ``group``, ``state`` or ``stock``; ``padded rows`` in the loop."""
+    if (decided := update_decided(conditions)) is not None:
+        return decided
     if not is_recurrent(model):
         reason = group_path(model)
         return Way("group") if reason is None else Way("stock", reason)
