@@ -16,10 +16,13 @@ import torch
 from llmpolicy.episode import Turn
 from llmpolicy.errors import PolicyError
 from llmpolicy.policies import CausalLMPolicy
-from llmpolicy.policies.causal_lm import generate, remembering
+from llmpolicy.policies.causal_lm import generate, remembering, score
+from llmpolicy.policies.causal_lm.fast import head
 from llmpolicy.policies.causal_lm.fast.door import ways
 from llmpolicy.policies.causal_lm.fast.first_pass import FirstPass
-from llmpolicy.policies.causal_lm.forward import bare
+from llmpolicy.policies.causal_lm.fast.rows import Rows
+from llmpolicy.policies.causal_lm.fast.score_groups import score_groups
+from llmpolicy.policies.causal_lm.forward import bare, left_pad, right_pad
 from llmpolicy.speed import Conditions
 from tests import models
 
@@ -304,3 +307,53 @@ def test_the_door_says_what_is_kept_and_all_others_are_read_again(make: Any, way
         turns = written(model, next_states(turns, 2), 4)
     if "longrope" not in str(model.config.get_text_config().to_dict()):
         true_to(model, turns, 1e-4)
+
+
+# the update
+
+
+@pytest.mark.parametrize("architecture", [*SERVED, "qwen3_5"])
+@pytest.mark.parametrize("budget", [None, 30])
+def test_tokens_of_the_environment_get_no_head_and_change_no_gradient(
+    architecture: str, budget: int | None
+) -> None:
+    model: Any = CausalLMPolicy(models.model(architecture, vocab_size=50), models.tokenizer()).model
+    prompts, answers = rows_of([7, 4]), rows_of([9, 1, 6, 12, 3, 8], seed=1)
+    states, state_mask = left_pad([prompts[row % 2] for row in range(6)], 0, torch.device("cpu"))
+    actions, there = right_pad(answers, 0, torch.device("cpu"))
+    ids, mask = torch.cat([states, actions], 1), torch.cat([state_mask, there], 1)
+    column, row = torch.arange(12), torch.arange(6)[:, None]
+    needed = (there.bool() & ((column + row) % 5 < 3) & (row != 2)).float()  # any dtype serves
+    rows, keep = Rows(ids, mask, 12), 12
+    plain = score(model, ids, mask, keep, 0.7, entropy=True)
+    asked = score_groups(model, rows, 0.7, entropy=True, budget=budget, needed=needed)
+    assert plain.entropy is not None and asked.entropy is not None
+    torch.testing.assert_close(asked.log_prob, plain.log_prob * needed, atol=1e-4, rtol=0)
+    torch.testing.assert_close(asked.entropy, plain.entropy * needed, atol=1e-4, rtol=0)
+    weight = torch.randn(6, 12, generator=torch.Generator().manual_seed(1)) * needed
+    trained = [p for p in model.parameters() if p.requires_grad]
+    for left, right in zip(
+        torch.autograd.grad((asked.log_prob * weight).sum(), trained, allow_unused=True),
+        torch.autograd.grad((plain.log_prob * weight).sum(), trained, allow_unused=True),
+        strict=True,
+    ):
+        assert (left is None) == (right is None)
+        if left is not None and right is not None:
+            assert float((left - right).norm()) <= 1e-3 * max(float(right.norm()), 1e-3)
+
+
+def test_the_head_is_asked_for_what_is_needed_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, answers = network("llama"), rows_of([9, 4])
+    ids = torch.tensor([[5, 6, *answers[0]], [5, 6, *answers[1], 0, 0, 0, 0, 0]])
+    mask = (torch.arange(11) < torch.tensor([[11], [6]])).long()
+    needed, sizes, true = mask[:, 2:].clone(), list[int](), head.log_prob_of
+    needed[:, 1:3] = 0
+
+    def count(hidden: torch.Tensor, *arguments: Any) -> Any:
+        sizes.append(len(hidden))
+        return true(hidden, *arguments)
+
+    monkeypatch.setattr(head, "log_prob_of", count)
+    score_groups(model, Rows(ids, mask, 9), 1.0, needed=needed)
+    nothing = score_groups(model, Rows(ids, mask, 9), 1.0, needed=torch.zeros_like(needed))
+    assert sizes == [9 + 4 - 4] and not nothing.log_prob.any()

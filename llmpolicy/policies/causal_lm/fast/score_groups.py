@@ -28,8 +28,10 @@ def score_groups(
     entropy: bool = False,
     budget: int | None = None,
     held: ExitStack | None = None,
+    needed: Tensor | None = None,
 ) -> Scored:
-    """Score all rows under softmax(logits / temperature), (B, keep); 0 where there is no token.
+    """Score all rows under softmax(logits / temperature), (B, keep); 0 where there is no token, or
+    none that is ``needed`` (B, keep): those that an environment wrote are read, and get no head.
 
     ``budget`` bounds the tokens of one pass. The entropy has no gradient. A backward that
     recomputes activations must find attention as the forward did: pass ``held``, one pass without a
@@ -49,11 +51,17 @@ def score_groups(
         groups = rows.groups(batch)
         if not groups:
             continue
-        figures = read(model, rows, groups, temperature, entropy, held)  # (S, 2)
         order: list[int] = []
         for row in chain.from_iterable(groups):
             order += range(starts[row], starts[row + 1])
         places = inner[torch.tensor(order, device=device)]  # (S,)
+        asked = None
+        if needed is not None:
+            asked = needed.flatten()[places].nonzero()[:, 0]  # (S',), of the S tokens
+            places = places[asked]
+            if not len(asked):
+                continue
+        figures = read(model, rows, groups, temperature, entropy, held, asked)  # (S or S', 2)
         log_prob = log_prob.index_copy(0, places, figures[:, 0])
         if entropies is not None:
             entropies = entropies.index_copy(0, places, figures[:, 1].detach())
@@ -67,16 +75,20 @@ def _pass(
     temperature: float,
     entropy: bool,
     held: ExitStack | None,
+    asked: Tensor | None,
 ) -> Tensor:
     """Log-probability and entropy of each completion token, (S, 2), row after row of group after
-    group.
+    group, or of those ``asked`` for alone.
     """
     texts = []
     for group in groups:
         texts.append((rows.prompts[group[0]], [rows.completions[row] for row in group]))
     packed = pack(texts, rows.places.device)
-    head = scoring_head(model, packed.labels, temperature, entropy)
-    contexts = packed.position_ids[0, packed.keep] + 1  # (S,)
+    keep, labels = packed.keep, packed.labels
+    if asked is not None:
+        keep, labels = keep[asked], labels[asked]
+    head = scoring_head(model, labels, temperature, entropy)
+    contexts = packed.position_ids[0, keep] + 1  # (S,)
     with ExitStack() as this_pass:
         forwards = [*norm_forwards(model), head]
         (held or this_pass).enter_context(patched(model, packed.attend, forwards))
@@ -84,5 +96,5 @@ def _pass(
             model,
             packed.position_ids,
             contexts,
-            lambda places: packed_forward(model, packed.token_ids, places, packed.keep).logits[0],
+            lambda places: packed_forward(model, packed.token_ids, places, keep).logits[0],
         )

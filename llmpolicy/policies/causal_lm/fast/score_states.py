@@ -50,9 +50,10 @@ def state_pass(
     temperature: float,
     entropy: bool,
     _: Any = None,
+    asked: Tensor | None = None,
 ) -> Tensor:
     """Log-probability and entropy of each completion token, (S, 2), row after row of group after
-    group.
+    group, or of those ``asked`` for alone.
     """
     device, order, prompt_of = rows.places.device, list[int](), list[int]()
     for prompt, group in enumerate(groups):
@@ -64,6 +65,8 @@ def state_pass(
     with patched(model, None, [] if head is None else [(head, _itself)]):
         read = _read(model, prompts, torch.tensor(prompt_of, device=device), labels[:, :-1])
     chosen, seen = labels[inner], read[inner]  # (S,), (S, any)
+    if asked is not None:
+        chosen, seen = chosen[asked], seen[asked]
     if head is None:
         log_probs = torch.log_softmax(seen.float() / temperature, -1)  # (S, V)
         of_chosen = log_probs.gather(1, chosen[:, None])[:, 0]
