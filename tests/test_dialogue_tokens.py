@@ -305,9 +305,10 @@ class TestProbe:
             ("qwen3_6", "{preserve_thinking: true}, or environment: template: training"),
             ("lfm2_2_5", "expected task: chat_template_kwargs: {preserve_thinking: true}"),
             ("nemotron_3_nano", "chat_template_kwargs: {truncate_history_thinking: false}"),
+            ("gemma4_v5", "expected task: chat_template_kwargs: {enable_thinking: false}"),
             ("glm4moe", "expected task: chat_template_kwargs: {enable_thinking: false}"),
             ("deepseek_r1_distill", "expected environment: template: training"),
-            ("gptoss", "expected another template"),
+            ("gptoss", "expected another one"),
         ],
     )
     def test_templates_that_rewrite_are_refused_with_the_choice(
@@ -340,10 +341,15 @@ class TestProbe:
         check_turns(codec("lfm2_2_5", preserve_thinking=True), TOOLS)
         check_turns(codec("nemotron_3_nano", truncate_history_thinking=False), TOOLS)
 
+    def test_tools_in_words_go_with_another_choice(self) -> None:
+        both = "expected environment: tools_in: prompt, .*, with environment: template: training"
+        with pytest.raises(PolicyError, match=both):
+            check_turns(codec("deepseek_r1_distill"), TOOLS)
+
     def test_a_template_that_trl_does_not_know_has_no_variant(self) -> None:
         with pytest.raises(PolicyError, match="TRL has no variant"):
             take_training_template(chat("qwen3"))
-        with pytest.raises(PolicyError, match="becomes 'llmpolicy<.*expected another template"):
+        with pytest.raises(PolicyError, match="becomes 'llmpolicy<.*expected another one"):
             check_turns(of(chat("qwen3")))
 
     def test_a_template_that_moves_its_tools_to_the_last_question(self) -> None:

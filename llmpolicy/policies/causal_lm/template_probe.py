@@ -42,10 +42,9 @@ def check_turns(codec: Codec, tools: Sequence[Tool] = ()) -> None:
     codec.check_chat()
     fault = _fault(codec, tools)
     if fault:
-        choices = list(_choices(codec, tools)) or [
-            "another template: TRL's variants and the arguments known here change nothing"
-        ]
-        raise PolicyError(f"the chat template {fault}; expected {', or '.join(choices)}")
+        choices = list(_choices(codec, tools)) or list(_choices_in_words(codec, tools))
+        expected = ", or ".join(choices) or "another one: no argument or variant known here helps"
+        raise PolicyError(f"the chat template {fault}; expected {expected}")
 
 
 def _choices(codec: Codec, tools: Sequence[Tool]) -> Iterator[str]:
@@ -60,6 +59,10 @@ def _choices(codec: Codec, tools: Sequence[Tool]) -> Iterator[str]:
             "environment: template: training, which takes TRL's variant of it for training and"
             " saves it with the policy"
         )
+
+
+def _choices_in_words(codec: Codec, tools: Sequence[Tool]) -> Iterator[str]:
+    """The same, with the tools in the prompt."""
     if tools and not _fault(codec, ()):
         yield _PROMPTED
     elif tools:
@@ -125,7 +128,8 @@ def _voices(codec: Codec) -> Iterator[Message]:
     begun = _shown(codec, [_USER], (), next_turn=True)
     if not OPENED.search(begun):
         yield _SAID
-    if not begun.rstrip().endswith("</think>"):
+    off = codec.template.arguments.get("enable_thinking") is False
+    if not off and not begun.rstrip().endswith("</think>"):
         yield from _thinking(codec)
 
 
