@@ -399,25 +399,33 @@ def test_many_threads_score_at_once_and_each_gets_its_own_in_order() -> None:
     assert found == {1000 * i: [float(1000 * i + k) for k in range(100)] for i in range(8)}
 
 
-def test_scoring_goes_on_while_the_parent_does_something_else() -> None:
-    def slow(completion: str) -> float:
-        time.sleep(0.1)
+def test_scoring_goes_on_while_the_parent_does_something_else(tmp_path: Path) -> None:
+    """What the calls wait for is done after they were submitted."""
+    flag = tmp_path / "done"
+
+    def waits(completion: str) -> float:
+        while not flag.exists():
+            time.sleep(0.01)
         return 1.0
 
-    score(slow, 1)
-    started = time.monotonic()
-    future = Rewards([RewardSpec(slow)]).submit(samples(4))
-    assert time.monotonic() - started < 0.1
+    future = Rewards([RewardSpec(waits, timeout=60)]).submit(samples(4))
     assert not future.done()
-    assert values(future.result(10)) == [1.0] * 4
+    flag.touch()
+    assert values(future.result(60)) == [1.0] * 4
 
 
-def test_calls_of_one_reward_are_shared_among_workers() -> None:
-    def slow(completion: str) -> float:
-        time.sleep(0.1)
+def test_calls_of_one_reward_are_shared_among_workers(tmp_path: Path) -> None:
+    """No call ends before each worker has begun one, however slowly it starts."""
+    size = firewall.pool().size
+    assert size >= 2
+
+    def waits(completion: str) -> float:
+        (tmp_path / str(os.getpid())).touch()
+        while len(list(tmp_path.iterdir())) < size:
+            time.sleep(0.01)
         return float(os.getpid())
 
-    assert len(set(values(score(slow, 16)))) == firewall.pool().size >= 2
+    assert len(set(values(score(waits, 16, timeout=60)))) == size
 
 
 # --- async
