@@ -4,8 +4,11 @@ import os
 import sys
 
 
-def main() -> None:
-    """Run the command line; the current folder is not a place to import from."""
+def main(*words: str) -> None:
+    """Run the command line, with ``words`` before its own; the current folder is not a place to
+    import from.
+    """
+    sys.argv[1:1] = words
     leave_current_folder()
     from llmpolicy.cli import run
 
@@ -22,18 +25,18 @@ def leave_current_folder() -> None:
         here = os.getcwd()
     except FileNotFoundError:  # it is gone
         here = ""
-    asked = os.environ["PYTHONPATH"].split(os.pathsep) if os.environ.get("PYTHONPATH") else []
-    absolute = [place for place in asked if os.path.isabs(place)]
-    relative = {
-        os.path.normpath(os.path.join(here, place)) for place in asked if not os.path.isabs(place)
-    }
+    absolute, dropped = [], {""}
+    asked = os.environ.get("PYTHONPATH")
+    for folder in asked.split(os.pathsep) if asked else ():
+        if os.path.isabs(folder):
+            absolute.append(folder)
+        else:
+            dropped.add(os.path.normpath(os.path.join(here, folder)))
     put_first = not sys.flags.safe_path and sys.path[:1] in ([here], [""])
-    dropped = {"", *relative} - set(absolute)
-    before, root = list(sys.path), os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    sys.path[:] = [place for place in before[put_first:] if place not in dropped]
-    if (
-        root in before[put_first:] and root not in sys.path
-    ):  # an installed checkout that is the current folder
+    before, root = sys.path[put_first:], os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    dropped.difference_update(absolute)
+    sys.path[:] = filter(lambda folder: folder not in dropped, before)
+    if root in before and root not in sys.path:  # an installed checkout is the current folder
         sys.path.append(root)
     if "PYTHONPATH" in os.environ:
         os.environ["PYTHONPATH"] = os.pathsep.join(absolute)

@@ -5,7 +5,6 @@ import ctypes
 import errno
 import json
 import os
-import re
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,8 +12,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from llmpolicy.errors import LLMPolicyError
-from llmpolicy.signals import Interrupted, end_with_launcher
+from llmpolicy.errors import LLMPolicyError, one_line
+from llmpolicy.signals import Interrupted, end_with_launcher, is_main
 from llmpolicy.terminal import (
     begun_by,
     open_standard,
@@ -25,11 +24,6 @@ from llmpolicy.terminal import (
     wrapped,
 )
 
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
-UNWRITTEN = re.compile(r"os error (28|122)\b|PytorchStreamWriter|inline_container.*unexpected pos")
-"""How safetensors and torch say, in exceptions of their own, that a file could not be written
-whole.
-"""
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Options of glibc's mallopt (malloc.h)."""
 SPINS = "10000"
@@ -169,8 +163,7 @@ def evaluate(
     _check_file(json_file)
     overrides = _with_remote_code(overrides, trust_remote_code)
     result = evaluate_model(model, recipe, overrides, accept_changes=accept_changes, yes=yes)
-    if json_file:
-        json_file.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    write_json(json_file, result)
 
 
 @app.command()
@@ -187,15 +180,14 @@ def explain(
     """Say what a recipe means: where each value came from, and the arithmetic of its steps. Loads
     no model.
     """
-    from llmpolicy.session.explain import explain_recipe
+    from llmpolicy.session.evaluate import explain_recipe
 
     _check_file(json_file)
     explanation = explain_recipe(
         recipe, overrides or (), target=target, processes=processes, yes=yes
     )
     tell(str(explanation))
-    if json_file:
-        json_file.write_text(json.dumps(explanation.to_dict(), indent=2) + "\n", encoding="utf-8")
+    write_json(json_file, explanation.to_dict())
 
 
 @app.command(name="check-reward")
@@ -235,8 +227,7 @@ def check_reward(
         raise typer.BadParameter("name a reward, or give --replay FILE:LINE")
     _check_file(json_file)
     report = check(name, data=data, args=args or (), attacks=attacks, style=style)  # type: ignore[arg-type]
-    if json_file:
-        json_file.write_text(json.dumps(report.to_dict(), indent=2) + "\n", encoding="utf-8")
+    write_json(json_file, report.to_dict())
     return 0 if report.clean else 1
 
 
@@ -271,13 +262,9 @@ def publish(
     """
     from llmpolicy.publish import publish_run
 
-    options: dict[str, Any] = {
-        "public": public,
-        "dry_run": dry_run,
-        "overwrite": overwrite,
-        "samples": samples,
-    }
-    publish_run(run, repo, what=what, which=which, **options, trust_remote_code=trust_remote_code)
+    how: dict[str, Any] = {"public": public, "dry_run": dry_run, "overwrite": overwrite}
+    how |= {"samples": samples, "trust_remote_code": trust_remote_code}
+    publish_run(run, repo, what=what, which=which, **how)
 
 
 @app.command()
@@ -299,7 +286,7 @@ def demo(
 
 
 def _with_remote_code(overrides: list[str] | None, trusted: bool) -> list[str]:
-    return [*(overrides or ()), *(["model.trust_remote_code=true"] if trusted else [])]
+    return [*(overrides or ()), *["model.trust_remote_code=true"] * trusted]
 
 
 def _check_file(path: Path | None) -> None:
@@ -308,6 +295,12 @@ def _check_file(path: Path | None) -> None:
         raise typer.BadParameter(f"--json {path} is a folder; expected a file")
     if path is not None and not path.absolute().parent.is_dir():
         raise typer.BadParameter(f"--json {path}: there is no folder {path.parent}")
+
+
+def write_json(path: Path | None, data: Any) -> None:
+    """Write plain data into the file that was asked for, if one was."""
+    if path is not None:
+        path.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
 
 
 def spin_less() -> None:
@@ -319,13 +312,6 @@ def spin_less() -> None:
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
-
-
-def send_nothing() -> None:
-    """Tell nobody that a run began, unless the user asked for it: TRL's trainers report to the Hub
-    outside of CI.
-    """
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 
 def keep_memory() -> None:
@@ -350,14 +336,13 @@ def run() -> None:
     open_standard()
     show_all()
     begun_by(sys.argv[1:])
-    send_nothing()
+    # TRL's trainers would tell the Hub that a run began, outside of CI.
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     spin_less()
     keep_memory()
     end_with_launcher()
     try:
         outcome: Any = app(standalone_mode=False)
-    except LLMPolicyError as error:
-        _fail(str(error))
     except typer.Exit as error:
         raise SystemExit(error.exit_code) from None
     except Stopped as stopped:
@@ -368,24 +353,28 @@ def run() -> None:
         if sentence is None:
             show_traceback(error)
             raise SystemExit(1) from None
-        if not sentence:  # no arguments: the help was shown
-            raise SystemExit(2) from None
-        _fail(sentence)
+        if sentence:  # without arguments the help was shown
+            _say(f"error: {sentence}")
+        raise SystemExit(2) from None
     else:
         raise SystemExit(outcome if isinstance(outcome, int) else 0)
 
 
 def _sentence(error: Exception) -> str | None:
     """What to say of an error that a user can do something about; None of any other."""
-    if getattr(error, "errno", None) in NO_SPACE or UNWRITTEN.search(str(error)):
+    if isinstance(error, LLMPolicyError):
+        return str(error)
+    from llmpolicy.run.disk import unwritten
+
+    words = one_line(error)
+    if unwritten(error) in (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT)):
         return (
-            f"a file could not be written ({' '.join(str(error).split()):.160}): free some space on"
-            " the disk, then give the same command again, with --out DIR --resume if the run has a"
-            " checkpoint"
+            f"a file could not be written ({words:.160}): free some space on the disk, then give"
+            " the same command again, with --out DIR --resume if the run has a checkpoint"
         )
     if _ran_out(error):
         return (
-            f"memory ran out ({' '.join(str(error).split()) or type(error).__name__:.160}): lower"
+            f"memory ran out ({words or type(error).__name__:.160}): lower"
             " per_device_train_batch_size, max_completion_length or evaluate.batch_size, load the"
             " model in 16 or 4 bits, or take a smaller one; a run with a checkpoint goes on with"
             " --out DIR --resume"
@@ -393,8 +382,7 @@ def _sentence(error: Exception) -> str | None:
     if isinstance(error, OSError) and (error.filename or error.errno) is not None:
         return f"{error.filename or 'a file'}: {error.strerror or error}"
     if any(kind.__name__ == "ClickException" for kind in type(error).__mro__):
-        words = getattr(error, "format_message", lambda: str(error))
-        return str(words())
+        return str(getattr(error, "format_message", error.__str__)())
     return None
 
 
@@ -406,12 +394,7 @@ def _ran_out(error: Exception) -> bool:
     return ran_out(error)
 
 
-def _fail(sentence: str) -> None:
-    _say(f"error: {sentence}")
-    raise SystemExit(2)
-
-
 def _say(sentence: str) -> None:
-    if int(os.environ.get("RANK", "0")) == 0:
+    if is_main():
         with contextlib.suppress(OSError):  # a terminal that is gone
             print(wrapped(shown(sentence)), file=sys.stderr, flush=True)

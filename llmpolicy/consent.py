@@ -24,6 +24,8 @@ from llmpolicy.provenance.files import installed, written_files
 from llmpolicy.recipe import Recipe
 from llmpolicy.reference import SHIPPED, shipped_names
 from llmpolicy.run.paths import functions_in
+from llmpolicy.run.sealed import Facts
+from llmpolicy.signals import is_main
 from llmpolicy.terminal import again, ask, visible
 
 REFERENCE = re.compile(r"(?:[\w.]+|.*\.py):[\w.]+", re.DOTALL)
@@ -43,7 +45,7 @@ class Code:
     digest: str
 
 
-def code_of(recipe: Mapping[str, Any], base: Path | None) -> list[Code]:
+def code_of(recipe: Facts, base: Path | None) -> list[Code]:
     """What a recipe's data has run besides what comes with llmpolicy; nothing of it is run or
     imported to say so.
     """
@@ -59,7 +61,7 @@ def note(recipe: Recipe) -> list[Code]:
     return _remember(_unknown(recipe.model_dump(), recipe.base_dir))
 
 
-def need(what: str, recipe: Mapping[str, Any], base: Path | None, *, yes: bool) -> None:
+def need(what: str, recipe: Facts, base: Path | None, *, yes: bool) -> None:
     """Ask for code that this user has not run on this machine; ``what`` begins the sentence.
 
     With ``yes``, or the user's, it is remembered. Raises ConsentError where it is declined, or
@@ -84,13 +86,13 @@ def need(what: str, recipe: Mapping[str, Any], base: Path | None, *, yes: bool) 
     _remember(unknown)
 
 
-def _unknown(recipe: Mapping[str, Any], base: Path | None) -> list[Code]:
+def _unknown(recipe: Facts, base: Path | None) -> list[Code]:
     codes = code_of(recipe, base)
     remembered = _remembered() if codes else set()
     return [code for code in codes if code.digest not in remembered]
 
 
-def _named(recipe: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
+def _named(recipe: Facts) -> Iterator[tuple[str, str, Any]]:
     """Each text of a recipe that names code: its dotted key, itself, and the arguments that it is
     given.
     """
@@ -246,7 +248,7 @@ def _remembered() -> set[str]:
 def _remember(codes: Sequence[Code]) -> list[Code]:
     """Write down what may run from now on; where there is no such place, it is asked for again."""
     new = "".join(dict.fromkeys(f"{code.digest}  {code.says}\n" for code in codes))
-    if new and int(os.environ.get("RANK", "0")) == 0:
+    if new and is_main():
         with suppress(OSError, RuntimeError):
             _file().parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             descriptor = os.open(_file(), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

@@ -22,6 +22,8 @@ from llmpolicy.errors import LLMPolicyError, RewardError
 if TYPE_CHECKING:
     import asyncio  # loaded where it is used: a reward that asks nobody should start at once
 
+Fields = Mapping[str, Any]
+"""Of the body of a request."""
 _RETRIED = {408, 409, 429, *range(500, 600)}
 _MAX_BYTES = 1_000_000
 _LONGEST_WAIT = 30.0
@@ -158,7 +160,7 @@ def carry(before: Sequence[tuple[str, str, int, int]]) -> None:
 async def ask(
     endpoint: Endpoint,
     messages: Sequence[Mapping[str, str]],
-    request: Mapping[str, Any] | None = None,
+    request: Fields | None = None,
 ) -> Reply:
     """The model's reply to chat messages, at temperature 0; ``request`` adds fields to the body,
     None removes one.
@@ -256,7 +258,7 @@ def _check_open(endpoint: Endpoint, counted: Usage) -> None:
         )
 
 
-async def _attempts(endpoint: Endpoint, client: Any, body: Mapping[str, Any]) -> Reply:
+async def _attempts(endpoint: Endpoint, client: Any, body: Fields) -> Reply:
     import asyncio
 
     started, key = time.monotonic(), endpoint.key()
@@ -291,7 +293,7 @@ def _pause(endpoint: Endpoint, attempt: int, asked_for: float | None) -> float:
     return max(jittered, asked_for or 0.0)
 
 
-async def _once(endpoint: Endpoint, client: Any, body: Mapping[str, Any], key: str | None) -> Reply:
+async def _once(endpoint: Endpoint, client: Any, body: Fields, key: str | None) -> Reply:
     import httpx2
 
     headers = {"Authorization": f"Bearer {key}"} if key else {}
@@ -303,14 +305,12 @@ async def _once(endpoint: Endpoint, client: Any, body: Mapping[str, Any], key: s
             content = await _content(response)
     except httpx2.HTTPError as error:
         raise _Passing(f"{type(error).__name__} {error}".strip()) from None
-    if response.status_code in _RETRIED:
-        raise _Passing(
-            _status(response.status_code, content),
-            _retry_after(response.headers.get("retry-after")),
-        )
     if response.status_code != 200:
-        status = _redacted(_status(response.status_code, content), key)
-        raise EndpointError(f"{endpoint.base_url} ({endpoint.model}): {status}.")
+        words = " ".join(content.decode("utf-8", "replace").split())
+        status = f"status {response.status_code} {words[:_EXCERPT]}".strip()
+        if response.status_code in _RETRIED:
+            raise _Passing(status, _retry_after(response.headers.get("retry-after")))
+        raise EndpointError(f"{endpoint.base_url} ({endpoint.model}): {_redacted(status, key)}.")
     return _reply(content, len(json.dumps(body)))
 
 
@@ -359,12 +359,6 @@ def _retry_after(header: str | None) -> float | None:
         return max(0.0, email.utils.parsedate_to_datetime(header).timestamp() - time.time())
     except (ValueError, TypeError, OverflowError):
         return None
-
-
-def _status(status: int, content: bytes) -> str:
-    return (
-        f"status {status} {' '.join(content.decode('utf-8', 'replace').split())[:_EXCERPT]}".strip()
-    )
 
 
 def _redacted(text: str, key: str | None) -> str:

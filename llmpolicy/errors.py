@@ -49,6 +49,11 @@ class PublishError(LLMPolicyError):
     """The result cannot be published as asked."""
 
 
+def one_line(words: object) -> str:
+    """What an error, or another object, says, in one line."""
+    return " ".join(str(words).split())
+
+
 @contextmanager
 def called(what: str) -> Iterator[None]:
     """What a function of a user's raises is a RecipeError of one sentence that begins with
@@ -57,7 +62,7 @@ def called(what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        text = " ".join(str(error).split())
+        text = one_line(error)
         raise RecipeError(f"{what} failed: {type(error).__name__}: {text}") from error
 
 

@@ -8,6 +8,8 @@ from typing import Any
 from llmpolicy.bounded import load_json
 
 Message = dict[str, Any]
+Given = Mapping[str, Any]
+"""A message as a data set has it."""
 Reply = str | Message
 """What an assistant says: a text, or a message where it holds more than its content."""
 
@@ -41,7 +43,7 @@ def is_messages(value: Any) -> bool:
     return listed and all(isinstance(message, Mapping) and "role" in message for message in value)
 
 
-def read_messages(messages: Sequence[Mapping[str, Any]]) -> list[Message]:
+def read_messages(messages: Sequence[Given]) -> list[Message]:
     """The messages without absent fields, content as a text or as a list of ``{type: text, text:
     ...}``.
 
@@ -61,7 +63,7 @@ def content_text(content: Any) -> str:
     return "".join(map(content_text, content))
 
 
-def thought(message: Mapping[str, Any]) -> str:
+def thought(message: Given) -> str:
     """What a message says was thought before its content, in a field of its own; empty where
     nothing was.
     """
@@ -71,7 +73,7 @@ def thought(message: Mapping[str, Any]) -> str:
     return ""
 
 
-def plain(messages: Sequence[Mapping[str, Any]]) -> list[Message]:
+def plain(messages: Sequence[Given]) -> list[Message]:
     """The messages with every content as one text, as rewards read them."""
     return [{**message, "content": content_text(message.get("content"))} for message in messages]
 
@@ -85,7 +87,7 @@ def present(value: Any) -> Any:
     return list(map(present, value)) if isinstance(value, list | tuple) else value
 
 
-def _read(message: Mapping[str, Any], index: int) -> Message:
+def _read(message: Given, index: int) -> Message:
     where = f"message {index} ({message.get('role')})"
     if not isinstance(message.get("role"), str):
         raise ValueError(
@@ -104,7 +106,7 @@ def _read(message: Mapping[str, Any], index: int) -> Message:
     return read | {"content": content}
 
 
-def _calls(message: Mapping[str, Any], where: str) -> list[Any]:
+def _calls(message: Given, where: str) -> list[Any]:
     """A message's tool calls, which data sets also hold as JSON text, one by one or all, or as a
     single one.
     """
@@ -126,7 +128,7 @@ def _calls(message: Mapping[str, Any], where: str) -> list[Any]:
     return calls
 
 
-def _call(call: Any, name: str) -> Mapping[str, Any]:
+def _call(call: Any, name: str) -> Given:
     if not isinstance(call, Mapping):
         raise TypeError(f"found {call!r:.60}, expected a record")
     if name == "function_call":

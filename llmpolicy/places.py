@@ -37,8 +37,7 @@ def model_folder(folder: str) -> str:
     write instead.
     """
     _refuse_run(folder, "a model")
-    path = Path(folder)
-    if (path / "adapter_config.json").is_file() and not (path / "config.json").is_file():
+    if _has(folder, "adapter_config.json") and not _has(folder, "config.json"):
         raise PolicyError(
             f"{folder} is an adapter, not a model; write model.path as its base and model.adapter:"
             f" {folder}"
@@ -53,18 +52,20 @@ def adapter_folder(folder: str | None) -> str | None:
     if folder is None:
         return None
     _refuse_run(folder, "an adapter")
-    path = Path(folder)
-    if (path / "config.json").is_file() and not (path / "adapter_config.json").is_file():
+    if _has(folder, "config.json") and not _has(folder, "adapter_config.json"):
         raise PolicyError(f"{folder} is a whole model, not an adapter; write model.path: {folder}")
     return folder
 
 
+def _has(folder: str, name: str) -> bool:
+    return (Path(folder) / name).is_file()
+
+
 def _refuse_run(folder: str, expected: str) -> None:
-    path = Path(folder)
-    if not ((path / "manifest.json").is_file() and (path / "recipe.yaml").is_file()):
+    if not (_has(folder, "manifest.json") and _has(folder, "recipe.yaml")):
         return
-    weights = [str(path / name) for name in ("policy", "best") if (path / name).is_dir()]
-    instead = "it has no policy/ yet"
-    if weights:
-        instead = f"what it trained is {' or '.join(weights)}"
+    weights = filter(Path.is_dir, (Path(folder) / "policy", Path(folder) / "best"))
+    instead = f"what it trained is {' or '.join(map(str, weights))}"
+    if instead.endswith(" is "):
+        instead = "it has no policy/ yet"
     raise PolicyError(f"{folder} is a run, not {expected}; {instead}")

@@ -145,18 +145,14 @@ def _load_module(asked: str, base: Path, source: str) -> ModuleType:
 
 
 def _load_shipped(asked: str, module: str) -> ModuleType:
-    if _found("reward_fns") in (None, SHIPPED / "__init__.py") and not _shadowed_in_memory():
-        _ensure_package(asked, "reward_fns")
-        return importlib.import_module(f"reward_fns.{module}")
-    # Another reward_fns comes first on sys.path: the shipped one is loaded beside it, under a name
-    # of its own.
-    _ensure_package(asked, "llmpolicy_reward_fns")
-    return importlib.import_module(f"llmpolicy_reward_fns.{module}")
-
-
-def _ensure_package(asked: str, name: str) -> None:
-    if name not in sys.modules:
-        _execute(asked, name, SHIPPED / "__init__.py", package=True)
+    package = "reward_fns"
+    if _found(package) not in (None, SHIPPED / "__init__.py") or _shadowed_in_memory():
+        # Another one comes first on sys.path: the shipped one is loaded beside it, under a name of
+        # its own.
+        package = "llmpolicy_reward_fns"
+    if package not in sys.modules:
+        _execute(asked, package, SHIPPED / "__init__.py", package=True)
+    return importlib.import_module(f"{package}.{module}")
 
 
 def _shadowed_in_memory() -> bool:
@@ -249,14 +245,12 @@ def _hint(module: str, base: Path) -> str:
 
 def _report_rivals(asked: str, module: str, base: Path) -> None:
     ours = SHIPPED / f"{module}.py"
-    rivals = [
-        base / f"{module}.py",
-        base / "reward_fns" / f"{module}.py",
-        Path("reward_fns") / f"{module}.py",
-    ]
-    importable = None if module in _NO_RIVAL else _found(module)
-    for rival in [*rivals, importable]:
-        if rival is not None and rival.is_file() and rival.resolve() != ours:
+    rivals: list[Path | None] = [base / ours.name]
+    rivals += [folder / "reward_fns" / ours.name for folder in (base, Path())]
+    if module not in _NO_RIVAL:
+        rivals.append(_found(module))
+    for rival in filter(None, rivals):
+        if rival.is_file() and rival.resolve() != ours:
             _report(asked, ours, rival.resolve())
     package = _found("reward_fns")
     if package not in (None, SHIPPED / "__init__.py"):

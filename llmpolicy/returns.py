@@ -48,16 +48,12 @@ def evaluate_returns(
     beginnings.
     """
     environment = build_environment(block.model_copy(update={"count": episodes}), base_dir)
-    greedy, sampled = (
-        mean_return(
-            [
-                episode.total
-                for episode in rollout(policy, environment, seed=FRESH + seed, greedy=mode).episodes
-            ]
-        )
-        for mode in (True, False)
-    )
-    return ReturnEvaluation(greedy, sampled, episodes, seed)
+
+    def mean(greedy: bool) -> Interval:
+        experience = rollout(policy, environment, seed=FRESH + seed, greedy=greedy)
+        return mean_return([episode.total for episode in experience.episodes])
+
+    return ReturnEvaluation(mean(True), mean(False), episodes, seed)
 
 
 def mean_return(returns: Sequence[float]) -> Interval:

@@ -16,6 +16,11 @@ _LAUNCHED = ("TORCHELASTIC_RUN_ID", "ACCELERATE_MIXED_PRECISION")
 """What torchrun and accelerate set for the processes that they start."""
 
 
+def is_main() -> bool:
+    """Whether this is the process that writes and prints."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
 class Interrupted(KeyboardInterrupt):
     """A signal that ends what is going on at once; its text says what is kept."""
 
@@ -62,14 +67,10 @@ class Signals:
             raise Interrupted(number=number)
         self.signal, self.reason = number, signal.Signals(number).name
         again = "Ctrl-C again" if number == signal.SIGINT else "a second signal"
-        _tell(f"stopping after this {self.unit}, with a checkpoint; {again} to stop at once\n")
-
-
-def _tell(line: str) -> None:
-    """Write a line from within a signal's handler, where print may not be called."""
-    if int(os.environ.get("RANK", "0")) == 0:
-        with contextlib.suppress(OSError):
-            os.write(2, line.encode())
+        line = f"stopping after this {self.unit}, with a checkpoint; {again} to stop at once\n"
+        if is_main():
+            with contextlib.suppress(OSError):
+                os.write(2, line.encode())  # from within a handler print may not be called
 
 
 @contextlib.contextmanager

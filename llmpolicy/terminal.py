@@ -13,7 +13,7 @@ import sys
 import textwrap
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 LIBRARIES = ("transformers", "trl", "peft", "accelerate", "datasets", "torch", "huggingface_hub")
 """Whose warnings about their own future tell a user nothing."""
@@ -21,6 +21,9 @@ COMMAND = "go on with: "
 """What is said before the command that goes on with a run."""
 COPIED = re.compile(r"(.* with:) ((?:llmpolicy|torchrun|accelerate|pip) .*)")
 """A line that ends in a command: it is there to be copied, and so stays in one piece."""
+
+Say = Callable[[str], None]
+"""What shows lines to the user, as `tell` does."""
 
 _words: list[str] = []
 

@@ -37,6 +37,8 @@ FAMILIES: dict[str, tuple[str, str]] = {
 
 Pairs = tuple[tuple[str, str], ...]
 Role = Literal["open", "close", "answer", "call", "turn", "odd"]
+Kind = tuple[str, Role, bool]
+"""The key of a mark, what it does, and whether it is written plainly."""
 
 _NAMES = """think thinking thought thoughts reasoning reason reflection scratchpad analysis
 monologue rationale cot inner deliberation rethink deepthink antthinking chainofthought
@@ -222,7 +224,7 @@ def _as_seen(text: str) -> tuple[str, list[int] | None]:
 
 
 @lru_cache(maxsize=4096)
-def _kind(seen: str, written: str, own: Pairs, before: str) -> tuple[str, Role, bool] | None:
+def _kind(seen: str, written: str, own: Pairs, before: str) -> Kind | None:
     """Key, role and plainness of what the finder found; None for what is no mark of thinking."""
     for number, (opens, ends) in enumerate(own):
         if seen == _as_seen(opens)[0]:
@@ -240,9 +242,7 @@ def _kind(seen: str, written: str, own: Pairs, before: str) -> tuple[str, Role, 
     return _token(names)
 
 
-def _tag(
-    sign: str, name: str, slash: bool, itself: bool, written: str, before: str
-) -> tuple[str, Role, bool] | None:
+def _tag(sign: str, name: str, slash: bool, itself: bool, written: str, before: str) -> Kind | None:
     key, closes = side(name, closes=slash) or ("", False)
     quoting = written[:1] in _QUOTING and key not in ("think", "thinking")
     # Array<Analysis> is a type.
@@ -256,7 +256,7 @@ def _tag(
     return sign + key, "close" if closes else "open", plain
 
 
-def _token(names: Mapping[str, str | None]) -> tuple[str, Role, bool] | None:
+def _token(names: Mapping[str, str | None]) -> Kind | None:
     if names["gemma"] is not None or names["gemma_ends"]:
         return "channel>", "close" if names["gemma_ends"] else "open", True
     if names["im"] or names["turn"] == "im_end":

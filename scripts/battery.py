@@ -13,6 +13,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from llmpolicy.errors import LLMPolicyError
 from llmpolicy.reference import SHIPPED, shipped_names
 from llmpolicy.rewards import contract_of, reward
 
-NOT_RUN = {"reward_model"}
+NOT_RUN = "reward_model"
 """It is a model, and no text it reads is right or wrong."""
 
 SPARED = [attack for attack in ATTACKS if attack.family != "I"]
@@ -59,16 +60,13 @@ def ours() -> list[str]:
         sys.path.append(str(SHIPPED.parent))
     rewards = []
     for module in shipped_names():
-        if module not in NOT_RUN:
-            members = importlib.import_module(f"reward_fns.{module}")
-            for name, function in inspect.getmembers(members, inspect.isfunction):
-                if _declared(function, module):
-                    rewards.append(f"{module}:{name}")
+        if module == NOT_RUN:
+            continue
+        members = importlib.import_module(f"reward_fns.{module}")
+        for name, function in inspect.getmembers(members, inspect.isfunction):
+            if function.__module__ == members.__name__ and contract_of(function).kind is not None:
+                rewards.append(f"{module}:{name}")
     return rewards
-
-
-def _declared(function: Callable[..., Any], module: str) -> bool:
-    return function.__module__ == f"reward_fns.{module}" and contract_of(function).kind is not None
 
 
 def _row(
@@ -98,36 +96,23 @@ def trl_rewards() -> dict[str, Callable[..., Any]]:
     def turn(completion: str) -> list[list[dict[str, str]]]:
         return [[{"role": "assistant", "content": completion}]]
 
-    @reward(
-        kind="answer",
-        range=(0, 1),
-        timeout=30,
-        deterministic=False,
-        formats=("\\boxed{{}}", "${}$"),
-    )
+    answer_of = partial(reward, kind="answer", range=(0, 1), timeout=30, deterministic=False)
+
+    @answer_of(formats=("\\boxed{{}}", "${}$"))
     def accuracy_reward(completion: str, answer: str) -> float | None:
         return _only(rewards.accuracy_reward(turn(completion), solution=[f"${answer}$"]))
 
-    @reward(
-        kind="answer",
-        range=(0, 1),
-        timeout=30,
-        deterministic=False,
-        formats=("<think>so</think>\\boxed{{}}",),
-    )
+    @answer_of(formats=("<think>so</think>\\boxed{{}}",))
     def reasoning_accuracy_reward(completion: str, answer: str) -> float | None:
-        solution = [f"${answer}$"]
-        return _only(rewards.reasoning_accuracy_reward(turn(completion), solution=solution))
+        graded = rewards.reasoning_accuracy_reward(turn(completion), solution=[f"${answer}$"])
+        return _only(graded)
 
     @reward(kind="format", range=(0, 1))
     def think_format_reward(completion: str) -> float | None:
         return _only(rewards.think_format_reward(turn(completion)))
 
-    return {
-        "trl accuracy_reward": accuracy_reward,
-        "trl reasoning_accuracy_reward": reasoning_accuracy_reward,
-        "trl think_format_reward": think_format_reward,
-    }
+    functions = (accuracy_reward, reasoning_accuracy_reward, think_format_reward)
+    return {f"trl {function.__name__}": function for function in functions}
 
 
 def _only(values: Sequence[float | None]) -> float | None:

@@ -11,7 +11,6 @@ the dtype, float32 or bfloat16, in which it is higher.
 import argparse
 import ctypes
 import gc
-import json
 import statistics
 import subprocess
 import sys
@@ -19,12 +18,11 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from itertools import chain
-from operator import add
+from operator import add, truediv
 from pathlib import Path
 from typing import Any
 
-from llmpolicy.cli import keep_memory, spin_less
+from llmpolicy.cli import keep_memory, spin_less, write_json
 
 spin_less()  # for both sides, as the command does for a run
 keep_memory()
@@ -33,6 +31,9 @@ import torch
 
 from scripts.bench_sides import WORKLOADS, Bench, Workload, alive, device, timed
 
+Work = Callable[[], float]
+Cost = tuple[float, float | None]
+"""Seconds, and megabytes where they are known."""
 SIDES = ("stock", "ours")
 TIME_LIMIT = {True: 460.0, False: 3400.0}
 """Seconds in which all must be done, with --quick and without, if one pair of each workload can
@@ -55,7 +56,7 @@ def matrix_rate(dtype: torch.dtype) -> float:
     return several * 2 * 2048 * 576 * 1536 / seconds / 1e9
 
 
-def peak_of(work: Callable[[], float]) -> tuple[float, float | None]:
+def peak_of(work: Work) -> Cost:
     """Seconds, and the most memory held meanwhile, in MB: the accelerator's, or the process's where
     Linux tells.
     """
@@ -90,9 +91,11 @@ Round = dict[str, Any]
 """Seconds of a side by what it did, and the most memory that it held."""
 
 
-def measure(
-    bench: Bench, pairs: int, until: float, *, memory: bool = True
-) -> list[dict[str, Round]]:
+Pair = dict[str, Round]
+"""A round of each side, by its name."""
+
+
+def measure(bench: Bench, pairs: int, until: float, *, memory: bool = True) -> list[Pair]:
     """Alternating rounds of both sides after a warm-up; no round begins that is likely to end too
     late.
 
@@ -103,10 +106,10 @@ def measure(
     peaks: dict[str, list[float | None]] = {side: [] for side in SIDES}
     for side in SIDES if memory else ():
         peaks[side] = _round(bench, side, peak_of)["memory"]
-    rounds: list[dict[str, Round]] = []
+    rounds: list[Pair] = []
     start = time.perf_counter()
     while len(rounds) < pairs:
-        pair: dict[str, Round] = {}
+        pair: Pair = {}
         for side in SIDES:
             pair[side] = {**_round(bench, side, _without_memory), "memory": peaks[side]}
             say(bench, len(rounds), side, pair[side])
@@ -117,13 +120,11 @@ def measure(
     return rounds
 
 
-def _without_memory(work: Callable[[], float]) -> tuple[float, float | None]:
+def _without_memory(work: Work) -> Cost:
     return work(), None
 
 
-def _round(
-    bench: Bench, side: str, ask: Callable[[Callable[[], float]], tuple[float, float | None]]
-) -> Round:
+def _round(bench: Bench, side: str, ask: Callable[[Work], Cost]) -> Round:
     """One generation and one update at each live share."""
     seconds, memory = ask(lambda: bench.generate(side))
     done: Round = {"generation": seconds, "memory": [memory]}
@@ -137,15 +138,14 @@ def _round(
 
 def say(bench: Bench, number: int, side: str, done: Round) -> None:
     """A line of progress."""
-    parts = [f"{name} {value:.1f} s" for name, value in done.items() if name != "memory"]
-    seconds = ", ".join(parts)
-    print(
-        f"  {bench.work.prompts} x {bench.work.group}, pair {number + 1}, {side}: {seconds}",
-        flush=True,
-    )
+    line = f"  {bench.work.prompts} x {bench.work.group}, pair {number + 1}, {side}:"
+    for name, value in done.items():
+        if name != "memory":
+            line += f" {name} {value:.1f} s,"
+    print(line.removesuffix(","), flush=True)
 
 
-def cell(bench: Bench, rounds: list[dict[str, Round]], live: float, rate: float) -> dict[str, Any]:
+def cell(bench: Bench, rounds: list[Pair], live: float, rate: float) -> dict[str, Any]:
     """Medians, ratios and shares of one workload at one live share."""
     seconds: dict[str, dict[str, list[float]]] = {}
     peaks: dict[str, float | None] = {}
@@ -154,10 +154,9 @@ def cell(bench: Bench, rounds: list[dict[str, Round]], live: float, rate: float)
         update = [pair[side][str(live)] for pair in rounds]
         total = list(map(add, generation, update))
         seconds[side] = {"generation": generation, "update": update, "total": total}
-        memory = chain.from_iterable(pair[side]["memory"] for pair in rounds)
-        peaks[side] = max(filter(None, memory), default=None)
-    pairs = zip(seconds["stock"]["total"], seconds["ours"]["total"], strict=True)
-    ratios = [before / after for before, after in pairs]
+        # Measured once, before all rounds.
+        peaks[side] = max(filter(None, rounds[0][side]["memory"]), default=None)
+    ratios = list(map(truediv, seconds["stock"]["total"], seconds["ours"]["total"]))
     stock, ours, work = _medians(seconds["stock"]), _medians(seconds["ours"]), bench.work
     passes, share = 2 if work.lora else 3, alive(work, live) / work.prompts
     tokens = sum(work.completions(work.rows))
@@ -291,18 +290,12 @@ def main() -> None:
                 flush=True,
             )
         del bench
-        save(result, asked.json)
+        write_json(asked.json, result)  # what comes next may need more memory than there is
     if asked.quick:
         return
     for step in growth(dtype, began + limit):
         result["growth"].append(step)
-        save(result, asked.json)
-
-
-def save(result: dict[str, Any], file: Path | None) -> None:
-    """Write what was measured so far: what comes next may need more memory than there is."""
-    if file:
-        file.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        write_json(asked.json, result)
 
 
 if __name__ == "__main__":

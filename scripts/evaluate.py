@@ -10,5 +10,4 @@ if not sys.flags.safe_path:
 from llmpolicy.__main__ import main
 
 if __name__ == "__main__":
-    sys.argv.insert(1, "evaluate")
-    main()
+    main("evaluate")

@@ -12,8 +12,9 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -82,22 +83,29 @@ def main(argv: list[str] | None = None) -> int:
 
 def figures(files: Sequence["File"]) -> dict[str, str]:
     """What is measured of these files, by name."""
-    names = sum((file.names for file in files), Counter[str]())
-    vague = Counter({name: names[name] for name in VAGUE if names[name]})
-    lines = sum(len(file.lines) for file in files)
-    kinds = [file for file in files for _ in range(file.kinds)]
-    most = ", ".join(f"{name} {count}" for name, count in vague.most_common(8))
+
+    def total(what: str) -> int:
+        return sum(map(attrgetter(what), files))
+
+    lines, names, vague = 0, Counter[str](), Counter[str]()
+    for file in files:
+        lines += len(file.lines)
+        names += file.names
+        vague += file.vague
+    most = ", ".join(map("{0[0]} {0[1]}".format, vague.most_common(8)))
     return {
         "files": f"{len(files)}",
         "lines": f"{lines:,}",
-        "nodes of syntax": f"{sum(file.nodes for file in files):,}",
+        "nodes of syntax": f"{total('nodes'):,}",
         "comprehensions and conditional expressions per 100 lines": (
-            f"{100 * sum(file.dense for file in files) / sum(file.code for file in files):.1f}"
+            f"{100 * total('dense') / total('code'):.1f}"
         ),
-        "lines with two of them": f"{sum(file.doubled for file in files)}",
+        "lines with two of them": f"{total('doubled')}",
         "vague names of all bound": f"{100 * vague.total() / names.total():.1f} % ({most})",
-        f"lines above {WIDE} columns": (f"{100 * sum(file.wide for file in files) / lines:.1f} %"),
-        "tests of a recipe's kind": f"{len(kinds)} in {len(set(map(id, kinds)))} files",
+        f"lines above {WIDE} columns": f"{100 * total('wide') / lines:.1f} %",
+        "tests of a recipe's kind": (
+            f"{total('kinds')} in {sum(file.kinds > 0 for file in files)} files"
+        ),
     }
 
 
@@ -123,12 +131,16 @@ class File:
     @property
     def nodes(self) -> int:
         """How much is said, however it is wrapped: nodes of the syntax tree."""
-        return sum(1 for node in ast.walk(self.tree) if not isinstance(node, _FORM))
+        return self.count(lambda node: not isinstance(node, _FORM))
+
+    def count(self, wanted: Callable[[ast.AST], bool]) -> int:
+        """How many nodes of the tree are wanted."""
+        return sum(map(wanted, ast.walk(self.tree)))
 
     @property
     def dense(self) -> int:
         """How many comprehensions and conditional expressions it has."""
-        return sum(isinstance(node, DENSE) for node in ast.walk(self.tree))
+        return self.count(lambda node: isinstance(node, DENSE))
 
     @property
     def doubled(self) -> int:
@@ -147,9 +159,15 @@ class File:
         return Counter(bound(self.tree))
 
     @property
+    def vague(self) -> Counter[str]:
+        """Those of its names that hold anything."""
+        names = self.names
+        return Counter({name: names[name] for name in VAGUE})
+
+    @property
     def kinds(self) -> int:
         """How often it asks a recipe what kind of run it is."""
-        return sum(asks_for_kind(node) for node in ast.walk(self.tree))
+        return self.count(asks_for_kind)
 
     def density(self) -> float:
         """Comprehensions and conditional expressions per 100 lines."""
@@ -157,15 +175,15 @@ class File:
 
     def vagueness(self) -> float:
         """Vague names in percent of those bound."""
-        return 100 * sum(self.names[name] for name in VAGUE) / max(self.names.total(), 1)
+        return 100 * self.vague.total() / max(self.names.total(), 1)
 
 
 def sources(rooms: Sequence[str] = ROOMS) -> list[Path]:
     """The Python files of these rooms."""
-    places = [ROOT / room for room in rooms]
-    return sorted(
-        path for room in places for path in ([room] if room.is_file() else room.rglob("*.py"))
-    )
+    paths: list[Path] = []
+    for room in rooms:
+        paths += [ROOT / room] if room.endswith(".py") else (ROOT / room).rglob("*.py")
+    return sorted(paths)
 
 
 def bound(tree: ast.AST) -> Iterator[str]:
@@ -194,16 +212,8 @@ def opened(recipe: str, shorter: list[str]) -> tuple[int, list[str]]:
     which.
     """
     with tempfile.TemporaryDirectory() as folder:
-        command = [
-            sys.executable,
-            "-c",
-            _TRACER,
-            "train",
-            recipe,
-            *shorter,
-            "--out",
-            f"{folder}/run",
-        ]
+        command = [sys.executable, "-c", _TRACER, "train", recipe, *shorter]
+        command += ["--out", f"{folder}/run"]
         environment = {**os.environ, "LLMPOLICY_HOUSE": str(ROOT), "OMP_NUM_THREADS": "1"}
         finished = subprocess.run(
             command, capture_output=True, text=True, env=environment, check=False
@@ -213,8 +223,8 @@ def opened(recipe: str, shorter: list[str]) -> tuple[int, list[str]]:
         raise SystemExit(
             f"`llmpolicy train {recipe}` made no gradient step: {(head + finished.stderr)[-500:]}"
         )
-    count, *files = rest.split("\n")
-    return int(count), [file for file in files if file]
+    count, *files = rest.split()
+    return int(count), files
 
 
 if __name__ == "__main__":

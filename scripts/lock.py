@@ -43,12 +43,12 @@ def main() -> None:
             wanted = [pin for pin in pins if "x86" in platform or _name(pin) not in ONLY_X86]
             for name, sha256 in _files(wanted, tags, python):
                 hashes[_plain(name)].add(sha256)
-            print(
-                f"{platform}, Python {python}: {sum(map(len, hashes.values()))} files so far",
-                flush=True,
-            )
-    entries = [_entry(pin, sorted(hashes[_plain(_name(pin))])) for pin in pins]
-    (ROOT / "requirements.lock").write_text(HEADER + "".join(entries))
+            count = sum(map(len, hashes.values()))
+            print(f"{platform}, Python {python}: {count} files so far", flush=True)
+    text = HEADER
+    for pin in pins:
+        text += _entry(pin, sorted(hashes[_plain(_name(pin))]))
+    (ROOT / "requirements.lock").write_text(text)
 
 
 def _files(pins: list[str], tags: tuple[str, ...], python: str) -> list[tuple[str, str]]:

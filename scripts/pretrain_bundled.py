@@ -129,16 +129,23 @@ def pretrain(seed: int = 0) -> CausalLMPolicy:
     ids, labels = encode(policy, data.learned)  # (N, T)
     optimizer = torch.optim.AdamW(policy.model.parameters(), betas=(0.9, 0.99), weight_decay=0.1)
     for step in range(1, LIMIT + 1):
-        chosen = torch.randint(len(ids), (BATCH,))  # (B,)
         optimizer.param_groups[0]["lr"] = LEARNING_RATE * min(1.0, step / WARMUP)
-        policy.model(ids[chosen], labels=labels[chosen]).loss.backward()
-        torch.nn.utils.clip_grad_norm_(policy.model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
+        learn(policy, optimizer, ids, labels)
         if step % EVERY == 0 and (right := measure(policy, data.checked).right) >= ENOUGH:
             print(f"stopped after {step} steps: {right:.3f} of the checked questions are right")
             return policy
     raise SystemExit(f"not enough right answers after {LIMIT} steps")
+
+
+def learn(
+    policy: CausalLMPolicy, optimizer: torch.optim.Optimizer, ids: Tensor, labels: Tensor
+) -> None:
+    """One step of supervised training, on a batch that is drawn from all rows."""
+    chosen = torch.randint(len(ids), (BATCH,))  # (B,)
+    policy.model(ids[chosen], labels=labels[chosen]).loss.backward()
+    torch.nn.utils.clip_grad_norm_(policy.model.parameters(), 1.0)
+    optimizer.step()
+    optimizer.zero_grad()
 
 
 @dataclass(frozen=True)

@@ -1,29 +1,31 @@
 """All that a run came to, as plain data, and where two runs differ."""
 
 import hashlib
-import json
-from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from llmpolicy.bounded import read_json
+
+Record = dict[str, Any]
 TIMED = ("time", "train_runtime", "step_time", "train_samples_per_second", "train_steps_per_second")
 
 
-def contents(out: Path) -> dict[str, Any]:
+def contents(out: Path) -> Record:
     """All that a run came to, by name: hashes of tensors and states, rows of metrics and rollouts,
     the evaluation.
     """
+    import torch
     from safetensors.torch import load_file
 
     from llmpolicy.run import Run, damage
 
     run = Run.open(out)
-    facts: dict[str, Any] = {
+    facts: Record = {
         "status": run.manifest["status"],
         "best": run.manifest.get("best"),
         "evaluation": run.evaluation(),
         "metrics": list(map(_untimed, run.metrics())),
-        "rollouts": [_without(row, ("seconds",)) for row in run.rollouts()],
+        "rollouts": list(map(_untimed, run.rollouts())),
     }
     folders = {"policy": run.policy_dir, "best/": run.best_dir}
     folders |= {path.name: path for path in run.checkpoints()}
@@ -34,31 +36,29 @@ def contents(out: Path) -> dict[str, Any]:
             facts[f"{name} {file.relative_to(folder)}"] = hashes
         for state in ("optimizer.pt", "scheduler.pt", "rng_state.pth"):
             if (folder / state).is_file():
-                facts[f"{name} {state}"] = _hash(_loaded(folder / state))
+                loaded = torch.load(folder / state, weights_only=False)
+                facts[f"{name} {state}"] = _hash(loaded)
         if (folder / "trainer_state.json").is_file():
             facts[f"{name} state"] = _state(folder / "trainer_state.json")
     facts["left over"] = sorted(path.name for path in out.rglob(".*") if path.name != ".lock")
     return facts
 
 
-def _untimed(line: dict[str, Any]) -> dict[str, Any]:
-    return _without(line, (*TIMED, *(key for key in line if "seconds" in key)))
-
-
-def _without(record: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
-    return {key: value for key, value in record.items() if key not in keys}
-
-
-def _loaded(path: Path) -> Any:
-    import torch
-
-    return torch.load(path, weights_only=False)
+def _untimed(record: Record) -> Record:
+    """A record without what no two runs have alike."""
+    kept = {}
+    for key, value in record.items():
+        if "seconds" not in key and key not in TIMED:
+            kept[key] = value
+    return kept
 
 
 def _state(path: Path) -> Any:
-    state = json.loads(path.read_text())
+    state = read_json(path)
     state["log_history"] = list(map(_untimed, state.get("log_history", [])))
-    return _without(state, ("total_flos", "num_input_tokens_seen"))
+    for key in ("total_flos", "num_input_tokens_seen"):
+        state.pop(key, None)
+    return state
 
 
 def _hash(value: Any) -> str:

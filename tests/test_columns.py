@@ -27,7 +27,8 @@ from llmpolicy.recipe import make_recipe
 from llmpolicy.rewards import Rewards, Sample
 from llmpolicy.session.arguments import task_block
 from llmpolicy.session.training import train
-from llmpolicy.stages.sft import _dataset, sft_config
+from llmpolicy.stages.sft import _dataset
+from llmpolicy.stages.trainers import stage_config
 from llmpolicy.tasks import load_demonstrations, load_pairs, load_task, load_tasks, prompt_text
 from llmpolicy.tasks.spec import TaskSpec
 from reward_fns.code_tests import passes
@@ -781,7 +782,9 @@ def test_a_warm_start_reads_the_prompts_that_the_policy_continues(tmp_path: Path
     talk = {"prompt": [PARTS], "tools": tools, "reply": "4"}
     calls = {"prompt": CALLS, "reply": "Wet.", "chat_template_kwargs": {"enable_thinking": True}}
     rows = load_demonstrations(TaskSpec(rows=[talk, calls, {"prompt": [USER], "reply": "5"}]))
-    args = sft_config({"max_steps": 1, "max_length": None}, folder=tmp_path, seed=0, target="cpu")
+    args = stage_config(
+        "sft", {"max_steps": 1, "max_length": None}, folder=tmp_path, seed=0, target="cpu"
+    )
     table = SFTTrainer(
         network, args, train_dataset=_dataset(rows, policy.codec, args), processing_class=words
     ).train_dataset

@@ -13,7 +13,7 @@ from llmpolicy.plan import build_rewards, plan_recipe, reward_lines
 from llmpolicy.recipe import find_recipe, load_recipe
 from llmpolicy.rewards import Sample
 from llmpolicy.rewards.compose import sentences
-from llmpolicy.session.explain import explain_recipe
+from llmpolicy.session.evaluate import explain_recipe
 
 HEAD = """\
 model: bundled

@@ -21,7 +21,7 @@ from llmpolicy.recipe import load_recipe
 from llmpolicy.rewards import RewardError, Rewards, RewardSpec
 from llmpolicy.run import Run
 from llmpolicy.session import evaluate_model, train_recipe
-from llmpolicy.session.explain import explain_recipe
+from llmpolicy.session.evaluate import explain_recipe
 
 ROOT = Path(__file__).parent.parent
 EVIL = """

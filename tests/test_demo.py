@@ -13,7 +13,7 @@ import pytest
 
 from llmpolicy.errors import RunError
 from llmpolicy.run import Run
-from llmpolicy.session import demo
+from llmpolicy.session import training as demo
 from llmpolicy.signals import Interrupted
 
 ROOT = Path(__file__).parent.parent

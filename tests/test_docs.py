@@ -15,7 +15,7 @@ import yaml
 
 from llmpolicy.recipe import Recipe, load_recipe
 from llmpolicy.session import train_recipe
-from llmpolicy.session.explain import explain_recipe
+from llmpolicy.session.evaluate import explain_recipe
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "recipes" / "README.md"]

@@ -13,7 +13,8 @@ from transformers import GPT2LMHeadModel
 
 from llmpolicy.errors import PolicyError
 from llmpolicy.policies.causal_lm import CausalLMPolicy
-from llmpolicy.stages.sft import sft_config, warm_start
+from llmpolicy.stages.sft import warm_start
+from llmpolicy.stages.trainers import stage_config
 from llmpolicy.tasks import Demonstration
 from tests import models, training
 
@@ -172,8 +173,12 @@ def test_experts_without_an_auxiliary_loss_are_trained_without_one_and_it_is_sai
         match=r"router_aux_loss_coef is 0.01, but .* gives no auxiliary loss; expected 0",
     ):
         training.trainer(tmp_path, pi, chat=False, router_aux_loss_coef=0.01)
-    args = sft_config(
-        {"max_steps": 1, "use_cpu": True, "bf16": False}, folder=tmp_path, seed=0, target="cpu"
+    args = stage_config(
+        "sft",
+        {"max_steps": 1, "use_cpu": True, "bf16": False},
+        folder=tmp_path,
+        seed=0,
+        target="cpu",
     )
     demonstrations = [Demonstration("1+1", "2", "a")]
     if kind == "llama4_text":  # TRL asks for its layers by a name that they do not have

@@ -22,7 +22,7 @@ from trl.trainer.utils import RepeatSampler
 from llmpolicy.errors import RecipeError
 from llmpolicy.plan import Explanation, explain_grpo
 from llmpolicy.plan.batch import Batch, nearest_valid
-from llmpolicy.session.explain import explain_recipe
+from llmpolicy.session.evaluate import explain_recipe
 
 SMALL = st.integers(1, 12)
 KNOBS = st.fixed_dictionaries(

@@ -20,7 +20,8 @@ from llmpolicy.errors import PolicyError
 from llmpolicy.policies.causal_lm import CausalLMPolicy
 from llmpolicy.policies.causal_lm.fast.door import group_path
 from llmpolicy.policies.causal_lm.frequencies import context_length
-from llmpolicy.stages.sft import sft_config, warm_start
+from llmpolicy.stages.sft import warm_start
+from llmpolicy.stages.trainers import stage_config
 from llmpolicy.tasks import Demonstration
 from scripts.zoo import build, cases
 from tests import models, training
@@ -298,8 +299,12 @@ def test_what_cannot_be_one_policy_beyond_a_named_length_is_refused_before_it_tr
 def test_a_stage_that_reads_whole_rows_refuses_those_that_cross(tmp_path: Path) -> None:
     words = models.tokenizer(alphabet=training.ALPHABET)
     pi = CausalLMPolicy(network("llama", vocab_size=len(words)), words)
-    args = sft_config(
-        {"max_steps": 1, "use_cpu": True, "bf16": False}, folder=tmp_path, seed=0, target="cpu"
+    args = stage_config(
+        "sft",
+        {"max_steps": 1, "use_cpu": True, "bf16": False},
+        folder=tmp_path,
+        seed=0,
+        target="cpu",
     )
     rows = [Demonstration("1+1", "2", "a"), Demonstration("1+2+3+4+5+6+7", "28", "b")]
     with pytest.raises(
@@ -454,8 +459,12 @@ def test_a_stage_refuses_rows_that_attention_would_choose_among(tmp_path: Path) 
     pi = CausalLMPolicy(
         build.build(build.small("hy_v4", vocab_size=len(words), index_topk=12)), words
     )
-    args = sft_config(
-        {"max_steps": 1, "use_cpu": True, "bf16": False}, folder=tmp_path, seed=0, target="cpu"
+    args = stage_config(
+        "sft",
+        {"max_steps": 1, "use_cpu": True, "bf16": False},
+        folder=tmp_path,
+        seed=0,
+        target="cpu",
     )
     rows = [Demonstration("1+1", "2", "a"), Demonstration("1+2+3+4+5+6+7", "28", "b")]
     with pytest.raises(PolicyError, match=r"sft: the model reads at most 12 tokens.*not 16"):

@@ -17,8 +17,7 @@ from llmpolicy.plan import explain_grpo
 from llmpolicy.recipe.grpo import NEUTRAL_SAMPLER, check_grpo
 from llmpolicy.recipe.no_effect import NO_EFFECT, OF_LOSSES, RENAMED, SWITCHES
 from llmpolicy.recipe.trl import grpo_defaults, grpo_fields
-from llmpolicy.stages.reward_model import reward_config
-from llmpolicy.stages.sft import sft_config
+from llmpolicy.stages.trainers import stage_config
 
 OTHER: dict[str, Any] = {
     "label_smoothing_factor": 0.1, "label_names": ["x"], "train_sampling_strategy": "sequential", "data_seed": 1,
@@ -147,6 +146,6 @@ def test_float16_on_a_cpu_is_refused_in_every_block(tmp_path: Path) -> None:
         grpo_config(
             {"fp16": True, "use_cpu": True}, output_dir=tmp_path, seed=0, reward_weights=[1.0]
         )
-    for block, config in (("sft", sft_config), ("reward_model", reward_config)):
+    for block in ("sft", "reward_model"):
         with pytest.raises(RecipeError, match=rf"{block}\.fp16 would change nothing"):
-            config({"fp16": True}, folder=tmp_path, seed=0, target="cpu")
+            stage_config(block, {"fp16": True}, folder=tmp_path, seed=0, target="cpu")

@@ -17,8 +17,7 @@ from llmpolicy.recipe import load_recipe, make_recipe, stages_of
 from llmpolicy.run import Run
 from llmpolicy.session import train, train_recipe
 from llmpolicy.session.arguments import blocks_of, recipe_with
-from llmpolicy.session.evaluate import evaluate_model
-from llmpolicy.session.explain import explain_recipe
+from llmpolicy.session.evaluate import evaluate_model, explain_recipe
 from llmpolicy.session.training import train_requested
 from llmpolicy.stages.process import go_on
 from llmpolicy.stages.request import Request

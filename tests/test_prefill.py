@@ -8,7 +8,7 @@ import pytest
 
 from llmpolicy.rewards import Rewards, RewardSpec, Sample
 from llmpolicy.session import train_recipe
-from llmpolicy.session.explain import explain_recipe
+from llmpolicy.session.evaluate import explain_recipe
 from reward_fns.json_answer import schema, valid
 
 SHAPE = {"type": "object", "properties": {"age": {"type": "integer"}}, "required": ["age"]}

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from llmpolicy.errors import PublishError
 from llmpolicy.publish import publish, publish_run
-from llmpolicy.publish.artefact import build
+from llmpolicy.publish.artefact import build, machine_of
 from llmpolicy.publish.choice import choose
 from llmpolicy.publish.local import Machine, Replaced, local_in, portable, portable_text
 from llmpolicy.publish.weights import not_finite, text_in
@@ -72,24 +72,24 @@ KEPT = (
 
 @pytest.mark.parametrize("text", CUT)
 def test_of_a_path_the_last_name_is_left_and_of_an_address_no_password(text: str) -> None:
-    replaced = Replaced()
-    assert portable_text(text, THERE, replaced) == CUT[text]
+    replaced = Replaced(THERE)
+    assert portable_text(text, replaced) == CUT[text]
     assert replaced.counts
     assert local_in(CUT[text], THERE) is None
 
 
 @pytest.mark.parametrize("text", KEPT)
 def test_other_texts_stay_as_they_are(text: str) -> None:
-    replaced = Replaced()
-    assert portable_text(text, THERE, replaced) == text
+    replaced = Replaced(THERE)
+    assert portable_text(text, replaced) == text
     assert not replaced.counts
     assert local_in(text, THERE) is None
 
 
 def test_it_is_found_in_keys_lists_and_mappings_of_any_depth() -> None:
     value: Any = {"/mnt/a/x": [{"q": ("~/b/y", 3, None, Path("/mnt/c/z"))}]}
-    replaced = Replaced(file="recipe.yaml")
-    assert portable(value, THERE, replaced) == {"x": [{"q": ["y", 3, None, "z"]}]}
+    replaced = Replaced(THERE, file="recipe.yaml")
+    assert portable(value, replaced) == {"x": [{"q": ["y", 3, None, "z"]}]}
     assert replaced.lines() == ("recipe.yaml: 3 x a path, of which the last name is left",)
 
 
@@ -111,7 +111,7 @@ def run(tmp_path: Path, weights: Path) -> Run:
 
 def staged(run: Run, folder: Path) -> tuple[dict[str, str], Replaced]:
     folder.mkdir()
-    replaced = Replaced()
+    replaced = Replaced(machine_of(run))
     build(run, choose(run), NAME, folder, replaced)
     return {
         path.name: path.read_text() for path in folder.iterdir() if path.suffix != ".safetensors"

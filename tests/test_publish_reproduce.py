@@ -24,7 +24,7 @@ from llmpolicy.publish.choice import choose
 from llmpolicy.recipe import load_recipe
 from llmpolicy.rollout import rollout
 from llmpolicy.run import Run
-from llmpolicy.run.contents import content_digest
+from llmpolicy.run.sealed import content_digest
 from tests.hub_client import NAME, ROOT, Client
 from tests.hub_server import HubServer
 from tests.test_publish import adapter, base, hub, log_probs, make_run, send, served  # noqa: F401

@@ -18,7 +18,7 @@ from llmpolicy.recipe.needs import OPTIMISERS, TORCH_OPTIMISERS, TRACKERS
 from llmpolicy.recipe.ranges import LORA_RANGES, RANGES, expected_of
 from llmpolicy.recipe.trl import config_fields
 from llmpolicy.session import evaluate_model, train, train_recipe
-from llmpolicy.session.explain import explain_recipe
+from llmpolicy.session.evaluate import explain_recipe
 
 RECIPE = """model: bundled
 task: {file: rows.jsonl, prompt: "{question}"}

@@ -16,8 +16,9 @@ from llmpolicy.policies.causal_lm import CausalLMPolicy
 from llmpolicy.policies.causal_lm.codec import Codec
 from llmpolicy.policies.rewarder import load, token_ids
 from llmpolicy.recipe import make_recipe
-from llmpolicy.stages.reward_model import _rows, begin, reward_config
-from llmpolicy.stages.sft import _dataset, sft_config, warm_start
+from llmpolicy.stages.reward_model import _rows, begin
+from llmpolicy.stages.sft import _dataset, warm_start
+from llmpolicy.stages.trainers import stage_config
 from llmpolicy.tasks import Demonstration, Pair, Pairs, TaskSpec, load_demonstrations, load_pairs
 from tests import models
 from tests.chats import chat
@@ -96,7 +97,9 @@ def trained_on(
     made: CausalLMPolicy, rows: list[Demonstration], folder: Path, **settings: Any
 ) -> Any:
     """What TRL's trainer learns from: its own data set, after all that it does to it."""
-    args = sft_config({"max_steps": 1, **settings}, folder=folder / "sft", seed=0, target="cpu")
+    args = stage_config(
+        "sft", {"max_steps": 1, **settings}, folder=folder / "sft", seed=0, target="cpu"
+    )
     return SFTTrainer(
         made.model,
         args,
@@ -156,7 +159,7 @@ def test_where_a_template_writes_a_reply_behind_its_generation_prompt_it_is_stoc
         }
         for c in told
     ]
-    args = sft_config({"max_steps": 1}, folder=tmp_path / "stock", seed=0, target="cpu")
+    args = stage_config("sft", {"max_steps": 1}, folder=tmp_path / "stock", seed=0, target="cpu")
     data = Dataset.from_list(rows, features=Features({"prompt": Json(), "completion": Json()}))
     stock = SFTTrainer(
         made.model, args, train_dataset=data, processing_class=made.tokenizer
@@ -231,7 +234,7 @@ def test_what_cannot_be_learned_there_is_refused_before_training(
     name: str, reply: Any, said: str, tmp_path: Path
 ) -> None:
     made = policy(name)
-    args = sft_config({"max_steps": 1}, folder=tmp_path / "sft", seed=0, target="cpu")
+    args = stage_config("sft", {"max_steps": 1}, folder=tmp_path / "sft", seed=0, target="cpu")
     with pytest.raises(PolicyError) as found:
         warm_start(made, demonstrations(reply), [], args, tmp_path / "out", {})
     assert said in str(found.value) and "\n" not in str(found.value)
@@ -337,8 +340,12 @@ def test_a_reward_model_is_trained_on_what_it_will_score(name: str, tmp_path: Pa
     given = pairs({"chosen": "4", "rejected": "5"}, {"chosen": THINKS, "rejected": "it is 5"})
     plain = Pair("2+2=", "4", "5", "2+2=")  # a chat beside a transcript: both with their end
     given = Pairs([*given.train, plain], [], 0)
-    args = reward_config(
-        {"max_steps": 1, "max_length": None}, folder=tmp_path / "x", seed=0, target="cpu"
+    args = stage_config(
+        "reward_model",
+        {"max_steps": 1, "max_length": None},
+        folder=tmp_path / "x",
+        seed=0,
+        target="cpu",
     )
     rows, left = _rows(given, model, tokenizer, None)
     trainer = RewardTrainer(model, args, train_dataset=rows, processing_class=tokenizer)

@@ -20,7 +20,8 @@ from llmpolicy.policies import rewarder as scoring
 from llmpolicy.recipe import make_recipe
 from llmpolicy.rewards import RewardError, Rewards, RewardSpec, Sample
 from llmpolicy.run.sealed import seal
-from llmpolicy.stages.reward_model import begin, reward_config, train_reward_model
+from llmpolicy.stages.reward_model import begin, train_reward_model
+from llmpolicy.stages.trainers import stage_config
 from llmpolicy.tasks import Pair, Pairs
 from reward_fns import reward_model
 from scripts.zoo import build, cases
@@ -191,7 +192,7 @@ def test_training_learns_the_preference_and_writes_a_normal_model(
     tokenizer().save_pretrained(tmp_path / "base")
     steps = {"max_steps": 30, "learning_rate": 1e-2, "per_device_train_batch_size": 8}
     out = tmp_path / "out"
-    args = reward_config(steps, folder=out, seed=0, target="cpu")
+    args = stage_config("reward_model", steps, folder=out, seed=0, target="cpu")
     assert args.center_rewards_coefficient == 0.01
     made, words = begin(str(tmp_path / "base"), seed=0)
     report = train_reward_model(made, words, pairs(), args, out, {"made_from": "x"}, lora=lora)
@@ -215,8 +216,8 @@ def start(folder: Path, family: str = "llama") -> tuple[Any, Any, Any]:
     build.build(build.small(family)).save_pretrained(folder / "base")
     cases.words().save_pretrained(folder / "base")
     steps = {"max_steps": 2, "learning_rate": 1e-2, "per_device_train_batch_size": 4}
-    return *begin(str(folder / "base"), seed=0), reward_config(
-        steps, folder=folder / "out", seed=0, target="cpu"
+    return *begin(str(folder / "base"), seed=0), stage_config(
+        "reward_model", steps, folder=folder / "out", seed=0, target="cpu"
     )
 
 
@@ -278,7 +279,9 @@ def test_what_is_written_is_what_was_trained_with_modules_that_lora_saves(
 
 def test_what_trl_refuses_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="^reward_model: "):
-        reward_config({"lr_scheduler_type": "nonsense"}, folder=tmp_path, seed=0, target="cpu")
+        stage_config(
+            "reward_model", {"lr_scheduler_type": "nonsense"}, folder=tmp_path, seed=0, target="cpu"
+        )
     with pytest.raises(PolicyError, match="no reward model can begin from"):
         begin(str(tmp_path / "nothing"), seed=0)
 

@@ -17,12 +17,13 @@ from llmpolicy.policies.causal_lm import CausalLMPolicy
 from llmpolicy.publish.artefact import build
 from llmpolicy.publish.choice import choose
 from llmpolicy.recipe import load_recipe, make_recipe
-from llmpolicy.report.overoptimisation import plot_curve
+from llmpolicy.report.plot import plot_curve
 from llmpolicy.rewards import Rewards, RewardSpec
 from llmpolicy.run import Run
 from llmpolicy.session import train_recipe, train_stages
 from llmpolicy.stages.evaluation import chooses, judges
-from llmpolicy.stages.sft import sft_config, warm_start
+from llmpolicy.stages.sft import warm_start
+from llmpolicy.stages.trainers import stage_config
 from llmpolicy.tasks import Row, load_demonstrations
 from tests.training import policy, rows
 
@@ -100,7 +101,7 @@ def test_the_warm_start_learns_the_replies_alone(tmp_path: Path) -> None:
         "per_device_train_batch_size": 8,
         "per_device_eval_batch_size": 50,
     }
-    args = sft_config(still, folder=tmp_path / "still", seed=0, target="cpu")
+    args = stage_config("sft", still, folder=tmp_path / "still", seed=0, target="cpu")
     report = warm_start(made, found[:10], found[10:], args, tmp_path / "still", {})
     end = made.tokenizer.eos_token_id
     replies = [[*ids, end] for ids in made.encode([row.reply for row in found[10:]])]
@@ -110,7 +111,7 @@ def test_the_warm_start_learns_the_replies_alone(tmp_path: Path) -> None:
     )
 
     learn = {"max_steps": 40, "learning_rate": 2e-3, "per_device_train_batch_size": 16}
-    args = sft_config(learn, folder=tmp_path / "learnt", seed=0, target="cpu")
+    args = stage_config("sft", learn, folder=tmp_path / "learnt", seed=0, target="cpu")
     after = warm_start(made, found[:40], found[40:], args, tmp_path / "learnt", {})
     assert after["held_out"]["loss"] < 0.5 * report["held_out"]["loss"]
     again = CausalLMPolicy.load(str(tmp_path / "learnt"))
@@ -249,8 +250,8 @@ def test_an_adapter_that_could_not_be_merged_at_the_end_is_refused_before_the_fi
     assert demonstrations is not None
     made = CausalLMPolicy(zoo.build(zoo.small("zamba")), cases.words(), lora={"r": 4})
     before = [p.detach().clone() for p in made.parameters()]
-    args = sft_config(
-        {"max_steps": 1, "learning_rate": 1.0}, folder=tmp_path / "sft", seed=0, target="cpu"
+    args = stage_config(
+        "sft", {"max_steps": 1, "learning_rate": 1.0}, folder=tmp_path / "sft", seed=0, target="cpu"
     )
     with pytest.raises(PolicyError, match="shared by several layers"):
         warm_start(made, load_demonstrations(demonstrations), [], args, tmp_path / "sft", {})

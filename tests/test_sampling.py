@@ -17,8 +17,7 @@ from hypothesis import strategies as st
 
 from llmpolicy.episode import Episode, Turn
 from llmpolicy.errors import RecipeError
-from llmpolicy.grpo.memory import HALF_LIFE, Memory
-from llmpolicy.grpo.sampling import Group, Limits, Sampling, _differ, filled
+from llmpolicy.grpo.sampling import HALF_LIFE, Group, Limits, Memory, Sampling, _differ, filled
 from llmpolicy.grpo.trainer import PolicyTrainer
 from llmpolicy.objectives import group_advantages
 from llmpolicy.plan import explain_grpo

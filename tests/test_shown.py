@@ -27,7 +27,7 @@ from llmpolicy.policies.causal_lm import CausalLMPolicy
 from llmpolicy.policies.causal_lm.folding import folded
 from llmpolicy.report.plot import plot_run
 from llmpolicy.run import Run
-from llmpolicy.session.explain import explain_recipe
+from llmpolicy.session.evaluate import explain_recipe
 from llmpolicy.stages import process
 from llmpolicy.stages.grpo import EVENTS, events_in
 from llmpolicy.stages.process import end_stopped

@@ -16,8 +16,8 @@ from llmpolicy.policies.causal_lm import CausalLMPolicy
 from llmpolicy.provenance.code import code_facts
 from llmpolicy.provenance.files import files_of, named_files
 from llmpolicy.recipe import load_recipe
-from llmpolicy.run import Run, contents
-from llmpolicy.run.contents import content_digest
+from llmpolicy.run import Run, sealed
+from llmpolicy.run.sealed import content_digest
 from llmpolicy.session.evaluate import evaluate_model
 from llmpolicy.stages.policy import policy_at
 from llmpolicy.stages.sources import refuse_changes, source_facts, unknown_lines
@@ -208,7 +208,7 @@ def test_large_weights_are_compared_by_size_and_spread_blocks(
     """Of any size no more is read than the blocks; small ones, and what is no weights, are read
     whole.
     """
-    monkeypatch.setattr(contents, "BLOCK", 4)
+    monkeypatch.setattr(sealed, "BLOCK", 4)
     content, large = bytes(range(256)) * 40, tmp_path / "model.safetensors"
     large.write_bytes(content)
     digest = content_digest(large)

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from llmpolicy.policies import CausalLMPolicy
 from llmpolicy.policies.causal_lm.fast.door import ways
 from llmpolicy.session import train_recipe
-from llmpolicy.session.explain import explain_recipe
+from llmpolicy.session.evaluate import explain_recipe
 from llmpolicy.speed import (
     FAMILIES,
     LATER,

@@ -8,6 +8,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from llmpolicy.run import Run, written_whole
 from llmpolicy.signals import Signals
+from llmpolicy.terminal import Say
 
 
 class BeforeFirst(TrainerCallback):
@@ -18,9 +19,7 @@ class BeforeFirst(TrainerCallback):
     def __init__(self, do: Callable[[], None]) -> None:
         self.do = do
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
+    def on_train_begin(self, *_: Any, **__: Any) -> None:
         self.do()
 
 
@@ -36,9 +35,7 @@ class CleanStop(Signals, TrainerCallback):
         self.time_limit = time_limit
         self.started = time.monotonic()
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
+    def on_train_begin(self, *_: Any, **__: Any) -> None:
         self.started = time.monotonic()
 
     def on_step_end(
@@ -91,7 +88,7 @@ def _any_process(flag: bool) -> bool:
     return any(flags)
 
 
-def forgive_trackers(callbacks: list[Any], say: Callable[[str], None]) -> None:
+def forgive_trackers(callbacks: list[Any], say: Say) -> None:
     """Let training go on without a tracker (TensorBoard ...) whose files the disk does not take; it
     is said once.
     """
@@ -102,9 +99,7 @@ def forgive_trackers(callbacks: list[Any], say: Callable[[str], None]) -> None:
                     setattr(callback, event, _forgiving(getattr(callback, event), callback, say))
 
 
-def _forgiving(
-    react: Callable[..., Any], callback: Any, say: Callable[[str], None]
-) -> Callable[..., Any]:
+def _forgiving(react: Callable[..., Any], callback: Any, say: Say) -> Callable[..., Any]:
     def forgiving(*arguments: Any, **options: Any) -> Any:
         if getattr(callback, "given_up", False):
             return None

@@ -2,7 +2,6 @@
 training.
 """
 
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,14 +11,11 @@ from torch.optim.lr_scheduler import LambdaLR
 from transformers import TrainerState
 
 from llmpolicy.run import add_checkpoint, put
-from llmpolicy.run.checkpoints import RECORD, checkpoints
-from llmpolicy.run.disk import size_of, writing
+from llmpolicy.run.checkpoints import RECORD, staged
+from llmpolicy.terminal import Say
 
 if TYPE_CHECKING:
     from llmpolicy.grpo.trainer import PolicyTrainer
-
-STAGED = ".new"
-"""The folder beside the checkpoints in which one is written."""
 
 
 @contextmanager
@@ -30,29 +26,24 @@ def whole_checkpoint(trainer: "PolicyTrainer") -> Iterator[None]:
     transformers would drop by the files' times, and after a clock was set back each new checkpoint
     is the oldest.
     """
-    home = Path(trainer.args.output_dir or ".")
-    staged = home / STAGED / f"checkpoint-{trainer.state.global_step}"
-    if trainer.args.should_save:
-        shutil.rmtree(staged.parent, ignore_errors=True)
-    trainer.accelerator.wait_for_everyone()
-    trainer.staged = staged.parent
-    try:
-        with writing(home / staged.name, lambda: max(map(size_of, [staged, *checkpoints(home)]))):
+    home, saves = Path(trainer.args.output_dir or "."), trainer.args.should_save
+    with staged(home, trainer.state.global_step, clear=saves) as folder:
+        trainer.accelerator.wait_for_everyone()
+        trainer.staged = folder.parent
+        try:
             yield
             trainer.accelerator.wait_for_everyone()
-            if trainer.args.should_save:
+            if saves:
                 if trainer.run is not None:
-                    trainer.run.keep_record(staged / RECORD)
+                    trainer.run.keep_record(folder / RECORD)
                 run = trainer.run.id if trainer.run else None
-                add_checkpoint(staged, home, trainer.args.save_total_limit, run)
-    finally:
-        trainer.staged = None
-        if trainer.args.should_save:
-            shutil.rmtree(staged.parent, ignore_errors=True)
+                add_checkpoint(folder, home, trainer.args.save_total_limit, run)
+        finally:
+            trainer.staged = None
     trainer.accelerator.wait_for_everyone()
 
 
-def follow_schedule(trainer: "PolicyTrainer", before: int, say: Callable[[str], None]) -> None:
+def follow_schedule(trainer: "PolicyTrainer", before: int, say: Say) -> None:
     """Where a run goes on with more steps than ``before``, set the rate of the next step by the
     longer schedule, and say so.
 

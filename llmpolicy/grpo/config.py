@@ -16,8 +16,8 @@ from transformers.integrations.integration_utils import (
 )
 from trl import GRPOConfig
 
-from llmpolicy.errors import RecipeError, nearest
-from llmpolicy.recipe import GRPO_DEFAULTS, TARGET_DEFAULTS
+from llmpolicy.errors import RecipeError, nearest, one_line
+from llmpolicy.recipe import GRPO_DEFAULTS, TARGET_DEFAULTS, trackers
 from llmpolicy.recipe.no_effect import check_device
 
 
@@ -36,15 +36,12 @@ def grpo_config(
     output_dir: Path,
     seed: int,
     reward_weights: Sequence[float],
-    max_steps: int | None = None,
 ) -> GRPOConfig:
     """Build GRPOConfig from the recipe's block; raises RecipeError when TRL refuses a value."""
     settings = {**GRPO_DEFAULTS, **TARGET_DEFAULTS[target()], **grpo}
     if torch.backends.mps.is_available() and "use_cpu" not in grpo:
         settings["use_cpu"] = False
     settings["report_to"] = _trackers(settings.get("report_to"))
-    if max_steps is not None:
-        settings["max_steps"] = max_steps
     settings.update(
         output_dir=str(output_dir),
         seed=seed,
@@ -58,7 +55,7 @@ def grpo_config(
             args = GRPOConfig(**settings)
         _try_optimizer(args)
     except (TypeError, ValueError) as error:
-        raise RecipeError(f"grpo: {' '.join(str(error).split())}") from error
+        raise RecipeError(f"grpo: {one_line(error)}") from error
     if args.fsdp and args.world_size == 1:
         raise RecipeError(
             "grpo.fsdp shares weights out among processes, and there is one; start several with"
@@ -114,8 +111,7 @@ def _trackers(report_to: Any) -> list[str]:
     """The experiment trackers asked for; raises RecipeError for one that is unknown or not
     installed.
     """
-    asked = [report_to] if isinstance(report_to, str) else list(report_to or [])
-    asked = [] if asked == ["none"] else asked
+    asked = trackers(report_to)
     available = get_available_reporting_integrations()
     for name in asked:
         if name not in INTEGRATION_TO_CALLBACK and name != "all":

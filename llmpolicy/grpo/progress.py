@@ -9,7 +9,7 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from llmpolicy.episode import Episode
-from llmpolicy.terminal import visible
+from llmpolicy.terminal import Say, visible
 
 SIGNAL_NOTE = (
     "nothing was learned from this step: all advantages are 0 or below 1e-6, since in every group"
@@ -22,6 +22,7 @@ SILENT_STEPS = 10
 """Steps without a signal, one after the other, after which what to try is said."""
 SHOWN = 200
 
+Logs = Mapping[str, Any]
 Episodes = Callable[[], Sequence[Episode]]
 
 
@@ -33,9 +34,7 @@ class Progress(TrainerCallback):
     generation.
     """
 
-    def __init__(
-        self, say: Callable[[str], None], *, seconds: float = 5.0, episodes: Episodes = tuple
-    ) -> None:
+    def __init__(self, say: Say, *, seconds: float = 5.0, episodes: Episodes = tuple) -> None:
         self.say, self.seconds, self.episodes = say, seconds, episodes
         self.started, self.first_step, self.said = time.monotonic(), 0, 0.0
         self.silent, self.noted = 0, set[str]()
@@ -63,7 +62,7 @@ class Progress(TrainerCallback):
             self.say(progress_line(state.global_step, state.max_steps, logs, left))
         self._note(args, logs)
 
-    def _note(self, args: TrainingArguments, logs: Mapping[str, Any]) -> None:
+    def _note(self, args: TrainingArguments, logs: Logs) -> None:
         """Say what a step without a signal, or a loss of about 0, means: each once."""
         unjudged = logs.get("rewards/unjudged") == 1.0
         has_signal = not unjudged and logs.get("advantages/live", 1.0) > 0
@@ -107,9 +106,7 @@ def loss_note(args: Any) -> str:
     return note
 
 
-def silence(
-    steps: int, logs: Mapping[str, Any], episodes: Sequence[Episode], *, unjudged: bool
-) -> str:
+def silence(steps: int, logs: Logs, episodes: Sequence[Episode], *, unjudged: bool) -> str:
     """That nothing was learned for some steps, with two completions, and what to try."""
     reward, cut = logs.get("reward"), logs.get("completions/clipped_ratio") or 0.0
     paid = "each returned None"
@@ -135,7 +132,7 @@ def silence(
     return "\n".join(lines)
 
 
-def progress_line(step: int, steps: int, logs: Mapping[str, Any], seconds_left: float) -> str:
+def progress_line(step: int, steps: int, logs: Logs, seconds_left: float) -> str:
     """The line of one step, as text; KL to the reference and entropy, in nats a token, where they
     are known.
     """

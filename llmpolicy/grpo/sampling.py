@@ -5,12 +5,18 @@ A group has a signal when the rewards of its judged rows lie further apart than 
 was generated and scored is handed to TRL as it is. Each round is a generation of its own that is
 cut over all processes, and what it gave is gathered on all of them: they decide alike, and take
 part in the same collectives, whosever groups were without a signal.
+
+The memory prefers prompts that are likely to give one: a prompt's group has a signal with
+probability θ. Of its groups so far s had one and f had none, each counted 2^(−age / 20) with its
+age in generations, since the policy moves on: θ ~ Beta(1 + s, 1 + f). Thompson (1933) draws one θ a
+prompt and takes the largest; the discount is that of Raj & Kalyani 2017, arXiv 1707.09727.
 """
 
-import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import gcd, nan
+from functools import partial
+from itertools import filterfalse, islice
+from math import gcd, isnan, nan
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +26,6 @@ from accelerate.utils import gather_object
 from llmpolicy.episode import Episode
 from llmpolicy.grpo import judging
 from llmpolicy.grpo.generation import Generation, begin
-from llmpolicy.grpo.memory import Memory
 from llmpolicy.recipe import SamplingBlock
 from llmpolicy.run.episodes import episode_rows
 from llmpolicy.tasks import Row
@@ -29,6 +34,8 @@ if TYPE_CHECKING:
     from llmpolicy.grpo.trainer import PolicyTrainer
 
 Group = list[Episode]
+Items = list[dict[str, Any]]
+"""The inputs of a generation, as TRL hands them over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +125,48 @@ def _affordable(filling: Filling, spare: Iterator[int], limits: Limits) -> list[
         return []
     most = max(limits.max_tokens - filling.tokens, 0) // (limits.size * limits.longest)
     wanted = min(-(-lacking // limits.unit), most // limits.unit) * limits.unit
-    rows = list(itertools.islice(spare, wanted))
+    rows = list(islice(spare, wanted))
     return rows[: len(rows) // limits.unit * limits.unit]
+
+
+HALF_LIFE = 20
+"""Generations after which what was seen of a prompt counts half."""
+
+
+class Memory:
+    """For each prompt, by its key, how many of its groups had a signal and how many had none,
+    discounted.
+    """
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        self.keys = list(keys)
+        self.counts = np.zeros((len(self.keys), 2))  # (rows, with and without a signal)
+
+    def order(self, draw: np.random.Generator) -> list[int]:
+        """All rows, those first for which the drawn probability of a signal is highest."""
+        theta = draw.beta(1 + self.counts[:, 0], 1 + self.counts[:, 1])  # (rows,)
+        order: list[int] = np.argsort(-theta, kind="stable").tolist()
+        return order
+
+    def note(self, groups: Iterable[tuple[int, bool]]) -> None:
+        """Age what is known by one generation, and add its groups: the row of each, and whether it
+        had a signal.
+        """
+        self.counts *= 0.5 ** (1 / HALF_LIFE)
+        for row, live in groups:
+            self.counts[row, int(not live)] += 1
+
+    def state(self) -> dict[str, list[float]]:
+        """The counts of the prompts that were seen, as plain data."""
+        state = {}
+        for key, pair in zip(self.keys, self.counts.tolist(), strict=True):
+            if any(pair):
+                state[key] = pair
+        return state
+
+    def load(self, state: Mapping[str, Sequence[float]]) -> None:
+        """Go on from a `state`; a prompt that it does not name was not seen."""
+        self.counts = np.array([state.get(key, (0.0, 0.0)) for key in self.keys])
 
 
 class Sampling:
@@ -129,23 +176,18 @@ class Sampling:
 
     def __init__(self, settings: SamplingBlock, rows: Sequence[Row]) -> None:
         self.settings, self.rows = settings, len(rows)
-        self.memory: Memory | None = None
-        if settings.memory:
-            self.memory = Memory([f"{row.task}/{row.index}" for row in rows])
+        keys = [f"{row.task}/{row.index}" for row in rows]
+        self.memory = Memory(keys) if settings.memory else None
 
-    def fill(self, trainer: "PolicyTrainer", inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def fill(self, trainer: "PolicyTrainer", inputs: Items) -> Items:
         """Generate and score what this step trains on; returns the inputs of the groups that were
         taken.
         """
         rounds: list[Generation] = []
         prompts, spare = self._chosen(trainer, inputs)
-        filling = filled(
-            prompts,
-            spare,
-            lambda rows: _generated(trainer, rows, rounds),
-            lambda group: self._has_signal(trainer, group),
-            self._limits(trainer),
-        )
+        generated = partial(_generated, trainer, rounds)
+        has_signal = partial(self._has_signal, trainer)
+        filling = filled(prompts, spare, generated, has_signal, self._limits(trainer))
         if self.memory is not None:
             self.memory.note(filling.seen)
         _note(trainer, filling)
@@ -153,17 +195,13 @@ class Sampling:
         rows = _repeated(filling.rows, trainer.group_size)
         start = trainer.accelerator.process_index * len(inputs)
         mine = slice(start, start + len(inputs))
-        trainer.generation = Generation(
-            rows[mine],
-            numbered(filling.groups)[mine],
-            seconds=sum(generation.seconds for generation in rounds),
-            reward_seconds=sum(generation.reward_seconds for generation in rounds),
-        )
+        trainer.generation = Generation(rows[mine], numbered(filling.groups)[mine])
+        for generation in rounds:
+            trainer.generation.seconds += generation.seconds
+            trainer.generation.reward_seconds += generation.reward_seconds
         return [{**item, "row": row} for item, row in zip(inputs, rows[mine], strict=True)]
 
-    def _chosen(
-        self, trainer: "PolicyTrainer", inputs: list[dict[str, Any]]
-    ) -> tuple[list[int], Iterator[int]]:
+    def _chosen(self, trainer: "PolicyTrainer", inputs: Items) -> tuple[list[int], Iterator[int]]:
         """The prompts of the generation and, in the order in which they are taken, all others.
 
         Drawn from the run's seed, the step and the rows that are next in the data, which are the
@@ -181,8 +219,10 @@ class Sampling:
         """Whether rewards differ by more than the tolerance, as TRL adds them up: in 32 bits,
         without rows of no value.
         """
-        names = trainer.rewards.composition.names
-        terms = [[judging.number(episode.score, name) for name in names] for episode in group]
+        terms = []
+        for episode in group:
+            number = partial(judging.number, episode.score)
+            terms.append(list(map(number, trainer.rewards.composition.names)))
         table = torch.tensor(terms)  # (G, terms)
         weights = trainer.reward_weights.to(table.device)  # (terms,)
         judged = table[~table.isnan().all(1)]  # (g, terms)
@@ -203,17 +243,20 @@ def _differ(values: Sequence[float], tolerance: float) -> bool:
     """Whether known values lie further apart than the tolerance, which in 32 bits is not met to the
     digit; 0 is exact.
     """
-    known = [value for value in values if value == value]
-    slack = 2**-22 * max(map(abs, known), default=0.0) if tolerance else 0.0
-    return bool(known) and max(known) - min(known) > tolerance + slack
+    known = list(filterfalse(isnan, values))
+    if not known:
+        return False
+    if tolerance:
+        tolerance += 2**-22 * max(map(abs, known))
+    return max(known) - min(known) > tolerance
 
 
 def _repeated(rows: Sequence[int], size: int) -> list[int]:
-    return [row for row in rows for _ in range(size)]
+    return np.repeat(rows, size).tolist()
 
 
 def _generated(
-    trainer: "PolicyTrainer", prompts: Sequence[int], rounds: list[Generation]
+    trainer: "PolicyTrainer", rounds: list[Generation], prompts: Sequence[int]
 ) -> list[Group]:
     """The groups of some prompts: each process writes and scores its share of the rows, and all get
     all of them.

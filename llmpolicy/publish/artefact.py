@@ -18,7 +18,7 @@ from llmpolicy.publish.base import base_folder, base_license, base_name, dataset
 from llmpolicy.publish.card import CardFacts, card
 from llmpolicy.publish.choice import Choice
 from llmpolicy.publish.files import (
-    PublishedFile,
+    Files,
     check_folder,
     copy_plain,
     describe,
@@ -27,10 +27,11 @@ from llmpolicy.publish.files import (
 )
 from llmpolicy.publish.local import Machine, Replaced, paths_shortened, portable, this_machine
 from llmpolicy.publish.reproduce import Kit, kit_of
+from llmpolicy.publish.shown import Data, Record
 from llmpolicy.publish.texts import no_figure
 from llmpolicy.run import Run, broken, facts_of
-from llmpolicy.run.contents import content_digest
 from llmpolicy.run.paths import below
+from llmpolicy.run.sealed import content_digest
 from llmpolicy.terminal import quiet
 
 SCHEMA = 1
@@ -40,13 +41,13 @@ READ = ("recipe.yaml", "manifest.json", "evaluation.json", "metrics.jsonl", "bes
 
 def build(
     run: Run, choice: Choice, repo: str, folder: Path, replaced: Replaced | None = None
-) -> tuple[PublishedFile, ...]:
+) -> Files:
     """Fill an empty folder with all that is published, check every file, and return the list.
 
     What told of this machine, and is said otherwise now, is counted in ``replaced``. Raises
     PublishError; the run itself is only read.
     """
-    replaced, machine = replaced or Replaced(), _machine(run)
+    replaced = replaced or Replaced(machine_of(run))
     refuse_links(run.path / name for name in READ)
     if choice.what == "merged" and choice.trained == "adapter":
         with tempfile.TemporaryDirectory(prefix="llmpolicy-merge-") as merged:
@@ -56,13 +57,15 @@ def build(
         stage(choice.source, folder, choice.what)
         _refuse_other_than_sealed(choice.source, folder)
     if choice.what == "adapter":
-        _name_base(
-            folder / "adapter_config.json", choice.hub_id, run.recipe["model"].get("revision")
-        )
-    _make_configs_portable(folder, machine, replaced)
-    sources = _write_evidence(run, choice, repo, folder, machine, replaced)
+        # The base as others can find it: never a folder of the machine it was trained on.
+        base = {"base_model_name_or_path": choice.hub_id}
+        base["revision"] = run.recipe["model"].get("revision")
+        config = folder / "adapter_config.json"
+        _write_json(config, {**read_json(config), **base})
+    _make_configs_portable(folder, replaced)
+    sources = _write_evidence(run, choice, repo, folder, replaced)
     files = describe(folder)
-    check_folder(folder, choice.what, machine=machine, sources=sources)
+    check_folder(folder, choice.what, machine=replaced.machine, sources=sources)
     if describe(folder) != files:
         raise PublishError(
             f"{folder} changed while it was checked; publish again when nothing writes there"
@@ -71,25 +74,24 @@ def build(
 
 
 def _write_evidence(
-    run: Run, choice: Choice, repo: str, folder: Path, machine: Machine, replaced: Replaced
+    run: Run, choice: Choice, repo: str, folder: Path, replaced: Replaced
 ) -> Collection[str]:
     """The four files that publishing writes itself, of which nothing tells of this machine; returns
     the sources beside them.
     """
-    kit = kit_of(run, _rows_counted(_as_loaded(run)), choice.hub_id, machine)
+    kit = kit_of(run, _rows_counted(_as_loaded(run)), choice.hub_id, replaced.machine)
     for name, source in kit.sources.items():
         copy_plain(source, folder / name)
-    recipe = _for_others("recipe.yaml", kit.recipe, machine, replaced)
+    recipe = _for_others("recipe.yaml", kit.recipe, replaced)
     of_here = ("base_dir", "base_dir_from_run", "weights")
     noted = {key: value for key, value in run.manifest.items() if key not in of_here}
-    manifest = _for_others("llmpolicy_manifest.json", noted, machine, replaced)
+    manifest = _for_others("llmpolicy_manifest.json", noted, replaced)
     if choice.evaluation is not None:
-        evaluation = _for_others(
-            "evaluation.json", _without_examples(choice.evaluation), machine, replaced
-        )
+        evaluation = _without_examples(choice.evaluation)
+        evaluation = _for_others("evaluation.json", evaluation, replaced)
         _write_json(folder / "evaluation.json", evaluation)
         shown = choice.evaluation if choice.samples else evaluation
-        choice = replace(choice, evaluation=_for_others("README.md", shown, machine, replaced))
+        choice = replace(choice, evaluation=_for_others("README.md", shown, replaced))
     _write_text(folder / "README.md", card(_facts(run, choice, repo, recipe, manifest, kit)))
     _write_text(folder / "recipe.yaml", yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True))
     _write_json(
@@ -99,7 +101,7 @@ def _write_evidence(
     return kit.sources.keys()
 
 
-def _machine(run: Run) -> Machine:
+def machine_of(run: Run) -> Machine:
     """This machine, and the folders that the run has noted of the one it was trained on."""
     model = run.recipe.get("model") or {}
     folders: list[Path | str | None] = [run.path.resolve()]
@@ -111,18 +113,18 @@ def _machine(run: Run) -> Machine:
     return this_machine(folders)
 
 
-def _for_others(file: str, content: Any, machine: Machine, replaced: Replaced) -> Any:
+def _for_others(file: str, content: Any, replaced: Replaced) -> Any:
     replaced.file = file
-    return portable(content, machine, replaced)
+    return portable(content, replaced)
 
 
-def _make_configs_portable(folder: Path, machine: Machine, replaced: Replaced) -> None:
+def _make_configs_portable(folder: Path, replaced: Replaced) -> None:
     """A path that is the whole value of a setting beside the weights is a note of no use elsewhere:
     its last name stays.
     """
     for path in sorted(folder.glob("*config.json")):
         content, replaced.file = read_json(path), path.name
-        shorter = paths_shortened(content, machine, replaced)
+        shorter = paths_shortened(content, replaced)
         if shorter != content:
             _write_text(path, json.dumps(shorter, indent=2, ensure_ascii=False) + "\n")
 
@@ -140,7 +142,7 @@ def _refuse_other_than_sealed(source: Path, folder: Path) -> None:
             )
 
 
-def _as_loaded(run: Run) -> dict[str, Any]:
+def _as_loaded(run: Run) -> Data:
     """The recipe, without its note on a local folder where the Hub's weights were loaded in its
     place.
     """
@@ -199,20 +201,12 @@ def _refuse_another_base(run: Run, base: Path) -> None:
             )
 
 
-def _name_base(config: Path, hub_id: str | None, revision: str | None) -> None:
-    """Let the adapter name its base as others can find it: never a folder of the machine it was
-    trained on.
-    """
-    content = read_json(config)
-    _write_json(config, {**content, "base_model_name_or_path": hub_id, "revision": revision})
-
-
 def _facts(
     run: Run,
     choice: Choice,
     repo: str,
-    recipe: dict[str, Any],
-    manifest: dict[str, Any],
+    recipe: Data,
+    manifest: Data,
     kit: Kit,
 ) -> CardFacts:
     return CardFacts(
@@ -236,11 +230,11 @@ def _facts(
 
 
 def _manifest(
-    model: dict[str, Any],
+    model: Data,
     choice: Choice,
-    manifest: dict[str, Any],
-    files: tuple[PublishedFile, ...],
-) -> dict[str, Any]:
+    manifest: Data,
+    files: Files,
+) -> Data:
     return {
         "schema": SCHEMA,
         "what": choice.what,
@@ -256,7 +250,7 @@ def _manifest(
     }
 
 
-def _without_examples(evaluation: Mapping[str, Any]) -> dict[str, Any]:
+def _without_examples(evaluation: Record) -> Data:
     """The evaluation's figures; prompts and completions stay on this machine."""
     kept = dict(evaluation)
     kept.pop("examples", None)
@@ -280,7 +274,7 @@ def _write_text(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8", newline="\n")
 
 
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+def _write_json(path: Path, content: Record) -> None:
     if key := no_figure(content):
         raise PublishError(
             f"{path.name}: {key} is NaN or infinite, which is no figure; it is not published"

@@ -14,7 +14,7 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from llmpolicy.publish import small
 from llmpolicy.publish.measured import percent, table, verdict
-from llmpolicy.publish.shown import curve, escape, framed, samples, usage
+from llmpolicy.publish.shown import Lines, Record, curve, escape, framed, samples, usage
 from llmpolicy.tasks.spec import SOURCES
 
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -53,25 +53,35 @@ class CardFacts:
     what: str
     which: str
     trained: str
-    recipe: Mapping[str, Any]
-    manifest: Mapping[str, Any]
-    evaluation: Mapping[str, Any] | None
+    recipe: Record
+    manifest: Record
+    evaluation: Record | None
     base: str
     hub_id: str | None
     measured_on_last: bool = False
     license: Mapping[str, str] | None = None
     datasets: Mapping[str, str | None] = field(default_factory=dict)
-    train: Sequence[Mapping[str, Any]] = ()
-    looks: Sequence[Mapping[str, Any]] = ()
+    train: Sequence[Record] = ()
+    looks: Sequence[Record] = ()
     sources: Sequence[str] = ()
     missing: Sequence[str] = ()
+
+    @property
+    def name(self) -> str:
+        """The repository without its owner."""
+        return self.repo.rpartition("/")[2]
+
+    @property
+    def model(self) -> Record:
+        """The block of the language model; empty for a small policy."""
+        return self.recipe.get("model") or {}
 
 
 def card(facts: CardFacts) -> str:
     """The text of README.md: the Hub's metadata as YAML, then Markdown in which every name is
     escaped.
     """
-    data: list[str] = []
+    data: Lines = []
     not_checked: tuple[str, ...] = NOT_CHECKED
     if facts.what == "policy":
         head = small.head(facts.repo, facts.base, facts.recipe, facts.which)
@@ -115,7 +125,7 @@ def metadata(facts: CardFacts) -> ModelCardData:
         pipeline_tag="text-generation",
         tags=tags,
         datasets=list(facts.datasets) or None,
-        model_name=facts.repo.rpartition("/")[2],
+        model_name=facts.name,
         eval_results=_model_index(facts),
         base_model=facts.hub_id,
         **known,
@@ -126,7 +136,7 @@ def _algorithm(facts: CardFacts) -> str:
     return "REINFORCE" if facts.recipe.get("grpo") is None else "GRPO"
 
 
-def _task(facts: CardFacts) -> Mapping[str, Any]:
+def _task(facts: CardFacts) -> Record:
     """The recipe's task, or the first of several."""
     return next(iter(tasks_of(facts.recipe)), {})
 
@@ -150,13 +160,13 @@ def _model_index(facts: CardFacts) -> list[EvalResult] | None:
     ]
 
 
-def _head(facts: CardFacts) -> list[str]:
+def _head(facts: CardFacts) -> Lines:
     form = FORMS[facts.what, facts.trained]
     moment = STEPS[facts.which]
     names = map(task_name, tasks_of(facts.recipe))
     tasks = ", ".join(map(escape, names)) or "an unnamed task"
     lines = [
-        f"# {escape(facts.repo.rpartition('/')[2])}",
+        f"# {escape(facts.name)}",
         "",
         (
             f"This is {escape(facts.base)}, fine-tuned by reinforcement learning"
@@ -171,7 +181,7 @@ def _head(facts: CardFacts) -> list[str]:
 
 def _notes(facts: CardFacts) -> Iterator[str]:
     """What a reader would take wrongly if it were not said."""
-    model = facts.recipe.get("model") or {}
+    model = facts.model
     if model.get("note"):
         yield f"The weights it was trained on: {escape(model['note'])}."
         if facts.hub_id and facts.what == "adapter":
@@ -188,7 +198,7 @@ def _notes(facts: CardFacts) -> Iterator[str]:
         )
 
 
-def _results(facts: CardFacts) -> list[str]:
+def _results(facts: CardFacts) -> Lines:
     lines = ["## Before and after", ""]
     evaluation = facts.evaluation
     if evaluation is None:
@@ -210,7 +220,7 @@ def _results(facts: CardFacts) -> list[str]:
     return [*lines, *table(evaluation), *verdict(evaluation)]
 
 
-def _best(best: Mapping[str, Any]) -> str:
+def _best(best: Record) -> str:
     if not best:
         return "these were not evaluated"
     return (
@@ -218,7 +228,7 @@ def _best(best: Mapping[str, Any]) -> str:
     )
 
 
-def _rewards(rewards: Iterable[Mapping[str, Any]]) -> list[str]:
+def _rewards(rewards: Iterable[Record]) -> Lines:
     lines = ["## Rewards", "", "| function | weight | sha256 of its source |", "|---|---|---|"]
     for reward in rewards:
         name, digest = reward.get("fn") or reward.get("name"), reward.get("sha256")
@@ -227,19 +237,19 @@ def _rewards(rewards: Iterable[Mapping[str, Any]]) -> list[str]:
     return lines if rewards else []
 
 
-def _weight(reward: Mapping[str, Any]) -> str:
+def _weight(reward: Record) -> str:
     if reward.get("role") == "gate":
         return "gate"
     weight = reward.get("weight", 1.0)
     return "only in the evaluation" if weight is None else escape(weight)
 
 
-def _recipe(recipe: Mapping[str, Any]) -> list[str]:
+def _recipe(recipe: Record) -> Lines:
     text = yaml.safe_dump(dict(recipe), sort_keys=False, allow_unicode=True).rstrip()
     return ["## Recipe", "", *framed(text.split("\n"), "yaml")]
 
 
-def _usage(facts: CardFacts) -> list[str]:
+def _usage(facts: CardFacts) -> Lines:
     task, evaluation = _task(facts), facts.evaluation or {}
     prompt = task.get("prompt") or "{prompt}"
     for example in evaluation.get("examples") or ():
@@ -247,12 +257,12 @@ def _usage(facts: CardFacts) -> list[str]:
         break
     decoding, grpo = evaluation.get("decoding") or {}, facts.recipe.get("grpo") or {}
     tokens = decoding.get("max_new_tokens") or grpo.get("max_completion_length") or 256
-    revision = (facts.recipe.get("model") or {}).get("revision")
+    revision = facts.model.get("revision")
     base = facts.hub_id if facts.what == "adapter" else None
     return usage(facts.repo, base, revision, task, str(prompt), int(tokens))
 
 
-def _data(facts: CardFacts) -> list[str]:
+def _data(facts: CardFacts) -> Lines:
     """Where model and rows come from, how many rows, and under which licences."""
     lines = ["## Base, data and licences", ""]
     stated = (facts.license or {}).get("license_name") or (facts.license or {}).get("license")
@@ -284,14 +294,13 @@ def _licence(stated: str | None) -> str:
     return f"licence {escape(stated)}" if stated else "licence as its owner states it"
 
 
-def _again(facts: CardFacts) -> list[str]:
+def _again(facts: CardFacts) -> Lines:
     """The commands that make the run again from what is published, and what it took the first
     time.
     """
-    folder = facts.repo.rpartition("/")[2]
     commands = [
-        f"hf download {facts.repo} --local-dir {folder}",
-        f"llmpolicy train {folder}/recipe.yaml",
+        f"hf download {facts.repo} --local-dir {facts.name}",
+        f"llmpolicy train {facts.name}/recipe.yaml",
     ]
     lines = ["## How to make it again", "", "```bash", *commands, "```", ""]
     if facts.sources:
@@ -305,7 +314,7 @@ def _again(facts: CardFacts) -> list[str]:
     if facts.missing:
         needed = ", ".join(map(escape, facts.missing))
         lines += [f"Not published and needed beside the recipe: {needed}.", ""]
-    if (facts.recipe.get("model") or {}).get("note"):
+    if facts.model.get("note"):
         lines += [
             (
                 "The recipe names other weights than it was trained on (see above), so its figures"
@@ -339,7 +348,7 @@ def _made(facts: CardFacts) -> Iterator[str]:
     yield "- all else that was recorded: llmpolicy\\_manifest.json"
 
 
-def _hardware(manifest: Mapping[str, Any]) -> str:
+def _hardware(manifest: Record) -> str:
     hardware = manifest.get("hardware") or {}
     processes = manifest.get("world_size") or 1
     parts = list(filter(None, hardware.get("gpus") or ()))
@@ -350,7 +359,7 @@ def _hardware(manifest: Mapping[str, Any]) -> str:
     return ", ".join(map(str, parts))
 
 
-def _took(manifest: Mapping[str, Any]) -> str | None:
+def _took(manifest: Record) -> str | None:
     try:
         begun = datetime.strptime(manifest["started"], TIME)
         seconds = (datetime.strptime(manifest["ended"], TIME) - begun).total_seconds()
@@ -359,7 +368,7 @@ def _took(manifest: Mapping[str, Any]) -> str | None:
     return f"{seconds / 60:.1f} minutes" if seconds >= 60 else f"{seconds:.0f} seconds"
 
 
-def task_name(task: Mapping[str, Any]) -> str:
+def task_name(task: Record) -> str:
     """What a task is called: its name, Hub dataset or reasoning-gym generator, or the last part of
     its file's path.
     """
@@ -372,7 +381,7 @@ def task_name(task: Mapping[str, Any]) -> str:
     return "an unnamed task"
 
 
-def tasks_of(recipe: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def tasks_of(recipe: Record) -> list[Record]:
     """The tasks of a recipe, which may be one or a list."""
     task = recipe.get("task") or []
     return [task] if isinstance(task, Mapping) else list(task)

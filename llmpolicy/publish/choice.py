@@ -3,7 +3,6 @@ them.
 """
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +11,7 @@ from llmpolicy.errors import PublishError, nearest
 from llmpolicy.publish.base import base_hub_id
 from llmpolicy.publish.card import tasks_of
 from llmpolicy.publish.files import What
+from llmpolicy.publish.shown import Record
 from llmpolicy.run import Run, facts_of
 
 Which = Literal["last", "best"]
@@ -28,7 +28,7 @@ class Choice:
     trained: Literal["adapter", "full"]
     source: Path
     hub_id: str | None
-    evaluation: Mapping[str, Any] | None
+    evaluation: Record | None
     measured_on_last: bool
     samples: bool = False
 
@@ -92,7 +92,7 @@ def _weights(run: Run, which: str | None) -> tuple[Which, Path]:
     return "last", run.policy_dir
 
 
-def _is_others(task: Mapping[str, Any]) -> bool:
+def _is_others(task: Record) -> bool:
     """Whether rows come from the Hub, from reasoning-gym or from a program of llmpolicy, and not
     from a file here.
     """

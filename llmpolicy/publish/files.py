@@ -59,6 +59,9 @@ class PublishedFile:
     blob_id: str
 
 
+Files = tuple[PublishedFile, ...]
+
+
 def allowed(name: str, what: What) -> bool:
     """Whether a file of this name may be taken from a folder of weights; never one that publishing
     writes itself.
@@ -200,7 +203,7 @@ def _refuse_local(path: Path, machine: Machine) -> None:
             raise PublishError(f"{path.name} holds {clue}; remove it there and publish again")
 
 
-def describe(folder: Path) -> tuple[PublishedFile, ...]:
+def describe(folder: Path) -> Files:
     """Every file of a folder with its size and hashes, in order of name."""
     return tuple(starmap(_describe, _entries(folder)))
 

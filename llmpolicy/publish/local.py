@@ -60,28 +60,34 @@ COMMON_NAMES = (
 )  # fmt: skip
 
 
+Names = tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Machine:
     """What must not be told: folders as they begin, and the names of its users and hosts that look
     like no word.
     """
 
-    folders: tuple[str, ...]
-    users: tuple[str, ...]
-    hosts: tuple[str, ...]
+    folders: Names
+    users: Names
+    hosts: Names
 
 
 @dataclass(slots=True)
 class Replaced:
-    """What was replaced before publishing: how often each kind, in each file."""
+    """What tells of a machine and was replaced before publishing: how often each kind, in each
+    file.
+    """
 
+    machine: Machine
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     file: str = ""
 
     def add(self, kind: str) -> None:
         self.counts[self.file, kind] += 1
 
-    def lines(self) -> tuple[str, ...]:
+    def lines(self) -> Names:
         """One line a file and kind, such as ``recipe.yaml: 2 x a path, of which the last name is
         left``.
         """
@@ -111,48 +117,45 @@ def this_machine(folders: Iterable[str | Path | None] = ()) -> Machine:
     )
 
 
-def portable(value: Any, machine: Machine, replaced: Replaced) -> Any:
+def portable(value: Any, replaced: Replaced) -> Any:
     """Plain data for others: every text in it, keys too, without what it tells of this machine or
     of the run's folder.
     """
     if isinstance(value, Mapping):
-        items = portable(list(value.items()), machine, replaced)
-        return dict(items)
+        return dict(portable(list(value.items()), replaced))
     if isinstance(value, list | tuple):
-        return [portable(item, machine, replaced) for item in value]
+        return [portable(item, replaced) for item in value]
     if isinstance(value, str | os.PathLike):
-        return portable_text(os.fspath(value), machine, replaced)
+        return portable_text(os.fspath(value), replaced)
     return value
 
 
-def portable_text(text: str, machine: Machine, replaced: Replaced) -> str:
+def portable_text(text: str, replaced: Replaced) -> str:
     """A text in which of every path the last name is left, of an address no password, of user and
     host no name.
     """
     text = text.removeprefix(f"{RUN}/")
     if _is_path(text):
         replaced.add(PATH)
-        return _without_names(_last(text), machine, replaced)
-    parts, end = [], 0
+        return _without_names(_last(text), replaced)
+    shown, end = "", 0
     for address in URL.finditer(text):
-        parts += [
-            _without_paths(text[end : address.start()], machine, replaced),
-            _address(address.group(), machine, replaced),
-        ]
+        shown += _without_paths(text[end : address.start()], replaced)
+        shown += _address(address.group(), replaced)
         end = address.end()
-    return "".join([*parts, _without_paths(text[end:], machine, replaced)])
+    return shown + _without_paths(text[end:], replaced)
 
 
-def paths_shortened(value: Any, machine: Machine, replaced: Replaced) -> Any:
+def paths_shortened(value: Any, replaced: Replaced) -> Any:
     """Plain data in which a text that is a path, as a whole, is its last name; all other texts stay
     as they are.
     """
     if isinstance(value, Mapping):
-        return {key: paths_shortened(item, machine, replaced) for key, item in value.items()}
+        return {key: paths_shortened(item, replaced) for key, item in value.items()}
     if isinstance(value, list):
-        return [paths_shortened(item, machine, replaced) for item in value]
+        return [paths_shortened(item, replaced) for item in value]
     if isinstance(value, str) and (_is_path(value) or value.startswith("file:/")):
-        return portable_text(value, machine, replaced)
+        return portable_text(value, replaced)
     return value
 
 
@@ -162,7 +165,7 @@ def local_in(text: str, machine: Machine) -> str | None:
     """
     for seen in {text, unquote(text)}:
         for address in map(re.Match.group, URL.finditer(seen)):
-            if _address(address, machine, Replaced()) != address:
+            if _address(address, Replaced(machine)) != address:
                 return "an address that names a file, a password or this machine"
         rest = URL.sub(" ", seen)
         if _has_path(rest, machine):
@@ -205,7 +208,7 @@ def _is_short(name: str) -> bool:
     return len(name.split()) < 5 and name[-1:] not in ",:;"
 
 
-def _without_paths(text: str, machine: Machine, replaced: Replaced) -> str:
+def _without_paths(text: str, replaced: Replaced) -> str:
     def cut(path: re.Match[str]) -> str:
         replaced.add(PATH)
         return _last(path.group())
@@ -214,11 +217,11 @@ def _without_paths(text: str, machine: Machine, replaced: Replaced) -> str:
         return cut(path) if _absolute(path.group()) else path.group()
 
     if "/" in text or "\\" in text:
-        text = _known(machine).sub(cut, text)
+        text = _known(replaced.machine).sub(cut, text)
         for form in (WINDOWS, HOME, CLIMBING, *_shares(text)):
             text = form.sub(cut, text)
         text = ABSOLUTE.sub(cut_absolute, text)
-    return _without_names(text, machine, replaced)
+    return _without_names(text, replaced)
 
 
 def _last(path: str) -> str:
@@ -229,19 +232,17 @@ def _last(path: str) -> str:
 
 def _absolute(path: str) -> bool:
     """Whether a word that begins with a slash is a path: /think and /r/name are none, /a/b/c is."""
-    names = path.strip("/").split("/")
-    return len(names) > 2 or (
-        len(names) > 1 and (names[0] in ROOTS + SYSTEM or os.path.isdir(f"/{names[0]}"))
-    )
+    top, *below = path.strip("/").split("/")
+    return len(below) > 1 or (bool(below) and (top in SYSTEM or _is_root(top)))
 
 
 def _private(path: str) -> bool:
-    names = path.strip("/").split("/")
-    return (
-        len(names) > 1
-        and names[0] not in SYSTEM
-        and (names[0] in ROOTS or os.path.isdir(f"/{names[0]}"))
-    )
+    top, *below = path.strip("/").split("/")
+    return bool(below) and top not in SYSTEM and _is_root(top)
+
+
+def _is_root(name: str) -> bool:
+    return name in ROOTS or os.path.isdir(f"/{name}")
 
 
 @lru_cache
@@ -253,7 +254,7 @@ def _known(machine: Machine) -> re.Pattern[str]:
     return re.compile(rf"(?:{folders})(?![\w.-])(?:[/\\]+{NAME})*[/\\]*")
 
 
-def _address(address: str, machine: Machine, replaced: Replaced) -> str:
+def _address(address: str, replaced: Replaced) -> str:
     """An address without user and password, and without the values of parameters that are named as
     secrets.
     """
@@ -268,7 +269,7 @@ def _address(address: str, machine: Machine, replaced: Replaced) -> str:
     shown = SECRET_PARAMETER.sub(r"\1[removed]", f"{scheme}://{host}{slash}{below}")
     if shown != address:
         replaced.add(PASSWORD)
-    return _without_names(shown, machine, replaced)
+    return _without_names(shown, replaced)
 
 
 @lru_cache
@@ -277,14 +278,14 @@ def _names(machine: Machine) -> re.Pattern[str] | None:
     return re.compile(rf"(?<![\w/.-])(?:{words})(?![\w/-])") if words else None
 
 
-def _without_names(text: str, machine: Machine, replaced: Replaced) -> str:
-    names = _names(machine)
+def _without_names(text: str, replaced: Replaced) -> str:
+    names = _names(replaced.machine)
     if names is None:
         return text
 
     def instead(name: re.Match[str]) -> str:
         replaced.add(NAMES)
-        return "[host]" if name.group() in machine.hosts else "[user]"
+        return "[host]" if name.group() in replaced.machine.hosts else "[user]"
 
     return names.sub(instead, text)
 
@@ -301,5 +302,5 @@ def _distinct(names: Iterable[str | None]) -> set[str]:
     return distinct
 
 
-def _longest_first(names: Iterable[str]) -> tuple[str, ...]:
+def _longest_first(names: Iterable[str]) -> Names:
     return tuple(sorted(names, key=lambda name: (-len(name), name)))

@@ -1,9 +1,9 @@
 """What a card shows of an evaluation: the table of before and after, and what is sure of it."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from llmpolicy.publish.shown import escape
+from llmpolicy.publish.shown import Lines, Record, escape
 
 
 def percent(value: Any) -> str:
@@ -15,11 +15,11 @@ def _number(value: Any) -> str:
     return "–" if value is None else f"{float(value):.3g}"
 
 
-def _return(value: Mapping[str, Any] | None) -> str:
+def _return(value: Record | None) -> str:
     return f"{value['value']:.4g} [{value['low']:.4g}, {value['high']:.4g}]" if value else "–"
 
 
-def _interval(value: Mapping[str, Any] | None) -> str:
+def _interval(value: Record | None) -> str:
     if not value:
         return "–"
     low, high = 100 * float(value["low"]), 100 * float(value["high"])
@@ -40,7 +40,7 @@ BEHAVIOUR: Figures = (
 )
 
 
-def table(evaluation: Mapping[str, Any]) -> list[str]:
+def table(evaluation: Record) -> Lines:
     """The figures of an evaluation beside those of the policy that training began with."""
     base = evaluation.get("base") or {}
     before, after = base.get("pass_at_k") or {}, evaluation.get("pass_at_k") or {}
@@ -53,7 +53,7 @@ def table(evaluation: Mapping[str, Any]) -> list[str]:
     return lines + _lines(BEHAVIOUR, base, evaluation)
 
 
-def _lines(figures: Figures, base: Mapping[str, Any], evaluation: Mapping[str, Any]) -> list[str]:
+def _lines(figures: Figures, base: Record, evaluation: Record) -> Lines:
     lines = []
     for label, key, shown in figures:
         if evaluation.get(key) is not None:
@@ -61,7 +61,7 @@ def _lines(figures: Figures, base: Mapping[str, Any], evaluation: Mapping[str, A
     return lines
 
 
-def verdict(evaluation: Mapping[str, Any]) -> Iterator[str]:
+def verdict(evaluation: Record) -> Iterator[str]:
     """How sure the difference is, and what the best constant answer would score."""
     for label, key in (("greedy", "paired_difference"), ("sampled", "paired_difference_sampled")):
         if difference := evaluation.get(key):

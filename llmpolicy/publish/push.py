@@ -15,18 +15,18 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 from huggingface_hub.utils._runtime import is_xet_available
 
-from llmpolicy.errors import PublishError
+from llmpolicy.errors import PublishError, one_line
 from llmpolicy.publish import hub
-from llmpolicy.publish.artefact import build
+from llmpolicy.publish.artefact import build, machine_of
 from llmpolicy.publish.choice import Choice, choose
-from llmpolicy.publish.files import PublishedFile, ours
+from llmpolicy.publish.files import Files, ours
 from llmpolicy.publish.local import Replaced
 from llmpolicy.run import Run
+from llmpolicy.run.sealed import WEIGHTS
 from llmpolicy.terminal import tell
 
 MOVED = 412
 """The Hub's answer when the parent of a commit is no longer the head."""
-WEIGHTS = (".safetensors", ".bin", ".gguf", ".pt", ".pth", ".ckpt", ".onnx", ".msgpack", ".h5")
 MANIFEST = "llmpolicy_manifest.json"
 SHA256 = 64
 
@@ -38,7 +38,7 @@ class Published:
     """
 
     repo_url: str
-    files: tuple[PublishedFile, ...]
+    files: Files
     commit: str | None
     choice: Choice
     replaced: tuple[str, ...] = ()
@@ -81,7 +81,7 @@ def publish(
         raise PublishError(
             "no token for the Hub: run `hf auth login`, or set HF_TOKEN to one that may write"
         )
-    replaced = Replaced()
+    replaced = Replaced(machine_of(run))
     with tempfile.TemporaryDirectory(prefix="llmpolicy-publish-") as temporary:
         folder = Path(temporary)
         files = _built(run, choice, repo, folder, replaced)
@@ -90,9 +90,7 @@ def publish(
     return Published(f"{api.endpoint}/{repo}", files, commit, choice, replaced.lines())
 
 
-def _built(
-    run: Run, choice: Choice, repo: str, folder: Path, replaced: Replaced
-) -> tuple[PublishedFile, ...]:
+def _built(run: Run, choice: Choice, repo: str, folder: Path, replaced: Replaced) -> Files:
     try:
         return build(run, choice, repo, folder, replaced)
     except OSError as error:
@@ -105,7 +103,7 @@ def _check_name(repo: str) -> None:
         validate_repo_id(repo)
     except HFValidationError as error:
         raise PublishError(
-            f"--repo {repo!r} is no name on the Hub: {' '.join(str(error).split()):.160}"
+            f"--repo {repo!r} is no name on the Hub: {one_line(error):.160}"
         ) from error
     if repo.count("/") != 1:
         raise PublishError(
@@ -117,7 +115,7 @@ def _push(
     api: HfApi,
     repo: str,
     folder: Path,
-    files: tuple[PublishedFile, ...],
+    files: Files,
     private: bool,
     overwrite: bool,
 ) -> str:
@@ -159,7 +157,7 @@ def _check_destination(repo: str, head: Head, private: bool) -> None:
             )
 
 
-def _edited(api: HfApi, repo: str, head: Head, files: tuple[PublishedFile, ...]) -> Iterator[str]:
+def _edited(api: HfApi, repo: str, head: Head, files: Files) -> Iterator[str]:
     """The files to be replaced or removed that are on the Hub other than the last publication
     recorded them.
     """
@@ -212,9 +210,7 @@ def _sha256(
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _commit_once(
-    api: HfApi, repo: str, folder: Path, files: tuple[PublishedFile, ...], head: Head
-) -> str:
+def _commit_once(api: HfApi, repo: str, folder: Path, files: Files, head: Head) -> str:
     """Commit on top of ``head``, at most once: before each further attempt, look whether the last
     one went through.
 
@@ -271,7 +267,7 @@ def _upload(
 
 
 def _operations(
-    folder: Path, files: tuple[PublishedFile, ...], head: Head
+    folder: Path, files: Files, head: Head
 ) -> list[CommitOperationAdd | CommitOperationDelete]:
     """Add every file; remove what an earlier publication left, or an old adapter would be loaded
     with new weights.
@@ -299,7 +295,7 @@ def _head(api: HfApi, repo: str, revision: str | None = None, end: str = hub.NOT
     return Head(repository.sha, bool(repository.private), content)
 
 
-def _holds(head: Head, files: tuple[PublishedFile, ...]) -> bool:
+def _holds(head: Head, files: Files) -> bool:
     """Whether the repository holds exactly these contents, and nothing left of an earlier
     publication.
     """
@@ -310,7 +306,7 @@ def _holds(head: Head, files: tuple[PublishedFile, ...]) -> bool:
     return not any(map(ours, left))
 
 
-def _compare(api: HfApi, repo: str, commit: str, files: tuple[PublishedFile, ...]) -> None:
+def _compare(api: HfApi, repo: str, commit: str, files: Files) -> None:
     """Read every file of a commit back and compare it with what was sent; raises PublishError where
     one differs.
     """

@@ -12,10 +12,11 @@ from typing import Any
 from llmpolicy.errors import RecipeError
 from llmpolicy.publish.card import tasks_of
 from llmpolicy.publish.local import Machine, local_in
+from llmpolicy.publish.shown import Data, Record
 from llmpolicy.recipe import make_recipe
 from llmpolicy.run import Run
-from llmpolicy.run.contents import content_digest
 from llmpolicy.run.paths import in_paths, moved
+from llmpolicy.run.sealed import content_digest
 
 SOURCE = re.compile(r"[A-Za-z_][\w-]*\.py")
 """The name of a Python file that a recipe may bring along."""
@@ -33,12 +34,12 @@ class Kit:
     is needed, in words.
     """
 
-    recipe: dict[str, Any]
+    recipe: Data
     sources: Mapping[str, Path]
     missing: tuple[str, ...]
 
 
-def kit_of(run: Run, recipe: Mapping[str, Any], hub_id: str | None, machine: Machine) -> Kit:
+def kit_of(run: Run, recipe: Record, hub_id: str | None, machine: Machine) -> Kit:
     """The recipe of a run with each path as a name beside it, and the base by its Hub id where it
     has one.
 
@@ -58,7 +59,10 @@ def kit_of(run: Run, recipe: Mapping[str, Any], hub_id: str | None, machine: Mac
         if is_source and _is_for_others(run, file, machine):
             sources[file.name] = file
         else:
-            missing[f"{file.name}{_with_hash(run, file)}"] = None
+            needed = file.name
+            for digest in filter(None, _digests(run, file)[:1]):
+                needed += f" (sha256 {digest})"
+            missing[needed] = None
         return file.name + text[len(path) :]
 
     if hub_id:
@@ -77,7 +81,7 @@ def _is_for_others(run: Run, file: Path, machine: Machine) -> bool:
         return False
 
 
-def _recorded(run: Run, *kinds: str) -> Iterator[Mapping[str, Any]]:
+def _recorded(run: Run, *kinds: str) -> Iterator[Record]:
     """What the manifest says of these kinds: a file or a function each."""
     for kind in kinds:
         yield from run.manifest.get(kind) or ()
@@ -85,19 +89,14 @@ def _recorded(run: Run, *kinds: str) -> Iterator[Mapping[str, Any]]:
 
 def _digests(run: Run, file: Path) -> list[Any]:
     """The hashes that the run recorded of files of this name."""
-    entries = _recorded(run, "files", *CALLED)
-    return [
-        entry.get("sha256") for entry in entries if Path(str(entry.get("file"))).name == file.name
-    ]
+    digests = []
+    for entry in _recorded(run, "files", *CALLED):
+        if Path(str(entry.get("file"))).name == file.name:
+            digests.append(entry.get("sha256"))
+    return digests
 
 
-def _with_hash(run: Run, file: Path) -> str:
-    """The hash of a file that is needed and not published, where the run recorded one."""
-    digest = next(iter(_digests(run, file)), None)
-    return f" (sha256 {digest})" if digest else ""
-
-
-def _elsewhere(run: Run, recipe: Mapping[str, Any]) -> Iterator[str]:
+def _elsewhere(run: Run, recipe: Record) -> Iterator[str]:
     """Modules that do not come with llmpolicy, and rows that were given in Python."""
     code = str(Path(__file__).parent.parent)
     for entry in _recorded(run, *CALLED):
@@ -109,7 +108,7 @@ def _elsewhere(run: Run, recipe: Mapping[str, Any]) -> Iterator[str]:
             yield "the rows, which were given in Python"
 
 
-def _short(recipe: dict[str, Any]) -> dict[str, Any]:
+def _short(recipe: Data) -> Data:
     """The recipe without what it does not set, where it means the same so."""
     short = _without_empty(recipe)
     with suppress(RecipeError):  # with rows that were given in Python, it cannot be loaded anyhow
@@ -118,7 +117,7 @@ def _short(recipe: dict[str, Any]) -> dict[str, Any]:
     return short
 
 
-def _resolved(recipe: Mapping[str, Any]) -> dict[str, Any]:
+def _resolved(recipe: Record) -> Data:
     blocks = dict(recipe)
     blocks.pop("schema", None)
     return make_recipe(blocks).resolved()

@@ -11,8 +11,14 @@ from itertools import pairwise
 from statistics import fmean
 from typing import Any
 
+from llmpolicy.errors import one_line
 from llmpolicy.terminal import visible
 
+Record = Mapping[str, Any]
+"""Plain data by name: a recipe, a task, an evaluation, the metrics of a step."""
+Data = dict[str, Any]
+"""The same, to be changed."""
+Lines = list[str]
 BARS = "▁▂▃▄▅▆▇█"
 POINTS = 8
 """Rows of the table of a curve."""
@@ -33,15 +39,13 @@ def escape(value: object) -> str:
     """Text as Markdown shows it literally, on one line: no markup, link, table cell, formula or
     HTML comes from it.
     """
-    line = html.escape(" ".join(str(value).split()), quote=False)
+    line = html.escape(one_line(value), quote=False)
     literal = re.sub(r"([\\`*_{}\[\]!|~@#$])", r"\\\1", line)
     # Bare addresses become links without any markup.
     return literal.replace("://", ":\\//").replace("www.", "www\\.")
 
 
-def curve(
-    train: Sequence[Mapping[str, Any]], evaluations: Sequence[Mapping[str, Any]], seed: Any
-) -> list[str]:
+def curve(train: Sequence[Record], evaluations: Sequence[Record], seed: Any) -> Lines:
     """The training curve as one line of bars and a table of some steps; empty without a metric."""
     looks = {line["step"]: line for line in evaluations}
     lines, rewards = [], []
@@ -90,7 +94,7 @@ def bars(values: Sequence[float], width: int = WIDTH) -> str:
     return "".join(BARS[round((mean - low) * scale)] for mean in means)
 
 
-def samples(evaluation: Mapping[str, Any] | None) -> list[str]:
+def samples(evaluation: Record | None) -> Lines:
     """The first held-out prompts with what the base and the trained policy wrote; empty where none
     were kept.
     """
@@ -115,11 +119,11 @@ def samples(evaluation: Mapping[str, Any] | None) -> list[str]:
     return lines
 
 
-def _examples(evaluation: Mapping[str, Any] | None) -> Sequence[Mapping[str, Any]]:
+def _examples(evaluation: Record | None) -> Sequence[Record]:
     return (evaluation or {}).get("examples") or ()
 
 
-def fenced(text: Any) -> list[str]:
+def fenced(text: Any) -> Lines:
     """A text as it is, in which nothing can end its frame or be markup, and nothing is hidden."""
     shown = str(text)
     if len(shown) > LONGEST:
@@ -127,7 +131,7 @@ def fenced(text: Any) -> list[str]:
     return framed(list(map(visible, shown.split("\n"))), "text")
 
 
-def framed(lines: Sequence[str], kind: str) -> list[str]:
+def framed(lines: Sequence[str], kind: str) -> Lines:
     """Lines of code in a frame that none of them can end."""
     longest = max(re.findall(r"`+", "\n".join(lines)), key=len, default="")
     fence = "`" * max(3, 1 + len(longest))
@@ -138,10 +142,10 @@ def usage(
     repo: str,
     base: str | None,
     revision: str | None,
-    task: Mapping[str, Any],
+    task: Record,
     prompt: str,
     tokens: int,
-) -> list[str]:
+) -> Lines:
     """Python that loads what was published and asks it as in training; ``base`` for an adapter of
     that model.
     """
@@ -174,7 +178,7 @@ def usage(
     return ["## How to use it", "", form, "", *framed(code, "python")]
 
 
-def _chat(task: Mapping[str, Any], prompt: str) -> list[str]:
+def _chat(task: Record, prompt: str) -> Lines:
     turns = [("system", task.get("system"))]
     for shot in task.get("few_shot") or ():
         turns += [("user", shot["user"]), ("assistant", shot["assistant"])]
@@ -194,7 +198,7 @@ def _chat(task: Mapping[str, Any], prompt: str) -> list[str]:
     ]
 
 
-def arguments(options: Mapping[str, Any]) -> str:
+def arguments(options: Record) -> str:
     """Further arguments of a call, as Python writes them."""
     return "".join(f", {key}={value!r}" for key, value in options.items() if key.isidentifier())
 
@@ -205,9 +209,7 @@ def _judged(right: Any) -> str:
     return "judged right" if right else "judged wrong"
 
 
-def _spread(
-    lines: Sequence[Mapping[str, Any]], looks: Mapping[int, Any]
-) -> Iterable[Mapping[str, Any]]:
+def _spread(lines: Sequence[Record], looks: Mapping[int, Any]) -> Iterable[Record]:
     """Some lines from the first to the last, evenly spread; those with a held-out accuracy rather
     than others.
     """

@@ -2,12 +2,9 @@
 play an episode.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
 from huggingface_hub import EvalResult, ModelCardData
 
-from llmpolicy.publish.shown import arguments, escape, framed
+from llmpolicy.publish.shown import Lines, Record, arguments, escape, framed
 
 NOT_CHECKED = (
     "any environment, or version of it, other than the one above",
@@ -15,12 +12,12 @@ NOT_CHECKED = (
 )
 
 
-def environment_name(recipe: Mapping[str, Any]) -> str:
+def environment_name(recipe: Record) -> str:
     """The environment that a recipe names."""
     return str((recipe.get("environment") or {}).get("id"))
 
 
-def head(repo: str, policy: str, recipe: Mapping[str, Any], which: str) -> list[str]:
+def head(repo: str, policy: str, recipe: Record, which: str) -> Lines:
     """What was trained, in one sentence."""
     moment = "the step with the best evaluation" if which == "best" else "the last step"
     return [
@@ -34,9 +31,7 @@ def head(repo: str, policy: str, recipe: Mapping[str, Any], which: str) -> list[
     ]
 
 
-def metadata(
-    repo: str, recipe: Mapping[str, Any], evaluation: Mapping[str, Any] | None
-) -> ModelCardData:
+def metadata(repo: str, recipe: Record, evaluation: Record | None) -> ModelCardData:
     """What the Hub reads of the card; ``evaluation`` is of the published weights."""
     name, evaluation, results = environment_name(recipe), evaluation or {}, []
     if measured := evaluation.get("return"):
@@ -58,7 +53,7 @@ def metadata(
     )
 
 
-def usage(repo: str, recipe: Mapping[str, Any]) -> list[str]:
+def usage(repo: str, recipe: Record) -> Lines:
     """Python that loads the policy and plays one episode, greedily."""
     block = recipe.get("environment") or {}
     settings = {key: value for key, value in block.items() if key not in ("id", "count")}

@@ -1,6 +1,7 @@
 """The verb of the command line: publish a run folder, and show what was (or would be) sent."""
 
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -15,16 +16,13 @@ def publish_run(
     run: str | Path,
     repo: str,
     *,
-    what: str | None = None,
-    which: str | None = None,
     public: bool = False,
-    dry_run: bool = False,
-    overwrite: bool = False,
-    samples: bool | None = None,
     trust_remote_code: bool = False,
     console: Console | None = None,
+    **how: Any,
 ) -> Published:
-    """Publish the run in a folder as USER/NAME and print the files with sizes and hashes.
+    """Publish the run in a folder as USER/NAME, ``how`` as `publish` says, and print the files with
+    sizes and hashes.
 
     No code that its recipe names is run; that of its model only with ``trust_remote_code``, to
     merge the adapter. Raises RunError when the folder holds no run and PublishError when it cannot
@@ -32,16 +30,7 @@ def publish_run(
     """
     opened = Run.open(run)
     opened.remote_code = trust_remote_code
-    published = publish(
-        opened,
-        repo,
-        what=what,
-        which=which,
-        private=not public,
-        dry_run=dry_run,
-        overwrite=overwrite,
-        samples=samples,
-    )
+    published = publish(opened, repo, private=not public, **how)
     show(published, console or Console(), "public" if public else "private")
     return published
 

@@ -9,6 +9,7 @@ from llmpolicy.errors import RecipeError, nearest
 from llmpolicy.recipe.blocks import Recipe, written_at
 from llmpolicy.recipe.no_effect import RENAMED, why_no_effect
 from llmpolicy.recipe.ranges import disagreement, expected_of
+from llmpolicy.recipe.secret import Origin
 from llmpolicy.recipe.trl import config_fields, enums, grpo_choices, grpo_defaults, grpo_fields
 
 OWNED = {
@@ -145,7 +146,7 @@ STAGE_DEFAULTS: dict[str, dict[str, Any]] = {
 
 
 def check_grpo(
-    grpo: Mapping[str, Any], *, allow_biased_sampler: bool, origin: Mapping[str, str] | None = None
+    grpo: Mapping[str, Any], *, allow_biased_sampler: bool, origin: Origin | None = None
 ) -> None:
     """Check what goes verbatim to GRPOConfig; raises RecipeError for unknown, owned, wrong and
     biased settings.
@@ -154,10 +155,8 @@ def check_grpo(
     fields = grpo_fields()
     for key, value in grpo.items():
         where = written_at(f"grpo.{key}", origin)
-        instead = OWNED.get(key) or next(
-            (line for start, line in OWNED_PREFIXES.items() if key.startswith(start)), None
-        )
-        if instead:
+        owner = next(filter(key.startswith, OWNED_PREFIXES), "")
+        if instead := OWNED.get(key) or OWNED_PREFIXES.get(owner):
             raise RecipeError(f"{where}grpo.{key} belongs to llmpolicy: {instead}")
         if key in TURNS and value is not None:
             raise RecipeError(f"{where}grpo.{key}: {SEVERAL_TURNS}")
@@ -182,9 +181,7 @@ def check_grpo(
     _check_agreement("grpo", grpo, origin)
 
 
-def check_stage(
-    block: str, settings: Mapping[str, Any], origin: Mapping[str, str] | None = None
-) -> None:
+def check_stage(block: str, settings: Mapping[str, Any], origin: Origin | None = None) -> None:
     """Check what goes verbatim to SFTConfig (``sft``) or RewardConfig (``reward_model``);
     RecipeError as `check_grpo`.
     """
@@ -213,7 +210,7 @@ def _instead(key: str, valid: Iterable[str]) -> str:
     return nearest(key, valid)
 
 
-def _check_agreement(block: str, settings: Mapping[str, Any], origin: Mapping[str, str]) -> None:
+def _check_agreement(block: str, settings: Mapping[str, Any], origin: Origin) -> None:
     for old, new in RENAMED.items():
         if None not in (settings.get(old), settings.get(new)) and settings[old] != settings[new]:
             raise RecipeError(
@@ -241,7 +238,9 @@ def _check_value(key: str, value: Any, annotation: str, where: str, block: str =
         raise RecipeError(f"{where}{block}.{key} cannot be {value!r:.80}{expected}")
     if expected := expected_of(key, value):
         raise RecipeError(f"{where}{block}.{key} is {value}; expected {expected}")
-    for name in (value or {}) if RENAMED.get(key, key) == "activation_checkpointing_kwargs" else ():
+    if RENAMED.get(key, key) != "activation_checkpointing_kwargs":
+        return
+    for name in value or ():
         if name not in CHECKPOINT_ARGUMENTS:
             raise RecipeError(
                 f"{where}{block}.{key}: torch.utils.checkpoint takes no"

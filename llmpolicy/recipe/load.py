@@ -4,7 +4,8 @@ the nearest valid key.
 
 import copy
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
+from itertools import filterfalse
 from pathlib import Path
 from typing import Any, get_args
 
@@ -12,7 +13,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from llmpolicy.bounded import load_nodes, read_text
-from llmpolicy.errors import RecipeError, nearest
+from llmpolicy.errors import RecipeError, nearest, one_line
 from llmpolicy.recipe.blocks import (
     BaselineName,
     EvaluateBlock,
@@ -32,8 +33,8 @@ from llmpolicy.recipe.grpo import (
 )
 from llmpolicy.recipe.override import apart, override
 from llmpolicy.recipe.ranges import LORA_RANGES, expected_of
-from llmpolicy.recipe.secret import refuse_secrets
-from llmpolicy.recipe.stages import Grpo, PreferenceModel, WarmStart, stages_of
+from llmpolicy.recipe.secret import Origin, refuse_remote_code, refuse_secrets
+from llmpolicy.recipe.stages import Grpo, PreferenceModel, Settings, WarmStart, stages_of
 from llmpolicy.recipe.trl import grpo_fields, lora_fields
 from llmpolicy.rewards.compose import COMPOSITES
 from llmpolicy.run.files import read_manifest
@@ -99,12 +100,11 @@ def load_recipe(
     data = apart(data)
     for written in overrides:
         key = override(data, written)
-        origin = {
-            below: by for below, by in origin.items() if not below.startswith(f"{key}.")
-        }  # what it replaced
+        for below in [below for below in origin if below.startswith(f"{key}.")]:
+            del origin[below]  # it was replaced
         origin[key] = f"override {written}"
     if not remote_code:
-        _refuse_remote_code(data, origin)
+        refuse_remote_code(data, origin)
     data.setdefault("name", path.stem)
     return make_recipe(data, base_dir=base_dir, origin=origin).within(run)
 
@@ -120,11 +120,11 @@ def _read(path: Path) -> tuple[Any, dict[str, str]]:
             f"{path}: not a text in UTF-8 (byte {error.start}); save it as UTF-8"
         ) from error
     except (yaml.YAMLError, ValueError) as error:
-        raise RecipeError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+        raise RecipeError(f"{path}: not valid YAML: {one_line(error)}") from error
 
 
 def make_recipe(
-    data: Mapping[str, Any], base_dir: Path | None = None, origin: Mapping[str, str] | None = None
+    data: Settings, base_dir: Path | None = None, origin: Origin | None = None
 ) -> Recipe:
     """Check plain data as a recipe; ``origin`` names the line of each dotted key for the errors."""
     origin = dict(origin or {})
@@ -149,28 +149,6 @@ def make_recipe(
     return recipe
 
 
-def _refuse_remote_code(value: Any, origin: Mapping[str, str], key: str = "") -> None:
-    """Who writes a recipe does not say that the code of its model may run here: who gives the
-    command does.
-    """
-    pairs: Iterable[tuple[Any, Any]] = ()
-    if isinstance(value, Mapping):
-        pairs = value.items()
-    elif isinstance(value, list):
-        pairs = enumerate(value)
-    for name, inner in pairs:
-        dotted = f"{key}.{name}".lstrip(".")
-        where = written_at(dotted, origin)
-        if name == "trust_remote_code" and inner and not where.startswith("override"):
-            flag = "--trust-remote-code" if dotted == f"model.{name}" else f"{dotted}=true"
-            raise RecipeError(
-                f"{where}{dotted}: {inner!r:.40}; code that comes with a model runs only when the"
-                f" command says so: read it, then give {flag}"
-            )
-        if name != "rows":
-            _refuse_remote_code(inner, origin, dotted)
-
-
 def find_recipe(name: str) -> Path:
     """The file of that path, else the bundled recipe of that name; raises RecipeError with the
     nearest one.
@@ -182,8 +160,9 @@ def find_recipe(name: str) -> Path:
         )
     if path.is_file():
         return path
-    files = [file for folder in recipe_folders() for file in sorted(folder.glob("*.yaml"))]
-    bundled = {file.stem: file for file in files}
+    bundled: dict[str, Path] = {}
+    for folder in recipe_folders():
+        bundled |= {file.stem: file for file in folder.glob("*.yaml")}
     if name in bundled:
         return bundled[name]
     if (path / "recipe.yaml").is_file():
@@ -197,12 +176,9 @@ def find_recipe(name: str) -> Path:
 
 def recipe_folders() -> list[Path]:
     """Where bundled recipes lie: inside the installed package, or beside it in a checkout."""
-    here = Path(__file__).parent.parent
-    return [
-        folder
-        for folder in (here / "recipes", here.parent / "recipes")
-        if (folder / "quickstart.yaml").is_file()
-    ]
+    package = Path(__file__).parent.parent
+    folders = (package / "recipes", package.parent / "recipes")
+    return [folder for folder in folders if (folder / "quickstart.yaml").is_file()]
 
 
 def _lines(node: yaml.Node | None, file: str, prefix: str = "") -> dict[str, str]:
@@ -226,23 +202,25 @@ def _lines(node: yaml.Node | None, file: str, prefix: str = "") -> dict[str, str
     return lines
 
 
-def _sentence(error: ValidationError, origin: Mapping[str, str]) -> str:
+def _sentence(error: ValidationError, origin: Origin) -> str:
     """The first validation error as one sentence with its line; an unknown key before the one that
     it leaves missing.
     """
     fault = min(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")
-    key = ".".join(str(part) for part in fault["loc"])
-    shown = key.removesuffix(".0") if key not in origin else key
+    parts = list(map(str, fault["loc"]))
+    key = shown = ".".join(parts)
+    if key not in origin:
+        shown = key.removesuffix(".0")
     where = written_at(key, origin)
     if fault["type"] == "extra_forbidden":
-        *parents, name = [str(part) for part in fault["loc"]]
+        *parents, name = parts
         if name in TURNS:
             return f"{where}{key}: {SEVERAL_TURNS}"
         block = f" in {'.'.join(parents)}" if parents else ""
         return f"{where}unknown key {name!r}{block}{_meant(name, parents)}"
     if fault["type"] == "missing":
-        what = MISSED.get(key, "")
-        return f"{where}{shown} is missing{what and f'; expected {what}'}"
+        expected = f"; expected {MISSED[key]}" if key in MISSED else ""
+        return f"{where}{shown} is missing{expected}"
     message = re.sub(r" or instance of \w+", "", fault["msg"])
     message = message.replace("dictionary", "mapping").removeprefix("Value error, ")
     return f"{where}{shown}: {message[0].lower() + message[1:]}; found {fault['input']!r:.80}"
@@ -252,26 +230,23 @@ def _meant(name: str, parents: Sequence[str]) -> str:
     """A clause that says what an unknown key should have been: a key of its block, or the same one
     in another block.
     """
-    valid = _fields(parents)
-    close = nearest(name, valid)
-    homes = [f"grpo.{name}"] if name in grpo_fields() else []
-    blocks = ("model", "task", "evaluate", "sampling")
-    homes += [f"{block}.{name}" for block in blocks if name in BLOCKS[block].model_fields]
-    homes += [name] if parents and name in Recipe.model_fields else []
+    around = ["", *filterfalse(str.isdigit, parents)][-1]
+    close = nearest(name, BLOCKS.get(around, Recipe).model_fields)
+    homes = []
+    if name in grpo_fields():
+        homes.append(f"grpo.{name}")
+    for block in ("model", "task", "evaluate", "sampling"):
+        if name in BLOCKS[block].model_fields:
+            homes.append(f"{block}.{name}")
+    if parents and name in Recipe.model_fields:
+        homes.append(name)
     if not homes or "did you mean" in close:
         return close
-    top = " at the top of the recipe" if homes == [name] else ""
+    top = " at the top of the recipe" * (homes == [name])
     return f"; did you mean {' or '.join(map(repr, homes))}{top}?"
 
 
-def _fields(parents: Sequence[str]) -> list[str]:
-    """The valid keys of the block that the dotted parents lead to."""
-    names = [parent for parent in parents if not parent.isdigit()]
-    block = BLOCKS.get(names[-1], Recipe) if names else Recipe
-    return list(block.model_fields)
-
-
-def _refuse_run(data: Mapping[str, Any]) -> None:
+def _refuse_run(data: Settings) -> None:
     """What stands for the folder of a run means nothing in a recipe that is no run's own."""
 
     def act(text: str) -> str:
@@ -312,7 +287,7 @@ def _check_model(recipe: Recipe) -> None:
             raise RecipeError(f"{where}model.lora.{key} is {value}; expected {expected}")
 
 
-def _check_reference(recipe: Recipe, grpo: Mapping[str, Any]) -> None:
+def _check_reference(recipe: Recipe, grpo: Settings) -> None:
     """A reference that follows the policy must be there, and be weights of its own."""
     if not grpo.get("sync_ref_model"):
         return

@@ -4,12 +4,12 @@ them.
 
 import importlib.util
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from llmpolicy.errors import RecipeError, nearest
 from llmpolicy.recipe.blocks import Recipe, written_at
-from llmpolicy.recipe.stages import Grpo, PreferenceModel, WarmStart, stages_of
+from llmpolicy.recipe.stages import Grpo, PreferenceModel, Settings, WarmStart, stages_of
 
 FLAGS = {"use_vllm": "vllm", "use_liger_kernel": "liger_kernel", "deepspeed": "deepspeed"}
 """The package of a setting that is switched on."""
@@ -77,17 +77,16 @@ def trackers(report_to: Any) -> list[str]:
     return [] if asked == ["none"] else asked
 
 
-def _wanted(
-    settings: Mapping[str, Any], start: str, recipe: Recipe
-) -> Iterator[tuple[str, Any, str]]:
+def _wanted(settings: Settings, start: str, recipe: Recipe) -> Iterator[tuple[str, Any, str]]:
     """Each setting that needs a package, its value, and the package."""
     for key, package in FLAGS.items():
         if settings.get(key):
             yield key, settings[key], package
     optimiser = str(settings.get("optim") or "adamw_torch")
-    packages = [package for form, package in OPTIMISERS.items() if re.fullmatch(form, optimiser)]
-    if packages and optimiser not in TORCH_OPTIMISERS:
-        yield "optim", optimiser, packages[0]
+    for form, package in OPTIMISERS.items():
+        if optimiser not in TORCH_OPTIMISERS and re.fullmatch(form, optimiser):
+            yield "optim", optimiser, package
+            break
     for name in trackers(settings.get("report_to")):
         if name not in TRACKERS and name != "all":
             where = written_at(f"{start}report_to", recipe.origin)
@@ -99,8 +98,7 @@ def _wanted(
 
 
 def _is_installed(package: str) -> bool:
-    names = {package, _STANDS_IN.get(package, package)}
-    return any(importlib.util.find_spec(name) is not None for name in names)
+    return any(map(importlib.util.find_spec, {package, _STANDS_IN.get(package, package)}))
 
 
 def _sentence(key: str, value: Any, package: str, recipe: Recipe) -> str:

@@ -96,12 +96,14 @@ def why_no_effect(
     if value == defaults.get(key):
         return ""
     known = {RENAMED.get(name, name) for name in settings}
-    switch = next((needs for start, needs in SWITCHES.items() if key.startswith(start)), "")
-    if switch and switch not in known:
-        return f"it is read with {switch} alone, which is not set"
+    for start in filter(key.startswith, SWITCHES):
+        if SWITCHES[start] not in known:
+            return f"it is read with {SWITCHES[start]} alone, which is not set"
     loss = settings.get("loss_type", defaults.get("loss_type"))
-    losses = next((losses for start, losses in OF_LOSSES.items() if key.startswith(start)), (loss,))
-    return "" if loss in losses else f"the loss {loss} does not read it, {', '.join(losses)} would"
+    for start in filter(key.startswith, OF_LOSSES):
+        if loss not in OF_LOSSES[start]:
+            return f"the loss {loss} does not read it, {', '.join(OF_LOSSES[start])} would"
+    return ""
 
 
 def check_device(block: str, args: Any) -> None:

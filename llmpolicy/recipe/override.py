@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from llmpolicy.bounded import load_yaml
-from llmpolicy.errors import RecipeError
+from llmpolicy.errors import RecipeError, one_line
 from llmpolicy.run.paths import FUNCTIONS
 
 
@@ -27,7 +27,7 @@ def override(data: dict[str, Any], written: str) -> str:
     try:
         value = load_yaml(text)
     except (yaml.YAMLError, ValueError) as error:
-        problem = " ".join(str(getattr(error, "problem", error)).split())
+        problem = one_line(getattr(error, "problem", error))
         raise RecipeError(
             f"override {written!r}: the value is not valid YAML ({problem}); a text needs quotes of"
             f" its own, such as {key}='\"a: b\"'"

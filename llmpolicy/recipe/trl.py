@@ -7,6 +7,7 @@ import importlib.util
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,11 @@ from llmpolicy.errors import RecipeError
 WIDER = {"scale_rewards": "str | bool", "fsdp": "str | bool | list | None"}
 """Fields of GRPOConfig that read more than their annotation says."""
 
+Types = dict[str, str]
+"""Fields by name, with their types as they are written."""
 
-def grpo_fields() -> dict[str, str]:
+
+def grpo_fields() -> Types:
     """The fields of the installed GRPOConfig with their types, read from its source: nothing heavy
     is imported.
     """
@@ -50,31 +54,29 @@ def _default(field: ast.Call, constants: Mapping[str, Any]) -> Any:
 
 def _constants(kind: ast.ClassDef) -> dict[str, Any]:
     """The texts that a class gives a name of its own; the last one is that of the newest torch."""
-    return {
-        node.targets[0].id: node.value.value
-        for node in ast.walk(kind)
-        if isinstance(node, ast.Assign)
-        and isinstance(node.targets[0], ast.Name)
-        and isinstance(node.value, ast.Constant)
-    }
+    constants = {}
+    for node in ast.walk(kind):
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
+            constants[ast.unparse(node.targets[0])] = node.value.value
+    return constants
 
 
 @lru_cache
-def config_fields(config: str) -> dict[str, str]:
+def config_fields(config: str) -> Types:
     """The fields of one of TRL's installed configurations with their types."""
     return _fields("TrainingArguments", "_BaseConfig", config)
 
 
-def lora_fields() -> dict[str, str]:
+def lora_fields() -> Types:
     """The fields of the installed LoraConfig with their types."""
     return _fields("PeftConfigMixin", "PeftConfig", "LoraConfig")
 
 
-def _fields(*kinds: str) -> dict[str, str]:
-    items = [item for name in kinds for item in _annotated(_classes()[name])]
-    return {
-        item.target.id: WIDER.get(item.target.id, ast.unparse(item.annotation)) for item in items
-    }
+def _fields(*kinds: str) -> Types:
+    fields = {}
+    for item in chain.from_iterable(_annotated(_classes()[name]) for name in kinds):
+        fields[item.target.id] = WIDER.get(item.target.id, ast.unparse(item.annotation))
+    return fields
 
 
 def _annotated(kind: ast.ClassDef) -> Iterator[Any]:
@@ -129,10 +131,12 @@ def _classes() -> dict[str, ast.ClassDef]:
         ("trl", "trainer/sft_config.py"), ("trl", "trainer/reward_config.py"),
         ("peft", "config.py"), ("peft", "tuners/lora/config.py"),
     )  # fmt: skip
-    trees = [_source(package, file) for package, file in files]
-    return {
-        node.name: node for tree in trees for node in tree.body if isinstance(node, ast.ClassDef)
-    }
+    classes = {}
+    for package, file in files:
+        for node in _source(package, file).body:
+            if isinstance(node, ast.ClassDef):
+                classes[node.name] = node
+    return classes
 
 
 def _source(package: str, file: str) -> ast.Module:

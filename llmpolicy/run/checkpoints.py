@@ -6,12 +6,16 @@ import contextlib
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
 from llmpolicy.errors import RunError
+from llmpolicy.run.disk import size_of, writing
 from llmpolicy.run.sealed import damage, keep_aside, put
+from llmpolicy.terminal import Say
 
+STAGED = ".new"
+"""The folder beside the checkpoints in which one is written."""
 RECORD = "run"
 """The folder of a checkpoint with the run's recipe, manifest and metrics as they were then."""
 
@@ -20,8 +24,11 @@ def checkpoints(folder: Path) -> list[Path]:
     """The checkpoints in a folder, oldest first; they come there by a rename, so none is half
     written.
     """
-    named = [folder / name for name in names_in(folder) if re.fullmatch(r"checkpoint-\d+", name)]
-    return sorted((path for path in named if names_in(path)), key=step_of)
+    whole = []
+    for name in names_in(folder):
+        if re.fullmatch(r"checkpoint-\d+", name) and names_in(folder / name):
+            whole.append(folder / name)
+    return sorted(whole, key=step_of)
 
 
 def names_in(folder: Path) -> list[str]:
@@ -36,6 +43,23 @@ def names_in(folder: Path) -> list[str]:
 def step_of(checkpoint: Path) -> int:
     """The step after which a checkpoint was written, by its name."""
     return int(checkpoint.name.rsplit("-", 1)[1])
+
+
+@contextlib.contextmanager
+def staged(folder: Path, step: int, *, clear: bool = True) -> Iterator[Path]:
+    """A folder aside, for the checkpoint of a step to be written and then added to ``folder``;
+    cleared before and after. Raises DiskError where the disk does not take it.
+    """
+    home = folder / STAGED
+    if clear:
+        shutil.rmtree(home, ignore_errors=True)
+    aside = home / f"checkpoint-{step}"
+    try:
+        with writing(folder / aside.name, lambda: max(map(size_of, [aside, *checkpoints(folder)]))):
+            yield aside
+    finally:
+        if clear:
+            shutil.rmtree(home, ignore_errors=True)
 
 
 def add_checkpoint(staged: Path, folder: Path, keep: int | None, run: str | None = None) -> None:
@@ -62,14 +86,13 @@ def _surplus(folder: Path, keep: int | None) -> list[Path]:
 def drop_oldest(folder: Path, keep: int | None) -> None:
     """Delete the oldest checkpoints beyond ``keep``; the newest must be known to be whole."""
     for path in _surplus(folder, keep):
-        gone = path.with_name(
-            f".{path.name}.gone"
-        )  # a kill while it is deleted must not leave half a checkpoint
+        # A kill while it is deleted must not leave half a checkpoint.
+        gone = path.with_name(f".{path.name}.gone")
         os.rename(path, gone)
         shutil.rmtree(gone)
 
 
-def newest_whole(folder: Path, say: Callable[[str], None], run: str | None = None) -> Path | None:
+def newest_whole(folder: Path, say: Say, run: str | None = None) -> Path | None:
     """The newest checkpoint of a run that is whole; newer ones that are not are kept aside, and
     said. None without any.
 

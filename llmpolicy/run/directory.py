@@ -5,7 +5,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from llmpolicy.run.episodes import (
 )
 from llmpolicy.run.files import (
     SCHEMA,
+    Record,
     cut_later_lines,
     cut_torn_line,
     manifest_text,
@@ -38,7 +39,7 @@ from llmpolicy.run.lock import lock, make_space, release
 from llmpolicy.run.machine import environment, now, redact
 from llmpolicy.run.paths import from_run, in_paths, moved
 from llmpolicy.run.place import claim, is_failed_start, make_folders, refuse_other_kinds
-from llmpolicy.run.sealed import SEAL, damage, facts_of, sync
+from llmpolicy.run.sealed import SEAL, Facts, damage, facts_of, sync
 
 _LOG = logging.getLogger("llmpolicy")
 
@@ -57,9 +58,9 @@ class Run:
     def __init__(self, path: Path) -> None:
         self.path = path
         recipe, self.manifest = read_run(path)
-        self.recipe: dict[str, Any] = in_paths(recipe, lambda text: from_run(text, path.resolve()))
+        self.recipe: Record = in_paths(recipe, lambda text: from_run(text, path.resolve()))
         self.attempt = self.synced = 0
-        self.before: dict[str, Any] | None = None
+        self.before: Record | None = None
 
     def __repr__(self) -> str:
         return show.line(self)
@@ -68,7 +69,7 @@ class Run:
         return show.html(self)
 
     @classmethod
-    def create(cls, path: str | Path, recipe: Mapping[str, Any], **facts: Any) -> "Run":
+    def create(cls, path: str | Path, recipe: Facts, **facts: Any) -> "Run":
         """Claim an empty directory, or one with a start that failed, and write the run's recipe and
         manifest.
 
@@ -78,10 +79,9 @@ class Run:
         path = Path(path)
         claim(path)
         make_folders(path)
-        text = yaml.safe_dump({"schema": SCHEMA, **recipe}, sort_keys=False, allow_unicode=True)
-        write_text(path / "recipe.yaml", text)
-        facts = {**facts, "recipe_sha256": sha256(text.encode()).hexdigest()}
+        text, digest = _write_recipe(path, {"schema": SCHEMA, **recipe})
         begun = {"status": "running", "started": now(), **environment(), **facts}
+        begun["recipe_sha256"] = digest
         manifest = {"schema": SCHEMA, "id": _identity(text, facts.get("files")), **begun}
         write_text(path / "manifest.json", manifest_text(manifest))
         return cls(path)
@@ -110,10 +110,9 @@ class Run:
         run.before = dict(run.manifest)
         for name in ("metrics.jsonl", "faults.jsonl"):
             cut_torn_line(run.path / name)
-        run.attempt = 1 + max(
-            [len(run.manifest.get("resumed", [])), *map(attempt_of, run.rollout_files())]
-        )
-        run.update_manifest(status="running", resumed=[*run.manifest.get("resumed", []), now()])
+        resumed = run.manifest.get("resumed", [])
+        run.attempt = 1 + max([len(resumed), *map(attempt_of, run.rollout_files())])
+        run.update_manifest(status="running", resumed=[*resumed, now()])
         return run
 
     @property
@@ -127,7 +126,7 @@ class Run:
         """What is wrong with a sealed folder of this run, as a clause, or None."""
         return damage(folder, run=self.id)
 
-    def call_here(self, call: Mapping[str, Any]) -> dict[str, Any]:
+    def call_here(self, call: Facts) -> Record:
         """A call of faults.jsonl with the paths of its function, its arguments and its recipe as
         they lie now.
         """
@@ -137,13 +136,13 @@ class Run:
 
     # What lies where
 
-    def recipe_here(self) -> dict[str, Any]:
+    def recipe_here(self) -> Record:
         """The recipe as it would be written where the run, and the folder of its recipe, lie
         now.
         """
         home = self.path.resolve()
         now, _ = moved(home, self.manifest, self.recipe)
-        here: dict[str, Any] = in_paths(self.recipe, lambda text: from_run(now(text), home))
+        here: Record = in_paths(self.recipe, lambda text: from_run(now(text), home))
         return here
 
     @property
@@ -181,17 +180,17 @@ class Run:
         """The weights to go on from: the policy, if it is of a later step than the last checkpoint,
         or that.
         """
-        newest = self.checkpoints()[-1:]
-        later = (self.policy_dir / SEAL).is_file() and self.policy_step() > max(
-            map(step_of, newest), default=0
-        )
-        return self.policy_dir if later else newest[0] if newest else None
+        newest = max(self.checkpoints(), key=step_of, default=None)
+        step = step_of(newest) if newest else 0
+        if (self.policy_dir / SEAL).is_file() and self.policy_step() > step:
+            return self.policy_dir
+        return newest
 
     def policy_step(self) -> int:
         """The step of the weights in ``policy/``; -1 where that is not known."""
         return int(facts_of(self.policy_dir).get("step", -1))
 
-    def best(self) -> Mapping[str, Any] | None:
+    def best(self) -> Facts | None:
         """Step and accuracy of the weights in ``best/``, as they were saved with them; None where
         there are none.
         """
@@ -211,7 +210,7 @@ class Run:
         self.manifest.update(facts)
         write_text(self.path / "manifest.json", manifest_text(self.manifest))
 
-    def goes_on(self, recipe: Mapping[str, Any], recipe_hash: str, step: int, **facts: Any) -> None:
+    def goes_on(self, recipe: Facts, recipe_hash: str, step: int, **facts: Any) -> None:
         """From ``step`` on the run is that of this recipe: note it, and drop the record of later
         steps, taken again or never.
         """
@@ -232,28 +231,20 @@ class Run:
         finally:
             release(self.path)
 
-    def change_recipe(self, recipe: Mapping[str, Any], recipe_hash: str) -> None:
+    def change_recipe(self, recipe: Facts, recipe_hash: str) -> None:
         """Go on with another recipe, and keep the names of the blocks that changed."""
         new, old = {"schema": SCHEMA, **recipe}, self.recipe_here()
         changed = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
-        text = yaml.safe_dump(new, sort_keys=False, allow_unicode=True)
-        write_text(self.path / "recipe.yaml", text)
+        _, written = _write_recipe(self.path, new)
         self.recipe = new
-        written = sha256(text.encode()).hexdigest()
         self.update_manifest(recipe_hash=recipe_hash, recipe_sha256=written, recipe_changed=changed)
 
-    def log(self, step: int, metrics: Mapping[str, Any], mode: str = "train") -> None:
+    def log(self, step: int, metrics: Facts, mode: str = "train") -> None:
         """Append one line to metrics.jsonl."""
-        line = {
-            "schema": SCHEMA,
-            "step": step,
-            "mode": mode,
-            "time": round(time.time(), 3),
-            **metrics,
-        }
-        self._append("metrics.jsonl", json.dumps(line, default=float) + "\n")
+        line = {"schema": SCHEMA, "step": step, "mode": mode, "time": round(time.time(), 3)}
+        self._append("metrics.jsonl", json.dumps({**line, **metrics}, default=float) + "\n")
 
-    def log_faults(self, records: Sequence[Mapping[str, Any]]) -> list[str]:
+    def log_faults(self, records: Sequence[Facts]) -> list[str]:
         """Append to faults.jsonl, secrets in what was said masked; returns ``FILE:LINE`` of each
         record.
         """
@@ -267,21 +258,20 @@ class Run:
         self._append("faults.jsonl", lines)
         return written
 
-    def _portable(self, record: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _portable(self, record: Facts) -> Facts:
         """A fault whose call names what lies below the run from there, and whose sentences tell no
         secret.
         """
-        call, home = record.get("call") or {}, self.path.resolve()
-        masked = {key: redact(record[key]) for key in ("why", "traceback") if record.get(key)}
-        record = {**record, **masked}
-        if not call.get("args"):
-            return record
-        args = in_paths(call["args"], lambda text: from_run(text, home), named=True)
-        return {**record, "call": {**call, "args": args}}
+        fault, home = dict(record), self.path.resolve()
+        for key in filter(fault.get, ("why", "traceback")):
+            fault[key] = redact(fault[key])
+        call = fault.get("call") or {}
+        if call.get("args"):
+            args = in_paths(call["args"], lambda text: from_run(text, home), named=True)
+            fault["call"] = {**call, "args": args}
+        return fault
 
-    def write_rollouts(
-        self, step: int, rows: Sequence[Mapping[str, Any]], mode: str = "train"
-    ) -> None:
+    def write_rollouts(self, step: int, rows: Sequence[Facts], mode: str = "train") -> None:
         """Write the completions of one generation as one parquet file; never over another one."""
         write_rows(self.path / "rollouts", step, mode, self.attempt, rows)
 
@@ -293,16 +283,18 @@ class Run:
         for name in ("recipe.yaml", "manifest.json", "metrics.jsonl"):
             if (self.path / name).is_file():
                 shutil.copyfile(self.path / name, folder / name)
-        for file in [self.path / "metrics.jsonl", *self.rollout_files()[self.synced :]]:
+        files = self.rollout_files()
+        for file in [self.path / "metrics.jsonl", *files[self.synced :]]:
             if file.is_file():
                 sync(file)
-        self.synced = len(self.rollout_files())
+        self.synced = len(files)
 
-    def write_evaluation(self, evaluation: Mapping[str, Any], *, of_best: bool = False) -> None:
+    def write_evaluation(self, evaluation: Facts, *, of_best: bool = False) -> None:
         """Write evaluation.json, atomically; that of the best step lies beside its weights."""
-        write_text(
-            (self.best_dir if of_best else self.path) / "evaluation.json", manifest_text(evaluation)
-        )
+        write_text(self._evaluation_file(of_best), manifest_text(evaluation))
+
+    def _evaluation_file(self, of_best: bool) -> Path:
+        return (self.best_dir if of_best else self.path) / "evaluation.json"
 
     def _append(self, name: str, lines: str) -> None:
         """Add lines to a file, all or none: half a line would be damage to whoever reads on."""
@@ -316,17 +308,15 @@ class Run:
                 os.ftruncate(file.fileno(), before)
                 raise
 
-    def write_config(self, config: Mapping[str, Any]) -> None:
+    def write_config(self, config: Facts) -> None:
         """Write grpo_config.json: every option of the trainer as it was, tokens masked."""
         text = json.dumps({"schema": SCHEMA, **config}, indent=2, default=str)
         write_text(self.path / "grpo_config.json", redact(text))
 
     def finish(self, status: str, **facts: Any) -> None:
         """Release the run and note how it ended, secrets in the reason masked."""
-        facts = {
-            **facts,
-            **({"reason": redact(str(facts["reason"]))} if facts.get("reason") else {}),
-        }
+        if facts.get("reason"):
+            facts["reason"] = redact(str(facts["reason"]))
         make_space(self.path)
         try:
             self.update_manifest(status=status, ended=now(), **facts)
@@ -335,7 +325,7 @@ class Run:
 
     # Reading
 
-    def metrics(self, mode: str | None = None) -> list[dict[str, Any]]:
+    def metrics(self, mode: str | None = None) -> list[Record]:
         """The lines of metrics.jsonl; after a resume a step that was taken twice counts once, as it
         went last.
 
@@ -353,7 +343,7 @@ class Run:
         """The files of rollouts/ in order of step."""
         return row_files(self.path / "rollouts")
 
-    def rollouts(self, mode: str | None = None) -> Iterator[dict[str, Any]]:
+    def rollouts(self, mode: str | None = None) -> Iterator[Record]:
         """The rows of rollouts/*.parquet in order of step; of a step that was taken again, those
         written last.
 
@@ -363,13 +353,13 @@ class Run:
         _check_mode(mode, set(map(mode_of, files)))
         yield from read_rows(files, mode)
 
-    def evaluation(self, *, of_best: bool = False) -> dict[str, Any] | None:
+    def evaluation(self, *, of_best: bool = False) -> Record | None:
         """The content of evaluation.json, of the last step or the best, or None before it is
         written.
 
         Raises RunError when it is damaged.
         """
-        path = (self.best_dir if of_best else self.path) / "evaluation.json"
+        path = self._evaluation_file(of_best)
         if not path.exists():
             return None
         try:
@@ -380,13 +370,19 @@ class Run:
             ) from error
 
 
+def _write_recipe(folder: Path, recipe: Facts) -> tuple[str, str]:
+    """Write recipe.yaml; returns its text and the sha256 of that."""
+    text = yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True)
+    write_text(folder / "recipe.yaml", text)
+    return text, sha256(text.encode()).hexdigest()
+
+
 def _identity(recipe: str, files: Any) -> str:
     """A hash of what a run begins with, its recipe and the content of its files: what is the same
     again has the same bytes.
     """
-    return sha256(
-        f"{recipe}\n{json.dumps(files, sort_keys=True, default=str)}".encode()
-    ).hexdigest()[:32]
+    content = json.dumps(files, sort_keys=True, default=str)
+    return sha256(f"{recipe}\n{content}".encode()).hexdigest()[:32]
 
 
 def _check_mode(mode: str | None, written: Collection[str]) -> None:

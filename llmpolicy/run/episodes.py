@@ -3,25 +3,26 @@
 import itertools
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from llmpolicy.episode import Episode
+from llmpolicy.errors import one_line
 from llmpolicy.run.disk import writing
-from llmpolicy.run.files import SCHEMA
+from llmpolicy.run.files import SCHEMA, Record
+from llmpolicy.run.sealed import Facts
 
 _LOG = logging.getLogger("llmpolicy")
 
 
-def episode_rows(episodes: Sequence[Episode], terms: Sequence[str] = ()) -> list[dict[str, Any]]:
+def episode_rows(episodes: Sequence[Episode], terms: Sequence[str] = ()) -> list[Record]:
     """One flat record an episode: text, tokens, log-probs, every reward part and the values of
     these terms, advantage, how it ended, seconds.
     """
     return [_row(episode, terms) for episode in episodes]
 
 
-def _row(episode: Episode, terms: Sequence[str]) -> dict[str, Any]:
+def _row(episode: Episode, terms: Sequence[str]) -> Record:
     score = episode.score
     return {
         "row": episode.row,
@@ -41,18 +42,15 @@ def _row(episode: Episode, terms: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def write_rows(
-    folder: Path, step: int, mode: str, attempt: int, rows: Sequence[Mapping[str, Any]]
-) -> None:
+def write_rows(folder: Path, step: int, mode: str, attempt: int, rows: Sequence[Facts]) -> None:
     """Write the rows of one generation as one parquet file; never over another one."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     name = f"{mode}-{step:06d}-{attempt:02d}"
-    part = sum(1 for _ in folder.glob(f"{name}-*.parquet"))
-    table = pa.Table.from_pylist(
-        [{"schema": SCHEMA, "step": step, "mode": mode, **row} for row in rows]
-    )
+    part = len(list(folder.glob(f"{name}-*.parquet")))
+    head = {"schema": SCHEMA, "step": step, "mode": mode}
+    table = pa.Table.from_pylist([{**head, **row} for row in rows])
     temporary = folder / f"{name}-{part:02d}.part"
     with writing(temporary.with_suffix(".parquet"), table.nbytes):
         try:
@@ -67,7 +65,7 @@ def row_files(folder: Path) -> list[Path]:
     return sorted(folder.glob("*-*.parquet"), key=_order)
 
 
-def read_rows(files: Sequence[Path], mode: str | None) -> Iterator[dict[str, Any]]:
+def read_rows(files: Sequence[Path], mode: str | None) -> Iterator[Record]:
     """The rows of these files, or those of one mode; of a step that was taken again, those written
     last.
 
@@ -102,12 +100,12 @@ def _order(file: Path) -> tuple[list[str], str]:
     return numbers, mode
 
 
-def _rows(file: Path) -> list[dict[str, Any]]:
+def _rows(file: Path) -> list[Record]:
     import pyarrow
     import pyarrow.parquet as pq
 
     try:
         return pq.read_table(file, page_checksum_verification=True).to_pylist()
     except (pyarrow.ArrowException, OSError) as error:
-        _LOG.warning("%s: damaged and left out: %s", file, " ".join(str(error).split())[:120])
+        _LOG.warning("%s: damaged and left out: %s", file, one_line(error)[:120])
         return []

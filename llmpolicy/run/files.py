@@ -2,7 +2,6 @@
 
 import json
 import os
-from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -10,25 +9,26 @@ from typing import Any
 import yaml
 
 from llmpolicy.bounded import load_json, load_yaml, read_json, read_text
-from llmpolicy.errors import RunError
+from llmpolicy.errors import RunError, one_line
 from llmpolicy.run.disk import writing
-from llmpolicy.run.sealed import sync
+from llmpolicy.run.sealed import Facts, sync
 
 SCHEMA = 1
 
+Record = dict[str, Any]
+"""A recipe, a manifest or a line of metrics, as plain data."""
 
-def read_run(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+
+def read_run(path: Path) -> tuple[Record, Record]:
     """The recipe and the manifest of the run in a folder; raises RunError when there is none or it
     cannot be read.
     """
     if not (path / "manifest.json").is_file() or not (path / "recipe.yaml").is_file():
         raise RunError(f"{path} holds no run: expected recipe.yaml and manifest.json in it")
     try:
-        recipe: dict[str, Any] = load_yaml(read_text(path / "recipe.yaml"))
+        recipe: Record = load_yaml(read_text(path / "recipe.yaml"))
     except (ValueError, yaml.YAMLError) as error:
-        raise RunError(
-            f"{path}: recipe.yaml cannot be read: {' '.join(str(error).split()):.120}"
-        ) from error
+        raise RunError(f"{path}: recipe.yaml cannot be read: {one_line(error):.120}") from error
     if not isinstance(recipe, dict):
         raise RunError(
             f"{path}: recipe.yaml cannot be read: expected a mapping, found {recipe!r:.40}"
@@ -40,7 +40,7 @@ def read_run(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     return recipe, manifest
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
+def read_manifest(folder: Path) -> Record:
     """The manifest in a folder; raises RunError when it cannot be read."""
     try:
         manifest = read_json(folder / "manifest.json")
@@ -54,20 +54,24 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def manifest_text(manifest: Mapping[str, Any]) -> str:
+def manifest_text(manifest: Facts) -> str:
     """A manifest as it is written, with a checksum of all the rest of it."""
-    rest = {key: value for key, value in manifest.items() if key != "checksum"}
-    rest = json.loads(json.dumps(rest, default=str))
+    rest = json.loads(json.dumps(_unsigned(manifest), default=str))
     return json.dumps({**rest, "checksum": checksum(rest)}, indent=2)
 
 
-def checksum(manifest: Mapping[str, Any]) -> str:
+def checksum(manifest: Facts) -> str:
     """The sha256 of a manifest without its own checksum."""
-    rest = {key: value for key, value in manifest.items() if key != "checksum"}
-    return sha256(json.dumps(rest).encode()).hexdigest()
+    return sha256(json.dumps(_unsigned(manifest)).encode()).hexdigest()
 
 
-def read_checked(path: Path) -> dict[str, Any]:
+def _unsigned(manifest: Facts) -> Record:
+    rest = dict(manifest)
+    rest.pop("checksum", None)
+    return rest
+
+
+def read_checked(path: Path) -> Record:
     """A JSON object that was written with a checksum, without it; ValueError where it is not what
     was written.
     """
@@ -76,14 +80,14 @@ def read_checked(path: Path) -> dict[str, Any]:
         raise ValueError("no JSON object")
     if content.get("checksum") not in (None, checksum(content)):
         raise ValueError("it is not what was written")
-    return {key: value for key, value in content.items() if key != "checksum"}
+    return _unsigned(content)
 
 
-def parse_lines(content: bytes) -> tuple[list[dict[str, Any]], list[int]]:
+def parse_lines(content: bytes) -> tuple[list[Record], list[int]]:
     """The lines of a metrics file and the numbers of those that are damaged; the last one, if a
     kill broke it off, is neither.
     """
-    lines: list[dict[str, Any]] = []
+    lines: list[Record] = []
     damaged: list[int] = []
     for number, text in enumerate(content.splitlines(keepends=True), 1):
         if not text.endswith(b"\n"):
@@ -92,11 +96,8 @@ def parse_lines(content: bytes) -> tuple[list[dict[str, Any]], list[int]]:
             line = load_json(text)
         except ValueError:
             line = None
-        if (
-            isinstance(line, dict)
-            and isinstance(line.get("mode"), str)
-            and isinstance(line.get("step"), int)
-        ):
+        whole = isinstance(line, dict) and isinstance(line.get("mode"), str)
+        if whole and isinstance(line.get("step"), int):
             lines.append(line)
         else:
             damaged.append(number)

@@ -39,8 +39,9 @@ class Owner:
     since: str = ""
 
     @classmethod
-    def of(cls, text: str) -> Self:
+    def of(cls, descriptor: int) -> Self:
         """What a lock file says; earlier versions wrote process and host as two words."""
+        text = os.pread(descriptor, 4096, 0).decode("utf-8", "replace")
         with contextlib.suppress(ValueError, TypeError, KeyError):
             facts = load_json(text)
             return cls(int(facts["process"]), str(facts["host"]), str(facts["since"]))
@@ -59,11 +60,11 @@ class Owner:
 
     def __str__(self) -> str:
         named = f"process {self.process}" if self.process else "another process"
-        return (
-            named
-            + (f" on {self.host}" if self.host else "")
-            + (f" since {self.since}" if self.since else "")
-        )
+        if self.host:
+            named += f" on {self.host}"
+        if self.since:
+            named += f" since {self.since}"
+        return named
 
 
 def lock(path: Path) -> None:
@@ -76,7 +77,7 @@ def lock(path: Path) -> None:
         return
     descriptor = _locked(path / LOCK)
     try:
-        owner = Owner.of(os.pread(descriptor, 4096, 0).decode("utf-8", "replace"))
+        owner = Owner.of(descriptor)
         if owner.elsewhere:
             raise RunError(
                 f"{path} was taken by {owner} and not given back, and from here nobody can see"
@@ -125,7 +126,7 @@ def is_live(path: Path) -> bool:
         return True
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        return Owner.of(os.pread(descriptor, 4096, 0).decode("utf-8", "replace")).elsewhere
+        return Owner.of(descriptor).elsewhere
     except OSError:
         return True
     finally:
@@ -158,7 +159,7 @@ def _locked(file: Path) -> int:
 
 
 def _refuse(file: Path, descriptor: int) -> None:
-    owner = Owner.of(os.pread(descriptor, 4096, 0).decode("utf-8", "replace"))
+    owner = Owner.of(descriptor)
     os.close(descriptor)
     raise RunError(
         f"{file.parent} is being written by {owner}; two runs cannot share a directory: wait for"

@@ -6,7 +6,6 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ PACKAGES = (
     "safetensors",
     "gymnasium",
 )
+DESCRIBE = "describe --always --abbrev=40 --dirty=+changes --exclude=*"
 
 
 def now() -> str:
@@ -32,8 +32,13 @@ def now() -> str:
 
 def environment() -> dict[str, Any]:
     """Versions, source revision and machine: what a reader needs to run it again."""
+    program = Path(sys.argv[0]).name.replace("__main__.py", "python -m llmpolicy")
+    versions = {"python": platform.python_version()}
+    for package in PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[package] = metadata.version(package)
     return {
-        "versions": {"python": platform.python_version(), **dict(_versions(PACKAGES))},
+        "versions": versions,
         "git": git_revision(),
         "hardware": {
             "machine": platform.machine(),
@@ -41,46 +46,23 @@ def environment() -> dict[str, Any]:
             "cores": os.cpu_count(),
             "gpus": _gpus(),
         },
-        "command": redact(" ".join([_program(), *sys.argv[1:]])),
+        "command": redact(" ".join([program, *sys.argv[1:]])),
     }
-
-
-def _program() -> str:
-    name = Path(sys.argv[0]).name
-    return "python -m llmpolicy" if name == "__main__.py" else name
 
 
 def _gpus() -> list[str]:
     """The names of the GPUs, as far as a torch that is loaded already knows of any."""
     cuda = getattr(sys.modules.get("torch"), "cuda", None)
-    return (
-        [cuda.get_device_name(i) for i in range(cuda.device_count())]
-        if cuda and cuda.is_available()
-        else []
-    )
-
-
-def _versions(packages: Iterable[str]) -> Iterator[tuple[str, str]]:
-    for package in packages:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            yield package, metadata.version(package)
+    if not cuda or not cuda.is_available():
+        return []
+    return list(map(cuda.get_device_name, range(cuda.device_count())))
 
 
 def git_revision(folder: Path | None = None) -> str | None:
     """The commit of the sources, with ``+changes`` when they differ from it; None outside a
     checkout.
     """
-    folder = folder or Path(__file__).parent
-    command = [
-        "git",
-        "-C",
-        str(folder),
-        "describe",
-        "--always",
-        "--abbrev=40",
-        "--dirty=+changes",
-        "--exclude=*",
-    ]
+    command = ["git", "-C", str(folder or Path(__file__).parent), *DESCRIBE.split()]
     with contextlib.suppress(OSError, subprocess.SubprocessError):
         return subprocess.run(
             command, capture_output=True, text=True, check=True, timeout=10

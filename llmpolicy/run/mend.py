@@ -4,22 +4,22 @@ done is said.
 
 import json
 import shutil
-from collections.abc import Callable
 from hashlib import sha256
+from operator import itemgetter
 from pathlib import Path
-from typing import Any
 
 from llmpolicy.errors import RunError
 from llmpolicy.run.checkpoints import RECORD, newest_whole
-from llmpolicy.run.files import checksum, parse_lines, read_manifest, write_bytes
+from llmpolicy.run.files import Record, checksum, parse_lines, read_manifest, write_bytes
 from llmpolicy.run.lock import lock, release
-from llmpolicy.run.place import WRITTEN
+from llmpolicy.run.place import drop_unfinished
 from llmpolicy.run.sealed import SEAL, keep_aside, keep_damaged, recover
+from llmpolicy.terminal import Say
 
 FOLDERS = ("best", "policy")
 
 
-def mend(path: Path, say: Callable[[str], None]) -> None:
+def mend(path: Path, say: Say) -> None:
     """Put a run's directory in order before it goes on; raises RunError when no checkpoint is
     whole, or it is locked.
 
@@ -47,9 +47,10 @@ def mend(path: Path, say: Callable[[str], None]) -> None:
         release(path)
 
 
-def _known(path: Path) -> dict[str, Any]:
+def _known(path: Path) -> Record:
     """The manifest, where it is what was written; else nothing."""
-    return read_manifest(path) if _manifest(path, path) is None else {}
+    whole = (path / "manifest.json").is_file() and _manifest(path, path) is None
+    return read_manifest(path) if whole else {}
 
 
 def _drop_leftovers(path: Path) -> None:
@@ -59,14 +60,13 @@ def _drop_leftovers(path: Path) -> None:
         recover(checkpoints / replaced.name.removeprefix(".").removesuffix(".old"))
     for folder in [checkpoints / ".new", *checkpoints.glob(".checkpoint-*.gone")]:
         shutil.rmtree(folder, ignore_errors=True)
-    unfinished = [*(path / "rollouts").glob("*.part")]
-    for name in WRITTEN:
-        unfinished += [*path.glob(f".{name}.*"), *(path / "best").glob(f".{name}.*")]
-    for file in unfinished:
+    for file in (path / "rollouts").glob("*.part"):
         file.unlink(missing_ok=True)
+    drop_unfinished(path)
+    drop_unfinished(path / "best")
 
 
-def _mend_record(path: Path, checkpoint: Path, say: Callable[[str], None]) -> None:
+def _mend_record(path: Path, checkpoint: Path, say: Say) -> None:
     """Bring back what is damaged of manifest, recipe and metrics; the manifest first, for it knows
     the recipe.
     """
@@ -76,7 +76,10 @@ def _mend_record(path: Path, checkpoint: Path, say: Callable[[str], None]) -> No
         ("recipe.yaml", _recipe),
         ("metrics.jsonl", _metrics),
     ):
-        if not (saved / name).is_file() or (clause := wrong(path, saved)) is None:
+        if not (saved / name).is_file():
+            continue
+        clause = wrong(path, saved) if (path / name).is_file() else "is missing"
+        if clause is None:
             continue
         content, kept = (saved / name).read_bytes(), ""
         if name == "metrics.jsonl":
@@ -88,8 +91,6 @@ def _mend_record(path: Path, checkpoint: Path, say: Callable[[str], None]) -> No
 
 
 def _manifest(path: Path, saved: Path) -> str | None:
-    if not (path / "manifest.json").is_file():
-        return "is missing"
     try:
         manifest = read_manifest(path)
     except RunError:
@@ -100,8 +101,6 @@ def _manifest(path: Path, saved: Path) -> str | None:
 
 def _recipe(path: Path, saved: Path) -> str | None:
     """Half a recipe can be a recipe as well, but another one: what counts is what the run wrote."""
-    if not (path / "recipe.yaml").is_file():
-        return "is missing"
     written = read_manifest(path).get("recipe_sha256")
     if written in (None, sha256((path / "recipe.yaml").read_bytes()).hexdigest()):
         return None
@@ -110,8 +109,6 @@ def _recipe(path: Path, saved: Path) -> str | None:
 
 def _metrics(path: Path, saved: Path) -> str | None:
     """Lines are only ever added, so the file begins with what it was at the checkpoint."""
-    if not (path / "metrics.jsonl").is_file():
-        return "is missing"
     begun = (path / "metrics.jsonl").read_bytes().startswith((saved / "metrics.jsonl").read_bytes())
     return None if begun else "is not what was written"
 
@@ -122,9 +119,9 @@ def _later_lines(path: Path, saved: Path) -> bytes:
     if not file.is_file():
         return b""
     before, _ = parse_lines((saved / file.name).read_bytes())
-    known = {(line["mode"], line["step"]) for line in before}
-    later = b""
+    moment = itemgetter("mode", "step")
+    known, later = set(map(moment, before)), b""
     for line in parse_lines(file.read_bytes())[0]:
-        if (line["mode"], line["step"]) not in known:
+        if moment(line) not in known:
             later += json.dumps(line).encode() + b"\n"
     return later

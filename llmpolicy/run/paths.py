@@ -11,7 +11,7 @@ from typing import Any
 
 from llmpolicy.rewards.compose import COMPOSITES
 from llmpolicy.run.checkpoints import RECORD
-from llmpolicy.run.contents import content_digest
+from llmpolicy.run.sealed import Facts, content_digest
 
 RUN = "{run}"
 """Stands for the folder of the run at the beginning of a path, in the recipe and the manifest that
@@ -86,7 +86,9 @@ def below(text: str, run: Path) -> str:
 
 
 def _put(text: str, old: str, new: str) -> str:
-    return new + text[len(old) :] if text == old or text.startswith(f"{old}/") else text
+    if text == old or text.startswith(f"{old}/"):
+        return new + text[len(old) :]
+    return text
 
 
 def run_of(recipe: Path) -> Path | None:
@@ -108,7 +110,7 @@ def base_facts(base: Path | None, run: Path) -> dict[str, str]:
     return {"base_dir": str(home), "base_dir_from_run": os.path.relpath(home, run.resolve())}
 
 
-def base_of(run: Path, manifest: Mapping[str, Any], recipe: Mapping[str, Any]) -> Path:
+def base_of(run: Path, manifest: Facts, recipe: Facts) -> Path:
     """The folder that a run's recipe starts from, where it lies now: run and recipe may have moved
     together, or the run alone.
 
@@ -118,18 +120,20 @@ def base_of(run: Path, manifest: Mapping[str, Any], recipe: Mapping[str, Any]) -
     noted, seen = Path(manifest.get("base_dir") or run), manifest.get("base_dir_from_run")
     if seen is None and noted.is_dir():
         return noted
-    near = [] if seen is None else [Path(os.path.normpath(run / seen))]
-    if near == [noted]:
-        return noted
+    folders = [noted, run, *run.parents[:3]]
+    if seen is not None:
+        folders.insert(0, Path(os.path.normpath(run / seen)))
+        if folders[0] == noted:
+            return noted
     files = dict(_named(manifest, recipe))
-    folders = [folder for folder in (*near, noted, run, *run.parents[:3]) if folder.is_dir()]
+    folders = list(filter(Path.is_dir, folders))
     for folder in folders:
         if all(_is(folder / name, sha256) for name, sha256 in files.items()):
             return folder
     return noted if seen is None else folders[0]
 
 
-def _named(manifest: Mapping[str, Any], recipe: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _named(manifest: Facts, recipe: Facts) -> Iterator[tuple[str, str]]:
     """The files that a run was made from and that its recipe names from its own folder, with their
     sha256.
     """
@@ -156,9 +160,7 @@ def _digest(file: Path, written: int) -> str:
     return content_digest(file)
 
 
-def moved(
-    run: Path, manifest: Mapping[str, Any], recipe: Mapping[str, Any]
-) -> tuple[Callable[[str], str], Path]:
+def moved(run: Path, manifest: Facts, recipe: Facts) -> tuple[Callable[[str], str], Path]:
     """Where a path that a run has noted lies now, as a function, and the folder that the recipe's
     relative paths start from.
     """
@@ -168,13 +170,9 @@ def moved(
         if text.startswith(RUN):
             return below(text, run)
         path = Path(text)
-        if (
-            path.is_absolute()
-            and path.name in STAGES
-            and not path.exists()
-            and (run / path.name).is_dir()
-        ):
-            return str(run / path.name)  # as earlier versions wrote it
+        here = run / path.name
+        if path.is_absolute() and path.name in STAGES and not path.exists() and here.is_dir():
+            return str(here)  # as earlier versions wrote it
         shifted = _put(text, noted, str(base)) if noted else text
         if _file(text).exists() and not _file(shifted).exists():  # left behind where it was
             return text

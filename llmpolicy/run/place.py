@@ -56,11 +56,16 @@ def clear(path: Path) -> None:
     for folder in ("checkpoints", "policy", "best"):
         if (path / folder).exists():
             shutil.rmtree(path / folder)
-    rollouts = [
-        file for kind in ("parquet", "part") for file in (path / "rollouts").glob(f"*.{kind}")
-    ]
-    for file in [*rollouts, *(path / name for name in (*WRITTEN, *PICTURES))]:
+    rows = (*path.glob("rollouts/*.parquet"), *path.glob("rollouts/*.part"))
+    for file in (*rows, *map(path.joinpath, (*WRITTEN, *PICTURES))):
         file.unlink(missing_ok=True)
+
+
+def drop_unfinished(folder: Path) -> None:
+    """Delete what a kill left of the writing of a file."""
+    for name in WRITTEN:
+        for unfinished in folder.glob(f".{name}.*"):
+            unfinished.unlink(missing_ok=True)
 
 
 def is_failed_start(path: Path) -> bool:
@@ -92,14 +97,11 @@ def claim(path: Path) -> None:
             )
         lock(path)
         try:
-            _refuse_a_run(
-                path, held=True
-            )  # what another has left behind before this one held the lock
+            # What another has left behind before this one held the lock.
+            _refuse_a_run(path, held=True)
             if _began(path):
                 clear(path)
-            for name in WRITTEN:  # what a kill left of a write
-                for unfinished in path.glob(f".{name}.*"):
-                    unfinished.unlink()
+            drop_unfinished(path)
         except BaseException:
             release(path)
             raise
@@ -111,8 +113,7 @@ def refuse_other_kinds(path: Path) -> None:
     """Raise RunError for a folder where a run writes a file, or the reverse: it would be found out
     after training.
     """
-    names = [*WRITTEN, *PICTURES, ".lock"]
-    for name in names:
+    for name in (*WRITTEN, *PICTURES, ".lock"):
         if (path / name).is_dir():
             raise RunError(
                 f"{path / name} is a folder, and a run writes a file there; move it, or choose"
@@ -151,13 +152,12 @@ def _refuse_other_files(path: Path) -> None:
 
 
 def _came_to_something(path: Path) -> bool:
-    kept = ("policy", "best", "evaluation.json")
-    damaged = any(
-        name.startswith("broken-") for name in names_in(path) + names_in(path / "checkpoints")
-    )
-    return bool(damaged or checkpoints(path / "checkpoints")) or any(
-        (path / name).exists() for name in kept
-    )
+    if checkpoints(path / "checkpoints"):
+        return True
+    for name in names_in(path) + names_in(path / "checkpoints"):
+        if name.startswith("broken-"):
+            return True
+    return any((path / name).exists() for name in ("policy", "best", "evaluation.json"))
 
 
 def _began(path: Path) -> bool:
@@ -167,9 +167,8 @@ def _began(path: Path) -> bool:
     A recipe of the user's own has no folders beside it that a run makes first.
     """
     try:
-        if not (path / "manifest.json").exists() and all(
-            (path / folder).is_dir() for folder in FOLDERS
-        ):
+        begun = all((path / folder).is_dir() for folder in FOLDERS)
+        if begun and not (path / "manifest.json").exists():
             recipe = load_yaml(read_text(path / "recipe.yaml"))
             return isinstance(recipe, dict) and "schema" in recipe
         read_run(path)

@@ -8,15 +8,25 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from llmpolicy.bounded import read_json
 from llmpolicy.run.disk import size_of, writing
+from llmpolicy.terminal import Say
+
+Facts = Mapping[str, Any]
+"""What is known of a run, a folder or a call, by name."""
 
 SEAL = "checksums.json"
 """Comes last into a folder: its files' sizes and sha256, and what the writer said of the folder."""
+
+WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf", ".h5", ".msgpack", ".onnx")
+BLOCK, BLOCKS = 2**20, 256
+"""Of a file of weights that is larger than that many blocks of so many bytes, these are read,
+evenly spread.
+"""
 
 
 @contextlib.contextmanager
@@ -57,8 +67,7 @@ def recover(target: Path) -> None:
     for candidate in (staged, old):
         if not target.exists() and candidate.exists() and damage(candidate) is None:
             os.rename(candidate, target)
-    for leftover in (staged, old):
-        shutil.rmtree(leftover, ignore_errors=True)
+        shutil.rmtree(candidate, ignore_errors=True)
 
 
 def seal(folder: Path, **facts: Any) -> None:
@@ -67,12 +76,7 @@ def seal(folder: Path, **facts: Any) -> None:
     files = {path.relative_to(folder).as_posix(): fingerprint(path) for path in paths}
     text = json.dumps({"schema": 1, **facts, "files": files}, indent=1)
     (folder / SEAL).write_text(text, encoding="utf-8")
-    for path in [
-        *paths,
-        folder / SEAL,
-        *(path for path in folder.rglob("*") if path.is_dir()),
-        folder,
-    ]:
+    for path in [*paths, folder / SEAL, *filter(Path.is_dir, folder.rglob("*")), folder]:
         sync(path)
 
 
@@ -113,7 +117,7 @@ def broken(folder: Path) -> str | None:
     return damage(folder) if (folder / SEAL).is_file() else None
 
 
-def facts_of(folder: Path) -> Mapping[str, Any]:
+def facts_of(folder: Path) -> Facts:
     """What a folder's seal says; nothing where there is none that can be read."""
     try:
         facts = read_json(folder / SEAL)
@@ -127,6 +131,24 @@ def fingerprint(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         return {"bytes": file.tell(), "sha256": digest}
+
+
+def content_digest(path: Path) -> str:
+    """The sha256 of a file; of large weights, of which training changes all, that of size and
+    spread blocks, and it says so.
+
+    All of it would take minutes a start, in which a model of some ten billion parameters is loaded
+    in seconds.
+    """
+    size = path.stat().st_size
+    if path.suffix not in WEIGHTS or size <= BLOCKS * BLOCK:
+        return str(fingerprint(path)["sha256"])
+    hashed = hashlib.sha256(str(size).encode())
+    with path.open("rb", buffering=0) as file:
+        for number in range(BLOCKS):
+            file.seek(number * (size - BLOCK) // (BLOCKS - 1))
+            hashed.update(file.read(BLOCK))
+    return f"{BLOCKS} blocks: {hashed.hexdigest()}"
 
 
 def sync(path: Path) -> None:
@@ -148,7 +170,7 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def keep_damaged(folder: Path, say: Callable[[str], None], **facts: Any) -> bool:
+def keep_damaged(folder: Path, say: Say, **facts: Any) -> bool:
     """Whether a folder is damaged, or its seal says other ``facts``; if so it is kept aside, and
     said.
     """

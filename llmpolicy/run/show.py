@@ -13,17 +13,15 @@ if TYPE_CHECKING:
 
 def line(run: "Run") -> str:
     """Where a run lies, how it ended, how far it came and what it reached."""
-    facts = [f"{name} {value}" for name, value in _facts(run) if name != "run"]
-    return f"Run({str(run.path)!r}: {visible(', '.join(facts))})"
+    (_, path), *facts = _facts(run)
+    return f"Run({path!r}: {visible(', '.join(map(' '.join, facts)))})"
 
 
 def html(run: "Run") -> str:
     """The same as a table, with the plot below it when it was drawn."""
-    rows = "".join(
-        f"<tr><th>{escape(name)}</th><td>{escape(visible(value))}</td></tr>"
-        for name, value in _facts(run)
-    )
-    picture = ""
+    rows = picture = ""
+    for name, value in _facts(run):
+        rows += f"<tr><th>{escape(name)}</th><td>{escape(visible(value))}</td></tr>"
     if run.plot_path.is_file():
         data = base64.b64encode(run.plot_path.read_bytes()).decode()
         picture = (
@@ -38,16 +36,15 @@ def _facts(run: "Run") -> Iterator[tuple[str, str]]:
     yield "status", str(run.manifest.get("status", "unknown"))
     lines = [row for row in run.metrics("train") if "reward" in row]
     if lines:
-        settings = run.recipe.get("grpo") or {}
-        most = settings.get("max_steps", 0)
-        yield "step", f"{lines[-1]['step']}{f' of {most}' if most > 0 else ''}"
+        most = (run.recipe.get("grpo") or {}).get("max_steps", 0)
+        yield "step", f"{lines[-1]['step']}" + f" of {most}" * (most > 0)
         yield "reward", f"{_reward(lines[0])} -> {_reward(lines[-1])}"
     if run.manifest.get("best"):
         yield "best step", str(run.manifest["best"].get("step"))
     evaluation = run.evaluation() or {}
     if after := _accuracy(evaluation):
         before = _accuracy(evaluation.get("base") or {})
-        yield "held-out accuracy", f"{before} -> {after}" if before else after
+        yield "held-out accuracy", f"{before} -> {after}".removeprefix(" -> ")
 
 
 def _reward(line: dict[str, Any]) -> str:

@@ -2,7 +2,6 @@
 their looks, by the environment.
 """
 
-from llmpolicy.secrets.environment import values_of
-from llmpolicy.secrets.find import PIECE, in_setting, redact, secret_in
+from llmpolicy.secrets.find import PIECE, in_setting, redact, secret_in, values_of
 
 __all__ = ["PIECE", "in_setting", "redact", "secret_in", "values_of"]

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator
 from itertools import pairwise
 
+from llmpolicy.secrets.forms import Named
+
 WORD_OF_NAME = re.compile("pass|pwd|secret|credential|bearer|key|token|_pat|contrase|mot_de_passe")
 PASSWORD_NAME = re.compile(
     r"(?i)(?:pass(?:word|wd|phrase|code|wort)?|pwd|contraseña|mot_de_passe)$"
@@ -38,7 +40,7 @@ _KINDS_OF_SIGNS = ((True, False), (False, True), (False, False))
 IMAGE = re.compile(r"data:[\w/+.-]+;base64,(?:(?!data:)[A-Za-z0-9+/=\s])+")
 
 
-def named(text: str) -> Iterator[tuple[str, str]]:
+def named(text: str) -> Iterator[Named]:
     """What is called a password, secret, key or token and can be one."""
     for word in WORD_OF_NAME.finditer(text.lower()):
         assigned = ASSIGNED.match(text, word.start())
@@ -56,7 +58,7 @@ def named(text: str) -> Iterator[tuple[str, str]]:
             yield f"the value of {name.lstrip('-')[-40:]}", value
 
 
-def random_words(text: str) -> Iterator[tuple[str, str]]:
+def random_words(text: str) -> Iterator[Named]:
     """Long words of digits, small and large letters in no order; a hash in hexadecimal digits is
     none, nor a picture.
     """

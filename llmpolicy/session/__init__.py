@@ -2,8 +2,7 @@
 demo.
 """
 
-from llmpolicy.session.demo import run_demo
 from llmpolicy.session.evaluate import evaluate_model
-from llmpolicy.session.training import train, train_recipe, train_stages
+from llmpolicy.session.training import run_demo, train, train_recipe, train_stages
 
 __all__ = ["evaluate_model", "run_demo", "train", "train_recipe", "train_stages"]

@@ -8,6 +8,7 @@ from llmpolicy.errors import RecipeError, nearest
 from llmpolicy.plan import template_arguments
 from llmpolicy.recipe import Recipe, from_here, make_recipe, stages_of
 from llmpolicy.recipe.stages import LEARNS_FROM
+from llmpolicy.run.sealed import Facts
 from llmpolicy.tasks.arrow import dataset_rows, is_dataset
 from llmpolicy.tasks.spec import SOURCES, TaskSpec
 
@@ -15,18 +16,21 @@ if TYPE_CHECKING:
     from llmpolicy.policies.causal_lm import CausalLMPolicy
 
 
-def blocks_of(model: Any, task: Any, rewards: Any, blocks: Mapping[str, Any]) -> dict[str, Any]:
+def blocks_of(model: Any, task: Any, rewards: Any, blocks: Facts) -> dict[str, Any]:
     """The blocks of a recipe that a call names; paths start from the current folder."""
     if hasattr(model, "log_prob"):
         model = {"path": model.name}
+    here = {}
     named = {"model": model, "task": task_block(task), "rewards": rewards}
-    blocks = {**{key: value for key, value in named.items() if value is not None}, **blocks}
-    return {key: from_here(value, [key]) for key, value in blocks.items()}
+    for key, value in {**named, **blocks}.items():
+        if value is not None or key in blocks:
+            here[key] = from_here(value, [key])
+    return here
 
 
 def recipe_with(
-    base: Recipe | Mapping[str, Any] | None,
-    blocks: Mapping[str, Any],
+    base: Recipe | Facts | None,
+    blocks: Facts,
     policy: "CausalLMPolicy | None",
 ) -> Recipe:
     """The recipe with these blocks, for a policy in memory if there is one.
@@ -55,7 +59,7 @@ def recipe_with(
     return recipe
 
 
-def _changed(data: dict[str, Any], blocks: Mapping[str, Any]) -> dict[str, Any]:
+def _changed(data: dict[str, Any], blocks: Facts) -> dict[str, Any]:
     """A recipe's data with some blocks changed: of a block of settings only the keys that are
     given.
     """
@@ -73,8 +77,7 @@ def task_block(task: Any) -> Any:
     if is_dataset(task):
         return {"rows": dataset_rows(task)}
     if isinstance(task, (list, tuple)):
-        rows = all(isinstance(row, Mapping) and _is_row(row) for row in task)
-        return {"rows": [dict(row) for row in task]} if rows else list(task)
+        return {"rows": list(map(dict, task))} if all(map(_is_row, task)) else list(task)
     if task is not None and not isinstance(task, (Mapping, TaskSpec)):
         raise RecipeError(
             f"task is {task!r:.60}, a {type(task).__name__}; expected a list of rows, a Dataset, a"
@@ -84,11 +87,14 @@ def task_block(task: Any) -> Any:
     return task
 
 
-def _is_row(row: Mapping[str, Any]) -> bool:
-    """Whether a mapping is a row: without a source, or with a column that no key of a task block is
-    meant by.
+def _is_row(row: Any) -> bool:
+    """Whether this is a row: a mapping without a source, or with a column that no key of a task
+    block is meant by.
     """
-    columns = [str(key) for key in row if key not in TaskSpec.model_fields]
-    return not set(SOURCES) & set(row) or any(
-        "did you mean" not in nearest(column, TaskSpec.model_fields) for column in columns
-    )
+    keys = TaskSpec.model_fields
+    if not isinstance(row, Mapping):
+        return False
+    for column in row:
+        if column not in keys and "did you mean" not in nearest(str(column), keys):
+            return True
+    return set(SOURCES).isdisjoint(row)

@@ -1,4 +1,6 @@
-"""Evaluation of a run, a model or an adapter on the held-out prompts of a recipe."""
+"""What a recipe means before anything is trained, and how good a run, a model or an adapter is on
+its held-out prompts.
+"""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -10,18 +12,22 @@ from llmpolicy import consent
 from llmpolicy.errors import RecipeError, RunError
 from llmpolicy.plan import (
     Plan,
+    RecipeExplanation,
     fit_held_out,
     loaded_weights,
     plan_recipe,
     require_sandbox,
+    reward_lines,
+    written_values,
 )
-from llmpolicy.recipe import Play, Recipe, load_recipe, stages_of
+from llmpolicy.plan.ways import foreseen_ways
+from llmpolicy.recipe import Grpo, Play, Recipe, Reinforce, load_recipe, missing_packages, stages_of
 from llmpolicy.rewards.printed import printed
 from llmpolicy.run import Run, facts_of
 from llmpolicy.stages.evaluation import evaluate_policy
 from llmpolicy.stages.policy import policy_at
-from llmpolicy.stages.process import Say, by_itself, placed, target
-from llmpolicy.stages.rest import rest_of
+from llmpolicy.stages.process import by_itself, placed, target
+from llmpolicy.stages.rest import paid, rest_of
 from llmpolicy.stages.sources import (
     refuse_changes,
     refuse_damaged_arguments,
@@ -29,12 +35,40 @@ from llmpolicy.stages.sources import (
     source_facts,
 )
 from llmpolicy.tasks import check_disjoint
-from llmpolicy.terminal import quiet, tell
+from llmpolicy.terminal import Say, quiet, tell
 
 
-def _unkept() -> AbstractContextManager[None]:
-    """What rewards print while no run keeps it is shown."""
-    return nullcontext()
+def explain_recipe(
+    name: str,
+    overrides: Sequence[str] = (),
+    *,
+    target: str = "cpu",
+    processes: int = 1,
+    yes: bool = False,
+) -> RecipeExplanation:
+    """The explanation of a recipe file (or bundled recipe), with the rows counted that GRPO trains
+    on.
+
+    ``yes`` lets it run rewards and generators that have not run here before; see
+    `llmpolicy.consent`.
+    """
+    recipe = load_recipe(name, overrides)
+    consent.need(f"explaining {name}", recipe.model_dump(), recipe.base_dir, yes=yes)
+    folder = recipe.run or Path(recipe.name)
+    plan = plan_recipe(paid(recipe, folder), processes=processes, target=target)
+    last = plan.stages[-1]
+    if isinstance(last, Reinforce):
+        from llmpolicy.stages.reinforce import check_settings  # which loads torch
+
+        check_settings(last, len(plan.train_rows), plan.recipe.base_dir)
+    reward = tuple(reward_lines(plan)) if plan.rewards.components else ()
+    values, missing = tuple(written_values(recipe)), tuple(missing_packages(recipe))
+    ways: dict[str, str] = {}
+    if isinstance(last, Grpo | Reinforce):
+        grpo = plan.explanation
+        settings = None if grpo is None else {value.name: value.value for value in grpo.values}
+        ways = foreseen_ways(loaded_weights(recipe), settings, processes)
+    return RecipeExplanation(values, plan.explanation, reward, missing, ways)
 
 
 @by_itself()
@@ -53,7 +87,8 @@ def evaluate_model(
     A run whose files changed since it was made is refused, unless the changes are accepted; code of
     it or of the recipe that has not run here before is asked for, unless it is allowed by ``yes``.
     """
-    run = Run.open(model) if (Path(model) / "manifest.json").is_file() else None
+    folder = Path(model)
+    run = Run.open(folder) if (folder / "manifest.json").is_file() else None
     recipe = _recipe_for(model, recipe_name, overrides, run)
     consent.need(f"evaluating {model}", recipe.model_dump(), recipe.base_dir, yes=yes)
     last = stages_of(recipe)[-1]
@@ -76,10 +111,10 @@ def evaluate_model(
     plan = plan_recipe(recipe, target=target())
     require_sandbox(plan)
     refuse_damaged_arguments(recipe)
-    if run is None and (Path(model) / "adapter_config.json").is_file():
-        refuse_other_base(Path(model), loaded_weights(recipe))
+    if run is None and (folder / "adapter_config.json").is_file():
+        refuse_other_base(folder, loaded_weights(recipe))
     changed: list[str] = []
-    folder, log = Path(model), _unkept()
+    log: AbstractContextManager[None] = nullcontext()  # what rewards print is shown
     if run is not None:
         changed = _checked(run, plan, accept=accept_changes, yes=yes, say=say)
         folder, log = run.policy_dir, printed.kept_in(run.path / "rewards.log", say)
@@ -94,12 +129,12 @@ def _recipe_for(
     model: str, recipe_name: str | None, overrides: Sequence[str], run: Run | None
 ) -> Recipe:
     """The recipe that a model is evaluated on, by default that of its run."""
-    models = [text for text in overrides if "=" not in text]
-    if models:
+    more = [repr(text) for text in overrides if "=" not in text]
+    if more:
         raise RecipeError(
             f"evaluate measures one model or run at a time, found {model!r} and"
-            f" {', '.join(map(repr, models))}; run it once for each, on the same held-out prompts"
-            " (--json FILE keeps a result)"
+            f" {', '.join(more)}; run it once for each, on the same held-out prompts (--json FILE"
+            " keeps a result)"
         )
     if recipe_name is None and run is None:
         why = f"{model} is not a run" if Path(model).exists() else f"there is no run at {model}"

@@ -1,8 +1,10 @@
-"""A run from beginning to end: its recipe is planned, each stage checked, then each carried out."""
+"""A run from beginning to end: its recipe is planned, each stage checked, then each carried out;
+and the demo, the bundled recipe on the bundled model.
+"""
 
 import importlib
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,14 +14,26 @@ from llmpolicy.errors import RecipeError, RunError, nearest
 from llmpolicy.recipe import Recipe, load_recipe, stages_of
 from llmpolicy.recipe import Stage as Block
 from llmpolicy.recipe.stages import LEARNS_FROM
-from llmpolicy.run import Run, mend, new_run_path
+from llmpolicy.run import (
+    Run,
+    clear,
+    is_failed_start,
+    is_live,
+    mend,
+    new_run_path,
+    read_manifest,
+)
 from llmpolicy.sandbox import unsafe
 from llmpolicy.session.arguments import blocks_of, recipe_with
+from llmpolicy.signals import is_main
 from llmpolicy.stages.folders import held
-from llmpolicy.stages.process import DRY_RUN, Say, by_itself, is_main, silent, world_size
+from llmpolicy.stages.process import DRY_RUN, by_itself, world_size
 from llmpolicy.stages.request import Request, Stage
 from llmpolicy.stages.rest import rest_of
-from llmpolicy.terminal import tell
+from llmpolicy.terminal import Say, tell
+
+DEMO, MARK = "quickstart", "llmpolicy demo"
+"""The recipe of the demo, and what a run's manifest says that it was made by."""
 
 
 def train(
@@ -57,9 +71,8 @@ def train(
     if not isinstance(base, Recipe) or changes:
         base = recipe_with(base, changes, policy)
         consent.note(base)
-    folder = _where(out, base.name, resume=resume)
-    how: dict[str, Any] = {"resume": resume, "accept": accept_changes, "policy": policy}
-    return train_requested(Request(base, folder, _said_once(say), **how))
+    how: dict[str, Any] = {"accept": accept_changes, "policy": policy}
+    return _trained(base, out, resume, say, **how)
 
 
 def _base(recipe: Any, *, yes: bool, say: Say) -> Recipe | Mapping[str, Any] | None:
@@ -95,11 +108,8 @@ def train_recipe(
     unsafe.allow(unsafe_local_exec)
     _mend(out, resume and not dry_run, say)
     recipe = _agreed(load_recipe(name, overrides), yes=yes, say=say)
-    folder = _where(out, recipe.name, resume=resume)
-    how: dict[str, Any] = {"resume": resume, "accept": accept_changes, "dry_run": dry_run}
-    return train_requested(
-        Request(recipe, folder, _said_once(say), until=until, made_by=made_by, **how)
-    )
+    how: dict[str, Any] = {"accept": accept_changes, "dry_run": dry_run}
+    return _trained(recipe, out, resume, say, until=until, made_by=made_by, **how)
 
 
 def _agreed(recipe: Recipe, *, yes: bool, say: Say) -> Recipe:
@@ -113,7 +123,7 @@ def _agreed(recipe: Recipe, *, yes: bool, say: Say) -> Recipe:
     return recipe
 
 
-def _where(out: str | Path | None, name: str, *, resume: bool) -> Path:
+def _where(out: str | Path | None, name: str, resume: bool) -> Path:
     """The run's directory, by default the first free one of that name; RunError where it must be
     named.
     """
@@ -131,13 +141,18 @@ def _where(out: str | Path | None, name: str, *, resume: bool) -> Path:
 
 def _said_once(say: Say) -> Say:
     """What says lines in one process alone."""
-    return say if is_main() else silent
+    return say if is_main() else lambda line: None
 
 
 def _mend(out: str | Path | None, resume: bool, say: Say) -> None:
     """Put a run that goes on in order, before anything of it is read, its recipe included."""
     if resume and out is not None and is_main():
         mend(Path(out), say)
+
+
+def _trained(recipe: Recipe, out: str | Path | None, resume: bool, say: Say, **how: Any) -> Run:
+    folder = _where(out, recipe.name, resume)
+    return train_requested(Request(recipe, folder, _said_once(say), resume, **how))
 
 
 def train_requested(request: Request) -> Run:
@@ -159,7 +174,10 @@ def carry_out(request: Request) -> Block:
         for later in blocks[len(wanted) :]:
             _kind(later).foresee(later, request)
         if request.dry_run:
-            _introduce(stages, request.say)
+            for stage in stages:
+                for line in stage.lines():
+                    request.say(line)
+            request.say(DRY_RUN)
             return wanted[-1]
         for stage in stages:
             stage.carry_out()
@@ -169,14 +187,6 @@ def carry_out(request: Request) -> Block:
 def _kind(block: Block) -> Any:
     """The file of a stage's kind, which is loaded when a recipe has one: most load torch."""
     return importlib.import_module(f"llmpolicy.stages.{block.name}")
-
-
-def _introduce(stages: Sequence[Stage], say: Say) -> None:
-    """All that a dry run says."""
-    for stage in stages:
-        for line in stage.lines():
-            say(line)
-    say(DRY_RUN)
 
 
 def _wanted(recipe: Recipe, until: str | None) -> Sequence[Block]:
@@ -218,3 +228,33 @@ def train_stages(
     carry_out(Request(recipe, out, _said_once(say), resume, dry_run=dry_run, until=last))
     alone = len(early) == len(blocks)
     return None if until or alone else rest_of(recipe.within(out), out)
+
+
+def run_demo(out: Path, overrides: Sequence[str] = (), say: Say = tell) -> Run:
+    """Train the quickstart recipe into ``out``; only an earlier demo there, that has ended, is
+    replaced.
+    """
+    recipe = load_recipe(DEMO, overrides)
+    if (out / "manifest.json").exists():
+        _make_room(out)
+    say(
+        "A language model of 0.3 million parameters, bundled with llmpolicy, learns two-digit"
+        f" addition by GRPO: {(recipe.grpo or {}).get('max_steps')} steps, reward 1 for the right"
+        " sum."
+    )
+    return train_recipe(DEMO, overrides, out=out, made_by=MARK, say=say)
+
+
+def _make_room(out: Path) -> None:
+    """Clear away an earlier demo; raises RunError when another run, or one that still lives, is
+    there.
+    """
+    if is_live(out):
+        raise RunError(f"{out} holds a run that is still being written; choose another --out DIR")
+    made_by = None
+    with suppress(RunError):
+        made_by = read_manifest(out).get("made_by")
+    if made_by == MARK:
+        clear(out)
+    elif not is_failed_start(out):
+        raise RunError(f"{out} holds a run that the demo did not make; choose another --out DIR")

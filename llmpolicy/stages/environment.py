@@ -1,7 +1,7 @@
 """A small policy in an environment, by the readable loop, evaluated greedy and sampled."""
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,12 +16,15 @@ from llmpolicy.recipe import Play, Recipe
 from llmpolicy.reinforce import Settings
 from llmpolicy.returns import evaluate_returns
 from llmpolicy.run import Run
+from llmpolicy.run.files import Record
+from llmpolicy.run.sealed import Facts
 from llmpolicy.stages.going_on import accepted_changes, note_going_on
 from llmpolicy.stages.loop import begin, loop
-from llmpolicy.stages.process import Say, failing
+from llmpolicy.stages.process import failing
 from llmpolicy.stages.record import close_run, open_run, write_policy
 from llmpolicy.stages.request import Request
 from llmpolicy.stages.sources import function_files, unknown_lines
+from llmpolicy.terminal import Say
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class PlayStage:
     settings: Settings
     environment: Any
     untrained: Any
-    facts: Mapping[str, Any]
+    facts: Facts
 
     def lines(self) -> Iterator[str]:
         """What is known of no function's values."""
@@ -76,11 +79,11 @@ def check(block: Play, request: Request) -> PlayStage:
     return PlayStage(block, request, settings, environment, untrained, _facts(request))
 
 
-def _facts(request: Request) -> dict[str, Any]:
+def _facts(request: Request) -> Record:
     """What the run of a request notes of its functions, and of the changes of them that were
     accepted; RunError for a run that cannot go on.
     """
-    recipe, facts = request.recipe, dict[str, Any](rewards=[])
+    recipe, facts = request.recipe, Record(rewards=[])
     files = function_files(recipe)
     if recipe.functions:
         facts |= {"functions": function_facts(recipe), "files": files}
@@ -91,7 +94,7 @@ def _facts(request: Request) -> dict[str, Any]:
     return facts
 
 
-def evaluate_environment(run: Run | None, recipe: Recipe, play: Play, say: Say) -> dict[str, Any]:
+def evaluate_environment(run: Run | None, recipe: Recipe, play: Play, say: Say) -> Record:
     """The mean return of a run's policy over fresh episodes, beside an untrained one."""
     if run is None:
         raise RunError(
@@ -107,12 +110,12 @@ def _begun(play: Play, recipe: Recipe) -> tuple[Any, Any]:
     return environment, build_mlp_policy(play.policy, environment, recipe.seed, recipe.base_dir)
 
 
-def _returns(recipe: Recipe, play: Play, policy: Any, untrained: Any, say: Say) -> dict[str, Any]:
+def _returns(recipe: Recipe, play: Play, policy: Any, untrained: Any, say: Say) -> Record:
     """Greedy and sampled return with their intervals, before and after, as evaluation.json holds
     them.
     """
     episodes = recipe.evaluate.episodes if recipe.evaluate else 100
-    how: dict[str, Any] = {
+    how: Record = {
         "episodes": episodes,
         "seed": recipe.seed,
         "base_dir": recipe.base_dir,

@@ -2,17 +2,19 @@
 over-optimisation curve also how good the kept step is, on prompts that did not choose it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from llmpolicy.plan import Plan, evaluated_length
 from llmpolicy.recipe import Recipe
 from llmpolicy.run import Run
+from llmpolicy.run.files import Record
+from llmpolicy.run.sealed import Facts
 from llmpolicy.stages.policy import build_policy, policy_at
-from llmpolicy.stages.process import Say, drawn, placed
+from llmpolicy.stages.process import drawn, placed
 from llmpolicy.tasks import Row
-from llmpolicy.terminal import tell
+from llmpolicy.terminal import Say, tell
 
 if TYPE_CHECKING:
     from llmpolicy.policies.causal_lm import CausalLMPolicy
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
 def evaluate_policy(
     plan: Plan, policy: "CausalLMPolicy", *, start: "CausalLMPolicy | None" = None, say: Say = tell
-) -> dict[str, Any]:
+) -> Record:
     """Held-out accuracy of a policy beside the one it started from, printed and in the form of
     evaluation.json.
     """
@@ -81,7 +83,7 @@ def _close_curve(
     """Evaluate the best step, ask the truth whether it and the last one are preferred to the start,
     and draw the curve.
     """
-    from llmpolicy.report.overoptimisation import plot_curve
+    from llmpolicy.report.plot import plot_curve
 
     rest = replace(plan, held_out=judges(plan.held_out))
     best = placed(policy_at(run.best_dir, plan.recipe))
@@ -103,7 +105,7 @@ def _close_curve(
     drawn("curve", lambda: plot_curve(run), say)
 
 
-def _preferences(plan: Plan, policies: Mapping[str, Any]) -> dict[str, Any]:
+def _preferences(plan: Plan, policies: Facts) -> Record:
     """How often the truth prefers the best and the last step's reply to the start's, one sample
     each a prompt.
     """
@@ -116,7 +118,7 @@ def _preferences(plan: Plan, policies: Mapping[str, Any]) -> dict[str, Any]:
             policy, plan.held_out, seed, batch_size=settings.batch_size, max_new_tokens=length
         )
         truth[name] = values_of(correct, plan.held_out, replies)
-    preferred: dict[str, Any] = {"n": len(plan.held_out)}
+    preferred: Record = {"n": len(plan.held_out)}
     for name in ("best", "last"):
         if share := preference(truth[name], truth["start"]):
             preferred[name] = share.to_dict()

@@ -5,7 +5,7 @@ same, held by one process while they are made.
 import hashlib
 import json
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -15,15 +15,17 @@ from llmpolicy.bounded import read_json
 from llmpolicy.errors import RunError
 from llmpolicy.plan import Plan
 from llmpolicy.run import damage, is_failed_start, keep_damaged, recover
-from llmpolicy.run.contents import content_digest
 from llmpolicy.run.lock import holds, lock, release
 from llmpolicy.run.place import REPORTS, claim
-from llmpolicy.signals import Interrupted, terminable
-from llmpolicy.stages.process import Say, is_main
+from llmpolicy.run.sealed import content_digest
+from llmpolicy.signals import Interrupted, is_main, terminable
 from llmpolicy.stages.request import Request
 from llmpolicy.stages.sources import digest, weight_files
 from llmpolicy.tasks import Demonstration, Pair
-from llmpolicy.terminal import quiet
+from llmpolicy.terminal import Say, quiet
+
+Digests = Mapping[str, str]
+"""What a stage was made from, with a hash of each."""
 
 LEARNT = {
     "sft": ("demonstrations", "sft"),
@@ -38,7 +40,7 @@ class StageFolder:
 
     stage: str
     report: Path
-    made_from: Mapping[str, str]
+    made_from: Digests
 
     @classmethod
     def of(cls, stage: str, request: Request) -> "StageFolder":
@@ -47,7 +49,7 @@ class StageFolder:
         Raises RunError where a run that goes on was made from something else.
         """
         report = request.out / REPORTS[stage]
-        facts: Mapping[str, str] = _facts(stage, request.plan)
+        facts: Digests = _facts(stage, request.plan)
         if request.resume:
             facts = _unchanged(request.out, stage, facts, request.say)
         return cls(stage, report, facts)
@@ -74,16 +76,22 @@ class StageFolder:
         say(f"{self.stage}: found in {self.path}")
         return True
 
+    def begins(self, lines: Iterable[str], say: Say) -> bool:
+        """Whether the stage is carried out, as it is not there: it is introduced, and its output is
+        left to llmpolicy.
+        """
+        if self.is_there(say):
+            return False
+        for line in lines:
+            say(line)
+        import datasets
 
-def be_quiet() -> None:
-    """Leave the output of a stage to llmpolicy."""
-    import datasets
-
-    quiet()
-    datasets.disable_progress_bars()
+        quiet()
+        datasets.disable_progress_bars()
+        return True
 
 
-def _facts(stage: str, plan: Plan) -> dict[str, str]:
+def _facts(stage: str, plan: Plan) -> Digests:
     """All that decides what a stage comes to: its part of the recipe, and the content of what that
     names.
     """
@@ -113,7 +121,7 @@ def _plain(item: Any) -> Any:
     return [*values, getattr(item.prompt, "options", {})]
 
 
-def _made_from(report: Path) -> dict[str, str] | None:
+def _made_from(report: Path) -> Digests | None:
     """What a stage was made from; earlier versions noted the recipe alone."""
     try:
         facts = read_json(report).get("made_from")
@@ -122,7 +130,7 @@ def _made_from(report: Path) -> dict[str, str] | None:
     return {"recipe": facts} if isinstance(facts, str) else facts
 
 
-def _difference(before: Mapping[str, str], now: Mapping[str, str]) -> str | None:
+def _difference(before: Digests, now: Digests) -> str | None:
     """What a stage was made from that is not what lies there, in words; None where nothing is."""
     if before.get("recipe") != now["recipe"]:
         return "another recipe"
@@ -130,7 +138,7 @@ def _difference(before: Mapping[str, str], now: Mapping[str, str]) -> str | None
     return f"other content of {' and '.join(changed)}" if changed else None
 
 
-def _unchanged(out: Path, stage: str, now: Mapping[str, str], say: Say) -> Mapping[str, str]:
+def _unchanged(out: Path, stage: str, now: Digests, say: Say) -> Digests:
     """What a stage of a run that goes on was made from; RunError where something else lies there
     now.
     """

@@ -2,7 +2,6 @@
 left open.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,10 @@ from llmpolicy.errors import RunError
 from llmpolicy.recipe import Grpo, Play, Recipe, trained_by
 from llmpolicy.run import Run, step_of
 from llmpolicy.run.checkpoints import RECORD
-from llmpolicy.run.files import read_checked
+from llmpolicy.run.files import Record, read_checked
 from llmpolicy.run.paths import base_facts
-from llmpolicy.run.sealed import keep_aside
-from llmpolicy.stages.process import Say, world_size
+from llmpolicy.run.sealed import Facts, keep_aside
+from llmpolicy.stages.process import world_size
 from llmpolicy.stages.request import Request
 from llmpolicy.stages.sources import refuse_changes
 from llmpolicy.stages.unchanged import (
@@ -24,6 +23,7 @@ from llmpolicy.stages.unchanged import (
     refuse_other_start,
     way_out,
 )
+from llmpolicy.terminal import Say
 
 LENGTH = (
     "max_steps", "num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps",
@@ -59,18 +59,15 @@ def steps_of(checkpoint: Path) -> int:
     return int(read_json(checkpoint / "trainer_state.json")["max_steps"])
 
 
-def _recipe_of(run: Run, checkpoint: Path) -> Mapping[str, Any]:
+def _recipe_of(run: Run, checkpoint: Path) -> Facts:
     """The recipe by which a checkpoint was written; that of the run may have changed since."""
     file = checkpoint / RECORD / "recipe.yaml"
     return load_yaml(read_text(file)) if file.is_file() else run.recipe
 
 
-def _length(recipe: Mapping[str, Any]) -> list[Any]:
+def _length(recipe: Facts) -> list[Any]:
     grpo = recipe.get("grpo") or {}
-    return [
-        *(recipe.get(key) for key in ("max_prompt_tokens", "over_long")),
-        *(grpo.get(key) for key in LENGTH),
-    ]
+    return [*map(recipe.get, ("max_prompt_tokens", "over_long")), *map(grpo.get, LENGTH)]
 
 
 def check_going_on(run: Run, recipe: Recipe) -> None:
@@ -97,20 +94,20 @@ def refuse_last_step(run: Run, recipe: Recipe, last: int | None) -> None:
 
 
 def accepted_changes(
-    run: Run, recipe: Recipe, now: Mapping[str, Any], request: Request, *, weights: bool = True
-) -> list[dict[str, Any]]:
+    run: Run, recipe: Recipe, now: Facts, request: Request, *, weights: bool = True
+) -> list[Record]:
     """For the manifest: all changes of what a run was made from that were accepted, in this start
     and earlier ones; RunError for what cannot go on.
     """
     check_going_on(run, recipe)
     changed = refuse_changes(run, now, accept=request.accept, say=request.say, weights=weights)
-    accepted: list[dict[str, Any]] = run.manifest.get("accepted_changes") or []
+    accepted: list[Record] = run.manifest.get("accepted_changes") or []
     if changed:
         accepted = [*accepted, {"at_step": reached(run), "changed": changed}]
     return accepted
 
 
-def note_going_on(run: Run, recipe: Recipe, facts: Mapping[str, Any], say: Say) -> None:
+def note_going_on(run: Run, recipe: Recipe, facts: Facts, say: Say) -> None:
     """Note in a run that has taken its checkpoint what it goes on with; nothing in one that
     begins.
     """
@@ -133,38 +130,31 @@ def only_ends(run: Run, recipe: Recipe) -> Path | None:
     return run.latest() if last is not None and reached(run) >= last else None
 
 
-def _not_best(run: Run, recipe: Recipe, facts: Mapping[str, Any]) -> str | None:
+def _not_best(run: Run, recipe: Recipe, facts: Facts) -> str | None:
     """Why the step in ``best/`` is not the best one any more, as a clause, or None."""
     old, new = _measure(run.recipe_here()), _measure(recipe.resolved())
     for key in new:
         if old.get(key) != new[key]:
             return f"{key} is another, by which no step was measured"
-    accepted = (facts.get("accepted_changes") or [])[
-        len(run.manifest.get("accepted_changes") or []) :
-    ]
-    if any(
-        f"(of {new['evaluate.correct']}" in line
-        for change in accepted
-        for line in change["changed"]
-    ):
-        return f"{new['evaluate.correct']} is another, by which no step was measured"
+    known = len(run.manifest.get("accepted_changes") or [])
+    for change in (facts.get("accepted_changes") or [])[known:]:
+        if f"(of {new['evaluate.correct']}" in "\n".join(change["changed"]):
+            return f"{new['evaluate.correct']} is another, by which no step was measured"
     step, last = (run.best() or {}).get("step", 0), last_step(run, recipe)
-    return (
-        f"its step {step} is beyond the last one, {last}"
-        if last is not None and step > last
-        else None
-    )
+    if last is not None and step > last:
+        return f"its step {step} is beyond the last one, {last}"
+    return None
 
 
-def _measure(recipe: Mapping[str, Any]) -> dict[str, Any]:
+def _measure(recipe: Facts) -> Record:
     """What decides how good a step looks on the held-out prompts."""
     settings, grpo = recipe.get("evaluate") or {}, recipe.get("grpo") or {}
     longest = settings.get("max_completion_length") or grpo.get("max_completion_length")
-    measure = {
-        f"evaluate.{key}": settings.get(key) for key in ("correct", "args", "threshold", "curve")
-    }
-    stop = (recipe.get("model") or {}).get("stop") or []
-    return {**measure, "evaluate.max_completion_length": longest, "model.stop": stop}
+    measure = {"evaluate.max_completion_length": longest}
+    for key in ("correct", "args", "threshold", "curve"):
+        measure[f"evaluate.{key}"] = settings.get(key)
+    measure["model.stop"] = (recipe.get("model") or {}).get("stop") or []
+    return measure
 
 
 def refuse_half_generation(run: Run, recipe: Recipe) -> None:
@@ -181,12 +171,11 @@ def refuse_half_generation(run: Run, recipe: Recipe) -> None:
     block = {key: value for key, value in stage.settings.items() if key not in LENGTH}
     block |= {key: then[key] for key in LENGTH if key in then}
     args = grpo_config(block, output_dir=Path(), seed=recipe.seed, reward_weights=[1.0])
-    lasts = (
-        (args.steps_per_generation or 1) * args.num_iterations / args.gradient_accumulation_steps
-    )  # in steps
-    if step_of(newest) == steps_of(newest) and step_of(newest) % lasts:
+    micro_steps = (args.steps_per_generation or 1) * args.num_iterations
+    step, lasts = step_of(newest), micro_steps / args.gradient_accumulation_steps
+    if step == steps_of(newest) and step % lasts:
         raise RunError(
-            f"{run.path} ended at step {step_of(newest)}, within a generation of {lasts:g} steps"
+            f"{run.path} ended at step {step}, within a generation of {lasts:g} steps"
             " whose rest is not kept, and more steps would not be those of a longer run;"
             f" {way_out(run, recipe)}"
         )
@@ -231,9 +220,9 @@ def refuse_other_processes(run: Run, recipe: Recipe) -> None:
     """
     before, now = run.manifest.get("world_size") or 1, world_size()
     if before != now and only_ends(run, recipe) is None:
-        start = (
-            f"torchrun --nproc_per_node {before}" if before > 1 else "one process, without torchrun"
-        )
+        start = "one process, without torchrun"
+        if before > 1:
+            start = f"torchrun --nproc_per_node {before}"
         raise RunError(
             f"{run.path} was trained by {before} process{'es' * (before > 1)} and {now} would not"
             f" go on as it began; start it with {start}, or begin a new run from its checkpoint"

@@ -15,6 +15,7 @@ from llmpolicy.plan import Plan, evaluated_length
 from llmpolicy.recipe import Grpo, Recipe
 from llmpolicy.reference import name_of, named
 from llmpolicy.run import Run, drop_oldest
+from llmpolicy.run.files import Record
 from llmpolicy.stages import language
 from llmpolicy.stages.evaluation import chooses
 from llmpolicy.stages.going_on import last_step, only_ends, reached, refuse_last_step, steps_of
@@ -127,7 +128,7 @@ def _trainer(loaded: Loaded, run: Run | None, stop: Any) -> "PolicyTrainer":
         reward_weights=plan.rewards.composition.weights,
     )
     progress = Progress(say)
-    options: dict[str, Any] = {"run": run, "callbacks": [stop, progress]}
+    options: Record = {"run": run, "callbacks": [stop, progress]}
     options["sampling"] = plan.recipe.sampling
     options |= _own_functions(plan.recipe)
     with events_in(out / "tensorboard"):
@@ -218,14 +219,14 @@ def _look_on(trainer: "PolicyTrainer", loaded: Loaded, run: Run | None) -> None:
     )
 
 
-def _measure_of(plan: Plan, policy: "CausalLMPolicy") -> Callable[[], dict[str, Any]]:
+def _measure_of(plan: Plan, policy: "CausalLMPolicy") -> Callable[[], Record]:
     """What a look during training measures: greedy accuracy and, with ``evaluate.curve``, proxy,
     truth and KL as well.
     """
     from llmpolicy.evaluation import Watch, greedy_accuracy
 
     settings, correct = plan.judged_by
-    asked: dict[str, Any] = {
+    asked: Record = {
         "batch_size": settings.batch_size,
         "max_new_tokens": evaluated_length(plan.recipe),
     }
@@ -235,7 +236,7 @@ def _measure_of(plan: Plan, policy: "CausalLMPolicy") -> Callable[[], dict[str, 
         rows = chooses(rows)
         watch = Watch(policy, rows, correct, plan.rewards, seed=plan.recipe.seed, **asked)
 
-    def measure() -> dict[str, Any]:
+    def measure() -> Record:
         accuracy = greedy_accuracy(policy, rows, correct, threshold=settings.threshold, **asked)
         return {"accuracy": accuracy} | (watch.look().to_dict() if watch else {})
 

@@ -4,11 +4,11 @@ it is loaded, and the run around its training.
 
 import copy
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from llmpolicy.plan import (
     Plan,
@@ -26,11 +26,14 @@ from llmpolicy.plan import (
 from llmpolicy.recipe import ModelBlock
 from llmpolicy.rewards.printed import printed
 from llmpolicy.run import Run
+from llmpolicy.run.files import Record
+from llmpolicy.run.sealed import Facts
 from llmpolicy.sandbox import unsafe
+from llmpolicy.signals import is_main
 from llmpolicy.stages.evaluation import evaluate_run
 from llmpolicy.stages.going_on import accepted_changes, note_going_on
 from llmpolicy.stages.policy import build_policy, policy_at
-from llmpolicy.stages.process import failing, is_main, placed, target, use_threads, world_size
+from llmpolicy.stages.process import failing, placed, target, use_threads, world_size
 from llmpolicy.stages.record import Ended, close_run, open_run, write_policy
 from llmpolicy.stages.request import Request
 from llmpolicy.stages.rest import rest_of
@@ -74,7 +77,7 @@ class Checked:
         yield from reward_lines(self.plan)
         yield from unknown_lines(self.plan.recipe)
 
-    def going_on(self) -> tuple[Plan, dict[str, Any]]:
+    def going_on(self) -> tuple[Plan, Record]:
         """The plan of what is left after the stages, and what it is made from; RunError for a run
         that goes on and was made from something else.
         """
@@ -116,7 +119,7 @@ class Checked:
             policy.rehearse()
         return Loaded(plan, self.request, policy, start, self._facts(plan, facts))
 
-    def _facts(self, plan: Plan, sources: Mapping[str, Any]) -> dict[str, Any]:
+    def _facts(self, plan: Plan, sources: Facts) -> Record:
         recipe = plan.recipe
         weights = loaded_weights(recipe) if self.request.policy is None else None
         facts = {"weights": recipe.portable(weights, named=True), **reward_facts(plan)}
@@ -149,7 +152,7 @@ class Loaded:
     request: Request
     policy: "CausalLMPolicy"
     start: "CausalLMPolicy | None"
-    facts: Mapping[str, Any]
+    facts: Facts
 
     @contextmanager
     def run(self) -> Iterator[Run | None]:

@@ -2,7 +2,6 @@
 stop.
 """
 
-import shutil
 from collections.abc import Callable
 from typing import Any
 
@@ -10,11 +9,11 @@ from llmpolicy.recipe import Recipe
 from llmpolicy.reinforce import Settings, State, reinforce
 from llmpolicy.rollout import Rollout
 from llmpolicy.run import Run, add_checkpoint
-from llmpolicy.run.checkpoints import RECORD
-from llmpolicy.run.disk import size_of, writing
+from llmpolicy.run.checkpoints import RECORD, staged
 from llmpolicy.signals import Signals
-from llmpolicy.stages.process import Say, end_stopped
+from llmpolicy.stages.process import end_stopped
 from llmpolicy.stages.record import Ended
+from llmpolicy.terminal import Say
 
 KEPT, CHECKPOINTS = 2, 10
 """How many checkpoints are kept, and how many a run writes on its way."""
@@ -71,20 +70,12 @@ def loop(
 
 def save_state(policy: Any, state: State, run: Run) -> None:
     """Write a checkpoint, whole or not at all."""
-    staged = run.checkpoint_dir / ".new" / f"checkpoint-{state.update}"
-    shutil.rmtree(staged.parent, ignore_errors=True)
-    try:
-        with writing(
-            run.checkpoint_dir / staged.name,
-            lambda: max(map(size_of, [staged, *run.checkpoints()])),
-        ):
-            staged.mkdir(parents=True)
-            policy.save(staged)
-            state.save(staged)
-            run.keep_record(staged / RECORD)
-            add_checkpoint(staged, run.checkpoint_dir, KEPT, run.id)
-    finally:
-        shutil.rmtree(staged.parent, ignore_errors=True)
+    with staged(run.checkpoint_dir, state.update) as folder:
+        folder.mkdir(parents=True)
+        policy.save(folder)
+        state.save(folder)
+        run.keep_record(folder / RECORD)
+        add_checkpoint(folder, run.checkpoint_dir, KEPT, run.id)
 
 
 def _note(

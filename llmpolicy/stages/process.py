@@ -16,9 +16,8 @@ from llmpolicy.run import Run
 from llmpolicy.run.disk import DiskError, unwritten
 from llmpolicy.run.paths import functions_in
 from llmpolicy.signals import Interrupted, Signals, terminable
-from llmpolicy.terminal import COMMAND
+from llmpolicy.terminal import COMMAND, Say
 
-Say = Callable[[str], None]
 SMALL = 2_000_000
 """Parameters below which a matrix product is too small to share among threads."""
 
@@ -30,11 +29,6 @@ _SHARES = ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED")
 DRY_RUN = "dry run: the recipe, its rows, rewards and arithmetic are in order; no model was loaded"
 
 
-def is_main() -> bool:
-    """Whether this is the process that writes and prints."""
-    return int(os.environ.get("RANK", "0")) == 0
-
-
 def use_threads(model: Any) -> None:
     """One thread for a small model on a CPU: more gain little when the machine is free and cost
     fivefold when it is not.
@@ -44,12 +38,11 @@ def use_threads(model: Any) -> None:
     """
     import torch
 
-    threads = max(
-        torch.get_num_threads(), *_threads, 1
-    )  # a larger model gets back what a small one before it gave up
+    # A larger model gets back what a small one before it gave up.
+    threads = max(torch.get_num_threads(), *_threads, 1)
     _threads.clear()
     parameters = list(model.parameters())
-    size = sum(weights.numel() for weights in parameters)
+    size = sum(map(torch.Tensor.numel, parameters))
     if parameters[0].device.type == "cpu" and size < SMALL:
         _threads.append(threads)
         threads = 1
@@ -111,12 +104,9 @@ def failing(run: Run | None) -> Iterator[None]:
             with suppress(OSError, DiskError):  # a full disk must not hide what happened
                 _end(run, "failed", " ".join(f"{type(error).__name__}: {error}".split())[:300])
             if isinstance(error, DiskError):
-                saved = run.checkpoints()
-                on = (
-                    f"make space, then\n{go_on(run)}"
-                    if saved
-                    else "make space and give the same command again"
-                )
+                on = "make space and give the same command again"
+                if run.checkpoints():
+                    on = f"make space, then\n{go_on(run)}"
                 raise DiskError(f"{error}; {on}") from error
         raise
 
@@ -154,15 +144,15 @@ def go_on(run: Run) -> str:
         return (
             f"{COMMAND}train(...), with the same arguments, out={str(run.path)!r} and resume=True"
         )
-    recipe, out = shlex.quote(str(run.path / "recipe.yaml")), shlex.quote(str(run.path))
-    start = " ".join(
-        [*([run.manifest["launcher"], "-m"] if run.manifest.get("launcher") else []), "llmpolicy"]
-    )
-    unsafe = " --unsafe-local-exec" if run.manifest.get("code_runs_in") == "unsafe" else ""
-    unsafe += (
-        " --trust-remote-code" if (run.recipe.get("model") or {}).get("trust_remote_code") else ""
-    )
-    return f"{COMMAND}{start} train {recipe} --out {out} --resume{unsafe}"
+    words = ["llmpolicy", "train", shlex.quote(str(run.path / "recipe.yaml"))]
+    words += ["--out", shlex.quote(str(run.path)), "--resume"]
+    if run.manifest.get("launcher"):
+        words[:0] = [run.manifest["launcher"], "-m"]
+    if run.manifest.get("code_runs_in") == "unsafe":
+        words.append("--unsafe-local-exec")
+    if (run.recipe.get("model") or {}).get("trust_remote_code"):
+        words.append("--trust-remote-code")
+    return COMMAND + " ".join(words)
 
 
 def _named(run: Run) -> Iterator[str]:
@@ -238,10 +228,6 @@ def refuse_other_words(words: str) -> None:
             " changed while they started or differs between hosts; start them again with the same"
             " files"
         )
-
-
-def silent(_: str) -> None:
-    pass
 
 
 def target() -> str:

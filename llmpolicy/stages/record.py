@@ -1,14 +1,16 @@
 """The run that a stage writes: its manifest begins, goes on and ends here."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from llmpolicy.recipe import Recipe
 from llmpolicy.run import Run, written_whole
 from llmpolicy.run.paths import base_facts
-from llmpolicy.stages.process import Say, drawn, is_main, launcher, world_size
+from llmpolicy.run.sealed import Facts
+from llmpolicy.signals import is_main
+from llmpolicy.stages.process import drawn, launcher, world_size
 from llmpolicy.stages.request import Request
+from llmpolicy.terminal import Say
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class Ended:
     written: bool = False
 
 
-def open_run(recipe: Recipe, request: Request, facts: Mapping[str, Any]) -> Run | None:
+def open_run(recipe: Recipe, request: Request, facts: Facts) -> Run | None:
     """The run of a recipe, begun with ``facts`` in its manifest or claimed to go on; None in a
     process that writes none.
     """

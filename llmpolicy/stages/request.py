@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from llmpolicy.plan import Plan, plan_recipe
 from llmpolicy.recipe import Recipe, check_packages
-from llmpolicy.stages.process import Say, target, world_size
+from llmpolicy.stages.process import target, world_size
 from llmpolicy.stages.rest import paid
-from llmpolicy.terminal import tell
+from llmpolicy.terminal import Say, tell
 
 if TYPE_CHECKING:
     from llmpolicy.policies.causal_lm import CausalLMPolicy

@@ -10,9 +10,14 @@ from llmpolicy.recipe.stages import LEARNS_FROM
 from llmpolicy.run.place import REPORTS
 
 
+def has_stage(recipe: Recipe, kind: type) -> bool:
+    """Whether a recipe has a stage of this kind."""
+    return any(isinstance(stage, kind) for stage in stages_of(recipe))
+
+
 def paid(recipe: Recipe, out: Path) -> Recipe:
     """The recipe that is paid by the reward model which is trained in ``out``, if it trains one."""
-    if not any(isinstance(stage, PreferenceModel) for stage in stages_of(recipe)):
+    if not has_stage(recipe, PreferenceModel):
         return recipe
     folder = str((out / REPORTS["reward_model"]).parent.resolve())
     rewards = [block.with_args(partial(_paid_by, folder)) for block in recipe.rewards]

@@ -1,27 +1,35 @@
 """A reward model from preference pairs, by TRL's RewardTrainer, measured on pairs held out."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from llmpolicy.errors import PolicyError
+from llmpolicy.errors import PolicyError, one_line
 from llmpolicy.evaluation.calibration import Measured, measured, table
 from llmpolicy.messages import Reply, content_text, thought
 from llmpolicy.plan import model_path, refuse_damage
 from llmpolicy.policies.rewarder import RewardModel, load, score_texts, token_ids, written
-from llmpolicy.recipe import PreferenceModel, WarmStart, stages_of
+from llmpolicy.recipe import PreferenceModel, WarmStart
 from llmpolicy.run import written_whole
+from llmpolicy.run.files import Record
 from llmpolicy.run.place import REPORTS
-from llmpolicy.stages.folders import StageFolder, be_quiet
-from llmpolicy.stages.process import is_main, target, use_threads
+from llmpolicy.run.sealed import Facts
+from llmpolicy.signals import is_main
+from llmpolicy.stages.folders import StageFolder
+from llmpolicy.stages.process import target, use_threads
 from llmpolicy.stages.request import Request
+from llmpolicy.stages.rest import has_stage
 from llmpolicy.stages.trainers import drop_printers, lengths, stage_config, write_report
 from llmpolicy.tasks import Pair, Pairs
 
 logger = logging.getLogger("llmpolicy")
+
+PairIds = tuple[Pair, list[int], list[int]]
+"""A pair with the ids of what was chosen and of what was rejected."""
 
 
 @dataclass(frozen=True)
@@ -45,26 +53,16 @@ class PreferenceStage:
         """Train a new head on the recipe's model, or on its warm start, and write it, unless it
         lies there made from the same.
         """
-        from llmpolicy.report.calibration import plot_reward_model
+        from llmpolicy.report.plot import plot_reward_model
 
         say, path = self.request.say, self.folder.path
-        if self.folder.is_there(say):
+        if not self.folder.begins(self.lines(), say):
             return
-        for line in self.lines():
-            say(line)
-        be_quiet()
         model, tokenizer = self._begin()
         use_threads(model)
         facts = {"made_from": self.folder.made_from}
-        report = train_reward_model(
-            model,
-            tokenizer,
-            self.request.plan.pairs,
-            self.args,
-            path,
-            facts,
-            lora=self.block.model.lora,
-        )
+        pairs, lora = self.request.plan.pairs, self.block.model.lora
+        report = train_reward_model(model, tokenizer, pairs, self.args, path, facts, lora=lora)
         say(table(report))
         if is_main() and report["held_out"]:
             say(f"plot: {plot_reward_model(report, path / 'calibration.png')}")
@@ -75,7 +73,7 @@ class PreferenceStage:
         """
         recipe, block = self.request.recipe, self.block.model
         base, revision = model_path(block, recipe.base_dir), block.revision
-        if any(isinstance(stage, WarmStart) for stage in stages_of(recipe)):
+        if has_stage(recipe, WarmStart):
             base, revision = str((self.request.out / REPORTS["sft"]).parent), None
         refuse_damage(base)
         options = {"dtype": block.dtype, "trust_remote_code": block.trust_remote_code}
@@ -92,18 +90,8 @@ def check(block: PreferenceModel, request: Request) -> PreferenceStage:
 def foresee(block: PreferenceModel, request: Request) -> Any:
     """TRL's options of a reward model, checked; its pairs may be there when its time comes."""
     folder = (request.out / REPORTS["reward_model"]).parent
-    return reward_config(block.settings, folder=folder, seed=request.recipe.seed, target=target())
-
-
-def reward_config(settings: Mapping[str, Any], *, folder: Path, seed: int, target: str) -> Any:
-    """RewardConfig from the recipe's ``reward_model:`` block; raises RecipeError when TRL refuses a
-    value.
-    """
-    from trl import RewardConfig
-
-    return stage_config(
-        RewardConfig, "reward_model", settings, folder=folder, seed=seed, target=target
-    )
+    how: Record = {"folder": folder, "seed": request.recipe.seed, "target": target()}
+    return stage_config(block.name, block.settings, **how)
 
 
 def train_reward_model(
@@ -112,10 +100,10 @@ def train_reward_model(
     pairs: Pairs,
     args: Any,
     folder: Path,
-    facts: Mapping[str, Any],
+    facts: Facts,
     *,
-    lora: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
+    lora: Facts | None = None,
+) -> Record:
     """Train what `begin` gave, write it as a normal model (an adapter is merged), and measure what
     was written.
 
@@ -145,7 +133,7 @@ def train_reward_model(
         _rehearse(name, trainer.model, tokenizer)
     check_rows(model, lengths(trainer.train_dataset, "chosen_ids", "rejected_ids"), "reward_model")
     loss = trainer.train().training_loss
-    report: dict[str, Any] = {"schema": 1, **facts, "dropped": pairs.dropped}
+    report: Record = {"schema": 1, **facts, "dropped": pairs.dropped}
     report |= {"train": {"n": len(pairs.train), "loss": loss}, "held_out": None}
     if trainer.is_world_process_zero():
         trained: Any = trainer.accelerator.unwrap_model(trainer.model)
@@ -186,11 +174,11 @@ def begin(base: str, *, seed: int, **options: Any) -> tuple[Any, Any]:
         return model, AutoTokenizer.from_pretrained(base, **shared)
     except FAILURES as error:
         raise PolicyError(
-            f"no reward model can begin from {base!r}: {' '.join(str(error).split())[:200]}"
+            f"no reward model can begin from {base!r}: {one_line(error)[:200]}"
         ) from error
 
 
-def _lora(lora: Mapping[str, Any], model: Any) -> Any:
+def _lora(lora: Facts, model: Any) -> Any:
     """The adapter's configuration, with the head among the weights that are trained."""
     from llmpolicy.policies.causal_lm.adapter import lora_config
     from llmpolicy.policies.causal_lm.targets import endings, read_past, watched
@@ -200,10 +188,8 @@ def _lora(lora: Mapping[str, Any], model: Any) -> Any:
         _scores(model)
     if config.target_modules == "all-linear" and config.exclude_modules is None:
         config.exclude_modules = endings(read_past(model) | strange) or None
-    config.task_type, config.modules_to_save = (
-        "SEQ_CLS",
-        sorted({*(config.modules_to_save or ()), "score"}),
-    )
+    config.task_type = "SEQ_CLS"
+    config.modules_to_save = sorted({*(config.modules_to_save or ()), "score"})
     return config
 
 
@@ -232,11 +218,9 @@ def _rehearse(name: str, model: Any, tokenizer: Any) -> None:
         )
         again, report = loaded
         check_placed(name, again, report)
-        _same(
-            name, expected, _scores(again.to(whole.device)), "loaded from its folder", whole.dtype
-        )
+        _same(name, expected, again.to(whole.device), "loaded from its folder")
 
-    _same(name, expected, _scores(whole), "added to its base", whole.dtype)
+    _same(name, expected, whole, "added to its base")
     rehearse(name, whole, tokenizer, whole.save_pretrained, look, trained_only=False)
 
 
@@ -254,10 +238,11 @@ def _scores(model: Any) -> Any:
     return scores.float()
 
 
-def _same(name: str, expected: Any, scores: Any, when: str, dtype: Any) -> None:
-    """Raise PolicyError if scores differ by more than rounding."""
-    apart = float((expected - scores).abs().max())
-    if not apart <= (1e-2 if dtype.itemsize == 4 else 0.2) * max(1.0, float(expected.abs().max())):
+def _same(name: str, expected: Any, model: Any, when: str) -> None:
+    """Raise PolicyError if a model's scores differ from those expected by more than rounding."""
+    apart = float((expected - _scores(model)).abs().max())
+    rounding = 1e-2 if model.dtype.itemsize == 4 else 0.2
+    if not apart <= rounding * max(1.0, float(expected.abs().max())):
         raise PolicyError(
             f"{name}: what is trained would score otherwise once it is {when} (by {apart:.2g})"
         )
@@ -278,7 +263,7 @@ def as_text(reply: Reply, where: str) -> str:
     return f"<think>\n{before.strip()}\n</think>\n\n{content}" if before else content
 
 
-def _read(pairs: Sequence[Pair], rewarder: Any) -> list[tuple[Pair, list[int], list[int]]]:
+def _read(pairs: Sequence[Pair], rewarder: Any) -> list[PairIds]:
     """Pairs with their replies as texts, and the ids of both as `reward_model:score` reads them; no
     two equal ones.
     """
@@ -287,7 +272,7 @@ def _read(pairs: Sequence[Pair], rewarder: Any) -> list[tuple[Pair, list[int], l
             "reward_model: a reward reads messages alone, without tools and chat_template_kwargs of"
             " the pairs"
         )
-    rows: list[tuple[Pair, list[int], list[int]]] = []
+    rows: list[PairIds] = []
     for pair in pairs:
         where = f"reward_model, pair {pair.question!r:.60}"
         better, worse = as_text(pair.chosen, where), as_text(pair.rejected, where)
@@ -330,17 +315,10 @@ def _rows(pairs: Pairs, model: Any, tokenizer: Any, most: int | None) -> tuple[A
             len(train),
             most,
         )
-    left = Pairs(
-        [pair for pair, *_ in short],
-        [pair for pair, *_ in held_out],
-        pairs.dropped + alike + longer,
-    )
-    return (
-        Dataset.from_list(
-            [{"chosen_ids": chosen, "rejected_ids": rejected} for _, chosen, rejected in short]
-        ),
-        left,
-    )
+    of_pair, dropped = itemgetter(0), pairs.dropped + alike + longer
+    left = Pairs(list(map(of_pair, short)), list(map(of_pair, held_out)), dropped)
+    ids = [{"chosen_ids": chosen, "rejected_ids": rejected} for _, chosen, rejected in short]
+    return Dataset.from_list(ids), left
 
 
 def measure(folder: Path, pairs: Sequence[Pair]) -> Measured:
@@ -348,8 +326,9 @@ def measure(folder: Path, pairs: Sequence[Pair]) -> Measured:
     training by GRPO.
     """
     rewarder = load(str(folder), written(str(folder)))
-    replies = [(pair.prompt, str(pair.chosen)) for pair in pairs]
-    replies += [(pair.prompt, str(pair.rejected)) for pair in pairs]
-    scores = score_texts(rewarder, [token_ids(rewarder, *reply) for reply in replies])
-    values = [float(score) for score in scores]
+    chosen, rejected = [], []
+    for pair in pairs:
+        chosen.append(token_ids(rewarder, pair.prompt, str(pair.chosen)))
+        rejected.append(token_ids(rewarder, pair.prompt, str(pair.rejected)))
+    values = list(map(float, score_texts(rewarder, chosen + rejected)))
     return measured(values[: len(pairs)], values[len(pairs) :])

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 from llmpolicy.errors import PolicyError, RecipeError
 from llmpolicy.recipe import WarmStart
 from llmpolicy.run import written_whole
+from llmpolicy.run.files import Record
 from llmpolicy.run.place import REPORTS
-from llmpolicy.stages.folders import StageFolder, be_quiet
+from llmpolicy.run.sealed import Facts
+from llmpolicy.stages.folders import StageFolder
 from llmpolicy.stages.policy import build_policy
 from llmpolicy.stages.process import target, use_threads
 from llmpolicy.stages.request import Request
@@ -47,11 +49,8 @@ class SupervisedStage:
     def carry_out(self) -> None:
         """Train the recipe's model and write it, unless it lies there made from the same."""
         say, path = self.request.say, self.folder.path
-        if self.folder.is_there(say):
+        if not self.folder.begins(self.lines(), say):
             return
-        for line in self.lines():
-            say(line)
-        be_quiet()
         policy = build_policy(self.request.recipe)
         use_threads(policy.model)
         facts = {"made_from": self.folder.made_from}
@@ -68,21 +67,17 @@ def check(block: WarmStart, request: Request) -> SupervisedStage:
     recipe, plan = request.recipe, request.plan
     rows, kept_apart = plan.demonstrations, plan.held_out_questions
     folder = StageFolder.of(block.name, request)
-    args = sft_config(block.settings, folder=folder.path, seed=recipe.seed, target=target())
-    train = [row for row in rows if row.question not in kept_apart]
+    how: dict[str, Any] = {"folder": folder.path, "seed": recipe.seed, "target": target()}
+    args = stage_config(block.name, block.settings, **how)
+    train: list[Demonstration] = []
+    held_out: list[Demonstration] = []
+    for row in rows:
+        (held_out if row.question in kept_apart else train).append(row)
     if not train:
         raise RecipeError(
             f"recipe {recipe.name!r}: all {len(rows)} demonstrations are of held-out questions"
         )
-    held_out = [row for row in rows if row.question in kept_apart]
     return SupervisedStage(request, folder, args, train, held_out)
-
-
-def sft_config(settings: Mapping[str, Any], *, folder: Path, seed: int, target: str) -> Any:
-    """SFTConfig from the recipe's ``sft:`` block; raises RecipeError when TRL refuses a value."""
-    from trl import SFTConfig
-
-    return stage_config(SFTConfig, "sft", settings, folder=folder, seed=seed, target=target)
 
 
 def warm_start(
@@ -91,8 +86,8 @@ def warm_start(
     held_out: Sequence[Demonstration],
     args: Any,
     folder: Path,
-    facts: Mapping[str, Any],
-) -> dict[str, Any]:
+    facts: Facts,
+) -> Record:
     """Train a policy on the replies of demonstrations and write it with its report; an adapter is
     merged first.
 
@@ -113,9 +108,8 @@ def warm_start(
             f"sft: TRL finds no layers under the head of {kind}; expected a model that it can"
             " warm-start"
         )
-    learned, measured_on = (
-        _dataset(rows, policy.codec, args) if rows else None for rows in (train, held_out)
-    )
+    learned = _dataset(train, policy.codec, args)
+    measured_on = _dataset(held_out, policy.codec, args) if held_out else None
     check_trained(policy.model, policy.name, args)
     policy.rehearse()
     if policy.is_adapter and PartialState().is_main_process:
@@ -149,33 +143,26 @@ def _dataset(rows: Sequence[Demonstration], codec: "Codec", args: Any) -> "Datas
     """
     from datasets import Dataset
 
-    read = [
-        codec.lesson(row.prompt, row.reply, f"sft, demonstration {row.question!r:.60}")
-        for row in rows
-    ]
-    whole = args.completion_only_loss is False
-    most = args.max_length if args.truncation_mode == "keep_start" else None
-    if most is not None and all(len(before) >= most for before, _ in read):
+    longest, whole = args.max_length or math.inf, args.completion_only_loss is False
+    shortest, longer, lessons = math.inf, 0, []
+    for row in rows:
+        where = f"sft, demonstration {row.question!r:.60}"
+        before, reply = codec.lesson(row.prompt, row.reply, where)
+        unlearned = before if whole else [-100] * len(before)
+        lessons.append({"input_ids": [*before, *reply], "labels": [*unlearned, *reply]})
+        shortest = min(shortest, len(before))
+        longer += len(before) + len(reply) > longest
+    if args.truncation_mode == "keep_start" and shortest >= longest:
         raise PolicyError(
-            f"sft: every prompt fills max_length = {most} tokens, and no reply is left to learn;"
+            f"sft: every prompt fills max_length = {longest} tokens, and no reply is left to learn;"
             " raise it"
         )
-    longest = args.max_length or math.inf
-    longer = sum(len(before) + len(reply) > longest for before, reply in read)
     if longer:
         logger.warning(
             "sft: %d of %d demonstrations have more than max_length = %d tokens, and lose what is"
             " beyond",
             longer,
-            len(read),
-            args.max_length,
+            len(rows),
+            longest,
         )
-    return Dataset.from_list(
-        [
-            {
-                "input_ids": [*before, *reply],
-                "labels": [*(before if whole else [-100] * len(before)), *reply],
-            }
-            for before, reply in read
-        ]
-    )
+    return Dataset.from_list(lessons)

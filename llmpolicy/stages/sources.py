@@ -4,7 +4,7 @@ is refused, or accepted.
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -16,14 +16,18 @@ from llmpolicy.provenance.files import files_of, named_files
 from llmpolicy.recipe import Recipe
 from llmpolicy.reference import SHIPPED, name_of
 from llmpolicy.run import Run, broken
-from llmpolicy.run.contents import WEIGHTS, content_digest
+from llmpolicy.run.files import Record
 from llmpolicy.run.paths import from_run
-from llmpolicy.stages.process import Say
+from llmpolicy.run.sealed import WEIGHTS, Facts, content_digest
 from llmpolicy.tasks import Row, TaskSpec
 from llmpolicy.tasks.sources import find_file
+from llmpolicy.terminal import Say
 
 ACCEPT = "--accept-changes"
 Files = list[dict[str, str]]
+
+NamedFiles = Iterable[tuple[str, str, Path]]
+"""Files with what they are for and what they are called."""
 
 WEIGHED = ("model", "adapter")
 """What a policy is loaded from."""
@@ -32,19 +36,21 @@ LEARNT_FROM = ("demonstrations", "preferences")
 """The blocks of a recipe that its stages learn from."""
 
 
-def source_facts(plan: Plan, *, weights: bool = True) -> dict[str, Any]:
+def source_facts(plan: Plan, *, weights: bool = True) -> Record:
     """For the manifest: ``files`` with the sha256 of each, and the sha256 of the rows and of the
     held-out questions.
     """
     recipe = plan.recipe
-    pairs = [*_reward_files(recipe), *_task_files(recipe)]
+    pairs = list(_reward_files(recipe))
+    for task in recipe.every_task:
+        pairs += _spec_files("data", task, recipe)
     if weights:
         pairs += weight_files(recipe)
     files = [*_listed(pairs, recipe), *_code(recipe)]
     return {"files": files, "rows": row_facts(plan.train_rows, plan.held_out)}
 
 
-def _listed(pairs: Iterable[tuple[str, str, Path]], recipe: Recipe) -> Files:
+def _listed(pairs: NamedFiles, recipe: Recipe) -> Files:
     files = {}
     for role, name, path in pairs:
         files[_seen(role, recipe), _seen(name, recipe)] = path
@@ -68,8 +74,7 @@ def stage_files(recipe: Recipe) -> Files:
     """
     pairs = []
     for kind in LEARNT_FROM:
-        spec = getattr(recipe, kind)
-        if spec is not None:
+        if (spec := getattr(recipe, kind)) is not None:
             for _, name, path in _spec_files(kind, spec, recipe):
                 pairs.append((kind, name, path))
     return _listed(pairs, recipe)
@@ -114,16 +119,12 @@ def refuse_other_base(adapter: Path, base: str | None) -> None:
     """
     if base is None or not Path(base).is_dir():
         return
-    homes = [adapter.parent, *adapter.parents[1:2]]
-    runs = [home for home in homes if (home / "manifest.json").is_file()]
-    if not runs:
-        return
-    home = runs[0]
-    for item in Run.open(home).manifest.get("files") or []:
+    home = next((home for home in adapter.parents[:2] if (home / "manifest.json").is_file()), None)
+    files = Run.open(home).manifest.get("files") if home else None
+    for item in files or []:
         file = Path(base) / item["file"]
-        if item["for"] == "model" and not (
-            file.is_file() and content_digest(file) == item["sha256"]
-        ):
+        same = file.is_file() and content_digest(file) == item["sha256"]
+        if item["for"] == "model" and not same:
             raise PolicyError(
                 f"{adapter} was trained by the run {home} on another base than {base}"
                 f" ({item['file']} differs); expected its own"
@@ -159,7 +160,7 @@ def _code(recipe: Recipe) -> Files:
     return listed
 
 
-def row_facts(train: Sequence[Row], held_out: Sequence[Row]) -> dict[str, Any]:
+def row_facts(train: Sequence[Row], held_out: Sequence[Row]) -> Record:
     """How many rows there are, and a sha256 of their content, in their order."""
     questions = sorted({row.question for row in held_out})
     return {
@@ -170,7 +171,7 @@ def row_facts(train: Sequence[Row], held_out: Sequence[Row]) -> dict[str, Any]:
 
 
 def refuse_changes(
-    run: Run, now: Mapping[str, Any], *, accept: bool, say: Say, weights: bool = True
+    run: Run, now: Facts, *, accept: bool, say: Say, weights: bool = True
 ) -> list[str]:
     """Compare what a run was made from with what lies there; the changes that were accepted.
 
@@ -187,7 +188,9 @@ def refuse_changes(
     changed = _beyond_an_upgrade(run, changed, say)
     if not changed:
         return []
-    named = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
+    named = ", ".join(changed[:3])
+    if len(changed) > 3:
+        named += f" and {len(changed) - 3} more"
     if old and old["held_out_questions"] != new["held_out_questions"]:
         raise RunError(
             f"{run.path} was made with other content of {named}, and by the new one other questions"
@@ -211,8 +214,10 @@ def _before(run: Run) -> Files:
     def seen(name: str) -> str:
         return from_run(name, run.path.resolve()).removeprefix(home)
 
-    files = run.manifest.get("files") or []
-    return [{**item, "for": seen(item["for"]), "file": seen(item["file"])} for item in files]
+    files = []
+    for item in run.manifest.get("files") or []:
+        files.append({**item, "for": seen(item["for"]), "file": seen(item["file"])})
+    return files
 
 
 def _changed_files(before: Files, now: Files, *, always: Collection[str] = ()) -> list[str]:
@@ -242,10 +247,8 @@ def _beyond_an_upgrade(run: Run, changed: list[str], say: Say) -> list[str]:
     """The changes that are not those of the shipped rewards between two versions of the package,
     which are only said.
     """
-    before, now = (
-        (run.manifest.get("versions") or {}).get("llmpolicy"),
-        metadata.version("llmpolicy"),
-    )
+    before = (run.manifest.get("versions") or {}).get("llmpolicy")
+    now = metadata.version("llmpolicy")
     shipped = [line for line in changed if line.startswith(f"{SHIPPED.name}/")]
     if before == now or not shipped:
         return changed
@@ -256,7 +259,7 @@ def _beyond_an_upgrade(run: Run, changed: list[str], say: Say) -> list[str]:
     return [line for line in changed if line not in shipped]
 
 
-def _asked(recipe: Recipe) -> Iterator[tuple[Any, Mapping[str, Any]]]:
+def _asked(recipe: Recipe) -> Iterator[tuple[Any, Facts]]:
     """The functions of the reward, the one that says what is right, and those that the recipe is
     carried out with, with their arguments.
     """
@@ -268,14 +271,12 @@ def _asked(recipe: Recipe) -> Iterator[tuple[Any, Mapping[str, Any]]]:
         yield fn, args
 
 
-def _reward_files(recipe: Recipe) -> Iterable[tuple[str, str, Path]]:
+def _reward_files(recipe: Recipe) -> NamedFiles:
     for fn, args in _asked(recipe):
         yield from _function_files(fn, args, recipe)
 
 
-def _function_files(
-    fn: Any, args: Mapping[str, Any], recipe: Recipe
-) -> Iterable[tuple[str, str, Path]]:
+def _function_files(fn: Any, args: Facts, recipe: Recipe) -> NamedFiles:
     role = name_of(fn)
     for path in files_of(fn, recipe.base_dir):
         yield role, _short(path), path
@@ -284,12 +285,7 @@ def _function_files(
             yield f"{role}'s arguments", _short(path), path
 
 
-def _task_files(recipe: Recipe) -> Iterable[tuple[str, str, Path]]:
-    for task in recipe.every_task:
-        yield from _spec_files("data", task, recipe)
-
-
-def _spec_files(kind: str, spec: TaskSpec, recipe: Recipe) -> Iterable[tuple[str, str, Path]]:
+def _spec_files(kind: str, spec: TaskSpec, recipe: Recipe) -> NamedFiles:
     if spec.file is not None:
         yield kind, spec.file, find_file(spec.file, recipe.base_dir)
     for fn, args in ((spec.generator, spec.args), (spec.canonical, {})):
@@ -297,7 +293,7 @@ def _spec_files(kind: str, spec: TaskSpec, recipe: Recipe) -> Iterable[tuple[str
             yield from _function_files(fn, args, recipe)
 
 
-def weight_files(recipe: Recipe) -> Iterable[tuple[str, str, Path]]:
+def weight_files(recipe: Recipe) -> NamedFiles:
     """The files of a model or adapter that lies in a folder; what comes from the Hub is named by
     its revision.
     """
@@ -312,15 +308,15 @@ def _loaded(folder: Path) -> list[Path]:
     """What loading reads of a model's folder: no pages, no weights in formats beside safetensors,
     no runs that lie there.
     """
-    files = [path for path in _within(folder) if path.suffix != ".md" and _is_read(path, folder)]
-    if any(path.suffix == WEIGHTS[0] for path in files):
-        return [path for path in files if path.suffix not in WEIGHTS[1:]]
-    return files
-
-
-def _is_read(path: Path, folder: Path) -> bool:
-    below = path.parent.name == "additional_chat_templates" or path.suffix == ".py"
-    return path.parent == folder or below
+    read: list[Path] = []
+    beside: list[Path] = []
+    for path in _within(folder):
+        below = path.parent.name == "additional_chat_templates" or path.suffix == ".py"
+        if path.suffix == ".md" or not (below or path.parent == folder):
+            continue
+        (beside if path.suffix in WEIGHTS[1:] else read).append(path)
+    has_safetensors = any(path.suffix == WEIGHTS[0] for path in read)
+    return read if has_safetensors else sorted(read + beside)
 
 
 def _within(folder: Path) -> list[Path]:

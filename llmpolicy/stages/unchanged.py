@@ -2,7 +2,7 @@
 whose state is loaded.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,12 @@ from llmpolicy.plan import loaded_adapter, loaded_weights
 from llmpolicy.plan.batch import Batch
 from llmpolicy.recipe import Grpo, Play, Recipe, grpo_defaults, trained_by
 from llmpolicy.run import Run
+from llmpolicy.run.files import Record
+from llmpolicy.run.sealed import Facts
 from llmpolicy.stages.process import world_size
+
+Keys = tuple[str, Sequence[str]]
+"""A block of a recipe, and some of its keys."""
 
 START = ("revision", "adapter", "lora", "quantize", "dtype")
 """What of a ``model:`` block decides where a run starts, besides its path."""
@@ -48,13 +53,14 @@ def refuse_other_start(run: Run, recipe: Recipe) -> None:
     loaded over, or not fit.
     """
     old, new = _start(run.recipe_here()), _start(_plain(recipe))
-    folders: dict[str, str | None] = {}
+    kept = _kept(run)
     if not isinstance(trained_by(recipe), Play):
-        folders = {"model": loaded_weights(recipe), "adapter": loaded_adapter(recipe)}
-    for role, folder in folders.items():
-        key = "model.path" if role == "model" else "model.adapter"
-        if role in _kept(run) and folder and Path(folder).is_dir():
-            old[key] = new[key]  # a folder, which may have moved: its content is compared
+        for role, key, folder in (
+            ("model", "model.path", loaded_weights(recipe)),
+            ("adapter", "model.adapter", loaded_adapter(recipe)),
+        ):
+            if role in kept and folder and Path(folder).is_dir():
+                old[key] = new[key]  # a folder, which may have moved: its content is compared
     _refuse(run, old, new, "start a new run for it")
 
 
@@ -67,11 +73,10 @@ def refuse_other_optimiser(run: Run, recipe: Recipe) -> None:
     """The optimiser goes on as it was saved, with its learning rate, so another setting would be
     noted and not used.
     """
-    how: tuple[str, Sequence[str]] = ("reinforce", ("learning_rate", "baseline"))
+    how: Keys = ("reinforce", ("learning_rate", "baseline"))
     if isinstance(trained_by(recipe), Grpo):
         how = ("grpo", OPTIMISER)
-    old, new = _settings(run.recipe_here(), *how), _settings(_plain(recipe), *how)
-    _refuse(run, old, new, f"the optimiser goes on as it was saved, so {way_out(run, recipe)}")
+    _refuse_settings(run, recipe, how, "the optimiser goes on as it was saved")
 
 
 def refuse_other_generations(run: Run, recipe: Recipe) -> None:
@@ -81,24 +86,28 @@ def refuse_other_generations(run: Run, recipe: Recipe) -> None:
     Smaller passes for the same completions (half the batch, twice the accumulation) are no other
     step.
     """
-    how: tuple[str, Sequence[str]] = ("reinforce", ("prompts", "group_size"))
+    how: Keys = ("reinforce", ("prompts", "group_size"))
     stage = trained_by(recipe)
     if isinstance(stage, Grpo):
         if _step_of(run.recipe.get("grpo") or {}) == _step_of(stage.settings):
             return
         how = ("grpo", SIZES)
-    old, new = _settings(run.recipe, *how), _settings(_plain(recipe), *how)
-    _refuse(run, old, new, f"its steps would have other prompts, so {way_out(run, recipe)}")
+    _refuse_settings(run, recipe, how, "its steps would have other prompts")
 
 
-def _settings(recipe: Mapping[str, Any], block: str, keys: Sequence[str]) -> dict[str, Any]:
+def _refuse_settings(run: Run, recipe: Recipe, how: Keys, why: str) -> None:
+    old, new = _settings(run.recipe_here(), *how), _settings(_plain(recipe), *how)
+    _refuse(run, old, new, f"{why}, so {way_out(run, recipe)}")
+
+
+def _settings(recipe: Facts, block: str, keys: Sequence[str]) -> Record:
     """Settings of a block by their dotted keys; TRL's default where ``grpo:`` has none."""
     written = recipe.get(block) or {}
     defaults = grpo_defaults() if block == "grpo" else {}
     return {f"{block}.{key}": _value(written.get(key, defaults.get(key))) for key in keys}
 
 
-def _step_of(block: Mapping[str, Any]) -> tuple[int, ...]:
+def _step_of(block: Facts) -> tuple[int, ...]:
     """Completions of a step and of a generation a process, of a group, and how often a generation
     is used.
     """
@@ -120,7 +129,7 @@ def way_out(run: Run, recipe: Recipe) -> str:
     return f"start a new run from its weights with {start} and another --out DIR"
 
 
-def _refuse(run: Run, old: Mapping[str, Any], new: Mapping[str, Any], instead: str) -> None:
+def _refuse(run: Run, old: Facts, new: Facts, instead: str) -> None:
     for name in old:
         if old[name] != new[name]:
             key, before, now = _first_difference(name, old[name], new[name])
@@ -141,7 +150,7 @@ def _first_difference(key: str, old: Any, new: Any) -> tuple[str, Any, Any]:
     return key, old, new
 
 
-def _questions(recipe: Mapping[str, Any], *, files: bool) -> dict[str, Any]:
+def _questions(recipe: Facts, *, files: bool) -> Record:
     """What decides which questions are trained on and which are held out, how they are asked, and
     in which order.
 
@@ -162,15 +171,18 @@ def _questions(recipe: Mapping[str, Any], *, files: bool) -> dict[str, Any]:
     return asked
 
 
-def _start(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    model = recipe.get("model") or {}
-    blocks = {key: recipe.get(key) for key in ("environment", "policy")}
-    return {f"model.{key}": model.get(key) for key in ("path", *START)} | blocks
+def _start(recipe: Facts) -> Record:
+    model, start = recipe.get("model") or {}, {}
+    for key in ("path", *START):
+        start[f"model.{key}"] = model.get(key)
+    for key in ("environment", "policy"):
+        start[key] = recipe.get(key)
+    return start
 
 
-def _plain(recipe: Recipe) -> dict[str, Any]:
+def _plain(recipe: Recipe) -> Record:
     """A recipe as it is read back from a run."""
-    data: dict[str, Any] = load_yaml(yaml.safe_dump(recipe.resolved()))
+    data: Record = load_yaml(yaml.safe_dump(recipe.resolved()))
     return data
 
 

@@ -6,8 +6,7 @@ Each file beside this one measures one figure: ``measure()`` returns it as plain
 names the receipts whose sources have changed since.
 """
 
-import hashlib
-import importlib.util
+import importlib
 import json
 import os
 import platform
@@ -16,9 +15,10 @@ import time
 from pathlib import Path
 from types import ModuleType
 
-HERE = Path(__file__).parent
-ROOT = HERE.parent.parent
-OUT = ROOT / "receipts"
+from llmpolicy.bounded import read_json
+from scripts.receipts._sources import ROOT, fingerprint
+
+HERE, OUT = Path(__file__).parent, ROOT / "receipts"
 
 
 def names() -> list[str]:
@@ -28,28 +28,7 @@ def names() -> list[str]:
 
 def load(name: str) -> ModuleType:
     """The module that measures a receipt."""
-    spec = importlib.util.spec_from_file_location(f"receipt_{name}", HERE / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def fingerprint(sources: list[str]) -> str:
-    """One hash over the content of all files that the patterns name; a pattern without a file is an
-    error.
-    """
-    digest = hashlib.sha256()
-    for pattern in sorted(sources):
-        paths = sorted(filter(Path.is_file, ROOT.glob(pattern)))
-        if not paths:
-            raise SystemExit(f"receipts: no file matches the source {pattern!r}")
-        for path in paths:
-            if "__pycache__" in path.parts:
-                continue
-            digest.update(str(path.relative_to(ROOT)).encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()
+    return importlib.import_module(f"scripts.receipts.{name}")
 
 
 def run(name: str) -> None:
@@ -85,28 +64,26 @@ def check() -> None:
     fail.
     """
     for name in names():
-        path = OUT / f"{name}.json"
+        path, verdict = OUT / f"{name}.json", f"receipt {name} is up to date"
         if not path.exists():
-            print(f"warning: receipt {name} has not been measured")
-            continue
-        measured = json.loads(path.read_text(encoding="utf-8"))["sources_sha256"]
-        if measured != fingerprint(load(name).SOURCES):
-            print(f"warning: receipt {name} was measured on other sources than these")
-        else:
-            print(f"receipt {name} is up to date")
+            verdict = f"warning: receipt {name} has not been measured"
+        elif read_json(path)["sources_sha256"] != fingerprint(load(name).SOURCES):
+            verdict = f"warning: receipt {name} was measured on other sources than these"
+        print(verdict)
 
 
 def main(arguments: list[str]) -> None:
     """``run [NAME...]`` or ``check``."""
-    if arguments[:1] == ["check"]:
-        return check()
-    if arguments[:1] != ["run"] or set(arguments[1:]) - set(names()):
+    verb, asked = arguments[:1], arguments[1:]
+    if verb == ["check"]:
+        check()
+    elif verb == ["run"] and set(asked) <= set(names()):
+        for name in asked or names():
+            run(name)
+    else:
         raise SystemExit(
             f"usage: python scripts/receipts run [NAME...] | check; names: {', '.join(names())}"
         )
-    for name in arguments[1:] or names():
-        run(name)
-    return None
 
 
 if __name__ == "__main__":

@@ -8,30 +8,21 @@ groups than a uniform one, so a control samples uniformly as many tokens a step 
 A cell that was measured on the same sources is not measured again.
 """
 
-import hashlib
 import itertools
 import json
 import math
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from llmpolicy.bounded import read_json
+from scripts.receipts._sources import QUICKSTART, RUNS, fingerprint
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-PARTS = ROOT / "runs" / "receipts" / "dynamic_sampling"
-SOURCES = [
-    "recipes/quickstart.yaml",
-    "scripts/receipts/dynamic_sampling.py",
-    "llmpolicy/bundled/**/*",
-    "llmpolicy/grpo/*.py",
-    "llmpolicy/policies/causal_lm/**/*.py",
-    "llmpolicy/evaluation/*.py",
-    "llmpolicy/tasks/*.py",
-    "reward_fns/exact.py",
-]
+PARTS = RUNS / "dynamic_sampling"
+SOURCES = ["scripts/receipts/dynamic_sampling.py", *QUICKSTART]
 TOKENS = 200_000
 """Completion tokens that a run generates, the dropped ones included; it ends with the step that
 reaches them.
@@ -116,12 +107,7 @@ def stamp(task: str, arm: str) -> str:
     """A short hash of what a cell depends on: the sources, this file among them, and its
     settings.
     """
-    digest = hashlib.sha256()
-    for path in sorted(itertools.chain.from_iterable(map(ROOT.glob, SOURCES))):
-        if path.suffix != ".pyc" and path.is_file():
-            digest.update(path.read_bytes())
-    digest.update(repr([TOKENS, TASKS[task], ARMS[arm], completions(task, arm)]).encode())
-    return digest.hexdigest()[:12]
+    return fingerprint(SOURCES, TOKENS, TASKS[task], ARMS[arm], completions(task, arm))[:12]
 
 
 def completions(task: str, arm: str) -> int:
@@ -140,6 +126,7 @@ def one_cell(task: str, arm: str, seed: int) -> Figures:
     from llmpolicy.recipe import SamplingBlock, load_recipe
     from llmpolicy.stages.policy import build_policy
     from llmpolicy.stages.process import use_threads
+    from llmpolicy.stages.trainers import drop_printers
     from llmpolicy.terminal import quiet
 
     quiet()
@@ -154,7 +141,7 @@ def one_cell(task: str, arm: str, seed: int) -> Figures:
     def accuracy() -> float:
         return greedy_accuracy(policy, plan.held_out, correct, batch_size=256, max_new_tokens=5)
 
-    spending = _spending()(accuracy)
+    spending = _spending(accuracy)
     with tempfile.TemporaryDirectory() as folder:
         shape = {
             "per_device_train_batch_size": completions(task, arm),
@@ -171,19 +158,13 @@ def one_cell(task: str, arm: str, seed: int) -> Figures:
             callbacks=[spending],
             sampling=sampling or None,
         )
-        trainer.pop_callback(_printer())
+        drop_printers(trainer)
         trainer.train()
     return {"seed": seed, "greedy": accuracy()} | spending.figures()
 
 
-def _printer() -> Any:
-    from transformers import PrinterCallback
-
-    return PrinterCallback
-
-
-def _spending() -> Any:
-    """The class of the callback that counts tokens; in a function, for the receipts are listed
+def _spending(accuracy: Callable[[], float]) -> Any:
+    """The callback that counts tokens; its class is in a function, for the receipts are listed
     without transformers.
     """
     from transformers import TrainerCallback
@@ -193,8 +174,8 @@ def _spending() -> Any:
         spent.
         """
 
-        def __init__(self, accuracy: Any) -> None:
-            self.accuracy, self.half = accuracy, None
+        def __init__(self) -> None:
+            self.half: float | None = None
             self.tokens, self.dead, self.seconds, self.steps = 0.0, 0.0, 0.0, 0
 
         def on_step_begin(self, *_: Any, **__: Any) -> None:
@@ -211,7 +192,7 @@ def _spending() -> Any:
             self.dead += logs["frac_reward_zero_std"]
             self.steps = state.global_step
             if self.half is None and self.tokens >= TOKENS / 2:
-                self.half = self.accuracy()
+                self.half = accuracy()
             control.should_training_stop = self.tokens >= TOKENS
 
         def figures(self) -> Figures:
@@ -223,4 +204,4 @@ def _spending() -> Any:
                 "seconds": round(self.seconds, 1),
             }
 
-    return Spending
+    return Spending()

@@ -7,7 +7,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent.parent
+from llmpolicy.bounded import read_json
+from scripts.receipts._sources import ROOT
+
 SOURCES = ["pyproject.toml", "constraints.txt", "constraints-vllm.txt"]
 ASK = "-m pip install --dry-run --ignore-installed --quiet"
 CONSTRAINTS = {
@@ -28,14 +30,7 @@ def measure() -> dict[str, list[str]]:
             command = [sys.executable, *ASK.split(), "--report", f"{folder}/report.json"]
             command += ["-c", str(ROOT / constraints), f"{ROOT}[{extra}]"]
             subprocess.run(command, check=True)
-            versions[extra] = _versions(Path(folder) / "report.json")
+            installed = read_json(Path(folder) / "report.json")["install"]
+            chosen = [item["metadata"] for item in installed]
+            versions[extra] = sorted(map("{0[name]}=={0[version]}".format, chosen))
     return versions
-
-
-def _versions(report: Path) -> list[str]:
-    import json
-
-    installed = json.loads(report.read_text())["install"]
-    return sorted(
-        f"{item['metadata']['name']}=={item['metadata']['version']}" for item in installed
-    )

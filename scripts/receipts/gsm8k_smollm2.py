@@ -6,21 +6,17 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 from llmpolicy.run import Run
+from scripts.receipts._sources import ROOT, RUNS, TRAINING
 
-ROOT = Path(__file__).parent.parent.parent
-RUN = ROOT / "runs" / "receipts" / "gsm8k_smollm2"
+RUN = RUNS / "gsm8k_smollm2"
 SOURCES = [
     "recipes/gsm8k_smollm2_cpu.yaml",
     "scripts/get_smollm2.py",
     "scripts/receipts/gsm8k_smollm2.py",
-    "llmpolicy/grpo/*.py",
-    "llmpolicy/policies/causal_lm/**/*.py",
-    "llmpolicy/evaluation/*.py",
-    "llmpolicy/tasks/*.py",
+    *TRAINING,
     "reward_fns/math_answer.py",
 ]
 COMMAND = ["llmpolicy", "train", "gsm8k_smollm2_cpu"]
@@ -32,12 +28,10 @@ def measure() -> dict[str, Any]:
 
     GSM8K is read from the folder that the environment variable GSM8K names, or from the Hub.
     """
-    command = [sys.executable, "-m", "llmpolicy"]
+    python = [sys.executable, "-m"]
     shutil.rmtree(RUN, ignore_errors=True)
-    subprocess.run(
-        [sys.executable, "-m", *COMMAND, "--out", str(RUN), *_local()], cwd=ROOT, check=True
-    )
-    publish = [*command, "publish", str(RUN), "--repo", "user/name", "--dry-run"]
+    subprocess.run([*python, *COMMAND, "--out", str(RUN), *_local()], cwd=ROOT, check=True)
+    publish = [*python, "llmpolicy", "publish", str(RUN), "--repo", "user/name", "--dry-run"]
     published = subprocess.run(publish, cwd=ROOT, check=True, capture_output=True, text=True)
     run = Run.open(RUN)
     return {

@@ -9,7 +9,6 @@ imported everything. A case that was measured on the same sources is not measure
 """
 
 import contextlib
-import hashlib
 import importlib
 import itertools
 import json
@@ -26,10 +25,9 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from scripts.receipts._sources import RUNS, fingerprint
 from scripts.same_run import contents, differences
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-PARTS = ROOT / "runs" / "receipts" / "kills"
 SOURCES = [
     "scripts/receipts/kills.py",
     "scripts/same_run.py",
@@ -42,8 +40,9 @@ SOURCES = [
     "llmpolicy/stages/language.py",
     "llmpolicy/stages/record.py",
 ]
+Record = dict[str, Any]
 CASES = 200
-GRPO: dict[str, Any] = {
+GRPO: Record = {
     "max_steps": 4,
     "per_device_train_batch_size": 16,
     "num_generations": 4,
@@ -55,7 +54,7 @@ GRPO: dict[str, Any] = {
     "bf16": False,
 }
 LORA = {"path": "bundled", "lora": {"r": 4}}
-VARIANTS: dict[str, dict[str, Any]] = {
+VARIANTS: dict[str, Record] = {
     "full": {"model": "bundled", "grpo": GRPO},
     "lora": {"model": LORA, "grpo": {**GRPO, "num_iterations": 2, "beta": 0.05, "max_steps": 6}},
     "bf16": {"model": "bundled", "grpo": {**GRPO, "bf16": True, "gradient_accumulation_steps": 2}},
@@ -266,9 +265,7 @@ def finished(path: Path, out: Path, log: Path) -> tuple[int, Path]:
     return forked(lambda: trained(path, out, resume=False), log), out
 
 
-def one_case(
-    case: int, variant: str, folder: Path, expected: dict[str, Any], events: Events
-) -> dict[str, Any]:
+def one_case(case: int, variant: str, folder: Path, expected: Record, events: Events) -> Record:
     """Kill, go on, compare."""
     kind = KINDS[case % len(KINDS)]
     at = moment_of(case, kind, events)
@@ -315,12 +312,12 @@ def prepare(names: Iterable[str]) -> None:
 
 def cases(
     numbers: Sequence[int], variants: tuple[str, ...], folder: Path, keep: Path | None
-) -> list[dict[str, Any]]:
+) -> list[Record]:
     """The records of some cases; those in ``keep`` are taken from there."""
     prepare(
         ["llmpolicy.grpo.trainer", "llmpolicy.session", "matplotlib.pyplot", "safetensors.torch"]
     )
-    measures: dict[str, Any] = {}
+    measures: Record = {}
     records = []
     for case in numbers:
         variant = variants[(case // len(KINDS)) % len(variants)]
@@ -345,27 +342,13 @@ def cases(
     return records
 
 
-def part(numbers: Sequence[int], keep: Path) -> list[dict[str, Any]]:
-    """Some of the cases, in a folder that goes with them."""
-    with tempfile.TemporaryDirectory() as folder:
-        return cases(numbers, tuple(VARIANTS), Path(folder), keep)
-
-
-def kept() -> Path:
-    """The folder of the cases that were measured on these sources."""
-    fingerprint = hashlib.sha256()
-    for pattern in SOURCES:
-        for path in sorted(ROOT.glob(pattern)):
-            if path.is_file() and path.suffix == ".py":
-                fingerprint.update(path.read_bytes())
-    return PARTS / fingerprint.hexdigest()[:16]
-
-
-def measure() -> dict[str, Any]:
+def measure() -> Record:
     """How many of the cases were killed where, and how many came to what a run without a kill comes
     to.
     """
-    records = part(range(CASES), kept())
+    measured = RUNS / "kills" / fingerprint(SOURCES)[:16]  # on these sources
+    with tempfile.TemporaryDirectory() as folder:
+        records = cases(range(CASES), tuple(VARIANTS), Path(folder), measured)
     killed = [record for record in records if record["killed"] > 0]
     different = [record for record in records if record["different"]]
     return {
@@ -379,6 +362,6 @@ def measure() -> dict[str, Any]:
     }
 
 
-def _counts(records: list[dict[str, Any]], key: str, names: Iterable[str]) -> dict[str, int]:
+def _counts(records: list[Record], key: str, names: Iterable[str]) -> dict[str, int]:
     counts = Counter(record[key] for record in records)
     return {name: counts[name] for name in names}

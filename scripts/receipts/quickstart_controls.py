@@ -11,17 +11,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-SOURCES = [
-    "recipes/quickstart.yaml",
-    "scripts/pretrain_bundled.py",
-    "scripts/receipts/quickstart_controls.py",
-    "llmpolicy/bundled/**/*",
-    "llmpolicy/grpo/*.py",
-    "llmpolicy/policies/causal_lm/**/*.py",
-    "llmpolicy/evaluation/*.py",
-    "llmpolicy/tasks/*.py",
-    "reward_fns/exact.py",
-]
+from scripts.receipts._sources import QUICKSTART
+
+SOURCES = ["scripts/pretrain_bundled.py", "scripts/receipts/quickstart_controls.py", *QUICKSTART]
 SEEDS = (1, 2, 3, 4, 5)
 CONTROL_SEEDS = (1, 2, 3)
 COIN = random.Random(0)
@@ -83,7 +75,7 @@ def by_supervision(seed: int, seconds: float) -> Figures:
     from llmpolicy.recipe import load_recipe
     from llmpolicy.session.evaluate import evaluate_policy
     from llmpolicy.stages.policy import build_policy
-    from scripts.pretrain_bundled import BATCH, encode
+    from scripts.pretrain_bundled import encode, learn
 
     torch.manual_seed(seed)
     recipe = load_recipe("quickstart", [f"seed={seed}"])
@@ -94,11 +86,7 @@ def by_supervision(seed: int, seconds: float) -> Figures:
     )
     start, steps = time.monotonic(), 0
     while time.monotonic() - start < seconds:
-        chosen = torch.randint(len(ids), (BATCH,))  # (B,)
-        policy.model(ids[chosen], labels=labels[chosen]).loss.backward()
-        torch.nn.utils.clip_grad_norm_(policy.model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
+        learn(policy, optimizer, ids, labels)
         steps += 1
     return {"seed": seed, "seconds": seconds, "steps": steps} | figures(
         evaluate_policy(plan, policy)

@@ -14,17 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from llmpolicy.run import Run, git_revision
+from scripts.receipts._sources import ROOT, RUNS, TRAINING
 
-ROOT = Path(__file__).parent.parent.parent
-RUNS = ROOT / "runs" / "receipts" / "smollm2_reasoning"
 SOURCES = [
     "recipes/smollm2_reasoning_cpu.yaml",
     "scripts/get_smollm2.py",
     "scripts/receipts/smollm2_reasoning.py",
-    "llmpolicy/grpo/*.py",
-    "llmpolicy/policies/causal_lm/**/*.py",
-    "llmpolicy/evaluation/*.py",
-    "llmpolicy/tasks/*.py",
+    *TRAINING,
     "reward_fns/exact.py",
 ]
 SEEDS, STOP_AFTER = (0, 1, 2), 10
@@ -70,7 +66,7 @@ def _matrix_gflops() -> dict[str, float]:
 
 def _finished(command: list[str], seed: int) -> Run:
     """The run of a seed, trained now unless this code has done it already."""
-    folder = RUNS / "_".join([str(seed), *command[len(COMMAND) :]])
+    folder = RUNS / "smollm2_reasoning" / "_".join([str(seed), *command[len(COMMAND) :]])
     revision = git_revision(ROOT) or ""
     # Of a tree with changes nobody knows which they were.
     if (folder / "evaluation.json").exists() and not revision.endswith("+changes"):

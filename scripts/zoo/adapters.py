@@ -7,7 +7,6 @@ are ``lora:`` blocks.
 
 import dataclasses
 import tempfile
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,11 +18,13 @@ from llmpolicy.policies.causal_lm import CausalLMPolicy
 from scripts.zoo import laws
 from scripts.zoo.build import build, small
 from scripts.zoo.cases import Report, adapted, policy_of, words
+from scripts.zoo.isolate import Measured
 from scripts.zoo.plain import Plain
 
+Settings = dict[str, Any]
 TARGETS = ["q_proj", "v_proj", "down_proj"]
 TOKENS = {"num_virtual_tokens": 4}
-SMALL: dict[str, dict[str, Any]] = {
+SMALL: dict[str, Settings] = {
     "ADALORA": {"r": 4, "init_r": 6, "target_r": 4, "total_step": 100, "tinit": 10, "tfinal": 10},
     "ADAMSS": {"r": 8, "num_subspaces": 2},
     "ADAPTION_PROMPT": {"adapter_len": 4, "adapter_layers": 2, "target_modules": "self_attn"},
@@ -58,7 +59,7 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 """What a kind needs to fit a model of 32 dimensions."""
 
-VARIANTS: dict[str, dict[str, Any]] = {
+VARIANTS: dict[str, Settings] = {
     "plain": {},
     "dora": {"use_dora": True},
     "rslora": {"use_rslora": True},
@@ -97,9 +98,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
 PARAMETERS = {"target_parameters": ["mlp.experts.gate_up_proj", "mlp.experts.down_proj"]}
 
 
-def items() -> dict[str, Callable[[], dict[str, Any]]]:
+def items() -> dict[str, Measured]:
     """All cases by name."""
-    calls: dict[str, Callable[[], dict[str, Any]]] = {}
+    calls: dict[str, Measured] = {}
     for kind in PEFT_TYPE_TO_CONFIG_MAPPING:
         if kind is not PeftType.LORA:
             calls[f"peft {kind.value}"] = partial(given, kind.value)
@@ -122,7 +123,7 @@ def config_of(kind: str, **settings: Any) -> Any:
     """
     config_class: Any = PEFT_TYPE_TO_CONFIG_MAPPING[PeftType(kind)]
     fields = {field.name for field in dataclasses.fields(config_class)}
-    chosen: dict[str, Any] = {"task_type": "CAUSAL_LM"}
+    chosen: Settings = {"task_type": "CAUSAL_LM"}
     if "target_modules" in fields:
         chosen["target_modules"] = TARGETS
     if kind == "LORA":
@@ -130,7 +131,7 @@ def config_of(kind: str, **settings: Any) -> Any:
     return config_class(**{**chosen, **SMALL.get(kind, {}), **_made(settings)})
 
 
-def _made(settings: dict[str, Any]) -> dict[str, Any]:
+def _made(settings: Settings) -> Settings:
     from peft.tuners import lora
 
     made = dict(settings)
@@ -140,7 +141,7 @@ def _made(settings: dict[str, Any]) -> dict[str, Any]:
     return made
 
 
-def given(kind: str, **settings: Any) -> dict[str, Any]:
+def given(kind: str, **settings: Any) -> Settings:
     """A PEFT model handed to a policy, and its folder loaded."""
     report = Report()
     with tempfile.TemporaryDirectory() as folder:
@@ -158,7 +159,7 @@ def given(kind: str, **settings: Any) -> dict[str, Any]:
     return report.record()
 
 
-def _wrapped(kind: str, settings: dict[str, Any]) -> Any:
+def _wrapped(kind: str, settings: Settings) -> Any:
     model = build(small("llama"))
     if kind != "XLORA":
         return get_peft_model(model, config_of(kind, **settings))
@@ -187,7 +188,7 @@ def _loaded(base: Path, adapter: Path, plain: Plain) -> float:
     )
 
 
-def asked(family: str = "llama", **settings: Any) -> dict[str, Any]:
+def asked(family: str = "llama", **settings: Any) -> Settings:
     """A ``lora:`` block of a recipe."""
     report = Report()
     with tempfile.TemporaryDirectory() as folder:

@@ -7,7 +7,6 @@ the context moves what comes after it.
 """
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -17,6 +16,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 
 from tests import models
 
+Settings = dict[str, Any]
 ALPHABET = "0123456789+-*/=() \nuserait?"
 VOCABULARY = len(models.SPECIAL) + len(ALPHABET)
 POSITIONS, WINDOW = 256, 8
@@ -28,15 +28,21 @@ SIZES: tuple[tuple[str, int], ...] = (
         r"hidden_size|d_model|n_embd|emb_dim|embedding_size|word_embed_proj_dim|input_embedding_size|embedding_dim",
         32,
     ),
-    (r"output_embedding_size|lru_width|dim_model_base|attention_hidden_size|mamba_d_ssm", 32),
-    (r"backbone_hidden_size|hidden_size_global|adapter_(in|out)_dim", 32),
     (
-        r"intermediate_size|intermediate_size_mlp|dense_intermediate_size|ffn_hidden_size|.*ffn_dim|d_inner|dff",
+        r"output_embedding_size|lru_width|dim_model_base|attention_hidden_size|mamba_d_ssm"
+        r"|backbone_hidden_size|hidden_size_global|adapter_(in|out)_dim",
+        32,
+    ),
+    (
+        r"intermediate_size|intermediate_size_mlp|dense_intermediate_size|ffn_hidden_size|.*ffn_dim"
+        r"|d_inner|dff|dim_ff|feed_forward_size|shared_intermediate_size|n_inner",
         48,
     ),
-    (r"dim_ff|feed_forward_size|shared_intermediate_size|n_inner", 48),
-    (r".*moe_intermediate_size|shared_experts?_intermediate_size|expert_ffn_hidden_size", 16),
-    (r"moe_shared_expert_intermediate_size|hidden_size_per_layer_input|router_hidden_size", 16),
+    (
+        r".*moe_intermediate_size|shared_experts?_intermediate_size|expert_ffn_hidden_size"
+        r"|moe_shared_expert_intermediate_size|hidden_size_per_layer_input|router_hidden_size",
+        16,
+    ),
     (
         r"num_attention_heads|n_heads?|num_heads|.*attention_heads|num_query_groups|attention_heads",
         4,
@@ -45,9 +51,7 @@ SIZES: tuple[tuple[str, int], ...] = (
         r"head_dim|.*_head_dim|v_head_dim|dim_head|d_head|kv_channels|attention_head_size|mamba_d_head|mamba_headdim",
         8,
     ),
-    (r"attention_head_dim|linear_head_dim", 8),
-    (r"qk_head_dim", 16),
-    (r"linear_num_key_heads|linear_num_value_heads|linear_num_heads", 4),
+    (r"linear_num_key_heads|linear_num_value_heads|linear_num_heads|index_n_heads", 4),
     (
         r"q_lora_rank|kv_lora_rank|o_lora_rank|adapter_rank|laurel_rank|gated_norm_rank|hc_lowrank|d_rel",
         8,
@@ -56,24 +60,21 @@ SIZES: tuple[tuple[str, int], ...] = (
     (r"num_experts_per_tok(en)?|moe_topk|moe_k", 2),
     (r"topk_group|n_group|num_expert_group|n_groups|mamba_n_groups|mamba_ngroups|o_groups", 1),
     (r"zero_expert_num", 2),
-    (r"state_size|.*_state_size|mamba_d_state", 8),
-    (r"mamba_n_heads|mamba_num_heads", 8),
-    (r"time_step_rank|mamba_dt_rank", 4),
+    (r"state_size|.*_state_size|mamba_d_state|mamba_n_heads|mamba_num_heads", 8),
+    (r"time_step_rank|mamba_dt_rank|rotary_dim", 4),
     (r".*chunk_size|block_size|index_block_size", WINDOW),
     (
         r"max_position_embeddings|n_positions|max_seq_len|n_ctx|model_max_length|context_length",
         POSITIONS,
     ),
     (
-        r"sliding_window(_size)?|attention_window_size|window_size|local_attention|attention_chunk_size",
+        r"sliding_window(_size)?|attention_window_size|window_size|local_attention"
+        r"|attention_chunk_size|keep_window_size|rel_extent|local_attention_window_len",
         WINDOW,
     ),
-    (r"keep_window_size|rel_extent|local_attention_window_len", WINDOW),
-    (r"index_n_heads", 4),
     (r"index_topk", 64),
     (r"image_size", 16),
     (r"encoder_hash_byte_group_vocab", 50),
-    (r"rotary_dim", 4),
 )
 """Names of sizes and what they are cut to."""
 
@@ -99,7 +100,7 @@ _SLIDING = {
     "swa_kv_lora_rank": 8,
     "swa_head_dim": 16, "swa_qk_nope_head_dim": 8, "swa_v_head_dim": 8,
 }  # fmt: skip
-EXCEPTIONS: dict[str, dict[str, Any]] = {
+EXCEPTIONS: dict[str, Settings] = {
     "bamba": {"attn_layer_indices": [1], "num_hidden_layers": 3},
     "cohere_compass_text": {"rope_parameters": {"full_attention": _ROPE,
     "sliding_attention": _ROPE}},
@@ -161,7 +162,8 @@ _YARN = {
 _LLAMA3 = {**_YARN, "rope_type": "llama3", "low_freq_factor": 1.0, "high_freq_factor": 4.0}
 _DYNAMIC = {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 4.0}
 _DECODER = {"is_decoder": True}
-VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+DECODERS = ["bert", "roberta", "xlm-roberta", "electra", "rembert", "roformer", "bert-generation"]
+VARIANTS: dict[str, tuple[str, Settings]] = {
     "llama, linear RoPE": ("llama", {"rope_parameters": {"rope_type": "linear", "rope_theta": 1e4,
     "factor": 4.0}}),
     "llama, dynamic RoPE": ("llama", {"rope_parameters": _DYNAMIC, "max_position_embeddings": 16}),
@@ -208,14 +210,8 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "cohere2, large logits": ("cohere2", {"logit_scale": 0.5}),
     "mpt, no alibi": ("mpt", {"attn_config": {"alibi": False}}),
     "qwen2_moe, dense between": ("qwen2_moe", {"decoder_sparse_step": 2, "norm_topk_prob": True}),
-    "bert, decoder": ("bert", _DECODER),
-    "roberta, decoder": ("roberta", _DECODER),
-    "xlm-roberta, decoder": ("xlm-roberta", _DECODER),
-    "electra, decoder": ("electra", _DECODER),
+    **{f"{name}, decoder": (name, _DECODER) for name in DECODERS},
     "big_bird, decoder": ("big_bird", {**_DECODER, "attention_type": "original_full"}),
-    "rembert, decoder": ("rembert", _DECODER),
-    "roformer, decoder": ("roformer", _DECODER),
-    "bert-generation, decoder": ("bert-generation", _DECODER),
     "xlm, causal": ("xlm", {"causal": True}),
 }  # fmt: skip
 """Settings of a family that change its attention, positions or mixture, by what they are called in
@@ -236,7 +232,7 @@ def small(model_type: str, **changes: Any) -> PreTrainedConfig:
     )
 
 
-def merged(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+def merged(settings: Settings, changes: Settings) -> Settings:
     """Settings with changes; those of a configuration inside a configuration are merged too."""
     both = {**settings, **changes}
     for key, change in changes.items():
@@ -245,13 +241,13 @@ def merged(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str,
     return both
 
 
-def shrunk(config_class: type[PreTrainedConfig]) -> dict[str, Any]:
+def shrunk(config_class: type[PreTrainedConfig]) -> Settings:
     """The arguments that make a configuration of this class small, those of the configurations in
     it too.
     """
     default = config_class()
     values = {name: value for name, value in vars(default).items() if not name.startswith("_")}
-    settings: dict[str, Any] = {"bos_token_id": 2, "eos_token_id": 4, "pad_token_id": 0}
+    settings: Settings = {"bos_token_id": 2, "eos_token_id": 4, "pad_token_id": 0}
     layers = _layers(values)
     for name, value in values.items():
         if name in config_class.sub_configs:
@@ -262,7 +258,7 @@ def shrunk(config_class: type[PreTrainedConfig]) -> dict[str, Any]:
     return {**settings, **_markers(values)}
 
 
-def _cut(name: str, value: Any, values: Mapping[str, Any], layers: tuple[int, int]) -> Any:
+def _cut(name: str, value: Any, values: Settings, layers: tuple[int, int]) -> Any:
     """What becomes of one setting; None if it stays."""
     before, kept = layers
     if isinstance(value, list) and len(value) == before and before > kept:
@@ -282,7 +278,7 @@ def _cut(name: str, value: Any, values: Mapping[str, Any], layers: tuple[int, in
     return None
 
 
-def _layers(values: Mapping[str, Any]) -> tuple[int, int]:
+def _layers(values: Settings) -> tuple[int, int]:
     """The number of layers before and after: as few as show every kind of layer that there is."""
     count, kept = 2, 2
     for name, value in values.items():
@@ -302,7 +298,7 @@ def _covering(kinds: list[Any]) -> int:
     return needed if needed <= MOST_LAYERS else 2
 
 
-def _markers(values: Mapping[str, Any]) -> dict[str, int]:
+def _markers(values: Settings) -> dict[str, int]:
     """Ids of images, sounds and the like, which lie beyond the vocabulary now, as its last
     tokens.
     """

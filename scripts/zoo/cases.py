@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from llmpolicy.errors import LLMPolicyError
+from llmpolicy.errors import LLMPolicyError, one_line
 from llmpolicy.policies.causal_lm import CausalLMPolicy
 from llmpolicy.policies.causal_lm.fast.door import group_path, shared_path
 from llmpolicy.policies.causal_lm.fast.read_states import cache_reason, state_reason
@@ -21,6 +21,7 @@ from scripts.zoo.plain import Plain
 from scripts.zoo.window import Window
 from tests import models
 
+Sentences = dict[str, str]
 BLIND = 3e-3
 """A model that another first token moves by less, in nats, shows no mistake."""
 
@@ -32,9 +33,9 @@ class Report:
     """
 
     figures: dict[str, float] = field(default_factory=dict)
-    refused: dict[str, str] = field(default_factory=dict)
-    errors: dict[str, str] = field(default_factory=dict)
-    broken: dict[str, str] = field(default_factory=dict)
+    refused: Sentences = field(default_factory=dict)
+    errors: Sentences = field(default_factory=dict)
+    broken: Sentences = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
 
     def law(self, name: str, law: Callable[[], float], limit: float) -> None:
@@ -57,9 +58,7 @@ class Report:
         except laws.Differs as error:
             self.broken[name] = str(error)
         except Exception as error:  # noqa: BLE001  a bare error is what the zoo looks for
-            self.errors[name] = (
-                f"{_where(error)}: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
-            )
+            self.errors[name] = f"{_where(error)}: {type(error).__name__}: {one_line(error)[:300]}"
         return None
 
     @property

@@ -14,7 +14,9 @@ from typing import Any
 SECONDS, PROCESSOR_SECONDS = 600, 90
 """How long an animal may take on the clock of a busy machine, and of the processor."""
 
-Item = tuple[str, Callable[[], dict[str, Any]]]
+Row = dict[str, Any]
+Measured = Callable[[], Row]
+Item = tuple[str, Measured]
 
 
 def run(items: Iterable[Item], out: Path) -> None:
@@ -30,14 +32,14 @@ def run(items: Iterable[Item], out: Path) -> None:
             print(f"{name}: {row['outcome']} ({row['seconds']} s)", flush=True)
 
 
-def rows(out: Path) -> list[dict[str, Any]]:
+def rows(out: Path) -> list[Row]:
     """What was written so far."""
     if not out.exists():
         return []
     return list(map(json.loads, out.read_text(encoding="utf-8").splitlines()))
 
 
-def apart(name: str, call: Callable[[], dict[str, Any]], log: Path) -> dict[str, Any]:
+def apart(name: str, call: Measured, log: Path) -> Row:
     """One item in a forked process."""
     context = multiprocessing.get_context("fork")
     mine, theirs = context.Pipe(duplex=False)
@@ -45,7 +47,7 @@ def apart(name: str, call: Callable[[], dict[str, Any]], log: Path) -> dict[str,
     process = context.Process(target=_child, args=(call, theirs, log))
     process.start()
     theirs.close()
-    row: dict[str, Any] = {"outcome": "hang", "errors": {"process": f"no end after {SECONDS} s"}}
+    row: Row = {"outcome": "hang", "errors": {"process": f"no end after {SECONDS} s"}}
     if mine.poll(SECONDS):
         try:
             row = mine.recv()
@@ -64,7 +66,7 @@ def _processor_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _child(call: Callable[[], dict[str, Any]], pipe: Any, log: Path) -> None:
+def _child(call: Measured, pipe: Any, log: Path) -> None:
     with log.open("a") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)

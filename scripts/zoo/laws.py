@@ -42,10 +42,10 @@ def apart(actual: Tensor, expected: Sequence[Tensor]) -> float:
     """The largest difference between rows that are padded with zeros, (B, T), and each row's own
     values.
     """
-    return max(
-        float((row[: len(expected_row)] - expected_row).abs().max())
-        for row, expected_row in zip(actual.detach(), expected, strict=True)
-    )
+    distances = []
+    for row, values in zip(actual.detach(), expected, strict=True):
+        distances.append(float((row[: len(values)] - values).abs().max()))
+    return max(distances)
 
 
 def plain_log_prob(plain: Plain, prompts: Sequence[Any], actions: Sequence[Any]) -> list[Tensor]:
@@ -54,7 +54,7 @@ def plain_log_prob(plain: Plain, prompts: Sequence[Any], actions: Sequence[Any])
         return [plain.log_prob(p, a, TEMPERATURE) for p, a in zip(prompts, actions, strict=True)]
 
 
-def padded(policy: CausalLMPolicy, plain: Plain) -> float:
+def padded(policy: Any, plain: Plain) -> float:
     """log_prob with a gradient, rows of all lengths together, is the plain forward of each row."""
     return apart(policy.log_prob(PROMPTS, ACTIONS)[0], plain_log_prob(plain, PROMPTS, ACTIONS))
 
@@ -133,10 +133,8 @@ def saved(policy: CausalLMPolicy, base: Path) -> float:
     with tempfile.TemporaryDirectory() as folder, torch.no_grad():
         target = Path(folder) / "saved"
         policy.save(target)
-        paths: dict[str, Any] = (
-            {"path": base, "adapter": target} if policy.is_adapter else {"path": target}
-        )
-        loaded = CausalLMPolicy.load(**paths, temperature=TEMPERATURE)
+        model, adapter = (base, target) if policy.is_adapter else (target, None)
+        loaded = CausalLMPolicy.load(model, adapter=adapter, temperature=TEMPERATURE)
         return apart(
             loaded.log_prob(PROMPTS, ACTIONS)[0], list(policy.log_prob(PROMPTS, ACTIONS)[0])
         )
@@ -145,35 +143,24 @@ def saved(policy: CausalLMPolicy, base: Path) -> float:
 def adapter_off(policy: CausalLMPolicy, base: Plain) -> float:
     """With its adapter off a policy is its base."""
     with policy.adapter_off():
-        return apart(policy.log_prob(PROMPTS, ACTIONS)[0], plain_log_prob(base, PROMPTS, ACTIONS))
+        return padded(policy, base)
 
 
 def reference(policy: CausalLMPolicy, base: Plain, start: Plain) -> float:
     """The reference is what it says: the base, or the policy as it was at the start; after either
     both act the same.
     """
-    expected = plain_log_prob(
-        base if "adapter off" in policy.reference.kind else start, PROMPTS, ACTIONS
-    )
+    expected = base if "adapter off" in policy.reference.kind else start
     before = policy.log_prob(PROMPTS, ACTIONS)[0]
-    distance = apart(policy.reference.log_prob(PROMPTS, ACTIONS)[0], expected)
+    distance = padded(policy.reference, expected)
     return max(distance, apart(policy.log_prob(PROMPTS, ACTIONS)[0], list(before.detach())))
 
 
 def merged(policy: CausalLMPolicy, plain: Plain) -> float:
     """The adapter added to the weights changes no log-probability."""
-    return apart(
-        policy.merge().log_prob(PROMPTS, ACTIONS)[0], plain_log_prob(plain, PROMPTS, ACTIONS)
-    )
+    return padded(policy.merge(), plain)
 
 
 LAWS: dict[str, Law] = {
-    "padded": padded,
-    "packed": packed,
-    "beside": beside,
-    "twice": twice,
-    "greedy": greedy,
-    "sampled": sampled,
-    "groups": groups,
-    "gradient": gradient,
+    law.__name__: law for law in (padded, packed, beside, twice, greedy, sampled, groups, gradient)
 }

@@ -4,7 +4,7 @@ lists that must be empty.
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import filterfalse
 from pathlib import Path
 from typing import Any
@@ -35,16 +35,18 @@ MUST_BE_EMPTY = ("wrong", "error", "late", "crash", "hang")
 STOCK_DIFFERS = 1e-3
 
 Row = Mapping[str, Any]
+Rows = Iterable[Row]
+Cells = Sequence[str]
 
 
-def failures(rows: Iterable[Row]) -> list[Row]:
+def failures(rows: Rows) -> list[Row]:
     """What is wrong without a word, ends in a bare error, or is refused only after it was
     trained.
     """
     return [row for row in rows if row["outcome"] in MUST_BE_EMPTY]
 
 
-def page(receipt: Mapping[str, Any]) -> str:
+def page(receipt: Row) -> str:
     """The whole page."""
     rows: list[Row] = receipt["figure"]["animals"]
     families = list(filterfalse(_is_adapter, rows))
@@ -69,7 +71,7 @@ def _is_adapter(row: Row) -> bool:
     return str(row["name"]).startswith(("peft ", "lora: "))
 
 
-def _intro(receipt: Mapping[str, Any], families: list[Row], adapters: list[Row]) -> str:
+def _intro(receipt: Row, families: list[Row], adapters: list[Row]) -> str:
     versions = ", ".join(map(" ".join, receipt["figure"]["versions"].items()))
     built = sum(row["outcome"] != "not built" for row in families)
     return (
@@ -81,67 +83,61 @@ def _intro(receipt: Mapping[str, Any], families: list[Row], adapters: list[Row])
     )
 
 
-def _names(rows: Iterable[Row]) -> str:
+def _names(rows: Rows) -> str:
     return ", ".join(f"`{row['name']}`" for row in rows)
 
 
-def _table(head: tuple[str, str], lines: Iterable[tuple[str, str]]) -> str:
-    rows = [f"| {left} | {right} |" for left, right in lines]
-    return "\n".join([f"| {head[0]} | {head[1]} |", "|---|---|", *rows])
+def _table(head: Cells, lines: Iterable[Cells]) -> str:
+    rows = ["| " + " | ".join(cells) + " |" for cells in (head, *lines)]
+    rows.insert(1, "|---" * len(head) + "|")
+    return "\n".join(rows)
 
 
-def _grouped(rows: Iterable[Row], key: Callable[[Row], str]) -> dict[str, list[Row]]:
+def _grouped(rows: Rows, key: Callable[[Row], str]) -> dict[str, list[Row]]:
     groups: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         groups[key(row)].append(row)
     return groups
 
 
-def _ending(rows: Iterable[Row], outcome: str) -> list[Row]:
+def _ending(rows: Rows, outcome: str) -> list[Row]:
     return [row for row in rows if row["outcome"] == outcome]
 
 
-def _served(rows: list[Row]) -> str:
+def _served(rows: Rows) -> str:
     right = _ending(rows, "right")
     by_path = _grouped(right, lambda row: str(row.get("path")))
     lines = [(text, _names(by_path[path])) for path, text in PATHS.items() if path in by_path]
     return _table(("served", f"families ({len(right)})"), lines)
 
 
-def _kinds(rows: list[Row]) -> str:
+def _kinds(rows: Rows) -> str:
     right = _ending(rows, "right")
     by_path = _grouped(right, lambda row: str(row.get("update", "not trained")))
     return _table((f"right ({len(right)}): the update", "kinds"), _named(by_path.items()))
 
 
-def _refused(rows: list[Row]) -> str:
+def _refused(rows: Rows) -> str:
     refused = _ending(rows, "refused")
-    by_sentence = _grouped(refused, lambda row: _general(first_refusal(row)))
+    by_sentence = _grouped(refused, _general)
     ordered = sorted(by_sentence.items(), key=lambda item: -len(item[1]))
     return _table((f"refused ({len(refused)})", "which"), _named(ordered))
 
 
-def _named(groups: Iterable[tuple[str, list[Row]]]) -> list[tuple[str, str]]:
+def _named(groups: Iterable[tuple[str, list[Row]]]) -> list[Cells]:
     return [(text, _names(rows)) for text, rows in groups]
 
 
-def first_refusal(row: Row) -> str:
-    """The sentence that a user reads first."""
-    return str(next(iter(row["refused"].values())))
-
-
-def _general(sentence: str) -> str:
-    """A sentence without the class of a model and without figures, so that families can share
-    it.
+def _general(row: Row) -> str:
+    """The sentence that a user reads first, without the class of a model and without figures, so
+    that families can share it.
     """
-    general = re.sub(
-        r"^\w+(ForCausalLM|LMHeadModel|LMHead|Decoder|ConditionalGeneration|Model)\b", "…", sentence
-    )
-    general = re.sub(r" \(by [\d.e+-]+ nats\)", "", general)
-    return general.replace("|", "\\|")
+    kinds = "ForCausalLM|LMHeadModel|LMHead|Decoder|ConditionalGeneration|Model"
+    general = re.sub(rf"^\w+({kinds})\b", "…", str(next(iter(row["refused"].values()))))
+    return re.sub(r" \(by [\d.e+-]+ nats\)", "", general).replace("|", "\\|")
 
 
-def _failures(rows: list[Row]) -> str:
+def _failures(rows: Rows) -> str:
     failed = failures(rows)
     if not failed:
         return (
@@ -152,7 +148,7 @@ def _failures(rows: list[Row]) -> str:
     return _table(("kind", "which"), lines)
 
 
-def _not_built(rows: list[Row]) -> str:
+def _not_built(rows: Rows) -> str:
     lines = []
     for row in _ending(rows, "not built"):
         reason, *_ = {**row.get("errors", {}), **row.get("broken", {})}.values()
@@ -181,18 +177,14 @@ LAWS = {
 }
 
 
-def _laws(rows: list[Row]) -> str:
+def _laws(rows: Rows) -> str:
     largest: dict[str, float] = defaultdict(float)
     for row in _ending(rows, "right"):
         for name, figure in row["figures"].items():
             law = name.removeprefix("lora ")
             largest[law] = max(largest[law], figure)
-    lines = "\n".join(
-        f"| {law} | {text} | {largest[law]:.1g} |" for law, text in LAWS.items() if law in largest
-    )
-    return (
-        f"| law | what it says | largest figure of those that are right |\n|---|---|---|\n{lines}"
-    )
+    lines = [(law, text, f"{largest[law]:.1g}") for law, text in LAWS.items() if law in largest]
+    return _table(("law", "what it says", "largest figure of those that are right"), lines)
 
 
 def _stock(families: list[Row]) -> str:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from llmpolicy.policies.causal_lm.forward import bare
 
 Ids = Sequence[int]
+Gradients = dict[str, Tensor]
 
 
 class Plain:
@@ -51,11 +52,8 @@ class Plain:
             logits = torch.stack([self.logits(row[:end])[-1] for end in ends])
         else:
             logits = self.logits(row)[-len(action) - 1 : -1]
-        return (
-            (logits / temperature)
-            .log_softmax(-1)
-            .gather(-1, torch.tensor(list(action))[:, None])[:, 0]
-        )
+        log_probs = (logits / temperature).log_softmax(-1)  # (T, V)
+        return log_probs[torch.arange(len(action)), list(action)]
 
     def greedy(self, prompt: Ids, stop: Sequence[int], most: int) -> tuple[list[int], float]:
         """The likeliest token a step, and by how much the closest of these choices was made, in
@@ -76,44 +74,40 @@ class Plain:
 
         The first may lie beyond what sliding windows see.
         """
+        farthest = 0.0
         with torch.no_grad():
-            before, far, near = (
-                self.logits(row)[-1].log_softmax(-1)
-                for row in (ids, _changed(ids, 0), _changed(ids, -4))
-            )
-        return max(float((before - far).abs().mean()), float((before - near).abs().mean()))
+            before = self.logits(ids)[-1].log_softmax(-1)
+            for index in (0, -4):
+                row = list(ids)
+                row[index] += 1
+                after = self.logits(row)[-1].log_softmax(-1)
+                farthest = max(farthest, float((before - after).abs().mean()))
+        return farthest
 
-    def gradient(self, loss: Tensor) -> dict[str, Tensor]:
+    def gradient(self, loss: Tensor) -> Gradients:
         """The gradient of a loss by name of the trainable parameter, zeros where there is none."""
         self.model.zero_grad()
         loss.backward()
         return gradients(self.model)
 
 
-def _changed(ids: Ids, index: int) -> list[int]:
-    """The tokens with another one at a place."""
-    row = list(ids)
-    row[index] += 1
-    return row
-
-
-def gradients(model: nn.Module) -> dict[str, Tensor]:
+def gradients(model: nn.Module) -> Gradients:
     """The gradient of every trainable parameter in float64, zeros where it has none."""
-    return {
-        name: (torch.zeros_like(p) if p.grad is None else p.grad).detach().double()
-        for name, p in model.named_parameters()
-        if p.requires_grad
-    }
+    by_name = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+            by_name[name] = gradient.detach().double()
+    return by_name
 
 
-def relative(actual: dict[str, Tensor], expected: dict[str, Tensor]) -> float:
+def relative(actual: Gradients, expected: Gradients) -> float:
     """The norm of the difference of two gradients as a share of the second's."""
-    apart = {name: actual[name] - value for name, value in expected.items()}
-    return _norm(apart) / _norm(expected)
-
-
-def _norm(gradient: dict[str, Tensor]) -> float:
-    return float(sum(float(value.pow(2).sum()) for value in gradient.values()) ** 0.5)
+    apart = length = 0.0
+    for name, value in expected.items():
+        apart += float((actual[name] - value).pow(2).sum())
+        length += float(value.pow(2).sum())
+    return float((apart / length) ** 0.5)
 
 
 def _state(module: nn.Module) -> dict[str, Any]:
@@ -122,9 +116,8 @@ def _state(module: nn.Module) -> dict[str, Any]:
     """
     if "rotary" not in type(module).__name__.lower():
         return {}
-    plain = {
-        name: value
-        for name, value in vars(module).items()
-        if isinstance(value, int | float | Tensor)
-    }
-    return {**plain, "_buffers": dict(module._buffers)}
+    state: dict[str, Any] = {"_buffers": dict(module._buffers)}
+    for name, value in vars(module).items():
+        if isinstance(value, int | float | Tensor):
+            state[name] = value
+    return state
