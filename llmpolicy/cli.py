@@ -167,6 +167,36 @@ def evaluate(
 
 
 @app.command()
+def play(
+    recipe: Annotated[
+        str | None, typer.Argument(metavar="RECIPE", help="A recipe with an environment.")
+    ] = None,
+    overrides: Overrides = None,
+    model: Annotated[
+        str | None, typer.Option(help="A run, a model or an adapter; the recipe's by default.")
+    ] = None,
+    number: Annotated[int, typer.Option("-n", min=1, help="How many dialogues.")] = 3,
+    greedy: Annotated[bool, typer.Option("--greedy", help="Take the likeliest token.")] = False,
+    again: Annotated[
+        str | None,
+        typer.Option("--replay", metavar="FILE:LINE", help="Ask again where one had failed."),
+    ] = None,
+    trust_remote_code: RemoteCode = False,
+    yes: Yes = False,
+) -> None:
+    """Hold a few dialogues with a recipe's environment and print them whole."""
+    from llmpolicy.session.play import play_recipe, replay_dialogue
+
+    if again is not None:
+        tell(replay_dialogue(again, yes=yes))
+        return
+    if recipe is None:
+        raise typer.BadParameter("name a recipe, or give --replay FILE:LINE")
+    overrides = _with_remote_code(overrides, trust_remote_code)
+    play_recipe(recipe, overrides, model=model, n=number, greedy=greedy, yes=yes)
+
+
+@app.command()
 def explain(
     recipe: RecipeName,
     overrides: Overrides = None,

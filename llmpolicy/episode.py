@@ -17,9 +17,19 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from llmpolicy.errors import PolicyError
+from llmpolicy.messages import Message
 from llmpolicy.types import RowScore
 
 NOT_JUDGED = RowScore(None)
+
+BY_ITSELF = ("done", "answered", "faults")
+"""How a dialogue ends by its own rules: the environment says so, the model calls no tool where
+nobody else answers, or it calls them wrongly too often.
+"""
+LIMITS = ("turns", "tokens", "seconds")
+"""What else may end it: it is then truncated."""
+FAILED = "failed"
+"""How it ends where the environment failed: nothing is known of it."""
 
 
 @dataclass(slots=True)
@@ -47,6 +57,64 @@ class Turn:
     def goes_on(self) -> bool:
         """Whether another turn follows."""
         return not (self.terminated or self.truncated)
+
+
+@dataclass(frozen=True, slots=True)
+class Dialogue(Sequence[int]):
+    """The state of a language model in a dialogue: the token ids that it sees, as which the state
+    counts; who wrote each; and the same as ``messages``, of which the first ``begun`` were there
+    before it spoke. ``room`` is how many tokens may follow, ``most`` of them in the next turn.
+
+    ``earned`` is what each of its turns earned, ``paid`` what the environment said of the whole
+    (None: nothing). Once it is over, ``ended`` is of `BY_ITSELF` or `LIMITS`, or `FAILED`, and
+    ``why`` says more. ``faults`` counts the model's, ``seconds`` are the environment's.
+    """
+
+    token_ids: Sequence[int]
+    own: Sequence[bool]
+    messages: Sequence[Message]
+    begun: int
+    room: int
+    most: int
+    earned: Sequence[float] = ()
+    paid: float | None = None
+    ended: str = ""
+    why: str = ""
+    faults: int = 0
+    seconds: float = 0.0
+
+    def __len__(self) -> int:
+        return len(self.token_ids)
+
+    def __getitem__(self, place: Any) -> Any:
+        return self.token_ids[place]
+
+    @property
+    def turns(self) -> int:
+        """How often the model has spoken."""
+        return len(self.earned)
+
+    @property
+    def said(self) -> Sequence[Message]:
+        """The messages since it first spoke, its own and the others'."""
+        return self.messages[self.begun :]
+
+    @property
+    def tool_calls(self) -> list[dict[str, Any]]:
+        """Every call that the model made, in order."""
+        calls: list[dict[str, Any]] = []
+        for message in self.said:
+            calls += [call["function"] for call in message.get("tool_calls", ())]
+        return calls
+
+    @property
+    def failed(self) -> bool:
+        """Whether it ended by a fault of the environment's, so that nothing is known of it."""
+        return self.ended == FAILED
+
+    def over(self, ended: str, why: str = "") -> "Dialogue":
+        """The same, ended."""
+        return replace(self, ended=ended, why=why)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +155,21 @@ class Episode:
         """What a language model said in the end: the text of its last turn."""
         return self.turns[-1].text
 
-    def judged(self, score: RowScore) -> "Episode":
-        """With its score, which the last turn earns."""
+    @property
+    def dialogue(self) -> Dialogue | None:
+        """The dialogue that it was, None where it was none."""
+        return self.final if isinstance(self.final, Dialogue) else None
+
+    def judged(self, score: RowScore, share: float = 0.0) -> "Episode":
+        """With its score, which the last turn earns, but for a ``share`` of what an environment
+        paid for those before; without one where the environment failed.
+        """
         before = [0.0] * (len(self.turns) - 1)
-        return replace(self, score=score, rewards=(*before, score.number))
+        if self.dialogue is not None:
+            before = [share * reward for reward in self.dialogue.earned[:-1]]
+            if self.dialogue.failed:
+                score = replace(score, value=None)
+        return replace(self, score=score, rewards=(*before, score.number - sum(before)))
 
     def weighed(self, weight: float) -> "Episode":
         """With one weight for all turns."""

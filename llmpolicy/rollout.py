@@ -4,16 +4,18 @@ record.
 
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from math import nan
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from llmpolicy.environments.base import Environment
+from llmpolicy.environments.base import Environment, Judging
 from llmpolicy.episode import NOT_JUDGED, Episode, Turn, turns_of
-from llmpolicy.policies.base import Policy
+from llmpolicy.policies.base import Actor, Policy, Remembering
 from llmpolicy.types import Action
 
 
@@ -81,10 +83,10 @@ class Rollout:
 
 
 def rollout(
-    policy: Policy,
+    policy: Actor,
     environment: Environment,
     *,
-    seed: int,
+    seed: int | None,
     greedy: bool = False,
     horizon: int | None = None,
     version: int = 0,
@@ -92,15 +94,35 @@ def rollout(
     """One episode in each of the environment's places: state -> policy -> action -> environment ->
     next state and reward.
 
-    All randomness follows from ``seed``. After ``horizon`` turns an episode that still runs is cut
-    off (truncated). ``version`` is how many updates the policy has had.
+    All randomness follows from ``seed``; without one actions are drawn from the global stream.
+    After ``horizon`` turns an episode that still runs is cut off (truncated). ``version`` is how
+    many updates the policy has had.
     """
-    generator = torch.Generator(device=next(iter(policy.parameters())).device).manual_seed(seed)
+    generator = None
+    if seed is not None:
+        device = next(iter(policy.parameters())).device if isinstance(policy, Policy) else "cpu"
+        generator = torch.Generator(device=device).manual_seed(seed)
+    memory: AbstractContextManager[Any] = nullcontext()
+    if isinstance(policy, Remembering) and getattr(environment, "goes_on", False):
+        memory = policy.remembering()
+    with memory:
+        return _played(policy, environment, seed or 0, greedy, generator, horizon, version)
+
+
+def _played(
+    policy: Actor,
+    environment: Environment,
+    seed: int,
+    greedy: bool,
+    generator: torch.Generator | None,
+    horizon: int | None,
+    version: int,
+) -> Rollout:
     states = list(environment.reset(seed))
     turns: dict[int, list[Turn]] = defaultdict(list)
     rewards: dict[int, list[float]] = defaultdict(list)
     scores = [NOT_JUDGED] * len(states)
-    running = list(range(len(states)))
+    running = [row for row, state in enumerate(states) if not getattr(state, "ended", "")]
     while running:
         here = [states[row] for row in running]
         action = policy.act(here, greedy=greedy, generator=generator)
@@ -120,8 +142,17 @@ def rollout(
         running = [row for row in running if turns[row][-1].goes_on]
     episodes = []
     for row, group in enumerate(environment.groups):
-        episodes.append(Episode(turns[row], group, 0, rewards[row], scores[row], (), states[row]))
+        played = turns[row] or [_none(states[row])]
+        earned = rewards[row] or [nan]
+        episodes.append(Episode(played, group, 0, earned, scores[row], (), states[row]))
+    if isinstance(environment, Judging):
+        episodes = environment.judged(episodes)
     return Rollout(episodes)
+
+
+def _none(state: Any) -> Turn:
+    """The turn of an episode that was over before it began: nothing was chosen in it."""
+    return Turn(list(state), [], [], False, True)
 
 
 def _turns(states: Sequence[Any], action: Action) -> list[Turn]:

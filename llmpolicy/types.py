@@ -10,7 +10,7 @@ from math import nan
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from llmpolicy.episode import Turn
+    from llmpolicy.episode import Dialogue, Turn
 
 Prompt = str | Sequence[Mapping[str, Any]]
 """A plain prompt, or a list of chat messages ``{"role", "content"}``."""
@@ -102,7 +102,8 @@ class Sample:
     """One completion as the rewards see it: the text, the columns of its row, and what a reward may
     ask for by name.
 
-    ``raw`` is all that was written, special tokens included; None where it is the text itself.
+    ``raw`` is all that was written, special tokens included; None where it is the text itself. Of a
+    ``dialogue``, the completion is what was said last, and the messages are all of it.
     """
 
     completion: str
@@ -115,6 +116,7 @@ class Sample:
     row: int = 0
     task: str = ""
     raw: str | None = None
+    dialogue: "Dialogue | None" = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,9 @@ one.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
+from llmpolicy.episode import Episode
 from llmpolicy.types import Action, RowScore
 
 
@@ -23,6 +24,15 @@ class Outcome:
     terminated: Sequence[bool]
     truncated: Sequence[bool]
     scores: Sequence[RowScore] = ()
+
+
+@runtime_checkable
+class Judging(Protocol):
+    """An environment that looks at all episodes when they have ended."""
+
+    def judged(self, episodes: Sequence[Episode]) -> list[Episode]:
+        """The episodes with what was to be said of them."""
+        ...
 
 
 class Environment(Protocol):

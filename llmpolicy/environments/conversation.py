@@ -14,9 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from llmpolicy.messages import Message
-
-Words = str | Sequence[Message]
+Words = str | Sequence[Mapping[str, Any]]
 """What is said: a text, or chat messages."""
 
 

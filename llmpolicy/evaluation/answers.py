@@ -4,20 +4,27 @@ answer that reads none of them.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from llmpolicy.episode import Episode, Turn, turns_of
+from llmpolicy.environments.dialogue import Dialogues, Partner
+from llmpolicy.episode import Dialogue, Episode, Turn, turns_of
 from llmpolicy.rewards import COMMON_FORMATS, Rewards, Sample
+from llmpolicy.rollout import rollout
 from llmpolicy.tasks import Row, prompt_text
+from llmpolicy.types import Action
 
 TOKENS_AT_ONCE = 32_768
 """Most tokens (prompts and longest possible completions, padding included) that are generated side
 by side.
 """
+
+TALKS_AT_ONCE = 64
+"""Most dialogues that are held side by side, each with a process of its own."""
 
 SCORED_AT_ONCE = 2_048
 """Most completion tokens, padding included, whose log-probabilities are computed side by side: each
@@ -44,9 +51,13 @@ class LanguagePolicy(Protocol):
         *,
         greedy: bool = False,
         generator: torch.Generator | None = None,
-        max_new_tokens: int | None = None,
+        max_new_tokens: int | Sequence[int] | None = None,
     ) -> list[Turn]:
-        """One completion a prompt."""
+        """One completion a prompt, of so many tokens at most, or so many of each."""
+        ...
+
+    def remembering(self) -> AbstractContextManager[Any]:
+        """While it lasts, what was read and written is kept for the turns that follow."""
         ...
 
     def log_prob(self, states: Any, actions: Any) -> tuple[Tensor, Tensor]:
@@ -63,13 +74,17 @@ def complete(
     generator: torch.Generator | None = None,
     max_new_tokens: int | None = None,
     batch_size: int | None = None,
+    partner: Partner | None = None,
 ) -> list[Episode]:
     """An episode a sample of each row, those of a row next to each other in a group; as many at
     once as TOKENS_AT_ONCE allows.
 
     Prompts of like length go together. ``batch_size`` limits the number at once, whatever their
-    length.
+    length. With a ``partner`` an episode is a dialogue with it.
     """
+    if partner is not None:
+        speaker = Speaker(policy, generator)
+        return dialogues(speaker, rows, samples, partner, greedy=greedy, batch_size=batch_size)
     most = max_new_tokens or policy.max_new_tokens
     prompts = policy.encode([row.prompt for row in rows])
     lengths: list[int] = []
@@ -87,6 +102,53 @@ def complete(
             group = i // samples
             episodes[i] = Episode([turn], group, rows[group].index)
     return [episodes[i] for i in range(len(lengths))]
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """A policy that replies in dialogues."""
+
+    policy: LanguagePolicy
+    generator: torch.Generator | None
+
+    def act(
+        self,
+        states: Sequence[Dialogue],
+        *,
+        greedy: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> Action:
+        """A reply in each dialogue."""
+        turns = self.policy.complete(
+            [list(state) for state in states],
+            greedy=greedy,
+            generator=generator or self.generator,
+            max_new_tokens=[state.most for state in states],
+        )
+        return Action(None, None, None, None, turns)
+
+    def remembering(self) -> AbstractContextManager[Any]:
+        """While it lasts, what was read and written is kept for the turns that follow."""
+        return self.policy.remembering()
+
+
+def dialogues(
+    speaker: Speaker,
+    rows: Sequence[Row],
+    samples: int,
+    partner: Partner,
+    *,
+    greedy: bool = False,
+    batch_size: int | None = None,
+) -> list[Episode]:
+    """A dialogue a sample of each row, TALKS_AT_ONCE or ``batch_size`` side by side."""
+    places = [place for place in range(len(rows)) for _ in range(samples)]
+    size, episodes = min(batch_size or TALKS_AT_ONCE, TALKS_AT_ONCE), list[Episode]()
+    for start in range(0, len(places), size):
+        groups = places[start : start + size]
+        here = Dialogues(partner, [rows[place] for place in groups], groups)
+        episodes += rollout(speaker, here, seed=None, greedy=greedy).episodes
+    return episodes
 
 
 def batches(lengths: Sequence[int], budget: int, limit: int | None = None) -> Iterator[list[int]]:
@@ -119,11 +181,13 @@ def judge(
 ) -> list[bool | None]:
     """Whether each episode's score reaches the threshold; None where it could not be judged."""
     verdicts: list[bool | None] = []
-    for score in correct.score(samples_of(rows, episodes), group_size):
-        if score.value is None:
+    scores = correct.score(samples_of(rows, episodes), group_size)
+    for episode, score in zip(episodes, scores, strict=True):
+        value = episode.judged(score).score.value
+        if value is None:
             verdicts.append(None)
         else:
-            verdicts.append(score.value >= threshold)
+            verdicts.append(value >= threshold)
     return verdicts
 
 
@@ -219,6 +283,11 @@ class WithoutAdapter:
         with self.policy.adapter_off():
             turns: list[Turn] = self.policy.complete(prompts, **how)
         return turns
+
+    def remembering(self) -> AbstractContextManager[Any]:
+        """While it lasts, what was read and written is kept for the turns that follow."""
+        memory: AbstractContextManager[Any] = self.policy.remembering()
+        return memory
 
     def log_prob(self, states: Any, actions: Any) -> tuple[Tensor, Tensor]:
         """The base's log-probability of each token, and the mask, both (B, T)."""

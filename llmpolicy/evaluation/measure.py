@@ -5,6 +5,7 @@ A completion is right when ``correct`` gives it at least ``threshold``. One that
 (None) is neither right nor wrong: it leaves every share, and is counted.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
@@ -12,7 +13,8 @@ from typing import Any
 
 import torch
 
-from llmpolicy.episode import Episode, turns_of
+from llmpolicy.environments.dialogue import Partner
+from llmpolicy.episode import Episode
 from llmpolicy.errors import RewardError, TaskError
 from llmpolicy.evaluation.answers import (
     LanguagePolicy,
@@ -26,7 +28,7 @@ from llmpolicy.evaluation.answers import (
     samples_of,
     scored_together,
 )
-from llmpolicy.evaluation.record import Evaluation, Example, Question
+from llmpolicy.evaluation.record import Evaluation, Example, Question, Talk
 from llmpolicy.objectives import k3
 from llmpolicy.rewards import Rewards
 from llmpolicy.statistics import Interval, mean_interval, paired_interval, pass_at_k, wilson
@@ -52,6 +54,7 @@ class Setting:
     max_new_tokens: int | None
     recipe_hash: str
     constant: tuple[float, str] | None
+    partner: Partner | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,7 @@ def evaluate(
     base: LanguagePolicy | None = None,
     recipe_hash: str = "",
     max_new_tokens: int | None = None,
+    partner: Partner | None = None,
 ) -> Evaluation:
     """Measure a policy on the first n held-out rows, and its base on the same ones.
 
@@ -105,7 +109,7 @@ def evaluate(
             f"evaluation of {len(rows)} rows with {samples} samples a row; expected at least 1 of"
             " both"
         )
-    constant = best_constant(rows, correct, threshold)
+    constant = None if partner else best_constant(rows, correct, threshold)
     setting = Setting(
         rows,
         correct,
@@ -117,6 +121,7 @@ def evaluate(
         max_new_tokens,
         recipe_hash,
         constant,
+        partner,
     )
     if base is None and getattr(policy, "is_adapter", False):
         base = WithoutAdapter(policy)
@@ -137,13 +142,19 @@ def greedy_accuracy(
     threshold: float = 1.0,
     batch_size: int | None = None,
     max_new_tokens: int | None = None,
+    partner: Partner | None = None,
 ) -> float:
     """The share of right greedy completions among the judged ones (0.0 if none is), for a look
     during training.
     """
     with evaluating(policy), torch.no_grad():
         episodes = complete(
-            policy, rows, greedy=True, batch_size=batch_size, max_new_tokens=max_new_tokens
+            policy,
+            rows,
+            greedy=True,
+            batch_size=batch_size,
+            max_new_tokens=max_new_tokens,
+            partner=partner,
         )
     return known_mean(judge(correct, rows, episodes, threshold)) or 0.0
 
@@ -153,6 +164,7 @@ def ask(policy: LanguagePolicy, setting: Setting) -> Answers:
     limits: dict[str, Any] = {
         "batch_size": setting.batch_size,
         "max_new_tokens": setting.max_new_tokens,
+        "partner": setting.partner,
     }
     rows, size, draw = setting.rows, setting.samples, torch.Generator().manual_seed(setting.seed)
     greedy = complete(policy, rows, greedy=True, **limits)
@@ -206,7 +218,7 @@ def figures(
         accuracy=wilson(greedy.count(True), len(greedy) - greedy.count(None)),
         pass_at_k={str(k): _pass_at(k, questions) for k in ks(setting.samples)},
         truncated=known_mean(episode.truncated for episode in answers.greedy) or 0.0,
-        mean_length=known_mean(len(turn.action) for turn in turns_of(answers.greedy)) or 0.0,
+        mean_length=known_mean(map(_length, answers.greedy)) or 0.0,
         kl_to_base=drift.per_token,
         best_constant=constant,
         base=base,
@@ -220,6 +232,26 @@ def figures(
         unjudged={"greedy": greedy.count(None), "sampled": len(answers.sampled) - judged},
         examples=_examples(answers, setting),
         questions=questions,
+        talk=talk_of(answers.greedy),
+    )
+
+
+def _length(episode: Episode) -> int:
+    """The tokens that were chosen in an episode."""
+    return sum(len(turn.action) for turn in episode.turns)
+
+
+def talk_of(episodes: Sequence[Episode]) -> Talk | None:
+    """What dialogues had on average, and how they ended; None of single answers."""
+    dialogues = [episode.dialogue for episode in episodes if episode.dialogue is not None]
+    if not dialogues:
+        return None
+    count = len(dialogues)
+    ends = Counter(dialogue.ended for dialogue in dialogues)
+    return Talk(
+        turns=sum(dialogue.turns for dialogue in dialogues) / count,
+        tool_calls=sum(len(dialogue.tool_calls) for dialogue in dialogues) / count,
+        ended={reason: ends[reason] / count for reason in sorted(ends)},
     )
 
 
@@ -283,10 +315,22 @@ def _paired(
     return paired_interval(differences)
 
 
+def _asked(row: Row, episode: Episode) -> str:
+    """What an episode began with, as a person would quote it."""
+    return prompt_text(row.prompt) if episode.dialogue is None else episode.turns[0].prompt
+
+
+def _said(episode: Episode) -> str:
+    """What was said then; in a dialogue by both."""
+    if episode.dialogue is None:
+        return episode.text
+    return " | ".join(str(message["content"]) for message in episode.dialogue.said)
+
+
 def _examples(answers: Answers, setting: Setting) -> tuple[Example, ...]:
     """The first questions, so that none is picked for its answer; the base keeps the same ones."""
     shown = zip(setting.rows[:EXAMPLES], answers.greedy, answers.questions, strict=False)
     return tuple(
-        Example(prompt_text(row.prompt), episode.text, question.greedy)
+        Example(_asked(row, episode), _said(episode), question.greedy)
         for row, episode, question in shown
     )

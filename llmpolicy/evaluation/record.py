@@ -37,6 +37,17 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
+class Talk:
+    """What greedy dialogues had on average: turns of the model, calls of tools; and the share that
+    ended in each way.
+    """
+
+    turns: float
+    tool_calls: float
+    ended: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
 class Evaluation:
     """The figures of one policy on n held-out prompts; ``base`` holds those of the policy it is
     compared with.
@@ -71,6 +82,7 @@ class Evaluation:
     unjudged: Mapping[str, int]
     examples: tuple[Example, ...]
     questions: tuple[Question, ...]
+    talk: Talk | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The form of evaluation.json; ``base`` has the same keys, with no base and no difference
@@ -78,8 +90,10 @@ class Evaluation:
         """
         figures: dict[str, Any] = {"schema": 1}
         for field in fields(self):
-            if field.name not in ("base", "questions"):
+            if field.name not in ("base", "questions", "talk"):
                 figures[field.name] = _plain(getattr(self, field.name))
+        if self.talk is not None:
+            figures |= asdict(self.talk)
         return {**figures, "base": self.base and self.base.to_dict()}
 
 

@@ -66,6 +66,20 @@ def _title(evaluation: Evaluation) -> str:
     )
 
 
+def _talk(evaluation: Evaluation) -> Iterator[tuple[str, Figure, str]]:
+    """What dialogues had, and how they ended."""
+    both = [each.talk for each in (evaluation, evaluation.base) if each and each.talk]
+    yield "turns", lambda e: f"{e.talk.turns:.1f}" if e.talk else "", ""
+    if any(talk.tool_calls for talk in both):
+        yield "calls of tools", lambda e: f"{e.talk.tool_calls:.1f}" if e.talk else "", ""
+    for end in sorted({end for talk in both for end in talk.ended}):
+
+        def share(e: Evaluation, end: str = end) -> str:
+            return _percent(e.talk.ended.get(end, 0.0)) if e.talk else ""
+
+        yield f"  ended: {end}", share, ""
+
+
 def _figures(evaluation: Evaluation) -> Iterator[tuple[str, Figure, str]]:
     yield "greedy accuracy", lambda e: _interval(e.accuracy), _points(evaluation.paired_difference)
     yield (
@@ -82,6 +96,8 @@ def _figures(evaluation: Evaluation) -> Iterator[tuple[str, Figure, str]]:
         for name in evaluation.parts:
             yield f"  {name}", lambda e, name=name: _number(e.parts[name]), ""  # type: ignore[misc]
     yield "cut off by the limit", lambda e: _percent(e.truncated), ""
+    if evaluation.talk is not None:
+        yield from _talk(evaluation)
     yield "mean length, tokens", lambda e: f"{e.mean_length:.1f}", ""
     if evaluation.kl_to_base is not None:
         yield "KL to base, nats a token", lambda e: _number(e.kl_to_base), ""

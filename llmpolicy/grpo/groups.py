@@ -55,11 +55,17 @@ def live_groups(advantages: Tensor, size: int) -> float:
     return float(live.view(-1, size).any(1).float().mean())
 
 
+def counting(inputs: Inputs) -> Tensor:
+    """Where a token that the policy chose stands, (B, T)."""
+    mask: Tensor = inputs["completion_mask"] * inputs.get("tool_mask", 1)
+    return mask
+
+
 def live_rows(inputs: Inputs, *, by_advantage: bool) -> list[int]:
     """The rows that can contribute to the gradient: some completion token counts and, where all
     that is learned is weighed by the advantage, that is not 0.
     """
-    live = inputs["completion_mask"].bool().any(1)  # (B,)
+    live = counting(inputs).bool().any(1)  # (B,)
     if by_advantage:
         live = live & (inputs["advantages"].view(len(live), -1) != 0).any(1)
     rows: list[int] = live.nonzero()[:, 0].tolist()
@@ -80,8 +86,9 @@ def one_token(inputs: Inputs) -> Inputs:
     may be infinite, and 0 times it no number.
     """
     row = subset(inputs, [0])
-    row["completion_mask"] = torch.zeros_like(row["completion_mask"])
-    row["completion_mask"][:, 0] = 1
+    for mask in {"completion_mask", "tool_mask"} & row.keys():
+        row[mask] = torch.zeros_like(row[mask])
+        row[mask][:, 0] = 1
     return row
 
 

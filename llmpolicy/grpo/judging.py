@@ -36,7 +36,8 @@ def score(trainer: "PolicyTrainer") -> None:
     """Score what this process has generated, or wait for the scores that were begun."""
     generation, start = trainer.generation, time.perf_counter()
     pairs = zip(generation.episodes, _scores(trainer, samples(trainer)), strict=True)
-    generation.episodes = [episode.judged(row_score) for episode, row_score in pairs]
+    share = trainer.rewards.composition.share("environment")
+    generation.episodes = [episode.judged(row_score, share) for episode, row_score in pairs]
     generation.reward_seconds = time.perf_counter() - start
 
 

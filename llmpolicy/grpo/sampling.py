@@ -266,7 +266,10 @@ def _generated(
     share = len(rows) // processes
     mine = rows[trainer.accelerator.process_index * share :][:share]
     rounds.append(begin(trainer, mine))
-    trainer._generate_single_turn([trainer.prompt_ids[row] for row in mine], None, {}, size)
+    if trainer.rollout_func is None:
+        trainer._generate_single_turn([trainer.prompt_ids[row] for row in mine], None, {}, size)
+    else:
+        trainer.rollout_func([], trainer)
     judging.score(trainer)
     episodes = trainer.generation.episodes
     if processes > 1:

@@ -35,11 +35,13 @@ generation and its first update, in order (``tests/test_seams.py`` follows one):
 
 Who answers 6, 8, 11 and 13 is the trainer's ``scorer`` (`scorer.py`), which an update replaces for
 11 and 13 (`update.py`). An update that cannot go by groups (`path.py`) goes as TRL's does: it then
-shuffles rows in 2, and 9 to 13 are one loss for each micro-step.
+shuffles rows in 2, and 9 to 13 are one loss for each micro-step. In dialogues TRL asks its
+rollout_func in the place of 4 and 5, which is `converse`: `rollout` plays (`dialogues.py`).
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -50,9 +52,11 @@ from trl.trainer.utils import RepeatSampler, split_tensor_dict
 
 from llmpolicy.episode import Turn
 from llmpolicy.grpo import judging
+from llmpolicy.grpo.dialogues import Talk, handed, play, weigh_turns
 from llmpolicy.grpo.generation import acted, begin, log_probs
 from llmpolicy.grpo.groups import (
     Inputs,
+    counting,
     equal_rewards,
     live_groups,
     shuffled_groups,
@@ -144,6 +148,37 @@ def choose(trainer: "PolicyTrainer", items: Items) -> Items:
     return trainer.sampling.fill(trainer, items)
 
 
+def converse(
+    trainer: "PolicyTrainer", talk: Talk, by_trl: Callable[..., Chosen], *_: Any
+) -> dict[str, Any]:
+    """`act` in dialogues: play one of each row, and let the rewards begin; what TRL takes of them.
+
+    ``by_trl`` writes behind each state where the policy's own generator does not. The rest is what
+    TRL hands to a rollout function.
+    """
+    if not trainer.generation.episodes:
+        trainer.generation.episodes = play(trainer, talk, partial(written, trainer, by_trl))
+        judging.begin(trainer)
+    return handed(trainer)
+
+
+def written(
+    trainer: "PolicyTrainer",
+    by_trl: Callable[..., Chosen],
+    states: Sequence[Sequence[int]],
+    most: Sequence[int],
+) -> list[Turn]:
+    """What the policy's own generator, or TRL's, writes behind each state, so many tokens at
+    most.
+    """
+    if trainer.ways.samples_itself:
+        return sampled(trainer, states, most)
+    prompts = [list(state) for state in states]
+    ids, noted = by_trl(prompts, None, {}, 1)
+    cut = [action[:limit] for action, limit in zip(ids, most, strict=True)]
+    return read(trainer, prompts, (cut, noted))
+
+
 def act(
     trainer: "PolicyTrainer", prompt_ids: list[list[int]], by_trl: Callable[[], Chosen]
 ) -> Chosen:
@@ -164,13 +199,17 @@ def act(
 
 
 @torch.no_grad()
-def sampled(trainer: "PolicyTrainer", prompt_ids: list[list[int]]) -> list[Turn]:
+def sampled(
+    trainer: "PolicyTrainer",
+    prompt_ids: Sequence[Sequence[int]],
+    most: int | Sequence[int] | None = None,
+) -> list[Turn]:
     """What the policy's own generator writes after each prompt."""
     policy = trainer.policy
     return generate(
         policy.model,
         prompt_ids,
-        max_new_tokens=trainer.args.max_completion_length or policy.max_new_tokens,
+        max_new_tokens=most or trainer.args.max_completion_length or policy.max_new_tokens,
         temperature=trainer.temperature,
         stop_ids=policy.stop_ids,
         pad_id=policy.pad_id,
@@ -205,6 +244,11 @@ def weigh(trainer: "PolicyTrainer", output: Inputs) -> None:
     """Weigh the episodes by TRL's advantages, which of groups whose rewards are equal are made
     exactly 0 (they may be off by a rounding error), or by those of a function of one's own.
     """
+    if trainer.talk is not None and trainer.talk.by_turn:
+        width = output["completion_ids"].shape[1]
+        weights = weigh_turns(trainer, width)  # (B, T)
+        output["advantages"] = weights.to(output["advantages"].device)
+        return
     advantages = output["advantages"]  # (B,)
     start = trainer.accelerator.process_index * len(advantages)
     mine = slice(start, start + len(advantages))
@@ -247,7 +291,7 @@ def own_loss(
     """
     usual, loss, handed = trainer.scorer, trainer.loss, dict(inputs)
     assert loss is not None
-    mask = inputs["completion_mask"] * inputs.get("tool_mask", 1)  # (B, T)
+    mask = counting(inputs)  # (B, T)
 
     def scorer(asked: Asked) -> Scored:
         scored = usual(asked)

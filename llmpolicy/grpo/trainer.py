@@ -19,6 +19,7 @@ from llmpolicy.errors import RewardError
 from llmpolicy.grpo import step
 from llmpolicy.grpo.callbacks import WholeGenerations
 from llmpolicy.grpo.checkpoint import mean_loss, whole_checkpoint
+from llmpolicy.grpo.dialogues import Talk
 from llmpolicy.grpo.generation import Generation
 from llmpolicy.grpo.groups import Inputs
 from llmpolicy.grpo.path import ways_of
@@ -57,7 +58,8 @@ class PolicyTrainer(GRPOTrainer):
 
     ``token_budget`` bounds the tokens forwarded together in an update; without it they are at most
     1.25 times TRL's. With ``sampling`` the prompts of a generation, and which of their groups are
-    trained on, are chosen dynamically. ``advantage`` and ``loss`` take the place of TRL's.
+    trained on, are chosen dynamically. ``advantage`` and ``loss`` take the place of TRL's. Where
+    the policy has somebody to ``talk`` with, rows begin dialogues.
     """
 
     args: GRPOConfig
@@ -77,13 +79,14 @@ class PolicyTrainer(GRPOTrainer):
         sampling: SamplingBlock | None = None,
         advantage: Advantage | None = None,
         loss: Loss | None = None,
+        talk: Talk | None = None,
         **options: Any,
     ) -> None:
         self.policy, self.rewards, self.rows, self.run = policy, rewards, list(rows), run
-        self.advantage, self.loss = advantage, loss
+        self.advantage, self.loss, self.talk = advantage, loss, talk
         check_trained(policy.model, policy.name, args)
         self.sampling = None if sampling is None else Sampling(sampling, self.rows)
-        self.prompt_ids = policy.encode([row.prompt for row in self.rows])
+        self.prompt_ids = policy.encode([] if talk else [row.prompt for row in self.rows])
         lengths = [len(ids) for ids in self.prompt_ids]
         most = args.max_completion_length or policy.max_new_tokens
         policy.lengths.check(lengths, most)
@@ -107,6 +110,8 @@ class PolicyTrainer(GRPOTrainer):
             callbacks=callbacks,
             **options,
         )
+        if talk is not None:
+            self.rollout_func = partial(step.converse, self, talk, super()._generate_single_turn)
         self.eos_token_ids = list(policy.stop_ids)
         take_reference(self, beta, sync)
         if loss is not None:  # which clips for itself (step.own_loss)

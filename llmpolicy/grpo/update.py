@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from llmpolicy.errors import PolicyError
-from llmpolicy.grpo.groups import Inputs, joined, live_rows, one_token, subset
+from llmpolicy.grpo.groups import Inputs, counting, joined, live_rows, one_token, subset
 from llmpolicy.grpo.scorer import Asked, scoring
 from llmpolicy.policies.causal_lm.fast.rows import Rows
 from llmpolicy.policies.causal_lm.fast.score_groups import score_groups
@@ -188,18 +188,24 @@ def _backward(window: Window, rows: list[int]) -> Scored:
     """Accumulate the gradient of a micro-batch's weighted loss; what was scored for it, in one pass
     whose size was decided.
     """
-    trainer, answers = window.trainer, list[Scored]()
+    trainer, answers, part = window.trainer, list[Scored](), window.part(rows)
+    needed = counting(part).bool() if "tool_mask" in part else None  # (b, T)
     with _unrecorded(trainer), _unshared(trainer.accelerator), ExitStack() as held:
 
         def in_one_pass(asked: Asked) -> Scored:
             scored = score_groups(
-                asked.model, asked.rows, trainer.temperature, entropy=asked.entropy, held=held
+                asked.model,
+                asked.rows,
+                trainer.temperature,
+                entropy=asked.entropy,
+                held=held,
+                needed=needed,
             )
             answers.append(scored)
             return scored
 
         with scoring(trainer, in_one_pass):
-            loss = trainer._compute_loss(window.model, window.part(rows))
+            loss = trainer._compute_loss(window.model, part)
             trainer.accelerator.backward(loss * window.weight(rows))
     return answers[-1]
 
@@ -244,7 +250,7 @@ def _figures(window: Window, scored: Scored) -> Tensor:
     """
     trainer, log_prob, entropy = window.trainer, scored.log_prob, scored.entropy
     assert entropy is not None
-    mask = window.inputs["completion_mask"].float()  # (B, T)
+    mask = counting(window.inputs).float()  # (B, T)
     out = torch.ones(len(mask), dtype=torch.bool, device=mask.device)
     out[window.live] = False
     sums = [(entropy * mask)[~out].sum(), mask[~out].sum(), out.sum(), (~out).sum()]

@@ -47,7 +47,10 @@ def _fitting(
             f"max_completion_length={completion} leaves no room for a prompt in the model's context"
             f" of {context} tokens"
         )
-    lengths = [len(ids) for ids in policy.encode([row.prompt for row in rows])]
+    begun = [row.prompt for row in rows if row.prompt]
+    if not begun:  # an environment says what comes first
+        return rows
+    lengths = [len(ids) for ids in policy.encode(begun)]
     kept = within(rows, lengths, limit, recipe.over_long)
     if len(kept) < len(rows):
         logging.getLogger("llmpolicy").warning(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from llmpolicy.errors import PolicyError, RecipeError
+from llmpolicy.errors import PolicyError, RecipeError, TaskError
 from llmpolicy.messages import content_text
 from llmpolicy.plan.explain import Explanation, explain_grpo
 from llmpolicy.plan.reward import build_correct, build_rewards, reward_sentences
@@ -21,6 +21,7 @@ from llmpolicy.recipe import (
     stages_of,
 )
 from llmpolicy.rewards import Rewards
+from llmpolicy.rewards.contract import OF_DIALOGUE
 from llmpolicy.sandbox.need import require
 from llmpolicy.tasks import (
     Demonstration,
@@ -31,9 +32,14 @@ from llmpolicy.tasks import (
     load_pairs,
     load_tasks,
 )
+from llmpolicy.types import Prompt
 
 HELD_OUT = 200
 """Questions held out of the preference pairs of a recipe that does not say how many."""
+
+
+BEGINNINGS = 10_000
+"""How many dialogues with an environment that has no task begin differently, in training."""
 
 
 @dataclass(frozen=True)
@@ -108,20 +114,39 @@ def plan_recipe(
             f"recipe {recipe.name!r}: every reward has weight 0 (only logged); expected one that"
             " counts"
         )
+    talk = OF_DIALOGUE if recipe.model is not None and recipe.environment is not None else ()
     for name, columns in tasks.by_task.items():
-        rewards.check_columns(columns, name)
+        _refuse_names(columns, talk, name)
+        rewards.check_columns([*columns, *talk], name)
     correct = build_correct(recipe)
-    if correct is not None and recipe.task:
-        correct.check_columns(tasks.columns)
+    if correct is not None and (recipe.task or talk):
+        correct.check_columns([*tasks.columns, *talk])
     explanation = explained(recipe, tasks.train, processes, target)
     return Plan(recipe, tasks.train, tasks.held_out, rewards, correct, explanation)
 
 
+def _refuse_names(columns: Sequence[str], talk: Sequence[str], task: str) -> None:
+    """Raise TaskError for a column that has the name of what a dialogue says of itself."""
+    for name in columns:
+        if name in talk:
+            raise TaskError(
+                f"task {task!r}: the column {name!r} has a name that a dialogue uses; write"
+                f" `columns: {{my_{name}: {name}}}` and drop it"
+            )
+
+
 def _tasks(recipe: Recipe) -> Tasks:
-    """The rows to train on and those held out; none where a recipe has no task."""
-    if not recipe.task:
-        return Tasks([], [], ())
+    """The rows to train on and those held out; none where a recipe has no task. In an environment
+    without one, a row is the seed of its beginning.
+    """
     settings = recipe.evaluate
+    if not recipe.task:
+        if recipe.model is None or recipe.environment is None:
+            return Tasks([], [], ())
+        prompt: Prompt = [] if recipe.environment.chat else ""
+        held_out = settings.n if settings else 0
+        rows = [Row(prompt, {}, i, f"{i}", recipe.name) for i in range(BEGINNINGS + held_out)]
+        return Tasks(rows[:BEGINNINGS], rows[BEGINNINGS:], ())
     return load_tasks(
         recipe.task,
         recipe.base_dir,

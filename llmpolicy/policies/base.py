@@ -1,6 +1,7 @@
 """What every policy can do, and the law that ties it together."""
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -37,4 +38,23 @@ class Policy(Protocol):
 
     def parameters(self) -> Iterator[torch.nn.Parameter]:
         """The parameters that an optimiser may change."""
+        ...
+
+
+class Actor(Protocol):
+    """What chooses actions, and that alone."""
+
+    def act(
+        self, states: Any, /, *, greedy: bool = False, generator: torch.Generator | None = None
+    ) -> Action:
+        """Choose an action in each state."""
+        ...
+
+
+@runtime_checkable
+class Remembering(Protocol):
+    """A policy that can keep what it has read and written for the turns that follow."""
+
+    def remembering(self) -> AbstractContextManager[Any]:
+        """While it lasts, its weights do not change."""
         ...

@@ -1,5 +1,7 @@
 """What every block of a recipe is: a strict model; some are kept as they were written."""
 
+import math
+import re
 from typing import Any, ClassVar
 
 from pydantic import (
@@ -9,6 +11,16 @@ from pydantic import (
     model_serializer,
     model_validator,
 )
+
+
+def seconds(value: Any) -> float | None:
+    """Seconds from a number or from a text such as '90s', '10m', '2h'."""
+    if value is None or (isinstance(value, (int, float)) and 0 < value < math.inf):
+        return value
+    duration = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh]?)\s*", str(value))
+    if not duration or not float(duration[1]):
+        raise ValueError(f"{value!r} is not a duration above 0, such as 90s, 10m or 2h")
+    return float(duration[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[duration[2]]
 
 
 class Block(BaseModel):

@@ -4,8 +4,6 @@ loaded here.
 
 import hashlib
 import json
-import math
-import re
 from collections.abc import Callable, Iterator, Mapping
 from os import PathLike, fspath
 from pathlib import Path
@@ -20,21 +18,17 @@ from pydantic import (
 )
 
 from llmpolicy.errors import RecipeError
-from llmpolicy.recipe.block import Block
-from llmpolicy.recipe.loop import BaselineName, EnvironmentBlock, PolicyBlock, ReinforceBlock
+from llmpolicy.recipe.block import Block, seconds
+from llmpolicy.recipe.loop import (
+    BaselineName,
+    EnvironmentBlock,
+    PolicyBlock,
+    ReinforceBlock,
+    by_name,
+)
 from llmpolicy.rewards.compose import COMPOSITES
 from llmpolicy.run.paths import from_run, in_paths
 from llmpolicy.tasks import TaskSpec
-
-
-def _seconds(value: Any) -> float | None:
-    """Seconds from a number or from a text such as '90s', '10m', '2h'."""
-    if value is None or (isinstance(value, (int, float)) and 0 < value < math.inf):
-        return value
-    duration = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh]?)\s*", str(value))
-    if not duration or not float(duration[1]):
-        raise ValueError(f"{value!r} is not a duration above 0, such as 90s, 10m or 2h")
-    return float(duration[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[duration[2]]
 
 
 def _listed(value: Any) -> Any:
@@ -68,10 +62,20 @@ class ModelBlock(Block):
         return self.model_copy(update={**origin, "path": path, "note": note})
 
 
+PAID: dict[str, Any] = {"fn": "environment:paid", "name": "environment"}
+"""The part of a reward that the environment of a dialogue pays."""
+
+
 def _rewards(value: Any) -> Any:
-    return [
-        item if isinstance(item, (Mapping, BaseModel)) else {"fn": item} for item in _listed(value)
-    ]
+    return list(map(_reward, _listed(value)))
+
+
+def _reward(value: Any) -> Any:
+    """An entry by its function alone, or with it; what the environment pays by that name."""
+    entry = value if isinstance(value, (Mapping, BaseModel)) else {"fn": value}
+    if isinstance(entry, Mapping) and entry.get("fn") == "environment":
+        return {**entry, **PAID}
+    return entry
 
 
 class RewardBlock(Block):
@@ -88,7 +92,7 @@ class RewardBlock(Block):
     args: dict[str, Any] = {}
     name: str | None = None
     style: Literal["single", "group", "trl"] = "single"
-    timeout: Annotated[float | None, BeforeValidator(_seconds)] = None
+    timeout: Annotated[float | None, BeforeValidator(seconds)] = None
     role: Literal["correctness", "gate", "shaping"] | None = None
     when: Literal["correct"] | None = None
     clip: tuple[float, float] | None = None
@@ -203,12 +207,22 @@ class Recipe(Block):
     advantage: Any = None
     loss: Any = None
     reinforce: ReinforceBlock | None = None
-    environment: EnvironmentBlock | None = None
+    environment: Annotated[EnvironmentBlock | None, BeforeValidator(by_name)] = None
     policy: PolicyBlock | None = None
     max_prompt_tokens: Annotated[int, Field(ge=1)] | None = None
     over_long: Literal["drop", "refuse"] = "drop"
     allow_biased_sampler: bool = False
-    time_limit: Annotated[float | None, BeforeValidator(_seconds)] = None
+    time_limit: Annotated[float | None, BeforeValidator(seconds)] = None
+
+    @model_validator(mode="after")
+    def _paid_by_environment(self) -> "Recipe":
+        """Where nothing is said of a dialogue's reward, it is what the environment pays."""
+        if self.model is not None and self.environment is not None:
+            if not self.rewards:
+                self.rewards = [RewardBlock(**PAID)]
+            if self.evaluate is not None and self.evaluate.correct is None:
+                self.evaluate = self.evaluate.model_copy(update={"correct": PAID["fn"]})
+        return self
 
     _base_dir: Path | None = None
     _run: Path | None = None
@@ -248,9 +262,11 @@ class Recipe(Block):
         ]
         if self.reinforce and self.reinforce.baseline not in get_args(BaselineName):
             named.append(("reinforce.baseline", self.reinforce.baseline, {}))
-        for key, block in (("environment", self.environment), ("policy", self.policy)):
-            if block is not None:
-                named.append((f"{key}.fn", block.fn, block.args))
+        if self.policy is not None:
+            named.append(("policy.fn", self.policy.fn, self.policy.args))
+        if self.environment is not None:
+            named.append(("environment.fn", *self.environment.source))
+            named += [("environment.tools", tool, {}) for tool in self.environment.tools]
         return [(key, fn, args) for key, fn, args in named if fn is not None]
 
     @property

@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
 from llmpolicy.errors import nearest
-from llmpolicy.recipe.block import AsWritten
+from llmpolicy.recipe.block import AsWritten, seconds
 
 BaselineName = Literal["time_step", "value", "group"]
 
@@ -45,30 +45,97 @@ class ReinforceBlock(AsWritten):
         return {key: value for key in keys if (value := getattr(self, key)) is not None}
 
 
+BY_NAME = {
+    "textarena": "llmpolicy.environments.textarena:Game",
+    "gem": "llmpolicy.environments.gem:Game",
+    "openenv": "llmpolicy.environments.openenv:Served",
+    "verifiers": "llmpolicy.environments.verifiers:Game",
+    "reasoning_gym": "llmpolicy.environments.reasoning_gym:Questions",
+}
+"""The libraries whose environments a language model plays by name, and what makes one."""
+
+SMALL = ("id", "count")
+"""The keys of a small policy's environment alone."""
+
+
+def by_name(value: Any) -> Any:
+    """A class by its name alone; gymnasium's id by that library's name."""
+    if callable(value) or isinstance(value, str):
+        return {"fn": value}
+    if isinstance(value, dict) and "gymnasium" in value:
+        return {"id": value["gymnasium"], **{k: v for k, v in value.items() if k != "gymnasium"}}
+    return value
+
+
 class EnvironmentBlock(AsWritten):
-    """A gymnasium environment by its ``id``, with settings of its own, or a function ``fn`` of
-    ``args`` that makes one; and how many copies are played side by side.
+    """Where a policy acts. A small one: a gymnasium environment by its ``id``, with settings of its
+    own, or a function ``fn`` of ``args`` that makes one; ``count`` copies are played side by side.
+
+    A language model: a class ``fn`` of ``args`` (docs/environments.md), one of a library by name,
+    functions that are its ``tools``; what ends a dialogue (``turns``, ``seconds``, model's
+    ``faults``; ``timeout`` is of one call, ``reply`` the tokens of one turn); ``credit``, what a
+    turn is weighed by; ``template`` ``training`` where the model's own rewrites what was said;
+    ``tools_in`` ``prompt`` where it knows of no tools; ``chat`` false where none is to be used.
     """
 
     model_config = ConfigDict(extra="allow")
 
-    MAY_BE_NULL = ("id", "fn")
+    MAY_BE_NULL = ("id", "fn", "seconds")
 
     id: str | None = None
     fn: Any = None
     args: dict[str, Any] = {}
     count: Annotated[int, Field(ge=1)] | None = None
+    textarena: str | None = None
+    gem: str | None = None
+    openenv: str | None = None
+    verifiers: str | None = None
+    reasoning_gym: str | None = None
+    tools: list[Any] = []
+    turns: Annotated[int, Field(ge=1)] = 8
+    timeout: Annotated[float, BeforeValidator(seconds)] = 30.0
+    seconds: Annotated[float | None, BeforeValidator(seconds)] = None
+    faults: Annotated[int, Field(ge=0)] = 3
+    reply: Annotated[int, Field(ge=1)] | None = None
+    credit: Literal["episode", "turn"] = "episode"
+    template: Literal["own", "training"] = "own"
+    tools_in: Literal["template", "prompt"] = "template"
+    chat: bool = True
 
     @model_validator(mode="after")
     def _one_source(self) -> "EnvironmentBlock":
-        if (self.id is None) == (self.fn is None):
-            raise ValueError("expected one of id, such as CartPole-v1, and fn, module:function")
-        if self.fn is not None and self.model_extra:
+        sources = [key for key in ("id", "fn", *BY_NAME) if getattr(self, key) is not None]
+        if len(sources) > 1 or not (sources or self.tools):
+            raise ValueError(
+                "expected one of id, such as CartPole-v1, and fn, module:function (or, for a"
+                f" language model, tools, {', '.join(BY_NAME)})"
+            )
+        if self.id is None and self.model_extra:
             name = min(self.model_extra)
-            raise ValueError(f"{name!r} beside fn; expected what the function takes in args")
-        if self.fn is None and self.args:
+            close = nearest(name, type(self).model_fields)
+            raise ValueError(
+                f"{name!r} beside {sources[0] if sources else 'tools'}{close};"
+                " what the function takes stands in args"
+            )
+        if self.id is not None and self.args:
             raise ValueError("args are those of fn; expected the settings of id beside it")
         return self
+
+    @property
+    def source(self) -> tuple[Any, dict[str, Any]]:
+        """The class of a dialogue, or its name, and what makes it; None where there are tools
+        alone.
+        """
+        for library, function in BY_NAME.items():
+            if (name := getattr(self, library)) is not None:
+                return function, {"name": name, **self.args}
+        return self.fn, self.args
+
+    @property
+    def for_language(self) -> list[str]:
+        """The keys that were written and that only a language model's environment has."""
+        plain = {"fn", "args", *SMALL, *(self.model_extra or ())}
+        return [key for key in self.model_fields_set if key not in plain]
 
 
 class PolicyBlock(AsWritten):

@@ -16,6 +16,7 @@ from llmpolicy.recipe.blocks import (
     SamplingBlock,
     written_at,
 )
+from llmpolicy.recipe.loop import SMALL
 from llmpolicy.tasks import TaskSpec
 
 Settings = Mapping[str, Any]
@@ -53,6 +54,7 @@ class Grpo:
     model: ModelBlock
     advantage: Any = None
     loss: Any = None
+    environment: EnvironmentBlock | None = None
 
     @property
     def steps(self) -> int | None:
@@ -81,10 +83,11 @@ class Loop:
 
 @dataclass(frozen=True, slots=True)
 class Reinforce(Loop):
-    """A language model on its task by the readable loop."""
+    """A language model on its task, or in dialogues, by the readable loop."""
 
     name: ClassVar = "reinforce"
     model: ModelBlock
+    environment: EnvironmentBlock | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,22 +161,25 @@ def _last(recipe: Recipe) -> Iterator[Stage]:
         raise RecipeError(
             f"recipe {recipe.name!r}: expected exactly one of the blocks grpo and reinforce"
         )
-    if grpo is not None and environment is not None:
+    if environment is not None and recipe.model is not None:
+        _check_dialogue(recipe, environment)
+    elif grpo is not None and environment is not None:
         raise RecipeError(
-            f"recipe {recipe.name!r}: an environment is trained by reinforce, not by grpo"
+            f"recipe {recipe.name!r}: an environment is trained by reinforce, not by grpo, where no"
+            " `model` talks with it"
         )
     if grpo is not None:
         _check_own(recipe, grpo)
         model = _language_model(recipe)
-        yield Grpo(grpo, recipe.sampling, model, recipe.advantage, recipe.loss)
-    elif loop is not None and environment is None:
+        yield Grpo(grpo, recipe.sampling, model, recipe.advantage, recipe.loss, environment)
+    elif loop is not None and (environment is None or recipe.model is not None):
         model = _language_model(recipe)
         if recipe.evaluate is not None and recipe.evaluate.every:
             raise RecipeError(
                 f"{written_at('evaluate.every', recipe.origin)}recipe {recipe.name!r}:"
                 " evaluate.every needs grpo; the loop of reinforce evaluates at the end"
             )
-        yield Reinforce(loop, model)
+        yield Reinforce(loop, model, environment)
     elif loop is not None and environment is not None:
         _check_play(recipe, loop)
         yield Play(loop, environment, recipe.policy or PolicyBlock())
@@ -196,8 +202,25 @@ def _check_own(recipe: Recipe, grpo: Settings) -> None:
         )
 
 
+def _check_dialogue(recipe: Recipe, environment: EnvironmentBlock) -> None:
+    """What a language model talks with has nothing of a small policy's environment."""
+    for key in SMALL:
+        if getattr(environment, key) is not None:
+            raise RecipeError(
+                f"{written_at(f'environment.{key}', recipe.origin)}environment.{key}: such an"
+                f" environment is trained by reinforce, with a small policy; recipe {recipe.name!r}"
+                " has a model, which talks with a class (fn), or calls tools"
+            )
+
+
 def _check_play(recipe: Recipe, loop: ReinforceBlock) -> None:
     """A small policy in an environment has nothing of a language model."""
+    environment = recipe.environment
+    for key in environment.for_language if environment else ():
+        raise RecipeError(
+            f"{written_at(f'environment.{key}', recipe.origin)}environment.{key} is for a language"
+            f" model, and recipe {recipe.name!r} has none; remove it, or write `model:`"
+        )
     if recipe.model or recipe.task or recipe.rewards:
         raise RecipeError(
             f"recipe {recipe.name!r}: an environment has its own task and reward; drop model,"
@@ -213,7 +236,8 @@ def _check_play(recipe: Recipe, loop: ReinforceBlock) -> None:
 
 def _language_model(recipe: Recipe) -> ModelBlock:
     """The model of a recipe that has all that one is trained with."""
-    missing = [block for block in ("model", "task", "rewards") if not getattr(recipe, block)]
+    needed = ("model", "task", "rewards") if recipe.environment is None else ("model",)
+    missing = [block for block in needed if not getattr(recipe, block)]
     if recipe.policy:
         raise RecipeError(
             f"{written_at('policy', recipe.origin)}policy is the small one of an environment, and"

@@ -16,12 +16,15 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from llmpolicy.errors import RewardError, nearest
 from llmpolicy.reference import resolve
 from llmpolicy.rewards.declare import Contract, contract_of
 from llmpolicy.types import Sample, TrainerSnapshot
+
+if TYPE_CHECKING:
+    from llmpolicy.episode import Dialogue
 
 Style = Literal["single", "group", "trl"]
 
@@ -34,6 +37,11 @@ RESERVED = ("completion", "prompt", "completion_ids", "messages", "truncated", "
 """Names a reward may ask for beside the columns of its task; no column may have one.
 
 ``raw`` is the completion with its special tokens, which ``completion`` leaves out.
+"""
+
+OF_DIALOGUE = ("environment", "tool_calls", "turns", "ended")
+"""What a reward may ask for besides where the model talks with an environment: what that paid, the
+calls of tools, how often the model spoke, how it ended.
 """
 
 TRAINERS: Mapping[str, Any] = {
@@ -208,13 +216,19 @@ def offered_single(sample: Sample) -> dict[str, Any]:
     offered = {name: getattr(sample, name) for name in RESERVED}
     if sample.raw is None:
         offered["raw"] = sample.completion
+    if sample.dialogue is not None:
+        offered |= dict(zip(OF_DIALOGUE, _of(sample.dialogue), strict=True))
     return offered
+
+
+def _of(dialogue: "Dialogue") -> tuple[Any, ...]:
+    return dialogue.paid, dialogue.tool_calls, dialogue.turns, dialogue.ended
 
 
 def offered_group(samples: Sequence[Sample]) -> dict[str, Any]:
     """The reserved names of one prompt's group, each a list over its samples."""
     rows = list(map(offered_single, samples))
-    offered = {name: list(map(itemgetter(name), rows)) for name in RESERVED}
+    offered = {name: list(map(itemgetter(name), rows)) for name in rows[0]}
     return {"completions": offered.pop("completion"), **offered}
 
 
@@ -227,9 +241,12 @@ def offered_trl(samples: Sequence[Sample], state: TrainerSnapshot | None = None)
         if sample.messages is None:
             prompts.append(sample.prompt)
             completions.append(sample.completion)
-        else:
+        elif sample.dialogue is None:
             prompts.append(list(sample.messages))
             completions.append([{"role": "assistant", "content": sample.completion}])
+        else:
+            prompts.append(list(sample.messages[: sample.dialogue.begun]))
+            completions.append(list(sample.dialogue.said))
     offered = offered_group(samples)
     return {
         "prompts": prompts,

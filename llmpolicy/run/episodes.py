@@ -6,8 +6,9 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from llmpolicy.episode import Episode
+from llmpolicy.episode import Dialogue, Episode
 from llmpolicy.errors import one_line
+from llmpolicy.messages import Message
 from llmpolicy.run.disk import writing
 from llmpolicy.run.files import SCHEMA, Record
 from llmpolicy.run.sealed import Facts
@@ -39,7 +40,54 @@ def _row(episode: Episode, terms: Sequence[str]) -> Record:
         "truncated": episode.truncated,
         "seconds": score.seconds,
         "group": episode.group,
+        **_of_dialogue(episode),
     }
+
+
+def _of_dialogue(episode: Episode) -> Record:
+    """How a dialogue ended, and its ``turns``, the environment's among them."""
+    dialogue = episode.dialogue
+    if dialogue is None:
+        return {}
+    return {
+        "ended": dialogue.ended,
+        "why": dialogue.why,
+        "environment": dialogue.paid,
+        "turns": list(turn_rows(episode, dialogue)),
+    }
+
+
+def turn_rows(episode: Episode, dialogue: Dialogue) -> Iterator[Record]:
+    """A record for the beginning of a dialogue, for each turn of the model's (``own``), for what
+    was said to it in between.
+    """
+    said, held = list(dialogue.said), len(episode.turns[0].state)
+    beginning = episode.turns[0]
+    yield _turn_row("prompt", beginning.prompt, beginning.state)
+    for number, turn in enumerate(episode.turns[: dialogue.turns]):
+        if between := turn.state[held:]:
+            yield _turn_row(*_heard(said), between)
+        said = said[1:]
+        reward = episode.rewards[number] if episode.rewards else None
+        own = {"own": True, "log_probs": turn.log_probs, "reward": reward}
+        yield _turn_row("assistant", turn.text, turn.action) | own
+        held = len(turn.state) + len(turn.action)
+    if said:
+        yield _turn_row(*_heard(said), ())
+
+
+def _heard(said: list[Message]) -> tuple[str, str]:
+    """The role and the words of what is said before the model speaks again; taken off the list."""
+    words = []
+    role = said[0]["role"]
+    while said and said[0]["role"] != "assistant":
+        words.append(str(said.pop(0)["content"]))
+    return role, "\n".join(words)
+
+
+def _turn_row(role: str, text: str, ids: Sequence[int]) -> Record:
+    row = {"role": role, "text": text, "token_ids": list(ids)}
+    return {**row, "own": False, "log_probs": None, "reward": None}
 
 
 def write_rows(folder: Path, step: int, mode: str, attempt: int, rows: Sequence[Facts]) -> None:

@@ -21,6 +21,7 @@ the run keeps.
 FUNCTIONS = (
     *("fn", "correct", "generator", "canonical", "advantage", "loss", "baseline", "policy"),
     *("rewards", *COMPOSITES),
+    "tools",
 )
 """The keys of a recipe whose text, or each text of their list, is ``module:function`` or
 ``path.py:function``.

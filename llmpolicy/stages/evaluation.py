@@ -11,6 +11,7 @@ from llmpolicy.recipe import Recipe
 from llmpolicy.run import Run
 from llmpolicy.run.files import Record
 from llmpolicy.run.sealed import Facts
+from llmpolicy.stages.partner import talking
 from llmpolicy.stages.policy import build_policy, policy_at
 from llmpolicy.stages.process import drawn, placed
 from llmpolicy.tasks import Row
@@ -41,6 +42,7 @@ def evaluate_policy(
         base=start or _other_weights(recipe, policy),
         recipe_hash=recipe.hash(),
         max_new_tokens=evaluated_length(recipe),
+        partner=talking(recipe, policy),
     )
     say(table(result))
     say(examples(result))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmpolicy.plan import Plan, evaluated_length
 from llmpolicy.recipe import Grpo, Recipe
+from llmpolicy.recipe.stages import OF_GRPO
 from llmpolicy.reference import name_of, named
 from llmpolicy.run import Run, drop_oldest
 from llmpolicy.run.files import Record
@@ -20,6 +21,7 @@ from llmpolicy.stages import language
 from llmpolicy.stages.evaluation import chooses
 from llmpolicy.stages.going_on import last_step, only_ends, reached, refuse_last_step, steps_of
 from llmpolicy.stages.language import Checked, Loaded
+from llmpolicy.stages.partner import talking
 from llmpolicy.stages.process import end_stopped, refuse_other_words
 from llmpolicy.stages.record import Ended
 from llmpolicy.stages.request import Request
@@ -84,7 +86,11 @@ def _prove(block: Grpo, recipe: Recipe) -> None:
 
 
 def _own_functions(recipe: Recipe) -> dict[str, Callable[..., Any]]:
-    return {key: named(key, function, recipe.base_dir) for key, function, _ in recipe.functions}
+    return {
+        key: named(key, function, recipe.base_dir)
+        for key, function, _ in recipe.functions
+        if key in OF_GRPO
+    }
 
 
 def train(loaded: Loaded, run: Run | None) -> Ended:
@@ -117,6 +123,7 @@ def _trainer(loaded: Loaded, run: Run | None, stop: Any) -> "PolicyTrainer":
     """The trainer of a plan; how it goes about it is said in our words alone."""
     from llmpolicy.grpo.callbacks import forgive_trackers
     from llmpolicy.grpo.config import grpo_config
+    from llmpolicy.grpo.dialogues import Talk
     from llmpolicy.grpo.progress import Progress
     from llmpolicy.grpo.trainer import PolicyTrainer
 
@@ -131,6 +138,10 @@ def _trainer(loaded: Loaded, run: Run | None, stop: Any) -> "PolicyTrainer":
     options: Record = {"run": run, "callbacks": [stop, progress]}
     options["sampling"] = plan.recipe.sampling
     options |= _own_functions(plan.recipe)
+    if (partner := talking(plan.recipe, loaded.policy)) is not None:
+        environment = plan.recipe.environment
+        by_turn = environment is not None and environment.credit == "turn"
+        options["talk"] = Talk(partner, by_turn)
     with events_in(out / "tensorboard"):
         trainer = PolicyTrainer(loaded.policy, plan.rewards, plan.train_rows, args, **options)
     _agree(plan)
@@ -230,6 +241,7 @@ def _measure_of(plan: Plan, policy: "CausalLMPolicy") -> Callable[[], Record]:
         "batch_size": settings.batch_size,
         "max_new_tokens": evaluated_length(plan.recipe),
     }
+    partner = talking(plan.recipe, policy)
     # What chooses the best step is not what then says how good it is.
     rows, watch = plan.held_out, None
     if settings.curve:
@@ -237,7 +249,8 @@ def _measure_of(plan: Plan, policy: "CausalLMPolicy") -> Callable[[], Record]:
         watch = Watch(policy, rows, correct, plan.rewards, seed=plan.recipe.seed, **asked)
 
     def measure() -> Record:
-        accuracy = greedy_accuracy(policy, rows, correct, threshold=settings.threshold, **asked)
+        how = {**asked, "threshold": settings.threshold, "partner": partner}
+        accuracy = greedy_accuracy(policy, rows, correct, **how)
         return {"accuracy": accuracy} | (watch.look().to_dict() if watch else {})
 
     return measure

@@ -32,6 +32,7 @@ from llmpolicy.sandbox import unsafe
 from llmpolicy.signals import is_main
 from llmpolicy.stages.evaluation import evaluate_run
 from llmpolicy.stages.going_on import accepted_changes, note_going_on
+from llmpolicy.stages.partner import check_environment
 from llmpolicy.stages.policy import build_policy, policy_at
 from llmpolicy.stages.process import failing, placed, target, use_threads, world_size
 from llmpolicy.stages.record import Ended, close_run, open_run, write_policy
@@ -65,6 +66,7 @@ class Checked:
     def of(cls, model: ModelBlock, request: Request) -> "Checked":
         """The plan of a request with all that can be checked before anything is loaded."""
         foresee(model, request)
+        check_environment(request.recipe)
         checked = cls(request.plan, request, require_sandbox(request.plan))
         if request.dry_run and request.resume:
             checked.going_on()

@@ -1,23 +1,26 @@
 """REINFORCE of a language model on its task, by the loop that trains CartPole."""
 
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from llmpolicy.baselines import make_baseline
+from llmpolicy.environments.dialogue import DrawnDialogues
 from llmpolicy.environments.prompts import PromptEnvironment
-from llmpolicy.errors import RunError
+from llmpolicy.errors import RecipeError, RunError
 from llmpolicy.policies.causal_lm.fast.door import ways
 from llmpolicy.recipe import Reinforce
 from llmpolicy.reinforce import Settings
 from llmpolicy.rollout import Rollout
 from llmpolicy.run import Run
 from llmpolicy.run.episodes import episode_rows
+from llmpolicy.run.faults import keep_faults
 from llmpolicy.speed import Conditions
 from llmpolicy.stages.language import Checked, Loaded
-from llmpolicy.stages.loop import Keep, begin, loop
+from llmpolicy.stages.loop import begin, loop
+from llmpolicy.stages.partner import partner_of
 from llmpolicy.stages.record import Ended
 from llmpolicy.stages.request import Request
 
@@ -67,6 +70,10 @@ def check_settings(
     # The baseline looks at an environment of the right size, and asks for no prompt of it.
     blank: Any = range(sys.maxsize if rows is None else rows)
     environment = PromptEnvironment(blank, blank, **block.settings.only(SIZES))
+    if block.environment is not None and block.environment.credit == "turn":
+        raise RecipeError(
+            "environment.credit is of grpo; reinforce weighs turns by its baseline, time_step"
+        )
     make_baseline(settings.baseline, environment, settings.gamma, 0)
     return settings
 
@@ -76,12 +83,26 @@ def train(block: Reinforce, settings: Settings, loaded: Loaded, run: Run | None)
     if run is None:
         raise RunError("reinforce trains in one process; grpo trains in several")
     plan, request, policy = loaded.plan, loaded.request, loaded.policy
-    environment = PromptEnvironment(plan.train_rows, plan.rewards, **block.settings.only(SIZES))
+    sizes, rows = block.settings.only(SIZES), plan.train_rows
+    environment: PromptEnvironment | DrawnDialogues
+    if block.environment is None:
+        environment = PromptEnvironment(rows, plan.rewards, **sizes)
+    else:
+        partner = partner_of(plan.recipe, policy)
+        environment = DrawnDialogues(partner, rows, plan.rewards, **sizes)
     earlier = run if request.resume else None
     state = begin(policy, environment, settings, plan.recipe.seed, earlier)
     loaded.begin(run)
     _say_ways(loaded, run)
-    keep = _keep(environment, run, plan.rewards.composition.kept)
+    terms = plan.rewards.composition.kept
+
+    said: dict[str, str] = {}
+
+    def keep(update: int, experience: Rollout) -> None:
+        if isinstance(environment, DrawnDialogues):
+            keep_faults(run, environment.faults(), said)
+        run.write_rollouts(update, episode_rows(experience.episodes, terms))
+
     return loop(
         policy, environment, settings, state, plan.recipe, run, request.say, on_rollout=keep
     )
@@ -93,18 +114,3 @@ def _say_ways(loaded: Loaded, run: Run) -> None:
     for line in found.lines():
         loaded.request.say(line)
     run.update_manifest(path=found.path, ways=found.facts())
-
-
-def _keep(environment: PromptEnvironment, run: Run, terms: Sequence[str]) -> Keep:
-    """Write every completion of an update, in the columns of GRPO's rollouts; its advantage is its
-    weight.
-    """
-
-    def keep(update: int, experience: Rollout) -> None:
-        episodes = [
-            replace(episode, row=row.index)
-            for episode, row in zip(experience.episodes, environment.drawn, strict=True)
-        ]
-        run.write_rollouts(update, episode_rows(episodes, terms))
-
-    return keep

@@ -67,8 +67,10 @@ class Row:
 
     def sample(self, episode: Episode) -> Sample:
         """An episode of this row as the rewards see it: what was continued, and what came of it."""
-        last, messages = episode.turns[-1], None
-        if not isinstance(self.prompt, str):
+        last, messages, dialogue = episode.turns[-1], None, episode.dialogue
+        if dialogue is not None:
+            messages = list(dialogue.messages)
+        elif not isinstance(self.prompt, str):
             messages = plain(self.prompt)
         return Sample(
             last.text,
@@ -81,6 +83,7 @@ class Row:
             self.index,
             self.task,
             last.raw,
+            dialogue,
         )
 
 

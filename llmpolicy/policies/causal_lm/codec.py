@@ -40,13 +40,17 @@ class Codec:
         self.chat_template_kwargs = dict(chat_template_kwargs or {})
         self.stop_ids = _stop_ids(tokenizer, generation_config, stop)
         self.pad_id = _pad_id(tokenizer, self.stop_ids)
-        self.template = Template(tokenizer, self.chat_template_kwargs)
-        self.reader = Reader(tokenizer, self.template, self.stop_ids)
+        self.read_template()
         self.unknown = Unknown(tokenizer)
         self._end_of_turn_checked = self._said_twice = False
         self._check_vocabulary([*self.stop_ids, self.pad_id], "a stop or pad token")
         self._check_ends()
         self.reader.check()
+
+    def read_template(self) -> None:
+        """Take the chat template that the tokenizer has now."""
+        self.template = Template(self.tokenizer, self.chat_template_kwargs)
+        self.reader = Reader(self.tokenizer, self.template, self.stop_ids)
 
     def encode(self, prompts: Sequence[Any]) -> list[list[int]]:
         """Token ids of each prompt: a text, chat messages (the last is continued if it is the

@@ -13,7 +13,7 @@ from peft import PeftModel
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from llmpolicy.episode import Turn
+from llmpolicy.episode import Dialogue, Turn
 from llmpolicy.errors import PolicyError
 from llmpolicy.objectives import k3
 from llmpolicy.policies.causal_lm import adapter as adapters
@@ -28,6 +28,7 @@ from llmpolicy.policies.causal_lm.checks import (
 )
 from llmpolicy.policies.causal_lm.codec import Codec
 from llmpolicy.policies.causal_lm.fast import door
+from llmpolicy.policies.causal_lm.fast.memory import remembering
 from llmpolicy.policies.causal_lm.folding import folded
 from llmpolicy.policies.causal_lm.forward import bare, right_pad, vocabulary
 from llmpolicy.policies.causal_lm.frequencies import context_length
@@ -238,20 +239,24 @@ class CausalLMPolicy:
         *,
         greedy: bool = False,
         generator: torch.Generator | None = None,
-        max_new_tokens: int | None = None,
+        max_new_tokens: int | Sequence[int] | None = None,
         batch_size: int | None = None,
     ) -> list[Turn]:
-        """Complete each prompt: a turn of its token ids and text."""
+        """Complete each prompt: a turn of its token ids and text, of so many tokens at most, or so
+        many of each; a dialogue says how many itself.
+        """
         prompt_ids = self.encode(prompts)
-        most = self.max_new_tokens if max_new_tokens is None else max_new_tokens
-        self.lengths.check([len(ids) for ids in prompt_ids], most)
+        most = self._most(prompts) if max_new_tokens is None else max_new_tokens
+        limits = [most] * len(prompt_ids) if isinstance(most, int) else list(most)
+        lengths = [len(ids) + limit for ids, limit in zip(prompt_ids, limits, strict=True)]
+        self.lengths.check(lengths)
         size = batch_size or max(len(prompt_ids), 1)
         turns: list[Turn] = []
         for start in range(0, max(len(prompt_ids), 1), size):
             turns += generate(
                 self.model,
                 prompt_ids[start : start + size],
-                max_new_tokens=most,
+                max_new_tokens=most if isinstance(most, int) else limits[start : start + size],
                 temperature=self.temperature,
                 stop_ids=self.stop_ids,
                 pad_id=self.pad_id,
@@ -259,6 +264,17 @@ class CausalLMPolicy:
                 generator=generator,
             )
         return [self.codec.legible(turn) for turn in turns]
+
+    def _most(self, states: Sequence[Any]) -> int | list[int]:
+        """The most tokens of a completion, or of each turn of these dialogues."""
+        most = [state.most for state in states if isinstance(state, Dialogue)]
+        return most if len(most) == len(states) > 0 else self.max_new_tokens
+
+    def remembering(self) -> AbstractContextManager[Any]:
+        """While it lasts, what was read and written is kept, so that a turn of a dialogue reads
+        what is new alone; weights must not change meanwhile.
+        """
+        return remembering(self.model)
 
     def log_prob(
         self, prompts: Sequence[Any], actions: Sequence[Any], *, batch_size: int | None = None

@@ -89,6 +89,11 @@ class Composition:
                 joined[self.term_of[node.name].name].append(node.name)
         return joined
 
+    def share(self, reward: str) -> float:
+        """The weight of a reward that is a bare term of the sum; 0 for any other."""
+        term = self.term_of.get(reward)
+        return term.weight if term is not None and term.bare and term.counted else 0.0
+
     def asks(self, reward: str, task: str) -> bool:
         """Whether a reward has anything to say of a task's rows."""
         return self.term_of[reward].applies(task)

@@ -1,0 +1,374 @@
+"""Dialogues as an environment: the state is what a language model sees, as token ids; its reply is
+read, tools are called, a partner answers, and only what is new is written behind the ids held.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+
+from llmpolicy.environments.asks import Ask, Told
+from llmpolicy.environments.base import Outcome
+from llmpolicy.environments.conversation import ToolCall, Words
+from llmpolicy.environments.players import Players
+from llmpolicy.environments.prompts import Draw
+from llmpolicy.episode import BY_ITSELF, FAILED, Dialogue, Episode, Turn
+from llmpolicy.errors import PolicyError, TaskError
+from llmpolicy.messages import Conversation, Message, content_text, plain
+from llmpolicy.rewards import Rewards
+from llmpolicy.tasks import Row
+from llmpolicy.types import Action, Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What ends a dialogue: ``turns`` of the model, ``tokens`` behind the first state, ``seconds``
+    of the environment's in all, more than ``faults`` of the model's in calling tools. A reply has
+    at most ``reply`` tokens, and all together no more than the model's ``context``.
+    """
+
+    turns: int
+    tokens: int
+    seconds: float | None = None
+    faults: int = 3
+    reply: int | None = None
+    context: int | None = None
+
+    def of_turn(self, room: int) -> int:
+        """The most tokens of a turn, where there is room for so many."""
+        return min(room, self.reply or room)
+
+
+class Speech(Protocol):
+    """What a policy's tokenizer must know of dialogues."""
+
+    def opening(self, prompt: Prompt) -> list[int]:
+        """The ids of the first state, up to where the model begins to speak."""
+        ...
+
+    def following(self, held: Sequence[int], messages: Sequence[Message], ended: bool) -> list[int]:
+        """The ids of new messages behind a turn of the model's, which ``ended`` by its stop token,
+        up to where it speaks again.
+        """
+        ...
+
+    def read(self, turn: Turn) -> tuple[str, list[ToolCall], str]:
+        """The text of a turn, the calls in it, and what is wrong with one that cannot be read."""
+        ...
+
+    def mistake(self, call: ToolCall) -> str:
+        """What is wrong with a call that can be read; empty if nothing is."""
+        ...
+
+
+@dataclass(frozen=True)
+class Partner:
+    """Whom a model talks with: the users' classes in their processes, the words of both sides, and
+    what ends it. Dialogues of one row begin with one seed, drawn from ``seed``.
+    """
+
+    players: Players
+    speech: Speech
+    limits: Limits
+    seed: int = 0
+
+    def seed_of(self, row: Row) -> int:
+        """The seed of a row's dialogues."""
+        return int(np.random.SeedSequence([self.seed, row.index]).generate_state(1)[0])
+
+    def begun(self, row: Row, told: Told) -> Dialogue:
+        """The first state of a row's dialogue, to which the environment said this."""
+        prompt = row.prompt
+        if told.fault is None:
+            prompt = opened(prompt, told.words)
+        messages = as_messages(prompt)
+        ids = self.speech.opening(prompt) if prompt else []
+        room = self.limits.tokens
+        if self.limits.context is not None:
+            room = min(room, self.limits.context - len(ids))
+        if room < 1:
+            raise PolicyError(
+                f"row {row.index}: its dialogue begins with {len(ids)} tokens, which leaves no room"
+                f" for a reply in the model's context of {self.limits.context}"
+            )
+        dialogue = Dialogue(
+            token_ids=ids,
+            own=[False] * len(ids),
+            messages=messages,
+            begun=len(messages),
+            room=room,
+            most=self.limits.of_turn(room),
+            seconds=told.seconds,
+        )
+        return dialogue.over(FAILED, told.why) if told.fault is not None else dialogue
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One turn of the model's and what comes of it: what is said to it, and what is asked for that.
+
+    ``said`` has a message where the model is at fault, and None for each of the ``asks``, in order.
+    """
+
+    dialogue: Dialogue
+    ended: bool
+    asks: list[Ask] = field(default_factory=list)
+    said: list[Message | None] = field(default_factory=list)
+
+
+@dataclass
+class Dialogues:
+    """One dialogue for each of these rows, those of a group next to each other, as an environment.
+
+    What was said and how it ended is in the states; `judged` notes where nothing can be known.
+    """
+
+    goes_on: ClassVar = True
+    """A state is the one before with more behind it, so that a policy may keep what it read."""
+
+    partner: Partner
+    rows: Sequence[Row]
+    groups: Sequence[int]
+    states: list[Dialogue] = field(default_factory=list)
+
+    def reset(self, seed: int) -> Sequence[Dialogue]:
+        """Begin every dialogue; one whose environment fails is over."""
+        asks = []
+        for player, row in enumerate(self.rows):
+            columns = {**row.columns, "prompt": row.prompt}
+            given = {"columns": columns, "seed": self.partner.seed_of(row), "group": row.index}
+            asks.append(Ask(player, "reset", given))
+        told = self.partner.players.ask(asks)
+        self.states = list(map(self.partner.begun, self.rows, told))
+        return self.states
+
+    def step(self, rows: Sequence[int], action: Action) -> Outcome:
+        """Take one reply in each of these dialogues."""
+        exchanges = {}
+        for row, turn in zip(rows, action.turns, strict=True):
+            exchanges[row] = self._heard(row, turn)
+        answers = self._asked(exchanges)
+        for row, exchange in exchanges.items():
+            self.states[row] = self._answered(exchange, answers[row])
+        self._pay(rows)
+        states = [self.states[row] for row in rows]
+        terminated = [state.ended in BY_ITSELF for state in states]
+        truncated = [bool(state.ended) and state.ended not in BY_ITSELF for state in states]
+        return Outcome(states, [state.earned[-1] for state in states], terminated, truncated)
+
+    def _heard(self, row: int, turn: Turn) -> Exchange:
+        """The dialogue with the model's turn in it, and what is to be asked because of it."""
+        before, speech = self.states[row], self.partner.speech
+        text, calls, problem = speech.read(turn)
+        message: Message = {"role": "assistant", "content": text}
+        if calls:
+            message["tool_calls"] = [_as_message(call) for call in calls]
+        dialogue = replace(
+            before,
+            token_ids=[*before.token_ids, *turn.action],
+            own=[*before.own, *[True] * len(turn.action)],
+            messages=[*before.messages, message],
+            room=before.room - len(turn.action),
+            earned=[*before.earned, 0.0],
+        )
+        exchange = Exchange(dialogue, turn.terminated)
+        if turn.truncated:
+            exchange.dialogue = dialogue.over("tokens", "a reply was cut off")
+        elif problem:
+            exchange.said.append({"role": "user", "content": f"error: {problem}"})
+        elif calls:
+            for call in calls:
+                self._call(exchange, row, call)
+        elif self.partner.players.offer.has_step:
+            said = {"text": text, "calls": [], "token_ids": list(turn.action)}
+            _ask(exchange, Ask(row, "step", said))
+        else:
+            exchange.dialogue = dialogue.over("answered")
+        return exchange
+
+    def _call(self, exchange: Exchange, row: int, call: ToolCall) -> None:
+        """Have a tool called, or say what is wrong with the call."""
+        if mistake := self.partner.speech.mistake(call):
+            exchange.said.append(_tool_message(call.name, f"error: {mistake}"))
+        else:
+            given = {"name": call.name, "arguments": dict(call.arguments)}
+            _ask(exchange, Ask(row, "tool", given))
+
+    def _asked(self, exchanges: Mapping[int, Exchange]) -> dict[int, list[tuple[Ask, Told]]]:
+        """What the environments say to all that is asked of them, side by side."""
+        asks: list[Ask] = []
+        for exchange in exchanges.values():
+            asks += exchange.asks
+        told: dict[int, list[tuple[Ask, Told]]] = {row: [] for row in exchanges}
+        for ask, answer in zip(asks, self.partner.players.ask(asks), strict=True):
+            told[ask.player].append((ask, answer))
+        return told
+
+    def _answered(self, exchange: Exchange, told: Sequence[tuple[Ask, Told]]) -> Dialogue:
+        """The state after the answers, or the end."""
+        dialogue, answers = exchange.dialogue, iter(told)
+        new: list[Message] = []
+        for message in exchange.said:
+            if message is not None:
+                new.append(message)
+                dialogue = replace(dialogue, faults=dialogue.faults + 1)
+                continue
+            ask, answer = next(answers)
+            dialogue = _taken(dialogue, answer)
+            if dialogue.ended:
+                break
+            if ask.what == "tool":
+                new.append(_tool_message(ask.given["name"], str(answer.words or "")))
+            else:
+                new += as_messages(answer.words or "")
+        return dialogue if dialogue.ended else self._going_on(dialogue, new, exchange.ended)
+
+    def _going_on(self, dialogue: Dialogue, new: Sequence[Message], ended: bool) -> Dialogue:
+        """The next state, unless a limit is met."""
+        limits = self.partner.limits
+        dialogue = replace(dialogue, messages=[*dialogue.messages, *new])
+        if dialogue.faults > limits.faults:
+            return dialogue.over("faults", str(new[-1]["content"]))
+        if dialogue.turns >= limits.turns:
+            return dialogue.over("turns")
+        if limits.seconds is not None and dialogue.seconds > limits.seconds:
+            return dialogue.over("seconds")
+        ids = self.partner.speech.following(dialogue.token_ids, new, ended)
+        room = dialogue.room - len(ids)
+        if room < 1:
+            return dialogue.over("tokens", "no room is left for a reply")
+        return replace(
+            dialogue,
+            token_ids=[*dialogue.token_ids, *ids],
+            own=[*dialogue.own, *[False] * len(ids)],
+            room=room,
+            most=limits.of_turn(room),
+        )
+
+    def _pay(self, rows: Sequence[int]) -> None:
+        """Ask what the dialogues that have just ended earned, where nobody has said it."""
+        if not self.partner.players.offer.has_reward:
+            return
+        asks = []
+        for row in rows:
+            state = self.states[row]
+            if state.ended and not state.failed and state.paid is None:
+                asks.append(Ask(row, "reward", {}))
+        for ask, told in zip(asks, self.partner.players.ask(asks), strict=True):
+            self.states[ask.player] = _paid(self.states[ask.player], told)
+
+    def faults(self) -> list[dict[str, Any]]:
+        """What `players.replay` takes to ask again, and why, for each dialogue that failed."""
+        records = []
+        for player, state in enumerate(self.states):
+            if state.failed:
+                records.append({"why": state.why, **self.partner.players.record(player)})
+        return records
+
+    def judged(self, episodes: Sequence[Episode]) -> list[Episode]:
+        """The episodes, each with its row."""
+        pairs = zip(episodes, self.rows, strict=True)
+        return [replace(episode, row=row.index) for episode, row in pairs]
+
+
+class DrawnDialogues(Dialogues):
+    """``prompts`` rows a time, each in a group of ``group_size`` dialogues, which the rewards
+    judge when all have ended.
+    """
+
+    def __init__(
+        self,
+        partner: Partner,
+        source: Sequence[Row],
+        rewards: Rewards,
+        *,
+        prompts: int = 8,
+        group_size: int = 8,
+    ) -> None:
+        self.draw = Draw(source, prompts, group_size)
+        self.source, self.rewards = source, rewards
+        super().__init__(partner, [], self.draw.groups)
+
+    def reset(self, seed: int) -> Sequence[Dialogue]:
+        """Draw rows without repetition, and begin their dialogues."""
+        self.rows = self.draw.rows(seed)
+        return super().reset(seed)
+
+    def judged(self, episodes: Sequence[Episode]) -> list[Episode]:
+        """The episodes, each with its row, and judged."""
+        samples = [row.sample(episode) for row, episode in zip(self.rows, episodes, strict=True)]
+        scores = self.rewards.score(samples, group_size=self.draw.group_size)
+        share = self.rewards.composition.share("environment")
+        placed = super().judged(episodes)
+        return [episode.judged(score, share) for episode, score in zip(placed, scores, strict=True)]
+
+
+def opened(prompt: Prompt, words: Words | None) -> Prompt:
+    """A row's prompt with what the environment says first: a text goes on with what the user said
+    last, as TRL has it; raises TaskError where nothing is said at all.
+    """
+    if not words:
+        if not prompt:
+            raise TaskError("reset said nothing, and the row has no prompt; expected one of them")
+        return prompt
+    if isinstance(prompt, str):
+        if not isinstance(words, str):
+            raise TaskError("reset said messages where chat is false; expected a text")
+        return prompt + words
+    options = prompt.options if isinstance(prompt, Conversation) else {}
+    messages = list(map(dict, prompt))
+    if not isinstance(words, str):
+        messages += map(dict, words)
+    elif messages and messages[-1]["role"] == "user":
+        messages[-1]["content"] = content_text(messages[-1]["content"]) + words
+    else:
+        messages.append({"role": "user", "content": words})
+    return Conversation(messages, **options)
+
+
+def as_messages(words: Words) -> list[Message]:
+    """What is said as messages; a text is the user's."""
+    return [{"role": "user", "content": words}] if isinstance(words, str) else plain(words)
+
+
+def _as_message(call: ToolCall) -> Message:
+    function = {"name": call.name, "arguments": dict(call.arguments)}
+    return {"type": "function", "function": function}
+
+
+def _tool_message(name: str, content: str) -> Message:
+    return {"role": "tool", "name": name, "content": content}
+
+
+def _ask(exchange: Exchange, ask: Ask) -> None:
+    exchange.asks.append(ask)
+    exchange.said.append(None)
+
+
+def _taken(dialogue: Dialogue, told: Told) -> Dialogue:
+    """The dialogue after one answer of the environment's."""
+    dialogue = replace(
+        dialogue,
+        seconds=dialogue.seconds + told.seconds,
+        faults=dialogue.faults + told.misused,
+    )
+    if told.fault is not None:
+        return dialogue.over(FAILED, told.why)
+    if told.reward is not None:
+        dialogue = _earned(dialogue, told.reward, all_of_it=told.over)
+    return dialogue.over("done", told.why) if told.over else dialogue
+
+
+def _paid(dialogue: Dialogue, told: Told) -> Dialogue:
+    """The dialogue with what the environment says that it earned in all, its last answer."""
+    dialogue = replace(dialogue, seconds=dialogue.seconds + told.seconds)
+    if told.fault is not None:
+        return dialogue.over(FAILED, told.why)
+    return dialogue if told.reward is None else _earned(dialogue, told.reward, all_of_it=True)
+
+
+def _earned(dialogue: Dialogue, reward: float, *, all_of_it: bool) -> Dialogue:
+    """The dialogue whose last turn has earned so much more; ``all_of_it`` is known then."""
+    earned = [*dialogue.earned[:-1], dialogue.earned[-1] + reward]
+    return replace(dialogue, earned=earned, paid=sum(earned) if all_of_it else dialogue.paid)

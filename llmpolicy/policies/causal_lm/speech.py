@@ -1,0 +1,118 @@
+"""How a policy's tokenizer speaks in dialogues: by its chat template, or in plain text."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from llmpolicy.environments.conversation import ToolCall
+from llmpolicy.episode import Turn
+from llmpolicy.errors import PolicyError
+from llmpolicy.messages import Conversation, Message, content_text
+from llmpolicy.policies.causal_lm import dialogue
+from llmpolicy.policies.causal_lm.codec import Codec
+from llmpolicy.policies.causal_lm.dialogue import Tool
+from llmpolicy.policies.causal_lm.template_probe import check_turns, take_training_template
+from llmpolicy.policies.causal_lm.tool_calls import (
+    check_call,
+    in_words,
+    plain_answer,
+    plain_tools,
+    read_reply,
+)
+from llmpolicy.types import Prompt
+
+
+@dataclass(frozen=True)
+class ChatSpeech:
+    """By the chat template, which is shown the tools."""
+
+    codec: Codec
+    tools: Sequence[Tool]
+
+    def opening(self, prompt: Prompt) -> list[int]:
+        """The ids of the first state, up to where the model begins to speak."""
+        return dialogue.opening(self.codec, _conversation(prompt), self.tools)
+
+    def following(self, held: Sequence[int], messages: Sequence[Message], ended: bool) -> list[int]:
+        """The ids of new messages behind a turn of the model's, up to where it speaks again."""
+        return dialogue.following(self.codec, held, messages, self.tools, ended)
+
+    def read(self, turn: Turn) -> tuple[str, list[ToolCall], str]:
+        """The text of a turn, the calls in it, and what is wrong with one that cannot be read."""
+        said = read_reply(self.codec, turn.action, turn.state, self.tools)
+        return said.text, list(said.calls), said.problem or ""
+
+    def mistake(self, call: ToolCall) -> str:
+        """What is wrong with a call that can be read; empty if nothing is."""
+        return check_call(call, self.tools) or ""
+
+
+@dataclass(frozen=True)
+class ToldSpeech(ChatSpeech):
+    """By a chat template that knows of no tools: they are described in the first message, and
+    what they say is the user's.
+    """
+
+    def opening(self, prompt: Prompt) -> list[int]:
+        """The ids of the first state, up to where the model begins to speak."""
+        messages = _conversation(prompt)
+        words = f"{plain_tools(self.tools)}\n\n{content_text(messages[0].get('content'))}"
+        messages[0] = {**messages[0], "content": words}
+        return dialogue.opening(self.codec, messages)
+
+    def following(self, held: Sequence[int], messages: Sequence[Message], ended: bool) -> list[int]:
+        """The ids of new messages behind a turn of the model's, up to where it speaks again."""
+        return dialogue.following(self.codec, held, in_words(messages), (), ended)
+
+
+@dataclass(frozen=True)
+class PlainSpeech(ChatSpeech):
+    """In plain text, exactly as it is written; tools are described before it."""
+
+    def opening(self, prompt: Prompt) -> list[int]:
+        """The ids of the first state."""
+        words = f"{plain_tools(self.tools)}\n\n" if self.tools else ""
+        return dialogue.opening(self.codec, f"{words}{prompt}")
+
+    def following(self, held: Sequence[int], messages: Sequence[Message], ended: bool) -> list[int]:
+        """The ids of what is said, behind what is held."""
+        return dialogue.following(self.codec, held, "".join(map(_words, messages)))
+
+
+def _conversation(prompt: Prompt) -> Conversation:
+    """The messages of a prompt, with its options."""
+    if isinstance(prompt, str):
+        return Conversation([{"role": "user", "content": prompt}])
+    options = prompt.options if isinstance(prompt, Conversation) else {}
+    return Conversation(map(dict, prompt), **options)
+
+
+def _words(message: Message) -> str:
+    content = content_text(message["content"])
+    return f"\n{plain_answer(message)}\n" if message["role"] == "tool" else content
+
+
+def speech_of(
+    codec: Codec,
+    tools: Sequence[Tool],
+    *,
+    chat: bool = True,
+    template: Literal["own", "training"] = "own",
+    tools_in: Literal["template", "prompt"] = "template",
+) -> ChatSpeech:
+    """How a policy speaks; its template is looked at, or TRL's variant of it is taken, with which
+    the policy is then saved. PolicyError for a template that cannot serve.
+    """
+    if not chat:
+        return PlainSpeech(codec, tools)
+    if not codec.template.exists:
+        raise PolicyError(
+            "the tokenizer has no chat template; write `environment: {chat: false}`, and what the"
+            " environment says is appended as it is"
+        )
+    if template == "training":
+        take_training_template(codec.tokenizer)
+        codec.read_template()
+    told = tools_in == "prompt"
+    check_turns(codec, () if told else tools)
+    return ToldSpeech(codec, tools) if told and tools else ChatSpeech(codec, tools)

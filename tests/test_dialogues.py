@@ -1,0 +1,219 @@
+"""Dialogues: a state holds the tokens that were sampled, the loss counts the policy's own, and one
+step is stock TRL's with its tool mask.
+"""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from trl import GRPOTrainer
+
+from llmpolicy.environments.dialogue import Dialogues
+from llmpolicy.errors import RunError
+from llmpolicy.grpo.dialogues import by_mean, weights_of_turns
+from llmpolicy.rollout import rollout
+from llmpolicy.run.episodes import episode_rows
+from tests import talks, training
+
+LOSSES = ("grpo", "dapo", "dr_grpo", "bnpo", "cispo", "sapo", "luspo", "vespo")
+
+
+def played(name: str = "Echo", *, count: int = 6, seed: int = 0, **limits: Any) -> Any:
+    policy = talks.policy()
+    rows = training.rows()[:2] * (count // 2)
+    partner = talks.partner(policy, name, **limits)
+    there = Dialogues(partner, sorted(rows, key=lambda row: row.index), [0] * 3 + [1] * 3)
+    return policy, rollout(policy, there, seed=seed).episodes
+
+
+def test_each_turn_sees_what_was_sampled_and_what_was_said_and_nothing_else() -> None:
+    policy, episodes = played()
+    assert max(len(episode.turns) for episode in episodes) > 1
+    for episode in episodes:
+        dialogue = episode.dialogue
+        held: list[int] = []
+        for turn in episode.turns:
+            assert turn.state[: len(held)] == held
+            held = [*turn.state, *turn.action]
+        assert dialogue.token_ids[: len(held)] == held
+        own = [token for token, mine in zip(dialogue.token_ids, dialogue.own, strict=True) if mine]
+        assert own == [token for turn in episode.turns for token in turn.action]
+        ids, chosen = episode.tokens()
+        start = len(episode.turns[0].state)
+        assert held[start:] == ids
+        assert list(dialogue.own[start : len(held)]) == chosen
+
+
+def test_the_log_probability_of_every_decision_is_that_of_the_distribution_it_was_drawn_from() -> (
+    None
+):
+    policy, episodes = played()
+    for episode in episodes:
+        for turn in episode.turns:
+            for t, (token, noted) in enumerate(zip(turn.action, turn.log_probs, strict=True)):
+                seen = policy.distribution([[*turn.state, *turn.action[:t]]])
+                assert float(seen.log_prob(torch.tensor([token])).detach()) == pytest.approx(
+                    noted, abs=1e-4
+                )
+
+
+def test_members_of_a_group_begin_in_the_same_state() -> None:
+    for name in ("Echo", "Dice"):
+        _, episodes = played(name)
+        begun = [episode.turns[0].state for episode in episodes]
+        assert begun[0] == begun[1] == begun[2] != begun[3] == begun[4] == begun[5]
+
+
+def test_the_same_seed_plays_the_same_dialogues() -> None:
+    for name in ("Echo", "Dice"):
+        texts = [[e.dialogue.messages for e in played(name, seed=3)[1]] for _ in range(2)]
+        assert texts[0] == texts[1]
+
+
+def test_what_is_paid_is_the_sum_of_the_turns() -> None:
+    _, episodes = played()
+    for episode in episodes:
+        dialogue = episode.dialogue
+        worths = [
+            (sum(turn.action) + number) % 5 for number, turn in enumerate(episode.turns, start=1)
+        ]
+        if dialogue.ended == "done":
+            assert dialogue.paid == sum(worths) == sum(dialogue.earned)
+            assert list(dialogue.earned) == worths
+
+
+def stock(folder: Path, ours: Any, given: dict[str, Any], scores: list[float], **grpo: Any) -> Any:
+    """Stock TRL on a copy of the policy, given the same dialogues by a rollout function."""
+    policy = talks.policy()
+    policy.model.load_state_dict(ours)
+    args = training.config(folder, max_completion_length=60, **grpo)
+    args.reward_weights = None
+    from datasets import Dataset
+
+    data = Dataset.from_dict({"prompt": ["1"] * 4})
+    made = GRPOTrainer(
+        model=policy.model,
+        reward_funcs=[lambda **_: scores],
+        args=args,
+        train_dataset=data,
+        processing_class=policy.tokenizer,
+        rollout_func=lambda *_: copy.deepcopy(given),
+        optimizers=training.sgd(policy.model),
+    )
+    made.train()
+    return training.vector(policy.model)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_one_step_is_stock_trls_with_its_tool_mask(tmp_path: Path, loss: str) -> None:
+    grpo = {
+        "loss_type": loss,
+        **({"importance_sampling_level": "sequence"} if loss == "luspo" else {}),
+    }
+    policy = talks.policy()
+    start = copy.deepcopy(policy.model.state_dict())
+    trainer = talks.trainer(tmp_path / "ours", policy, "Echo", **grpo)
+    kept: dict[str, Any] = {}
+    converse = trainer.rollout_func
+
+    def noted(*arguments: Any) -> dict[str, Any]:
+        kept.update(converse(*arguments))
+        return copy.deepcopy(kept)
+
+    trainer.rollout_func = noted
+    trainer.train()
+    assert any(0 in mask for mask in kept["env_mask"])
+    scores = [episode.score.value for episode in trainer.generation.episodes]
+    moved = training.vector(policy.model)
+    expected = stock(tmp_path / "stock", start, kept, scores, **grpo)
+    begun = talks.policy()
+    begun.model.load_state_dict(start)
+    assert (moved - training.vector(begun.model)).abs().max() > 1e-4
+    torch.testing.assert_close(moved, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("iterations", [1, 2])
+def test_a_partner_that_never_answers_is_the_path_of_one_turn_bit_for_bit(
+    tmp_path: Path, iterations: int
+) -> None:
+    moved = []
+    for kind in ("talk", "answer"):
+        policy = talks.policy()
+        torch.manual_seed(0)
+        how: dict[str, Any] = {"max_completion_length": 6, "num_iterations": iterations}
+        if kind == "talk":
+            limits = {"tokens": 6, "reply": None}
+            made = talks.trainer(
+                tmp_path / kind, policy, "Silent", rewards=[training.digest], limits=limits, **how
+            )
+        else:
+            made = training.trainer(tmp_path / kind, policy, **how)
+        made.train()
+        moved.append(training.vector(policy.model))
+    assert torch.equal(*moved)
+
+
+def test_a_turn_is_compared_with_the_others_of_its_number() -> None:
+    rewards = [[1.0, 2.0], [0.0, 0.0, 3.0], [5.0], [float("nan")]]
+    weights = weights_of_turns(rewards, by_mean(deviation=False), 4)
+    # returns: (3, 2), (3, 3, 3), (5,); the last could not be judged
+    first = (3 + 3 + 5) / 3
+    assert weights[0] == pytest.approx([3 - first, 2 - 2.5])
+    assert weights[1] == pytest.approx([3 - first, 3 - 2.5, 0.0])  # one alone has nothing to beat
+    assert weights[2] == pytest.approx([5 - first])
+    assert weights[3] == [0.0]
+
+
+def test_credit_by_turn_weighs_each_token_by_its_turn(tmp_path: Path) -> None:
+    policy = talks.policy()
+    trainer = talks.trainer(tmp_path, policy, "Echo", by_turn=True)
+    seen: list[dict[str, Any]] = []
+    improve = trainer.compute_loss
+
+    def noted(model: Any, inputs: dict[str, Any], *rest: Any, **more: Any) -> Any:
+        seen.append({name: inputs[name].clone() for name in ("advantages", "tool_mask")})
+        return improve(model, inputs, *rest, **more)
+
+    trainer.compute_loss = noted
+    trainer.train()
+    advantages = torch.cat([inputs["advantages"] for inputs in seen])
+    assert advantages.dim() == 2
+    assert any(len(set(row.tolist()) - {0.0}) > 1 for row in advantages)
+    weights = [episode.weights for episode in trainer.generation.episodes]
+    assert any(len(set(row)) > 1 for row in weights)
+
+
+def test_an_episode_whose_environment_fails_is_not_judged(tmp_path: Path) -> None:
+    policy = talks.policy()
+    before = training.vector(policy.model)
+    trainer = talks.trainer(tmp_path, policy, "Half", per_device_train_batch_size=16)
+    trainer.train()
+    episodes = trainer.generation.episodes
+    failed = [episode for episode in episodes if episode.dialogue.failed]
+    assert 0 < len(failed) < len(episodes)
+    for episode in failed:
+        assert episode.score.value is None
+        assert "no such server" in episode.dialogue.why
+        assert set(episode.weights) == {0.0}
+    assert not torch.equal(before, training.vector(policy.model))
+
+
+def test_an_environment_that_always_fails_ends_the_run(tmp_path: Path) -> None:
+    trainer = talks.trainer(tmp_path, talks.policy(), "Counted")
+    with pytest.raises(RunError, match="failed in all 8 dialogues: .*no answer to that"):
+        trainer.train()
+
+
+def test_the_rows_of_a_run_keep_every_turn() -> None:
+    _, episodes = played()
+    for row, episode in zip(
+        episode_rows([e.judged(e.score).weighed(0.0) for e in episodes]), episodes, strict=True
+    ):
+        turns = row["turns"]
+        assert [turn["own"] for turn in turns][:2] == [False, True]
+        ids = [token for turn in turns for token in turn["token_ids"]]
+        assert ids == [*episode.turns[0].state, *episode.tokens()[0]]
+        assert sum(turn["own"] for turn in turns) == len(episode.turns)
+        assert row["ended"] == episode.dialogue.ended
