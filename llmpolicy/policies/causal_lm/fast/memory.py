@@ -59,7 +59,7 @@ class Memory:
         self.rows: dict[tuple[int, ...], HeldRow] = {}
         self.counts: Counter[tuple[int, ...]] = Counter()
         """How many rows have the same tokens, which are held once."""
-        self.left: dict[int, HeldRow] = {}  # of the call that is going on, by number
+        self.left: dict[int, HeldRow] = {}  # of the call that was just read, by number
         self.forwards: list[Forward] = []
         self.reader: GroupReader | None = None
 
@@ -101,7 +101,8 @@ class Memory:
 
     def keep(self, turns: Sequence[Turn]) -> None:
         """Hold what was read of the rows of a call that has ended in these turns."""
-        for number, row in self.left.items():
+        left, self.left = self.left, {}
+        for number, row in left.items():
             key = (*turns[number].state, *turns[number].action)
             # The last token was not read; others were after it, if the host looked late.
             row.behind = len(key) - 1 - row.prompt.length
@@ -113,7 +114,6 @@ class Memory:
                 }
                 self.rows[key] = row
             self.counts[key] += 1
-        self.left.clear()
 
     # reading
 
@@ -125,16 +125,16 @@ class Memory:
         self.check()
         if not self.forwards:  # weights are packed once
             self.forwards = group_forwards(self.model, self._attend, Products())
-        self.left.clear()
         counts = Counter(prompt_of.tolist())
         held = [self.take(ids, counts[number]) for number, ids in enumerate(prompts)]
         self.reader = GroupReader(self.model, prompts, prompt_of, steps, held)
         del held
-        reader = TurnReader(self.reader, self.left)
+        reader = TurnReader(self.reader)
         try:
             with patched(self.model, self._attend, self.forwards):
                 yield reader
             reader.leave(prompt_of[:0])
+            self.left = reader.left
         finally:
             self.reader = None
 
@@ -144,10 +144,10 @@ class Memory:
 
 
 class TurnReader:
-    """A reader by groups that gives away what was read of the rows that leave, by their numbers."""
+    """A reader by groups that lays aside what was read of rows that have ``left``, by number."""
 
-    def __init__(self, reader: GroupReader, left: dict[int, HeldRow]) -> None:
-        self.reader, self.left = reader, left
+    def __init__(self, reader: GroupReader) -> None:
+        self.reader, self.left = reader, dict[int, HeldRow]()
         self.numbers = list(range(len(reader.prompt_of)))
         self.prompts_of_rows: list[HeldPrompt] = []
 
