@@ -29,5 +29,6 @@ def ways_of(trainer: "PolicyTrainer") -> Ways:
         processes=trainer.accelerator.num_processes,
         joined=None if kind in _REPLICATED else kind.value,
         aux_loss=trainer.aux_loss_enabled,
+        turns=trainer.talk is not None,
     )
     return ways(trainer.policy.model, conditions)

@@ -1,8 +1,9 @@
 """How a policy's tokenizer speaks in dialogues: by its chat template, or in plain text."""
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from llmpolicy.environments.conversation import ToolCall
 from llmpolicy.episode import Turn
@@ -21,6 +22,9 @@ from llmpolicy.policies.causal_lm.tool_calls import (
 )
 from llmpolicy.types import Prompt
 
+KEPT = 4096
+"""How many messages are kept as ids."""
+
 
 @dataclass(frozen=True)
 class ChatSpeech:
@@ -28,6 +32,8 @@ class ChatSpeech:
 
     codec: Codec
     tools: Sequence[Tool]
+    rendered: dict[tuple[Any, ...], list[int]] = field(default_factory=dict, repr=False)
+    """What was said before, as ids: partners often say the same."""
 
     def opening(self, prompt: Prompt) -> list[int]:
         """The ids of the first state, up to where the model begins to speak."""
@@ -35,6 +41,16 @@ class ChatSpeech:
 
     def following(self, held: Sequence[int], messages: Sequence[Message], ended: bool) -> list[int]:
         """The ids of new messages behind a turn of the model's, up to where it speaks again."""
+        key = (json.dumps(messages), ended, *held[-1:])  # of what is held, its last token decides
+        if key not in self.rendered:
+            if len(self.rendered) == KEPT:
+                self.rendered.clear()
+            self.rendered[key] = self._following(held, messages, ended)
+        return self.rendered[key]
+
+    def _following(
+        self, held: Sequence[int], messages: Sequence[Message], ended: bool
+    ) -> list[int]:
         return dialogue.following(self.codec, held, messages, self.tools, ended)
 
     def read(self, turn: Turn) -> tuple[str, list[ToolCall], str]:
@@ -60,8 +76,9 @@ class ToldSpeech(ChatSpeech):
         messages[0] = {**messages[0], "content": words}
         return dialogue.opening(self.codec, messages)
 
-    def following(self, held: Sequence[int], messages: Sequence[Message], ended: bool) -> list[int]:
-        """The ids of new messages behind a turn of the model's, up to where it speaks again."""
+    def _following(
+        self, held: Sequence[int], messages: Sequence[Message], ended: bool
+    ) -> list[int]:
         return dialogue.following(self.codec, held, in_words(messages), (), ended)
 
 
@@ -74,8 +91,9 @@ class PlainSpeech(ChatSpeech):
         words = f"{plain_tools(self.tools)}\n\n" if self.tools else ""
         return dialogue.opening(self.codec, f"{words}{prompt}")
 
-    def following(self, held: Sequence[int], messages: Sequence[Message], ended: bool) -> list[int]:
-        """The ids of what is said, behind what is held."""
+    def _following(
+        self, held: Sequence[int], messages: Sequence[Message], ended: bool
+    ) -> list[int]:
         return dialogue.following(self.codec, held, "".join(map(_words, messages)))
 
 
