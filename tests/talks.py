@@ -76,6 +76,26 @@ class Dice:
         return Done(reward=random.random())
 
 
+class Endless:
+    """Begins with more than a model reads."""
+
+    def reset(self) -> str:
+        return "1 " * 5000
+
+    def step(self, reply: str) -> None:
+        return None
+
+
+class Speechless:
+    """Says nothing."""
+
+    def reset(self) -> None:
+        return None
+
+    def step(self, reply: str) -> None:
+        return None
+
+
 @lru_cache
 def players(name: str) -> Players:
     """The processes of a class of this file, begun once."""

@@ -754,7 +754,7 @@ def test_what_cannot_serve_is_refused_in_a_sentence(
 
 
 def test_arguments_that_do_not_fit_are_refused(folder: Path) -> None:
-    with pytest.raises(RecipeError, match="unexpected keyword argument 'least'"):
+    with pytest.raises(RecipeError, match="takes no 'least'"):
         Players("game.py:Game", args={"least": 1}, base_dir=folder)
 
 

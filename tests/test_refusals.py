@@ -136,8 +136,10 @@ def test_explain_refuses_what_train_refuses_in_the_same_words(
         ("grpo.max_prompt_length=5", "write `max_prompt_tokens: N` at the top"),
         ("grpo.time_limit=5m", "`time_limit:` stands at the top of the recipe"),
         ("grpo.optim=adamw", "did you mean 'adamw_torch'?"),
-        ("grpo.environment_factory=x", "not possible: several turns"),
-        ("tools=[x]", "not possible: several turns"),
+        ("grpo.environment_factory=x", "write `environment: path.py:Class`"),
+        ("grpo.max_tool_calling_iterations=3", "write `environment: {turns: N}`"),
+        ("grpo.tools=[x]", "write `environment: {tools: [path.py:function]}`"),
+        ("tools=[x]", "write `environment: {tools: [path.py:function]}` at the top"),
     ],
 )
 def test_an_unknown_key_is_answered_with_where_it_belongs(

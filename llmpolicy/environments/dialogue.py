@@ -78,20 +78,27 @@ class Partner:
         return int(np.random.SeedSequence([self.seed, row.index]).generate_state(1)[0])
 
     def begun(self, row: Row, told: Told) -> Dialogue:
-        """The first state of a row's dialogue, to which the environment said this."""
-        prompt = row.prompt
-        if told.fault is None:
-            prompt = opened(prompt, told.words)
-        messages = as_messages(prompt)
-        ids = self.speech.opening(prompt) if prompt else []
+        """The first state of a row's dialogue, to which the environment said this; one that cannot
+        be begun has failed.
+        """
+        prompt, why = row.prompt, told.why if told.fault is not None else ""
+        ids: list[int] = []
+        try:
+            if not why:
+                prompt = opened(prompt, told.words)
+            ids = self.speech.opening(prompt) if prompt else []
+        except (TaskError, PolicyError) as error:  # words of this dialogue's, not of all
+            why = why or f"its beginning cannot be read: {error}"
         room = self.limits.tokens
         if self.limits.context is not None:
             room = min(room, self.limits.context - len(ids))
         if room < 1:
-            raise PolicyError(
-                f"row {row.index}: its dialogue begins with {len(ids)} tokens, which leaves no room"
-                f" for a reply in the model's context of {self.limits.context}"
+            why = why or (
+                f"its dialogue begins with {len(ids)} tokens, which leaves no room for a reply in"
+                f" the model's context of {self.limits.context}"
             )
+            ids, room = [], 0
+        messages = as_messages(prompt)
         dialogue = Dialogue(
             token_ids=ids,
             own=[False] * len(ids),
@@ -101,7 +108,7 @@ class Partner:
             most=self.limits.of_turn(room),
             seconds=told.seconds,
         )
-        return dialogue.over(FAILED, told.why) if told.fault is not None else dialogue
+        return dialogue.over(FAILED, why) if why else dialogue
 
 
 @dataclass(slots=True)
@@ -234,7 +241,10 @@ class Dialogues:
             return dialogue.over("turns")
         if limits.seconds is not None and dialogue.seconds > limits.seconds:
             return dialogue.over("seconds")
-        ids = self.partner.speech.following(dialogue.token_ids, new, ended)
+        try:
+            ids = self.partner.speech.following(dialogue.token_ids, new, ended)
+        except PolicyError as error:
+            return dialogue.over(FAILED, f"what was said cannot be read: {error}")
         room = dialogue.room - len(ids)
         if room < 1:
             return dialogue.over("tokens", "no room is left for a reply")

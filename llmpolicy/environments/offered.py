@@ -24,15 +24,11 @@ def offer(instance: Any, functions: Sequence[Tool]) -> Offer:
     """What an instance (None: there is none) and functions beside it offer; RecipeError for a class
     without reset, or a tool that cannot be described.
     """
-    described = [_schema(tool) for tool in tools(instance, functions).values()]
+    offered = tools(instance, functions)
     if instance is None:
-        return Offer(described, False, False, ())
-    kind, reset = type(instance).__name__, getattr(instance, "reset", None)
-    if not callable(reset):
-        methods = [name for name in dir(instance) if not name.startswith("_")]
-        raise RecipeError(
-            f"Environment {kind!r} has no reset{nearest('reset', methods)}; it begins every episode"
-        )
+        return Offer([_schema(tool) for tool in offered.values()], False, False, ())
+    reset = _reset(instance)
+    described = [_schema(tool) for tool in offered.values()]
     parameters = inspect.signature(reset).parameters.values()
     taken = tuple(each.name for each in parameters if each.kind in NAMED)
     return Offer(
@@ -44,6 +40,39 @@ def offer(instance: Any, functions: Sequence[Tool]) -> Offer:
             each.name for each in parameters if each.kind in NAMED and each.default is each.empty
         ),
     )
+
+
+def _reset(instance: Any) -> Callable[..., Any]:
+    """The method that begins an episode; RecipeError where there is none."""
+    reset = getattr(instance, "reset", None)
+    if callable(reset):
+        return reset
+    methods = [name for name in dir(instance) if not name.startswith("_")]
+    raise RecipeError(
+        f"Environment {type(instance).__name__!r} has no reset{nearest('reset', methods)}; it"
+        " begins every episode"
+    )
+
+
+def check_arguments(make: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
+    """RecipeError where a class does not take its ``args``, or needs more of them."""
+    try:
+        signature = inspect.signature(make)
+    except (TypeError, ValueError):  # of a class in another language
+        return
+    kinds = [parameter.kind for parameter in signature.parameters.values()]
+    named = {each.name: each for each in signature.parameters.values() if each.kind in NAMED}
+    for name in arguments:
+        if name not in named and inspect.Parameter.VAR_KEYWORD not in kinds:
+            hint = nearest(name, named) or "; it takes none"
+            raise RecipeError(f"environment.args: {name_of(make)!r} takes no {name!r}{hint}")
+    for name, parameter in named.items():
+        if name not in arguments and parameter.default is parameter.empty:
+            beside = "" if inspect.isclass(make) else ", or `tools:` where it is a tool"
+            raise RecipeError(
+                f"environment.args: {name_of(make)!r} needs {name!r}; write `args: {{{name}: ...}}`"
+                f"{beside}"
+            )
 
 
 def tools(instance: Any, functions: Sequence[Tool]) -> dict[str, Tool]:

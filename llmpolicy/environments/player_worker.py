@@ -24,7 +24,7 @@ from typing import Any, NoReturn
 from llmpolicy.environments.answered import Player, raised, seed_all
 from llmpolicy.environments.asks import Told
 from llmpolicy.environments.crossed import Load
-from llmpolicy.environments.offered import Tool, offer
+from llmpolicy.environments.offered import Tool, check_arguments, offer
 from llmpolicy.errors import RecipeError, RewardError
 from llmpolicy.reference import name_of
 from llmpolicy.rewards.workers.progress import IDLE, LOADING, Progress
@@ -57,7 +57,11 @@ class Zygote:
             self.functions = [each.load("Tool", load.base_dir) for each in load.tools]
             if load.source is not None:
                 source = load.source.load("Environment", load.base_dir, classes=True)
-                self.make = partial(source, **pickle.loads(load.arguments))
+                arguments = pickle.loads(load.arguments)
+                check_arguments(source, arguments)
+                self.make = partial(source, **arguments)
+        except RecipeError:
+            raise
         except RewardError as error:
             raise RecipeError(str(error)) from error
         except Exception as error:

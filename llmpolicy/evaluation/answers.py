@@ -166,8 +166,10 @@ def batches(lengths: Sequence[int], budget: int, limit: int | None = None) -> It
 
 
 def scored_together(episodes: Sequence[Episode]) -> Iterator[tuple[list[Any], list[Any]]]:
-    """States and actions of all turns, as many at once as SCORED_AT_ONCE allows."""
-    turns = turns_of(episodes)
+    """States and actions of all turns in which something was chosen, as many at once as
+    SCORED_AT_ONCE allows.
+    """
+    turns = [turn for turn in turns_of(episodes) if len(turn.action)]
     for batch in batches([len(turn.action) for turn in turns], SCORED_AT_ONCE):
         yield [turns[i].state for i in batch], [turns[i].action for i in batch]
 

@@ -175,20 +175,33 @@ def ask(policy: LanguagePolicy, setting: Setting) -> Answers:
     for i, verdict in enumerate(best):
         group = right[i * size : (i + 1) * size]
         questions.append(Question(verdict, group.count(True), size - group.count(None)))
-    _refuse_unjudged(questions, setting.correct)
+    _refuse_unjudged(questions, setting.correct, [*greedy, *sampled])
     return Answers(greedy, sampled, tuple(questions))
 
 
-def _refuse_unjudged(questions: Sequence[Question], correct: Rewards) -> None:
+def _refuse_unjudged(
+    questions: Sequence[Question], correct: Rewards, episodes: Sequence[Episode]
+) -> None:
     greedy = any(question.greedy is not None for question in questions)
     if greedy and any(question.judged for question in questions):
         return
-    how = f": {correct.first_fault}" if correct.first_fault else ""
+    how = f": {correct.first_fault}" if correct.first_fault else _ends(episodes)
     raise RewardError(
         f"evaluate.correct ({', '.join(correct.names)}) judged none of the answers to"
         f" {len(questions)} questions{how}; expected a number for whatever can be judged, 0.0"
         " for a wrong answer"
     )
+
+
+def _ends(episodes: Sequence[Episode]) -> str:
+    """A clause that says how most dialogues ended; empty where there was none."""
+    ends: Counter[str] = Counter()
+    for episode in episodes:
+        if (dialogue := episode.dialogue) is not None:
+            ends[dialogue.ended + (f" ({dialogue.why})" if dialogue.why else "")] += 1
+    for end, count in ends.most_common(1):
+        return f" ({count} of {len(episodes)} dialogues ended {end})"
+    return ""
 
 
 def figures(

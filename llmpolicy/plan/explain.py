@@ -111,7 +111,8 @@ class RecipeExplanation:
     where it has one.
 
     ``lacking`` says which settings need a package that is not installed here, ``ways`` how
-    generation and update go, as far as that is known without a model.
+    generation and update go, as far as that is known without a model, ``dialogue`` whom it talks
+    with.
     """
 
     blocks: tuple[Value, ...]
@@ -119,6 +120,7 @@ class RecipeExplanation:
     reward: tuple[str, ...] = ()
     lacking: tuple[str, ...] = ()
     ways: Mapping[str, str] = field(default_factory=dict)
+    dialogue: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain lists and dicts, for ``--json``."""
@@ -129,13 +131,16 @@ class RecipeExplanation:
         ]
         reward, lacking = [*self.reward], [*self.lacking]
         ways = {"ways": dict(self.ways)} if self.ways else {}
-        return {**grpo, "blocks": blocks, "reward": reward, "lacking": lacking, **ways}
+        talk = {"dialogue": [*self.dialogue]} if self.dialogue else {}
+        return {**grpo, "blocks": blocks, "reward": reward, "lacking": lacking, **ways, **talk}
 
     def __str__(self) -> str:
         """The same as lines for a terminal."""
         lines = ["recipe", *_table(self.blocks)]
         if self.reward:
             lines += ["reward", *(f"  {line}" for line in self.reward)]
+        if self.dialogue:
+            lines += ["dialogue", *(f"  {line}" for line in self.dialogue)]
         if self.grpo:
             lines.append(str(self.grpo))
         if self.ways:

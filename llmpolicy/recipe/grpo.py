@@ -59,19 +59,15 @@ MOVED = {
 """Settings of other versions and other tools, and what takes their place."""
 ALIASES = {"adam": "adamw_torch", "adamw": "adamw_torch"}
 """Optimisers by the name that many write."""
-SEVERAL_TURNS = (
-    "not possible: several turns; a completion here is one answer to one prompt, so tools,"
-    " environments and rollout functions of TRL have no place yet"
-)
-TURNS = (
-    "tools",
-    "environment_factory",
-    "environments",
-    "rollout_func",
-    "max_turns",
-    "max_tool_calling_iterations",
-)
-"""What asks for a dialogue of several turns."""
+TURNS = {
+    "tools": "write `environment: {tools: [path.py:function]}`",
+    "environment_factory": "write `environment: path.py:Class`",
+    "environments": "write `environment: path.py:Class`",
+    "rollout_func": "write `environment: path.py:Class`, which is asked after each turn",
+    "max_turns": "write `environment: {turns: N}`",
+    "max_tool_calling_iterations": "write `environment: {turns: N}`",
+}
+"""What asks for a dialogue of several turns, and what takes its place."""
 OWNED_PREFIXES = {"hub_": OWNED["push_to_hub"], "log_completions_": OWNED["log_completions"]}
 GRPO_DEFAULTS: dict[str, Any] = {
     "logging_steps": 1,
@@ -159,7 +155,7 @@ def check_grpo(
         if instead := OWNED.get(key) or OWNED_PREFIXES.get(owner):
             raise RecipeError(f"{where}grpo.{key} belongs to llmpolicy: {instead}")
         if key in TURNS and value is not None:
-            raise RecipeError(f"{where}grpo.{key}: {SEVERAL_TURNS}")
+            raise RecipeError(f"{where}grpo.{key} belongs to llmpolicy: {TURNS[key]}")
         if key not in fields:
             raise RecipeError(
                 f"{where}unknown key {key!r} in grpo{_instead(key, fields.keys() - OWNED.keys())}"

@@ -26,7 +26,6 @@ from llmpolicy.recipe.blocks import (
     written_at,
 )
 from llmpolicy.recipe.grpo import (
-    SEVERAL_TURNS,
     TURNS,
     check_grpo,
     check_stage,
@@ -215,7 +214,7 @@ def _sentence(error: ValidationError, origin: Origin) -> str:
     if fault["type"] == "extra_forbidden":
         *parents, name = parts
         if name in TURNS:
-            return f"{where}{key}: {SEVERAL_TURNS}"
+            return f"{where}unknown key {key!r}; {TURNS[name]} at the top of the recipe"
         block = f" in {'.'.join(parents)}" if parents else ""
         return f"{where}unknown key {name!r}{block}{_meant(name, parents)}"
     if fault["type"] == "missing":

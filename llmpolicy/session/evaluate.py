@@ -25,6 +25,7 @@ from llmpolicy.recipe import Grpo, Play, Recipe, Reinforce, load_recipe, missing
 from llmpolicy.rewards.printed import printed
 from llmpolicy.run import Run, facts_of
 from llmpolicy.stages.evaluation import evaluate_policy
+from llmpolicy.stages.partner import check_environment, dialogue_lines
 from llmpolicy.stages.policy import policy_at
 from llmpolicy.stages.process import by_itself, placed, target
 from llmpolicy.stages.rest import paid, rest_of
@@ -62,13 +63,15 @@ def explain_recipe(
 
         check_settings(last, len(plan.train_rows), plan.recipe.base_dir)
     reward = tuple(reward_lines(plan)) if plan.rewards.components else ()
+    check_environment(recipe, [*plan.train_rows, *plan.held_out])
     values, missing = tuple(written_values(recipe)), tuple(missing_packages(recipe))
     ways: dict[str, str] = {}
     if isinstance(last, Grpo | Reinforce):
         grpo = plan.explanation
         settings = None if grpo is None else {value.name: value.value for value in grpo.values}
         ways = foreseen_ways(loaded_weights(recipe), settings, processes)
-    return RecipeExplanation(values, plan.explanation, reward, missing, ways)
+    dialogue = tuple(dialogue_lines(recipe))
+    return RecipeExplanation(values, plan.explanation, reward, missing, ways, dialogue)
 
 
 @by_itself()

@@ -35,10 +35,13 @@ def play_recipe(
     say: Say = tell,
 ) -> list[Episode]:
     """Hold dialogues on the first ``n`` held-out rows of a recipe and print them, the model's own
-    words marked; the model is the recipe's, or that of a folder, a run or the Hub.
+    words marked; the model is the recipe's, or that of a folder, a run or the Hub. A run stands for
+    its recipe and its policy.
     """
     from llmpolicy.evaluation.answers import complete, evaluating
 
+    if model is None and (Path(source) / "manifest.json").is_file():
+        source, model = str(Path(source) / "recipe.yaml"), source
     recipe = load_recipe(source, overrides)
     consent.need(f"playing {source}", recipe.model_dump(), recipe.base_dir, yes=yes)
     if block_of(recipe) is None:
@@ -47,8 +50,8 @@ def play_recipe(
             " `model:`"
         )
     quiet()
-    check_environment(recipe)
     plan = plan_recipe(recipe, target=target())
+    check_environment(recipe, [*plan.held_out, *plan.train_rows])
     policy = placed(build_policy(recipe) if model is None else policy_at(_folder(model), recipe))
     rows = [*plan.held_out, *plan.train_rows][:n]
     draw = torch.Generator().manual_seed(recipe.seed)
@@ -85,7 +88,7 @@ def replay_dialogue(noted: str, *, yes: bool = False) -> str:
         [
             f"environment {record['named']}, call {len(asks)} since reset: {at['what']}",
             f"given       {visible(str(asks[-1]['given']))[:500]}",
-            f"then        failed ({at['fault']}): {visible(record['why'])}",
+            f"then        failed ({at['fault'] or 'not read'}): {visible(record['why'])}",
             f"now         {visible(now)}",
         ]
     )

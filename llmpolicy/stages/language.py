@@ -32,7 +32,7 @@ from llmpolicy.sandbox import unsafe
 from llmpolicy.signals import is_main
 from llmpolicy.stages.evaluation import evaluate_run
 from llmpolicy.stages.going_on import accepted_changes, note_going_on
-from llmpolicy.stages.partner import check_environment
+from llmpolicy.stages.partner import check_environment, dialogue_lines
 from llmpolicy.stages.policy import build_policy, policy_at
 from llmpolicy.stages.process import failing, placed, target, use_threads, world_size
 from llmpolicy.stages.record import Ended, close_run, open_run, write_policy
@@ -66,7 +66,7 @@ class Checked:
     def of(cls, model: ModelBlock, request: Request) -> "Checked":
         """The plan of a request with all that can be checked before anything is loaded."""
         foresee(model, request)
-        check_environment(request.recipe)
+        check_environment(request.recipe, [*request.plan.train_rows, *request.plan.held_out])
         checked = cls(request.plan, request, require_sandbox(request.plan))
         if request.dry_run and request.resume:
             checked.going_on()
@@ -77,6 +77,7 @@ class Checked:
         if self.code_runs_in == "unsafe":
             yield unsafe.WARNING
         yield from reward_lines(self.plan)
+        yield from dialogue_lines(self.plan.recipe)
         yield from unknown_lines(self.plan.recipe)
 
     def going_on(self) -> tuple[Plan, Record]:

@@ -1,6 +1,7 @@
 """Whom the model of a recipe talks with: the processes of its environment, and a policy's words."""
 
 import json
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,12 +9,17 @@ from typing import TYPE_CHECKING, Any
 from llmpolicy.environments.asks import Offer
 from llmpolicy.environments.dialogue import Limits, Partner
 from llmpolicy.environments.players import Players
-from llmpolicy.errors import RecipeError
+from llmpolicy.errors import RecipeError, nearest
 from llmpolicy.plan import completion_length
 from llmpolicy.recipe import EnvironmentBlock, Recipe, trained_by
+from llmpolicy.reference import name_of
+from llmpolicy.tasks import Row
 
 if TYPE_CHECKING:
     from llmpolicy.policies.causal_lm import CausalLMPolicy
+
+BESIDES = ("prompt", "seed", "group")
+"""What a reset may ask for by name beside the columns of a row."""
 
 
 def block_of(recipe: Recipe) -> EnvironmentBlock | None:
@@ -53,9 +59,9 @@ def _players(key: _Key) -> Players:
     return Players(source, args=args, tools=tools, base_dir=key.base, seconds=key.timeout)
 
 
-def check_environment(recipe: Recipe) -> Offer | None:
+def check_environment(recipe: Recipe, rows: Iterable[Row] = ()) -> Offer | None:
     """What the environment of a recipe's model offers, None where it has none; RecipeError where it
-    cannot be asked for what the recipe wants.
+    cannot be asked for what the recipe wants, or asks for what one of the ``rows`` has not.
     """
     block = block_of(recipe)
     if block is None:
@@ -69,7 +75,42 @@ def check_environment(recipe: Recipe) -> Offer | None:
         )
     if block.credit == "turn" and not offer.has_step:
         raise RecipeError("environment.credit is turn, but there is no step that could pay a turn")
+    for row in rows:
+        known = {*row.columns, *BESIDES}
+        for name in offer.needs:
+            if name not in known:
+                raise RecipeError(
+                    f"reset of environment {name_of(block.source[0])!r} asks for {name!r}, which"
+                    f" row {row.index} does not have{nearest(name, known)}"
+                )
     return offer
+
+
+def dialogue_lines(recipe: Recipe) -> Iterator[str]:
+    """The environment of a recipe's model in words: what it can be asked, its tools, and what ends
+    a dialogue; nothing where there is none.
+    """
+    block = block_of(recipe)
+    if block is None:
+        return
+    offer, length = players_of(recipe).offer, completion_length(recipe)
+    methods = ["reset", *["step"] * offer.has_step, *["get_reward"] * offer.has_reward]
+    name = name_of(block.source[0])
+    yield f"environment: {f'{name}: ' + ', '.join(methods) if block.source[0] else 'tools alone'}"
+    tools = [tool["function"] for tool in offer.tools]
+    signatures = [
+        f"{tool['name']}({', '.join(tool['parameters']['properties'])})" for tool in tools
+    ]
+    yield f"tools: {', '.join(signatures) or 'none'}"
+    yield (
+        f"at most {block.turns} turns of at most {min(block.reply or length, length)} tokens each,"
+        f" {length} tokens in all, what is said to the model included"
+    )
+    spent = "" if block.seconds is None else f", {block.seconds:g} s of all calls"
+    yield (
+        f"ends too with a call of more than {block.timeout:g} s{spent}, and with more than"
+        f" {block.faults} calls of the model's that cannot be carried out"
+    )
 
 
 def partner_of(recipe: Recipe, policy: "CausalLMPolicy") -> Partner:
