@@ -49,7 +49,6 @@ BY_NAME = {
     "textarena": "llmpolicy.environments.textarena:Game",
     "gem": "llmpolicy.environments.gem:Game",
     "openenv": "llmpolicy.environments.openenv:Served",
-    "verifiers": "llmpolicy.environments.verifiers:Game",
     "reasoning_gym": "llmpolicy.environments.reasoning_gym:Questions",
 }
 """The libraries whose environments a language model plays by name, and what makes one."""
@@ -89,7 +88,6 @@ class EnvironmentBlock(AsWritten):
     textarena: str | None = None
     gem: str | None = None
     openenv: str | None = None
-    verifiers: str | None = None
     reasoning_gym: str | None = None
     tools: list[Any] = []
     turns: Annotated[int, Field(ge=1)] = 8
