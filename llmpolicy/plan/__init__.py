@@ -3,10 +3,21 @@ here.
 """
 
 from llmpolicy.plan.explain import Explanation, RecipeExplanation, explain_grpo, written_values
-from llmpolicy.plan.facts import function_facts, reward_facts, task_facts
-from llmpolicy.plan.fit import fit, fit_held_out
-from llmpolicy.plan.plan import Plan, plan_recipe, require_sandbox, reward_lines
-from llmpolicy.plan.reward import SCORER, build_rewards
+from llmpolicy.plan.plan import (
+    Plan,
+    fit,
+    fit_held_out,
+    plan_recipe,
+    require_sandbox,
+)
+from llmpolicy.plan.reward import (
+    SCORER,
+    build_rewards,
+    function_facts,
+    reward_facts,
+    reward_lines,
+    task_facts,
+)
 from llmpolicy.plan.weights import (
     completion_length,
     evaluated_length,

@@ -69,10 +69,9 @@ class Batch:
         A generation begins at a multiple of gcd(uses, gradient_accumulation_steps) micro-steps into
         an optimiser step and is last used ``uses - 1`` micro-steps on.
         """
-        latest = self.gradient_accumulation_steps - math.gcd(
-            self.uses, self.gradient_accumulation_steps
-        )
-        return (latest + self.uses - 1) // self.gradient_accumulation_steps
+        accumulation = self.gradient_accumulation_steps
+        latest = accumulation - math.gcd(self.uses, accumulation)
+        return (latest + self.uses - 1) // accumulation
 
     @property
     def groups_span_ranks(self) -> bool:
@@ -81,6 +80,14 @@ class Batch:
             self.processes > 1
             and self.per_device_train_batch_size * self.steps % self.num_generations != 0
         )
+
+    @property
+    def knob(self) -> str:
+        """The setting that decides how large a generation is."""
+        for knob in ("generation_batch_size", "steps_per_generation"):
+            if getattr(self, knob) is not None:
+                return knob
+        return "gradient_accumulation_steps"
 
     def changed(self, change: Change) -> "Batch":
         """This batch with other numbers."""
@@ -121,21 +128,10 @@ class Batch:
         )
 
     def _origin(self) -> str:
-        knob = generation_knob(self)
-        origin = (
-            "generation_batch_size"
-            if knob == "generation_batch_size"
-            else f"{self._factors()} x {knob} {self.steps}"
-        )
-        return f"the {self.completions} completions of a generation ({origin})"
-
-
-def generation_knob(batch: Batch) -> str:
-    """The setting that decides how large a generation is."""
-    for knob in ("generation_batch_size", "steps_per_generation"):
-        if getattr(batch, knob) is not None:
-            return knob
-    return "gradient_accumulation_steps"
+        knob = self.knob
+        if knob != "generation_batch_size":
+            knob = f"{self._factors()} x {knob} {self.steps}"
+        return f"the {self.completions} completions of a generation ({knob})"
 
 
 def nearest_valid(batch: Batch, rows: int) -> list[Change]:
@@ -145,26 +141,28 @@ def nearest_valid(batch: Batch, rows: int) -> list[Change]:
     if batch.steps_per_generation is not None and batch.generation_batch_size is not None:
         drops: list[Change] = [{"generation_batch_size": None}, {"steps_per_generation": None}]
         return [drop for drop in drops if not batch.changed(drop).fault(rows)]
-    knobs = [generation_knob(batch), "per_device_train_batch_size", "num_generations"]
+    knobs = [batch.knob, "per_device_train_batch_size", "num_generations"]
     changes: list[Change] = []
     for knob in knobs:
         value = getattr(batch, knob)
-        for candidates in (
-            range(value - 1, max(0, value - REACH), -1),
-            range(value + 1, value + REACH),
-        ):
+        below, above = range(value - 1, max(0, value - REACH), -1), range(value + 1, value + REACH)
+        for candidates in (below, above):
             changes += _first_valid(batch, rows, ({knob: x} for x in candidates))
     return changes or _nearest_pair(batch, rows, knobs)
 
 
 def _nearest_pair(batch: Batch, rows: int, knobs: list[str]) -> list[Change]:
     """The one change of two numbers that moves them least in proportion."""
-    ways: list[tuple[float, Change]] = []
+
+    def distance(way: dict[str, int]) -> float:
+        return sum(abs(math.log(x / getattr(batch, knob))) for knob, x in way.items())
+
+    ways: list[dict[str, int]] = []
     for a, b in itertools.combinations(knobs, 2):
-        old = getattr(batch, a), getattr(batch, b)
         for x, y in itertools.product(range(1, PAIRED + 1), repeat=2):
-            ways.append((abs(math.log(x / old[0])) + abs(math.log(y / old[1])), {a: x, b: y}))
-    return _first_valid(batch, rows, (way for _, way in sorted(ways, key=lambda pair: pair[0])))
+            ways.append({a: x, b: y})
+    ways.sort(key=distance)
+    return _first_valid(batch, rows, ways)
 
 
 def _first_valid(batch: Batch, rows: int, ways: Iterable[Change]) -> list[Change]:

@@ -6,12 +6,13 @@ import json
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import starmap
 from typing import Any
 
 from pydantic import BaseModel
 
 from llmpolicy.errors import RecipeError, nearest
-from llmpolicy.plan.batch import Arithmetic, Batch, arithmetic, generation_knob, nearest_valid
+from llmpolicy.plan.batch import Arithmetic, Batch, arithmetic, nearest_valid
 from llmpolicy.recipe import (
     GRPO_DEFAULTS,
     TARGET_DEFAULTS,
@@ -90,18 +91,13 @@ class Explanation:
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain lists and dicts, for ``--json``."""
-        return {
-            "schema": 1,
-            **asdict(self),
-            "values": [asdict(value) for value in self.values],
-            "notes": [*self.notes],
-        }
+        return {"schema": 1, **_plain(self)}
 
     def __str__(self) -> str:
         """The same as lines for a terminal."""
         lines = [f"settings, for {self.target}", *_table(self.values), "arithmetic"]
-        lines += [f"  {sentence}" for sentence in _sentences(self.arithmetic)]
-        lines += [f"note: {note}" for note in self.notes]
+        lines += map("  {}".format, _sentences(self.arithmetic))
+        lines += map("note: {}".format, self.notes)
         return "\n".join(lines)
 
 
@@ -124,29 +120,30 @@ class RecipeExplanation:
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain lists and dicts, for ``--json``."""
-        grpo = self.grpo.to_dict() if self.grpo else {"schema": 1}
-        blocks = [
-            {**asdict(value), "value": json.loads(json.dumps(value.value, default=str))}
-            for value in self.blocks
-        ]
-        reward, lacking = [*self.reward], [*self.lacking]
-        ways = {"ways": dict(self.ways)} if self.ways else {}
-        talk = {"dialogue": [*self.dialogue]} if self.dialogue else {}
-        return {**grpo, "blocks": blocks, "reward": reward, "lacking": lacking, **ways, **talk}
+        plain = _plain(self)
+        grpo = plain.pop("grpo") or {}
+        for name in ("ways", "dialogue"):
+            if not plain[name]:
+                del plain[name]
+        return {"schema": 1, **grpo, **plain}
 
     def __str__(self) -> str:
         """The same as lines for a terminal."""
         lines = ["recipe", *_table(self.blocks)]
         if self.reward:
-            lines += ["reward", *(f"  {line}" for line in self.reward)]
+            lines += ["reward", *map("  {}".format, self.reward)]
         if self.dialogue:
-            lines += ["dialogue", *(f"  {line}" for line in self.dialogue)]
+            lines += ["dialogue", *map("  {}".format, self.dialogue)]
         if self.grpo:
             lines.append(str(self.grpo))
         if self.ways:
-            lines += ["speed", *(f"  {part}: {way}" for part, way in self.ways.items())]
-        lines += [f"note: {sentence}" for sentence in self.lacking]
+            lines += ["speed", *starmap("  {}: {}".format, self.ways.items())]
+        lines += map("note: {}".format, self.lacking)
         return "\n".join(lines)
+
+
+def _plain(record: Explanation | RecipeExplanation) -> dict[str, Any]:
+    return dict(json.loads(json.dumps(asdict(record), default=str)))
 
 
 def explain_grpo(
@@ -184,9 +181,10 @@ def explain_grpo(
         max_completion=settings["max_completion_length"],
         mean_prompt=mean_prompt_tokens,
     )
-    values = []
-    for name, value in settings.items():
-        values.append(_value(name, value, _source(name, grpo, target, overrides), batch))
+    values = [
+        _value(name, value, _source(name, grpo, target, overrides), batch)
+        for name, value in settings.items()
+    ]
     notes = [*_notes(counts, batch, settings, target)]
     if sampling:
         notes += _sampling_notes(sampling, counts)
@@ -208,43 +206,43 @@ def written_values(recipe: Recipe) -> Iterator[Value]:
 def _leaves(value: Any, name: str = "", written: bool = True) -> Iterator[tuple[str, Any, bool]]:
     """Each value below a block with its dotted name, and whether it was written or is a default."""
     start = name and f"{name}."
+    if isinstance(value, list) and value and isinstance(value[0], BaseModel):
+        value = dict(enumerate(value))
     if isinstance(value, BaseModel):
         for key in (*type(value).model_fields, *(value.model_extra or {})):
             if start or key != "grpo":
-                yield from _leaves(
-                    getattr(value, key), start + key, written and key in value.model_fields_set
-                )
+                was = written and key in value.model_fields_set
+                yield from _leaves(getattr(value, key), start + key, was)
     elif isinstance(value, dict) and value:
         for key, item in value.items():
             yield from _leaves(item, f"{start}{key}", written)
-    elif isinstance(value, list) and value and isinstance(value[0], BaseModel):
-        for index, item in enumerate(value):
-            yield from _leaves(item, f"{start}{index}", written)
     else:
         yield name, value, written
 
 
 def _table(values: Sequence[Value]) -> list[str]:
-    wide = max(len(x.name) for x in values)
-    width = min(max(len(_show(x.value)) for x in values), VALUE)
+    wide = max(len(value.name) for value in values)
+    width = min(max(len(_show(value.value)) for value in values), VALUE)
     lines = []
-    for x in values:
-        note = f" ({x.note})" if x.note else ""
-        lines.append(f"  {x.name:<{wide}}  {_show(x.value):<{width}}  {x.source}{note}")
+    for value in values:
+        note = value.note and f" ({value.note})"
+        lines.append(f"  {value.name:<{wide}}  {_show(value.value):<{width}}  {value.source}{note}")
     return lines
 
 
 def _check_counts(settings: Mapping[str, Any], rows: int, processes: int) -> None:
-    counts = {key: settings[key] for key in (*COUNTS, "max_completion_length")}
-    counts |= {key: settings[key] for key in OPTIONAL_COUNTS if settings[key] is not None}
-    for name, value in {**counts, "rows": rows, "processes": processes}.items():
-        if not _is_int(value) or value < 1:
+    counts = {**settings, "rows": rows, "processes": processes}
+    for name in (*COUNTS, "max_completion_length", *OPTIONAL_COUNTS, "rows", "processes"):
+        value = counts[name]
+        if value is None and name in OPTIONAL_COUNTS:
+            continue
+        if type(value) is not int or value < 1:
             raise RecipeError(f"grpo: {name} is {value!r}; expected a whole number of at least 1")
 
 
 def _check_length(settings: Mapping[str, Any]) -> None:
     steps, epochs = settings["max_steps"], settings["num_train_epochs"]
-    if not _is_int(steps) or steps == 0:
+    if type(steps) is not int or steps == 0:
         raise RecipeError(
             f"grpo: max_steps is {steps!r}; expected a number of optimiser steps, or -1 to go by"
             " epochs"
@@ -258,10 +256,6 @@ def _check_length(settings: Mapping[str, Any]) -> None:
             "grpo: auto_find_batch_size is true; expected false, for a smaller batch would split"
             " groups"
         )
-
-
-def _is_int(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _advice(batch: Batch, rows: int) -> str:
@@ -287,10 +281,10 @@ def _value(name: str, value: Any, source: str, batch: Batch) -> Value:
     if name == "generation_batch_size":
         product = "per_device_train_batch_size x processes x steps_per_generation"
         return Value(name, batch.completions, source, product)
-    if generation_knob(batch) == "generation_batch_size":
-        quotient = "generation_batch_size / (per_device_train_batch_size x processes)"
-        return Value(name, batch.steps, source, quotient)
-    return Value(name, batch.steps, source, "gradient_accumulation_steps")
+    note = batch.knob
+    if note == "generation_batch_size":
+        note += " / (per_device_train_batch_size x processes)"
+    return Value(name, batch.steps, source, note)
 
 
 def _notes(a: Arithmetic, batch: Batch, settings: Mapping[str, Any], target: str) -> Iterator[str]:
@@ -314,7 +308,9 @@ def _notes(a: Arithmetic, batch: Batch, settings: Mapping[str, Any], target: str
             "groups span processes; an advantage is computed from its whole group, gathered from"
             " all of them"
         )
-    most = settings["epsilon"] if settings["epsilon_high"] is None else settings["epsilon_high"]
+    most = settings["epsilon_high"]
+    if most is None:
+        most = settings["epsilon"]
     if settings["loss_type"] == "cispo" and most < 1:
         yield (
             f"cispo cuts the ratio, 1 at the start, at epsilon_high {_show(most)}, so every token"
@@ -356,39 +352,38 @@ def _sampling_notes(sampling: SamplingBlock, a: Arithmetic) -> Iterator[str]:
         )
 
 
-def _sentences(a: Arithmetic) -> list[str]:
-    policy = "on-policy" if a.on_policy else f"off-policy, rollouts up to {a.staleness} steps old"
-    tokens = (
-        ""
-        if a.tokens_per_step is None
-        else f", at most about {a.tokens_per_step:,.0f} tokens with prompts"
+def _sentences(a: Arithmetic) -> Iterator[str]:
+    yield (
+        f"generation: {a.prompts_per_generation} prompts x"
+        f" {a.rollouts_per_generation // a.prompts_per_generation} ="
+        f" {a.rollouts_per_generation} rollouts, up to {a.generated_tokens_per_generation:,}"
+        " new tokens"
     )
-    return [
-        (
-            f"generation: {a.prompts_per_generation} prompts x"
-            f" {a.rollouts_per_generation // a.prompts_per_generation} ="
-            f" {a.rollouts_per_generation} rollouts, up to {a.generated_tokens_per_generation:,}"
-            " new tokens"
-        ),
-        f"step: {a.rollouts_per_step} rollouts, {_show(a.prompts_per_step)} new prompts{tokens}",
-        (
-            f"{_show(a.optimiser_steps_per_generation)} optimiser"
-            f" step{'s' * (a.optimiser_steps_per_generation != 1)} a generation: {policy}"
-        ),
-        (
-            f"pass over the data: {a.rows} rows, {a.rows_left_out_per_pass} left out,"
-            f" {a.optimiser_steps_per_pass} steps"
-        ),
-        (
-            f"run: {a.optimiser_steps} steps, {_show(a.passes)} passes, {a.generations}"
-            f" generations, {a.rollouts} rollouts"
-        ),
-        f"processes: {a.processes}; groups {'span' if a.groups_span_ranks else 'do not span'} them",
-    ]
+    tokens = ""
+    if a.tokens_per_step is not None:
+        tokens = f", at most about {a.tokens_per_step:,.0f} tokens with prompts"
+    yield f"step: {a.rollouts_per_step} rollouts, {_show(a.prompts_per_step)} new prompts{tokens}"
+    policy = "on-policy" if a.on_policy else f"off-policy, rollouts up to {a.staleness} steps old"
+    yield (
+        f"{_show(a.optimiser_steps_per_generation)} optimiser"
+        f" step{'s' * (a.optimiser_steps_per_generation != 1)} a generation: {policy}"
+    )
+    yield (
+        f"pass over the data: {a.rows} rows, {a.rows_left_out_per_pass} left out,"
+        f" {a.optimiser_steps_per_pass} steps"
+    )
+    yield (
+        f"run: {a.optimiser_steps} steps, {_show(a.passes)} passes, {a.generations} generations,"
+        f" {a.rollouts} rollouts"
+    )
+    span = "span" if a.groups_span_ranks else "do not span"
+    yield f"processes: {a.processes}; groups {span} them"
 
 
 def _show(value: Any) -> str:
+    if value is None:
+        return "null"
     if isinstance(value, float):
         return f"{value:.4g}"
-    text = "null" if value is None else visible(" ".join(str(value).split()))
+    text = visible(" ".join(str(value).split()))
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,17 +1,24 @@
-"""What a recipe comes to before a model loads: rows, rewards and the arithmetic of a step. All that
-can be checked is checked here.
+"""What a recipe comes to before a model loads: rows, rewards and the arithmetic of a step; and the
+rows that a policy has room for. All that can be checked is checked here.
 """
 
+import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from llmpolicy.errors import PolicyError, RecipeError, TaskError
 from llmpolicy.messages import content_text
 from llmpolicy.plan.explain import Explanation, explain_grpo
-from llmpolicy.plan.reward import build_correct, build_rewards, reward_sentences
-from llmpolicy.plan.weights import loaded_adapter, loaded_weights
+from llmpolicy.plan.reward import build_correct, build_rewards
+from llmpolicy.plan.weights import (
+    completion_length,
+    evaluated_length,
+    loaded_adapter,
+    loaded_weights,
+)
 from llmpolicy.recipe import (
     EvaluateBlock,
     Grpo,
@@ -31,8 +38,12 @@ from llmpolicy.tasks import (
     load_demonstrations,
     load_pairs,
     load_tasks,
+    within,
 )
 from llmpolicy.types import Prompt
+
+if TYPE_CHECKING:
+    from llmpolicy.policies.causal_lm import CausalLMPolicy
 
 HELD_OUT = 200
 """Questions held out of the preference pairs of a recipe that does not say how many."""
@@ -79,8 +90,9 @@ class Plan:
     @cached_property
     def demonstrations(self) -> Sequence[Demonstration]:
         """What a warm start learns from, read when it is asked for."""
-        spec = self.recipe.demonstrations
-        return load_demonstrations(spec, self.recipe.base_dir) if spec else ()
+        if spec := self.recipe.demonstrations:
+            return load_demonstrations(spec, self.recipe.base_dir)
+        return ()
 
     @cached_property
     def pairs(self) -> Pairs:
@@ -90,8 +102,11 @@ class Plan:
         recipe, never = self.recipe, self.held_out_questions
         if recipe.preferences is None:
             return Pairs([], [], 0)
-        count = recipe.evaluate.n if recipe.evaluate else HELD_OUT
-        held_out = 0 if never else count
+        held_out = HELD_OUT
+        if never:
+            held_out = 0
+        elif recipe.evaluate:
+            held_out = recipe.evaluate.n
         return load_pairs(recipe.preferences, recipe.base_dir, held_out=held_out, never=never)
 
 
@@ -103,8 +118,7 @@ def plan_recipe(
 
     With ``in_memory`` the policy is there already, and its model need not lie anywhere.
     """
-    last = stages_of(recipe)[-1]
-    if not in_memory and not isinstance(last, Play):
+    if not in_memory and not isinstance(stages_of(recipe)[-1], Play):
         loaded_weights(recipe)
         loaded_adapter(recipe)
     tasks = _tasks(recipe)
@@ -139,21 +153,16 @@ def _tasks(recipe: Recipe) -> Tasks:
     """The rows to train on and those held out; none where a recipe has no task. In an environment
     without one, a row is the seed of its beginning.
     """
-    settings = recipe.evaluate
-    if not recipe.task:
-        if recipe.model is None or recipe.environment is None:
-            return Tasks([], [], ())
-        prompt: Prompt = [] if recipe.environment.chat else ""
-        held_out = settings.n if settings else 0
-        rows = [Row(prompt, {}, i, f"{i}", recipe.name) for i in range(BEGINNINGS + held_out)]
-        return Tasks(rows[:BEGINNINGS], rows[BEGINNINGS:], ())
-    return load_tasks(
-        recipe.task,
-        recipe.base_dir,
-        seed=recipe.seed,
-        held_out=settings.n if settings else 0,
-        held_out_task=settings.task if settings else None,
-    )
+    how: dict[str, Any] = {"seed": recipe.seed, "held_out": 0}
+    if settings := recipe.evaluate:
+        how |= {"held_out": settings.n, "held_out_task": settings.task}
+    if recipe.task:
+        return load_tasks(recipe.task, recipe.base_dir, **how)
+    if recipe.model is None or recipe.environment is None:
+        return Tasks([], [], ())
+    prompt: Prompt = [] if recipe.environment.chat else ""
+    rows = [Row(prompt, {}, i, f"{i}", recipe.name) for i in range(BEGINNINGS + how["held_out"])]
+    return Tasks(rows[:BEGINNINGS], rows[BEGINNINGS:], ())
 
 
 def explained(
@@ -191,7 +200,7 @@ def _mean_prompt_tokens(recipe: Recipe, rows: Sequence[Row]) -> float | None:
         return None
     if not file.is_file() or not rows:
         return None
-    texts = [_text(row) for row in rows[:: max(len(rows) // 64, 1)]]
+    texts = [*map(_text, rows[:: max(len(rows) // 64, 1)])]
     encoded = Tokenizer.from_file(str(file)).encode_batch(texts)
     return sum(len(text.ids) for text in encoded) / len(texts)
 
@@ -207,12 +216,58 @@ def require_sandbox(plan: Plan) -> str | None:
     """Which sandbox the rewards that run code will use, None when none does; SandboxUnavailable
     before a model loads.
     """
-    used = [*plan.rewards.components, *(plan.correct.components if plan.correct else [])]
+    used = [*plan.rewards.components]
+    if plan.correct:
+        used += plan.correct.components
     return require(component.function for component in used)
 
 
-def reward_lines(plan: Plan) -> list[str]:
-    """The reward as a formula, what right and wrong answers can get, and what is worth knowing
-    about it.
+# the rows that a policy has room for
+
+
+def fit(plan: Plan, policy: "CausalLMPolicy", *, processes: int = 1, target: str = "cpu") -> Plan:
+    """The plan with the rows whose prompt and completion fit the context (and
+    ``max_prompt_tokens``), the rest counted.
+
+    Raises TaskError or RecipeError when too few are left to train on.
     """
-    return reward_sentences(plan.recipe, plan.rewards)
+    recipe = plan.recipe
+    train = _fitting(policy, plan.train_rows, recipe, completion_length(recipe), "training")
+    explanation = plan.explanation
+    if len(train) < len(plan.train_rows):
+        explanation = explained(recipe, train, processes, target)
+    return fit_held_out(replace(plan, train_rows=train, explanation=explanation), policy)
+
+
+def fit_held_out(plan: Plan, policy: "CausalLMPolicy") -> Plan:
+    """The plan with the held-out rows whose prompt and completion fit, the rest counted."""
+    if not plan.held_out:
+        return plan
+    length = evaluated_length(plan.recipe)
+    return replace(plan, held_out=_fitting(policy, plan.held_out, plan.recipe, length, "held-out"))
+
+
+def _fitting(
+    policy: "CausalLMPolicy", rows: Sequence[Row], recipe: Recipe, completion: int, side: str
+) -> Sequence[Row]:
+    context = policy.context or 10**9
+    limit = min(recipe.max_prompt_tokens or context, context - completion)
+    if limit < 1:
+        raise RecipeError(
+            f"max_completion_length={completion} leaves no room for a prompt in the model's context"
+            f" of {context} tokens"
+        )
+    begun = [row.prompt for row in rows if row.prompt]
+    if not begun:  # an environment says what comes first
+        return rows
+    lengths = list(map(len, policy.encode(begun)))
+    kept = within(rows, lengths, limit, recipe.over_long)
+    if len(kept) < len(rows):
+        logging.getLogger("llmpolicy").warning(
+            "%d of %d %s prompts above %d tokens dropped",
+            len(rows) - len(kept),
+            len(rows),
+            side,
+            limit,
+        )
+    return kept

@@ -1,14 +1,20 @@
-"""The reward of a recipe: its functions read and inspected, and what they add up to, in words."""
+"""The reward of a recipe: its functions read and inspected, and what they add up to, in words and
+for a manifest, which says by hash where functions come from.
+"""
 
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmpolicy.plan.weights import from_recipe
-from llmpolicy.recipe import Grpo, Recipe, RewardBlock, stages_of
-from llmpolicy.rewards import Rewards, RewardSpec
+from llmpolicy.recipe import Grpo, Recipe, RewardBlock
+from llmpolicy.rewards import Rewards, RewardSpec, describe
 from llmpolicy.rewards.compose import NORMALISED, sentences
-from llmpolicy.tasks import TaskSpec
+from llmpolicy.rewards.compose import facts as composition_facts
+
+if TYPE_CHECKING:
+    from llmpolicy.plan.plan import Plan
 
 SCORER = "reward_model:score"
 
@@ -43,10 +49,10 @@ def rewarded_tasks(recipe: Recipe) -> list[str]:
     """The tasks that the reward is for: those of training, and the held-out one where a reward
     names it.
     """
-    named = {task for block in recipe.rewards for task in block.tasks or ()}
-    trained = [task.label for task in recipe.task]
-    held_out = [task.label for task in recipe.every_task if task.label in named]
-    return list(dict.fromkeys([*trained, *held_out]))
+    named = set(chain.from_iterable(block.tasks or () for block in recipe.rewards))
+    labels = [task.label for task in recipe.task]
+    labels += (task.label for task in recipe.every_task if task.label in named)
+    return list(dict.fromkeys(labels))
 
 
 def _placed_model(fn: Any, args: Mapping[str, Any], base: Path | None) -> dict[str, Any]:
@@ -58,22 +64,65 @@ def _placed_model(fn: Any, args: Mapping[str, Any], base: Path | None) -> dict[s
     return {**args, "model": from_recipe(args["model"], base)}
 
 
-def reward_sentences(recipe: Recipe, rewards: Rewards) -> list[str]:
+def reward_lines(plan: "Plan") -> list[str]:
     """The reward as a formula, what right and wrong answers can get, and what is worth knowing
     about it.
     """
-    composition, last = rewards.composition, stages_of(recipe)[-1]
-    lines = sentences(composition, rewarded_tasks(recipe)) if rewards.components else []
-    how = last.settings.get("multi_objective_aggregation") if isinstance(last, Grpo) else None
-    if how == "normalize_then_sum" and sum(map(bool, composition.weights)) > 1:
-        lines = [*lines, f"note: {NORMALISED}"]
-    return [*lines, *(_prefill_line(task) for task in recipe.task if task.prefill)]
+    recipe, composition, last = plan.recipe, plan.rewards.composition, plan.stages[-1]
+    lines: list[str] = []
+    if plan.rewards.components:
+        lines += sentences(composition, rewarded_tasks(recipe))
+    if isinstance(last, Grpo) and sum(map(bool, composition.weights)) > 1:
+        how = last.settings.get("multi_objective_aggregation")
+        if how == "normalize_then_sum":
+            lines.append(f"note: {NORMALISED}")
+    for task in recipe.task:
+        if task.prefill:
+            where = "messages" if task.chat else "prompt"
+            lines.append(
+                f"note: task {task.label}: `completion` is what the model writes after the prefill"
+                f" {task.prefill!r:.60}; for a reward {where} ends with it (json_answer reads both"
+                " together)"
+            )
+    return lines
 
 
-def _prefill_line(task: TaskSpec) -> str:
-    """What a reward reads of an answer that was begun for the model."""
-    where = "messages ends with it" if task.chat else "prompt ends with it"
-    return (
-        f"note: task {task.label}: `completion` is what the model writes after the prefill"
-        f" {task.prefill!r:.60}; for a reward {where} (json_answer reads both together)"
-    )
+def reward_facts(plan: "Plan") -> dict[str, Any]:
+    """Each reward's name, weight, role, arguments, file and hash, and what they add up to."""
+    recipe, rewards = plan.recipe, plan.rewards
+    facts = []
+    for block, name in zip(recipe.reward_functions, rewards.names, strict=True):
+        term = rewards.composition.term_of[name]
+        how: dict[str, Any] = {"weight": term.weight, "role": term.role}
+        if name != term.name:
+            how["within"] = term.name
+        facts.append(_function(recipe, block.fn, how, block.args))
+    settings = recipe.evaluate
+    if settings and settings.correct:
+        # No weight: it only judges the evaluation.
+        facts.append(_function(recipe, settings.correct, {"weight": None}, settings.args))
+    composition = composition_facts(rewards.composition, rewarded_tasks(recipe))
+    return {"rewards": facts, "composition": composition}
+
+
+def _function(
+    recipe: Recipe, fn: Any, how: Mapping[str, Any], args: Mapping[str, Any]
+) -> dict[str, Any]:
+    asked = {"fn": str(fn), **how, "args": recipe.portable(args, named=True)}
+    return asked | describe(fn, recipe.base_dir)
+
+
+def task_facts(recipe: Recipe) -> list[dict[str, Any]]:
+    """The file and hash of each function that a task calls."""
+    facts = []
+    for task in recipe.every_task:
+        for fn in (task.generator, task.canonical):
+            if callable(fn) or (fn and ":" in fn):
+                name = getattr(fn, "__name__", str(fn))
+                facts.append({"fn": name, **describe(fn, recipe.base_dir)})
+    return facts
+
+
+def function_facts(recipe: Recipe) -> list[dict[str, Any]]:
+    """The file and hash of each other function that a recipe is carried out with, and its key."""
+    return [_function(recipe, fn, {"key": key}, args) for key, fn, args in recipe.functions]

@@ -97,25 +97,22 @@ def evaluated_length(recipe: Recipe) -> int:
 
 def _of_policy(recipe: Recipe, key: str) -> Any:
     """A setting that GRPO and the loop have in common, or TRL's default of it."""
-    last = stages_of(recipe)[-1]
-    written = None
+    last, value = stages_of(recipe)[-1], None
     if isinstance(last, Grpo):
-        written = last.settings.get(key)
+        value = last.settings.get(key)
     elif isinstance(last, Reinforce):
-        written = getattr(last.settings, key)
-    return grpo_defaults()[key] if written is None else written
+        value = getattr(last.settings, key)
+    return grpo_defaults()[key] if value is None else value
 
 
 def template_arguments(recipe: Recipe) -> dict[str, Any]:
     """The chat template's arguments, which all tasks of one recipe share; raises RecipeError when
     they differ.
     """
-    arguments: dict[str, Any] | None = None
-    for task in recipe.every_task:
-        if arguments not in (None, task.chat_template_kwargs or {}):
-            raise RecipeError(
-                f"recipe {recipe.name!r}: its tasks differ in chat_template_kwargs; one policy has"
-                " one template"
-            )
-        arguments = task.chat_template_kwargs or {}
-    return arguments or {}
+    arguments = [task.chat_template_kwargs or {} for task in recipe.every_task] or [{}]
+    if arguments.count(arguments[0]) < len(arguments):
+        raise RecipeError(
+            f"recipe {recipe.name!r}: its tasks differ in chat_template_kwargs; one policy has one"
+            " template"
+        )
+    return arguments[0]

@@ -3,7 +3,6 @@ network f_θ.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,31 +25,26 @@ class CategoricalMLP(network.SmallPolicy):
         # A small last layer makes all actions about equally likely at the start.
         self.logits = network.mlp([obs_dim, *hidden, n_actions], seed=seed, final_gain=0.01)
 
-    def distribution(self, states: Sequence[Any] | Tensor) -> Categorical:
+    def distribution(self, states: network.States) -> Categorical:
         """π(· | s) for each of B states."""
-        return Categorical(
-            logits=self.logits(network.stack(states)), validate_args=False
-        )  # (B, n_actions)
+        logits = self.logits(network.stack(states))  # (B, n_actions)
+        return Categorical(logits=logits, validate_args=False)
 
     @torch.no_grad()
     def act(
         self,
-        states: Sequence[Any] | Tensor,
+        states: network.States,
         *,
         greedy: bool = False,
         generator: torch.Generator | None = None,
     ) -> Action:
         """Draw an action in each state, or take the likeliest one; ``value`` is (B,)."""
         pi = self.distribution(states)
-        value = (
-            pi.mode if greedy else torch.multinomial(pi.probs, 1, generator=generator).squeeze(1)
-        )  # (B,)
-        ones = torch.ones(len(value), 1, dtype=torch.bool)  # (B, 1)
-        return Action(value, pi.log_prob(value).unsqueeze(1), ones, ones.squeeze(1))
+        value = pi.mode  # (B,)
+        if not greedy:
+            value = torch.multinomial(pi.probs, 1, generator=generator).squeeze(1)
+        return network.decided(value, network.likely(pi, value)[0])
 
-    def log_prob(
-        self, states: Sequence[Any] | Tensor, actions: Sequence[Any] | Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def log_prob(self, states: network.States, actions: network.States) -> tuple[Tensor, Tensor]:
         """log π(a | s) and its mask, both (B, 1)."""
-        log_prob = self.distribution(states).log_prob(network.stack(actions)).unsqueeze(1)  # (B, 1)
-        return log_prob, torch.ones_like(log_prob, dtype=torch.bool)
+        return network.likely(self.distribution(states), actions)

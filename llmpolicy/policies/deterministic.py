@@ -3,10 +3,9 @@
 """
 
 from collections.abc import Sequence
-from typing import Any, NoReturn, Self
+from typing import NoReturn, Self
 
 import torch
-from torch import Tensor
 
 from llmpolicy.errors import PolicyError
 from llmpolicy.policies import network
@@ -37,11 +36,13 @@ class DeterministicPolicy(network.SmallPolicy):
     @classmethod
     def from_gaussian(cls, gaussian: GaussianMLP) -> Self:
         """The mean of a Gaussian policy as a policy of its own, with a copy of its weights."""
-        policy = cls(**{key: value for key, value in gaussian.config.items() if key != "std"})
+        config = dict(gaussian.config)
+        config.pop("std")
+        policy = cls(**config)
         policy.mean.load_state_dict(gaussian.mean.state_dict())
         return policy
 
-    def distribution(self, states: Sequence[Any] | Tensor) -> NoReturn:
+    def distribution(self, states: network.States) -> NoReturn:
         """Raises PolicyError: all probability lies on one point."""
         raise PolicyError(
             "DeterministicPolicy.distribution: μ(s) is a single action, it has no distribution; use"
@@ -51,7 +52,7 @@ class DeterministicPolicy(network.SmallPolicy):
     @torch.no_grad()
     def act(
         self,
-        states: Sequence[Any] | Tensor,
+        states: network.States,
         *,
         greedy: bool = False,
         generator: torch.Generator | None = None,
@@ -59,11 +60,9 @@ class DeterministicPolicy(network.SmallPolicy):
         """μ_θ(s) in each state, greedy or not; ``value`` is (B, action_dim) and there is no
         ``log_prob``.
         """
-        value = self.mean(network.stack(states))  # (B, action_dim)
-        ones = torch.ones(len(value), 1, dtype=torch.bool)  # (B, 1)
-        return Action(value, None, ones, ones.squeeze(1))
+        return network.decided(self.mean(network.stack(states)))  # (B, action_dim)
 
-    def log_prob(self, states: Sequence[Any] | Tensor, actions: Sequence[Any] | Tensor) -> NoReturn:
+    def log_prob(self, states: network.States, actions: network.States) -> NoReturn:
         """Raises PolicyError: a deterministic action has no log-probability."""
         raise PolicyError(
             "DeterministicPolicy.log_prob: a deterministic action has no log-probability; train a"

@@ -4,7 +4,6 @@ not depend on the state.
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -40,33 +39,27 @@ class GaussianMLP(network.SmallPolicy):
         self.mean = network.mlp([obs_dim, *hidden, action_dim], seed=seed, final_gain=0.01)
         self.log_std = nn.Parameter(torch.full((action_dim,), math.log(std)))  # (action_dim,)
 
-    def distribution(self, states: Sequence[Any] | Tensor) -> Independent:
+    def distribution(self, states: network.States) -> Independent:
         """π(· | s) for each of B states; its mode is its mean μ_θ(s)."""
-        normal = Normal(
-            self.mean(network.stack(states)), self.log_std.exp(), validate_args=False
-        )  # (B, action_dim)
+        mean = self.mean(network.stack(states))  # (B, action_dim)
+        normal = Normal(mean, self.log_std.exp(), validate_args=False)
         return Independent(normal, 1, validate_args=False)
 
     @torch.no_grad()
     def act(
         self,
-        states: Sequence[Any] | Tensor,
+        states: network.States,
         *,
         greedy: bool = False,
         generator: torch.Generator | None = None,
     ) -> Action:
         """Draw an action in each state, or take the mean; ``value`` is (B, action_dim)."""
         pi = self.distribution(states)
-        noise = (
-            torch.zeros_like(pi.mean) if greedy else torch.randn(pi.mean.shape, generator=generator)
-        )
-        value = pi.mean + pi.stddev * noise  # (B, action_dim)
-        ones = torch.ones(len(value), 1, dtype=torch.bool)  # (B, 1)
-        return Action(value, pi.log_prob(value).unsqueeze(1), ones, ones.squeeze(1))
+        value = pi.mean  # (B, action_dim)
+        if not greedy:
+            value = value + pi.stddev * torch.randn(value.shape, generator=generator)
+        return network.decided(value, network.likely(pi, value)[0])
 
-    def log_prob(
-        self, states: Sequence[Any] | Tensor, actions: Sequence[Any] | Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def log_prob(self, states: network.States, actions: network.States) -> tuple[Tensor, Tensor]:
         """The log-density log π(a | s) and its mask, both (B, 1)."""
-        log_prob = self.distribution(states).log_prob(network.stack(actions)).unsqueeze(1)  # (B, 1)
-        return log_prob, torch.ones_like(log_prob, dtype=torch.bool)
+        return network.likely(self.distribution(states), actions)

@@ -9,9 +9,12 @@ from typing import Any, Self
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.distributions import Distribution
 
 from llmpolicy.errors import PolicyError, nearest
+from llmpolicy.types import Action
 
+States = Sequence[Any] | Tensor
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 
 
@@ -23,16 +26,14 @@ def mlp(sizes: Sequence[int], *, seed: int, final_gain: float) -> nn.Sequential:
     alone.
     """
     generator = torch.Generator().manual_seed(seed)
+    gains = [math.sqrt(2)] * (len(sizes) - 2) + [final_gain]
     layers: list[nn.Module] = []
-    for index, (inputs, outputs) in enumerate(zip(sizes, sizes[1:], strict=False)):
-        last = index == len(sizes) - 2
+    for inputs, outputs, gain in zip(sizes[:-1], sizes[1:], gains, strict=True):
         layer = nn.utils.skip_init(nn.Linear, inputs, outputs)
-        nn.init.orthogonal_(
-            layer.weight, gain=final_gain if last else math.sqrt(2), generator=generator
-        )
+        nn.init.orthogonal_(layer.weight, gain=gain, generator=generator)
         nn.init.zeros_(layer.bias)
-        layers += [layer] if last else [layer, nn.Tanh()]
-    return nn.Sequential(*layers)
+        layers += [layer, nn.Tanh()]
+    return nn.Sequential(*layers[:-1])
 
 
 def stack(rows: Sequence[Any] | Tensor) -> Tensor:
@@ -73,6 +74,18 @@ class SmallPolicy(nn.Module):
         """
         policy: Self = load(folder, [cls])
         return policy
+
+
+def decided(value: Tensor, log_prob: Tensor | None = None) -> Action:
+    """Actions of one decision each, (B, ...), and how likely they were, (B, 1)."""
+    mask = torch.ones(len(value), 1, dtype=torch.bool)  # (B, 1)
+    return Action(value, log_prob, mask, mask.squeeze(1))
+
+
+def likely(pi: Distribution, actions: States) -> tuple[Tensor, Tensor]:
+    """log π(a | s) of actions of one decision each, and their mask, both (B, 1)."""
+    log_prob = pi.log_prob(stack(actions)).unsqueeze(1)  # (B, 1)
+    return log_prob, torch.ones_like(log_prob, dtype=torch.bool)
 
 
 def load(folder: str | Path, classes: Sequence[type[SmallPolicy]]) -> Any:

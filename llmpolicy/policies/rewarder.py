@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
+from torch.nn.functional import pad
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from llmpolicy.messages import content_text, plain
-from llmpolicy.policies.causal_lm.frequencies import switches
+from llmpolicy.messages import plain
+from llmpolicy.policies.causal_lm.forward import right_pad
+from llmpolicy.policies.causal_lm.frequencies import reads_whole, switches
 from llmpolicy.policies.causal_lm.load import FAILURES
-from llmpolicy.policies.causal_lm.sparse import reads_whole
 from llmpolicy.policies.causal_lm.template import Template
 from llmpolicy.rewards import RewardError, Score
 from llmpolicy.run import broken
@@ -53,31 +55,25 @@ def score_texts(
     """
     limit = min(max_length or rewarder.context, rewarder.context)
     kept = [row[-limit:] for row in ids]
-    values: dict[int, float] = {}
+    values = torch.zeros(len(ids))
     with torch.inference_mode():
-        for batch in _batches([len(row) for row in kept], switches(rewarder.model)):
-            values |= dict(zip(batch, _forward(rewarder, [kept[i] for i in batch]), strict=True))
-    return [
-        Score(
-            values[i],
-            why=(
-                ""
-                if len(row) <= limit
-                else f"the first {len(row) - limit} of {len(row)} tokens were cut"
-            ),
-        )
-        for i, row in enumerate(ids)
-    ]
+        for batch in _batches([*map(len, kept)], switches(rewarder.model)):
+            values[batch] = _forward(rewarder, [kept[row] for row in batch])
+    scores = []
+    for value, row in zip(values.tolist(), ids, strict=True):
+        why = ""
+        if len(row) > limit:
+            why = f"the first {len(row) - limit} of {len(row)} tokens were cut"
+        scores.append(Score(value, why=why))
+    return scores
 
 
 def written(model: str) -> int:
     """When the weights in a folder were written, so that a model that is trained anew is loaded
     anew.
     """
-    return max(
-        (path.stat().st_mtime_ns for path in Path(model).expanduser().glob("*.safetensors")),
-        default=0,
-    )
+    files = Path(model).expanduser().glob("*.safetensors")
+    return max((path.stat().st_mtime_ns for path in files), default=0)
 
 
 @lru_cache(maxsize=2)
@@ -87,8 +83,12 @@ def load(
     """Load a reward model once, as it was sealed: on the accelerator as it was saved, on a CPU in
     float32.
     """
-    where = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    path = str(Path(model).expanduser()) if Path(model).expanduser().is_dir() else model
+    where, dtype = torch.device("cpu"), "float32"
+    if torch.accelerator.is_available():
+        where, dtype = torch.accelerator.current_accelerator() or where, "auto"
+    path = str(Path(model).expanduser())
+    if not Path(path).is_dir():
+        path = model
     if clause := broken(Path(path)):
         raise RewardError(
             f"reward_model:score: {path} is damaged ({clause}); bring back what was written, or"
@@ -98,7 +98,7 @@ def load(
     try:
         with _generator_untouched():
             classifier, report = AutoModelForSequenceClassification.from_pretrained(
-                path, dtype="auto" if where else "float32", output_loading_info=True, **options
+                path, dtype=dtype, output_loading_info=True, **options
             )
         tokenizer = AutoTokenizer.from_pretrained(path, **options)
     except FAILURES as error:
@@ -110,13 +110,11 @@ def load(
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     pad = tokenizer.pad_token_id
-    classifier.config.get_text_config().pad_token_id = classifier.config.pad_token_id = pad
-    context = (
-        getattr(classifier.config.get_text_config(), "max_position_embeddings", None)
-        or tokenizer.model_max_length
-    )
+    text_config = classifier.config.get_text_config()
+    text_config.pad_token_id = classifier.config.pad_token_id = pad
+    context = getattr(text_config, "max_position_embeddings", None) or tokenizer.model_max_length
     context = min(context, reads_whole(classifier) or context)
-    classifier = classifier.eval().requires_grad_(False).to(where or "cpu")
+    classifier = classifier.eval().requires_grad_(False).to(where)
     return RewardModel(model, classifier, tokenizer, int(context))
 
 
@@ -144,26 +142,20 @@ def token_ids(rewarder: RewardModel, prompt: str | Messages, completion: str) ->
     tokenizer = rewarder.tokenizer
     if isinstance(prompt, str):
         end = tokenizer.eos_token or ""
-        text = prompt + completion
-        return list(tokenizer(text if text.endswith(end) else text + end)["input_ids"])
+        return list(tokenizer((prompt + completion).removesuffix(end) + end)["input_ids"])
     if not tokenizer.chat_template:
         raise RewardError(
             f"reward_model:score: the tokenizer of {rewarder.name!r} has no chat template, and the"
             " task's prompts are messages; write `chat: false` under task, or name a reward model"
             " with a template"
         )
-    messages = [dict(message) for message in prompt]
-    if (
-        messages and messages[-1]["role"] == "assistant"
-    ):  # a prefill: the completion goes on with it
-        completion = content_text(messages.pop()["content"]) + completion
+    messages = plain(prompt)
+    if messages and messages[-1]["role"] == "assistant":
+        completion = messages.pop()["content"] + completion  # it goes on with a prefill
     messages.append({"role": "assistant", "content": completion})
     try:
-        return list(
-            tokenizer.apply_chat_template(
-                rewarder.template.fitted(plain(messages)), return_dict=False
-            )
-        )
+        fitted = rewarder.template.fitted(messages)
+        return list(tokenizer.apply_chat_template(fitted, return_dict=False))
     except Exception as error:  # a template is a program of somebody else's and may raise anything
         raise RewardError(
             f"reward_model:score: the chat template of {rewarder.name!r} refuses these messages "
@@ -177,10 +169,9 @@ def _batches(lengths: Sequence[int], limits: Sequence[int] = ()) -> Iterator[lis
     """
     batch: list[int] = []
     for row in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
-        apart = (
-            any(lengths[row] <= limit < lengths[batch[0]] for limit in limits) if batch else False
-        )
-        if batch and (apart or (len(batch) + 1) * lengths[batch[0]] > TOKENS_AT_ONCE):
+        longest = lengths[next(iter(batch), row)]
+        apart = any(lengths[row] <= limit < longest for limit in limits)
+        if apart or (batch and (len(batch) + 1) * longest > TOKENS_AT_ONCE):
             yield batch
             batch = []
         batch.append(row)
@@ -188,16 +179,11 @@ def _batches(lengths: Sequence[int], limits: Sequence[int] = ()) -> Iterator[lis
         yield batch
 
 
-def _forward(rewarder: RewardModel, ids: Sequence[list[int]]) -> list[float]:
+def _forward(rewarder: RewardModel, ids: Sequence[list[int]]) -> Tensor:
     """The logit of each row; padding is on the right, so that every token keeps its position."""
-    width = max(max(map(len, ids)), 1)
-    pad = rewarder.tokenizer.pad_token_id
-    device = rewarder.model.device
-    input_ids = torch.tensor(
-        [row + [pad] * (width - len(row)) for row in ids], device=device
-    )  # (B, T)
-    mask = torch.tensor(
-        [[1] * len(row) + [0] * (width - len(row)) for row in ids], device=device
-    )  # (B, T)
+    fill = rewarder.tokenizer.pad_token_id
+    input_ids, mask = right_pad(ids, fill, rewarder.model.device)  # (B, T)
+    if not mask.numel():  # nothing was written at all
+        input_ids, mask = pad(input_ids, (0, 1), value=fill), pad(mask, (0, 1))
     logits = rewarder.model(input_ids=input_ids, attention_mask=mask).logits  # (B, 1)
-    return [float(value) for value in logits[:, 0].float().tolist()]
+    return logits[:, 0].float().cpu()

@@ -111,10 +111,10 @@ def train_reward_model(
     """
     from trl import RewardTrainer
 
-    from llmpolicy.policies.causal_lm.adapter import first_line
     from llmpolicy.policies.causal_lm.folding import folded
     from llmpolicy.policies.causal_lm.frequencies import check_rows
     from llmpolicy.policies.causal_lm.trained import check_trained
+    from llmpolicy.policies.causal_lm.trial import first_line
 
     name = str(model.config.name_or_path)
     config = None if lora is None else _lora(lora, model)

@@ -28,18 +28,21 @@ from torch import Tensor, nn
 
 from llmpolicy.errors import PolicyError, nearest
 from llmpolicy.policies.causal_lm.forward import bare
-from llmpolicy.policies.causal_lm.kinds import REFERENCE, TRAINED, adapter_reason, config_reason
+from llmpolicy.policies.causal_lm.kinds import (
+    REFERENCE,
+    TRAINED,
+    adapter_reason,
+    config_reason,
+    refuse,
+)
 from llmpolicy.policies.causal_lm.multimodal import fit_names
 from llmpolicy.policies.causal_lm.targets import endings, read_past, watched
 from llmpolicy.policies.causal_lm.trained import kept_frozen
-from llmpolicy.policies.causal_lm.trial import apart, log_probs
+from llmpolicy.policies.causal_lm.trial import CANNOT, apart, first_line, in_words, log_probs
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 _ZERO_STARTS = (True, "gaussian")
-_UNFIT = (
-    ValueError, TypeError, AttributeError, NotImplementedError, RuntimeError, ImportError,
-    KeyError, IndexError, re.error,
-)  # fmt: skip
+_UNFIT = (*CANNOT, ImportError, SafetensorError, re.error)
 
 
 def add_lora(
@@ -49,10 +52,11 @@ def add_lora(
     is not given.
     """
     config = lora_config(lora)
-    modules = [name for name, _ in model.named_modules()]
+    modules = dict(model.named_modules())
+    parts = {name.rpartition(".")[2] for name in modules if name}
     for wanted in config.modules_to_save or ():
         if not any(name.endswith(wanted) for name in modules):
-            close = nearest(wanted, {name.rpartition(".")[2] for name in modules} - {""})
+            close = nearest(wanted, parts)
             raise PolicyError(
                 f"lora: modules_to_save name {wanted!r}, which the model does not have{close}"
             )
@@ -65,22 +69,10 @@ def lora_config(lora: Mapping[str, Any]) -> LoraConfig:
     for key in lora:
         if key not in valid:
             raise PolicyError(f"lora: {key!r} is no argument of LoraConfig{nearest(key, valid)}")
-    try:
-        config = LoraConfig(
-            **{
-                "task_type": "CAUSAL_LM",
-                "target_modules": "all-linear",
-                **copy.deepcopy(dict(lora)),
-            }
-        )
-    except (
-        ValueError,
-        TypeError,
-        ImportError,
-    ) as error:  # settings that exclude each other, packages that are missing
-        raise PolicyError(
-            f"lora: LoraConfig refuses these settings ({first_line(error)})"
-        ) from error
+    defaults = {"task_type": "CAUSAL_LM", "target_modules": "all-linear"}
+    # settings that exclude each other, packages that are missing
+    with in_words("lora: LoraConfig refuses these settings", errors=_UNFIT):
+        config = LoraConfig(**(defaults | copy.deepcopy(dict(lora))))
     if config.lora_dropout:
         raise PolicyError(
             f"lora: lora_dropout is {config.lora_dropout}; expected 0, since with dropout the"
@@ -91,7 +83,7 @@ def lora_config(lora: Mapping[str, Any]) -> LoraConfig:
             "lora: init_lora_weights 'eva' needs texts to begin from; expected true, false or"
             " 'gaussian'"
         )
-    _check_config(config, "lora")
+    refuse("lora", config_reason(config))
     return config
 
 
@@ -104,28 +96,21 @@ def load_adapter(
     Raises PolicyError if it cannot be a policy, names another base, or does not fit the model
     tensor by tensor.
     """
-    try:
+    where = f"adapter {name!r}"
+    with in_words(f"{where} cannot be read", f"{CONFIG} and {WEIGHTS}", _UNFIT):
         config: Any = PeftConfig.from_pretrained(str(config_file.parent))
         weights = load_file(weights_file)
         _check_known(config, config_file)
-    except (SafetensorError, ValueError, KeyError, TypeError, ImportError) as error:
-        raise PolicyError(
-            f"adapter {name!r} cannot be read ({first_line(error)}); expected {CONFIG} and"
-            f" {WEIGHTS}"
-        ) from error
     recorded = config.base_model_name_or_path
     if recorded and bases and not _is_one_of(recorded, bases):
         raise PolicyError(
-            f"adapter {name!r} was trained on {recorded!r}, the model is {bases[0]!r}; expected its"
-            " own base"
+            f"{where} was trained on {recorded!r}, the model is {bases[0]!r}; expected its own base"
         )
     _still(config)
-    _check_config(config, f"adapter {name!r}")
-    weights = fit_names(model, config, weights, f"adapter {name!r}")
-    wrapped = _wrap(
-        model, config, f"adapter {name!r}", bases[0] if bases else recorded, config.revision
-    )
-    place(wrapped, weights, f"adapter {name!r}", bases[0] if bases else "the model")
+    refuse(where, config_reason(config))
+    weights = fit_names(model, config, weights, where)
+    wrapped = _wrap(model, config, where, next(iter(bases), recorded), config.revision)
+    place(wrapped, weights, where, next(iter(bases), "the model"))
     return wrapped
 
 
@@ -154,53 +139,35 @@ def _is_one_of(recorded: str, bases: list[str]) -> bool:
     """Whether two names mean one model: Hub ids whole, folders by their own name, since they
     move.
     """
-    ids = [base for base in bases if _is_hub_id(base)]
-    if ids and _is_hub_id(recorded):
-        return recorded in ids
-    return Path(recorded).name in {Path(base).name for base in bases}
+    if _is_hub_id(recorded) and any(map(_is_hub_id, bases)):
+        return recorded in bases
+    return any(Path(base).name == Path(recorded).name for base in bases)
 
 
 def _is_hub_id(name: str) -> bool:
     return name.count("/") == 1 and name[0] not in "./~" and not Path(name).is_dir()
 
 
-def _check_config(config: Any, where: str) -> None:
-    if reason := config_reason(config):
-        raise PolicyError(f"{where}: {reason}")
-
-
 def _wrap(
     model: nn.Module, config: Any, where: str, base: str | None, revision: str | None
 ) -> PeftModel:
-    config.base_model_name_or_path = config.revision = (
-        None  # PEFT would put the folder here; the true name follows
-    )
-    unseen = read_past(model)
+    # PEFT would put the folder here; the true name follows
+    config.base_model_name_or_path = config.revision = None
+    unfit = dict.fromkeys(read_past(model), "whose weights the model reads past any adapter")
     with watched(model) as strange:
         before = log_probs(model)
-    if (
-        unseen | strange
-        and config.target_modules == "all-linear"
-        and config.exclude_modules is None
-    ):
-        config.exclude_modules = endings(unseen | strange)
-    try:
+    unfit = dict.fromkeys(strange, "which gives no plain product") | unfit
+    if unfit and config.target_modules == "all-linear" and config.exclude_modules is None:
+        config.exclude_modules = endings(unfit)
+    with in_words(f"{where}: no adapter fits the model", errors=_UNFIT):
         wrapped: Any = get_peft_model(model, config, adapter_name=TRAINED)
-    except _UNFIT as error:
-        raise PolicyError(f"{where}: no adapter fits the model ({first_line(error)})") from error
-    for name in sorted(unseen | strange):
+    for name in sorted(unfit):
         if hasattr(bare(wrapped).get_submodule(name), "base_layer"):
-            why = (
-                "whose weights the model reads past any adapter"
-                if name in unseen
-                else "which gives no plain product"
-            )
             raise PolicyError(
-                f"{where}: target_modules include {endings({name})[0]}, {why}; "
-                f"expected exclude_modules: {endings(unseen | strange)}"
+                f"{where}: target_modules include {endings([name])[0]}, {unfit[name]}; "
+                f"expected exclude_modules: {endings(unfit)}"
             )
-    if reason := adapter_reason(wrapped):
-        raise PolicyError(f"{where}: {reason}")
+    refuse(where, adapter_reason(wrapped))
     with wrapped.disable_adapter():
         if (nats := apart(before, log_probs(wrapped))) > 0:
             raise PolicyError(
@@ -216,10 +183,7 @@ def state(model: PeftModel, name: str = TRAINED) -> dict[str, Tensor]:
     """The tensors of an adapter under the names by which they are saved; most share memory with the
     model.
     """
-    tensors: dict[str, Tensor] = get_peft_model_state_dict(
-        model, adapter_name=name, save_embedding_layers=False
-    )
-    return tensors
+    return dict(get_peft_model_state_dict(model, adapter_name=name, save_embedding_layers=False))
 
 
 def place(
@@ -233,14 +197,13 @@ def place(
     converted = "" if expected.keys() == weights.keys() else _converted(model, weights, name)
     if converted is None:
         return
-    for key in sorted(expected.keys() | weights.keys()):
-        shape, wanted = (
-            tuple(side[key].shape) if key in side else None for side in (weights, expected)
-        )
-        if shape != wanted:
+    shapes, wanted = shapes_of(weights), shapes_of(expected)
+    for key in sorted(wanted.keys() | shapes.keys()):
+        if shapes.get(key) != wanted.get(key):
             raise PolicyError(
-                f"{where} does not fit {base!r}: {key} is {shape or 'missing'} in the adapter, "
-                f"{wanted or 'missing'} in the model{converted}; expected an adapter of this base"
+                f"{where} does not fit {base!r}: {key} is {shapes.get(key) or 'missing'} in the"
+                f" adapter, {wanted.get(key) or 'missing'} in the model{converted}; expected an"
+                " adapter of this base"
             )
     with torch.no_grad():
         for key, tensor in weights.items():
@@ -253,14 +216,15 @@ def place(
             )
 
 
+def shapes_of(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    """The shape of each tensor."""
+    return {key: tuple(tensor.shape) for key, tensor in tensors.items()}
+
+
 def take(model: PeftModel, folder: Path, base: str) -> None:
     """Put the adapter that was saved in a folder into the one that is trained."""
-    try:
+    with in_words(f"no adapter can be read from {folder}", WEIGHTS, (OSError, SafetensorError)):
         weights = load_file(folder / WEIGHTS)
-    except (OSError, SafetensorError) as error:
-        raise PolicyError(
-            f"no adapter can be read from {folder} ({first_line(error)}); expected {WEIGHTS}"
-        ) from error
     place(model, weights, str(folder), base)
 
 
@@ -272,8 +236,8 @@ def _converted(model: PeftModel, weights: Mapping[str, Tensor], name: str) -> st
         report: Any = set_peft_model_state_dict(model, dict(weights), adapter_name=name)
     except (RuntimeError, KeyError, ValueError, TypeError) as error:
         return f" ({first_line(error)})"
-    expected = {key for key, _ in model.named_parameters() if f".{name}." in f"{key}."}
-    lost = [*report.unexpected_keys, *(key for key in report.missing_keys if key in expected)]
+    lost = [*report.unexpected_keys]
+    lost += set(report.missing_keys).intersection(parameters_of(model, name))
     return f" ({len(lost)} tensors without a place, {min(lost)} among them)" if lost else None
 
 
@@ -283,13 +247,10 @@ def _without_base(
     """The adapter's own tensors: PEFT saves the base's embeddings beside them, which must be those
     of this base.
     """
-    there: dict[str, Tensor] = {
-        key: tensor for key, tensor in model.named_parameters() if f".{TRAINED}." not in key
-    }
-    adapter = set(state(model))
+    there, adapter = dict(model.named_parameters()), state(model)
     kept = {}
     for key, tensor in weights.items():
-        if key in adapter or key not in there:
+        if key in adapter or key not in there or f".{TRAINED}." in key:
             kept[key] = tensor
         elif tensor.shape != there[key].shape or not torch.equal(tensor.to(there[key]), there[key]):
             raise PolicyError(
@@ -298,6 +259,11 @@ def _without_base(
                 " with"
             )
     return kept
+
+
+def parameters_of(model: nn.Module, name: str = TRAINED) -> dict[str, nn.Parameter]:
+    """The parameters of an adapter, by their names in the model."""
+    return {key: p for key, p in model.named_parameters() if f".{name}." in f"{key}."}
 
 
 def starts_as_base(model: PeftModel) -> bool:
@@ -312,11 +278,7 @@ def is_float32(model: PeftModel) -> bool:
     """Whether some tensor of the adapter is float32, as PEFT makes them, not in the 16 bits that it
     was brought to since.
     """
-    return any(
-        p.dtype == torch.float32
-        for name, p in model.named_parameters()
-        if f".{TRAINED}." in f"{name}."
-    )
+    return any(p.dtype == torch.float32 for p in parameters_of(model).values())
 
 
 def freeze_copy(model: PeftModel) -> None:
@@ -366,9 +328,8 @@ def save_adapter(model: PeftModel, folder: Path, state_dict: Mapping[str, Tensor
     )
     _sort_sets(folder / CONFIG)
     if not had_card:
-        card.unlink(
-            missing_ok=True
-        )  # PEFT's card is an empty form that names a folder of this machine as the base
+        # PEFT's card is an empty form that names a folder of this machine as the base
+        card.unlink(missing_ok=True)
 
 
 def _sort_sets(config: Path) -> None:
@@ -378,8 +339,3 @@ def _sort_sets(config: Path) -> None:
         if isinstance(content.get(key), list):
             content[key] = sorted(content[key])
     config.write_text(json.dumps(content, indent=2, sort_keys=True), encoding="utf-8")
-
-
-def first_line(error: Exception) -> str:
-    """The first line of a library's message, for use inside a sentence."""
-    return str(error).strip().partition("\n")[0].rstrip(".")

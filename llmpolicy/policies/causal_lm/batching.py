@@ -9,7 +9,7 @@ from torch.nn.functional import pad
 from llmpolicy.policies.causal_lm.fast import door
 from llmpolicy.policies.causal_lm.fast.rows import Rows
 from llmpolicy.policies.causal_lm.fast.score_groups import score_groups
-from llmpolicy.policies.causal_lm.forward import left_pad, right_pad
+from llmpolicy.policies.causal_lm.forward import side_by_side
 from llmpolicy.policies.causal_lm.score import Scored, score
 from llmpolicy.speed import PADDED
 
@@ -33,29 +33,20 @@ class Batching:
     ) -> tuple[Scored, Tensor]:
         """Figures of all rows, ``size`` at a time, and the mask of their tokens; (B, T)."""
         width = max(map(len, action_ids), default=0)
-        chunks: list[tuple[Scored, Tensor]] = []
+        log_probs, entropies, masks = list[Tensor](), list[Tensor](), list[Tensor]()
         for start in range(0, max(len(prompt_ids), 1), size):
             rows = slice(start, start + size)
-            chunks.append(self._batch(prompt_ids[rows], action_ids[rows], width))
-        log_probs = torch.cat([scored.log_prob for scored, _ in chunks])
-        entropies = [scored.entropy for scored, _ in chunks if scored.entropy is not None]
+            ids, there, mask = side_by_side(
+                prompt_ids[rows], action_ids[rows], self.pad_id, self.device
+            )  # (b, P + t), (b, t)
+            scored = self._figures(ids, there, mask.shape[1])
+            fill = (0, width - mask.shape[1])
+            log_probs.append(pad(scored.log_prob.masked_fill(~mask, 0.0), fill))  # (b, T)
+            if scored.entropy is not None:
+                entropies.append(pad(scored.entropy.masked_fill(~mask, 0.0), fill))
+            masks.append(pad(mask, fill))
         entropy = torch.cat(entropies) if entropies else None
-        return Scored(log_probs, entropy), torch.cat([mask for _, mask in chunks])
-
-    def _batch(
-        self, prompt_ids: list[list[int]], action_ids: list[list[int]], width: int
-    ) -> tuple[Scored, Tensor]:
-        prompts, prompt_mask = left_pad(prompt_ids, self.pad_id, self.device)  # (b, P)
-        actions, action_mask = right_pad(action_ids, self.pad_id, self.device)  # (b, t)
-        ids = torch.cat([prompts, actions], dim=1)
-        there = torch.cat([prompt_mask, action_mask], dim=1)
-        scored = self._figures(ids, there, actions.shape[1])
-        mask, fill = action_mask.bool(), (0, width - actions.shape[1])
-        log_prob = pad(scored.log_prob.masked_fill(~mask, 0.0), fill)  # (b, T)
-        entropy = scored.entropy
-        if entropy is not None:
-            entropy = pad(entropy.masked_fill(~mask, 0.0), fill)  # (b, T)
-        return Scored(log_prob, entropy), pad(mask, fill)
+        return Scored(torch.cat(log_probs), entropy), torch.cat(masks)
 
     def _figures(self, ids: Tensor, there: Tensor, keep: int) -> Scored:
         """As a gradient wants them, or as the door says."""

@@ -3,8 +3,7 @@ of padding.
 """
 
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -12,21 +11,25 @@ from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from llmpolicy.errors import PolicyError
-from llmpolicy.policies.causal_lm.adapter import first_line
 from llmpolicy.policies.causal_lm.forward import (
     accepts,
     bare,
+    class_name,
     forward,
     is_there,
     length_multiple,
     positions,
-    vocabulary,
+    text_config,
 )
-from llmpolicy.policies.causal_lm.frequencies import context_length
-from llmpolicy.policies.causal_lm.out_of_memory import ran_out
-from llmpolicy.policies.causal_lm.sparse import reads_whole
+from llmpolicy.policies.causal_lm.frequencies import context_length, reads_whole
 from llmpolicy.policies.causal_lm.states import is_recurrent, unpadded
-from llmpolicy.policies.causal_lm.trial import weighted_apart
+from llmpolicy.policies.causal_lm.trial import (
+    in_words,
+    some_tokens,
+    tolerance,
+    train_mode,
+    weighted_apart,
+)
 
 _NOISE = ("dropout", "pdrop", "layerdrop")
 _ROWS, _WIDTH, _PADDING = 4, 16, 3
@@ -47,17 +50,14 @@ def remove_dropout(model: nn.Module) -> None:
     A router's jitter is not a number to be set to 0: Phi-3.5-MoE's is also the threshold by which
     it chooses experts. A router of that kind chooses in training as it does in evaluation.
     """
-    config = bare(model).config
-    for holder in (config, config.get_text_config(decoder=True)):
+    for holder in (bare(model).config, text_config(model)):
         _silence(holder)
     for module in model.modules():
         if isinstance(module, _DropoutNd):
             module.p = 0.0
         _silence(module)
-        if (
-            any("jitter" in name for name in vars(module))
-            and _be_still not in module._forward_pre_hooks.values()
-        ):
+        has_jitter = "jitter" in " ".join(vars(module))
+        if has_jitter and _be_still not in module._forward_pre_hooks.values():
             module.register_forward_pre_hook(_be_still)
 
 
@@ -94,17 +94,12 @@ def check_generates(model: nn.Module, name: str) -> None:
     """Raise PolicyError for a class without what generation needs, as remote code of before
     transformers 4.50 has it.
     """
-    inner = bare(model)
-    missing = [
-        part
-        for part in ("generation_config", "prepare_inputs_for_generation")
-        if not hasattr(inner, part)
-    ]
-    if missing:
-        raise PolicyError(
-            f"{name}: {type(inner).__name__} has no {missing[0]}, which TRL and PEFT count on; "
-            "expected a class that inherits from transformers.GenerationMixin too"
-        )
+    for part in ("generation_config", "prepare_inputs_for_generation"):
+        if not hasattr(bare(model), part):
+            raise PolicyError(
+                f"{name}: {class_name(model)} has no {part}, which TRL and PEFT count on; "
+                "expected a class that inherits from transformers.GenerationMixin too"
+            )
 
 
 @torch.no_grad()
@@ -135,17 +130,12 @@ def untouched(model: nn.Module) -> Tensor | None:
     """
     if not is_there(model):
         return None
-    training = model.training
     arguments = {"use_cache": False} if accepts(model, "use_cache") else {}
     ids = _some_tokens(model)
     spare = -ids.shape[1] % length_multiple(model)
-    try:
-        with _in_words(model, ids):
-            logits = model.eval()(
-                input_ids=torch.nn.functional.pad(ids, (0, spare)), **arguments
-            ).logits
-    finally:
-        model.train(training)
+    with train_mode(model, on=False), _read_in_words(model, ids, "evaluation"):
+        padded = torch.nn.functional.pad(ids, (0, spare))
+        logits = model(input_ids=padded, **arguments).logits
     return torch.log_softmax(logits[:, : logits.shape[1] - spare][:, -ids.shape[1] :], dim=-1)
 
 
@@ -161,7 +151,7 @@ def check(model: nn.Module, name: str, expected: Tensor | None) -> None:
     if expected is None:
         return
     ids = _some_tokens(model)  # (B, L)
-    with train_mode(model), _in_words(model, ids):
+    with train_mode(model), _read_in_words(model, ids, "training"):
         once, again = _log_probs(model, ids, 0), _log_probs(model, ids, 0)  # (B, L, V)
         half = ids.shape[1] // 2
         changed = torch.cat(
@@ -169,7 +159,7 @@ def check(model: nn.Module, name: str, expected: Tensor | None) -> None:
         )  # (B, L): other tokens in the second half
         later = _log_probs(model, changed, 0)
         padded = once if unpadded(model, _WIDTH + _PADDING) else _log_probs(model, ids, _PADDING)
-    limit = _limit(model)
+    limit = tolerance(model, 1e-2, 0.2)  # by rounding, in nats, mean over tokens
     _same(
         once,
         again,
@@ -182,8 +172,9 @@ def check(model: nn.Module, name: str, expected: Tensor | None) -> None:
     )
     _same(expected, once, limit, different)
     moves = float(weighted_apart(once[:, half:], later[:, half:]).mean())
-    is_exact = once.dtype == torch.float32 or once.device.type == "cpu"
-    ahead = min(limit, max(_ROUNDING, _AHEAD * moves)) if is_exact else limit
+    ahead = limit
+    if once.dtype == torch.float32 or once.device.type == "cpu":
+        ahead = min(limit, max(_ROUNDING, _AHEAD * moves))
     _same(once[:, :half], later[:, :half], ahead, f"{name} lets a token see what comes after it")
     _same(once, padded, limit, f"{name} changes its mind when the prompt is padded on the left")
 
@@ -199,50 +190,29 @@ def check_checkpointing(model: nn.Module, name: str, options: Any = None) -> Non
         return
     switch: Any = model
     ids = _some_tokens(model)[:1]  # (1, L)
-    kept = {
-        key: value
-        for key, value in (options or {}).items()
-        if key not in ("every_n_layers", "offload")
-    }
+    kept = dict(options or {})
+    for key in ("every_n_layers", "offload"):
+        kept.pop(key, None)
+    what = f"{name}: {class_name(model)} cannot be trained with checkpoints of activations"
     try:
-        with train_mode(model), torch.enable_grad(), warnings.catch_warnings(action="ignore"):
+        with (
+            in_words(what, "gradient_checkpointing: false"),
+            train_mode(model),
+            torch.enable_grad(),
+            warnings.catch_warnings(action="ignore"),
+        ):
             switch.gradient_checkpointing_enable(gradient_checkpointing_kwargs=kept or None)
-            logits, _ = forward(
-                model, ids, None, positions(torch.ones_like(ids)), ids.shape[1], use_cache=False
-            )
+            places = positions(torch.ones_like(ids))
+            logits, _ = forward(model, ids, None, places, ids.shape[1], use_cache=False)
             logits.float().logsumexp(-1).sum().backward()
             switch.gradient_checkpointing_disable()
-    except (ValueError, TypeError, AttributeError, IndexError, RuntimeError) as error:
-        if ran_out(error):
-            raise
-        kind = type(bare(model)).__name__
-        raise PolicyError(
-            f"{name}: {kind} cannot be trained with checkpoints of activations"
-            f" ({first_line(error)}); expected gradient_checkpointing: false"
-        ) from error
     finally:
         model.zero_grad()
 
 
-@contextmanager
-def _in_words(model: nn.Module, ids: Tensor) -> Iterator[None]:
-    """What a model raises while it reads a few tokens becomes a PolicyError of one sentence."""
-    try:
-        yield
-    except (ValueError, TypeError, AttributeError, IndexError, RuntimeError) as error:
-        mode = "training" if model.training else "evaluation"
-        what = (
-            f"{type(bare(model)).__name__} cannot read {ids.shape[1]} tokens in {mode}"
-            f" ({first_line(error)})"
-        )
-        raise PolicyError(f"{what}; expected a causal language model") from error
-
-
-def _limit(model: nn.Module) -> float:
-    """How far two passes over the same tokens may lie apart by rounding, in nats, mean over
-    tokens.
-    """
-    return 1e-2 if next(model.parameters()).dtype == torch.float32 else 0.2
+def _read_in_words(model: nn.Module, ids: Tensor, mode: str) -> AbstractContextManager[None]:
+    what = f"{class_name(model)} cannot read {ids.shape[1]} tokens in {mode}"
+    return in_words(what, "a causal language model")
 
 
 def _same(expected: Tensor, answer: Tensor, limit: float, what: str) -> None:
@@ -255,11 +225,8 @@ def _same(expected: Tensor, answer: Tensor, limit: float, what: str) -> None:
 
 
 def _some_tokens(model: nn.Module) -> Tensor:
-    device = next(model.parameters()).device
     width = min(_WIDTH, context_length(model) or _WIDTH, reads_whole(model) or _WIDTH)
-    return (torch.arange(_ROWS * width, device=device) * 7919 % vocabulary(model)).view(
-        _ROWS, width
-    )  # (B, L)
+    return some_tokens(model, _ROWS * width).view(_ROWS, width)  # (B, L)
 
 
 def _log_probs(model: nn.Module, ids: Tensor, padding: int) -> Tensor:
@@ -267,14 +234,3 @@ def _log_probs(model: nn.Module, ids: Tensor, padding: int) -> Tensor:
     padded = torch.nn.functional.pad(ids, (padding, 0))
     logits, _ = forward(model, padded, mask, positions(mask), ids.shape[1], use_cache=False)
     return torch.log_softmax(logits, dim=-1)  # (B, L, V)
-
-
-@contextmanager
-def train_mode(model: nn.Module, on: bool = True) -> Iterator[None]:
-    """While it lasts the model is in train mode, or in evaluation."""
-    training = model.training
-    model.train(on)
-    try:
-        yield
-    finally:
-        model.train(training)

@@ -7,9 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from llmpolicy.errors import PolicyError
-from llmpolicy.policies.causal_lm.forward import bare, forward, is_there, positions, vocabulary
-
-_CANNOT = (AttributeError, TypeError, ValueError, RuntimeError, IndexError, KeyError)
+from llmpolicy.policies.causal_lm.forward import (
+    class_name,
+    forward,
+    is_there,
+    positions,
+    text_config,
+)
+from llmpolicy.policies.causal_lm.trial import CANNOT, some_tokens
 
 
 def settle_aux_loss(trainer: Any, model: nn.Module, asked: float | None) -> None:
@@ -20,7 +25,7 @@ def settle_aux_loss(trainer: Any, model: nn.Module, asked: float | None) -> None
     """
     if not trainer.aux_loss_enabled or gives_aux_loss(model):
         return
-    name = type(bare(model)).__name__
+    name = class_name(model)
     if asked:
         raise PolicyError(
             f"router_aux_loss_coef is {asked}, but {name} gives no auxiliary loss; expected 0 or"
@@ -30,7 +35,7 @@ def settle_aux_loss(trainer: Any, model: nn.Module, asked: float | None) -> None
         "%s gives no auxiliary loss: its experts are trained without one", name
     )
     trainer.aux_loss_enabled = False
-    bare(model).config.get_text_config(decoder=True).output_router_logits = False
+    text_config(model).output_router_logits = False
 
 
 @torch.no_grad()
@@ -38,13 +43,12 @@ def gives_aux_loss(model: nn.Module) -> bool:
     """Whether the model, asked for its routers' logits, gives a loss of them."""
     if not is_there(model):
         return True
-    device = next(model.parameters()).device
-    ids = (torch.arange(8, device=device) * 7919 % vocabulary(model))[None]  # (1, L)
+    ids = some_tokens(model, 8)[None]  # (1, L)
     mask = torch.ones_like(ids)
     try:
         _, output = forward(
             model, ids, mask, positions(mask), 1, use_cache=False, output_router_logits=True
         )
-    except _CANNOT:
+    except CANNOT:
         return False
     return isinstance(getattr(output, "aux_loss", None), Tensor)

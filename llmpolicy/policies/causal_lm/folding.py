@@ -11,9 +11,9 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
 from llmpolicy.errors import PolicyError
-from llmpolicy.policies.causal_lm.adapter import first_line
 from llmpolicy.policies.causal_lm.forward import innermost
 from llmpolicy.policies.causal_lm.kinds import TRAINED
+from llmpolicy.policies.causal_lm.trial import in_words
 
 
 def detached(model: nn.Module) -> Any:
@@ -22,15 +22,11 @@ def detached(model: nn.Module) -> Any:
     Patches of ``forward`` (TRL's fused head, autocast) call the model they were made for, and would
     do so from the copy too: they are left behind.
     """
-    for module in (
-        model.modules()
-    ):  # RecurrentGemma leaves its last state, with the way back of a loss, in its layers
-        states = {
-            name: value
-            for name, value in vars(module).items()
-            if isinstance(value, Tensor) and not value.is_leaf
-        }
-        vars(module).update({name: value.detach() for name, value in states.items()})
+    # RecurrentGemma leaves its last state, with the way back of a loss, in its layers
+    for module in model.modules():
+        for name, value in vars(module).items():
+            if isinstance(value, Tensor) and not value.is_leaf:
+                vars(module)[name] = value.detach()
     twin = copy.deepcopy(model)
     for module in twin.modules():
         if not hasattr(module, "_hf_hook"):
@@ -52,12 +48,8 @@ def folded(model: PeftModel) -> Any:
         )
     twin = detached(model)
     tied = _part(twin.get_base_model())
-    try:
+    with in_words("the adapter cannot be added to its base's weights"):
         merged: Any = twin.merge_and_unload(safe_merge=True, adapter_names=[TRAINED])
-    except (RuntimeError, ValueError, NotImplementedError, AttributeError) as error:
-        raise PolicyError(
-            f"the adapter cannot be added to its base's weights ({first_line(error)})"
-        ) from error
     if tied:
         _join(merged, tied)
     return merged
@@ -67,18 +59,15 @@ def _shared_layer(model: PeftModel) -> str | None:
     """The name of an adapted layer whose weight is another layer's too (Zamba's blocks); the head's
     is parted from it.
     """
-    weights = [
-        module._parameters.get("weight")
-        for module in model.modules()
-        if not isinstance(module, nn.Embedding)
-    ]
-    owners = Counter(id(weight) for weight in weights if weight is not None)
+    owners = Counter[int]()
+    for module in model.modules():
+        weight = module._parameters.get("weight")
+        owners[id(weight)] += weight is not None and not isinstance(module, nn.Embedding)
     for name, layer in model.named_modules():
-        if (
-            isinstance(layer, BaseTunerLayer)
-            and owners[id(getattr(layer.get_base_layer(), "weight", None))] > 1
-        ):
-            return name
+        if isinstance(layer, BaseTunerLayer):
+            weight = getattr(layer.get_base_layer(), "weight", None)
+            if owners[id(weight)] > 1:
+                return name
     return None
 
 
@@ -86,10 +75,8 @@ def _part(base: Any) -> list[Any]:
     """Give the head weights of its own, which merging can change alone; the configurations that
     said they were shared.
     """
-    embeddings, head = (
-        innermost(base.get_input_embeddings()),
-        innermost(base.get_output_embeddings()),
-    )
+    embeddings = innermost(base.get_input_embeddings())
+    head = innermost(base.get_output_embeddings())
     if head is None:
         return []
     if head.weight is embeddings.weight:

@@ -4,7 +4,8 @@ position encoding.
 
 import inspect
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
+from itertools import chain
 from typing import Any
 
 import torch
@@ -13,6 +14,9 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from llmpolicy.errors import PolicyError
+
+TokenIds = Sequence[Sequence[int]]
+"""The token ids of several rows."""
 
 CACHES = ("cache", "past_key_values", "cache_params")
 """What models call their cache: transformers from 5.24 on, before that, and recurrent models before
@@ -43,6 +47,16 @@ def bare(model: nn.Module) -> Any:
     return inner.get_base_model() if isinstance(inner, PeftModel) else inner
 
 
+def text_config(model: nn.Module) -> Any:
+    """The configuration of the language model, which may lie within that of a larger whole."""
+    return bare(model).config.get_text_config(decoder=True)
+
+
+def class_name(model: nn.Module) -> str:
+    """What the class of the transformers model is called."""
+    return type(bare(model)).__name__
+
+
 @cache
 def _parameters(kind: Any) -> frozenset[str]:
     return frozenset(inspect.signature(kind.forward).parameters)
@@ -60,7 +74,7 @@ def cache_argument(model: nn.Module) -> str | None:
     """The name under which the model's forward takes a cache of what it has read, None if it takes
     none.
     """
-    return next((name for name in CACHES if accepts(model, name)), None)
+    return next(filter(partial(accepts, model), CACHES), None)
 
 
 def innermost(module: Any) -> Any:
@@ -97,21 +111,22 @@ def forward(
 ) -> tuple[Tensor, Any]:
     """The logits of the last ``keep`` tokens of input_ids, (B, keep, V), and the whole output."""
     length = input_ids.shape[1]
-    if (spare := -length % length_multiple(model)) and not arguments.get(
-        "use_cache"
-    ):  # on the right: unseen by the rest
+    spare = -length % length_multiple(model)
+    if spare and not arguments.get("use_cache"):  # on the right: unseen by the rest
         input_ids, position_ids = pad(input_ids, (0, spare)), pad(position_ids, (0, spare))
-        attention_mask = None if attention_mask is None else pad(attention_mask, (0, spare))
+        if attention_mask is not None:
+            attention_mask = pad(attention_mask, (0, spare))
     if accepts(model, "position_ids"):
         arguments["position_ids"] = position_ids
-    if narrow := accepts(model, "logits_to_keep"):
+    begin, narrow = max(length - keep, 0), accepts(model, "logits_to_keep")
+    if narrow:
         # As places, which are gathered: behind a slice torch copies the head's weights once a row
         # (57 MB of SmolLM2's).
-        arguments["logits_to_keep"] = torch.arange(
-            max(length - keep, 0), length, device=input_ids.device
-        )
+        arguments["logits_to_keep"] = torch.arange(begin, length, device=input_ids.device)
     output = model(input_ids=input_ids, attention_mask=attention_mask, **arguments)
-    logits = output.logits if narrow else output.logits[:, max(length - keep, 0) : length]
+    logits = output.logits
+    if not narrow:
+        logits = logits[:, begin:length]
     return logits[:, -keep:], output  # (B, keep, V)
 
 
@@ -122,6 +137,12 @@ def length_multiple(model: nn.Module) -> int:
     config = bare(model).config
     is_chunked = config.model_type == "xlstm" and config.mode == "train"
     return int(config.chunk_size) if is_chunked else 1
+
+
+def computed_in(tensor: Tensor) -> torch.dtype:
+    """The dtype in which a forward computes with a tensor: its own, or what autocast chooses."""
+    device = tensor.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else tensor.dtype
 
 
 def on_the_left(input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -135,35 +156,41 @@ def on_the_left(input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tens
     return input_ids.gather(1, column), attention_mask.gather(1, column) * inside, shift
 
 
-def left_pad(
-    rows: Sequence[Sequence[int]], pad_id: int, device: torch.device
-) -> tuple[Tensor, Tensor]:
+def left_pad(rows: TokenIds, pad_id: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Token ids and their attention mask, both (B, P), padded on the left; the mask is 1 at a row's
     own tokens.
     """
-    if not rows:
-        raise PolicyError("there is no prompt; expected at least one")
-    width = max(map(len, rows))
-    input_ids = torch.tensor(
-        [[pad_id] * (width - len(row)) + list(row) for row in rows], device=device
-    )  # (B, P)
-    mask = torch.tensor(
-        [[0] * (width - len(row)) + [1] * len(row) for row in rows], device=device
-    )  # (B, P)
-    return input_ids, mask
+    return _padded(rows, pad_id, device, on_left=True)
 
 
-def right_pad(
-    rows: Sequence[Sequence[int]], pad_id: int, device: torch.device
-) -> tuple[Tensor, Tensor]:
+def right_pad(rows: TokenIds, pad_id: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Token ids and their mask, both (B, T), padded on the right; T is 0 if every row is empty."""
+    return _padded(rows, pad_id, device, on_left=False)
+
+
+def side_by_side(
+    prompts: TokenIds,
+    actions: TokenIds,
+    pad_id: int,
+    device: torch.device,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows of prompts, padded on the left, and actions, on the right; their mask, both (B, P + T),
+    and that of the actions, (B, T).
+    """
+    before, there = left_pad(prompts, pad_id, device)  # (B, P)
+    behind, chosen = right_pad(actions, pad_id, device)  # (B, T)
+    return torch.cat([before, behind], 1), torch.cat([there, chosen], 1), chosen.bool()
+
+
+def _padded(
+    rows: TokenIds, pad_id: int, device: torch.device, *, on_left: bool
+) -> tuple[Tensor, Tensor]:
     if not rows:
         raise PolicyError("there is no prompt; expected at least one")
-    width = max(map(len, rows))
-    ids = [list(row) + [pad_id] * (width - len(row)) for row in rows]
-    mask = [[1] * len(row) + [0] * (width - len(row)) for row in rows]
-    shape = (len(rows), width)  # a list of empty rows has no second dimension of its own
-    return (
-        torch.tensor(ids, dtype=torch.long, device=device).view(shape),
-        torch.tensor(mask, dtype=torch.long, device=device).view(shape),
-    )
+    lengths = torch.tensor([*map(len, rows)])[:, None]  # (B, 1)
+    there = torch.arange(int(lengths.max())) < lengths  # (B, any)
+    if on_left:
+        there = there.flip(1)
+    ids = torch.full(there.shape, pad_id)
+    ids[there] = torch.tensor([*chain.from_iterable(rows)], dtype=torch.long)
+    return ids.to(device), there.long().to(device)

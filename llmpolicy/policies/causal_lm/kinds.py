@@ -16,6 +16,7 @@ from peft.tuners.lora.layer import ParamWrapper
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
+from llmpolicy.errors import PolicyError
 from llmpolicy.policies.causal_lm.targets import taken
 
 TRAINED, REFERENCE = "default", "ref"
@@ -92,6 +93,12 @@ _SHARED = {field.name for field in dataclasses.fields(PeftConfig)}
 _CHANGES_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
 
 
+def refuse(where: str, reason: str | None) -> None:
+    """Raise PolicyError if there is a reason why this cannot be a policy."""
+    if reason:
+        raise PolicyError(f"{where}: {reason}")
+
+
 def config_reason(config: Any) -> str | None:
     """Why an adapter with this configuration of PEFT cannot be a policy, as the rest of a sentence;
     None if it can.
@@ -112,14 +119,13 @@ def config_reason(config: Any) -> str | None:
 
 
 def _lora_reason(config: LoraConfig) -> str | None:
-    for field in dataclasses.fields(LoraConfig):
-        factory: Any = field.default_factory
-        default = field.default if factory is dataclasses.MISSING else factory()
-        value, asked = getattr(config, field.name), f"{field.name} was asked for: it"
-        if field.name in _LORA_REFUSED and value not in (None, False, default):
-            return f"{asked} {_LORA_REFUSED[field.name]}"
-        if field.name not in {*_LORA_KNOWN, *_LORA_REFUSED, *_SHARED} and value != default:
-            return f"{asked} is not among the settings that were held against a plain forward"
+    plain = LoraConfig()
+    for name in (field.name for field in dataclasses.fields(plain)):
+        value, default, asked = getattr(config, name), getattr(plain, name), f"{name} was asked for"
+        if name in _LORA_REFUSED and value not in (None, False, default):
+            return f"{asked}: it {_LORA_REFUSED[name]}"
+        if name not in {*_LORA_KNOWN, *_LORA_REFUSED, *_SHARED} and value != default:
+            return f"{asked}: it is not among the settings that were held against a plain forward"
     start = config.init_lora_weights
     if isinstance(start, str) and start.lower().startswith(_CHANGES_BASE):
         return (
@@ -136,20 +142,18 @@ def adapter_reason(model: nn.Module) -> str | None:
     if isinstance(model, PeftMixedModel):
         return "it mixes adapters of several kinds; expected one"
     if not isinstance(model, PeftModel):
-        layers = any(isinstance(module, BaseTunerLayer) for module in model.modules())
-        return (
-            "adapter layers lie in it that no PeftModel holds; expected peft.get_peft_model"
-            if layers
-            else None
-        )
+        if next(tuner_layers(model), None) is None:
+            return None
+        return "adapter layers lie in it that no PeftModel holds; expected peft.get_peft_model"
     names = set(model.peft_config)
     if TRAINED not in names:
         return f"the model's adapter is called {sorted(names)}; expected {TRAINED!r}"
     for config in model.peft_config.values():
         if reason := config_reason(config):
             return reason
-    if names - {TRAINED, REFERENCE} or set(_layer_adapters(model)) - names:
-        beside = sorted({*names, *_layer_adapters(model)} - {TRAINED, REFERENCE})
+    held = set(_layer_adapters(model))
+    if names - {TRAINED, REFERENCE} or held - names:
+        beside = sorted((names | held) - {TRAINED, REFERENCE})
         return (
             f"another adapter lies beside the trained one ({', '.join(beside)}); expected"
             f" {TRAINED!r} alone"
@@ -159,9 +163,7 @@ def adapter_reason(model: nn.Module) -> str | None:
 
 def _state_reason(model: Any) -> str | None:
     """Why the adapter, as it stands in the model, is not what is trained and saved."""
-    if any(
-        isinstance(layer, BaseTunerLayer) and layer.disable_adapters for layer in model.modules()
-    ):
+    if any(layer.disable_adapters for layer in tuner_layers(model)):
         return "its adapter is switched off; expected enable_adapter_layers() before"
     if model.active_adapters != [TRAINED]:
         return (
@@ -181,13 +183,20 @@ def _state_reason(model: Any) -> str | None:
     return None
 
 
-def _layer_adapters(model: nn.Module) -> Iterator[str]:
-    """The names of the adapters that the model's layers hold."""
+def tuner_layers(model: nn.Module) -> Iterator[BaseTunerLayer]:
+    """The layers of a model that hold adapters."""
     for layer in model.modules():
         if isinstance(layer, BaseTunerLayer):
-            for name in (*layer.adapter_layer_names, *layer.other_param_names):
-                held = getattr(layer, name, None)
-                yield from held if isinstance(held, (dict, nn.ModuleDict, nn.ParameterDict)) else ()
+            yield layer
+
+
+def _layer_adapters(model: nn.Module) -> Iterator[str]:
+    """The names of the adapters that the model's layers hold."""
+    for layer in tuner_layers(model):
+        for name in (*layer.adapter_layer_names, *layer.other_param_names):
+            held = getattr(layer, name, None)
+            if isinstance(held, (dict, nn.ModuleDict, nn.ParameterDict)):
+                yield from held
 
 
 def _layer_reason(model: Any) -> str | None:
@@ -198,18 +207,11 @@ def _layer_reason(model: Any) -> str | None:
         return (
             "target_modules include the output head, which TRL cannot train; expected it left out"
         )
-    targets: Any = tuner.targeted_module_names
-    parameters = {
-        name.rpartition(".")[0] for name in getattr(tuner, "targeted_parameter_names", ())
-    }
-    asked = {*targets, *parameters}
+    asked = set(tuner.targeted_module_names)
+    for parameter in getattr(tuner, "targeted_parameter_names", ()):
+        asked.add(parameter.rpartition(".")[0])
     for name, layer in inner.named_modules():
-        past = [
-            child
-            for child in taken(type(layer))
-            if isinstance(getattr(layer, child, None), BaseTunerLayer)
-        ]
-        if past:
+        if past := taken(layer, BaseTunerLayer):
             return (
                 f"target_modules include {past[0]}, whose weights the model reads past any adapter;"
                 " expected it left out"

@@ -1,22 +1,31 @@
 """The lengths up to which a policy was seen to be a function of each row's context alone."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from llmpolicy.errors import PolicyError
-from llmpolicy.policies.causal_lm.adapter import first_line
-from llmpolicy.policies.causal_lm.checks import train_mode
-from llmpolicy.policies.causal_lm.forward import bare, is_there, vocabulary
-from llmpolicy.policies.causal_lm.frequencies import check_lengths, grows_past
+from llmpolicy.policies.causal_lm.forward import (
+    is_there,
+    text_config,
+)
+from llmpolicy.policies.causal_lm.frequencies import (
+    check_lengths,
+    check_whole,
+    grows_past,
+    reads_whole,
+)
 from llmpolicy.policies.causal_lm.generate import generate
-from llmpolicy.policies.causal_lm.out_of_memory import ran_out
-from llmpolicy.policies.causal_lm.sparse import check_whole, reads_whole
 from llmpolicy.policies.causal_lm.states import counts_columns
-from llmpolicy.policies.causal_lm.trial import log_apart
+from llmpolicy.policies.causal_lm.trial import (
+    in_words,
+    log_apart,
+    some_tokens,
+    tolerance,
+    train_mode,
+)
 
 if TYPE_CHECKING:
     from llmpolicy.policies.causal_lm.policy import CausalLMPolicy
@@ -44,8 +53,8 @@ class Lengths:
 
     def __init__(self, policy: "CausalLMPolicy") -> None:
         self.policy = policy
-        named = _named(bare(policy.model).config.get_text_config(decoder=True).to_dict())
-        self.named = sorted({*named, *filter(None, [reads_whole(policy.model)])})
+        named = _named(text_config(policy.model).to_dict())
+        self.named = sorted({*named, reads_whole(policy.model) or 0} - {0})
         self.seen: set[int] = set()
 
     def check(self, lengths: Sequence[int], more: int = 0) -> None:
@@ -58,28 +67,17 @@ class Lengths:
         for limit in self.named:
             if limit < longest + more and limit not in self.seen:
                 self.seen.add(limit)  # at first: the look asks the policy too
+                what = (
+                    f"{self.policy.name} cannot read a row around {limit} tokens, a length that its"
+                    " configuration names"
+                )
+                expected = f"prompt and completion of at most {limit} tokens together"
                 try:
-                    with self._in_words(limit):
+                    with in_words(what, expected):
                         self._look(limit)
                 except PolicyError:
                     self.seen.remove(limit)
                     raise
-
-    @contextmanager
-    def _in_words(self, limit: int) -> Iterator[None]:
-        """What a model raises when a row crosses a limit becomes a PolicyError of one sentence; no
-        memory stays what it is.
-        """
-        try:
-            yield
-        except (ValueError, TypeError, AttributeError, IndexError, RuntimeError) as error:
-            if ran_out(error):
-                raise
-            raise PolicyError(
-                f"{self.policy.name} cannot read a row around {limit} tokens, a length that its"
-                f" configuration names ({first_line(error)}); expected prompt and completion of at"
-                f" most {limit} tokens together"
-            ) from error
 
     def check_stock(self, lengths: Sequence[int], more: int) -> None:
         """Raise PolicyError where a sampler of TRL's would read rows otherwise, which pads them and
@@ -107,7 +105,7 @@ class Lengths:
         )  # what is further has its own
         steps = min(_STEPS, reach - start)
         more = min(_BEFORE, reach - start - steps)  # of padding before the long row
-        tokens = (torch.arange(start + more) * 7919 % vocabulary(model)).tolist()
+        tokens = some_tokens(model, start + more).tolist()
         ids, before = tokens[:start], max(limit - start, 1)
         prompts = [ids, ids[:_SHORT], tokens]
         with train_mode(model):
@@ -118,23 +116,17 @@ class Lengths:
             actions = [turn.action for turn in turns]
             together = policy.score(prompts, actions)[0].log_prob  # (3, T)
             padded = policy.score(prompts, actions, padded=True)[0].log_prob
-            alone = torch.cat(
-                [policy.score([p], [a])[0].log_prob for p, a in zip(prompts, actions, strict=True)]
-            )
+            alone = policy.score(prompts, actions, batch_size=1)[0].log_prob
             part = policy.score([ids], [actions[0][:before]])[0].log_prob
-        self._same(
-            alone,
-            torch.tensor([turn.log_probs for turn in turns], device=alone.device),
-            limit,
-            "while it is written",
-        )
+            written = together.new_tensor([turn.log_probs for turn in turns])
+        self._same(alone, written, limit, "while it is written")
         self._same(alone, together, limit, "beside another")
         self._same(alone, padded, limit, "beside padding")
         self._same(alone[:1, :before], part, limit, "before it goes on")
 
     def _same(self, expected: Tensor, answer: Tensor, limit: int, when: str) -> None:
         apart = float(log_apart(expected, answer).mean())
-        if apart > (1e-3 if next(self.policy.model.parameters()).dtype == torch.float32 else 0.2):
+        if apart > tolerance(self.policy.model, 1e-3, 0.2):
             raise PolicyError(
                 f"{self.policy.name} reads a row around {limit} tokens, a length that its"
                 f" configuration names, otherwise {when} (by {apart:.2g} nats a token); expected"

@@ -6,7 +6,8 @@ import importlib.util
 import json
 import logging
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from itertools import filterfalse
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,8 @@ from transformers import (
 )
 
 from llmpolicy.errors import PolicyError, nearest
-from llmpolicy.policies.causal_lm.adapter import CONFIG, WEIGHTS, first_line
-from llmpolicy.policies.causal_lm.out_of_memory import ran_out
+from llmpolicy.policies.causal_lm.adapter import CONFIG, WEIGHTS
+from llmpolicy.policies.causal_lm.trial import CANNOT, first_line, in_words
 
 _DTYPES = {
     "auto": "auto",
@@ -48,47 +49,49 @@ _AHEAD = ("num_nextn_predict_layers", "num_mtp_layers")
 _AHEAD_PARTS = ("eh_proj.", "enorm.", "hnorm.", "shared_head.")
 _SHARDS = "model*.safetensors"
 FAILURES = (
-    OSError, ValueError, LookupError, TypeError, AttributeError, ImportError, RuntimeError,
-    ArithmeticError,
-    AssertionError, SafetensorError, StrictDataclassError,
+    *CANNOT, OSError, LookupError, ImportError, ArithmeticError, AssertionError, SafetensorError,
+    StrictDataclassError,
 )  # fmt: skip
 """What transformers raises for a folder that holds no model of the kind that is asked for."""
 
 
 def find(path: str, name: str, revision: str | None = None) -> Path | None:
     """The local path of a file of a model folder or Hub repository, None if it has no such file."""
+    file = Path(path) / name
+    if file.is_file():
+        return file
     if Path(path).is_dir():
-        return Path(path) / name if (Path(path) / name).is_file() else None
+        return None
+    what = f"no model at {path!r}: no such folder, and"
+    no_id = PolicyError(f"{what} not a Hub id of the form USER/NAME")
     if path.startswith((".", "/", "~")):
-        raise PolicyError(
-            f"no model at {path!r}: no such folder, and not a Hub id of the form USER/NAME"
-        )
+        raise no_id
     try:
         return Path(hf_hub_download(path, name, revision=revision))
     except RemoteEntryNotFoundError:
         return None
     except HFValidationError as error:
-        raise PolicyError(
-            f"no model at {path!r}: no such folder, and not a Hub id of the form USER/NAME"
-        ) from error
+        raise no_id from error
     except OSError as error:
         raise PolicyError(
-            f"no model at {path!r}: no such folder, and the Hub did not give it"
-            f" ({first_line(error)}); expected a local folder or a Hub id that can be reached"
+            f"{what} the Hub did not give it ({first_line(error)}); expected a local folder or a"
+            " Hub id that can be reached"
         ) from error
 
 
-def adapter_files(path: str, revision: str | None = None) -> tuple[Path, Path]:
+def adapter_files(path: str) -> tuple[Path, Path]:
     """Where the configuration and the weights of an adapter lie; raises PolicyError if either is
     missing.
     """
-    files = find(path, CONFIG, revision), find(path, WEIGHTS, revision)
-    if files[0] is None or files[1] is None:
-        missing = CONFIG if files[0] is None else WEIGHTS
-        raise PolicyError(
-            f"adapter {path!r} has no {missing}; expected the folder of a saved LoRA adapter"
-            " (safetensors)"
-        )
+    files = []
+    for name in (CONFIG, WEIGHTS):
+        file = find(path, name)
+        if file is None:
+            raise PolicyError(
+                f"adapter {path!r} has no {name}; expected the folder of a saved LoRA adapter"
+                " (safetensors)"
+            )
+        files.append(file)
     return files[0], files[1]
 
 
@@ -107,11 +110,9 @@ def load_model(
     _check_folder(path, revision)
     options: dict[str, Any] = {"dtype": _dtype(dtype)}
     if quantize is not None:
-        options |= {
-            "quantization_config": quantization(quantize),
-            "device_map": {"": _device(device)},
-        }
-    try:
+        options["quantization_config"] = quantization(quantize)
+        options["device_map"] = {"": _device(device)}
+    with in_words(f"cannot load {path!r} as a causal language model", errors=FAILURES):
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             path,
             output_loading_info=True,
@@ -122,12 +123,6 @@ def load_model(
             local_files_only=Path(path).is_dir(),
             **options,
         )
-    except FAILURES as error:
-        if ran_out(error):
-            raise
-        raise PolicyError(
-            f"cannot load {path!r} as a causal language model ({first_line(error)})"
-        ) from error
     model, report = loaded
     check_placed(path, model, report)
     if quantize is None:
@@ -147,21 +142,16 @@ def _keep_padding_row(model: PreTrainedModel, path: str, revision: str | None) -
     row = getattr(embeddings, "padding_idx", None)
     if row is None or embeddings.weight.is_meta or embeddings.weight[row].any():
         return
-    name = next(
-        (name for name, parameter in model.named_parameters() if parameter is embeddings.weight), ""
-    )
-    index = find(path, "model.safetensors.index.json", revision)
-    shard = (
-        json.loads(index.read_text(encoding="utf-8"))["weight_map"].get(name)
-        if index
-        else "model.safetensors"
-    )
-    file = find(path, shard, revision) if shard else None
-    if file is None:
-        return
-    with safe_open(file, "pt") as tensors:
-        if name in tensors.keys():  # noqa: SIM118 - no mapping
-            embeddings.weight[row] = tensors.get_slice(name)[row : row + 1][0].to(embeddings.weight)
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    name = names.get(id(embeddings.weight), "")
+    shard = "model.safetensors"
+    if index := find(path, "model.safetensors.index.json", revision):
+        shard = json.loads(index.read_text(encoding="utf-8"))["weight_map"].get(name, shard)
+    if file := find(path, shard, revision):
+        with safe_open(file, "pt") as tensors:
+            if name in tensors.keys():  # noqa: SIM118 - no mapping
+                kept = tensors.get_slice(name)[row : row + 1][0]
+                embeddings.weight[row] = kept.to(embeddings.weight)
 
 
 def load_tokenizer(
@@ -169,20 +159,19 @@ def load_tokenizer(
 ) -> PreTrainedTokenizerBase:
     """Load the tokenizer that lies with a model; raises PolicyError in one sentence."""
     local = Path(path).is_dir()
-    if (
-        local
-        and not trust_remote_code
-        and not any((Path(path) / name).is_file() for name in TOKENIZER_FILES)
-    ):
+    if local and not trust_remote_code and not has_tokenizer(path):
         raise PolicyError(f"no tokenizer in {path!r}; expected tokenizer.json beside the weights")
-    try:
-        return AutoTokenizer.from_pretrained(
+    with in_words(f"cannot load the tokenizer of {path!r}", errors=FAILURES):
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             path, revision=revision, trust_remote_code=trust_remote_code, local_files_only=local
         )
-    except FAILURES as error:
-        if ran_out(error):
-            raise
-        raise PolicyError(f"cannot load the tokenizer of {path!r} ({first_line(error)})") from error
+    return tokenizer
+
+
+def has_tokenizer(path: str) -> bool:
+    """Whether a tokenizer lies in a folder, or on the Hub one of the two likeliest kinds."""
+    names = TOKENIZER_FILES if Path(path).is_dir() else TOKENIZER_FILES[:2]
+    return any(find(path, name) for name in names)
 
 
 def quantization(quantize: str) -> BitsAndBytesConfig:
@@ -210,12 +199,9 @@ def _check_folder(path: str, revision: str | None) -> None:
             " language model"
         )
     if Path(path).is_dir() and not list(Path(path).glob("*.safetensors")):
-        pickled = sorted(file.name for file in Path(path).glob("*.bin"))
-        content = (
-            f"only {', '.join(pickled)}, and pickled weights are refused"
-            if pickled
-            else "no weights"
-        )
+        content = "no weights"
+        if pickled := sorted(file.name for file in Path(path).glob("*.bin")):
+            content = f"only {', '.join(pickled)}, and pickled weights are refused"
         raise PolicyError(f"{path!r} has {content}; expected *.safetensors")
 
 
@@ -239,32 +225,32 @@ def check_placed(
             f"{path!r} does not fit its config.json: {key} is {tuple(saved)} in the weights;"
             f" expected {tuple(wanted)}"
         )
-    if missing := [key for key in report["missing_keys"] if not key.startswith(new)]:
+    if missing := _not_among(new, report["missing_keys"]):
         raise PolicyError(
             f"{path!r} has no weights for {min(missing)} ({len(missing)} missing in all); expected"
             " a complete checkpoint"
         )
-    _check_left_over(
-        path, model, [key for key in report["unexpected_keys"] if not key.startswith(apart)]
-    )
+    _check_left_over(path, model, _not_among(apart, report["unexpected_keys"]))
+
+
+def _not_among(starts: tuple[str, ...], keys: Iterable[str]) -> list[str]:
+    """The names that begin with none of these."""
+    return [key for key in keys if not key.startswith(starts)]
 
 
 def _check_left_over(path: str, model: nn.Module, unexpected: Collection[str]) -> None:
     """Raise PolicyError for weights that belong into the model and have no place there; say what
     else was left out.
     """
-    parts = {name for name, _ in model.named_modules() if name}
+    parts = dict(model.named_modules()).keys() - {""}
     ahead = _layers_ahead(model, unexpected)
-    lost = sorted(
-        key
-        for key in unexpected
-        if _ancestors(key) & parts
-        and not _ELSEWHERE.search(key)
-        and not any(layer in f".{key}" for layer in ahead)
-    )
+    lost = []
+    for key in filterfalse(_ELSEWHERE.search, unexpected):
+        if parts & {*_ancestors(key)} and not any(layer in f".{key}" for layer in ahead):
+            lost.append(key)
     if lost:
         raise PolicyError(
-            f"{path!r} does not fit its config.json: the model has no place for {lost[0]}"
+            f"{path!r} does not fit its config.json: the model has no place for {min(lost)}"
             f" ({len(lost)} left over in all); expected the configuration that the weights were"
             " saved with"
         )
@@ -283,23 +269,25 @@ def _layers_ahead(model: nn.Module, unexpected: Collection[str]) -> list[str]:
 
     DeepSeek-V3 (arXiv 2412.19437, section 2.2) has one; transformers leaves it out.
     """
-    whole: Any = getattr(model, "config", None)
-    config = None if whole is None else whole.get_text_config(decoder=True)
-    layer_count = getattr(config, "num_hidden_layers", None) or 0
-    counts = [getattr(config, name, None) for name in _AHEAD]
-    count = next((count for count in counts if isinstance(count, int)), 0)
+    config: Any = getattr(model, "config", None)
+    if config is not None:
+        config = config.get_text_config(decoder=True)
+    last = getattr(config, "num_hidden_layers", None) or 0
+    further = getattr(config, _AHEAD[0], None)
+    if not isinstance(further, int):
+        further = getattr(config, _AHEAD[1], None) or 0
     keys = "\n".join(f".{key}" for key in unexpected)
     layers: list[str] = []
-    for index in range(layer_count, layer_count + count):
+    for index in range(last, last + further):
         layer = f".layers.{index}."
         if any(f"{layer}{part}" in keys for part in _AHEAD_PARTS):
             layers.append(layer)
     return layers
 
 
-def _ancestors(key: str) -> set[str]:
-    parts = key.split(".")
-    return {".".join(parts[:end]) for end in range(1, len(parts))}
+def _ancestors(key: str) -> Iterator[str]:
+    while key := key.rpartition(".")[0]:
+        yield key
 
 
 @torch.no_grad()
@@ -307,12 +295,11 @@ def take_weights(model: PreTrainedModel, folder: Path) -> None:
     """Give a model the full weights that it saved in a folder; raises PolicyError unless every
     tensor has found its place.
     """
-    try:
+    with in_words(f"the weights in {folder} are not those of this model", errors=FAILURES):
         saved_keys: set[str] = set()
         unexpected: list[str] = []
-        for file in sorted(
-            folder.glob(_SHARDS)
-        ):  # one after the other: whole weights may be as much as memory has left
+        # one after the other: whole weights may be as much as memory has left
+        for file in sorted(folder.glob(_SHARDS)):
             tensors = load_file(file)
             unexpected += model.load_state_dict(tensors, strict=False).unexpected_keys
             saved_keys |= tensors.keys()
@@ -331,12 +318,6 @@ def take_weights(model: PreTrainedModel, folder: Path) -> None:
         saved, report = loaded
         check_placed(str(folder), saved, report)
         model.load_state_dict(saved.state_dict())
-    except FAILURES as error:
-        if ran_out(error):
-            raise
-        raise PolicyError(
-            f"the weights in {folder} are not those of this model ({first_line(error)})"
-        ) from error
 
 
 def _untied(model: PreTrainedModel, keys: Collection[str]) -> list[str]:
@@ -366,11 +347,11 @@ def saved_dtype(path: str, revision: str | None = None) -> torch.dtype | None:
     """The dtype that a checkpoint's config.json names; None if it names none."""
     file = find(path, "config.json", revision)
     config = json.loads(file.read_text(encoding="utf-8")) if file else {}
-    text = config.get("text_config") or {}
-    names = [part.get(key) for part in (config, text) for key in ("dtype", "torch_dtype")]
-    name = next(filter(None, names), None)
-    dtype = getattr(torch, str(name).removeprefix("torch."), None)
-    return dtype if isinstance(dtype, torch.dtype) else None
+    for part in (config, config.get("text_config") or {}):
+        if name := part.get("dtype") or part.get("torch_dtype"):
+            dtype = getattr(torch, str(name).removeprefix("torch."), None)
+            return dtype if isinstance(dtype, torch.dtype) else None
+    return None
 
 
 def cast_weights(model: Any, dtype: torch.dtype | None) -> Any:
@@ -379,11 +360,13 @@ def cast_weights(model: Any, dtype: torch.dtype | None) -> Any:
 
     Raises PolicyError where a number is too large for it.
     """
+    if dtype is None:
+        return model
     kept = {
         *(getattr(model, "_keep_in_fp32_modules", None) or ()),
         *(getattr(model, "_keep_in_fp32_modules_strict", None) or ()),
     }
-    for name, parameter in model.named_parameters() if dtype is not None else ():
+    for name, parameter in model.named_parameters():
         if kept & set(name.split(".")) or not parameter.is_floating_point():
             continue
         parameter.data = parameter.data.to(dtype)

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -22,7 +23,8 @@ def forms(messages: list[Message]) -> Iterator[list[Message]]:
     yield from _call_forms(messages)
     if any(map(thought, last_turn(messages))):
         for name in THINKING:
-            yield from _call_forms([_with_thought(message, name) for message in messages])
+            renamed = map(partial(_with_thought, name=name), messages)
+            yield from _call_forms(list(renamed))
 
 
 def _call_forms(messages: list[Message]) -> Iterator[list[Message]]:
@@ -51,8 +53,11 @@ def last_turn(messages: Sequence[Message]) -> list[Message]:
 def _with_thought(message: Message, name: str) -> Message:
     if not thought(message):
         return message
-    rest = {key: value for key, value in message.items() if key not in THINKING}
-    return {**rest, name: thought(message)}
+    renamed = {**message, name: thought(message)}
+    for field in THINKING:
+        if field != name:
+            renamed.pop(field, None)
+    return renamed
 
 
 def _with_calls(message: Message, arguments: Callable[[Any], Any], content: str | None) -> Message:
@@ -63,19 +68,21 @@ def _with_calls(message: Message, arguments: Callable[[Any], Any], content: str 
 
 
 def _rewritten(call: Any, arguments: Callable[[Any], Any]) -> Any:
-    if not isinstance(call, Mapping):
-        return call
-    inner = call.get("function", call)
-    if not isinstance(inner, Mapping) or "arguments" not in inner:
+    inner = function_of(call)
+    if "arguments" not in inner:
         return call
     written = {**inner, "arguments": arguments(inner["arguments"])}
-    return {**call, "function": written} if "function" in call else written
+    if "function" in call:
+        return {**call, "function": written}
+    return written
 
 
 def as_object(arguments: Any) -> Any:
     """A tool call's arguments, which may stand in JSON text, as an object."""
+    if not isinstance(arguments, str):
+        return arguments
     try:
-        return load_json(arguments) if isinstance(arguments, str) else arguments
+        return load_json(arguments)
     except json.JSONDecodeError:
         return arguments
 
@@ -86,7 +93,10 @@ def _json(arguments: Any) -> Any:
 
 def called(messages: Sequence[Message]) -> list[str]:
     """The names of the tools that are called."""
-    return [name_of(call) for message in messages for call in message.get("tool_calls") or []]
+    names: list[str] = []
+    for message in messages:
+        names += map(name_of, message.get("tool_calls") or ())
+    return names
 
 
 def is_in(message: Message, text: str, seen: str) -> bool:
@@ -104,14 +114,9 @@ def is_in(message: Message, text: str, seen: str) -> bool:
 
 def left_out(messages: Sequence[Message], text: str, options: Mapping[str, Any]) -> set[int | str]:
     """The places of the messages, and the names of the tools, that a text does not hold."""
-    seen, missing = letters(text), set[int | str]()
-    for index, message in enumerate(messages):
-        if not is_in(message, text, seen):
-            missing.add(index)
-    for name in map(name_of, options.get("tools") or ()):
-        if name not in text:
-            missing.add(name)
-    return missing
+    seen, tools = letters(text), map(name_of, options.get("tools") or ())
+    unread = {index for index, message in enumerate(messages) if not is_in(message, text, seen)}
+    return unread.union(name for name in tools if name not in text)
 
 
 def holds_all(text: str, words: Iterable[str]) -> bool:
@@ -145,5 +150,11 @@ def with_blanks(before: str, prefill: str) -> str:
 
 def name_of(tool: Any) -> str:
     """The name of a tool or of a call of it; empty if it has none."""
-    inner = tool.get("function", tool) if isinstance(tool, Mapping) else {}
-    return str(inner.get("name", "")) if isinstance(inner, Mapping) else ""
+    return str(function_of(tool).get("name", ""))
+
+
+def function_of(tool: Any) -> Mapping[str, Any]:
+    """What a tool or a call of it says of its function; empty where it is none."""
+    if isinstance(tool, Mapping):
+        tool = tool.get("function", tool)
+    return tool if isinstance(tool, Mapping) else {}

@@ -7,7 +7,7 @@ The layers are the same; their names differ by the part of the whole that they b
 
 import logging
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -37,9 +37,10 @@ def fit_names(
     layers: dict[str, str] = {}  # by the adapter's names for them, those of the model
     elsewhere = []
     for key, tensor in weights.items():
-        name = _plain(key.removeprefix(_PREFIX))
-        layer = _layer(name, names)
-        if layer is None:
+        layer = name = _plain(key.removeprefix(_PREFIX))
+        while layer and layer not in names:
+            layer = layer.rpartition(".")[0]
+        if not layer:
             if key.startswith(_PREFIX):
                 elsewhere.append(key)
             fitting[key] = tensor
@@ -47,7 +48,7 @@ def fit_names(
         rest = name.removeprefix(layer)
         layers[key.removeprefix(_PREFIX).removesuffix(rest)] = names[layer]
         fitting[f"{_PREFIX}{names[layer]}{rest}"] = tensor
-    if all(name == here for name, here in layers.items()):
+    if [*layers] == [*layers.values()]:
         return dict(weights)
     if elsewhere:
         raise PolicyError(
@@ -63,11 +64,13 @@ def _plain(name: str) -> str:
     return _PART.sub("", name).removeprefix(".")
 
 
-def _layer(name: str, layers: Collection[str]) -> str | None:
-    """The layer that a tensor's name begins with."""
-    parts = name.split(".")
-    starts = (".".join(parts[:end]) for end in range(len(parts), 0, -1))
-    return next((start for start in starts if start in layers), None)
+def resolved(pattern: Mapping[str, Any], layers: Mapping[str, str]) -> dict[str, Any]:
+    """A pattern of one key for each layer that it fits by one name, by another name for it."""
+    keys, chosen = list(pattern), {}
+    for layer, name in layers.items():
+        if (key := get_pattern_key(keys, layer)) in pattern:
+            chosen[f"^{re.escape(name)}"] = pattern[key]
+    return chosen
 
 
 def _name_layers(config: Any, layers: Mapping[str, str], where: str) -> None:
@@ -90,12 +93,7 @@ def _name_layers(config: Any, layers: Mapping[str, str], where: str) -> None:
                 " be told by the names of this one; expected target_modules alone"
             )
     for field, pattern in patterns.items():
-        chosen: dict[str, Any] = {}
-        for name, here in layers.items():
-            value = pattern.get(get_pattern_key(list(pattern), name))
-            if value is not None:
-                chosen[f"^{re.escape(here)}"] = value
-        setattr(config, field, chosen)
+        setattr(config, field, resolved(pattern, layers))
     config.target_modules = targets or config.target_modules
     for field in filter(partial(hasattr, config), _NARROWER):
         setattr(config, field, None)

@@ -1,7 +1,7 @@
 """The policy as it was at the start, which a KL term or a drift measures against."""
 
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -28,21 +28,22 @@ class Reference:
     def __init__(self, policy: "CausalLMPolicy", *, fresh: bool) -> None:
         self._policy = policy
         self._model: Any = None
-        self._start = _fingerprint(policy.model) if not policy.is_adapter else None
-        if policy.is_adapter and not fresh:
+        self._start: Tensor | None = None
+        self._adapter: str | None = None  # none is on
+        if not policy.is_adapter:
+            self._start = _fingerprint(policy.model)
+        elif not fresh:
             adapter.freeze_copy(policy.model)
-        self._adapter = None if fresh else adapter.REFERENCE
+            self._adapter = adapter.REFERENCE
 
     @property
     def kind(self) -> str:
         """What the reference is, in words."""
         if not self._policy.is_adapter:
             return "the model as it was at the start"
-        return (
-            "the base model, adapter off"
-            if self._adapter is None
-            else "the adapter as it was at the start"
-        )
+        if self._adapter is None:
+            return "the base model, adapter off"
+        return "the adapter as it was at the start"
 
     @property
     def model(self) -> Any:
@@ -69,14 +70,14 @@ class Reference:
         """The log-probability under the start of every decision, and its mask, both (B, T); no
         gradient.
         """
-        policy, padded = (
-            self._policy,
-            torch.is_grad_enabled(),
-        )  # as the policy's own, so that both round alike
-        acting = adapter.active(policy.model, self._adapter) if policy.is_adapter else nullcontext()
-        model = self.model or policy.model
+        padded = torch.is_grad_enabled()  # as the policy's own, so that both round alike
+        model = self.model
+        acting: AbstractContextManager[None] = nullcontext()
+        if model is None:
+            model = self._policy.model
+            acting = adapter.active(model, self._adapter)
         with acting, torch.no_grad():
-            scored, mask = policy.score(
+            scored, mask = self._policy.score(
                 prompts, actions, batch_size=batch_size, model=model, padded=padded
             )
         return scored.log_prob, mask
@@ -86,9 +87,5 @@ def _fingerprint(model: nn.Module) -> Tensor:
     """A few numbers of every weight tensor: any optimiser step changes them, however it writes the
     weights.
     """
-    parts = [
-        p.detach().flatten()[:_SAMPLE].to("cpu", torch.float64)
-        for p in model.parameters()
-        if not p.is_meta
-    ]
-    return torch.cat(parts) if parts else torch.zeros(0)
+    starts = [p.detach().flatten()[:_SAMPLE].cpu() for p in model.parameters() if not p.is_meta]
+    return torch.cat([torch.zeros(0, dtype=torch.float64), *starts])

@@ -16,22 +16,18 @@ from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
 from transformers.modeling_utils import remove_tied_weights_from_state_dict
 
 from llmpolicy.errors import PolicyError
-from llmpolicy.policies.causal_lm.forward import bare, is_there, vocabulary
-from llmpolicy.policies.causal_lm.trial import moved
+from llmpolicy.policies.causal_lm.forward import (
+    bare,
+    is_there,
+    text_config,
+    vocabulary,
+)
+from llmpolicy.policies.causal_lm.trial import CANNOT, moved
 
 REALLY = 2**26
 """Bytes of weights, 64 MB, up to which they are written, into a folder that goes away; larger ones
 are only looked at.
 """
-_FAILURES = (
-    ValueError,
-    TypeError,
-    KeyError,
-    AttributeError,
-    RuntimeError,
-    NotImplementedError,
-    SafetensorError,
-)
 
 
 def rehearse(
@@ -62,25 +58,26 @@ def rehearse(
         _check_vocabulary(name, inner)
     else:
         _check_class(name, inner.config)
-    with tempfile.TemporaryDirectory(prefix="llmpolicy-rehearsal-") as folder:
+    with tempfile.TemporaryDirectory(prefix="llmpolicy-rehearsal-") as temporary:
+        folder = Path(temporary)
         try:
-            if (
-                not trained_only
-            ):  # PEFT writes what layers of an adapter share once for each of them
-                _check_shared(inner)
-            really = _size(model, trained_only) <= REALLY
+            # PEFT writes what layers of an adapter share once for each of them
+            if not trained_only and is_there(inner):
+                # it refuses to write tensors that share memory and are not said to
+                remove_tied_weights_from_state_dict(dict(inner.state_dict()), inner)
+            weights = (p for p in model.parameters() if p.requires_grad or not trained_only)
+            really = sum(p.nbytes for p in weights) <= REALLY
             if really:
                 with moved(model) if trained_only else nullcontext():
-                    save(Path(folder))
+                    save(folder)
                     if look is not None:
-                        look(Path(folder))
-            tokenizer.save_pretrained(folder)
-            inner.config.save_pretrained(folder)
-            if getattr(inner, "generation_config", None) is not None:
-                inner.generation_config.save_pretrained(folder)
+                        look(folder)
+            for part in (tokenizer, inner.config, getattr(inner, "generation_config", None)):
+                if part is not None:
+                    part.save_pretrained(folder)
             if outline is not None and not really:
-                outline(Path(folder))
-        except _FAILURES as error:
+                outline(folder)
+        except (*CANNOT, SafetensorError) as error:
             message = " ".join(str(error).split())[:200]
             raise PolicyError(
                 f"{name} could not be saved after training ({message}); expected one that can be"
@@ -109,22 +106,6 @@ def _is_valid(config: Any) -> bool:
     return True
 
 
-def _size(model: nn.Module, trained_only: bool) -> int:
-    return sum(
-        p.numel() * p.element_size()
-        for p in model.parameters()
-        if p.requires_grad or not trained_only
-    )
-
-
-def _check_shared(inner: Any) -> None:
-    """Let transformers look for tensors that share memory and are not said to: it refuses to write
-    them.
-    """
-    if is_there(inner):
-        remove_tied_weights_from_state_dict(dict(inner.state_dict()), inner)
-
-
 def _check_class(name: str, config: Any) -> None:
     """Whether full weights can be loaded again: parts of some models are saved with a class that no
     loader knows.
@@ -146,11 +127,7 @@ def _check_vocabulary(name: str, inner: Any) -> None:
         return
     content = json.loads(file.read_text(encoding="utf-8"))
     there = content.get("vocab_size") or content.get("text_config", {}).get("vocab_size")
-    if (
-        there
-        and vocabulary(inner) != there
-        and inner.config.get_text_config(decoder=True).vocab_size != there
-    ):
+    if there and vocabulary(inner) != there and text_config(inner).vocab_size != there:
         raise PolicyError(
             f"{name} has embeddings of {vocabulary(inner)} tokens in memory and of {there} in"
             f" {file.parent}, on which its adapter would be loaded again; expected the resized"

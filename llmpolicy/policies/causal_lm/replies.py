@@ -4,11 +4,20 @@ template writes it.
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from os.path import commonprefix
 from typing import Any
 
 from llmpolicy.errors import PolicyError
 from llmpolicy.messages import Message, Reply, content_text, read_messages, thought
-from llmpolicy.policies.causal_lm.message_forms import as_object, called, forms, letters
+from llmpolicy.policies.causal_lm.message_forms import (
+    as_object,
+    called,
+    forms,
+    function_of,
+    holds_all,
+    letters,
+)
 from llmpolicy.policies.causal_lm.template import OPENED, THOUGHT, Template
 
 _TAG = re.compile(r"(?:<|\[)/?(?:\w+:)?think(?:ing)?(?:>|\])", re.IGNORECASE)
@@ -28,35 +37,26 @@ def continuation(
     begins it elsewhere.
     """
     opened = template.text(prompt, where)
-    answer: Message = (
-        {"role": "assistant", "content": reply} if isinstance(reply, str) else dict(reply)
-    )
-    *asked, last = read_messages(prompt)
-    begun = last if last["role"] == "assistant" and not last.get("tool_calls") else None
-    asked += [] if begun else [last]
-    prefill = content_text(begun["content"]) if begun else ""
-    whole: Message = {
-        **(begun or {}),
-        **answer,
-        "content": prefill + content_text(answer["content"]),
-    }
-    talk, options = (
-        template.fitted([*asked, whole]),
-        {
-            **template.arguments,
-            **getattr(prompt, "options", {}),
-        },
-    )
+    answer: Message = {"role": "assistant", "content": reply}
+    if not isinstance(reply, str):
+        answer = dict(reply)
+    asked, begun = read_messages(prompt), Message()
+    if asked[-1]["role"] == "assistant" and not asked[-1].get("tool_calls"):
+        begun = asked.pop()
+    prefill = content_text(begun.get("content"))
+    words = prefill + content_text(answer["content"])
+    talk = template.fitted([*asked, {**begun, **answer, "content": words}])
+    options = {**template.arguments, **getattr(prompt, "options", {})}
     for text in _texts(template, talk, options):
         if text.startswith(opened) and _holds(text[len(opened) :], answer):
             template.say_marks(text[len(opened) :])
             return opened, text[len(opened) :]
-    around = template.around([*talk[:-1], {"role": "assistant", "content": ""}], options)
-    words = None if around is None else _words(opened, answer, prefill, around[0])
-    if words is None or around is None or not _holds(words, answer):
-        raise PolicyError(f"{where}: {_reason(template, talk, options, opened, answer)}")
-    template.say_marks(words)
-    return opened, words + around[1]
+    if around := template.around([*talk[:-1], {"role": "assistant", "content": ""}], options):
+        behind = _words(opened, answer, prefill, around[0])
+        if behind is not None and _holds(behind, answer):
+            template.say_marks(behind)
+            return opened, behind + around[1]
+    raise PolicyError(f"{where}: {_reason(template, talk, options, opened, answer)}")
 
 
 def _texts(template: Template, talk: list[Message], options: Mapping[str, Any]) -> Iterator[str]:
@@ -82,8 +82,7 @@ def _words(opened: str, reply: Message, prefill: str, before: str) -> str | None
     if opens:
         return _into_thinking(opens.group(), content, thinking)
     tag = THOUGHT.match(content)
-    thinks = tag is not None and "/" not in tag.group()
-    if thinks:  # which the template cuts out of what was said
+    if tag and "/" not in tag.group():  # which the template cuts out of what was said
         return None if _closes(opened) else content
     empty = opened.startswith(before) and _CLOSED.fullmatch(opened[len(before) :])
     return content if empty or (prefill and opened.endswith(prefill)) else None
@@ -104,8 +103,8 @@ def _into_thinking(tag: str, content: str, thinking: str) -> str | None:
 
 def _closes(opened: str) -> bool:
     """Whether a text ends in the end of thinking."""
-    tags = [tag for tag in _TAG.finditer(opened) if not opened[tag.end() :].strip()]
-    return bool(tags) and "/" in tags[0].group()
+    *_, last = [None, *_TAG.finditer(opened)]
+    return last is not None and "/" in last.group() and not opened[last.end() :].strip()
 
 
 def _holds(text: str, reply: Message) -> bool:
@@ -127,10 +126,8 @@ def _lost(text: str, reply: Message) -> str:
         if start < 0 or (not letters(part) and "".join(part.split()) not in bare):
             return "words"
         end = start + len(letters(part))
-    values = [value for call in reply.get("tool_calls") or [] for value in _leaves(call)]
-    if any(name not in text for name in called([reply])) or any(
-        letters(value) not in seen for value in values
-    ):
+    values = map(letters, chain.from_iterable(map(_leaves, reply.get("tool_calls") or ())))
+    if not holds_all(text, called([reply])) or not holds_all(seen, values):
         return "the tool calls"
     return ""
 
@@ -139,8 +136,7 @@ def _leaves(call: Any) -> Iterator[str]:
     """The names and values of a tool call's arguments; without those that templates may write in
     another way.
     """
-    inner = call.get("function", call) if isinstance(call, Mapping) else {}
-    waiting = [as_object(inner.get("arguments"))] if isinstance(inner, Mapping) else []
+    waiting = [as_object(function_of(call).get("arguments"))]
     while waiting:
         value = waiting.pop()
         if isinstance(value, Mapping):
@@ -169,15 +165,8 @@ def _reason(
             f"the chat template leaves out {lost} of the reply; expected a model whose template"
             " writes them, or the reply as the text that the model should write"
         )
-    common = max((_begins_alike(text, opened) for text in texts), default=0)
+    common = max(len(commonprefix([text, opened])) for text in texts)
     return (
         f"a generation begins with {opened[common:]!r}, and the chat template writes this reply"
         " behind something else; expected a reply that goes on from there"
     )
-
-
-def _begins_alike(text: str, written: str) -> int:
-    same = (
-        index for index, both in enumerate(zip(text, written, strict=False)) if both[0] != both[1]
-    )
-    return next(same, min(len(text), len(written)))

@@ -2,25 +2,32 @@
 at the file itself.
 """
 
-import re
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import PeftConfig, PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
-from peft.utils.other import get_pattern_key
 from safetensors.torch import load_file
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from llmpolicy.errors import PolicyError
-from llmpolicy.policies.causal_lm.adapter import WEIGHTS, active, is_float32, place, state
+from llmpolicy.policies.causal_lm.adapter import (
+    WEIGHTS,
+    active,
+    is_float32,
+    place,
+    shapes_of,
+    state,
+)
 from llmpolicy.policies.causal_lm.forward import is_there
 from llmpolicy.policies.causal_lm.kinds import TRAINED
 from llmpolicy.policies.causal_lm.load import load_model
+from llmpolicy.policies.causal_lm.multimodal import resolved
+from llmpolicy.policies.causal_lm.trained import kept_frozen
 from llmpolicy.policies.causal_lm.trial import apart, log_probs
 
 _AGAIN = "rehearsal"
@@ -34,40 +41,26 @@ def settle_patterns(model: PeftModel) -> None:
     """
     config: Any = model.peft_config[TRAINED]
     tuner: Any = model.base_model
-    layers = [*tuner.targeted_module_names, *tuner.targeted_parameter_names]
+    names = *tuner.targeted_module_names, *tuner.targeted_parameter_names
+    layers = dict(zip(names, names, strict=True))
     for field, pattern in list(vars(config).items()):
         if field.endswith("_pattern") and isinstance(pattern, dict):
-            chosen = _resolved(pattern, layers)
-            if chosen != _resolved(dict(sorted(pattern.items())), layers):
-                setattr(
-                    config,
-                    field,
-                    {f"^{re.escape(layer)}": value for layer, value in chosen.items()},
-                )
-
-
-def _resolved(pattern: Mapping[str, Any], layers: Collection[str]) -> dict[str, Any]:
-    """The value of each layer that a pattern fits."""
-    keys = list(pattern)
-    return {
-        layer: pattern[key] for layer in layers if (key := get_pattern_key(keys, layer)) in pattern
-    }
+            chosen = resolved(pattern, layers)
+            if chosen != resolved(dict(sorted(pattern.items())), layers):
+                setattr(config, field, chosen)
 
 
 def check_folder(model: PreTrainedModel, folder: Path, where: str) -> None:
     """Load full weights that were saved in a folder; raises PolicyError if they cannot be, or are
     another policy.
     """
-    if (
-        getattr(model.config, "auto_map", None)
-        or getattr(model, "is_quantized", False)
-        or not is_there(model)
-    ):
-        return  # with code of its own, or weights that are not here: nothing to be loaded beside it
+    if not _can_be_built(model):
+        return
     try:
         again = load_model(str(folder), dtype=model.dtype, device=model.device)
     except PolicyError as error:
-        reason = str(error).replace(f"{str(folder)!r} ", "").replace(f"{str(folder)!r}", "it")
+        name = repr(str(folder))
+        reason = str(error).replace(f"{name} ", "").replace(name, "it")
         raise PolicyError(
             f"{where} could not be loaded again once it is saved ({reason})"
         ) from error
@@ -84,11 +77,7 @@ def check_outline(model: PreTrainedModel, folder: Path, where: str) -> None:
 
     They are if one has another name or shape, or shares its memory with others.
     """
-    if (
-        getattr(model.config, "auto_map", None)
-        or getattr(model, "is_quantized", False)
-        or not is_there(model)
-    ):
+    if not _can_be_built(model):
         return
     with torch.device("meta"):
         again = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder))
@@ -103,15 +92,22 @@ def check_outline(model: PreTrainedModel, folder: Path, where: str) -> None:
             )
 
 
+def _can_be_built(model: PreTrainedModel) -> bool:
+    """Not with code of its own, or weights that are not here: nothing can be put beside it."""
+    has_code = getattr(model.config, "auto_map", None)
+    return not has_code and not getattr(model, "is_quantized", False) and is_there(model)
+
+
 def _outline(model: nn.Module) -> dict[str, str]:
     """Of each parameter its shape, and the first that it shares its memory with."""
     names: dict[int, str] = {}
-    parameters = dict(model.named_parameters(remove_duplicate=False))
-    shared = {name: names.setdefault(id(parameter), name) for name, parameter in parameters.items()}
-    return {
-        name: f"{tuple(parameter.shape)}" + (f" of {shared[name]}" if shared[name] != name else "")
-        for name, parameter in parameters.items()
-    }
+    outline = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        begun = names.setdefault(id(parameter), name)
+        outline[name] = f"{tuple(parameter.shape)}"
+        if begun != name:
+            outline[name] += f" of {begun}"
+    return outline
 
 
 def check_adapter_outline(model: PeftModel, folder: Path, where: str) -> None:
@@ -120,17 +116,13 @@ def check_adapter_outline(model: PeftModel, folder: Path, where: str) -> None:
     """
     model.peft_config[TRAINED].save_pretrained(str(folder))
     with _again(model, folder, where, low_cpu_mem_usage=True):
-        trained, written = (
-            {key: t.shape for key, t in state(model, name).items()} for name in (TRAINED, _AGAIN)
-        )
-        if trained != written:
-            key = min(
-                trained.keys() ^ written.keys() or {k for k in trained if trained[k] != written[k]}
-            )
+        trained, written = shapes_of(state(model)), shapes_of(state(model, _AGAIN))
+        if differing := sorted(trained.items() ^ written.items()):
+            key, _ = differing[0]
             raise PolicyError(
-                f"{where}: {key} is {tuple(trained.get(key, ())) or 'missing'} in training and"
-                f" {tuple(written.get(key, ())) or 'missing'} once it is loaded from its folder;"
-                " expected an adapter whose configuration says what it does"
+                f"{where}: {key} is {trained.get(key) or 'missing'} in training and"
+                f" {written.get(key) or 'missing'} once it is loaded from its folder; expected an"
+                " adapter whose configuration says what it does"
             )
 
 
@@ -140,13 +132,8 @@ def check_written(model: PeftModel, folder: Path, where: str) -> None:
     """
     expected = log_probs(model)
     with _again(model, folder, where):
-        place(
-            model,
-            load_file(folder / WEIGHTS),
-            f"{where}, loaded from its folder,",
-            "its base",
-            _AGAIN,
-        )
+        weights = load_file(folder / WEIGHTS)
+        place(model, weights, f"{where}, loaded from its folder,", "its base", _AGAIN)
         with active(model, _AGAIN):
             if (nats := apart(expected, log_probs(model))) > 0:
                 raise PolicyError(
@@ -161,11 +148,12 @@ def _again(model: PeftModel, folder: Path, where: str, **options: Any) -> Iterat
     """While it lasts the adapter lies beside itself, as the configuration in a folder has it, with
     the same ranks and scales.
     """
-    trainable = {id(p): p.requires_grad for p in model.parameters()}
-    with torch.random.fork_rng(devices=[model.device] if model.device.type == "cuda" else []):
-        config = PeftConfig.from_pretrained(str(folder))
-        model.add_adapter(_AGAIN, config, autocast_adapter_dtype=is_float32(model), **options)
-    try:
+    with kept_frozen(model), ExitStack() as undone:
+        with torch.random.fork_rng([model.device] if model.device.type == "cuda" else []):
+            config = PeftConfig.from_pretrained(str(folder))
+            model.add_adapter(_AGAIN, config, autocast_adapter_dtype=is_float32(model), **options)
+        undone.callback(model.set_adapter, TRAINED)
+        undone.callback(model.delete_adapter, _AGAIN)
         for layer, name, trained, written in _numbers(model):
             if trained != written:
                 raise PolicyError(
@@ -174,17 +162,14 @@ def _again(model: PeftModel, folder: Path, where: str, **options: Any) -> Iterat
                     " does"
                 )
         yield
-    finally:
-        model.delete_adapter(_AGAIN)
-        model.set_adapter(TRAINED)
-        for parameter in model.parameters():
-            parameter.requires_grad_(trainable[id(parameter)])
 
 
 def _numbers(model: nn.Module) -> Iterator[tuple[str, str, Any, Any]]:
     """Of every adapted layer its ranks, scales and the like, as trained and as written."""
     for layer, module in model.named_modules():
-        for name in module.other_param_names if isinstance(module, BaseTunerLayer) else ():
+        if not isinstance(module, BaseTunerLayer):
+            continue
+        for name in module.other_param_names:
             held = getattr(module, name, None)
             if isinstance(held, dict) and isinstance(held.get(TRAINED), (int, float)):
                 yield layer, name, held[TRAINED], held.get(_AGAIN)

@@ -1,6 +1,6 @@
 """The one scorer: log π(token|context) of given tokens, in one forward pass."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -20,7 +20,7 @@ from llmpolicy.policies.causal_lm.forward import (
 )
 from llmpolicy.policies.causal_lm.frequencies import by_context, own_positions
 from llmpolicy.policies.causal_lm.states import unpadded
-from llmpolicy.policies.causal_lm.trial import log_apart
+from llmpolicy.policies.causal_lm.trial import log_apart, tolerance
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,18 @@ class Scored:
     log_prob: Tensor
     entropy: Tensor | None = None
     aux_loss: Tensor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _How:
+    """What is asked of a pass; ``wanted`` are the arguments by which a model gives more."""
+
+    keep: int
+    temperature: float
+    entropy: bool = False
+    entropy_grad: bool = False
+    fused: bool = False
+    wanted: dict[str, Any] = field(default_factory=dict)
 
 
 def score(
@@ -56,21 +68,9 @@ def score(
     """
     wanted: dict[str, Any] = {"output_router_logits": True} if aux_loss else {}
     fused = fused and fused_is_plain(model, temperature, wanted)
-    if unpadded(model, input_ids.shape[1]):
-        return _unpadded(
-            model,
-            input_ids,
-            attention_mask,
-            keep,
-            temperature,
-            entropy,
-            entropy_grad,
-            fused,
-            wanted,
-        )
-    return _score(
-        model, input_ids, attention_mask, keep, temperature, entropy, entropy_grad, fused, wanted
-    )
+    how = _How(keep, temperature, entropy, entropy_grad, fused, wanted)
+    read = _unpadded if unpadded(model, input_ids.shape[1]) else _score
+    return read(model, input_ids, attention_mask, how)
 
 
 def last_logits(model: nn.Module, input_ids: Tensor, lengths: Tensor) -> Tensor:
@@ -87,10 +87,8 @@ def last_logits(model: nn.Module, input_ids: Tensor, lengths: Tensor) -> Tensor:
         )
     shift = torch.zeros_like(lengths) if unpadded(model, longest) else longest - lengths  # (B,)
     column = torch.arange(longest, device=input_ids.device) - shift[:, None]  # (B, longest)
-    ids, mask = (
-        input_ids.gather(1, column.clamp(min=0)),
-        ((column >= 0) & (column < lengths[:, None])).long(),
-    )
+    ids = input_ids.gather(1, column.clamp(min=0))
+    mask = ((column >= 0) & (column < lengths[:, None])).long()
     ends = lengths + shift - 1  # (B,): the place of each row's last token
     keep = longest - int(ends.min())
     rows = torch.arange(len(ids), device=ids.device)
@@ -102,51 +100,39 @@ def last_logits(model: nn.Module, input_ids: Tensor, lengths: Tensor) -> Tensor:
     return by_context(model, column.clamp(min=0), lengths, read)
 
 
-def _unpadded(
-    model: nn.Module, input_ids: Tensor, attention_mask: Tensor, keep: int, *settings: Any
-) -> Scored:
+def _unpadded(model: nn.Module, input_ids: Tensor, attention_mask: Tensor, how: _How) -> Scored:
     """Score rows that start at the left edge, so that nothing comes before what a model carries on
     from.
     """
     ids, mask, shift = on_the_left(input_ids, attention_mask)  # (B, W)
-    prompts = (input_ids.shape[1] - keep - shift).clamp(min=1)  # (B,): tokens of each prompt
+    prompts = (input_ids.shape[1] - how.keep - shift).clamp(min=1)  # (B,): tokens of each prompt
     shortest = min(int(prompts.min()), max(ids.shape[1] - 1, 1))
     width = max(ids.shape[1] - shortest, 1)
-    scored = _score(model, ids, mask, width, *settings)
-    column = prompts[:, None] - shortest + torch.arange(keep, device=ids.device)  # (B, keep)
+    scored = _score(model, ids, mask, replace(how, keep=width))
+    column = prompts[:, None] - shortest + torch.arange(how.keep, device=ids.device)  # (B, keep)
     column = column.clamp(max=width - 1)
-    entropy = None if scored.entropy is None else scored.entropy.gather(1, column)
+    entropy = scored.entropy
+    if entropy is not None:
+        entropy = entropy.gather(1, column)
     return Scored(scored.log_prob.gather(1, column), entropy, scored.aux_loss)
 
 
-def _score(
-    model: nn.Module,
-    input_ids: Tensor,
-    attention_mask: Tensor,
-    keep: int,
-    temperature: float,
-    entropy: bool,
-    entropy_grad: bool,
-    fused: bool,
-    wanted: dict[str, Any],
-) -> Scored:
+def _score(model: nn.Module, input_ids: Tensor, attention_mask: Tensor, how: _How) -> Scored:
     """In one pass, or one for each set of frequencies that the contexts of these tokens have."""
     position_ids = positions(attention_mask)
-    contexts = position_ids[:, -keep - 1 : -1] + 1  # (B, keep)
-    read = _fused if fused else _plain
-    settings = (keep, temperature, entropy, entropy_grad, wanted)
-    result = Scored(torch.empty(0))
-    for places, serves in own_positions(model, position_ids, contexts):
-        scored = read(model, input_ids, attention_mask, places, *settings)
-        result = scored if not result.log_prob.numel() else _joined(result, scored, serves)
+    contexts = position_ids[:, -how.keep - 1 : -1] + 1  # (B, keep)
+    read = _fused if how.fused else _plain
+    begun, *later = own_positions(model, position_ids, contexts)
+    result = read(model, input_ids, attention_mask, begun[0], how)
+    for places, serves in later:
+        result = _joined(result, read(model, input_ids, attention_mask, places, how), serves)
     return result
 
 
-def _joined(result: Scored, scored: Scored, serves: Tensor | None) -> Scored:
+def _joined(result: Scored, scored: Scored, serves: Tensor) -> Scored:
     """The places that a further pass serves taken from it; a balance loss is that of all tokens in
     the last pass.
     """
-    assert serves is not None
     entropy = None
     if result.entropy is not None and scored.entropy is not None:
         entropy = torch.where(serves, scored.entropy, result.entropy)
@@ -158,22 +144,19 @@ def _plain(
     input_ids: Tensor,
     attention_mask: Tensor,
     position_ids: Tensor,
-    keep: int,
-    temperature: float,
-    entropy: bool,
-    entropy_grad: bool,
-    wanted: dict[str, Any],
+    how: _How,
 ) -> Scored:
     logits, output = forward(
-        model, input_ids, attention_mask, position_ids, keep + 1, use_cache=False, **wanted
+        model, input_ids, attention_mask, position_ids, how.keep + 1, use_cache=False, **how.wanted
     )  # (B, keep + 1, V)
-    log_probs = torch.log_softmax(logits[:, :-1].float() / temperature, dim=-1)  # (B, keep, V)
-    chosen = input_ids[:, input_ids.shape[1] - keep :]  # (B, keep)
-    return Scored(
-        log_probs.gather(-1, chosen[..., None])[..., 0],
-        entropy_of(log_probs if entropy_grad else log_probs.detach()) if entropy else None,
-        output.aux_loss if wanted else None,
-    )
+    log_probs = torch.log_softmax(logits[:, :-1].float() / how.temperature, dim=-1)  # (B, keep, V)
+    chosen = input_ids[:, input_ids.shape[1] - how.keep :]  # (B, keep)
+    entropy = aux_loss = None
+    if how.entropy:
+        entropy = entropy_of(log_probs if how.entropy_grad else log_probs.detach())
+    if how.wanted:
+        aux_loss = output.aux_loss
+    return Scored(log_probs.gather(-1, chosen[..., None])[..., 0], entropy, aux_loss)
 
 
 def fused_is_plain(model: nn.Module, temperature: float, wanted: dict[str, Any]) -> bool:
@@ -182,13 +165,8 @@ def fused_is_plain(model: nn.Module, temperature: float, wanted: dict[str, Any])
     It does not know what a family does to its logits after the head (RecurrentGemma, xLSTM) nor how
     each family of experts counts them.
     """
-    tried, asked = (
-        _fused_is_plain.setdefault(bare(model), {}),
-        (
-            bool(wanted),
-            structure(bare(model)),
-        ),
-    )
+    tried = _fused_is_plain.setdefault(bare(model), {})
+    asked = bool(wanted), structure(bare(model))
     if asked not in tried:
         tried[asked] = _is_plain(model, temperature, wanted)
     return tried[asked]
@@ -203,25 +181,23 @@ def _is_plain(model: nn.Module, temperature: float, wanted: dict[str, Any]) -> b
         # its weights are two tensors, of which the fused head would see one, with the adapter off
         # alone
         return False
-    parameter = next(model.parameters())
-    tokens = innermost(
-        bare(model).get_input_embeddings()
-    ).num_embeddings  # weights may be shared out
-    ids = (torch.arange(32, device=parameter.device) * 7919 % tokens).view(2, 16)  # (B, L)
-    mask, settings = torch.ones_like(ids), (15, temperature, False, False)
-    plain = _score(model, ids, mask, *settings, False, wanted)
+    # weights may be shared out
+    tokens = innermost(bare(model).get_input_embeddings()).num_embeddings
+    device = next(model.parameters()).device
+    ids = (torch.arange(32, device=device) * 7919 % tokens).view(2, 16)  # (B, L)
+    mask, how = torch.ones_like(ids), _How(15, temperature, wanted=wanted)
+    plain = _score(model, ids, mask, how)
     try:
-        fused = _score(model, ids, mask, *settings, True, wanted)
+        fused = _score(model, ids, mask, replace(how, fused=True))
     except AttributeError:  # a configuration without TRL's name for the number of experts
         return False
-    exact = parameter.dtype == torch.float32 and not torch.is_autocast_enabled(
-        parameter.device.type
-    )
-    limit = 1e-3 if exact else 0.05  # nats, mean over tokens
+    limit = tolerance(model, 1e-3, 0.05)  # nats, mean over tokens
+    if torch.is_autocast_enabled(device.type):
+        limit = 0.05
     apart = [log_apart(plain.log_prob, fused.log_prob).mean()]
     if plain.aux_loss is not None and fused.aux_loss is not None:
         apart.append((plain.aux_loss - fused.aux_loss).abs())
-    return all(float(figure) <= limit for figure in apart)
+    return float(torch.stack(apart).max()) <= limit
 
 
 def entropy_of(log_probs: Tensor) -> Tensor:
@@ -234,14 +210,11 @@ def _fused(
     input_ids: Tensor,
     attention_mask: Tensor,
     position_ids: Tensor,
-    keep: int,
-    _: float,
-    entropy: bool,
-    entropy_grad: bool,
-    wanted: dict[str, Any],
+    how: _How,
 ) -> Scored:
     labels = input_ids.masked_fill(attention_mask == 0, -100)
-    labels[:, : labels.shape[1] - keep] = -100
+    labels[:, : labels.shape[1] - how.keep] = -100
+    wanted = how.wanted
     if accepts(model, "position_ids"):
         wanted = {**wanted, "position_ids": position_ids}
     output = model(
@@ -251,8 +224,9 @@ def _fused(
         fused_lm_head=True,
         **wanted,
     )
-    width = output.log_probs.shape[1]
-    entropies = output.entropy[:, width - keep :] if entropy else None
-    if entropies is not None and not entropy_grad:
-        entropies = entropies.detach()
-    return Scored(output.log_probs[:, width - keep :], entropies, output.aux_loss)
+    begin, entropy = output.log_probs.shape[1] - how.keep, None
+    if how.entropy:
+        entropy = output.entropy[:, begin:]
+        if not how.entropy_grad:
+            entropy = entropy.detach()
+    return Scored(output.log_probs[:, begin:], entropy, output.aux_loss)

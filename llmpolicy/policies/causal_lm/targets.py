@@ -2,8 +2,8 @@
 
 import inspect
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from functools import cache, partial
 from typing import Any
 
@@ -19,12 +19,11 @@ def read_past(model: nn.Module) -> set[str]:
     Mamba's layers do so in the scan of a row, some only in the fused kernels of their training:
     LoRA there would change nothing while it is trained, and change π when it is merged.
     """
-    return {
-        f"{name}.{child}".lstrip(".")
-        for name, module in model.named_modules()
-        for child in taken(type(module))
-        if isinstance(getattr(module, child, None), nn.Linear)
-    }
+    names: set[str] = set()
+    for name, module in model.named_modules():
+        for child in taken(module, nn.Linear):
+            names.add(f"{name}.{child}".lstrip("."))
+    return names
 
 
 @contextmanager
@@ -45,32 +44,29 @@ def watched(model: nn.Module) -> Iterator[set[str]]:
         if not product:
             names.add(name)
 
-    linear = [
-        (name, module) for name, module in model.named_modules() if isinstance(module, nn.Linear)
-    ]
-    handles = [module.register_forward_hook(partial(look, name)) for name, module in linear]
-    try:
+    with ExitStack() as watches:
+        for name, module in model.named_modules():
+            if isinstance(module, nn.Linear):
+                handle = module.register_forward_hook(partial(look, name))
+                watches.callback(handle.remove)
         yield names
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
-def taken(kind: Any) -> set[str]:
-    """The children of which a module class takes the weight in some method, those that set up
-    weights apart.
+def taken(module: nn.Module, wanted: type) -> list[str]:
+    """The children of a wanted class of which a module takes the weight in some method, those that
+    set up weights apart.
     """
-    return _taken(kind)
+    kind: Any = type(module)
+    return [name for name in _taken(kind) if isinstance(getattr(module, name, None), wanted)]
 
 
 @cache
 def _taken(kind: Any) -> set[str]:
-    methods = [
-        method
-        for name, method in vars(kind).items()
-        if inspect.isfunction(method) and "init" not in name
-    ]
-    return {child for method in methods for child in _READ.findall(_source(method))}
+    children: set[str] = set()
+    for name, method in vars(kind).items():
+        if inspect.isfunction(method) and "init" not in name:
+            children.update(_READ.findall(_source(method)))
+    return children
 
 
 def _source(method: Any) -> str:
@@ -80,7 +76,7 @@ def _source(method: Any) -> str:
         return ""
 
 
-def endings(names: set[str]) -> list[str]:
+def endings(names: Iterable[str]) -> list[str]:
     """Names of layers without the number of theirs: the last two parts, by which PEFT finds all of
     them.
     """

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
 from llmpolicy.errors import PolicyError
+from llmpolicy.policies.causal_lm.kinds import tuner_layers
 
 IN_16_BITS = ("sgd", "adafactor")
 """Optimisers of transformers whose steps are numbers in float16: they divide by nothing, or in
@@ -33,9 +33,7 @@ def kept_frozen(model: nn.Module) -> Iterator[None]:
 
 def adapter_is_on(model: nn.Module) -> str | None:
     """Why nothing of an adapter would be trained as it stands, in words, or None."""
-    for layer in model.modules():
-        if not isinstance(layer, BaseTunerLayer):
-            continue
+    for layer in tuner_layers(model):
         if layer.disable_adapters:
             return (
                 "the layers of its adapter are switched off; expected"

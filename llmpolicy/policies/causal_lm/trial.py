@@ -1,4 +1,6 @@
-"""A few tokens on trial: what a model says of them before and after something was done to it."""
+"""A few tokens on trial: what a model says of them before and after something was done to it, and
+in words what it raises.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,7 +8,12 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from llmpolicy.errors import PolicyError
 from llmpolicy.policies.causal_lm.forward import forward, is_there, positions, vocabulary
+from llmpolicy.policies.causal_lm.out_of_memory import ran_out
+
+CANNOT = (ValueError, TypeError, KeyError, IndexError, AttributeError, RuntimeError)
+"""What a model, or a library around it, raises for what it cannot do."""
 
 _ROWS, _WIDTH = 2, 8
 _LIMIT = 1e-3
@@ -22,17 +29,54 @@ def log_probs(model: nn.Module) -> Tensor | None:
     """
     if not is_there(model):
         return None
-    device, training = next(model.parameters()).device, model.training
-    ids = (torch.arange(_ROWS * _WIDTH, device=device) * 7919 % vocabulary(model)).view(
-        _ROWS, _WIDTH
-    )  # (B, L)
+    ids = some_tokens(model, _ROWS * _WIDTH).view(_ROWS, _WIDTH)  # (B, L)
     mask = torch.ones_like(ids)
-    model.eval()
-    try:
+    with train_mode(model, on=False):
         logits, _ = forward(model, ids, mask, positions(mask), _WIDTH, use_cache=False)
+    return torch.log_softmax(logits.float(), dim=-1)
+
+
+def some_tokens(model: nn.Module, count: int) -> Tensor:
+    """Token ids of all parts of the vocabulary to try a model with, (count,)."""
+    device = next(model.parameters()).device
+    return torch.arange(count, device=device) * 7919 % vocabulary(model)
+
+
+def tolerance(model: nn.Module, exact: float, rounded: float) -> float:
+    """``exact`` for weights in 32 bits, ``rounded`` for others."""
+    return exact if next(model.parameters()).dtype == torch.float32 else rounded
+
+
+@contextmanager
+def train_mode(model: nn.Module, on: bool = True) -> Iterator[None]:
+    """While it lasts the model is in train mode, or in evaluation."""
+    training = model.training
+    model.train(on)
+    try:
+        yield
     finally:
         model.train(training)
-    return torch.log_softmax(logits.float(), dim=-1)
+
+
+@contextmanager
+def in_words(
+    what: str, expected: str = "", errors: tuple[type[Exception], ...] = CANNOT
+) -> Iterator[None]:
+    """What is raised meanwhile becomes a PolicyError that begins with ``what``; want of memory
+    stays what it is.
+    """
+    try:
+        yield
+    except errors as error:
+        if ran_out(error):
+            raise
+        clause = expected and f"; expected {expected}"
+        raise PolicyError(f"{what} ({first_line(error)}){clause}") from error
+
+
+def first_line(error: Exception) -> str:
+    """The first line of a library's message, for use inside a sentence."""
+    return str(error).strip().partition("\n")[0].rstrip(".")
 
 
 def apart(expected: Tensor | None, answer: Tensor | None) -> float:

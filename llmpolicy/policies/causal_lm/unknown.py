@@ -3,7 +3,7 @@ place, or nothing.
 """
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 from transformers import PreTrainedTokenizerBase
@@ -32,16 +32,17 @@ class Unknown:
         known = mark is None or ids.count(self.tokenizer.unk_token_id) <= text.count(mark)
         if known and not self._drops:
             return
-        places = self._places(text)
-        unknown = [span for span in places if text[slice(*span)] != mark]
-        for start, end in unknown:
-            if text[start:end] not in self._said:
-                self._new.setdefault(
-                    text[start:end], f"{text[max(start - 12, 0) : end + 12]!r} of {where}"
-                )
-        if unknown and not self._drops:
-            words = [text[start:end] for start, end in places]
-            self._asked[tuple(ids)] = words if self._asked.get(tuple(ids), words) == words else None
+        words: list[str] = []
+        for start, end in self._places(text):
+            word = text[start:end]
+            words.append(word)
+            if word != mark and word not in self._said:
+                around = text[max(start - 12, 0) : end + 12]
+                self._new.setdefault(word, f"{around!r} of {where}")
+        if self._drops or not any(word != mark for word in words):
+            return
+        if self._asked.setdefault(tuple(ids), words) != words:
+            self._asked[tuple(ids)] = None
 
     def told(self) -> str:
         """A sentence about what is unknown and was not told before; empty if there is nothing."""
@@ -50,10 +51,11 @@ class Unknown:
         if not new:
             return ""
         names = ", ".join(f"{piece!r:.20}" for piece in list(new)[:_MOST])
-        more = f" and {len(new) - _MOST} more" if len(new) > _MOST else ""
+        if len(new) > _MOST:
+            names += f" and {len(new) - _MOST} more"
         instead = "nothing" if self._drops else repr(self.tokenizer.unk_token)
         return (
-            f"the tokenizer has no token for {names}{more}, first in {next(iter(new.values()))}:"
+            f"the tokenizer has no token for {names}, first in {next(iter(new.values()))}:"
             f" the model reads {instead} there, and prompts that differ in this alone are one to it"
         )
 
@@ -65,9 +67,8 @@ class Unknown:
         """
         if tuple(ids) not in self._asked:
             return None
-        return self._asked[tuple(ids)] or [str(self.tokenizer.unk_token)] * list(ids).count(
-            self.tokenizer.unk_token_id
-        )
+        count = list(ids).count(self.tokenizer.unk_token_id)
+        return self._asked[tuple(ids)] or [str(self.tokenizer.unk_token)] * count
 
     @cached_property
     def _drops(self) -> bool:
@@ -77,17 +78,19 @@ class Unknown:
         rarest, *rare = map(self._ids, _RARE)
         return self.tokenizer.unk_token_id not in rarest and all(ids == rarest for ids in rare)
 
-    def _places(self, text: str) -> list[tuple[int, int]]:
-        if (
-            self._drops or not self.tokenizer.is_fast
-        ):  # no places are told, or wrong ones: each character by itself
-            lost = {character for character in set(text) if self._is_lost(character)}
-            return [(index, index + 1) for index, character in enumerate(text) if character in lost]
+    def _places(self, text: str) -> Iterator[tuple[int, int]]:
+        """Where a text's unknown words begin and end."""
+        if self._drops or not self.tokenizer.is_fast:
+            # no places are told, or wrong ones: each character by itself
+            lost = set(filter(self._is_lost, set(text)))
+            for index, character in enumerate(text):
+                if character in lost:
+                    yield index, index + 1
+            return
         encoded = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-        pairs = zip(encoded["input_ids"], encoded["offset_mapping"], strict=True)
-        return [
-            (start, end) for token, (start, end) in pairs if token == self.tokenizer.unk_token_id
-        ]
+        for token, place in zip(encoded["input_ids"], encoded["offset_mapping"], strict=True):
+            if token == self.tokenizer.unk_token_id:
+                yield place
 
     def _is_lost(self, character: str) -> bool:
         """Whether a character has no token; blanks, marks and controls aside, which normalisers
@@ -96,7 +99,9 @@ class Unknown:
         if unicodedata.category(character)[0] in "ZMC":
             return False
         ids = self._ids(character)
-        return ids == self._ids(_RARE[0]) if self._drops else self.tokenizer.unk_token_id in ids
+        if self._drops:
+            return ids == self._ids(_RARE[0])
+        return self.tokenizer.unk_token_id in ids
 
     def _ids(self, text: str) -> list[int]:
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 from transformers import DynamicCache
 
-from llmpolicy.policies.causal_lm.checks import train_mode
 from llmpolicy.policies.causal_lm.fast.head import head_reason, log_prob_of
 from llmpolicy.policies.causal_lm.fast.patched import patched
 from llmpolicy.policies.causal_lm.fast.read_states import CANNOT, StateReader
@@ -35,7 +34,7 @@ from llmpolicy.policies.causal_lm.forward import (
 from llmpolicy.policies.causal_lm.frequencies import switches
 from llmpolicy.policies.causal_lm.kinds import adapter_reason
 from llmpolicy.policies.causal_lm.score import entropy_of, score
-from llmpolicy.policies.causal_lm.trial import log_apart
+from llmpolicy.policies.causal_lm.trial import log_apart, train_mode
 
 _NATS, _NATS_16, _SHARE, _SHARE_16 = 1e-3, 0.1, 1e-2, 0.1
 """How far log-probabilities, in nats, and gradients, in parts of their size, may lie from those of

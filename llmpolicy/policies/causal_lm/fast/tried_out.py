@@ -5,8 +5,6 @@ own forward.
 import torch
 from torch import Tensor, nn
 
-from llmpolicy.policies.causal_lm.adapter import first_line
-from llmpolicy.policies.causal_lm.checks import train_mode
 from llmpolicy.policies.causal_lm.fast.products import Products
 from llmpolicy.policies.causal_lm.fast.read import reading_groups
 from llmpolicy.policies.causal_lm.fast.read_states import CANNOT
@@ -24,7 +22,7 @@ from llmpolicy.policies.causal_lm.forward import (
 from llmpolicy.policies.causal_lm.frequencies import context_length, grows_past
 from llmpolicy.policies.causal_lm.out_of_memory import ran_out
 from llmpolicy.policies.causal_lm.score import score
-from llmpolicy.policies.causal_lm.trial import log_apart, weighted_apart
+from llmpolicy.policies.causal_lm.trial import first_line, log_apart, train_mode, weighted_apart
 from llmpolicy.speed import BY_GROUPS
 
 _NATS, _NATS_16 = 1e-3, 0.3
