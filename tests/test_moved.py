@@ -366,7 +366,9 @@ def test_a_noted_fault_is_made_again_where_the_run_lies_now(tmp_path: Path) -> N
     call |= {"args": {"words": str(run.path / "words.txt")}, "chosen": {"completion": "a"}}
     fault = {"step": 1, "row": 0, "reward": "mine", "why": "", "completion": "a"}
     run.log_faults([{**fault, "call": call}])
+    assert "now        4.0 in" in replay(f"{before / 'run/faults.jsonl'}:1", yes=True)
     before.rename(tmp_path / "after")
+    # What the user let run there is known by its content, and not asked for again here.
     assert "now        4.0 in" in replay(f"{tmp_path / 'after/run/faults.jsonl'}:1")
 
 

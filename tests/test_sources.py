@@ -161,8 +161,9 @@ def test_the_shipped_rewards_of_another_version_are_said(
 
 
 def test_the_files_of_a_function_are_its_own_and_not_those_of_installed_packages(
-    project: Path,
+    project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.syspath_prepend(str(project))  # mine.py is executed, and imports its helper
     (project / "mine.py").write_text(
         REWARD + "import torch, json, yaml\nfrom llmpolicy.rewards import Score\n"
     )
