@@ -57,15 +57,17 @@ class Lengths:
         self.named = sorted({*named, reads_whole(policy.model) or 0} - {0})
         self.seen: set[int] = set()
 
-    def check(self, lengths: Sequence[int], more: int = 0) -> None:
+    def check(self, lengths: Sequence[int], more: int | Sequence[int] = 0) -> None:
         """Raise PolicyError unless the model is one policy for rows of so many tokens, and ``more``
-        that may follow.
+        that may follow, all of them or each.
         """
+        each = [more] * len(lengths) if isinstance(more, int) else more
+        totals = [length + limit for length, limit in zip(lengths, each, strict=True)]
         check_lengths(self.policy.model, lengths, more)
-        check_whole(self.policy.model, lengths, more, self.policy.name)
-        longest = max(lengths, default=0)
+        check_whole(self.policy.model, totals, 0, self.policy.name)
+        longest = max(totals, default=0)
         for limit in self.named:
-            if limit < longest + more and limit not in self.seen:
+            if limit < longest and limit not in self.seen:
                 self.seen.add(limit)  # at first: the look asks the policy too
                 what = (
                     f"{self.policy.name} cannot read a row around {limit} tokens, a length that its"

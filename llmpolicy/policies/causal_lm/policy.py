@@ -248,8 +248,7 @@ class CausalLMPolicy:
         prompt_ids = self.encode(prompts)
         most = self._most(prompts) if max_new_tokens is None else max_new_tokens
         limits = [most] * len(prompt_ids) if isinstance(most, int) else list(most)
-        lengths = [len(ids) + limit for ids, limit in zip(prompt_ids, limits, strict=True)]
-        self.lengths.check(lengths)
+        self.lengths.check([*map(len, prompt_ids)], limits)
         size = batch_size or max(len(prompt_ids), 1)
         turns: list[Turn] = []
         for start in range(0, max(len(prompt_ids), 1), size):
