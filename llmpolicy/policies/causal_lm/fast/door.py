@@ -8,7 +8,6 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
-from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
 from llmpolicy.policies.causal_lm.as_written import is_hooked, is_written, structure
@@ -26,7 +25,7 @@ from llmpolicy.policies.causal_lm.fast.score_states import state_path
 from llmpolicy.policies.causal_lm.fast.tried_out import difference
 from llmpolicy.policies.causal_lm.forward import accepts, bare, innermost, unwrapped
 from llmpolicy.policies.causal_lm.frequencies import switches
-from llmpolicy.policies.causal_lm.kinds import adapter_reason
+from llmpolicy.policies.causal_lm.kinds import adapter_reason, tuner_layers
 from llmpolicy.policies.causal_lm.states import is_recurrent, limited_steps
 from llmpolicy.speed import (
     BY_GROUPS,
@@ -79,7 +78,7 @@ def generation(model: nn.Module) -> Way:
     device = next(model.parameters()).device.type
     if reason is None and device not in BY_GROUPS:
         reason = off_cpu(device)
-    return Way(GROUPS) if reason is None else Way(PADDED, reason)
+    return _either(GROUPS, PADDED, reason)
 
 
 def between_turns(model: nn.Module, written: Way) -> Way:
@@ -104,13 +103,12 @@ def carrying(model: nn.Module) -> Way:
     """How rows are read that must have no padding on the left."""
     with limited_steps(model):  # as it is then written
         reason = state_reason(model)
-    return Way(STATES) if reason is None else Way(WHOLE, reason)
+    return _either(STATES, WHOLE, reason)
 
 
 def scoring(model: nn.Module) -> Way:
     """How rows are scored without a gradient."""
-    reason = group_path(model)
-    return Way(GROUPS) if reason is None else Way(PADDED, reason)
+    return _either(GROUPS, PADDED, group_path(model))
 
 
 def update(model: nn.Module, conditions: Conditions) -> Way:
@@ -118,18 +116,22 @@ def update(model: nn.Module, conditions: Conditions) -> Way:
     if (decided := update_decided(conditions)) is not None:
         return decided
     if not is_recurrent(model):
-        reason = group_path(model)
-        return Way("group") if reason is None else Way("stock", reason)
+        return _either("group", "stock", group_path(model))
     device = next(model.parameters()).device.type
     reason = state_update_reason(conditions, device) or state_path(model)
-    return Way("state") if reason is None else Way("stock", reason)
+    return _either("state", "stock", reason)
+
+
+def _either(fast: str, slow: str, reason: str | None) -> Way:
+    """The fast way, or the slow one where there is a reason for it."""
+    return Way(fast) if reason is None else Way(slow, reason)
 
 
 # what is computed in the place of the model's own modules while tokens are chosen, and scored
 
 
 def _adapter(model: nn.Module, written: Way) -> Way:
-    layers = [layer for layer in model.modules() if isinstance(layer, BaseTunerLayer)]
+    layers = [*tuner_layers(model)]
     if not layers:
         return Way("none")
     if written.name in (TRL, VLLM):
@@ -162,7 +164,7 @@ def _unasked(*_: Any) -> Any:
 
 def _norms(model: nn.Module) -> Way:
     norms = [layer for layer in bare(model).modules() if type(layer).__name__.endswith("RMSNorm")]
-    reasons = [norm_reason(norm) for norm in norms]
+    reasons = [*map(norm_reason, norms)]
     if not norms or set(reasons) == {NOT_IN_16_BITS}:
         return Way(_AS_WRITTEN)
     return _of_all("in fewer passes", _AS_WRITTEN, reasons)

@@ -4,13 +4,19 @@ the tokens that are new.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, count
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from llmpolicy.policies.causal_lm.fast.kv_buffer import Behind, KeyValueBuffer, Layer, Pair
+from llmpolicy.policies.causal_lm.fast.kv_buffer import (
+    Behind,
+    KeyValueBuffer,
+    Layer,
+    Pair,
+    at_places,
+)
 from llmpolicy.policies.causal_lm.fast.packed_prompts import Prompts
 from llmpolicy.policies.causal_lm.fast.prompt_queries import PromptQueries, put_together
 
@@ -53,20 +59,25 @@ class FirstPass:
         device: torch.device,
     ) -> None:
         whole = [ids for ids, row in zip(sequences, held, strict=True) if row is None]
-        self.prompts = Prompts(whole, device) if whole else None
-        self.rows = [row for row in held if row is not None]
-        self.kept = list({id(row.prompt): row.prompt for row in self.rows}.values())
-        self.token_ids: list[int] = [*self.prompts.token_ids] if self.prompts else []
-        self.position_ids: list[int] = [*self.prompts.position_ids] if self.prompts else []
-        self.whole, last = len(self.token_ids), self.prompts.last if self.prompts else []
-        counts: list[int] = []
+        self.prompts: Prompts | None = None
+        self.token_ids, self.position_ids = list[int](), list[int]()
+        self.whole_lengths, last = list[int](), list[int]()
+        if whole:
+            self.prompts = Prompts(whole, device)
+            self.token_ids += self.prompts.token_ids
+            self.position_ids += self.prompts.position_ids
+            self.whole_lengths += map(len, whole)
+            last += self.prompts.last
+        self.whole, self.rows, counts = len(self.token_ids), list[HeldRow](), list[int]()
         for ids, row in zip(sequences, held, strict=True):
             if row is not None:
+                self.rows.append(row)
                 self.token_ids += ids[row.length :]
                 self.position_ids += range(row.length, len(ids))
                 counts.append(len(ids) - row.length)
-        self._number(held, [*last], counts, device)
-        self.lengths = torch.tensor([len(ids) for ids in sequences], device=device)  # (D,)
+        self.kept = list({id(row.prompt): row.prompt for row in self.rows}.values())
+        self._number(held, last, counts, device)
+        self.lengths = torch.tensor([*map(len, sequences)], device=device)  # (D,)
         self.layers: dict[int, Layer] = {}
 
     def _number(
@@ -80,17 +91,20 @@ class FirstPass:
         queries of these.
         """
         ends = [self.whole + end - 1 for end in accumulate(counts)]
-        prompts = [len(last) + index for index in range(len(self.kept))]
-        number_of = {id(prompt): number for prompt, number in zip(self.kept, prompts, strict=True)}
-        whole, going = iter(enumerate(last)), iter(enumerate(ends))
+        number_of = dict(zip(map(id, self.kept), count(len(last)), strict=False))
+        whole, going = enumerate(last), enumerate(ends)
         self.last, self.prompt_of, self.row_of = list[int](), list[int](), list[int]()
         for row in held:
-            number, end = next(whole if row is None else going)
+            if row is None:
+                number, end = next(whole)
+                self.prompt_of.append(number)
+                self.row_of.append(-1)
+            else:
+                number, end = next(going)
+                self.prompt_of.append(number_of[id(row.prompt)])
+                self.row_of.append(number)
             self.last.append(end)
-            self.prompt_of.append(number if row is None else number_of[id(row.prompt)])
-            self.row_of.append(-1 if row is None else number)
-        lengths = [] if self.prompts is None else self.prompts.lengths.tolist()
-        lengths += [prompt.length for prompt in self.kept]
+        lengths = [*self.whole_lengths, *(prompt.length for prompt in self.kept)]
         self.prompt_lengths = torch.tensor(lengths, device=device)
         if self.rows:
             self.new = _New(self.rows, counts, device)
@@ -107,10 +121,8 @@ class FirstPass:
         parts: list[Tensor] = []
         prompts: list[Pair] = []
         if self.prompts is not None:
-            asked, keys, values = (side[: self.whole] for side in (q, k, v))
-            seen, key, value = self.prompts.attend(
-                asked, keys, values, scale, window
-            )  # key (D, P, K, d)
+            begun = q[: self.whole], k[: self.whole], v[: self.whole]
+            seen, key, value = self.prompts.attend(*begun, scale, window)  # key (D, P, K, d)
             parts.append(seen)
             prompts.append((key.transpose(1, 2).contiguous(), value.transpose(1, 2).contiguous()))
         if not self.rows:
@@ -118,21 +130,20 @@ class FirstPass:
             return parts[0]
         prompts += [_stacked([held.layers[layer] for held in self.kept])]
         self.layers[layer] = held = Layer(_joined(prompts))
-        asked, keys, values = (side[self.whole :] for side in (q, k, v))
-        held.written, out, mass = self.new.attend(layer, asked, keys, values, scale, window)
-        of_prompt = self.queries.attend(asked, held.prompt, window, scale)
+        new = q[self.whole :], k[self.whole :], v[self.whole :]
+        held.written, out, mass = self.new.attend(layer, *new, scale, window)
+        of_prompt = self.queries.attend(new[0], held.prompt, window, scale)
         parts.append(put_together((out, mass), of_prompt).reshape(-1, *q.shape[1:]))
         return torch.cat(parts)
 
     def held_prompts(self) -> list[HeldPrompt]:
         """The prompts that were read, and those that rows had, as they may be held."""
-        lengths = [] if self.prompts is None else self.prompts.lengths.tolist()
         prompts: list[HeldPrompt] = []
-        for index, length in enumerate(lengths):
+        for index, length in enumerate(self.whole_lengths):
             layers: dict[int, Pair] = {}
             for number, layer in self.layers.items():
-                keys, values = (side[index, :, :length] for side in layer.prompt)
-                layers[number] = keys, values
+                keys, values = layer.prompt
+                layers[number] = keys[index, :, :length], values[index, :, :length]
             prompts.append(HeldPrompt(length, layers))
         return prompts + self.kept
 
@@ -147,10 +158,7 @@ class FirstPass:
             if row_of.tolist() != list(range(len(self.rows))):
                 for layer in self.layers.values():
                     assert layer.written is not None
-                    keys, values = (
-                        side.index_select(0, row_of.clamp(min=0)) for side in layer.written
-                    )
-                    layer.written = keys, values
+                    layer.written = at_places(layer.written, row_of.clamp(min=0))
         return KeyValueBuffer(self.layers, self.prompt_lengths, prompt_of, behind, steps)
 
 
@@ -169,9 +177,9 @@ class _New:
         start = (several.cumsum(0) - several)[self.row]
         self.step = torch.arange(len(self.row), device=device) - start  # (N,): in its row
         self.behind, self.ends = held[self.row] + self.step, held + several
-        count = torch.zeros(len(rows), self.width, dtype=torch.long, device=device)
-        count[self.row, self.step] = self.behind
-        self.seen = Behind(count, 0, int(self.ends.max()) - 1)
+        behind = torch.zeros(len(rows), self.width, dtype=torch.long, device=device)
+        behind[self.row, self.step] = self.behind
+        self.seen = Behind(behind, 0, int(self.ends.max()) - 1)
 
     def attend(
         self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float, window: int | None
@@ -203,8 +211,9 @@ def _stacked(prompts: Sequence[Pair]) -> Pair:
 def _joined(parts: Sequence[Pair]) -> Pair:
     """Keys and values of prompts (d, K, P, d) of several P in one, filled on the right."""
     longest = max(keys.shape[2] for keys, _ in parts)
-    keys, values = (
-        torch.cat([pad(side, (0, 0, 0, longest - side.shape[2])) for side in sides])
-        for sides in zip(*parts, strict=True)
-    )
-    return keys, values
+
+    def filled(side: Tensor) -> Tensor:
+        return pad(side, (0, 0, 0, longest - side.shape[2]))
+
+    keys, values = zip(*parts, strict=True)
+    return torch.cat([*map(filled, keys)]), torch.cat([*map(filled, values)])

@@ -13,7 +13,7 @@ from torch.nn.functional import linear
 
 from llmpolicy.policies.causal_lm.as_written import is_hooked
 from llmpolicy.policies.causal_lm.fast.patched import Forward
-from llmpolicy.policies.causal_lm.forward import bare, innermost
+from llmpolicy.policies.causal_lm.forward import bare, computed_in, innermost
 
 TILE = 2**25
 """Bytes of the logits computed at a time: 32 MB, for the head's weights are read once for each
@@ -86,10 +86,8 @@ def log_prob_of(
 
     The entropy has no gradient, and is 0 if it is not wanted.
     """
-    device = hidden.device.type
-    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
     log_prob, entropies = _TiledLogProb.apply(
-        hidden, weight, bias, labels, temperature, entropy, dtype
+        hidden, weight, bias, labels, temperature, entropy, computed_in(weight)
     )
     return log_prob, entropies
 
@@ -113,8 +111,9 @@ class _TiledLogProb(torch.autograd.Function):
         mass = hidden.new_empty(len(labels), dtype=torch.float32)  # (S,): log Σ exp
         log_prob, entropies = torch.empty_like(mass), torch.zeros_like(mass)
         cast = _cast(weight, bias, dtype)
-        may_keep = hidden.requires_grad and bias is None and dtype.itemsize == 2
-        kept = min(KEPT // (len(weight) * dtype.itemsize), len(labels)) if may_keep else 0
+        kept = 0
+        if hidden.requires_grad and bias is None and dtype.itemsize == 2:
+            kept = min(KEPT // (len(weight) * dtype.itemsize), len(labels))
         ctx.temperature, ctx.dtype, ctx.kept = temperature, dtype, None
         ctx.tiles = list(_tiles(len(labels), len(weight), TILE // dtype.itemsize, kept))
         for tile in ctx.tiles:
@@ -154,14 +153,15 @@ class _TiledLogProb(torch.autograd.Function):
         places = torch.arange(len(labels), device=labels.device)  # (S,)
         for tile in ctx.tiles:
             seen = hidden[tile].to(ctx.dtype)  # (s, h)
-            kept, ctx.kept = ctx.kept, None
-            share = linear(seen, *cast) if kept is None else kept  # (s, V): p - 1_y in the end
-            for part in _parts(share) if kept is None else ():
-                span = slice(tile.start + part.start, tile.start + part.stop)
-                exact = share[part].float().div_(ctx.temperature).sub_(mass[span, None]).exp_()
-                share[part] = exact
-                if of_bias is not None:
-                    of_bias += scale[span, 0] @ exact
+            share, ctx.kept = ctx.kept, None  # (s, V): p - 1_y in the end
+            if share is None:
+                share = linear(seen, *cast)
+                for part in _parts(share):
+                    span = slice(tile.start + part.start, tile.start + part.stop)
+                    exact = share[part].float().div_(ctx.temperature).sub_(mass[span, None]).exp_()
+                    share[part] = exact
+                    if of_bias is not None:
+                        of_bias += scale[span, 0] @ exact
             # on a CPU scatter_ would copy all of it
             share[places[: len(share)], labels[tile]] = of_label[tile]
             if of_hidden is not None:
@@ -210,11 +210,13 @@ def _tiles(places: int, vocabulary: int, numbers: int, begin: int = 0) -> Iterat
     size = max(1, numbers // vocabulary)
     if begin:
         yield slice(0, begin)
-    yield from (slice(start, min(start + size, places)) for start in range(begin, places, size))
+    for start in range(begin, places, size):
+        yield slice(start, min(start + size, places))
 
 
 def _parts(logits: Tensor) -> Iterator[slice]:
     places, vocabulary = logits.shape
-    return _tiles(
-        places, vocabulary, PART if logits.device.type == "cpu" else TILE // logits.element_size()
-    )
+    numbers = TILE // logits.element_size()
+    if logits.device.type == "cpu":
+        numbers = PART
+    return _tiles(places, vocabulary, numbers)

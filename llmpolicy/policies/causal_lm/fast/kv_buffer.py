@@ -2,6 +2,7 @@
 a row has behind it in room made ahead.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -25,6 +26,17 @@ Pair = tuple[Tensor, Tensor]
 """Keys and values."""
 
 
+def of_both(change: Callable[[Tensor], Tensor], pair: Pair) -> Pair:
+    """The same done to keys and to values."""
+    keys, values = pair
+    return change(keys), change(values)
+
+
+def at_places(pair: Pair, places: Tensor) -> Pair:
+    """Keys and values of these of their rows."""
+    return of_both(lambda side: side.index_select(0, places), pair)
+
+
 @dataclass(slots=True)
 class Layer:
     """Of one layer: prompts' keys and values (D, K, P, d), rows' behind them (S, K, room, d)."""
@@ -36,15 +48,15 @@ class Layer:
         """Rows' keys and values with room for so many tokens, and if possible for more, up to
         ``most``.
         """
-        keys, values = self.written or (
-            side.new_empty(slots, side.shape[1], 0, side.shape[3]) for side in self.prompt
+        written = self.written or of_both(
+            lambda side: side.new_empty(slots, side.shape[1], 0, side.shape[3]), self.prompt
         )
-        had = keys.shape[2]
+        had = written[0].shape[2]
         if had < width:
             more = max(min(max(had, _ROOM), most - had), width - had)
-            keys, values = (pad(side, (0, 0, 0, more)) for side in (keys, values))
-        self.written = keys, values
-        return self.written
+            written = of_both(lambda side: pad(side, (0, 0, 0, more)), written)
+        self.written = written
+        return written
 
 
 @dataclass(slots=True)
@@ -66,8 +78,10 @@ class Behind:
         """Tokens (R, T, H, d) to what they see (R, T, K, H/K, d), and the log of the sum of exp of
         its scores (R, T, K, H/K).
         """
-        oldest = 0 if window is None else max(0, self.least + 1 - window)
-        keys, values = (side[:, :, oldest : self.most + 1] for side in written)
+        oldest = 0
+        if window is not None:
+            oldest = max(0, self.least + 1 - window)
+        keys, values = of_both(lambda side: side[:, :, oldest : self.most + 1], written)
         (rows, width, _, size), heads = q.shape, keys.shape[1]
         if window not in self.masks:
             self.masks[window] = self._mask(oldest, window, q.shape[2] // heads, q.dtype)
@@ -138,21 +152,21 @@ class KeyValueBuffer:
         slot, length = int(self.slot_of[index]), int(self.behind[index]) + 1
         layers: dict[int, Pair] = {}
         for number, layer in self.layers.items():
-            keys, values = (side[slot, :, :length] for side in layer.grow(0, 0, self.slots))
-            layers[number] = keys.clone(), values.clone()
+            written = layer.grow(0, 0, self.slots)
+            layers[number] = of_both(lambda side: side[slot, :, :length].clone(), written)
         return layers
 
     def _cut_rows(self) -> None:
         for layer in self.layers.values():
             if layer.written is not None:
-                layer.written = tuple(side.index_select(0, self.slot_of) for side in layer.written)  # type: ignore[assignment]
+                layer.written = at_places(layer.written, self.slot_of)
         self.slots = len(self.slot_of)
         self.slot_of = torch.arange(self.slots, device=self.slot_of.device)
         used, self.prompt_of = self.prompt_of.unique(return_inverse=True)
         if len(used) < len(self.lengths) * _FEWER:
             self.lengths = self.lengths[used]
             for layer in self.layers.values():
-                layer.prompt = tuple(side.index_select(0, used) for side in layer.prompt)  # type: ignore[assignment]
+                layer.prompt = at_places(layer.prompt, used)
         else:
             self.prompt_of = used[self.prompt_of]
 

@@ -165,12 +165,12 @@ class TurnReader:
     def leave(self, going: Tensor) -> None:
         """Go on with the rows at these places."""
         places = going.tolist()
-        for place in sorted({*range(len(self.numbers))} - {*places}):
-            number = self.numbers[place]
-            layers = self.reader.buffer.row(place)
+        for index in sorted({*range(len(self.numbers))} - {*places}):
+            number = self.numbers[index]
+            layers = self.reader.buffer.row(index)
             behind = next(iter(layers.values()))[0].shape[1]
             self.left[number] = HeldRow(self.prompts_of_rows[number], behind, layers)
-        self.numbers = [self.numbers[place] for place in places]
+        self.numbers = [self.numbers[index] for index in places]
         if places:
             self.reader.leave(going)
 

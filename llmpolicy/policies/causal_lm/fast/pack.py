@@ -64,13 +64,14 @@ class Pack:
         if not self.blocks.total:
             return seen
         filled = [self.blocks.fill(rest) for _, rest in sides]  # (B, T, heads, d)
-        keys, values = (
-            torch.cat([self._of_each_block(shared), mine], dim=1).transpose(1, 2)
-            for shared, mine in ((key, filled[1]), (value, filled[2]))
-        )  # (B, K, P + T, d)
+        keys, values = self._behind(key, filled[1]), self._behind(value, filled[2])
         mask = self._mask(window, mask_dtype(filled[0], keys.shape[2]), q.shape[1] // k.shape[1])
         out = attention(fold(filled[0], k.shape[1]), keys, values, mask, scale)
         return torch.cat([seen, self.blocks.pack(unfold(out, filled[0].shape[1]))])
+
+    def _behind(self, prompts: Tensor, blocks: Tensor) -> Tensor:
+        """Keys, or values, of each block's prompt and behind them its own, (B, K, P + T, d)."""
+        return torch.cat([self._of_each_block(prompts), blocks], dim=1).transpose(1, 2)
 
     def _of_each_block(self, prompts: Tensor) -> Tensor:
         if (
@@ -92,7 +93,7 @@ class Pack:
     def _seen(self, window: int | None) -> tuple[Tensor, Tensor]:
         """Whether a block's tokens see their prompt's, (B, T, P), and each other, (B, T, T)."""
         length = self.prompts.lengths[self.prompt_of][:, None, None]  # (B, 1, 1)
-        row, step = (self.blocks.fill(packed) for packed in (self.row, self.step))  # (B, T)
+        row, step = self.blocks.fill(self.row), self.blocks.fill(self.step)  # (B, T)
         column = torch.arange(self.prompts.longest, device=row.device)  # (P,)
         before = (column < length).expand(-1, row.shape[1], -1)  # (B, T, P)
         apart = step[:, :, None] - step[:, None]  # (B, T, T)

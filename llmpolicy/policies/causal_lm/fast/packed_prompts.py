@@ -53,14 +53,16 @@ class Prompts:
         on the right.
         """
         start = self.start
-        asked, key, value = (self.rest.fill(side[start:]) for side in (q, k, v))
+        asked, key, value = map(self.rest.fill, (q[start:], k[start:], v[start:]))
         if not start:  # (D, P - S, heads, d)
             return self.rest.pack(causal(asked, key, value, scale, window, self.masks)), key, value
-        first_q, first_k, first_v = (side[None, :start] for side in (q, k, v))  # (1, S, heads, d)
-        key, value = (
-            torch.cat([side.expand(len(rest), -1, -1, -1), rest], dim=1)
-            for side, rest in ((first_k, key), (first_v, value))
-        )
+        first_q, first_k, first_v = q[None, :start], k[None, :start], v[None, :start]
+        key, value = _behind(first_k, key), _behind(first_v, value)
         seen = self.rest.pack(causal(asked, key, value, scale, window, self.masks))
         of_start = causal(first_q, first_k, first_v, scale, window, self.masks)[0]
         return torch.cat([of_start, seen]), key, value
+
+
+def _behind(start: Tensor, rests: Tensor) -> Tensor:
+    """What all prompts begin with, (1, S, heads, d), and the rest of each behind it."""
+    return torch.cat([start.expand(len(rests), -1, -1, -1), rests], dim=1)

@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from llmpolicy.policies.causal_lm.forward import bare
+from llmpolicy.policies.causal_lm.forward import bare, computed_in
 
 NAME = "llmpolicy_groups"
 Attend = Callable[[int, Tensor, Tensor, Tensor, float, int | None], Tensor]
@@ -81,9 +80,7 @@ def _by_group(
     """The attention function that transformers calls: q (1, H, N, d), k and v (1, K, N, d) to (1,
     N, H, d).
     """
-    device = value.device.type
-    # under autocast rotated queries and keys are float32, values are not
-    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else value.dtype
+    dtype = computed_in(value)  # under autocast rotated queries and keys are float32, it is not
     q, k, v = (side.transpose(1, 2)[0].to(dtype) for side in (query, key, value))
     return _passes[-1](module.layer_idx, q, k, v, scaling, sliding_window)[None], None
 

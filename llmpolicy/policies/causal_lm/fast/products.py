@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import silu
 
 from llmpolicy.policies.causal_lm.as_written import is_changed
+from llmpolicy.policies.causal_lm.forward import computed_in
 from llmpolicy.speed import off_cpu
 
 COPY = 2**31
@@ -69,21 +70,27 @@ class Packed(Asked):
 
     def __call__(self, x: Tensor) -> Tensor:
         """(N, in) to (N, all out): the layers side by side."""
-        return self._one(x, "none") if self._is_packed() else super().__call__(x)
+        if not self._is_packed():
+            return super().__call__(x)
+        return self._one(x, "none")
 
     def silu(self, x: Tensor) -> Tensor:
         """SiLU of the product."""
-        return self._one(x, "swish") if self._is_packed() else super().silu(x)
+        if not self._is_packed():
+            return super().silu(x)
+        return self._one(x, "swish")
 
     def times(self, x: Tensor, operand: Tensor) -> Tensor:
         """The product times ``operand``, of its shape."""
-        fuses = self._is_packed() and operand.dtype == self.dtype
-        return self._two(x, operand, "mul") if fuses else super().times(x, operand)
+        if not self._is_packed() or operand.dtype != self.dtype:
+            return super().times(x, operand)
+        return self._two(x, operand, "mul")
 
     def plus(self, x: Tensor, operand: Tensor) -> Tensor:
         """The product plus ``operand``, of its shape."""
-        fuses = self._is_packed() and operand.dtype == self.dtype
-        return self._two(x, operand, "add") if fuses else super().plus(x, operand)
+        if not self._is_packed() or operand.dtype != self.dtype:
+            return super().plus(x, operand)
+        return self._two(x, operand, "add")
 
     def _is_packed(self) -> bool:
         if self.dtype is None:
@@ -91,11 +98,12 @@ class Packed(Asked):
         return self.weight is not None
 
     def _pack(self) -> None:
-        on = torch.is_autocast_enabled("cpu")
-        self.dtype = torch.get_autocast_dtype("cpu") if on else self.layers[0].weight.dtype
-        if serves(self.dtype):
-            self.weight = torch.ops.mkldnn._reorder_linear_weight(self._all("weight"), None)
-            self.bias = None if self.layers[0].bias is None else self._all("bias")
+        self.dtype = computed_in(self.layers[0].weight)
+        if not serves(self.dtype):
+            return
+        self.weight = torch.ops.mkldnn._reorder_linear_weight(self._all("weight"), None)
+        if self.layers[0].bias is not None:
+            self.bias = self._all("bias")
 
     def _all(self, name: str) -> Tensor:
         parts = [getattr(layer, name).to(self.dtype) for layer in self.layers]
@@ -141,9 +149,9 @@ class Products:
                 return reason
         if len({layer.bias is None for layer in layers}) > 1:
             return "layers side by side differ in their bias"
-        return (
-            f"weights beyond {COPY >> 20} MiB have no second copy" if needed > self.room else None
-        )
+        if needed > self.room:
+            return f"weights beyond {COPY >> 20} MiB have no second copy"
+        return None
 
 
 def pack_reason(layer: Any) -> str | None:

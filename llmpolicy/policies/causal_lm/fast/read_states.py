@@ -19,7 +19,7 @@ from llmpolicy.policies.causal_lm.fast.read import PaddedReader, Reader
 from llmpolicy.policies.causal_lm.forward import accepts, bare, forward, right_pad, vocabulary
 from llmpolicy.policies.causal_lm.score import last_logits
 from llmpolicy.policies.causal_lm.states import carried, counts_columns, has_keys, join, select
-from llmpolicy.policies.causal_lm.trial import weighted_apart
+from llmpolicy.policies.causal_lm.trial import tolerance, weighted_apart
 
 CANNOT = (ValueError, TypeError, KeyError, IndexError, AttributeError, RuntimeError)
 _reasons: WeakKeyDictionary[nn.Module, dict[str, str | None]] = WeakKeyDictionary()
@@ -147,7 +147,8 @@ class StateReader:
             kept = (column[part.rows] >= 0).nonzero()[:, 0]
             part.state = select(part.state, kept, len(part.rows))
             part.rows, part.position_ids = column[part.rows[kept]], part.position_ids[kept]
-            part.mask = None if part.mask is None else part.mask[kept]
+            if part.mask is not None:
+                part.mask = part.mask[kept]
         self.parts = [part for part in self.parts if len(part.rows)]
 
 
@@ -218,17 +219,13 @@ def _tried(
 ) -> str | None:
     reasons, kind = _reasons.setdefault(bare(model), {}), type(bare(model)).__name__
     if carried not in reasons:
-        limit = 1e-3 if next(model.parameters()).dtype == torch.float32 else 0.3
+        reasons[carried] = None
         try:
             apart = _disagreement(model, reader)
+            if apart > tolerance(model, 1e-3, 0.3):
+                reasons[carried] = f"its {carried} is not its rows' alone, by {apart:.2g} nats"
         except CANNOT as error:
             reasons[carried] = f"{kind} cannot go on from a {carried} of its own ({error})"
-        else:
-            reasons[carried] = (
-                f"its {carried} is not its rows' alone, by {apart:.2g} nats"
-                if apart > limit
-                else None
-            )
         if reasons[carried] and carried == "cache":
             logger.warning(
                 "%s: %s; whole rows are read again for every token, which is slow",

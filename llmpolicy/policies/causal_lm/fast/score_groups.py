@@ -44,7 +44,9 @@ def score_groups(
         batches = rows.batches(batches[0], budget, once=not by_states)
     shape, device = rows.places.shape, rows.places.device
     log_prob = torch.zeros(shape.numel(), device=device)
-    entropies = torch.zeros_like(log_prob) if entropy else None
+    entropies = None
+    if entropy:
+        entropies = torch.zeros_like(log_prob)
     inner = rows.places.flatten().nonzero()[:, 0]  # where the tokens are, row after row
     starts = [0, *accumulate(map(len, rows.completions))]
     for batch in batches:
@@ -65,7 +67,9 @@ def score_groups(
         log_prob = log_prob.index_copy(0, places, figures[:, 0])
         if entropies is not None:
             entropies = entropies.index_copy(0, places, figures[:, 1].detach())
-    return Scored(log_prob.view(shape), None if entropies is None else entropies.view(shape))
+    if entropies is not None:
+        entropies = entropies.view(shape)
+    return Scored(log_prob.view(shape), entropies)
 
 
 def _pass(

@@ -34,7 +34,7 @@ from llmpolicy.policies.causal_lm.forward import (
 from llmpolicy.policies.causal_lm.frequencies import switches
 from llmpolicy.policies.causal_lm.kinds import adapter_reason
 from llmpolicy.policies.causal_lm.score import entropy_of, score
-from llmpolicy.policies.causal_lm.trial import log_apart, train_mode
+from llmpolicy.policies.causal_lm.trial import log_apart, tolerance, train_mode
 
 _NATS, _NATS_16, _SHARE, _SHARE_16 = 1e-3, 0.1, 1e-2, 0.1
 """How far log-probabilities, in nats, and gradients, in parts of their size, may lie from those of
@@ -89,7 +89,9 @@ def _read(model: nn.Module, prompts: list[list[int]], prompt_of: Tensor, ids: Te
     wide = pad(ids, (0, max(2 - ids.shape[1], 0)))
     reader = StateReader(model, prompts, prompt_of, wide.shape[1], partial(_cache, model))
     begun = reader.prompts()[prompt_of][:, None]
-    return torch.cat([begun, reader.read(wide)[:, : ids.shape[1]]], 1) if ids.shape[1] else begun
+    if not ids.shape[1]:
+        return begun
+    return torch.cat([begun, reader.read(wide)[:, : ids.shape[1]]], 1)
 
 
 def _cache(model: nn.Module) -> dict[str, Any]:
@@ -246,10 +248,10 @@ def _difference(model: nn.Module) -> str | None:
         (expected, slope), (shared, shared_slope) = (
             _with_slope(model, known, later, side) for side in sides
         )
-    exact = parameter.dtype == torch.float32
     apart = float(log_apart(expected, shared).mean())
     share = float((slope - shared_slope).norm() / slope.norm())
-    if apart <= (_NATS if exact else _NATS_16) and share <= (_SHARE if exact else _SHARE_16):
+    nats, part = tolerance(model, _NATS, _NATS_16), tolerance(model, _SHARE, _SHARE_16)
+    if apart <= nats and share <= part:
         return None
     return (
         f"{type(bare(model)).__name__} does not go on from a state of its own as it began, by"

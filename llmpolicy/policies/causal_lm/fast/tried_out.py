@@ -22,7 +22,13 @@ from llmpolicy.policies.causal_lm.forward import (
 from llmpolicy.policies.causal_lm.frequencies import context_length, grows_past
 from llmpolicy.policies.causal_lm.out_of_memory import ran_out
 from llmpolicy.policies.causal_lm.score import score
-from llmpolicy.policies.causal_lm.trial import first_line, log_apart, train_mode, weighted_apart
+from llmpolicy.policies.causal_lm.trial import (
+    first_line,
+    log_apart,
+    tolerance,
+    train_mode,
+    weighted_apart,
+)
 from llmpolicy.speed import BY_GROUPS
 
 _NATS, _NATS_16 = 1e-3, 0.3
@@ -39,7 +45,7 @@ def difference(model: nn.Module) -> str | None:
     """
     if not is_there(model) or (context_length(model) or _LONGEST) < _LONGEST:
         return None
-    parameter, kind = next(model.parameters()), type(bare(model)).__name__
+    kind = type(bare(model)).__name__
     try:
         with train_mode(model, on=False):
             nats = _apart(model)
@@ -47,7 +53,7 @@ def difference(model: nn.Module) -> str | None:
         if ran_out(error):
             raise
         return f"{kind} cannot be read by groups ({first_line(error)})"
-    if nats <= (_NATS if parameter.dtype == torch.float32 else _NATS_16):
+    if nats <= tolerance(model, _NATS, _NATS_16):
         return None
     return (
         f"read by groups {kind} gives other log-probabilities than its own forward, by {nats:.2g}"

@@ -32,7 +32,7 @@ def reading(
     """The reader of rows of these prompts, (B,) places in them, ready to read: as the door says of
     the model, and as far as lengths decide.
     """
-    product, way = Products(), _way(model, [len(prompt) for prompt in prompts], steps)
+    product, way = Products(), _way(model, [*map(len, prompts)], steps)
     memory = memory_of(model)
     if way == GROUPS and memory is not None and keeps(model) is None:
         with memory.reading(prompts, prompt_of, steps) as reader:
