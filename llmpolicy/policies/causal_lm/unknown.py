@@ -88,9 +88,9 @@ class Unknown:
                     yield index, index + 1
             return
         encoded = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-        for token, place in zip(encoded["input_ids"], encoded["offset_mapping"], strict=True):
+        for token, span in zip(encoded["input_ids"], encoded["offset_mapping"], strict=True):
             if token == self.tokenizer.unk_token_id:
-                yield place
+                yield span
 
     def _is_lost(self, character: str) -> bool:
         """Whether a character has no token; blanks, marks and controls aside, which normalisers
