@@ -53,7 +53,7 @@ def code_of(recipe: Facts, base: Path | None) -> list[Code]:
     for key, name, args in _named(recipe):
         codes += _code(key, name, args, base or Path())
         codes += _in_args(f"{key.rpartition('.')[0]}.args", args)
-    return codes
+    return [*codes, *_server(recipe)]
 
 
 def note(recipe: Recipe) -> list[Code]:
@@ -162,6 +162,15 @@ def _asking(key: str, args: Any) -> Iterator[Code]:
     if secret:
         says += f", with the key in ${visible(str(secret))},"
     yield _hashed(key, f"{says} to {visible(address)}", [address, str(secret)])
+
+
+def _server(recipe: Facts) -> Iterator[Code]:
+    """The address of an environment: what the model says is sent there."""
+    environment = recipe.get("environment")
+    if isinstance(environment, Mapping) and environment.get("openenv") is not None:
+        address = str(environment["openenv"])
+        says = f"sends what the model says to {visible(address)}"
+        yield _hashed("environment.openenv", says, [address])
 
 
 def _hashed(key: str, says: str, content: Any) -> Code:

@@ -253,6 +253,13 @@ def test_an_environment_of_a_module_is_code(tmp_path: Path) -> None:
     assert not consent.code_of({"environment": {"id": "CartPole-v1"}}, tmp_path)
 
 
+def test_the_server_of_an_environment_is_said(tmp_path: Path) -> None:
+    data = {"environment": {"openenv": "http://theirs.example"}}
+    with pytest.raises(ConsentError, match=r"what the model says to http://theirs\.example"):
+        consent.need("training", data, tmp_path, yes=False)
+    assert not consent.code_of({"environment": {"reasoning_gym": "gcd"}}, tmp_path)
+
+
 @pytest.mark.parametrize("state", ["", ".", "state", "/proc/nowhere"])
 def test_no_other_place_answers_for_the_user(
     theirs: Path, monkeypatch: pytest.MonkeyPatch, state: str

@@ -23,7 +23,7 @@ class Served:
     def __init__(
         self, name: str, action: str | None = None, observation: str | None = None, **fields: Any
     ) -> None:
-        client = library("openenv.core", "openenv").GenericEnvClient
+        library("openenv", "openenv")
         if not name.startswith(("http://", "https://")):
             raise RecipeError(
                 f"openenv {name!r}: expected the address of a running server, such as"
@@ -38,6 +38,8 @@ class Served:
                 f"openenv {name!r}: observations have no {observation!r}"
                 f"{nearest(observation, said)}"
             )
+        # It takes seconds to import, so that what is wrong was said before.
+        client = library("openenv.core", "openenv").GenericEnvClient
         # The limit of a call is that of the player, in whose process this is.
         self._server = client(base_url=name.rstrip("/"), message_timeout_s=86400.0).sync()
 
