@@ -168,6 +168,17 @@ def test_python_is_an_environment_of_a_recipe() -> None:
         players.close()
 
 
+def test_python_without_a_sandbox_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none() -> None:
+        raise SandboxUnavailable(
+            "no sandbox for a model's code: x; or accept the risk with --unsafe"
+        )
+
+    monkeypatch.setattr("llmpolicy.tools.python.sandbox", none)
+    with pytest.raises(RecipeError, match="in a sandbox only: no sandbox for a model's code: x$"):
+        Python()
+
+
 @pytest.mark.skipif(find_spec("bm25s") is None, reason="pip install 'llmpolicy[search]'")
 def test_search_tells_the_paragraphs_that_fit(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()

@@ -2,6 +2,7 @@
 
 import json
 
+from llmpolicy.errors import RecipeError, SandboxUnavailable
 from llmpolicy.sandbox import Job, Limits, sandbox
 
 _PROGRAM = """
@@ -33,6 +34,11 @@ class Python:
     """
 
     def __init__(self, seconds: float = 5.0, most: int = 4000) -> None:
+        try:
+            sandbox()
+        except SandboxUnavailable as error:
+            why = str(error).partition("; or accept")[0]  # a player is never allowed that
+            raise RecipeError(f"the tool python runs in a sandbox only: {why}") from error
         self._limits, self._most = Limits(cpu=seconds), most
         self._cells: list[str] = []
 
