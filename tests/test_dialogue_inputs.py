@@ -40,6 +40,12 @@ class Tool:
         return a + 1
     def get_reward(self): return 1.0
 
+class Calls:
+    def reset(self, **row): return "1"
+    def add(self, a: int) -> int:
+        "Add one."
+        return a + 1
+
 class Sized:
     def __init__(self, size): self.size = size
     def reset(self): return "1"
@@ -67,6 +73,9 @@ class Fails:
 def add(a: int) -> int:
     "Add one."
     return a + 1
+
+def one(completion):
+    return 1.0
 """
 
 
@@ -103,6 +112,7 @@ def written(folder: Path, environment: Any, **blocks: Any) -> str:
         ({"fn": "envs.py:Tool", "tools": ["envs.py:add"]}, "Two tools are named 'add'"),
         ({"fn": "envs.py:Pays", "turn": 3}, "did you mean 'turns'"),
         ({"tools": ["envs.py:add"]}, "pays nothing"),
+        ("envs.py:Calls", "neither step nor get_reward, so that it pays nothing"),
         ("envs.py:Asking", "reset of environment 'envs.py:Asking' asks for 'secret', which row"),
     ],
 )
@@ -112,6 +122,22 @@ def test_what_cannot_be_meant_is_said_before_training(
     with pytest.raises(LLMPolicyError) as refusal:
         train_recipe(written(tmp_path, environment), [], dry_run=True, out=tmp_path / "run")
     assert said in str(refusal.value) and "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("environment", "blocks", "said"),
+    [
+        ("envs.py:Calls", {}, "or `evaluate: {correct: module:function}`"),
+        ({"tools": ["envs.py:add"]}, {"evaluate": None}, "tools alone begin no dialogue"),
+    ],
+)
+def test_rewards_of_ones_own_do_not_hide_what_is_missing(
+    tmp_path: Path, environment: Any, blocks: dict[str, Any], said: str
+) -> None:
+    recipe = written(tmp_path, environment, rewards=["envs.py:one"], **blocks)
+    with pytest.raises(LLMPolicyError) as refusal:
+        train_recipe(recipe, [], dry_run=True, out=tmp_path / "run")
+    assert said in str(refusal.value)
 
 
 def test_what_an_environment_is_and_what_ends_it_is_explained(tmp_path: Path) -> None:

@@ -200,7 +200,10 @@ def _ends(episodes: Sequence[Episode]) -> str:
         if (dialogue := episode.dialogue) is not None:
             ends[dialogue.ended + (f" ({dialogue.why})" if dialogue.why else "")] += 1
     for end, count in ends.most_common(1):
-        return f" ({count} of {len(episodes)} dialogues ended {end})"
+        return (
+            f" ({count} of {len(episodes)} dialogues ended {end}; get_reward says what one earned"
+            " that nobody has ended)"
+        )
     return ""
 
 

@@ -96,7 +96,7 @@ def replay_dialogue(noted: str, *, yes: bool = False) -> str:
 
 def _answer(told: Told) -> str:
     end = f", over ({told.why})" if told.over else ""
-    return f"{told.words!r}, reward {told.reward}{end} in {told.seconds:.3f} s"
+    return f"{told.words!r:.500}, reward {told.reward}{end} in {told.seconds:.3f} s"
 
 
 def _folder(model: str) -> Path:

@@ -12,6 +12,7 @@ from llmpolicy.environments.players import Players
 from llmpolicy.errors import RecipeError, nearest
 from llmpolicy.plan import completion_length
 from llmpolicy.recipe import EnvironmentBlock, Recipe, trained_by
+from llmpolicy.recipe.blocks import PAID
 from llmpolicy.reference import name_of
 from llmpolicy.tasks import Row
 
@@ -67,23 +68,43 @@ def check_environment(recipe: Recipe, rows: Iterable[Row] = ()) -> Offer | None:
     if block is None:
         return None
     offer = players_of(recipe).offer
-    pays = offer.has_reward or offer.has_step
-    if not pays and any(entry.fn == "environment:paid" for entry in recipe.reward_functions):
-        raise RecipeError(
-            f"recipe {recipe.name!r}: its environment has neither step nor get_reward, so that it"
-            " pays nothing; expected one of them, or `rewards:`"
-        )
+    _check_pay(recipe, pays=offer.has_reward or offer.has_step)
     if block.credit == "turn" and not offer.has_step:
         raise RecipeError("environment.credit is turn, but there is no step that could pay a turn")
     for row in rows:
-        known = {*row.columns, *BESIDES}
-        for name in offer.needs:
-            if name not in known:
-                raise RecipeError(
-                    f"reset of environment {name_of(block.source[0])!r} asks for {name!r}, which"
-                    f" row {row.index} does not have{nearest(name, known)}"
-                )
+        _check_row(row, offer, block.source[0])
     return offer
+
+
+def _check_pay(recipe: Recipe, *, pays: bool) -> None:
+    """RecipeError where a recipe takes what its environment pays, and that pays nothing."""
+    correct = recipe.evaluate.correct if recipe.evaluate else None
+    taken = {
+        "`rewards:`": any(entry.fn == PAID["fn"] for entry in recipe.reward_functions),
+        "`evaluate: {correct: module:function}`": correct == PAID["fn"],
+    }
+    for instead, is_taken in taken.items():
+        if is_taken and not pays:
+            raise RecipeError(
+                f"recipe {recipe.name!r}: its environment has neither step nor get_reward, so that"
+                f" it pays nothing; expected one of them, or {instead}"
+            )
+
+
+def _check_row(row: Row, offer: Offer, source: Any) -> None:
+    """RecipeError where reset asks for what a row has not, or nobody begins its dialogue."""
+    if source is None and not row.prompt:
+        raise RecipeError(
+            "environment: tools alone begin no dialogue; expected `task:`, whose prompts do, or a"
+            " class with reset"
+        )
+    known = {*row.columns, *BESIDES}
+    for name in offer.needs:
+        if name not in known:
+            raise RecipeError(
+                f"reset of environment {name_of(source)!r} asks for {name!r}, which row"
+                f" {row.index} does not have{nearest(name, known)}"
+            )
 
 
 def dialogue_lines(recipe: Recipe) -> Iterator[str]:
