@@ -2,10 +2,15 @@
 training where it can be known then, and else one dialogue's, not the run's.
 """
 
+import os
+import signal
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
@@ -18,7 +23,9 @@ from llmpolicy.session.training import train_recipe
 from tests import talks, training
 
 FILE = """
-from llmpolicy.environments import Done
+import random
+import time
+from llmpolicy.environments import Answer, Done
 
 class Misspelt:
     def rset(self): return "1"
@@ -63,6 +70,18 @@ class Pays:
     def reset(self, seed): return "1"
     def step(self, reply): return Done(float(len(reply)))
     def get_reward(self): return 0.0
+
+class Slow:
+    def reset(self, seed):
+        self.draw = random.Random(seed)
+        self.turns = 0
+        return str(self.draw.randint(1, 99))
+    def step(self, reply):
+        time.sleep(0.1)
+        self.turns += 1
+        if self.turns == 3: return Done(float(len(reply)))
+        return Answer(str(self.draw.randint(0, 9) + random.randint(0, 9)), reward=len(reply) / 2)
+    def get_reward(self): return 0.5
 
 class Fails:
     def reset(self, seed):
@@ -177,3 +196,33 @@ def test_a_beginning_that_cannot_be_is_not_judged(name: str, why: str) -> None:
     assert episode.dialogue is not None and episode.dialogue.failed
     assert why in episode.dialogue.why
     assert not episode.turns[0].action
+
+
+def test_a_run_of_dialogues_that_was_stopped_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
+    recipe = written(tmp_path, {"fn": "envs.py:Slow", "reply": 4}, evaluate=None)
+    grpo = ["grpo.max_steps=6", "grpo.save_steps=1", "grpo.learning_rate=0.001"]
+    straight, cut = tmp_path / "straight", tmp_path / "cut"
+    train_recipe(recipe, grpo, out=straight)
+
+    def stop() -> None:
+        while not (cut / "checkpoints" / "checkpoint-2").exists():
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=stop, daemon=True)
+    thread.start()
+    with pytest.raises(BaseException) as stopped:
+        train_recipe(recipe, grpo, out=cut)
+    assert isinstance(stopped.value, SystemExit | KeyboardInterrupt)
+    thread.join()
+    assert not (cut / "checkpoints" / "checkpoint-6").exists()
+    train_recipe(recipe, grpo, out=cut, resume=True)
+    weights = "policy/model.safetensors"
+    assert (straight / weights).read_bytes() == (cut / weights).read_bytes()
+    rows = []
+    for folder in (straight, cut):
+        files = sorted((folder / "rollouts").glob("train-*.parquet"))
+        assert len(files) == 6
+        kept = [pq.read_table(file).drop_columns(["seconds"]) for file in files]
+        rows.append([table.to_pylist() for table in kept])
+    assert rows[0] == rows[1]
