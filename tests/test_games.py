@@ -309,6 +309,16 @@ def test_openenv_refuses_fields(server: tuple[str, Any], args: dict[str, Any], w
 
 
 @needs("openenv")
+def test_openenv_names_the_limit_of_sessions(
+    server: tuple[str, Any], playing: Callable[..., Players]
+) -> None:
+    game = playing("openenv", server[0])
+    told = game.ask([Ask(player, "reset", {"seed": 0}) for player in range(10)])
+    late = [each.why for each in told if each.fault]
+    assert len(late) >= 2 and all("max_concurrent_envs" in why for why in late)
+
+
+@needs("openenv")
 def test_openenv_says_where_no_server_is() -> None:
     with pytest.raises(RecipeError, match="no server answers there"):
         players("openenv", "http://127.0.0.1:9")

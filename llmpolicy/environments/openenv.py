@@ -45,7 +45,15 @@ class Served:
 
     def reset(self, seed: int) -> str:
         """What the server says first."""
-        return self._words(self._server.reset(seed=seed).observation)
+        try:
+            return self._words(self._server.reset(seed=seed).observation)
+        except Exception as error:
+            if "ConnectionClosed" not in type(error).__name__:
+                raise
+            raise ConnectionError(
+                "the server closed the session at once; it must allow as many as dialogues are"
+                " played at a time (max_concurrent_envs)"
+            ) from error
 
     def step(self, reply: str) -> Answer | Done:
         """What the server says to a turn, and what that earned."""
