@@ -25,6 +25,7 @@ from llmpolicy.recipe import (
     Play,
     Recipe,
     Stage,
+    dialogue_of,
     stages_of,
 )
 from llmpolicy.rewards import Rewards
@@ -128,7 +129,7 @@ def plan_recipe(
             f"recipe {recipe.name!r}: every reward has weight 0 (only logged); expected one that"
             " counts"
         )
-    talk = OF_DIALOGUE if recipe.model is not None and recipe.environment is not None else ()
+    talk = OF_DIALOGUE if dialogue_of(recipe) else ()
     for name, columns in tasks.by_task.items():
         _refuse_names(columns, talk, name)
         rewards.check_columns([*columns, *talk], name)
@@ -158,9 +159,10 @@ def _tasks(recipe: Recipe) -> Tasks:
         how |= {"held_out": settings.n, "held_out_task": settings.task}
     if recipe.task:
         return load_tasks(recipe.task, recipe.base_dir, **how)
-    if recipe.model is None or recipe.environment is None:
+    environment = dialogue_of(recipe)
+    if environment is None:
         return Tasks([], [], ())
-    prompt: Prompt = [] if recipe.environment.chat else ""
+    prompt: Prompt = [] if environment.chat else ""
     rows = [Row(prompt, {}, i, f"{i}", recipe.name) for i in range(BEGINNINGS + how["held_out"])]
     return Tasks(rows[:BEGINNINGS], rows[BEGINNINGS:], ())
 

@@ -33,6 +33,7 @@ from llmpolicy.recipe.stages import (
     Reinforce,
     Stage,
     WarmStart,
+    dialogue_of,
     stages_of,
     trained_by,
 )
@@ -63,6 +64,7 @@ __all__ = [
     "check_grpo",
     "check_packages",
     "check_stage",
+    "dialogue_of",
     "find_recipe",
     "from_here",
     "grpo_choices",

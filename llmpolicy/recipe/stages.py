@@ -143,6 +143,12 @@ def trained_by(recipe: Recipe) -> Grpo | Reinforce | Play:
     return last
 
 
+def dialogue_of(recipe: Recipe) -> EnvironmentBlock | None:
+    """The environment that the model of a recipe talks with; None where it writes one answer."""
+    last = stages_of(recipe)[-1]
+    return last.environment if isinstance(last, Grpo | Reinforce) else None
+
+
 def _last(recipe: Recipe) -> Iterator[Stage]:
     """The stage that trains a policy on a task or in an environment, by one algorithm; none where
     others stand alone.
@@ -269,7 +275,7 @@ def _early(recipe: Recipe) -> Iterator[Stage]:
             )
         if settings is None:
             continue
-        if not recipe.model or [recipe.reinforce, recipe.environment] != [None, None]:
+        if not recipe.model or recipe.reinforce is not None:
             raise RecipeError(
                 f"recipe {recipe.name!r}: {name} is for a `model`, alone or before grpo"
             )

@@ -13,9 +13,9 @@ from llmpolicy.environments.players import Told, replay
 from llmpolicy.episode import Episode
 from llmpolicy.errors import RecipeError, RunError
 from llmpolicy.plan import plan_recipe
-from llmpolicy.recipe import load_recipe
+from llmpolicy.recipe import dialogue_of, load_recipe
 from llmpolicy.run.episodes import turn_rows
-from llmpolicy.stages.partner import block_of, check_environment, partner_of
+from llmpolicy.stages.partner import check_environment, partner_of
 from llmpolicy.stages.policy import build_policy, policy_at
 from llmpolicy.stages.process import Say, placed, target
 from llmpolicy.terminal import quiet, shown, tell, visible
@@ -44,7 +44,7 @@ def play_recipe(
         source, model = str(Path(source) / "recipe.yaml"), source
     recipe = load_recipe(source, overrides)
     consent.need(f"playing {source}", recipe.model_dump(), recipe.base_dir, yes=yes)
-    if block_of(recipe) is None:
+    if dialogue_of(recipe) is None:
         raise RecipeError(
             f"recipe {recipe.name!r} has no dialogues to play; expected `environment:` beside"
             " `model:`"

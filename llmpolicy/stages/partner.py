@@ -11,7 +11,7 @@ from llmpolicy.environments.dialogue import Limits, Partner
 from llmpolicy.environments.players import Players
 from llmpolicy.errors import RecipeError, nearest
 from llmpolicy.plan import completion_length
-from llmpolicy.recipe import EnvironmentBlock, Recipe, trained_by
+from llmpolicy.recipe import Recipe, dialogue_of, trained_by
 from llmpolicy.recipe.blocks import PAID
 from llmpolicy.reference import name_of
 from llmpolicy.tasks import Row
@@ -23,16 +23,11 @@ BESIDES = ("prompt", "seed", "group")
 """What a reset may ask for by name beside the columns of a row."""
 
 
-def block_of(recipe: Recipe) -> EnvironmentBlock | None:
-    """The environment that the model of a recipe talks with; None where it writes one answer."""
-    return recipe.environment if recipe.model is not None else None
-
-
 def players_of(recipe: Recipe) -> Players:
     """The processes of a recipe's environment, one set for the same environment; RecipeError in one
     sentence for one that cannot be played.
     """
-    block = block_of(recipe)
+    block = dialogue_of(recipe)
     if block is None:
         raise RecipeError(f"recipe {recipe.name!r} has no environment that a model talks with")
     source, args = block.source
@@ -64,7 +59,7 @@ def check_environment(recipe: Recipe, rows: Iterable[Row] = ()) -> Offer | None:
     """What the environment of a recipe's model offers, None where it has none; RecipeError where it
     cannot be asked for what the recipe wants, or asks for what one of the ``rows`` has not.
     """
-    block = block_of(recipe)
+    block = dialogue_of(recipe)
     if block is None:
         return None
     offer = players_of(recipe).offer
@@ -111,7 +106,7 @@ def dialogue_lines(recipe: Recipe) -> Iterator[str]:
     """The environment of a recipe's model in words: what it can be asked, its tools, and what ends
     a dialogue; nothing where there is none.
     """
-    block = block_of(recipe)
+    block = dialogue_of(recipe)
     if block is None:
         return
     offer, length = players_of(recipe).offer, completion_length(recipe)
@@ -161,4 +156,4 @@ def partner_of(recipe: Recipe, policy: "CausalLMPolicy") -> Partner:
 
 def talking(recipe: Recipe, policy: "CausalLMPolicy") -> Partner | None:
     """The same, None for a recipe of single answers."""
-    return None if block_of(recipe) is None else partner_of(recipe, policy)
+    return None if dialogue_of(recipe) is None else partner_of(recipe, policy)
