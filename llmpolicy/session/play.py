@@ -17,8 +17,9 @@ from llmpolicy.recipe import dialogue_of, load_recipe
 from llmpolicy.run.episodes import turn_rows
 from llmpolicy.stages.partner import check_environment, partner_of
 from llmpolicy.stages.policy import build_policy, policy_at
-from llmpolicy.stages.process import Say, placed, target
-from llmpolicy.terminal import quiet, shown, tell, visible
+from llmpolicy.stages.process import placed, target
+from llmpolicy.stages.rest import rest_of
+from llmpolicy.terminal import Say, quiet, shown, tell, visible
 
 WIDEST = 9
 """Columns for who speaks."""
@@ -50,6 +51,8 @@ def play_recipe(
             " `model:`"
         )
     quiet()
+    if model is not None and (Path(model) / "manifest.json").is_file():
+        recipe = rest_of(recipe.within(Path(model)), Path(model))
     plan = plan_recipe(recipe, target=target())
     check_environment(recipe, [*plan.held_out, *plan.train_rows])
     policy = placed(build_policy(recipe) if model is None else policy_at(_folder(model), recipe))

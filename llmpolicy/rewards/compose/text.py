@@ -70,7 +70,8 @@ def _of_task(terms: Sequence[Term]) -> Iterator[str]:
     yield f"reward = {formula(terms)}"
     reach = span(terms)
     if reach.right is None or reach.wrong is None:
-        yield NO_CORRECTNESS
+        if [term.name for term in terms] != ["environment"]:  # which says itself what is right
+            yield NO_CORRECTNESS
         return
     line = f"right answers {_span(reach.right)}, wrong answers {_span(reach.wrong)}"
     if of_role(terms, "gate"):
