@@ -353,7 +353,7 @@ def test_a_policy_is_named_by_its_function_alone(here: Path, policy: Any) -> Non
     assert (short.policy.fn, short.policy.args) == (f"{here}/walk.py:Linear", {"scale": 0.3})
 
 
-@pytest.mark.parametrize("policy", [Path("runs/one/policy"), "net", 3, ["a:b"], Net()], ids=repr)
+@pytest.mark.parametrize("policy", [Path("runs/one/policy"), "net", 3, ["a:b"], Net()])
 def test_what_names_no_policy_is_one_sentence(here: Path, policy: Any) -> None:
     blocks = blocks_of(None, None, None, {"policy": policy})
     with pytest.raises(RecipeError, match="policy: expected a mapping .* or a function that makes"):
