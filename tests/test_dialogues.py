@@ -10,9 +10,15 @@ import pytest
 import torch
 from trl import GRPOTrainer
 
-from llmpolicy.environments.dialogue import Dialogues
+from llmpolicy.environments.dialogue import Dialogues, DrawnDialogues
+from llmpolicy.environments.gymnasium import GymnasiumEnvironment
+from llmpolicy.environments.prompts import PromptEnvironment
 from llmpolicy.errors import RunError
 from llmpolicy.grpo.dialogues import by_mean, weights_of_turns
+from llmpolicy.policies.mlp import build_mlp_policy
+from llmpolicy.recipe import PolicyBlock
+from llmpolicy.reinforce import Settings, reinforce
+from llmpolicy.rewards import Rewards
 from llmpolicy.rollout import rollout
 from llmpolicy.run.episodes import episode_rows
 from tests import talks, training
@@ -217,3 +223,42 @@ def test_the_rows_of_a_run_keep_every_turn() -> None:
         assert ids == [*episode.turns[0].state, *episode.tokens()[0]]
         assert sum(turn["own"] for turn in turns) == len(episode.turns)
         assert row["ended"] == episode.dialogue.ended
+
+
+def test_one_rollout_plays_cartpole_a_prompt_and_a_dialogue() -> None:
+    language, rows = talks.policy(max_new_tokens=6), training.rows()
+    cartpole = GymnasiumEnvironment("CartPole-v1", count=4)
+    prompts = PromptEnvironment(
+        rows, Rewards([training.digest], isolate=False), prompts=2, group_size=2
+    )
+    dialogues = Dialogues(talks.partner(language, "Echo"), rows, [0, 1, 2, 3])
+    network = build_mlp_policy(PolicyBlock(), cartpole, 0)
+    for policy, environment in ((network, cartpole), (language, prompts), (language, dialogues)):
+        episodes = rollout(policy, environment, seed=0).episodes
+        assert [episode.group for episode in episodes] == list(environment.groups)
+        for episode in episodes:
+            assert episode.terminated or episode.truncated
+            assert not any(turn.terminated or turn.truncated for turn in episode.turns[:-1])
+            assert len(episode.rewards) == len(episode.turns)
+    assert [len(episode.turns) for episode in rollout(language, prompts, seed=0).episodes] == [
+        1
+    ] * 4
+    assert max(len(episode.turns) for episode in rollout(language, dialogues, seed=0).episodes) > 1
+
+
+def test_reinforce_learns_from_dialogues() -> None:
+    policy, rows = talks.policy(), training.rows()
+    rewards = Rewards([{"fn": "environment:paid", "name": "environment"}], isolate=False)
+    partner = talks.partner(policy, "Echo")
+    environment = DrawnDialogues(partner, rows, rewards, prompts=2, group_size=4)
+    before = training.vector(policy.model)
+    seen: list[Any] = []
+    settings = Settings(updates=2, learning_rate=1e-2, baseline="time_step")
+    reinforce(policy, environment, settings, on_rollout=lambda _, played: seen.append(played))
+    assert not torch.equal(before, training.vector(policy.model))
+    for played in seen:
+        for episode in played.episodes:
+            if episode.score.value is not None:
+                assert episode.score.value == pytest.approx(episode.dialogue.paid)
+                assert sum(episode.rewards) == pytest.approx(episode.score.value)
+                assert list(episode.rewards[:-1]) == list(episode.dialogue.earned[:-1])
