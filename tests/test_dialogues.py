@@ -262,3 +262,18 @@ def test_reinforce_learns_from_dialogues() -> None:
                 assert episode.score.value == pytest.approx(episode.dialogue.paid)
                 assert sum(episode.rewards) == pytest.approx(episode.score.value)
                 assert list(episode.rewards[:-1]) == list(episode.dialogue.earned[:-1])
+
+
+def test_trls_own_sampler_holds_dialogues_too(tmp_path: Path) -> None:
+    policy = talks.policy()
+    trainer = talks.trainer(tmp_path, policy, "Echo", top_p=0.9)
+    assert not trainer.ways.samples_itself
+    trainer.train()
+    episodes = trainer.generation.episodes
+    assert max(len(episode.turns) for episode in episodes) > 1
+    for episode in episodes:
+        assert all(len(turn.action) <= 6 for turn in episode.turns)
+        held: list[int] = []
+        for turn in episode.turns:
+            assert turn.state[: len(held)] == held
+            held = [*turn.state, *turn.action]

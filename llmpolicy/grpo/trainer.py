@@ -122,7 +122,7 @@ class PolicyTrainer(GRPOTrainer):
         self.take_path()
         if self.ways.generation.name == TRL:
             check_left_padding(policy.model, policy.name)
-            policy.lengths.check_stock(lengths, most)
+            policy.lengths.check_stock(lengths or [1], most)
         if args.gradient_checkpointing:
             check_checkpointing(policy.model, policy.name, args.gradient_checkpointing_kwargs)
         self.add_callback(WholeGenerations(partial(step.is_used_up, self)))
