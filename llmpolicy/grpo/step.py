@@ -312,7 +312,10 @@ def check_parity(trainer: "PolicyTrainer", output: Inputs) -> None:
     if trainer.parity is not None or not trainer.model.training:
         return
     noted, run = log_probs(trainer.generation.episodes), trainer.run
-    if noted is None:
+    are_noted = [noted is not None]
+    if trainer.accelerator.num_processes > 1:  # they compare together, or none does
+        are_noted = gather_object(are_noted)
+    if noted is None or not all(are_noted):
         return
     trainer.parity = disagreement(trainer, output, noted)
     if trainer.parity is None:  # then the next generation is looked at
@@ -344,7 +347,9 @@ def keep(trainer: "PolicyTrainer", output: Inputs) -> None:
         rows = episode_rows(episodes, composition.kept)
         trainer.run.write_rollouts(trainer.state.global_step + 1, rows, mode)
     unjudged = [episode for episode in current.episodes if episode.score.value is None]
+    # The longest completion, and with it the width of advantages by turn, is each process's own.
+    sizes = output["advantages"].view(len(current.episodes), -1).abs().amax(1)  # (B,)
     metrics["seconds/generation"].append(current.seconds)
     metrics["seconds/rewards"].append(current.reward_seconds)
     metrics["rewards/unjudged"].append(len(unjudged) / len(current.episodes))
-    metrics["advantages/live"].append(live_groups(gather(output["advantages"]), size))
+    metrics["advantages/live"].append(live_groups(gather(sizes), size))

@@ -1,0 +1,54 @@
+"""Two processes hold dialogues: the same ones give the update of one process, though a group spans
+both, and though an environment fails on one of them only.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.two_talks import ROWS, WAYS
+
+ROOT = Path(__file__).parent.parent
+
+
+def updates(folder: Path, processes: int) -> dict[str, dict[str, Any]]:
+    folder.mkdir()
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node",
+        str(processes), str(ROOT / "tests/two_talks.py"), str(folder),
+    ]  # fmt: skip
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+    }
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600)
+    assert done.returncode == 0, done.stderr[-3000:]
+    written: dict[str, dict[str, Any]] = torch.load(folder / "updates.pt", weights_only=False)
+    return written
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, dict[str, Any]]]:
+    folder = tmp_path_factory.mktemp("talks")
+    return [updates(folder / f"{count}", count) for count in (1, 2)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", WAYS)
+def test_two_processes_make_the_update_of_one(both: Any, way: str) -> None:
+    alone, two = (of[way] for of in both)
+    assert (alone["world_size"], two["world_size"]) == (1, 2)
+    assert len(two["ended"]) == ROWS
+    for what in ("messages", "ended", "scores"):
+        assert alone[what] == two[what]
+    assert alone["moved"].abs().max() > 1e-4
+    torch.testing.assert_close(two["moved"], alone["moved"], rtol=1e-4, atol=1e-5)
+    failed = alone["ended"].count("failed")
+    assert (failed in (8, 16)) if way == "failing on one" else failed == 0
