@@ -127,6 +127,8 @@ def load_model(
     check_placed(path, model, report)
     if quantize is None:
         _keep_padding_row(model, path, revision)
+    else:
+        _keep_layout(model)
     return model if quantize or device is None else model.to(device)
 
 
@@ -190,6 +192,17 @@ def quantization(quantize: str) -> BitsAndBytesConfig:
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=torch.bfloat16,
     )
+
+
+def _keep_layout(model: PreTrainedModel) -> None:
+    """Leave 4-bit weights as they were loaded: on processors with AVX-512 in bfloat16, bitsandbytes
+    0.50 packs them when they are first used, and ``state_dict`` unpacks them into other weights (by
+    .6 nats, seen with a small model: its scales come back transposed, or quantised anew).
+    """
+    layers: list[Any] = list(model.modules())
+    for layer in layers:
+        if hasattr(layer, "support_avx512bf16_for_cpu"):
+            layer.support_avx512bf16_for_cpu = False
 
 
 def _check_folder(path: str, revision: str | None) -> None:
