@@ -159,6 +159,31 @@ def test_rewards_of_ones_own_do_not_hide_what_is_missing(
     assert said in str(refusal.value)
 
 
+@pytest.mark.parametrize(
+    ("loop", "block", "said"),
+    [
+        ({"horizon": 3}, {}, "a dialogue has environment.turns"),
+        ({}, {"credit": "turn"}, "reinforce weighs turns by its baseline"),
+    ],
+)
+def test_the_loop_refuses_what_has_no_meaning_in_dialogues(
+    tmp_path: Path, loop: dict[str, Any], block: dict[str, Any], said: str
+) -> None:
+    settings = {"updates": 1, "learning_rate": 1e-3, "baseline": "group", **loop}
+    recipe = written(
+        tmp_path, {"fn": "envs.py:Pays", **block}, grpo=None, reinforce=settings, evaluate=None
+    )
+    with pytest.raises(LLMPolicyError) as refusal:
+        train_recipe(recipe, [], dry_run=True, out=tmp_path / "run")
+    assert said in str(refusal.value)
+
+
+def test_an_evaluation_has_the_length_that_is_its_own(tmp_path: Path) -> None:
+    recipe = written(tmp_path, {"fn": "envs.py:Pays", "turns": 1})
+    run = train_recipe(recipe, ["evaluate.max_completion_length=1"], out=tmp_path / "run")
+    assert run.evaluation()["mean_length"] == 1
+
+
 def test_what_an_environment_is_and_what_ends_it_is_explained(tmp_path: Path) -> None:
     block = {"fn": "envs.py:Tool", "turns": 3, "reply": 5, "timeout": "2s", "tools_in": "prompt"}
     explained = explain_recipe(written(tmp_path, block), yes=True)

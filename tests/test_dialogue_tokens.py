@@ -19,6 +19,7 @@ from trl.chat_template_utils import (
 )
 
 from llmpolicy.environments.conversation import ToolCall
+from llmpolicy.environments.offered import misuse
 from llmpolicy.errors import PolicyError
 from llmpolicy.messages import Conversation
 from llmpolicy.policies.causal_lm.codec import Codec
@@ -26,7 +27,6 @@ from llmpolicy.policies.causal_lm.dialogue import following, opening
 from llmpolicy.policies.causal_lm.message_forms import forms
 from llmpolicy.policies.causal_lm.template_probe import check_turns, take_training_template
 from llmpolicy.policies.causal_lm.tool_calls import (
-    check_call,
     in_words,
     plain_answer,
     plain_call,
@@ -419,7 +419,7 @@ class TestReading:
         state, turn = called(made, ARGUMENTS)
         reply = read_reply(made, turn, state, TOOLS)
         assert (reply.calls, reply.problem) == ([ToolCall("look_up", ARGUMENTS)], None)
-        assert check_call(reply.calls[0], TOOLS) is None
+        assert misuse(TOOLS, reply.calls[0].name, reply.calls[0].arguments) == ""
         known: Any = SimpleNamespace(chat_template=made.tokenizer.chat_template)
         add_response_schema(known)
         parsed = made.tokenizer.parse_response(
@@ -505,7 +505,7 @@ class TestReading:
         reply = read_reply(made, turn, [1], TOOLS)
         assert not (reply.calls and reply.problem)
         for call in reply.calls:
-            check_call(call, TOOLS)
+            misuse(TOOLS, call.name, call.arguments)
 
     @settings(max_examples=40, deadline=None)
     @given(st.dictionaries(st.text(max_size=5), st.text() | st.integers() | st.booleans()))
@@ -526,29 +526,29 @@ class TestCheck:
         ],
     )
     def test_calls_that_fit(self, arguments: dict[str, Any]) -> None:
-        assert check_call(ToolCall("look_up", arguments), TOOLS) is None
+        assert misuse(TOOLS, "look_up", arguments) == ""
 
     @pytest.mark.parametrize(
         ("name", "arguments", "why"),
         [
             ("look", {}, "there is no tool 'look'; did you mean 'look_up'?"),
             ("fly", {}, "there is no tool 'fly'; expected one of: look_up, wait"),
-            ("look_up", {}, "look_up: the argument 'place' is missing (string)"),
-            ("look_up", {"place": 7}, "look_up: the argument 'place' is 7, expected string"),
-            ("look_up", {"place": "x", "plase": 1}, "there is no argument 'plase'; did you mean 'place'?"),
-            ("look_up", {"place": "x", "count": "7"}, "the argument 'count' is \"7\", expected integer"),
-            ("look_up", {"place": "x", "count": 7.5}, "the argument 'count' is 7.5, expected integer"),
-            ("look_up", {"place": "x", "count": True}, "the argument 'count' is true, expected integer"),
-            ("look_up", {"place": "x", "tags": ["a", 1]}, "the argument 'tags[1]' is 1, expected string"),
-            ("look_up", {"place": "x", "range": "far"}, "is \"far\", expected number or null"),
-            ("look_up", {"place": "x", "unit": "mile"}, 'is "mile", expected one of ["m", "km"]'),
-            ("wait", {"for": 1}, "wait: there is no argument 'for'"),
-            ("wait", {"\ud800": 1}, "wait: there is no argument '?'"),
-            ("\ud800", {}, "there is no tool '?'"),
+            ("look_up", {}, "look_up needs the argument 'place'"),
+            ("look_up", {"place": 7}, "the argument 'place' of look_up is 7; expected string"),
+            ("look_up", {"place": "x", "plase": 1}, "look_up has no argument 'plase'; did you mean 'place'?"),
+            ("look_up", {"place": "x", "count": "7"}, "the argument 'count' of look_up is '7'; expected integer"),
+            ("look_up", {"place": "x", "count": 7.5}, "the argument 'count' of look_up is 7.5; expected integer"),
+            ("look_up", {"place": "x", "count": True}, "the argument 'count' of look_up is True; expected integer"),
+            ("look_up", {"place": "x", "tags": ["a", 1]}, "the argument 'tags' of look_up is ['a', 1]; expected"),
+            ("look_up", {"place": "x", "range": "far"}, "the argument 'range' of look_up is 'far'; expected"),
+            ("look_up", {"place": "x", "unit": "mile"}, "the argument 'unit' of look_up is 'mile'; expected one of: 'm', 'km'"),
+            ("wait", {"for": 1}, "wait has no argument 'for'; it takes none"),
+            ("wait", {"\ud800": 1}, "wait has no argument '\\ud800'"),
+            ("\ud800", {}, "there is no tool '\\ud800'"),
         ],
     )  # fmt: skip
     def test_calls_that_do_not(self, name: str, arguments: dict[str, Any], why: str) -> None:
-        assert why in str(check_call(ToolCall(name, arguments), TOOLS))
+        assert why in misuse(TOOLS, name, arguments)
 
     def test_what_is_the_same_value_takes_the_schemas_type(self) -> None:
         [call] = reads(

@@ -14,6 +14,8 @@ from llmpolicy.environments.dialogue import Dialogues, DrawnDialogues
 from llmpolicy.environments.gymnasium import GymnasiumEnvironment
 from llmpolicy.environments.prompts import PromptEnvironment
 from llmpolicy.errors import RunError
+from llmpolicy.evaluation.answers import complete, evaluating
+from llmpolicy.evaluation.overoptimisation import Watch
 from llmpolicy.grpo.dialogues import by_mean, weights_of_turns
 from llmpolicy.policies.mlp import build_mlp_policy
 from llmpolicy.recipe import PolicyBlock
@@ -277,3 +279,16 @@ def test_trls_own_sampler_holds_dialogues_too(tmp_path: Path) -> None:
         for turn in episode.turns:
             assert turn.state[: len(held)] == held
             held = [*turn.state, *turn.action]
+
+
+def test_a_look_during_training_holds_dialogues() -> None:
+    policy, rows = talks.policy(), training.rows()
+    rewards = Rewards([{"fn": "environment:paid", "name": "environment"}], isolate=False)
+    partner = talks.partner(policy, "Echo")
+    seen = Watch(policy, rows, rewards, rewards, partner=partner).look()
+    with evaluating(policy), torch.no_grad():
+        draw = torch.Generator().manual_seed(0)
+        episodes = complete(policy, rows, generator=draw, partner=partner)
+    paid = [e.dialogue.paid for e in episodes if e.dialogue.paid is not None]
+    assert max(len(episode.turns) for episode in episodes) > 1
+    assert seen.proxy == seen.truth == pytest.approx(sum(paid) / len(paid))

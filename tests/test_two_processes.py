@@ -5,6 +5,7 @@ group spans both.
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +24,19 @@ count more.
 """
 
 
-def updates(folder: Path, processes: int) -> dict[str, dict[str, Any]]:
+def updates(
+    folder: Path,
+    processes: int,
+    script: str = "two_processes.py",
+    words: Sequence[str] = LOSSES,
+) -> dict[str, dict[str, Any]]:
     """One update a loss under torchrun (accelerate's own launcher starts a single process on a
     CPU).
     """
     folder.mkdir()
     command = [
         sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes),
-        str(ROOT / "tests/two_processes.py"), str(folder), *LOSSES,
+        str(ROOT / "tests" / script), str(folder), *words,
     ]  # fmt: skip
     environment = {
         **os.environ,

@@ -2,42 +2,19 @@
 both, and though an environment fails on one of them only.
 """
 
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from tests.test_two_processes import updates
 from tests.two_talks import ROWS, WAYS
-
-ROOT = Path(__file__).parent.parent
-
-
-def updates(folder: Path, processes: int) -> dict[str, dict[str, Any]]:
-    folder.mkdir()
-    command = [
-        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node",
-        str(processes), str(ROOT / "tests/two_talks.py"), str(folder),
-    ]  # fmt: skip
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(ROOT),
-        "OMP_NUM_THREADS": "1",
-        "CUDA_VISIBLE_DEVICES": "",
-    }
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600)
-    assert done.returncode == 0, done.stderr[-3000:]
-    written: dict[str, dict[str, Any]] = torch.load(folder / "updates.pt", weights_only=False)
-    return written
 
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, dict[str, Any]]]:
     folder = tmp_path_factory.mktemp("talks")
-    return [updates(folder / f"{count}", count) for count in (1, 2)]
+    return [updates(folder / f"{count}", count, "two_talks.py", ()) for count in (1, 2)]
 
 
 @pytest.mark.slow

@@ -57,10 +57,6 @@ class Speech(Protocol):
         """The text of a turn, the calls in it, and what is wrong with one that cannot be read."""
         ...
 
-    def mistake(self, call: ToolCall) -> str:
-        """What is wrong with a call that can be read; empty if nothing is."""
-        ...
-
 
 @dataclass(frozen=True)
 class Partner:
@@ -186,21 +182,14 @@ class Dialogues:
             exchange.said.append({"role": "user", "content": f"error: {problem}"})
         elif calls:
             for call in calls:
-                self._call(exchange, row, call)
+                asked = {"name": call.name, "arguments": dict(call.arguments)}
+                _ask(exchange, Ask(row, "tool", asked))
         elif self.partner.players.offer.has_step:
             said = {"text": text, "calls": [], "token_ids": list(turn.action)}
             _ask(exchange, Ask(row, "step", said))
         else:
             exchange.dialogue = dialogue.over("answered")
         return exchange
-
-    def _call(self, exchange: Exchange, row: int, call: ToolCall) -> None:
-        """Have a tool called, or say what is wrong with the call."""
-        if mistake := self.partner.speech.mistake(call):
-            exchange.said.append(_tool_message(call.name, f"error: {mistake}"))
-        else:
-            given = {"name": call.name, "arguments": dict(call.arguments)}
-            _ask(exchange, Ask(row, "tool", given))
 
     def _asked(self, exchanges: Mapping[int, Exchange]) -> dict[int, list[tuple[Ask, Told]]]:
         """What the environments say to all that is asked of them, side by side."""

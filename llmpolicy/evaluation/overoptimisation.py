@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from llmpolicy.environments.dialogue import Partner
 from llmpolicy.episode import Episode
 from llmpolicy.evaluation.answers import (
     LanguagePolicy,
@@ -62,6 +63,7 @@ class Watch:
         seed: int = 0,
         batch_size: int | None = None,
         max_new_tokens: int | None = None,
+        partner: Partner | None = None,
     ) -> None:
         self.policy, self.rows, self.correct, self.rewards, self.seed = (
             policy,
@@ -70,7 +72,11 @@ class Watch:
             rewards,
             seed,
         )
-        self.how: dict[str, Any] = {"batch_size": batch_size, "max_new_tokens": max_new_tokens}
+        self.how: dict[str, Any] = {
+            "batch_size": batch_size,
+            "max_new_tokens": max_new_tokens,
+            "partner": partner,
+        }
         policy.freeze_reference()
         # Another seed than the looks': with the same one the start would agree with itself word for
         # word.

@@ -12,7 +12,7 @@ from llmpolicy.bounded import load_json, read_text
 from llmpolicy.environments.players import Told, replay
 from llmpolicy.episode import Episode
 from llmpolicy.errors import RecipeError, RunError
-from llmpolicy.plan import plan_recipe
+from llmpolicy.plan import evaluated_length, plan_recipe
 from llmpolicy.recipe import dialogue_of, load_recipe
 from llmpolicy.run.episodes import turn_rows
 from llmpolicy.stages.partner import check_environment, partner_of
@@ -57,11 +57,10 @@ def play_recipe(
     check_environment(recipe, [*plan.held_out, *plan.train_rows])
     policy = placed(build_policy(recipe) if model is None else policy_at(_folder(model), recipe))
     rows = [*plan.held_out, *plan.train_rows][:n]
+    partner = partner_of(recipe, policy, tokens=evaluated_length(recipe))
     draw = torch.Generator().manual_seed(recipe.seed)
     with evaluating(policy), torch.no_grad():
-        episodes = complete(
-            policy, rows, greedy=greedy, generator=draw, partner=partner_of(recipe, policy)
-        )
+        episodes = complete(policy, rows, greedy=greedy, generator=draw, partner=partner)
     scores = plan.rewards.score([row.sample(e) for row, e in zip(rows, episodes, strict=True)], 1)
     judged = [episode.judged(score) for episode, score in zip(episodes, scores, strict=True)]
     for number, episode in enumerate(judged, start=1):

@@ -42,7 +42,7 @@ def evaluate_policy(
         base=start or _other_weights(recipe, policy),
         recipe_hash=recipe.hash(),
         max_new_tokens=evaluated_length(recipe),
-        partner=talking(recipe, policy),
+        partner=talking(recipe, policy, tokens=evaluated_length(recipe)),
     )
     say(table(result))
     say(examples(result))
@@ -115,10 +115,13 @@ def _preferences(plan: Plan, policies: Facts) -> Record:
 
     recipe, (settings, correct) = plan.recipe, plan.judged_by
     length, truth = evaluated_length(recipe), {}
+    how: Record = {
+        "batch_size": settings.batch_size,
+        "max_new_tokens": length,
+        "partner": talking(recipe, policies["best"], tokens=length),
+    }
     for seed, (name, policy) in enumerate(policies.items(), recipe.seed + 2):
-        replies = sample(
-            policy, plan.held_out, seed, batch_size=settings.batch_size, max_new_tokens=length
-        )
+        replies = sample(policy, plan.held_out, seed, **how)
         truth[name] = values_of(correct, plan.held_out, replies)
     preferred: Record = {"n": len(plan.held_out)}
     for name in ("best", "last"):

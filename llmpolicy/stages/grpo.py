@@ -237,11 +237,12 @@ def _measure_of(plan: Plan, policy: "CausalLMPolicy") -> Callable[[], Record]:
     from llmpolicy.evaluation import Watch, greedy_accuracy
 
     settings, correct = plan.judged_by
+    length = evaluated_length(plan.recipe)
     asked: Record = {
         "batch_size": settings.batch_size,
-        "max_new_tokens": evaluated_length(plan.recipe),
+        "max_new_tokens": length,
+        "partner": talking(plan.recipe, policy, tokens=length),
     }
-    partner = talking(plan.recipe, policy)
     # What chooses the best step is not what then says how good it is.
     rows, watch = plan.held_out, None
     if settings.curve:
@@ -249,7 +250,7 @@ def _measure_of(plan: Plan, policy: "CausalLMPolicy") -> Callable[[], Record]:
         watch = Watch(policy, rows, correct, plan.rewards, seed=plan.recipe.seed, **asked)
 
     def measure() -> Record:
-        how = {**asked, "threshold": settings.threshold, "partner": partner}
+        how = {**asked, "threshold": settings.threshold}
         accuracy = greedy_accuracy(policy, rows, correct, **how)
         return {"accuracy": accuracy} | (watch.look().to_dict() if watch else {})
 

@@ -129,8 +129,10 @@ def dialogue_lines(recipe: Recipe) -> Iterator[str]:
     )
 
 
-def partner_of(recipe: Recipe, policy: "CausalLMPolicy") -> Partner:
-    """Whom a policy talks with; PolicyError where its chat template cannot serve."""
+def partner_of(recipe: Recipe, policy: "CausalLMPolicy", *, tokens: int | None = None) -> Partner:
+    """Whom a policy talks with, in so many ``tokens`` an episode, as in training by default;
+    PolicyError where its chat template cannot serve.
+    """
     from llmpolicy.policies.causal_lm.speech import speech_of
 
     block = trained_by(recipe).environment
@@ -146,7 +148,7 @@ def partner_of(recipe: Recipe, policy: "CausalLMPolicy") -> Partner:
     limits = Limits(
         context=policy.context,
         turns=block.turns,
-        tokens=completion_length(recipe),
+        tokens=tokens or completion_length(recipe),
         seconds=block.seconds,
         faults=block.faults,
         reply=block.reply,
@@ -154,6 +156,8 @@ def partner_of(recipe: Recipe, policy: "CausalLMPolicy") -> Partner:
     return Partner(players, speech, limits, recipe.seed)
 
 
-def talking(recipe: Recipe, policy: "CausalLMPolicy") -> Partner | None:
+def talking(
+    recipe: Recipe, policy: "CausalLMPolicy", *, tokens: int | None = None
+) -> Partner | None:
     """The same, None for a recipe of single answers."""
-    return None if dialogue_of(recipe) is None else partner_of(recipe, policy)
+    return partner_of(recipe, policy, tokens=tokens) if dialogue_of(recipe) else None

@@ -74,6 +74,10 @@ def check_settings(
         raise RecipeError(
             "environment.credit is of grpo; reinforce weighs turns by its baseline, time_step"
         )
+    if block.environment is not None and settings.horizon is not None:
+        raise RecipeError(
+            "reinforce.horizon cuts off a small policy's episodes; a dialogue has environment.turns"
+        )
     make_baseline(settings.baseline, environment, settings.gamma, 0)
     return settings
 

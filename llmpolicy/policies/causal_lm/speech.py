@@ -14,7 +14,6 @@ from llmpolicy.policies.causal_lm.codec import Codec
 from llmpolicy.policies.causal_lm.dialogue import Tool
 from llmpolicy.policies.causal_lm.template_probe import check_turns, take_training_template
 from llmpolicy.policies.causal_lm.tool_calls import (
-    check_call,
     in_words,
     plain_answer,
     plain_tools,
@@ -57,10 +56,6 @@ class ChatSpeech:
         """The text of a turn, the calls in it, and what is wrong with one that cannot be read."""
         said = read_reply(self.codec, turn.action, turn.state, self.tools)
         return said.text, list(said.calls), said.problem or ""
-
-    def mistake(self, call: ToolCall) -> str:
-        """What is wrong with a call that can be read; empty if nothing is."""
-        return check_call(call, self.tools) or ""
 
 
 @dataclass(frozen=True)

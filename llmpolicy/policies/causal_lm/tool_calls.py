@@ -2,12 +2,11 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from llmpolicy.dialects import Call, Untyped, calls_in, meant, unfenced
 from llmpolicy.environments.conversation import ToolCall
-from llmpolicy.errors import nearest
 from llmpolicy.messages import Message, content_text
 from llmpolicy.policies.causal_lm.codec import Codec
 from llmpolicy.policies.causal_lm.message_forms import name_of
@@ -51,7 +50,9 @@ def read_reply(
     Calls are read behind the thinking, in any of the dialects that models write them in (the
     template's own among them), or in the plain form ``<tool_call>{"name": ..., "arguments":
     ...}</tool_call>``. A whole reply that is JSON or Python of a call is one without marks too, if
-    it names a tool or has arguments. ``problem`` is a sentence to the model, where a call is begun
+    it names a tool or has arguments. Arguments take the types of their schema where nothing is lost
+    by it: a whole number written as 3.0 for an integer, and the bare text that some dialects write
+    all values as. ``problem`` is a sentence to the model, where a call is begun
     that cannot be read; then there are no calls.
     """
     text = codec.decode(token_ids, after)
@@ -69,20 +70,6 @@ def read_reply(
             text, [], "the call of a tool cannot be read; write it again, with nothing else"
         )
     return Said(text, [_fitted(call, tools) for call in calls])
-
-
-def check_call(call: ToolCall, tools: Sequence[Tool]) -> str | None:
-    """Why a call does not fit the tools, as a sentence to the model; None where it does.
-
-    Checked are the tool's name, and names, presence and JSON types of the arguments. A call from
-    `read_reply` has been given the types of its schema where nothing is lost by it: a whole number
-    written as 3.0 for an integer, and the bare text that some dialects write all values as.
-    """
-    schemas = _schemas(tools)
-    if call.name not in schemas:
-        return f"there is no tool {_clean(call.name[:80])!r}{nearest(call.name, schemas)}"
-    faults = list(_misfits(dict(call.arguments), schemas[call.name] | {"type": "object"}, ""))
-    return f"{call.name}: {'; '.join(faults[:3])}" if faults else None
 
 
 def plain_call(name: str, arguments: Mapping[str, Any]) -> str:
@@ -255,38 +242,6 @@ def _type(schema: Any) -> str:
     words = " or ".join(dict.fromkeys(_types(schema))) or "any value"
     choices = schema.get("enum") if isinstance(schema, Mapping) else None
     return f"{words}, one of {_json(choices)}" if choices else words
-
-
-def _misfits(value: Any, schema: Any, where: str) -> Iterator[str]:
-    """What about a value does not fit its schema, a clause each."""
-    if not isinstance(schema, Mapping):
-        return
-    types = _types(schema)
-    label = f"the argument {where!r}"
-    if types and not any(_is_of(value, kind) for kind in types):
-        yield f"{label} is {_json(value)}, expected {_type(schema)}"
-    elif schema.get("enum") and value not in schema["enum"]:
-        yield f"{label} is {_json(value)}, expected one of {_json(schema['enum'])}"
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from _misfits(item, schema.get("items"), f"{where}[{index}]")
-    elif isinstance(value, Mapping):
-        yield from _misfits_of_object(value, schema, where)
-
-
-def _misfits_of_object(
-    value: Mapping[str, Any], schema: Mapping[str, Any], where: str
-) -> Iterator[str]:
-    known, prefix = schema.get("properties") or {}, f"{where}." if where else ""
-    for name in schema.get("required") or ():
-        if name not in value:
-            yield f"the argument {prefix + name!r} is missing ({_type(known.get(name))})"
-    for name, item in value.items():
-        if name in known:
-            yield from _misfits(item, known[name], prefix + name)
-        elif not schema.get("additionalProperties") and (known or not where):
-            label = _clean(prefix + str(name)[:80])
-            yield f"there is no argument {label!r}{nearest(str(name), known)}"
 
 
 def _json(value: Any) -> str:
