@@ -22,7 +22,8 @@ from operator import add, truediv
 from pathlib import Path
 from typing import Any
 
-from llmpolicy.cli import keep_memory, spin_less, write_json
+from llmpolicy.cli import write_json
+from llmpolicy.tuning import keep_memory, spin_less
 
 spin_less()  # for both sides, as the command does for a run
 keep_memory()

@@ -326,7 +326,7 @@ def test_freed_memory_serves_again_unless_the_user_said_how(
     asked: dict[str, str], kept: bool
 ) -> None:
     code = (
-        "import resource; from llmpolicy.cli import keep_memory; keep_memory()\n"
+        "import resource; from llmpolicy.tuning import keep_memory; keep_memory()\n"
         "for _ in range(40): bytearray(b'x') * 2**24\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)"
     )

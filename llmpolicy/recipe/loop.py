@@ -112,8 +112,8 @@ class EnvironmentBlock(AsWritten):
             name = min(self.model_extra)
             close = nearest(name, type(self).model_fields)
             raise ValueError(
-                f"{name!r} beside {sources[0] if sources else 'tools'}{close};"
-                " what the function takes stands in args"
+                f"{name!r} beside {sources[0] if sources else 'tools'} (what that takes stands in"
+                f" args){close}"
             )
         if self.id is not None and self.args:
             raise ValueError("args are those of fn; expected the settings of id beside it")
