@@ -174,6 +174,17 @@ def test_a_turn_is_compared_with_the_others_of_its_number() -> None:
     assert weights[3] == [0.0]
 
 
+def test_equal_returns_of_a_turn_weigh_exactly_nothing() -> None:
+    for size in range(2, 33):
+        rewards = [[0.0, 0.1]] * size
+        assert weights_of_turns(rewards, by_mean(deviation=True), size) == [[0.0, 0.0]] * size
+
+
+def test_returns_that_32_bits_cannot_tell_apart_weigh_differently() -> None:
+    weights = weights_of_turns([[1e8], [1e8 + 1]], by_mean(deviation=False), 2)
+    assert weights == [[-0.5], [0.5]]
+
+
 def test_credit_by_turn_weighs_each_token_by_its_turn(tmp_path: Path) -> None:
     policy = talks.policy()
     trainer = talks.trainer(tmp_path, policy, "Echo", by_turn=True)

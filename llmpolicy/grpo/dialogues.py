@@ -115,9 +115,13 @@ def handed(trainer: "PolicyTrainer") -> dict[str, Any]:
 
 
 def by_mean(deviation: bool) -> Advantage:
-    """TRL's advantage of a group: the score less the mean, divided by the ``deviation`` or not."""
+    """TRL's advantage of a group: the score less the mean, divided by the ``deviation`` or not;
+    exactly 0 where all scores are equal, whose mean may be off by a rounding error.
+    """
 
     def advantage(scores: Tensor) -> Tensor:
+        if (scores == scores[0]).all():
+            return torch.zeros_like(scores)
         away = scores - scores.mean()
         return away / (scores.std() + 1e-4) if deviation else away
 
@@ -131,7 +135,7 @@ def weights_of_turns(
     compared with what the others of its group earned from their turn of that number on (Zeng et al.
     2025, arXiv 2505.11821, section 4: an advantage a turn).
     """
-    returns = [torch.tensor(row).double().flip(0).cumsum(0).flip(0) for row in rewards]
+    returns = [torch.tensor(row, dtype=torch.float64).flip(0).cumsum(0).flip(0) for row in rewards]
     table = pad_sequence(returns, batch_first=True, padding_value=nan)  # (B, L)
     columns = [advantages_in_groups(advantage, column, size) for column in table.T]
     weights: list[list[float]] = torch.stack(columns, dim=1).tolist()  # (B, L)
