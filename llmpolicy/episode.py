@@ -67,7 +67,8 @@ class Dialogue(Sequence[int]):
 
     ``earned`` is what each of its turns earned, ``paid`` what the environment said of the whole
     (None: nothing). Once it is over, ``ended`` is of `BY_ITSELF` or `LIMITS`, or `FAILED`, and
-    ``why`` says more. ``faults`` counts the model's, ``seconds`` are the environment's.
+    ``why`` says more. ``faults`` counts the model's, ``seconds`` are the environment's;
+    ``by_turn``: that said of a turn what it earned.
     """
 
     token_ids: Sequence[int]
@@ -82,6 +83,7 @@ class Dialogue(Sequence[int]):
     why: str = ""
     faults: int = 0
     seconds: float = 0.0
+    by_turn: bool = False
 
     def __len__(self) -> int:
         return len(self.token_ids)

@@ -44,6 +44,18 @@ class Echo:
         return Answer("12"[worth % 2] * (1 + worth), reward=float(worth))
 
 
+class Paying:
+    """Pays each turn, says no end, and nothing of the whole."""
+
+    def reset(self, seed: int) -> str:
+        self.turns = 0
+        return "1"
+
+    def step(self, reply: str) -> Answer:
+        self.turns += 1
+        return Answer("2", reward=float(self.turns - 1))
+
+
 class Counted:
     """Fails for some rows, by their column."""
 

@@ -92,6 +92,14 @@ def test_what_is_paid_is_the_sum_of_the_turns() -> None:
             assert list(dialogue.earned) == worths
 
 
+def test_where_turns_alone_are_paid_the_whole_is_their_sum() -> None:
+    _, episodes = played("Paying", turns=3)
+    paid = {(e.dialogue.ended, e.dialogue.turns): e.dialogue.paid for e in episodes}
+    assert paid[("turns", 3)] == 0 + 1 + 2
+    _, episodes = played("Paying", turns=1)
+    assert 0.0 in {episode.dialogue.paid for episode in episodes}  # which is not: not known
+
+
 def stock(folder: Path, ours: Any, given: dict[str, Any], scores: list[float], **grpo: Any) -> Any:
     """Stock TRL on a copy of the policy, given the same dialogues by a rollout function."""
     policy = talks.policy()

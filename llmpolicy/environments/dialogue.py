@@ -246,14 +246,18 @@ class Dialogues:
         )
 
     def _pay(self, rows: Sequence[int]) -> None:
-        """Ask what the dialogues that have just ended earned, where nobody has said it."""
-        if not self.partner.players.offer.has_reward:
-            return
+        """Ask what the dialogues that have just ended earned, where nobody has said it; where
+        there is nobody to ask, it is what the turns earned.
+        """
         asks = []
         for row in rows:
             state = self.states[row]
-            if state.ended and not state.failed and state.paid is None:
+            if not state.ended or state.failed or state.paid is not None:
+                continue
+            if self.partner.players.offer.has_reward:
                 asks.append(Ask(row, "reward", {}))
+            elif state.by_turn:
+                self.states[row] = replace(state, paid=sum(state.earned))
         for ask, told in zip(asks, self.partner.players.ask(asks), strict=True):
             self.states[ask.player] = _paid(self.states[ask.player], told)
 
@@ -370,4 +374,6 @@ def _paid(dialogue: Dialogue, told: Told) -> Dialogue:
 def _earned(dialogue: Dialogue, reward: float, *, all_of_it: bool) -> Dialogue:
     """The dialogue whose last turn has earned so much more; ``all_of_it`` is known then."""
     earned = [*dialogue.earned[:-1], dialogue.earned[-1] + reward]
-    return replace(dialogue, earned=earned, paid=sum(earned) if all_of_it else dialogue.paid)
+    if all_of_it:
+        return replace(dialogue, earned=earned, paid=sum(earned))
+    return replace(dialogue, earned=earned, by_turn=True)
