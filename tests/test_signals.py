@@ -236,7 +236,12 @@ def test_the_command_that_goes_on_starts_as_many_processes_with_the_rights_that_
     )
 
 
-LOOK = "from llmpolicy.stages.process import launcher; print(repr(launcher()))"
+# One write: what print says and its line end are two where nothing is buffered, and processes mix.
+LOOK = """
+import os
+from llmpolicy.stages.process import launcher
+os.write(1, f"{launcher()!r}\\n".encode())
+"""
 STARTS = [
     "torchrun --nproc_per_node 2",
     "accelerate launch --config_file ddp.yaml --num_processes 2",
