@@ -15,7 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from llmpolicy.environments.base import Environment, Judging
 from llmpolicy.episode import NOT_JUDGED, Episode, Turn, turns_of
-from llmpolicy.policies.base import Actor, Policy, Remembering
+from llmpolicy.policies.base import Actor, Held, Policy, Remembering
 from llmpolicy.types import Action
 
 
@@ -102,11 +102,11 @@ def rollout(
     if seed is not None:
         device = next(iter(policy.parameters())).device if isinstance(policy, Policy) else "cpu"
         generator = torch.Generator(device=device).manual_seed(seed)
-    memory: AbstractContextManager[Any] = nullcontext()
+    memory: AbstractContextManager[Held | None] = nullcontext()
     if isinstance(policy, Remembering) and getattr(environment, "goes_on", False):
         memory = policy.remembering()
-    with memory:
-        return _played(policy, environment, seed or 0, greedy, generator, horizon, version)
+    with memory as held:
+        return _played(policy, environment, seed or 0, greedy, generator, horizon, version, held)
 
 
 def _played(
@@ -117,6 +117,7 @@ def _played(
     generator: torch.Generator | None,
     horizon: int | None,
     version: int,
+    held: Held | None,
 ) -> Rollout:
     states = list(environment.reset(seed))
     turns: dict[int, list[Turn]] = defaultdict(list)
@@ -139,6 +140,8 @@ def _played(
             states[row] = outcome.states[i]
             if outcome.scores:
                 scores[row] = outcome.scores[i]
+            if held is not None and not turn.goes_on:
+                held.drop([*turn.state, *turn.action])
         running = [row for row in running if turns[row][-1].goes_on]
     episodes = []
     for row, group in enumerate(environment.groups):

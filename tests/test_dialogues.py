@@ -17,6 +17,9 @@ from llmpolicy.errors import RunError
 from llmpolicy.evaluation.answers import complete, evaluating
 from llmpolicy.evaluation.overoptimisation import Watch
 from llmpolicy.grpo.dialogues import by_mean, weights_of_turns
+from llmpolicy.grpo.groups import counting
+from llmpolicy.policies.causal_lm.fast import head
+from llmpolicy.policies.causal_lm.score import score
 from llmpolicy.policies.mlp import build_mlp_policy
 from llmpolicy.recipe import PolicyBlock
 from llmpolicy.reinforce import Settings, reinforce
@@ -169,6 +172,72 @@ def test_a_partner_that_never_answers_is_the_path_of_one_turn_bit_for_bit(
         made.train()
         moved.append(training.vector(policy.model))
     assert torch.equal(*moved)
+
+
+@pytest.fixture
+def sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Of how many tokens the output head was asked, pass after pass."""
+    seen, true = list[int](), head.log_prob_of
+
+    def noted(hidden: Any, weight: Any, bias: Any, labels: Any, *how: Any) -> Any:
+        seen.append(len(labels))
+        return true(hidden, weight, bias, labels, *how)
+
+    monkeypatch.setattr(head, "log_prob_of", noted)
+    return seen
+
+
+def test_reference_and_old_log_probabilities_ask_no_head_for_what_the_environment_said(
+    tmp_path: Path, sizes: list[int]
+) -> None:
+    policy = talks.policy()
+    trainer = talks.trainer(tmp_path, policy, "Echo", beta=0.1, num_iterations=2)
+    by_trl, seen = trainer._generate_and_score_completions, list[Any]()
+
+    def noted(items: Any) -> Any:
+        output = by_trl(items)
+        ids = torch.cat([output["prompt_ids"], output["completion_ids"]], 1)
+        mask = torch.cat([output["prompt_mask"], output["completion_mask"]], 1)
+        width = output["completion_ids"].shape[1]
+        with torch.no_grad():
+            plain = score(policy.model, ids, mask, width, trainer.temperature).log_prob
+        seen.append((output, plain * counting(output), list(sizes)))
+        return output
+
+    trainer._generate_and_score_completions = noted  # type: ignore[method-assign]
+    trainer.train()
+    output, expected, asked = seen[0]
+    own = int(counting(output).sum())
+    assert own < int(output["completion_mask"].sum())
+    for name in ("old_per_token_logps", "ref_per_token_logps"):
+        torch.testing.assert_close(output[name], expected, atol=1e-5, rtol=0)
+    assert asked.count(own) == 2
+
+
+def test_the_loss_of_an_evaluation_asks_for_no_more(tmp_path: Path, sizes: list[int]) -> None:
+    trainer = talks.trainer(tmp_path, talks.policy(), "Echo", beta=0.1)
+    trainer.model.eval()
+    output = trainer._prepare_inputs([{"prompt": "", "row": row // 4} for row in range(8)])
+    assert trainer.compute_loss(trainer.model, output).isfinite()
+    assert sizes[-2:] == [int(counting(output).sum())] * 2  # the reference's, and the policy's
+
+
+def test_what_was_read_of_a_dialogue_is_let_go_of_when_it_ends() -> None:
+    policy = talks.policy()
+    partner, rows = talks.partner(policy, "Echo"), training.rows()
+    running: list[set[Any]] = []
+
+    class Watched(Dialogues):
+        def step(self, rows: Any, action: Any) -> Any:
+            held = {(*turn.state, *turn.action) for turn in action.turns}
+            assert set(memory.rows) == held
+            running.append(held)
+            return super().step(rows, action)
+
+    with policy.remembering() as memory:
+        rollout(policy, Watched(partner, rows * 2, [0, 1, 2, 3] * 2), seed=0)
+        assert not memory.rows and not memory.counts
+    assert len({*map(len, running)}) > 1  # some ended before others
 
 
 def test_a_turn_is_compared_with_the_others_of_its_number() -> None:

@@ -17,6 +17,7 @@ from torch.nn.utils.rnn import pad_sequence
 from llmpolicy.environments.dialogue import Dialogues, Partner
 from llmpolicy.episode import Dialogue, Episode, Turn
 from llmpolicy.errors import RunError
+from llmpolicy.grpo.scorer import Asked
 from llmpolicy.prove import Advantage, advantages_in_groups
 from llmpolicy.rollout import rollout
 from llmpolicy.run.faults import keep_faults
@@ -101,17 +102,31 @@ def handed(trainer: "PolicyTrainer") -> dict[str, Any]:
     nothing = [trainer.policy.stop_ids[0]]
     prompts, completions, masks = [], [], []
     for episode in trainer.generation.episodes:
-        ids, chosen = episode.tokens()
-        counts = chosen if not episode.final.failed else [False] * len(ids)
+        ids, _ = episode.tokens()
         prompts.append(list(episode.turns[0].state) or nothing)
         completions.append(ids or nothing)
-        masks.append([int(own) for own in counts] or [0])
+        masks.append([int(own) for own in _counted(episode)] or [0])
     return {
         "prompt_ids": prompts,
         "completion_ids": completions,
         "logprobs": None,
         "env_mask": masks,
     }
+
+
+def _counted(episode: Episode) -> list[bool]:
+    """Of each token behind an episode's first state, whether it is learnt from."""
+    _, chosen = episode.tokens()
+    return [False] * len(chosen) if episode.final.failed else chosen
+
+
+def learnt_from(episodes: Sequence[Episode], asked: Asked) -> Tensor:
+    """Where a token stands that is learnt from, (B, T), when all of these rows are scored."""
+    table = torch.zeros(len(episodes), asked.keep, dtype=torch.bool)
+    for row, episode in enumerate(episodes):
+        counted = _counted(episode)
+        table[row, : len(counted)] = torch.tensor(counted, dtype=torch.bool)
+    return table.to(asked.input_ids.device)
 
 
 def by_mean(deviation: bool) -> Advantage:

@@ -61,6 +61,11 @@ def counting(inputs: Inputs) -> Tensor:
     return mask
 
 
+def chosen_alone(inputs: Inputs) -> Tensor | None:
+    """The same, (B, T), where others have written too; None where all was chosen by the policy."""
+    return counting(inputs).bool() if "tool_mask" in inputs else None
+
+
 def live_rows(inputs: Inputs, *, by_advantage: bool) -> list[int]:
     """The rows that can contribute to the gradient: some completion token counts and, where all
     that is learned is weighed by the advantage, that is not 0.

@@ -3,8 +3,8 @@ padded rows; an update sets another for as long as it needs it.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class Asked:
     """What TRL asks for: log-probabilities of the last ``keep`` tokens of each row of input_ids
-    (B, L), so many rows at once, and with them their entropies, or a mixture's balance loss.
+    (B, L), so many rows at once, and with them their entropies, or a mixture's balance loss. By
+    groups those that are not ``needed`` (B, keep) are 0, and get no head.
     """
 
     model: torch.nn.Module
@@ -34,6 +35,7 @@ class Asked:
     entropy: bool = False
     aux_loss: bool = False
     rows_at_once: int | None = None
+    needed: Tensor | None = None
 
     @property
     def rows(self) -> Rows:
@@ -68,13 +70,26 @@ def scoring(trainer: "PolicyTrainer", scorer: Scorer) -> Iterator[None]:
         trainer.scorer = usual
 
 
+def needing(
+    trainer: "PolicyTrainer", needed: Callable[[Asked], Tensor | None]
+) -> AbstractContextManager[None]:
+    """While it lasts, say of all that is asked for what is ``needed``; None: every token is."""
+    usual = trainer.scorer
+    return scoring(trainer, lambda asked: usual(replace(asked, needed=needed(asked))))
+
+
 def by_groups(trainer: "PolicyTrainer") -> Scorer:
     """Each prompt is read once, in passes of the trainer's budget."""
 
     def scorer(asked: Asked) -> Scored:
         held = (asked.rows_at_once or len(asked.input_ids)) * asked.input_ids.shape[1]
         score_in = partial(
-            score_groups, asked.model, asked.rows, trainer.temperature, entropy=asked.entropy
+            score_groups,
+            asked.model,
+            asked.rows,
+            trainer.temperature,
+            entropy=asked.entropy,
+            needed=asked.needed,
         )
         while True:
             budget = trainer.budget.of(held)

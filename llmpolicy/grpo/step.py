@@ -52,7 +52,7 @@ from trl.trainer.utils import RepeatSampler, split_tensor_dict
 
 from llmpolicy.episode import Turn
 from llmpolicy.grpo import judging
-from llmpolicy.grpo.dialogues import Talk, handed, play, weigh_turns
+from llmpolicy.grpo.dialogues import Talk, handed, learnt_from, play, weigh_turns
 from llmpolicy.grpo.generation import acted, begin, log_probs
 from llmpolicy.grpo.groups import (
     Inputs,
@@ -64,7 +64,7 @@ from llmpolicy.grpo.groups import (
     wide,
 )
 from llmpolicy.grpo.parity import disagreement
-from llmpolicy.grpo.scorer import Asked, scoring
+from llmpolicy.grpo.scorer import Asked, needing, scoring
 from llmpolicy.grpo.update import window_loss
 from llmpolicy.policies.causal_lm.generate import generate
 from llmpolicy.policies.causal_lm.score import Scored
@@ -126,7 +126,8 @@ def generation(trainer: "PolicyTrainer", items: Items, by_trl: Callable[[Items],
     """A generation, from its prompts to its advantages; TRL asks for `act` and `judge` in it."""
     try:
         items = choose(trainer, items)
-        with kept_frozen(trainer.policy.model):  # TRL switches to the reference and back
+        # TRL switches to the reference and back
+        with kept_frozen(trainer.policy.model), needing(trainer, partial(needed, trainer)):
             output = by_trl(items)
     finally:
         if trainer.generation.scoring is not None:  # interrupted before anyone waited for it
@@ -135,6 +136,11 @@ def generation(trainer: "PolicyTrainer", items: Items, by_trl: Callable[[Items],
     check_parity(trainer, output)
     keep(trainer, output)
     return output
+
+
+def needed(trainer: "PolicyTrainer", asked: Asked) -> Tensor | None:
+    """Which log-probabilities of a generation serve, (B, T): none of what an environment said."""
+    return None if trainer.talk is None else learnt_from(trainer.generation.episodes, asked)
 
 
 def choose(trainer: "PolicyTrainer", items: Items) -> Items:

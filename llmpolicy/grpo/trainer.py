@@ -21,11 +21,11 @@ from llmpolicy.grpo.callbacks import WholeGenerations
 from llmpolicy.grpo.checkpoint import mean_loss, whole_checkpoint
 from llmpolicy.grpo.dialogues import Talk
 from llmpolicy.grpo.generation import Generation
-from llmpolicy.grpo.groups import Inputs
+from llmpolicy.grpo.groups import Inputs, chosen_alone
 from llmpolicy.grpo.path import ways_of
 from llmpolicy.grpo.reference import load_reference, save_reference, take_reference
 from llmpolicy.grpo.sampling import Sampling
-from llmpolicy.grpo.scorer import Asked, Budget, Scorer, by_groups, padded
+from llmpolicy.grpo.scorer import Asked, Budget, Scorer, by_groups, needing, padded
 from llmpolicy.policies.causal_lm import CausalLMPolicy
 from llmpolicy.policies.causal_lm.checks import check_checkpointing, check_left_padding
 from llmpolicy.policies.causal_lm.experts import settle_aux_loss
@@ -190,7 +190,8 @@ class PolicyTrainer(GRPOTrainer):
         self, model: torch.nn.Module, inputs: dict[str, Any], *settings: Any, **named: Any
     ) -> torch.Tensor:
         if self.stock_reason is not None or not self.model.training:
-            return super().compute_loss(model, inputs, *settings, **named)
+            with needing(self, lambda _: chosen_alone(inputs)):
+                return super().compute_loss(model, inputs, *settings, **named)
         return step.improve(self, model, inputs)
 
     def _compute_loss(self, model: torch.nn.Module, inputs: dict[str, Any]) -> torch.Tensor:

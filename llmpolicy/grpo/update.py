@@ -18,7 +18,15 @@ import torch
 from torch import Tensor
 
 from llmpolicy.errors import PolicyError
-from llmpolicy.grpo.groups import Inputs, counting, joined, live_rows, one_token, subset
+from llmpolicy.grpo.groups import (
+    Inputs,
+    chosen_alone,
+    counting,
+    joined,
+    live_rows,
+    one_token,
+    subset,
+)
 from llmpolicy.grpo.scorer import Asked, scoring
 from llmpolicy.policies.causal_lm.fast.rows import Rows
 from llmpolicy.policies.causal_lm.fast.score_groups import score_groups
@@ -189,7 +197,7 @@ def _backward(window: Window, rows: list[int]) -> Scored:
     whose size was decided.
     """
     trainer, answers, part = window.trainer, list[Scored](), window.part(rows)
-    needed = counting(part).bool() if "tool_mask" in part else None  # (b, T)
+    needed = chosen_alone(part)  # (b, T)
     with _unrecorded(trainer), _unshared(trainer.accelerator), ExitStack() as held:
 
         def in_one_pass(asked: Asked) -> Scored:

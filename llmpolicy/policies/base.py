@@ -1,6 +1,6 @@
 """What every policy can do, and the law that ties it together."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, runtime_checkable
 
@@ -51,10 +51,18 @@ class Actor(Protocol):
         ...
 
 
+class Held(Protocol):
+    """What a policy keeps of states between turns."""
+
+    def drop(self, token_ids: Sequence[int], /) -> None:
+        """Let go of a state that nothing follows, with the action taken in it."""
+        ...
+
+
 @runtime_checkable
 class Remembering(Protocol):
     """A policy that can keep what it has read and written for the turns that follow."""
 
-    def remembering(self) -> AbstractContextManager[Any]:
+    def remembering(self) -> AbstractContextManager[Held]:
         """While it lasts, its weights do not change."""
         ...
