@@ -19,6 +19,7 @@ from llmpolicy.evaluation.overoptimisation import Watch
 from llmpolicy.grpo.dialogues import by_mean, weights_of_turns
 from llmpolicy.grpo.groups import counting
 from llmpolicy.policies.causal_lm.fast import head
+from llmpolicy.policies.causal_lm.reading import Reader
 from llmpolicy.policies.causal_lm.score import score
 from llmpolicy.policies.mlp import build_mlp_policy
 from llmpolicy.recipe import PolicyBlock
@@ -68,6 +69,22 @@ def test_the_log_probability_of_every_decision_is_that_of_the_distribution_it_wa
                 assert float(seen.log_prob(torch.tensor([token])).detach()) == pytest.approx(
                     noted, abs=1e-4
                 )
+
+
+def test_what_was_read_before_is_not_decoded_again_each_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    decoded: list[int] = []
+    decode = Reader._decoded
+    monkeypatch.setattr(
+        Reader, "_decoded", lambda self, ids: decoded.append(len(ids)) or decode(self, ids)
+    )
+    _, episodes = played(turns=12)
+    turns = [turn for episode in episodes for turn in episode.turns]
+    states = sum(len(episode.turns[0].state) for episode in episodes)
+    written = sum(len(turn.action) + 1 for turn in turns)  # a letter before each
+    assert sum(decoded) <= states + 4 * written < sum(len(turn.state) for turn in turns)
+    assert all(episode.turns[0].prompt for episode in episodes)
 
 
 def test_members_of_a_group_begin_in_the_same_state() -> None:

@@ -55,7 +55,7 @@ class Speaker:
         """Reply in each of these dialogues, by the trainer's own settings."""
         turns = self.write([list(state) for state in states], [state.most for state in states])
         legible = self.trainer.policy.codec.legible
-        return Action(None, None, None, None, list(map(legible, turns)))
+        return Action(None, None, None, None, list(map(legible, turns, states)))
 
     def remembering(self) -> AbstractContextManager[Any]:
         """While it lasts, what was read and written is kept for the turns that follow."""

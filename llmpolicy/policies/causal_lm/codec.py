@@ -10,7 +10,7 @@ from typing import Any
 
 from transformers import GenerationConfig, PreTrainedTokenizerBase
 
-from llmpolicy.episode import Turn
+from llmpolicy.episode import Dialogue, Turn
 from llmpolicy.errors import PolicyError, nearest
 from llmpolicy.messages import Reply, content_text
 from llmpolicy.policies.causal_lm.reading import Reader
@@ -110,10 +110,13 @@ class Codec:
         """
         return self.reader.completion(token_ids, after)
 
-    def legible(self, turn: Turn) -> Turn:
-        """A turn with the text of its state, of its action, and of all that was written."""
+    def legible(self, turn: Turn, state: Any = ()) -> Turn:
+        """A turn with the text of its action, of all that was written, and of its state, but where
+        that is a dialogue which goes on: what was said is in the turns before.
+        """
         text, raw = self.decode(turn.action, turn.state), self.raw(turn.action, turn.state)
-        return replace(turn, prompt=self.quote(turn.state), text=text, raw=raw)
+        goes_on = isinstance(state, Dialogue) and state.turns > 0
+        return replace(turn, prompt="" if goes_on else self.quote(turn.state), text=text, raw=raw)
 
     def quote(self, prompt_ids: Sequence[int]) -> str:
         """The text of a prompt, without the marks around its messages; with ``<think>`` at the end

@@ -262,7 +262,7 @@ class CausalLMPolicy:
                 greedy=greedy,
                 generator=generator,
             )
-        return [self.codec.legible(turn) for turn in turns]
+        return list(map(self.codec.legible, turns, prompts))
 
     def _most(self, states: Sequence[Any]) -> int | list[int]:
         """The most tokens of a completion, or of each turn of these dialogues."""

@@ -54,6 +54,8 @@ class ChatSpeech:
 
     def read(self, turn: Turn) -> tuple[str, list[ToolCall], str]:
         """The text of a turn, the calls in it, and what is wrong with one that cannot be read."""
+        if not self.tools and turn.text:
+            return turn.text, [], ""
         said = read_reply(self.codec, turn.action, turn.state, self.tools)
         return said.text, list(said.calls), said.problem or ""
 

@@ -83,15 +83,17 @@ class Memory:
                 " remembered; expected one memory for each rollout, begun after the update"
             )
 
-    def take(self, token_ids: Sequence[int], rows: int) -> HeldRow | None:
-        """The longest of what is held that these tokens begin with, for so many rows of them."""
-        lengths = {len(key) for key in self.rows if len(key) <= len(token_ids)}
-        for length in sorted(lengths, reverse=True):
-            key = tuple(token_ids[:length])
-            if (row := self.rows.get(key)) is not None:
-                self._count(key, rows)
-                return row
-        return None
+    def take(self, sequences: Sequence[Sequence[int]], rows: Counter[int]) -> list[HeldRow | None]:
+        """The longest of what is held that each of these begins with, for so many rows of it."""
+        lengths = sorted({len(key) for key in self.rows}, reverse=True)
+        taken: list[HeldRow | None] = []
+        for number, ids in enumerate(sequences):
+            keys = (tuple(ids[:length]) for length in lengths if length <= len(ids))
+            key = next((key for key in keys if key in self.rows), None)
+            taken.append(None if key is None else self.rows[key])
+            if key is not None:
+                self._count(key, rows[number])
+        return taken
 
     def _count(self, key: tuple[int, ...], rows: int) -> None:
         self.counts[key] -= rows
@@ -125,8 +127,7 @@ class Memory:
         self.check()
         if not self.forwards:  # weights are packed once
             self.forwards = group_forwards(self.model, self._attend, Products())
-        counts = Counter(prompt_of.tolist())
-        held = [self.take(ids, counts[number]) for number, ids in enumerate(prompts)]
+        held = self.take(prompts, Counter(prompt_of.tolist()))
         self.reader = GroupReader(self.model, prompts, prompt_of, steps, held)
         del held
         reader = TurnReader(self.reader)
