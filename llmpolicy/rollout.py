@@ -18,6 +18,9 @@ from llmpolicy.episode import NOT_JUDGED, Episode, Turn, turns_of
 from llmpolicy.policies.base import Actor, Held, Policy, Remembering
 from llmpolicy.types import Action
 
+NOTHING = Action((), None, None, None, [])
+"""The action of no row."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
@@ -92,7 +95,7 @@ def rollout(
     version: int = 0,
 ) -> Rollout:
     """One episode in each of the environment's places: state -> policy -> action -> environment ->
-    next state and reward.
+    next state and reward. Where the environment answers some before others, these go on.
 
     All randomness follows from ``seed``; without one actions are drawn from the global stream.
     After ``horizon`` turns an episode that still runs is cut off (truncated). ``version`` is how
@@ -123,26 +126,31 @@ def _played(
     turns: dict[int, list[Turn]] = defaultdict(list)
     rewards: dict[int, list[float]] = defaultdict(list)
     scores = [NOT_JUDGED] * len(states)
-    running = [row for row, state in enumerate(states) if not getattr(state, "ended", "")]
-    while running:
-        here = [states[row] for row in running]
-        action = policy.act(here, greedy=greedy, generator=generator)
-        chosen = action.turns or _turns(here, action)
-        for turn in chosen:
-            turn.version = version
-        outcome = environment.step(running, action)
-        cut = len(turns[running[0]]) + 1 == horizon
-        for i, (row, turn) in enumerate(zip(running, chosen, strict=True)):
+    ready = [row for row, state in enumerate(states) if not getattr(state, "ended", "")]
+    waiting: set[int] = set()
+    while ready or waiting:
+        action = NOTHING
+        if ready:
+            here = [states[row] for row in ready]
+            action = policy.act(here, greedy=greedy, generator=generator)
+            for row, turn in zip(ready, action.turns or _turns(here, action), strict=True):
+                turn.version = version
+                turns[row].append(turn)
+        outcome = environment.step(ready, action)
+        answered = ready if outcome.rows is None else outcome.rows
+        waiting = waiting.union(ready).difference(answered)
+        for i, row in enumerate(answered):
+            turn = turns[row][-1]
             turn.terminated = bool(outcome.terminated[i])
-            turn.truncated = not turn.terminated and (cut or bool(outcome.truncated[i]))
-            turns[row].append(turn)
+            cut = bool(outcome.truncated[i]) or len(turns[row]) == horizon
+            turn.truncated = cut and not turn.terminated
             rewards[row].append(outcome.rewards[i])
             states[row] = outcome.states[i]
             if outcome.scores:
                 scores[row] = outcome.scores[i]
             if held is not None and not turn.goes_on:
                 held.drop([*turn.state, *turn.action])
-        running = [row for row in running if turns[row][-1].goes_on]
+        ready = [row for row in answered if turns[row][-1].goes_on]
     episodes = []
     for row, group in enumerate(environment.groups):
         played = turns[row] or [_none(states[row])]

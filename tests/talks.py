@@ -4,6 +4,7 @@ them.
 
 import random
 from functools import lru_cache
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -120,12 +121,19 @@ def policy(**settings: Any) -> CausalLMPolicy:
 
 
 def partner(
-    policy: CausalLMPolicy, name: str, *, chat: bool = True, seed: int = 0, **limits: Any
+    policy: CausalLMPolicy,
+    name: str,
+    *,
+    chat: bool = True,
+    seed: int = 0,
+    patience: float = inf,
+    **limits: Any,
 ) -> Partner:
     """Whom a policy talks with: a class of this file."""
     here = players(name)
     speech = speech_of(policy.codec, here.offer.tools, chat=chat)
-    return Partner(here, speech, Limits(**{"turns": 4, "tokens": 60, "reply": 6, **limits}), seed)
+    ends = Limits(**{"turns": 4, "tokens": 60, "reply": 6, **limits})
+    return Partner(here, speech, ends, seed, patience)
 
 
 def trainer(

@@ -14,6 +14,8 @@ from llmpolicy.types import Action, RowScore
 class Outcome:
     """What b episodes answered to one action each; all have length b.
 
+    ``rows`` are the b episodes, in ascending order; None: those that were asked. Others still wait
+    for their answer, which a later `step` brings.
     ``states`` are the next states, of ended episodes too. Terminated: the episode is over by its
     own rules, nothing can be earned any more. Truncated: it was only cut off (a time limit), and
     would have gone on earning. ``scores`` are what the rewards of a recipe said, where they judged.
@@ -24,6 +26,7 @@ class Outcome:
     terminated: Sequence[bool]
     truncated: Sequence[bool]
     scores: Sequence[RowScore] = ()
+    rows: Sequence[int] | None = None
 
 
 @runtime_checkable
@@ -50,5 +53,7 @@ class Environment(Protocol):
         ...
 
     def step(self, rows: Sequence[int], action: Action) -> Outcome:
-        """Carry out one action in each of the episodes ``rows``, those that still run."""
+        """Carry out one action in each of the episodes ``rows``, which still run. Where others wait
+        for their answer there may be none: then something is waited for.
+        """
         ...

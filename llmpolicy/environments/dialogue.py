@@ -2,8 +2,10 @@
 read, tools are called, a partner answers, and only what is new is written behind the ids held.
 """
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -11,7 +13,8 @@ import numpy as np
 from llmpolicy.environments.asks import Ask, Told
 from llmpolicy.environments.base import Outcome
 from llmpolicy.environments.conversation import ToolCall, Words
-from llmpolicy.environments.players import Players
+from llmpolicy.environments.exchange import Exchange, paid_by, taken
+from llmpolicy.environments.players import Asking, Players
 from llmpolicy.environments.prompts import Draw
 from llmpolicy.episode import BY_ITSELF, FAILED, Dialogue, Episode, Turn
 from llmpolicy.errors import PolicyError, TaskError
@@ -61,13 +64,15 @@ class Speech(Protocol):
 @dataclass(frozen=True)
 class Partner:
     """Whom a model talks with: the users' classes in their processes, the words of both sides, and
-    what ends it. Dialogues of one row begin with one seed, drawn from ``seed``.
+    what ends it. Dialogues of one row begin with one seed, drawn from ``seed``. Those that are
+    answered go on without the others after so many seconds of ``patience``.
     """
 
     players: Players
     speech: Speech
     limits: Limits
     seed: int = 0
+    patience: float = inf
 
     def seed_of(self, row: Row) -> int:
         """The seed of a row's dialogues."""
@@ -107,19 +112,6 @@ class Partner:
         return dialogue.over(FAILED, why) if why else dialogue
 
 
-@dataclass(slots=True)
-class Exchange:
-    """One turn of the model's and what comes of it: what is said to it, and what is asked for that.
-
-    ``said`` has a message where the model is at fault, and None for each of the ``asks``, in order.
-    """
-
-    dialogue: Dialogue
-    ended: bool
-    asks: list[Ask] = field(default_factory=list)
-    said: list[Message | None] = field(default_factory=list)
-
-
 @dataclass
 class Dialogues:
     """One dialogue for each of these rows, those of a group next to each other, as an environment.
@@ -134,9 +126,13 @@ class Dialogues:
     rows: Sequence[Row]
     groups: Sequence[int]
     states: list[Dialogue] = field(default_factory=list)
+    open: dict[int, Exchange] = field(default_factory=dict)
+    """By dialogue, what waits for an answer."""
+    asking: Asking = field(init=False)
 
     def reset(self, seed: int) -> Sequence[Dialogue]:
         """Begin every dialogue; one whose environment fails is over."""
+        self.open, self.asking = {}, self.partner.players.asking()
         asks = []
         for player, row in enumerate(self.rows):
             columns = {**row.columns, "prompt": row.prompt}
@@ -147,18 +143,20 @@ class Dialogues:
         return self.states
 
     def step(self, rows: Sequence[int], action: Action) -> Outcome:
-        """Take one reply in each of these dialogues."""
-        exchanges = {}
+        """Take one reply in each of these dialogues. What comes back are those that can go on, or
+        are over, of these and of such as still waited for an answer.
+        """
+        asks: list[tuple[int, Ask]] = []
         for row, turn in zip(rows, action.turns, strict=True):
-            exchanges[row] = self._heard(row, turn)
-        answers = self._asked(exchanges)
-        for row, exchange in exchanges.items():
-            self.states[row] = self._answered(exchange, answers[row])
-        self._pay(rows)
-        states = [self.states[row] for row in rows]
+            exchange = self.open[row] = self._heard(row, turn)
+            asks += [(row, ask) for ask in exchange.asks]
+        self.asking.add(asks)
+        answered = self._answered_first(rows)
+        states = [self.states[row] for row in answered]
         terminated = [state.ended in BY_ITSELF for state in states]
         truncated = [bool(state.ended) and state.ended not in BY_ITSELF for state in states]
-        return Outcome(states, [state.earned[-1] for state in states], terminated, truncated)
+        earned = [state.earned[-1] for state in states]
+        return Outcome(states, earned, terminated, truncated, rows=answered)
 
     def _heard(self, row: int, turn: Turn) -> Exchange:
         """The dialogue with the model's turn in it, and what is to be asked because of it."""
@@ -183,27 +181,55 @@ class Dialogues:
         elif calls:
             for call in calls:
                 asked = {"name": call.name, "arguments": dict(call.arguments)}
-                _ask(exchange, Ask(row, "tool", asked))
+                exchange.ask(Ask(row, "tool", asked))
         elif self.partner.players.offer.has_step:
             said = {"text": text, "calls": [], "token_ids": list(turn.action)}
-            _ask(exchange, Ask(row, "step", said))
+            exchange.ask(Ask(row, "step", said))
         else:
             exchange.dialogue = dialogue.over("answered")
         return exchange
 
-    def _asked(self, exchanges: Mapping[int, Exchange]) -> dict[int, list[tuple[Ask, Told]]]:
-        """What the environments say to all that is asked of them, side by side."""
-        asks: list[Ask] = []
-        for exchange in exchanges.values():
-            asks += exchange.asks
-        told: dict[int, list[tuple[Ask, Told]]] = {row: [] for row in exchanges}
-        for ask, answer in zip(asks, self.partner.players.ask(asks), strict=True):
-            told[ask.player].append((ask, answer))
-        return told
+    def _answered_first(self, asked: Sequence[int]) -> list[int]:
+        """The dialogues that are answered: all that were ``asked`` just now, or as many as are
+        ``patience`` seconds after the first that can go on. Who is later is left behind, and waited
+        for when nobody else is.
+        """
+        awaited, until = set(asked or self.open), inf
+        answered = [row for row in asked if self._closes(row)]
+        while self.open:
+            if until == inf and any(not self.states[row].ended for row in answered):
+                until = time.monotonic() + self.partner.patience
+            left = until - time.monotonic()
+            if until < inf and (left <= 0 or awaited.isdisjoint(self.open)):
+                break
+            for row, told in self.asking.heard(left):
+                self.open[row].told.append(told)
+                if self._closes(row):
+                    answered.append(row)
+        return sorted(answered)
 
-    def _answered(self, exchange: Exchange, told: Sequence[tuple[Ask, Told]]) -> Dialogue:
+    def _closes(self, row: int) -> bool:
+        """Whether all is answered in a dialogue; when it is over, what it earned is asked too."""
+        exchange = self.open[row]
+        if not exchange.is_answered:
+            return False
+        state = self.states[row] = self._answered(exchange)
+        if state.ended and not state.failed and state.paid is None and not exchange.is_pay:
+            if self.partner.players.offer.has_reward:
+                exchange = self.open[row] = Exchange(state, ended=True)
+                exchange.ask(Ask(row, "reward"))
+                self.asking.add([(row, exchange.asks[0])])
+                return False
+            if state.by_turn:
+                self.states[row] = replace(state, paid=sum(state.earned))
+        del self.open[row]
+        return True
+
+    def _answered(self, exchange: Exchange) -> Dialogue:
         """The state after the answers, or the end."""
-        dialogue, answers = exchange.dialogue, iter(told)
+        dialogue, answers = exchange.dialogue, zip(exchange.asks, exchange.told, strict=True)
+        if exchange.is_pay:
+            return paid_by(dialogue, exchange.told[0])
         new: list[Message] = []
         for message in exchange.said:
             if message is not None:
@@ -211,7 +237,7 @@ class Dialogues:
                 dialogue = replace(dialogue, faults=dialogue.faults + 1)
                 continue
             ask, answer = next(answers)
-            dialogue = _taken(dialogue, answer)
+            dialogue = taken(dialogue, answer)
             if dialogue.ended:
                 break
             if ask.what == "tool":
@@ -244,22 +270,6 @@ class Dialogues:
             room=room,
             most=limits.of_turn(room),
         )
-
-    def _pay(self, rows: Sequence[int]) -> None:
-        """Ask what the dialogues that have just ended earned, where nobody has said it; where
-        there is nobody to ask, it is what the turns earned.
-        """
-        asks = []
-        for row in rows:
-            state = self.states[row]
-            if not state.ended or state.failed or state.paid is not None:
-                continue
-            if self.partner.players.offer.has_reward:
-                asks.append(Ask(row, "reward", {}))
-            elif state.by_turn:
-                self.states[row] = replace(state, paid=sum(state.earned))
-        for ask, told in zip(asks, self.partner.players.ask(asks), strict=True):
-            self.states[ask.player] = _paid(self.states[ask.player], told)
 
     def faults(self) -> list[dict[str, Any]]:
         """What `players.replay` takes to ask again, and why, for each dialogue that failed."""
@@ -342,38 +352,3 @@ def _as_message(call: ToolCall) -> Message:
 
 def _tool_message(name: str, content: str) -> Message:
     return {"role": "tool", "name": name, "content": content}
-
-
-def _ask(exchange: Exchange, ask: Ask) -> None:
-    exchange.asks.append(ask)
-    exchange.said.append(None)
-
-
-def _taken(dialogue: Dialogue, told: Told) -> Dialogue:
-    """The dialogue after one answer of the environment's."""
-    dialogue = replace(
-        dialogue,
-        seconds=dialogue.seconds + told.seconds,
-        faults=dialogue.faults + told.misused,
-    )
-    if told.fault is not None:
-        return dialogue.over(FAILED, told.why)
-    if told.reward is not None:
-        dialogue = _earned(dialogue, told.reward, all_of_it=told.over)
-    return dialogue.over("done", told.why) if told.over else dialogue
-
-
-def _paid(dialogue: Dialogue, told: Told) -> Dialogue:
-    """The dialogue with what the environment says that it earned in all, its last answer."""
-    dialogue = replace(dialogue, seconds=dialogue.seconds + told.seconds)
-    if told.fault is not None:
-        return dialogue.over(FAILED, told.why)
-    return dialogue if told.reward is None else _earned(dialogue, told.reward, all_of_it=True)
-
-
-def _earned(dialogue: Dialogue, reward: float, *, all_of_it: bool) -> Dialogue:
-    """The dialogue whose last turn has earned so much more; ``all_of_it`` is known then."""
-    earned = [*dialogue.earned[:-1], dialogue.earned[-1] + reward]
-    if all_of_it:
-        return replace(dialogue, earned=earned, paid=sum(earned))
-    return replace(dialogue, earned=earned, by_turn=True)

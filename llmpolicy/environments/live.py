@@ -36,15 +36,16 @@ PROBE = -1
 
 
 class Live:
-    """One player's process. ``stale``: something went wrong in it, so that it is replaced at the
-    next reset; ``ending`` says how it ended, once it has.
+    """One player's process. ``busy``: it was asked, and its answer was not heard; ``stale``:
+    something went wrong in it. It is replaced then at the next reset. ``ending`` says how it
+    ended, once it has.
     """
 
     def __init__(self, number: int, connection: socket.socket, progress: Progress) -> None:
         self.number, self.connection, self.progress = number, connection, progress
         connection.setblocking(False)
         self.index, self.sent = IDLE, 0.0
-        self.stale, self.deaf, self.ending = False, False, ""
+        self.busy, self.stale, self.deaf, self.ending = False, False, False, ""
         self._inbox, self._outbox = bytearray(), b""
 
     def ask(self, what: What, given: Mapping[str, Any]) -> None:
@@ -56,7 +57,7 @@ class Live:
         self.pump()
         self._inbox.clear()  # what was said when nothing was asked is no answer
         self._outbox += len(body).to_bytes(8, "big") + body
-        self.index, self.sent = self.index + 1, time.monotonic()
+        self.index, self.sent, self.busy = self.index + 1, time.monotonic(), True
 
     def events(self) -> int:
         """What to poll its socket for."""
@@ -84,6 +85,7 @@ class Live:
             return None
         body = bytes(self._inbox[8 : 8 + size])
         self._inbox.clear()
+        self.busy = False
         return body
 
     def seconds(self) -> tuple[float, float]:

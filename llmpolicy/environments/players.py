@@ -11,8 +11,8 @@ import os
 import select
 import time
 import weakref
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +28,6 @@ from llmpolicy.rewards.workers.progress import IMPORT_SECONDS
 __all__ = ["Ask", "Offer", "Players", "Told", "replay"]
 
 _POLL_SECONDS = 0.25
-
-Waiting = dict[int, deque[tuple[int, Ask]]]
-"""What is still to be asked of each player, in order, with its place among the asks."""
 
 
 class Players:
@@ -88,35 +85,17 @@ class Players:
         """The same, each answer with its place as soon as it is there. Asks of one player are made
         one after the other.
         """
-        waiting: Waiting = {}
-        for index, ask in enumerate(asks):
-            waiting.setdefault(ask.player, deque()).append((index, ask))
-        running: dict[int, tuple[int, Ask]] = {}
+        asking = self.asking()
+        asking.add(enumerate(asks))
         try:
-            yield from self._carry(waiting, running)
-        finally:
-            for player in running:  # nobody waits for them any more
-                self._lose(player, "was asked, and not waited for")
+            while asking.open:
+                yield from asking.heard()
+        finally:  # nobody waits for the rest any more
+            asking.leave()
 
-    def _carry(
-        self, waiting: Waiting, running: dict[int, tuple[int, Ask]]
-    ) -> Iterator[tuple[int, Told]]:
-        free = list(waiting)
-        self._take_endings()
-        while free or running:
-            for player in free:
-                while waiting[player] and player not in running:
-                    index, ask = waiting[player].popleft()
-                    answer = self._send(ask)
-                    if answer is None:
-                        running[player] = index, ask
-                    else:
-                        yield index, self._noted(ask, answer)
-            free = []
-            for player, answer in self._heard(running):
-                index, ask = running.pop(player)
-                free.append(player)
-                yield index, self._noted(ask, answer)
+    def asking(self) -> "Asking":
+        """Asks that are made by and by, while others are not answered yet."""
+        return Asking(self)
 
     def _send(self, ask: Ask) -> Told | None:
         """Ask, or what can be said without asking."""
@@ -144,7 +123,7 @@ class Players:
     def _ready(self, ask: Ask) -> Live | None:
         """The player's process, for a reset a new one where it has none that is sound."""
         live = self._live.get(ask.player)
-        if ask.what != "reset" or not (live is None or live.stale or live.ending):
+        if ask.what != "reset" or not (live is None or live.stale or live.ending or live.busy):
             return live
         if self._nursery is None and not self._closed:
             self._begin()
@@ -155,9 +134,11 @@ class Players:
         self._live[ask.player] = self._nursery.fork()
         return self._live[ask.player]
 
-    def _heard(self, running: Mapping[int, tuple[int, Ask]]) -> list[tuple[int, Told]]:
+    def _heard(
+        self, running: Mapping[int, tuple[int, Ask]], seconds: float
+    ) -> list[tuple[int, Told]]:
         """What players say within a moment, or what is said of those that ended or are late."""
-        ready = self._ready_files(running)
+        ready = self._ready_files(running, seconds)
         self._take_endings()
         answers = []
         for player, (_, ask) in running.items():
@@ -174,11 +155,11 @@ class Players:
                 self._lose(player, late.why)
         return answers
 
-    def _ready_files(self, running: Mapping[int, tuple[int, Ask]]) -> set[int]:
+    def _ready_files(self, running: Mapping[int, tuple[int, Ask]], most: float) -> set[int]:
         """The descriptors that can be read, or written where something is to be, after a wait."""
         if not running:
             return set()
-        poll, most = select.poll(), _POLL_SECONDS
+        poll = select.poll()
         for player in running:
             live = self._live[player]
             seconds, more = live.seconds()
@@ -251,6 +232,61 @@ class Players:
             "at": at,
         }
         return json.loads(json.dumps(record, default=str))
+
+
+class Asking:
+    """What is asked of players, each of whom does one thing after the other; each ask has a place,
+    by which its answer is known.
+    """
+
+    def __init__(self, players: Players) -> None:
+        self.players = players
+        self._waiting: dict[int, deque[tuple[int, Ask]]] = defaultdict(deque)
+        self._running: dict[int, tuple[int, Ask]] = {}
+        self._answers: list[tuple[int, Told]] = []
+
+    @property
+    def open(self) -> bool:
+        """Whether an answer is still to come."""
+        return bool(self._running or self._answers)
+
+    def add(self, asks: Iterable[tuple[int, Ask]]) -> None:
+        """Ask, by places."""
+        self.players._take_endings()
+        asked = list(asks)
+        for place, ask in asked:
+            self._waiting[ask.player].append((place, ask))
+        for _, ask in asked:
+            self._send(ask.player)
+
+    def heard(self, seconds: float = _POLL_SECONDS) -> list[tuple[int, Told]]:
+        """The answers that are there within a moment, of so many seconds at most, by places."""
+        if not self._answers:
+            most = max(0.0, min(seconds, _POLL_SECONDS))
+            for player, answer in self.players._heard(self._running, most):
+                self._note(*self._running.pop(player), answer)
+                self._send(player)
+        answers, self._answers = self._answers, []
+        return answers
+
+    def leave(self) -> None:
+        """Wait for no answer any more; who was asked is lost until its next reset."""
+        for player in self._running:
+            self.players._lose(player, "was asked, and not waited for")
+        self._running.clear()
+
+    def _send(self, player: int) -> None:
+        """Ask a player the next thing, unless it is busy with one."""
+        while self._waiting[player] and player not in self._running:
+            place, ask = self._waiting[player].popleft()
+            answer = self.players._send(ask)
+            if answer is None:
+                self._running[player] = place, ask
+            else:
+                self._note(place, ask, answer)
+
+    def _note(self, place: int, ask: Ask, answer: Told) -> None:
+        self._answers.append((place, self.players._noted(ask, answer)))
 
 
 def replay(record: Mapping[str, Any]) -> Told:

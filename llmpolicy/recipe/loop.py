@@ -72,14 +72,15 @@ class EnvironmentBlock(AsWritten):
 
     A language model: a class ``fn`` of ``args`` (docs/environments.md), one of a library by name,
     functions that are its ``tools``; what ends a dialogue (``turns``, ``seconds``, model's
-    ``faults``; ``timeout`` is of one call, ``reply`` the tokens of one turn); ``credit``, what a
+    ``faults``; ``timeout`` is of one call, ``reply`` the tokens of one turn); ``patience``, how
+    long dialogues that are answered wait for others (null: they do); ``credit``, what a
     turn is weighed by; ``template`` ``training`` where the model's own rewrites what was said;
     ``tools_in`` ``prompt`` where it knows of no tools; ``chat`` false where none is to be used.
     """
 
     model_config = ConfigDict(extra="allow")
 
-    MAY_BE_NULL = ("id", "fn", "seconds")
+    MAY_BE_NULL = ("id", "fn", "seconds", "patience")
 
     id: str | None = None
     fn: Any = None
@@ -92,6 +93,7 @@ class EnvironmentBlock(AsWritten):
     tools: list[Any] = []
     turns: Annotated[int, Field(ge=1)] = 8
     timeout: Annotated[float, BeforeValidator(seconds)] = 30.0
+    patience: Annotated[float | None, BeforeValidator(seconds)] = 5.0
     seconds: Annotated[float | None, BeforeValidator(seconds)] = None
     faults: Annotated[int, Field(ge=0)] = 3
     reply: Annotated[int, Field(ge=1)] | None = None

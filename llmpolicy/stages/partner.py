@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -153,7 +154,8 @@ def partner_of(recipe: Recipe, policy: "CausalLMPolicy", *, tokens: int | None =
         faults=block.faults,
         reply=block.reply,
     )
-    return Partner(players, speech, limits, recipe.seed)
+    patience = inf if block.patience is None else block.patience
+    return Partner(players, speech, limits, recipe.seed, patience)
 
 
 def talking(
