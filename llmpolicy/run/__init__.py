@@ -3,20 +3,23 @@ else reads through it.
 
 A run holds, each with ``schema: 1``::
 
-    recipe.yaml          the resolved recipe manifest.json        seed, versions, git revision,
-    hardware, rewards with their hashes, how it ended grpo_config.json     every option of the GRPO
-    trainer as it was, defaults included metrics.jsonl        one line a logged step faults.jsonl
-    calls in which a reward failed, each with what is needed to make it again rewards.log
-    what the rewards printed, at most 10 MiB of it rollouts/*.parquet   every completion with its
-    rewards checkpoints/         what --resume goes on from: the last two, each with sizes and
-    checksums of its files policy/  best/       the weights (or adapter) of the last step, and of
-    the best held-out accuracy broken-*             what was found damaged, kept beside the whole
-    one that took its place evaluation.json      held-out accuracy before and after tensorboard/
-    the event files, with report_to: tensorboard plot.png             the run at a glance
-    overoptimisation.png reward and truth against the KL to the start, when evaluate.curve asked for
-    it warm_start/          the model that supervised training gave, and its report, when the recipe
-    has the stage reward_model/        the reward model, its report and its plot, when the recipe
-    has the stage
+    recipe.yaml           the resolved recipe
+    manifest.json         seed, versions, git revision, hardware, rewards with their hashes, how
+                          it ended
+    grpo_config.json      every option of the GRPO trainer as it was, defaults included
+    metrics.jsonl         one line a logged step
+    faults.jsonl          calls in which a reward failed, each with what makes it again
+    rewards.log           what the rewards printed, at most 10 MiB of it
+    rollouts/*.parquet    every completion with its rewards
+    checkpoints/          what --resume goes on from: the last two, each with sizes and checksums
+    policy/  best/        the weights (or adapter) of the last step, of the best held-out accuracy
+    broken-*              what was found damaged, beside the whole one that took its place
+    evaluation.json       held-out accuracy before and after
+    tensorboard/          the event files, with report_to: tensorboard
+    plot.png              the run at a glance
+    overoptimisation.png  reward and truth against the KL to the start, with evaluate.curve
+    warm_start/           the model that supervised training gave, and its report
+    reward_model/         the reward model, its report and its plot
 """
 
 from llmpolicy.run.checkpoints import add_checkpoint, checkpoints, drop_oldest, step_of

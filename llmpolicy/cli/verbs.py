@@ -1,56 +1,12 @@
-"""The command line: each verb is a plain function, and an error is one sentence."""
+"""The verbs that train, measure and publish."""
 
-import contextlib
-import errno
-import json
-import os
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
-from llmpolicy.errors import LLMPolicyError, one_line
-from llmpolicy.signals import Interrupted, end_with_launcher, is_main
-from llmpolicy.terminal import (
-    begun_by,
-    open_standard,
-    show_all,
-    show_traceback,
-    shown,
-    tell,
-    wrapped,
-)
-from llmpolicy.tuning import keep_memory, spin_less
-
-
-class Verbs(TyperGroup):
-    """The verbs, when Ctrl-C ends one: typer would leave without a word."""
-
-    def invoke(self, ctx: Any) -> Any:
-        """Run a verb; raises Stopped for Ctrl-C."""
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt as error:
-            raise Stopped(Interrupted.of(error)) from None
-
-
-class Stopped(Exception):
-    """A verb was ended by a signal."""
-
-    def __init__(self, why: Interrupted) -> None:
-        super().__init__(str(why) or "stopped at once: nothing was saved")
-        self.code = 128 + why.number
-
-
-app = typer.Typer(
-    cls=Verbs,
-    add_completion=False,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    help="Fine-tune a language model as a policy: scored by your own function, improved by GRPO.",
-)
+from llmpolicy.cli.app import app, check_file, write_json
+from llmpolicy.terminal import tell
 
 
 def _folder(name: str | Path) -> Path:
@@ -153,7 +109,7 @@ def evaluate(
     """Measure held-out accuracy with its interval, beside the base on the same prompts."""
     from llmpolicy.session import evaluate_model
 
-    _check_file(json_file)
+    check_file(json_file)
     overrides = _with_remote_code(overrides, trust_remote_code)
     result = evaluate_model(model, recipe, overrides, accept_changes=accept_changes, yes=yes)
     write_json(json_file, result)
@@ -205,7 +161,7 @@ def explain(
     """
     from llmpolicy.session.evaluate import explain_recipe
 
-    _check_file(json_file)
+    check_file(json_file)
     explanation = explain_recipe(
         recipe, overrides or (), target=target, processes=processes, yes=yes
     )
@@ -248,7 +204,7 @@ def check_reward(
         return 0
     if name is None:
         raise typer.BadParameter("name a reward, or give --replay FILE:LINE")
-    _check_file(json_file)
+    check_file(json_file)
     report = check(name, data=data, args=args or (), attacks=attacks, style=style)  # type: ignore[arg-type]
     write_json(json_file, report.to_dict())
     return 0 if report.clean else 1
@@ -310,86 +266,3 @@ def demo(
 
 def _with_remote_code(overrides: list[str] | None, trusted: bool) -> list[str]:
     return [*(overrides or ()), *["model.trust_remote_code=true"] * trusted]
-
-
-def _check_file(path: Path | None) -> None:
-    """What is found out in minutes must have a place to go."""
-    if path is not None and path.is_dir():
-        raise typer.BadParameter(f"--json {path} is a folder; expected a file")
-    if path is not None and not path.absolute().parent.is_dir():
-        raise typer.BadParameter(f"--json {path}: there is no folder {path.parent}")
-
-
-def write_json(path: Path | None, data: Any) -> None:
-    """Write plain data into the file that was asked for, if one was."""
-    if path is not None:
-        path.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
-
-
-def run() -> None:
-    """Run the command line; errors of ours become one sentence and exit code 2."""
-    open_standard()
-    show_all()
-    begun_by(sys.argv[1:])
-    # TRL's trainers would tell the Hub that a run began, outside of CI.
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    spin_less()
-    keep_memory()
-    end_with_launcher()
-    try:
-        outcome: Any = app(standalone_mode=False)
-    except typer.Exit as error:
-        raise SystemExit(error.exit_code) from None
-    except Stopped as stopped:
-        _say(str(stopped))
-        raise SystemExit(stopped.code) from None
-    except Exception as error:  # noqa: BLE001 - shown as Python shows it
-        sentence = _sentence(error)
-        if sentence is None:
-            show_traceback(error)
-            raise SystemExit(1) from None
-        if sentence:  # without arguments the help was shown
-            _say(f"error: {sentence}")
-        raise SystemExit(2) from None
-    else:
-        raise SystemExit(outcome if isinstance(outcome, int) else 0)
-
-
-def _sentence(error: Exception) -> str | None:
-    """What to say of an error that a user can do something about; None of any other."""
-    if isinstance(error, LLMPolicyError):
-        return str(error)
-    from llmpolicy.run.disk import unwritten
-
-    words = one_line(error)
-    if unwritten(error) in (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT)):
-        return (
-            f"a file could not be written ({words:.160}): free some space on the disk, then give"
-            " the same command again, with --out DIR --resume if the run has a checkpoint"
-        )
-    if _ran_out(error):
-        return (
-            f"memory ran out ({words or type(error).__name__:.160}): lower"
-            " per_device_train_batch_size, max_completion_length or evaluate.batch_size, load the"
-            " model in 16 or 4 bits, or take a smaller one; a run with a checkpoint goes on with"
-            " --out DIR --resume"
-        )
-    if isinstance(error, OSError) and (error.filename or error.errno) is not None:
-        return f"{error.filename or 'a file'}: {error.strerror or error}"
-    if any(kind.__name__ == "ClickException" for kind in type(error).__mro__):
-        return str(getattr(error, "format_message", error.__str__)())
-    return None
-
-
-def _ran_out(error: Exception) -> bool:
-    if isinstance(error, MemoryError) or "torch" not in sys.modules:
-        return isinstance(error, MemoryError)
-    from llmpolicy.policies.causal_lm.out_of_memory import ran_out
-
-    return ran_out(error)
-
-
-def _say(sentence: str) -> None:
-    if is_main():
-        with contextlib.suppress(OSError):  # a terminal that is gone
-            print(wrapped(shown(sentence)), file=sys.stderr, flush=True)

@@ -1,0 +1,57 @@
+"""The verbs that read a run which was made."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from llmpolicy.cli.app import app, check_file, write_json
+from llmpolicy.terminal import tell
+
+
+@app.command()
+def doctor(
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="A run, or the output folder of TRL's trainer.")
+    ],
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Also write what was found to this file.")
+    ] = None,
+) -> int:
+    """Say what is wrong with a run: each finding with its numbers, the completions that show it,
+    and what to change.
+    """
+    from llmpolicy.diagnosis import diagnose, evidence_at
+
+    check_file(json_file)
+    found = diagnose(evidence_at(run))
+    tell(str(found))
+    write_json(json_file, found.to_dict())
+    return 1 if found.findings else 0
+
+
+@app.command()
+def show(
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="A run, or the output folder of TRL's trainer.")
+    ],
+    step: Annotated[
+        int | None, typer.Option(help="The step whose groups are shown; the last by default.")
+    ] = None,
+    prompt: Annotated[
+        int | None, typer.Option(metavar="ROW", help="The row of the data, in every step.")
+    ] = None,
+    never: Annotated[
+        bool, typer.Option("--unsolved", help="The prompts that were never solved.")
+    ] = False,
+    whole: Annotated[bool, typer.Option("--all", help="All of them, not only a few.")] = False,
+) -> None:
+    """Print a run's groups: each prompt with its completions, their rewards and advantages."""
+    from llmpolicy.diagnosis import evidence_at
+    from llmpolicy.report.groups import SHOWN, groups, unsolved
+
+    found, limit = evidence_at(run), None if whole else SHOWN
+    if never:
+        tell(unsolved(found, limit=limit))
+        return
+    tell(groups(found, step=step, row=prompt, limit=limit))

@@ -1,0 +1,166 @@
+"""What was asked: prompts, those that nothing is known of, environments, and the truth beside the
+reward.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from statistics import fmean
+
+from llmpolicy.diagnosis.evidence import Completion, Evidence
+from llmpolicy.diagnosis.finding import Finding, NotChecked
+from llmpolicy.statistics import wilson
+
+MOST_TWICE = 0.1
+MOST_FAILED = 0.05
+FAILED = "failed"
+"""How a dialogue ended whose environment failed."""
+
+
+def duplicated_prompts(run: Evidence) -> Finding | NotChecked | None:
+    """Rows of the data that ask the same are one question that counts more often."""
+    rows: dict[str, set[int]] = defaultdict(set)
+    for one in run.completions:
+        if one.row is not None and not one.ended:
+            rows[one.prompt].add(one.row)
+    count = sum(map(len, rows.values()))
+    if count < 20:
+        return NotChecked("duplicated_prompts", "the rows of the prompts are not known")
+    twice = [prompt for prompt, of_prompt in rows.items() if len(of_prompt) > 1]
+    more = sum(len(rows[prompt]) - 1 for prompt in twice)
+    if more / count < MOST_TWICE:
+        return None
+    return Finding(
+        "duplicated_prompts",
+        f"{more} of {count} rows ask what another asks too",
+        "take each question once, in the file of the task",
+        0.9,
+        {"rows": count, "repeated": more, "prompt": twice[0][-200:]},
+        [one.place for one in run.completions if one.prompt == twice[0]],
+    )
+
+
+def unjudged_by_difficulty(run: Evidence) -> Finding | None:
+    """Where nothing is known of the hard ones, what is known is better than the truth."""
+    groups: dict[str, list[Completion]] = defaultdict(list)
+    for one in run.completions:
+        groups[one.prompt].append(one)
+    hard, easy = [0, 0], [0, 0]
+    known = [one.reward for one in run.completions if one.reward is not None]
+    usual = fmean(known) if known else 0.0
+    for members in groups.values():
+        paid = [one.reward for one in members if one.reward is not None]
+        unknown = len(members) - len(paid)
+        if paid:
+            side = hard if fmean(paid) < usual else easy
+            side[0] += unknown
+            side[1] += len(members)
+    if min(hard[1], easy[1]) < 40 or hard[0] + easy[0] == 0:
+        return None
+    of_hard, of_easy = wilson(*hard), wilson(*easy)
+    if of_hard.low <= of_easy.high or of_hard.value < 0.02:
+        return None
+    return Finding(
+        "unjudged_by_difficulty",
+        f"{of_hard.value:.1%} of the completions of hard prompts could not be judged, and"
+        f" {of_easy.value:.1%} of easy ones",
+        "look at faults.jsonl: a time limit, or a parser that gives up on long answers",
+        0.8,
+        {"hard": round(of_hard.value, 4), "easy": round(of_easy.value, 4)},
+        [one.place for one in run.completions if one.reward is None],
+    )
+
+
+def unjudged(run: Evidence) -> Finding | None:
+    """Completions that the rewards could say nothing of, more than a few."""
+    count = len(run.completions)
+    unknown = [one for one in run.completions if one.reward is None and one.ended != FAILED]
+    if count < 20 or len(unknown) / count < MOST_FAILED:
+        return None
+    return Finding(
+        "unjudged",
+        f"{len(unknown)} of {count} completions could not be judged",
+        "faults.jsonl says why, each with a command that asks again",
+        1.0,
+        {"share": round(len(unknown) / count, 4)},
+        [one.place for one in unknown],
+    )
+
+
+def environment_failures(run: Evidence) -> Finding | None:
+    """Dialogues whose environment failed are not learned from."""
+    failed = [one for one in run.completions if one.ended == FAILED]
+    if not failed or len(failed) / len(run.completions) < MOST_FAILED:
+        return None
+    why, count = Counter(one.why for one in failed).most_common(1)[0]
+    return Finding(
+        "environment_failures",
+        f"the environment failed in {len(failed)} of {len(run.completions)} dialogues, in {count}"
+        f" because {why:.80}",
+        "ask again where one failed: llmpolicy play --replay RUN/faults.jsonl:LINE",
+        1.0,
+        {"share": round(len(failed) / len(run.completions), 4), "why": why[:200]},
+        [one.place for one in failed],
+    )
+
+
+def tool_never_called(run: Evidence) -> Finding | None:
+    """Tools that are offered and not used."""
+    tools = (run.recipe.get("environment") or {}).get("tools") or ()
+    late = [one for group in run.late for one in group]
+    if not tools or not late or any(one.calls for one in late):
+        return None
+    return Finding(
+        "tool_never_called",
+        f"no tool was called in the last {len(late)} dialogues",
+        "show how one is called (demonstrations: of dialogues, or a prompt with an example), and"
+        " look whether the template offers them: llmpolicy play RECIPE",
+        0.9,
+        {"dialogues": len(late)},
+        [one.place for one in late],
+    )
+
+
+def truth_falls(run: Evidence) -> Finding | NotChecked | None:
+    """The reward rises, and the held-out accuracy falls."""
+    looks = [
+        (int(line["step"]), float(line["accuracy"]))
+        for line in run.looks
+        if isinstance(line.get("accuracy"), int | float)
+    ]
+    rewards = dict(run.column("reward"))
+    if len(looks) < 3 or len(rewards) < 4:
+        return NotChecked("truth_falls", "the truth was not measured while training")
+    best_step, best = max(looks, key=lambda look: look[1])
+    last_step, last = looks[-1]
+    window = max(1, (last_step - best_step) // 4)
+    before = _mean(rewards, best_step - window, best_step + window)
+    after = _mean(rewards, last_step - window, last_step)
+    size = int((run.evaluation or {}).get("n") or (run.recipe.get("evaluate") or {}).get("n") or 0)
+    if best_step == last_step or not size or after <= before:
+        return None
+    if wilson(round(last * size), size).high >= wilson(round(best * size), size).low:
+        return None
+    return Finding(
+        "truth_falls",
+        f"from step {best_step} to {last_step} the held-out accuracy fell from {best:.1%} to"
+        f" {last:.1%}, while the reward rose from {before:.3g} to {after:.3g}",
+        f"take the policy of step {best_step} (best/), and read what the reward pays that is wrong:"
+        " check-reward",
+        0.9,
+        {"best_step": best_step, "best": best, "last": last, "reward": round(after, 6)},
+    )
+
+
+def _mean(values: dict[int, float], first: int, last: int) -> float:
+    inside = [value for step, value in values.items() if first <= step <= last]
+    return fmean(inside) if inside else 0.0
+
+
+CHECKS: Sequence[Callable[[Evidence], object]] = (
+    duplicated_prompts,
+    unjudged_by_difficulty,
+    unjudged,
+    environment_failures,
+    tool_never_called,
+    truth_falls,
+)

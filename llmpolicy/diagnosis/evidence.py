@@ -1,0 +1,182 @@
+"""What a run has left, as the checks read it: its steps, and its completions by group."""
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from llmpolicy.bounded import load_json
+from llmpolicy.diagnosis.parquet import rows_of
+from llmpolicy.errors import RunError
+from llmpolicy.run import Run
+from llmpolicy.run.episodes import attempt_of, mode_of, step_of_rows
+
+Record = Mapping[str, Any]
+
+_HEAVY = ("raw", "log_probs")
+LATE = 0.25
+"""The share of a run that is its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What was written once. ``place`` is STEP:NUMBER, its number among the completions of that
+    step; ``text`` is a dialogue's whole, ``parts`` are the rewards by name, ``calls`` the answers
+    of tools in it.
+    """
+
+    place: str
+    step: int
+    group: int
+    row: int | None
+    prompt: str
+    text: str
+    reward: float | None
+    parts: Mapping[str, float | None]
+    advantage: float | None
+    length: int
+    truncated: bool
+    ended: str = ""
+    why: str = ""
+    calls: int = 0
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The lines of a run's metrics in order of step, its completions, its recipe as it was asked
+    for and as TRL had it, and what it reached.
+    """
+
+    steps: Sequence[Record]
+    completions: Sequence[Completion]
+    looks: Sequence[Record] = ()
+    recipe: Record = field(default_factory=dict)
+    settings: Record = field(default_factory=dict)
+    evaluation: Record | None = None
+    status: str = "unknown"
+
+    def column(self, name: str) -> list[tuple[int, float]]:
+        """Step and value of a figure, where it is a number, infinities and NaN left out."""
+        pairs = [(int(line["step"]), _number(line.get(name))) for line in self.steps]
+        return [(step, value) for step, value in pairs if value is not None]
+
+    def values(self, name: str) -> list[float]:
+        """The values of a figure, in order of step."""
+        return [value for _, value in self.column(name)]
+
+    @cached_property
+    def last_step(self) -> int:
+        """The last step that anything is known of."""
+        known = [line["step"] for line in self.steps] + [one.step for one in self.completions]
+        return max(known, default=0)
+
+    @cached_property
+    def groups(self) -> list[list[Completion]]:
+        """Completions of one prompt that were compared, in order of step."""
+        ordered = sorted(self.completions, key=_group)
+        return [list(members) for _, members in itertools.groupby(ordered, _group)]
+
+    @cached_property
+    def late(self) -> list[list[Completion]]:
+        """The groups of the last quarter of the steps."""
+        first = self.last_step * (1 - LATE)
+        return [group for group in self.groups if group[0].step > first]
+
+    @cached_property
+    def early(self) -> list[list[Completion]]:
+        """The groups of the first quarter of the steps."""
+        last = max(self.last_step * LATE, 1)
+        return [group for group in self.groups if group[0].step <= last]
+
+    @cached_property
+    def _paid(self) -> list[float]:
+        numbers = (_number(one.reward) for one in self.completions)
+        return [number for number in numbers if number is not None]
+
+    @property
+    def top(self) -> float:
+        """The largest reward that was paid; 0 where none was."""
+        return max(self._paid, default=0.0)
+
+    @property
+    def bottom(self) -> float:
+        """The smallest reward that was paid; 0 where none was."""
+        return min(self._paid, default=0.0)
+
+
+def of_run(run: Run) -> Evidence:
+    """What a run of ours has left; RunError where it has neither steps nor completions."""
+    steps = [line for line in run.metrics("train") if "reward" in line]
+    completions = list(_completions(run))
+    if not steps and not completions:
+        raise RunError(f"{run.path} has no steps of training yet: nothing can be said of it")
+    return Evidence(
+        steps,
+        completions,
+        run.metrics("eval"),
+        run.recipe,
+        _settings(run.path),
+        run.evaluation(),
+        str(run.manifest.get("status", "unknown")),
+    )
+
+
+def _settings(folder: Path) -> Record:
+    """The trainer's options; none where they were not written, or cannot be read."""
+    try:
+        settings: Record = load_json((folder / "grpo_config.json").read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return settings
+
+
+def _completions(run: Run) -> Iterator[Completion]:
+    """The training completions, of a step that was taken again those written last, without their
+    tokens: a hundred thousand of them must fit.
+    """
+    files = [file for file in run.rollout_files() if mode_of(file) == "train"]
+    for step, parts in itertools.groupby(files, step_of_rows):
+        of_step = list(parts)
+        newest, number = max(map(attempt_of, of_step)), 0
+        for file in of_step:
+            rows = rows_of(file, _HEAVY) if attempt_of(file) == newest else []
+            for row in rows:
+                yield _completion(row, step, number)
+                number += 1
+
+
+def _completion(row: Record, step: int, number: int) -> Completion:
+    parts = {
+        name.removeprefix("reward/"): value
+        for name, value in row.items()
+        if name.startswith("reward/")
+    }
+    turns = row.get("turns") or ()
+    talk = " | ".join(turn["text"] for turn in turns[1:])
+    return Completion(
+        place=f"{step}:{number}",
+        step=step,
+        group=row.get("group", number),
+        row=row.get("row"),
+        prompt=row.get("prompt") or "",
+        text=talk or row.get("completion") or "",
+        reward=row.get("reward"),
+        parts=parts,
+        advantage=row.get("advantage"),
+        length=int(row.get("length") or 0),
+        truncated=bool(row.get("truncated")),
+        ended=row.get("ended") or "",
+        why=row.get("why") or "",
+        calls=sum(turn["role"] == "tool" for turn in turns),
+    )
+
+
+def _group(one: Completion) -> tuple[int, int]:
+    return one.step, one.group
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None

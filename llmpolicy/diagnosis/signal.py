@@ -1,0 +1,253 @@
+"""Whether the rewards tell completions apart, and by what."""
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from statistics import fmean, pvariance
+
+from llmpolicy.diagnosis.evidence import Completion, Evidence
+from llmpolicy.diagnosis.finding import Finding, NotChecked
+from llmpolicy.statistics import Z
+
+MOST_DEAD = 0.8
+"""The share of groups without a signal above which a run hardly learns."""
+MOST_EQUAL = 0.5
+"""The share of prompts, of eight at least, that one answer may be given to."""
+MOST_NOISE = 0.5
+"""The share of the spread within a group that equal completions may have."""
+MOST_AGREED = 0.1
+"""Of the largest reward: how much more an answer that most agree on may be paid, to look like
+chance.
+"""
+PROMPTS = 8
+PAIRS = 20
+GROUPS = 10
+
+_REMEDIES = {
+    "all_wrong": "easier questions, an easier reward that pays parts of the answer, worked examples"
+    " (task.few_shot), supervised training first (sft: and demonstrations:), or a larger"
+    " max_completion_length if they are cut off",
+    "all_right": "harder questions: these are solved before training",
+    "all_equal": "a reward that tells these completions apart",
+    "no_exploration": "entropy_coef (0.01 to 0.02), a smaller learning_rate, or a larger group: the"
+    " policy says the same each time",
+    "unjudged": "look at faults.jsonl, and try the reward with check-reward",
+}
+
+
+def no_signal(run: Evidence) -> Finding | NotChecked | None:
+    """Groups whose rewards are all equal, or unknown, teach nothing."""
+    if not run.late:
+        return NotChecked("no_signal", "the completions were not kept")
+    kinds = Counter(_kind(group, run) for group in run.late)
+    dead = {kind: count for kind, count in kinds.items() if kind != "mixed"}
+    share = sum(dead.values()) / len(run.late)
+    if share < MOST_DEAD or _is_solved(run, dead):
+        return None
+    kind = max(dead, key=dead.__getitem__)
+    shares = {name: round(count / len(run.late), 4) for name, count in kinds.items()}
+    return Finding(
+        kind,
+        f"in {share:.0%} of the last {len(run.late)} groups all completions are paid the same:"
+        f" {_counts(dead)}",
+        _REMEDIES[kind],
+        min(1.0, share),
+        {"dead": round(share, 4), **shares},
+        _places(group for group in run.late if _kind(group, run) == kind),
+    )
+
+
+def _kind(group: Sequence[Completion], run: Evidence) -> str:
+    """Whether a group has a signal, or why not."""
+    paid = [one.reward for one in group if one.reward is not None]
+    if not paid:
+        return "unjudged"
+    if max(paid) - min(paid) > 1e-6:
+        return "mixed"
+    near = 0.05 * (run.top - run.bottom)
+    if run.top > run.bottom and paid[0] >= run.top - near:
+        return "all_right"
+    if len(group) > 2 and len({one.text for one in group}) == 1:
+        return "no_exploration"
+    return "all_wrong" if paid[0] <= run.bottom + near else "all_equal"
+
+
+def _is_solved(run: Evidence, dead: dict[str, int]) -> bool:
+    """Whether the groups are right in the end, and were not in the beginning."""
+    if 2 * dead.get("all_right", 0) < sum(dead.values()):
+        return False
+    right = [_kind(group, run) == "all_right" for group in run.early]
+    return bool(right) and fmean(right) < MOST_DEAD
+
+
+def _counts(kinds: dict[str, int]) -> str:
+    ordered = sorted(kinds, key=lambda kind: -kinds[kind])
+    return ", ".join(f"{kinds[kind]} {kind.replace('_', ' ')}" for kind in ordered)
+
+
+def constant_part(run: Evidence) -> Iterator[Finding]:
+    """A part that pays every completion of a run the same is none."""
+    for name, values in _parts(run).items():
+        known = [value for value in values if value is not None]
+        if len(known) < 2 * PROMPTS or max(known) - min(known) > 1e-9:
+            continue
+        yield Finding(
+            "constant_part",
+            f"the reward {name} is {known[0]:g} for all {len(known)} completions",
+            f"try {name} with check-reward, and take it out if it is meant to be so",
+            1.0,
+            {"part": name, "value": known[0], "completions": len(known)},
+        )
+
+
+def ruling_part(run: Evidence) -> Finding | None:
+    """Of several terms one may have nearly all of the variance that advantages are made of."""
+    shares = {
+        name.split("/")[1]: run.values(name)
+        for name in sorted({name for line in run.steps for name in line})
+        if name.startswith("terms/") and name.endswith("/variance_share")
+    }
+    late = {name: fmean(values[-_quarter(values) :]) for name, values in shares.items() if values}
+    name = max(late, key=late.__getitem__, default="")
+    if len(late) < 2 or late[name] < 0.95:
+        return None
+    return Finding(
+        "ruling_part",
+        f"{late[name]:.0%} of the variance within groups comes from {name}: the other"
+        f" {len(late) - 1} reward{'s' * (len(late) > 2)} hardly count",
+        f"a smaller weight for {name}, or a gate in its place",
+        0.7,
+        {"part": name, "variance_share": round(late[name], 4)},
+    )
+
+
+def same_answer(run: Evidence) -> Finding | None:
+    """One answer to many prompts is written by a policy that does not read them; where it is paid,
+    the reward does not read them either.
+    """
+    asked: dict[str, set[str]] = defaultdict(set)
+    said: dict[str, list[Completion]] = defaultdict(list)
+    for one in _all(run.late):
+        asked[one.prompt].add(one.text.strip())
+        said[one.text.strip()].append(one)
+    if len(asked) < PROMPTS:
+        return None
+    count = sum(map(len, said.values()))
+    answer = max(said, key=lambda text: len(said[text]))
+    share = len(said[answer]) / count
+    if share < MOST_EQUAL:
+        return None
+    paid = [one.reward for one in said[answer] if one.reward is not None]
+    is_paid = bool(paid) and run.top > 0 and fmean(paid) > 0.5 * run.top
+    kind = "paid_constant" if is_paid else "constant_answer"
+    remedy = "a smaller learning_rate, or beta, so that the policy stays nearer to its start"
+    if is_paid:
+        remedy = "try this answer with check-reward: the reward pays it whatever was asked"
+    return Finding(
+        kind,
+        f"{answer!r:.60} is the answer in {share:.0%} of the last {count} completions, to"
+        f" {len({one.prompt for one in said[answer]})} of {len(asked)} prompts",
+        remedy,
+        min(1.0, share + 0.2),
+        {"share": round(share, 4), "prompts": len(asked), "answer": answer[:200]},
+        [one.place for one in said[answer]],
+    )
+
+
+def noisy_reward(run: Evidence) -> Finding | NotChecked | None:
+    """Where equal completions of a prompt are paid differently, that is noise; it should be small
+    beside what tells completions of a group apart.
+    """
+    within: list[float] = []
+    spread: list[float] = []
+    places: list[str] = []
+    for group in run.groups:
+        paid = [(one.text, one.reward) for one in group if one.reward is not None]
+        alike: dict[str, list[float]] = defaultdict(list)
+        for text, reward in paid:
+            alike[text].append(reward)
+        twice = [rewards for rewards in alike.values() if len(rewards) > 1]
+        within += [pvariance(rewards) * len(rewards) / (len(rewards) - 1) for rewards in twice]
+        if twice:
+            spread.append(pvariance([reward for _, reward in paid]))
+            places += [group[0].place] if max(map(pvariance, twice)) > 0 else []
+    if len(within) < PAIRS:
+        return NotChecked("noisy_reward", f"only {len(within)} completions were written twice")
+    share = fmean(within) / fmean(spread) if fmean(spread) > 0 else 0.0
+    if share < MOST_NOISE:
+        return None
+    return Finding(
+        "noisy_reward",
+        f"equal completions of one prompt are paid differently: {share:.0%} of the variance within"
+        f" groups is noise",
+        "make the reward deterministic (check-reward tells), or average several judgements",
+        min(1.0, 0.5 + share / 2),
+        {"noise_share": round(share, 4), "completions": len(within)},
+        places,
+    )
+
+
+def chance_rewards(run: Evidence) -> Finding | NotChecked | None:
+    """A policy's most frequent answer to a prompt is right more often than its others, unless
+    the rewards do not belong to the prompts (labels of another row, a wrong column).
+    """
+    differences, rates, places = [], [], []
+    for group in run.groups:
+        said = Counter(one.text.strip() for one in group)
+        answer, count = said.most_common(1)[0]
+        paid = [one for one in group if one.reward is not None]
+        rest = [one.reward or 0.0 for one in paid if one.text.strip() != answer]
+        if count < 3 or count == len(group) or not rest or run.top <= 0:
+            continue
+        first = [one.reward or 0.0 for one in paid if one.text.strip() == answer]
+        if first:
+            differences.append((fmean(first) - fmean(rest)) / run.top)
+            rates.append(fmean([*first, *rest]) / run.top)
+            places.append(group[0].place)
+    if len(differences) < 3 * GROUPS:
+        return NotChecked("chance_rewards", "few groups agree on an answer")
+    mean = fmean(differences)
+    high = mean + Z * math.sqrt(pvariance(differences) / len(differences))
+    if high > MOST_AGREED or fmean(rates) > 0.5:
+        return None
+    return Finding(
+        "chance_rewards",
+        f"the answer that most completions of a group agree on is paid no more than the others"
+        f" ({mean:+.1%} of the largest reward, at most {high:+.1%}, in {len(differences)} groups)",
+        "look whether answers belong to their prompts: the column that task names, the order of"
+        " rows, and what the reward compares (check-reward --data)",
+        0.6,
+        {"difference": round(mean, 4), "high": round(high, 4), "groups": len(differences)},
+        places,
+    )
+
+
+def _parts(run: Evidence) -> dict[str, list[float | None]]:
+    parts: dict[str, list[float | None]] = defaultdict(list)
+    for one in run.completions:
+        for name, value in one.parts.items():
+            parts[name].append(value)
+    return parts if len(parts) > 1 else {}
+
+
+def _quarter(values: Sequence[float]) -> int:
+    return max(1, len(values) // 4)
+
+
+def _all(groups: Iterable[Sequence[Completion]]) -> Iterator[Completion]:
+    for group in groups:
+        yield from group
+
+
+def _places(groups: Iterable[Sequence[Completion]]) -> list[str]:
+    return [group[0].place for group in groups]
+
+
+CHECKS: Sequence[Callable[[Evidence], object]] = (
+    no_signal,
+    constant_part,
+    ruling_part,
+    same_answer,
+    noisy_reward,
+    chance_rewards,
+)

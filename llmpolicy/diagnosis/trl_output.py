@@ -1,0 +1,82 @@
+"""The output folder of TRL's GRPO trainer as evidence, as far as its logs go: the log history of
+trainer_state.json, and completions/*.parquet where log_completions was on.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from llmpolicy.bounded import load_json
+from llmpolicy.diagnosis.evidence import Completion, Evidence
+from llmpolicy.diagnosis.parquet import rows_of
+from llmpolicy.errors import RunError
+from llmpolicy.messages import content_text
+
+
+def of_trl(folder: Path) -> Evidence:
+    """What stock TRL's trainer has left; RunError where there is neither a state nor a table.
+
+    A reward is the sum of its columns: their weights are not written.
+    """
+    steps = _history(folder)
+    names = {
+        name.split("/")[1]
+        for line in steps
+        for name in line
+        if name.startswith("rewards/") and name.endswith("/mean")
+    }
+    completions: list[Completion] = []
+    for file in sorted((folder / "completions").glob("completions_*.parquet")):
+        completions += _completions(rows_of(file), names)
+    if not steps and not completions:
+        raise RunError(
+            f"{folder} is no run: expected manifest.json of llmpolicy's, or trainer_state.json or"
+            " completions/ of TRL's trainer"
+        )
+    return Evidence(steps, completions)
+
+
+def _history(folder: Path) -> list[dict[str, Any]]:
+    """The log of the last state that was saved."""
+    states = [*folder.glob("trainer_state.json"), *folder.glob("checkpoint-*/trainer_state.json")]
+    lines: list[dict[str, Any]] = []
+    for path in states:
+        try:
+            state = load_json(path.read_bytes())
+        except (OSError, ValueError) as error:
+            raise RunError(f"{path} cannot be read ({error})") from error
+        history = state.get("log_history", []) if isinstance(state, dict) else []
+        history = [line for line in history if "reward" in line and "step" in line]
+        lines = max(lines, history, key=len)
+    return lines
+
+
+def _completions(rows: list[dict[str, Any]], rewards: set[str]) -> Iterator[Completion]:
+    group, before = -1, None
+    for number, row in enumerate(rows):
+        prompt = _text(row.get("prompt"))
+        if prompt != before:
+            group, before = group + 1, prompt
+        parts = {name: row[name] for name in sorted(rewards) if name in row}
+        known = [value for value in parts.values() if value is not None and value == value]
+        yield Completion(
+            place=f"{row['step']}:{number}",
+            step=int(row["step"]),
+            group=group,
+            row=None,
+            prompt=prompt,
+            text=_text(row.get("completion"), last=True),
+            reward=sum(known) if known else None,
+            parts=parts,
+            advantage=row.get("advantage"),
+            length=0,
+            truncated=False,
+        )
+
+
+def _text(value: Any, *, last: bool = False) -> str:
+    """A text, or the text of messages: of all, or of the last."""
+    if isinstance(value, str) or value is None:
+        return value or ""
+    messages = [message for message in value if isinstance(message, Mapping)]
+    return "\n".join(content_text(message.get("content")) for message in messages[-last:])
