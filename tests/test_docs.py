@@ -30,6 +30,7 @@ ELSEWHERE = {
     ),
     "torchrun": "test_cli.py",
     "python scripts/get_smollm2.py": "test_tasks.py",
+    "llmpolicy compare": "test_compare.py",
     "llmpolicy train rlhf_tiny": "test_rlhf.py, smaller",
     "llmpolicy publish runs/quickstart --repo USER/NAME$": "test_publish.py, to a Hub of its own",
 }

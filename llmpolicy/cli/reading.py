@@ -55,3 +55,28 @@ def show(
         tell(unsolved(found, limit=limit))
         return
     tell(groups(found, step=step, row=prompt, limit=limit))
+
+
+@app.command()
+def compare(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN RUN...", help="Each is compared with the first.")
+    ],
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Also write the result to this file.")
+    ] = None,
+) -> None:
+    """Compare runs on the held-out prompts that they share: how much better, with an interval, or
+    that nothing shows it.
+    """
+    from llmpolicy.diagnosis.compare import compare as compared
+    from llmpolicy.run import Run
+
+    check_file(json_file)
+    if len(runs) < 2:
+        raise typer.BadParameter("name two runs or more")
+    first, *others = map(Run.open, runs)
+    found = [compared(first, other) for other in others]
+    tell("\n".join(map(str, found)))
+    results = [comparison.to_dict() for comparison in found]
+    write_json(json_file, {"schema": 1, "comparisons": results})

@@ -174,7 +174,9 @@ def ask(policy: LanguagePolicy, setting: Setting) -> Answers:
     questions = []
     for i, verdict in enumerate(best):
         group = right[i * size : (i + 1) * size]
-        questions.append(Question(verdict, group.count(True), size - group.count(None)))
+        asked, said = _asked(rows[i], greedy[i]), _said(greedy[i])
+        counts = group.count(True), size - group.count(None)
+        questions.append(Question(verdict, *counts, asked, said))
     _refuse_unjudged(questions, setting.correct, [*greedy, *sampled])
     return Answers(greedy, sampled, tuple(questions))
 
@@ -246,7 +248,7 @@ def figures(
         mean_reward=reward,
         parts=parts,
         unjudged={"greedy": greedy.count(None), "sampled": len(answers.sampled) - judged},
-        examples=_examples(answers, setting),
+        examples=_examples(questions),
         questions=questions,
         talk=talk_of(answers.greedy),
     )
@@ -343,10 +345,9 @@ def _said(episode: Episode) -> str:
     return " | ".join(str(message["content"]) for message in episode.dialogue.said)
 
 
-def _examples(answers: Answers, setting: Setting) -> tuple[Example, ...]:
+def _examples(questions: Sequence[Question]) -> tuple[Example, ...]:
     """The first questions, so that none is picked for its answer; the base keeps the same ones."""
-    shown = zip(setting.rows[:EXAMPLES], answers.greedy, answers.questions, strict=False)
     return tuple(
-        Example(_asked(row, episode), _said(episode), question.greedy)
-        for row, episode, question in shown
+        Example(question.prompt, question.completion, question.greedy)
+        for question in questions[:EXAMPLES]
     )

@@ -20,13 +20,15 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What became of one held-out prompt: whether the greedy answer was right, and how many judged
-    samples were.
+    """What became of one held-out prompt: the greedy answer (of a dialogue what both said) and
+    whether it was right, and how many judged samples were.
     """
 
     greedy: bool | None
     right: int
     judged: int
+    prompt: str = ""
+    completion: str = ""
 
     @property
     def rate(self) -> float | None:
@@ -95,6 +97,14 @@ class Evaluation:
         if self.talk is not None:
             figures |= asdict(self.talk)
         return {**figures, "base": self.base and self.base.to_dict()}
+
+    def answers(self) -> list[dict[str, Any]]:
+        """A record for each held-out prompt, ``base`` with what the base made of it, or None."""
+        before = self.base.questions if self.base else [None] * len(self.questions)
+        return [
+            {**asdict(after), "base": None if base is None else asdict(base)}
+            for after, base in zip(self.questions, before, strict=True)
+        ]
 
 
 def _plain(value: Any) -> Any:

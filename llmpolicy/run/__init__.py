@@ -15,6 +15,7 @@ A run holds, each with ``schema: 1``::
     policy/  best/        the weights (or adapter) of the last step, of the best held-out accuracy
     broken-*              what was found damaged, beside the whole one that took its place
     evaluation.json       held-out accuracy before and after
+    answers.jsonl         the answer to each held-out prompt before and after
     tensorboard/          the event files, with report_to: tensorboard
     plot.png              the run at a glance
     overoptimisation.png  reward and truth against the KL to the start, with evaluate.curve

@@ -20,6 +20,7 @@ WRITTEN = (
     "metrics.jsonl",
     "faults.jsonl",
     "evaluation.json",
+    "answers.jsonl",
     "rewards.log",
     "grpo_config.json",
     "recipe.yaml",

@@ -124,7 +124,7 @@ def evaluate_model(
     policy = policy_at(folder, recipe)
     plan = fit_held_out(plan, policy)
     with log:
-        result = evaluate_policy(plan, placed(policy), say=say)
+        result = evaluate_policy(plan, placed(policy), say=say).to_dict()
     return {**result, "accepted_changes": changed} if changed else result
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from llmpolicy.plan import Plan, evaluated_length
 from llmpolicy.recipe import Recipe
 from llmpolicy.run import Run
+from llmpolicy.run.answers import write_answers
 from llmpolicy.run.files import Record
 from llmpolicy.run.sealed import Facts
 from llmpolicy.stages.partner import talking
@@ -18,15 +19,14 @@ from llmpolicy.tasks import Row
 from llmpolicy.terminal import Say, tell
 
 if TYPE_CHECKING:
+    from llmpolicy.evaluation import Evaluation
     from llmpolicy.policies.causal_lm import CausalLMPolicy
 
 
 def evaluate_policy(
     plan: Plan, policy: "CausalLMPolicy", *, start: "CausalLMPolicy | None" = None, say: Say = tell
-) -> Record:
-    """Held-out accuracy of a policy beside the one it started from, printed and in the form of
-    evaluation.json.
-    """
+) -> "Evaluation":
+    """Held-out accuracy of a policy beside the one it started from, printed."""
     from llmpolicy.evaluation import evaluate, examples, table
 
     recipe, (settings, correct) = plan.recipe, plan.judged_by
@@ -46,7 +46,7 @@ def evaluate_policy(
     )
     say(table(result))
     say(examples(result))
-    return result.to_dict()
+    return result
 
 
 def _start_of(recipe: Recipe, policy: "CausalLMPolicy") -> Any:
@@ -74,7 +74,9 @@ def evaluate_run(
         return
     if start is not None:
         start = start.to(policy.device)
-    run.write_evaluation(evaluate_policy(plan, policy, start=start, say=say))
+    found = evaluate_policy(plan, policy, start=start, say=say)
+    write_answers(run.path, found.answers())
+    run.write_evaluation(found.to_dict())
     if plan.recipe.evaluate.curve and run.best_dir.is_dir():
         _close_curve(plan, policy, run, start, say)
 
@@ -93,7 +95,8 @@ def _close_curve(
         f"best step {run.manifest['best']['step']}, on the {len(rest.held_out)} held-out prompts"
         " that did not choose it:"
     )
-    run.write_evaluation(evaluate_policy(rest, best, start=start, say=say), of_best=True)
+    found = evaluate_policy(rest, best, start=start, say=say)
+    run.write_evaluation(found.to_dict(), of_best=True)
     before = start or _start_of(rest.recipe, policy)
     preferred = _preferences(rest, {"best": best, "last": policy, "start": before})
     run.update_manifest(preference=preferred)

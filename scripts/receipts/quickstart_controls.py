@@ -89,7 +89,7 @@ def by_supervision(seed: int, seconds: float) -> Figures:
         learn(policy, optimizer, ids, labels)
         steps += 1
     return {"seed": seed, "seconds": seconds, "steps": steps} | figures(
-        evaluate_policy(plan, policy)
+        evaluate_policy(plan, policy).to_dict()
     )
 
 

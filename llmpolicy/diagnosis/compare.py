@@ -1,0 +1,182 @@
+"""Two runs on the same held-out prompts: whether one is better, and if nothing shows it, what
+would.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from statistics import NormalDist, fmean, pvariance
+from typing import Any
+
+import numpy as np
+
+from llmpolicy.errors import RunError
+from llmpolicy.run import Run
+from llmpolicy.run.answers import read_answers
+from llmpolicy.statistics import Interval, Z, paired_interval
+
+DRAWS = 10_000
+FEWEST = 10
+"""Prompts that must differ for a bootstrap; an adjusted Wald interval serves fewer."""
+POWER = NormalDist().inv_cdf(0.8)
+"""Of what is called needed: a true difference is then seen in 4 of 5 repetitions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How much more of the same prompts the second run gets right, of which it is the mean with its
+    95 % interval; ``detectable`` is what would be seen with so many prompts in 4 of 5 cases,
+    ``needed`` how many prompts the difference that was seen would take (None where there is none).
+    """
+
+    prompts: int
+    interval: Interval
+    better: int
+    worse: int
+    detectable: float
+    needed: int | None
+
+    @property
+    def is_evidence(self) -> bool:
+        """Whether the interval leaves out 0."""
+        return self.interval.low > 0 or self.interval.high < 0
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A run beside another: greedy and sampled answers, and what both cost."""
+
+    first: str
+    second: str
+    greedy: Difference
+    sampled: Difference | None
+    costs: Mapping[str, tuple[float, float]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The comparison as plain data."""
+        return {"schema": 1, **asdict(self), "evidence": self.greedy.is_evidence}
+
+    def __str__(self) -> str:
+        lines = [f"{self.second} beside {self.first}", *_said("greedy", self.greedy)]
+        if self.sampled is not None:
+            lines += _said("sampled", self.sampled)
+        for name, (first, second) in self.costs.items():
+            lines.append(f"  {name}: {first:,.6g} and {second:,.6g}")
+        lines.append("  intervals are over prompts: what another seed would change, only runs tell")
+        return "\n".join(lines)
+
+
+def compare(first: Run, second: Run) -> Comparison:
+    """Compare what two runs reached on the held-out prompts that both were asked; RunError where
+    there are none.
+    """
+    before, after = _by_prompt(first), _by_prompt(second)
+    common = [prompt for prompt in before if prompt in after]
+    if not common:
+        raise RunError(f"{first.path} and {second.path} have no held-out prompt in common")
+    pairs = [(before[prompt], after[prompt]) for prompt in common]
+    greedy = [
+        float(new["greedy"]) - float(old["greedy"])
+        for old, new in pairs
+        if old["greedy"] is not None and new["greedy"] is not None
+    ]
+    sampled = [
+        new["right"] / new["judged"] - old["right"] / old["judged"]
+        for old, new in pairs
+        if old["judged"] and new["judged"]
+    ]
+    if not greedy:
+        raise RunError(f"{first.path} and {second.path} have no judged answer in common")
+    return Comparison(
+        str(first.path),
+        str(second.path),
+        difference(greedy),
+        difference(sampled) if sampled else None,
+        _costs(first, second),
+    )
+
+
+def difference(values: Sequence[float], seed: int = 0) -> Difference:
+    """The mean of paired differences in [-1, 1] with its interval, by a percentile bootstrap over
+    prompts (Efron 1979, Ann. Statist. 7:1-26) where enough of them differ.
+    """
+    differing = sum(value != 0 for value in values)
+    interval = _bootstrap(values, seed) if differing >= FEWEST else paired_interval(values)
+    spread = math.sqrt(pvariance(values)) or math.sqrt(1 / (len(values) + 2))
+    seen = abs(interval.value)
+    return Difference(
+        prompts=len(values),
+        interval=interval,
+        better=sum(value > 0 for value in values),
+        worse=sum(value < 0 for value in values),
+        detectable=(Z + POWER) * spread / math.sqrt(len(values)),
+        needed=math.ceil(((Z + POWER) * spread / seen) ** 2) if seen > 0 else None,
+    )
+
+
+def _bootstrap(values: Sequence[float], seed: int) -> Interval:
+    array, draw = np.asarray(values), np.random.default_rng(seed)
+    means = [array[draw.integers(0, len(array), len(array))].mean() for _ in range(DRAWS)]
+    low, high = np.quantile(means, [0.025, 0.975])
+    return Interval(float(array.mean()), float(low), float(high))
+
+
+def _by_prompt(run: Run) -> dict[tuple[str, int], dict[str, Any]]:
+    """The answers by prompt, and by its number among equal ones."""
+    answers: dict[tuple[str, int], dict[str, Any]] = {}
+    for answer in read_answers(run.path):
+        number = 0
+        while (answer["prompt"], number) in answers:
+            number += 1
+        answers[answer["prompt"], number] = answer
+    return answers
+
+
+def _costs(first: Run, second: Run) -> dict[str, tuple[float, float]]:
+    """What both took, and the mean reward of the last tenth before the shorter one's end, by tokens
+    and by time.
+    """
+    lines = [run.metrics("train") for run in (first, second)]
+    curves = [[line for line in of_run if "reward" in line] for of_run in lines]
+    if not all(curves):
+        return {}
+    costs = {"steps": (float(len(curves[0])), float(len(curves[1])))}
+    for name, figure in (("tokens", _tokens), ("seconds", _seconds)):
+        ends = [figure(curve)[-1] for curve in curves]
+        costs[name] = (ends[0], ends[1])
+        at = [_until(curve, figure(curve), min(ends)) for curve in curves]
+        costs[f"reward at equal {name}"] = (at[0], at[1])
+    return costs
+
+
+def _tokens(curve: Sequence[Mapping[str, Any]]) -> list[float]:
+    return [float(line.get("num_tokens") or 0.0) for line in curve]
+
+
+def _seconds(curve: Sequence[Mapping[str, Any]]) -> list[float]:
+    total, seconds = 0.0, []
+    for line in curve:
+        total += float(line.get("step_time") or 0.0)
+        seconds.append(total)
+    return seconds
+
+
+def _until(curve: Sequence[Mapping[str, Any]], cost: Sequence[float], most: float) -> float:
+    inside = [line["reward"] for line, spent in zip(curve, cost, strict=True) if spent <= most]
+    known = [value for value in inside if isinstance(value, int | float)]
+    return fmean(known[-max(1, len(known) // 10) :]) if known else math.nan
+
+
+def _said(name: str, found: Difference) -> list[str]:
+    mean, size = found.interval, f"on {found.prompts} prompts"
+    ends = f"[{100 * mean.low:+.1f}, {100 * mean.high:+.1f}]"
+    head = f"  {name}: {100 * mean.value:+.1f} points {ends} {size}"
+    counts = f" ({found.better} better, {found.worse} worse)"
+    if found.is_evidence:
+        return [head + counts]
+    more = f"about {found.needed} prompts" if found.needed else "no number of prompts"
+    return [
+        f"{head}{counts}: no evidence of a difference",
+        f"    {100 * found.detectable:.1f} points would be seen in 4 of 5 cases; what was seen"
+        f" would take {more}",
+    ]

@@ -1,0 +1,128 @@
+"""Two runs on the same prompts: what is told apart, and how often that is a mistake."""
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from llmpolicy import Run
+from llmpolicy.cli import app
+from llmpolicy.diagnosis.compare import compare, difference
+from llmpolicy.errors import RunError
+from llmpolicy.run.answers import read_answers, write_answers
+from llmpolicy.session import train_recipe
+
+
+def run(folder: Path, right: list[bool | None], step_time: float = 1.0) -> Run:
+    made = Run.create(folder, {"name": "x"})
+    for step in range(1, 11):
+        reward = {"reward": step / 10, "num_tokens": 100.0 * step, "step_time": step_time}
+        made.log(step, reward)
+    answers: list[dict[str, Any]] = [
+        {"prompt": f"{number % 90}?", "completion": "7", "greedy": verdict, "right": int(bool(verdict)),
+         "judged": 0 if verdict is None else 1, "base": None}
+        for number, verdict in enumerate(right)
+    ]  # fmt: skip
+    write_answers(folder, answers)
+    made.finish("completed")
+    return Run.open(folder)
+
+
+def test_a_difference_is_told_with_its_interval(tmp_path: Path) -> None:
+    first = run(tmp_path / "a", [number < 40 for number in range(100)])
+    second = run(tmp_path / "b", [number < 70 for number in range(100)], step_time=2.0)
+    found = compare(first, second)
+    assert found.greedy.interval.value == pytest.approx(0.3)
+    assert 0.2 < found.greedy.interval.low < 0.3 < found.greedy.interval.high < 0.4
+    assert (found.greedy.better, found.greedy.worse, found.greedy.prompts) == (30, 0, 100)
+    assert found.greedy.is_evidence
+    assert found.costs["seconds"] == (10.0, 20.0)
+    assert found.costs["reward at equal seconds"] == (1.0, 0.5)
+    assert found.costs["reward at equal tokens"] == (1.0, 1.0)
+    back = compare(second, first)
+    assert back.greedy.interval.value == pytest.approx(-0.3)
+
+
+def test_no_difference_says_so_and_what_it_would_take(tmp_path: Path) -> None:
+    first = run(tmp_path / "a", [number % 2 == 0 for number in range(100)])
+    second = run(tmp_path / "b", [number % 2 == 0 or number == 1 for number in range(100)])
+    text = str(compare(first, second))
+    assert "no evidence of a difference" in text
+    assert "greedy: +1.0 points" in text and "(1 better, 0 worse)" in text
+    assert str(compare(first, first)).count("no number of prompts") == 2
+
+
+def test_what_was_not_judged_is_left_out(tmp_path: Path) -> None:
+    first = run(tmp_path / "a", [None, True, False, True])
+    second = run(tmp_path / "b", [True, True, None, True])
+    assert compare(first, second).greedy.prompts == 2
+
+
+def test_runs_that_share_nothing(tmp_path: Path) -> None:
+    first, second = run(tmp_path / "a", [True]), run(tmp_path / "b", [True])
+    write_answers(second.path, [{**read_answers(first.path)[0], "prompt": "another"}])
+    with pytest.raises(RunError, match="have no held-out prompt in common"):
+        compare(first, second)
+    (second.path / "answers.jsonl").unlink()
+    with pytest.raises(RunError, match="has not kept its held-out answers"):
+        compare(first, second)
+
+
+@pytest.mark.parametrize(("prompts", "rate"), [(60, 0.5), (200, 0.9), (200, 0.3), (30, 0.95)])
+def test_equal_policies_are_called_different_in_one_of_twenty_cases(
+    prompts: int, rate: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llmpolicy.diagnosis.compare.DRAWS", 400)
+    draw, mistakes, cases = random.Random(f"{prompts}:{rate}"), 0, 400
+    for case in range(cases):
+        values = [float(draw.random() < rate) - float(draw.random() < rate) for _ in range(prompts)]
+        mistakes += difference(values, seed=case).is_evidence
+    # 5 % of 400, and 3.5 standard errors of that count
+    assert mistakes / cases <= 0.05 + 3.5 * (0.05 * 0.95 / cases) ** 0.5
+
+
+def test_a_true_difference_is_seen_in_four_of_five_cases_with_the_prompts_that_are_needed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("llmpolicy.diagnosis.compare.DRAWS", 400)
+    draw, seen = random.Random("power"), 0
+    before, after = 0.4, 0.6
+    spread = (before * (1 - before) + after * (1 - after)) ** 0.5
+    prompts = round(((1.96 + 0.8416) * spread / (after - before)) ** 2)
+    for case in range(200):
+        values = [
+            float(draw.random() < after) - float(draw.random() < before) for _ in range(prompts)
+        ]
+        seen += difference(values, seed=case).is_evidence
+    assert 0.7 < seen / 200 < 0.9
+
+
+def test_a_run_keeps_the_answer_to_each_held_out_prompt(tmp_path: Path) -> None:
+    small = [
+        "grpo.max_steps=1",
+        "grpo.per_device_train_batch_size=16",
+        "evaluate.n=6",
+        "evaluate.samples=2",
+    ]
+    made = train_recipe("quickstart", small, out=tmp_path / "run", say=lambda _: None)
+    answers = read_answers(made.path)
+    assert len(answers) == 6 and all(
+        answer["base"]["prompt"] == answer["prompt"] for answer in answers
+    )
+    judged = made.evaluation()
+    assert judged is not None
+    assert judged["accuracy"]["value"] == sum(answer["greedy"] for answer in answers) / 6
+    assert judged["base"]["accuracy"]["value"] == sum(a["base"]["greedy"] for a in answers) / 6
+    assert not compare(made, made).greedy.is_evidence
+    shown = CliRunner().invoke(
+        app, ["compare", str(made.path), str(made.path), "--json", f"{tmp_path}/f"]
+    )
+    assert shown.exit_code == 0 and "no evidence of a difference" in shown.stdout
+    assert json.loads((tmp_path / "f").read_text())["comparisons"][0]["evidence"] is False
+    shown = CliRunner().invoke(app, ["show", str(made.path), "--step", "1"])
+    assert shown.exit_code == 0 and "step 1, group" in shown.stdout
+    shown = CliRunner().invoke(app, ["doctor", str(made.path), "--json", f"{tmp_path}/g"])
+    assert json.loads((tmp_path / "g").read_text())["verdict"] in shown.stdout
