@@ -4,6 +4,7 @@ that they hold.
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ from trl import RewardTrainer, SFTTrainer
 from llmpolicy.errors import PolicyError, RecipeError
 from llmpolicy.policies.causal_lm import CausalLMPolicy
 from llmpolicy.policies.causal_lm.codec import Codec
+from llmpolicy.policies.causal_lm.speech import ChatSpeech, ToldSpeech
 from llmpolicy.policies.rewarder import load, token_ids
-from llmpolicy.recipe import make_recipe
+from llmpolicy.recipe import Recipe, make_recipe
+from llmpolicy.stages.partner import players_of
 from llmpolicy.stages.reward_model import _rows, begin
-from llmpolicy.stages.sft import _dataset, warm_start
+from llmpolicy.stages.sft import _dataset, begun_as_played, warm_start
 from llmpolicy.stages.trainers import stage_config
 from llmpolicy.tasks import Demonstration, Pair, Pairs, TaskSpec, load_demonstrations, load_pairs
 from tests import models
@@ -396,3 +399,46 @@ def test_thinking_of_pairs_is_read_as_a_completion_is(
         rows, left = _rows(pairs(alike, {"chosen": "4", "rejected": "5"}), model, tokenizer, None)
     assert "1 pairs dropped: the chat template makes one text" in caplog.text
     assert (len(rows), left.dropped) == (1, 1)
+
+
+def answered(expression: str) -> str:
+    """What a sum comes to.
+
+    Args:
+        expression: The sum
+    """
+    return expression
+
+
+@pytest.mark.parametrize(("name", "tools_in"), [("chatml", "prompt"), ("calls", "template")])
+def test_demonstrations_begin_as_the_dialogues_that_are_trained_next(
+    name: str, tools_in: str
+) -> None:
+    data: dict[str, Any] = {
+        "model": "bundled",
+        "demonstrations": {"rows": [{"prompt": "a", "reply": "b"}]},
+        "sft": {"max_steps": 1},
+        "task": {"rows": [{"prompt": "a"}]},
+        "environment": {"tools": [f"{__file__}:answered"], "tools_in": tools_in},
+        "rewards": "exact:match",
+        "grpo": {"max_steps": 1},
+    }
+    recipe, made = Recipe.model_validate(data), policy(name)
+    tools = players_of(recipe).offer.tools
+    speech = (ToldSpeech if tools_in == "prompt" else ChatSpeech)(made.codec, tools)
+    talk = [USER, {"role": "assistant", "content": "answered()"}, {"role": "tool", "content": "4"}]
+    rows = [*demonstrations("4"), *demonstrations("4")]
+    rows[1] = replace(rows[1], prompt=talk)
+    played = begun_as_played(rows, recipe, made.codec)
+    for row, prompt in zip(played, ([USER], talk), strict=True):
+        before, _ = made.codec.lesson(row.prompt, row.reply, "here")
+        assert before == speech.opening(prompt)
+        assert ("You may call these tools" in made.codec.raw(before)) == (tools_in == "prompt")
+    # Behind its own words the tool's answer stands as a dialogue shows it.
+    held = [*speech.opening([USER]), *made.codec.tokenizer("answered()<|im_end|>")["input_ids"]]
+    assert made.codec.encode([played[1].prompt])[0] == [
+        *held,
+        *speech.following(held, talk[2:], ended=True),
+    ]
+    plain = Recipe.model_validate({**data, "environment": None, "rewards": "exact:match"})
+    assert begun_as_played(rows, plain, made.codec) == rows

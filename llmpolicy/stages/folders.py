@@ -32,6 +32,8 @@ LEARNT = {
     "reward_model": ("demonstrations", "sft", "preferences", "reward_model"),
 }
 """The blocks of a recipe that decide what a stage comes to, besides seed, model and task."""
+TOLD = ("fn", "args", "tools", "tools_in", "chat")
+"""What of an environment decides which tools demonstrations are shown, and how."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,8 @@ def _facts(stage: str, plan: Plan) -> Digests:
     evaluate = resolved["evaluate"] or {}
     asked = {name: resolved[name] for name in ("seed", "model", "task", *LEARNT[stage])}
     asked["held_out"] = {"n": evaluate.get("n"), "task": evaluate.get("task")}
+    if played := resolved["environment"]:
+        asked["told"] = {name: played[name] for name in TOLD}
     written = json.dumps(asked, sort_keys=True)
     content: dict[str, Sequence[Any]] = {
         "demonstrations": plan.demonstrations,

@@ -3,17 +3,18 @@
 import logging
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmpolicy.errors import PolicyError, RecipeError
-from llmpolicy.recipe import WarmStart
+from llmpolicy.recipe import Recipe, WarmStart, dialogue_of
 from llmpolicy.run import written_whole
 from llmpolicy.run.files import Record
 from llmpolicy.run.place import REPORTS
 from llmpolicy.run.sealed import Facts
 from llmpolicy.stages.folders import StageFolder
+from llmpolicy.stages.partner import players_of
 from llmpolicy.stages.policy import build_policy
 from llmpolicy.stages.process import target, use_threads
 from llmpolicy.stages.request import Request
@@ -54,7 +55,11 @@ class SupervisedStage:
         policy = build_policy(self.request.recipe)
         use_threads(policy.model)
         facts = {"made_from": self.folder.made_from}
-        report = warm_start(policy, self.train, self.held_out, self.args, path, facts)
+        train, held_out = (
+            begun_as_played(rows, self.request.recipe, policy.codec)
+            for rows in (self.train, self.held_out)
+        )
+        report = warm_start(policy, train, held_out, self.args, path, facts)
         held_out = report["held_out"]
         measured = f", held out {held_out['loss']:.3f}" if held_out else ""
         say(f"sft: loss {report['train']['loss']:.3f} nats a token{measured}; {path}")
@@ -78,6 +83,23 @@ def check(block: WarmStart, request: Request) -> SupervisedStage:
             f"recipe {recipe.name!r}: all {len(rows)} demonstrations are of held-out questions"
         )
     return SupervisedStage(request, folder, args, train, held_out)
+
+
+def begun_as_played(
+    rows: Sequence[Demonstration], recipe: Recipe, codec: "Codec"
+) -> Sequence[Demonstration]:
+    """Demonstrations that are shown the tools as the dialogues of a later stage are."""
+    from llmpolicy.policies.causal_lm.speech import ChatSpeech, ToldSpeech
+
+    block = dialogue_of(recipe)
+    tools = players_of(recipe).offer.tools if block and block.chat else ()
+    if block is None or not tools:
+        return rows
+    speech = (ToldSpeech if block.tools_in == "prompt" else ChatSpeech)(codec, tools)
+    return [
+        row if isinstance(row.prompt, str) else replace(row, prompt=speech.asked(row.prompt))
+        for row in rows
+    ]
 
 
 def warm_start(

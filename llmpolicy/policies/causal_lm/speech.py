@@ -16,8 +16,8 @@ from llmpolicy.policies.causal_lm.template_probe import check_turns, take_traini
 from llmpolicy.policies.causal_lm.tool_calls import (
     in_words,
     plain_answer,
-    plain_tools,
     read_reply,
+    with_tools,
 )
 from llmpolicy.types import Prompt
 
@@ -36,7 +36,14 @@ class ChatSpeech:
 
     def opening(self, prompt: Prompt) -> list[int]:
         """The ids of the first state, up to where the model begins to speak."""
-        return dialogue.opening(self.codec, _conversation(prompt), self.tools)
+        return dialogue.opening(self.codec, self.asked(prompt))
+
+    def asked(self, prompt: Prompt) -> str | list[Message]:
+        """A prompt with the tools, as the first state shows it."""
+        asked = _conversation(prompt)
+        if self.tools:
+            asked.options["tools"] = list(self.tools)
+        return asked
 
     def following(self, held: Sequence[int], messages: Sequence[Message], ended: bool) -> list[int]:
         """The ids of new messages behind a turn of the model's, up to where it speaks again."""
@@ -66,12 +73,10 @@ class ToldSpeech(ChatSpeech):
     what they say is the user's.
     """
 
-    def opening(self, prompt: Prompt) -> list[int]:
-        """The ids of the first state, up to where the model begins to speak."""
-        messages = _conversation(prompt)
-        words = f"{plain_tools(self.tools)}\n\n{content_text(messages[0].get('content'))}"
-        messages[0] = {**messages[0], "content": words}
-        return dialogue.opening(self.codec, messages)
+    def asked(self, prompt: Prompt) -> str | list[Message]:
+        """A prompt with the tools, as the first state shows it."""
+        asked = _conversation(prompt)
+        return Conversation(in_words(with_tools(asked, self.tools)), **asked.options)
 
     def _following(
         self, held: Sequence[int], messages: Sequence[Message], ended: bool
@@ -83,10 +88,9 @@ class ToldSpeech(ChatSpeech):
 class PlainSpeech(ChatSpeech):
     """In plain text, exactly as it is written; tools are described before it."""
 
-    def opening(self, prompt: Prompt) -> list[int]:
-        """The ids of the first state."""
-        words = f"{plain_tools(self.tools)}\n\n" if self.tools else ""
-        return dialogue.opening(self.codec, f"{words}{prompt}")
+    def asked(self, prompt: Prompt) -> str | list[Message]:
+        """A prompt with the tools, as the first state shows it."""
+        return with_tools(str(prompt), self.tools) if self.tools else str(prompt)
 
     def _following(
         self, held: Sequence[int], messages: Sequence[Message], ended: bool
