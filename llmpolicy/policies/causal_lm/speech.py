@@ -76,7 +76,9 @@ class ToldSpeech(ChatSpeech):
     def asked(self, prompt: Prompt) -> str | list[Message]:
         """A prompt with the tools, as the first state shows it."""
         asked = _conversation(prompt)
-        return Conversation(in_words(with_tools(asked, self.tools)), **asked.options)
+        told = with_tools(asked, self.tools)
+        assert not isinstance(told, str)
+        return Conversation(in_words(told), **asked.options)
 
     def _following(
         self, held: Sequence[int], messages: Sequence[Message], ended: bool
