@@ -286,10 +286,11 @@ class WithoutAdapter:
             turns: list[Turn] = self.policy.complete(prompts, **how)
         return turns
 
-    def remembering(self) -> AbstractContextManager[Any]:
-        """While it lasts, what was read and written is kept for the turns that follow."""
-        memory: AbstractContextManager[Any] = self.policy.remembering()
-        return memory
+    @contextmanager
+    def remembering(self) -> Iterator[Any]:
+        """While it lasts, what the base read and wrote is kept for the turns that follow."""
+        with self.policy.adapter_off(), self.policy.remembering() as memory:
+            yield memory
 
     def log_prob(self, states: Any, actions: Any) -> tuple[Tensor, Tensor]:
         """The base's log-probability of each token, and the mask, both (B, T)."""

@@ -102,7 +102,7 @@ def _facts(stage: str, plan: Plan) -> Digests:
     asked = {name: resolved[name] for name in ("seed", "model", "task", *LEARNT[stage])}
     asked["held_out"] = {"n": evaluate.get("n"), "task": evaluate.get("task")}
     if played := resolved["environment"]:
-        asked["told"] = {name: played[name] for name in TOLD}
+        asked["told"] = {name: played[name] for name in TOLD if name in played}
     written = json.dumps(asked, sort_keys=True)
     content: dict[str, Sequence[Any]] = {
         "demonstrations": plan.demonstrations,
