@@ -15,6 +15,7 @@ import torch
 
 from llmpolicy.episode import Turn
 from llmpolicy.errors import PolicyError
+from llmpolicy.evaluation.answers import WithoutAdapter
 from llmpolicy.policies import CausalLMPolicy
 from llmpolicy.policies.causal_lm import generate, remembering, score
 from llmpolicy.policies.causal_lm.fast import head
@@ -249,6 +250,24 @@ def test_weights_and_adapters_that_change_are_refused() -> None:
             weight.add_(0.0)
         with pytest.raises(PolicyError, match="begun after the update"):
             written(policy.model, rows_of([3]), 2)
+
+
+def test_the_base_below_an_adapter_remembers_as_the_base() -> None:
+    lora = {"r": 2, "init_lora_weights": False}
+    policy = CausalLMPolicy(models.model("llama"), models.tokenizer(), lora=lora)
+    base, prompts = WithoutAdapter(policy), rows_of([9, 8])
+    with base.remembering() as memory:
+        turns = base.complete(prompts, greedy=True, max_new_tokens=3)
+        states = next_states(turns, 0)
+        assert len(memory.rows) == 2
+        later = base.complete(states, greedy=True, max_new_tokens=3)
+    with policy.adapter_off():
+        first = policy.complete(prompts, greedy=True, max_new_tokens=3)
+        whole = policy.complete(states, greedy=True, max_new_tokens=3)
+    assert [turn.action for turn in first] == [turn.action for turn in turns]
+    assert [turn.action for turn in later] == [turn.action for turn in whole]
+    alone = policy.complete(states, greedy=True, max_new_tokens=3)  # the adapter is on again
+    assert [turn.log_probs for turn in alone] != [turn.log_probs for turn in whole]
 
 
 def test_when_memory_runs_out_whole_rows_are_read_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
