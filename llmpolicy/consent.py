@@ -31,7 +31,11 @@ from llmpolicy.terminal import again, ask, visible
 REFERENCE = re.compile(r"(?:[\w.]+|.*\.py):[\w.]+", re.DOTALL)
 """A text among arguments that may name a function."""
 
-BUNDLED = Path(__file__).resolve().parent / "bundled"
+OWN = Path(__file__).resolve().parent
+COME_ALONG = (SHIPPED, OWN / "bundled", OWN / "tools", OWN / "environments" / "guess.py")
+"""Folders, and a file, whose functions and classes do no more than their pages say; no name of
+code and no address is among the arguments of a tool.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +120,7 @@ def _code(key: str, name: str, args: Any, base: Path) -> Iterator[Code]:
     files = [(base / module).resolve()] if is_file else _module_files(module)
     if files is None or not all(file.is_file() for file in files):
         return  # there is no such function, as whoever looks for it says
-    comes_along = bool(files) and files[-1].parent in (SHIPPED, BUNDLED)
+    comes_along = bool(files) and not {files[-1], files[-1].parent}.isdisjoint(COME_ALONG)
     defined = bool(files) and _defines(files[-1], function)
     if comes_along and (defined or not ("." in function or function in _imported(files[-1]))):
         # Where it has no such function, whoever looks for it says so.

@@ -201,6 +201,8 @@ HARMFUL = {
     "llmpolicy.run.files:write_text": {"path": "ran", "text": "x"},
     "exact:re.sub": {"pattern": "a", "repl": "b"},
     "reward_fns.reasoning_gym:inspect.getsource": {},
+    "llmpolicy.tools.search:Path.touch": {"self": "ran"},
+    "llmpolicy.environments.players:Players": {"source": "os:system"},
 }
 
 
@@ -233,7 +235,14 @@ def test_what_a_known_file_has_only_imported_is_not_known(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     "name",
-    ["exact:match", "reward_fns.exact:match", "llmpolicy.bundled.addition:questions", "no:such"],
+    [
+        "exact:match",
+        "reward_fns.exact:match",
+        "llmpolicy.bundled.addition:questions",
+        "llmpolicy.tools.calculator:calculator",
+        "llmpolicy.environments.guess:Guess",
+        "no:such",
+    ],
 )
 def test_what_comes_along_is_not_asked_for(tmp_path: Path, name: str) -> None:
     assert consent.code_of({"rewards": [{"fn": name}]}, tmp_path) == []
