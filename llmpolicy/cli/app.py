@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -36,6 +36,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Fine-tune a language model as a policy: scored by your own function, improved by GRPO.",
 )
+
+
+Yes = Annotated[
+    bool,
+    typer.Option(
+        "--yes", help="Run the code that it names, also where it has not run here before."
+    ),
+]
 
 
 def check_file(path: Path | None) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from llmpolicy.cli.app import app, check_file, write_json
+from llmpolicy.cli.app import Yes, app, check_file, write_json
 from llmpolicy.terminal import tell
 
 
@@ -80,3 +80,30 @@ def compare(
     tell("\n".join(map(str, found)))
     results = [comparison.to_dict() for comparison in found]
     write_json(json_file, {"schema": 1, "comparisons": results})
+
+
+@app.command()
+def rescore(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The run's directory.")],
+    rewards: Annotated[
+        list[str],
+        typer.Option(
+            "--reward",
+            metavar="NAME",
+            help="As in rewards: of a recipe; more than one may be given.",
+        ),
+    ],
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Also write the result to this file.")
+    ] = None,
+    yes: Yes = False,
+) -> None:
+    """Score a run's completions with another reward: which groups come alive or die, what is paid
+    now and was not.
+    """
+    from llmpolicy.session.rescore import rescore_run
+
+    check_file(json_file)
+    found = rescore_run(run, rewards, yes=yes)
+    tell(str(found))
+    write_json(json_file, found.to_dict())

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from llmpolicy.cli.app import app, check_file, write_json
+from llmpolicy.cli.app import Yes, app, check_file, write_json
 from llmpolicy.terminal import tell
 
 
@@ -25,12 +25,6 @@ Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Such as grpo.max_steps=20.")
 ]
 
-Yes = Annotated[
-    bool,
-    typer.Option(
-        "--yes", help="Run the code that it names, also where it has not run here before."
-    ),
-]
 RemoteCode = Annotated[
     bool,
     typer.Option("--trust-remote-code", help="Run the code that comes with a model. Dangerous."),

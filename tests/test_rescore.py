@@ -1,0 +1,101 @@
+"""A run's completions under another reward."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from llmpolicy import Run
+from llmpolicy.cli import app
+from llmpolicy.errors import RewardError, RunError
+from llmpolicy.session import train_recipe
+from llmpolicy.session.rescore import kendall, rescore_run
+
+OTHERS = """
+def opposite(completion: str, answer: str) -> float:
+    return float(completion.strip() != str(answer))
+
+def always(completion: str) -> float:
+    return 1.0
+
+def unknown(completion: str) -> None:
+    return None
+
+def asks(completion: str, nothing_of_that_name: str) -> float:
+    return 0.0
+"""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("rescore")
+    (folder / "others.py").write_text(OTHERS)
+    small = ["grpo.max_steps=2", "grpo.per_device_train_batch_size=64", "evaluate.n=4"]
+    return train_recipe("quickstart", small, out=folder / "run", say=lambda _: None)
+
+
+def other(run: Run, name: str) -> list[str]:
+    return [f"{run.path.parent / 'others.py'}:{name}"]
+
+
+def test_the_same_reward_pays_the_same(run: Run) -> None:
+    rewards = [entry["fn"] for entry in run.recipe["rewards"]]
+    found = rescore_run(run.path, rewards, yes=True)
+    assert found.completions == 128 and found.groups == len({
+        (row["step"], row["group"]) for row in run.rollouts("train")
+    })  # fmt: skip
+    assert found.alive["only_before"] == found.alive["only_after"] == 0 < found.alive["both"]
+    assert found.flips == 0.0 and found.rank == 1.0
+    assert found.mean[0] == found.mean[1] and not found.more and not found.less
+
+
+def test_the_opposite_flips_every_advantage(run: Run) -> None:
+    found = rescore_run(run.path, other(run, "opposite"), yes=True)
+    assert found.flips == 1.0 and found.rank == -1.0
+    assert found.mean[0] is not None and found.mean[0] + found.mean[1] == pytest.approx(1.0)
+    assert len(found.more) + len(found.less) == 128
+    kept = {f"{row['step']}:{number % 64}": row for number, row in enumerate(run.rollouts("train"))}
+    for one in found.more:
+        assert kept[one.place]["completion"] == one.completion and one.before == 0.0
+
+
+def test_a_reward_that_pays_all_lets_every_group_die(run: Run) -> None:
+    found = rescore_run(run.path, other(run, "always"), yes=True)
+    assert found.alive["both"] == found.alive["only_after"] == 0 < found.alive["only_before"]
+    assert found.flips is None and found.mean[1] == 1.0
+    assert "paid more now:" in str(found) and "paid less now:" not in str(found)
+
+
+def test_what_a_reward_does_not_judge_is_counted(run: Run) -> None:
+    found = rescore_run(run.path, other(run, "unknown"), yes=True)
+    assert found.unjudged == (0, 128) and found.mean == (None, None)
+
+
+def test_bad_input_is_a_sentence(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(RewardError, match="nothing_of_that_name"):
+        rescore_run(run.path, other(run, "asks"), yes=True)
+    with pytest.raises(RunError, match="holds no run"):
+        rescore_run(tmp_path, ["exact:match"])
+
+
+def test_the_verb(run: Run, tmp_path: Path) -> None:
+    words = ["rescore", str(run.path), "--reward", *other(run, "always"), "--yes", "--json"]
+    shown = CliRunner().invoke(app, [*words, f"{tmp_path}/found.json"])
+    assert shown.exit_code == 0, shown.exception
+    assert json.loads((tmp_path / "found.json").read_text())["completions"] == 128
+    assert shown.stdout.startswith("128 completions in ")
+
+
+@pytest.mark.parametrize(
+    ("pairs", "tau"),
+    [
+        ([(1, 1), (2, 2), (3, 3)], 1.0),
+        ([(1, 3), (2, 2), (3, 1)], -1.0),
+        ([(1, 1), (2, 3), (3, 2)], 1 / 3),
+        ([(0, 0), (0, 1), (1, 1)], 0.5),  # (1 - 0) / sqrt(2 * 2)
+        ([(12, 1), (2, 4), (1, 7), (12, 1), (2, 0)], -0.47140452079103173),  # the example of SciPy
+    ],
+)
+def test_kendalls_tau_b(pairs: list[tuple[float, float]], tau: float) -> None:
+    assert kendall(pairs) == pytest.approx(tau)
