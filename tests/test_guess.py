@@ -13,9 +13,9 @@ SMALLER = ["evaluate.samples=1", "evaluate.n=100"]
 
 def halved(seed: int) -> tuple[int, float]:
     """Turns and reward of the player who halves what is left."""
-    game, low, high, paid = Guess(), 10, 25, 0.0
-    assert game.reset(seed) == "10-25?"
-    for turn in range(1, 6):
+    game, low, high, paid = Guess(), 0, 9, 0.0
+    assert game.reset(seed) == "0-9?"
+    for turn in range(1, 5):
         guess = (low + high) // 2
         answer = game.step(str(guess))
         if isinstance(answer, Done):
@@ -23,13 +23,13 @@ def halved(seed: int) -> tuple[int, float]:
             return turn, paid + answer.reward
         paid += answer.reward
         low, high = (guess + 1, high) if answer.content == ">" else (low, guess - 1)
-    raise AssertionError("not found in 5 turns")
+    raise AssertionError("not found in 4 turns")
 
 
-def test_halving_always_finds_the_number_in_five_turns() -> None:
+def test_halving_always_finds_the_number_in_four_turns() -> None:
     turns = [halved(seed)[0] for seed in range(400)]
-    assert max(turns) == 5
-    assert sum(turns) / len(turns) == pytest.approx((1 + 2 * 2 + 4 * 3 + 8 * 4 + 5) / 16, abs=0.1)
+    assert max(turns) == 4
+    assert sum(turns) / len(turns) == pytest.approx((1 + 2 * 2 + 4 * 3 + 3 * 4) / 10, abs=0.1)
 
 
 def test_what_a_guess_pays() -> None:
@@ -52,8 +52,8 @@ def test_the_demonstrations_show_how_to_speak_and_not_how_to_find() -> None:
     rows = list(games(n=2000, seed=1))
     assert all(row["messages"][-1]["role"] == "assistant" for row in rows)
     first = [int(row["messages"][1]["content"]) for row in rows]
-    for number in range(10, 26):
-        assert first.count(number) == pytest.approx(125, abs=60)
+    for number in range(10):
+        assert first.count(number) == pytest.approx(200, abs=70)
 
 
 def noise(completion_ids: list[int], step: int) -> float:
@@ -63,12 +63,12 @@ def noise(completion_ids: list[int], step: int) -> float:
 
 @pytest.mark.slow
 def test_the_bundled_model_learns_to_find_the_number(tmp_path: Path) -> None:
-    changes = [*SMALLER, "grpo.max_steps=130"]
-    run = train_recipe("guess_number_cpu", changes, out=tmp_path / "run", say=lambda _: None)
+    run = train_recipe("guess_number_cpu", SMALLER, out=tmp_path / "run", say=lambda _: None)
     after = run.evaluation()
     before = after["base"]
-    assert before["accuracy"]["high"] < after["accuracy"]["low"]
-    assert after["turns"] < before["turns"] - 0.2
+    assert before["accuracy"]["high"] < 0.5  # any number each time: 34 %
+    assert after["accuracy"]["value"] >= 0.9  # halving: all
+    assert after["turns"] < 3.3 < before["turns"]  # halving: 2.9
     assert after["ended"]["done"] == after["accuracy"]["value"]
 
 
@@ -79,4 +79,5 @@ def test_a_reward_of_noise_teaches_nothing_of_the_game(tmp_path: Path) -> None:
         "guess_number_cpu", [*SMALLER, *changes], out=tmp_path / "run", say=lambda _: None
     )
     after = run.evaluation()
-    assert after["accuracy"]["value"] <= after["base"]["accuracy"]["high"]
+    # Whoever reads no answer names four numbers of ten at most.
+    assert max(after["accuracy"]["low"], after["sampled_accuracy"]["low"]) <= 0.4

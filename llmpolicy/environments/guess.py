@@ -15,7 +15,7 @@ class Guess:
     """
 
     def __init__(
-        self, low: int = 10, high: int = 25, cost: float = 0.1, agreed: float = 0.3
+        self, low: int = 0, high: int = 9, cost: float = 0.1, agreed: float = 0.3
     ) -> None:
         self.low, self.high, self.cost, self.agreed = low, high, cost, agreed
 
@@ -50,7 +50,7 @@ def found(completion: str, ended: str) -> float:
 
 
 def games(
-    n: int = 4_000, low: int = 10, high: int = 25, turns: int = 5, seed: int = 0
+    n: int = 4_000, low: int = 0, high: int = 9, turns: int = 4, seed: int = 0
 ) -> Iterator[dict[str, list[Message]]]:
     """n dialogues of up to so many turns in which the player names any number of the range: what to
     say, and nothing of how to find the number.
