@@ -107,3 +107,31 @@ def rescore(
     found = rescore_run(run, rewards, yes=yes)
     tell(str(found))
     write_json(json_file, found.to_dict())
+
+
+@app.command()
+def inspect(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL_OR_RUN", help="A run, a model's folder or Hub id, or bundled."
+        ),
+    ],
+    prompt: Annotated[str, typer.Option(help="What the policy goes on from.")],
+    completion: Annotated[
+        str | None, typer.Option(help="What is looked at; the likeliest one by default.")
+    ] = None,
+    chat: Annotated[bool, typer.Option("--chat", help="The prompt is a user's message.")] = False,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Also write the result to this file.")
+    ] = None,
+) -> None:
+    """Show the next token's distribution after a prompt, and the log-probability of each token of a
+    completion; of a run beside the policy that it started from.
+    """
+    from llmpolicy.session.inspect import inspect_model
+
+    check_file(json_file)
+    found = inspect_model(model, prompt, completion, chat=chat)
+    tell(str(found))
+    write_json(json_file, found.to_dict())

@@ -286,6 +286,12 @@ class WithoutAdapter:
             turns: list[Turn] = self.policy.complete(prompts, **how)
         return turns
 
+    def distribution(self, states: Sequence[Any]) -> torch.distributions.Categorical:
+        """The base's distribution of the next token after each prompt."""
+        with self.policy.adapter_off():
+            found: torch.distributions.Categorical = self.policy.distribution(states)
+        return found
+
     @contextmanager
     def remembering(self) -> Iterator[Any]:
         """While it lasts, what the base read and wrote is kept for the turns that follow."""

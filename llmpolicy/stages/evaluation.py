@@ -49,7 +49,7 @@ def evaluate_policy(
     return result
 
 
-def _start_of(recipe: Recipe, policy: "CausalLMPolicy") -> Any:
+def start_of(recipe: Recipe, policy: "CausalLMPolicy") -> Any:
     """The policy that training started from, the trained one without its adapter included."""
     from llmpolicy.evaluation.answers import WithoutAdapter
 
@@ -97,7 +97,7 @@ def _close_curve(
     )
     found = evaluate_policy(rest, best, start=start, say=say)
     run.write_evaluation(found.to_dict(), of_best=True)
-    before = start or _start_of(rest.recipe, policy)
+    before = start or start_of(rest.recipe, policy)
     preferred = _preferences(rest, {"best": best, "last": policy, "start": before})
     run.update_manifest(preference=preferred)
     for name in ("best", "last"):
