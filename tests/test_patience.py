@@ -42,7 +42,7 @@ class Says:
 
 def gated(
     folder: Path, patience: float, *, seconds: float = LONG, never: bool = False
-) -> tuple[Says, list[Episode], list[dict[str, Any]]]:
+) -> tuple[Says, list[Episode], Dialogues]:
     actor, rows = Says(), training.rows()
     folder.mkdir()
     args = {"folder": str(folder), "never": never}
@@ -51,30 +51,32 @@ def gated(
         speech = speech_of(actor.policy.codec, players.offer.tools)
         partner = Partner(players, speech, Limits(turns=4, tokens=200), patience=patience)
         there = Dialogues(partner, rows, [0, 1, 2, 3])
-        return actor, list(rollout(actor, there, seed=0).episodes), there.faults()
+        return actor, list(rollout(actor, there, seed=0).episodes), there
     finally:
         players.close()
 
 
 def test_a_slow_environment_does_not_hold_the_others(tmp_path: Path) -> None:
-    actor, episodes, _ = gated(tmp_path / "patient", 0.05)
+    actor, episodes, there = gated(tmp_path / "patient", 0.05)
+    assert there.left_behind > 0
     assert [episode.final.ended for episode in episodes] == ["done"] * 4
     assert [len(episode.turns) for episode in episodes] == [3] * 4
     assert sum(map(len, actor.batches)) == 12
     slow = tuple(episodes[0].turns[1].state)  # it went on when nobody else was left
     assert [batch for batch in actor.batches if slow in batch] == [[slow]]
-    _, episodes, _ = gated(tmp_path / "lockstep", float("inf"), seconds=1.0)
+    _, episodes, there = gated(tmp_path / "lockstep", float("inf"), seconds=1.0)
+    assert there.left_behind == 0
     assert [episode.final.ended for episode in episodes] == ["failed", *["done"] * 3]
 
 
 def test_one_that_hangs_fails_alone_and_so_does_one_that_hangs_when_it_is_asked_what_it_pays(
     tmp_path: Path,
 ) -> None:
-    _, episodes, faults = gated(tmp_path / "hang", 0.05, seconds=1.0, never=True)
+    _, episodes, there = gated(tmp_path / "hang", 0.05, seconds=1.0, never=True)
     assert [episode.final.ended for episode in episodes] == ["failed", "failed", "done", "done"]
     assert [episode.final.paid for episode in episodes] == [None, None, 1.0, 1.0]
     assert [episode.final.turns for episode in episodes] == [1, 3, 3, 3]
-    assert [record["why"] for record in faults] == [
+    assert [record["why"] for record in there.faults()] == [
         "Gate.step took more than 1 s",
         "Gate.get_reward took more than 1 s",
     ]
@@ -88,6 +90,7 @@ def test_where_all_are_quick_it_is_lockstep_bit_for_bit(name: str) -> None:
         partner = talks.partner(policy, name, patience=patience)
         there = Dialogues(partner, training.rows() * 2, [0, 1, 2, 3] * 2)
         episodes = rollout(policy, there, seed=5).episodes
+        assert there.left_behind == 0
         turns = [[(turn.state, turn.action, turn.log_probs) for turn in e.turns] for e in episodes]
         ends = [(e.final.ended, e.final.paid, e.final.messages) for e in episodes]
         played.append((turns, ends, [e.terminated for e in episodes]))

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from accelerate.utils import gather_object
+from trl import GRPOTrainer
 
 from llmpolicy.episode import Turn
 from llmpolicy.grpo import step
@@ -25,18 +26,24 @@ WAYS: dict[str, dict[str, Any]] = {
     "grpo": {"loss_type": "grpo"},
     "by turn": {"loss_type": "dapo", "by_turn": True},
     "failing on one": {"loss_type": "dapo", "name": "Half"},
+    "one server": {"loss_type": "dapo", "top_p": 0.9},
+    "one server, failing on one": {"loss_type": "dapo", "name": "Half", "top_p": 0.9},
 }
 _seen: dict[int, int] = {}
 
 
 def replayed(
-    trainer: PolicyTrainer, states: Sequence[Sequence[int]], most: Sequence[int] | None = None
+    trainer: PolicyTrainer,
+    states: Sequence[Sequence[int]],
+    most: Sequence[int] | None = None,
+    start: int | None = None,
 ) -> list[Turn]:
     """Replies that depend on the place of a row in the whole generation, and then on what it sees."""
     number = _seen[id(trainer.generation)] = _seen.get(id(trainer.generation), -1) + 1
     rows, turns = len(trainer.generation.rows), []
     # Where some never began, the others are whole groups of one process, counted from their first.
-    start = trainer.accelerator.process_index * rows if len(states) == rows else 0
+    if start is None:
+        start = trainer.accelerator.process_index * rows if len(states) == rows else 0
     for place, state in enumerate(states, start=start):
         seed = place if number == 0 else zlib.crc32(str(list(state)).encode())
         tokens = [5 + (7 * seed + 3 * t) % 18 for t in range(1 + seed % 4)]
@@ -44,9 +51,25 @@ def replayed(
     return turns
 
 
+def served(
+    trainer: PolicyTrainer, prompts: Sequence[Sequence[int]], *_: Any
+) -> tuple[list[list[int]], None]:
+    """The same as TRL has it of a server, which is asked once for all processes: each hands over as
+    many prompts, and takes as many of all replies.
+    """
+    everyone = gather_object(list(map(list, prompts)))
+    start = trainer.accelerator.process_index * len(prompts)
+    said = iter(replayed(trainer, [state for state in everyone if len(state) > 1], start=0))
+    filled = Turn([], [4])  # one token alone is there to fill a process's share
+    turns = [next(said) if len(state) > 1 else filled for state in everyone]
+    turns = turns[start : start + len(prompts)]
+    return [list(turn.action) for turn in turns], None
+
+
 def update(
     folder: Path, *, name: str = "Echo", by_turn: bool = False, **grpo: Any
 ) -> dict[str, Any]:
+    _seen.clear()  # a generation's number in memory is another's once it is gone
     policy = talks.policy()
     trainer = talks.trainer(
         folder,
@@ -71,7 +94,7 @@ def update(
 
 
 if __name__ == "__main__":
-    step.sampled = replayed
+    step.sampled, GRPOTrainer._generate_single_turn = replayed, served
     made = {way: update(Path(sys.argv[1]), **how) for way, how in WAYS.items()}
     if os.environ["RANK"] == "0":
         torch.save(made, Path(sys.argv[1]) / "updates.pt")

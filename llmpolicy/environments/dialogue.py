@@ -129,6 +129,8 @@ class Dialogues:
     open: dict[int, Exchange] = field(default_factory=dict)
     """By dialogue, what waits for an answer."""
     asking: Asking = field(init=False)
+    left_behind: int = 0
+    """How often others went on without one that was asked when they were."""
 
     def reset(self, seed: int) -> Sequence[Dialogue]:
         """Begin every dialogue; one whose environment fails is over."""
@@ -201,6 +203,7 @@ class Dialogues:
                 until = time.monotonic() + self.partner.patience
             left = until - time.monotonic()
             if until < inf and (left <= 0 or awaited.isdisjoint(self.open)):
+                self.left_behind += len(awaited.intersection(self.open))
                 break
             for row, told in self.asking.heard(left):
                 self.open[row].told.append(told)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from math import nan
+from math import inf, nan
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -62,17 +62,49 @@ class Speaker:
         return self.trainer.policy.remembering()
 
 
+@dataclass(frozen=True)
+class Together:
+    """Writes as often, and as many rows, as the other processes do: where an engine serves all of
+    them, or weights are shared out, each write is one of all.
+    """
+
+    write: Write
+    filler: Sequence[int]
+    """A state for the rows that others have more."""
+
+    def __call__(self, states: Sequence[Sequence[int]], most: Sequence[int]) -> list[Turn]:
+        return self._round(states, most)[: len(states)]
+
+    def finish(self) -> None:
+        """Take part until no process has anything to write."""
+        while self._round([], []):
+            continue
+
+    def _round(self, states: Sequence[Sequence[int]], most: Sequence[int]) -> list[Turn]:
+        missing = max(gather_object([len(states)])) - len(states)
+        if not states and not missing:
+            return []
+        return self.write([*states, *[self.filler] * missing], [*most, *[1] * missing])
+
+
 def play(trainer: "PolicyTrainer", talk: Talk, write: Write) -> list[Episode]:
     """A dialogue of each row of this generation; RunError where the environment failed in all."""
+    partner, together = talk.partner, None
+    if trainer.accelerator.num_processes > 1 and not trainer.ways.samples_itself:
+        write = together = Together(write, [trainer.policy.stop_ids[0]])
+        partner = replace(partner, patience=inf)
     rows, size = trainer.generation.rows, trainer.group_size
     first = trainer.accelerator.process_index * len(rows)
     groups = [(first + number) // size for number in range(len(rows))]
-    dialogues = Dialogues(talk.partner, [trainer.rows[row] for row in rows], groups)
+    dialogues = Dialogues(partner, [trainer.rows[row] for row in rows], groups)
     start, speaker = time.perf_counter(), Speaker(trainer, write)
     played = rollout(speaker, dialogues, seed=None, version=trainer.state.global_step)
+    if together is not None:
+        together.finish()
     trainer.generation.seconds = time.perf_counter() - start
     episodes = played.episodes
     note_faults(trainer, dialogues)
+    _note_left_behind(trainer, dialogues.left_behind)
     _refuse_failure(trainer, episodes)
     return [replace(episode, rewards=()) for episode in episodes]
 
@@ -84,6 +116,17 @@ def note_faults(trainer: "PolicyTrainer", dialogues: Dialogues) -> None:
         faults = gather_object(faults)
     if trainer.run is not None:
         keep_faults(trainer.run, faults, trainer.again)
+
+
+def _note_left_behind(trainer: "PolicyTrainer", count: int) -> None:
+    """Log how often dialogues of all processes went on without another: never, and what is drawn
+    follows from the seed alone.
+    """
+    counts = [count]
+    if trainer.accelerator.num_processes > 1:
+        counts = gather_object(counts)
+    mode = "train" if trainer.model.training else "eval"
+    trainer._metrics[mode]["dialogues/left_behind"].append(float(sum(counts)))
 
 
 def _refuse_failure(trainer: "PolicyTrainer", episodes: Sequence[Episode]) -> None:
