@@ -15,7 +15,7 @@ EXPLAINED = [name for row in ROWS for name in re.findall(r"`([^`]+)`", row)]
 LOGGED = re.compile(
     r"_metrics\[(?:mode|\"train\")\]\[(f?)\"([^\"]+)\"\]|(?<!_)metrics\[(f?)\"([^\"]+)\"\]"
 )
-OURS = ("llmpolicy/grpo/step.py", "llmpolicy/grpo/sampling.py", "llmpolicy/grpo/update.py")
+OURS = [f"llmpolicy/grpo/{name}.py" for name in ("dialogues", "step", "sampling", "update")]
 FIGURES_OF_SAMPLING = ("reward", "refilled", "dead", "prompts", "signal", "tokens")
 
 
