@@ -14,9 +14,7 @@ class Guess:
     ``cost``, and a guess that may be right pays ``agreed`` times the share of numbers it rules out.
     """
 
-    def __init__(
-        self, low: int = 0, high: int = 9, cost: float = 0.1, agreed: float = 0.3
-    ) -> None:
+    def __init__(self, low: int = 0, high: int = 9, cost: float = 0.1, agreed: float = 0.3) -> None:
         self.low, self.high, self.cost, self.agreed = low, high, cost, agreed
 
     def reset(self, seed: int) -> str:
