@@ -3,6 +3,7 @@ processes of players; where it is not, one sentence says what to install.
 """
 
 import math
+import random
 import re
 import socket
 import subprocess
@@ -17,6 +18,7 @@ from typing import Any
 import pytest
 
 from llmpolicy.environments.players import Ask, Players, Told
+from llmpolicy.environments.textarena import games
 from llmpolicy.errors import RecipeError
 from llmpolicy.recipe import Recipe
 from llmpolicy.recipe.loop import BY_NAME
@@ -337,3 +339,23 @@ def test_openenv_whose_server_ends_is_not_judged(
     told = game.ask([Ask(0, "step", {"text": "25"}), Ask(0, "reset", {"seed": 0})])
     assert [each.fault for each in told] == ["error", "error"]
     assert [each.reward for each in told] == [None, None]
+
+
+@needs("textarena")
+def test_games_of_any_move_show_how_to_speak_and_not_how_to_win() -> None:
+    moves = ["[accept]", "[continue]"]
+    before = random.getstate()
+    rows = list(games("Secretary-v0", moves, n=300, N=3))
+    assert random.getstate() == before
+    assert rows == list(games("Secretary-v0", moves, n=300, N=3))
+    said = [[message["content"] for message in row["messages"]] for row in rows]
+    assert {len(each) for each in said} == {2, 4, 6}
+    assert all("You will observe 3 hidden values" in each[0] for each in said)
+    assert len({each[0] for each in said}) > 250
+    values = {move: [] for move in moves}  # type: dict[str, list[float]]
+    for each in said:
+        for words, move in zip(each[::2], each[1::2], strict=True):
+            values[move].append(float(words.rpartition(" is ")[2].removesuffix(".")))
+    for shown in values.values():  # as often, and at whatever value
+        assert sum(shown) / len(shown) == pytest.approx(0.5, abs=0.08)
+        assert len(shown) == pytest.approx(sum(map(len, values.values())) / 2, rel=0.2)

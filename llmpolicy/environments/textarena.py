@@ -1,11 +1,14 @@
 """Games of TextArena for one player, by their name."""
 
+import random
 import re
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from llmpolicy.environments.conversation import Done
 from llmpolicy.environments.extras import library
 from llmpolicy.errors import RecipeError, nearest
+from llmpolicy.messages import Message
 
 
 class Game:
@@ -54,6 +57,31 @@ class Game:
         _, observations = inner.get_observation()
         own = self._library.ObservationType.PLAYER_ACTION
         return "\n".join(message for _, message, kind in observations if kind is not own)
+
+
+def games(
+    name: str, moves: Sequence[str], n: int = 500, seed: int = 0, **args: Any
+) -> Iterator[dict[str, list[Message]]]:
+    """n dialogues of a player who makes any of the moves, up to one of them, as demonstrations: how
+    to speak, and nothing of how to win.
+    """
+    state = random.getstate()  # which TextArena seeds
+    game, draw = Game(name, **args), random.Random(f"games:{seed}")
+    for _ in range(n):
+        messages: list[Message] = [
+            {"role": "user", "content": game.reset(draw.randrange(2**31))},
+            {"role": "assistant", "content": draw.choice(moves)},
+        ]
+        while draw.random() < 0.5:
+            said = game.step(messages[-1]["content"])
+            if isinstance(said, Done):
+                break
+            messages += [
+                {"role": "user", "content": said},
+                {"role": "assistant", "content": draw.choice(moves)},
+            ]
+        random.setstate(state)
+        yield {"messages": messages}
 
 
 def _why(error: Exception) -> str:
