@@ -57,7 +57,7 @@ def code_of(recipe: Facts, base: Path | None) -> list[Code]:
     for key, name, args in _named(recipe):
         codes += _code(key, name, args, base or Path())
         codes += _in_args(f"{key.rpartition('.')[0]}.args", args)
-    return [*codes, *_server(recipe)]
+    return [*codes, *_server(recipe), *_taskset(recipe)]
 
 
 def note(recipe: Recipe) -> list[Code]:
@@ -175,6 +175,22 @@ def _server(recipe: Facts) -> Iterator[Code]:
         address = str(environment["openenv"])
         says = f"sends what the model says to {visible(address)}"
         yield _hashed("environment.openenv", says, [address])
+
+
+def _taskset(recipe: Facts) -> Iterator[Code]:
+    """A taskset of verifiers: a module by its name, with functions and judges in its arguments."""
+    environment = recipe.get("environment")
+    if not isinstance(environment, Mapping) or environment.get("verifiers") is None:
+        return
+    name, args = str(environment["verifiers"]), environment.get("args") or {}
+    module = name.rpartition("/")[2].partition("@")[0].replace("-", "_").lower()
+    files = [file for file in _module_files(module) or [] if not installed(file)]
+    content = sorted(
+        {hashlib.sha256(each.read_bytes()).hexdigest() for each in written_files(files)}
+    )
+    says = f"the taskset {visible(name)} of verifiers, with {visible(str(args)):.200}"
+    yield _hashed("environment.verifiers", says, [name, args, *content])
+    yield from _in_args("environment.args", args)
 
 
 def _hashed(key: str, says: str, content: Any) -> Code:

@@ -269,6 +269,22 @@ def test_the_server_of_an_environment_is_said(tmp_path: Path) -> None:
     assert not consent.code_of({"environment": {"reasoning_gym": "gcd"}}, tmp_path)
 
 
+def test_a_taskset_is_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its content where that is not installed, with what its arguments name."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "their_tasks.py").write_text("raise SystemExit('imported')\n")
+    args = {"task": {"rewards": {"fast": {"fn": "mine.py:fast"}}}}
+    (tmp_path / "mine.py").write_text("def fast(trace):\n    return 1.0\n")
+    monkeypatch.chdir(tmp_path)
+    data = {"environment": {"verifiers": "them/Their-Tasks@2", "args": args}}
+    codes = consent.code_of(data, tmp_path)
+    assert [code.key for code in codes][0] == "environment.verifiers"
+    assert any("mine.py:fast" in code.says for code in codes[1:])
+    (tmp_path / "their_tasks.py").write_text("raise SystemExit('changed')\n")
+    assert consent.code_of(data, tmp_path)[0].digest != codes[0].digest
+    assert consent.code_of({"environment": {"verifiers": "not_there"}}, tmp_path)
+
+
 @pytest.mark.parametrize("state", ["", ".", "state", "/proc/nowhere"])
 def test_no_other_place_answers_for_the_user(
     theirs: Path, monkeypatch: pytest.MonkeyPatch, state: str

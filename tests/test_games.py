@@ -23,7 +23,7 @@ from llmpolicy.errors import RecipeError
 from llmpolicy.recipe import Recipe
 from llmpolicy.recipe.loop import BY_NAME
 
-EXTRAS = {"textarena": "textarena", "gem": "gem", "openenv": "openenv"}
+EXTRAS = {name: name for name in ("textarena", "gem", "openenv", "verifiers")}
 
 
 def needs(library: str) -> pytest.MarkDecorator:

@@ -77,6 +77,8 @@ class Player:
                 return Told()
             if function is None:
                 raise Misread("is not there")
+            if "said" in given and (hear := getattr(self.instance, "_hear", None)):
+                hear(given["said"]["turn"], _reply(given["said"]))
             returned = self.waited(_called(function, what, given))
             return _READ[what](returned)
         except Misread as error:
@@ -118,10 +120,14 @@ def seed_all(seed: int) -> None:
             (generator.seed if name == "numpy" else generator.manual_seed)(seed % most)
 
 
+def _reply(given: Mapping[str, Any]) -> Reply:
+    calls = [ToolCall(**call) for call in given.get("calls", ())]
+    return Reply(given["text"], calls, given.get("token_ids", ()))
+
+
 def _called(function: Tool, what: What, given: Mapping[str, Any]) -> Any:
     if what == "step":
-        calls = [ToolCall(**call) for call in given.get("calls", ())]
-        return function(Reply(given["text"], calls, given.get("token_ids", ())))
+        return function(_reply(given))
     if what == "tool":
         return function(**given["arguments"])
     return function(**_row(function, given)) if what == "reset" else function()

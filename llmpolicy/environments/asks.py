@@ -31,8 +31,8 @@ class Offer:
 @dataclass(frozen=True, slots=True)
 class Ask:
     """One call of a player. What is ``given``: to ``reset`` columns, seed, group; to ``step`` text,
-    calls (records of name and arguments), token_ids; to ``tool`` name, arguments; to ``reward``
-    nothing.
+    calls (records of name and arguments), token_ids; to ``tool`` name, arguments, and the turn that
+    it is ``said`` in (its number, text, calls); to ``reward`` the last turn, where nobody answered.
     """
 
     player: int

@@ -181,9 +181,10 @@ class Dialogues:
         elif problem:
             exchange.said.append({"role": "user", "content": f"error: {problem}"})
         elif calls:
-            for call in calls:
-                asked = {"name": call.name, "arguments": dict(call.arguments)}
-                exchange.ask(Ask(row, "tool", asked))
+            made = [{"name": call.name, "arguments": dict(call.arguments)} for call in calls]
+            heard = {"turn": dialogue.turns, "text": text, "calls": made}
+            for call in made:
+                exchange.ask(Ask(row, "tool", {**call, "said": heard}))
         elif self.partner.players.offer.has_step:
             said = {"text": text, "calls": [], "token_ids": list(turn.action)}
             exchange.ask(Ask(row, "step", said))
@@ -220,7 +221,7 @@ class Dialogues:
         if state.ended and not state.failed and state.paid is None and not exchange.is_pay:
             if self.partner.players.offer.has_reward:
                 exchange = self.open[row] = Exchange(state, ended=True)
-                exchange.ask(Ask(row, "reward"))
+                exchange.ask(Ask(row, "reward", _unanswered(state)))
                 self.asking.add([(row, exchange.asks[0])])
                 return False
             if state.by_turn:
@@ -351,6 +352,14 @@ def as_messages(words: Words) -> list[Message]:
 def _as_message(call: ToolCall) -> Message:
     function = {"name": call.name, "arguments": dict(call.arguments)}
     return {"type": "function", "function": function}
+
+
+def _unanswered(dialogue: Dialogue) -> dict[str, Any]:
+    """What the model said last, where nothing has been said to that; it may be cut off."""
+    last = dialogue.messages[-1]
+    if last["role"] != "assistant":
+        return {}
+    return {"said": {"turn": dialogue.turns, "text": content_text(last["content"]), "calls": []}}
 
 
 def _tool_message(name: str, content: str) -> Message:

@@ -50,6 +50,7 @@ BY_NAME = {
     "gem": "llmpolicy.environments.gem:Game",
     "openenv": "llmpolicy.environments.openenv:Served",
     "reasoning_gym": "llmpolicy.environments.reasoning_gym:Questions",
+    "verifiers": "llmpolicy.environments.verifiers:Rollout",
 }
 """The libraries whose environments a language model plays by name, and what makes one."""
 
@@ -90,6 +91,7 @@ class EnvironmentBlock(AsWritten):
     gem: str | None = None
     openenv: str | None = None
     reasoning_gym: str | None = None
+    verifiers: str | None = None
     tools: list[Any] = []
     turns: Annotated[int, Field(ge=1)] = 8
     timeout: Annotated[float, BeforeValidator(seconds)] = 30.0
