@@ -17,7 +17,9 @@ from scripts.receipts._sources import ROOT
 
 SOURCES = [
     "pyproject.toml",
-    "llmpolicy/environments/*.py",
+    "llmpolicy/environments/verifiers*.py",
+    "llmpolicy/environments/answered.py",
+    "llmpolicy/environments/conversation.py",
     "scripts/receipts/verifiers.py",
     "tests/test_verifiers.py",
     "tests/tasksets/*.py",
