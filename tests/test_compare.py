@@ -126,3 +126,37 @@ def test_a_run_keeps_the_answer_to_each_held_out_prompt(tmp_path: Path) -> None:
     assert shown.exit_code == 0 and "step 1, group" in shown.stdout
     shown = CliRunner().invoke(app, ["doctor", str(made.path), "--json", f"{tmp_path}/g"])
     assert json.loads((tmp_path / "g").read_text())["verdict"] in shown.stdout
+
+
+def test_lines_that_are_means_of_several_steps_count_as_many(tmp_path: Path) -> None:
+    each, some = run(tmp_path / "a", [True], step_time=2.0), run(tmp_path / "b", [True])
+    lines = (each.path / "metrics.jsonl").read_text().splitlines()
+    (some.path / "metrics.jsonl").write_text("\n".join([lines[4], lines[9]]) + "\n")
+    costs = compare(each, some).costs
+    assert costs["steps"] == (10.0, 10.0) and costs["seconds"] == (20.0, 20.0)
+
+
+@pytest.mark.parametrize("figures", [{}, {"num_tokens": "x", "step_time": [1]}])
+def test_costs_that_were_not_measured_are_left_out(tmp_path: Path, figures: dict[str, Any]) -> None:
+    first, second = run(tmp_path / "a", [True]), run(tmp_path / "b", [True])
+    (second.path / "metrics.jsonl").unlink()
+    second.log(1, {"reward": float("nan"), **figures})
+    assert dict(compare(first, second).costs) == {"steps": (10.0, 1.0)}
+    second.log(2, {"reward": float("nan"), "num_tokens": 1, "step_time": 1.0})
+    assert "nan" not in str(compare(first, second))
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["[1]", "1", "null", "{}", '{"prompt": [1], "greedy": true, "right": 0, "judged": 0}',
+     '{"prompt": "1?", "right": 0, "judged": 0}',
+     '{"prompt": "1?", "greedy": "yes", "right": 0, "judged": 0}',
+     '{"prompt": "1?", "greedy": true, "right": 7, "judged": 2}',
+     '{"prompt": "1?", "greedy": true, "right": 0, "judged": "2"}',
+     '{"prompt": "1?", "greedy": true, "right": NaN, "judged": 2}'],
+)  # fmt: skip
+def test_answers_that_are_none_are_damage(tmp_path: Path, line: str) -> None:
+    made = run(tmp_path / "a", [True])
+    (made.path / "answers.jsonl").write_text(line + "\n")
+    with pytest.raises(RunError, match="answers.jsonl is damaged"):
+        compare(made, made)

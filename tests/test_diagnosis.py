@@ -257,3 +257,87 @@ def test_runs_that_were_broken_on_purpose(tmp_path: Path) -> None:
         assert kind in found or (kind == "cut_off" and "never_ends" in found)
     sound = train_recipe("quickstart", few, out=tmp_path / "sound", say=lambda _: None)
     assert kinds(evidence_at(sound.path)) == []
+
+
+def test_a_sound_run_in_16_bits_is_not_blamed_for_its_rounding() -> None:
+    assert kinds(run(None, lambda s: {"sampler/parity": 0.08})) == []
+    mean = {"sampling/sampling_logp_difference/mean": 0.08}
+    stock = run()
+    steps = [
+        {name: value for name, value in each.items() if name != "sampler/parity"} | mean
+        for each in stock.steps
+    ]
+    assert kinds(replace(stock, steps=steps)) == ["sampler_mismatch"]
+
+
+def test_an_environment_that_is_no_mapping_is_nothing_to_find() -> None:
+    assert kinds(run(recipe={"environment": "x"})) == []
+
+
+def test_what_was_not_judged_is_said_once() -> None:
+    assert kinds(run(lambda s, p, m, o: replace(o, reward=None))).count("unjudged") == 1
+
+
+def test_where_nothing_was_paid_every_prompt_is_unsolved() -> None:
+    nothing = run(lambda s, p, m, o: replace(o, prompt=f"{p}?", row=p, reward=0.0))
+    assert unsolved(nothing).startswith("none of 10 prompts was ever paid more than 0\nrow 0, ")
+    unjudged = run(
+        lambda s, p, m, o: replace(o, prompt=f"{p}?", row=p, reward=None if p else -1.0 - m)
+    )
+    assert unsolved(unjudged).startswith("9 of 10 prompts were never paid -1, the most there was")
+    with pytest.raises(RunError, match="kept no completions"):
+        unsolved(replace(nothing, completions=[]))
+
+
+def rows(**changes: Any) -> list[dict[str, Any]]:
+    plain = {"row": 1, "prompt": "1?", "completion": "7", "token_ids": [1], "advantage": 0.1}
+    return [{**plain, "reward": float(n % 2), "group": 0} | changes for n in range(4)]
+
+
+def test_rewards_that_are_no_numbers_are_unknown(tmp_path: Path) -> None:
+    made = Run.create(tmp_path, {"name": "x"})
+    made.write_rollouts(1, rows(reward=math.nan))
+    made.write_rollouts(2, rows(reward=math.inf, advantage=-math.inf))
+    made.write_rollouts(3, rows(reward="7", group=None))
+    found = evidence_at(tmp_path)
+    assert len(found.completions) == 12 and {one.reward for one in found.completions} == {None}
+    assert found.completions[4].advantage is None and len(found.groups) == 6
+    assert "not judged" in groups(found, step=2)
+
+
+def test_files_that_are_no_rollouts_are_left_out(tmp_path: Path) -> None:
+    made = Run.create(tmp_path, {"name": "x"})
+    made.write_rollouts(1, rows())
+    made.write_rollouts(2, rows(token_ids="none"))
+    (tmp_path / "rollouts/train-backup.parquet").write_text("x")
+    (tmp_path / "grpo_config.json").write_text("[1]")
+    found = evidence_at(tmp_path)
+    assert len(found.completions) == 4 and found.settings == {}
+
+
+@pytest.mark.parametrize(
+    "history", [None, {"a": 1}, [1, None, "reward"], [{"step": None, "reward": 1}]]
+)
+def test_a_state_without_steps_is_a_sentence(tmp_path: Path, history: Any) -> None:
+    (tmp_path / "trainer_state.json").write_text(json.dumps({"log_history": history}))
+    with pytest.raises(RunError, match="is no run"):
+        evidence_at(tmp_path)
+
+
+def test_tables_of_stock_trl_without_a_state_or_columns(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    (tmp_path / "completions").mkdir()
+    file = tmp_path / "completions/completions_00001.parquet"
+    table = [
+        {"step": 1, "prompt": f"{n // 4}?", "completion": 7, "advantage": 0.1,
+         "right": math.nan if n % 4 == 0 else 1.0, "short": math.inf if n % 4 == 0 else 0.5}
+        for n in range(32)
+    ]  # fmt: skip
+    pq.write_table(pa.Table.from_pylist(table), file)
+    found = evidence_at(tmp_path).completions
+    assert [one.reward for one in found[:4]] == [None, 1.5, 1.5, 1.5] and found[0].text == "7"
+    pq.write_table(pa.Table.from_pylist(table).drop_columns(["step"]), file)
+    with pytest.raises(RunError, match="is no run"):
+        evidence_at(tmp_path)

@@ -79,3 +79,6 @@ def test_bad_input_is_a_sentence(tmp_path: Path) -> None:
     Run.create(tmp_path / "run", {"name": "x"}).finish("failed")
     with pytest.raises(PolicyError, match="has no policy to look at .the run's status: failed"):
         inspect_model(str(tmp_path / "run"), PROMPT)
+    for empty in ("", "\udcff"):
+        with pytest.raises(PolicyError, match="--completion '.*' has no token"):
+            inspect_model("bundled", PROMPT, empty)

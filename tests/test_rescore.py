@@ -1,6 +1,7 @@
 """A run's completions under another reward."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from llmpolicy import Run
 from llmpolicy.cli import app
 from llmpolicy.errors import RewardError, RunError
 from llmpolicy.session import train_recipe
-from llmpolicy.session.rescore import kendall, rescore_run
+from llmpolicy.session.rescore import Rescored, _Pairs, _take, kendall, rescore_run
 
 OTHERS = """
 def opposite(completion: str, answer: str) -> float:
@@ -99,3 +100,49 @@ def test_the_verb(run: Run, tmp_path: Path) -> None:
 )
 def test_kendalls_tau_b(pairs: list[tuple[float, float]], tau: float) -> None:
     assert kendall(pairs) == pytest.approx(tau)
+
+
+def test_a_group_that_is_told_apart_only_by_what_is_not_judged_has_no_rank() -> None:
+    kept = {"place": "1:0", "prompt": "1?", "completion": "7"}
+    found, pairs = Rescored(), _Pairs()
+    _take(found, pairs, [{**kept, "reward": float(n == 0)} for n in range(3)], [None, 1.0, 0.0])
+    _take(found, pairs, [{**kept, "reward": float("nan")} for n in range(3)], [1.0, 1.0, 0.0])
+    _take(found, pairs, [{**kept, "completion": None, "reward": 0.0}], [1.0])
+    pairs.close(found)
+    assert "paid more now" in str(found)
+    assert found.rank is None and found.flips is None and found.unjudged == (3, 1)
+
+
+def test_rows_that_ask_another_question_now_are_not_scored(tmp_path: Path) -> None:
+    lines = [
+        json.dumps({"question": f"{a}+{b}", "answer": str(a + b)})
+        for a in range(10, 20)
+        for b in range(10, 20)
+    ]
+    (tmp_path / "rows.jsonl").write_text("\n".join(lines))
+    (tmp_path / "t.yaml").write_text(
+        f"name: t\nmodel: {{path: bundled}}\ntask: {{file: {tmp_path}/rows.jsonl, prompt:"
+        " '{question}'}\nrewards: [{fn: exact:match, role: correctness}]\nevaluate: {correct:"
+        " exact:match, n: 4}\ngrpo: {max_steps: 1, per_device_train_batch_size: 16,"
+        " num_generations: 8, max_completion_length: 5}\n"
+    )
+    made = train_recipe(str(tmp_path / "t.yaml"), [], out=tmp_path / "run", say=lambda _: None)
+    rewards = ["exact:match"]
+    assert not rescore_run(made.path, rewards, yes=True).more
+    wider = [json.dumps({**json.loads(line), "more": 1}) for line in lines]
+    (tmp_path / "rows.jsonl").write_text("\n".join(wider))
+    assert not rescore_run(made.path, rewards, yes=True).more
+    (tmp_path / "rows.jsonl").write_text("\n".join(lines[::-1]))
+    with pytest.raises(RunError, match="the data changed since"):
+        rescore_run(made.path, rewards, yes=True)
+
+
+def test_rollouts_without_a_column_are_a_sentence(run: Run, tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    copy = tmp_path / "run"
+    shutil.copytree(run.path, copy)
+    for file in (copy / "rollouts").glob("*.parquet"):
+        pq.write_table(pq.read_table(file).drop_columns(["group"]), file)
+    with pytest.raises(RunError, match="have no column 'group'"):
+        rescore_run(copy, ["exact:match"], yes=True)

@@ -24,7 +24,7 @@ def duplicated_prompts(run: Evidence) -> Finding | NotChecked | None:
             rows[one.prompt].add(one.row)
     count = sum(map(len, rows.values()))
     if count < 20:
-        return NotChecked("duplicated_prompts", "the rows of the prompts are not known")
+        return NotChecked("duplicated_prompts", "fewer than 20 rows of one turn are known")
     twice = [prompt for prompt, of_prompt in rows.items() if len(of_prompt) > 1]
     more = sum(len(rows[prompt]) - 1 for prompt in twice)
     if more / count < MOST_TWICE:
@@ -79,7 +79,7 @@ def unjudged(run: Evidence) -> Finding | None:
     return Finding(
         "unjudged",
         f"{len(unknown)} of {count} completions could not be judged",
-        "faults.jsonl says why, each with a command that asks again",
+        "faults.jsonl says why, each with a command that asks again; check-reward tries a reward",
         1.0,
         {"share": round(len(unknown) / count, 4)},
         [one.place for one in unknown],
@@ -105,7 +105,8 @@ def environment_failures(run: Evidence) -> Finding | None:
 
 def tool_never_called(run: Evidence) -> Finding | None:
     """Tools that are offered and not used."""
-    tools = (run.recipe.get("environment") or {}).get("tools") or ()
+    environment = run.recipe.get("environment")
+    tools = environment.get("tools") if isinstance(environment, dict) else ()
     late = [one for group in run.late for one in group]
     if not tools or not late or any(one.calls for one in late):
         return None

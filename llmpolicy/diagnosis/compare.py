@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from llmpolicy.diagnosis.evidence import number_of
 from llmpolicy.errors import RunError
 from llmpolicy.run import Run
 from llmpolicy.run.answers import read_answers
@@ -140,30 +141,35 @@ def _costs(first: Run, second: Run) -> dict[str, tuple[float, float]]:
     curves = [[line for line in of_run if "reward" in line] for of_run in lines]
     if not all(curves):
         return {}
-    costs = {"steps": (float(len(curves[0])), float(len(curves[1])))}
+    costs = {"steps": (float(curves[0][-1]["step"]), float(curves[1][-1]["step"]))}
     for name, figure in (("tokens", _tokens), ("seconds", _seconds)):
         ends = [figure(curve)[-1] for curve in curves]
+        if not all(ends):  # one of them has not measured it
+            continue
         costs[name] = (ends[0], ends[1])
         at = [_until(curve, figure(curve), min(ends)) for curve in curves]
-        costs[f"reward at equal {name}"] = (at[0], at[1])
+        if not any(map(math.isnan, at)):
+            costs[f"reward at equal {name}"] = (at[0], at[1])
     return costs
 
 
 def _tokens(curve: Sequence[Mapping[str, Any]]) -> list[float]:
-    return [float(line.get("num_tokens") or 0.0) for line in curve]
+    return [number_of(line.get("num_tokens")) or 0.0 for line in curve]
 
 
 def _seconds(curve: Sequence[Mapping[str, Any]]) -> list[float]:
-    total, seconds = 0.0, []
+    """The time until each line, which tells the mean of the steps since the one before."""
+    total, before, seconds = 0.0, 0, []
     for line in curve:
-        total += float(line.get("step_time") or 0.0)
+        total += (number_of(line.get("step_time")) or 0.0) * (line["step"] - before)
+        before = line["step"]
         seconds.append(total)
     return seconds
 
 
 def _until(curve: Sequence[Mapping[str, Any]], cost: Sequence[float], most: float) -> float:
     inside = [line["reward"] for line, spent in zip(curve, cost, strict=True) if spent <= most]
-    known = [value for value in inside if isinstance(value, int | float)]
+    known = [number for number in map(number_of, inside) if number is not None]
     return fmean(known[-max(1, len(known) // 10) :]) if known else math.nan
 
 

@@ -60,7 +60,7 @@ class Evidence:
 
     def column(self, name: str) -> list[tuple[int, float]]:
         """Step and value of a figure, where it is a number, infinities and NaN left out."""
-        pairs = [(int(line["step"]), _number(line.get(name))) for line in self.steps]
+        pairs = [(int(line["step"]), number_of(line.get(name))) for line in self.steps]
         return [(step, value) for step, value in pairs if value is not None]
 
     def values(self, name: str) -> list[float]:
@@ -93,8 +93,7 @@ class Evidence:
 
     @cached_property
     def _paid(self) -> list[float]:
-        numbers = (_number(one.reward) for one in self.completions)
-        return [number for number in numbers if number is not None]
+        return [one.reward for one in self.completions if one.reward is not None]
 
     @property
     def top(self) -> float:
@@ -127,10 +126,10 @@ def of_run(run: Run) -> Evidence:
 def _settings(folder: Path) -> Record:
     """The trainer's options; none where they were not written, or cannot be read."""
     try:
-        settings: Record = load_json((folder / "grpo_config.json").read_bytes())
+        settings = load_json((folder / "grpo_config.json").read_bytes())
     except (OSError, ValueError):
         return {}
-    return settings
+    return settings if isinstance(settings, dict) else {}
 
 
 def _completions(run: Run) -> Iterator[Completion]:
@@ -150,22 +149,22 @@ def _completions(run: Run) -> Iterator[Completion]:
 
 def _completion(row: Record, step: int, number: int) -> Completion:
     parts = {
-        name.removeprefix("reward/"): value
+        name.removeprefix("reward/"): number_of(value)
         for name, value in row.items()
         if name.startswith("reward/")
     }
-    turns = row.get("turns") or ()
+    turns, group = row.get("turns") or (), row.get("group")
     talk = " | ".join(turn["text"] for turn in turns[1:])
     return Completion(
         place=f"{step}:{number}",
         step=step,
-        group=row.get("group", number),
+        group=number if group is None else group,
         row=row.get("row"),
         prompt=row.get("prompt") or "",
         text=talk or row.get("completion") or "",
-        reward=row.get("reward"),
+        reward=number_of(row.get("reward")),
         parts=parts,
-        advantage=row.get("advantage"),
+        advantage=number_of(row.get("advantage")),
         length=int(row.get("length") or 0),
         truncated=bool(row.get("truncated")),
         ended=row.get("ended") or "",
@@ -178,5 +177,6 @@ def _group(one: Completion) -> tuple[int, int]:
     return one.step, one.group
 
 
-def _number(value: Any) -> float | None:
+def number_of(value: Any) -> float | None:
+    """A finite number, or None: NaN, infinities and what is no number say nothing."""
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None

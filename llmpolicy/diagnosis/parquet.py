@@ -19,11 +19,11 @@ def rows_of(file: Path, without: Collection[str] = ()) -> list[dict[str, Any]]:
     try:
         kept = [name for name in pq.read_schema(file).names if name not in without]
         table = pq.read_table(file, columns=kept, page_checksum_verification=True)
+        if "token_ids" in table.column_names:
+            lengths = pc.list_value_length(table["token_ids"])
+            table = table.append_column("length", lengths).drop_columns(["token_ids"])
+        rows: list[dict[str, Any]] = table.to_pylist()
     except (pa.ArrowException, OSError) as error:
         _LOG.warning("%s: damaged and left out: %s", file, one_line(error)[:120])
         return []
-    if "token_ids" in table.column_names:
-        lengths = pc.list_value_length(table["token_ids"])
-        table = table.append_column("length", lengths).drop_columns(["token_ids"])
-    rows: list[dict[str, Any]] = table.to_pylist()
     return rows

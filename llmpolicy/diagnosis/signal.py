@@ -31,7 +31,6 @@ _REMEDIES = {
     "all_equal": "a reward that tells these completions apart",
     "no_exploration": "entropy_coef (0.01 to 0.02), a smaller learning_rate, or a larger group: the"
     " policy says the same each time",
-    "unjudged": "look at faults.jsonl, and try the reward with check-reward",
 }
 
 
@@ -45,6 +44,8 @@ def no_signal(run: Evidence) -> Finding | NotChecked | None:
     if share < MOST_DEAD or _is_solved(run, dead):
         return None
     kind = max(dead, key=dead.__getitem__)
+    if kind == "unjudged":
+        return None  # of all completions another check says so
     shares = {name: round(count / len(run.late), 4) for name, count in kinds.items()}
     return Finding(
         kind,

@@ -40,21 +40,30 @@ def groups(
 
 def unsolved(run: Evidence, *, limit: int | None = SHOWN) -> str:
     """The prompts that were never paid the most that the run paid, those seen most often first."""
+    if not run.completions:
+        raise RunError("this run has kept no completions")
     paid: dict[tuple[int | None, str], list[Completion]] = defaultdict(list)
     for one in run.completions:
         paid[one.row, one.prompt].append(one)
+    none_better = run.top <= min(run.bottom, 0.0)
     never = [
         (prompt, members)
         for (_, prompt), members in paid.items()
-        if max((one.reward or 0.0 for one in members), default=0.0) < run.top - 1e-6
+        if none_better or not any(_is_most(one, run) for one in members)
     ]
     lines = [f"{len(never)} of {len(paid)} prompts were never paid {run.top:g}, the most there was"]
+    if none_better:
+        lines = [f"none of {len(paid)} prompts was ever paid more than {run.top:g}"]
     for prompt, members in sorted(never, key=lambda pair: -len(pair[1]))[:limit]:
         known = [one.reward for one in members if one.reward is not None]
         mean = f"mean reward {fmean(known):.2f}" if known else "never judged"
         row = "" if members[0].row is None else f"row {members[0].row}, "
         lines += [f"{row}{len(members)} completions, {mean}", f"  {_fitted(prompt, 2, end=True)}"]
     return "\n".join(lines)
+
+
+def _is_most(one: Completion, run: Evidence) -> bool:
+    return one.reward is not None and one.reward >= run.top - 1e-6
 
 
 def _group(group: Sequence[Completion]) -> Iterator[str]:

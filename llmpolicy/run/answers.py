@@ -24,7 +24,7 @@ def read_answers(run: Path) -> list[Record]:
     """
     path = run / NAME
     try:
-        return [load_json(line) for line in path.read_bytes().splitlines()]
+        return [_answer(line) for line in path.read_bytes().splitlines()]
     except FileNotFoundError:
         raise RunError(
             f"{run} has not kept its held-out answers ({NAME}): it was not evaluated, or by an"
@@ -32,3 +32,14 @@ def read_answers(run: Path) -> list[Record]:
         ) from None
     except ValueError as error:
         raise RunError(f"{path} is damaged ({error})") from error
+
+
+def _answer(line: bytes) -> Record:
+    answer = load_json(line)
+    if not isinstance(answer, dict) or not isinstance(answer.get("prompt"), str):
+        raise ValueError(f"{line[:40]!r} is no answer to a prompt")
+    right, judged = answer.get("right"), answer.get("judged")
+    is_counted = isinstance(right, int) and isinstance(judged, int) and 0 <= right <= judged
+    if not is_counted or answer.get("greedy", "-") not in (True, False, None):
+        raise ValueError(f"{line[:40]!r} does not say what was right")
+    return answer

@@ -110,7 +110,7 @@ def write_rows(folder: Path, step: int, mode: str, attempt: int, rows: Sequence[
 
 def row_files(folder: Path) -> list[Path]:
     """The files of rows in order of step, attempt and part, then by their mode."""
-    return sorted(folder.glob("*-*.parquet"), key=_order)
+    return sorted(filter(_is_of_rows, folder.glob("*-*.parquet")), key=_order)
 
 
 def read_rows(files: Sequence[Path], mode: str | None) -> Iterator[Record]:
@@ -125,6 +125,10 @@ def read_rows(files: Sequence[Path], mode: str | None) -> Iterator[Record]:
         for file in of_step:
             if attempt_of(file) == newest and mode in (None, mode_of(file)):
                 yield from _rows(file)
+
+
+def _is_of_rows(file: Path) -> bool:
+    return all(part.isdigit() for part in file.stem.split("-")[1:])
 
 
 def mode_of(file: Path) -> str:

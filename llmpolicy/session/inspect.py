@@ -93,9 +93,7 @@ def inspect_model(
     asked: Any = Conversation([{"role": "user", "content": prompt}]) if chat else prompt
     with evaluating(policy, base), torch.no_grad():
         state = policy.encode([asked])[0]
-        chosen = policy.codec.behind(completion) if completion else _likeliest(policy, state)
-        if not chosen:
-            raise PolicyError("--completion has no token; expected a text")
+        chosen = _chosen(policy, state, completion)
         logits, log_prob = _seen(policy, state, chosen)  # (V,), (T,)
         best = logits.topk(min(TOP, len(logits))).indices.tolist()
         before: tuple[Tensor | None, Tensor | None] = (None, None)
@@ -124,8 +122,17 @@ def _policies(model: str) -> tuple[CausalLMPolicy, Base | None]:
     return policy, start_of(recipe, policy)
 
 
-def _likeliest(policy: CausalLMPolicy, state: Sequence[int]) -> list[int]:
-    return list(policy.complete([list(state)], greedy=True)[0].action)
+def _chosen(policy: CausalLMPolicy, state: Sequence[int], completion: str | None) -> list[int]:
+    """The tokens of a completion, or of the likeliest one."""
+    if completion is None:
+        return list(policy.complete([list(state)], greedy=True)[0].action)
+    try:
+        ids = list(policy.codec.behind(completion))
+    except TypeError:  # half of a surrogate pair
+        ids = []
+    if not ids:
+        raise PolicyError(f"--completion {completion!r:.60} has no token; expected a text")
+    return ids
 
 
 def _seen(policy: Base, state: Sequence[int], chosen: Sequence[int]) -> tuple[Tensor, Tensor]:

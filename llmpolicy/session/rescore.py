@@ -9,18 +9,22 @@ from statistics import fmean, pstdev
 from typing import Any
 
 from llmpolicy import consent
+from llmpolicy.diagnosis.evidence import number_of
 from llmpolicy.errors import RecipeError, RunError
-from llmpolicy.messages import plain
+from llmpolicy.messages import content_text, plain
 from llmpolicy.plan import Plan, plan_recipe, require_sandbox
 from llmpolicy.recipe import load_recipe
 from llmpolicy.rewards.printed import printed
 from llmpolicy.run import Run
+from llmpolicy.stages.sources import row_facts
 from llmpolicy.tasks import Row
 from llmpolicy.terminal import Say, tell, visible
 from llmpolicy.types import Sample
 
 SHOWN = 3
 EQUAL = 1e-6
+NEEDED = ("row", "group", "prompt", "completion", "raw", "token_ids", "truncated", "reward")
+"""The columns of a rollout that a reward, or its group, is asked by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +103,14 @@ def rescore_run(
     plan = plan_recipe(recipe)
     require_sandbox(plan)
     rows = {row.index: row for row in plan.train_rows}
+    now = row_facts(plan.train_rows, ())["train"]
+    is_as_it_was = (run.manifest.get("rows") or {}).get("train") == now
     found, pairs = Rescored(), _Pairs()
     with printed.kept_in(path / "rewards.log", say):
         for group in _groups(run):
+            for kept in group:
+                if not is_as_it_was or kept["row"] not in rows:
+                    _check_prompt(rows, kept)
             _take(found, pairs, group, _scores(plan, rows, group))
     if not found.groups:
         raise RunError(f"{path} has kept no completions of training")
@@ -132,6 +141,8 @@ def _groups(run: Run) -> Iterator[list[Mapping[str, Any]]]:
     group: list[Mapping[str, Any]] = []
     key, step, number = None, None, 0
     for row in run.rollouts("train"):
+        if missing := [name for name in ("step", *NEEDED) if name not in row]:
+            raise RunError(f"{run.path}: its rollouts have no column {missing[0]!r}")
         number = number + 1 if row["step"] == step else 0
         step = row["step"]
         if (step, row["group"]) != key and group:
@@ -143,23 +154,27 @@ def _groups(run: Run) -> Iterator[list[Mapping[str, Any]]]:
         yield group
 
 
+def _check_prompt(rows: Mapping[int, Row], kept: Mapping[str, Any]) -> None:
+    """Raise RunError where a row asks another question than it did when the run was made."""
+    row = rows.get(kept["row"])
+    asked = [] if row is None else row.prompt
+    texts = [asked] if isinstance(asked, str) else [content_text(m.get("content")) for m in asked]
+    if row is None or not all(text.strip() in (kept["prompt"] or "") for text in texts):
+        raise RunError(
+            f"row {kept['row']} of the run is not in its task any more: the data changed since"
+        )
+
+
 def _scores(
     plan: Plan, rows: Mapping[int, Row], group: Sequence[Mapping[str, Any]]
 ) -> list[float | None]:
-    samples = []
-    for kept in group:
-        row = rows.get(kept["row"])
-        if row is None:
-            raise RunError(
-                f"row {kept['row']} of the run is not in its task any more: the data changed since"
-            )
-        samples.append(_sample(row, kept))
+    samples = [_sample(rows[kept["row"]], kept) for kept in group]
     return [score.value for score in plan.rewards.score(samples, len(samples))]
 
 
 def _sample(row: Row, kept: Mapping[str, Any]) -> Sample:
     return Sample(
-        kept["completion"],
+        kept["completion"] or "",
         row.columns,
         kept["prompt"],
         None if isinstance(row.prompt, str) else plain(row.prompt),
@@ -178,7 +193,7 @@ def _take(
     group: Sequence[Mapping[str, Any]],
     after: Sequence[float | None],
 ) -> None:
-    before = [kept["reward"] for kept in group]
+    before = [number_of(kept["reward"]) for kept in group]
     alive = _spread(before) > EQUAL, _spread(after) > EQUAL
     found.groups, found.completions = found.groups + 1, found.completions + len(group)
     found.alive[_ALIVE[alive]] += 1
@@ -190,14 +205,15 @@ def _take(
             both.append((old, new))
     pairs.before += [old for old, _ in both]
     pairs.after += [new for _, new in both]
-    if all(alive) and len(both) > 1:
+    if both and all(_spread(side) > EQUAL for side in zip(*both, strict=True)):
         pairs.ranks.append(kendall(both))
         old_mean, new_mean = (fmean(column) for column in zip(*both, strict=True))
         pairs.flips += [(old - old_mean) * (new - new_mean) < -(EQUAL**2) for old, new in both]
     for kept, old, new in zip(group, before, after, strict=True):
         change = (new or 0.0) - (old or 0.0)
         if abs(change) > EQUAL:
-            one = Changed(kept["place"], kept["prompt"], kept["completion"], old, new)
+            said = kept["prompt"] or "", kept["completion"] or ""
+            one = Changed(kept["place"], *said, old, new)
             (found.more if change > 0 else found.less).append(one)
 
 
