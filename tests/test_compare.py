@@ -23,7 +23,7 @@ def run(folder: Path, right: list[bool | None], step_time: float = 1.0) -> Run:
         made.log(step, reward)
     answers: list[dict[str, Any]] = [
         {"prompt": f"{number % 90}?", "completion": "7", "greedy": verdict, "right": int(bool(verdict)),
-         "judged": 0 if verdict is None else 1, "base": None}
+         "judged": 0 if verdict is None else 1, "base": None, "row": number}
         for number, verdict in enumerate(right)
     ]  # fmt: skip
     write_answers(folder, answers)
@@ -59,6 +59,18 @@ def test_what_was_not_judged_is_left_out(tmp_path: Path) -> None:
     first = run(tmp_path / "a", [None, True, False, True])
     second = run(tmp_path / "b", [True, True, None, True])
     assert compare(first, second).greedy.prompts == 2
+
+
+def test_equal_prompts_are_paired_by_their_rows(tmp_path: Path) -> None:
+    first, second = run(tmp_path / "a", [True, False]), run(tmp_path / "b", [False, True])
+    for made, rows in ((first, (7, 8)), (second, (8, 9))):
+        kept = [
+            {**answer, "prompt": "0-9?", "row": row}
+            for answer, row in zip(read_answers(made.path), rows, strict=True)
+        ]
+        write_answers(made.path, kept)
+    found = compare(first, second).greedy
+    assert (found.prompts, found.better, found.worse) == (1, 0, 0)  # of row 8 alone
 
 
 def test_runs_that_share_nothing(tmp_path: Path) -> None:

@@ -182,7 +182,8 @@ def test_what_cannot_be_told_says_so() -> None:
     bare = Evidence([{"step": step, "reward": 0.5} for step in range(4)], [])
     found = diagnose(bare)
     assert found.findings == []
-    assert {"no_signal", "kl_break", "frozen"} <= {each.kind for each in found.not_checked}
+    unseen = {each.kind for each in found.not_checked}
+    assert {"no_signal", "kl_break", "frozen", "constant_part", "same_answer"} <= unseen
 
 
 def test_groups_for_a_terminal() -> None:

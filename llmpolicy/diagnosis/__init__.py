@@ -21,6 +21,16 @@ __all__ = [
 
 CHECKS = (*signal.CHECKS, *update.CHECKS, *lengths.CHECKS, *asked.CHECKS)
 
+BY_COMPLETION = (
+    "constant_part",
+    "same_answer",
+    "unjudged",
+    "unjudged_by_difficulty",
+    "environment_failures",
+    "tool_never_called",
+)
+"""Checks that are silent where there are no completions."""
+
 
 def evidence_at(folder: Path) -> Evidence:
     """What a run of ours, or the output of TRL's trainer, has left; RunError where it is neither,
@@ -34,6 +44,8 @@ def diagnose(run: Evidence) -> Diagnosis:
     """Look at a run in every way there is; the surest finding comes first."""
     findings: list[Finding] = []
     not_checked: list[NotChecked] = []
+    if not run.completions:
+        not_checked += [NotChecked(kind, "the completions were not kept") for kind in BY_COMPLETION]
     for check in CHECKS:
         found = check(run)
         for each in found if isinstance(found, Iterable) else [found]:

@@ -3,6 +3,7 @@ would.
 """
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import NormalDist, fmean, pvariance
@@ -122,15 +123,15 @@ def _bootstrap(values: Sequence[float], seed: int) -> Interval:
     return Interval(float(array.mean()), float(low), float(high))
 
 
-def _by_prompt(run: Run) -> dict[tuple[str, int], dict[str, Any]]:
-    """The answers by prompt, and by its number among equal ones."""
-    answers: dict[tuple[str, int], dict[str, Any]] = {}
-    for answer in read_answers(run.path):
-        number = 0
-        while (answer["prompt"], number) in answers:
-            number += 1
-        answers[answer["prompt"], number] = answer
-    return answers
+def _by_prompt(run: Run) -> dict[tuple[str, int | None], dict[str, Any]]:
+    """The answers by prompt; those to equal prompts also by the row of the data that asked."""
+    answers = read_answers(run.path)
+    asked = Counter(answer["prompt"] for answer in answers)
+    by_prompt: dict[tuple[str, int | None], dict[str, Any]] = {}
+    for answer in answers:
+        row = answer.get("row") if asked[answer["prompt"]] > 1 else None
+        by_prompt[answer["prompt"], row] = answer
+    return by_prompt
 
 
 def _costs(first: Run, second: Run) -> dict[str, tuple[float, float]]:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from statistics import fmean, median
+from statistics import fmean, median, stdev
 
 from llmpolicy.diagnosis.evidence import Evidence
 from llmpolicy.diagnosis.finding import Finding, NotChecked
@@ -87,10 +87,9 @@ def broke_at_once(run: Evidence) -> Finding | NotChecked | None:
     rewards, spread = run.values("reward"), run.values("reward_std")
     if len(rewards) < 2 * _STEPS or len(spread) != len(rewards):
         return NotChecked("broke_at_once", f"there are fewer than {2 * _STEPS} steps")
-    size = _completions_a_step(run)
-    error = max(spread[0], 1e-6) / math.sqrt(max(size, 1.0))
+    error = max(_error_at_first(run, spread[0]), 1e-6)
     fall = rewards[0] - fmean(rewards[2:_STEPS])
-    if fall < 5 * error or fall < 0.15 * abs(rewards[0]):
+    if fall < 3 * error or fall < 0.15 * abs(rewards[0]):
         return None
     return Finding(
         "broke_at_once",
@@ -183,9 +182,19 @@ def sampler_mismatch(run: Evidence) -> Finding | NotChecked | None:
     )
 
 
-def _completions_a_step(run: Evidence) -> float:
-    first = [one.step for one in run.completions if one.step == run.groups[0][0].step]
-    return float(len(first)) or float(run.settings.get("per_device_train_batch_size") or 1)
+def _error_at_first(run: Evidence, spread: float) -> float:
+    """The standard error of the first step's mean reward: over groups, where completions were kept,
+    for those of a group depend on each other.
+    """
+    first = [group for group in run.groups if group[0].step == run.groups[0][0].step]
+    means = []
+    for group in first:
+        if paid := [one.reward for one in group if one.reward is not None]:
+            means.append(fmean(paid))
+    if len(means) > 1:
+        return stdev(means) / math.sqrt(len(means))
+    size = float(run.settings.get("per_device_train_batch_size") or 1)
+    return spread / math.sqrt(max(size, 1.0))
 
 
 CHECKS: Sequence[Callable[[Evidence], object]] = (

@@ -176,7 +176,7 @@ def ask(policy: LanguagePolicy, setting: Setting) -> Answers:
         group = right[i * size : (i + 1) * size]
         asked, said = _asked(rows[i], greedy[i]), _said(greedy[i])
         counts = group.count(True), size - group.count(None)
-        questions.append(Question(verdict, *counts, asked, said))
+        questions.append(Question(verdict, *counts, asked, said, rows[i].index))
     _refuse_unjudged(questions, setting.correct, [*greedy, *sampled])
     return Answers(greedy, sampled, tuple(questions))
 

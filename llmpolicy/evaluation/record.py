@@ -21,7 +21,7 @@ class Example:
 @dataclass(frozen=True, slots=True)
 class Question:
     """What became of one held-out prompt: the greedy answer (of a dialogue what both said) and
-    whether it was right, and how many judged samples were.
+    whether it was right, and how many judged samples were; ``row`` is its place in the data.
     """
 
     greedy: bool | None
@@ -29,6 +29,7 @@ class Question:
     judged: int
     prompt: str = ""
     completion: str = ""
+    row: int = 0
 
     @property
     def rate(self) -> float | None:
