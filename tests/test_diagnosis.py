@@ -246,7 +246,7 @@ def test_the_output_of_stock_trl(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_runs_that_were_broken_on_purpose(tmp_path: Path) -> None:
-    few = ["grpo.max_steps=20", "evaluate.n=20", "grpo.per_device_train_batch_size=64"]
+    few = ["grpo.max_steps=20", "evaluate.n=20", "grpo.per_device_train_batch_size=128"]
     broken = {
         "broke_at_once": ["grpo.learning_rate=0.03"],
         "cut_off": ["grpo.max_completion_length=1"],

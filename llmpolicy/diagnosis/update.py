@@ -89,7 +89,7 @@ def broke_at_once(run: Evidence) -> Finding | NotChecked | None:
         return NotChecked("broke_at_once", f"there are fewer than {2 * _STEPS} steps")
     error = max(_error_at_first(run, spread[0]), 1e-6)
     fall = rewards[0] - fmean(rewards[2:_STEPS])
-    if fall < 3 * error or fall < 0.15 * abs(rewards[0]):
+    if fall < 2 * error or fall < 0.15 * abs(rewards[0]):
         return None
     return Finding(
         "broke_at_once",
