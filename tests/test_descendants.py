@@ -185,8 +185,7 @@ def test_code_without_a_sandbox_leaves_nothing_behind_its_job(tmp_path: Path) ->
         assert ready.exists(), ended
         (keeper,) = [slot._keeper for slot in pool._slots if slot._keeper is not None]
         left = psutil.Process(keeper.pid).children(recursive=True)
-        assert [each for each in left if each.status() != psutil.STATUS_ZOMBIE] == []
-        pool.run(Job("pass"), Limits(cpu=10))  # what died late is buried after the next job
+        # The family stays until it is ended; what the keeper spawns to use up numbers goes by itself.
         assert psutil.wait_procs(left, timeout=10)[1] == []
     finally:
         pool.close()
