@@ -37,7 +37,6 @@ def healthy(step: int, prompt: int, member: int) -> Completion:
         reward=reward,
         parts={"right": reward, "short": 1.0 - 0.01 * member},
         advantage=reward - 0.5,
-        length=5,
         truncated=False,
     )
 
@@ -309,11 +308,15 @@ def test_rewards_that_are_no_numbers_are_unknown(tmp_path: Path) -> None:
 def test_files_that_are_no_rollouts_are_left_out(tmp_path: Path) -> None:
     made = Run.create(tmp_path, {"name": "x"})
     made.write_rollouts(1, rows())
-    made.write_rollouts(2, rows(token_ids="none"))
+    made.write_rollouts(2, rows())
+    damaged = made.rollout_files()[-1]
+    damaged.write_bytes(damaged.read_bytes()[:-40])
     (tmp_path / "rollouts/train-backup.parquet").write_text("x")
     (tmp_path / "grpo_config.json").write_text("[1]")
     found = evidence_at(tmp_path)
     assert len(found.completions) == 4 and found.settings == {}
+    made.write_rollouts(3, rows(token_ids="none"))  # which are not read
+    assert len(evidence_at(tmp_path).completions) == 8
 
 
 @pytest.mark.parametrize(

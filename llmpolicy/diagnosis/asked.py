@@ -8,12 +8,11 @@ from statistics import fmean
 
 from llmpolicy.diagnosis.evidence import Completion, Evidence
 from llmpolicy.diagnosis.finding import Finding, NotChecked
+from llmpolicy.episode import FAILED
 from llmpolicy.statistics import wilson
 
 MOST_TWICE = 0.1
 MOST_FAILED = 0.05
-FAILED = "failed"
-"""How a dialogue ended whose environment failed."""
 
 
 def duplicated_prompts(run: Evidence) -> Finding | NotChecked | None:

@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from llmpolicy.bounded import load_json
-from llmpolicy.diagnosis.parquet import rows_of
 from llmpolicy.errors import RunError
 from llmpolicy.run import Run
-from llmpolicy.run.episodes import attempt_of, mode_of, step_of_rows
 
 Record = Mapping[str, Any]
 
-_HEAVY = ("raw", "log_probs")
+_HEAVY = ("raw", "token_ids", "log_probs")
 LATE = 0.25
 """The share of a run that is its end."""
 
@@ -37,7 +35,6 @@ class Completion:
     reward: float | None
     parts: Mapping[str, float | None]
     advantage: float | None
-    length: int
     truncated: bool
     ended: str = ""
     why: str = ""
@@ -56,7 +53,6 @@ class Evidence:
     recipe: Record = field(default_factory=dict)
     settings: Record = field(default_factory=dict)
     evaluation: Record | None = None
-    status: str = "unknown"
 
     def column(self, name: str) -> list[tuple[int, float]]:
         """Step and value of a figure, where it is a number, infinities and NaN left out."""
@@ -119,7 +115,6 @@ def of_run(run: Run) -> Evidence:
         run.recipe,
         _settings(run.path),
         run.evaluation(),
-        str(run.manifest.get("status", "unknown")),
     )
 
 
@@ -133,18 +128,12 @@ def _settings(folder: Path) -> Record:
 
 
 def _completions(run: Run) -> Iterator[Completion]:
-    """The training completions, of a step that was taken again those written last, without their
-    tokens: a hundred thousand of them must fit.
-    """
-    files = [file for file in run.rollout_files() if mode_of(file) == "train"]
-    for step, parts in itertools.groupby(files, step_of_rows):
-        of_step = list(parts)
-        newest, number = max(map(attempt_of, of_step)), 0
-        for file in of_step:
-            rows = rows_of(file, _HEAVY) if attempt_of(file) == newest else []
-            for row in rows:
-                yield _completion(row, step, number)
-                number += 1
+    """The training completions without their tokens: a hundred thousand of them must fit."""
+    step, number = None, 0
+    for row in run.rollouts("train", without=_HEAVY):
+        number = number + 1 if row["step"] == step else 0
+        step = row["step"]
+        yield _completion(row, step, number)
 
 
 def _completion(row: Record, step: int, number: int) -> Completion:
@@ -165,12 +154,16 @@ def _completion(row: Record, step: int, number: int) -> Completion:
         reward=number_of(row.get("reward")),
         parts=parts,
         advantage=number_of(row.get("advantage")),
-        length=int(row.get("length") or 0),
         truncated=bool(row.get("truncated")),
         ended=row.get("ended") or "",
         why=row.get("why") or "",
         calls=sum(turn["role"] == "tool" for turn in turns),
     )
+
+
+def late_of(values: Sequence[float]) -> Sequence[float]:
+    """The last quarter of some values, one at least."""
+    return values[-max(1, int(len(values) * LATE)) :]
 
 
 def _group(one: Completion) -> tuple[int, int]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from statistics import fmean
 
-from llmpolicy.diagnosis.evidence import Evidence
+from llmpolicy.diagnosis.evidence import Evidence, late_of
 from llmpolicy.diagnosis.finding import Finding, NotChecked
 
 MOST_CUT = 0.5
@@ -18,7 +18,7 @@ def cut_off(run: Evidence) -> Finding | NotChecked | None:
     shares = run.values(_CUT)
     if not shares or _is_dialogue(run):
         return NotChecked("cut_off", "that is for completions of one turn, where it was logged")
-    late = fmean(shares[-max(1, len(shares) // 4) :])
+    late = fmean(late_of(shares))
     if late < MOST_CUT:
         return None
     ends = any(not one.truncated for one in run.completions)
@@ -78,7 +78,7 @@ def _follows_length(run: Evidence) -> float:
     for name in sorted({name for line in run.steps for name in line}):
         if name.startswith("parts/") and name.endswith("/length_correlation"):
             values = run.values(name)
-            most = max(most, fmean(values[-max(1, len(values) // 4) :])) if values else most
+            most = max(most, fmean(late_of(values))) if values else most
     return most
 
 

@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from statistics import fmean, pvariance
 
-from llmpolicy.diagnosis.evidence import Completion, Evidence
+from llmpolicy.diagnosis.evidence import Completion, Evidence, late_of
 from llmpolicy.diagnosis.finding import Finding, NotChecked
 from llmpolicy.statistics import Z
 
@@ -108,7 +108,7 @@ def ruling_part(run: Evidence) -> Finding | None:
         for name in sorted({name for line in run.steps for name in line})
         if name.startswith("terms/") and name.endswith("/variance_share")
     }
-    late = {name: fmean(values[-_quarter(values) :]) for name, values in shares.items() if values}
+    late = {name: fmean(late_of(values)) for name, values in shares.items() if values}
     name = max(late, key=late.__getitem__, default="")
     if len(late) < 2 or late[name] < 0.95:
         return None
@@ -229,10 +229,6 @@ def _parts(run: Evidence) -> dict[str, list[float | None]]:
         for name, value in one.parts.items():
             parts[name].append(value)
     return parts if len(parts) > 1 else {}
-
-
-def _quarter(values: Sequence[float]) -> int:
-    return max(1, len(values) // 4)
 
 
 def _all(groups: Iterable[Sequence[Completion]]) -> Iterator[Completion]:

@@ -8,9 +8,9 @@ from typing import Any
 
 from llmpolicy.bounded import load_json
 from llmpolicy.diagnosis.evidence import Completion, Evidence, number_of
-from llmpolicy.diagnosis.parquet import rows_of
 from llmpolicy.errors import RunError
 from llmpolicy.messages import content_text
+from llmpolicy.run.episodes import rows_of
 
 
 def of_trl(folder: Path) -> Evidence:
@@ -79,7 +79,6 @@ def _completions(rows: list[dict[str, Any]], rewards: set[str]) -> Iterator[Comp
             reward=sum(known) if known else None,
             parts=parts,
             advantage=number_of(row.get("advantage")),
-            length=0,
             truncated=False,
         )
 
@@ -91,4 +90,5 @@ def _text(value: Any, *, last: bool = False) -> str:
     if not isinstance(value, list):
         return str(value)
     messages = [message for message in value if isinstance(message, Mapping)]
-    return "\n".join(content_text(message.get("content")) for message in messages[-last:])
+    shown = messages[-1:] if last else messages
+    return "\n".join(content_text(message.get("content")) for message in shown)

@@ -343,15 +343,15 @@ class Run:
         """The files of rollouts/ in order of step."""
         return row_files(self.path / "rollouts")
 
-    def rollouts(self, mode: str | None = None) -> Iterator[Record]:
-        """The rows of rollouts/*.parquet in order of step; of a step that was taken again, those
-        written last.
+    def rollouts(self, mode: str | None = None, without: Collection[str] = ()) -> Iterator[Record]:
+        """The rows of rollouts/*.parquet in order of step, without these columns; of a step that
+        was taken again, those written last.
 
         Damaged files are left out, with a warning.
         """
         files = self.rollout_files()
         _check_mode(mode, set(map(mode_of, files)))
-        yield from read_rows(files, mode)
+        yield from read_rows(files, mode, without)
 
     def evaluation(self, *, of_best: bool = False) -> Record | None:
         """The content of evaluation.json, of the last step or the best, or None before it is

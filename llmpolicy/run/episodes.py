@@ -3,7 +3,7 @@
 import itertools
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from llmpolicy.episode import Dialogue, Episode
@@ -113,9 +113,11 @@ def row_files(folder: Path) -> list[Path]:
     return sorted(filter(_is_of_rows, folder.glob("*-*.parquet")), key=_order)
 
 
-def read_rows(files: Sequence[Path], mode: str | None) -> Iterator[Record]:
-    """The rows of these files, or those of one mode; of a step that was taken again, those written
-    last.
+def read_rows(
+    files: Sequence[Path], mode: str | None, without: Collection[str] = ()
+) -> Iterator[Record]:
+    """The rows of these files, or those of one mode, without these columns; of a step that was
+    taken again, those written last.
 
     Damaged files are left out, with a warning.
     """
@@ -124,7 +126,7 @@ def read_rows(files: Sequence[Path], mode: str | None) -> Iterator[Record]:
         newest = max(map(attempt_of, of_step))
         for file in of_step:
             if attempt_of(file) == newest and mode in (None, mode_of(file)):
-                yield from _rows(file)
+                yield from rows_of(file, without)
 
 
 def _is_of_rows(file: Path) -> bool:
@@ -152,12 +154,14 @@ def _order(file: Path) -> tuple[list[str], str]:
     return numbers, mode
 
 
-def _rows(file: Path) -> list[Record]:
+def rows_of(file: Path, without: Collection[str] = ()) -> list[Record]:
+    """The rows of a file without these columns; none, with a warning, of a damaged one."""
     import pyarrow
     import pyarrow.parquet as pq
 
     try:
-        return pq.read_table(file, page_checksum_verification=True).to_pylist()
+        kept = [name for name in pq.read_schema(file).names if name not in without]
+        return pq.read_table(file, columns=kept, page_checksum_verification=True).to_pylist()
     except (pyarrow.ArrowException, OSError) as error:
         _LOG.warning("%s: damaged and left out: %s", file, one_line(error)[:120])
         return []
