@@ -91,12 +91,12 @@ class Evidence:
     def _paid(self) -> list[float]:
         return [one.reward for one in self.completions if one.reward is not None]
 
-    @property
+    @cached_property
     def top(self) -> float:
         """The largest reward that was paid; 0 where none was."""
         return max(self._paid, default=0.0)
 
-    @property
+    @cached_property
     def bottom(self) -> float:
         """The smallest reward that was paid; 0 where none was."""
         return min(self._paid, default=0.0)

@@ -38,7 +38,7 @@ def no_signal(run: Evidence) -> Finding | NotChecked | None:
     """Groups whose rewards are all equal, or unknown, teach nothing."""
     if not run.late:
         return NotChecked("no_signal", "the completions were not kept")
-    kinds = Counter(_kind(group, run) for group in run.late)
+    kinds = Counter(kind_of(group, run) for group in run.late)
     dead = {kind: count for kind, count in kinds.items() if kind != "mixed"}
     share = sum(dead.values()) / len(run.late)
     if share < MOST_DEAD or _is_solved(run, dead):
@@ -54,11 +54,11 @@ def no_signal(run: Evidence) -> Finding | NotChecked | None:
         _REMEDIES[kind],
         min(1.0, share),
         {"dead": round(share, 4), **shares},
-        _places(group for group in run.late if _kind(group, run) == kind),
+        _places(group for group in run.late if kind_of(group, run) == kind),
     )
 
 
-def _kind(group: Sequence[Completion], run: Evidence) -> str:
+def kind_of(group: Sequence[Completion], run: Evidence) -> str:
     """Whether a group has a signal, or why not."""
     paid = [one.reward for one in group if one.reward is not None]
     if not paid:
@@ -77,7 +77,7 @@ def _is_solved(run: Evidence, dead: dict[str, int]) -> bool:
     """Whether the groups are right in the end, and were not in the beginning."""
     if 2 * dead.get("all_right", 0) < sum(dead.values()):
         return False
-    right = [_kind(group, run) == "all_right" for group in run.early]
+    right = [kind_of(group, run) == "all_right" for group in run.early]
     return bool(right) and fmean(right) < MOST_DEAD
 
 

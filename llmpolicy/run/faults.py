@@ -19,7 +19,12 @@ def keep_faults(run: Run, faults: Sequence[Mapping[str, Any]], seen: dict[str, s
     for fault, line in zip(faults, run.log_faults(faults), strict=True):
         kind = f"{fault['at']['what']} {fault['at']['fault']}"
         if kind not in seen:
-            seen[kind] = f"llmpolicy play --replay {shlex.quote(line)}"
+            seen[kind] = replay_dialogue_command(line)
             _LOG.warning(
                 "a dialogue was not judged: %s. Ask again with: %s", fault["why"], seen[kind]
             )
+
+
+def replay_dialogue_command(line: str) -> str:
+    """The command that asks an environment again what it failed at; ``line`` is FILE:LINE."""
+    return f"llmpolicy play --replay {shlex.quote(line)}"
