@@ -2,8 +2,8 @@
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ from llmpolicy.run import Run
 
 Record = Mapping[str, Any]
 
-_HEAVY = ("raw", "token_ids", "log_probs")
+HEAVY = ("raw", "token_ids", "log_probs")
+"""What of rows is not read: a hundred thousand of them must fit."""
 LATE = 0.25
 """The share of a run that is its end."""
 
@@ -101,11 +102,26 @@ class Evidence:
         """The smallest reward that was paid; 0 where none was."""
         return min(self._paid, default=0.0)
 
+    def until(self, step: int) -> "Evidence":
+        """What was there after a step: what is measured at the end only where that is the last
+        one.
+        """
+        return replace(
+            self,
+            steps=[line for line in self.steps if line["step"] <= step],
+            completions=[one for one in self.completions if one.step <= step],
+            looks=[look for look in self.looks if look["step"] <= step],
+            evaluation=self.evaluation if step >= self.last_step else None,
+        )
 
-def of_run(run: Run) -> Evidence:
-    """What a run of ours has left; RunError where it has neither steps nor completions."""
+
+def of_run(run: Run, completions: Sequence[Completion] | None = None) -> Evidence:
+    """What a run of ours has left, with these completions of it or all; RunError where it has
+    neither steps nor completions.
+    """
     steps = [line for line in run.metrics("train") if "reward" in line]
-    completions = list(_completions(run))
+    if completions is None:
+        completions = list(completions_of(run.rollouts("train", without=HEAVY)))
     if not steps and not completions:
         raise RunError(f"{run.path} has no steps of training yet: nothing can be said of it")
     return Evidence(
@@ -127,10 +143,10 @@ def _settings(folder: Path) -> Record:
     return settings if isinstance(settings, dict) else {}
 
 
-def _completions(run: Run) -> Iterator[Completion]:
-    """The training completions without their tokens: a hundred thousand of them must fit."""
+def completions_of(rows: Iterable[Record]) -> Iterator[Completion]:
+    """The completions of rows of a run, which are in order of step."""
     step, number = None, 0
-    for row in run.rollouts("train", without=_HEAVY):
+    for row in rows:
         number = number + 1 if row["step"] == step else 0
         step = row["step"]
         yield _completion(row, step, number)

@@ -3,7 +3,7 @@
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from statistics import fmean, pvariance
+from statistics import fmean
 
 from llmpolicy.diagnosis.evidence import Completion, Evidence, late_of
 from llmpolicy.diagnosis.finding import Finding, NotChecked
@@ -168,10 +168,10 @@ def noisy_reward(run: Evidence) -> Finding | NotChecked | None:
         for text, reward in paid:
             alike[text].append(reward)
         twice = [rewards for rewards in alike.values() if len(rewards) > 1]
-        within += [pvariance(rewards) * len(rewards) / (len(rewards) - 1) for rewards in twice]
+        within += [_variance(rewards) * len(rewards) / (len(rewards) - 1) for rewards in twice]
         if twice:
-            spread.append(pvariance([reward for _, reward in paid]))
-            places += [group[0].place] if max(map(pvariance, twice)) > 0 else []
+            spread.append(_variance([reward for _, reward in paid]))
+            places += [group[0].place] if max(map(_variance, twice)) > 0 else []
     if len(within) < PAIRS:
         return NotChecked("noisy_reward", f"only {len(within)} completions were written twice")
     share = fmean(within) / fmean(spread) if fmean(spread) > 0 else 0.0
@@ -208,7 +208,7 @@ def chance_rewards(run: Evidence) -> Finding | NotChecked | None:
     if len(differences) < 3 * GROUPS:
         return NotChecked("chance_rewards", "few groups agree on an answer")
     mean = fmean(differences)
-    high = mean + Z * math.sqrt(pvariance(differences) / len(differences))
+    high = mean + Z * math.sqrt(_variance(differences) / len(differences))
     if high > MOST_AGREED or fmean(rates) > 0.5:
         return None
     return Finding(
@@ -221,6 +221,12 @@ def chance_rewards(run: Evidence) -> Finding | NotChecked | None:
         {"difference": round(mean, 4), "high": round(high, 4), "groups": len(differences)},
         places,
     )
+
+
+def _variance(values: Sequence[float]) -> float:
+    """Σ (x − x̄)² / n; that of the standard library counts in fractions, many times slower."""
+    mean = fmean(values)
+    return fmean((value - mean) ** 2 for value in values)
 
 
 def _parts(run: Evidence) -> dict[str, list[float | None]]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from llmpolicy.diagnosis.live import Live, is_due
 from llmpolicy.run import Run, written_whole
 from llmpolicy.signals import Signals
 from llmpolicy.terminal import Say
@@ -73,6 +74,25 @@ class WholeGenerations(TrainerCallback):
         else:
             self.owes_save = self.owes_save or control.should_save
             control.should_save = control.should_training_stop = False
+
+
+class Looks(TrainerCallback):
+    """The checks of a run after the steps that are due, when their figures are written."""
+
+    def __init__(self, live: Live) -> None:
+        self.live = live
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        if is_due(state.global_step, state.max_steps):
+            self.live.look(state.global_step)
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        if state.global_step:
+            self.live.look(state.global_step)
 
 
 def _any_process(flag: bool) -> bool:

@@ -160,8 +160,9 @@ def rows_of(file: Path, without: Collection[str] = ()) -> list[Record]:
     import pyarrow.parquet as pq
 
     try:
-        kept = [name for name in pq.read_schema(file).names if name not in without]
-        return pq.read_table(file, columns=kept, page_checksum_verification=True).to_pylist()
+        with pq.ParquetFile(file, page_checksum_verification=True) as table:
+            kept = [name for name in table.schema_arrow.names if name not in without]
+            return table.read(columns=kept).to_pylist()
     except (pyarrow.ArrowException, OSError) as error:
         _LOG.warning("%s: damaged and left out: %s", file, one_line(error)[:120])
         return []

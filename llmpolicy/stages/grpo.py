@@ -212,9 +212,14 @@ def _take(trainer: "PolicyTrainer", earlier: Run, weights: Path, begin: Callable
 
 
 def _look_on(trainer: "PolicyTrainer", loaded: Loaded, run: Run | None) -> None:
-    """Let the trainer measure the policy on its way, where the recipe asks for it."""
-    from llmpolicy.grpo.callbacks import BestCheckpoint
+    """Let the run be looked at on its way, and the policy be measured where the recipe asks for
+    it.
+    """
+    from llmpolicy.diagnosis.live import Live
+    from llmpolicy.grpo.callbacks import BestCheckpoint, Looks
 
+    if run is not None:
+        trainer.add_callback(Looks(Live(run, loaded.request.say)))
     plan, policy = loaded.plan, loaded.policy
     settings = plan.recipe.evaluate
     if not (settings and settings.every and plan.correct):
