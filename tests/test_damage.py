@@ -5,6 +5,7 @@ can go on goes on.
 import errno
 import importlib.util
 import json
+import math
 import os
 import shutil
 import stat
@@ -444,7 +445,7 @@ def test_a_start_that_was_killed_before_its_manifest_holds_no_run(tmp_path: Path
 def test_the_record_to_beat_is_what_lies_in_best(tmp_path: Path) -> None:
     run = Run.create(tmp_path / "run", RECIPE)
     run.log(1, {"accuracy": 0.9}, mode="eval")
-    assert BestCheckpoint(run, 1, dict, print).best == -1.0
+    assert BestCheckpoint(run, 1, dict, print).best == -math.inf
     with written_whole(run.best_dir, step=1, accuracy=0.5) as staged:
         (staged / "model.safetensors").write_bytes(b"weights")
     assert BestCheckpoint(run, 1, dict, print).best == 0.5
@@ -455,7 +456,7 @@ def test_the_record_to_beat_is_what_lies_in_best(tmp_path: Path) -> None:
     assert lines == [
         "note: best/ is damaged (checksums.json cannot be read) and kept as broken-best/"
     ]
-    assert BestCheckpoint(Run.open(run.path), 1, dict, print).best == -1.0
+    assert BestCheckpoint(Run.open(run.path), 1, dict, print).best == -math.inf
 
 
 def test_a_disk_that_fills_up_while_the_best_step_is_saved_loses_nothing(tmp_path: Path) -> None:

@@ -323,7 +323,7 @@ def test_the_best_checkpoint_is_the_one_with_the_highest_held_out_accuracy(tmp_p
         made.save(folder)
         saved.append(trainer.state.global_step)
 
-    best = BestCheckpoint(run, 1, lambda: {"accuracy": next(figures)}, save)
+    best = BestCheckpoint(run, 1, lambda _: {"accuracy": next(figures)}, save)
     trainer = training.trainer(
         tmp_path / "out", made, options={"run": run, "callbacks": [best]}, max_steps=4
     )
@@ -332,7 +332,7 @@ def test_the_best_checkpoint_is_the_one_with_the_highest_held_out_accuracy(tmp_p
     assert damage(run.best_dir) is None
     assert run.manifest["best"] == {"step": 2, "accuracy": 0.75}
     assert [line["accuracy"] for line in run.metrics("eval")] == [0.25, 0.75, 0.5, 0.75]
-    again = BestCheckpoint(Run.open(run.path), 1, lambda: {"accuracy": 0.6}, saved.append)
+    again = BestCheckpoint(Run.open(run.path), 1, lambda _: {"accuracy": 0.6}, saved.append)
     assert again.best == 0.75
 
 

@@ -51,7 +51,7 @@ run()
 
 GENERATION = ("llmpolicy.grpo.step", "generate", 2)
 REWARDS = ("llmpolicy.grpo.judging", "waited", 2)
-LOOK = ("llmpolicy.evaluation", "greedy_accuracy", 2)
+LOOK = ("llmpolicy.evaluation", "greedy_answers", 2)
 LOADING = ("llmpolicy.stages.language", "build_policy", 1)
 EVALUATION = ("llmpolicy.stages.evaluation", "evaluate_policy", 1)
 

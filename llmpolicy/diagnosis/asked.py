@@ -6,13 +6,17 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from statistics import fmean
 
-from llmpolicy.diagnosis.evidence import Completion, Evidence
+from llmpolicy.diagnosis.evidence import Completion, Evidence, number_of
 from llmpolicy.diagnosis.finding import Finding, NotChecked
 from llmpolicy.episode import FAILED
 from llmpolicy.statistics import wilson
 
 MOST_TWICE = 0.1
 MOST_FAILED = 0.05
+MOST_BY_CHANCE = 0.05
+_TAKE = (
+    "take the policy of step {} (best/), and read what the reward pays that is wrong: check-reward"
+)
 
 
 def duplicated_prompts(run: Evidence) -> Finding | NotChecked | None:
@@ -121,7 +125,9 @@ def tool_never_called(run: Evidence) -> Finding | None:
 
 
 def truth_falls(run: Evidence) -> Finding | NotChecked | None:
-    """The reward rises, and the held-out accuracy falls."""
+    """The reward rises, and the truth or the held-out accuracy falls."""
+    if any("parted" in line for line in run.looks):
+        return _parted(run)
     looks = [
         (int(line["step"]), float(line["accuracy"]))
         for line in run.looks
@@ -144,10 +150,28 @@ def truth_falls(run: Evidence) -> Finding | NotChecked | None:
         "truth_falls",
         f"from step {best_step} to {last_step} the held-out accuracy fell from {best:.1%} to"
         f" {last:.1%}, while the reward rose from {before:.3g} to {after:.3g}",
-        f"take the policy of step {best_step} (best/), and read what the reward pays that is wrong:"
-        " check-reward",
+        _TAKE.format(best_step),
         0.9,
         {"best_step": best_step, "best": best, "last": last, "reward": round(after, 6)},
+    )
+
+
+def _parted(run: Evidence) -> Finding | None:
+    """What the looks at a truth have found by their own test (`llmpolicy.evaluation.truth`)."""
+    looks = [line for line in run.looks if number_of(line.get("truth")) is not None]
+    last = looks[-1] if looks else {}
+    p = number_of(last.get("parted"))
+    if p is None or p > MOST_BY_CHANCE:
+        return None
+    best = max(looks, key=lambda line: float(line["truth"]))
+    return Finding(
+        "truth_falls",
+        f"from step {best['step']} to {last['step']} the truth of held-out answers fell from"
+        f" {best['truth']:.3g} to {last['truth']:.3g} (p = {p:.2g} for all looks), while what the"
+        f" reward pays for them went from {best['proxy']:.3g} to {last['proxy']:.3g}",
+        _TAKE.format(best["step"]),
+        0.95,
+        {"best_step": best["step"], "best": best["truth"], "last": last["truth"], "p": p},
     )
 
 

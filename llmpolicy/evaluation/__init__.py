@@ -2,28 +2,45 @@
 drift, intervals.
 """
 
-from llmpolicy.evaluation.answers import LanguagePolicy, best_constant, complete, judge, samples_of
-from llmpolicy.evaluation.measure import evaluate, greedy_accuracy
-from llmpolicy.evaluation.overoptimisation import Look, Watch, preference, sample, values_of
+from llmpolicy.evaluation.answers import (
+    LanguagePolicy,
+    best_constant,
+    complete,
+    judge,
+    known_mean,
+    samples_of,
+    values_of,
+    verdicts,
+)
+from llmpolicy.evaluation.measure import evaluate, greedy_accuracy, greedy_answers
+from llmpolicy.evaluation.overoptimisation import Look, Watch, preference, sample
 from llmpolicy.evaluation.record import Evaluation, Example, Question
 from llmpolicy.evaluation.text import examples, table
+from llmpolicy.evaluation.truth import LEVEL, Beside, Parting, Seen
 
 __all__ = [
+    "LEVEL",
+    "Beside",
     "Evaluation",
     "Example",
     "LanguagePolicy",
     "Look",
+    "Parting",
     "Question",
+    "Seen",
     "Watch",
     "best_constant",
     "complete",
     "evaluate",
     "examples",
     "greedy_accuracy",
+    "greedy_answers",
     "judge",
+    "known_mean",
     "preference",
     "sample",
     "samples_of",
     "table",
     "values_of",
+    "verdicts",
 ]

@@ -182,15 +182,21 @@ def judge(
     group_size: int = 1,
 ) -> list[bool | None]:
     """Whether each episode's score reaches the threshold; None where it could not be judged."""
-    verdicts: list[bool | None] = []
-    scores = correct.score(samples_of(rows, episodes), group_size)
-    for episode, score in zip(episodes, scores, strict=True):
-        value = episode.judged(score).score.value
-        if value is None:
-            verdicts.append(None)
-        else:
-            verdicts.append(value >= threshold)
-    return verdicts
+    return verdicts(values_of(correct, rows, episodes, group_size), threshold)
+
+
+def verdicts(values: Sequence[float | None], threshold: float) -> list[bool | None]:
+    """Whether each value reaches the threshold; None where there is none."""
+    return [None if value is None else value >= threshold for value in values]
+
+
+def values_of(
+    rewards: Rewards, rows: Sequence[Row], episodes: Sequence[Episode], group_size: int = 1
+) -> list[float | None]:
+    """What these rewards, or the truth, say of each episode; None where it could not be judged."""
+    scores = rewards.score(samples_of(rows, episodes), group_size)
+    judged = (each.judged(score) for each, score in zip(episodes, scores, strict=True))
+    return [episode.score.value for episode in judged]
 
 
 def samples_of(rows: Sequence[Row], episodes: Sequence[Episode]) -> list[Sample]:
@@ -211,8 +217,8 @@ def best_constant(
     for answer, _ in counts.most_common(min(CONSTANTS, max(1, SCORINGS // len(rows)))):
         text = _accepted(answer, rows, correct, threshold)
         if text is not None:
-            verdicts = judge(correct, rows, _said(rows, text), threshold)
-            accuracies.append((known_mean(verdicts) or 0.0, text))
+            right = judge(correct, rows, _said(rows, text), threshold)
+            accuracies.append((known_mean(right) or 0.0, text))
     return max(accuracies, key=lambda pair: pair[0], default=None)
 
 

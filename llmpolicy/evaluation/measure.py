@@ -140,23 +140,25 @@ def greedy_accuracy(
     correct: Rewards,
     *,
     threshold: float = 1.0,
+    **how: Any,
+) -> float:
+    """The share of right greedy completions among the judged ones (0.0 if none is)."""
+    episodes = greedy_answers(policy, rows, **how)
+    return known_mean(judge(correct, rows, episodes, threshold)) or 0.0
+
+
+def greedy_answers(
+    policy: LanguagePolicy,
+    rows: Sequence[Row],
+    *,
     batch_size: int | None = None,
     max_new_tokens: int | None = None,
     partner: Partner | None = None,
-) -> float:
-    """The share of right greedy completions among the judged ones (0.0 if none is), for a look
-    during training.
-    """
+) -> list[Episode]:
+    """The greedy answer to each row, for a look during training; no random state is touched."""
+    limits: dict[str, Any] = {"batch_size": batch_size, "max_new_tokens": max_new_tokens}
     with evaluating(policy), torch.no_grad():
-        episodes = complete(
-            policy,
-            rows,
-            greedy=True,
-            batch_size=batch_size,
-            max_new_tokens=max_new_tokens,
-            partner=partner,
-        )
-    return known_mean(judge(correct, rows, episodes, threshold)) or 0.0
+        return complete(policy, rows, greedy=True, partner=partner, **limits)
 
 
 def ask(policy: LanguagePolicy, setting: Setting) -> Answers:

@@ -19,8 +19,8 @@ from llmpolicy.evaluation.answers import (
     complete,
     evaluating,
     known_mean,
-    samples_of,
     scored_together,
+    values_of,
 )
 from llmpolicy.rewards import Rewards
 from llmpolicy.statistics import Interval, mean_interval
@@ -32,15 +32,25 @@ class Look:
     """What sampled replies to held-out prompts come to; ``kl`` is KL(π ‖ start) in nats a
     completion.
 
-    ``proxy`` is the mean reward that is trained on, ``truth`` the mean score of
-    ``evaluate.correct``, and ``preferred`` the share of prompts whose reply the truth prefers to
-    the start's, ties counted half. None where nothing was judged.
+    ``proxies`` are what the reward that is trained on says of each reply, ``truths`` what the truth
+    says (`truth:`, or ``evaluate.correct``), and ``preferred`` the share of prompts whose reply the
+    truth prefers to the start's, ties counted half. None where nothing was judged.
     """
 
     kl: float
-    proxy: float | None
-    truth: float | None
+    proxies: Sequence[float | None]
+    truths: Sequence[float | None]
     preferred: Interval | None
+
+    @property
+    def proxy(self) -> float | None:
+        """The mean reward that is trained on."""
+        return known_mean(self.proxies)
+
+    @property
+    def truth(self) -> float | None:
+        """The mean of the truth."""
+        return known_mean(self.truths)
 
     def to_dict(self) -> dict[str, Any]:
         """The figures by name, as they stand in metrics.jsonl."""
@@ -90,7 +100,7 @@ class Watch:
             kl = _kl(self.policy, replies)
         proxies = values_of(self.rewards, self.rows, replies)
         scores = values_of(self.correct, self.rows, replies)
-        return Look(kl, known_mean(proxies), known_mean(scores), preference(scores, self.start))
+        return Look(kl, proxies, scores, preference(scores, self.start))
 
 
 @torch.no_grad()
@@ -98,13 +108,6 @@ def sample(policy: LanguagePolicy, rows: Sequence[Row], seed: int, **how: Any) -
     """One sampled reply a row; the seed alone decides which."""
     with evaluating(policy):
         return complete(policy, rows, generator=torch.Generator().manual_seed(seed), **how)
-
-
-def values_of(
-    rewards: Rewards, rows: Sequence[Row], replies: Sequence[Episode]
-) -> list[float | None]:
-    """What these rewards, or the truth, say of each reply."""
-    return [score.value for score in rewards.score(samples_of(rows, replies), 1)]
 
 
 def preference(after: Sequence[float | None], before: Sequence[float | None]) -> Interval | None:

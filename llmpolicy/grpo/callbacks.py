@@ -1,5 +1,6 @@
 """What happens around the steps: a clean stop on a signal or a time limit, the best checkpoint."""
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -7,9 +8,10 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from llmpolicy.diagnosis.live import Live, is_due
+from llmpolicy.plan import look_steps
 from llmpolicy.run import Run, written_whole
 from llmpolicy.signals import Signals
-from llmpolicy.terminal import Say
+from llmpolicy.terminal import Say, tell
 
 
 class BeforeFirst(TrainerCallback):
@@ -138,31 +140,34 @@ def _forgiving(react: Callable[..., Any], callback: Any, say: Say) -> Callable[.
 
 
 class BestCheckpoint(TrainerCallback):
-    """Every N steps a look at held-out prompts, logged; the policy with the highest accuracy is
-    kept in ``best/``.
+    """Every N steps a look at held-out prompts, logged; the policy with the highest truth, or
+    accuracy where there is none, is kept in ``best/``.
 
     ``measure`` gives the figures of a look, ``accuracy`` among them; with ``at_start`` the first
-    one is before any step.
+    one is before any step. Without ``every`` there are ten.
     """
 
     def __init__(
         self,
         run: Run | None,
-        every: int,
-        measure: Callable[[], Mapping[str, Any]],
+        every: int | None,
+        measure: Callable[[TrainerState], Mapping[str, Any]],
         save: Callable[[Any], None],
         *,
         at_start: bool = False,
+        say: Say = tell,
     ) -> None:
-        self.run, self.every, self.at_start = run, every, at_start
+        self.run, self.every, self.at_start, self.say = run, every, at_start, say
         self.measure, self.save = measure, save
+        self.looked: float | None = None
+        self.has_said_cost = False
         self._begin()
 
     def _begin(self) -> None:
         # The record to beat is what lies in best/: a line that was logged before a kill says
         # nothing of the weights.
         record = self.run and self.run.best()
-        self.best = record["accuracy"] if record else -1.0
+        self.best = _height(record) if record else -math.inf
         if self.run is not None and self.run.manifest.get("best") != record:
             self.run.update_manifest(best=record)
 
@@ -170,23 +175,53 @@ class BestCheckpoint(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         self._begin()
+        self.looked = time.monotonic()
         if self.at_start and state.global_step == 0:
             self._look(state)
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        if state.global_step % self.every == 0 or state.global_step == state.max_steps:
+        if state.global_step in look_steps(self.every, state.max_steps):
             self._look(state)
 
     def _look(self, state: TrainerState) -> None:
         if not state.is_world_process_zero or self.run is None:
             return
-        figures = self.measure()
-        record = {"step": state.global_step, "accuracy": figures["accuracy"]}
-        if record["accuracy"] > self.best:
+        began = time.monotonic()
+        figures = self.measure(state)
+        record = {key: figures[key] for key in ("accuracy", "truth") if key in figures}
+        if _height(record) > self.best:
+            record = {"step": state.global_step, **record}
             with written_whole(self.run.best_dir, **record, run=self.run.id) as folder:
                 self.save(folder)
-            self.best = record["accuracy"]
+            self.best = _height(record)
             self.run.update_manifest(best=record)
-        self.run.log(state.global_step, figures, mode="eval")
+        spent = time.monotonic() - began
+        self.run.log(state.global_step, {**figures, "seconds/look": spent}, mode="eval")
+        self._say_cost(state, began, spent)
+
+    def _say_cost(self, state: TrainerState, began: float, spent: float) -> None:
+        """Say once what looks cost where that is much: this one beside the steps before it."""
+        steps, self.looked = began - (self.looked or began), time.monotonic()
+        if state.global_step == 0 or self.has_said_cost or steps <= 0:
+            return
+        self.has_said_cost = True
+        share = spent / (spent + steps)
+        if share > MOST_OF_TIME:
+            self.say(
+                f"note: looks at the held-out prompts take {share:.0%} of the time ({spent:.1f} s"
+                " each); a larger evaluate.every or a smaller evaluate.n takes less"
+            )
+
+
+MOST_OF_TIME = 0.1
+"""The share of the time above which it is said what looks cost."""
+
+
+def _height(record: Mapping[str, Any]) -> float:
+    """By what a step is the best: the truth, or the accuracy where there is none; the lowest where
+    the truth judged nothing.
+    """
+    height = record.get("truth", record["accuracy"])
+    return -math.inf if height is None else float(height)

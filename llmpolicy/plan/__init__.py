@@ -3,6 +3,7 @@ here.
 """
 
 from llmpolicy.plan.explain import Explanation, RecipeExplanation, explain_grpo, written_values
+from llmpolicy.plan.looks import look_lines, look_steps
 from llmpolicy.plan.plan import (
     Plan,
     fit,
@@ -42,6 +43,8 @@ __all__ = [
     "fit_held_out",
     "loaded_adapter",
     "loaded_weights",
+    "look_lines",
+    "look_steps",
     "model_path",
     "plan_recipe",
     "refuse_damage",

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from llmpolicy.errors import PolicyError, RecipeError, TaskError
 from llmpolicy.messages import content_text
 from llmpolicy.plan.explain import Explanation, explain_grpo
-from llmpolicy.plan.reward import build_correct, build_rewards
+from llmpolicy.plan.looks import refuse_no_rows
+from llmpolicy.plan.reward import build_correct, build_rewards, build_truth
 from llmpolicy.plan.weights import (
     completion_length,
     evaluated_length,
@@ -64,6 +65,7 @@ class Plan:
     rewards: Rewards
     correct: Rewards | None
     explanation: Explanation | None
+    truth: Rewards | None = None
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -133,11 +135,13 @@ def plan_recipe(
     for name, columns in tasks.by_task.items():
         _refuse_names(columns, talk, name)
         rewards.check_columns([*columns, *talk], name)
-    correct = build_correct(recipe)
-    if correct is not None and (recipe.task or talk):
-        correct.check_columns([*tasks.columns, *talk])
+    truth = build_truth(recipe)
+    correct = build_correct(recipe, truth)
+    for verifier in filter(None, (correct, truth)):
+        if recipe.task or talk:
+            verifier.check_columns([*tasks.columns, *talk])
     explanation = explained(recipe, tasks.train, processes, target)
-    return Plan(recipe, tasks.train, tasks.held_out, rewards, correct, explanation)
+    return Plan(recipe, tasks.train, tasks.held_out, rewards, correct, explanation, truth)
 
 
 def _refuse_names(columns: Sequence[str], talk: Sequence[str], task: str) -> None:
@@ -219,8 +223,8 @@ def require_sandbox(plan: Plan) -> str | None:
     before a model loads.
     """
     used = [*plan.rewards.components]
-    if plan.correct:
-        used += plan.correct.components
+    for verifier in filter(None, (plan.correct, plan.truth)):
+        used += verifier.components
     return require(component.function for component in used)
 
 
@@ -246,7 +250,10 @@ def fit_held_out(plan: Plan, policy: "CausalLMPolicy") -> Plan:
     if not plan.held_out:
         return plan
     length = evaluated_length(plan.recipe)
-    return replace(plan, held_out=_fitting(policy, plan.held_out, plan.recipe, length, "held-out"))
+    held_out = _fitting(policy, plan.held_out, plan.recipe, length, "held-out")
+    fitting = replace(plan, held_out=held_out)
+    refuse_no_rows(fitting)
+    return fitting
 
 
 def _fitting(

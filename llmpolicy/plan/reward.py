@@ -3,10 +3,12 @@ for a manifest, which says by hash where functions come from.
 """
 
 from collections.abc import Mapping
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llmpolicy.plan.looks import look_lines
 from llmpolicy.plan.weights import from_recipe
 from llmpolicy.recipe import Grpo, Recipe, RewardBlock
 from llmpolicy.rewards import Rewards, RewardSpec, describe
@@ -22,9 +24,7 @@ SCORER = "reward_model:score"
 def build_rewards(recipe: Recipe) -> Rewards:
     """The rewards of a recipe, found and inspected, and their composition checked."""
 
-    def placed(block: RewardBlock) -> dict[str, Any]:
-        return _placed_model(block.fn, block.args, recipe.base_dir)
-
+    placed = partial(_placed_args, recipe=recipe)
     return Rewards(
         [block.with_args(placed).mapping() for block in recipe.rewards],
         recipe.base_dir,
@@ -34,13 +34,28 @@ def build_rewards(recipe: Recipe) -> Rewards:
     )
 
 
-def build_correct(recipe: Recipe) -> Rewards | None:
-    """The one function that says which held-out answers are right, or None without an evaluate
-    block.
+def build_truth(recipe: Recipe) -> Rewards | None:
+    """The verifier that never trains, read as an entry of the reward is; None where there is
+    none.
+    """
+    if recipe.truth is None:
+        return None
+    entry = recipe.truth.with_args(partial(_placed_args, recipe=recipe))
+    return Rewards([entry.mapping()], recipe.base_dir, written_at=partial(_in_truth, recipe))
+
+
+def _in_truth(recipe: Recipe, key: str) -> str:
+    """What wrote a key of the one entry of ``truth``."""
+    return recipe.written_at(key.replace("rewards.0", "truth", 1))
+
+
+def build_correct(recipe: Recipe, truth: Rewards | None) -> Rewards | None:
+    """The one function that says which held-out answers are right, the truth where no other is
+    named; None without an evaluate block.
     """
     settings, base = recipe.evaluate, recipe.base_dir
     if settings is None or settings.correct is None:
-        return None
+        return truth
     args = _placed_model(settings.correct, settings.args, base)
     return Rewards([RewardSpec(settings.correct, 1.0, args, "correct")], base)
 
@@ -53,6 +68,10 @@ def rewarded_tasks(recipe: Recipe) -> list[str]:
     labels = [task.label for task in recipe.task]
     labels += (task.label for task in recipe.every_task if task.label in named)
     return list(dict.fromkeys(labels))
+
+
+def _placed_args(block: RewardBlock, recipe: Recipe) -> dict[str, Any]:
+    return _placed_model(block.fn, block.args, recipe.base_dir)
 
 
 def _placed_model(fn: Any, args: Mapping[str, Any], base: Path | None) -> dict[str, Any]:
@@ -84,7 +103,7 @@ def reward_lines(plan: "Plan") -> list[str]:
                 f" {task.prefill!r:.60}; for a reward {where} ends with it (json_answer reads both"
                 " together)"
             )
-    return lines
+    return [*lines, *look_lines(plan)]
 
 
 def reward_facts(plan: "Plan") -> dict[str, Any]:
@@ -97,10 +116,8 @@ def reward_facts(plan: "Plan") -> dict[str, Any]:
         if name != term.name:
             how["within"] = term.name
         facts.append(_function(recipe, block.fn, how, block.args))
-    settings = recipe.evaluate
-    if settings and settings.correct:
-        # No weight: it only judges the evaluation.
-        facts.append(_function(recipe, settings.correct, {"weight": None}, settings.args))
+    # No weight: they only judge held-out answers.
+    facts += [_function(recipe, each.fn, {"weight": None}, each.args) for each in recipe.verifiers]
     composition = composition_facts(rewards.composition, rewarded_tasks(recipe))
     return {"rewards": facts, "composition": composition}
 

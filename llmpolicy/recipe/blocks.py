@@ -126,6 +126,22 @@ class RewardBlock(Block):
 RewardList = Annotated[list[RewardBlock], BeforeValidator(_rewards)]
 
 
+def _truth(value: Any) -> Any:
+    """An entry as in ``rewards``, with nothing that a verifier which pays nothing can have."""
+    entry = None if value is None else _reward(value)
+    written = entry if isinstance(entry, Mapping) else {}
+    for key in OF_PAY:
+        if written.get(key) is not None:
+            raise ValueError(
+                f"{key} has no meaning: truth pays nothing and never trains; remove it"
+            )
+    return entry
+
+
+OF_PAY = ("weight", "role", "when", "relative", "tasks")
+"""The keys of an entry that say how much it pays, and for what."""
+
+
 class SamplingBlock(Block):
     """Which prompts GRPO generates: ``refill`` replaces groups whose rewards are at most
     ``tolerance`` apart by groups of other prompts, within ``max_tokens`` completion tokens a
@@ -196,6 +212,7 @@ class Recipe(Block):
     model: Annotated[ModelBlock, BeforeValidator(_model)] | None = None
     task: Annotated[list[TaskSpec], BeforeValidator(_listed)] = []
     rewards: RewardList = []
+    truth: Annotated[RewardBlock | None, BeforeValidator(_truth)] = None
     allow_inversion: bool = False
     evaluate: EvaluateBlock | None = None
     demonstrations: TaskSpec | None = None
@@ -220,7 +237,8 @@ class Recipe(Block):
         if self.model is not None and self.environment is not None:
             if not self.rewards:
                 self.rewards = [RewardBlock(**PAID)]
-            if self.evaluate is not None and self.evaluate.correct is None:
+            judged_by = (self.evaluate and self.evaluate.correct) or self.truth
+            if self.evaluate is not None and judged_by is None:
                 self.evaluate = self.evaluate.model_copy(update={"correct": PAID["fn"]})
         return self
 
@@ -232,6 +250,16 @@ class Recipe(Block):
     def reward_functions(self) -> list[RewardBlock]:
         """The entries of ``rewards`` that name a function, at whatever depth, in order."""
         return [function for block in self.rewards for function in block.functions()]
+
+    @property
+    def verifiers(self) -> list[RewardBlock]:
+        """The functions that only judge held-out answers: those of ``truth``, and the one of
+        ``evaluate``.
+        """
+        found = list(self.truth.functions()) if self.truth else []
+        if self.evaluate is not None and self.evaluate.correct is not None:
+            found.append(RewardBlock(fn=self.evaluate.correct, args=self.evaluate.args))
+        return found
 
     @property
     def base_dir(self) -> Path | None:
@@ -299,7 +327,7 @@ class Recipe(Block):
 
         A path below the recipe's run begins with ``{run}``, so that the run can be moved.
         """
-        none = {key for key in ("advantage", "loss") if getattr(self, key) is None}
+        none = {key for key in ("advantage", "loss", "truth") if getattr(self, key) is None}
         data = json.loads(json.dumps(self.model_dump(exclude=none), default=_plain))
         return dict(self.portable(data))
 

@@ -58,7 +58,7 @@ MISSED = {
 """What a key that is missing should say."""
 BLOCKS: dict[str, type[BaseModel]] = {
     "model": ModelBlock, "task": TaskSpec, "few_shot": Example, "evaluate": EvaluateBlock,
-    **dict.fromkeys(("rewards", *COMPOSITES), RewardBlock),
+    **dict.fromkeys(("rewards", "truth", *COMPOSITES), RewardBlock),
     "demonstrations": TaskSpec, "preferences": TaskSpec, "sampling": SamplingBlock,
     "reinforce": ReinforceBlock, "policy": PolicyBlock,
 }  # fmt: skip

@@ -108,6 +108,7 @@ OF_GRPO = {
     "sampling": "chooses the prompts",
     "advantage": "weighs the completions",
     "loss": "takes the place of that",
+    "truth": "watches the policy",
 }
 """The blocks beside ``grpo``, and what they do."""
 
@@ -251,12 +252,23 @@ def _language_model(recipe: Recipe) -> ModelBlock:
         )
     if missing or not recipe.model:
         raise RecipeError(f"recipe {recipe.name!r}: the block {missing[0]!r} is missing")
-    if recipe.evaluate is not None and recipe.evaluate.correct is None:
+    _check_held_out(recipe)
+    return recipe.model
+
+
+def _check_held_out(recipe: Recipe) -> None:
+    """What judges held-out answers is said, and has some to judge."""
+    settings = recipe.evaluate
+    if settings is not None and settings.correct is None and recipe.truth is None:
         raise RecipeError(
             f"recipe {recipe.name!r}: evaluate needs `correct: module:function`, what counts as a"
             " right answer"
         )
-    return recipe.model
+    if recipe.truth is not None and settings is None:
+        raise RecipeError(
+            f"{written_at('truth', recipe.origin)}truth is scored on held-out prompts, and recipe"
+            f" {recipe.name!r} holds none out; write `evaluate: {{n: 200}}` beside it"
+        )
 
 
 def _early(recipe: Recipe) -> Iterator[Stage]:

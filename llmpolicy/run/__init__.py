@@ -12,10 +12,11 @@ A run holds, each with ``schema: 1``::
     rewards.log           what the rewards printed, at most 10 MiB of it
     rollouts/*.parquet    every completion with its rewards
     checkpoints/          what --resume goes on from: the last two, each with sizes and checksums
-    policy/  best/        the weights (or adapter) of the last step, of the best held-out accuracy
+    policy/  best/        the weights (or adapter) of the last step, of the best look
     broken-*              what was found damaged, beside the whole one that took its place
     evaluation.json       held-out accuracy before and after
     answers.jsonl         the answer to each held-out prompt before and after
+    looks.jsonl           what reward and truth said of each held-out prompt at each look
     tensorboard/          the event files, with report_to: tensorboard
     plot.png              the run at a glance
     overoptimisation.png  reward and truth against the KL to the start, with evaluate.curve

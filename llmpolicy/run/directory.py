@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from llmpolicy.errors import RunError, nearest
-from llmpolicy.run import show
+from llmpolicy.run import looks, show
 from llmpolicy.run.checkpoints import checkpoints, step_of
 from llmpolicy.run.disk import writing
 from llmpolicy.run.episodes import (
@@ -108,7 +108,7 @@ class Run:
         run = cls.open(path)  # as it is now that nobody else writes it
         make_folders(run.path)
         run.before = dict(run.manifest)
-        for name in ("metrics.jsonl", "faults.jsonl"):
+        for name in ("metrics.jsonl", "faults.jsonl", looks.NAME):
             cut_torn_line(run.path / name)
         resumed = run.manifest.get("resumed", [])
         run.attempt = 1 + max([len(resumed), *map(attempt_of, run.rollout_files())])
@@ -191,8 +191,8 @@ class Run:
         return int(facts_of(self.policy_dir).get("step", -1))
 
     def best(self) -> Facts | None:
-        """Step and accuracy of the weights in ``best/``, as they were saved with them; None where
-        there are none.
+        """Step, accuracy and truth of the weights in ``best/``, as they were saved with them; None
+        where there are none.
         """
         if not self.best_dir.is_dir():
             return None
@@ -201,7 +201,7 @@ class Run:
             facts = facts_of(self.best_dir)
         if "accuracy" not in facts:
             return None
-        return {"step": facts["step"], "accuracy": facts["accuracy"]}
+        return {key: facts[key] for key in ("step", "accuracy", "truth") if key in facts}
 
     # Writing
 
@@ -217,7 +217,8 @@ class Run:
         if self.manifest.get("recipe_hash") != recipe_hash:
             self.change_recipe(recipe, recipe_hash)
         self.update_manifest(**facts)
-        cut_later_lines(self.path / "metrics.jsonl", step)
+        for name in ("metrics.jsonl", looks.NAME):
+            cut_later_lines(self.path / name, step)
         for file in self.rollout_files():
             if step_of_rows(file) > step:
                 file.unlink()
@@ -243,6 +244,10 @@ class Run:
         """Append one line to metrics.jsonl."""
         line = {"schema": SCHEMA, "step": step, "mode": mode, "time": round(time.time(), 3)}
         self._append("metrics.jsonl", json.dumps({**line, **metrics}, default=float) + "\n")
+
+    def log_look(self, look: Facts) -> None:
+        """Append a look at the held-out prompts to looks.jsonl."""
+        self._append(looks.NAME, looks.look_line(look))
 
     def log_faults(self, records: Sequence[Facts]) -> list[str]:
         """Append to faults.jsonl, secrets in what was said masked; returns ``FILE:LINE`` of each

@@ -20,7 +20,7 @@ the run keeps.
 
 FUNCTIONS = (
     *("fn", "correct", "generator", "canonical", "advantage", "loss", "baseline", "policy"),
-    *("rewards", *COMPOSITES),
+    *("rewards", "truth", *COMPOSITES),
     "tools",
 )
 """The keys of a recipe whose text, or each text of their list, is ``module:function`` or

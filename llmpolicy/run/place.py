@@ -21,6 +21,7 @@ WRITTEN = (
     "faults.jsonl",
     "evaluation.json",
     "answers.jsonl",
+    "looks.jsonl",
     "rewards.log",
     "grpo_config.json",
     "recipe.yaml",

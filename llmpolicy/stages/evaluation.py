@@ -2,7 +2,7 @@
 over-optimisation curve also how good the kept step is, on prompts that did not choose it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -77,6 +77,8 @@ def evaluate_run(
     found = evaluate_policy(plan, policy, start=start, say=say)
     write_answers(run.path, found.answers())
     run.write_evaluation(found.to_dict())
+    for line in best_lines(plan, run):
+        say(line)
     if plan.recipe.evaluate.curve and run.best_dir.is_dir():
         _close_curve(plan, policy, run, start, say)
 
@@ -131,6 +133,30 @@ def _preferences(plan: Plan, policies: Facts) -> Record:
         if share := preference(truth[name], truth["start"]):
             preferred[name] = share.to_dict()
     return preferred
+
+
+def best_lines(plan: Plan, run: Run) -> Iterator[str]:
+    """Which step is the best by the truth, and how far truth and proxy have parted since; nothing
+    where no truth was looked at.
+    """
+    from llmpolicy.evaluation import LEVEL
+
+    looks = [line for line in run.metrics("eval") if line.get("truth") is not None]
+    best = run.best()
+    if plan.truth is None or not looks or best is None:
+        return
+    first, last = looks[0], looks[-1]
+    yield (
+        f"best step by the truth ({', '.join(plan.truth.names)}): {best['step']}, truth"
+        f" {best['truth']:.3g} on the {len(plan.held_out)} held-out prompts that chose it (step"
+        f" {first['step']}: {first['truth']:.3g}, step {last['step']}: {last['truth']:.3g}):"
+        f" {run.best_dir}"
+    )
+    if (last.get("parted") or 1.0) <= LEVEL:
+        yield (
+            f"truth and proxy had parted by the last look (p = {last['parted']:.2g}): publish"
+            " --which best takes the best step"
+        )
 
 
 def chooses(rows: Sequence[Row]) -> Sequence[Row]:

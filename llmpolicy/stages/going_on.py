@@ -8,6 +8,7 @@ from typing import Any
 from llmpolicy.bounded import load_yaml, read_json, read_text
 from llmpolicy.errors import RunError
 from llmpolicy.recipe import Grpo, Play, Recipe, trained_by
+from llmpolicy.reference import name_of
 from llmpolicy.run import Run, step_of
 from llmpolicy.run.checkpoints import RECORD
 from llmpolicy.run.files import Record, read_checked
@@ -138,8 +139,9 @@ def _not_best(run: Run, recipe: Recipe, facts: Facts) -> str | None:
             return f"{key} is another, by which no step was measured"
     known = len(run.manifest.get("accepted_changes") or [])
     for change in (facts.get("accepted_changes") or [])[known:]:
-        if f"(of {new['evaluate.correct']}" in "\n".join(change["changed"]):
-            return f"{new['evaluate.correct']} is another, by which no step was measured"
+        for name in {name_of(block.fn) for block in recipe.verifiers}:
+            if f"(of {name}" in "\n".join(change["changed"]):
+                return f"{name} is another, by which no step was measured"
     step, last = (run.best() or {}).get("step", 0), last_step(run, recipe)
     if last is not None and step > last:
         return f"its step {step} is beyond the last one, {last}"
@@ -150,7 +152,7 @@ def _measure(recipe: Facts) -> Record:
     """What decides how good a step looks on the held-out prompts."""
     settings, grpo = recipe.get("evaluate") or {}, recipe.get("grpo") or {}
     longest = settings.get("max_completion_length") or grpo.get("max_completion_length")
-    measure = {"evaluate.max_completion_length": longest}
+    measure = {"evaluate.max_completion_length": longest, "truth": recipe.get("truth")}
     for key in ("correct", "args", "threshold", "curve"):
         measure[f"evaluate.{key}"] = settings.get(key)
     measure["model.stop"] = (recipe.get("model") or {}).get("stop") or []
@@ -195,8 +197,7 @@ def refuse_without_checkpoint(run: Run, recipe: Recipe) -> None:
 def is_complete(run: Run, recipe: Recipe) -> bool:
     """Whether a run came to its end, and policy, evaluation and plot lie there whole."""
     files = [run.plot_path]
-    judged = recipe.evaluate is not None and recipe.evaluate.correct is not None
-    if judged or isinstance(trained_by(recipe), Play):
+    if recipe.verifiers or isinstance(trained_by(recipe), Play):
         files.append(run.path / "evaluation.json")
     if recipe.evaluate is not None and recipe.evaluate.curve and run.best_dir.is_dir():
         files += [run.best_dir / "evaluation.json", run.curve_path]

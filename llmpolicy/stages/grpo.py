@@ -11,26 +11,25 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmpolicy.plan import Plan, evaluated_length
+from llmpolicy.plan import Plan
 from llmpolicy.recipe import Grpo, Recipe
 from llmpolicy.recipe.stages import OF_GRPO
 from llmpolicy.reference import name_of, named
 from llmpolicy.run import Run, drop_oldest
 from llmpolicy.run.files import Record
 from llmpolicy.stages import language
-from llmpolicy.stages.evaluation import chooses
 from llmpolicy.stages.going_on import last_step, only_ends, reached, refuse_last_step, steps_of
 from llmpolicy.stages.language import Checked, Loaded
+from llmpolicy.stages.looks import look_on
 from llmpolicy.stages.partner import talking
 from llmpolicy.stages.process import end_stopped, refuse_other_words
 from llmpolicy.stages.record import Ended
 from llmpolicy.stages.request import Request
 from llmpolicy.stages.sources import row_facts
-from llmpolicy.stages.trainers import drop_printers
+from llmpolicy.stages.trainers import drop_printers, shares_weights
 
 if TYPE_CHECKING:
     from llmpolicy.grpo.trainer import PolicyTrainer
-    from llmpolicy.policies.causal_lm import CausalLMPolicy
 
 EVENTS = "TENSORBOARD_LOGGING_DIR"
 """Where transformers looks for the folder of TensorBoard's files."""
@@ -110,7 +109,7 @@ def train(loaded: Loaded, run: Run | None) -> Ended:
         return Ended(None, _take(trainer, earlier, weights, begin))
     newest = earlier.checkpoints()[-1] if earlier else None
     trainer.add_callback(BeforeFirst(partial(_begin, trainer, loaded, run, newest)))
-    _look_on(trainer, loaded, run)
+    look_on(trainer, loaded, run)
     stop.listen()
     try:
         trainer.train(resume_from_checkpoint=str(newest) if newest else None)
@@ -211,57 +210,6 @@ def _take(trainer: "PolicyTrainer", earlier: Run, weights: Path, begin: Callable
     return step
 
 
-def _look_on(trainer: "PolicyTrainer", loaded: Loaded, run: Run | None) -> None:
-    """Let the run be looked at on its way, and the policy be measured where the recipe asks for
-    it.
-    """
-    from llmpolicy.diagnosis.live import Live
-    from llmpolicy.grpo.callbacks import BestCheckpoint, Looks
-
-    if run is not None:
-        trainer.add_callback(Looks(Live(run, loaded.request.say)))
-    plan, policy = loaded.plan, loaded.policy
-    settings = plan.recipe.evaluate
-    if not (settings and settings.every and plan.correct):
-        return
-    if shares_weights(trainer):
-        loaded.request.say(
-            "evaluate.every is left out: no process has all weights while FSDP or DeepSpeed trains"
-        )
-        return
-    measure = _measure_of(plan, policy)
-    trainer.add_callback(
-        BestCheckpoint(run, settings.every, measure, policy.save, at_start=settings.curve)
-    )
-
-
-def _measure_of(plan: Plan, policy: "CausalLMPolicy") -> Callable[[], Record]:
-    """What a look during training measures: greedy accuracy and, with ``evaluate.curve``, proxy,
-    truth and KL as well.
-    """
-    from llmpolicy.evaluation import Watch, greedy_accuracy
-
-    settings, correct = plan.judged_by
-    length = evaluated_length(plan.recipe)
-    asked: Record = {
-        "batch_size": settings.batch_size,
-        "max_new_tokens": length,
-        "partner": talking(plan.recipe, policy, tokens=length),
-    }
-    # What chooses the best step is not what then says how good it is.
-    rows, watch = plan.held_out, None
-    if settings.curve:
-        rows = chooses(rows)
-        watch = Watch(policy, rows, correct, plan.rewards, seed=plan.recipe.seed, **asked)
-
-    def measure() -> Record:
-        how = {**asked, "threshold": settings.threshold}
-        accuracy = greedy_accuracy(policy, rows, correct, **how)
-        return {"accuracy": accuracy} | (watch.look().to_dict() if watch else {})
-
-    return measure
-
-
 @contextmanager
 def events_in(folder: Path) -> Iterator[None]:
     """TensorBoard's files go into the run unless the user has named another folder; a tracker asks
@@ -275,8 +223,3 @@ def events_in(folder: Path) -> Iterator[None]:
         yield
     finally:
         del os.environ[EVENTS]
-
-
-def shares_weights(trainer: Any) -> bool:
-    """Whether no process has all weights."""
-    return bool(trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled)

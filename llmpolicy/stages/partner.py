@@ -74,10 +74,10 @@ def check_environment(recipe: Recipe, rows: Iterable[Row] = ()) -> Offer | None:
 
 def _check_pay(recipe: Recipe, *, pays: bool) -> None:
     """RecipeError where a recipe takes what its environment pays, and that pays nothing."""
-    correct = recipe.evaluate.correct if recipe.evaluate else None
+    verifiers = [block.fn for block in recipe.verifiers]
     taken = {
         "`rewards:`": any(entry.fn == PAID["fn"] for entry in recipe.reward_functions),
-        "`evaluate: {correct: module:function}`": correct == PAID["fn"],
+        "`evaluate: {correct: module:function}`": PAID["fn"] in verifiers,
     }
     for instead, is_taken in taken.items():
         if is_taken and not pays:

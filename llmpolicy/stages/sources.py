@@ -265,8 +265,8 @@ def _asked(recipe: Recipe) -> Iterator[tuple[Any, Facts]]:
     """
     for block in recipe.reward_functions:
         yield block.fn, block.args
-    if recipe.evaluate is not None and recipe.evaluate.correct is not None:
-        yield recipe.evaluate.correct, recipe.evaluate.args
+    for block in recipe.verifiers:
+        yield block.fn, block.args
     for _, fn, args in recipe.functions:
         yield fn, args
 

@@ -56,3 +56,8 @@ def drop_printers(trainer: Any) -> None:
 def write_report(path: Path, report: Facts) -> None:
     """Write a stage's report; it comes last, so that a stage with a report is whole."""
     path.write_text(json.dumps(report, indent=2, default=float) + "\n", encoding="utf-8")
+
+
+def shares_weights(trainer: Any) -> bool:
+    """Whether no process has all weights."""
+    return bool(trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled)
