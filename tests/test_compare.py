@@ -140,6 +140,53 @@ def test_a_run_keeps_the_answer_to_each_held_out_prompt(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "g").read_text())["verdict"] in shown.stdout
 
 
+def test_equal_tokens_and_equal_seconds_by_hand(tmp_path: Path) -> None:
+    """The first takes 20 steps of 100 tokens and 1 s, the second 30 of 200 tokens and 0.5 s; after
+    step s a run pays s / 100, and has the first s of its prompts right.
+    """
+    runs = []
+    for name, steps, tokens, seconds in (("a", 20, 100, 1.0), ("b", 30, 200, 0.5)):
+        made = run(tmp_path / name, [number < steps for number in range(40)])
+        (made.path / "metrics.jsonl").unlink()
+        for step in range(1, steps + 1):
+            figures = {"num_tokens": tokens * step, "step_time": seconds}
+            made.log(step, {"reward": step / 100, **figures})
+        for step in range(0, steps + 1, 5):
+            right = [number < step for number in range(40)]
+            made.log_look({"step": step, "rows": list(range(40)), "right": right})
+        runs.append(Run.open(made.path))
+    found = compare(*runs)
+    assert found.costs["tokens"] == (2000.0, 6000.0) and found.costs["seconds"] == (20.0, 15.0)
+    # Within 2000 tokens: 20 steps and 10; the last tenth of the lines are steps 19, 20, and 10.
+    assert found.costs["reward at equal tokens"] == pytest.approx((0.195, 0.10))
+    # Within 15 seconds: 15 steps and 30; the last tenth are step 15, and steps 28 to 30.
+    assert found.costs["reward at equal seconds"] == pytest.approx((0.15, 0.29))
+    by_tokens, by_time = found.at_equal["tokens"], found.at_equal["seconds"]
+    assert by_tokens.steps == (20, 10) and by_time.steps == (15, 30)
+    assert by_tokens.greedy.interval.value == pytest.approx(-10 / 40)
+    assert by_time.greedy.interval.value == pytest.approx(15 / 40)
+    assert (by_time.greedy.better, by_time.greedy.worse) == (15, 0)
+    assert "greedy at equal tokens, steps 20 and 10: -25.0 points" in str(found)
+    data = json.loads(json.dumps(found.to_dict()))
+    assert data["costs"]["reward_at_equal_tokens"] == pytest.approx({"first": 0.195, "second": 0.1})
+    assert data["at_equal"]["seconds"]["greedy"]["prompts"] == 40
+
+
+def test_runs_that_did_not_look_on_their_way_are_compared_at_their_ends(tmp_path: Path) -> None:
+    first, second = run(tmp_path / "a", [True] * 12), run(tmp_path / "b", [True] * 12)
+    first.log_look({"step": 5, "rows": [0], "right": [True]})
+    torn = '{"step": 5, "mode": "eval", "rows": [0], "right": 1}\n'
+    (second.path / "looks.jsonl").write_text(torn)
+    assert compare(first, second).at_equal == {}
+
+
+def test_rewards_that_differ_are_on_no_common_scale(tmp_path: Path) -> None:
+    first, second = run(tmp_path / "a", [True] * 12), run(tmp_path / "b", [True] * 12)
+    assert "different rewards" not in str(compare(first, second))
+    second.recipe["rewards"] = [{"fn": "exact:match"}]
+    assert str(compare(first, second)).count("of different rewards") == 2
+
+
 def test_lines_that_are_means_of_several_steps_count_as_many(tmp_path: Path) -> None:
     each, some = run(tmp_path / "a", [True], step_time=2.0), run(tmp_path / "b", [True])
     lines = (each.path / "metrics.jsonl").read_text().splitlines()

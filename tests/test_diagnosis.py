@@ -12,7 +12,8 @@ import pytest
 from llmpolicy import Run
 from llmpolicy.diagnosis import Completion, Evidence, diagnose, evidence_at
 from llmpolicy.errors import RunError
-from llmpolicy.report.groups import groups, unsolved
+from llmpolicy.report.groups import groups
+from llmpolicy.report.unsolved import unsolved
 from llmpolicy.session import train_recipe
 
 STEPS = 24
@@ -205,7 +206,7 @@ def test_prompts_that_were_never_solved() -> None:
     )
     text = unsolved(never)
     assert text.startswith("2 of 10 prompts were never paid 1, the most there was")
-    assert "row 8, 96 completions, mean reward 0.00\n  8?" in text
+    assert "row 8, 96 completions, mean reward 0.00, best 0.00\n  8?" in text
 
 
 def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
@@ -282,7 +283,7 @@ def test_where_nothing_was_paid_every_prompt_is_unsolved() -> None:
     nothing = run(lambda s, p, m, o: replace(o, prompt=f"{p}?", row=p, reward=0.0))
     assert unsolved(nothing).startswith("none of 10 prompts was ever paid more than 0\nrow 0, ")
     unjudged = run(
-        lambda s, p, m, o: replace(o, prompt=f"{p}?", row=p, reward=None if p else -1.0 - m)
+        lambda s, p, m, o: replace(o, prompt=f"{p}?", row=p, reward=None if p else -1.0 - (m > 0))
     )
     assert unsolved(unjudged).startswith("9 of 10 prompts were never paid -1, the most there was")
     with pytest.raises(RunError, match="kept no completions"):

@@ -23,6 +23,10 @@ def always(completion: str) -> float:
 def unknown(completion: str) -> None:
     return None
 
+def prints(completion: str) -> float:
+    print("seen")
+    return 1.0
+
 def asks(completion: str, nothing_of_that_name: str) -> float:
     return 0.0
 """
@@ -84,8 +88,33 @@ def test_the_verb(run: Run, tmp_path: Path) -> None:
     words = ["rescore", str(run.path), "--reward", *other(run, "always"), "--yes", "--json"]
     shown = CliRunner().invoke(app, [*words, f"{tmp_path}/found.json"])
     assert shown.exit_code == 0, shown.exception
-    assert json.loads((tmp_path / "found.json").read_text())["completions"] == 128
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert (found["schema"], found["completions"]) == (1, 128)
+    assert found["mean"]["after"] == 1.0 and found["unjudged"] == {"before": 0, "after": 0}
+    assert found["alive"]["only_after"] == 0 == found["alive"]["both"]
+    assert found["more"][0]["after"] == 1.0
     assert shown.stdout.startswith("128 completions in ")
+
+
+def files_of(run: Run) -> dict[Path, tuple[bytes, int]]:
+    files = [path for path in run.path.rglob("*") if path.is_file()]
+    return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
+
+
+def test_reading_a_run_writes_nothing_into_it(
+    run: Run, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    before, (printing,) = files_of(run), other(run, "prints")
+    path = str(run.path)
+    verbs = [
+        ["show", path], ["show", path, "--unsolved"], ["doctor", path], ["compare", path, path],
+        ["rescore", path, "--reward", printing, "--yes"],
+        ["inspect", path, "--prompt", "1+1", "--chat"],
+    ]  # fmt: skip
+    for words in verbs:
+        assert CliRunner().invoke(app, words).exit_code in (0, 1), words
+    assert files_of(run) == before
+    assert "seen" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(

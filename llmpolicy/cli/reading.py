@@ -46,15 +46,21 @@ def show(
     ] = False,
     whole: Annotated[bool, typer.Option("--all", help="All of them, not only a few.")] = False,
 ) -> None:
-    """Print a run's groups: each prompt with its completions, their rewards and advantages."""
+    """Print a run's groups: each prompt with its completions, their rewards and advantages; below
+    those of the last step how many held-out prompts are right within k samples.
+    """
     from llmpolicy.diagnosis import evidence_at
-    from llmpolicy.report.groups import SHOWN, groups, unsolved
+    from llmpolicy.report.groups import SHOWN, groups
+    from llmpolicy.report.passes import passes
+    from llmpolicy.report.unsolved import unsolved
 
     found, limit = evidence_at(run), None if whole else SHOWN
     if never:
         tell(unsolved(found, limit=limit))
         return
     tell(groups(found, step=step, row=prompt, limit=limit))
+    if step is None and prompt is None and (curve := passes(found.evaluation or {})):
+        tell(f"\n{curve}")
 
 
 @app.command()

@@ -4,7 +4,7 @@ would.
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import NormalDist, fmean, pvariance
 from typing import Any
@@ -15,6 +15,7 @@ from llmpolicy.diagnosis.evidence import number_of
 from llmpolicy.errors import RunError
 from llmpolicy.run import Run
 from llmpolicy.run.answers import read_answers
+from llmpolicy.run.looks import read_looks
 from llmpolicy.statistics import Interval, Z, paired_interval
 
 DRAWS = 10_000
@@ -45,25 +46,46 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
+class AtEqual:
+    """The steps of two looks at which both runs had spent as much, and the greedy answers there."""
+
+    steps: tuple[int, int]
+    greedy: Difference
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
-    """A run beside another: greedy and sampled answers, and what both cost."""
+    """A run beside another: greedy and sampled answers, what both cost, and greedy answers at the
+    last looks of both within what the shorter one took (``at_equal``, by tokens and by seconds).
+    """
 
     first: str
     second: str
     greedy: Difference
     sampled: Difference | None
     costs: Mapping[str, tuple[float, float]]
+    at_equal: Mapping[str, AtEqual]
+    same_rewards: bool = True
 
     def to_dict(self) -> dict[str, Any]:
         """The comparison as plain data."""
-        return {"schema": 1, **asdict(self), "evidence": self.greedy.is_evidence}
+        costs = {
+            name.replace(" ", "_"): {"first": first, "second": second}
+            for name, (first, second) in self.costs.items()
+        }
+        return {"schema": 1, **asdict(self), "costs": costs, "evidence": self.greedy.is_evidence}
 
     def __str__(self) -> str:
         lines = [f"{self.second} beside {self.first}", *_said("greedy", self.greedy)]
         if self.sampled is not None:
             lines += _said("sampled", self.sampled)
+        for name, found in self.at_equal.items():
+            steps = "steps {} and {}".format(*found.steps)
+            lines += _said(f"greedy at equal {name}, {steps}", found.greedy)
         for name, (first, second) in self.costs.items():
-            lines.append(f"  {name}: {first:,.6g} and {second:,.6g}")
+            is_other = name.startswith("reward") and not self.same_rewards
+            end = ", of different rewards" * is_other
+            lines.append(f"  {name}: {first:,.6g} and {second:,.6g}{end}")
         lines.append("  intervals are over prompts: what another seed would change, only runs tell")
         return "\n".join(lines)
 
@@ -95,6 +117,8 @@ def compare(first: Run, second: Run) -> Comparison:
         difference(greedy),
         difference(sampled) if sampled else None,
         _costs(first, second),
+        _at_equal(first, second),
+        first.recipe.get("rewards") == second.recipe.get("rewards"),
     )
 
 
@@ -138,20 +162,64 @@ def _costs(first: Run, second: Run) -> dict[str, tuple[float, float]]:
     """What both took, and the mean reward of the last tenth before the shorter one's end, by tokens
     and by time.
     """
-    lines = [run.metrics("train") for run in (first, second)]
-    curves = [[line for line in of_run if "reward" in line] for of_run in lines]
+    curves = _curves(first, second)
     if not all(curves):
         return {}
     costs = {"steps": (float(curves[0][-1]["step"]), float(curves[1][-1]["step"]))}
-    for name, figure in (("tokens", _tokens), ("seconds", _seconds)):
-        ends = [figure(curve)[-1] for curve in curves]
-        if not all(ends):  # one of them has not measured it
-            continue
-        costs[name] = (ends[0], ends[1])
-        at = [_until(curve, figure(curve), min(ends)) for curve in curves]
+    for name, spent, most in _budgets(curves):
+        costs[name] = (spent[0][-1], spent[1][-1])
+        at = [_until(curve, cost, most) for curve, cost in zip(curves, spent, strict=True)]
         if not any(map(math.isnan, at)):
             costs[f"reward at equal {name}"] = (at[0], at[1])
     return costs
+
+
+def _curves(*runs: Run) -> list[list[Mapping[str, Any]]]:
+    return [[line for line in run.metrics("train") if "reward" in line] for run in runs]
+
+
+def _budgets(
+    curves: Sequence[Sequence[Mapping[str, Any]]],
+) -> Iterator[tuple[str, list[list[float]], float]]:
+    """By tokens and by time, where both have measured it: what each had spent at each line, and
+    what the shorter one took.
+    """
+    for name, figure in (("tokens", _tokens), ("seconds", _seconds)):
+        spent = [figure(curve) for curve in curves]
+        ends = [cost[-1] for cost in spent]
+        if all(ends):
+            yield name, spent, min(ends)
+
+
+def _at_equal(first: Run, second: Run) -> dict[str, AtEqual]:
+    """The greedy answers at the last look of each within what the shorter one took; nothing where
+    one has not looked on its way.
+    """
+    runs, curves = (first, second), _curves(first, second)
+    if not all(curves) or not all(read_looks(run.path) for run in runs):
+        return {}
+    found = {}
+    for name, spent, most in _budgets(curves):
+        looks = []
+        for run, curve, cost in zip(runs, curves, spent, strict=True):
+            last = max(
+                (line["step"] for line, sum_ in zip(curve, cost, strict=True) if sum_ <= most),
+                default=0,
+            )
+            looks += [look for look in read_looks(run.path) if look["step"] <= last][-1:]
+        if len(looks) == 2 and (values := _paired(runs, looks)):
+            found[name] = AtEqual((looks[0]["step"], looks[1]["step"]), difference(values))
+    return found
+
+
+def _paired(runs: Sequence[Run], looks: Sequence[Mapping[str, Any]]) -> list[float]:
+    """The differences of what was right at two looks, by prompt."""
+    sides = []
+    for run, look in zip(runs, looks, strict=True):
+        right = dict(zip(look["rows"], look["right"], strict=True))
+        known = {key: right.get(answer.get("row")) for key, answer in _by_prompt(run).items()}
+        sides.append({key: float(value) for key, value in known.items() if value is not None})
+    return [sides[1][key] - sides[0][key] for key in sides[0] if key in sides[1]]
 
 
 def _tokens(curve: Sequence[Mapping[str, Any]]) -> list[float]:

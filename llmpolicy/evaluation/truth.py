@@ -9,9 +9,8 @@ chosen.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import comb
-from typing import Any
 
 from llmpolicy.evaluation.answers import known_mean
 
@@ -30,10 +29,6 @@ class Seen:
     step: int
     proxy: Values
     truth: Values
-
-    def to_dict(self) -> dict[str, Any]:
-        """The look as plain data."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)

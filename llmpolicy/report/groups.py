@@ -2,7 +2,6 @@
 paid.
 """
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from statistics import fmean
 
@@ -38,48 +37,20 @@ def groups(
     return "\n".join(lines).rstrip()
 
 
-def unsolved(run: Evidence, *, limit: int | None = SHOWN) -> str:
-    """The prompts that were never paid the most that the run paid, those seen most often first."""
-    if not run.completions:
-        raise RunError("this run has kept no completions")
-    paid: dict[tuple[int | None, str], list[Completion]] = defaultdict(list)
-    for one in run.completions:
-        paid[one.row, one.prompt].append(one)
-    none_better = run.top <= min(run.bottom, 0.0)
-    never = [
-        (prompt, members)
-        for (_, prompt), members in paid.items()
-        if none_better or not any(_is_most(one, run) for one in members)
-    ]
-    lines = [f"{len(never)} of {len(paid)} prompts were never paid {run.top:g}, the most there was"]
-    if none_better:
-        lines = [f"none of {len(paid)} prompts was ever paid more than {run.top:g}"]
-    for prompt, members in sorted(never, key=lambda pair: -len(pair[1]))[:limit]:
-        known = [one.reward for one in members if one.reward is not None]
-        mean = f"mean reward {fmean(known):.2f}" if known else "never judged"
-        row = "" if members[0].row is None else f"row {members[0].row}, "
-        lines += [f"{row}{len(members)} completions, {mean}", f"  {_fitted(prompt, 2, end=True)}"]
-    return "\n".join(lines)
-
-
-def _is_most(one: Completion, run: Evidence) -> bool:
-    return one.reward is not None and one.reward >= run.top - 1e-6
-
-
 def _group(group: Sequence[Completion]) -> Iterator[str]:
     first = group[0]
     known = [one.reward for one in group if one.reward is not None]
     row = "" if first.row is None else f", row {first.row}"
     mean = f"mean reward {fmean(known):.2f}" if known else "not judged"
     yield f"step {first.step}, group {first.group}{row}: {len(group)} completions, {mean}"
-    yield f"prompt: {_fitted(first.prompt, 8, end=True)}"
+    yield f"prompt: {fitted(first.prompt, 8, end=True)}"
     names = sorted(first.parts) if len(first.parts) > 1 else []
     yield "  ".join(["  advantage", "reward", *(f"{name:.9}" for name in names)])
     for one in sorted(group, key=lambda one: -(one.advantage or 0.0)):
         parts = [f"{_short(one.parts[name]):>{min(len(name), 9)}}" for name in names]
         head = "  ".join([f"  {_short(one.advantage, '+'):>9}", f"{_short(one.reward):>6}", *parts])
         mark = "..." if one.truncated and not one.ended else ""
-        yield f"{head}  {_fitted(one.text + mark, len(head) + 2)}"
+        yield f"{head}  {fitted(one.text + mark, len(head) + 2)}"
 
 
 def _spread(group: Sequence[Completion]) -> float:
@@ -91,7 +62,7 @@ def _short(value: float | None, sign: str = "") -> str:
     return "-" if value is None else f"{value:{sign}.2f}"
 
 
-def _fitted(text: str, taken: int, *, end: bool = False) -> str:
+def fitted(text: str, taken: int, *, end: bool = False) -> str:
     """One line of a text that fits behind so many columns: its beginning, or its end."""
     line, room = visible(text), max((columns() or WIDTH) - taken, 20)
     if len(line) <= room:

@@ -16,7 +16,7 @@ A run holds, each with ``schema: 1``::
     broken-*              what was found damaged, beside the whole one that took its place
     evaluation.json       held-out accuracy before and after
     answers.jsonl         the answer to each held-out prompt before and after
-    looks.jsonl           what reward and truth said of each held-out prompt at each look
+    looks.jsonl           what was said of each held-out prompt at each look during training
     tensorboard/          the event files, with report_to: tensorboard
     plot.png              the run at a glance
     overoptimisation.png  reward and truth against the KL to the start, with evaluate.curve

@@ -14,11 +14,10 @@ from llmpolicy.errors import RecipeError, RunError
 from llmpolicy.messages import content_text, plain
 from llmpolicy.plan import Plan, plan_recipe, require_sandbox
 from llmpolicy.recipe import load_recipe
-from llmpolicy.rewards.printed import printed
 from llmpolicy.run import Run
 from llmpolicy.stages.sources import row_facts
 from llmpolicy.tasks import Row
-from llmpolicy.terminal import Say, tell, visible
+from llmpolicy.terminal import visible
 from llmpolicy.types import Sample
 
 SHOWN = 3
@@ -62,8 +61,10 @@ class Rescored:
     less: list[Changed] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
-        """The figures as plain data."""
-        return {"schema": 1, **asdict(self)}
+        """The figures as plain data; those of both rewards as before and after."""
+        mean = {"before": self.mean[0], "after": self.mean[1]}
+        unjudged = {"before": self.unjudged[0], "after": self.unjudged[1]}
+        return {"schema": 1, **asdict(self), "mean": mean, "unjudged": unjudged}
 
     def __str__(self) -> str:
         before, after = ("-" if mean is None else f"{mean:.3f}" for mean in self.mean)
@@ -89,11 +90,10 @@ class Rescored:
         return "\n".join(lines)
 
 
-def rescore_run(
-    path: Path, rewards: Sequence[str], *, yes: bool = False, say: Say = tell
-) -> Rescored:
+def rescore_run(path: Path, rewards: Sequence[str], *, yes: bool = False) -> Rescored:
     """Score what a run kept with another reward, or others; its own ``rewards:`` give what was paid
-    before. RunError for a run without completions of one turn.
+    before. What they print is shown: nothing is written into the run. RunError for a run without
+    completions of one turn.
     """
     run = Run.open(path)
     recipe = load_recipe(str(path / "recipe.yaml"), [f"rewards=[{', '.join(rewards)}]"])
@@ -106,12 +106,11 @@ def rescore_run(
     now = row_facts(plan.train_rows, ())["train"]
     is_as_it_was = (run.manifest.get("rows") or {}).get("train") == now
     found, pairs = Rescored(), _Pairs()
-    with printed.kept_in(path / "rewards.log", say):
-        for group in _groups(run):
-            for kept in group:
-                if not is_as_it_was or kept["row"] not in rows:
-                    _check_prompt(rows, kept)
-            _take(found, pairs, group, _scores(plan, rows, group))
+    for group in _groups(run):
+        for kept in group:
+            if not is_as_it_was or kept["row"] not in rows:
+                _check_prompt(rows, kept)
+        _take(found, pairs, group, _scores(plan, rows, group))
     if not found.groups:
         raise RunError(f"{path} has kept no completions of training")
     pairs.close(found)

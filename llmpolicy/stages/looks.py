@@ -69,49 +69,64 @@ class Measure:
             self.watch = Watch(policy, self.rows, self.truth, plan.rewards, **how)
 
     def __call__(self, state: Any) -> Record:
-        """The figures of a look at the policy as it is now; ``state`` is the trainer's."""
-        from llmpolicy.evaluation import Seen, greedy_answers, known_mean, values_of, verdicts
+        """The figures of a look at the policy as it is now; the run keeps them by prompt. ``state``
+        is the trainer's.
+        """
+        from llmpolicy.evaluation import greedy_answers, known_mean, values_of, verdicts
 
-        step = state.global_step
         answers = greedy_answers(self.policy, self.rows, **self.asked)
         values = values_of(self.correct, self.rows, answers)
-        figures: Record = {"accuracy": known_mean(verdicts(values, self.settings.threshold)) or 0.0}
+        right = verdicts(values, self.settings.threshold)
+        figures: Record = {"accuracy": known_mean(right) or 0.0}
+        kept: Record = {"step": state.global_step, "rows": [row.index for row in self.rows]}
+        kept["right"] = right
         if self.watch is not None:
             look = self.watch.look()
             figures |= look.to_dict()
-            return figures | self._beside(Seen(step, look.proxies, look.truths), state)
-        if self.plan.truth is None:
-            return figures
-        truths = values
-        if self.truth is not self.correct:
-            truths = values_of(self.truth, self.rows, answers)
-        proxies = values_of(self.plan.rewards, self.rows, answers)
-        figures |= {"proxy": known_mean(proxies), "truth": known_mean(truths)}
-        return figures | self._beside(Seen(step, proxies, truths), state)
-
-    def _beside(self, seen: "Seen", state: Any) -> Record:
-        """Keep a look, and say so once when truth and proxy have parted."""
-        if self.beside is None:
-            self.beside = self._begun(state, before=seen.step)
-        parting = self.beside.take(seen)
+            kept |= {"proxy": look.proxies, "truth": look.truths}
+        elif self.plan.truth is not None:
+            kept["proxy"] = values_of(self.plan.rewards, self.rows, answers)
+            is_other = self.truth is not self.correct
+            kept["truth"] = values_of(self.truth, self.rows, answers) if is_other else values
+            figures |= {name: known_mean(kept[name]) for name in ("proxy", "truth")}
+        if "truth" in kept:
+            figures["parted"] = self._parted(kept, state)
         if self.run is not None:
-            self.run.log_look(seen.to_dict())
-        if parting is not None and parting.is_alarm and not self.has_alarmed:
+            self.run.log_look(kept)
+        return figures
+
+    def _parted(self, look: Record, state: Any) -> float:
+        """How far chance explains that truth and proxy have parted; it is said once when it does
+        not.
+        """
+        if self.beside is None:
+            self.beside = self._begun(state)
+        parting = self.beside.take(_seen(look))
+        if parting is None:
+            return 1.0
+        if parting.is_alarm and not self.has_alarmed:
             self.has_alarmed = True
             self.say(
                 f"alarm: {parting}; the policy of step {parting.best_step} is kept in best/; read"
                 " what the reward pays that is wrong: check-reward"
             )
-        return {"parted": 1.0 if parting is None else parting.p}
+        return parting.p
 
-    def _begun(self, state: Any, before: int) -> "Beside":
+    def _begun(self, state: Any) -> "Beside":
         """What was seen before this start, where the run goes on."""
-        from llmpolicy.evaluation import Beside, Seen
+        from llmpolicy.evaluation import Beside
 
         earlier = [] if self.run is None else read_looks(self.run.path)
-        size, seen = len(self.rows), list[Seen]()
+        rows = [row.index for row in self.rows]
+        seen = []
         for look in earlier:
-            if look["step"] < before and len(look["truth"]) == size == len(look["proxy"]):
-                seen.append(Seen(look["step"], look["proxy"], look["truth"]))
+            if look["step"] < state.global_step and look["rows"] == rows and "truth" in look:
+                seen.append(_seen(look))
         planned = len(look_steps(self.settings.every, state.max_steps, at_start=True))
         return Beside(planned, seen)
+
+
+def _seen(look: Record) -> "Seen":
+    from llmpolicy.evaluation import Seen
+
+    return Seen(look["step"], look["proxy"], look["truth"])
