@@ -163,6 +163,35 @@ def explain(
     write_json(json_file, explanation.to_dict())
 
 
+@app.command()
+def probe(
+    recipe: RecipeName,
+    overrides: Overrides = None,
+    prompts: Annotated[int, typer.Option(min=1, help="How many prompts are sampled.")] = 64,
+    group: Annotated[
+        int | None,
+        typer.Option(min=2, help="Samples of each; at least 16, a multiple of the recipe's."),
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Also write what was found to this file.")
+    ] = None,
+    trust_remote_code: RemoteCode = False,
+    yes: Yes = False,
+) -> int:
+    """Say before training whether it is worth it: signal, lengths, rewards, seconds and memory, GO
+    or NO-GO.
+    """
+    from llmpolicy.diagnosis.probe_text import told
+    from llmpolicy.session.probe import probe_recipe
+
+    check_file(json_file)
+    overrides = _with_remote_code(overrides, trust_remote_code)
+    found = probe_recipe(recipe, overrides, prompts=prompts, samples=group, yes=yes)
+    tell(told(found))
+    write_json(json_file, found.to_dict())
+    return 0 if found.go else 1
+
+
 @app.command(name="check-reward")
 def check_reward(
     name: Annotated[

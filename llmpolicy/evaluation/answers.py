@@ -217,7 +217,7 @@ def best_constant(
     for answer, _ in counts.most_common(min(CONSTANTS, max(1, SCORINGS // len(rows)))):
         text = _accepted(answer, rows, correct, threshold)
         if text is not None:
-            right = judge(correct, rows, _said(rows, text), threshold)
+            right = judge(correct, rows, said(rows, text), threshold)
             accuracies.append((known_mean(right) or 0.0, text))
     return max(accuracies, key=lambda pair: pair[0], default=None)
 
@@ -227,12 +227,12 @@ def _accepted(answer: str, rows: Sequence[Row], correct: Rewards, threshold: flo
     asked = next(row for row in rows if str(row.columns.get("answer")) == answer)
     for form in COMMON_FORMATS:
         text = form.replace("{}", answer)
-        if judge(correct, [asked], _said([asked], text), threshold)[0]:
+        if judge(correct, [asked], said([asked], text), threshold)[0]:
             return text
     return None
 
 
-def _said(rows: Sequence[Row], text: str) -> list[Episode]:
+def said(rows: Sequence[Row], text: str) -> list[Episode]:
     """The same text as the answer to every row, by no policy."""
     episodes = []
     for group, row in enumerate(rows):
