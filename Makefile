@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: install demo test test-slow newest lint battery zoo lock audit bench receipts receipts-check clean
+.PHONY: install demo browser test test-slow newest lint battery zoo lock audit bench receipts receipts-check clean
 .DEFAULT_GOAL := test
 
 # Every file but torch's is checked by its hash: pip prefers a file whose hash its index tells, and would take gigabytes of CUDA in
@@ -21,6 +21,11 @@ install: $(STAMP)
 
 demo: install
 	$(BIN)/llmpolicy demo
+
+# Chromium, in which the tests look at the page of a run; where it cannot be installed they say so and are skipped.
+browser:
+	@command -v chromium || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium > /dev/null; } \
+	  || echo "no Chromium: the tests that look at a page in a browser are skipped"
 
 lint: install
 	$(BIN)/ruff check .

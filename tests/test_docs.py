@@ -32,6 +32,7 @@ ELSEWHERE = {
     "torchrun": "test_cli.py",
     "python scripts/get_smollm2.py": "test_tasks.py",
     "llmpolicy compare": "test_compare.py",
+    "llmpolicy view": "test_page.py, whose server ends",
     "llmpolicy train rlhf_tiny": "test_rlhf.py, smaller",
     "llmpolicy publish runs/quickstart --repo USER/NAME$": "test_publish.py, to a Hub of its own",
 }

@@ -667,7 +667,8 @@ def language_run(
 
 COLUMNS = [
     *("schema", "step", "mode", "row", "prompt", "completion", "raw", "token_ids", "log_probs"),
-    *("reward", "reward/fives", "advantage", "terminated", "truncated", "seconds", "group"),
+    *("reward", "reward/fives", "parsed/fives", "why/fives", "advantage", "terminated"),
+    *("truncated", "seconds", "group"),
 ]
 """Of a run's rollouts: what is written today and reads what was written before."""
 

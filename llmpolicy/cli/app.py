@@ -46,12 +46,12 @@ Yes = Annotated[
 ]
 
 
-def check_file(path: Path | None) -> None:
+def check_file(path: Path | None, option: str = "--json") -> None:
     """What is found out in minutes must have a place to go."""
     if path is not None and path.is_dir():
-        raise typer.BadParameter(f"--json {path} is a folder; expected a file")
+        raise typer.BadParameter(f"{option} {path} is a folder; expected a file")
     if path is not None and not path.absolute().parent.is_dir():
-        raise typer.BadParameter(f"--json {path}: there is no folder {path.parent}")
+        raise typer.BadParameter(f"{option} {path}: there is no folder {path.parent}")
 
 
 def write_json(path: Path | None, data: Any) -> None:

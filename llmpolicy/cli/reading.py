@@ -31,6 +31,36 @@ def doctor(
 
 
 @app.command()
+def report(
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="A run, or the output folder of TRL's trainer.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The page; report.html in RUN by default.")
+    ] = None,
+) -> None:
+    """Write a run as one page of HTML: findings, curves, groups, what changed, all rollouts."""
+    from llmpolicy.report.page import write_page
+
+    check_file(out, "--out")
+    page = write_page(run, out)
+    tell(f"page: {page} ({page.stat().st_size / 1e6:.1f} MB); open it in a browser")
+
+
+@app.command()
+def view(
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="A run, or the output folder of TRL's trainer.")
+    ],
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 finds a free one.")] = 0,
+) -> None:
+    """Show a run's page to this machine's browsers, and follow the run while it goes on."""
+    from llmpolicy.report.view import serve
+
+    serve(run, port, tell)
+
+
+@app.command()
 def show(
     run: Annotated[
         Path, typer.Argument(metavar="RUN", help="A run, or the output folder of TRL's trainer.")

@@ -13,6 +13,9 @@ from llmpolicy.run.disk import writing
 from llmpolicy.run.files import SCHEMA, Record
 from llmpolicy.run.sealed import Facts
 
+KEPT = 300
+"""How many characters are kept of what a reward read, and of why it judged so."""
+
 _LOG = logging.getLogger("llmpolicy")
 
 
@@ -35,6 +38,8 @@ def _row(episode: Episode, terms: Sequence[str]) -> Record:
         "reward": score.value,
         **{f"reward/{name}": part.value for name, part in score.parts.items()},
         **{f"term/{name}": score.terms.get(name) for name in terms},
+        **{f"parsed/{name}": _short(part.parsed) for name, part in score.parts.items()},
+        **{f"why/{name}": _short(part.why) for name, part in score.parts.items()},
         "advantage": episode.weights[0],  # how much better than expected it went on from its start
         "terminated": episode.terminated,
         "truncated": episode.truncated,
@@ -42,6 +47,15 @@ def _row(episode: Episode, terms: Sequence[str]) -> Record:
         "group": episode.group,
         **_of_dialogue(episode),
     }
+
+
+def _short(said: object) -> str | None:
+    """What a reward says it read, or why, as far as it is kept; half a sign, which no file takes,
+    is spelled out.
+    """
+    if said is None or said == "":
+        return None
+    return str(said)[:KEPT].encode("utf-8", "backslashreplace").decode()
 
 
 def _of_dialogue(episode: Episode) -> Record:

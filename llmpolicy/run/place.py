@@ -27,7 +27,7 @@ WRITTEN = (
     "recipe.yaml",
     "manifest.json",
 )
-PICTURES = ("plot.png", "overoptimisation.png")
+PICTURES = ("plot.png", "overoptimisation.png", "report.html")
 
 REPORTS = {
     "sft": Path("warm_start") / "warm_start.json",

@@ -242,7 +242,12 @@ def run_demo(out: Path, overrides: Sequence[str] = (), say: Say = tell) -> Run:
         f" addition by GRPO: {(recipe.grpo or {}).get('max_steps')} steps, reward 1 for the right"
         " sum."
     )
-    return train_recipe(DEMO, overrides, out=out, made_by=MARK, say=say)
+    run = train_recipe(DEMO, overrides, out=out, made_by=MARK, say=say)
+    if is_main():
+        from llmpolicy.report.page import write_page
+
+        say(f"page: {write_page(run.path)}")
+    return run
 
 
 def _make_room(out: Path) -> None:

@@ -1,0 +1,225 @@
+"""The completions of a run in columns: what a page holds of them, and by which rule."""
+
+import json
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from math import ceil, sqrt
+from typing import Any
+
+from llmpolicy.diagnosis import Evidence
+from llmpolicy.diagnosis.evidence import Completion, number_of
+from llmpolicy.run import Run
+
+Row = Mapping[str, Any]
+
+MOST_ROWS = 100_000
+MOST_SIGNS = 120_000_000
+"""How much text a page holds of all completions, in characters."""
+MOST_TOKENS = 4_000_000
+"""How many tokens a page can show one by one."""
+LONGEST = 20_000
+"""How much of one text is held, in characters: three quarters of it from its beginning."""
+NOT_OWN = 255
+FARTHEST = 20.0
+"""The log-probability, in nats below 0, beyond which all are shown alike."""
+
+
+class Texts:
+    """Texts, each held once; those that are too long without their middle."""
+
+    def __init__(self) -> None:
+        self.held: dict[str, int] = {}
+        self.shortened = 0
+
+    def place(self, text: str | None) -> int:
+        """The number of a text; -1 of none."""
+        if text is None:
+            return -1
+        if len(text) > LONGEST:
+            self.shortened += 1
+            text = shortened(text)
+        return self.held.setdefault(text, len(self.held))
+
+
+def shortened(text: str) -> str:
+    """A text without its middle, which is counted."""
+    head = LONGEST * 3 // 4
+    tail = LONGEST - head
+    left_out = len(text) - LONGEST
+    return f"{text[:head]}\n[... {left_out} characters are left out here ...]\n{text[-tail:]}"
+
+
+class Tokens:
+    """Tokens of some completions one after another, and how likely each was: one byte a token."""
+
+    def __init__(self, most: int) -> None:
+        self.left = most
+        self.numbers: dict[int, int] = {}
+        self.ids, self.shades = array("I"), bytearray()
+
+    def add(self, ids: Sequence[int], log_probs: Sequence[float | None]) -> int:
+        """Where the tokens of a completion begin; -1 where they are not held."""
+        if not ids or len(ids) != len(log_probs) or len(ids) > self.left:
+            return -1
+        begin = len(self.ids)
+        self.left -= len(ids)
+        self.ids.extend(self.numbers.setdefault(token, len(self.numbers)) for token in ids)
+        self.shades.extend(map(shade, log_probs))
+        return begin
+
+
+def shade(log_prob: float | None) -> int:
+    """A log-probability in nats as a byte, on a root scale; a token that was heard is NOT_OWN."""
+    if log_prob is None or log_prob != log_prob:
+        return NOT_OWN
+    return min(NOT_OWN - 1, round(sqrt(max(-log_prob, 0.0) / FARTHEST) * (NOT_OWN - 1)))
+
+
+class Table:
+    """Columns of completions. ``number`` counts those of a step, as a place STEP:NUMBER does."""
+
+    def __init__(self, tokens: int = MOST_TOKENS) -> None:
+        self.prompts, self.texts = Texts(), Texts()
+        self.tokens = Tokens(tokens)
+        self.columns: dict[str, list[Any]] = {name: [] for name in _PLAIN}
+        self.parts: dict[str, list[float | None]] = {}
+        self.said: dict[str, list[int]] = {}
+        self.talks: dict[int, list[list[Any]]] = {}
+
+    def __len__(self) -> int:
+        return len(self.columns["step"])
+
+    def add(self, one: Completion, row: Row, *, by_token: bool) -> None:
+        """A completion, as the doctor reads it, and its row of the run."""
+        place, ids = len(self), row.get("token_ids") or ()
+        log_probs = row.get("log_probs") or ()
+        own = [value for value in log_probs if value is not None]
+        text = row.get("completion") if row.get("turns") else one.text
+        values = {
+            "step": one.step,
+            "number": int(one.place.partition(":")[2]),
+            "group": one.group,
+            "row": one.row,
+            "prompt": self.prompts.place(one.prompt),
+            "text": self.texts.place(text),
+            "reward": _rounded(one.reward),
+            "advantage": _rounded(one.advantage),
+            "truncated": int(one.truncated),
+            "length": len(ids) or None,
+            "surprise": _rounded(-sum(own) / len(own)) if own else None,
+            "tokens": self.tokens.add(ids, log_probs) if by_token else -1,
+            "ended": self.texts.place(one.ended or None),
+            "why": self.texts.place(one.why or None),
+        }
+        for name, value in values.items():
+            self.columns[name].append(value)
+        for name, part in one.parts.items():
+            _column(self.parts, name, place, None).append(_rounded(part))
+        for name, said in row.items():
+            if said and name.startswith(("parsed/", "why/")):
+                _column(self.said, name, place, -1).append(self.texts.place(str(said)))
+        if row.get("turns"):
+            self.talks[place] = [self._turn(turn) for turn in row["turns"]]
+
+    def _turn(self, turn: Row) -> list[Any]:
+        """Who speaks, its text, how many tokens it has, what it was paid."""
+        text = self.texts.place(turn["text"])
+        return [turn["role"], text, len(turn["token_ids"] or ()), _rounded(turn.get("reward"))]
+
+    def contents(self, pieces: Sequence[str]) -> dict[str, bytes]:
+        """The blocks of a page: the columns, and the tokens, with what each stands for."""
+        size = len(self)
+        columns = {
+            **self.columns,
+            "prompts": list(self.prompts.held),
+            "texts": list(self.texts.held),
+            "parts": {name: _filled(part, size, None) for name, part in self.parts.items()},
+            "said": {name: _filled(said, size, -1) for name, said in self.said.items()},
+            "talks": self.talks,
+            "pieces": pieces,
+        }
+        return {
+            "rows": json.dumps(columns, separators=(",", ":"), allow_nan=False).encode(),
+            "tokens": self.tokens.ids.tobytes(),
+            "shades": bytes(self.tokens.shades),
+        }
+
+
+_PLAIN = (
+    "step",
+    "number",
+    "group",
+    "row",
+    "prompt",
+    "text",
+    "reward",
+    "advantage",
+    "truncated",
+    "length",
+    "surprise",
+    "tokens",
+    "ended",
+    "why",
+)
+
+
+def table_of(evidence: Evidence, run: Run | None, *, wanted: Sequence[int] = ()) -> Table:
+    """The completions of a run, of all steps or, where they are too many, of every second, third
+    ... step, the first, the last, and the ``wanted`` ones.
+
+    The tokens are those of the groups that teach most in each step.
+    """
+    steps = sorted({one.step for one in evidence.completions})
+    signs = sum(min(len(one.text), LONGEST) for one in evidence.completions)
+    every = max(ceil(len(evidence.completions) / MOST_ROWS), ceil(signs / MOST_SIGNS), 1)
+    kept = {*steps[::every], *steps[:1], *steps[-1:], *wanted}
+    table = Table()
+    share = MOST_TOKENS // max(len(kept), 1)
+    for _, members in groupby(_pairs(evidence, run, kept), lambda pair: pair[0].step):
+        _add_step(table, list(members), share)
+    return table
+
+
+def _add_step(table: Table, pairs: Sequence[tuple[Completion, Row]], most: int) -> None:
+    teaches: dict[int, float] = {}
+    sizes: dict[int, int] = {}
+    for one, row in pairs:
+        teaches[one.group] = teaches.get(one.group, 0.0) + abs(one.advantage or 0.0)
+        sizes[one.group] = sizes.get(one.group, 0) + len(row.get("token_ids") or ())
+    chosen = set()
+    for group in sorted(teaches, key=lambda group: -teaches[group]):
+        most -= sizes[group]
+        if most < 0:
+            break
+        chosen.add(group)
+    for one, row in pairs:
+        table.add(one, row, by_token=one.group in chosen)
+
+
+def _pairs(
+    evidence: Evidence, run: Run | None, steps: set[int]
+) -> Iterator[tuple[Completion, Row]]:
+    """Each completion of these steps beside its row; of TRL's output there are no rows."""
+    if run is None:
+        yield from ((one, {}) for one in evidence.completions if one.step in steps)
+        return
+    rows = run.rollouts("train", without=("raw",))
+    for one, row in zip(evidence.completions, rows, strict=False):
+        if one.step in steps:
+            yield one, row
+
+
+def _column(columns: dict[str, list[Any]], name: str, place: int, nothing: Any) -> list[Any]:
+    """A column that reaches up to a place."""
+    return _filled(columns.setdefault(name, []), place, nothing)
+
+
+def _filled(column: list[Any], size: int, nothing: Any) -> list[Any]:
+    column.extend([nothing] * (size - len(column)))
+    return column
+
+
+def _rounded(value: Any) -> float | None:
+    number = number_of(value)
+    return None if number is None else float(f"{number:.5g}")
