@@ -145,6 +145,13 @@ BROKEN: Sequence[tuple[str, Evidence]] = [
         o, ended="failed" if p == 0 else "done", why="it raised", reward=None if p == 0 else o.reward))),
     ("tool_never_called", run(recipe={"environment": {"tools": ["calculator"]}})),
     (
+        "truth_falls",  # from the very start: the best accuracy is that before training
+        run(
+            looks=[{"step": step, "accuracy": 0.1} for step in (8, 16, 24)],
+            evaluation={"n": 200, "base": {"accuracy": {"value": 0.4}}},
+        ),
+    ),
+    (
         "truth_falls",
         run(looks=[{"step": s, "accuracy": 0.8 if s < 12 else 0.5} for s in range(0, 25, 4)]),
     ),

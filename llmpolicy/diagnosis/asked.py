@@ -3,7 +3,7 @@ reward.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 
 from llmpolicy.diagnosis.evidence import Completion, Evidence, number_of
@@ -17,6 +17,7 @@ MOST_BY_CHANCE = 0.05
 _TAKE = (
     "take the policy of step {} (best/), and read what the reward pays that is wrong: check-reward"
 )
+_UNDO = "keep the policy that the run started from, and read what the reward pays: check-reward"
 
 
 def duplicated_prompts(run: Evidence) -> Finding | NotChecked | None:
@@ -133,6 +134,9 @@ def truth_falls(run: Evidence) -> Finding | NotChecked | None:
         for line in run.looks
         if isinstance(line.get("accuracy"), int | float)
     ]
+    start = ((run.evaluation or {}).get("base") or {}).get("accuracy")
+    if isinstance(start, Mapping) and (share := number_of(start.get("value"))) is not None:
+        looks.insert(0, (0, share))
     rewards = dict(run.column("reward"))
     if len(looks) < 3 or len(rewards) < 4:
         return NotChecked("truth_falls", "the truth was not measured while training")
@@ -150,7 +154,7 @@ def truth_falls(run: Evidence) -> Finding | NotChecked | None:
         "truth_falls",
         f"from step {best_step} to {last_step} the held-out accuracy fell from {best:.1%} to"
         f" {last:.1%}, while the reward rose from {before:.3g} to {after:.3g}",
-        _TAKE.format(best_step),
+        _TAKE.format(best_step) if best_step else _UNDO,
         0.9,
         {"best_step": best_step, "best": best, "last": last, "reward": round(after, 6)},
     )
