@@ -39,23 +39,25 @@ def groups(
 
 def _group(group: Sequence[Completion]) -> Iterator[str]:
     first = group[0]
-    known = [one.reward for one in group if one.reward is not None]
+    known = [completion.reward for completion in group if completion.reward is not None]
     row = "" if first.row is None else f", row {first.row}"
     mean = f"mean reward {fmean(known):.2f}" if known else "not judged"
     yield f"step {first.step}, group {first.group}{row}: {len(group)} completions, {mean}"
     yield f"prompt: {fitted(first.prompt, 8, end=True)}"
     names = sorted(first.parts) if len(first.parts) > 1 else []
     yield "  ".join(["  advantage", "reward", *(f"{name:.9}" for name in names)])
-    for one in sorted(group, key=lambda one: -(one.advantage or 0.0)):
-        parts = [f"{_short(one.parts[name]):>{min(len(name), 9)}}" for name in names]
-        head = "  ".join([f"  {_short(one.advantage, '+'):>9}", f"{_short(one.reward):>6}", *parts])
-        mark = "..." if one.truncated and not one.ended else ""
-        yield f"{head}  {fitted(one.text + mark, len(head) + 2)}"
+    for completion in sorted(group, key=lambda completion: -(completion.advantage or 0.0)):
+        parts = [f"{_short(completion.parts[name]):>{min(len(name), 9)}}" for name in names]
+        head = "  ".join(
+            [f"  {_short(completion.advantage, '+'):>9}", f"{_short(completion.reward):>6}", *parts]
+        )
+        mark = "..." if completion.truncated and not completion.ended else ""
+        yield f"{head}  {fitted(completion.text + mark, len(head) + 2)}"
 
 
 def _spread(group: Sequence[Completion]) -> float:
     """How much a group teaches: the sum of the sizes of its advantages."""
-    return sum(abs(one.advantage or 0.0) for one in group)
+    return sum(abs(completion.advantage or 0.0) for completion in group)
 
 
 def _short(value: float | None, sign: str = "") -> str:

@@ -2,8 +2,9 @@
 
 import json
 from array import array
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby
+from itertools import groupby, repeat
 from math import ceil, sqrt
 from typing import Any
 
@@ -90,37 +91,38 @@ class Table:
     def __len__(self) -> int:
         return len(self.columns["step"])
 
-    def add(self, one: Completion, row: Row, *, by_token: bool) -> None:
+    def add(self, completion: Completion, row: Row, *, by_token: bool) -> None:
         """A completion, as the doctor reads it, and its row of the run."""
-        place, ids = len(self), row.get("token_ids") or ()
-        log_probs = row.get("log_probs") or ()
-        own = [value for value in log_probs if value is not None]
-        text = row.get("completion") if row.get("turns") else one.text
-        values = {
-            "step": one.step,
-            "number": int(one.place.partition(":")[2]),
-            "group": one.group,
-            "row": one.row,
-            "prompt": self.prompts.place(one.prompt),
-            "text": self.texts.place(text),
-            "reward": _rounded(one.reward),
-            "advantage": _rounded(one.advantage),
-            "truncated": int(one.truncated),
-            "length": len(ids) or None,
-            "surprise": _rounded(-sum(own) / len(own)) if own else None,
-            "tokens": self.tokens.add(ids, log_probs) if by_token else -1,
-            "ended": self.texts.place(one.ended or None),
-            "why": self.texts.place(one.why or None),
-        }
-        for name, value in values.items():
+        number = len(self)
+        for name, value in self._plain(completion, row, by_token).items():
             self.columns[name].append(value)
-        for name, part in one.parts.items():
-            _column(self.parts, name, place, None).append(_rounded(part))
-        for name, said in row.items():
-            if said and name.startswith(("parsed/", "why/")):
-                _column(self.said, name, place, -1).append(self.texts.place(str(said)))
+        for name, part in completion.parts.items():
+            _column(self.parts, name, number, None).append(_rounded(part))
+        for name, words in row.items():
+            if words and name.startswith(("parsed/", "why/")):
+                _column(self.said, name, number, -1).append(self.texts.place(str(words)))
         if row.get("turns"):
-            self.talks[place] = [self._turn(turn) for turn in row["turns"]]
+            self.talks[number] = list(map(self._turn, row["turns"]))
+
+    def _plain(self, completion: Completion, row: Row, by_token: bool) -> dict[str, Any]:
+        ids, log_probs = row.get("token_ids") or (), row.get("log_probs") or ()
+        text = row.get("completion") if row.get("turns") else completion.text
+        return {
+            "step": completion.step,
+            "number": int(completion.place.partition(":")[2]),
+            "group": completion.group,
+            "row": completion.row,
+            "prompt": self.prompts.place(completion.prompt),
+            "text": self.texts.place(text),
+            "reward": _rounded(completion.reward),
+            "advantage": _rounded(completion.advantage),
+            "truncated": int(completion.truncated),
+            "length": len(ids) or None,
+            "surprise": _surprise(log_probs),
+            "tokens": self.tokens.add(ids, log_probs) if by_token else -1,
+            "ended": self.texts.place(completion.ended or None),
+            "why": self.texts.place(completion.why or None),
+        }
 
     def _turn(self, turn: Row) -> list[Any]:
         """Who speaks, its text, how many tokens it has, what it was paid."""
@@ -170,8 +172,8 @@ def table_of(evidence: Evidence, run: Run | None, *, wanted: Sequence[int] = ())
 
     The tokens are those of the groups that teach most in each step.
     """
-    steps = sorted({one.step for one in evidence.completions})
-    signs = sum(min(len(one.text), LONGEST) for one in evidence.completions)
+    steps = sorted({completion.step for completion in evidence.completions})
+    signs = sum(min(len(completion.text), LONGEST) for completion in evidence.completions)
     every = max(ceil(len(evidence.completions) / MOST_ROWS), ceil(signs / MOST_SIGNS), 1)
     kept = {*steps[::every], *steps[:1], *steps[-1:], *wanted}
     table = Table()
@@ -182,32 +184,35 @@ def table_of(evidence: Evidence, run: Run | None, *, wanted: Sequence[int] = ())
 
 
 def _add_step(table: Table, pairs: Sequence[tuple[Completion, Row]], most: int) -> None:
-    teaches: dict[int, float] = {}
-    sizes: dict[int, int] = {}
-    for one, row in pairs:
-        teaches[one.group] = teaches.get(one.group, 0.0) + abs(one.advantage or 0.0)
-        sizes[one.group] = sizes.get(one.group, 0) + len(row.get("token_ids") or ())
+    teaches: dict[int, float] = defaultdict(float)
+    sizes: dict[int, int] = defaultdict(int)
+    for completion, row in pairs:
+        teaches[completion.group] += abs(completion.advantage or 0.0)
+        sizes[completion.group] += len(row.get("token_ids") or ())
     chosen = set()
-    for group in sorted(teaches, key=lambda group: -teaches[group]):
+    for group in sorted(teaches, key=teaches.__getitem__, reverse=True):
         most -= sizes[group]
         if most < 0:
             break
         chosen.add(group)
-    for one, row in pairs:
-        table.add(one, row, by_token=one.group in chosen)
+    for completion, row in pairs:
+        table.add(completion, row, by_token=completion.group in chosen)
 
 
 def _pairs(
     evidence: Evidence, run: Run | None, steps: set[int]
 ) -> Iterator[tuple[Completion, Row]]:
     """Each completion of these steps beside its row; of TRL's output there are no rows."""
-    if run is None:
-        yield from ((one, {}) for one in evidence.completions if one.step in steps)
-        return
-    rows = run.rollouts("train", without=("raw",))
-    for one, row in zip(evidence.completions, rows, strict=False):
-        if one.step in steps:
-            yield one, row
+    rows = run.rollouts("train", without=("raw",)) if run else repeat({})
+    for completion, row in zip(evidence.completions, rows, strict=False):
+        if completion.step in steps:
+            yield completion, row
+
+
+def _surprise(log_probs: Sequence[float | None]) -> float | None:
+    """The mean of -log π over the policy's own tokens, in nats; None where there are none."""
+    own = [value for value in log_probs if value is not None]
+    return _rounded(-sum(own) / len(own)) if own else None
 
 
 def _column(columns: dict[str, list[Any]], name: str, place: int, nothing: Any) -> list[Any]:
