@@ -107,6 +107,15 @@ HELD_BY = {
         "test_terminal.py::test_every_text_is_shown_whole_and_plain",
         "test_terminal.py::test_warnings_logs_and_tracebacks",
     ),
+    "A page of a run lets nothing of a completion act": (
+        "test_page.py::test_a_page_names_nothing_outside_itself_and_lets_only_its_own_script_run",
+        "test_page.py::test_no_text_ends_a_script_element",
+        "test_page_browser.py::test_no_text_of_a_completion_does_anything",
+        "test_page_browser.py::test_the_policy_of_the_page_refuses_what_would_run",
+    ),
+    "`view` is answered to this machine alone": (
+        "test_page.py::test_a_view_follows_a_run_and_answers_this_machine_alone",
+    ),
     "What `make install` takes is what was locked": (
         "test_security.py::test_every_pin_is_locked_by_its_hash",
         "test_security.py::test_what_is_installed_is_checked_by_its_hash",
