@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: install demo browser test test-slow newest lint battery zoo lock audit bench receipts receipts-check clean
+.PHONY: install demo browser test test-slow newest lint battery zoo doctor-bench lock audit bench receipts receipts-check clean
 .DEFAULT_GOAL := test
 
 # Every file but torch's is checked by its hash: pip prefers a file whose hash its index tells, and would take gigabytes of CUDA in
@@ -63,6 +63,13 @@ zoo: export OMP_NUM_THREADS = 1
 zoo: install
 	$(BIN)/python scripts/receipts run zoo
 	$(BIN)/python -m scripts.zoo --page
+
+doctor-bench: export OMP_NUM_THREADS = 1
+
+# runs that are broken on purpose, and sound ones, and what the doctor says of them; it goes on where it was stopped
+doctor-bench: install
+	$(BIN)/python scripts/receipts run doctor_bench
+	$(BIN)/python -m scripts.doctor_bench --page
 
 # a new requirements.lock after a change of constraints.txt: some ten minutes of asking pip
 lock:

@@ -110,7 +110,7 @@ BROKEN: Sequence[tuple[str, Evidence]] = [
     ("noisy_reward", run(lambda s, p, m, o: replace(o, text="7" * p, reward=float(m % 2)))),
     (
         "chance_rewards",
-        run(lambda s, p, m, o: replace(o, text=f"{m > 0}", reward=float((s + p) % 6 == (m > 0)))),
+        run(lambda s, p, m, o: replace(o, text=f"{m > 0}", reward=float((s + p) % 12 == (m > 0)))),
     ),
     ("non_finite", run(None, lambda s: {"grad_norm": math.nan} if s == 7 else {})),
     ("frozen", run(None, lambda s: {"grad_norm": 0.0})),
@@ -134,6 +134,16 @@ BROKEN: Sequence[tuple[str, Evidence]] = [
         "completions/mean_length": 10.0 + 2 * s, "reward": 0.5})),
     ("length_hacking", run(None, lambda s: {
         "completions/mean_length": 10.0 + 2 * s, "parts/right/length_correlation": 0.9})),
+    ("length_hacking", run(None, lambda s: {
+        "completions/mean_length": 50.0 - 1.5 * s, "parts/right/length_correlation": -0.9})),
+    ("biased_sampler", run(settings={"temperature": 1.0, "top_p": 0.9})),
+    ("biased_sampler", run(settings={"generation_kwargs": {"temperature": 0.7}})),
+    ("overlap", run(held_out=["3: What is 4 times  7", "4: what is 5 times 7?", "other"])),
+    ("kl_break", run(None, lambda s: {"kl": 2.0})),
+    ("no_effect", run(None, lambda s: {"learning_rate": 1e-9})),
+    ("tool_never_called", run(None, lambda s: {"tools/call_frequency": 0.0})),
+    ("all_right", run(paid(1.0))),
+    ("all_wrong", run(paid(-1.0))),
     ("duplicated_prompts", run(lambda s, p, m, o: replace(o, prompt=f"what is {p}?"))),
     (
         "unjudged_by_difficulty",
@@ -178,6 +188,37 @@ def test_the_diagnosis_is_plain_data_and_lines() -> None:
         "kind", "says", "remedy", "confidence", "evidence", "rollouts",
     }  # fmt: skip
     assert "1 thing found: frozen" in str(found) and "change: look at which weights" in str(found)
+
+
+def test_what_is_right_beside_it_is_not_blamed() -> None:
+    sound = [
+        run(settings={"temperature": 0.7, "top_p": 1.0, "top_k": 0, "min_p": None}),
+        run(held_out=["3: what is 4 times 8?", "3: what is 4+7?"]),
+        run(None, lambda s: {"kl": 0.01 if s != 20 else 50.0}),  # one unlikely token
+        run(None, lambda s: {"learning_rate": s * 1e-8}),  # it warms up
+        run(None, lambda s: {"reward": 0.7 if s == 1 else 0.3 + 0.3 * (s % 4 == 0)}),
+    ]
+    assert [kinds(each) for each in sound] == [[]] * len(sound)
+
+
+def test_figures_that_were_logged_now_and_then_are_said_to_hide() -> None:
+    every = [line(step, grad_norm=9.0 if step == 120 else 0.3) for step in range(10, 400, 10)]
+    found = diagnose(Evidence(every, []))
+    hidden = {each.kind for each in found.not_checked if "logged every 10 steps" in each.why}
+    assert hidden == {"gradient_break", "broke_at_once", "kl_break", "non_finite"}
+    assert not hidden & {finding.kind for finding in found.findings}
+
+
+def test_a_few_groups_without_a_signal_say_nothing() -> None:
+    few = run(lambda s, p, m, o: replace(o, reward=0.0) if p < 9 else o)
+    assert "all_wrong" in kinds(few)
+    assert "all_wrong" not in kinds(few.until(3))
+
+
+def test_the_beginning_of_a_run() -> None:
+    part = run(looks=[{"step": 4}, {"step": 8}]).until(6)
+    assert part.last_step == 6 and len(part.steps) == 6 and part.looks == [{"step": 4}]
+    assert part.evaluation is None and run().until(24).evaluation is not None
 
 
 def test_a_run_that_becomes_right_is_not_blamed_for_it() -> None:

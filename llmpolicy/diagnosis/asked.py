@@ -2,17 +2,19 @@
 reward.
 """
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 
-from llmpolicy.diagnosis.evidence import Completion, Evidence, number_of
+from llmpolicy.diagnosis.evidence import Completion, Evidence, late_of, number_of
 from llmpolicy.diagnosis.finding import Finding, NotChecked
 from llmpolicy.episode import FAILED
 from llmpolicy.statistics import wilson
 
 MOST_TWICE = 0.1
 MOST_FAILED = 0.05
+MOST_SHARED = 0.02
 MOST_BY_CHANCE = 0.05
 _TAKE = (
     "take the policy of step {} (best/), and read what the reward pays that is wrong: check-reward"
@@ -41,6 +43,34 @@ def duplicated_prompts(run: Evidence) -> Finding | NotChecked | None:
         {"rows": count, "repeated": more, "prompt": twice[0][-200:]},
         [one.place for one in run.completions if one.prompt == twice[0]],
     )
+
+
+def overlap(run: Evidence) -> Finding | NotChecked | None:
+    """Held-out questions that were trained on, but for capitals, blanks and punctuation."""
+    if not run.held_out or not run.completions:
+        return NotChecked("overlap", "the held-out prompts are not known until the end")
+    asked = {_words(one.prompt): one for one in run.completions if not one.ended}
+    if not asked:
+        return NotChecked("overlap", "dialogues begin alike, whatever they are about")
+    shared = [asked[words] for words in map(_words, run.held_out) if words and words in asked]
+    share = len(shared) / len(run.held_out)
+    if len(shared) < 2 or share < MOST_SHARED:
+        return None
+    return Finding(
+        "overlap",
+        f"{len(shared)} of {len(run.held_out)} held-out prompts were trained on, but for capitals,"
+        " blanks and punctuation",
+        "say how one question can be written (task.canonical), or take rows out: what is measured"
+        " on these is memory",
+        0.9,
+        {"shared": len(shared), "share": round(share, 4), "prompt": shared[0].prompt[-200:]},
+        [one.place for one in shared],
+    )
+
+
+def _words(prompt: str) -> tuple[str, ...]:
+    """Words, numbers and signs of a prompt without what may be written in several ways."""
+    return tuple(re.findall(r"[^\W_]+|[^\w\s.,;:!?'\"]", prompt.casefold()))
 
 
 def unjudged_by_difficulty(run: Evidence) -> Finding | None:
@@ -112,7 +142,9 @@ def tool_never_called(run: Evidence) -> Finding | None:
     environment = run.recipe.get("environment")
     tools = environment.get("tools") if isinstance(environment, dict) else ()
     late = [one for group in run.late for one in group]
-    if not tools or not late or any(one.calls for one in late):
+    counted = run.values("tools/call_frequency")
+    is_unused = tools and late and not any(one.calls for one in late)
+    if not is_unused and (not counted or any(late_of(counted))):
         return None
     return Finding(
         "tool_never_called",
@@ -186,6 +218,7 @@ def _mean(values: dict[int, float], first: int, last: int) -> float:
 
 CHECKS: Sequence[Callable[[Evidence], object]] = (
     duplicated_prompts,
+    overlap,
     unjudged_by_difficulty,
     unjudged,
     environment_failures,

@@ -6,11 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from llmpolicy.bounded import load_json
 from llmpolicy.errors import RunError
 from llmpolicy.run import Run
+from llmpolicy.run.answers import read_answers
 
 Record = Mapping[str, Any]
 
@@ -45,7 +47,7 @@ class Completion:
 @dataclass(frozen=True)
 class Evidence:
     """The lines of a run's metrics in order of step, its completions, its recipe as it was asked
-    for and as TRL had it, and what it reached.
+    for and as TRL had it, what it reached, and the prompts that were held out.
     """
 
     steps: Sequence[Record]
@@ -54,6 +56,7 @@ class Evidence:
     recipe: Record = field(default_factory=dict)
     settings: Record = field(default_factory=dict)
     evaluation: Record | None = None
+    held_out: Sequence[str] = ()
 
     def column(self, name: str) -> list[tuple[int, float]]:
         """Step and value of a figure, where it is a number, infinities and NaN left out."""
@@ -63,6 +66,13 @@ class Evidence:
     def values(self, name: str) -> list[float]:
         """The values of a figure, in order of step."""
         return [value for _, value in self.column(name)]
+
+    @cached_property
+    def interval(self) -> int:
+        """How many steps lie from one line to the next, as a rule."""
+        steps = [int(line["step"]) for line in self.steps]
+        apart = [later - step for step, later in itertools.pairwise(steps)]
+        return int(median(apart)) if apart else 1
 
     @cached_property
     def last_step(self) -> int:
@@ -131,6 +141,7 @@ def of_run(run: Run, completions: Sequence[Completion] | None = None) -> Evidenc
         run.recipe,
         _settings(run.path),
         run.evaluation(),
+        _held_out(run.path),
     )
 
 
@@ -141,6 +152,14 @@ def _settings(folder: Path) -> Record:
     except (OSError, ValueError):
         return {}
     return settings if isinstance(settings, dict) else {}
+
+
+def _held_out(folder: Path) -> list[str]:
+    """The prompts that answers were kept of."""
+    try:
+        return [answer["prompt"] for answer in read_answers(folder)]
+    except RunError:
+        return []
 
 
 def completions_of(rows: Iterable[Record]) -> Iterator[Completion]:

@@ -7,18 +7,22 @@ from statistics import fmean
 
 from llmpolicy.diagnosis.evidence import Completion, Evidence, late_of
 from llmpolicy.diagnosis.finding import Finding, NotChecked
-from llmpolicy.statistics import Z
+from llmpolicy.statistics import Z, wilson
 
 MOST_DEAD = 0.8
 """The share of groups without a signal above which a run hardly learns."""
+SURELY_DEAD = 0.7
+"""What the lower end of that share's interval is then above."""
 MOST_EQUAL = 0.5
 """The share of prompts, of eight at least, that one answer may be given to."""
 MOST_NOISE = 0.5
 """The share of the spread within a group that equal completions may have."""
-MOST_AGREED = 0.1
+MOST_AGREED = 0.06
 """Of the largest reward: how much more an answer that most agree on may be paid, to look like
 chance.
 """
+LEAST_AGREED, LEAST_PAID = 60, 0.1
+"""Groups that agree, and the share of them in which something is paid, to tell that by."""
 PROMPTS = 8
 PAIRS = 20
 GROUPS = 10
@@ -27,7 +31,8 @@ _REMEDIES = {
     "all_wrong": "easier questions, an easier reward that pays parts of the answer, worked examples"
     " (task.few_shot), supervised training first (sft: and demonstrations:), or a larger"
     " max_completion_length if they are cut off",
-    "all_right": "harder questions: these are solved before training",
+    "all_right": "harder questions, if these are solved before training; check-reward, if anything"
+    " is paid",
     "all_equal": "a reward that tells these completions apart",
     "no_exploration": "entropy_coef (0.01 to 0.02), a smaller learning_rate, or a larger group: the"
     " policy says the same each time",
@@ -40,8 +45,9 @@ def no_signal(run: Evidence) -> Finding | NotChecked | None:
         return NotChecked("no_signal", "the completions were not kept")
     kinds = Counter(kind_of(group, run) for group in run.late)
     dead = {kind: count for kind, count in kinds.items() if kind != "mixed"}
-    share = sum(dead.values()) / len(run.late)
-    if share < MOST_DEAD or _is_solved(run, dead):
+    silent = wilson(sum(dead.values()), len(run.late))
+    share = silent.value
+    if share < MOST_DEAD or silent.low < SURELY_DEAD or _is_solved(run, dead):
         return None
     kind = max(dead, key=dead.__getitem__)
     if kind == "unjudged":
@@ -66,7 +72,7 @@ def kind_of(group: Sequence[Completion], run: Evidence) -> str:
     if max(paid) - min(paid) > 1e-6:
         return "mixed"
     near = 0.05 * (run.top - run.bottom)
-    if run.top > run.bottom and paid[0] >= run.top - near:
+    if paid[0] >= run.top - near and run.top > min(run.bottom, 0.0):
         return "all_right"
     if len(group) > 2 and len({one.text for one in group}) == 1:
         return "no_exploration"
@@ -190,26 +196,29 @@ def noisy_reward(run: Evidence) -> Finding | NotChecked | None:
 
 def chance_rewards(run: Evidence) -> Finding | NotChecked | None:
     """A policy's most frequent answer to a prompt is right more often than its others, unless
-    the rewards do not belong to the prompts (labels of another row, a wrong column).
+    the rewards do not belong to the prompts (labels of another row, a wrong column). What an answer
+    is paid for other prompts is taken off: some are right more often, whatever is asked.
     """
+    beyond = _beyond_usual(run)
     differences, rates, places = [], [], []
     for group in run.groups:
         said = Counter(one.text.strip() for one in group)
         answer, count = said.most_common(1)[0]
         paid = [one for one in group if one.reward is not None]
-        rest = [one.reward or 0.0 for one in paid if one.text.strip() != answer]
-        if count < 3 or count == len(group) or not rest or run.top <= 0:
+        first = [beyond(one) for one in paid if one.text.strip() == answer]
+        rest = [beyond(one) for one in paid if one.text.strip() != answer]
+        if count < 3 or not first or not rest:
             continue
-        first = [one.reward or 0.0 for one in paid if one.text.strip() == answer]
-        if first:
-            differences.append((fmean(first) - fmean(rest)) / run.top)
-            rates.append(fmean([*first, *rest]) / run.top)
-            places.append(group[0].place)
-    if len(differences) < 3 * GROUPS:
+        differences.append(fmean(first) - fmean(rest))
+        rates.append(fmean(one.reward or 0.0 for one in paid) / max(run.top, 1e-9))
+        places.append(group[0].place)
+    if len(differences) < LEAST_AGREED:
         return NotChecked("chance_rewards", "few groups agree on an answer")
-    mean = fmean(differences)
-    high = mean + Z * math.sqrt(_variance(differences) / len(differences))
-    if high > MOST_AGREED or fmean(rates) > 0.5:
+    mean = fmean(differences) / max(run.top, 1e-9)
+    error = math.sqrt(_variance(differences) / len(differences)) / max(run.top, 1e-9)
+    high = mean + Z * error
+    is_paid = [rate > 0 for rate in rates]
+    if high > MOST_AGREED or fmean(rates) > 0.5 or fmean(is_paid) < LEAST_PAID:
         return None
     return Finding(
         "chance_rewards",
@@ -221,6 +230,26 @@ def chance_rewards(run: Evidence) -> Finding | NotChecked | None:
         {"difference": round(mean, 4), "high": round(high, 4), "groups": len(differences)},
         places,
     )
+
+
+def _beyond_usual(run: Evidence) -> Callable[[Completion], float]:
+    """How much more a completion is paid than its text for other prompts, and the mean as one."""
+    of_text: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
+    here: dict[tuple[str, str], list[float]] = defaultdict(lambda: [0.0, 0.0])
+    for one in run.completions:
+        if one.reward is not None:
+            for sums in (of_text[one.text.strip()], here[one.text.strip(), one.prompt]):
+                sums[0] += one.reward
+                sums[1] += 1
+    count = sum(number for _, number in of_text.values())
+    mean = sum(total for total, _ in of_text.values()) / max(count, 1)
+
+    def beyond(one: Completion) -> float:
+        total, number = of_text[one.text.strip()]
+        own, times = here[one.text.strip(), one.prompt]
+        return (one.reward or 0.0) - (total - own + mean) / (number - times + 1)
+
+    return beyond
 
 
 def _variance(values: Sequence[float]) -> float:

@@ -1,0 +1,140 @@
+"""docs/doctor.md from the receipt: what the doctor finds in runs that are broken on purpose, how
+early, and what it says of sound ones.
+"""
+
+import math
+import textwrap
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from llmpolicy.bounded import read_json
+from scripts.doctor_bench.judge import SHARES, Row, by_case, is_named, since
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+RECEIPT, PAGE = ROOT / "receipts" / "doctor_bench.json", ROOT / "docs" / "doctor.md"
+LEAST_FOUND, MOST_ALARMS = 0.9, 0.05
+
+APART = (
+    "A finding names what is seen, and one mistake is seen in several ways: a rate that is too high"
+    " ends in one answer that is cut off and never paid, and all of that is said.",
+    "Answers of another row look like chance (`chance_rewards`) where there are few answers, and"
+    " like questions that are too hard (`all_wrong`) where there are many; so does a reward that"
+    " never pays. A reward that does not read the prompt (a proxy, a part on another scale) looks"
+    " like chance too. `check-reward` tells these apart, from the rows alone.",
+    "`all_right` may be questions that are solved, or a reward that pays anything.",
+    "`frozen` (gradients of 0) and `no_effect` (gradients, and no way gone) differ in the norm of"
+    " the gradient; why nothing moves is not said.",
+    "`cut_off` and `never_ends` differ in whether completions end by themselves at all: a limit far"
+    " too small for every answer looks like an end that was never learned.",
+    "A policy that collapses onto one answer is `constant_answer`, `no_exploration` and"
+    " `entropy_collapse` at once; a sampler that is too cold is `no_exploration` alone.",
+    "Pay for length, and right answers that are longer, look alike: `length_hacking` says that"
+    " reward and length move together, not which of them was meant.",
+    "A held-out question in other words than one that was trained on is not seen by `overlap`.",
+)
+
+
+def failures(rows: Sequence[Row]) -> list[str]:
+    """The bars that are not met, in words."""
+    broken, sound = _of(rows, broken=True), _of(rows, broken=False)
+    missed = []
+    for name, of_case in by_case(broken).items():
+        found = sum(map(is_named, of_case))
+        if found < LEAST_FOUND * len(of_case):
+            missed.append(f"{name} is found in {found} of {len(of_case)} runs")
+    alarms = sum(map(is_named, sound))
+    if alarms > MOST_ALARMS * len(sound):
+        missed.append(f"{alarms} of {len(sound)} sound runs have a finding")
+    return missed
+
+
+def page(receipt: Row) -> str:
+    """The whole page."""
+    rows: list[Row] = receipt["figure"]["runs"]
+    broken, sound = _of(rows, broken=True), _of(rows, broken=False)
+    missed = failures(rows)
+    return "\n\n".join(
+        [
+            _intro(receipt, broken, sound),
+            "Bars: each kind found in 90 % of its runs, a finding in at most 5 % of sound ones. "
+            + (f"Not met: {'; '.join(missed)}." if missed else "Both are met."),
+            "## Broken runs\n\n\"From\": the median share of the run from which on it is found, and"
+            " stays found; \"after 25 %\": the share of runs in\nwhich it is found when a quarter"
+            " of the steps is there. What else is found, and in how many of the runs, stands"
+            " last.\n\n" + _table(HEAD, map(_broken, by_case(broken).items())),
+            "## Sound runs\n\n" + _alarms(sound),
+            "## What cannot be told apart\n\n" + "\n".join(map(_item, APART)),
+        ]
+    ) + "\n"  # fmt: skip
+
+
+HEAD = ("broken how", "named by", "found", "from", "after 25 %", "beside it")
+
+
+def _intro(receipt: Row, broken: Sequence[Row], sound: Sequence[Row]) -> str:
+    kinds, forms = len(by_case(broken)), len(by_case(sound))
+    return (
+        "# What the doctor finds, and how early\n\nWritten by `make doctor-bench` from"
+        f" `receipts/doctor_bench.json` ({receipt['date']}). {len(broken)} tiny runs were broken on"
+        f" purpose, in\n{kinds} ways, and {len(sound)} sound ones made, in {forms} forms: real"
+        f" training, of {receipt['figure']['steps']} steps, of a model of 0.3 million\nparameters"
+        " on sums, letters, series of numbers, dialogues and RLHF. The thresholds of"
+        " `llmpolicy/diagnosis/` were chosen on\nother tasks and other seeds than the ones judged"
+        " here. Small models break fast and plainly: of a large one in a long run,\nthis says that"
+        " the checks see what they are for, not how often such a run is blamed."
+    )
+
+
+def _of(rows: Iterable[Row], *, broken: bool) -> list[Row]:
+    return [row for row in rows if bool(row["expects"]) is broken]
+
+
+def _broken(item: tuple[str, list[Row]]) -> Sequence[str]:
+    name, rows = item
+    found = sum(map(is_named, rows))
+    first = sorted(share or math.inf for share in map(since, rows))[len(rows) // 2]
+    middle = f"{first:.0%}" if math.isfinite(first) else "never"
+    early = sum(is_named(row, SHARES[0]) for row in rows) / len(rows)
+    beside = Counter(kind for row in rows for kind in _found(row) if kind not in row["expects"])
+    often = [f"`{kind}` {count}" for kind, count in beside.most_common()]
+    named = ", ".join(f"`{kind}`" for kind in rows[0]["expects"])
+    return name, named, f"{found} of {len(rows)}", middle, f"{early:.0%}", ", ".join(often)
+
+
+def _found(row: Row) -> Sequence[str]:
+    found: Sequence[str] = (row["found"] or {}).get("1", ())
+    return found
+
+
+def _alarms(sound: Sequence[Row]) -> str:
+    shares = {share: sum(is_named(row, share) for row in sound) for share in SHARES}
+    whole = ", ".join(f"{count} after {share:.0%}" for share, count in shares.items())
+    by_kind = Counter(kind for row in sound for kind in _found(row))
+    kinds = ", ".join(f"`{kind}` {count}" for kind, count in by_kind.most_common()) or "none"
+    lines = [
+        (name, str(len(rows)), str(sum(map(is_named, rows))))
+        for name, rows in by_case(sound).items()
+    ]
+    return (
+        f"Of {len(sound)} sound runs so many have a finding: {whole} of the steps. By check, in the"
+        f" end: {kinds}.\n\n" + _table(("form", "runs", "with a finding"), lines)
+    )
+
+
+def _item(text: str) -> str:
+    return textwrap.fill(f"- {text}", 128, subsequent_indent="  ", break_on_hyphens=False)
+
+
+def _table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    rows = ["| " + " | ".join(cells) + " |" for cells in (head, *lines)]
+    rows.insert(1, "|---" * len(head) + "|")
+    return "\n".join(rows)
+
+
+def write() -> str | int:
+    """Write the page from the receipt; returns the bars that are not met, or 0."""
+    receipt: dict[str, Any] = read_json(RECEIPT)
+    PAGE.write_text(page(receipt), encoding="utf-8")
+    return "\n".join(failures(receipt["figure"]["runs"])) or 0
