@@ -183,6 +183,8 @@ class Episode:
 
         Raises PolicyError where a turn saw something else than what lay behind it.
         """
+        if len(self.turns) == 1:  # most of them, and all of a generation are asked
+            return list(self.turns[0].action), [True] * len(self.turns[0].action)
         start = len(self.turns[0].state)
         ids, chosen = list(self.turns[0].state), [False] * start
         for number, turn in enumerate(self.turns):
@@ -205,6 +207,8 @@ class Episode:
             if turn.log_probs is None:
                 return None
             noted += turn.log_probs
+        if len(self.turns) == 1:
+            return noted
         numbers = iter(noted)
         return [next(numbers) if mine else None for mine in self.tokens()[1]]
 

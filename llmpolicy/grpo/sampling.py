@@ -27,6 +27,7 @@ from llmpolicy.episode import Episode
 from llmpolicy.grpo import judging
 from llmpolicy.grpo.generation import Generation, begin
 from llmpolicy.recipe import SamplingBlock
+from llmpolicy.run.bound import takes_rollouts
 from llmpolicy.run.episodes import episode_rows
 from llmpolicy.tasks import Row
 
@@ -302,8 +303,9 @@ def _keep_dropped(trainer: "PolicyTrainer", dropped: Sequence[Episode]) -> None:
     """Write the completions that nothing is learned from into the rollouts, in files of their
     own.
     """
-    if trainer.run is None or not dropped:
+    at = trainer.state.global_step + 1
+    if trainer.run is None or not dropped or not takes_rollouts(trainer.run, at, "dropped"):
         return
     unweighed = [episode.weighed(nan) for episode in dropped]
     rows = episode_rows(unweighed, trainer.rewards.composition.kept)
-    trainer.run.write_rollouts(trainer.state.global_step + 1, rows, "dropped")
+    trainer.run.write_rollouts(at, rows, "dropped")

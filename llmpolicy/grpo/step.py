@@ -50,7 +50,7 @@ from accelerate.utils import gather, gather_object
 from torch import Tensor
 from trl.trainer.utils import RepeatSampler, split_tensor_dict
 
-from llmpolicy.episode import Turn
+from llmpolicy.episode import Episode, Turn
 from llmpolicy.grpo import judging
 from llmpolicy.grpo.dialogues import Talk, handed, learnt_from, play, weigh_turns
 from llmpolicy.grpo.generation import acted, begin, log_probs
@@ -72,6 +72,8 @@ from llmpolicy.policies.causal_lm.trained import kept_frozen
 from llmpolicy.prove import advantages_in_groups, losses_of
 from llmpolicy.reference import name_of
 from llmpolicy.rewards.compose.statistics import metrics as part_metrics
+from llmpolicy.run import Run
+from llmpolicy.run.bound import takes_rollouts
 from llmpolicy.run.episodes import episode_rows
 from llmpolicy.types import TrainerSnapshot
 
@@ -349,9 +351,9 @@ def keep(trainer: "PolicyTrainer", output: Inputs) -> None:
     lengths = [len(episode.tokens()[0]) for episode in episodes]
     for name, value in part_metrics(composition, scores, lengths, size):
         metrics[name].append(value)
-    if trainer.run is not None:
-        rows = episode_rows(episodes, composition.kept)
-        trainer.run.write_rollouts(trainer.state.global_step + 1, rows, mode)
+    at = trainer.state.global_step + 1
+    if trainer.run is not None and takes_rollouts(trainer.run, at, mode):
+        trainer.run.beside.do(partial(_write, trainer.run, at, episodes, composition.kept, mode))
     unjudged = [episode for episode in current.episodes if episode.score.value is None]
     # The longest completion, and with it the width of advantages by turn, is each process's own.
     sizes = output["advantages"].view(len(current.episodes), -1).abs().amax(1)  # (B,)
@@ -359,3 +361,9 @@ def keep(trainer: "PolicyTrainer", output: Inputs) -> None:
     metrics["seconds/rewards"].append(current.reward_seconds)
     metrics["rewards/unjudged"].append(len(unjudged) / len(current.episodes))
     metrics["advantages/live"].append(live_groups(gather(sizes), size))
+
+
+def _write(
+    run: Run, step: int, episodes: Sequence[Episode], terms: Sequence[str], mode: str
+) -> None:
+    run.write_rollouts(step, episode_rows(episodes, terms), mode)

@@ -23,6 +23,16 @@ def seconds(value: Any) -> float | None:
     return float(duration[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[duration[2]]
 
 
+def size(value: Any) -> int:
+    """Bytes from a number or from a text such as '500MB', '2 GB', '1TB'."""
+    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        return value
+    written = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kMGT]?)B\s*", str(value))
+    if not written or not float(written[1]):
+        raise ValueError(f"{value!r} is not a size above 0, such as 500MB or 10GB")
+    return round(float(written[1]) * 1000 ** " kMGT".index(written[2] or " "))
+
+
 class Block(BaseModel):
     """A part of a recipe in which an unknown key is an error."""
 

@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from llmpolicy.errors import RecipeError
-from llmpolicy.recipe.block import Block, seconds
+from llmpolicy.recipe.block import Block, seconds, size
 from llmpolicy.recipe.loop import (
     BaselineName,
     EnvironmentBlock,
@@ -188,6 +188,12 @@ class EvaluateBlock(Block):
     max_completion_length: Annotated[int, Field(ge=1)] | None = None
 
 
+class RecordBlock(Block):
+    """What a run may keep of itself: bytes of its completions (docs/runs.md)."""
+
+    rollouts: Annotated[int, BeforeValidator(size)]
+
+
 def _folder_name(name: str) -> str:
     """A recipe's name, which becomes that of a folder in runs/."""
     if name.strip() in ("", ".", "..") or set(name) & {"/", "\\", "\0"}:
@@ -229,6 +235,7 @@ class Recipe(Block):
     max_prompt_tokens: Annotated[int, Field(ge=1)] | None = None
     over_long: Literal["drop", "refuse"] = "drop"
     allow_biased_sampler: bool = False
+    record: RecordBlock | None = None
     time_limit: Annotated[float | None, BeforeValidator(seconds)] = None
 
     @model_validator(mode="after")
@@ -327,7 +334,9 @@ class Recipe(Block):
 
         A path below the recipe's run begins with ``{run}``, so that the run can be moved.
         """
-        none = {key for key in ("advantage", "loss", "truth") if getattr(self, key) is None}
+        none = {
+            key for key in ("advantage", "loss", "truth", "record") if getattr(self, key) is None
+        }
         data = json.loads(json.dumps(self.model_dump(exclude=none), default=_plain))
         return dict(self.portable(data))
 

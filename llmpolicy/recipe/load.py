@@ -20,6 +20,7 @@ from llmpolicy.recipe.blocks import (
     ModelBlock,
     PolicyBlock,
     Recipe,
+    RecordBlock,
     ReinforceBlock,
     RewardBlock,
     SamplingBlock,
@@ -60,7 +61,7 @@ BLOCKS: dict[str, type[BaseModel]] = {
     "model": ModelBlock, "task": TaskSpec, "few_shot": Example, "evaluate": EvaluateBlock,
     **dict.fromkeys(("rewards", "truth", *COMPOSITES), RewardBlock),
     "demonstrations": TaskSpec, "preferences": TaskSpec, "sampling": SamplingBlock,
-    "reinforce": ReinforceBlock, "policy": PolicyBlock,
+    "reinforce": ReinforceBlock, "policy": PolicyBlock, "record": RecordBlock,
 }  # fmt: skip
 """What the value of a key, or each entry of its list, is."""
 

@@ -14,6 +14,8 @@ import yaml
 
 from llmpolicy.errors import RunError, nearest
 from llmpolicy.run import looks, show
+from llmpolicy.run.beside import Beside
+from llmpolicy.run.bound import Bound
 from llmpolicy.run.checkpoints import checkpoints, step_of
 from llmpolicy.run.disk import writing
 from llmpolicy.run.episodes import (
@@ -61,6 +63,7 @@ class Run:
         self.recipe: Record = in_paths(recipe, lambda text: from_run(text, path.resolve()))
         self.attempt = self.synced = 0
         self.before: Record | None = None
+        self.beside, self.bound = Beside(), Bound()
 
     def __repr__(self) -> str:
         return show.line(self)
@@ -191,9 +194,7 @@ class Run:
         return int(facts_of(self.policy_dir).get("step", -1))
 
     def best(self) -> Facts | None:
-        """Step, accuracy and truth of the weights in ``best/``, as they were saved with them; None
-        where there are none.
-        """
+        """Step, accuracy and truth of the weights in ``best/``; None where there are none."""
         if not self.best_dir.is_dir():
             return None
         facts = self.manifest.get("best") or {}
@@ -278,7 +279,7 @@ class Run:
 
     def write_rollouts(self, step: int, rows: Sequence[Facts], mode: str = "train") -> None:
         """Write the completions of one generation as one parquet file; never over another one."""
-        write_rows(self.path / "rollouts", step, mode, self.attempt, rows)
+        self.bound.used += write_rows(self.path / "rollouts", step, mode, self.attempt, rows)
 
     def keep_record(self, folder: Path) -> None:
         """Copy what the run knows of itself into a checkpoint, which is whole with it, and let the
@@ -345,7 +346,8 @@ class Run:
         return [line for line in last.values() if mode in (None, line["mode"])]
 
     def rollout_files(self) -> list[Path]:
-        """The files of rollouts/ in order of step."""
+        """The files of rollouts/ in order of step, those that are being written among them."""
+        self.beside.settle()
         return row_files(self.path / "rollouts")
 
     def rollouts(self, mode: str | None = None, without: Collection[str] = ()) -> Iterator[Record]:

@@ -5,6 +5,7 @@ import logging
 import os
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from llmpolicy.episode import Dialogue, Episode
 from llmpolicy.errors import one_line
@@ -15,6 +16,14 @@ from llmpolicy.run.sealed import Facts
 
 KEPT = 300
 """How many characters are kept of what a reward read, and of why it judged so."""
+
+FORM: dict[str, Any] = {
+    "compression": "zstd",
+    "write_statistics": False,
+    "store_schema": False,
+    "write_page_checksum": True,
+}
+"""How a generation is written: nothing that only a search in large files would use."""
 
 _LOG = logging.getLogger("llmpolicy")
 
@@ -104,22 +113,26 @@ def _turn_row(role: str, text: str, ids: Sequence[int]) -> Record:
     return {**row, "own": False, "log_probs": None, "reward": None}
 
 
-def write_rows(folder: Path, step: int, mode: str, attempt: int, rows: Sequence[Facts]) -> None:
-    """Write the rows of one generation as one parquet file; never over another one."""
+def write_rows(folder: Path, step: int, mode: str, attempt: int, rows: Sequence[Facts]) -> int:
+    """Write the rows of one generation as one parquet file, never over another one; its bytes."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     name = f"{mode}-{step:06d}-{attempt:02d}"
-    part = len(list(folder.glob(f"{name}-*.parquet")))
+    part = 0
+    while (folder / f"{name}-{part:02d}.parquet").exists():
+        part += 1
     head = {"schema": SCHEMA, "step": step, "mode": mode}
     table = pa.Table.from_pylist([{**head, **row} for row in rows])
     temporary = folder / f"{name}-{part:02d}.part"
     with writing(temporary.with_suffix(".parquet"), table.nbytes):
         try:
-            pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
+            pq.write_table(table, temporary, **FORM)
+            size = temporary.stat().st_size
             os.replace(temporary, temporary.with_suffix(".parquet"))
         finally:
             temporary.unlink(missing_ok=True)
+    return size
 
 
 def row_files(folder: Path) -> list[Path]:

@@ -115,6 +115,8 @@ def train(loaded: Loaded, run: Run | None) -> Ended:
         trainer.train(resume_from_checkpoint=str(newest) if newest else None)
     finally:
         stop.forget()
+    if run is not None:
+        run.beside.settle()
     return _ended(trainer, run, stop, request)
 
 

@@ -15,6 +15,7 @@ from llmpolicy.recipe import Reinforce
 from llmpolicy.reinforce import Settings
 from llmpolicy.rollout import Rollout
 from llmpolicy.run import Run
+from llmpolicy.run.bound import takes_rollouts
 from llmpolicy.run.episodes import episode_rows
 from llmpolicy.run.faults import keep_faults
 from llmpolicy.speed import Conditions
@@ -105,7 +106,8 @@ def train(block: Reinforce, settings: Settings, loaded: Loaded, run: Run | None)
     def keep(update: int, experience: Rollout) -> None:
         if isinstance(environment, DrawnDialogues):
             keep_faults(run, environment.faults(), said)
-        run.write_rollouts(update, episode_rows(experience.episodes, terms))
+        if takes_rollouts(run, update):
+            run.write_rollouts(update, episode_rows(experience.episodes, terms))
 
     return loop(
         policy, environment, settings, state, plan.recipe, run, request.say, on_rollout=keep

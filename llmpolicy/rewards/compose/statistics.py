@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from operator import mul
-from statistics import fmean, pstdev, quantiles
+from statistics import fmean
 
 from llmpolicy.rewards.compose.composition import Composition
 from llmpolicy.rewards.compose.tree import counted
@@ -69,7 +69,8 @@ def part_statistics(
         return None
     mean = std = error = timeout = None
     if known:
-        mean, std = fmean(known), pstdev(known)
+        mean = fmean(known)
+        std = math.sqrt(fmean((value - mean) ** 2 for value in known))
     if verdicts:
         faults = Counter(verdict.fault for verdict in verdicts)
         error = (faults["error"] + faults["infrastructure"]) / asked
@@ -94,9 +95,10 @@ def quantile(values: Sequence[float], percent: int) -> float | None:
     """
     if not values:
         return None
-    if len(values) == 1:
-        return values[0]
-    return quantiles(values, n=100, method="inclusive")[percent - 1]
+    ordered = sorted(values)
+    place, rest = divmod((len(ordered) - 1) * percent, 100)
+    above = ordered[min(place + 1, len(ordered) - 1)]
+    return (ordered[place] * (100 - rest) + above * rest) / 100
 
 
 def correlation(x: Sequence[float], y: Sequence[float]) -> float | None:
