@@ -64,7 +64,7 @@ def test_each_part_of_the_bound_lasts_twice_as_long_as_the_one_before() -> None:
     bound, kept = Bound(most=1_000), list[int]()
     for generation in range(1, 1_001):
         if bound.takes("train"):
-            bound.used += 10
+            bound.add(10)
             kept.append(generation)
     assert bound.used <= 1_000 and kept[:50] == list(range(1, 51))
     assert sum(50 < each <= 150 for each in kept) == 25
@@ -75,17 +75,17 @@ def test_each_part_of_the_bound_lasts_twice_as_long_as_the_one_before() -> None:
 def test_a_run_says_which_completions_it_leaves_out(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    whole = train_recipe("quickstart", SMALL, out=tmp_path / "whole", say=lambda _: None)
+    most = int(2.5 * max(file.stat().st_size for file in whole.rollout_files()))
+    small = [*SMALL, f"record={{rollouts: {most}}}"]
     with caplog.at_level(logging.WARNING, "llmpolicy"):
-        run = train_recipe(
-            "quickstart", [*SMALL, "record={rollouts: 10kB}"], out=tmp_path / "run",
-            say=lambda _: None,
-        )  # fmt: skip
-    steps = {row["step"] for row in run.rollouts("train")}
-    assert 1 in steps and len(steps) < 4 == len(run.metrics("train"))
-    assert sum(file.stat().st_size for file in run.rollout_files()) <= 10_000
-    assert run.manifest["rollouts_kept"][0]["one_of"] == 4
-    assert "from step" in caplog.text and "generations are kept" in caplog.text
-    assert run.recipe["record"] == {"rollouts": 10_000}
+        run = train_recipe("quickstart", small, out=tmp_path / "run", say=lambda _: None)
+    assert {row["step"] for row in run.rollouts("train")} == {1, 2}
+    assert len(run.metrics("train")) == 4
+    assert sum(file.stat().st_size for file in run.rollout_files()) <= most
+    assert run.manifest["rollouts_kept"] == [{"from_step": 3, "one_of": 16}]
+    assert "from step 3 on the completions of one in 16 generations are kept" in caplog.text
+    assert run.recipe["record"] == {"rollouts": most}
 
 
 def test_a_run_that_goes_on_counts_what_lies_there(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ class Bound:
 
     most: int = MOST_BYTES
     used: int = 0
+    largest: int = 0
     every: int = 1
     seen: Counter[str] = field(default_factory=Counter)
     is_measured: bool = False
@@ -40,7 +41,11 @@ class Bound:
         free = max(self.most - self.used, 0) / self.most
         self.every = min(4 ** math.floor(-math.log2(free)), FEWEST) if free > 0 else FEWEST
         self.seen[mode] += 1
-        return self.seen[mode] % self.every == 0
+        return self.seen[mode] % self.every == 0 and self.used + self.largest <= self.most
+
+    def add(self, size: int) -> None:
+        """Count the bytes of a generation that was kept."""
+        self.used, self.largest = self.used + size, max(self.largest, size)
 
 
 def takes_rollouts(run: "Run", step: int, mode: str = "train") -> bool:

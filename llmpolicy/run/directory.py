@@ -279,7 +279,7 @@ class Run:
 
     def write_rollouts(self, step: int, rows: Sequence[Facts], mode: str = "train") -> None:
         """Write the completions of one generation as one parquet file; never over another one."""
-        self.bound.used += write_rows(self.path / "rollouts", step, mode, self.attempt, rows)
+        self.bound.add(write_rows(self.path / "rollouts", step, mode, self.attempt, rows))
 
     def keep_record(self, folder: Path) -> None:
         """Copy what the run knows of itself into a checkpoint, which is whole with it, and let the
