@@ -143,8 +143,8 @@ class BestCheckpoint(TrainerCallback):
     """Every N steps a look at held-out prompts, logged; the policy with the highest truth, or
     accuracy where there is none, is kept in ``best/``.
 
-    ``measure`` gives the figures of a look, ``accuracy`` among them; with ``at_start`` the first
-    one is before any step. Without ``every`` there are ten.
+    ``measure`` gives the figures of a look, ``accuracy`` among them, which ``report`` is told; with
+    ``at_start`` the first one is before any step. Without ``every`` there are ten.
     """
 
     def __init__(
@@ -156,8 +156,10 @@ class BestCheckpoint(TrainerCallback):
         *,
         at_start: bool = False,
         say: Say = tell,
+        report: Callable[[Mapping[str, Any]], None] = lambda figures: None,
     ) -> None:
         self.run, self.every, self.at_start, self.say = run, every, at_start, say
+        self.report = report
         self.measure, self.save = measure, save
         self.looked: float | None = None
         self.has_said_cost = False
@@ -199,6 +201,7 @@ class BestCheckpoint(TrainerCallback):
             self.run.update_manifest(best=record)
         spent = time.monotonic() - began
         self.run.log(state.global_step, {**figures, "seconds/look": spent}, mode="eval")
+        self.report(figures)
         self._say_cost(state, began, spent)
 
     def _say_cost(self, state: TrainerState, began: float, spent: float) -> None:

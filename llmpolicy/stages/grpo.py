@@ -135,6 +135,7 @@ def _trainer(loaded: Loaded, run: Run | None, stop: Any) -> "PolicyTrainer":
         seed=plan.recipe.seed,
         reward_weights=plan.rewards.composition.weights,
     )
+    args.run_name = args.run_name or out.name  # as trackers call it
     progress = Progress(say)
     options: Record = {"run": run, "callbacks": [stop, progress]}
     options["sampling"] = plan.recipe.sampling

@@ -2,6 +2,7 @@
 trains and the truth say of the same answers, and the best step by it.
 """
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from llmpolicy.plan import Plan, evaluated_length, look_steps
@@ -26,9 +27,15 @@ def look_on(trainer: "PolicyTrainer", loaded: Loaded, run: Run | None) -> None:
     """
     from llmpolicy.diagnosis.live import Live
     from llmpolicy.grpo.callbacks import BestCheckpoint, Looks
+    from llmpolicy.grpo.tracking import Traces, alert, is_told_trackio, tell_trackers
 
     if run is not None:
-        trainer.add_callback(Looks(Live(run, loaded.request.say)))
+        live = Live(run, loaded.request.say)
+        if is_told_trackio(trainer):
+            live.listeners.append(alert)
+            trainer.add_callback(Traces(lambda: trainer.generation.episodes, loaded.request.say))
+        # The last look comes before a tracker is closed.
+        trainer.callback_handler.callbacks.insert(0, Looks(live))
     plan, say, settings = loaded.plan, loaded.request.say, loaded.plan.recipe.evaluate
     if settings is None or plan.correct is None or not (settings.every or plan.truth):
         return
@@ -39,7 +46,15 @@ def look_on(trainer: "PolicyTrainer", loaded: Loaded, run: Run | None) -> None:
     measure = Measure(plan, loaded.policy, run, say)
     at_start = settings.curve or plan.truth is not None
     trainer.add_callback(
-        BestCheckpoint(run, settings.every, measure, loaded.policy.save, at_start=at_start, say=say)
+        BestCheckpoint(
+            run,
+            settings.every,
+            measure,
+            loaded.policy.save,
+            at_start=at_start,
+            say=say,
+            report=partial(tell_trackers, trainer),
+        )
     )
 
 
