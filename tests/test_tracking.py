@@ -63,10 +63,31 @@ def test_traces_that_fail_end_once_and_the_training_goes_on(
     monkeypatch.setitem(sys.modules, "trackio", Broken())  # type: ignore[arg-type]
     said: list[str] = []
     traces, state = Traces(lambda: [episode(0, 1.0)], said.append), type("S", (), {})()
-    state.is_world_process_zero, state.global_step = True, 1
+    state.is_world_process_zero, state.global_step, state.max_steps = True, 2, 150
     for _ in range(3):
         traces.on_log(None, state, None, {"reward": 1.0})  # type: ignore[arg-type]
     assert said == ["note: no more traces for trackio (no store)"]
+
+
+def test_a_long_run_has_traces_of_steps_that_are_evenly_apart(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    steps: list[int] = []
+
+    class Fake:
+        def Trace(self, *_: object) -> str:
+            return "trace"
+
+        def log(self, figures: dict[str, Any], step: int) -> None:
+            assert figures == {"groups": ["trace"]}
+            steps.append(step)
+
+    monkeypatch.setitem(sys.modules, "trackio", Fake())  # type: ignore[arg-type]
+    traces, state = Traces(lambda: [episode(0, 1.0)], print), type("S", (), {})()
+    state.is_world_process_zero, state.max_steps = True, 1_000
+    for state.global_step in range(1, 1_001):
+        traces.on_log(None, state, None, {"reward": 1.0})  # type: ignore[arg-type]
+    assert steps == list(range(15, 1_001, 15)) and len(steps) < 2 * 64
 
 
 def test_tensorboard_gets_the_numbers_of_the_run(tmp_path: Path) -> None:

@@ -16,8 +16,10 @@ from llmpolicy.episode import Episode
 from llmpolicy.errors import one_line
 from llmpolicy.terminal import Say
 
-GROUPS, MEMBERS = 2, 8
-"""Of how many groups a logged step, and of how many completions of each, there are traces."""
+GROUPS, MEMBERS, STEPS = 2, 8, 64
+"""Of how many groups of a step, and completions of each, there are traces; and, within one, of how
+many steps of a longer run, evenly apart: each takes some 5 kB.
+"""
 
 SURE = 0.9
 """The confidence from which on a finding is an error, and not a warning."""
@@ -46,7 +48,7 @@ def is_told_trackio(trainer: Any) -> bool:
 
 
 class Traces(TrainerCallback):
-    """After each logged step the completions of its most telling groups, as traces of trackio with
+    """After a logged step the completions of its most telling groups, as traces of trackio with
     rewards and advantages; ``episodes`` gives those of the last generation.
     """
 
@@ -63,10 +65,12 @@ class Traces(TrainerCallback):
     ) -> None:
         if self.given_up or not state.is_world_process_zero or "reward" not in (logs or {}):
             return
+        step = state.global_step
+        if step % max(1, state.max_steps // STEPS):
+            return
         import trackio
 
         try:
-            step = state.global_step
             made = [
                 trackio.Trace(messages_of(episode), facts_of(episode, step))
                 for episode in telling(self.episodes())
